@@ -1,0 +1,78 @@
+import type { Dma, FeatureSet, VireoError } from "@vireo/hal";
+import type { DeviceConfig } from "./config.ts";
+import type { DriverInstance, VirtioDriver } from "./driver.ts";
+import type { SharedMemoryRegion, Transport, WaitOptions } from "./transport/transport.ts";
+import type { Virtqueue } from "./virtqueue/virtqueue.ts";
+
+/** A queue that a driver wants. */
+export interface QueueRequest {
+  /** Name as Linux gives it, for example `req.0`. */
+  readonly name: string;
+  /**
+   * Called after an interrupt when the queue may have used buffers; without it the queue starts with
+   * callbacks disabled. It must not throw; what it throws breaks the queue.
+   */
+  readonly callback?: (queue: Virtqueue) => void;
+  /** An upper bound for the ring size; the device's and the bus's bounds hold too. */
+  readonly maxSize?: number;
+  /** False forbids indirect descriptors on this queue (receive queues of single buffers). */
+  readonly indirect?: boolean;
+  /** Queue index on the device; by default one more than the entry before (0 at first). */
+  readonly index?: number;
+}
+
+/** A device on the bus, as its driver sees it (Linux `struct virtio_device`). */
+export interface VirtioDevice {
+  /** `virtio<index>`. */
+  readonly name: string;
+  /** Lowest free index at registration. */
+  readonly index: number;
+  /** Virtio device id. */
+  readonly deviceId: number;
+  /** Virtio vendor id. */
+  readonly vendorId: number;
+  /** How the device is reached. */
+  readonly transport: Transport;
+  /** Memory that the device can reach. */
+  readonly dma: Dma;
+  /** The device's configuration space. */
+  readonly config: DeviceConfig;
+  /** What the device offered when it was last probed. */
+  readonly offered: FeatureSet;
+  /** What was negotiated; empty before. */
+  readonly features: FeatureSet;
+  /** The driver that is bound, and what its probe returned. */
+  readonly driver: VirtioDriver | undefined;
+  readonly instance: DriverInstance | undefined;
+  /** The queues that were found, in the order of the request. */
+  readonly queues: readonly Virtqueue[];
+
+  /** Whether a feature was negotiated. */
+  has(bit: number): boolean;
+  /**
+   * Sets up the queues and starts the delivery of interrupts; all of them or none.
+   *
+   * @throws {VireoError} `QUEUE_UNAVAILABLE`, `QUEUE_IN_USE`, `QUEUE_ADDRESS` or `OUT_OF_MEMORY`.
+   */
+  findQueues(requests: readonly QueueRequest[]): readonly Virtqueue[];
+  /** Sets DRIVER_OK; the bus does it after `probe` if the driver did not. */
+  ready(): void;
+  /** Holds config changes back until {@linkcode VirtioDevice.enableConfigChanges}. */
+  disableConfigChanges(): void;
+  /** Delivers config changes again, and at once one that came in meanwhile. */
+  enableConfigChanges(): void;
+  /** Resets the device and breaks, but does not free, its queues. */
+  reset(options?: WaitOptions): Promise<void>;
+  /** Frees the queues; only after a reset. Stops the delivery of interrupts. */
+  deleteQueues(): void;
+  /**
+   * Resets one queue and sets it up again, empty (virtio 1.4 §2.6.1).
+   *
+   * @returns The tokens that the device had.
+   */
+  resetQueue(queue: Virtqueue, options?: WaitOptions): Promise<readonly number[]>;
+  /** Marks every queue broken and tells the driver, as the device's removal does. */
+  break(reason: VireoError): void;
+  /** Finds a shared memory region by id. */
+  sharedMemory(id: number): SharedMemoryRegion | undefined;
+}

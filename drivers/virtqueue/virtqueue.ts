@@ -1,0 +1,140 @@
+import type { VireoError } from "@vireo/hal";
+
+/**
+ * A chain of buffers to add to a virtqueue: first what the device reads, then what it writes.
+ *
+ * It is made once and used again, so that adding allocates nothing; the queue copies what it needs.
+ */
+export class SgList {
+  /** Device addresses, in order. */
+  readonly addresses: Float64Array;
+  /** Lengths in bytes, in order. */
+  readonly lengths: Uint32Array;
+  /** How many elements the device reads; they come first. */
+  readable = 0;
+  /** How many elements the device writes; they come last. */
+  writable = 0;
+
+  /** Makes a list with room for `capacity` elements. */
+  constructor(capacity: number) {
+    this.addresses = new Float64Array(capacity);
+    this.lengths = new Uint32Array(capacity);
+  }
+
+  /** The number of elements. */
+  get count(): number {
+    return this.readable + this.writable;
+  }
+
+  /** Empties the list. */
+  clear(): this {
+    this.readable = 0;
+    this.writable = 0;
+    return this;
+  }
+
+  /**
+   * Appends an element that the device reads.
+   *
+   * @throws {TypeError} If an element that the device writes is already there (virtio 1.4 §2.7.4.2).
+   * @throws {RangeError} If the list is full.
+   */
+  addReadable(address: number, length: number): this {
+    if (this.writable > 0) {
+      throw new TypeError("Cannot append a device-readable element after a device-writable one");
+    }
+    this.#set(address, length);
+    this.readable++;
+    return this;
+  }
+
+  /**
+   * Appends an element that the device writes.
+   *
+   * @throws {RangeError} If the list is full.
+   */
+  addWritable(address: number, length: number): this {
+    this.#set(address, length);
+    this.writable++;
+    return this;
+  }
+
+  #set(address: number, length: number): void {
+    const i = this.readable + this.writable;
+    if (i >= this.lengths.length) {
+      throw new RangeError(`Cannot append to a full list: it has room for ${this.lengths.length}`);
+    }
+    this.addresses[i] = address;
+    this.lengths[i] = length;
+  }
+}
+
+/**
+ * A virtqueue as drivers see it, split or packed (virtio 1.4 §2.6).
+ *
+ * Buffers are named by a token, a small integer of the driver's choice from 0 to 2^31 - 1. The
+ * queue's own shadow is the truth; what the device writes is only a claim. A false claim breaks the
+ * queue: {@linkcode Virtqueue.broken} tells why, `pop` finds nothing more, `add` throws, and nothing
+ * is thrown from `pop` or an interrupt path.
+ */
+export interface Virtqueue extends Disposable {
+  /** Index on the device. */
+  readonly index: number;
+  /** Name for messages and reports, as Linux names it, for example `req.0`. */
+  readonly name: string;
+  /** Ring size in descriptors. */
+  readonly size: number;
+  /** Free ring slots; a chain takes one with indirect descriptors, else one an element. */
+  readonly freeSlots: number;
+  /** Buffers that the device has. */
+  readonly inFlight: number;
+  /** Why the queue is broken, if it is. */
+  readonly broken: VireoError | undefined;
+  /** Bytes the device claims to have written to the last popped buffer, clamped to its size. */
+  readonly usedLength: number;
+
+  /** How many slots a chain of so many elements would take. */
+  slotsFor(elements: number): number;
+  /**
+   * Makes a chain available to the device, without telling it.
+   *
+   * @param chain The buffers; may be reused after the call.
+   * @param token Comes back from {@linkcode Virtqueue.pop}.
+   * @returns False if there is not enough room now.
+   * @throws {VireoError} `QUEUE_BROKEN` If the queue is broken; `CHAIN_SHAPE` If the chain is empty or
+   * longer than the queue could ever take.
+   */
+  add(chain: SgList, token: number): boolean;
+  /** Tells the device of all buffers added since the last kick, unless it asked not to be told. */
+  kick(): void;
+  /**
+   * Takes the next buffer that the device returned.
+   *
+   * @returns Its token, or -1 if there is none or the queue is broken.
+   */
+  pop(): number;
+  /** Whether the device returned a buffer that was not popped yet; false if broken. */
+  hasUsed(): boolean;
+  /** Asks the device not to interrupt; only a hint. */
+  disableCallbacks(): void;
+  /**
+   * Asks the device to interrupt for the next used buffer.
+   *
+   * @returns False if one came in meanwhile: pop it and call again.
+   */
+  enableCallbacks(): boolean;
+  /**
+   * Asks the device to interrupt only when three quarters of the buffers in flight are used.
+   *
+   * @returns False if more than that came in meanwhile: pop and call again.
+   */
+  enableCallbacksDelayed(): boolean;
+  /**
+   * Takes back one buffer that the device did not return; only after the device or queue was reset.
+   *
+   * @returns Its token, or -1 if there is none left.
+   */
+  detachUnused(): number;
+  /** Marks the queue broken, as a hostile device or its removal does; the first reason stays. */
+  break(reason: VireoError): void;
+}

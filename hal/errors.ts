@@ -1,0 +1,127 @@
+import { hex } from "./bits.ts";
+
+/** Every reason a {@linkcode VireoError} can carry; scripts match on these, never on messages. */
+export type VireoErrorCode =
+  // discovery and transport (virtio 1.4 §4.2.3, Linux virtio_mmio.c)
+  | "BAD_MAGIC"
+  | "BAD_VERSION"
+  | "NO_DEVICE"
+  | "VERSION_1_REQUIRED"
+  | "FEATURES_REFUSED"
+  | "FEATURE_DEPENDENCY"
+  | "RESET_TIMEOUT"
+  | "QUEUE_IN_USE"
+  | "QUEUE_UNAVAILABLE"
+  | "QUEUE_SIZE"
+  | "QUEUE_ADDRESS"
+  | "QUEUE_RESET_UNSUPPORTED"
+  | "CONFIG_ACCESS"
+  | "CONFIG_UNSTABLE"
+  | "CONFIG_INVALID"
+  // bus
+  | "NO_DRIVER"
+  | "PROBE_FAILED"
+  | "DEVICE_STATE"
+  | "DEVICE_REMOVED"
+  | "DEVICE_NEEDS_RESET"
+  // virtqueue
+  | "QUEUE_FULL"
+  | "QUEUE_BROKEN"
+  | "USED_ID_RANGE"
+  | "USED_ID_NOT_IN_FLIGHT"
+  | "USED_INDEX_JUMP"
+  | "CHAIN_SHAPE"
+  // requests
+  | "IO_ERROR"
+  | "UNSUPPORTED"
+  | "READ_ONLY"
+  | "OUT_OF_RANGE"
+  | "BAD_STATUS"
+  | "BAD_LENGTH"
+  | "COMMAND_REFUSED"
+  | "PORT_CLOSED"
+  | "TIMEOUT"
+  // machine
+  | "OUT_OF_MEMORY"
+  | "BAD_ACCESS"
+  | "BAD_TARGET"
+  | "HOST_ERROR"
+  | "GUEST_FAULT";
+
+/** Where an error happened and what was seen; every field is optional and plain data. */
+export interface VireoErrorDetails {
+  /** Name of the device or transport, for example `virtio0` or `virtio-mmio@a003e00`. */
+  readonly device?: string | undefined;
+  /** Name of the register at fault, as the specification spells it. */
+  readonly register?: string | undefined;
+  /** Index of the virtqueue at fault. */
+  readonly queue?: number | undefined;
+  /** Index at fault inside the queue, table or list. */
+  readonly index?: number | undefined;
+  /** The value that was seen. */
+  readonly seen?: number | string | undefined;
+  /** What should have been seen. */
+  readonly expected?: number | string | undefined;
+  /** The error that caused this one. */
+  readonly cause?: unknown;
+}
+
+/**
+ * The one error family of Vireo: a device, transport, ring or machine did not behave.
+ *
+ * Bad use of the API is a `TypeError` or `RangeError` instead, and an abort is the signal's reason.
+ */
+export class VireoError extends Error {
+  /** The reason, for programs. */
+  readonly code: VireoErrorCode;
+  /** Name of the device or transport at fault. */
+  readonly device: string | undefined;
+  /** Name of the register at fault. */
+  readonly register: string | undefined;
+  /** Index of the virtqueue at fault. */
+  readonly queue: number | undefined;
+  /** Index at fault inside the queue, table or list. */
+  readonly index: number | undefined;
+  /** The value that was seen. */
+  readonly seen: number | string | undefined;
+  /** What should have been seen. */
+  readonly expected: number | string | undefined;
+
+  /**
+   * Makes an error whose message is `what failed: <where>, saw <seen>, expected <expected>`.
+   *
+   * @param code The reason.
+   * @param what What failed, starting with a capital letter and without a full stop.
+   * @param details Where it happened and what was seen; numbers are printed in hex.
+   */
+  constructor(code: VireoErrorCode, what: string, details: VireoErrorDetails = {}) {
+    super(message(what, details), details.cause === undefined ? {} : { cause: details.cause });
+    this.name = "VireoError";
+    this.code = code;
+    this.device = details.device;
+    this.register = details.register;
+    this.queue = details.queue;
+    this.index = details.index;
+    this.seen = details.seen;
+    this.expected = details.expected;
+  }
+}
+
+function show(value: number | string): string {
+  return typeof value === "number" ? hex(value) : value;
+}
+
+function message(what: string, details: VireoErrorDetails): string {
+  const where: string[] = [];
+  if (details.device !== undefined) where.push(details.device);
+  if (details.register !== undefined) where.push(`register ${details.register}`);
+  if (details.queue !== undefined) where.push(`queue ${details.queue}`);
+  if (details.index !== undefined) where.push(`index ${details.index}`);
+  let text = what;
+  if (where.length > 0) text += ` (${where.join(", ")})`;
+  if (details.seen !== undefined) text += `: saw ${show(details.seen)}`;
+  if (details.expected !== undefined) {
+    text += `${details.seen === undefined ? ":" : ","} expected ${show(details.expected)}`;
+  }
+  return text;
+}

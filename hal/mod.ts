@@ -1,0 +1,18 @@
+/**
+ * What a driver may ask of a machine, and the virtio definitions that drivers and devices share.
+ *
+ * @module
+ */
+export * from "./bits.ts";
+export * from "./dma.ts";
+export * from "./errors.ts";
+export * from "./interrupt.ts";
+export * from "./layout.ts";
+export * from "./mmio.ts";
+export * from "./platform.ts";
+export * from "./trace.ts";
+export * from "./virtio/features.ts";
+export * from "./virtio/ids.ts";
+export * from "./virtio/mmio.ts";
+export * from "./virtio/split_ring.ts";
+export * from "./virtio/status.ts";

@@ -1,0 +1,51 @@
+import type { Dma } from "./dma.ts";
+import type { Interrupt } from "./interrupt.ts";
+import type { Mmio } from "./mmio.ts";
+
+/** The open registers of one virtio-mmio slot. */
+export interface MmioLease extends Disposable {
+  /** The register window. */
+  readonly mmio: Mmio;
+  /** The slot's interrupt line. */
+  readonly interrupt: Interrupt;
+}
+
+/** One virtio-mmio slot of a machine; the slot may be empty (DeviceID 0). */
+export interface MmioNode {
+  readonly kind: "mmio";
+  /** Name as in a device tree: `virtio-mmio@<base in hex>`. */
+  readonly name: string;
+  /** Physical address of the first register. */
+  readonly base: number;
+  /** Size of the window in bytes. */
+  readonly size: number;
+  /** Interrupt number as the machine counts them, if it has one. */
+  readonly irq: number | undefined;
+  /** Maps the registers; the lease unmaps them. */
+  open(): MmioLease;
+}
+
+/** A place where a device may be. */
+export type DeviceNode = MmioNode;
+
+/** A view of a device's shared memory region (virtio 1.4 §2.10). */
+export interface MemoryWindow extends Disposable {
+  /** The region's bytes. */
+  readonly bytes: Uint8Array;
+}
+
+/** A named machine: where devices are, memory they can reach, and their interrupt lines. */
+export interface Platform extends AsyncDisposable {
+  /** The target string that made it, for example `emu` or `qtest:riscv64-virt`. */
+  readonly name: string;
+  /** Memory that the machine's devices can reach. */
+  readonly dma: Dma;
+  /** The slots in the order of Linux's discovery. */
+  nodes(): readonly DeviceNode[];
+  /**
+   * Opens a physical range that a device offers as shared memory.
+   *
+   * @throws {VireoError} `BAD_ACCESS` If the range is not memory of this machine.
+   */
+  openMemory(address: number, length: number): MemoryWindow;
+}

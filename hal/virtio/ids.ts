@@ -1,0 +1,54 @@
+/** Virtio device ids (virtio 1.4 §5, table "Device IDs"). */
+export const DeviceId = {
+  NET: 1,
+  BLOCK: 2,
+  CONSOLE: 3,
+  RNG: 4,
+  BALLOON: 5,
+  RPMSG: 7,
+  SCSI: 8,
+  NINE_P: 9,
+  RPROC_SERIAL: 11,
+  CAIF: 12,
+  GPU: 16,
+  INPUT: 18,
+  VSOCK: 19,
+  CRYPTO: 20,
+} as const;
+/** A virtio device id for which Vireo has a name. */
+export type DeviceId = typeof DeviceId[keyof typeof DeviceId];
+
+/** Matches any device or vendor in a driver's id table (`VIRTIO_DEV_ANY_ID`). */
+export const ANY_ID = 0xffffffff;
+
+const NAMES: Readonly<Record<number, string>> = {
+  1: "net",
+  2: "block",
+  3: "console",
+  4: "rng",
+  5: "balloon",
+  7: "rpmsg",
+  8: "scsi",
+  9: "9p",
+  11: "rproc serial",
+  12: "caif",
+  16: "gpu",
+  17: "rtc",
+  18: "input",
+  19: "vsock",
+  20: "crypto",
+  23: "iommu",
+  24: "mem",
+  25: "sound",
+  26: "fs",
+  27: "pmem",
+  32: "scmi",
+  34: "i2c",
+  36: "can",
+  41: "gpio",
+};
+
+/** The short name of a device id, or `device <id>`. */
+export function deviceName(id: number): string {
+  return NAMES[id] ?? `device ${id}`;
+}
