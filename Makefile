@@ -1,0 +1,63 @@
+# Vireo's one entry: `make demo` runs the main job, `make test` the whole gate.
+# Everything that is needed and not there is installed, pinned, and said.
+
+ARCH := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x64)
+DENO_VERSION := 2.9.5
+DENO := .tools/node_modules/@deno/linux-$(ARCH)-glibc/deno
+export DENO_NO_UPDATE_CHECK := 1
+export DENO_NO_PROMPT := 1
+
+ROOMS := hal drivers emu firmware examples
+SETUP := .tools/.setup-$(DENO_VERSION)
+
+.PHONY: help setup demo test check fmt lint doc unit bench clean
+
+help:
+	@echo "make demo [DISK=path]  set up and run the main job on the emulated board"
+	@echo "make test              the whole gate: format, lint, types, docs, tests"
+	@echo "make bench             every *_bench.ts, as ratios and medians"
+	@echo "make fmt               format the sources in place"
+	@echo "make setup             install the pinned Deno and the dependencies only"
+	@echo "make clean             remove what setup, tests and caches made"
+
+# The pinned Deno comes from npm; its binary is the optional dependency of this architecture.
+$(DENO): tools/package.json tools/package-lock.json
+	@echo "vireo: installing Deno $(DENO_VERSION) from npm into .tools/"
+	@mkdir -p .tools && cp tools/package.json tools/package-lock.json .tools/
+	@npm ci --prefix .tools --ignore-scripts --no-audit --no-fund --loglevel=error
+	@test "$$($(DENO) --version | awk 'NR==1{print $$2}')" = $(DENO_VERSION)
+	@touch $(DENO)
+
+$(SETUP): $(DENO) deno.json deno.lock
+	@echo "vireo: fetching the dependencies of deno.lock"
+	@$(DENO) ci --quiet
+	@touch $(SETUP)
+
+setup: $(SETUP)
+
+demo: $(SETUP)
+	@./vireo demo $(if $(DISK),--blk "$(DISK)")
+
+fmt: $(SETUP)
+	$(DENO) fmt
+
+lint: $(SETUP)
+	$(DENO) fmt --check
+	$(DENO) lint
+	$(DENO) check --doc $(ROOMS) bench
+
+doc: $(SETUP)
+	$(DENO) doc --lint $(ROOMS:%=%/mod.ts) >/dev/null
+
+unit: $(SETUP)
+	$(DENO) test -A --doc --parallel $(ROOMS)
+
+check: lint doc
+
+test: check unit
+
+bench: $(SETUP)
+	$(DENO) bench -A $(ROOMS)
+
+clean:
+	rm -rf .tools .cache dist cov

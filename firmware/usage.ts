@@ -1,0 +1,47 @@
+/** The command line was wrong: shown as one line, exit code 2. */
+export class UsageError extends Error {
+  override name = "UsageError";
+}
+
+/**
+ * Parses a size in bytes.
+ *
+ * @param text A whole number with an optional suffix `K`, `M` or `G` (powers of 1024), or hex `0x..`.
+ * @param what What the number is, for the message.
+ * @throws {UsageError} If it is not such a number.
+ */
+export function parseSize(text: string, what: string): number {
+  const match = /^(0x[0-9a-f]+|\d+)([kmg])?$/i.exec(text);
+  const unit = { k: 1024, m: 1024 ** 2, g: 1024 ** 3 }[match?.[2]?.toLowerCase() ?? ""] ?? 1;
+  const value = match?.[1] === undefined ? NaN : Number(match[1]) * unit;
+  if (!Number.isSafeInteger(value)) {
+    throw new UsageError(`${what}: expected a number such as 4096, 0x1000 or 64K, got '${text}'`);
+  }
+  return value;
+}
+
+/**
+ * Parses a whole number within bounds.
+ *
+ * @throws {UsageError} If it is not one.
+ */
+export function parseCount(text: string, what: string, min = 0, max = 2 ** 32 - 1): number {
+  const value = parseSize(text, what);
+  if (value < min || value > max) {
+    throw new UsageError(`${what}: expected ${min} to ${max}, got ${text}`);
+  }
+  return value;
+}
+
+/**
+ * Parses an even number of hex digits to bytes; spaces and colons between bytes are allowed.
+ *
+ * @throws {UsageError} If there is anything else.
+ */
+export function parseHexBytes(text: string, what: string): Uint8Array {
+  const digits = text.replaceAll(/[\s:]/g, "");
+  if (digits.length === 0 || digits.length % 2 !== 0 || !/^[0-9a-f]+$/i.test(digits)) {
+    throw new UsageError(`${what}: expected pairs of hex digits, got '${text}'`);
+  }
+  return Uint8Array.from(digits.match(/../g) ?? [], (pair) => parseInt(pair, 16));
+}
