@@ -25,7 +25,7 @@ export function parseSize(text: string, what: string): number {
  *
  * @throws {UsageError} If it is not one.
  */
-export function parseCount(text: string, what: string, min = 0, max = 2 ** 32 - 1): number {
+export function parseCount(text: string, what: string, min = 0, max: number = 0xffffffff): number {
   const value = parseSize(text, what);
   if (value < min || value > max) {
     throw new UsageError(`${what}: expected ${min} to ${max}, got ${text}`);
