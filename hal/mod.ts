@@ -11,6 +11,8 @@ export * from "./layout.ts";
 export * from "./mmio.ts";
 export * from "./platform.ts";
 export * from "./trace.ts";
+export * from "./virtio/console.ts";
+export * from "./virtio/blk.ts";
 export * from "./virtio/features.ts";
 export * from "./virtio/ids.ts";
 export * from "./virtio/mmio.ts";

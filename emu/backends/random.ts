@@ -1,0 +1,52 @@
+import type { RandomSource } from "../device.ts";
+
+/** The most bytes `crypto.getRandomValues` takes at once. */
+const SYSTEM_LIMIT = 65536;
+
+/** A source of the host's own randomness. */
+export function systemRandom(): RandomSource {
+  return (into) => {
+    for (let at = 0; at < into.length; at += SYSTEM_LIMIT) {
+      // A copy: the platform refuses views of shared memory.
+      const part = new Uint8Array(Math.min(SYSTEM_LIMIT, into.length - at));
+      into.set(crypto.getRandomValues(part), at);
+    }
+  };
+}
+
+/**
+ * A source of bytes that look random and are the same for the same seed; for tests, not secrets.
+ *
+ * The stream does not depend on how it is cut into requests. The generator is sfc32,
+ * four bytes a step, lowest first.
+ *
+ * @param seed Any 32-bit integer.
+ */
+export function seededRandom(seed: number): RandomSource {
+  let a = 0x9e3779b9;
+  let b = 0x243f6a88;
+  let c = seed >>> 0;
+  let counter = 1;
+  let word = 0;
+  let left = 0;
+  const step = (): number => {
+    const out = (a + b + counter) | 0;
+    counter = (counter + 1) | 0;
+    a = b ^ (b >>> 9);
+    b = (c + (c << 3)) | 0;
+    c = ((c << 21) | (c >>> 11)) + out | 0;
+    return out;
+  };
+  for (let i = 0; i < 16; i++) step();
+  return (into) => {
+    for (let i = 0; i < into.length; i++) {
+      if (left === 0) {
+        word = step();
+        left = 4;
+      }
+      into[i] = word & 0xff;
+      word >>>= 8;
+      left--;
+    }
+  };
+}

@@ -1,0 +1,128 @@
+import { DeviceId, FeatureSet } from "@vireo/hal";
+import type { Chain, DeviceContext, DeviceModel, QueueSpec, RandomSource } from "../../device.ts";
+
+/** Bytes given to one request unless told otherwise; the guest's number never sizes the work. */
+const DEFAULT_LIMIT = 65536;
+/** Bytes made at a time. */
+const CHUNK = 4096;
+
+/** How a device under test departs from the specification. */
+export interface RngLies {
+  /** The used length to report, from the bytes written and the buffer's size. */
+  readonly usedLength?: (written: number, capacity: number) => number;
+  /** Keeps requests until {@linkcode RngDevice.release} instead of answering. */
+  readonly hold?: boolean;
+}
+
+/** What an {@linkcode RngDevice} is made of. */
+export interface RngDeviceOptions {
+  /** Where the bytes come from. */
+  readonly random: RandomSource;
+  /** The most bytes a request gets, at least 1; 65536 by default. */
+  readonly maxBytes?: number;
+  /** Largest queue size in descriptors; 64 by default. */
+  readonly queueSize?: number;
+  /** For tests of drivers; a real device tells no lies. */
+  readonly lies?: RngLies;
+}
+
+/** The entropy device (virtio 1.4 §5.4): fills what the driver posts, one byte at least. */
+export class RngDevice implements DeviceModel {
+  readonly name = "rng";
+  readonly deviceId: number = DeviceId.RNG;
+  readonly features: FeatureSet = FeatureSet.NONE;
+  readonly queues: readonly QueueSpec[];
+  readonly configSize = 0;
+  readonly #random: RandomSource;
+  readonly #maxBytes: number;
+  readonly #lies: RngLies;
+  readonly #chunk = new Uint8Array(CHUNK);
+  #context: DeviceContext | undefined;
+  #held: Chain[] = [];
+
+  /**
+   * Makes the device.
+   *
+   * @throws {RangeError} If `maxBytes` is not a positive integer.
+   */
+  constructor(options: RngDeviceOptions) {
+    this.#random = options.random;
+    this.#maxBytes = options.maxBytes ?? DEFAULT_LIMIT;
+    if (!Number.isInteger(this.#maxBytes) || this.#maxBytes < 1) {
+      throw new RangeError(
+        `Cannot make an entropy device as 'maxBytes' must be a positive integer: received ${this.#maxBytes}`,
+      );
+    }
+    this.#lies = options.lies ?? {};
+    this.queues = [{ name: "requestq", maxSize: options.queueSize ?? 64 }];
+  }
+
+  /** Requests that are held back. */
+  get held(): number {
+    return this.#held.length;
+  }
+
+  /** Answers the requests that were held back. */
+  release(): void {
+    const held = this.#held;
+    this.#held = [];
+    for (const chain of held) this.#answer(chain);
+    this.#context?.queue(0)?.signal();
+  }
+
+  /** There is no configuration; the machine never asks. */
+  readConfig(): number {
+    return 0;
+  }
+
+  activate(context: DeviceContext): void {
+    this.#context = context;
+  }
+
+  notify(index: number): void {
+    const queue = this.#context?.queue(index);
+    if (queue === undefined) return;
+    for (let chain = queue.pop(); chain !== undefined; chain = queue.pop()) {
+      // virtio 1.4 §5.4.6.1: no device-readable buffers; and a request must have room for a byte.
+      if (chain.readableLength > 0 || chain.writableLength === 0) {
+        this.#context?.fault("Entropy request is not made of device-writable buffers only");
+        return;
+      }
+      if (this.#lies.hold) this.#held.push(chain);
+      else this.#answer(chain);
+    }
+    queue.signal();
+  }
+
+  resetQueue(): void {
+    this.#held = [];
+  }
+
+  reset(): void {
+    this.#held = [];
+    this.#context = undefined;
+  }
+
+  /** Nothing to keep: the entropy source belongs to the host. */
+  snapshot(): unknown {
+    return {};
+  }
+
+  restore(): void {}
+
+  [Symbol.dispose](): void {
+    this.reset();
+  }
+
+  #answer(chain: Chain): void {
+    const capacity = chain.writableLength;
+    const length = Math.min(capacity, this.#maxBytes);
+    for (let at = 0; at < length; at += CHUNK) {
+      const part = this.#chunk.subarray(0, Math.min(length - at, CHUNK));
+      this.#random(part);
+      chain.write(part);
+    }
+    const written = chain.written;
+    this.#context?.queue(0)?.push(chain, this.#lies.usedLength?.(written, capacity) ?? written);
+  }
+}

@@ -1,0 +1,6 @@
+/**
+ * The emulated entropy device.
+ *
+ * @module
+ */
+export * from "./device.ts";
