@@ -1,0 +1,84 @@
+import { deviceName, featureName, type FeatureSet, hex, statusText } from "@vireo/hal";
+import type { VirtioDevice } from "@vireo/drivers";
+import { openVireo, type Vireo } from "../vireo.ts";
+import type { BoardOptions } from "../options.ts";
+
+/** What `probe` tells of one device. */
+export interface DeviceReport {
+  readonly name: string;
+  readonly slot: string;
+  readonly transport: string;
+  readonly id: number;
+  readonly type: string;
+  readonly vendor: string;
+  readonly driver: string | null;
+  readonly status: string;
+  readonly modalias: string;
+  readonly offered: readonly string[];
+  readonly negotiated: readonly string[];
+  readonly queues: readonly { readonly name: string; readonly size: number }[];
+}
+
+/** What `probe` tells of a board. */
+export interface BoardReport {
+  readonly target: string;
+  readonly slots: number;
+  readonly devices: readonly DeviceReport[];
+  readonly errors: readonly { readonly slot: string; readonly message: string }[];
+}
+
+/** Describes a device as it stands. */
+export function describeDevice(vireo: Vireo, device: VirtioDevice): DeviceReport {
+  const names = device.driver?.featureNames ?? {};
+  const list = (set: FeatureSet): string[] => [...set].map((bit) => featureName(bit, names));
+  return {
+    name: device.name,
+    slot: device.transport.name,
+    transport: device.transport.kind,
+    id: device.deviceId,
+    type: deviceName(device.deviceId),
+    vendor: hex(device.vendorId),
+    driver: device.driver?.name ?? null,
+    status: statusText(device.transport.readStatus()),
+    modalias: vireo.bus.attributes(device).modalias.trim(),
+    offered: list(device.offered),
+    negotiated: list(device.features),
+    queues: device.queues.map((queue) => ({ name: queue.name, size: queue.size })),
+  };
+}
+
+/** Describes every device of a board. */
+export function describeBoard(vireo: Vireo): BoardReport {
+  return {
+    target: vireo.target,
+    slots: vireo.platform.nodes().length,
+    devices: vireo.bus.devices.map((device) => describeDevice(vireo, device)),
+    errors: vireo.bus.slotErrors.map(({ slot, error }) => ({ slot, message: error.message })),
+  };
+}
+
+/** Writes a board's report as text. */
+export function boardText(report: BoardReport): string {
+  const empty = report.slots - report.devices.length - report.errors.length;
+  const lines = [`${report.target}: ${report.devices.length} devices, ${empty} empty slots`];
+  for (const device of report.devices) {
+    lines.push(
+      `${device.name}  ${device.type} (id ${device.id}) at ${device.slot}, ${device.transport}, ` +
+        `driver ${device.driver ?? "none"}`,
+      `  status      ${device.status.replaceAll("|", " ")}`,
+      `  offered     ${device.offered.join(" ") || "nothing"}`,
+      `  negotiated  ${device.negotiated.join(" ") || "nothing"}`,
+      `  queues      ${device.queues.map((q) => `${q.name}[${q.size}]`).join(" ") || "none"}`,
+    );
+  }
+  for (const { slot, message } of report.errors) lines.push(`${slot}  ${message}`);
+  return lines.join("\n");
+}
+
+/** `vireo probe`: lists the devices of a board. */
+export async function probe(board: BoardOptions, flags: { json?: true }): Promise<void> {
+  await using vireo = await openVireo(board);
+  const report = describeBoard(vireo);
+  console.log(flags.json ? JSON.stringify(report, null, 2) : boardText(report));
+  if (report.errors.length > 0) throw new Error(`${report.errors.length} slots failed`);
+}

@@ -1,0 +1,241 @@
+import { Command, Option } from "@commander-js/extra-typings";
+import type { BoardOptions } from "./options.ts";
+import { DEFAULT_BOARD, parseBlk, parseNet, parseQueueSize } from "./options.ts";
+import { parseCount, parseSize, UsageError } from "./usage.ts";
+
+/** Options that every command with a board has, as commander collects them. */
+interface BoardFlags {
+  readonly target: string;
+  readonly blk?: string[] | undefined;
+  readonly net: string;
+  readonly legacy?: true | undefined;
+  readonly queueSize?: string | undefined;
+  readonly indirect: boolean;
+  readonly eventIdx: boolean;
+}
+
+/**
+ * Turns command line flags into a board.
+ *
+ * @throws {UsageError} If one is wrong.
+ */
+export function boardOptions(flags: BoardFlags): BoardOptions {
+  if (flags.target !== "emu") {
+    throw new UsageError(`--target: expected emu, got '${flags.target}'`);
+  }
+  const disks = flags.blk ?? [];
+  if (disks.includes("none") && disks.length > 1) {
+    throw new UsageError("--blk: 'none' stands alone");
+  }
+  return {
+    target: flags.target,
+    blk: disks.length === 0 ? DEFAULT_BOARD.blk : disks[0] === "none" ? [] : disks.map(parseBlk),
+    net: parseNet(flags.net),
+    legacy: flags.legacy === true,
+    queueSize: flags.queueSize === undefined ? undefined : parseQueueSize(flags.queueSize),
+    indirect: flags.indirect,
+    eventIdx: flags.eventIdx,
+  };
+}
+
+const collect = (value: string, before: string[] | undefined): string[] => [
+  ...(before ?? []),
+  value,
+];
+
+/** Adds a command that takes the options of a board. */
+function withBoard(parent: Parent, name: string) {
+  return parent.command(name)
+    .option("--target <target>", "where the devices are: emu", "emu")
+    .option(
+      "--blk <disk>",
+      "a disk: FILE[,ro][,serial=TEXT][,block-size=BYTES], or none; may be repeated",
+      collect,
+      undefined as string[] | undefined,
+    )
+    .option("--net <wire>", "the network: hub, tap:NAME or none", "hub")
+    .option("--legacy", "devices have the version 1 register interface")
+    .option("--queue-size <n>", "largest queue size, a power of two")
+    .option("--no-indirect", "do not negotiate INDIRECT_DESC")
+    .option("--no-event-idx", "do not negotiate EVENT_IDX");
+}
+
+/** What subcommands are added to. */
+type Parent = Pick<Command, "command">;
+
+const JSON_FLAG = "--json";
+const JSON_TEXT = "print JSON, for scripts";
+
+function example(command: { addHelpText(position: "after", text: string): unknown }, text: string) {
+  command.addHelpText("after", `\nExample:\n${text.split("\n").map((l) => `  $ ${l}`).join("\n")}`);
+}
+
+/**
+ * Builds the `vireo` command; what a subcommand needs is loaded when it runs.
+ *
+ * @returns The commander program; parse with `{ from: "user" }`.
+ */
+export function buildProgram(): Command {
+  const program = new Command("vireo")
+    .description("Virtio drivers in TypeScript, on an emulated board or a real one")
+    .version("0.1.0")
+    .enablePositionalOptions();
+  example(program, "vireo probe\nvireo blk read --blk disk.img --sector 0 --count 1 | xxd | head");
+
+  const probe = withBoard(program, "probe")
+    .description("list the devices: what they offered and what was negotiated")
+    .option(JSON_FLAG, JSON_TEXT)
+    .action(async (flags) => {
+      await (await import("./commands/probe.ts")).probe(boardOptions(flags), flags);
+    });
+  example(probe, "vireo probe --legacy --no-event-idx\nvireo probe --json | jq '.devices[].id'");
+
+  const demo = withBoard(program, "demo")
+    .description("drive all four devices of a board and report what each did")
+    .option(JSON_FLAG, JSON_TEXT)
+    .action(async (flags) => {
+      const board = boardOptions(flags);
+      await (await import("./commands/demo.ts")).demo(board, { ...flags, given: !!flags.blk });
+    });
+  example(demo, "vireo demo --blk disk.img,ro");
+
+  const run = withBoard(program, "run")
+    .description("run a TypeScript file with the board's bus and drivers")
+    .argument("<script>", "a file whose default export takes a Vireo")
+    .argument("[args...]", "passed on as vireo.args")
+    .passThroughOptions()
+    .action(async (script, args, flags) => {
+      await (await import("./commands/run.ts")).run(boardOptions(flags), script, args);
+    });
+  example(
+    run,
+    "vireo run examples/read_disk.ts --blk disk.img".replace(
+      /(run) (\S+) (.*)/,
+      "$1 $3 $2",
+    ),
+  );
+
+  const shell = withBoard(program, "shell")
+    .description("a TypeScript REPL with bus, blk, net, con and rng in scope")
+    .action(async (flags) => {
+      boardOptions(flags);
+      await (await import("./commands/shell.ts")).shell(boardOptions(flags));
+    });
+  example(shell, "vireo shell --blk disk.img");
+
+  addBlk(program);
+  addNet(program);
+
+  const con = withBoard(program, "console")
+    .description("connect standard input and output to a console port")
+    .option("--port <name>", "the port's name or number", "0")
+    .option("--list", "list the ports instead")
+    .option("--send <text>", "send this instead of standard input")
+    .option("--deadline <ms>", "how long to wait for an answer after the input ended", "1000")
+    .option(JSON_FLAG, JSON_TEXT)
+    .action(async (flags) => {
+      const board = boardOptions(flags);
+      const deadline = parseCount(flags.deadline, "--deadline");
+      await (await import("./commands/console.ts")).console_(board, { ...flags, deadline });
+    });
+  example(con, "echo hello | vireo console\nvireo console --list --json");
+
+  const rng = withBoard(program, "rng")
+    .description("write random bytes from the entropy device")
+    .argument("[bytes]", "how many, for example 32 or 1M", "32")
+    .addOption(new Option("--format <format>").choices(["hex", "raw"] as const).default("hex"))
+    .option(JSON_FLAG, JSON_TEXT)
+    .action(async (bytes, flags) => {
+      const length = parseSize(bytes, "bytes");
+      await (await import("./commands/rng.ts")).rng(boardOptions(flags), length, flags);
+    });
+  example(rng, "vireo rng 16\nvireo rng 1M --format raw > random.bin");
+  return program;
+}
+
+function addBlk(program: Parent): void {
+  const blk = program.command("blk").description("read, write and measure a disk");
+  example(blk, "vireo blk info --blk disk.img");
+  const load = () => import("./commands/blk.ts");
+  const disk = (name: string, text: string) =>
+    withBoard(blk, name).description(text)
+      .option("--disk <n>", "which disk, counted from 0", "0")
+      .option(JSON_FLAG, JSON_TEXT);
+
+  const info = disk("info", "capacity, limits, features, serial, partitions and file systems")
+    .action(async (flags) => await (await load()).info(boardOptions(flags), flags));
+  example(info, "vireo blk info --blk disk.img,serial=S1");
+
+  const range = (name: string, text: string) =>
+    disk(name, text)
+      .option("--sector <n>", "first sector of 512 bytes", "0")
+      .option("--count <n>", "number of sectors; to the end by default");
+  const read = range("read", "copy sectors to standard output or a file")
+    .option("-o, --output <file>", "write here instead")
+    .option("--hash", "print the SHA-256 instead of the bytes")
+    .action(async (flags) => await (await load()).read(boardOptions(flags), flags));
+  example(read, "vireo blk read --blk disk.img --sector 2048 --count 8 -o part.bin");
+  const write = disk("write", "copy standard input or a file to sectors")
+    .option("--sector <n>", "first sector of 512 bytes", "0")
+    .option("-i, --input <file>", "read here instead")
+    .option("--flush", "flush afterwards")
+    .action(async (flags) => await (await load()).write(boardOptions(flags), flags));
+  example(write, "vireo blk write --blk disk.img --sector 16 -i part.bin --flush");
+  const flush = disk("flush", "make what was written durable")
+    .action(async (flags) => await (await load()).flush(boardOptions(flags), flags));
+  example(flush, "vireo blk flush --blk disk.img");
+  const discard = range("discard", "tell the disk that sectors are not needed")
+    .action(async (flags) => await (await load()).discard(boardOptions(flags), flags));
+  example(discard, "vireo blk discard --blk disk.img --sector 64 --count 128");
+  const bench = disk("bench", "requests a second of random reads or writes")
+    .addOption(new Option("--op <op>").choices(["read", "write"] as const).default("read"))
+    .option("--depth <n>", "requests in flight", "32")
+    .option("--bytes <n>", "bytes a request", "4096")
+    .option("--requests <n>", "how many in all", "100000")
+    .action(async (flags) => await (await load()).bench(boardOptions(flags), flags));
+  example(
+    bench,
+    "vireo blk bench --depth 1\nvireo blk bench --op write --bytes 64K --requests 5000",
+  );
+}
+
+function addNet(program: Parent): void {
+  const net = program.command("net").description("ping, send, capture and measure a network");
+  example(net, "vireo net ping 10.0.2.2");
+  const load = () => import("./commands/net.ts");
+  const nic = (name: string, text: string) =>
+    withBoard(net, name).description(text).option(JSON_FLAG, JSON_TEXT);
+
+  const info = nic("info", "address, link, MTU, queues and features")
+    .action(async (flags) => await (await load()).info(boardOptions(flags), flags));
+  example(info, "vireo net info --json");
+  const ping = withBoard(net, "ping")
+    .description("ICMP echo, with ARP before it")
+    .argument("[address]", "IPv4 address", "10.0.2.2")
+    .option("--source <address>", "our IPv4 address", "10.0.2.15")
+    .option("-c, --count <n>", "how many", "4")
+    .option("--deadline <ms>", "how long to wait for each answer", "1000")
+    .option(JSON_FLAG, JSON_TEXT)
+    .action(async (address, flags) =>
+      await (await load()).pingHost(boardOptions(flags), address, flags)
+    );
+  example(ping, "vireo net ping 10.0.2.2 -c 3");
+  const send = withBoard(net, "send")
+    .description("send one Ethernet frame given in hex")
+    .argument("<frame>", "pairs of hex digits, 14 bytes or more")
+    .option(JSON_FLAG, JSON_TEXT)
+    .action(async (frame, flags) => await (await load()).send(boardOptions(flags), frame, flags));
+  example(send, "vireo net send 'ffffffffffff 525400123456 88b5 6869'");
+  const capture = nic("capture", "write received frames as a pcap file")
+    .option("-o, --output <file>", "write here instead of standard output")
+    .option("-c, --count <n>", "stop after so many frames", "10")
+    .option("--deadline <ms>", "stop after this long without a frame", "5000")
+    .option("--ping <address>", "ping this address first, so that there is something to see")
+    .action(async (flags) => await (await load()).capture(boardOptions(flags), flags));
+  example(capture, "vireo net capture --ping 10.0.2.2 -c 2 -o out.pcap");
+  const bench = nic("bench", "frames a second to the hub and back")
+    .option("--bytes <n>", "bytes a frame", "64")
+    .option("--frames <n>", "how many", "1000000")
+    .action(async (flags) => await (await load()).bench(boardOptions(flags), flags));
+  example(bench, "vireo net bench --bytes 1514");
+}

@@ -1,0 +1,159 @@
+import {
+  type Blk,
+  blkDriver,
+  Bus,
+  type Console,
+  consoleDriver,
+  type DriverInstance,
+  type Net,
+  netDriver,
+  type Rng,
+  rngDriver,
+  type VirtioDriver,
+} from "@vireo/drivers";
+import { Feature, FeatureSet, type Platform, VireoError } from "@vireo/hal";
+import { EmulatedBoard } from "./emulated_board.ts";
+import { type BoardOptions, DEFAULT_BOARD } from "./options.ts";
+
+/** What a script's default export looks like. */
+export type VireoMain = (vireo: Vireo) => void | Promise<void>;
+
+/** What {@linkcode openVireo} takes besides the board. */
+export interface VireoOptions {
+  /** Arguments for the script. */
+  readonly args?: readonly string[];
+  /** Drivers to register besides the bundled ones, before devices are probed. */
+  readonly drivers?: readonly VirtioDriver[];
+}
+
+/**
+ * A board with the bus probed and the bundled drivers bound: what commands, scripts and the REPL use.
+ */
+export interface Vireo extends AsyncDisposable {
+  /** The target string. */
+  readonly target: string;
+  /** The machine. */
+  readonly platform: Platform;
+  /** The virtio bus of the machine. */
+  readonly bus: Bus;
+  /** The emulated board's host side; undefined on other targets. */
+  readonly emulated: EmulatedBoard | undefined;
+  /** Arguments of the script. */
+  readonly args: readonly string[];
+  /** Aborted when the program is interrupted. */
+  readonly signal: AbortSignal;
+  /** Aborts {@linkcode Vireo.signal}. */
+  abort(reason: Error): void;
+  /** The first block device. @throws {VireoError} `NO_DEVICE` If there is none. */
+  readonly blk: Blk;
+  /** The first network device. @throws {VireoError} `NO_DEVICE` If there is none. */
+  readonly net: Net;
+  /** The first console. @throws {VireoError} `NO_DEVICE` If there is none. */
+  readonly console: Console;
+  /** The first entropy device. @throws {VireoError} `NO_DEVICE` If there is none. */
+  readonly rng: Rng;
+}
+
+/**
+ * Makes a board, probes its bus and binds the bundled drivers.
+ *
+ * @param board What the board is made of; the default one has all four devices.
+ * @throws {VireoError} If the board cannot be made; a slot that fails is in `bus.slotErrors`.
+ *
+ * @example
+ * ```ts
+ * import { openVireo } from "@vireo/firmware";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using vireo = await openVireo();
+ * const bytes = await vireo.rng.read(16);
+ * assertEquals(bytes.length, 16);
+ * ```
+ */
+export async function openVireo(
+  board: Partial<BoardOptions> = {},
+  options: VireoOptions = {},
+): Promise<Vireo> {
+  const full = { ...DEFAULT_BOARD, ...board };
+  await using cleanup = new AsyncDisposableStack();
+  const emulated = cleanup.use(await EmulatedBoard.create(full));
+  const bus = cleanup.use(new Bus(busOptions(full)));
+  for (const driver of options.drivers ?? []) await bus.registerDriver(driver);
+  for (const driver of [netDriver, blkDriver, consoleDriver, rngDriver]) {
+    await bus.registerDriver(driver);
+  }
+  await bus.addPlatform(emulated.platform);
+  return new Session(full.target, bus, emulated, options.args ?? [], cleanup.move());
+}
+
+function busOptions(board: BoardOptions): { filter: FeatureSet; queueSize?: number } {
+  const off: number[] = [];
+  if (!board.indirect) off.push(Feature.INDIRECT_DESC);
+  if (!board.eventIdx) off.push(Feature.EVENT_IDX);
+  const filter = FeatureSet.of(...off);
+  return board.queueSize === undefined ? { filter } : { filter, queueSize: board.queueSize };
+}
+
+class Session implements Vireo {
+  readonly target: string;
+  readonly bus: Bus;
+  readonly emulated: EmulatedBoard;
+  readonly args: readonly string[];
+  readonly #abort = new AbortController();
+  readonly #cleanup: AsyncDisposableStack;
+
+  constructor(
+    target: string,
+    bus: Bus,
+    emulated: EmulatedBoard,
+    args: readonly string[],
+    cleanup: AsyncDisposableStack,
+  ) {
+    this.target = target;
+    this.bus = bus;
+    this.emulated = emulated;
+    this.args = args;
+    this.#cleanup = cleanup;
+  }
+
+  get platform(): Platform {
+    return this.emulated.platform;
+  }
+
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  abort(reason: Error): void {
+    this.#abort.abort(reason);
+  }
+
+  get blk(): Blk {
+    return this.#first(blkDriver, "block");
+  }
+
+  get net(): Net {
+    return this.#first(netDriver, "network");
+  }
+
+  get console(): Console {
+    return this.#first(consoleDriver, "console");
+  }
+
+  get rng(): Rng {
+    return this.#first(rngDriver, "entropy");
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#cleanup.disposeAsync();
+  }
+
+  #first<T extends DriverInstance>(driver: VirtioDriver<T>, what: string): T {
+    const instance = this.bus.get(driver);
+    if (instance !== undefined) return instance;
+    // A device that is there but failed to probe says more than "none".
+    const failed = this.bus.slotErrors[0];
+    if (failed !== undefined) throw failed.error;
+    throw new VireoError("NO_DEVICE", `No ${what} device on the board`, { device: this.target });
+  }
+}
