@@ -1,0 +1,30 @@
+import type { BoardOptions } from "../options.ts";
+import { writeAll } from "../output.ts";
+import { openVireo } from "../vireo.ts";
+
+/** Bytes asked of the device at a time. */
+const CHUNK = 65536;
+
+/** `vireo rng`: prints random bytes. */
+export async function rng(
+  board: BoardOptions,
+  length: number,
+  flags: { format: "hex" | "raw"; json?: true },
+): Promise<void> {
+  await using vireo = await openVireo(board);
+  const parts: string[] = [];
+  for (let left = length; left > 0; left -= CHUNK) {
+    const bytes = await vireo.rng.read(Math.min(left, CHUNK));
+    if (flags.json) parts.push(hexText(bytes));
+    else if (flags.format === "raw") await writeAll(bytes);
+    else await writeAll(new TextEncoder().encode(hexText(bytes)));
+  }
+  if (flags.json) console.log(JSON.stringify({ length, hex: parts.join("") }));
+  else if (flags.format === "hex") console.log();
+}
+
+function hexText(bytes: Uint8Array): string {
+  let text = "";
+  for (const byte of bytes) text += byte.toString(16).padStart(2, "0");
+  return text;
+}

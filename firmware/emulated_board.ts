@@ -1,0 +1,119 @@
+import {
+  BlkDevice,
+  ConsoleDevice,
+  type DeviceModel,
+  type DiskBackend,
+  EmulatedMachine,
+  FileDisk,
+  HostPeer,
+  Hub,
+  loopbackPort,
+  MemoryDisk,
+  NetDevice,
+  RngDevice,
+  systemRandom,
+  Tap,
+} from "@vireo/emu";
+import type { Platform } from "@vireo/hal";
+import type { BlkOption, BoardOptions } from "./options.ts";
+
+/** Size of the disk that a board has when none was named, in bytes. */
+const DEFAULT_DISK = 16 * 1024 * 1024;
+/** The guest's Ethernet address: QEMU's prefix, as people expect it. */
+export const GUEST_MAC = "52:54:00:12:34:56";
+/** The peer's Ethernet and IPv4 address, those of QEMU's user network. */
+export const PEER = { mac: "52:55:0a:00:02:02", ip: "10.0.2.2" } as const;
+
+/** The emulated board: the machine that drivers see, and the host's ends of its devices. */
+export class EmulatedBoard implements AsyncDisposable {
+  /** The machine. */
+  readonly machine: EmulatedMachine;
+  /** The wire, if it is the hub. */
+  readonly hub: Hub | undefined;
+  /** The disks, in order. */
+  readonly disks: readonly BlkDevice[];
+  /** The network device. */
+  readonly net: NetDevice | undefined;
+  /** The console: its port 0 sends back what it gets. */
+  readonly console: ConsoleDevice;
+  readonly #cleanup: AsyncDisposableStack;
+
+  private constructor(
+    parts: Pick<EmulatedBoard, "machine" | "hub" | "disks" | "net" | "console">,
+    cleanup: AsyncDisposableStack,
+  ) {
+    this.machine = parts.machine;
+    this.hub = parts.hub;
+    this.disks = parts.disks;
+    this.net = parts.net;
+    this.console = parts.console;
+    this.#cleanup = cleanup;
+  }
+
+  /**
+   * Makes the board.
+   *
+   * @throws {VireoError} If an image or the tap device cannot be opened.
+   */
+  static create(options: BoardOptions): EmulatedBoard {
+    const cleanup = new AsyncDisposableStack();
+    try {
+      return EmulatedBoard.#build(options, cleanup);
+    } catch (error) {
+      void cleanup.disposeAsync();
+      throw error;
+    }
+  }
+
+  static #build(options: BoardOptions, cleanup: AsyncDisposableStack): EmulatedBoard {
+    const disks = options.blk.map((blk) => makeDisk(blk, cleanup));
+    const hub = options.net.kind === "hub" ? new Hub() : undefined;
+    const backend = options.net.kind === "tap"
+      ? cleanup.use(Tap.open(options.net.name))
+      : hub?.port();
+    if (hub !== undefined) cleanup.use(new HostPeer(hub.port(), PEER));
+    const net = backend === undefined ? undefined : new NetDevice({ backend, mac: GUEST_MAC });
+    const con = new ConsoleDevice({
+      ports: [
+        { name: "console", console: true, backend: loopbackPort(), open: true },
+        { name: "echo", backend: loopbackPort(), open: true },
+      ],
+      size: { cols: 80, rows: 25 },
+    });
+    const models: DeviceModel[] = [
+      ...(net === undefined ? [] : [net]),
+      ...disks,
+      con,
+      new RngDevice({ random: systemRandom }),
+    ];
+    const version = options.legacy ? 1 : 2;
+    const machine = cleanup.use(
+      EmulatedMachine.create({ devices: models.map((model) => ({ model, version })) }),
+    );
+    return new EmulatedBoard({ machine, hub, disks, net, console: con }, cleanup);
+  }
+
+  /** The machine as drivers see it. */
+  get platform(): Platform {
+    return this.machine;
+  }
+
+  /** Stops the machine and closes images and wires. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#cleanup.disposeAsync();
+  }
+}
+
+function makeDisk(option: BlkOption, cleanup: AsyncDisposableStack): BlkDevice {
+  const { path, readOnly } = option;
+  const disk: DiskBackend = path === undefined
+    ? new MemoryDisk(DEFAULT_DISK, { readOnly })
+    : new FileDisk(path, { readOnly });
+  cleanup.use(disk);
+  return new BlkDevice({
+    disk,
+    readOnly,
+    serial: option.serial ?? "vireo-emu",
+    ...(option.blockSize === undefined ? {} : { blockSize: option.blockSize }),
+  });
+}
