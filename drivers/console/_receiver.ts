@@ -1,0 +1,101 @@
+import type { Dma, DmaRegion } from "@vireo/hal";
+import { SgList, type Virtqueue } from "../virtqueue/virtqueue.ts";
+
+/** The receive side of one port: a fixed set of buffers, each posted, or full and unread. */
+export class Receiver implements Disposable {
+  readonly #region: DmaRegion;
+  readonly #size: number;
+  readonly #posted: Uint8Array;
+  readonly #lengths: Uint32Array;
+  /** Full buffers in the order of arrival. */
+  readonly #full: number[] = [];
+  readonly #chain = new SgList(1);
+  #queue: Virtqueue;
+
+  /**
+   * Allocates the buffers; {@linkcode Receiver.fill} posts them.
+   *
+   * @param count How many, at most the queue's size.
+   * @param size Length of each in bytes.
+   */
+  constructor(queue: Virtqueue, dma: Dma, count: number, size: number) {
+    const most = Math.min(count, queue.size);
+    this.#queue = queue;
+    this.#size = size;
+    this.#region = dma.alloc(most * size);
+    this.#posted = new Uint8Array(most);
+    this.#lengths = new Uint32Array(most);
+  }
+
+  /** Whether something unread is there. */
+  get hasData(): boolean {
+    return this.#full.length > 0;
+  }
+
+  /** Posts every buffer that is neither posted nor unread, and tells the device. */
+  fill(): void {
+    if (this.#queue.broken !== undefined) return;
+    for (let i = 0; i < this.#posted.length; i++) {
+      if (this.#posted[i] === 0 && !this.#full.includes(i)) this.#post(i);
+    }
+    this.#queue.kick();
+  }
+
+  /** Takes over what the device filled; runs in the queue's callback. */
+  collect(): void {
+    const queue = this.#queue;
+    let empty = false;
+    do {
+      for (let i = queue.pop(); i >= 0; i = queue.pop()) {
+        this.#region.unshare(i * this.#size, this.#size, "from-device");
+        this.#posted[i] = 0;
+        // The device's word for the length is only a claim.
+        this.#lengths[i] = Math.min(queue.usedLength, this.#size);
+        if (this.#lengths[i] === 0) empty = true;
+        else this.#full.push(i);
+      }
+    } while (!queue.enableCallbacks() && queue.broken === undefined);
+    if (empty) this.fill();
+  }
+
+  /** Copies the oldest unread buffer and posts it again; undefined if there is none. */
+  take(): Uint8Array | undefined {
+    const i = this.#full.shift();
+    if (i === undefined) return undefined;
+    const start = i * this.#size;
+    const bytes = this.#region.bytes.slice(start, start + this.#lengths[i]!);
+    if (this.#queue.broken === undefined) {
+      this.#post(i);
+      this.#queue.kick();
+    }
+    return bytes;
+  }
+
+  /** Throws away what is unread; returns how many bytes that were. */
+  discard(): number {
+    let bytes = 0;
+    for (const i of this.#full.splice(0)) bytes += this.#lengths[i]!;
+    this.fill();
+    return bytes;
+  }
+
+  /** Moves to a new queue after the device was reset; what is unread stays. */
+  rebind(queue: Virtqueue): void {
+    for (let i = 0; i < this.#posted.length; i++) {
+      if (this.#posted[i] === 1) this.#region.unshare(i * this.#size, this.#size, "from-device");
+    }
+    this.#posted.fill(0);
+    this.#queue = queue;
+  }
+
+  /** Frees the buffers; only after the device was reset. */
+  [Symbol.dispose](): void {
+    this.#region[Symbol.dispose]();
+  }
+
+  #post(i: number): void {
+    const address = this.#region.share(i * this.#size, this.#size, "from-device");
+    this.#posted[i] = 1;
+    this.#queue.add(this.#chain.clear().addWritable(address, this.#size), i);
+  }
+}

@@ -1,0 +1,168 @@
+import type { Dma, DmaRegion } from "@vireo/hal";
+import { SgList, type Virtqueue } from "../virtqueue/virtqueue.ts";
+import { type ConsoleWait, Gate } from "./_gate.ts";
+
+/** One write: how many of its buffers the device still has. */
+interface Ticket {
+  left: number;
+  failure: Error | undefined;
+}
+
+/** The transmit side of one port: bytes are copied into a fixed set of buffers, in order. */
+export class Sender implements Disposable {
+  readonly #region: DmaRegion;
+  readonly #size: number;
+  readonly #lengths: Uint32Array;
+  readonly #tickets: (Ticket | undefined)[];
+  readonly #free: number[] = [];
+  readonly #chain = new SgList(1);
+  readonly #gate = new Gate();
+  #queue: Virtqueue;
+  #writing = false;
+  #blocked: (() => boolean) | undefined;
+
+  /**
+   * Allocates the buffers.
+   *
+   * @param count How many, at most the queue's size.
+   * @param size Length of each in bytes.
+   * @param blocked Whether nothing may be sent now; what it throws rejects the writes.
+   */
+  constructor(queue: Virtqueue, dma: Dma, count: number, size: number, blocked?: () => boolean) {
+    const most = Math.min(count, queue.size);
+    this.#queue = queue;
+    this.#size = size;
+    this.#region = dma.alloc(most * size);
+    this.#lengths = new Uint32Array(most);
+    this.#tickets = new Array<Ticket | undefined>(most).fill(undefined);
+    this.#blocked = blocked;
+    for (let i = most - 1; i >= 0; i--) this.#free.push(i);
+  }
+
+  /** Whether the device has everything back to us. */
+  get idle(): boolean {
+    return this.#free.length === this.#tickets.length && !this.#writing;
+  }
+
+  /** Replaces the test whether nothing may be sent now. */
+  set blocked(blocked: () => boolean) {
+    this.#blocked = blocked;
+    this.#gate.notify();
+  }
+
+  /** Asks the waiting writers again, after something that they wait for changed. */
+  notify(): void {
+    this.#gate.notify();
+  }
+
+  /**
+   * Sends bytes, whole and in the order of the calls.
+   *
+   * @param complete Whether to wait until the device took them, not only until they are in the ring.
+   * @throws {VireoError} `TIMEOUT`; the signal's reason; or why the port failed. A part may be sent.
+   */
+  async send(bytes: Uint8Array, options: ConsoleWait, complete: boolean): Promise<void> {
+    const ticket: Ticket = { left: 0, failure: undefined };
+    const end = options.deadline === undefined ? undefined : performance.now() + options.deadline;
+    const wait = (): ConsoleWait => ({
+      signal: options.signal,
+      deadline: end === undefined ? undefined : Math.max(0, end - performance.now()),
+    });
+    await this.#gate.until("earlier writes", () => this.#lock(), wait());
+    try {
+      for (let at = 0; at < bytes.length; at += this.#size) {
+        let slot = this.#slot(ticket);
+        if (slot === undefined) {
+          this.#queue.kick();
+          slot = await this.#gate.until("room to send", () => this.#slot(ticket), wait());
+        }
+        this.#add(slot, bytes.subarray(at, at + this.#size), ticket);
+      }
+      this.#queue.kick();
+    } finally {
+      this.#writing = false;
+      this.#gate.notify();
+    }
+    if (complete) await this.#gate.until("the device to take it", () => done(ticket), wait());
+  }
+
+  /** Waits until the device took everything. */
+  async flush(options: ConsoleWait): Promise<void> {
+    const check = (): true | undefined => {
+      this.#blocked?.();
+      return this.idle ? true : undefined;
+    };
+    await this.#gate.until("the device to take what was sent", check, options);
+  }
+
+  /** Takes back what the device is done with; runs in the queue's callback. */
+  collect(): void {
+    const queue = this.#queue;
+    do {
+      for (let i = queue.pop(); i >= 0; i = queue.pop()) this.#release(i);
+    } while (!queue.enableCallbacks() && queue.broken === undefined);
+    this.#gate.notify();
+  }
+
+  /** Rejects the writes that wait for the device; their buffers stay its own. */
+  fail(error: Error): void {
+    for (const ticket of this.#tickets) if (ticket !== undefined) ticket.failure = error;
+    this.#gate.notify();
+  }
+
+  /** Moves to a new queue after the device was reset; call {@linkcode Sender.fail} before. */
+  rebind(queue: Virtqueue): void {
+    for (let i = 0; i < this.#tickets.length; i++) {
+      if (this.#tickets[i] !== undefined) this.#release(i);
+    }
+    this.#queue = queue;
+    this.#gate.notify();
+  }
+
+  /** Frees the buffers; only after the device was reset. */
+  [Symbol.dispose](): void {
+    this.#region[Symbol.dispose]();
+  }
+
+  #lock(): true | undefined {
+    this.#blocked?.();
+    if (this.#writing) return undefined;
+    this.#writing = true;
+    return true;
+  }
+
+  #slot(ticket: Ticket): number | undefined {
+    if (ticket.failure !== undefined) throw ticket.failure;
+    return this.#blocked?.() ? undefined : this.#free.pop();
+  }
+
+  #add(slot: number, bytes: Uint8Array, ticket: Ticket): void {
+    const start = slot * this.#size;
+    this.#region.bytes.set(bytes, start);
+    const address = this.#region.share(start, bytes.length, "to-device");
+    this.#lengths[slot] = bytes.length;
+    this.#tickets[slot] = ticket;
+    ticket.left++;
+    try {
+      this.#queue.add(this.#chain.clear().addReadable(address, bytes.length), slot);
+    } catch (error) {
+      this.#release(slot);
+      throw error;
+    }
+  }
+
+  #release(slot: number): void {
+    const ticket = this.#tickets[slot];
+    if (ticket === undefined) return;
+    this.#region.unshare(slot * this.#size, this.#lengths[slot]!, "to-device");
+    ticket.left--;
+    this.#tickets[slot] = undefined;
+    this.#free.push(slot);
+  }
+}
+
+function done(ticket: Ticket): true | undefined {
+  if (ticket.left === 0 && ticket.failure === undefined) return true;
+  if (ticket.failure !== undefined) throw ticket.failure;
+  return undefined;
+}

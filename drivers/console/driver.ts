@@ -1,0 +1,387 @@
+import {
+  ANY_ID,
+  CONSOLE_CONFIG,
+  CONSOLE_MAX_PORTS,
+  CONSOLE_NO_PORT,
+  ConsoleEvent,
+  ConsoleFeature,
+  ConsoleQueue,
+  consoleReceiveQueue,
+  DeviceId,
+  FeatureSet,
+  VireoError,
+} from "@vireo/hal";
+import type { QueueRequest, VirtioDevice } from "../device.ts";
+import type { DriverInstance, VirtioDriver } from "../driver.ts";
+import type { Virtqueue } from "../virtqueue/virtqueue.ts";
+import { type ControlMessage, decodeControl, decodeSize, encodeControl } from "./_control.ts";
+import { type ConsoleWait, Gate } from "./_gate.ts";
+import { Receiver } from "./_receiver.ts";
+import { Sender } from "./_sender.ts";
+import { emergencyWrite } from "./emergency.ts";
+import { type ConsoleSize, Port, type PortLink } from "./port.ts";
+
+/** Buffers in each direction of a port, and the length of each in bytes. */
+const BUFFERS = 16;
+const BUFFER_SIZE = 4096;
+/** Control messages of ours that may wait for the device before its own are left unread. */
+const CONTROL_LIMIT = 64;
+/** The most bytes of a name that are kept. */
+const NAME_LIMIT = 1024;
+
+/** What the device sent that was passed over, by count. */
+export interface ConsoleCounters {
+  /** Control messages shorter than their event needs, or with an impossible port id. */
+  malformed: number;
+  /** Control messages about a port that is not there. */
+  unknownPort: number;
+  /** Control messages with an event that devices do not send. */
+  unknownEvent: number;
+}
+
+/** Called when a port came or went. */
+export type PortListener = (port: Port, event: "added" | "removed") => void;
+
+/** A console device with one port, or with many (virtio 1.4 §5.3). */
+export class Console implements DriverInstance {
+  /** Whether MULTIPORT was negotiated. */
+  readonly multiport: boolean;
+  /** Room for ports on the device. */
+  readonly maxPorts: number;
+  /** What the device sent that was passed over. */
+  readonly counters: ConsoleCounters = { malformed: 0, unknownPort: 0, unknownEvent: 0 };
+  readonly #device: VirtioDevice;
+  readonly #ports = new Map<number, Port>();
+  readonly #links = new Map<number, PortLink>();
+  readonly #gate = new Gate();
+  readonly #listeners = new Set<PortListener>();
+  #queues: readonly Virtqueue[] = [];
+  #control: PortLink | undefined;
+  #unsent = 0;
+  #failure: Error | undefined;
+
+  /** Wraps a device whose features are negotiated; {@linkcode Console.start} sets it up. */
+  constructor(device: VirtioDevice) {
+    this.#device = device;
+    this.multiport = device.has(ConsoleFeature.MULTIPORT);
+    this.maxPorts = this.multiport ? device.config.read32(CONSOLE_CONFIG.max_nr_ports.offset) : 1;
+    if (this.maxPorts < 1 || this.maxPorts >= CONSOLE_MAX_PORTS) {
+      throw new VireoError("CONFIG_INVALID", "Console has an impossible number of ports", {
+        device: device.name,
+        register: "max_nr_ports",
+        seen: this.maxPorts,
+        expected: `1 to ${CONSOLE_MAX_PORTS - 1}`,
+      });
+    }
+  }
+
+  /**
+   * Finds the queues and starts the handshake.
+   *
+   * @param options Whether the only port of a device without MULTIPORT is a text console.
+   */
+  start(options: { readonly console: boolean }): void {
+    this.#findQueues();
+    if (this.multiport) this.#control = this.#makeLink(ConsoleQueue.CONTROL_RECEIVE);
+    else {
+      const port = this.#addPort(0);
+      if (options.console) port.setOnlyConsole();
+      this.#readSize();
+    }
+    this.#device.ready();
+    this.#begin();
+  }
+
+  /** The ports there are now, by id. */
+  get ports(): readonly Port[] {
+    return [...this.#ports.values()].sort((a, b) => a.id - b.id);
+  }
+
+  /**
+   * Waits for a port.
+   *
+   * @param which Its id or name; by default the first text console.
+   * @throws {VireoError} `TIMEOUT`, or why the device failed; the signal's reason.
+   */
+  port(which?: number | string, options: ConsoleWait = {}): Promise<Port> {
+    const matches = (port: Port): boolean => {
+      if (which === undefined) return port.isConsole;
+      return typeof which === "number" ? port.id === which : port.name === which;
+    };
+    return this.#gate.until(`port ${which ?? "that is a console"}`, () => {
+      if (this.#failure !== undefined) throw this.#failure;
+      return this.ports.find(matches);
+    }, options);
+  }
+
+  /**
+   * Calls a listener when a port came or went.
+   *
+   * @returns Ends it.
+   */
+  onPort(listener: PortListener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /**
+   * Writes characters through the configuration, past all queues.
+   *
+   * @throws {VireoError} `UNSUPPORTED` If the device does not offer EMERG_WRITE.
+   */
+  emergencyWrite(data: string | number): void {
+    emergencyWrite(this.#device.transport, data);
+  }
+
+  /** The device's configuration changed: without MULTIPORT, the size may have. */
+  configChanged(): void {
+    if (!this.multiport) this.#readSize();
+  }
+
+  /** The device or a queue failed: every pending call ends with this error. */
+  failed(error: Error): void {
+    this.#failure ??= error;
+    for (const port of this.#ports.values()) port.fail(error);
+    this.#gate.notify();
+  }
+
+  /** The device is about to be reset: writes that it has end with an error, readers wait on. */
+  freeze(): void {
+    const error = this.#failure ??
+      new VireoError("DEVICE_STATE", "Write was cut off by a reset", { device: this.#device.name });
+    for (const port of this.#ports.values()) port.freeze(error);
+    this.#stopControl(error);
+  }
+
+  /** The device was reset and renegotiated: sets up the queues and tells it of the ports again. */
+  restore(): void {
+    this.#findQueues();
+    this.#failure = undefined;
+    if (this.#control !== undefined) {
+      this.#rebind(this.#control, ConsoleQueue.CONTROL_RECEIVE);
+      // What the device said before the reset is void.
+      this.#control.receiver.discard();
+      this.#control.sender.blocked = () => false;
+    }
+    for (const [id, link] of this.#links) this.#rebind(link, consoleReceiveQueue(id));
+    this.#device.ready();
+    this.#begin();
+    for (const port of this.#ports.values()) {
+      if (this.multiport) this.#send(port.id, ConsoleEvent.PORT_READY, 1);
+      port.thaw();
+    }
+    this.#gate.notify();
+  }
+
+  /** Ends every port with `PORT_CLOSED`, resets the device and frees all memory. */
+  async remove(): Promise<void> {
+    const cause = this.#failure;
+    this.#failure ??= new VireoError("DEVICE_REMOVED", "Console was removed", {
+      device: this.#device.name,
+    });
+    for (const port of this.#ports.values()) {
+      port.remove(cause);
+      this.#tell(port, "removed");
+    }
+    this.#ports.clear();
+    this.#stopControl(this.#failure);
+    this.#gate.notify();
+    await this.#device.reset();
+    this.#device.deleteQueues();
+    for (const link of [this.#control, ...this.#links.values()]) {
+      link?.receiver[Symbol.dispose]();
+      link?.sender[Symbol.dispose]();
+    }
+    this.#links.clear();
+  }
+
+  /** Ends the control messages that the device did not take; new ones end at once. */
+  #stopControl(error: Error): void {
+    if (this.#control === undefined) return;
+    this.#control.sender.fail(error);
+    this.#control.sender.blocked = () => {
+      throw error;
+    };
+  }
+
+  #findQueues(): void {
+    const callback = (queue: Virtqueue): void => this.#used(queue.index);
+    const request = (name: string): QueueRequest => ({ name, callback, indirect: false });
+    const requests = [request("input.0"), request("output.0")];
+    if (this.multiport) requests.push(request("control-i"), request("control-o"));
+    for (let id = 1; id < this.maxPorts; id++) {
+      requests.push(request(`input.${id}`), request(`output.${id}`));
+    }
+    this.#queues = this.#device.findQueues(requests);
+  }
+
+  #makeLink(receiveQueue: number): PortLink {
+    const dma = this.#device.dma;
+    const input = this.#queues[receiveQueue]!;
+    const receiver = new Receiver(input, dma, BUFFERS, BUFFER_SIZE);
+    try {
+      const output = this.#queues[receiveQueue + 1]!;
+      return { receiver, sender: new Sender(output, dma, BUFFERS, BUFFER_SIZE) };
+    } catch (error) {
+      receiver[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  #rebind(link: PortLink, receiveQueue: number): void {
+    link.receiver.rebind(this.#queues[receiveQueue]!);
+    link.sender.rebind(this.#queues[receiveQueue + 1]!);
+  }
+
+  /** Posts the buffers, the control queue's first, and says that the driver is ready. */
+  #begin(): void {
+    this.#control?.receiver.fill();
+    for (const link of this.#links.values()) link.receiver.fill();
+    if (this.multiport) this.#send(CONSOLE_NO_PORT, ConsoleEvent.DEVICE_READY, 1);
+  }
+
+  /** A queue may have used buffers; even indices receive. */
+  #used(index: number): void {
+    const isControl = this.multiport && (index >> 1) === 1;
+    const id = index < 2 ? 0 : (index >> 1) - 1;
+    const link = isControl ? this.#control : this.#links.get(id);
+    if (link === undefined) return;
+    if ((index & 1) === 1) {
+      link.sender.collect();
+    } else if (isControl) {
+      link.receiver.collect();
+      this.#handleAll();
+    } else if (this.#ports.has(id)) {
+      this.#ports.get(id)!.received();
+    } else {
+      link.receiver.collect();
+      link.receiver.discard();
+    }
+  }
+
+  /** Handles what the device said, unless it does not take our answers. */
+  #handleAll(): void {
+    while (this.#unsent < CONTROL_LIMIT) {
+      const bytes = this.#control?.receiver.take();
+      if (bytes === undefined) return;
+      const message = decodeControl(bytes);
+      if (message === undefined) this.counters.malformed++;
+      else this.#handle(message);
+    }
+  }
+
+  #handle(message: ControlMessage): void {
+    const { id, event, value, rest } = message;
+    if (event === ConsoleEvent.PORT_ADD) return this.#portAdded(id);
+    if (event < ConsoleEvent.PORT_ADD || event > ConsoleEvent.PORT_NAME) {
+      this.counters.unknownEvent++;
+      return;
+    }
+    const port = this.#ports.get(id);
+    if (port === undefined) {
+      this.counters.unknownPort++;
+      return;
+    }
+    if (event === ConsoleEvent.PORT_REMOVE) this.#portRemoved(port);
+    else if (event === ConsoleEvent.CONSOLE_PORT) port.setConsole();
+    else if (event === ConsoleEvent.PORT_OPEN) port.setHostOpen(value !== 0);
+    else if (event === ConsoleEvent.PORT_NAME) {
+      port.setName(new TextDecoder().decode(rest.subarray(0, NAME_LIMIT)));
+    } else if (event === ConsoleEvent.RESIZE) this.#resized(port, decodeSize(rest));
+    else this.counters.unknownEvent++;
+    this.#gate.notify();
+  }
+
+  #resized(port: Port, size: ConsoleSize | undefined): void {
+    if (size === undefined) this.counters.malformed++;
+    else port.setSize(size);
+  }
+
+  /** A port that is there already is only confirmed, as on Linux. */
+  #portAdded(id: number): void {
+    if (id >= this.maxPorts) {
+      this.counters.malformed++;
+      return;
+    }
+    if (!this.#ports.has(id)) {
+      try {
+        this.#addPort(id);
+        this.#links.get(id)!.receiver.fill();
+      } catch (error) {
+        // virtio 1.4 §5.3.6.2: a port that cannot be set up is answered with PORT_READY 0.
+        this.#send(id, ConsoleEvent.PORT_READY, 0);
+        if (!(error instanceof VireoError)) throw error;
+        return;
+      }
+    }
+    this.#send(id, ConsoleEvent.PORT_READY, 1);
+  }
+
+  #addPort(id: number): Port {
+    let link = this.#links.get(id);
+    if (link === undefined) this.#links.set(id, link = this.#makeLink(consoleReceiveQueue(id)));
+    const port = new Port(id, link, {
+      device: this.#device.name,
+      multiport: this.multiport,
+      sendOpen: (port, open) => this.#send(port, ConsoleEvent.PORT_OPEN, open ? 1 : 0),
+    });
+    this.#ports.set(id, port);
+    this.#tell(port, "added");
+    this.#gate.notify();
+    return port;
+  }
+
+  #portRemoved(port: Port): void {
+    port.remove();
+    this.#ports.delete(port.id);
+    this.#links.get(port.id)?.receiver.discard();
+    this.#tell(port, "removed");
+  }
+
+  #tell(port: Port, event: "added" | "removed"): void {
+    for (const listener of this.#listeners) {
+      try {
+        listener(port, event);
+      } catch (error) {
+        reportError(error);
+      }
+    }
+  }
+
+  /** Sends a control message after those before; a failure ends the ports by other ways. */
+  #send(id: number, event: ConsoleEvent, value: number): void {
+    const sender = this.#control?.sender;
+    if (sender === undefined) return;
+    this.#unsent++;
+    sender.send(encodeControl(id, event, value), {}, true).catch(() => {}).then(() => {
+      this.#unsent--;
+      this.#handleAll();
+    });
+  }
+
+  #readSize(): void {
+    if (!this.#device.has(ConsoleFeature.SIZE)) return;
+    const { config } = this.#device;
+    this.#ports.get(0)?.setSize(config.stable(() => ({
+      cols: config.read16(CONSOLE_CONFIG.cols.offset),
+      rows: config.read16(CONSOLE_CONFIG.rows.offset),
+    })));
+  }
+}
+
+/** Drives console devices; what `probe` gives is a {@linkcode Console}. */
+export const consoleDriver: VirtioDriver<Console> = {
+  name: "virtio_console",
+  ids: [{ device: DeviceId.CONSOLE, vendor: ANY_ID }],
+  features: FeatureSet.of(
+    ConsoleFeature.SIZE,
+    ConsoleFeature.MULTIPORT,
+    ConsoleFeature.EMERG_WRITE,
+  ),
+  featureNames: ConsoleFeature,
+  probe(device) {
+    const console = new Console(device);
+    console.start({ console: true });
+    return console;
+  },
+};

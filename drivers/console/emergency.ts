@@ -1,0 +1,27 @@
+import { CONSOLE_CONFIG, ConsoleFeature, DeviceId, VireoError } from "@vireo/hal";
+import type { Transport } from "../transport/transport.ts";
+
+/**
+ * Writes characters through the console's configuration, without queues, interrupts or memory; it works
+ * on a device that nobody set up yet, as long as it offers EMERG_WRITE (virtio 1.4 §5.3.5).
+ *
+ * @param transport Any transport of a console device, in any state.
+ * @param data Text, sent as UTF-8, or one byte.
+ * @throws {VireoError} `UNSUPPORTED` If the device is no console or does not offer EMERG_WRITE.
+ * @throws {RangeError} If a number is not a byte.
+ */
+export function emergencyWrite(transport: Transport, data: string | number): void {
+  const able = transport.deviceId === DeviceId.CONSOLE &&
+    transport.readFeatures().has(ConsoleFeature.EMERG_WRITE);
+  if (!able) {
+    throw new VireoError("UNSUPPORTED", "Device has no emergency write", {
+      device: transport.name,
+      expected: "a console that offers EMERG_WRITE",
+    });
+  }
+  if (typeof data === "number" && (!Number.isInteger(data) || data < 0 || data > 255)) {
+    throw new RangeError(`Cannot write a character outside 0 to 255: received ${data}`);
+  }
+  const bytes = typeof data === "number" ? [data] : new TextEncoder().encode(data);
+  for (const byte of bytes) transport.writeConfig(CONSOLE_CONFIG.emerg_wr.offset, 4, byte);
+}
