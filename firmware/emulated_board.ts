@@ -11,6 +11,8 @@ import {
   MemoryDisk,
   NetDevice,
   RngDevice,
+  streamPipe,
+  type StreamPort,
   systemRandom,
   Tap,
 } from "@vireo/emu";
@@ -34,12 +36,14 @@ export class EmulatedBoard implements AsyncDisposable {
   readonly disks: readonly BlkDevice[];
   /** The network device. */
   readonly net: NetDevice | undefined;
-  /** The console: its port 0 sends back what it gets. */
+  /** The console: ports 0 and 1 send back what they get, port 2 (`host`) is {@linkcode hostPort}. */
   readonly console: ConsoleDevice;
+  /** The host's end of the console port named `host`. */
+  readonly hostPort: StreamPort;
   readonly #cleanup: AsyncDisposableStack;
 
   private constructor(
-    parts: Pick<EmulatedBoard, "machine" | "hub" | "disks" | "net" | "console">,
+    parts: Pick<EmulatedBoard, "machine" | "hub" | "disks" | "net" | "console" | "hostPort">,
     cleanup: AsyncDisposableStack,
   ) {
     this.machine = parts.machine;
@@ -47,6 +51,7 @@ export class EmulatedBoard implements AsyncDisposable {
     this.disks = parts.disks;
     this.net = parts.net;
     this.console = parts.console;
+    this.hostPort = parts.hostPort;
     this.#cleanup = cleanup;
   }
 
@@ -73,10 +78,12 @@ export class EmulatedBoard implements AsyncDisposable {
       : hub?.port();
     if (hub !== undefined) cleanup.use(new HostPeer(hub.port(), PEER));
     const net = backend === undefined ? undefined : new NetDevice({ backend, mac: GUEST_MAC });
+    const pipe = streamPipe();
     const con = new ConsoleDevice({
       ports: [
-        { name: "console", console: true, backend: loopbackPort(), open: true },
-        { name: "echo", backend: loopbackPort(), open: true },
+        { name: "console", console: true, backend: loopbackPort() },
+        { name: "echo", backend: loopbackPort() },
+        { name: "host", backend: pipe.device },
       ],
       size: { cols: 80, rows: 25 },
     });
@@ -84,13 +91,16 @@ export class EmulatedBoard implements AsyncDisposable {
       ...(net === undefined ? [] : [net]),
       ...disks,
       con,
-      new RngDevice({ random: systemRandom }),
+      new RngDevice({ random: systemRandom() }),
     ];
     const version = options.legacy ? 1 : 2;
     const machine = cleanup.use(
       EmulatedMachine.create({ devices: models.map((model) => ({ model, version })) }),
     );
-    return new EmulatedBoard({ machine, hub, disks, net, console: con }, cleanup);
+    return new EmulatedBoard(
+      { machine, hub, disks, net, console: con, hostPort: pipe.host },
+      cleanup,
+    );
   }
 
   /** The machine as drivers see it. */

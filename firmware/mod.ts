@@ -1,1 +1,13 @@
-export {};
+/**
+ * Boards with the bus probed and the drivers bound: what scripts under `vireo run` get.
+ *
+ * @module
+ */
+export { type BoardReport, type DeviceReport } from "./commands/probe.ts";
+export * from "./disk_report.ts";
+export * from "./emulated_board.ts";
+export * from "./options.ts";
+export * from "./partitions.ts";
+export * from "./superblock.ts";
+export { UsageError } from "./usage.ts";
+export * from "./vireo.ts";

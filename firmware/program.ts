@@ -131,12 +131,12 @@ export function buildProgram(): Command {
     .option("--port <name>", "the port's name or number", "0")
     .option("--list", "list the ports instead")
     .option("--send <text>", "send this instead of standard input")
-    .option("--deadline <ms>", "how long to wait for an answer after the input ended", "1000")
+    .option("--quiet <ms>", "after the input ended, stop when nothing came for so long", "300")
     .option(JSON_FLAG, JSON_TEXT)
     .action(async (flags) => {
       const board = boardOptions(flags);
-      const deadline = parseCount(flags.deadline, "--deadline");
-      await (await import("./commands/console.ts")).console_(board, { ...flags, deadline });
+      const quiet = parseCount(flags.quiet, "--quiet");
+      await (await import("./commands/console.ts")).runConsole(board, { ...flags, quiet });
     });
   example(con, "echo hello | vireo console\nvireo console --list --json");
 

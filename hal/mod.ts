@@ -16,5 +16,6 @@ export * from "./virtio/blk.ts";
 export * from "./virtio/features.ts";
 export * from "./virtio/ids.ts";
 export * from "./virtio/mmio.ts";
+export * from "./virtio/net.ts";
 export * from "./virtio/split_ring.ts";
 export * from "./virtio/status.ts";

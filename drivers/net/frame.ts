@@ -1,0 +1,127 @@
+import { NetGso, NetHdrFlag } from "@vireo/hal";
+import type { WaitOptions } from "../transport/transport.ts";
+
+/** A checksum that the device is to complete (virtio 1.4 §5.1.6.2). */
+export interface TxChecksum {
+  /** First byte of the checksum's range, from the start of the frame. */
+  readonly start: number;
+  /** Where the 16-bit checksum is, from `start`; it holds the pseudo-header sum. */
+  readonly offset: number;
+}
+
+/** A large packet that the device is to cut (virtio 1.4 §5.1.6.2); needs a checksum too. */
+export interface TxSegmentation {
+  /** What is cut: TCP over IPv4 or IPv6, or UDP (into fragments). */
+  readonly type: "tcpv4" | "tcpv6" | "udp";
+  /** Bytes of payload in each piece. */
+  readonly size: number;
+  /** Bytes of all headers, including the transport's. */
+  readonly headerLength: number;
+  /** Whether the TCP packet has ECN's CWR bit set. */
+  readonly ecn?: boolean;
+}
+
+/** What a frame may leave to the device. */
+export interface TxOffload {
+  /** The checksum to complete. */
+  readonly csum?: TxChecksum;
+  /** How to cut the packet. */
+  readonly gso?: TxSegmentation;
+}
+
+/** How a frame is sent. */
+export interface SendOptions extends TxOffload, WaitOptions {
+  /** The transmit queue, below the number of active pairs; 0 by default. */
+  readonly queue?: number;
+}
+
+/** What is known of a received frame's checksum. */
+export type RxChecksum =
+  /** Nothing: check it. */
+  | "none"
+  /** The device checked it. */
+  | "valid"
+  /** It holds the pseudo-header sum only, as the frame never left this machine. */
+  | "partial";
+
+/** A received frame that its receiver owns. */
+export interface Frame {
+  /** The frame, from the destination address, without the checksum. */
+  readonly bytes: Uint8Array;
+  /** What is known of its checksum. */
+  readonly checksum: RxChecksum;
+  /** A value of `NetGso`, with the ECN bit; 0 if the frame is an ordinary one. */
+  readonly gsoType: number;
+  /** Bytes of payload in each piece of a large frame. */
+  readonly gsoSize: number;
+  /** The receive queue it came in on. */
+  readonly queue: number;
+}
+
+/** A received frame where the device wrote it; one object is used for all frames of a device. */
+export class RxFrame {
+  /** Memory with the frame in it. */
+  bytes: Uint8Array = new Uint8Array(0);
+  /** First byte of the frame in {@linkcode RxFrame.bytes}. */
+  offset = 0;
+  /** Length of the frame in bytes. */
+  length = 0;
+  /** Bits of `NetHdrFlag`. */
+  flags = 0;
+  /** A value of `NetGso`, with the ECN bit. */
+  gsoType: number = NetGso.NONE;
+  /** Bytes of payload in each piece of a large frame. */
+  gsoSize = 0;
+  /** First byte of the range of a partial checksum. */
+  csumStart = 0;
+  /** Where a partial checksum is, from `csumStart`. */
+  csumOffset = 0;
+  /** The receive queue. */
+  queue = 0;
+
+  /** What is known of the frame's checksum. */
+  get checksum(): RxChecksum {
+    if ((this.flags & NetHdrFlag.NEEDS_CSUM) !== 0) return "partial";
+    return (this.flags & NetHdrFlag.DATA_VALID) !== 0 ? "valid" : "none";
+  }
+
+  /** A view of the frame; the bytes are valid during the callback only. */
+  view(): Uint8Array {
+    return this.bytes.subarray(this.offset, this.offset + this.length);
+  }
+
+  /** A copy of the frame for its receiver to keep. */
+  copy(): Frame {
+    return {
+      bytes: this.bytes.slice(this.offset, this.offset + this.length),
+      checksum: this.checksum,
+      gsoType: this.gsoType,
+      gsoSize: this.gsoSize,
+      queue: this.queue,
+    };
+  }
+}
+
+/** What a network device's driver counted; all counters only grow. */
+export interface NetStats {
+  /** Frames received and handed on or queued. */
+  rxFrames: number;
+  /** Bytes of those. */
+  rxBytes: number;
+  /** Frames dropped: shorter than their header and an Ethernet header. */
+  rxShort: number;
+  /** Frames dropped: num_buffers is 0 or more than arrived. */
+  rxNumBuffers: number;
+  /** Frames dropped: longer than any packet may be. */
+  rxTooLong: number;
+  /** Frames dropped: the header's checksum fields make no sense. */
+  rxBadChecksum: number;
+  /** Frames dropped: the header's segmentation fields make no sense or were not negotiated. */
+  rxBadGso: number;
+  /** Frames dropped: nobody took them and the receive queue was full. */
+  rxQueueFull: number;
+  /** Frames given to the device. */
+  txFrames: number;
+  /** Bytes of those. */
+  txBytes: number;
+}

@@ -1,0 +1,159 @@
+import { Accept, type FrameSink, type NetBackend, type Offload } from "./net_backend.ts";
+import { type FrameEmit, Offloader } from "./net_backend_offload.ts";
+
+/** Options of {@linkcode Hub}. */
+export interface HubOptions {
+  /** Sends a frame only where its destination was last seen, as a switch does; false by default. */
+  readonly learning?: boolean;
+  /** How many addresses a switch remembers; 1024 by default. The oldest is forgotten first. */
+  readonly maxAddresses?: number;
+}
+
+/**
+ * An Ethernet hub: what comes in at one port goes out at every other, at once.
+ *
+ * Frames with work left to do pass as they are where the receiver accepts that, and are finished
+ * for the others.
+ */
+export class Hub implements Disposable {
+  readonly #ports: HubPort[] = [];
+  readonly #offloader = new Offloader();
+  readonly #addresses = new Map<number, HubPort>();
+  readonly #learning: boolean;
+  readonly #maxAddresses: number;
+  #malformed = 0;
+
+  /** Makes a hub without ports. */
+  constructor(options: HubOptions = {}) {
+    this.#learning = options.learning ?? false;
+    this.#maxAddresses = options.maxAddresses ?? 1024;
+  }
+
+  /** How many frames could not be finished for a receiver and were dropped. */
+  get malformed(): number {
+    return this.#malformed;
+  }
+
+  /** Adds a port: the backend of one device. */
+  port(): NetBackend {
+    const port = new HubPort(this, `hub:${this.#ports.length}`);
+    this.#ports.push(port);
+    return port;
+  }
+
+  /** Plugs a peer that lives on the host into a new port. */
+  plug(peer: HostEnd): NetBackend {
+    const port = this.port();
+    port.connect(peer);
+    peer.plugged(port);
+    return port;
+  }
+
+  /** Takes every port off. */
+  [Symbol.dispose](): void {
+    for (const port of [...this.#ports]) port[Symbol.dispose]();
+  }
+
+  /** For {@linkcode HubPort}: hands a frame to the other ports. */
+  forward(from: HubPort, bytes: Uint8Array, offset: number, length: number, off: Offload): void {
+    if (this.#learning) {
+      this.#learn(from, macNumber(bytes, offset + 6));
+      const to = this.#addresses.get(macNumber(bytes, offset));
+      if (to !== undefined) {
+        if (to !== from) this.#deliver(to, bytes, offset, length, off);
+        return;
+      }
+    }
+    for (let i = 0; i < this.#ports.length; i++) {
+      const to = this.#ports[i]!;
+      if (to !== from) this.#deliver(to, bytes, offset, length, off);
+    }
+  }
+
+  /** For {@linkcode HubPort}: a batch is over. */
+  flush(from: HubPort): void {
+    for (let i = 0; i < this.#ports.length; i++) {
+      const to = this.#ports[i]!;
+      if (to !== from && to.pending) {
+        to.pending = false;
+        to.sink?.flush();
+      }
+    }
+  }
+
+  /** For {@linkcode HubPort}: takes a port off. */
+  remove(port: HubPort): void {
+    const at = this.#ports.indexOf(port);
+    if (at >= 0) this.#ports.splice(at, 1);
+    for (const [mac, to] of this.#addresses) if (to === port) this.#addresses.delete(mac);
+  }
+
+  #deliver(to: HubPort, bytes: Uint8Array, offset: number, length: number, off: Offload): void {
+    const sink = to.sink;
+    if (sink === undefined) return;
+    to.pending = true;
+    if (!off.needsCsum && off.gsoType === 0) {
+      sink.receive(bytes, offset, length, off);
+    } else if (!this.#offloader.conform(bytes, offset, length, off, sink.accepts, to.emit)) {
+      this.#malformed++;
+    }
+  }
+
+  #learn(port: HubPort, source: number): void {
+    if (this.#addresses.get(source) === port) return;
+    if (this.#addresses.size >= this.#maxAddresses && !this.#addresses.has(source)) {
+      for (const oldest of this.#addresses.keys()) {
+        this.#addresses.delete(oldest);
+        break;
+      }
+    }
+    this.#addresses.set(source, port);
+  }
+}
+
+/** A peer on the host that wants to know where to send. */
+export interface HostEnd extends FrameSink {
+  /** Says where the peer's frames go. */
+  plugged(backend: NetBackend): void;
+}
+
+/** One port of a {@linkcode Hub}. */
+class HubPort implements NetBackend {
+  readonly name: string;
+  readonly accepts: number = Accept.ALL;
+  readonly #hub: Hub;
+  sink: FrameSink | undefined;
+  /** Whether the sink got frames since its last flush. */
+  pending = false;
+  readonly emit: FrameEmit;
+
+  constructor(hub: Hub, name: string) {
+    this.#hub = hub;
+    this.name = name;
+    this.emit = (bytes, offset, length, off) => this.sink?.receive(bytes, offset, length, off);
+  }
+
+  connect(sink: FrameSink | undefined): void {
+    this.sink = sink;
+  }
+
+  send(bytes: Uint8Array, offset: number, length: number, offload: Offload): void {
+    this.#hub.forward(this, bytes, offset, length, offload);
+  }
+
+  flush(): void {
+    this.#hub.flush(this);
+  }
+
+  [Symbol.dispose](): void {
+    this.sink = undefined;
+    this.#hub.remove(this);
+  }
+}
+
+function macNumber(bytes: Uint8Array, at: number): number {
+  const high = (bytes[at]! << 8) | bytes[at + 1]!;
+  const low = ((bytes[at + 2]! << 24) | (bytes[at + 3]! << 16) | (bytes[at + 4]! << 8) |
+    bytes[at + 5]!) >>> 0;
+  return high * 0x1_0000_0000 + low;
+}

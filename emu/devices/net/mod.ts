@@ -1,0 +1,7 @@
+/**
+ * The emulated network device.
+ *
+ * @module
+ */
+export * from "./device.ts";
+export * from "./filter.ts";

@@ -1,0 +1,227 @@
+import { createHash } from "node:crypto";
+import { type Blk, blkDriver } from "@vireo/drivers";
+import { BlkFeature, featureName, VireoError } from "@vireo/hal";
+import { type DiskContents, diskContents, diskText, hashDisk } from "../disk_report.ts";
+import type { BoardOptions } from "../options.ts";
+import { progress, rate, sizeText, writeAll } from "../output.ts";
+import { parseCount, UsageError } from "../usage.ts";
+import { openVireo, type Vireo } from "../vireo.ts";
+
+/** Bytes copied at a time by read and write. */
+const CHUNK = 256 * 1024;
+const SECTOR = 512;
+
+/** Flags of every `vireo blk` command. */
+export interface DiskFlags {
+  readonly disk: string;
+  readonly json?: true | undefined;
+}
+
+/** Flags of commands over a range of sectors. */
+export interface RangeFlags extends DiskFlags {
+  readonly sector: string;
+  readonly count?: string | undefined;
+}
+
+function pick(vireo: Vireo, flags: DiskFlags): Blk {
+  const disks = vireo.bus.all(blkDriver);
+  if (disks.length === 0) return vireo.blk;
+  const disk = disks[parseCount(flags.disk, "--disk")];
+  if (disk === undefined) {
+    throw new UsageError(`--disk: expected 0 to ${disks.length - 1}, got ${flags.disk}`);
+  }
+  return disk;
+}
+
+function range(blk: Blk, flags: RangeFlags): { sector: number; count: number } {
+  const sector = parseCount(flags.sector, "--sector", 0, Number.MAX_SAFE_INTEGER);
+  const rest = Math.max(blk.sectors - sector, 0);
+  const count = flags.count === undefined
+    ? rest
+    : parseCount(flags.count, "--count", 0, Number.MAX_SAFE_INTEGER);
+  if (count > rest) {
+    throw new UsageError(
+      `--sector, --count: the disk has ${blk.sectors} sectors, got ${sector} + ${count}`,
+    );
+  }
+  return { sector, count };
+}
+
+/** `vireo blk info`. */
+export async function info(board: BoardOptions, flags: DiskFlags): Promise<void> {
+  await using vireo = await openVireo(board);
+  const blk = pick(vireo, flags);
+  const contents: DiskContents = await diskContents(blk);
+  const report = {
+    sectors: blk.sectors,
+    bytes: blk.capacity,
+    blockSize: blk.blockSize,
+    readOnly: blk.readOnly,
+    serial: await blk.getId(),
+    queues: blk.queues,
+    writeCache: blk.writeCache,
+    features: [...blk.device.features].map((bit) => featureName(bit, BlkFeature)),
+    topology: blk.topology ?? null,
+    geometry: blk.geometry ?? null,
+    ...contents,
+  };
+  if (flags.json) return console.log(JSON.stringify(report));
+  console.log(
+    `${sizeText(report.bytes)} (${report.sectors} sectors), blocks of ${report.blockSize} bytes` +
+      `${report.readOnly ? ", read-only" : ""}`,
+  );
+  console.log(`serial '${report.serial}', ${report.queues} queues, ${report.writeCache}`);
+  console.log(`features ${report.features.join(" ")}`);
+  console.log(diskText(contents).join("\n"));
+}
+
+/** `vireo blk read`. */
+export async function read(
+  board: BoardOptions,
+  flags: RangeFlags & { readonly output?: string; readonly hash?: true },
+): Promise<void> {
+  await using vireo = await openVireo(board);
+  const blk = pick(vireo, flags);
+  const { sector, count } = range(blk, flags);
+  if (flags.hash) {
+    const sha256 = await hashDisk(blk, { sector, count, onProgress: (d) => progress("read", d) });
+    return console.log(flags.json ? JSON.stringify({ sector, count, sha256 }) : sha256);
+  }
+  if (flags.json && flags.output === undefined) {
+    throw new UsageError("--json: needs -o FILE or --hash, standard output has the bytes");
+  }
+  using file = flags.output === undefined
+    ? undefined
+    : await Deno.open(flags.output, { write: true, create: true, truncate: true });
+  const buffer = new Uint8Array(CHUNK);
+  for (let done = 0; done < count; done += CHUNK / SECTOR) {
+    const bytes = buffer.subarray(0, Math.min(CHUNK, (count - done) * SECTOR));
+    await blk.read(sector + done, bytes);
+    if (file === undefined) await writeAll(bytes);
+    else for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at));
+    if (file !== undefined) progress("read", Math.min((done + CHUNK / SECTOR) / count, 1));
+  }
+  if (flags.json) console.log(JSON.stringify({ sector, count, bytes: count * SECTOR }));
+}
+
+/** `vireo blk write`. */
+export async function write(
+  board: BoardOptions,
+  flags: DiskFlags & { readonly sector: string; readonly input?: string; readonly flush?: true },
+): Promise<void> {
+  using file = flags.input === undefined ? undefined : await Deno.open(flags.input);
+  const source = file ?? Deno.stdin;
+  await using vireo = await openVireo(board);
+  const blk = pick(vireo, flags);
+  const first = range(blk, { ...flags, count: "0" }).sector;
+  const buffer = new Uint8Array(CHUNK);
+  let sector = first;
+  let bytes = 0;
+  for (;;) {
+    const length = await fill(source, buffer);
+    if (length === 0) break;
+    bytes += length;
+    const padded = Math.ceil(length / SECTOR) * SECTOR;
+    if (sector + padded / SECTOR > blk.sectors) {
+      throw new VireoError("OUT_OF_RANGE", "The input is longer than the disk from there on", {
+        seen: bytes,
+        expected: (blk.sectors - first) * SECTOR,
+      });
+    }
+    // The rest of the last sector keeps what the disk has.
+    if (padded !== length) {
+      const tail = await blk.read(sector + padded / SECTOR - 1, SECTOR);
+      buffer.set(tail.subarray(length % SECTOR), length);
+    }
+    await blk.write(sector, buffer.subarray(0, padded));
+    sector += padded / SECTOR;
+    if (length < CHUNK) break;
+  }
+  if (flags.flush) await blk.flush();
+  const report = { sector: first, bytes, flushed: flags.flush === true };
+  console.log(flags.json ? JSON.stringify(report) : `wrote ${bytes} bytes at sector ${first}`);
+}
+
+async function fill(source: { read(into: Uint8Array): Promise<number | null> }, into: Uint8Array) {
+  let length = 0;
+  while (length < into.length) {
+    const n = await source.read(into.subarray(length));
+    if (n === null) break;
+    length += n;
+  }
+  return length;
+}
+
+/** `vireo blk flush`. */
+export async function flush(board: BoardOptions, flags: DiskFlags): Promise<void> {
+  await using vireo = await openVireo(board);
+  await pick(vireo, flags).flush();
+  console.log(flags.json ? JSON.stringify({ flushed: true }) : "flushed");
+}
+
+/** `vireo blk discard`. */
+export async function discard(board: BoardOptions, flags: RangeFlags): Promise<void> {
+  await using vireo = await openVireo(board);
+  const blk = pick(vireo, flags);
+  const { sector, count } = range(blk, flags);
+  await blk.discard([{ sector, sectors: count }]);
+  const report = { sector, count };
+  console.log(
+    flags.json ? JSON.stringify(report) : `discarded ${count} sectors from sector ${sector}`,
+  );
+}
+
+/** Flags of `vireo blk bench`. */
+export interface BenchFlags extends DiskFlags {
+  readonly op: "read" | "write";
+  readonly depth: string;
+  readonly bytes: string;
+  readonly requests: string;
+}
+
+/** `vireo blk bench`: random requests at a depth, through the promise API. */
+export async function bench(board: BoardOptions, flags: BenchFlags): Promise<void> {
+  const depth = parseCount(flags.depth, "--depth", 1, 4096);
+  const bytes = parseCount(flags.bytes, "--bytes", SECTOR, 16 * 1024 * 1024);
+  const requests = parseCount(flags.requests, "--requests", 1, 1e9);
+  if (bytes % SECTOR !== 0) {
+    throw new UsageError(`--bytes: expected a multiple of 512, got ${bytes}`);
+  }
+  await using vireo = await openVireo(board);
+  const blk = pick(vireo, flags);
+  const places = Math.floor(blk.capacity / bytes);
+  if (places < 1) throw new UsageError(`--bytes: the disk has only ${blk.capacity} bytes`);
+  let started = 0;
+  const worker = async (): Promise<void> => {
+    const data = new Uint8Array(bytes);
+    while (started++ < requests) {
+      const sector = Math.floor(Math.random() * places) * (bytes / SECTOR);
+      if (flags.op === "read") await blk.read(sector, data);
+      else await blk.write(sector, data);
+      if ((started & 0xfff) === 0) progress("bench", started / requests);
+    }
+  };
+  const begin = performance.now();
+  await Promise.all(Array.from({ length: Math.min(depth, requests) }, worker));
+  const seconds = (performance.now() - begin) / 1000;
+  progress("bench", 1);
+  const perSecond = requests / seconds;
+  const report = { op: flags.op, depth, bytes, requests, seconds, perSecond };
+  if (flags.json) return console.log(JSON.stringify(report));
+  console.log(
+    `${flags.op} ${bytes} bytes at depth ${depth}: ${rate(perSecond)} requests/s, ` +
+      `${rate(perSecond * bytes)}B/s`,
+  );
+}
+
+/** SHA-256 of a host file, for comparison. */
+export async function hashFile(path: string): Promise<string> {
+  const hash = createHash("sha256");
+  using file = await Deno.open(path);
+  const buffer = new Uint8Array(CHUNK);
+  for (;;) {
+    const n = await file.read(buffer);
+    if (n === null) return hash.digest("hex");
+    hash.update(buffer.subarray(0, n));
+  }
+}

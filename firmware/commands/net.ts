@@ -1,0 +1,159 @@
+import { type Net, parseMac, PcapWriter, ping } from "@vireo/drivers";
+import { featureName, NetFeature, VireoError } from "@vireo/hal";
+import type { BoardOptions } from "../options.ts";
+import { progress, rate, writeAll } from "../output.ts";
+import { parseCount, parseHexBytes, UsageError } from "../usage.ts";
+import { openVireo } from "../vireo.ts";
+
+/** Shortest Ethernet frame that has a header, in bytes. */
+const HEADER = 14;
+
+interface JsonFlag {
+  readonly json?: true | undefined;
+}
+
+/** `vireo net info`. */
+export async function info(board: BoardOptions, flags: JsonFlag): Promise<void> {
+  await using vireo = await openVireo(board);
+  const { net } = vireo;
+  const report = {
+    mac: net.macText,
+    linkUp: net.linkUp,
+    mtu: net.mtu,
+    queuePairs: net.queuePairs,
+    maxQueuePairs: net.maxQueuePairs,
+    features: [...net.device.features].map((bit) => featureName(bit, NetFeature)),
+  };
+  if (flags.json) return console.log(JSON.stringify(report));
+  console.log(
+    `${report.mac}, link ${report.linkUp ? "up" : "down"}, mtu ${report.mtu}, ` +
+      `${report.queuePairs} of ${report.maxQueuePairs} queue pairs`,
+  );
+  console.log(`features ${report.features.join(" ")}`);
+}
+
+/** `vireo net ping`. */
+export async function pingHost(
+  board: BoardOptions,
+  target: string,
+  flags: JsonFlag & { readonly source: string; readonly count: string; readonly deadline: string },
+): Promise<void> {
+  const count = parseCount(flags.count, "--count", 1, 1_000_000);
+  const deadline = parseCount(flags.deadline, "--deadline", 1);
+  for (const [name, address] of [["address", target], ["--source", flags.source]] as const) {
+    if (!/^(\d{1,3}\.){3}\d{1,3}$/.test(address) || address.split(".").some((n) => +n > 255)) {
+      throw new UsageError(`${name}: expected an IPv4 address, got '${address}'`);
+    }
+  }
+  await using vireo = await openVireo(board);
+  const result = await ping(vireo.net, { source: flags.source, target, count, deadline });
+  const { mac, replies } = result;
+  if (flags.json) console.log(JSON.stringify({ target, mac, sent: count, replies }));
+  else {
+    console.log(`${target} is at ${mac}`);
+    for (const reply of replies) {
+      console.log(`reply ${reply.sequence} in ${reply.milliseconds.toFixed(3)} ms`);
+    }
+    console.log(`${count} sent, ${replies.length} received`);
+  }
+  if (replies.length < count) {
+    throw new VireoError("TIMEOUT", `${count - replies.length} of ${count} echoes got no reply`, {
+      device: target,
+    });
+  }
+}
+
+/** `vireo net send`. */
+export async function send(board: BoardOptions, hex: string, flags: JsonFlag): Promise<void> {
+  const frame = parseHexBytes(hex, "frame");
+  if (frame.length < HEADER) {
+    throw new UsageError(`frame: expected ${HEADER} bytes or more, got ${frame.length}`);
+  }
+  await using vireo = await openVireo(board);
+  await vireo.net.send(frame, { signal: vireo.signal });
+  console.log(flags.json ? JSON.stringify({ sent: frame.length }) : `sent ${frame.length} bytes`);
+}
+
+/** `vireo net capture`. */
+export async function capture(
+  board: BoardOptions,
+  flags: JsonFlag & {
+    readonly output?: string;
+    readonly count: string;
+    readonly deadline: string;
+    readonly ping?: string;
+  },
+): Promise<void> {
+  const count = parseCount(flags.count, "--count", 1);
+  const deadline = parseCount(flags.deadline, "--deadline", 1);
+  if (flags.output === undefined && Deno.stdout.isTerminal()) {
+    throw new UsageError("capture: standard output is a terminal; give -o FILE or a pipe");
+  }
+  if (flags.json && flags.output === undefined) {
+    throw new UsageError("--json: needs -o FILE, standard output has the frames");
+  }
+  await using vireo = await openVireo(board);
+  const { net } = vireo;
+  using file = flags.output === undefined
+    ? undefined
+    : await Deno.open(flags.output, { write: true, create: true, truncate: true });
+  const write = async (bytes: Uint8Array): Promise<void> => {
+    if (file === undefined) return await writeAll(bytes);
+    for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at));
+  };
+  const pcap = new PcapWriter();
+  await write(pcap.header());
+  await net.setPromiscuous(true).catch((error) => {
+    // A device without a control queue passes everything anyway, or can't be asked to.
+    if (!(error instanceof VireoError && error.code === "UNSUPPORTED")) throw error;
+  });
+  let captured = 0;
+  const asking = flags.ping === undefined ? undefined : askFor(net, flags.ping);
+  try {
+    while (captured < count) {
+      const frame = await net.receive({ deadline, signal: vireo.signal });
+      await write(pcap.record(frame.bytes, Date.now()));
+      captured++;
+    }
+  } catch (error) {
+    if (!(error instanceof VireoError && error.code === "TIMEOUT")) throw error;
+  }
+  await asking;
+  if (flags.json) console.log(JSON.stringify({ captured, file: flags.output }));
+  else console.error(`${captured} frames captured`);
+}
+
+/** Broadcasts an ARP request, whose answer is something to capture. */
+async function askFor(net: Net, address: string): Promise<void> {
+  const { arpRequest } = await import("@vireo/drivers");
+  const frame = arpRequest({ mac: net.mac, source: "10.0.2.15", target: address });
+  await net.send(frame);
+}
+
+/** `vireo net bench`: frames out through the driver to the wire. */
+export async function bench(
+  board: BoardOptions,
+  flags: JsonFlag & { readonly bytes: string; readonly frames: string },
+): Promise<void> {
+  const bytes = parseCount(flags.bytes, "--bytes", HEADER, 65535);
+  const frames = parseCount(flags.frames, "--frames", 1, 1e9);
+  await using vireo = await openVireo(board);
+  const { net } = vireo;
+  const frame = new Uint8Array(bytes);
+  frame.set(parseMac("ff:ff:ff:ff:ff:ff"), 0);
+  frame.set(net.mac, 6);
+  frame.set([0x88, 0xb5], 12);
+  const begin = performance.now();
+  for (let sent = 0; sent < frames;) {
+    if (net.trySend(frame)) sent++;
+    else await net.writable({ deadline: 5000 });
+    if ((sent & 0xffff) === 0) progress("bench", sent / frames);
+  }
+  const seconds = (performance.now() - begin) / 1000;
+  progress("bench", 1);
+  const perSecond = frames / seconds;
+  if (flags.json) return console.log(JSON.stringify({ bytes, frames, seconds, perSecond }));
+  console.log(
+    `${bytes} bytes: ${rate(perSecond)} frames/s, ${rate(perSecond * bytes * 8)}bit/s sent`,
+  );
+}
