@@ -1,0 +1,388 @@
+import { BLK_SECTOR_SIZE, BlkStatus, VireoError } from "@vireo/hal";
+import type { Virtqueue } from "../virtqueue/virtqueue.ts";
+import type { BlkBatch } from "./batch.ts";
+import { type BlkErrorContext, BlkRequest, lengthError, statusError } from "./requests.ts";
+import { isInput, type Slots } from "./_slots.ts";
+
+/** Tokens of batches have the batch's number, from 1, above this bit. */
+export const BATCH_SHIFT = 16;
+const EMPTY = new Uint8Array(0);
+
+/**
+ * One request queue: hands requests to the device as slots and ring room allow, in order, and
+ * settles them as it answers, in any order.
+ *
+ * It pops the virtqueue itself, because promise requests and batches share it.
+ */
+export class BlkQueue {
+  /** Index on the device. */
+  readonly index: number;
+  readonly #slots: Slots;
+  readonly #where: BlkErrorContext;
+  readonly #checkLength: boolean;
+  /** Free slots, a stack. */
+  readonly #free: Int32Array;
+  #freeCount: number;
+  /** The request of each slot; undefined if it was settled before the device answered. */
+  readonly #owners: (BlkRequest | undefined)[];
+  /** Where in its request's data a slot's part begins. */
+  readonly #offsets: Float64Array;
+  readonly #batches: (BlkBatch | undefined)[] = [undefined];
+  readonly #pool: BlkRequest[] = [];
+  #head: BlkRequest | undefined;
+  #tail: BlkRequest | undefined;
+  #queue: Virtqueue | undefined;
+  #failure: Error | undefined;
+  /** Slots that the device has, without those of batches. */
+  #inFlight = 0;
+  /** Batches that wait for an interrupt. */
+  #waiters = 0;
+  #kickScheduled = false;
+  #paused = false;
+  #idle: (() => void) | undefined;
+  /** The request whose promise is being made; saves a closure a request. */
+  #fresh!: BlkRequest;
+
+  /** Makes a queue that is stopped: {@linkcode BlkQueue.start} gives it its ring. */
+  constructor(index: number, slots: Slots, device: string, checkLength: boolean) {
+    this.index = index;
+    this.#slots = slots;
+    this.#where = { device, queue: index };
+    this.#checkLength = checkLength;
+    this.#free = new Int32Array(slots.count);
+    for (let i = 0; i < slots.count; i++) this.#free[i] = slots.count - 1 - i;
+    this.#freeCount = slots.count;
+    this.#owners = new Array(slots.count).fill(undefined);
+    this.#offsets = new Float64Array(slots.count);
+  }
+
+  /** Where errors of this queue say they happened. */
+  get where(): BlkErrorContext {
+    return this.#where;
+  }
+
+  /** Requests of the promise interface that the device has, in slots. */
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  /** Whether used lengths are to be believed (not on a legacy device). */
+  get checkLength(): boolean {
+    return this.#checkLength;
+  }
+
+  /** Why requests are refused now, if they are. */
+  get failure(): Error | undefined {
+    return this.#failure ?? this.#queue?.broken;
+  }
+
+  /** The ring, while there is one. */
+  get ring(): Virtqueue | undefined {
+    return this.#queue;
+  }
+
+  /** Starts, or starts again after a reset, on a ring; requests that waited go on. */
+  start(queue: Virtqueue): void {
+    this.#queue = queue;
+    this.#failure = undefined;
+    this.#paused = false;
+    if (this.#head !== undefined) this.#scheduleKick();
+  }
+
+  /** Hands out no more requests; answers are still taken. */
+  pause(): void {
+    this.#paused = true;
+  }
+
+  /** Lets go of the ring; new requests wait for the next start. */
+  stop(): void {
+    this.#queue = undefined;
+  }
+
+  /** Resolves when the device has nothing of this queue. */
+  whenIdle(): Promise<void> {
+    if (this.#inFlight === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#idle = resolve);
+  }
+
+  /** Queues a request; one promise, one kick a turn. */
+  submit(
+    type: number,
+    sector: number,
+    bytes: Uint8Array,
+    signal: AbortSignal | undefined,
+    deadline: number | undefined,
+  ): Promise<Uint8Array> {
+    const failure = this.#failure ?? this.#queue?.broken;
+    if (failure !== undefined) return Promise.reject(failure);
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    const request = this.#fresh = this.#pool.pop() ?? this.#newRequest();
+    request.type = type;
+    request.sector = sector;
+    request.bytes = bytes;
+    const promise = new Promise<Uint8Array>(this.#executor);
+    if (signal !== undefined) {
+      request.signal = signal;
+      signal.addEventListener("abort", request.onAbort);
+    }
+    if (deadline !== undefined) {
+      request.timer = setTimeout(() => this.#giveUp(request, this.#timeout(request)), deadline);
+    }
+    this.#enqueue(request);
+    this.#scheduleKick();
+    return promise;
+  }
+
+  /** Takes what the device returned; the queue's interrupt callback. */
+  readonly drain = (): void => {
+    const queue = this.#queue;
+    if (queue === undefined) return;
+    do {
+      queue.disableCallbacks();
+      for (let token = queue.pop(); token >= 0; token = queue.pop()) this.dispatch(token);
+      if (this.#head !== undefined && this.#issue(queue)) queue.kick();
+      if (queue.broken !== undefined) return this.failAll(queue.broken);
+      // Without requests in flight nobody waits for an interrupt: leave them off.
+    } while (
+      (this.#inFlight > 0 || this.#waiters > 0) && !queue.enableCallbacks()
+    );
+    if (queue.broken !== undefined) this.failAll(queue.broken);
+  };
+
+  /** Handles one popped token. */
+  dispatch(token: number): void {
+    const id = token >>> BATCH_SHIFT;
+    if (id === 0) this.#complete(token);
+    else this.#batches[id]?.completed(token & 0xffff, this.#queue!.usedLength);
+  }
+
+  /** Rejects every request; memory that the device has stays its own. */
+  failAll(error: Error): void {
+    this.#failure ??= error;
+    for (let slot = 0; slot < this.#owners.length; slot++) {
+      const request = this.#owners[slot];
+      if (request !== undefined) this.#giveUp(request, error);
+    }
+    while (this.#head !== undefined) this.#giveUp(this.#head, error);
+    for (const batch of this.#batches) batch?.failed(error);
+  }
+
+  /** Takes all slots back; only after a reset of the device. */
+  reclaim(error: Error): void {
+    for (let slot = 0; slot < this.#slots.count; slot++) {
+      if (this.#slots.given[slot] === 0) continue;
+      const request = this.#owners[slot];
+      if (request !== undefined) this.#giveUp(request, error);
+      this.#slots.take(slot);
+      this.#release(slot);
+    }
+    for (const batch of this.#batches) batch?.reclaim(error);
+  }
+
+  /** Registers a batch; returns the upper part of its tokens. */
+  addBatch(batch: BlkBatch): number {
+    let id = this.#batches.indexOf(undefined, 1);
+    if (id < 0) id = this.#batches.length;
+    this.#batches[id] = batch;
+    return id << BATCH_SHIFT;
+  }
+
+  /** Forgets a batch of which the device has nothing. */
+  removeBatch(batch: BlkBatch): void {
+    const id = this.#batches.indexOf(batch);
+    if (id > 0) this.#batches[id] = undefined;
+  }
+
+  /** All batches, for the end of the device. */
+  batches(): readonly BlkBatch[] {
+    return this.#batches.filter((batch) => batch !== undefined);
+  }
+
+  /** A batch begins (1) or ends (-1) to wait for an interrupt. */
+  waitChanged(step: 1 | -1): void {
+    this.#waiters += step;
+    if (step === 1) this.drain();
+  }
+
+  /** Frees the slots; the device must not have any. */
+  dispose(): void {
+    this.#slots[Symbol.dispose]();
+  }
+
+  readonly #executor = (
+    resolve: (value: Uint8Array) => void,
+    reject: (reason: unknown) => void,
+  ): void => {
+    this.#fresh.resolve = resolve;
+    this.#fresh.reject = reject;
+  };
+
+  /** One kick for all requests of a turn; a device that answers at once is heard at once. */
+  readonly #flush = (): void => {
+    this.#kickScheduled = false;
+    const queue = this.#queue;
+    if (queue === undefined) return;
+    if (this.#issue(queue)) {
+      queue.disableCallbacks();
+      queue.kick();
+    }
+    this.drain();
+  };
+
+  #scheduleKick(): void {
+    if (this.#kickScheduled) return;
+    this.#kickScheduled = true;
+    queueMicrotask(this.#flush);
+  }
+
+  #newRequest(): BlkRequest {
+    const request = new BlkRequest();
+    request.onAbort = () => this.#giveUp(request, request.signal?.reason);
+    return request;
+  }
+
+  #timeout(request: BlkRequest): VireoError {
+    return new VireoError("TIMEOUT", `Block request at sector ${request.sector} took too long`, {
+      device: this.#where.device,
+      queue: this.#where.queue,
+    });
+  }
+
+  /** Adds what slots and ring have room for; true if anything was added. */
+  #issue(queue: Virtqueue): boolean {
+    const slots = this.#slots;
+    let added = false;
+    for (let request = this.#head; request !== undefined; request = this.#head) {
+      if (this.#freeCount === 0 || this.#paused || queue.broken !== undefined) break;
+      const left = request.bytes.length - request.issued;
+      const length = left < slots.bytes ? left : slots.bytes;
+      if (queue.freeSlots < queue.slotsFor(slots.elements(length))) break;
+      const slot = this.#free[--this.#freeCount]!;
+      slots.prepare(slot, request.type, request.sector + request.issued / BLK_SECTOR_SIZE, length);
+      if (length > 0 && !isInput(request.type)) {
+        const { bytes, issued } = request;
+        slots.data.set(
+          length === bytes.length ? bytes : bytes.subarray(issued, issued + length),
+          slot * slots.bytes,
+        );
+      }
+      this.#owners[slot] = request;
+      this.#offsets[slot] = request.issued;
+      request.inFlight++;
+      this.#inFlight++;
+      try {
+        // The room was checked, so false cannot come back.
+        queue.add(slots.give(slot), slot);
+      } catch (error) {
+        slots.take(slot);
+        this.#release(slot);
+        this.#giveUp(request, error);
+        continue;
+      }
+      added = true;
+      request.issued += length;
+      if (request.issued === request.bytes.length) {
+        request.allIssued = true;
+        this.#unlink(request);
+      }
+    }
+    return added;
+  }
+
+  #complete(slot: number): void {
+    const slots = this.#slots;
+    const status = slots.take(slot);
+    const request = this.#owners[slot];
+    if (request !== undefined) {
+      request.inFlight--;
+      const length = slots.lengths[slot]!;
+      const offset = this.#offsets[slot]!;
+      const input = isInput(request.type);
+      if (status !== BlkStatus.OK) {
+        const sector = request.sector + offset / BLK_SECTOR_SIZE;
+        this.#fail(request, statusError(this.#where, request.type, sector, status));
+      } else if (input && this.#checkLength && this.#queue!.usedLength < length + 1) {
+        const sector = request.sector + offset / BLK_SECTOR_SIZE;
+        const seen = this.#queue!.usedLength;
+        this.#fail(request, lengthError(this.#where, request.type, sector, seen, length + 1));
+      } else if (input && request.error === undefined) {
+        const at = slot * slots.bytes;
+        request.bytes.set(slots.data.subarray(at, at + length), offset);
+      }
+      if (request.inFlight === 0 && request.allIssued) this.#settle(request);
+    }
+    this.#release(slot);
+  }
+
+  /** Notes the failure of a part: the rest is not begun, what is in flight is waited for. */
+  #fail(request: BlkRequest, error: Error): void {
+    request.error ??= error;
+    request.allIssued = true;
+    this.#unlink(request);
+  }
+
+  #release(slot: number): void {
+    this.#owners[slot] = undefined;
+    this.#free[this.#freeCount++] = slot;
+    if (--this.#inFlight === 0 && this.#idle !== undefined) {
+      this.#idle();
+      this.#idle = undefined;
+    }
+  }
+
+  /** Settles a request before the device is done with it; its slots come back when it is. */
+  #giveUp(request: BlkRequest, error: unknown): void {
+    if (request.inFlight > 0) {
+      for (let slot = 0; slot < this.#owners.length; slot++) {
+        if (this.#owners[slot] === request) this.#owners[slot] = undefined;
+      }
+    }
+    this.#unlink(request);
+    const { reject } = request;
+    this.#recycle(request);
+    reject(error);
+  }
+
+  #settle(request: BlkRequest): void {
+    const { error, resolve, reject, bytes } = request;
+    this.#recycle(request);
+    if (error === undefined) resolve(bytes);
+    else reject(error);
+  }
+
+  #recycle(request: BlkRequest): void {
+    if (request.signal !== undefined) {
+      request.signal.removeEventListener("abort", request.onAbort);
+      request.signal = undefined;
+    }
+    if (request.timer !== undefined) {
+      clearTimeout(request.timer);
+      request.timer = undefined;
+    }
+    request.bytes = EMPTY;
+    request.issued = 0;
+    request.inFlight = 0;
+    request.allIssued = false;
+    request.error = undefined;
+    this.#pool.push(request);
+  }
+
+  #enqueue(request: BlkRequest): void {
+    request.waiting = true;
+    request.previous = this.#tail;
+    if (this.#tail === undefined) this.#head = request;
+    else this.#tail.next = request;
+    this.#tail = request;
+  }
+
+  #unlink(request: BlkRequest): void {
+    if (!request.waiting) return;
+    request.waiting = false;
+    const { next, previous } = request;
+    if (previous === undefined) this.#head = next;
+    else previous.next = next;
+    if (next === undefined) this.#tail = previous;
+    else next.previous = previous;
+    request.next = request.previous = undefined;
+  }
+}

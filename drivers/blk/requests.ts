@@ -1,0 +1,174 @@
+import {
+  BLK_RANGE,
+  BLK_RANGE_UNMAP,
+  BLK_SECTOR_SIZE,
+  blkRequestName,
+  BlkStatus,
+  hi32,
+  lo32,
+  VireoError,
+} from "@vireo/hal";
+import type { BlkRangeLimits } from "./config.ts";
+
+/** How long a request may take, and where it goes. */
+export interface BlkRequestOptions {
+  /** Rejects the request with the signal's reason; the device may still carry it out. */
+  readonly signal?: AbortSignal | undefined;
+  /** Milliseconds until the request is rejected with `TIMEOUT`; none by default. */
+  readonly deadline?: number | undefined;
+  /** Index of the request queue; round robin by default. */
+  readonly queue?: number | undefined;
+}
+
+/** A run of sectors. */
+export interface BlkRange {
+  /** First sector. */
+  readonly sector: number;
+  /** Number of sectors. */
+  readonly sectors: number;
+}
+
+/** A request on its way; recycled, so that one costs no more than its promise. */
+export class BlkRequest {
+  type = 0;
+  sector = 0;
+  /** The caller's data, or where it wants them. */
+  bytes: Uint8Array = EMPTY;
+  /** Data bytes already handed to the device. */
+  issued = 0;
+  /** Whether nothing is left to hand to the device. */
+  allIssued = false;
+  /** Slots that the device has. */
+  inFlight = 0;
+  /** The first failure of a part. */
+  error: Error | undefined = undefined;
+  resolve: (value: Uint8Array) => void = ignore;
+  reject: (reason: unknown) => void = ignore;
+  signal: AbortSignal | undefined = undefined;
+  timer: ReturnType<typeof setTimeout> | undefined = undefined;
+  /** Rejects the request on abort; bound once for the object's life. */
+  onAbort: () => void = ignore;
+  /** Neighbours in the list of requests that have parts left to hand over. */
+  next: BlkRequest | undefined = undefined;
+  previous: BlkRequest | undefined = undefined;
+  waiting = false;
+}
+
+const EMPTY = new Uint8Array(0);
+function ignore(): void {}
+
+/** Where a request went, for its error. */
+export interface BlkErrorContext {
+  readonly device: string;
+  readonly queue: number;
+}
+
+/**
+ * The error of a status byte that is not OK (virtio 1.4 §5.2.6).
+ *
+ * @param status The byte; 0xff was never written by the device.
+ */
+export function statusError(
+  where: BlkErrorContext,
+  type: number,
+  sector: number,
+  status: number,
+): VireoError {
+  const what = `${blkRequestName(type)} request at sector ${sector}`;
+  const details = { device: where.device, queue: where.queue, seen: status };
+  if (status === BlkStatus.IOERR) {
+    return new VireoError("IO_ERROR", `Device reports an I/O error for ${what}`, details);
+  }
+  if (status === BlkStatus.UNSUPP) {
+    return new VireoError("UNSUPPORTED", `Device does not support ${what}`, details);
+  }
+  return new VireoError("BAD_STATUS", `Device left no valid status for ${what}`, {
+    ...details,
+    expected: "0, 1 or 2",
+  });
+}
+
+/** The error of a used length that does not cover what a device claims to have read. */
+export function lengthError(
+  where: BlkErrorContext,
+  type: number,
+  sector: number,
+  seen: number,
+  expected: number,
+): VireoError {
+  return new VireoError(
+    "BAD_LENGTH",
+    `Device wrote too little for ${blkRequestName(type)} request at sector ${sector}`,
+    { device: where.device, queue: where.queue, seen, expected },
+  );
+}
+
+/**
+ * Checks that ranges lie inside the disk.
+ *
+ * @throws {RangeError} If a number is no whole, non-negative sector count or not aligned.
+ * @throws {VireoError} `OUT_OF_RANGE` If a range ends past the capacity.
+ */
+export function checkRange(
+  device: string,
+  sector: number,
+  sectors: number,
+  capacity: number,
+  align: number,
+): void {
+  if (!Number.isSafeInteger(sector) || sector < 0) {
+    throw new RangeError(`Cannot use a sector that is no non-negative integer: received ${sector}`);
+  }
+  if (!Number.isSafeInteger(sectors) || sectors < 0) {
+    throw new RangeError(`Cannot use a length of no whole sectors: received ${sectors}`);
+  }
+  if (sector % align !== 0 || sectors % align !== 0) {
+    throw new RangeError(
+      `Cannot use part of a block of ${align * BLK_SECTOR_SIZE} bytes: received sectors ` +
+        `${sector} to ${sector + sectors}`,
+    );
+  }
+  if (sector + sectors > capacity) {
+    throw new VireoError("OUT_OF_RANGE", "Cannot reach past the end of the disk", {
+      device,
+      seen: sector + sectors,
+      expected: `at most ${capacity} sectors`,
+    });
+  }
+}
+
+/**
+ * Packs ranges into payloads, cut by the device's bounds (virtio 1.4 §5.2.6); lazily, because a
+ * device that allows one sector a range makes very many of them.
+ *
+ * @param limits The bounds of the request type.
+ * @param align Ranges are cut at multiples of this many sectors.
+ * @param maxBytes Most bytes of one payload.
+ * @returns One payload a request.
+ */
+export function* packRanges(
+  ranges: readonly BlkRange[],
+  limits: BlkRangeLimits,
+  align: number,
+  maxBytes: number,
+  unmap: boolean,
+): Generator<Uint8Array> {
+  const most = Math.max(1, Math.min(limits.maxSegments, Math.floor(maxBytes / BLK_RANGE.SIZE)));
+  const step = Math.max(align, Math.floor(limits.maxSectors / align) * align);
+  const payload = new DataView(new ArrayBuffer(most * BLK_RANGE.SIZE));
+  let used = 0;
+  for (const { sector, sectors } of ranges) {
+    for (let done = 0; done < sectors; done += step) {
+      const at = used * BLK_RANGE.SIZE;
+      const first = sector + done;
+      payload.setUint32(at + BLK_RANGE.sector.offset, lo32(first), true);
+      payload.setUint32(at + BLK_RANGE.sector.offset + 4, hi32(first), true);
+      payload.setUint32(at + BLK_RANGE.num_sectors.offset, Math.min(step, sectors - done), true);
+      payload.setUint32(at + BLK_RANGE.flags.offset, unmap ? BLK_RANGE_UNMAP : 0, true);
+      if (++used < most) continue;
+      yield new Uint8Array(payload.buffer.slice(0));
+      used = 0;
+    }
+  }
+  if (used > 0) yield new Uint8Array(payload.buffer.slice(0, used * BLK_RANGE.SIZE));
+}

@@ -1,0 +1,157 @@
+import fs from "node:fs";
+import { VireoError } from "@vireo/hal";
+import type { DiskBackend } from "./disk.ts";
+
+const ZEROES = new Uint8Array(1 << 20);
+
+/** How to open a disk image. */
+export interface FileDiskOptions {
+  /** Opens the file for reading only. */
+  readonly readOnly?: boolean;
+  /** Makes the file with this size in bytes, a multiple of 512, if it is not there. */
+  readonly create?: number;
+}
+
+/**
+ * A disk in a raw image file.
+ *
+ * It uses synchronous positioned reads and writes of `node:fs`: one call where `Deno.FsFile` needs a
+ * seek and a read, and no copy of the buffer (1.0 against 1.1 us for 4 KiB from the page cache).
+ */
+export class FileDisk implements DiskBackend {
+  /** Path of the image. */
+  readonly path: string;
+  /** Whether the file was opened for reading only. */
+  readonly readOnly: boolean;
+  #fd: number;
+  #size: number;
+
+  /**
+   * Opens an image.
+   *
+   * @throws {VireoError} `HOST_ERROR` If the file cannot be opened, is a directory, or its size is not
+   * a multiple of 512 (a truncated image).
+   */
+  constructor(path: string, options: FileDiskOptions = {}) {
+    this.path = path;
+    this.readOnly = options.readOnly ?? false;
+    let fd = -1;
+    try {
+      const creating = options.create !== undefined && !fs.existsSync(path);
+      fd = fs.openSync(path, this.readOnly ? "r" : creating ? "wx+" : "r+");
+      if (creating) fs.ftruncateSync(fd, options.create);
+      const info = fs.fstatSync(fd);
+      if (info.isDirectory()) throw new Error("Is a directory");
+      // A block device reports size 0, so its end is found by reading the last position.
+      this.#size = info.isFile() ? info.size : endOf(path);
+    } catch (cause) {
+      if (fd >= 0) fs.closeSync(fd);
+      throw failure(`Cannot open disk image ${path}`, cause);
+    }
+    if (this.#size % 512 !== 0) {
+      fs.closeSync(fd);
+      throw new VireoError("HOST_ERROR", `Cannot use disk image ${path}: it seems truncated`, {
+        seen: this.#size,
+        expected: "a size that is a multiple of 512 bytes",
+      });
+    }
+    this.#fd = fd;
+  }
+
+  /** Size in bytes. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Reads a range. */
+  read(offset: number, into: Uint8Array, start: number, length: number): void {
+    let done = 0;
+    try {
+      while (done < length) {
+        const n = fs.readSync(this.#fd, into, start + done, length - done, offset + done);
+        // The file was cut behind our back: the guest must not get stale bytes as data.
+        if (n === 0) throw new Error("Unexpected end of file");
+        done += n;
+      }
+    } catch (cause) {
+      throw failure(`Cannot read disk image ${this.path} at ${offset + done}`, cause);
+    }
+  }
+
+  /** Writes a range. */
+  write(offset: number, from: Uint8Array, start: number, length: number): void {
+    let done = 0;
+    try {
+      while (done < length) {
+        done += fs.writeSync(this.#fd, from, start + done, length - done, offset + done);
+      }
+    } catch (cause) {
+      throw failure(`Cannot write disk image ${this.path} at ${offset + done}`, cause);
+    }
+  }
+
+  /** Writes the data of all completed writes to the medium (`fdatasync`). */
+  flush(): void {
+    try {
+      fs.fdatasyncSync(this.#fd);
+    } catch (cause) {
+      throw failure(`Cannot flush disk image ${this.path}`, cause);
+    }
+  }
+
+  /**
+   * Makes a range read as zeroes: a range that reaches the end becomes a hole, any other is written,
+   * because no runtime call punches holes.
+   */
+  zero(offset: number, length: number): void {
+    if (length === 0) return;
+    if (offset + length === this.#size && !this.readOnly) {
+      try {
+        fs.ftruncateSync(this.#fd, offset);
+        fs.ftruncateSync(this.#fd, this.#size);
+        return;
+      } catch {
+        // Not a regular file: fall through and write.
+      }
+    }
+    for (let done = 0; done < length; done += ZEROES.length) {
+      this.write(offset + done, ZEROES, 0, Math.min(ZEROES.length, length - done));
+    }
+  }
+
+  /**
+   * Cuts or extends the file.
+   *
+   * @throws {VireoError} `HOST_ERROR` If the host refuses.
+   */
+  resize(size: number): void {
+    if (!Number.isInteger(size) || size < 0 || size % 512 !== 0) {
+      throw new RangeError(`Cannot resize a disk to no multiple of 512: received ${size}`);
+    }
+    try {
+      fs.ftruncateSync(this.#fd, size);
+    } catch (cause) {
+      throw failure(`Cannot resize disk image ${this.path}`, cause);
+    }
+    this.#size = size;
+  }
+
+  /** Closes the file. */
+  [Symbol.dispose](): void {
+    if (this.#fd < 0) return;
+    fs.closeSync(this.#fd);
+    this.#fd = -1;
+  }
+}
+
+function endOf(path: string): number {
+  using file = Deno.openSync(path, { read: true });
+  return file.seekSync(0, Deno.SeekMode.End);
+}
+
+function failure(what: string, cause: unknown): VireoError {
+  return new VireoError("HOST_ERROR", what, {
+    seen: cause instanceof Error ? cause.message : String(cause),
+    cause,
+  });
+}

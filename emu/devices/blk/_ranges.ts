@@ -1,0 +1,95 @@
+import {
+  BLK_RANGE,
+  BLK_RANGE_UNMAP,
+  BLK_REQ,
+  BLK_SECTOR_SIZE,
+  BlkFeature,
+  BlkRequestType,
+  BlkStatus,
+  type FeatureSet,
+} from "@vireo/hal";
+import type { DiskBackend } from "../../backends/disk.ts";
+import type { Chain } from "../../device.ts";
+import type { BlkSetup } from "./config.ts";
+import type { BlkStats } from "./device.ts";
+
+/** What {@linkcode applyRanges} needs of a device. */
+export interface RangeTarget {
+  readonly disk: DiskBackend;
+  readonly setup: BlkSetup;
+  readonly stats: BlkStats;
+}
+
+/** The most ranges one request may have, whatever the options say: what is kept is bounded. */
+const MAX_RANGES = 256;
+
+/**
+ * Serves DISCARD, WRITE_ZEROES and SECURE_ERASE: every range is checked before any is applied, so
+ * that a refused request changed nothing.
+ *
+ * @returns A status, or the disk's promise.
+ */
+export function applyRanges(
+  target: RangeTarget,
+  features: FeatureSet,
+  chain: Chain,
+  type: number,
+): number | Promise<void> {
+  const { setup, disk } = target;
+  const limits = type === BlkRequestType.DISCARD
+    ? setup.discard
+    : type === BlkRequestType.WRITE_ZEROES
+    ? setup.writeZeroes
+    : setup.secureErase;
+  const feature = type === BlkRequestType.DISCARD
+    ? BlkFeature.DISCARD
+    : type === BlkRequestType.WRITE_ZEROES
+    ? BlkFeature.WRITE_ZEROES
+    : BlkFeature.SECURE_ERASE;
+  if (!features.has(feature)) return BlkStatus.UNSUPP;
+  if (setup.readOnly) return BlkStatus.IOERR;
+  const length = chain.readableLength - BLK_REQ.SIZE;
+  const count = length / BLK_RANGE.SIZE;
+  if (!Number.isInteger(count) || count < 1 || count > Math.min(limits.maxSegments, MAX_RANGES)) {
+    return BlkStatus.IOERR;
+  }
+  const allowed = type === BlkRequestType.WRITE_ZEROES ? BLK_RANGE_UNMAP : 0;
+  const alignment = type === BlkRequestType.SECURE_ERASE ? limits.alignment ?? 1 : 1;
+  const block = setup.blockSize;
+  const offsets = new Float64Array(count);
+  const lengths = new Float64Array(count);
+  let status: number = BlkStatus.OK;
+  for (let i = 0; i < count; i++) {
+    const sector = chain.readU64();
+    const sectors = chain.readU32();
+    const flags = chain.readU32();
+    // dev.blk.operation.4 and .5: an unknown flag, or unmap outside write zeroes, is UNSUPP.
+    if ((flags & ~allowed) !== 0) return BlkStatus.UNSUPP;
+    const offset = offsets[i] = sector * BLK_SECTOR_SIZE;
+    const bytes = lengths[i] = sectors * BLK_SECTOR_SIZE;
+    if (
+      sectors > limits.maxSectors || offset + bytes > disk.size || offset % block !== 0 ||
+      bytes % block !== 0 || sector % alignment !== 0 || sectors % alignment !== 0
+    ) {
+      status = BlkStatus.IOERR;
+    }
+  }
+  if (status !== BlkStatus.OK) return status;
+  target.stats.ranges++;
+  for (let i = 0; i < count; i++) {
+    const wait = disk.zero(offsets[i]!, lengths[i]!);
+    if (wait !== undefined) return zeroOn(disk, offsets, lengths, i + 1, wait);
+  }
+  return BlkStatus.OK;
+}
+
+async function zeroOn(
+  disk: DiskBackend,
+  offsets: Float64Array,
+  lengths: Float64Array,
+  next: number,
+  first: Promise<void>,
+): Promise<void> {
+  await first;
+  for (let i = next; i < offsets.length; i++) await disk.zero(offsets[i]!, lengths[i]!);
+}

@@ -1,0 +1,176 @@
+import { BLK_CONFIG, BLK_SECTOR_SIZE, BlkFeature, FeatureSet, hi32, lo32 } from "@vireo/hal";
+import type { DiskBackend } from "../../backends/disk.ts";
+
+/** `struct virtio_blk_config.geometry`. */
+export interface BlkGeometry {
+  readonly cylinders: number;
+  readonly heads: number;
+  /** Sectors a track. */
+  readonly sectors: number;
+}
+
+/** `struct virtio_blk_config.topology`, in logical blocks. */
+export interface BlkTopology {
+  /** Logical blocks per physical block, as a power of two. */
+  readonly physicalBlockExp: number;
+  /** Offset of the first aligned logical block. */
+  readonly alignmentOffset: number;
+  /** Suggested smallest I/O. */
+  readonly minIoSize: number;
+  /** Suggested largest I/O. */
+  readonly optIoSize: number;
+}
+
+/** Bounds of one kind of range request; sectors of 512 bytes. */
+export interface BlkRangeLimits {
+  /** Most sectors of one range. */
+  readonly maxSectors: number;
+  /** Most ranges of one request. */
+  readonly maxSegments: number;
+  /** Alignment hint in sectors (discard and secure erase). */
+  readonly alignment?: number;
+}
+
+/** `struct virtio_blk_lifetime` (virtio 1.4 §5.2.6). */
+export interface BlkLifetimeReport {
+  /** 1 normal, 2 warning, 3 urgent; 0 undefined. */
+  readonly preEolInfo: number;
+  /** Tenths of the lifetime used, 1 to 11; 0 undefined. */
+  readonly estTypA: number;
+  readonly estTypB: number;
+}
+
+/** When an emulated disk completes requests; anything but `in-order` is for tests. */
+export type BlkOrder = "in-order" | "reverse" | "random" | "deferred" | "held";
+
+/** How to make a {@linkcode BlkDevice}. */
+export interface BlkDeviceOptions {
+  /** Where the sectors are; the device does not dispose it unless `ownsDisk` is set. */
+  readonly disk: DiskBackend;
+  /** Disposes the disk with the device. */
+  readonly ownsDisk?: boolean;
+  /** Offers RO and refuses writes; the disk's own flag by default. */
+  readonly readOnly?: boolean;
+  /** Up to 20 bytes of ASCII; `vireo-disk` by default. */
+  readonly serial?: string;
+  /** Logical block size in bytes, a power of two from 512; requests must be whole blocks. */
+  readonly blockSize?: number;
+  /** Request queues, 1 by default. */
+  readonly queues?: number;
+  /** Largest ring size, 256 by default. */
+  readonly queueSize?: number;
+  /** Most bytes of one buffer (SIZE_MAX), 1 MiB by default. */
+  readonly sizeMax?: number;
+  /** Most buffers of one request (SEG_MAX), 126 by default. */
+  readonly segMax?: number;
+  readonly geometry?: BlkGeometry;
+  readonly topology?: BlkTopology;
+  readonly discard?: BlkRangeLimits;
+  readonly writeZeroes?: BlkRangeLimits & { readonly mayUnmap?: boolean };
+  readonly secureErase?: BlkRangeLimits;
+  /** Offers LIFETIME with these figures; without them it is not offered. */
+  readonly lifetime?: BlkLifetimeReport;
+  /** Whether the write cache starts as writeback; true by default. */
+  readonly writeCache?: boolean;
+  /** Feature bits not to offer. */
+  readonly withhold?: readonly number[];
+  /** Order of completion; `in-order` by default. */
+  readonly order?: BlkOrder;
+  /** Seed of the `random` order. */
+  readonly seed?: number;
+}
+
+/** What the options come to, with the configuration space they make. */
+export interface BlkSetup {
+  readonly features: FeatureSet;
+  /** `struct virtio_blk_config` as the driver sees it. */
+  readonly config: DataView;
+  readonly blockSize: number;
+  readonly readOnly: boolean;
+  readonly queues: number;
+  readonly discard: BlkRangeLimits;
+  readonly writeZeroes: BlkRangeLimits;
+  readonly secureErase: BlkRangeLimits;
+}
+
+/**
+ * Checks the options and lays out the configuration space.
+ *
+ * @throws {RangeError} If a number is outside what the specification allows.
+ */
+export function blkSetup(options: BlkDeviceOptions): BlkSetup {
+  const blockSize = options.blockSize ?? BLK_SECTOR_SIZE;
+  if (blockSize < BLK_SECTOR_SIZE || blockSize > 65536 || (blockSize & (blockSize - 1)) !== 0) {
+    throw new RangeError(`Cannot use a block size that is no power of two from 512: ${blockSize}`);
+  }
+  const queues = options.queues ?? 1;
+  if (!Number.isInteger(queues) || queues < 1 || queues > 1024) {
+    throw new RangeError(`Cannot make 1 to 1024 request queues: received ${queues}`);
+  }
+  const { disk } = options;
+  const readOnly = options.readOnly ?? disk.readOnly;
+  if (disk.readOnly && !readOnly) {
+    throw new RangeError("Cannot offer a writable device on a read-only disk");
+  }
+  const discard = options.discard ?? { maxSectors: 1 << 15, maxSegments: 16, alignment: 8 };
+  const writeZeroes = options.writeZeroes ?? { maxSectors: 1 << 15, maxSegments: 16 };
+  const secureErase = options.secureErase ?? { maxSectors: 1 << 15, maxSegments: 4, alignment: 1 };
+  const sectors = disk.size / BLK_SECTOR_SIZE;
+  const geometry = options.geometry ?? chs(sectors);
+  const topology = options.topology ??
+    { physicalBlockExp: 0, alignmentOffset: 0, minIoSize: 1, optIoSize: 0 };
+
+  const config = new DataView(new ArrayBuffer(BLK_CONFIG.SIZE));
+  setCapacity(config, sectors);
+  const u8 = (at: { offset: number }, value: number): void => config.setUint8(at.offset, value);
+  const u16 = (at: { offset: number }, value: number): void =>
+    config.setUint16(at.offset, value, true);
+  const u32 = (at: { offset: number }, value: number): void =>
+    config.setUint32(at.offset, value, true);
+  const C = BLK_CONFIG;
+  u32(C.size_max, options.sizeMax ?? 1 << 20);
+  u32(C.seg_max, options.segMax ?? 126);
+  u16(C.cylinders, geometry.cylinders);
+  u8(C.heads, geometry.heads);
+  u8(C.sectors, geometry.sectors);
+  u32(C.blk_size, blockSize);
+  u8(C.physical_block_exp, topology.physicalBlockExp);
+  u8(C.alignment_offset, topology.alignmentOffset);
+  u16(C.min_io_size, topology.minIoSize);
+  u32(C.opt_io_size, topology.optIoSize);
+  u8(C.writeback, options.writeCache ?? true ? 1 : 0);
+  u16(C.num_queues, queues);
+  u32(C.max_discard_sectors, discard.maxSectors);
+  u32(C.max_discard_seg, discard.maxSegments);
+  u32(C.discard_sector_alignment, discard.alignment ?? 1);
+  u32(C.max_write_zeroes_sectors, writeZeroes.maxSectors);
+  u32(C.max_write_zeroes_seg, writeZeroes.maxSegments);
+  u8(C.write_zeroes_may_unmap, options.writeZeroes?.mayUnmap ?? true ? 1 : 0);
+  u32(C.max_secure_erase_sectors, secureErase.maxSectors);
+  u32(C.max_secure_erase_seg, secureErase.maxSegments);
+  u32(C.secure_erase_sector_alignment, secureErase.alignment ?? 1);
+
+  const F = BlkFeature;
+  let features = FeatureSet.of(
+    ...[F.SIZE_MAX, F.SEG_MAX, F.GEOMETRY, F.BLK_SIZE, F.FLUSH, F.TOPOLOGY, F.CONFIG_WCE],
+    ...[F.DISCARD, F.WRITE_ZEROES, F.SECURE_ERASE],
+  );
+  if (queues > 1) features = features.with(F.MQ);
+  if (readOnly) features = features.with(F.RO);
+  if (options.lifetime !== undefined) features = features.with(F.LIFETIME);
+  features = features.without(...options.withhold ?? []);
+  // dev.blk.init.2: who offers CONFIG_WCE must offer FLUSH.
+  if (!features.has(F.FLUSH)) features = features.without(F.CONFIG_WCE);
+  return { features, config, blockSize, readOnly, queues, discard, writeZeroes, secureErase };
+}
+
+/** Writes the capacity, in sectors. */
+export function setCapacity(config: DataView, sectors: number): void {
+  config.setUint32(BLK_CONFIG.capacity.offset, lo32(sectors), true);
+  config.setUint32(BLK_CONFIG.capacity.offset + 4, hi32(sectors), true);
+}
+
+/** The usual made-up geometry: 16 heads of 63 sectors, as many cylinders as fit 16 bits. */
+function chs(sectors: number): BlkGeometry {
+  return { cylinders: Math.min(65535, Math.ceil(sectors / (16 * 63))), heads: 16, sectors: 63 };
+}

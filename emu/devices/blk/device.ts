@@ -1,0 +1,407 @@
+import {
+  BLK_CONFIG,
+  BLK_ID_SIZE,
+  BLK_LIFETIME,
+  BLK_REQ,
+  BLK_SECTOR_SIZE,
+  BlkFeature,
+  BlkRequestType,
+  BlkStatus,
+  DeviceId,
+  type FeatureNames,
+  type FeatureSet,
+} from "@vireo/hal";
+import type { DiskBackend } from "../../backends/disk.ts";
+import type {
+  Chain,
+  ConfigWidth,
+  DeviceContext,
+  DeviceModel,
+  DeviceQueue,
+  QueueSpec,
+} from "../../device.ts";
+import { type BlkDeviceOptions, type BlkSetup, blkSetup, setCapacity } from "./config.ts";
+import { applyRanges, type RangeTarget } from "./_ranges.ts";
+import { CompletionOrder } from "./_order.ts";
+
+/** What a {@linkcode BlkDevice} did since it was made. */
+export interface BlkStats {
+  reads: number;
+  writes: number;
+  flushes: number;
+  /** Discard, write zeroes and secure erase requests. */
+  ranges: number;
+  bytesRead: number;
+  bytesWritten: number;
+  /** Requests that ended with IOERR. */
+  ioErrors: number;
+  /** Requests that ended with UNSUPP. */
+  unsupported: number;
+}
+
+const SCRATCH_BYTES = 1 << 16;
+/** A status byte that is not known yet: the disk answers later. */
+const PENDING = -1;
+
+/**
+ * An emulated block device (virtio 1.4 §5.2) on any disk backend.
+ *
+ * It makes no assumption on how a driver splits a request over descriptors. A chain that cannot hold
+ * a header or a status byte is a guest fault; everything else ends with a status.
+ */
+export class BlkDevice implements DeviceModel, RangeTarget {
+  readonly name = "blk";
+  readonly deviceId: number = DeviceId.BLOCK;
+  readonly features: FeatureSet;
+  readonly featureNames: FeatureNames = BlkFeature;
+  readonly queues: readonly QueueSpec[];
+  readonly configSize: number = BLK_CONFIG.SIZE;
+  /** Counters, for reports and tests. */
+  readonly stats: BlkStats = {
+    reads: 0,
+    writes: 0,
+    flushes: 0,
+    ranges: 0,
+    bytesRead: 0,
+    bytesWritten: 0,
+    ioErrors: 0,
+    unsupported: 0,
+  };
+  /** The storage. */
+  readonly disk: DiskBackend;
+  /** The checked options. */
+  readonly setup: BlkSetup;
+  readonly #options: BlkDeviceOptions;
+  readonly #config: DataView;
+  readonly #initialWriteback: number;
+  readonly #order: CompletionOrder;
+  readonly #scratch = new Uint8Array(SCRATCH_BYTES);
+  readonly #id = new Uint8Array(BLK_ID_SIZE);
+  #bounds: DeviceContext | undefined;
+  #context: DeviceContext | undefined;
+  /** Moves on at each reset, so that a disk's late answer finds its chain void. */
+  #epoch = 0;
+  #queueEpochs: Uint32Array;
+
+  /**
+   * Makes a device.
+   *
+   * @throws {RangeError} If an option is outside what the specification allows.
+   */
+  constructor(options: BlkDeviceOptions) {
+    this.setup = blkSetup(options);
+    this.features = this.setup.features;
+    this.disk = options.disk;
+    this.#options = options;
+    this.#config = this.setup.config;
+    this.#initialWriteback = this.#config.getUint8(BLK_CONFIG.writeback.offset);
+    this.#order = new CompletionOrder(options.order ?? "in-order", options.seed ?? 1, this.#serve);
+    this.queues = Array.from({ length: this.setup.queues }, (_, i) => ({
+      name: `requestq${i + 1}`,
+      maxSize: options.queueSize ?? 256,
+    }));
+    this.#queueEpochs = new Uint32Array(this.setup.queues);
+    const serial = new TextEncoder().encode(options.serial ?? "vireo-disk");
+    this.#id.set(serial.subarray(0, BLK_ID_SIZE));
+  }
+
+  /** Capacity in sectors of 512 bytes. */
+  get capacity(): number {
+    return this.disk.size / BLK_SECTOR_SIZE;
+  }
+
+  /** Whether a write may complete before it is durable, as negotiated and configured. */
+  get writeback(): boolean {
+    const features = this.#context?.features ?? this.features;
+    return features.has(BlkFeature.CONFIG_WCE)
+      ? this.#config.getUint8(BLK_CONFIG.writeback.offset) !== 0
+      : features.has(BlkFeature.FLUSH);
+  }
+
+  /** Requests that wait for {@linkcode BlkDevice.release} under the `held` order. */
+  get held(): number {
+    return this.#order.held;
+  }
+
+  /** Changes the size in sectors and tells the driver (dev.blk.operation.1). */
+  resize(sectors: number): void {
+    this.disk.resize(sectors * BLK_SECTOR_SIZE);
+    setCapacity(this.#config, sectors);
+    this.#bounds?.configChanged();
+  }
+
+  /** Completes up to `count` requests that the `held` order keeps, oldest first. */
+  release(count: number = Number.MAX_SAFE_INTEGER): void {
+    this.#order.release(count);
+  }
+
+  /** Reads configuration bytes. */
+  readConfig(offset: number, width: ConfigWidth): number {
+    if (width === 1) return this.#config.getUint8(offset);
+    if (width === 2) return this.#config.getUint16(offset, true);
+    return this.#config.getUint32(offset, true);
+  }
+
+  /** Takes the one writable field, `writeback`; any other write has no effect. */
+  writeConfig(offset: number, width: ConfigWidth, value: number): void {
+    if (offset !== BLK_CONFIG.writeback.offset || width !== 1) return;
+    if (!this.features.has(BlkFeature.CONFIG_WCE)) return;
+    this.#config.setUint8(offset, value === 0 ? 0 : 1);
+  }
+
+  /** Keeps the way to report capacity changes. */
+  attach(context: DeviceContext): void {
+    this.#bounds = context;
+  }
+
+  /** Starts to serve the queues. */
+  activate(context: DeviceContext): void {
+    this.#bounds = this.#context = context;
+    const { features } = context;
+    // dev.blk.init.3: without FLUSH there is no way to write a cache back.
+    if (features.has(BlkFeature.CONFIG_WCE) && !features.has(BlkFeature.FLUSH)) {
+      this.#config.setUint8(BLK_CONFIG.writeback.offset, 0);
+    }
+  }
+
+  /** Serves what a queue holds. */
+  notify(index: number): void {
+    const queue = this.#context?.queue(index);
+    if (queue === undefined) return;
+    const order = this.#order;
+    let served = false;
+    for (let chain = queue.pop(); chain !== undefined; chain = queue.pop()) {
+      if (order.immediate) {
+        if (this.#serveOne(queue, chain)) served = true;
+      } else {
+        order.add(queue, chain);
+      }
+    }
+    if (served) queue.signal();
+    if (!order.immediate) order.endBatch();
+  }
+
+  /** Voids the chains of one queue. */
+  resetQueue(queue: number): void {
+    this.#queueEpochs[queue]!++;
+    this.#order.drop(queue);
+  }
+
+  /** Voids all chains and puts the write cache back as it was made. */
+  reset(): void {
+    this.#epoch++;
+    this.#context = undefined;
+    this.#order.drop(undefined);
+    this.#config.setUint8(BLK_CONFIG.writeback.offset, this.#initialWriteback);
+  }
+
+  /** The device's own state; the disk has its own snapshot. */
+  snapshot(): unknown {
+    return { writeback: this.#config.getUint8(BLK_CONFIG.writeback.offset) };
+  }
+
+  /** Takes the state back; the capacity is the disk's. */
+  restore(state: unknown): void {
+    const { writeback } = state as { writeback: number };
+    this.#config.setUint8(BLK_CONFIG.writeback.offset, writeback === 0 ? 0 : 1);
+    setCapacity(this.#config, this.capacity);
+  }
+
+  /** Disposes the disk if the device owns it. */
+  [Symbol.dispose](): void {
+    this.reset();
+    if (this.#options.ownsDisk) this.disk[Symbol.dispose]();
+  }
+
+  readonly #serve = (queue: DeviceQueue, chain: Chain): boolean => this.#serveOne(queue, chain);
+
+  /** Serves one request; true if it was pushed and the queue is to be signalled. */
+  #serveOne(queue: DeviceQueue, chain: Chain): boolean {
+    if (chain.readableLength < BLK_REQ.SIZE) {
+      this.#context?.fault(`blk request header of ${chain.readableLength} bytes, expected 16`);
+      return false;
+    }
+    if (chain.writableLength < 1) {
+      this.#context?.fault("blk request without room for the status byte");
+      return false;
+    }
+    const type = chain.readU32();
+    chain.readU32();
+    const sector = chain.readU64();
+    let status: number;
+    try {
+      status = this.#execute(queue, chain, type, sector);
+    } catch {
+      // The disk failed; a model never throws into the machine.
+      status = BlkStatus.IOERR;
+    }
+    if (status === PENDING) return false;
+    this.#finish(queue, chain, status);
+    return true;
+  }
+
+  #finish(queue: DeviceQueue, chain: Chain, status: number): void {
+    const last = chain.writableLength - 1;
+    if (status !== BlkStatus.OK) {
+      if (status === BlkStatus.UNSUPP) this.stats.unsupported++;
+      else this.stats.ioErrors++;
+    }
+    if (chain.written < last) {
+      // The used length covers the status byte, so all before it must have been written too.
+      chain.writeZeroes(last - chain.written);
+    }
+    chain.seekWrite(last);
+    chain.writeU8(status);
+    queue.push(chain, last + 1);
+  }
+
+  /** Completes a request when its disk operation does, unless a reset voided it. */
+  #later(queue: DeviceQueue, chain: Chain, work: Promise<void>, done?: () => void): number {
+    const epoch = this.#epoch;
+    const queueEpoch = this.#queueEpochs[queue.index];
+    const valid = (): boolean =>
+      epoch === this.#epoch && queueEpoch === this.#queueEpochs[queue.index];
+    const finish = (status: number): void => {
+      if (!valid()) return;
+      if (status === BlkStatus.OK) done?.();
+      this.#finish(queue, chain, status);
+      queue.signal();
+    };
+    work.then(() => finish(BlkStatus.OK), () => finish(BlkStatus.IOERR));
+    return PENDING;
+  }
+
+  #execute(queue: DeviceQueue, chain: Chain, type: number, sector: number): number {
+    switch (type) {
+      case BlkRequestType.IN:
+        return this.#read(queue, chain, sector);
+      case BlkRequestType.OUT:
+        return this.#write(queue, chain, sector);
+      case BlkRequestType.FLUSH_OUT:
+        return this.#context!.legacy ? this.#flush(queue, chain) : BlkStatus.UNSUPP;
+      case BlkRequestType.FLUSH:
+        return this.#flush(queue, chain);
+      case BlkRequestType.GET_ID:
+        if (chain.writableLength - 1 !== BLK_ID_SIZE) return BlkStatus.IOERR;
+        chain.write(this.#id);
+        return BlkStatus.OK;
+      case BlkRequestType.GET_LIFETIME:
+        return this.#lifetime(chain);
+      case BlkRequestType.DISCARD:
+      case BlkRequestType.WRITE_ZEROES:
+      case BlkRequestType.SECURE_ERASE: {
+        const result = applyRanges(this, this.#context!.features, chain, type);
+        if (typeof result === "number") return result;
+        return this.#later(queue, chain, result);
+      }
+      default:
+        return BlkStatus.UNSUPP;
+    }
+  }
+
+  /** Whether a transfer is whole blocks inside the disk. */
+  #fits(sector: number, length: number): boolean {
+    const offset = sector * BLK_SECTOR_SIZE;
+    const { blockSize } = this.setup;
+    return offset % blockSize === 0 && length % blockSize === 0 &&
+      offset + length <= this.disk.size;
+  }
+
+  #read(queue: DeviceQueue, chain: Chain, sector: number): number {
+    const length = chain.writableLength - 1;
+    if (!this.#fits(sector, length)) return BlkStatus.IOERR;
+    const { disk, stats } = this;
+    const offset = sector * BLK_SECTOR_SIZE;
+    stats.reads++;
+    stats.bytesRead += length;
+    if (disk.memory !== undefined) {
+      chain.write(disk.memory, offset, length);
+      return BlkStatus.OK;
+    }
+    if (disk.asynchronous) {
+      return this.#later(queue, chain, this.#readSlowly(chain, offset, length));
+    }
+    // In pieces: what the host allocates never depends on a guest's number.
+    const scratch = this.#scratch;
+    for (let done = 0; done < length; done += SCRATCH_BYTES) {
+      const n = Math.min(SCRATCH_BYTES, length - done);
+      disk.read(offset + done, scratch, 0, n);
+      chain.write(scratch, 0, n);
+    }
+    return BlkStatus.OK;
+  }
+
+  /** Reads from a disk that answers later, which needs a buffer of its own meanwhile. */
+  async #readSlowly(chain: Chain, offset: number, length: number): Promise<void> {
+    const epoch = this.#epoch;
+    const own = new Uint8Array(Math.min(SCRATCH_BYTES, length));
+    for (let done = 0; done < length; done += SCRATCH_BYTES) {
+      const n = Math.min(SCRATCH_BYTES, length - done);
+      await this.disk.read(offset + done, own, 0, n);
+      // A reset made the chain void: its memory is the driver's again.
+      if (epoch !== this.#epoch) return;
+      chain.write(own, 0, n);
+    }
+  }
+
+  #write(queue: DeviceQueue, chain: Chain, sector: number): number {
+    const length = chain.readableLength - BLK_REQ.SIZE;
+    if (this.setup.readOnly || !this.#fits(sector, length)) return BlkStatus.IOERR;
+    const { disk, stats } = this;
+    const offset = sector * BLK_SECTOR_SIZE;
+    stats.writes++;
+    stats.bytesWritten += length;
+    const through = !this.writeback;
+    if (disk.memory !== undefined) {
+      chain.read(disk.memory, offset, length);
+    } else if (disk.asynchronous) {
+      return this.#later(queue, chain, this.#writeSlowly(chain, offset, length, through));
+    } else {
+      for (let done = 0; done < length; done += SCRATCH_BYTES) {
+        const n = Math.min(SCRATCH_BYTES, length - done);
+        chain.read(this.#scratch, 0, n);
+        disk.write(offset + done, this.#scratch, 0, n);
+      }
+    }
+    // dev.blk.operation.9: without a write cache a completed write is a durable one.
+    const wait = through ? disk.flush() : undefined;
+    return wait === undefined ? BlkStatus.OK : this.#later(queue, chain, wait);
+  }
+
+  /** Writes to a disk that answers later. */
+  async #writeSlowly(
+    chain: Chain,
+    offset: number,
+    length: number,
+    through: boolean,
+  ): Promise<void> {
+    const epoch = this.#epoch;
+    const own = new Uint8Array(Math.min(SCRATCH_BYTES, length));
+    for (let done = 0; done < length; done += SCRATCH_BYTES) {
+      const n = Math.min(SCRATCH_BYTES, length - done);
+      chain.read(own, 0, n);
+      await this.disk.write(offset + done, own, 0, n);
+      if (epoch !== this.#epoch) return;
+    }
+    if (through) await this.disk.flush();
+  }
+
+  #flush(queue: DeviceQueue, chain: Chain): number {
+    if (!this.#context!.features.has(BlkFeature.FLUSH)) return BlkStatus.UNSUPP;
+    this.stats.flushes++;
+    const wait = this.disk.flush();
+    return wait === undefined ? BlkStatus.OK : this.#later(queue, chain, wait);
+  }
+
+  #lifetime(chain: Chain): number {
+    const report = this.#options.lifetime;
+    if (report === undefined || !this.#context!.features.has(BlkFeature.LIFETIME)) {
+      return BlkStatus.UNSUPP;
+    }
+    if (chain.writableLength - 1 < BLK_LIFETIME.SIZE) return BlkStatus.IOERR;
+    chain.writeU16(report.preEolInfo);
+    chain.writeU16(report.estTypA);
+    chain.writeU16(report.estTypB);
+    return BlkStatus.OK;
+  }
+}
