@@ -1,1 +1,2 @@
-export {};
+export * from "./console/mod.ts";
+export * from "./blk/mod.ts";

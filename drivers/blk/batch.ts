@@ -14,8 +14,8 @@ const LOST = -2;
 
 /** What a batch must know of the disk. */
 export interface BlkBatchDisk {
-  /** Capacity in sectors. */
-  readonly capacity: number;
+  /** Size in sectors. */
+  readonly sectors: number;
   /** Whether writes are refused. */
   readonly readOnly: boolean;
   /** Sectors of a logical block. */
@@ -299,11 +299,11 @@ export class BlkBatch implements Disposable {
         `Cannot prepare part of a block or more than a slot: sector ${sector}, ${length} bytes`,
       );
     }
-    if (sector + sectors > disk.capacity) {
+    if (sector + sectors > disk.sectors) {
       throw new VireoError("OUT_OF_RANGE", "Cannot reach past the end of the disk", {
         device: this.#queue.where.device,
         seen: sector + sectors,
-        expected: `at most ${disk.capacity} sectors`,
+        expected: `at most ${disk.sectors} sectors`,
       });
     }
     this.#sectors[slot] = sector;

@@ -41,7 +41,7 @@ export interface BlkRangeLimits {
 /** What the configuration space says, checked. */
 export interface BlkConfig {
   /** Sectors of 512 bytes. */
-  readonly capacity: number;
+  readonly sectors: number;
   /** Most bytes of one buffer; 2^32-1 without SIZE_MAX. */
   readonly sizeMax: number;
   /** Most buffers of one request; 1 without SEG_MAX. */
@@ -101,11 +101,11 @@ export function readBlkConfig(device: VirtioDevice): BlkConfig {
   if (blockSize < BLK_SECTOR_SIZE || blockSize > MAX_BLOCK_SIZE || !isPowerOfTwo(blockSize)) {
     throw invalid(device, "blk_size", blockSize, "a power of two from 512 to 65536");
   }
-  const capacity = readCapacity(device);
+  const sectors = readCapacity(device);
   // As Linux: 0 means that the device sets no bound.
   const some = (value: number): number => value === 0 ? 0xffffffff : value;
   return {
-    capacity,
+    sectors,
     sizeMax,
     segMax,
     blockSize,

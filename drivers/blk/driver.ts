@@ -86,7 +86,7 @@ export class Blk implements DriverInstance {
   readonly #maxBytes: number;
   readonly #segment: number;
   readonly #depth: number;
-  #capacity: number;
+  #sectors: number;
   #next = 0;
 
   /**
@@ -98,7 +98,7 @@ export class Blk implements DriverInstance {
   constructor(device: VirtioDevice, options: BlkDriverOptions = {}) {
     this.device = device;
     const config = this.#config = readBlkConfig(device);
-    this.#capacity = config.capacity;
+    this.#sectors = config.sectors;
     const count = Math.min(config.queues, options.queues ?? 8);
     const rings = device.findQueues(this.#requests(count));
     const ringSize = Math.min(...rings.map((ring) => ring.size));
@@ -134,14 +134,14 @@ export class Blk implements DriverInstance {
     queues.forEach((queue, i) => queue.start(rings[i]!));
   }
 
-  /** Sectors of 512 bytes. */
+  /** Size in bytes. */
   get capacity(): number {
-    return this.#capacity;
+    return this.#sectors * BLK_SECTOR_SIZE;
   }
 
-  /** Bytes. */
-  get size(): number {
-    return this.#capacity * BLK_SECTOR_SIZE;
+  /** Size in sectors of 512 bytes. */
+  get sectors(): number {
+    return this.#sectors;
   }
 
   /** Logical block size in bytes: reads and writes are whole blocks. */
@@ -370,16 +370,16 @@ export class Blk implements DriverInstance {
 
   /** Reads the capacity again, as Linux does on a config change. */
   configChanged(): void {
-    let capacity: number;
+    let sectors: number;
     try {
-      capacity = readCapacity(this.device);
+      sectors = readCapacity(this.device);
     } catch (error) {
       if (error instanceof VireoError) return this.device.break(error);
       throw error;
     }
-    if (capacity === this.#capacity) return;
-    this.#capacity = capacity;
-    this.onCapacityChange?.(capacity);
+    if (sectors === this.#sectors) return;
+    this.#sectors = sectors;
+    this.onCapacityChange?.(sectors);
   }
 
   /** Rejects what is pending; frees nothing, the device may still use it. */
@@ -458,7 +458,7 @@ export class Blk implements DriverInstance {
   }
 
   #check(sector: number, sectors: number): void {
-    checkRange(this.device.name, sector, sectors, this.#capacity, this.blockSectors);
+    checkRange(this.device.name, sector, sectors, this.#sectors, this.blockSectors);
   }
 
   #writable(): void {
@@ -487,7 +487,7 @@ export class Blk implements DriverInstance {
     const erase = type === BlkRequestType.SECURE_ERASE;
     const align = erase ? Math.max(limits.alignment, this.blockSectors) : this.blockSectors;
     for (const { sector, sectors } of ranges) {
-      checkRange(this.device.name, sector, sectors, this.#capacity, align);
+      checkRange(this.device.name, sector, sectors, this.#sectors, align);
     }
     const inFlight = new Set<Promise<unknown>>();
     for (const payload of packRanges(ranges, limits, align, this.#maxBytes, unmap)) {
