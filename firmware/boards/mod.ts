@@ -1,0 +1,11 @@
+/**
+ * The boards that Vireo knows. To add one, describe it in a file of its own and list it in
+ * `boards.ts`.
+ *
+ * @module
+ */
+export * from "./aarch64_virt.ts";
+export * from "./board.ts";
+export * from "./boards.ts";
+export * from "./riscv64_virt.ts";
+export * from "./x86_64_microvm.ts";

@@ -1,0 +1,221 @@
+import { hi32, lo32 } from "../bits.ts";
+import { VireoError } from "../errors.ts";
+import { type Libc, Received } from "./_libc.ts";
+
+const NEWLINE = 0x0a;
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+/** A register command's text up to the digits of its address. */
+function prefix(command: string): Uint8Array<ArrayBuffer> {
+  return encoder.encode(`${command} 0x`);
+}
+
+/** The register commands of the protocol, by width in bytes. */
+const READ = { 1: prefix("readb"), 2: prefix("readw"), 4: prefix("readl") } as const;
+const WRITE = { 1: prefix("writeb"), 2: prefix("writew"), 4: prefix("writel") } as const;
+
+const VALUE = encoder.encode(" 0x");
+const HEX = encoder.encode("0123456789abcdef");
+
+/** The value of a lower-case hex digit, or NaN. */
+function digit(byte: number): number {
+  if (byte >= 0x30 && byte <= 0x39) return byte - 0x30;
+  return byte >= 0x61 && byte <= 0x66 ? byte - 0x57 : NaN;
+}
+
+/** Told of what comes over a channel without being asked for. */
+export interface ChannelEvents {
+  /** A line of the intercepted interrupt controller changed. */
+  interrupt(line: number, level: boolean): void;
+  /** What QEMU said on its standard error so far. */
+  stderr(): string;
+  /** The connection is of no use from now on; called once. */
+  broken(error: VireoError): void;
+}
+
+/**
+ * QEMU's qtest protocol over a socket, synchronous: one line out, one line back, with the interrupt
+ * lines that come between them sorted out. Nothing is allocated for a register access.
+ */
+export class QtestChannel {
+  readonly #libc: Libc;
+  readonly #fd: number;
+  readonly #events: ChannelEvents;
+  readonly #out = new Uint8Array(256);
+  #outLength = 0;
+  readonly #in = new Uint8Array(4096);
+  readonly #capacity = BigInt(this.#in.length);
+  /** The bytes that are received and not taken: from start to end. */
+  #start = 0;
+  #end = 0;
+  #error: VireoError | undefined;
+
+  /** Speaks over a connected socket, which stays the caller's to close. */
+  constructor(libc: Libc, fd: number, events: ChannelEvents) {
+    this.#libc = libc;
+    this.#fd = fd;
+    this.#events = events;
+  }
+
+  /** Why the channel is of no use, if it is not. */
+  get error(): VireoError | undefined {
+    return this.#error;
+  }
+
+  /** Reads a register. */
+  read(width: 1 | 2 | 4, address: number): number {
+    this.#begin(READ[width]);
+    this.#hex(address);
+    const length = this.#exchange();
+    // "OK 0x" and 16 digits, of which the last 8 hold every width.
+    let value = 0;
+    for (let i = this.#start + length - 8; i < this.#start + length; i++) {
+      value = value * 16 + digit(this.#in[i]!);
+    }
+    if (length !== 21 || Number.isNaN(value)) throw this.#refused(length, "OK and a value");
+    this.#finish(length);
+    return value;
+  }
+
+  /** Writes a register. */
+  write(width: 1 | 2 | 4, address: number, value: number): void {
+    this.#begin(WRITE[width]);
+    this.#hex(address);
+    this.#out.set(VALUE, this.#outLength);
+    this.#outLength += VALUE.length;
+    this.#hex(value >>> 0);
+    const length = this.#exchange();
+    if (length !== 2) throw this.#refused(length, "OK");
+    this.#finish(length);
+  }
+
+  /**
+   * Sends any command of the protocol.
+   *
+   * @returns What follows `OK`.
+   * @throws {RangeError} If the text is too long.
+   */
+  command(text: string): string {
+    const bytes = encoder.encode(text);
+    if (bytes.length >= this.#out.length || text.includes("\n")) {
+      throw new RangeError("Cannot send a command of several lines or over 255 bytes");
+    }
+    this.#begin(bytes);
+    const length = this.#exchange();
+    const answer = decoder.decode(this.#in.subarray(this.#start, this.#start + length));
+    this.#finish(length);
+    return answer.slice(3);
+  }
+
+  /** Takes what came in without being asked for; never waits. */
+  drain(): void {
+    if (this.#error !== undefined) return;
+    const got = this.#receive(false);
+    if (got === Received.END || got === Received.FAILED) {
+      this.fail("QEMU ended");
+      return;
+    }
+    this.#takeLines();
+  }
+
+  /** Breaks the channel: whatever uses it from now on throws this error. */
+  fail(what: string, expected?: string): VireoError {
+    if (this.#error === undefined) {
+      const said = this.#events.stderr().trim();
+      this.#error = new VireoError("HOST_ERROR", what, {
+        seen: said === "" ? "nothing on its standard error" : said,
+        expected,
+      });
+      this.#events.broken(this.#error);
+    }
+    return this.#error;
+  }
+
+  #begin(text: Uint8Array): void {
+    if (this.#error !== undefined) throw this.#error;
+    this.#out.set(text);
+    this.#outLength = text.length;
+  }
+
+  #hex(value: number): void {
+    const high = hi32(value);
+    const low = lo32(value);
+    let at = this.#outLength;
+    if (high !== 0) {
+      for (let shift = 28; shift >= 0; shift -= 4) this.#out[at++] = HEX[high >>> shift & 15]!;
+    }
+    for (let shift = 28; shift >= 0; shift -= 4) this.#out[at++] = HEX[low >>> shift & 15]!;
+    this.#outLength = at;
+  }
+
+  /** Sends the command and returns the length of its answer, which starts at `#start`. */
+  #exchange(): number {
+    this.#out[this.#outLength] = NEWLINE;
+    if (!this.#libc.send(this.#fd, this.#out, this.#outLength + 1)) {
+      throw this.fail("QEMU takes no commands any more");
+    }
+    for (;;) {
+      for (let length = this.#line(); length >= 0; length = this.#line()) {
+        if (this.#in[this.#start] === 0x4f) return length; // O of OK
+        if (!this.#takeInterrupt(length)) throw this.#refused(length, "OK");
+      }
+      const got = this.#receive(true);
+      if (got === Received.NOTHING) throw this.fail("QEMU did not answer within its deadline");
+      if (got <= 0) throw this.fail("QEMU ended instead of answering");
+    }
+  }
+
+  /** Drops the answer and takes the interrupts that came behind it. */
+  #finish(length: number): void {
+    this.#start += length + 1;
+    this.#takeLines();
+  }
+
+  #takeLines(): void {
+    for (let length = this.#line(); length >= 0; length = this.#line()) {
+      if (!this.#takeInterrupt(length)) {
+        this.#refused(length, "an interrupt");
+        return;
+      }
+    }
+  }
+
+  /** The length of the next whole line without its end, or -1. */
+  #line(): number {
+    if (this.#start === this.#end) return -1;
+    const at = this.#in.indexOf(NEWLINE, this.#start);
+    return at < 0 || at >= this.#end ? -1 : at - this.#start;
+  }
+
+  #receive(block: boolean): number {
+    if (this.#start > 0) {
+      if (this.#start < this.#end) this.#in.copyWithin(0, this.#start, this.#end);
+      this.#end -= this.#start;
+      this.#start = 0;
+    }
+    if (this.#end === this.#in.length) return Received.FAILED; // a line of 4 KiB is none of QEMU's
+    const free = this.#end === 0 ? this.#in : this.#in.subarray(this.#end);
+    const capacity = this.#end === 0 ? this.#capacity : BigInt(free.length);
+    const got = this.#libc.receive(this.#fd, free, capacity, block);
+    if (got > 0) this.#end += got;
+    return got;
+  }
+
+  /** Takes `IRQ raise N` or `IRQ lower N`; false if the line is something else. */
+  #takeInterrupt(length: number): boolean {
+    const text = decoder.decode(this.#in.subarray(this.#start, this.#start + length));
+    const match = /^IRQ (raise|lower) (\d+)$/.exec(text);
+    if (match === null) return false;
+    this.#start += length + 1;
+    this.#events.interrupt(Number(match[2]), match[1] === "raise");
+    return true;
+  }
+
+  /** After an answer that is none of the protocol's, nothing that follows can be trusted. */
+  #refused(length: number, expected: string): VireoError {
+    const answer = decoder.decode(this.#in.subarray(this.#start, this.#start + length));
+    const command = decoder.decode(this.#out.subarray(0, this.#outLength));
+    return this.fail(`QEMU answered '${answer}' to '${command}'`, expected);
+  }
+}

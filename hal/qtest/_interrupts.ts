@@ -1,0 +1,96 @@
+import type { Interrupt, InterruptWait } from "../interrupt.ts";
+import type { Libc } from "./_libc.ts";
+import type { QtestChannel } from "./_channel.ts";
+
+/**
+ * The intercepted interrupt lines of a board.
+ *
+ * Their changes come over the same socket as the answers to register accesses, so most are seen by
+ * whoever makes an access. While nobody does and somebody waits, one `poll` is parked on a thread;
+ * it ends when the socket has something, or when the last waiter gave up.
+ */
+export class InterruptLines {
+  readonly #libc: Libc;
+  readonly #fd: number;
+  readonly #wakeFd: number;
+  readonly #channel: QtestChannel;
+  readonly #levels = new Map<number, boolean>();
+  readonly #waiters = new Map<number, Set<PromiseWithResolvers<void>>>();
+  #waiting = 0;
+  #parked: Promise<void> | undefined;
+  #error: Error | undefined;
+
+  /** Watches a channel over a socket. */
+  constructor(libc: Libc, fd: number, channel: QtestChannel) {
+    this.#libc = libc;
+    this.#fd = fd;
+    this.#channel = channel;
+    this.#wakeFd = libc.eventFd();
+  }
+
+  /** The interrupt of one input of the controller. */
+  line(input: number): Interrupt {
+    return { polled: false, wait: (options) => this.#wait(input, options) };
+  }
+
+  /** Sets a line's level; a raised one wakes who waits for it. */
+  set(input: number, level: boolean): void {
+    this.#levels.set(input, level);
+    if (level) this.#settle(input, (waiter) => waiter.resolve());
+  }
+
+  /** Ends every wait, now and from now on, with this error. */
+  fail(error: Error): void {
+    this.#error ??= error;
+    for (const input of this.#waiters.keys()) {
+      this.#settle(input, (waiter) => waiter.reject(this.#error));
+    }
+  }
+
+  /** Ends the parked poll and frees what it used; after {@linkcode InterruptLines.fail}. */
+  async dispose(): Promise<void> {
+    this.#libc.signalEvent(this.#wakeFd);
+    await this.#parked;
+    this.#libc.close(this.#wakeFd);
+  }
+
+  async #wait(input: number, { signal }: InterruptWait): Promise<void> {
+    if (signal.aborted) throw signal.reason;
+    if (this.#error !== undefined) throw this.#error;
+    if (this.#levels.get(input)) return;
+    const waiter = Promise.withResolvers<void>();
+    const waiters = this.#waiters.get(input) ?? new Set();
+    this.#waiters.set(input, waiters.add(waiter));
+    this.#waiting++;
+    const abort = () => {
+      if (!waiters.delete(waiter)) return;
+      if (--this.#waiting === 0) this.#libc.signalEvent(this.#wakeFd);
+      waiter.reject(signal.reason);
+    };
+    signal.addEventListener("abort", abort);
+    this.#parked ??= this.#watch();
+    try {
+      await waiter.promise;
+    } finally {
+      signal.removeEventListener("abort", abort);
+    }
+  }
+
+  #settle(input: number, settle: (waiter: PromiseWithResolvers<void>) => void): void {
+    const waiters = this.#waiters.get(input);
+    if (waiters === undefined || waiters.size === 0) return;
+    this.#waiting -= waiters.size;
+    waiters.forEach(settle);
+    waiters.clear();
+    if (this.#waiting === 0) this.#libc.signalEvent(this.#wakeFd);
+  }
+
+  async #watch(): Promise<void> {
+    while (this.#waiting > 0 && this.#error === undefined) {
+      await this.#libc.readable(this.#fd, this.#wakeFd);
+      this.#libc.clearEvent(this.#wakeFd);
+      this.#channel.drain();
+    }
+    this.#parked = undefined;
+  }
+}

@@ -1,0 +1,61 @@
+import type { Dma, DmaOptions, DmaRegion } from "../dma.ts";
+import { RegionAllocator } from "../region_allocator.ts";
+import type { RamMap } from "./board.ts";
+
+/** A machine's memory as devices and this process see it; coherent, so share and unshare do nothing. */
+export class SharedRam implements Dma {
+  readonly #map: RamMap;
+  readonly #bytes: Uint8Array;
+  readonly #free: RegionAllocator;
+
+  /** Hands out a mapping of a board's memory. */
+  constructor(map: RamMap, buffer: ArrayBuffer) {
+    this.#map = map;
+    this.#bytes = new Uint8Array(buffer);
+    const size = buffer.byteLength - map.reservedLow - map.reservedHigh;
+    this.#free = new RegionAllocator(map.base + map.reservedLow, size);
+  }
+
+  /** Bytes that can still be allocated. */
+  get freeBytes(): number {
+    return this.#free.freeBytes;
+  }
+
+  /** Implements {@linkcode Dma.alloc}. */
+  alloc(size: number, options: DmaOptions = {}): DmaRegion {
+    const address = this.#free.alloc(size, options.align);
+    const bytes = this.window(address, size)!;
+    bytes.fill(0);
+    return new RamRegion(address, bytes, () => this.#free.free(address));
+  }
+
+  /** The bytes at a physical range, or undefined if any of it is not memory. */
+  window(address: number, length: number): Uint8Array | undefined {
+    const offset = address - this.#map.base;
+    if (offset < 0 || length < 0 || offset + length > this.#bytes.length) return undefined;
+    return this.#bytes.subarray(offset, offset + length);
+  }
+}
+
+class RamRegion implements DmaRegion {
+  readonly address: number;
+  readonly bytes: Uint8Array;
+  #free: (() => void) | undefined;
+
+  constructor(address: number, bytes: Uint8Array, free: () => void) {
+    this.address = address;
+    this.bytes = bytes;
+    this.#free = free;
+  }
+
+  share(offset: number): number {
+    return this.address + offset;
+  }
+
+  unshare(): void {}
+
+  [Symbol.dispose](): void {
+    this.#free?.();
+    this.#free = undefined;
+  }
+}

@@ -1,0 +1,254 @@
+import { hex } from "../bits.ts";
+import type { Dma } from "../dma.ts";
+import { VireoError } from "../errors.ts";
+import type { Mmio } from "../mmio.ts";
+import type { MemoryWindow, MmioLease, MmioNode, Platform } from "../platform.ts";
+import { QtestChannel } from "./_channel.ts";
+import { InterruptLines } from "./_interrupts.ts";
+import { Machine } from "./_machine.ts";
+import { SharedRam } from "./_ram.ts";
+import type { QtestBoard } from "./board.ts";
+import { Qmp } from "./qmp.ts";
+
+/** What to start. */
+export interface QtestOptions {
+  /** The machine. */
+  readonly board: QtestBoard;
+  /** A `-device` argument each, for example `virtio-rng-device`. */
+  readonly devices?: readonly string[];
+  /** Whether the slots have the version 1 register interface. */
+  readonly legacy?: boolean;
+  /** Another QEMU than the board's. */
+  readonly qemu?: string;
+  /** Arguments for QEMU before the devices, for example `["-drive", "if=none,id=d,file=disk.img"]`. */
+  readonly extraArgs?: readonly string[];
+  /** Bytes of RAM, a multiple of 1 MiB; by default the board's. */
+  readonly memory?: number;
+  /** Gives up the start with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+  /** Milliseconds until the start fails; 10000 by default. */
+  readonly deadline?: number;
+  /** Milliseconds until a register access fails because QEMU hangs; 5000 by default. */
+  readonly accessDeadline?: number;
+}
+
+/**
+ * A board whose devices are QEMU's and whose processor is parked: QEMU's qtest protocol makes the
+ * register accesses, and the board's memory is mapped into this process.
+ *
+ * QEMU ends with the platform's disposal and with this process, whatever ends that.
+ */
+export class QtestPlatform implements Platform {
+  readonly name: string;
+  /** The machine's description. */
+  readonly board: QtestBoard;
+  /** QEMU's monitor. */
+  readonly qmp: Qmp;
+  readonly #machine: Machine;
+  readonly #channel: QtestChannel;
+  readonly #lines: InterruptLines;
+  readonly #ram: SharedRam;
+  readonly #nodes: readonly MmioNode[];
+  readonly #ended: Promise<void>;
+  #disposed: Promise<void> | undefined;
+
+  private constructor(machine: Machine, board: QtestBoard, accessDeadline: number) {
+    this.name = `qtest:${board.name}`;
+    this.board = board;
+    this.#machine = machine;
+    machine.libc.setSocketDeadline(machine.socket, accessDeadline);
+    this.#channel = new QtestChannel(machine.libc, machine.socket, {
+      interrupt: (line, level) => this.#lines.set(line, level),
+      stderr: () => machine.stderr(),
+      broken: (error) => {
+        this.#lines.fail(error);
+        this.qmp.fail(error);
+      },
+    });
+    this.#lines = new InterruptLines(machine.libc, machine.socket, this.#channel);
+    this.#ram = new SharedRam(board.ram, machine.ram.buffer);
+    this.qmp = new Qmp(machine.process.stdin, machine.process.stdout);
+    this.#nodes = slotNodes(board, this.#channel, this.#lines);
+    this.#ended = machine.process.status.then(({ code, signal }) => {
+      this.#channel.fail(`QEMU ended with ${signal ?? `code ${code}`}`);
+    });
+  }
+
+  /**
+   * Starts QEMU and connects to it.
+   *
+   * @throws {VireoError} `HOST_ERROR` with QEMU's standard error if it does not start; `TIMEOUT` If it
+   * takes too long.
+   * @throws {RangeError} If the memory is too small or no multiple of 1 MiB.
+   */
+  static async start(options: QtestOptions): Promise<QtestPlatform> {
+    const { board, signal, deadline = 10_000 } = options;
+    signal?.throwIfAborted();
+    const memory = options.memory ?? board.ram.defaultSize;
+    const least = board.ram.reservedLow + board.ram.reservedHigh + 0x10_0000;
+    if (memory % 0x10_0000 !== 0 || !(memory >= least) || !Number.isSafeInteger(memory)) {
+      throw new RangeError(
+        `Cannot use a memory size that is no multiple of 1 MiB from ${least} up: received ${memory}`,
+      );
+    }
+    const machine = Machine.start({
+      board,
+      qemu: options.qemu ?? board.qemu,
+      memory,
+      args: [
+        "-global",
+        `virtio-mmio.force-legacy=${options.legacy === true ? "on" : "off"}`,
+        ...(options.extraArgs ?? []),
+        ...(options.devices ?? []).flatMap((device) => ["-device", device]),
+      ],
+    });
+    const platform = new QtestPlatform(machine, board, options.accessDeadline ?? 5000);
+    try {
+      await platform.qmp.start({ signal, deadline });
+      await platform.#interceptInterrupts({ signal, deadline });
+      return platform;
+    } catch (error) {
+      await platform[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** Memory that the machine's devices can reach. */
+  get dma(): Dma {
+    return this.#ram;
+  }
+
+  /** QEMU's process id. */
+  get pid(): number {
+    return this.#machine.process.pid;
+  }
+
+  /** Implements {@linkcode Platform.nodes}: all slots, by ascending address. */
+  nodes(): readonly MmioNode[] {
+    return this.#nodes;
+  }
+
+  /** Implements {@linkcode Platform.openMemory}, for ranges of the board's RAM. */
+  openMemory(address: number, length: number): MemoryWindow {
+    const bytes = this.#ram.window(address, length);
+    if (bytes !== undefined) return { bytes, [Symbol.dispose]() {} };
+    throw new VireoError("BAD_ACCESS", "Cannot open what is not memory of this machine", {
+      device: this.name,
+      seen: `${hex(address)} to ${hex(address + length - 1)}`,
+    });
+  }
+
+  /**
+   * Sends a command of the qtest protocol, for example `clock_step 1000000`.
+   *
+   * @returns What QEMU answered after `OK`.
+   * @throws {VireoError} `HOST_ERROR` If QEMU refuses it; the board is of no use then.
+   */
+  command(text: string): string {
+    return this.#channel.command(text);
+  }
+
+  /** Ends QEMU and frees everything; every view of the board's memory becomes empty. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#disposed ??= this.#dispose();
+  }
+
+  async #dispose(): Promise<void> {
+    this.#channel.fail("The board was disposed");
+    await this.#machine.stop();
+    await this.#ended;
+    await this.qmp.close();
+    await this.#lines.dispose();
+    this.#machine.release();
+  }
+
+  async #interceptInterrupts(
+    options: { signal: AbortSignal | undefined; deadline: number },
+  ): Promise<void> {
+    const path = "/machine/unattached";
+    const children = await this.qmp.execute("qom-list", { path }, options) as readonly {
+      readonly name: string;
+      readonly type: string;
+    }[];
+    const { type } = this.board.interrupts;
+    const controller = children.find((child) => child.type === `child<${type}>`);
+    if (controller === undefined) {
+      throw new VireoError("HOST_ERROR", "Cannot find the interrupt controller", {
+        device: this.name,
+        expected: `a device of type ${type} in ${path}`,
+      });
+    }
+    this.#channel.command(`irq_intercept_in ${path}/${controller.name}`);
+  }
+}
+
+function slotNodes(
+  { slots, interrupts }: QtestBoard,
+  channel: QtestChannel,
+  lines: InterruptLines,
+): readonly MmioNode[] {
+  return Array.from({ length: slots.count }, (_, slot): MmioNode => {
+    const base = slots.base + slot * slots.size;
+    const name = `virtio-mmio@${base.toString(16)}`;
+    return {
+      kind: "mmio",
+      name,
+      base,
+      size: slots.size,
+      irq: slots.firstIrq + slot,
+      open: (): MmioLease => ({
+        mmio: new QtestMmio(name, base, slots.size, channel),
+        interrupt: lines.line(interrupts.firstInput + slot),
+        [Symbol.dispose]() {},
+      }),
+    };
+  });
+}
+
+/** A register window over the qtest protocol. */
+class QtestMmio implements Mmio {
+  readonly name: string;
+  readonly size: number;
+  readonly #base: number;
+  readonly #channel: QtestChannel;
+
+  constructor(name: string, base: number, size: number, channel: QtestChannel) {
+    this.name = name;
+    this.size = size;
+    this.#base = base;
+    this.#channel = channel;
+  }
+
+  read8(offset: number): number {
+    return this.#channel.read(1, this.#address(offset, 1));
+  }
+
+  read16(offset: number): number {
+    return this.#channel.read(2, this.#address(offset, 2));
+  }
+
+  read32(offset: number): number {
+    return this.#channel.read(4, this.#address(offset, 4));
+  }
+
+  write8(offset: number, value: number): void {
+    this.#channel.write(1, this.#address(offset, 1), value & 0xff);
+  }
+
+  write16(offset: number, value: number): void {
+    this.#channel.write(2, this.#address(offset, 2), value & 0xffff);
+  }
+
+  write32(offset: number, value: number): void {
+    this.#channel.write(4, this.#address(offset, 4), value);
+  }
+
+  #address(offset: number, width: 1 | 2 | 4): number {
+    if (!(offset >= 0 && offset + width <= this.size) || offset % width !== 0) {
+      throw new RangeError(
+        `Cannot access ${width} bytes at offset ${offset} of a window of ${this.size}`,
+      );
+    }
+    return this.#base + offset;
+  }
+}

@@ -1,0 +1,236 @@
+import { VireoError } from "../errors.ts";
+
+/** An event that QEMU's monitor sent. */
+export interface QmpEvent {
+  /** Name, for example `RESUME`. */
+  readonly event: string;
+  /** What the event carries. */
+  readonly data: Readonly<Record<string, unknown>>;
+}
+
+/** How long a command of the monitor may take. */
+export interface QmpOptions {
+  /** Ends the wait with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+  /** Milliseconds until the wait fails with `TIMEOUT`; 5000 by default. */
+  readonly deadline?: number | undefined;
+}
+
+/** A line that QEMU's monitor sends, in all its kinds. */
+interface QmpMessage {
+  readonly QMP?: unknown;
+  readonly id?: number;
+  readonly return?: unknown;
+  readonly error?: { readonly class: string; readonly desc: string };
+  readonly event?: string;
+  readonly data?: Record<string, unknown>;
+}
+
+interface Pending {
+  readonly command: string;
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** QEMU's monitor protocol, QMP: commands and events as lines of JSON. */
+export class Qmp {
+  readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
+  readonly #pending = new Map<number, Pending>();
+  readonly #listeners = new Set<QmpEvents>();
+  readonly #pump: Promise<void>;
+  #nextId = 1;
+  #closed: Error | undefined;
+
+  /**
+   * Speaks over a connection on which QEMU's greeting is still to come.
+   *
+   * @param writable Towards QEMU.
+   * @param readable From QEMU.
+   */
+  constructor(writable: WritableStream<Uint8Array>, readable: ReadableStream<Uint8Array>) {
+    this.#writer = writable.getWriter();
+    this.#reader = readable.getReader();
+    this.#pump = this.#run();
+    // Closing is reported through commands and events; nobody else waits for these.
+    this.#writer.closed.catch(() => {});
+    this.#reader.closed.catch(() => {});
+  }
+
+  /**
+   * Waits for the greeting and leaves the negotiation mode; to be called once, first.
+   *
+   * @throws {VireoError} `TIMEOUT` or `HOST_ERROR` If QEMU does not greet.
+   */
+  async start(options: QmpOptions = {}): Promise<void> {
+    const greeting = this.#wait(0, "the greeting", options);
+    await greeting;
+    await this.execute("qmp_capabilities", {}, options);
+  }
+
+  /**
+   * Runs a command.
+   *
+   * @param command Name, for example `query-status`.
+   * @param args Its arguments.
+   * @returns What the command returns.
+   * @throws {VireoError} `COMMAND_REFUSED` with QEMU's words, `TIMEOUT`, or `HOST_ERROR` if QEMU ended.
+   */
+  async execute(
+    command: string,
+    args: Readonly<Record<string, unknown>> = {},
+    options: QmpOptions = {},
+  ): Promise<unknown> {
+    if (this.#closed !== undefined) throw this.#closed;
+    const id = this.#nextId++;
+    const line = JSON.stringify({ execute: command, arguments: args, id });
+    const answer = this.#wait(id, command, options);
+    // A write that fails means that QEMU ended, which rejects the answer.
+    this.#writer.write(new TextEncoder().encode(`${line}\n`)).catch(() => {});
+    return await answer;
+  }
+
+  /**
+   * Listens to events, from now on and until the iterator is returned or QEMU ends.
+   *
+   * @example
+   * ```ts
+   * import type { Qmp } from "@vireo/hal/qtest";
+   *
+   * async function untilReset(qmp: Qmp): Promise<void> {
+   *   const events = qmp.events();
+   *   await qmp.execute("system_reset");
+   *   for await (const { event } of events) if (event === "RESET") break;
+   * }
+   * ```
+   */
+  events(): AsyncIterableIterator<QmpEvent> {
+    const events = new QmpEvents((gone) => this.#listeners.delete(gone));
+    if (this.#closed !== undefined) events.end();
+    else this.#listeners.add(events);
+    return events;
+  }
+
+  /** Ends everything that waits, with this error. */
+  fail(error: Error): void {
+    if (this.#closed !== undefined) return;
+    this.#closed = error;
+    for (const { reject } of this.#pending.values()) reject(error);
+    this.#pending.clear();
+    for (const events of this.#listeners) events.end();
+    this.#listeners.clear();
+  }
+
+  /** Closes the connection; resolves when both directions are closed. */
+  async close(): Promise<void> {
+    this.fail(new VireoError("HOST_ERROR", "The board was disposed"));
+    await this.#reader.cancel().catch(() => {});
+    await this.#writer.abort().catch(() => {});
+    await this.#pump;
+  }
+
+  #wait(id: number, command: string, options: QmpOptions): Promise<unknown> {
+    const { signal, deadline = 5000 } = options;
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    if (this.#closed !== undefined) return Promise.reject(this.#closed);
+    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+    const timer = setTimeout(() =>
+      reject(
+        new VireoError("TIMEOUT", "QEMU's monitor did not answer", {
+          seen: command,
+          expected: `an answer within ${deadline} ms`,
+        }),
+      ), deadline);
+    const abort = () => reject(signal?.reason);
+    signal?.addEventListener("abort", abort);
+    this.#pending.set(id, { command, resolve, reject });
+    return promise.finally(() => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+      this.#pending.delete(id);
+    });
+  }
+
+  async #run(): Promise<void> {
+    const decoder = new TextDecoder();
+    let text = "";
+    for (;;) {
+      const { value, done } = await this.#reader.read().catch(() => DONE);
+      if (done || value === undefined) return;
+      text += decoder.decode(value, { stream: true });
+      const lines = text.split("\n");
+      text = lines.pop() ?? "";
+      for (const line of lines) if (line.trim() !== "") this.#take(line);
+    }
+  }
+
+  #take(line: string): void {
+    let message: QmpMessage;
+    try {
+      message = JSON.parse(line);
+    } catch (cause) {
+      this.fail(
+        new VireoError("HOST_ERROR", "QEMU's monitor sent what is no JSON", { seen: line, cause }),
+      );
+      return;
+    }
+    if (message.event !== undefined) {
+      const event = { event: message.event, data: message.data ?? {} };
+      for (const events of this.#listeners) events.push(event);
+      return;
+    }
+    const pending = this.#pending.get(message.QMP === undefined ? message.id ?? -1 : 0);
+    if (message.error !== undefined) {
+      pending?.reject(
+        new VireoError("COMMAND_REFUSED", `QEMU refused '${pending.command}'`, {
+          seen: message.error.desc,
+        }),
+      );
+    } else {
+      pending?.resolve(message.return);
+    }
+  }
+}
+
+const DONE = { value: undefined, done: true } as const;
+
+/** One listener's queue of events. */
+class QmpEvents implements AsyncIterableIterator<QmpEvent> {
+  readonly #queue: QmpEvent[] = [];
+  readonly #stop: (self: QmpEvents) => void;
+  #wake: (() => void) | undefined;
+  #ended = false;
+
+  constructor(stop: (self: QmpEvents) => void) {
+    this.#stop = stop;
+  }
+
+  push(event: QmpEvent): void {
+    this.#queue.push(event);
+    this.#wake?.();
+  }
+
+  end(): void {
+    this.#ended = true;
+    this.#wake?.();
+  }
+
+  async next(): Promise<IteratorResult<QmpEvent>> {
+    for (;;) {
+      const value = this.#queue.shift();
+      if (value !== undefined) return { value, done: false };
+      if (this.#ended) return { value: undefined, done: true };
+      await new Promise<void>((resolve) => this.#wake = resolve);
+    }
+  }
+
+  return(): Promise<IteratorResult<QmpEvent>> {
+    this.#stop(this);
+    this.end();
+    return Promise.resolve({ value: undefined, done: true });
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+}

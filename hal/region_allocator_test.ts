@@ -1,0 +1,51 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import fc from "fast-check";
+import { RegionAllocator } from "./region_allocator.ts";
+import { VireoError } from "./errors.ts";
+
+Deno.test("ranges are aligned, inside the region and never overlap", () => {
+  const step = fc.record({
+    size: fc.integer({ min: 1, max: 9000 }),
+    shift: fc.integer({ min: 0, max: 14 }),
+    free: fc.option(fc.nat(20), { nil: undefined }),
+  });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      const ram = new RegionAllocator(0x4010, 0x1_0000);
+      const live: { start: number; end: number }[] = [];
+      for (const { size, shift, free } of steps) {
+        if (free !== undefined && live.length > 0) {
+          ram.free(live.splice(free % live.length, 1)[0]!.start);
+          continue;
+        }
+        let start: number;
+        try {
+          start = ram.alloc(size, 1 << shift);
+        } catch (error) {
+          assert(error instanceof VireoError && error.code === "OUT_OF_MEMORY");
+          continue;
+        }
+        assertEquals(start % (1 << shift), 0);
+        assert(start >= 0x4010 && start + size <= 0x1_4010);
+        assert(live.every((other) => start + size <= other.start || start >= other.end));
+        live.push({ start, end: start + size });
+      }
+      for (const { start } of live) ram.free(start);
+      assertEquals(ram.freeBytes, 0x1_0000);
+      // Only a region without any split left in it can hold this.
+      assertEquals(ram.alloc(0x1_0000, 16), 0x4010);
+    }),
+    { seed: 42, numRuns: 200 },
+  );
+});
+
+Deno.test("an exhausted region and a double free are told apart", () => {
+  const ram = new RegionAllocator(0, 64);
+  const address = ram.alloc(64);
+  const error = assertThrows(() => ram.alloc(1), VireoError);
+  assert(error instanceof VireoError && error.code === "OUT_OF_MEMORY");
+  ram.free(address);
+  assertThrows(() => ram.free(address), RangeError, "not allocated");
+  assertThrows(() => ram.alloc(0), RangeError);
+  assertThrows(() => ram.alloc(16, 24), RangeError);
+});
