@@ -59,6 +59,8 @@ export class Gate {
       this.#waiters.add(waiter);
       signal?.addEventListener("abort", onAbort);
       if (deadline === undefined) return;
+      // A process's first setTimeout can run microtasks (measured, Deno 2.9.5), and so end this wait:
+      // hence after the wait is in the list, and the check below.
       timer = setTimeout(() => {
         end();
         reject(
@@ -67,6 +69,7 @@ export class Gate {
           }),
         );
       }, deadline);
+      if (!this.#waiters.has(waiter)) clearTimeout(timer);
     });
   }
 }

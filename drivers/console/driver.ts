@@ -53,6 +53,7 @@ export class Console implements DriverInstance {
   readonly #device: VirtioDevice;
   readonly #ports = new Map<number, Port>();
   readonly #links = new Map<number, PortLink>();
+  readonly #introduced = new WeakSet<Port>();
   readonly #gate = new Gate();
   readonly #listeners = new Set<PortListener>();
   #queues: readonly Virtqueue[] = [];
@@ -86,6 +87,7 @@ export class Console implements DriverInstance {
     else {
       const port = this.#addPort(0);
       if (options.console) port.setOnlyConsole();
+      this.#introduced.add(port);
       this.#readSize();
     }
     this.#device.ready();
@@ -110,7 +112,7 @@ export class Console implements DriverInstance {
     };
     return this.#gate.until(`port ${which ?? "that is a console"}`, () => {
       if (this.#failure !== undefined) throw this.#failure;
-      return this.ports.find(matches);
+      return this.ports.find((port) => this.#introduced.has(port) && matches(port));
     }, options);
   }
 
@@ -167,7 +169,7 @@ export class Console implements DriverInstance {
     this.#device.ready();
     this.#begin();
     for (const port of this.#ports.values()) {
-      if (this.multiport) this.#send(port.id, ConsoleEvent.PORT_READY, 1);
+      if (this.multiport) this.#introduce(port);
       port.thaw();
     }
     this.#gate.notify();
@@ -314,7 +316,19 @@ export class Console implements DriverInstance {
         return;
       }
     }
-    this.#send(id, ConsoleEvent.PORT_READY, 1);
+    this.#introduce(this.#ports.get(id)!);
+  }
+
+  /**
+   * Says that a port is ready. Devices answer with the port's kind and name before they give that
+   * message's buffer back, so then the port is shown to those who wait for one.
+   */
+  async #introduce(port: Port): Promise<void> {
+    await this.#send(port.id, ConsoleEvent.PORT_READY, 1);
+    this.#control?.receiver.collect();
+    this.#handleAll();
+    this.#introduced.add(port);
+    this.#gate.notify();
   }
 
   #addPort(id: number): Port {
@@ -348,15 +362,16 @@ export class Console implements DriverInstance {
     }
   }
 
-  /** Sends a control message after those before; a failure ends the ports by other ways. */
-  #send(id: number, event: ConsoleEvent, value: number): void {
-    const sender = this.#control?.sender;
-    if (sender === undefined) return;
+  /** Sends a control message after those before; resolves when the device has it, or never will. */
+  async #send(id: number, event: ConsoleEvent, value: number): Promise<void> {
     this.#unsent++;
-    sender.send(encodeControl(id, event, value), {}, true).catch(() => {}).then(() => {
-      this.#unsent--;
-      this.#handleAll();
-    });
+    try {
+      await this.#control?.sender.send(encodeControl(id, event, value), {}, true);
+    } catch {
+      // A reset, a removal or a broken queue: the ports were told, and a restore says it all again.
+    }
+    this.#unsent--;
+    this.#handleAll();
   }
 
   #readSize(): void {
