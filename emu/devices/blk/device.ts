@@ -255,15 +255,18 @@ export class BlkDevice implements DeviceModel, RangeTarget {
     queue.push(chain, last + 1);
   }
 
-  /** Completes a request when its disk operation does, unless a reset voided it. */
-  #later(queue: DeviceQueue, chain: Chain, work: Promise<void>, done?: () => void): number {
+  /** Tells, later, whether a chain that a queue has now was not voided by a reset. */
+  #validity(queue: number): () => boolean {
     const epoch = this.#epoch;
-    const queueEpoch = this.#queueEpochs[queue.index];
-    const valid = (): boolean =>
-      epoch === this.#epoch && queueEpoch === this.#queueEpochs[queue.index];
+    const queueEpoch = this.#queueEpochs[queue];
+    return () => epoch === this.#epoch && queueEpoch === this.#queueEpochs[queue];
+  }
+
+  /** Completes a request when its disk operation does, unless a reset voided it. */
+  #later(queue: DeviceQueue, chain: Chain, work: Promise<void>): number {
+    const valid = this.#validity(queue.index);
     const finish = (status: number): void => {
       if (!valid()) return;
-      if (status === BlkStatus.OK) done?.();
       this.#finish(queue, chain, status);
       queue.signal();
     };
@@ -319,7 +322,7 @@ export class BlkDevice implements DeviceModel, RangeTarget {
       return BlkStatus.OK;
     }
     if (disk.asynchronous) {
-      return this.#later(queue, chain, this.#readSlowly(chain, offset, length));
+      return this.#later(queue, chain, this.#readSlowly(queue, chain, offset, length));
     }
     // In pieces: what the host allocates never depends on a guest's number.
     const scratch = this.#scratch;
@@ -332,14 +335,19 @@ export class BlkDevice implements DeviceModel, RangeTarget {
   }
 
   /** Reads from a disk that answers later, which needs a buffer of its own meanwhile. */
-  async #readSlowly(chain: Chain, offset: number, length: number): Promise<void> {
-    const epoch = this.#epoch;
+  async #readSlowly(
+    queue: DeviceQueue,
+    chain: Chain,
+    offset: number,
+    length: number,
+  ): Promise<void> {
+    const valid = this.#validity(queue.index);
     const own = new Uint8Array(Math.min(SCRATCH_BYTES, length));
     for (let done = 0; done < length; done += SCRATCH_BYTES) {
       const n = Math.min(SCRATCH_BYTES, length - done);
       await this.disk.read(offset + done, own, 0, n);
       // A reset made the chain void: its memory is the driver's again.
-      if (epoch !== this.#epoch) return;
+      if (!valid()) return;
       chain.write(own, 0, n);
     }
   }
@@ -355,7 +363,7 @@ export class BlkDevice implements DeviceModel, RangeTarget {
     if (disk.memory !== undefined) {
       chain.read(disk.memory, offset, length);
     } else if (disk.asynchronous) {
-      return this.#later(queue, chain, this.#writeSlowly(chain, offset, length, through));
+      return this.#later(queue, chain, this.#writeSlowly(queue, chain, offset, length, through));
     } else {
       for (let done = 0; done < length; done += SCRATCH_BYTES) {
         const n = Math.min(SCRATCH_BYTES, length - done);
@@ -370,18 +378,19 @@ export class BlkDevice implements DeviceModel, RangeTarget {
 
   /** Writes to a disk that answers later. */
   async #writeSlowly(
+    queue: DeviceQueue,
     chain: Chain,
     offset: number,
     length: number,
     through: boolean,
   ): Promise<void> {
-    const epoch = this.#epoch;
+    const valid = this.#validity(queue.index);
     const own = new Uint8Array(Math.min(SCRATCH_BYTES, length));
     for (let done = 0; done < length; done += SCRATCH_BYTES) {
       const n = Math.min(SCRATCH_BYTES, length - done);
       chain.read(own, 0, n);
       await this.disk.write(offset + done, own, 0, n);
-      if (epoch !== this.#epoch) return;
+      if (!valid()) return;
     }
     if (through) await this.disk.flush();
   }

@@ -1,0 +1,106 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { VireoError } from "@vireo/hal";
+import type { DiskBackend } from "./disk.ts";
+import { FileDisk } from "./file_disk.ts";
+import { MemoryDisk } from "./memory_disk.ts";
+
+async function inFolder(run: (folder: string) => void | Promise<void>): Promise<void> {
+  const folder = await Deno.makeTempDir();
+  try {
+    await run(folder);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+/** What every disk must do. */
+function contract(disk: DiskBackend): void {
+  assertEquals(disk.size, 8192);
+  const data = Uint8Array.from({ length: 1024 }, (_, i) => 1 + i % 255);
+  const got = new Uint8Array(600);
+  disk.write(512, data, 100, 512);
+  disk.read(512, got, 50, 512);
+  assertEquals(got.subarray(50, 562), data.subarray(100, 612));
+  assertEquals([got[49], got[562]], [0, 0]);
+  disk.write(7680, data, 0, 512);
+  disk.flush();
+  disk.zero(512, 256);
+  disk.zero(7680, 512);
+  disk.read(512, got, 0, 512);
+  assertEquals(got.subarray(0, 256), new Uint8Array(256));
+  assertEquals(got[256], data[356]);
+  disk.read(7680, got, 0, 512);
+  assertEquals(got.subarray(0, 512), new Uint8Array(512));
+  disk.resize(16384);
+  assertEquals(disk.size, 16384);
+  disk.read(15872, got, 0, 512);
+  assertEquals(got.subarray(0, 512), new Uint8Array(512));
+  disk.resize(1024);
+  assertEquals(disk.size, 1024);
+  disk.read(512, got, 0, 512);
+  assertEquals(got[256], data[356]);
+  assertThrows(() => disk.resize(1000), RangeError);
+}
+
+Deno.test("MemoryDisk keeps the contract", () => {
+  using disk = new MemoryDisk(8192);
+  contract(disk);
+});
+
+Deno.test("FileDisk keeps the contract", () =>
+  inFolder((folder) => {
+    using disk = new FileDisk(`${folder}/a.img`, { create: 8192 });
+    contract(disk);
+    assertEquals(Deno.statSync(disk.path).size, 1024);
+  }));
+
+Deno.test("MemoryDisk snapshots are copies", () => {
+  using disk = new MemoryDisk(1024);
+  disk.write(0, Uint8Array.of(1), 0, 1);
+  const saved = disk.snapshot();
+  disk.write(0, Uint8Array.of(2), 0, 1);
+  disk.restore(saved);
+  assertEquals(disk.memory[0], 1);
+  disk.write(0, Uint8Array.of(3), 0, 1);
+  assertEquals(saved[0], 1);
+  assertThrows(() => new MemoryDisk(100), RangeError, "multiple of 512");
+});
+
+Deno.test("FileDisk keeps what is there, and opens for reading only", () =>
+  inFolder((folder) => {
+    const path = `${folder}/a.img`;
+    Deno.writeFileSync(path, new Uint8Array(1024).fill(9));
+    using disk = new FileDisk(path, { readOnly: true, create: 4096 });
+    assertEquals([disk.size, disk.readOnly], [1024, true]);
+    const got = new Uint8Array(1024);
+    disk.read(0, got, 0, 1024);
+    assertEquals(got, new Uint8Array(1024).fill(9));
+    for (const change of [() => disk.write(0, got, 0, 512), () => disk.zero(512, 512)]) {
+      assertEquals(assertThrows(change, VireoError).code, "HOST_ERROR");
+    }
+    assertEquals(assertThrows(() => disk.resize(512), VireoError).code, "HOST_ERROR");
+  }));
+
+Deno.test("FileDisk names what is wrong with an image", () =>
+  inFolder((folder) => {
+    const path = `${folder}/cut.img`;
+    Deno.writeFileSync(path, new Uint8Array(1000));
+    const cut = assertThrows(() => new FileDisk(path), VireoError);
+    assertEquals([cut.code, cut.seen], ["HOST_ERROR", 1000]);
+    assert(cut.message.includes("cut.img") && cut.message.includes("truncated"));
+    const none = assertThrows(() => new FileDisk(`${folder}/none`), VireoError);
+    assertEquals(none.code, "HOST_ERROR");
+    assert(String(none.seen).includes("ENOENT"));
+    assertEquals(assertThrows(() => new FileDisk(folder), VireoError).code, "HOST_ERROR");
+  }));
+
+Deno.test("FileDisk reports a file that was cut behind its back", () =>
+  inFolder((folder) => {
+    const path = `${folder}/a.img`;
+    using disk = new FileDisk(path, { create: 4096 });
+    Deno.truncateSync(path, 512);
+    const error = assertThrows(() => disk.read(0, new Uint8Array(4096), 0, 4096), VireoError);
+    assertEquals(error.code, "HOST_ERROR");
+    disk[Symbol.dispose]();
+    assertEquals(assertThrows(() => disk.flush(), VireoError).code, "HOST_ERROR");
+  }));
