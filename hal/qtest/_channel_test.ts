@@ -1,0 +1,132 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { VireoError } from "../errors.ts";
+import { QtestChannel } from "./_channel.ts";
+import { Libc } from "./_libc.ts";
+
+const encoder = new TextEncoder();
+
+/** A channel whose other side is a script: it answers before it is asked, which a socket allows. */
+class Wire implements Disposable {
+  readonly channel: QtestChannel;
+  readonly interrupts: string[] = [];
+  readonly broken: VireoError[] = [];
+  readonly #libc = new Libc();
+  readonly #ours: number;
+  #theirs: number;
+
+  constructor(deadline = 50) {
+    [this.#ours, this.#theirs] = this.#libc.socketPair();
+    this.#libc.setSocketDeadline(this.#ours, deadline);
+    this.channel = new QtestChannel(this.#libc, this.#ours, {
+      interrupt: (line, level) => this.interrupts.push(`${line}=${level ? 1 : 0}`),
+      stderr: () => "qemu: some reason\n",
+      broken: (error) => this.broken.push(error),
+    });
+  }
+
+  answer(text: string): this {
+    const bytes = encoder.encode(text);
+    assert(this.#libc.send(this.#theirs, bytes, bytes.length));
+    return this;
+  }
+
+  asked(): string {
+    const bytes = new Uint8Array(4096);
+    const length = this.#libc.receive(this.#theirs, bytes, 4096n, false);
+    return new TextDecoder().decode(bytes.subarray(0, Math.max(length, 0)));
+  }
+
+  hangUp(): this {
+    this.#libc.close(this.#theirs);
+    this.#theirs = -1;
+    return this;
+  }
+
+  [Symbol.dispose](): void {
+    this.#libc.close(this.#ours);
+    if (this.#theirs >= 0) this.#libc.close(this.#theirs);
+    this.#libc.dispose();
+  }
+}
+
+Deno.test("each access is one command of its width", () => {
+  using wire = new Wire();
+  const { channel } = wire;
+  wire.answer("OK 0x0000000000000012\n");
+  assertEquals(channel.read(1, 0xfeb0_0003), 0x12);
+  wire.answer("OK 0x000000000000fffe\n");
+  assertEquals(channel.read(2, 0x1000), 0xfffe);
+  wire.answer("OK 0x00000000f4726976\n");
+  assertEquals(channel.read(4, 0x12_3456_7890), 0xf472_6976);
+  wire.answer("OK\n".repeat(3));
+  assertEquals(
+    wire.asked(),
+    "readb 0xfeb00003\nreadw 0x00001000\nreadl 0x0000001234567890\n",
+  );
+});
+
+Deno.test("writes carry the value, unsigned", () => {
+  using wire = new Wire();
+  wire.answer("OK\n");
+  wire.channel.write(4, 0x1000_1070, -1);
+  wire.answer("OK\n");
+  wire.channel.write(1, 0x1000_1170, 0x5a);
+  assertEquals(wire.asked(), "writel 0x10001070 0xffffffff\nwriteb 0x10001170 0x0000005a\n");
+});
+
+Deno.test("interrupts before, between and behind answers are taken in order", () => {
+  using wire = new Wire();
+  wire.answer("IRQ raise 47\nIRQ lower 47\nOK 0x0000000000000001\nIRQ raise 3\nIRQ ra");
+  assertEquals(wire.channel.read(4, 0), 1);
+  assertEquals(wire.interrupts, ["47=1", "47=0", "3=1"]);
+  wire.answer("ise 12\n");
+  wire.channel.drain();
+  assertEquals(wire.interrupts.at(-1), "12=1");
+  wire.channel.drain(); // nothing there: no wait, no error
+  wire.answer("OK 0x0000000000000002\n");
+  assertEquals(wire.channel.read(4, 0), 2);
+});
+
+for (
+  const [name, answer] of [
+    ["a refusal", "FAIL Unknown command 'readl'\n"],
+    ["garbage", "garbage\n"],
+    ["a read without a value", "OK\n"],
+    ["a value that is none", "OK 0x00000000zzzzzzzz\n"],
+    ["a line without end", "x".repeat(5000)],
+  ] as const
+) {
+  Deno.test(`${name} breaks the channel with QEMU's words`, () => {
+    using wire = new Wire();
+    wire.answer(answer);
+    const error = assertThrows(() => wire.channel.read(4, 0), VireoError, "some reason");
+    assert(error instanceof VireoError && error.code === "HOST_ERROR");
+    assertEquals(wire.broken, [error]);
+    assertThrows(() => wire.channel.write(4, 0, 0), VireoError, error.message);
+  });
+}
+
+Deno.test("an answer that nobody asked for breaks the channel without throwing", () => {
+  using wire = new Wire();
+  wire.answer("OK\n").channel.drain();
+  assertEquals(wire.broken.length, 1);
+});
+
+Deno.test("silence and a closed connection are told apart", () => {
+  using silent = new Wire();
+  assertThrows(() => silent.channel.read(4, 0), VireoError, "did not answer within");
+  using closed = new Wire();
+  closed.hangUp();
+  assertThrows(() => closed.channel.read(4, 0), VireoError, "QEMU");
+  using idle = new Wire();
+  idle.hangUp().channel.drain();
+  assert(idle.broken[0]!.message.startsWith("QEMU ended"));
+});
+
+Deno.test("commands are one line of bounded length", () => {
+  using wire = new Wire();
+  wire.answer("OK 5000\n");
+  assertEquals(wire.channel.command("clock_step 5000"), "5000");
+  assertThrows(() => wire.channel.command("a\nb"), RangeError);
+  assertThrows(() => wire.channel.command("x".repeat(256)), RangeError);
+});
