@@ -1,11 +1,18 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { FeatureSet } from "@vireo/hal";
 import { loopbackPort, nullPort, streamPipe } from "../../backends/stream_port.ts";
-import { FakeDriver } from "./_fake_driver.ts";
+import { FakeDriver } from "./fake_driver.ts";
 import { ConsoleDevice } from "./device.ts";
 
 // Control events, typed anew from virtio 1.4 §5.3.6.2.
-const READY = 0, ADD = 1, REMOVE = 2, PORT_READY = 3, CONSOLE = 4, RESIZE = 5, OPEN = 6, NAME = 7;
+const READY = 0;
+const ADD = 1;
+const REMOVE = 2;
+const PORT_READY = 3;
+const CONSOLE = 4;
+const RESIZE = 5;
+const OPEN = 6;
+const NAME = 7;
 const NO_PORT = 0xffffffff;
 const ascii = (s: string): number[] => [...new TextEncoder().encode(s)];
 
