@@ -10,6 +10,7 @@ export * from "./interrupt.ts";
 export * from "./layout.ts";
 export * from "./mmio.ts";
 export * from "./platform.ts";
+export * from "./poll_interrupt.ts";
 export * from "./region_allocator.ts";
 export * from "./trace.ts";
 export * from "./virtio/console.ts";

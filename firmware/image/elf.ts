@@ -48,7 +48,8 @@ export function elfNeeds(file: Uint8Array, name: string): ElfNeeds {
   const dynamic = segments.find((segment) => segment.type === PT.DYNAMIC);
   const needed: number[] = [];
   let strings = 0;
-  for (let at = dynamic?.offset ?? 0, n = (dynamic?.size ?? 0) / 16; n > 0; n--, at += 16) {
+  for (let entry = 0; entry < (dynamic?.size ?? 0) / 16; entry++) {
+    const at = (dynamic?.offset ?? 0) + entry * 16;
     const tag = u64(at);
     if (tag === DT.NULL) break;
     if (tag === DT.NEEDED) needed.push(u64(at + 8));

@@ -1,0 +1,191 @@
+import {
+  alignUp,
+  type Dma,
+  type DmaOptions,
+  type DmaRegion,
+  RegionAllocator,
+  VireoError,
+} from "@vireo/hal";
+import { errnoError } from "./errno.ts";
+import type { ShimSymbols } from "./_shim.ts";
+
+/** Size in bytes of a hugepage on x86_64 and on aarch64 with 4 KiB pages. */
+export const HUGEPAGE = 0x20_0000;
+
+const PAGE = 4096;
+/** Bits 0 to 54 of an entry of `/proc/self/pagemap` are the page frame, 63 says that there is one. */
+const PFN_MASK: bigint = (1n << 55n) - 1n;
+const PRESENT: bigint = 1n << 63n;
+
+/** Bytes that one core's cache moves at once. */
+const CACHE_LINE = 64;
+
+/** A piece of the mapping whose physical addresses follow one another. */
+interface Run {
+  readonly physical: number;
+  readonly offset: number;
+  readonly size: number;
+}
+
+interface Pool extends Run {
+  readonly allocator: RegionAllocator;
+}
+
+/** DMA memory in locked hugepages, whose physical addresses stay what they are. */
+export class HugepageDma implements Dma, Disposable {
+  readonly #symbols: ShimSymbols;
+  readonly #pointer: Deno.PointerObject;
+  readonly #memory: ArrayBuffer;
+  readonly #pools: readonly Pool[];
+  #closed = false;
+
+  /**
+   * @param pages How many hugepages to take.
+   * @param symbols The shim's functions.
+   * @throws {VireoError} `OUT_OF_MEMORY` If too few hugepages are free, `HOST_ERROR` If their physical
+   * addresses cannot be read.
+   */
+  constructor(pages: number, symbols: ShimSymbols) {
+    this.#symbols = symbols;
+    const size = pages * HUGEPAGE;
+    const address = symbols.vireo_map_huge(BigInt(size));
+    if (address < 0n) {
+      const what = `Cannot map ${pages} hugepages of 2 MiB for DMA`;
+      throw errnoError("hugepages", what, Number(-address), "hugepages", "OUT_OF_MEMORY");
+    }
+    this.#pointer = Deno.UnsafePointer.create(address)!;
+    this.#memory = Deno.UnsafePointerView.getArrayBuffer(this.#pointer, size);
+    try {
+      const frames = Array.from({ length: pages }, (_, i) => address + BigInt(i * HUGEPAGE));
+      this.#pools = physicalRuns(readFrames(frames)).map((run) => ({
+        ...run,
+        allocator: new RegionAllocator(run.physical, run.size),
+      }));
+    } catch (error) {
+      this.#unmap();
+      throw error;
+    }
+  }
+
+  /** Bytes that are free. */
+  get available(): number {
+    return this.#pools.reduce((sum, pool) => sum + pool.allocator.freeBytes, 0);
+  }
+
+  alloc(size: number, options: DmaOptions = {}): DmaRegion {
+    if (this.#closed) throw outOfMemory(size, 0);
+    // No two regions share a cache line, which the device and the driver may write at the same time.
+    const align = Math.max(CACHE_LINE, options.align ?? CACHE_LINE);
+    const length = alignUp(size, CACHE_LINE);
+    for (const pool of this.#pools) {
+      const physical = tryAlloc(pool.allocator, length, align);
+      if (physical === undefined) continue;
+      const start = pool.offset + physical - pool.physical;
+      const bytes = new Uint8Array(this.#memory, start, size).fill(0);
+      return new Region(physical, bytes, () => pool.allocator.free(physical));
+    }
+    throw outOfMemory(size, this.available);
+  }
+
+  /** Unmaps everything; views of it become empty. No device may use the memory any more. */
+  [Symbol.dispose](): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#unmap();
+  }
+
+  #unmap(): void {
+    const size = this.#memory.byteLength;
+    // A view that outlives its mapping is a crash, or worse sees what is mapped there next.
+    this.#memory.transfer(0);
+    this.#symbols.vireo_unmap(this.#pointer, BigInt(size));
+  }
+}
+
+/** Takes a range, or nothing if no hole is large enough. */
+function tryAlloc(allocator: RegionAllocator, size: number, align: number): number | undefined {
+  try {
+    return allocator.alloc(size, align);
+  } catch (error) {
+    if (error instanceof VireoError && error.code === "OUT_OF_MEMORY") return undefined;
+    throw error;
+  }
+}
+
+function outOfMemory(size: number, free: number): VireoError {
+  return new VireoError("OUT_OF_MEMORY", "No contiguous DMA memory left", {
+    device: "hugepages",
+    seen: `${size} bytes wanted, ${free} free in all`,
+    expected: "more hugepages",
+  });
+}
+
+class Region implements DmaRegion {
+  readonly address: number;
+  readonly bytes: Uint8Array;
+  #free: (() => void) | undefined;
+
+  constructor(address: number, bytes: Uint8Array, free: () => void) {
+    this.address = address;
+    this.bytes = bytes;
+    this.#free = free;
+  }
+
+  share(offset: number, length: number): number {
+    if (!(offset >= 0 && length >= 0 && offset + length <= this.bytes.length)) {
+      throw new RangeError(`Cannot share ${length} bytes at ${offset} of ${this.bytes.length}`);
+    }
+    return this.address + offset;
+  }
+
+  unshare(): void {}
+
+  [Symbol.dispose](): void {
+    this.#free?.();
+    this.#free = undefined;
+  }
+}
+
+/**
+ * Joins hugepages to runs of physical addresses.
+ *
+ * @param frames Physical address of each hugepage, in the order of the mapping.
+ * @returns The runs, in the order of the mapping.
+ */
+export function physicalRuns(frames: readonly number[]): Run[] {
+  const runs: { physical: number; offset: number; size: number }[] = [];
+  frames.forEach((physical, i) => {
+    const last = runs.at(-1);
+    if (last !== undefined && last.physical + last.size === physical) last.size += HUGEPAGE;
+    else runs.push({ physical, offset: i * HUGEPAGE, size: HUGEPAGE });
+  });
+  return runs;
+}
+
+/** Reads the physical addresses behind virtual ones (Documentation/admin-guide/mm/pagemap.rst). */
+function readFrames(addresses: readonly bigint[]): number[] {
+  const path = "/proc/self/pagemap";
+  const entry = new Uint8Array(8);
+  try {
+    using file = Deno.openSync(path);
+    return addresses.map((address) => {
+      file.seekSync(address / BigInt(PAGE) * 8n, Deno.SeekMode.Start);
+      file.readSync(entry);
+      const bits = new DataView(entry.buffer).getBigUint64(0, true);
+      if ((bits & PRESENT) === 0n || (bits & PFN_MASK) === 0n) {
+        throw new VireoError("HOST_ERROR", "Cannot see physical addresses", {
+          device: path,
+          seen: `an entry without a page frame`,
+          expected: "CAP_SYS_ADMIN: run as root",
+        });
+      }
+      return Number(bits & PFN_MASK) * PAGE;
+    });
+  } catch (cause) {
+    if (cause instanceof VireoError) throw cause;
+    throw new VireoError("HOST_ERROR", "Cannot read physical addresses; run as root", {
+      device: path,
+      cause,
+    });
+  }
+}

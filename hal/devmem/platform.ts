@@ -1,0 +1,192 @@
+import {
+  type DeviceNode,
+  type Dma,
+  hex,
+  type MemoryWindow,
+  type MmioLease,
+  type Platform,
+  Poller,
+  type PollPolicy,
+  VireoError,
+} from "@vireo/hal";
+import { discover, type MmioSlot } from "../discover/mod.ts";
+import { HugepageDma } from "./dma.ts";
+import { errnoError } from "./errno.ts";
+import { DevmemMmio } from "./mmio.ts";
+import { loadShim, type Shim } from "./_shim.ts";
+
+const PAGE = 4096;
+
+/** How to open the machine. */
+export interface DevmemOptions {
+  /** Path of the compiled shim; the environment's `VIREO_SHIM` by default. */
+  readonly shim?: string | undefined;
+  /** Where the devices are; found by {@linkcode discover} by default. */
+  readonly slots?: readonly MmioSlot[] | undefined;
+  /** Hugepages of 2 MiB for DMA; 16 by default. */
+  readonly hugepages?: number | undefined;
+  /** How to poll for what would be interrupts. */
+  readonly poll?: PollPolicy | undefined;
+  /** Physical memory; `/dev/mem` by default. */
+  readonly memory?: string | undefined;
+}
+
+/**
+ * The machine this process runs on: registers through `/dev/mem`, DMA in hugepages, polling.
+ *
+ * @example
+ * ```ts ignore
+ * import { Bus } from "@vireo/drivers";
+ * import { DevmemPlatform } from "@vireo/hal/devmem";
+ *
+ * await using platform = DevmemPlatform.open();
+ * await using bus = new Bus();
+ * await bus.addPlatform(platform);
+ * ```
+ */
+export class DevmemPlatform implements Platform {
+  readonly name = "devmem";
+  readonly #shim: Shim;
+  readonly #fd: number;
+  readonly #memory: string;
+  readonly #nodes: readonly DeviceNode[];
+  readonly #poller: Poller;
+  readonly #pages: number;
+  readonly #mappings: Set<Mapping> = new Set();
+  #dma: HugepageDma | undefined;
+  #closed = false;
+
+  private constructor(shim: Shim, fd: number, memory: string, options: DevmemOptions) {
+    this.#shim = shim;
+    this.#fd = fd;
+    this.#memory = memory;
+    this.#pages = options.hugepages ?? 16;
+    this.#poller = new Poller(options.poll);
+    this.#nodes = (options.slots ?? discover()).map((slot) => this.#node(slot));
+  }
+
+  /**
+   * Opens physical memory and finds the devices; DMA memory is taken when it is first used.
+   *
+   * @throws {VireoError} `HOST_ERROR` If the shim or `/dev/mem` cannot be opened, or a source of
+   * device addresses is malformed; the message says what to do.
+   */
+  static open(options: DevmemOptions = {}): DevmemPlatform {
+    const shim = loadShim(options.shim ?? Deno.env.get("VIREO_SHIM") ?? defaultShim());
+    try {
+      const memory = options.memory ?? "/dev/mem";
+      const fd = shim.symbols.vireo_open_mem(new TextEncoder().encode(`${memory}\0`));
+      if (fd < 0) throw errnoError("open", "Cannot open physical memory", -fd, memory);
+      try {
+        return new DevmemPlatform(shim, fd, memory, options);
+      } catch (error) {
+        shim.symbols.vireo_close(fd);
+        throw error;
+      }
+    } catch (error) {
+      shim[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  get dma(): Dma {
+    this.#checkOpen();
+    return this.#dma ??= new HugepageDma(this.#pages, this.#shim.symbols);
+  }
+
+  nodes(): readonly DeviceNode[] {
+    return this.#nodes;
+  }
+
+  openMemory(address: number, length: number): MemoryWindow {
+    const mapping = this.#map({
+      name: `memory@${address.toString(16)}`,
+      base: address,
+      size: length,
+    });
+    const buffer = Deno.UnsafePointerView.getArrayBuffer(mapping.pointer, length);
+    mapping.onClose = () => buffer.transfer(0);
+    return { bytes: new Uint8Array(buffer), [Symbol.dispose]: () => mapping[Symbol.dispose]() };
+  }
+
+  /** Unmaps everything and closes physical memory; devices must have been reset before. */
+  [Symbol.asyncDispose](): Promise<void> {
+    if (this.#closed) return Promise.resolve();
+    this.#closed = true;
+    this.#poller[Symbol.dispose]();
+    for (const mapping of this.#mappings) mapping[Symbol.dispose]();
+    this.#dma?.[Symbol.dispose]();
+    this.#shim.symbols.vireo_close(this.#fd);
+    this.#shim[Symbol.dispose]();
+    return Promise.resolve();
+  }
+
+  #node(slot: MmioSlot): DeviceNode {
+    const { base, size, irq } = slot;
+    const name = `virtio-mmio@${base.toString(16)}`;
+    return { kind: "mmio", name, base, size, irq, open: () => this.#open({ name, base, size }) };
+  }
+
+  #open(window: Window): MmioLease {
+    const mapping = this.#map(window);
+    const mmio = new DevmemMmio(
+      window,
+      mapping.pointer,
+      this.#shim.symbols,
+      () => this.#poller.activity(),
+    );
+    mapping.onClose = () => mmio.close();
+    return {
+      mmio,
+      interrupt: this.#poller.line(),
+      [Symbol.dispose]: () => mapping[Symbol.dispose](),
+    };
+  }
+
+  #map({ name, base, size }: Window): Mapping {
+    this.#checkOpen();
+    if (!Number.isSafeInteger(base) || base < 0 || !Number.isSafeInteger(size) || size < 1) {
+      throw new RangeError(`Cannot map physical memory: received ${size} bytes at ${base}`);
+    }
+    const start = Math.floor(base / PAGE) * PAGE;
+    const length = Math.ceil((base + size - start) / PAGE) * PAGE;
+    const { symbols } = this.#shim;
+    const address = symbols.vireo_map(this.#fd, BigInt(start), BigInt(length));
+    if (address < 0n) {
+      const what = `Cannot map ${hex(length)} bytes of ${this.#memory} at ${hex(start)}`;
+      throw errnoError("map", what, Number(-address), name, "BAD_ACCESS");
+    }
+    const mapping: Mapping = {
+      pointer: Deno.UnsafePointer.create(address + BigInt(base - start))!,
+      onClose: undefined,
+      [Symbol.dispose]: () => {
+        if (!this.#mappings.delete(mapping)) return;
+        mapping.onClose?.();
+        symbols.vireo_unmap(Deno.UnsafePointer.create(address), BigInt(length));
+      },
+    };
+    this.#mappings.add(mapping);
+    return mapping;
+  }
+
+  #checkOpen(): void {
+    if (!this.#closed) return;
+    throw new VireoError("BAD_ACCESS", "The platform is closed", { device: this.name });
+  }
+}
+
+interface Window {
+  readonly name: string;
+  readonly base: number;
+  readonly size: number;
+}
+
+interface Mapping extends Disposable {
+  readonly pointer: Deno.PointerObject;
+  onClose: (() => void) | undefined;
+}
+
+/** Where the build leaves the shim for this machine; see `firmware/image/shim.ts`. */
+function defaultShim(): string {
+  return new URL(`../../.cache/shim/${Deno.build.arch}/libvireo.so`, import.meta.url).pathname;
+}

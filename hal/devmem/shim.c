@@ -1,0 +1,92 @@
+/*
+ * The one piece of C in Vireo: what JavaScript cannot say about device registers. Each access is
+ * exactly one volatile load or store of its width; each call that can fail returns -errno.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/*
+ * Order between registers and memory that the device reaches, as in Linux's readl and writel: what
+ * was stored in memory before a register write is visible to the device when it sees the write, and
+ * memory loads after a register read come after it. x86_64 orders uncached accesses by itself; there
+ * only the compiler has to be stopped.
+ */
+#if defined(__aarch64__)
+#define BEFORE_WRITE() __asm__ volatile("dmb oshst" ::: "memory")
+#define AFTER_READ() __asm__ volatile("dmb oshld" ::: "memory")
+#define FULL_BARRIER() __asm__ volatile("dmb osh" ::: "memory")
+#elif defined(__x86_64__)
+#define BEFORE_WRITE() __asm__ volatile("" ::: "memory")
+#define AFTER_READ() __asm__ volatile("" ::: "memory")
+#define FULL_BARRIER() __asm__ volatile("mfence" ::: "memory")
+#else
+#error "Vireo's shim knows x86_64 and aarch64 only"
+#endif
+
+/* Changes with the functions below, so that a stale library is noticed. */
+uint32_t vireo_shim_version(void) { return 1; }
+
+#define REGISTER_ACCESS(bits)                                                                \
+  uint##bits##_t vireo_read##bits(const void *base, uint32_t offset) {                       \
+    uint##bits##_t value =                                                                   \
+        *(const volatile uint##bits##_t *)(const void *)((const char *)base + offset);       \
+    AFTER_READ();                                                                            \
+    return value;                                                                            \
+  }                                                                                          \
+  void vireo_write##bits(void *base, uint32_t offset, uint##bits##_t value) {                \
+    BEFORE_WRITE();                                                                          \
+    *(volatile uint##bits##_t *)(void *)((char *)base + offset) = value;                     \
+  }
+
+REGISTER_ACCESS(8)
+REGISTER_ACCESS(16)
+REGISTER_ACCESS(32)
+REGISTER_ACCESS(64)
+
+/* The barriers a ring needs where no register access stands between: virtio 1.4 §2.7.13. */
+void vireo_mb(void) { FULL_BARRIER(); }
+void vireo_rmb(void) { AFTER_READ(); }
+void vireo_wmb(void) { BEFORE_WRITE(); }
+
+/* Opens physical memory; O_SYNC asks for an uncached mapping. Returns a descriptor or -errno. */
+int32_t vireo_open_mem(const char *path) {
+  int fd = open(path, O_RDWR | O_SYNC | O_CLOEXEC);
+  return fd < 0 ? -errno : fd;
+}
+
+int32_t vireo_close(int32_t fd) { return close(fd) < 0 ? -errno : 0; }
+
+static int64_t address_or_errno(void *address) {
+  return address == MAP_FAILED ? -(int64_t)errno : (int64_t)(intptr_t)address;
+}
+
+/* Maps a page-aligned physical range. Returns an address or -errno. */
+int64_t vireo_map(int32_t fd, uint64_t physical, uint64_t length) {
+  return address_or_errno(
+      mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)physical));
+}
+
+/*
+ * Maps zeroed hugepages that stay where they are. Shared and not inherited: a private mapping would
+ * be copied, and so change its physical address, when the process writes after a fork.
+ */
+int64_t vireo_map_huge(uint64_t length) {
+  void *address = mmap(NULL, length, PROT_READ | PROT_WRITE,
+                       MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB | MAP_LOCKED | MAP_POPULATE, -1, 0);
+  if (address == MAP_FAILED) return -(int64_t)errno;
+  if (madvise(address, length, MADV_DONTFORK) < 0) {
+    int64_t error = -(int64_t)errno;
+    munmap(address, length);
+    return error;
+  }
+  return (int64_t)(intptr_t)address;
+}
+
+int32_t vireo_unmap(void *address, uint64_t length) {
+  return munmap(address, length) < 0 ? -errno : 0;
+}

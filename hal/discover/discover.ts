@@ -1,0 +1,47 @@
+import { parseIomem, readAcpi } from "./acpi.ts";
+import { parseCommandLine } from "./command_line.ts";
+import { readDeviceTree } from "./device_tree.ts";
+import type { MmioSlot } from "./slot.ts";
+
+/** Where to look; the defaults are the running system's. */
+export interface DiscoverPaths {
+  /** The device tree as files. */
+  readonly deviceTree?: string;
+  /** The ACPI devices in sysfs. */
+  readonly acpi?: string;
+  /** The kernel's list of physical ranges. */
+  readonly iomem?: string;
+  /** The kernel command line. */
+  readonly commandLine?: string;
+}
+
+/**
+ * Finds the virtio-mmio slots of this system: those of the device tree, of ACPI and of the kernel
+ * command line, in this order, each window once. Whether a slot has a device says its register.
+ *
+ * @param paths Where to look.
+ * @throws {VireoError} `CONFIG_INVALID` If a source is malformed.
+ */
+export function discover(paths: DiscoverPaths = {}): MmioSlot[] {
+  const acpi = readAcpi(paths.acpi);
+  const found = [
+    ...readDeviceTree(paths.deviceTree),
+    ...acpi,
+    ...parseIomem(readText(paths.iomem ?? "/proc/iomem")),
+    ...parseCommandLine(readText(paths.commandLine ?? "/proc/cmdline")),
+  ];
+  const slots = new Map<number, MmioSlot>();
+  for (const { base, size, irq } of found) {
+    if (!slots.has(base)) slots.set(base, { base, size, irq });
+  }
+  return [...slots.values()];
+}
+
+function readText(path: string): string {
+  try {
+    return Deno.readTextFileSync(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return "";
+    throw error;
+  }
+}

@@ -1,0 +1,186 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { VireoError } from "@vireo/hal";
+import {
+  discover,
+  formatCommandLine,
+  parseCommandLine,
+  parseIomem,
+  parseMmioOption,
+  readAcpi,
+  readDeviceTree,
+} from "./mod.ts";
+
+/** Writes files below a new directory: text, or big-endian 32-bit cells. */
+function fixture(files: Record<string, string | number[]>): { path: string } & Disposable {
+  const path = Deno.makeTempDirSync();
+  for (const [name, content] of Object.entries(files)) {
+    Deno.mkdirSync(`${path}/${name.split("/").slice(0, -1).join("/")}`, { recursive: true });
+    if (typeof content === "string") Deno.writeTextFileSync(`${path}/${name}`, content);
+    else {
+      const view = new DataView(new ArrayBuffer(content.length * 4));
+      content.forEach((cell, i) => view.setUint32(i * 4, cell, false));
+      Deno.writeFileSync(`${path}/${name}`, new Uint8Array(view.buffer));
+    }
+  }
+  return { path, [Symbol.dispose]: () => Deno.removeSync(path, { recursive: true }) };
+}
+
+const virt = (address: number, spi: number): Record<string, string | number[]> => ({
+  [`virtio_mmio@${address.toString(16)}/compatible`]: "virtio,mmio\0",
+  [`virtio_mmio@${address.toString(16)}/reg`]: [0, address, 0, 0x200],
+  [`virtio_mmio@${address.toString(16)}/interrupts`]: [0, spi, 1],
+});
+
+Deno.test("readDeviceTree finds QEMU virt's slots by rising address, with the GIC's line", () => {
+  using tree = fixture({
+    "#address-cells": [2],
+    "#size-cells": [2],
+    "compatible": "linux,dummy-virt\0",
+    ...virt(0xa000200, 17),
+    ...virt(0xa000000, 16),
+    "pl011@9000000/compatible": "arm,pl011\0arm,primecell\0",
+    "pl011@9000000/reg": [0, 0x9000000, 0, 0x1000],
+  });
+  assertEquals(readDeviceTree(tree.path), [
+    { base: 0xa000000, size: 0x200, irq: 48 },
+    { base: 0xa000200, size: 0x200, irq: 49 },
+  ]);
+});
+
+Deno.test("readDeviceTree looks below a bus with cells of its own and skips disabled nodes", () => {
+  using tree = fixture({
+    "#address-cells": [2],
+    "#size-cells": [2],
+    "soc/#address-cells": [1],
+    "soc/#size-cells": [1],
+    "soc/virtio@10001000/compatible": "virtio,mmio\0",
+    "soc/virtio@10001000/reg": [0x10001000, 0x1000],
+    "soc/virtio@10001000/interrupts": [1],
+    "soc/virtio@10002000/compatible": "virtio,mmio\0",
+    "soc/virtio@10002000/reg": [0x10002000, 0x1000],
+    "soc/virtio@10002000/status": "disabled\0",
+  });
+  assertEquals(readDeviceTree(tree.path), [{ base: 0x10001000, size: 0x1000, irq: 1 }]);
+  assertEquals(readDeviceTree(`${tree.path}/none`), []);
+});
+
+Deno.test("readDeviceTree names a node whose reg is too short", () => {
+  using tree = fixture({
+    "#address-cells": [2],
+    "#size-cells": [2],
+    "virtio_mmio@a000000/compatible": "virtio,mmio\0",
+    "virtio_mmio@a000000/reg": [0, 0xa000000],
+  });
+  const error = assertThrows(() => readDeviceTree(tree.path), VireoError, "virtio_mmio@a000000");
+  assertEquals(error.code, "CONFIG_INVALID");
+});
+
+Deno.test("parseIomem finds LNRO0005 windows, once, and none when addresses are hidden", () => {
+  const text = `00000000-00000fff : Reserved
+feb00000-feb001ff : LNRO0005:00
+feb00200-feb003ff : LNRO0005:01
+  feb00200-feb003ff : virtio-mmio LNRO0005:01
+fec00000-fec003ff : IOAPIC 0
+`;
+  assertEquals(parseIomem(text), [
+    { base: 0xfeb00000, size: 0x200, irq: undefined },
+    { base: 0xfeb00200, size: 0x200, irq: undefined },
+  ]);
+  assertEquals(parseIomem("00000000-00000000 : LNRO0005:00\n"), []);
+});
+
+Deno.test("readAcpi reads the resources of LNRO0005 devices", () => {
+  using tree = fixture({
+    "LNRO0005:01/physical_node/resources": "state = active\nmem 0xfeb00200-0xfeb003ff\nirq 17\n",
+    "LNRO0005:00/physical_node/resources": "state = active\nmem 0xfeb00000-0xfeb001ff\n",
+    "PNP0501:00/physical_node/resources": "mem 0x3f8-0x3ff\n",
+    "LNRO0005:02/hid": "LNRO0005\n",
+  });
+  assertEquals(readAcpi(tree.path), [
+    { base: 0xfeb00000, size: 0x200, irq: undefined },
+    { base: 0xfeb00200, size: 0x200, irq: 17 },
+  ]);
+});
+
+Deno.test("parseCommandLine reads sizes, bases, interrupts and ids as Linux does", () => {
+  const line = "quiet virtio_mmio.device=1K@0x100b0000:48:7 root=/dev/vda " +
+    "virtio_mmio.device=512@4096:1 virtio-mmio.device=0x200@010000:2:-3 " +
+    '"virtio_mmio.device=2m@0x1000:5" -- virtio_mmio.device=nonsense';
+  assertEquals(parseCommandLine(line), [
+    { size: 1024, base: 0x100b0000, irq: 48, id: 7 },
+    { size: 512, base: 4096, irq: 1, id: 8 },
+    { size: 0x200, base: 0o10000, irq: 2, id: -3 },
+    { size: 0x200000, base: 0x1000, irq: 5, id: -2 },
+  ]);
+  assertEquals(parseCommandLine("quiet panic=-1"), []);
+  assertEquals(parseCommandLine("virtio_mmio.device=512@0x1000:3")[0]?.id, 0);
+});
+
+Deno.test("parseCommandLine refuses what Linux refuses", () => {
+  for (
+    const value of [
+      "",
+      "512@0x1000",
+      "512",
+      "@0x1000:3",
+      "512@:3",
+      "512@0x1000:0",
+      "512@0x1000:3:",
+      "512@0x1000:3:4:5",
+      "512@0x1000:3x",
+      "512@0x1000:-3",
+      "512Q@0x1000:3",
+      "512@09:3",
+      "0@0x1000:3",
+      "512@0xffffffffffffffff:3",
+    ]
+  ) {
+    const error = assertThrows(
+      () => parseCommandLine(`virtio_mmio.device=${value}`),
+      VireoError,
+      "virtio_mmio.device",
+    );
+    assertEquals(error.code, "CONFIG_INVALID", value);
+  }
+});
+
+Deno.test("formatCommandLine writes what reading the parameter gives", () => {
+  assertEquals(
+    formatCommandLine(parseCommandLine("virtio_mmio.device=1K@0x100b0000:48:7")),
+    "0x400@0x100b0000:48:7\n",
+  );
+});
+
+Deno.test("parseMmioOption makes slots side by side", () => {
+  assertEquals(parseMmioOption("0x0a000000,0x200,2"), [
+    { base: 0xa000000, size: 0x200, irq: undefined },
+    { base: 0xa000200, size: 0x200, irq: undefined },
+  ]);
+  assertEquals(parseMmioOption("4096,0x1000").length, 1);
+  for (const bad of ["", "1", "0x1000,0x10,1", "0x1000,0x200,0", "a,b,c", "1,2,3,4", "2,512,1"]) {
+    assertThrows(() => parseMmioOption(bad), VireoError, "--mmio");
+  }
+});
+
+Deno.test("discover joins the sources and names each window once", () => {
+  using tree = fixture({
+    "dt/#address-cells": [2],
+    "dt/#size-cells": [2],
+    ...Object.fromEntries(Object.entries(virt(0xa000000, 16)).map(([k, v]) => [`dt/${k}`, v])),
+    "acpi/LNRO0005:00/physical_node/resources": "mem 0xfeb00000-0xfeb001ff\nirq 8\n",
+    "iomem": "feb00000-feb001ff : LNRO0005:00\nfeb00200-feb003ff : LNRO0005:01\n",
+    "cmdline": "virtio_mmio.device=512@0xd0000000:5\n",
+  });
+  const found = discover({
+    deviceTree: `${tree.path}/dt`,
+    acpi: `${tree.path}/acpi`,
+    iomem: `${tree.path}/iomem`,
+    commandLine: `${tree.path}/cmdline`,
+  });
+  assertEquals(found, [
+    { base: 0xa000000, size: 0x200, irq: 48 },
+    { base: 0xfeb00000, size: 0x200, irq: 8 },
+    { base: 0xfeb00200, size: 0x200, irq: undefined },
+    { base: 0xd0000000, size: 0x200, irq: 5 },
+  ]);
+});

@@ -1,0 +1,236 @@
+import type { Interrupt, InterruptWait } from "./interrupt.ts";
+
+/** What a poller needs of its machine; the tests bring their own. */
+export interface PollClock {
+  /** Milliseconds since some start, with fractions. */
+  now(): number;
+  /** Calls back when the running task's promises have settled, before any timer or input. */
+  soon(callback: () => void): void;
+  /** Calls back after one turn of the event loop, so that timers and input had their chance. */
+  turn(callback: () => void): void;
+  /**
+   * Calls back after at least `ms` milliseconds.
+   *
+   * @returns Cancels the call.
+   */
+  sleep(ms: number, callback: () => void): () => void;
+  /** Releases what the clock holds. */
+  close(): void;
+}
+
+/** How a poller spends its time; each default says what was measured. */
+export interface PollPolicy {
+  /**
+   * Milliseconds after the last activity for which the poller keeps spinning; 20 by default. A timer
+   * fires 2 to 4 ms late, so a wait that ends in one was already at least five times as long.
+   */
+  readonly spinMs?: number;
+  /** The longest sleep in milliseconds while nothing happens; 10 by default, so 100 looks a second. */
+  readonly idleMs?: number;
+  /** Milliseconds after which timers and input get a turn however busy the device is; 4 by default. */
+  readonly fairMs?: number;
+}
+
+/** Bounds in milliseconds for one burst of polls, which lasts twice a turn of the event loop. */
+const BURST = { MIN: 0.02, MAX: 1, TURNS: 2 } as const;
+
+/** How many polls pass between two looks at the clock, which costs 3 us under TCG. */
+const POLLS_PER_LOOK = 4;
+
+/** A wait sleeps for this part of the time it has lasted, so that it ends at most so much later. */
+const SLEEP_PART = 8;
+
+interface Waiter extends InterruptWait {
+  readonly resolve: () => void;
+}
+
+/**
+ * Stands in for the interrupt lines of a machine that has none, for all its devices together.
+ *
+ * After activity (a register write, or a wait that ended) it polls in bursts with a turn of the event
+ * loop between them; without, it sleeps a little longer each time. A turn costs 9 us natively but 220
+ * to 360 us in a guest under TCG: a burst lasts twice the measured turn, so that a completion is
+ * mostly found inside a burst on either.
+ */
+export class Poller implements Disposable {
+  readonly #clock: PollClock;
+  readonly #spinMs: number;
+  readonly #idleMs: number;
+  readonly #fairMs: number;
+  readonly #waiters: Waiter[] = [];
+  #burstMs: number = BURST.MIN;
+  #lastActivity = 0;
+  #lastTurn = 0;
+  #lastAsked = 0;
+  #soonPending = false;
+  #turnPending = false;
+  #cancelSleep: (() => void) | undefined;
+
+  /**
+   * @param policy How to spend time.
+   * @param clock Time and the event loop.
+   */
+  constructor(policy: PollPolicy = {}, clock: PollClock = new EventLoopClock()) {
+    this.#clock = clock;
+    this.#spinMs = policy.spinMs ?? 20;
+    this.#idleMs = policy.idleMs ?? 10;
+    this.#fairMs = policy.fairMs ?? 4;
+  }
+
+  /** What one device waits on; any number of waits may be pending. */
+  line(): Interrupt {
+    return { polled: true, wait: (options) => this.#wait(options) };
+  }
+
+  /** The driver touched a device: an answer may come at once. Costs a few loads when already told. */
+  activity(): void {
+    if (this.#soonPending || this.#waiters.length === 0) return;
+    this.#soonPending = true;
+    this.#clock.soon(this.#onSoon);
+  }
+
+  /** Stops polling; waits that are pending stay so until their signal ends them. */
+  [Symbol.dispose](): void {
+    this.#waiters.length = 0;
+    this.#cancelSleep?.();
+    this.#cancelSleep = undefined;
+    this.#clock.close();
+  }
+
+  #wait(options: InterruptWait): Promise<void> {
+    const { signal, ready } = options;
+    return new Promise((resolve, reject) => {
+      if (signal.aborted) return reject(signal.reason);
+      if (ready() && this.#isFair(this.#clock.now())) return resolve();
+      const onAbort = (): void => {
+        this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
+        reject(signal.reason);
+      };
+      const waiter: Waiter = {
+        signal,
+        ready,
+        resolve: () => {
+          signal.removeEventListener("abort", onAbort);
+          resolve();
+        },
+      };
+      signal.addEventListener("abort", onAbort, { once: true });
+      this.#waiters.push(waiter);
+      this.activity();
+    });
+  }
+
+  #onSoon = (): void => {
+    this.#soonPending = false;
+    const now = this.#clock.now();
+    this.#lastActivity = now;
+    this.#cancelSleep?.();
+    this.#cancelSleep = undefined;
+    if (this.#isFair(now)) this.#burst(now);
+  };
+
+  /**
+   * Whether there is time before timers and input must have their turn: a device that always answers
+   * at once would keep them from it for ever. Sees to it that the turn comes.
+   */
+  #isFair(now: number): boolean {
+    if (!this.#turnPending) {
+      this.#lastTurn = now;
+      this.#askTurn(now);
+    }
+    return now - this.#lastTurn < this.#fairMs;
+  }
+
+  #askTurn(now: number): void {
+    this.#turnPending = true;
+    this.#lastAsked = now;
+    this.#clock.turn(this.#onTurn);
+  }
+
+  /** Polls every wait until one is ready or the time is over. */
+  #burst(start: number): void {
+    const waiters = this.#waiters;
+    for (let polls = 1;; polls++) {
+      let found = false;
+      for (let i = waiters.length - 1; i >= 0; i--) {
+        const waiter = waiters[i]!;
+        if (!waiter.ready()) continue;
+        waiters.splice(i, 1);
+        waiter.resolve();
+        found = true;
+      }
+      if (found) this.#lastActivity = this.#clock.now();
+      if (found || waiters.length === 0) return;
+      if (polls % POLLS_PER_LOOK === 0 && this.#clock.now() - start >= this.#burstMs) return;
+    }
+  }
+
+  #next(now: number): void {
+    if (this.#waiters.length === 0 || this.#turnPending || this.#cancelSleep !== undefined) return;
+    const quiet = now - this.#lastActivity;
+    if (quiet < this.#spinMs) {
+      this.#askTurn(now);
+    } else {
+      const ms = Math.min(this.#idleMs, Math.max(1, quiet / SLEEP_PART));
+      this.#cancelSleep = this.#clock.sleep(ms, this.#onWake);
+    }
+  }
+
+  #onTurn = (): void => {
+    this.#turnPending = false;
+    const now = this.#clock.now();
+    this.#lastTurn = now;
+    // A mean over about eight turns: one slow task in between does not count for much.
+    const goal = Math.min(BURST.MAX, Math.max(BURST.MIN, (now - this.#lastAsked) * BURST.TURNS));
+    this.#burstMs += (goal - this.#burstMs) / 8;
+    this.#burst(now);
+    this.#next(this.#clock.now());
+  };
+
+  #onWake = (): void => {
+    this.#cancelSleep = undefined;
+    for (let i = this.#waiters.length - 1; i >= 0; i--) {
+      const waiter = this.#waiters[i]!;
+      if (!waiter.ready()) continue;
+      this.#waiters.splice(i, 1);
+      waiter.resolve();
+      this.#lastActivity = this.#clock.now();
+    }
+    this.#next(this.#clock.now());
+  };
+}
+
+/** The real clock: a `MessageChannel` for turns, since `setTimeout(0)` takes 2 to 4 ms. */
+class EventLoopClock implements PollClock {
+  #channel: MessageChannel | undefined;
+  #callback: (() => void) | undefined;
+
+  now(): number {
+    return performance.now();
+  }
+
+  soon(callback: () => void): void {
+    queueMicrotask(callback);
+  }
+
+  turn(callback: () => void): void {
+    if (this.#channel === undefined) {
+      this.#channel = new MessageChannel();
+      this.#channel.port2.onmessage = () => this.#callback?.();
+    }
+    this.#callback = callback;
+    this.#channel.port1.postMessage(0);
+  }
+
+  sleep(ms: number, callback: () => void): () => void {
+    const timer = setTimeout(callback, ms);
+    return () => clearTimeout(timer);
+  }
+
+  close(): void {
+    this.#callback = undefined;
+    this.#channel?.port1.close();
+    this.#channel?.port2.close();
+    this.#channel = undefined;
+  }
+}

@@ -1,0 +1,209 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { type PollClock, Poller } from "./poll_interrupt.ts";
+
+/** A clock whose time passes only where a test lets it: each callback is an event in a list. */
+class FakeClock implements PollClock {
+  time = 0;
+  /** Milliseconds that one look at the clock and one turn of the event loop cost. */
+  lookMs = 0.001;
+  turnMs = 0.01;
+  turns = 0;
+  /** How many microtasks pass before a turn; a real event loop lets all of them run first. */
+  microtasks = 5;
+  sleeps: number[] = [];
+  closed = false;
+  #soon: (() => void)[] = [];
+  #turn: (() => void)[] = [];
+  #sleep: { at: number; callback: () => void }[] = [];
+
+  now(): number {
+    return this.time += this.lookMs;
+  }
+  soon(callback: () => void): void {
+    this.#soon.push(callback);
+  }
+  turn(callback: () => void): void {
+    this.#turn.push(callback);
+  }
+  sleep(ms: number, callback: () => void): () => void {
+    const entry = { at: this.time + ms, callback };
+    this.#sleep.push(entry);
+    this.sleeps.push(ms);
+    return () => void this.#sleep.splice(this.#sleep.indexOf(entry), 1);
+  }
+  close(): void {
+    this.closed = true;
+  }
+
+  /** Runs what an event loop would until `time`, or until nothing is due. */
+  async runUntil(time: number): Promise<void> {
+    for (;;) {
+      await settle(this.microtasks);
+      const soon = this.#soon.shift();
+      if (soon !== undefined) {
+        soon();
+        continue;
+      }
+      if (this.time >= time) return;
+      const turn = this.#turn.shift();
+      if (turn !== undefined) {
+        this.time += this.turnMs;
+        this.turns++;
+        turn();
+        continue;
+      }
+      const next = this.#sleep.toSorted((a, b) => a.at - b.at)[0];
+      if (next === undefined || next.at > time) return;
+      this.#sleep.splice(this.#sleep.indexOf(next), 1);
+      this.time = Math.max(this.time, next.at);
+      next.callback();
+    }
+  }
+}
+
+async function settle(count: number): Promise<void> {
+  for (let i = 0; i < count; i++) await Promise.resolve();
+}
+
+const NEVER = new AbortController().signal;
+
+Deno.test("Poller resolves a wait that is ready without a turn", async () => {
+  const clock = new FakeClock();
+  const poller = new Poller({}, clock);
+  await poller.line().wait({ signal: NEVER, ready: () => true });
+  assertEquals(clock.turns, 0);
+  assertEquals(clock.sleeps, []);
+});
+
+Deno.test("Poller rejects a wait whose signal is or becomes aborted", async () => {
+  const clock = new FakeClock();
+  const line = new Poller({}, clock).line();
+  const reason = new Error("enough");
+  await assertRejects(
+    () => line.wait({ signal: AbortSignal.abort(reason), ready: () => true }),
+    Error,
+    "enough",
+  );
+  const abort = new AbortController();
+  const wait = line.wait({ signal: abort.signal, ready: () => false });
+  await clock.runUntil(1);
+  abort.abort(reason);
+  await assertRejects(() => wait, Error, "enough");
+  // Nothing is left to poll, so time can pass without a look.
+  const before = clock.turns;
+  await clock.runUntil(1000);
+  assert(clock.turns <= before + 1);
+});
+
+Deno.test("Poller finds an answer to a register write within a turn, out of the deepest sleep", async () => {
+  const clock = new FakeClock();
+  const poller = new Poller({}, clock);
+  let ready = false;
+  let done = -1;
+  const wait = poller.line().wait({ signal: NEVER, ready: () => ready })
+    .then(() => done = clock.time);
+  await clock.runUntil(5000);
+  assertEquals(clock.sleeps.at(-1), 10);
+  const kicked = clock.time;
+  ready = true;
+  poller.activity();
+  await clock.runUntil(kicked + 1);
+  await wait;
+  assert(done - kicked < 0.1, `added ${done - kicked} ms`);
+});
+
+Deno.test("Poller sleeps at most a part of the time that a wait has lasted", async () => {
+  const clock = new FakeClock();
+  const poller = new Poller({}, clock);
+  let ready = false;
+  let done = -1;
+  void poller.line().wait({ signal: NEVER, ready: () => ready }).then(() => done = clock.time);
+  await clock.runUntil(19.9);
+  assertEquals(clock.sleeps, [], "no timer while it is busy");
+  await clock.runUntil(41);
+  assert(clock.sleeps.length > 0);
+  ready = true;
+  await clock.runUntil(60);
+  assert(done >= 41 && done < 41 * 1.2, `done at ${done}`);
+});
+
+Deno.test("Poller looks at most 100 times a second while idle", async () => {
+  const clock = new FakeClock();
+  const poller = new Poller({}, clock);
+  let looks = 0;
+  void poller.line().wait({
+    signal: NEVER,
+    ready: () => {
+      looks++;
+      return false;
+    },
+  });
+  await clock.runUntil(1000);
+  looks = 0;
+  const turns = clock.turns;
+  await clock.runUntil(3000);
+  assert(looks <= 201, `${looks} looks in 2 s`);
+  assertEquals(clock.turns, turns);
+});
+
+Deno.test("Poller gives the event loop its turn though a device always answers at once", async () => {
+  const clock = new FakeClock();
+  clock.microtasks = 40_000;
+  const poller = new Poller({ fairMs: 4 }, clock);
+  const line = poller.line();
+  let waits = 0;
+  const loop = (async () => {
+    for (; waits < 20_000; waits++) await line.wait({ signal: NEVER, ready: () => true });
+  })();
+  await clock.runUntil(60);
+  await loop;
+  // 20 000 waits of one look each are 20 ms: with a turn due every 4 ms.
+  assertEquals(clock.turns, 5);
+});
+
+Deno.test("Poller lengthens its bursts with the cost of a turn", async () => {
+  const ratio = async (turnMs: number): Promise<number> => {
+    const clock = new FakeClock();
+    clock.turnMs = turnMs;
+    const poller = new Poller({}, clock);
+    void poller.line().wait({ signal: NEVER, ready: () => false });
+    await clock.runUntil(19);
+    return clock.turns * turnMs / clock.time;
+  };
+  for (const turnMs of [0.009, 0.3]) {
+    const share = await ratio(turnMs);
+    assert(share > 0.2 && share < 0.5, `turns of ${turnMs} ms take ${share} of the time`);
+  }
+});
+
+Deno.test("Poller ends the wait whose device is ready and keeps the others", async () => {
+  const clock = new FakeClock();
+  const poller = new Poller({}, clock);
+  const ready = [false, false, false];
+  const done: number[] = [];
+  ready.forEach((_, i) =>
+    void poller.line().wait({ signal: NEVER, ready: () => ready[i]! }).then(() => done.push(i))
+  );
+  await clock.runUntil(1);
+  ready[1] = true;
+  await clock.runUntil(2);
+  assertEquals(done, [1]);
+  ready[0] = ready[2] = true;
+  await clock.runUntil(3);
+  assertEquals(done.toSorted(), [0, 1, 2]);
+});
+
+Deno.test("Poller's own clock wakes, and lets go of everything on dispose", async () => {
+  let ready = false;
+  {
+    using poller = new Poller({ spinMs: 1 });
+    const line = poller.line();
+    const timer = setTimeout(() => ready = true, 5);
+    await line.wait({ signal: AbortSignal.timeout(5000), ready: () => ready });
+    clearTimeout(timer);
+    const abort = new AbortController();
+    const pending = line.wait({ signal: abort.signal, ready: () => false });
+    abort.abort(new Error("done"));
+    await assertRejects(() => pending, Error, "done");
+  }
+});
