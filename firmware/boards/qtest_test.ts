@@ -198,6 +198,34 @@ Deno.test("qtest: the monitor answers, refuses and tells of events", async () =>
   await assertRejects(aborted, Error, "stopped");
 });
 
+Deno.test("qtest: an interrupt comes while nobody accesses a register, on several boards", async () => {
+  const boards = await Promise.all(BOARDS.map(async (board) => {
+    const devices = ["virtio-net-device,id=nic"];
+    const platform = await QtestPlatform.start({ board, devices, memory: 64 << 20 });
+    return { platform, lease: platform.nodes().at(-1)!.open() };
+  }));
+  try {
+    for (const { platform, lease: { mmio, interrupt } } of boards) {
+      mmio.write32(R.Status, 3);
+      mmio.write32(R.DriverFeaturesSel, 0);
+      mmio.write32(R.DriverFeatures, 1 << 16); // NET_F_STATUS
+      mmio.write32(R.DriverFeaturesSel, 1);
+      mmio.write32(R.DriverFeatures, 1); // VERSION_1
+      mmio.write32(R.Status, 0xb);
+      mmio.write32(R.Status, 0xf);
+      assertEquals(mmio.read16(R.Config + 6), 1, "link is up");
+      const fired = interrupt.wait(never);
+      await platform.qmp.execute("set_link", { name: "nic", up: false });
+      await fired;
+      // QEMU tells of a configuration change with both bits (virtio_notify_config sets 3).
+      assertEquals(mmio.read32(R.InterruptStatus) & 2, 2, platform.name);
+      assertEquals(mmio.read16(R.Config + 6), 0, "link is down");
+    }
+  } finally {
+    for (const { platform } of boards) await platform[Symbol.asyncDispose]();
+  }
+});
+
 /** Descriptors of this process and names that a board could leave behind. */
 async function traces(): Promise<{ fds: number; shm: string[]; children: number }> {
   const shm: string[] = [];
