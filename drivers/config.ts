@@ -34,11 +34,25 @@ export class DeviceConfig {
   /**
    * Reads a 64-bit field.
    *
-   * @throws {VireoError} `CONFIG_UNSTABLE` If the generation never stands still.
-   * @throws {RangeError} If the value is over 2^53 - 1.
+   * @throws {VireoError} `CONFIG_UNSTABLE` If the generation never stands still; `CONFIG_INVALID` If
+   * the value is over 2^53 - 1, which a number cannot hold.
    */
   read64(offset: number): number {
-    return this.stable(() => join64(this.read32(offset), this.read32(offset + 4)));
+    const words = this.stable(() => {
+      const low = this.read32(offset);
+      return [low, this.read32(offset + 4)] as const;
+    });
+    try {
+      return join64(...words);
+    } catch (cause) {
+      throw new VireoError("CONFIG_INVALID", "Cannot hold a 64-bit field in a number", {
+        device: this.#transport.name,
+        register: `Config+${offset}`,
+        seen: `0x${words[1].toString(16)}${words[0].toString(16).padStart(8, "0")}`,
+        expected: "at most 0x1fffffffffffff",
+        cause,
+      });
+    }
   }
 
   /**
@@ -47,8 +61,8 @@ export class DeviceConfig {
    * @throws {VireoError} `CONFIG_UNSTABLE` If the generation never stands still.
    */
   readBytes(offset: number, length: number): Uint8Array {
-    const bytes = new Uint8Array(length);
     return this.stable(() => {
+      const bytes = new Uint8Array(length);
       for (let i = 0; i < length; i++) bytes[i] = this.read8(offset + i);
       return bytes;
     });
@@ -72,11 +86,14 @@ export class DeviceConfig {
   /**
    * Runs a read of several fields until it saw one generation (virtio 1.4 §2.5.2).
    *
-   * On a legacy transport, which has no generation, the read is made once.
+   * On a legacy transport, which has no generation, the read is made until two in a row agree
+   * (virtio 1.4 §2.5.4).
    *
-   * @throws {VireoError} `CONFIG_UNSTABLE` If the generation changes during 1000 attempts.
+   * @param read Reads the fields; gives numbers, strings, byte arrays, or plain objects of them.
+   * @throws {VireoError} `CONFIG_UNSTABLE` If they change during 1000 attempts.
    */
   stable<T>(read: () => T): T {
+    if (this.#transport.legacy) return this.#stableLegacy(read);
     let before = this.#transport.configGeneration();
     let after = before;
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
@@ -85,10 +102,25 @@ export class DeviceConfig {
       if (after === before) return value;
       before = after;
     }
-    throw new VireoError("CONFIG_UNSTABLE", "Cannot read a stable configuration", {
+    throw this.#unstable("ConfigGeneration", after);
+  }
+
+  #stableLegacy<T>(read: () => T): T {
+    let text = JSON.stringify(read());
+    for (let attempt = 1; attempt < MAX_ATTEMPTS; attempt++) {
+      const after = read();
+      const again = JSON.stringify(after);
+      if (again === text) return after;
+      text = again;
+    }
+    throw this.#unstable("Config", text);
+  }
+
+  #unstable(register: string, seen: number | string): VireoError {
+    return new VireoError("CONFIG_UNSTABLE", "Cannot read a stable configuration", {
       device: this.#transport.name,
-      register: "ConfigGeneration",
-      seen: after,
+      register,
+      seen,
       expected: `the same value twice within ${MAX_ATTEMPTS} attempts`,
     });
   }

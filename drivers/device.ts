@@ -21,6 +21,12 @@ export interface QueueRequest {
   readonly index?: number;
 }
 
+/** How to wait for a recovery. */
+export interface RecoveryWait extends WaitOptions {
+  /** The number of recoveries that does not count any more; by default those there were already. */
+  readonly after?: number | undefined;
+}
+
 /** A device on the bus, as its driver sees it (Linux `struct virtio_device`). */
 export interface VirtioDevice {
   /** `virtio<index>`. */
@@ -46,8 +52,24 @@ export interface VirtioDevice {
   readonly instance: DriverInstance | undefined;
   /** The queues that were found, in the order of the request. */
   readonly queues: readonly Virtqueue[];
+  /** Why the device failed: its last probe, restore or recovery, or it was given up. */
+  readonly error: Error | undefined;
+  /** How often the device was recovered after NEEDS_RESET. */
+  readonly recoveries: number;
 
-  /** Whether a feature was negotiated. */
+  /**
+   * Waits until the device was recovered once more.
+   *
+   * @returns How often it was recovered.
+   * @throws {VireoError} `TIMEOUT` If it was not within the deadline; why it was given up; or
+   * `DEVICE_REMOVED`. The signal's reason if it is aborted.
+   */
+  recovered(options?: RecoveryWait): Promise<number>;
+  /**
+   * Whether a feature was negotiated.
+   *
+   * @throws {TypeError} If the driver does not list the bit.
+   */
   has(bit: number): boolean;
   /**
    * Sets up the queues and starts the delivery of interrupts; all of them or none.
@@ -61,9 +83,17 @@ export interface VirtioDevice {
   disableConfigChanges(): void;
   /** Delivers config changes again, and at once one that came in meanwhile. */
   enableConfigChanges(): void;
-  /** Resets the device and breaks, but does not free, its queues. */
+  /**
+   * Resets the device and breaks, but does not free, its queues; what was pending fails.
+   *
+   * @throws {VireoError} `RESET_TIMEOUT` If the device may still use its memory.
+   */
   reset(options?: WaitOptions): Promise<void>;
-  /** Frees the queues; only after a reset. Stops the delivery of interrupts. */
+  /**
+   * Frees the queues; only after a reset. Stops the delivery of interrupts.
+   *
+   * @throws {VireoError} `QUEUE_IN_USE` If the device keeps a queue, whose memory is then not freed.
+   */
   deleteQueues(): void;
   /**
    * Resets one queue and sets it up again, empty (virtio 1.4 §2.6.1).

@@ -21,9 +21,16 @@ export interface DriverInstance {
   configChanged?(): void;
   /** The device or a queue failed: reject what is pending with this error, free nothing yet. */
   failed?(error: Error): void;
-  /** The device is about to be reset for suspend or recovery: stop using it, keep what is needed. */
+  /**
+   * The device is about to be reset for suspend: stop using it, keep what is needed. A recovery does
+   * not call it, because the device does not answer any more.
+   */
   freeze?(): void | Promise<void>;
-  /** The device was reset and renegotiated: find the queues again. */
+  /**
+   * The device was reset and renegotiated, after `freeze` or, in a recovery, after `failed`: find the
+   * queues again. Buffers may be detached from the old ones until it ends; the bus frees those then.
+   * Without it, a device cannot be recovered.
+   */
   restore?(): void | Promise<void>;
   /** Releases everything; must reset the device before it frees memory the device may reach. */
   remove(): void | Promise<void>;

@@ -1,2 +1,15 @@
+/**
+ * The guest side of virtio: bus, transports, virtqueues and device drivers.
+ *
+ * @module
+ */
+export * from "./bus.ts";
+export * from "./config.ts";
+export * from "./device.ts";
+export * from "./driver.ts";
+export * from "./transport/mmio.ts";
+export * from "./transport/transport.ts";
+export * from "./uevent.ts";
+export * from "./virtqueue/virtqueue.ts";
 export * from "./console/mod.ts";
 export * from "./blk/mod.ts";

@@ -1,0 +1,85 @@
+import { type Dma, Feature, FeatureSet, MAX_QUEUE_SIZE, VireoError } from "@vireo/hal";
+import type { QueueAddresses } from "./transport/transport.ts";
+import { SplitVirtqueue } from "./virtqueue/split.ts";
+import type { Virtqueue } from "./virtqueue/virtqueue.ts";
+
+/** A virtqueue as the bus has it: with what only the transport needs. */
+export interface Ring extends Virtqueue {
+  /** Where its parts are. */
+  readonly addresses: QueueAddresses;
+  /** Empties the ring after a reset of the queue, so that it can be used again. */
+  reinit(): void;
+}
+
+/** What the bus knows of a ring to make. */
+export interface RingRequest {
+  readonly index: number;
+  readonly name: string;
+  /** The largest size that the device, the driver and the bus allow. */
+  readonly maxSize: number;
+  readonly dma: Dma;
+  /** What was negotiated. */
+  readonly features: FeatureSet;
+  /** Alignment of the used ring in a legacy block. */
+  readonly legacyAlign: number | undefined;
+  /** Whether the driver allows indirect descriptors. */
+  readonly indirect: boolean;
+  /** Name of the device, for errors. */
+  readonly device: string;
+  readonly notify: (data: number) => void;
+}
+
+/** One ring format: the feature bits it handles, and how it is made. */
+interface RingFormat {
+  /** Bits 28 to 41 that the format implements. */
+  readonly features: FeatureSet;
+  /** Whether the negotiated features ask for this format. */
+  readonly chosen: (features: FeatureSet) => boolean;
+  /** The largest size it can have within a bound. */
+  readonly fit: (maxSize: number) => number;
+  readonly create: (size: number, request: RingRequest) => Ring;
+}
+
+/** The ring formats, the preferred one first. */
+export const RINGS: readonly RingFormat[] = [
+  {
+    features: FeatureSet.of(Feature.INDIRECT_DESC, Feature.EVENT_IDX, Feature.NOTIFICATION_DATA),
+    chosen: () => true,
+    fit: (maxSize) => 1 << (31 - Math.clz32(Math.min(maxSize, MAX_QUEUE_SIZE))),
+    create: (size, { features, ...request }) =>
+      new SplitVirtqueue({
+        index: request.index,
+        name: request.name,
+        size,
+        dma: request.dma,
+        legacyAlign: request.legacyAlign,
+        indirect: request.indirect && features.has(Feature.INDIRECT_DESC),
+        eventIdx: features.has(Feature.EVENT_IDX),
+        notificationData: features.has(Feature.NOTIFICATION_DATA),
+        notify: request.notify,
+        device: request.device,
+      }),
+  },
+];
+
+/**
+ * Makes the ring that was negotiated, as large as allowed; smaller if memory is short, as Linux does.
+ *
+ * @throws {VireoError} `OUT_OF_MEMORY` If not even the smallest ring fits.
+ */
+export function createRing(request: RingRequest): Ring {
+  if (!(request.maxSize >= 1)) {
+    throw new RangeError(`Cannot make a ring of fewer than 1 descriptors: ${request.maxSize}`);
+  }
+  const format = RINGS.find(({ chosen }) => chosen(request.features))!;
+  let size = format.fit(request.maxSize);
+  for (;;) {
+    try {
+      return format.create(size, request);
+    } catch (error) {
+      const short = error instanceof VireoError && error.code === "OUT_OF_MEMORY";
+      if (!short || size === 1) throw error;
+      size = format.fit(size / 2);
+    }
+  }
+}

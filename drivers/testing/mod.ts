@@ -1,0 +1,6 @@
+/**
+ * Stand-ins for devices and memory, for tests of drivers.
+ *
+ * @module
+ */
+export * from "./scripted_device.ts";

@@ -1,0 +1,388 @@
+import {
+  type Dma,
+  FeatureSet,
+  hi32,
+  type Interrupt,
+  InterruptCause,
+  join64,
+  lo32,
+  type Mmio,
+  MMIO_LEGACY_PAGE_SIZE,
+  MMIO_MAGIC,
+  type MmioLease,
+  type MmioNode,
+  MmioRegister as Register,
+  splitRingLayout,
+  VireoError,
+  type VireoErrorCode,
+  type VireoErrorDetails,
+} from "@vireo/hal";
+import { pollUntil } from "./_poll.ts";
+import type {
+  AccessWidth,
+  QueueAddresses,
+  SharedMemoryRegion,
+  Transport,
+  WaitOptions,
+} from "./transport.ts";
+
+/** The causes that the specification defines; other bits are ignored and never acknowledged. */
+const CAUSES = InterruptCause.QUEUE | InterruptCause.CONFIG;
+/** What SHMLen and SHMBase read when there is no such region. */
+const ABSENT = 0xffffffff;
+
+/**
+ * The virtio-mmio transport, versions 1 (legacy) and 2 (virtio 1.4 §4.2), with the register accesses
+ * and their order as in Linux's `virtio_mmio.c`, except that a reset is waited for.
+ *
+ * Only 64 feature bits are reached, as in Linux: no bit over 63 is defined for the devices that
+ * virtio-mmio carries so far, and devices log selectors over 1 as guest errors.
+ */
+export class MmioTransport implements Transport {
+  readonly name: string;
+  readonly kind: "mmio-1" | "mmio-2";
+  readonly legacy: boolean;
+  readonly deviceId: number;
+  readonly vendorId: number;
+  readonly dma: Dma;
+  readonly interrupt: Interrupt;
+  readonly legacyQueueAlign: number | undefined;
+  readonly #lease: MmioLease;
+  readonly #mmio: Mmio;
+  /** The queue that QueueSel holds, and its maximum; -1 when not known. */
+  #selected = -1;
+  #selectedMax = 0;
+
+  private constructor(
+    name: string,
+    lease: MmioLease,
+    version: 1 | 2,
+    deviceId: number,
+    dma: Dma,
+  ) {
+    this.#lease = lease;
+    this.#mmio = lease.mmio;
+    this.name = name;
+    this.legacy = version === 1;
+    this.kind = version === 1 ? "mmio-1" : "mmio-2";
+    this.legacyQueueAlign = version === 1 ? MMIO_LEGACY_PAGE_SIZE : undefined;
+    this.deviceId = deviceId;
+    this.vendorId = lease.mmio.read32(Register.VendorID);
+    this.dma = dma;
+    this.interrupt = lease.interrupt;
+  }
+
+  /**
+   * Looks for a device in a slot (virtio 1.4 §4.2.3.1.1).
+   *
+   * @param node The slot.
+   * @param dma Memory that its device can reach.
+   * @returns The transport, or undefined if the slot is empty (DeviceID 0), which is no error.
+   * @throws {VireoError} `BAD_MAGIC` or `BAD_VERSION` If this is not virtio-mmio.
+   */
+  static probe(node: MmioNode, dma: Dma): MmioTransport | undefined {
+    using cleanup = new DisposableStack();
+    const lease = cleanup.use(node.open());
+    const { mmio } = lease;
+    const magic = mmio.read32(Register.MagicValue);
+    if (magic !== MMIO_MAGIC) {
+      throw new VireoError("BAD_MAGIC", "Cannot use the slot", {
+        device: node.name,
+        register: "MagicValue",
+        seen: magic,
+        expected: MMIO_MAGIC,
+      });
+    }
+    const version = mmio.read32(Register.Version);
+    if (version !== 1 && version !== 2) {
+      throw new VireoError("BAD_VERSION", "Cannot use the slot", {
+        device: node.name,
+        register: "Version",
+        seen: version,
+        expected: "0x1 or 0x2",
+      });
+    }
+    const deviceId = mmio.read32(Register.DeviceID);
+    if (deviceId === 0) return undefined;
+    const transport = new MmioTransport(node.name, lease, version, deviceId, dma);
+    cleanup.move();
+    return transport;
+  }
+
+  readFeatures(): FeatureSet {
+    this.#mmio.write32(Register.DeviceFeaturesSel, 1);
+    const high = this.#mmio.read32(Register.DeviceFeatures);
+    this.#mmio.write32(Register.DeviceFeaturesSel, 0);
+    return FeatureSet.fromWords(this.#mmio.read32(Register.DeviceFeatures), high);
+  }
+
+  writeFeatures(features: FeatureSet): void {
+    if (!this.legacy && (features.word(1) & 1) === 0) {
+      throw this.#error("VERSION_1_REQUIRED", "Cannot drive a version 2 device without VERSION_1", {
+        register: "DriverFeatures",
+        seen: features.word(1),
+        expected: "bit 0 of word 1",
+      });
+    }
+    this.#mmio.write32(Register.DriverFeaturesSel, 1);
+    this.#mmio.write32(Register.DriverFeatures, features.word(1));
+    this.#mmio.write32(Register.DriverFeaturesSel, 0);
+    this.#mmio.write32(Register.DriverFeatures, features.word(0));
+  }
+
+  readStatus(): number {
+    return this.#mmio.read32(Register.Status) & 0xff;
+  }
+
+  writeStatus(status: number): void {
+    if (status === 0) throw new RangeError("Cannot write status 0: use reset()");
+    this.#mmio.write32(Register.Status, status);
+  }
+
+  async reset(options?: WaitOptions): Promise<void> {
+    this.#selected = -1;
+    // Linux writes the page size before the first reset and again when it restores a device.
+    if (this.legacy) this.#mmio.write32(Register.GuestPageSize, MMIO_LEGACY_PAGE_SIZE);
+    this.#mmio.write32(Register.Status, 0);
+    let status = 0;
+    await pollUntil(
+      () => (status = this.#mmio.read32(Register.Status)) === 0,
+      (deadline) =>
+        this.#error("RESET_TIMEOUT", `Cannot reset the device within ${deadline} ms`, {
+          register: "Status",
+          seen: status,
+          expected: 0,
+        }),
+      options,
+    );
+  }
+
+  queueMaxSize(index: number): number {
+    this.#mmio.write32(Register.QueueSel, index);
+    this.#selected = -1;
+    const register = this.legacy ? Register.QueuePFN : Register.QueueReady;
+    const busy = this.#mmio.read32(register);
+    if (busy !== 0) {
+      throw this.#error("QUEUE_IN_USE", "Cannot set up a queue that is in use", {
+        register: this.legacy ? "QueuePFN" : "QueueReady",
+        queue: index,
+        seen: busy,
+        expected: 0,
+      });
+    }
+    this.#selectedMax = this.#mmio.read32(Register.QueueSizeMax);
+    this.#selected = index;
+    return this.#selectedMax;
+  }
+
+  enableQueue(index: number, queue: QueueAddresses): void {
+    const max = this.#selected === index ? this.#selectedMax : this.queueMaxSize(index);
+    if (max === 0) {
+      throw this.#error(
+        "QUEUE_UNAVAILABLE",
+        "Cannot set up a queue that the device does not have",
+        {
+          register: "QueueSizeMax",
+          queue: index,
+          seen: max,
+        },
+      );
+    }
+    if (!Number.isInteger(queue.size) || queue.size < 1 || queue.size > max) {
+      throw this.#error("QUEUE_SIZE", "Cannot set up a queue of this size", {
+        register: "QueueSize",
+        queue: index,
+        seen: queue.size,
+        expected: `at most 0x${max.toString(16)}`,
+      });
+    }
+    // Once the queue is enabled it reads as in use: select it anew next time.
+    this.#selected = -1;
+    this.#mmio.write32(Register.QueueSize, queue.size);
+    try {
+      if (this.legacy) this.#enableLegacy(index, queue);
+      else this.#enable(index, queue);
+    } catch (error) {
+      this.#mmio.write32(this.legacy ? Register.QueuePFN : Register.QueueReady, 0);
+      throw error;
+    }
+  }
+
+  #enable(index: number, queue: QueueAddresses): void {
+    this.#checkAddress(index, "QueueDescLow", queue.desc, 16);
+    this.#checkAddress(index, "QueueDriverLow", queue.driver, 2);
+    this.#checkAddress(index, "QueueDeviceLow", queue.device, 4);
+    this.#mmio.write32(Register.QueueDescLow, lo32(queue.desc));
+    this.#mmio.write32(Register.QueueDescHigh, hi32(queue.desc));
+    this.#mmio.write32(Register.QueueDriverLow, lo32(queue.driver));
+    this.#mmio.write32(Register.QueueDriverHigh, hi32(queue.driver));
+    this.#mmio.write32(Register.QueueDeviceLow, lo32(queue.device));
+    this.#mmio.write32(Register.QueueDeviceHigh, hi32(queue.device));
+    this.#mmio.write32(Register.QueueReady, 1);
+  }
+
+  /** One block: the device derives the other parts from its page number, size and alignment. */
+  #enableLegacy(index: number, queue: QueueAddresses): void {
+    this.#checkAddress(index, "QueuePFN", queue.desc, MMIO_LEGACY_PAGE_SIZE);
+    const { availOffset, usedOffset } = splitRingLayout(queue.size, MMIO_LEGACY_PAGE_SIZE);
+    if (queue.driver !== queue.desc + availOffset || queue.device !== queue.desc + usedOffset) {
+      throw this.#error("QUEUE_ADDRESS", "Cannot set up a legacy queue that is not one block", {
+        register: "QueuePFN",
+        queue: index,
+        seen: queue.device,
+        expected: queue.desc + usedOffset,
+      });
+    }
+    const pfn = queue.desc / MMIO_LEGACY_PAGE_SIZE;
+    if (pfn > 0xffffffff) {
+      throw this.#error("QUEUE_ADDRESS", "Cannot express the queue's page number in 32 bits", {
+        register: "QueuePFN",
+        queue: index,
+        seen: pfn,
+        expected: "at most 0xffffffff",
+      });
+    }
+    this.#mmio.write32(Register.QueueAlign, MMIO_LEGACY_PAGE_SIZE);
+    this.#mmio.write32(Register.QueuePFN, pfn);
+  }
+
+  #checkAddress(queue: number, register: string, address: number, align: number): void {
+    if (Number.isSafeInteger(address) && address >= 0 && address % align === 0) return;
+    throw this.#error("QUEUE_ADDRESS", "Cannot place a part of the queue there", {
+      register,
+      queue,
+      seen: address,
+      expected: `a multiple of 0x${align.toString(16)}`,
+    });
+  }
+
+  disableQueue(index: number): void {
+    this.#mmio.write32(Register.QueueSel, index);
+    this.#selected = -1;
+    if (this.legacy) {
+      this.#mmio.write32(Register.QueuePFN, 0);
+      return;
+    }
+    this.#mmio.write32(Register.QueueReady, 0);
+    const ready = this.#mmio.read32(Register.QueueReady);
+    if (ready !== 0) {
+      throw this.#error("QUEUE_IN_USE", "Cannot take down the queue: the device keeps it", {
+        register: "QueueReady",
+        queue: index,
+        seen: ready,
+        expected: 0,
+      });
+    }
+  }
+
+  async resetQueue(index: number, options?: WaitOptions): Promise<void> {
+    if (this.legacy) {
+      throw this.#error("QUEUE_RESET_UNSUPPORTED", "Cannot reset one queue of a version 1 device", {
+        queue: index,
+      });
+    }
+    this.#mmio.write32(Register.QueueSel, index);
+    this.#selected = -1;
+    this.#mmio.write32(Register.QueueReset, 1);
+    let seen = 0;
+    const timedOut = (register: string) => (deadline: number): VireoError =>
+      this.#error("RESET_TIMEOUT", `Cannot reset the queue within ${deadline} ms`, {
+        register,
+        queue: index,
+        seen,
+        expected: 0,
+      });
+    // Another queue may be selected during a pause, so each read selects anew.
+    const reads = (register: Register) => (): boolean => {
+      this.#mmio.write32(Register.QueueSel, index);
+      this.#selected = -1;
+      return (seen = this.#mmio.read32(register)) === 0;
+    };
+    await pollUntil(reads(Register.QueueReset), timedOut("QueueReset"), options);
+    await pollUntil(reads(Register.QueueReady), timedOut("QueueReady"), options);
+  }
+
+  notify(index: number, data: number): void {
+    this.#mmio.write32(Register.QueueNotify, data < 0 ? index : ((data << 16) | index) >>> 0);
+  }
+
+  readConfig(offset: number, width: AccessWidth): number {
+    const at = this.#configAddress(offset, width);
+    if (this.legacy) {
+      let value = 0;
+      for (let i = 0; i < width; i++) value |= this.#mmio.read8(at + i) << (8 * i);
+      return value >>> 0;
+    }
+    if (width === 1) return this.#mmio.read8(at);
+    return width === 2 ? this.#mmio.read16(at) : this.#mmio.read32(at);
+  }
+
+  writeConfig(offset: number, width: AccessWidth, value: number): void {
+    const at = this.#configAddress(offset, width);
+    if (this.legacy) {
+      for (let i = 0; i < width; i++) this.#mmio.write8(at + i, (value >>> (8 * i)) & 0xff);
+    } else if (width === 1) this.#mmio.write8(at, value & 0xff);
+    else if (width === 2) this.#mmio.write16(at, value & 0xffff);
+    else this.#mmio.write32(at, value >>> 0);
+  }
+
+  #configAddress(offset: number, width: AccessWidth): number {
+    if (!Number.isInteger(offset) || offset < 0 || (!this.legacy && offset % width !== 0)) {
+      throw new RangeError(
+        `Cannot access ${width} configuration bytes at an offset that is no multiple of it: received ${offset}`,
+      );
+    }
+    const address = Register.Config + offset;
+    if (address + width > this.#mmio.size) {
+      throw this.#error("CONFIG_ACCESS", "Cannot access configuration past the register window", {
+        register: `Config+${offset}`,
+        seen: address + width,
+        expected: `at most 0x${this.#mmio.size.toString(16)}`,
+      });
+    }
+    return address;
+  }
+
+  configGeneration(): number {
+    return this.legacy ? 0 : this.#mmio.read32(Register.ConfigGeneration);
+  }
+
+  sharedMemory(id: number): SharedMemoryRegion | undefined {
+    if (this.legacy) return undefined;
+    this.#mmio.write32(Register.SHMSel, id);
+    const lengthLow = this.#mmio.read32(Register.SHMLenLow);
+    const lengthHigh = this.#mmio.read32(Register.SHMLenHigh);
+    if (lengthLow === ABSENT && lengthHigh === ABSENT) return undefined;
+    const baseLow = this.#mmio.read32(Register.SHMBaseLow);
+    const baseHigh = this.#mmio.read32(Register.SHMBaseHigh);
+    // Devices older than these registers read 0.
+    if (lengthLow === 0 && lengthHigh === 0) return undefined;
+    try {
+      return { address: join64(baseLow, baseHigh), length: join64(lengthLow, lengthHigh) };
+    } catch (cause) {
+      throw this.#error("CONFIG_INVALID", `Cannot address shared memory region ${id}`, {
+        register: "SHMBaseLow",
+        cause,
+      });
+    }
+  }
+
+  takeInterruptCause(): number {
+    const cause = this.#mmio.read32(Register.InterruptStatus) & CAUSES;
+    // Acknowledge before handling: what comes during the handling raises the line again.
+    if (cause !== 0) this.#mmio.write32(Register.InterruptACK, cause);
+    return cause;
+  }
+
+  peekInterruptCause(): number {
+    return this.#mmio.read32(Register.InterruptStatus) & CAUSES;
+  }
+
+  [Symbol.dispose](): void {
+    this.#lease[Symbol.dispose]();
+  }
+
+  #error(code: VireoErrorCode, what: string, details: VireoErrorDetails): VireoError {
+    return new VireoError(code, what, { device: this.name, ...details });
+  }
+}
