@@ -1,0 +1,403 @@
+import {
+  AVAIL_NO_INTERRUPT,
+  DESC,
+  DescFlag,
+  type Dma,
+  type DmaRegion,
+  isPowerOfTwo,
+  MAX_QUEUE_SIZE,
+  needEvent,
+  splitRingLayout,
+  USED_NO_NOTIFY,
+  VireoError,
+} from "@vireo/hal";
+import type { QueueAddresses } from "../transport/transport.ts";
+import type { SgList, Virtqueue } from "./virtqueue.ts";
+
+/** Elements of the indirect table that each ring slot owns; longer chains are direct. */
+const INDIRECT_CAPACITY = 32;
+/** Words (32 bits) of one descriptor. */
+const DESC_WORDS = DESC.SIZE / 4;
+/** End of the free list. */
+const NONE = -1;
+
+/** What a {@linkcode SplitVirtqueue} is made of. */
+export interface SplitVirtqueueOptions {
+  /** Index on the device. */
+  readonly index: number;
+  /** Name for messages. */
+  readonly name: string;
+  /** Ring size in descriptors: a power of two from 1 to 32768. */
+  readonly size: number;
+  /** Memory for the ring and the indirect tables. */
+  readonly dma: Dma;
+  /** One block with the used ring at this alignment (legacy); parts are packed closely without it. */
+  readonly legacyAlign?: number | undefined;
+  /** Whether INDIRECT_DESC was negotiated. */
+  readonly indirect: boolean;
+  /** Whether EVENT_IDX was negotiated. */
+  readonly eventIdx: boolean;
+  /** Whether NOTIFICATION_DATA was negotiated. */
+  readonly notificationData: boolean;
+  /** Writes the transport's notify register; `data` is -1 without NOTIFICATION_DATA. */
+  readonly notify: (index: number, data: number) => void;
+  /** Name of the device, for messages. */
+  readonly device?: string;
+}
+
+/**
+ * The driver's side of a split virtqueue (virtio 1.4 §2.7).
+ *
+ * The free list, chain lengths, tokens and writable sizes live in private arrays; nothing that the
+ * device can write is read back except used entries, the used index, flags and avail_event, and each
+ * of those is checked.
+ */
+export class SplitVirtqueue implements Virtqueue {
+  readonly index: number;
+  readonly name: string;
+  readonly size: number;
+  /** Where the parts are, for the transport. */
+  readonly addresses: QueueAddresses;
+  usedLength = 0;
+  freeSlots: number;
+  inFlight = 0;
+  #broken: VireoError | undefined;
+
+  readonly #mask: number;
+  readonly #ring: DmaRegion;
+  readonly #tables: DmaRegion | undefined;
+  /** Descriptor words, the ring's and then the indirect tables'. */
+  readonly #desc: Uint32Array;
+  readonly #table: Uint32Array;
+  readonly #avail: Uint16Array;
+  readonly #used16: Uint16Array;
+  readonly #used32: Uint32Array;
+  readonly #usedEventAt: number;
+  readonly #availEventAt: number;
+  readonly #tableCapacity: number;
+  readonly #tableAddress: number;
+
+  /** By descriptor: the next one in the free list or in its chain. */
+  readonly #next: Int32Array;
+  /** By head: the driver's token, or NONE if the head is not in flight. */
+  readonly #tokens: Int32Array;
+  /** By head: ring slots of the chain. */
+  readonly #slots: Uint16Array;
+  /** By head: bytes the device may write. */
+  readonly #writable: Float64Array;
+  #free = 0;
+  #availIndex = 0;
+  #kicked = 0;
+  #lastUsed = 0;
+  #usedSeen = 0;
+  #callbacks = true;
+  readonly #eventIdx: boolean;
+  readonly #notificationData: boolean;
+  readonly #notify: (index: number, data: number) => void;
+  readonly #device: string | undefined;
+
+  /**
+   * Allocates a queue, empty, with callbacks enabled.
+   *
+   * @throws {VireoError} `QUEUE_SIZE` If the size is not a power of two from 1 to 32768;
+   * `OUT_OF_MEMORY` If the machine has no room.
+   */
+  constructor(options: SplitVirtqueueOptions) {
+    const { index, size, dma } = options;
+    if (!Number.isInteger(size) || size > MAX_QUEUE_SIZE || !isPowerOfTwo(size)) {
+      throw new VireoError("QUEUE_SIZE", "Cannot make a split virtqueue", {
+        device: options.device,
+        queue: index,
+        seen: size,
+        expected: "a power of two from 1 to 32768",
+      });
+    }
+    this.index = index;
+    this.name = options.name;
+    this.size = size;
+    this.#mask = size - 1;
+    this.#eventIdx = options.eventIdx;
+    this.#notificationData = options.notificationData;
+    this.#notify = options.notify;
+    this.#device = options.device;
+    const align = options.legacyAlign ?? 4;
+    const parts = splitRingLayout(size, align);
+    const ring = dma.alloc(parts.totalSize, { align: Math.max(align, 16), coherent: true });
+    // A chain is no longer than the ring (virtio 1.4 §2.7.5.3.1), so a table need not be either.
+    this.#tableCapacity = options.indirect && size > 1 ? Math.min(INDIRECT_CAPACITY, size) : 0;
+    try {
+      this.#tables = this.#tableCapacity === 0
+        ? undefined
+        : dma.alloc(size * this.#tableCapacity * DESC.SIZE, { align: 16, coherent: true });
+    } catch (error) {
+      ring[Symbol.dispose]();
+      throw error;
+    }
+    this.#ring = ring;
+    this.addresses = {
+      size,
+      desc: ring.address,
+      driver: ring.address + parts.availOffset,
+      device: ring.address + parts.usedOffset,
+    };
+    const { buffer, byteOffset } = ring.bytes;
+    this.#desc = new Uint32Array(buffer, byteOffset, size * DESC_WORDS);
+    this.#avail = new Uint16Array(buffer, byteOffset + parts.availOffset, parts.availSize / 2);
+    const usedAt = byteOffset + parts.usedOffset;
+    this.#used16 = new Uint16Array(buffer, usedAt, parts.usedSize / 2);
+    this.#used32 = new Uint32Array(buffer, usedAt, 1 + 2 * size);
+    const tables = this.#tables?.bytes;
+    this.#table = tables === undefined
+      ? new Uint32Array(0)
+      : new Uint32Array(tables.buffer, tables.byteOffset, tables.byteLength / 4);
+    this.#tableAddress = this.#tables?.address ?? 0;
+    this.#usedEventAt = 2 + size;
+    this.#availEventAt = 2 + 4 * size;
+    this.#next = new Int32Array(size);
+    for (let i = 0; i < size; i++) this.#next[i] = i + 1 < size ? i + 1 : NONE;
+    this.#tokens = new Int32Array(size).fill(NONE);
+    this.#slots = new Uint16Array(size);
+    this.#writable = new Float64Array(size);
+    this.freeSlots = size;
+  }
+
+  get broken(): VireoError | undefined {
+    return this.#broken;
+  }
+
+  slotsFor(elements: number): number {
+    return elements > 1 && elements <= this.#tableCapacity ? 1 : elements;
+  }
+
+  add(chain: SgList, token: number): boolean {
+    if (this.#broken !== undefined) throw this.#refusal();
+    const readable = chain.readable;
+    const count = readable + chain.writable;
+    if (count === 0 || count > this.size) throw this.#badShape(count);
+    const indirect = count > 1 && count <= this.#tableCapacity;
+    const slots = indirect ? 1 : count;
+    if (slots > this.freeSlots) return false;
+    const { addresses, lengths } = chain;
+    const head = this.#free;
+    let writable = 0;
+    if (indirect) {
+      const words = this.#table;
+      const first = head * this.#tableCapacity;
+      for (let i = 0, at = first * DESC_WORDS; i < count; i++, at += DESC_WORDS) {
+        const address = addresses[i]!;
+        const length = lengths[i]!;
+        let flags = i + 1 < count ? DescFlag.NEXT : 0;
+        if (i >= readable) {
+          flags |= DescFlag.WRITE;
+          writable += length;
+        }
+        words[at] = address;
+        words[at + 1] = address / 0x1_0000_0000;
+        words[at + 2] = length;
+        words[at + 3] = flags | (i + 1) << 16;
+      }
+      const table = this.#tableAddress + first * DESC.SIZE;
+      const desc = this.#desc;
+      const at = head * DESC_WORDS;
+      desc[at] = table;
+      desc[at + 1] = table / 0x1_0000_0000;
+      desc[at + 2] = count * DESC.SIZE;
+      desc[at + 3] = DescFlag.INDIRECT;
+      this.#free = this.#next[head]!;
+    } else {
+      const desc = this.#desc;
+      const links = this.#next;
+      let slot = head;
+      for (let i = 0; i < count; i++) {
+        const address = addresses[i]!;
+        const length = lengths[i]!;
+        const next = links[slot]!;
+        let flags = i + 1 < count ? DescFlag.NEXT | next << 16 : 0;
+        if (i >= readable) {
+          flags |= DescFlag.WRITE;
+          writable += length;
+        }
+        const at = slot * DESC_WORDS;
+        desc[at] = address;
+        desc[at + 1] = address / 0x1_0000_0000;
+        desc[at + 2] = length;
+        desc[at + 3] = flags;
+        slot = next;
+      }
+      this.#free = slot;
+    }
+    this.#tokens[head] = token;
+    this.#slots[head] = slots;
+    this.#writable[head] = writable;
+    this.freeSlots -= slots;
+    this.inFlight++;
+    const index = this.#availIndex;
+    this.#avail[2 + (index & this.#mask)] = head;
+    const next = this.#availIndex = (index + 1) & 0xffff;
+    // Orders the descriptors and the entry before the index (drv.split-ring.update-idx.1); pairs with
+    // the device's load of idx.
+    Atomics.store(this.#avail, 1, next);
+    // The distance to the last kick must stay below 2^16 for needEvent to make sense.
+    if (((next - this.#kicked) & 0xffff) === 0xffff) this.kick();
+    return true;
+  }
+
+  kick(): void {
+    const next = this.#availIndex;
+    const old = this.#kicked;
+    if (next === old || this.#broken !== undefined) return;
+    this.#kicked = next;
+    // The store of idx above is sequentially consistent, so this load cannot pass it
+    // (drv.split-ring.notify.1).
+    const wanted = this.#eventIdx
+      ? needEvent(Atomics.load(this.#used16, this.#availEventAt), next, old)
+      : (Atomics.load(this.#used16, 0) & USED_NO_NOTIFY) === 0;
+    if (wanted) this.#notify(this.index, this.#notificationData ? next : -1);
+  }
+
+  pop(): number {
+    const last = this.#lastUsed;
+    if (last === this.#usedSeen && !this.#look()) return NONE;
+    if (this.#broken !== undefined) return NONE;
+    const at = 1 + 2 * (last & this.#mask);
+    const id = this.#used32[at]!;
+    const length = this.#used32[at + 1]!;
+    if (id >= this.size) {
+      return this.#lie("USED_ID_RANGE", "Device returned a descriptor that does not exist", id);
+    }
+    const token = this.#tokens[id]!;
+    if (token === NONE) {
+      return this.#lie("USED_ID_NOT_IN_FLIGHT", "Device returned a buffer it does not have", id);
+    }
+    const writable = this.#writable[id]!;
+    this.usedLength = length < writable ? length : writable;
+    const next = this.#lastUsed = (last + 1) & 0xffff;
+    this.#release(id);
+    // While callbacks are on, the device is to interrupt for the next entry too.
+    if (this.#eventIdx && this.#callbacks) {
+      Atomics.store(this.#avail, this.#usedEventAt, next);
+    }
+    return token;
+  }
+
+  hasUsed(): boolean {
+    return this.#broken === undefined && (this.#lastUsed !== this.#usedSeen || this.#look());
+  }
+
+  disableCallbacks(): void {
+    if (!this.#callbacks) return;
+    this.#callbacks = false;
+    // With EVENT_IDX the event index is left behind, which no coming entry passes for 2^16 entries.
+    if (!this.#eventIdx) Atomics.store(this.#avail, 0, AVAIL_NO_INTERRUPT);
+    else Atomics.store(this.#avail, this.#usedEventAt, (this.#lastUsed - 1) & 0xffff);
+  }
+
+  enableCallbacks(): boolean {
+    this.#callbacks = true;
+    if (this.#eventIdx) Atomics.store(this.#avail, this.#usedEventAt, this.#lastUsed);
+    else Atomics.store(this.#avail, 0, 0);
+    // The store is sequentially consistent: an entry that came before it is seen here, one that comes
+    // after it interrupts.
+    return !this.hasUsed();
+  }
+
+  enableCallbacksDelayed(): boolean {
+    this.#callbacks = true;
+    if (!this.#eventIdx) return this.enableCallbacks();
+    const wait = (this.inFlight * 3) >>> 2;
+    Atomics.store(this.#avail, this.#usedEventAt, (this.#lastUsed + wait) & 0xffff);
+    this.#look();
+    return this.#broken !== undefined || ((this.#usedSeen - this.#lastUsed) & 0xffff) <= wait;
+  }
+
+  detachUnused(): number {
+    for (let head = 0; head < this.size && this.inFlight > 0; head++) {
+      const token = this.#tokens[head]!;
+      if (token === NONE) continue;
+      this.#release(head);
+      return token;
+    }
+    return NONE;
+  }
+
+  break(reason: VireoError): void {
+    this.#broken ??= reason;
+  }
+
+  /** Frees the ring; the device must not use it any more. */
+  [Symbol.dispose](): void {
+    this.break(
+      new VireoError("DEVICE_STATE", "Virtqueue was deleted", {
+        device: this.#device,
+        queue: this.index,
+      }),
+    );
+    this.#tables?.[Symbol.dispose]();
+    this.#ring[Symbol.dispose]();
+  }
+
+  /** Reads the used index; false if there is nothing new or it cannot be true. */
+  #look(): boolean {
+    // Pairs with the device's store of idx: entries up to it are visible after this load.
+    const seen = Atomics.load(this.#used16, 1);
+    const fresh = (seen - this.#lastUsed) & 0xffff;
+    if (fresh === 0 || this.#broken !== undefined) return false;
+    if (fresh > this.inFlight) {
+      this.break(
+        new VireoError("USED_INDEX_JUMP", "Device returned more buffers than it has", {
+          device: this.#device,
+          queue: this.index,
+          index: seen,
+          seen: fresh,
+          expected: `at most ${this.inFlight}`,
+        }),
+      );
+      return false;
+    }
+    this.#usedSeen = seen;
+    return true;
+  }
+
+  #release(head: number): void {
+    const slots = this.#slots[head]!;
+    let tail = head;
+    for (let i = 1; i < slots; i++) tail = this.#next[tail]!;
+    this.#next[tail] = this.#free;
+    this.#free = head;
+    this.#tokens[head] = NONE;
+    this.freeSlots += slots;
+    this.inFlight--;
+  }
+
+  #lie(code: "USED_ID_RANGE" | "USED_ID_NOT_IN_FLIGHT", what: string, id: number): number {
+    this.break(
+      new VireoError(code, what, {
+        device: this.#device,
+        queue: this.index,
+        index: this.#lastUsed,
+        seen: id,
+        expected: code === "USED_ID_RANGE"
+          ? `below ${this.size}`
+          : "the head of a buffer in flight",
+      }),
+    );
+    return NONE;
+  }
+
+  #refusal(): VireoError {
+    return new VireoError("QUEUE_BROKEN", "Cannot add to a broken virtqueue", {
+      device: this.#device,
+      queue: this.index,
+      cause: this.#broken,
+    });
+  }
+
+  #badShape(count: number): VireoError {
+    return new VireoError("CHAIN_SHAPE", "Cannot add such a chain", {
+      device: this.#device,
+      queue: this.index,
+      seen: count,
+      expected: `1 to ${this.size} elements`,
+    });
+  }
+}
