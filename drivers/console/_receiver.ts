@@ -71,11 +71,17 @@ export class Receiver implements Disposable {
     return bytes;
   }
 
-  /** Throws away what is unread; returns how many bytes that were. */
+  /** Throws away what is unread, and posts its buffers; returns how many bytes that were. */
   discard(): number {
+    const bytes = this.forget();
+    this.fill();
+    return bytes;
+  }
+
+  /** Throws away what is unread, without touching the queue. */
+  forget(): number {
     let bytes = 0;
     for (const i of this.#full.splice(0)) bytes += this.#lengths[i]!;
-    this.fill();
     return bytes;
   }
 

@@ -64,7 +64,8 @@ export class Console implements DriverInstance {
   /** Wraps a device whose features are negotiated; {@linkcode Console.start} sets it up. */
   constructor(device: VirtioDevice) {
     this.#device = device;
-    this.multiport = device.has(ConsoleFeature.MULTIPORT);
+    // Not `has`: a driver of serial ports, which have no features, may use this class too.
+    this.multiport = device.features.has(ConsoleFeature.MULTIPORT);
     this.maxPorts = this.multiport ? device.config.read32(CONSOLE_CONFIG.max_nr_ports.offset) : 1;
     if (this.maxPorts < 1 || this.maxPorts >= CONSOLE_MAX_PORTS) {
       throw new VireoError("CONFIG_INVALID", "Console has an impossible number of ports", {
@@ -144,6 +145,7 @@ export class Console implements DriverInstance {
   failed(error: Error): void {
     this.#failure ??= error;
     for (const port of this.#ports.values()) port.fail(error);
+    this.#stopControl(error);
     this.#gate.notify();
   }
 
@@ -162,7 +164,7 @@ export class Console implements DriverInstance {
     if (this.#control !== undefined) {
       this.#rebind(this.#control, ConsoleQueue.CONTROL_RECEIVE);
       // What the device said before the reset is void.
-      this.#control.receiver.discard();
+      this.#control.receiver.forget();
       this.#control.sender.blocked = () => false;
     }
     for (const [id, link] of this.#links) this.#rebind(link, consoleReceiveQueue(id));
@@ -375,7 +377,7 @@ export class Console implements DriverInstance {
   }
 
   #readSize(): void {
-    if (!this.#device.has(ConsoleFeature.SIZE)) return;
+    if (!this.#device.features.has(ConsoleFeature.SIZE)) return;
     const { config } = this.#device;
     this.#ports.get(0)?.setSize(config.stable(() => ({
       cols: config.read16(CONSOLE_CONFIG.cols.offset),
