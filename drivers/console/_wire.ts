@@ -219,8 +219,9 @@ export class Wire implements AsyncDisposable {
       },
       reset: () => {
         this.#running = false;
-        const reason = new VireoError("QUEUE_BROKEN", "Device was reset");
+        const reason = new VireoError("DEVICE_STATE", "Device was reset before it answered");
         for (const { queue } of this.#queues) queue.break(reason);
+        this.con.failed(reason);
         model.reset();
         return Promise.resolve();
       },

@@ -59,6 +59,7 @@ export class Console implements DriverInstance {
   #queues: readonly Virtqueue[] = [];
   #control: PortLink | undefined;
   #unsent = 0;
+  #frozen = false;
   #failure: Error | undefined;
 
   /** Wraps a device whose features are negotiated; {@linkcode Console.start} sets it up. */
@@ -143,6 +144,8 @@ export class Console implements DriverInstance {
 
   /** The device or a queue failed: every pending call ends with this error. */
   failed(error: Error): void {
+    // The reset of a suspend is no failure: readers wait on.
+    if (this.#frozen && error instanceof VireoError && error.code === "DEVICE_STATE") return;
     this.#failure ??= error;
     for (const port of this.#ports.values()) port.fail(error);
     this.#stopControl(error);
@@ -151,6 +154,7 @@ export class Console implements DriverInstance {
 
   /** The device is about to be reset: writes that it has end with an error, readers wait on. */
   freeze(): void {
+    this.#frozen = true;
     const error = this.#failure ??
       new VireoError("DEVICE_STATE", "Write was cut off by a reset", { device: this.#device.name });
     for (const port of this.#ports.values()) port.freeze(error);
@@ -160,6 +164,7 @@ export class Console implements DriverInstance {
   /** The device was reset and renegotiated: sets up the queues and tells it of the ports again. */
   restore(): void {
     this.#findQueues();
+    this.#frozen = false;
     this.#failure = undefined;
     if (this.#control !== undefined) {
       this.#rebind(this.#control, ConsoleQueue.CONTROL_RECEIVE);
