@@ -88,6 +88,7 @@ export class Blk implements DriverInstance {
   readonly #depth: number;
   #sectors: number;
   #next = 0;
+  #frozen = false;
 
   /**
    * Sets a device up; its queues are found but DRIVER_OK is left to the bus. Use
@@ -172,6 +173,13 @@ export class Blk implements DriverInstance {
   /** Number of request queues in use. */
   get queues(): number {
     return this.#queues.length;
+  }
+
+  /** Device requests that the device has now, aborted ones included. */
+  get inFlight(): number {
+    let sum = 0;
+    for (const queue of this.#queues) sum += queue.inFlight;
+    return sum;
   }
 
   /** The bounds that requests are cut to. */
@@ -384,6 +392,8 @@ export class Blk implements DriverInstance {
 
   /** Rejects what is pending; frees nothing, the device may still use it. */
   failed(error: Error): void {
+    // The reset that belongs to a freeze: what waits is kept for the restore.
+    if (this.#frozen && error instanceof VireoError && error.code === "DEVICE_STATE") return;
     for (const queue of this.#queues) queue.failAll(error);
   }
 
@@ -398,6 +408,7 @@ export class Blk implements DriverInstance {
       clearTimeout(timer);
     }
     for (const queue of queues) queue.stop();
+    this.#frozen = true;
   }
 
   /** Finds the queues again and goes on. */
@@ -405,10 +416,16 @@ export class Blk implements DriverInstance {
     const lost = new VireoError("DEVICE_STATE", "Device was reset before it answered", {
       device: this.device.name,
     });
+    this.#frozen = false;
     for (const queue of this.#queues) queue.reclaim(lost);
-    const rings = this.device.findQueues(this.#requests(this.#queues.length));
-    this.#queues.forEach((queue, i) => queue.start(rings[i]!));
-    this.configChanged();
+    try {
+      const rings = this.device.findQueues(this.#requests(this.#queues.length));
+      this.#queues.forEach((queue, i) => queue.start(rings[i]!));
+      this.configChanged();
+    } catch (error) {
+      this.failed(error as Error);
+      throw error;
+    }
   }
 
   /** Resets the device, rejects what is pending and frees all memory. */

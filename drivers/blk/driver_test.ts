@@ -492,6 +492,8 @@ Deno.test("freeze waits for what is in flight and keeps what waits", async () =>
   await frozen;
   await first;
   assertEquals(fake.pending.length, 0);
+  // The bus tells of its own reset.
+  blk.failed(new VireoError("DEVICE_STATE", "Device was reset"));
   await fake.device.reset();
   fake.script = (request) => request.complete(0);
   blk.restore();

@@ -1,0 +1,59 @@
+import { assert, assertGreater } from "@std/assert";
+import { BlkDevice, type BlkDeviceOptions, EmulatedMachine, MemoryDisk } from "@vireo/emu";
+import { Feature, FeatureSet, type Platform } from "@vireo/hal";
+import { checkIntegrity, type IntegrityOptions } from "./_integrity.ts";
+
+const MIB = 1024 * 1024;
+/** Bytes of the long run; the default is what the project promises. */
+const LONG = Number(Deno.env.get("VIREO_INTEGRITY_MIB") ?? "1024") * MIB;
+const DISK = 64 * MIB;
+
+function emulated(options: Partial<BlkDeviceOptions>, version: 1 | 2): () => Platform {
+  return () =>
+    EmulatedMachine.create({
+      devices: [{ model: new BlkDevice({ disk: new MemoryDisk(DISK), ...options }), version }],
+    });
+}
+
+async function check(options: IntegrityOptions): Promise<void> {
+  const report = await checkIntegrity(options);
+  assertGreater(report.bytes, options.total - 1);
+  assert(report.reads > 0 && report.writes > 0);
+  if ((options.upsets ?? 20) >= 3) assert(report.aborted > 0 && report.resets > 1);
+}
+
+const { INDIRECT_DESC, EVENT_IDX } = Feature;
+for (
+  const [name, device, version, filter] of [
+    ["version 2", {}, 2, []],
+    ["version 1", {}, 1, []],
+    ["no indirect, no event index, odd size_max", { sizeMax: 5000 }, 2, [INDIRECT_DESC, EVENT_IDX]],
+    ["completion in reverse, small queue", { order: "reverse", queueSize: 8 }, 2, []],
+    ["completion at random, 4 queues", { order: "random", queues: 4 }, 2, [INDIRECT_DESC]],
+    [
+      "deferred completion, 2 queues, blocks of 4096",
+      { order: "deferred", queues: 2, blockSize: 4096 },
+      2,
+      [],
+    ],
+  ] as const
+) {
+  Deno.test(`64 MiB of random I/O, every byte verified: ${name}`, async () => {
+    await check({
+      platform: emulated(device, version),
+      total: 64 * MIB,
+      seed: 42,
+      upsets: 12,
+      filter: FeatureSet.of(...filter),
+    });
+  });
+}
+
+Deno.test(`${LONG / MIB} MiB of random I/O over 4 queues, with aborts and resets`, async () => {
+  await check({
+    platform: emulated({ queues: 4, order: "random", seed: 7 }, 2),
+    total: LONG,
+    seed: 20261123,
+    upsets: 60,
+  });
+});
