@@ -1,8 +1,12 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { VireoError } from "@vireo/hal";
 import { RawConsole } from "./_raw_console.ts";
-import { Wire } from "./_wire.ts";
+import type { DeviceModel } from "../../emu/device.ts";
+import { DirectWire } from "./direct_wire.ts";
+import { type Console, consoleDriver } from "./mod.ts";
 
+const boot = (model: DeviceModel): Promise<DirectWire<Console>> =>
+  DirectWire.boot(model, consoleDriver);
 const SOON = { deadline: 5000 };
 const text = (s: string): number[] => [...new TextEncoder().encode(s)];
 const raw = (): RawConsole => new RawConsole({ features: [0, 1], maxPorts: 4 });
@@ -17,7 +21,7 @@ async function addPort(device: RawConsole, id: number): Promise<void> {
 
 Deno.test("the handshake goes DEVICE_READY, PORT_ADD, PORT_READY, CONSOLE_PORT, PORT_OPEN (drv.console.multiport.1-3)", async () => {
   const device = raw();
-  await using booted = await Wire.boot(device);
+  await using booted = await boot(device);
   await device.until("DEVICE_READY", () => device.heard.length > 0);
   assertEquals(device.heard, ["-1 0 1"]);
   device.control(1, 1);
@@ -25,15 +29,15 @@ Deno.test("the handshake goes DEVICE_READY, PORT_ADD, PORT_READY, CONSOLE_PORT, 
   device.control(1, 4, 1);
   await device.until("PORT_OPEN", () => device.heard.length > 2);
   assertEquals(device.heard, ["-1 0 1", "1 3 1", "1 6 1"]);
-  const port = await booted.con.port(undefined, SOON);
+  const port = await booted.instance.port(undefined, SOON);
   assertEquals([port.id, port.isConsole], [1, true]);
 });
 
 Deno.test("open and close of a port are told to the device, one opener at a time", async () => {
   const device = raw();
-  await using booted = await Wire.boot(device);
+  await using booted = await boot(device);
   await addPort(device, 2);
-  const port = await booted.con.port(2, SOON);
+  const port = await booted.instance.port(2, SOON);
   {
     using _opened = port.open();
     const error = assertThrows(() => port.open(), VireoError);
@@ -52,9 +56,9 @@ Deno.test("open and close of a port are told to the device, one opener at a time
 
 Deno.test("name, size and host state follow the device's messages", async () => {
   const device = raw();
-  await using booted = await Wire.boot(device);
+  await using booted = await boot(device);
   await addPort(device, 1);
-  const port = await booted.con.port(1, SOON);
+  const port = await booted.instance.port(1, SOON);
   const sizes: unknown[] = [];
   const end = port.onResize((size) => sizes.push(size));
   device.control(1, 7, 1, text("org.vireo.agent"));
@@ -66,7 +70,7 @@ Deno.test("name, size and host state follow the device's messages", async () => 
   assertEquals(port.name, "org.vireo.agent");
   assertEquals(port.size, { cols: 132, rows: 43 });
   assertEquals(sizes, [{ cols: 132, rows: 43 }]);
-  assertEquals(await booted.con.port("org.vireo.agent", SOON), port);
+  assertEquals(await booted.instance.port("org.vireo.agent", SOON), port);
   end();
   device.control(1, 5, 1, [80, 0, 25, 0]);
   device.control(1, 6, 0);
@@ -76,16 +80,16 @@ Deno.test("name, size and host state follow the device's messages", async () => 
 
 Deno.test("a port that is added twice is confirmed twice and stays the same", async () => {
   const device = raw();
-  await using booted = await Wire.boot(device);
+  await using booted = await boot(device);
   await addPort(device, 1);
-  const port = await booted.con.port(1, SOON);
+  const port = await booted.instance.port(1, SOON);
   await addPort(device, 1);
-  assertEquals(booted.con.ports, [port]);
+  assertEquals(booted.instance.ports, [port]);
 });
 
 Deno.test("malformed control messages are counted and ignored", async () => {
   const device = raw();
-  await using booted = await Wire.boot(device);
+  await using booted = await boot(device);
   await addPort(device, 0);
   device.say(2, [1, 0, 0]); // shorter than the header
   device.control(4, 1); // port id not below max_nr_ports
@@ -98,27 +102,27 @@ Deno.test("malformed control messages are counted and ignored", async () => {
   device.control(0, 8, 1); // no such event
   device.control(0, 0xffff, 1);
   await addPort(device, 1);
-  assertEquals(booted.con.counters, { malformed: 4, unknownPort: 2, unknownEvent: 4 });
-  assertEquals(booted.con.ports.map((port) => port.id), [0, 1]);
-  assertEquals(booted.con.ports[0]?.size, undefined);
+  assertEquals(booted.instance.counters, { malformed: 4, unknownPort: 2, unknownEvent: 4 });
+  assertEquals(booted.instance.ports.map((port) => port.id), [0, 1]);
+  assertEquals(booted.instance.ports[0]?.size, undefined);
 });
 
 Deno.test("a flood of control messages is answered without growing", async () => {
   const device = raw();
-  await using booted = await Wire.boot(device);
+  await using booted = await boot(device);
   device.taking = false;
   for (let i = 0; i < 2000; i++) device.control(1, 1);
   device.taking = true;
   device.notify(3);
   await device.until("2000 answers", () => device.heard.length >= 2000);
-  assertEquals(booted.con.ports.length, 1);
+  assertEquals(booted.instance.ports.length, 1);
 });
 
 Deno.test("data for a port that nobody opened is thrown away and counted", async () => {
   const device = raw();
-  await using booted = await Wire.boot(device);
+  await using booted = await boot(device);
   await addPort(device, 1);
-  const port = await booted.con.port(1, SOON);
+  const port = await booted.instance.port(1, SOON);
   for (let i = 0; i < 100; i++) device.say(4, text("unread"));
   await device.until("100 buffers back", () => port.discardedBytes === 600);
   port.open();
@@ -130,9 +134,9 @@ Deno.test("data for a port that nobody opened is thrown away and counted", async
 
 Deno.test("the host's close ends the reader after what it sent, and its reopening starts anew", async () => {
   const device = raw();
-  await using booted = await Wire.boot(device);
+  await using booted = await boot(device);
   await addPort(device, 1);
-  const port = (await booted.con.port(1, SOON)).open();
+  const port = (await booted.instance.port(1, SOON)).open();
   device.control(1, 6, 1);
   await port.hostOpened(SOON);
   device.say(4, text("last words"));
@@ -151,9 +155,9 @@ Deno.test("the host's close ends the reader after what it sent, and its reopenin
 
 Deno.test("a write waits while the host's side is closed, and can be given up", async () => {
   const device = raw();
-  await using booted = await Wire.boot(device);
+  await using booted = await boot(device);
   await addPort(device, 1);
-  const port = (await booted.con.port(1, SOON)).open();
+  const port = (await booted.instance.port(1, SOON)).open();
   const late = await assertRejects(() => port.writeText("x", { deadline: 1 }), VireoError);
   assertEquals(late.code, "TIMEOUT");
   const abort = new AbortController();
@@ -168,9 +172,9 @@ Deno.test("a write waits while the host's side is closed, and can be given up", 
 
 Deno.test("buffers of an aborted write stay the device's until it returns them", async () => {
   const device = raw();
-  await using booted = await Wire.boot(device);
+  await using booted = await boot(device);
   await addPort(device, 1);
-  const port = (await booted.con.port(1, SOON)).open();
+  const port = (await booted.instance.port(1, SOON)).open();
   device.control(1, 6, 1);
   await port.hostOpened(SOON);
   device.taking = false;
@@ -193,9 +197,9 @@ Deno.test("buffers of an aborted write stay the device's until it returns them",
 
 Deno.test("an aborted read loses nothing", async () => {
   const device = raw();
-  await using booted = await Wire.boot(device);
+  await using booted = await boot(device);
   await addPort(device, 1);
-  const port = (await booted.con.port(1, SOON)).open();
+  const port = (await booted.instance.port(1, SOON)).open();
   const abort = new AbortController();
   const read = port.read({ signal: abort.signal });
   abort.abort(new Error("enough"));
@@ -209,11 +213,11 @@ Deno.test("an aborted read loses nothing", async () => {
 
 Deno.test("PORT_REMOVE ends readers and writers with PORT_CLOSED; the id may come back", async () => {
   const device = raw();
-  await using booted = await Wire.boot(device);
+  await using booted = await boot(device);
   const seen: string[] = [];
-  booted.con.onPort((port, event) => seen.push(`${port.id} ${event}`));
+  booted.instance.onPort((port, event) => seen.push(`${port.id} ${event}`));
   await addPort(device, 1);
-  const port = (await booted.con.port(1, SOON)).open();
+  const port = (await booted.instance.port(1, SOON)).open();
   const calls = [port.read(SOON), port.writeText("never", SOON), port.readable.getReader().read()];
   device.control(1, 2);
   for (const call of calls) {
@@ -225,7 +229,7 @@ Deno.test("PORT_REMOVE ends readers and writers with PORT_CLOSED; the id may com
   assertEquals(assertThrows(() => port.open(), VireoError).code, "PORT_CLOSED");
   device.say(4, text("to nobody"));
   await addPort(device, 1);
-  const again = (await booted.con.port(1, SOON)).open();
+  const again = (await booted.instance.port(1, SOON)).open();
   assert(again !== port);
   assertEquals(seen, ["1 added", "1 removed", "1 added"]);
   device.control(1, 6, 1);
@@ -238,7 +242,7 @@ Deno.test("PORT_REMOVE ends readers and writers with PORT_CLOSED; the id may com
 Deno.test("max_nr_ports of 0 or over 32767 fails the probe", async () => {
   for (const maxPorts of [0, 0x8000, 0xffffffff]) {
     const device = new RawConsole({ features: [1], maxPorts });
-    const error = await assertRejects(() => Wire.boot(device), VireoError);
+    const error = await assertRejects(() => boot(device), VireoError);
     assertEquals([error.code, error.register, error.seen], [
       "CONFIG_INVALID",
       "max_nr_ports",

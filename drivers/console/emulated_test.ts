@@ -1,9 +1,12 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { VireoError } from "@vireo/hal";
 import { ConsoleDevice, loopbackPort, type StreamPipe, streamPipe } from "@vireo/emu";
-import { Wire } from "./_wire.ts";
-import type { Port } from "./mod.ts";
+import type { DeviceModel } from "../../emu/device.ts";
+import { DirectWire } from "./direct_wire.ts";
+import { type Console, consoleDriver, type Port } from "./mod.ts";
 
+const boot = (model: DeviceModel): Promise<DirectWire<Console>> =>
+  DirectWire.boot(model, consoleDriver);
 const SOON = { deadline: 20_000 };
 const utf8 = (s: string): Uint8Array => new TextEncoder().encode(s);
 
@@ -57,9 +60,9 @@ function threePorts(): { device: ConsoleDevice; pipes: StreamPipe[] } {
 
 Deno.test("three ports carry 200 kB both ways at once, byte for byte", async () => {
   const { device, pipes } = threePorts();
-  await using booted = await Wire.boot(device);
+  await using booted = await boot(device);
   const names = ["port0", "port1", "port2"];
-  const ports = await Promise.all(names.map((name) => booted.con.port(name, SOON)));
+  const ports = await Promise.all(names.map((name) => booted.instance.port(name, SOON)));
   const length = 200_000;
   await Promise.all(ports.map(async (port, i) => {
     using _opened = port.open();
@@ -83,9 +86,9 @@ Deno.test("one port without MULTIPORT carries data and size", async () => {
     ports: [{ backend: loopbackPort() }],
     size: { cols: 132, rows: 43 },
   });
-  await using booted = await Wire.boot(device);
-  using port = (await booted.con.port(undefined, SOON)).open();
-  assertEquals([booted.con.multiport, port.id, port.hostOpen], [false, 0, true]);
+  await using booted = await boot(device);
+  using port = (await booted.instance.port(undefined, SOON)).open();
+  assertEquals([booted.instance.multiport, port.id, port.hostOpen], [false, 0, true]);
   assertEquals(port.size, { cols: 132, rows: 43 });
   const data = pattern(100_000, 1);
   const [back] = await Promise.all([collect(port.readable, data.length), port.write(data, SOON)]);
@@ -99,22 +102,22 @@ Deno.test("one port without MULTIPORT carries data and size", async () => {
 
 Deno.test("name, kind and size arrive with the port, and RESIZE later", async () => {
   const { device } = threePorts();
-  await using booted = await Wire.boot(device);
-  const port = await booted.con.port(0, SOON);
+  await using booted = await boot(device);
+  const port = await booted.instance.port(0, SOON);
   assertEquals([port.name, port.isConsole, port.hostOpen], ["port0", true, true]);
   assertEquals(port.size, { cols: 80, rows: 25 });
   const resized = Promise.withResolvers<unknown>();
   port.onResize(resized.resolve);
   device.resize(10, 20);
   assertEquals(await resized.promise, { cols: 10, rows: 20 });
-  const other = await booted.con.port(1, SOON);
+  const other = await booted.instance.port(1, SOON);
   assertEquals([other.name, other.isConsole, other.size], ["port1", false, undefined]);
 });
 
 Deno.test("what nobody reads holds the host back, and nothing is lost", async () => {
   const { device, pipes } = threePorts();
-  await using booted = await Wire.boot(device);
-  using port = (await booted.con.port(1, SOON)).open();
+  await using booted = await boot(device);
+  using port = (await booted.instance.port(1, SOON)).open();
   const data = pattern(400_000, 5);
   let written = 0;
   const writer = pipes[1]!.host.writable.getWriter();
@@ -124,7 +127,7 @@ Deno.test("what nobody reads holds the host back, and nothing is lost", async ()
     }
   })();
   // Another port still works while this one is stuffed.
-  using other = (await booted.con.port(2, SOON)).open();
+  using other = (await booted.instance.port(2, SOON)).open();
   await other.hostOpened(SOON);
   const ping = pattern(100_000, 6);
   const [pong] = await Promise.all([
@@ -139,12 +142,12 @@ Deno.test("what nobody reads holds the host back, and nothing is lost", async ()
 
 Deno.test("what the host does not take holds the guest back, and nothing is lost", async () => {
   const { device, pipes } = threePorts();
-  await using booted = await Wire.boot(device);
-  using port = (await booted.con.port(1, SOON)).open();
+  await using booted = await boot(device);
+  using port = (await booted.instance.port(1, SOON)).open();
   const data = pattern(500_000, 7);
   let done = false;
   const writing = port.write(data, SOON).then(() => done = true);
-  using other = (await booted.con.port(2, SOON)).open();
+  using other = (await booted.instance.port(2, SOON)).open();
   await Promise.all([collect(pipes[2]!.host.readable, 3), other.write(utf8("abc"), SOON)]);
   assert(!done);
   assertEquals(await collect(pipes[1]!.host.readable, data.length), data);
@@ -153,15 +156,15 @@ Deno.test("what the host does not take holds the guest back, and nothing is lost
 
 Deno.test("ports come and go while the device runs", async () => {
   const { device } = threePorts();
-  await using booted = await Wire.boot(device);
-  const port = (await booted.con.port(2, SOON)).open();
+  await using booted = await boot(device);
+  const port = (await booted.instance.port(2, SOON)).open();
   const read = assertRejects(() => port.read(SOON), VireoError);
   const writing = assertRejects(() => port.write(pattern(500_000, 1), SOON), VireoError);
   device.removePort(2);
   assertEquals([(await read).code, (await writing).code], ["PORT_CLOSED", "PORT_CLOSED"]);
   for (let round = 0; round < 5; round++) {
     device.addPort({ id: 2, name: `round ${round}`, backend: loopbackPort() });
-    using again = (await booted.con.port(`round ${round}`, SOON)).open();
+    using again = (await booted.instance.port(`round ${round}`, SOON)).open();
     await again.hostOpened(SOON);
     const data = pattern(20_000, round);
     const [back] = await Promise.all([
@@ -170,7 +173,9 @@ Deno.test("ports come and go while the device runs", async () => {
     ]);
     assertEquals(back, data);
     const gone = Promise.withResolvers<Port>();
-    const end = booted.con.onPort((which, event) => event === "removed" && gone.resolve(which));
+    const end = booted.instance.onPort((which, event) =>
+      event === "removed" && gone.resolve(which)
+    );
     device.removePort(2);
     assertEquals(await gone.promise, again);
     end();
@@ -179,8 +184,8 @@ Deno.test("ports come and go while the device runs", async () => {
 
 Deno.test("the host's stream ending is the guest's end of file", async () => {
   const { device, pipes } = threePorts();
-  await using booted = await Wire.boot(device);
-  using port = (await booted.con.port(1, SOON)).open();
+  await using booted = await boot(device);
+  using port = (await booted.instance.port(1, SOON)).open();
   const writer = pipes[1]!.host.writable.getWriter();
   const reading = Array.fromAsync(port.text);
   await writer.write(utf8("good"));
@@ -192,8 +197,8 @@ Deno.test("the host's stream ending is the guest's end of file", async () => {
 
 Deno.test("open and close cycles are seen by the host, and lose nothing that follows", async () => {
   const { device, pipes } = threePorts();
-  await using booted = await Wire.boot(device);
-  const port = await booted.con.port(1, SOON);
+  await using booted = await boot(device);
+  const port = await booted.instance.port(1, SOON);
   const seen: boolean[] = [];
   let turn = Promise.withResolvers<void>();
   device.ports.get(1)!.onGuestOpen = (open) => {
@@ -215,8 +220,8 @@ Deno.test("open and close cycles are seen by the host, and lose nothing that fol
 
 Deno.test("a recovery ends what is pending with its error, and opens the ports again", async () => {
   const { device, pipes } = threePorts();
-  await using booted = await Wire.boot(device);
-  using port = (await booted.con.port(1, SOON)).open();
+  await using booted = await boot(device);
+  using port = (await booted.instance.port(1, SOON)).open();
   const ended = [
     assertRejects(() => port.read(SOON), VireoError),
     assertRejects(() => port.write(pattern(500_000, 1), SOON), VireoError),
@@ -236,14 +241,14 @@ Deno.test("a recovery ends what is pending with its error, and opens the ports a
     got = new TextDecoder().decode((await reader.read()).value);
   }
   await writing;
-  assertEquals(booted.con.ports.map((each) => each.id), [0, 1, 2]);
+  assertEquals(booted.instance.ports.map((each) => each.id), [0, 1, 2]);
 });
 
 Deno.test("suspend and resume keep readers and unread bytes, and cut off writes", async () => {
   const { device, pipes } = threePorts();
-  await using booted = await Wire.boot(device);
-  using port = (await booted.con.port(1, SOON)).open();
-  using other = (await booted.con.port(2, SOON)).open();
+  await using booted = await boot(device);
+  using port = (await booted.instance.port(1, SOON)).open();
+  using other = (await booted.instance.port(2, SOON)).open();
   const read = port.read(SOON);
   const unread = pattern(100, 4);
   const cut = assertRejects(() => port.write(pattern(500_000, 1), SOON), VireoError);
@@ -259,19 +264,19 @@ Deno.test("suspend and resume keep readers and unread bytes, and cut off writes"
 
 Deno.test("removing the driver ends readers, writers and waiters, and frees all memory", async () => {
   const { device } = threePorts();
-  const booted = await Wire.boot(device);
-  const port = (await booted.con.port(1, SOON)).open();
+  const booted = await boot(device);
+  const port = (await booted.instance.port(1, SOON)).open();
   const ended = [
     assertRejects(() => port.read(SOON), VireoError),
     assertRejects(() => port.write(pattern(500_000, 1), SOON), VireoError),
     assertRejects(() => port.readable.getReader().read(), VireoError),
     assertRejects(() => port.flush(SOON), VireoError),
   ];
-  const waiting = assertRejects(() => booted.con.port("never", SOON), VireoError);
+  const waiting = assertRejects(() => booted.instance.port("never", SOON), VireoError);
   await booted[Symbol.asyncDispose]();
   for (const error of await Promise.all(ended)) assertEquals(error.code, "PORT_CLOSED");
   assertEquals((await waiting).code, "DEVICE_REMOVED");
-  assertEquals(booted.con.ports, []);
+  assertEquals(booted.instance.ports, []);
 });
 
 Deno.test("emergency write goes to the host's sink, at any time", async () => {
@@ -281,12 +286,15 @@ Deno.test("emergency write goes to the host's sink, at any time", async () => {
     emergency: (byte) => out.push(byte),
   });
   {
-    await using booted = await Wire.boot(device);
-    booted.con.emergencyWrite("é!");
-    booted.con.emergencyWrite(10);
+    await using booted = await boot(device);
+    booted.instance.emergencyWrite("é!");
+    booted.instance.emergencyWrite(10);
     assertEquals(out, [0xc3, 0xa9, 0x21, 10]);
-    assertThrows(() => booted.con.emergencyWrite(256), RangeError);
+    assertThrows(() => booted.instance.emergencyWrite(256), RangeError);
   }
-  await using booted = await Wire.boot(threePorts().device);
-  assertEquals(assertThrows(() => booted.con.emergencyWrite("x"), VireoError).code, "UNSUPPORTED");
+  await using booted = await boot(threePorts().device);
+  assertEquals(
+    assertThrows(() => booted.instance.emergencyWrite("x"), VireoError).code,
+    "UNSUPPORTED",
+  );
 });

@@ -6,7 +6,7 @@ import { DeviceConfig } from "../config.ts";
 import type { QueueRequest, VirtioDevice } from "../device.ts";
 import type { AccessWidth, Transport } from "../transport/transport.ts";
 import type { SgList, Virtqueue } from "../virtqueue/virtqueue.ts";
-import { type Console, consoleDriver } from "./driver.ts";
+import type { DriverInstance, VirtioDriver } from "../driver.ts";
 
 /** Memory that bounces: the device sees a copy, made at share and taken back at unshare. */
 class BouncingRegion implements DmaRegion {
@@ -126,51 +126,59 @@ class WireQueue implements Virtqueue {
   [Symbol.dispose](): void {}
 }
 
-/** A console driver and a device model on a direct wire: no rings, no registers, memory that bounces. */
-export class Wire implements AsyncDisposable {
+/**
+ * A driver and a device model on a direct wire, for tests: no rings, no registers, one-element chains,
+ * and memory that bounces.
+ */
+export class DirectWire<T extends DriverInstance> implements AsyncDisposable {
   /** What the model called a fault. */
   readonly faults: string[] = [];
   /** Regions that were allocated and not freed. */
   readonly regions: Set<DmaRegion> = new Set();
   readonly features: FeatureSet;
-  con!: Console;
+  /** What the driver's probe gave. */
+  instance!: T;
   readonly #model: DeviceModel;
   readonly #device: VirtioDevice;
   #queues: { queue: WireQueue; request: QueueRequest }[] = [];
   #nextAddress = 0x10000;
   #running = false;
 
-  private constructor(model: DeviceModel) {
+  private constructor(model: DeviceModel, driver: VirtioDriver<T>) {
     this.#model = model;
-    this.features = model.features.and(consoleDriver.features).with(32);
+    this.features = model.features.and(driver.features).with(32);
     this.#device = this.#makeDevice();
   }
 
   /** Probes the model's device. */
-  static async boot(model: DeviceModel): Promise<Wire> {
-    const wire = new Wire(model);
+  static async boot<T extends DriverInstance>(
+    model: DeviceModel,
+    driver: VirtioDriver<T>,
+  ): Promise<DirectWire<T>> {
+    const wire = new DirectWire(model, driver);
     model.attach?.(wire.#context());
-    wire.con = await consoleDriver.probe(wire.#device);
+    wire.instance = await driver.probe(wire.#device);
+    wire.#device.ready();
     return wire;
   }
 
   /** NEEDS_RESET and what the bus does then. */
   async recover(): Promise<void> {
-    this.con.failed(new VireoError("DEVICE_NEEDS_RESET", "Device needs a reset"));
+    this.instance.failed?.(new VireoError("DEVICE_NEEDS_RESET", "Device needs a reset"));
     await this.#device.reset();
-    this.con.restore();
+    await this.instance.restore?.();
   }
 
   /** Suspend and resume. */
   async suspend(): Promise<void> {
-    this.con.freeze();
+    await this.instance.freeze?.();
     await this.#device.reset();
-    this.con.restore();
+    await this.instance.restore?.();
   }
 
   /** Removes the driver; every byte must be free then. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.con.remove();
+    await this.instance.remove();
     this.#model[Symbol.dispose]();
     if (this.regions.size > 0) throw new Error(`${this.regions.size} regions were not freed`);
   }
@@ -221,7 +229,7 @@ export class Wire implements AsyncDisposable {
         this.#running = false;
         const reason = new VireoError("DEVICE_STATE", "Device was reset before it answered");
         for (const { queue } of this.#queues) queue.break(reason);
-        this.con.failed(reason);
+        this.instance?.failed?.(reason);
         model.reset();
         return Promise.resolve();
       },
@@ -244,7 +252,7 @@ export class Wire implements AsyncDisposable {
       features: this.features,
       legacy: false,
       queue: (index) => this.#deviceQueue(index),
-      configChanged: () => queueMicrotask(() => this.con.configChanged()),
+      configChanged: () => queueMicrotask(() => this.instance.configChanged?.()),
       fault: (reason) => {
         this.faults.push(reason);
       },
