@@ -1,4 +1,10 @@
-import { BLK_SECTOR_SIZE, BlkFeature, FeatureSet, type Platform, VireoError } from "@vireo/hal";
+import {
+  BLK_SECTOR_SIZE,
+  BlkFeature,
+  type FeatureSet,
+  type Platform,
+  VireoError,
+} from "@vireo/hal";
 import { Bus } from "../bus.ts";
 import { type Blk, createBlkDriver } from "./driver.ts";
 

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { BLK_CONFIG, BlkFeature, VireoError, type VireoErrorCode } from "@vireo/hal";
-import { Blk, blkDriver, type BlkDriverOptions } from "./driver.ts";
+import { Blk, blkDriver } from "./driver.ts";
+import type { BlkDriverOptions } from "./types.ts";
 import { FakeDevice, type FakeRequest } from "./_fake_device.ts";
 
 const F = BlkFeature;

@@ -172,3 +172,21 @@ export function* packRanges(
   }
   if (used > 0) yield new Uint8Array(payload.buffer.slice(0, used * BLK_RANGE.SIZE));
 }
+
+/** Range requests of one call that are in flight at once. */
+const WINDOW = 16;
+
+/** Sends payloads, a few at a time; the first failure ends it. */
+export async function sendAll(
+  payloads: Iterable<Uint8Array>,
+  send: (payload: Uint8Array) => Promise<unknown>,
+): Promise<void> {
+  const inFlight = new Set<Promise<unknown>>();
+  for (const payload of payloads) {
+    const request = send(payload);
+    inFlight.add(request);
+    request.then(() => inFlight.delete(request), () => {});
+    if (inFlight.size >= WINDOW) await Promise.race(inFlight);
+  }
+  await Promise.all(inFlight);
+}

@@ -1,0 +1,36 @@
+import type { BlkRangeLimits } from "./config.ts";
+
+/** How a driver uses its devices. */
+export interface BlkDriverOptions {
+  /** Most request queues to use; 8 by default. */
+  readonly queues?: number;
+  /** Requests in flight of each queue; 64 by default, fewer with many queues. */
+  readonly depth?: number;
+  /** Bytes of the buffer of each of them, a multiple of 512; 32 KiB by default. */
+  readonly bytesPerRequest?: number;
+}
+
+/** Bounds that a disk's requests are cut to. */
+export interface BlkLimits {
+  /** Most data bytes of one device request; longer reads and writes are split. */
+  readonly maxRequestBytes: number;
+  /** Most bytes of one buffer of a request. */
+  readonly sizeMax: number;
+  /** Most buffers of one request. */
+  readonly segMax: number;
+  /** Requests in flight of each queue; more wait their turn. */
+  readonly depth: number;
+  readonly discard: BlkRangeLimits | undefined;
+  readonly writeZeroes: BlkRangeLimits | undefined;
+  readonly secureErase: BlkRangeLimits | undefined;
+}
+
+/** Wear of the medium (`struct virtio_blk_lifetime`, virtio 1.4 §5.2.6). */
+export interface BlkLifetime {
+  /** 0 undefined, 1 normal, 2 warning, 3 urgent. */
+  readonly preEolInfo: number;
+  /** Lifetime used by type A blocks in tenths, rounded up; 11 is exceeded, 0 undefined. */
+  readonly estTypA: number;
+  /** As {@linkcode BlkLifetime.estTypA}, of type B blocks. */
+  readonly estTypB: number;
+}
