@@ -167,6 +167,7 @@ export class DirectWire<T extends DriverInstance> implements AsyncDisposable {
     this.instance.failed?.(new VireoError("DEVICE_NEEDS_RESET", "Device needs a reset"));
     await this.#device.reset();
     await this.instance.restore?.();
+    this.#device.ready();
   }
 
   /** Suspend and resume. */
@@ -174,6 +175,7 @@ export class DirectWire<T extends DriverInstance> implements AsyncDisposable {
     await this.instance.freeze?.();
     await this.#device.reset();
     await this.instance.restore?.();
+    this.#device.ready();
   }
 
   /** Removes the driver; every byte must be free then. */
@@ -241,6 +243,7 @@ export class DirectWire<T extends DriverInstance> implements AsyncDisposable {
   }
 
   #notify(queue: WireQueue): void {
+    if (queue.broken) return;
     if (!this.#running) throw new Error("Notified before DRIVER_OK");
     queueMicrotask(() => {
       if (!queue.broken && this.faults.length === 0) this.#model.notify(queue.index);
