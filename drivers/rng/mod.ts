@@ -1,0 +1,6 @@
+/**
+ * The entropy driver.
+ *
+ * @module
+ */
+export * from "./driver.ts";
