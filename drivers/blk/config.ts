@@ -10,7 +10,9 @@ import type { VirtioDevice } from "../device.ts";
 
 /** The disk's made-up geometry (virtio 1.4 §5.2.4, GEOMETRY). */
 export interface BlkGeometry {
+  /** Cylinders. */
   readonly cylinders: number;
+  /** Heads. */
   readonly heads: number;
   /** Sectors a track. */
   readonly sectors: number;

@@ -20,8 +20,11 @@ export interface BlkLimits {
   readonly segMax: number;
   /** Requests in flight of each queue; more wait their turn. */
   readonly depth: number;
+  /** Bounds of discard; undefined without the feature. */
   readonly discard: BlkRangeLimits | undefined;
+  /** Bounds of write zeroes; undefined without the feature. */
   readonly writeZeroes: BlkRangeLimits | undefined;
+  /** Bounds of secure erase; undefined without the feature. */
   readonly secureErase: BlkRangeLimits | undefined;
 }
 

@@ -3,7 +3,9 @@ import type { DiskBackend } from "../../backends/disk.ts";
 
 /** `struct virtio_blk_config.geometry`. */
 export interface BlkGeometry {
+  /** Cylinders. */
   readonly cylinders: number;
+  /** Heads. */
   readonly heads: number;
   /** Sectors a track. */
   readonly sectors: number;
@@ -37,6 +39,7 @@ export interface BlkLifetimeReport {
   readonly preEolInfo: number;
   /** Tenths of the lifetime used, 1 to 11; 0 undefined. */
   readonly estTypA: number;
+  /** As `estTypA`, of type B blocks. */
   readonly estTypB: number;
 }
 
@@ -63,10 +66,15 @@ export interface BlkDeviceOptions {
   readonly sizeMax?: number;
   /** Most buffers of one request (SEG_MAX), 126 by default. */
   readonly segMax?: number;
+  /** What GEOMETRY shows; made up by default. */
   readonly geometry?: BlkGeometry;
+  /** What TOPOLOGY shows; one logical block a physical one by default. */
   readonly topology?: BlkTopology;
+  /** Bounds of DISCARD. */
   readonly discard?: BlkRangeLimits;
+  /** Bounds of WRITE_ZEROES, and whether it may deallocate (true by default). */
   readonly writeZeroes?: BlkRangeLimits & { readonly mayUnmap?: boolean };
+  /** Bounds of SECURE_ERASE. */
   readonly secureErase?: BlkRangeLimits;
   /** Offers LIFETIME with these figures; without them it is not offered. */
   readonly lifetime?: BlkLifetimeReport;
@@ -82,14 +90,21 @@ export interface BlkDeviceOptions {
 
 /** What the options come to, with the configuration space they make. */
 export interface BlkSetup {
+  /** What the device offers. */
   readonly features: FeatureSet;
   /** `struct virtio_blk_config` as the driver sees it. */
   readonly config: DataView;
+  /** Logical block size in bytes. */
   readonly blockSize: number;
+  /** Whether writes are refused. */
   readonly readOnly: boolean;
+  /** Request queues. */
   readonly queues: number;
+  /** Bounds of DISCARD. */
   readonly discard: BlkRangeLimits;
+  /** Bounds of WRITE_ZEROES. */
   readonly writeZeroes: BlkRangeLimits;
+  /** Bounds of SECURE_ERASE. */
   readonly secureErase: BlkRangeLimits;
 }
 

@@ -21,17 +21,22 @@ import type {
   QueueSpec,
 } from "../../device.ts";
 import { type BlkDeviceOptions, type BlkSetup, blkSetup, setCapacity } from "./config.ts";
-import { applyRanges, type RangeTarget } from "./_ranges.ts";
+import { applyRanges } from "./_ranges.ts";
 import { CompletionOrder } from "./_order.ts";
 
 /** What a {@linkcode BlkDevice} did since it was made. */
 export interface BlkStats {
+  /** Reads that were inside the disk. */
   reads: number;
+  /** Writes, likewise. */
   writes: number;
+  /** Flushes. */
   flushes: number;
   /** Discard, write zeroes and secure erase requests. */
   ranges: number;
+  /** Bytes read. */
   bytesRead: number;
+  /** Bytes written. */
   bytesWritten: number;
   /** Requests that ended with IOERR. */
   ioErrors: number;
@@ -49,12 +54,18 @@ const PENDING = -1;
  * It makes no assumption on how a driver splits a request over descriptors. A chain that cannot hold
  * a header or a status byte is a guest fault; everything else ends with a status.
  */
-export class BlkDevice implements DeviceModel, RangeTarget {
+export class BlkDevice implements DeviceModel {
+  /** `blk`. */
   readonly name = "blk";
+  /** 2. */
   readonly deviceId: number = DeviceId.BLOCK;
+  /** What the options offer. */
   readonly features: FeatureSet;
+  /** Names of the bits. */
   readonly featureNames: FeatureNames = BlkFeature;
+  /** The request queues. */
   readonly queues: readonly QueueSpec[];
+  /** Bytes of the configuration space: without the zoned part. */
   readonly configSize: number = BLK_CONFIG.SIZE;
   /** Counters, for reports and tests. */
   readonly stats: BlkStats = {
