@@ -148,7 +148,7 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
       legacyAlign: this.transport.legacyQueueAlign,
       indirect: request.indirect !== false,
       device: this.name,
-      notify: (data) => this.#notify(slot, data),
+      notify: (_, data) => this.#notify(slot, data),
     });
     const slot: Slot = { ring, request, told: false, held: undefined };
     try {
@@ -251,19 +251,15 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
     for (let token = ring.detachUnused(); token >= 0; token = ring.detachUnused()) {
       tokens.push(token);
     }
-    const max = this.transport.queueMaxSize(ring.index);
-    if (max < ring.size) {
-      throw new VireoError("QUEUE_SIZE", "Cannot set the queue up again: it became smaller", {
-        device: this.name,
-        queue: ring.index,
-        seen: max,
-        expected: ring.size,
-      });
+    ring[Symbol.dispose]();
+    // Set up as at first, since the device may have changed its mind (virtio 1.4 §2.6.1.2).
+    const at = this.#slots.indexOf(slot);
+    this.#slots.splice(at, 1);
+    try {
+      this.#slots.splice(at, 0, this.#setUp(ring.index, slot.request));
+    } finally {
+      this.#queues = this.#slots.map(({ ring }) => ring);
     }
-    ring.reinit();
-    if (slot.request.callback === undefined) ring.disableCallbacks();
-    this.transport.enableQueue(ring.index, ring.addresses);
-    slot.told = false;
     return tokens;
   }
 

@@ -7,8 +7,6 @@ import type { Virtqueue } from "./virtqueue/virtqueue.ts";
 export interface Ring extends Virtqueue {
   /** Where its parts are. */
   readonly addresses: QueueAddresses;
-  /** Empties the ring after a reset of the queue, so that it can be used again. */
-  reinit(): void;
 }
 
 /** What the bus knows of a ring to make. */
@@ -26,7 +24,8 @@ export interface RingRequest {
   readonly indirect: boolean;
   /** Name of the device, for errors. */
   readonly device: string;
-  readonly notify: (data: number) => void;
+  /** As at `Transport.notify`. */
+  readonly notify: (index: number, data: number) => void;
 }
 
 /** One ring format: the feature bits it handles, and how it is made. */

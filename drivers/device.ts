@@ -96,7 +96,8 @@ export interface VirtioDevice {
    */
   deleteQueues(): void;
   /**
-   * Resets one queue and sets it up again, empty (virtio 1.4 §2.6.1).
+   * Resets one queue and sets it up again, empty (virtio 1.4 §2.6.1). The queue that was given is
+   * spent; the new one, maybe of another size, has its place in {@linkcode VirtioDevice.queues}.
    *
    * @returns The tokens that the device had.
    */
