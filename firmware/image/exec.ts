@@ -1,0 +1,47 @@
+import { VireoError } from "@vireo/hal";
+
+/** How to run a tool. */
+export interface ExecOptions {
+  /** Working directory. */
+  readonly cwd?: string;
+  /** What to install when the tool is missing. */
+  readonly install?: string;
+  /** Ends the tool. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Runs a tool of the host to its end.
+ *
+ * @param command The program and its arguments.
+ * @returns Its standard output.
+ * @throws {VireoError} `HOST_ERROR` If it is missing or fails; the message has its last words.
+ */
+export async function exec(
+  command: readonly [string, ...string[]],
+  options: ExecOptions = {},
+): Promise<string> {
+  const [program, ...args] = command;
+  let output: Deno.CommandOutput;
+  try {
+    output = await new Deno.Command(program, {
+      args,
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
+    }).output();
+  } catch (cause) {
+    if (!(cause instanceof Deno.errors.NotFound)) throw cause;
+    const advice = options.install === undefined ? "" : `; install it: ${options.install}`;
+    throw new VireoError("HOST_ERROR", `Cannot find the program ${program}${advice}`, { cause });
+  }
+  options.signal?.throwIfAborted();
+  const text = new TextDecoder();
+  if (output.success) return text.decode(output.stdout);
+  const last = text.decode(output.stderr).trim().split("\n").slice(-5).join("\n");
+  throw new VireoError("HOST_ERROR", `The program ${program} failed`, {
+    seen: `exit code ${output.code}\n${last}`,
+  });
+}

@@ -1,0 +1,81 @@
+/**
+ * PID 1 of the guest: mounts, connects standard input and output to the host, runs the program with
+ * its arguments, and powers off with its exit code. The image builder bundles this file.
+ *
+ * @module
+ */
+
+/** What the host puts into `/vireo/run.json` for one run. */
+export interface GuestRun {
+  /** Arguments for the program. */
+  readonly args: readonly string[];
+  /** Environment variables. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Path of the serial line to the host. */
+  readonly line: string;
+  /** Whether standard input and output are a terminal. */
+  readonly terminal: boolean;
+  /** Hugepages of 2 MiB to reserve for DMA. */
+  readonly hugepages: number;
+}
+
+/**
+ * What a program's bundle may export as `default`; one without runs by being imported.
+ *
+ * @returns The exit code, 0 if there is none.
+ */
+export type GuestProgram = (args: readonly string[]) => unknown;
+
+/** What a program that dies of an error leaves as its exit code. */
+const FAILED = 1;
+
+const { symbols: guest } = Deno.dlopen("/vireo/libguest.so", {
+  vireo_guest_mount: { parameters: [], result: "i32" },
+  vireo_guest_connect: { parameters: ["buffer", "u32"], result: "i32" },
+  vireo_guest_finish: { parameters: ["i32"], result: "void" },
+});
+
+function check(what: string, result: number): void {
+  if (result < 0) throw new Error(`Cannot ${what} in the guest: errno ${-result}`);
+}
+
+function finish(code: number): never {
+  guest.vireo_guest_finish(code);
+  throw new Error("unreachable");
+}
+
+function report(error: unknown): void {
+  const text = error instanceof Error ? Deno.inspect(error) : String(error);
+  const bytes = new TextEncoder().encode(`Uncaught ${text}\n`);
+  for (let done = 0; done < bytes.length;) done += Deno.stderr.writeSync(bytes.subarray(done));
+}
+
+async function start(): Promise<number> {
+  check("mount file systems", guest.vireo_guest_mount());
+  const run: GuestRun = JSON.parse(Deno.readTextFileSync("/vireo/run.json"));
+  const path = new TextEncoder().encode(`${run.line}\0`);
+  check("open the line to the host", guest.vireo_guest_connect(path, run.terminal ? 1 : 0));
+  for (const [name, value] of Object.entries(run.env)) Deno.env.set(name, value);
+  Deno.writeTextFileSync("/proc/sys/vm/nr_hugepages", String(run.hugepages));
+  const program: { default?: unknown } = await import(`file:///vireo/${"program"}.js`);
+  if (typeof program.default !== "function") return Deno.exitCode;
+  const code: unknown = await (program.default as GuestProgram)(run.args);
+  return typeof code === "number" ? code : Deno.exitCode;
+}
+
+// An exit of PID 1 is a kernel panic, so that every way out of the program ends here.
+Object.defineProperty(Deno, "exit", { value: (code?: number) => finish(code ?? Deno.exitCode) });
+addEventListener("unload", () => finish(Deno.exitCode));
+for (const type of ["error", "unhandledrejection"] as const) {
+  addEventListener(type, (event) => {
+    event.preventDefault();
+    report(event instanceof PromiseRejectionEvent ? event.reason : (event as ErrorEvent).error);
+    finish(FAILED);
+  });
+}
+try {
+  finish(await start());
+} catch (error) {
+  report(error);
+  finish(FAILED);
+}
