@@ -6,3 +6,8 @@ export * from "./backends/disk.ts";
 export * from "./backends/file_disk.ts";
 export * from "./backends/memory_disk.ts";
 export * from "./devices/blk/mod.ts";
+export * from "./backends/hub.ts";
+export * from "./backends/net_backend.ts";
+export * from "./backends/tap.ts";
+export * from "./backends/wire.ts";
+export * from "./devices/net/mod.ts";

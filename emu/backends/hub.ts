@@ -41,14 +41,6 @@ export class Hub implements Disposable {
     return port;
   }
 
-  /** Plugs a peer that lives on the host into a new port. */
-  plug(peer: HostEnd): NetBackend {
-    const port = this.port();
-    port.connect(peer);
-    peer.plugged(port);
-    return port;
-  }
-
   /** Takes every port off. */
   [Symbol.dispose](): void {
     for (const port of [...this.#ports]) port[Symbol.dispose]();
@@ -109,12 +101,6 @@ export class Hub implements Disposable {
     }
     this.#addresses.set(source, port);
   }
-}
-
-/** A peer on the host that wants to know where to send. */
-export interface HostEnd extends FrameSink {
-  /** Says where the peer's frames go. */
-  plugged(backend: NetBackend): void;
 }
 
 /** One port of a {@linkcode Hub}. */

@@ -1,6 +1,11 @@
-import { Accept, type NetBackend, NO_OFFLOAD, type Offload } from "./net_backend.ts";
+import {
+  Accept,
+  type FrameSink,
+  type NetBackend,
+  NO_OFFLOAD,
+  type Offload,
+} from "./net_backend.ts";
 import { foldSum, sumWords } from "./net_backend_offload.ts";
-import type { HostEnd } from "./hub.ts";
 
 /** Who a {@linkcode HostPeer} is. */
 export interface HostPeerOptions {
@@ -24,7 +29,7 @@ export interface HostPeerStats {
  * A small peer on the emulated wire: it answers ARP (RFC 826) and ICMP echo (RFC 792) for one
  * address, and nothing else.
  */
-export class HostPeer implements HostEnd {
+export class HostPeer implements FrameSink, Disposable {
   readonly accepts: number = Accept.NONE;
   /** Its Ethernet address. */
   readonly mac: Uint8Array;
@@ -34,22 +39,25 @@ export class HostPeer implements HostEnd {
   readonly stats: HostPeerStats = { received: 0, arpReplies: 0, echoReplies: 0 };
   /** Sees every frame that comes in; the bytes are valid during the call only. */
   onFrame: ((frame: Uint8Array) => void) | undefined;
-  #backend: NetBackend | undefined;
+  readonly #backend: NetBackend;
   readonly #reply = new Uint8Array(65536);
 
   /**
-   * Makes a peer that is not plugged in yet: see `Hub.plug`.
+   * Makes a peer and plugs it in, for example into a `Hub`'s port.
    *
+   * @param backend Where its frames go; it stays the caller's.
    * @throws {TypeError} If an address makes no sense.
    */
-  constructor(options: HostPeerOptions = {}) {
+  constructor(backend: NetBackend, options: HostPeerOptions = {}) {
+    this.#backend = backend;
     this.mac = parseParts(options.mac ?? "02:76:69:72:65:6f", ":", 6, 16);
     this.ip = parseParts(options.ip ?? "10.0.2.2", ".", 4, 10);
+    backend.connect(this);
   }
 
-  /** Says where its frames go. */
-  plugged(backend: NetBackend): void {
-    this.#backend = backend;
+  /** Unplugs it. */
+  [Symbol.dispose](): void {
+    this.#backend.connect(undefined);
   }
 
   /** Takes a frame and answers it. */
@@ -65,13 +73,13 @@ export class HostPeer implements HostEnd {
 
   /** A batch of frames is over: nothing to do, each was answered at once. */
   flush(): void {
-    this.#backend?.flush();
+    this.#backend.flush();
   }
 
   /** Sends a frame of one's own. */
   send(frame: Uint8Array): void {
-    this.#backend?.send(frame, 0, frame.length, NO_OFFLOAD);
-    this.#backend?.flush();
+    this.#backend.send(frame, 0, frame.length, NO_OFFLOAD);
+    this.#backend.flush();
   }
 
   #isForMe(frame: Uint8Array): boolean {
@@ -90,7 +98,7 @@ export class HostPeer implements HostEnd {
     reply.set(this.ip, 28);
     reply.set(frame.subarray(22, 32), 32);
     this.stats.arpReplies++;
-    this.#backend?.send(reply, 0, reply.length, NO_OFFLOAD);
+    this.#backend.send(reply, 0, reply.length, NO_OFFLOAD);
   }
 
   #echo(frame: Uint8Array): void {
@@ -117,7 +125,7 @@ export class HostPeer implements HostEnd {
     reply.fill(0, icmp + 2, icmp + 4);
     put16(reply, icmp + 2, foldSum(sumWords(reply, icmp, end)));
     this.stats.echoReplies++;
-    this.#backend?.send(reply, 0, reply.length, NO_OFFLOAD);
+    this.#backend.send(reply, 0, reply.length, NO_OFFLOAD);
   }
 
   #answer(frame: Uint8Array, length: number): Uint8Array {

@@ -63,8 +63,8 @@ const ALL_FEATURES = [
 export interface NetDeviceOptions {
   /** What it is plugged into; it stays the caller's. */
   readonly backend: NetBackend;
-  /** Its address, 6 bytes; `52:54:00:12:34:56` by default. */
-  readonly mac?: Uint8Array;
+  /** Its address, 6 bytes or text; `52:54:00:12:34:56` by default. */
+  readonly mac?: Uint8Array | string;
   /** Largest packet without Ethernet header in bytes, 68 to 65535; 1500 by default. */
   readonly mtu?: number;
   /** Receive and transmit queues, 1 to 0x8000; 1 by default; MQ is offered from 2 up. */
@@ -172,7 +172,8 @@ export class NetDevice implements DeviceModel, FrameSink, ControlTarget {
    * @throws {RangeError} If the mtu or the number of queues is out of range.
    */
   constructor(options: NetDeviceOptions) {
-    const mac = options.mac ?? Uint8Array.of(0x52, 0x54, 0x00, 0x12, 0x34, 0x56);
+    const given = options.mac ?? "52:54:00:12:34:56";
+    const mac = typeof given === "string" ? parseAddress(given) : given;
     if (mac.length !== 6 || (mac[0]! & 1) === 1) {
       throw new TypeError("Cannot make a device whose mac is not a unicast address of 6 bytes");
     }
@@ -529,6 +530,13 @@ function queueSpecs(pairs: number, maxSize: number, features: FeatureSet): Queue
   }
   if (features.has(NetFeature.CTRL_VQ)) specs.push({ name: "controlq", maxSize: 64 });
   return specs;
+}
+
+function parseAddress(text: string): Uint8Array {
+  if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(text)) {
+    throw new TypeError(`Cannot parse an Ethernet address: received "${text}"`);
+  }
+  return Uint8Array.from(text.split(":"), (part) => parseInt(part, 16));
 }
 
 function checkRange(name: string, value: number, min: number, max: number): number {

@@ -1,0 +1,676 @@
+import {
+  ETH_HDR_SIZE,
+  Feature,
+  featureName,
+  NET_CONFIG,
+  NET_GUEST_OFFLOADS,
+  NET_HDR,
+  NET_HDR_LEGACY_SIZE,
+  NET_MAX_QUEUE_PAIRS,
+  NetCtrlVlan,
+  NetDuplex,
+  NetFeature,
+  NetStatus,
+  VireoError,
+  VLAN_TAG_SIZE,
+} from "@vireo/hal";
+import type { QueueRequest, VirtioDevice } from "../device.ts";
+import type { DriverInstance } from "../driver.ts";
+import type { WaitOptions } from "../transport/transport.ts";
+import { RequestQueue } from "../virtqueue/request_queue.ts";
+import { Control } from "./_control.ts";
+import { needsSplitHeader, rxGsoTypes, writeTxHeader } from "./_header.ts";
+import { Inbox } from "./_inbox.ts";
+import { RxQueue } from "./_rx_queue.ts";
+import { WaitList } from "./_wait_list.ts";
+import { type Frame, type NetStats, RxFrame, type SendOptions } from "./frame.ts";
+import { formatMac } from "./packet.ts";
+import { TxQueue } from "./tx_queue.ts";
+
+/** Mtu of a device that does not say, in bytes. */
+const DEFAULT_MTU = 1500;
+/** Largest packet with segmentation offload, in bytes. */
+const MAX_GSO_PACKET = 65535;
+/** Queue pairs that are set up unless asked otherwise. */
+const DEFAULT_PAIRS = 8;
+const DEFAULT_DEADLINE = 1000;
+/** Rounds of a ring that one interrupt may take before others get a turn. */
+const ROUNDS = 4;
+
+/** How a network device is driven. */
+export interface NetOptions {
+  /** Most queue pairs to set up and use; by default what the device has, up to 8. */
+  readonly pairs?: number;
+  /** Received frames that wait for {@linkcode Net.receive}; 256 by default. */
+  readonly inbox?: number;
+  /** Which frame is dropped when too many wait: `newest` (by default) or `oldest`. */
+  readonly drop?: "newest" | "oldest";
+  /** Fills bytes with random ones, for an address; `crypto.getRandomValues` by default. */
+  readonly random?: (into: Uint8Array) => void;
+}
+
+/**
+ * What a device lets through, as `NetCtrlRx`; by default its own address, broadcasts and the address
+ * table.
+ */
+export const RxMode = {
+  /** Every frame. */
+  PROMISCUOUS: 0,
+  /** Every multicast frame. */
+  ALL_MULTICAST: 1,
+  /** Every unicast frame. */
+  ALL_UNICAST: 2,
+  /** No multicast frame. */
+  NO_MULTICAST: 3,
+  /** No unicast frame. */
+  NO_UNICAST: 4,
+  /** No broadcast frame. */
+  NO_BROADCAST: 5,
+} as const;
+/** A mode of {@linkcode Net.setRxMode}. */
+export type RxMode = typeof RxMode[keyof typeof RxMode];
+
+interface Sender {
+  /** Undefined if only room is waited for. */
+  readonly frame: Uint8Array | undefined;
+  readonly options: SendOptions;
+}
+
+/**
+ * A network device (virtio 1.4 §5.1).
+ *
+ * Events: `link` when the link goes up or down (read {@linkcode Net.linkUp}), and `announce` when the
+ * device wants its peers told where it is, for example by an ARP announcement.
+ */
+export class Net extends EventTarget implements DriverInstance {
+  /** The device on the bus. */
+  readonly device: VirtioDevice;
+  /** What was counted. */
+  readonly stats: NetStats = {
+    rxFrames: 0,
+    rxBytes: 0,
+    rxShort: 0,
+    rxNumBuffers: 0,
+    rxTooLong: 0,
+    rxBadChecksum: 0,
+    rxBadGso: 0,
+    rxQueueFull: 0,
+    txFrames: 0,
+    txBytes: 0,
+  };
+  /**
+   * Takes every frame at once, without a copy, instead of {@linkcode Net.receive}; the bytes are
+   * valid during the call only, and the object is used again. What it throws is reported as an
+   * uncaught error and disturbs nothing.
+   */
+  onFrame: ((frame: RxFrame) => void) | undefined;
+
+  readonly #options: NetOptions;
+  readonly #frame = new RxFrame();
+  readonly #inbox: Inbox;
+  readonly #header = new Uint8Array(NET_HDR.SIZE);
+  #rx: RxQueue[] = [];
+  #tx: TxQueue[] = [];
+  #senders: WaitList<Sender, void>[] = [];
+  #control: Control | undefined;
+  #mac = new Uint8Array(6);
+  #macChanged = false;
+  #linkUp = true;
+  #mtu = DEFAULT_MTU;
+  #maxPairs = 1;
+  #pairs = 1;
+  #wantedPairs = 0;
+  readonly #modes = new Map<RxMode, boolean>();
+  #macTable: readonly [readonly Uint8Array[], readonly Uint8Array[]] | undefined;
+  readonly #vlans = new Set<number>();
+  #offloads: readonly number[] | undefined;
+  readonly #later = new Map<number, ReturnType<typeof setTimeout>>();
+  #down: Error | undefined;
+
+  /** Only for the driver's probe; {@linkcode Net.start} does the rest. */
+  constructor(device: VirtioDevice, options: NetOptions = {}) {
+    super();
+    this.device = device;
+    this.#options = options;
+    this.#inbox = new Inbox(options.inbox ?? 256, options.drop ?? "newest", this.stats);
+  }
+
+  /** Only for the driver's probe: sets up the queues, makes the device live, tells it its address. */
+  async start(): Promise<void> {
+    const { device } = this;
+    const { random = (into) => crypto.getRandomValues(into as Uint8Array<ArrayBuffer>) } =
+      this.#options;
+    if (device.has(NetFeature.MAC)) {
+      this.#mac.set(device.config.readBytes(NET_CONFIG.mac.offset, 6));
+    } else {
+      random(this.#mac);
+      this.#mac[0] = (this.#mac[0]! & 0xfe) | 0x02;
+      this.#macChanged = true;
+    }
+    this.#setUp();
+    device.ready();
+    await this.#sendState();
+  }
+
+  /** The Ethernet address; a copy. */
+  get mac(): Uint8Array {
+    return this.#mac.slice();
+  }
+
+  /** The Ethernet address as `52:54:00:12:34:56`. */
+  get macText(): string {
+    return formatMac(this.#mac);
+  }
+
+  /** Whether the link is up; always true if the device does not say. */
+  get linkUp(): boolean {
+    return this.#linkUp;
+  }
+
+  /** Largest packet in bytes, without the Ethernet header. */
+  get mtu(): number {
+    return this.#mtu;
+  }
+
+  /** Link speed in Mbit/s; undefined if it is unknown. */
+  get speed(): number | undefined {
+    if (!this.device.has(NetFeature.SPEED_DUPLEX)) return undefined;
+    const speed = this.device.config.read32(NET_CONFIG.speed.offset);
+    return speed <= 0x7fffffff ? speed : undefined;
+  }
+
+  /** Whether the link carries both directions at once; undefined if it is unknown. */
+  get duplex(): "half" | "full" | undefined {
+    if (!this.device.has(NetFeature.SPEED_DUPLEX)) return undefined;
+    const duplex = this.device.config.read8(NET_CONFIG.duplex.offset);
+    return duplex === NetDuplex.HALF ? "half" : duplex === NetDuplex.FULL ? "full" : undefined;
+  }
+
+  /** Queue pairs in use. */
+  get queuePairs(): number {
+    return this.#pairs;
+  }
+
+  /** Queue pairs that the device has; no more than were set up can be used. */
+  get maxQueuePairs(): number {
+    return this.#maxPairs;
+  }
+
+  /**
+   * The batch interface of a transmit queue; get it again after the device was recovered.
+   *
+   * @throws {RangeError} If the queue is not in use.
+   */
+  tx(queue = 0): TxQueue {
+    const tx = queue < this.#pairs ? this.#tx[queue] : undefined;
+    if (tx !== undefined) return tx;
+    throw new RangeError(`Cannot send on queue ${queue}: ${this.#pairs} in use`);
+  }
+
+  /**
+   * Gives a frame to the device if there is room now. The device is told at the end of this turn of
+   * the event loop.
+   *
+   * @param frame From the destination address, without the checksum; it is copied.
+   * @returns False if there is no room now: see {@linkcode Net.writable}.
+   * @throws {RangeError} If the frame is shorter than 14 bytes or longer than the mtu allows, or the
+   * queue, checksum or segmentation is out of range.
+   * @throws {TypeError} If a checksum or segmentation was not negotiated.
+   * @throws {VireoError} Why the device is down.
+   */
+  trySend(frame: Uint8Array, options: SendOptions = {}): boolean {
+    const tx = this.#checkSend(frame, options);
+    return this.#trySend(tx, frame, options);
+  }
+
+  /**
+   * Gives a frame to the device, waiting for room; senders on one queue go in order.
+   *
+   * It resolves when the device has the frame, not when that went out. The bytes must stay unchanged
+   * until then.
+   *
+   * @throws As {@linkcode Net.trySend}; `TIMEOUT` after the deadline, without one 5000 ms.
+   */
+  async send(frame: Uint8Array, options: SendOptions = {}): Promise<void> {
+    options.signal?.throwIfAborted();
+    const tx = this.#checkSend(frame, options);
+    const queue = options.queue ?? 0;
+    if (this.#senders[queue]!.length === 0 && this.#trySend(tx, frame, options)) return;
+    await this.#waitForRoom(queue, frame, options);
+  }
+
+  /**
+   * Waits until {@linkcode Net.trySend} has room for a frame.
+   *
+   * @throws As {@linkcode Net.send}.
+   */
+  async writable(options: SendOptions = {}): Promise<void> {
+    if (this.#down !== undefined) throw this.#down;
+    this.tx(options.queue);
+    await this.#waitForRoom(options.queue ?? 0, undefined, options);
+  }
+
+  /**
+   * Takes the next frame; without a deadline it waits for ever.
+   *
+   * @throws {VireoError} `TIMEOUT` after the deadline, or why the device is down. The signal's reason
+   * if it is aborted.
+   */
+  async receive(options: WaitOptions = {}): Promise<Frame> {
+    options.signal?.throwIfAborted();
+    if (this.#down !== undefined) throw this.#down;
+    return await this.#inbox.take(options);
+  }
+
+  /** The frames one after the other; ends by throwing why the device is down. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<Frame> {
+    while (true) yield await this.receive();
+  }
+
+  /** The frames as a stream; cancel it to let others receive. */
+  get readable(): ReadableStream<Frame> {
+    const stop = new AbortController();
+    return new ReadableStream<Frame>({
+      pull: async (controller) => {
+        try {
+          controller.enqueue(await this.receive({ signal: stop.signal }));
+        } catch (error) {
+          if (!stop.signal.aborted) controller.error(error);
+        }
+      },
+      cancel: () => stop.abort(),
+    }, { highWaterMark: 0 });
+  }
+
+  /**
+   * Handles frames that came in now, instead of at the next interrupt.
+   *
+   * @param queue The receive queue.
+   * @param budget Most buffers to look at.
+   * @returns How many there were.
+   */
+  poll(queue = 0, budget = 0x7fffffff): number {
+    return this.#rx[queue]?.poll(budget) ?? 0;
+  }
+
+  /**
+   * Changes the address.
+   *
+   * @param mac 6 bytes, unicast.
+   * @throws {TypeError} If it is not one.
+   * @throws {VireoError} `COMMAND_REFUSED`, `TIMEOUT`.
+   */
+  async setMac(mac: Uint8Array, options?: WaitOptions): Promise<void> {
+    checkMac(mac);
+    if ((mac[0]! & 1) === 1) throw new TypeError("Cannot use a multicast address as one's own");
+    const copy = mac.slice();
+    if (this.device.has(NetFeature.CTRL_MAC_ADDR)) {
+      await this.#commands(NetFeature.CTRL_MAC_ADDR).setMac(copy, withDeadline(options));
+    } else if (!this.device.has(Feature.VERSION_1) && this.device.has(NetFeature.MAC)) {
+      copy.forEach((byte, i) => this.device.config.write8(NET_CONFIG.mac.offset + i, byte));
+    }
+    this.#mac.set(copy);
+    this.#macChanged = true;
+  }
+
+  /**
+   * Changes what the device lets through.
+   *
+   * @throws {VireoError} `UNSUPPORTED` If CTRL_RX, or CTRL_RX_EXTRA for all but the first two modes,
+   * was not negotiated; `COMMAND_REFUSED`, `TIMEOUT`.
+   */
+  async setRxMode(mode: RxMode, on: boolean, options?: WaitOptions): Promise<void> {
+    const bit = mode <= RxMode.ALL_MULTICAST ? NetFeature.CTRL_RX : NetFeature.CTRL_RX_EXTRA;
+    await this.#commands(bit).setRxMode(mode, on, withDeadline(options));
+    this.#modes.set(mode, on);
+  }
+
+  /** Has every frame let through: {@linkcode Net.setRxMode} with the first mode. */
+  setPromiscuous(on: boolean, options?: WaitOptions): Promise<void> {
+    return this.setRxMode(RxMode.PROMISCUOUS, on, options);
+  }
+
+  /**
+   * Replaces the table of addresses that are let through besides the device's own.
+   *
+   * @throws {TypeError} If an address is not one of 6 bytes.
+   * @throws {VireoError} As {@linkcode Net.setRxMode}.
+   */
+  async setMacTable(
+    unicast: readonly Uint8Array[],
+    multicast: readonly Uint8Array[],
+    options?: WaitOptions,
+  ): Promise<void> {
+    for (const mac of [...unicast, ...multicast]) checkMac(mac);
+    const copy = [unicast.map((mac) => mac.slice()), multicast.map((mac) => mac.slice())] as const;
+    const control = this.#commands(NetFeature.CTRL_RX);
+    await control.setMacTable(copy[0], copy[1], withDeadline(options));
+    this.#macTable = copy;
+  }
+
+  /**
+   * Lets tagged frames of a VLAN through.
+   *
+   * @param id 0 to 4095.
+   * @throws {RangeError} If the id is out of range.
+   * @throws {VireoError} `UNSUPPORTED` without CTRL_VLAN; `COMMAND_REFUSED`, `TIMEOUT`.
+   */
+  async addVlan(id: number, options?: WaitOptions): Promise<void> {
+    await this.#setVlan(NetCtrlVlan.ADD, id, options);
+    this.#vlans.add(id);
+  }
+
+  /** Takes back {@linkcode Net.addVlan}. */
+  async removeVlan(id: number, options?: WaitOptions): Promise<void> {
+    await this.#setVlan(NetCtrlVlan.DEL, id, options);
+    this.#vlans.delete(id);
+  }
+
+  /**
+   * Changes how many queue pairs are used.
+   *
+   * @throws {RangeError} If so many were not set up.
+   * @throws {VireoError} `UNSUPPORTED` without MQ; `COMMAND_REFUSED`, `TIMEOUT`.
+   */
+  async setPairs(pairs: number, options?: WaitOptions): Promise<void> {
+    if (!Number.isInteger(pairs) || pairs < 1 || pairs > this.#tx.length) {
+      throw new RangeError(`Cannot use ${pairs} queue pairs: 1 to ${this.#tx.length} are set up`);
+    }
+    const control = this.#commands(NetFeature.MQ);
+    const before = this.#pairs;
+    // Nothing may be sent on a queue that the device is about to leave (§5.1.6.5.5.1).
+    this.#pairs = Math.min(before, pairs);
+    try {
+      await control.setPairs(pairs, withDeadline(options));
+    } catch (error) {
+      this.#pairs = before;
+      throw error;
+    }
+    this.#pairs = this.#wantedPairs = pairs;
+  }
+
+  /**
+   * Chooses which receive offloads the device may use.
+   *
+   * @param features Of `NET_GUEST_OFFLOADS`, negotiated ones.
+   * @throws {TypeError} If one was not negotiated or is no offload.
+   * @throws {VireoError} `UNSUPPORTED` without CTRL_GUEST_OFFLOADS; `COMMAND_REFUSED`, `TIMEOUT`.
+   */
+  async setGuestOffloads(features: readonly number[], options?: WaitOptions): Promise<void> {
+    let bits = 0;
+    for (const bit of features) {
+      if (!NET_GUEST_OFFLOADS.includes(bit) || !this.device.has(bit)) {
+        throw new TypeError(`Cannot use ${featureName(bit, NetFeature)} as a receive offload here`);
+      }
+      bits |= 1 << bit;
+    }
+    await this.#commands(NetFeature.CTRL_GUEST_OFFLOADS).setOffloads(bits, withDeadline(options));
+    this.#offloads = [...features];
+  }
+
+  /** Looks at the link, and at a wish to be announced. */
+  configChanged(): void {
+    if (!this.device.has(NetFeature.STATUS)) return;
+    const status = this.device.config.read16(NET_CONFIG.status.offset);
+    const up = (status & NetStatus.LINK_UP) !== 0;
+    if (up !== this.#linkUp) {
+      this.#linkUp = up;
+      this.dispatchEvent(new Event("link"));
+    }
+    if ((status & NetStatus.ANNOUNCE) !== 0 && this.device.has(NetFeature.GUEST_ANNOUNCE)) {
+      this.dispatchEvent(new Event("announce"));
+      // A refusal leaves the bit set; the next config change asks again.
+      this.#control?.ackAnnounce(withDeadline(undefined)).catch(() => {});
+    }
+  }
+
+  /** The device or a queue failed: rejects what is pending. */
+  failed(error: Error): void {
+    this.#down = error;
+    for (const senders of this.#senders) senders.rejectAll(error);
+    this.#inbox.rejectAll(error);
+    this.#control?.failAll(error);
+  }
+
+  /** The device is about to be reset: rejects what is pending, remembers what was set. */
+  freeze(): void {
+    this.#cancelLater();
+    this.failed(this.#error("DEVICE_STATE", "Network device is being reset"));
+  }
+
+  /** Sets the device up again as it was: queues, address, filters, VLANs, pairs and offloads. */
+  async restore(): Promise<void> {
+    this.#free();
+    this.#setUp();
+    this.#down = undefined;
+    this.device.ready();
+    await this.#sendState();
+    this.configChanged();
+  }
+
+  /** Rejects what is pending, resets the device and frees its memory. */
+  async remove(): Promise<void> {
+    this.#cancelLater();
+    this.failed(this.#error("DEVICE_REMOVED", "Network device was removed"));
+    await this.device.reset();
+    this.#free();
+    this.device.deleteQueues();
+  }
+
+  #setUp(): void {
+    const { device } = this;
+    const has = (bit: number): boolean => device.has(bit);
+    this.#mtu = has(NetFeature.MTU) ? device.config.read16(NET_CONFIG.mtu.offset) : DEFAULT_MTU;
+    const status = has(NetFeature.STATUS) ? device.config.read16(NET_CONFIG.status.offset) : 1;
+    this.#linkUp = (status & NetStatus.LINK_UP) !== 0;
+    const offered = has(NetFeature.MQ)
+      ? device.config.read16(NET_CONFIG.max_virtqueue_pairs.offset)
+      : 1;
+    const sane = offered >= 1 && offered <= NET_MAX_QUEUE_PAIRS;
+    this.#maxPairs = sane ? offered : 1;
+    this.#pairs = 1;
+    const count = Math.min(this.#maxPairs, this.#options.pairs ?? DEFAULT_PAIRS);
+    if (this.#wantedPairs === 0) this.#wantedPairs = count;
+
+    const requests: QueueRequest[] = [];
+    for (let i = 0; i < count; i++) {
+      requests.push({
+        name: `input.${i}`,
+        index: 2 * i,
+        indirect: false,
+        callback: () => this.#received(i),
+      }, { name: `output.${i}`, index: 2 * i + 1, callback: () => this.#sent(i) });
+    }
+    if (has(NetFeature.CTRL_VQ)) {
+      // Where it is depends on what the device has, not on what is used (virtio 1.4 §5.1.2).
+      const index = has(NetFeature.MQ) ? 2 * offered : 2;
+      requests.push({ name: "control", index, callback: () => this.#control?.drain() });
+    }
+    const queues = device.findQueues(requests);
+
+    const splitHeader = needsSplitHeader(device.features);
+    const mergeable = has(NetFeature.MRG_RXBUF);
+    const headerSize = !mergeable && !has(Feature.VERSION_1) ? NET_HDR_LEGACY_SIZE : NET_HDR.SIZE;
+    const gsoTypes = rxGsoTypes(device.features);
+    const big = gsoTypes !== 0 || this.#mtu > DEFAULT_MTU;
+    const rx = {
+      mode: mergeable ? "mergeable" : big ? "big" : "small",
+      headerSize,
+      mtu: this.#mtu,
+      splitHeader,
+      gsoTypes,
+      ecn: has(NetFeature.GUEST_ECN),
+      csum: has(NetFeature.GUEST_CSUM),
+    } as const;
+    const tx = {
+      headerSize,
+      mtu: this.#mtu,
+      splitHeader,
+      maxFrame: Math.max(this.#mtu, MAX_GSO_PACKET) + ETH_HDR_SIZE + VLAN_TAG_SIZE,
+    };
+    const deliver = (): void => this.#deliver();
+    const sink = { frame: this.#frame, stats: this.stats, deliver };
+    for (let i = 0; i < count; i++) {
+      this.#rx.push(new RxQueue(queues[2 * i]!, device.dma, rx, i, sink));
+      this.#tx.push(new TxQueue(queues[2 * i + 1]!, device.dma, tx, this.stats));
+      this.#senders.push(new WaitList("room in a transmit queue"));
+    }
+    const control = queues[2 * count];
+    if (control !== undefined) {
+      this.#control = new Control(control, new RequestQueue(control), device.dma, device.name);
+    }
+  }
+
+  /** Tells a live device what it does not know: all of it after a reset. */
+  async #sendState(): Promise<void> {
+    for (const rx of this.#rx) rx.kick();
+    const control = this.#control;
+    if (control === undefined) return;
+    const options = withDeadline(undefined);
+    const { device } = this;
+    if (this.#macChanged && device.has(NetFeature.CTRL_MAC_ADDR)) {
+      await control.setMac(this.#mac, options);
+    }
+    for (const [mode, on] of this.#modes) if (on) await control.setRxMode(mode, on, options);
+    if (this.#macTable) await control.setMacTable(this.#macTable[0], this.#macTable[1], options);
+    for (const id of this.#vlans) await control.setVlan(NetCtrlVlan.ADD, id, options);
+    if (this.#offloads !== undefined) await this.setGuestOffloads(this.#offloads, options);
+    const pairs = Math.min(this.#wantedPairs, this.#tx.length);
+    if (pairs > 1) await this.setPairs(pairs, options);
+  }
+
+  #free(): void {
+    this.#cancelLater();
+    this.#control?.detachAll();
+    this.#control = undefined;
+    for (const rx of this.#rx) rx.dispose();
+    for (const tx of this.#tx) tx.dispose();
+    this.#rx = [];
+    this.#tx = [];
+    this.#senders = [];
+  }
+
+  #received(index: number): void {
+    const rx = this.#rx[index];
+    if (rx === undefined) return;
+    const { queue } = rx;
+    queue.disableCallbacks();
+    for (let left = queue.size * ROUNDS; queue.broken === undefined;) {
+      left -= rx.poll(left);
+      if (left <= 0) return this.#continueLater(index);
+      if (queue.enableCallbacks()) return;
+    }
+  }
+
+  /** A device that never runs dry must not keep the event loop. */
+  #continueLater(index: number): void {
+    clearTimeout(this.#later.get(index));
+    this.#later.set(index, setTimeout(() => this.#received(index), 0));
+  }
+
+  #cancelLater(): void {
+    for (const timer of this.#later.values()) clearTimeout(timer);
+    this.#later.clear();
+  }
+
+  #deliver(): void {
+    if (this.onFrame === undefined) return this.#inbox.put(this.#frame);
+    try {
+      this.onFrame(this.#frame);
+    } catch (error) {
+      reportError(error);
+    }
+  }
+
+  #checkSend(frame: Uint8Array, options: SendOptions): TxQueue {
+    if (this.#down !== undefined) throw this.#down;
+    const tx = this.tx(options.queue);
+    const { length } = frame;
+    const tagged = frame[12] === 0x81 && frame[13] === 0;
+    const most = (options.gso === undefined ? this.#mtu : MAX_GSO_PACKET) + ETH_HDR_SIZE +
+      (tagged ? VLAN_TAG_SIZE : 0);
+    if (length >= ETH_HDR_SIZE && length <= most) return tx;
+    throw new RangeError(
+      `Cannot send a frame outside ${ETH_HDR_SIZE} to ${most} bytes: received ${length}`,
+    );
+  }
+
+  #trySend(tx: TxQueue, frame: Uint8Array, options: SendOptions): boolean {
+    let header: Uint8Array | undefined;
+    if (options.csum !== undefined || options.gso !== undefined) {
+      header = this.#header;
+      writeTxHeader(header, frame.length, options, this.device.features);
+    }
+    if (!tx.copyIn(frame, header)) return false;
+    tx.kickSoon();
+    return true;
+  }
+
+  #waitForRoom(index: number, frame: Uint8Array | undefined, options: SendOptions): Promise<void> {
+    const { signal, deadline = 5 * DEFAULT_DEADLINE } = options;
+    const wait = this.#senders[index]!.wait({ frame, options }, { signal, deadline });
+    this.#sent(index);
+    return wait;
+  }
+
+  /** Lets waiting senders go on, and asks for an interrupt if some still wait. */
+  #sent(index: number): void {
+    const tx = this.#tx[index];
+    const senders = this.#senders[index];
+    if (tx === undefined || senders === undefined) return;
+    tx.queue.disableCallbacks();
+    do {
+      tx.reclaim();
+      this.#admit(tx, senders);
+      // What waits needs the device to go on.
+      tx.kick();
+    } while (
+      senders.length > 0 && tx.queue.broken === undefined &&
+      !tx.queue.enableCallbacksDelayed()
+    );
+  }
+
+  #admit(tx: TxQueue, senders: WaitList<Sender, void>): void {
+    for (let next = senders.first; next !== undefined; next = senders.first) {
+      try {
+        if (
+          next.frame === undefined ? tx.free === 0 : !this.#trySend(tx, next.frame, next.options)
+        ) {
+          return;
+        }
+      } catch (error) {
+        senders.rejectFirst(error);
+        continue;
+      }
+      senders.resolveFirst(undefined);
+    }
+  }
+
+  async #setVlan(command: NetCtrlVlan, id: number, options?: WaitOptions): Promise<void> {
+    if (!Number.isInteger(id) || id < 0 || id > 4095) {
+      throw new RangeError(`Cannot use a VLAN id outside 0 to 4095: received ${id}`);
+    }
+    await this.#commands(NetFeature.CTRL_VLAN).setVlan(command, id, withDeadline(options));
+  }
+
+  #commands(bit: number): Control {
+    if (this.#down !== undefined) throw this.#down;
+    if (this.#control !== undefined && this.device.has(bit)) return this.#control;
+    const name = featureName(bit, NetFeature);
+    throw this.#error("UNSUPPORTED", `Network device has no ${name}`);
+  }
+
+  #error(code: "UNSUPPORTED" | "DEVICE_STATE" | "DEVICE_REMOVED", what: string): VireoError {
+    return new VireoError(code, what, { device: this.device.name });
+  }
+}
+
+function withDeadline(options: WaitOptions | undefined): WaitOptions {
+  return { signal: options?.signal, deadline: options?.deadline ?? DEFAULT_DEADLINE };
+}
+
+function checkMac(mac: Uint8Array): void {
+  if (mac.length !== 6) {
+    throw new TypeError(`Cannot use an Ethernet address of ${mac.length} bytes: it has 6`);
+  }
+}

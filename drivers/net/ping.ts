@@ -1,0 +1,104 @@
+import { VireoError } from "@vireo/hal";
+import type { WaitOptions } from "../transport/transport.ts";
+import type { Net } from "./net.ts";
+import { arpRequest, buildEcho, formatMac, parseArp, parseEcho, parseIpv4 } from "./packet.ts";
+
+/** What is pinged, and how. */
+export interface PingOptions extends WaitOptions {
+  /** IPv4 address to send from. */
+  readonly source: string;
+  /** IPv4 address to ping; it must be on the same wire. */
+  readonly target: string;
+  /** How many echo requests are sent; 4 by default. */
+  readonly count?: number;
+  /** Bytes of data in each; 56 by default. */
+  readonly size?: number;
+}
+
+/** One echo reply. */
+export interface PingReply {
+  /** From 0 up. */
+  readonly sequence: number;
+  /** The round trip in milliseconds. */
+  readonly milliseconds: number;
+}
+
+/** What a {@linkcode ping} found. */
+export interface PingResult {
+  /** The target's Ethernet address. */
+  readonly mac: string;
+  /** The replies that came in time, in order. */
+  readonly replies: readonly PingReply[];
+}
+
+/**
+ * Finds a host by ARP and sends it ICMP echo requests, one after the other. Frames that are not
+ * answers are dropped meanwhile.
+ *
+ * @param net The network device.
+ * @param options `deadline` is for each answer, in milliseconds; 1000 by default.
+ * @returns The replies; one that did not come in time is left out.
+ * @throws {VireoError} `TIMEOUT` If the target does not answer ARP.
+ * @throws {TypeError} If an address makes no sense.
+ */
+export async function ping(net: Net, options: PingOptions): Promise<PingResult> {
+  const { source, target, count = 4, size = 56, signal } = options;
+  const deadline = options.deadline ?? 1000;
+  parseIpv4(target);
+  await net.send(arpRequest({ mac: net.mac, source, target }), { signal, deadline });
+  const mac = await answer(net, { signal, deadline }, (frame) => {
+    const arp = parseArp(frame);
+    return arp?.operation === "reply" && arp.senderIp === target ? arp.senderMac : undefined;
+  });
+  if (mac === undefined) {
+    throw new VireoError("TIMEOUT", `Cannot find ${target}: no answer to ARP`, {
+      device: net.device.name,
+      expected: `within ${deadline} ms`,
+    });
+  }
+  const identifier = Math.floor(Math.random() * 0x10000);
+  const data = Uint8Array.from({ length: size }, (_, i) => i & 0xff);
+  const replies: PingReply[] = [];
+  for (let sequence = 0; sequence < count; sequence++) {
+    const begin = performance.now();
+    const frame = buildEcho(
+      { destination: mac, source: formatMac(net.mac) },
+      { operation: "request", source, target, identifier, sequence: sequence & 0xffff, data },
+    );
+    await net.send(frame, { signal, deadline });
+    const milliseconds = await answer(net, { signal, deadline }, (bytes) => {
+      const echo = parseEcho(bytes);
+      const ours = echo?.operation === "reply" && echo.identifier === identifier &&
+        echo.sequence === (sequence & 0xffff) && echo.source === target;
+      return ours && sameBytes(echo.data, data) ? performance.now() - begin : undefined;
+    });
+    if (milliseconds !== undefined) replies.push({ sequence, milliseconds });
+  }
+  return { mac, replies };
+}
+
+/** The first frame that `match` knows, or undefined after the deadline. */
+async function answer<T>(
+  net: Net,
+  options: WaitOptions & { readonly deadline: number },
+  match: (frame: Uint8Array) => T | undefined,
+): Promise<T | undefined> {
+  const end = performance.now() + options.deadline;
+  while (true) {
+    const left = Math.max(0, end - performance.now());
+    let frame;
+    try {
+      frame = await net.receive({ signal: options.signal, deadline: left });
+    } catch (error) {
+      if (error instanceof VireoError && error.code === "TIMEOUT") return undefined;
+      throw error;
+    }
+    const found = match(frame.bytes);
+    if (found !== undefined) return found;
+    if (left === 0) return undefined;
+  }
+}
+
+function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+}
