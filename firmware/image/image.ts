@@ -232,9 +232,13 @@ async function readManifest(path: string): Promise<ImageManifest | undefined> {
   }
 }
 
-/** Writes pieces one after the other into a new file. */
-export async function writePieces(path: string, pieces: readonly Uint8Array[]): Promise<void> {
-  using file = await Deno.open(path, { create: true, write: true, truncate: true });
+/** Writes pieces one after the other into a new file, or behind what is in it. */
+export async function writePieces(
+  path: string,
+  pieces: readonly Uint8Array[],
+  { append = false }: { readonly append?: boolean } = {},
+): Promise<void> {
+  using file = await Deno.open(path, { create: true, write: true, append, truncate: !append });
   for (const piece of pieces) {
     for (let done = 0; done < piece.length;) done += await file.write(piece.subarray(done));
   }

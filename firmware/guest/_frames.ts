@@ -1,0 +1,87 @@
+/** The first bytes of every frame, see firmware/image/guest.c. */
+const SYNC = [0x16, 0x56] as const;
+
+/** Length of a frame's header: two bytes of sync, the kind, four hex digits. */
+const HEADER = 7;
+
+/** The most bytes that one frame carries. */
+export const PAYLOAD = 4096;
+
+/** Called with each frame, and with what is between them. */
+export interface FrameSink {
+  /** A frame; the payload is only valid during the call. */
+  frame(kind: string, payload: Uint8Array): void;
+  /** Bytes outside of any frame: the kernel talks. */
+  text(bytes: Uint8Array): void;
+}
+
+/** Makes a frame. */
+export function encodeFrame(kind: string, payload: Uint8Array): Uint8Array {
+  const head = `\x16V${kind}${payload.length.toString(16).padStart(4, "0")}`;
+  const bytes = new Uint8Array(HEADER + payload.length);
+  bytes.set(new TextEncoder().encode(head));
+  bytes.set(payload, HEADER);
+  return bytes;
+}
+
+/** Takes frames out of the bytes of a serial line, however they are cut. */
+export class FrameDecoder {
+  readonly #sink: FrameSink;
+  #rest: Uint8Array = new Uint8Array();
+
+  /** @param sink Told of what is found. */
+  constructor(sink: FrameSink) {
+    this.#sink = sink;
+  }
+
+  /** Takes the next bytes of the line. */
+  push(chunk: Uint8Array): void {
+    const bytes = this.#rest.length === 0 ? chunk : concat(this.#rest, chunk);
+    let at = 0;
+    for (;;) {
+      const start = findSync(bytes, at);
+      if (start > at) this.#sink.text(bytes.subarray(at, start));
+      at = start;
+      if (bytes.length - at < HEADER) break;
+      const length = parseHeader(bytes, at);
+      if (length === undefined) {
+        this.#sink.text(bytes.subarray(at, at + 1));
+        at++;
+        continue;
+      }
+      const end = at + HEADER + length;
+      if (bytes.length < end) break;
+      const kind = String.fromCharCode(bytes[at + 2]!);
+      this.#sink.frame(kind, bytes.subarray(at + HEADER, end));
+      at = end;
+    }
+    this.#rest = bytes.slice(at);
+  }
+
+  /** The line has ended: what is left was no frame. */
+  end(): void {
+    if (this.#rest.length > 0) this.#sink.text(this.#rest);
+    this.#rest = new Uint8Array();
+  }
+}
+
+/** The next place where a frame may begin, or the end. */
+function findSync(bytes: Uint8Array, from: number): number {
+  for (let at = bytes.indexOf(SYNC[0], from); at !== -1; at = bytes.indexOf(SYNC[0], at + 1)) {
+    if (at + 1 === bytes.length || bytes[at + 1] === SYNC[1]) return at;
+  }
+  return bytes.length;
+}
+
+function parseHeader(bytes: Uint8Array, at: number): number | undefined {
+  const digits = new TextDecoder().decode(bytes.subarray(at + 3, at + HEADER));
+  const length = /^[0-9a-f]{4}$/.test(digits) ? parseInt(digits, 16) : Infinity;
+  return length <= PAYLOAD ? length : undefined;
+}
+
+function concat(a: Uint8Array, b: Uint8Array): Uint8Array {
+  const out = new Uint8Array(a.length + b.length);
+  out.set(a);
+  out.set(b, a.length);
+  return out;
+}

@@ -1,0 +1,159 @@
+import { VireoError } from "@vireo/hal";
+import { encodeFrame, FrameDecoder, PAYLOAD } from "./_frames.ts";
+import type { Qemu } from "./_qemu.ts";
+
+/** Where the guest's output goes; each call returns when it is written. */
+export interface GuestOutput {
+  /** Standard output. */
+  stdout(bytes: Uint8Array): void | Promise<void>;
+  /** Standard error. */
+  stderr(bytes: Uint8Array): void | Promise<void>;
+}
+
+/** How many bytes of the kernel's console are kept for a crash report. */
+const CONSOLE = 16_384;
+
+/** How many lines of the console an error shows. */
+const SHOWN = 12;
+
+/** This process's own output. */
+const OWN: GuestOutput = {
+  stdout: (bytes) => writeAll(Deno.stdout, bytes),
+  stderr: (bytes) => writeAll(Deno.stderr, bytes),
+};
+
+/** The host's end of the guest's serial line. */
+export class GuestLine {
+  readonly #qemu: Qemu;
+  readonly #output: GuestOutput;
+  readonly #onConsole: (bytes: Uint8Array) => void;
+  readonly #connected: PromiseWithResolvers<void> = Promise.withResolvers();
+  #console = "";
+  #exitCode: number | undefined;
+  #taken: (() => void) | undefined;
+  #pending: { kind: "o" | "e"; bytes: Uint8Array }[] = [];
+
+  /** When PID 1 connected, by `performance.now()`; 0 before. */
+  connectedAt = 0;
+
+  constructor(
+    qemu: Qemu,
+    output: GuestOutput = OWN,
+    onConsole: (bytes: Uint8Array) => void = () => {},
+  ) {
+    this.#qemu = qemu;
+    this.#output = output;
+    this.#onConsole = onConsole;
+    this.#connected.promise.catch(() => {});
+  }
+
+  /** Resolves when PID 1 is connected. */
+  get connected(): Promise<void> {
+    return this.#connected.promise;
+  }
+
+  /**
+   * Moves output and input until the guest has ended.
+   *
+   * @returns The program's exit code.
+   * @throws {VireoError} `HOST_ERROR` or `GUEST_FAULT` If the guest ended without one.
+   */
+  async run(
+    options: {
+      readonly stdin?: ReadableStream<Uint8Array> | undefined;
+      readonly terminal?: { readonly rows: number; readonly columns: number } | undefined;
+    },
+  ): Promise<number> {
+    const input = this.#qemu.input.getWriter();
+    const feeding = this.#feed(input, options).catch(() => {});
+    const decoder = new FrameDecoder({
+      frame: (kind, payload) => this.#frame(kind, payload),
+      text: (bytes) => this.#text(bytes),
+    });
+    for await (const chunk of this.#qemu.output) {
+      decoder.push(chunk);
+      await this.#flush();
+      // QEMU has nothing more to say; do not wait for its end to let the caller go on.
+      if (this.#exitCode !== undefined) break;
+    }
+    decoder.end();
+    input.releaseLock();
+    void feeding;
+    if (this.#exitCode !== undefined) return this.#exitCode;
+    const error = await this.#failure();
+    this.#connected.reject(error);
+    throw error;
+  }
+
+  #frame(kind: string, payload: Uint8Array): void {
+    if (kind === "o" || kind === "e") this.#pending.push({ kind, bytes: payload.slice() });
+    else if (kind === "a") this.#taken?.();
+    else if (kind === "x") this.#exitCode = Number(new TextDecoder().decode(payload));
+    else if (kind === "r") {
+      this.connectedAt = performance.now();
+      this.#connected.resolve();
+    }
+  }
+
+  #text(bytes: Uint8Array): void {
+    this.#console = (this.#console + new TextDecoder().decode(bytes)).slice(-CONSOLE);
+    this.#onConsole(bytes);
+  }
+
+  async #flush(): Promise<void> {
+    const pending = this.#pending;
+    this.#pending = [];
+    for (const { kind, bytes } of pending) {
+      await (kind === "o" ? this.#output.stdout(bytes) : this.#output.stderr(bytes));
+    }
+  }
+
+  async #feed(
+    line: WritableStreamDefaultWriter<Uint8Array>,
+    { stdin, terminal }: {
+      readonly stdin?: ReadableStream<Uint8Array> | undefined;
+      readonly terminal?: { readonly rows: number; readonly columns: number } | undefined;
+    },
+  ): Promise<void> {
+    await this.connected;
+    if (terminal !== undefined) {
+      const size = new TextEncoder().encode(`${terminal.rows} ${terminal.columns}`);
+      await line.write(encodeFrame("w", size));
+    }
+    for await (const chunk of stdin ?? []) {
+      for (let at = 0; at < chunk.length; at += PAYLOAD) {
+        const taken = new Promise<void>((resolve) => this.#taken = resolve);
+        await line.write(encodeFrame("i", chunk.subarray(at, at + PAYLOAD)));
+        await taken;
+      }
+    }
+    if (terminal === undefined) await line.write(encodeFrame("c", new Uint8Array()));
+  }
+
+  /** The serial line ended without an exit code: the guest's fault, or QEMU's. */
+  async #failure(): Promise<VireoError> {
+    const { signal, code } = await this.#qemu.status;
+    const last = this.#console.trim().split("\n").slice(-SHOWN).join("\n");
+    const panic = /Kernel panic[^\r\n]*/.exec(this.#console)?.[0];
+    if (panic !== undefined) {
+      return new VireoError("GUEST_FAULT", "The guest crashed", { seen: `${panic}\n${last}` });
+    }
+    if (signal === null && code === 0 && this.connectedAt !== 0) {
+      return new VireoError("GUEST_FAULT", "The guest went down without an exit code", {
+        seen: last,
+      });
+    }
+    const errors = await this.#qemu.errors();
+    const how = signal === null ? `exit code ${code}` : signal;
+    return new VireoError("HOST_ERROR", "QEMU ended before the guest did", {
+      seen: [how, errors, last].filter((part) => part !== "").join("\n"),
+    });
+  }
+}
+
+async function writeAll(
+  writer: { write(bytes: Uint8Array): Promise<number> },
+  bytes: Uint8Array,
+): Promise<void> {
+  for (let done = 0; done < bytes.length;) done += await writer.write(bytes.subarray(done));
+}

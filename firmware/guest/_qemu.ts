@@ -1,0 +1,95 @@
+import { VireoError } from "@vireo/hal";
+
+/** A running QEMU. */
+export interface Qemu extends AsyncDisposable {
+  /** What it writes to its standard output: the guest's serial line. */
+  readonly output: ReadableStream<Uint8Array>;
+  /** Its standard input: the guest's serial line. */
+  readonly input: WritableStream<Uint8Array>;
+  /** How it ended. */
+  readonly status: Promise<Deno.CommandStatus>;
+  /** The last of what it wrote to its standard error. */
+  errors(): Promise<string>;
+  /** Waits for its end and kills it after so many milliseconds. */
+  ended(withinMs: number): Promise<void>;
+}
+
+/** How much of QEMU's standard error is kept, in characters. */
+const ERRORS = 4000;
+
+/** Makes the kernel end QEMU when this process dies, however it dies; part of util-linux. */
+const SUPERVISOR = ["setpriv", "--pdeathsig", "KILL", "--"] as const;
+
+/**
+ * Starts QEMU; disposing kills it and waits for its end.
+ *
+ * @throws {VireoError} `HOST_ERROR` If it is not installed.
+ */
+export function startQemu(
+  command: { readonly program: string; readonly args: readonly string[]; readonly install: string },
+): Qemu {
+  const child = spawn(command);
+  const errors = tail(child.stderr);
+  let running = true;
+  const status = child.status.finally(() => running = false);
+  const kill = (): void => {
+    if (running) child.kill("SIGKILL");
+  };
+  return {
+    output: child.stdout,
+    input: child.stdin,
+    status,
+    errors: () => errors,
+    async ended(withinMs: number): Promise<void> {
+      const timer = setTimeout(kill, withinMs);
+      await status;
+      clearTimeout(timer);
+    },
+    async [Symbol.asyncDispose](): Promise<void> {
+      kill();
+      await status;
+      await errors;
+      await child.stdin.close().catch(() => {});
+      await child.stdout.cancel().catch(() => {});
+    },
+  };
+}
+
+function spawn(
+  { program, args, install }: {
+    readonly program: string;
+    readonly args: readonly string[];
+    readonly install: string;
+  },
+): Deno.ChildProcess {
+  const pipes = { stdin: "piped", stdout: "piped", stderr: "piped" } as const;
+  const [supervisor, ...flags] = SUPERVISOR;
+  if (findProgram(program) === undefined) {
+    throw new VireoError("HOST_ERROR", `Cannot find ${program}; install it: ${install}`);
+  }
+  return findProgram(supervisor) === undefined
+    ? new Deno.Command(program, { args: [...args], ...pipes }).spawn()
+    : new Deno.Command(supervisor, { args: [...flags, program, ...args], ...pipes }).spawn();
+}
+
+function findProgram(name: string): string | undefined {
+  if (name.includes("/")) return name;
+  for (const dir of (Deno.env.get("PATH") ?? "/usr/bin").split(":")) {
+    try {
+      if (Deno.statSync(`${dir}/${name}`).isFile) return `${dir}/${name}`;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory)) {
+        throw error;
+      }
+    }
+  }
+  return undefined;
+}
+
+async function tail(stream: ReadableStream<Uint8Array>): Promise<string> {
+  let text = "";
+  for await (const chunk of stream.pipeThrough(new TextDecoderStream() as ReadableWritablePair)) {
+    text = (text + chunk).slice(-ERRORS);
+  }
+  return text.trim();
+}

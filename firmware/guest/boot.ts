@@ -1,0 +1,207 @@
+import { VireoError } from "@vireo/hal";
+import { cpio, type GuestImage, guestImage, type ImageOptions, writePieces } from "../image/mod.ts";
+import type { GuestRun } from "../init.ts";
+import { findGuestBoard, type GuestBoard } from "./guest_board.ts";
+import { GuestLine, type GuestOutput } from "./_line.ts";
+import { startQemu } from "./_qemu.ts";
+
+/** What to boot, and with what. */
+export interface BootOptions {
+  /** The board: `x86_64-microvm` or `aarch64-virt`. */
+  readonly board: string;
+  /** The bundled program, as {@linkcode bundle} makes it. */
+  readonly program: string;
+  /** Its arguments. */
+  readonly args?: readonly string[];
+  /** Environment variables for it. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** QEMU options for devices, for example `["-device", "virtio-rng-device"]`. */
+  readonly devices?: readonly string[];
+  /** Whether the devices have the version 1 (legacy) register interface. */
+  readonly legacy?: boolean;
+  /** More QEMU options. */
+  readonly qemuArgs?: readonly string[];
+  /** More words for the kernel command line. */
+  readonly kernelArgs?: readonly string[];
+  /** Another kernel than the image's. */
+  readonly kernel?: string | undefined;
+  /** Memory in MiB; 512 by default. */
+  readonly memory?: number;
+  /** Processors; 1 by default. */
+  readonly smp?: number;
+  /** `tcg` by default, or `kvm`. */
+  readonly accel?: "tcg" | "kvm";
+  /** Hugepages of 2 MiB for DMA; 32 by default. */
+  readonly hugepages?: number;
+  /** Whether the program's standard input and output are a terminal, and its size. */
+  readonly terminal?: { readonly rows: number; readonly columns: number } | undefined;
+  /** Standard input for the program; none by default. */
+  readonly stdin?: ReadableStream<Uint8Array> | undefined;
+  /** Where the program's output goes; this process's own by default. */
+  readonly output?: GuestOutput;
+  /** Told of the kernel's console. */
+  readonly onConsole?: (bytes: Uint8Array) => void;
+  /** Ends the guest at once. */
+  readonly signal?: AbortSignal | undefined;
+  /** Milliseconds for the whole run; none by default. */
+  readonly deadline?: number | undefined;
+  /** Milliseconds until the program has started; 60 000 by default. */
+  readonly bootDeadline?: number;
+  /** How to make the image. */
+  readonly image?: ImageOptions;
+}
+
+/** How a guest ended. */
+export interface BootResult {
+  /** The program's exit code. */
+  readonly exitCode: number;
+  /** Milliseconds from QEMU's start until PID 1 was connected. */
+  readonly bootMs: number;
+  /** Milliseconds from QEMU's start to the end. */
+  readonly totalMs: number;
+}
+
+/** Milliseconds that QEMU has to go after the program's end, before it is killed. */
+const POWER_OFF_MS = 2000;
+
+/**
+ * Boots a guest, runs a program in it and powers it off.
+ *
+ * @throws {VireoError} `HOST_ERROR` If QEMU cannot be started or ends before the guest has, `GUEST_FAULT`
+ * If the guest crashes, `TIMEOUT` If a deadline passes. The signal's reason if it is aborted.
+ */
+export async function bootGuest(options: BootOptions): Promise<BootResult> {
+  const board = findGuestBoard(options.board);
+  options.signal?.throwIfAborted();
+  const image = await guestImage(board.arch, { signal: options.signal, ...options.image });
+  await using cleanup = new AsyncDisposableStack();
+  const dir = await Deno.makeTempDir({ prefix: "vireo-guest-" });
+  cleanup.defer(() => Deno.remove(dir, { recursive: true }));
+  const initramfs = `${dir}/initramfs.cpio`;
+  await addRun(image.initramfs, initramfs, guestRun(board, options), options.program);
+
+  const started = performance.now();
+  const qemu = cleanup.use(startQemu({
+    program: board.qemu,
+    install: `apt install ${board.qemuPackage}`,
+    args: qemuCommandLine(board, image, options, initramfs).slice(1),
+  }));
+  const line = new GuestLine(qemu, options.output, options.onConsole);
+  const end = line.run({ stdin: options.stdin, terminal: options.terminal });
+  // Whatever ends the race first, the line's own end must not be an unhandled rejection.
+  end.catch(() => {});
+  using limits = limit(options, line.connected);
+  const exitCode = await Promise.race([end, limits.failed]);
+  await qemu.ended(POWER_OFF_MS);
+  return { exitCode, bootMs: line.connectedAt - started, totalMs: performance.now() - started };
+}
+
+/**
+ * The command line that boots an image, for people who want to start QEMU themselves.
+ *
+ * @param initramfs The initramfs with a program in it.
+ */
+export function qemuCommandLine(
+  board: GuestBoard,
+  image: Pick<GuestImage, "kernel">,
+  options: Omit<BootOptions, "board" | "program">,
+  initramfs: string,
+): string[] {
+  const accel = options.accel ?? "tcg";
+  const kernelArgs = [
+    `console=${board.line}`,
+    "quiet",
+    "loglevel=1",
+    "panic=-1",
+    "rdinit=/bin/deno",
+    ...board.kernelArgs(accel),
+    "HOME=/root",
+    "PATH=/bin",
+    "DENO_DIR=/tmp/deno",
+    "DENO_NO_UPDATE_CHECK=1",
+    "NO_COLOR=1",
+    ...options.kernelArgs ?? [],
+    // What follows is for PID 1.
+    ...["--", "run", "-A", "--no-config", "--no-lock", "--no-remote", "--quiet", "/vireo/init.js"],
+  ];
+  return [
+    board.qemu,
+    ...[
+      "-machine",
+      `${board.machine},accel=${accel}`,
+      "-cpu",
+      accel === "kvm" ? "host" : board.cpu,
+    ],
+    ...["-m", String(options.memory ?? 512), "-smp", String(options.smp ?? 1)],
+    ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"],
+    ...["-global", `virtio-mmio.force-legacy=${options.legacy === true}`],
+    ...["-kernel", options.kernel ?? image.kernel, "-initrd", initramfs],
+    ...["-append", kernelArgs.join(" ")],
+    ...options.devices ?? [],
+    ...options.qemuArgs ?? [],
+  ];
+}
+
+function guestRun(board: GuestBoard, options: BootOptions): GuestRun {
+  return {
+    args: options.args ?? [],
+    env: { VIREO_SHIM: "/vireo/libvireo.so", ...options.env },
+    line: `/dev/${board.line}`,
+    terminal: options.terminal !== undefined,
+    hugepages: options.hugepages ?? 32,
+  };
+}
+
+/**
+ * Writes an initramfs with a program: the image's own, and an archive behind it.
+ *
+ * @param base The image's initramfs.
+ * @param path Where to write.
+ */
+export async function addRun(
+  base: string,
+  path: string,
+  run: GuestRun,
+  program: string,
+): Promise<void> {
+  const text = new TextEncoder();
+  await Deno.copyFile(base, path);
+  await writePieces(
+    path,
+    cpio([
+      { kind: "file", path: "vireo/run.json", data: text.encode(JSON.stringify(run)) },
+      { kind: "file", path: "vireo/program.js", data: text.encode(program) },
+    ]),
+    { append: true },
+  );
+}
+
+/** Rejects when the run is aborted or takes too long; disposing takes the timers away. */
+function limit(
+  options: BootOptions,
+  connected: Promise<void>,
+): { readonly failed: Promise<never> } & Disposable {
+  const timers: ReturnType<typeof setTimeout>[] = [];
+  const { promise: failed, reject } = Promise.withResolvers<never>();
+  failed.catch(() => {});
+  const after = (ms: number, what: string): ReturnType<typeof setTimeout> => {
+    const timer = setTimeout(
+      () => reject(new VireoError("TIMEOUT", what, { device: options.board, seen: `${ms} ms` })),
+      ms,
+    );
+    timers.push(timer);
+    return timer;
+  };
+  const boot = after(options.bootDeadline ?? 60_000, "The guest did not boot in time");
+  connected.then(() => clearTimeout(boot), () => {});
+  if (options.deadline !== undefined) after(options.deadline, "The guest did not finish in time");
+  const abort = (): void => reject(options.signal!.reason);
+  options.signal?.addEventListener("abort", abort);
+  return {
+    failed,
+    [Symbol.dispose]: () => {
+      for (const timer of timers) clearTimeout(timer);
+      options.signal?.removeEventListener("abort", abort);
+    },
+  };
+}

@@ -1,0 +1,63 @@
+import { VireoError } from "@vireo/hal";
+import type { Arch } from "../image/mod.ts";
+import { hostTickRate } from "./_ticks.ts";
+
+/** How QEMU boots Linux on a board. */
+export interface GuestBoard {
+  /** The board's name, as in `qemu:<board>`. */
+  readonly name: string;
+  /** The processor. */
+  readonly arch: Arch;
+  /** The QEMU program, and the Debian package that has it. */
+  readonly qemu: string;
+  readonly qemuPackage: string;
+  /** `-machine`. */
+  readonly machine: string;
+  /** `-cpu` under TCG; the host's own processor under KVM. */
+  readonly cpu: string;
+  /** The serial line, as the guest names it. */
+  readonly line: string;
+  /** Words for the kernel command line. */
+  readonly kernelArgs: (accel: string) => readonly string[];
+}
+
+/** The boards that Linux and Deno run on. */
+export const GUEST_BOARDS: readonly GuestBoard[] = [
+  {
+    name: "x86_64-microvm",
+    arch: "x86_64",
+    qemu: "qemu-system-x86_64",
+    qemuPackage: "qemu-system-x86",
+    machine: "microvm,acpi=on,pit=off,pic=off,rtc=on,isa-serial=on",
+    cpu: "max",
+    line: "ttyS0",
+    // Linux measures the time stamp counter against the PIT, fails about one time in ten under TCG,
+    // and then hangs, for there is no other timer. What TCG shows is the host's counter: say its rate.
+    kernelArgs: (accel) => accel === "tcg" ? [`tsc_early_khz=${hostTickRate()}`] : [],
+  },
+  {
+    name: "aarch64-virt",
+    arch: "aarch64",
+    qemu: "qemu-system-aarch64",
+    qemuPackage: "qemu-system-arm",
+    machine: "virt",
+    // Without pointer authentication, which TCG computes slowly.
+    cpu: "cortex-a72",
+    line: "ttyAMA0",
+    kernelArgs: () => [],
+  },
+];
+
+/**
+ * Finds the guest board of a name.
+ *
+ * @throws {VireoError} `BAD_TARGET` If Linux and Deno do not run on a board of that name.
+ */
+export function findGuestBoard(name: string): GuestBoard {
+  const board = GUEST_BOARDS.find((known) => known.name === name);
+  if (board !== undefined) return board;
+  throw new VireoError("BAD_TARGET", "Cannot boot a guest on this board", {
+    seen: name,
+    expected: GUEST_BOARDS.map((known) => known.name).join(" or "),
+  });
+}
