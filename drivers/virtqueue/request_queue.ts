@@ -1,0 +1,216 @@
+import { VireoError } from "@vireo/hal";
+import type { SgList, Virtqueue } from "./virtqueue.ts";
+
+/** How long a request may take, and what else to do when it comes back. */
+export interface RequestOptions {
+  /** Rejects the request with the signal's reason; the device keeps its memory until it returns it. */
+  readonly signal?: AbortSignal | undefined;
+  /** Milliseconds until the request is rejected with `TIMEOUT`; none by default. */
+  readonly deadline?: number | undefined;
+  /**
+   * Called exactly once when the memory is the driver's again: the device returned it (with the used
+   * length), the queue was reset, or it was never added (with -1). It runs before the promise settles.
+   */
+  readonly onReturned?: ((usedLength: number) => void) | undefined;
+}
+
+const NO_OPTIONS: RequestOptions = {};
+
+class Request {
+  chain: SgList | undefined;
+  resolve: ((usedLength: number) => void) | undefined;
+  reject: ((reason: unknown) => void) | undefined;
+  onReturned: ((usedLength: number) => void) | undefined;
+  signal: AbortSignal | undefined;
+  onAbort: (() => void) | undefined;
+  timer: ReturnType<typeof setTimeout> | undefined;
+}
+
+/**
+ * Requests with promises over a virtqueue: they wait in order for room, are kicked once a turn, and
+ * may be aborted while the device has them.
+ *
+ * An aborted request rejects at once, but its token and its memory stay owned until the device gives
+ * the buffer back.
+ */
+export class RequestQueue {
+  readonly #queue: Virtqueue;
+  /** By token: the request that the device has. */
+  readonly #taken: (Request | undefined)[] = [];
+  readonly #freeTokens: number[] = [];
+  #waiting: Request[] = [];
+  #kickScheduled = false;
+  #failure: Error | undefined;
+
+  /** Wraps a queue, all of whose buffers must go through here. */
+  constructor(queue: Virtqueue) {
+    this.#queue = queue;
+  }
+
+  /** Requests that the device has, aborted ones included. */
+  get inFlight(): number {
+    return this.#queue.inFlight;
+  }
+
+  /** Requests that wait for room. */
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
+  /**
+   * Sends a request.
+   *
+   * @param chain The buffers; must stay unchanged until the request was returned, as it may have to
+   * wait for room.
+   * @returns How many bytes the device wrote.
+   * @throws {VireoError} `TIMEOUT`, `QUEUE_BROKEN` or why the queue broke, `CHAIN_SHAPE`; the signal's
+   * reason.
+   */
+  submit(chain: SgList, options: RequestOptions = NO_OPTIONS): Promise<number> {
+    const { signal, deadline, onReturned } = options;
+    const failure = this.#failure ?? this.#queue.broken;
+    if (failure !== undefined || signal?.aborted) {
+      onReturned?.(-1);
+      return Promise.reject(failure ?? signal?.reason);
+    }
+    const request = new Request();
+    request.chain = chain;
+    request.onReturned = onReturned;
+    const promise = new Promise<number>((resolve, reject) => {
+      request.resolve = resolve;
+      request.reject = reject;
+    });
+    if (signal !== undefined) {
+      request.signal = signal;
+      request.onAbort = () => this.#giveUp(request, signal.reason);
+      signal.addEventListener("abort", request.onAbort);
+    }
+    if (deadline !== undefined) {
+      request.timer = setTimeout(() => this.#giveUp(request, this.#late(deadline)), deadline);
+    }
+    this.#waiting.push(request);
+    this.#issue();
+    return promise;
+  }
+
+  /** Tells the device now of what was added, instead of at the end of the turn. */
+  flush(): void {
+    this.#kickScheduled = false;
+    this.#queue.kick();
+  }
+
+  /** Takes all that the device returned; the queue's callback. */
+  drain(): void {
+    const queue = this.#queue;
+    do {
+      queue.disableCallbacks();
+      for (let token = queue.pop(); token >= 0; token = queue.pop()) {
+        this.#returned(token, queue.usedLength);
+      }
+      this.#issue();
+    } while (!queue.enableCallbacks());
+    if (queue.broken !== undefined) this.failAll(queue.broken);
+  }
+
+  /** Rejects all requests; the memory of those that the device has stays owned until a reset. */
+  failAll(error: Error): void {
+    this.#failure ??= error;
+    for (const request of this.#taken) if (request !== undefined) this.#settle(request, error);
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const request of waiting) this.#dropped(request, error);
+  }
+
+  /** Takes back all that the device had; only after a reset of the device or queue. */
+  detachAll(error?: Error): void {
+    const reason = error ?? this.#failure ?? new VireoError("DEVICE_STATE", "Device was reset", {
+      queue: this.#queue.index,
+    });
+    this.failAll(reason);
+    for (let token = this.#queue.detachUnused(); token >= 0;) {
+      this.#returned(token, -1);
+      token = this.#queue.detachUnused();
+    }
+  }
+
+  #issue(): void {
+    const queue = this.#queue;
+    while (this.#waiting.length > 0 && this.#failure === undefined) {
+      const request = this.#waiting[0]!;
+      const token = this.#freeTokens.pop() ?? this.#taken.length;
+      let added: boolean;
+      try {
+        added = queue.add(request.chain!, token);
+      } catch (error) {
+        this.#giveToken(token);
+        this.#waiting.shift();
+        this.#dropped(request, error);
+        continue;
+      }
+      if (!added) return this.#giveToken(token);
+      this.#waiting.shift();
+      this.#taken[token] = request;
+      this.#scheduleKick();
+    }
+  }
+
+  #giveToken(token: number): void {
+    if (token < this.#taken.length) this.#freeTokens.push(token);
+  }
+
+  #scheduleKick(): void {
+    if (this.#kickScheduled) return;
+    this.#kickScheduled = true;
+    queueMicrotask(() => {
+      if (!this.#kickScheduled) return;
+      this.flush();
+    });
+  }
+
+  #returned(token: number, usedLength: number): void {
+    const request = this.#taken[token];
+    if (request === undefined) return;
+    this.#taken[token] = undefined;
+    this.#freeTokens.push(token);
+    request.onReturned?.(usedLength);
+    const { resolve } = request;
+    if (resolve === undefined) return;
+    this.#release(request);
+    resolve(usedLength);
+  }
+
+  /** Ends a request for its caller only. */
+  #giveUp(request: Request, reason: unknown): void {
+    const at = this.#waiting.indexOf(request);
+    if (at < 0) return this.#settle(request, reason);
+    this.#waiting.splice(at, 1);
+    this.#dropped(request, reason);
+  }
+
+  #dropped(request: Request, reason: unknown): void {
+    request.onReturned?.(-1);
+    this.#settle(request, reason);
+  }
+
+  #settle(request: Request, reason: unknown): void {
+    const { reject } = request;
+    this.#release(request);
+    reject?.(reason);
+  }
+
+  #release(request: Request): void {
+    request.resolve = undefined;
+    request.reject = undefined;
+    clearTimeout(request.timer);
+    if (request.onAbort !== undefined) {
+      request.signal?.removeEventListener("abort", request.onAbort);
+      request.onAbort = undefined;
+    }
+  }
+
+  #late(deadline: number): VireoError {
+    return new VireoError("TIMEOUT", `Device did not answer within ${deadline} ms`, {
+      queue: this.#queue.index,
+    });
+  }
+}

@@ -1,0 +1,378 @@
+import {
+  Feature,
+  FeatureSet,
+  InterruptCause,
+  MMIO_LEGACY_PAGE_SIZE,
+  splitRingLayout,
+  Status,
+} from "@vireo/hal";
+import type { DeviceContext, DeviceModel, DeviceQueue } from "./device.ts";
+import type { GuestMemory } from "./memory.ts";
+import { QueueConfig, type QueueGeometry } from "./ring/queue_config.ts";
+import { checkGeometry, type QueuePosition, SplitQueue } from "./ring/split.ts";
+import { statusStep } from "./status.ts";
+
+/** Violations kept in the log; older ones are dropped. */
+const LOG_LENGTH = 256;
+
+/** Something a driver did against the specification, which the device answered as hardware would. */
+export interface Violation {
+  /** The register or ring at fault. */
+  readonly register: string;
+  /** The value written, if there was one. */
+  readonly value: number | undefined;
+  /** What was wrong. */
+  readonly reason: string;
+}
+
+/** Ring and transport features that a device offers. */
+export interface TransportOffer {
+  /** INDIRECT_DESC; true by default. */
+  readonly indirect?: boolean;
+  /** EVENT_IDX; true by default. */
+  readonly eventIdx?: boolean;
+  /** RING_RESET, only with VERSION_1; true by default. */
+  readonly ringReset?: boolean;
+  /** NOTIFICATION_DATA, only with VERSION_1; false by default. */
+  readonly notificationData?: boolean;
+}
+
+/** What a {@linkcode HostedDevice} is made of. */
+export interface HostedDeviceOptions {
+  readonly model: DeviceModel;
+  readonly memory: GuestMemory;
+  /** Whether the device has the legacy interface only. */
+  readonly legacy: boolean;
+  /** An upper bound for queue sizes. */
+  readonly queueSize?: number | undefined;
+  readonly offer?: TransportOffer | undefined;
+  /** Called when the interrupt line rises. */
+  readonly lineRaised: () => void;
+  /** Runs a model's notify in a microtask instead of inside the register write. */
+  readonly deferNotify?: boolean | undefined;
+}
+
+/** Pairs of features of every device of which the first needs the second. */
+const DEPENDENCIES = [[Feature.RING_RESET, Feature.VERSION_1]] as const;
+
+/** State of a device as plain data. */
+export interface DeviceState {
+  readonly status: number;
+  readonly driverFeatures: readonly number[];
+  readonly interruptStatus: number;
+  readonly generation: number;
+  readonly pageSize: number;
+  readonly queues: readonly QueueState[];
+  readonly model: unknown;
+}
+
+/** State of a queue as plain data. */
+export interface QueueState {
+  readonly size: number;
+  readonly desc: readonly [number, number];
+  readonly avail: readonly [number, number];
+  readonly used: readonly [number, number];
+  readonly align: number;
+  readonly pfn: number;
+  readonly position: QueuePosition | null;
+}
+
+/**
+ * A device model with its status, features, queues and interrupt: all that transports share.
+ *
+ * Guest faults go through one door, {@linkcode HostedDevice.fault}.
+ */
+export class HostedDevice implements DeviceContext {
+  readonly model: DeviceModel;
+  readonly legacy: boolean;
+  /** All bits that are offered. */
+  readonly offered: FeatureSet;
+  /** The queues as the driver sets them up. */
+  readonly configs: readonly QueueConfig[];
+  /** Feature words the driver wrote, lowest first. */
+  readonly driverWords: Uint32Array = new Uint32Array(4);
+  /** Device status field. */
+  status = 0;
+  /** Bits of `InterruptCause` not acknowledged. */
+  interruptStatus = 0;
+  /** Configuration generation. */
+  generation = 0;
+  /** Version 1: GuestPageSize. */
+  pageSize: number = MMIO_LEGACY_PAGE_SIZE;
+  /** What the driver did wrong, newest last, at most 256. */
+  readonly log: Violation[] = [];
+  features: FeatureSet = FeatureSet.NONE;
+  readonly #options: HostedDeviceOptions;
+  readonly #queues: (SplitQueue | undefined)[];
+  #active = false;
+  #faulted = false;
+  #notifyScheduled = new Set<number>();
+
+  /** Attaches a model. */
+  constructor(options: HostedDeviceOptions) {
+    this.#options = options;
+    this.model = options.model;
+    this.legacy = options.legacy;
+    this.offered = offeredFeatures(options);
+    const cap = options.queueSize ?? 32768;
+    this.configs = options.model.queues.map(({ maxSize }) =>
+      new QueueConfig(Math.min(maxSize, cap))
+    );
+    this.#queues = this.configs.map(() => undefined);
+    this.model.attach?.(this);
+  }
+
+  /** Whether the device asserts its interrupt line. */
+  get line(): boolean {
+    return this.interruptStatus !== 0;
+  }
+
+  /** Whether the driver has the device running. */
+  get active(): boolean {
+    return this.#active;
+  }
+
+  queue(index: number): DeviceQueue | undefined {
+    return this.#faulted ? undefined : this.#queues[index];
+  }
+
+  configChanged(): void {
+    this.generation = (this.generation + 1) >>> 0;
+    if (this.#active) this.raise(InterruptCause.CONFIG);
+  }
+
+  fault(reason: string): void {
+    this.violate("ring", undefined, reason);
+    if (this.#faulted) return;
+    this.#faulted = true;
+    for (const queue of this.#queues) queue?.stop();
+    this.status |= Status.NEEDS_RESET;
+    this.generation = (this.generation + 1) >>> 0;
+    // dev.basic.status.3: the driver is told only once it runs.
+    if ((this.status & Status.DRIVER_OK) !== 0) this.raise(InterruptCause.CONFIG);
+  }
+
+  /** Sets bits of the interrupt status. */
+  raise(cause: number): void {
+    const before = this.interruptStatus;
+    this.interruptStatus |= cause;
+    if (before === 0) this.#options.lineRaised();
+  }
+
+  /** Clears bits of the interrupt status. */
+  acknowledge(bits: number): void {
+    this.interruptStatus &= ~bits;
+  }
+
+  /** Notes a violation. */
+  violate(register: string, value: number | undefined, reason: string): void {
+    if (this.log.length >= LOG_LENGTH) this.log.shift();
+    this.log.push({ register, value, reason });
+  }
+
+  /** A driver's write of the device status field. */
+  writeStatus(value: number): void {
+    const { actions, status, violation } = statusStep(this.status, value & 0xff, this.legacy);
+    if (violation !== undefined) this.violate("Status", value, violation);
+    if (actions[0] === "reset") return this.reset();
+    this.status = status;
+    for (const action of actions) {
+      if (action === "features" && !this.#acceptFeatures()) this.status &= ~Status.FEATURES_OK;
+      if (action === "activate") this.#activate();
+    }
+  }
+
+  /** A driver's write of a feature word. */
+  writeFeatures(word: number, value: number): void {
+    if (word > 3) return this.violate("DriverFeaturesSel", word, "selects no feature word");
+    if ((this.status & (Status.FEATURES_OK | Status.DRIVER_OK)) !== 0) {
+      return this.violate("DriverFeatures", value, "features are settled");
+    }
+    this.driverWords[word] = value;
+  }
+
+  /** Whether a queue runs. */
+  running(index: number): boolean {
+    return this.#queues[index] !== undefined;
+  }
+
+  /** Starts a queue; false if its geometry is bad. */
+  startQueue(index: number): boolean {
+    const config = this.configs[index]!;
+    const geometry = this.#geometry(config);
+    const wrong = checkGeometry(geometry, this.#options.memory);
+    if (wrong !== undefined) {
+      this.violate(this.legacy ? "QueuePFN" : "QueueReady", index, wrong);
+      return false;
+    }
+    if (this.legacy) this.features = this.#driverFeatures();
+    this.#queues[index] = this.#makeQueue(index, geometry);
+    return true;
+  }
+
+  /** Stops a queue, as QueueReady 0, QueuePFN 0 and a queue reset do. */
+  stopQueue(index: number): void {
+    const queue = this.#queues[index];
+    if (queue === undefined) return;
+    queue.stop();
+    this.#queues[index] = undefined;
+    this.model.resetQueue?.(index);
+  }
+
+  /** A driver's available buffer notification. */
+  notify(index: number): void {
+    if (this.#faulted) return;
+    if (this.#queues[index] === undefined) {
+      return this.violate("QueueNotify", index, "names a queue that does not run");
+    }
+    // dev.basic.legacy-init.2: a legacy driver may use the device before DRIVER_OK.
+    if (!this.#active && this.legacy && (this.status & Status.FAILED) === 0) this.#activate();
+    if (!this.#active) return this.violate("QueueNotify", index, "before DRIVER_OK");
+    if (!this.#options.deferNotify) return this.model.notify(index);
+    if (this.#notifyScheduled.has(index)) return;
+    this.#notifyScheduled.add(index);
+    queueMicrotask(() => {
+      if (this.#notifyScheduled.delete(index) && this.#active) this.model.notify(index);
+    });
+  }
+
+  /** Puts everything back as it was made. */
+  reset(): void {
+    for (const queue of this.#queues) queue?.stop();
+    this.#queues.fill(undefined);
+    for (const config of this.configs) config.reset();
+    this.driverWords.fill(0);
+    this.features = FeatureSet.NONE;
+    this.interruptStatus = 0;
+    this.status = 0;
+    this.pageSize = MMIO_LEGACY_PAGE_SIZE;
+    this.#active = false;
+    this.#faulted = false;
+    this.#notifyScheduled.clear();
+    this.model.reset();
+  }
+
+  /** The state as plain data; guest memory and backends are not in it. */
+  snapshot(): DeviceState {
+    return {
+      status: this.status,
+      driverFeatures: [...this.driverWords],
+      interruptStatus: this.interruptStatus,
+      generation: this.generation,
+      pageSize: this.pageSize,
+      queues: this.configs.map((config, i) => ({
+        size: config.size,
+        desc: [...config.desc],
+        avail: [...config.avail],
+        used: [...config.used],
+        align: config.align,
+        pfn: config.pfn,
+        position: this.#queues[i]?.position() ?? null,
+      })),
+      model: this.model.snapshot?.() ?? null,
+    };
+  }
+
+  /**
+   * Takes a state over; guest memory must hold what it held. Requests that the model had taken are
+   * taken again.
+   */
+  restore(state: DeviceState): void {
+    this.reset();
+    this.driverWords.set(state.driverFeatures);
+    this.generation = state.generation;
+    this.pageSize = state.pageSize;
+    this.features = this.#driverFeatures();
+    if (this.model.restore !== undefined) this.model.restore(state.model);
+    state.queues.forEach((queue, i) => {
+      const config = this.configs[i]!;
+      Object.assign(config, { size: queue.size, align: queue.align, pfn: queue.pfn });
+      for (const part of ["desc", "avail", "used"] as const) {
+        config[part][0] = queue[part][0];
+        config[part][1] = queue[part][1];
+      }
+      if (queue.position === null) return;
+      const running = this.#makeQueue(i, this.#geometry(config));
+      running.resume(queue.position);
+      this.#queues[i] = running;
+    });
+    this.status = state.status;
+    if ((state.status & Status.NEEDS_RESET) !== 0) this.#faulted = true;
+    else if ((state.status & Status.DRIVER_OK) !== 0) this.#activate();
+    if (state.interruptStatus !== 0) this.raise(state.interruptStatus);
+  }
+
+  #driverFeatures(): FeatureSet {
+    return FeatureSet.fromWords(...this.driverWords).and(this.offered);
+  }
+
+  #acceptFeatures(): boolean {
+    const asked = FeatureSet.fromWords(...this.driverWords);
+    const foreign = asked.minus(this.offered);
+    const refuse = (reason: string): boolean => {
+      this.violate("Status", Status.FEATURES_OK, reason);
+      return false;
+    };
+    if (!foreign.isEmpty) return refuse(`accepts bits that are not offered: ${[...foreign]}`);
+    if (!asked.has(Feature.VERSION_1)) return refuse("does not accept VERSION_1");
+    for (const [bit, needs] of DEPENDENCIES) {
+      if (asked.has(bit) && !asked.has(needs)) return refuse(`accepts ${bit} without ${needs}`);
+    }
+    if (this.model.acceptFeatures?.(asked) === false) return refuse("subset cannot be driven");
+    this.features = asked;
+    return true;
+  }
+
+  #activate(): void {
+    if (this.#active) return;
+    if (!this.legacy && (this.status & Status.FEATURES_OK) === 0) return;
+    if (this.legacy) this.features = this.#driverFeatures();
+    this.#active = true;
+    this.model.activate(this);
+    // Buffers that were there before the device could look at them were notified in vain.
+    this.#queues.forEach((queue, i) => {
+      if (this.#active && queue?.hasAvailable()) this.model.notify(i);
+    });
+  }
+
+  #geometry(config: QueueConfig): QueueGeometry {
+    if (!this.legacy) return config.geometry();
+    const layout = splitRingLayout(config.size, config.align);
+    const desc = config.pfn * this.pageSize;
+    return {
+      size: config.size,
+      desc,
+      avail: desc + layout.availOffset,
+      used: desc + layout.usedOffset,
+    };
+  }
+
+  #makeQueue(index: number, geometry: QueueGeometry): SplitQueue {
+    return new SplitQueue({
+      index,
+      geometry,
+      memory: this.#options.memory,
+      indirect: this.features.has(Feature.INDIRECT_DESC),
+      eventIdx: this.features.has(Feature.EVENT_IDX),
+      interrupt: () => this.raise(InterruptCause.QUEUE),
+      fault: (reason) => this.fault(reason),
+    });
+  }
+}
+
+function offeredFeatures(options: HostedDeviceOptions): FeatureSet {
+  const { indirect = true, eventIdx = true, ringReset = true, notificationData = false } =
+    options.offer ?? {};
+  const bits: number[] = [];
+  if (indirect) bits.push(Feature.INDIRECT_DESC);
+  if (eventIdx) bits.push(Feature.EVENT_IDX);
+  if (options.legacy) {
+    // dev.basic.legacy-reserved-features.2: always offered. A legacy device has 32 bits in all.
+    return options.model.features.and(FeatureSet.fromWords(0xffffffff))
+      .with(...bits, Feature.ANY_LAYOUT);
+  }
+  bits.push(Feature.VERSION_1);
+  if (ringReset) bits.push(Feature.RING_RESET);
+  if (notificationData) bits.push(Feature.NOTIFICATION_DATA);
+  return options.model.features.with(...bits);
+}

@@ -1,0 +1,134 @@
+import { alignUp, type Dma, type DmaOptions, type DmaRegion, VireoError } from "@vireo/hal";
+
+/** Where guest RAM starts unless told otherwise: not 0, so that offsets and addresses differ. */
+export const DEFAULT_RAM_BASE = 0x4000_0000;
+
+/** Guest RAM: one flat range, with views made once. */
+export class GuestMemory {
+  /** Address of the first byte. */
+  readonly base: number;
+  /** Length in bytes. */
+  readonly size: number;
+  /** All bytes. */
+  readonly bytes: Uint8Array;
+  /** All bytes as 16-bit words. */
+  readonly words16: Uint16Array;
+  /** All bytes as 32-bit words. */
+  readonly words32: Uint32Array;
+
+  /**
+   * Wraps memory, or makes it.
+   *
+   * @param memory Length in bytes (a multiple of 4096), or the memory itself.
+   * @param base Address of the first byte, a multiple of 4096.
+   * @throws {RangeError} If one is not.
+   */
+  constructor(memory: number | ArrayBufferLike, base: number = DEFAULT_RAM_BASE) {
+    const buffer = typeof memory === "number" ? new ArrayBuffer(memory) : memory;
+    if (buffer.byteLength % 4096 !== 0 || base % 4096 !== 0) {
+      throw new RangeError(
+        `Cannot make guest memory as size and base must be multiples of 4096: received ` +
+          `${buffer.byteLength} and ${base}`,
+      );
+    }
+    this.base = base;
+    this.size = buffer.byteLength;
+    this.bytes = new Uint8Array(buffer);
+    this.words16 = new Uint16Array(buffer);
+    this.words32 = new Uint32Array(buffer);
+  }
+
+  /** Whether a range lies inside. */
+  contains(address: number, length: number): boolean {
+    return address >= this.base && length >= 0 && address + length <= this.base + this.size;
+  }
+}
+
+interface Range {
+  offset: number;
+  length: number;
+}
+
+/** Allocates DMA memory from guest RAM, first fit. */
+export class EmuDma implements Dma {
+  readonly #memory: GuestMemory;
+  /** Free ranges by offset, none adjacent. */
+  #free: Range[];
+
+  /** Hands out all of the memory. */
+  constructor(memory: GuestMemory) {
+    this.#memory = memory;
+    this.#free = [{ offset: 0, length: memory.size }];
+  }
+
+  /** Bytes that are free, perhaps not in one piece. */
+  get freeBytes(): number {
+    return this.#free.reduce((sum, range) => sum + range.length, 0);
+  }
+
+  alloc(size: number, options: DmaOptions = {}): DmaRegion {
+    if (!Number.isSafeInteger(size) || size < 1) {
+      throw new RangeError(`Cannot allocate a number of bytes below 1: received ${size}`);
+    }
+    const align = Math.max(options.align ?? 16, 16);
+    const length = alignUp(size, 16);
+    const base = this.#memory.base;
+    for (const [i, range] of this.#free.entries()) {
+      const start = alignUp(base + range.offset, align) - base;
+      const after = range.offset + range.length - (start + length);
+      if (after < 0) continue;
+      const before = start - range.offset;
+      const rest: Range[] = [];
+      if (before > 0) rest.push({ offset: range.offset, length: before });
+      if (after > 0) rest.push({ offset: start + length, length: after });
+      this.#free.splice(i, 1, ...rest);
+      const bytes = this.#memory.bytes.subarray(start, start + size).fill(0);
+      return new EmuRegion(base + start, bytes, () => this.#release(start, length));
+    }
+    throw new VireoError("OUT_OF_MEMORY", "No room in guest memory", {
+      seen: size,
+      expected: `at most ${this.freeBytes} bytes in one piece`,
+    });
+  }
+
+  #release(offset: number, length: number): void {
+    let i = this.#free.findIndex((range) => range.offset > offset);
+    if (i < 0) i = this.#free.length;
+    const before = this.#free[i - 1];
+    const after = this.#free[i];
+    const joinsBefore = before !== undefined && before.offset + before.length === offset;
+    const joinsAfter = after !== undefined && offset + length === after.offset;
+    if (joinsBefore && joinsAfter) {
+      before.length += length + after.length;
+      this.#free.splice(i, 1);
+    } else if (joinsBefore) before.length += length;
+    else if (joinsAfter) {
+      after.offset = offset;
+      after.length += length;
+    } else this.#free.splice(i, 0, { offset, length });
+  }
+}
+
+/** Coherent memory: sharing changes nothing. */
+class EmuRegion implements DmaRegion {
+  readonly address: number;
+  readonly bytes: Uint8Array;
+  #release: (() => void) | undefined;
+
+  constructor(address: number, bytes: Uint8Array, release: () => void) {
+    this.address = address;
+    this.bytes = bytes;
+    this.#release = release;
+  }
+
+  share(offset: number): number {
+    return this.address + offset;
+  }
+
+  unshare(): void {}
+
+  [Symbol.dispose](): void {
+    this.#release?.();
+    this.#release = undefined;
+  }
+}

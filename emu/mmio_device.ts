@@ -1,0 +1,334 @@
+import {
+  Feature,
+  hi32,
+  lo32,
+  type Mmio,
+  MMIO_MAGIC,
+  MmioRegister as R,
+  type TraceSink,
+} from "@vireo/hal";
+import type { ConfigWidth } from "./device.ts";
+import type { HostedDevice } from "./hosted_device.ts";
+
+/** Vendor id of emulated devices: "VIRE" as QEMU's is "QEMU", first letter lowest. */
+export const VENDOR_ID = 0x45524956;
+/** Size of a slot's register window in bytes, as QEMU's aarch64 virt board has it. */
+export const SLOT_SIZE = 0x200;
+const ALL_ONES = 0xffffffff;
+
+/** Where a shared memory region of a device was mapped. */
+export interface MappedRegion {
+  readonly id: number;
+  readonly address: number;
+  readonly length: number;
+}
+
+/** One register: what the specification's table says of it, and what it does. */
+export interface RegisterRow {
+  readonly offset: number;
+  readonly name: string;
+  readonly read?: (slot: MmioDevice) => number;
+  readonly write?: (slot: MmioDevice, value: number) => void;
+}
+
+const row = (
+  name: keyof typeof R,
+  read?: (slot: MmioDevice) => number,
+  write?: (slot: MmioDevice, value: number) => void,
+): RegisterRow => ({
+  offset: R[name],
+  name,
+  ...(read === undefined ? {} : { read }),
+  ...(write === undefined ? {} : { write }),
+});
+
+/** What an empty slot answers too (virtio 1.4 §4.2.2: DeviceID 0). */
+const identity = (version: number): RegisterRow[] => [
+  row("MagicValue", () => MMIO_MAGIC),
+  row("Version", () => version),
+  row("DeviceID", (s) => s.device?.model.deviceId ?? 0),
+  row("VendorID", () => VENDOR_ID),
+];
+
+const COMMON: readonly RegisterRow[] = [
+  row("DeviceFeatures", (s) => s.hosted.offered.word(s.deviceFeaturesSel)),
+  row("DeviceFeaturesSel", undefined, (s, value) => s.deviceFeaturesSel = value),
+  row(
+    "DriverFeatures",
+    undefined,
+    (s, value) => s.hosted.writeFeatures(s.driverFeaturesSel, value),
+  ),
+  row("DriverFeaturesSel", undefined, (s, value) => s.driverFeaturesSel = value),
+  row("QueueSel", undefined, (s, value) => s.queueSel = value),
+  row("QueueSizeMax", (s) => s.queue?.maxSize ?? 0),
+  row("QueueSize", undefined, (s, value) => s.writeQueueSize(value)),
+  row("QueueNotify", undefined, (s, value) => s.notify(value)),
+  row("InterruptStatus", (s) => s.hosted.interruptStatus),
+  row("InterruptACK", undefined, (s, value) => s.hosted.acknowledge(value)),
+  row("Status", (s) => s.hosted.status, (s, value) => s.hosted.writeStatus(value)),
+];
+
+/** The registers of version 1, the legacy interface (virtio 1.4 §4.2.4). */
+export const VERSION_1_ROWS: readonly RegisterRow[] = [
+  ...identity(1),
+  ...COMMON,
+  row("GuestPageSize", undefined, (s, value) => s.writePageSize(value)),
+  row("QueueAlign", undefined, (s, value) => s.writeQueueAlign(value)),
+  row("QueuePFN", (s) => s.queue?.pfn ?? 0, (s, value) => s.writeQueuePfn(value)),
+];
+
+const part = (name: "desc" | "avail" | "used", word: 0 | 1) => (s: MmioDevice, value: number) =>
+  s.writeQueueAddress(name, word, value);
+
+/** The registers of version 2 (virtio 1.4 §4.2.2). */
+export const VERSION_2_ROWS: readonly RegisterRow[] = [
+  ...identity(2),
+  ...COMMON,
+  row("QueueReady", (s) => s.queueReady, (s, value) => s.writeQueueReady(value)),
+  row("QueueDescLow", undefined, part("desc", 0)),
+  row("QueueDescHigh", undefined, part("desc", 1)),
+  row("QueueDriverLow", undefined, part("avail", 0)),
+  row("QueueDriverHigh", undefined, part("avail", 1)),
+  row("QueueDeviceLow", undefined, part("used", 0)),
+  row("QueueDeviceHigh", undefined, part("used", 1)),
+  row("SHMSel", undefined, (s, value) => s.shmSel = value),
+  row("SHMLenLow", (s) => s.region === undefined ? ALL_ONES : lo32(s.region.length)),
+  row("SHMLenHigh", (s) => s.region === undefined ? ALL_ONES : hi32(s.region.length)),
+  row("SHMBaseLow", (s) => s.region === undefined ? ALL_ONES : lo32(s.region.address)),
+  row("SHMBaseHigh", (s) => s.region === undefined ? ALL_ONES : hi32(s.region.address)),
+  row("QueueReset", () => 0, (s, value) => s.resetQueue(value)),
+  row("ConfigGeneration", (s) => s.hosted.generation),
+];
+
+/** What an {@linkcode MmioDevice} is made of. */
+export interface MmioDeviceOptions {
+  /** Name of the window, for example `virtio-mmio@a000000`. */
+  readonly name: string;
+  /** Version register: 1 or 2. */
+  readonly version: 1 | 2;
+  /** The device; undefined for an empty slot. */
+  readonly device?: HostedDevice | undefined;
+  /** Where its shared memory regions are. */
+  readonly regions?: readonly MappedRegion[];
+  /** Told of every access. */
+  readonly trace?: TraceSink | undefined;
+}
+
+/**
+ * A virtio-mmio slot: the register file of virtio 1.4 §4.2.2 over a device, or an empty one.
+ *
+ * What a driver may not do is ignored as hardware would, and noted in the device's log.
+ */
+export class MmioDevice implements Mmio {
+  readonly name: string;
+  readonly size: number = SLOT_SIZE;
+  readonly version: 1 | 2;
+  /** The device; undefined for an empty slot. */
+  readonly device: HostedDevice | undefined;
+  deviceFeaturesSel = 0;
+  driverFeaturesSel = 0;
+  queueSel = 0;
+  shmSel = 0;
+  readonly #rows: (RegisterRow | undefined)[];
+  readonly #regions: readonly MappedRegion[];
+  readonly #trace: TraceSink | undefined;
+
+  /** Makes a slot. */
+  constructor(options: MmioDeviceOptions) {
+    this.name = options.name;
+    this.version = options.version;
+    this.device = options.device;
+    this.#regions = options.regions ?? [];
+    this.#trace = options.trace;
+    this.#rows = new Array(R.Config / 4).fill(undefined);
+    const all = this.version === 1 ? VERSION_1_ROWS : VERSION_2_ROWS;
+    const rows = this.device === undefined ? identity(this.version) : all;
+    for (const entry of rows) this.#rows[entry.offset / 4] = entry;
+  }
+
+  /** The device of a slot that has one; rows of empty slots never ask. */
+  get hosted(): HostedDevice {
+    return this.device!;
+  }
+
+  /** The selected queue. */
+  get queue(): HostedDevice["configs"][number] | undefined {
+    return this.hosted.configs[this.queueSel];
+  }
+
+  /** The selected shared memory region. */
+  get region(): MappedRegion | undefined {
+    return this.#regions.find((region) => region.id === this.shmSel);
+  }
+
+  /** 1 if the selected queue runs. */
+  get queueReady(): number {
+    return this.hosted.running(this.queueSel) ? 1 : 0;
+  }
+
+  read8(offset: number): number {
+    return this.#read(offset, 1);
+  }
+
+  read16(offset: number): number {
+    return this.#read(offset, 2);
+  }
+
+  read32(offset: number): number {
+    return this.#read(offset, 4);
+  }
+
+  write8(offset: number, value: number): void {
+    this.#write(offset, 1, value);
+  }
+
+  write16(offset: number, value: number): void {
+    this.#write(offset, 2, value);
+  }
+
+  write32(offset: number, value: number): void {
+    this.#write(offset, 4, value >>> 0);
+  }
+
+  /** QueueNotify: the index, and with NOTIFICATION_DATA the position above it. */
+  notify(value: number): void {
+    this.hosted.notify(value & 0xffff);
+  }
+
+  writeQueueSize(value: number): void {
+    const queue = this.#settable("QueueSize", value);
+    if (queue === undefined) return;
+    if (value === 0 || value > queue.maxSize || (value & (value - 1)) !== 0) {
+      return this.hosted.violate("QueueSize", value, `not a power of two up to ${queue.maxSize}`);
+    }
+    queue.size = value;
+  }
+
+  writeQueueAddress(name: "desc" | "avail" | "used", word: 0 | 1, value: number): void {
+    const queue = this.#settable("Queue address", value);
+    if (queue !== undefined) queue[name][word] = value;
+  }
+
+  writeQueueReady(value: number): void {
+    const { hosted, queueSel } = this;
+    if (this.queue === undefined) return hosted.violate("QueueReady", value, "no such queue");
+    if (value === 0) hosted.stopQueue(queueSel);
+    else if (value !== 1) hosted.violate("QueueReady", value, "neither 0 nor 1");
+    else if (!hosted.running(queueSel)) hosted.startQueue(queueSel);
+  }
+
+  resetQueue(value: number): void {
+    const { hosted } = this;
+    const negotiated = hosted.features.has(Feature.RING_RESET);
+    if (value !== 1 || this.queue === undefined || !negotiated) {
+      return hosted.violate("QueueReset", value, negotiated ? "not 1" : "without RING_RESET");
+    }
+    hosted.stopQueue(this.queueSel);
+    this.queue.reset();
+  }
+
+  writePageSize(value: number): void {
+    if (value === 0 || (value & (value - 1)) !== 0) {
+      return this.hosted.violate("GuestPageSize", value, "no power of two");
+    }
+    this.hosted.pageSize = value;
+  }
+
+  writeQueueAlign(value: number): void {
+    const queue = this.#settable("QueueAlign", value);
+    if (queue === undefined) return;
+    if (value < 4 || (value & (value - 1)) !== 0) {
+      return this.hosted.violate("QueueAlign", value, "no power of two of at least 4");
+    }
+    queue.align = value;
+  }
+
+  writeQueuePfn(value: number): void {
+    const { hosted, queue } = this;
+    if (queue === undefined) return hosted.violate("QueuePFN", value, "no such queue");
+    if (value === 0) {
+      hosted.stopQueue(this.queueSel);
+      queue.pfn = 0;
+      return;
+    }
+    if (hosted.running(this.queueSel)) {
+      return hosted.violate("QueuePFN", value, "queue runs");
+    }
+    queue.pfn = value;
+    if (!hosted.startQueue(this.queueSel)) queue.pfn = 0;
+  }
+
+  #settable(register: string, value: number): HostedDevice["configs"][number] | undefined {
+    const { queue } = this;
+    if (queue === undefined) {
+      this.hosted.violate(register, value, "no such queue");
+      return undefined;
+    }
+    if (this.hosted.running(this.queueSel)) {
+      this.hosted.violate(register, value, "queue runs");
+      return undefined;
+    }
+    return queue;
+  }
+
+  #read(offset: number, width: ConfigWidth): number {
+    const value = offset >= R.Config
+      ? this.#readConfig(offset - R.Config, width)
+      : this.#readRegister(offset, width);
+    this.#trace?.({ op: "r", window: this.name, offset, width, value });
+    return value;
+  }
+
+  #write(offset: number, width: ConfigWidth, value: number): void {
+    if (offset >= R.Config) this.#writeConfig(offset - R.Config, width, value);
+    else this.#writeRegister(offset, width, value);
+    this.#trace?.({ op: "w", window: this.name, offset, width, value });
+  }
+
+  #readRegister(offset: number, width: ConfigWidth): number {
+    const entry = width === 4 && offset % 4 === 0 ? this.#rows[offset / 4] : undefined;
+    if (entry?.read !== undefined) return entry.read(this) >>> 0;
+    this.device?.violate(
+      entry?.name ?? `0x${offset.toString(16)}`,
+      undefined,
+      badAccess("read", width),
+    );
+    return 0;
+  }
+
+  #writeRegister(offset: number, width: ConfigWidth, value: number): void {
+    const entry = width === 4 && offset % 4 === 0 ? this.#rows[offset / 4] : undefined;
+    if (entry?.write !== undefined) return entry.write(this, value);
+    this.device?.violate(
+      entry?.name ?? `0x${offset.toString(16)}`,
+      value,
+      badAccess("write", width),
+    );
+  }
+
+  #readConfig(offset: number, width: ConfigWidth): number {
+    const { device } = this;
+    if (device === undefined) return 0;
+    if (offset % width !== 0 || offset + width > device.model.configSize) {
+      device.violate(`Config+${offset}`, undefined, badAccess("read", width));
+      return 0;
+    }
+    return device.model.readConfig(offset, width) >>> 0;
+  }
+
+  #writeConfig(offset: number, width: ConfigWidth, value: number): void {
+    const { device } = this;
+    if (device === undefined) return;
+    if (offset % width !== 0 || offset + width > device.model.configSize) {
+      return device.violate(`Config+${offset}`, value, badAccess("write", width));
+    }
+    if (device.model.writeConfig === undefined) {
+      return device.violate(`Config+${offset}`, value, "read-only");
+    }
+    device.model.writeConfig(offset, width, value);
+  }
+}
+
+function badAccess(what: "read" | "write", width: number): string {
+  return `no such ${what} of ${width} bytes`;
+}

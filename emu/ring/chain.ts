@@ -1,0 +1,246 @@
+import type { Chain } from "../device.ts";
+import type { GuestMemory } from "../memory.ts";
+
+/** Up to this many bytes a loop is faster than a view and `set` (and makes no garbage). */
+const SMALL = 32;
+/** Elements a chain has room for at first. */
+const INITIAL = 8;
+
+/**
+ * A chain of a ring, one object for each head, used again and again.
+ *
+ * The queue fills it and checks every element before a device model sees it.
+ */
+export class RingChain implements Chain {
+  readonly head: number;
+  readableLength = 0;
+  writableLength = 0;
+  /** Bytes of the read and the write cursor from their part's start. */
+  #readAt = 0;
+  #writeAt = 0;
+  written = 0;
+  /** Whether a device model holds it. */
+  held = false;
+
+  readonly #memory: GuestMemory;
+  /** Byte offsets in guest memory. */
+  #offsets: Float64Array = new Float64Array(INITIAL);
+  #lengths: Uint32Array = new Uint32Array(INITIAL);
+  #count = 0;
+  #readable = 0;
+  /** Element of each cursor, and how far into it. */
+  #readElement = 0;
+  #readInto = 0;
+  #writeElement = 0;
+  #writeInto = 0;
+
+  /** Makes the chain of one head, empty. */
+  constructor(head: number, memory: GuestMemory) {
+    this.head = head;
+    this.#memory = memory;
+  }
+
+  get readableLeft(): number {
+    return this.readableLength - this.#readAt;
+  }
+
+  get writableLeft(): number {
+    return this.writableLength - this.#writeAt;
+  }
+
+  /** Empties it for a new walk. */
+  start(): void {
+    this.#count = 0;
+    this.#readable = 0;
+    this.readableLength = 0;
+    this.writableLength = 0;
+  }
+
+  /** Elements so far. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Appends an element that was checked. */
+  append(offset: number, length: number, writable: boolean): void {
+    const i = this.#count;
+    if (i === this.#lengths.length) this.#grow();
+    this.#offsets[i] = offset;
+    this.#lengths[i] = length;
+    this.#count = i + 1;
+    if (writable) this.writableLength += length;
+    else {
+      this.#readable = i + 1;
+      this.readableLength += length;
+    }
+  }
+
+  /** Puts the cursors at the start. */
+  finish(): void {
+    this.#readAt = 0;
+    this.#readElement = 0;
+    this.#readInto = 0;
+    this.#writeAt = 0;
+    this.#writeElement = this.#readable;
+    this.#writeInto = 0;
+    this.written = 0;
+    this.held = true;
+  }
+
+  read(into: Uint8Array, offset = 0, length: number = into.length - offset): number {
+    const total = Math.min(length, this.readableLeft, into.length - offset);
+    let done = 0;
+    while (done < total) {
+      const n = Math.min(this.#lengths[this.#readElement]! - this.#readInto, total - done);
+      const from = this.#offsets[this.#readElement]! + this.#readInto;
+      copy(this.#memory.bytes, from, into, offset + done, n);
+      this.#advanceRead(n);
+      done += n;
+    }
+    return done;
+  }
+
+  skip(length: number): number {
+    const total = Math.min(length, this.readableLeft);
+    let done = 0;
+    while (done < total) {
+      const n = Math.min(this.#lengths[this.#readElement]! - this.#readInto, total - done);
+      this.#advanceRead(n);
+      done += n;
+    }
+    return done;
+  }
+
+  readU8(): number {
+    // Elements of length 0 are allowed.
+    while (this.#readElement < this.#readable) {
+      if (this.#readInto < this.#lengths[this.#readElement]!) {
+        const at = this.#offsets[this.#readElement]! + this.#readInto;
+        this.#readInto++;
+        this.#readAt++;
+        return this.#memory.bytes[at]!;
+      }
+      this.#readElement++;
+      this.#readInto = 0;
+    }
+    return 0;
+  }
+
+  readU16(): number {
+    return this.readU8() | this.readU8() << 8;
+  }
+
+  readU32(): number {
+    const into = this.#readInto;
+    if (this.#readElement < this.#readable && into + 4 <= this.#lengths[this.#readElement]!) {
+      const at = this.#offsets[this.#readElement]! + into;
+      this.#readInto = into + 4;
+      this.#readAt += 4;
+      const bytes = this.#memory.bytes;
+      return (bytes[at]! | bytes[at + 1]! << 8 | bytes[at + 2]! << 16 | bytes[at + 3]! << 24) >>> 0;
+    }
+    return (this.readU16() | this.readU16() << 16) >>> 0;
+  }
+
+  readU64(): number {
+    const low = this.readU32();
+    return this.readU32() * 0x1_0000_0000 + low;
+  }
+
+  write(bytes: Uint8Array, offset = 0, length: number = bytes.length - offset): number {
+    const total = Math.min(length, this.writableLeft, bytes.length - offset);
+    let done = 0;
+    while (done < total) {
+      const n = Math.min(this.#lengths[this.#writeElement]! - this.#writeInto, total - done);
+      const to = this.#offsets[this.#writeElement]! + this.#writeInto;
+      copy(bytes, offset + done, this.#memory.bytes, to, n);
+      this.#advanceWrite(n);
+      done += n;
+    }
+    return done;
+  }
+
+  writeZeroes(length: number): number {
+    const total = Math.min(length, this.writableLeft);
+    let done = 0;
+    while (done < total) {
+      const n = Math.min(this.#lengths[this.#writeElement]! - this.#writeInto, total - done);
+      const to = this.#offsets[this.#writeElement]! + this.#writeInto;
+      this.#memory.bytes.fill(0, to, to + n);
+      this.#advanceWrite(n);
+      done += n;
+    }
+    return done;
+  }
+
+  writeU8(value: number): void {
+    while (this.#writeElement < this.#count) {
+      if (this.#writeInto < this.#lengths[this.#writeElement]!) {
+        this.#memory.bytes[this.#offsets[this.#writeElement]! + this.#writeInto] = value;
+        this.#advanceWrite(1);
+        return;
+      }
+      this.#writeElement++;
+      this.#writeInto = 0;
+    }
+  }
+
+  writeU16(value: number): void {
+    this.writeU8(value & 0xff);
+    this.writeU8(value >>> 8 & 0xff);
+  }
+
+  writeU32(value: number): void {
+    this.writeU16(value & 0xffff);
+    this.writeU16(value >>> 16);
+  }
+
+  seekWrite(position: number): void {
+    const target = Math.max(0, Math.min(position, this.writableLength));
+    let element = this.#readable;
+    let left = target;
+    while (element < this.#count && left >= this.#lengths[element]!) {
+      left -= this.#lengths[element]!;
+      element++;
+    }
+    this.#writeElement = element;
+    this.#writeInto = left;
+    this.#writeAt = target;
+  }
+
+  #advanceRead(n: number): void {
+    this.#readAt += n;
+    this.#readInto += n;
+    if (this.#readInto === this.#lengths[this.#readElement]!) {
+      this.#readElement++;
+      this.#readInto = 0;
+    }
+  }
+
+  #advanceWrite(n: number): void {
+    this.#writeAt += n;
+    if (this.#writeAt > this.written) this.written = this.#writeAt;
+    this.#writeInto += n;
+    if (this.#writeInto === this.#lengths[this.#writeElement]!) {
+      this.#writeElement++;
+      this.#writeInto = 0;
+    }
+  }
+
+  #grow(): void {
+    const offsets = new Float64Array(this.#offsets.length * 2);
+    const lengths = new Uint32Array(this.#lengths.length * 2);
+    offsets.set(this.#offsets);
+    lengths.set(this.#lengths);
+    this.#offsets = offsets;
+    this.#lengths = lengths;
+  }
+}
+
+function copy(from: Uint8Array, at: number, to: Uint8Array, start: number, length: number): void {
+  if (length <= SMALL) {
+    for (let i = 0; i < length; i++) to[start + i] = from[at + i]!;
+  } else {
+    to.set(from.subarray(at, at + length), start);
+  }
+}

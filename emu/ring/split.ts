@@ -1,0 +1,268 @@
+import {
+  AVAIL_NO_INTERRUPT,
+  DESC,
+  DescFlag,
+  needEvent,
+  splitRingLayout,
+  USED_NO_NOTIFY,
+} from "@vireo/hal";
+import type { Chain, DeviceQueue } from "../device.ts";
+import type { GuestMemory } from "../memory.ts";
+import { RingChain } from "./chain.ts";
+import type { QueueGeometry } from "./queue_config.ts";
+
+/** The longest chain in bytes (virtio 1.4 §2.7.5.1). */
+const MAX_CHAIN_BYTES = 2 ** 32;
+
+/** What a running queue needs of its device. */
+export interface SplitQueueOptions {
+  readonly index: number;
+  readonly geometry: QueueGeometry;
+  readonly memory: GuestMemory;
+  readonly indirect: boolean;
+  readonly eventIdx: boolean;
+  /** Raises the queue interrupt. */
+  readonly interrupt: () => void;
+  /** The one door for guest faults. */
+  readonly fault: (reason: string) => void;
+}
+
+/** Where a running queue stands, for snapshots. */
+export interface QueuePosition {
+  readonly lastAvail: number;
+  readonly usedIndex: number;
+  /** Heads that the device model holds. */
+  readonly held: readonly number[];
+}
+
+/**
+ * Says why a split queue cannot run with a geometry, or undefined if it can.
+ *
+ * The parts must lie in guest memory, aligned to 16, 2 and 4 (virtio 1.4 §2.7).
+ */
+export function checkGeometry(geometry: QueueGeometry, memory: GuestMemory): string | undefined {
+  const { size, desc, avail, used } = geometry;
+  if (size === 0 || (size & (size - 1)) !== 0) return `queue size ${size} is no power of two`;
+  const layout = splitRingLayout(size);
+  for (
+    const [name, address, length, align] of [
+      ["descriptor table", desc, layout.descSize, 16],
+      ["available ring", avail, layout.availSize, 2],
+      ["used ring", used, layout.usedSize, 4],
+    ] as const
+  ) {
+    if (address % align !== 0) return `${name} at 0x${address.toString(16)} is not aligned`;
+    if (!memory.contains(address, length)) {
+      return `${name} at 0x${address.toString(16)} is outside guest memory`;
+    }
+  }
+  return undefined;
+}
+
+/** The device's side of a running split virtqueue (virtio 1.4 §2.7), written from the specification. */
+export class SplitQueue implements DeviceQueue {
+  readonly index: number;
+  readonly size: number;
+  readonly #options: SplitQueueOptions;
+  readonly #memory: GuestMemory;
+  readonly #words16: Uint16Array;
+  readonly #words32: Uint32Array;
+  readonly #mask: number;
+  /** Index in words16 of the available ring, and in words32 of the used ring and descriptors. */
+  readonly #avail: number;
+  readonly #used16: number;
+  readonly #used32: number;
+  readonly #desc32: number;
+  readonly #eventIdx: boolean;
+  readonly #chains: (RingChain | undefined)[];
+  #lastAvail = 0;
+  #availSeen = 0;
+  #usedIndex = 0;
+  #published = 0;
+  #signalled = 0;
+  #notifyOn = true;
+  #stopped = false;
+  /** Heads that were held when a snapshot was taken. */
+  #again: number[] = [];
+
+  /** Starts a queue whose geometry {@linkcode checkGeometry} found good. */
+  constructor(options: SplitQueueOptions) {
+    const { geometry, memory } = options;
+    this.index = options.index;
+    this.size = geometry.size;
+    this.#options = options;
+    this.#memory = memory;
+    this.#words16 = memory.words16;
+    this.#words32 = memory.words32;
+    this.#mask = geometry.size - 1;
+    this.#avail = (geometry.avail - memory.base) / 2;
+    this.#used16 = (geometry.used - memory.base) / 2;
+    this.#used32 = (geometry.used - memory.base) / 4;
+    this.#desc32 = (geometry.desc - memory.base) / 4;
+    this.#eventIdx = options.eventIdx;
+    this.#chains = new Array(geometry.size).fill(undefined);
+  }
+
+  hasAvailable(): boolean {
+    if (this.#again.length > 0) return !this.#stopped;
+    return !this.#stopped && (this.#lastAvail !== this.#availSeen || this.#look());
+  }
+
+  pop(): Chain | undefined {
+    if (this.#again.length > 0 && !this.#stopped) return this.#walk(this.#again.shift()!);
+    const last = this.#lastAvail;
+    if (this.#stopped || (last === this.#availSeen && !this.#look())) return undefined;
+    const head = this.#words16[this.#avail + 2 + (last & this.#mask)]!;
+    const chain = this.#walk(head);
+    if (chain === undefined) return undefined;
+    this.#lastAvail = (last + 1) & 0xffff;
+    return chain;
+  }
+
+  push(chain: Chain, written: number = chain.written): void {
+    const own = chain as RingChain;
+    // A chain of before a reset, or pushed twice, is not the driver's business.
+    if (this.#stopped || !own.held || this.#chains[own.head] !== own) return;
+    own.held = false;
+    const at = this.#used32 + 1 + 2 * (this.#usedIndex & this.#mask);
+    this.#words32[at] = own.head;
+    this.#words32[at + 1] = written;
+    this.#usedIndex = (this.#usedIndex + 1) & 0xffff;
+  }
+
+  pushAll(chains: readonly Chain[], written: readonly number[]): void {
+    // Nothing is visible before the index moves, which signal() does once.
+    for (let i = 0; i < chains.length; i++) this.push(chains[i]!, written[i]!);
+  }
+
+  signal(): void {
+    const next = this.#usedIndex;
+    if (this.#stopped || next === this.#signalled) return;
+    if (next !== this.#published) {
+      // Orders the used entries before the index (dev.split-ring.used-ring.1).
+      Atomics.store(this.#words16, this.#used16 + 1, next);
+      this.#published = next;
+    }
+    const old = this.#signalled;
+    this.#signalled = next;
+    // The store above is sequentially consistent: this load cannot pass it, so no interrupt is lost.
+    const wanted = this.#eventIdx
+      ? needEvent(Atomics.load(this.#words16, this.#avail + 2 + this.size), next, old)
+      : (Atomics.load(this.#words16, this.#avail) & AVAIL_NO_INTERRUPT) === 0;
+    if (wanted) this.#options.interrupt();
+  }
+
+  setNotify(enabled: boolean): void {
+    if (this.#stopped || this.#notifyOn === enabled) return;
+    this.#notifyOn = enabled;
+    if (!this.#eventIdx) {
+      Atomics.store(this.#words16, this.#used16, enabled ? 0 : USED_NO_NOTIFY);
+    } else if (enabled) {
+      Atomics.store(this.#words16, this.#used16 + 2 + 4 * this.size, this.#lastAvail);
+    }
+  }
+
+  /** Stops for good: nothing is popped or pushed any more. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  /** Where the queue stands. */
+  position(): QueuePosition {
+    const held = this.#chains.filter((chain) => chain?.held).map((chain) => chain!.head);
+    return {
+      lastAvail: this.#lastAvail,
+      usedIndex: this.#usedIndex,
+      held: [...this.#again, ...held],
+    };
+  }
+
+  /** Goes on from a position; chains that were held are popped again first, in order. */
+  resume(position: QueuePosition): void {
+    this.#lastAvail = this.#availSeen = position.lastAvail;
+    this.#usedIndex = this.#published = this.#signalled = position.usedIndex;
+    this.#again = [...position.held];
+  }
+
+  /** Looks for new entries; tells the driver where the device is when there are none. */
+  #look(): boolean {
+    const words = this.#words16;
+    // Pairs with the driver's store of idx: entries up to it are visible after this load.
+    let seen = Atomics.load(words, this.#avail + 1);
+    if (seen === this.#lastAvail && this.#eventIdx && this.#notifyOn) {
+      const at = this.#used16 + 2 + 4 * this.size;
+      if (words[at] !== this.#lastAvail) {
+        Atomics.store(words, at, this.#lastAvail);
+        // An entry added before the store was seen is found here, a later one is notified.
+        seen = Atomics.load(words, this.#avail + 1);
+      }
+    }
+    const fresh = (seen - this.#lastAvail) & 0xffff;
+    if (fresh === 0) return false;
+    if (fresh > this.size) {
+      this.#fault(`available index jumped by ${fresh}, queue size is ${this.size}`);
+      return false;
+    }
+    this.#availSeen = seen;
+    return true;
+  }
+
+  #walk(head: number): RingChain | undefined {
+    if (head > this.#mask) return this.#fault(`available entry names descriptor ${head}`);
+    const chain = this.#chains[head] ??= new RingChain(head, this.#memory);
+    if (chain.held) return this.#fault(`descriptor ${head} was made available twice`);
+    chain.start();
+    let table = this.#desc32;
+    let length = this.size;
+    let inTable = false;
+    let writable = false;
+    let total = 0;
+    const { base, size } = this.#memory;
+    const words = this.#words32;
+    for (let index = head, elements = 0;;) {
+      const at = table + index * (DESC.SIZE / 4);
+      const hi = words[at + 1]!;
+      const address = hi === 0 ? words[at]! : hi * 0x1_0000_0000 + words[at]!;
+      const bytes = words[at + 2]!;
+      const flagsNext = words[at + 3]!;
+      const flags = flagsNext & 0xffff;
+      if ((flags & DescFlag.INDIRECT) !== 0) {
+        if (!this.#options.indirect) return this.#fault("INDIRECT was not negotiated");
+        if (inTable) return this.#fault("an indirect table refers to another");
+        if ((flags & DescFlag.NEXT) !== 0) {
+          return this.#fault("INDIRECT and NEXT in one descriptor");
+        }
+        if (bytes === 0 || bytes % DESC.SIZE !== 0) {
+          return this.#fault(`indirect table of ${bytes} bytes`);
+        }
+        if (address % 4 !== 0 || address < base || address + bytes > base + size) {
+          return this.#fault(`indirect table at 0x${address.toString(16)}`);
+        }
+        table = (address - base) / 4;
+        length = bytes / DESC.SIZE;
+        inTable = true;
+        index = 0;
+        continue;
+      }
+      if (++elements > this.size) return this.#fault("a chain is longer than the queue");
+      if ((flags & DescFlag.WRITE) !== 0) writable = true;
+      else if (writable) return this.#fault("a readable element follows a writable one");
+      if (address < base || address + bytes > base + size) {
+        return this.#fault(`element at 0x${address.toString(16)}, ${bytes} bytes, is no memory`);
+      }
+      total += bytes;
+      if (total > MAX_CHAIN_BYTES) return this.#fault("a chain has over 2^32 bytes");
+      chain.append(address - base, bytes, writable);
+      if ((flags & DescFlag.NEXT) === 0) break;
+      index = flagsNext >>> 16;
+      if (index >= length) return this.#fault(`next names descriptor ${index} of ${length}`);
+    }
+    chain.finish();
+    return chain;
+  }
+
+  #fault(reason: string): undefined {
+    this.#options.fault(`queue ${this.index}: ${reason}`);
+    return undefined;
+  }
+}

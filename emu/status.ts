@@ -1,0 +1,68 @@
+import { Status } from "@vireo/hal";
+
+/** What a status write makes the device do. */
+export type StatusAction = "none" | "reset" | "features" | "activate";
+
+interface Transition {
+  /** Bits that the write sets for the first time. */
+  readonly sets: number;
+  /** Bits that must be set before, on a modern device. */
+  readonly after: number;
+  readonly action: StatusAction;
+}
+
+/** The steps of virtio 1.4 §3.1.1 in order; FAILED is allowed at any time. */
+const TRANSITIONS: readonly Transition[] = [
+  { sets: Status.ACKNOWLEDGE, after: 0, action: "none" },
+  { sets: Status.DRIVER, after: Status.ACKNOWLEDGE, action: "none" },
+  { sets: Status.FEATURES_OK, after: Status.ACKNOWLEDGE | Status.DRIVER, action: "features" },
+  {
+    sets: Status.DRIVER_OK,
+    after: Status.ACKNOWLEDGE | Status.DRIVER | Status.FEATURES_OK,
+    action: "activate",
+  },
+  { sets: Status.FAILED, after: 0, action: "none" },
+];
+
+/** Bits that a driver may write. */
+export const DRIVER_STATUS_BITS: number = TRANSITIONS.reduce((bits, row) => bits | row.sets, 0);
+
+/** What to do for a status write, or why it is a violation. */
+export interface StatusStep {
+  /** Actions in the order of the specification's steps. */
+  readonly actions: readonly StatusAction[];
+  /** The status afterwards, as far as no action refuses it. */
+  readonly status: number;
+  /** What the driver did wrong, if anything; the write still counts. */
+  readonly violation: string | undefined;
+}
+
+/**
+ * Looks a status write up in the table of transitions.
+ *
+ * @param from The status before.
+ * @param written The value written.
+ * @param legacy Whether the order of steps is not held against the driver, and FEATURES_OK is unknown.
+ */
+export function statusStep(from: number, written: number, legacy: boolean): StatusStep {
+  if (written === 0) return { actions: ["reset"], status: 0, violation: undefined };
+  const device = from & Status.NEEDS_RESET;
+  const kept = from & ~Status.NEEDS_RESET;
+  const violations: string[] = [];
+  if ((kept & ~written) !== 0) violations.push("clears a bit without a reset");
+  const unknown = written & ~DRIVER_STATUS_BITS & ~Status.NEEDS_RESET;
+  if (unknown !== 0) {
+    violations.push(`sets bits 0x${unknown.toString(16)} that are not the driver's`);
+  }
+  const actions: StatusAction[] = [];
+  let status = kept;
+  for (const row of TRANSITIONS) {
+    if ((written & row.sets) === 0 || (status & row.sets) !== 0) continue;
+    if (!legacy && (status & row.after) !== row.after) {
+      violations.push(`sets 0x${row.sets.toString(16)} out of order`);
+    }
+    status |= row.sets;
+    if (row.action !== "none") actions.push(row.action);
+  }
+  return { actions, status: status | device, violation: violations[0] };
+}
