@@ -49,6 +49,8 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
   error: Error | undefined;
   /** NEEDS_RESET as it was seen; until the device is reset. */
   fault: VireoError | undefined;
+  /** Whether a recovery is under way. */
+  recovering = false;
   /** Why a reset breaks the queues now. */
   resetReason: "DEVICE_STATE" | "DEVICE_REMOVED" = "DEVICE_STATE";
   /** Whether FAILED was set when the device was frozen. */

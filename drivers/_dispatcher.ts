@@ -1,5 +1,5 @@
 import type { Interrupt } from "@vireo/hal";
-import { pause } from "./transport/_poll.ts";
+import { pause } from "./_poll.ts";
 
 /** What a dispatch loop serves. */
 export interface DispatchTarget {

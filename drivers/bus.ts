@@ -86,7 +86,9 @@ export class Bus implements AsyncDisposable {
       report: (device, error) => this.#onError?.(error, device),
       configChanged: (device) => this.#emit("change", device),
       needsReset: (device) => {
-        if (this.#policy.auto && device.instance !== undefined) this.#recoverLater(device);
+        // During a recovery its own loop sees the fault.
+        const idle = device.instance !== undefined && !device.recovering;
+        if (this.#policy.auto && idle) this.#recoverLater(device);
       },
     };
   }
@@ -347,6 +349,7 @@ export class Bus implements AsyncDisposable {
   }
 
   async #recover(device: BusDevice): Promise<void> {
+    device.recovering = true;
     try {
       await this.#policy.run(device, () => lifecycle.recoverOnce(device));
     } catch (cause) {
@@ -356,9 +359,12 @@ export class Bus implements AsyncDisposable {
       device.tell(error);
       device.waiters.fail(error);
       throw error;
+    } finally {
+      device.recovering = false;
     }
     this.#emit("change", device);
     device.waiters.done();
+    if (device.fault !== undefined && this.#policy.auto) this.#recoverLater(device);
   }
 
   #takeIndex(): number {

@@ -17,7 +17,7 @@ import {
   type VireoErrorCode,
   type VireoErrorDetails,
 } from "@vireo/hal";
-import { pollUntil } from "./_poll.ts";
+import { pollUntil } from "../_poll.ts";
 import type {
   AccessWidth,
   QueueAddresses,

@@ -1,4 +1,4 @@
-import type { WaitOptions } from "./transport.ts";
+import type { WaitOptions } from "./transport/transport.ts";
 
 /** Reads made without a pause; on every machine tried a device answers the first. */
 const SPINS = 16;
