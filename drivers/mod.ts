@@ -13,3 +13,5 @@ export * from "./uevent.ts";
 export * from "./virtqueue/virtqueue.ts";
 export * from "./console/mod.ts";
 export * from "./blk/mod.ts";
+export * from "./virtqueue/request_queue.ts";
+export * from "./virtqueue/split.ts";

@@ -1,13 +1,26 @@
-export * from "./backends/random.ts";
-export * from "./backends/stream_port.ts";
-export * from "./devices/console/mod.ts";
-export * from "./devices/rng/mod.ts";
+/**
+ * The device side of virtio: machines of emulated devices, and what they are made of.
+ *
+ * @module
+ */
 export * from "./backends/disk.ts";
 export * from "./backends/file_disk.ts";
-export * from "./backends/memory_disk.ts";
-export * from "./devices/blk/mod.ts";
 export * from "./backends/hub.ts";
+export * from "./backends/memory_disk.ts";
 export * from "./backends/net_backend.ts";
+export * from "./backends/random.ts";
+export * from "./backends/stream_port.ts";
 export * from "./backends/tap.ts";
 export * from "./backends/wire.ts";
+export * from "./device.ts";
+export * from "./devices/blk/mod.ts";
+export * from "./devices/console/mod.ts";
 export * from "./devices/net/mod.ts";
+export * from "./devices/rng/mod.ts";
+export * from "./hosted_device.ts";
+export * from "./machine.ts";
+export * from "./memory.ts";
+export * from "./mmio_device.ts";
+export * from "./ring/queue_config.ts";
+export * from "./ring/split.ts";
+export * from "./status.ts";

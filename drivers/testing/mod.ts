@@ -4,3 +4,4 @@
  * @module
  */
 export * from "./scripted_device.ts";
+export * from "./dma.ts";
