@@ -137,6 +137,11 @@ export class Sender implements Disposable {
   }
 
   #add(slot: number, bytes: Uint8Array, ticket: Ticket): void {
+    if (ticket.failure !== undefined) {
+      // It came between the slot and this call.
+      this.#free.push(slot);
+      throw ticket.failure;
+    }
     const start = slot * this.#size;
     this.#region.bytes.set(bytes, start);
     const address = this.#region.share(start, bytes.length, "to-device");
@@ -147,6 +152,8 @@ export class Sender implements Disposable {
       this.#queue.add(this.#chain.clear().addReadable(address, bytes.length), slot);
     } catch (error) {
       this.#release(slot);
+      // Why the port ended says more than that its queue is broken.
+      this.#blocked?.();
       throw error;
     }
   }

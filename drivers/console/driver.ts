@@ -295,7 +295,10 @@ export class Console implements DriverInstance {
     else if (event === ConsoleEvent.CONSOLE_PORT) port.setConsole();
     else if (event === ConsoleEvent.PORT_OPEN) port.setHostOpen(value !== 0);
     else if (event === ConsoleEvent.PORT_NAME) {
-      port.setName(new TextDecoder().decode(rest.subarray(0, NAME_LIMIT)));
+      // QEMU sends the name with the NUL that ends it in C.
+      const end = rest.indexOf(0);
+      const name = end < 0 ? rest : rest.subarray(0, end);
+      port.setName(new TextDecoder().decode(name.subarray(0, NAME_LIMIT)));
     } else if (event === ConsoleEvent.RESIZE) this.#resized(port, decodeSize(rest));
     else this.counters.unknownEvent++;
     this.#gate.notify();
