@@ -1,8 +1,13 @@
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 
 /** The path of a `file:` URL. */
 export function fromFileUrl(url: URL): string {
   return fileURLToPath(url);
+}
+
+/** The `file:` URL of a path. */
+export function toFileUrl(path: string): string {
+  return pathToFileURL(path).href;
 }
 
 /** The project's root, without a trailing slash. */

@@ -1,4 +1,5 @@
-import { PROJECT } from "./_paths.ts";
+import { Buffer } from "node:buffer";
+import { PROJECT, toFileUrl } from "./_paths.ts";
 import { exec } from "./exec.ts";
 
 /**
@@ -26,10 +27,23 @@ export async function bundle(entry: string): Promise<string> {
       out,
       entry,
     ]);
-    return await Deno.readTextFile(out);
+    return absoluteSources(await Deno.readTextFile(out), out);
   } finally {
     await Deno.remove(dir, { recursive: true });
   }
+}
+
+const MAP_COMMENT = "//# sourceMappingURL=data:application/json;base64,";
+
+/** Names the sources by absolute URLs: the bundle is read in another place than it was made in. */
+function absoluteSources(text: string, path: string): string {
+  const start = text.lastIndexOf(MAP_COMMENT);
+  if (start === -1) return text;
+  const encoded = text.slice(start + MAP_COMMENT.length).trim();
+  const map: { sources: string[] } = JSON.parse(Buffer.from(encoded, "base64").toString());
+  map.sources = map.sources.map((source) => new URL(source, toFileUrl(path)).href);
+  const json = Buffer.from(JSON.stringify(map)).toString("base64");
+  return `${text.slice(0, start)}${MAP_COMMENT}${json}\n`;
 }
 
 /**
