@@ -15,3 +15,5 @@ export * from "./console/mod.ts";
 export * from "./blk/mod.ts";
 export * from "./virtqueue/request_queue.ts";
 export * from "./virtqueue/split.ts";
+export * from "./rng/mod.ts";
+export * from "./net/mod.ts";

@@ -87,16 +87,21 @@ export class Receiver implements Disposable {
 
   /** Moves to a new queue after the device was reset; what is unread stays. */
   rebind(queue: Virtqueue): void {
-    for (let i = 0; i < this.#posted.length; i++) {
-      if (this.#posted[i] === 1) this.#region.unshare(i * this.#size, this.#size, "from-device");
-    }
-    this.#posted.fill(0);
+    this.#takeBack();
     this.#queue = queue;
   }
 
   /** Frees the buffers; only after the device was reset. */
   [Symbol.dispose](): void {
+    this.#takeBack();
     this.#region[Symbol.dispose]();
+  }
+
+  #takeBack(): void {
+    for (let i = 0; i < this.#posted.length; i++) {
+      if (this.#posted[i] === 1) this.#region.unshare(i * this.#size, this.#size, "from-device");
+    }
+    this.#posted.fill(0);
   }
 
   #post(i: number): void {

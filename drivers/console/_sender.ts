@@ -112,16 +112,19 @@ export class Sender implements Disposable {
 
   /** Moves to a new queue after the device was reset; call {@linkcode Sender.fail} before. */
   rebind(queue: Virtqueue): void {
-    for (let i = 0; i < this.#tickets.length; i++) {
-      if (this.#tickets[i] !== undefined) this.#release(i);
-    }
+    this.#takeBack();
     this.#queue = queue;
     this.#gate.notify();
   }
 
   /** Frees the buffers; only after the device was reset. */
   [Symbol.dispose](): void {
+    this.#takeBack();
     this.#region[Symbol.dispose]();
+  }
+
+  #takeBack(): void {
+    for (let i = 0; i < this.#tickets.length; i++) this.#release(i);
   }
 
   #lock(): true | undefined {

@@ -45,6 +45,7 @@ class BouncingRegion implements DmaRegion {
   }
 
   [Symbol.dispose](): void {
+    if (this.#shared.size > 0) throw new Error(`${this.#shared.size} ranges are still shared`);
     this.#free();
   }
 

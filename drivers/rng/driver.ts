@@ -118,10 +118,13 @@ export class Rng implements DriverInstance {
       if (--owners === 0) region[Symbol.dispose]();
     };
     try {
-      const claimed = await this.#requests.submit(chain, { ...options, onReturned: release });
+      const onReturned = (): void => {
+        region.unshare(0, length, "from-device");
+        release();
+      };
+      const claimed = await this.#requests.submit(chain, { ...options, onReturned });
       // The used length is only a claim (virtio 1.4 §5.4.6.1 makes it the count).
       const used = Math.min(claimed, length);
-      region.unshare(0, length, "from-device");
       into.set(region.bytes.subarray(0, used), at);
       return used;
     } finally {
