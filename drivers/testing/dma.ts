@@ -36,7 +36,9 @@ export class TestDma implements Dma {
   /** Makes an arena. */
   constructor(options: TestDmaOptions = {}) {
     const size = options.size ?? 16 * 1024 * 1024;
-    this.memory = new Uint8Array(options.shared ? new SharedArrayBuffer(size) : size);
+    this.memory = options.shared
+      ? new Uint8Array(new SharedArrayBuffer(size))
+      : new Uint8Array(size);
     this.base = options.base ?? 0x4000_0000;
   }
 

@@ -40,16 +40,23 @@ export class CompletionOrder {
   /** The queue ran empty: serves what the order says is due. */
   endBatch(): void {
     if (this.#order === "held" || this.#list.length === 0) return;
+    if (this.#order === "deferred") return this.#schedule();
     if (this.#order === "reverse") this.#list.reverse();
     if (this.#order === "random") this.#shuffle();
-    if (this.#order !== "deferred") return this.release(this.#list.length);
-    if (this.#scheduled) return;
+    this.release(this.#list.length);
+  }
+
+  /** Serves some of what is kept in a later turn, and the rest in turns after that. */
+  #schedule(): void {
+    if (this.#scheduled || this.#list.length === 0) return;
     this.#scheduled = true;
     // Two turns: the driver's own turn that kicked must have ended.
     queueMicrotask(() =>
       queueMicrotask(() => {
         this.#scheduled = false;
-        this.release(this.#list.length);
+        this.#shuffle();
+        if (this.#list.length > 0) this.release(1 + this.#next() % this.#list.length);
+        this.#schedule();
       })
     );
   }
@@ -65,15 +72,18 @@ export class CompletionOrder {
     this.#list = queue === undefined ? [] : this.#list.filter((held) => held.queue.index !== queue);
   }
 
+  /** xorshift32: seeded, so that a failing order can be played again. */
+  #next(): number {
+    let x = this.#random;
+    x ^= x << 13;
+    x ^= x >>> 17;
+    x ^= x << 5;
+    return this.#random = x >>> 0;
+  }
+
   #shuffle(): void {
     for (let i = this.#list.length - 1; i > 0; i--) {
-      // xorshift32: seeded, so that a failing order can be played again.
-      let x = this.#random;
-      x ^= x << 13;
-      x ^= x >>> 17;
-      x ^= x << 5;
-      this.#random = x >>> 0;
-      const j = this.#random % (i + 1);
+      const j = this.#next() % (i + 1);
       [this.#list[i], this.#list[j]] = [this.#list[j]!, this.#list[i]!];
     }
   }

@@ -43,7 +43,11 @@ export interface BlkLifetimeReport {
   readonly estTypB: number;
 }
 
-/** When an emulated disk completes requests; anything but `in-order` is for tests. */
+/**
+ * When an emulated disk completes requests; anything but `in-order` is for tests: each batch in
+ * `reverse` or at `random`; `deferred` a random part of what waits in each later turn; `held` when
+ * `BlkDevice.release` says so.
+ */
 export type BlkOrder = "in-order" | "reverse" | "random" | "deferred" | "held";
 
 /** How to make a {@linkcode BlkDevice}. */
@@ -84,7 +88,7 @@ export interface BlkDeviceOptions {
   readonly withhold?: readonly number[];
   /** Order of completion; `in-order` by default. */
   readonly order?: BlkOrder;
-  /** Seed of the `random` order. */
+  /** Seed of the `random` and `deferred` orders. */
   readonly seed?: number;
 }
 

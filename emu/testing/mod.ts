@@ -1,0 +1,6 @@
+/**
+ * Stand-ins for drivers, for tests of device models.
+ *
+ * @module
+ */
+export * from "./mock_driver.ts";
