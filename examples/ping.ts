@@ -10,7 +10,7 @@ import type { Vireo } from "@vireo/firmware";
 export default async function main({ net, args, signal }: Vireo): Promise<void> {
   const target = args[0] ?? "10.0.2.2";
   console.log(`${net.macText}, link ${net.linkUp ? "up" : "down"}, mtu ${net.mtu}`);
-  const replies = await ping(net, { source: "10.0.2.15", target, count: 3, signal });
+  const { replies } = await ping(net, { source: "10.0.2.15", target, count: 3, signal });
   for (const { sequence, milliseconds } of replies) {
     console.log(`reply ${sequence} from ${target} in ${milliseconds.toFixed(3)} ms`);
   }

@@ -58,7 +58,7 @@ async function converse(vireo: Vireo, port: Port, flags: ConsoleFlags): Promise<
   const decoder = new TextDecoder();
   let received = "";
   let inputEnded = false;
-  let quiet: number | undefined;
+  let quiet: ReturnType<typeof setTimeout> | undefined;
   const rearm = (): void => {
     clearTimeout(quiet);
     if (inputEnded) quiet = setTimeout(() => stop.abort(), flags.quiet);
