@@ -172,7 +172,7 @@ class Run {
       return { sector, data, done: blk.write(sector, data, { signal }) };
     });
     const settled = Promise.allSettled(writes.map(({ done }) => done));
-    for (let turns = this.#random.below(4); turns > 0; turns--) await Promise.resolve();
+    for (let turns = this.#random.below(80); turns > 0; turns--) await Promise.resolve();
     const kind = round % 3;
     if (kind === 0) abort.abort();
     if (kind === 1) {

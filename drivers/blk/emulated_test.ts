@@ -4,11 +4,13 @@ import {
   type BlkDeviceOptions,
   EmulatedMachine,
   FileDisk,
+  GuestMemory,
   MemoryDisk,
 } from "@vireo/emu";
 import { BlkFeature, Feature, FeatureSet, VireoError } from "@vireo/hal";
 import { Bus } from "../bus.ts";
-import { type Blk, blkDriver } from "./driver.ts";
+import { BouncingDma, TestDma } from "../testing/dma.ts";
+import { type Blk, blkDriver, createBlkDriver } from "./driver.ts";
 
 const SIZE = 1024 * 1024;
 
@@ -35,6 +37,7 @@ async function setUp(
   if (blk === undefined) throw bus.devices[0]?.error ?? new Error("no disk");
   const dispose = async (): Promise<void> => {
     await bus[Symbol.asyncDispose]();
+    assertEquals(machine.violations(), [], "the driver broke a rule");
     await machine[Symbol.asyncDispose]();
   };
   return { machine, bus, model, disk, blk, [Symbol.asyncDispose]: dispose };
@@ -250,4 +253,62 @@ Deno.test("features that a device does not offer are lived without", async () =>
   await t.blk.flush();
   assertEquals(await code(t.blk.discard([{ sector: 0, sectors: 1 }])), "UNSUPPORTED");
   assertEquals(t.model.stats.flushes, 0);
+});
+
+for (const version of [1, 2] as const) {
+  Deno.test(`version ${version} on memory that bounces: ownership is honoured`, async () => {
+    const dma = new BouncingDma();
+    const disk = new MemoryDisk(Uint8Array.from({ length: SIZE }, (_, i) => i * 7 >> 2));
+    const model = new BlkDevice({ disk, serial: "S1", order: "deferred", sizeMax: 3000 });
+    const memory = new GuestMemory(dma.memory.buffer, dma.base);
+    await using machine = EmulatedMachine.create({ devices: [{ model, version }], memory });
+    {
+      await using bus = new Bus();
+      await bus.registerDriver(createBlkDriver({ depth: 8 }));
+      await bus.addPlatform({ dma, nodes: () => machine.nodes() });
+      const blk = bus.devices[0]!.instance as Blk;
+      assertEquals(await blk.read(0, SIZE), disk.memory);
+      const data = crypto.getRandomValues(new Uint8Array(65536));
+      await Promise.all([blk.write(8, data), blk.read(1024, 4096), blk.flush(), blk.getId()]);
+      assertEquals(disk.memory.subarray(4096, 4096 + 65536), data);
+      await blk.writeZeroes([{ sector: 8, sectors: 128 }]);
+      assertEquals(disk.memory.subarray(4096, 4096 + 65536), new Uint8Array(65536));
+      const abort = new AbortController();
+      const reads = [blk.read(0, 65536, { signal: abort.signal }), blk.read(5, 512)];
+      await Promise.resolve();
+      abort.abort();
+      await assertRejects(() => reads[0]!);
+      assertEquals(await reads[1], disk.memory.subarray(2560, 3072));
+      using batch = blk.batch(2, 512);
+      batch.bytes(0).fill(0x77);
+      batch.prepareWrite(0, 9);
+      batch.prepareRead(1, 5);
+      assert(batch.submit(0) && batch.submit(1));
+      batch.kick();
+      for (let back = 0; back < 2;) {
+        if (batch.poll() >= 0) back++;
+        else await batch.wait({ deadline: 5000 });
+      }
+      assert(batch.ok(0) && batch.ok(1));
+      assertEquals(batch.bytes(1), disk.memory.subarray(2560, 3072));
+      assertEquals(disk.memory.subarray(4608, 5120), new Uint8Array(512).fill(0x77));
+      // Removed with a request in flight.
+      blk.read(0, 512).catch(() => {});
+      await Promise.resolve();
+    }
+    assertEquals([dma.live, dma.mistakes, machine.violations()], [0, [], []]);
+  });
+}
+
+Deno.test("a machine without room for the slots fails the probe and leaves nothing behind", async () => {
+  const dma = new TestDma({ size: 65536 });
+  const model = new BlkDevice({ disk: new MemoryDisk(SIZE) });
+  const memory = new GuestMemory(dma.memory.buffer as ArrayBuffer, dma.base);
+  await using machine = EmulatedMachine.create({ devices: [{ model, version: 2 }], memory });
+  await using bus = new Bus({ queueSize: 64 });
+  await bus.registerDriver(blkDriver);
+  await bus.addPlatform({ dma, nodes: () => machine.nodes() });
+  const { error } = bus.devices[0]!;
+  assertEquals((error as VireoError).code, "OUT_OF_MEMORY");
+  assertEquals(dma.live, 0);
 });

@@ -1,7 +1,7 @@
-import { assert, assertGreater } from "@std/assert";
+import { assert, assertGreater, assertRejects } from "@std/assert";
 import { BlkDevice, type BlkDeviceOptions, EmulatedMachine, MemoryDisk } from "@vireo/emu";
 import { Feature, FeatureSet, type Platform } from "@vireo/hal";
-import { checkIntegrity, type IntegrityOptions } from "./_integrity.ts";
+import { checkIntegrity, type IntegrityOptions, type IntegrityReport } from "./_integrity.ts";
 
 const MIB = 1024 * 1024;
 /** Bytes of the long run; the default is what the project promises. */
@@ -15,11 +15,12 @@ function emulated(options: Partial<BlkDeviceOptions>, version: 1 | 2): () => Pla
     });
 }
 
-async function check(options: IntegrityOptions): Promise<void> {
+async function check(options: IntegrityOptions): Promise<IntegrityReport> {
   const report = await checkIntegrity(options);
   assertGreater(report.bytes, options.total - 1);
   assert(report.reads > 0 && report.writes > 0);
   if ((options.upsets ?? 20) >= 3) assert(report.aborted > 0 && report.resets > 1);
+  return report;
 }
 
 const { INDIRECT_DESC, EVENT_IDX } = Feature;
@@ -50,10 +51,30 @@ for (
 }
 
 Deno.test(`${LONG / MIB} MiB of random I/O over 4 queues, with aborts and resets`, async () => {
-  await check({
-    platform: emulated({ queues: 4, order: "random", seed: 7 }, 2),
+  const report = await check({
+    platform: emulated({ queues: 4, order: "deferred", seed: 7 }, 2),
     total: LONG,
     seed: 20261123,
     upsets: 60,
   });
+  assertGreater(report.lost, 0);
+});
+
+Deno.test("the check finds one byte that is wrong", async () => {
+  class Forgetful extends MemoryDisk {
+    override zero(offset: number, length: number): void {
+      super.zero(offset, length - 1);
+    }
+  }
+  await assertRejects(
+    () =>
+      checkIntegrity({
+        platform: emulated({ disk: new Forgetful(DISK) }, 2),
+        total: 8 * MIB,
+        seed: 3,
+        upsets: 0,
+      }),
+    Error,
+    "expected 0",
+  );
 });
