@@ -47,8 +47,9 @@ export interface VirtioDevice {
   readonly offered: FeatureSet;
   /** What was negotiated; empty before. */
   readonly features: FeatureSet;
-  /** The driver that is bound, and what its probe returned. */
+  /** The driver that is bound, or tries to be. */
   readonly driver: VirtioDriver | undefined;
+  /** What its probe returned. */
   readonly instance: DriverInstance | undefined;
   /** The queues that were found, in the order of the request. */
   readonly queues: readonly Virtqueue[];

@@ -64,11 +64,13 @@ export interface ScriptedQueue {
  * @example
  * ```ts
  * import { MmioTransport } from "@vireo/drivers";
- * import { ScriptedDevice, TestDma } from "@vireo/drivers/testing";
+ * import { ScriptedDevice } from "@vireo/drivers/testing";
+ * import type { Dma } from "@vireo/hal";
  * import { assertEquals } from "@std/assert";
  *
+ * const dma = { alloc: () => { throw new Error("Not needed"); } } satisfies Dma;
  * const device = new ScriptedDevice({ deviceId: 0 });
- * assertEquals(MmioTransport.probe(device, new TestDma()), undefined);
+ * assertEquals(MmioTransport.probe(device, dma), undefined);
  * assertEquals(device.log, ["r MagicValue 0x74726976", "r Version 0x2", "r DeviceID 0x0"]);
  * ```
  */

@@ -39,13 +39,21 @@ const ABSENT = 0xffffffff;
  * virtio-mmio carries so far, and devices log selectors over 1 as guest errors.
  */
 export class MmioTransport implements Transport {
+  /** Name of the slot. */
   readonly name: string;
+  /** The kind, with its version. */
   readonly kind: "mmio-1" | "mmio-2";
+  /** Whether this is version 1. */
   readonly legacy: boolean;
+  /** Virtio device id, never 0. */
   readonly deviceId: number;
+  /** Virtio vendor id. */
   readonly vendorId: number;
+  /** Memory that the device can reach. */
   readonly dma: Dma;
+  /** The slot's interrupt line. */
   readonly interrupt: Interrupt;
+  /** 4096 with version 1, where a queue is one block. */
   readonly legacyQueueAlign: number | undefined;
   readonly #lease: MmioLease;
   readonly #mmio: Mmio;
@@ -109,6 +117,7 @@ export class MmioTransport implements Transport {
     return transport;
   }
 
+  /** Reads the 64 feature bits that the device offers, the high word first. */
   readFeatures(): FeatureSet {
     this.#mmio.write32(Register.DeviceFeaturesSel, 1);
     const high = this.#mmio.read32(Register.DeviceFeatures);
@@ -116,6 +125,11 @@ export class MmioTransport implements Transport {
     return FeatureSet.fromWords(this.#mmio.read32(Register.DeviceFeatures), high);
   }
 
+  /**
+   * Writes the accepted bits, the high word first.
+   *
+   * @throws {VireoError} `VERSION_1_REQUIRED` If a version 2 device would run without VERSION_1.
+   */
   writeFeatures(features: FeatureSet): void {
     if (!this.legacy && (features.word(1) & 1) === 0) {
       throw this.#error("VERSION_1_REQUIRED", "Cannot drive a version 2 device without VERSION_1", {
@@ -130,15 +144,26 @@ export class MmioTransport implements Transport {
     this.#mmio.write32(Register.DriverFeatures, features.word(0));
   }
 
+  /** Reads the device status. */
   readStatus(): number {
     return this.#mmio.read32(Register.Status) & 0xff;
   }
 
+  /**
+   * Writes the device status.
+   *
+   * @throws {RangeError} If it is 0, which is a reset.
+   */
   writeStatus(status: number): void {
     if (status === 0) throw new RangeError("Cannot write status 0: use reset()");
     this.#mmio.write32(Register.Status, status);
   }
 
+  /**
+   * Resets the device and waits until its status reads 0; version 1 is told the page size first.
+   *
+   * @throws {VireoError} `RESET_TIMEOUT` If it does not within the deadline.
+   */
   async reset(options?: WaitOptions): Promise<void> {
     this.#selected = -1;
     // Linux writes the page size before the first reset and again when it restores a device.
@@ -157,6 +182,11 @@ export class MmioTransport implements Transport {
     );
   }
 
+  /**
+   * Selects a queue and reads its largest size; 0 if there is none.
+   *
+   * @throws {VireoError} `QUEUE_IN_USE` If it is set up already.
+   */
   queueMaxSize(index: number): number {
     this.#mmio.write32(Register.QueueSel, index);
     this.#selected = -1;
@@ -175,6 +205,11 @@ export class MmioTransport implements Transport {
     return this.#selectedMax;
   }
 
+  /**
+   * Sets up and enables a queue.
+   *
+   * @throws {VireoError} `QUEUE_UNAVAILABLE`, `QUEUE_SIZE` or `QUEUE_ADDRESS`; the queue is off then.
+   */
   enableQueue(index: number, queue: QueueAddresses): void {
     const max = this.#selected === index ? this.#selectedMax : this.queueMaxSize(index);
     if (max === 0) {
@@ -256,6 +291,11 @@ export class MmioTransport implements Transport {
     });
   }
 
+  /**
+   * Takes a queue down, after a reset of the device.
+   *
+   * @throws {VireoError} `QUEUE_IN_USE` If a version 2 device keeps it.
+   */
   disableQueue(index: number): void {
     this.#mmio.write32(Register.QueueSel, index);
     this.#selected = -1;
@@ -275,6 +315,11 @@ export class MmioTransport implements Transport {
     }
   }
 
+  /**
+   * Resets one queue and waits until QueueReset and QueueReady read 0.
+   *
+   * @throws {VireoError} `RESET_TIMEOUT`; `QUEUE_RESET_UNSUPPORTED` with version 1.
+   */
   async resetQueue(index: number, options?: WaitOptions): Promise<void> {
     if (this.legacy) {
       throw this.#error("QUEUE_RESET_UNSUPPORTED", "Cannot reset one queue of a version 1 device", {
@@ -302,10 +347,17 @@ export class MmioTransport implements Transport {
     await pollUntil(reads(Register.QueueReady), timedOut("QueueReady"), options);
   }
 
+  /** Writes QueueNotify: the index, with the data above it if that is not -1. */
   notify(index: number, data: number): void {
     this.#mmio.write32(Register.QueueNotify, data < 0 ? index : ((data << 16) | index) >>> 0);
   }
 
+  /**
+   * Reads a configuration field: one access of its width, or bytes with version 1.
+   *
+   * @throws {VireoError} `CONFIG_ACCESS` If it lies past the register window.
+   * @throws {RangeError} If it is misaligned.
+   */
   readConfig(offset: number, width: AccessWidth): number {
     const at = this.#configAddress(offset, width);
     if (this.legacy) {
@@ -317,6 +369,12 @@ export class MmioTransport implements Transport {
     return width === 2 ? this.#mmio.read16(at) : this.#mmio.read32(at);
   }
 
+  /**
+   * Writes a configuration field: one access of its width, or bytes with version 1.
+   *
+   * @throws {VireoError} `CONFIG_ACCESS` If it lies past the register window.
+   * @throws {RangeError} If it is misaligned.
+   */
   writeConfig(offset: number, width: AccessWidth, value: number): void {
     const at = this.#configAddress(offset, width);
     if (this.legacy) {
@@ -343,10 +401,16 @@ export class MmioTransport implements Transport {
     return address;
   }
 
+  /** Reads ConfigGeneration; 0 with version 1. */
   configGeneration(): number {
     return this.legacy ? 0 : this.#mmio.read32(Register.ConfigGeneration);
   }
 
+  /**
+   * Finds a shared memory region; version 1 has none.
+   *
+   * @throws {VireoError} `CONFIG_INVALID` If it lies past 2^53.
+   */
   sharedMemory(id: number): SharedMemoryRegion | undefined {
     if (this.legacy) return undefined;
     this.#mmio.write32(Register.SHMSel, id);
@@ -367,6 +431,7 @@ export class MmioTransport implements Transport {
     }
   }
 
+  /** Reads InterruptStatus and acknowledges its defined bits. */
   takeInterruptCause(): number {
     const cause = this.#mmio.read32(Register.InterruptStatus) & CAUSES;
     // Acknowledge before handling: what comes during the handling raises the line again.
@@ -374,10 +439,12 @@ export class MmioTransport implements Transport {
     return cause;
   }
 
+  /** Reads InterruptStatus. */
   peekInterruptCause(): number {
     return this.#mmio.read32(Register.InterruptStatus) & CAUSES;
   }
 
+  /** Unmaps the registers. */
   [Symbol.dispose](): void {
     this.#lease[Symbol.dispose]();
   }
