@@ -21,8 +21,17 @@ export class Control {
   readonly #queue: Virtqueue;
   readonly #dma: Dma;
   readonly #device: string;
+  readonly #split: boolean;
 
-  constructor(queue: Virtqueue, requests: RequestQueue, dma: Dma, device: string) {
+  /** `split` demands a descriptor for each part, as the legacy interface does. */
+  constructor(
+    queue: Virtqueue,
+    requests: RequestQueue,
+    dma: Dma,
+    device: string,
+    split: boolean,
+  ) {
+    this.#split = split;
     this.#queue = queue;
     this.#requests = requests;
     this.#dma = dma;
@@ -99,11 +108,16 @@ export class Control {
     }
     // Only now: a machine that bounces copies at that moment.
     let address = region.share(0, size, "to-device");
-    const chain = new SgList(data.length + 2).addReadable(address, 2);
-    address += 2;
-    for (const part of data) {
-      chain.addReadable(address, part.length);
-      address += part.length;
+    const chain = new SgList(data.length + 2);
+    if (this.#split) {
+      chain.addReadable(address, 2);
+      address += 2;
+      for (const part of data) {
+        chain.addReadable(address, part.length);
+        address += part.length;
+      }
+    } else {
+      chain.addReadable(address, size);
     }
     chain.addWritable(region.share(size, 1, "both"), 1);
     let owners = 2;

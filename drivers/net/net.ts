@@ -517,7 +517,8 @@ export class Net extends EventTarget implements DriverInstance {
     }
     const control = queues[2 * count];
     if (control !== undefined) {
-      this.#control = new Control(control, new RequestQueue(control), device.dma, device.name);
+      const requests = new RequestQueue(control);
+      this.#control = new Control(control, requests, device.dma, device.name, splitHeader);
     }
   }
 
