@@ -53,8 +53,9 @@ function noise(length: number, seed: number): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
-  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
+async function sha256(bytes: Uint8Array): Promise<string> {
+  const digest = await crypto.subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>);
+  return new Uint8Array(digest).toHex();
 }
 
 /** A board with every device that there is a driver for, and the host's ends of them. */
@@ -143,8 +144,9 @@ class Bench implements AsyncDisposable {
   }
 
   // deno-lint-ignore no-explicit-any
-  #all<T>(type: new (...args: any[]) => T): T[] {
-    return this.bus.devices.map((device) => device.instance).filter((it) => it instanceof type);
+  #all<T extends object>(type: new (...args: any[]) => T): T[] {
+    return this.bus.devices.map((device): unknown => device.instance)
+      .filter((instance): instance is T => instance instanceof type);
   }
 }
 
@@ -334,7 +336,9 @@ Deno.test("drivers on QEMU: a QEMU that dies ends what is pending", async () => 
   const bench = await Bench.start({ board, legacy: false, indirect: true, eventIdx: true });
   const pending = bench.net.receive({ deadline: 10_000 });
   Deno.kill(bench.platform.pid, "SIGKILL");
-  await assertRejects(() => pending, Error, "QEMU ended");
+  const lost = await assertRejects(() => pending, VireoError, "cannot be delivered");
+  assert(lost instanceof VireoError && lost.cause instanceof VireoError);
+  assert(lost.cause.message.startsWith("QEMU ended"));
   await assertRejects(() => bench.disk.read(0, SECTOR, { deadline: 2000 }), Error);
   await bench[Symbol.asyncDispose]().catch(() => {});
 });

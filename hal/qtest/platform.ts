@@ -118,6 +118,11 @@ export class QtestPlatform implements Platform {
     return this.#ram;
   }
 
+  /** Bytes that {@linkcode QtestPlatform.dma} can still hand out. */
+  get freeBytes(): number {
+    return this.#ram.freeBytes;
+  }
+
   /** QEMU's process id. */
   get pid(): number {
     return this.#machine.process.pid;
