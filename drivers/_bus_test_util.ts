@@ -1,47 +1,21 @@
-import { ANY_ID, type Dma, type DmaRegion, FeatureSet, VireoError } from "@vireo/hal";
+import { ANY_ID, type DmaOptions, type DmaRegion, FeatureSet, VireoError } from "@vireo/hal";
 import { Bus, type BusOptions } from "./bus.ts";
 import type { QueueRequest, VirtioDevice } from "./device.ts";
 import type { DriverInstance, VirtioDriver } from "./driver.ts";
+import { TestDma } from "./testing/dma.ts";
 import { type DeviceScript, ScriptedDevice } from "./testing/scripted_device.ts";
 import { MmioTransport } from "./transport/mmio.ts";
 import type { Virtqueue } from "./virtqueue/virtqueue.ts";
 
-/** Memory that a test can look up by address; counts what is not freed. */
-export class ArenaDma implements Dma {
-  /** Regions that were not disposed. */
-  readonly regions: Set<DmaRegion> = new Set();
-  /** Allocations over this many bytes fail, once set. */
+/** Memory in which allocations over a limit fail. */
+export class LimitedDma extends TestDma {
+  /** Bytes. */
   limit: number = Infinity;
-  #next = 0x10000;
 
-  alloc(size: number, { align = 16 }: { align?: number } = {}): DmaRegion {
-    if (size > this.limit) throw outOfMemory();
-    const address = Math.ceil(this.#next / align) * align;
-    this.#next = address + size;
-    const region: DmaRegion = {
-      address,
-      bytes: new Uint8Array(size),
-      share: (offset) => address + offset,
-      unshare() {},
-      [Symbol.dispose]: () => void this.regions.delete(region),
-    };
-    this.regions.add(region);
-    return region;
+  override alloc(size: number, options?: DmaOptions): DmaRegion {
+    if (size > this.limit) throw new VireoError("OUT_OF_MEMORY", "Over the test's limit");
+    return super.alloc(size, options);
   }
-
-  /** A view of memory at an address. */
-  view(address: number): DataView {
-    for (const { address: start, bytes } of this.regions) {
-      if (address >= start && address < start + bytes.length) {
-        return new DataView(bytes.buffer, bytes.byteOffset + address - start);
-      }
-    }
-    throw new RangeError(`No memory at 0x${address.toString(16)}`);
-  }
-}
-
-function outOfMemory(): VireoError {
-  return new VireoError("OUT_OF_MEMORY", "Arena is full");
 }
 
 /** What a test driver does, call by call. */
@@ -130,11 +104,11 @@ export function board(script: DeviceScript = {}, options: BusOptions = {}): {
   bus: Bus;
   scripted: ScriptedDevice;
   transport: MmioTransport;
-  dma: ArenaDma;
+  dma: LimitedDma;
   reports: Error[];
 } {
   const scripted = new ScriptedDevice(script);
-  const dma = new ArenaDma();
+  const dma = new LimitedDma();
   const reports: Error[] = [];
   const bus = new Bus({ onError: (error) => reports.push(error), ...options });
   const transport = MmioTransport.probe(scripted, dma)!;
@@ -143,9 +117,10 @@ export function board(script: DeviceScript = {}, options: BusOptions = {}): {
 }
 
 /** Plays the device: returns a buffer through the used ring of a split queue, without interrupt. */
-export function use(dma: ArenaDma, scripted: ScriptedDevice, queue: Virtqueue, id: number): void {
+export function use(dma: LimitedDma, scripted: ScriptedDevice, queue: Virtqueue, id: number): void {
   const low = scripted.queues[queue.index]!.addresses.get(0x0a0)!;
-  const used = dma.view(low);
+  const { buffer, byteOffset } = dma.deviceBytes(low, 4 + 8 * queue.size);
+  const used = new DataView(buffer, byteOffset);
   const index = used.getUint16(2, true);
   const at = 4 + 8 * (index % queue.size);
   used.setUint32(at, id, true);

@@ -279,7 +279,7 @@ Deno.test("bus probe that throws leaves FAILED, and a bind works after a reset (
     "no",
   ]);
   assertEquals(scripted.status & 0x80, 0x80);
-  assertEquals(dma.regions.size, 0);
+  assertEquals(dma.live, 0);
   assertEquals(scripted.queues[0]!.ready, 0);
   fail = false;
   scripted.takeLog();
@@ -368,7 +368,7 @@ Deno.test("bus resets a device that its driver left running, and says so", async
     0xf,
     0,
   ]);
-  assertEquals([scripted.status, dma.regions.size, bus.devices.length], [1, 0, 0]);
+  assertEquals([scripted.status, dma.live, bus.devices.length], [1, 0, 0]);
 });
 
 Deno.test("bus a device that does not reset is not registered", async () => {

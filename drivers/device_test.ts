@@ -47,7 +47,7 @@ Deno.test("device finds all queues or none", async () => {
     0,
   ]);
   assertEquals(scripted.queues.map(({ ready }) => ready), [0, 0, 0]);
-  assertEquals(dma.regions.size, 0);
+  assertEquals(dma.live, 0);
 });
 
 Deno.test("device a queue that is in use fails the probe", async () => {
@@ -56,7 +56,7 @@ Deno.test("device a queue that is in use fails the probe", async () => {
   await bus.registerDriver(recorder({ queues: [{ name: "a" }] }).driver);
   const { error } = await bus.addDevice(transport);
   assertEquals((error as VireoError).code, "QUEUE_IN_USE");
-  assertEquals(dma.regions.size, 0);
+  assertEquals(dma.live, 0);
 });
 
 Deno.test("device halves a ring that does not fit into memory, and gives up at size 1", async () => {
@@ -210,7 +210,7 @@ Deno.test("device removal with requests in flight tells why and frees everything
   assertEquals(a!.broken, error);
   assertEquals([a!.pop(), a!.hasUsed()], [-1, false]);
   assertThrows(() => a!.add(chain, 1), VireoError, "broken");
-  assertEquals([dma.regions.size, scripted.leases], [0, 0]);
+  assertEquals([dma.live, scripted.leases], [0, 0]);
 });
 
 Deno.test("device keeps the memory of a queue that the device does not let go", async () => {
@@ -223,7 +223,7 @@ Deno.test("device keeps the memory of a queue that the device does not let go", 
   stuck = true;
   const error = await assertRejects(() => bus.removeDevice(device), VireoError);
   assertEquals([error.code, error.queue], ["QUEUE_IN_USE", 0]);
-  assertEquals(dma.regions.size, 1);
+  assertEquals(dma.live, 1);
 });
 
 Deno.test("device resets one queue and sets it up again (drv.basic.vq-reset.1, .vq-reenable.1)", async () => {

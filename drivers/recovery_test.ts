@@ -68,7 +68,7 @@ Deno.test("recovery: NEEDS_RESET breaks the queues, resets, renegotiates and res
   assert(fresh!.add(chain, 1));
   assertEquals([device.error, device.recoveries, reports], [undefined, 1, []]);
   // Ring and indirect tables of the new queue only.
-  assertEquals(dma.regions.size, 2);
+  assertEquals(dma.live, 2);
 });
 
 Deno.test("recovery: buffers may be detached from the old queue during restore", async () => {

@@ -75,12 +75,19 @@ export interface ScriptedQueue {
  * ```
  */
 export class ScriptedDevice implements MmioNode, MmioLease {
+  /** What kind of slot it is. */
   readonly kind = "mmio";
+  /** Name of the slot. */
   readonly name: string;
+  /** Physical address of the first register. */
   readonly base = 0xa000000;
+  /** Size of the window in bytes. */
   readonly size = 0x200;
+  /** Interrupt number. */
   readonly irq = 16;
+  /** The registers. */
   readonly mmio: Mmio;
+  /** The interrupt line. */
   readonly interrupt: Interrupt;
   /** Every access: `r` or `w`, the register, the value; and the width if it is not 32 bits. */
   readonly log: string[] = [];
