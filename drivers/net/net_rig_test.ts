@@ -71,6 +71,11 @@ export class Rig implements AsyncDisposable {
     return this.#queues.find((queue) => queue.index === index)!;
   }
 
+  /** The device's end of a queue, for a device that lies. */
+  far(index: number): SplitQueue {
+    return this.#running.get(index)!;
+  }
+
   /** Resets and brings the driver back, as the bus does. */
   async recover(): Promise<void> {
     const error = new VireoError("DEVICE_NEEDS_RESET", "test", {});
