@@ -39,6 +39,7 @@ export interface QtestOptions {
  * QEMU ends with the platform's disposal and with this process, whatever ends that.
  */
 export class QtestPlatform implements Platform {
+  /** The target string: `qtest:` and the board's name. */
   readonly name: string;
   /** The machine's description. */
   readonly board: QtestBoard;
