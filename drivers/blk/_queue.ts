@@ -306,8 +306,7 @@ export class BlkQueue {
         const seen = this.#queue!.usedLength;
         this.#fail(request, lengthError(this.#where, request.type, sector, seen, length + 1));
       } else if (input && request.error === undefined) {
-        const at = slot * slots.bytes;
-        request.bytes.set(slots.data.subarray(at, at + length), offset);
+        request.bytes.set(slots.view(slot), offset);
       }
       if (request.inFlight === 0 && request.allIssued) this.#settle(request);
     }

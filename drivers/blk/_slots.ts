@@ -35,6 +35,8 @@ export class Slots implements Disposable {
   readonly #region: DmaRegion;
   readonly #view: DataView;
   readonly #types: Uint8Array;
+  /** Each slot's data as of its last length, so that requests of one size make no views. */
+  readonly #views: Uint8Array[];
   readonly #segment: number;
   readonly #chain: SgList;
 
@@ -58,6 +60,7 @@ export class Slots implements Disposable {
     const { buffer, byteOffset, byteLength } = this.#control.bytes;
     this.#view = new DataView(buffer, byteOffset, byteLength);
     this.data = this.#region.bytes;
+    this.#views = new Array(count).fill(new Uint8Array(0));
     this.lengths = new Uint32Array(count);
     this.given = new Uint8Array(count);
     this.#types = new Uint8Array(count);
@@ -116,6 +119,15 @@ export class Slots implements Disposable {
     }
     this.#control.unshare(cell + STATUS, 1, "both");
     return this.#view.getUint8(cell + STATUS);
+  }
+
+  /** The data of a slot's request. */
+  view(slot: number): Uint8Array {
+    const length = this.lengths[slot]!;
+    const view = this.#views[slot]!;
+    if (view.length === length) return view;
+    const at = slot * this.bytes;
+    return this.#views[slot] = this.data.subarray(at, at + length);
   }
 
   /** The request type of a slot. */
