@@ -4,7 +4,8 @@
  * @module
  */
 import { DeviceId, type Dma, Feature, FeatureSet, VireoError } from "@vireo/hal";
-import { NetDevice, type NetDeviceOptions } from "../../emu/devices/net/device.ts";
+import { NetDevice } from "../../emu/devices/net/device.ts";
+import type { NetDeviceOptions } from "../../emu/devices/net/options.ts";
 import type { DeviceContext } from "../../emu/device.ts";
 import { EmuDma, GuestMemory } from "../../emu/memory.ts";
 import { SplitQueue } from "../../emu/ring/split.ts";
@@ -13,8 +14,11 @@ import type { QueueRequest, VirtioDevice } from "../device.ts";
 import type { VirtioDriver } from "../driver.ts";
 import type { Transport } from "../transport/transport.ts";
 import { SplitVirtqueue } from "../virtqueue/split.ts";
+import { BouncingDma } from "../testing/dma.ts";
 import { createNetDriver } from "./driver.ts";
 import type { Net, NetOptions } from "./net.ts";
+
+const MEMORY = 64 * 1024 * 1024;
 
 /** What a rig is made of. */
 export interface RigOptions extends NetDeviceOptions {
@@ -23,14 +27,16 @@ export interface RigOptions extends NetDeviceOptions {
   readonly eventIdx?: boolean;
   readonly ringSize?: number;
   readonly driver?: NetOptions;
-  /** Wraps the memory, as a machine that bounces does. */
-  readonly wrapDma?: (dma: Dma) => Dma;
+  /** Whether the machine bounces: driver and device see different memory, copied on share. */
+  readonly bounce?: boolean;
 }
 
 /** One device and its driver. */
 export class Rig implements AsyncDisposable {
-  readonly memory: GuestMemory = new GuestMemory(64 * 1024 * 1024);
-  readonly emuDma: EmuDma = new EmuDma(this.memory);
+  readonly memory: GuestMemory;
+  readonly emuDma: EmuDma;
+  /** The memory of a machine that bounces. */
+  readonly bouncing: BouncingDma | undefined;
   readonly model: NetDevice;
   readonly device: VirtioDevice;
   readonly driver: VirtioDriver<Net>;
@@ -47,6 +53,11 @@ export class Rig implements AsyncDisposable {
 
   private constructor(options: RigOptions) {
     this.#options = options;
+    this.bouncing = options.bounce ? new BouncingDma({ size: MEMORY }) : undefined;
+    this.memory = this.bouncing === undefined
+      ? new GuestMemory(MEMORY)
+      : new GuestMemory(this.bouncing.memory.buffer, this.bouncing.base);
+    this.emuDma = new EmuDma(this.memory);
     this.model = new NetDevice(options);
     this.driver = createNetDriver(options.driver);
     this.device = this.#makeDevice();
@@ -93,7 +104,7 @@ export class Rig implements AsyncDisposable {
   }
 
   #makeDevice(): VirtioDevice {
-    const dma = this.#options.wrapDma?.(this.emuDma) ?? this.emuDma;
+    const dma = this.bouncing ?? this.emuDma;
     const transport = {
       name: "rig",
       readConfig: (offset: number, width: 1 | 2 | 4) => this.model.readConfig(offset, width),

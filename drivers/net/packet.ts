@@ -136,9 +136,13 @@ export function arpRequest(options: ArpRequestOptions): Uint8Array {
 export interface ArpPacket {
   /** Which of the two it is. */
   readonly operation: "request" | "reply";
+  /** Ethernet address of who sends it. */
   readonly senderMac: string;
+  /** IPv4 address of who sends it. */
   readonly senderIp: string;
+  /** Ethernet address of who it is for; all zeroes in a request. */
   readonly targetMac: string;
+  /** IPv4 address of who it is for. */
   readonly targetIp: string;
 }
 

@@ -22,6 +22,7 @@ export class Hub implements Disposable {
   readonly #learning: boolean;
   readonly #maxAddresses: number;
   #malformed = 0;
+  #nextName = 0;
 
   /** Makes a hub without ports. */
   constructor(options: HubOptions = {}) {
@@ -36,7 +37,12 @@ export class Hub implements Disposable {
 
   /** Adds a port: the backend of one device. */
   port(): NetBackend {
-    const port = new HubPort(this, `hub:${this.#ports.length}`);
+    const port = new HubPort(`hub:${this.#nextName++}`, {
+      forward: (from, bytes, offset, length, off) =>
+        this.#forward(from, bytes, offset, length, off),
+      flush: (from) => this.#flush(from),
+      remove: (from) => this.#remove(from),
+    });
     this.#ports.push(port);
     return port;
   }
@@ -46,8 +52,7 @@ export class Hub implements Disposable {
     for (const port of [...this.#ports]) port[Symbol.dispose]();
   }
 
-  /** For {@linkcode HubPort}: hands a frame to the other ports. */
-  forward(from: HubPort, bytes: Uint8Array, offset: number, length: number, off: Offload): void {
+  #forward(from: HubPort, bytes: Uint8Array, offset: number, length: number, off: Offload): void {
     if (this.#learning) {
       this.#learn(from, macNumber(bytes, offset + 6));
       const to = this.#addresses.get(macNumber(bytes, offset));
@@ -62,8 +67,7 @@ export class Hub implements Disposable {
     }
   }
 
-  /** For {@linkcode HubPort}: a batch is over. */
-  flush(from: HubPort): void {
+  #flush(from: HubPort): void {
     for (let i = 0; i < this.#ports.length; i++) {
       const to = this.#ports[i]!;
       if (to !== from && to.pending) {
@@ -73,8 +77,7 @@ export class Hub implements Disposable {
     }
   }
 
-  /** For {@linkcode HubPort}: takes a port off. */
-  remove(port: HubPort): void {
+  #remove(port: HubPort): void {
     const at = this.#ports.indexOf(port);
     if (at >= 0) this.#ports.splice(at, 1);
     for (const [mac, to] of this.#addresses) if (to === port) this.#addresses.delete(mac);
@@ -103,17 +106,24 @@ export class Hub implements Disposable {
   }
 }
 
+/** What a port asks of its hub. */
+interface HubInside {
+  forward(from: HubPort, bytes: Uint8Array, offset: number, length: number, off: Offload): void;
+  flush(from: HubPort): void;
+  remove(from: HubPort): void;
+}
+
 /** One port of a {@linkcode Hub}. */
 class HubPort implements NetBackend {
   readonly name: string;
   readonly accepts: number = Accept.ALL;
-  readonly #hub: Hub;
+  readonly #hub: HubInside;
   sink: FrameSink | undefined;
   /** Whether the sink got frames since its last flush. */
   pending = false;
   readonly emit: FrameEmit;
 
-  constructor(hub: Hub, name: string) {
+  constructor(name: string, hub: HubInside) {
     this.#hub = hub;
     this.name = name;
     this.emit = (bytes, offset, length, off) => this.sink?.receive(bytes, offset, length, off);

@@ -70,7 +70,9 @@ export interface TapStats {
  * Needs the right to open `/dev/net/tun` and Deno's `--allow-ffi`.
  */
 export class Tap implements NetBackend {
+  /** `tap:` and the interface's name. */
   readonly name: string;
+  /** Nothing: the kernel gets finished frames. */
   readonly accepts: number = Accept.NONE;
   /** What was counted. */
   readonly stats: TapStats = { received: 0, sent: 0, dropped: 0 };
@@ -124,6 +126,7 @@ export class Tap implements NetBackend {
     }
   }
 
+  /** Says who gets the frames that come in, and starts or stops looking for them. */
   connect(sink: FrameSink | undefined): void {
     this.#sink = sink;
     clearTimeout(this.#timer);
@@ -131,6 +134,7 @@ export class Tap implements NetBackend {
     if (sink !== undefined && !this.#closed) this.#schedule(0);
   }
 
+  /** Sends a frame; one that the kernel does not take is dropped and counted. */
   send(bytes: Uint8Array, offset: number, length: number, _offload: Offload): void {
     if (this.#closed) return;
     const at = Deno.UnsafePointer.of(
@@ -143,8 +147,10 @@ export class Tap implements NetBackend {
     this.#schedule(0);
   }
 
+  /** Nothing to do: each frame went out at once. */
   flush(): void {}
 
+  /** Closes the interface, which goes away with it unless it was made to stay. */
   [Symbol.dispose](): void {
     if (this.#closed) return;
     this.#closed = true;

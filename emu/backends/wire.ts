@@ -30,6 +30,7 @@ export interface HostPeerStats {
  * address, and nothing else.
  */
 export class HostPeer implements FrameSink, Disposable {
+  /** Nothing: it gets finished frames. */
   readonly accepts: number = Accept.NONE;
   /** Its Ethernet address. */
   readonly mac: Uint8Array;

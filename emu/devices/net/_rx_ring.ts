@@ -1,7 +1,7 @@
 import { NET_HDR, NetHdrFlag } from "@vireo/hal";
 import type { Chain, DeviceContext, DeviceQueue } from "../../device.ts";
 import { Offload } from "../../backends/net_backend.ts";
-import type { NetDeviceStats } from "./device.ts";
+import type { NetDeviceStats } from "./options.ts";
 
 interface Waiting {
   readonly bytes: Uint8Array;

@@ -1,130 +1,51 @@
 import {
   DeviceId,
   ETH_HDR_SIZE,
-  FeatureSet,
+  type FeatureNames,
+  type FeatureSet,
   NET_CONFIG,
   NET_FEATURE_REQUIRES,
   NET_GUEST_OFFLOADS,
   NET_HDR,
   NET_HDR_LEGACY_SIZE,
-  NET_MAX_GSO_FRAME,
   NET_MAX_QUEUE_PAIRS,
   NET_MIN_MTU,
   NET_SPEED_UNKNOWN,
   NetDuplex,
   NetFeature,
   NetGso,
-  NetHdrFlag,
   NetStatus,
   VLAN_TAG_SIZE,
 } from "@vireo/hal";
-import type { FeatureNames } from "@vireo/hal";
-import type { Chain, ConfigWidth, DeviceContext, DeviceModel, QueueSpec } from "../../device.ts";
 import {
   Accept,
   type FrameSink,
   type NetBackend,
   NO_OFFLOAD,
-  Offload,
+  type Offload,
 } from "../../backends/net_backend.ts";
-import { acceptBits, type FrameEmit, Offloader } from "../../backends/net_backend_offload.ts";
-import { type ControlTarget, runControl } from "./control.ts";
-import { macNumber, RxFilter, type RxFilterState } from "./filter.ts";
+import type { ConfigWidth, DeviceContext, DeviceModel, QueueSpec } from "../../device.ts";
+import { checkRange, offer, parseAddress, queueSpecs } from "./_features.ts";
 import { RxRing } from "./_rx_ring.ts";
+import { Transmitter } from "./_transmitter.ts";
+import { type ControlTarget, runControl } from "./control.ts";
+import { macNumber, RxFilter } from "./filter.ts";
+import type { NetDeviceOptions, NetDeviceState, NetDeviceStats } from "./options.ts";
 import { Steering } from "./steering.ts";
 
-/** Features that depend on nothing but the options. */
-const ALL_FEATURES = [
-  NetFeature.CSUM,
-  NetFeature.GUEST_CSUM,
-  NetFeature.CTRL_GUEST_OFFLOADS,
-  NetFeature.MTU,
-  NetFeature.MAC,
-  NetFeature.GUEST_TSO4,
-  NetFeature.GUEST_TSO6,
-  NetFeature.GUEST_ECN,
-  NetFeature.GUEST_UFO,
-  NetFeature.HOST_TSO4,
-  NetFeature.HOST_TSO6,
-  NetFeature.HOST_ECN,
-  NetFeature.HOST_UFO,
-  NetFeature.MRG_RXBUF,
-  NetFeature.STATUS,
-  NetFeature.CTRL_VQ,
-  NetFeature.CTRL_RX,
-  NetFeature.CTRL_VLAN,
-  NetFeature.CTRL_RX_EXTRA,
-  NetFeature.GUEST_ANNOUNCE,
-  NetFeature.CTRL_MAC_ADDR,
-  NetFeature.SPEED_DUPLEX,
-] as const;
-
-/** How a {@linkcode NetDevice} is made. */
-export interface NetDeviceOptions {
-  /** What it is plugged into; it stays the caller's. */
-  readonly backend: NetBackend;
-  /** Its address, 6 bytes or text; `52:54:00:12:34:56` by default. */
-  readonly mac?: Uint8Array | string;
-  /** Largest packet without Ethernet header in bytes, 68 to 65535; 1500 by default. */
-  readonly mtu?: number;
-  /** Receive and transmit queues, 1 to 0x8000; 1 by default; MQ is offered from 2 up. */
-  readonly queuePairs?: number;
-  /** Largest size of a data queue in descriptors; 256 by default. */
-  readonly queueSize?: number;
-  /** Feature bits that it does not offer. */
-  readonly without?: readonly number[];
-  /** Link speed in Mbit/s, unknown by default. */
-  readonly speed?: number;
-  /** A value of `NetDuplex`, unknown by default. */
-  readonly duplex?: number;
-  /** Whether the link is up at first; true by default. */
-  readonly linkUp?: boolean;
-  /** Frames that wait for receive buffers before more are dropped; 256 by default. */
-  readonly backlog?: number;
-}
-
-/** What a {@linkcode NetDevice} did; all counters only grow. */
-export interface NetDeviceStats {
-  /** Frames handed to the driver. */
-  rxFrames: number;
-  /** Bytes of those. */
-  rxBytes: number;
-  /** Frames that the filters kept away. */
-  rxFiltered: number;
-  /** Frames for which there were no buffers, in the queue or the backlog. */
-  rxOverruns: number;
-  /** Frames that were too short, or too long for the mtu or the driver's buffers. */
-  rxSize: number;
-  /** Frames that came while the link was down or no driver was there. */
-  rxDown: number;
-  /** Frames taken from the driver. */
-  txFrames: number;
-  /** Bytes of those. */
-  txBytes: number;
-  /** Frames whose length or header made no sense. */
-  txMalformed: number;
-  /** Frames that were given while the link was down. */
-  txDown: number;
-  /** Control commands that were refused. */
-  controlErrors: number;
-}
-
-/** The state of a {@linkcode NetDevice} as plain data. */
-export interface NetDeviceState {
-  readonly mac: readonly number[];
-  readonly status: number;
-  readonly pairs: number;
-  readonly offloads: number;
-  readonly filter: RxFilterState;
-}
-
 /** The emulated network device (virtio 1.4 §5.1). */
-export class NetDevice implements DeviceModel, FrameSink, ControlTarget {
+export class NetDevice implements DeviceModel, FrameSink {
+  /** Name for reports. */
   readonly name: string = "net";
+  /** Virtio device id. */
   readonly deviceId: number = DeviceId.NET;
+  /** What it offers. */
   readonly features: FeatureSet;
+  /** Names of those bits. */
   readonly featureNames: FeatureNames = NetFeature;
+  /** Receive and transmit queues in pairs, then the control queue. */
   readonly queues: readonly QueueSpec[];
+  /** Size of the configuration space in bytes. */
   readonly configSize: number = NET_CONFIG.SIZE;
   /** What it did. */
   readonly stats: NetDeviceStats = {
@@ -151,11 +72,9 @@ export class NetDevice implements DeviceModel, FrameSink, ControlTarget {
   readonly #defaultMac: Uint8Array;
   readonly #mtu: number;
   readonly #steering = new Steering();
-  readonly #offloader = new Offloader();
-  readonly #offload = new Offload();
-  readonly #frame: Uint8Array = new Uint8Array(NET_HDR.SIZE + NET_MAX_GSO_FRAME);
+  readonly #transmitter: Transmitter;
+  readonly #target: ControlTarget;
   readonly #rings: RxRing[] = [];
-  readonly #emit: FrameEmit;
   #context: DeviceContext | undefined;
   #active = false;
   #pairs = 1;
@@ -190,7 +109,15 @@ export class NetDevice implements DeviceModel, FrameSink, ControlTarget {
     this.queues = queueSpecs(this.maxPairs, options.queueSize ?? 256, this.features);
     for (let i = 0; i < this.maxPairs; i++) this.#rings.push(new RxRing(options.backlog ?? 256));
     this.#backend = options.backend;
-    this.#emit = (bytes, offset, length, off) => this.#backend.send(bytes, offset, length, off);
+    this.#transmitter = new Transmitter(options.backend, this.stats);
+    this.#target = {
+      filter: this.filter,
+      maxPairs: this.maxPairs,
+      setMac: (mac) => this.#setMac(mac),
+      setPairs: (pairs) => this.#setPairs(pairs),
+      setOffloads: (bits) => this.#setOffloads(bits),
+      ackAnnounce: () => this.#ackAnnounce(),
+    };
     this.#backend.connect(this);
   }
 
@@ -229,6 +156,7 @@ export class NetDevice implements DeviceModel, FrameSink, ControlTarget {
     return true;
   }
 
+  /** Reads configuration bytes. */
   readConfig(offset: number, width: ConfigWidth): number {
     if (width === 1) return this.#view.getUint8(offset);
     return width === 2 ? this.#view.getUint16(offset, true) : this.#view.getUint32(offset, true);
@@ -241,6 +169,7 @@ export class NetDevice implements DeviceModel, FrameSink, ControlTarget {
     this.filter.mac = macNumber(this.#config, 0);
   }
 
+  /** Whether nothing was accepted without what it needs. */
   acceptFeatures(features: FeatureSet): boolean {
     for (const [bit, needs] of NET_FEATURE_REQUIRES) {
       if (features.has(bit) && !needs.some((need) => features.has(need))) return false;
@@ -248,10 +177,12 @@ export class NetDevice implements DeviceModel, FrameSink, ControlTarget {
     return true;
   }
 
+  /** Gives it a way to report config changes. */
   attach(context: DeviceContext): void {
     this.#context = context;
   }
 
+  /** The driver is ready. */
   activate(context: DeviceContext): void {
     this.#context = context;
     const has = (bit: number): boolean => context.features.has(bit);
@@ -260,19 +191,21 @@ export class NetDevice implements DeviceModel, FrameSink, ControlTarget {
     this.#controlIndex = has(NetFeature.CTRL_VQ)
       ? (has(NetFeature.MQ) ? 2 * this.maxPairs : 2)
       : -1;
+    this.#transmitter.start(context.features, this.#headerSize);
     this.filter.enabled = has(NetFeature.CTRL_RX);
     this.filter.vlanEnabled = has(NetFeature.CTRL_VLAN);
     this.filter.mac = macNumber(this.#config, 0);
     this.#maxFrame = has(NetFeature.MTU) ? this.#mtu + ETH_HDR_SIZE : Infinity;
     let offloads = 0;
     for (const bit of NET_GUEST_OFFLOADS) if (has(bit)) offloads |= 1 << bit;
-    this.setOffloads(offloads);
+    this.#setOffloads(offloads);
     for (let i = 0; i < this.maxPairs; i++) {
       this.#rings[i]!.start(context, 2 * i, this.#headerSize, mergeable);
     }
     this.#active = true;
   }
 
+  /** The driver made buffers available. */
   notify(queue: number): void {
     if (!this.#active) return;
     if (queue === this.#controlIndex) this.#control(queue);
@@ -280,10 +213,12 @@ export class NetDevice implements DeviceModel, FrameSink, ControlTarget {
     else this.#rings[queue >>> 1]?.drainBacklog(this.stats);
   }
 
+  /** A queue was reset: what was popped from it is void. */
   resetQueue(queue: number): void {
     if ((queue & 1) === 0 && queue !== this.#controlIndex) this.#rings[queue >>> 1]?.forget();
   }
 
+  /** Puts all back as it was made, but for the link. */
   reset(): void {
     this.#active = false;
     this.#pairs = 1;
@@ -326,17 +261,17 @@ export class NetDevice implements DeviceModel, FrameSink, ControlTarget {
     for (let i = 0; i < this.#pairs; i++) this.#rings[i]!.signal();
   }
 
-  setMac(mac: Uint8Array): void {
+  #setMac(mac: Uint8Array): void {
     this.#config.set(mac, NET_CONFIG.mac.offset);
     this.filter.mac = macNumber(mac, 0);
   }
 
-  setPairs(pairs: number): void {
+  #setPairs(pairs: number): void {
     this.#pairs = pairs;
     this.#steering.reset();
   }
 
-  setOffloads(bits: number): void {
+  #setOffloads(bits: number): void {
     this.#offloads = bits;
     const on = (bit: number): boolean => (bits >>> bit & 1) === 1;
     this.#accepts = !on(NetFeature.GUEST_CSUM) ? 0 : Accept.CSUM |
@@ -345,10 +280,11 @@ export class NetDevice implements DeviceModel, FrameSink, ControlTarget {
       (on(NetFeature.GUEST_ECN) ? Accept.ECN : 0) | (on(NetFeature.GUEST_UFO) ? Accept.UFO : 0);
   }
 
-  ackAnnounce(): void {
+  #ackAnnounce(): void {
     this.#setStatus(this.#status & ~NetStatus.ANNOUNCE);
   }
 
+  /** The state for a snapshot. */
   snapshot(): NetDeviceState {
     return {
       mac: [...this.mac],
@@ -359,15 +295,17 @@ export class NetDevice implements DeviceModel, FrameSink, ControlTarget {
     };
   }
 
+  /** Takes the state back. */
   restore(state: unknown): void {
     const { mac, status, pairs, offloads, filter } = state as NetDeviceState;
-    this.setMac(Uint8Array.from(mac));
+    this.#setMac(Uint8Array.from(mac));
     this.#setStatus(status);
-    this.setPairs(pairs);
-    this.setOffloads(offloads);
+    this.#setPairs(pairs);
+    this.#setOffloads(offloads);
     this.filter.restore(filter);
   }
 
+  /** Unplugs it from its backend. */
   [Symbol.dispose](): void {
     this.reset();
     this.#backend.connect(undefined);
@@ -405,6 +343,10 @@ export class NetDevice implements DeviceModel, FrameSink, ControlTarget {
     const queue = this.#context?.queue(index);
     if (queue === undefined) return;
     const pair = index >>> 1;
+    const steer = this.#pairs === 1
+      ? undefined
+      : (frame: Uint8Array, at: number, length: number) =>
+        this.#steering.sent(frame, at, length, pair);
     let used = false;
     // Bounded: a driver on another thread could otherwise keep this loop going for ever.
     for (let budget = queue.size;; budget--) {
@@ -418,7 +360,7 @@ export class NetDevice implements DeviceModel, FrameSink, ControlTarget {
         );
         return;
       }
-      this.#sendChain(chain, pair);
+      this.#transmitter.send(chain, this.linkUp, steer);
       queue.push(chain, 0);
       used = true;
     }
@@ -426,67 +368,6 @@ export class NetDevice implements DeviceModel, FrameSink, ControlTarget {
     queue.signal();
     this.#backend.flush();
     if (queue.hasAvailable()) queueMicrotask(() => this.#active && this.#transmit(index));
-  }
-
-  #sendChain(chain: Chain, pair: number): void {
-    const frame = this.#frame;
-    const header = this.#headerSize;
-    const length = chain.readableLength - header;
-    if (length < ETH_HDR_SIZE || length > NET_MAX_GSO_FRAME) {
-      this.stats.txMalformed++;
-      return;
-    }
-    if ((this.#status & NetStatus.LINK_UP) === 0) {
-      this.stats.txDown++;
-      return;
-    }
-    chain.read(frame, 0, header + length);
-    const offload = this.#offload;
-    if (!this.#parseHeader(frame, length, offload)) {
-      this.stats.txMalformed++;
-      return;
-    }
-    if (this.#pairs > 1) this.#steering.sent(frame, header, length, pair);
-    if (!offload.needsCsum) {
-      this.#backend.send(frame, header, length, offload);
-    } else if (
-      !this.#offloader.conform(frame, header, length, offload, this.#backend.accepts, this.#emit)
-    ) {
-      this.stats.txMalformed++;
-      return;
-    }
-    this.stats.txFrames++;
-    this.stats.txBytes += length;
-  }
-
-  /** Reads a header that the driver wrote; false if it claims what was not negotiated. */
-  #parseHeader(frame: Uint8Array, length: number, offload: Offload): boolean {
-    offload.clear();
-    const flags = frame[0]!;
-    const gso = frame[1]!;
-    if ((flags & NetHdrFlag.NEEDS_CSUM) === 0) return gso === NetGso.NONE;
-    if (!this.#has(NetFeature.CSUM)) return false;
-    offload.needsCsum = true;
-    offload.csumStart = frame[6]! | (frame[7]! << 8);
-    offload.csumOffset = frame[8]! | (frame[9]! << 8);
-    if (offload.csumStart + offload.csumOffset + 2 > length) return false;
-    if (gso === NetGso.NONE) return true;
-    offload.gsoType = gso;
-    offload.hdrLen = frame[2]! | (frame[3]! << 8);
-    offload.gsoSize = frame[4]! | (frame[5]! << 8);
-    return offload.gsoSize !== 0 && acceptBits(gso) > 0 && this.#hostTakes(gso);
-  }
-
-  #hostTakes(gso: number): boolean {
-    if ((gso & NetGso.ECN) !== 0 && !this.#has(NetFeature.HOST_ECN)) return false;
-    switch (gso & ~NetGso.ECN) {
-      case NetGso.TCPV4:
-        return this.#has(NetFeature.HOST_TSO4);
-      case NetGso.TCPV6:
-        return this.#has(NetFeature.HOST_TSO6);
-      default:
-        return this.#has(NetFeature.HOST_UFO);
-    }
   }
 
   #control(index: number): void {
@@ -500,46 +381,11 @@ export class NetDevice implements DeviceModel, FrameSink, ControlTarget {
         context.fault(`controlq: a command without class, command or ack`);
         return;
       }
-      const ack = runControl(chain, context, this);
+      const ack = runControl(chain, context, this.#target);
       if (ack !== 0) this.stats.controlErrors++;
       chain.writeU8(ack);
       queue.push(chain);
     }
     queue.signal();
   }
-}
-
-function offer(without: readonly number[], pairs: number): FeatureSet {
-  let set = FeatureSet.of(...ALL_FEATURES);
-  if (pairs > 1) set = set.with(NetFeature.MQ);
-  set = set.without(...without);
-  // A device must not offer what needs a feature that it does not offer (virtio 1.4 §5.1.3.1).
-  for (let before = FeatureSet.NONE; !before.equals(set);) {
-    before = set;
-    for (const [bit, needs] of NET_FEATURE_REQUIRES) {
-      if (!needs.some((need) => set.has(need))) set = set.without(bit);
-    }
-  }
-  return set;
-}
-
-function queueSpecs(pairs: number, maxSize: number, features: FeatureSet): QueueSpec[] {
-  const specs: QueueSpec[] = [];
-  for (let i = 1; i <= pairs; i++) {
-    specs.push({ name: `receiveq${i}`, maxSize }, { name: `transmitq${i}`, maxSize });
-  }
-  if (features.has(NetFeature.CTRL_VQ)) specs.push({ name: "controlq", maxSize: 64 });
-  return specs;
-}
-
-function parseAddress(text: string): Uint8Array {
-  if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(text)) {
-    throw new TypeError(`Cannot parse an Ethernet address: received "${text}"`);
-  }
-  return Uint8Array.from(text.split(":"), (part) => parseInt(part, 16));
-}
-
-function checkRange(name: string, value: number, min: number, max: number): number {
-  if (Number.isInteger(value) && value >= min && value <= max) return value;
-  throw new RangeError(`Cannot make a device as '${name}' must be ${min} to ${max}: got ${value}`);
 }

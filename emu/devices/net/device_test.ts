@@ -2,7 +2,8 @@ import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { Feature, FeatureSet, NetFeature } from "@vireo/hal";
 import { Hub } from "../../backends/hub.ts";
 import { Accept, type NetBackend, NO_OFFLOAD, Offload } from "../../backends/net_backend.ts";
-import { NetDevice, type NetDeviceOptions } from "./device.ts";
+import { NetDevice } from "./device.ts";
+import type { NetDeviceOptions } from "./options.ts";
 import { FakeChain, FakeContext, type FakeDeviceQueue } from "./fake_ring_test.ts";
 
 const MAC = Uint8Array.of(0x52, 0x54, 0, 0x12, 0x34, 0x56);

@@ -7,9 +7,13 @@ const MODES = Object.keys(NetCtrlRx).length;
 
 /** The state of a {@linkcode RxFilter} as plain data. */
 export interface RxFilterState {
+  /** By `NetCtrlRx`. */
   readonly modes: readonly boolean[];
+  /** Addresses as numbers. */
   readonly unicast: readonly number[];
+  /** Addresses as numbers. */
   readonly multicast: readonly number[];
+  /** Ids. */
   readonly vlans: readonly number[];
 }
 

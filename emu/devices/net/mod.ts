@@ -5,3 +5,4 @@
  */
 export * from "./device.ts";
 export * from "./filter.ts";
+export * from "./options.ts";
