@@ -143,8 +143,8 @@ export class FakeRequest {
     this.token = token;
     for (let i = 0; i < chain.count; i++) {
       this.elements.push({
-        address: chain.addresses[i]!,
-        length: chain.lengths[i]!,
+        address: chain.address(i),
+        length: chain.length(i),
         writable: i >= chain.readable,
       });
     }

@@ -91,8 +91,8 @@ class WireQueue implements Virtqueue {
     this.available.push({
       token,
       elements: Array.from({ length: chain.count }, (_, i) => ({
-        address: chain.addresses[i]!,
-        length: chain.lengths[i]!,
+        address: chain.address(i),
+        length: chain.length(i),
         readable: i < chain.readable,
       })),
     });

@@ -12,12 +12,14 @@ import {
   VireoError,
 } from "@vireo/hal";
 import type { QueueAddresses } from "../transport/transport.ts";
-import type { SgList, Virtqueue } from "./virtqueue.ts";
+import { SG_WORDS, type SgList, type Virtqueue } from "./virtqueue.ts";
 
 /** Elements of the indirect table that each ring slot owns; longer chains are direct. */
 const INDIRECT_CAPACITY = 32;
 /** Words (32 bits) of one descriptor. */
 const DESC_WORDS = DESC.SIZE / 4;
+/** Fields of the shadow of a descriptor. */
+const Shadow = { NEXT: 0, TOKEN: 1, SLOTS: 2, WRITABLE: 3, WORDS: 4 } as const;
 /** End of the free list. */
 const NONE = -1;
 
@@ -77,14 +79,12 @@ export class SplitVirtqueue implements Virtqueue {
   readonly #tableCapacity: number;
   readonly #tableAddress: number;
 
-  /** By descriptor: the next one in the free list or in its chain. */
-  readonly #next: Int32Array;
-  /** By head: the driver's token, or NONE if the head is not in flight. */
-  readonly #tokens: Int32Array;
-  /** By head: ring slots of the chain. */
-  readonly #slots: Uint16Array;
-  /** By head: bytes the device may write. */
-  readonly #writable: Float64Array;
+  /**
+   * Four words a descriptor, in one array because every buffer needs them all: the next one in the free
+   * list or in its chain; and of a head the driver's token (NONE if it is not in flight), its ring
+   * slots, and the bytes that the device may write.
+   */
+  readonly #shadow: Int32Array;
   #free = 0;
   #availIndex = 0;
   #kicked = 0;
@@ -153,11 +153,11 @@ export class SplitVirtqueue implements Virtqueue {
     this.#tableAddress = this.#tables?.address ?? 0;
     this.#usedEventAt = 2 + size;
     this.#availEventAt = 2 + 4 * size;
-    this.#next = new Int32Array(size);
-    for (let i = 0; i < size; i++) this.#next[i] = i + 1 < size ? i + 1 : NONE;
-    this.#tokens = new Int32Array(size).fill(NONE);
-    this.#slots = new Uint16Array(size);
-    this.#writable = new Float64Array(size);
+    this.#shadow = new Int32Array(size * Shadow.WORDS);
+    for (let i = 0; i < size; i++) {
+      this.#shadow[i * Shadow.WORDS + Shadow.NEXT] = i + 1 < size ? i + 1 : NONE;
+      this.#shadow[i * Shadow.WORDS + Shadow.TOKEN] = NONE;
+    }
     this.freeSlots = size;
   }
 
@@ -171,72 +171,41 @@ export class SplitVirtqueue implements Virtqueue {
 
   add(chain: SgList, token: number): boolean {
     if (this.#broken !== undefined) throw this.#refusal();
-    const readable = chain.readable;
-    const count = readable + chain.writable;
-    if (count === 0 || count > this.size) throw this.#badShape(count);
-    const indirect = count > 1 && count <= this.#tableCapacity;
-    const slots = indirect ? 1 : count;
-    if (slots > this.freeSlots) return false;
-    const { addresses, lengths } = chain;
+    const count = chain.readable + chain.writable;
     const head = this.#free;
-    let writable = 0;
-    if (indirect) {
-      const words = this.#table;
-      const first = head * this.#tableCapacity;
-      for (let i = 0, at = first * DESC_WORDS; i < count; i++, at += DESC_WORDS) {
-        const address = addresses[i]!;
-        const length = lengths[i]!;
-        let flags = i + 1 < count ? DescFlag.NEXT : 0;
-        if (i >= readable) {
-          flags |= DescFlag.WRITE;
-          writable += length;
-        }
-        words[at] = address;
-        words[at + 1] = address / 0x1_0000_0000;
-        words[at + 2] = length;
-        words[at + 3] = flags | (i + 1) << 16;
-      }
-      const table = this.#tableAddress + first * DESC.SIZE;
+    const { words } = chain;
+    const shadow = this.#shadow;
+    const at = head * Shadow.WORDS;
+    let slots = 1;
+    if (count === 1) {
+      if (head === NONE) return false;
       const desc = this.#desc;
-      const at = head * DESC_WORDS;
-      desc[at] = table;
-      desc[at + 1] = table / 0x1_0000_0000;
-      desc[at + 2] = count * DESC.SIZE;
-      desc[at + 3] = DescFlag.INDIRECT;
-      this.#free = this.#next[head]!;
+      // A descriptor has as many words as its shadow.
+      desc[at] = words[0]!;
+      desc[at + 1] = words[1]!;
+      desc[at + 2] = words[2]!;
+      desc[at + 3] = words[3]!;
+      this.#free = shadow[at]!;
     } else {
-      const desc = this.#desc;
-      const links = this.#next;
-      let slot = head;
-      for (let i = 0; i < count; i++) {
-        const address = addresses[i]!;
-        const length = lengths[i]!;
-        const next = links[slot]!;
-        let flags = i + 1 < count ? DescFlag.NEXT | next << 16 : 0;
-        if (i >= readable) {
-          flags |= DescFlag.WRITE;
-          writable += length;
-        }
-        const at = slot * DESC_WORDS;
-        desc[at] = address;
-        desc[at + 1] = address / 0x1_0000_0000;
-        desc[at + 2] = length;
-        desc[at + 3] = flags;
-        slot = next;
+      if (count === 0 || count > this.size) throw this.#badShape(count);
+      if (count <= this.#tableCapacity) {
+        if (head === NONE) return false;
+        this.#addIndirect(head, words, count);
+      } else {
+        if (count > this.freeSlots) return false;
+        slots = count;
+        this.#addDirect(head, words, count);
       }
-      this.#free = slot;
     }
-    this.#tokens[head] = token;
-    this.#slots[head] = slots;
-    this.#writable[head] = writable;
+    shadow[at + Shadow.TOKEN] = token;
+    shadow[at + Shadow.SLOTS] = slots;
+    // A chain of exactly 2^32 bytes is one byte short here, which only clamps a length.
+    shadow[at + Shadow.WRITABLE] = chain.writableLength > 0xffffffff ? -1 : chain.writableLength;
     this.freeSlots -= slots;
     this.inFlight++;
     const index = this.#availIndex;
     this.#avail[2 + (index & this.#mask)] = head;
     const next = this.#availIndex = (index + 1) & 0xffff;
-    // Orders the descriptors and the entry before the index (drv.split-ring.update-idx.1); pairs with
-    // the device's load of idx.
-    Atomics.store(this.#avail, 1, next);
     // The distance to the last kick must stay below 2^16 for needEvent to make sense.
     if (((next - this.#kicked) & 0xffff) === 0xffff) this.kick();
     return true;
@@ -247,8 +216,10 @@ export class SplitVirtqueue implements Virtqueue {
     const old = this.#kicked;
     if (next === old || this.#broken !== undefined) return;
     this.#kicked = next;
-    // The store of idx above is sequentially consistent, so this load cannot pass it
-    // (drv.split-ring.notify.1).
+    // Orders descriptors and entries before the index (drv.split-ring.update-idx.1); pairs with the
+    // device's load of idx. Once a kick, not once a buffer: an atomic store is half of what adding costs.
+    Atomics.store(this.#avail, 1, next);
+    // The store is sequentially consistent, so this load cannot pass it (drv.split-ring.notify.1).
     const wanted = this.#eventIdx
       ? needEvent(Atomics.load(this.#used16, this.#availEventAt), next, old)
       : (Atomics.load(this.#used16, 0) & USED_NO_NOTIFY) === 0;
@@ -265,11 +236,13 @@ export class SplitVirtqueue implements Virtqueue {
     if (id >= this.size) {
       return this.#lie("USED_ID_RANGE", "Device returned a descriptor that does not exist", id);
     }
-    const token = this.#tokens[id]!;
+    const shadow = this.#shadow;
+    const head = id * Shadow.WORDS;
+    const token = shadow[head + Shadow.TOKEN]!;
     if (token === NONE) {
       return this.#lie("USED_ID_NOT_IN_FLIGHT", "Device returned a buffer it does not have", id);
     }
-    const writable = this.#writable[id]!;
+    const writable = shadow[head + Shadow.WRITABLE]! >>> 0;
     this.usedLength = length < writable ? length : writable;
     const next = this.#lastUsed = (last + 1) & 0xffff;
     this.#release(id);
@@ -312,7 +285,7 @@ export class SplitVirtqueue implements Virtqueue {
 
   detachUnused(): number {
     for (let head = 0; head < this.size && this.inFlight > 0; head++) {
-      const token = this.#tokens[head]!;
+      const token = this.#shadow[head * Shadow.WORDS + Shadow.TOKEN]!;
       if (token === NONE) continue;
       this.#release(head);
       return token;
@@ -359,14 +332,54 @@ export class SplitVirtqueue implements Virtqueue {
   }
 
   #release(head: number): void {
-    const slots = this.#slots[head]!;
-    let tail = head;
-    for (let i = 1; i < slots; i++) tail = this.#next[tail]!;
-    this.#next[tail] = this.#free;
+    const shadow = this.#shadow;
+    const at = head * Shadow.WORDS;
+    const slots = shadow[at + Shadow.SLOTS]!;
+    let tail = at;
+    for (let i = 1; i < slots; i++) tail = shadow[tail]! * Shadow.WORDS;
+    shadow[tail] = this.#free;
+    shadow[at + Shadow.TOKEN] = NONE;
     this.#free = head;
-    this.#tokens[head] = NONE;
     this.freeSlots += slots;
     this.inFlight--;
+  }
+
+  /** One descriptor that refers to the slot's own table. */
+  #addIndirect(head: number, words: Uint32Array, count: number): void {
+    const table = this.#table;
+    const first = head * this.#tableCapacity;
+    for (let i = 0, from = 0, to = first * DESC_WORDS; i < count; i++) {
+      table[to] = words[from]!;
+      table[to + 1] = words[from + 1]!;
+      table[to + 2] = words[from + 2]!;
+      table[to + 3] = words[from + 3]! | (i + 1 < count ? DescFlag.NEXT | (i + 1) << 16 : 0);
+      from += SG_WORDS;
+      to += DESC_WORDS;
+    }
+    const address = this.#tableAddress + first * DESC.SIZE;
+    const desc = this.#desc;
+    const at = head * DESC_WORDS;
+    desc[at] = address;
+    desc[at + 1] = address / 2 ** 32;
+    desc[at + 2] = count * DESC.SIZE;
+    desc[at + 3] = DescFlag.INDIRECT;
+    this.#free = this.#shadow[at]!;
+  }
+
+  /** A descriptor for each element, in the order of the free list. */
+  #addDirect(head: number, words: Uint32Array, count: number): void {
+    const desc = this.#desc;
+    let slot = head;
+    for (let i = 0, from = 0; i < count; i++, from += SG_WORDS) {
+      const at = slot * DESC_WORDS;
+      const next = this.#shadow[at]!;
+      desc[at] = words[from]!;
+      desc[at + 1] = words[from + 1]!;
+      desc[at + 2] = words[from + 2]!;
+      desc[at + 3] = words[from + 3]! | (i + 1 < count ? DescFlag.NEXT | next << 16 : 0);
+      slot = next;
+    }
+    this.#free = slot;
   }
 
   #lie(code: "USED_ID_RANGE" | "USED_ID_NOT_IN_FLIGHT", what: string, id: number): number {

@@ -1,4 +1,9 @@
-import type { VireoError } from "@vireo/hal";
+import { DescFlag, type VireoError } from "@vireo/hal";
+
+/** Words (32 bits) of an element of an {@linkcode SgList}: as a split descriptor without `next`. */
+export const SG_WORDS = 4;
+/** Times this, an address is its high word: exact, and cheaper than a division. */
+const HIGH = 2 ** -32;
 
 /**
  * A chain of buffers to add to a virtqueue: first what the device reads, then what it writes.
@@ -6,19 +11,21 @@ import type { VireoError } from "@vireo/hal";
  * It is made once and used again, so that adding allocates nothing; the queue copies what it needs.
  */
 export class SgList {
-  /** Device addresses, in order. */
-  readonly addresses: Float64Array;
-  /** Lengths in bytes, in order. */
-  readonly lengths: Uint32Array;
+  /**
+   * The elements in the form of descriptors, for virtqueues: address low and high, length, and
+   * `DescFlag.WRITE` or 0.
+   */
+  readonly words: Uint32Array;
   /** How many elements the device reads; they come first. */
   readable = 0;
   /** How many elements the device writes; they come last. */
   writable = 0;
+  /** Total length of what the device writes, in bytes. */
+  writableLength = 0;
 
   /** Makes a list with room for `capacity` elements. */
   constructor(capacity: number) {
-    this.addresses = new Float64Array(capacity);
-    this.lengths = new Uint32Array(capacity);
+    this.words = new Uint32Array(capacity * SG_WORDS);
   }
 
   /** The number of elements. */
@@ -26,10 +33,21 @@ export class SgList {
     return this.readable + this.writable;
   }
 
+  /** Device address of an element. */
+  address(index: number): number {
+    return this.words[index * SG_WORDS]! + this.words[index * SG_WORDS + 1]! * 2 ** 32;
+  }
+
+  /** Length of an element in bytes. */
+  length(index: number): number {
+    return this.words[index * SG_WORDS + 2]!;
+  }
+
   /** Empties the list. */
   clear(): this {
     this.readable = 0;
     this.writable = 0;
+    this.writableLength = 0;
     return this;
   }
 
@@ -43,7 +61,7 @@ export class SgList {
     if (this.writable > 0) {
       throw new TypeError("Cannot append a device-readable element after a device-writable one");
     }
-    this.#set(address, length);
+    this.#set(address, length, 0);
     this.readable++;
     return this;
   }
@@ -54,18 +72,22 @@ export class SgList {
    * @throws {RangeError} If the list is full.
    */
   addWritable(address: number, length: number): this {
-    this.#set(address, length);
+    this.#set(address, length, DescFlag.WRITE);
     this.writable++;
+    this.writableLength += length;
     return this;
   }
 
-  #set(address: number, length: number): void {
-    const i = this.readable + this.writable;
-    if (i >= this.lengths.length) {
-      throw new RangeError(`Cannot append to a full list: it has room for ${this.lengths.length}`);
+  #set(address: number, length: number, flags: number): void {
+    const at = (this.readable + this.writable) * SG_WORDS;
+    const { words } = this;
+    if (at >= words.length) {
+      throw new RangeError(`Cannot append to a full list: it has room for ${at / SG_WORDS}`);
     }
-    this.addresses[i] = address;
-    this.lengths[i] = length;
+    words[at] = address;
+    words[at + 1] = address * HIGH;
+    words[at + 2] = length;
+    words[at + 3] = flags;
   }
 }
 
@@ -96,7 +118,7 @@ export interface Virtqueue extends Disposable {
   /** How many slots a chain of so many elements would take. */
   slotsFor(elements: number): number;
   /**
-   * Makes a chain available to the device, without telling it.
+   * Puts a chain into the ring; the device sees it at the next {@linkcode Virtqueue.kick}.
    *
    * @param chain The buffers; may be reused after the call.
    * @param token Comes back from {@linkcode Virtqueue.pop}.
@@ -105,7 +127,7 @@ export interface Virtqueue extends Disposable {
    * longer than the queue could ever take.
    */
   add(chain: SgList, token: number): boolean;
-  /** Tells the device of all buffers added since the last kick, unless it asked not to be told. */
+  /** Makes all added buffers available to the device, and tells it unless it asked not to be told. */
   kick(): void;
   /**
    * Takes the next buffer that the device returned.

@@ -75,6 +75,23 @@ export class RingChain implements Chain {
     }
   }
 
+  /** Makes it a chain of one element that was checked, as most are. */
+  single(offset: number, length: number, writable: boolean): void {
+    this.#offsets[0] = offset;
+    this.#lengths[0] = length;
+    this.#count = 1;
+    if (writable) {
+      this.#readable = 0;
+      this.readableLength = 0;
+      this.writableLength = length;
+    } else {
+      this.#readable = 1;
+      this.readableLength = length;
+      this.writableLength = 0;
+    }
+    this.finish();
+  }
+
   /** Puts the cursors at the start. */
   finish(): void {
     this.#readAt = 0;

@@ -211,14 +211,24 @@ export class SplitQueue implements DeviceQueue {
     if (head > this.#mask) return this.#fault(`available entry names descriptor ${head}`);
     const chain = this.#chains[head] ??= new RingChain(head, this.#memory);
     if (chain.held) return this.#fault(`descriptor ${head} was made available twice`);
+    const words = this.#words32;
+    const { base, size } = this.#memory;
+    const first = this.#desc32 + head * (DESC.SIZE / 4);
+    const firstFlags = words[first + 3]! & 0xffff;
+    if ((firstFlags & (DescFlag.NEXT | DescFlag.INDIRECT)) === 0) {
+      const bytes = words[first + 2]!;
+      const offset = words[first]! + words[first + 1]! * 0x1_0000_0000 - base;
+      if (offset >= 0 && offset + bytes <= size) {
+        chain.single(offset, bytes, (firstFlags & DescFlag.WRITE) !== 0);
+        return chain;
+      }
+    }
     chain.start();
     let table = this.#desc32;
     let length = this.size;
     let inTable = false;
     let writable = false;
     let total = 0;
-    const { base, size } = this.#memory;
-    const words = this.#words32;
     for (let index = head, elements = 0;;) {
       const at = table + index * (DESC.SIZE / 4);
       const hi = words[at + 1]!;
