@@ -4,22 +4,26 @@ import {
   featureName,
   type FeatureSet,
   NET_HDR,
+  NET_HDR_LEGACY_SIZE,
   NetFeature,
   NetGso,
   NetHdrFlag,
+  VLAN_TAG_SIZE,
 } from "@vireo/hal";
+import type { RxLayout } from "./_rx_queue.ts";
 import type { TxOffload } from "./frame.ts";
+import type { TxLayout } from "./tx_queue.ts";
+
+/** Mtu of a device that does not say, in bytes. */
+export const DEFAULT_MTU = 1500;
+/** Largest packet with segmentation offload, in bytes. */
+export const MAX_GSO_PACKET = 65535;
 
 const GSO = {
   tcpv4: { type: NetGso.TCPV4, feature: NetFeature.HOST_TSO4 },
   tcpv6: { type: NetGso.TCPV6, feature: NetFeature.HOST_TSO6 },
   udp: { type: NetGso.UDP, feature: NetFeature.HOST_UFO },
 } as const;
-
-/** Whether the header needs a descriptor of its own (virtio 1.4 §5.1.6.6). */
-export function needsSplitHeader(features: FeatureSet): boolean {
-  return !features.has(Feature.VERSION_1) && !features.has(Feature.ANY_LAYOUT);
-}
 
 /**
  * Writes the header of a frame whose checksum or cutting is left to the device, if that was
@@ -78,8 +82,31 @@ function need(features: FeatureSet, bit: number): void {
 }
 
 /** The bits of gso_type that the device may use, as `RxLayout.gsoTypes`. */
-export function rxGsoTypes(features: FeatureSet): number {
+function rxGsoTypes(features: FeatureSet): number {
   return (features.has(NetFeature.GUEST_TSO4) ? 1 << NetGso.TCPV4 : 0) |
     (features.has(NetFeature.GUEST_TSO6) ? 1 << NetGso.TCPV6 : 0) |
     (features.has(NetFeature.GUEST_UFO) ? 1 << NetGso.UDP : 0);
+}
+
+/** How the queues of a device with these features are laid out (virtio 1.4 §5.1.6). */
+export function chooseLayouts(
+  features: FeatureSet,
+  mtu: number,
+): { readonly rx: RxLayout; readonly tx: TxLayout; readonly splitHeader: boolean } {
+  const has = (bit: number): boolean => features.has(bit);
+  const splitHeader = !has(Feature.VERSION_1) && !has(Feature.ANY_LAYOUT);
+  const mergeable = has(NetFeature.MRG_RXBUF);
+  const headerSize = !mergeable && !has(Feature.VERSION_1) ? NET_HDR_LEGACY_SIZE : NET_HDR.SIZE;
+  const gsoTypes = rxGsoTypes(features);
+  const big = gsoTypes !== 0 || mtu > DEFAULT_MTU;
+  const mode = mergeable ? "mergeable" : big ? "big" : "small";
+  const shared = { headerSize, mtu, splitHeader };
+  const ecn = has(NetFeature.GUEST_ECN);
+  const csum = has(NetFeature.GUEST_CSUM);
+  const maxFrame = MAX_GSO_PACKET + ETH_HDR_SIZE + VLAN_TAG_SIZE;
+  return {
+    rx: { ...shared, mode, gsoTypes, ecn, csum },
+    tx: { ...shared, maxFrame },
+    splitHeader,
+  };
 }

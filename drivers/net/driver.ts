@@ -13,9 +13,8 @@ import {
 } from "@vireo/hal";
 import type { VirtioDevice } from "../device.ts";
 import type { VirtioDriver } from "../driver.ts";
-import { Net, type NetOptions } from "./net.ts";
-
-export { Net, type NetOptions, RxMode } from "./net.ts";
+import { Net } from "./net.ts";
+import type { NetOptions } from "./options.ts";
 
 const FEATURES = FeatureSet.of(
   NetFeature.CSUM,

@@ -3,7 +3,8 @@ import { ETH_HDR_SIZE, NetFeature, VireoError } from "@vireo/hal";
 import { Hub } from "../../emu/backends/hub.ts";
 import { HostPeer } from "../../emu/backends/wire.ts";
 import { Rig, type RigOptions } from "./net_rig_test.ts";
-import { type Net, RxMode } from "./net.ts";
+import type { Net } from "./net.ts";
+import { RxMode } from "./options.ts";
 import { ping } from "./ping.ts";
 
 const GSO = [
@@ -469,3 +470,17 @@ for (const [name, options] of SETUPS) {
     assertEquals([left.bouncing!.mistakes, right.bouncing!.mistakes], [[], []]);
   });
 }
+
+Deno.test("net: a frame that the ring could never take is refused, not waited for", async () => {
+  await using rig = await Rig.open({ backend: new Hub().port(), ringSize: 4 });
+  const { net } = rig;
+  const large = new Uint8Array(20000);
+  large.set([8, 0], 12);
+  const options = {
+    csum: { start: 34, offset: 16 },
+    gso: { type: "tcpv4", size: 1000, headerLength: 54 },
+  } as const;
+  assertThrows(() => net.trySend(large, options), RangeError, "on this queue");
+  await assertRejects(() => net.send(large, options), RangeError, "on this queue");
+  assert(net.trySend(large.subarray(0, 3000), options), "two slots are there");
+});

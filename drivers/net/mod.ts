@@ -5,6 +5,8 @@
  */
 export * from "./driver.ts";
 export * from "./frame.ts";
+export * from "./net.ts";
+export * from "./options.ts";
 export * from "./packet.ts";
 export * from "./pcap.ts";
 export * from "./ping.ts";

@@ -4,8 +4,6 @@ import {
   featureName,
   NET_CONFIG,
   NET_GUEST_OFFLOADS,
-  NET_HDR,
-  NET_HDR_LEGACY_SIZE,
   NET_MAX_QUEUE_PAIRS,
   NetCtrlVlan,
   NetDuplex,
@@ -19,62 +17,20 @@ import type { DriverInstance } from "../driver.ts";
 import type { WaitOptions } from "../transport/transport.ts";
 import { RequestQueue } from "../virtqueue/request_queue.ts";
 import { Control } from "./_control.ts";
-import { needsSplitHeader, rxGsoTypes, writeTxHeader } from "./_header.ts";
+import { chooseLayouts, DEFAULT_MTU, MAX_GSO_PACKET } from "./_header.ts";
 import { Inbox } from "./_inbox.ts";
 import { RxQueue } from "./_rx_queue.ts";
-import { WaitList } from "./_wait_list.ts";
+import { Sender } from "./_sender.ts";
 import { type Frame, type NetStats, RxFrame, type SendOptions } from "./frame.ts";
+import { type NetOptions, RxMode } from "./options.ts";
 import { formatMac } from "./packet.ts";
 import { TxQueue } from "./tx_queue.ts";
 
-/** Mtu of a device that does not say, in bytes. */
-const DEFAULT_MTU = 1500;
-/** Largest packet with segmentation offload, in bytes. */
-const MAX_GSO_PACKET = 65535;
 /** Queue pairs that are set up unless asked otherwise. */
 const DEFAULT_PAIRS = 8;
 const DEFAULT_DEADLINE = 1000;
 /** Rounds of a ring that one interrupt may take before others get a turn. */
 const ROUNDS = 4;
-
-/** How a network device is driven. */
-export interface NetOptions {
-  /** Most queue pairs to set up and use; by default what the device has, up to 8. */
-  readonly pairs?: number;
-  /** Received frames that wait for {@linkcode Net.receive}; 256 by default. */
-  readonly inbox?: number;
-  /** Which frame is dropped when too many wait: `newest` (by default) or `oldest`. */
-  readonly drop?: "newest" | "oldest";
-  /** Fills bytes with random ones, for an address; `crypto.getRandomValues` by default. */
-  readonly random?: (into: Uint8Array) => void;
-}
-
-/**
- * What a device lets through, as `NetCtrlRx`; by default its own address, broadcasts and the address
- * table.
- */
-export const RxMode = {
-  /** Every frame. */
-  PROMISCUOUS: 0,
-  /** Every multicast frame. */
-  ALL_MULTICAST: 1,
-  /** Every unicast frame. */
-  ALL_UNICAST: 2,
-  /** No multicast frame. */
-  NO_MULTICAST: 3,
-  /** No unicast frame. */
-  NO_UNICAST: 4,
-  /** No broadcast frame. */
-  NO_BROADCAST: 5,
-} as const;
-/** A mode of {@linkcode Net.setRxMode}. */
-export type RxMode = typeof RxMode[keyof typeof RxMode];
-
-interface Sender {
-  /** Undefined if only room is waited for. */
-  readonly frame: Uint8Array | undefined;
-  readonly options: SendOptions;
-}
 
 /**
  * A network device (virtio 1.4 §5.1).
@@ -108,10 +64,8 @@ export class Net extends EventTarget implements DriverInstance {
   readonly #options: NetOptions;
   readonly #frame = new RxFrame();
   readonly #inbox: Inbox;
-  readonly #header = new Uint8Array(NET_HDR.SIZE);
   #rx: RxQueue[] = [];
-  #tx: TxQueue[] = [];
-  #senders: WaitList<Sender, void>[] = [];
+  #senders: Sender[] = [];
   #control: Control | undefined;
   #mac = new Uint8Array(6);
   #macChanged = false;
@@ -202,9 +156,7 @@ export class Net extends EventTarget implements DriverInstance {
    * @throws {RangeError} If the queue is not in use.
    */
   tx(queue = 0): TxQueue {
-    const tx = queue < this.#pairs ? this.#tx[queue] : undefined;
-    if (tx !== undefined) return tx;
-    throw new RangeError(`Cannot send on queue ${queue}: ${this.#pairs} in use`);
+    return this.#sender(queue).tx;
   }
 
   /**
@@ -219,8 +171,7 @@ export class Net extends EventTarget implements DriverInstance {
    * @throws {VireoError} Why the device is down.
    */
   trySend(frame: Uint8Array, options: SendOptions = {}): boolean {
-    const tx = this.#checkSend(frame, options);
-    return this.#trySend(tx, frame, options);
+    return this.#checkSend(frame, options).trySend(frame, options);
   }
 
   /**
@@ -233,10 +184,9 @@ export class Net extends EventTarget implements DriverInstance {
    */
   async send(frame: Uint8Array, options: SendOptions = {}): Promise<void> {
     options.signal?.throwIfAborted();
-    const tx = this.#checkSend(frame, options);
-    const queue = options.queue ?? 0;
-    if (this.#senders[queue]!.length === 0 && this.#trySend(tx, frame, options)) return;
-    await this.#waitForRoom(queue, frame, options);
+    const sender = this.#checkSend(frame, options);
+    if (sender.idle && sender.trySend(frame, options)) return;
+    await this.#waitForRoom(sender, frame, options);
   }
 
   /**
@@ -246,8 +196,7 @@ export class Net extends EventTarget implements DriverInstance {
    */
   async writable(options: SendOptions = {}): Promise<void> {
     if (this.#down !== undefined) throw this.#down;
-    this.tx(options.queue);
-    await this.#waitForRoom(options.queue ?? 0, undefined, options);
+    await this.#waitForRoom(this.#sender(options.queue), undefined, options);
   }
 
   /**
@@ -373,8 +322,10 @@ export class Net extends EventTarget implements DriverInstance {
    * @throws {VireoError} `UNSUPPORTED` without MQ; `COMMAND_REFUSED`, `TIMEOUT`.
    */
   async setPairs(pairs: number, options?: WaitOptions): Promise<void> {
-    if (!Number.isInteger(pairs) || pairs < 1 || pairs > this.#tx.length) {
-      throw new RangeError(`Cannot use ${pairs} queue pairs: 1 to ${this.#tx.length} are set up`);
+    if (!Number.isInteger(pairs) || pairs < 1 || pairs > this.#senders.length) {
+      throw new RangeError(
+        `Cannot use ${pairs} queue pairs: 1 to ${this.#senders.length} are set up`,
+      );
     }
     const control = this.#commands(NetFeature.MQ);
     const before = this.#pairs;
@@ -479,7 +430,7 @@ export class Net extends EventTarget implements DriverInstance {
         index: 2 * i,
         indirect: false,
         callback: () => this.#received(i),
-      }, { name: `output.${i}`, index: 2 * i + 1, callback: () => this.#sent(i) });
+      }, { name: `output.${i}`, index: 2 * i + 1, callback: () => this.#senders[i]?.used() });
     }
     if (has(NetFeature.CTRL_VQ)) {
       // Where it is depends on what the device has, not on what is used (virtio 1.4 §5.1.2).
@@ -488,32 +439,13 @@ export class Net extends EventTarget implements DriverInstance {
     }
     const queues = device.findQueues(requests);
 
-    const splitHeader = needsSplitHeader(device.features);
-    const mergeable = has(NetFeature.MRG_RXBUF);
-    const headerSize = !mergeable && !has(Feature.VERSION_1) ? NET_HDR_LEGACY_SIZE : NET_HDR.SIZE;
-    const gsoTypes = rxGsoTypes(device.features);
-    const big = gsoTypes !== 0 || this.#mtu > DEFAULT_MTU;
-    const rx = {
-      mode: mergeable ? "mergeable" : big ? "big" : "small",
-      headerSize,
-      mtu: this.#mtu,
-      splitHeader,
-      gsoTypes,
-      ecn: has(NetFeature.GUEST_ECN),
-      csum: has(NetFeature.GUEST_CSUM),
-    } as const;
-    const tx = {
-      headerSize,
-      mtu: this.#mtu,
-      splitHeader,
-      maxFrame: Math.max(this.#mtu, MAX_GSO_PACKET) + ETH_HDR_SIZE + VLAN_TAG_SIZE,
-    };
+    const { rx, tx, splitHeader } = chooseLayouts(device.features, this.#mtu);
     const deliver = (): void => this.#deliver();
     const sink = { frame: this.#frame, stats: this.stats, deliver };
     for (let i = 0; i < count; i++) {
       this.#rx.push(new RxQueue(queues[2 * i]!, device.dma, rx, i, sink));
-      this.#tx.push(new TxQueue(queues[2 * i + 1]!, device.dma, tx, this.stats));
-      this.#senders.push(new WaitList("room in a transmit queue"));
+      const queue = new TxQueue(queues[2 * i + 1]!, device.dma, tx, this.stats);
+      this.#senders.push(new Sender(queue, device.features));
     }
     const control = queues[2 * count];
     if (control !== undefined) {
@@ -536,7 +468,7 @@ export class Net extends EventTarget implements DriverInstance {
     if (this.#macTable) await control.setMacTable(this.#macTable[0], this.#macTable[1], options);
     for (const id of this.#vlans) await control.setVlan(NetCtrlVlan.ADD, id, options);
     if (this.#offloads !== undefined) await this.setGuestOffloads(this.#offloads, options);
-    const pairs = Math.min(this.#wantedPairs, this.#tx.length);
+    const pairs = Math.min(this.#wantedPairs, this.#senders.length);
     if (pairs > 1) await this.setPairs(pairs, options);
   }
 
@@ -545,9 +477,8 @@ export class Net extends EventTarget implements DriverInstance {
     this.#control?.detachAll();
     this.#control = undefined;
     for (const rx of this.#rx) rx.dispose();
-    for (const tx of this.#tx) tx.dispose();
+    for (const { tx } of this.#senders) tx.dispose();
     this.#rx = [];
-    this.#tx = [];
     this.#senders = [];
   }
 
@@ -583,68 +514,28 @@ export class Net extends EventTarget implements DriverInstance {
     }
   }
 
-  #checkSend(frame: Uint8Array, options: SendOptions): TxQueue {
+  #sender(queue = 0): Sender {
+    const sender = queue < this.#pairs ? this.#senders[queue] : undefined;
+    if (sender !== undefined) return sender;
+    throw new RangeError(`Cannot send on queue ${queue}: ${this.#pairs} in use`);
+  }
+
+  #checkSend(frame: Uint8Array, options: SendOptions): Sender {
     if (this.#down !== undefined) throw this.#down;
-    const tx = this.tx(options.queue);
+    const sender = this.#sender(options.queue);
     const { length } = frame;
     const tagged = frame[12] === 0x81 && frame[13] === 0;
     const most = (options.gso === undefined ? this.#mtu : MAX_GSO_PACKET) + ETH_HDR_SIZE +
       (tagged ? VLAN_TAG_SIZE : 0);
-    if (length >= ETH_HDR_SIZE && length <= most) return tx;
+    if (length >= ETH_HDR_SIZE && length <= most) return sender;
     throw new RangeError(
       `Cannot send a frame outside ${ETH_HDR_SIZE} to ${most} bytes: received ${length}`,
     );
   }
 
-  #trySend(tx: TxQueue, frame: Uint8Array, options: SendOptions): boolean {
-    let header: Uint8Array | undefined;
-    if (options.csum !== undefined || options.gso !== undefined) {
-      header = this.#header;
-      writeTxHeader(header, frame.length, options, this.device.features);
-    }
-    if (!tx.copyIn(frame, header)) return false;
-    tx.kickSoon();
-    return true;
-  }
-
-  #waitForRoom(index: number, frame: Uint8Array | undefined, options: SendOptions): Promise<void> {
+  #waitForRoom(sender: Sender, frame: Uint8Array | undefined, options: SendOptions): Promise<void> {
     const { signal, deadline = 5 * DEFAULT_DEADLINE } = options;
-    const wait = this.#senders[index]!.wait({ frame, options }, { signal, deadline });
-    this.#sent(index);
-    return wait;
-  }
-
-  /** Lets waiting senders go on, and asks for an interrupt if some still wait. */
-  #sent(index: number): void {
-    const tx = this.#tx[index];
-    const senders = this.#senders[index];
-    if (tx === undefined || senders === undefined) return;
-    tx.queue.disableCallbacks();
-    do {
-      tx.reclaim();
-      this.#admit(tx, senders);
-      // What waits needs the device to go on.
-      tx.kick();
-    } while (
-      senders.length > 0 && tx.queue.broken === undefined &&
-      !tx.queue.enableCallbacksDelayed()
-    );
-  }
-
-  #admit(tx: TxQueue, senders: WaitList<Sender, void>): void {
-    for (let next = senders.first; next !== undefined; next = senders.first) {
-      try {
-        if (
-          next.frame === undefined ? tx.free === 0 : !this.#trySend(tx, next.frame, next.options)
-        ) {
-          return;
-        }
-      } catch (error) {
-        senders.rejectFirst(error);
-        continue;
-      }
-      senders.resolveFirst(undefined);
-    }
+    return sender.wait(frame, options, { signal, deadline });
   }
 
   async #setVlan(command: NetCtrlVlan, id: number, options?: WaitOptions): Promise<void> {

@@ -16,7 +16,8 @@ import type { Transport } from "../transport/transport.ts";
 import { SplitVirtqueue } from "../virtqueue/split.ts";
 import { BouncingDma } from "../testing/dma.ts";
 import { createNetDriver } from "./driver.ts";
-import type { Net, NetOptions } from "./net.ts";
+import type { Net } from "./net.ts";
+import type { NetOptions } from "./options.ts";
 
 const MEMORY = 64 * 1024 * 1024;
 

@@ -161,7 +161,8 @@ export class TxQueue {
    */
   copyIn(frame: Uint8Array, header: Uint8Array | undefined): boolean {
     const count = Math.ceil(frame.length / this.slotSize);
-    if (count > this.frames.length) {
+    const elements = count + (this.#layout.splitHeader ? 1 : 0);
+    if (count > this.frames.length || elements > this.#queue.size) {
       throw new RangeError(
         `Cannot send a frame over ${this.frames.length * this.slotSize} bytes on this queue: ` +
           `received ${frame.length}`,
@@ -170,7 +171,7 @@ export class TxQueue {
     if (this.#freeCount < count) this.reclaim();
     if (this.#freeCount < count) return false;
     // Every element may take a slot of the ring: a long frame waits until all of them are free.
-    if (this.#queue.freeSlots < this.#queue.slotsFor(count + 1)) return false;
+    if (this.#queue.freeSlots < this.#queue.slotsFor(elements)) return false;
     const first = this.#free[this.#freeCount - 1]!;
     this.#writeHeader(first, header);
     this.#chain.clear();
