@@ -3,6 +3,9 @@ import { alignUp, type Dma, type DmaOptions, type DmaRegion, VireoError } from "
 /** Where guest RAM starts unless told otherwise: not 0, so that offsets and addresses differ. */
 export const DEFAULT_RAM_BASE = 0x4000_0000;
 
+/** Offsets in guest RAM are 32-bit numbers on the hot path. */
+const MAX_RAM = 2 ** 32;
+
 /** Guest RAM: one flat range, with views made once. */
 export class GuestMemory {
   /** Address of the first byte. */
@@ -25,6 +28,9 @@ export class GuestMemory {
    */
   constructor(memory: number | ArrayBufferLike, base: number = DEFAULT_RAM_BASE) {
     const buffer = typeof memory === "number" ? new ArrayBuffer(memory) : memory;
+    if (buffer.byteLength > MAX_RAM) {
+      throw new RangeError(`Cannot make guest memory of over 4 GiB: received ${buffer.byteLength}`);
+    }
     if (buffer.byteLength % 4096 !== 0 || base % 4096 !== 0) {
       throw new RangeError(
         `Cannot make guest memory as size and base must be multiples of 4096: received ` +

@@ -199,15 +199,13 @@ export class SplitVirtqueue implements Virtqueue {
     }
     shadow[at + Shadow.TOKEN] = token;
     shadow[at + Shadow.SLOTS] = slots;
-    // A chain of exactly 2^32 bytes is one byte short here, which only clamps a length.
     shadow[at + Shadow.WRITABLE] = chain.writableLength > 0xffffffff ? -1 : chain.writableLength;
     this.freeSlots -= slots;
     this.inFlight++;
     const index = this.#availIndex;
     this.#avail[2 + (index & this.#mask)] = head;
-    const next = this.#availIndex = (index + 1) & 0xffff;
-    // The distance to the last kick must stay below 2^16 for needEvent to make sense.
-    if (((next - this.#kicked) & 0xffff) === 0xffff) this.kick();
+    // At most 32768 buffers fit between two kicks, so the distance never wraps.
+    this.#availIndex = (index + 1) & 0xffff;
     return true;
   }
 
@@ -245,7 +243,14 @@ export class SplitVirtqueue implements Virtqueue {
     const writable = shadow[head + Shadow.WRITABLE]! >>> 0;
     this.usedLength = length < writable ? length : writable;
     const next = this.#lastUsed = (last + 1) & 0xffff;
-    this.#release(id);
+    const slots = shadow[head + Shadow.SLOTS]!;
+    if (slots === 1) {
+      shadow[head] = this.#free;
+      shadow[head + Shadow.TOKEN] = NONE;
+      this.#free = id;
+      this.freeSlots++;
+      this.inFlight--;
+    } else this.#release(id);
     // While callbacks are on, the device is to interrupt for the next entry too.
     if (this.#eventIdx && this.#callbacks) {
       Atomics.store(this.#avail, this.#usedEventAt, next);

@@ -24,7 +24,7 @@ export class RingChain implements Chain {
 
   readonly #memory: GuestMemory;
   /** Byte offsets in guest memory. */
-  #offsets: Float64Array = new Float64Array(INITIAL);
+  #offsets: Uint32Array = new Uint32Array(INITIAL);
   #lengths: Uint32Array = new Uint32Array(INITIAL);
   #count = 0;
   #readable = 0;
@@ -245,7 +245,7 @@ export class RingChain implements Chain {
   }
 
   #grow(): void {
-    const offsets = new Float64Array(this.#offsets.length * 2);
+    const offsets = new Uint32Array(this.#offsets.length * 2);
     const lengths = new Uint32Array(this.#lengths.length * 2);
     offsets.set(this.#offsets);
     lengths.set(this.#lengths);
