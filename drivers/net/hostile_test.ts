@@ -221,3 +221,30 @@ Deno.test("net: an mtu or a number of pairs out of range is not used", () => {
   assertEquals(bits({ [mtu.offset]: 1500, [pairs.offset]: 0 }), [3, 17]);
   assertEquals(bits({ [mtu.offset]: 1500, [pairs.offset]: 0x8001 }), [3, 17]);
 });
+
+Deno.test("net: a device that never runs dry does not keep the event loop", async () => {
+  await using rig = await open();
+  const honest = rig.model.notify.bind(rig.model);
+  const bytes = Uint8Array.from(packet({}));
+  let endless = true;
+  let notifies = 0;
+  rig.model.notify = (index) => {
+    if (index !== 0 || !endless) return honest(index);
+    // A loop that never yields would hang the test; this bound turns that into a failure.
+    if (++notifies > 10_000) throw new Error("the driver never let go");
+    const queue = rig.far(0);
+    for (let chain = queue.pop(); chain !== undefined; chain = queue.pop()) {
+      chain.write(bytes);
+      queue.push(chain, bytes.length);
+    }
+    queue.signal();
+  };
+  rig.net.onFrame = () => {};
+  rig.model.notify(0);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, 0);
+  await promise;
+  clearTimeout(timer);
+  endless = false;
+  assert(notifies > 4 && rig.net.stats.rxFrames >= 1024, `${notifies}`);
+});

@@ -29,8 +29,8 @@ import { TxQueue } from "./tx_queue.ts";
 /** Queue pairs that are set up unless asked otherwise. */
 const DEFAULT_PAIRS = 8;
 const DEFAULT_DEADLINE = 1000;
-/** Rounds of a ring that one interrupt may take before others get a turn. */
-const ROUNDS = 4;
+/** Buffers that one interrupt may take before others get a turn, however small the ring is. */
+const BUDGET = 1024;
 
 /**
  * A network device (virtio 1.4 §5.1).
@@ -484,10 +484,11 @@ export class Net extends EventTarget implements DriverInstance {
 
   #received(index: number): void {
     const rx = this.#rx[index];
-    if (rx === undefined) return;
+    // While a turn is due, interrupts (which need no turn) would keep the event loop after all.
+    if (rx === undefined || this.#later.has(index)) return;
     const { queue } = rx;
     queue.disableCallbacks();
-    for (let left = queue.size * ROUNDS; queue.broken === undefined;) {
+    for (let left = BUDGET; queue.broken === undefined;) {
       left -= rx.poll(left);
       if (left <= 0) return this.#continueLater(index);
       if (queue.enableCallbacks()) return;
@@ -496,8 +497,11 @@ export class Net extends EventTarget implements DriverInstance {
 
   /** A device that never runs dry must not keep the event loop. */
   #continueLater(index: number): void {
-    clearTimeout(this.#later.get(index));
-    this.#later.set(index, setTimeout(() => this.#received(index), 0));
+    const timer = setTimeout(() => {
+      this.#later.delete(index);
+      this.#received(index);
+    }, 0);
+    this.#later.set(index, timer);
   }
 
   #cancelLater(): void {
