@@ -298,10 +298,14 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
   }
 
   due(): boolean {
+    return this.dueInMemory() || this.transport.peekInterruptCause() !== 0;
+  }
+
+  dueInMemory(): boolean {
     for (const { ring, request } of this.#slots) {
       if (request.callback !== undefined && ring.hasUsed()) return true;
     }
-    return this.transport.peekInterruptCause() !== 0;
+    return false;
   }
 
   serve(): boolean {

@@ -5,6 +5,8 @@ import { pause } from "./_poll.ts";
 export interface DispatchTarget {
   /** Whether there may be something to do; asked by machines that poll. */
   due(): boolean;
+  /** The same without a register access; configuration changes may be missed. */
+  dueInMemory(): boolean;
   /** Serves one interrupt; returns whether a queue got anywhere. */
   serve(): boolean;
   /** The interrupt line or the machine failed: no interrupt will come any more. */
@@ -57,7 +59,11 @@ async function run(
   target: DispatchTarget,
   signal: AbortSignal,
 ): Promise<void> {
-  const wait = { signal, ready: () => target.due() };
+  const wait = {
+    signal,
+    ready: () => target.due(),
+    readyInMemory: () => target.dueInMemory(),
+  };
   let idle = 0;
   let idleSince = 0;
   try {

@@ -7,6 +7,11 @@ export interface InterruptWait {
    * again and again (spinning a little, then backing off); one with lines never calls it.
    */
   readonly ready: () => boolean;
+  /**
+   * The same by looking at memory alone, if that says most of it: a register access stops the machine
+   * that emulates it, so a poller asks this while it spins and `ready` now and then.
+   */
+  readonly readyInMemory?: () => boolean;
 }
 
 /** The interrupt line of one device, or what stands in for it. */

@@ -95,7 +95,7 @@ Deno.test("Poller rejects a wait whose signal is or becomes aborted", async () =
   assert(clock.turns <= before + 1);
 });
 
-Deno.test("Poller finds an answer to a register write within a turn, out of the deepest sleep", async () => {
+Deno.test("Poller finds an answer to a kick within a turn, out of the deepest sleep", async () => {
   const clock = new FakeClock();
   const poller = new Poller({}, clock);
   let ready = false;
@@ -103,10 +103,10 @@ Deno.test("Poller finds an answer to a register write within a turn, out of the 
   const wait = poller.line().wait({ signal: NEVER, ready: () => ready })
     .then(() => done = clock.time);
   await clock.runUntil(5000);
-  assertEquals(clock.sleeps.at(-1), 10);
+  assertEquals(clock.sleeps.at(-1), 20);
   const kicked = clock.time;
   ready = true;
-  poller.activity();
+  poller.kicked();
   await clock.runUntil(kicked + 1);
   await wait;
   assert(done - kicked < 0.1, `added ${done - kicked} ms`);
@@ -127,7 +127,7 @@ Deno.test("Poller sleeps at most a part of the time that a wait has lasted", asy
   assert(done >= 41 && done < 41 * 1.2, `done at ${done}`);
 });
 
-Deno.test("Poller looks at most 100 times a second while idle", async () => {
+Deno.test("Poller looks at most 50 times a second while idle", async () => {
   const clock = new FakeClock();
   const poller = new Poller({}, clock);
   let looks = 0;
@@ -142,7 +142,7 @@ Deno.test("Poller looks at most 100 times a second while idle", async () => {
   looks = 0;
   const turns = clock.turns;
   await clock.runUntil(3000);
-  assert(looks <= 201, `${looks} looks in 2 s`);
+  assert(looks <= 101, `${looks} looks in 2 s`);
   assertEquals(clock.turns, turns);
 });
 
@@ -161,19 +161,61 @@ Deno.test("Poller gives the event loop its turn though a device always answers a
   assertEquals(clock.turns, 5);
 });
 
-Deno.test("Poller lengthens its bursts with the cost of a turn", async () => {
-  const ratio = async (turnMs: number): Promise<number> => {
+Deno.test("Poller leaves most of the time to others while it spins, whatever a turn costs", async () => {
+  for (const turnMs of [0.009, 0.3]) {
     const clock = new FakeClock();
     clock.turnMs = turnMs;
     const poller = new Poller({}, clock);
     void poller.line().wait({ signal: NEVER, ready: () => false });
+    poller.kicked();
     await clock.runUntil(19);
-    return clock.turns * turnMs / clock.time;
-  };
-  for (const turnMs of [0.009, 0.3]) {
-    const share = await ratio(turnMs);
-    assert(share > 0.2 && share < 0.5, `turns of ${turnMs} ms take ${share} of the time`);
+    const share = clock.turns * turnMs / clock.time;
+    assert(share > 0.5, `turns of ${turnMs} ms take ${share} of the time`);
   }
+});
+
+Deno.test("Poller polls longer after a kick when that finds answers, and shorter when not", async () => {
+  const clock = new FakeClock();
+  clock.turnMs = 0.3;
+  const poller = new Poller({}, clock);
+  const line = poller.line();
+  let answerAt = Infinity;
+  const ready = (): boolean => clock.now() >= answerAt;
+  const kick = async (delay: number): Promise<boolean> => {
+    const abort = new AbortController();
+    const wait = line.wait({ signal: abort.signal, ready }).catch(() => {});
+    await clock.runUntil(clock.time + 1);
+    const turns = clock.turns;
+    answerAt = clock.time + delay;
+    let atOnce = false;
+    void wait.then(() => atOnce = clock.turns === turns);
+    poller.kicked();
+    await clock.runUntil(clock.time + 3);
+    abort.abort(new Error("next"));
+    await wait;
+    return atOnce;
+  };
+  for (let i = 0; i < 3; i++) assert(await kick(0.1), "an answer after 100 us is found at once");
+  for (let i = 0; i < 10; i++) await kick(1000);
+  assert(!await kick(0.1), "bursts that find nothing get short");
+  for (let i = 0; i < 10; i++) await kick(0.01);
+  assert(await kick(0.1), "and long again when they do");
+});
+
+Deno.test("Poller looks at registers every 2 ms while it spins on memory", async () => {
+  const clock = new FakeClock();
+  const poller = new Poller({}, clock);
+  let registers = 0;
+  let memory = 0;
+  void poller.line().wait({
+    signal: NEVER,
+    ready: () => (registers++, false),
+    readyInMemory: () => (memory++, false),
+  });
+  poller.kicked();
+  await clock.runUntil(18);
+  assert(registers >= 5 && registers <= 10, `${registers} looks at registers`);
+  assert(memory > 500, `${memory} looks at memory`);
 });
 
 Deno.test("Poller ends the wait whose device is ready and keeps the others", async () => {

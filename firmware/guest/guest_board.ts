@@ -33,7 +33,8 @@ export const GUEST_BOARDS: readonly GuestBoard[] = [
     line: "ttyS0",
     // Linux measures the time stamp counter against the PIT, fails about one time in ten under TCG,
     // and then hangs, for there is no other timer. What TCG shows is the host's counter: say its rate.
-    kernelArgs: (accel) => accel === "tcg" ? [`tsc_early_khz=${hostTickRate()}`] : [],
+    kernelArgs: (accel) =>
+      accel === "tcg" ? [`tsc_early_khz=${hostTickRate()}`, "tsc=reliable"] : [],
   },
   {
     name: "aarch64-virt",

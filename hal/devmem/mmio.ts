@@ -1,5 +1,8 @@
-import { hex, type Mmio, VireoError } from "@vireo/hal";
+import { hex, type Mmio, MmioRegister, VireoError } from "@vireo/hal";
 import type { ShimSymbols } from "./_shim.ts";
+
+/** The register whose writes mean that a device has work. */
+const NOTIFY: number = MmioRegister.QueueNotify;
 
 /**
  * Registers reached by the shim; one fast FFI call per access.
@@ -11,7 +14,7 @@ export class DevmemMmio implements Mmio {
   readonly name: string;
   readonly size: number;
   readonly #symbols: ShimSymbols;
-  readonly #activity: () => void;
+  readonly #kicked: () => void;
   #base: Deno.PointerObject | null;
 
   /**
@@ -19,19 +22,19 @@ export class DevmemMmio implements Mmio {
    * @param size Size of the window in bytes.
    * @param base Where the window is mapped.
    * @param symbols The shim's functions.
-   * @param activity Told of each write, since the device may answer it.
+   * @param kicked Told after each write of QueueNotify, which the device may answer at once.
    */
   constructor(
     window: { readonly name: string; readonly size: number },
     base: Deno.PointerObject,
     symbols: ShimSymbols,
-    activity: () => void,
+    kicked: () => void,
   ) {
     this.name = window.name;
     this.size = window.size;
     this.#base = base;
     this.#symbols = symbols;
-    this.#activity = activity;
+    this.#kicked = kicked;
   }
 
   read8(offset: number): number {
@@ -53,21 +56,19 @@ export class DevmemMmio implements Mmio {
     this.#check(offset, 1);
     checkValue(value, 0xff);
     this.#symbols.vireo_write8(this.#base, offset, value);
-    this.#activity();
   }
 
   write16(offset: number, value: number): void {
     this.#check(offset, 2);
     checkValue(value, 0xffff);
     this.#symbols.vireo_write16(this.#base, offset, value);
-    this.#activity();
   }
 
   write32(offset: number, value: number): void {
     this.#check(offset, 4);
     checkValue(value, 0xffff_ffff);
     this.#symbols.vireo_write32(this.#base, offset, value);
-    this.#activity();
+    if (offset === NOTIFY) this.#kicked();
   }
 
   /** Makes every further access an error, before the mapping goes. */

@@ -133,7 +133,7 @@ export class DevmemPlatform implements Platform {
       window,
       mapping.pointer,
       this.#shim.symbols,
-      () => this.#poller.activity(),
+      () => this.#poller.kicked(),
     );
     mapping.onClose = () => mmio.close();
     return {

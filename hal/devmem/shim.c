@@ -53,6 +53,17 @@ void vireo_mb(void) { FULL_BARRIER(); }
 void vireo_rmb(void) { AFTER_READ(); }
 void vireo_wmb(void) { BEFORE_WRITE(); }
 
+/* The processor's time stamp counter: what a guest under QEMU's TCG sees as its own on x86_64. */
+uint64_t vireo_ticks(void) {
+#if defined(__x86_64__)
+  return __builtin_ia32_rdtsc();
+#else
+  uint64_t ticks;
+  __asm__ volatile("isb; mrs %0, cntvct_el0" : "=r"(ticks));
+  return ticks;
+#endif
+}
+
 /* Opens physical memory; O_SYNC asks for an uncached mapping. Returns a descriptor or -errno. */
 int32_t vireo_open_mem(const char *path) {
   int fd = open(path, O_RDWR | O_SYNC | O_CLOEXEC);
