@@ -85,7 +85,9 @@ export class Machine {
         libc.writeAt(file, new Uint8Array(board.firmware), 0);
         firmware.push("-bios", `/proc/self/fd/${pass(file)}`);
       }
-      // From here to the start nothing is awaited: no other child can inherit these descriptors.
+      // From here to the start nothing is awaited, so no other child of this isolate inherits these
+      // descriptors. One that another worker starts just now may: then QEMU's end is noticed by its
+      // exit status, or by the deadline of an access, instead of the end of the connection.
       const process = new Deno.Command("/bin/sh", {
         args: [
           "-c",
@@ -125,8 +127,7 @@ export class Machine {
       }).spawn();
       for (const fd of opened) if (fd !== socket && fd !== stderrFile) libc.close(fd);
       opened.length = 0;
-      const machine = new Machine(libc, socket, ram, process, stderrFile);
-      return machine;
+      return new Machine(libc, socket, ram, process, stderrFile);
     } catch (error) {
       if (ram !== undefined) libc.unmap(ram);
       for (const fd of opened) libc.close(fd);
