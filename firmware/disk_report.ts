@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
 import type { Blk } from "@vireo/drivers";
+import { readBytes } from "./byte_range.ts";
 import { sizeText } from "./output.ts";
-import { type Partition, readPartitionTable } from "./partitions.ts";
+import { type Partition, type ReadAt, readPartitionTable } from "./partitions.ts";
 import { type FileSystem, readSuperblock } from "./superblock.ts";
 
 const SECTOR = 512;
@@ -20,10 +21,7 @@ export interface DiskContents {
 
 /** Reads a disk's partition table and superblocks through its driver. */
 export async function diskContents(blk: Blk): Promise<DiskContents> {
-  const read = async (offset: number, length: number): Promise<Uint8Array> => {
-    const left = Math.max(blk.capacity - offset, 0);
-    return await blk.read(offset / SECTOR, Math.min(length, left));
-  };
+  const read: ReadAt = (offset, length) => readBytes(blk, offset, length);
   const table = await readPartitionTable(read);
   const whole = { number: 0, start: 0, length: blk.capacity, type: "", name: "" };
   const partitions = [];
@@ -64,7 +62,7 @@ export async function hashDisk(blk: Blk, options: HashOptions = {}): Promise<str
   const total = (options.count ?? blk.sectors - first) * SECTOR;
   const hash = createHash("sha256");
   const start = (offset: number): Promise<Uint8Array> =>
-    blk.read(first + offset / SECTOR, Math.min(CHUNK, total - offset));
+    readBytes(blk, first * SECTOR + offset, Math.min(CHUNK, total - offset));
   const pending: Promise<Uint8Array>[] = [];
   let next = 0;
   try {

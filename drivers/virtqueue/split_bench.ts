@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-console -- a bench that is also a program
 /**
  * What the split ring costs per buffer, driver and emulated device in one thread: 64-byte buffers, size
  * 256, beside a bare loop of the same loads and stores in the same run.

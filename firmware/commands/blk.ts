@@ -5,6 +5,7 @@ import { type DiskContents, diskContents, diskText, hashDisk } from "../disk_rep
 import type { BoardOptions } from "../options.ts";
 import { progress, rate, sizeText, writeAll } from "../output.ts";
 import { parseCount, UsageError } from "../usage.ts";
+import { readBytes, writeBytes } from "../byte_range.ts";
 import { openVireo, type Vireo } from "../vireo.ts";
 
 /** Bytes copied at a time by read and write. */
@@ -70,7 +71,8 @@ export async function info(board: BoardOptions, flags: DiskFlags): Promise<void>
     `${sizeText(report.bytes)} (${report.sectors} sectors), blocks of ${report.blockSize} bytes` +
       `${report.readOnly ? ", read-only" : ""}`,
   );
-  console.log(`serial '${report.serial}', ${report.queues} queues, ${report.writeCache}`);
+  const cache = report.writeCache ? "write back" : "write through";
+  console.log(`serial '${report.serial}', ${report.queues} queue(s), ${cache}`);
   console.log(`features ${report.features.join(" ")}`);
   console.log(diskText(contents).join("\n"));
 }
@@ -93,10 +95,9 @@ export async function read(
   using file = flags.output === undefined
     ? undefined
     : await Deno.open(flags.output, { write: true, create: true, truncate: true });
-  const buffer = new Uint8Array(CHUNK);
   for (let done = 0; done < count; done += CHUNK / SECTOR) {
-    const bytes = buffer.subarray(0, Math.min(CHUNK, (count - done) * SECTOR));
-    await blk.read(sector + done, bytes);
+    const length = Math.min(CHUNK, (count - done) * SECTOR);
+    const bytes = await readBytes(blk, (sector + done) * SECTOR, length);
     if (file === undefined) await writeAll(bytes);
     else for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at));
     if (file !== undefined) progress("read", Math.min((done + CHUNK / SECTOR) / count, 1));
@@ -115,26 +116,18 @@ export async function write(
   const blk = pick(vireo, flags);
   const first = range(blk, { ...flags, count: "0" }).sector;
   const buffer = new Uint8Array(CHUNK);
-  let sector = first;
   let bytes = 0;
   for (;;) {
     const length = await fill(source, buffer);
     if (length === 0) break;
-    bytes += length;
-    const padded = Math.ceil(length / SECTOR) * SECTOR;
-    if (sector + padded / SECTOR > blk.sectors) {
+    if (first * SECTOR + bytes + length > blk.capacity) {
       throw new VireoError("OUT_OF_RANGE", "The input is longer than the disk from there on", {
-        seen: bytes,
+        seen: bytes + length,
         expected: (blk.sectors - first) * SECTOR,
       });
     }
-    // The rest of the last sector keeps what the disk has.
-    if (padded !== length) {
-      const tail = await blk.read(sector + padded / SECTOR - 1, SECTOR);
-      buffer.set(tail.subarray(length % SECTOR), length);
-    }
-    await blk.write(sector, buffer.subarray(0, padded));
-    sector += padded / SECTOR;
+    await writeBytes(blk, first * SECTOR + bytes, buffer.subarray(0, length));
+    bytes += length;
     if (length < CHUNK) break;
   }
   if (flags.flush) await blk.flush();

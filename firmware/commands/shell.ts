@@ -8,7 +8,7 @@ export async function shell(board: BoardOptions): Promise<void> {
   const init = new URL("../shell_init.ts", import.meta.url).href;
   const config = new URL("../../deno.json", import.meta.url).pathname;
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["repl", "--quiet", "-A", "--config", config, `--eval-file=${init}`],
+    args: ["repl", "--quiet", "-A", "--config", config, "--eval", `await import("${init}")`],
     env: { [SHELL_BOARD]: JSON.stringify(board) },
     stdin: "inherit",
     stdout: "inherit",
