@@ -20,9 +20,7 @@ class UppercaseDevice implements DeviceModel {
   #context: DeviceContext | undefined;
 
   readConfig = () => 0;
-  activate(context: DeviceContext): void {
-    this.#context = context;
-  }
+  activate = (context: DeviceContext) => void (this.#context = context);
   notify(index: number): void {
     const queue = this.#context?.queue(index);
     for (let chain = queue?.pop(); chain !== undefined; chain = queue?.pop()) {
@@ -33,9 +31,7 @@ class UppercaseDevice implements DeviceModel {
     }
     queue?.signal();
   }
-  reset(): void {
-    this.#context = undefined;
-  }
+  reset = () => void (this.#context = undefined);
   [Symbol.dispose](): void {}
 }
 
@@ -72,9 +68,12 @@ class Uppercase implements DriverInstance {
 export default async function main(): Promise<void> {
   await using machine = EmulatedMachine.create({ devices: [new UppercaseDevice()] });
   await using bus = new Bus();
-  const ids = [{ device: UPPERCASE_ID, vendor: ANY_ID }];
-  const probe = (device: VirtioDevice) => new Uppercase(device);
-  const driver = { name: "uppercase", ids, features: FeatureSet.NONE, probe };
+  const driver = {
+    name: "uppercase",
+    ids: [{ device: UPPERCASE_ID, vendor: ANY_ID }],
+    features: FeatureSet.NONE,
+    probe: (device: VirtioDevice) => new Uppercase(device),
+  };
   await bus.registerDriver(driver);
   await bus.addPlatform(machine);
   console.log(await bus.get(driver)?.convert("virtio reads like the specification"));

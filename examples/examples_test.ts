@@ -1,0 +1,63 @@
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { createHash } from "node:crypto";
+import { makeDemoDisk } from "@vireo/firmware";
+
+const ROOT = new URL("..", import.meta.url).pathname;
+
+/** What each example prints, by file name; `DISK` is replaced by a disk image's path. */
+const EXAMPLES: Readonly<Record<string, { args?: string; script?: string; out: RegExp }>> = {
+  "console_echo.ts": {
+    script: "hi",
+    out: /^sent 'hi', got 'hi'\n1048576 bytes came back as they were sent\n$/,
+  },
+  "entropy.ts": {
+    script: "4096",
+    out: /^key [0-9a-f]{64}\ndie [1-6]\n4096 bytes, [45]\d\.\d\d % of the bits are set\n$/,
+  },
+  "ping.ts": { script: "10.0.2.2", out: /(reply \d from 10\.0\.2\.2 in [\d.]+ ms\n){3}$/ },
+  "probe.ts": { out: /virtio0: net at virtio-mmio@\w+\n {2}driver virtio_net\n/ },
+  "read_disk.ts": { args: "--blk DISK,ro", out: /mbr 1: 32505856 bytes, ext4\nsha256 HASH\n$/ },
+  "write_a_device.ts": { out: /^VIRTIO READS LIKE THE SPECIFICATION\n$/ },
+  "write_a_driver.ts": { out: /^rolled [1-6] and [1-6]\n$/ },
+};
+
+async function run(name: string, args: readonly string[], script: readonly string[]) {
+  const { code, stdout, stderr } = await new Deno.Command(`${ROOT}vireo`, {
+    args: ["run", ...args, `${ROOT}examples/${name}`, ...script],
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+    env: { NO_COLOR: "1" },
+  }).output();
+  const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
+  return { code, out: text(stdout), err: text(stderr) };
+}
+
+const words = (text: string | undefined): string[] => text?.split(" ") ?? [];
+
+Deno.test("every example runs, is listed here, and is shorter than 80 lines", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "vireo-examples-" });
+  try {
+    const disk = `${dir}/disk.img`;
+    await makeDemoDisk(disk);
+    const hash = createHash("sha256").update(await Deno.readFile(disk)).digest("hex");
+    const names: string[] = [];
+    for await (const { name } of Deno.readDir(`${ROOT}examples`)) {
+      if (!name.endsWith(".ts") || name === "mod.ts" || name.endsWith("_test.ts")) continue;
+      names.push(name);
+    }
+    assertEquals(names.sort(), Object.keys(EXAMPLES).sort());
+    for (const [name, { args, script, out }] of Object.entries(EXAMPLES)) {
+      const source = await Deno.readTextFile(`${ROOT}examples/${name}`);
+      assert(source.split("\n").length <= 80, `${name} is too long`);
+      for (const legacy of [[], ["--legacy"]]) {
+        const given = words(args?.replace("DISK", disk));
+        const result = await run(name, [...legacy, ...given], words(script));
+        assertEquals([name, result.code, result.err], [name, 0, ""]);
+        assertMatch(result.out, new RegExp(out.source.replace("HASH", hash)));
+      }
+    }
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
