@@ -6,12 +6,14 @@ import {
   splitRingLayout,
   Status,
 } from "@vireo/hal";
-import type { DeviceContext, DeviceModel, DeviceQueue } from "./device.ts";
+import type { ConfigWidth, DeviceContext, DeviceModel, DeviceQueue } from "./device.ts";
 import type { GuestMemory } from "./memory.ts";
 import { QueueConfig, type QueueGeometry } from "./ring/queue_config.ts";
 import { checkGeometry, type QueuePosition, SplitQueue } from "./ring/split.ts";
 import { statusStep } from "./status.ts";
 
+/** Bits of the interrupt status that exist. */
+const CAUSES = InterruptCause.QUEUE | InterruptCause.CONFIG;
 /** Violations kept in the log; older ones are dropped. */
 const LOG_LENGTH = 256;
 
@@ -52,12 +54,11 @@ export interface HostedDeviceOptions {
   readonly deferNotify?: boolean | undefined;
 }
 
-/** Pairs of features of every device of which the first needs the second. */
-const DEPENDENCIES = [[Feature.RING_RESET, Feature.VERSION_1]] as const;
-
 /** State of a device as plain data. */
 export interface DeviceState {
   readonly status: number;
+  /** Whether the model was activated; a legacy driver may have done that before DRIVER_OK. */
+  readonly active: boolean;
   readonly driverFeatures: readonly number[];
   readonly interruptStatus: number;
   readonly generation: number;
@@ -97,7 +98,7 @@ export class HostedDevice implements DeviceContext {
   interruptStatus = 0;
   /** Configuration generation. */
   generation = 0;
-  /** Version 1: GuestPageSize. */
+  /** Version 1: GuestPageSize in bytes. */
   pageSize: number = MMIO_LEGACY_PAGE_SIZE;
   /** What the driver did wrong, newest last, at most 256. */
   readonly log: Violation[] = [];
@@ -141,9 +142,9 @@ export class HostedDevice implements DeviceContext {
     if (this.#active) this.raise(InterruptCause.CONFIG);
   }
 
-  fault(reason: string): void {
-    this.violate("ring", undefined, reason);
+  fault(reason: string, register = "ring"): void {
     if (this.#faulted) return;
+    this.violate(register, undefined, reason);
     this.#faulted = true;
     for (const queue of this.#queues) queue?.stop();
     this.status |= Status.NEEDS_RESET;
@@ -159,8 +160,9 @@ export class HostedDevice implements DeviceContext {
     if (before === 0) this.#options.lineRaised();
   }
 
-  /** Clears bits of the interrupt status. */
+  /** A driver's write of InterruptACK: clears bits of the interrupt status. */
   acknowledge(bits: number): void {
+    if ((bits & ~CAUSES) !== 0) this.violate("InterruptACK", bits, "sets undefined bits");
     this.interruptStatus &= ~bits;
   }
 
@@ -177,9 +179,25 @@ export class HostedDevice implements DeviceContext {
     if (actions[0] === "reset") return this.reset();
     this.status = status;
     for (const action of actions) {
-      if (action === "features" && !this.#acceptFeatures()) this.status &= ~Status.FEATURES_OK;
+      if (action === "features" && !this.#acceptFeatures()) {
+        // DRIVER_OK of the same write falls with it.
+        this.status &= ~(Status.FEATURES_OK | Status.DRIVER_OK);
+        return;
+      }
       if (action === "activate") this.#activate();
     }
+  }
+
+  /** Reads configuration bytes that exist. */
+  readConfig(offset: number, width: ConfigWidth): number {
+    let value = 0;
+    this.#guard(() => value = this.model.readConfig(offset, width) >>> 0);
+    return value;
+  }
+
+  /** Writes configuration bytes that exist. */
+  writeConfig(offset: number, width: ConfigWidth, value: number): void {
+    this.#guard(() => this.model.writeConfig?.(offset, width, value));
   }
 
   /** A driver's write of a feature word. */
@@ -189,6 +207,16 @@ export class HostedDevice implements DeviceContext {
       return this.violate("DriverFeatures", value, "features are settled");
     }
     this.driverWords[word] = value;
+  }
+
+  /** Whether the driver may set queues up: a modern one must have settled the features before. */
+  get queuesSettable(): boolean {
+    return this.legacy || (this.status & Status.FEATURES_OK) !== 0;
+  }
+
+  /** Whether QueueNotify carries the driver's position above the index. */
+  get notificationData(): boolean {
+    return this.features.has(Feature.NOTIFICATION_DATA);
   }
 
   /** Whether a queue runs. */
@@ -216,7 +244,8 @@ export class HostedDevice implements DeviceContext {
     if (queue === undefined) return;
     queue.stop();
     this.#queues[index] = undefined;
-    this.model.resetQueue?.(index);
+    this.#notifyScheduled.delete(index);
+    if (this.#active) this.#guard(() => this.model.resetQueue?.(index));
   }
 
   /** A driver's available buffer notification. */
@@ -228,11 +257,11 @@ export class HostedDevice implements DeviceContext {
     // dev.basic.legacy-init.2: a legacy driver may use the device before DRIVER_OK.
     if (!this.#active && this.legacy && (this.status & Status.FAILED) === 0) this.#activate();
     if (!this.#active) return this.violate("QueueNotify", index, "before DRIVER_OK");
-    if (!this.#options.deferNotify) return this.model.notify(index);
+    if (!this.#options.deferNotify) return this.#notifyModel(index);
     if (this.#notifyScheduled.has(index)) return;
     this.#notifyScheduled.add(index);
     queueMicrotask(() => {
-      if (this.#notifyScheduled.delete(index) && this.#active) this.model.notify(index);
+      if (this.#notifyScheduled.delete(index) && this.#active) this.#notifyModel(index);
     });
   }
 
@@ -249,13 +278,14 @@ export class HostedDevice implements DeviceContext {
     this.#active = false;
     this.#faulted = false;
     this.#notifyScheduled.clear();
-    this.model.reset();
+    this.#guard(() => this.model.reset());
   }
 
   /** The state as plain data; guest memory and backends are not in it. */
   snapshot(): DeviceState {
     return {
       status: this.status,
+      active: this.#active,
       driverFeatures: [...this.driverWords],
       interruptStatus: this.interruptStatus,
       generation: this.generation,
@@ -276,14 +306,22 @@ export class HostedDevice implements DeviceContext {
   /**
    * Takes a state over; guest memory must hold what it held. Requests that the model had taken are
    * taken again.
+   *
+   * @throws {RangeError} If the state is of a device with other queues or other memory.
    */
   restore(state: DeviceState): void {
+    if (state.queues.length !== this.configs.length) {
+      throw new RangeError(
+        `Cannot restore ${state.queues.length} queues to a device with ${this.configs.length}`,
+      );
+    }
     this.reset();
     this.driverWords.set(state.driverFeatures);
     this.generation = state.generation;
     this.pageSize = state.pageSize;
-    this.features = this.#driverFeatures();
-    if (this.model.restore !== undefined) this.model.restore(state.model);
+    this.status = state.status;
+    if (this.queuesSettable) this.features = this.#driverFeatures();
+    this.model.restore?.(state.model);
     state.queues.forEach((queue, i) => {
       const config = this.configs[i]!;
       Object.assign(config, { size: queue.size, align: queue.align, pfn: queue.pfn });
@@ -292,13 +330,18 @@ export class HostedDevice implements DeviceContext {
         config[part][1] = queue[part][1];
       }
       if (queue.position === null) return;
-      const running = this.#makeQueue(i, this.#geometry(config));
+      const geometry = this.#geometry(config);
+      const wrong = checkGeometry(geometry, this.#options.memory);
+      if (wrong !== undefined) throw new RangeError(`Cannot restore queue ${i}: ${wrong}`);
+      const running = this.#makeQueue(i, geometry);
       running.resume(queue.position);
       this.#queues[i] = running;
     });
-    this.status = state.status;
-    if ((state.status & Status.NEEDS_RESET) !== 0) this.#faulted = true;
-    else if ((state.status & Status.DRIVER_OK) !== 0) this.#activate();
+    if ((state.status & Status.NEEDS_RESET) !== 0) {
+      this.#faulted = true;
+      for (const queue of this.#queues) queue?.stop();
+    } else if (state.active) this.#activate();
+    for (const queue of this.#queues) queue?.signal();
     if (state.interruptStatus !== 0) this.raise(state.interruptStatus);
   }
 
@@ -314,25 +357,45 @@ export class HostedDevice implements DeviceContext {
       return false;
     };
     if (!foreign.isEmpty) return refuse(`accepts bits that are not offered: ${[...foreign]}`);
+    // RING_RESET and NOTIFICATION_DATA need VERSION_1; what else depends is the model's to say.
     if (!asked.has(Feature.VERSION_1)) return refuse("does not accept VERSION_1");
-    for (const [bit, needs] of DEPENDENCIES) {
-      if (asked.has(bit) && !asked.has(needs)) return refuse(`accepts ${bit} without ${needs}`);
-    }
     if (this.model.acceptFeatures?.(asked) === false) return refuse("subset cannot be driven");
     this.features = asked;
     return true;
   }
 
   #activate(): void {
-    if (this.#active) return;
-    if (!this.legacy && (this.status & Status.FEATURES_OK) === 0) return;
-    if (this.legacy) this.features = this.#driverFeatures();
+    if (this.#active || this.#faulted) return;
+    if (this.legacy) {
+      this.features = this.#driverFeatures();
+      const foreign = FeatureSet.fromWords(...this.driverWords).minus(this.offered);
+      if (!foreign.isEmpty) {
+        this.violate("DriverFeatures", undefined, `bits that are not offered: ${[...foreign]}`);
+      }
+    }
     this.#active = true;
-    this.model.activate(this);
+    this.#guard(() => this.model.activate(this));
     // Buffers that were there before the device could look at them were notified in vain.
     this.#queues.forEach((queue, i) => {
-      if (this.#active && queue?.hasAvailable()) this.model.notify(i);
+      if (this.#active && queue?.hasAvailable()) this.#notifyModel(i);
     });
+  }
+
+  #notifyModel(index: number): void {
+    try {
+      this.model.notify(index);
+    } catch (error) {
+      this.fault(`model failed: ${error}`, "model");
+    }
+  }
+
+  /** Runs a model's method; what it throws goes through the door, not to the driver. */
+  #guard(run: () => void): void {
+    try {
+      run();
+    } catch (error) {
+      this.fault(`model failed: ${error}`, "model");
+    }
   }
 
   #geometry(config: QueueConfig): QueueGeometry {
@@ -354,6 +417,7 @@ export class HostedDevice implements DeviceContext {
       memory: this.#options.memory,
       indirect: this.features.has(Feature.INDIRECT_DESC),
       eventIdx: this.features.has(Feature.EVENT_IDX),
+      notifyOnEmpty: this.legacy && this.features.has(Feature.NOTIFY_ON_EMPTY),
       interrupt: () => this.raise(InterruptCause.QUEUE),
       fault: (reason) => this.fault(reason),
     });
@@ -369,7 +433,7 @@ function offeredFeatures(options: HostedDeviceOptions): FeatureSet {
   if (options.legacy) {
     // dev.basic.legacy-reserved-features.2: always offered. A legacy device has 32 bits in all.
     return options.model.features.and(FeatureSet.fromWords(0xffffffff))
-      .with(...bits, Feature.ANY_LAYOUT);
+      .with(...bits, Feature.ANY_LAYOUT, Feature.NOTIFY_ON_EMPTY);
   }
   bits.push(Feature.VERSION_1);
   if (ringReset) bits.push(Feature.RING_RESET);

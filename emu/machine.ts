@@ -17,7 +17,7 @@ import {
   type Violation,
 } from "./hosted_device.ts";
 import { EmuDma, GuestMemory } from "./memory.ts";
-import { type MappedRegion, MmioDevice, SLOT_SIZE } from "./mmio_device.ts";
+import { type MappedRegion, MmioDevice, type SelectorState, SLOT_SIZE } from "./mmio_device.ts";
 
 /** Where the first slot is, as on QEMU's aarch64 virt board. */
 const SLOT_BASE = 0x0a00_0000;
@@ -48,8 +48,10 @@ export interface MachineOptions {
   readonly slots?: number;
   /** Uses a SharedArrayBuffer for RAM. */
   readonly shared?: boolean;
-  /** Memory to use instead of new one. */
+  /** Memory to use instead of new one, as when a machine takes over from another. */
   readonly memory?: GuestMemory;
+  /** Hands out that memory; one that hands out all of it by default. */
+  readonly dma?: Dma;
   /** Told of every register access. */
   readonly trace?: TraceSink;
   /** Runs models in a microtask after a notification instead of inside it. */
@@ -59,6 +61,9 @@ export interface MachineOptions {
 /** State of a machine as plain data, and its memory if it was asked for. */
 export interface MachineState {
   readonly devices: readonly (DeviceState | null)[];
+  /** The selector registers by slot. */
+  readonly selectors: readonly SelectorState[];
+  /** Guest RAM, if it was asked for. */
   readonly memory?: Uint8Array;
 }
 
@@ -78,7 +83,7 @@ export class EmulatedMachine implements Platform {
     const size = options.memorySize ?? DEFAULT_MEMORY;
     this.memory = options.memory ??
       new GuestMemory(options.shared ? new SharedArrayBuffer(size) : size);
-    this.dma = new EmuDma(this.memory);
+    this.dma = options.dma ?? new EmuDma(this.memory);
     this.#windowEnd = this.memory.base + this.memory.size;
     const count = Math.max(options.slots ?? MIN_SLOTS, options.devices.length);
     this.slots = Array.from({ length: count }, (_, i) => this.#makeSlot(i, options));
@@ -139,7 +144,9 @@ export class EmulatedMachine implements Platform {
   /** The state of all devices; with `memory`, guest RAM too. */
   snapshot(options: { readonly memory?: boolean } = {}): MachineState {
     const devices = this.slots.map((slot) => slot.device?.snapshot() ?? null);
-    return options.memory ? { devices, memory: this.memory.bytes.slice() } : { devices };
+    const selectors = this.slots.map((slot) => slot.snapshot());
+    const state = { devices, selectors };
+    return options.memory ? { ...state, memory: this.memory.bytes.slice() } : state;
   }
 
   /**
@@ -153,9 +160,18 @@ export class EmulatedMachine implements Platform {
         `Cannot restore ${state.devices.length} slots to a machine with ${this.slots.length}`,
       );
     }
-    if (state.memory !== undefined) this.memory.bytes.set(state.memory);
-    state.devices.forEach((device, i) => {
+    if (state.memory !== undefined) {
+      if (state.memory.length !== this.memory.size) {
+        throw new RangeError(
+          `Cannot restore ${state.memory.length} bytes of memory to ${this.memory.size}`,
+        );
+      }
+      this.memory.bytes.set(state.memory);
+    }
+    this.slots.forEach((slot, i) => {
+      const device = state.devices[i]!;
       if (device !== null) this.device(i).restore(device);
+      slot.restore(state.selectors[i]!);
     });
   }
 

@@ -1,4 +1,11 @@
-import { alignUp, type Dma, type DmaOptions, type DmaRegion, VireoError } from "@vireo/hal";
+import {
+  alignUp,
+  type Dma,
+  type DmaOptions,
+  type DmaRegion,
+  isPowerOfTwo,
+  VireoError,
+} from "@vireo/hal";
 
 /** Where guest RAM starts unless told otherwise: not 0, so that offsets and addresses differ. */
 export const DEFAULT_RAM_BASE = 0x4000_0000;
@@ -31,7 +38,10 @@ export class GuestMemory {
     if (buffer.byteLength > MAX_RAM) {
       throw new RangeError(`Cannot make guest memory of over 4 GiB: received ${buffer.byteLength}`);
     }
-    if (buffer.byteLength % 4096 !== 0 || base % 4096 !== 0) {
+    const end = base + buffer.byteLength;
+    if (
+      buffer.byteLength % 4096 !== 0 || base % 4096 !== 0 || base < 0 || !Number.isSafeInteger(end)
+    ) {
       throw new RangeError(
         `Cannot make guest memory as size and base must be multiples of 4096: received ` +
           `${buffer.byteLength} and ${base}`,
@@ -47,6 +57,22 @@ export class GuestMemory {
   /** Whether a range lies inside. */
   contains(address: number, length: number): boolean {
     return address >= this.base && length >= 0 && address + length <= this.base + this.size;
+  }
+
+  /**
+   * A view of a range.
+   *
+   * @throws {VireoError} `BAD_ACCESS` If it does not lie inside.
+   */
+  view(address: number, length: number): Uint8Array {
+    if (!this.contains(address, length)) {
+      throw new VireoError("BAD_ACCESS", "No guest memory", {
+        seen: address,
+        expected: `a range of ${length} bytes in the ${this.size} from 0x${this.base.toString(16)}`,
+      });
+    }
+    const at = address - this.base;
+    return this.bytes.subarray(at, at + length);
   }
 }
 
@@ -77,6 +103,11 @@ export class EmuDma implements Dma {
       throw new RangeError(`Cannot allocate a number of bytes below 1: received ${size}`);
     }
     const align = Math.max(options.align ?? 16, 16);
+    if (!isPowerOfTwo(align)) {
+      throw new RangeError(
+        `Cannot align memory as 'align' must be a power of two: received ${align}`,
+      );
+    }
     const length = alignUp(size, 16);
     const base = this.#memory.base;
     for (const [i, range] of this.#free.entries()) {

@@ -25,7 +25,13 @@ export interface MappedRegion {
 
 /** One register: what the specification's table says of it, and what it does. */
 export interface RegisterRow {
+  /** Byte offset. */
   readonly offset: number;
+  /** Width in bytes; every other access is a violation. */
+  readonly width: 4;
+  /** Directions that exist. */
+  readonly access: "R" | "W" | "RW";
+  /** Name as the specification spells it. */
   readonly name: string;
   readonly read?: (slot: MmioDevice) => number;
   readonly write?: (slot: MmioDevice, value: number) => void;
@@ -37,6 +43,8 @@ const row = (
   write?: (slot: MmioDevice, value: number) => void,
 ): RegisterRow => ({
   offset: R[name],
+  width: 4,
+  access: read === undefined ? "W" : write === undefined ? "R" : "RW",
   name,
   ...(read === undefined ? {} : { read }),
   ...(write === undefined ? {} : { write }),
@@ -65,7 +73,7 @@ const COMMON: readonly RegisterRow[] = [
   row("QueueNotify", undefined, (s, value) => s.notify(value)),
   row("InterruptStatus", (s) => s.hosted.interruptStatus),
   row("InterruptACK", undefined, (s, value) => s.hosted.acknowledge(value)),
-  row("Status", (s) => s.hosted.status, (s, value) => s.hosted.writeStatus(value)),
+  row("Status", (s) => s.hosted.status, (s, value) => s.writeStatus(value)),
 ];
 
 /** The registers of version 1, the legacy interface (virtio 1.4 §4.2.4). */
@@ -99,6 +107,18 @@ export const VERSION_2_ROWS: readonly RegisterRow[] = [
   row("QueueReset", () => 0, (s, value) => s.resetQueue(value)),
   row("ConfigGeneration", (s) => s.hosted.generation),
 ];
+
+/** The selector registers of a slot as plain data. */
+export interface SelectorState {
+  /** DeviceFeaturesSel. */
+  readonly deviceFeatures: number;
+  /** DriverFeaturesSel. */
+  readonly driverFeatures: number;
+  /** QueueSel. */
+  readonly queue: number;
+  /** SHMSel. */
+  readonly shm: number;
+}
 
 /** What an {@linkcode MmioDevice} is made of. */
 export interface MmioDeviceOptions {
@@ -192,7 +212,32 @@ export class MmioDevice implements Mmio {
 
   /** QueueNotify: the index, and with NOTIFICATION_DATA the position above it. */
   notify(value: number): void {
-    this.hosted.notify(value & 0xffff);
+    const { hosted } = this;
+    hosted.notify(hosted.notificationData ? value & 0xffff : value);
+  }
+
+  /** Status; a reset puts the selectors back too. */
+  writeStatus(value: number): void {
+    if (value === 0) this.restore({ deviceFeatures: 0, driverFeatures: 0, queue: 0, shm: 0 });
+    this.hosted.writeStatus(value);
+  }
+
+  /** The selectors as plain data; the rest is the device's. */
+  snapshot(): SelectorState {
+    return {
+      deviceFeatures: this.deviceFeaturesSel,
+      driverFeatures: this.driverFeaturesSel,
+      queue: this.queueSel,
+      shm: this.shmSel,
+    };
+  }
+
+  /** Takes the selectors over. */
+  restore(state: SelectorState): void {
+    this.deviceFeaturesSel = state.deviceFeatures;
+    this.driverFeaturesSel = state.driverFeatures;
+    this.queueSel = state.queue;
+    this.shmSel = state.shm;
   }
 
   writeQueueSize(value: number): void {
@@ -214,6 +259,7 @@ export class MmioDevice implements Mmio {
     if (this.queue === undefined) return hosted.violate("QueueReady", value, "no such queue");
     if (value === 0) hosted.stopQueue(queueSel);
     else if (value !== 1) hosted.violate("QueueReady", value, "neither 0 nor 1");
+    else if (!hosted.queuesSettable) hosted.violate("QueueReady", value, "before FEATURES_OK");
     else if (!hosted.running(queueSel)) hosted.startQueue(queueSel);
   }
 
@@ -221,7 +267,8 @@ export class MmioDevice implements Mmio {
     const { hosted } = this;
     const negotiated = hosted.features.has(Feature.RING_RESET);
     if (value !== 1 || this.queue === undefined || !negotiated) {
-      return hosted.violate("QueueReset", value, negotiated ? "not 1" : "without RING_RESET");
+      const reason = negotiated ? "not 1, or no such queue" : "without RING_RESET";
+      return hosted.violate("QueueReset", value, reason);
     }
     hosted.stopQueue(this.queueSel);
     this.queue.reset();
@@ -313,7 +360,7 @@ export class MmioDevice implements Mmio {
       device.violate(`Config+${offset}`, undefined, badAccess("read", width));
       return 0;
     }
-    return device.model.readConfig(offset, width) >>> 0;
+    return device.readConfig(offset, width);
   }
 
   #writeConfig(offset: number, width: ConfigWidth, value: number): void {
@@ -325,7 +372,7 @@ export class MmioDevice implements Mmio {
     if (device.model.writeConfig === undefined) {
       return device.violate(`Config+${offset}`, value, "read-only");
     }
-    device.model.writeConfig(offset, width, value);
+    device.writeConfig(offset, width, value);
   }
 }
 

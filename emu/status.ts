@@ -33,7 +33,7 @@ export interface StatusStep {
   readonly actions: readonly StatusAction[];
   /** The status afterwards, as far as no action refuses it. */
   readonly status: number;
-  /** What the driver did wrong, if anything; the write still counts. */
+  /** What the driver did wrong first, if anything; the bits at fault are not taken. */
   readonly violation: string | undefined;
 }
 
@@ -60,6 +60,7 @@ export function statusStep(from: number, written: number, legacy: boolean): Stat
     if ((written & row.sets) === 0 || (status & row.sets) !== 0) continue;
     if (!legacy && (status & row.after) !== row.after) {
       violations.push(`sets 0x${row.sets.toString(16)} out of order`);
+      continue;
     }
     status |= row.sets;
     if (row.action !== "none") actions.push(row.action);

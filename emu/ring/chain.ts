@@ -21,6 +21,8 @@ export class RingChain implements Chain {
   written = 0;
   /** Whether a device model holds it. */
   held = false;
+  /** Available index at which it was taken, for snapshots. */
+  takenAt = 0;
 
   readonly #memory: GuestMemory;
   /** Byte offsets in guest memory. */

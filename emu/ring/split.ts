@@ -21,6 +21,8 @@ export interface SplitQueueOptions {
   readonly memory: GuestMemory;
   readonly indirect: boolean;
   readonly eventIdx: boolean;
+  /** Legacy NOTIFY_ON_EMPTY: interrupts when the ring ran empty, whatever the driver asked. */
+  readonly notifyOnEmpty?: boolean;
   /** Raises the queue interrupt. */
   readonly interrupt: () => void;
   /** The one door for guest faults. */
@@ -31,7 +33,9 @@ export interface SplitQueueOptions {
 export interface QueuePosition {
   readonly lastAvail: number;
   readonly usedIndex: number;
-  /** Heads that the device model holds. */
+  /** Used index that the driver was last told of. */
+  readonly signalled: number;
+  /** Heads that the device model holds, in the order in which it took them. */
   readonly held: readonly number[];
 }
 
@@ -153,7 +157,9 @@ export class SplitQueue implements DeviceQueue {
     const wanted = this.#eventIdx
       ? needEvent(Atomics.load(this.#words16, this.#avail + 2 + this.size), next, old)
       : (Atomics.load(this.#words16, this.#avail) & AVAIL_NO_INTERRUPT) === 0;
-    if (wanted) this.#options.interrupt();
+    if (wanted || (this.#options.notifyOnEmpty === true && this.#isEmpty())) {
+      this.#options.interrupt();
+    }
   }
 
   setNotify(enabled: boolean): void {
@@ -173,19 +179,30 @@ export class SplitQueue implements DeviceQueue {
 
   /** Where the queue stands. */
   position(): QueuePosition {
-    const held = this.#chains.filter((chain) => chain?.held).map((chain) => chain!.head);
+    const age = (chain: RingChain): number => (this.#lastAvail - chain.takenAt) & 0xffff;
+    const held = this.#chains.filter((chain) => chain?.held === true) as RingChain[];
+    held.sort((a, b) => age(b) - age(a));
     return {
       lastAvail: this.#lastAvail,
       usedIndex: this.#usedIndex,
-      held: [...this.#again, ...held],
+      signalled: this.#signalled,
+      held: [...held.map(({ head }) => head), ...this.#again],
     };
   }
 
-  /** Goes on from a position; chains that were held are popped again first, in order. */
+  /**
+   * Goes on from a position; chains that were held are popped again first, in order. What was pushed
+   * and not signalled is, by the next {@linkcode SplitQueue.signal}.
+   */
   resume(position: QueuePosition): void {
     this.#lastAvail = this.#availSeen = position.lastAvail;
-    this.#usedIndex = this.#published = this.#signalled = position.usedIndex;
+    this.#usedIndex = position.usedIndex;
+    this.#published = this.#signalled = position.signalled;
     this.#again = [...position.held];
+  }
+
+  #isEmpty(): boolean {
+    return this.#lastAvail === Atomics.load(this.#words16, this.#avail + 1);
   }
 
   /** Looks for new entries; tells the driver where the device is when there are none. */
@@ -215,6 +232,7 @@ export class SplitQueue implements DeviceQueue {
     if (head > this.#mask) return this.#fault(`available entry names descriptor ${head}`);
     const chain = this.#chains[head] ??= new RingChain(head, this.#memory);
     if (chain.held) return this.#fault(`descriptor ${head} was made available twice`);
+    chain.takenAt = this.#lastAvail;
     const words = this.#words32;
     const base = this.#base;
     const size = this.#limit;
