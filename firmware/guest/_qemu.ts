@@ -2,6 +2,8 @@ import { VireoError } from "@vireo/hal";
 
 /** A running QEMU. */
 export interface Qemu extends AsyncDisposable {
+  /** Its process id. */
+  readonly pid: number;
   /** What it writes to its standard output: the guest's serial line. */
   readonly output: ReadableStream<Uint8Array>;
   /** Its standard input: the guest's serial line. */
@@ -36,6 +38,7 @@ export function startQemu(
     if (running) child.kill("SIGKILL");
   };
   return {
+    pid: child.pid,
     output: child.stdout,
     input: child.stdin,
     status,

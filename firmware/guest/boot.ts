@@ -41,6 +41,8 @@ export interface BootOptions {
   readonly output?: GuestOutput;
   /** Told of the kernel's console. */
   readonly onConsole?: (bytes: Uint8Array) => void;
+  /** Told QEMU's process id when it has started. */
+  readonly onStart?: (pid: number) => void;
   /** Ends the guest at once. */
   readonly signal?: AbortSignal | undefined;
   /** Milliseconds for the whole run; none by default. */
@@ -86,6 +88,7 @@ export async function bootGuest(options: BootOptions): Promise<BootResult> {
     install: `apt install ${board.qemuPackage}`,
     args: qemuCommandLine(board, image, options, initramfs).slice(1),
   }));
+  options.onStart?.(qemu.pid);
   const line = new GuestLine(qemu, options.output, options.onConsole);
   const end = line.run({ stdin: options.stdin, terminal: options.terminal });
   // Whatever ends the race first, the line's own end must not be an unhandled rejection.

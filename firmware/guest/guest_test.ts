@@ -1,0 +1,111 @@
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
+import { VireoError } from "@vireo/hal";
+import { bundle } from "../image/mod.ts";
+import { bootGuest, type BootOptions } from "./mod.ts";
+
+/** Longer than any of these guests needs, even on a busy machine. */
+const DEADLINE = 120_000;
+
+/** The program of these tests: does what its first argument says. */
+const PROGRAM = new URL("./_test_program.ts", import.meta.url).pathname;
+
+async function boot(
+  board: string,
+  args: readonly string[],
+  options: Partial<BootOptions> = {},
+): Promise<{ exitCode: number; stdout: string; stderr: string }> {
+  const text = { stdout: "", stderr: "" };
+  const decoder = new TextDecoder();
+  const { exitCode } = await bootGuest({
+    board,
+    program: await bundle(PROGRAM),
+    args,
+    devices: ["-device", "virtio-rng-device"],
+    deadline: DEADLINE,
+    output: {
+      stdout: (bytes) => void (text.stdout += decoder.decode(bytes)),
+      stderr: (bytes) => void (text.stderr += decoder.decode(bytes)),
+    },
+    ...options,
+  });
+  return { exitCode, ...text };
+}
+
+/** Names of the temporary directories of guests. */
+function leftovers(): string[] {
+  const dir = Deno.makeTempDirSync();
+  Deno.removeSync(dir);
+  return [...Deno.readDirSync(dir.replace(/\/[^/]+$/, ""))].map((entry) => entry.name)
+    .filter((name) => /^vireo-(guest|bundle|entry)-/.test(name));
+}
+
+for (const board of ["x86_64-microvm", "aarch64-virt"]) {
+  for (const legacy of [false, true]) {
+    const version = legacy ? 1 : 2;
+    Deno.test(`bootGuest reads the registers of ${board}, version ${version}`, async () => {
+      const result = await boot(board, ["registers", "a b", "ü\n"], { legacy });
+      assertEquals(result.stderr, "to stderr\n");
+      assertEquals(JSON.parse(result.stdout), {
+        args: ["registers", "a b", "ü\n"],
+        devices: [{ magic: 0x74726976, version, id: 4 }],
+        dma: { aligned: true, zeroed: true },
+      });
+      assertEquals(result.exitCode, 3);
+    });
+  }
+}
+
+Deno.test("bootGuest reports a program that throws, with the line of its source", async () => {
+  const { exitCode, stderr } = await boot("aarch64-virt", ["throw"]);
+  assertEquals(exitCode, 1);
+  assertStringIncludes(stderr, "Uncaught Error: thrown in the guest");
+  assertMatch(stderr, /at fail \(file:\/\/\/.*\/firmware\/guest\/_test_program\.ts:\d+:\d+\)/);
+});
+
+Deno.test("bootGuest hands standard input on and takes an exit from anywhere", async () => {
+  const input = "line\n".repeat(2000);
+  const stdin = new Blob([input]).stream();
+  const { exitCode, stdout } = await boot("aarch64-virt", ["cat"], { stdin });
+  assertEquals(stdout, input);
+  assertEquals(exitCode, 7);
+});
+
+Deno.test("bootGuest fails at once when QEMU is killed, and leaves nothing behind", async () => {
+  const before = leftovers();
+  let pid = 0;
+  let killed = 0;
+  // The program prints when it is in the middle of its work.
+  const stdout = (): void => {
+    killed = performance.now();
+    Deno.kill(pid, "SIGKILL");
+  };
+  const error = await assertRejects(
+    () =>
+      boot("aarch64-virt", ["hang"], {
+        onStart: (id) => pid = id,
+        output: { stdout, stderr: () => {} },
+      }),
+    VireoError,
+    "QEMU ended before the guest did",
+  );
+  assertEquals(error.code, "HOST_ERROR");
+  assert(performance.now() - killed < 2000, "the error must come within 2 s");
+  assertEquals(leftovers(), before);
+});
+
+Deno.test("bootGuest ends the guest when it is aborted", async () => {
+  const abort = new AbortController();
+  const stdout = (): void => abort.abort(new Error("enough"));
+  const output = { stdout, stderr: () => {} };
+  await assertRejects(
+    () => boot("aarch64-virt", ["hang"], { signal: abort.signal, output }),
+    Error,
+    "enough",
+  );
+});
