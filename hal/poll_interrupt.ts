@@ -81,6 +81,8 @@ export class Poller implements Disposable {
   #cancelSleep: (() => void) | undefined;
 
   /**
+   * Makes a poller that does nothing until it is waited for.
+   *
    * @param policy How to spend time.
    * @param clock Time and the event loop.
    */

@@ -8,8 +8,9 @@ export interface GuestBoard {
   readonly name: string;
   /** The processor. */
   readonly arch: Arch;
-  /** The QEMU program, and the Debian package that has it. */
+  /** The QEMU program. */
   readonly qemu: string;
+  /** The Debian package that has it. */
   readonly qemuPackage: string;
   /** `-machine`. */
   readonly machine: string;

@@ -40,6 +40,8 @@ export class HugepageDma implements Dma, Disposable {
   #closed = false;
 
   /**
+   * Takes and locks hugepages.
+   *
    * @param pages How many hugepages to take.
    * @param symbols The shim's functions.
    * @throws {VireoError} `OUT_OF_MEMORY` If too few hugepages are free, `HOST_ERROR` If their physical
@@ -72,6 +74,11 @@ export class HugepageDma implements Dma, Disposable {
     return this.#pools.reduce((sum, pool) => sum + pool.allocator.freeBytes, 0);
   }
 
+  /**
+   * Allocates zeroed memory, at least a cache line.
+   *
+   * @throws {VireoError} `OUT_OF_MEMORY` If no run of hugepages has room.
+   */
   alloc(size: number, options: DmaOptions = {}): DmaRegion {
     if (this.#closed) throw outOfMemory(size, 0);
     // No two regions share a cache line, which the device and the driver may write at the same time.

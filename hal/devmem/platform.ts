@@ -45,6 +45,7 @@ export interface DevmemOptions {
  * ```
  */
 export class DevmemPlatform implements Platform {
+  /** The target string. */
   readonly name = "devmem";
   readonly #shim: Shim;
   readonly #fd: number;
@@ -89,15 +90,26 @@ export class DevmemPlatform implements Platform {
     }
   }
 
+  /**
+   * Memory in hugepages, taken at the first use.
+   *
+   * @throws {VireoError} `OUT_OF_MEMORY` If too few are free, `HOST_ERROR` If not root.
+   */
   get dma(): Dma {
     this.#checkOpen();
     return this.#dma ??= new HugepageDma(this.#pages, this.#shim.symbols);
   }
 
+  /** The slots that were found or given. */
   nodes(): readonly DeviceNode[] {
     return this.#nodes;
   }
 
+  /**
+   * Maps a physical range.
+   *
+   * @throws {VireoError} `BAD_ACCESS` If the kernel does not allow it.
+   */
   openMemory(address: number, length: number): MemoryWindow {
     const mapping = this.#map({
       name: `memory@${address.toString(16)}`,
