@@ -48,14 +48,13 @@ class Uppercase implements DriverInstance {
 
   async convert(text: string): Promise<string> {
     const bytes = new TextEncoder().encode(text);
-    using buffer = this.#device.dma.alloc(bytes.length * 2);
+    using buffer = this.#device.dma.alloc(bytes.length);
     buffer.bytes.set(bytes);
-    const list = new SgList(2)
-      .addReadable(buffer.share(0, bytes.length, "to-device"), bytes.length)
-      .addWritable(buffer.share(bytes.length, bytes.length, "from-device"), bytes.length);
+    const at = buffer.share(0, bytes.length, "both");
+    const list = new SgList(2).addReadable(at, bytes.length).addWritable(at, bytes.length);
     const length = await this.#requests.submit(list, { deadline: 1000 });
-    buffer.unshare(bytes.length, bytes.length, "from-device");
-    return new TextDecoder().decode(buffer.bytes.slice(bytes.length, bytes.length + length));
+    buffer.unshare(0, bytes.length, "both");
+    return new TextDecoder().decode(buffer.bytes.slice(0, length));
   }
 
   async remove(): Promise<void> {

@@ -213,7 +213,9 @@ Deno.test("wrong use ends in one line and exit code 2, what is not there in 1", 
   const cases: [string, number, RegExp][] = [
     ["probe --targe emu", 2, /unknown option '--targe'/],
     ["prob", 2, /unknown command 'prob'/],
-    ["probe --target qemu", 2, /--target: expected emu/],
+    ["probe --target qemu", 2, /--target: expected emu or qtest:BOARD/],
+    ["probe --target qtest:pdp11", 2, /no board 'pdp11'.*riscv64-virt/],
+    ["probe --device x", 2, /the target emu runs no QEMU/],
     ["probe --net wifi", 2, /--net: expected hub/],
     ["blk read --blk none", 1, /No block device/],
     ["net info --net none", 1, /No network device/],
@@ -233,7 +235,7 @@ Deno.test("wrong use ends in one line and exit code 2, what is not there in 1", 
 
 Deno.test("every level of --help has an example; completion knows the commands", async () => {
   const levels = [
-    ...["", "probe ", "demo ", "run ", "shell ", "console ", "rng ", "blk ", "net "],
+    ...["", "probe ", "boards ", "demo ", "run ", "shell ", "console ", "rng ", "blk ", "net "],
     ...["info", "read", "write", "flush", "discard", "bench"].map((name) => `blk ${name} `),
     ...["info", "ping", "send", "capture", "bench"].map((name) => `net ${name} `),
   ];

@@ -17,6 +17,7 @@ import {
   Tap,
 } from "@vireo/emu";
 import type { Platform } from "@vireo/hal";
+import { UsageError } from "./usage.ts";
 import type { BlkOption, BoardOptions } from "./options.ts";
 
 /** Size of the disk that a board has when none was named, in bytes. */
@@ -72,10 +73,12 @@ export class EmulatedBoard implements AsyncDisposable {
 
   static #build(options: BoardOptions, cleanup: AsyncDisposableStack): EmulatedBoard {
     const disks = options.blk.map((blk) => makeDisk(blk, cleanup));
-    const hub = options.net.kind === "hub" ? new Hub() : undefined;
-    const backend = options.net.kind === "tap"
-      ? cleanup.use(Tap.open(options.net.name))
-      : hub?.port();
+    const wire = options.net ?? { kind: "hub" };
+    if (wire.kind === "user") {
+      throw new UsageError("--net: the emulator has hub, tap:NAME or none, got 'user'");
+    }
+    const hub = wire.kind === "hub" ? new Hub() : undefined;
+    const backend = wire.kind === "tap" ? cleanup.use(Tap.open(wire.name)) : hub?.port();
     if (hub !== undefined) cleanup.use(new HostPeer(hub.port(), PEER));
     const net = backend === undefined ? undefined : new NetDevice({ backend, mac: GUEST_MAC });
     const pipe = streamPipe();

@@ -11,3 +11,4 @@ export * from "./partitions.ts";
 export * from "./superblock.ts";
 export { UsageError } from "./usage.ts";
 export * from "./vireo.ts";
+export { makeDemoDisk } from "./demo_disk.ts";

@@ -15,6 +15,7 @@ export interface BlkOption {
 /** The wire of the board's network device. */
 export type NetOption =
   | { readonly kind: "hub" }
+  | { readonly kind: "user" }
   | { readonly kind: "tap"; readonly name: string }
   | { readonly kind: "none" };
 
@@ -24,8 +25,8 @@ export interface BoardOptions {
   readonly target: string;
   /** The disks; one memory disk if none was named. */
   readonly blk: readonly BlkOption[];
-  /** The wire. */
-  readonly net: NetOption;
+  /** The wire; by default the target's own: `hub` on the emulator, `user` on QEMU. */
+  readonly net: NetOption | undefined;
   /** Whether devices have the version 1 (legacy) register interface. */
   readonly legacy: boolean;
   /** An upper bound for every queue's size. */
@@ -34,17 +35,26 @@ export interface BoardOptions {
   readonly indirect: boolean;
   /** Whether EVENT_IDX may be negotiated. */
   readonly eventIdx: boolean;
+  /** The QEMU to run instead of the board's, on targets that run one. */
+  readonly qemu: string | undefined;
+  /** More arguments for QEMU. */
+  readonly qemuArgs: readonly string[];
+  /** More `-device` arguments for QEMU. */
+  readonly devices: readonly string[];
 }
 
 /** A board without any option. */
 export const DEFAULT_BOARD: BoardOptions = {
   target: "emu",
   blk: [{ path: undefined, readOnly: false, serial: undefined, blockSize: undefined }],
-  net: { kind: "hub" },
+  net: undefined,
   legacy: false,
   queueSize: undefined,
   indirect: true,
   eventIdx: true,
+  qemu: undefined,
+  qemuArgs: [],
+  devices: [],
 };
 
 /**
@@ -73,15 +83,15 @@ export function parseBlk(text: string): BlkOption {
 }
 
 /**
- * Parses `hub`, `tap:NAME` or `none`.
+ * Parses `hub`, `user`, `tap:NAME` or `none`.
  *
  * @throws {UsageError} If it is something else.
  */
 export function parseNet(text: string): NetOption {
-  if (text === "hub" || text === "none") return { kind: text };
+  if (text === "hub" || text === "user" || text === "none") return { kind: text };
   const name = /^tap:([^\s/]{1,15})$/.exec(text)?.[1];
   if (name === undefined) {
-    throw new UsageError(`--net: expected hub, tap:NAME or none, got '${text}'`);
+    throw new UsageError(`--net: expected hub, user, tap:NAME or none, got '${text}'`);
   }
   return { kind: "tap", name };
 }

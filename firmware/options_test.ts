@@ -30,7 +30,8 @@ Deno.test("parseNet() takes hub, tap and none", () => {
   assertEquals(parseNet("tap:vireo0"), { kind: "tap", name: "vireo0" });
   assertEquals(parseNet("none"), { kind: "none" });
   assertThrows(() => parseNet("tap:"), UsageError, "got 'tap:'");
-  assertThrows(() => parseNet("user"), UsageError, "got 'user'");
+  assertEquals(parseNet("user"), { kind: "user" });
+  assertThrows(() => parseNet("wifi"), UsageError, "got 'wifi'");
 });
 
 Deno.test("parseQueueSize() takes powers of two only", () => {

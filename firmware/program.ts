@@ -1,17 +1,21 @@
 import { Command, Option } from "@commander-js/extra-typings";
 import type { BoardOptions } from "./options.ts";
 import { DEFAULT_BOARD, parseBlk, parseNet, parseQueueSize } from "./options.ts";
+import { parseTarget } from "./target.ts";
 import { parseCount, parseSize, UsageError } from "./usage.ts";
 
 /** Options that every command with a board has, as commander collects them. */
 interface BoardFlags {
   readonly target: string;
   readonly blk?: string[] | undefined;
-  readonly net: string;
+  readonly net?: string | undefined;
   readonly legacy?: true | undefined;
   readonly queueSize?: string | undefined;
   readonly indirect: boolean;
   readonly eventIdx: boolean;
+  readonly qemu?: string | undefined;
+  readonly qemuArg?: string[] | undefined;
+  readonly device?: string[] | undefined;
 }
 
 /**
@@ -20,8 +24,9 @@ interface BoardFlags {
  * @throws {UsageError} If one is wrong.
  */
 export function boardOptions(flags: BoardFlags): BoardOptions {
-  if (flags.target !== "emu") {
-    throw new UsageError(`--target: expected emu, got '${flags.target}'`);
+  const { kind } = parseTarget(flags.target);
+  if (kind === "emu" && (flags.qemu ?? flags.qemuArg ?? flags.device) !== undefined) {
+    throw new UsageError("--qemu, --qemu-arg, --device: the target emu runs no QEMU");
   }
   const disks = flags.blk ?? [];
   if (disks.includes("none") && disks.length > 1) {
@@ -30,11 +35,14 @@ export function boardOptions(flags: BoardFlags): BoardOptions {
   return {
     target: flags.target,
     blk: disks.length === 0 ? DEFAULT_BOARD.blk : disks[0] === "none" ? [] : disks.map(parseBlk),
-    net: parseNet(flags.net),
+    net: flags.net === undefined ? undefined : parseNet(flags.net),
     legacy: flags.legacy === true,
     queueSize: flags.queueSize === undefined ? undefined : parseQueueSize(flags.queueSize),
     indirect: flags.indirect,
     eventIdx: flags.eventIdx,
+    qemu: flags.qemu,
+    qemuArgs: flags.qemuArg ?? [],
+    devices: flags.device ?? [],
   };
 }
 
@@ -46,18 +54,31 @@ const collect = (value: string, before: string[] | undefined): string[] => [
 /** Adds a command that takes the options of a board. */
 function withBoard(parent: Parent, name: string) {
   return parent.command(name)
-    .option("--target <target>", "where the devices are: emu", "emu")
+    .option("--target <target>", "where the devices are: emu, or qtest:BOARD (see boards)", "emu")
     .option(
       "--blk <disk>",
       "a disk: FILE[,ro][,serial=TEXT][,block-size=BYTES], or none; may be repeated",
       collect,
       undefined as string[] | undefined,
     )
-    .option("--net <wire>", "the network: hub, tap:NAME or none", "hub")
+    .option("--net <wire>", "the network: hub (emu), user (QEMU), tap:NAME or none")
     .option("--legacy", "devices have the version 1 register interface")
     .option("--queue-size <n>", "largest queue size, a power of two")
     .option("--no-indirect", "do not negotiate INDIRECT_DESC")
-    .option("--no-event-idx", "do not negotiate EVENT_IDX");
+    .option("--no-event-idx", "do not negotiate EVENT_IDX")
+    .option("--qemu <path>", "another QEMU than the board's")
+    .option(
+      "--qemu-arg <arg>",
+      "one more argument for QEMU; may be repeated",
+      collect,
+      undefined as string[] | undefined,
+    )
+    .option(
+      "--device <device>",
+      "one more -device for QEMU; may be repeated",
+      collect,
+      undefined as string[] | undefined,
+    );
 }
 
 /** What subcommands are added to. */
@@ -90,6 +111,12 @@ export function buildProgram(): Command {
     });
   example(probe, "vireo probe --legacy --no-event-idx\nvireo probe --json | jq '.devices[].id'");
 
+  const boards = program.command("boards")
+    .description("list the boards, and which targets each supports")
+    .option(JSON_FLAG, JSON_TEXT)
+    .action(async (flags) => (await import("./commands/boards.ts")).listBoards(flags));
+  example(boards, "vireo boards\nvireo probe --target qtest:riscv64-virt");
+
   const demo = withBoard(program, "demo")
     .description("drive all four devices of a board and report what each did")
     .option(JSON_FLAG, JSON_TEXT)
@@ -103,9 +130,13 @@ export function buildProgram(): Command {
     .description("run a TypeScript file with the board's bus and drivers")
     .argument("<script>", "a file whose default export takes a Vireo")
     .argument("[args...]", "passed on as vireo.args")
+    .option("--watch", "run it again whenever the file changes")
     .passThroughOptions()
     .action(async (script, args, flags) => {
-      await (await import("./commands/run.ts")).run(boardOptions(flags), script, args);
+      const board = boardOptions(flags);
+      const { run, watch } = await import("./commands/run.ts");
+      if (flags.watch) await watch(script);
+      else await run(board, script, args);
     });
   example(
     run,

@@ -12,6 +12,10 @@ import {
   type VirtioDriver,
 } from "@vireo/drivers";
 import { Feature, FeatureSet, type Platform, VireoError } from "@vireo/hal";
+import type { Qmp } from "@vireo/hal/qtest";
+import type { StreamPort } from "@vireo/emu";
+import { QtestSession } from "./qtest_session.ts";
+import { parseTarget } from "./target.ts";
 import { EmulatedBoard } from "./emulated_board.ts";
 import { type BoardOptions, DEFAULT_BOARD } from "./options.ts";
 
@@ -38,6 +42,10 @@ export interface Vireo extends AsyncDisposable {
   readonly bus: Bus;
   /** The emulated board's host side; undefined on other targets. */
   readonly emulated: EmulatedBoard | undefined;
+  /** QEMU's monitor on targets that run QEMU; undefined on others. */
+  readonly qmp: Qmp | undefined;
+  /** The host's end of the console port named `host`, where the host's side is in this process. */
+  readonly hostPort: StreamPort | undefined;
   /** Arguments of the script. */
   readonly args: readonly string[];
   /** Aborted when the program is interrupted. */
@@ -76,14 +84,24 @@ export async function openVireo(
 ): Promise<Vireo> {
   const full = { ...DEFAULT_BOARD, ...board };
   await using cleanup = new AsyncDisposableStack();
-  const emulated = cleanup.use(await EmulatedBoard.create(full));
+  const machine = cleanup.use(await openBoard(full));
   const bus = cleanup.use(new Bus(busOptions(full)));
   for (const driver of options.drivers ?? []) await bus.registerDriver(driver);
   for (const driver of [netDriver, blkDriver, consoleDriver, rngDriver]) {
     await bus.registerDriver(driver);
   }
-  await bus.addPlatform(emulated.platform);
-  return new Session(full.target, bus, emulated, options.args ?? [], cleanup.move());
+  await bus.addPlatform(machine.platform);
+  return new Session(full.target, bus, machine, options.args ?? [], cleanup.move());
+}
+
+/** The machine of a target, with its host side. */
+type OpenBoard = EmulatedBoard | QtestSession;
+
+/** Makes the machine of a target. */
+async function openBoard(options: BoardOptions): Promise<OpenBoard> {
+  const { kind, board } = parseTarget(options.target);
+  if (kind === "qtest") return await QtestSession.create(board, options);
+  return EmulatedBoard.create(options);
 }
 
 function busOptions(board: BoardOptions): { filter: FeatureSet; queueSize?: number } {
@@ -97,7 +115,7 @@ function busOptions(board: BoardOptions): { filter: FeatureSet; queueSize?: numb
 class Session implements Vireo {
   readonly target: string;
   readonly bus: Bus;
-  readonly emulated: EmulatedBoard;
+  readonly #machine: OpenBoard;
   readonly args: readonly string[];
   readonly #abort = new AbortController();
   readonly #cleanup: AsyncDisposableStack;
@@ -105,19 +123,31 @@ class Session implements Vireo {
   constructor(
     target: string,
     bus: Bus,
-    emulated: EmulatedBoard,
+    machine: OpenBoard,
     args: readonly string[],
     cleanup: AsyncDisposableStack,
   ) {
     this.target = target;
     this.bus = bus;
-    this.emulated = emulated;
+    this.#machine = machine;
     this.args = args;
     this.#cleanup = cleanup;
   }
 
   get platform(): Platform {
-    return this.emulated.platform;
+    return this.#machine.platform;
+  }
+
+  get emulated(): EmulatedBoard | undefined {
+    return this.#machine instanceof EmulatedBoard ? this.#machine : undefined;
+  }
+
+  get qmp(): Qmp | undefined {
+    return this.#machine instanceof QtestSession ? this.#machine.platform.qmp : undefined;
+  }
+
+  get hostPort(): StreamPort | undefined {
+    return this.#machine.hostPort;
   }
 
   get signal(): AbortSignal {

@@ -116,7 +116,7 @@ async function demoNet(vireo: Vireo): Promise<Section> {
 async function demoConsole(vireo: Vireo): Promise<Section> {
   const down = "hello, guest\n";
   const up = "hello, host\n";
-  const host = vireo.emulated?.hostPort;
+  const host = vireo.hostPort;
   if (host === undefined) throw new VireoError("UNSUPPORTED", "No host end of the console here");
   using port = (await vireo.console.port("host", { deadline: DEADLINE })).open();
   const writer = host.writable.getWriter();

@@ -44,3 +44,36 @@ export async function loadScript(script: string): Promise<VireoMain> {
   }
   return module.default as VireoMain;
 }
+
+/**
+ * `vireo run --watch`: runs the same command line without `--watch`, again whenever the file changes.
+ *
+ * @throws {UsageError} If the file is missing.
+ */
+export async function watch(script: string): Promise<void> {
+  const main = new URL("../main.ts", import.meta.url).pathname;
+  const config = new URL("../../deno.json", import.meta.url).pathname;
+  const again = Deno.args.filter((arg) => arg !== "--watch");
+  const start = (): Deno.ChildProcess =>
+    new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", "--quiet", "--config", config, main, ...again],
+      stdin: "null",
+    }).spawn();
+  await loadScript(script);
+  // The folder, because editors replace files instead of writing to them.
+  const folder = Deno.watchFs(new URL(".", toFileUrl(script)).pathname, { recursive: false });
+  const name = script.replace(/^.*\//, "");
+  let child = start();
+  for await (const event of folder) {
+    if (event.kind === "access" || !event.paths.some((path) => path.endsWith(`/${name}`))) continue;
+    try {
+      child.kill("SIGTERM");
+    } catch (error) {
+      // It ended by itself: its status tells.
+      if (!(error instanceof TypeError)) throw error;
+    }
+    await child.status;
+    console.error(`vireo: ${script} changed, running it again`);
+    child = start();
+  }
+}
