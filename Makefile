@@ -10,7 +10,11 @@ export DENO_NO_PROMPT := 1
 ROOMS := hal drivers emu firmware examples
 SETUP := .tools/.setup-$(DENO_VERSION)
 
-.PHONY: help setup demo test check fmt lint doc unit bench clean
+# What tests use of the system: QEMU's boards, and a tap device's address.
+PACKAGES := qemu-system-x86 qemu-system-arm qemu-system-misc qemu-utils iproute2 e2fsprogs
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+
+.PHONY: help setup packages demo test check fmt lint doc unit bench clean
 
 help:
 	@echo "make demo [DISK=path]  set up and run the main job on the emulated board"
@@ -35,6 +39,15 @@ $(SETUP): $(DENO) deno.json deno.lock
 
 setup: $(SETUP)
 
+# Debian's own versions: a pinned one vanishes from the mirrors with the next security update.
+packages:
+	@missing=""; for p in $(PACKAGES); do \
+	  dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then \
+	  echo "vireo: installing Debian packages for the tests:$$missing"; \
+	  $(SUDO) apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+
 demo: $(SETUP)
 	@./vireo demo $(if $(DISK),--blk "$(DISK)")
 
@@ -49,7 +62,7 @@ lint: $(SETUP)
 doc: $(SETUP)
 	$(DENO) doc --lint $(ROOMS:%=%/mod.ts) >/dev/null
 
-unit: $(SETUP)
+unit: $(SETUP) packages
 	$(DENO) test -A --doc --parallel $(ROOMS)
 
 check: lint doc
