@@ -78,7 +78,7 @@ export async function bootGuest(options: BootOptions): Promise<BootResult> {
   const image = await guestImage(board.arch, { signal: options.signal, ...options.image });
   await using cleanup = new AsyncDisposableStack();
   const dir = await Deno.makeTempDir({ prefix: "vireo-guest-" });
-  cleanup.defer(() => Deno.remove(dir, { recursive: true }));
+  cleanup.defer(() => removeDirectory(dir));
   const initramfs = `${dir}/initramfs.cpio`;
   await addRun(image.initramfs, initramfs, guestRun(board, options), options.program);
 
@@ -93,6 +93,8 @@ export async function bootGuest(options: BootOptions): Promise<BootResult> {
   const end = line.run({ stdin: options.stdin, terminal: options.terminal });
   // Whatever ends the race first, the line's own end must not be an unhandled rejection.
   end.catch(() => {});
+  // QEMU has read it all by now; so nothing stays even if this process is killed.
+  line.connected.then(() => removeDirectory(dir)).catch(() => {});
   using limits = limit(options, line.connected);
   const exitCode = await Promise.race([end, limits.failed]);
   await qemu.ended(POWER_OFF_MS);
@@ -177,6 +179,14 @@ export async function addRun(
     ]),
     { append: true },
   );
+}
+
+async function removeDirectory(path: string): Promise<void> {
+  try {
+    await Deno.remove(path, { recursive: true });
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
 }
 
 /** Rejects when the run is aborted or takes too long; disposing takes the timers away. */
