@@ -5,3 +5,4 @@
  */
 export * from "./scripted_device.ts";
 export * from "./dma.ts";
+export * from "./ring_device.ts";
