@@ -15,7 +15,7 @@ const EXAMPLES: Readonly<Record<string, { args?: string; script?: string; out: R
     out: /^key [0-9a-f]{64}\ndie [1-6]\n4096 bytes, [45]\d\.\d\d % of the bits are set\n$/,
   },
   "ping.ts": { script: "10.0.2.2", out: /(reply \d from 10\.0\.2\.2 in [\d.]+ ms\n){3}$/ },
-  "probe.ts": { out: /virtio0: net at virtio-mmio@\w+\n {2}driver virtio_net\n/ },
+  "probe.ts": { out: /virtio\d: net at virtio-mmio@\w+\n {2}driver virtio_net\n/ },
   "read_disk.ts": { args: "--blk DISK,ro", out: /mbr 1: 32505856 bytes, ext4\nsha256 HASH\n$/ },
   "write_a_device.ts": { out: /^VIRTIO READS LIKE THE SPECIFICATION\n$/ },
   "write_a_driver.ts": { out: /^rolled [1-6] and [1-6]\n$/ },
@@ -50,9 +50,9 @@ Deno.test("every example runs, is listed here, and is shorter than 80 lines", as
     for (const [name, { args, script, out }] of Object.entries(EXAMPLES)) {
       const source = await Deno.readTextFile(`${ROOT}examples/${name}`);
       assert(source.trimEnd().split("\n").length < 80, `${name} is too long`);
-      for (const legacy of [[], ["--legacy"]]) {
+      for (const board of [[], ["--legacy"], ["--target", "qtest:aarch64-virt"]]) {
         const given = words(args?.replace("DISK", disk));
-        const result = await run(name, [...legacy, ...given], words(script));
+        const result = await run(name, [...board, ...given], words(script));
         assertEquals([name, result.code, result.err], [name, 0, ""]);
         assertMatch(result.out, new RegExp(out.source.replace("HASH", hash)));
       }

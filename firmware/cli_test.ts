@@ -1,35 +1,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { createHash } from "node:crypto";
+import { vireo } from "./cli_helper.ts";
 import { makeDemoDisk } from "./demo_disk.ts";
-
-const VIREO = new URL("../vireo", import.meta.url).pathname;
-
-interface Result {
-  readonly code: number;
-  readonly out: string;
-  readonly raw: Uint8Array;
-  readonly err: string;
-}
-
-async function vireo(args: string, input?: Uint8Array | string): Promise<Result> {
-  const child = new Deno.Command(VIREO, {
-    args: args.split(" "),
-    stdin: input === undefined ? "null" : "piped",
-    stdout: "piped",
-    stderr: "piped",
-    env: { NO_COLOR: "1" },
-  }).spawn();
-  const bytes = typeof input === "string" ? new TextEncoder().encode(input) : input;
-  const feed = (async () => {
-    if (bytes === undefined) return;
-    const writer = child.stdin.getWriter();
-    // A child that refused its arguments closes the pipe: its exit code tells, not our write.
-    await writer.write(bytes).then(() => writer.close()).catch(() => {});
-  })();
-  const [{ code, stdout, stderr }] = await Promise.all([child.output(), feed]);
-  const text = (data: Uint8Array): string => new TextDecoder().decode(data);
-  return { code, out: text(stdout), raw: stdout, err: text(stderr) };
-}
 
 async function withDisk(body: (path: string, bytes: Uint8Array) => Promise<void>): Promise<void> {
   const dir = await Deno.makeTempDir({ prefix: "vireo-cli-" });
