@@ -256,7 +256,9 @@ export class SplitQueue implements DeviceQueue {
     let inTable = false;
     let writable = false;
     let total = 0;
-    for (let index = head, elements = 0;;) {
+    let index = head;
+    let elements = 0;
+    for (;;) {
       const at = table + index * (DESC.SIZE / 4);
       const hi = words[at + 1]!;
       const address = hi === 0 ? words[at]! : hi * 0x1_0000_0000 + words[at]!;

@@ -49,8 +49,9 @@ export interface MockOptions {
  */
 export class MockDriver {
   /** The device's registers. */
-  readonly slot: MmioDevice;
-  readonly machine: EmulatedMachine;
+  slot: MmioDevice;
+  /** The machine it is in. */
+  machine: EmulatedMachine;
   /** The queues that were set up. */
   readonly queues: MockQueue[] = [];
   /** Config change interrupts that were taken. */
@@ -62,6 +63,12 @@ export class MockDriver {
   constructor(machine: EmulatedMachine, slot = 0) {
     this.machine = machine;
     this.slot = machine.slots[slot]!;
+  }
+
+  /** Goes on with the same slot of another machine, which took over the state and the memory. */
+  moveTo(machine: EmulatedMachine): void {
+    this.slot = machine.slots[this.machine.slots.indexOf(this.slot)]!;
+    this.machine = machine;
   }
 
   /** What the device offers. */
@@ -83,7 +90,7 @@ export class MockDriver {
     const accepted = features ??
       this.offered().without(Feature.EVENT_IDX, Feature.INDIRECT_DESC);
     slot.write32(R.Status, 0);
-    this.queues.length = 0;
+    for (const queue of this.queues.splice(0)) queue[Symbol.dispose]();
     slot.write32(R.Status, Status.ACKNOWLEDGE);
     slot.write32(R.Status, Status.ACKNOWLEDGE | Status.DRIVER);
     const words = slot.version === 1 ? [0] : [0, 1, 2, 3];
@@ -108,7 +115,11 @@ export class MockDriver {
     return slot.read32(R.Status);
   }
 
-  /** Sends one chain and waits until the device used it. */
+  /**
+   * Sends one chain and waits until the device used it.
+   *
+   * @throws {Error} If it does not within 2 s, or wants to be reset.
+   */
   async request(queue: number, segments: readonly MockSegment[]): Promise<MockUsed> {
     const ring = this.queues[queue]!;
     const done = ring.add(segments);
@@ -116,18 +127,24 @@ export class MockDriver {
     return await this.until(done);
   }
 
-  /** Takes interrupts until a promise settles. */
+  /**
+   * Takes interrupts until a promise settles.
+   *
+   * @param deadline Milliseconds until it fails.
+   * @throws {Error} If it does not settle in time, or the device wants to be reset.
+   */
   async until<T>(promise: Promise<T>, deadline = 2000): Promise<T> {
     const stop = new AbortController();
     const timer = setTimeout(
       () => stop.abort(new Error(`Nothing came within ${deadline} ms`)),
       deadline,
     );
-    const [lease] = [this.machine.nodes()[this.machine.slots.indexOf(this.slot)]!.open()];
+    const lease = this.machine.nodes()[this.machine.slots.indexOf(this.slot)]!.open();
     const pump = (async (): Promise<never> => {
       for (;;) {
         await lease.interrupt.wait({ signal: stop.signal, ready: () => false });
         this.interrupt();
+        if (this.needsReset) throw new Error("Cannot wait on a device that needs a reset");
       }
     })();
     try {
@@ -163,7 +180,7 @@ export class MockDriver {
 }
 
 /** A split ring of a {@linkcode MockDriver}; its memory may be written raw, to be hostile. */
-export class MockQueue {
+export class MockQueue implements Disposable {
   readonly index: number;
   readonly size: number;
   /** The ring's memory. */
@@ -272,6 +289,15 @@ export class MockQueue {
     this.#pending.set(slots[0]!, { regions, writable, resolve, slots });
     this.makeAvailable(slots[0]!);
     return promise;
+  }
+
+  /** Frees the ring and what is pending; only after a reset. */
+  [Symbol.dispose](): void {
+    for (const pending of this.#pending.values()) {
+      for (const region of pending.regions) region[Symbol.dispose]();
+    }
+    this.#pending.clear();
+    this.region[Symbol.dispose]();
   }
 
   /** Writes QueueNotify. */

@@ -1,6 +1,7 @@
 /**
- * Stand-ins for drivers, for tests of device models.
+ * Stand-ins for drivers and for device models, for tests of either and of machines.
  *
  * @module
  */
+export * from "./echo_model.ts";
 export * from "./mock_driver.ts";

@@ -1,0 +1,133 @@
+import { FeatureSet } from "@vireo/hal";
+import type {
+  Chain,
+  ConfigWidth,
+  DeviceContext,
+  DeviceModel,
+  QueueSpec,
+  SharedMemorySpec,
+} from "../device.ts";
+
+/** What an {@linkcode EchoModel} is made of. */
+export interface EchoModelOptions {
+  /** Largest size of each queue in descriptors; one queue of 16 by default. */
+  readonly queueSizes?: readonly number[];
+  /** Offered bits of the device type; 0 and 70 by default. */
+  readonly features?: FeatureSet;
+  /** Says whether a subset can be driven; every one by default. */
+  readonly accept?: (features: FeatureSet) => boolean;
+  /** Bytes of the configuration space; 16 by default. */
+  readonly configSize?: number;
+  /** Shared memory regions; none by default. */
+  readonly sharedMemory?: readonly SharedMemorySpec[];
+  /** Keeps chains until {@linkcode EchoModel.release}. */
+  readonly hold?: boolean;
+}
+
+/**
+ * The least device model: it copies what is readable in a chain to its writable part. For tests of
+ * machines, transports and rings, and as a model to start from.
+ */
+export class EchoModel implements DeviceModel {
+  readonly name = "echo";
+  /** An id of no device type. */
+  readonly deviceId = 0x3f;
+  readonly features: FeatureSet;
+  readonly queues: readonly QueueSpec[];
+  readonly configSize: number;
+  readonly sharedMemory: readonly SharedMemorySpec[];
+  /** The configuration space, writable by the driver. */
+  readonly config: Uint8Array;
+  /** What the machine called, in order: `activate`, `notify 0`, `reset`, ... */
+  readonly calls: string[] = [];
+  /** Whether chains are kept. */
+  hold: boolean;
+  /** The machine's side, once it attached the model. */
+  context: DeviceContext | undefined;
+  /** Chains that are kept, with their queue. */
+  held: { readonly queue: number; readonly chain: Chain }[] = [];
+  readonly #accept: (features: FeatureSet) => boolean;
+
+  /** Makes a model. */
+  constructor(options: EchoModelOptions = {}) {
+    this.features = options.features ?? FeatureSet.of(0, 70);
+    this.queues = (options.queueSizes ?? [16]).map((maxSize, i) => ({ name: `echo${i}`, maxSize }));
+    this.configSize = options.configSize ?? 16;
+    this.config = new Uint8Array(this.configSize);
+    this.sharedMemory = options.sharedMemory ?? [];
+    this.hold = options.hold ?? false;
+    this.#accept = options.accept ?? (() => true);
+  }
+
+  readConfig(offset: number, width: ConfigWidth): number {
+    let value = 0;
+    for (let i = width - 1; i >= 0; i--) value = value << 8 | this.config[offset + i]!;
+    return value;
+  }
+
+  writeConfig(offset: number, width: ConfigWidth, value: number): void {
+    for (let i = 0; i < width; i++) this.config[offset + i] = value >>> 8 * i;
+  }
+
+  acceptFeatures(features: FeatureSet): boolean {
+    return this.#accept(features);
+  }
+
+  attach(context: DeviceContext): void {
+    this.context = context;
+  }
+
+  activate(): void {
+    this.calls.push("activate");
+  }
+
+  notify(index: number): void {
+    this.calls.push(`notify ${index}`);
+    const queue = this.context?.queue(index);
+    if (queue === undefined) return;
+    for (let chain = queue.pop(); chain !== undefined; chain = queue.pop()) {
+      if (this.hold) this.held.push({ queue: index, chain });
+      else this.#answer(index, chain);
+    }
+    queue.signal();
+  }
+
+  /** Answers the chains that were kept. */
+  release(): void {
+    const held = this.held;
+    this.held = [];
+    for (const { queue, chain } of held) this.#answer(queue, chain);
+    for (const index of this.queues.keys()) this.context?.queue(index)?.signal();
+  }
+
+  resetQueue(index: number): void {
+    this.calls.push(`resetQueue ${index}`);
+    this.held = this.held.filter(({ queue }) => queue !== index);
+  }
+
+  reset(): void {
+    this.calls.push("reset");
+    this.held = [];
+  }
+
+  snapshot(): unknown {
+    return { config: [...this.config] };
+  }
+
+  restore(state: unknown): void {
+    this.config.set((state as { readonly config: readonly number[] }).config);
+  }
+
+  [Symbol.dispose](): void {
+    this.calls.push("dispose");
+  }
+
+  #answer(index: number, chain: Chain): void {
+    // The ring bounds a chain to 2^32 bytes; the copy goes in pieces, whatever the guest's numbers.
+    const piece = new Uint8Array(4096);
+    while (chain.readableLeft > 0 && chain.writableLeft > 0) {
+      chain.write(piece, 0, chain.read(piece));
+    }
+    this.context?.queue(index)?.push(chain);
+  }
+}
