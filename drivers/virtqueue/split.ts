@@ -1,4 +1,5 @@
 import {
+  alignUp,
   AVAIL_NO_INTERRUPT,
   DESC,
   DescFlag,
@@ -122,7 +123,11 @@ export class SplitVirtqueue implements Virtqueue {
     this.#device = options.device;
     const align = options.legacyAlign ?? 4;
     const parts = splitRingLayout(size, align);
-    const ring = dma.alloc(parts.totalSize, { align: Math.max(align, 16), coherent: true });
+    // The formula of virtio 1.4 §2.7.2 aligns the end too.
+    const ring = dma.alloc(alignUp(parts.totalSize, align), {
+      align: Math.max(align, 16),
+      coherent: true,
+    });
     // A chain is no longer than the ring (virtio 1.4 §2.7.5.3.1), so a table need not be either.
     this.#tableCapacity = options.indirect && size > 1 ? Math.min(INDIRECT_CAPACITY, size) : 0;
     try {
@@ -263,7 +268,7 @@ export class SplitVirtqueue implements Virtqueue {
   }
 
   disableCallbacks(): void {
-    if (!this.#callbacks) return;
+    if (!this.#callbacks || this.#broken !== undefined) return;
     this.#callbacks = false;
     // With EVENT_IDX the event index is left behind, which no coming entry passes for 2^16 entries.
     if (!this.#eventIdx) Atomics.store(this.#avail, 0, AVAIL_NO_INTERRUPT);
@@ -271,6 +276,7 @@ export class SplitVirtqueue implements Virtqueue {
   }
 
   enableCallbacks(): boolean {
+    if (this.#broken !== undefined) return true;
     this.#callbacks = true;
     if (this.#eventIdx) Atomics.store(this.#avail, this.#usedEventAt, this.#lastUsed);
     else Atomics.store(this.#avail, 0, 0);
@@ -280,8 +286,8 @@ export class SplitVirtqueue implements Virtqueue {
   }
 
   enableCallbacksDelayed(): boolean {
+    if (!this.#eventIdx || this.#broken !== undefined) return this.enableCallbacks();
     this.#callbacks = true;
-    if (!this.#eventIdx) return this.enableCallbacks();
     const wait = (this.inFlight * 3) >>> 2;
     Atomics.store(this.#avail, this.#usedEventAt, (this.#lastUsed + wait) & 0xffff);
     this.#look();
@@ -353,7 +359,9 @@ export class SplitVirtqueue implements Virtqueue {
   #addIndirect(head: number, words: Uint32Array, count: number): void {
     const table = this.#table;
     const first = head * this.#tableCapacity;
-    for (let i = 0, from = 0, to = first * DESC_WORDS; i < count; i++) {
+    let from = 0;
+    let to = first * DESC_WORDS;
+    for (let i = 0; i < count; i++) {
       table[to] = words[from]!;
       table[to + 1] = words[from + 1]!;
       table[to + 2] = words[from + 2]!;
@@ -375,7 +383,8 @@ export class SplitVirtqueue implements Virtqueue {
   #addDirect(head: number, words: Uint32Array, count: number): void {
     const desc = this.#desc;
     let slot = head;
-    for (let i = 0, from = 0; i < count; i++, from += SG_WORDS) {
+    let from = 0;
+    for (let i = 0; i < count; i++, from += SG_WORDS) {
       const at = slot * DESC_WORDS;
       const next = this.#shadow[at]!;
       desc[at] = words[from]!;
