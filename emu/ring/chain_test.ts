@@ -1,0 +1,136 @@
+import { assertEquals } from "@std/assert";
+import fc from "fast-check";
+import { GuestMemory } from "../memory.ts";
+import { RingChain } from "./chain.ts";
+
+/** A chain over elements of these lengths at scattered places, and its parts as flat arrays. */
+function makeChain(readable: readonly number[], writable: readonly number[]): {
+  chain: RingChain;
+  text: Uint8Array;
+  memory: GuestMemory;
+  flat: () => Uint8Array;
+} {
+  const memory = new GuestMemory(1 << 14);
+  const chain = new RingChain(0, memory);
+  const text: number[] = [];
+  const places: number[] = [];
+  let at = 64;
+  chain.start();
+  for (const length of readable) {
+    for (let i = 0; i < length; i++) text.push(memory.bytes[at + i] = (at * 7 + i * 13) & 0xff);
+    chain.append(at, length, false);
+    at += length + 3;
+  }
+  for (const length of writable) {
+    for (let i = 0; i < length; i++) places.push(at + i);
+    memory.bytes.fill(0xee, at, at + length);
+    chain.append(at, length, true);
+    at += length + 5;
+  }
+  chain.finish();
+  const flat = (): Uint8Array => Uint8Array.from(places, (place) => memory.bytes[place]!);
+  return { chain, text: Uint8Array.from(text), memory, flat };
+}
+
+const lengths = fc.array(
+  fc.oneof(fc.integer({ min: 0, max: 6 }), fc.integer({ max: 120, min: 0 })),
+  {
+    maxLength: 20,
+  },
+);
+
+Deno.test("chain: any mix of reads sees the readable bytes as one text (property)", () => {
+  const step = fc.tuple(
+    fc.constantFrom("u8", "u16", "u32", "u64", "read", "skip"),
+    fc.integer({ min: 0, max: 90 }),
+  );
+  const property = fc.property(
+    lengths,
+    lengths,
+    fc.array(step, { maxLength: 40 }),
+    (r, w, steps) => {
+      const { chain, text, memory } = makeChain(r, w);
+      const before = memory.bytes.slice();
+      const view = new DataView(new ArrayBuffer(text.length + 8));
+      new Uint8Array(view.buffer).set(text);
+      let at = 0;
+      const take = (n: number): number => {
+        const from = at;
+        at = Math.min(at + n, text.length);
+        return from;
+      };
+      assertEquals(chain.readableLength, text.length);
+      for (const [kind, n] of steps) {
+        if (kind === "u8") assertEquals(chain.readU8(), view.getUint8(take(1)));
+        else if (kind === "u16") assertEquals(chain.readU16(), view.getUint16(take(2), true));
+        else if (kind === "u32") assertEquals(chain.readU32(), view.getUint32(take(4), true));
+        else if (kind === "u64") {
+          assertEquals(chain.readU64(), Number(view.getBigUint64(take(8), true)));
+        } else if (kind === "skip") {
+          const from = take(n);
+          assertEquals(chain.skip(n), at - from);
+        } else {
+          const into = new Uint8Array(n + 2).fill(0xaa);
+          const from = take(n);
+          assertEquals(chain.read(into, 1, n), at - from);
+          assertEquals(into.subarray(1, 1 + at - from), text.subarray(from, at));
+          assertEquals([into[0], into[n + 1]], [0xaa, 0xaa]);
+        }
+        assertEquals(chain.readableLeft, text.length - at);
+      }
+      assertEquals(memory.bytes, before);
+    },
+  );
+  fc.assert(property, { seed: 42, numRuns: 400 });
+});
+
+Deno.test("chain: any mix of writes fills the writable bytes and nothing else (property)", () => {
+  const step = fc.tuple(
+    fc.constantFrom("u8", "u16", "u32", "write", "zeroes", "seek"),
+    fc.integer({ min: 0, max: 90 }),
+  );
+  const property = fc.property(
+    lengths,
+    lengths,
+    fc.array(step, { maxLength: 40 }),
+    (r, w, steps) => {
+      const { chain, memory, flat } = makeChain(r, w);
+      const outside = memory.bytes.slice();
+      const expected = flat();
+      const size = expected.length;
+      let at = 0;
+      let written = 0;
+      const put = (bytes: readonly number[]): number => {
+        const n = Math.min(bytes.length, size - at);
+        expected.set(bytes.slice(0, n), at);
+        at += n;
+        if (n > 0) written = Math.max(written, at);
+        return n;
+      };
+      steps.forEach(([kind, n], i) => {
+        const bytes = Array.from({ length: n }, (_, k) => (i * 31 + k) & 0xff);
+        if (kind === "u8") (chain.writeU8(0x12), put([0x12]));
+        else if (kind === "u16") (chain.writeU16(0x3456), put([0x56, 0x34]));
+        else if (kind === "u32") (chain.writeU32(0x89abcdef), put([0xef, 0xcd, 0xab, 0x89]));
+        else if (kind === "zeroes") assertEquals(chain.writeZeroes(n), put(bytes.fill(0)));
+        else if (kind === "seek") {
+          chain.seekWrite(n);
+          at = Math.min(n, size);
+        } else assertEquals(chain.write(Uint8Array.from([9, ...bytes]), 1), put(bytes));
+        assertEquals([chain.writableLeft, chain.written], [size - at, written]);
+      });
+      assertEquals(flat(), expected);
+      // Put the writable part back as it was: all else is untouched.
+      chain.seekWrite(0);
+      chain.write(new Uint8Array(size).fill(0xee));
+      assertEquals(memory.bytes, outside);
+    },
+  );
+  fc.assert(property, { seed: 42, numRuns: 400 });
+});
+
+Deno.test("chain: a 64-bit integer over 2^53 loses low bits, not more", () => {
+  const { chain, memory } = makeChain([8], []);
+  memory.bytes.set([1, 0, 0, 0, 0, 0, 0, 0x80], 64);
+  assertEquals(chain.readU64(), 2 ** 63);
+});
