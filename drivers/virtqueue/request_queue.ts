@@ -15,6 +15,8 @@ export interface RequestOptions {
 }
 
 const NO_OPTIONS: RequestOptions = {};
+/** The longest timer, in milliseconds: 24 days; a longer one would fire at once. */
+const LONGEST_TIMER = 2 ** 31 - 1;
 
 class Request {
   chain: SgList | undefined;
@@ -63,8 +65,7 @@ export class RequestQueue {
    * @param chain The buffers; must stay unchanged until the request was returned, as it may have to
    * wait for room.
    * @returns How many bytes the device wrote.
-   * @throws {VireoError} `TIMEOUT`, `QUEUE_BROKEN` or why the queue broke, `CHAIN_SHAPE`; the signal's
-   * reason.
+   * @throws {VireoError} `TIMEOUT`, `CHAIN_SHAPE`, or why the queue broke; the signal's reason.
    */
   submit(chain: SgList, options: RequestOptions = NO_OPTIONS): Promise<number> {
     const { signal, deadline, onReturned } = options;
@@ -85,7 +86,7 @@ export class RequestQueue {
       request.onAbort = () => this.#giveUp(request, signal.reason);
       signal.addEventListener("abort", request.onAbort);
     }
-    if (deadline !== undefined) {
+    if (deadline !== undefined && deadline <= LONGEST_TIMER) {
       request.timer = setTimeout(() => this.#giveUp(request, this.#late(deadline)), deadline);
     }
     this.#waiting.push(request);
@@ -136,6 +137,7 @@ export class RequestQueue {
   #issue(): void {
     const queue = this.#queue;
     while (this.#waiting.length > 0 && this.#failure === undefined) {
+      if (queue.broken !== undefined) return this.failAll(queue.broken);
       const request = this.#waiting[0]!;
       const token = this.#freeTokens.pop() ?? this.#taken.length;
       let added: boolean;
@@ -163,7 +165,12 @@ export class RequestQueue {
     this.#kickScheduled = true;
     queueMicrotask(() => {
       if (!this.#kickScheduled) return;
-      this.flush();
+      try {
+        this.flush();
+      } catch (error) {
+        // The machine is gone. There is no caller to throw at, but those who wait are to know.
+        this.failAll(error instanceof Error ? error : new Error(String(error)));
+      }
     });
   }
 
@@ -185,6 +192,8 @@ export class RequestQueue {
     if (at < 0) return this.#settle(request, reason);
     this.#waiting.splice(at, 1);
     this.#dropped(request, reason);
+    // Those behind it may need less room.
+    this.#issue();
   }
 
   #dropped(request: Request, reason: unknown): void {
