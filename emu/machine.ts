@@ -160,6 +160,12 @@ export class EmulatedMachine implements Platform {
         `Cannot restore ${state.devices.length} slots to a machine with ${this.slots.length}`,
       );
     }
+    this.slots.forEach((slot, i) => {
+      if ((state.devices[i] === null) === (slot.device === undefined)) return;
+      throw new RangeError(
+        `Cannot restore slot ${i} as only one of the machines has a device there`,
+      );
+    });
     if (state.memory !== undefined) {
       if (state.memory.length !== this.memory.size) {
         throw new RangeError(

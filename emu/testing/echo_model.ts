@@ -87,7 +87,7 @@ export class EchoModel implements DeviceModel {
     if (queue === undefined) return;
     for (let chain = queue.pop(); chain !== undefined; chain = queue.pop()) {
       if (this.hold) this.held.push({ queue: index, chain });
-      else this.#answer(index, chain);
+      else this.answer(index, chain);
     }
     queue.signal();
   }
@@ -96,7 +96,7 @@ export class EchoModel implements DeviceModel {
   release(): void {
     const held = this.held;
     this.held = [];
-    for (const { queue, chain } of held) this.#answer(queue, chain);
+    for (const { queue, chain } of held) this.answer(queue, chain);
     for (const index of this.queues.keys()) this.context?.queue(index)?.signal();
   }
 
@@ -122,7 +122,8 @@ export class EchoModel implements DeviceModel {
     this.calls.push("dispose");
   }
 
-  #answer(index: number, chain: Chain): void {
+  /** Answers one chain. */
+  answer(index: number, chain: Chain): void {
     // The ring bounds a chain to 2^32 bytes; the copy goes in pieces, whatever the guest's numbers.
     const piece = new Uint8Array(4096);
     while (chain.readableLeft > 0 && chain.writableLeft > 0) {

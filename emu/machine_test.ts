@@ -1,0 +1,271 @@
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { FeatureSet, VireoError } from "@vireo/hal";
+import { EmulatedMachine, type MachineOptions } from "./machine.ts";
+import { GuestMemory } from "./memory.ts";
+import { EchoModel, MockDriver } from "./testing/mod.ts";
+
+function setUp(model: EchoModel = new EchoModel(), options: Partial<MachineOptions> = {}): {
+  machine: EmulatedMachine;
+  driver: MockDriver;
+  model: EchoModel;
+} {
+  const machine = EmulatedMachine.create({ devices: [model], memorySize: 1 << 20, ...options });
+  return { machine, driver: new MockDriver(machine), model };
+}
+
+const never = new AbortController().signal;
+const ready = (): boolean => false;
+
+Deno.test("machine: device n is in slot n, eight slots or as many as devices", async () => {
+  const models = [new EchoModel(), new EchoModel()];
+  await using machine = EmulatedMachine.create({ devices: models, memorySize: 1 << 16 });
+  const nodes = machine.nodes();
+  assertEquals(nodes.length, 8);
+  assertEquals(nodes[1]!.name, "virtio-mmio@a000200");
+  assertEquals([nodes[1]!.base, nodes[1]!.size, nodes[1]!.irq], [0x0a00_0200, 0x200, 49]);
+  assertEquals(nodes.map(({ open }) => open().mmio.read32(8)), [0x3f, 0x3f, 0, 0, 0, 0, 0, 0]);
+  assertEquals(machine.device(1).model, models[1]);
+  assertThrows(() => machine.device(2), RangeError);
+  const many = { devices: Array.from({ length: 9 }, () => new EchoModel()), memorySize: 4096 };
+  assertEquals(EmulatedMachine.create(many).slots.length, 9);
+  assertEquals(EmulatedMachine.create({ ...many, devices: [], slots: 3 }).slots.length, 3);
+});
+
+Deno.test("machine: disposes its models", async () => {
+  const { machine, model } = setUp();
+  await machine[Symbol.asyncDispose]();
+  assertEquals(model.calls, ["dispose"]);
+});
+
+Deno.test("machine: RAM can be shared, or be there already", () => {
+  const { machine } = setUp(new EchoModel(), { shared: true });
+  assert(machine.memory.bytes.buffer instanceof SharedArrayBuffer);
+  const memory = new GuestMemory(8192, 0x8000_0000);
+  assertEquals(setUp(new EchoModel(), { memory }).machine.dma.alloc(16).address, 0x8000_0000);
+});
+
+Deno.test("machine: opens RAM and no more than there is", () => {
+  const { machine } = setUp();
+  using opened = machine.openMemory(0x4000_0010, 16);
+  assertEquals(opened.bytes.byteOffset, 16);
+  for (const [address, length] of [[0, 4], [0x4010_0000, 1], [0x400f_fff0, 17]] as const) {
+    const error = assertThrows(() => machine.openMemory(address, length), VireoError);
+    assertEquals([error.code, error.seen], ["BAD_ACCESS", address]);
+  }
+});
+
+Deno.test("interrupt: a wait ends at once on an active line, in a microtask on a rising one", async () => {
+  const { machine, driver, model } = setUp();
+  driver.init();
+  const { interrupt } = machine.nodes()[0]!.open();
+  assertEquals(interrupt.polled, false);
+  const order: string[] = [];
+  const waits = [1, 2].map((n) =>
+    interrupt.wait({ signal: never, ready }).then(() => order.push(`wait ${n}`))
+  );
+  model.context!.configChanged();
+  order.push("raised");
+  await Promise.all(waits);
+  assertEquals(order, ["raised", "wait 1", "wait 2"]);
+  await interrupt.wait({ signal: never, ready });
+  driver.interrupt();
+  const stop = new AbortController();
+  const pending = interrupt.wait({ signal: stop.signal, ready });
+  stop.abort(new RangeError("enough"));
+  await assertRejects(() => pending, RangeError, "enough");
+  await assertRejects(() => interrupt.wait({ signal: stop.signal, ready }), RangeError, "enough");
+});
+
+Deno.test("interrupt: a wait leaves no listener on its signal", async () => {
+  const { machine, driver, model } = setUp();
+  driver.init();
+  const { interrupt } = machine.nodes()[0]!.open();
+  let listeners = 0;
+  const signal = new AbortController().signal;
+  const { addEventListener: add, removeEventListener: remove } = signal;
+  signal.addEventListener = (...args: unknown[]) => {
+    listeners++;
+    Reflect.apply(add, signal, args);
+  };
+  signal.removeEventListener = (...args: unknown[]) => {
+    listeners--;
+    Reflect.apply(remove, signal, args);
+  };
+  for (let i = 0; i < 3; i++) {
+    const wait = interrupt.wait({ signal, ready });
+    assertEquals(listeners, 1);
+    model.context!.configChanged();
+    await wait;
+    driver.interrupt();
+  }
+  assertEquals(listeners, 0);
+});
+
+Deno.test("deferNotify: the model runs in a microtask, once for many notifications", async () => {
+  const { driver, model } = setUp(new EchoModel(), { deferNotify: true });
+  driver.init();
+  const used = driver.queues[0]!.add([{ read: Uint8Array.of(1) }, { write: 1 }]);
+  driver.queues[0]!.kick();
+  driver.queues[0]!.kick();
+  assertEquals(model.calls, ["reset", "activate"]);
+  assertEquals([...(await driver.until(used)).bytes[0]!], [1]);
+  assertEquals(model.calls, ["reset", "activate", "notify 0"]);
+  driver.queues[0]!.kick();
+  driver.slot.write32(0x70, 0);
+  await Promise.resolve();
+  assertEquals(model.calls.at(-1), "reset", "a reset takes the notification back");
+});
+
+Deno.test("fault: NEEDS_RESET, one config interrupt, queues stop until a reset", async () => {
+  const { machine, driver, model } = setUp(new EchoModel({ queueSizes: [8, 8] }));
+  driver.init();
+  const generation = driver.slot.read32(0xfc);
+  driver.queues[0]!.makeAvailable(9);
+  driver.queues[0]!.kick();
+  assertEquals(driver.slot.read32(0x70), 15 | 64);
+  assertEquals(driver.slot.read32(0x60), 2);
+  assert(driver.slot.read32(0xfc) !== generation);
+  assertEquals(machine.violations(), [{
+    slot: "virtio-mmio@a000000",
+    register: "ring",
+    value: undefined,
+    reason: "queue 0: available entry names descriptor 9",
+  }]);
+  driver.interrupt();
+  driver.queues[1]!.add([{ write: 1 }]);
+  driver.queues[1]!.kick();
+  driver.queues[0]!.kick();
+  model.context!.fault("again");
+  assertEquals([driver.queues[1]!.usedIndex, driver.slot.read32(0x60)], [0, 0]);
+  assertEquals(machine.violations().length, 1);
+  await assertRejects(() => driver.request(1, [{ write: 1 }]), Error);
+  assertEquals(driver.init(), 15);
+  assertEquals((await driver.request(1, [{ write: 1 }])).written, 0);
+});
+
+Deno.test("fault: before DRIVER_OK the driver is not interrupted (dev.basic.status.3)", () => {
+  const { driver, model } = setUp();
+  driver.init(undefined, { stopBeforeDriverOk: true });
+  model.context!.fault("early");
+  assertEquals([driver.slot.read32(0x70), driver.slot.read32(0x60)], [11 | 64, 0]);
+  driver.slot.write32(0x70, 15);
+  assertEquals(model.calls.includes("activate"), false);
+});
+
+Deno.test("fault: what a model throws goes through the door, not to the driver", () => {
+  for (const method of ["activate", "notify", "readConfig", "resetQueue"] as const) {
+    const { machine, driver, model } = setUp();
+    model[method] = (): never => {
+      throw new Error("no disk");
+    };
+    driver.init(FeatureSet.of(32, 40));
+    driver.queues[0]!.kick();
+    driver.slot.read8(0x100);
+    driver.slot.write32(0x30, 0);
+    driver.slot.write32(0xc0, 1);
+    assertEquals(driver.needsReset, true, method);
+    assertEquals(machine.violations().map(({ register, reason }) => [register, reason]), [
+      ["model", "model failed: Error: no disk"],
+    ]);
+  }
+});
+
+Deno.test("reset: voids what the model holds and starts from nothing", async () => {
+  const { driver, model } = setUp(new EchoModel({ hold: true }));
+  driver.init();
+  driver.queues[0]!.add([{ read: Uint8Array.of(1) }, { write: 1 }]);
+  driver.queues[0]!.kick();
+  const { chain } = model.held[0]!;
+  const before = model.context!.queue(0)!;
+  driver.init();
+  before.push(chain);
+  before.signal();
+  assertEquals([driver.slot.read32(0x60), before.pop()], [0, undefined]);
+  model.hold = false;
+  const used = await driver.request(0, [{ read: Uint8Array.of(2) }, { write: 1 }]);
+  assertEquals([...used.bytes[0]!], [2]);
+});
+
+for (const version of [1, 2] as const) {
+  Deno.test(`snapshot: a fresh machine goes on in mid-flight, version ${version}`, async () => {
+    const model = new EchoModel({ hold: true, queueSizes: [8, 8] });
+    const { machine, driver } = setUp(model, { devices: [{ model, version }] });
+    driver.init(FeatureSet.of(0, ...(version === 2 ? [32] : [])), { queueSize: 4 });
+    model.config.set([7, 8, 9]);
+    const first = driver.queues[1]!.add([{ read: Uint8Array.of(1, 2) }, { write: 2 }]);
+    const second = driver.queues[1]!.add([{ read: Uint8Array.of(3, 4) }, { write: 2 }]);
+    driver.queues[1]!.kick();
+    assertEquals(model.held.length, 2);
+    const unseen = driver.queues[0]!.add([{ read: Uint8Array.of(5) }, { write: 1 }]);
+    driver.slot.write32(0x30, 1);
+    model.context!.configChanged();
+
+    const state = JSON.parse(JSON.stringify(machine.snapshot()));
+    const { memory, dma } = machine;
+    const copy = new EchoModel({ queueSizes: [8, 8] });
+    const next = EmulatedMachine.create({ devices: [{ model: copy, version }], memory, dma });
+    next.restore(state);
+    driver.moveTo(next);
+
+    assertEquals(
+      JSON.parse(JSON.stringify(next.snapshot())).devices[0].status,
+      version === 2 ? 15 : 7,
+    );
+    assertEquals(driver.slot.read32(0x60) & 2, 2);
+    assertEquals(next.device(0).generation, machine.device(0).generation);
+    assertEquals(driver.slot.read32(0x34), 8, "QueueSel is kept");
+    assertEquals([...copy.config.subarray(0, 3)], [7, 8, 9]);
+    assertEquals([...next.device(0).features].includes(0), true);
+    assertEquals([...(await driver.until(first)).bytes[0]!], [1, 2]);
+    assertEquals([...(await driver.until(second)).bytes[0]!], [3, 4]);
+    assertEquals([...(await driver.until(unseen)).bytes[0]!], [5]);
+    for (let i = 0; i < 10; i++) {
+      const used = await driver.request(1, [{ read: Uint8Array.of(i) }, { write: 1 }]);
+      assertEquals([...used.bytes[0]!], [i]);
+    }
+    assertEquals(next.violations(), []);
+  });
+}
+
+Deno.test("snapshot: takes memory along, and goes back in time on the same machine", async () => {
+  const { machine, driver, model } = setUp(new EchoModel({ hold: true }));
+  driver.init();
+  const used = driver.queues[0]!.add([{ read: Uint8Array.of(6) }, { write: 1 }]);
+  driver.queues[0]!.kick();
+  const state = structuredClone(machine.snapshot({ memory: true }));
+  machine.memory.bytes.fill(0xcc);
+  driver.slot.write32(0x70, 0);
+  model.hold = false;
+  machine.restore(state);
+  assertEquals([...(await driver.until(used)).bytes[0]!], [6]);
+});
+
+Deno.test("snapshot: a faulted device stays faulted", () => {
+  const { machine, driver } = setUp();
+  driver.init();
+  driver.queues[0]!.makeAvailable(99);
+  driver.queues[0]!.kick();
+  const state = machine.snapshot();
+  machine.restore(state);
+  driver.queues[0]!.kick();
+  assertEquals([driver.slot.read32(0x70), driver.queues[0]!.usedIndex], [15 | 64, 0]);
+  assertEquals(driver.slot.read32(0x60), 2);
+});
+
+Deno.test("snapshot: is refused by another machine", () => {
+  const { machine, driver } = setUp();
+  driver.init();
+  const state = machine.snapshot({ memory: true });
+  const refuse = (options: Partial<MachineOptions>): void => {
+    const other = setUp(new EchoModel(), options).machine;
+    assertThrows(() => other.restore(state), RangeError, "Cannot restore");
+  };
+  refuse({ slots: 9 });
+  refuse({ memorySize: 1 << 19 });
+  refuse({ devices: [] });
+  refuse({ devices: [new EchoModel({ queueSizes: [1, 2] })] });
+  const [first, ...rest] = state.devices;
+  const [queue] = first!.queues;
+  const devices = [{ ...first!, queues: [{ ...queue!, desc: [8, 0] as const }] }, ...rest];
+  assertThrows(() => machine.restore({ ...state, devices }), RangeError, "queue 0");
+});
