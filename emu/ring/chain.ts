@@ -7,12 +7,15 @@ const SMALL = 32;
 const INITIAL = 8;
 
 /**
- * A chain of a ring, one object for each head, used again and again.
+ * A chain of a ring, an object that is used again and again.
  *
  * The queue fills it and checks every element before a device model sees it.
  */
 export class RingChain implements Chain {
-  readonly head: number;
+  /** Index of the head descriptor. */
+  head = 0;
+  /** The queue that it belongs to. */
+  readonly owner: object;
   readableLength = 0;
   writableLength = 0;
   /** Bytes of the read and the write cursor from their part's start. */
@@ -36,9 +39,9 @@ export class RingChain implements Chain {
   #writeElement = 0;
   #writeInto = 0;
 
-  /** Makes the chain of one head, empty. */
-  constructor(head: number, memory: GuestMemory) {
-    this.head = head;
+  /** Makes a chain for a queue, empty. */
+  constructor(owner: object, memory: GuestMemory) {
+    this.owner = owner;
     this.#memory = memory;
   }
 

@@ -11,7 +11,7 @@ function makeChain(readable: readonly number[], writable: readonly number[]): {
   flat: () => Uint8Array;
 } {
   const memory = new GuestMemory(1 << 14);
-  const chain = new RingChain(0, memory);
+  const chain = new RingChain({}, memory);
   const text: number[] = [];
   const places: number[] = [];
   let at = 64;

@@ -80,7 +80,13 @@ export class SplitQueue implements DeviceQueue {
   readonly #used32: number;
   readonly #desc32: number;
   readonly #eventIdx: boolean;
-  readonly #chains: (RingChain | undefined)[];
+  /** By head: 1 while the device model has its chain. */
+  readonly #held: Uint8Array;
+  /** All chain objects ever made, at most as many as the queue has entries. */
+  readonly #chains: RingChain[] = [];
+  /** Those that are free, but for the one used last, which is next because it is in the cache. */
+  readonly #pool: RingChain[] = [];
+  #spare: RingChain | undefined;
   #lastAvail = 0;
   #availSeen = 0;
   #usedIndex = 0;
@@ -108,7 +114,7 @@ export class SplitQueue implements DeviceQueue {
     this.#used32 = (geometry.used - memory.base) / 4;
     this.#desc32 = (geometry.desc - memory.base) / 4;
     this.#eventIdx = options.eventIdx;
-    this.#chains = new Array(geometry.size).fill(undefined);
+    this.#held = new Uint8Array(geometry.size);
   }
 
   hasAvailable(): boolean {
@@ -121,6 +127,28 @@ export class SplitQueue implements DeviceQueue {
     const last = this.#lastAvail;
     if (this.#stopped || (last === this.#availSeen && !this.#look())) return undefined;
     const head = this.#words16[this.#avail + 2 + (last & this.#mask)]!;
+    const words = this.#words32;
+    const first = this.#desc32 + head * (DESC.SIZE / 4);
+    // Most chains are one descriptor below 4 GiB: here, as a call and floating point would double what
+    // it costs (split_bench.ts). Everything else, and what is wrong, is for #walk.
+    if (head <= this.#mask && this.#held[head] === 0 && words[first + 1] === 0) {
+      const flags = words[first + 3]! & 0xffff;
+      const bytes = words[first + 2]!;
+      const offset = words[first]! - this.#base;
+      if (
+        (flags & (DescFlag.NEXT | DescFlag.INDIRECT)) === 0 && offset >= 0 &&
+        offset + bytes <= this.#limit
+      ) {
+        const chain = this.#spare ?? this.#newChain();
+        this.#spare = undefined;
+        this.#held[head] = 1;
+        chain.head = head;
+        chain.takenAt = last;
+        chain.single(offset, bytes, (flags & DescFlag.WRITE) !== 0);
+        this.#lastAvail = (last + 1) & 0xffff;
+        return chain;
+      }
+    }
     const chain = this.#walk(head);
     if (chain === undefined) return undefined;
     this.#lastAvail = (last + 1) & 0xffff;
@@ -130,8 +158,11 @@ export class SplitQueue implements DeviceQueue {
   push(chain: Chain, written: number = chain.written): void {
     const own = chain as RingChain;
     // A chain of before a reset, or pushed twice, is not the driver's business.
-    if (this.#stopped || !own.held || this.#chains[own.head] !== own) return;
+    if (this.#stopped || !own.held || own.owner !== this) return;
     own.held = false;
+    this.#held[own.head] = 0;
+    if (this.#spare === undefined) this.#spare = own;
+    else this.#pool.push(own);
     const at = this.#used32 + 1 + 2 * (this.#usedIndex & this.#mask);
     this.#words32[at] = own.head;
     this.#words32[at + 1] = written;
@@ -180,7 +211,7 @@ export class SplitQueue implements DeviceQueue {
   /** Where the queue stands. */
   position(): QueuePosition {
     const age = (chain: RingChain): number => (this.#lastAvail - chain.takenAt) & 0xffff;
-    const held = this.#chains.filter((chain) => chain?.held === true) as RingChain[];
+    const held = this.#chains.filter((chain) => chain.held);
     held.sort((a, b) => age(b) - age(a));
     return {
       lastAvail: this.#lastAvail,
@@ -230,26 +261,13 @@ export class SplitQueue implements DeviceQueue {
 
   #walk(head: number): RingChain | undefined {
     if (head > this.#mask) return this.#fault(`available entry names descriptor ${head}`);
-    const chain = this.#chains[head] ??= new RingChain(head, this.#memory);
-    if (chain.held) return this.#fault(`descriptor ${head} was made available twice`);
+    if (this.#held[head] !== 0) return this.#fault(`descriptor ${head} was made available twice`);
+    const chain = this.#newChain();
+    chain.head = head;
     chain.takenAt = this.#lastAvail;
     const words = this.#words32;
     const base = this.#base;
     const size = this.#limit;
-    const first = this.#desc32 + head * (DESC.SIZE / 4);
-    const firstFlags = words[first + 3]! & 0xffff;
-    if ((firstFlags & (DescFlag.NEXT | DescFlag.INDIRECT)) === 0) {
-      const bytes = words[first + 2]!;
-      // An address below 4 GiB stays an integer: floating point would cost 4 ns of 16 (split_bench.ts).
-      const high = words[first + 1]!;
-      const offset = high === 0
-        ? words[first]! - base
-        : words[first]! + high * 0x1_0000_0000 - base;
-      if (offset >= 0 && offset + bytes <= size) {
-        chain.single(offset, bytes, (firstFlags & DescFlag.WRITE) !== 0);
-        return chain;
-      }
-    }
     chain.start();
     let table = this.#desc32;
     let length = this.size;
@@ -297,6 +315,16 @@ export class SplitQueue implements DeviceQueue {
       if (index >= length) return this.#fault(`next names descriptor ${index} of ${length}`);
     }
     chain.finish();
+    this.#held[head] = 1;
+    return chain;
+  }
+
+  /** A chain object that is free. */
+  #newChain(): RingChain {
+    const free = this.#pool.pop();
+    if (free !== undefined) return free;
+    const chain = new RingChain(this, this.#memory);
+    this.#chains.push(chain);
     return chain;
   }
 
