@@ -3,6 +3,7 @@
  *
  * @module
  */
+export * from "./barrier.ts";
 export * from "./bits.ts";
 export * from "./dma.ts";
 export * from "./errors.ts";

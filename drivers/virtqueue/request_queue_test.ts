@@ -323,6 +323,16 @@ Deno.test("a lie rejects all with its own error; no memory comes back before a r
   await code(it.requests.submit(chain()), "USED_ID_RANGE");
 });
 
+Deno.test("a lie rejects what is in flight although nothing waits", async () => {
+  using it = rig(2);
+  const all = [it.send("a"), it.send("b")];
+  await turn();
+  it.device.usedIndex = 3;
+  it.requests.drain();
+  await Promise.all(all);
+  assertEquals(it.log, ["kick", "a ! USED_INDEX_JUMP", "b ! USED_INDEX_JUMP"]);
+});
+
 Deno.test("a request after the queue broke is rejected with the reason", async () => {
   using it = rig(1);
   const all = [it.send("a"), it.send("b")];
@@ -408,6 +418,25 @@ Deno.test("a machine that is gone fails the requests instead of the program", as
   assertEquals(it.log, ["kick", "a ! HOST_ERROR"]);
   assertEquals(it.requests.inFlight, 1);
   await code(it.requests.submit(chain()), "HOST_ERROR");
+});
+
+Deno.test("tokens are used again: there are no more than the ring has slots", async () => {
+  using it = rig(2);
+  const add = it.queue.add.bind(it.queue);
+  let largest = 0;
+  it.queue.add = (list, token) => {
+    largest = Math.max(largest, token);
+    return add(list, token);
+  };
+  const all = Array.from({ length: 20 }, (_, i) => it.send(`${i}`));
+  for (let left = 20; left > 0; left--) {
+    it.requests.flush();
+    it.device.complete(it.device.next()!, 0);
+    it.requests.drain();
+  }
+  await Promise.all(all);
+  // One more than the ring's last: the one that found no room.
+  assert(largest <= 2, `${largest}`);
 });
 
 Deno.test("thousands of aborts leave no listener, no timer and no memory behind", async () => {

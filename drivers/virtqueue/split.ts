@@ -6,6 +6,7 @@ import {
   type Dma,
   type DmaRegion,
   isPowerOfTwo,
+  loadAfterStore,
   MAX_QUEUE_SIZE,
   needEvent,
   splitRingLayout,
@@ -224,8 +225,8 @@ export class SplitVirtqueue implements Virtqueue {
     Atomics.store(this.#avail, 1, next);
     // The store is sequentially consistent, so this load cannot pass it (drv.split-ring.notify.1).
     const wanted = this.#eventIdx
-      ? needEvent(Atomics.load(this.#used16, this.#availEventAt), next, old)
-      : (Atomics.load(this.#used16, 0) & USED_NO_NOTIFY) === 0;
+      ? needEvent(loadAfterStore(this.#used16, this.#availEventAt), next, old)
+      : (loadAfterStore(this.#used16, 0) & USED_NO_NOTIFY) === 0;
     if (wanted) this.#notify(this.index, this.#notificationData ? next : -1);
   }
 

@@ -10,6 +10,7 @@
  */
 import { GuestMemory, SplitQueue } from "@vireo/emu";
 import { EmuDma } from "@vireo/emu";
+import { loadAfterStore } from "@vireo/hal";
 import { SgList } from "./virtqueue.ts";
 import { SplitVirtqueue } from "./split.ts";
 
@@ -98,7 +99,7 @@ function makeBare(): (batch: number, count: number) => void {
         if (batch === 1) Atomics.store(avail, 1, next);
       }
       if (batch !== 1) Atomics.store(avail, 1, next);
-      sum += Atomics.load(used16, 0);
+      sum += loadAfterStore(used16, 0);
       const seen = Atomics.load(avail, 1);
       while (taken !== seen) {
         const head = avail[2 + (taken & mask)]!;
@@ -109,7 +110,7 @@ function makeBare(): (batch: number, count: number) => void {
         taken = (taken + 1) & 0xffff;
       }
       Atomics.store(used16, 1, taken);
-      sum += Atomics.load(avail, 0);
+      sum += loadAfterStore(avail, 0);
       const back = Atomics.load(used16, 1);
       while (returned !== back) {
         sum += used32[1 + 2 * (returned & mask)]! + used32[2 + 2 * (returned & mask)]!;

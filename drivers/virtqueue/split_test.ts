@@ -201,6 +201,21 @@ Deno.test("tables of chains in flight are apart", () => {
   );
 });
 
+Deno.test("addresses above 4 GiB are whole: ring, table, buffers of one and of more", () => {
+  for (const indirect of [false, true]) {
+    const dma = new TestDma({ size: 64 * 1024, base: 5 * 2 ** 40 });
+    using it = rig({ dma, indirect });
+    const far = 3 * 2 ** 40 + 0x8765_4321;
+    it.queue.add(new SgList(1).addWritable(far, 1), 0);
+    it.queue.add(new SgList(2).addReadable(far + 1, 1).addWritable(far + 2, 1), 1);
+    it.queue.kick();
+    const chains = it.device.takeAll();
+    assertEquals(chains.flatMap((c) => c.descriptors.map((d) => d.address - far)), [0, 1, 2]);
+    assert(it.queue.addresses.desc >= dma.base);
+    assertEquals(chains[1]!.first.address >= dma.base, indirect);
+  }
+});
+
 Deno.test("slotsFor tells what add takes, for every length", () => {
   for (const indirect of [false, true]) {
     for (const size of [1, 2, 4, 64, 256]) {
@@ -610,12 +625,22 @@ Deno.test("a broken or disposed queue leaves memory and the device alone", () =>
       const { queue, device, kicks } = it;
       for (let i = 0; i < 3; i++) queue.add(writable(), i);
       queue.kick();
-      device.complete(device.next()!, 0);
+      device.put(device.next()!.head, 0);
+      device.put(device.next()!.head, 0);
+      device.publish();
+      assertEquals(queue.pop(), 0);
       queue.add(writable(), 3);
       if (disposed) queue[Symbol.dispose]();
       else queue.break(new VireoError("DEVICE_REMOVED", "Test"));
       // Whose memory it is now, nobody knows.
       it.dma.memory.fill(0x5a);
+      // In a ring of 8 the next entry, if it were read, would name a buffer in flight.
+      new DataView(it.dma.memory.buffer).setUint32(
+        queue.addresses.device + 12 - it.dma.base,
+        1,
+        true,
+      );
+      const before = it.dma.memory.slice();
       kicks.length = 0;
       assertEquals([queue.pop(), queue.hasUsed()], [-1, false]);
       queue.kick();
@@ -625,7 +650,7 @@ Deno.test("a broken or disposed queue leaves memory and the device alone", () =>
       assertThrows(() => queue.add(writable(), 4), VireoError);
       assertEquals(popAll(queue), []);
       while (queue.detachUnused() !== -1);
-      assert(it.dma.memory.every((byte) => byte === 0x5a));
+      assert(it.dma.memory.every((byte, i) => byte === before[i]));
       assertEquals(kicks, []);
     }
   }
