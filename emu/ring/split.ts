@@ -118,65 +118,58 @@ export class SplitQueue implements DeviceQueue {
     this.#held = new Uint8Array(geometry.size);
   }
 
-  /** Whether a chain is available. */
   hasAvailable(): boolean {
-    return this.#lastAvail !== this.#availSeen || this.#again.length > 0 || this.#look();
+    if (this.#again.length > 0) return !this.#stopped;
+    return !this.#stopped && (this.#lastAvail !== this.#availSeen || this.#look());
   }
 
-  /**
-   * Takes the next available chain, checked in full; undefined if there is none, it was malformed (which
-   * is a fault), or the queue stopped.
-   */
   pop(): Chain | undefined {
+    if (this.#again.length > 0 && !this.#stopped) return this.#walk(this.#again.shift()!);
     const last = this.#lastAvail;
-    // A stopped queue and one with chains to take again have nothing seen, so this is the only check.
-    if (last === this.#availSeen) {
-      if (this.#again.length > 0) return this.#walk(this.#again.shift()!);
-      if (!this.#look()) return undefined;
-    }
+    if (this.#stopped || (last === this.#availSeen && !this.#look())) return undefined;
     const head = this.#words16[this.#avail + 2 + (last & this.#mask)]!;
-    const chain = this.#chains[head];
-    // Most chains are one descriptor of a head that was used before: all checks in one place.
-    if (chain !== undefined && !chain.held) {
-      const words = this.#words32;
-      const at = this.#desc32 + head * 4;
-      const bytes = words[at + 2]!;
-      const flags = words[at + 3]!;
-      const offset = words[at]! + words[at + 1]! * 0x1_0000_0000 - this.#base;
+    const words = this.#words32;
+    const first = this.#desc32 + head * (DESC.SIZE / 4);
+    // Most chains are one descriptor below 4 GiB: here, as a call and floating point would double what
+    // it costs (split_bench.ts). Everything else, and what is wrong, is for #walk.
+    if (head <= this.#mask && this.#held[head] === 0 && words[first + 1] === 0) {
+      const flags = words[first + 3]! & 0xffff;
+      const bytes = words[first + 2]!;
+      const offset = words[first]! - this.#base;
       if (
         (flags & (DescFlag.NEXT | DescFlag.INDIRECT)) === 0 && offset >= 0 &&
-        offset + bytes <= this.#end
+        offset + bytes <= this.#limit
       ) {
-        chain.single(offset, bytes, (flags & DescFlag.WRITE) !== 0);
+        const chain = this.#spare ?? this.#newChain();
+        this.#spare = undefined;
+        this.#held[head] = 1;
+        chain.head = head;
         chain.takenAt = last;
+        chain.single(offset, bytes, (flags & DescFlag.WRITE) !== 0);
         this.#lastAvail = (last + 1) & 0xffff;
         return chain;
       }
     }
-    const walked = this.#walk(head);
-    if (walked !== undefined) this.#lastAvail = (last + 1) & 0xffff;
-    return walked;
+    const chain = this.#walk(head);
+    if (chain === undefined) return undefined;
+    this.#lastAvail = (last + 1) & 0xffff;
+    return chain;
   }
 
-  /**
-   * Returns a chain; the driver sees it after {@linkcode SplitQueue.signal}. A chain of before a reset,
-   * or one that was pushed already, is ignored.
-   *
-   * @param written Bytes written from the first writable byte; the chain's own count by default.
-   */
   push(chain: Chain, written: number = chain.written): void {
     const own = chain as RingChain;
-    // A stopped queue has no chains.
-    if (!own.held || this.#chains[own.head] !== own) return;
+    // A chain of before a reset, or pushed twice, is not the driver's business.
+    if (this.#stopped || !own.held || own.owner !== this) return;
     own.held = false;
-    const next = this.#usedIndex;
-    const at = this.#used32 + 1 + 2 * (next & this.#mask);
+    this.#held[own.head] = 0;
+    if (this.#spare === undefined) this.#spare = own;
+    else this.#pool.push(own);
+    const at = this.#used32 + 1 + 2 * (this.#usedIndex & this.#mask);
     this.#words32[at] = own.head;
     this.#words32[at + 1] = written;
-    this.#usedIndex = (next + 1) & 0xffff;
+    this.#usedIndex = (this.#usedIndex + 1) & 0xffff;
   }
 
-  /** Returns several chains; the driver sees all of them at once. */
   pushAll(chains: readonly Chain[], written: readonly number[]): void {
     // Nothing is visible before the index moves, which signal() does once.
     for (let i = 0; i < chains.length; i++) this.push(chains[i]!, written[i]!);
