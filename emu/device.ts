@@ -10,6 +10,7 @@ export interface QueueSpec {
 
 /** A shared memory region that a device model offers (virtio 1.4 §2.10). */
 export interface SharedMemorySpec {
+  /** The region's id, which the driver selects it by. */
   readonly id: number;
   /** Contents; the machine maps them at an address of its choice. */
   readonly bytes: Uint8Array;
@@ -42,7 +43,9 @@ export interface Chain {
   read(into: Uint8Array, offset?: number, length?: number): number;
   /** Reads a little-endian integer; 0 for what is past the end (check `readableLeft` first). */
   readU8(): number;
+  /** Reads a little-endian 16-bit integer, as {@linkcode Chain.readU8} does. */
   readU16(): number;
+  /** Reads a little-endian 32-bit integer, unsigned. */
   readU32(): number;
   /** Reads a little-endian 64-bit integer; values over 2^53-1 lose their low bits. */
   readU64(): number;
@@ -52,8 +55,11 @@ export interface Chain {
   write(bytes: Uint8Array, offset?: number, length?: number): number;
   /** Writes zeroes; returns how many had room. */
   writeZeroes(length: number): number;
+  /** Writes a byte; past the end, nothing. */
   writeU8(value: number): void;
+  /** Writes a little-endian 16-bit integer; bytes past the end are dropped. */
   writeU16(value: number): void;
+  /** Writes a little-endian 32-bit integer; bytes past the end are dropped. */
   writeU32(value: number): void;
   /** Moves the write cursor to an absolute byte of the writable part, for example the last one. */
   seekWrite(position: number): void;
@@ -61,6 +67,7 @@ export interface Chain {
 
 /** A running queue as a device model sees it. */
 export interface DeviceQueue {
+  /** Index of the queue on its device. */
   readonly index: number;
   /** Size the driver chose. */
   readonly size: number;

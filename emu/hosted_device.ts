@@ -41,12 +41,15 @@ export interface TransportOffer {
 
 /** What a {@linkcode HostedDevice} is made of. */
 export interface HostedDeviceOptions {
+  /** The device model. */
   readonly model: DeviceModel;
+  /** Memory that rings and buffers lie in. */
   readonly memory: GuestMemory;
   /** Whether the device has the legacy interface only. */
   readonly legacy: boolean;
   /** An upper bound for queue sizes. */
   readonly queueSize?: number | undefined;
+  /** Ring and transport features. */
   readonly offer?: TransportOffer | undefined;
   /** Called when the interrupt line rises. */
   readonly lineRaised: () => void;
@@ -56,25 +59,39 @@ export interface HostedDeviceOptions {
 
 /** State of a device as plain data. */
 export interface DeviceState {
+  /** Device status field. */
   readonly status: number;
   /** Whether the model was activated; a legacy driver may have done that before DRIVER_OK. */
   readonly active: boolean;
+  /** Feature words the driver wrote, lowest first. */
   readonly driverFeatures: readonly number[];
+  /** Bits of the interrupt status. */
   readonly interruptStatus: number;
+  /** Configuration generation. */
   readonly generation: number;
+  /** GuestPageSize in bytes. */
   readonly pageSize: number;
+  /** The queues in order. */
   readonly queues: readonly QueueState[];
+  /** What the model's own `snapshot` gave. */
   readonly model: unknown;
 }
 
 /** State of a queue as plain data. */
 export interface QueueState {
+  /** QueueSize in descriptors. */
   readonly size: number;
+  /** Low and high word of the descriptor table's address. */
   readonly desc: readonly [number, number];
+  /** Low and high word of the available ring's address. */
   readonly avail: readonly [number, number];
+  /** Low and high word of the used ring's address. */
   readonly used: readonly [number, number];
+  /** QueueAlign in bytes. */
   readonly align: number;
+  /** QueuePFN in guest pages. */
   readonly pfn: number;
+  /** Where the queue stands, if it runs. */
   readonly position: QueuePosition | null;
 }
 
@@ -84,7 +101,9 @@ export interface QueueState {
  * Guest faults go through one door, {@linkcode HostedDevice.fault}.
  */
 export class HostedDevice implements DeviceContext {
+  /** The device model. */
   readonly model: DeviceModel;
+  /** Whether the device has the legacy interface only. */
   readonly legacy: boolean;
   /** All bits that are offered. */
   readonly offered: FeatureSet;
@@ -102,6 +121,7 @@ export class HostedDevice implements DeviceContext {
   pageSize: number = MMIO_LEGACY_PAGE_SIZE;
   /** What the driver did wrong, newest last, at most 256. */
   readonly log: Violation[] = [];
+  /** What was negotiated; empty before. */
   features: FeatureSet = FeatureSet.NONE;
   readonly #options: HostedDeviceOptions;
   readonly #queues: (SplitQueue | undefined)[];
@@ -133,15 +153,23 @@ export class HostedDevice implements DeviceContext {
     return this.#active;
   }
 
+  /** A running queue; undefined if the driver did not set it up, or the device wants to be reset. */
   queue(index: number): DeviceQueue | undefined {
     return this.#faulted ? undefined : this.#queues[index];
   }
 
+  /** Moves the generation on, and interrupts the driver of a running device. */
   configChanged(): void {
     this.generation = (this.generation + 1) >>> 0;
     if (this.#active) this.raise(InterruptCause.CONFIG);
   }
 
+  /**
+   * The one door: NEEDS_RESET, a config interrupt once the driver runs, and all queues stop until reset.
+   *
+   * @param reason What the driver did wrong.
+   * @param register Where: `ring`, or `model` if the model itself failed.
+   */
   fault(reason: string, register = "ring"): void {
     if (this.#faulted) return;
     this.violate(register, undefined, reason);

@@ -29,6 +29,7 @@ const PAGE = 4096;
 
 /** A device of a machine. */
 export interface MachineDevice {
+  /** The device model. */
   readonly model: DeviceModel;
   /** Version of the register interface: 1 (legacy) or 2; 2 by default. */
   readonly version?: 1 | 2;
@@ -60,6 +61,7 @@ export interface MachineOptions {
 
 /** State of a machine as plain data, and its memory if it was asked for. */
 export interface MachineState {
+  /** The devices by slot; null for an empty one. */
   readonly devices: readonly (DeviceState | null)[];
   /** The selector registers by slot. */
   readonly selectors: readonly SelectorState[];
@@ -69,9 +71,11 @@ export interface MachineState {
 
 /** A machine of emulated devices in this process, as drivers see it. */
 export class EmulatedMachine implements Platform {
+  /** The target string that made it. */
   readonly name = "emu";
   /** Guest RAM. */
   readonly memory: GuestMemory;
+  /** Hands out guest RAM. */
   readonly dma: Dma;
   /** The slots with their devices. */
   readonly slots: readonly MmioDevice[];
@@ -108,6 +112,7 @@ export class EmulatedMachine implements Platform {
     );
   }
 
+  /** The slots, lowest address first. */
   nodes(): readonly MmioNode[] {
     return this.slots.map((slot, i) => ({
       kind: "mmio",
@@ -123,6 +128,11 @@ export class EmulatedMachine implements Platform {
     }));
   }
 
+  /**
+   * Opens a range of guest RAM or of a device's shared memory.
+   *
+   * @throws {VireoError} `BAD_ACCESS` If it is neither.
+   */
   openMemory(address: number, length: number): MemoryWindow {
     if (this.memory.contains(address, length)) {
       const at = address - this.memory.base;
@@ -221,6 +231,7 @@ function window(bytes: Uint8Array): MemoryWindow {
 
 /** The interrupt line of a slot: waiters are woken in a microtask. */
 export class EmuInterrupt implements Interrupt {
+  /** Never: waiters are woken when the line rises. */
   readonly polled = false;
   readonly #level: () => boolean;
   #wake: PromiseWithResolvers<void> | undefined;
@@ -236,6 +247,11 @@ export class EmuInterrupt implements Interrupt {
     this.#wake = undefined;
   }
 
+  /**
+   * Resolves in a microtask when the line rises, at once if it is active.
+   *
+   * @throws The signal's reason if it is aborted.
+   */
   async wait({ signal }: InterruptWait): Promise<void> {
     signal.throwIfAborted();
     if (this.#level()) return;

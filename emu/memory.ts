@@ -98,6 +98,12 @@ export class EmuDma implements Dma {
     return this.#free.reduce((sum, range) => sum + range.length, 0);
   }
 
+  /**
+   * Allocates zeroed guest RAM, first fit.
+   *
+   * @throws {VireoError} `OUT_OF_MEMORY` If there is no room in one piece.
+   * @throws {RangeError} If `size` is below 1, or `align` no power of two.
+   */
   alloc(size: number, options: DmaOptions = {}): DmaRegion {
     if (!Number.isSafeInteger(size) || size < 1) {
       throw new RangeError(`Cannot allocate a number of bytes below 1: received ${size}`);

@@ -18,8 +18,11 @@ const ALL_ONES = 0xffffffff;
 
 /** Where a shared memory region of a device was mapped. */
 export interface MappedRegion {
+  /** The id that the model gave it. */
   readonly id: number;
+  /** Address of the first byte. */
   readonly address: number;
+  /** Length in bytes. */
   readonly length: number;
 }
 
@@ -33,7 +36,9 @@ export interface RegisterRow {
   readonly access: "R" | "W" | "RW";
   /** Name as the specification spells it. */
   readonly name: string;
+  /** What a read gives; without it the register cannot be read. */
   readonly read?: (slot: MmioDevice) => number;
+  /** What a write does; without it the register cannot be written. */
   readonly write?: (slot: MmioDevice, value: number) => void;
 }
 
@@ -140,14 +145,21 @@ export interface MmioDeviceOptions {
  * What a driver may not do is ignored as hardware would, and noted in the device's log.
  */
 export class MmioDevice implements Mmio {
+  /** Name of the window, for example `virtio-mmio@a000000`. */
   readonly name: string;
+  /** Size of the window in bytes. */
   readonly size: number = SLOT_SIZE;
+  /** Version register. */
   readonly version: 1 | 2;
   /** The device; undefined for an empty slot. */
   readonly device: HostedDevice | undefined;
+  /** DeviceFeaturesSel. */
   deviceFeaturesSel = 0;
+  /** DriverFeaturesSel. */
   driverFeaturesSel = 0;
+  /** QueueSel. */
   queueSel = 0;
+  /** SHMSel. */
   shmSel = 0;
   readonly #rows: (RegisterRow | undefined)[];
   readonly #regions: readonly MappedRegion[];
@@ -186,26 +198,32 @@ export class MmioDevice implements Mmio {
     return this.hosted.running(this.queueSel) ? 1 : 0;
   }
 
+  /** Reads one byte; only the configuration has such. */
   read8(offset: number): number {
     return this.#read(offset, 1);
   }
 
+  /** Reads 16 bits; only the configuration has such. */
   read16(offset: number): number {
     return this.#read(offset, 2);
   }
 
+  /** Reads a register, or 32 bits of the configuration. */
   read32(offset: number): number {
     return this.#read(offset, 4);
   }
 
+  /** Writes one byte; only the configuration has such. */
   write8(offset: number, value: number): void {
     this.#write(offset, 1, value);
   }
 
+  /** Writes 16 bits; only the configuration has such. */
   write16(offset: number, value: number): void {
     this.#write(offset, 2, value);
   }
 
+  /** Writes a register, or 32 bits of the configuration. */
   write32(offset: number, value: number): void {
     this.#write(offset, 4, value >>> 0);
   }
@@ -240,6 +258,7 @@ export class MmioDevice implements Mmio {
     this.shmSel = state.shm;
   }
 
+  /** QueueSize: a power of two up to QueueSizeMax, while the queue does not run. */
   writeQueueSize(value: number): void {
     const queue = this.#settable("QueueSize", value);
     if (queue === undefined) return;
@@ -249,11 +268,13 @@ export class MmioDevice implements Mmio {
     queue.size = value;
   }
 
+  /** A word of QueueDesc, QueueDriver or QueueDevice, while the queue does not run. */
   writeQueueAddress(name: "desc" | "avail" | "used", word: 0 | 1, value: number): void {
     const queue = this.#settable("Queue address", value);
     if (queue !== undefined) queue[name][word] = value;
   }
 
+  /** QueueReady: 1 starts the queue if its geometry is good, 0 stops it. */
   writeQueueReady(value: number): void {
     const { hosted, queueSel } = this;
     if (this.queue === undefined) return hosted.violate("QueueReady", value, "no such queue");
@@ -263,6 +284,7 @@ export class MmioDevice implements Mmio {
     else if (!hosted.running(queueSel)) hosted.startQueue(queueSel);
   }
 
+  /** QueueReset: 1 resets the queue at once, if RING_RESET was negotiated. */
   resetQueue(value: number): void {
     const { hosted } = this;
     const negotiated = hosted.features.has(Feature.RING_RESET);
@@ -274,6 +296,7 @@ export class MmioDevice implements Mmio {
     this.queue.reset();
   }
 
+  /** GuestPageSize: a power of two. */
   writePageSize(value: number): void {
     if (value === 0 || (value & (value - 1)) !== 0) {
       return this.hosted.violate("GuestPageSize", value, "no power of two");
@@ -281,6 +304,7 @@ export class MmioDevice implements Mmio {
     this.hosted.pageSize = value;
   }
 
+  /** QueueAlign: a power of two of at least 4, while the queue does not run. */
   writeQueueAlign(value: number): void {
     const queue = this.#settable("QueueAlign", value);
     if (queue === undefined) return;
@@ -290,6 +314,7 @@ export class MmioDevice implements Mmio {
     queue.align = value;
   }
 
+  /** QueuePFN: starts the queue at that guest page, or stops it at 0. */
   writeQueuePfn(value: number): void {
     const { hosted, queue } = this;
     if (queue === undefined) return hosted.violate("QueuePFN", value, "no such queue");

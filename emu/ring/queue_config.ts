@@ -21,10 +21,13 @@ export class QueueConfig {
   size: number;
   /** Low and high words of the addresses of the parts. */
   readonly desc: [number, number] = [0, 0];
+  /** Low and high word of the available ring's address. */
   readonly avail: [number, number] = [0, 0];
+  /** Low and high word of the used ring's address. */
   readonly used: [number, number] = [0, 0];
   /** Version 1: QueueAlign in bytes and QueuePFN in guest pages. */
   align = 4096;
+  /** Version 1: QueuePFN in guest pages. */
   pfn = 0;
 
   /** Makes a queue as it is after reset. */

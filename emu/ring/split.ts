@@ -17,10 +17,15 @@ const MAX_CHAIN_BYTES = 2 ** 32;
 
 /** What a running queue needs of its device. */
 export interface SplitQueueOptions {
+  /** Index of the queue on its device. */
   readonly index: number;
+  /** Size and places; {@linkcode checkGeometry} must have found it good. */
   readonly geometry: QueueGeometry;
+  /** Memory that ring and buffers lie in. */
   readonly memory: GuestMemory;
+  /** Whether INDIRECT_DESC was negotiated. */
   readonly indirect: boolean;
+  /** Whether EVENT_IDX was negotiated. */
   readonly eventIdx: boolean;
   /** Legacy NOTIFY_ON_EMPTY: interrupts when the ring ran empty, whatever the driver asked. */
   readonly notifyOnEmpty?: boolean;
@@ -32,7 +37,9 @@ export interface SplitQueueOptions {
 
 /** Where a running queue stands, for snapshots. */
 export interface QueuePosition {
+  /** Available index of the next chain. */
   readonly lastAvail: number;
+  /** Used index after all that was pushed. */
   readonly usedIndex: number;
   /** Used index that the driver was last told of. */
   readonly signalled: number;
@@ -66,7 +73,9 @@ export function checkGeometry(geometry: QueueGeometry, memory: GuestMemory): str
 
 /** The device's side of a running split virtqueue (virtio 1.4 §2.7), written from the specification. */
 export class SplitQueue implements DeviceQueue {
+  /** Index of the queue on its device. */
   readonly index: number;
+  /** Size in descriptors. */
   readonly size: number;
   readonly #options: SplitQueueOptions;
   readonly #memory: GuestMemory;
@@ -118,11 +127,13 @@ export class SplitQueue implements DeviceQueue {
     this.#held = new Uint8Array(geometry.size);
   }
 
+  /** Whether a chain is available; false once the queue stopped. */
   hasAvailable(): boolean {
     if (this.#again.length > 0) return !this.#stopped;
     return !this.#stopped && (this.#lastAvail !== this.#availSeen || this.#look());
   }
 
+  /** Takes the next available chain, checked in full; a malformed one is a fault and gives undefined. */
   pop(): Chain | undefined {
     if (this.#again.length > 0 && !this.#stopped) return this.#walk(this.#again.shift()!);
     const last = this.#lastAvail;
@@ -156,6 +167,12 @@ export class SplitQueue implements DeviceQueue {
     return chain;
   }
 
+  /**
+   * Returns a chain; the driver sees it after `signal`. One of before a reset, or pushed already, is
+   * ignored.
+   *
+   * @param written Bytes written from the first writable byte; the chain's own count by default.
+   */
   push(chain: Chain, written: number = chain.written): void {
     const own = chain as RingChain;
     // A chain of before a reset, or pushed twice, is not the driver's business.
@@ -170,11 +187,13 @@ export class SplitQueue implements DeviceQueue {
     this.#usedIndex = (this.#usedIndex + 1) & 0xffff;
   }
 
+  /** Returns several chains; the driver sees all of them at once. */
   pushAll(chains: readonly Chain[], written: readonly number[]): void {
     // Nothing is visible before the index moves, which signal() does once.
     for (let i = 0; i < chains.length; i++) this.push(chains[i]!, written[i]!);
   }
 
+  /** Publishes what was pushed, and interrupts the driver unless it asked not to be. */
   signal(): void {
     const next = this.#usedIndex;
     if (this.#stopped || next === this.#signalled) return;
@@ -194,6 +213,7 @@ export class SplitQueue implements DeviceQueue {
     }
   }
 
+  /** Asks the driver to notify of new buffers, or not to. */
   setNotify(enabled: boolean): void {
     if (this.#stopped || this.#notifyOn === enabled) return;
     this.#notifyOn = enabled;

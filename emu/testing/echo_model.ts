@@ -29,12 +29,17 @@ export interface EchoModelOptions {
  * machines, transports and rings, and as a model to start from.
  */
 export class EchoModel implements DeviceModel {
+  /** Name for reports. */
   readonly name = "echo";
   /** An id of no device type. */
   readonly deviceId = 0x3f;
+  /** Offered bits of the device type. */
   readonly features: FeatureSet;
+  /** The queues, all alike. */
   readonly queues: readonly QueueSpec[];
+  /** Bytes of the configuration space. */
   readonly configSize: number;
+  /** Shared memory regions. */
   readonly sharedMemory: readonly SharedMemorySpec[];
   /** The configuration space, writable by the driver. */
   readonly config: Uint8Array;
@@ -59,28 +64,34 @@ export class EchoModel implements DeviceModel {
     this.#accept = options.accept ?? (() => true);
   }
 
+  /** Reads the configuration, little-endian. */
   readConfig(offset: number, width: ConfigWidth): number {
     let value = 0;
     for (let i = width - 1; i >= 0; i--) value = value << 8 | this.config[offset + i]!;
     return value;
   }
 
+  /** Writes the configuration, little-endian. */
   writeConfig(offset: number, width: ConfigWidth, value: number): void {
     for (let i = 0; i < width; i++) this.config[offset + i] = value >>> 8 * i;
   }
 
+  /** Asks the test whether a subset can be driven. */
   acceptFeatures(features: FeatureSet): boolean {
     return this.#accept(features);
   }
 
+  /** Keeps the machine's side. */
   attach(context: DeviceContext): void {
     this.context = context;
   }
 
+  /** Only notes the call. */
   activate(): void {
     this.calls.push("activate");
   }
 
+  /** Answers, or keeps, all chains that are available. */
   notify(index: number): void {
     this.calls.push(`notify ${index}`);
     const queue = this.context?.queue(index);
@@ -100,24 +111,29 @@ export class EchoModel implements DeviceModel {
     for (const index of this.queues.keys()) this.context?.queue(index)?.signal();
   }
 
+  /** Drops the chains of one queue. */
   resetQueue(index: number): void {
     this.calls.push(`resetQueue ${index}`);
     this.held = this.held.filter(({ queue }) => queue !== index);
   }
 
+  /** Drops all chains. */
   reset(): void {
     this.calls.push("reset");
     this.held = [];
   }
 
+  /** The configuration as plain data. */
   snapshot(): unknown {
     return { config: [...this.config] };
   }
 
+  /** Takes the configuration back. */
   restore(state: unknown): void {
     this.config.set((state as { readonly config: readonly number[] }).config);
   }
 
+  /** Only notes the call. */
   [Symbol.dispose](): void {
     this.calls.push("dispose");
   }

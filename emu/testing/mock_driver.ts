@@ -181,7 +181,9 @@ export class MockDriver {
 
 /** A split ring of a {@linkcode MockDriver}; its memory may be written raw, to be hostile. */
 export class MockQueue implements Disposable {
+  /** Index of the queue on its device. */
   readonly index: number;
+  /** Size in descriptors. */
   readonly size: number;
   /** The ring's memory. */
   readonly region: DmaRegion;
