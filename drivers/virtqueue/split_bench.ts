@@ -64,14 +64,29 @@ function makeRig(eventIdx: boolean): Rig {
   return { driver, device, lists };
 }
 
-/** Moves `count` buffers to the device and back, `batch` at a time, and kicks and signals once each. */
-function move({ driver, device, lists }: Rig, batch: number, count: number): void {
+/** The driver adds a batch and kicks once. */
+function give({ driver, lists }: Rig, batch: number): void {
+  for (let i = 0; i < batch; i++) driver.add(lists[i]!, i);
+  driver.kick();
+}
+
+/** The device takes and returns a batch and signals once. */
+function serve({ device }: Rig, batch: number): void {
+  for (let i = 0; i < batch; i++) device.push(device.pop()!, BUFFER);
+  device.signal();
+}
+
+/** The driver takes a batch back. */
+function take({ driver }: Rig, batch: number): void {
+  for (let i = 0; i < batch; i++) if (driver.pop() < 0) throw new Error("Nothing came back");
+}
+
+/** Moves `count` buffers to the device and back, `batch` at a time: three loops, as in three places. */
+function move(rig: Rig, batch: number, count: number): void {
   for (let done = 0; done < count; done += batch) {
-    for (let i = 0; i < batch; i++) driver.add(lists[i]!, i);
-    driver.kick();
-    for (let i = 0; i < batch; i++) device.push(device.pop()!, BUFFER);
-    device.signal();
-    for (let i = 0; i < batch; i++) if (driver.pop() < 0) throw new Error("Nothing came back");
+    give(rig, batch);
+    serve(rig, batch);
+    take(rig, batch);
   }
 }
 
