@@ -7,37 +7,17 @@ import {
   Status,
 } from "@vireo/hal";
 import type { ConfigWidth, DeviceContext, DeviceModel, DeviceQueue } from "./device.ts";
+import type { DeviceState, Violation } from "./device_state.ts";
 import type { GuestMemory } from "./memory.ts";
+import { offeredFeatures, type TransportOffer } from "./offer.ts";
 import { QueueConfig, type QueueGeometry } from "./ring/queue_config.ts";
-import { checkGeometry, type QueuePosition, SplitQueue } from "./ring/split.ts";
+import { checkGeometry, SplitQueue } from "./ring/split.ts";
 import { statusStep } from "./status.ts";
 
 /** Bits of the interrupt status that exist. */
 const CAUSES = InterruptCause.QUEUE | InterruptCause.CONFIG;
 /** Violations kept in the log; older ones are dropped. */
 const LOG_LENGTH = 256;
-
-/** Something a driver did against the specification, which the device answered as hardware would. */
-export interface Violation {
-  /** The register or ring at fault. */
-  readonly register: string;
-  /** The value written, if there was one. */
-  readonly value: number | undefined;
-  /** What was wrong. */
-  readonly reason: string;
-}
-
-/** Ring and transport features that a device offers. */
-export interface TransportOffer {
-  /** INDIRECT_DESC; true by default. */
-  readonly indirect?: boolean;
-  /** EVENT_IDX; true by default. */
-  readonly eventIdx?: boolean;
-  /** RING_RESET, only with VERSION_1; true by default. */
-  readonly ringReset?: boolean;
-  /** NOTIFICATION_DATA, only with VERSION_1; false by default. */
-  readonly notificationData?: boolean;
-}
 
 /** What a {@linkcode HostedDevice} is made of. */
 export interface HostedDeviceOptions {
@@ -55,44 +35,6 @@ export interface HostedDeviceOptions {
   readonly lineRaised: () => void;
   /** Runs a model's notify in a microtask instead of inside the register write. */
   readonly deferNotify?: boolean | undefined;
-}
-
-/** State of a device as plain data. */
-export interface DeviceState {
-  /** Device status field. */
-  readonly status: number;
-  /** Whether the model was activated; a legacy driver may have done that before DRIVER_OK. */
-  readonly active: boolean;
-  /** Feature words the driver wrote, lowest first. */
-  readonly driverFeatures: readonly number[];
-  /** Bits of the interrupt status. */
-  readonly interruptStatus: number;
-  /** Configuration generation. */
-  readonly generation: number;
-  /** GuestPageSize in bytes. */
-  readonly pageSize: number;
-  /** The queues in order. */
-  readonly queues: readonly QueueState[];
-  /** What the model's own `snapshot` gave. */
-  readonly model: unknown;
-}
-
-/** State of a queue as plain data. */
-export interface QueueState {
-  /** QueueSize in descriptors. */
-  readonly size: number;
-  /** Low and high word of the descriptor table's address. */
-  readonly desc: readonly [number, number];
-  /** Low and high word of the available ring's address. */
-  readonly avail: readonly [number, number];
-  /** Low and high word of the used ring's address. */
-  readonly used: readonly [number, number];
-  /** QueueAlign in bytes. */
-  readonly align: number;
-  /** QueuePFN in guest pages. */
-  readonly pfn: number;
-  /** Where the queue stands, if it runs. */
-  readonly position: QueuePosition | null;
 }
 
 /**
@@ -134,7 +76,7 @@ export class HostedDevice implements DeviceContext {
     this.#options = options;
     this.model = options.model;
     this.legacy = options.legacy;
-    this.offered = offeredFeatures(options);
+    this.offered = offeredFeatures(options.model.features, options.legacy, options.offer);
     const cap = options.queueSize ?? 32768;
     this.configs = options.model.queues.map(({ maxSize }) =>
       new QueueConfig(Math.min(maxSize, cap))
@@ -450,21 +392,4 @@ export class HostedDevice implements DeviceContext {
       fault: (reason) => this.fault(reason),
     });
   }
-}
-
-function offeredFeatures(options: HostedDeviceOptions): FeatureSet {
-  const { indirect = true, eventIdx = true, ringReset = true, notificationData = false } =
-    options.offer ?? {};
-  const bits: number[] = [];
-  if (indirect) bits.push(Feature.INDIRECT_DESC);
-  if (eventIdx) bits.push(Feature.EVENT_IDX);
-  if (options.legacy) {
-    // dev.basic.legacy-reserved-features.2: always offered. A legacy device has 32 bits in all.
-    return options.model.features.and(FeatureSet.fromWords(0xffffffff))
-      .with(...bits, Feature.ANY_LAYOUT, Feature.NOTIFY_ON_EMPTY);
-  }
-  bits.push(Feature.VERSION_1);
-  if (ringReset) bits.push(Feature.RING_RESET);
-  if (notificationData) bits.push(Feature.NOTIFICATION_DATA);
-  return options.model.features.with(...bits);
 }

@@ -10,14 +10,11 @@ import {
   VireoError,
 } from "@vireo/hal";
 import type { DeviceModel } from "./device.ts";
-import {
-  type DeviceState,
-  HostedDevice,
-  type TransportOffer,
-  type Violation,
-} from "./hosted_device.ts";
+import type { DeviceState, Violation } from "./device_state.ts";
+import { HostedDevice } from "./hosted_device.ts";
 import { EmuDma, GuestMemory } from "./memory.ts";
 import { type MappedRegion, MmioDevice, type SelectorState, SLOT_SIZE } from "./mmio_device.ts";
+import type { TransportOffer } from "./offer.ts";
 
 /** Where the first slot is, as on QEMU's aarch64 virt board. */
 const SLOT_BASE = 0x0a00_0000;

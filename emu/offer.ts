@@ -1,0 +1,40 @@
+import { Feature, FeatureSet } from "@vireo/hal";
+
+/** Ring and transport features that a device offers. */
+export interface TransportOffer {
+  /** INDIRECT_DESC; true by default. */
+  readonly indirect?: boolean;
+  /** EVENT_IDX; true by default. */
+  readonly eventIdx?: boolean;
+  /** RING_RESET, only with VERSION_1; true by default. */
+  readonly ringReset?: boolean;
+  /** NOTIFICATION_DATA, only with VERSION_1; false by default. */
+  readonly notificationData?: boolean;
+}
+
+/**
+ * All bits that a device offers: its type's own, and those of rings and transport.
+ *
+ * @param own The device type's own bits.
+ * @param legacy Whether the device has the legacy interface only.
+ * @param offer What is offered of the rest.
+ */
+export function offeredFeatures(
+  own: FeatureSet,
+  legacy: boolean,
+  offer: TransportOffer = {},
+): FeatureSet {
+  const { indirect = true, eventIdx = true, ringReset = true, notificationData = false } = offer;
+  const bits: number[] = [];
+  if (indirect) bits.push(Feature.INDIRECT_DESC);
+  if (eventIdx) bits.push(Feature.EVENT_IDX);
+  if (legacy) {
+    // dev.basic.legacy-reserved-features.2: always offered. A legacy device has 32 bits in all.
+    return own.and(FeatureSet.fromWords(0xffffffff))
+      .with(...bits, Feature.ANY_LAYOUT, Feature.NOTIFY_ON_EMPTY);
+  }
+  bits.push(Feature.VERSION_1);
+  if (ringReset) bits.push(Feature.RING_RESET);
+  if (notificationData) bits.push(Feature.NOTIFICATION_DATA);
+  return own.with(...bits);
+}
