@@ -1,4 +1,4 @@
-import { CACHE } from "../image/_paths.ts";
+import { CACHE } from "../image/paths.ts";
 
 /** Milliseconds to count for; the error is then some 10 us in 20 ms. */
 const COUNT_MS = 20;

@@ -1,5 +1,5 @@
 import { Buffer } from "node:buffer";
-import { PROJECT, toFileUrl } from "./_paths.ts";
+import { PROJECT, toFileUrl } from "./paths.ts";
 import { exec } from "./exec.ts";
 
 /**

@@ -1,5 +1,5 @@
 import { VireoError } from "@vireo/hal";
-import { CACHE, fromFileUrl, PROJECT } from "./_paths.ts";
+import { CACHE, fromFileUrl, PROJECT } from "./paths.ts";
 import { ARCH, type Arch } from "./arch.ts";
 import { bundle } from "./bundle.ts";
 import { cpio, type CpioEntry } from "./cpio.ts";

@@ -1,4 +1,4 @@
-import { fromFileUrl } from "./_paths.ts";
+import { fromFileUrl } from "./paths.ts";
 import { ARCH, type Arch } from "./arch.ts";
 import { exec } from "./exec.ts";
 
