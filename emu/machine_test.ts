@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { FeatureSet, VireoError } from "@vireo/hal";
-import { EmulatedMachine, type MachineOptions } from "./machine.ts";
+import { type EmuInterrupt, EmulatedMachine, type MachineOptions } from "./machine.ts";
 import { GuestMemory } from "./memory.ts";
 import { EchoModel, MockDriver } from "./testing/mod.ts";
 
@@ -99,6 +99,15 @@ Deno.test("interrupt: a wait leaves no listener on its signal", async () => {
     driver.interrupt();
   }
   assertEquals(listeners, 0);
+  assertEquals((interrupt as EmuInterrupt).waiting, 0);
+  for (let i = 0; i < 3; i++) {
+    const stop = new AbortController();
+    const wait = interrupt.wait({ signal: stop.signal, ready });
+    assertEquals((interrupt as EmuInterrupt).waiting, 1);
+    stop.abort();
+    await assertRejects(() => wait, DOMException);
+    assertEquals((interrupt as EmuInterrupt).waiting, 0);
+  }
 });
 
 Deno.test("deferNotify: the model runs in a microtask, once for many notifications", async () => {
