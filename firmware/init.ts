@@ -17,6 +17,10 @@ export interface GuestRun {
   readonly terminal: boolean;
   /** Hugepages of 2 MiB to reserve for DMA. */
   readonly hugepages: number;
+  /** Path under which the program writes a file of the host. */
+  readonly output?: string | undefined;
+  /** Path under which the program reads its standard input. */
+  readonly input?: string | undefined;
 }
 
 /**
@@ -32,6 +36,7 @@ const FAILED = 1;
 const { symbols: guest } = Deno.dlopen("/vireo/libguest.so", {
   vireo_guest_mount: { parameters: [], result: "i32" },
   vireo_guest_connect: { parameters: ["buffer", "u32"], result: "i32" },
+  vireo_guest_output: { parameters: ["buffer"], result: "i32" },
   vireo_guest_finish: { parameters: ["i32"], result: "void" },
 });
 
@@ -50,10 +55,28 @@ function report(error: unknown): void {
   for (let done = 0; done < bytes.length;) done += Deno.stderr.writeSync(bytes.subarray(done));
 }
 
+function cText(text: string): Uint8Array<ArrayBuffer> {
+  return new TextEncoder().encode(`${text}\0`);
+}
+
+/** Makes the directory of a path, and takes away what is there. */
+async function makeRoom(path: string): Promise<void> {
+  await Deno.mkdir(path.replace(/[^/]*$/, "") || ".", { recursive: true });
+  await Deno.remove(path).catch(() => {});
+}
+
 async function start(): Promise<number> {
   check("mount file systems", guest.vireo_guest_mount());
   const run: GuestRun = JSON.parse(Deno.readTextFileSync("/vireo/run.json"));
-  const path = new TextEncoder().encode(`${run.line}\0`);
+  const path = cText(run.line);
+  if (run.output !== undefined) {
+    await makeRoom(run.output);
+    check("make the host's file", guest.vireo_guest_output(cText(run.output)));
+  }
+  if (run.input !== undefined) {
+    await makeRoom(run.input);
+    await Deno.symlink("/proc/self/fd/0", run.input);
+  }
   check("open the line to the host", guest.vireo_guest_connect(path, run.terminal ? 1 : 0));
   for (const [name, value] of Object.entries(run.env)) Deno.env.set(name, value);
   Deno.writeTextFileSync("/proc/sys/vm/nr_hugepages", String(run.hugepages));

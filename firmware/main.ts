@@ -6,13 +6,18 @@
 import { CommanderError } from "@commander-js/extra-typings";
 import { VireoError } from "@vireo/hal";
 import { buildProgram } from "./program.ts";
-import { UsageError } from "./usage.ts";
+import { Finished, UsageError } from "./usage.ts";
 
 /** Exit codes: wrong command line 2, a device or the host failed 1. */
 const EXIT = { FAILED: 1, USAGE: 2 } as const;
 
-async function main(args: string[]): Promise<number> {
-  const program = buildProgram();
+/**
+ * Runs one command line.
+ *
+ * @returns The exit code.
+ */
+export async function main(args: string[]): Promise<number> {
+  const program = buildProgram(args);
   if (args[0] === "complete") {
     const { default: tab } = await import("@bomb.sh/tab/commander");
     tab(program as unknown as Parameters<typeof tab>[0]);
@@ -31,6 +36,7 @@ async function main(args: string[]): Promise<number> {
 }
 
 function report(error: unknown): number {
+  if (error instanceof Finished) return error.exitCode;
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT.USAGE;
   if (error instanceof Deno.errors.BrokenPipe) return 0;
   const line = (text: string): void => console.error(`vireo: ${text}`);

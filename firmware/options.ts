@@ -41,6 +41,22 @@ export interface BoardOptions {
   readonly qemuArgs: readonly string[];
   /** More `-device` arguments for QEMU. */
   readonly devices: readonly string[];
+  /** Register windows as `BASE,SIZE,COUNT` instead of those that Linux tells of; for `devmem`. */
+  readonly mmio: string | undefined;
+  /** How a guest is booted, on `qemu:BOARD`. */
+  readonly boot: GuestOptions;
+}
+
+/** How QEMU boots a guest. */
+export interface GuestOptions {
+  /** Another kernel than the image's. */
+  readonly kernel?: string | undefined;
+  /** `tcg`, or `kvm` where the host's processor is the board's. */
+  readonly accel?: "tcg" | "kvm";
+  /** Memory in MiB. */
+  readonly memory?: number;
+  /** Processors. */
+  readonly smp?: number;
 }
 
 /** A board without any option. */
@@ -55,6 +71,8 @@ export const DEFAULT_BOARD: BoardOptions = {
   qemu: undefined,
   qemuArgs: [],
   devices: [],
+  mmio: undefined,
+  boot: {},
 };
 
 /**

@@ -34,3 +34,8 @@ export function progress(what: string, done: number): void {
   const line = done >= 1 ? "\r\x1b[K" : `\r${what} [${bar}] ${Math.floor(done * 100)}%\x1b[K`;
   Deno.stderr.writeSync(new TextEncoder().encode(line));
 }
+
+/** Tells what is going on, on a terminal only. */
+export function note(text: string): void {
+  if (Deno.stderr.isTerminal()) console.error(`vireo: ${text}`);
+}

@@ -1,8 +1,9 @@
 import { Command, Option } from "@commander-js/extra-typings";
-import type { BoardOptions } from "./options.ts";
+import type { BoardOptions, GuestOptions } from "./options.ts";
 import { DEFAULT_BOARD, parseBlk, parseNet, parseQueueSize } from "./options.ts";
+import { inGuest } from "./in_guest.ts";
 import { parseTarget } from "./target.ts";
-import { parseCount, parseSize, UsageError } from "./usage.ts";
+import { Finished, parseCount, parseSize, UsageError } from "./usage.ts";
 
 /** Options that every command with a board has, as commander collects them. */
 interface BoardFlags {
@@ -16,7 +17,27 @@ interface BoardFlags {
   readonly qemu?: string | undefined;
   readonly qemuArg?: string[] | undefined;
   readonly device?: string[] | undefined;
+  readonly mmio?: string | undefined;
+  readonly kernel?: string | undefined;
+  readonly accel?: "tcg" | "kvm" | undefined;
+  readonly memory?: string | undefined;
+  readonly smp?: string | undefined;
 }
+
+/** Smallest memory in MiB in which the guest's Linux and Deno fit. */
+const LEAST_MEMORY = 256;
+
+/** The flags that belong to some kinds of target only. */
+const FLAGS_OF: readonly [flag: keyof BoardFlags, name: string, kinds: readonly string[]][] = [
+  ["qemu", "--qemu", ["qtest", "qemu"]],
+  ["qemuArg", "--qemu-arg", ["qtest", "qemu"]],
+  ["device", "--device", ["qtest", "qemu"]],
+  ["mmio", "--mmio", ["devmem"]],
+  ["kernel", "--kernel", ["qemu"]],
+  ["accel", "--accel", ["qemu"]],
+  ["memory", "--memory", ["qemu"]],
+  ["smp", "--smp", ["qemu"]],
+];
 
 /**
  * Turns command line flags into a board.
@@ -25,8 +46,10 @@ interface BoardFlags {
  */
 export function boardOptions(flags: BoardFlags): BoardOptions {
   const { kind } = parseTarget(flags.target);
-  if (kind === "emu" && (flags.qemu ?? flags.qemuArg ?? flags.device) !== undefined) {
-    throw new UsageError("--qemu, --qemu-arg, --device: the target emu runs no QEMU");
+  for (const [flag, name, kinds] of FLAGS_OF) {
+    if (flags[flag] !== undefined && !kinds.includes(kind)) {
+      throw new UsageError(`${name}: for ${kinds.join(" and ")} targets, not for ${flags.target}`);
+    }
   }
   const disks = flags.blk ?? [];
   if (disks.includes("none") && disks.length > 1) {
@@ -43,6 +66,19 @@ export function boardOptions(flags: BoardFlags): BoardOptions {
     qemu: flags.qemu,
     qemuArgs: flags.qemuArg ?? [],
     devices: flags.device ?? [],
+    mmio: flags.mmio,
+    boot: guestOptions(flags),
+  };
+}
+
+function guestOptions({ kernel, accel, memory, smp }: BoardFlags): GuestOptions {
+  return {
+    kernel,
+    ...(accel === undefined ? {} : { accel }),
+    ...(memory === undefined
+      ? {}
+      : { memory: parseCount(memory, "--memory", LEAST_MEMORY, 65536) }),
+    ...(smp === undefined ? {} : { smp: parseCount(smp, "--smp", 1, 64) }),
   };
 }
 
@@ -54,7 +90,7 @@ const collect = (value: string, before: string[] | undefined): string[] => [
 /** Adds a command that takes the options of a board. */
 function withBoard(parent: Parent, name: string) {
   return parent.command(name)
-    .option("--target <target>", "where the devices are: emu, or qtest:BOARD (see boards)", "emu")
+    .option("--target <target>", "emu, devmem, qtest:BOARD or qemu:BOARD (see boards)", "emu")
     .option(
       "--blk <disk>",
       "a disk: FILE[,ro][,serial=TEXT][,block-size=BYTES], or none; may be repeated",
@@ -78,7 +114,16 @@ function withBoard(parent: Parent, name: string) {
       "one more -device for QEMU; may be repeated",
       collect,
       undefined as string[] | undefined,
-    );
+    )
+    .option("--mmio <windows>", "devmem: register windows as BASE,SIZE,COUNT")
+    .option("--kernel <file>", "qemu: another kernel than the image's")
+    .addOption(
+      new Option("--accel <accel>", "qemu: how the processor runs").choices(
+        ["tcg", "kvm"] as const,
+      ),
+    )
+    .option("--memory <MiB>", "qemu: the guest's memory")
+    .option("--smp <n>", "qemu: the guest's processors");
 }
 
 /** What subcommands are added to. */
@@ -94,13 +139,24 @@ function example(command: { addHelpText(position: "after", text: string): unknow
 /**
  * Builds the `vireo` command; what a subcommand needs is loaded when it runs.
  *
+ * @param args The command line, for commands that run it again in a guest.
  * @returns The commander program; parse with `{ from: "user" }`.
  */
-export function buildProgram(): Command {
+export function buildProgram(args: readonly string[] = []): Command {
   const program = new Command("vireo")
     .description("Virtio drivers in TypeScript, on an emulated board or a real one")
     .version("0.1.0")
     .enablePositionalOptions();
+  program.hook("preAction", async (_, command) => {
+    const flags: { target?: unknown } = command.opts();
+    if (typeof flags.target !== "string" || parseTarget(flags.target).kind !== "qemu") return;
+    if (inGuest()) return;
+    const { guestCommand } = await import("./guest_plan.ts");
+    const plan = await guestCommand(command, boardOptions(command.opts() as unknown as BoardFlags));
+    if (plan === undefined) return;
+    const { runInGuest } = await import("./guest_command.ts");
+    throw new Finished(await runInGuest({ ...plan, args }));
+  });
   example(program, "vireo probe\nvireo blk read --blk disk.img --sector 0 --count 1 | xxd | head");
 
   const probe = withBoard(program, "probe")

@@ -1,25 +1,33 @@
 import { type Board, BOARDS } from "./boards/mod.ts";
 import { UsageError } from "./usage.ts";
 
-/** Where devices are: in this process, or in a QEMU without a guest. */
+/** Where devices are. */
 export type Target =
+  /** In this process. */
   | { readonly kind: "emu"; readonly board?: undefined }
-  | { readonly kind: "qtest"; readonly board: Board };
+  /** In the machine that this process runs on. */
+  | { readonly kind: "devmem"; readonly board?: undefined }
+  /** In a QEMU without a guest. */
+  | { readonly kind: "qtest"; readonly board: Board }
+  /** In a QEMU, and the program in a Linux that it boots. */
+  | { readonly kind: "qemu"; readonly board: Board };
 
 /**
- * Parses a target string: `emu` or `qtest:BOARD`.
+ * Parses a target string: `emu`, `devmem`, `qtest:BOARD` or `qemu:BOARD`.
  *
  * @throws {UsageError} If there is no such target or board.
  */
 export function parseTarget(text: string): Target {
-  if (text === "emu") return { kind: "emu" };
-  const name = /^qtest:(.*)$/.exec(text)?.[1];
-  if (name === undefined) {
-    throw new UsageError(`--target: expected emu or qtest:BOARD, got '${text}'`);
+  if (text === "emu" || text === "devmem") return { kind: text };
+  const [, kind, name] = /^(qtest|qemu):(.*)$/.exec(text) ?? [];
+  if (kind !== "qtest" && kind !== "qemu") {
+    throw new UsageError(
+      `--target: expected emu, devmem, qtest:BOARD or qemu:BOARD, got '${text}'`,
+    );
   }
-  const fitting = BOARDS.filter((board) => board.targets.includes("qtest"));
+  const fitting = BOARDS.filter((board) => board.targets.includes(kind));
   const board = fitting.find((candidate) => candidate.name === name);
-  if (board !== undefined) return { kind: "qtest", board };
+  if (board !== undefined) return { kind, board };
   const names = fitting.map((candidate) => candidate.name).join(", ");
   throw new UsageError(`--target: no board '${name}', there is ${names}`);
 }

@@ -3,6 +3,19 @@ export class UsageError extends Error {
   override name = "UsageError";
 }
 
+/** The command ended with this exit code, in a guest: nothing is left to do. */
+export class Finished extends Error {
+  override name = "Finished";
+  /** The exit code. */
+  readonly exitCode: number;
+
+  /** @param exitCode The command's exit code. */
+  constructor(exitCode: number) {
+    super(`Finished with exit code ${exitCode}`);
+    this.exitCode = exitCode;
+  }
+}
+
 /**
  * Parses a size in bytes.
  *

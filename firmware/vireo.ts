@@ -12,12 +12,16 @@ import {
   type VirtioDriver,
 } from "@vireo/drivers";
 import { Feature, FeatureSet, type Platform, VireoError } from "@vireo/hal";
+import { DevmemPlatform } from "@vireo/hal/devmem";
+import { parseMmioOption } from "@vireo/hal/discover";
 import type { Qmp } from "@vireo/hal/qtest";
 import type { StreamPort } from "@vireo/emu";
 import { QtestSession } from "./qtest_session.ts";
+import { inGuest } from "./in_guest.ts";
 import { parseTarget } from "./target.ts";
 import { EmulatedBoard } from "./emulated_board.ts";
 import { type BoardOptions, DEFAULT_BOARD } from "./options.ts";
+import { UsageError } from "./usage.ts";
 
 /** What a script's default export looks like. */
 export type VireoMain = (vireo: Vireo) => void | Promise<void>;
@@ -94,14 +98,41 @@ export async function openVireo(
   return new Session(full.target, bus, machine, options.args ?? [], cleanup.move());
 }
 
-/** The machine of a target, with its host side. */
-type OpenBoard = EmulatedBoard | QtestSession;
+/** The machine of a target, with its host side if it has one in this process. */
+type OpenBoard = EmulatedBoard | QtestSession | OwnMachine;
+
+/** The machine that this process runs on. */
+class OwnMachine implements AsyncDisposable {
+  readonly platform: DevmemPlatform;
+  readonly hostPort = undefined;
+
+  constructor({ mmio }: BoardOptions) {
+    const slots = mmio === undefined ? undefined : parseMmioOption(mmio);
+    this.platform = DevmemPlatform.open({ slots });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.platform[Symbol.asyncDispose]();
+  }
+}
 
 /** Makes the machine of a target. */
 async function openBoard(options: BoardOptions): Promise<OpenBoard> {
   const { kind, board } = parseTarget(options.target);
-  if (kind === "qtest") return await QtestSession.create(board, options);
-  return EmulatedBoard.create(options);
+  switch (kind) {
+    case "emu":
+      return await EmulatedBoard.create(options);
+    case "qtest":
+      return await QtestSession.create(board, options);
+    case "devmem":
+      return new OwnMachine(options);
+    case "qemu":
+      // The command line moves whole programs into the guest; there the board is the machine itself.
+      if (inGuest()) return new OwnMachine(options);
+      throw new UsageError(
+        `Cannot open ${options.target} from the host: run the script with 'vireo run --target'`,
+      );
+  }
 }
 
 function busOptions(board: BoardOptions): { filter: FeatureSet; queueSize?: number } {

@@ -2,8 +2,11 @@ import { ping } from "@vireo/drivers";
 import { VireoError } from "@vireo/hal";
 import { type DiskContents, diskContents, diskText, hashDisk } from "../disk_report.ts";
 import { makeDemoDisk } from "../demo_disk.ts";
+import type { StreamPort } from "@vireo/emu";
+import { inGuest } from "../in_guest.ts";
 import type { BoardOptions } from "../options.ts";
 import { progress, sizeText } from "../output.ts";
+import { parseTarget } from "../target.ts";
 import { openVireo, type Vireo } from "../vireo.ts";
 import { hashFile } from "./blk.ts";
 import { boardText, describeBoard } from "./probe.ts";
@@ -16,6 +19,42 @@ const DEADLINE = 2000;
 const SAMPLE = 65536;
 /** A fair source exceeds this chi-square over 256 byte values once in 10^8 samples. */
 const CHI_SQUARE_LIMIT = 394;
+
+/** Environment variable that tells a guest of the disk on the host, as JSON. */
+export const DEMO_DISK = "VIREO_DEMO_DISK";
+
+/** A disk of the host, and what the driver must find on it. */
+interface DemoDisk {
+  readonly path: string;
+  readonly sha256: string;
+}
+
+/**
+ * Does the host's part of a demo in a guest: makes the disk, unless the user named one, and hashes it.
+ *
+ * @returns The board with the disk, and the guest's environment.
+ */
+export async function prepareDemo(
+  board: BoardOptions,
+  given: boolean,
+): Promise<{ board: BoardOptions; env: Record<string, string> }> {
+  const { board: full, disk } = await withDisk(board, given);
+  if (disk === undefined) return { board: full, env: {} };
+  const known: DemoDisk = { path: disk, sha256: await hashFile(disk) };
+  return { board: full, env: { [DEMO_DISK]: JSON.stringify(known) } };
+}
+
+/** The board with a disk to read: the user's, or one that is made here. */
+async function withDisk(
+  board: BoardOptions,
+  given: boolean,
+): Promise<{ board: BoardOptions; disk: string | undefined }> {
+  if (given) return { board, disk: board.blk[0]?.path };
+  const disk = `${CACHE}demo.img`;
+  await Deno.mkdir(CACHE, { recursive: true });
+  await makeDemoDisk(disk);
+  return { board: { ...board, blk: [{ ...board.blk[0]!, path: disk, readOnly: true }] }, disk };
+}
 
 /** Flags of `vireo demo`. */
 export interface DemoFlags {
@@ -34,18 +73,12 @@ interface Section {
 /** `vireo demo`: drives all four devices and reports; fails if any check fails. */
 export async function demo(board: BoardOptions, flags: DemoFlags): Promise<void> {
   const began = performance.now();
-  let disk = board.blk[0]?.path;
-  if (!flags.given) {
-    await Deno.mkdir(CACHE, { recursive: true });
-    disk = `${CACHE}demo.img`;
-    await makeDemoDisk(disk);
-  }
-  const blk = flags.given ? board.blk : [{ ...board.blk[0]!, path: disk, readOnly: true }];
-  await using vireo = await openVireo({ ...board, blk });
+  const { board: full, known } = await findDisk(board, flags.given);
+  await using vireo = await openVireo(full);
   const report = describeBoard(vireo);
   const sections: Section[] = [];
   for (const part of [demoBlk, demoNet, demoConsole, demoRng]) {
-    sections.push(await attempt(part, vireo, disk));
+    sections.push(await attempt(part, vireo, known));
   }
   const seconds = (performance.now() - began) / 1000;
   const ok = report.errors.length === 0 && sections.every((section) => section.ok);
@@ -65,10 +98,32 @@ export async function demo(board: BoardOptions, flags: DemoFlags): Promise<void>
   if (!ok) throw new VireoError("IO_ERROR", "The demo found a difference");
 }
 
+/** The disk's file, and its hash or a way to it. */
+interface Disk {
+  readonly path: string | undefined;
+  readonly hash: () => Promise<string | null>;
+}
+
+/** The disk of this demo: this machine's own, the host's, or a file that is here. */
+async function findDisk(
+  board: BoardOptions,
+  given: boolean,
+): Promise<{ board: BoardOptions; known: Disk }> {
+  if (parseTarget(board.target).kind === "devmem" || inGuest()) {
+    const text = Deno.env.get(DEMO_DISK);
+    const disk: DemoDisk | undefined = text === undefined ? undefined : JSON.parse(text);
+    const hash = () => Promise.resolve(disk?.sha256 ?? null);
+    return { board, known: { path: disk?.path, hash } };
+  }
+  const { board: full, disk: path } = await withDisk(board, given);
+  const hash = async () => path === undefined ? null : await hashFile(path);
+  return { board: full, known: { path, hash } };
+}
+
 async function attempt(
-  part: (vireo: Vireo, disk: string | undefined) => Promise<Section>,
+  part: (vireo: Vireo, disk: Disk) => Promise<Section>,
   vireo: Vireo,
-  disk: string | undefined,
+  disk: Disk,
 ): Promise<Section> {
   try {
     return await part(vireo, disk);
@@ -80,14 +135,14 @@ async function attempt(
   }
 }
 
-async function demoBlk(vireo: Vireo, path: string | undefined): Promise<Section> {
+async function demoBlk(vireo: Vireo, { path, hash }: Disk): Promise<Section> {
   const { blk } = vireo;
   const contents: DiskContents = await diskContents(blk);
   const serial = await blk.getId();
   const sha256 = await hashDisk(blk, { onProgress: (done) => progress("hashing", done) });
-  const host = path === undefined ? null : await hashFile(path);
+  const host = await hash();
   const lines = [
-    `${path ?? "memory disk"}, ${sizeText(blk.capacity)}, serial '${serial}'`,
+    `${path ?? "disk"}, ${sizeText(blk.capacity)}, serial '${serial}'`,
     ...diskText(contents),
     `sha256 by the driver  ${sha256}`,
   ];
@@ -113,31 +168,65 @@ async function demoNet(vireo: Vireo): Promise<Section> {
   return { title: "net", ok, lines, data: { target, mac: result.mac, milliseconds: times } };
 }
 
-async function demoConsole(vireo: Vireo): Promise<Section> {
-  const down = "hello, guest\n";
-  const up = "hello, host\n";
-  const host = vireo.hostPort;
-  if (host === undefined) throw new VireoError("UNSUPPORTED", "No host end of the console here");
+/** What the host and the guest say to each other. */
+const DOWN = "hello, guest\n";
+const UP = "hello, host\n";
+
+interface Talk {
+  readonly toGuest: string;
+  readonly toHost: string;
+  readonly how: string;
+}
+
+/** Both directions, from both ends. */
+async function talk(vireo: Vireo, host: StreamPort): Promise<Talk> {
   using port = (await vireo.console.port("host", { deadline: DEADLINE })).open();
   const writer = host.writable.getWriter();
   const [, toGuest] = await Promise.all([
-    writer.write(new TextEncoder().encode(down)),
+    writer.write(new TextEncoder().encode(DOWN)),
     port.read({ deadline: DEADLINE }),
   ]);
   const reader = host.readable.getReader();
   const [, toHost] = await Promise.all([
-    port.writeText(up, { deadline: DEADLINE }),
+    port.writeText(UP, { deadline: DEADLINE }),
     reader.read(),
   ]);
   writer.releaseLock();
   reader.releaseLock();
-  const got = { toGuest: text(toGuest), toHost: text(toHost.value) };
+  return { toGuest: text(toGuest), toHost: text(toHost.value), how: "port 'host', both ends" };
+}
+
+/** Both directions from here: the host's end is in another process and sends back what it gets. */
+async function echoBoth(vireo: Vireo): Promise<Talk> {
+  using port = (await vireo.console.port("echo", { deadline: DEADLINE })).open();
+  await port.hostOpened({ deadline: DEADLINE });
+  const answers: string[] = [];
+  for (const sent of [DOWN, UP]) {
+    await port.writeText(sent, { deadline: DEADLINE });
+    let answer = "";
+    while (answer.length < sent.length) {
+      const bytes = await port.read({ deadline: DEADLINE });
+      if (bytes === null) break;
+      answer += text(bytes);
+    }
+    answers.push(answer);
+  }
+  const [toGuest = "", toHost = ""] = answers;
+  return { toGuest, toHost, how: "port 'echo', there and back" };
+}
+
+async function demoConsole(vireo: Vireo): Promise<Section> {
+  const { toGuest, toHost, how } = vireo.hostPort === undefined
+    ? await echoBoth(vireo)
+    : await talk(vireo, vireo.hostPort);
+  const got = { toGuest, toHost };
   const lines = [
     `ports ${vireo.console.ports.map((p) => `${p.id} '${p.name}'`).join(", ")}`,
+    how,
     `host to guest  ${JSON.stringify(got.toGuest)}`,
     `guest to host  ${JSON.stringify(got.toHost)}`,
   ];
-  const ok = got.toGuest === down && got.toHost === up;
+  const ok = got.toGuest === DOWN && got.toHost === UP;
   return { title: "console", ok, lines, data: got };
 }
 

@@ -24,25 +24,38 @@ export async function run(
   }
 }
 
+/** Imports the script of a bundle, which has no files. */
+let bundled: (() => Promise<{ default?: unknown }>) | undefined;
+
+/** Tells {@linkcode loadScript} to take this script instead of a file: it is bundled with this module. */
+export function provideScript(load: () => Promise<{ default?: unknown }>): void {
+  bundled = load;
+}
+
 /**
  * Imports a script's default export.
  *
  * @throws {UsageError} If the file is missing or has no default function.
  */
 export async function loadScript(script: string): Promise<VireoMain> {
-  try {
-    await Deno.stat(script);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-    throw new UsageError(`run: no such file: ${script}`);
-  }
-  const module: { default?: unknown } = await import(toFileUrl(script));
+  if (bundled === undefined) await checkFile(script);
+  const module = await (bundled?.() ?? import(toFileUrl(script)));
   if (typeof module.default !== "function") {
     throw new UsageError(
       `run: ${script}: expected 'export default async function (vireo: Vireo) { ... }'`,
     );
   }
   return module.default as VireoMain;
+}
+
+/** @throws {UsageError} If there is no such script. */
+export async function checkFile(script: string): Promise<void> {
+  try {
+    await Deno.stat(script);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    throw new UsageError(`run: no such file: ${script}`);
+  }
 }
 
 /**

@@ -8,7 +8,22 @@ export interface GuestOutput {
   stdout(bytes: Uint8Array): void | Promise<void>;
   /** Standard error. */
   stderr(bytes: Uint8Array): void | Promise<void>;
+  /** The file that the program writes, if it was given one. */
+  file?(bytes: Uint8Array): void | Promise<void>;
 }
+
+/** What the guest is given while it runs. */
+interface LineInput {
+  /** Standard input; it ends at once if there is none. */
+  readonly stdin?: ReadableStream<Uint8Array> | undefined;
+  /** Size of the terminal, if there is one. */
+  readonly terminal?: { readonly rows: number; readonly columns: number } | undefined;
+  /** Interrupts the program when it resolves. */
+  readonly interrupt?: Promise<void> | undefined;
+}
+
+/** The number of SIGINT. */
+const SIGINT = "2";
 
 /** How many bytes of the kernel's console are kept for a crash report. */
 const CONSOLE = 16_384;
@@ -31,7 +46,7 @@ export class GuestLine {
   #console = "";
   #exitCode: number | undefined;
   #taken: (() => void) | undefined;
-  #pending: { kind: "o" | "e"; bytes: Uint8Array }[] = [];
+  #pending: { kind: "o" | "e" | "f"; bytes: Uint8Array }[] = [];
 
   /** When PID 1 connected, by `performance.now()`; 0 before. */
   connectedAt = 0;
@@ -58,12 +73,7 @@ export class GuestLine {
    * @returns The program's exit code.
    * @throws {VireoError} `HOST_ERROR` or `GUEST_FAULT` If the guest ended without one.
    */
-  async run(
-    options: {
-      readonly stdin?: ReadableStream<Uint8Array> | undefined;
-      readonly terminal?: { readonly rows: number; readonly columns: number } | undefined;
-    },
-  ): Promise<number> {
+  async run(options: LineInput): Promise<number> {
     const input = this.#qemu.input.getWriter();
     const feeding = this.#feed(input, options).catch(() => {});
     const decoder = new FrameDecoder({
@@ -86,8 +96,9 @@ export class GuestLine {
   }
 
   #frame(kind: string, payload: Uint8Array): void {
-    if (kind === "o" || kind === "e") this.#pending.push({ kind, bytes: payload.slice() });
-    else if (kind === "a") this.#taken?.();
+    if (kind === "o" || kind === "e" || kind === "f") {
+      this.#pending.push({ kind, bytes: payload.slice() });
+    } else if (kind === "a") this.#taken?.();
     else if (kind === "x") this.#exitCode = Number(new TextDecoder().decode(payload));
     else if (kind === "r") {
       this.connectedAt = performance.now();
@@ -104,18 +115,20 @@ export class GuestLine {
     const pending = this.#pending;
     this.#pending = [];
     for (const { kind, bytes } of pending) {
-      await (kind === "o" ? this.#output.stdout(bytes) : this.#output.stderr(bytes));
+      if (kind === "o") await this.#output.stdout(bytes);
+      else if (kind === "e") await this.#output.stderr(bytes);
+      else await this.#output.file?.(bytes);
     }
   }
 
   async #feed(
     line: WritableStreamDefaultWriter<Uint8Array>,
-    { stdin, terminal }: {
-      readonly stdin?: ReadableStream<Uint8Array> | undefined;
-      readonly terminal?: { readonly rows: number; readonly columns: number } | undefined;
-    },
+    { stdin, terminal, interrupt }: LineInput,
   ): Promise<void> {
     await this.connected;
+    // A write that fails: the guest is gone, as the interrupt wanted.
+    interrupt?.then(() => line.write(encodeFrame("s", new TextEncoder().encode(SIGINT))))
+      .catch(() => {});
     if (terminal !== undefined) {
       const size = new TextEncoder().encode(`${terminal.rows} ${terminal.columns}`);
       await line.write(encodeFrame("w", size));

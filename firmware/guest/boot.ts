@@ -37,6 +37,13 @@ export interface BootOptions {
   readonly terminal?: { readonly rows: number; readonly columns: number } | undefined;
   /** Standard input for the program; none by default. */
   readonly stdin?: ReadableStream<Uint8Array> | undefined;
+  /**
+   * Files of the host that the program writes and reads under these names: its output goes to
+   * {@linkcode GuestOutput.file}, its input comes from `stdin`.
+   */
+  readonly files?: { readonly output?: string | undefined; readonly input?: string | undefined };
+  /** Interrupts the program when it resolves, as Ctrl-C does. */
+  readonly interrupt?: Promise<void> | undefined;
   /** Where the program's output goes; this process's own by default. */
   readonly output?: GuestOutput;
   /** Told of the kernel's console. */
@@ -90,7 +97,7 @@ export async function bootGuest(options: BootOptions): Promise<BootResult> {
   }));
   options.onStart?.(qemu.pid);
   const line = new GuestLine(qemu, options.output, options.onConsole);
-  const end = line.run({ stdin: options.stdin, terminal: options.terminal });
+  const end = line.run(options);
   // Whatever ends the race first, the line's own end must not be an unhandled rejection.
   end.catch(() => {});
   // QEMU has read it all by now; so nothing stays even if this process is killed.
@@ -154,6 +161,8 @@ function guestRun(board: GuestBoard, options: BootOptions): GuestRun {
     line: `/dev/${board.line}`,
     terminal: options.terminal !== undefined,
     hugepages: options.hugepages ?? 32,
+    output: options.files?.output,
+    input: options.files?.input,
   };
 }
 

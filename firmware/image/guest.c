@@ -4,7 +4,8 @@
  *
  * The line carries frames: SYN 'V', a kind, four hex digits of length, the payload. Whatever is not
  * a frame is the kernel talking.
- *   guest to host: r ready, o output, e error, x exit code in decimal, a input taken
+ *   guest to host: r ready, o output, e error, f the program's file,
+ *     x exit code in decimal, a input taken
  *   host to guest: i input, c end of input, s signal number in decimal, w "rows cols"
  * A thread moves the bytes, so that output comes out even while JavaScript is busy.
  */
@@ -31,6 +32,7 @@ enum { HEADER = 7, PAYLOAD = 4096 };
 static int line = -1;            /* the serial line */
 static int input = -1;           /* where input goes: a pipe, or the terminal's master side */
 static int sources[2] = {-1, -1}; /* where output and errors come from */
+static int file = -1;            /* the FIFO that the program writes as a file */
 static pthread_t pump_thread;
 static pthread_mutex_t line_lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -57,17 +59,28 @@ static void send_frame(char kind, const char *payload, size_t length) {
 /* Moves output to the line until both sources have ended. */
 static void *pump(void *unused) {
   char bytes[PAYLOAD];
-  struct pollfd polled[2] = {{sources[0], POLLIN, 0}, {sources[1], POLLIN, 0}};
+  /* The FIFO never ends, for we could write to it ourselves: what is left in it goes out last. */
+  struct pollfd polled[3] = {
+      {sources[0], POLLIN, 0}, {sources[1], POLLIN, 0}, {file, POLLIN, 0}};
   while (polled[0].fd >= 0 || polled[1].fd >= 0) {
-    if (poll(polled, 2, -1) < 0) continue;
-    for (int i = 0; i < 2; i++) {
+    if (poll(polled, 3, -1) < 0) continue;
+    for (int i = 0; i < 3; i++) {
       if (polled[i].fd < 0 || polled[i].revents == 0) continue;
       ssize_t length = read(polled[i].fd, bytes, sizeof bytes);
-      if (length > 0) send_frame(i == 0 ? 'o' : 'e', bytes, (size_t)length);
-      else if (length == 0 || errno != EINTR) polled[i].fd = -1;
+      if (length > 0) send_frame("oef"[i], bytes, (size_t)length);
+      else if (length == 0 || (errno != EINTR && errno != EAGAIN)) polled[i].fd = -1;
     }
   }
+  for (ssize_t length; file >= 0 && (length = read(file, bytes, sizeof bytes)) > 0;)
+    send_frame('f', bytes, (size_t)length);
   return unused;
+}
+
+/* Makes a path whose bytes go to the host; before the line is connected. Returns 0 or -errno. */
+int32_t vireo_guest_output(const char *path) {
+  if (mkfifo(path, 0600) < 0) return -errno;
+  file = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  return file < 0 ? -errno : 0;
 }
 
 static int read_all(char *bytes, size_t length) {

@@ -1,0 +1,140 @@
+import { VireoError } from "@vireo/hal";
+import { bootGuest, type GuestOutput } from "./guest/mod.ts";
+import { bundleSource } from "./image/mod.ts";
+import { HostPorts } from "./host_ports.ts";
+import { GUEST_VARIABLE } from "./in_guest.ts";
+import type { BoardOptions } from "./options.ts";
+import { note } from "./output.ts";
+import { toFileUrl } from "./paths.ts";
+import { qemuArguments } from "./qemu_arguments.ts";
+import { parseTarget } from "./target.ts";
+
+/** A command line to run in a guest. */
+export interface GuestCommand {
+  /** The board. */
+  readonly board: BoardOptions;
+  /** The command line, as it was given on the host. */
+  readonly args: readonly string[];
+  /** The user's script, if the command runs one. */
+  readonly script?: string | undefined;
+  /** The file on the host that the command writes. */
+  readonly output?: string | undefined;
+  /** The file on the host that the command reads. */
+  readonly input?: string | undefined;
+  /** What the command's standard input is. */
+  readonly stdin: "none" | "pipe" | "terminal";
+  /** Environment variables for the command. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** How long an interrupted script has to end by itself, in milliseconds. */
+const INTERRUPT_GRACE = 1000;
+/** Exit code of a command that was interrupted, as shells have it. */
+const INTERRUPTED = 130;
+
+/**
+ * Boots the board's guest, runs a command line in it, and powers it off.
+ *
+ * @returns The command's exit code.
+ * @throws {VireoError} If the guest cannot be booted or does not end by itself.
+ */
+export async function runInGuest(command: GuestCommand): Promise<number> {
+  const { board } = command;
+  await using cleanup = new AsyncDisposableStack();
+  using output = command.output === undefined
+    ? undefined
+    : await Deno.open(command.output, { write: true, create: true, truncate: true });
+  // Closed by its stream.
+  const input = command.input === undefined ? undefined : await Deno.open(command.input);
+  const program = await bundleSource(entry(command.script));
+  const ports = cleanup.use(await HostPorts.listen());
+  const { backends, devices } = qemuArguments(board, ports.ports);
+  // QEMU's own end tells what went wrong if it never connects.
+  ports.connect().then((host) => host.readable.pipeTo(new WritableStream())).catch(() => {});
+  const terminal = command.stdin === "terminal";
+  using interrupts = new Interrupts();
+  if (terminal) Deno.stdin.setRaw(true);
+  try {
+    const { exitCode } = await bootGuest({
+      board: parseTarget(board.target).board!.name,
+      program,
+      args: command.args,
+      env: { [GUEST_VARIABLE]: "1", ...command.env },
+      devices: [...backends, ...devices.flatMap((device) => ["-device", device])],
+      legacy: board.legacy,
+      stdin: input?.readable ?? (command.stdin === "none" ? undefined : Deno.stdin.readable),
+      terminal: terminal ? Deno.consoleSize() : undefined,
+      output: outputs(output),
+      files: { output: command.output, input: command.input },
+      signal: interrupts.signal,
+      interrupt: interrupts.first,
+      ...board.boot,
+      image: { onProgress: note },
+    });
+    return exitCode;
+  } catch (error) {
+    if (interrupts.signal.aborted) return INTERRUPTED;
+    throw error;
+  } finally {
+    if (terminal) Deno.stdin.setRaw(false);
+  }
+}
+
+/** The text of the guest's program. */
+function entry(script: string | undefined): string {
+  const main = JSON.stringify(new URL("./guest_main.ts", import.meta.url).href);
+  if (script === undefined) return `export { default } from ${main};\n`;
+  return `import { guestMain } from ${main};
+export default guestMain(() => import(${JSON.stringify(toFileUrl(script))}));\n`;
+}
+
+type Writer = { write(bytes: Uint8Array): Promise<number> };
+
+function outputs(file: Deno.FsFile | undefined): GuestOutput {
+  const to = (writer: Writer) => async (bytes: Uint8Array): Promise<void> => {
+    for (let at = 0; at < bytes.length;) at += await writer.write(bytes.subarray(at));
+  };
+  return {
+    stdout: to(Deno.stdout),
+    stderr: to(Deno.stderr),
+    ...(file === undefined ? {} : { file: to(file) }),
+  };
+}
+
+/** Ctrl-C: the first one is the guest's, the next one, or a grace period, ends it. */
+class Interrupts implements Disposable {
+  readonly #first: PromiseWithResolvers<void> = Promise.withResolvers();
+  readonly #abort = new AbortController();
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  readonly #listener = (): void => {
+    if (this.#timer !== undefined) return this.#end();
+    this.#first.resolve();
+    this.#timer = setTimeout(() => this.#end(), INTERRUPT_GRACE);
+  };
+
+  constructor() {
+    Deno.addSignalListener("SIGINT", this.#listener);
+    Deno.addSignalListener("SIGTERM", this.#listener);
+  }
+
+  /** Resolves at the first interrupt. */
+  get first(): Promise<void> {
+    return this.#first.promise;
+  }
+
+  /** Aborted when the guest must end. */
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  #end(): void {
+    this.#abort.abort(new VireoError("HOST_ERROR", "Interrupted"));
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timer);
+    Deno.removeSignalListener("SIGINT", this.#listener);
+    Deno.removeSignalListener("SIGTERM", this.#listener);
+  }
+}

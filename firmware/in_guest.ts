@@ -1,0 +1,7 @@
+/** Environment variable that is set in a guest. */
+export const GUEST_VARIABLE = "VIREO_GUEST";
+
+/** Whether this process is the program of a guest, started by the command line on the host. */
+export function inGuest(): boolean {
+  return Deno.env.get(GUEST_VARIABLE) !== undefined;
+}
