@@ -123,6 +123,11 @@ Deno.test("deferNotify: the model runs in a microtask, once for many notificatio
   driver.slot.write32(0x70, 0);
   await Promise.resolve();
   assertEquals(model.calls.at(-1), "reset", "a reset takes the notification back");
+  driver.init();
+  driver.queues[0]!.kick();
+  driver.init();
+  await Promise.resolve();
+  assertEquals(model.calls.at(-1), "activate", "even if the device runs again by then");
 });
 
 Deno.test("fault: NEEDS_RESET, one config interrupt, queues stop until a reset", async () => {
@@ -191,13 +196,26 @@ Deno.test("reset: voids what the model holds and starts from nothing", async () 
   before.signal();
   assertEquals([driver.slot.read32(0x60), before.pop()], [0, undefined]);
   model.hold = false;
+  driver.init(undefined, { queueSize: 4 });
+  driver.slot.write32(0x70, 0);
+  const [queue] = driver.slot.device!.snapshot().queues;
+  assertEquals(queue, {
+    size: 16,
+    desc: [0, 0],
+    avail: [0, 0],
+    used: [0, 0],
+    align: 4096,
+    pfn: 0,
+    position: null,
+  });
+  driver.init();
   const used = await driver.request(0, [{ read: Uint8Array.of(2) }, { write: 1 }]);
   assertEquals([...used.bytes[0]!], [2]);
 });
 
 for (const version of [1, 2] as const) {
   Deno.test(`snapshot: a fresh machine goes on in mid-flight, version ${version}`, async () => {
-    const model = new EchoModel({ hold: true, queueSizes: [8, 8] });
+    const model = new EchoModel({ hold: true, queueSizes: [16, 8] });
     const { machine, driver } = setUp(model, { devices: [{ model, version }] });
     driver.init(FeatureSet.of(0, ...(version === 2 ? [32] : [])), { queueSize: 4 });
     model.config.set([7, 8, 9]);
@@ -211,7 +229,7 @@ for (const version of [1, 2] as const) {
 
     const state = JSON.parse(JSON.stringify(machine.snapshot()));
     const { memory, dma } = machine;
-    const copy = new EchoModel({ queueSizes: [8, 8] });
+    const copy = new EchoModel({ queueSizes: [16, 8] });
     const next = EmulatedMachine.create({ devices: [{ model: copy, version }], memory, dma });
     next.restore(state);
     driver.moveTo(next);
@@ -246,6 +264,19 @@ Deno.test("snapshot: takes memory along, and goes back in time on the same machi
   driver.slot.write32(0x70, 0);
   model.hold = false;
   machine.restore(state);
+  assertEquals([...(await driver.until(used)).bytes[0]!], [6]);
+});
+
+Deno.test("snapshot: what was pushed and not signalled yet is signalled", async () => {
+  const { machine, driver, model } = setUp(new EchoModel({ hold: true }));
+  driver.init();
+  const used = driver.queues[0]!.add([{ read: Uint8Array.of(6) }, { write: 1 }]);
+  driver.queues[0]!.kick();
+  model.answer(0, model.held[0]!.chain);
+  const state = machine.snapshot();
+  assertEquals(driver.queues[0]!.usedIndex, 0);
+  machine.restore(state);
+  assertEquals(model.held, []);
   assertEquals([...(await driver.until(used)).bytes[0]!], [6]);
 });
 

@@ -257,7 +257,7 @@ Deno.test("queue: nothing changes a running one (drv.mmio.layout.11), and 0 stop
 Deno.test("queue reset: puts the queue back to defaults, and it can be set up anew (dev.mmio.layout.8-12)", async () => {
   const model = new EchoModel({ hold: true });
   const { slot, driver } = setUp(model);
-  driver.init(FeatureSet.of(32, 40));
+  driver.init(FeatureSet.of(32, 40), { queueSize: 4 });
   driver.queues[0]!.add([{ write: 4 }]);
   driver.queues[0]!.kick();
   const stale = model.held[0]!.chain;

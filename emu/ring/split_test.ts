@@ -183,8 +183,10 @@ Deno.test("split queue: a position brings back what was held, in the order it wa
   const ring = new RawRing({ size: 8, start: 65534 });
   for (let i = 0; i < 5; i++) ring.put(i, BUF, 4 + i, WRITE);
   ring.offer(4, 1, 3, 0, 2);
-  const chains = Array.from({ length: 4 }, () => ring.queue.pop()!);
+  const chains = [ring.queue.pop()!, ring.queue.pop()!];
   ring.queue.push(chains[1]!, 5);
+  ring.queue.pop();
+  ring.queue.pop();
   const position = structuredClone(ring.queue.position());
   assertEquals(position, { lastAvail: 2, usedIndex: 65535, signalled: 65534, held: [4, 3, 0] });
   const other = new RawRing({ size: 8, memory: ring.memory });
@@ -194,6 +196,18 @@ Deno.test("split queue: a position brings back what was held, in the order it wa
   assertEquals([other.interrupts, other.usedIndex], [1, 65535], "the pushed one is signalled late");
   assertEquals(other.serve(), [4, 3, 0, 2]);
   assertEquals([other.usedIndex, other.faults], [3, []]);
+});
+
+Deno.test("split queue: the order of held chains is their age, whichever objects are used again", () => {
+  const ring = new RawRing({ size: 8, start: 65535 });
+  for (let i = 0; i < 4; i++) ring.put(i, BUF, 4, WRITE);
+  ring.offer(0, 3, 2, 1);
+  const first = ring.queue.pop()!;
+  ring.queue.pop();
+  ring.queue.push(first);
+  ring.queue.pop();
+  ring.queue.pop();
+  assertEquals(ring.queue.position().held, [3, 2, 1]);
 });
 
 Deno.test("split queue: INDIRECT may end a plain chain, and its WRITE flag means nothing (dev.split-ring.indirect.1-2)", () => {
@@ -208,6 +222,29 @@ Deno.test("split queue: INDIRECT may end a plain chain, and its WRITE flag means
   const chain = ring.queue.pop()!;
   assertEquals(ring.faults, []);
   assertEquals([chain.head, chain.readableLength, chain.writableLength], [1, 8, 16]);
+});
+
+Deno.test("split queue: a chain may be as long as the queue, by either kind of table, and no longer", () => {
+  const table = 0x9_0000;
+  for (
+    const [plain, inTable, good] of [[8, 0, true], [3, 5, true], [0, 8, true], [
+      3,
+      6,
+      false,
+    ]] as const
+  ) {
+    const ring = new RawRing({ size: 8 });
+    for (let i = 0; i < plain; i++) {
+      ring.put(i, BUF, 1, i + 1 < plain || inTable > 0 ? NEXT : 0, i + 1);
+    }
+    if (inTable > 0) ring.put(plain, BASE + table, 16 * inTable, INDIRECT);
+    for (let i = 0; i < inTable; i++) {
+      ring.put(i, BUF, 1, i + 1 < inTable ? NEXT : 0, i + 1, table);
+    }
+    ring.offer(0);
+    assertEquals(ring.queue.pop()?.readableLength, good ? 8 : undefined);
+    assertEquals(ring.faults.length, good ? 0 : 1);
+  }
 });
 
 /** A chain that no device may take, and what it is told. */
