@@ -54,6 +54,8 @@ export interface MachineOptions {
   readonly trace?: TraceSink;
   /** Runs models in a microtask after a notification instead of inside it. */
   readonly deferNotify?: boolean;
+  /** Told of the slot whose interrupt line rose, for machines that pass it on. */
+  readonly lineRaised?: (slot: number) => void;
 }
 
 /** State of a machine as plain data, and its memory if it was asked for. */
@@ -208,7 +210,10 @@ export class EmulatedMachine implements Platform {
       queueSize: spec.queueSize,
       offer: spec.offer,
       deferNotify: options.deferNotify,
-      lineRaised: () => line.raised(),
+      lineRaised: () => {
+        line.raised();
+        options.lineRaised?.(i);
+      },
     });
     const regions = spec?.model.sharedMemory?.map((region) => this.#map(region)) ?? [];
     return new MmioDevice({ name, version, device, regions, trace: options.trace });

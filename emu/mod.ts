@@ -26,3 +26,4 @@ export * from "./offer.ts";
 export * from "./ring/queue_config.ts";
 export * from "./ring/split.ts";
 export * from "./status.ts";
+export * from "./worker_machine.ts";

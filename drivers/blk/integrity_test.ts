@@ -1,6 +1,13 @@
 import { assert, assertGreater, assertRejects } from "@std/assert";
-import { BlkDevice, type BlkDeviceOptions, EmulatedMachine, MemoryDisk } from "@vireo/emu";
+import {
+  BlkDevice,
+  type BlkDeviceOptions,
+  EmulatedMachine,
+  MemoryDisk,
+  WorkerMachine,
+} from "@vireo/emu";
 import { Feature, FeatureSet, type Platform } from "@vireo/hal";
+import type { WorkerDisk } from "./_worker_disks.ts";
 import { checkIntegrity, type IntegrityOptions, type IntegrityReport } from "./_integrity.ts";
 
 const MIB = 1024 * 1024;
@@ -59,6 +66,28 @@ Deno.test(`${LONG / MIB} MiB of random I/O over 4 queues, with aborts and resets
   });
   assertGreater(report.lost, 0);
 });
+
+/** Bytes of the runs with the devices on a thread of their own. */
+const THREADED = Number(Deno.env.get("VIREO_INTEGRITY_MIB") ?? "256") * MIB;
+
+for (const version of [1, 2] as const) {
+  Deno.test(`${THREADED / MIB} MiB of random I/O with the device on its own thread, version ${version}`, async () => {
+    const options: WorkerDisk = {
+      bytes: DISK,
+      queues: 2,
+      version,
+      order: version === 1 ? "in-order" : "random",
+    };
+    const module = new URL("./_worker_disks.ts", import.meta.url);
+    const report = await check({
+      platform: () => WorkerMachine.create({ module, options }),
+      total: THREADED,
+      seed: 99 + version,
+      upsets: 20,
+    });
+    assertGreater(report.lost, 0);
+  });
+}
 
 Deno.test("the check finds one byte that is wrong", async () => {
   class Forgetful extends MemoryDisk {

@@ -1,0 +1,17 @@
+import { BlkDevice, type MachineDevice, MemoryDisk } from "@vireo/emu";
+
+/** What the worker of the integrity test is told. */
+export interface WorkerDisk {
+  readonly bytes: number;
+  readonly queues: number;
+  readonly version: 1 | 2;
+  readonly order: "in-order" | "random" | "deferred";
+}
+
+/** Makes the disk of the integrity test in a worker. */
+export default function make(
+  { bytes, queues, version, order }: WorkerDisk,
+): readonly MachineDevice[] {
+  const model = new BlkDevice({ disk: new MemoryDisk(bytes), queues, order });
+  return [{ model, version }];
+}
