@@ -7,7 +7,7 @@ import {
   Status,
 } from "@vireo/hal";
 import type { ConfigWidth, DeviceContext, DeviceModel, DeviceQueue } from "./device.ts";
-import type { DeviceState, Violation } from "./device_state.ts";
+import type { DeviceState, QueueState, Violation } from "./device_state.ts";
 import type { GuestMemory } from "./memory.ts";
 import { offeredFeatures, type TransportOffer } from "./offer.ts";
 import { QueueConfig, type QueueGeometry } from "./ring/queue_config.ts";
@@ -287,32 +287,46 @@ export class HostedDevice implements DeviceContext {
     }
     this.reset();
     this.driverWords.set(state.driverFeatures);
-    this.generation = state.generation;
     this.pageSize = state.pageSize;
     this.status = state.status;
     if (this.queuesSettable) this.features = this.#driverFeatures();
+    let queues: (SplitQueue | undefined)[];
+    try {
+      queues = state.queues.map((queue, i) => this.#restoreQueue(queue, i));
+    } catch (error) {
+      this.reset();
+      throw error;
+    }
+    // The model starts as for a driver, then takes its own state; only then are there queues to serve.
+    const faulted = (state.status & Status.NEEDS_RESET) !== 0;
+    if (state.active && !faulted) this.#activate();
     this.model.restore?.(state.model);
-    state.queues.forEach((queue, i) => {
-      const config = this.configs[i]!;
-      Object.assign(config, { size: queue.size, align: queue.align, pfn: queue.pfn });
-      for (const part of ["desc", "avail", "used"] as const) {
-        config[part][0] = queue[part][0];
-        config[part][1] = queue[part][1];
-      }
-      if (queue.position === null) return;
-      const geometry = this.#geometry(config);
-      const wrong = checkGeometry(geometry, this.#options.memory);
-      if (wrong !== undefined) throw new RangeError(`Cannot restore queue ${i}: ${wrong}`);
-      const running = this.#makeQueue(i, geometry);
-      running.resume(queue.position);
-      this.#queues[i] = running;
-    });
-    if ((state.status & Status.NEEDS_RESET) !== 0) {
-      this.#faulted = true;
-      for (const queue of this.#queues) queue?.stop();
-    } else if (state.active) this.#activate();
-    for (const queue of this.#queues) queue?.signal();
+    this.generation = state.generation;
+    this.interruptStatus = 0;
+    queues.forEach((queue, i) => this.#queues[i] = queue);
     if (state.interruptStatus !== 0) this.raise(state.interruptStatus);
+    this.#faulted = faulted;
+    for (const queue of queues) {
+      if (faulted) queue?.stop();
+      else queue?.signal();
+    }
+    this.#serveAvailable();
+  }
+
+  #restoreQueue(state: QueueState, index: number): SplitQueue | undefined {
+    const config = this.configs[index]!;
+    Object.assign(config, { size: state.size, align: state.align, pfn: state.pfn });
+    for (const part of ["desc", "avail", "used"] as const) {
+      config[part][0] = state[part][0];
+      config[part][1] = state[part][1];
+    }
+    if (state.position === null) return undefined;
+    const geometry = this.#geometry(config);
+    const wrong = checkGeometry(geometry, this.#options.memory);
+    if (wrong !== undefined) throw new RangeError(`Cannot restore queue ${index}: ${wrong}`);
+    const queue = this.#makeQueue(index, geometry);
+    queue.resume(state.position);
+    return queue;
   }
 
   #driverFeatures(): FeatureSet {
@@ -345,7 +359,11 @@ export class HostedDevice implements DeviceContext {
     }
     this.#active = true;
     this.#guard(() => this.model.activate(this));
-    // Buffers that were there before the device could look at them were notified in vain.
+    this.#serveAvailable();
+  }
+
+  /** Buffers that were there before the device could look at them were notified in vain. */
+  #serveAvailable(): void {
     this.#queues.forEach((queue, i) => {
       if (this.#active && queue?.hasAvailable()) this.#notifyModel(i);
     });

@@ -1,6 +1,8 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { FeatureSet, VireoError } from "@vireo/hal";
 import { type EmuInterrupt, EmulatedMachine, type MachineOptions } from "./machine.ts";
+import { Hub } from "./backends/hub.ts";
+import { NetDevice } from "./devices/net/mod.ts";
 import { GuestMemory } from "./memory.ts";
 import { EchoModel, MockDriver } from "./testing/mod.ts";
 
@@ -267,6 +269,49 @@ Deno.test("snapshot: takes memory along, and goes back in time on the same machi
   assertEquals([...(await driver.until(used)).bytes[0]!], [6]);
 });
 
+Deno.test("snapshot: the model takes its state after it was activated, without a change of its own", () => {
+  class Starter extends EchoModel {
+    override activate(): void {
+      super.activate();
+      this.config.fill(0);
+      this.calls.push(`queue ${this.context!.queue(0) !== undefined}`);
+    }
+    override restore(state: unknown): void {
+      super.restore(state);
+      this.context!.configChanged();
+    }
+  }
+  const { machine, driver, model } = setUp(new Starter());
+  driver.init();
+  driver.slot.write8(0x101, 5);
+  const state = machine.snapshot();
+  driver.queues[0]!.add([{ write: 1 }]);
+  model.calls.length = 0;
+  machine.restore(state);
+  assertEquals(model.calls, ["reset", "activate", "queue false", "notify 0"]);
+  assertEquals(model.config[1], 5);
+  const { generation } = machine.device(0);
+  assertEquals([generation, driver.slot.read32(0x60)], [state.devices[0]!.generation, 1]);
+});
+
+Deno.test("snapshot: a network device keeps what its control queue set", async () => {
+  const { machine, driver } = setUp(new EchoModel(), {
+    devices: [new NetDevice({ backend: new Hub().port() })],
+  });
+  driver.init();
+  // Class GUEST_OFFLOADS, all off; class RX, promiscuous.
+  for (const command of [[5, 0, 0, 0, 0, 0, 0, 0, 0, 0], [0, 0, 1]]) {
+    const used = await driver.request(2, [{ read: Uint8Array.from(command) }, { write: 1 }]);
+    assertEquals([...used.bytes[0]!], [0]);
+  }
+  const state = JSON.parse(JSON.stringify(machine.snapshot()));
+  const model = new NetDevice({ backend: new Hub().port() });
+  const { memory, dma } = machine;
+  const next = EmulatedMachine.create({ devices: [model], memory, dma });
+  next.restore(state);
+  assertEquals(JSON.parse(JSON.stringify(next.snapshot())), state);
+});
+
 Deno.test("snapshot: what was pushed and not signalled yet is signalled", async () => {
   const { machine, driver, model } = setUp(new EchoModel({ hold: true }));
   driver.init();
@@ -308,4 +353,5 @@ Deno.test("snapshot: is refused by another machine", () => {
   const [queue] = first!.queues;
   const devices = [{ ...first!, queues: [{ ...queue!, desc: [8, 0] as const }] }, ...rest];
   assertThrows(() => machine.restore({ ...state, devices }), RangeError, "queue 0");
+  assertEquals(driver.slot.read32(0x70), 0, "the device is as after a reset");
 });
