@@ -1,5 +1,6 @@
 /** The command line was wrong: shown as one line, exit code 2. */
 export class UsageError extends Error {
+  /** For `instanceof`-less checks and traces. */
   override name = "UsageError";
 }
 

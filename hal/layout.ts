@@ -1,8 +1,13 @@
 /** Width in bytes of each scalar field type; all are little-endian. */
-const WIDTH = { u8: 1, u16: 2, u32: 4, u64: 8 } as const;
+export const FIELD_WIDTH: { readonly u8: 1; readonly u16: 2; readonly u32: 4; readonly u64: 8 } = {
+  u8: 1,
+  u16: 2,
+  u32: 4,
+  u64: 8,
+};
 
 /** The type of a struct field: a scalar, or `bytes` of a given length. */
-export type FieldType = keyof typeof WIDTH | { readonly bytes: number };
+export type FieldType = keyof typeof FIELD_WIDTH | { readonly bytes: number };
 
 /** A field with its place in the struct. */
 export interface Field {
@@ -44,7 +49,7 @@ export function layout<K extends string>(
   const out: Record<string, Field | number> = {};
   let offset = 0;
   for (const [name, type] of Object.entries<FieldType>(fields)) {
-    const width = typeof type === "string" ? WIDTH[type] : type.bytes;
+    const width = typeof type === "string" ? FIELD_WIDTH[type] : type.bytes;
     out[name] = { offset, size: width };
     offset += width;
   }

@@ -12,6 +12,7 @@ export interface MmioLease extends Disposable {
 
 /** One virtio-mmio slot of a machine; the slot may be empty (DeviceID 0). */
 export interface MmioNode {
+  /** Tells it from nodes of other buses. */
   readonly kind: "mmio";
   /** Name as in a device tree: `virtio-mmio@<base in hex>`. */
   readonly name: string;

@@ -5,13 +5,17 @@ import type { Sender } from "./_sender.ts";
 
 /** Size of a text console in characters. */
 export interface ConsoleSize {
+  /** Columns of characters. */
   readonly cols: number;
+  /** Rows of characters. */
   readonly rows: number;
 }
 
 /** The two queues of a port, with their buffers; they outlive the port. */
 export interface PortLink {
+  /** What takes bytes from the host. */
   readonly receiver: Receiver;
+  /** What brings bytes to the host. */
   readonly sender: Sender;
 }
 

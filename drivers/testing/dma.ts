@@ -62,6 +62,7 @@ export class TestDma implements Dma {
     return this.memory.subarray(at, at + length);
   }
 
+  /** Hands out the next piece of the arena; see {@linkcode Dma.alloc}. */
   alloc(size: number, options: DmaOptions = {}): DmaRegion {
     const at = alignUp(this.base + this.#used, Math.max(options.align ?? 16, 16)) - this.base;
     if (at + size > this.memory.length) {
@@ -113,6 +114,7 @@ export class BouncingDma extends TestDma {
   /** What the driver did wrong. */
   readonly mistakes: BounceMistake[] = [];
 
+  /** Makes a region whose device side is a copy. */
   protected override region(
     address: number,
     device: Uint8Array,

@@ -57,13 +57,19 @@ export interface SplitVirtqueueOptions {
  * of those is checked.
  */
 export class SplitVirtqueue implements Virtqueue {
+  /** Index on the device. */
   readonly index: number;
+  /** Name for messages and reports. */
   readonly name: string;
+  /** Ring size in descriptors. */
   readonly size: number;
   /** Where the parts are, for the transport. */
   readonly addresses: QueueAddresses;
+  /** Bytes that the device wrote to the last popped buffer, clamped to its size. */
   usedLength = 0;
+  /** Free ring slots. */
   freeSlots: number;
+  /** Buffers that the device has. */
   inFlight = 0;
   #broken: VireoError | undefined;
 
@@ -167,14 +173,17 @@ export class SplitVirtqueue implements Virtqueue {
     this.freeSlots = size;
   }
 
+  /** Why the queue is broken, if it is. */
   get broken(): VireoError | undefined {
     return this.#broken;
   }
 
+  /** One for a chain that an indirect table takes, else one an element. */
   slotsFor(elements: number): number {
     return elements > 1 && elements <= this.#tableCapacity ? 1 : elements;
   }
 
+  /** Puts a chain into the ring; the device sees it at the next kick. See {@linkcode Virtqueue.add}. */
   add(chain: SgList, token: number): boolean {
     if (this.#broken !== undefined) throw this.#refusal();
     const count = chain.readable + chain.writable;
@@ -209,6 +218,7 @@ export class SplitVirtqueue implements Virtqueue {
     return true;
   }
 
+  /** Publishes what was added, and notifies the device if it wants that (virtio 1.4 §2.7.13). */
   kick(): void {
     const next = this.#availIndex;
     const old = this.#kicked;
@@ -224,6 +234,7 @@ export class SplitVirtqueue implements Virtqueue {
     if (wanted) this.#notify(this.index, this.#notificationData ? next : -1);
   }
 
+  /** Takes the next used buffer; see {@linkcode Virtqueue.pop}. */
   pop(): number {
     const last = this.#lastUsed;
     if (last === this.#usedSeen && !this.#look()) return NONE;
@@ -252,10 +263,12 @@ export class SplitVirtqueue implements Virtqueue {
     return token;
   }
 
+  /** Whether a used buffer waits. */
   hasUsed(): boolean {
     return this.#broken === undefined && (this.#lastUsed !== this.#usedSeen || this.#look());
   }
 
+  /** Asks for no interrupts (virtio 1.4 §2.7.7). */
   disableCallbacks(): void {
     if (!this.#callbacks || this.#broken !== undefined) return;
     this.#callbacks = false;
@@ -264,6 +277,7 @@ export class SplitVirtqueue implements Virtqueue {
     else Atomics.store(this.#avail, this.#usedEventAt, (this.#lastUsed - 1) & 0xffff);
   }
 
+  /** Asks for an interrupt at the next used buffer; false if one is there already. */
   enableCallbacks(): boolean {
     if (this.#broken !== undefined) return true;
     this.#callbacks = true;
@@ -274,6 +288,7 @@ export class SplitVirtqueue implements Virtqueue {
     return !this.hasUsed();
   }
 
+  /** Asks for an interrupt when three quarters of the buffers in flight are used. */
   enableCallbacksDelayed(): boolean {
     if (!this.#eventIdx || this.#broken !== undefined) return this.enableCallbacks();
     this.#callbacks = true;
@@ -283,6 +298,7 @@ export class SplitVirtqueue implements Virtqueue {
     return this.#broken !== undefined || ((this.#usedSeen - this.#lastUsed) & 0xffff) <= wait;
   }
 
+  /** Takes back one buffer after a reset; -1 if there is none left. */
   detachUnused(): number {
     for (let head = 0; head < this.size && this.inFlight > 0; head++) {
       const token = this.#shadow[head * Shadow.WORDS + Shadow.TOKEN]!;
@@ -293,6 +309,7 @@ export class SplitVirtqueue implements Virtqueue {
     return NONE;
   }
 
+  /** Marks the queue broken; the first reason stays. */
   break(reason: VireoError): void {
     this.#broken ??= reason;
     // So that pop() asks #look(), which finds nothing any more.

@@ -5,25 +5,41 @@ import type { BoardOptions } from "../options.ts";
 
 /** What `probe` tells of one device. */
 export interface DeviceReport {
+  /** `virtio<n>`. */
   readonly name: string;
+  /** Name of its slot. */
   readonly slot: string;
+  /** Kind and version of the transport, for example `mmio-2`. */
   readonly transport: string;
+  /** Virtio device id. */
   readonly id: number;
+  /** Short name of the device type. */
   readonly type: string;
+  /** Vendor id in hex. */
   readonly vendor: string;
+  /** Name of the driver bound to it. */
   readonly driver: string | null;
+  /** Names of the status bits, joined by `|`. */
   readonly status: string;
+  /** As Linux writes it: `virtio:d<id>v<vendor>`. */
   readonly modalias: string;
+  /** Names of the features that the device offered. */
   readonly offered: readonly string[];
+  /** Names of the features that were agreed. */
   readonly negotiated: readonly string[];
+  /** Its queues, with sizes in descriptors. */
   readonly queues: readonly { readonly name: string; readonly size: number }[];
 }
 
 /** What `probe` tells of a board. */
 export interface BoardReport {
+  /** The target string. */
   readonly target: string;
+  /** Number of slots, empty ones included. */
   readonly slots: number;
+  /** The devices, by index. */
   readonly devices: readonly DeviceReport[];
+  /** Slots whose device could not be driven, and why. */
   readonly errors: readonly { readonly slot: string; readonly message: string }[];
 }
 

@@ -48,11 +48,17 @@ export interface ConsoleCounters {
  * ring until the host takes it: nothing is lost in either direction.
  */
 export class ConsoleDevice implements DeviceModel {
+  /** Name for reports. */
   readonly name = "console";
+  /** Virtio device id 3. */
   readonly deviceId: number = DeviceId.CONSOLE;
+  /** SIZE, MULTIPORT and EMERG_WRITE, as the options say. */
   readonly features: FeatureSet;
+  /** Names of those bits. */
   readonly featureNames: FeatureNames = ConsoleFeature;
+  /** Two queues a port, and two for control with MULTIPORT. */
   readonly queues: readonly QueueSpec[];
+  /** Size of `struct virtio_console_config` in bytes. */
   readonly configSize: number = CONSOLE_CONFIG.SIZE;
   /** What the driver did that was passed over. */
   readonly counters: ConsoleCounters = { unknownPort: 0, unknownEvent: 0 };
@@ -159,6 +165,7 @@ export class ConsoleDevice implements DeviceModel {
     }
   }
 
+  /** Reads configuration bytes. */
   readConfig(offset: number, width: ConfigWidth): number {
     if (width === 1) return this.#config.getUint8(offset);
     return width === 2
@@ -171,26 +178,31 @@ export class ConsoleDevice implements DeviceModel {
     if (offset === CONSOLE_CONFIG.emerg_wr.offset) this.#emergency?.(value & 0xff);
   }
 
+  /** Keeps the way to report a new size. */
   attach(context: DeviceContext): void {
     this.#attached = context;
   }
 
+  /** Starts the ports that exist. */
   activate(context: DeviceContext): void {
     this.#context = context;
     for (const spec of this.queues.keys()) this.notify(spec);
   }
 
+  /** Moves bytes of one port, or control messages. */
   notify(queue: number): void {
     if (queue === ConsoleQueue.CONTROL_RECEIVE) this.#flush();
     else if (queue === ConsoleQueue.CONTROL_TRANSMIT) this.#receive();
     else this.#notifyPort(queue < 2 ? 0 : (queue >> 1) - 1, queue);
   }
 
+  /** Lets go of the chains of one queue. */
   resetQueue(queue: number): void {
     if (queue === ConsoleQueue.CONTROL_RECEIVE || queue === ConsoleQueue.CONTROL_TRANSMIT) return;
     this.#ports.get(queue < 2 ? 0 : (queue >> 1) - 1)?.reset(false);
   }
 
+  /** Forgets the driver: ports are closed on its side. */
   reset(): void {
     this.#context = undefined;
     this.#driverReady = false;
@@ -198,6 +210,7 @@ export class ConsoleDevice implements DeviceModel {
     for (const port of this.#ports.values()) port.reset(true);
   }
 
+  /** Ports, size and control messages under way, as plain data. */
   snapshot(): unknown {
     return {
       driverReady: this.#driverReady,
@@ -223,6 +236,7 @@ export class ConsoleDevice implements DeviceModel {
     for (const port of saved.ports) this.#ports.get(port.id)?.restore(port);
   }
 
+  /** Closes all ports towards the host. */
   [Symbol.dispose](): void {
     this.#context = undefined;
     for (const port of this.#ports.values()) port.remove();

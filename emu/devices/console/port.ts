@@ -7,7 +7,9 @@ const CHUNK = 65536;
 
 /** Size of a text console in characters. */
 export interface ConsoleSize {
+  /** Columns of characters. */
   readonly cols: number;
+  /** Rows of characters. */
   readonly rows: number;
 }
 

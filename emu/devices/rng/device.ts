@@ -28,10 +28,15 @@ export interface RngDeviceOptions {
 
 /** The entropy device (virtio 1.4 §5.4): fills what the driver posts, one byte at least. */
 export class RngDevice implements DeviceModel {
+  /** Name for reports. */
   readonly name = "rng";
+  /** Virtio device id 4. */
   readonly deviceId: number = DeviceId.RNG;
+  /** It has none of its own. */
   readonly features: FeatureSet = FeatureSet.NONE;
+  /** The one request queue. */
   readonly queues: readonly QueueSpec[];
+  /** It has no configuration. */
   readonly configSize = 0;
   readonly #random: RandomSource;
   readonly #maxBytes: number;
@@ -75,10 +80,12 @@ export class RngDevice implements DeviceModel {
     return 0;
   }
 
+  /** Starts to answer requests. */
   activate(context: DeviceContext): void {
     this.#context = context;
   }
 
+  /** Answers what the queue holds. */
   notify(index: number): void {
     const queue = this.#context?.queue(index);
     if (queue === undefined) return;
@@ -94,10 +101,12 @@ export class RngDevice implements DeviceModel {
     queue.signal();
   }
 
+  /** Forgets the requests that are held back. */
   resetQueue(): void {
     this.#held = [];
   }
 
+  /** Forgets the driver and the requests that are held back. */
   reset(): void {
     this.#held = [];
     this.#context = undefined;
@@ -108,8 +117,10 @@ export class RngDevice implements DeviceModel {
     return {};
   }
 
+  /** Takes the state back. */
   restore(): void {}
 
+  /** Frees nothing; the random source is the owner's. */
   [Symbol.dispose](): void {
     this.reset();
   }
