@@ -1,3 +1,4 @@
+import type { StreamPort } from "@vireo/emu";
 import { VireoError } from "@vireo/hal";
 import { bootGuest, type GuestOutput } from "./guest/mod.ts";
 import { bundleSource } from "./image/mod.ts";
@@ -49,8 +50,6 @@ export async function runInGuest(command: GuestCommand): Promise<number> {
   const program = await bundleSource(entry(command.script));
   const ports = cleanup.use(await HostPorts.listen());
   const { backends, devices } = qemuArguments(board, ports.ports);
-  // QEMU's own end tells what went wrong if it never connects.
-  ports.connect().then((host) => host.readable.pipeTo(new WritableStream())).catch(() => {});
   const terminal = command.stdin === "terminal";
   using interrupts = new Interrupts();
   if (terminal) Deno.stdin.setRaw(true);
@@ -65,6 +64,8 @@ export async function runInGuest(command: GuestCommand): Promise<number> {
       stdin: input?.readable ?? (command.stdin === "none" ? undefined : Deno.stdin.readable),
       terminal: terminal ? Deno.consoleSize() : undefined,
       output: outputs(output),
+      // QEMU's own end tells what went wrong if it never connects.
+      onStart: () => void ports.connect().then(discard).catch(() => {}),
       files: { output: command.output, input: command.input },
       signal: interrupts.signal,
       interrupt: interrupts.first,
@@ -83,9 +84,14 @@ export async function runInGuest(command: GuestCommand): Promise<number> {
 /** The text of the guest's program. */
 function entry(script: string | undefined): string {
   const main = JSON.stringify(new URL("./guest_main.ts", import.meta.url).href);
-  if (script === undefined) return `export { default } from ${main};\n`;
+  if (script === undefined) return `export { default, initShell } from ${main};\n`;
   return `import { guestMain } from ${main};
 export default guestMain(() => import(${JSON.stringify(toFileUrl(script))}));\n`;
+}
+
+/** Reads what the guest sends to the port that has no one behind it. */
+async function discard(port: StreamPort): Promise<void> {
+  await port.readable.pipeTo(new WritableStream());
 }
 
 type Writer = { write(bytes: Uint8Array): Promise<number> };

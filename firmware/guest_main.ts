@@ -6,6 +6,8 @@
 import { provideScript } from "./commands/run.ts";
 import { main } from "./main.ts";
 
+export { initShell } from "./shell_init.ts";
+
 /**
  * The guest's program.
  *

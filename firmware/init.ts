@@ -15,6 +15,8 @@ export interface GuestRun {
   readonly line: string;
   /** Whether standard input and output are a terminal. */
   readonly terminal: boolean;
+  /** Whether the line itself is the terminal, because no Vireo is at its other end. */
+  readonly plain?: boolean;
   /** Hugepages of 2 MiB to reserve for DMA. */
   readonly hugepages: number;
   /** Path under which the program writes a file of the host. */
@@ -36,6 +38,7 @@ const FAILED = 1;
 const { symbols: guest } = Deno.dlopen("/vireo/libguest.so", {
   vireo_guest_mount: { parameters: [], result: "i32" },
   vireo_guest_connect: { parameters: ["buffer", "u32"], result: "i32" },
+  vireo_guest_plain: { parameters: ["buffer"], result: "i32" },
   vireo_guest_output: { parameters: ["buffer"], result: "i32" },
   vireo_guest_finish: { parameters: ["i32"], result: "void" },
 });
@@ -77,7 +80,12 @@ async function start(): Promise<number> {
     await makeRoom(run.input);
     await Deno.symlink("/proc/self/fd/0", run.input);
   }
-  check("open the line to the host", guest.vireo_guest_connect(path, run.terminal ? 1 : 0));
+  check(
+    "open the line to the host",
+    run.plain === true
+      ? guest.vireo_guest_plain(path)
+      : guest.vireo_guest_connect(path, run.terminal ? 1 : 0),
+  );
   for (const [name, value] of Object.entries(run.env)) Deno.env.set(name, value);
   Deno.writeTextFileSync("/proc/sys/vm/nr_hugepages", String(run.hugepages));
   const program: { default?: unknown } = await import(`file:///vireo/${"program"}.js`);

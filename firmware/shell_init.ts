@@ -2,21 +2,23 @@ import { SHELL_BOARD } from "./commands/shell.ts";
 import type { BoardOptions } from "./options.ts";
 import { openVireo } from "./vireo.ts";
 
-const board = Deno.env.get(SHELL_BOARD);
-if (board === undefined) throw new TypeError(`Cannot start: ${SHELL_BOARD} is not set`);
-const vireo = await openVireo(JSON.parse(board) as BoardOptions);
-const { bus, platform } = vireo;
-// Getters, because a board may lack a device: the error then names it, on use.
-Object.defineProperties(globalThis, {
-  vireo: { value: vireo },
-  bus: { value: bus },
-  platform: { value: platform },
-  blk: { get: () => vireo.blk },
-  net: { get: () => vireo.net },
-  con: { get: () => vireo.console },
-  rng: { get: () => vireo.rng },
-});
-if (Deno.stdin.isTerminal()) {
+/** Opens the board of a REPL's process and puts it in scope. */
+export async function initShell(): Promise<void> {
+  const board = Deno.env.get(SHELL_BOARD);
+  if (board === undefined) throw new TypeError(`Cannot start: ${SHELL_BOARD} is not set`);
+  const vireo = await openVireo(JSON.parse(board) as BoardOptions);
+  const { bus, platform } = vireo;
+  // Getters, because a board may lack a device: the error then names it, on use.
+  Object.defineProperties(globalThis, {
+    vireo: { value: vireo },
+    bus: { value: bus },
+    platform: { value: platform },
+    blk: { get: () => vireo.blk },
+    net: { get: () => vireo.net },
+    con: { get: () => vireo.console },
+    rng: { get: () => vireo.rng },
+  });
+  if (!Deno.stdin.isTerminal()) return;
   const found = bus.devices.map((device) => `${device.name} ${device.driver?.name ?? "no driver"}`);
   console.log(`${vireo.target}: ${found.join(", ")}`);
   console.log("In scope: vireo, bus, platform, blk, net, con (console), rng. Ctrl-D leaves.");

@@ -1,5 +1,12 @@
 import { VireoError } from "@vireo/hal";
-import { cpio, type GuestImage, guestImage, type ImageOptions, writePieces } from "../image/mod.ts";
+import {
+  cpio,
+  type CpioEntry,
+  type GuestImage,
+  guestImage,
+  type ImageOptions,
+  writePieces,
+} from "../image/mod.ts";
 import type { GuestRun } from "../init.ts";
 import { findGuestBoard, type GuestBoard } from "./guest_board.ts";
 import { GuestLine, type GuestOutput } from "./_line.ts";
@@ -56,6 +63,8 @@ export interface BootOptions {
   readonly deadline?: number | undefined;
   /** Milliseconds until the program has started; 60 000 by default. */
   readonly bootDeadline?: number;
+  /** More files for the initramfs of this run. */
+  readonly extra?: readonly CpioEntry[];
   /** How to make the image. */
   readonly image?: ImageOptions;
 }
@@ -87,7 +96,13 @@ export async function bootGuest(options: BootOptions): Promise<BootResult> {
   const dir = await Deno.makeTempDir({ prefix: "vireo-guest-" });
   cleanup.defer(() => removeDirectory(dir));
   const initramfs = `${dir}/initramfs.cpio`;
-  await addRun(image.initramfs, initramfs, guestRun(board, options), options.program);
+  await addRun(
+    image.initramfs,
+    initramfs,
+    guestRun(board, options),
+    options.program,
+    options.extra,
+  );
 
   const started = performance.now();
   const qemu = cleanup.use(startQemu({
@@ -171,12 +186,14 @@ function guestRun(board: GuestBoard, options: BootOptions): GuestRun {
  *
  * @param base The image's initramfs.
  * @param path Where to write.
+ * @param extra More files.
  */
 export async function addRun(
   base: string,
   path: string,
   run: GuestRun,
   program: string,
+  extra: readonly CpioEntry[] = [],
 ): Promise<void> {
   const text = new TextEncoder();
   await Deno.copyFile(base, path);
@@ -185,6 +202,7 @@ export async function addRun(
     cpio([
       { kind: "file", path: "vireo/run.json", data: text.encode(JSON.stringify(run)) },
       { kind: "file", path: "vireo/program.js", data: text.encode(program) },
+      ...extra,
     ]),
     { append: true },
   );

@@ -33,13 +33,15 @@ static int line = -1;            /* the serial line */
 static int input = -1;           /* where input goes: a pipe, or the terminal's master side */
 static int sources[2] = {-1, -1}; /* where output and errors come from */
 static int file = -1;            /* the FIFO that the program writes as a file */
+static int stop[2] = {-1, -1};   /* closing the second one tells the pump to send the rest and end */
 static pthread_t pump_thread;
 static pthread_mutex_t line_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void write_all(int fd, const char *bytes, size_t length) {
   while (length > 0) {
     ssize_t done = write(fd, bytes, length);
-    if (done < 0 && errno != EINTR) return;
+    if (done < 0 && errno == EAGAIN) poll(&(struct pollfd){fd, POLLOUT, 0}, 1, -1);
+    else if (done < 0 && errno != EINTR) return;
     if (done > 0) {
       bytes += done;
       length -= (size_t)done;
@@ -56,30 +58,36 @@ static void send_frame(char kind, const char *payload, size_t length) {
   pthread_mutex_unlock(&line_lock);
 }
 
-/* Moves output to the line until both sources have ended. */
+/* Moves output to the line until it is told to stop; what is there by then still goes out. */
 static void *pump(void *unused) {
+  static const char kinds[] = "oef";
   char bytes[PAYLOAD];
-  /* The FIFO never ends, for we could write to it ourselves: what is left in it goes out last. */
-  struct pollfd polled[3] = {
-      {sources[0], POLLIN, 0}, {sources[1], POLLIN, 0}, {file, POLLIN, 0}};
-  while (polled[0].fd >= 0 || polled[1].fd >= 0) {
-    if (poll(polled, 3, -1) < 0) continue;
+  int fds[3] = {sources[0], sources[1], file};
+  struct pollfd polled[4] = {{stop[0], POLLIN, 0}};
+  for (int i = 0; i < 3; i++) {
+    polled[i + 1] = (struct pollfd){fds[i], POLLIN, 0};
+    if (fds[i] >= 0) fcntl(fds[i], F_SETFL, O_NONBLOCK);
+  }
+  for (int stopping = 0; !stopping;) {
+    if (poll(polled, 4, -1) < 0) continue;
+    stopping = polled[0].revents != 0;
     for (int i = 0; i < 3; i++) {
-      if (polled[i].fd < 0 || polled[i].revents == 0) continue;
-      ssize_t length = read(polled[i].fd, bytes, sizeof bytes);
-      if (length > 0) send_frame("oef"[i], bytes, (size_t)length);
-      else if (length == 0 || (errno != EINTR && errno != EAGAIN)) polled[i].fd = -1;
+      ssize_t length;
+      if (polled[i + 1].fd < 0 || (polled[i + 1].revents == 0 && !stopping)) continue;
+      do {
+        length = read(fds[i], bytes, sizeof bytes);
+        if (length > 0) send_frame(kinds[i], bytes, (size_t)length);
+      } while (stopping && length > 0);
+      if (length == 0 || (length < 0 && errno != EINTR && errno != EAGAIN)) polled[i + 1].fd = -1;
     }
   }
-  for (ssize_t length; file >= 0 && (length = read(file, bytes, sizeof bytes)) > 0;)
-    send_frame('f', bytes, (size_t)length);
   return unused;
 }
 
 /* Makes a path whose bytes go to the host; before the line is connected. Returns 0 or -errno. */
 int32_t vireo_guest_output(const char *path) {
   if (mkfifo(path, 0600) < 0) return -errno;
-  file = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  file = open(path, O_RDWR | O_CLOEXEC);
   return file < 0 ? -errno : 0;
 }
 
@@ -140,10 +148,21 @@ int32_t vireo_guest_mount(void) {
   return 0;
 }
 
-static int attach(int read_end, int write_end, int fd) {
-  int target = fd == 0 ? read_end : write_end;
-  if (dup2(target, fd) < 0) return -1;
-  close(target);
+/*
+ * Makes descriptors 0 to 2 these. Deno keeps copies of 1 and 2, made in this order at its start, which
+ * children inherit: whatever still is the kernel's console follows.
+ */
+static int attach(const int fds[3]) {
+  struct stat console, other;
+  int next = 1;
+  if (fstat(1, &console) < 0) return -1;
+  for (int fd = 3; fd < 256; fd++) {
+    if (fstat(fd, &other) < 0 || !S_ISCHR(other.st_mode) || other.st_rdev != console.st_rdev) continue;
+    if (dup3(fds[next], fd, O_CLOEXEC) < 0) return -1;
+    next = 2;
+  }
+  for (int fd = 0; fd < 3; fd++)
+    if (dup2(fds[fd], fd) < 0) return -1;
   return 0;
 }
 
@@ -153,20 +172,28 @@ static int use_pipes(void) {
   input = in[1];
   sources[0] = out[0];
   sources[1] = err[0];
-  return attach(in[0], -1, 0) < 0 || attach(-1, out[1], 1) < 0 || attach(-1, err[1], 2) < 0 ? -1 : 0;
+  return attach((const int[]){in[0], out[1], err[1]});
 }
 
-static int use_terminal(void) {
-  int host, guest;
-  if (openpty(&host, &guest, NULL, NULL, NULL) < 0) return -1;
-  fcntl(host, F_SETFD, FD_CLOEXEC);
-  input = sources[0] = host;
+static int use_terminal(int guest) {
   setsid();
   ioctl(guest, TIOCSCTTY, 0);
-  for (int fd = 0; fd < 3; fd++)
-    if (dup2(guest, fd) < 0) return -1;
-  close(guest);
-  return 0;
+  return attach((const int[]){guest, guest, guest});
+}
+
+/* A terminal of our own: the host's size and keys, and the line's frames. */
+static int use_pty(void) {
+  int guest;
+  if (openpty(&input, &guest, NULL, NULL, NULL) < 0) return -1;
+  fcntl(input, F_SETFD, FD_CLOEXEC);
+  sources[0] = input;
+  return use_terminal(guest);
+}
+
+/* Makes the line itself the terminal: no host reads frames from it. Returns 0 or -errno. */
+int32_t vireo_guest_plain(const char *path) {
+  int fd = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
+  return fd < 0 || use_terminal(fd) < 0 ? -errno : 0;
 }
 
 /* Connects descriptors 0 to 2 to the host through a serial line. Returns 0 or -errno. */
@@ -178,7 +205,7 @@ int32_t vireo_guest_connect(const char *path, uint32_t terminal) {
   cfmakeraw(&raw);
   raw.c_cflag |= CLOCAL;
   if (tcsetattr(line, TCSANOW, &raw) < 0) return -errno;
-  if ((terminal ? use_terminal() : use_pipes()) < 0) return -errno;
+  if (pipe2(stop, O_CLOEXEC) < 0 || (terminal ? use_pty() : use_pipes()) < 0) return -errno;
   if (pthread_create(&pump_thread, NULL, pump, NULL) != 0) return -EAGAIN;
   if (pthread_create(&thread, NULL, receive, NULL) != 0) return -EAGAIN;
   send_frame('r', NULL, 0);
@@ -189,10 +216,9 @@ int32_t vireo_guest_connect(const char *path, uint32_t terminal) {
 void vireo_guest_finish(int32_t code) {
   char text[16];
   if (line >= 0) {
-    /* Closing the last writers ends the pump; on a terminal it sees an error instead. */
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    kill(-1, SIGKILL); /* children that still hold the write ends */
-    for (int fd = 0; fd < 3; fd++) dup2(null, fd);
+    kill(-1, SIGKILL); /* children: what they wrote is in the pipes */
+    if (input >= 0 && input == sources[0]) usleep(20000); /* a terminal passes output on a little later */
+    close(stop[1]);
     pthread_join(pump_thread, NULL);
     send_frame('x', text, (size_t)snprintf(text, sizeof text, "%d", code));
     tcdrain(line);
