@@ -79,13 +79,15 @@ for (const version of [1, 2] as const) {
       order: version === 1 ? "in-order" : "random",
     };
     const module = new URL("./_worker_disks.ts", import.meta.url);
-    const report = await check({
+    const report = await checkIntegrity({
       platform: () => WorkerMachine.create({ module, options }),
       total: THREADED,
       seed: 99 + version,
       upsets: 20,
     });
-    assertGreater(report.lost, 0);
+    assertGreater(report.bytes, THREADED - 1);
+    // How many requests an abort or a reset still meets is up to the two threads.
+    assert(report.resets > 1 && report.reads > 0 && report.writes > 0);
   });
 }
 
