@@ -29,9 +29,9 @@ export class GuestMemory {
   /**
    * Wraps memory, or makes it.
    *
-   * @param memory Length in bytes (a multiple of 4096), or the memory itself.
+   * @param memory Length in bytes (a multiple of 4096, at most 4 GiB), or the memory itself.
    * @param base Address of the first byte, a multiple of 4096.
-   * @throws {RangeError} If one is not.
+   * @throws {RangeError} If one is not, or the memory is over 4 GiB: rings hold offsets in 32 bits.
    */
   constructor(memory: number | ArrayBufferLike, base: number = DEFAULT_RAM_BASE) {
     const buffer = typeof memory === "number" ? new ArrayBuffer(memory) : memory;

@@ -24,6 +24,9 @@ Deno.test("guest memory: wraps what is there, shared or not", () => {
   const memory = new GuestMemory(shared, 0x8000_0000);
   assertEquals([memory.base, memory.bytes.buffer], [0x8000_0000, shared]);
   assertThrows(() => new GuestMemory(4097), RangeError);
+  // Too long to be made here; the check looks at the length alone.
+  const long = Object.create(new ArrayBuffer(0), { byteLength: { value: 2 ** 32 + 4096 } });
+  assertThrows(() => new GuestMemory(long), RangeError, "4 GiB");
   assertThrows(() => new GuestMemory(4096, 12), RangeError);
   assertThrows(() => new GuestMemory(4096, -4096), RangeError);
 });

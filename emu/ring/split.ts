@@ -129,15 +129,17 @@ export class SplitQueue implements DeviceQueue {
 
   /** Whether a chain is available; false once the queue stopped. */
   hasAvailable(): boolean {
-    if (this.#again.length > 0) return !this.#stopped;
-    return !this.#stopped && (this.#lastAvail !== this.#availSeen || this.#look());
+    return this.#lastAvail !== this.#availSeen || this.#again.length > 0 || this.#look();
   }
 
   /** Takes the next available chain, checked in full; a malformed one is a fault and gives undefined. */
   pop(): Chain | undefined {
-    if (this.#again.length > 0 && !this.#stopped) return this.#walk(this.#again.shift()!);
     const last = this.#lastAvail;
-    if (this.#stopped || (last === this.#availSeen && !this.#look())) return undefined;
+    // A stopped queue, and one with chains to take again, have seen nothing: one check for most calls.
+    if (last === this.#availSeen) {
+      if (this.#again.length > 0) return this.#walk(this.#again.shift()!);
+      if (!this.#look()) return undefined;
+    }
     const head = this.#words16[this.#avail + 2 + (last & this.#mask)]!;
     const words = this.#words32;
     const first = this.#desc32 + head * (DESC.SIZE / 4);
@@ -227,6 +229,8 @@ export class SplitQueue implements DeviceQueue {
   /** Stops for good: nothing is popped or pushed any more. */
   stop(): void {
     this.#stopped = true;
+    this.#availSeen = this.#lastAvail;
+    this.#again = [];
   }
 
   /** Where the queue stands. */
@@ -259,6 +263,7 @@ export class SplitQueue implements DeviceQueue {
 
   /** Looks for new entries; tells the driver where the device is when there are none. */
   #look(): boolean {
+    if (this.#stopped) return false;
     const words = this.#words16;
     // Pairs with the driver's store of idx: entries up to it are visible after this load.
     let seen = Atomics.load(words, this.#avail + 1);
