@@ -14,7 +14,8 @@ PUBLIC := hal/mod.ts hal/qtest/mod.ts hal/devmem/mod.ts hal/discover/mod.ts driv
 SETUP := .tools/.setup-$(DENO_VERSION)
 
 # What tests use of the system: QEMU's boards, and a tap device's address.
-PACKAGES := qemu-system-x86 qemu-system-arm qemu-system-misc qemu-utils iproute2 e2fsprogs
+PACKAGES := qemu-system-x86 qemu-system-arm qemu-system-misc qemu-utils iproute2 e2fsprogs \
+	gcc gcc-aarch64-linux-gnu
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .PHONY: help setup packages demo test check fmt lint doc unit bench clean

@@ -209,7 +209,20 @@ Deno.test("wrong use ends in one line and exit code 2, what is not there in 1", 
 
 Deno.test("every level of --help has an example; completion knows the commands", async () => {
   const levels = [
-    ...["", "probe ", "boards ", "demo ", "run ", "shell ", "console ", "rng ", "blk ", "net "],
+    ...[
+      "",
+      "probe ",
+      "boards ",
+      "demo ",
+      "run ",
+      "shell ",
+      "image ",
+      "boot ",
+      "console ",
+      "rng ",
+      "blk ",
+      "net ",
+    ],
     ...["info", "read", "write", "flush", "discard", "bench"].map((name) => `blk ${name} `),
     ...["info", "ping", "send", "capture", "bench"].map((name) => `net ${name} `),
   ];

@@ -47,7 +47,7 @@ export async function runInGuest(command: GuestCommand): Promise<number> {
     : await Deno.open(command.output, { write: true, create: true, truncate: true });
   // Closed by its stream.
   const input = command.input === undefined ? undefined : await Deno.open(command.input);
-  const program = await bundleSource(entry(command.script));
+  const program = await bundleSource(guestEntry(command.script));
   const ports = cleanup.use(await HostPorts.listen());
   const { backends, devices } = qemuArguments(board, ports.ports);
   const terminal = command.stdin === "terminal";
@@ -70,6 +70,7 @@ export async function runInGuest(command: GuestCommand): Promise<number> {
       signal: interrupts.signal,
       interrupt: interrupts.first,
       ...board.boot,
+      qemu: board.qemu,
       image: { onProgress: note },
     });
     return exitCode;
@@ -81,8 +82,8 @@ export async function runInGuest(command: GuestCommand): Promise<number> {
   }
 }
 
-/** The text of the guest's program. */
-function entry(script: string | undefined): string {
+/** The text of the guest's program, with the user's script if there is one. */
+export function guestEntry(script?: string): string {
   const main = JSON.stringify(new URL("./guest_main.ts", import.meta.url).href);
   if (script === undefined) return `export { default, initShell } from ${main};\n`;
   return `import { guestMain } from ${main};

@@ -8,9 +8,9 @@ import type { BoardOptions } from "./options.ts";
 export type GuestPlan = Omit<GuestCommand, "args">;
 
 /** The commands that read standard input. */
-const READERS: ReadonlySet<string> = new Set(["blk write", "console", "run", "shell"]);
+const READERS: ReadonlySet<string> = new Set(["blk write", "console", "run", "shell", "boot"]);
 /** Of these, the ones that talk to a terminal key by key. */
-const TERMINAL: ReadonlySet<string> = new Set(["console", "shell"]);
+const TERMINAL: ReadonlySet<string> = new Set(["console", "shell", "boot"]);
 
 /** The flags that matter on the host. */
 interface HostFlags {

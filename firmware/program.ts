@@ -24,6 +24,8 @@ interface BoardFlags {
   readonly smp?: string | undefined;
 }
 
+/** The board that `vireo boot` boots. */
+const DEFAULT_GUEST = "x86_64-microvm";
 /** Smallest memory in MiB in which the guest's Linux and Deno fit. */
 const LEAST_MEMORY = 256;
 
@@ -88,9 +90,9 @@ const collect = (value: string, before: string[] | undefined): string[] => [
 ];
 
 /** Adds a command that takes the options of a board. */
-function withBoard(parent: Parent, name: string) {
+function withBoard(parent: Parent, name: string, target = "emu") {
   return parent.command(name)
-    .option("--target <target>", "emu, devmem, qtest:BOARD or qemu:BOARD (see boards)", "emu")
+    .option("--target <target>", "emu, devmem, qtest:BOARD or qemu:BOARD (see boards)", target)
     .option(
       "--blk <disk>",
       "a disk: FILE[,ro][,serial=TEXT][,block-size=BYTES], or none; may be repeated",
@@ -209,6 +211,26 @@ export function buildProgram(args: readonly string[] = []): Command {
       await (await import("./commands/shell.ts")).shell(boardOptions(flags));
     });
   example(shell, "vireo shell --blk disk.img");
+
+  const image = program.command("image")
+    .description("write a kernel and an initramfs that boot into the REPL, and QEMU's command line")
+    .addOption(
+      new Option("--arch <arch>").choices(["x86_64", "aarch64"] as const).makeOptionMandatory(),
+    )
+    .requiredOption("-o, --output <dir>", "where to write them")
+    .option("--refresh", "look for newer Debian packages")
+    .option(JSON_FLAG, JSON_TEXT)
+    .action(async (flags) => await (await import("./commands/image.ts")).makeImage(flags));
+  example(image, "vireo image --arch aarch64 -o out\nout/boot.sh\nvireo boot");
+
+  const boot = withBoard(program, "boot", `qemu:${DEFAULT_GUEST}`)
+    .description("boot a guest into the REPL, which has the board's drivers in scope")
+    .action(async (flags) => {
+      const board = boardOptions(flags);
+      if (!inGuest()) throw new UsageError(`boot: only qemu targets boot, not ${flags.target}`);
+      await (await import("./commands/shell.ts")).shell(board);
+    });
+  example(boot, "vireo boot --target qemu:aarch64-virt --blk disk.img --memory 1024");
 
   addBlk(program);
   addNet(program);

@@ -12,12 +12,11 @@ import {
   type VirtioDriver,
 } from "@vireo/drivers";
 import { Feature, FeatureSet, type Platform, VireoError } from "@vireo/hal";
-import { DevmemPlatform } from "@vireo/hal/devmem";
-import { parseMmioOption } from "@vireo/hal/discover";
 import type { Qmp } from "@vireo/hal/qtest";
 import type { StreamPort } from "@vireo/emu";
 import { QtestSession } from "./qtest_session.ts";
 import { inGuest } from "./in_guest.ts";
+import { OwnMachine } from "./own_machine.ts";
 import { parseTarget } from "./target.ts";
 import { EmulatedBoard } from "./emulated_board.ts";
 import { type BoardOptions, DEFAULT_BOARD } from "./options.ts";
@@ -101,21 +100,6 @@ export async function openVireo(
 /** The machine of a target, with its host side if it has one in this process. */
 type OpenBoard = EmulatedBoard | QtestSession | OwnMachine;
 
-/** The machine that this process runs on. */
-class OwnMachine implements AsyncDisposable {
-  readonly platform: DevmemPlatform;
-  readonly hostPort = undefined;
-
-  constructor({ mmio }: BoardOptions) {
-    const slots = mmio === undefined ? undefined : parseMmioOption(mmio);
-    this.platform = DevmemPlatform.open({ slots });
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.platform[Symbol.asyncDispose]();
-  }
-}
-
 /** Makes the machine of a target. */
 async function openBoard(options: BoardOptions): Promise<OpenBoard> {
   const { kind, board } = parseTarget(options.target);
@@ -125,10 +109,10 @@ async function openBoard(options: BoardOptions): Promise<OpenBoard> {
     case "qtest":
       return await QtestSession.create(board, options);
     case "devmem":
-      return new OwnMachine(options);
+      return await OwnMachine.open(options);
     case "qemu":
       // The command line moves whole programs into the guest; there the board is the machine itself.
-      if (inGuest()) return new OwnMachine(options);
+      if (inGuest()) return await OwnMachine.open(options);
       throw new UsageError(
         `Cannot open ${options.target} from the host: run the script with 'vireo run --target'`,
       );

@@ -30,6 +30,8 @@ export interface BootOptions {
   readonly qemuArgs?: readonly string[];
   /** More words for the kernel command line. */
   readonly kernelArgs?: readonly string[];
+  /** Another QEMU than the board's. */
+  readonly qemu?: string | undefined;
   /** Another kernel than the image's. */
   readonly kernel?: string | undefined;
   /** Memory in MiB; 512 by default. */
@@ -106,7 +108,7 @@ export async function bootGuest(options: BootOptions): Promise<BootResult> {
 
   const started = performance.now();
   const qemu = cleanup.use(startQemu({
-    program: board.qemu,
+    program: options.qemu ?? board.qemu,
     install: `apt install ${board.qemuPackage}`,
     args: qemuCommandLine(board, image, options, initramfs).slice(1),
   }));
@@ -169,12 +171,19 @@ export function qemuCommandLine(
   ];
 }
 
-function guestRun(board: GuestBoard, options: BootOptions): GuestRun {
+/** What PID 1 is told of one run. */
+export function guestRun(
+  board: GuestBoard,
+  options: Pick<BootOptions, "args" | "env" | "terminal" | "hugepages" | "files"> & {
+    readonly plain?: boolean;
+  },
+): GuestRun {
   return {
     args: options.args ?? [],
     env: { VIREO_SHIM: "/vireo/libvireo.so", ...options.env },
     line: `/dev/${board.line}`,
     terminal: options.terminal !== undefined,
+    plain: options.plain === true,
     hugepages: options.hugepages ?? 32,
     output: options.files?.output,
     input: options.files?.input,

@@ -1,4 +1,4 @@
-import { fromFileUrl } from "./paths.ts";
+import { CACHE, fromFileUrl } from "./paths.ts";
 import { ARCH, type Arch } from "./arch.ts";
 import { exec } from "./exec.ts";
 
@@ -26,4 +26,19 @@ export async function compileShims(arch: Arch, dir: string): Promise<void> {
   for (const [name, source] of Object.entries(C_SOURCES)) {
     await exec([compiler, ...FLAGS, "-o", `${dir}/${name}`, source], { install });
   }
+}
+
+/**
+ * The register shim for this machine, compiled when it is missing or older than its source.
+ *
+ * @returns Its path.
+ * @throws {VireoError} `HOST_ERROR` If the compiler is missing or finds fault.
+ */
+export async function hostShim(): Promise<string> {
+  const dir = `${CACHE}/shim/${Deno.build.arch}`;
+  const path = `${dir}/libvireo.so`;
+  const made = (await Deno.stat(path).catch(() => undefined))?.mtime;
+  const changed = (await Deno.stat(C_SOURCES["libvireo.so"])).mtime;
+  if (!made || !changed || made < changed) await compileShims(Deno.build.arch, dir);
+  return path;
 }

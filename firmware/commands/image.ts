@@ -1,0 +1,62 @@
+import { DEFAULT_BOARD } from "../options.ts";
+import { addRun, GUEST_BOARDS, guestRun, qemuCommandLine } from "../guest/mod.ts";
+import { type Arch, bundleSource, guestImage } from "../image/mod.ts";
+import { guestEntry } from "../guest_command.ts";
+import { GUEST_VARIABLE } from "../in_guest.ts";
+import { note } from "../output.ts";
+import { qemuArguments } from "../qemu_arguments.ts";
+
+/** Flags of `vireo image`. */
+export interface ImageFlags {
+  readonly arch: Arch;
+  readonly output: string;
+  readonly refresh?: true | undefined;
+  readonly json?: true | undefined;
+}
+
+/** Words that a shell takes as they are. */
+const PLAIN = /^[\w@%+=:,./-]+$/;
+
+/**
+ * `vireo image`: writes a kernel, an initramfs that starts the REPL on the board's serial line, and a
+ * script that boots them in QEMU.
+ */
+export async function makeImage(flags: ImageFlags): Promise<void> {
+  const { arch, output: dir } = flags;
+  const board = GUEST_BOARDS.find((known) => known.arch === arch)!;
+  const image = await guestImage(arch, { onProgress: note, refresh: flags.refresh });
+  await Deno.mkdir(dir, { recursive: true });
+  const target = `qemu:${board.name}`;
+  const run = guestRun(board, {
+    args: ["shell", "--target", target],
+    env: { [GUEST_VARIABLE]: "1" },
+    plain: true,
+  });
+  await Deno.copyFile(image.kernel, `${dir}/kernel`);
+  await addRun(image.initramfs, `${dir}/initramfs.cpio`, run, await bundleSource(guestEntry()));
+  await Deno.copyFile(image.manifestPath, `${dir}/manifest.json`);
+  const { backends, devices } = qemuArguments({ ...DEFAULT_BOARD, target }, []);
+  const words = qemuCommandLine(
+    board,
+    { kernel: "$dir/kernel" },
+    { devices: [...backends, ...devices.flatMap((device) => ["-device", device])] },
+    "$dir/initramfs.cpio",
+  );
+  await Deno.writeTextFile(
+    `${dir}/boot.sh`,
+    `#!/bin/sh
+# Boots this image: a REPL on the serial line. Further arguments are QEMU's.
+dir=$(cd "$(dirname "$0")" && pwd)
+exec ${words.map(quote).join(" ")} "$@"
+`,
+  );
+  await Deno.chmod(`${dir}/boot.sh`, 0o755);
+  const files = ["kernel", "initramfs.cpio", "manifest.json", "boot.sh"];
+  if (flags.json) console.log(JSON.stringify({ arch, directory: dir, files, target }));
+  else console.log(files.map((file) => `${dir}/${file}`).join("\n"));
+}
+
+function quote(word: string): string {
+  if (word.startsWith("$dir/")) return `"${word}"`;
+  return PLAIN.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+}

@@ -1,0 +1,36 @@
+import { DevmemPlatform } from "@vireo/hal/devmem";
+import { parseMmioOption } from "@vireo/hal/discover";
+import { inGuest } from "./in_guest.ts";
+import type { BoardOptions } from "./options.ts";
+
+/** The machine that this process runs on, as a board. */
+export class OwnMachine implements AsyncDisposable {
+  /** The machine. */
+  readonly platform: DevmemPlatform;
+  /** No process here is at the other end of the console's ports. */
+  readonly hostPort = undefined;
+
+  private constructor(platform: DevmemPlatform) {
+    this.platform = platform;
+  }
+
+  /**
+   * Opens the machine; compiles the C shim first where the project's image has not brought one.
+   *
+   * @throws {VireoError} `HOST_ERROR` Without root, `/dev/mem` or a C compiler; the message says what
+   * to do.
+   */
+  static async open({ mmio }: Pick<BoardOptions, "mmio">): Promise<OwnMachine> {
+    const slots = mmio === undefined ? undefined : parseMmioOption(mmio);
+    if (!inGuest() && Deno.env.get("VIREO_SHIM") === undefined) {
+      const { hostShim } = await import("./image/mod.ts");
+      return new OwnMachine(DevmemPlatform.open({ slots, shim: await hostShim() }));
+    }
+    return new OwnMachine(DevmemPlatform.open({ slots }));
+  }
+
+  /** Closes the machine. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.platform[Symbol.asyncDispose]();
+  }
+}
