@@ -12,6 +12,13 @@ import type { GuestMemory } from "../memory.ts";
 import { RingChain } from "./chain.ts";
 import type { QueueGeometry } from "./queue_config.ts";
 
+// Constants of this module: a name of another one costs a load and a check on the hot path.
+/** Words (32 bits) of a descriptor. */
+const DESC_WORDS = DESC.SIZE / 4;
+/** A descriptor with one of these is not a chain of its own. */
+const NEXT_OR_INDIRECT = DescFlag.NEXT | DescFlag.INDIRECT;
+const WRITE = DescFlag.WRITE;
+
 /** The longest chain in bytes (virtio 1.4 §2.7.5.1). */
 const MAX_CHAIN_BYTES = 2 ** 32;
 
@@ -142,7 +149,7 @@ export class SplitQueue implements DeviceQueue {
     }
     const head = this.#words16[this.#avail + 2 + (last & this.#mask)]!;
     const words = this.#words32;
-    const first = this.#desc32 + head * (DESC.SIZE / 4);
+    const first = this.#desc32 + head * DESC_WORDS;
     // Most chains are one descriptor below 4 GiB: here, as a call and floating point would double what
     // it costs (split_bench.ts). Everything else, and what is wrong, is for #walk.
     if (head <= this.#mask && this.#held[head] === 0 && words[first + 1] === 0) {
@@ -150,7 +157,7 @@ export class SplitQueue implements DeviceQueue {
       const bytes = words[first + 2]!;
       const offset = words[first]! - this.#base;
       if (
-        (flags & (DescFlag.NEXT | DescFlag.INDIRECT)) === 0 && offset >= 0 &&
+        (flags & NEXT_OR_INDIRECT) === 0 && offset >= 0 &&
         offset + bytes <= this.#limit
       ) {
         const chain = this.#spare ?? this.#newChain();
@@ -158,7 +165,7 @@ export class SplitQueue implements DeviceQueue {
         this.#held[head] = 1;
         chain.head = head;
         chain.takenAt = last;
-        chain.single(offset, bytes, (flags & DescFlag.WRITE) !== 0);
+        chain.single(offset, bytes, (flags & WRITE) !== 0);
         this.#lastAvail = (last + 1) & 0xffff;
         return chain;
       }
@@ -303,7 +310,7 @@ export class SplitQueue implements DeviceQueue {
     let index = head;
     let elements = 0;
     for (;;) {
-      const at = table + index * (DESC.SIZE / 4);
+      const at = table + index * DESC_WORDS;
       const hi = words[at + 1]!;
       const address = hi === 0 ? words[at]! : hi * 0x1_0000_0000 + words[at]!;
       const bytes = words[at + 2]!;
@@ -328,7 +335,7 @@ export class SplitQueue implements DeviceQueue {
         continue;
       }
       if (++elements > this.size) return this.#fault("a chain is longer than the queue");
-      if ((flags & DescFlag.WRITE) !== 0) writable = true;
+      if ((flags & WRITE) !== 0) writable = true;
       else if (writable) return this.#fault("a readable element follows a writable one");
       if (address < base || address + bytes > base + size) {
         return this.#fault(`element at 0x${address.toString(16)}, ${bytes} bytes, is no memory`);
