@@ -13,11 +13,14 @@ import {
   USED_NO_NOTIFY,
   VireoError,
 } from "@vireo/hal";
+import { badShape, cannotAdd, usedIdLie, usedIndexJump } from "./_errors.ts";
 import type { QueueAddresses } from "../transport/transport.ts";
 import { SG_WORDS, type SgList, type Virtqueue } from "./virtqueue.ts";
 
 /** Elements of the indirect table that each ring slot owns; longer chains are direct. */
 const INDIRECT_CAPACITY = 32;
+/** The longest chain in bytes (virtio 1.4 §2.7.5.1). */
+const MAX_CHAIN_BYTES = 2 ** 32;
 /** Words (32 bits) of one descriptor. */
 const DESC_WORDS = DESC.SIZE / 4;
 /** Fields of the shadow of a descriptor. */
@@ -61,6 +64,8 @@ export class SplitVirtqueue implements Virtqueue {
   readonly index: number;
   /** Name for messages and reports. */
   readonly name: string;
+  /** Name of the device, for messages. */
+  readonly device: string | undefined;
   /** Ring size in descriptors. */
   readonly size: number;
   /** Where the parts are, for the transport. */
@@ -99,10 +104,15 @@ export class SplitVirtqueue implements Virtqueue {
   #lastUsed = 0;
   #usedSeen = 0;
   #callbacks = true;
+  #detachAt = 0;
+  /**
+   * So many buffers were added since the last kick that the distance may wrap at 2^16, as a device that
+   * takes what it was not given yet can bring about: the next kick notifies in any case.
+   */
+  #overdue = false;
   readonly #eventIdx: boolean;
   readonly #notificationData: boolean;
   readonly #notify: (index: number, data: number) => void;
-  readonly #device: string | undefined;
 
   /**
    * Allocates a queue, empty, with callbacks enabled.
@@ -127,7 +137,7 @@ export class SplitVirtqueue implements Virtqueue {
     this.#eventIdx = options.eventIdx;
     this.#notificationData = options.notificationData;
     this.#notify = options.notify;
-    this.#device = options.device;
+    this.device = options.device;
     const align = options.legacyAlign ?? 4;
     const parts = splitRingLayout(size, align);
     // The formula of virtio 1.4 §2.7.2 aligns the end too.
@@ -185,7 +195,7 @@ export class SplitVirtqueue implements Virtqueue {
 
   /** Puts a chain into the ring; the device sees it at the next kick. See {@linkcode Virtqueue.add}. */
   add(chain: SgList, token: number): boolean {
-    if (this.#broken !== undefined) throw this.#refusal();
+    if (this.#broken !== undefined) throw cannotAdd(this);
     const count = chain.readable + chain.writable;
     const head = this.#free;
     const { words } = chain;
@@ -213,7 +223,6 @@ export class SplitVirtqueue implements Virtqueue {
     this.inFlight++;
     const index = this.#availIndex;
     this.#avail[2 + (index & this.#mask)] = head;
-    // At most 32768 buffers fit between two kicks, so the distance never wraps.
     this.#availIndex = (index + 1) & 0xffff;
     return true;
   }
@@ -222,8 +231,10 @@ export class SplitVirtqueue implements Virtqueue {
   kick(): void {
     const next = this.#availIndex;
     const old = this.#kicked;
-    if (next === old || this.#broken !== undefined) return;
+    const overdue = this.#overdue;
+    if ((next === old && !overdue) || this.#broken !== undefined) return;
     this.#kicked = next;
+    this.#overdue = false;
     // Orders descriptors and entries before the index (drv.split-ring.update-idx.1); pairs with the
     // device's load of idx. Once a kick, not once a buffer: an atomic store is half of what adding costs.
     Atomics.store(this.#avail, 1, next);
@@ -231,7 +242,7 @@ export class SplitVirtqueue implements Virtqueue {
     const wanted = this.#eventIdx
       ? needEvent(loadAfterStore(this.#used16, this.#availEventAt), next, old)
       : (loadAfterStore(this.#used16, 0) & USED_NO_NOTIFY) === 0;
-    if (wanted) this.#notify(this.index, this.#notificationData ? next : -1);
+    if (wanted || overdue) this.#notify(this.index, this.#notificationData ? next : -1);
   }
 
   /** Takes the next used buffer; see {@linkcode Virtqueue.pop}. */
@@ -300,7 +311,10 @@ export class SplitVirtqueue implements Virtqueue {
 
   /** Takes back one buffer after a reset; -1 if there is none left. */
   detachUnused(): number {
-    for (let head = 0; head < this.size && this.inFlight > 0; head++) {
+    // Goes on where the last call stopped: taking all back is one walk over the ring.
+    while (this.inFlight > 0) {
+      const head = this.#detachAt;
+      this.#detachAt = (head + 1) & this.#mask;
       const token = this.#shadow[head * Shadow.WORDS + Shadow.TOKEN]!;
       if (token === NONE) continue;
       this.#release(head);
@@ -320,7 +334,7 @@ export class SplitVirtqueue implements Virtqueue {
   [Symbol.dispose](): void {
     this.break(
       new VireoError("DEVICE_STATE", "Virtqueue was deleted", {
-        device: this.#device,
+        device: this.device,
         queue: this.index,
       }),
     );
@@ -335,17 +349,11 @@ export class SplitVirtqueue implements Virtqueue {
     const fresh = (seen - this.#lastUsed) & 0xffff;
     if (fresh === 0 || this.#broken !== undefined) return false;
     if (fresh > this.inFlight) {
-      this.break(
-        new VireoError("USED_INDEX_JUMP", "Device returned more buffers than it has", {
-          device: this.#device,
-          queue: this.index,
-          index: seen,
-          seen: fresh,
-          expected: `at most ${this.inFlight}`,
-        }),
-      );
+      this.break(usedIndexJump(this, seen, fresh, this.inFlight));
       return false;
     }
+    // Between two looks at most `size` buffers are added, so that the distance is seen before it wraps.
+    if (((this.#availIndex - this.#kicked) & 0xffff) >= MAX_QUEUE_SIZE) this.#overdue = true;
     this.#usedSeen = seen;
     return true;
   }
@@ -366,7 +374,11 @@ export class SplitVirtqueue implements Virtqueue {
   /** Adds a chain of any length; returns its slots, or 0 if there is not enough room now. */
   #addMany(head: number, chain: SgList): number {
     const { words, count, writableLength } = chain;
-    if (count === 0 || count > this.size) throw this.#badShape(count);
+    if (count === 0 || count > this.size) throw badShape(this, count, `1 to ${this.size} elements`);
+    let total = 0;
+    for (let at = 2; at < count * SG_WORDS; at += SG_WORDS) total += words[at]!;
+    // drv.split-ring.desc-table.1
+    if (total > MAX_CHAIN_BYTES) throw badShape(this, total, "at most 2^32 bytes");
     const slots = this.slotsFor(count);
     if (slots > this.freeSlots) return 0;
     if (count > 1 && slots === 1) this.#addIndirect(head, words, count);
@@ -418,41 +430,7 @@ export class SplitVirtqueue implements Virtqueue {
 
   /** Breaks the queue for a used entry that cannot be true. */
   #lie(id: number): number {
-    const exists = id < this.size;
-    this.break(
-      exists
-        ? new VireoError("USED_ID_NOT_IN_FLIGHT", "Device returned a buffer it does not have", {
-          device: this.#device,
-          queue: this.index,
-          index: this.#lastUsed,
-          seen: id,
-          expected: "the head of a buffer in flight",
-        })
-        : new VireoError("USED_ID_RANGE", "Device returned a descriptor that does not exist", {
-          device: this.#device,
-          queue: this.index,
-          index: this.#lastUsed,
-          seen: id,
-          expected: `below ${this.size}`,
-        }),
-    );
+    this.break(usedIdLie(this, this.#lastUsed, id));
     return NONE;
-  }
-
-  #refusal(): VireoError {
-    return new VireoError("QUEUE_BROKEN", "Cannot add to a broken virtqueue", {
-      device: this.#device,
-      queue: this.index,
-      cause: this.#broken,
-    });
-  }
-
-  #badShape(count: number): VireoError {
-    return new VireoError("CHAIN_SHAPE", "Cannot add such a chain", {
-      device: this.#device,
-      queue: this.index,
-      seen: count,
-      expected: `1 to ${this.size} elements`,
-    });
   }
 }

@@ -123,8 +123,8 @@ export interface Virtqueue extends Disposable {
    * @param chain The buffers; may be reused after the call.
    * @param token Comes back from {@linkcode Virtqueue.pop}.
    * @returns False if there is not enough room now.
-   * @throws {VireoError} `QUEUE_BROKEN` If the queue is broken; `CHAIN_SHAPE` If the chain is empty or
-   * longer than the queue could ever take.
+   * @throws {VireoError} `QUEUE_BROKEN` If the queue is broken; `CHAIN_SHAPE` If the chain is empty,
+   * longer than the queue could ever take, or over 2^32 bytes.
    */
   add(chain: SgList, token: number): boolean;
   /** Makes all added buffers available to the device, and tells it unless it asked not to be told. */
