@@ -21,6 +21,9 @@ export interface DeviceHost {
   configChanged(device: BusDevice): void;
 }
 
+/** On a machine that polls, the interrupt cause is taken at least once in so many serves. */
+const SPARED = 32;
+
 /** A queue with what the dispatch loop needs of it. */
 interface Slot {
   readonly ring: Ring;
@@ -63,6 +66,10 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
   /** Rings of before a reset that the driver may still take buffers out of. */
   #retired: Ring[] = [];
   #running = false;
+  /** Whether a poll saw an interrupt cause that was not taken yet. */
+  #causeDue = false;
+  /** Serves since the cause was last taken. */
+  #spared = 0;
   #tail: Promise<unknown> = Promise.resolve();
 
   constructor(index: number, transport: Transport, host: DeviceHost) {
@@ -298,7 +305,17 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
   }
 
   due(): boolean {
-    return this.dueInMemory() || this.transport.peekInterruptCause() !== 0;
+    if (this.transport.peekInterruptCause() !== 0) this.#causeDue = true;
+    return this.#causeDue || this.dueInMemory();
+  }
+
+  /** A poller that found answers in memory spares most of the register accesses, 5 us under TCG. */
+  #takeCause(): number {
+    const { transport } = this;
+    if (transport.interrupt.polled && !this.#causeDue && ++this.#spared < SPARED) return 0;
+    this.#causeDue = false;
+    this.#spared = 0;
+    return transport.takeInterruptCause();
   }
 
   dueInMemory(): boolean {
@@ -308,9 +325,16 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
     return false;
   }
 
+  expects(): boolean {
+    for (const { ring, request } of this.#slots) {
+      if (request.callback !== undefined && ring.inFlight > 0) return true;
+    }
+    return false;
+  }
+
   serve(): boolean {
     const { transport } = this;
-    const cause = transport.takeInterruptCause();
+    const cause = this.#takeCause();
     if ((cause & InterruptCause.CONFIG) !== 0) this.#configInterrupt();
     if ((cause & InterruptCause.QUEUE) === 0 && !transport.interrupt.polled) return false;
     let progress = false;

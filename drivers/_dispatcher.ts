@@ -7,6 +7,8 @@ export interface DispatchTarget {
   due(): boolean;
   /** The same without a register access; configuration changes may be missed. */
   dueInMemory(): boolean;
+  /** Whether the device has something that it is to answer. */
+  expects(): boolean;
   /** Serves one interrupt; returns whether a queue got anywhere. */
   serve(): boolean;
   /** The interrupt line or the machine failed: no interrupt will come any more. */
@@ -63,6 +65,7 @@ async function run(
     signal,
     ready: () => target.due(),
     readyInMemory: () => target.dueInMemory(),
+    expected: () => target.expects(),
   };
   let idle = 0;
   let idleSince = 0;

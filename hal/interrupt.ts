@@ -12,6 +12,11 @@ export interface InterruptWait {
    * that emulates it, so a poller asks this while it spins and `ready` now and then.
    */
   readonly readyInMemory?: () => boolean;
+  /**
+   * Whether the device still owes an answer to what it was notified of; true by default. Often a
+   * device answers before the notification returns, and then a poller need not look for more.
+   */
+  readonly expected?: () => boolean;
 }
 
 /** The interrupt line of one device, or what stands in for it. */

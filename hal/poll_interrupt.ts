@@ -37,8 +37,16 @@ const BURST = { MIN: 0.02, MAX: 1 } as const;
 /** A burst in a turn of the event loop lasts this part of the turn: other work waits for it. */
 const TURN_PART = 4;
 
-/** A burst after a kick lasts up to so many turns, if the bursts before it were worth it. */
+/**
+ * A burst after a kick lasts so many turns: about what it costs to give up too early. Bounded by the
+ * success of the bursts before, an unlucky few made it too short to find anything ever again: a disk
+ * that answers within 15 to 40 us under TCG was then found 100 us later, by the next turn.
+ */
 const KICK_TURNS = 2;
+
+/** After so many bursts in a row that found nothing, only one kick in PROBE gets a whole one. */
+const MISSES = 8;
+const PROBE = 32;
 
 /** How many polls pass between two looks at the clock, which costs 3 us under TCG. */
 const POLLS_PER_LOOK = 4;
@@ -53,7 +61,14 @@ const SLEEP_PART = 8;
 const REGISTERS_MS = 2;
 
 interface Waiter extends Required<InterruptWait> {
+  readonly line: PollLine;
   readonly resolve: () => void;
+}
+
+/** The stand-in for one device's interrupt line. */
+export interface PollLine extends Interrupt {
+  /** The driver notified this device: an answer may come at once. Costs a few loads. */
+  kicked(): void;
 }
 
 /**
@@ -70,13 +85,19 @@ export class Poller implements Disposable {
   readonly #idleMs: number;
   readonly #fairMs: number;
   readonly #waiters: Waiter[] = [];
-  #turnMs = 0;
-  #kickMs: number = BURST.MAX;
+  /** What a turn costs when nothing else is to be done in it. */
+  #turnMs: number = BURST.MAX / KICK_TURNS;
+  /** Whether nothing was kicked since the turn was asked for, which would make it longer. */
+  #turnClean = false;
+  /** Bursts after kicks, in a row, that found nothing. */
+  #misses = 0;
   #lastActivity = 0;
   #lastTurn = 0;
   #lastAsked = 0;
   #lastRegisters = 0;
   #soonPending = false;
+  /** Which line was kicked; undefined for several. */
+  #kickedLine: PollLine | undefined;
   #turnPending = false;
   #cancelSleep: (() => void) | undefined;
 
@@ -94,13 +115,20 @@ export class Poller implements Disposable {
   }
 
   /** What one device waits on; any number of waits may be pending. */
-  line(): Interrupt {
-    return { polled: true, wait: (options) => this.#wait(options) };
+  line(): PollLine {
+    const line: PollLine = {
+      polled: true,
+      wait: (options) => this.#wait(line, options),
+      kicked: () => this.#kicked(line),
+    };
+    return line;
   }
 
-  /** The driver notified a device: an answer may come at once. Costs a few loads when already told. */
-  kicked(): void {
-    if (this.#soonPending || this.#waiters.length === 0) return;
+  #kicked(line: PollLine): void {
+    if (this.#waiters.length === 0) return;
+    // Several devices at once are seldom: then all of them count.
+    this.#kickedLine = this.#soonPending && this.#kickedLine !== line ? undefined : line;
+    if (this.#soonPending) return;
     this.#soonPending = true;
     this.#clock.soon(this.#onSoon);
   }
@@ -113,8 +141,8 @@ export class Poller implements Disposable {
     this.#clock.close();
   }
 
-  #wait(options: InterruptWait): Promise<void> {
-    const { signal, ready, readyInMemory = ready } = options;
+  #wait(line: PollLine, options: InterruptWait): Promise<void> {
+    const { signal, ready, readyInMemory = ready, expected = always } = options;
     return new Promise((resolve, reject) => {
       if (signal.aborted) return reject(signal.reason);
       if (readyInMemory() && this.#isFair(this.#clock.now())) return resolve();
@@ -126,6 +154,8 @@ export class Poller implements Disposable {
         signal,
         ready,
         readyInMemory,
+        expected,
+        line,
         resolve: () => {
           signal.removeEventListener("abort", onAbort);
           resolve();
@@ -139,17 +169,25 @@ export class Poller implements Disposable {
 
   #onSoon = (): void => {
     this.#soonPending = false;
+    if (!this.#expects(this.#kickedLine)) return;
     const now = this.#clock.now();
     this.#lastActivity = now;
     this.#cancelSleep?.();
     this.#cancelSleep = undefined;
     if (!this.#isFair(now)) return;
-    const found = this.#burst(now, this.#kickMs);
+    this.#turnClean = false;
+    const whole = this.#misses < MISSES || this.#misses % PROBE === 0;
     const most = Math.min(BURST.MAX, Math.max(BURST.MIN, this.#turnMs * KICK_TURNS));
-    this.#kickMs = found
-      ? Math.min(most, this.#kickMs * 2)
-      : Math.max(BURST.MIN, Math.min(most, this.#kickMs / 2));
+    this.#misses = this.#burst(now, whole ? most : BURST.MIN) ? 0 : this.#misses + 1;
   };
+
+  /** Whether a kicked device owes an answer. */
+  #expects(line: PollLine | undefined): boolean {
+    for (const waiter of this.#waiters) {
+      if ((line === undefined || waiter.line === line) && waiter.expected()) return true;
+    }
+    return false;
+  }
 
   /**
    * Whether there is time before timers and input must have their turn: a device that always answers
@@ -165,6 +203,7 @@ export class Poller implements Disposable {
 
   #askTurn(now: number): void {
     this.#turnPending = true;
+    this.#turnClean = true;
     this.#lastAsked = now;
     this.#clock.turn(this.#onTurn);
   }
@@ -172,6 +211,7 @@ export class Poller implements Disposable {
   /** Polls every wait until one is ready or the time is over; returns whether one was ready. */
   #burst(start: number, lengthMs: number): boolean {
     const waiters = this.#waiters;
+    let over = false;
     for (let polls = 1; waiters.length > 0; polls++) {
       let found = false;
       for (let i = waiters.length - 1; i >= 0; i--) {
@@ -182,10 +222,12 @@ export class Poller implements Disposable {
         found = true;
       }
       if (found) {
-        this.#lastActivity = this.#clock.now();
+        this.#lastActivity = start;
         return true;
       }
-      if (polls % POLLS_PER_LOOK === 0 && this.#clock.now() - start >= lengthMs) break;
+      // One look more after the time is over: this thread may have been off the processor for long.
+      if (over) break;
+      over = polls % POLLS_PER_LOOK === 0 && this.#clock.now() - start >= lengthMs;
     }
     return start - this.#lastRegisters >= REGISTERS_MS && this.#look(start);
   }
@@ -221,7 +263,9 @@ export class Poller implements Disposable {
     const now = this.#clock.now();
     this.#lastTurn = now;
     // A mean over about eight turns: one slow task in between does not count for much.
-    this.#turnMs += (Math.min(BURST.MAX, now - this.#lastAsked) - this.#turnMs) / 8;
+    if (this.#turnClean) {
+      this.#turnMs += (Math.min(BURST.MAX, now - this.#lastAsked) - this.#turnMs) / 8;
+    }
     this.#burst(now, this.#turnMs / TURN_PART);
     this.#next(this.#clock.now());
   };
@@ -232,6 +276,10 @@ export class Poller implements Disposable {
     this.#look(now);
     this.#next(now);
   };
+}
+
+function always(): boolean {
+  return true;
 }
 
 /** The real clock: a `MessageChannel` for turns, since `setTimeout(0)` takes 2 to 4 ms. */

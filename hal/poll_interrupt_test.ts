@@ -100,13 +100,14 @@ Deno.test("Poller finds an answer to a kick within a turn, out of the deepest sl
   const poller = new Poller({}, clock);
   let ready = false;
   let done = -1;
-  const wait = poller.line().wait({ signal: NEVER, ready: () => ready })
+  const line = poller.line();
+  const wait = line.wait({ signal: NEVER, ready: () => ready })
     .then(() => done = clock.time);
   await clock.runUntil(5000);
   assertEquals(clock.sleeps.at(-1), 20);
   const kicked = clock.time;
   ready = true;
-  poller.kicked();
+  line.kicked();
   await clock.runUntil(kicked + 1);
   await wait;
   assert(done - kicked < 0.1, `added ${done - kicked} ms`);
@@ -166,8 +167,9 @@ Deno.test("Poller leaves most of the time to others while it spins, whatever a t
     const clock = new FakeClock();
     clock.turnMs = turnMs;
     const poller = new Poller({}, clock);
-    void poller.line().wait({ signal: NEVER, ready: () => false });
-    poller.kicked();
+    const line = poller.line();
+    void line.wait({ signal: NEVER, ready: () => false });
+    line.kicked();
     await clock.runUntil(19);
     const share = clock.turns * turnMs / clock.time;
     assert(share > 0.5, `turns of ${turnMs} ms take ${share} of the time`);
@@ -189,7 +191,7 @@ Deno.test("Poller polls longer after a kick when that finds answers, and shorter
     answerAt = clock.time + delay;
     let atOnce = false;
     void wait.then(() => atOnce = clock.turns === turns);
-    poller.kicked();
+    line.kicked();
     await clock.runUntil(clock.time + 3);
     abort.abort(new Error("next"));
     await wait;
@@ -202,17 +204,44 @@ Deno.test("Poller polls longer after a kick when that finds answers, and shorter
   assert(await kick(0.1), "and long again when they do");
 });
 
+Deno.test("Poller polls after a kick for the kicked device only, if that owes an answer", async () => {
+  const clock = new FakeClock();
+  clock.turnMs = 0.3;
+  const poller = new Poller({}, clock);
+  const [disk, net] = [poller.line(), poller.line()];
+  let owed = false;
+  let looks = 0;
+  const ready = (): boolean => (looks++, false);
+  void disk.wait({ signal: NEVER, ready, expected: () => owed });
+  void net.wait({ signal: NEVER, ready: () => false });
+  await clock.runUntil(5000);
+  const looksOfKick = async (line = disk): Promise<number> => {
+    looks = 0;
+    const { time } = clock;
+    line.kicked();
+    // Without a burst time does not pass, but for the first looks at the clock.
+    await clock.runUntil(time + 0.01);
+    return looks;
+  };
+  assertEquals(await looksOfKick(), 0, "it has answered before the kick returned");
+  owed = true;
+  assert(await looksOfKick() > 100);
+  owed = false;
+  assert(await looksOfKick(net) > 100, "another device's kick");
+});
+
 Deno.test("Poller looks at registers every 2 ms while it spins on memory", async () => {
   const clock = new FakeClock();
   const poller = new Poller({}, clock);
   let registers = 0;
   let memory = 0;
-  void poller.line().wait({
+  const line = poller.line();
+  void line.wait({
     signal: NEVER,
     ready: () => (registers++, false),
     readyInMemory: () => (memory++, false),
   });
-  poller.kicked();
+  line.kicked();
   await clock.runUntil(18);
   assert(registers >= 5 && registers <= 10, `${registers} looks at registers`);
   assert(memory > 500, `${memory} looks at memory`);

@@ -141,18 +141,11 @@ export class DevmemPlatform implements Platform {
 
   #open(window: Window): MmioLease {
     const mapping = this.#map(window);
-    const mmio = new DevmemMmio(
-      window,
-      mapping.pointer,
-      this.#shim.symbols,
-      () => this.#poller.kicked(),
-    );
+    const interrupt = this.#poller.line();
+    const { symbols } = this.#shim;
+    const mmio = new DevmemMmio(window, mapping.pointer, symbols, interrupt.kicked);
     mapping.onClose = () => mmio.close();
-    return {
-      mmio,
-      interrupt: this.#poller.line(),
-      [Symbol.dispose]: () => mapping[Symbol.dispose](),
-    };
+    return { mmio, interrupt, [Symbol.dispose]: () => mapping[Symbol.dispose]() };
   }
 
   #map({ name, base, size }: Window): Mapping {
