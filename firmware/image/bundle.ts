@@ -40,8 +40,12 @@ function absoluteSources(text: string, path: string): string {
   const start = text.lastIndexOf(MAP_COMMENT);
   if (start === -1) return text;
   const encoded = text.slice(start + MAP_COMMENT.length).trim();
-  const map: { sources: string[] } = JSON.parse(Buffer.from(encoded, "base64").toString());
+  const map: { sources: string[]; sourcesContent?: string[] } = JSON.parse(
+    Buffer.from(encoded, "base64").toString(),
+  );
   map.sources = map.sources.map((source) => new URL(source, toFileUrl(path)).href);
+  // The sources' text is most of the bundle, and nothing in the guest shows it.
+  delete map.sourcesContent;
   const json = Buffer.from(JSON.stringify(map)).toString("base64");
   return `${text.slice(0, start)}${MAP_COMMENT}${json}\n`;
 }

@@ -1,0 +1,284 @@
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { Qmp } from "@vireo/hal/qtest";
+import { DISCARDED, type Findings, pattern, ZEROED } from "./_guest_script.ts";
+import { GUEST_BOARDS } from "./guest/mod.ts";
+import { VIREO, vireo } from "./cli_helper.ts";
+
+const ROOT = new URL("..", import.meta.url).pathname;
+const SCRIPT = new URL("./_guest_script.ts", import.meta.url).pathname;
+const AARCH64 = "--target qemu:aarch64-virt";
+const DISK = 32 << 20;
+const SECTOR = 512;
+
+async function withDir(body: (dir: string) => Promise<void>): Promise<void> {
+  const dir = await Deno.makeTempDir({ prefix: "vireo-cli-" });
+  try {
+    await body(dir);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+}
+
+/** A running command line; its output may be waited for. */
+class Running {
+  readonly child: Deno.ChildProcess;
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
+  readonly #errors: Promise<string>;
+  text = "";
+
+  constructor(args: string) {
+    this.child = new Deno.Command(VIREO, {
+      args: args.split(" "),
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+      env: { NO_COLOR: "1" },
+    }).spawn();
+    this.#reader = this.child.stdout.getReader();
+    this.#errors = new Response(this.child.stderr).text();
+  }
+
+  /** Reads until the output has this line. */
+  async line(wanted: string): Promise<void> {
+    while (!this.text.split("\n").slice(0, -1).includes(wanted)) {
+      if (!await this.#read()) {
+        throw new Error(`It ended before '${wanted}': ${await this.#errors}`);
+      }
+    }
+  }
+
+  async end(): Promise<{ code: number; err: string }> {
+    while (await this.#read());
+    const { code } = await this.child.status;
+    return { code, err: await this.#errors };
+  }
+
+  async #read(): Promise<boolean> {
+    const { value, done } = await this.#reader.read();
+    this.text += new TextDecoder().decode(value ?? new Uint8Array());
+    return !done;
+  }
+}
+
+/** The process id of the QEMU that was started with this text on its command line. */
+function qemuWith(text: string): number | undefined {
+  for (const { name } of Deno.readDirSync("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      const words = Deno.readTextFileSync(`/proc/${name}/cmdline`).split("\0");
+      if (words[0]!.includes("qemu-system") && words.some((word) => word.includes(text))) {
+        return Number(name);
+      }
+    } catch {
+      // It has ended.
+    }
+  }
+  return undefined;
+}
+
+for (const { name: board } of GUEST_BOARDS) {
+  Deno.test(`demo passes in a guest on ${board}, with a disk of an ext4 partition`, async () => {
+    const run = await vireo(`demo --json --target qemu:${board}`);
+    assertEquals([run.code, run.err], [0, ""]);
+    const report = JSON.parse(run.out);
+    assertEquals([report.ok, report.board.target], [true, `qemu:${board}`]);
+    const ids = report.board.devices.map((device: { id: number }) => device.id);
+    assertEquals(ids.sort(), [1, 2, 3, 4]);
+    assertEquals(report.board.devices[0].transport, "mmio-2");
+    const { data } = report.results.blk;
+    assertMatch(data.sha256, /^[0-9a-f]{64}$/);
+    assertEquals([data.sha256, data.partitions[0].fileSystem.type], [data.host, "ext4"]);
+  });
+
+  for (const legacy of [false, true]) {
+    const version = legacy ? 1 : 2;
+    Deno.test(`devices of ${board}, version ${version}, keep what a guest does`, async () => {
+      await withDir((dir) => checkDevices(board, legacy, dir));
+    });
+  }
+}
+
+/** Runs the guest's script and looks at the disk from the host. */
+async function checkDevices(board: string, legacy: boolean, dir: string): Promise<void> {
+  const seed = 42;
+  const writes = 400;
+  await Deno.writeFile(`${dir}/disk.img`, new Uint8Array(DISK).fill(0xa5));
+  await Deno.copyFile(`${dir}/disk.img`, `${dir}/expected.img`);
+  await Deno.writeFile(`${dir}/ro.img`, new Uint8Array(1 << 20));
+  const guest = new Running(
+    `run --target qemu:${board}${legacy ? " --legacy" : ""} --blk ${dir}/disk.img,serial=RW-1 ` +
+      `--blk ${dir}/ro.img,ro,serial=RO-2 --qemu-arg -qmp ` +
+      `--qemu-arg unix:${dir}/qmp,server=on,wait=off ${SCRIPT} ${seed} ${writes}`,
+  );
+  await guest.line("ready");
+  const monitor = await Deno.connect({ transport: "unix", path: `${dir}/qmp` });
+  const qmp = new Qmp(monitor.writable, monitor.readable);
+  await qmp.start();
+  await qmp.execute("set_link", { name: "net0", up: false });
+  await guest.line("link false");
+  await qmp.execute("set_link", { name: "net0", up: true });
+  await guest.line("link true");
+  await qmp.execute("block_resize", { "node-name": "disk0", size: 2 * DISK });
+  const { code, err } = await guest.end();
+  await qmp.close();
+  assertEquals([code, err], [0, ""]);
+  const found: Findings = JSON.parse(guest.text.trim().split("\n").at(-1)!);
+
+  let writtenBytes = 0;
+  {
+    using file = await Deno.open(`${dir}/expected.img`, { write: true });
+    const put = async (sector: number, bytes: Uint8Array): Promise<void> => {
+      await file.seek(sector * SECTOR, Deno.SeekMode.Start);
+      for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at));
+    };
+    for (const { sector, bytes } of pattern(seed, DISK, writes)) {
+      await put(sector, bytes);
+      writtenBytes += bytes.length;
+    }
+    for (const { sector, sectors } of [DISCARDED, ZEROED]) {
+      await put(sector, new Uint8Array(sectors * SECTOR));
+    }
+    await file.truncate(2 * DISK);
+  }
+  assertEquals(found, {
+    writtenBytes,
+    differing: 0,
+    serials: ["RO-2", "RW-1"],
+    readOnly: "READ_ONLY",
+    replies: 3,
+    echo: true,
+    entropy: { bytes: 1 << 20, values: 256 },
+    link: [false, true],
+    grown: 2 * DISK / SECTOR,
+  });
+  const compare = await new Deno.Command("qemu-img", {
+    args: ["compare", "-f", "raw", "-F", "raw", `${dir}/disk.img`, `${dir}/expected.img`],
+    stdout: "piped",
+    stderr: "piped",
+  }).output();
+  assertEquals(new TextDecoder().decode(compare.stdout), "Images are identical.\n");
+}
+
+Deno.test("blk write and read in a guest use the host's files", async () => {
+  await withDir(async (dir) => {
+    const data = crypto.getRandomValues(new Uint8Array(60_000));
+    await Deno.writeFile(`${dir}/in.bin`, data);
+    await Deno.writeFile(`${dir}/disk.img`, new Uint8Array(1 << 20));
+    const disk = `${AARCH64} --blk ${dir}/disk.img --sector 3 --json`;
+    const write = await vireo(`blk write ${disk} -i ${dir}/in.bin --flush`);
+    assertEquals([write.code, write.err], [0, ""]);
+    assertEquals(JSON.parse(write.out), { sector: 3, bytes: data.length, flushed: true });
+    const read = await vireo(`blk read ${disk} --count 100 -o ${dir}/out.bin`);
+    assertEquals([read.code, read.err], [0, ""]);
+    assertEquals(JSON.parse(read.out), { sector: 3, count: 100, bytes: 51200 });
+    assertEquals(await Deno.readFile(`${dir}/out.bin`), data.slice(0, 51200));
+  });
+});
+
+Deno.test("a script that throws in a guest names its line; arguments arrive as they are", async () => {
+  await withDir(async (dir) => {
+    const script = `${dir}/throws.ts`;
+    await Deno.writeTextFile(
+      script,
+      `import type { Vireo } from "@vireo/firmware";
+interface Gone { never: true }
+export default function main(vireo: Vireo): void {
+  console.log(vireo.args.join("|"), vireo.target, vireo.hostPort);
+  fail();
+}
+function fail(): Gone {
+  throw new Error("thrown in the guest");
+}
+`,
+    );
+    const run = await vireo(`run ${AARCH64} ${script} a --json`);
+    assertEquals([run.code, run.out], [1, "a|--json qemu:aarch64-virt undefined\n"]);
+    assertStringIncludes(run.err, "Error: thrown in the guest\n");
+    assertStringIncludes(run.err, `at fail (file://${script}:8:9)`);
+  });
+});
+
+Deno.test("every example that needs no emulator runs in a guest", async () => {
+  await withDir(async (dir) => {
+    const names = ["console_echo", "entropy", "ping", "probe", "read_disk", "write_a_driver"];
+    // One boot for all of them. The last one takes a driver away.
+    await Deno.writeTextFile(
+      `${dir}/all.ts`,
+      names.map((name) => `import ${name} from "file://${ROOT}examples/${name}.ts";`).join("\n") +
+        `\nexport default async function main(vireo: import("@vireo/firmware").Vireo) {
+  const { bus, blk, net, console, rng, signal } = vireo;
+  const given = { bus, blk, net, console, rng, signal, args: [] } as never;
+  for (const example of [${names.join(", ")}]) await example(given);
+}`,
+    );
+    const run = await vireo(`run ${AARCH64} ${dir}/all.ts`);
+    assertEquals([run.code, run.err], [0, ""]);
+    assertStringIncludes(run.out, "1048576 bytes came back as they were sent\n");
+    assertMatch(run.out, /^key [0-9a-f]{64}$/m);
+    assertMatch(run.out, /^reply \d from 10\.0\.2\.2 in /m);
+    assertMatch(run.out, /^virtio\d: block at virtio-mmio@/m);
+    assertMatch(run.out, /^sha256 [0-9a-f]{64}$/m);
+    assertMatch(run.out, /^rolled [1-6] and [1-6]$/m);
+  });
+});
+
+Deno.test("shell in a guest reads piped lines, with the drivers in scope", async () => {
+  const lines =
+    "(await blk.read(0, 512)).length + bus.devices.length\nconst n: number = 40; n + 2\n";
+  const run = await vireo(`shell ${AARCH64}`, lines);
+  assertEquals([run.code, run.out, run.err], [0, "516\n42\n", ""]);
+});
+
+for (const how of ["QEMU's end", "Ctrl-C"] as const) {
+  Deno.test(`${how} in the middle of I/O ends the command within 2 s`, async () => {
+    await withDir(async (dir) => {
+      const script = `${dir}/busy.ts`;
+      await Deno.writeTextFile(
+        script,
+        `export default async function main({ blk }: import("@vireo/firmware").Vireo) {
+  for (let i = 0;; i++) {
+    await blk.write(i % 1000, new Uint8Array(512));
+    if (i === 100) console.log("busy");
+  }
+}`,
+      );
+      await Deno.writeFile(`${dir}/disk.img`, new Uint8Array(1 << 20));
+      const guest = new Running(`run ${AARCH64} --blk ${dir}/disk.img ${script}`);
+      await guest.line("busy");
+      const qemu = qemuWith(dir)!;
+      const words = Deno.readTextFileSync(`/proc/${qemu}/cmdline`);
+      const temporary = words.match(/\/[^\0,]*\/vireo-(?:guest|ports)-[^/\0,]+/g)!;
+      const began = performance.now();
+      if (how === "Ctrl-C") guest.child.kill("SIGINT");
+      else Deno.kill(qemu, "SIGKILL");
+      const { code, err } = await guest.end();
+      assert(performance.now() - began < 2000, "within 2 s");
+      if (how === "Ctrl-C") assertEquals([code, err], [130, ""]);
+      else {
+        assertEquals(code, 1);
+        assertMatch(
+          err,
+          /^vireo: QEMU ended before the guest did: saw SIGKILL.*\[HOST_ERROR\]\n$/s,
+        );
+      }
+      assertEquals(qemuWith(dir), undefined);
+      assert(temporary.length >= 2);
+      for (const path of temporary) {
+        assertEquals(await Deno.stat(path).catch(() => undefined), undefined, path);
+      }
+    });
+  });
+}
+
+Deno.test("devmem says what is missing; a guest's QEMU that does not start says why", async () => {
+  const cases: [string, RegExp][] = [
+    [`probe ${AARCH64} --device virtio-nope`, /'virtio-nope' is not a valid device model/],
+    [`probe ${AARCH64} --blk /nonexistent.img`, /nonexistent\.img/],
+    ["probe --target devmem --mmio 0,0,0", /--mmio.*expected BASE,SIZE,COUNT/],
+  ];
+  for (const [args, message] of cases) {
+    const result = await vireo(args);
+    assertEquals([args, result.code, result.out], [args, 1, ""]);
+    assertMatch(result.err, message);
+  }
+});
