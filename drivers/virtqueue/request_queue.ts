@@ -9,7 +9,8 @@ export interface RequestOptions {
   readonly deadline?: number | undefined;
   /**
    * Called exactly once when the memory is the driver's again: the device returned it (with the used
-   * length), the queue was reset, or it was never added (with -1). It runs before the promise settles.
+   * length), the queue was reset, or it was never added (with -1). It runs before the promise settles;
+   * if it throws, the request that the device returned is rejected with that, and the others go on.
    */
   readonly onReturned?: ((usedLength: number) => void) | undefined;
 }
@@ -26,6 +27,27 @@ class Request {
   signal: AbortSignal | undefined;
   onAbort: (() => void) | undefined;
   timer: ReturnType<typeof setTimeout> | undefined;
+  /** Neighbours in the waiting list; that of the first and the last is undefined. */
+  previous: Request | undefined;
+  next: Request | undefined;
+  waits = false;
+}
+
+/**
+ * Tells a driver that its memory is its own again. What it throws is returned: it must not keep an
+ * interrupt path from the other requests.
+ */
+function giveBack(
+  onReturned: ((usedLength: number) => void) | undefined,
+  usedLength: number,
+): { error: unknown } | undefined {
+  if (onReturned === undefined) return undefined;
+  try {
+    onReturned(usedLength);
+    return undefined;
+  } catch (error) {
+    return { error };
+  }
 }
 
 /**
@@ -40,7 +62,10 @@ export class RequestQueue {
   /** By token: the request that the device has. */
   readonly #taken: (Request | undefined)[] = [];
   readonly #freeTokens: number[] = [];
-  #waiting: Request[] = [];
+  // A list through the requests: an array's shift() of many thousands moves them all each time.
+  #first: Request | undefined;
+  #last: Request | undefined;
+  #waiting = 0;
   #kickScheduled = false;
   #failure: Error | undefined;
 
@@ -56,7 +81,7 @@ export class RequestQueue {
 
   /** Requests that wait for room. */
   get waiting(): number {
-    return this.#waiting.length;
+    return this.#waiting;
   }
 
   /**
@@ -71,7 +96,7 @@ export class RequestQueue {
     const { signal, deadline, onReturned } = options;
     const failure = this.#failure ?? this.#queue.broken;
     if (failure !== undefined || signal?.aborted) {
-      onReturned?.(-1);
+      giveBack(onReturned, -1);
       return Promise.reject(failure ?? signal?.reason);
     }
     const request = new Request();
@@ -89,7 +114,7 @@ export class RequestQueue {
     if (deadline !== undefined && deadline <= LONGEST_TIMER) {
       request.timer = setTimeout(() => this.#giveUp(request, this.#late(deadline)), deadline);
     }
-    this.#waiting.push(request);
+    this.#enqueue(request);
     this.#issue();
     return promise;
   }
@@ -117,9 +142,10 @@ export class RequestQueue {
   failAll(error: Error): void {
     this.#failure ??= error;
     for (const request of this.#taken) if (request !== undefined) this.#settle(request, error);
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const request of waiting) this.#dropped(request, error);
+    for (let request = this.#first; request !== undefined; request = this.#first) {
+      this.#dequeue(request);
+      this.#dropped(request, error);
+    }
   }
 
   /** Takes back all that the device had; only after a reset of the device or queue. */
@@ -136,24 +162,48 @@ export class RequestQueue {
 
   #issue(): void {
     const queue = this.#queue;
-    while (this.#waiting.length > 0 && this.#failure === undefined) {
+    for (
+      let request = this.#first;
+      request !== undefined && this.#failure === undefined;
+      request = this.#first
+    ) {
       if (queue.broken !== undefined) return this.failAll(queue.broken);
-      const request = this.#waiting[0]!;
       const token = this.#freeTokens.pop() ?? this.#taken.length;
       let added: boolean;
       try {
         added = queue.add(request.chain!, token);
       } catch (error) {
         this.#giveToken(token);
-        this.#waiting.shift();
+        this.#dequeue(request);
         this.#dropped(request, error);
         continue;
       }
       if (!added) return this.#giveToken(token);
-      this.#waiting.shift();
+      this.#dequeue(request);
       this.#taken[token] = request;
       this.#scheduleKick();
     }
+  }
+
+  #enqueue(request: Request): void {
+    const last = this.#last;
+    request.waits = true;
+    request.previous = last;
+    if (last === undefined) this.#first = request;
+    else last.next = request;
+    this.#last = request;
+    this.#waiting++;
+  }
+
+  #dequeue(request: Request): void {
+    const { previous, next } = request;
+    if (previous === undefined) this.#first = next;
+    else previous.next = next;
+    if (next === undefined) this.#last = previous;
+    else next.previous = previous;
+    request.previous = request.next = undefined;
+    request.waits = false;
+    this.#waiting--;
   }
 
   #giveToken(token: number): void {
@@ -179,8 +229,9 @@ export class RequestQueue {
     if (request === undefined) return;
     this.#taken[token] = undefined;
     this.#freeTokens.push(token);
-    request.onReturned?.(usedLength);
-    const { resolve } = request;
+    const { resolve, onReturned } = request;
+    const bug = giveBack(onReturned, usedLength);
+    if (bug !== undefined) return this.#settle(request, bug.error);
     if (resolve === undefined) return;
     this.#release(request);
     resolve(usedLength);
@@ -188,16 +239,15 @@ export class RequestQueue {
 
   /** Ends a request for its caller only. */
   #giveUp(request: Request, reason: unknown): void {
-    const at = this.#waiting.indexOf(request);
-    if (at < 0) return this.#settle(request, reason);
-    this.#waiting.splice(at, 1);
+    if (!request.waits) return this.#settle(request, reason);
+    this.#dequeue(request);
     this.#dropped(request, reason);
     // Those behind it may need less room.
     this.#issue();
   }
 
   #dropped(request: Request, reason: unknown): void {
-    request.onReturned?.(-1);
+    giveBack(request.onReturned, -1);
     this.#settle(request, reason);
   }
 

@@ -472,3 +472,77 @@ Deno.test("thousands of aborts leave no listener, no timer and no memory behind"
   assertEquals(returned.filter((used) => used === -1).length, 20 * 48);
   assertEquals([it.queue.freeSlots, it.requests.waiting], [4, 0]);
 });
+
+Deno.test("a callback that throws fails its own request only, and callbacks stay on", async () => {
+  using it = rig(2);
+  const bug = () => {
+    throw new Error("bug");
+  };
+  const controller = new AbortController();
+  const all = [
+    it.send("a", 1, { onReturned: bug }),
+    it.send("b"),
+    it.send("dropped", 1, { onReturned: bug, signal: controller.signal }),
+    it.send("late", 1, { onReturned: bug }),
+    it.send("last"),
+  ];
+  await turn();
+  controller.abort("enough");
+  for (const one of it.device.takeAll()) it.device.complete(one, 3);
+  it.requests.drain();
+  assertEquals(it.device.availFlags, 0);
+  await Promise.all(all.slice(0, 3));
+  assertEquals(it.log.filter((line) => line.includes("!") || line.includes("=")), [
+    "dropped ! enough",
+    "a ! Error: bug",
+    "b = 3",
+  ]);
+  await it.send("early", 1, { onReturned: bug, signal: AbortSignal.abort("before") });
+  it.requests.detachAll(new VireoError("DEVICE_NEEDS_RESET", "Test"));
+  await Promise.all(all);
+  assertEquals(it.log.slice(-4).toSorted(), [
+    "early ! before",
+    "last ! DEVICE_NEEDS_RESET",
+    "last returned -1",
+    "late ! DEVICE_NEEDS_RESET",
+  ]);
+  assertEquals([it.requests.inFlight, it.requests.waiting], [0, 0]);
+});
+
+Deno.test("aborts anywhere in the waiting list keep the order of the others", async () => {
+  using it = rig(1);
+  const controllers = Array.from({ length: 6 }, () => new AbortController());
+  const all = controllers.map(({ signal }, i) => it.send(`${i}`, 1, { signal }));
+  // 0 is with the device; the first, one in the middle and the last of those that wait.
+  for (const i of [1, 3, 5]) controllers[i]!.abort("enough");
+  all.push(it.send("6"));
+  assertEquals(it.requests.waiting, 3);
+  while (it.requests.inFlight > 0) {
+    await turn();
+    it.device.complete(it.device.next()!, 0);
+    it.requests.drain();
+  }
+  await Promise.all(all);
+  assertEquals(it.log.filter((line) => line.includes("=")), ["0 = 0", "2 = 0", "4 = 0", "6 = 0"]);
+});
+
+Deno.test("a hundred thousand waiting requests are served in order, in linear time", async () => {
+  using it = rig(256);
+  const { requests, device } = it;
+  const one = chain();
+  const order: number[] = [];
+  const all = Array.from(
+    { length: 100_000 },
+    (_, i) => requests.submit(one, { onReturned: () => order.push(i) }),
+  );
+  const begin = performance.now();
+  while (requests.inFlight > 0) {
+    requests.flush();
+    for (const taken of device.takeAll()) device.complete(taken, 0);
+    requests.drain();
+  }
+  // Some hundred milliseconds; moving all that wait for every one of them takes many seconds.
+  assert(performance.now() - begin < 2500);
+  await Promise.all(all);
+  assert(order.length === 100_000 && order.every((value, i) => value === i));
+});
