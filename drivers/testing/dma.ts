@@ -105,6 +105,14 @@ export interface BounceMistake {
   readonly address: number;
 }
 
+/** Whether a range has a byte in common with those that are shared. */
+function overlaps(shared: ReadonlyMap<number, number>, offset: number, length: number): boolean {
+  for (const [from, bytes] of shared) {
+    if (offset < from + bytes && from < offset + length) return true;
+  }
+  return false;
+}
+
 /**
  * A machine that is not coherent: the device sees its own copy of every buffer, filled at `share` and
  * copied back at `unshare`; what is not the device's, and what is not yet the driver's, is poison. A
@@ -130,7 +138,7 @@ export class BouncingDma extends TestDma {
       address,
       bytes,
       share: (offset: number, length: number, direction: DmaDirection) => {
-        if (shared.has(offset)) {
+        if (overlaps(shared, offset, length)) {
           this.mistakes.push({ what: "shared range twice", address: address + offset });
         }
         shared.set(offset, length);

@@ -208,13 +208,16 @@ export class RingDevice {
     }
     const descriptors: RingDescriptor[] = [];
     let writableLength = 0;
+    let writable = false;
     for (;;) {
       if (index >= count) throw new Error(`Descriptor ${index} of ${count}`);
       if (descriptors.length === this.#ring.size) throw new Error("Chain longer than the ring");
       const desc = this.#read(table, index);
       if ((desc.flags & ~3) !== 0) throw new Error(`Flags ${desc.flags}`);
-      if ((desc.flags & 2) !== 0) writableLength += desc.length;
-      else if (writableLength > 0) throw new Error("Readable after writable");
+      if ((desc.flags & 2) !== 0) {
+        writable = true;
+        writableLength += desc.length;
+      } else if (writable) throw new Error("Readable after writable");
       descriptors.push(desc);
       if ((desc.flags & 1) === 0) return { head, first, descriptors, writableLength };
       index = desc.next;
