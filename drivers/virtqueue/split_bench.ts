@@ -3,8 +3,8 @@
  * What the split ring costs per buffer, driver and emulated device in one thread: 64-byte buffers, size
  * 256, beside a bare loop of the same loads and stores in the same run.
  *
- * `deno bench -A drivers/virtqueue/split_bench.ts`, or as a program: `deno run -A --v8-flags=--expose-gc`
- * prints medians of interleaved rounds and the bytes allocated per buffer.
+ * `deno bench -A drivers/virtqueue/split_bench.ts`, or as a program: `deno run -A` prints medians of
+ * interleaved rounds and the bytes allocated per buffer.
  *
  * @module
  */
@@ -168,16 +168,30 @@ function medians(batch: number): Record<"bare" | "split" | "event", number> {
   };
 }
 
-/** Bytes that the heap grew by per buffer, after a collection on either side. */
-function bytesPerBuffer(batch: number): number {
-  const gc = (globalThis as { gc?: () => void }).gc;
-  if (gc === undefined) return NaN;
-  move(plain, batch, ROUND);
-  gc();
-  const before = Deno.memoryUsage().heapUsed;
-  // Without a collection in between, so that garbage counts too: 64 MiB would be 100 bytes each.
-  move(plain, batch, ROUND * 10);
-  return (Deno.memoryUsage().heapUsed - before) / (ROUND * 10);
+/** Buffers between two looks at the heap: too few for a collection to hide what they allocate. */
+const CHUNK = 1920;
+
+/** Bytes allocated per buffer: the median over many short runs, less what looking costs. */
+function bytesPerBuffer(run: (count: number) => void): number {
+  run(ROUND);
+  const grown = (count: number): number => {
+    const growth: number[] = [];
+    for (let i = 0; i < 200; i++) {
+      const before = Deno.memoryUsage().heapUsed;
+      if (count > 0) run(count);
+      growth.push(Deno.memoryUsage().heapUsed - before);
+    }
+    return growth.sort((a, b) => a - b)[growth.length >> 1]!;
+  };
+  return (grown(CHUNK) - grown(0)) / CHUNK;
+}
+
+/** Where the control keeps its object. */
+let kept: unknown;
+
+/** The control: one small object a buffer, which the measurement has to see. */
+function allocate(count: number): void {
+  for (let i = 0; i < count; i++) kept = { i };
 }
 
 if (import.meta.main && Deno.mainModule === import.meta.url && !("bench" in globalThis)) {
@@ -192,6 +206,14 @@ if (import.meta.main && Deno.mainModule === import.meta.url && !("bench" in glob
     );
   }
   for (const batch of [1, 64]) {
-    console.log(`batch ${batch}: ${bytesPerBuffer(batch).toFixed(4)} bytes allocated per buffer`);
+    for (const [name, rig] of [["split", plain], ["EVENT_IDX", event]] as const) {
+      const bytes = bytesPerBuffer((count) => move(rig, batch, count));
+      console.log(`batch ${batch}, ${name}: ${bytes.toFixed(3)} bytes allocated per buffer`);
+    }
   }
+  const control = bytesPerBuffer(allocate);
+  if (kept === undefined || control < 8) {
+    throw new Error(`Cannot measure allocations: saw ${control} bytes`);
+  }
+  console.log(`control, an object a buffer: ${control.toFixed(3)} bytes`);
 }
