@@ -20,9 +20,13 @@ export class BlkQueue {
   readonly #slots: Slots;
   readonly #where: BlkErrorContext;
   readonly #checkLength: boolean;
-  /** Free slots, a stack. */
-  readonly #free: Int32Array;
+  /** 1 for each slot that is taken. */
+  readonly #taken: Uint8Array;
   #freeCount: number;
+  /** How many slots in a row the request that begins at a slot has. */
+  readonly #spans: Uint16Array;
+  /** Most slots in a row for one device request. */
+  readonly #maxSpan: number;
   /** The request of each slot; undefined if it was settled before the device answered. */
   readonly #owners: (BlkRequest | undefined)[];
   /** Where in its request's data a slot's part begins. */
@@ -49,8 +53,9 @@ export class BlkQueue {
     this.#slots = slots;
     this.#where = { device, queue: index };
     this.#checkLength = checkLength;
-    this.#free = new Int32Array(slots.count);
-    for (let i = 0; i < slots.count; i++) this.#free[i] = slots.count - 1 - i;
+    this.#taken = new Uint8Array(slots.count);
+    this.#spans = new Uint16Array(slots.count).fill(1);
+    this.#maxSpan = slots.maxSpan;
     this.#freeCount = slots.count;
     this.#owners = new Array(slots.count).fill(undefined);
     this.#offsets = new Float64Array(slots.count);
@@ -255,9 +260,13 @@ export class BlkQueue {
     for (let request = this.#head; request !== undefined; request = this.#head) {
       if (this.#freeCount === 0 || this.#paused || queue.broken !== undefined) break;
       const left = request.bytes.length - request.issued;
-      const length = left < slots.bytes ? left : slots.bytes;
+      // The lowest slots first, so that long requests find many in a row.
+      const slot = this.#taken.indexOf(0);
+      const span = left <= slots.bytes ? 1 : this.#freeSpan(slot, Math.ceil(left / slots.bytes));
+      const room = span * slots.bytes;
+      const length = left < room ? left : room;
       if (queue.freeSlots < queue.slotsFor(slots.elements(length))) break;
-      const slot = this.#free[--this.#freeCount]!;
+      this.#take(slot, span);
       slots.prepare(slot, request.type, request.sector + request.issued / BLK_SECTOR_SIZE, length);
       if (length > 0 && !isInput(request.type)) {
         const { bytes, issued } = request;
@@ -287,6 +296,21 @@ export class BlkQueue {
       }
     }
     return added;
+  }
+
+  /** How many slots are free from a free one on, at most `wanted`. */
+  #freeSpan(slot: number, wanted: number): number {
+    const most = Math.min(wanted, this.#maxSpan, this.#slots.count - slot);
+    let span = 1;
+    while (span < most && this.#taken[slot + span] === 0) span++;
+    return span;
+  }
+
+  #take(slot: number, span: number): void {
+    if (span === 1) this.#taken[slot] = 1;
+    else this.#taken.fill(1, slot, slot + span);
+    this.#spans[slot] = span;
+    this.#freeCount -= span;
   }
 
   #complete(slot: number): void {
@@ -322,7 +346,10 @@ export class BlkQueue {
 
   #release(slot: number): void {
     this.#owners[slot] = undefined;
-    this.#free[this.#freeCount++] = slot;
+    const span = this.#spans[slot]!;
+    if (span === 1) this.#taken[slot] = 0;
+    else this.#taken.fill(0, slot, slot + span);
+    this.#freeCount += span;
     if (--this.#inFlight === 0 && this.#idle !== undefined) {
       this.#idle();
       this.#idle = undefined;

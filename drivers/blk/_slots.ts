@@ -25,6 +25,8 @@ export class Slots implements Disposable {
   readonly count: number;
   /** Bytes of each slot's data buffer. */
   readonly bytes: number;
+  /** Most slots in a row that one request may have: their buffers are one. */
+  readonly maxSpan: number;
   /** All data buffers; slot `i` starts at `i * bytes`. */
   readonly data: Uint8Array;
   /** Data bytes of each slot's request. */
@@ -44,10 +46,12 @@ export class Slots implements Disposable {
    * Allocates the slots.
    *
    * @param segment Most bytes of one element of a chain.
+   * @param maxBytes Most bytes of a request over several slots.
    * @throws {VireoError} `OUT_OF_MEMORY` If the machine has no room.
    */
-  constructor(dma: Dma, count: number, bytes: number, segment: number) {
+  constructor(dma: Dma, count: number, bytes: number, segment: number, maxBytes: number = bytes) {
     this.count = count;
+    this.maxSpan = Math.max(1, Math.min(count, Math.floor(maxBytes / bytes)));
     this.bytes = bytes;
     this.#segment = segment;
     this.#control = dma.alloc(count * CELL, { align: CELL });
@@ -64,7 +68,7 @@ export class Slots implements Disposable {
     this.lengths = new Uint32Array(count);
     this.given = new Uint8Array(count);
     this.#types = new Uint8Array(count);
-    this.#chain = new SgList(Math.ceil(bytes / segment) + 2);
+    this.#chain = new SgList(Math.ceil(this.maxSpan * bytes / segment) + 2);
   }
 
   /** Elements of the chain of a request with so many data bytes. */

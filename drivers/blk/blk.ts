@@ -32,6 +32,11 @@ import {
 
 const NO_OPTIONS: BlkRequestOptions = {};
 const NO_DATA = new Uint8Array(0);
+/** Most bytes of one request over several slots, as Linux's block layer has it by default. */
+const MAX_TOGETHER = 1280 * 1024;
+/** Most data elements of one request over several slots, so that an indirect table takes it. */
+const MAX_ELEMENTS = 30;
+
 /** Milliseconds that a freeze waits for requests in flight before it gives them up. */
 const FREEZE_DEADLINE = 5000;
 
@@ -88,10 +93,15 @@ export class Blk implements DriverInstance {
     this.#segment = Math.min(config.sizeMax, this.#maxBytes);
     const depth = options.depth ?? Math.max(16, Math.min(64, Math.floor(128 / count)));
     this.#depth = Math.min(depth, ringSize);
+    // A long request takes several slots in a row, whose buffers are one: under TCG one request of
+    // 1 MiB takes a third of the time of 32 requests of 32 KiB.
+    const together = Math.min(this.#depth * this.#maxBytes, MAX_TOGETHER);
+    const segment = Math.min(config.sizeMax, together);
+    const longest = Math.min(together, segment * Math.min(segments, MAX_ELEMENTS));
     const queues: BlkQueue[] = [];
     try {
       for (let i = 0; i < count; i++) {
-        const slots = new Slots(device.dma, this.#depth, this.#maxBytes, this.#segment);
+        const slots = new Slots(device.dma, this.#depth, this.#maxBytes, segment, longest);
         queues.push(new BlkQueue(i, slots, device.name, !device.transport.legacy));
       }
     } catch (error) {

@@ -100,6 +100,42 @@ Deno.test("a long transfer is split by size_max, seg_max and whole blocks", asyn
   await blk.remove();
 });
 
+Deno.test("a long transfer takes free slots in a row as one request", async () => {
+  const { fake, blk } = make([], () => {}, { depth: 4, bytesPerRequest: 512 });
+  const shapes: number[][] = [];
+  fake.script = (request) => void shapes.push(request.elements.map(({ length }) => length));
+  const complete = (i: number): void => {
+    const { sector, readable } = fake.pending[i]!;
+    got.set(readable.subarray(16), sector * 512);
+    fake.pending[i]!.complete(0);
+    fake.queues[0]!.interrupt();
+  };
+  const data = Uint8Array.from({ length: 4096 }, (_, i) => i % 251);
+  const got = new Uint8Array(4096);
+  // The short one has the first slot; three are left, then its slot alone, then three again.
+  const short = blk.write(0, data.subarray(0, 512));
+  const long = blk.write(1, data.subarray(512));
+  await turn();
+  assertEquals(shapes, [[16, 512, 1], [16, 1536, 1]]);
+  complete(0);
+  assertEquals(shapes.slice(2), [[16, 512, 1]]);
+  complete(0);
+  assertEquals(shapes.slice(3), [[16, 1536, 1]]);
+  complete(0);
+  complete(0);
+  await Promise.all([short, long]);
+  assertEquals(got, data);
+  // All slots came back.
+  const whole = blk.read(0, 2048);
+  await turn();
+  assertEquals(shapes.slice(4), [[16, 2048, 1]]);
+  fake.pending[0]!.fill(data.subarray(0, 2048));
+  fake.pending[0]!.complete(0);
+  fake.queues[0]!.interrupt();
+  assertEquals(await whole, data.subarray(0, 2048));
+  await blk.remove();
+});
+
 Deno.test("without SEG_MAX a request has one data buffer", async () => {
   const { fake, blk } = make([F.SIZE_MAX], (_, config) => {
     config.setUint32(BLK_CONFIG.size_max.offset, 1500, true);
@@ -165,7 +201,10 @@ Deno.test("a legacy device's used length is disregarded", async () => {
 });
 
 Deno.test("a part's error ends the whole, after what is in flight came back", async () => {
-  const { fake, blk } = make([], () => {}, { depth: 2, bytesPerRequest: 512 });
+  // One buffer of a block a request, so that each slot is a request of its own.
+  const { fake, blk } = make([F.SIZE_MAX], (_, config) => {
+    config.setUint32(BLK_CONFIG.size_max.offset, 512, true);
+  }, { depth: 2 });
   const seen: number[] = [];
   fake.script = (request) => void seen.push(request.sector);
   const write = blk.write(0, new Uint8Array(512 * 5));

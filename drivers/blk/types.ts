@@ -12,7 +12,7 @@ export interface BlkDriverOptions {
 
 /** Bounds that a disk's requests are cut to. */
 export interface BlkLimits {
-  /** Most data bytes of one device request; longer reads and writes are split. */
+  /** Most data bytes of one slot, so of a batch's; longer reads and writes take several slots. */
   readonly maxRequestBytes: number;
   /** Most bytes of one buffer of a request. */
   readonly sizeMax: number;
