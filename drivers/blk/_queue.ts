@@ -22,6 +22,8 @@ export class BlkQueue {
   readonly #checkLength: boolean;
   /** 1 for each slot that is taken. */
   readonly #taken: Uint8Array;
+  /** The first slot that is not taken. */
+  #lowest = 0;
   #freeCount: number;
   /** How many slots in a row the request that begins at a slot has. */
   readonly #spans: Uint16Array;
@@ -261,7 +263,7 @@ export class BlkQueue {
       if (this.#freeCount === 0 || this.#paused || queue.broken !== undefined) break;
       const left = request.bytes.length - request.issued;
       // The lowest slots first, so that long requests find many in a row.
-      const slot = this.#taken.indexOf(0);
+      const slot = this.#lowest;
       const span = left <= slots.bytes ? 1 : this.#freeSpan(slot, Math.ceil(left / slots.bytes));
       const room = span * slots.bytes;
       const length = left < room ? left : room;
@@ -306,9 +308,14 @@ export class BlkQueue {
     return span;
   }
 
+  /** Takes slots from the lowest on. */
   #take(slot: number, span: number): void {
-    if (span === 1) this.#taken[slot] = 1;
-    else this.#taken.fill(1, slot, slot + span);
+    const taken = this.#taken;
+    if (span === 1) taken[slot] = 1;
+    else taken.fill(1, slot, slot + span);
+    let next = slot + span;
+    while (next < taken.length && taken[next] === 1) next++;
+    this.#lowest = next;
     this.#spans[slot] = span;
     this.#freeCount -= span;
   }
@@ -349,6 +356,7 @@ export class BlkQueue {
     const span = this.#spans[slot]!;
     if (span === 1) this.#taken[slot] = 0;
     else this.#taken.fill(0, slot, slot + span);
+    if (slot < this.#lowest) this.#lowest = slot;
     this.#freeCount += span;
     if (--this.#inFlight === 0 && this.#idle !== undefined) {
       this.#idle();

@@ -94,7 +94,7 @@ export class Blk implements DriverInstance {
     const depth = options.depth ?? Math.max(16, Math.min(64, Math.floor(128 / count)));
     this.#depth = Math.min(depth, ringSize);
     // A long request takes several slots in a row, whose buffers are one: under TCG one request of
-    // 1 MiB takes a third of the time of 32 requests of 32 KiB.
+    // 1 MiB takes a fifth of the time of 32 requests of 32 KiB (bench/guest.ts).
     const together = Math.min(this.#depth * this.#maxBytes, MAX_TOGETHER);
     const segment = Math.min(config.sizeMax, together);
     const longest = Math.min(together, segment * Math.min(segments, MAX_ELEMENTS));
