@@ -676,7 +676,7 @@ Deno.test("USED_INDEX_JUMP: more than is in flight, or backwards", () => {
   }
 });
 
-Deno.test("drv.split-ring.desc-table: what the device writes into descriptors is not believed", () => {
+Deno.test("what the device writes into descriptors is not believed", () => {
   using it = rig();
   const tokens = lie(it, (device, heads) => {
     const { desc, size } = it.queue.addresses;
