@@ -3,17 +3,17 @@
  *
  * @module
  */
+export * from "./blk/mod.ts";
 export * from "./bus.ts";
 export * from "./config.ts";
+export * from "./console/mod.ts";
 export * from "./device.ts";
 export * from "./driver.ts";
+export * from "./net/mod.ts";
+export * from "./rng/mod.ts";
 export * from "./transport/mmio.ts";
 export * from "./transport/transport.ts";
 export * from "./uevent.ts";
-export * from "./virtqueue/virtqueue.ts";
-export * from "./console/mod.ts";
-export * from "./blk/mod.ts";
 export * from "./virtqueue/request_queue.ts";
 export * from "./virtqueue/split.ts";
-export * from "./rng/mod.ts";
-export * from "./net/mod.ts";
+export * from "./virtqueue/virtqueue.ts";

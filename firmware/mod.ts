@@ -4,6 +4,7 @@
  * @module
  */
 export { type BoardReport, type DeviceReport } from "./commands/probe.ts";
+export { makeDemoDisk } from "./demo_disk.ts";
 export * from "./disk_report.ts";
 export * from "./emulated_board.ts";
 export * from "./options.ts";
@@ -11,4 +12,4 @@ export * from "./partitions.ts";
 export * from "./superblock.ts";
 export { UsageError } from "./usage.ts";
 export * from "./vireo.ts";
-export { makeDemoDisk } from "./demo_disk.ts";
+export type { Qmp, QmpEvent, QmpOptions } from "@vireo/hal/qtest";

@@ -3,6 +3,6 @@
  *
  * @module
  */
-export * from "./scripted_device.ts";
 export * from "./dma.ts";
 export * from "./ring_device.ts";
+export * from "./scripted_device.ts";
