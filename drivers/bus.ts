@@ -185,6 +185,7 @@ export class Bus implements AsyncDisposable {
   async addPlatform(platform: Pick<Platform, "dma" | "nodes">): Promise<readonly VirtioDevice[]> {
     const found: VirtioDevice[] = [];
     for (const node of platform.nodes()) {
+      if (node.kind !== "mmio") continue;
       try {
         const transport = MmioTransport.probe(node, platform.dma);
         if (transport !== undefined) found.push(await this.addDevice(transport));

@@ -1,9 +1,9 @@
 import {
-  type DeviceNode,
   type Dma,
   hex,
   type MemoryWindow,
   type MmioLease,
+  type MmioNode,
   type Platform,
   Poller,
   type PollPolicy,
@@ -50,7 +50,7 @@ export class DevmemPlatform implements Platform {
   readonly #shim: Shim;
   readonly #fd: number;
   readonly #memory: string;
-  readonly #nodes: readonly DeviceNode[];
+  readonly #nodes: readonly MmioNode[];
   readonly #poller: Poller;
   readonly #pages: number;
   readonly #mappings: Set<Mapping> = new Set();
@@ -101,7 +101,7 @@ export class DevmemPlatform implements Platform {
   }
 
   /** The slots that were found or given. */
-  nodes(): readonly DeviceNode[] {
+  nodes(): readonly MmioNode[] {
     return this.#nodes;
   }
 
@@ -133,7 +133,7 @@ export class DevmemPlatform implements Platform {
     return Promise.resolve();
   }
 
-  #node(slot: MmioSlot): DeviceNode {
+  #node(slot: MmioSlot): MmioNode {
     const { base, size, irq } = slot;
     const name = `virtio-mmio@${base.toString(16)}`;
     return { kind: "mmio", name, base, size, irq, open: () => this.#open({ name, base, size }) };
