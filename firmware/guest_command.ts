@@ -1,9 +1,10 @@
 import type { StreamPort } from "@vireo/emu";
 import { VireoError } from "@vireo/hal";
 import { bootGuest, type GuestOutput } from "./guest/mod.ts";
+import type { GuestCall } from "./guest_actions.ts";
 import { bundleSource } from "./image/mod.ts";
 import { HostPorts } from "./host_ports.ts";
-import { GUEST_VARIABLE } from "./in_guest.ts";
+import { CALL_VARIABLE, GUEST_VARIABLE } from "./in_guest.ts";
 import type { BoardOptions } from "./options.ts";
 import { note } from "./output.ts";
 import { toFileUrl } from "./paths.ts";
@@ -16,6 +17,8 @@ export interface GuestCommand {
   readonly board: BoardOptions;
   /** The command line, as it was given on the host. */
   readonly args: readonly string[];
+  /** The same, parsed; the board is the one above. */
+  readonly call: Omit<GuestCall, "board">;
   /** The user's script, if the command runs one. */
   readonly script?: string | undefined;
   /** The file on the host that the command writes. */
@@ -58,7 +61,11 @@ export async function runInGuest(command: GuestCommand): Promise<number> {
       board: parseTarget(board.target).board!.name,
       program,
       args: command.args,
-      env: { [GUEST_VARIABLE]: "1", ...command.env },
+      env: {
+        [GUEST_VARIABLE]: "1",
+        [CALL_VARIABLE]: JSON.stringify({ ...command.call, board } satisfies GuestCall),
+        ...command.env,
+      },
       devices: [...backends, ...devices.flatMap((device) => ["-device", device])],
       legacy: board.legacy,
       stdin: input?.readable ?? (command.stdin === "none" ? undefined : Deno.stdin.readable),

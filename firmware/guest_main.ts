@@ -1,10 +1,13 @@
 /**
- * What runs in a guest: the same command line as on the host. The host bundles this file.
+ * What runs in a guest: a command line that the host has parsed, or else one as on the host. The host
+ * bundles this file.
  *
  * @module
  */
 import { provideScript } from "./commands/run.ts";
-import { main } from "./main.ts";
+import { GUEST_ACTIONS, type GuestCall } from "./guest_actions.ts";
+import { CALL_VARIABLE } from "./in_guest.ts";
+import { report } from "./report.ts";
 
 export { initShell } from "./shell_init.ts";
 
@@ -17,7 +20,17 @@ export function guestMain(
   script?: () => Promise<{ default?: unknown }>,
 ): (args: readonly string[]) => Promise<number> {
   if (script !== undefined) provideScript(script);
-  return (args) => main([...args]);
+  return async (args) => {
+    const call = Deno.env.get(CALL_VARIABLE);
+    if (call === undefined) return await (await import("./main.ts")).main([...args]);
+    const { name, board, flags, args: given }: GuestCall = JSON.parse(call);
+    try {
+      await GUEST_ACTIONS[name]!({ board, flags: flags as never, args: given as never[] });
+      return 0;
+    } catch (error) {
+      return report(error);
+    }
+  };
 }
 
 const program: (args: readonly string[]) => Promise<number> = guestMain();

@@ -1,6 +1,7 @@
 import type { CommandUnknownOpts } from "@commander-js/extra-typings";
 import { checkFile } from "./commands/run.ts";
 import { prepareDemo } from "./commands/demo.ts";
+import type { GuestCall } from "./guest_actions.ts";
 import type { GuestCommand } from "./guest_command.ts";
 import type { BoardOptions } from "./options.ts";
 
@@ -38,8 +39,10 @@ export async function guestCommand(
   // It starts the same command line without this flag, again and again.
   if (flags.watch) return undefined;
   const reads = READERS.has(name) && flags.send === undefined && !flags.list && !flags.input;
+  const args = command.processedArgs as GuestCall["args"];
   const plan: GuestPlan = {
     board,
+    call: { name, flags: { ...flags }, args },
     output: flags.output,
     input: flags.input,
     stdin: !reads ? "none" : TERMINAL.has(name) && Deno.stdin.isTerminal() ? "terminal" : "pipe",

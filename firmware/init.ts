@@ -69,6 +69,7 @@ async function makeRoom(path: string): Promise<void> {
 }
 
 async function start(): Promise<number> {
+  performance.mark("vireo:init");
   check("mount file systems", guest.vireo_guest_mount());
   const run: GuestRun = JSON.parse(Deno.readTextFileSync("/vireo/run.json"));
   const path = cText(run.line);
@@ -88,7 +89,9 @@ async function start(): Promise<number> {
   );
   for (const [name, value] of Object.entries(run.env)) Deno.env.set(name, value);
   Deno.writeTextFileSync("/proc/sys/vm/nr_hugepages", String(run.hugepages));
+  performance.mark("vireo:connected");
   const program: { default?: unknown } = await import(`file:///vireo/${"program"}.js`);
+  performance.mark("vireo:loaded");
   if (typeof program.default !== "function") return Deno.exitCode;
   const code: unknown = await (program.default as GuestProgram)(run.args);
   return typeof code === "number" ? code : Deno.exitCode;

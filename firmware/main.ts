@@ -4,12 +4,8 @@
  * @module
  */
 import { CommanderError } from "@commander-js/extra-typings";
-import { VireoError } from "@vireo/hal";
 import { buildProgram } from "./program.ts";
-import { Finished, UsageError } from "./usage.ts";
-
-/** Exit codes: wrong command line 2, a device or the host failed 1. */
-const EXIT = { FAILED: 1, USAGE: 2 } as const;
+import { EXIT, report } from "./report.ts";
 
 /**
  * Runs one command line.
@@ -31,25 +27,9 @@ export async function main(args: string[]): Promise<number> {
     await program.parseAsync(args, { from: "user" });
     return 0;
   } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT.USAGE;
     return report(error);
   }
-}
-
-function report(error: unknown): number {
-  if (error instanceof Finished) return error.exitCode;
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT.USAGE;
-  if (error instanceof Deno.errors.BrokenPipe) return 0;
-  const line = (text: string): void => console.error(`vireo: ${text}`);
-  if (error instanceof UsageError) {
-    line(error.message);
-    return EXIT.USAGE;
-  }
-  if (error instanceof VireoError) line(`${error.message} [${error.code}]`);
-  else if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.PermissionDenied) {
-    line(error.message);
-  } else if (error instanceof Error) console.error(error.stack ?? String(error));
-  else line(String(error));
-  return EXIT.FAILED;
 }
 
 if (import.meta.main) Deno.exit(await main(Deno.args));

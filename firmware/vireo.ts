@@ -14,11 +14,11 @@ import {
 import { Feature, FeatureSet, type Platform, VireoError } from "@vireo/hal";
 import type { Qmp } from "@vireo/hal/qtest";
 import type { StreamPort } from "@vireo/emu";
-import { QtestSession } from "./qtest_session.ts";
+import type { QtestSession } from "./qtest_session.ts";
 import { inGuest } from "./in_guest.ts";
 import { OwnMachine } from "./own_machine.ts";
 import { parseTarget } from "./target.ts";
-import { EmulatedBoard } from "./emulated_board.ts";
+import type { EmulatedBoard } from "./emulated_board.ts";
 import { type BoardOptions, DEFAULT_BOARD } from "./options.ts";
 import { UsageError } from "./usage.ts";
 
@@ -100,14 +100,14 @@ export async function openVireo(
 /** The machine of a target, with its host side if it has one in this process. */
 type OpenBoard = EmulatedBoard | QtestSession | OwnMachine;
 
-/** Makes the machine of a target. */
+/** Makes the machine of a target; a guest need not read the others, which takes it long. */
 async function openBoard(options: BoardOptions): Promise<OpenBoard> {
   const { kind, board } = parseTarget(options.target);
   switch (kind) {
     case "emu":
-      return await EmulatedBoard.create(options);
+      return (await import("./emulated_board.ts")).EmulatedBoard.create(options);
     case "qtest":
-      return await QtestSession.create(board, options);
+      return await (await import("./qtest_session.ts")).QtestSession.create(board, options);
     case "devmem":
       return await OwnMachine.open(options);
     case "qemu":
@@ -154,11 +154,12 @@ class Session implements Vireo {
   }
 
   get emulated(): EmulatedBoard | undefined {
-    return this.#machine instanceof EmulatedBoard ? this.#machine : undefined;
+    return "machine" in this.#machine ? this.#machine : undefined;
   }
 
   get qmp(): Qmp | undefined {
-    return this.#machine instanceof QtestSession ? this.#machine.platform.qmp : undefined;
+    const { platform } = this.#machine;
+    return "qmp" in platform ? platform.qmp : undefined;
   }
 
   get hostPort(): StreamPort | undefined {

@@ -1,5 +1,7 @@
 import { VireoError } from "@vireo/hal";
 import {
+  type Bundle,
+  bundleEntries,
   cpio,
   type CpioEntry,
   type GuestImage,
@@ -17,7 +19,7 @@ export interface BootOptions {
   /** The board: `x86_64-microvm` or `aarch64-virt`. */
   readonly board: string;
   /** The bundled program, as {@linkcode bundle} makes it. */
-  readonly program: string;
+  readonly program: Bundle;
   /** Its arguments. */
   readonly args?: readonly string[];
   /** Environment variables for it. */
@@ -201,7 +203,7 @@ export async function addRun(
   base: string,
   path: string,
   run: GuestRun,
-  program: string,
+  program: Bundle,
   extra: readonly CpioEntry[] = [],
 ): Promise<void> {
   const text = new TextEncoder();
@@ -210,7 +212,7 @@ export async function addRun(
     path,
     cpio([
       { kind: "file", path: "vireo/run.json", data: text.encode(JSON.stringify(run)) },
-      { kind: "file", path: "vireo/program.js", data: text.encode(program) },
+      ...bundleEntries(program),
       ...extra,
     ]),
     { append: true },

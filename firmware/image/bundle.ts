@@ -1,19 +1,28 @@
-import { Buffer } from "node:buffer";
 import { PROJECT, toFileUrl } from "./paths.ts";
 import { exec } from "./exec.ts";
 
+/** A bundled program: its modules and their source maps, by name in one directory of the guest. */
+export type Bundle = ReadonlyMap<string, string>;
+
+/** How to bundle. */
+export interface BundleOptions {
+  /** Name of the first module, without `.js`; `program` by default. */
+  readonly name?: string;
+}
+
 /**
- * Bundles a program and all it imports into one module for the guest, with an inline source map, so
- * that a stack trace in the guest names the lines of the sources.
+ * Bundles a program and all it imports for the guest. What is imported when it is needed comes into
+ * modules of its own, because a guest under TCG takes seconds to read all of it. The source maps are
+ * files of their own for the same reason: Deno reads them when a stack trace has to name the lines of
+ * the sources.
  *
  * @param entry Path of the program.
- * @returns The module's text.
  * @throws {VireoError} `HOST_ERROR` If the bundler finds fault; the message has its words.
  */
-export async function bundle(entry: string): Promise<string> {
+export async function bundle(entry: string, options: BundleOptions = {}): Promise<Bundle> {
+  const name = `${options.name ?? "program"}.js`;
   const dir = await Deno.makeTempDir({ prefix: "vireo-bundle-" });
   try {
-    const out = `${dir}/program.js`;
     await exec([
       Deno.execPath(),
       "bundle",
@@ -22,32 +31,33 @@ export async function bundle(entry: string): Promise<string> {
       `${PROJECT}/deno.json`,
       "--platform",
       "deno",
-      "--sourcemap=inline",
-      "-o",
-      out,
+      "--code-splitting",
+      "--sourcemap=linked",
+      "--outdir",
+      dir,
       entry,
     ]);
-    return absoluteSources(await Deno.readTextFile(out), out);
+    const first = entry.replace(/^.*\//, "").replace(/\.\w+$/, ".js");
+    const files = new Map<string, string>();
+    for await (const { name: file } of Deno.readDir(dir)) {
+      const text = await Deno.readTextFile(`${dir}/${file}`);
+      if (file === first) files.set(name, text.replace(/(# sourceMappingURL=).*/, `$1${name}.map`));
+      else if (file === `${first}.map`) files.set(`${name}.map`, placed(text, dir));
+      else files.set(file, file.endsWith(".map") ? placed(text, dir) : text);
+    }
+    return files;
   } finally {
     await Deno.remove(dir, { recursive: true });
   }
 }
 
-const MAP_COMMENT = "//# sourceMappingURL=data:application/json;base64,";
-
-/** Names the sources by absolute URLs: the bundle is read in another place than it was made in. */
-function absoluteSources(text: string, path: string): string {
-  const start = text.lastIndexOf(MAP_COMMENT);
-  if (start === -1) return text;
-  const encoded = text.slice(start + MAP_COMMENT.length).trim();
-  const map: { sources: string[]; sourcesContent?: string[] } = JSON.parse(
-    Buffer.from(encoded, "base64").toString(),
-  );
-  map.sources = map.sources.map((source) => new URL(source, toFileUrl(path)).href);
-  // The sources' text is most of the bundle, and nothing in the guest shows it.
+/** A source map whose sources have absolute URLs: it is read in another place than it was made in. */
+function placed(text: string, dir: string): string {
+  const map: { sources: string[]; sourcesContent?: string[] } = JSON.parse(text);
+  map.sources = map.sources.map((source) => new URL(source, toFileUrl(`${dir}/`)).href);
+  // Nothing in the guest shows the sources' text.
   delete map.sourcesContent;
-  const json = Buffer.from(JSON.stringify(map)).toString("base64");
-  return `${text.slice(0, start)}${MAP_COMMENT}${json}\n`;
+  return JSON.stringify(map);
 }
 
 /**
@@ -56,7 +66,7 @@ function absoluteSources(text: string, path: string): string {
  * @param source TypeScript; imports use absolute `file:` URLs or the project's names.
  * @throws {VireoError} `HOST_ERROR` If the bundler finds fault.
  */
-export async function bundleSource(source: string): Promise<string> {
+export async function bundleSource(source: string): Promise<Bundle> {
   // Inside the project, so that its import map applies.
   const dir = await Deno.makeTempDir({ prefix: "vireo-entry-" });
   try {

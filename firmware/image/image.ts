@@ -1,7 +1,7 @@
 import { VireoError } from "@vireo/hal";
 import { CACHE, fromFileUrl, PROJECT } from "./paths.ts";
 import { ARCH, type Arch } from "./arch.ts";
-import { bundle } from "./bundle.ts";
+import { type Bundle, bundle } from "./bundle.ts";
 import { cpio, type CpioEntry } from "./cpio.ts";
 import { Debian, type DebianPackage } from "./debian.ts";
 import { elfNeeds } from "./elf.ts";
@@ -12,7 +12,7 @@ import { C_SOURCES, compileShims } from "./shim.ts";
 const LIBRARY_PACKAGES = ["libc6", "libgcc-s1"] as const;
 
 /** Changes when the layout of the image does, so that an older one is made anew. */
-const FORMAT = 2;
+const FORMAT = 3;
 
 /** Exactly what an image has in it. */
 export interface ImageManifest {
@@ -116,8 +116,8 @@ async function build(
     const data = await Deno.readFile(`${dir}/lib/${name}`);
     entries.push({ kind: "file", path: `vireo/${name}`, data, executable: true });
   }
-  const init = await bundle(fromFileUrl(new URL("../init.ts", import.meta.url)));
-  entries.push({ kind: "file", path: "vireo/init.js", data: new TextEncoder().encode(init) });
+  const init = fromFileUrl(new URL("../init.ts", import.meta.url));
+  entries.push(...bundleEntries(await bundle(init, { name: "init" })));
   for (const entry of entries) if (entry.kind === "file") await record(entry.path, entry.data);
   await writePieces(`${dir}/initramfs.cpio`, cpio(entries));
   const kernel = packages[0]!;
@@ -137,6 +137,13 @@ async function build(
   await Deno.rename(`${dir}/manifest.json.new`, `${dir}/manifest.json`);
   say(`${arch}: the image is ready`);
   return manifest;
+}
+
+/** A bundle's files, where PID 1 finds them. */
+export function bundleEntries(files: Bundle): CpioEntry[] {
+  return Array.from(files, ([name, text]) => {
+    return { kind: "file", path: `vireo/${name}`, data: new TextEncoder().encode(text) };
+  });
 }
 
 /** The pinned Deno of that processor, by npm from the project's own lock file, hash checked. */

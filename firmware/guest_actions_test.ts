@@ -1,0 +1,21 @@
+import { assertEquals } from "@std/assert";
+import { GUEST_ACTIONS } from "./guest_actions.ts";
+import { buildProgram } from "./program.ts";
+
+interface Named {
+  name(): string;
+  readonly commands: readonly Named[];
+  readonly options: readonly { readonly long?: string | undefined }[];
+}
+
+/** Names of the commands that take a target, with their parents' before them. */
+function targeted(command: Named, parent = ""): string[] {
+  return command.commands.flatMap((child) => {
+    const own = child.options.some(({ long }) => long === "--target");
+    return [...own ? [parent + child.name()] : [], ...targeted(child, `${child.name()} `)];
+  });
+}
+
+Deno.test("every command that takes a target has an action in a guest, and no other", () => {
+  assertEquals(Object.keys(GUEST_ACTIONS).sort(), targeted(buildProgram()).sort());
+});
