@@ -147,7 +147,8 @@ export function blkSetup(options: BlkDeviceOptions): BlkSetup {
   const u32 = (at: { offset: number }, value: number): void =>
     config.setUint32(at.offset, value, true);
   const C = BLK_CONFIG;
-  u32(C.size_max, options.sizeMax ?? 1 << 20);
+  const sizeMax = options.withhold?.includes(BlkFeature.SIZE_MAX) ? 0 : options.sizeMax ?? 1 << 20;
+  u32(C.size_max, sizeMax);
   u32(C.seg_max, options.segMax ?? 126);
   u16(C.cylinders, geometry.cylinders);
   u8(C.heads, geometry.heads);
