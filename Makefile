@@ -17,12 +17,13 @@ PACKAGES := qemu-system-x86 qemu-system-arm qemu-system-misc qemu-utils iproute2
 	gcc gcc-aarch64-linux-gnu
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help setup packages demo test check fmt lint doc unit bench clean
+.PHONY: help setup packages demo test check fmt lint doc unit bench bench-guest clean
 
 help:
 	@echo "make demo [DISK=path]  set up and run the main job on the emulated board"
 	@echo "make test              the whole gate: format, lint, types, docs, tests"
 	@echo "make bench             every *_bench.ts, as ratios and medians"
+	@echo "make bench-guest       slow: our drivers against Linux's own in a guest, and how it boots"
 	@echo "make fmt               format the sources in place"
 	@echo "make setup             install the pinned Deno and the dependencies only"
 	@echo "make clean             remove what setup, tests and caches made"
@@ -74,6 +75,10 @@ test: check unit
 
 bench: $(SETUP)
 	$(DENO) bench -A $(ROOMS)
+
+bench-guest: $(SETUP) packages
+	$(DENO) run -A bench/boot.ts
+	$(DENO) run -A bench/guest.ts
 
 clean:
 	rm -rf .tools .cache dist cov
