@@ -17,6 +17,7 @@ import {
   Tap,
 } from "@vireo/emu";
 import type { Platform } from "@vireo/hal";
+import { boardDevice } from "./devices/table.ts";
 import { UsageError } from "./usage.ts";
 import type { BlkOption, BoardOptions } from "./options.ts";
 
@@ -41,10 +42,15 @@ export class EmulatedBoard implements AsyncDisposable {
   readonly console: ConsoleDevice;
   /** The host's end of the console port named `host`. */
   readonly hostPort: StreamPort;
+  /** The devices that `with` asked for, by name; the last of several. */
+  readonly extras: ReadonlyMap<string, DeviceModel>;
   readonly #cleanup: AsyncDisposableStack;
 
   private constructor(
-    parts: Pick<EmulatedBoard, "machine" | "hub" | "disks" | "net" | "console" | "hostPort">,
+    parts: Pick<
+      EmulatedBoard,
+      "machine" | "hub" | "disks" | "net" | "console" | "hostPort" | "extras"
+    >,
     cleanup: AsyncDisposableStack,
   ) {
     this.machine = parts.machine;
@@ -53,6 +59,7 @@ export class EmulatedBoard implements AsyncDisposable {
     this.net = parts.net;
     this.console = parts.console;
     this.hostPort = parts.hostPort;
+    this.extras = parts.extras;
     this.#cleanup = cleanup;
   }
 
@@ -61,17 +68,8 @@ export class EmulatedBoard implements AsyncDisposable {
    *
    * @throws {VireoError} If an image or the tap device cannot be opened.
    */
-  static create(options: BoardOptions): EmulatedBoard {
-    const cleanup = new AsyncDisposableStack();
-    try {
-      return EmulatedBoard.#build(options, cleanup);
-    } catch (error) {
-      void cleanup.disposeAsync();
-      throw error;
-    }
-  }
-
-  static #build(options: BoardOptions, cleanup: AsyncDisposableStack): EmulatedBoard {
+  static async create(options: BoardOptions): Promise<EmulatedBoard> {
+    await using cleanup = new AsyncDisposableStack();
     const disks = options.blk.map((blk) => makeDisk(blk, cleanup));
     const wire = options.net ?? { kind: "hub" };
     if (wire.kind === "user") {
@@ -90,19 +88,24 @@ export class EmulatedBoard implements AsyncDisposable {
       ],
       size: { cols: 80, rows: 25 },
     });
+    const extras: [string, DeviceModel][] = [];
+    for (const { name, value } of options.with) {
+      extras.push([name, await boardDevice(name).emulate(value, cleanup)]);
+    }
     const models: DeviceModel[] = [
       ...(net === undefined ? [] : [net]),
       ...disks,
       con,
       new RngDevice({ random: systemRandom() }),
+      ...extras.map(([, model]) => model),
     ];
     const version = options.legacy ? 1 : 2;
     const machine = cleanup.use(
       EmulatedMachine.create({ devices: models.map((model) => ({ model, version })) }),
     );
     return new EmulatedBoard(
-      { machine, hub, disks, net, console: con, hostPort: pipe.host },
-      cleanup,
+      { machine, hub, disks, net, console: con, hostPort: pipe.host, extras: new Map(extras) },
+      cleanup.move(),
     );
   }
 

@@ -1,4 +1,5 @@
 import { assertEquals } from "@std/assert";
+import { BOARD_DEVICES } from "./devices/table.ts";
 import { GUEST_ACTIONS } from "./guest_actions.ts";
 import { buildProgram } from "./program.ts";
 
@@ -17,5 +18,11 @@ function targeted(command: Named, parent = ""): string[] {
 }
 
 Deno.test("every command that takes a target has an action in a guest, and no other", () => {
-  assertEquals(Object.keys(GUEST_ACTIONS).sort(), targeted(buildProgram()).sort());
+  const ofDevices = BOARD_DEVICES.flatMap(({ name, commands }) =>
+    commands.map((command) => `${name} ${command.name}`)
+  );
+  assertEquals(
+    [...Object.keys(GUEST_ACTIONS), ...ofDevices].sort(),
+    targeted(buildProgram()).sort(),
+  );
 });

@@ -5,6 +5,8 @@
  * @module
  */
 import { provideScript } from "./commands/run.ts";
+import type { DeviceCall } from "./devices/board_device.ts";
+import { deviceCommand, runDeviceCommand } from "./devices/run.ts";
 import { GUEST_ACTIONS, type GuestCall } from "./guest_actions.ts";
 import { CALL_VARIABLE } from "./in_guest.ts";
 import { report } from "./report.ts";
@@ -25,7 +27,11 @@ export function guestMain(
     if (call === undefined) return await (await import("./main.ts")).main([...args]);
     const { name, board, flags, args: given }: GuestCall = JSON.parse(call);
     try {
-      await GUEST_ACTIONS[name]!({ board, flags: flags as never, args: given as never[] });
+      const found = deviceCommand(name);
+      if (found !== undefined) {
+        const call = { flags, args: given } as DeviceCall;
+        await runDeviceCommand(found.device, found.command, board, call);
+      } else await GUEST_ACTIONS[name]!({ board, flags: flags as never, args: given as never[] });
       return 0;
     } catch (error) {
       return report(error);

@@ -1,6 +1,7 @@
 import type { CommandUnknownOpts } from "@commander-js/extra-typings";
 import { checkFile } from "./commands/run.ts";
 import { prepareDemo } from "./commands/demo.ts";
+import { deviceCommand } from "./devices/run.ts";
 import type { GuestCall } from "./guest_actions.ts";
 import type { GuestCommand } from "./guest_command.ts";
 import type { BoardOptions } from "./options.ts";
@@ -38,7 +39,8 @@ export async function guestCommand(
   const name = `${parent}${command.name()}`;
   // It starts the same command line without this flag, again and again.
   if (flags.watch) return undefined;
-  const reads = READERS.has(name) && flags.send === undefined && !flags.list && !flags.input;
+  const reader = READERS.has(name) || deviceCommand(name)?.command.stdin === true;
+  const reads = reader && flags.send === undefined && !flags.list && !flags.input;
   const args = command.processedArgs as GuestCall["args"];
   const plan: GuestPlan = {
     board,

@@ -5,10 +5,12 @@
  */
 export { type BoardReport, type DeviceReport } from "./commands/probe.ts";
 export { makeDemoDisk } from "./demo_disk.ts";
+export * from "./devices/mod.ts";
 export * from "./disk_report.ts";
 export * from "./emulated_board.ts";
 export * from "./options.ts";
 export * from "./partitions.ts";
+export type { QemuArguments } from "./qemu_arguments.ts";
 export * from "./superblock.ts";
 export { UsageError } from "./usage.ts";
 export * from "./vireo.ts";

@@ -1,3 +1,4 @@
+import type { WithOption } from "./devices/board_device.ts";
 import { parseCount, UsageError } from "./usage.ts";
 
 /** A disk of the board. */
@@ -39,6 +40,8 @@ export interface BoardOptions {
   readonly qemu: string | undefined;
   /** More arguments for QEMU. */
   readonly qemuArgs: readonly string[];
+  /** The devices that the board has besides disks, wire, console and entropy. */
+  readonly with: readonly WithOption[];
   /** More `-device` arguments for QEMU. */
   readonly devices: readonly string[];
   /** Register windows as `BASE,SIZE,COUNT` instead of those that Linux tells of; for `devmem`. */
@@ -70,6 +73,7 @@ export const DEFAULT_BOARD: BoardOptions = {
   eventIdx: true,
   qemu: undefined,
   qemuArgs: [],
+  with: [],
   devices: [],
   mmio: undefined,
   boot: {},

@@ -1,6 +1,9 @@
 import { Command, Option } from "@commander-js/extra-typings";
 import type { BoardOptions, GuestOptions } from "./options.ts";
 import { DEFAULT_BOARD, parseBlk, parseNet, parseQueueSize } from "./options.ts";
+import type { BoardDevice, DeviceCall } from "./devices/board_device.ts";
+import { deviceCommand, runDeviceCommand } from "./devices/run.ts";
+import { BOARD_DEVICES, having, parseWith } from "./devices/table.ts";
 import { inGuest } from "./in_guest.ts";
 import { parseTarget } from "./target.ts";
 import { Finished, parseCount, parseSize, UsageError } from "./usage.ts";
@@ -17,6 +20,7 @@ interface BoardFlags {
   readonly qemu?: string | undefined;
   readonly qemuArg?: string[] | undefined;
   readonly device?: string[] | undefined;
+  readonly with?: string[] | undefined;
   readonly mmio?: string | undefined;
   readonly kernel?: string | undefined;
   readonly accel?: "tcg" | "kvm" | undefined;
@@ -34,6 +38,7 @@ const FLAGS_OF: readonly [flag: keyof BoardFlags, name: string, kinds: readonly 
   ["qemu", "--qemu", ["qtest", "qemu"]],
   ["qemuArg", "--qemu-arg", ["qtest", "qemu"]],
   ["device", "--device", ["qtest", "qemu"]],
+  ["with", "--with", ["emu", "qtest", "qemu"]],
   ["mmio", "--mmio", ["devmem"]],
   ["kernel", "--kernel", ["qemu"]],
   ["accel", "--accel", ["qemu"]],
@@ -67,6 +72,7 @@ export function boardOptions(flags: BoardFlags): BoardOptions {
     eventIdx: flags.eventIdx,
     qemu: flags.qemu,
     qemuArgs: flags.qemuArg ?? [],
+    with: (flags.with ?? []).map(parseWith),
     devices: flags.device ?? [],
     mmio: flags.mmio,
     boot: guestOptions(flags),
@@ -88,6 +94,9 @@ const collect = (value: string, before: string[] | undefined): string[] => [
   ...(before ?? []),
   value,
 ];
+
+const withText = ({ name, value }: BoardDevice): string =>
+  value === undefined ? name : `${name}=${value}`;
 
 /** Adds a command that takes the options of a board. */
 function withBoard(parent: Parent, name: string, target = "emu") {
@@ -114,6 +123,12 @@ function withBoard(parent: Parent, name: string, target = "emu") {
     .option(
       "--device <device>",
       "one more -device for QEMU; may be repeated",
+      collect,
+      undefined as string[] | undefined,
+    )
+    .option(
+      "--with <device>",
+      `one more device: ${BOARD_DEVICES.map(withText).join(", ")}; may be repeated`,
       collect,
       undefined as string[] | undefined,
     )
@@ -154,7 +169,9 @@ export function buildProgram(args: readonly string[] = []): Command {
     if (typeof flags.target !== "string" || parseTarget(flags.target).kind !== "qemu") return;
     if (inGuest()) return;
     const { guestCommand } = await import("./guest_plan.ts");
-    const plan = await guestCommand(command, boardOptions(command.opts() as unknown as BoardFlags));
+    const board = boardOptions(command.opts() as unknown as BoardFlags);
+    const device = deviceCommand(`${command.parent?.name()} ${command.name()}`)?.device;
+    const plan = await guestCommand(command, device ? having(board, device.name) : board);
     if (plan === undefined) return;
     const { runInGuest } = await import("./guest_command.ts");
     throw new Finished(await runInGuest({ ...plan, args }));
@@ -234,6 +251,7 @@ export function buildProgram(args: readonly string[] = []): Command {
 
   addBlk(program);
   addNet(program);
+  for (const device of BOARD_DEVICES) addDevice(program, device);
 
   const con = withBoard(program, "console")
     .description("connect standard input and output to a console port")
@@ -347,4 +365,26 @@ function addNet(program: Parent): void {
     .option("--frames <n>", "how many", "1000000")
     .action(async (flags) => await (await load()).bench(boardOptions(flags), flags));
   example(bench, "vireo net bench --bytes 1514");
+}
+
+/** Adds what the command line can do with a device of the table. */
+function addDevice(program: Command, device: BoardDevice): void {
+  const parent = program.command(device.name).description(device.summary);
+  for (const entry of device.commands) {
+    const command = withBoard(parent, entry.name)
+      .description(entry.summary)
+      .option(JSON_FLAG, JSON_TEXT);
+    for (const [syntax, text] of entry.arguments ?? []) command.argument(syntax, text);
+    for (const [syntax, text, value] of entry.options ?? []) {
+      command.addOption(new Option(syntax, text).default(value));
+    }
+    command.action(async (...given: unknown[]) => {
+      const flags = command.opts();
+      const args = given.slice(0, entry.arguments?.length ?? 0) as (string | undefined)[];
+      // A table of flags has no types of its own; the board's lists are among them, for nobody.
+      const call = { flags: { ...flags } as unknown as DeviceCall["flags"], args };
+      await runDeviceCommand(device, entry, boardOptions(flags), call);
+    });
+    example(command, entry.example);
+  }
 }

@@ -1,3 +1,4 @@
+import { boardDevice } from "./devices/table.ts";
 import type { BlkOption, BoardOptions } from "./options.ts";
 import { UsageError } from "./usage.ts";
 
@@ -55,7 +56,15 @@ export function qemuArguments(options: BoardOptions, ports: readonly QemuPort[])
     const type = port.console ? "virtconsole" : "virtserialport";
     devices.push(`${type},chardev=port${i},name=${port.name}`);
   }
-  devices.push("virtio-rng-device", ...options.devices);
+  devices.push("virtio-rng-device");
+  for (const [i, { name, value }] of options.with.entries()) {
+    const device = boardDevice(name);
+    if (device.qemu === undefined) throw new UsageError(`--with: QEMU has no ${name} device`);
+    const added = device.qemu(value, `${name}${i}`);
+    backends.push(...added.backends);
+    devices.push(...added.devices);
+  }
+  devices.push(...options.devices);
   return { backends: [...backends, ...options.qemuArgs], devices };
 }
 

@@ -11,10 +11,11 @@ import {
   rngDriver,
   type VirtioDriver,
 } from "@vireo/drivers";
-import { Feature, FeatureSet, type Platform, VireoError } from "@vireo/hal";
+import { deviceName, Feature, FeatureSet, type Platform, VireoError } from "@vireo/hal";
 import type { Qmp } from "@vireo/hal/qtest";
 import type { StreamPort } from "@vireo/emu";
 import type { QtestSession } from "./qtest_session.ts";
+import { BOARD_DEVICES } from "./devices/table.ts";
 import { inGuest } from "./in_guest.ts";
 import { OwnMachine } from "./own_machine.ts";
 import { parseTarget } from "./target.ts";
@@ -55,6 +56,12 @@ export interface Vireo extends AsyncDisposable {
   readonly signal: AbortSignal;
   /** Aborts {@linkcode Vireo.signal}. */
   abort(reason: Error): void;
+  /**
+   * What a driver made of the first of its devices.
+   *
+   * @throws {VireoError} `NO_DEVICE` If there is none; why its probe failed, if it did.
+   */
+  get<T extends DriverInstance>(driver: VirtioDriver<T>): T;
   /** The first block device. @throws {VireoError} `NO_DEVICE` If there is none. */
   readonly blk: Blk;
   /** The first network device. @throws {VireoError} `NO_DEVICE` If there is none. */
@@ -94,7 +101,17 @@ export async function openVireo(
     await bus.registerDriver(driver);
   }
   await bus.addPlatform(machine.platform);
+  await loadDrivers(bus);
   return new Session(full.target, bus, machine, options.args ?? [], cleanup.move());
+}
+
+/** Imports the drivers of devices that have none yet, as Linux does when it sees a device's modalias. */
+async function loadDrivers(bus: Bus): Promise<void> {
+  const missing = bus.devices.filter((device) => device.driver === undefined && !device.error);
+  const ids = new Set(missing.map((device) => device.deviceId));
+  for (const entry of BOARD_DEVICES) {
+    if (ids.has(entry.deviceId)) await bus.registerDriver(await entry.driver());
+  }
 }
 
 /** The machine of a target, with its host side if it has one in this process. */
@@ -175,31 +192,34 @@ class Session implements Vireo {
   }
 
   get blk(): Blk {
-    return this.#first(blkDriver, "block");
+    return this.get(blkDriver);
   }
 
   get net(): Net {
-    return this.#first(netDriver, "network");
+    return this.get(netDriver);
   }
 
   get console(): Console {
-    return this.#first(consoleDriver, "console");
+    return this.get(consoleDriver);
   }
 
   get rng(): Rng {
-    return this.#first(rngDriver, "entropy");
+    return this.get(rngDriver);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#cleanup.disposeAsync();
   }
 
-  #first<T extends DriverInstance>(driver: VirtioDriver<T>, what: string): T {
+  get<T extends DriverInstance>(driver: VirtioDriver<T>): T {
     const instance = this.bus.get(driver);
     if (instance !== undefined) return instance;
+    const ids = new Set(driver.ids.map(({ device }) => device));
     // A device that is there but failed to probe says more than "none".
-    const failed = this.bus.slotErrors[0];
-    if (failed !== undefined) throw failed.error;
+    const failed = this.bus.devices.find((device) => device.error && ids.has(device.deviceId));
+    const error = failed?.error ?? this.bus.slotErrors[0]?.error;
+    if (error !== undefined) throw error;
+    const what = [...ids].map(deviceName).join(" or ");
     throw new VireoError("NO_DEVICE", `No ${what} device on the board`, { device: this.target });
   }
 }

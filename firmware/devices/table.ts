@@ -1,0 +1,36 @@
+import type { BoardOptions } from "../options.ts";
+import { UsageError } from "../usage.ts";
+import type { BoardDevice, WithOption } from "./board_device.ts";
+
+/** All of them, by device id. */
+export const BOARD_DEVICES: readonly BoardDevice[] = [];
+
+/**
+ * Finds a device by its name.
+ *
+ * @throws {UsageError} If there is none.
+ */
+export function boardDevice(name: string): BoardDevice {
+  const found = BOARD_DEVICES.find((device) => device.name === name);
+  if (found !== undefined) return found;
+  const names = BOARD_DEVICES.map((device) => device.name).join(", ");
+  throw new UsageError(`--with: no device '${name}', there is ${names}`);
+}
+
+/**
+ * Parses `NAME` or `NAME=VALUE`.
+ *
+ * @throws {UsageError} If there is no such device.
+ */
+export function parseWith(text: string): WithOption {
+  const at = text.indexOf("=");
+  const name = at < 0 ? text : text.slice(0, at);
+  boardDevice(name);
+  return { name, value: at < 0 ? undefined : text.slice(at + 1) };
+}
+
+/** The same board with a device, unless it has one, or is a machine as it is. */
+export function having(board: BoardOptions, name: string): BoardOptions {
+  if (board.target === "devmem" || board.with.some((device) => device.name === name)) return board;
+  return { ...board, with: [...board.with, { name, value: undefined }] };
+}
