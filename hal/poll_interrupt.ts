@@ -29,6 +29,11 @@ export interface PollPolicy {
   readonly idleMs?: number;
   /** Milliseconds after which timers and input get a turn however busy the device is; 4 by default. */
   readonly fairMs?: number;
+  /**
+   * Gives the processor away for some 50 us; none by default. Where the device is emulated by threads
+   * that share processors with the poller, looking without a pause keeps them from answering.
+   */
+  readonly relax?: (() => void) | undefined;
 }
 
 /** Bounds in milliseconds for one burst of polls. */
@@ -47,6 +52,9 @@ const KICK_TURNS = 2;
 /** After so many bursts in a row that found nothing, only one kick in PROBE gets a whole one. */
 const MISSES = 8;
 const PROBE = 32;
+
+/** After a burst that found nothing, a poller that can relax looks on for so many milliseconds. */
+const RELAXED_MS = 1;
 
 /** How many polls pass between two looks at the clock, which costs 3 us under TCG. */
 const POLLS_PER_LOOK = 4;
@@ -84,6 +92,7 @@ export class Poller implements Disposable {
   readonly #spinMs: number;
   readonly #idleMs: number;
   readonly #fairMs: number;
+  readonly #relax: (() => void) | undefined;
   readonly #waiters: Waiter[] = [];
   /** What a turn costs when nothing else is to be done in it. */
   #turnMs: number = BURST.MAX / KICK_TURNS;
@@ -112,6 +121,7 @@ export class Poller implements Disposable {
     this.#spinMs = policy.spinMs ?? 20;
     this.#idleMs = policy.idleMs ?? 20;
     this.#fairMs = policy.fairMs ?? 4;
+    this.#relax = policy.relax;
   }
 
   /** What one device waits on; any number of waits may be pending. */
@@ -178,8 +188,20 @@ export class Poller implements Disposable {
     this.#turnClean = false;
     const whole = this.#misses < MISSES || this.#misses % PROBE === 0;
     const most = Math.min(BURST.MAX, Math.max(BURST.MIN, this.#turnMs * KICK_TURNS));
-    this.#misses = this.#burst(now, whole ? most : BURST.MIN) ? 0 : this.#misses + 1;
+    const found = this.#burst(now, whole ? most : BURST.MIN) || (whole && this.#lookRelaxed(now));
+    this.#misses = found ? 0 : this.#misses + 1;
   };
+
+  /** Polls with pauses, in which a device that needs the processor gets it. */
+  #lookRelaxed(start: number): boolean {
+    const relax = this.#relax;
+    if (relax === undefined) return false;
+    do {
+      relax();
+      if (this.#resolveReady(start)) return true;
+    } while (this.#clock.now() - start < RELAXED_MS);
+    return false;
+  }
 
   /** Whether a kicked device owes an answer. */
   #expects(line: PollLine | undefined): boolean {
@@ -210,26 +232,29 @@ export class Poller implements Disposable {
 
   /** Polls every wait until one is ready or the time is over; returns whether one was ready. */
   #burst(start: number, lengthMs: number): boolean {
-    const waiters = this.#waiters;
     let over = false;
-    for (let polls = 1; waiters.length > 0; polls++) {
-      let found = false;
-      for (let i = waiters.length - 1; i >= 0; i--) {
-        const waiter = waiters[i]!;
-        if (!waiter.readyInMemory()) continue;
-        waiters.splice(i, 1);
-        waiter.resolve();
-        found = true;
-      }
-      if (found) {
-        this.#lastActivity = start;
-        return true;
-      }
+    for (let polls = 1; this.#waiters.length > 0; polls++) {
+      if (this.#resolveReady(start)) return true;
       // One look more after the time is over: this thread may have been off the processor for long.
       if (over) break;
       over = polls % POLLS_PER_LOOK === 0 && this.#clock.now() - start >= lengthMs;
     }
     return start - this.#lastRegisters >= REGISTERS_MS && this.#look(start);
+  }
+
+  /** Ends the waits that are ready by what is in memory; returns whether one was. */
+  #resolveReady(now: number): boolean {
+    const waiters = this.#waiters;
+    let found = false;
+    for (let i = waiters.length - 1; i >= 0; i--) {
+      const waiter = waiters[i]!;
+      if (!waiter.readyInMemory()) continue;
+      waiters.splice(i, 1);
+      waiter.resolve();
+      found = true;
+    }
+    if (found) this.#lastActivity = now;
+    return found;
   }
 
   /** Asks every wait once, registers and all; returns whether one was ready. */

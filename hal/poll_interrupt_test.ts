@@ -204,6 +204,36 @@ Deno.test("Poller polls longer after a kick when that finds answers, and shorter
   assert(await kick(0.1), "and long again when they do");
 });
 
+Deno.test("Poller that can relax looks on after a burst, with pauses, and gives up", async () => {
+  const clock = new FakeClock();
+  let pauses = 0;
+  const relax = (): void => {
+    pauses++;
+    clock.time += 0.05;
+  };
+  const poller = new Poller({ relax }, clock);
+  const line = poller.line();
+  let answerAt = Infinity;
+  const ready = (): boolean => clock.time >= answerAt;
+  const kick = async (delay: number): Promise<number> => {
+    const wait = line.wait({ signal: NEVER, ready });
+    await clock.runUntil(clock.time + 1);
+    pauses = 0;
+    const { turns } = clock;
+    answerAt = clock.time + delay;
+    let turn = NaN;
+    void wait.then(() => turn = clock.turns - turns);
+    line.kicked();
+    await clock.runUntil(clock.time + delay + 1);
+    answerAt = Infinity;
+    return turn;
+  };
+  assertEquals(await kick(0.6), 0, "no turn of the event loop before the answer");
+  assert(pauses >= 8 && pauses <= 12, `${pauses} pauses`);
+  assert(await kick(3) > 0);
+  assert(pauses <= 20, `${pauses} pauses`);
+});
+
 Deno.test("Poller polls after a kick for the kicked device only, if that owes an answer", async () => {
   const clock = new FakeClock();
   clock.turnMs = 0.3;

@@ -1,7 +1,7 @@
 import { VireoError } from "@vireo/hal";
 
 /** Must equal what `vireo_shim_version` in shim.c answers. */
-const SHIM_VERSION = 1;
+const SHIM_VERSION = 2;
 
 /** The same again as a type, which `isolatedDeclarations` asks for. */
 interface Symbols extends Deno.ForeignLibraryInterface {
@@ -16,6 +16,7 @@ interface Symbols extends Deno.ForeignLibraryInterface {
   readonly vireo_close: { parameters: ["i32"]; result: "i32" };
   readonly vireo_map: { parameters: ["i32", "u64", "u64"]; result: "i64" };
   readonly vireo_map_huge: { parameters: ["u64"]; result: "i64" };
+  readonly vireo_relax: { parameters: []; result: "void" };
   readonly vireo_unmap: { parameters: ["pointer", "u64"]; result: "i32" };
 }
 
@@ -31,6 +32,7 @@ const SYMBOLS: Symbols = {
   vireo_close: { parameters: ["i32"], result: "i32" },
   vireo_map: { parameters: ["i32", "u64", "u64"], result: "i64" },
   vireo_map_huge: { parameters: ["u64"], result: "i64" },
+  vireo_relax: { parameters: [], result: "void" },
   vireo_unmap: { parameters: ["pointer", "u64"], result: "i32" },
 };
 

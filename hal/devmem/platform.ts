@@ -62,7 +62,8 @@ export class DevmemPlatform implements Platform {
     this.#fd = fd;
     this.#memory = memory;
     this.#pages = options.hugepages ?? 16;
-    this.#poller = new Poller(options.poll);
+    const relax = (): void => shim.symbols.vireo_relax();
+    this.#poller = new Poller({ relax, ...options.poll });
     this.#nodes = (options.slots ?? discover()).map((slot) => this.#node(slot));
   }
 

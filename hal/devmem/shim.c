@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 /*
@@ -29,7 +31,7 @@
 #endif
 
 /* Changes with the functions below, so that a stale library is noticed. */
-uint32_t vireo_shim_version(void) { return 1; }
+uint32_t vireo_shim_version(void) { return 2; }
 
 #define REGISTER_ACCESS(bits)                                                                \
   uint##bits##_t vireo_read##bits(const void *base, uint32_t offset) {                       \
@@ -62,6 +64,16 @@ uint64_t vireo_ticks(void) {
   __asm__ volatile("isb; mrs %0, cntvct_el0" : "=r"(ticks));
   return ticks;
 #endif
+}
+
+/*
+ * Sleeps for some 20 us, which other threads of the machine use: under QEMU's TCG the one that
+ * emulates the device. By default Linux adds up to 50 us to a sleep, to wake for several at once.
+ */
+void vireo_relax(void) {
+  static __thread int exact;
+  if (!exact) exact = prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL) == 0;
+  nanosleep(&(struct timespec){0, 20000}, NULL);
 }
 
 /* Opens physical memory; O_SYNC asks for an uncached mapping. Returns a descriptor or -errno. */
