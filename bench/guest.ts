@@ -1,6 +1,6 @@
 /**
  * Our drivers against Linux's own, in the same guest, on the same QEMU devices, by turns:
- * `deno run -A bench/guest.ts [--rounds N] [BOARD...]`.
+ * `deno run -A bench/guest.ts [--help]`.
  *
  * The devices change hands within one boot: Linux's virtio_mmio is bound to them and unbound again
  * by name. A ratio above 1 means that ours is faster: of the median request, and of all the time, in
@@ -8,8 +8,9 @@
  *
  * @module
  */
+import { Command } from "@commander-js/extra-typings";
 import { VireoError } from "@vireo/hal";
-import { bootGuest, findGuestBoard } from "../firmware/guest/mod.ts";
+import { bootGuest, findGuestBoard, GUEST_BOARDS } from "../firmware/guest/mod.ts";
 import { ARCH, type Arch, bundle, type CpioEntry, guestImage } from "../firmware/image/mod.ts";
 import { exec } from "../firmware/image/exec.ts";
 import type { BlockTest, Measurement, Plan } from "./guest_plan.ts";
@@ -41,11 +42,25 @@ const MODULES = [
 const FLAGS = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-static"];
 
 if (import.meta.main) {
-  const args = [...Deno.args];
-  const at = args.indexOf("--rounds");
-  const rounds = at < 0 ? ROUNDS : Number(args.splice(at, 2)[1]);
-  const boards = args.length > 0 ? args : ["x86_64-microvm", "aarch64-virt"];
-  for (const board of boards) report(board, await measure(board, rounds + WARM_UP));
+  const command = new Command("guest.ts")
+    .description("our drivers against Linux's own in a guest; a ratio above 1: ours is faster")
+    .argument("[boards...]", GUEST_BOARDS.map(({ name }) => name).join(", "))
+    .option(
+      "--rounds <n>",
+      "rounds of each side, by turns, after one that warms up",
+      Number,
+      ROUNDS,
+    )
+    .option("--json", "print every measurement as JSON, for scripts")
+    .parse(Deno.args, { from: "user" });
+  const { rounds, json } = command.opts();
+  const boards = command.args.length > 0 ? command.args : GUEST_BOARDS.map(({ name }) => name);
+  const results: Record<string, readonly Measurement[]> = {};
+  for (const board of boards) {
+    results[board] = await measure(board, rounds + WARM_UP);
+    if (!json) report(board, results[board]);
+  }
+  if (json) console.log(JSON.stringify(results, null, 2));
 }
 
 /** Boots the board once and returns what was measured in it. */
