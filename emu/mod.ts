@@ -16,6 +16,7 @@ export * from "./device.ts";
 export * from "./device_state.ts";
 export * from "./devices/blk/mod.ts";
 export * from "./devices/console/mod.ts";
+export * from "./devices/input/mod.ts";
 export * from "./devices/net/mod.ts";
 export * from "./devices/rng/mod.ts";
 export * from "./hosted_device.ts";

@@ -19,6 +19,7 @@ export * from "./virtio/blk.ts";
 export * from "./virtio/console.ts";
 export * from "./virtio/features.ts";
 export * from "./virtio/ids.ts";
+export * from "./virtio/input.ts";
 export * from "./virtio/mmio.ts";
 export * from "./virtio/net.ts";
 export * from "./virtio/packed_ring.ts";

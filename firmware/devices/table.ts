@@ -1,9 +1,10 @@
 import type { BoardOptions } from "../options.ts";
 import { UsageError } from "../usage.ts";
 import type { BoardDevice, WithOption } from "./board_device.ts";
+import { INPUT } from "./input.ts";
 
 /** All of them, by device id. */
-export const BOARD_DEVICES: readonly BoardDevice[] = [];
+export const BOARD_DEVICES: readonly BoardDevice[] = [INPUT];
 
 /**
  * Finds a device by its name.

@@ -1,0 +1,289 @@
+import {
+  ANY_ID,
+  DeviceId,
+  type DmaRegion,
+  FeatureSet,
+  INPUT_ABS_INFO,
+  INPUT_CONFIG,
+  INPUT_DEVICE_IDS,
+  INPUT_EVENT,
+  InputSelect,
+  InputType,
+  VireoError,
+} from "@vireo/hal";
+import type { VirtioDevice } from "../device.ts";
+import type { DriverInstance, VirtioDriver } from "../driver.ts";
+import type { WaitOptions } from "../transport/transport.ts";
+import { ReceiveRing } from "../virtqueue/receive_ring.ts";
+import { RequestQueue } from "../virtqueue/request_queue.ts";
+import { SgList } from "../virtqueue/virtqueue.ts";
+import { EventStream } from "./event_stream.ts";
+import type { InputEvent } from "./event_stream.ts";
+
+/** Event buffers, as Linux has them. */
+const BUFFERS = 64;
+/** Milliseconds that a status event may take unless told otherwise. */
+const STATUS_DEADLINE = 1000;
+
+/** Who made a device, as evdev's `EVIOCGID` tells it. */
+export interface InputIds {
+  /** Bus type, for example 6 (virtual). */
+  readonly bus: number;
+  /** Vendor. */
+  readonly vendor: number;
+  /** Product. */
+  readonly product: number;
+  /** Version. */
+  readonly version: number;
+}
+
+/** The range of an axis. */
+export interface InputAxis {
+  /** Smallest value. */
+  readonly min: number;
+  /** Largest value. */
+  readonly max: number;
+  /** Noise to filter. */
+  readonly fuzz: number;
+  /** Dead zone. */
+  readonly flat: number;
+  /** Units a millimetre, 0 if unknown. */
+  readonly resolution: number;
+}
+
+/** An input device: keyboard, mouse, tablet, touch screen (virtio 1.4 §5.8). */
+export class Input implements DriverInstance {
+  /** The device's name. */
+  readonly name: string;
+  /** The device's serial, empty if it has none. */
+  readonly serial: string;
+  /** Who made it; undefined if it does not say. */
+  readonly ids: InputIds | undefined;
+  /** Property bits (evdev's INPUT_PROP). */
+  readonly properties: ReadonlySet<number>;
+  /** The codes of each event type that it has. */
+  readonly codes: ReadonlyMap<number, ReadonlySet<number>>;
+  /** The ranges of its axes, by ABS code. */
+  readonly axes: ReadonlyMap<number, InputAxis>;
+  readonly #device: VirtioDevice;
+  readonly #streams = new Set<EventStream>();
+  #ring!: ReceiveRing;
+  #status!: RequestQueue;
+  #failure: Error | undefined;
+
+  /** Reads what the device is and sets its queues up. */
+  constructor(device: VirtioDevice) {
+    this.#device = device;
+    this.name = text(this.#select(InputSelect.NAME, 0));
+    this.serial = text(this.#select(InputSelect.SERIAL, 0));
+    this.ids = this.#readIds();
+    this.properties = bits(this.#select(InputSelect.PROPERTIES, 0));
+    const codes = new Map<number, ReadonlySet<number>>();
+    for (const type of Object.values(InputType)) {
+      const set = bits(this.#select(InputSelect.EVENTS, type));
+      if (set.size > 0) codes.set(type, set);
+    }
+    this.codes = codes;
+    const axes = [...codes.get(InputType.ABS) ?? []].map((code) =>
+      [code, this.#readAxis(code)] as const
+    );
+    this.axes = new Map(axes.flatMap(([code, axis]) => axis === undefined ? [] : [[code, axis]]));
+    this.restore();
+  }
+
+  /**
+   * All events from now on, SYN included; as many listeners as one likes, each gets all. One that is
+   * more than 4096 events behind finds SYN DROPPED instead of those it missed, as evdev has it.
+   *
+   * @param options Ends the iteration with the signal's reason; the deadline holds for each event.
+   * @throws {VireoError} `TIMEOUT` While iterating, or why the device failed.
+   */
+  events(options: WaitOptions = {}): AsyncIterableIterator<InputEvent> & Disposable {
+    const stream = new EventStream(this.#device.name, options, () => this.#streams.delete(stream));
+    if (this.#failure !== undefined) stream.fail(this.#failure);
+    this.#streams.add(stream);
+    return stream;
+  }
+
+  /**
+   * Sends an event to the device: an LED, a sound, the repeat rate (virtio 1.4 §5.8.6.2).
+   *
+   * @param type `InputType.LED`, `SND` or `REP`.
+   * @throws {RangeError} If the device has no such code; {VireoError} If it does not take it in time.
+   */
+  async send(type: number, code: number, value: number, options: WaitOptions = {}): Promise<void> {
+    if (!this.codes.get(type)?.has(code)) {
+      throw new RangeError(`Cannot send an event that ${this.name} has not: ${type}, ${code}`);
+    }
+    using region = new Leased(this.#device, INPUT_EVENT.SIZE);
+    const view = new DataView(region.bytes.buffer, region.bytes.byteOffset, INPUT_EVENT.SIZE);
+    view.setUint16(INPUT_EVENT.type.offset, type, true);
+    view.setUint16(INPUT_EVENT.code.offset, code, true);
+    view.setInt32(INPUT_EVENT.value.offset, value, true);
+    await region.submit(this.#status, { deadline: STATUS_DEADLINE, ...options });
+  }
+
+  /** Posts the event buffers. */
+  scan(): void {
+    this.#ring.kick();
+  }
+
+  /** Ends what listeners wait for. */
+  failed(error: Error): void {
+    this.#failure ??= error;
+    this.#status.failAll(error);
+    for (const stream of this.#streams) stream.fail(error);
+    this.#streams.clear();
+  }
+
+  /** Ends what listeners wait for; after `restore` there can be new ones. */
+  freeze(): void {
+    this.failed(this.#error("DEVICE_STATE", "Input device was suspended"));
+  }
+
+  /** Sets the queues up, at first and after a reset. */
+  restore(): void {
+    const [events, status] = this.#device.findQueues([
+      { name: "events", callback: () => this.#drain(), indirect: false },
+      { name: "status", callback: () => this.#status.drain() },
+    ]);
+    this.#ring?.[Symbol.dispose]();
+    this.#status?.detachAll();
+    this.#failure = undefined;
+    this.#ring = new ReceiveRing(events!, this.#device.dma, {
+      bytes: INPUT_EVENT.SIZE,
+      count: BUFFERS,
+    });
+    this.#status = new RequestQueue(status!);
+    if (this.#device.instance !== undefined) {
+      this.#device.ready();
+      this.#ring.kick();
+    }
+  }
+
+  /** Ends the listeners, resets the device and frees its memory. */
+  async remove(): Promise<void> {
+    this.failed(this.#error("DEVICE_REMOVED", "Input device was removed"));
+    await this.#device.reset();
+    this.#ring[Symbol.dispose]();
+    this.#status.detachAll();
+    this.#device.deleteQueues();
+  }
+
+  #drain(): void {
+    this.#ring.drain((bytes, length) => {
+      if (length < INPUT_EVENT.SIZE) return;
+      const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+      const event = {
+        type: view.getUint16(INPUT_EVENT.type.offset, true),
+        code: view.getUint16(INPUT_EVENT.code.offset, true),
+        value: view.getInt32(INPUT_EVENT.value.offset, true),
+      };
+      for (const stream of this.#streams) stream.push(event);
+    });
+  }
+
+  /** What the device answers for a selection; empty if it has nothing. */
+  #select(select: number, subsel: number): Uint8Array {
+    const { config } = this.#device;
+    config.write8(INPUT_CONFIG.select.offset, select);
+    config.write8(INPUT_CONFIG.subsel.offset, subsel);
+    return config.stable(() => {
+      // The size is the device's word.
+      const size = Math.min(config.read8(INPUT_CONFIG.size.offset), INPUT_CONFIG.data.size);
+      const bytes = new Uint8Array(size);
+      for (let i = 0; i < size; i++) bytes[i] = config.read8(INPUT_CONFIG.data.offset + i);
+      return bytes;
+    });
+  }
+
+  #readIds(): InputIds | undefined {
+    const bytes = this.#select(InputSelect.DEVICE_IDS, 0);
+    if (bytes.length < INPUT_DEVICE_IDS.SIZE) return undefined;
+    const word = ({ offset }: { offset: number }): number =>
+      bytes[offset]! | bytes[offset + 1]! << 8;
+    const { bus, vendor, product, version } = INPUT_DEVICE_IDS;
+    return {
+      bus: word(bus),
+      vendor: word(vendor),
+      product: word(product),
+      version: word(version),
+    };
+  }
+
+  #readAxis(code: number): InputAxis | undefined {
+    const bytes = this.#select(InputSelect.ABS_INFO, code);
+    if (bytes.length < INPUT_ABS_INFO.SIZE) return undefined;
+    const view = new DataView(bytes.buffer);
+    const word = ({ offset }: { offset: number }): number => view.getInt32(offset, true);
+    const { min, max, fuzz, flat, resolution } = INPUT_ABS_INFO;
+    return {
+      min: word(min),
+      max: word(max),
+      fuzz: word(fuzz),
+      flat: word(flat),
+      resolution: word(resolution),
+    };
+  }
+
+  #error(code: "DEVICE_STATE" | "DEVICE_REMOVED", what: string): VireoError {
+    return new VireoError(code, what, { device: this.#device.name });
+  }
+}
+
+/** Memory of one status event: the device's until it returns it, whatever the sender does. */
+class Leased implements Disposable {
+  readonly bytes: Uint8Array;
+  readonly #region: DmaRegion;
+  #owners = 1;
+
+  constructor(device: VirtioDevice, length: number) {
+    this.#region = device.dma.alloc(length);
+    this.bytes = this.#region.bytes;
+  }
+
+  async submit(queue: RequestQueue, options: WaitOptions): Promise<void> {
+    const { length } = this.bytes;
+    const address = this.#region.share(0, length, "to-device");
+    this.#owners++;
+    const onReturned = (): void => {
+      this.#region.unshare(0, length, "to-device");
+      this[Symbol.dispose]();
+    };
+    await queue.submit(new SgList(1).addReadable(address, length), { ...options, onReturned });
+  }
+
+  [Symbol.dispose](): void {
+    if (--this.#owners === 0) this.#region[Symbol.dispose]();
+  }
+}
+
+function text(bytes: Uint8Array): string {
+  const end = bytes.indexOf(0);
+  return new TextDecoder().decode(end < 0 ? bytes : bytes.subarray(0, end));
+}
+
+function bits(bytes: Uint8Array): ReadonlySet<number> {
+  const set = new Set<number>();
+  for (let bit = 0; bit < bytes.length * 8; bit++) {
+    if ((bytes[bit >> 3]! & 1 << (bit & 7)) !== 0) set.add(bit);
+  }
+  return set;
+}
+
+/** Drives input devices; what `probe` gives is an {@linkcode Input}. */
+export const inputDriver: VirtioDriver<Input> = {
+  name: "virtio_input",
+  ids: [{ device: DeviceId.INPUT, vendor: ANY_ID }],
+  features: FeatureSet.NONE,
+  validate(device, features) {
+    // Linux asks for it too: the selection is written before the queues are there.
+    if (device.transport.legacy) {
+      throw new VireoError("VERSION_1_REQUIRED", "Input devices have no legacy interface", {
+        device: device.name,
+      });
+    }
+    return features;
+  },
+  probe: (device) => new Input(device),
+};

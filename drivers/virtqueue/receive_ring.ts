@@ -1,0 +1,81 @@
+import type { Dma, DmaRegion } from "@vireo/hal";
+import { SgList, type Virtqueue } from "./virtqueue.ts";
+
+/** What a {@linkcode ReceiveRing} is made of. */
+export interface ReceiveRingOptions {
+  /** Bytes of each buffer. */
+  readonly bytes: number;
+  /** Number of buffers; as many as the queue has slots if fewer. */
+  readonly count: number;
+}
+
+/**
+ * Buffers of one size that a device fills whenever it likes: posted once, and posted again after what
+ * came in them was looked at. For event queues and the like; nothing is allocated for a message.
+ */
+export class ReceiveRing implements Disposable {
+  readonly #queue: Virtqueue;
+  readonly #region: DmaRegion;
+  readonly #chain = new SgList(1);
+  readonly #bytes: number;
+  readonly #count: number;
+  readonly #views: readonly Uint8Array[];
+
+  /**
+   * Posts the buffers; they reach the device at the first {@linkcode ReceiveRing.kick}.
+   *
+   * @throws {VireoError} `OUT_OF_MEMORY`.
+   */
+  constructor(queue: Virtqueue, dma: Dma, options: ReceiveRingOptions) {
+    this.#queue = queue;
+    this.#bytes = options.bytes;
+    this.#count = Math.min(options.count, queue.size);
+    this.#region = dma.alloc(this.#bytes * this.#count);
+    this.#views = Array.from(
+      { length: this.#count },
+      (_, i) => this.#region.bytes.subarray(i * this.#bytes, (i + 1) * this.#bytes),
+    );
+    for (let token = 0; token < this.#count; token++) this.#post(token);
+  }
+
+  /** Tells the device of the buffers; after DRIVER_OK. */
+  kick(): void {
+    this.#queue.kick();
+  }
+
+  /**
+   * Takes all messages that came; for the queue's callback.
+   *
+   * @param handle Gets a buffer, valid during the call, and how many bytes the device claims to have
+   * written, at most its size. It must not throw.
+   */
+  drain(handle: (bytes: Uint8Array, length: number) => void): void {
+    const queue = this.#queue;
+    let posted = false;
+    do {
+      for (let token = queue.pop(); token >= 0; token = queue.pop()) {
+        const length = queue.usedLength;
+        this.#region.unshare(token * this.#bytes, this.#bytes, "from-device");
+        handle(this.#views[token]!, length);
+        // The queue may have broken, or the ring been disposed, inside the call.
+        if (queue.broken !== undefined || this.#region.bytes.length === 0) return;
+        this.#post(token);
+        posted = true;
+      }
+    } while (!queue.enableCallbacks() && queue.broken === undefined);
+    if (posted) queue.kick();
+  }
+
+  /** Takes the buffers back and frees them; only after the device or the queue was reset. */
+  [Symbol.dispose](): void {
+    for (let token = this.#queue.detachUnused(); token >= 0; token = this.#queue.detachUnused()) {
+      this.#region.unshare(token * this.#bytes, this.#bytes, "from-device");
+    }
+    this.#region[Symbol.dispose]();
+  }
+
+  #post(token: number): void {
+    const address = this.#region.share(token * this.#bytes, this.#bytes, "from-device");
+    this.#queue.add(this.#chain.clear().addWritable(address, this.#bytes), token);
+  }
+}
