@@ -1,3 +1,5 @@
+import type { RingOptions } from "./offer.ts";
+
 /** Words of the control buffer that a driver's thread and the devices' thread share. */
 export const Word = {
   /** Counts up for every request and posted write; the worker sleeps on it. */
@@ -42,6 +44,7 @@ export interface WorkerStart {
   readonly control: SharedArrayBuffer;
   readonly memory: SharedArrayBuffer;
   readonly slots: number | undefined;
+  readonly ring: RingOptions | undefined;
 }
 
 /** What the worker answers. */

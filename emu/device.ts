@@ -97,6 +97,12 @@ export interface DeviceContext {
   readonly legacy: boolean;
   /** A running queue; undefined if the driver did not set it up. */
   queue(index: number): DeviceQueue | undefined;
+  /**
+   * Guest memory outside of chains, for devices that drivers tell of addresses (balloon, gpu).
+   *
+   * @returns A view that is valid until the machine is disposed; undefined if it is not all memory.
+   */
+  memory(address: number, length: number): Uint8Array | undefined;
   /** Tells the driver that the configuration changed; the generation moves on. */
   configChanged(): void;
   /**

@@ -1,4 +1,4 @@
-import type { QueuePosition } from "./ring/split.ts";
+import type { RingPosition } from "./ring/position.ts";
 
 /** Something a driver did against the specification, which the device answered as hardware would. */
 export interface Violation {
@@ -45,5 +45,5 @@ export interface QueueState {
   /** QueuePFN in guest pages. */
   readonly pfn: number;
   /** Where the queue stands, if it runs. */
-  readonly position: QueuePosition | null;
+  readonly position: RingPosition | null;
 }

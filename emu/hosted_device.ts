@@ -100,6 +100,12 @@ export class HostedDevice implements DeviceContext {
     return this.#faulted ? undefined : this.#queues[index];
   }
 
+  /** Guest memory that a driver told of by its address; undefined if it is none. */
+  memory(address: number, length: number): Uint8Array | undefined {
+    const { memory } = this.#options;
+    return memory.contains(address, length) ? memory.view(address, length) : undefined;
+  }
+
   /** Moves the generation on, and interrupts the driver of a running device. */
   configChanged(): void {
     this.generation = (this.generation + 1) >>> 0;

@@ -14,7 +14,7 @@ import type { DeviceState, Violation } from "./device_state.ts";
 import { HostedDevice } from "./hosted_device.ts";
 import { EmuDma, GuestMemory } from "./memory.ts";
 import { type MappedRegion, MmioDevice, type SelectorState, SLOT_SIZE } from "./mmio_device.ts";
-import type { TransportOffer } from "./offer.ts";
+import type { RingOptions, TransportOffer } from "./offer.ts";
 
 /** Where the first slot is, as on QEMU's aarch64 virt board. */
 const SLOT_BASE = 0x0a00_0000;
@@ -34,6 +34,8 @@ export interface MachineDevice {
   readonly queueSize?: number;
   /** Ring and transport features that it offers. */
   readonly offer?: TransportOffer;
+  /** What its rings can do, over the machine's `ring` and over `offer` and `queueSize`. */
+  readonly ring?: RingOptions;
 }
 
 /** What an {@linkcode EmulatedMachine} is made of. */
@@ -44,6 +46,8 @@ export interface MachineOptions {
   readonly memorySize?: number;
   /** Number of slots; 8 or as many as devices by default. The rest is empty. */
   readonly slots?: number;
+  /** What the rings of all devices can do, unless a device says otherwise. */
+  readonly ring?: RingOptions;
   /** Uses a SharedArrayBuffer for RAM. */
   readonly shared?: boolean;
   /** Memory to use instead of new one, as when a machine takes over from another. */
@@ -201,14 +205,15 @@ export class EmulatedMachine implements Platform {
     const spec = entry === undefined || "model" in entry ? entry : { model: entry };
     const name = `virtio-mmio@${(SLOT_BASE + i * SLOT_SIZE).toString(16)}`;
     const version = spec?.version ?? 2;
+    const ring: RingOptions = { ...options.ring, ...spec?.offer, ...spec?.ring };
     const line = new EmuInterrupt(() => device?.line ?? false);
     this.#lines.push(line);
     const device = spec === undefined ? undefined : new HostedDevice({
       model: spec.model,
       memory: this.memory,
       legacy: version === 1,
-      queueSize: spec.queueSize,
-      offer: spec.offer,
+      queueSize: spec.ring?.maxQueueSize ?? spec.queueSize ?? options.ring?.maxQueueSize,
+      offer: ring,
       deferNotify: options.deferNotify,
       lineRaised: () => {
         line.raised();

@@ -230,8 +230,7 @@ export class MmioDevice implements Mmio {
 
   /** QueueNotify: the index, and with NOTIFICATION_DATA the position above it. */
   notify(value: number): void {
-    const { hosted } = this;
-    hosted.notify(hosted.notificationData ? value & 0xffff : value);
+    this.hosted.notifyValue(value);
   }
 
   /** Status; a reset puts the selectors back too. */
@@ -258,13 +257,12 @@ export class MmioDevice implements Mmio {
     this.shmSel = state.shm;
   }
 
-  /** QueueSize: a power of two up to QueueSizeMax, while the queue does not run. */
+  /** QueueSize: up to QueueSizeMax, a power of two for split rings, while the queue does not run. */
   writeQueueSize(value: number): void {
     const queue = this.#settable("QueueSize", value);
     if (queue === undefined) return;
-    if (value === 0 || value > queue.maxSize || (value & (value - 1)) !== 0) {
-      return this.hosted.violate("QueueSize", value, `not a power of two up to ${queue.maxSize}`);
-    }
+    const problem = this.hosted.sizeProblem(this.queueSel, value);
+    if (problem !== undefined) return this.hosted.violate("QueueSize", value, problem);
     queue.size = value;
   }
 

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { FeatureSet, type RegisterTrace } from "@vireo/hal";
 import { EmulatedMachine, type MachineDevice } from "./machine.ts";
+import type { QueuePosition } from "./ring/position.ts";
 import { type MmioDevice, VERSION_1_ROWS, VERSION_2_ROWS } from "./mmio_device.ts";
 import { EchoModel, MockDriver } from "./testing/mod.ts";
 
@@ -271,7 +272,8 @@ Deno.test("queue reset: puts the queue back to defaults, and it can be set up an
   assertEquals(slot.device!.queue(0)!.size, 4);
   slot.device!.queue(0)!.push(stale);
   slot.device!.queue(0)!.signal();
-  assertEquals(slot.device!.snapshot().queues[0]!.position!.usedIndex, 0, "the old chain is void");
+  const position = slot.device!.snapshot().queues[0]!.position as QueuePosition;
+  assertEquals(position.usedIndex, 0, "the old chain is void");
   driver.init(FeatureSet.of(32, 40));
   assertEquals((await driver.request(0, [{ write: 4 }])).written, 0);
 });

@@ -10,6 +10,23 @@ export interface TransportOffer {
   readonly ringReset?: boolean;
   /** NOTIFICATION_DATA, only with VERSION_1; false by default. */
   readonly notificationData?: boolean;
+  /** RING_PACKED, only with VERSION_1; false by default. */
+  readonly packed?: boolean;
+  /** IN_ORDER, only with VERSION_1; false by default. */
+  readonly inOrder?: boolean;
+  /**
+   * With IN_ORDER: one used entry for buffers in a row that were used wholly, where possible. By
+   * default each has its own.
+   */
+  readonly batchUsed?: boolean;
+  /** ACCESS_PLATFORM, only with VERSION_1, and FEATURES_OK only for drivers that accept it; false by default. */
+  readonly accessPlatform?: boolean;
+}
+
+/** What the rings of a device, or of all devices of a machine, can do. */
+export interface RingOptions extends TransportOffer {
+  /** An upper bound for queue sizes in descriptors; what the device model says by default. */
+  readonly maxQueueSize?: number;
 }
 
 /**
@@ -24,7 +41,7 @@ export function offeredFeatures(
   legacy: boolean,
   offer: TransportOffer = {},
 ): FeatureSet {
-  const { indirect = true, eventIdx = true, ringReset = true, notificationData = false } = offer;
+  const { indirect = true, eventIdx = true, ringReset = true } = offer;
   const bits: number[] = [];
   if (indirect) bits.push(Feature.INDIRECT_DESC);
   if (eventIdx) bits.push(Feature.EVENT_IDX);
@@ -35,6 +52,9 @@ export function offeredFeatures(
   }
   bits.push(Feature.VERSION_1);
   if (ringReset) bits.push(Feature.RING_RESET);
-  if (notificationData) bits.push(Feature.NOTIFICATION_DATA);
+  if (offer.notificationData) bits.push(Feature.NOTIFICATION_DATA);
+  if (offer.packed) bits.push(Feature.RING_PACKED);
+  if (offer.inOrder) bits.push(Feature.IN_ORDER);
+  if (offer.accessPlatform) bits.push(Feature.ACCESS_PLATFORM);
   return own.with(...bits);
 }

@@ -57,6 +57,7 @@ class Host {
     this.#machine = EmulatedMachine.create({
       devices,
       memory: new GuestMemory(start.memory),
+      ...(start.ring === undefined ? {} : { ring: start.ring }),
       ...(start.slots === undefined ? {} : { slots: start.slots }),
       lineRaised: (slot) => this.#raised(slot),
     });

@@ -12,6 +12,7 @@ import {
   VireoError,
 } from "@vireo/hal";
 import { EmuDma, GuestMemory } from "./memory.ts";
+import type { RingOptions } from "./offer.ts";
 import {
   CONTROL_BYTES,
   MAX_SLOTS,
@@ -40,6 +41,8 @@ export interface WorkerMachineOptions {
   readonly memorySize?: number;
   /** Number of slots, at most 64. */
   readonly slots?: number;
+  /** What the rings of all devices can do, unless a device says otherwise. */
+  readonly ring?: RingOptions;
   /** Milliseconds that the worker may take to start or to answer an access; 5000 by default. */
   readonly deadline?: number;
   /** Ends the start with the signal's reason. */
@@ -88,6 +91,7 @@ export class WorkerMachine implements Platform {
       control,
       memory,
       slots: options.slots,
+      ring: options.ring,
     };
     this.#worker.postMessage(start);
   }

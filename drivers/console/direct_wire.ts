@@ -256,6 +256,7 @@ export class DirectWire<T extends DriverInstance> implements AsyncDisposable {
       features: this.features,
       legacy: false,
       queue: (index) => this.#deviceQueue(index),
+      memory: () => undefined,
       configChanged: () => queueMicrotask(() => this.instance.configChanged?.()),
       fault: (reason) => {
         this.faults.push(reason);

@@ -223,6 +223,7 @@ export class Rig implements AsyncDisposable {
           this.net.configChanged();
         });
       },
+      memory: () => undefined,
       fault: (reason) => this.faults.push(reason),
     };
     this.model.attach(context);

@@ -9,6 +9,8 @@ export interface RawRingOptions {
   readonly size?: number;
   readonly indirect?: boolean;
   readonly eventIdx?: boolean;
+  readonly inOrder?: boolean;
+  readonly batchUsed?: boolean;
   readonly notifyOnEmpty?: boolean;
   /** Index of both rings at the start. */
   readonly start?: number;
@@ -50,6 +52,8 @@ export class RawRing {
       memory: this.memory,
       indirect: options.indirect ?? true,
       eventIdx: options.eventIdx ?? false,
+      inOrder: options.inOrder ?? false,
+      batchUsed: options.batchUsed ?? false,
       ...(options.notifyOnEmpty === undefined ? {} : { notifyOnEmpty: options.notifyOnEmpty }),
       interrupt: () => this.interrupts++,
       fault: (reason) => {

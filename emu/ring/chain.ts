@@ -1,8 +1,11 @@
+import { DescFlag } from "@vireo/hal";
 import type { Chain } from "../device.ts";
 import type { GuestMemory } from "../memory.ts";
 
 /** Up to this many bytes a loop is faster than a view and `set` (and makes no garbage). */
 const SMALL = 32;
+/** The longest chain in bytes (virtio 1.4 §2.7.5.1). */
+const MAX_CHAIN_BYTES = 2 ** 32;
 /** Elements a chain has room for at first. */
 const INITIAL = 8;
 
@@ -24,8 +27,11 @@ export class RingChain implements Chain {
   written = 0;
   /** Whether a device model holds it. */
   held = false;
-  /** Available index at which it was taken, for snapshots. */
+  /** Split: available index at which it was taken. Packed: how many were taken before. */
   takenAt = 0;
+  /** Packed: place of its first descriptor in the ring, and how many it has there. */
+  start = 0;
+  descriptors = 0;
 
   readonly #memory: GuestMemory;
   /** Byte offsets in guest memory. */
@@ -53,8 +59,16 @@ export class RingChain implements Chain {
     return this.writableLength - this.#writeAt;
   }
 
+  /** Its elements: offset in guest memory, length, and whether the device may write it. */
+  elements(): (readonly [number, number, boolean])[] {
+    return Array.from(
+      { length: this.#count },
+      (_, i) => [this.#offsets[i]!, this.#lengths[i]!, i >= this.#readable] as const,
+    );
+  }
+
   /** Empties it for a new walk. */
-  start(): void {
+  clear(): void {
     this.#count = 0;
     this.#readable = 0;
     this.readableLength = 0;
@@ -64,6 +78,22 @@ export class RingChain implements Chain {
   /** Elements so far. */
   get count(): number {
     return this.#count;
+  }
+
+  /** Appends an element of any address and length; says why it is none if so. */
+  tryAppend(address: number, bytes: number, flags: number): string | undefined {
+    const writable = (flags & DescFlag.WRITE) !== 0;
+    if (!writable && this.#count > this.#readable) {
+      return "a readable element follows a writable one";
+    }
+    if (!this.#memory.contains(address, bytes)) {
+      return `element at 0x${address.toString(16)}, ${bytes} bytes, is no memory`;
+    }
+    if (this.readableLength + this.writableLength + bytes > MAX_CHAIN_BYTES) {
+      return "a chain has over 2^32 bytes";
+    }
+    this.append(address - this.#memory.base, bytes, writable);
+    return undefined;
   }
 
   /** Appends an element that was checked. */

@@ -15,7 +15,7 @@ function makeChain(readable: readonly number[], writable: readonly number[]): {
   const text: number[] = [];
   const places: number[] = [];
   let at = 64;
-  chain.start();
+  chain.clear();
   for (const length of readable) {
     for (let i = 0; i < length; i++) text.push(memory.bytes[at + i] = (at * 7 + i * 13) & 0xff);
     chain.append(at, length, false);

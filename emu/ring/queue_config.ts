@@ -1,3 +1,7 @@
+import type { DeviceQueue } from "../device.ts";
+import type { GuestMemory } from "../memory.ts";
+import type { RingPosition } from "./position.ts";
+
 /** Geometry of a queue that the driver writes; plain data, not a running queue. */
 export interface QueueGeometry {
   /** Descriptors. */
@@ -8,6 +12,40 @@ export interface QueueGeometry {
   readonly avail: number;
   /** Address of the used ring. */
   readonly used: number;
+}
+
+/** What a running queue needs of its device. */
+export interface RunningQueueOptions {
+  /** Index of the queue on its device. */
+  readonly index: number;
+  /** Size and places, which were found good. */
+  readonly geometry: QueueGeometry;
+  /** Memory that ring and buffers lie in. */
+  readonly memory: GuestMemory;
+  /** Whether INDIRECT_DESC was negotiated. */
+  readonly indirect: boolean;
+  /** Whether EVENT_IDX was negotiated. */
+  readonly eventIdx: boolean;
+  /** Whether IN_ORDER was negotiated: chains completed early wait for older ones. */
+  readonly inOrder?: boolean;
+  /** With IN_ORDER: one used entry for chains in a row that were used wholly, where possible. */
+  readonly batchUsed?: boolean;
+  /** Legacy NOTIFY_ON_EMPTY: interrupts when the ring ran empty, whatever the driver asked. */
+  readonly notifyOnEmpty?: boolean;
+  /** Raises the queue interrupt. */
+  readonly interrupt: () => void;
+  /** The one door for guest faults. */
+  readonly fault: (reason: string) => void;
+}
+
+/** A running queue as its device has it, of either ring. */
+export interface RunningQueue extends DeviceQueue {
+  /** Stops for good: nothing is popped or pushed any more. */
+  stop(): void;
+  /** Where the queue stands. */
+  position(): RingPosition;
+  /** Says what is wrong with the position that a notification's data gives (bits 16 to 31). */
+  notificationProblem(position: number): string | undefined;
 }
 
 /**

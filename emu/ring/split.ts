@@ -7,10 +7,12 @@ import {
   splitRingLayout,
   USED_NO_NOTIFY,
 } from "@vireo/hal";
-import type { Chain, DeviceQueue } from "../device.ts";
+import type { Chain } from "../device.ts";
 import type { GuestMemory } from "../memory.ts";
 import { RingChain } from "./chain.ts";
-import type { QueueGeometry } from "./queue_config.ts";
+import { InOrder } from "./in_order.ts";
+import type { QueuePosition } from "./position.ts";
+import type { QueueGeometry, RunningQueue, RunningQueueOptions } from "./queue_config.ts";
 
 // Constants of this module: a name of another one costs a load and a check on the hot path.
 /** Words (32 bits) of a descriptor. */
@@ -21,38 +23,6 @@ const WRITE = DescFlag.WRITE;
 
 /** The longest chain in bytes (virtio 1.4 §2.7.5.1). */
 const MAX_CHAIN_BYTES = 2 ** 32;
-
-/** What a running queue needs of its device. */
-export interface SplitQueueOptions {
-  /** Index of the queue on its device. */
-  readonly index: number;
-  /** Size and places; {@linkcode checkGeometry} must have found it good. */
-  readonly geometry: QueueGeometry;
-  /** Memory that ring and buffers lie in. */
-  readonly memory: GuestMemory;
-  /** Whether INDIRECT_DESC was negotiated. */
-  readonly indirect: boolean;
-  /** Whether EVENT_IDX was negotiated. */
-  readonly eventIdx: boolean;
-  /** Legacy NOTIFY_ON_EMPTY: interrupts when the ring ran empty, whatever the driver asked. */
-  readonly notifyOnEmpty?: boolean;
-  /** Raises the queue interrupt. */
-  readonly interrupt: () => void;
-  /** The one door for guest faults. */
-  readonly fault: (reason: string) => void;
-}
-
-/** Where a running queue stands, for snapshots. */
-export interface QueuePosition {
-  /** Available index of the next chain. */
-  readonly lastAvail: number;
-  /** Used index after all that was pushed. */
-  readonly usedIndex: number;
-  /** Used index that the driver was last told of. */
-  readonly signalled: number;
-  /** Heads that the device model holds, in the order in which it took them. */
-  readonly held: readonly number[];
-}
 
 /**
  * Says why a split queue cannot run with a geometry, or undefined if it can.
@@ -79,12 +49,12 @@ export function checkGeometry(geometry: QueueGeometry, memory: GuestMemory): str
 }
 
 /** The device's side of a running split virtqueue (virtio 1.4 §2.7), written from the specification. */
-export class SplitQueue implements DeviceQueue {
+export class SplitQueue implements RunningQueue {
   /** Index of the queue on its device. */
   readonly index: number;
   /** Size in descriptors. */
   readonly size: number;
-  readonly #options: SplitQueueOptions;
+  readonly #options: RunningQueueOptions;
   readonly #memory: GuestMemory;
   readonly #base: number;
   readonly #limit: number;
@@ -99,6 +69,8 @@ export class SplitQueue implements DeviceQueue {
   readonly #eventIdx: boolean;
   /** By head: 1 while the device model has its chain. */
   readonly #held: Uint8Array;
+  readonly #order: InOrder | undefined;
+  readonly #freeHead = (head: number): void => void (this.#held[head] = 0);
   /** All chain objects ever made, at most as many as the queue has entries. */
   readonly #chains: RingChain[] = [];
   /** Those that are free, but for the one used last, which is next because it is in the cache. */
@@ -115,7 +87,7 @@ export class SplitQueue implements DeviceQueue {
   #again: number[] = [];
 
   /** Starts a queue whose geometry {@linkcode checkGeometry} found good. */
-  constructor(options: SplitQueueOptions) {
+  constructor(options: RunningQueueOptions) {
     const { geometry, memory } = options;
     this.index = options.index;
     this.size = geometry.size;
@@ -132,6 +104,7 @@ export class SplitQueue implements DeviceQueue {
     this.#desc32 = (geometry.desc - memory.base) / 4;
     this.#eventIdx = options.eventIdx;
     this.#held = new Uint8Array(geometry.size);
+    this.#order = options.inOrder ? new InOrder(this.size, options.batchUsed ?? false) : undefined;
   }
 
   /** Whether a chain is available; false once the queue stopped. */
@@ -144,7 +117,7 @@ export class SplitQueue implements DeviceQueue {
     const last = this.#lastAvail;
     // A stopped queue, and one with chains to take again, have seen nothing: one check for most calls.
     if (last === this.#availSeen) {
-      if (this.#again.length > 0) return this.#walk(this.#again.shift()!);
+      if (this.#again.length > 0) return this.#takeAgain();
       if (!this.#look()) return undefined;
     }
     const head = this.#words16[this.#avail + 2 + (last & this.#mask)]!;
@@ -170,7 +143,7 @@ export class SplitQueue implements DeviceQueue {
         return chain;
       }
     }
-    const chain = this.#walk(head);
+    const chain = this.#walk(head, last);
     if (chain === undefined) return undefined;
     this.#lastAvail = (last + 1) & 0xffff;
     return chain;
@@ -187,13 +160,16 @@ export class SplitQueue implements DeviceQueue {
     // A chain of before a reset, or pushed twice, is not the driver's business.
     if (this.#stopped || !own.held || own.owner !== this) return;
     own.held = false;
-    this.#held[own.head] = 0;
     if (this.#spare === undefined) this.#spare = own;
     else this.#pool.push(own);
-    const at = this.#used32 + 1 + 2 * (this.#usedIndex & this.#mask);
-    this.#words32[at] = own.head;
-    this.#words32[at + 1] = written;
-    this.#usedIndex = (this.#usedIndex + 1) & 0xffff;
+    if (this.#order === undefined) {
+      this.#held[own.head] = 0;
+      this.#use(own.head, written);
+      this.#usedIndex = (this.#usedIndex + 1) & 0xffff;
+    } else {
+      const full = written === own.writableLength;
+      this.#order.complete(own.takenAt & this.#mask, own.head, 1, written, full);
+    }
   }
 
   /** Returns several chains; the driver sees all of them at once. */
@@ -204,8 +180,10 @@ export class SplitQueue implements DeviceQueue {
 
   /** Publishes what was pushed, and interrupts the driver unless it asked not to be. */
   signal(): void {
+    if (this.#stopped) return;
+    if (this.#order !== undefined) this.#useInOrder(this.#order);
     const next = this.#usedIndex;
-    if (this.#stopped || next === this.#signalled) return;
+    if (next === this.#signalled) return;
     if (next !== this.#published) {
       // Orders the used entries before the index (dev.split-ring.used-ring.1).
       Atomics.store(this.#words16, this.#used16 + 1, next);
@@ -240,6 +218,18 @@ export class SplitQueue implements DeviceQueue {
     this.#again = [];
   }
 
+  /**
+   * Says what is wrong with the position of a notification's data, or undefined if it may be right.
+   *
+   * @param position The available index that the driver says it reached.
+   */
+  notificationProblem(position: number): string | undefined {
+    const index = Atomics.load(this.#words16, this.#avail + 1);
+    // A late notification is behind.
+    if (((index - position) & 0xffff) < 0x8000) return undefined;
+    return `index ${position} is ahead of the available index ${index}`;
+  }
+
   /** Where the queue stands. */
   position(): QueuePosition {
     const age = (chain: RingChain): number => (this.#lastAvail - chain.takenAt) & 0xffff;
@@ -250,6 +240,7 @@ export class SplitQueue implements DeviceQueue {
       usedIndex: this.#usedIndex,
       signalled: this.#signalled,
       held: [...held.map(({ head }) => head), ...this.#again],
+      ...(this.#order === undefined ? {} : { completed: this.#order.waiting() }),
     };
   }
 
@@ -262,6 +253,41 @@ export class SplitQueue implements DeviceQueue {
     this.#usedIndex = position.usedIndex;
     this.#published = this.#signalled = position.signalled;
     this.#again = [...position.held];
+    for (const { at, id, places, written, full } of position.completed ?? []) {
+      this.#order?.complete(at & this.#mask, id & this.#mask, places, written, full);
+      this.#held[id & this.#mask] = 1;
+    }
+  }
+
+  #takeAgain(): RingChain | undefined {
+    // As if they had been taken last; under IN_ORDER they are what is not complete, oldest first.
+    let at = (this.#lastAvail - this.#again.length) & 0xffff;
+    if (this.#order !== undefined) {
+      at = this.#usedIndex;
+      while (at !== this.#lastAvail && (this.#order.has(at & this.#mask) || this.#isTaken(at))) {
+        at = (at + 1) & 0xffff;
+      }
+    }
+    return this.#walk(this.#again.shift()!, at);
+  }
+
+  #isTaken(at: number): boolean {
+    return this.#chains.some((chain) => chain.held && chain.takenAt === at);
+  }
+
+  #use(head: number, written: number): void {
+    const at = this.#used32 + 1 + 2 * (this.#usedIndex & this.#mask);
+    this.#words32[at] = head;
+    this.#words32[at + 1] = written;
+  }
+
+  #useInOrder(order: InOrder): void {
+    for (;;) {
+      const chains = order.take(this.#usedIndex & this.#mask, this.#freeHead);
+      if (chains === 0) return;
+      this.#use(order.id, order.written);
+      this.#usedIndex = (this.#usedIndex + chains) & 0xffff;
+    }
   }
 
   #isEmpty(): boolean {
@@ -292,16 +318,17 @@ export class SplitQueue implements DeviceQueue {
     return true;
   }
 
-  #walk(head: number): RingChain | undefined {
+  /** Walks the chain of a head that was available at an index. */
+  #walk(head: number, takenAt: number): RingChain | undefined {
     if (head > this.#mask) return this.#fault(`available entry names descriptor ${head}`);
     if (this.#held[head] !== 0) return this.#fault(`descriptor ${head} was made available twice`);
     const chain = this.#newChain();
     chain.head = head;
-    chain.takenAt = this.#lastAvail;
+    chain.takenAt = takenAt;
     const words = this.#words32;
     const base = this.#base;
     const size = this.#limit;
-    chain.start();
+    chain.clear();
     let table = this.#desc32;
     let length = this.size;
     let inTable = false;

@@ -114,6 +114,9 @@ export class FakeDriver implements DeviceContext {
     };
   }
 
+  memory(): undefined {
+    return undefined;
+  }
   configChanged(): void {
     this.configChanges++;
   }

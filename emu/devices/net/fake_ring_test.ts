@@ -191,6 +191,9 @@ export class FakeContext implements DeviceContext {
     return this.faults.length > 0 ? undefined : this.queues.get(index);
   }
 
+  memory(): undefined {
+    return undefined;
+  }
   configChanged(): void {
     this.changes++;
     this.onChange?.();

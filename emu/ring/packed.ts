@@ -1,0 +1,443 @@
+import {
+  DescFlag,
+  loadAfterStore,
+  PACKED_DESC,
+  PackedDescFlag,
+  RING_EVENT_OFFSET,
+  RingEvent,
+} from "@vireo/hal";
+import type { Chain } from "../device.ts";
+import type { GuestMemory } from "../memory.ts";
+import { RingChain } from "./chain.ts";
+import { InOrder } from "./in_order.ts";
+import type { PackedPosition } from "./position.ts";
+import type { RunningQueue, RunningQueueOptions } from "./queue_config.ts";
+
+// Constants of this module: a name of another one costs a load and a check on the hot path.
+/** Words (32 bits) of a descriptor. */
+const DESC_WORDS = PACKED_DESC.SIZE / 4;
+/** 16-bit words of a descriptor before its id and its flags. */
+const ID16 = PACKED_DESC.id.offset / 2;
+const FLAGS16 = PACKED_DESC.flags.offset / 2;
+/** The two flags that say whose a descriptor is. */
+const AVAIL_USED = PackedDescFlag.AVAIL | PackedDescFlag.USED;
+const AVAIL = PackedDescFlag.AVAIL;
+const USED = PackedDescFlag.USED;
+const NEXT_OR_INDIRECT = DescFlag.NEXT | DescFlag.INDIRECT;
+const WRITE = DescFlag.WRITE;
+/** What no descriptor's AVAIL and USED are. */
+const NEVER = -1;
+const OFFSET = RING_EVENT_OFFSET;
+const { DISABLE, DESC } = RingEvent;
+/** Chains are counted modulo this; a small integer, so that the count is never a new object. */
+const AGES = 2 ** 30;
+
+/** The device's side of a running packed virtqueue (virtio 1.4 §2.8), written from the specification. */
+export class PackedQueue implements RunningQueue {
+  /** Index of the queue on its device. */
+  readonly index: number;
+  /** Size in descriptors. */
+  readonly size: number;
+  readonly #options: RunningQueueOptions;
+  readonly #memory: GuestMemory;
+  readonly #base: number;
+  readonly #limit: number;
+  readonly #words16: Uint16Array;
+  readonly #words32: Uint32Array;
+  /** Index in words32 of the descriptor ring, and in words16 of the event suppression structures. */
+  readonly #desc32: number;
+  readonly #driverEvent: number;
+  readonly #deviceEvent: number;
+  readonly #eventIdx: boolean;
+  /** By buffer id: 1 until the chain is used. */
+  readonly #ids: Uint8Array = new Uint8Array(0x1_0000);
+  readonly #order: InOrder | undefined;
+  readonly #freeId = (id: number): void => void (this.#ids[id] = 0);
+  /** All chain objects ever made, at most as many as the queue has descriptors. */
+  readonly #chains: RingChain[] = [];
+  /** Those that are free, but for the one used last, which is next because it is in the cache. */
+  readonly #pool: RingChain[] = [];
+  #spare: RingChain | undefined;
+  /** Where the next available descriptor is, and what AVAIL and USED are there once it is. */
+  #next = 0;
+  #available: number = AVAIL;
+  /** `#available`; {@linkcode NEVER} while pop has to look at something else first. */
+  #expected: number = AVAIL;
+  /** Where the next used descriptor goes, and its AVAIL and USED. */
+  #used = 0;
+  #usedFlags: number = AVAIL_USED;
+  /** Descriptors of the ring that the device has. */
+  #inUse = 0;
+  /** Descriptors passed since the last signal, and where and what the flags are that publish them. */
+  #fresh = 0;
+  #firstAt = 0;
+  #firstFlags = 0;
+  #taken = 0;
+  /** What the device event suppression structure holds, as far as it was written. */
+  #event = NEVER;
+  #eventFlags = NEVER;
+  #notifyOn = true;
+  #stopped = false;
+  /** Chains that were held when a snapshot was taken. */
+  #again: RingChain[] = [];
+
+  /** Starts a queue whose geometry `checkPackedGeometry` found good. */
+  constructor(options: RunningQueueOptions) {
+    const { geometry, memory } = options;
+    this.index = options.index;
+    this.size = geometry.size;
+    this.#options = options;
+    this.#memory = memory;
+    this.#base = memory.base;
+    this.#limit = memory.size;
+    this.#words16 = memory.words16;
+    this.#words32 = memory.words32;
+    this.#desc32 = (geometry.desc - memory.base) / 4;
+    this.#driverEvent = (geometry.avail - memory.base) / 2;
+    this.#deviceEvent = (geometry.used - memory.base) / 2;
+    this.#eventIdx = options.eventIdx;
+    this.#order = options.inOrder ? new InOrder(this.size, options.batchUsed ?? false) : undefined;
+  }
+
+  /** Whether a chain is available; false once the queue stopped. */
+  hasAvailable(): boolean {
+    const flags = Atomics.load(
+      this.#words16,
+      2 * (this.#desc32 + this.#next * DESC_WORDS) + FLAGS16,
+    );
+    return (flags & AVAIL_USED) === this.#expected || this.#again.length > 0 || this.#look();
+  }
+
+  /** Takes the next available chain, checked in full; a malformed one is a fault and gives undefined. */
+  pop(): Chain | undefined {
+    const next = this.#next;
+    const at = this.#desc32 + next * DESC_WORDS;
+    // Pairs with the driver's store of flags: what it wrote before is visible after this load.
+    const flags = Atomics.load(this.#words16, 2 * at + FLAGS16);
+    if ((flags & AVAIL_USED) !== this.#expected) {
+      if (this.#again.length > 0) return this.#takeAgain();
+      return this.#look() ? this.#walk() : undefined;
+    }
+    const words = this.#words32;
+    const id = words[at + 3]! & 0xffff;
+    const bytes = words[at + 2]!;
+    const offset = words[at]! - this.#base;
+    // As in a split queue: most chains are one descriptor below 4 GiB; all else is for #walk.
+    if (
+      (flags & NEXT_OR_INDIRECT) === 0 && words[at + 1] === 0 && this.#ids[id] === 0 &&
+      this.#inUse < this.size && offset >= 0 && offset + bytes <= this.#limit
+    ) {
+      const chain = this.#spare ?? this.#newChain();
+      this.#spare = undefined;
+      chain.single(offset, bytes, (flags & WRITE) !== 0);
+      this.#hand(chain, id, next, 1);
+      return chain;
+    }
+    return this.#walk();
+  }
+
+  /**
+   * Returns a chain; the driver sees it after `signal`. One of before a reset, or pushed already, is
+   * ignored.
+   *
+   * @param written Bytes written from the first writable byte; the chain's own count by default.
+   */
+  push(chain: Chain, written: number = chain.written): void {
+    const own = chain as RingChain;
+    if (this.#stopped || !own.held || own.owner !== this) return;
+    own.held = false;
+    if (this.#spare === undefined) this.#spare = own;
+    else this.#pool.push(own);
+    if (this.#order === undefined) {
+      this.#ids[own.head] = 0;
+      this.#use(own.head, written, own.descriptors);
+    } else {
+      const full = written === own.writableLength;
+      this.#order.complete(own.start, own.head, own.descriptors, written, full);
+    }
+  }
+
+  /** Returns several chains; the driver sees all of them at once. */
+  pushAll(chains: readonly Chain[], written: readonly number[]): void {
+    // The driver stops at the first one, whose flags signal() writes (virtio 1.4 §2.8.9).
+    for (let i = 0; i < chains.length; i++) this.push(chains[i]!, written[i]!);
+  }
+
+  /** Publishes what was pushed, and interrupts the driver unless it asked not to be. */
+  signal(): void {
+    if (this.#stopped) return;
+    if (this.#order !== undefined) this.#useInOrder(this.#order);
+    const fresh = this.#fresh;
+    if (fresh === 0) return;
+    this.#fresh = 0;
+    const words = this.#words16;
+    // Orders the ids and lengths, and all used descriptors after the first, before its flags.
+    Atomics.store(words, this.#firstAt, this.#firstFlags);
+    // The store above is sequentially consistent: this load cannot pass it, so no interrupt is lost.
+    const mode = loadAfterStore(words, this.#driverEvent + 1) & 3;
+    if (mode === DISABLE) return;
+    if (mode === DESC && this.#eventIdx) {
+      const event = loadAfterStore(words, this.#driverEvent);
+      const wrap = this.#usedFlags === AVAIL_USED ? 1 : 0;
+      // A place of before the wrap is one of the round before.
+      const offset = (event & OFFSET) - (event >>> 15 === wrap ? 0 : this.size);
+      const passed = this.#used - offset;
+      if (passed < 1 || passed > fresh) return;
+    }
+    this.#options.interrupt();
+  }
+
+  /** Asks the driver to notify of new buffers, or not to. */
+  setNotify(enabled: boolean): void {
+    if (this.#stopped || this.#notifyOn === enabled) return;
+    this.#notifyOn = enabled;
+    if (enabled && this.#eventIdx) this.#askHere();
+    else this.#setEventFlags(enabled ? RingEvent.ENABLE : RingEvent.DISABLE);
+  }
+
+  /** Stops for good: nothing is popped or pushed any more. */
+  stop(): void {
+    this.#stopped = true;
+    this.#expected = NEVER;
+    this.#again = [];
+  }
+
+  /**
+   * Says what is wrong with the position of a notification's data, or undefined if it may be right.
+   *
+   * @param position Offset of the next descriptor that the driver will write, and its wrap counter in bit 15.
+   */
+  notificationProblem(position: number): string | undefined {
+    const offset = position & OFFSET;
+    if (offset >= this.size) return `offset ${offset} is outside a ring of ${this.size}`;
+    const wrap = this.#available === AVAIL ? 1 : 0;
+    const ahead = offset - this.#next + (position >>> 15 === wrap ? 0 : this.size);
+    // Behind is where a late notification is.
+    if (ahead <= 0 || ahead > this.size || this.#expected === NEVER) return undefined;
+    const at = 2 * (this.#desc32 + this.#next * DESC_WORDS) + FLAGS16;
+    if ((Atomics.load(this.#words16, at) & AVAIL_USED) === this.#available) return undefined;
+    return `offset ${offset} is ${ahead} ahead of what is available`;
+  }
+
+  /** Where the queue stands. */
+  position(): PackedPosition {
+    const age = (chain: RingChain): number => (this.#taken - chain.takenAt + AGES) % AGES;
+    const held = this.#chains.filter((chain) => chain.held);
+    held.sort((a, b) => age(b) - age(a));
+    return {
+      ring: "packed",
+      next: this.#next | (this.#available === AVAIL ? 0x8000 : 0),
+      used: this.#used | (this.#usedFlags === AVAIL_USED ? 0x8000 : 0),
+      fresh: this.#fresh,
+      firstFlags: this.#firstFlags,
+      held: held.map((chain) => ({
+        id: chain.head,
+        start: chain.start,
+        descriptors: chain.descriptors,
+        elements: chain.elements(),
+      })),
+      completed: this.#order?.waiting() ?? [],
+    };
+  }
+
+  /**
+   * Goes on from a position; chains that were held are popped again first, in order. They are taken
+   * from the position, as the ring's descriptors may be overwritten by used ones.
+   *
+   * @throws {RangeError} If the position is of another ring.
+   */
+  resume(position: PackedPosition): void {
+    const wrong = (what: string): never => {
+      throw new RangeError(`Cannot resume queue ${this.index} with ${what}`);
+    };
+    const { size } = this;
+    this.#next = position.next & OFFSET;
+    this.#used = position.used & OFFSET;
+    if (this.#next >= size || this.#used >= size) wrong(`positions outside a ring of ${size}`);
+    if (!(position.fresh >= 0 && position.fresh <= size)) wrong(`${position.fresh} used unseen`);
+    this.#available = (position.next & 0x8000) !== 0 ? AVAIL : USED;
+    this.#usedFlags = (position.used & 0x8000) !== 0 ? AVAIL_USED : 0;
+    this.#fresh = position.fresh;
+    this.#firstFlags = position.firstFlags;
+    const first = (this.#used - position.fresh + size) % size;
+    this.#firstAt = 2 * (this.#desc32 + first * DESC_WORDS) + FLAGS16;
+    for (const { id, start, descriptors, elements } of position.held) {
+      const chain = this.#newChain();
+      chain.clear();
+      if (elements.length > size || start >= size) wrong("a chain of another ring");
+      for (const [offset, length, writable] of elements) {
+        if (offset < 0 || length < 0 || offset + length > this.#limit) wrong("no memory");
+        chain.append(offset, length, writable);
+      }
+      chain.finish();
+      this.#note(chain, id, start, descriptors);
+      this.#again.push(chain);
+    }
+    for (const { at, id, places, written, full } of position.completed) {
+      if (this.#order === undefined || at >= size) return wrong("chains of another ring");
+      this.#order.complete(at, id, places, written, full);
+      this.#ids[id] = 1;
+      this.#inUse += places;
+    }
+    if (this.#inUse > size) wrong(`${this.#inUse} descriptors in a ring of ${size}`);
+    this.#expected = this.#again.length > 0 ? NEVER : this.#available;
+  }
+
+  /** Looks again where nothing was; tells the driver where the device is first. */
+  #look(): boolean {
+    if (this.#stopped) return false;
+    // A descriptor added before the store was seen is found here, a later one is notified.
+    if (this.#eventIdx && this.#notifyOn) this.#askHere();
+    const at = 2 * (this.#desc32 + this.#next * DESC_WORDS) + FLAGS16;
+    return (Atomics.load(this.#words16, at) & AVAIL_USED) === this.#available;
+  }
+
+  /** Asks to be notified when the next descriptor is made available. */
+  #askHere(): void {
+    const event = this.#next | (this.#available === AVAIL ? 0x8000 : 0);
+    if (event !== this.#event) {
+      this.#event = event;
+      Atomics.store(this.#words16, this.#deviceEvent, event);
+    }
+    // After the place that it refers to.
+    if (this.#eventFlags !== DESC) this.#setEventFlags(DESC);
+  }
+
+  #setEventFlags(flags: number): void {
+    this.#eventFlags = flags;
+    Atomics.store(this.#words16, this.#deviceEvent + 1, flags);
+  }
+
+  #takeAgain(): RingChain {
+    const chain = this.#again.shift()!;
+    if (this.#again.length === 0) this.#expected = this.#available;
+    return chain;
+  }
+
+  /** Writes a used descriptor, all but the flags if it is the first of those not published. */
+  #use(id: number, written: number, descriptors: number): void {
+    const at = this.#desc32 + this.#used * DESC_WORDS;
+    const flags = this.#usedFlags | (written > 0 ? WRITE : 0);
+    this.#words32[at + 2] = written;
+    if (this.#fresh === 0) {
+      this.#words16[2 * at + ID16] = id;
+      this.#firstAt = 2 * at + FLAGS16;
+      this.#firstFlags = flags;
+    } else this.#words32[at + 3] = id | flags << 16;
+    this.#fresh += descriptors;
+    this.#inUse -= descriptors;
+    const used = this.#used + descriptors;
+    if (used < this.size) this.#used = used;
+    else {
+      this.#used = used - this.size;
+      this.#usedFlags ^= AVAIL_USED;
+    }
+  }
+
+  #useInOrder(order: InOrder): void {
+    for (;;) {
+      const descriptors = order.take(this.#used, this.#freeId);
+      if (descriptors === 0) return;
+      this.#use(order.id, order.written, descriptors);
+    }
+  }
+
+  /** Walks the chain at the next descriptor, which is available, whatever it is. */
+  #walk(): RingChain | undefined {
+    const chain = this.#newChain();
+    chain.clear();
+    const words = this.#words32;
+    const free = this.size - this.#inUse;
+    const start = this.#next;
+    let place = start;
+    let expected = this.#available;
+    let count = 0;
+    for (;;) {
+      // The device has the others, or had all of this chain: the driver made them available twice.
+      if (++count > free) return this.#fault("a chain is longer than what is free of the queue");
+      const at = this.#desc32 + place * DESC_WORDS;
+      const idFlags = words[at + 3]!;
+      const flags = idFlags >>> 16;
+      if ((flags & AVAIL_USED) !== expected) {
+        return this.#fault(`descriptor ${place} of a chain is not available`);
+      }
+      const address = addressAt(words, at);
+      const bytes = words[at + 2]!;
+      let wrong: string | undefined;
+      if ((flags & DescFlag.INDIRECT) === 0) wrong = chain.tryAppend(address, bytes, flags);
+      else if (!this.#options.indirect) wrong = "INDIRECT was not negotiated";
+      else if ((flags & DescFlag.NEXT) !== 0 || count > 1) {
+        wrong = "INDIRECT in a list linked by NEXT";
+      } else wrong = this.#appendTable(chain, address, bytes);
+      if (wrong !== undefined) return this.#fault(wrong);
+      if (++place === this.size) {
+        place = 0;
+        expected ^= AVAIL_USED;
+      }
+      if ((flags & DescFlag.NEXT) !== 0) continue;
+      const id = idFlags & 0xffff;
+      if (this.#ids[id] !== 0) return this.#fault(`buffer id ${id} was made available twice`);
+      chain.finish();
+      this.#hand(chain, id, start, count);
+      return chain;
+    }
+  }
+
+  /** Appends the elements of an indirect table; of their flags only WRITE means anything. */
+  #appendTable(chain: RingChain, address: number, bytes: number): string | undefined {
+    const count = bytes / PACKED_DESC.SIZE;
+    if (bytes === 0 || !Number.isInteger(count)) return `indirect table of ${bytes} bytes`;
+    if (address % 4 !== 0 || !this.#memory.contains(address, bytes)) {
+      return `indirect table at 0x${address.toString(16)}`;
+    }
+    if (count > this.size) return "a chain is longer than the queue";
+    const words = this.#words32;
+    let at = (address - this.#base) / 4;
+    for (let i = 0; i < count; i++, at += DESC_WORDS) {
+      const wrong = chain.tryAppend(addressAt(words, at), words[at + 2]!, words[at + 3]! >>> 16);
+      if (wrong !== undefined) return wrong;
+    }
+    return undefined;
+  }
+
+  /** Hands a chain of descriptors from the next one on to the device model. */
+  #hand(chain: RingChain, id: number, start: number, descriptors: number): void {
+    this.#note(chain, id, start, descriptors);
+    const next = start + descriptors;
+    if (next < this.size) this.#next = next;
+    else {
+      this.#next = next - this.size;
+      this.#available ^= AVAIL_USED;
+      this.#expected = this.#available;
+    }
+  }
+
+  #note(chain: RingChain, id: number, start: number, descriptors: number): void {
+    chain.head = id;
+    chain.start = start;
+    chain.descriptors = descriptors;
+    chain.takenAt = this.#taken;
+    this.#taken = (this.#taken + 1) % AGES;
+    this.#ids[id] = 1;
+    this.#inUse += descriptors;
+  }
+
+  /** A chain object that is free. */
+  #newChain(): RingChain {
+    const free = this.#pool.pop();
+    if (free !== undefined) return free;
+    const chain = new RingChain(this, this.#memory);
+    this.#chains.push(chain);
+    return chain;
+  }
+
+  #fault(reason: string): undefined {
+    this.#options.fault(`queue ${this.index}: ${reason}`);
+    return undefined;
+  }
+}
+
+function addressAt(words: Uint32Array, at: number): number {
+  const high = words[at + 1]!;
+  return high === 0 ? words[at]! : high * 0x1_0000_0000 + words[at]!;
+}

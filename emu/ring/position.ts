@@ -1,0 +1,48 @@
+import type { CompletedChain } from "./in_order.ts";
+
+/** Where a running split queue stands, for snapshots. */
+export interface QueuePosition {
+  /** Available index of the next chain. */
+  readonly lastAvail: number;
+  /** Used index after all that was pushed. */
+  readonly usedIndex: number;
+  /** Used index that the driver was last told of. */
+  readonly signalled: number;
+  /** Heads that the device model holds, in the order in which it took them. */
+  readonly held: readonly number[];
+  /** IN_ORDER: chains that are complete and wait for older ones. */
+  readonly completed?: readonly CompletedChain[];
+}
+
+/** A chain of a packed ring that a device model holds, as plain data. */
+export interface HeldChain {
+  /** Buffer id. */
+  readonly id: number;
+  /** Place of its first descriptor in the ring. */
+  readonly start: number;
+  /** Descriptors that it has in the ring. */
+  readonly descriptors: number;
+  /** Its elements: offset in guest memory, length in bytes, and whether the device may write it. */
+  readonly elements: readonly (readonly [number, number, boolean])[];
+}
+
+/** Where a running packed queue stands, for snapshots. */
+export interface PackedPosition {
+  /** Tells it from a split queue's. */
+  readonly ring: "packed";
+  /** Place of the next available descriptor; bit 15 is the wrap counter there. */
+  readonly next: number;
+  /** Place of the next used descriptor; bit 15 is the wrap counter there. */
+  readonly used: number;
+  /** Descriptors before that place which the driver was not told of. */
+  readonly fresh: number;
+  /** Flags that publish them, of the first. */
+  readonly firstFlags: number;
+  /** Chains that the device model holds, in the order in which it took them. */
+  readonly held: readonly HeldChain[];
+  /** IN_ORDER: chains that are complete and wait for older ones, or for a signal. */
+  readonly completed: readonly CompletedChain[];
+}
+
+/** Where a running queue of either ring stands. */
+export type RingPosition = QueuePosition | PackedPosition;
