@@ -18,6 +18,7 @@ export class FakeHost {
     this.context = {
       features,
       legacy,
+      memory: () => undefined,
       queue: (index) => this.#queue(index),
       configChanged: () => void this.configChanges++,
       fault: (reason) => void this.faults.push(reason),
