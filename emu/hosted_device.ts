@@ -10,8 +10,9 @@ import type { ConfigWidth, DeviceContext, DeviceModel, DeviceQueue } from "./dev
 import type { DeviceState, QueueState, Violation } from "./device_state.ts";
 import type { GuestMemory } from "./memory.ts";
 import { offeredFeatures, type TransportOffer } from "./offer.ts";
-import { QueueConfig, type QueueGeometry } from "./ring/queue_config.ts";
-import { checkGeometry, SplitQueue } from "./ring/split.ts";
+import { checkRing, makeQueue } from "./ring/make_queue.ts";
+import type { RingPosition } from "./ring/position.ts";
+import { QueueConfig, type QueueGeometry, type RunningQueue } from "./ring/queue_config.ts";
 import { statusStep } from "./status.ts";
 
 /** Bits of the interrupt status that exist. */
@@ -66,7 +67,7 @@ export class HostedDevice implements DeviceContext {
   /** What was negotiated; empty before. */
   features: FeatureSet = FeatureSet.NONE;
   readonly #options: HostedDeviceOptions;
-  readonly #queues: (SplitQueue | undefined)[];
+  readonly #queues: (RunningQueue | undefined)[];
   #active = false;
   #faulted = false;
   #notifyScheduled = new Set<number>();
@@ -195,6 +196,19 @@ export class HostedDevice implements DeviceContext {
     return this.features.has(Feature.NOTIFICATION_DATA);
   }
 
+  /** Whether queues are packed rings. */
+  get packed(): boolean {
+    return this.features.has(Feature.RING_PACKED);
+  }
+
+  /** Says why a queue cannot have a size, or undefined if it can. */
+  sizeProblem(index: number, size: number): string | undefined {
+    const max = this.configs[index]?.maxSize ?? 0;
+    if (size < 1 || size > max) return `not 1 to ${max}`;
+    // virtio 1.4 §2.7, §2.8.10.1: only packed rings have any size.
+    return this.packed || (size & (size - 1)) === 0 ? undefined : "no power of two";
+  }
+
   /** Whether a queue runs. */
   running(index: number): boolean {
     return this.#queues[index] !== undefined;
@@ -204,7 +218,7 @@ export class HostedDevice implements DeviceContext {
   startQueue(index: number): boolean {
     const config = this.configs[index]!;
     const geometry = this.#geometry(config);
-    const wrong = checkGeometry(geometry, this.#options.memory);
+    const wrong = checkRing(this.packed, geometry, this.#options.memory);
     if (wrong !== undefined) {
       this.violate(this.legacy ? "QueuePFN" : "QueueReady", index, wrong);
       return false;
@@ -224,7 +238,22 @@ export class HostedDevice implements DeviceContext {
     if (this.#active) this.#guard(() => this.model.resetQueue?.(index));
   }
 
-  /** A driver's available buffer notification. */
+  /**
+   * A driver's write of a notify register: the index of a queue, and with NOTIFICATION_DATA the
+   * driver's position above it (virtio 1.4 §2.9).
+   */
+  notifyValue(value: number): void {
+    if (!this.notificationData) return this.notify(value);
+    const index = value & 0xffff;
+    // The position is of no use to a device that sees the memory; a lie is noted, not believed.
+    const problem = this.#faulted
+      ? undefined
+      : this.#queues[index]?.notificationProblem(value >>> 16);
+    if (problem !== undefined) this.violate("QueueNotify", value, problem);
+    this.notify(index);
+  }
+
+  /** A driver's available buffer notification, by the queue's index. */
   notify(index: number): void {
     if (this.#faulted) return;
     if (this.#queues[index] === undefined) {
@@ -296,7 +325,7 @@ export class HostedDevice implements DeviceContext {
     this.pageSize = state.pageSize;
     this.status = state.status;
     if (this.queuesSettable) this.features = this.#driverFeatures();
-    let queues: (SplitQueue | undefined)[];
+    let queues: (RunningQueue | undefined)[];
     try {
       queues = state.queues.map((queue, i) => this.#restoreQueue(queue, i));
     } catch (error) {
@@ -319,7 +348,7 @@ export class HostedDevice implements DeviceContext {
     this.#serveAvailable();
   }
 
-  #restoreQueue(state: QueueState, index: number): SplitQueue | undefined {
+  #restoreQueue(state: QueueState, index: number): RunningQueue | undefined {
     const config = this.configs[index]!;
     Object.assign(config, { size: state.size, align: state.align, pfn: state.pfn });
     for (const part of ["desc", "avail", "used"] as const) {
@@ -328,11 +357,9 @@ export class HostedDevice implements DeviceContext {
     }
     if (state.position === null) return undefined;
     const geometry = this.#geometry(config);
-    const wrong = checkGeometry(geometry, this.#options.memory);
+    const wrong = checkRing(this.packed, geometry, this.#options.memory);
     if (wrong !== undefined) throw new RangeError(`Cannot restore queue ${index}: ${wrong}`);
-    const queue = this.#makeQueue(index, geometry);
-    queue.resume(state.position);
-    return queue;
+    return this.#makeQueue(index, geometry, state.position);
   }
 
   #driverFeatures(): FeatureSet {
@@ -347,8 +374,11 @@ export class HostedDevice implements DeviceContext {
       return false;
     };
     if (!foreign.isEmpty) return refuse(`accepts bits that are not offered: ${[...foreign]}`);
-    // RING_RESET and NOTIFICATION_DATA need VERSION_1; what else depends is the model's to say.
+    // All ring features of bits 32 and up need VERSION_1; what else depends is the model's to say.
     if (!asked.has(Feature.VERSION_1)) return refuse("does not accept VERSION_1");
+    if (this.offered.minus(asked).has(Feature.ACCESS_PLATFORM)) {
+      return refuse("does not accept ACCESS_PLATFORM");
+    }
     if (this.model.acceptFeatures?.(asked) === false) return refuse("subset cannot be driven");
     this.features = asked;
     return true;
@@ -404,16 +434,19 @@ export class HostedDevice implements DeviceContext {
     };
   }
 
-  #makeQueue(index: number, geometry: QueueGeometry): SplitQueue {
-    return new SplitQueue({
+  #makeQueue(index: number, geometry: QueueGeometry, position?: RingPosition): RunningQueue {
+    const { features } = this;
+    return makeQueue(this.packed, {
       index,
       geometry,
       memory: this.#options.memory,
-      indirect: this.features.has(Feature.INDIRECT_DESC),
-      eventIdx: this.features.has(Feature.EVENT_IDX),
-      notifyOnEmpty: this.legacy && this.features.has(Feature.NOTIFY_ON_EMPTY),
+      indirect: features.has(Feature.INDIRECT_DESC),
+      eventIdx: features.has(Feature.EVENT_IDX),
+      inOrder: features.has(Feature.IN_ORDER),
+      batchUsed: this.#options.offer?.batchUsed ?? false,
+      notifyOnEmpty: this.legacy && features.has(Feature.NOTIFY_ON_EMPTY),
       interrupt: () => this.raise(InterruptCause.QUEUE),
       fault: (reason) => this.fault(reason),
-    });
+    }, position);
   }
 }

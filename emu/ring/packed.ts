@@ -1,5 +1,6 @@
 import {
   DescFlag,
+  loadAcquire,
   loadAfterStore,
   PACKED_DESC,
   PackedDescFlag,
@@ -101,7 +102,7 @@ export class PackedQueue implements RunningQueue {
 
   /** Whether a chain is available; false once the queue stopped. */
   hasAvailable(): boolean {
-    const flags = Atomics.load(
+    const flags = loadAcquire(
       this.#words16,
       2 * (this.#desc32 + this.#next * DESC_WORDS) + FLAGS16,
     );
@@ -113,7 +114,7 @@ export class PackedQueue implements RunningQueue {
     const next = this.#next;
     const at = this.#desc32 + next * DESC_WORDS;
     // Pairs with the driver's store of flags: what it wrote before is visible after this load.
-    const flags = Atomics.load(this.#words16, 2 * at + FLAGS16);
+    const flags = loadAcquire(this.#words16, 2 * at + FLAGS16);
     if ((flags & AVAIL_USED) !== this.#expected) {
       if (this.#again.length > 0) return this.#takeAgain();
       return this.#look() ? this.#walk() : undefined;
