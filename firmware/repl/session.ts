@@ -1,0 +1,185 @@
+import { evaluate } from "./evaluate.ts";
+import { LineEditor } from "./_line_editor.ts";
+
+/** The other side of a REPL. */
+export interface ReplStreams {
+  /** What is typed. */
+  readonly input: AsyncIterable<Uint8Array>;
+  /** Takes what is printed, in the order of the calls. */
+  write(bytes: Uint8Array): Promise<void>;
+  /** The size of the terminal at the other side, if it is one. */
+  readonly terminal?: { readonly columns: number; readonly rows: number } | undefined;
+}
+
+/** Gives the lines of a REPL. */
+export interface LineSource extends AsyncDisposable {
+  /**
+   * The next line, without its end; undefined at the end of the input.
+   *
+   * @param more Whether the line goes on with the one before.
+   */
+  next(more: boolean): Promise<string | undefined>;
+  /** Resolves at the next interrupt from the keyboard. */
+  interrupted(): Promise<void>;
+}
+
+/** Ctrl-D: ends the input, also where there is no terminal. */
+export const END_OF_INPUT = 0x04;
+
+/**
+ * Reads TypeScript from a stream, evaluates it and prints the values, until the input ends. On a terminal
+ * there are a prompt, a line editor with a history, and Ctrl-C, which leaves an evaluation to itself.
+ */
+export async function repl(streams: ReplStreams): Promise<void> {
+  const printer = new Printer(streams);
+  using _console = ownConsole(printer);
+  using _rejections = ownRejections(printer);
+  await using lines: LineSource = streams.terminal === undefined
+    ? new PlainLines(streams.input)
+    : await LineEditor.open(streams.input, (text) => printer.raw(text), streams.terminal);
+  let text = "";
+  for (;;) {
+    const line = await lines.next(text !== "");
+    if (line === undefined) break;
+    if (line === CANCELLED) text = "";
+    else text = await step(text + line, lines, printer) ? "" : `${text}${line}\n`;
+  }
+  if (text !== "") printer.line("Uncaught SyntaxError: Unexpected end of input");
+  await printer.flushed();
+}
+
+/** A line that was given up with Ctrl-C, and what came before it. */
+export const CANCELLED = "\x03";
+
+/** Evaluates a text; false if more lines are needed. */
+async function step(text: string, lines: LineSource, printer: Printer): Promise<boolean> {
+  if (text.trim() === "") return true;
+  try {
+    const evaluation = evaluate(text);
+    if (evaluation.kind === "incomplete") return false;
+    const interrupt = lines.interrupted().then(() => undefined);
+    const end = await Promise.race([evaluation.done, interrupt]);
+    if (end === undefined) {
+      // What it still does is its own; its failure is nobody's.
+      evaluation.done.catch(() => {});
+      printer.line("Interrupted");
+    } else printer.value(end.value);
+  } catch (error) {
+    printer.failure(error);
+  }
+  return true;
+}
+
+/** Lines of a pipe. */
+class PlainLines implements LineSource {
+  readonly #chunks: AsyncIterator<Uint8Array>;
+  readonly #decoder = new TextDecoder();
+  #text = "";
+  #ended = false;
+
+  constructor(input: AsyncIterable<Uint8Array>) {
+    this.#chunks = input[Symbol.asyncIterator]();
+  }
+
+  async next(): Promise<string | undefined> {
+    for (;;) {
+      const end = this.#text.indexOf("\n");
+      if (end >= 0) {
+        const line = this.#text.slice(0, end);
+        this.#text = this.#text.slice(end + 1);
+        return line;
+      }
+      if (this.#ended) break;
+      const { value, done } = await this.#chunks.next();
+      const bytes: Uint8Array = value ?? new Uint8Array();
+      const last = bytes.indexOf(END_OF_INPUT);
+      this.#ended = done === true || last >= 0;
+      this.#text += this.#decoder.decode(last < 0 ? bytes : bytes.subarray(0, last), {
+        stream: true,
+      });
+    }
+    const rest = this.#text;
+    this.#text = "";
+    return rest === "" ? undefined : rest;
+  }
+
+  interrupted(): Promise<void> {
+    return new Promise(() => {});
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#chunks.return?.();
+  }
+}
+
+/** Prints to the other side, in order. */
+class Printer {
+  readonly #streams: ReplStreams;
+  readonly #newline: string;
+  readonly #colors: boolean;
+  #last: Promise<void> = Promise.resolve();
+
+  constructor(streams: ReplStreams) {
+    this.#streams = streams;
+    this.#colors = streams.terminal !== undefined;
+    // The terminal at the other side is raw.
+    this.#newline = streams.terminal === undefined ? "\n" : "\r\n";
+  }
+
+  raw(text: string): Promise<void> {
+    const bytes = new TextEncoder().encode(text);
+    // The other side being gone ends the input, which ends the session.
+    return this.#last = this.#last.then(() => this.#streams.write(bytes)).catch(() => {});
+  }
+
+  line(text: string): void {
+    void this.raw(`${text}\n`.replaceAll("\n", this.#newline));
+  }
+
+  value(value: unknown): void {
+    this.line(Deno.inspect(value, { colors: this.#colors }));
+  }
+
+  failure(error: unknown): void {
+    this.line(`Uncaught ${Deno.inspect(error, { colors: this.#colors })}`);
+  }
+
+  /** As `console.log` has it, without format specifiers. */
+  values(values: readonly unknown[]): void {
+    const texts = values.map((value) =>
+      typeof value === "string" ? value : Deno.inspect(value, { colors: this.#colors })
+    );
+    this.line(texts.join(" "));
+  }
+
+  async flushed(): Promise<void> {
+    await this.#last;
+  }
+}
+
+/** Has the console print here. */
+function ownConsole(printer: Printer): Disposable {
+  const methods = ["log", "info", "debug", "warn", "error", "dir"] as const;
+  const before = methods.map((name) => [name, console[name]] as const);
+  for (const name of methods) console[name] = (...values: unknown[]) => printer.values(values);
+  return {
+    [Symbol.dispose]: () => {
+      for (const [name, method] of before) console[name] = method;
+    },
+  };
+}
+
+/** Has promises that nobody waits for tell of their failure here, instead of ending the program. */
+function ownRejections(printer: Printer): Disposable {
+  const listener = (event: PromiseRejectionEvent): void => {
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    printer.failure(event.reason);
+  };
+  // Before the listeners of the program itself.
+  const options = { capture: true };
+  addEventListener("unhandledrejection", listener, options);
+  return {
+    [Symbol.dispose]: () => removeEventListener("unhandledrejection", listener, options),
+  };
+}
