@@ -1,20 +1,28 @@
 /**
  * What cli_guest_test.ts has `vireo run` do in a guest: many checks in one boot, as booting is slow.
- * Prints `ready` when the host is to change the devices, then its findings as JSON.
+ * Prints its findings as JSON.
  */
-import { type Blk, blkDriver, type Net, ping, type Port } from "@vireo/drivers";
+import { createHash } from "node:crypto";
+import { type Blk, blkDriver, ping, type Port } from "@vireo/drivers";
 import { VireoError } from "@vireo/hal";
 import type { Vireo } from "@vireo/firmware";
 
 /** Bytes of a slot of the disk; every write lies in one of its own. */
-const SLOT = 65536;
+const SLOT = 1 << 20;
+/** Serial of the disk that is written. */
+export const WRITTEN = "WRITTEN";
+/** Serial of the read-only disk, which has a partition table and a file system. */
+export const READ_ONLY = "READ-ONLY";
 /** Length of an answer to wait for, in milliseconds: a guest may have a small part of a busy machine. */
 const DEADLINE = 20_000;
+/** How many reads and writes are in flight. */
+const DEPTH = 4;
 
 /** A write of the pattern that the guest writes and the host expects. */
 interface PatternWrite {
   readonly sector: number;
-  readonly bytes: Uint8Array;
+  /** Aligned to four bytes. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
 /** A sequence of 32-bit numbers by their seed (xorshift). */
@@ -28,19 +36,43 @@ function numbers(seed: number): () => number {
   };
 }
 
-/** Writes of random length at random places, none over another; the same for the same seed. */
+/**
+ * Writes of random length, half a slot to a whole one, at random places, none over another; the same for
+ * the same seed. What each writes is a piece of one random block, from a place of its own.
+ */
 export function* pattern(seed: number, disk: number, writes: number): Generator<PatternWrite> {
   const next = numbers(seed);
+  const block = new Uint32Array(2 * SLOT / 4);
+  for (let k = 0; k < block.length; k++) block[k] = next();
   const slots = Array.from({ length: disk / SLOT }, (_, i) => i);
   for (let i = 0; i < writes; i++) {
     const j = i + next() % (slots.length - i);
     [slots[i], slots[j]] = [slots[j]!, slots[i]!];
-    const from = next() % 64;
-    const length = (1 + next() % (128 - from)) * 512;
-    const words = new Uint32Array(length / 4);
-    for (let k = 0; k < words.length; k++) words[k] = next();
-    yield { sector: slots[i]! * (SLOT / 512) + from, bytes: new Uint8Array(words.buffer) };
+    const length = SLOT / 2 + (1 + next() % 1024) * 512;
+    const from = next() % ((SLOT - length) / 512 + 1);
+    const bytes = new Uint8Array(block.buffer, (next() % (SLOT / 4)) * 4, length);
+    yield { sector: slots[i]! * (SLOT / 512) + from, bytes };
   }
+}
+
+function equal(a: Uint8Array, b: Uint8Array): boolean {
+  const words = (bytes: Uint8Array): Uint32Array =>
+    new Uint32Array(
+      (bytes.byteOffset % 4 === 0 ? bytes : bytes.slice()).buffer,
+      bytes.byteOffset % 4 === 0 ? bytes.byteOffset : 0,
+      bytes.length / 4,
+    );
+  const [x, y] = [words(a), words(b)];
+  for (let i = 0; i < x.length; i++) if (x[i] !== y[i]) return false;
+  return a.length === b.length;
+}
+
+/** Does something with every item, so many at a time. */
+async function each<T>(items: Iterator<T>, work: (item: T) => Promise<void>): Promise<void> {
+  const worker = async (): Promise<void> => {
+    for (let item = items.next(); !item.done; item = items.next()) await work(item.value);
+  };
+  await Promise.all(Array.from({ length: DEPTH }, worker));
 }
 
 /** The sectors that are discarded, and those that are zeroed, after the pattern. */
@@ -53,8 +85,9 @@ export interface Findings {
   readonly differing: number;
   readonly serials: readonly string[];
   readonly readOnly: string;
+  readonly sha256: string;
   readonly replies: number;
-  readonly echo: boolean;
+  readonly echo: readonly boolean[];
   readonly entropy: { readonly bytes: number; readonly values: number };
   readonly link: readonly boolean[];
   readonly grown: number;
@@ -63,49 +96,59 @@ export interface Findings {
 /** Arguments: seed, number of writes. */
 export default async function main(vireo: Vireo): Promise<void> {
   const { net, args } = vireo;
-  const blk = vireo.bus.all(blkDriver).find((disk) => !disk.readOnly)!;
+  const disks = vireo.bus.all(blkDriver);
+  const serials = await Promise.all(disks.map((disk) => disk.getId()));
+  const blk = disks[serials.indexOf(WRITTEN)]!;
+  const other = disks[serials.indexOf(READ_ONLY)]!;
   const [seed = 1, writes = 16] = args.map(Number);
   let writtenBytes = 0;
-  for (const { sector, bytes } of pattern(seed, blk.capacity, writes)) {
-    await blk.write(sector, bytes);
+  await each(pattern(seed, blk.capacity, writes), async ({ sector, bytes }) => {
+    await blk.write(sector, bytes, { deadline: DEADLINE });
     writtenBytes += bytes.length;
-  }
+  });
   let differing = 0;
-  for (const { sector, bytes } of pattern(seed, blk.capacity, writes)) {
-    const found = await blk.read(sector, bytes.length);
-    if (!found.every((byte, i) => byte === bytes[i])) differing++;
-  }
+  await each(pattern(seed, blk.capacity, writes), async ({ sector, bytes }) => {
+    if (!equal(await blk.read(sector, bytes.length, { deadline: DEADLINE }), bytes)) differing++;
+  });
   await blk.discard([DISCARDED]);
   await blk.writeZeroes([ZEROED]);
   await blk.flush();
+  const refused = await other.write(0, new Uint8Array(512)).catch((error) => error);
+  const ports = await Promise.all(
+    ["console", "echo"].map((name) => vireo.console.port(name, { deadline: DEADLINE })),
+  );
   const found: Omit<Findings, "link" | "grown"> = {
     writtenBytes,
     differing,
-    ...await otherDisks(vireo),
+    serials: serials.sort(),
+    readOnly: refused instanceof VireoError ? refused.code : "",
+    sha256: await hash(other),
     replies: (await ping(net, {
       source: "10.0.2.15",
       target: "10.0.2.2",
       count: 3,
       deadline: DEADLINE,
     })).replies.length,
-    echo: await echo(await vireo.console.port("echo", { deadline: DEADLINE })),
+    echo: await Promise.all(ports.map(echo)),
     entropy: await entropy(vireo),
   };
-  console.log(JSON.stringify({ ...found, ...await hotState(net, blk) }));
+  console.log(JSON.stringify({ ...found, ...await hotState(vireo, blk) }));
 }
 
-async function otherDisks({ bus }: Vireo): Promise<Pick<Findings, "serials" | "readOnly">> {
-  const disks = bus.all(blkDriver);
-  const serials = await Promise.all(disks.map((disk) => disk.getId()));
-  const refused = await disks.find((disk) => disk.readOnly)?.write(0, new Uint8Array(512))
-    .catch((error) => error);
-  return { serials: serials.sort(), readOnly: refused instanceof VireoError ? refused.code : "" };
+/** Reads a disk whole. */
+async function hash(disk: Blk): Promise<string> {
+  const sum = createHash("sha256");
+  const count = SLOT / 512;
+  for (let sector = 0; sector < disk.capacity / 512; sector += count) {
+    sum.update(await disk.read(sector, count * 512, { deadline: DEADLINE }));
+  }
+  return sum.digest("hex");
 }
 
-async function echo(device: Port): Promise<boolean> {
+async function echo(device: Port, index: number): Promise<boolean> {
   using port = device.open();
   await port.hostOpened({ deadline: DEADLINE });
-  const data = Uint8Array.from({ length: 100_000 }, (_, i) => (i * 31) ^ (i >> 8));
+  const data = Uint8Array.from({ length: 100_000 }, (_, i) => (i * 31) ^ (i >> 8) ^ index);
   const sending = port.write(data, { deadline: DEADLINE });
   let at = 0;
   while (at < data.length) {
@@ -122,27 +165,31 @@ async function entropy({ rng }: Vireo): Promise<Findings["entropy"]> {
   return { bytes: bytes.length, values: new Set(bytes).size };
 }
 
-/** The host takes the link down and up and makes the disk grow. */
-async function hotState(net: Net, blk: Blk): Promise<Pick<Findings, "link" | "grown">> {
+/** Has QEMU take the link down and up and make the disk grow, and waits for each to be seen. */
+async function hotState(
+  { net, qmp }: Vireo,
+  blk: Blk,
+): Promise<Pick<Findings, "link" | "grown">> {
   const link: boolean[] = [];
-  const done = Promise.withResolvers<number>();
-  let grown = 0;
-  const look = (): void => {
-    if (link.length === 2 && grown > 0) done.resolve(grown);
-  };
-  net.addEventListener("link", () => {
+  for (const up of [false, true]) {
+    const changed = soon("link", (seen) => net.addEventListener("link", seen, { once: true }));
+    await qmp!.execute("set_link", { name: "net0", up }, { deadline: DEADLINE });
+    await changed;
     link.push(net.linkUp);
-    console.log(`link ${net.linkUp}`);
-    look();
-  });
-  blk.onCapacityChange = (sectors) => {
-    grown = sectors;
-    look();
-  };
-  const timer = setTimeout(() => done.reject(new Error("No config change came")), DEADLINE);
-  console.log("ready");
+  }
+  const grown = soon<number>("capacity", (seen) => blk.onCapacityChange = seen);
+  const size = 2 * blk.capacity;
+  await qmp!.execute("block_resize", { "node-name": "disk0", size }, { deadline: DEADLINE });
+  return { grown: await grown, link };
+}
+
+/** Resolves when something happens. */
+async function soon<T>(what: string, listen: (seen: (value: T) => void) => void): Promise<T> {
+  const { promise, resolve, reject } = Promise.withResolvers<T>();
+  const timer = setTimeout(() => reject(new Error(`No change of the ${what} came`)), DEADLINE);
+  listen(resolve);
   try {
-    return { grown: await done.promise, link };
+    return await promise;
   } finally {
     clearTimeout(timer);
   }

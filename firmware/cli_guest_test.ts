@@ -1,13 +1,16 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { Qmp } from "@vireo/hal/qtest";
-import { DISCARDED, type Findings, pattern, ZEROED } from "./_guest_script.ts";
+import { createHash } from "node:crypto";
+import { makeDemoDisk } from "./demo_disk.ts";
+import { DISCARDED, type Findings, pattern, READ_ONLY, WRITTEN, ZEROED } from "./_guest_script.ts";
 import { GUEST_BOARDS } from "./guest/mod.ts";
 import { VIREO, vireo } from "./cli_helper.ts";
 
 const ROOT = new URL("..", import.meta.url).pathname;
 const SCRIPT = new URL("./_guest_script.ts", import.meta.url).pathname;
 const AARCH64 = "--target qemu:aarch64-virt";
-const DISK = 32 << 20;
+const DISK = 96 << 20;
+/** How many writes of half a MiB to a whole one; 64 MiB and more together. */
+const WRITES = 92;
 const SECTOR = 512;
 
 async function withDir(body: (dir: string) => Promise<void>): Promise<void> {
@@ -76,12 +79,17 @@ function qemuWith(text: string): number | undefined {
   return undefined;
 }
 
-for (const { name: board } of GUEST_BOARDS) {
-  Deno.test(`demo passes in a guest on ${board}, with a disk of an ext4 partition`, async () => {
-    const run = await vireo(`demo --json --target qemu:${board}`);
+/** Does the same on both boards at the same time. */
+async function onBoards(body: (target: string) => Promise<void>): Promise<void> {
+  await Promise.all(GUEST_BOARDS.map(({ name }) => body(`--target qemu:${name}`)));
+}
+
+Deno.test("demo passes in guests, with a disk of an ext4 partition", async () => {
+  await onBoards(async (target) => {
+    const run = await vireo(`demo --json ${target}`);
     assertEquals([run.code, run.err], [0, ""]);
     const report = JSON.parse(run.out);
-    assertEquals([report.ok, report.board.target], [true, `qemu:${board}`]);
+    assertEquals([report.ok, `--target ${report.board.target}`], [true, target]);
     const ids = report.board.devices.map((device: { id: number }) => device.id);
     assertEquals(ids.sort(), [1, 2, 3, 4]);
     assertEquals(report.board.devices[0].transport, "mmio-2");
@@ -89,49 +97,34 @@ for (const { name: board } of GUEST_BOARDS) {
     assertMatch(data.sha256, /^[0-9a-f]{64}$/);
     assertEquals([data.sha256, data.partitions[0].fileSystem.type], [data.host, "ext4"]);
   });
+});
 
-  for (const legacy of [false, true]) {
-    const version = legacy ? 1 : 2;
-    Deno.test(`devices of ${board}, version ${version}, keep what a guest does`, async () => {
-      await withDir((dir) => checkDevices(board, legacy, dir));
-    });
-  }
+for (const legacy of [false, true]) {
+  Deno.test(`devices of version ${legacy ? 1 : 2} keep what a guest does`, async () => {
+    await onBoards((target) => withDir((dir) => checkDevices(target, legacy, dir)));
+  });
 }
 
 /** Runs the guest's script and looks at the disk from the host. */
-async function checkDevices(board: string, legacy: boolean, dir: string): Promise<void> {
+async function checkDevices(target: string, legacy: boolean, dir: string): Promise<void> {
   const seed = 42;
-  const writes = 400;
-  await Deno.writeFile(`${dir}/disk.img`, new Uint8Array(DISK).fill(0xa5));
-  await Deno.copyFile(`${dir}/disk.img`, `${dir}/expected.img`);
-  await Deno.writeFile(`${dir}/ro.img`, new Uint8Array(1 << 20));
-  const guest = new Running(
-    `run --target qemu:${board}${legacy ? " --legacy" : ""} --blk ${dir}/disk.img,serial=RW-1 ` +
-      `--blk ${dir}/ro.img,ro,serial=RO-2 --qemu-arg -qmp ` +
-      `--qemu-arg unix:${dir}/qmp,server=on,wait=off ${SCRIPT} ${seed} ${writes}`,
+  const [disk, expected, other] = [`${dir}/disk.img`, `${dir}/expected.img`, `${dir}/ext4.img`];
+  await Deno.writeFile(disk, new Uint8Array(DISK).fill(0xa5));
+  await Deno.copyFile(disk, expected);
+  await makeDemoDisk(other);
+  const run = await vireo(
+    `run ${target}${legacy ? " --legacy" : ""} --blk ${disk},serial=${WRITTEN} ` +
+      `--blk ${other},ro,serial=${READ_ONLY} ${SCRIPT} ${seed} ${WRITES}`,
   );
-  await guest.line("ready");
-  const monitor = await Deno.connect({ transport: "unix", path: `${dir}/qmp` });
-  const qmp = new Qmp(monitor.writable, monitor.readable);
-  await qmp.start();
-  await qmp.execute("set_link", { name: "net0", up: false });
-  await guest.line("link false");
-  await qmp.execute("set_link", { name: "net0", up: true });
-  await guest.line("link true");
-  await qmp.execute("block_resize", { "node-name": "disk0", size: 2 * DISK });
-  const { code, err } = await guest.end();
-  await qmp.close();
-  assertEquals([code, err], [0, ""]);
-  const found: Findings = JSON.parse(guest.text.trim().split("\n").at(-1)!);
-
+  assertEquals([run.code, run.err], [0, ""]);
   let writtenBytes = 0;
   {
-    using file = await Deno.open(`${dir}/expected.img`, { write: true });
+    using file = await Deno.open(expected, { write: true });
     const put = async (sector: number, bytes: Uint8Array): Promise<void> => {
       await file.seek(sector * SECTOR, Deno.SeekMode.Start);
       for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at));
     };
-    for (const { sector, bytes } of pattern(seed, DISK, writes)) {
+    for (const { sector, bytes } of pattern(seed, DISK, WRITES)) {
       await put(sector, bytes);
       writtenBytes += bytes.length;
     }
@@ -140,19 +133,22 @@ async function checkDevices(board: string, legacy: boolean, dir: string): Promis
     }
     await file.truncate(2 * DISK);
   }
+  assert(writtenBytes >= 64 << 20, `${writtenBytes} bytes are less than 64 MiB`);
+  const found: Findings = JSON.parse(run.out);
   assertEquals(found, {
     writtenBytes,
     differing: 0,
-    serials: ["RO-2", "RW-1"],
+    serials: [READ_ONLY, WRITTEN],
     readOnly: "READ_ONLY",
+    sha256: createHash("sha256").update(await Deno.readFile(other)).digest("hex"),
     replies: 3,
-    echo: true,
+    echo: [true, true],
     entropy: { bytes: 1 << 20, values: 256 },
     link: [false, true],
     grown: 2 * DISK / SECTOR,
   });
   const compare = await new Deno.Command("qemu-img", {
-    args: ["compare", "-f", "raw", "-F", "raw", `${dir}/disk.img`, `${dir}/expected.img`],
+    args: ["compare", "-f", "raw", "-F", "raw", disk, expected],
     stdout: "piped",
     stderr: "piped",
   }).output();
@@ -191,10 +187,13 @@ function fail(): Gone {
 }
 `,
     );
-    const run = await vireo(`run ${AARCH64} ${script} a --json`);
-    assertEquals([run.code, run.out], [1, "a|--json qemu:aarch64-virt undefined\n"]);
-    assertStringIncludes(run.err, "Error: thrown in the guest\n");
-    assertStringIncludes(run.err, `at fail (file://${script}:8:9)`);
+    await onBoards(async (target) => {
+      const run = await vireo(`run ${target} ${script} a --json`);
+      const name = target.split(" ")[1];
+      assertEquals([run.code, run.out], [1, `a|--json ${name} undefined\n`]);
+      assertStringIncludes(run.err, "Error: thrown in the guest\n");
+      assertStringIncludes(run.err, `at fail (file://${script}:8:9)`);
+    });
   });
 });
 
@@ -222,52 +221,98 @@ Deno.test("every example that needs no emulator runs in a guest", async () => {
   });
 });
 
-Deno.test("shell in a guest reads piped lines, with the drivers in scope", async () => {
-  const lines =
-    "(await blk.read(0, 512)).length + bus.devices.length\nconst n: number = 40; n + 2\n";
-  const run = await vireo(`shell ${AARCH64}`, lines);
-  assertEquals([run.code, run.out, run.err], [0, "516\n42\n", ""]);
+for (const device of ["uart", "virtio"]) {
+  Deno.test(`shell in a guest reads piped lines through ${device}, with the drivers in scope`, async () => {
+    const lines = `(await blk.read(0, 512)).length + bus.devices.length
+const n: number = 40; n + 2
+con.ports.map((port) => port.name).join()
+`;
+    const ports = `console,echo,host${device === "virtio" ? ",shell" : ""}`;
+    await onBoards(async (target) => {
+      const run = await vireo(`shell ${target} --console ${device}`, lines);
+      assertEquals([run.code, run.out, run.err], [0, `516\n42\n"${ports}"\n`, ""]);
+    });
+  });
+}
+
+Deno.test("boot has a REPL on the virtio console for a terminal: Ctrl-C interrupts, Ctrl-D ends", async () => {
+  await onBoards(async (target) => {
+    const child = new Deno.Command("script", {
+      args: ["-qefc", `stty cols 100; ${VIREO} boot ${target} --console virtio`, "/dev/null"],
+      stdin: "piped",
+      stdout: "piped",
+      env: { NO_COLOR: "1", TERM: "dumb" },
+    }).spawn();
+    const keys = child.stdin.getWriter();
+    const screen = child.stdout.getReader();
+    let text = "";
+    const seen = async (wanted: string): Promise<void> => {
+      while (!text.includes(wanted)) {
+        const { value, done } = await screen.read();
+        assert(!done, `It ended before '${wanted}': ${text}`);
+        text += new TextDecoder().decode(value);
+      }
+      text = text.slice(text.indexOf(wanted) + wanted.length);
+    };
+    const type = (line: string): Promise<void> => keys.write(new TextEncoder().encode(line));
+    await seen("Ctrl-D leaves.");
+    await seen("> ");
+    await type("`${(await rng.read(8)).length} of ${bus.devices.length}`\r");
+    await seen("8 of 4");
+    await seen("> ");
+    await type("await new Promise(() => {})\r");
+    await seen("\r\n");
+    await type("\x03");
+    await seen("Interrupted");
+    await seen("> ");
+    await type("'goes ' + 'on'\r");
+    await seen("goes on");
+    await seen("> ");
+    await type("\x04");
+    while (!(await screen.read()).done);
+    await keys.close().catch(() => {});
+    assertEquals((await child.status).code, 0);
+  });
 });
 
 for (const how of ["QEMU's end", "Ctrl-C"] as const) {
   Deno.test(`${how} in the middle of I/O ends the command within 2 s`, async () => {
-    await withDir(async (dir) => {
-      const script = `${dir}/busy.ts`;
-      await Deno.writeTextFile(
-        script,
-        `export default async function main({ blk }: import("@vireo/firmware").Vireo) {
+    await onBoards((target) => withDir((dir) => checkEnd(how, target, dir)));
+  });
+}
+
+async function checkEnd(how: "QEMU's end" | "Ctrl-C", target: string, dir: string): Promise<void> {
+  const script = `${dir}/busy.ts`;
+  await Deno.writeTextFile(
+    script,
+    `export default async function main({ blk }: import("@vireo/firmware").Vireo) {
   for (let i = 0;; i++) {
     await blk.write(i % 1000, new Uint8Array(512));
     if (i === 100) console.log("busy");
   }
 }`,
-      );
-      await Deno.writeFile(`${dir}/disk.img`, new Uint8Array(1 << 20));
-      const guest = new Running(`run ${AARCH64} --blk ${dir}/disk.img ${script}`);
-      await guest.line("busy");
-      const qemu = qemuWith(dir)!;
-      const words = Deno.readTextFileSync(`/proc/${qemu}/cmdline`);
-      const temporary = words.match(/\/[^\0,]*\/vireo-(?:guest|ports)-[^/\0,]+/g)!;
-      const began = performance.now();
-      if (how === "Ctrl-C") guest.child.kill("SIGINT");
-      else Deno.kill(qemu, "SIGKILL");
-      const { code, err } = await guest.end();
-      assert(performance.now() - began < 2000, "within 2 s");
-      if (how === "Ctrl-C") assertEquals([code, err], [130, ""]);
-      else {
-        assertEquals(code, 1);
-        assertMatch(
-          err,
-          /^vireo: QEMU ended before the guest did: saw SIGKILL.*\[HOST_ERROR\]\n$/s,
-        );
-      }
-      assertEquals(qemuWith(dir), undefined);
-      assert(temporary.length >= 2);
-      for (const path of temporary) {
-        assertEquals(await Deno.stat(path).catch(() => undefined), undefined, path);
-      }
-    });
-  });
+  );
+  await Deno.writeFile(`${dir}/disk.img`, new Uint8Array(1 << 20));
+  const guest = new Running(`run ${target} --blk ${dir}/disk.img ${script}`);
+  await guest.line("busy");
+  const qemu = qemuWith(dir)!;
+  const words = Deno.readTextFileSync(`/proc/${qemu}/cmdline`);
+  const temporary = words.match(/\/[^\0,]*\/vireo-(?:guest|ports)-[^/\0,]+/g)!;
+  const began = performance.now();
+  if (how === "Ctrl-C") guest.child.kill("SIGINT");
+  else Deno.kill(qemu, "SIGKILL");
+  const { code, err } = await guest.end();
+  assert(performance.now() - began < 2000, "within 2 s");
+  if (how === "Ctrl-C") assertEquals([code, err], [130, ""]);
+  else {
+    assertEquals(code, 1);
+    assertMatch(err, /^vireo: QEMU ended before the guest did: saw SIGKILL.*\[HOST_ERROR\]\n$/s);
+  }
+  assertEquals(qemuWith(dir), undefined);
+  assert(temporary.length >= 2);
+  for (const path of temporary) {
+    assertEquals(await Deno.stat(path).catch(() => undefined), undefined, path);
+  }
 }
 
 Deno.test("devmem says what is missing; a guest's QEMU that does not start says why", async () => {

@@ -22,8 +22,8 @@ type Action = (call: {
 
 const blk = (): Promise<typeof import("./commands/blk.ts")> => import("./commands/blk.ts");
 const net = (): Promise<typeof import("./commands/net.ts")> => import("./commands/net.ts");
-const openShell: Action = async ({ board }) =>
-  await (await import("./commands/shell.ts")).shell(board);
+const openShell: Action = async ({ board, flags }) =>
+  await (await import("./commands/shell.ts")).shell(board, flags);
 
 /**
  * What each command that has a `--target` does in a guest. The command line's parser stays on the host:

@@ -9,6 +9,7 @@ import type { BoardOptions } from "./options.ts";
 import { note } from "./output.ts";
 import { toFileUrl } from "./paths.ts";
 import { qemuArguments } from "./qemu_arguments.ts";
+import { connectShell, SHELL_PORT, SHELL_TERMINAL } from "./port_shell.ts";
 import { parseTarget } from "./target.ts";
 
 /** A command line to run in a guest. */
@@ -51,9 +52,16 @@ export async function runInGuest(command: GuestCommand): Promise<number> {
   // Closed by its stream.
   const input = command.input === undefined ? undefined : await Deno.open(command.input);
   const program = await bundleSource(guestEntry(command.script));
-  const ports = cleanup.use(await HostPorts.listen());
+  const { console: consoleFlag }: { readonly console?: string } = command.call.flags;
+  const onPort = consoleFlag === "virtio";
+  const ports = cleanup.use(
+    await HostPorts.listen({ more: onPort ? [SHELL_PORT] : [], monitor: true }),
+  );
   const { backends, devices } = qemuArguments(board, ports.ports);
   const terminal = command.stdin === "terminal";
+  const size = terminal ? Deno.consoleSize() : undefined;
+  const to = outputs(output);
+  let shell: Promise<void> | undefined;
   using interrupts = new Interrupts();
   if (terminal) Deno.stdin.setRaw(true);
   try {
@@ -64,15 +72,29 @@ export async function runInGuest(command: GuestCommand): Promise<number> {
       env: {
         [GUEST_VARIABLE]: "1",
         [CALL_VARIABLE]: JSON.stringify({ ...command.call, board } satisfies GuestCall),
+        ...onPort && size !== undefined ? { [SHELL_TERMINAL]: JSON.stringify(size) } : {},
         ...command.env,
       },
-      devices: [...backends, ...devices.flatMap((device) => ["-device", device])],
+      devices: [
+        ...ports.monitorArguments,
+        ...backends,
+        ...devices.flatMap((device) => ["-device", device]),
+      ],
       legacy: board.legacy,
-      stdin: input?.readable ?? (command.stdin === "none" ? undefined : Deno.stdin.readable),
-      terminal: terminal ? Deno.consoleSize() : undefined,
-      output: outputs(output),
+      stdin: onPort || command.stdin === "none"
+        ? undefined
+        : input?.readable ?? Deno.stdin.readable,
+      terminal: onPort ? undefined : size,
+      output: to,
+      monitor: () => ports.monitor(),
       // QEMU's own end tells what went wrong if it never connects.
-      onStart: () => void ports.connect().then(discard).catch(() => {}),
+      onStart: () => {
+        void ports.connect().then(discard).catch(() => {});
+        if (onPort) {
+          shell = ports.port(SHELL_PORT)
+            .then((port) => connectShell(port, Deno.stdin.readable, to.stdout)).catch(() => {});
+        }
+      },
       files: { output: command.output, input: command.input },
       signal: interrupts.signal,
       interrupt: interrupts.first,
@@ -80,6 +102,8 @@ export async function runInGuest(command: GuestCommand): Promise<number> {
       qemu: board.qemu,
       image: { onProgress: note },
     });
+    // Its connection has ended with QEMU, but may not have been read to the end.
+    await shell;
     return exitCode;
   } catch (error) {
     if (interrupts.signal.aborted) return INTERRUPTED;

@@ -5,30 +5,42 @@ import type { QemuPort } from "./qemu_arguments.ts";
 /** How long QEMU may take to connect a port's socket, in milliseconds. */
 const CONNECT_DEADLINE = 10_000;
 
+/** QEMU's name for the monitor's connection. */
+const MONITOR = "vireo-monitor";
+
 /**
  * The host's ends of a QEMU board's console ports: `console` and `echo` send back what they get,
- * `host` is the caller's.
+ * `host` and those that were asked for are the caller's.
  */
 export class HostPorts implements AsyncDisposable {
   /** What QEMU is told of them. */
   readonly ports: readonly QemuPort[];
-  readonly #ends: readonly PortEnd[];
+  readonly #ends: ReadonlyMap<string, PortEnd>;
+  readonly #monitor: PortEnd | undefined;
   readonly #dir: string;
   #removed: Promise<void> | undefined;
 
-  private constructor(dir: string) {
+  private constructor(dir: string, { more = [], monitor = false }: HostPortsOptions) {
     this.#dir = dir;
-    this.ports = ["console", "echo", "host"].map((name, i) => ({
+    this.ports = ["console", "echo", "host", ...more].map((name, i) => ({
       name,
       socket: `${dir}/${name}`,
       console: i === 0,
     }));
-    this.#ends = this.ports.map((port) => new PortEnd(port.socket));
+    this.#ends = new Map(this.ports.map(({ name, socket }) => [name, new PortEnd(socket)]));
+    if (monitor) this.#monitor = new PortEnd(`${dir}/${MONITOR}`);
   }
 
   /** Listens for a QEMU that is started next. */
-  static async listen(): Promise<HostPorts> {
-    return new HostPorts(await Deno.makeTempDir({ prefix: "vireo-ports-" }));
+  static async listen(options: HostPortsOptions = {}): Promise<HostPorts> {
+    return new HostPorts(await Deno.makeTempDir({ prefix: "vireo-ports-" }), options);
+  }
+
+  /** QEMU's arguments for the monitor, if there is one. */
+  get monitorArguments(): readonly string[] {
+    if (this.#monitor === undefined) return [];
+    const chardev = `socket,id=${MONITOR},path=${this.#dir.replaceAll(",", ",,")}/${MONITOR}`;
+    return ["-chardev", chardev, "-mon", `chardev=${MONITOR},mode=control`];
   }
 
   /**
@@ -38,25 +50,68 @@ export class HostPorts implements AsyncDisposable {
    * @throws {VireoError} `TIMEOUT` If QEMU does not connect.
    */
   async connect(): Promise<StreamPort> {
-    const [con, echo, host] = await Promise.all(this.#ends.map((end) => end.connected()));
-    for (const end of [con!, echo!]) {
+    const ends = [...this.#ends.values(), ...this.#monitor === undefined ? [] : [this.#monitor]];
+    await Promise.all(ends.map((end) => end.connected()));
+    for (const name of ["console", "echo"]) {
+      const end = await this.port(name);
       // Ends with the connection; what went wrong with it is the guest's to see.
       end.readable.pipeTo(end.writable).catch(() => {});
     }
     // Connected sockets need no name any more: nothing stays behind, whatever ends this process.
     await this.#remove();
-    return host!;
+    return await this.port("host");
+  }
+
+  /**
+   * The host's end of a port, when QEMU has connected it.
+   *
+   * @throws {VireoError} `TIMEOUT` If QEMU does not connect; `NO_DEVICE` If there is no such port.
+   */
+  async port(name: string): Promise<StreamPort> {
+    const end = this.#ends.get(name);
+    if (end === undefined) throw new VireoError("NO_DEVICE", `No port '${name}' on the host`);
+    return await end.connected();
+  }
+
+  /**
+   * QEMU's monitor, past its greeting and negotiation; for one caller.
+   *
+   * @throws {VireoError} `TIMEOUT` If QEMU does not connect it; `HOST_ERROR` If it ends.
+   */
+  async monitor(): Promise<StreamPort> {
+    const connection = await this.#monitor!.connected();
+    const reader = connection.readable.getReader();
+    const writer = connection.writable.getWriter();
+    await writer.write(new TextEncoder().encode('{"execute":"qmp_capabilities"}\n'));
+    writer.releaseLock();
+    const decoder = new TextDecoder();
+    for (let text = ""; !/"return": \{\}[^\n]*\n$/.test(text);) {
+      const { value, done } = await reader.read();
+      if (done) throw new VireoError("HOST_ERROR", "QEMU's monitor ended", { seen: text });
+      text += decoder.decode(value, { stream: true });
+    }
+    reader.releaseLock();
+    return connection;
   }
 
   /** Closes the connections. */
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const end of this.#ends) end[Symbol.dispose]();
+    for (const end of this.#ends.values()) end[Symbol.dispose]();
+    this.#monitor?.[Symbol.dispose]();
     await this.#remove();
   }
 
   #remove(): Promise<void> {
     return this.#removed ??= Deno.remove(this.#dir, { recursive: true });
   }
+}
+
+/** What {@linkcode HostPorts.listen} makes besides the ports that every board has. */
+export interface HostPortsOptions {
+  /** Names of further ports. */
+  readonly more?: readonly string[];
+  /** Whether there is a connection to QEMU's monitor. */
+  readonly monitor?: boolean;
 }
 
 /** The host's end of one port: a socket that waits for QEMU. */
@@ -72,6 +127,7 @@ class PortEnd implements Disposable {
   }
 
   async connected(): Promise<StreamPort> {
+    if (this.#connection !== undefined) return this.#connection;
     const timer = setTimeout(() => this.#close(), CONNECT_DEADLINE);
     try {
       this.#connection = await this.#accepted;

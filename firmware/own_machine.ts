@@ -1,5 +1,7 @@
 import { DevmemPlatform } from "@vireo/hal/devmem";
 import { parseMmioOption } from "@vireo/hal/discover";
+import type { Qmp } from "@vireo/hal/qtest";
+import { guestMonitor } from "./guest_monitor.ts";
 import { inGuest } from "./in_guest.ts";
 import type { BoardOptions } from "./options.ts";
 
@@ -9,6 +11,7 @@ export class OwnMachine implements AsyncDisposable {
   readonly platform: DevmemPlatform;
   /** No process here is at the other end of the console's ports. */
   readonly hostPort = undefined;
+  #qmp: Qmp | undefined;
 
   private constructor(platform: DevmemPlatform) {
     this.platform = platform;
@@ -29,8 +32,14 @@ export class OwnMachine implements AsyncDisposable {
     return new OwnMachine(DevmemPlatform.open({ slots }));
   }
 
+  /** The monitor of the QEMU that this machine is; undefined where Vireo's host side is not behind it. */
+  get qmp(): Qmp | undefined {
+    return this.#qmp ??= inGuest() ? guestMonitor() : undefined;
+  }
+
   /** Closes the machine. */
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#qmp?.close();
     await this.platform[Symbol.asyncDispose]();
   }
 }

@@ -143,6 +143,11 @@ function withBoard(parent: Parent, name: string, target = "emu") {
     .option("--smp <n>", "qemu: the guest's processors");
 }
 
+function consoleOption() {
+  return new Option("--console <device>", "qemu: what the REPL talks through in the guest")
+    .choices(["uart", "virtio"] as const);
+}
+
 /** What subcommands are added to. */
 type Parent = Pick<Command, "command">;
 
@@ -223,11 +228,14 @@ export function buildProgram(args: readonly string[] = []): Command {
 
   const shell = withBoard(program, "shell")
     .description("a TypeScript REPL with bus, blk, net, con and rng in scope")
+    .addOption(consoleOption())
     .action(async (flags) => {
-      boardOptions(flags);
-      await (await import("./commands/shell.ts")).shell(boardOptions(flags));
+      await (await import("./commands/shell.ts")).shell(boardOptions(flags), flags);
     });
-  example(shell, "vireo shell --blk disk.img");
+  example(
+    shell,
+    "vireo shell --blk disk.img\nvireo shell --target qemu:aarch64-virt --console virtio",
+  );
 
   const image = program.command("image")
     .description("write a kernel and an initramfs that boot into the REPL, and QEMU's command line")
@@ -242,10 +250,11 @@ export function buildProgram(args: readonly string[] = []): Command {
 
   const boot = withBoard(program, "boot", `qemu:${DEFAULT_GUEST}`)
     .description("boot a guest into the REPL, which has the board's drivers in scope")
+    .addOption(consoleOption())
     .action(async (flags) => {
       const board = boardOptions(flags);
       if (!inGuest()) throw new UsageError(`boot: only qemu targets boot, not ${flags.target}`);
-      await (await import("./commands/shell.ts")).shell(board);
+      await (await import("./commands/shell.ts")).shell(board, flags);
     });
   example(boot, "vireo boot --target qemu:aarch64-virt --blk disk.img --memory 1024");
 

@@ -175,6 +175,7 @@ class Session implements Vireo {
   }
 
   get qmp(): Qmp | undefined {
+    if ("qmp" in this.#machine) return this.#machine.qmp;
     const { platform } = this.#machine;
     return "qmp" in platform ? platform.qmp : undefined;
   }

@@ -1,11 +1,25 @@
 import { inGuest } from "../in_guest.ts";
 import type { BoardOptions } from "../options.ts";
+import { UsageError } from "../usage.ts";
 
 /** Environment variable that carries the board to the REPL's process, as JSON. */
 export const SHELL_BOARD = "VIREO_SHELL_BOARD";
 
-/** `vireo shell`: a Deno REPL with the board's bus and drivers in scope. */
-export async function shell(board: BoardOptions): Promise<void> {
+/** What a REPL in a guest talks through: the board's serial line, or a port of the virtio console. */
+export type ShellConsole = "uart" | "virtio";
+
+/** Flags of `vireo shell`. */
+export interface ShellFlags {
+  /** What the REPL talks through. */
+  readonly console?: ShellConsole | undefined;
+}
+
+/** `vireo shell`: a REPL with the board's bus and drivers in scope. */
+export async function shell(board: BoardOptions, flags: ShellFlags = {}): Promise<void> {
+  if (flags.console === "virtio") {
+    if (inGuest()) return await (await import("../port_shell.ts")).portShell(board);
+    throw new UsageError(`--console: for qemu targets, not for ${board.target}`);
+  }
   const child = new Deno.Command(Deno.execPath(), {
     args: ["repl", "--quiet", "-A", ...replArguments()],
     env: { [SHELL_BOARD]: JSON.stringify(board) },

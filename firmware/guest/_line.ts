@@ -20,6 +20,16 @@ interface LineInput {
   readonly terminal?: { readonly rows: number; readonly columns: number } | undefined;
   /** Interrupts the program when it resolves. */
   readonly interrupt?: Promise<void> | undefined;
+  /** Connects QEMU's monitor, when the program first asks for it. */
+  readonly monitor?: (() => Promise<GuestMonitor>) | undefined;
+}
+
+/** A connection to QEMU's monitor that the guest's program may use, in bytes. */
+export interface GuestMonitor {
+  /** What the monitor says. */
+  readonly readable: ReadableStream<Uint8Array>;
+  /** What is said to the monitor. */
+  readonly writable: WritableStream<Uint8Array>;
 }
 
 /** The number of SIGINT. */
@@ -46,6 +56,8 @@ export class GuestLine {
   #console = "";
   #exitCode: number | undefined;
   #taken: (() => void) | undefined;
+  #monitor: Promise<WritableStreamDefaultWriter<Uint8Array>> | undefined;
+  #openMonitor: (() => Promise<WritableStreamDefaultWriter<Uint8Array>>) | undefined;
   #pending: { kind: "o" | "e" | "f"; bytes: Uint8Array }[] = [];
 
   /** When PID 1 connected, by `performance.now()`; 0 before. */
@@ -76,6 +88,12 @@ export class GuestLine {
   async run(options: LineInput): Promise<number> {
     const input = this.#qemu.input.getWriter();
     const feeding = this.#feed(input, options).catch(() => {});
+    this.#openMonitor = async () => {
+      if (options.monitor === undefined) throw new TypeError("This guest has no monitor");
+      const { readable, writable } = await options.monitor();
+      void relay(readable, input).catch(() => {});
+      return writable.getWriter();
+    };
     const decoder = new FrameDecoder({
       frame: (kind, payload) => this.#frame(kind, payload),
       text: (bytes) => this.#text(bytes),
@@ -99,6 +117,8 @@ export class GuestLine {
     if (kind === "o" || kind === "e" || kind === "f") {
       this.#pending.push({ kind, bytes: payload.slice() });
     } else if (kind === "a") this.#taken?.();
+    // A monitor that fails does so with QEMU, whose end tells; or its answer's deadline does.
+    else if (kind === "q") void this.#tell(payload.slice()).catch(() => {});
     else if (kind === "x") this.#exitCode = Number(new TextDecoder().decode(payload));
     else if (kind === "r") {
       this.connectedAt = performance.now();
@@ -143,6 +163,12 @@ export class GuestLine {
     if (terminal === undefined) await line.write(encodeFrame("c", new Uint8Array()));
   }
 
+  /** Passes on what the program says to the monitor. */
+  async #tell(bytes: Uint8Array): Promise<void> {
+    const monitor = await (this.#monitor ??= this.#openMonitor!());
+    await monitor.write(bytes);
+  }
+
   /** The serial line ended without an exit code: the guest's fault, or QEMU's. */
   async #failure(): Promise<VireoError> {
     const { signal, code } = await this.#qemu.status;
@@ -161,6 +187,18 @@ export class GuestLine {
     return new VireoError("HOST_ERROR", "QEMU ended before the guest did", {
       seen: [how, errors, last].filter((part) => part !== "").join("\n"),
     });
+  }
+}
+
+/** Passes on what the monitor says to the program. */
+async function relay(
+  monitor: ReadableStream<Uint8Array>,
+  line: WritableStreamDefaultWriter<Uint8Array>,
+): Promise<void> {
+  for await (const chunk of monitor) {
+    for (let at = 0; at < chunk.length; at += PAYLOAD) {
+      await line.write(encodeFrame("q", chunk.subarray(at, at + PAYLOAD)));
+    }
   }
 }
 

@@ -11,7 +11,7 @@ import {
 } from "../image/mod.ts";
 import type { GuestRun } from "../init.ts";
 import { findGuestBoard, type GuestBoard } from "./guest_board.ts";
-import { GuestLine, type GuestOutput } from "./_line.ts";
+import { GuestLine, type GuestMonitor, type GuestOutput } from "./_line.ts";
 import { startQemu } from "./_qemu.ts";
 
 /** What to boot, and with what. */
@@ -55,6 +55,8 @@ export interface BootOptions {
   readonly files?: { readonly output?: string | undefined; readonly input?: string | undefined };
   /** Interrupts the program when it resolves, as Ctrl-C does. */
   readonly interrupt?: Promise<void> | undefined;
+  /** Connects QEMU's monitor, ready for commands, when the program first asks for it. */
+  readonly monitor?: (() => Promise<GuestMonitor>) | undefined;
   /** Where the program's output goes; this process's own by default. */
   readonly output?: GuestOutput;
   /** Told of the kernel's console. */

@@ -3,6 +3,6 @@
  *
  * @module
  */
-export type { GuestOutput } from "./_line.ts";
+export type { GuestMonitor, GuestOutput } from "./_line.ts";
 export * from "./boot.ts";
 export * from "./guest_board.ts";

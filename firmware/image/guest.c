@@ -7,6 +7,7 @@
  *   guest to host: r ready, o output, e error, f the program's file,
  *     x exit code in decimal, a input taken
  *   host to guest: i input, c end of input, s signal number in decimal, w "rows cols"
+ *   both: q what the program and QEMU's monitor say to each other
  * A thread moves the bytes, so that output comes out even while JavaScript is busy.
  */
 #define _GNU_SOURCE
@@ -33,6 +34,7 @@ static int line = -1;            /* the serial line */
 static int input = -1;           /* where input goes: a pipe, or the terminal's master side */
 static int sources[2] = {-1, -1}; /* where output and errors come from */
 static int file = -1;            /* the FIFO that the program writes as a file */
+static int monitor[2] = {-1, -1}; /* the FIFOs from and to QEMU's monitor */
 static int stop[2] = {-1, -1};   /* closing the second one tells the pump to send the rest and end */
 static pthread_t pump_thread;
 static pthread_mutex_t line_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -60,18 +62,19 @@ static void send_frame(char kind, const char *payload, size_t length) {
 
 /* Moves output to the line until it is told to stop; what is there by then still goes out. */
 static void *pump(void *unused) {
-  static const char kinds[] = "oef";
+  static const char kinds[] = "oefq";
+  enum { SOURCES = sizeof kinds - 1 };
   char bytes[PAYLOAD];
-  int fds[3] = {sources[0], sources[1], file};
-  struct pollfd polled[4] = {{stop[0], POLLIN, 0}};
-  for (int i = 0; i < 3; i++) {
+  int fds[SOURCES] = {sources[0], sources[1], file, monitor[1]};
+  struct pollfd polled[1 + SOURCES] = {{stop[0], POLLIN, 0}};
+  for (int i = 0; i < SOURCES; i++) {
     polled[i + 1] = (struct pollfd){fds[i], POLLIN, 0};
     if (fds[i] >= 0) fcntl(fds[i], F_SETFL, O_NONBLOCK);
   }
   for (int stopping = 0; !stopping;) {
-    if (poll(polled, 4, -1) < 0) continue;
+    if (poll(polled, 1 + SOURCES, -1) < 0) continue;
     stopping = polled[0].revents != 0;
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < SOURCES; i++) {
       ssize_t length;
       if (polled[i + 1].fd < 0 || (polled[i + 1].revents == 0 && !stopping)) continue;
       do {
@@ -84,10 +87,13 @@ static void *pump(void *unused) {
   return unused;
 }
 
+static int make_fifo(const char *path) {
+  return mkfifo(path, 0600) < 0 ? -1 : open(path, O_RDWR | O_CLOEXEC);
+}
+
 /* Makes a path whose bytes go to the host; before the line is connected. Returns 0 or -errno. */
 int32_t vireo_guest_output(const char *path) {
-  if (mkfifo(path, 0600) < 0) return -errno;
-  file = open(path, O_RDWR | O_CLOEXEC);
+  file = make_fifo(path);
   return file < 0 ? -errno : 0;
 }
 
@@ -126,6 +132,7 @@ static void *receive(void *unused) {
       close(input);
       input = -1;
     }
+    if (header[2] == 'q') write_all(monitor[0], bytes, length);
     if (header[2] == 's') kill(getpid(), atoi(bytes));
     if (header[2] == 'w') resize(bytes);
   }
@@ -206,6 +213,9 @@ int32_t vireo_guest_connect(const char *path, uint32_t terminal) {
   raw.c_cflag |= CLOCAL;
   if (tcsetattr(line, TCSANOW, &raw) < 0) return -errno;
   if (pipe2(stop, O_CLOEXEC) < 0 || (terminal ? use_pty() : use_pipes()) < 0) return -errno;
+  monitor[0] = make_fifo("/vireo/monitor.in");
+  monitor[1] = make_fifo("/vireo/monitor.out");
+  if (monitor[0] < 0 || monitor[1] < 0) return -errno;
   if (pthread_create(&pump_thread, NULL, pump, NULL) != 0) return -EAGAIN;
   if (pthread_create(&thread, NULL, receive, NULL) != 0) return -EAGAIN;
   send_frame('r', NULL, 0);
