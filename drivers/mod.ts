@@ -3,6 +3,7 @@
  *
  * @module
  */
+export * from "./balloon/mod.ts";
 export * from "./blk/mod.ts";
 export * from "./bus.ts";
 export * from "./config.ts";

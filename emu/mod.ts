@@ -14,6 +14,7 @@ export * from "./backends/tap.ts";
 export * from "./backends/wire.ts";
 export * from "./device.ts";
 export * from "./device_state.ts";
+export * from "./devices/balloon/mod.ts";
 export * from "./devices/blk/mod.ts";
 export * from "./devices/console/mod.ts";
 export * from "./devices/input/mod.ts";

@@ -14,6 +14,10 @@ interface Example {
 
 /** What each example prints, by file name; `DISK` is replaced by a disk image's path. */
 const EXAMPLES: Readonly<Record<string, Example>> = {
+  "balloon.ts": {
+    args: "--with balloon",
+    out: /^the host has 8192 KiB of ours\nthe host has 0 KiB of ours\n$/,
+  },
   "console_echo.ts": {
     script: "hi",
     out: /^sent 'hi', got 'hi'\n1048576 bytes came back as they were sent\n$/,

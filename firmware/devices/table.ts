@@ -1,10 +1,11 @@
 import type { BoardOptions } from "../options.ts";
 import { UsageError } from "../usage.ts";
 import type { BoardDevice, WithOption } from "./board_device.ts";
+import { BALLOON } from "./balloon.ts";
 import { INPUT } from "./input.ts";
 
 /** All of them, by device id. */
-export const BOARD_DEVICES: readonly BoardDevice[] = [INPUT];
+export const BOARD_DEVICES: readonly BoardDevice[] = [BALLOON, INPUT];
 
 /**
  * Finds a device by its name.

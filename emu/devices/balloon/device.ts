@@ -1,0 +1,280 @@
+import {
+  BALLOON_CONFIG,
+  BALLOON_PAGE_SIZE,
+  BALLOON_QUEUES,
+  BALLOON_STAT,
+  BalloonFeature,
+  BalloonHint,
+  DeviceId,
+  type FeatureNames,
+  FeatureSet,
+} from "@vireo/hal";
+import type {
+  Chain,
+  ConfigWidth,
+  DeviceContext,
+  DeviceModel,
+  DeviceQueue,
+  QueueSpec,
+} from "../../device.ts";
+
+/** Most statistics that are looked at. */
+const MAX_STATISTICS = 64;
+
+/** What a {@linkcode BalloonDevice} is made of. */
+export interface BalloonDeviceOptions {
+  /** Pages of 4 KiB that it wants at first; 0 by default. */
+  readonly target?: number;
+  /** Feature bits not to offer. */
+  readonly withhold?: readonly number[];
+}
+
+/**
+ * The memory balloon (virtio 1.4 §5.5). Pages that the driver gives it are really discarded: they read
+ * as zeroes, or as the poison.
+ */
+export class BalloonDevice implements DeviceModel {
+  /** Name for reports. */
+  readonly name = "balloon";
+  /** Virtio device id 5. */
+  readonly deviceId: number = DeviceId.BALLOON;
+  /** What the options leave. */
+  readonly features: FeatureSet;
+  /** Names of the bits. */
+  readonly featureNames: FeatureNames = BalloonFeature;
+  /** The queues whose features are offered. */
+  readonly queues: readonly QueueSpec[];
+  /** Size of `struct virtio_balloon_config` in bytes. */
+  readonly configSize: number = BALLOON_CONFIG.SIZE;
+  /** Page numbers that it holds. */
+  readonly held: Set<number> = new Set();
+  /** Bytes that were reported as free, or hinted. */
+  reported = 0;
+  /** Pages that were told of as deflated without having been inflated. */
+  unknown = 0;
+  readonly #names: readonly string[];
+  readonly #config = new DataView(new ArrayBuffer(BALLOON_CONFIG.SIZE));
+  #target: number;
+  #attached: DeviceContext | undefined;
+  #context: DeviceContext | undefined;
+  /** The driver's buffer of statistics, until new ones are wanted. */
+  #statistics: Chain | undefined;
+  #values = new Map<number, number>();
+  #wanted: ((values: ReadonlyMap<number, number>) => void)[] = [];
+  #hinting = false;
+  #hintId = 1;
+
+  /** Makes the device. */
+  constructor(options: BalloonDeviceOptions = {}) {
+    this.features = FeatureSet.of(...Object.values(BalloonFeature))
+      .without(...options.withhold ?? []);
+    const present = BALLOON_QUEUES.filter(({ feature }) =>
+      feature === undefined || this.features.has(feature)
+    );
+    this.#names = present.map(({ name }) => name);
+    this.queues = present.map(({ name }) => ({ name, maxSize: 128 }));
+    this.#target = options.target ?? 0;
+    this.#setUp();
+  }
+
+  /** Pages that it wants. */
+  get target(): number {
+    return this.#target;
+  }
+
+  /** Asks the driver for so many pages. */
+  set target(pages: number) {
+    this.#target = pages;
+    this.#config.setUint32(BALLOON_CONFIG.numPages.offset, pages, true);
+    this.#attached?.configChanged();
+  }
+
+  /** Pages that the driver says it gave. */
+  get actual(): number {
+    return this.#config.getUint32(BALLOON_CONFIG.actual.offset, true);
+  }
+
+  /** The statistics that were told last, by tag. */
+  get values(): ReadonlyMap<number, number> {
+    return this.#values;
+  }
+
+  /** Asks for new statistics; resolves when the driver told them. */
+  refresh(): Promise<ReadonlyMap<number, number>> {
+    return new Promise((resolve) => {
+      this.#wanted.push(resolve);
+      this.#askForStatistics();
+    });
+  }
+
+  /** Asks for hints of free pages. */
+  startHinting(): void {
+    this.#setHint(++this.#hintId);
+  }
+
+  /** Has no use for hints any more: the driver may use its pages again. */
+  finishHinting(): void {
+    this.#setHint(BalloonHint.DONE);
+  }
+
+  /** Whether the driver gives hints now. */
+  get hinting(): boolean {
+    return this.#hinting;
+  }
+
+  /** Reads the configuration. */
+  readConfig(offset: number, width: ConfigWidth): number {
+    if (width === 1) return this.#config.getUint8(offset);
+    if (width === 2) return this.#config.getUint16(offset, true);
+    return this.#config.getUint32(offset, true);
+  }
+
+  /** Takes `actual` and `poison_val`; the rest is the device's. */
+  writeConfig(offset: number, width: ConfigWidth, value: number): void {
+    for (let i = 0; i < width; i++) {
+      const at = offset + i;
+      const { actual, poisonValue } = BALLOON_CONFIG;
+      const mine = [actual, poisonValue].some((f) => at >= f.offset && at < f.offset + f.size);
+      if (mine) this.#config.setUint8(at, value >>> 8 * i & 0xff);
+    }
+  }
+
+  /** Keeps the way to report a new target. */
+  attach(context: DeviceContext): void {
+    this.#attached = context;
+  }
+
+  /** Starts to serve the queues. */
+  activate(context: DeviceContext): void {
+    this.#attached = this.#context = context;
+  }
+
+  /** Serves what a queue holds. */
+  notify(index: number): void {
+    const queue = this.#context?.queue(index);
+    if (queue === undefined) return;
+    const name = this.#names[index];
+    for (let chain = queue.pop(); chain !== undefined; chain = queue.pop()) {
+      if (name === "stats") return this.#takeStatistics(chain);
+      const fine = name === "inflate" || name === "deflate"
+        ? this.#takePages(chain, name)
+        : name === "free_page"
+        ? this.#takeHint(chain)
+        : this.#discard(chain);
+      if (!fine) return;
+      queue.push(chain, 0);
+    }
+    queue.signal();
+  }
+
+  /** The driver gave one queue up. */
+  resetQueue(index: number): void {
+    if (this.#names[index] === "stats") this.#statistics = undefined;
+  }
+
+  /** All pages are the driver's again. */
+  reset(): void {
+    this.#context = undefined;
+    this.#statistics = undefined;
+    this.#hinting = false;
+    this.held.clear();
+    this.#setUp();
+  }
+
+  /** Frees nothing. */
+  [Symbol.dispose](): void {
+    this.reset();
+  }
+
+  #setUp(): void {
+    new Uint8Array(this.#config.buffer).fill(0);
+    this.#config.setUint32(BALLOON_CONFIG.numPages.offset, this.#target, true);
+  }
+
+  #setHint(id: number): void {
+    this.#config.setUint32(BALLOON_CONFIG.freePageHintId.offset, id, true);
+    this.#attached?.configChanged();
+  }
+
+  /** What discarded memory reads as. */
+  get #poison(): number {
+    const poisoned = this.#context?.features.has(BalloonFeature.PAGE_POISON);
+    return poisoned ? this.#config.getUint32(BALLOON_CONFIG.poisonValue.offset, true) : 0;
+  }
+
+  #takePages(chain: Chain, name: "inflate" | "deflate"): boolean {
+    if (chain.readableLength === 0 || chain.readableLength % 4 !== 0) {
+      return this.#fault(
+        `${name} request of ${chain.readableLength} bytes, expected a multiple of 4`,
+      );
+    }
+    while (chain.readableLeft > 0) {
+      const page = chain.readU32();
+      if (name === "deflate") {
+        if (!this.held.delete(page)) this.unknown++;
+        continue;
+      }
+      const bytes = this.#context?.memory(page * BALLOON_PAGE_SIZE, BALLOON_PAGE_SIZE);
+      if (bytes === undefined) return this.#fault(`inflates page ${page}, which is no memory`);
+      bytes.fill(0);
+      this.held.add(page);
+    }
+    return true;
+  }
+
+  /** Reported or hinted memory: its contents are nobody's. */
+  #discard(chain: Chain): boolean {
+    const poison = this.#poison;
+    this.reported += chain.writableLength;
+    if (poison === 0) chain.writeZeroes(chain.writableLength);
+    else while (chain.writableLeft > 0) chain.writeU32(poison);
+    return true;
+  }
+
+  #takeHint(chain: Chain): boolean {
+    if (chain.readableLength === 0) {
+      // dev.balloon.free-page-hint.3: only those of the current command count.
+      return this.#hinting ? this.#discard(chain) : true;
+    }
+    if (chain.readableLength !== 4) {
+      return this.#fault(`hint command of ${chain.readableLength} bytes, expected 4`);
+    }
+    this.#hinting = chain.readU32() === this.#hintId;
+    return true;
+  }
+
+  #takeStatistics(chain: Chain): void {
+    // dev.balloon.stats: one buffer is the device's at any time.
+    if (this.#statistics !== undefined) {
+      this.#fault("a second buffer of statistics");
+      return;
+    }
+    const values = new Map<number, number>();
+    const count = Math.min(Math.floor(chain.readableLength / BALLOON_STAT.SIZE), MAX_STATISTICS);
+    for (let i = 0; i < count; i++) {
+      const tag = chain.readU16();
+      const value = chain.readU64();
+      if (tag !== 0xffff) values.set(tag, value);
+    }
+    this.#statistics = chain;
+    const first = this.#values.size === 0 && this.#wanted.length === 0;
+    this.#values = values;
+    if (first) return;
+    for (const resolve of this.#wanted.splice(0)) resolve(values);
+  }
+
+  #askForStatistics(): void {
+    const index = this.#names.indexOf("stats");
+    const queue: DeviceQueue | undefined = this.#context?.queue(index);
+    const chain = this.#statistics;
+    if (queue === undefined || chain === undefined) return;
+    this.#statistics = undefined;
+    queue.push(chain, 0);
+    queue.signal();
+  }
+
+  #fault(reason: string): false {
+    this.#context?.fault(`Balloon: ${reason}`);
+    return false;
+  }
+}

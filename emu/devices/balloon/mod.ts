@@ -1,0 +1,6 @@
+/**
+ * The emulated memory balloon (virtio 1.4 §5.5).
+ *
+ * @module
+ */
+export * from "./device.ts";
