@@ -155,7 +155,10 @@ export class BalloonDevice implements DeviceModel {
     if (queue === undefined) return;
     const name = this.#names[index];
     for (let chain = queue.pop(); chain !== undefined; chain = queue.pop()) {
-      if (name === "stats") return this.#takeStatistics(chain);
+      if (name === "stats") {
+        if (!this.#takeStatistics(chain)) return;
+        continue;
+      }
       const fine = name === "inflate" || name === "deflate"
         ? this.#takePages(chain, name)
         : name === "free_page"
@@ -243,12 +246,9 @@ export class BalloonDevice implements DeviceModel {
     return true;
   }
 
-  #takeStatistics(chain: Chain): void {
+  #takeStatistics(chain: Chain): boolean {
     // dev.balloon.stats: one buffer is the device's at any time.
-    if (this.#statistics !== undefined) {
-      this.#fault("a second buffer of statistics");
-      return;
-    }
+    if (this.#statistics !== undefined) return this.#fault("a second buffer of statistics");
     const values = new Map<number, number>();
     const count = Math.min(Math.floor(chain.readableLength / BALLOON_STAT.SIZE), MAX_STATISTICS);
     for (let i = 0; i < count; i++) {
@@ -259,8 +259,8 @@ export class BalloonDevice implements DeviceModel {
     this.#statistics = chain;
     const first = this.#values.size === 0 && this.#wanted.length === 0;
     this.#values = values;
-    if (first) return;
-    for (const resolve of this.#wanted.splice(0)) resolve(values);
+    if (!first) { for (const resolve of this.#wanted.splice(0)) resolve(values); }
+    return true;
   }
 
   #askForStatistics(): void {
