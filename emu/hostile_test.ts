@@ -25,13 +25,19 @@ const act = fc.oneof(
   },
 );
 
-for (const version of [1, 2] as const) {
-  Deno.test(`hostile driver: nothing it does is thrown, hangs or costs more than the log, version ${version}`, () => {
+for (const kind of ["version 1", "version 2", "packed"] as const) {
+  Deno.test(`hostile driver: nothing it does is thrown, hangs or costs more than the log, ${kind}`, () => {
+    const version = kind === "version 1" ? 1 : 2;
+    const ring = kind === "packed" ? { packed: true, inOrder: true, notificationData: true } : {};
     const rows = version === 1 ? VERSION_1_ROWS : VERSION_2_ROWS;
     const values = [0, 1, 2, 3, 7, 8, 11, 15, 64, 255, 4096, BASE, BASE + 4096, 0xffffffff];
     const property = fc.property(fc.array(act, { maxLength: 120 }), (acts) => {
       const model = new EchoModel({ queueSizes: [8, 16], hold: acts.length % 2 === 0 });
-      const machine = EmulatedMachine.create({ devices: [{ model, version }], memorySize: SIZE });
+      const machine = EmulatedMachine.create({
+        devices: [{ model, version }],
+        memorySize: SIZE,
+        ring,
+      });
       const driver = new MockDriver(machine);
       const { slot } = driver;
       for (const { kind, at, value } of acts) {
@@ -50,11 +56,13 @@ for (const version of [1, 2] as const) {
           machine.memory.words32[at % (SIZE / 4)] = kinds[at % 4]!;
         } else if (kind === "init") {
           driver.init();
+          const packed = driver.packed[value % 2];
+          packed?.setDesc(at % 8, BASE + value % SIZE, value % 100, at % 9, value & 0x8087);
           const queue = driver.queues[value % 2];
           if (queue === undefined) continue;
           queue.setDesc(at % 8, BASE + value % SIZE, value % 100, value % 8, at % 9);
           queue.makeAvailable(at % 9);
-        } else slot.write32(0x50, at);
+        } else slot.write32(0x50, value % 3 === 0 ? at | value << 16 : at);
       }
       model.release();
       const device = machine.device(0);
@@ -65,10 +73,12 @@ for (const version of [1, 2] as const) {
       // Whatever it did, a reset makes the device usable.
       machine.memory.bytes.fill(0);
       assert((driver.init() & 4) !== 0);
-      driver.queues[0]!.add([{ write: 1 }]);
-      driver.queues[0]!.kick();
+      const queue = driver.packed[0] ?? driver.queues[0]!;
+      void queue.add([{ write: 1 }]);
+      queue.kick();
       model.release();
-      assert(driver.queues[0]!.usedIndex === 1);
+      const used = driver.packed[0]?.view.getUint16(14, true) ?? driver.queues[0]!.usedIndex;
+      assert(used === (kind === "packed" ? 0x8080 : 1));
     });
     fc.assert(property, { seed: 42, numRuns: 400 });
   });

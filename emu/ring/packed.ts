@@ -215,8 +215,11 @@ export class PackedQueue implements RunningQueue {
     const ahead = offset - this.#next + (position >>> 15 === wrap ? 0 : this.size);
     // Behind is where a late notification is.
     if (ahead <= 0 || ahead > this.size || this.#expected === NEVER) return undefined;
-    const at = 2 * (this.#desc32 + this.#next * DESC_WORDS) + FLAGS16;
-    if ((Atomics.load(this.#words16, at) & AVAIL_USED) === this.#available) return undefined;
+    // The driver made the last descriptor before it available, in this round of the ring or the next.
+    const last = (offset + this.size - 1) % this.size;
+    const flags = last < this.#next ? this.#available ^ AVAIL_USED : this.#available;
+    const at = 2 * (this.#desc32 + last * DESC_WORDS) + FLAGS16;
+    if ((Atomics.load(this.#words16, at) & AVAIL_USED) === flags) return undefined;
     return `offset ${offset} is ${ahead} ahead of what is available`;
   }
 

@@ -11,6 +11,7 @@ import {
 } from "@vireo/hal";
 import type { EmulatedMachine } from "../machine.ts";
 import type { MmioDevice } from "../mmio_device.ts";
+import { MockPackedQueue } from "./packed_queue.ts";
 
 /** An element of a request: bytes that the device reads, or room that it writes. */
 export type MockSegment = { readonly read: Uint8Array } | { readonly write: number };
@@ -28,6 +29,8 @@ export interface MockUsed {
 interface Pending {
   readonly regions: readonly DmaRegion[];
   readonly writable: readonly DmaRegion[];
+  /** Bytes that the device may write. */
+  readonly room: number;
   readonly resolve: (used: MockUsed) => void;
   readonly slots: readonly number[];
 }
@@ -42,7 +45,7 @@ export interface MockOptions {
 
 /**
  * A driver for tests of device models: it sets a device up through its registers and pushes raw chains
- * into split rings. It shares no code with the real drivers.
+ * into its rings, packed ones if it accepts RING_PACKED. It shares no code with the real drivers.
  *
  * Without `features` in {@linkcode MockDriver.init} it accepts everything but EVENT_IDX and
  * INDIRECT_DESC, which it does not use by itself.
@@ -52,8 +55,12 @@ export class MockDriver {
   slot: MmioDevice;
   /** The machine it is in. */
   machine: EmulatedMachine;
-  /** The queues that were set up. */
+  /** The split queues that were set up. */
   readonly queues: MockQueue[] = [];
+  /** The packed queues that were set up; these or those. */
+  readonly packed: MockPackedQueue[] = [];
+  /** What was accepted. */
+  features: FeatureSet = FeatureSet.NONE;
   /** Config change interrupts that were taken. */
   configChanges = 0;
   /** Queue interrupts that were taken. */
@@ -91,6 +98,8 @@ export class MockDriver {
       this.offered().without(Feature.EVENT_IDX, Feature.INDIRECT_DESC);
     slot.write32(R.Status, 0);
     for (const queue of this.queues.splice(0)) queue[Symbol.dispose]();
+    for (const queue of this.packed.splice(0)) queue[Symbol.dispose]();
+    this.features = accepted;
     slot.write32(R.Status, Status.ACKNOWLEDGE);
     slot.write32(R.Status, Status.ACKNOWLEDGE | Status.DRIVER);
     const words = slot.version === 1 ? [0] : [0, 1, 2, 3];
@@ -108,7 +117,10 @@ export class MockDriver {
       slot.write32(R.QueueSel, index);
       const max = slot.read32(R.QueueSizeMax);
       if (max === 0) break;
-      this.queues.push(new MockQueue(this, index, Math.min(max, options.queueSize ?? max)));
+      const size = Math.min(max, options.queueSize ?? max);
+      if (accepted.has(Feature.RING_PACKED)) {
+        this.packed.push(new MockPackedQueue(this, index, size));
+      } else this.queues.push(new MockQueue(this, index, size));
     }
     if (options.stopBeforeDriverOk) return slot.read32(R.Status);
     slot.write32(R.Status, status | Status.DRIVER_OK);
@@ -121,7 +133,7 @@ export class MockDriver {
    * @throws {Error} If it does not within 2 s, or wants to be reset.
    */
   async request(queue: number, segments: readonly MockSegment[]): Promise<MockUsed> {
-    const ring = this.queues[queue]!;
+    const ring = (this.packed[queue] ?? this.queues[queue])!;
     const done = ring.add(segments);
     ring.kick();
     return await this.until(done);
@@ -165,7 +177,14 @@ export class MockDriver {
     if ((cause & InterruptCause.CONFIG) !== 0) this.configChanges++;
     if ((cause & InterruptCause.QUEUE) !== 0) this.queueInterrupts++;
     for (const queue of this.queues) queue.collect();
+    for (const queue of this.packed) queue.collect();
     return cause;
+  }
+
+  /** Writes QueueNotify, with the driver's position in the ring if NOTIFICATION_DATA was accepted. */
+  notify(queue: number, position: number): void {
+    const data = this.features.has(Feature.NOTIFICATION_DATA) ? position << 16 : 0;
+    this.slot.write32(R.QueueNotify, (queue | data) >>> 0);
   }
 
   /** Whether the device reported NEEDS_RESET. */
@@ -177,6 +196,11 @@ export class MockDriver {
   config(offset: number, length: number): Uint8Array {
     return Uint8Array.from({ length }, (_, i) => this.slot.read8(R.Config + offset + i));
   }
+}
+
+/** Bytes that the device may write to a chain. */
+export function roomOf(segments: readonly MockSegment[]): number {
+  return segments.reduce((sum, segment) => sum + ("write" in segment ? segment.write : 0), 0);
 }
 
 /** A split ring of a {@linkcode MockDriver}; its memory may be written raw, to be hostile. */
@@ -288,7 +312,7 @@ export class MockQueue implements Disposable {
     });
     const writable = regions.filter((_, i) => "write" in segments[i]!);
     const { promise, resolve } = Promise.withResolvers<MockUsed>();
-    this.#pending.set(slots[0]!, { regions, writable, resolve, slots });
+    this.#pending.set(slots[0]!, { regions, writable, room: roomOf(segments), resolve, slots });
     this.makeAvailable(slots[0]!);
     return promise;
   }
@@ -302,27 +326,35 @@ export class MockQueue implements Disposable {
     this.region[Symbol.dispose]();
   }
 
-  /** Writes QueueNotify. */
+  /** Writes QueueNotify, with the available index if NOTIFICATION_DATA was negotiated. */
   kick(): void {
-    this.#driver.slot.write32(R.QueueNotify, this.index);
+    this.#driver.notify(this.index, this.#avail);
   }
 
   /** Resolves what the device used since the last call. */
   collect(): void {
-    for (; this.#used !== this.usedIndex; this.#used = (this.#used + 1) & 0xffff) {
+    const inOrder = this.#driver.features.has(Feature.IN_ORDER);
+    while (this.#used !== this.usedIndex) {
       const at = this.layout.usedOffset + 4 + 8 * (this.#used % this.size);
       const id = this.view.getUint32(at, true);
       const written = this.view.getUint32(at + 4, true);
-      const pending = this.#pending.get(id);
-      if (pending === undefined) continue;
-      this.#pending.delete(id);
-      this.#free.push(...pending.slots);
-      pending.resolve({
-        id,
-        written,
-        bytes: pending.writable.map((region) => region.bytes.slice()),
-      });
-      for (const region of pending.regions) region[Symbol.dispose]();
+      // With IN_ORDER one entry stands for those before it too, which were used wholly (§2.7.9).
+      const ids = inOrder && this.#pending.has(id) ? [...this.#pending.keys()] : [id];
+      for (const other of ids) {
+        this.#used = (this.#used + 1) & 0xffff;
+        this.#complete(other, other === id ? written : undefined);
+        if (other === id) break;
+      }
     }
+  }
+
+  #complete(id: number, written: number | undefined): void {
+    const pending = this.#pending.get(id);
+    if (pending === undefined) return;
+    this.#pending.delete(id);
+    this.#free.push(...pending.slots);
+    const bytes = pending.writable.map((region) => region.bytes.slice());
+    pending.resolve({ id, written: written ?? pending.room, bytes });
+    for (const region of pending.regions) region[Symbol.dispose]();
   }
 }

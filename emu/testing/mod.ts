@@ -25,3 +25,4 @@
  */
 export * from "./echo_model.ts";
 export * from "./mock_driver.ts";
+export * from "./packed_queue.ts";
