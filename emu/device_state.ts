@@ -1,4 +1,5 @@
 import type { RingPosition } from "./ring/position.ts";
+import type { ConfigState } from "./ring/queue_config.ts";
 
 /** Something a driver did against the specification, which the device answered as hardware would. */
 export interface Violation {
@@ -31,19 +32,7 @@ export interface DeviceState {
 }
 
 /** State of a queue as plain data. */
-export interface QueueState {
-  /** QueueSize in descriptors. */
-  readonly size: number;
-  /** Low and high word of the descriptor table's address. */
-  readonly desc: readonly [number, number];
-  /** Low and high word of the available ring's address. */
-  readonly avail: readonly [number, number];
-  /** Low and high word of the used ring's address. */
-  readonly used: readonly [number, number];
-  /** QueueAlign in bytes. */
-  readonly align: number;
-  /** QueuePFN in guest pages. */
-  readonly pfn: number;
+export interface QueueState extends ConfigState {
   /** Where the queue stands, if it runs. */
   readonly position: RingPosition | null;
 }

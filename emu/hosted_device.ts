@@ -1,11 +1,4 @@
-import {
-  Feature,
-  FeatureSet,
-  InterruptCause,
-  MMIO_LEGACY_PAGE_SIZE,
-  splitRingLayout,
-  Status,
-} from "@vireo/hal";
+import { Feature, FeatureSet, InterruptCause, MMIO_LEGACY_PAGE_SIZE, Status } from "@vireo/hal";
 import type { ConfigWidth, DeviceContext, DeviceModel, DeviceQueue } from "./device.ts";
 import type { DeviceState, QueueState, Violation } from "./device_state.ts";
 import type { GuestMemory } from "./memory.ts";
@@ -296,12 +289,7 @@ export class HostedDevice implements DeviceContext {
       generation: this.generation,
       pageSize: this.pageSize,
       queues: this.configs.map((config, i) => ({
-        size: config.size,
-        desc: [...config.desc],
-        avail: [...config.avail],
-        used: [...config.used],
-        align: config.align,
-        pfn: config.pfn,
+        ...config.snapshot(),
         position: this.#queues[i]?.position() ?? null,
       })),
       model: this.model.snapshot?.() ?? null,
@@ -350,11 +338,7 @@ export class HostedDevice implements DeviceContext {
 
   #restoreQueue(state: QueueState, index: number): RunningQueue | undefined {
     const config = this.configs[index]!;
-    Object.assign(config, { size: state.size, align: state.align, pfn: state.pfn });
-    for (const part of ["desc", "avail", "used"] as const) {
-      config[part][0] = state[part][0];
-      config[part][1] = state[part][1];
-    }
+    config.restore(state);
     if (state.position === null) return undefined;
     const geometry = this.#geometry(config);
     const wrong = checkRing(this.packed, geometry, this.#options.memory);
@@ -423,15 +407,7 @@ export class HostedDevice implements DeviceContext {
   }
 
   #geometry(config: QueueConfig): QueueGeometry {
-    if (!this.legacy) return config.geometry();
-    const layout = splitRingLayout(config.size, config.align);
-    const desc = config.pfn * this.pageSize;
-    return {
-      size: config.size,
-      desc,
-      avail: desc + layout.availOffset,
-      used: desc + layout.usedOffset,
-    };
+    return this.legacy ? config.legacyGeometry(this.pageSize) : config.geometry();
   }
 
   #makeQueue(index: number, geometry: QueueGeometry, position?: RingPosition): RunningQueue {

@@ -1,15 +1,8 @@
-import {
-  DescFlag,
-  loadAcquire,
-  loadAfterStore,
-  PACKED_DESC,
-  PackedDescFlag,
-  RING_EVENT_OFFSET,
-  RingEvent,
-} from "@vireo/hal";
+import { DescFlag, loadAcquire, PACKED_DESC, PackedDescFlag, RING_EVENT_OFFSET } from "@vireo/hal";
 import type { Chain } from "../device.ts";
 import type { GuestMemory } from "../memory.ts";
 import { RingChain } from "./chain.ts";
+import { EventSuppression } from "./event_suppression.ts";
 import { InOrder } from "./in_order.ts";
 import type { PackedPosition } from "./position.ts";
 import type { RunningQueue, RunningQueueOptions } from "./queue_config.ts";
@@ -29,7 +22,6 @@ const WRITE = DescFlag.WRITE;
 /** What no descriptor's AVAIL and USED are. */
 const NEVER = -1;
 const OFFSET = RING_EVENT_OFFSET;
-const { DISABLE, DESC } = RingEvent;
 /** Chains are counted modulo this; a small integer, so that the count is never a new object. */
 const AGES = 2 ** 30;
 
@@ -45,10 +37,9 @@ export class PackedQueue implements RunningQueue {
   readonly #limit: number;
   readonly #words16: Uint16Array;
   readonly #words32: Uint32Array;
-  /** Index in words32 of the descriptor ring, and in words16 of the event suppression structures. */
+  /** Index in words32 of the descriptor ring. */
   readonly #desc32: number;
-  readonly #driverEvent: number;
-  readonly #deviceEvent: number;
+  readonly #events: EventSuppression;
   readonly #eventIdx: boolean;
   /** By buffer id: 1 until the chain is used. */
   readonly #ids: Uint8Array = new Uint8Array(0x1_0000);
@@ -74,9 +65,6 @@ export class PackedQueue implements RunningQueue {
   #firstAt = 0;
   #firstFlags = 0;
   #taken = 0;
-  /** What the device event suppression structure holds, as far as it was written. */
-  #event = NEVER;
-  #eventFlags = NEVER;
   #notifyOn = true;
   #stopped = false;
   /** Chains that were held when a snapshot was taken. */
@@ -94,8 +82,12 @@ export class PackedQueue implements RunningQueue {
     this.#words16 = memory.words16;
     this.#words32 = memory.words32;
     this.#desc32 = (geometry.desc - memory.base) / 4;
-    this.#driverEvent = (geometry.avail - memory.base) / 2;
-    this.#deviceEvent = (geometry.used - memory.base) / 2;
+    this.#events = new EventSuppression(
+      memory.words16,
+      (geometry.avail - memory.base) / 2,
+      (geometry.used - memory.base) / 2,
+      options.eventIdx,
+    );
     this.#eventIdx = options.eventIdx;
     this.#order = options.inOrder ? new InOrder(this.size, options.batchUsed ?? false) : undefined;
   }
@@ -171,21 +163,11 @@ export class PackedQueue implements RunningQueue {
     const fresh = this.#fresh;
     if (fresh === 0) return;
     this.#fresh = 0;
-    const words = this.#words16;
     // Orders the ids and lengths, and all used descriptors after the first, before its flags.
-    Atomics.store(words, this.#firstAt, this.#firstFlags);
-    // The store above is sequentially consistent: this load cannot pass it, so no interrupt is lost.
-    const mode = loadAfterStore(words, this.#driverEvent + 1) & 3;
-    if (mode === DISABLE) return;
-    if (mode === DESC && this.#eventIdx) {
-      const event = loadAfterStore(words, this.#driverEvent);
-      const wrap = this.#usedFlags === AVAIL_USED ? 1 : 0;
-      // A place of before the wrap is one of the round before.
-      const offset = (event & OFFSET) - (event >>> 15 === wrap ? 0 : this.size);
-      const passed = this.#used - offset;
-      if (passed < 1 || passed > fresh) return;
-    }
-    this.#options.interrupt();
+    Atomics.store(this.#words16, this.#firstAt, this.#firstFlags);
+    // The store above is sequentially consistent: what is loaded now cannot pass it, so no interrupt is lost.
+    const wrap = this.#usedFlags === AVAIL_USED ? 1 : 0;
+    if (this.#events.interruptWanted(this.#used, wrap, fresh, this.size)) this.#options.interrupt();
   }
 
   /** Asks the driver to notify of new buffers, or not to. */
@@ -193,7 +175,7 @@ export class PackedQueue implements RunningQueue {
     if (this.#stopped || this.#notifyOn === enabled) return;
     this.#notifyOn = enabled;
     if (enabled && this.#eventIdx) this.#askHere();
-    else this.#setEventFlags(enabled ? RingEvent.ENABLE : RingEvent.DISABLE);
+    else this.#events.ask(enabled);
   }
 
   /** Stops for good: nothing is popped or pushed any more. */
@@ -298,18 +280,7 @@ export class PackedQueue implements RunningQueue {
 
   /** Asks to be notified when the next descriptor is made available. */
   #askHere(): void {
-    const event = this.#next | (this.#available === AVAIL ? 0x8000 : 0);
-    if (event !== this.#event) {
-      this.#event = event;
-      Atomics.store(this.#words16, this.#deviceEvent, event);
-    }
-    // After the place that it refers to.
-    if (this.#eventFlags !== DESC) this.#setEventFlags(DESC);
-  }
-
-  #setEventFlags(flags: number): void {
-    this.#eventFlags = flags;
-    Atomics.store(this.#words16, this.#deviceEvent + 1, flags);
+    this.#events.askAt(this.#next, this.#available === AVAIL ? 1 : 0);
   }
 
   #takeAgain(): RingChain {

@@ -1,3 +1,4 @@
+import { splitRingLayout } from "@vireo/hal";
 import type { DeviceQueue } from "../device.ts";
 import type { GuestMemory } from "../memory.ts";
 import type { RingPosition } from "./position.ts";
@@ -12,6 +13,22 @@ export interface QueueGeometry {
   readonly avail: number;
   /** Address of the used ring. */
   readonly used: number;
+}
+
+/** What a driver wrote of a queue, as plain data. */
+export interface ConfigState {
+  /** QueueSize in descriptors. */
+  readonly size: number;
+  /** Low and high word of the descriptor area's address. */
+  readonly desc: readonly [number, number];
+  /** Low and high word of the driver area's address. */
+  readonly avail: readonly [number, number];
+  /** Low and high word of the device area's address. */
+  readonly used: readonly [number, number];
+  /** QueueAlign in bytes. */
+  readonly align: number;
+  /** QueuePFN in guest pages. */
+  readonly pfn: number;
 }
 
 /** What a running queue needs of its device. */
@@ -80,6 +97,40 @@ export class QueueConfig {
     for (const part of [this.desc, this.avail, this.used]) part[0] = part[1] = 0;
     this.align = 4096;
     this.pfn = 0;
+  }
+
+  /** What the driver wrote, as plain data. */
+  snapshot(): ConfigState {
+    const { size, align, pfn } = this;
+    const { desc, avail, used } = this;
+    return { size, desc: [...desc], avail: [...avail], used: [...used], align, pfn };
+  }
+
+  /** Takes over what a driver wrote. */
+  restore(state: ConfigState): void {
+    this.size = state.size;
+    this.align = state.align;
+    this.pfn = state.pfn;
+    for (const part of ["desc", "avail", "used"] as const) {
+      this[part][0] = state[part][0];
+      this[part][1] = state[part][1];
+    }
+  }
+
+  /**
+   * The geometry of the legacy interface: all parts in one block.
+   *
+   * @param pageSize GuestPageSize in bytes.
+   */
+  legacyGeometry(pageSize: number): QueueGeometry {
+    const layout = splitRingLayout(this.size, this.align);
+    const desc = this.pfn * pageSize;
+    return {
+      size: this.size,
+      desc,
+      avail: desc + layout.availOffset,
+      used: desc + layout.usedOffset,
+    };
   }
 
   /** The geometry that the three addresses give. */
