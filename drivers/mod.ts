@@ -13,6 +13,7 @@ export * from "./driver.ts";
 export * from "./input/mod.ts";
 export * from "./net/mod.ts";
 export * from "./rng/mod.ts";
+export * from "./rproc_serial/mod.ts";
 export * from "./transport/mmio.ts";
 export * from "./transport/transport.ts";
 export * from "./uevent.ts";

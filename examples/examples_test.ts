@@ -10,6 +10,8 @@ interface Example {
   readonly out: RegExp;
   /** Why it is not run on version 1. */
   readonly modern?: string;
+  /** Why it is not run on QEMU. */
+  readonly emulated?: string;
 }
 
 /** What each example prints, by file name; `DISK` is replaced by a disk image's path. */
@@ -34,6 +36,11 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
   "ping.ts": { script: "10.0.2.2", out: /(reply \d from 10\.0\.2\.2 in [\d.]+ ms\n){3}$/ },
   "probe.ts": { out: /virtio\d: net at virtio-mmio@\w+\n {2}driver virtio_net\n/ },
   "read_disk.ts": { args: "--blk DISK,ro", out: /mbr 1: 32505856 bytes, ext4\nsha256 HASH\n$/ },
+  "rproc_serial.ts": {
+    args: "--with rproc-serial",
+    out: /^it says: hello, remote processor\n$/,
+    emulated: "QEMU has no such device",
+  },
   "write_a_device.ts": { out: /^VIRTIO READS LIKE THE SPECIFICATION\n$/ },
   "write_a_driver.ts": { out: /^rolled [1-6] and [1-6]\n$/ },
 };
@@ -64,11 +71,12 @@ Deno.test("every example runs, is listed here, and is shorter than 80 lines", as
       names.push(name);
     }
     assertEquals(names.sort(), Object.keys(EXAMPLES).sort());
-    for (const [name, { args, script, out, modern }] of Object.entries(EXAMPLES)) {
+    for (const [name, { args, script, out, modern, emulated }] of Object.entries(EXAMPLES)) {
       const source = await Deno.readTextFile(`${ROOT}examples/${name}`);
       assert(source.trimEnd().split("\n").length < 80, `${name} is too long`);
       const legacy = modern === undefined ? [["--legacy"]] : [];
-      for (const board of [[], ...legacy, ["--target", "qtest:aarch64-virt"]]) {
+      const qemu = emulated === undefined ? [["--target", "qtest:aarch64-virt"]] : [];
+      for (const board of [[], ...legacy, ...qemu]) {
         const given = words(args?.replace("DISK", disk));
         const result = await run(name, [...board, ...given], words(script));
         assertEquals([name, result.code, result.err], [name, 0, ""]);

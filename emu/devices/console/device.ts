@@ -49,7 +49,7 @@ export interface ConsoleCounters {
  */
 export class ConsoleDevice implements DeviceModel {
   /** Name for reports. */
-  readonly name = "console";
+  readonly name: string = "console";
   /** Virtio device id 3. */
   readonly deviceId: number = DeviceId.CONSOLE;
   /** SIZE, MULTIPORT and EMERG_WRITE, as the options say. */
