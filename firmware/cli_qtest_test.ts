@@ -1,9 +1,9 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { BOARDS } from "./boards/mod.ts";
+import { BOARDS, MMIO_BOARDS } from "./boards/mod.ts";
 import { makeDemoDisk } from "./demo_disk.ts";
 import { VIREO, vireo } from "./cli_helper.ts";
 
-const QTEST = BOARDS.filter((board) => board.targets.includes("qtest"));
+const QTEST = MMIO_BOARDS.filter((board) => board.targets.includes("qtest"));
 
 for (const board of QTEST) {
   Deno.test(`demo passes on QEMU's devices: ${board.name}, versions 1 and 2`, async () => {

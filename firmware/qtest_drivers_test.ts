@@ -17,7 +17,7 @@ import {
   rngDriver,
   type VirtioDevice,
 } from "@vireo/drivers";
-import { type Board, BOARDS, findBoard } from "@vireo/firmware/boards";
+import { type Board, findBoard, MMIO_BOARDS } from "@vireo/firmware/boards";
 import { Feature, FeatureSet, VireoError } from "@vireo/hal";
 import { QtestPlatform } from "@vireo/hal/qtest";
 
@@ -32,7 +32,7 @@ interface Variant {
   readonly eventIdx: boolean;
 }
 
-const VARIANTS: readonly Variant[] = BOARDS.flatMap((board) =>
+const VARIANTS: readonly Variant[] = MMIO_BOARDS.flatMap((board) =>
   [false, true].flatMap((legacy) =>
     [true, false].flatMap((indirect) =>
       [true, false].map((eventIdx) => ({ board, legacy, indirect, eventIdx }))

@@ -1,7 +1,7 @@
 // Starts and ends boards in a loop and prints what they left behind; run by qtest_test.ts in a
 // process of its own, because other tests open descriptors and start processes too.
 import { QtestPlatform } from "@vireo/hal/qtest";
-import { BOARDS, findBoard } from "./boards.ts";
+import { findBoard, MMIO_BOARDS } from "./boards.ts";
 
 /** Descriptors and children of this process, and names that a board could leave in memory. */
 function traces(): { fds: number; children: number; names: number } {
@@ -20,8 +20,8 @@ function traces(): { fds: number; children: number; names: number } {
 }
 
 async function round(i: number): Promise<void> {
-  await using platform = await QtestPlatform.start({ board: BOARDS[i % BOARDS.length]! });
-  using lease = platform.nodes()[0]!.open();
+  await using platform = await QtestPlatform.start({ board: MMIO_BOARDS[i % MMIO_BOARDS.length]! });
+  using lease = platform.slots[0]!.open();
   if (lease.mmio.read32(0) !== 0x74726976) throw new Error("no virtio-mmio there");
   // A wait parks a poll; disposal must end it.
   lease.interrupt.wait({ signal: new AbortController().signal, ready: () => false })

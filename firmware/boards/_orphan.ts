@@ -4,7 +4,7 @@ import { findBoard } from "./boards.ts";
 
 const platform = await QtestPlatform.start({ board: findBoard("riscv64-virt") });
 await Deno.stdout.write(new TextEncoder().encode(`${platform.pid}\n`));
-await platform.nodes()[0]!.open().interrupt.wait({
+await platform.slots[0]!.open().interrupt.wait({
   signal: new AbortController().signal,
   ready: () => false,
 });

@@ -5,7 +5,10 @@
  * @module
  */
 export * from "./aarch64_virt.ts";
+export * from "./aarch64_virt_pci.ts";
 export * from "./board.ts";
 export * from "./boards.ts";
 export * from "./riscv64_virt.ts";
+export * from "./riscv64_virt_pci.ts";
 export * from "./x86_64_microvm.ts";
+export * from "./x86_64_q35.ts";

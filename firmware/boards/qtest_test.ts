@@ -2,10 +2,10 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { type MmioLease, MmioRegister as R, VireoError } from "@vireo/hal";
 import { QtestPlatform } from "@vireo/hal/qtest";
-import { BOARDS, findBoard } from "./mod.ts";
+import { BOARDS, findBoard, MMIO_BOARDS } from "./mod.ts";
 
 const RISCV = findBoard("riscv64-virt");
-const KINDS = BOARDS.flatMap((board) => [false, true].map((legacy) => ({ board, legacy })));
+const KINDS = MMIO_BOARDS.flatMap((board) => [false, true].map((legacy) => ({ board, legacy })));
 const title = ({ board, legacy }: typeof KINDS[number]) => `${board.name} v${legacy ? 1 : 2}`;
 const never = { signal: AbortSignal.timeout(60_000), ready: () => false };
 
@@ -70,14 +70,14 @@ for (const kind of KINDS) {
     await using platform = await QtestPlatform.start({ board, legacy, devices });
     assertEquals(platform.name, `qtest:${board.name}`);
     const ids: number[] = [];
-    for (const node of platform.nodes()) {
+    for (const node of platform.slots) {
       using lease = node.open();
       assertEquals(lease.mmio.read32(R.MagicValue), 0x74726976, node.name);
       assertEquals(lease.mmio.read32(R.Version), legacy ? 1 : 2, node.name);
       ids.push(lease.mmio.read32(R.DeviceID));
     }
-    assertEquals(ids, [...Array(board.slots.count - 3).fill(0), 3, 1, 4]);
-    using lease = platform.nodes().at(-1)!.open();
+    assertEquals(ids, [...Array(board.slots!.count - 3).fill(0), 3, 1, 4]);
+    using lease = platform.slots.at(-1)!.open();
     // Twice, over the same memory, so that a reset works too.
     const first = await entropy(platform, lease, legacy, 64);
     const second = await entropy(platform, lease, legacy, 64);
@@ -90,7 +90,7 @@ for (const kind of KINDS) {
 Deno.test("qtest: registers of each width, and accesses that the bus cannot make", async () => {
   const devices = ["virtio-net-device,mac=52:54:00:0a:0b:0c"];
   await using platform = await QtestPlatform.start({ board: RISCV, devices });
-  using lease = platform.nodes().at(-1)!.open();
+  using lease = platform.slots.at(-1)!.open();
   const { mmio } = lease;
   assertEquals([0, 1, 2, 3, 4, 5].map((i) => mmio.read8(R.Config + i)), [
     0x52,
@@ -126,7 +126,7 @@ Deno.test("qtest: memory is the machine's, and views end with it", async () => {
   assert(full instanceof VireoError && full.code === "OUT_OF_MEMORY");
   await platform[Symbol.asyncDispose]();
   assertEquals(region.bytes.length, 0);
-  assertThrows(() => platform.nodes()[0]!.open().mmio.read32(0), VireoError, "disposed");
+  assertThrows(() => platform.slots[0]!.open().mmio.read32(0), VireoError, "disposed");
 });
 
 Deno.test("qtest: a QEMU that refuses its arguments is an error with its words", async () => {
@@ -161,7 +161,7 @@ Deno.test("qtest: the start keeps to its deadline and signal", async () => {
 
 Deno.test("qtest: a QEMU that dies ends waits and accesses", async () => {
   await using platform = await QtestPlatform.start({ board: RISCV });
-  using lease = platform.nodes()[0]!.open();
+  using lease = platform.slots[0]!.open();
   const wait = lease.interrupt.wait({ signal: AbortSignal.timeout(2000), ready: () => false });
   const command = platform.qmp.events().next();
   Deno.kill(platform.pid, "SIGKILL");
@@ -175,7 +175,7 @@ Deno.test("qtest: a QEMU that dies ends waits and accesses", async () => {
 
 Deno.test("qtest: a QEMU that hangs ends an access with its deadline", async () => {
   await using platform = await QtestPlatform.start({ board: RISCV, accessDeadline: 100 });
-  using lease = platform.nodes()[0]!.open();
+  using lease = platform.slots[0]!.open();
   Deno.kill(platform.pid, "SIGSTOP");
   assertThrows(() => lease.mmio.read32(0), VireoError, "did not answer within");
 });
@@ -183,7 +183,7 @@ Deno.test("qtest: a QEMU that hangs ends an access with its deadline", async () 
 Deno.test("qtest: what QEMU refuses breaks the board with a typed error", async () => {
   await using platform = await QtestPlatform.start({ board: RISCV });
   assertThrows(() => platform.command("bogus"), VireoError, "QEMU answered 'FAIL");
-  assertThrows(() => platform.nodes()[0]!.open().mmio.read32(0), VireoError, "FAIL");
+  assertThrows(() => platform.slots[0]!.open().mmio.read32(0), VireoError, "FAIL");
 });
 
 Deno.test("qtest: the monitor answers, refuses and tells of events", async () => {
@@ -199,10 +199,10 @@ Deno.test("qtest: the monitor answers, refuses and tells of events", async () =>
 });
 
 Deno.test("qtest: an interrupt comes while nobody accesses a register, on several boards", async () => {
-  const boards = await Promise.all(BOARDS.map(async (board) => {
+  const boards = await Promise.all(MMIO_BOARDS.map(async (board) => {
     const devices = ["virtio-net-device,id=nic"];
     const platform = await QtestPlatform.start({ board, devices, memory: 64 << 20 });
-    return { platform, lease: platform.nodes().at(-1)!.open() };
+    return { platform, lease: platform.slots.at(-1)!.open() };
   }));
   try {
     for (const { platform, lease: { mmio, interrupt } } of boards) {

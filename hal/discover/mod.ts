@@ -1,5 +1,6 @@
 /**
- * Where a machine's virtio-mmio slots are: device tree, ACPI, kernel command line, or told.
+ * Where a machine's devices are: virtio-mmio slots by device tree, ACPI, kernel command line, or told;
+ * PCI functions by their configuration spaces.
  *
  * @module
  */
@@ -8,4 +9,8 @@ export * from "./command_line.ts";
 export * from "./device_tree.ts";
 export * from "./discover.ts";
 export * from "./explicit.ts";
+export * from "./mmio_part.ts";
+export * from "./pci.ts";
+export * from "./pci_assign.ts";
+export * from "./pci_config.ts";
 export * from "./slot.ts";

@@ -14,6 +14,8 @@ function prefix(command: string): Uint8Array<ArrayBuffer> {
 /** The register commands of the protocol, by width in bytes. */
 const READ = { 1: prefix("readb"), 2: prefix("readw"), 4: prefix("readl") } as const;
 const WRITE = { 1: prefix("writeb"), 2: prefix("writew"), 4: prefix("writel") } as const;
+const IN = { 1: prefix("inb"), 2: prefix("inw"), 4: prefix("inl") } as const;
+const OUT = { 1: prefix("outb"), 2: prefix("outw"), 4: prefix("outl") } as const;
 
 const VALUE = encoder.encode(" 0x");
 const HEX = encoder.encode("0123456789abcdef");
@@ -65,22 +67,39 @@ export class QtestChannel {
 
   /** Reads a register. */
   read(width: 1 | 2 | 4, address: number): number {
-    this.#begin(READ[width]);
-    this.#hex(address);
-    const length = this.#exchange();
-    // "OK 0x" and 16 digits, of which the last 8 hold every width.
-    let value = 0;
-    for (let i = this.#start + length - 8; i < this.#start + length; i++) {
-      value = value * 16 + digit(this.#in[i]!);
-    }
-    if (length !== 21 || Number.isNaN(value)) throw this.#refused(length, "OK and a value");
-    this.#finish(length);
-    return value;
+    return this.#get(READ[width], address);
   }
 
   /** Writes a register. */
   write(width: 1 | 2 | 4, address: number, value: number): void {
-    this.#begin(WRITE[width]);
+    this.#put(WRITE[width], address, value);
+  }
+
+  /** Reads an I/O port. */
+  readPort(width: 1 | 2 | 4, port: number): number {
+    return this.#get(IN[width], port);
+  }
+
+  /** Writes an I/O port. */
+  writePort(width: 1 | 2 | 4, port: number, value: number): void {
+    this.#put(OUT[width], port, value);
+  }
+
+  #get(command: Uint8Array, address: number): number {
+    this.#begin(command);
+    this.#hex(address);
+    const length = this.#exchange();
+    // "OK 0x" and digits: 16 for a register, from 4 up for a port. The last 8 hold every width.
+    const start = this.#start + Math.max(5, length - 8);
+    let value = length >= 9 && length <= 21 ? 0 : NaN;
+    for (let i = start; i < this.#start + length; i++) value = value * 16 + digit(this.#in[i]!);
+    if (Number.isNaN(value)) throw this.#refused(length, "OK and a value");
+    this.#finish(length);
+    return value;
+  }
+
+  #put(command: Uint8Array, address: number, value: number): void {
+    this.#begin(command);
     this.#hex(address);
     this.#out.set(VALUE, this.#outLength);
     this.#outLength += VALUE.length;

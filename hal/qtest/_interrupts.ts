@@ -15,6 +15,9 @@ export class InterruptLines {
   readonly #wakeFd: number;
   readonly #channel: QtestChannel;
   readonly #levels = new Map<number, boolean>();
+  /** Inputs that are raised for a moment only, and whether one was that nobody has seen. */
+  readonly #pulses = new Map<number, boolean>();
+  readonly #watchers = new Map<number, () => void>();
   readonly #waiters = new Map<number, Set<PromiseWithResolvers<void>>>();
   #waiting = 0;
   #parked: Promise<void> | undefined;
@@ -33,10 +36,45 @@ export class InterruptLines {
     return { polled: false, wait: (options) => this.#wait(input, options) };
   }
 
+  /**
+   * An interrupt that is pulsed: one that nobody waits for is kept for the next who does. It need not
+   * be an input of the controller: see {@linkcode InterruptLines.pulse}.
+   */
+  openPulsed(input: number): Interrupt {
+    this.#pulses.set(input, false);
+    return this.line(input);
+  }
+
+  /** Forgets a pulsed interrupt. */
+  closePulsed(input: number): void {
+    this.#pulses.delete(input);
+  }
+
+  /** Pulses an interrupt. */
+  pulse(input: number): void {
+    if (!this.#pulses.has(input)) return;
+    const waited = (this.#waiters.get(input)?.size ?? 0) > 0;
+    if (!waited) this.#pulses.set(input, true);
+    this.#settle(input, (waiter) => waiter.resolve());
+  }
+
+  /** Calls back, when an input was raised, as soon as registers can be accessed. */
+  watch(input: number, callback: () => void): void {
+    this.#watchers.set(input, callback);
+  }
+
   /** Sets a line's level; a raised one wakes who waits for it. */
   set(input: number, level: boolean): void {
+    if (this.#pulses.has(input)) {
+      if (level) this.pulse(input);
+      return;
+    }
     this.#levels.set(input, level);
-    if (level) this.#settle(input, (waiter) => waiter.resolve());
+    if (!level) return;
+    const watcher = this.#watchers.get(input);
+    // This is in the middle of an access, which must end first.
+    if (watcher !== undefined) queueMicrotask(watcher);
+    this.#settle(input, (waiter) => waiter.resolve());
   }
 
   /** Ends every wait, now and from now on, with this error. */
@@ -57,6 +95,10 @@ export class InterruptLines {
   async #wait(input: number, { signal }: InterruptWait): Promise<void> {
     if (signal.aborted) throw signal.reason;
     if (this.#error !== undefined) throw this.#error;
+    if (this.#pulses.get(input)) {
+      this.#pulses.set(input, false);
+      return;
+    }
     if (this.#levels.get(input)) return;
     const waiter = Promise.withResolvers<void>();
     const waiters = this.#waiters.get(input) ?? new Set();

@@ -1,3 +1,5 @@
+import type { PciRange } from "../discover/pci_assign.ts";
+
 /** Where a board's virtio-mmio slots are. */
 export interface SlotMap {
   /** Number of slots. */
@@ -24,10 +26,43 @@ export interface RamMap {
 
 /** Where QEMU's interrupt lines can be listened to. */
 export interface InterceptPoint {
-  /** QOM type of the controller, looked up among the machine's unattached devices. */
+  /** QOM type of the controller, looked up among the children of `parent`. */
   readonly type: string;
+  /** QOM path of what the controller is a child of; `/machine/unattached` by default. */
+  readonly parent?: string;
   /** Input of the controller to which slot 0 is wired; slot n uses the n-th after it. */
   readonly firstInput: number;
+}
+
+/** How a function's MSI-X messages come to be seen. */
+export type MessageMap =
+  /** Writes to a GICv2m frame at this address, which raises inputs of the interrupt controller. */
+  | { readonly kind: "gicv2m"; readonly frame: number }
+  /** Writes to a register of this device, which QEMU's `edu` is, that raises its INTx. */
+  | { readonly kind: "doorbell"; readonly device: number };
+
+/** A board's PCI host bridge, and the addresses behind it. */
+export interface PciHostMap {
+  /** Where configuration space is in memory; PCI Express's ECAM. */
+  readonly ecam: {
+    /** Physical address. */
+    readonly base: number;
+    /** Bytes, 1 MiB a bus. */
+    readonly size: number;
+    /** Whether the window is a q35's, which opens it when its register in function 00:00.0 is written. */
+    readonly q35?: true;
+  };
+  /** Memory for base address registers; devices and processors see it at the same address. */
+  readonly memory: PciRange;
+  /** I/O ports for base address registers. */
+  readonly io: PciRange & {
+    /** Physical address of port 0, or undefined if the processor has instructions for ports. */
+    readonly window: number | undefined;
+  };
+  /** Input of the controller to which INTA of device 0 is wired; the other three follow, swizzled. */
+  readonly firstInput: number;
+  /** How MSI-X messages come. */
+  readonly messages: MessageMap;
 }
 
 /** Everything the qtest target needs to know about a machine that QEMU has. */
@@ -42,8 +77,10 @@ export interface QtestBoard {
   readonly args: readonly string[];
   /** A firmware image for `-bios`, if the machine parks its CPU that way. */
   readonly firmware?: Uint8Array;
-  /** The virtio-mmio slots. */
-  readonly slots: SlotMap;
+  /** The virtio-mmio slots that devices are put into, if they are not put on PCI. */
+  readonly slots?: SlotMap | undefined;
+  /** The PCI host bridge that devices are put behind. */
+  readonly pci?: PciHostMap;
   /** The memory. */
   readonly ram: RamMap;
   /** The interrupt controller. */

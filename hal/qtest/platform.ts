@@ -1,12 +1,14 @@
 import { hex } from "../bits.ts";
 import type { Dma } from "../dma.ts";
 import { VireoError } from "../errors.ts";
-import type { Mmio } from "../mmio.ts";
-import type { MemoryWindow, MmioLease, MmioNode, Platform } from "../platform.ts";
+import type { PciNode } from "../pci.ts";
+import type { DeviceNode, MemoryWindow, MmioLease, MmioNode, Platform } from "../platform.ts";
 import { QtestChannel } from "./_channel.ts";
 import { InterruptLines } from "./_interrupts.ts";
 import { Machine } from "./_machine.ts";
+import { PciHost } from "./_pci.ts";
 import { SharedRam } from "./_ram.ts";
+import { QtestMmio } from "./_windows.ts";
 import type { QtestBoard } from "./board.ts";
 import { Qmp } from "./qmp.ts";
 
@@ -14,10 +16,15 @@ import { Qmp } from "./qmp.ts";
 export interface QtestOptions {
   /** The machine. */
   readonly board: QtestBoard;
-  /** A `-device` argument each, for example `virtio-rng-device`. */
+  /** A `-device` argument each, for example `virtio-rng-device`, or `virtio-rng-pci` on PCI boards. */
   readonly devices?: readonly string[];
-  /** Whether the slots have the version 1 register interface. */
+  /**
+   * Whether devices have the legacy interface only: version 1 of the registers of slots, and on PCI
+   * no capabilities. False by default: the modern interface.
+   */
   readonly legacy?: boolean;
+  /** Whether devices on PCI have both interfaces. */
+  readonly transitional?: boolean;
   /** Another QEMU than the board's. */
   readonly qemu?: string;
   /** Arguments for QEMU before the devices, for example `["-drive", "if=none,id=d,file=disk.img"]`. */
@@ -49,7 +56,9 @@ export class QtestPlatform implements Platform {
   readonly #channel: QtestChannel;
   readonly #lines: InterruptLines;
   readonly #ram: SharedRam;
-  readonly #nodes: readonly MmioNode[];
+  /** The virtio-mmio slots, by ascending address; none on a board that has its devices on PCI. */
+  readonly slots: readonly MmioNode[];
+  #pci: PciHost | undefined;
   readonly #ended: Promise<void>;
   #disposed: Promise<void> | undefined;
 
@@ -69,7 +78,7 @@ export class QtestPlatform implements Platform {
     this.#lines = new InterruptLines(machine.libc, machine.socket, this.#channel);
     this.#ram = new SharedRam(board.ram, machine.ram.buffer);
     this.qmp = new Qmp(machine.process.stdin, machine.process.stdout);
-    this.#nodes = slotNodes(board, this.#channel, this.#lines);
+    this.slots = slotNodes(board, this.#channel, this.#lines);
     this.#ended = machine.process.status.then(({ code, signal }) => {
       this.#channel.fail(`QEMU ended with ${signal ?? `code ${code}`}`);
     });
@@ -97,8 +106,7 @@ export class QtestPlatform implements Platform {
       qemu: options.qemu ?? board.qemu,
       memory,
       args: [
-        "-global",
-        `virtio-mmio.force-legacy=${options.legacy === true ? "on" : "off"}`,
+        ...interfaceArgs(options),
         ...(options.extraArgs ?? []),
         ...(options.devices ?? []).flatMap((device) => ["-device", device]),
       ],
@@ -107,6 +115,9 @@ export class QtestPlatform implements Platform {
     try {
       await platform.qmp.start({ signal, deadline });
       await platform.#interceptInterrupts({ signal, deadline });
+      if (board.pci !== undefined) {
+        platform.#pci = new PciHost(board.pci, platform.#channel, platform.#lines);
+      }
       return platform;
     } catch (error) {
       await platform[Symbol.asyncDispose]();
@@ -129,9 +140,14 @@ export class QtestPlatform implements Platform {
     return this.#machine.process.pid;
   }
 
-  /** Implements {@linkcode Platform.nodes}: all slots, by ascending address. */
-  nodes(): readonly MmioNode[] {
-    return this.#nodes;
+  /** The PCI functions, by address; none on a board without PCI. */
+  get functions(): readonly PciNode[] {
+    return this.#pci?.nodes ?? [];
+  }
+
+  /** Implements {@linkcode Platform.nodes}: all slots, by ascending address, or all PCI functions. */
+  nodes(): readonly DeviceNode[] {
+    return [...this.slots, ...this.functions];
   }
 
   /** Implements {@linkcode Platform.openMemory}, for ranges of the board's RAM. */
@@ -171,12 +187,11 @@ export class QtestPlatform implements Platform {
   async #interceptInterrupts(
     options: { signal: AbortSignal | undefined; deadline: number },
   ): Promise<void> {
-    const path = "/machine/unattached";
+    const { type, parent: path = "/machine/unattached" } = this.board.interrupts;
     const children = await this.qmp.execute("qom-list", { path }, options) as readonly {
       readonly name: string;
       readonly type: string;
     }[];
-    const { type } = this.board.interrupts;
     const controller = children.find((child) => child.type === `child<${type}>`);
     if (controller === undefined) {
       throw new VireoError("HOST_ERROR", "Cannot find the interrupt controller", {
@@ -188,11 +203,24 @@ export class QtestPlatform implements Platform {
   }
 }
 
+/** What says which of the two interfaces the devices have. */
+function interfaceArgs({ legacy = false, transitional = false }: QtestOptions): string[] {
+  const on = (value: boolean): string => value ? "on" : "off";
+  return [
+    ...["-global", `virtio-mmio.force-legacy=${on(legacy)}`],
+    ...["-global", `virtio-pci.disable-legacy=${on(!legacy && !transitional)}`],
+    ...["-global", `virtio-pci.disable-modern=${on(legacy)}`],
+    // Nobody boots from the network, and not every host has the file.
+    ...["-global", "virtio-net-pci.romfile="],
+  ];
+}
+
 function slotNodes(
   { slots, interrupts }: QtestBoard,
   channel: QtestChannel,
   lines: InterruptLines,
 ): readonly MmioNode[] {
+  if (slots === undefined) return [];
   return Array.from({ length: slots.count }, (_, slot): MmioNode => {
     const base = slots.base + slot * slots.size;
     const name = `virtio-mmio@${base.toString(16)}`;
@@ -209,52 +237,4 @@ function slotNodes(
       }),
     };
   });
-}
-
-/** A register window over the qtest protocol. */
-class QtestMmio implements Mmio {
-  readonly name: string;
-  readonly size: number;
-  readonly #base: number;
-  readonly #channel: QtestChannel;
-
-  constructor(name: string, base: number, size: number, channel: QtestChannel) {
-    this.name = name;
-    this.size = size;
-    this.#base = base;
-    this.#channel = channel;
-  }
-
-  read8(offset: number): number {
-    return this.#channel.read(1, this.#address(offset, 1));
-  }
-
-  read16(offset: number): number {
-    return this.#channel.read(2, this.#address(offset, 2));
-  }
-
-  read32(offset: number): number {
-    return this.#channel.read(4, this.#address(offset, 4));
-  }
-
-  write8(offset: number, value: number): void {
-    this.#channel.write(1, this.#address(offset, 1), value & 0xff);
-  }
-
-  write16(offset: number, value: number): void {
-    this.#channel.write(2, this.#address(offset, 2), value & 0xffff);
-  }
-
-  write32(offset: number, value: number): void {
-    this.#channel.write(4, this.#address(offset, 4), value);
-  }
-
-  #address(offset: number, width: 1 | 2 | 4): number {
-    if (!(offset >= 0 && offset + width <= this.size) || offset % width !== 0) {
-      throw new RangeError(
-        `Cannot access ${width} bytes at offset ${offset} of a window of ${this.size}`,
-      );
-    }
-    return this.#base + offset;
-  }
 }

@@ -17,7 +17,7 @@ const board: QtestBoard = {
 const ROUNDS = 1000;
 
 const platform = await QtestPlatform.start({ board });
-const { mmio } = platform.nodes()[0]!.open();
+const { mmio } = platform.slots[0]!.open();
 const machine = Machine.start({ board, qemu: board.qemu, memory: 64 << 20, args: [] });
 const { libc, socket } = machine;
 const command = new TextEncoder().encode("readl 0x10001000\n");

@@ -1,0 +1,68 @@
+import type { Mmio } from "@vireo/hal";
+
+/** A part of a register window, with offsets of its own. */
+export class MmioPart implements Mmio {
+  /** Name for messages. */
+  readonly name: string;
+  /** Bytes of the part. */
+  readonly size: number;
+  readonly #whole: Mmio;
+  readonly #start: number;
+
+  /**
+   * Makes a window of `size` bytes from `start` of the whole.
+   */
+  constructor(name: string, whole: Mmio, start: number, size: number) {
+    this.name = name;
+    this.size = size;
+    this.#whole = whole;
+    this.#start = start;
+  }
+
+  /** Implements {@linkcode Mmio.read8}. @throws {RangeError} If it is outside. */
+  read8(offset: number): number {
+    return this.#whole.read8(this.#at(offset, 1));
+  }
+
+  /** Implements {@linkcode Mmio.read16}. @throws {RangeError} If it is outside. */
+  read16(offset: number): number {
+    return this.#whole.read16(this.#at(offset, 2));
+  }
+
+  /** Implements {@linkcode Mmio.read32}. @throws {RangeError} If it is outside. */
+  read32(offset: number): number {
+    return this.#whole.read32(this.#at(offset, 4));
+  }
+
+  /** Implements {@linkcode Mmio.write8}. @throws {RangeError} If it is outside. */
+  write8(offset: number, value: number): void {
+    this.#whole.write8(this.#at(offset, 1), value);
+  }
+
+  /** Implements {@linkcode Mmio.write16}. @throws {RangeError} If it is outside. */
+  write16(offset: number, value: number): void {
+    this.#whole.write16(this.#at(offset, 2), value);
+  }
+
+  /** Implements {@linkcode Mmio.write32}. @throws {RangeError} If it is outside. */
+  write32(offset: number, value: number): void {
+    this.#whole.write32(this.#at(offset, 4), value);
+  }
+
+  #at(offset: number, width: number): number {
+    checkAccess(this, offset, width);
+    return this.#start + offset;
+  }
+}
+
+/**
+ * Refuses an access outside a window, or across its width.
+ *
+ * @throws {RangeError} If it is one.
+ */
+export function checkAccess({ size }: Pick<Mmio, "size">, offset: number, width: number): void {
+  if (offset >= 0 && offset + width <= size && offset % width === 0) return;
+  throw new RangeError(
+    `Cannot access ${width} bytes at offset ${offset} of a window of ${size}`,
+  );
+}

@@ -1,0 +1,87 @@
+import type { Mmio } from "../mmio.ts";
+import type { QtestChannel } from "./_channel.ts";
+
+/** Registers over the qtest protocol, at an address that subclasses add. */
+abstract class QtestWindow implements Mmio {
+  readonly name: string;
+  readonly size: number;
+  readonly #base: number;
+
+  constructor(name: string, base: number, size: number) {
+    this.name = name;
+    this.size = size;
+    this.#base = base;
+  }
+
+  protected abstract get(width: 1 | 2 | 4, address: number): number;
+  protected abstract put(width: 1 | 2 | 4, address: number, value: number): void;
+
+  read8(offset: number): number {
+    return this.get(1, this.#address(offset, 1));
+  }
+
+  read16(offset: number): number {
+    return this.get(2, this.#address(offset, 2));
+  }
+
+  read32(offset: number): number {
+    return this.get(4, this.#address(offset, 4));
+  }
+
+  write8(offset: number, value: number): void {
+    this.put(1, this.#address(offset, 1), value & 0xff);
+  }
+
+  write16(offset: number, value: number): void {
+    this.put(2, this.#address(offset, 2), value & 0xffff);
+  }
+
+  write32(offset: number, value: number): void {
+    this.put(4, this.#address(offset, 4), value);
+  }
+
+  #address(offset: number, width: 1 | 2 | 4): number {
+    if (!(offset >= 0 && offset + width <= this.size) || offset % width !== 0) {
+      throw new RangeError(
+        `Cannot access ${width} bytes at offset ${offset} of a window of ${this.size}`,
+      );
+    }
+    return this.#base + offset;
+  }
+}
+
+/** A window of memory-mapped registers. */
+export class QtestMmio extends QtestWindow {
+  readonly #channel: QtestChannel;
+
+  constructor(name: string, base: number, size: number, channel: QtestChannel) {
+    super(name, base, size);
+    this.#channel = channel;
+  }
+
+  protected override get(width: 1 | 2 | 4, address: number): number {
+    return this.#channel.read(width, address);
+  }
+
+  protected override put(width: 1 | 2 | 4, address: number, value: number): void {
+    this.#channel.write(width, address, value);
+  }
+}
+
+/** A window of I/O ports. */
+export class QtestPorts extends QtestWindow {
+  readonly #channel: QtestChannel;
+
+  constructor(name: string, base: number, size: number, channel: QtestChannel) {
+    super(name, base, size);
+    this.#channel = channel;
+  }
+
+  protected override get(width: 1 | 2 | 4, port: number): number {
+    return this.#channel.readPort(width, port);
+  }
+
+  protected override put(width: 1 | 2 | 4, port: number, value: number): void {
+    this.#channel.writePort(width, port, value);
+  }
+}
