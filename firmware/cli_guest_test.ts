@@ -315,6 +315,36 @@ async function checkEnd(how: "QEMU's end" | "Ctrl-C", target: string, dir: strin
   }
 }
 
+Deno.test("a wrong command line is refused before a guest is booted for it", async () => {
+  const cases: [string, RegExp][] = [
+    ["blk read --sector x", /--sector.*'x'/],
+    ["blk read --disk -1", /--disk/],
+    ["blk discard --count 1.5", /--count/],
+    ["blk read --json", /--json: needs -o FILE/],
+    ["blk bench --bytes 100", /--bytes/],
+    ["net ping 10.0.2", /address: expected an IPv4 address/],
+    ["net ping --count 0", /--count/],
+    ["net send 00zz", /frame/],
+    ["net capture --deadline 0 -o /dev/null", /--deadline/],
+    ["console --quiet x", /--quiet/],
+    ["rng 5Q", /bytes/],
+    ["probe --net hub", /--net: QEMU has user/],
+    ["probe --memory 5", /--memory: expected 256/],
+    ["shell --console tty", /--console.*tty/],
+  ];
+  await Promise.all(cases.map(async ([args, message]) => {
+    // A QEMU that cannot be found: were it started, the exit code would be 1.
+    const result = await vireo(`${args} ${AARCH64} --qemu /nonexistent/qemu`);
+    assertEquals([args, result.code, result.out], [args, 2, ""]);
+    assertMatch(result.err, message);
+  }));
+  for (const target of ["emu", "qtest:aarch64-virt", "devmem"]) {
+    const result = await vireo(`shell --target ${target} --console virtio`);
+    assertEquals([target, result.code, result.out], [target, 2, ""]);
+    assertMatch(result.err, /--console: for qemu targets, not for/);
+  }
+});
+
 Deno.test("devmem says what is missing; a guest's QEMU that does not start says why", async () => {
   const cases: [string, RegExp][] = [
     [`probe ${AARCH64} --device virtio-nope`, /'virtio-nope' is not a valid device model/],

@@ -1,5 +1,5 @@
 import type { BoardOptions } from "./options.ts";
-import { parseCount, parseSize } from "./usage.ts";
+import { NeedsGuest, parseCount, parseSize } from "./usage.ts";
 
 /** A command line that the host has parsed, for the guest to carry out. */
 export interface GuestCall {
@@ -63,3 +63,22 @@ export const GUEST_ACTIONS: Readonly<Record<string, Action>> = {
     await (await import("./commands/rng.ts")).rng(board, length, flags);
   },
 };
+
+/** The actions that do more than to look at their flags before they open the board. */
+const UNCHECKED: ReadonlySet<string> = new Set(["run", "shell", "boot", "demo"]);
+
+/**
+ * Finds what is wrong with a command line before a guest is booted for it: actions look at their flags,
+ * then open the board, and on the host they come no further.
+ *
+ * @throws {UsageError} If a flag or an argument is wrong.
+ */
+export async function checkCall({ name, board, flags, args }: GuestCall): Promise<void> {
+  const action = GUEST_ACTIONS[name];
+  if (action === undefined || UNCHECKED.has(name)) return;
+  try {
+    await action({ board, flags: flags as never, args: args as never[] });
+  } catch (error) {
+    if (!(error instanceof NeedsGuest)) throw error;
+  }
+}

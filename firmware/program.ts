@@ -178,6 +178,7 @@ export function buildProgram(args: readonly string[] = []): Command {
     const device = deviceCommand(`${command.parent?.name()} ${command.name()}`)?.device;
     const plan = await guestCommand(command, device ? having(board, device.name) : board);
     if (plan === undefined) return;
+    await (await import("./guest_actions.ts")).checkCall({ ...plan.call, board: plan.board });
     const { runInGuest } = await import("./guest_command.ts");
     throw new Finished(await runInGuest({ ...plan, args }));
   });

@@ -4,6 +4,11 @@ export class UsageError extends Error {
   override name = "UsageError";
 }
 
+/** The board can be opened in a guest only: the command line has been found right by then. */
+export class NeedsGuest extends UsageError {
+  override name = "NeedsGuest";
+}
+
 /** The command ended with this exit code, in a guest: nothing is left to do. */
 export class Finished extends Error {
   override name = "Finished";

@@ -21,7 +21,7 @@ import { OwnMachine } from "./own_machine.ts";
 import { parseTarget } from "./target.ts";
 import type { EmulatedBoard } from "./emulated_board.ts";
 import { type BoardOptions, DEFAULT_BOARD } from "./options.ts";
-import { UsageError } from "./usage.ts";
+import { NeedsGuest } from "./usage.ts";
 
 /** What a script's default export looks like. */
 export type VireoMain = (vireo: Vireo) => void | Promise<void>;
@@ -130,7 +130,7 @@ async function openBoard(options: BoardOptions): Promise<OpenBoard> {
     case "qemu":
       // The command line moves whole programs into the guest; there the board is the machine itself.
       if (inGuest()) return await OwnMachine.open(options);
-      throw new UsageError(
+      throw new NeedsGuest(
         `Cannot open ${options.target} from the host: run the script with 'vireo run --target'`,
       );
   }

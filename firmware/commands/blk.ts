@@ -24,22 +24,37 @@ export interface RangeFlags extends DiskFlags {
   readonly count?: string | undefined;
 }
 
-function pick(vireo: Vireo, flags: DiskFlags): Blk {
+/** What of a disk is wanted, in numbers. */
+interface Wanted {
+  readonly disk: number;
+  readonly sector: number;
+  readonly count: number | undefined;
+}
+
+/** Looks at the flags, which is done before a board is opened: that may take long. */
+function wanted(flags: DiskFlags & Partial<RangeFlags>): Wanted {
+  const sectors = (text: string, what: string): number =>
+    parseCount(text, what, 0, Number.MAX_SAFE_INTEGER);
+  return {
+    disk: parseCount(flags.disk, "--disk"),
+    sector: sectors(flags.sector ?? "0", "--sector"),
+    count: flags.count === undefined ? undefined : sectors(flags.count, "--count"),
+  };
+}
+
+function pick(vireo: Vireo, { disk: index }: Wanted): Blk {
   const disks = vireo.bus.all(blkDriver);
   if (disks.length === 0) return vireo.blk;
-  const disk = disks[parseCount(flags.disk, "--disk")];
+  const disk = disks[index];
   if (disk === undefined) {
-    throw new UsageError(`--disk: expected 0 to ${disks.length - 1}, got ${flags.disk}`);
+    throw new UsageError(`--disk: expected 0 to ${disks.length - 1}, got ${index}`);
   }
   return disk;
 }
 
-function range(blk: Blk, flags: RangeFlags): { sector: number; count: number } {
-  const sector = parseCount(flags.sector, "--sector", 0, Number.MAX_SAFE_INTEGER);
+function range(blk: Blk, { sector, ...wanted }: Wanted): { sector: number; count: number } {
   const rest = Math.max(blk.sectors - sector, 0);
-  const count = flags.count === undefined
-    ? rest
-    : parseCount(flags.count, "--count", 0, Number.MAX_SAFE_INTEGER);
+  const count = wanted.count ?? rest;
   if (count > rest) {
     throw new UsageError(
       `--sector, --count: the disk has ${blk.sectors} sectors, got ${sector} + ${count}`,
@@ -50,8 +65,9 @@ function range(blk: Blk, flags: RangeFlags): { sector: number; count: number } {
 
 /** `vireo blk info`. */
 export async function info(board: BoardOptions, flags: DiskFlags): Promise<void> {
+  const want = wanted(flags);
   await using vireo = await openVireo(board);
-  const blk = pick(vireo, flags);
+  const blk = pick(vireo, want);
   const contents: DiskContents = await diskContents(blk);
   const report = {
     sectors: blk.sectors,
@@ -82,15 +98,16 @@ export async function read(
   board: BoardOptions,
   flags: RangeFlags & { readonly output?: string; readonly hash?: true },
 ): Promise<void> {
+  if (flags.json && flags.output === undefined && !flags.hash) {
+    throw new UsageError("--json: needs -o FILE or --hash, standard output has the bytes");
+  }
+  const want = wanted(flags);
   await using vireo = await openVireo(board);
-  const blk = pick(vireo, flags);
-  const { sector, count } = range(blk, flags);
+  const blk = pick(vireo, want);
+  const { sector, count } = range(blk, want);
   if (flags.hash) {
     const sha256 = await hashDisk(blk, { sector, count, onProgress: (d) => progress("read", d) });
     return console.log(flags.json ? JSON.stringify({ sector, count, sha256 }) : sha256);
-  }
-  if (flags.json && flags.output === undefined) {
-    throw new UsageError("--json: needs -o FILE or --hash, standard output has the bytes");
   }
   using file = flags.output === undefined
     ? undefined
@@ -112,9 +129,10 @@ export async function write(
 ): Promise<void> {
   using file = flags.input === undefined ? undefined : await Deno.open(flags.input);
   const source = file ?? Deno.stdin;
+  const want = wanted(flags);
   await using vireo = await openVireo(board);
-  const blk = pick(vireo, flags);
-  const first = range(blk, { ...flags, count: "0" }).sector;
+  const blk = pick(vireo, want);
+  const first = range(blk, { ...want, count: 0 }).sector;
   const buffer = new Uint8Array(CHUNK);
   let bytes = 0;
   for (;;) {
@@ -147,16 +165,18 @@ async function fill(source: { read(into: Uint8Array): Promise<number | null> }, 
 
 /** `vireo blk flush`. */
 export async function flush(board: BoardOptions, flags: DiskFlags): Promise<void> {
+  const want = wanted(flags);
   await using vireo = await openVireo(board);
-  await pick(vireo, flags).flush();
+  await pick(vireo, want).flush();
   console.log(flags.json ? JSON.stringify({ flushed: true }) : "flushed");
 }
 
 /** `vireo blk discard`. */
 export async function discard(board: BoardOptions, flags: RangeFlags): Promise<void> {
+  const want = wanted(flags);
   await using vireo = await openVireo(board);
-  const blk = pick(vireo, flags);
-  const { sector, count } = range(blk, flags);
+  const blk = pick(vireo, want);
+  const { sector, count } = range(blk, want);
   await blk.discard([{ sector, sectors: count }]);
   const report = { sector, count };
   console.log(
@@ -180,8 +200,9 @@ export async function bench(board: BoardOptions, flags: BenchFlags): Promise<voi
   if (bytes % SECTOR !== 0) {
     throw new UsageError(`--bytes: expected a multiple of 512, got ${bytes}`);
   }
+  const want = wanted(flags);
   await using vireo = await openVireo(board);
-  const blk = pick(vireo, flags);
+  const blk = pick(vireo, want);
   const places = Math.floor(blk.capacity / bytes);
   if (places < 1) throw new UsageError(`--bytes: the disk has only ${blk.capacity} bytes`);
   let started = 0;
