@@ -1,6 +1,7 @@
+import { createHash } from "node:crypto";
 import { DEFAULT_BOARD } from "../options.ts";
 import { addRun, GUEST_BOARDS, guestRun, qemuCommandLine } from "../guest/mod.ts";
-import { type Arch, bundleSource, guestImage } from "../image/mod.ts";
+import { type Arch, bundleSource, guestImage, type ImageManifest } from "../image/mod.ts";
 import { guestEntry } from "../guest_command.ts";
 import { GUEST_VARIABLE } from "../in_guest.ts";
 import { note } from "../output.ts";
@@ -33,8 +34,12 @@ export async function makeImage(flags: ImageFlags): Promise<void> {
     plain: true,
   });
   await Deno.copyFile(image.kernel, `${dir}/kernel`);
-  await addRun(image.initramfs, `${dir}/initramfs.cpio`, run, await bundleSource(guestEntry()));
-  await Deno.copyFile(image.manifestPath, `${dir}/manifest.json`);
+  const program = await bundleSource(guestEntry());
+  await addRun(image.initramfs, `${dir}/initramfs.cpio`, run, program);
+  await writeManifest(dir, image.manifest, [
+    ["vireo/run.json", JSON.stringify(run)],
+    ...Array.from(program, ([name, text]) => [`vireo/${name}`, text] as const),
+  ]);
   const { backends, devices } = qemuArguments({ ...DEFAULT_BOARD, target }, []);
   const words = qemuCommandLine(
     board,
@@ -54,6 +59,25 @@ exec ${words.map(quote).join(" ")} "$@"
   const files = ["kernel", "initramfs.cpio", "manifest.json", "boot.sh"];
   if (flags.json) console.log(JSON.stringify({ arch, directory: dir, files, target }));
   else console.log(files.map((file) => `${dir}/${file}`).join("\n"));
+}
+
+/** Writes what is in the image: the parts that every image has, and what this one was given. */
+async function writeManifest(
+  dir: string,
+  base: ImageManifest,
+  added: readonly (readonly [path: string, text: string])[],
+): Promise<void> {
+  const entry = (data: Uint8Array): { size: number; sha256: string } => {
+    return { size: data.length, sha256: createHash("sha256").update(data).digest("hex") };
+  };
+  const text = new TextEncoder();
+  const files = {
+    ...base.files,
+    ...Object.fromEntries(added.map(([path, data]) => [path, entry(text.encode(data))])),
+    "initramfs.cpio": entry(await Deno.readFile(`${dir}/initramfs.cpio`)),
+  };
+  const manifest: ImageManifest = { ...base, files };
+  await Deno.writeTextFile(`${dir}/manifest.json`, JSON.stringify(manifest, null, 2));
 }
 
 function quote(word: string): string {

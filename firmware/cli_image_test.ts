@@ -1,0 +1,139 @@
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { createHash } from "node:crypto";
+import { VIREO } from "./cli_helper.ts";
+import type { ImageManifest } from "./image/mod.ts";
+
+/** Where images are kept between runs. */
+const CACHE = new URL("../.cache/guest/", import.meta.url).pathname;
+/** Programs that fetch or build; the second start needs none of them. */
+const BUILDERS = [
+  ...["apt-get", "apt-cache", "apt-helper", "dpkg-deb", "npm", "curl", "wget"],
+  ...["gcc", "cc", "x86_64-linux-gnu-gcc", "aarch64-linux-gnu-gcc"],
+];
+
+async function makeImage(arch: string, dir: string, path = Deno.env.get("PATH")!): Promise<void> {
+  const { code, stdout, stderr } = await new Deno.Command(VIREO, {
+    args: ["image", "--arch", arch, "-o", dir, "--json"],
+    env: { PATH: path },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).output();
+  assertEquals([code, new TextDecoder().decode(stderr)], [0, ""]);
+  const { files, target } = JSON.parse(new TextDecoder().decode(stdout));
+  assertEquals(files, ["kernel", "initramfs.cpio", "manifest.json", "boot.sh"]);
+  assertMatch(target, new RegExp(`^qemu:${arch}`));
+}
+
+function entry(data: Uint8Array): { size: number; sha256: string } {
+  return { size: data.length, sha256: createHash("sha256").update(data).digest("hex") };
+}
+
+/** The files of an initramfs, which is one archive behind another (Linux's buffer-format.rst). */
+function* unpack(bytes: Uint8Array): Generator<[path: string, data: Uint8Array]> {
+  const text = (from: number, to: number): string =>
+    new TextDecoder().decode(bytes.subarray(from, to));
+  for (let at = 0; at < bytes.length;) {
+    if (bytes[at] === 0) {
+      at += 4;
+      continue;
+    }
+    assertEquals(text(at, at + 6), "070701");
+    const field = (n: number): number => parseInt(text(at + 6 + n * 8, at + 14 + n * 8), 16);
+    const path = text(at + 110, at + 110 + field(11) - 1);
+    const start = (at + 110 + field(11) + 3) & ~3;
+    const isFile = (field(1) & 0o170000) === 0o100000;
+    if (isFile) yield [path, bytes.subarray(start, start + field(6))];
+    at = (start + field(6) + 3) & ~3;
+  }
+}
+
+for (const arch of ["x86_64", "aarch64"]) {
+  Deno.test(`image of ${arch} records what is in it, does no work twice, and boots by itself`, async () => {
+    const dir = await Deno.makeTempDir({ prefix: "vireo-image-" });
+    try {
+      await makeImage(arch, `${dir}/out`);
+      await checkManifest(`${dir}/out`);
+      const before = await Deno.stat(`${CACHE}${arch}/initramfs.cpio`);
+      await makeImage(arch, `${dir}/out`, await withoutBuilders(dir));
+      const after = await Deno.stat(`${CACHE}${arch}/initramfs.cpio`);
+      assertEquals([after.mtime, after.ino], [before.mtime, before.ino]);
+      assertEquals(await Deno.readTextFile(`${dir}/called`).catch(() => "nothing"), "nothing");
+      await checkBoot(`${dir}/out/boot.sh`);
+    } finally {
+      await Deno.remove(dir, { recursive: true });
+    }
+  });
+}
+
+async function checkManifest(dir: string): Promise<void> {
+  const manifest: ImageManifest = JSON.parse(await Deno.readTextFile(`${dir}/manifest.json`));
+  assertEquals(manifest.deno, Deno.version.deno);
+  assertEquals(
+    manifest.packages.map(({ name }) => name.replace(/-\d.*-cloud/, "-cloud")).sort(),
+    [
+      "libc6",
+      "libgcc-s1",
+      manifest.arch === "x86_64" ? "linux-image-cloud-amd64" : "linux-image-cloud-arm64",
+    ],
+  );
+  for (const { version, sha256 } of manifest.packages) {
+    assertMatch(version, /^\d/);
+    assertMatch(sha256, /^[0-9a-f]{64}$/);
+  }
+  const initramfs = await Deno.readFile(`${dir}/initramfs.cpio`);
+  const found: ImageManifest["files"] = {
+    kernel: entry(await Deno.readFile(`${dir}/kernel`)),
+    "initramfs.cpio": entry(initramfs),
+    ...Object.fromEntries(Array.from(unpack(initramfs), ([path, data]) => [path, entry(data)])),
+  };
+  assertEquals(found, manifest.files);
+  assert("vireo/program.js" in found && "bin/deno" in found);
+}
+
+/** A search path on which whatever fetches or builds says so and fails. */
+async function withoutBuilders(dir: string): Promise<string> {
+  await Deno.mkdir(`${dir}/bin`);
+  for (const name of BUILDERS) {
+    await Deno.writeTextFile(
+      `${dir}/bin/${name}`,
+      `#!/bin/sh\necho ${name} >>${dir}/called\nexit 1\n`,
+    );
+    await Deno.chmod(`${dir}/bin/${name}`, 0o755);
+  }
+  return `${dir}/bin:${Deno.env.get("PATH")}`;
+}
+
+async function checkBoot(script: string): Promise<void> {
+  const child = new Deno.Command(script, { stdin: "piped", stdout: "piped" }).spawn();
+  const keys = child.stdin.getWriter();
+  const screen = child.stdout.getReader();
+  let text = "";
+  let ended = false;
+  const seen = async (wanted: string): Promise<string> => {
+    while (!text.includes(wanted)) {
+      const { value, done } = await screen.read();
+      assert(!done, `It ended before '${wanted}': ${text}`);
+      text += new TextDecoder().decode(value);
+    }
+    const before = text;
+    text = "";
+    return before;
+  };
+  const type = (line: string): Promise<void> => keys.write(new TextEncoder().encode(line));
+  try {
+    assertStringIncludes(await seen("> "), "In scope: vireo, bus");
+    await type("`${(await rng.read(8)).length} of ${bus.devices.length}`\r");
+    await seen("8 of 4");
+    await type("\x04");
+    while (!(await screen.read()).done);
+    const { code } = await child.status;
+    ended = true;
+    assertEquals(code, 0);
+  } finally {
+    await keys.close().catch(() => {});
+    if (!ended) child.kill("SIGKILL");
+    await child.status;
+    await screen.cancel();
+  }
+}
