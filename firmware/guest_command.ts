@@ -1,11 +1,12 @@
 import type { StreamPort } from "@vireo/emu";
 import { VireoError } from "@vireo/hal";
-import { bootGuest, type GuestOutput } from "./guest/mod.ts";
+import { bootGuest, findGuestBoard, type GuestOutput } from "./guest/mod.ts";
 import type { GuestCall } from "./guest_actions.ts";
 import { bundleSource } from "./image/mod.ts";
 import { HostPorts } from "./host_ports.ts";
 import { CALL_VARIABLE, GUEST_VARIABLE } from "./in_guest.ts";
 import type { BoardOptions } from "./options.ts";
+import { explainKvm, KVM_BOOT_DEADLINE, requireKvm } from "./kvm.ts";
 import { note } from "./output.ts";
 import { toFileUrl } from "./paths.ts";
 import { qemuArguments } from "./qemu_arguments.ts";
@@ -45,6 +46,9 @@ const INTERRUPTED = 130;
  */
 export async function runInGuest(command: GuestCommand): Promise<number> {
   const { board } = command;
+  const name = parseTarget(board.target).board!.name;
+  const kvm = board.boot.accel === "kvm";
+  if (kvm) await requireKvm(findGuestBoard(name).arch);
   await using cleanup = new AsyncDisposableStack();
   using output = command.output === undefined
     ? undefined
@@ -66,7 +70,7 @@ export async function runInGuest(command: GuestCommand): Promise<number> {
   if (terminal) Deno.stdin.setRaw(true);
   try {
     const { exitCode } = await bootGuest({
-      board: parseTarget(board.target).board!.name,
+      board: name,
       program,
       args: command.args,
       env: {
@@ -98,6 +102,7 @@ export async function runInGuest(command: GuestCommand): Promise<number> {
       files: { output: command.output, input: command.input },
       signal: interrupts.signal,
       interrupt: interrupts.first,
+      ...kvm ? { bootDeadline: KVM_BOOT_DEADLINE } : {},
       ...board.boot,
       qemu: board.qemu,
       image: { onProgress: note },
@@ -107,7 +112,7 @@ export async function runInGuest(command: GuestCommand): Promise<number> {
     return exitCode;
   } catch (error) {
     if (interrupts.signal.aborted) return INTERRUPTED;
-    throw error;
+    throw kvm ? explainKvm(error) : error;
   } finally {
     if (terminal) Deno.stdin.setRaw(false);
   }

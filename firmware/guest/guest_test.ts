@@ -100,6 +100,23 @@ Deno.test("bootGuest fails at once when QEMU is killed, and leaves nothing behin
   assertThrows(() => Deno.statSync(directory), Deno.errors.NotFound);
 });
 
+Deno.test("bootGuest gives up a guest that does not come up in time, and leaves nothing", async () => {
+  let directory = "";
+  let pid = 0;
+  const onStart = (id: number): void => {
+    pid = id;
+    directory = guestDirectory(id);
+  };
+  const error = await assertRejects(
+    () => boot("aarch64-virt", ["hang"], { onStart, bootDeadline: 1 }),
+    VireoError,
+    "did not boot in time",
+  );
+  assertEquals(error.code, "TIMEOUT");
+  assertThrows(() => Deno.statSync(directory), Deno.errors.NotFound);
+  assertThrows(() => Deno.statSync(`/proc/${pid}`), Deno.errors.NotFound);
+});
+
 Deno.test("bootGuest ends the guest when it is aborted", async () => {
   const abort = new AbortController();
   const stdout = (): void => abort.abort(new Error("enough"));
