@@ -139,6 +139,26 @@ Deno.test("rings: one program gives the same on both rings with every combinatio
   await fc.assert(property, { seed: 42, numRuns: 80 });
 });
 
+Deno.test("rings: packed event suppression is by place with EVENT_IDX only", async () => {
+  for (const eventIdx of [false, true]) {
+    const { driver } = setUp({ packed: true, eventIdx });
+    driver.init(driver.offered());
+    const ring = driver.packed[0]!;
+    await driver.request(0, [{ write: 1 }]);
+    assertEquals(
+      ring.deviceEvent,
+      eventIdx ? { mode: 2, place: 1, wrap: 1 } : { mode: 0, place: 0, wrap: 0 },
+    );
+    // Place 5 of this round is not used, so that there is no interrupt by place.
+    ring.setEvent(2, 5, 1);
+    const before = driver.queueInterrupts;
+    void ring.add([{ write: 1 }]);
+    ring.kick();
+    driver.interrupt();
+    assertEquals(driver.queueInterrupts - before, eventIdx ? 0 : 1);
+  }
+});
+
 Deno.test("rings: a lie in notification data is noted and not believed", () => {
   for (const packed of [false, true]) {
     const { driver, machine, model } = setUp({ packed, notificationData: true });

@@ -344,6 +344,30 @@ Deno.test("packed queue: IN_ORDER gives the same whatever the order of completio
   fc.assert(property, { seed: 42, numRuns: 300 });
 });
 
+Deno.test("packed queue: the order of held chains is their age, whichever objects are used again", () => {
+  const ring = new RawPackedRing({ size: 8 });
+  for (let id = 0; id < 4; id++) ring.offer(id, [BUF, 4, WRITE]);
+  const first = ring.queue.pop()!;
+  ring.queue.pop();
+  ring.queue.push(first);
+  ring.queue.pop();
+  ring.queue.pop();
+  assertEquals(ring.queue.position().held.map(({ id }) => id), [1, 2, 3]);
+});
+
+Deno.test("packed queue: what is complete across a snapshot is still the device's", () => {
+  const ring = new RawPackedRing({ size: 4, inOrder: true });
+  for (let id = 5; id < 7; id++) ring.offer(id, [BUF, 4, WRITE]);
+  ring.queue.pop();
+  ring.queue.push(ring.queue.pop()!);
+  const other = new RawPackedRing({ size: 4, inOrder: true, memory: ring.memory });
+  other.queue.resume(ring.queue.position());
+  assertEquals(other.queue.pop()!.head, 5);
+  ring.offer(6, [BUF, 4, WRITE]);
+  assertEquals(other.queue.pop(), undefined);
+  assertStringIncludes(other.faults[0]!, "buffer id 6 was made available twice");
+});
+
 for (const inOrder of [false, true]) {
   Deno.test(`packed queue: a position brings back what was held and not told, in order ${inOrder}`, () => {
     const ring = new RawPackedRing({ size: 8, start: 5, inOrder, eventIdx: true });
