@@ -20,6 +20,7 @@ export * from "./devices/console/mod.ts";
 export * from "./devices/input/mod.ts";
 export * from "./devices/net/mod.ts";
 export * from "./devices/rng/mod.ts";
+export * from "./devices/rpmsg/mod.ts";
 export * from "./devices/rproc_serial/mod.ts";
 export * from "./hosted_device.ts";
 export * from "./machine.ts";

@@ -36,6 +36,11 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
   "ping.ts": { script: "10.0.2.2", out: /(reply \d from 10\.0\.2\.2 in [\d.]+ ms\n){3}$/ },
   "probe.ts": { out: /virtio\d: net at virtio-mmio@\w+\n {2}driver virtio_net\n/ },
   "read_disk.ts": { args: "--blk DISK,ro", out: /mbr 1: 32505856 bytes, ext4\nsha256 HASH\n$/ },
+  "rpmsg.ts": {
+    args: "--with rpmsg",
+    out: /^rpmsg-client-sample at 1024 answers 'hello'\n.* answers 'world'\n$/,
+    emulated: "QEMU has no such device",
+  },
   "rproc_serial.ts": {
     args: "--with rproc-serial",
     out: /^it says: hello, remote processor\n$/,

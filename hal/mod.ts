@@ -25,5 +25,6 @@ export * from "./virtio/mmio.ts";
 export * from "./virtio/net.ts";
 export * from "./virtio/packed_ring.ts";
 export * from "./virtio/pci.ts";
+export * from "./virtio/rpmsg.ts";
 export * from "./virtio/split_ring.ts";
 export * from "./virtio/status.ts";

@@ -8,22 +8,36 @@ import {
   INPUT_DEVICE_IDS,
   INPUT_EVENT,
   InputSelect,
+  InputSyn,
   InputType,
   VireoError,
 } from "@vireo/hal";
 import type { VirtioDevice } from "../device.ts";
 import type { DriverInstance, VirtioDriver } from "../driver.ts";
+import { MessageStream } from "../message_stream.ts";
 import type { WaitOptions } from "../transport/transport.ts";
 import { ReceiveRing } from "../virtqueue/receive_ring.ts";
 import { RequestQueue } from "../virtqueue/request_queue.ts";
 import { SgList } from "../virtqueue/virtqueue.ts";
-import { EventStream } from "./event_stream.ts";
-import type { InputEvent } from "./event_stream.ts";
 
 /** Event buffers, as Linux has them. */
 const BUFFERS = 64;
 /** Milliseconds that a status event may take unless told otherwise. */
 const STATUS_DEADLINE = 1000;
+
+/** Events that a listener may be behind. */
+const BACKLOG = 4096;
+const DROPPED: InputEvent = { type: InputType.SYN, code: InputSyn.DROPPED, value: 0 };
+
+/** One event, as evdev has it. */
+export interface InputEvent {
+  /** A value of `InputType`. */
+  readonly type: number;
+  /** Which key, axis or LED. */
+  readonly code: number;
+  /** 1 pressed, 0 released, 2 repeated; a movement, a position; signed. */
+  readonly value: number;
+}
 
 /** Who made a device, as evdev's `EVIOCGID` tells it. */
 export interface InputIds {
@@ -66,7 +80,7 @@ export class Input implements DriverInstance {
   /** The ranges of its axes, by ABS code. */
   readonly axes: ReadonlyMap<number, InputAxis>;
   readonly #device: VirtioDevice;
-  readonly #streams = new Set<EventStream>();
+  readonly #streams = new Set<MessageStream<InputEvent>>();
   #ring!: ReceiveRing;
   #status!: RequestQueue;
   #failure: Error | undefined;
@@ -99,7 +113,14 @@ export class Input implements DriverInstance {
    * @throws {VireoError} `TIMEOUT` While iterating, or why the device failed.
    */
   events(options: WaitOptions = {}): AsyncIterableIterator<InputEvent> & Disposable {
-    const stream = new EventStream(this.#device.name, options, () => this.#streams.delete(stream));
+    const stream = new MessageStream<InputEvent>({
+      ...options,
+      device: this.#device.name,
+      what: "input event",
+      limit: BACKLOG,
+      missed: [DROPPED],
+      onEnd: () => this.#streams.delete(stream),
+    });
     if (this.#failure !== undefined) stream.fail(this.#failure);
     this.#streams.add(stream);
     return stream;

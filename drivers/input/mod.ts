@@ -3,5 +3,4 @@
  *
  * @module
  */
-export { Input, type InputAxis, inputDriver, type InputIds } from "./driver.ts";
-export { type InputEvent } from "./event_stream.ts";
+export * from "./driver.ts";

@@ -47,20 +47,22 @@ export class ReceiveRing implements Disposable {
    * Takes all messages that came; for the queue's callback.
    *
    * @param handle Gets a buffer, valid during the call, and how many bytes the device claims to have
-   * written, at most its size. It must not throw.
+   * written, at most its size. It must not throw. If it returns false, the rest stays in the ring
+   * until the next call: that is how a driver makes a device wait.
    */
-  drain(handle: (bytes: Uint8Array, length: number) => void): void {
+  drain(handle: (bytes: Uint8Array, length: number) => boolean | void): void {
     const queue = this.#queue;
     let posted = false;
     do {
       for (let token = queue.pop(); token >= 0; token = queue.pop()) {
         const length = queue.usedLength;
         this.#region.unshare(token * this.#bytes, this.#bytes, "from-device");
-        handle(this.#views[token]!, length);
+        const more = handle(this.#views[token]!, length) !== false;
         // The queue may have broken, or the ring been disposed, inside the call.
         if (queue.broken !== undefined || this.#region.bytes.length === 0) return;
         this.#post(token);
         posted = true;
+        if (!more) return queue.kick();
       }
     } while (!queue.enableCallbacks() && queue.broken === undefined);
     if (posted) queue.kick();

@@ -1,0 +1,142 @@
+import { VireoError } from "@vireo/hal";
+import type { WaitOptions } from "./transport/transport.ts";
+
+/** What a {@linkcode MessageStream} is made of. */
+export interface MessageStreamOptions<T> extends WaitOptions {
+  /** Name of the device, for errors. */
+  readonly device: string;
+  /** What it waits for, for errors: `input event`. */
+  readonly what: string;
+  /** Messages that a listener may be behind. */
+  readonly limit: number;
+  /** What stands for those that it missed when it is further behind; nothing by default. */
+  readonly missed?: readonly T[];
+  /** Called when a message that had waited was taken. */
+  readonly onTake?: () => void;
+  /** Called once when it takes no more messages. */
+  readonly onEnd?: () => void;
+}
+
+interface Waiter<T> {
+  readonly resolve: (result: IteratorResult<T>) => void;
+  readonly reject: (reason: unknown) => void;
+  readonly stop: () => void;
+}
+
+/** The messages of a device that one listener has not taken yet. */
+export class MessageStream<T> implements AsyncIterableIterator<T>, Disposable {
+  readonly #options: MessageStreamOptions<T>;
+  #messages: T[] = [];
+  #waiters: Waiter<T>[] = [];
+  #failure: Error | undefined;
+  #ended = false;
+
+  /** Makes a listener. */
+  constructor(options: MessageStreamOptions<T>) {
+    this.#options = options;
+  }
+
+  /** Messages that wait to be taken. */
+  get waiting(): number {
+    return this.#messages.length;
+  }
+
+  /** Gives it a message. */
+  push(message: T): void {
+    const waiter = this.#waiters.shift();
+    if (waiter !== undefined) {
+      waiter.stop();
+      waiter.resolve({ value: message, done: false });
+      return;
+    }
+    // As evdev has it: what came before is dropped whole, and the listener is told.
+    const { limit, missed = [] } = this.#options;
+    if (this.#messages.length >= limit) this.#messages = [...missed];
+    this.#messages.push(message);
+  }
+
+  /** Ends it once what is there was taken. */
+  fail(error: Error): void {
+    this.#failure ??= error;
+    for (const waiter of this.#waiters.splice(0)) {
+      waiter.stop();
+      waiter.reject(error);
+    }
+  }
+
+  /**
+   * The next message, with a wait of its own.
+   *
+   * @throws {VireoError} `TIMEOUT`, `PORT_CLOSED` If it was ended, or why the device failed; the
+   * signal's reason.
+   */
+  async take(options: WaitOptions = {}): Promise<T> {
+    const { value, done } = await this.#next(options);
+    if (!done) return value;
+    const { device, what } = this.#options;
+    throw new VireoError("PORT_CLOSED", `No more ${what}: nobody listens`, { device });
+  }
+
+  /** The next message. */
+  next(): Promise<IteratorResult<T>> {
+    return this.#next(this.#options);
+  }
+
+  #next({ signal, deadline }: WaitOptions): Promise<IteratorResult<T>> {
+    const message = this.#messages.shift();
+    if (message !== undefined) {
+      this.#options.onTake?.();
+      return Promise.resolve({ value: message, done: false });
+    }
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    if (this.#ended) return Promise.resolve({ value: undefined, done: true });
+    const { device, what } = this.#options;
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    return new Promise((resolve, reject) => {
+      const giveUp = (reason: unknown): void => {
+        stop();
+        this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
+        reject(reason);
+      };
+      const onAbort = (): void => giveUp(signal?.reason);
+      const timer = deadline === undefined ? undefined : setTimeout(() => {
+        giveUp(
+          new VireoError("TIMEOUT", `No ${what} within the deadline`, {
+            device,
+            expected: `one within ${deadline} ms`,
+          }),
+        );
+      }, deadline);
+      const stop = (): void => {
+        clearTimeout(timer);
+        signal?.removeEventListener("abort", onAbort);
+      };
+      const waiter = { resolve, reject, stop };
+      signal?.addEventListener("abort", onAbort);
+      this.#waiters.push(waiter);
+    });
+  }
+
+  /** Ends the iteration. */
+  return(): Promise<IteratorResult<T>> {
+    this[Symbol.dispose]();
+    return Promise.resolve({ value: undefined, done: true });
+  }
+
+  /** Ends the iteration; who waits gets the end. */
+  [Symbol.dispose](): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#messages = [];
+    this.#options.onEnd?.();
+    for (const waiter of this.#waiters.splice(0)) {
+      waiter.stop();
+      waiter.resolve({ value: undefined, done: true });
+    }
+  }
+
+  /** Itself. */
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+}

@@ -1,0 +1,304 @@
+import {
+  ANY_ID,
+  DeviceId,
+  type DmaRegion,
+  FeatureSet,
+  RPMSG_ANY,
+  RPMSG_BUFFER_SIZE,
+  RPMSG_FIRST_DYNAMIC,
+  RPMSG_HDR,
+  RPMSG_MAX_BUFFERS,
+  RPMSG_MTU,
+  RPMSG_NS,
+  RPMSG_NS_ADDRESS,
+  RpmsgFeature,
+  RpmsgNs,
+  VireoError,
+} from "@vireo/hal";
+import type { VirtioDevice } from "../device.ts";
+import type { DriverInstance, VirtioDriver } from "../driver.ts";
+import { MessageStream } from "../message_stream.ts";
+import type { WaitOptions } from "../transport/transport.ts";
+import { ReceiveRing } from "../virtqueue/receive_ring.ts";
+import { RequestQueue } from "../virtqueue/request_queue.ts";
+import { SgList } from "../virtqueue/virtqueue.ts";
+import { RpmsgEndpoint } from "./endpoint.ts";
+
+/** Milliseconds that a message waits for a buffer, as Linux has it. */
+const SEND_DEADLINE = 15_000;
+
+/** A service that the remote processor announced. */
+export interface RpmsgChannel {
+  /** Its name, at most 31 bytes. */
+  readonly name: string;
+  /** Its address. */
+  readonly address: number;
+}
+
+/** What the remote processor sent that was passed over, by count. */
+export interface RpmsgCounters {
+  /** Messages whose length makes no sense. */
+  malformed: number;
+  /** Messages for an address that nobody has. */
+  unknownAddress: number;
+}
+
+/** What to make an endpoint of. */
+export interface EndpointOptions {
+  /** Our address, 0 to 2^32 - 2; the lowest free one from 1024 up by default. */
+  readonly local?: number;
+  /** Where messages go unless told otherwise. */
+  readonly remote?: number;
+  /** Announces it under this name, at most 31 bytes; only with the name service. */
+  readonly announce?: string;
+}
+
+/** Messages to and from a remote processor (Linux `virtio_rpmsg_bus.c`). */
+export class Rpmsg implements DriverInstance {
+  /** Most bytes of a message. */
+  readonly mtu: number = RPMSG_MTU;
+  /** What was passed over. */
+  readonly counters: RpmsgCounters = { malformed: 0, unknownAddress: 0 };
+  readonly #device: VirtioDevice;
+  readonly #channels = new Map<string, RpmsgChannel>();
+  readonly #endpoints = new Map<number, RpmsgEndpoint>();
+  readonly #watchers = new Set<MessageStream<void>>();
+  #ring!: ReceiveRing;
+  #requests!: RequestQueue;
+  #failure: Error | undefined;
+
+  /** Sets the queues up. */
+  constructor(device: VirtioDevice) {
+    this.#device = device;
+    this.#setUp();
+  }
+
+  /** The services that the remote processor announced, and did not take back. */
+  get channels(): readonly RpmsgChannel[] {
+    return [...this.#channels.values()];
+  }
+
+  /**
+   * Waits until the remote processor announces a service.
+   *
+   * @throws {VireoError} `UNSUPPORTED` Without the name service; `TIMEOUT`, or why the device failed.
+   */
+  async channel(name: string, options: WaitOptions = {}): Promise<RpmsgChannel> {
+    if (!this.#device.has(RpmsgFeature.NS)) {
+      throw this.#error("UNSUPPORTED", "Remote processor has no name service");
+    }
+    using changes = new MessageStream<void>({
+      device: this.#device.name,
+      what: `service '${name}'`,
+      limit: 1,
+      onEnd: () => this.#watchers.delete(changes),
+    });
+    this.#watchers.add(changes);
+    for (;;) {
+      if (this.#failure !== undefined) throw this.#failure;
+      const found = this.#channels.get(name);
+      if (found !== undefined) return found;
+      await changes.take(options);
+    }
+  }
+
+  /**
+   * Takes an address.
+   *
+   * @throws {RangeError} If it is in use, or no address, or the name is empty or over 31 bytes;
+   * {VireoError} `UNSUPPORTED` If it cannot be announced.
+   */
+  endpoint(options: EndpointOptions = {}): RpmsgEndpoint {
+    const { remote, announce } = options;
+    const local = options.local ?? this.#freeAddress();
+    const valid = Number.isInteger(local) && local >= 0 && local < RPMSG_ANY;
+    if (!valid || local === RPMSG_NS_ADDRESS || this.#endpoints.has(local)) {
+      throw new RangeError(`Cannot take the address ${local}: in use, or none`);
+    }
+    if (announce !== undefined) {
+      if (!this.#device.has(RpmsgFeature.NS)) {
+        throw this.#error("UNSUPPORTED", "Remote processor has no name service");
+      }
+      const length = new TextEncoder().encode(announce).length;
+      if (length === 0 || length >= RPMSG_NS.name.size) {
+        throw new RangeError(`Cannot announce a name that has not 1 to 31 bytes: '${announce}'`);
+      }
+    }
+    const host = {
+      device: this.#device.name,
+      send: this.#send,
+      took: () => this.#drain(),
+      closed: this.#closed,
+    };
+    const endpoint = new RpmsgEndpoint(host, local, remote, announce);
+    if (this.#failure !== undefined) endpoint.fail(this.#failure);
+    this.#endpoints.set(local, endpoint);
+    if (announce !== undefined) this.#announce(announce, local, RpmsgNs.CREATE);
+    return endpoint;
+  }
+
+  /** Tells the remote processor of the buffers. */
+  scan(): void {
+    this.#ring.kick();
+  }
+
+  /** Ends what waits; endpoints are of no use any more. */
+  failed(error: Error): void {
+    this.#failure ??= error;
+    this.#requests.failAll(error);
+    for (const endpoint of this.#endpoints.values()) endpoint.fail(error);
+    for (const watcher of this.#watchers) watcher.fail(error);
+  }
+
+  /** Ends what waits for a suspend: the remote processor forgets all of it. */
+  freeze(): void {
+    this.failed(this.#error("DEVICE_STATE", "Remote processor was suspended"));
+  }
+
+  /** Starts anew after a reset: services must be announced and endpoints made again. */
+  restore(): void {
+    this.#endpoints.clear();
+    this.#channels.clear();
+    this.#setUp();
+    this.#failure = undefined;
+    this.#device.ready();
+    this.#ring.kick();
+  }
+
+  /** Ends what waits, resets the device and frees its memory. */
+  async remove(): Promise<void> {
+    this.failed(this.#error("DEVICE_REMOVED", "Remote processor was removed"));
+    await this.#device.reset();
+    this.#ring[Symbol.dispose]();
+    this.#requests.detachAll();
+    this.#device.deleteQueues();
+  }
+
+  #setUp(): void {
+    const [input, output] = this.#device.findQueues([
+      { name: "input", callback: () => this.#drain(), indirect: false },
+      { name: "output", callback: () => this.#requests.drain(), indirect: false },
+    ]);
+    this.#ring?.[Symbol.dispose]();
+    this.#requests?.detachAll();
+    this.#ring = new ReceiveRing(input!, this.#device.dma, {
+      bytes: RPMSG_BUFFER_SIZE,
+      count: RPMSG_MAX_BUFFERS / 2,
+    });
+    this.#requests = new RequestQueue(output!);
+  }
+
+  readonly #send = async (
+    src: number,
+    dst: number,
+    bytes: Uint8Array,
+    options: WaitOptions,
+  ): Promise<void> => {
+    if (bytes.length > RPMSG_MTU) {
+      throw new RangeError(`Cannot send ${bytes.length} bytes: a message has at most ${RPMSG_MTU}`);
+    }
+    if (!Number.isInteger(dst) || dst < 0 || dst >= RPMSG_ANY) {
+      throw new RangeError(`Cannot send to the address ${dst}`);
+    }
+    if (this.#failure !== undefined) throw this.#failure;
+    const length = RPMSG_HDR.SIZE + bytes.length;
+    const region: DmaRegion = this.#device.dma.alloc(length);
+    const view = new DataView(region.bytes.buffer, region.bytes.byteOffset, length);
+    view.setUint32(RPMSG_HDR.src.offset, src, true);
+    view.setUint32(RPMSG_HDR.dst.offset, dst, true);
+    view.setUint16(RPMSG_HDR.len.offset, bytes.length, true);
+    region.bytes.set(bytes, RPMSG_HDR.SIZE);
+    const onReturned = (): void => {
+      region.unshare(0, length, "to-device");
+      region[Symbol.dispose]();
+    };
+    const chain = new SgList(1).addReadable(region.share(0, length, "to-device"), length);
+    await this.#requests.submit(chain, { deadline: SEND_DEADLINE, ...options, onReturned });
+  };
+
+  readonly #closed = (endpoint: RpmsgEndpoint): void => {
+    if (this.#endpoints.get(endpoint.address) !== endpoint) return;
+    this.#endpoints.delete(endpoint.address);
+    if (endpoint.name === undefined || this.#failure !== undefined) return;
+    this.#announce(endpoint.name, endpoint.address, RpmsgNs.DESTROY);
+  };
+
+  #announce(name: string, address: number, flags: RpmsgNs): void {
+    const bytes = new Uint8Array(RPMSG_NS.SIZE);
+    const view = new DataView(bytes.buffer);
+    bytes.set(new TextEncoder().encode(name));
+    view.setUint32(RPMSG_NS.addr.offset, address, true);
+    view.setUint32(RPMSG_NS.flags.offset, flags, true);
+    // What keeps it from being sent fails the endpoint too.
+    this.#send(address, RPMSG_NS_ADDRESS, bytes, {}).catch(() => {});
+  }
+
+  /** Takes messages as long as there is room for them; else the remote processor waits. */
+  #drain(): void {
+    if (this.#failure !== undefined || this.#anyFull) return;
+    this.#ring.drain((bytes, length) => {
+      this.#take(bytes, length);
+      return !this.#anyFull;
+    });
+  }
+
+  get #anyFull(): boolean {
+    for (const endpoint of this.#endpoints.values()) if (endpoint.full) return true;
+    return false;
+  }
+
+  #take(buffer: Uint8Array, received: number): void {
+    const view = new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength);
+    const length = view.getUint16(RPMSG_HDR.len.offset, true);
+    if (
+      received < RPMSG_HDR.SIZE || received > buffer.length || length > received - RPMSG_HDR.SIZE
+    ) {
+      this.counters.malformed++;
+      return;
+    }
+    const from = view.getUint32(RPMSG_HDR.src.offset, true);
+    const to = view.getUint32(RPMSG_HDR.dst.offset, true);
+    const bytes = buffer.slice(RPMSG_HDR.SIZE, RPMSG_HDR.SIZE + length);
+    if (to === RPMSG_NS_ADDRESS && this.#device.has(RpmsgFeature.NS)) return this.#named(bytes);
+    const endpoint = this.#endpoints.get(to);
+    if (endpoint === undefined) this.counters.unknownAddress++;
+    else endpoint.deliver({ from, bytes });
+  }
+
+  #named(bytes: Uint8Array): void {
+    if (bytes.length !== RPMSG_NS.SIZE) {
+      this.counters.malformed++;
+      return;
+    }
+    const view = new DataView(bytes.buffer);
+    const text = bytes.subarray(0, RPMSG_NS.name.size - 1);
+    const end = text.indexOf(0);
+    const name = new TextDecoder().decode(end < 0 ? text : text.subarray(0, end));
+    const address = view.getUint32(RPMSG_NS.addr.offset, true);
+    if ((view.getUint32(RPMSG_NS.flags.offset, true) & RpmsgNs.DESTROY) !== 0) {
+      this.#channels.delete(name);
+    } else {
+      this.#channels.set(name, { name, address });
+    }
+    for (const watcher of this.#watchers) watcher.push();
+  }
+
+  #freeAddress(): number {
+    let address = RPMSG_FIRST_DYNAMIC;
+    while (this.#endpoints.has(address)) address++;
+    return address;
+  }
+
+  #error(code: "UNSUPPORTED" | "DEVICE_STATE" | "DEVICE_REMOVED", what: string): VireoError {
+    return new VireoError(code, what, { device: this.#device.name });
+  }
+}
+
+/** Drives rpmsg devices; what `probe` gives is an {@linkcode Rpmsg}. */
+export const rpmsgDriver: VirtioDriver<Rpmsg> = {
+  name: "virtio_rpmsg_bus",
+  ids: [{ device: DeviceId.RPMSG, vendor: ANY_ID }],
+  features: FeatureSet.of(RpmsgFeature.NS),
+  featureNames: RpmsgFeature,
+  probe: (device) => new Rpmsg(device),
+};
