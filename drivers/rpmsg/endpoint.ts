@@ -11,10 +11,13 @@ export interface RpmsgMessage {
 
 /** What an endpoint needs of its bus. */
 export interface EndpointHost {
+  /** Name of the device, for errors. */
   readonly device: string;
+  /** Sends a message. */
   send(src: number, dst: number, bytes: Uint8Array, options: WaitOptions): Promise<void>;
   /** Room came for more messages. */
   took(): void;
+  /** The endpoint's address is free again. */
   closed(endpoint: RpmsgEndpoint): void;
 }
 
