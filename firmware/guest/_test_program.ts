@@ -18,7 +18,7 @@ export default async function main(args: readonly string[]): Promise<number> {
 
 async function registers(args: readonly string[]): Promise<number> {
   await using platform = DevmemPlatform.open();
-  const devices = platform.nodes().map((node) => {
+  const devices = platform.slots.map((node) => {
     using lease = node.open();
     const [magic, version, id] = [0, 4, 8].map((offset) => lease.mmio.read32(offset));
     return { magic, version, id };

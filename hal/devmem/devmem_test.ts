@@ -3,18 +3,12 @@ import { VireoError } from "@vireo/hal";
 import { physicalRuns } from "./dma.ts";
 import { errnoError } from "./errno.ts";
 import { DevmemPlatform } from "./mod.ts";
-
-/** The flags of firmware/image/shim.ts: warnings are errors. */
-const FLAGS = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared"];
+import { compileShim } from "./_test_shim.ts";
 
 /** Compiles the shim and makes a file that stands in for physical memory. */
 function fixture(): { shim: string; memory: string } & Disposable {
   const dir = Deno.makeTempDirSync();
-  const shim = `${dir}/libvireo.so`;
-  const source = new URL("./shim.c", import.meta.url).pathname;
-  const { success, stderr } = new Deno.Command("gcc", { args: [...FLAGS, "-o", shim, source] })
-    .outputSync();
-  assert(success, new TextDecoder().decode(stderr));
+  const shim = compileShim(dir);
   const memory = `${dir}/memory`;
   Deno.writeFileSync(memory, new Uint8Array(0x4000));
   return { shim, memory, [Symbol.dispose]: () => Deno.removeSync(dir, { recursive: true }) };
@@ -25,7 +19,7 @@ const SLOT = { base: 0x1200, size: 0x200, irq: 5 };
 Deno.test("DevmemPlatform accesses registers at each width, inside a page", async () => {
   using files = fixture();
   await using platform = DevmemPlatform.open({ ...files, slots: [SLOT] });
-  const [node] = platform.nodes();
+  const [node] = platform.slots;
   assertEquals([node?.name, node?.irq], ["virtio-mmio@1200", 5]);
   using lease = node!.open();
   const { mmio, interrupt } = lease;
@@ -43,7 +37,7 @@ Deno.test("DevmemPlatform accesses registers at each width, inside a page", asyn
 Deno.test("DevmemPlatform checks offsets and values, also when the calls are optimised", async () => {
   using files = fixture();
   await using platform = DevmemPlatform.open({ ...files, slots: [SLOT] });
-  using lease = platform.nodes()[0]!.open();
+  using lease = platform.slots[0]!.open();
   const { mmio } = lease;
   for (let i = 0; i < 20_000; i++) mmio.write32(0, mmio.read32(0) + 1);
   assertEquals(mmio.read32(0), 20_000);
@@ -61,10 +55,10 @@ Deno.test("DevmemPlatform checks offsets and values, also when the calls are opt
 Deno.test("DevmemPlatform's windows are closed with their lease and with the platform", async () => {
   using files = fixture();
   const platform = DevmemPlatform.open({ ...files, slots: [SLOT] });
-  const first = platform.nodes()[0]!.open();
+  const first = platform.slots[0]!.open();
   first[Symbol.dispose]();
   assertThrows(() => first.mmio.read32(0), VireoError, "closed");
-  const second = platform.nodes()[0]!.open();
+  const second = platform.slots[0]!.open();
   using view = platform.openMemory(0x2000, 0x100);
   view.bytes[0] = 7;
   assertEquals(Deno.readFileSync(files.memory)[0x2000], 7);

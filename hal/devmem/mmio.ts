@@ -1,8 +1,19 @@
 import { hex, type Mmio, MmioRegister, VireoError } from "@vireo/hal";
 import type { ShimSymbols } from "./_shim.ts";
 
-/** The register whose writes mean that a device has work. */
-const NOTIFY: number = MmioRegister.QueueNotify;
+/** Where writes mean that a device has work: a range of offsets. */
+export interface NotifyOffsets {
+  /** The first byte. */
+  readonly start: number;
+  /** The first byte after it. */
+  readonly end: number;
+}
+
+/** The register of virtio-mmio whose writes mean that a device has work. */
+const NOTIFY: NotifyOffsets = {
+  start: MmioRegister.QueueNotify,
+  end: MmioRegister.QueueNotify + 4,
+};
 
 /**
  * Registers reached by the shim; one fast FFI call per access.
@@ -15,6 +26,8 @@ export class DevmemMmio implements Mmio {
   readonly size: number;
   readonly #symbols: ShimSymbols;
   readonly #kicked: () => void;
+  readonly #notifyStart: number;
+  readonly #notifyEnd: number;
   #base: Deno.PointerObject | null;
 
   /**
@@ -22,19 +35,23 @@ export class DevmemMmio implements Mmio {
    * @param size Size of the window in bytes.
    * @param base Where the window is mapped.
    * @param symbols The shim's functions.
-   * @param kicked Told after each write of QueueNotify, which the device may answer at once.
+   * @param kicked Told after each write that notifies, which the device may answer at once.
+   * @param notify Which these are; virtio-mmio's QueueNotify by default.
    */
   constructor(
     window: { readonly name: string; readonly size: number },
     base: Deno.PointerObject,
     symbols: ShimSymbols,
     kicked: () => void,
+    notify: NotifyOffsets = NOTIFY,
   ) {
     this.name = window.name;
     this.size = window.size;
     this.#base = base;
     this.#symbols = symbols;
     this.#kicked = kicked;
+    this.#notifyStart = notify.start;
+    this.#notifyEnd = notify.end;
   }
 
   read8(offset: number): number {
@@ -62,13 +79,14 @@ export class DevmemMmio implements Mmio {
     this.#check(offset, 2);
     checkValue(value, 0xffff);
     this.#symbols.vireo_write16(this.#base, offset, value);
+    if (offset >= this.#notifyStart && offset < this.#notifyEnd) this.#kicked();
   }
 
   write32(offset: number, value: number): void {
     this.#check(offset, 4);
     checkValue(value, 0xffff_ffff);
     this.#symbols.vireo_write32(this.#base, offset, value);
-    if (offset === NOTIFY) this.#kicked();
+    if (offset >= this.#notifyStart && offset < this.#notifyEnd) this.#kicked();
   }
 
   /** Makes every further access an error, before the mapping goes. */

@@ -1,18 +1,21 @@
 import {
+  type DeviceNode,
   type Dma,
   hex,
   type MemoryWindow,
   type MmioLease,
   type MmioNode,
+  type PciNode,
   type Platform,
   Poller,
   type PollPolicy,
   VireoError,
 } from "@vireo/hal";
-import { discover, type MmioSlot } from "../discover/mod.ts";
+import { discover, type MmioSlot, readSysfsPci } from "../discover/mod.ts";
 import { HugepageDma } from "./dma.ts";
-import { errnoError } from "./errno.ts";
+import { errnoError, errnoName } from "./errno.ts";
 import { DevmemMmio } from "./mmio.ts";
+import { type Kicks, type MappedWindow, type PciHost, sysfsNode } from "./_pci.ts";
 import { loadShim, type Shim } from "./_shim.ts";
 
 const PAGE = 4096;
@@ -21,8 +24,17 @@ const PAGE = 4096;
 export interface DevmemOptions {
   /** Path of the compiled shim; the environment's `VIREO_SHIM` by default. */
   readonly shim?: string | undefined;
-  /** Where the devices are; found by {@linkcode discover} by default. */
+  /** Where the devices are; found by {@linkcode discover} by default, and the PCI functions too. */
   readonly slots?: readonly MmioSlot[] | undefined;
+  /**
+   * Where Linux tells of PCI functions; `/sys/bus/pci/devices` by default, unless slots are given.
+   */
+  readonly pci?: string | undefined;
+  /**
+   * Whether PCI functions are taken from the Linux drivers that have them, and given back when their
+   * lease is disposed of. False by default: it may be the disk that this system runs from.
+   */
+  readonly unbind?: boolean | undefined;
   /** Hugepages of 2 MiB for DMA; 16 by default. */
   readonly hugepages?: number | undefined;
   /** How to poll for what would be interrupts. */
@@ -50,7 +62,10 @@ export class DevmemPlatform implements Platform {
   readonly #shim: Shim;
   readonly #fd: number;
   readonly #memory: string;
-  readonly #nodes: readonly MmioNode[];
+  /** The virtio-mmio slots that were found or given. */
+  readonly slots: readonly MmioNode[];
+  /** The PCI functions that were found, of any vendor. */
+  readonly functions: readonly PciNode[];
   readonly #poller: Poller;
   readonly #pages: number;
   readonly #mappings: Set<Mapping> = new Set();
@@ -64,7 +79,20 @@ export class DevmemPlatform implements Platform {
     this.#pages = options.hugepages ?? 16;
     const relax = (): void => shim.symbols.vireo_relax();
     this.#poller = new Poller({ relax, ...options.poll });
-    this.#nodes = (options.slots ?? discover()).map((slot) => this.#node(slot));
+    this.slots = (options.slots ?? discover()).map((slot) => this.#node(slot));
+    const host: PciHost = {
+      unbind: options.unbind === true,
+      mapFile: (...args) => this.#mapFile(...args),
+      line: () => {
+        const interrupt = this.#poller.line();
+        const { kicked } = interrupt;
+        return { interrupt, delivered: false, kicked, [Symbol.dispose]() {} };
+      },
+    };
+    const functions = options.slots !== undefined && options.pci === undefined
+      ? []
+      : readSysfsPci(options.pci);
+    this.functions = functions.map((fn) => sysfsNode(fn, host));
   }
 
   /**
@@ -101,9 +129,9 @@ export class DevmemPlatform implements Platform {
     return this.#dma ??= new HugepageDma(this.#pages, this.#shim.symbols);
   }
 
-  /** The slots that were found or given. */
-  nodes(): readonly MmioNode[] {
-    return this.#nodes;
+  /** Implements {@linkcode Platform.nodes}: the slots, then the PCI functions. */
+  nodes(): readonly DeviceNode[] {
+    return [...this.slots, ...this.functions];
   }
 
   /**
@@ -149,7 +177,31 @@ export class DevmemPlatform implements Platform {
     return { mmio, interrupt, [Symbol.dispose]: () => mapping[Symbol.dispose]() };
   }
 
-  #map({ name, base, size }: Window): Mapping {
+  /** Maps the file of a PCI function's base address register. */
+  #mapFile(name: string, path: string, size: number, kicks: Kicks): MappedWindow {
+    this.#checkOpen();
+    const { symbols } = this.#shim;
+    const fd = symbols.vireo_open_mem(new TextEncoder().encode(`${path}\0`));
+    if (fd < 0) {
+      throw new VireoError("BAD_ACCESS", "Cannot open a file of registers", {
+        device: name,
+        seen: `${path}: ${errnoName(-fd)}`,
+      });
+    }
+    try {
+      const mapping = this.#map({ name, base: 0, size }, { fd, path });
+      const mmio = new DevmemMmio({ name, size }, mapping.pointer, symbols, kicks.kicked, kicks);
+      mapping.onClose = () => mmio.close();
+      return { mmio, [Symbol.dispose]: () => mapping[Symbol.dispose]() };
+    } finally {
+      symbols.vireo_close(fd);
+    }
+  }
+
+  #map(
+    { name, base, size }: Window,
+    { fd, path } = { fd: this.#fd, path: this.#memory },
+  ): Mapping {
     this.#checkOpen();
     if (!Number.isSafeInteger(base) || base < 0 || !Number.isSafeInteger(size) || size < 1) {
       throw new RangeError(`Cannot map physical memory: received ${size} bytes at ${base}`);
@@ -157,9 +209,9 @@ export class DevmemPlatform implements Platform {
     const start = Math.floor(base / PAGE) * PAGE;
     const length = Math.ceil((base + size - start) / PAGE) * PAGE;
     const { symbols } = this.#shim;
-    const address = symbols.vireo_map(this.#fd, BigInt(start), BigInt(length));
+    const address = symbols.vireo_map(fd, BigInt(start), BigInt(length));
     if (address < 0n) {
-      const what = `Cannot map ${hex(length)} bytes of ${this.#memory} at ${hex(start)}`;
+      const what = `Cannot map ${hex(length)} bytes of ${path} at ${hex(start)}`;
       throw errnoError("map", what, Number(-address), name, "BAD_ACCESS");
     }
     const mapping: Mapping = {
