@@ -24,7 +24,7 @@ export interface CompletedChain {
 export class InOrder {
   readonly #size: number;
   /** Whether one used entry may stand for several chains. */
-  readonly #batch: boolean;
+  readonly batch: boolean;
   readonly #state: Uint8Array;
   readonly #ids: Uint16Array;
   readonly #places: Uint16Array;
@@ -37,7 +37,7 @@ export class InOrder {
   /** Starts with nothing completed, for a ring of `size` places. */
   constructor(size: number, batch: boolean) {
     this.#size = size;
-    this.#batch = batch;
+    this.batch = batch;
     this.#state = new Uint8Array(size);
     this.#ids = new Uint16Array(size);
     this.#places = new Uint16Array(size);
@@ -71,7 +71,7 @@ export class InOrder {
       taken(this.id);
       const step = this.#places[at]!;
       places += step;
-      if (!this.#batch || now !== State.FULL) break;
+      if (!this.batch || now !== State.FULL) break;
       at += step;
       if (at >= this.#size) at -= this.#size;
       now = state[at]!;

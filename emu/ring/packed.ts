@@ -141,12 +141,14 @@ export class PackedQueue implements RunningQueue {
     own.held = false;
     if (this.#spare === undefined) this.#spare = own;
     else this.#pool.push(own);
-    if (this.#order === undefined) {
+    const order = this.#order;
+    // Under IN_ORDER the oldest chain need not wait, unless for what may be told with it.
+    if (order === undefined || (own.start === this.#used && !order.batch)) {
       this.#ids[own.head] = 0;
       this.#use(own.head, written, own.descriptors);
     } else {
       const full = written === own.writableLength;
-      this.#order.complete(own.start, own.head, own.descriptors, written, full);
+      order.complete(own.start, own.head, own.descriptors, written, full);
     }
   }
 

@@ -162,13 +162,15 @@ export class SplitQueue implements RunningQueue {
     own.held = false;
     if (this.#spare === undefined) this.#spare = own;
     else this.#pool.push(own);
-    if (this.#order === undefined) {
+    const order = this.#order;
+    // Under IN_ORDER the oldest chain need not wait, unless for what may be told with it.
+    if (order === undefined || (own.takenAt === this.#usedIndex && !order.batch)) {
       this.#held[own.head] = 0;
       this.#use(own.head, written);
       this.#usedIndex = (this.#usedIndex + 1) & 0xffff;
     } else {
       const full = written === own.writableLength;
-      this.#order.complete(own.takenAt & this.#mask, own.head, 1, written, full);
+      order.complete(own.takenAt & this.#mask, own.head, 1, written, full);
     }
   }
 
