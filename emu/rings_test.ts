@@ -92,9 +92,16 @@ const request = fc.record({
 /** Runs requests against an echo device; gives what came back for each. */
 async function run(
   requests: readonly (typeof request extends fc.Arbitrary<infer T> ? T : never)[],
-  { ring, bits, hold }: { ring: RingOptions; bits: readonly number[]; hold: boolean },
+  { ring, bits, hold, moves = [] }: {
+    ring: RingOptions;
+    bits: readonly number[];
+    hold: boolean;
+    /** After which requests the driver finds itself on another machine. */
+    moves?: readonly number[];
+  },
 ): Promise<unknown[]> {
-  const { machine, driver, model } = setUp(ring, { hold });
+  const { driver, ...first } = setUp(ring, { hold });
+  let { machine, model } = first;
   assertEquals(driver.init(FeatureSet.of(Feature.VERSION_1, ...bits)) & 15, 15);
   const results = requests.map(({ queue, reads, writes, indirect, turn }, i) => {
     const segments: MockSegment[] = [
@@ -106,6 +113,19 @@ async function run(
     const result = packed?.add(segments, { indirect: table }) ??
       driver.queues[queue]!.add(segments);
     (packed ?? driver.queues[queue]!).kick();
+    if (moves.includes(i)) {
+      // Some chains are complete, out of order and not told of.
+      for (const { queue, chain } of model.held.splice(1, 2).toReversed()) {
+        model.answer(queue, chain);
+      }
+      const state = JSON.parse(JSON.stringify(machine.snapshot()));
+      assertEquals(machine.violations(), []);
+      const { memory, dma } = machine;
+      model = new EchoModel({ queueSizes: [16, 8], hold });
+      machine = EmulatedMachine.create({ devices: [model], ring, memory, dma });
+      machine.restore(state);
+      driver.moveTo(machine);
+    }
     if (turn || i % 2 === 1) {
       model.release();
       driver.interrupt();
@@ -137,6 +157,24 @@ Deno.test("rings: one program gives the same on both rings with every combinatio
     },
   );
   await fc.assert(property, { seed: 42, numRuns: 80 });
+});
+
+Deno.test("rings: moves to other machines in mid-flight change nothing (property)", async () => {
+  const property = fc.asyncProperty(
+    fc.array(request, { minLength: 1, maxLength: 40 }),
+    fc.array(fc.nat(39), { maxLength: 6 }),
+    fc.constantFrom(...COMBINATIONS),
+    fc.boolean(),
+    fc.boolean(),
+    fc.boolean(),
+    async (requests, moves, features, packed, hold, batchUsed) => {
+      const ring = { packed, inOrder: true, notificationData: true, batchUsed };
+      const bits = packed ? [...features, RING_PACKED] : features;
+      const still = await run(requests, { ring, bits, hold });
+      assertEquals(await run(requests, { ring, bits, hold, moves }), still);
+    },
+  );
+  await fc.assert(property, { seed: 42, numRuns: 400 });
 });
 
 Deno.test("rings: packed event suppression is by place with EVENT_IDX only", async () => {
