@@ -197,6 +197,40 @@ function fail(): Gone {
   });
 });
 
+Deno.test("the guest's bundle drives the devices with --target devmem, as on any Linux", async () => {
+  await withDir(async (dir) => {
+    const script = `${dir}/devmem.ts`;
+    await Deno.writeTextFile(
+      script,
+      `export default async function main(vireo: import("@vireo/firmware").Vireo) {
+  await vireo[Symbol.asyncDispose]();
+  const program = 'import main from "file:///vireo/program.js"; Deno.exit(await main(Deno.args));';
+  await Deno.writeTextFile("/tmp/main.js", program);
+  for (const args of [["blk", "read", "--hash", "--count", "64"], ["probe", "--json"]]) {
+    const child = new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", "--quiet", "--no-config", "/tmp/main.js", ...args, "--target", "devmem"],
+      clearEnv: true,
+      env: { VIREO_SHIM: Deno.env.get("VIREO_SHIM")!, HOME: "/root", DENO_DIR: "/tmp/deno" },
+    });
+    const { code } = await child.spawn().status;
+    if (code !== 0) Deno.exit(code);
+  }
+}`,
+    );
+    await onBoards(async (target) => {
+      const run = await vireo(`run ${target} ${script}`);
+      assertEquals([run.code, run.err], [0, ""]);
+      const end = run.out.indexOf("\n");
+      const zeroes = createHash("sha256").update(new Uint8Array(64 * SECTOR)).digest("hex");
+      assertEquals(run.out.slice(0, end), zeroes);
+      const { target: name, devices } = JSON.parse(run.out.slice(end));
+      const drivers = devices.map(({ driver }: { driver: string }) => driver).sort();
+      assertEquals(name, "devmem");
+      assertEquals(drivers, ["virtio_blk", "virtio_console", "virtio_net", "virtio_rng"]);
+    });
+  });
+});
+
 Deno.test("every example that needs no emulator runs in a guest", async () => {
   await withDir(async (dir) => {
     const names = ["console_echo", "entropy", "ping", "probe", "read_disk", "write_a_driver"];

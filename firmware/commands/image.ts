@@ -1,7 +1,13 @@
 import { createHash } from "node:crypto";
 import { DEFAULT_BOARD } from "../options.ts";
 import { addRun, GUEST_BOARDS, guestRun, qemuCommandLine } from "../guest/mod.ts";
-import { type Arch, bundleSource, guestImage, type ImageManifest } from "../image/mod.ts";
+import {
+  type Arch,
+  type Bundle,
+  bundleSource,
+  guestImage,
+  type ImageManifest,
+} from "../image/mod.ts";
 import { guestEntry } from "../guest_command.ts";
 import { GUEST_VARIABLE } from "../in_guest.ts";
 import { note } from "../output.ts";
@@ -40,6 +46,11 @@ export async function makeImage(flags: ImageFlags): Promise<void> {
     ["vireo/run.json", JSON.stringify(run)],
     ...Array.from(program, ([name, text]) => [`vireo/${name}`, text] as const),
   ]);
+  await writeBoard(
+    `${dir}/board`,
+    program,
+    image.manifestPath.replace(/[^/]*$/, "lib/libvireo.so"),
+  );
   const { backends, devices } = qemuArguments({ ...DEFAULT_BOARD, target }, []);
   const words = qemuCommandLine(
     board,
@@ -56,9 +67,30 @@ exec ${words.map(quote).join(" ")} "$@"
 `,
   );
   await Deno.chmod(`${dir}/boot.sh`, 0o755);
-  const files = ["kernel", "initramfs.cpio", "manifest.json", "boot.sh"];
+  const files = ["kernel", "initramfs.cpio", "manifest.json", "boot.sh", "board/vireo"];
   if (flags.json) console.log(JSON.stringify({ arch, directory: dir, files, target }));
   else console.log(files.map((file) => `${dir}/${file}`).join("\n"));
+}
+
+/** Writes the program of the image for a Linux that somebody else boots. */
+async function writeBoard(dir: string, program: Bundle, shim: string): Promise<void> {
+  await Deno.mkdir(dir, { recursive: true });
+  for (const [name, text] of program) await Deno.writeTextFile(`${dir}/${name}`, text);
+  await Deno.copyFile(shim, `${dir}/libvireo.so`);
+  await Deno.writeTextFile(
+    `${dir}/main.js`,
+    `import main from "./program.js";\nDeno.exit(await main(Deno.args));\n`,
+  );
+  await Deno.writeTextFile(
+    `${dir}/vireo`,
+    `#!/bin/sh
+# Vireo in any Linux with Deno and root: $0 probe --target devmem
+dir=$(cd "$(dirname "$0")" && pwd)
+export VIREO_SHIM="$dir/libvireo.so"
+exec "\${DENO:-deno}" run -A --quiet --no-config --no-lock --no-remote "$dir/main.js" "$@"
+`,
+  );
+  await Deno.chmod(`${dir}/vireo`, 0o755);
 }
 
 /** Writes what is in the image: the parts that every image has, and what this one was given. */
