@@ -85,9 +85,8 @@ export async function runInGuest(command: GuestCommand): Promise<number> {
         ...devices.flatMap((device) => ["-device", device]),
       ],
       legacy: board.legacy,
-      stdin: onPort || command.stdin === "none"
-        ? undefined
-        : input?.readable ?? Deno.stdin.readable,
+      stdin: input?.readable ??
+        (onPort || command.stdin === "none" ? undefined : Deno.stdin.readable),
       terminal: onPort ? undefined : size,
       output: to,
       monitor: () => ports.monitor(),
