@@ -8,8 +8,14 @@ import { EchoModel, MockDriver, type MockSegment } from "./testing/mod.ts";
 
 const { INDIRECT_DESC, EVENT_IDX, RING_PACKED, IN_ORDER, NOTIFICATION_DATA } = Feature;
 
-function setUp(ring: RingOptions, options: Partial<MachineDevice> & { hold?: boolean } = {}) {
-  const model = new EchoModel({ queueSizes: [16, 8], hold: options.hold ?? false });
+interface SetUp extends Partial<MachineDevice> {
+  readonly hold?: boolean;
+  readonly queueSizes?: readonly number[];
+}
+
+function setUp(ring: RingOptions, options: SetUp = {}) {
+  const { queueSizes = [16, 8], hold = false } = options;
+  const model = new EchoModel({ queueSizes, hold });
   const machine = EmulatedMachine.create({
     devices: [{ ...options, model }],
     ring,
@@ -86,7 +92,7 @@ const request = fc.record({
   reads: fc.array(fc.uint8Array({ maxLength: 9 }), { maxLength: 2 }),
   writes: fc.array(fc.integer({ min: 0, max: 9 }), { minLength: 1, maxLength: 2 }),
   indirect: fc.boolean(),
-  turn: fc.boolean(),
+  turn: fc.nat(3).map((value) => value === 0),
 });
 
 /** Runs requests against an echo device; gives what came back for each. */
@@ -100,7 +106,8 @@ async function run(
     moves?: readonly number[];
   },
 ): Promise<unknown[]> {
-  const { driver, ...first } = setUp(ring, { hold });
+  // Room for 6 requests of 4 descriptors: as many wait at most.
+  const { driver, ...first } = setUp(ring, { hold, queueSizes: [64, 32] });
   let { machine, model } = first;
   assertEquals(driver.init(FeatureSet.of(Feature.VERSION_1, ...bits)) & 15, 15);
   const results = requests.map(({ queue, reads, writes, indirect, turn }, i) => {
@@ -121,12 +128,12 @@ async function run(
       const state = JSON.parse(JSON.stringify(machine.snapshot()));
       assertEquals(machine.violations(), []);
       const { memory, dma } = machine;
-      model = new EchoModel({ queueSizes: [16, 8], hold });
+      model = new EchoModel({ queueSizes: [64, 32], hold });
       machine = EmulatedMachine.create({ devices: [model], ring, memory, dma });
       machine.restore(state);
       driver.moveTo(machine);
     }
-    if (turn || i % 2 === 1) {
+    if (turn || i % 6 === 5) {
       model.release();
       driver.interrupt();
     }
