@@ -69,6 +69,9 @@ export class EmulatedBoard implements AsyncDisposable {
    * @throws {VireoError} If an image or the tap device cannot be opened.
    */
   static async create(options: BoardOptions): Promise<EmulatedBoard> {
+    if (options.transport === "pci") {
+      throw new UsageError("--transport: the emulator has its devices on mmio only");
+    }
     await using cleanup = new AsyncDisposableStack();
     const disks = options.blk.map((blk) => makeDisk(blk, cleanup));
     const wire = options.net ?? { kind: "hub" };
@@ -101,7 +104,15 @@ export class EmulatedBoard implements AsyncDisposable {
     ];
     const version = options.legacy ? 1 : 2;
     const machine = cleanup.use(
-      EmulatedMachine.create({ devices: models.map((model) => ({ model, version })) }),
+      EmulatedMachine.create({
+        devices: models.map((model) => ({ model, version })),
+        ring: {
+          packed: options.packed,
+          inOrder: options.inOrder,
+          notificationData: options.notificationData,
+          accessPlatform: options.platformIommu,
+        },
+      }),
     );
     return new EmulatedBoard(
       { machine, hub, disks, net, console: con, hostPort: pipe.host, extras: new Map(extras) },

@@ -85,6 +85,7 @@ export async function runInGuest(command: GuestCommand): Promise<number> {
         ...devices.flatMap((device) => ["-device", device]),
       ],
       legacy: board.legacy,
+      transitional: board.transitional,
       stdin: input?.readable ??
         (onPort || command.stdin === "none" ? undefined : Deno.stdin.readable),
       terminal: onPort ? undefined : size,

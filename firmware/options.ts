@@ -20,6 +20,9 @@ export type NetOption =
   | { readonly kind: "tap"; readonly name: string }
   | { readonly kind: "none" };
 
+/** A bus that devices are on. */
+export type TransportOption = "mmio" | "pci";
+
 /** What a board is made of; every command that takes `--target` takes these. */
 export interface BoardOptions {
   /** The target string, for example `emu`. */
@@ -30,6 +33,20 @@ export interface BoardOptions {
   readonly net: NetOption | undefined;
   /** Whether devices have the version 1 (legacy) register interface. */
   readonly legacy: boolean;
+  /** Whether devices on PCI have both the legacy and the modern interface. */
+  readonly transitional: boolean;
+  /** Whether drivers try the legacy interface of a PCI function first, as Linux's `force_legacy`. */
+  readonly forceLegacy: boolean;
+  /** The bus that the emulator's devices are on; virtio-mmio if it is not said. */
+  readonly transport: TransportOption | undefined;
+  /** Whether devices offer RING_PACKED. */
+  readonly packed: boolean;
+  /** Whether devices offer IN_ORDER. */
+  readonly inOrder: boolean;
+  /** Whether devices offer NOTIFICATION_DATA. */
+  readonly notificationData: boolean;
+  /** Whether devices offer ACCESS_PLATFORM. */
+  readonly platformIommu: boolean;
   /** An upper bound for every queue's size. */
   readonly queueSize: number | undefined;
   /** Whether INDIRECT_DESC may be negotiated. */
@@ -46,6 +63,8 @@ export interface BoardOptions {
   readonly devices: readonly string[];
   /** Register windows as `BASE,SIZE,COUNT` instead of those that Linux tells of; for `devmem`. */
   readonly mmio: string | undefined;
+  /** Whether PCI functions are taken from the Linux drivers that have them; for `devmem`. */
+  readonly unbind: boolean;
   /** How a guest is booted, on `qemu:BOARD`. */
   readonly boot: GuestOptions;
 }
@@ -68,6 +87,13 @@ export const DEFAULT_BOARD: BoardOptions = {
   blk: [{ path: undefined, readOnly: false, serial: undefined, blockSize: undefined }],
   net: undefined,
   legacy: false,
+  transitional: false,
+  forceLegacy: false,
+  transport: undefined,
+  packed: false,
+  inOrder: false,
+  notificationData: false,
+  platformIommu: false,
   queueSize: undefined,
   indirect: true,
   eventIdx: true,
@@ -76,8 +102,40 @@ export const DEFAULT_BOARD: BoardOptions = {
   with: [],
   devices: [],
   mmio: undefined,
+  unbind: false,
   boot: {},
 };
+
+/**
+ * Checks that interfaces, ring features and bus go together, and that the board has the bus.
+ *
+ * @param bus The bus that the target has its devices on; undefined if it is as the machine is.
+ * @throws {UsageError} If they do not.
+ */
+export function checkTransport(options: BoardOptions, bus: TransportOption | undefined): void {
+  const { target, transport, legacy, transitional, forceLegacy } = options;
+  if (transport !== undefined && bus !== undefined && transport !== bus) {
+    throw new UsageError(`--transport: ${target} has its devices on ${bus}, not on ${transport}`);
+  }
+  if (bus === "mmio") {
+    if (transitional) throw new UsageError("--transitional: for devices on PCI");
+    if (forceLegacy) throw new UsageError("--force-legacy: for devices on PCI");
+  }
+  if (legacy && transitional) throw new UsageError("--transitional: not with --legacy");
+  const bits = [
+    [options.packed, "--packed"],
+    [options.inOrder, "--in-order"],
+    [options.notificationData, "--notification-data"],
+    [options.platformIommu, "--platform-iommu"],
+  ] as const;
+  for (const [on, flag] of bits) {
+    if (on && legacy) throw new UsageError(`${flag}: legacy devices do not have it`);
+  }
+  // QEMU refuses it: the legacy interface cannot tell of it, and drivers of it would not ask.
+  if (options.platformIommu && transitional) {
+    throw new UsageError("--platform-iommu: transitional devices do not have it");
+  }
+}
 
 /**
  * Parses `FILE[,ro][,serial=..][,block-size=..]`; a comma in the file name is written twice.

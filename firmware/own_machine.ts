@@ -23,13 +23,16 @@ export class OwnMachine implements AsyncDisposable {
    * @throws {VireoError} `HOST_ERROR` Without root, `/dev/mem` or a C compiler; the message says what
    * to do.
    */
-  static async open({ mmio }: Pick<BoardOptions, "mmio">): Promise<OwnMachine> {
+  static async open(options: Pick<BoardOptions, "mmio" | "unbind">): Promise<OwnMachine> {
+    const { mmio } = options;
+    // A guest is there for Vireo alone.
+    const unbind = options.unbind || inGuest();
     const slots = mmio === undefined ? undefined : parseMmioOption(mmio);
     if (!inGuest() && Deno.env.get("VIREO_SHIM") === undefined) {
       const { hostShim } = await import("./image/mod.ts");
-      return new OwnMachine(DevmemPlatform.open({ slots, shim: await hostShim() }));
+      return new OwnMachine(DevmemPlatform.open({ slots, unbind, shim: await hostShim() }));
     }
-    return new OwnMachine(DevmemPlatform.open({ slots }));
+    return new OwnMachine(DevmemPlatform.open({ slots, unbind }));
   }
 
   /** The monitor of the QEMU that this machine is; undefined where Vireo's host side is not behind it. */

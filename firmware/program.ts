@@ -1,11 +1,11 @@
 import { Command, Option } from "@commander-js/extra-typings";
 import type { BoardOptions, GuestOptions } from "./options.ts";
-import { DEFAULT_BOARD, parseBlk, parseNet, parseQueueSize } from "./options.ts";
+import { checkTransport, DEFAULT_BOARD, parseBlk, parseNet, parseQueueSize } from "./options.ts";
 import type { BoardDevice, DeviceCall } from "./devices/board_device.ts";
 import { deviceCommand, runDeviceCommand } from "./devices/run.ts";
 import { BOARD_DEVICES, having, parseWith } from "./devices/table.ts";
 import { inGuest } from "./in_guest.ts";
-import { parseTarget } from "./target.ts";
+import { parseTarget, targetBus } from "./target.ts";
 import { Finished, parseCount, parseSize, UsageError } from "./usage.ts";
 
 /** Options that every command with a board has, as commander collects them. */
@@ -14,6 +14,13 @@ interface BoardFlags {
   readonly blk?: string[] | undefined;
   readonly net?: string | undefined;
   readonly legacy?: true | undefined;
+  readonly transport?: "mmio" | "pci" | undefined;
+  readonly transitional?: true | undefined;
+  readonly forceLegacy?: true | undefined;
+  readonly packed?: true | undefined;
+  readonly inOrder?: true | undefined;
+  readonly notificationData?: true | undefined;
+  readonly platformIommu?: true | undefined;
   readonly queueSize?: string | undefined;
   readonly indirect: boolean;
   readonly eventIdx: boolean;
@@ -22,6 +29,7 @@ interface BoardFlags {
   readonly device?: string[] | undefined;
   readonly with?: string[] | undefined;
   readonly mmio?: string | undefined;
+  readonly unbind?: true | undefined;
   readonly kernel?: string | undefined;
   readonly accel?: "tcg" | "kvm" | undefined;
   readonly memory?: string | undefined;
@@ -40,6 +48,14 @@ const FLAGS_OF: readonly [flag: keyof BoardFlags, name: string, kinds: readonly 
   ["device", "--device", ["qtest", "qemu"]],
   ["with", "--with", ["emu", "qtest", "qemu"]],
   ["mmio", "--mmio", ["devmem"]],
+  ["unbind", "--unbind", ["devmem"]],
+  ["transport", "--transport", ["emu", "qtest", "qemu"]],
+  ["transitional", "--transitional", ["emu", "qtest", "qemu"]],
+  ["packed", "--packed", ["emu", "qtest", "qemu"]],
+  ["platformIommu", "--platform-iommu", ["emu", "qtest", "qemu"]],
+  // QEMU 7.2 has no device that offers these.
+  ["inOrder", "--in-order", ["emu"]],
+  ["notificationData", "--notification-data", ["emu"]],
   ["kernel", "--kernel", ["qemu"]],
   ["accel", "--accel", ["qemu"]],
   ["memory", "--memory", ["qemu"]],
@@ -52,7 +68,8 @@ const FLAGS_OF: readonly [flag: keyof BoardFlags, name: string, kinds: readonly 
  * @throws {UsageError} If one is wrong.
  */
 export function boardOptions(flags: BoardFlags): BoardOptions {
-  const { kind } = parseTarget(flags.target);
+  const target = parseTarget(flags.target);
+  const { kind } = target;
   for (const [flag, name, kinds] of FLAGS_OF) {
     if (flags[flag] !== undefined && !kinds.includes(kind)) {
       throw new UsageError(`${name}: for ${kinds.join(" and ")} targets, not for ${flags.target}`);
@@ -62,11 +79,18 @@ export function boardOptions(flags: BoardFlags): BoardOptions {
   if (disks.includes("none") && disks.length > 1) {
     throw new UsageError("--blk: 'none' stands alone");
   }
-  return {
+  const options: BoardOptions = {
     target: flags.target,
     blk: disks.length === 0 ? DEFAULT_BOARD.blk : disks[0] === "none" ? [] : disks.map(parseBlk),
     net: flags.net === undefined ? undefined : parseNet(flags.net),
     legacy: flags.legacy === true,
+    transitional: flags.transitional === true,
+    forceLegacy: flags.forceLegacy === true,
+    transport: flags.transport,
+    packed: flags.packed === true,
+    inOrder: flags.inOrder === true,
+    notificationData: flags.notificationData === true,
+    platformIommu: flags.platformIommu === true,
     queueSize: flags.queueSize === undefined ? undefined : parseQueueSize(flags.queueSize),
     indirect: flags.indirect,
     eventIdx: flags.eventIdx,
@@ -75,8 +99,11 @@ export function boardOptions(flags: BoardFlags): BoardOptions {
     with: (flags.with ?? []).map(parseWith),
     devices: flags.device ?? [],
     mmio: flags.mmio,
+    unbind: flags.unbind === true,
     boot: guestOptions(flags),
   };
+  checkTransport(options, kind === "emu" ? flags.transport ?? "mmio" : targetBus(target));
+  return options;
 }
 
 function guestOptions({ kernel, accel, memory, smp }: BoardFlags): GuestOptions {
@@ -109,7 +136,18 @@ function withBoard(parent: Parent, name: string, target = "emu") {
       undefined as string[] | undefined,
     )
     .option("--net <wire>", "the network: hub (emu), user (QEMU), tap:NAME or none")
-    .option("--legacy", "devices have the version 1 register interface")
+    .addOption(
+      new Option("--transport <bus>", "emu: the bus that devices are on").choices(
+        ["mmio", "pci"] as const,
+      ),
+    )
+    .option("--legacy", "devices have the legacy interface only (virtio-mmio: version 1)")
+    .option("--transitional", "devices on PCI have both the legacy and the modern interface")
+    .option("--force-legacy", "try the legacy interface of devices on PCI first")
+    .option("--packed", "devices offer RING_PACKED")
+    .option("--in-order", "emu: devices offer IN_ORDER")
+    .option("--notification-data", "emu: devices offer NOTIFICATION_DATA")
+    .option("--platform-iommu", "devices offer ACCESS_PLATFORM")
     .option("--queue-size <n>", "largest queue size, a power of two")
     .option("--no-indirect", "do not negotiate INDIRECT_DESC")
     .option("--no-event-idx", "do not negotiate EVENT_IDX")
@@ -133,6 +171,7 @@ function withBoard(parent: Parent, name: string, target = "emu") {
       undefined as string[] | undefined,
     )
     .option("--mmio <windows>", "devmem: register windows as BASE,SIZE,COUNT")
+    .option("--unbind", "devmem: take PCI functions from Linux's drivers, and give them back")
     .option("--kernel <file>", "qemu: another kernel than the image's")
     .addOption(
       new Option("--accel <accel>", "qemu: how the processor runs").choices(

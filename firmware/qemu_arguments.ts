@@ -1,5 +1,6 @@
 import { boardDevice } from "./devices/table.ts";
 import type { BlkOption, BoardOptions } from "./options.ts";
+import { parseTarget } from "./target.ts";
 import { UsageError } from "./usage.ts";
 
 /** Size of the disk that a board has when none was named, in bytes: it reads as zeroes. */
@@ -11,7 +12,7 @@ const GUEST_MAC = "52:54:00:12:34:56";
 export interface QemuArguments {
   /** Back ends: `-blockdev`, `-netdev`, `-chardev` and what the user gave. */
   readonly backends: readonly string[];
-  /** A `-device` argument each, on the virtio-mmio bus. */
+  /** A `-device` argument each, on the bus that the board has its devices on. */
   readonly devices: readonly string[];
 }
 
@@ -64,8 +65,24 @@ export function qemuArguments(options: BoardOptions, ports: readonly QemuPort[])
     backends.push(...added.backends);
     devices.push(...added.devices);
   }
-  devices.push(...options.devices);
-  return { backends: [...backends, ...options.qemuArgs], devices };
+  const onPci = parseTarget(options.target).board?.pci !== undefined;
+  return {
+    backends: [...offerArgs(options), ...backends, ...options.qemuArgs],
+    devices: [...(onPci ? devices.map(pciDevice) : devices), ...options.devices],
+  };
+}
+
+/** The same device on PCI. */
+function pciDevice(device: string): string {
+  return device.replace(/^(virtio-[\w-]+)-device(?=,|$)/, "$1-pci");
+}
+
+/** Ring and transport features that QEMU's devices do not offer by themselves. */
+function offerArgs({ packed, platformIommu }: BoardOptions): string[] {
+  return [
+    ...(packed ? ["-global", "virtio-device.packed=on"] : []),
+    ...(platformIommu ? ["-global", "virtio-device.iommu_platform=on"] : []),
+  ];
 }
 
 function blockdev(id: string, { path, readOnly }: BlkOption): string {

@@ -33,6 +33,7 @@ export class QtestSession implements AsyncDisposable {
         board,
         devices,
         legacy: options.legacy,
+        transitional: options.transitional,
         extraArgs: backends,
         ...(options.qemu === undefined ? {} : { qemu: options.qemu }),
       }),

@@ -1,4 +1,5 @@
 import { type Board, BOARDS } from "./boards/mod.ts";
+import type { TransportOption } from "./options.ts";
 import { UsageError } from "./usage.ts";
 
 /** Where devices are. */
@@ -11,6 +12,12 @@ export type Target =
   | { readonly kind: "qtest"; readonly board: Board }
   /** In a QEMU, and the program in a Linux that it boots. */
   | { readonly kind: "qemu"; readonly board: Board };
+
+/** The bus on which a target has its devices; undefined if it may be either, or is not known. */
+export function targetBus({ board }: Target): TransportOption | undefined {
+  if (board === undefined) return undefined;
+  return board.pci === undefined ? "mmio" : "pci";
+}
 
 /**
  * Parses a target string: `emu`, `devmem`, `qtest:BOARD` or `qemu:BOARD`.

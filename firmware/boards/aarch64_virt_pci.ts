@@ -9,7 +9,7 @@ export const AARCH64_VIRT_PCI: Board = {
   ...AARCH64_VIRT,
   name: "aarch64-virt-pci",
   summary: "QEMU virt, aarch64: PCI Express, GICv2 with GICv2m",
-  targets: ["qtest"],
+  targets: ["qtest", "qemu"],
   slots: undefined,
   pci: {
     ecam: { base: 0x40_1000_0000, size: 0x1000_0000 },

@@ -8,7 +8,7 @@ import { X86_64_MICROVM } from "./x86_64_microvm.ts";
 export const X86_64_Q35: Board = {
   name: "x86_64-q35",
   summary: "QEMU q35, x86_64: PCI Express, IO-APIC",
-  targets: ["qtest"],
+  targets: ["qtest", "qemu"],
   qemu: "qemu-system-x86_64",
   machine: "q35,sata=off,smbus=off,i8042=off,vmport=off,usb=off,hpet=off,pit=off,pic=off",
   args: ["-device", "edu,addr=0x18"],

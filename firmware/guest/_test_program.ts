@@ -1,4 +1,5 @@
 import { DevmemPlatform } from "@vireo/hal/devmem";
+import { pciCapabilities } from "@vireo/hal/discover";
 
 /** What guest_test.ts runs in the guest; its first argument says what to do. */
 export default async function main(args: readonly string[]): Promise<number> {
@@ -11,6 +12,8 @@ export default async function main(args: readonly string[]): Promise<number> {
     case "cat":
       for await (const chunk of Deno.stdin.readable) await write(chunk);
       return Deno.exit(7);
+    case "pci":
+      return await pci();
     default:
       return await registers(args);
   }
@@ -31,6 +34,53 @@ async function registers(args: readonly string[]): Promise<number> {
   await write(new TextEncoder().encode(JSON.stringify({ args, devices, dma })));
   Deno.stderr.writeSync(new TextEncoder().encode("to stderr\n"));
   return 3;
+}
+
+/** Lists the virtio functions; modern ones answer in memory, legacy ones at a port. */
+async function pci(): Promise<number> {
+  await using platform = DevmemPlatform.open();
+  const devices = platform.functions.filter(({ vendor }) => vendor === 0x1af4).map((node) => {
+    const before = command(node.name);
+    const lease = node.open();
+    const { config, bars } = lease;
+    config.write16(4, config.read16(4) | 3);
+    const modern = pciCapabilities(config, 9).find(({ offset }) => config.read8(offset + 3) === 1);
+    let seen: Record<string, number>;
+    if (modern !== undefined) {
+      const bar = lease.openBar(config.read8(modern.offset + 4));
+      const at = config.read32(modern.offset + 8);
+      bar.write8(at + 20, 0);
+      bar.write8(at + 20, 3);
+      seen = { status: bar.read8(at + 20), queues: bar.read16(at + 18) };
+      bar.write8(at + 20, 0);
+    } else {
+      const ports = lease.openBar(0);
+      ports.write8(18, 0);
+      ports.write8(18, 3);
+      ports.write16(14, 0);
+      seen = { status: ports.read8(18), size: ports.read16(12) };
+      ports.write8(18, 0);
+    }
+    const assigned = bars.every(({ address }) => address > 0);
+    const inUse = command(node.name) !== before;
+    lease[Symbol.dispose]();
+    const restored = inUse && command(node.name) === before;
+    return {
+      name: node.name,
+      id: node.device,
+      assigned,
+      restored,
+      polled: lease.line?.polled,
+      seen,
+    };
+  });
+  await write(new TextEncoder().encode(JSON.stringify(devices)));
+  return 0;
+}
+
+function command(name: string): number {
+  const config = Deno.readFileSync(`/sys/bus/pci/devices/${name}/config`);
+  return config[4]! | config[5]! << 8;
 }
 
 async function write(bytes: Uint8Array): Promise<void> {

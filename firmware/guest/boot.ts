@@ -1,4 +1,5 @@
 import { VireoError } from "@vireo/hal";
+import { interfaceArgs } from "@vireo/hal/qtest";
 import {
   type Bundle,
   bundleEntries,
@@ -26,8 +27,10 @@ export interface BootOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** QEMU options for devices, for example `["-device", "virtio-rng-device"]`. */
   readonly devices?: readonly string[];
-  /** Whether the devices have the version 1 (legacy) register interface. */
+  /** Whether the devices have the legacy interface only: version 1 of the registers of slots. */
   readonly legacy?: boolean;
+  /** Whether devices on PCI have both interfaces. */
+  readonly transitional?: boolean;
   /** More QEMU options. */
   readonly qemuArgs?: readonly string[];
   /** More words for the kernel command line. */
@@ -170,7 +173,7 @@ export function qemuCommandLine(
     ],
     ...["-m", String(options.memory ?? 512), "-smp", String(options.smp ?? 1)],
     ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"],
-    ...["-global", `virtio-mmio.force-legacy=${options.legacy === true}`],
+    ...interfaceArgs(options),
     ...["-kernel", options.kernel ?? image.kernel, "-initrd", initramfs],
     ...["-append", kernelArgs.join(" ")],
     ...options.devices ?? [],

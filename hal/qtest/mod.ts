@@ -5,5 +5,6 @@
  * @module
  */
 export * from "./board.ts";
+export * from "./interfaces.ts";
 export * from "./platform.ts";
 export * from "./qmp.ts";

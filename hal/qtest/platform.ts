@@ -10,21 +10,15 @@ import { PciHost } from "./_pci.ts";
 import { SharedRam } from "./_ram.ts";
 import { QtestMmio } from "./_windows.ts";
 import type { QtestBoard } from "./board.ts";
+import { type DeviceInterfaces, interfaceArgs } from "./interfaces.ts";
 import { Qmp } from "./qmp.ts";
 
 /** What to start. */
-export interface QtestOptions {
+export interface QtestOptions extends DeviceInterfaces {
   /** The machine. */
   readonly board: QtestBoard;
   /** A `-device` argument each, for example `virtio-rng-device`, or `virtio-rng-pci` on PCI boards. */
   readonly devices?: readonly string[];
-  /**
-   * Whether devices have the legacy interface only: version 1 of the registers of slots, and on PCI
-   * no capabilities. False by default: the modern interface.
-   */
-  readonly legacy?: boolean;
-  /** Whether devices on PCI have both interfaces. */
-  readonly transitional?: boolean;
   /** Another QEMU than the board's. */
   readonly qemu?: string;
   /** Arguments for QEMU before the devices, for example `["-drive", "if=none,id=d,file=disk.img"]`. */
@@ -201,18 +195,6 @@ export class QtestPlatform implements Platform {
     }
     this.#channel.command(`irq_intercept_in ${path}/${controller.name}`);
   }
-}
-
-/** What says which of the two interfaces the devices have. */
-function interfaceArgs({ legacy = false, transitional = false }: QtestOptions): string[] {
-  const on = (value: boolean): string => value ? "on" : "off";
-  return [
-    ...["-global", `virtio-mmio.force-legacy=${on(legacy)}`],
-    ...["-global", `virtio-pci.disable-legacy=${on(!legacy && !transitional)}`],
-    ...["-global", `virtio-pci.disable-modern=${on(legacy)}`],
-    // Nobody boots from the network, and not every host has the file.
-    ...["-global", "virtio-net-pci.romfile="],
-  ];
 }
 
 function slotNodes(
