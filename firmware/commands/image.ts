@@ -62,7 +62,11 @@ export async function makeImage(flags: ImageFlags): Promise<void> {
     `${dir}/boot.sh`,
     `#!/bin/sh
 # Boots this image: a REPL on the serial line. Further arguments are QEMU's.
-dir=$(cd "$(dirname "$0")" && pwd)
+${
+      arch === "x86_64"
+        ? "# tsc_early_khz is the rate of this host's counter: on another host, write the image again.\n"
+        : ""
+    }dir=$(cd "$(dirname "$0")" && pwd)
 exec ${words.map(quote).join(" ")} "$@"
 `,
   );
