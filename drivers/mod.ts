@@ -8,6 +8,7 @@ export * from "./blk/mod.ts";
 export * from "./bus.ts";
 export * from "./config.ts";
 export * from "./console/mod.ts";
+export * from "./crypto/mod.ts";
 export * from "./device.ts";
 export * from "./driver.ts";
 export * from "./input/mod.ts";

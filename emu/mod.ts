@@ -17,6 +17,7 @@ export * from "./device_state.ts";
 export * from "./devices/balloon/mod.ts";
 export * from "./devices/blk/mod.ts";
 export * from "./devices/console/mod.ts";
+export * from "./devices/crypto/mod.ts";
 export * from "./devices/input/mod.ts";
 export * from "./devices/net/mod.ts";
 export * from "./devices/rng/mod.ts";

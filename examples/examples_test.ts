@@ -24,6 +24,11 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
     script: "hi",
     out: /^sent 'hi', got 'hi'\n1048576 bytes came back as they were sent\n$/,
   },
+  "crypto.ts": {
+    args: "--with crypto",
+    out: /^the device's secret says 'attack at dawn'\n$/,
+    modern: "crypto devices have no legacy interface (virtio 1.4 §5.9)",
+  },
   "entropy.ts": {
     script: "4096",
     out: /^key [0-9a-f]{64}\ndie [1-6]\n4096 bytes, [45]\d\.\d\d % of the bits are set\n$/,

@@ -2,12 +2,13 @@ import type { BoardOptions } from "../options.ts";
 import { UsageError } from "../usage.ts";
 import type { BoardDevice, WithOption } from "./board_device.ts";
 import { BALLOON } from "./balloon.ts";
+import { CRYPTO } from "./crypto.ts";
 import { INPUT } from "./input.ts";
 import { RPMSG } from "./rpmsg.ts";
 import { RPROC_SERIAL } from "./rproc_serial.ts";
 
 /** All of them, by device id. */
-export const BOARD_DEVICES: readonly BoardDevice[] = [BALLOON, RPMSG, RPROC_SERIAL, INPUT];
+export const BOARD_DEVICES: readonly BoardDevice[] = [BALLOON, RPMSG, RPROC_SERIAL, INPUT, CRYPTO];
 
 /**
  * Finds a device by its name.

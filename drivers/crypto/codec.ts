@@ -1,0 +1,120 @@
+import {
+  CRYPTO_CTRL_BODY,
+  CRYPTO_CTRL_HEADER,
+  CRYPTO_DATA_BODY,
+  CRYPTO_OP_BODY,
+  CRYPTO_OP_HEADER,
+  CRYPTO_SESSION_BODY,
+  CRYPTO_SYM_CIPHER,
+  CRYPTO_SYM_OP_TYPE,
+  CryptoService,
+  hi32,
+  lo32,
+} from "@vireo/hal";
+
+/** What a session is for: the parameters of its algorithm, as 32-bit words, and its key. */
+export interface SessionParameters {
+  /** The service. */
+  readonly service: CryptoService;
+  /** An algorithm of it. */
+  readonly algo: number;
+  /** The fixed part's words, from the algorithm on, in session mode. */
+  readonly words: readonly number[];
+  /** The same in stateless mode, where they stand before the lengths. */
+  readonly stateless: readonly number[];
+  /** The key; empty for hashes. */
+  readonly key: Uint8Array;
+}
+
+/** Lengths of a request's parts; what a service does not have is 0. */
+export interface DataLengths {
+  /** Initialization vector. */
+  readonly iv: number;
+  /** What is worked on. */
+  readonly src: number;
+  /** Additional authenticated data. */
+  readonly aad: number;
+  /** What comes out. */
+  readonly dst: number;
+  /** The tag. */
+  readonly tag: number;
+}
+
+/** What a request to create a session says before the key. */
+export function encodeCreate(
+  { service, algo, words }: SessionParameters,
+  opcode: number,
+  revision1: boolean,
+): Uint8Array {
+  const body = revision1 ? CRYPTO_SESSION_BODY[service] : CRYPTO_CTRL_BODY;
+  const bytes = new Uint8Array(CRYPTO_CTRL_HEADER.SIZE + body);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(CRYPTO_CTRL_HEADER.opcode.offset, opcode, true);
+  view.setUint32(CRYPTO_CTRL_HEADER.algo.offset, algo, true);
+  words.forEach((word, i) => view.setUint32(CRYPTO_CTRL_HEADER.SIZE + i * 4, word, true));
+  if (service === CryptoService.CIPHER) {
+    const at = CRYPTO_CTRL_HEADER.SIZE + CRYPTO_SYM_OP_TYPE.SESSION;
+    view.setUint32(at, CRYPTO_SYM_CIPHER, true);
+  }
+  return bytes;
+}
+
+/** What a request to destroy a session says. */
+export function encodeDestroy(opcode: number, session: number, revision1: boolean): Uint8Array {
+  const bytes = new Uint8Array(CRYPTO_CTRL_HEADER.SIZE + (revision1 ? 8 : CRYPTO_CTRL_BODY));
+  const view = new DataView(bytes.buffer);
+  view.setUint32(CRYPTO_CTRL_HEADER.opcode.offset, opcode, true);
+  view.setUint32(CRYPTO_CTRL_HEADER.SIZE, lo32(session), true);
+  view.setUint32(CRYPTO_CTRL_HEADER.SIZE + 4, hi32(session), true);
+  return bytes;
+}
+
+/** What a data request says before its variable part. */
+export function encodeData(request: {
+  readonly parameters: SessionParameters;
+  readonly operation: number;
+  /** The session; undefined in stateless mode. */
+  readonly session: number | undefined;
+  readonly flag: number;
+  readonly lengths: DataLengths;
+  readonly revision1: boolean;
+}): Uint8Array {
+  const { parameters, operation, session, flag, lengths, revision1 } = request;
+  const { service, algo } = parameters;
+  const [withSession, without] = CRYPTO_DATA_BODY[service];
+  const body = !revision1 ? CRYPTO_OP_BODY : session === undefined ? without : withSession;
+  const bytes = new Uint8Array(CRYPTO_OP_HEADER.SIZE + body);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(CRYPTO_OP_HEADER.opcode.offset, service << 8 | operation, true);
+  view.setUint32(CRYPTO_OP_HEADER.algo.offset, algo, true);
+  view.setUint32(CRYPTO_OP_HEADER.session.offset, lo32(session ?? 0), true);
+  view.setUint32(CRYPTO_OP_HEADER.session.offset + 4, hi32(session ?? 0), true);
+  view.setUint32(CRYPTO_OP_HEADER.flag.offset, flag, true);
+  const words = [
+    ...session === undefined ? parameters.stateless : [],
+    ...lengthWords(service, session === undefined, lengths),
+  ];
+  words.forEach((word, i) => view.setUint32(CRYPTO_OP_HEADER.SIZE + i * 4, word, true));
+  if (service === CryptoService.CIPHER) {
+    const at = session === undefined ? CRYPTO_SYM_OP_TYPE.STATELESS : CRYPTO_SYM_OP_TYPE.DATA;
+    view.setUint32(CRYPTO_OP_HEADER.SIZE + at, CRYPTO_SYM_CIPHER, true);
+  }
+  return bytes;
+}
+
+function lengthWords(
+  service: CryptoService,
+  stateless: boolean,
+  { iv, src, aad, dst, tag }: DataLengths,
+): number[] {
+  switch (service) {
+    case CryptoService.CIPHER:
+      return [iv, src, dst];
+    case CryptoService.HASH:
+    case CryptoService.MAC:
+    case CryptoService.AKCIPHER:
+      return [src, dst];
+    case CryptoService.AEAD:
+      return stateless ? [iv, tag, aad, src, dst] : [iv, aad, src, dst, tag];
+  }
+}

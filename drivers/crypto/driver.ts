@@ -1,0 +1,457 @@
+import {
+  ANY_ID,
+  CRYPTO_CONFIG,
+  CRYPTO_DIGEST_SIZE,
+  CRYPTO_HW_READY,
+  CRYPTO_SESSION_INPUT,
+  CRYPTO_SESSION_MODE,
+  CryptoAkcipher,
+  CryptoControl,
+  CryptoDirection,
+  CryptoFeature,
+  type CryptoHash,
+  type CryptoKeyType,
+  type CryptoMac,
+  CryptoOperation,
+  type CryptoRsaHash,
+  CryptoRsaPadding,
+  CryptoService,
+  CryptoStatus,
+  DeviceId,
+  FeatureSet,
+  VireoError,
+} from "@vireo/hal";
+import type { VirtioDevice } from "../device.ts";
+import type { DriverInstance, VirtioDriver } from "../driver.ts";
+import type { WaitOptions } from "../transport/transport.ts";
+import { RequestQueue } from "../virtqueue/request_queue.ts";
+import { SgList, type Virtqueue } from "../virtqueue/virtqueue.ts";
+import { encodeCreate, encodeData, encodeDestroy, type SessionParameters } from "./codec.ts";
+import { Aead, Akcipher, Cipher, Digest } from "./services.ts";
+import { type CryptoHost, type CryptoParts, lengthsOf } from "./session.ts";
+
+/** Milliseconds that the device may take for one request. */
+const DEADLINE = 10_000;
+
+/** What a crypto device can do. */
+export interface CryptoOffer {
+  /** Whether it takes requests. */
+  readonly ready: boolean;
+  /** Data queues. */
+  readonly queues: number;
+  /** Values of `CryptoService`. */
+  readonly services: ReadonlySet<number>;
+  /** Values of `CryptoCipher`. */
+  readonly ciphers: ReadonlySet<number>;
+  /** Values of `CryptoHash`. */
+  readonly hashes: ReadonlySet<number>;
+  /** Values of `CryptoMac`. */
+  readonly macs: ReadonlySet<number>;
+  /** Values of `CryptoAead`. */
+  readonly aeads: ReadonlySet<number>;
+  /** Values of `CryptoAkcipher`. */
+  readonly akciphers: ReadonlySet<number>;
+  /** Longest cipher or AEAD key in bytes. */
+  readonly maxCipherKey: number;
+  /** Longest MAC key in bytes. */
+  readonly maxAuthKey: number;
+  /** Most bytes of one request's content. */
+  readonly maxSize: number;
+}
+
+/** How a session is made. */
+export interface SessionOptions extends WaitOptions {
+  /** Sends the key with each request instead; needs the service's stateless feature. */
+  readonly stateless?: boolean;
+}
+
+/** A key of RSA. */
+export interface RsaKey {
+  /** Public or private. */
+  readonly type: CryptoKeyType;
+  /** PKCS #1 in DER: `RSAPublicKey` or `RSAPrivateKey`. */
+  readonly der: Uint8Array;
+  /** Bytes of the modulus. */
+  readonly size: number;
+}
+
+/** A crypto device (virtio 1.4 §5.9). */
+export class Crypto implements DriverInstance {
+  readonly #device: VirtioDevice;
+  readonly #host: CryptoHost;
+  #offer!: CryptoOffer;
+  #data: RequestQueue[] = [];
+  #control!: RequestQueue;
+  #next = 0;
+  #failure: Error | undefined;
+
+  /** Sets up the queues of a device whose features are negotiated. */
+  constructor(device: VirtioDevice) {
+    this.#device = device;
+    this.#setUp();
+    this.#host = {
+      create: (parameters, options) => this.#create(parameters, options),
+      destroy: (parameters, session) => this.#destroy(parameters, session),
+      run: (parameters, session, operation, parts, options) =>
+        this.#run(parameters, session, operation, parts, options),
+    };
+  }
+
+  /** What the device can do, as it said last. */
+  get offer(): CryptoOffer {
+    return this.#offer;
+  }
+
+  /**
+   * Makes a cipher of a key.
+   *
+   * @param algo A value of `CryptoCipher`.
+   * @throws {VireoError} `UNSUPPORTED` If the device has no such algorithm, key length or mode;
+   * `BAD_STATUS` If it refuses.
+   */
+  async cipher(algo: number, key: Uint8Array, options: SessionOptions = {}): Promise<Cipher> {
+    this.#need(CryptoService.CIPHER, this.#offer.ciphers, algo);
+    this.#checkKey(key, this.#offer.maxCipherKey);
+    const of = (op: number): SessionParameters => ({
+      service: CryptoService.CIPHER,
+      algo,
+      words: [algo, key.length, op],
+      stateless: [algo, key.length, op],
+      key: key.slice(),
+    });
+    const both = [of(CryptoDirection.ENCRYPT), of(CryptoDirection.DECRYPT)];
+    return new Cipher(this.#host, await this.#sessions(both, options));
+  }
+
+  /**
+   * Makes a hash.
+   *
+   * @throws {VireoError} As {@linkcode Crypto.cipher}.
+   */
+  async hash(algo: CryptoHash, options: SessionOptions = {}): Promise<Digest> {
+    this.#need(CryptoService.HASH, this.#offer.hashes, algo);
+    const size = CRYPTO_DIGEST_SIZE[algo]!;
+    const parameters = {
+      service: CryptoService.HASH,
+      algo,
+      words: [algo, size],
+      stateless: [algo],
+      key: new Uint8Array(0),
+    };
+    return new Digest(this.#host, await this.#sessions([parameters], options), size);
+  }
+
+  /**
+   * Makes a MAC of a key.
+   *
+   * @throws {VireoError} As {@linkcode Crypto.cipher}.
+   */
+  async mac(algo: CryptoMac, key: Uint8Array, options: SessionOptions = {}): Promise<Digest> {
+    this.#need(CryptoService.MAC, this.#offer.macs, algo);
+    this.#checkKey(key, this.#offer.maxAuthKey);
+    const size = CRYPTO_DIGEST_SIZE[algo]!;
+    const parameters = {
+      service: CryptoService.MAC,
+      algo,
+      words: [algo, size, key.length],
+      stateless: [algo, key.length],
+      key: key.slice(),
+    };
+    return new Digest(this.#host, await this.#sessions([parameters], options), size);
+  }
+
+  /**
+   * Makes an authenticated cipher of a key.
+   *
+   * @param sizes Bytes of the tag (16 by default) and of the additional data that sessions are for.
+   * @throws {VireoError} As {@linkcode Crypto.cipher}.
+   */
+  async aead(
+    algo: number,
+    key: Uint8Array,
+    options: SessionOptions & { readonly tagSize?: number; readonly aadSize?: number } = {},
+  ): Promise<Aead> {
+    this.#need(CryptoService.AEAD, this.#offer.aeads, algo);
+    this.#checkKey(key, this.#offer.maxCipherKey);
+    const { tagSize = 16, aadSize = 0 } = options;
+    const of = (op: number): SessionParameters => ({
+      service: CryptoService.AEAD,
+      algo,
+      words: [algo, key.length, tagSize, aadSize, op],
+      stateless: [algo, key.length, op],
+      key: key.slice(),
+    });
+    const both = [of(CryptoDirection.ENCRYPT), of(CryptoDirection.DECRYPT)];
+    return new Aead(this.#host, await this.#sessions(both, options), tagSize);
+  }
+
+  /**
+   * Makes RSA of a key.
+   *
+   * @throws {VireoError} As {@linkcode Crypto.cipher}.
+   */
+  async rsa(
+    key: RsaKey,
+    options: SessionOptions & {
+      readonly padding?: CryptoRsaPadding;
+      /** What a signature is of, with PKCS #1 padding. */
+      readonly hash?: CryptoRsaHash;
+    } = {},
+  ): Promise<Akcipher> {
+    this.#need(CryptoService.AKCIPHER, this.#offer.akciphers, CryptoAkcipher.RSA);
+    const { padding = CryptoRsaPadding.RAW, hash = 0 } = options;
+    const words = [CryptoAkcipher.RSA, key.type, key.der.length, padding, hash];
+    const parameters = {
+      service: CryptoService.AKCIPHER,
+      algo: CryptoAkcipher.RSA,
+      words,
+      stateless: words,
+      key: key.der.slice(),
+    };
+    return new Akcipher(this.#host, await this.#sessions([parameters], options), key.size);
+  }
+
+  /** The device came to be ready, or ceased to be. */
+  configChanged(): void {
+    this.#offer = readOffer(this.#device);
+  }
+
+  /** Rejects what is pending. */
+  failed(error: Error): void {
+    this.#failure ??= error;
+    for (const queue of [...this.#data, this.#control]) queue.failAll(error);
+  }
+
+  /** Rejects what is pending for a suspend; the device forgets its sessions. */
+  freeze(): void {
+    this.failed(this.#error("DEVICE_STATE", "Crypto device was suspended"));
+  }
+
+  /** Sets up again after a reset; sessions must be made anew. */
+  restore(): void {
+    const old = [...this.#data, this.#control];
+    this.#setUp();
+    for (const queue of old) queue.detachAll();
+    this.#failure = undefined;
+  }
+
+  /** Rejects what is pending, resets the device and frees its memory. */
+  async remove(): Promise<void> {
+    this.failed(this.#error("DEVICE_REMOVED", "Crypto device was removed"));
+    await this.#device.reset();
+    for (const queue of [...this.#data, this.#control]) queue.detachAll();
+    this.#device.deleteQueues();
+  }
+
+  get #revision1(): boolean {
+    return this.#device.has(CryptoFeature.REVISION_1);
+  }
+
+  #setUp(): void {
+    this.#offer = readOffer(this.#device);
+    const count = Math.max(1, this.#offer.queues);
+    const wrappers: RequestQueue[] = [];
+    const requests = Array.from({ length: count + 1 }, (_, index) => ({
+      name: index < count ? `dataq.${index}` : "controlq",
+      callback: () => wrappers[index]?.drain(),
+    }));
+    const found: readonly Virtqueue[] = this.#device.findQueues(requests);
+    wrappers.push(...found.map((queue) => new RequestQueue(queue)));
+    this.#data = wrappers.slice(0, count);
+    this.#control = wrappers[count]!;
+  }
+
+  #need(service: CryptoService, algorithms: ReadonlySet<number>, algo: number): void {
+    if (!this.#offer.ready) throw this.#error("UNSUPPORTED", "Crypto device is not ready");
+    if (this.#offer.services.has(service) && algorithms.has(algo)) return;
+    throw this.#error(
+      "UNSUPPORTED",
+      `Crypto device has no algorithm ${algo} of service ${service}`,
+    );
+  }
+
+  #checkKey(key: Uint8Array, max: number): void {
+    if (key.length <= max) return;
+    throw this.#error(
+      "UNSUPPORTED",
+      `Key of ${key.length} bytes is longer than the device's ${max}`,
+    );
+  }
+
+  async #sessions(
+    all: readonly SessionParameters[],
+    options: SessionOptions,
+  ): Promise<{ parameters: SessionParameters; id: number | undefined }[]> {
+    if (options.stateless) {
+      const bit = CryptoFeature.CIPHER_STATELESS_MODE + all[0]!.service;
+      if (!this.#device.has(bit)) {
+        throw this.#error("UNSUPPORTED", "Crypto device keeps sessions: no stateless mode");
+      }
+      return all.map((parameters) => ({ parameters, id: undefined }));
+    }
+    const made: { parameters: SessionParameters; id: number }[] = [];
+    try {
+      for (const parameters of all) {
+        made.push({ parameters, id: await this.#create(parameters, options) });
+      }
+    } catch (error) {
+      for (const { parameters, id } of made) await this.#destroy(parameters, id);
+      throw error;
+    }
+    return made;
+  }
+
+  async #create(parameters: SessionParameters, options: WaitOptions): Promise<number> {
+    const { service, key } = parameters;
+    const opcode = service << 8 |
+      (service === CryptoService.AKCIPHER ? CryptoControl.AKCIPHER_CREATE : CryptoControl.CREATE);
+    const request = encodeCreate(parameters, opcode, this.#revision1);
+    const answer = await this.#exchange(this.#control, [request, key], [], {
+      size: CRYPTO_SESSION_INPUT.SIZE,
+    }, options);
+    const view = new DataView(answer.buffer, answer.byteOffset);
+    this.#check(view.getUint32(CRYPTO_SESSION_INPUT.status.offset, true), "create a session");
+    const low = view.getUint32(CRYPTO_SESSION_INPUT.id.offset, true);
+    const high = view.getUint32(CRYPTO_SESSION_INPUT.id.offset + 4, true);
+    return high * 2 ** 32 + low;
+  }
+
+  async #destroy({ service }: SessionParameters, session: number): Promise<void> {
+    if (this.#failure !== undefined) return;
+    const akcipher = service === CryptoService.AKCIPHER;
+    const opcode = service << 8 |
+      (akcipher ? CryptoControl.AKCIPHER_DESTROY : CryptoControl.DESTROY);
+    const request = encodeDestroy(opcode, session, this.#revision1);
+    const answer = await this.#exchange(this.#control, [request], [], { size: 1 }, {});
+    this.#check(answer[0]!, "destroy a session");
+  }
+
+  async #run(
+    parameters: SessionParameters,
+    session: number | undefined,
+    operation: number,
+    parts: CryptoParts,
+    options: WaitOptions,
+  ): Promise<Uint8Array> {
+    const { iv, src, aad, dst } = parts;
+    const lengths = lengthsOf(parts);
+    const size = lengths.iv + lengths.src + lengths.aad + dst + 1;
+    if (size > this.#offer.maxSize) {
+      throw this.#error("OUT_OF_RANGE", `Request of ${size} bytes, at most ${this.#offer.maxSize}`);
+    }
+    const flag = session !== undefined && this.#modeNegotiated(parameters.service)
+      ? CRYPTO_SESSION_MODE
+      : 0;
+    const revision1 = this.#revision1;
+    const header = encodeData({ parameters, operation, session, flag, lengths, revision1 });
+    const none = new Uint8Array(0);
+    const key = session === undefined ? parameters.key : none;
+    const verify = parameters.service === CryptoService.AKCIPHER &&
+      operation === CryptoOperation.VERIFY;
+    const queue = this.#data[this.#next++ % this.#data.length]!;
+    const result = verify ? 0 : dst;
+    const out = [key, iv ?? none, src, aad ?? none];
+    const answer = await this.#exchange(queue, [header], out, { size: result + 1 }, options);
+    this.#check(answer.at(-1)!, "run a crypto request");
+    return answer.subarray(0, answer.length - 1);
+  }
+
+  /** Whether a data request must say that it has a session. */
+  #modeNegotiated(service: CryptoService): boolean {
+    return this.#device.has(CryptoFeature.CIPHER_STATELESS_MODE + service);
+  }
+
+  /** One request: what goes to the device, part by part, and what comes back. */
+  async #exchange(
+    queue: RequestQueue,
+    head: readonly Uint8Array[],
+    rest: readonly Uint8Array[],
+    { size }: { readonly size: number },
+    options: WaitOptions,
+  ): Promise<Uint8Array> {
+    if (this.#failure !== undefined) throw this.#failure;
+    const parts = [...head, ...rest].filter((part) => part.length > 0);
+    const readable = parts.reduce((sum, { length }) => sum + length, 0);
+    const region = this.#device.dma.alloc(readable + size);
+    let at = 0;
+    for (const part of parts) {
+      region.bytes.set(part, at);
+      at += part.length;
+    }
+    // Preset: a device that does not write its status must not seem to have succeeded.
+    region.bytes.fill(0xff, readable);
+    const chain = new SgList(2)
+      .addReadable(region.share(0, readable, "to-device"), readable)
+      .addWritable(region.share(readable, size, "from-device"), size);
+    const answer = new Uint8Array(size);
+    const onReturned = (): void => {
+      region.unshare(0, readable, "to-device");
+      region.unshare(readable, size, "from-device");
+      answer.set(region.bytes.subarray(readable, readable + size));
+      // Keys and texts do not stay in memory that devices reach.
+      region.bytes.fill(0);
+      region[Symbol.dispose]();
+    };
+    await queue.submit(chain, { deadline: DEADLINE, ...options, onReturned });
+    return answer;
+  }
+
+  #check(status: number, what: string): void {
+    if (status === CryptoStatus.OK) return;
+    const name = Object.entries(CryptoStatus).find(([, value]) => value === status)?.[0];
+    throw new VireoError("BAD_STATUS", `Crypto device refuses to ${what}`, {
+      device: this.#device.name,
+      seen: name ?? status,
+      expected: "OK",
+    });
+  }
+
+  #error(
+    code: "UNSUPPORTED" | "OUT_OF_RANGE" | "DEVICE_STATE" | "DEVICE_REMOVED",
+    what: string,
+  ): VireoError {
+    return new VireoError(code, what, { device: this.#device.name });
+  }
+}
+
+function readOffer({ config }: VirtioDevice): CryptoOffer {
+  const C = CRYPTO_CONFIG;
+  return config.stable(() => ({
+    ready: (config.read32(C.status.offset) & CRYPTO_HW_READY) !== 0,
+    queues: config.read32(C.maxDataqueues.offset),
+    services: bits(config.read32(C.services.offset)),
+    ciphers: bits(config.read32(C.cipherLow.offset), config.read32(C.cipherHigh.offset)),
+    hashes: bits(config.read32(C.hash.offset)),
+    macs: bits(config.read32(C.macLow.offset), config.read32(C.macHigh.offset)),
+    aeads: bits(config.read32(C.aead.offset)),
+    akciphers: bits(config.read32(C.akcipher.offset)),
+    maxCipherKey: config.read32(C.maxCipherKey.offset),
+    maxAuthKey: config.read32(C.maxAuthKey.offset),
+    // Devices say "no bound" with all ones; a number holds 53 bits.
+    maxSize: config.read32(C.maxSize.offset) +
+      Math.min(config.read32(C.maxSize.offset + 4), 0x1fffff) * 2 ** 32,
+  }));
+}
+
+function bits(...words: readonly number[]): ReadonlySet<number> {
+  return new Set(FeatureSet.fromWords(...words));
+}
+
+/** Drives crypto devices; what `probe` gives is a {@linkcode Crypto}. */
+export const cryptoDriver: VirtioDriver<Crypto> = {
+  name: "virtio_crypto",
+  ids: [{ device: DeviceId.CRYPTO, vendor: ANY_ID }],
+  features: FeatureSet.of(...Object.values(CryptoFeature)),
+  featureNames: CryptoFeature,
+  validate(device, features) {
+    if (device.transport.legacy) {
+      throw new VireoError("VERSION_1_REQUIRED", "Crypto devices have no legacy interface", {
+        device: device.name,
+      });
+    }
+    // The stateless modes need REVISION_1 (virtio 1.4 §5.9.3.1).
+    if (features.has(CryptoFeature.REVISION_1)) return features;
+    return features.without(...Object.values(CryptoFeature));
+  },
+  probe: (device) => new Crypto(device),
+};

@@ -1,0 +1,9 @@
+/**
+ * Crypto devices: ciphers, hashes, MACs, authenticated and asymmetric ciphers (virtio 1.4 §5.9).
+ *
+ * @module
+ */
+export { type DataLengths, type SessionParameters } from "./codec.ts";
+export * from "./driver.ts";
+export * from "./services.ts";
+export { type CryptoHost, type CryptoParts, CryptoSession } from "./session.ts";

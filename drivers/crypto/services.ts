@@ -1,0 +1,128 @@
+import { CryptoOperation } from "@vireo/hal";
+import type { WaitOptions } from "../transport/transport.ts";
+import { type CryptoHost, CryptoSession } from "./session.ts";
+import type { SessionParameters } from "./codec.ts";
+
+type Sessions = readonly { parameters: SessionParameters; id: number | undefined }[];
+const { ENCRYPT, DECRYPT, SIGN, VERIFY } = CryptoOperation;
+
+/** A cipher with its key. */
+export class Cipher extends CryptoSession {
+  /**
+   * Encrypts; nothing is padded.
+   *
+   * @throws {VireoError} `BAD_STATUS` If the device refuses; `OUT_OF_RANGE` If it is over `maxSize`.
+   */
+  encrypt(iv: Uint8Array, data: Uint8Array, options: WaitOptions = {}): Promise<Uint8Array> {
+    return this.run(0, ENCRYPT, { iv, src: data, dst: data.length }, options);
+  }
+
+  /** Decrypts. @throws As {@linkcode Cipher.encrypt}. */
+  decrypt(iv: Uint8Array, data: Uint8Array, options: WaitOptions = {}): Promise<Uint8Array> {
+    return this.run(1, DECRYPT, { iv, src: data, dst: data.length }, options);
+  }
+}
+
+/** A hash, or a MAC with its key. */
+export class Digest extends CryptoSession {
+  /** Bytes that come out. */
+  readonly size: number;
+
+  /** Wraps a session; the device does it. */
+  constructor(host: CryptoHost, sessions: Sessions, size: number) {
+    super(host, sessions);
+    this.size = size;
+  }
+
+  /**
+   * The digest of some bytes.
+   *
+   * @throws {VireoError} `BAD_STATUS` If the device refuses; `OUT_OF_RANGE` If it is over `maxSize`.
+   */
+  digest(data: Uint8Array, options: WaitOptions = {}): Promise<Uint8Array> {
+    return this.run(0, ENCRYPT, { src: data, dst: this.size }, options);
+  }
+}
+
+/** An authenticated cipher with its key. */
+export class Aead extends CryptoSession {
+  /** Bytes of the tag. */
+  readonly tagSize: number;
+
+  /** Wraps sessions; the device does it. */
+  constructor(host: CryptoHost, sessions: Sessions, tagSize: number) {
+    super(host, sessions);
+    this.tagSize = tagSize;
+  }
+
+  /**
+   * Encrypts; the tag follows the text.
+   *
+   * @param aad What is authenticated and not encrypted.
+   */
+  encrypt(
+    iv: Uint8Array,
+    data: Uint8Array,
+    aad: Uint8Array = new Uint8Array(0),
+    options: WaitOptions = {},
+  ): Promise<Uint8Array> {
+    const dst = data.length + this.tagSize;
+    return this.run(0, ENCRYPT, { iv, src: data, aad, dst, tag: this.tagSize }, options);
+  }
+
+  /**
+   * Checks the tag at the end and decrypts what is before it.
+   *
+   * @throws {VireoError} `BAD_STATUS` If the tag is wrong (BADMSG), or the device refuses.
+   */
+  decrypt(
+    iv: Uint8Array,
+    data: Uint8Array,
+    aad: Uint8Array = new Uint8Array(0),
+    options: WaitOptions = {},
+  ): Promise<Uint8Array> {
+    const dst = Math.max(0, data.length - this.tagSize);
+    return this.run(1, DECRYPT, { iv, src: data, aad, dst, tag: this.tagSize }, options);
+  }
+}
+
+/** An asymmetric algorithm with a key: public or private. */
+export class Akcipher extends CryptoSession {
+  /** Bytes of a result: those of the modulus. */
+  readonly size: number;
+
+  /** Wraps a session; the device does it. */
+  constructor(host: CryptoHost, sessions: Sessions, size: number) {
+    super(host, sessions);
+    this.size = size;
+  }
+
+  /** Encrypts with a public key. @throws {VireoError} `BAD_STATUS` If the device refuses. */
+  encrypt(data: Uint8Array, options: WaitOptions = {}): Promise<Uint8Array> {
+    return this.run(0, ENCRYPT, { src: data, dst: this.size }, options);
+  }
+
+  /** Decrypts with a private key. @throws {VireoError} `BAD_STATUS` If the device refuses. */
+  decrypt(data: Uint8Array, options: WaitOptions = {}): Promise<Uint8Array> {
+    return this.run(0, DECRYPT, { src: data, dst: this.size }, options);
+  }
+
+  /** Signs a digest with a private key. @throws {VireoError} `BAD_STATUS` If the device refuses. */
+  sign(digest: Uint8Array, options: WaitOptions = {}): Promise<Uint8Array> {
+    return this.run(0, SIGN, { src: digest, dst: this.size }, options);
+  }
+
+  /**
+   * Verifies a signature of a digest with a public key.
+   *
+   * @throws {VireoError} `BAD_STATUS` If it is wrong (KEY_REJECTED), or the device refuses.
+   */
+  async verify(
+    signature: Uint8Array,
+    digest: Uint8Array,
+    options: WaitOptions = {},
+  ): Promise<void> {
+    // The device reads both: the signature, and what it is of in the place of the result.
+    await this.run(0, VERIFY, { src: signature, aad: digest, dst: digest.length }, options);
+  }
+}

@@ -1,0 +1,191 @@
+import { Buffer } from "node:buffer";
+import {
+  constants,
+  createCipheriv,
+  createDecipheriv,
+  createHash,
+  createHmac,
+  createPrivateKey,
+  createPublicKey,
+  privateDecrypt,
+  privateEncrypt,
+  publicDecrypt,
+  publicEncrypt,
+} from "node:crypto";
+import {
+  CryptoAead,
+  CryptoCipher,
+  CryptoHash,
+  CryptoKeyType,
+  CryptoOperation,
+  CryptoRsaPadding,
+  CryptoService,
+  CryptoStatus,
+} from "@vireo/hal";
+
+/** A session's parameters, as the driver gave them. */
+export interface Session {
+  readonly service: number;
+  readonly algo: number;
+  readonly key: Uint8Array;
+  /** Encrypts; for ciphers. */
+  readonly encrypt: boolean;
+  readonly tagSize: number;
+  readonly resultSize: number;
+  readonly keyType: number;
+  readonly padding: number;
+  readonly hash: number;
+}
+
+/** One operation. */
+export interface Operation {
+  readonly operation: number;
+  readonly iv: Uint8Array;
+  readonly src: Uint8Array;
+  readonly aad: Uint8Array;
+  /** The digest to verify. */
+  readonly digest: Uint8Array;
+}
+
+/** What a request comes to: a status, and the result if it is OK. */
+export interface Result {
+  readonly status: number;
+  readonly bytes: Uint8Array;
+}
+
+/** Bytes of an AES block. */
+const BLOCK = 16;
+const NONE = new Uint8Array(0);
+const fails = (status: number): Result => ({ status, bytes: NONE });
+
+const CIPHERS: Readonly<Record<number, string>> = {
+  [CryptoCipher.AES_ECB]: "ecb",
+  [CryptoCipher.AES_CBC]: "cbc",
+  [CryptoCipher.AES_CTR]: "ctr",
+};
+const HASHES: Readonly<Record<number, string>> = {
+  [CryptoHash.MD5]: "md5",
+  [CryptoHash.SHA1]: "sha1",
+  [CryptoHash.SHA_224]: "sha224",
+  [CryptoHash.SHA_256]: "sha256",
+  [CryptoHash.SHA_384]: "sha384",
+  [CryptoHash.SHA_512]: "sha512",
+};
+
+/** Algorithms by service, as bits of the configuration. */
+export const OFFERED: Readonly<Record<number, readonly number[]>> = {
+  [CryptoService.CIPHER]: Object.keys(CIPHERS).map(Number),
+  [CryptoService.HASH]: Object.keys(HASHES).map(Number),
+  [CryptoService.MAC]: Object.keys(HASHES).map(Number),
+  [CryptoService.AEAD]: [CryptoAead.GCM],
+  [CryptoService.AKCIPHER]: [1],
+};
+
+/** Says why a session cannot be had, or OK. */
+export function checkSession(session: Session): number {
+  const { service, algo, key } = session;
+  if (!OFFERED[service]?.includes(algo)) return CryptoStatus.NOTSUPP;
+  const aes = service === CryptoService.CIPHER || service === CryptoService.AEAD;
+  if (aes && ![16, 24, 32].includes(key.length)) return CryptoStatus.ERR;
+  // The library that computes has these only; raw RSA is a power without padding, and insecure.
+  if (aes && key.length === 24) return CryptoStatus.NOTSUPP;
+  const raw = service === CryptoService.AKCIPHER && session.padding !== CryptoRsaPadding.PKCS1;
+  if (raw) return CryptoStatus.NOTSUPP;
+  if (service !== CryptoService.AKCIPHER) return CryptoStatus.OK;
+  try {
+    rsaKey(session);
+    return CryptoStatus.OK;
+  } catch {
+    return CryptoStatus.KEY_REJECTED;
+  }
+}
+
+/** Computes; never throws. */
+export function compute(session: Session, operation: Operation): Result {
+  try {
+    switch (session.service) {
+      case CryptoService.CIPHER:
+        return cipher(session, operation);
+      case CryptoService.HASH:
+        return ok(createHash(HASHES[session.algo]!).update(operation.src).digest());
+      case CryptoService.MAC:
+        return ok(createHmac(HASHES[session.algo]!, session.key).update(operation.src).digest());
+      case CryptoService.AEAD:
+        return gcm(session, operation);
+      default:
+        return rsa(session, operation);
+    }
+  } catch {
+    return fails(CryptoStatus.ERR);
+  }
+}
+
+const ok = (bytes: Uint8Array): Result => ({ status: CryptoStatus.OK, bytes });
+
+function cipher({ algo, key, encrypt }: Session, { iv, src }: Operation): Result {
+  const name = `aes-${key.length * 8}-${CIPHERS[algo]}`;
+  const vector = algo === CryptoCipher.AES_ECB ? null : iv;
+  // Checked here, because an engine that throws is not freed.
+  if (vector !== null && vector.length !== BLOCK) return fails(CryptoStatus.ERR);
+  if (algo !== CryptoCipher.AES_CTR && src.length % BLOCK !== 0) return fails(CryptoStatus.ERR);
+  const engine = encrypt
+    ? createCipheriv(name, key, vector).setAutoPadding(false)
+    : createDecipheriv(name, key, vector).setAutoPadding(false);
+  return ok(Buffer.concat([engine.update(src), engine.final()]));
+}
+
+function gcm({ key, encrypt, tagSize }: Session, { iv, src, aad }: Operation): Result {
+  const name = `aes-${key.length * 8}-gcm` as "aes-128-gcm";
+  if (encrypt) {
+    const engine = createCipheriv(name, key, iv, { authTagLength: tagSize });
+    engine.setAAD(aad);
+    const text = Buffer.concat([engine.update(src), engine.final()]);
+    return ok(Buffer.concat([text, engine.getAuthTag().subarray(0, tagSize)]));
+  }
+  if (src.length < tagSize) return fails(CryptoStatus.ERR);
+  const engine = createDecipheriv(name, key, iv, { authTagLength: tagSize });
+  engine.setAAD(aad);
+  engine.setAuthTag(src.subarray(src.length - tagSize));
+  const text = engine.update(src.subarray(0, src.length - tagSize));
+  try {
+    engine.final();
+  } catch {
+    return fails(CryptoStatus.BADMSG);
+  }
+  return ok(text);
+}
+
+function rsaKey({ keyType, key }: Session): ReturnType<typeof createPublicKey> {
+  const der = { key: Buffer.from(key), format: "der", type: "pkcs1" } as const;
+  return keyType === CryptoKeyType.PRIVATE ? createPrivateKey(der) : createPublicKey(der);
+}
+
+/** DER of DigestInfo before the digest, by hash of a signature (RFC 8017 §9.2). */
+const DIGEST_INFO: Readonly<Record<number, string>> = {
+  4: "3020300c06082a864886f70d020505000410",
+  5: "3021300906052b0e03021a05000414",
+  6: "3031300d060960864801650304020105000420",
+  7: "3041300d060960864801650304020205000430",
+  8: "3051300d060960864801650304020305000440",
+  9: "302d300d06096086480165030402040500041c",
+};
+
+function rsa(session: Session, { operation, src, digest }: Operation): Result {
+  const key = { key: rsaKey(session), padding: constants.RSA_PKCS1_PADDING } as const;
+  const info = Buffer.from(DIGEST_INFO[session.hash] ?? "", "hex");
+  switch (operation) {
+    case CryptoOperation.ENCRYPT:
+      return ok(publicEncrypt(key, src));
+    case CryptoOperation.DECRYPT:
+      return ok(privateDecrypt(key, src));
+    case CryptoOperation.SIGN:
+      return ok(privateEncrypt(key, Buffer.concat([info, src])));
+    case CryptoOperation.VERIFY: {
+      const found = publicDecrypt(key, src);
+      const same = found.equals(Buffer.concat([info, digest]));
+      return same ? ok(NONE) : fails(CryptoStatus.KEY_REJECTED);
+    }
+    default:
+      return fails(CryptoStatus.NOTSUPP);
+  }
+}

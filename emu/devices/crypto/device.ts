@@ -1,0 +1,386 @@
+import {
+  CRYPTO_CONFIG,
+  CRYPTO_CTRL_BODY,
+  CRYPTO_CTRL_HEADER,
+  CRYPTO_DATA_BODY,
+  CRYPTO_HW_READY,
+  CRYPTO_OP_BODY,
+  CRYPTO_OP_HEADER,
+  CRYPTO_SESSION_BODY,
+  CRYPTO_SESSION_INPUT,
+  CRYPTO_SESSION_MODE,
+  CRYPTO_SYM_CIPHER,
+  CRYPTO_SYM_OP_TYPE,
+  CryptoControl,
+  CryptoFeature,
+  CryptoOperation,
+  CryptoService,
+  CryptoStatus,
+  DeviceId,
+  type FeatureNames,
+  FeatureSet,
+} from "@vireo/hal";
+import type {
+  Chain,
+  ConfigWidth,
+  DeviceContext,
+  DeviceModel,
+  DeviceQueue,
+  QueueSpec,
+} from "../../device.ts";
+import { checkSession, compute, OFFERED, type Operation, type Session } from "./_algorithms.ts";
+
+/** What a {@linkcode CryptoDevice} is made of. */
+export interface CryptoDeviceOptions {
+  /** Data queues, 1 to 64; 1 by default. */
+  readonly queues?: number;
+  /** Most bytes of one request's content; 1 MiB by default. */
+  readonly maxSize?: number;
+  /** Most sessions at a time; 1024 by default. */
+  readonly maxSessions?: number;
+  /** Feature bits not to offer. */
+  readonly withhold?: readonly number[];
+  /** Whether it is ready at first; true by default. */
+  readonly ready?: boolean;
+  /** Answers the requests of one notification in the reverse order, for tests of drivers. */
+  readonly reverse?: boolean;
+}
+
+const MAX_KEY = 4096;
+const SERVICES = Object.values(CryptoService);
+
+/** The crypto device (virtio 1.4 §5.9), which computes by `node:crypto`. */
+export class CryptoDevice implements DeviceModel {
+  /** Name for reports. */
+  readonly name = "crypto";
+  /** Virtio device id 20. */
+  readonly deviceId: number = DeviceId.CRYPTO;
+  /** What the options leave. */
+  readonly features: FeatureSet;
+  /** Names of the bits. */
+  readonly featureNames: FeatureNames = CryptoFeature;
+  /** The data queues, and the control queue after them. */
+  readonly queues: readonly QueueSpec[];
+  /** Size of `struct virtio_crypto_config` in bytes. */
+  readonly configSize: number = CRYPTO_CONFIG.SIZE;
+  readonly #count: number;
+  readonly #maxSize: number;
+  readonly #maxSessions: number;
+  readonly #reverse: boolean;
+  readonly #config = new DataView(new ArrayBuffer(CRYPTO_CONFIG.SIZE));
+  readonly #sessions = new Map<number, Session>();
+  #lastSession = 0;
+  #attached: DeviceContext | undefined;
+  #context: DeviceContext | undefined;
+
+  /**
+   * Makes the device.
+   *
+   * @throws {RangeError} If the number of queues is not from 1 to 64.
+   */
+  constructor(options: CryptoDeviceOptions = {}) {
+    this.#count = options.queues ?? 1;
+    if (!Number.isInteger(this.#count) || this.#count < 1 || this.#count > 64) {
+      throw new RangeError(`Cannot make a crypto device with ${this.#count} queues, only 1 to 64`);
+    }
+    this.#maxSize = options.maxSize ?? 1 << 20;
+    this.#maxSessions = options.maxSessions ?? 1024;
+    this.#reverse = options.reverse ?? false;
+    this.features = FeatureSet.of(...Object.values(CryptoFeature))
+      .without(...options.withhold ?? []);
+    this.queues = Array.from({ length: this.#count + 1 }, (_, i) => ({
+      name: i < this.#count ? `dataq${i + 1}` : "controlq",
+      maxSize: 256,
+    }));
+    const C = CRYPTO_CONFIG;
+    const mask = (bits: readonly number[]): number =>
+      bits.reduce((word, bit) => word | 1 << bit, 0);
+    const set = ({ offset }: { offset: number }, value: number): void =>
+      this.#config.setUint32(offset, value, true);
+    set(C.status, options.ready === false ? 0 : CRYPTO_HW_READY);
+    set(C.maxDataqueues, this.#count);
+    set(C.services, mask(SERVICES));
+    set(C.cipherLow, mask(OFFERED[CryptoService.CIPHER]!));
+    set(C.hash, mask(OFFERED[CryptoService.HASH]!));
+    set(C.macLow, mask(OFFERED[CryptoService.MAC]!));
+    set(C.aead, mask(OFFERED[CryptoService.AEAD]!));
+    set(C.akcipher, mask(OFFERED[CryptoService.AKCIPHER]!));
+    set(C.maxCipherKey, 32);
+    set(C.maxAuthKey, 128);
+    set(C.maxSize, this.#maxSize);
+  }
+
+  /** Sessions that drivers have. */
+  get sessions(): number {
+    return this.#sessions.size;
+  }
+
+  /** Says whether it takes requests. */
+  setReady(ready: boolean): void {
+    this.#config.setUint32(CRYPTO_CONFIG.status.offset, ready ? CRYPTO_HW_READY : 0, true);
+    this.#attached?.configChanged();
+  }
+
+  /** Reads the configuration. */
+  readConfig(offset: number, width: ConfigWidth): number {
+    if (width === 1) return this.#config.getUint8(offset);
+    if (width === 2) return this.#config.getUint16(offset, true);
+    return this.#config.getUint32(offset, true);
+  }
+
+  /** The stateless modes need REVISION_1. */
+  acceptFeatures(features: FeatureSet): boolean {
+    const { REVISION_1, ...modes } = CryptoFeature;
+    return features.has(REVISION_1) || !Object.values(modes).some((bit) => features.has(bit));
+  }
+
+  /** Keeps the way to report a change. */
+  attach(context: DeviceContext): void {
+    this.#attached = context;
+  }
+
+  /** Starts to serve the queues. */
+  activate(context: DeviceContext): void {
+    this.#attached = this.#context = context;
+  }
+
+  /** Serves what a queue holds. */
+  notify(index: number): void {
+    const queue = this.#context?.queue(index);
+    if (queue === undefined) return;
+    const done: Chain[] = [];
+    for (let chain = queue.pop(); chain !== undefined; chain = queue.pop()) {
+      const fine = index === this.#count ? this.#serveControl(chain) : this.#serveData(chain);
+      if (!fine) return;
+      done.push(chain);
+    }
+    this.#return(queue, this.#reverse ? done.reverse() : done);
+  }
+
+  /** Forgets all sessions. */
+  reset(): void {
+    this.#context = undefined;
+    for (const { key } of this.#sessions.values()) key.fill(0);
+    this.#sessions.clear();
+  }
+
+  /** Forgets all sessions. */
+  [Symbol.dispose](): void {
+    this.reset();
+  }
+
+  #return(queue: DeviceQueue, chains: readonly Chain[]): void {
+    for (const chain of chains) queue.push(chain);
+    queue.signal();
+  }
+
+  get #revision1(): boolean {
+    return this.#context!.features.has(CryptoFeature.REVISION_1);
+  }
+
+  #serveControl(chain: Chain): boolean {
+    if (chain.readableLength < CRYPTO_CTRL_HEADER.SIZE) {
+      return this.#fault(`control request of ${chain.readableLength} bytes`);
+    }
+    const opcode = chain.readU32();
+    chain.skip(CRYPTO_CTRL_HEADER.SIZE - 4);
+    const service = opcode >>> 8;
+    const akcipher = service === CryptoService.AKCIPHER;
+    const operation = opcode & 0xff;
+    if (operation === (akcipher ? CryptoControl.AKCIPHER_CREATE : CryptoControl.CREATE)) {
+      return this.#create(chain, service);
+    }
+    if (operation === (akcipher ? CryptoControl.AKCIPHER_DESTROY : CryptoControl.DESTROY)) {
+      if (chain.readableLeft < 8) return this.#fault("a request to destroy without a session");
+      const id = chain.readU64();
+      if (chain.writableLength < 1) return this.#fault("a request without room for its status");
+      chain.writeU8(this.#sessions.delete(id) ? CryptoStatus.OK : CryptoStatus.ERR);
+      return true;
+    }
+    if (chain.writableLength < 1) return this.#fault("a request without room for its status");
+    chain.writeU8(CryptoStatus.NOTSUPP);
+    return true;
+  }
+
+  #create(chain: Chain, service: number): boolean {
+    if (chain.writableLength < CRYPTO_SESSION_INPUT.SIZE) {
+      return this.#fault(`room of ${chain.writableLength} bytes for a session, expected 16`);
+    }
+    const size = this.#revision1 ? CRYPTO_SESSION_BODY[service as CryptoService] : CRYPTO_CTRL_BODY;
+    let status: number = CryptoStatus.NOTSUPP;
+    let id = 0;
+    if (size !== undefined) {
+      if (chain.readableLeft < size) return this.#fault("a session request that is cut off");
+      const body = readBytes(chain, size);
+      const words = new DataView(body.buffer);
+      const session = this.#readSession(service, words, chain);
+      status = session === undefined ? CryptoStatus.ERR : checkSession(session);
+      if (status === CryptoStatus.OK && this.#sessions.size >= this.#maxSessions) {
+        status = this.#revision1 ? CryptoStatus.NOSPC : CryptoStatus.ERR;
+      }
+      if (status === CryptoStatus.OK) {
+        id = ++this.#lastSession;
+        this.#sessions.set(id, session!);
+      }
+    }
+    // NOSPC and KEY_REJECTED came with REVISION_1.
+    if (status === CryptoStatus.KEY_REJECTED && !this.#revision1) status = CryptoStatus.ERR;
+    chain.writeU32(id);
+    chain.writeU32(0);
+    chain.writeU32(status);
+    chain.writeU32(0);
+    return true;
+  }
+
+  /** The parameters of a session in session mode; undefined if they make no sense. */
+  #readSession(service: number, view: DataView, chain: Chain): Session | undefined {
+    const word = (index: number): number => view.getUint32(index * 4, true);
+    const base = { service, algo: word(0), ...BLANK };
+    const read = (length: number): Uint8Array | undefined =>
+      length > MAX_KEY || length > chain.readableLeft ? undefined : readBytes(chain, length);
+    const keyLength = service === CryptoService.MAC || service === CryptoService.AKCIPHER
+      ? word(2)
+      : service === CryptoService.HASH
+      ? 0
+      : word(1);
+    const key = read(keyLength);
+    if (key === undefined) return undefined;
+    switch (service) {
+      case CryptoService.CIPHER: {
+        const type = view.getUint32(CRYPTO_SYM_OP_TYPE.SESSION, true);
+        return type === CRYPTO_SYM_CIPHER ? { ...base, key, encrypt: word(2) === 1 } : undefined;
+      }
+      case CryptoService.HASH:
+      case CryptoService.MAC:
+        return { ...base, key, resultSize: word(1) };
+      case CryptoService.AEAD:
+        return { ...base, key, tagSize: word(2), encrypt: word(4) === 1 };
+      case CryptoService.AKCIPHER:
+        return { ...base, key, keyType: word(1), padding: word(3), hash: word(4) };
+      default:
+        return undefined;
+    }
+  }
+
+  #serveData(chain: Chain): boolean {
+    if (chain.writableLength < 1) return this.#fault("a data request without room for its status");
+    if (chain.readableLength < CRYPTO_OP_HEADER.SIZE) {
+      return this.#fault(`data request of ${chain.readableLength} bytes`);
+    }
+    const { status, bytes } = this.#answer(chain);
+    // The status is the last byte, wherever the result ends.
+    const room = chain.writableLength - 1;
+    if (status === CryptoStatus.OK) chain.write(bytes, 0, Math.min(bytes.length, room));
+    if (chain.written < room) chain.writeZeroes(room - chain.written);
+    chain.writeU8(status === CryptoStatus.OK && bytes.length > room ? CryptoStatus.ERR : status);
+    return true;
+  }
+
+  #answer(chain: Chain): { status: number; bytes: Uint8Array } {
+    const fails = (status: number) => ({ status, bytes: new Uint8Array(0) });
+    const opcode = chain.readU32();
+    chain.skip(4);
+    const id = chain.readU64();
+    const flag = chain.readU32();
+    chain.skip(4);
+    const service = (opcode >>> 8) as CryptoService;
+    const sizes = CRYPTO_DATA_BODY[service];
+    if (sizes === undefined) return fails(CryptoStatus.NOTSUPP);
+    const modes = this.#context!.features.has(CryptoFeature.CIPHER_STATELESS_MODE + service);
+    const stateless = modes && flag !== CRYPTO_SESSION_MODE;
+    const size = !this.#revision1 ? CRYPTO_OP_BODY : sizes[stateless ? 1 : 0];
+    if (chain.readableLeft < size) return fails(CryptoStatus.ERR);
+    const view = new DataView(readBytes(chain, size).buffer);
+    if (service === CryptoService.CIPHER) {
+      const at = stateless ? CRYPTO_SYM_OP_TYPE.STATELESS : CRYPTO_SYM_OP_TYPE.DATA;
+      if (view.getUint32(at, true) !== CRYPTO_SYM_CIPHER) return fails(CryptoStatus.NOTSUPP);
+    }
+    const known = stateless ? this.#readStateless(service, view) : this.#sessions.get(id);
+    if (known === undefined || known.service !== service) return fails(CryptoStatus.INVSESS);
+    const lengths = readLengths(service, stateless, view);
+    const { iv, src, aad, dst, tag, keyLength } = lengths;
+    if (iv + src + aad + dst + 1 > this.#maxSize || keyLength > MAX_KEY) {
+      return fails(CryptoStatus.ERR);
+    }
+    const operation = opcode & 0xff;
+    const verify = service === CryptoService.AKCIPHER && operation === CryptoOperation.VERIFY;
+    const asked = keyLength + iv + src + aad + (verify ? dst : 0);
+    if (asked > chain.readableLeft) return fails(CryptoStatus.ERR);
+    const key = stateless ? readBytes(chain, keyLength) : known.key;
+    const session: Session = { ...known, key, ...stateless ? { tagSize: tag } : {} };
+    if (stateless) {
+      const status = checkSession(session);
+      if (status !== CryptoStatus.OK) return fails(status);
+    }
+    const parts: Operation = {
+      operation,
+      iv: readBytes(chain, iv),
+      src: readBytes(chain, src),
+      aad: readBytes(chain, aad),
+      digest: readBytes(chain, verify ? dst : 0),
+    };
+    const wrongWay = (service === CryptoService.CIPHER || service === CryptoService.AEAD) &&
+      session.encrypt !== (operation === CryptoOperation.ENCRYPT);
+    return wrongWay ? fails(CryptoStatus.ERR) : compute(session, parts);
+  }
+
+  /** The parameters that stand in a stateless request; the key comes with the data. */
+  #readStateless(service: CryptoService, view: DataView): Session {
+    const word = (index: number): number => view.getUint32(index * 4, true);
+    const base = { service, algo: word(0), key: new Uint8Array(0), ...BLANK };
+    if (service === CryptoService.AKCIPHER) {
+      return { ...base, keyType: word(1), padding: word(3), hash: word(4) };
+    }
+    return { ...base, encrypt: word(2) === 1 };
+  }
+
+  #fault(reason: string): false {
+    this.#context?.fault(`Crypto: ${reason}`);
+    return false;
+  }
+}
+
+const BLANK = { encrypt: false, tagSize: 0, resultSize: 0, keyType: 0, padding: 0, hash: 0 };
+
+function readBytes(chain: Chain, length: number): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(length);
+  chain.read(bytes);
+  return bytes;
+}
+
+function readLengths(service: CryptoService, stateless: boolean, view: DataView): {
+  iv: number;
+  src: number;
+  aad: number;
+  dst: number;
+  tag: number;
+  keyLength: number;
+} {
+  const word = (index: number): number => view.getUint32(index * 4, true);
+  const none = { iv: 0, src: 0, aad: 0, dst: 0, tag: 0, keyLength: 0 };
+  switch (service) {
+    case CryptoService.CIPHER:
+      if (!stateless) return { ...none, iv: word(0), src: word(1), dst: word(2) };
+      return { ...none, keyLength: word(1), iv: word(3), src: word(4), dst: word(5) };
+    case CryptoService.HASH:
+      return { ...none, src: word(stateless ? 1 : 0), dst: word(stateless ? 2 : 1) };
+    case CryptoService.MAC:
+      if (!stateless) return { ...none, src: word(0), dst: word(1) };
+      return { ...none, keyLength: word(1), src: word(2), dst: word(3) };
+    case CryptoService.AEAD:
+      if (!stateless) {
+        return { ...none, iv: word(0), aad: word(1), src: word(2), dst: word(3), tag: word(4) };
+      }
+      return {
+        keyLength: word(1),
+        iv: word(3),
+        tag: word(4),
+        aad: word(5),
+        src: word(6),
+        dst: word(7),
+      };
+    case CryptoService.AKCIPHER:
+      if (!stateless) return { ...none, src: word(0), dst: word(1) };
+      return { ...none, keyLength: word(2), src: word(5), dst: word(6) };
+  }
+}

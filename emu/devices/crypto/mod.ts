@@ -1,0 +1,6 @@
+/**
+ * The emulated crypto device (virtio 1.4 §5.9).
+ *
+ * @module
+ */
+export * from "./device.ts";
