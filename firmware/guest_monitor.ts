@@ -1,4 +1,4 @@
-import { Qmp } from "@vireo/hal/qtest";
+import { Qmp } from "@vireo/hal/qmp";
 
 /** Where PID 1 has the FIFOs from and to the host, see firmware/image/guest.c. */
 const FROM_HOST = "/vireo/monitor.in";
