@@ -65,6 +65,8 @@ export interface BoardOptions {
   readonly mmio: string | undefined;
   /** Whether PCI functions are taken from the Linux drivers that have them; for `devmem`. */
   readonly unbind: boolean;
+  /** Whether interrupts are polled for even where they are to be had; in guests and for `devmem`. */
+  readonly poll: boolean;
   /** How a guest is booted, on `qemu:BOARD`. */
   readonly boot: GuestOptions;
 }
@@ -103,6 +105,7 @@ export const DEFAULT_BOARD: BoardOptions = {
   devices: [],
   mmio: undefined,
   unbind: false,
+  poll: false,
   boot: {},
 };
 

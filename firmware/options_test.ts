@@ -74,6 +74,7 @@ Deno.test("flags of interfaces and rings are refused where they cannot be", () =
     ["devmem", { packed: true }, "--packed: for emu and qtest and qemu targets"],
     ["devmem", { transport: "pci" }, "--transport: for emu"],
     ["emu", { unbind: true }, "--unbind: for devmem targets"],
+    ["qtest:x86_64-q35", { poll: true }, "--poll: for devmem and qemu targets"],
     ["qtest:aarch64-q35", {}, "no board 'aarch64-q35'"],
     ["qemu:riscv64-virt-pci", {}, "no board 'riscv64-virt-pci'"],
   ];

@@ -30,6 +30,7 @@ interface BoardFlags {
   readonly with?: string[] | undefined;
   readonly mmio?: string | undefined;
   readonly unbind?: true | undefined;
+  readonly poll?: true | undefined;
   readonly kernel?: string | undefined;
   readonly accel?: "tcg" | "kvm" | undefined;
   readonly memory?: string | undefined;
@@ -49,6 +50,7 @@ const FLAGS_OF: readonly [flag: keyof BoardFlags, name: string, kinds: readonly 
   ["with", "--with", ["emu", "qtest", "qemu"]],
   ["mmio", "--mmio", ["devmem"]],
   ["unbind", "--unbind", ["devmem"]],
+  ["poll", "--poll", ["devmem", "qemu"]],
   ["transport", "--transport", ["emu", "qtest", "qemu"]],
   ["transitional", "--transitional", ["emu", "qtest", "qemu"]],
   ["packed", "--packed", ["emu", "qtest", "qemu"]],
@@ -100,6 +102,7 @@ export function boardOptions(flags: BoardFlags): BoardOptions {
     devices: flags.device ?? [],
     mmio: flags.mmio,
     unbind: flags.unbind === true,
+    poll: flags.poll === true,
     boot: guestOptions(flags),
   };
   checkTransport(options, kind === "emu" ? flags.transport ?? "mmio" : targetBus(target));
@@ -172,6 +175,7 @@ function withBoard(parent: Parent, name: string, target = "emu") {
     )
     .option("--mmio <windows>", "devmem: register windows as BASE,SIZE,COUNT")
     .option("--unbind", "devmem: take PCI functions from Linux's drivers, and give them back")
+    .option("--poll", "devmem, qemu: poll even where interrupts are to be had")
     .option("--kernel <file>", "qemu: another kernel than the image's")
     .addOption(
       new Option("--accel <accel>", "qemu: how the processor runs").choices(

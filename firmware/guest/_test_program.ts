@@ -1,5 +1,7 @@
 import { DevmemPlatform } from "@vireo/hal/devmem";
-import { pciCapabilities } from "@vireo/hal/discover";
+import { sysfsDriver } from "@vireo/hal/discover";
+import { guestModules } from "../own_machine.ts";
+import { entropy, type Kind } from "../boards/_pci_rng.ts";
 
 /** What guest_test.ts runs in the guest; its first argument says what to do. */
 export default async function main(args: readonly string[]): Promise<number> {
@@ -13,7 +15,7 @@ export default async function main(args: readonly string[]): Promise<number> {
       for await (const chunk of Deno.stdin.readable) await write(chunk);
       return Deno.exit(7);
     case "pci":
-      return await pci();
+      return await pci(args[1] as Kind, args[2] === "poll");
     default:
       return await registers(args);
   }
@@ -36,44 +38,31 @@ async function registers(args: readonly string[]): Promise<number> {
   return 3;
 }
 
-/** Lists the virtio functions; modern ones answer in memory, legacy ones at a port. */
-async function pci(): Promise<number> {
-  await using platform = DevmemPlatform.open();
-  const devices = platform.functions.filter(({ vendor }) => vendor === 0x1af4).map((node) => {
+/** Entropy from each virtio-rng on PCI, twice: by INTx where it is to be had, else by polling. */
+async function pci(kind: Kind, poll: boolean): Promise<number> {
+  await using platform = DevmemPlatform.open({
+    modules: guestModules(),
+    ...(poll ? { poll: {} } : {}),
+  });
+  const devices: unknown[] = [];
+  for (const node of platform.functions.filter(({ vendor }) => vendor === 0x1af4)) {
     const before = command(node.name);
     const lease = node.open();
-    const { config, bars } = lease;
-    config.write16(4, config.read16(4) | 3);
-    const modern = pciCapabilities(config, 9).find(({ offset }) => config.read8(offset + 3) === 1);
-    let seen: Record<string, number>;
-    if (modern !== undefined) {
-      const bar = lease.openBar(config.read8(modern.offset + 4));
-      const at = config.read32(modern.offset + 8);
-      bar.write8(at + 20, 0);
-      bar.write8(at + 20, 3);
-      seen = { status: bar.read8(at + 20), queues: bar.read16(at + 18) };
-      bar.write8(at + 20, 0);
-    } else {
-      const ports = lease.openBar(0);
-      ports.write8(18, 0);
-      ports.write8(18, 3);
-      ports.write16(14, 0);
-      seen = { status: ports.read8(18), size: ports.read16(12) };
-      ports.write8(18, 0);
-    }
-    const assigned = bars.every(({ address }) => address > 0);
-    const inUse = command(node.name) !== before;
+    const assigned = lease.bars.every(({ address }) => address > 0);
+    const first = await entropy(platform.dma, lease, { kind, msix: false });
+    const second = await entropy(platform.dma, lease, { kind, msix: false });
+    const changed = command(node.name) !== before && first.toHex() !== second.toHex();
     lease[Symbol.dispose]();
-    const restored = inUse && command(node.name) === before;
-    return {
+    const restored = changed && command(node.name) === before;
+    devices.push({
       name: node.name,
       id: node.device,
       assigned,
       restored,
       polled: lease.line?.polled,
-      seen,
-    };
-  });
+      driver: sysfsDriver(`/sys/bus/pci/devices/${node.name}`) ?? null,
+    });
+  }
   await write(new TextEncoder().encode(JSON.stringify(devices)));
   return 0;
 }

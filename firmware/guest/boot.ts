@@ -110,7 +110,7 @@ export async function bootGuest(options: BootOptions): Promise<BootResult> {
     initramfs,
     guestRun(board, options),
     options.program,
-    options.extra,
+    [...await kernelModules(board, image), ...options.extra ?? []],
   );
 
   const started = performance.now();
@@ -225,6 +225,25 @@ export async function addRun(
     ]),
     { append: true },
   );
+}
+
+/** The board's modules out of the kernel's package; none where only the image was kept of it. */
+async function kernelModules(board: GuestBoard, image: GuestImage): Promise<CpioEntry[]> {
+  const { kernel, manifest } = image;
+  const name = manifest.packages[0]?.name ?? "";
+  const release = name.replace(/^linux-image-/, "");
+  const directory = kernel.replace(/[^/]*$/, `unpacked/${name}/lib/modules/${release}`);
+  const entries: CpioEntry[] = [];
+  for (const path of board.modules ?? []) {
+    try {
+      const data = await Deno.readFile(`${directory}/${path}`);
+      entries.push({ kind: "file", path: `vireo/${path.replace(/.*\//, "")}`, data });
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+      return [];
+    }
+  }
+  return entries;
 }
 
 async function removeDirectory(path: string): Promise<void> {

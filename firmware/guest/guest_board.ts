@@ -18,6 +18,8 @@ export interface GuestBoard {
   readonly cpu: string;
   /** The serial line, as the guest names it. */
   readonly line: string;
+  /** Modules of the kernel that the guest has as `/vireo/<name>`, by path in the kernel's package. */
+  readonly modules?: readonly string[];
   /** Words for the kernel command line. */
   readonly kernelArgs: (accel: string) => readonly string[];
 }
@@ -29,6 +31,9 @@ export interface GuestBoard {
 function tscRate(accel: string): readonly string[] {
   return accel === "tcg" ? [`tsc_early_khz=${hostTickRate()}`, "tsc=reliable"] : [];
 }
+
+/** What hands the interrupts of PCI functions to a process; loaded in this order. */
+const UIO_MODULES = ["kernel/drivers/uio/uio.ko", "kernel/drivers/uio/uio_pci_generic.ko"] as const;
 
 const AARCH64_VIRT: GuestBoard = {
   name: "aarch64-virt",
@@ -62,11 +67,12 @@ export const GUEST_BOARDS: readonly GuestBoard[] = [
     machine: "q35,sata=off,smbus=off,i8042=off,vmport=off,usb=off",
     cpu: "max",
     line: "ttyS0",
+    modules: UIO_MODULES,
     kernelArgs: tscRate,
   },
   AARCH64_VIRT,
   // The same machine: what differs is where devices are put.
-  { ...AARCH64_VIRT, name: "aarch64-virt-pci" },
+  { ...AARCH64_VIRT, name: "aarch64-virt-pci", modules: UIO_MODULES },
 ];
 
 /**

@@ -60,24 +60,29 @@ for (const board of ["x86_64-microvm", "aarch64-virt"]) {
   }
 }
 
-for (const board of ["x86_64-q35", "aarch64-virt-pci"]) {
-  for (const kind of ["legacy", "transitional", "modern"]) {
-    Deno.test(`bootGuest reaches the PCI functions of ${board}, ${kind}`, async () => {
-      const { stdout, stderr, exitCode } = await boot(board, ["pci"], {
-        legacy: kind === "legacy",
-        transitional: kind === "transitional",
-        devices: ["-device", "virtio-rng-pci,addr=03", "-device", "virtio-rng-pci,addr=05"],
-      });
-      assertEquals([exitCode, stderr], [0, ""]);
-      const id = kind === "modern" ? 0x1044 : 0x1005;
-      const seen = kind === "legacy" ? { status: 3, size: 8 } : { status: 3, queues: 1 };
-      const found = { id, assigned: true, restored: true, polled: true, seen };
-      assertEquals(JSON.parse(stdout), [
-        { name: "0000:00:03.0", ...found },
-        { name: "0000:00:05.0", ...found },
-      ]);
+// Each kind of device and each kind of interrupt once.
+const PCI = [
+  ["x86_64-q35", "legacy", "INTx"],
+  ["x86_64-q35", "modern", "poll"],
+  ["aarch64-virt-pci", "modern", "INTx"],
+  ["aarch64-virt-pci", "transitional", "poll"],
+] as const;
+for (const [board, kind, interrupt] of PCI) {
+  Deno.test(`bootGuest drives PCI functions of ${board}, ${kind}, by ${interrupt}`, async () => {
+    const { stdout, stderr, exitCode } = await boot(board, ["pci", kind, interrupt], {
+      legacy: kind === "legacy",
+      transitional: kind === "transitional",
+      devices: ["-device", "virtio-rng-pci,addr=03", "-device", "virtio-rng-pci,addr=05"],
     });
-  }
+    assertEquals([exitCode, stderr], [0, ""]);
+    const id = kind === "modern" ? 0x1044 : 0x1005;
+    const polled = interrupt === "poll";
+    const found = { id, assigned: true, restored: true, polled, driver: null };
+    assertEquals(JSON.parse(stdout), [
+      { name: "0000:00:03.0", ...found },
+      { name: "0000:00:05.0", ...found },
+    ]);
+  });
 }
 
 Deno.test("bootGuest reports a program that throws, with the line of its source", async () => {

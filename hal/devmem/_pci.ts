@@ -75,6 +75,7 @@ export function sysfsNode(fn: SysfsPciFunction, host: PciHost): PciNode {
 }
 
 function openFunction(fn: SysfsPciFunction, host: PciHost): PciLease {
+  // In this order, so that the other way round each puts back what it found.
   using cleanup = new DisposableStack();
   cleanup.use(takeFromDriver(fn, host.unbind));
   const { name, path } = fn;

@@ -1,7 +1,7 @@
 import { VireoError } from "@vireo/hal";
 
 /** Must equal what `vireo_shim_version` in shim.c answers. */
-const SHIM_VERSION = 2;
+const SHIM_VERSION = 3;
 
 /** The same again as a type, which `isolatedDeclarations` asks for. */
 interface Symbols extends Deno.ForeignLibraryInterface {
@@ -18,6 +18,14 @@ interface Symbols extends Deno.ForeignLibraryInterface {
   readonly vireo_map_huge: { parameters: ["u64"]; result: "i64" };
   readonly vireo_relax: { parameters: []; result: "void" };
   readonly vireo_unmap: { parameters: ["pointer", "u64"]; result: "i32" };
+  readonly vireo_event: { parameters: []; result: "i32" };
+  readonly vireo_signal: { parameters: ["i32"]; result: "i32" };
+  readonly vireo_wait_interrupt: {
+    parameters: ["i32", "i32"];
+    result: "i32";
+    nonblocking: true;
+  };
+  readonly vireo_load_module: { parameters: ["buffer"]; result: "i32" };
 }
 
 const SYMBOLS: Symbols = {
@@ -34,6 +42,10 @@ const SYMBOLS: Symbols = {
   vireo_map_huge: { parameters: ["u64"], result: "i64" },
   vireo_relax: { parameters: [], result: "void" },
   vireo_unmap: { parameters: ["pointer", "u64"], result: "i32" },
+  vireo_event: { parameters: [], result: "i32" },
+  vireo_signal: { parameters: ["i32"], result: "i32" },
+  vireo_wait_interrupt: { parameters: ["i32", "i32"], result: "i32", nonblocking: true },
+  vireo_load_module: { parameters: ["buffer"], result: "i32" },
 };
 
 /** The shim's functions. */

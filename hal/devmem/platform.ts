@@ -3,6 +3,7 @@ import {
   type Dma,
   hex,
   type MemoryWindow,
+  type Mmio,
   type MmioLease,
   type MmioNode,
   type PciNode,
@@ -11,12 +12,13 @@ import {
   type PollPolicy,
   VireoError,
 } from "@vireo/hal";
-import { discover, type MmioSlot, readSysfsPci } from "../discover/mod.ts";
+import { discover, type MmioSlot, readSysfsPci, type SysfsPciFunction } from "../discover/mod.ts";
 import { HugepageDma } from "./dma.ts";
 import { errnoError, errnoName } from "./errno.ts";
 import { DevmemMmio } from "./mmio.ts";
-import { type Kicks, type MappedWindow, type PciHost, sysfsNode } from "./_pci.ts";
+import { type Kicks, type MappedWindow, type PciHost, type PciLine, sysfsNode } from "./_pci.ts";
 import { loadShim, type Shim } from "./_shim.ts";
+import { bindUio, UioLine } from "./_uio.ts";
 
 const PAGE = 4096;
 
@@ -37,8 +39,13 @@ export interface DevmemOptions {
   readonly unbind?: boolean | undefined;
   /** Hugepages of 2 MiB for DMA; 16 by default. */
   readonly hugepages?: number | undefined;
-  /** How to poll for what would be interrupts. */
+  /**
+   * How to poll for what would be interrupts. If it is given, PCI functions are polled too; else they
+   * have their INTx where Linux has its driver `uio_pci_generic`.
+   */
   readonly poll?: PollPolicy | undefined;
+  /** Modules of the kernel to load first, by path, for example `uio_pci_generic.ko`. */
+  readonly modules?: readonly string[] | undefined;
   /** Physical memory; `/dev/mem` by default. */
   readonly memory?: string | undefined;
 }
@@ -69,6 +76,8 @@ export class DevmemPlatform implements Platform {
   readonly #poller: Poller;
   readonly #pages: number;
   readonly #mappings: Set<Mapping> = new Set();
+  /** What ends when no thread is in the shim for a closed line any more. */
+  readonly #closing: Set<Promise<void>> = new Set();
   #dma: HugepageDma | undefined;
   #closed = false;
 
@@ -77,17 +86,14 @@ export class DevmemPlatform implements Platform {
     this.#fd = fd;
     this.#memory = memory;
     this.#pages = options.hugepages ?? 16;
+    for (const path of options.modules ?? []) this.#loadModule(path);
     const relax = (): void => shim.symbols.vireo_relax();
     this.#poller = new Poller({ relax, ...options.poll });
     this.slots = (options.slots ?? discover()).map((slot) => this.#node(slot));
     const host: PciHost = {
       unbind: options.unbind === true,
       mapFile: (...args) => this.#mapFile(...args),
-      line: () => {
-        const interrupt = this.#poller.line();
-        const { kicked } = interrupt;
-        return { interrupt, delivered: false, kicked, [Symbol.dispose]() {} };
-      },
+      line: (fn, config) => this.#line(fn, config, options.poll !== undefined),
     };
     const functions = options.slots !== undefined && options.pci === undefined
       ? []
@@ -151,15 +157,15 @@ export class DevmemPlatform implements Platform {
   }
 
   /** Unmaps everything and closes physical memory; devices must have been reset before. */
-  [Symbol.asyncDispose](): Promise<void> {
-    if (this.#closed) return Promise.resolve();
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#closed) return;
     this.#closed = true;
     this.#poller[Symbol.dispose]();
     for (const mapping of this.#mappings) mapping[Symbol.dispose]();
     this.#dma?.[Symbol.dispose]();
     this.#shim.symbols.vireo_close(this.#fd);
+    await Promise.all(this.#closing);
     this.#shim[Symbol.dispose]();
-    return Promise.resolve();
   }
 
   #node(slot: MmioSlot): MmioNode {
@@ -175,6 +181,36 @@ export class DevmemPlatform implements Platform {
     const mmio = new DevmemMmio(window, mapping.pointer, symbols, interrupt.kicked);
     mapping.onClose = () => mmio.close();
     return { mmio, interrupt, [Symbol.dispose]: () => mapping[Symbol.dispose]() };
+  }
+
+  #loadModule(path: string): void {
+    const result = this.#shim.symbols.vireo_load_module(new TextEncoder().encode(`${path}\0`));
+    if (result >= 0 || errnoName(-result) === "EEXIST") return;
+    throw new VireoError("HOST_ERROR", "Cannot load a module of the kernel", {
+      device: path,
+      seen: errnoName(-result),
+    });
+  }
+
+  /** The interrupt of a PCI function: INTx where Linux hands it out, else polling. */
+  #line(fn: SysfsPciFunction, config: Mmio, poll: boolean): PciLine {
+    const { symbols } = this.#shim;
+    const binding = poll ? undefined : bindUio(fn);
+    if (binding !== undefined) {
+      const onClosed = (closed: Promise<void>): void => {
+        this.#closing.add(closed);
+        closed.finally(() => this.#closing.delete(closed));
+      };
+      try {
+        return new UioLine(binding, config, symbols, onClosed);
+      } catch (error) {
+        binding[Symbol.dispose]();
+        throw error;
+      }
+    }
+    const interrupt = this.#poller.line();
+    const { kicked } = interrupt;
+    return { interrupt, delivered: false, kicked, [Symbol.dispose]() {} };
   }
 
   /** Maps the file of a PCI function's base address register. */

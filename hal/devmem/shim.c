@@ -5,10 +5,13 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -31,7 +34,7 @@
 #endif
 
 /* Changes with the functions below, so that a stale library is noticed. */
-uint32_t vireo_shim_version(void) { return 2; }
+uint32_t vireo_shim_version(void) { return 3; }
 
 #define REGISTER_ACCESS(bits)                                                                \
   uint##bits##_t vireo_read##bits(const void *base, uint32_t offset) {                       \
@@ -112,4 +115,40 @@ int64_t vireo_map_huge(uint64_t length) {
 
 int32_t vireo_unmap(void *address, uint64_t length) {
   return munmap(address, length) < 0 ? -errno : 0;
+}
+
+/* An event that another thread waits for. Returns a descriptor or -errno. */
+int32_t vireo_event(void) {
+  int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  return fd < 0 ? -errno : fd;
+}
+
+int32_t vireo_signal(int32_t event) {
+  return write(event, &(uint64_t){1}, sizeof(uint64_t)) < 0 ? -errno : 0;
+}
+
+/*
+ * Waits for an interrupt of a UIO device, or for an event, and takes what it waited for; for a thread
+ * that may be blocked. Returns 1 for an interrupt, 0 for the event, or -errno.
+ */
+int32_t vireo_wait_interrupt(int32_t device, int32_t event) {
+  struct pollfd fds[2] = {{device, POLLIN, 0}, {event, POLLIN, 0}};
+  uint64_t events;
+  uint32_t interrupts;
+  while (poll(fds, 2, -1) < 0)
+    if (errno != EINTR) return -errno;
+  if (fds[1].revents != 0) {
+    if (read(event, &events, sizeof events) < 0 && errno != EAGAIN) return -errno;
+    return 0;
+  }
+  return read(device, &interrupts, sizeof interrupts) < 0 ? -errno : 1;
+}
+
+/* Loads a module of the running kernel. Returns 0 or -errno. */
+int32_t vireo_load_module(const char *path) {
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return -errno;
+  int32_t result = syscall(SYS_finit_module, fd, "", 0) < 0 ? -errno : 0;
+  close(fd);
+  return result;
 }
