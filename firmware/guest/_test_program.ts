@@ -1,7 +1,7 @@
 import { DevmemPlatform } from "@vireo/hal/devmem";
 import { sysfsDriver } from "@vireo/hal/discover";
 import { guestModules } from "../own_machine.ts";
-import { entropy, type Kind } from "../boards/_pci_rng.ts";
+import { entropy, type Kind } from "../boards/pci_test_driver.ts";
 
 /** What guest_test.ts runs in the guest; its first argument says what to do. */
 export default async function main(args: readonly string[]): Promise<number> {
