@@ -141,6 +141,30 @@ Deno.test("a function that a Linux driver has is taken with leave only, and give
   assertEquals(written("bind"), "0000:00:03.0");
 });
 
+Deno.test("a function that Linux's UIO does not take is polled, and nothing stays of the attempt", async () => {
+  using files = fixture();
+  const drivers = `${files.pci}/../drivers/uio_pci_generic`;
+  Deno.mkdirSync(drivers, { recursive: true });
+  for (const name of ["bind", "unbind"]) Deno.writeTextFileSync(`${drivers}/${name}`, "");
+  await using platform = open(files);
+  using lease = only(platform).open();
+  assertEquals(lease.line?.polled, true);
+  assertEquals(Deno.readTextFileSync(`${drivers}/bind`), "0000:00:03.0");
+  assertEquals(Deno.readTextFileSync(`${drivers}/unbind`), "");
+  assertEquals(Deno.readTextFileSync(`${files.at}/driver_override`), "\n");
+});
+
+Deno.test("DevmemPlatform says which kernel module cannot be loaded", () => {
+  using files = fixture();
+  const modules = [`${files.pci}/none.ko`];
+  const error = assertThrows(
+    () => DevmemPlatform.open({ ...files, slots: [], modules }),
+    VireoError,
+    "none.ko",
+  );
+  assertEquals([error.code, error.seen], ["HOST_ERROR", "ENOENT"]);
+});
+
 Deno.test("a write to where the device is notified makes the poller look at once", async () => {
   using files = fixture();
   await using platform = open(files);

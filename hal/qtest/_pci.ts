@@ -98,6 +98,7 @@ export class PciHost {
     const taken: PciMessage[] = [];
     const command = config.read16(PciRegister.COMMAND);
     const msix = pciCapabilities(config, PciCapability.MSIX)[0]?.offset;
+    const control = msix === undefined ? 0 : config.read16(msix + MSIX_CAP.control.offset);
     let open = true;
     return {
       config,
@@ -128,7 +129,7 @@ export class PciHost {
         this.#messages.give(taken);
         // A machine that is gone needs nothing restored.
         if (this.#channel.error !== undefined) return;
-        if (msix !== undefined) config.write16(msix + MSIX_CAP.control.offset, 0);
+        if (msix !== undefined) config.write16(msix + MSIX_CAP.control.offset, control);
         config.write16(PciRegister.COMMAND, command);
       },
     };
