@@ -100,6 +100,28 @@ Deno.test("run --watch runs a script again when it changed", async () => {
   }
 });
 
+Deno.test("probe lists the PCI functions of a board, and nothing that is the machine's own", async () => {
+  const kinds = { "": 0x1040, " --transitional": 0x1000, " --legacy": 0x1000 };
+  for (const [flags, base] of Object.entries(kinds)) {
+    const run = await vireo(`probe --json --target qtest:x86_64-q35${flags}`);
+    const { slots, functions } = JSON.parse(run.out);
+    const id = (modern: number, transitional: number) =>
+      `1af4:${(base + (base === 0x1040 ? modern : transitional)).toString(16)}`;
+    assertEquals(
+      functions.map(({ name, ids }: { name: string; ids: string }) => `${name} ${ids}`),
+      [
+        "0000:00:00.0 8086:29c0",
+        `0000:00:01.0 ${id(1, 0)}`,
+        `0000:00:02.0 ${id(2, 1)}`,
+        `0000:00:03.0 ${id(3, 3)}`,
+        `0000:00:04.0 ${id(4, 5)}`,
+        "0000:00:1f.0 8086:2918",
+      ],
+    );
+    assertEquals(slots, 0);
+  }
+});
+
 Deno.test("boards lists every board with its targets", async () => {
   const { boards } = JSON.parse((await vireo("boards --json")).out);
   assertEquals(boards.map((board: { name: string }) => board.name), BOARDS.map((b) => b.name));

@@ -54,6 +54,22 @@ Deno.test("--legacy, --queue-size, --no-indirect and --no-event-idx change what 
   assert(!rng(bare).negotiated.some((f) => f === "INDIRECT_DESC" || f === "EVENT_IDX"));
 });
 
+Deno.test("probe says which ring features were offered, asked for and agreed", async () => {
+  type Rings = Record<"offered" | "asked" | "agreed", string[]>;
+  const extra = ["RING_PACKED", "IN_ORDER", "NOTIFICATION_DATA", "ACCESS_PLATFORM"];
+  const rings = async (flags: string): Promise<Rings> =>
+    JSON.parse((await vireo(`probe --json ${flags}`)).out).devices[0].rings;
+  const plain = await rings("");
+  for (const part of ["offered", "asked", "agreed"] as const) {
+    assertEquals(plain[part].filter((name) => extra.includes(name)), []);
+    assert(plain[part].includes("VERSION_1") && plain[part].includes("EVENT_IDX"));
+  }
+  const all = await rings("--packed --in-order --notification-data --platform-iommu");
+  assertEquals(extra.filter((name) => !all.offered.includes(name)), []);
+  assertEquals(extra.filter((name) => !all.asked.includes(name)), []);
+  assert(all.agreed.includes("ACCESS_PLATFORM") && all.agreed.includes("NOTIFICATION_DATA"));
+});
+
 Deno.test("blk read, write, discard and flush work on the image file", async () => {
   await withDisk(async (path, bytes) => {
     const read = await vireo(`blk read --blk ${path} --sector 3 --count 2`);

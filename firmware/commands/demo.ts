@@ -75,7 +75,7 @@ export async function demo(board: BoardOptions, flags: DemoFlags): Promise<void>
   const began = performance.now();
   const { board: full, known } = await findDisk(board, flags.given);
   await using vireo = await openVireo(full);
-  const report = describeBoard(vireo);
+  const report = describeBoard(vireo, full);
   const sections: Section[] = [];
   for (const part of [demoBlk, demoNet, demoConsole, demoRng]) {
     sections.push(await attempt(part, vireo, known));

@@ -1,4 +1,12 @@
-import { deviceName, featureName, type FeatureSet, hex, statusText } from "@vireo/hal";
+import {
+  deviceName,
+  Feature,
+  featureName,
+  FeatureSet,
+  hex,
+  type PciNode,
+  statusText,
+} from "@vireo/hal";
 import type { VirtioDevice } from "@vireo/drivers";
 import { openVireo, type Vireo } from "../vireo.ts";
 import type { BoardOptions } from "../options.ts";
@@ -27,8 +35,30 @@ export interface DeviceReport {
   readonly offered: readonly string[];
   /** Names of the features that were agreed. */
   readonly negotiated: readonly string[];
+  /** The ring and transport features among these, and those that the options ask for. */
+  readonly rings: RingReport;
   /** Its queues, with sizes in descriptors. */
   readonly queues: readonly { readonly name: string; readonly size: number }[];
+}
+
+/** Names of ring and transport features. */
+export interface RingReport {
+  /** What the device offered. */
+  readonly offered: readonly string[];
+  /** What the options ask for. */
+  readonly asked: readonly string[];
+  /** What was agreed. */
+  readonly agreed: readonly string[];
+}
+
+/** What `probe` tells of a PCI function, virtio or not. */
+export interface FunctionReport {
+  /** Its address as Linux writes it. */
+  readonly name: string;
+  /** Vendor and device id in hex, `1af4:1041`. */
+  readonly ids: string;
+  /** Name of the virtio device that it is, if one was made of it. */
+  readonly device: string | null;
 }
 
 /** What `probe` tells of a board. */
@@ -37,14 +67,48 @@ export interface BoardReport {
   readonly target: string;
   /** Number of slots, empty ones included. */
   readonly slots: number;
+  /** The PCI functions, by address. */
+  readonly functions: readonly FunctionReport[];
   /** The devices, by index. */
   readonly devices: readonly DeviceReport[];
   /** Slots whose device could not be driven, and why. */
   readonly errors: readonly { readonly slot: string; readonly message: string }[];
 }
 
+/** The features that rings and transports have to do with. */
+const RING_FEATURES: FeatureSet = FeatureSet.of(
+  Feature.INDIRECT_DESC,
+  Feature.EVENT_IDX,
+  Feature.VERSION_1,
+  Feature.ACCESS_PLATFORM,
+  Feature.RING_PACKED,
+  Feature.IN_ORDER,
+  Feature.NOTIFICATION_DATA,
+  Feature.RING_RESET,
+);
+
+/** The ring and transport features that a board's options ask for. */
+export function askedFeatures(board: BoardOptions): FeatureSet {
+  const { legacy, indirect, eventIdx, packed, inOrder, notificationData, platformIommu } = board;
+  const asked: [boolean, number][] = [
+    [indirect, Feature.INDIRECT_DESC],
+    [eventIdx, Feature.EVENT_IDX],
+    [!legacy, Feature.VERSION_1],
+    [platformIommu, Feature.ACCESS_PLATFORM],
+    [packed, Feature.RING_PACKED],
+    [inOrder, Feature.IN_ORDER],
+    [notificationData, Feature.NOTIFICATION_DATA],
+    [!legacy, Feature.RING_RESET],
+  ];
+  return FeatureSet.of(...asked.filter(([on]) => on).map(([, bit]) => bit));
+}
+
 /** Describes a device as it stands. */
-export function describeDevice(vireo: Vireo, device: VirtioDevice): DeviceReport {
+export function describeDevice(
+  vireo: Vireo,
+  device: VirtioDevice,
+  board: BoardOptions,
+): DeviceReport {
   const names = device.driver?.featureNames ?? {};
   const list = (set: FeatureSet): string[] => [...set].map((bit) => featureName(bit, names));
   return {
@@ -59,24 +123,44 @@ export function describeDevice(vireo: Vireo, device: VirtioDevice): DeviceReport
     modalias: vireo.bus.attributes(device).modalias.trim(),
     offered: list(device.offered),
     negotiated: list(device.features),
+    rings: {
+      offered: list(device.offered.and(RING_FEATURES)),
+      asked: list(askedFeatures(board)),
+      agreed: list(device.features.and(RING_FEATURES)),
+    },
     queues: device.queues.map((queue) => ({ name: queue.name, size: queue.size })),
   };
 }
 
 /** Describes every device of a board. */
-export function describeBoard(vireo: Vireo): BoardReport {
+export function describeBoard(vireo: Vireo, board: BoardOptions): BoardReport {
+  const nodes = vireo.platform.nodes();
+  const functions = nodes.filter((node) => node.kind === "pci");
   return {
     target: vireo.target,
-    slots: vireo.platform.nodes().length,
-    devices: vireo.bus.devices.map((device) => describeDevice(vireo, device)),
+    slots: nodes.length - functions.length,
+    functions: functions.map((node) => describeFunction(vireo, node)),
+    devices: vireo.bus.devices.map((device) => describeDevice(vireo, device, board)),
     errors: vireo.bus.slotErrors.map(({ slot, error }) => ({ slot, message: error.message })),
   };
 }
 
+function describeFunction(vireo: Vireo, { name, vendor, device }: PciNode): FunctionReport {
+  const found = vireo.bus.devices.find(({ transport }) => transport.name === name);
+  const id = (value: number): string => value.toString(16).padStart(4, "0");
+  return { name, ids: `${id(vendor)}:${id(device)}`, device: found?.name ?? null };
+}
+
 /** Writes a board's report as text. */
 export function boardText(report: BoardReport): string {
-  const empty = report.slots - report.devices.length - report.errors.length;
-  const lines = [`${report.target}: ${report.devices.length} devices, ${empty} empty slots`];
+  const { slots, functions, devices, errors } = report;
+  const onPci = functions.filter(({ device }) => device !== null).length;
+  const failed = errors.filter(({ slot }) => functions.every(({ name }) => name !== slot)).length;
+  const places = [
+    ...(slots > 0 ? [`${slots - (devices.length - onPci) - failed} empty slots`] : []),
+    ...(functions.length > 0 ? [`${functions.length} PCI functions`] : []),
+  ];
+  const lines = [[`${report.target}: ${devices.length} devices`, ...places].join(", ")];
   for (const device of report.devices) {
     lines.push(
       `${device.name}  ${device.type} (id ${device.id}) at ${device.slot}, ${device.transport}, ` +
@@ -84,8 +168,14 @@ export function boardText(report: BoardReport): string {
       `  status      ${device.status.replaceAll("|", " ")}`,
       `  offered     ${device.offered.join(" ") || "nothing"}`,
       `  negotiated  ${device.negotiated.join(" ") || "nothing"}`,
+      `  rings       offered ${device.rings.offered.join(" ") || "nothing"}`,
+      `              asked   ${device.rings.asked.join(" ") || "nothing"}`,
+      `              agreed  ${device.rings.agreed.join(" ") || "nothing"}`,
       `  queues      ${device.queues.map((q) => `${q.name}[${q.size}]`).join(" ") || "none"}`,
     );
+  }
+  for (const { name, ids, device } of functions) {
+    lines.push(`${name}  PCI function ${ids}${device === null ? "" : `, ${device}`}`);
   }
   for (const { slot, message } of report.errors) lines.push(`${slot}  ${message}`);
   return lines.join("\n");
@@ -94,7 +184,7 @@ export function boardText(report: BoardReport): string {
 /** `vireo probe`: lists the devices of a board. */
 export async function probe(board: BoardOptions, flags: { json?: true }): Promise<void> {
   await using vireo = await openVireo(board);
-  const report = describeBoard(vireo);
+  const report = describeBoard(vireo, board);
   console.log(flags.json ? JSON.stringify(report, null, 2) : boardText(report));
   if (report.errors.length > 0) throw new Error(`${report.errors.length} slots failed`);
 }
