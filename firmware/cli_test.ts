@@ -58,13 +58,13 @@ Deno.test("probe says which ring features were offered, asked for and agreed", a
   type Rings = Record<"offered" | "asked" | "agreed", string[]>;
   const extra = ["RING_PACKED", "IN_ORDER", "NOTIFICATION_DATA", "ACCESS_PLATFORM"];
   const rings = async (flags: string): Promise<Rings> =>
-    JSON.parse((await vireo(`probe --json ${flags}`)).out).devices[0].rings;
+    JSON.parse((await vireo(`probe --json${flags}`)).out).devices[0].rings;
   const plain = await rings("");
   for (const part of ["offered", "asked", "agreed"] as const) {
     assertEquals(plain[part].filter((name) => extra.includes(name)), []);
     assert(plain[part].includes("VERSION_1") && plain[part].includes("EVENT_IDX"));
   }
-  const all = await rings("--packed --in-order --notification-data --platform-iommu");
+  const all = await rings(" --packed --in-order --notification-data --platform-iommu");
   assertEquals(extra.filter((name) => !all.offered.includes(name)), []);
   assertEquals(extra.filter((name) => !all.asked.includes(name)), []);
   assert(all.agreed.includes("ACCESS_PLATFORM") && all.agreed.includes("NOTIFICATION_DATA"));
