@@ -15,7 +15,7 @@ export default async function main(args: readonly string[]): Promise<number> {
       for await (const chunk of Deno.stdin.readable) await write(chunk);
       return Deno.exit(7);
     case "pci":
-      return await pci(args[1] as Kind, args[2] === "poll");
+      return await pci(args[1] as Kind, args[2] === "poll", args.slice(3));
     default:
       return await registers(args);
   }
@@ -39,9 +39,10 @@ async function registers(args: readonly string[]): Promise<number> {
 }
 
 /** Entropy from each virtio-rng on PCI, twice: by INTx where it is to be had, else by polling. */
-async function pci(kind: Kind, poll: boolean): Promise<number> {
+async function pci(kind: Kind, poll: boolean, drivers: readonly string[]): Promise<number> {
   await using platform = DevmemPlatform.open({
-    modules: guestModules(),
+    modules: [...drivers, ...guestModules()],
+    unbind: true,
     ...(poll ? { poll: {} } : {}),
   });
   const devices: unknown[] = [];

@@ -72,6 +72,8 @@ export interface BootOptions {
   readonly deadline?: number | undefined;
   /** Milliseconds until the program has started; 60 000 by default. */
   readonly bootDeadline?: number;
+  /** More modules of the kernel for this run, as `GuestBoard.modules`; they are not loaded. */
+  readonly modules?: readonly string[];
   /** More files for the initramfs of this run. */
   readonly extra?: readonly CpioEntry[];
   /** How to make the image. */
@@ -110,7 +112,10 @@ export async function bootGuest(options: BootOptions): Promise<BootResult> {
     initramfs,
     guestRun(board, options),
     options.program,
-    [...await kernelModules(board, image), ...options.extra ?? []],
+    [
+      ...await kernelModules([...board.modules ?? [], ...options.modules ?? []], image),
+      ...options.extra ?? [],
+    ],
   );
 
   const started = performance.now();
@@ -227,14 +232,14 @@ export async function addRun(
   );
 }
 
-/** The board's modules out of the kernel's package; none where only the image was kept of it. */
-async function kernelModules(board: GuestBoard, image: GuestImage): Promise<CpioEntry[]> {
+/** Modules out of the kernel's package; none where only the image was kept of it. */
+async function kernelModules(paths: readonly string[], image: GuestImage): Promise<CpioEntry[]> {
   const { kernel, manifest } = image;
   const name = manifest.packages[0]?.name ?? "";
   const release = name.replace(/^linux-image-/, "");
   const directory = kernel.replace(/[^/]*$/, `unpacked/${name}/lib/modules/${release}`);
   const entries: CpioEntry[] = [];
-  for (const path of board.modules ?? []) {
+  for (const path of paths) {
     try {
       const data = await Deno.readFile(`${directory}/${path}`);
       entries.push({ kind: "file", path: `vireo/${path.replace(/.*\//, "")}`, data });

@@ -160,9 +160,9 @@ Deno.test("DevmemPlatform says which kernel module cannot be loaded", () => {
   const error = assertThrows(
     () => DevmemPlatform.open({ ...files, slots: [], modules }),
     VireoError,
-    "none.ko",
+    "none.ko): saw ENOENT (no such file",
   );
-  assertEquals([error.code, error.seen], ["HOST_ERROR", "ENOENT"]);
+  assertEquals(error.code, "HOST_ERROR");
 });
 
 Deno.test("a write to where the device is notified makes the poller look at once", async () => {

@@ -44,7 +44,7 @@ export interface DevmemOptions {
    * have their INTx where Linux has its driver `uio_pci_generic`.
    */
   readonly poll?: PollPolicy | undefined;
-  /** Modules of the kernel to load first, by path, for example `uio_pci_generic.ko`. */
+  /** Modules of the kernel to load first, by path, each after those that it needs. */
   readonly modules?: readonly string[] | undefined;
   /** Physical memory; `/dev/mem` by default. */
   readonly memory?: string | undefined;
@@ -185,10 +185,11 @@ export class DevmemPlatform implements Platform {
 
   #loadModule(path: string): void {
     const result = this.#shim.symbols.vireo_load_module(new TextEncoder().encode(`${path}\0`));
-    if (result >= 0 || errnoName(-result) === "EEXIST") return;
+    const name = errnoName(-result);
+    if (result >= 0 || name === "EEXIST") return;
     throw new VireoError("HOST_ERROR", "Cannot load a module of the kernel", {
       device: path,
-      seen: errnoName(-result),
+      seen: name === "ENOENT" ? "ENOENT (no such file, or it needs a module first)" : name,
     });
   }
 
