@@ -65,6 +65,26 @@ Deno.test("each access is one command of its width", () => {
   );
 });
 
+Deno.test("ports have commands of their own, whose answers are as long as they need be", () => {
+  using wire = new Wire();
+  const { channel } = wire;
+  wire.answer("OK 0x0012\nIRQ raise 3\n");
+  assertEquals(channel.readPort(1, 0xcfc), 0x12);
+  wire.answer("OK 0xfffe\n");
+  assertEquals(channel.readPort(2, 0xcfe), 0xfffe);
+  wire.answer("OK 0x29c08086\n");
+  assertEquals(channel.readPort(4, 0xcfc), 0x29c0_8086);
+  wire.answer("OK\n");
+  channel.writePort(4, 0xcf8, 0x8000_0000);
+  assertEquals(
+    wire.asked(),
+    "inb 0x00000cfc\ninw 0x00000cfe\ninl 0x00000cfc\noutl 0x00000cf8 0x80000000\n",
+  );
+  assertEquals(wire.interrupts, ["3=1"]);
+  wire.answer("OK 0x00zz\n");
+  assertThrows(() => channel.readPort(1, 0), VireoError, "OK and a value");
+});
+
 Deno.test("writes carry the value, unsigned", () => {
   using wire = new Wire();
   wire.answer("OK\n");

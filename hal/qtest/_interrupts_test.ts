@@ -1,0 +1,127 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import type { Interrupt } from "../interrupt.ts";
+import { QtestChannel } from "./_channel.ts";
+import { InterruptLines } from "./_interrupts.ts";
+import { Libc } from "./_libc.ts";
+import { doorbellMessages, gicv2mMessages } from "./_messages.ts";
+
+/** Lines over a socket on which a script speaks for QEMU. */
+class Board implements AsyncDisposable {
+  readonly lines: InterruptLines;
+  readonly channel: QtestChannel;
+  readonly #libc = new Libc();
+  readonly #ours: number;
+  readonly #theirs: number;
+
+  constructor() {
+    [this.#ours, this.#theirs] = this.#libc.socketPair();
+    this.#libc.setSocketDeadline(this.#ours, 1000);
+    this.channel = new QtestChannel(this.#libc, this.#ours, {
+      interrupt: (line, level) => this.lines.set(line, level),
+      stderr: () => "",
+      broken: (error) => this.lines.fail(error),
+    });
+    this.lines = new InterruptLines(this.#libc, this.#ours, this.channel);
+  }
+
+  say(text: string): void {
+    const bytes = new TextEncoder().encode(text);
+    this.#libc.send(this.#theirs, bytes, bytes.length);
+  }
+
+  heard(): string {
+    const bytes = new Uint8Array(4096);
+    const length = this.#libc.receive(this.#theirs, bytes, 4096n, false);
+    return new TextDecoder().decode(bytes.subarray(0, Math.max(length, 0)));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.channel.fail("the test is over");
+    await this.lines.dispose();
+    this.#libc.close(this.#ours);
+    this.#libc.close(this.#theirs);
+    this.#libc.dispose();
+  }
+}
+
+const wait = (interrupt: Interrupt): Promise<void> =>
+  interrupt.wait({ signal: AbortSignal.timeout(5000), ready: () => false });
+
+async function isSilent(interrupt: Interrupt): Promise<void> {
+  const stop = new AbortController();
+  const wait = interrupt.wait({ signal: stop.signal, ready: () => false });
+  stop.abort(new Error("silent"));
+  await assertRejects(() => wait, Error, "silent");
+}
+
+Deno.test("a pulse is kept for the next who waits, once, and wakes who waits already", async () => {
+  await using board = new Board();
+  const pulsed = board.lines.openPulsed(7);
+  board.say("IRQ raise 7\nIRQ lower 7\nIRQ raise 7\nIRQ lower 7\n");
+  board.channel.drain();
+  await wait(pulsed);
+  await isSilent(pulsed);
+  const waits = [wait(pulsed), wait(pulsed)];
+  board.say("IRQ raise 7\nIRQ lower 7\n");
+  await Promise.all(waits);
+  await isSilent(pulsed);
+  board.lines.closePulsed(7);
+  board.say("IRQ raise 7\nIRQ lower 7\n");
+  board.channel.drain();
+  await isSilent(board.lines.openPulsed(7));
+});
+
+Deno.test("messages to a GICv2m frame are inputs of the GIC that the frame names", async () => {
+  await using board = new Board();
+  board.say("OK 0x0000000000500002\n");
+  const messages = gicv2mMessages(0x802_0000, board.channel, board.lines);
+  assertEquals(board.heard(), "readl 0x08020008\n");
+  assertEquals(messages.take(3), undefined);
+  const [first, second] = messages.take(2)!;
+  assertEquals([first!.address, first!.data], [0x802_0040, 0x50]);
+  assertEquals([second!.address, second!.data], [0x802_0040, 0x51]);
+  board.say("IRQ raise 49\nIRQ lower 49\n");
+  board.channel.drain();
+  await wait(second!.interrupt);
+  await isSilent(first!.interrupt);
+  assertEquals(messages.take(1), undefined);
+  messages.give([second!]);
+  assertEquals(messages.take(1)?.[0]?.data, 0x51);
+});
+
+Deno.test("messages to a doorbell are asked for and acknowledged when its line rises", async () => {
+  await using board = new Board();
+  const messages = doorbellMessages(0x4000_0000, 33, board.channel, board.lines);
+  const taken = messages.take(32)!;
+  assertEquals(taken.map(({ address }) => address), Array(32).fill(0x4000_0060));
+  assertEquals(taken.map(({ data }) => data), taken.map((_, i) => 2 ** i));
+  const waits = [wait(taken[3]!.interrupt), wait(taken[31]!.interrupt)];
+  // Two causes at once, and one that comes while they are acknowledged. The answers are there before
+  // the questions; nobody reads them until the line's change asks.
+  board.say(
+    "OK 0x0000000080000008\nOK\nOK 0x0000000000000001\nIRQ lower 33\nOK\n" +
+      "OK 0x0000000000000000\n",
+  );
+  board.lines.set(33, true);
+  await Promise.all(waits);
+  await wait(taken[0]!.interrupt);
+  await isSilent(taken[1]!.interrupt);
+  assertEquals(
+    board.heard(),
+    "readl 0x40000024\nwritel 0x40000064 0x80000008\nreadl 0x40000024\n" +
+      "writel 0x40000064 0x00000001\nreadl 0x40000024\n",
+  );
+});
+
+Deno.test("a machine that is gone ends the waits for messages, and nothing else", async () => {
+  const board = new Board();
+  const messages = doorbellMessages(0x4000_0000, 33, board.channel, board.lines);
+  const [message] = messages.take(1)!;
+  const pending = wait(message!.interrupt);
+  board.lines.set(33, true);
+  board.channel.fail("QEMU ended");
+  await assertRejects(() => pending, Error, "QEMU ended");
+  await assertRejects(() => wait(message!.interrupt), Error, "QEMU ended");
+  messages.give([message!]);
+  await board[Symbol.asyncDispose]();
+});
