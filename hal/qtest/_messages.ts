@@ -11,6 +11,9 @@ export interface Messages {
   give(messages: readonly PciMessage[]): void;
 }
 
+/** What reaches the registers of a board. */
+type Registers = Pick<QtestChannel, "read" | "write">;
+
 /** Registers of a GICv2m frame (Server Base System Architecture, appendix E). */
 const V2M = { TYPER: 0x008, SETSPI: 0x040 } as const;
 /** The GIC counts shared interrupts from here; its inputs start with the first of them. */
@@ -19,7 +22,7 @@ const FIRST_SPI = 32;
 /** Messages to a GICv2m frame: the data is the number of the interrupt, whose input is pulsed. */
 export function gicv2mMessages(
   frame: number,
-  channel: QtestChannel,
+  channel: Registers,
   lines: InterruptLines,
 ): Messages {
   const type = channel.read(4, frame + V2M.TYPER);
@@ -44,7 +47,7 @@ const DOORBELL_INPUT = 0x1_0000;
 export function doorbellMessages(
   base: number,
   input: number,
-  channel: QtestChannel,
+  channel: Registers,
   lines: InterruptLines,
 ): Messages {
   lines.watch(input, () => {
