@@ -23,6 +23,7 @@ export * from "./devices/net/mod.ts";
 export * from "./devices/rng/mod.ts";
 export * from "./devices/rpmsg/mod.ts";
 export * from "./devices/rproc_serial/mod.ts";
+export * from "./devices/scsi/mod.ts";
 export * from "./hosted_device.ts";
 export * from "./machine.ts";
 export * from "./memory.ts";

@@ -51,6 +51,10 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
     out: /^it says: hello, remote processor\n$/,
     emulated: "QEMU has no such device",
   },
+  "scsi.ts": {
+    args: "--with scsi",
+    out: /^0:0 (VIREO|QEMU) [\w ]+, 16 MiB\n(SCSI reads like|nothing)/,
+  },
   "write_a_device.ts": { out: /^VIRTIO READS LIKE THE SPECIFICATION\n$/ },
   "write_a_driver.ts": { out: /^rolled [1-6] and [1-6]\n$/ },
 };

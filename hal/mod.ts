@@ -27,5 +27,6 @@ export * from "./virtio/net.ts";
 export * from "./virtio/packed_ring.ts";
 export * from "./virtio/pci.ts";
 export * from "./virtio/rpmsg.ts";
+export * from "./virtio/scsi.ts";
 export * from "./virtio/split_ring.ts";
 export * from "./virtio/status.ts";

@@ -24,8 +24,9 @@ import {
 import type { VirtioDevice } from "../device.ts";
 import type { DriverInstance, VirtioDriver } from "../driver.ts";
 import type { WaitOptions } from "../transport/transport.ts";
+import { exchange } from "../virtqueue/exchange.ts";
 import { RequestQueue } from "../virtqueue/request_queue.ts";
-import { SgList, type Virtqueue } from "../virtqueue/virtqueue.ts";
+import type { Virtqueue } from "../virtqueue/virtqueue.ts";
 import { encodeCreate, encodeData, encodeDestroy, type SessionParameters } from "./codec.ts";
 import { Aead, Akcipher, Cipher, Digest } from "./services.ts";
 import { type CryptoHost, type CryptoParts, lengthsOf } from "./session.ts";
@@ -306,9 +307,8 @@ export class Crypto implements DriverInstance {
     const opcode = service << 8 |
       (service === CryptoService.AKCIPHER ? CryptoControl.AKCIPHER_CREATE : CryptoControl.CREATE);
     const request = encodeCreate(parameters, opcode, this.#revision1);
-    const answer = await this.#exchange(this.#control, [request, key], [], {
-      size: CRYPTO_SESSION_INPUT.SIZE,
-    }, options);
+    const size = CRYPTO_SESSION_INPUT.SIZE;
+    const answer = await this.#exchange(this.#control, [request, key], size, options);
     const view = new DataView(answer.buffer, answer.byteOffset);
     this.#check(view.getUint32(CRYPTO_SESSION_INPUT.status.offset, true), "create a session");
     const low = view.getUint32(CRYPTO_SESSION_INPUT.id.offset, true);
@@ -322,7 +322,7 @@ export class Crypto implements DriverInstance {
     const opcode = service << 8 |
       (akcipher ? CryptoControl.AKCIPHER_DESTROY : CryptoControl.DESTROY);
     const request = encodeDestroy(opcode, session, this.#revision1);
-    const answer = await this.#exchange(this.#control, [request], [], { size: 1 }, {});
+    const answer = await this.#exchange(this.#control, [request], 1, {});
     this.#check(answer[0]!, "destroy a session");
   }
 
@@ -350,8 +350,8 @@ export class Crypto implements DriverInstance {
       operation === CryptoOperation.VERIFY;
     const queue = this.#data[this.#next++ % this.#data.length]!;
     const result = verify ? 0 : dst;
-    const out = [key, iv ?? none, src, aad ?? none];
-    const answer = await this.#exchange(queue, [header], out, { size: result + 1 }, options);
+    const out = [header, key, iv ?? none, src, aad ?? none];
+    const answer = await this.#exchange(queue, out, result + 1, options);
     this.#check(answer.at(-1)!, "run a crypto request");
     return answer.subarray(0, answer.length - 1);
   }
@@ -361,39 +361,17 @@ export class Crypto implements DriverInstance {
     return this.#device.has(CryptoFeature.CIPHER_STATELESS_MODE + service);
   }
 
-  /** One request: what goes to the device, part by part, and what comes back. */
+  /** One request; keys and texts do not stay in memory that devices reach. */
   async #exchange(
     queue: RequestQueue,
-    head: readonly Uint8Array[],
-    rest: readonly Uint8Array[],
-    { size }: { readonly size: number },
-    options: WaitOptions,
+    parts: readonly Uint8Array[],
+    size: number,
+    { signal, deadline = DEADLINE }: WaitOptions,
   ): Promise<Uint8Array> {
     if (this.#failure !== undefined) throw this.#failure;
-    const parts = [...head, ...rest].filter((part) => part.length > 0);
-    const readable = parts.reduce((sum, { length }) => sum + length, 0);
-    const region = this.#device.dma.alloc(readable + size);
-    let at = 0;
-    for (const part of parts) {
-      region.bytes.set(part, at);
-      at += part.length;
-    }
     // Preset: a device that does not write its status must not seem to have succeeded.
-    region.bytes.fill(0xff, readable);
-    const chain = new SgList(2)
-      .addReadable(region.share(0, readable, "to-device"), readable)
-      .addWritable(region.share(readable, size, "from-device"), size);
-    const answer = new Uint8Array(size);
-    const onReturned = (): void => {
-      region.unshare(0, readable, "to-device");
-      region.unshare(readable, size, "from-device");
-      answer.set(region.bytes.subarray(readable, readable + size));
-      // Keys and texts do not stay in memory that devices reach.
-      region.bytes.fill(0);
-      region[Symbol.dispose]();
-    };
-    await queue.submit(chain, { deadline: DEADLINE, ...options, onReturned });
-    return answer;
+    const options = { signal, deadline, preset: 0xff };
+    return (await exchange(this.#device.dma, queue, parts, size, options)).bytes;
   }
 
   #check(status: number, what: string): void {

@@ -1,5 +1,6 @@
 import type { BoardOptions } from "../options.ts";
 import { UsageError } from "../usage.ts";
+import { SCSI } from "./scsi.ts";
 import type { BoardDevice, WithOption } from "./board_device.ts";
 import { BALLOON } from "./balloon.ts";
 import { CRYPTO } from "./crypto.ts";
@@ -8,7 +9,14 @@ import { RPMSG } from "./rpmsg.ts";
 import { RPROC_SERIAL } from "./rproc_serial.ts";
 
 /** All of them, by device id. */
-export const BOARD_DEVICES: readonly BoardDevice[] = [BALLOON, RPMSG, RPROC_SERIAL, INPUT, CRYPTO];
+export const BOARD_DEVICES: readonly BoardDevice[] = [
+  BALLOON,
+  RPMSG,
+  SCSI,
+  RPROC_SERIAL,
+  INPUT,
+  CRYPTO,
+];
 
 /**
  * Finds a device by its name.

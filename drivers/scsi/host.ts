@@ -1,0 +1,398 @@
+import {
+  ANY_ID,
+  DeviceId,
+  FeatureSet,
+  SCSI_CDB_SIZE,
+  SCSI_CONFIG,
+  SCSI_EVENT,
+  SCSI_REQUEST,
+  SCSI_RESPONSE,
+  SCSI_SENSE_SIZE,
+  SCSI_TMF,
+  ScsiCommand,
+  ScsiEvent,
+  ScsiFeature,
+  scsiLun,
+  ScsiQueue,
+  ScsiResetReason,
+  ScsiResponse,
+  ScsiStatus,
+  ScsiTaskManagement,
+  VireoError,
+  type VireoErrorCode,
+} from "@vireo/hal";
+import type { VirtioDevice } from "../device.ts";
+import type { DriverInstance, VirtioDriver } from "../driver.ts";
+import { MessageStream } from "../message_stream.ts";
+import type { WaitOptions } from "../transport/transport.ts";
+import { exchange } from "../virtqueue/exchange.ts";
+import { ReceiveRing } from "../virtqueue/receive_ring.ts";
+import { RequestQueue } from "../virtqueue/request_queue.ts";
+import { decodeSense, type ScsiSense, senseText } from "./sense.ts";
+import { ScsiUnit, UNIT_ATTENTION } from "./unit.ts";
+
+/** Event buffers, as Linux has them. */
+const EVENTS = 8;
+/** Events that a listener may be behind. */
+const BACKLOG = 256;
+/** Milliseconds that a command may take. */
+const DEADLINE = 30_000;
+/** Targets that a scan asks unless the host has fewer. */
+const MAX_TARGETS = 256;
+
+/** A command, and what goes with it. */
+export interface ScsiTask {
+  /** Which unit. */
+  readonly unit: Pick<ScsiUnit, "target" | "lun">;
+  /** The command descriptor block, at most 32 bytes. */
+  readonly cdb: Uint8Array;
+  /** What the unit reads. */
+  readonly write?: Uint8Array | undefined;
+  /** Room for what it writes, in bytes. */
+  readonly read?: number | undefined;
+  /** Names it for task management; the host's own count by default. */
+  readonly id?: number | undefined;
+}
+
+/** What a unit answered. */
+export interface ScsiResult {
+  /** A value of `ScsiStatus`. */
+  readonly status: number;
+  /** Why it failed. */
+  readonly sense: ScsiSense | undefined;
+  /** Bytes of the data that were not transferred. */
+  readonly residual: number;
+  /** What the unit wrote. */
+  readonly data: Uint8Array;
+}
+
+/** Something that happened at a host. */
+export type ScsiHostEvent =
+  /** A unit came, or went, or was reset. */
+  | { readonly kind: "rescan" | "removed" | "reset"; readonly target: number; readonly lun: number }
+  /** A unit's parameters changed; the sense codes say which (2a/09 is the capacity). */
+  | {
+    readonly kind: "changed";
+    readonly target: number;
+    readonly lun: number;
+    readonly asc: number;
+    readonly ascq: number;
+  }
+  /** Events were lost: all may have changed. */
+  | { readonly kind: "missed" };
+
+/** A SCSI host (virtio 1.4 §5.6). */
+export class ScsiHost implements DriverInstance {
+  /** Largest target number. */
+  readonly maxTarget: number;
+  /** Largest logical unit number. */
+  readonly maxLun: number;
+  readonly #device: VirtioDevice;
+  readonly #streams = new Set<MessageStream<ScsiHostEvent>>();
+  #control!: RequestQueue;
+  #events!: ReceiveRing;
+  #requests: readonly RequestQueue[] = [];
+  #next = 0;
+  #lastId = 0;
+  #failure: Error | undefined;
+
+  /** Sets up a host whose features are negotiated. */
+  constructor(device: VirtioDevice) {
+    this.#device = device;
+    this.maxTarget = device.config.read16(SCSI_CONFIG.maxTarget.offset);
+    this.maxLun = device.config.read32(SCSI_CONFIG.maxLun.offset);
+    this.#setUp();
+  }
+
+  /** Names a unit. */
+  unit(target: number, lun = 0): ScsiUnit {
+    return new ScsiUnit(this, target, lun);
+  }
+
+  /**
+   * Asks every target which units it has.
+   *
+   * @returns The units there are, by target and number.
+   */
+  async units(options: WaitOptions = {}): Promise<readonly ScsiUnit[]> {
+    const count = Math.min(this.maxTarget + 1, MAX_TARGETS);
+    const found = await Promise.all(
+      Array.from({ length: count }, (_, target) => this.#unitsOf(target, options)),
+    );
+    return found.flat();
+  }
+
+  /**
+   * Sends a command; a unit that refuses it says so in the result.
+   *
+   * @throws {VireoError} If it did not reach the unit: `NO_DEVICE`, `TIMEOUT`, `IO_ERROR` or why the
+   * device failed. {RangeError} If the block is over 32 bytes.
+   */
+  async command(task: ScsiTask, options: WaitOptions = {}): Promise<ScsiResult> {
+    const { unit, cdb, write, read = 0, id = ++this.#lastId } = task;
+    if (cdb.length > SCSI_CDB_SIZE) {
+      throw new RangeError(`Cannot send a command block of ${cdb.length} bytes, at most 32`);
+    }
+    if (this.#failure !== undefined) throw this.#failure;
+    const head = new Uint8Array(SCSI_REQUEST.SIZE + SCSI_CDB_SIZE);
+    head.set(scsiLun(unit.target, unit.lun));
+    setId(head, SCSI_REQUEST.id.offset, id);
+    head.set(cdb, SCSI_REQUEST.SIZE);
+    const room = SCSI_RESPONSE.SIZE + SCSI_SENSE_SIZE;
+    const queue = this.#requests[this.#next++ % this.#requests.length]!;
+    const parts = write === undefined ? [head] : [head, write];
+    const { bytes } = await exchange(this.#device.dma, queue, parts, [room, read], {
+      signal: options.signal,
+      deadline: options.deadline ?? DEADLINE,
+      preset: 0xff,
+    });
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#checkResponse(view.getUint8(SCSI_RESPONSE.response.offset), unit);
+    // Lengths are the device's word.
+    const senseLength = view.getUint32(SCSI_RESPONSE.senseLength.offset, true);
+    const sense = bytes.subarray(SCSI_RESPONSE.SIZE, room)
+      .subarray(0, Math.min(senseLength, SCSI_SENSE_SIZE));
+    const total = write?.length ?? read;
+    const residual = Math.min(view.getUint32(SCSI_RESPONSE.residual.offset, true), total);
+    return {
+      status: view.getUint8(SCSI_RESPONSE.status.offset),
+      sense: decodeSense(sense),
+      residual,
+      data: bytes.subarray(room, room + Math.max(0, read - (write === undefined ? residual : 0))),
+    };
+  }
+
+  /**
+   * Sends a command that must succeed; one that meets a unit attention is sent again.
+   *
+   * @returns What the unit wrote.
+   * @throws {VireoError} `READ_ONLY`, `OUT_OF_RANGE`, `UNSUPPORTED` or `IO_ERROR` by its sense data;
+   * else as {@linkcode ScsiHost.command}.
+   */
+  async data(task: ScsiTask, options: WaitOptions = {}): Promise<Uint8Array> {
+    for (let attempt = 0;; attempt++) {
+      const { status, sense, data } = await this.command(task, options);
+      if (status === ScsiStatus.GOOD) return data;
+      if (sense?.key === UNIT_ATTENTION && attempt < 3) continue;
+      const { target, lun } = task.unit;
+      throw new VireoError(errorCode(sense), `Unit ${target}:${lun} refuses a command`, {
+        device: this.#device.name,
+        seen: sense === undefined ? `status ${status}` : senseText(sense),
+        expected: "GOOD",
+      });
+    }
+  }
+
+  /**
+   * A task management function.
+   *
+   * @param kind A value of `ScsiTaskManagement`.
+   * @param id The task, for ABORT_TASK and QUERY_TASK.
+   * @returns Whether the function succeeded; false if it merely completed (or there was no such task).
+   * @throws {VireoError} `UNSUPPORTED` If it is rejected; `NO_DEVICE` If there is no such unit.
+   */
+  async manage(
+    kind: ScsiTaskManagement,
+    unit: Pick<ScsiUnit, "target" | "lun">,
+    id = 0,
+    options: WaitOptions = {},
+  ): Promise<boolean> {
+    if (this.#failure !== undefined) throw this.#failure;
+    const request = new Uint8Array(SCSI_TMF.SIZE);
+    request[SCSI_TMF.subtype.offset] = kind;
+    request.set(scsiLun(unit.target, unit.lun), SCSI_TMF.lun.offset);
+    setId(request, SCSI_TMF.id.offset, id);
+    const { bytes } = await exchange(this.#device.dma, this.#control, [request], 1, {
+      signal: options.signal,
+      deadline: options.deadline ?? DEADLINE,
+      preset: 0xff,
+    });
+    if (bytes[0] === ScsiResponse.FUNCTION_SUCCEEDED) return true;
+    this.#checkResponse(bytes[0]!, unit);
+    return false;
+  }
+
+  /** Resets a unit. */
+  async resetUnit(
+    unit: Pick<ScsiUnit, "target" | "lun">,
+    options: WaitOptions = {},
+  ): Promise<void> {
+    await this.manage(ScsiTaskManagement.LOGICAL_UNIT_RESET, unit, 0, options);
+  }
+
+  /** What happens from now on: hotplug and changed parameters, where they were negotiated. */
+  events(options: WaitOptions = {}): AsyncIterableIterator<ScsiHostEvent> & Disposable {
+    const stream = new MessageStream<ScsiHostEvent>({
+      ...options,
+      device: this.#device.name,
+      what: "SCSI event",
+      limit: BACKLOG,
+      missed: [{ kind: "missed" }],
+      onEnd: () => this.#streams.delete(stream),
+    });
+    if (this.#failure !== undefined) stream.fail(this.#failure);
+    this.#streams.add(stream);
+    return stream;
+  }
+
+  /** Tells the device of the event buffers. */
+  scan(): void {
+    this.#events.kick();
+  }
+
+  /** Rejects what is pending. */
+  failed(error: Error): void {
+    this.#failure ??= error;
+    for (const queue of [this.#control, ...this.#requests]) queue.failAll(error);
+    for (const stream of this.#streams) stream.fail(error);
+    this.#streams.clear();
+  }
+
+  /** Rejects what is pending for a suspend. */
+  freeze(): void {
+    this.failed(this.#error("DEVICE_STATE", "SCSI host was suspended"));
+  }
+
+  /** Sets up again after a reset. */
+  restore(): void {
+    const old = [this.#control, ...this.#requests];
+    const events = this.#events;
+    this.#setUp();
+    events[Symbol.dispose]();
+    for (const queue of old) queue.detachAll();
+    this.#failure = undefined;
+    this.#device.ready();
+    this.#events.kick();
+  }
+
+  /** Rejects what is pending, resets the device and frees its memory. */
+  async remove(): Promise<void> {
+    this.failed(this.#error("DEVICE_REMOVED", "SCSI host was removed"));
+    await this.#device.reset();
+    this.#events[Symbol.dispose]();
+    for (const queue of [this.#control, ...this.#requests]) queue.detachAll();
+    this.#device.deleteQueues();
+  }
+
+  #setUp(): void {
+    const { config } = this.#device;
+    // Sense data and blocks have the sizes that this driver works with, whatever the device had.
+    config.write32(SCSI_CONFIG.senseSize.offset, SCSI_SENSE_SIZE);
+    config.write32(SCSI_CONFIG.cdbSize.offset, SCSI_CDB_SIZE);
+    const count = Math.max(1, config.read32(SCSI_CONFIG.numQueues.offset));
+    const wrappers: RequestQueue[] = [];
+    const found = this.#device.findQueues([
+      { name: "control", callback: () => this.#control.drain() },
+      { name: "event", callback: () => this.#drainEvents(), indirect: false },
+      ...Array.from({ length: count }, (_, i) => ({
+        name: `request.${i}`,
+        callback: () => wrappers[i]?.drain(),
+      })),
+    ]);
+    wrappers.push(...found.slice(ScsiQueue.REQUEST).map((queue) => new RequestQueue(queue)));
+    this.#requests = wrappers;
+    this.#control = new RequestQueue(found[ScsiQueue.CONTROL]!);
+    const bytes = Math.max(SCSI_EVENT.SIZE, config.read32(SCSI_CONFIG.eventInfoSize.offset));
+    this.#events = new ReceiveRing(found[ScsiQueue.EVENT]!, this.#device.dma, {
+      bytes: Math.min(bytes, 4096),
+      count: EVENTS,
+    });
+  }
+
+  async #unitsOf(target: number, options: WaitOptions): Promise<ScsiUnit[]> {
+    const size = 8 + 8 * 256;
+    const cdb = new Uint8Array(12);
+    cdb[0] = ScsiCommand.REPORT_LUNS;
+    new DataView(cdb.buffer).setUint32(6, size);
+    let data: Uint8Array;
+    try {
+      data = await this.data({ unit: { target, lun: 0 }, cdb, read: size }, options);
+    } catch (error) {
+      if (error instanceof VireoError && error.code === "NO_DEVICE") return [];
+      throw error;
+    }
+    const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
+    const length = data.length < 8 ? 0 : Math.min(view.getUint32(0), data.length - 8);
+    const units: ScsiUnit[] = [];
+    for (let at = 8; at + 8 <= 8 + length; at += 8) {
+      // Peripheral and flat addressing (SAM-5 §4.7); others are not for disks.
+      const method = data[at]! >> 6;
+      if (method > 1) continue;
+      units.push(this.unit(target, (data[at]! & 0x3f) << 8 | data[at + 1]!));
+    }
+    return units.sort((a, b) => a.lun - b.lun);
+  }
+
+  #drainEvents(): void {
+    this.#events.drain((bytes, length) => {
+      if (length < SCSI_EVENT.SIZE) return;
+      const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+      const event = view.getUint32(SCSI_EVENT.event.offset, true);
+      if (event >= ScsiEvent.MISSED) this.#tell({ kind: "missed" });
+      const decoded = decodeEvent(event & 0x7fffffff, bytes, view);
+      if (decoded !== undefined) this.#tell(decoded);
+    });
+  }
+
+  #tell(event: ScsiHostEvent): void {
+    for (const stream of this.#streams) stream.push(event);
+  }
+
+  #checkResponse(response: number, { target, lun }: Pick<ScsiUnit, "target" | "lun">): void {
+    const R = ScsiResponse;
+    if (response === R.OK || response === R.FUNCTION_SUCCEEDED) return;
+    const code = response === R.BAD_TARGET || response === R.INCORRECT_LUN
+      ? "NO_DEVICE"
+      : response === R.FUNCTION_REJECTED
+      ? "UNSUPPORTED"
+      : "IO_ERROR";
+    const name = Object.entries(R).find(([, value]) => value === response)?.[0];
+    throw new VireoError(code, `Unit ${target}:${lun} was not reached`, {
+      device: this.#device.name,
+      seen: name ?? response,
+      expected: "OK",
+    });
+  }
+
+  #error(code: "DEVICE_STATE" | "DEVICE_REMOVED", what: string): VireoError {
+    return new VireoError(code, what, { device: this.#device.name });
+  }
+}
+
+function decodeEvent(event: number, bytes: Uint8Array, view: DataView): ScsiHostEvent | undefined {
+  const at = SCSI_EVENT.lun.offset;
+  const target = bytes[at + 1]!;
+  const lun = (bytes[at + 2]! & 0x3f) << 8 | bytes[at + 3]!;
+  const reason = view.getUint32(SCSI_EVENT.reason.offset, true);
+  if (event === ScsiEvent.PARAM_CHANGE) {
+    return { kind: "changed", target, lun, asc: reason & 0xff, ascq: reason >>> 8 & 0xff };
+  }
+  if (event !== ScsiEvent.TRANSPORT_RESET) return undefined;
+  const kind = reason === ScsiResetReason.RESCAN
+    ? "rescan"
+    : reason === ScsiResetReason.REMOVED
+    ? "removed"
+    : "reset";
+  return { kind, target, lun };
+}
+
+function errorCode(sense: ScsiSense | undefined): VireoErrorCode {
+  if (sense?.name === "DATA PROTECT") return "READ_ONLY";
+  if (sense?.name !== "ILLEGAL REQUEST") return "IO_ERROR";
+  return sense.asc === 0x21 ? "OUT_OF_RANGE" : sense.asc === 0x25 ? "NO_DEVICE" : "UNSUPPORTED";
+}
+
+function setId(bytes: Uint8Array, offset: number, id: number): void {
+  const view = new DataView(bytes.buffer);
+  view.setUint32(offset, id % 2 ** 32, true);
+  view.setUint32(offset + 4, Math.floor(id / 2 ** 32), true);
+}
+
+/** Drives SCSI hosts; what `probe` gives is a {@linkcode ScsiHost}. */
+export const scsiDriver: VirtioDriver<ScsiHost> = {
+  name: "virtio_scsi",
+  ids: [{ device: DeviceId.SCSI, vendor: ANY_ID }],
+  features: FeatureSet.of(ScsiFeature.HOTPLUG, ScsiFeature.CHANGE),
+  featureNames: ScsiFeature,
+  probe: (device) => new ScsiHost(device),
+};

@@ -1,0 +1,239 @@
+import { SCSI_READ_CAPACITY_16, ScsiCommand as C } from "@vireo/hal";
+import type { WaitOptions } from "../transport/transport.ts";
+import type { ScsiHost } from "./host.ts";
+
+/** What INQUIRY tells of a logical unit (SPC-4 §6.6). */
+export interface ScsiInquiry {
+  /** Peripheral device type: 0 a disk, 5 a CD or DVD. */
+  readonly type: number;
+  /** Whether its medium can be taken out. */
+  readonly removable: boolean;
+  /** Eight characters. */
+  readonly vendor: string;
+  /** Sixteen characters. */
+  readonly product: string;
+  /** Four characters. */
+  readonly revision: string;
+}
+
+/** What READ CAPACITY tells. */
+export interface ScsiCapacity {
+  /** Number of blocks. */
+  readonly blocks: number;
+  /** Bytes of a block. */
+  readonly blockSize: number;
+}
+
+/** Which form of READ and WRITE to use; the shortest that fits by default. */
+export type ScsiForm = 6 | 10 | 16;
+
+/** How to read or write. */
+export interface ScsiTransfer extends WaitOptions {
+  /** Which form of the command. */
+  readonly form?: ScsiForm;
+}
+
+/** Blocks of one command: less than a MiB of the usual ones. */
+const MAX_BLOCKS = 1024;
+
+/** One logical unit of a target; most are disks (SBC-3). */
+export class ScsiUnit {
+  /** The target. */
+  readonly target: number;
+  /** The logical unit's number. */
+  readonly lun: number;
+  readonly #host: ScsiHost;
+  #capacity: ScsiCapacity | undefined;
+
+  /** Names a unit; whether it is there shows at its first command. */
+  constructor(host: ScsiHost, target: number, lun: number) {
+    this.#host = host;
+    this.target = target;
+    this.lun = lun;
+  }
+
+  /** Asks what it is. @throws {VireoError} As {@linkcode ScsiHost.command}. */
+  async inquiry(options: WaitOptions = {}): Promise<ScsiInquiry> {
+    const bytes = await this.#in([C.INQUIRY, 0, 0, 0, 36, 0], 36, options);
+    const text = (from: number, to: number): string =>
+      new TextDecoder().decode(bytes.subarray(from, to)).replace(/[\0 ]+$/, "");
+    return {
+      type: (bytes[0] ?? 0) & 0x1f,
+      removable: ((bytes[1] ?? 0) & 0x80) !== 0,
+      vendor: text(8, 16),
+      product: text(16, 32),
+      revision: text(32, 36),
+    };
+  }
+
+  /** A page of vital product data. @throws {VireoError} If it has no such page. */
+  async vitalProductData(page: number, options: WaitOptions = {}): Promise<Uint8Array> {
+    const bytes = await this.#in([C.INQUIRY, 1, page, 1, 0, 0], 256, options);
+    return bytes.subarray(4, 4 + ((bytes[2] ?? 0) << 8 | (bytes[3] ?? 0)));
+  }
+
+  /** Its serial number (VPD page 0x80). @throws {VireoError} If it has none. */
+  async serial(options: WaitOptions = {}): Promise<string> {
+    return new TextDecoder().decode(await this.vitalProductData(0x80, options)).trim();
+  }
+
+  /** Whether it can take commands for its medium; a unit attention is asked for once more. */
+  async ready(options: WaitOptions = {}): Promise<boolean> {
+    for (let attempt = 0; attempt < 3; attempt++) {
+      const { status, sense } = await this.#host.command({
+        unit: this,
+        cdb: Uint8Array.of(C.TEST_UNIT_READY, 0, 0, 0, 0, 0),
+      }, options);
+      if (status === 0) return true;
+      if (sense?.key !== UNIT_ATTENTION) return false;
+    }
+    return false;
+  }
+
+  /** Asks how large it is, by the longer command where the shorter cannot say. */
+  async capacity(options: WaitOptions = {}): Promise<ScsiCapacity> {
+    const short = view(await this.#in([C.READ_CAPACITY_10, 0, 0, 0, 0, 0, 0, 0, 0, 0], 8, options));
+    const last = short.getUint32(0);
+    if (last !== 0xffffffff) {
+      return this.#capacity = { blocks: last + 1, blockSize: short.getUint32(4) };
+    }
+    const cdb = new Uint8Array(16);
+    cdb[0] = C.SERVICE_ACTION_IN_16;
+    cdb[1] = SCSI_READ_CAPACITY_16;
+    cdb[13] = 32;
+    const long = view(await this.#in(cdb, 32, options));
+    const blocks = long.getUint32(0) * 2 ** 32 + long.getUint32(4) + 1;
+    return this.#capacity = { blocks, blockSize: long.getUint32(8) };
+  }
+
+  /**
+   * Reads blocks.
+   *
+   * @throws {RangeError} If the form cannot express them; {VireoError} As {@linkcode ScsiHost.command}.
+   */
+  async read(block: number, count: number, options: ScsiTransfer = {}): Promise<Uint8Array> {
+    const { blockSize } = this.#capacity ?? await this.capacity(options);
+    const bytes = new Uint8Array(count * blockSize);
+    const parts: Promise<void>[] = [];
+    for (let at = 0; at < count; at += MAX_BLOCKS) {
+      const part = Math.min(MAX_BLOCKS, count - at);
+      const cdb = transfer(options.form, [C.READ_6, C.READ_10, C.READ_16], block + at, part);
+      parts.push(
+        this.#in(cdb, part * blockSize, options).then((data) => bytes.set(data, at * blockSize)),
+      );
+    }
+    await settle(parts);
+    return bytes;
+  }
+
+  /** Writes whole blocks. @throws As {@linkcode ScsiUnit.read}. */
+  async write(block: number, data: Uint8Array, options: ScsiTransfer = {}): Promise<void> {
+    const { blockSize } = this.#capacity ?? await this.capacity(options);
+    const count = data.length / blockSize;
+    if (!Number.isInteger(count)) {
+      throw new RangeError(`Cannot write ${data.length} bytes: no multiple of ${blockSize}`);
+    }
+    const parts: Promise<void>[] = [];
+    for (let at = 0; at < count; at += MAX_BLOCKS) {
+      const part = Math.min(MAX_BLOCKS, count - at);
+      const cdb = transfer(options.form, [C.WRITE_6, C.WRITE_10, C.WRITE_16], block + at, part);
+      parts.push(
+        this.#out(cdb, data.subarray(at * blockSize, (at + part) * blockSize), options),
+      );
+    }
+    await settle(parts);
+  }
+
+  /** Makes what was written durable. */
+  async flush(options: WaitOptions = {}): Promise<void> {
+    await this.#out(
+      [C.SYNCHRONIZE_CACHE_10, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+      new Uint8Array(0),
+      options,
+    );
+  }
+
+  /** Gives blocks back to the storage; they have no contents then. */
+  async unmap(
+    ranges: readonly { readonly block: number; readonly count: number }[],
+    options: WaitOptions = {},
+  ): Promise<void> {
+    const list = new Uint8Array(8 + 16 * ranges.length);
+    const out = view(list);
+    out.setUint16(0, list.length - 2);
+    out.setUint16(2, list.length - 8);
+    ranges.forEach(({ block, count }, i) => {
+      out.setUint32(8 + 16 * i, Math.floor(block / 2 ** 32));
+      out.setUint32(12 + 16 * i, block % 2 ** 32);
+      out.setUint32(16 + 16 * i, count);
+    });
+    const cdb = new Uint8Array(10);
+    cdb[0] = C.UNMAP;
+    view(cdb).setUint16(7, list.length);
+    await this.#out(cdb, list, options);
+  }
+
+  async #in(
+    cdb: ArrayLike<number>,
+    size: number,
+    options: WaitOptions,
+  ): Promise<Uint8Array> {
+    return await this.#host.data({ unit: this, cdb: Uint8Array.from(cdb), read: size }, options);
+  }
+
+  async #out(
+    cdb: ArrayLike<number>,
+    write: Uint8Array,
+    options: WaitOptions,
+  ): Promise<void> {
+    await this.#host.data({ unit: this, cdb: Uint8Array.from(cdb), write }, options);
+  }
+}
+
+/** Sense key of "something happened since the last command". */
+export const UNIT_ATTENTION = 6;
+
+function view(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** A READ or WRITE of the form that fits, or the one that was asked for. */
+function transfer(
+  form: ScsiForm | undefined,
+  [six, ten, sixteen]: readonly [number, number, number],
+  block: number,
+  count: number,
+): Uint8Array {
+  const chosen = form ?? (block + count > 2 ** 32 || count > 0xffff ? 16 : 10);
+  const cdb = new Uint8Array(chosen);
+  const out = view(cdb);
+  const most = chosen === 6
+    ? [2 ** 21, 256]
+    : chosen === 10
+    ? [2 ** 32, 0xffff]
+    : [2 ** 53, 2 ** 32];
+  if (block + count > most[0]! || count > most[1]!) {
+    throw new RangeError(`Cannot name ${count} blocks from ${block} on in ${chosen} bytes`);
+  }
+  if (chosen === 6) {
+    out.setUint32(0, block);
+    cdb[0] = six;
+    cdb[4] = count & 0xff;
+  } else if (chosen === 10) {
+    cdb[0] = ten;
+    out.setUint32(2, block);
+    out.setUint16(7, count);
+  } else {
+    cdb[0] = sixteen;
+    out.setUint32(2, Math.floor(block / 2 ** 32));
+    out.setUint32(6, block % 2 ** 32);
+    out.setUint32(10, count);
+  }
+  return cdb;
+}
+
+/** Waits for all, so that none is under way any more, then throws what the first threw. */
+async function settle(parts: readonly Promise<void>[]): Promise<void> {
+  const failed = (await Promise.allSettled(parts)).find(({ status }) => status === "rejected");
+  if (failed !== undefined) throw (failed as PromiseRejectedResult).reason;
+}

@@ -1,0 +1,398 @@
+import {
+  DeviceId,
+  type FeatureNames,
+  FeatureSet,
+  SCSI_CDB_SIZE,
+  SCSI_CONFIG,
+  SCSI_EVENT,
+  SCSI_REQUEST,
+  SCSI_RESPONSE,
+  SCSI_SENSE_SIZE,
+  SCSI_TMF,
+  ScsiCommand,
+  ScsiEvent,
+  ScsiFeature,
+  scsiLun,
+  ScsiQueue,
+  ScsiResetReason,
+  ScsiResponse,
+  ScsiTaskManagement,
+} from "@vireo/hal";
+import type {
+  Chain,
+  ConfigWidth,
+  DeviceContext,
+  DeviceModel,
+  DeviceQueue,
+  QueueSpec,
+} from "../../device.ts";
+import { ScsiDisk, type ScsiOutcome, type ScsiUnitOptions } from "./unit.ts";
+
+/** What a {@linkcode ScsiDevice} is made of. */
+export interface ScsiDeviceOptions {
+  /** Its units. */
+  readonly units: readonly ScsiUnitOptions[];
+  /** Request queues, 1 to 64; 1 by default. */
+  readonly queues?: number;
+  /** Keeps requests until {@linkcode ScsiDevice.release}, for tests of task management. */
+  readonly hold?: boolean;
+}
+
+/** Most bytes that a command may carry to a unit. */
+const MAX_WRITE = 16 << 20;
+/** Events that may wait for buffers. */
+const BACKLOG = 64;
+
+interface Held {
+  readonly queue: number;
+  readonly chain: Chain;
+  readonly id: number;
+  readonly target: number;
+  readonly lun: number;
+}
+
+/** A SCSI host (virtio 1.4 §5.6) whose units serve disk images. */
+export class ScsiDevice implements DeviceModel {
+  /** Name for reports. */
+  readonly name = "scsi";
+  /** Virtio device id 8. */
+  readonly deviceId: number = DeviceId.SCSI;
+  /** Hotplug and changed parameters. */
+  readonly features: FeatureSet = FeatureSet.of(ScsiFeature.HOTPLUG, ScsiFeature.CHANGE);
+  /** Names of the bits. */
+  readonly featureNames: FeatureNames = ScsiFeature;
+  /** Control, events, and the request queues. */
+  readonly queues: readonly QueueSpec[];
+  /** Size of `struct virtio_scsi_config` in bytes. */
+  readonly configSize: number = SCSI_CONFIG.SIZE;
+  readonly #units = new Map<string, ScsiDisk>();
+  readonly #config = new DataView(new ArrayBuffer(SCSI_CONFIG.SIZE));
+  readonly #hold: boolean;
+  readonly #count: number;
+  #context: DeviceContext | undefined;
+  #events: Uint8Array[] = [];
+  #missed = false;
+  #held: Held[] = [];
+
+  /**
+   * Makes the host.
+   *
+   * @throws {RangeError} If the number of queues is not from 1 to 64, or a unit's place is taken.
+   */
+  constructor(options: ScsiDeviceOptions) {
+    this.#count = options.queues ?? 1;
+    if (!Number.isInteger(this.#count) || this.#count < 1 || this.#count > 64) {
+      throw new RangeError(`Cannot make a SCSI host with ${this.#count} queues, only 1 to 64`);
+    }
+    this.#hold = options.hold ?? false;
+    this.queues = [
+      { name: "controlq", maxSize: 64 },
+      { name: "eventq", maxSize: 64 },
+      ...Array.from({ length: this.#count }, (_, i) => ({ name: `requestq${i}`, maxSize: 256 })),
+    ];
+    for (const unit of options.units) this.#add(unit);
+    this.#setUp();
+  }
+
+  /** Requests that are held back. */
+  get held(): number {
+    return this.#held.length;
+  }
+
+  /** Carries out the requests that were held back. */
+  release(): void {
+    for (const held of this.#held.splice(0)) this.#finish(held);
+  }
+
+  /** Adds a unit, and tells the driver. @throws {RangeError} If its place is taken. */
+  plug(unit: ScsiUnitOptions): void {
+    this.#add(unit);
+    this.#tell(ScsiEvent.TRANSPORT_RESET, unit.target, unit.lun ?? 0, ScsiResetReason.RESCAN);
+  }
+
+  /** Takes a unit away, and tells the driver. */
+  unplug(target: number, lun = 0): void {
+    this.#units.delete(`${target}:${lun}`);
+    this.#tell(ScsiEvent.TRANSPORT_RESET, target, lun, ScsiResetReason.REMOVED);
+  }
+
+  /** Changes the size of a unit's disk, and tells the driver. @throws {RangeError} If it is not there. */
+  resize(target: number, lun: number, bytes: number): void {
+    const unit = this.#units.get(`${target}:${lun}`);
+    if (unit === undefined) throw new RangeError(`Cannot find unit ${target}:${lun}`);
+    unit.options.disk.resize(bytes);
+    unit.attend(0x2a, 0x09);
+    this.#tell(ScsiEvent.PARAM_CHANGE, target, lun, 0x2a | 0x09 << 8);
+  }
+
+  /** Reads the configuration. */
+  readConfig(offset: number, width: ConfigWidth): number {
+    if (width === 1) return this.#config.getUint8(offset);
+    if (width === 2) return this.#config.getUint16(offset, true);
+    return this.#config.getUint32(offset, true);
+  }
+
+  /** Takes `sense_size` and `cdb_size`; the rest is read-only. */
+  writeConfig(offset: number, width: ConfigWidth, value: number): void {
+    const { senseSize, cdbSize } = SCSI_CONFIG;
+    if (width !== 4 || (offset !== senseSize.offset && offset !== cdbSize.offset)) return;
+    // No larger than a response or a block may be: the driver's number sizes nothing.
+    this.#config.setUint32(offset, Math.min(value, 255), true);
+  }
+
+  /** Starts to serve the queues. */
+  activate(context: DeviceContext): void {
+    this.#context = context;
+  }
+
+  /** Serves what a queue holds. */
+  notify(index: number): void {
+    if (index === ScsiQueue.EVENT) return this.#deliver();
+    const queue = this.#context?.queue(index);
+    if (queue === undefined) return;
+    for (let chain = queue.pop(); chain !== undefined; chain = queue.pop()) {
+      const done = index === ScsiQueue.CONTROL ? this.#manage(chain) : this.#take(chain, index);
+      if (done === undefined) return;
+      if (done) queue.push(chain);
+    }
+    queue.signal();
+  }
+
+  /** Forgets the requests of one queue. */
+  resetQueue(index: number): void {
+    this.#held = this.#held.filter(({ queue }) => queue !== index);
+  }
+
+  /** Forgets the driver. */
+  reset(): void {
+    this.#context = undefined;
+    this.#events = [];
+    this.#missed = false;
+    this.#held = [];
+    this.#setUp();
+  }
+
+  /** Frees nothing; the disks are their owner's. */
+  [Symbol.dispose](): void {
+    this.reset();
+  }
+
+  #setUp(): void {
+    const C = SCSI_CONFIG;
+    const set = ({ offset }: { offset: number }, value: number): void =>
+      this.#config.setUint32(offset, value, true);
+    set(C.numQueues, this.#count);
+    set(C.segMax, 254);
+    set(C.maxSectors, 0xffff);
+    set(C.cmdPerLun, 128);
+    set(C.eventInfoSize, SCSI_EVENT.SIZE);
+    set(C.senseSize, SCSI_SENSE_SIZE);
+    set(C.cdbSize, SCSI_CDB_SIZE);
+    this.#config.setUint16(C.maxTarget.offset, 255, true);
+    set(C.maxLun, 16383);
+  }
+
+  #add(unit: ScsiUnitOptions): void {
+    const key = `${unit.target}:${unit.lun ?? 0}`;
+    if (this.#units.has(key)) throw new RangeError(`Cannot add unit ${key} twice`);
+    this.#units.set(key, new ScsiDisk(unit));
+  }
+
+  /** Takes a request; true if it is done, false if it is held, undefined after a fault. */
+  #take(chain: Chain, queue: number): boolean | undefined {
+    const cdbSize = this.#config.getUint32(SCSI_CONFIG.cdbSize.offset, true);
+    const senseSize = this.#config.getUint32(SCSI_CONFIG.senseSize.offset, true);
+    const asked = SCSI_REQUEST.SIZE + cdbSize;
+    if (chain.readableLength < asked || chain.writableLength < SCSI_RESPONSE.SIZE + senseSize) {
+      this.#context?.fault(
+        `SCSI request of ${chain.readableLength} and ${chain.writableLength} bytes, ` +
+          `expected ${asked} and ${SCSI_RESPONSE.SIZE + senseSize} at least`,
+      );
+      return undefined;
+    }
+    const head = new Uint8Array(SCSI_REQUEST.SIZE);
+    chain.read(head);
+    const view = new DataView(head.buffer);
+    const id = view.getUint32(SCSI_REQUEST.id.offset, true) +
+      view.getUint32(SCSI_REQUEST.id.offset + 4, true) * 2 ** 32;
+    const held: Held = { queue, chain, id, ...unitOf(head) };
+    if (this.#hold) {
+      this.#held.push(held);
+      return false;
+    }
+    this.#serve(held);
+    return true;
+  }
+
+  /** Carries out what was held, and returns it. */
+  #finish(held: Held, response?: number): void {
+    const queue: DeviceQueue | undefined = this.#context?.queue(held.queue);
+    if (queue === undefined) return;
+    if (response === undefined) this.#serve(held);
+    else this.#respond(held.chain, response, undefined, 0);
+    queue.push(held.chain);
+    queue.signal();
+  }
+
+  #serve({ chain, target, lun }: Held): void {
+    const cdb = new Uint8Array(this.#config.getUint32(SCSI_CONFIG.cdbSize.offset, true));
+    chain.read(cdb);
+    const length = chain.readableLeft;
+    const known = [...this.#units.keys()].some((key) => key.startsWith(`${target}:`));
+    if (!known) return this.#respond(chain, ScsiResponse.BAD_TARGET, undefined, length);
+    if (length > MAX_WRITE) return this.#respond(chain, ScsiResponse.OVERRUN, undefined, length);
+    const write = new Uint8Array(length);
+    chain.read(write);
+    if (cdb[0] === ScsiCommand.REPORT_LUNS) {
+      return this.#respond(chain, ScsiResponse.OK, this.#reportLuns(target), 0);
+    }
+    const unit = this.#units.get(`${target}:${lun}`);
+    if (unit === undefined) {
+      return this.#respond(chain, ScsiResponse.INCORRECT_LUN, undefined, length);
+    }
+    let outcome: ScsiOutcome;
+    try {
+      outcome = unit.run(cdb, write);
+    } catch {
+      return this.#respond(chain, ScsiResponse.FAILURE, undefined, length);
+    }
+    this.#respond(chain, ScsiResponse.OK, outcome, 0);
+  }
+
+  #respond(
+    chain: Chain,
+    response: number,
+    outcome: ScsiOutcome | undefined,
+    unread: number,
+  ): void {
+    const senseSize = this.#config.getUint32(SCSI_CONFIG.senseSize.offset, true);
+    const sense = outcome?.sense.subarray(0, senseSize) ?? new Uint8Array(0);
+    const room = chain.writableLength - SCSI_RESPONSE.SIZE - senseSize;
+    const data = outcome?.data ?? new Uint8Array(0);
+    const given = Math.min(room, data.length);
+    chain.writeU32(sense.length);
+    chain.writeU32(room > 0 ? room - given : unread);
+    chain.writeU16(0);
+    chain.writeU8(outcome?.status ?? 0);
+    // A unit had more to say than there was room for.
+    const overrun = response === ScsiResponse.OK && data.length > room && room > 0;
+    chain.writeU8(overrun ? ScsiResponse.OVERRUN : response);
+    chain.write(sense);
+    chain.writeZeroes(senseSize - sense.length);
+    chain.write(data, 0, given);
+  }
+
+  #reportLuns(target: number): ScsiOutcome {
+    const luns = [...this.#units.values()].map(({ options }) => options)
+      .filter((unit) => unit.target === target).map(({ lun = 0 }) => lun);
+    const data = new Uint8Array(8 + 8 * luns.length);
+    new DataView(data.buffer).setUint32(0, 8 * luns.length);
+    luns.sort((a, b) => a - b).forEach((lun, i) => {
+      // Peripheral addressing for small numbers, flat for the rest (SAM-5 §4.7).
+      data[8 + 8 * i] = lun < 256 ? 0 : lun >> 8 & 0x3f | 0x40;
+      data[9 + 8 * i] = lun & 0xff;
+    });
+    return { status: 0, sense: new Uint8Array(0), data };
+  }
+
+  #manage(chain: Chain): boolean | undefined {
+    if (chain.readableLength < 4 || chain.writableLength < 1) {
+      this.#context?.fault(`SCSI control request of ${chain.readableLength} bytes`);
+      return undefined;
+    }
+    const request = new Uint8Array(SCSI_TMF.SIZE);
+    chain.read(request);
+    const view = new DataView(request.buffer);
+    if (view.getUint32(SCSI_TMF.type.offset, true) !== 0) {
+      // Asynchronous notifications: none are there. event_actual, then the response.
+      if (chain.writableLength >= 5) chain.writeU32(0);
+      chain.writeU8(ScsiResponse.OK);
+      return true;
+    }
+    const { target, lun } = unitOf(request.subarray(SCSI_TMF.lun.offset));
+    const id = view.getUint32(SCSI_TMF.id.offset, true) +
+      view.getUint32(SCSI_TMF.id.offset + 4, true) * 2 ** 32;
+    chain.writeU8(this.#function(view.getUint32(SCSI_TMF.subtype.offset, true), target, lun, id));
+    return true;
+  }
+
+  /** A task management function: its response. */
+  #function(kind: number, target: number, lun: number, id: number): number {
+    const T = ScsiTaskManagement;
+    const nexus = kind === T.I_T_NEXUS_RESET;
+    const units = [...this.#units.values()].filter(({ options }) =>
+      options.target === target && (nexus || (options.lun ?? 0) === lun)
+    );
+    if (units.length === 0) return ScsiResponse.BAD_TARGET;
+    const here = (held: Held): boolean => held.target === target && (nexus || held.lun === lun);
+    const tasks = this.#held.filter(here);
+    const abort = (all: readonly Held[], response: number): void => {
+      this.#held = this.#held.filter((held) => !all.includes(held));
+      for (const held of all) this.#finish(held, response);
+    };
+    switch (kind) {
+      case T.ABORT_TASK:
+        abort(tasks.filter((held) => held.id === id), ScsiResponse.ABORTED);
+        return ScsiResponse.OK;
+      case T.ABORT_TASK_SET:
+      case T.CLEAR_TASK_SET:
+        abort(tasks, ScsiResponse.ABORTED);
+        return ScsiResponse.OK;
+      case T.I_T_NEXUS_RESET:
+      case T.LOGICAL_UNIT_RESET:
+        abort(tasks, ScsiResponse.RESET);
+        for (const unit of units) unit.attend(0x29);
+        return ScsiResponse.OK;
+      case T.QUERY_TASK:
+        return tasks.some((held) => held.id === id)
+          ? ScsiResponse.FUNCTION_SUCCEEDED
+          : ScsiResponse.OK;
+      case T.QUERY_TASK_SET:
+        return tasks.length > 0 ? ScsiResponse.FUNCTION_SUCCEEDED : ScsiResponse.OK;
+      default:
+        return ScsiResponse.FUNCTION_REJECTED;
+    }
+  }
+
+  #tell(event: number, target: number, lun: number, reason: number): void {
+    const feature = event === ScsiEvent.PARAM_CHANGE ? ScsiFeature.CHANGE : ScsiFeature.HOTPLUG;
+    if (!this.#context?.features.has(feature)) return;
+    if (this.#events.length >= BACKLOG) {
+      this.#missed = true;
+      return;
+    }
+    const bytes = new Uint8Array(SCSI_EVENT.SIZE);
+    const view = new DataView(bytes.buffer);
+    view.setUint32(SCSI_EVENT.event.offset, event, true);
+    bytes.set(scsiLun(target, lun), SCSI_EVENT.lun.offset);
+    view.setUint32(SCSI_EVENT.reason.offset, reason, true);
+    this.#events.push(bytes);
+    this.#deliver();
+  }
+
+  #deliver(): void {
+    const queue = this.#context?.queue(ScsiQueue.EVENT);
+    if (queue === undefined) return;
+    let pushed = false;
+    while (this.#events.length > 0 || this.#missed) {
+      const chain = queue.pop();
+      if (chain === undefined) break;
+      if (chain.writableLength < SCSI_EVENT.SIZE) {
+        this.#context?.fault(`SCSI event buffer of ${chain.writableLength} bytes, expected 16`);
+        return;
+      }
+      const bytes = this.#events.shift() ?? new Uint8Array(SCSI_EVENT.SIZE);
+      // dev.scsi.eventq.1: what was lost is told with the next one.
+      if (this.#missed) bytes[SCSI_EVENT.event.offset + 3]! |= 0x80;
+      this.#missed = false;
+      chain.write(bytes);
+      queue.push(chain);
+      pushed = true;
+    }
+    if (pushed) queue.signal();
+  }
+}
+
+function unitOf(lun: Uint8Array): { target: number; lun: number } {
+  return { target: lun[1]!, lun: (lun[2]! & 0x3f) << 8 | lun[3]! };
+}
