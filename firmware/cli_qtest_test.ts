@@ -126,4 +126,10 @@ Deno.test("boards lists every board with its targets", async () => {
   const { boards } = JSON.parse((await vireo("boards --json")).out);
   assertEquals(boards.map((board: { name: string }) => board.name), BOARDS.map((b) => b.name));
   assert(boards.every((board: { targets: string[] }) => board.targets.length > 0));
+  for (const { pci, interfaces } of boards) {
+    assertEquals(interfaces.includes("--transitional"), pci !== undefined);
+  }
+  const text = (await vireo("boards")).out;
+  assertStringIncludes(text, "PCI Express, configuration at 0x4010000000, MSI-X by gicv2m");
+  assertStringIncludes(text, "interrupts qtest: MSI-X and INTx; qemu: INTx by uio_pci_generic");
 });
