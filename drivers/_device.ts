@@ -6,7 +6,13 @@ import { RecoveryWaiters } from "./_waiters.ts";
 import { DeviceConfig } from "./config.ts";
 import type { QueueRequest, RecoveryWait, VirtioDevice } from "./device.ts";
 import type { DriverInstance, VirtioDriver } from "./driver.ts";
-import type { SharedMemoryRegion, Transport, WaitOptions } from "./transport/transport.ts";
+import type {
+  InterruptRoute,
+  InterruptSource,
+  SharedMemoryRegion,
+  Transport,
+  WaitOptions,
+} from "./transport/transport.ts";
 import type { Virtqueue } from "./virtqueue/virtqueue.ts";
 
 /** What a device asks of the bus it is on. */
@@ -117,12 +123,12 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
       throw new TypeError("Cannot find queues again before deleteQueues() or a restore");
     }
     const slots: Slot[] = [];
-    let index = -1;
+    let last = -1;
+    const indices = requests.map(({ index }) => last = index ?? last + 1);
+    const route = this.#route(requests, indices);
     try {
-      for (const request of requests) {
-        index = request.index ?? index + 1;
-        slots.push(this.#setUp(index, request));
-      }
+      requests.forEach((request, i) => slots.push(this.#setUp(indices[i]!, request)));
+      this.transport.startQueues();
     } catch (error) {
       for (const { ring } of slots) {
         this.transport.disableQueue(ring.index);
@@ -132,8 +138,14 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
     }
     this.#slots = slots;
     this.#queues = slots.map(({ ring }) => ring);
-    this.#dispatcher.start(this.transport.interrupt, this);
+    this.#dispatcher.start(route.sources, this);
     return this.#queues;
+  }
+
+  #route(requests: readonly QueueRequest[], indices: readonly number[]): InterruptRoute {
+    return this.transport.routeInterrupts(requests.map(({ callback, slowPath }, i) => {
+      return { index: indices[i]!, wanted: callback !== undefined, slowPath };
+    }));
   }
 
   #setUp(index: number, request: QueueRequest): Slot {
@@ -147,7 +159,9 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
         expected: "at least 0x1",
       });
     }
-    const bound = Math.min(max, this.#host.queueSize, request.maxSize ?? Infinity);
+    const bound = this.transport.fixedQueueSize
+      ? max
+      : Math.min(max, this.#host.queueSize, request.maxSize ?? Infinity);
     const ring = createRing({
       index,
       name: request.name,
@@ -181,9 +195,11 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
     if ((status & Status.DRIVER_OK) !== 0) {
       throw new TypeError(`Cannot set DRIVER_OK of ${this.name} twice`);
     }
+    // A device without queues has changes of its configuration to tell of.
+    const route = this.transport.route ?? this.#route([], []);
     this.transport.writeStatus(status | Status.DRIVER_OK);
     this.#running = true;
-    this.#dispatcher.start(this.transport.interrupt, this);
+    this.#dispatcher.start(route.sources, this);
     for (const slot of this.#slots) {
       if (slot.held !== undefined) this.transport.notify(slot.ring.index, slot.held);
       slot.held = undefined;
@@ -206,7 +222,13 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
         device: this.name,
       }),
     );
-    await this.transport.reset(options);
+    try {
+      await this.transport.reset(options);
+    } catch (error) {
+      // What is not there any more cannot reach memory: as good as a reset, for who removes it.
+      const gone = error instanceof VireoError && error.code === "DEVICE_REMOVED";
+      if (!gone || this.resetReason !== "DEVICE_REMOVED") throw error;
+    }
     this.fault = undefined;
   }
 
@@ -266,6 +288,7 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
     this.#slots.splice(at, 1);
     try {
       this.#slots.splice(at, 0, this.#setUp(ring.index, slot.request));
+      this.transport.startQueues();
     } finally {
       this.#queues = this.#slots.map(({ ring }) => ring);
     }
@@ -310,12 +333,11 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
   }
 
   /** A poller that found answers in memory spares most of the register accesses, 5 us under TCG. */
-  #takeCause(): number {
-    const { transport } = this;
-    if (transport.interrupt.polled && !this.#causeDue && ++this.#spared < SPARED) return 0;
+  #takeCause(polled: boolean): number {
+    if (polled && !this.#causeDue && ++this.#spared < SPARED) return 0;
     this.#causeDue = false;
     this.#spared = 0;
-    return transport.takeInterruptCause();
+    return this.transport.takeInterruptCause();
   }
 
   dueInMemory(): boolean {
@@ -332,11 +354,13 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
     return false;
   }
 
-  serve(): boolean {
-    const { transport } = this;
-    const cause = this.#takeCause();
+  serve(source: InterruptSource): boolean {
+    const { polled } = source.interrupt;
+    const { queues } = source;
+    // A message tells by itself what it is about.
+    const cause = source.cause !== 0 ? source.cause : this.#takeCause(polled);
     if ((cause & InterruptCause.CONFIG) !== 0) this.#configInterrupt();
-    if ((cause & InterruptCause.QUEUE) === 0 && !transport.interrupt.polled) return false;
+    if ((cause & InterruptCause.QUEUE) === 0 && !polled) return false;
     let progress = false;
     const slots = this.#slots;
     for (let i = 0; i < slots.length; i++) {
@@ -344,6 +368,7 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
       const { callback } = slot.request;
       if (callback === undefined) continue;
       const { ring } = slot;
+      if (queues !== undefined && !queues.includes(ring.index)) continue;
       if (ring.hasUsed()) {
         const before = ring.inFlight;
         try {
@@ -382,10 +407,12 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
   }
 
   lost(cause: unknown): void {
-    const error = new VireoError("HOST_ERROR", "Interrupts of the device cannot be delivered", {
-      device: this.name,
-      cause,
-    });
+    const error = cause instanceof VireoError && cause.code === "DEVICE_REMOVED"
+      ? cause
+      : new VireoError("HOST_ERROR", "Interrupts of the device cannot be delivered", {
+        device: this.name,
+        cause,
+      });
     this.#host.report(this, error);
     this.break(error);
   }

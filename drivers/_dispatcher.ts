@@ -1,5 +1,5 @@
-import type { Interrupt } from "@vireo/hal";
 import { pause } from "./_poll.ts";
+import type { InterruptSource } from "./transport/transport.ts";
 
 /** What a dispatch loop serves. */
 export interface DispatchTarget {
@@ -9,9 +9,9 @@ export interface DispatchTarget {
   dueInMemory(): boolean;
   /** Whether the device has something that it is to answer. */
   expects(): boolean;
-  /** Serves one interrupt; returns whether a queue got anywhere. */
-  serve(): boolean;
-  /** The interrupt line or the machine failed: no interrupt will come any more. */
+  /** Serves an interrupt of one source; returns whether a queue got anywhere. */
+  serve(source: InterruptSource): boolean;
+  /** An interrupt or the machine failed: none will come any more. Called once. */
   lost(error: unknown): void;
 }
 
@@ -23,7 +23,7 @@ const MAX_PAUSE = 16;
 const CALM = 1;
 
 /**
- * Waits for a device's interrupts and serves them, one loop a device.
+ * Waits for a device's interrupts and serves them, one loop a source.
  *
  * A line that stays active though nothing happens (a device that lies, a cause that cannot be
  * acknowledged) is served more and more seldom, so that it does not keep the event loop for itself.
@@ -36,15 +36,21 @@ export class Dispatcher {
     return this.#controller !== undefined;
   }
 
-  /** Starts the loop; does nothing if it runs. */
-  start(interrupt: Interrupt, target: DispatchTarget): void {
+  /** Starts the loops; does nothing if they run. */
+  start(sources: readonly InterruptSource[], target: DispatchTarget): void {
     if (this.#controller !== undefined) return;
-    this.#controller = new AbortController();
-    const loop = run(interrupt, target, this.#controller.signal);
-    this.#ended = Promise.all([this.#ended, loop]);
+    const controller = new AbortController();
+    this.#controller = controller;
+    const lost = (error: unknown): void => {
+      // The others end too; a device is lost once.
+      controller.abort(error);
+      target.lost(error);
+    };
+    const loops = sources.map((source) => run(source, target, controller.signal, lost));
+    this.#ended = Promise.all([this.#ended, ...loops]);
   }
 
-  /** Ends the loop; nothing is served after this call. */
+  /** Ends the loops; nothing is served after this call. */
   stop(): void {
     this.#controller?.abort(new DOMException("The device is not in use any more", "AbortError"));
     this.#controller = undefined;
@@ -57,10 +63,12 @@ export class Dispatcher {
 }
 
 async function run(
-  interrupt: Interrupt,
+  source: InterruptSource,
   target: DispatchTarget,
   signal: AbortSignal,
+  lost: (error: unknown) => void,
 ): Promise<void> {
+  const { interrupt } = source;
   const wait = {
     signal,
     ready: () => target.due(),
@@ -74,11 +82,11 @@ async function run(
       await interrupt.wait(wait);
       if (signal.aborted) return;
       if (idle > 0 && performance.now() - idleSince > CALM) idle = 0;
-      idle = target.serve() ? 0 : idle + 1;
+      idle = target.serve(source) ? 0 : idle + 1;
       if (idle >= STORM) await pause(Math.min(idle - STORM + 1, MAX_PAUSE), signal);
       if (idle > 0) idleSince = performance.now();
     }
   } catch (error) {
-    if (!signal.aborted) target.lost(error);
+    if (!signal.aborted) lost(error);
   }
 }

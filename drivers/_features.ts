@@ -23,6 +23,16 @@ const RING_BITS = RINGS.reduce((all, ring) => all.or(ring.features), FeatureSet.
 const TRANSPORT_BITS: Readonly<Record<Transport["kind"], FeatureSet>> = {
   "mmio-1": FeatureSet.of(Feature.ANY_LAYOUT, Feature.INDIRECT_DESC, Feature.EVENT_IDX),
   "mmio-2": RING_BITS.with(Feature.VERSION_1, Feature.ACCESS_PLATFORM, Feature.RING_RESET),
+  "pci-legacy": FeatureSet.of(Feature.ANY_LAYOUT, Feature.INDIRECT_DESC, Feature.EVENT_IDX),
+  "pci-modern": RING_BITS.with(
+    Feature.VERSION_1,
+    Feature.ACCESS_PLATFORM,
+    Feature.ORDER_PLATFORM,
+    Feature.SR_IOV,
+    Feature.NOTIF_CONFIG_DATA,
+    Feature.RING_RESET,
+    Feature.ADMIN_VQ,
+  ),
 };
 
 /** Feature bits 0 to 63: all that a legacy table may name. */
@@ -50,8 +60,13 @@ export function transportOffer(offered: FeatureSet, legacy: boolean): FeatureSet
 
 /** Drops the ring and transport bits that Vireo or this transport does not implement. */
 export function reduceTransportBits(transport: Transport, features: FeatureSet): FeatureSet {
-  const unknown = TRANSPORT_RANGE.minus(TRANSPORT_BITS[transport.kind]);
-  return features.minus(unknown);
+  const { kind, withheld, dma } = transport;
+  const unknown = TRANSPORT_RANGE.minus(TRANSPORT_BITS[kind]).or(withheld);
+  // Without the bit the device takes addresses for physical ones (virtio 1.4 §6.1).
+  const physical = dma.access === "physical"
+    ? FeatureSet.of(Feature.ACCESS_PLATFORM)
+    : FeatureSet.NONE;
+  return features.minus(unknown).minus(physical);
 }
 
 /**
@@ -65,6 +80,20 @@ export function checkValidated(driver: VirtioDriver, before: FeatureSet, after: 
   throw new TypeError(
     `Cannot add features in validate(): ${driver.name} added bits ${[...added].join(", ")}`,
   );
+}
+
+/**
+ * Checks that the device reaches memory as the machine means it (Linux's `virtio_check_mem_acc_cb`).
+ *
+ * @throws {VireoError} `FEATURE_DEPENDENCY` If it would take translated addresses for physical ones.
+ */
+export function checkAccess(transport: Transport, features: FeatureSet): void {
+  if (transport.dma.access !== "translated" || features.has(Feature.ACCESS_PLATFORM)) return;
+  throw new VireoError("FEATURE_DEPENDENCY", "Cannot drive the device on this machine", {
+    device: transport.name,
+    seen: "physical addresses only",
+    expected: "ACCESS_PLATFORM",
+  });
 }
 
 /** The features as one hex number, for messages. */

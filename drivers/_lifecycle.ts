@@ -1,6 +1,7 @@
 import { Feature, FeatureSet, Status, VireoError } from "@vireo/hal";
 import type { BusDevice } from "./_device.ts";
 import {
+  checkAccess,
   checkValidated,
   driverTable,
   featuresRefused,
@@ -64,7 +65,7 @@ function negotiate(device: BusDevice, driver: VirtioDriver, filter: FeatureSet):
     checkValidated(driver, features, validated);
     if (!validated.equals(features)) finalize(device, validated, filter);
   }
-  // 9: no machine of ours restricts the memory that a device reaches.
+  checkAccess(transport, device.features); // 9
   confirmFeatures(device); // 10
 }
 
@@ -153,7 +154,10 @@ export async function remove(device: BusDevice): Promise<Error[]> {
   device.gate.setCore(false);
   device.resetReason = "DEVICE_REMOVED";
   await attempt(() => instance?.remove());
+  const present = device.transport.isPresent();
   await attempt(async () => {
+    // It was unplugged: nothing reaches the queues any more.
+    if (!present) return device.deleteQueues();
     const status = device.transport.readStatus();
     if (status === 0 && device.queues.length === 0) return;
     await device.reset();
@@ -171,7 +175,7 @@ export async function remove(device: BusDevice): Promise<Error[]> {
   device.waiters.fail(removed(device));
   device.resetReason = "DEVICE_STATE";
   device.features = FeatureSet.NONE;
-  await attempt(() => addStatus(device, Status.ACKNOWLEDGE));
+  if (present) await attempt(() => addStatus(device, Status.ACKNOWLEDGE));
   return errors;
 }
 

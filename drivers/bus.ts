@@ -1,10 +1,20 @@
-import { ANY_ID, FeatureSet, hex, MAX_QUEUE_SIZE, type Platform, VireoError } from "@vireo/hal";
+import {
+  ANY_ID,
+  type DeviceNode,
+  type Dma,
+  FeatureSet,
+  hex,
+  MAX_QUEUE_SIZE,
+  type Platform,
+  VireoError,
+} from "@vireo/hal";
 import { BusDevice, type DeviceHost } from "./_device.ts";
 import * as lifecycle from "./_lifecycle.ts";
 import { RecoveryPolicy } from "./_recovery.ts";
 import type { VirtioDevice } from "./device.ts";
 import type { DriverInstance, VirtioDriver } from "./driver.ts";
 import { MmioTransport } from "./transport/mmio.ts";
+import { isVirtioPci, type PciProbeOptions, probePci } from "./transport/pci_probe.ts";
 import type { Transport } from "./transport/transport.ts";
 import { modalias, type UeventAction, type UeventSink } from "./uevent.ts";
 
@@ -21,7 +31,7 @@ export interface RecoverOptions {
 }
 
 /** How a bus treats its devices. */
-export interface BusOptions extends RecoverOptions {
+export interface BusOptions extends RecoverOptions, PciProbeOptions {
   /**
    * Feature bits that are never negotiated; unlike Linux's debug filter it holds for ring and
    * transport bits too. See {@linkcode Bus.filter}.
@@ -77,6 +87,7 @@ export class Bus implements AsyncDisposable {
   readonly #onError: BusOptions["onError"];
   readonly #host: DeviceHost;
   readonly #policy: RecoveryPolicy;
+  readonly #pci: PciProbeOptions;
   #sequence = 0;
 
   /**
@@ -93,6 +104,7 @@ export class Bus implements AsyncDisposable {
     this.#uevent = options.uevent;
     this.#onError = options.onError;
     this.#policy = new RecoveryPolicy(options);
+    this.#pci = { forceLegacy: options.forceLegacy };
     this.#host = {
       queueSize,
       report: (device, error) => this.#onError?.(error, device),
@@ -177,23 +189,44 @@ export class Bus implements AsyncDisposable {
   }
 
   /**
-   * Registers the device of every slot of a machine; empty slots are passed over, and slots that
-   * cannot be used are listed in {@linkcode Bus.slotErrors}.
+   * Registers the device of every slot of a machine; empty slots and PCI functions that are not
+   * virtio's are passed over, and those that cannot be used are listed in {@linkcode Bus.slotErrors}.
    *
    * @returns The devices that were found.
    */
   async addPlatform(platform: Pick<Platform, "dma" | "nodes">): Promise<readonly VirtioDevice[]> {
     const found: VirtioDevice[] = [];
     for (const node of platform.nodes()) {
-      if (node.kind !== "mmio") continue;
       try {
-        const transport = MmioTransport.probe(node, platform.dma);
+        const transport = this.#open(node, platform.dma);
         if (transport !== undefined) found.push(await this.addDevice(transport));
       } catch (error) {
         this.slotErrors.push({ slot: node.name, error: error as Error });
       }
     }
     return found;
+  }
+
+  #open(node: DeviceNode, dma: Dma): Transport | undefined {
+    if (node.kind === "mmio") return MmioTransport.probe(node, dma);
+    return isVirtioPci(node) ? probePci(node, dma, this.#pci) : undefined;
+  }
+
+  /**
+   * Takes the devices off the bus that do not answer any more because they were unplugged: what was
+   * pending fails with `DEVICE_REMOVED`. What tells of a hot-unplug calls it.
+   *
+   * @returns The devices that were removed.
+   * @throws What went wrong on the way; they are off the bus nevertheless.
+   */
+  async removeMissing(): Promise<readonly VirtioDevice[]> {
+    const missing = this.#devices.filter(({ transport }) => !transport.isPresent());
+    // All queues are broken before a driver is told to go, as in Linux's virtio_pci_remove.
+    for (const device of missing) device.break(lifecycle.removed(device));
+    const results = await Promise.allSettled(missing.map((device) => this.removeDevice(device)));
+    const errors = results.flatMap((r) => r.status === "rejected" ? [r.reason as Error] : []);
+    throwAll(errors, "Cannot remove all missing devices in order");
+    return missing;
   }
 
   /**

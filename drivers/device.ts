@@ -17,6 +17,8 @@ export interface QueueRequest {
   readonly maxSize?: number;
   /** False forbids indirect descriptors on this queue (receive queues of single buffers). */
   readonly indirect?: boolean;
+  /** Whether it is so slow that it may share the interrupt of configuration changes (MSI-X). */
+  readonly slowPath?: boolean;
   /** Queue index on the device; by default one more than the entry before (0 at first). */
   readonly index?: number;
 }

@@ -41,8 +41,17 @@ export interface DmaOptions {
   readonly coherent?: boolean;
 }
 
+/**
+ * How devices take the addresses of a machine's memory: `translated` ones mean nothing to a device that
+ * does not go through the platform (an IOMMU), `physical` ones nothing to one that does, and `any` are
+ * the same either way.
+ */
+export type DmaAccess = "any" | "translated" | "physical";
+
 /** Hands out memory that devices can reach. */
 export interface Dma {
+  /** How devices take its addresses; `any` by default. */
+  readonly access?: DmaAccess | undefined;
   /**
    * Allocates zeroed memory.
    *

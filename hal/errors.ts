@@ -6,6 +6,7 @@ export type VireoErrorCode =
   | "BAD_MAGIC"
   | "BAD_VERSION"
   | "NO_DEVICE"
+  | "BAD_CAPABILITY"
   | "VERSION_1_REQUIRED"
   | "FEATURES_REFUSED"
   | "FEATURE_DEPENDENCY"

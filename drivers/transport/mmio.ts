@@ -20,6 +20,7 @@ import {
 import { pollUntil } from "../_poll.ts";
 import type {
   AccessWidth,
+  InterruptRoute,
   QueueAddresses,
   SharedMemoryRegion,
   Transport,
@@ -55,6 +56,12 @@ export class MmioTransport implements Transport {
   readonly interrupt: Interrupt;
   /** 4096 with version 1, where a queue is one block. */
   readonly legacyQueueAlign: number | undefined;
+  /** Any size up to the maximum will do. */
+  readonly fixedQueueSize = false;
+  /** Nothing but what the kind cannot carry. */
+  readonly withheld: FeatureSet = FeatureSet.NONE;
+  /** It is no PCI function. */
+  readonly pci: undefined = undefined;
   readonly #lease: MmioLease;
   readonly #mmio: Mmio;
   /** The queue that QueueSel holds, and its maximum; -1 when not known. */
@@ -204,6 +211,24 @@ export class MmioTransport implements Transport {
     this.#selected = index;
     return this.#selectedMax;
   }
+
+  /** One line, or what stands in for it, whose cause is read. */
+  get route(): InterruptRoute {
+    const { interrupt } = this;
+    return {
+      policy: interrupt.polled ? "poll" : "line",
+      sources: [{ interrupt, cause: 0, queues: undefined }],
+      refused: [],
+    };
+  }
+
+  /** The slot's line, whatever the queues. */
+  routeInterrupts(): InterruptRoute {
+    return this.route;
+  }
+
+  /** Nothing is left to do: {@linkcode MmioTransport.enableQueue} enabled them. */
+  startQueues(): void {}
 
   /**
    * Sets up and enables a queue.
@@ -442,6 +467,11 @@ export class MmioTransport implements Transport {
   /** Reads InterruptStatus. */
   peekInterruptCause(): number {
     return this.#mmio.read32(Register.InterruptStatus) & CAUSES;
+  }
+
+  /** True: nothing is unplugged. */
+  isPresent(): boolean {
+    return true;
   }
 
   /** Unmaps the registers. */

@@ -1,4 +1,5 @@
 import type { Dma, FeatureSet, Interrupt } from "@vireo/hal";
+import type { PciDetails } from "./pci_details.ts";
 
 /** Width of one configuration access in bytes. */
 export type AccessWidth = 1 | 2 | 4;
@@ -31,16 +32,58 @@ export interface WaitOptions {
   readonly deadline?: number | undefined;
 }
 
+/** A queue for which interrupts are to come, or not. */
+export interface QueueInterrupt {
+  /** Index of the queue. */
+  readonly index: number;
+  /** Whether anybody wants to know of its used buffers; without it, it gets no vector. */
+  readonly wanted: boolean;
+  /** Whether it is so slow that it may share the interrupt of configuration changes. */
+  readonly slowPath?: boolean | undefined;
+}
+
+/** One interrupt of a device. */
+export interface InterruptSource {
+  /** What is waited on. */
+  readonly interrupt: Interrupt;
+  /** What it stands for, bits of `InterruptCause`; 0 if the device has to be asked each time. */
+  readonly cause: number;
+  /** The queues that it tells of, by index; undefined for all of them. */
+  readonly queues: readonly number[] | undefined;
+}
+
+/**
+ * How a device's interrupts come, in the order of preference of Linux's virtio-pci: MSI-X with a vector
+ * for each queue, the same but with slow queues on the vector of configuration changes, MSI-X with one
+ * vector for all queues, the interrupt line, and polling where the machine has nothing better.
+ */
+export type InterruptPolicy =
+  | "msix-per-queue"
+  | "msix-slow-shared"
+  | "msix-shared"
+  | "line"
+  | "poll";
+
+/** How a transport delivers the interrupts of a device. */
+export interface InterruptRoute {
+  /** What was chosen. */
+  readonly policy: InterruptPolicy;
+  /** The interrupts, each of which is waited on. */
+  readonly sources: readonly InterruptSource[];
+  /** Why each better policy could not be had. */
+  readonly refused: readonly string[];
+}
+
 /**
  * What every virtio transport can do (virtio 1.4 §4); a driver sees no register.
  *
  * Nothing here keeps state of the negotiation: the bus does.
  */
 export interface Transport extends Disposable {
-  /** Name of the slot, for example `virtio-mmio@a003e00`. */
+  /** Name of the slot, for example `virtio-mmio@a003e00` or `0000:00:03.0`. */
   readonly name: string;
   /** The kind, with its version: for reports. */
-  readonly kind: "mmio-1" | "mmio-2";
+  readonly kind: "mmio-1" | "mmio-2" | "pci-legacy" | "pci-modern";
   /** Whether the device has the legacy interface only (no VERSION_1, no FEATURES_OK). */
   readonly legacy: boolean;
   /** Virtio device id, never 0. */
@@ -49,10 +92,18 @@ export interface Transport extends Disposable {
   readonly vendorId: number;
   /** Memory that the device can reach. */
   readonly dma: Dma;
-  /** The device's interrupt line. */
+  /** The device's interrupt line, or what stands in for it; see {@linkcode Transport.route}. */
   readonly interrupt: Interrupt;
   /** Alignment of the used ring when the queue must be one block (legacy), else undefined. */
   readonly legacyQueueAlign: number | undefined;
+  /** Whether a queue has the device's size and no other (legacy virtio-pci). */
+  readonly fixedQueueSize: boolean;
+  /** Bits of its kind's feature range that this transport cannot carry here. */
+  readonly withheld: FeatureSet;
+  /** What is known of the PCI function, if it is one. */
+  readonly pci: PciDetails | undefined;
+  /** How interrupts come, since {@linkcode Transport.routeInterrupts}; undefined before and after a reset. */
+  readonly route: InterruptRoute | undefined;
 
   /** Reads all feature words that the device offers. */
   readFeatures(): FeatureSet;
@@ -62,14 +113,19 @@ export interface Transport extends Disposable {
    * @throws {VireoError} `VERSION_1_REQUIRED` If a modern transport would run without VERSION_1.
    */
   writeFeatures(features: FeatureSet): void;
-  /** Reads the device status field. */
+  /**
+   * Reads the device status field.
+   *
+   * @throws {VireoError} `DEVICE_REMOVED` If the device is not there any more.
+   */
   readStatus(): number;
   /** Writes the device status field; never 0, which is {@linkcode Transport.reset}. */
   writeStatus(status: number): void;
   /**
    * Resets the device and waits until its status reads 0.
    *
-   * @throws {VireoError} `RESET_TIMEOUT` If it does not within the deadline.
+   * @throws {VireoError} `RESET_TIMEOUT` If it does not within the deadline, or `DEVICE_REMOVED` If it
+   * is not there any more.
    */
   reset(options?: WaitOptions): Promise<void>;
 
@@ -80,12 +136,21 @@ export interface Transport extends Disposable {
    */
   queueMaxSize(index: number): number;
   /**
-   * Sets up and enables a queue.
+   * Decides how interrupts come, before the queues are set up; a reset ends it.
+   *
+   * @param queues The queues that will be set up.
+   */
+  routeInterrupts(queues: readonly QueueInterrupt[]): InterruptRoute;
+  /**
+   * Sets up a queue; it is enabled then or, where that cannot be undone, by
+   * {@linkcode Transport.startQueues}.
    *
    * @throws {VireoError} `QUEUE_ADDRESS` If the transport cannot express an address.
    */
   enableQueue(index: number, queue: QueueAddresses): void;
-  /** Takes a queue down, after a reset of the device. */
+  /** Enables the queues that were set up, when all of them are. */
+  startQueues(): void;
+  /** Takes a queue down, after a reset of the device or before it was enabled. */
   disableQueue(index: number): void;
   /**
    * Resets one queue (virtio 1.4 §2.6.1); only with RING_RESET negotiated.
@@ -116,8 +181,11 @@ export interface Transport extends Disposable {
    * Reads why the device interrupted and acknowledges it, in that order.
    *
    * @returns Bits of `InterruptCause`; 0 if the device did not interrupt.
+   * @throws {VireoError} `DEVICE_REMOVED` If the device is not there any more.
    */
   takeInterruptCause(): number;
   /** Reads why the device interrupts without acknowledging it. */
   peekInterruptCause(): number;
+  /** Whether the device is still there; always true on a bus that nothing can be unplugged from. */
+  isPresent(): boolean;
 }

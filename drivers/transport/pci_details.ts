@@ -1,0 +1,75 @@
+import { hex, type PciAddress, type PciBar, PciCapType } from "@vireo/hal";
+
+/** A virtio capability of a PCI function, as it was found (virtio 1.4 §4.1.4). */
+export interface VirtioCapability {
+  /** Where it is in configuration space. */
+  readonly at: number;
+  /** Length of the capability in bytes. */
+  readonly size: number;
+  /** What it tells of, a `PciCapType` or a value that is reserved. */
+  readonly type: number;
+  /** Index of the base address register. */
+  readonly bar: number;
+  /** Tells shared memory regions apart. */
+  readonly id: number;
+  /** First byte in the BAR. */
+  readonly offset: number;
+  /** Length in bytes. */
+  readonly length: number;
+  /** Bytes from one queue's notification address to the next; only with NOTIFY. */
+  readonly multiplier: number | undefined;
+  /** Vendor id; only with VENDOR, whose other fields mean nothing. */
+  readonly vendor: number | undefined;
+  /** Why it was passed over, if it was. */
+  readonly refused: string | undefined;
+}
+
+/** What is known of a virtio device's PCI function, for reports. */
+export interface PciDetails {
+  /** Where it is. */
+  readonly address: PciAddress;
+  /** PCI vendor and device id. */
+  readonly vendor: number;
+  /** PCI device id. */
+  readonly device: number;
+  /** PCI revision id. */
+  readonly revision: number;
+  /** The virtio capabilities, in the order of the list. */
+  readonly capabilities: readonly VirtioCapability[];
+  /** The base address registers that decode something. */
+  readonly bars: readonly PciBar[];
+  /** Number of MSI-X vectors of the function. */
+  readonly vectors: number;
+  /** Which interface is driven. */
+  readonly chosen: "modern" | "legacy";
+  /** Why. */
+  readonly why: string;
+  /** The administration virtqueues, if ADMIN_VQ was negotiated. */
+  readonly adminQueues: AdminQueues | undefined;
+}
+
+/** The administration virtqueues of a device (virtio 1.4 §2.13). */
+export interface AdminQueues {
+  /** Index of the first. */
+  readonly index: number;
+  /** How many there are. */
+  readonly count: number;
+}
+
+/** Name of a capability's type, for example `COMMON`; `type 0x7` if it is reserved. */
+export function capabilityName(type: number): string {
+  const found = Object.entries(PciCapType).find(([, value]) => value === type);
+  return found?.[0] ?? `type ${hex(type)}`;
+}
+
+/** One line a capability, for example `COMMON BAR4+0x0 0x1000 bytes`. */
+export function capabilityText(capability: VirtioCapability): string {
+  const { type, vendor, bar, offset, length, multiplier, refused } = capability;
+  const name = capabilityName(type);
+  const id = type === PciCapType.SHARED_MEMORY ? ` ${capability.id}` : "";
+  const where = vendor !== undefined
+    ? `of vendor ${hex(vendor, 4)}`
+    : `BAR${bar}+${hex(offset)}, ${hex(length)} bytes`;
+  const each = multiplier === undefined ? "" : `, ${hex(multiplier)} a queue`;
+  return `${name}${id} ${where}${each}${refused === undefined ? "" : ` (not used: ${refused})`}`;
+}
