@@ -28,3 +28,4 @@ export * from "./virtqueue/receive_ring.ts";
 export * from "./virtqueue/request_queue.ts";
 export * from "./virtqueue/split.ts";
 export * from "./virtqueue/virtqueue.ts";
+export * from "./vsock/mod.ts";

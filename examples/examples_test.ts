@@ -55,6 +55,11 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
     args: "--with scsi",
     out: /^0:0 (VIREO|QEMU) [\w ]+, 16 MiB\n(SCSI reads like|nothing)/,
   },
+  "vsock.ts": {
+    args: "--with vsock",
+    out: /^guest 3:\d+ to host 2:7\n1048576 bytes came back as they were sent\n$/,
+    emulated: "QEMU's needs vhost-vsock of the host's kernel, or a vhost-user daemon",
+  },
   "write_a_device.ts": { out: /^VIRTIO READS LIKE THE SPECIFICATION\n$/ },
   "write_a_driver.ts": { out: /^rolled [1-6] and [1-6]\n$/ },
 };

@@ -30,3 +30,4 @@ export * from "./virtio/rpmsg.ts";
 export * from "./virtio/scsi.ts";
 export * from "./virtio/split_ring.ts";
 export * from "./virtio/status.ts";
+export * from "./virtio/vsock.ts";

@@ -1,6 +1,7 @@
 import type { BoardOptions } from "../options.ts";
 import { UsageError } from "../usage.ts";
 import { SCSI } from "./scsi.ts";
+import { VSOCK } from "./vsock.ts";
 import type { BoardDevice, WithOption } from "./board_device.ts";
 import { BALLOON } from "./balloon.ts";
 import { CRYPTO } from "./crypto.ts";
@@ -15,6 +16,7 @@ export const BOARD_DEVICES: readonly BoardDevice[] = [
   SCSI,
   RPROC_SERIAL,
   INPUT,
+  VSOCK,
   CRYPTO,
 ];
 

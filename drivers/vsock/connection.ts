@@ -1,0 +1,329 @@
+import {
+  VireoError,
+  type VireoErrorCode,
+  VsockOp,
+  VsockRw,
+  VsockShutdown,
+  VsockType,
+} from "@vireo/hal";
+import type { WaitOptions } from "../transport/transport.ts";
+import type { VsockPacket } from "./packet.ts";
+
+/** Bytes that a connection has room for. */
+export const BUFFER: number = 256 * 1024;
+/** The sender is told of room when so many bytes were taken since it was told last. */
+const UPDATE = BUFFER / 4;
+/** Bytes of data in a packet. */
+const CHUNK = 16 * 1024;
+/** Milliseconds until a peer that does not end a connection is reset, as Linux has it. */
+const CLOSE_DEADLINE = 8000;
+
+/** What a connection needs of its device. */
+export interface ConnectionHost {
+  /** Name of the device, for errors. */
+  readonly device: string;
+  /** Sends a packet; resolves when the device took it. */
+  send(
+    connection: VsockConnection,
+    op: VsockOp,
+    flags: number,
+    data: Uint8Array,
+  ): Promise<void>;
+  /** The connection is over. */
+  ended(connection: VsockConnection): void;
+  /** A reader took something: there may be room for more. */
+  took(): void;
+}
+
+/** One end of a connection, with its data as Web Streams (virtio 1.4 §5.10.6). */
+export class VsockConnection implements AsyncDisposable {
+  /** Our port. */
+  readonly localPort: number;
+  /** The other side's context id. */
+  readonly peerCid: number;
+  /** The other side's port. */
+  readonly peerPort: number;
+  /** Stream or sequenced packets. */
+  readonly type: VsockType;
+  /** What comes: any bytes of a stream, whole messages of sequenced packets. */
+  readonly readable: ReadableStream<Uint8Array>;
+  /** What goes: each chunk is a message of sequenced packets. */
+  readonly writable: WritableStream<Uint8Array>;
+  /** Resolves when the connection is over in order; rejects with why it is not. */
+  readonly closed: Promise<void>;
+  readonly #host: ConnectionHost;
+  readonly #closed = Promise.withResolvers<void>();
+  readonly #opened = Promise.withResolvers<void>();
+  #reader!: ReadableStreamDefaultController<Uint8Array>;
+  #writer!: WritableStreamDefaultController;
+  #waiting: Uint8Array[] = [];
+  #message: Uint8Array[] = [];
+  #pulled = false;
+  #peerBuffer = 0;
+  #peerTaken = 0;
+  #sent = 0;
+  #received = 0;
+  #taken = 0;
+  #told = 0;
+  #credit = Promise.withResolvers<void>();
+  #ended = false;
+  #sentShutdown = 0;
+  #gotShutdown = 0;
+  #failure: Error | undefined;
+
+  /** Makes a connection that is not open yet; the device does it. */
+  constructor(
+    host: ConnectionHost,
+    place: Pick<VsockConnection, "localPort" | "peerCid" | "peerPort" | "type">,
+  ) {
+    this.#host = host;
+    this.localPort = place.localPort;
+    this.peerCid = place.peerCid;
+    this.peerPort = place.peerPort;
+    this.type = place.type;
+    this.closed = this.#closed.promise;
+    this.closed.catch(() => {});
+    this.#opened.promise.catch(() => {});
+    this.readable = new ReadableStream<Uint8Array>({
+      start: (controller) => void (this.#reader = controller),
+      pull: () => this.#pull(),
+      cancel: () => this.#shutDown(VsockShutdown.RECEIVE),
+    }, { highWaterMark: 0 });
+    this.writable = new WritableStream<Uint8Array>({
+      start: (controller) => void (this.#writer = controller),
+      write: (chunk) => this.#write(chunk),
+      close: () => this.#shutDown(VsockShutdown.SEND),
+      abort: () => this.#shutDown(VsockShutdown.SEND),
+    });
+  }
+
+  /** Bytes that we have room for, for headers. */
+  get bufAlloc(): number {
+    return BUFFER;
+  }
+
+  /** Bytes that were taken from it, modulo 2^32, for headers. */
+  get fwdCnt(): number {
+    this.#told = this.#taken;
+    return this.#taken >>> 0;
+  }
+
+  /** Whether it is over. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** Resolves when the other side took the connection. */
+  async opened(options: WaitOptions): Promise<void> {
+    const { signal, deadline = 2000 } = options;
+    const timer = setTimeout(() => {
+      this.reset(this.#error("TIMEOUT", `No answer within ${deadline} ms`));
+    }, deadline);
+    const onAbort = (): void => this.reset(signal!.reason);
+    signal?.addEventListener("abort", onAbort);
+    try {
+      if (signal?.aborted) this.reset(signal.reason);
+      await this.#opened.promise;
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", onAbort);
+    }
+  }
+
+  /** It was taken; the device tells it. */
+  open(): void {
+    this.#opened.resolve();
+  }
+
+  /**
+   * Ends it in order: nothing more is sent or received, and the other side is waited for.
+   *
+   * @throws {VireoError} Why it had failed before, if it had.
+   */
+  async close(options: WaitOptions = {}): Promise<void> {
+    if (this.#ended) return await this.closed;
+    const { deadline = CLOSE_DEADLINE } = options;
+    await this.#shutDown(VsockShutdown.RECEIVE | VsockShutdown.SEND);
+    const timer = setTimeout(() => {
+      void this.#host.send(this, VsockOp.RST, 0, NONE).catch(() => {});
+      this.end(undefined);
+    }, deadline);
+    try {
+      await this.closed;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Ends it at once. */
+  reset(reason?: Error): void {
+    if (this.#ended) return;
+    void this.#host.send(this, VsockOp.RST, 0, NONE).catch(() => {});
+    this.end(reason ?? this.#error("PORT_CLOSED", "Connection was reset"));
+  }
+
+  /** As {@linkcode VsockConnection.close}. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close().catch(() => {});
+  }
+
+  /** A packet came for it; the device tells it. */
+  handle(packet: VsockPacket, data: Uint8Array): void {
+    this.#peerBuffer = packet.bufAlloc;
+    this.#peerTaken = packet.fwdCnt;
+    this.#credit.resolve();
+    this.#credit = Promise.withResolvers();
+    switch (packet.op) {
+      case VsockOp.RESPONSE:
+        return this.#opened.resolve();
+      case VsockOp.RW:
+        return this.#receive(data, packet.flags);
+      case VsockOp.CREDIT_REQUEST:
+        return void this.#host.send(this, VsockOp.CREDIT_UPDATE, 0, NONE).catch(() => {});
+      case VsockOp.CREDIT_UPDATE:
+        return;
+      case VsockOp.SHUTDOWN:
+        return this.#peerShutDown(packet.flags);
+      case VsockOp.RST: {
+        const orderly = this.#sentShutdown === BOTH || this.#gotShutdown === BOTH;
+        return this.end(orderly ? undefined : this.#error("IO_ERROR", "Peer reset the connection"));
+      }
+      default:
+        return this.reset(this.#error("BAD_STATUS", `Peer sent operation ${packet.op}`));
+    }
+  }
+
+  /** Ends it without a word to the other side; the device tells it. */
+  end(error: Error | undefined): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#failure = error;
+    this.#credit.resolve();
+    const refused = this.#error("COMMAND_REFUSED", "Nobody listens there");
+    this.#opened.reject(error ?? refused);
+    if (error === undefined) {
+      this.#closed.resolve();
+      this.#finishReading();
+      this.#writer.error(this.#error("PORT_CLOSED", "Connection is closed"));
+    } else {
+      this.#closed.reject(error);
+      if (this.#waiting.length === 0) this.#reader.error(error);
+      this.#writer.error(error);
+    }
+    this.#host.ended(this);
+  }
+
+  /** Whether so much waits that no more should be taken from the device. */
+  get full(): boolean {
+    return this.#received - this.#taken > BUFFER;
+  }
+
+  #receive(data: Uint8Array, flags: number): void {
+    // A peer that sends more than there is room for loses it, as on Linux.
+    if (this.#received + data.length - this.#taken > BUFFER) return;
+    this.#received += data.length;
+    if (this.type === VsockType.SEQPACKET) {
+      this.#message.push(data);
+      if ((flags & VsockRw.EOM) === 0) return;
+      this.#waiting.push(join(this.#message.splice(0)));
+    } else if (data.length > 0) this.#waiting.push(data);
+    if (this.#pulled) this.#pull();
+  }
+
+  #pull(): void {
+    const chunk = this.#waiting.shift();
+    if (chunk === undefined) {
+      this.#pulled = true;
+      this.#finishReading();
+      if (this.#failure !== undefined) this.#reader.error(this.#failure);
+      return;
+    }
+    this.#pulled = false;
+    this.#taken += chunk.length;
+    this.#reader.enqueue(chunk);
+    if (this.#taken - this.#told >= UPDATE && !this.#ended) {
+      void this.#host.send(this, VsockOp.CREDIT_UPDATE, 0, NONE).catch(() => {});
+    }
+    this.#host.took();
+  }
+
+  /** Ends the readable side once all was read, if nothing more can come. */
+  #finishReading(): void {
+    const over = this.#ended || (this.#gotShutdown & VsockShutdown.SEND) !== 0;
+    if (!over || this.#waiting.length > 0 || this.#failure !== undefined) return;
+    try {
+      this.#reader.close();
+    } catch {
+      // It was cancelled or closed before.
+    }
+  }
+
+  async #write(chunk: Uint8Array): Promise<void> {
+    const message = this.type === VsockType.SEQPACKET;
+    if (message && chunk.length > BUFFER) {
+      throw new RangeError(`Cannot send a message of ${chunk.length} bytes, at most ${BUFFER}`);
+    }
+    for (let at = 0; at < chunk.length || (message && chunk.length === 0);) {
+      const room = await this.#waitForCredit();
+      const part = chunk.subarray(at, at + Math.min(CHUNK, room));
+      at += part.length;
+      this.#sent += part.length;
+      const last = at >= chunk.length;
+      await this.#host.send(this, VsockOp.RW, message && last ? VsockRw.EOM : 0, part);
+      if (chunk.length === 0) break;
+    }
+  }
+
+  /** Bytes that the other side has room for, at least 1 (virtio 1.4 §5.10.6.3). */
+  async #waitForCredit(): Promise<number> {
+    for (let asked = false;;) {
+      if (this.#ended || (this.#gotShutdown & VsockShutdown.RECEIVE) !== 0) {
+        throw this.#failure ?? this.#error("PORT_CLOSED", "Peer takes nothing any more");
+      }
+      const room = this.#peerBuffer - ((this.#sent - this.#peerTaken) >>> 0);
+      if (room > 0) return room;
+      const change = this.#credit.promise;
+      if (!asked) await this.#host.send(this, VsockOp.CREDIT_REQUEST, 0, NONE);
+      asked = true;
+      await change;
+    }
+  }
+
+  async #shutDown(flags: number): Promise<void> {
+    if (this.#ended || (this.#sentShutdown & flags) === flags) return;
+    this.#sentShutdown |= flags;
+    await this.#host.send(this, VsockOp.SHUTDOWN, this.#sentShutdown, NONE);
+    this.#endIfBoth();
+  }
+
+  #peerShutDown(flags: number): void {
+    this.#gotShutdown |= flags & BOTH;
+    if (this.#pulled) this.#finishReading();
+    else if (this.#waiting.length === 0) this.#finishReading();
+    this.#endIfBoth();
+  }
+
+  /** The side that learns that both are done says so with RST. */
+  #endIfBoth(): void {
+    if (this.#gotShutdown !== BOTH) return;
+    void this.#host.send(this, VsockOp.RST, 0, NONE).catch(() => {});
+    this.end(undefined);
+  }
+
+  #error(code: VireoErrorCode, what: string): VireoError {
+    return new VireoError(code, what, { device: this.#host.device, index: this.localPort });
+  }
+}
+
+const BOTH = VsockShutdown.RECEIVE | VsockShutdown.SEND;
+const NONE = new Uint8Array(0);
+
+function join(parts: readonly Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+}

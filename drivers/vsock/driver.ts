@@ -1,0 +1,376 @@
+import {
+  ANY_ID,
+  DeviceId,
+  FeatureSet,
+  VireoError,
+  VSOCK_CONFIG,
+  VSOCK_EVENT_SIZE,
+  VSOCK_HDR,
+  VSOCK_HOST_CID,
+  VSOCK_TRANSPORT_RESET,
+  VsockFeature,
+  VsockOp,
+  VsockType,
+} from "@vireo/hal";
+import type { VirtioDevice } from "../device.ts";
+import type { DriverInstance, VirtioDriver } from "../driver.ts";
+import { MessageStream } from "../message_stream.ts";
+import type { WaitOptions } from "../transport/transport.ts";
+import { ReceiveRing } from "../virtqueue/receive_ring.ts";
+import { RequestQueue } from "../virtqueue/request_queue.ts";
+import { SgList } from "../virtqueue/virtqueue.ts";
+import { type ConnectionHost, VsockConnection } from "./connection.ts";
+import { decodePacket, encodePacket, type VsockPacket } from "./packet.ts";
+
+/** Receive buffers, and bytes of each. */
+const BUFFERS = 64;
+const BUFFER_SIZE = 4096;
+/** Event buffers, as Linux has them. */
+const EVENTS = 8;
+/** Packets that may wait for the device before no more are taken from it (the deadlock guard). */
+const MAX_WAITING = 256;
+/** The first port that is given out; those below are for servers. */
+const FIRST_PORT = 1024;
+/** Connections that may wait to be accepted. */
+const BACKLOG = 128;
+
+/** How to connect. */
+export interface VsockConnectOptions extends WaitOptions {
+  /** The other side's context id; the host's (2) by default. */
+  readonly cid?: number;
+  /** Stream by default. */
+  readonly type?: VsockType;
+}
+
+/** Takes connections at a port. */
+export class VsockListener implements AsyncIterable<VsockConnection>, Disposable {
+  /** The port. */
+  readonly port: number;
+  /** The type of its connections. */
+  readonly type: VsockType;
+  readonly #stream: MessageStream<VsockConnection>;
+
+  /** Makes a listener; {@linkcode Vsock.listen} does it. */
+  constructor(port: number, type: VsockType, stream: MessageStream<VsockConnection>) {
+    this.port = port;
+    this.type = type;
+    this.#stream = stream;
+  }
+
+  /** Whether no more connections can wait. */
+  get full(): boolean {
+    return this.#stream.waiting >= BACKLOG;
+  }
+
+  /** Takes the next connection. @throws {VireoError} `TIMEOUT`, `PORT_CLOSED`; the signal's reason. */
+  accept(options: WaitOptions = {}): Promise<VsockConnection> {
+    return this.#stream.take(options);
+  }
+
+  /** Gives it a connection; the device does it. */
+  offer(connection: VsockConnection): void {
+    this.#stream.push(connection);
+  }
+
+  /** Ends it; the device does it. */
+  fail(error: Error): void {
+    this.#stream.fail(error);
+  }
+
+  /** All connections, until it is closed. */
+  [Symbol.asyncIterator](): AsyncIterator<VsockConnection> {
+    return this.#stream;
+  }
+
+  /** Takes no more connections. */
+  [Symbol.dispose](): void {
+    this.#stream[Symbol.dispose]();
+  }
+}
+
+/** A socket device: connections between this guest and its host (virtio 1.4 §5.10). */
+export class Vsock implements DriverInstance {
+  readonly #device: VirtioDevice;
+  readonly #connections = new Map<string, VsockConnection>();
+  readonly #listeners = new Map<number, VsockListener>();
+  readonly #host: ConnectionHost;
+  #cid = 0;
+  #receive!: ReceiveRing;
+  #events!: ReceiveRing;
+  #transmit!: RequestQueue;
+  #waiting = 0;
+  #nextPort = FIRST_PORT;
+  #failure: Error | undefined;
+
+  /** Sets up a device whose features are negotiated. */
+  constructor(device: VirtioDevice) {
+    this.#device = device;
+    this.#host = {
+      device: device.name,
+      send: (connection, op, flags, data) => this.#sendFor(connection, op, flags, data),
+      ended: (connection) => void this.#connections.delete(keyOf(connection)),
+      took: () => this.#drain(),
+    };
+    this.#setUp();
+  }
+
+  /** This guest's context id. */
+  get cid(): number {
+    return this.#cid;
+  }
+
+  /** Connections that are not over. */
+  get connections(): number {
+    return this.#connections.size;
+  }
+
+  /**
+   * Connects to a port.
+   *
+   * @throws {VireoError} `COMMAND_REFUSED` or `IO_ERROR` If nobody listens there; `TIMEOUT` after 2 s or
+   * the deadline; `UNSUPPORTED` If the device has no such type; the signal's reason.
+   */
+  async connect(port: number, options: VsockConnectOptions = {}): Promise<VsockConnection> {
+    const { cid = VSOCK_HOST_CID, type = VsockType.STREAM } = options;
+    this.#checkType(type);
+    if (this.#failure !== undefined) throw this.#failure;
+    const place = { localPort: this.#freePort(cid, port), peerCid: cid, peerPort: port, type };
+    const connection = new VsockConnection(this.#host, place);
+    this.#connections.set(keyOf(connection), connection);
+    await this.#sendFor(connection, VsockOp.REQUEST, 0, NONE);
+    await connection.opened(options);
+    return connection;
+  }
+
+  /**
+   * Takes connections at a port.
+   *
+   * @throws {RangeError} If someone listens there already; {VireoError} `UNSUPPORTED`.
+   */
+  listen(port: number, options: { readonly type?: VsockType } = {}): VsockListener {
+    const { type = VsockType.STREAM } = options;
+    this.#checkType(type);
+    if (this.#listeners.has(port)) throw new RangeError(`Cannot listen at port ${port}: in use`);
+    const stream = new MessageStream<VsockConnection>({
+      device: this.#device.name,
+      what: `connection at port ${port}`,
+      limit: Infinity,
+      onEnd: () => this.#listeners.delete(port),
+    });
+    const listener = new VsockListener(port, type, stream);
+    if (this.#failure !== undefined) listener.fail(this.#failure);
+    this.#listeners.set(port, listener);
+    return listener;
+  }
+
+  /** Tells the device of the buffers. */
+  scan(): void {
+    this.#receive.kick();
+    this.#events.kick();
+  }
+
+  /** Ends all connections and listeners. */
+  failed(error: Error): void {
+    this.#failure ??= error;
+    this.#transmit.failAll(error);
+    for (const connection of [...this.#connections.values()]) connection.end(error);
+    for (const listener of this.#listeners.values()) listener.fail(error);
+    this.#listeners.clear();
+  }
+
+  /** Ends all for a suspend, as Linux does. */
+  freeze(): void {
+    this.failed(this.#error("DEVICE_STATE", "Socket device was suspended"));
+  }
+
+  /** Sets up again after a reset. */
+  restore(): void {
+    const { "0": receive, "1": events, "2": transmit } = [
+      this.#receive,
+      this.#events,
+      this.#transmit,
+    ] as const;
+    this.#setUp();
+    receive[Symbol.dispose]();
+    events[Symbol.dispose]();
+    transmit.detachAll();
+    this.#failure = undefined;
+    this.#waiting = 0;
+    this.#device.ready();
+    this.scan();
+  }
+
+  /** Ends all, resets the device and frees its memory. */
+  async remove(): Promise<void> {
+    this.failed(this.#error("DEVICE_REMOVED", "Socket device was removed"));
+    await this.#device.reset();
+    this.#receive[Symbol.dispose]();
+    this.#events[Symbol.dispose]();
+    this.#transmit.detachAll();
+    this.#device.deleteQueues();
+  }
+
+  #setUp(): void {
+    this.#cid = this.#device.config.read64(VSOCK_CONFIG.guestCid.offset);
+    const [rx, tx, event] = this.#device.findQueues([
+      { name: "rx", callback: () => this.#drain(), indirect: false },
+      { name: "tx", callback: () => this.#transmit.drain() },
+      { name: "event", callback: () => this.#drainEvents(), indirect: false },
+    ]);
+    const { dma } = this.#device;
+    this.#receive = new ReceiveRing(rx!, dma, { bytes: BUFFER_SIZE, count: BUFFERS });
+    this.#events = new ReceiveRing(event!, dma, { bytes: VSOCK_EVENT_SIZE, count: EVENTS });
+    this.#transmit = new RequestQueue(tx!);
+  }
+
+  #checkType(type: VsockType): void {
+    const { features } = this.#device;
+    const { STREAM, SEQPACKET, NO_IMPLIED_STREAM } = VsockFeature;
+    // Without a feature the device is as if it had STREAM (virtio 1.4 §5.10.3).
+    const stream = features.has(STREAM) || !features.has(NO_IMPLIED_STREAM);
+    if (type === VsockType.STREAM ? stream : features.has(SEQPACKET)) return;
+    throw this.#error("UNSUPPORTED", `Socket device has no sockets of type ${type}`);
+  }
+
+  #freePort(cid: number, peerPort: number): number {
+    for (;;) {
+      const port = this.#nextPort;
+      this.#nextPort = port >= 0xfffffffe ? FIRST_PORT : port + 1;
+      if (!this.#connections.has(`${cid}:${peerPort}:${port}`)) return port;
+    }
+  }
+
+  #sendFor(
+    connection: VsockConnection,
+    op: VsockOp,
+    flags: number,
+    data: Uint8Array,
+  ): Promise<void> {
+    const { localPort, peerCid, peerPort, type, bufAlloc, fwdCnt } = connection;
+    return this.#send({
+      srcCid: this.#cid,
+      dstCid: peerCid,
+      srcPort: localPort,
+      dstPort: peerPort,
+      len: data.length,
+      type,
+      op,
+      flags,
+      bufAlloc,
+      fwdCnt,
+    }, data);
+  }
+
+  async #send(packet: VsockPacket, data: Uint8Array): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure;
+    const header = encodePacket(packet);
+    const length = header.length + data.length;
+    const region = this.#device.dma.alloc(length);
+    region.bytes.set(header);
+    region.bytes.set(data, header.length);
+    const address = region.share(0, length, "to-device");
+    const chain = new SgList(2).addReadable(address, header.length);
+    if (data.length > 0) chain.addReadable(address + header.length, data.length);
+    this.#waiting++;
+    const onReturned = (): void => {
+      this.#waiting--;
+      region.unshare(0, length, "to-device");
+      region[Symbol.dispose]();
+      if (this.#waiting === MAX_WAITING - 1) queueMicrotask(() => this.#drain());
+    };
+    await this.#transmit.submit(chain, { onReturned });
+  }
+
+  #drain(): void {
+    if (this.#failure !== undefined || this.#waiting >= MAX_WAITING) return;
+    this.#receive.drain((bytes, length) => {
+      this.#take(bytes.subarray(0, length));
+      return this.#waiting < MAX_WAITING;
+    });
+  }
+
+  #take(bytes: Uint8Array): void {
+    const packet = decodePacket(bytes);
+    // Lengths are the device's word; what is cut off is dropped, as on Linux.
+    if (packet === undefined || packet.len > bytes.length - VSOCK_HDR.SIZE) return;
+    if (packet.dstCid !== this.#cid) return;
+    const data = bytes.slice(VSOCK_HDR.SIZE, VSOCK_HDR.SIZE + packet.len);
+    const key = `${packet.srcCid}:${packet.srcPort}:${packet.dstPort}`;
+    const connection = this.#connections.get(key);
+    if (connection !== undefined && connection.type === packet.type) {
+      return connection.handle(packet, data);
+    }
+    if (packet.op === VsockOp.REQUEST && connection === undefined && this.#accept(packet)) return;
+    if (packet.op !== VsockOp.RST) this.#refuse(packet);
+  }
+
+  /** Takes a connection for a listener; false if nobody listens, or too many wait. */
+  #accept(packet: VsockPacket): boolean {
+    const listener = this.#listeners.get(packet.dstPort);
+    if (listener === undefined || listener.type !== packet.type || listener.full) return false;
+    const connection = new VsockConnection(this.#host, {
+      localPort: packet.dstPort,
+      peerCid: packet.srcCid,
+      peerPort: packet.srcPort,
+      type: listener.type,
+    });
+    this.#connections.set(keyOf(connection), connection);
+    connection.handle({ ...packet, op: VsockOp.CREDIT_UPDATE }, NONE);
+    connection.open();
+    void this.#sendFor(connection, VsockOp.RESPONSE, 0, NONE).catch(() => {});
+    listener.offer(connection);
+    return true;
+  }
+
+  #refuse(packet: VsockPacket): void {
+    void this.#send({
+      ...packet,
+      srcCid: packet.dstCid,
+      dstCid: packet.srcCid,
+      srcPort: packet.dstPort,
+      dstPort: packet.srcPort,
+      len: 0,
+      op: VsockOp.RST,
+      flags: 0,
+      bufAlloc: 0,
+      fwdCnt: 0,
+    }, NONE).catch(() => {});
+  }
+
+  #drainEvents(): void {
+    this.#events.drain((bytes, length) => {
+      if (length < VSOCK_EVENT_SIZE) return;
+      if (
+        new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true) !== VSOCK_TRANSPORT_RESET
+      ) {
+        return;
+      }
+      // Connections are gone; listeners go on with the new id (virtio 1.4 §5.10.6.7).
+      this.#cid = this.#device.config.read64(VSOCK_CONFIG.guestCid.offset);
+      const error = this.#error("PORT_CLOSED", "The host reset all connections");
+      for (const connection of [...this.#connections.values()]) connection.end(error);
+    });
+  }
+
+  #error(
+    code: "UNSUPPORTED" | "DEVICE_STATE" | "DEVICE_REMOVED" | "PORT_CLOSED",
+    what: string,
+  ): VireoError {
+    return new VireoError(code, what, { device: this.#device.name });
+  }
+}
+
+const NONE = new Uint8Array(0);
+
+function keyOf({ peerCid, peerPort, localPort }: VsockConnection): string {
+  return `${peerCid}:${peerPort}:${localPort}`;
+}
+
+/** Drives socket devices; what `probe` gives is a {@linkcode Vsock}. */
+export const vsockDriver: VirtioDriver<Vsock> = {
+  name: "vmw_vsock_virtio_transport",
+  ids: [{ device: DeviceId.VSOCK, vendor: ANY_ID }],
+  features: FeatureSet.of(...Object.values(VsockFeature)),
+  featureNames: VsockFeature,
+  probe: (device) => new Vsock(device),
+};

@@ -1,0 +1,71 @@
+import { join64, VSOCK_HDR as H } from "@vireo/hal";
+
+/** The header of a packet. */
+export interface VsockPacket {
+  /** Who sends it. */
+  readonly srcCid: number;
+  /** Who is to get it. */
+  readonly dstCid: number;
+  /** The sender's port. */
+  readonly srcPort: number;
+  /** The receiver's port. */
+  readonly dstPort: number;
+  /** Bytes of data. */
+  readonly len: number;
+  /** A value of `VsockType`. */
+  readonly type: number;
+  /** A value of `VsockOp`. */
+  readonly op: number;
+  /** Of the operation. */
+  readonly flags: number;
+  /** Bytes that the sender has room for. */
+  readonly bufAlloc: number;
+  /** Bytes that the sender's user took, modulo 2^32. */
+  readonly fwdCnt: number;
+}
+
+/** Writes a header. */
+export function encodePacket(packet: VsockPacket): Uint8Array {
+  const bytes = new Uint8Array(H.SIZE);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(H.srcCid.offset, packet.srcCid, true);
+  view.setUint32(H.dstCid.offset, packet.dstCid, true);
+  view.setUint32(H.srcPort.offset, packet.srcPort, true);
+  view.setUint32(H.dstPort.offset, packet.dstPort, true);
+  view.setUint32(H.len.offset, packet.len, true);
+  view.setUint16(H.type.offset, packet.type, true);
+  view.setUint16(H.op.offset, packet.op, true);
+  view.setUint32(H.flags.offset, packet.flags, true);
+  view.setUint32(H.bufAlloc.offset, packet.bufAlloc, true);
+  view.setUint32(H.fwdCnt.offset, packet.fwdCnt, true);
+  return bytes;
+}
+
+/**
+ * Reads a header.
+ *
+ * @returns Nothing if it is cut off, or an id is over 2^53.
+ */
+export function decodePacket(bytes: Uint8Array): VsockPacket | undefined {
+  if (bytes.length < H.SIZE) return undefined;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const u32 = ({ offset }: { offset: number }): number => view.getUint32(offset, true);
+  const u64 = ({ offset }: { offset: number }): number =>
+    join64(view.getUint32(offset, true), view.getUint32(offset + 4, true));
+  try {
+    return {
+      srcCid: u64(H.srcCid),
+      dstCid: u64(H.dstCid),
+      srcPort: u32(H.srcPort),
+      dstPort: u32(H.dstPort),
+      len: u32(H.len),
+      type: view.getUint16(H.type.offset, true),
+      op: view.getUint16(H.op.offset, true),
+      flags: u32(H.flags),
+      bufAlloc: u32(H.bufAlloc),
+      fwdCnt: u32(H.fwdCnt),
+    };
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,111 @@
+import type { StreamPort } from "./stream_port.ts";
+import type { VsockHost } from "../devices/vsock/mod.ts";
+
+/** What takes the connections that a {@linkcode UnixVsockHost} is asked for. */
+export interface VsockGuest {
+  /** Connects to a port of the guest. */
+  connect(port: number, stream: StreamPort): Promise<void>;
+}
+
+/**
+ * The host's ports as unix sockets, as Firecracker has them: a guest that connects to port P reaches
+ * the socket `PATH_P`; who connects to `PATH` and says `CONNECT P` is connected to the guest's port.
+ */
+export class UnixVsockHost implements VsockHost, AsyncDisposable {
+  readonly #path: string;
+  #listener: Deno.UnixListener | undefined;
+  #accepting: Promise<void> = Promise.resolve();
+
+  /**
+   * Makes a host; it listens at none of its sockets yet.
+   *
+   * @param path Where the sockets are, without port numbers.
+   */
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  /** Connects a guest to the socket of a port; undefined if there is none. */
+  async connect(port: number): Promise<StreamPort | undefined> {
+    try {
+      return streams(await Deno.connect({ transport: "unix", path: `${this.#path}_${port}` }));
+    } catch {
+      return undefined;
+    }
+  }
+
+  /**
+   * Takes connections to the guest at the socket `PATH`.
+   *
+   * @throws {Deno.errors.AddrInUse} If there is such a socket already.
+   */
+  listen(guest: VsockGuest): void {
+    this.#listener = Deno.listen({ transport: "unix", path: this.#path });
+    this.#accepting = this.#accept(this.#listener, guest);
+  }
+
+  /** Takes no more connections. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#listener === undefined) return;
+    this.#listener.close();
+    await this.#accepting;
+    await Deno.remove(this.#path).catch(() => {});
+  }
+
+  async #accept(listener: Deno.UnixListener, guest: VsockGuest): Promise<void> {
+    for await (const connection of listener) {
+      void this.#greet(connection, guest).catch(() => connection.close());
+    }
+  }
+
+  async #greet(connection: Deno.UnixConn, guest: VsockGuest): Promise<void> {
+    // Byte by byte: what follows the line is the guest's.
+    let line = "";
+    const byte = new Uint8Array(1);
+    while (!line.endsWith("\n") && line.length < 32) {
+      if (await connection.read(byte) === null) throw new Error("No line came");
+      line += String.fromCharCode(byte[0]!);
+    }
+    const port = /^CONNECT (\d+)\r?\n$/.exec(line)?.[1];
+    if (port === undefined) throw new Error(`Cannot understand '${line}'`);
+    await guest.connect(Number(port), streams(connection));
+  }
+}
+
+/** Bytes read at a time. */
+const CHUNK = 16 * 1024;
+
+/** A socket as two streams, each of which may end before the other; it is closed with the second. */
+function streams(connection: Deno.UnixConn): StreamPort {
+  let open = 2;
+  const done = (): void => {
+    if (--open === 0) connection.close();
+  };
+  return {
+    readable: new ReadableStream<Uint8Array>({
+      async pull(controller) {
+        const bytes = new Uint8Array(CHUNK);
+        const length = await connection.read(bytes).catch(() => null);
+        if (length !== null) return controller.enqueue(bytes.subarray(0, length));
+        controller.close();
+        done();
+      },
+      cancel: done,
+    }, { highWaterMark: 0 }),
+    writable: new WritableStream<Uint8Array>({
+      async write(bytes, controller) {
+        try {
+          for (let at = 0; at < bytes.length;) at += await connection.write(bytes.subarray(at));
+        } catch (error) {
+          done();
+          controller.error(error);
+        }
+      },
+      async close() {
+        await connection.closeWrite().catch(() => {});
+        done();
+      },
+      abort: done,
+    }),
+  };
+}

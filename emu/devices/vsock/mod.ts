@@ -1,0 +1,6 @@
+/**
+ * The emulated socket device (virtio 1.4 §5.10).
+ *
+ * @module
+ */
+export * from "./device.ts";
