@@ -29,6 +29,8 @@ export interface Variant {
   readonly eventIdx: boolean;
   /** On PCI: whether devices have both interfaces. */
   readonly transitional?: boolean;
+  /** On PCI: whether the legacy interface is tried first. */
+  readonly forceLegacy?: boolean;
   /** Whether devices offer RING_PACKED. */
   readonly packed?: boolean;
   /** Shows the bus another machine than the board is. */
@@ -98,7 +100,11 @@ export class Bench implements AsyncDisposable {
     if (!variant.eventIdx) filter.push(Feature.EVENT_IDX);
     const errors: Error[] = [];
     const onError = (error: Error) => errors.push(error);
-    const bus = new Bus({ filter: FeatureSet.of(...filter), onError });
+    const bus = new Bus({
+      filter: FeatureSet.of(...filter),
+      forceLegacy: variant.forceLegacy,
+      onError,
+    });
     for (const driver of [rngDriver, blkDriver, netDriver, consoleDriver]) {
       await bus.registerDriver(driver);
     }

@@ -2,6 +2,7 @@ import {
   type Blk,
   blkDriver,
   Bus,
+  type BusOptions,
   type Console,
   consoleDriver,
   type DriverInstance,
@@ -136,12 +137,12 @@ async function openBoard(options: BoardOptions): Promise<OpenBoard> {
   }
 }
 
-function busOptions(board: BoardOptions): { filter: FeatureSet; queueSize?: number } {
+function busOptions(board: BoardOptions): BusOptions {
   const off: number[] = [];
   if (!board.indirect) off.push(Feature.INDIRECT_DESC);
   if (!board.eventIdx) off.push(Feature.EVENT_IDX);
   const filter = FeatureSet.of(...off);
-  return board.queueSize === undefined ? { filter } : { filter, queueSize: board.queueSize };
+  return { filter, queueSize: board.queueSize, forceLegacy: board.forceLegacy };
 }
 
 class Session implements Vireo {

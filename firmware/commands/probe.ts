@@ -4,10 +4,11 @@ import {
   featureName,
   FeatureSet,
   hex,
+  pciName,
   type PciNode,
   statusText,
 } from "@vireo/hal";
-import type { VirtioDevice } from "@vireo/drivers";
+import { capabilityText, type PciDetails, type VirtioDevice } from "@vireo/drivers";
 import { openVireo, type Vireo } from "../vireo.ts";
 import type { BoardOptions } from "../options.ts";
 
@@ -37,6 +38,10 @@ export interface DeviceReport {
   readonly negotiated: readonly string[];
   /** The ring and transport features among these, and those that the options ask for. */
   readonly rings: RingReport;
+  /** How its interrupts come. */
+  readonly interrupts: InterruptReport;
+  /** What is known of its PCI function, if it is one. */
+  readonly pci: PciReport | null;
   /** Its queues, with sizes in descriptors. */
   readonly queues: readonly { readonly name: string; readonly size: number }[];
 }
@@ -49,6 +54,34 @@ export interface RingReport {
   readonly asked: readonly string[];
   /** What was agreed. */
   readonly agreed: readonly string[];
+}
+
+/** How a device's interrupts come. */
+export interface InterruptReport {
+  /** What was chosen, for example `msix-per-queue`; `none` before there are queues. */
+  readonly policy: string;
+  /** Why better ones could not be had. */
+  readonly refused: readonly string[];
+}
+
+/** What `probe` tells of a virtio device on PCI. */
+export interface PciReport {
+  /** Its address as Linux writes it. */
+  readonly address: string;
+  /** Vendor and device id in hex, `1af4:1041`. */
+  readonly ids: string;
+  /** Revision id. */
+  readonly revision: number;
+  /** The base address registers that decode something, one line each. */
+  readonly bars: readonly string[];
+  /** The virtio capabilities, one line each. */
+  readonly capabilities: readonly string[];
+  /** Number of MSI-X vectors. */
+  readonly vectors: number;
+  /** Which interface is driven, `modern` or `legacy`. */
+  readonly chosen: string;
+  /** Why. */
+  readonly why: string;
 }
 
 /** What `probe` tells of a PCI function, virtio or not. */
@@ -128,7 +161,30 @@ export function describeDevice(
       asked: list(askedFeatures(board)),
       agreed: list(device.features.and(RING_FEATURES)),
     },
+    interrupts: {
+      policy: device.transport.route?.policy ?? "none",
+      refused: device.transport.route?.refused ?? [],
+    },
+    pci: device.transport.pci === undefined ? null : describePci(device.transport.pci),
     queues: device.queues.map((queue) => ({ name: queue.name, size: queue.size })),
+  };
+}
+
+const hex4 = (value: number): string => value.toString(16).padStart(4, "0");
+
+function describePci(details: PciDetails): PciReport {
+  const { address, vendor, device, revision, bars, capabilities, vectors, chosen, why } = details;
+  return {
+    address: pciName(address),
+    ids: `${hex4(vendor)}:${hex4(device)}`,
+    revision,
+    bars: bars.map(({ index, space, address, size }) =>
+      `BAR${index} ${space} ${hex(address)}, ${hex(size)} bytes`
+    ),
+    capabilities: capabilities.map(capabilityText),
+    vectors,
+    chosen,
+    why,
   };
 }
 
@@ -147,8 +203,21 @@ export function describeBoard(vireo: Vireo, board: BoardOptions): BoardReport {
 
 function describeFunction(vireo: Vireo, { name, vendor, device }: PciNode): FunctionReport {
   const found = vireo.bus.devices.find(({ transport }) => transport.name === name);
-  const id = (value: number): string => value.toString(16).padStart(4, "0");
-  return { name, ids: `${id(vendor)}:${id(device)}`, device: found?.name ?? null };
+  return { name, ids: `${hex4(vendor)}:${hex4(device)}`, device: found?.name ?? null };
+}
+
+function pciLines(
+  { ids, revision, bars, capabilities, vectors, chosen, why }: PciReport,
+): string[] {
+  const block = (title: string, lines: readonly string[]): string[] =>
+    (lines.length > 0 ? lines : ["none"]).map((text, i) =>
+      `  ${(i === 0 ? title : "").padEnd(11)} ${text}`
+    );
+  return [
+    `  pci         ${ids} revision ${revision}, ${vectors} MSI-X vectors, ${chosen}: ${why}`,
+    ...block("bars", bars),
+    ...block("structures", capabilities),
+  ];
 }
 
 /** Writes a board's report as text. */
@@ -172,6 +241,8 @@ export function boardText(report: BoardReport): string {
       `              asked   ${device.rings.asked.join(" ") || "nothing"}`,
       `              agreed  ${device.rings.agreed.join(" ") || "nothing"}`,
       `  queues      ${device.queues.map((q) => `${q.name}[${q.size}]`).join(" ") || "none"}`,
+      `  interrupts  ${[device.interrupts.policy, ...device.interrupts.refused].join("; not ")}`,
+      ...(device.pci === null ? [] : pciLines(device.pci)),
     );
   }
   for (const { name, ids, device } of functions) {

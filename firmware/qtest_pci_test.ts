@@ -1,0 +1,98 @@
+// Needs qemu-system-x86_64, qemu-system-aarch64 and qemu-system-riscv64.
+//
+// The drivers on QEMU's own devices on PCI: every board, each of the interfaces, split and packed rings,
+// and each way in which interrupts come.
+import { assertEquals } from "@std/assert";
+import { PCI_BOARDS } from "@vireo/firmware/boards";
+import { Feature, type Platform, Poller } from "@vireo/hal";
+import {
+  Bench,
+  checkBlk,
+  checkConsole,
+  checkNegotiation,
+  checkNet,
+  checkRng,
+} from "./_driver_checks.ts";
+
+/** How interrupts come, and the policy that the transport then has for a device of few queues. */
+const INTERRUPTS = { "MSI-X": "msix-per-queue", INTx: "line", poll: "poll" } as const;
+type Way = keyof typeof INTERRUPTS;
+
+const INTERFACES = [
+  { name: "legacy", kind: "pci-legacy", legacy: true, transitional: false },
+  { name: "transitional", kind: "pci-modern", legacy: false, transitional: true },
+  { name: "transitional, force_legacy", kind: "pci-legacy", legacy: false, transitional: true },
+  { name: "modern", kind: "pci-modern", legacy: false, transitional: false },
+] as const;
+
+/** Whether the ring is packed: with `true` as soon as the drivers have packed rings. */
+const PACKED: readonly boolean[] = [false];
+
+const VARIANTS = PCI_BOARDS.flatMap((board) =>
+  INTERFACES.flatMap((face) =>
+    // The legacy interface has no bit for a packed ring.
+    (face.kind === "pci-legacy" ? [false] : PACKED).flatMap((packed) =>
+      (Object.keys(INTERRUPTS) as Way[]).map((way) => ({ board, face, packed, way }))
+    )
+  )
+);
+
+/** The same machine, as one without messages, or without any interrupt. */
+function without(platform: Platform, way: Way, poller: Poller): Platform {
+  if (way === "MSI-X") return platform;
+  const nodes = platform.nodes().map((node) =>
+    node.kind !== "pci" ? node : {
+      ...node,
+      open: () => {
+        const lease = node.open();
+        const line = way === "INTx" ? lease.line : poller.line();
+        return {
+          config: lease.config,
+          bars: lease.bars,
+          openBar: (index: number) => lease.openBar(index),
+          line,
+          messages: () => undefined,
+          [Symbol.dispose]: () => lease[Symbol.dispose](),
+        };
+      },
+    }
+  );
+  return {
+    name: platform.name,
+    dma: platform.dma,
+    nodes: () => nodes,
+    openMemory: (address, length) => platform.openMemory(address, length),
+    [Symbol.asyncDispose]: () => platform[Symbol.asyncDispose](),
+  };
+}
+
+for (const { board, face, packed, way } of VARIANTS) {
+  const ring = packed ? "packed" : "split";
+  Deno.test(`drivers on QEMU: ${board.name}, ${face.name}, ${ring}, ${way}`, async (t) => {
+    using poller = new Poller();
+    const forceLegacy = face.name.endsWith("force_legacy");
+    const variant = {
+      board,
+      ...face,
+      packed,
+      forceLegacy,
+      indirect: true,
+      eventIdx: true,
+      disguise: (platform: Platform) => without(platform, way, poller),
+    };
+    await using bench = await Bench.start(variant);
+    assertEquals(bench.bus.slotErrors, []);
+    const { devices } = bench.bus;
+    checkNegotiation(devices, variant, face.kind);
+    for (const device of devices) {
+      assertEquals(device.has(Feature.RING_PACKED), packed);
+      assertEquals(device.transport.interrupt.polled, way === "poll");
+      // The console's queues are more than there are messages for.
+      if (device.deviceId !== 3) assertEquals(device.transport.route?.policy, INTERRUPTS[way]);
+    }
+    await t.step("rng", () => checkRng(bench.rng));
+    await t.step("blk", () => checkBlk(bench));
+    await t.step("net", () => checkNet(bench.net));
+    await t.step("console", () => checkConsole(bench));
+  });
+}
