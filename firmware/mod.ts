@@ -3,7 +3,7 @@
  *
  * @module
  */
-export { type BoardReport, type DeviceReport } from "./commands/probe.ts";
+export type * from "./commands/probe.ts";
 export { makeDemoDisk } from "./demo_disk.ts";
 export * from "./devices/mod.ts";
 export * from "./disk_report.ts";

@@ -1,4 +1,11 @@
-import { BlkFeature, FeatureSet, type MmioLease, MmioRegister, VireoError } from "@vireo/hal";
+import {
+  BlkFeature,
+  type DeviceNode,
+  FeatureSet,
+  type MmioLease,
+  MmioRegister,
+  VireoError,
+} from "@vireo/hal";
 import { type QtestBoard, QtestPlatform } from "@vireo/hal/qtest";
 import { Hub } from "../backends/hub.ts";
 import { MemoryDisk } from "../backends/memory_disk.ts";
@@ -229,11 +236,9 @@ class Turns implements Disposable {
   }
 }
 
-function deviceSlot(
-  nodes: readonly { readonly open: () => MmioLease }[],
-  id: number,
-): MmioLease {
+function deviceSlot(nodes: readonly DeviceNode[], id: number): MmioLease {
   for (const node of nodes) {
+    if (node.kind !== "mmio") continue;
     const lease = node.open();
     if (lease.mmio.read32(MmioRegister.DeviceID) === id) return lease;
     lease[Symbol.dispose]();
