@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { type BoardOptions, DEFAULT_BOARD, parseBlk, parseNet, parseQueueSize } from "./options.ts";
-import { boardOptions } from "./program.ts";
+import { boardOptions } from "./board_flags.ts";
 import { qemuArguments } from "./qemu_arguments.ts";
 import { parseCount, parseHexBytes, parseSize, UsageError } from "./usage.ts";
 
