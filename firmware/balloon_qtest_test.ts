@@ -2,13 +2,14 @@
 import { assert, assertEquals } from "@std/assert";
 import { BalloonStat } from "@vireo/hal";
 import { type Balloon, balloonDriver, createBalloonDriver } from "@vireo/drivers";
+import { BOARDS } from "./boards/mod.ts";
 import { openVireo } from "./vireo.ts";
 
 const PAGE = 4096;
 const SOON = { deadline: 10_000 };
 const BARE = { blk: [], net: { kind: "none" } } as const;
 
-for (const board of ["x86_64-microvm", "aarch64-virt", "riscv64-virt"]) {
+for (const { name: board } of BOARDS) {
   for (const legacy of [false, true]) {
     const version = legacy ? 1 : 2;
     Deno.test(`balloon on ${board}, version ${version}: query-balloon says what the driver did`, async () => {

@@ -10,6 +10,7 @@ import {
   CryptoRsaPadding,
   CryptoService,
 } from "@vireo/hal";
+import { BOARDS } from "./boards/mod.ts";
 import { openVireo } from "./vireo.ts";
 
 const SOON = { deadline: 10_000 };
@@ -17,7 +18,7 @@ const subtle = globalThis.crypto.subtle;
 const random = (length: number): Uint8Array<ArrayBuffer> =>
   globalThis.crypto.getRandomValues(new Uint8Array(length));
 
-for (const board of ["x86_64-microvm", "aarch64-virt", "riscv64-virt"]) {
+for (const { name: board } of BOARDS) {
   Deno.test(`crypto on ${board}: AES-CBC is WebCrypto's, 200 requests at once`, async () => {
     await using vireo = await openVireo({
       target: `qtest:${board}`,

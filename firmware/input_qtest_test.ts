@@ -2,6 +2,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { inputDriver, type InputEvent } from "@vireo/drivers";
 import { InputType } from "@vireo/hal";
+import { BOARDS } from "./boards/mod.ts";
 import { openVireo, type Vireo } from "./vireo.ts";
 
 const SYN = { type: InputType.SYN, code: 0, value: 0 };
@@ -21,7 +22,7 @@ function open(kind: string, target: string): Promise<Vireo> {
   });
 }
 
-for (const board of ["x86_64-microvm", "aarch64-virt", "riscv64-virt"]) {
+for (const { name: board } of BOARDS) {
   Deno.test(`input on ${board}: QEMU's keys, movements and positions arrive`, async () => {
     const press = { type: "key", data: { down: true, key: { type: "qcode", data: "a" } } };
     const release = { type: "key", data: { down: false, key: { type: "qcode", data: "a" } } };

@@ -2,6 +2,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { scsiDriver } from "@vireo/drivers";
 import { ScsiTaskManagement, VireoError } from "@vireo/hal";
+import { BOARDS } from "./boards/mod.ts";
 import { openVireo, type Vireo } from "./vireo.ts";
 
 const SOON = { deadline: 10_000 };
@@ -25,7 +26,7 @@ const random = (length: number): Uint8Array => {
   return bytes;
 };
 
-for (const board of ["x86_64-microvm", "aarch64-virt", "riscv64-virt"]) {
+for (const { name: board } of BOARDS) {
   for (const legacy of [false, true]) {
     Deno.test(`scsi on ${board}, version ${legacy ? 1 : 2}: a disk and a CD, compared on the host`, async () => {
       const dir = await Deno.makeTempDir({ prefix: "vireo-scsi-" });
