@@ -122,6 +122,8 @@ export class ScriptedPci implements PciNode, PciLease {
   readonly #line: PulsedLine;
   readonly #messages: PulsedLine[] = [];
   readonly #words = [0, 0, 0, 0];
+  readonly #msixAt: number;
+  readonly #accessAt: number;
   #gone = false;
   #deviceSelect = 0;
   #driverSelect = 0;
@@ -131,6 +133,10 @@ export class ScriptedPci implements PciNode, PciLease {
   constructor(script: PciScript = {}) {
     this.#script = script;
     this.space = buildConfig(script);
+    this.#msixAt = findCapability(this.space, (at) => this.space[at] === 0x11);
+    this.#accessAt = findCapability(this.space, (at) => {
+      return this.space[at] === 9 && this.space[at + 2]! >= 20 && this.space[at + 3] === 5;
+    });
     const view = new DataView(this.space.buffer);
     this.vendor = view.getUint16(0, true);
     this.device = view.getUint16(2, true);
@@ -156,8 +162,7 @@ export class ScriptedPci implements PciNode, PciLease {
 
   /** Whether MSI-X is on. */
   get msix(): boolean {
-    const at = PCI_PLACE.MSIX;
-    return this.space[at] === 0x11 && (read(this.space, at + 2, 2) & MSIX_ENABLE) !== 0;
+    return this.#msixAt > 0 && (read(this.space, this.#msixAt + 2, 2) & MSIX_ENABLE) !== 0;
   }
 
   /** The PCI command register. */
@@ -237,9 +242,9 @@ export class ScriptedPci implements PciNode, PciLease {
   }
 
   #writeConfig(offset: number, width: number, value: number): void {
-    const msix = offset === PCI_PLACE.MSIX + 2;
-    const access = offset >= PCI_PLACE.ACCESS && offset < PCI_PLACE.ACCESS + 16;
-    if (offset === PCI_PLACE.ACCESS + 16) return this.#record("w", ...this.#aim(), value);
+    const msix = this.#msixAt > 0 && offset === this.#msixAt + 2;
+    const access = this.#accessAt > 0 && offset >= this.#accessAt && offset < this.#accessAt + 16;
+    if (this.#isWindow(offset)) return this.#record("w", ...this.#aim(), value);
     if (offset !== 4 && !msix && !access) {
       throw new Error(`The driver wrote to a register that is not its own: ${hex(offset)}`);
     }
@@ -249,7 +254,7 @@ export class ScriptedPci implements PciNode, PciLease {
 
   /** What the configuration access capability points at. */
   #aim(): [bar: number, offset: number, width: number] {
-    const at = PCI_PLACE.ACCESS;
+    const at = this.#accessAt;
     return [this.space[at + 4]!, read(this.space, at + 8, 4), read(this.space, at + 12, 4)];
   }
 
@@ -268,8 +273,7 @@ export class ScriptedPci implements PciNode, PciLease {
     const reading = (width: number) => (offset: number): number => {
       check(offset, width);
       if (this.#gone) return 2 ** (8 * width) - 1;
-      const isData = name === "config" && offset === PCI_PLACE.ACCESS + 16;
-      if (isData && this.#hasAccess) return this.#record("r", ...this.#aim())!;
+      if (name === "config" && this.#isWindow(offset)) return this.#record("r", ...this.#aim());
       return get(offset, width)!;
     };
     const writing = (width: number) => (offset: number, value: number): void => {
@@ -288,8 +292,10 @@ export class ScriptedPci implements PciNode, PciLease {
     };
   }
 
-  get #hasAccess(): boolean {
-    return this.space[PCI_PLACE.ACCESS] === 9 && this.space[PCI_PLACE.ACCESS + 3] === 5;
+  /** Whether this is the capability's data, and it points at something. */
+  #isWindow(offset: number): boolean {
+    if (this.#accessAt === 0 || offset !== this.#accessAt + 16) return false;
+    return [1, 2, 4].includes(this.#aim()[2]);
   }
 
   #record(op: "r", bar: number, offset: number, width: number): number;
@@ -449,6 +455,16 @@ export class ScriptedPci implements PciNode, PciLease {
       queue.addresses.clear();
     });
   }
+}
+
+/** Where the first capability of the list is that matches; 0 for none. */
+function findCapability(space: Uint8Array, matches: (at: number) => boolean): number {
+  let at = space[0x34]! & ~3;
+  for (let i = 0; i < 48 && at >= 0x40; i++) {
+    if (matches(at)) return at;
+    at = space[at + 1]! & ~3;
+  }
+  return 0;
 }
 
 function fieldName(
