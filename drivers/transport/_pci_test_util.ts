@@ -1,4 +1,4 @@
-import { type Dma, VireoError } from "@vireo/hal";
+import type { Dma, VireoError } from "@vireo/hal";
 import { type PciScript, ScriptedPci } from "../testing/scripted_pci.ts";
 import { PciFunction } from "./pci_function.ts";
 import { PciLegacyTransport } from "./pci_legacy.ts";
