@@ -12,6 +12,7 @@ export * from "./crypto/mod.ts";
 export * from "./device.ts";
 export * from "./driver.ts";
 export * from "./input/mod.ts";
+export * from "./ip/mod.ts";
 export * from "./message_stream.ts";
 export * from "./net/mod.ts";
 export * from "./rng/mod.ts";
