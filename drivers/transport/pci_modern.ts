@@ -2,30 +2,21 @@ import {
   type Dma,
   Feature,
   FeatureSet,
-  hi32,
-  lo32,
-  type Mmio,
   PCI_COMMON as COMMON,
   PCI_DEVICE_FIRST,
   PCI_DEVICE_LAST,
   PCI_MODERN_DEVICE_BASE,
   PCI_NO_VECTOR,
   PCI_VENDOR_VIRTIO,
-  type PciBar,
   PciCapType,
   VireoError,
 } from "@vireo/hal";
 import { pollUntil } from "../_poll.ts";
 import { PciTransport } from "./_pci_transport.ts";
-import {
-  checkStructure,
-  firstCapability,
-  hasSrIov,
-  STRUCTURE,
-  type StructureRule,
-} from "./pci_capabilities.ts";
-import type { AdminQueues, PciDetails, VirtioCapability } from "./pci_details.ts";
+import { firstCapability, hasSrIov, STRUCTURE } from "./pci_capabilities.ts";
+import type { AdminQueues, PciDetails } from "./pci_details.ts";
 import type { PciFunction } from "./pci_function.ts";
+import { CommonConfig, NotifyArea, openStructure, type Structure } from "./pci_structures.ts";
 import type {
   AccessWidth,
   QueueAddresses,
@@ -43,13 +34,6 @@ const NEEDS: readonly (readonly [feature: number, bytes: number, register: strin
   [Feature.ADMIN_VQ, COMMON.SIZE, "admin_queue_num"],
 ];
 
-/** A structure in a BAR. */
-interface Structure {
-  readonly bar: Mmio;
-  readonly base: number;
-  readonly length: number;
-}
-
 /**
  * The modern transport of virtio-pci (virtio 1.4 §4.1), with the accesses and their order as in Linux's
  * `virtio_pci_modern.c`, except that resets have a deadline.
@@ -66,18 +50,11 @@ export class PciModernTransport extends PciTransport implements Transport {
   /** SR_IOV, unless the function has that capability. */
   readonly withheld: FeatureSet;
   readonly #why: string;
-  readonly #common: Mmio;
-  readonly #base: number;
-  readonly #commonLength: number;
-  readonly #notify: Structure;
-  readonly #multiplier: number;
+  readonly #common: CommonConfig;
+  readonly #notify: NotifyArea;
   readonly #isr: Structure;
   readonly #device: Structure | undefined;
   #accepted: FeatureSet = FeatureSet.NONE;
-  /** Offsets in the notification BAR by queue. */
-  readonly #notifyAt: number[] = [];
-  /** What tells the device which queue is notified. */
-  readonly #notifyId: number[] = [];
   /** Queues that are set up and not enabled. */
   #pending: number[] = [];
   /** Queues whose vector register holds their vector. */
@@ -98,14 +75,11 @@ export class PciModernTransport extends PciTransport implements Transport {
       });
     }
     const device = firstCapability(virtio, PciCapType.DEVICE);
-    const { bar, base, length } = open(fn, common, STRUCTURE.COMMON);
-    this.#common = bar;
-    this.#base = base;
-    this.#commonLength = length;
-    this.#isr = open(fn, isr, STRUCTURE.ISR);
-    this.#notify = open(fn, notify, STRUCTURE.NOTIFY);
-    this.#multiplier = notify.multiplier!;
-    this.#device = device && open(fn, device, STRUCTURE.DEVICE);
+    this.#common = new CommonConfig(openStructure(fn, common, STRUCTURE.COMMON));
+    this.#isr = openStructure(fn, isr, STRUCTURE.ISR);
+    const area = openStructure(fn, notify, STRUCTURE.NOTIFY);
+    this.#notify = new NotifyArea(area, notify.multiplier!, fn.name);
+    this.#device = device && openStructure(fn, device, STRUCTURE.DEVICE);
     this.withheld = hasSrIov(fn.config) ? FeatureSet.NONE : FeatureSet.of(Feature.SR_IOV);
   }
 
@@ -144,15 +118,18 @@ export class PciModernTransport extends PciTransport implements Transport {
   }
 
   #readAdmin(): AdminQueues {
-    return { index: this.#read16("adminQueueIndex"), count: this.#read16("adminQueueNum") };
+    return {
+      index: this.#common.read16("adminQueueIndex"),
+      count: this.#common.read16("adminQueueNum"),
+    };
   }
 
   /** Reads the 128 feature bits that the device offers, the low word first. */
   readFeatures(): FeatureSet {
     const words: number[] = [];
     for (let i = 0; i < FEATURE_WORDS; i++) {
-      this.#write32("deviceFeatureSelect", i);
-      words.push(this.#read32("deviceFeature"));
+      this.#common.write32("deviceFeatureSelect", i);
+      words.push(this.#common.read32("deviceFeature"));
     }
     return FeatureSet.fromWords(...words);
   }
@@ -172,26 +149,26 @@ export class PciModernTransport extends PciTransport implements Transport {
       });
     }
     for (const [feature, bytes, register] of NEEDS) {
-      if (!features.has(feature) || this.#commonLength >= bytes) continue;
+      if (!features.has(feature) || this.#common.length >= bytes) continue;
       throw this.error("BAD_CAPABILITY", `Cannot use feature ${feature}: COMMON is too short`, {
         register,
-        seen: this.#commonLength,
+        seen: this.#common.length,
         expected: `at least 0x${bytes.toString(16)}`,
       });
     }
     this.#accepted = features;
     for (let i = 0; i < FEATURE_WORDS; i++) {
-      this.#write32("driverFeatureSelect", i);
-      this.#write32("driverFeature", features.word(i));
+      this.#common.write32("driverFeatureSelect", i);
+      this.#common.write32("driverFeature", features.word(i));
     }
   }
 
   protected statusByte(): number {
-    return this.#common.read8(this.#base + COMMON.deviceStatus.offset);
+    return this.#common.read8("deviceStatus");
   }
 
   protected setStatusByte(status: number): void {
-    this.#common.write8(this.#base + COMMON.deviceStatus.offset, status);
+    this.#common.write8("deviceStatus", status);
   }
 
   protected isr(): number {
@@ -201,18 +178,18 @@ export class PciModernTransport extends PciTransport implements Transport {
   protected forget(): void {
     this.#pending = [];
     this.#routed.clear();
-    this.#notifyAt.length = 0;
+    this.#notify.clear();
   }
 
   protected configVector(vector: number): number {
-    this.#write16("configMsixVector", vector);
-    return this.#read16("configMsixVector");
+    this.#common.write16("configMsixVector", vector);
+    return this.#common.read16("configMsixVector");
   }
 
   protected queueVector(index: number, vector: number): number {
-    this.#write16("queueSelect", index);
-    this.#write16("queueMsixVector", vector);
-    const seen = this.#read16("queueMsixVector");
+    this.#common.write16("queueSelect", index);
+    this.#common.write16("queueMsixVector", vector);
+    const seen = this.#common.read16("queueMsixVector");
     if (seen === vector) this.#routed.add(index);
     return seen;
   }
@@ -224,9 +201,9 @@ export class PciModernTransport extends PciTransport implements Transport {
    * `DEVICE_REMOVED`.
    */
   queueMaxSize(index: number): number {
-    if (index >= this.#read16("numQueues") && !this.#isAdmin(index)) return 0;
-    this.#write16("queueSelect", index);
-    const max = this.#read16("queueSize");
+    if (index >= this.#common.read16("numQueues") && !this.#isAdmin(index)) return 0;
+    this.#common.write16("queueSelect", index);
+    const max = this.#common.read16("queueSize");
     if (max === 0) return 0;
     this.#refuseBusy(index, "queueEnable", "queue_enable");
     if (this.#accepted.has(Feature.RING_RESET)) {
@@ -242,7 +219,7 @@ export class PciModernTransport extends PciTransport implements Transport {
   }
 
   #refuseBusy(queue: number, field: "queueEnable" | "queueReset", register: string): void {
-    const seen = this.#read16(field);
+    const seen = this.#common.read16(field);
     if (seen === 0) return;
     this.checkPresent();
     throw this.error("QUEUE_IN_USE", "Cannot set up a queue that is in use", {
@@ -280,11 +257,11 @@ export class PciModernTransport extends PciTransport implements Transport {
     this.#checkAddress(index, "queue_desc", queue.desc, 16);
     this.#checkAddress(index, "queue_driver", queue.driver, 2);
     this.#checkAddress(index, "queue_device", queue.device, 4);
-    this.#findNotify(index);
-    this.#write16("queueSize", queue.size);
-    this.#write64("queueDesc", queue.desc);
-    this.#write64("queueDriver", queue.driver);
-    this.#write64("queueDevice", queue.device);
+    this.#addNotify(index);
+    this.#common.write16("queueSize", queue.size);
+    this.#common.write64("queueDesc", queue.desc);
+    this.#common.write64("queueDriver", queue.driver);
+    this.#common.write64("queueDevice", queue.device);
     this.#restoreVector(index);
     this.#pending.push(index);
   }
@@ -299,24 +276,13 @@ export class PciModernTransport extends PciTransport implements Transport {
     });
   }
 
-  /** Computes where the selected queue is notified (virtio 1.4 §4.1.4.4), once. */
-  #findNotify(index: number): void {
+  #addNotify(index: number): void {
     const width = this.#accepted.has(Feature.NOTIFICATION_DATA) ? 4 : 2;
-    const { base, length } = this.#notify;
-    const offset = this.#read16("queueNotifyOff") * this.#multiplier;
-    const at = base + offset;
-    if (offset + width > length || at % width !== 0) {
-      throw this.error("BAD_CAPABILITY", "Cannot notify the queue inside the NOTIFY structure", {
-        register: "queue_notify_off",
-        queue: index,
-        seen: offset,
-        expected: `${width} aligned bytes within 0x${length.toString(16)}`,
-      });
-    }
-    this.#notifyAt[index] = at;
-    this.#notifyId[index] = this.#accepted.has(Feature.NOTIF_CONFIG_DATA)
-      ? this.#read16("queueNotifConfigData")
+    const off = this.#common.read16("queueNotifyOff");
+    const id = this.#accepted.has(Feature.NOTIF_CONFIG_DATA)
+      ? this.#common.read16("queueNotifConfigData")
       : index;
+    this.#notify.add(index, off, id, width);
   }
 
   /** The reset of a queue takes its vector too. */
@@ -336,8 +302,8 @@ export class PciModernTransport extends PciTransport implements Transport {
   /** Enables the queues that were set up. */
   startQueues(): void {
     for (const index of this.#pending) {
-      this.#write16("queueSelect", index);
-      this.#write16("queueEnable", 1);
+      this.#common.write16("queueSelect", index);
+      this.#common.write16("queueEnable", 1);
     }
     this.#pending = [];
   }
@@ -351,8 +317,8 @@ export class PciModernTransport extends PciTransport implements Transport {
   disableQueue(index: number): void {
     this.#pending = this.#pending.filter((pending) => pending !== index);
     this.#routed.delete(index);
-    this.#write16("queueSelect", index);
-    const enabled = this.#read16("queueEnable");
+    this.#common.write16("queueSelect", index);
+    const enabled = this.#common.read16("queueEnable");
     if (enabled !== 0 && this.isPresent()) {
       throw this.error("QUEUE_IN_USE", "Cannot take down the queue: the device keeps it", {
         register: "queue_enable",
@@ -362,7 +328,7 @@ export class PciModernTransport extends PciTransport implements Transport {
       });
     }
     if (this.interrupts.vectorOf(index) === PCI_NO_VECTOR) return;
-    this.#write16("queueMsixVector", PCI_NO_VECTOR);
+    this.#common.write16("queueMsixVector", PCI_NO_VECTOR);
   }
 
   /**
@@ -372,16 +338,16 @@ export class PciModernTransport extends PciTransport implements Transport {
    * `DEVICE_REMOVED`.
    */
   async resetQueue(index: number, options?: WaitOptions): Promise<void> {
-    if (this.#commonLength < COMMON.adminQueueIndex.offset) {
+    if (this.#common.length < COMMON.adminQueueIndex.offset) {
       throw this.error("QUEUE_RESET_UNSUPPORTED", "Cannot reset one queue: COMMON is too short", {
         register: "queue_reset",
         queue: index,
-        seen: this.#commonLength,
+        seen: this.#common.length,
       });
     }
     this.#routed.delete(index);
-    this.#write16("queueSelect", index);
-    this.#write16("queueReset", 1);
+    this.#common.write16("queueSelect", index);
+    this.#common.write16("queueReset", 1);
     let seen = 0;
     const timedOut = (register: string) => (deadline: number): VireoError =>
       this.error("RESET_TIMEOUT", `Cannot reset the queue within ${deadline} ms`, {
@@ -392,8 +358,8 @@ export class PciModernTransport extends PciTransport implements Transport {
       });
     // Another queue may be selected during a pause, so each read selects anew.
     const reads = (field: "queueReset" | "queueEnable") => (): boolean => {
-      this.#write16("queueSelect", index);
-      seen = this.#read16(field);
+      this.#common.write16("queueSelect", index);
+      seen = this.#common.read16(field);
       if (seen === 0xffff) this.checkPresent();
       return seen === 0;
     };
@@ -407,11 +373,7 @@ export class PciModernTransport extends PciTransport implements Transport {
    * @throws {TypeError} If the queue was not set up.
    */
   notify(index: number, data: number): void {
-    const at = this.#notifyAt[index];
-    if (at === undefined) throw new TypeError(`Cannot notify a queue that is not set up: ${index}`);
-    const id = this.#notifyId[index]!;
-    if (data < 0) this.#notify.bar.write16(at, id);
-    else this.#notify.bar.write32(at, ((data << 16) | id) >>> 0);
+    this.#notify.send(index, data);
     const { pollLine } = this.interrupts;
     if (pollLine !== undefined) pollLine.kicked();
   }
@@ -458,7 +420,7 @@ export class PciModernTransport extends PciTransport implements Transport {
 
   /** Reads `config_generation`. */
   configGeneration(): number {
-    return this.#common.read8(this.#base + COMMON.configGeneration.offset);
+    return this.#common.read8("configGeneration");
   }
 
   /** Finds a shared memory region by the capability with this id. */
@@ -468,59 +430,9 @@ export class PciModernTransport extends PciTransport implements Transport {
       each.type === PciCapType.SHARED_MEMORY && each.id === id && each.refused === undefined
     );
     if (found === undefined || found.length === 0) return undefined;
-    const { address } = barOf(bars, found.bar);
+    const { address } = bars.find(({ index }) => index === found.bar)!;
     return { address: address + found.offset, length: found.length };
   }
-
-  #read16(field: Field16): number {
-    return this.#common.read16(this.#base + COMMON[field].offset);
-  }
-
-  #write16(field: Field16, value: number): void {
-    this.#common.write16(this.#base + COMMON[field].offset, value);
-  }
-
-  #read32(field: Field32): number {
-    return this.#common.read32(this.#base + COMMON[field].offset);
-  }
-
-  #write32(field: Field32, value: number): void {
-    this.#common.write32(this.#base + COMMON[field].offset, value);
-  }
-
-  /** As two 32-bit words, the low one first (virtio 1.4 §4.1.3.1). */
-  #write64(field: "queueDesc" | "queueDriver" | "queueDevice", value: number): void {
-    const at = this.#base + COMMON[field].offset;
-    this.#common.write32(at, lo32(value));
-    this.#common.write32(at + 4, hi32(value));
-  }
-}
-
-type Field16 =
-  | "configMsixVector"
-  | "numQueues"
-  | "queueSelect"
-  | "queueSize"
-  | "queueMsixVector"
-  | "queueEnable"
-  | "queueNotifyOff"
-  | "queueNotifConfigData"
-  | "queueReset"
-  | "adminQueueIndex"
-  | "adminQueueNum";
-type Field32 =
-  | "deviceFeatureSelect"
-  | "deviceFeature"
-  | "driverFeatureSelect"
-  | "driverFeature";
-
-function open(fn: PciFunction, capability: VirtioCapability, rule: StructureRule): Structure {
-  const length = checkStructure(capability, rule, fn.bars, fn.name);
-  return { bar: fn.window(capability.bar), base: capability.offset, length };
-}
-
-function barOf(bars: readonly PciBar[], index: number): PciBar {
-  return bars.find((bar) => bar.index === index)!;
 }
 
 /** The virtio device id of a function (virtio 1.4 §4.1.2.1). */
