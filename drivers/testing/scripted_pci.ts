@@ -1,9 +1,7 @@
 import {
   FeatureSet,
-  type Field,
   hex,
   type Interrupt,
-  type InterruptWait,
   type Mmio,
   MSIX_ENABLE,
   PCI_COMMON,
@@ -17,6 +15,7 @@ import {
   type PciNode,
   VireoError,
 } from "@vireo/hal";
+import { fieldName, findCapability, PulsedLine, read, write } from "./_pci_parts.ts";
 import { buildConfig, PCI_PLACE, type PciConfigScript } from "./pci_config_script.ts";
 
 /** What a register reads, given what it would have read honestly. */
@@ -454,84 +453,5 @@ export class ScriptedPci implements PciNode, PciLease {
       queue.vector = PCI_NO_VECTOR;
       queue.addresses.clear();
     });
-  }
-}
-
-/** Where the first capability of the list is that matches; 0 for none. */
-function findCapability(space: Uint8Array, matches: (at: number) => boolean): number {
-  let at = space[0x34]! & ~3;
-  for (let i = 0; i < 48 && at >= 0x40; i++) {
-    if (matches(at)) return at;
-    at = space[at + 1]! & ~3;
-  }
-  return 0;
-}
-
-function fieldName(
-  layout: Readonly<Record<string, Field | number>>,
-  offset: number,
-): string | undefined {
-  for (const [name, field] of Object.entries(layout)) {
-    if (typeof field !== "object") continue;
-    if (offset === field.offset) return name;
-    // Half of a 64-bit field.
-    if (offset === field.offset + 4 && field.size === 8) return `${name}High`;
-  }
-  return undefined;
-}
-
-function read(bytes: Uint8Array, offset: number, width: number): number {
-  let value = 0;
-  for (let i = 0; i < width; i++) value += (bytes[offset + i] ?? 0) * 2 ** (8 * i);
-  return value;
-}
-
-function write(bytes: Uint8Array, offset: number, width: number, value: number): void {
-  for (let i = 0; i < width; i++) bytes[offset + i] = value >>> (8 * i);
-}
-
-/** An interrupt that is pulsed, or active while its source says so. */
-class PulsedLine implements Interrupt {
-  readonly polled: boolean;
-  readonly #active: () => boolean;
-  readonly #waiting = new Set<() => void>();
-  #latched = false;
-
-  constructor(polled: boolean, active: () => boolean) {
-    this.polled = polled;
-    this.#active = active;
-  }
-
-  wait({ signal }: InterruptWait): Promise<void> {
-    return new Promise((resolve, reject) => {
-      if (signal.aborted) return reject(signal.reason);
-      const latched = this.#latched;
-      this.#latched = false;
-      if (latched || this.#active()) return resolve();
-      const aborted = (): void => {
-        this.#waiting.delete(done);
-        reject(signal.reason);
-      };
-      const done = (): void => {
-        this.#waiting.delete(done);
-        signal.removeEventListener("abort", aborted);
-        resolve();
-      };
-      this.#waiting.add(done);
-      signal.addEventListener("abort", aborted, { once: true });
-    });
-  }
-
-  pulse(): void {
-    if (this.#waiting.size === 0) this.#latched = true;
-    this.wake();
-  }
-
-  update(): void {
-    if (this.#active()) this.wake();
-  }
-
-  wake(): void {
-    for (const done of [...this.#waiting]) done();
   }
 }
