@@ -22,7 +22,12 @@ const RING_BITS = RINGS.reduce((all, ring) => all.or(ring.features), FeatureSet.
 /** What each transport carries of bits 28 to 41 (and ANY_LAYOUT, which asks nothing of a driver). */
 const TRANSPORT_BITS: Readonly<Record<Transport["kind"], FeatureSet>> = {
   "mmio-1": FeatureSet.of(Feature.ANY_LAYOUT, Feature.INDIRECT_DESC, Feature.EVENT_IDX),
-  "mmio-2": RING_BITS.with(Feature.VERSION_1, Feature.ACCESS_PLATFORM, Feature.RING_RESET),
+  "mmio-2": RING_BITS.with(
+    Feature.VERSION_1,
+    Feature.ACCESS_PLATFORM,
+    Feature.ORDER_PLATFORM,
+    Feature.RING_RESET,
+  ),
   "pci-legacy": FeatureSet.of(Feature.ANY_LAYOUT, Feature.INDIRECT_DESC, Feature.EVENT_IDX),
   "pci-modern": RING_BITS.with(
     Feature.VERSION_1,

@@ -243,7 +243,11 @@ export class Bus implements AsyncDisposable {
       this.#indices.delete(own.index);
       own.waiters.fail(lifecycle.removed(own));
       this.#emit("remove", own);
-      own.transport[Symbol.dispose]();
+      try {
+        own.transport[Symbol.dispose]();
+      } catch (error) {
+        errors.push(error as Error);
+      }
       return errors;
     });
     throwAll(errors, `Cannot remove ${device.name} in order`);

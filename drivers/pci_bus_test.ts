@@ -3,7 +3,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { type DeviceNode, FeatureSet, type PciNode, VireoError } from "@vireo/hal";
 import { LimitedDma, recorder, settle } from "./_bus_test_util.ts";
 import { Bus, type BusOptions } from "./bus.ts";
-import type { VirtioDevice } from "./device.ts";
+import type { QueueRequest, VirtioDevice } from "./device.ts";
 import { ScriptedDevice } from "./testing/scripted_device.ts";
 import { type PciScript, ScriptedPci } from "./testing/scripted_pci.ts";
 import { SgList, type Virtqueue } from "./virtqueue/virtqueue.ts";
@@ -32,7 +32,11 @@ interface Made {
 }
 
 /** A driver of three queues, of which the last has no callback, on a scripted function. */
-async function make(script: PciScript, options: BusOptions = {}): Promise<Made> {
+async function make(
+  script: PciScript,
+  options: BusOptions = {},
+  requests: readonly QueueRequest[] = [{ name: "a" }, { name: "b" }],
+): Promise<Made> {
   const fn = new ScriptedPci({ queues: [8, 8, 8], ...script });
   const dma = new LimitedDma();
   const bus = new Bus(options);
@@ -42,7 +46,7 @@ async function make(script: PciScript, options: BusOptions = {}): Promise<Made> 
       seen.push(`${queue.name}${token}`);
     }
   };
-  const queues = [{ name: "a", callback }, { name: "b", callback }, { name: "c" }];
+  const queues = [...requests.map((request) => ({ ...request, callback })), { name: "c" }];
   const { driver, calls, errors } = recorder({ queues });
   await bus.registerDriver(driver);
   const [device] = await bus.addPlatform({ dma, nodes: () => [fn] });
@@ -148,6 +152,29 @@ Deno.test("bus serves INTx: the ISR is read, and all queues are looked at", asyn
   fn.wake();
   await settle();
   assertEquals(fn.takeLog(), ["r isr:1 0x0"]);
+});
+
+Deno.test("bus serves one interrupt that means both a change and used buffers (drv.pci.config-change.1)", async () => {
+  const line = await make({});
+  await using _ = line.bus;
+  line.device.queues[0]!.add(chain, 1);
+  use(line.dma, line.fn, line.device.queues[0]!, 0);
+  line.fn.isr = 2;
+  line.fn.raiseQueue(0);
+  await settle();
+  assertEquals([line.seen, line.calls.at(-1)], [["a1"], "configChanged"]);
+
+  const requests = [{ name: "a" }, { name: "control", slowPath: true }];
+  const shared = await make({ vectors: 2, messages: 2 }, {}, requests);
+  await using __ = shared.bus;
+  assertEquals(shared.device.transport.route?.policy, "msix-slow-shared");
+  assertEquals(shared.fn.queues.map(({ vector }) => vector), [1, 0, 0xffff]);
+  for (const queue of shared.device.queues) queue.add(chain, 2);
+  use(shared.dma, shared.fn, shared.device.queues[0]!, 0);
+  use(shared.dma, shared.fn, shared.device.queues[1]!, 0);
+  shared.fn.raiseConfig();
+  await settle();
+  assertEquals([shared.seen, shared.calls.at(-1)], [["control2"], "configChanged"]);
 });
 
 Deno.test("bus keeps MSI-X through a recovery, decided anew", async () => {
