@@ -1,5 +1,6 @@
 // PCI devices on the bus: discovery, dispatch of several interrupts, removal while in use.
 import { assert, assertEquals, assertRejects } from "@std/assert";
+import * as fc from "fast-check";
 import { type DeviceNode, FeatureSet, type PciNode, VireoError } from "@vireo/hal";
 import { LimitedDma, recorder, settle } from "./_bus_test_util.ts";
 import { Bus, type BusOptions } from "./bus.ts";
@@ -296,4 +297,80 @@ Deno.test("bus polls a function whose interrupts the machine does not deliver at
     await new Promise((resolve) => setTimeout(resolve, 0));
   }
   assertEquals(seen, ["a4"]);
+});
+
+Deno.test("bus survives any register of a PCI device: typed errors only, nothing hangs", async () => {
+  const registers = [
+    "common.deviceFeature",
+    "common.numQueues",
+    "common.queueSize",
+    "common.queueEnable",
+    "common.queueReset",
+    "common.queueNotifyOff",
+    "common.queueMsixVector",
+    "common.configMsixVector",
+    "common.adminQueueIndex",
+    "common.adminQueueNum",
+    "isr",
+    "legacy.deviceFeatures",
+    "legacy.queueSize",
+    "legacy.queueAddress",
+    "legacy.queueVector",
+    "legacy.isrStatus",
+  ] as const;
+  const value = fc.oneof(
+    fc.constantFrom(0, 1, 2, 3, 8, 255, 256, 0xffff, 0xffffffff),
+    fc.nat(0xffffffff),
+  );
+  const script = fc.record({
+    device: fc.constantFrom(0x106a, 0x1000),
+    capabilities: fc.constantFrom(undefined, []),
+    line: fc.constantFrom("interrupt" as const, "polled" as const, "none" as const),
+    vectors: fc.constantFrom(0, 2, 4),
+    lies: fc.dictionary(fc.constantFrom(...registers), value, { maxKeys: 3 }),
+    unplug: fc.boolean(),
+  });
+  const typed = (error: unknown): void => {
+    if (error instanceof AggregateError) error.errors.forEach(typed);
+    else if (!(error instanceof VireoError)) throw error;
+  };
+  let driven = 0;
+  await fc.assert(
+    fc.asyncProperty(script, async ({ capabilities, lies, unplug, ...rest }) => {
+      const reads = Object.fromEntries(
+        Object.entries(lies).map(([name, value]) => {
+          return [name, () => name.includes("eature") ? value : value & 0xffff];
+        }),
+      );
+      const fn = new ScriptedPci({
+        ...rest,
+        ...(capabilities && { capabilities }),
+        reads,
+        queues: [8, 8],
+        messages: 4,
+      });
+      const dma = new LimitedDma();
+      const bus = new Bus({ recover: "manual" });
+      const callback = (queue: Virtqueue): void => void queue.pop();
+      const { driver } = recorder({ queues: [{ name: "a", callback }, { name: "b", callback }] });
+      await bus.registerDriver(driver);
+      const [device] = await bus.addPlatform({ dma, nodes: () => [fn] });
+      bus.slotErrors.forEach(({ error }) => typed(error));
+      if (device?.error !== undefined) typed(device.error);
+      if (device?.instance !== undefined) driven++;
+      for (const queue of device?.queues ?? []) {
+        if (queue.broken !== undefined) continue;
+        queue.add(chain, 1);
+        queue.kick();
+      }
+      if (unplug) fn.unplug();
+      fn.raiseConfig();
+      fn.wake();
+      await settle();
+      await bus[Symbol.asyncDispose]().catch(typed);
+      assertEquals([bus.devices.length, fn.leases], [0, 0]);
+    }),
+    { seed: 42, numRuns: 400, endOnFailure: true },
+  );
+  assert(driven > 50, `only ${driven} were driven`);
 });

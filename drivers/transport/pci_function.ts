@@ -76,10 +76,15 @@ export class PciFunction implements Disposable {
     this.#setCommand(PciCommand.BUS_MASTER);
   }
 
-  #setCommand(bits: number): void {
+  /** Lets the function use its INTx line, as Linux does where there is no MSI-X. */
+  allowLine(): void {
+    this.#setCommand(0, PciCommand.INTX_DISABLE);
+  }
+
+  #setCommand(set: number, clear = 0): void {
     const command = this.config.read16(PciRegister.COMMAND);
-    if ((command & bits) === bits) return;
-    this.config.write16(PciRegister.COMMAND, command | bits);
+    const wanted = (command | set) & ~clear;
+    if (wanted !== command) this.config.write16(PciRegister.COMMAND, wanted);
   }
 
   /** Whether the function still answers. */

@@ -125,7 +125,9 @@ export class PciInterrupts implements Disposable {
       refused.push(`${plan.policy}: ${why}`);
     }
     this.#disable();
-    const polled = this.line.polled;
+    const { polled } = this.line;
+    // Where it is polled, nobody takes the line down.
+    if (!polled) this.#fn.allowLine();
     if (this.pollLine !== undefined) refused.push("line: the machine does not deliver it");
     this.route = {
       policy: polled ? "poll" : "line",

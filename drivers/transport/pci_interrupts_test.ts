@@ -148,6 +148,21 @@ for (const kind of ["modern", "legacy"] as const) {
   });
 }
 
+Deno.test("pci interrupts: INTx is allowed where it is delivered, and left alone where it is polled", () => {
+  const command = (script: PciScript): number => {
+    const [fn, transport] = modern({ ...script, patch: { 5: 0x4 } });
+    transport.routeInterrupts([]);
+    return fn.command & 0x400;
+  };
+  assertEquals([command({}), command({ line: "polled" }), command({ line: "none" })], [
+    0,
+    0x400,
+    0x400,
+  ]);
+  // With MSI-X the function does not use it.
+  assertEquals(command({ vectors: 2, messages: 2 }), 0x400);
+});
+
 Deno.test("pci interrupts: a device that is given another vector than it reads back refuses it", () => {
   const [, transport] = modern({ ...plenty, reads: { "common.queueMsixVector": () => 5 } });
   assertEquals(transport.routeInterrupts(QUEUES).policy, "line");
