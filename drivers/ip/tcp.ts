@@ -321,7 +321,7 @@ export class TcpConnection implements AsyncDisposable {
   /** Sends what windows allow. */
   #output(): void {
     if (this.#state !== "open") return;
-    const window = Math.min(this.#window, this.#congestion);
+    const window = Math.floor(Math.min(this.#window, this.#congestion));
     for (;;) {
       const flying = diff(this.#next, this.#unacknowledged);
       const left = this.#buffer.length - flying;
