@@ -49,6 +49,9 @@ export const GUEST_ACTIONS: Readonly<Record<string, Action>> = {
   "net info": async ({ board, flags }) => await (await net()).info(board, flags),
   "net ping": async ({ board, flags, args: [address] }) =>
     await (await net()).pingHost(board, address!, flags),
+  "net dhcp": async ({ board, flags }) => await (await net()).lease(board, flags),
+  "net fetch": async ({ board, flags, args: [url] }) =>
+    await (await net()).fetchFile(board, url!, flags),
   "net send": async ({ board, flags, args: [frame] }) =>
     await (await net()).send(board, frame!, flags),
   "net capture": async ({ board, flags }) => await (await net()).capture(board, flags),

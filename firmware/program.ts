@@ -289,6 +289,21 @@ function addNet(program: Parent): void {
       await (await load()).pingHost(boardOptions(flags), address, flags)
     );
   example(ping, "vireo net ping 10.0.2.2 -c 3");
+  const dhcp = nic("dhcp", "ask the network for an address")
+    .option("--deadline <ms>", "how long to wait for a server", "5000")
+    .action(async (flags) => await (await load()).lease(boardOptions(flags), flags));
+  example(dhcp, "vireo net dhcp --target qtest:aarch64-virt");
+  const fetching = withBoard(net, "fetch")
+    .description("fetch a file by HTTP, with an address that the network lends")
+    .argument("<url>", "http:// and an IPv4 address; QEMU's user network has the host at 10.0.2.2")
+    .option("-o, --output <file>", "write here instead of standard output")
+    .option("--deadline <ms>", "how long to wait for an address, and for the connection", "5000")
+    .option(JSON_FLAG, JSON_TEXT)
+    .action(async (url, flags) => await (await load()).fetchFile(boardOptions(flags), url, flags));
+  example(
+    fetching,
+    "vireo net fetch http://10.0.2.2:8000/README.md --target qtest:aarch64-virt -o README.md",
+  );
   const send = withBoard(net, "send")
     .description("send one Ethernet frame given in hex")
     .argument("<frame>", "pairs of hex digits, 14 bytes or more")

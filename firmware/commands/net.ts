@@ -1,4 +1,4 @@
-import { type Net, parseMac, PcapWriter, ping } from "@vireo/drivers";
+import { IpStack, type Net, parseMac, PcapWriter, ping } from "@vireo/drivers";
 import { featureName, NetFeature, VireoError } from "@vireo/hal";
 import type { BoardOptions } from "../options.ts";
 import { progress, rate, writeAll } from "../output.ts";
@@ -72,6 +72,65 @@ export async function send(board: BoardOptions, hex: string, flags: JsonFlag): P
   await using vireo = await openVireo(board);
   await vireo.net.send(frame, { signal: vireo.signal });
   console.log(flags.json ? JSON.stringify({ sent: frame.length }) : `sent ${frame.length} bytes`);
+}
+
+/** `vireo net dhcp`. */
+export async function lease(
+  board: BoardOptions,
+  flags: JsonFlag & { readonly deadline: string },
+): Promise<void> {
+  const deadline = parseCount(flags.deadline, "--deadline", 1);
+  await using vireo = await openVireo(board);
+  await using ip = await IpStack.dhcp(vireo.net, { deadline, signal: vireo.signal });
+  const { address, mask, router, dns, server, seconds } = ip.lease!;
+  if (flags.json) console.log(JSON.stringify(ip.lease));
+  else {
+    console.log(
+      `${address}, mask ${mask}, router ${router ?? "none"}, dns ${dns.join(" ") || "none"}`,
+    );
+    console.log(`lent by ${server} for ${seconds} s`);
+  }
+}
+
+/** `vireo net fetch`. */
+export async function fetchFile(
+  board: BoardOptions,
+  url: string,
+  flags: JsonFlag & { readonly output?: string; readonly deadline: string },
+): Promise<void> {
+  const deadline = parseCount(flags.deadline, "--deadline", 1);
+  if (!/^http:\/\/\d+\.\d+\.\d+\.\d+(:\d+)?(\/|$)/.test(url)) {
+    throw new UsageError(`url: expected http:// and an IPv4 address, got '${url}'`);
+  }
+  if (flags.json && flags.output === undefined) {
+    throw new UsageError("--json: needs -o FILE, standard output has the bytes");
+  }
+  await using vireo = await openVireo(board);
+  await using ip = await IpStack.dhcp(vireo.net, { deadline, signal: vireo.signal });
+  const { status, headers, body } = await ip.fetch(url, { deadline, signal: vireo.signal });
+  if (status !== 200) {
+    await body.cancel();
+    throw new VireoError("BAD_STATUS", `Server does not have ${url}`, {
+      seen: status,
+      expected: 200,
+    });
+  }
+  const total = Number(headers.get("content-length") ?? 0);
+  using file = flags.output === undefined
+    ? undefined
+    : await Deno.open(flags.output, { write: true, create: true, truncate: true });
+  const begin = performance.now();
+  let bytes = 0;
+  for await (const part of body) {
+    if (file === undefined) await writeAll(part);
+    else for (let at = 0; at < part.length;) at += await file.write(part.subarray(at));
+    bytes += part.length;
+    if (total > 0) progress("fetching", Math.min(0.99, bytes / total));
+  }
+  progress("fetching", 1);
+  const seconds = (performance.now() - begin) / 1000;
+  if (flags.json) console.log(JSON.stringify({ url, bytes, seconds, file: flags.output }));
+  else console.error(`${bytes} bytes, ${rate(bytes / seconds)}B/s`);
 }
 
 /** `vireo net capture`. */
