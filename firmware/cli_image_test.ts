@@ -126,6 +126,9 @@ async function checkBoard(program: string): Promise<void> {
   assertMatch(wrong.err, /--mmio.*expected BASE,SIZE,COUNT/);
 }
 
+/** Milliseconds that a boot, or an answer of the REPL, may take on a loaded machine. */
+const BOOT_DEADLINE = 120_000;
+
 async function checkBoot(script: string): Promise<void> {
   const child = new Deno.Command(script, { stdin: "piped", stdout: "piped" }).spawn();
   const keys = child.stdin.getWriter();
@@ -133,8 +136,13 @@ async function checkBoot(script: string): Promise<void> {
   let text = "";
   let ended = false;
   const seen = async (wanted: string): Promise<string> => {
+    const late = Promise.withResolvers<never>();
+    const timer = setTimeout(() => {
+      late.reject(new Error(`No '${wanted}' within ${BOOT_DEADLINE} ms: ${JSON.stringify(text)}`));
+    }, BOOT_DEADLINE);
+    using _ = { [Symbol.dispose]: () => clearTimeout(timer) };
     while (!text.includes(wanted)) {
-      const { value, done } = await screen.read();
+      const { value, done } = await Promise.race([screen.read(), late.promise]);
       assert(!done, `It ended before '${wanted}': ${text}`);
       text += new TextDecoder().decode(value);
     }
