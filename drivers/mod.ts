@@ -11,6 +11,7 @@ export * from "./console/mod.ts";
 export * from "./crypto/mod.ts";
 export * from "./device.ts";
 export * from "./driver.ts";
+export * from "./gpu/mod.ts";
 export * from "./input/mod.ts";
 export * from "./ip/mod.ts";
 export * from "./message_stream.ts";

@@ -19,6 +19,7 @@ export * from "./devices/balloon/mod.ts";
 export * from "./devices/blk/mod.ts";
 export * from "./devices/console/mod.ts";
 export * from "./devices/crypto/mod.ts";
+export * from "./devices/gpu/mod.ts";
 export * from "./devices/input/mod.ts";
 export * from "./devices/net/mod.ts";
 export * from "./devices/rng/mod.ts";

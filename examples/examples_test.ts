@@ -39,6 +39,11 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
     out: /^10\.0\.2\.15 by 10\.0\.2\.2, router 10\.0\.2\.2\n$/,
     qemu: "the emulated wire has no DHCP server",
   },
+  "gpu.ts": {
+    args: "--with gpu",
+    out: /^display 0 is 640x480\na test card is on it\n$/,
+    modern: "GPUs have no legacy interface (virtio 1.4 §5.7)",
+  },
   "input.ts": {
     args: "--with input",
     out: /[Kk]eyboard has \d+ keys\nkey 47 pressed\nkey 47 released\n$/,

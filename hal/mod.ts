@@ -20,6 +20,7 @@ export * from "./virtio/blk.ts";
 export * from "./virtio/console.ts";
 export * from "./virtio/crypto.ts";
 export * from "./virtio/features.ts";
+export * from "./virtio/gpu.ts";
 export * from "./virtio/ids.ts";
 export * from "./virtio/input.ts";
 export * from "./virtio/mmio.ts";

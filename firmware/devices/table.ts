@@ -5,6 +5,7 @@ import { VSOCK } from "./vsock.ts";
 import type { BoardDevice, WithOption } from "./board_device.ts";
 import { BALLOON } from "./balloon.ts";
 import { CRYPTO } from "./crypto.ts";
+import { GPU } from "./gpu.ts";
 import { INPUT } from "./input.ts";
 import { RPMSG } from "./rpmsg.ts";
 import { RPROC_SERIAL } from "./rproc_serial.ts";
@@ -15,6 +16,7 @@ export const BOARD_DEVICES: readonly BoardDevice[] = [
   RPMSG,
   SCSI,
   RPROC_SERIAL,
+  GPU,
   INPUT,
   VSOCK,
   CRYPTO,

@@ -1,0 +1,8 @@
+/**
+ * GPUs: displays and pictures in two dimensions (virtio 1.4 §5.7).
+ *
+ * @module
+ */
+export * from "./canvas.ts";
+export * from "./driver.ts";
+export * from "./edid.ts";
