@@ -14,7 +14,7 @@ export const DEMO_DISK_SIZE: number = 32 * 1024 * 1024;
  */
 export async function makeDemoDisk(path: string): Promise<void> {
   if (await exists(path)) return;
-  const part = `${path}.${Deno.pid}.part`;
+  const part = `${path}.${crypto.randomUUID()}.part`;
   const tree = await Deno.makeTempDir({ prefix: "vireo-demo-" });
   try {
     await Deno.writeTextFile(`${tree}/hello.txt`, "Read through a virtio driver in TypeScript.\n");
@@ -25,10 +25,19 @@ export async function makeDemoDisk(path: string): Promise<void> {
       ...["-q", "-F", "-t", "ext4", "-L", "vireo", "-d", tree],
       ...["-E", `offset=${START * SECTOR}`, part, `${size / 1024}k`],
     ]);
-    await Deno.rename(part, path);
+    await keepFirst(part, path);
   } finally {
     await Deno.remove(tree, { recursive: true });
     if (await exists(part)) await Deno.remove(part);
+  }
+}
+
+/** Gives a file its name unless another process was faster: a disk that is in use stays the same. */
+async function keepFirst(part: string, path: string): Promise<void> {
+  try {
+    await Deno.link(part, path);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
   }
 }
 

@@ -63,6 +63,21 @@ Deno.test("readPartitionTable() lists a GPT's partitions and checks both sums", 
   }
 });
 
+Deno.test("makeDemoDisk() of several starts at once: all of them keep the same file", async () => {
+  const dir = await Deno.makeTempDir();
+  try {
+    const path = `${dir}/demo.img`;
+    const seen = await Promise.all(Array.from({ length: 6 }, async () => {
+      await makeDemoDisk(path);
+      return (await Deno.stat(path)).ino;
+    }));
+    assertEquals(seen, new Array(6).fill((await Deno.stat(path)).ino));
+    assertEquals([...Deno.readDirSync(dir)].map((entry) => entry.name), ["demo.img"]);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
 Deno.test("makeDemoDisk() makes a disk whose ext4 superblock is recognised", async () => {
   const dir = await Deno.makeTempDir();
   try {
