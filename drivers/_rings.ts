@@ -1,7 +1,8 @@
 import { type Dma, Feature, FeatureSet, MAX_QUEUE_SIZE, VireoError } from "@vireo/hal";
 import type { QueueAddresses } from "./transport/transport.ts";
+import { PackedVirtqueue } from "./virtqueue/packed.ts";
 import { SplitVirtqueue } from "./virtqueue/split.ts";
-import type { Virtqueue } from "./virtqueue/virtqueue.ts";
+import type { Virtqueue, VirtqueueOptions } from "./virtqueue/virtqueue.ts";
 
 /** A virtqueue as the bus has it: with what only the transport needs. */
 export interface Ring extends Virtqueue {
@@ -39,27 +40,49 @@ interface RingFormat {
   readonly create: (size: number, request: RingRequest) => Ring;
 }
 
+/** What both formats implement. */
+const COMMON = FeatureSet.of(
+  Feature.INDIRECT_DESC,
+  Feature.EVENT_IDX,
+  Feature.IN_ORDER,
+  Feature.NOTIFICATION_DATA,
+);
+
 /** The ring formats, the preferred one first. */
 export const RINGS: readonly RingFormat[] = [
   {
-    features: FeatureSet.of(Feature.INDIRECT_DESC, Feature.EVENT_IDX, Feature.NOTIFICATION_DATA),
+    features: COMMON.with(Feature.RING_PACKED),
+    chosen: (features) => features.has(Feature.RING_PACKED),
+    fit: (maxSize) => Math.min(Math.trunc(maxSize), MAX_QUEUE_SIZE),
+    create: (size, request) => new PackedVirtqueue(virtqueueOptions(size, request)),
+  },
+  {
+    features: COMMON,
     chosen: () => true,
     fit: (maxSize) => 1 << (31 - Math.clz32(Math.min(maxSize, MAX_QUEUE_SIZE))),
-    create: (size, { features, ...request }) =>
+    create: (size, request) =>
       new SplitVirtqueue({
-        index: request.index,
-        name: request.name,
-        size,
-        dma: request.dma,
+        ...virtqueueOptions(size, request),
         legacyAlign: request.legacyAlign,
-        indirect: request.indirect && features.has(Feature.INDIRECT_DESC),
-        eventIdx: features.has(Feature.EVENT_IDX),
-        notificationData: features.has(Feature.NOTIFICATION_DATA),
-        notify: request.notify,
-        device: request.device,
       }),
   },
 ];
+
+function virtqueueOptions(size: number, request: RingRequest): VirtqueueOptions {
+  const { features } = request;
+  return {
+    index: request.index,
+    name: request.name,
+    size,
+    dma: request.dma,
+    indirect: request.indirect && features.has(Feature.INDIRECT_DESC),
+    eventIdx: features.has(Feature.EVENT_IDX),
+    inOrder: features.has(Feature.IN_ORDER),
+    notificationData: features.has(Feature.NOTIFICATION_DATA),
+    notify: request.notify,
+    device: request.device,
+  };
+}
 
 /**
  * Makes the ring that was negotiated, as large as allowed; smaller if memory is short, as Linux does.

@@ -26,6 +26,7 @@ export * from "./transport/pci_probe.ts";
 export * from "./transport/transport.ts";
 export * from "./uevent.ts";
 export * from "./virtqueue/exchange.ts";
+export * from "./virtqueue/packed.ts";
 export * from "./virtqueue/receive_ring.ts";
 export * from "./virtqueue/request_queue.ts";
 export * from "./virtqueue/split.ts";

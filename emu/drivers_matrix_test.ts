@@ -88,7 +88,7 @@ async function drive(ring: RingOptions): Promise<number[]> {
 
 const everything = COMBINATIONS.at(-1)!;
 /** What the drivers know at least. */
-const KNOWN = [Feature.INDIRECT_DESC, Feature.EVENT_IDX, Feature.NOTIFICATION_DATA];
+const KNOWN = Object.values(NAMES);
 let known: number[] | undefined;
 
 const batches = COMBINATIONS.filter(({ inOrder }) => inOrder)

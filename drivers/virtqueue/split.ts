@@ -3,7 +3,6 @@ import {
   AVAIL_NO_INTERRUPT,
   DESC,
   DescFlag,
-  type Dma,
   type DmaRegion,
   isPowerOfTwo,
   loadAfterStore,
@@ -11,16 +10,13 @@ import {
   needEvent,
   splitRingLayout,
   USED_NO_NOTIFY,
-  VireoError,
+  type VireoError,
 } from "@vireo/hal";
-import { badShape, cannotAdd, usedIdLie, usedIndexJump } from "./_errors.ts";
+import { badSize, cannotAdd, checkChain, deleted, usedIdLie, usedIndexJump } from "./_errors.ts";
+import { IndirectTables } from "./_indirect.ts";
 import type { QueueAddresses } from "../transport/transport.ts";
-import { SG_WORDS, type SgList, type Virtqueue } from "./virtqueue.ts";
+import { SG_WORDS, type SgList, type Virtqueue, type VirtqueueOptions } from "./virtqueue.ts";
 
-/** Elements of the indirect table that each ring slot owns; longer chains are direct. */
-const INDIRECT_CAPACITY = 32;
-/** The longest chain in bytes (virtio 1.4 §2.7.5.1). */
-const MAX_CHAIN_BYTES = 2 ** 32;
 /** Words (32 bits) of one descriptor. */
 const DESC_WORDS = DESC.SIZE / 4;
 /** Fields of the shadow of a descriptor. */
@@ -29,27 +25,9 @@ const Shadow = { NEXT: 0, TOKEN: 1, SLOTS: 2, WRITABLE: 3, WORDS: 4 } as const;
 const NONE = -1;
 
 /** What a {@linkcode SplitVirtqueue} is made of. */
-export interface SplitVirtqueueOptions {
-  /** Index on the device. */
-  readonly index: number;
-  /** Name for messages. */
-  readonly name: string;
-  /** Ring size in descriptors: a power of two from 1 to 32768. */
-  readonly size: number;
-  /** Memory for the ring and the indirect tables. */
-  readonly dma: Dma;
+export interface SplitVirtqueueOptions extends VirtqueueOptions {
   /** One block with the used ring at this alignment (legacy); parts are packed closely without it. */
   readonly legacyAlign?: number | undefined;
-  /** Whether INDIRECT_DESC was negotiated. */
-  readonly indirect: boolean;
-  /** Whether EVENT_IDX was negotiated. */
-  readonly eventIdx: boolean;
-  /** Whether NOTIFICATION_DATA was negotiated. */
-  readonly notificationData: boolean;
-  /** Writes the transport's notify register; `data` is -1 without NOTIFICATION_DATA. */
-  readonly notify: (index: number, data: number) => void;
-  /** Name of the device, for messages. */
-  readonly device?: string;
 }
 
 /**
@@ -80,17 +58,13 @@ export class SplitVirtqueue implements Virtqueue {
 
   readonly #mask: number;
   readonly #ring: DmaRegion;
-  readonly #tables: DmaRegion | undefined;
-  /** Descriptor words, the ring's and then the indirect tables'. */
+  readonly #tables: IndirectTables;
   readonly #desc: Uint32Array;
-  readonly #table: Uint32Array;
   readonly #avail: Uint16Array;
   readonly #used16: Uint16Array;
   readonly #used32: Uint32Array;
   readonly #usedEventAt: number;
   readonly #availEventAt: number;
-  readonly #tableCapacity: number;
-  readonly #tableAddress: number;
 
   /**
    * Four words a descriptor, in one array because every buffer needs them all: the next one in the free
@@ -110,6 +84,11 @@ export class SplitVirtqueue implements Virtqueue {
    * takes what it was not given yet can bring about: the next kick notifies in any case.
    */
   #overdue = false;
+  /** IN_ORDER: slot of the oldest buffer in flight, and the last of the batch of a used entry. */
+  #oldest = 0;
+  #batchEnd = NONE;
+  #batchLength = 0;
+  readonly #inOrder: boolean;
   readonly #eventIdx: boolean;
   readonly #notificationData: boolean;
   readonly #notify: (index: number, data: number) => void;
@@ -123,17 +102,13 @@ export class SplitVirtqueue implements Virtqueue {
   constructor(options: SplitVirtqueueOptions) {
     const { index, size, dma } = options;
     if (!Number.isInteger(size) || size > MAX_QUEUE_SIZE || !isPowerOfTwo(size)) {
-      throw new VireoError("QUEUE_SIZE", "Cannot make a split virtqueue", {
-        device: options.device,
-        queue: index,
-        seen: size,
-        expected: "a power of two from 1 to 32768",
-      });
+      throw badSize(options, "split", "a power of two from 1 to 32768");
     }
     this.index = index;
     this.name = options.name;
     this.size = size;
     this.#mask = size - 1;
+    this.#inOrder = options.inOrder ?? false;
     this.#eventIdx = options.eventIdx;
     this.#notificationData = options.notificationData;
     this.#notify = options.notify;
@@ -145,12 +120,8 @@ export class SplitVirtqueue implements Virtqueue {
       align: Math.max(align, 16),
       coherent: true,
     });
-    // A chain is no longer than the ring (virtio 1.4 §2.7.5.3.1), so a table need not be either.
-    this.#tableCapacity = options.indirect && size > 1 ? Math.min(INDIRECT_CAPACITY, size) : 0;
     try {
-      this.#tables = this.#tableCapacity === 0
-        ? undefined
-        : dma.alloc(size * this.#tableCapacity * DESC.SIZE, { align: 16, coherent: true });
+      this.#tables = new IndirectTables(dma, size, options.indirect);
     } catch (error) {
       ring[Symbol.dispose]();
       throw error;
@@ -168,16 +139,11 @@ export class SplitVirtqueue implements Virtqueue {
     const usedAt = byteOffset + parts.usedOffset;
     this.#used16 = new Uint16Array(buffer, usedAt, parts.usedSize / 2);
     this.#used32 = new Uint32Array(buffer, usedAt, 1 + 2 * size);
-    const tables = this.#tables?.bytes;
-    this.#table = tables === undefined
-      ? new Uint32Array(0)
-      : new Uint32Array(tables.buffer, tables.byteOffset, tables.byteLength / 4);
-    this.#tableAddress = this.#tables?.address ?? 0;
     this.#usedEventAt = 2 + size;
     this.#availEventAt = 2 + 4 * size;
     this.#shadow = new Int32Array(size * Shadow.WORDS);
     for (let i = 0; i < size; i++) {
-      this.#shadow[i * Shadow.WORDS + Shadow.NEXT] = i + 1 < size ? i + 1 : NONE;
+      this.#shadow[i * Shadow.WORDS + Shadow.NEXT] = (i + 1) & this.#mask;
       this.#shadow[i * Shadow.WORDS + Shadow.TOKEN] = NONE;
     }
     this.freeSlots = size;
@@ -190,7 +156,7 @@ export class SplitVirtqueue implements Virtqueue {
 
   /** One for a chain that an indirect table takes, else one an element. */
   slotsFor(elements: number): number {
-    return elements > 1 && elements <= this.#tableCapacity ? 1 : elements;
+    return this.#tables.slotsFor(elements);
   }
 
   /** Puts a chain into the ring; the device sees it at the next kick. See {@linkcode Virtqueue.add}. */
@@ -204,7 +170,7 @@ export class SplitVirtqueue implements Virtqueue {
     let slots = 1;
     // Most chains are one element; the rest is a call, so that this stays small enough to be inlined
     // with its caller's loop (split_bench.ts).
-    if (count === 1 && head !== NONE) {
+    if (count === 1 && this.freeSlots > 0) {
       const desc = this.#desc;
       // A descriptor has as many words as its shadow.
       desc[at] = words[0]!;
@@ -249,6 +215,7 @@ export class SplitVirtqueue implements Virtqueue {
   pop(): number {
     const last = this.#lastUsed;
     if (last === this.#usedSeen && !this.#look()) return NONE;
+    if (this.#inOrder) return this.#popInOrder();
     const at = 1 + 2 * (last & this.#mask);
     const id = this.#used32[at]!;
     const length = this.#used32[at + 1]!;
@@ -332,13 +299,8 @@ export class SplitVirtqueue implements Virtqueue {
 
   /** Frees the ring; the device must not use it any more. */
   [Symbol.dispose](): void {
-    this.break(
-      new VireoError("DEVICE_STATE", "Virtqueue was deleted", {
-        device: this.device,
-        queue: this.index,
-      }),
-    );
-    this.#tables?.[Symbol.dispose]();
+    this.break(deleted(this));
+    this.#tables[Symbol.dispose]();
     this.#ring[Symbol.dispose]();
   }
 
@@ -362,23 +324,21 @@ export class SplitVirtqueue implements Virtqueue {
     const shadow = this.#shadow;
     const at = head * Shadow.WORDS;
     const slots = shadow[at + Shadow.SLOTS]!;
+    shadow[at + Shadow.TOKEN] = NONE;
+    this.freeSlots += slots;
+    this.inFlight--;
+    // Under IN_ORDER slots are taken round the ring, in the order of the table (virtio 1.4 §2.7.9).
+    if (this.#inOrder) return;
     let tail = at;
     for (let i = 1; i < slots; i++) tail = shadow[tail]! * Shadow.WORDS;
     shadow[tail] = this.#free;
-    shadow[at + Shadow.TOKEN] = NONE;
     this.#free = head;
-    this.freeSlots += slots;
-    this.inFlight--;
   }
 
   /** Adds a chain of any length; returns its slots, or 0 if there is not enough room now. */
   #addMany(head: number, chain: SgList): number {
+    checkChain(this, chain);
     const { words, count, writableLength } = chain;
-    if (count === 0 || count > this.size) throw badShape(this, count, `1 to ${this.size} elements`);
-    let total = 0;
-    for (let at = 2; at < count * SG_WORDS; at += SG_WORDS) total += words[at]!;
-    // drv.split-ring.desc-table.1
-    if (total > MAX_CHAIN_BYTES) throw badShape(this, total, "at most 2^32 bytes");
     const slots = this.slotsFor(count);
     if (slots > this.freeSlots) return 0;
     if (count > 1 && slots === 1) this.#addIndirect(head, words, count);
@@ -389,19 +349,7 @@ export class SplitVirtqueue implements Virtqueue {
 
   /** One descriptor that refers to the slot's own table. */
   #addIndirect(head: number, words: Uint32Array, count: number): void {
-    const table = this.#table;
-    const first = head * this.#tableCapacity;
-    let from = 0;
-    let to = first * DESC_WORDS;
-    for (let i = 0; i < count; i++) {
-      table[to] = words[from]!;
-      table[to + 1] = words[from + 1]!;
-      table[to + 2] = words[from + 2]!;
-      table[to + 3] = words[from + 3]! | (i + 1 < count ? DescFlag.NEXT | (i + 1) << 16 : 0);
-      from += SG_WORDS;
-      to += DESC_WORDS;
-    }
-    const address = this.#tableAddress + first * DESC.SIZE;
+    const address = this.#tables.fill(head, words, count, true);
     const desc = this.#desc;
     const at = head * DESC_WORDS;
     desc[at] = address;
@@ -426,6 +374,39 @@ export class SplitVirtqueue implements Virtqueue {
       slot = next;
     }
     this.#free = slot;
+  }
+
+  /** IN_ORDER: the oldest buffer, which a used entry told of, or a later one's (virtio 1.4 §2.7.9). */
+  #popInOrder(): number {
+    const shadow = this.#shadow;
+    const last = this.#lastUsed;
+    if (this.#batchEnd === NONE) {
+      const at = 1 + 2 * (last & this.#mask);
+      const end = this.#used32[at]!;
+      if (end >= this.size || shadow[end * Shadow.WORDS + Shadow.TOKEN] === NONE) {
+        return this.#lie(end);
+      }
+      this.#batchEnd = end;
+      this.#batchLength = this.#used32[at + 1]!;
+    }
+    const id = this.#oldest;
+    const head = id * Shadow.WORDS;
+    const token = shadow[head + Shadow.TOKEN]!;
+    const writable = shadow[head + Shadow.WRITABLE]! >>> 0;
+    // Those before the last one of a batch were used wholly.
+    this.usedLength = writable;
+    const next = this.#lastUsed = (last + 1) & 0xffff;
+    if (id === this.#batchEnd) {
+      this.#batchEnd = NONE;
+      this.usedLength = Math.min(this.#batchLength, writable);
+    } else if (next === this.#usedSeen && !this.#look()) {
+      // The index says that fewer were used than the entry does.
+      return this.#lie(this.#batchEnd);
+    }
+    this.#oldest = (id + shadow[head + Shadow.SLOTS]!) & this.#mask;
+    this.#release(id);
+    if (this.#eventIdx && this.#callbacks) Atomics.store(this.#avail, this.#usedEventAt, next);
+    return token;
   }
 
   /** Breaks the queue for a used entry that cannot be true. */

@@ -1,4 +1,4 @@
-import { DescFlag, type VireoError } from "@vireo/hal";
+import { DescFlag, type Dma, type VireoError } from "@vireo/hal";
 
 /** Words (32 bits) of an element of an {@linkcode SgList}: as a split descriptor without `next`. */
 export const SG_WORDS = 4;
@@ -89,6 +89,30 @@ export class SgList {
     words[at + 2] = length;
     words[at + 3] = flags;
   }
+}
+
+/** What a virtqueue of either ring is made of. */
+export interface VirtqueueOptions {
+  /** Index on the device. */
+  readonly index: number;
+  /** Name for messages. */
+  readonly name: string;
+  /** Ring size in descriptors, from 1 to 32768; of a split ring a power of two. */
+  readonly size: number;
+  /** Memory for the ring and the indirect tables. */
+  readonly dma: Dma;
+  /** Whether INDIRECT_DESC was negotiated. */
+  readonly indirect: boolean;
+  /** Whether EVENT_IDX was negotiated. */
+  readonly eventIdx: boolean;
+  /** Whether IN_ORDER was negotiated; not by default. */
+  readonly inOrder?: boolean;
+  /** Whether NOTIFICATION_DATA was negotiated. */
+  readonly notificationData: boolean;
+  /** Writes the transport's notify register; `data` is -1 without NOTIFICATION_DATA. */
+  readonly notify: (index: number, data: number) => void;
+  /** Name of the device, for messages. */
+  readonly device?: string;
 }
 
 /**

@@ -1,8 +1,7 @@
-import { loadAfterStore, RING_EVENT_OFFSET, RING_EVENT_WRAP, RingEvent } from "@vireo/hal";
+import { loadAfterStore, needPackedEvent, RING_EVENT_WRAP, RingEvent } from "@vireo/hal";
 
 // Constants of this module: a name of another one costs a load and a check on the hot path.
 const { ENABLE, DISABLE, DESC } = RingEvent;
-const OFFSET = RING_EVENT_OFFSET;
 /** What neither field of the structure is. */
 const UNKNOWN = -1;
 
@@ -46,10 +45,7 @@ export class EventSuppression {
     // DESC without the feature, and the reserved mode: better an interrupt too many than one lost.
     if (mode !== DESC || !this.#eventIdx) return true;
     const event = loadAfterStore(this.#words16, this.#driver);
-    // A place with the other counter is one of the round before.
-    const place = (event & OFFSET) - (event >>> 15 === wrap ? 0 : size);
-    const passed = used - place;
-    return passed >= 1 && passed <= fresh;
+    return needPackedEvent(event, used, wrap, fresh, size);
   }
 
   /** Asks for a notification when the descriptor at a place is made available, in a round of the ring. */

@@ -37,3 +37,26 @@ export type RingEvent = typeof RingEvent[keyof typeof RingEvent];
 export const RING_EVENT_OFFSET = 0x7fff;
 /** The wrap counter in `desc` of the event suppression structure, and in notification data. */
 export const RING_EVENT_WRAP = 0x8000;
+
+/**
+ * Whether an event is due under EVENT_IDX: the place that the other side asked for was passed
+ * (virtio 1.4 §2.8.10, `vring_need_event` as Linux's `virtqueue_kick_prepare_packed` calls it).
+ *
+ * @param event `desc` of the other side's event suppression structure.
+ * @param place Place after the last descriptor that was written.
+ * @param wrap This side's wrap counter there.
+ * @param passed How many descriptors of the ring were passed.
+ * @param size Size of the ring in descriptors.
+ */
+export function needPackedEvent(
+  event: number,
+  place: number,
+  wrap: number,
+  passed: number,
+  size: number,
+): boolean {
+  // A place with the other counter is one of the round before.
+  const asked = (event & RING_EVENT_OFFSET) - (event >>> 15 === wrap ? 0 : size);
+  const distance = place - asked;
+  return distance >= 1 && distance <= passed;
+}

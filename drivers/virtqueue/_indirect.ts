@@ -1,0 +1,74 @@
+import { DESC, DescFlag, type Dma, type DmaRegion } from "@vireo/hal";
+import { SG_WORDS } from "./virtqueue.ts";
+
+/** Elements of each table; longer chains are direct. */
+const CAPACITY = 32;
+/** Words (32 bits) of one descriptor, split or packed. */
+const DESC_WORDS = DESC.SIZE / 4;
+
+/** The indirect tables of a ring, one for each slot (split) or buffer id (packed). */
+export class IndirectTables implements Disposable {
+  /** Elements that a table has room for; 0 if there are none. */
+  readonly capacity: number;
+  readonly #region: DmaRegion | undefined;
+  readonly #words: Uint32Array;
+  readonly #address: number;
+
+  /**
+   * Allocates the tables of a ring.
+   *
+   * @param size Size of the ring.
+   * @param enabled Whether INDIRECT_DESC was negotiated.
+   * @throws {VireoError} `OUT_OF_MEMORY` If the machine has no room.
+   */
+  constructor(dma: Dma, size: number, enabled: boolean) {
+    // A chain is no longer than the ring (virtio 1.4 §2.7.5.3.1, §2.8.21), so a table need not be either.
+    this.capacity = enabled && size > 1 ? Math.min(CAPACITY, size) : 0;
+    this.#region = this.capacity === 0
+      ? undefined
+      : dma.alloc(size * this.capacity * DESC.SIZE, { align: 16, coherent: true });
+    const bytes = this.#region?.bytes;
+    this.#words = bytes === undefined
+      ? new Uint32Array(0)
+      : new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
+    this.#address = this.#region?.address ?? 0;
+  }
+
+  /** Descriptors of the ring that a chain takes. */
+  slotsFor(elements: number): number {
+    return elements > 1 && elements <= this.capacity ? 1 : elements;
+  }
+
+  /**
+   * Fills a table.
+   *
+   * @param which The slot or id.
+   * @param elements Words of an `SgList`.
+   * @param count How many elements: at most the capacity.
+   * @param linked Whether they are descriptors of a split ring, which name the next one, or of a packed
+   * ring, whose flags are in the upper half and whose id means nothing here.
+   * @returns Device address of the table.
+   */
+  fill(which: number, elements: Uint32Array, count: number, linked: boolean): number {
+    const words = this.#words;
+    const first = which * this.capacity;
+    let from = 0;
+    let to = first * DESC_WORDS;
+    for (let i = 0; i < count; i++) {
+      words[to] = elements[from]!;
+      words[to + 1] = elements[from + 1]!;
+      words[to + 2] = elements[from + 2]!;
+      const flags = elements[from + 3]!;
+      if (!linked) words[to + 3] = flags << 16;
+      else words[to + 3] = i + 1 < count ? flags | DescFlag.NEXT | (i + 1) << 16 : flags;
+      from += SG_WORDS;
+      to += DESC_WORDS;
+    }
+    return this.#address + first * DESC.SIZE;
+  }
+
+  /** Frees the tables. */
+  [Symbol.dispose](): void {
+    this.#region?.[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,421 @@
+import {
+  DescFlag,
+  type DmaRegion,
+  EVENT_SUPPRESS,
+  loadAcquire,
+  loadAfterStore,
+  MAX_QUEUE_SIZE,
+  needPackedEvent,
+  PACKED_DESC,
+  PackedDescFlag,
+  RING_EVENT_WRAP,
+  RingEvent,
+  type VireoError,
+} from "@vireo/hal";
+import { badSize, cannotAdd, checkChain, deleted, usedIdLie } from "./_errors.ts";
+import { IndirectTables } from "./_indirect.ts";
+import type { QueueAddresses } from "../transport/transport.ts";
+import { SG_WORDS, type SgList, type Virtqueue, type VirtqueueOptions } from "./virtqueue.ts";
+
+// Constants of this module: a name of another one costs a load and a check on the hot path.
+/** Words (32 bits) of a descriptor. */
+const DESC_WORDS = PACKED_DESC.SIZE / 4;
+/** 16-bit words of a descriptor before its id and its flags. */
+const ID16 = PACKED_DESC.id.offset / 2;
+const FLAGS16 = PACKED_DESC.flags.offset / 2;
+const AVAIL = PackedDescFlag.AVAIL;
+/** The two flags that say whose a descriptor is. */
+const AVAIL_USED = PackedDescFlag.AVAIL | PackedDescFlag.USED;
+const { ENABLE, DISABLE, DESC } = RingEvent;
+/** Fields of the shadow of a buffer id. */
+const Shadow = { NEXT: 0, TOKEN: 1, SLOTS: 2, WRITABLE: 3, WORDS: 4 } as const;
+/** No id, no token. */
+const NONE = -1;
+/** What no descriptor's AVAIL and USED are. */
+const NEVER = -1;
+
+/**
+ * The driver's side of a packed virtqueue (virtio 1.4 §2.8).
+ *
+ * Free ids, chain lengths, tokens and writable sizes live in a private array; nothing that the device
+ * can write is read back except used descriptors and its event suppression structure, and each used
+ * descriptor is checked.
+ *
+ * The length of a used descriptor counts whether or not its WRITE flag is set, as in Linux: QEMU never
+ * sets that flag, against virtio 1.4 §2.8.4.
+ */
+export class PackedVirtqueue implements Virtqueue {
+  /** Index on the device. */
+  readonly index: number;
+  /** Name for messages and reports. */
+  readonly name: string;
+  /** Name of the device, for messages. */
+  readonly device: string | undefined;
+  /** Ring size in descriptors. */
+  readonly size: number;
+  /** Where the parts are, for the transport. */
+  readonly addresses: QueueAddresses;
+  /** Bytes that the device wrote to the last popped buffer, clamped to its size. */
+  usedLength = 0;
+  /** Free ring slots. */
+  freeSlots: number;
+  /** Buffers that the device has. */
+  inFlight = 0;
+  #broken: VireoError | undefined;
+
+  readonly #ring: DmaRegion;
+  readonly #tables: IndirectTables;
+  readonly #words32: Uint32Array;
+  readonly #words16: Uint16Array;
+  /** The driver's event suppression structure, and the device's: place, flags. */
+  readonly #ask16: Uint16Array;
+  readonly #asked16: Uint16Array;
+
+  /**
+   * Four words a buffer id, in one array because every buffer needs them all: the next free id, or
+   * under IN_ORDER the id that was added after; the driver's token (NONE if it is not in flight), its
+   * ring slots, and the bytes that the device may write.
+   */
+  readonly #shadow: Int32Array;
+  #free = 0;
+  /** Place of the next descriptor to make available, and AVAIL and USED that make it so. */
+  #next = 0;
+  #available: number = AVAIL;
+  /** Descriptors written since the last kick, and where and what the flags are that publish them. */
+  #pending = 0;
+  #firstAt = 0;
+  #firstFlags = 0;
+  /** Place of the next used descriptor, and what its AVAIL and USED are then; NEVER once broken. */
+  #used = 0;
+  #usedFlags: number = AVAIL_USED;
+  #callbacks = true;
+  #mode: number = ENABLE;
+  #detachAt = 0;
+  /** IN_ORDER: first and last id in flight, and the last of the batch that one used descriptor told of. */
+  #oldest = NONE;
+  #newest = NONE;
+  #batchEnd = NONE;
+  #batchLength = 0;
+  readonly #inOrder: boolean;
+  readonly #eventIdx: boolean;
+  readonly #notificationData: boolean;
+  readonly #notify: (index: number, data: number) => void;
+
+  /**
+   * Allocates a queue, empty, with callbacks enabled.
+   *
+   * @throws {VireoError} `QUEUE_SIZE` If the size is not from 1 to 32768; `OUT_OF_MEMORY` If the machine
+   * has no room.
+   */
+  constructor(options: VirtqueueOptions) {
+    const { index, size, dma } = options;
+    if (!Number.isInteger(size) || size < 1 || size > MAX_QUEUE_SIZE) {
+      throw badSize(options, "packed", "a whole number from 1 to 32768");
+    }
+    this.index = index;
+    this.name = options.name;
+    this.device = options.device;
+    this.size = size;
+    this.#inOrder = options.inOrder ?? false;
+    this.#eventIdx = options.eventIdx;
+    this.#notificationData = options.notificationData;
+    this.#notify = options.notify;
+    const descBytes = size * PACKED_DESC.SIZE;
+    const ring = dma.alloc(descBytes + 2 * EVENT_SUPPRESS.SIZE, { align: 16, coherent: true });
+    try {
+      this.#tables = new IndirectTables(dma, size, options.indirect);
+    } catch (error) {
+      ring[Symbol.dispose]();
+      throw error;
+    }
+    // No descriptor may look used from the start.
+    ring.bytes.fill(0);
+    this.#ring = ring;
+    const driver = ring.address + descBytes;
+    this.addresses = { size, desc: ring.address, driver, device: driver + EVENT_SUPPRESS.SIZE };
+    const { buffer, byteOffset } = ring.bytes;
+    this.#words32 = new Uint32Array(buffer, byteOffset, size * DESC_WORDS);
+    this.#words16 = new Uint16Array(buffer, byteOffset, descBytes / 2);
+    this.#ask16 = new Uint16Array(buffer, byteOffset + descBytes, 2);
+    this.#asked16 = new Uint16Array(buffer, byteOffset + descBytes + EVENT_SUPPRESS.SIZE, 2);
+    this.#shadow = new Int32Array(size * Shadow.WORDS);
+    for (let i = 0; i < size; i++) {
+      this.#shadow[i * Shadow.WORDS + Shadow.NEXT] = i + 1;
+      this.#shadow[i * Shadow.WORDS + Shadow.TOKEN] = NONE;
+    }
+    this.freeSlots = size;
+    if (this.#eventIdx) this.#askHere();
+  }
+
+  /** Why the queue is broken, if it is. */
+  get broken(): VireoError | undefined {
+    return this.#broken;
+  }
+
+  /** One for a chain that an indirect table takes, else one an element. */
+  slotsFor(elements: number): number {
+    return this.#tables.slotsFor(elements);
+  }
+
+  /** Puts a chain into the ring; the device sees it at the next kick. See {@linkcode Virtqueue.add}. */
+  add(chain: SgList, token: number): boolean {
+    if (this.#broken !== undefined) throw cannotAdd(this);
+    const { words } = chain;
+    const shadow = this.#shadow;
+    const id = this.#free;
+    const head = id * Shadow.WORDS;
+    let slots = 1;
+    // As in a split queue: most chains are one element, and the rest is a call.
+    if (chain.readable + chain.writable === 1 && this.freeSlots > 0) {
+      this.#put(id, words[0]!, words[1]!, words[2]!, words[3]!, this.#pending === 0);
+      shadow[head + Shadow.WRITABLE] = chain.writableLength;
+    } else {
+      slots = this.#addMany(id, chain);
+      if (slots === 0) return false;
+    }
+    shadow[head + Shadow.TOKEN] = token;
+    shadow[head + Shadow.SLOTS] = slots;
+    this.#free = shadow[head]!;
+    if (this.#inOrder) this.#enqueue(id);
+    this.#pending += slots;
+    this.freeSlots -= slots;
+    this.inFlight++;
+    return true;
+  }
+
+  /** Publishes what was added, and notifies the device if it wants that (virtio 1.4 §2.8.21). */
+  kick(): void {
+    const pending = this.#pending;
+    if (pending === 0 || this.#broken !== undefined) return;
+    this.#pending = 0;
+    // Orders all else that was written before the flags of the first descriptor, at which the device
+    // stops (drv.packed-ring.update-flags.1): once a kick, not once a buffer.
+    Atomics.store(this.#words16, this.#firstAt, this.#firstFlags);
+    // The store is sequentially consistent, so this load cannot pass it.
+    const mode = loadAfterStore(this.#asked16, 1) & 3;
+    if (mode === DISABLE) return;
+    const wrap = this.#available === AVAIL ? 1 : 0;
+    // DESC without the feature, and the reserved mode: better a notification too many than one lost.
+    if (mode === DESC && this.#eventIdx) {
+      const event = loadAfterStore(this.#asked16, 0);
+      if (!needPackedEvent(event, this.#next, wrap, pending, this.size)) return;
+    }
+    this.#notify(this.index, this.#notificationData ? this.#next | wrap << 15 : -1);
+  }
+
+  /** Takes the next used buffer; see {@linkcode Virtqueue.pop}. */
+  pop(): number {
+    if (this.#inOrder) return this.#popInOrder();
+    const at = this.#used * DESC_WORDS;
+    // Pairs with the device's store of flags: the id and the length are visible after this load.
+    const flags = loadAcquire(this.#words16, 2 * at + FLAGS16);
+    if ((flags & AVAIL_USED) !== this.#usedFlags) return NONE;
+    const id = this.#words32[at + 3]! & 0xffff;
+    const head = id * Shadow.WORDS;
+    const shadow = this.#shadow;
+    const token = shadow[head + Shadow.TOKEN]!;
+    if (id >= this.size || token === NONE) return this.#lie(id);
+    const length = this.#words32[at + 2]!;
+    const writable = shadow[head + Shadow.WRITABLE]! >>> 0;
+    this.usedLength = length < writable ? length : writable;
+    this.#release(id, head);
+    // While callbacks are on, the device is to interrupt for the next buffer too.
+    if (this.#mode === DESC) this.#askHere();
+    return token;
+  }
+
+  /** Whether a used buffer waits. */
+  hasUsed(): boolean {
+    if (this.#batchEnd !== NONE) return this.#broken === undefined;
+    const flags = loadAcquire(this.#words16, 2 * this.#used * DESC_WORDS + FLAGS16);
+    return (flags & AVAIL_USED) === this.#usedFlags;
+  }
+
+  /** Asks for no interrupts (virtio 1.4 §2.8.10). */
+  disableCallbacks(): void {
+    if (!this.#callbacks || this.#broken !== undefined) return;
+    this.#callbacks = false;
+    this.#setMode(DISABLE);
+  }
+
+  /** Asks for an interrupt at the next used buffer; false if one is there already. */
+  enableCallbacks(): boolean {
+    if (this.#broken !== undefined) return true;
+    this.#callbacks = true;
+    if (this.#eventIdx) this.#askHere();
+    else this.#setMode(ENABLE);
+    // The store is sequentially consistent: a descriptor that was used before it is seen here, one that
+    // is used after it interrupts.
+    return !this.#usedNow();
+  }
+
+  /** Asks for an interrupt when three quarters of the buffers in flight are used. */
+  enableCallbacksDelayed(): boolean {
+    if (!this.#eventIdx || this.#broken !== undefined) return this.enableCallbacks();
+    this.#callbacks = true;
+    const place = this.#used + (((this.size - this.freeSlots) * 3) >>> 2);
+    const wrapped = place >= this.size;
+    const wrap = (this.#usedFlags === AVAIL_USED) !== wrapped;
+    this.#askAt(wrapped ? place - this.size : place, wrap);
+    // Which of several was used last cannot be told from one place: any is a reason to look.
+    return !this.#usedNow();
+  }
+
+  /** Takes back one buffer after a reset; -1 if there is none left. */
+  detachUnused(): number {
+    // Goes on where the last call stopped: taking all back is one walk over the ids.
+    while (this.inFlight > 0) {
+      const id = this.#detachAt;
+      this.#detachAt = (id + 1) % this.size;
+      const head = id * Shadow.WORDS;
+      const token = this.#shadow[head + Shadow.TOKEN]!;
+      if (token === NONE) continue;
+      this.#release(id, head);
+      return token;
+    }
+    return NONE;
+  }
+
+  /** Marks the queue broken; the first reason stays. */
+  break(reason: VireoError): void {
+    this.#broken ??= reason;
+    this.#usedFlags = NEVER;
+  }
+
+  /** Frees the ring; the device must not use it any more. */
+  [Symbol.dispose](): void {
+    this.break(deleted(this));
+    this.#tables[Symbol.dispose]();
+    this.#ring[Symbol.dispose]();
+  }
+
+  /** Writes the next descriptor; of the first one that a kick publishes, the flags are left to it. */
+  #put(
+    id: number,
+    low: number,
+    high: number,
+    length: number,
+    flags: number,
+    first: boolean,
+  ): void {
+    const at = this.#next * DESC_WORDS;
+    const words = this.#words32;
+    words[at] = low;
+    words[at + 1] = high;
+    words[at + 2] = length;
+    flags |= this.#available;
+    if (first) {
+      this.#words16[2 * at + ID16] = id;
+      this.#firstAt = 2 * at + FLAGS16;
+      this.#firstFlags = flags;
+    } else words[at + 3] = id | flags << 16;
+    if (++this.#next === this.size) {
+      this.#next = 0;
+      this.#available ^= AVAIL_USED;
+    }
+  }
+
+  /** Adds a chain of any length; returns its slots, or 0 if there is not enough room now. */
+  #addMany(id: number, chain: SgList): number {
+    checkChain(this, chain);
+    const { words, count } = chain;
+    const slots = this.slotsFor(count);
+    if (slots > this.freeSlots) return 0;
+    const first = this.#pending === 0;
+    if (count > 1 && slots === 1) {
+      const table = this.#tables.fill(id, words, count, false);
+      const bytes = count * PACKED_DESC.SIZE;
+      this.#put(id, table, table / 2 ** 32, bytes, DescFlag.INDIRECT, first);
+    } else {
+      for (let i = 0; i < count; i++) {
+        const from = i * SG_WORDS;
+        const flags = words[from + 3]! | (i + 1 < count ? DescFlag.NEXT : 0);
+        this.#put(id, words[from]!, words[from + 1]!, words[from + 2]!, flags, first && i === 0);
+      }
+    }
+    this.#shadow[id * Shadow.WORDS + Shadow.WRITABLE] = Math.min(chain.writableLength, 0xffffffff);
+    return slots;
+  }
+
+  /** Frees an id whose descriptors are passed. */
+  #release(id: number, head: number): void {
+    const shadow = this.#shadow;
+    const slots = shadow[head + Shadow.SLOTS]!;
+    shadow[head] = this.#free;
+    shadow[head + Shadow.TOKEN] = NONE;
+    this.#free = id;
+    this.freeSlots += slots;
+    this.inFlight--;
+    const used = this.#used + slots;
+    if (used < this.size) this.#used = used;
+    else {
+      this.#used = used - this.size;
+      if (this.#usedFlags !== NEVER) this.#usedFlags ^= AVAIL_USED;
+    }
+  }
+
+  /** IN_ORDER: notes that an id was added after the others. */
+  #enqueue(id: number): void {
+    if (this.inFlight === 0) this.#oldest = id;
+    else this.#shadow[this.#newest * Shadow.WORDS] = id;
+    this.#newest = id;
+  }
+
+  /** IN_ORDER: the oldest buffer, if a used descriptor told of it or of a later one (§2.8.9). */
+  #popInOrder(): number {
+    const shadow = this.#shadow;
+    if (this.#batchEnd === NONE) {
+      if (!this.hasUsed()) return NONE;
+      const at = this.#used * DESC_WORDS;
+      const end = this.#words32[at + 3]! & 0xffff;
+      if (end >= this.size || shadow[end * Shadow.WORDS + Shadow.TOKEN] === NONE) {
+        return this.#lie(end);
+      }
+      this.#batchEnd = end;
+      this.#batchLength = this.#words32[at + 2]!;
+    } else if (this.#broken !== undefined) return NONE;
+    const id = this.#oldest;
+    const head = id * Shadow.WORDS;
+    const token = shadow[head + Shadow.TOKEN]!;
+    const writable = shadow[head + Shadow.WRITABLE]! >>> 0;
+    this.#oldest = shadow[head]!;
+    // Those before the last one of a batch were used wholly.
+    this.usedLength = writable;
+    if (id === this.#batchEnd) {
+      this.#batchEnd = NONE;
+      this.usedLength = Math.min(this.#batchLength, writable);
+    }
+    this.#release(id, head);
+    if (this.#mode === DESC) this.#askHere();
+    return token;
+  }
+
+  /** As `hasUsed`, after an atomic store that it must not pass. */
+  #usedNow(): boolean {
+    if (this.#batchEnd !== NONE) return true;
+    const flags = Atomics.load(this.#words16, 2 * this.#used * DESC_WORDS + FLAGS16);
+    return (flags & AVAIL_USED) === this.#usedFlags;
+  }
+
+  /** Asks to be interrupted when the next descriptor is used. */
+  #askHere(): void {
+    this.#askAt(this.#used, this.#usedFlags === AVAIL_USED);
+  }
+
+  #askAt(place: number, wrap: boolean): void {
+    Atomics.store(this.#ask16, 0, wrap ? place | RING_EVENT_WRAP : place);
+    // After the place that it refers to.
+    if (this.#mode !== DESC) this.#setMode(DESC);
+  }
+
+  #setMode(mode: number): void {
+    this.#mode = mode;
+    Atomics.store(this.#ask16, 1, mode);
+  }
+
+  /** Breaks the queue for a used descriptor that cannot be true. */
+  #lie(id: number): number {
+    this.break(usedIdLie(this, this.#used, id));
+    return NONE;
+  }
+}
