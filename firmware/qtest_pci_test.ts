@@ -25,13 +25,10 @@ const INTERFACES = [
   { name: "modern", kind: "pci-modern", legacy: false, transitional: false },
 ] as const;
 
-/** Whether the ring is packed: with `true` as soon as the drivers have packed rings. */
-const PACKED: readonly boolean[] = [false];
-
 const VARIANTS = PCI_BOARDS.flatMap((board) =>
   INTERFACES.flatMap((face) =>
     // The legacy interface has no bit for a packed ring.
-    (face.kind === "pci-legacy" ? [false] : PACKED).flatMap((packed) =>
+    (face.kind === "pci-legacy" ? [false] : [false, true]).flatMap((packed) =>
       (Object.keys(INTERRUPTS) as Way[]).map((way) => ({ board, face, packed, way }))
     )
   )

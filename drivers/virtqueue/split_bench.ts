@@ -8,87 +8,17 @@
  *
  * @module
  */
-import { GuestMemory, SplitQueue } from "@vireo/emu";
-import { EmuDma } from "@vireo/emu";
 import { loadAfterStore } from "@vireo/hal";
-import { SgList } from "./virtqueue.ts";
-import { SplitVirtqueue } from "./split.ts";
-
-const SIZE = 256;
-const BUFFER = 64;
-/** Buffers that one measured round moves. */
-const ROUND = 64_000;
-
-interface Rig {
-  readonly driver: SplitVirtqueue;
-  readonly device: SplitQueue;
-  readonly lists: readonly SgList[];
-}
-
-function makeRig(eventIdx: boolean): Rig {
-  const memory = new GuestMemory(8 * 1024 * 1024);
-  const dma = new EmuDma(memory);
-  const driver = new SplitVirtqueue({
-    index: 0,
-    name: "bench",
-    size: SIZE,
-    dma,
-    indirect: true,
-    eventIdx,
-    notificationData: false,
-    notify: () => {},
-  });
-  const { addresses } = driver;
-  const device = new SplitQueue({
-    index: 0,
-    geometry: {
-      size: SIZE,
-      desc: addresses.desc,
-      avail: addresses.driver,
-      used: addresses.device,
-    },
-    memory,
-    indirect: true,
-    eventIdx,
-    interrupt: () => {},
-    fault: (reason) => {
-      throw new Error(reason);
-    },
-  });
-  const region = dma.alloc(SIZE * BUFFER);
-  const lists = Array.from(
-    { length: SIZE },
-    (_, i) => new SgList(1).addWritable(region.address + i * BUFFER, BUFFER),
-  );
-  driver.disableCallbacks();
-  return { driver, device, lists };
-}
-
-/** The driver adds a batch and kicks once. */
-function give({ driver, lists }: Rig, batch: number): void {
-  for (let i = 0; i < batch; i++) driver.add(lists[i]!, i);
-  driver.kick();
-}
-
-/** The device takes and returns a batch and signals once. */
-function serve({ device }: Rig, batch: number): void {
-  for (let i = 0; i < batch; i++) device.push(device.pop()!, BUFFER);
-  device.signal();
-}
-
-/** The driver takes a batch back. */
-function take({ driver }: Rig, batch: number): void {
-  for (let i = 0; i < batch; i++) if (driver.pop() < 0) throw new Error("Nothing came back");
-}
-
-/** Moves `count` buffers to the device and back, `batch` at a time: three loops, as in three places. */
-function move(rig: Rig, batch: number, count: number): void {
-  for (let done = 0; done < count; done += batch) {
-    give(rig, batch);
-    serve(rig, batch);
-    take(rig, batch);
-  }
-}
+import {
+  BUFFER,
+  bytesPerBuffer,
+  controlBytes,
+  makeRig,
+  medians,
+  move,
+  ROUND,
+  SIZE,
+} from "./_ring_rig.ts";
 
 /** The same loads and stores of the same memory without any check or bookkeeping: the floor. */
 function makeBare(): (batch: number, count: number) => void {
@@ -136,8 +66,8 @@ function makeBare(): (batch: number, count: number) => void {
   };
 }
 
-const plain = makeRig(false);
-const event = makeRig(true);
+const plain = makeRig({});
+const event = makeRig({ eventIdx: true });
 const bare = makeBare();
 
 for (const batch of [1, 64]) {
@@ -147,63 +77,17 @@ for (const batch of [1, 64]) {
   Deno.bench(`split ring, EVENT_IDX, batch ${batch}`, { group }, () => move(event, batch, ROUND));
 }
 
-/** Nanoseconds per buffer, the median of interleaved rounds. */
-function medians(batch: number): Record<"bare" | "split" | "event", number> {
-  const samples = { bare: [] as number[], split: [] as number[], event: [] as number[] };
-  const time = (body: () => void): number => {
-    const begin = performance.now();
-    body();
-    return (performance.now() - begin) * 1e6 / ROUND;
-  };
-  for (let round = 0; round < 60; round++) {
-    samples.bare.push(time(() => bare(batch, ROUND)));
-    samples.split.push(time(() => move(plain, batch, ROUND)));
-    samples.event.push(time(() => move(event, batch, ROUND)));
-  }
-  const median = (values: number[]): number => values.sort((a, b) => a - b)[values.length >> 1]!;
-  return {
-    bare: median(samples.bare),
-    split: median(samples.split),
-    event: median(samples.event),
-  };
-}
-
-/** Buffers between two looks at the heap: too few for a collection to hide what they allocate. */
-const CHUNK = 1920;
-
-/** Bytes allocated per buffer: the median over many short runs, less what looking costs. */
-function bytesPerBuffer(run: (count: number) => void): number {
-  run(ROUND);
-  const grown = (count: number): number => {
-    const growth: number[] = [];
-    for (let i = 0; i < 200; i++) {
-      const before = Deno.memoryUsage().heapUsed;
-      if (count > 0) run(count);
-      growth.push(Deno.memoryUsage().heapUsed - before);
-    }
-    return growth.sort((a, b) => a - b)[growth.length >> 1]!;
-  };
-  return (grown(CHUNK) - grown(0)) / CHUNK;
-}
-
-/** Where the control keeps its object. */
-let kept: unknown;
-
-/** The control: one small object a buffer, which the measurement has to see. */
-function allocate(count: number): void {
-  for (let i = 0; i < count; i++) kept = { i };
-}
-
 if (import.meta.main && Deno.mainModule === import.meta.url && !("bench" in globalThis)) {
   for (const batch of [1, 64]) {
-    const { bare, split, event } = medians(batch);
+    const found = medians({
+      bare: () => bare(batch, ROUND),
+      split: () => move(plain, batch, ROUND),
+      event: () => move(event, batch, ROUND),
+    });
     const ratio = (value: number): string =>
-      `${value.toFixed(1)} ns (${(value / bare).toFixed(2)}x)`;
-    console.log(
-      `batch ${batch}: bare ${bare.toFixed(1)} ns, split ${ratio(split)}, EVENT_IDX ${
-        ratio(event)
-      }`,
-    );
+      `${value.toFixed(1)} ns (${(value / found.bare).toFixed(2)}x)`;
+    const ours = `split ${ratio(found.split)}, EVENT_IDX ${ratio(found.event)}`;
+    console.log(`batch ${batch}: bare ${found.bare.toFixed(1)} ns, ${ours}`);
   }
   for (const batch of [1, 64]) {
     for (const [name, rig] of [["split", plain], ["EVENT_IDX", event]] as const) {
@@ -211,9 +95,5 @@ if (import.meta.main && Deno.mainModule === import.meta.url && !("bench" in glob
       console.log(`batch ${batch}, ${name}: ${bytes.toFixed(3)} bytes allocated per buffer`);
     }
   }
-  const control = bytesPerBuffer(allocate);
-  if (kept === undefined || control < 8) {
-    throw new Error(`Cannot measure allocations: saw ${control} bytes`);
-  }
-  console.log(`control, an object a buffer: ${control.toFixed(3)} bytes`);
+  console.log(`control, an object a buffer: ${controlBytes().toFixed(3)} bytes`);
 }
