@@ -22,6 +22,7 @@ export * from "./devices/crypto/mod.ts";
 export * from "./devices/gpu/mod.ts";
 export * from "./devices/input/mod.ts";
 export * from "./devices/net/mod.ts";
+export * from "./devices/p9/mod.ts";
 export * from "./devices/rng/mod.ts";
 export * from "./devices/rpmsg/mod.ts";
 export * from "./devices/rproc_serial/mod.ts";

@@ -16,7 +16,7 @@ interface Example {
   readonly emulated?: string;
 }
 
-/** What each example prints, by file name; `DISK` is replaced by a disk image's path. */
+/** What each example prints, by file name; `DISK` and `DIRECTORY` are replaced by paths. */
 const EXAMPLES: Readonly<Record<string, Example>> = {
   "balloon.ts": {
     args: "--with balloon",
@@ -48,6 +48,11 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
     args: "--with input",
     out: /[Kk]eyboard has \d+ keys\nkey 47 pressed\nkey 47 released\n$/,
     modern: "input devices have no legacy interface (virtio 1.4 §5.8)",
+  },
+  "p9.ts": {
+    args: "--with p9=DIRECTORY",
+    out:
+      /^attached to 'vireo', \d+ bytes a message\nfile files.txt, 51 bytes\n.*\n.*\n.* ENOTEMPTY\n$/,
   },
   "ping.ts": { script: "10.0.2.2", out: /(reply \d from 10\.0\.2\.2 in [\d.]+ ms\n){3}$/ },
   "probe.ts": { out: /virtio\d: net at virtio-mmio@\w+\n {2}driver virtio_net\n/ },
@@ -110,7 +115,7 @@ Deno.test("every example runs, is listed here, and is shorter than 80 lines", as
       const qemu = emulated === undefined ? [["--target", "qtest:aarch64-virt"]] : [];
       const emulator = only === undefined ? [[], ...legacy] : [];
       for (const board of [...emulator, ...qemu]) {
-        const given = words(args?.replace("DISK", disk));
+        const given = words(args?.replace("DISK", disk).replace("DIRECTORY", dir));
         const result = await run(name, [...board, ...given], words(script));
         assertEquals([name, result.code, result.err], [name, 0, ""]);
         assertMatch(result.out, new RegExp(out.source.replace("HASH", hash)));

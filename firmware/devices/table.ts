@@ -7,6 +7,7 @@ import { BALLOON } from "./balloon.ts";
 import { CRYPTO } from "./crypto.ts";
 import { GPU } from "./gpu.ts";
 import { INPUT } from "./input.ts";
+import { P9 } from "./p9.ts";
 import { RPMSG } from "./rpmsg.ts";
 import { RPROC_SERIAL } from "./rproc_serial.ts";
 
@@ -15,6 +16,7 @@ export const BOARD_DEVICES: readonly BoardDevice[] = [
   BALLOON,
   RPMSG,
   SCSI,
+  P9,
   RPROC_SERIAL,
   GPU,
   INPUT,

@@ -1,0 +1,113 @@
+import {
+  P9_ATTRIBUTES,
+  P9_GETATTR_BASIC,
+  P9_MODE_KIND,
+  P9Mode,
+  P9SetAttribute,
+  P9Type,
+} from "@vireo/hal";
+import type { WaitOptions } from "../transport/transport.ts";
+import { type P9Qid, P9Writer } from "./_message.ts";
+import type { P9Session } from "./_session.ts";
+
+/** Kinds of files. */
+export type P9Kind = "file" | "directory" | "symlink" | "other";
+
+/** What a server tells of a file. */
+export interface P9Stat {
+  /** What it is. */
+  readonly kind: P9Kind;
+  /** Names it on the server. */
+  readonly qid: P9Qid;
+  /** Permissions: the mode's low 12 bits. */
+  readonly mode: number;
+  /** Whose it is. */
+  readonly uid: number;
+  /** Whose group's it is. */
+  readonly gid: number;
+  /** Hard links. */
+  readonly links: number;
+  /** Bytes. */
+  readonly size: number;
+  /** Blocks of 512 bytes that it takes. */
+  readonly blocks: number;
+  /** When it was last read. */
+  readonly atime: Date;
+  /** When its contents last changed. */
+  readonly mtime: Date;
+  /** When anything of it last changed. */
+  readonly ctime: Date;
+}
+
+/** What to change of a file. */
+export interface P9Changes {
+  /** Permissions. */
+  readonly mode?: number;
+  /** Bytes: what is beyond is cut off, what is missing reads as zeroes. */
+  readonly size?: number;
+  /** When it was last read. */
+  readonly atime?: Date;
+  /** When its contents last changed. */
+  readonly mtime?: Date;
+}
+
+const MILLION = 1e6;
+
+/** Asks what a fid is. */
+export async function getAttributes(
+  session: P9Session,
+  fid: number,
+  options: WaitOptions,
+): Promise<P9Stat> {
+  const message = new P9Writer(P9Type.GETATTR).u32(fid).u64(P9_GETATTR_BASIC);
+  const answer = await session.call(message, P9_ATTRIBUTES.SIZE, options);
+  answer.u64();
+  const qid = answer.qid();
+  const mode = answer.u32();
+  const [uid, gid] = [answer.u32(), answer.u32()];
+  const links = answer.u64();
+  answer.u64();
+  const size = answer.u64();
+  answer.u64();
+  const blocks = answer.u64();
+  const time = (): Date => new Date(answer.u64() * 1000 + answer.u64() / MILLION);
+  const [atime, mtime, ctime] = [time(), time(), time()];
+  const kind = kindOf(mode);
+  return { kind, qid, mode: mode & 0o7777, uid, gid, links, size, blocks, atime, mtime, ctime };
+}
+
+/** Changes a file. */
+export async function setAttributes(
+  session: P9Session,
+  fid: number,
+  changes: P9Changes,
+  options: WaitOptions,
+): Promise<void> {
+  const { mode, size, atime, mtime } = changes;
+  const S = P9SetAttribute;
+  let valid = 0;
+  if (mode !== undefined) valid |= S.MODE;
+  if (size !== undefined) valid |= S.SIZE;
+  if (atime !== undefined) valid |= S.ATIME | S.ATIME_SET;
+  if (mtime !== undefined) valid |= S.MTIME | S.MTIME_SET;
+  const message = new P9Writer(P9Type.SETATTR).u32(fid).u32(valid).u32(mode ?? 0);
+  message.u32(0).u32(0).u64(size ?? 0);
+  for (const time of [atime, mtime]) {
+    const ms = time?.getTime() ?? 0;
+    message.u64(Math.floor(ms / 1000)).u64(ms % 1000 * MILLION);
+  }
+  await session.call(message, 0, options);
+}
+
+function kindOf(mode: number): P9Kind {
+  switch (mode & P9_MODE_KIND) {
+    case P9Mode.FILE:
+      return "file";
+    case P9Mode.DIRECTORY:
+      return "directory";
+    case P9Mode.SYMLINK:
+      return "symlink";
+    default:
+      return "other";
+  }
+}

@@ -1,0 +1,398 @@
+import {
+  P9_HEADER,
+  P9_IO_HEADER,
+  P9_MAX_WALK,
+  P9_MIN_MSIZE,
+  P9_NO_TAG,
+  P9_QID,
+  P9_VERSION,
+  P9Errno,
+  P9Type,
+  VireoError,
+  type VireoErrorCode,
+} from "@vireo/hal";
+import type { VirtioDevice } from "../device.ts";
+import type { WaitOptions } from "../transport/transport.ts";
+import type { RequestQueue } from "../virtqueue/request_queue.ts";
+import { SgList } from "../virtqueue/virtqueue.ts";
+import { P9Error } from "./errors.ts";
+import { type P9Qid, P9Reader, P9Writer } from "./_message.ts";
+import { Payloads } from "./_payloads.ts";
+
+/** Milliseconds that a request may take unless told otherwise. */
+const DEADLINE = 30_000;
+/** Most reads and writes that have memory at the same time. */
+const WINDOW = 8;
+/** Bytes of an Rlerror after the header. */
+const ERROR_ROOM = 4;
+
+/** What goes with a request, besides its message. */
+export interface P9Extra {
+  /** Data that follows the message. */
+  readonly send?: { readonly address: number; readonly length: number };
+  /** Where data goes that follows the answer. */
+  readonly receive?: { readonly address: number; readonly length: number };
+  /** Called once when the data's memory is the driver's again. */
+  readonly onReturned?: () => void;
+  /**
+   * Called once when the request failed for its caller and the server is done with it: with the answer if
+   * it succeeded after all, as may one that was given up.
+   */
+  readonly onFailed?: (answer: P9Reader | undefined) => void;
+  /** The tag, for Tversion. */
+  readonly tag?: number;
+}
+
+/** What a walk found. */
+export interface P9Walk {
+  /** The new fid; of no use if the walk was not complete. */
+  readonly fid: number;
+  /** What each name is, as far as it came. */
+  readonly qids: readonly P9Qid[];
+}
+
+/** One conversation with a server, from Tversion to a reset: tags, fids and messages. */
+export class P9Session {
+  readonly #device: VirtioDevice;
+  readonly #queue: RequestQueue;
+  readonly #asked: number;
+  readonly #tags: number[] = [];
+  #nextTag = 0;
+  readonly #fids: number[] = [];
+  #nextFid = 1;
+  #msize = P9_MIN_MSIZE;
+  #payloads: Payloads | undefined;
+  #version: Promise<void> | undefined;
+  #failure: Error | undefined;
+
+  /** Makes a session. @param msize Size of messages to ask for, in bytes. */
+  constructor(device: VirtioDevice, queue: RequestQueue, msize: number) {
+    this.#device = device;
+    this.#queue = queue;
+    this.#asked = msize;
+  }
+
+  /** Largest message, in bytes; 4096 before it was negotiated. */
+  get msize(): number {
+    return this.#msize;
+  }
+
+  /** Most data of one read or write, in bytes. */
+  get chunk(): number {
+    return this.#msize - P9_IO_HEADER;
+  }
+
+  /** Name of the device, for errors. */
+  get name(): string {
+    return this.#device.name;
+  }
+
+  /** Memory for reads and writes. */
+  get payloads(): Payloads {
+    if (this.#payloads === undefined) {
+      this.#payloads = new Payloads(this.#device.dma, this.chunk, WINDOW);
+      if (this.#failure !== undefined) this.#payloads.fail(this.#failure);
+    }
+    return this.#payloads;
+  }
+
+  /** Agrees on the dialect and the size of messages, once. */
+  async ready({ signal }: WaitOptions): Promise<void> {
+    if (this.#version === undefined) {
+      this.#version = this.#negotiate();
+      // The next one tries again.
+      this.#version.catch(() => this.#version = undefined);
+    }
+    if (signal === undefined) return await this.#version;
+    const { promise, reject } = Promise.withResolvers<never>();
+    const onAbort = (): void => reject(signal.reason);
+    if (signal.aborted) onAbort();
+    signal.addEventListener("abort", onAbort);
+    try {
+      await Promise.race([this.#version, promise]);
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+    }
+  }
+
+  /**
+   * Sends a request.
+   *
+   * @param room Most bytes of the answer after its header, without the data.
+   * @returns The answer after its header, without the data.
+   * @throws {P9Error} If the server refuses it. {VireoError} `TIMEOUT`, `BAD_LENGTH`, `BAD_STATUS`,
+   * `OUT_OF_MEMORY` or why the device failed; the signal's reason.
+   */
+  async call(
+    message: P9Writer,
+    room: number,
+    options: WaitOptions,
+    extra: P9Extra = {},
+  ): Promise<P9Reader> {
+    const { send, receive } = extra;
+    let tag: number;
+    let call: Call;
+    try {
+      if (this.#failure !== undefined) throw this.#failure;
+      tag = extra.tag ?? this.#takeTag();
+      call = new Call(this.#device, message.finish(tag, send?.length ?? 0), room, extra);
+    } catch (error) {
+      extra.onReturned?.();
+      extra.onFailed?.(undefined);
+      throw error;
+    }
+    /** Who still knows the tag: the request, and the Tflush that follows it. */
+    let holders = 1;
+    const release = (): void => {
+      if (--holders === 0 && tag !== P9_NO_TAG) this.#tags.push(tag);
+    };
+    const most = call.room + (receive?.length ?? 0);
+    let returned = false;
+    let abandoned = false;
+    const onReturned = (usedLength: number): void => {
+      returned = true;
+      call.take();
+      extra.onReturned?.();
+      release();
+      if (abandoned) extra.onFailed?.(this.#lateAnswer(call, message.type, tag, usedLength, most));
+    };
+    let used: number;
+    try {
+      const { signal, deadline = DEADLINE } = options;
+      used = await this.#queue.submit(call.chain, { signal, deadline, onReturned });
+    } catch (error) {
+      if (returned) extra.onFailed?.(undefined);
+      else {
+        abandoned = true;
+        holders++;
+        this.#flush(tag).finally(release);
+      }
+      throw error;
+    }
+    try {
+      return this.#answer(call.answer, message.type, tag, used, most);
+    } catch (error) {
+      extra.onFailed?.(undefined);
+      throw error;
+    }
+  }
+
+  /** A fid that is not in use. */
+  takeFid(): number {
+    return this.#fids.pop() ?? this.#nextFid++;
+  }
+
+  /** Gives a fid back that the server does not know. */
+  giveFid(fid: number): void {
+    this.#fids.push(fid);
+  }
+
+  /**
+   * Walks from a fid to a new one.
+   *
+   * @returns What was found; if there are fewer qids than names, there is no new fid.
+   */
+  async walk(from: number, names: readonly string[], options: WaitOptions): Promise<P9Walk> {
+    const fid = this.takeFid();
+    const qids = await this.#step(from, fid, names.slice(0, P9_MAX_WALK), options);
+    if (qids.length < Math.min(names.length, P9_MAX_WALK)) {
+      this.giveFid(fid);
+      return { fid, qids };
+    }
+    for (let at = P9_MAX_WALK; at < names.length; at += P9_MAX_WALK) {
+      const part = names.slice(at, at + P9_MAX_WALK);
+      let found: readonly P9Qid[];
+      try {
+        found = await this.#step(fid, fid, part, options);
+      } catch (error) {
+        this.forget(fid);
+        throw error;
+      }
+      qids.push(...found);
+      if (found.length < part.length) {
+        this.forget(fid);
+        break;
+      }
+    }
+    return { fid, qids };
+  }
+
+  /** Tells the server that a fid is not needed any more. */
+  async clunk(fid: number, options: WaitOptions = {}): Promise<void> {
+    const message = new P9Writer(P9Type.CLUNK).u32(fid);
+    // Whatever the server says, the fid is gone then.
+    await this.call(message, 0, options, { onFailed: () => this.giveFid(fid) });
+    this.giveFid(fid);
+  }
+
+  /** The same, without waiting for it. */
+  forget(fid: number): void {
+    this.clunk(fid, { deadline: Infinity }).catch(() => {});
+  }
+
+  /** Ends it: every call fails from now on. */
+  fail(error: Error): void {
+    this.#failure ??= error;
+    this.#queue.failAll(this.#failure);
+    this.#payloads?.fail(this.#failure);
+  }
+
+  /** An error of this device. */
+  error(code: VireoErrorCode, what: string, seen?: number | string): VireoError {
+    return new VireoError(code, what, { device: this.name, seen });
+  }
+
+  async #negotiate(): Promise<void> {
+    const message = new P9Writer(P9Type.VERSION).u32(this.#asked).text(P9_VERSION);
+    const answer = await this.call(message, 64, {}, { tag: P9_NO_TAG });
+    const msize = answer.u32();
+    const version = answer.text();
+    if (version !== P9_VERSION) {
+      throw new VireoError("UNSUPPORTED", "9P server speaks another dialect", {
+        device: this.name,
+        seen: JSON.stringify(version),
+        expected: P9_VERSION,
+      });
+    }
+    if (msize < P9_MIN_MSIZE || msize > this.#asked) {
+      throw new VireoError("OUT_OF_RANGE", "9P server wants messages of another size", {
+        device: this.name,
+        seen: msize,
+        expected: `${P9_MIN_MSIZE} to ${this.#asked} bytes`,
+      });
+    }
+    this.#msize = msize;
+  }
+
+  /** One Twalk. */
+  async #step(
+    from: number,
+    to: number,
+    names: readonly string[],
+    options: WaitOptions,
+  ): Promise<P9Qid[]> {
+    const message = new P9Writer(P9Type.WALK).u32(from).u32(to).u16(names.length);
+    for (const name of names) message.text(name);
+    const room = 2 + P9_QID.SIZE * names.length;
+    const onFailed = (answer: P9Reader | undefined): void => {
+      // One that moves a fid leaves it where it was.
+      if (from === to) return;
+      // It was given up, but found all: the server has the fid.
+      if (answer !== undefined && answer.left >= 2 && answer.u16() === names.length) {
+        return this.forget(to);
+      }
+      this.giveFid(to);
+    };
+    const answer = await this.call(message, room, options, { onFailed });
+    const count = answer.u16();
+    if (count > names.length) {
+      throw this.error("BAD_LENGTH", "9P server found more than was asked for", count);
+    }
+    return Array.from({ length: count }, () => answer.qid());
+  }
+
+  async #flush(tag: number): Promise<void> {
+    if (this.#failure !== undefined || tag === P9_NO_TAG) return;
+    try {
+      const message = new P9Writer(P9Type.FLUSH).u16(tag);
+      await this.call(message, 0, { deadline: Infinity });
+    } catch {
+      // The device failed, or the server knows no Tflush: nothing is left to do.
+    }
+  }
+
+  #takeTag(): number {
+    const tag = this.#tags.pop();
+    if (tag !== undefined) return tag;
+    if (this.#nextTag === P9_NO_TAG) {
+      throw this.error("QUEUE_FULL", "No tag is left for a 9P request", "65535 in flight");
+    }
+    return this.#nextTag++;
+  }
+
+  #lateAnswer(
+    call: Call,
+    type: number,
+    tag: number,
+    used: number,
+    most: number,
+  ): P9Reader | undefined {
+    try {
+      return this.#answer(call.answer, type, tag, used, most);
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Checks an answer's header; lengths are the device's word. */
+  #answer(bytes: Uint8Array, type: number, tag: number, used: number, most: number): P9Reader {
+    const reader = new P9Reader(bytes.subarray(0, Math.max(0, Math.min(used, bytes.length))));
+    if (used < P9_HEADER.SIZE || used > most) {
+      throw this.error("BAD_LENGTH", "9P answer is shorter than a header", `${used} bytes`);
+    }
+    const length = reader.u32();
+    const kind = reader.u8();
+    const answered = reader.u16();
+    if (length !== used) {
+      throw new VireoError("BAD_LENGTH", "9P answer has another length than it says", {
+        device: this.name,
+        seen: `${used} bytes`,
+        expected: `${length} bytes`,
+      });
+    }
+    if (answered !== tag || (kind !== type + 1 && kind !== P9Type.LERROR + 1)) {
+      throw new VireoError("BAD_STATUS", "9P answer is one to another request", {
+        device: this.name,
+        seen: `type ${kind}, tag ${answered}`,
+        expected: `type ${type + 1}, tag ${tag}`,
+      });
+    }
+    if (kind === type + 1) return reader;
+    throw new P9Error(
+      `9P server refuses ${typeName(type)}`,
+      reader.u32() || P9Errno.EIO,
+      this.name,
+    );
+  }
+}
+
+/** A request's memory: the device's until it returns it, whatever the caller does. */
+class Call {
+  readonly chain: SgList;
+  /** Bytes of the answer without the data. */
+  readonly room: number;
+  /** The answer, once it was taken. */
+  answer: Uint8Array = new Uint8Array(0);
+  /** Takes the memory back. */
+  readonly take: () => void;
+
+  constructor(
+    device: VirtioDevice,
+    request: Uint8Array,
+    room: number,
+    { send, receive }: P9Extra,
+  ) {
+    const { length } = request;
+    // With data behind it, the answer's own part has just the size that puts the data in its place.
+    const size = P9_HEADER.SIZE + (receive === undefined ? Math.max(room, ERROR_ROOM) : room);
+    this.room = size;
+    const region = device.dma.alloc(length + size);
+    region.bytes.set(request);
+    const chain = new SgList(4).addReadable(region.share(0, length, "to-device"), length);
+    if (send !== undefined && send.length > 0) chain.addReadable(send.address, send.length);
+    chain.addWritable(region.share(length, size, "from-device"), size);
+    if (receive !== undefined) chain.addWritable(receive.address, receive.length);
+    this.chain = chain;
+    this.take = () => {
+      region.unshare(0, length, "to-device");
+      region.unshare(length, size, "from-device");
+      this.answer = region.bytes.slice(length, length + size);
+      region[Symbol.dispose]();
+    };
+  }
+}
+
+function typeName(type: number): string {
+  const name = Object.entries(P9Type).find(([, value]) => value === type)?.[0] ?? `${type}`;
+  return `T${name.toLowerCase()}`;
+}

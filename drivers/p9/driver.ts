@@ -1,0 +1,136 @@
+import {
+  ANY_ID,
+  DeviceId,
+  FeatureSet,
+  P9_CONFIG,
+  P9_NO_FID,
+  P9_NO_ID,
+  P9_QID,
+  P9Feature,
+  P9Type,
+  VireoError,
+} from "@vireo/hal";
+import type { VirtioDevice } from "../device.ts";
+import type { DriverInstance, VirtioDriver } from "../driver.ts";
+import type { WaitOptions } from "../transport/transport.ts";
+import { RequestQueue } from "../virtqueue/request_queue.ts";
+import { type P9Reader, P9Writer } from "./_message.ts";
+import { P9Session } from "./_session.ts";
+import { P9Tree } from "./tree.ts";
+
+/** Size of messages that is asked for: 256 KiB of data and the header. */
+const MESSAGE_SIZE = 256 * 1024 + 24;
+/** Longest mount tag that is believed; QEMU's have 31 bytes at most. */
+const MAX_TAG = 1024;
+
+/**
+ * Most requests that the device has at once. QEMU's serves so many, and one more would stop it for good:
+ * its queue has as many entries, but virtio-mmio tells of 1024.
+ */
+const MAX_REQUESTS = 128;
+
+/** How to attach. */
+export interface P9AttachOptions extends WaitOptions {
+  /** What of the server's to attach to, where it exports several trees; empty by default. */
+  readonly name?: string;
+  /** Who asks; empty by default. */
+  readonly user?: string;
+  /** Who asks, as a number; none by default, so that files belong to the server's own user. */
+  readonly uid?: number;
+}
+
+/** A 9P transport: one server of files (Linux `net/9p/trans_virtio.c`). */
+export class P9 implements DriverInstance {
+  /** What the host calls its tree. */
+  readonly mountTag: string;
+  readonly #device: VirtioDevice;
+  #requests!: RequestQueue;
+  #session!: P9Session;
+
+  /** Sets up the queue. */
+  constructor(device: VirtioDevice) {
+    this.#device = device;
+    const length = device.config.read16(P9_CONFIG.tagLength.offset);
+    if (length > MAX_TAG) {
+      throw new VireoError("CONFIG_INVALID", "Mount tag is too long", {
+        device: device.name,
+        seen: `${length} bytes`,
+        expected: `${MAX_TAG} at most`,
+      });
+    }
+    this.mountTag = new TextDecoder().decode(device.config.readBytes(P9_CONFIG.SIZE, length));
+    this.#setUp();
+  }
+
+  /**
+   * Attaches to the server's tree; several may be attached at once.
+   *
+   * @throws {P9Error} If the server refuses it. {VireoError} `UNSUPPORTED` If it does not speak 9P2000.L;
+   * `TIMEOUT` or why the device failed; the signal's reason.
+   */
+  async attach(options: P9AttachOptions = {}): Promise<P9Tree> {
+    const { name = "", user = "", uid = P9_NO_ID } = options;
+    const session = this.#session;
+    await session.ready(options);
+    const fid = session.takeFid();
+    const message = new P9Writer(P9Type.ATTACH).u32(fid).u32(P9_NO_FID).text(user).text(name);
+    const onFailed = (answer: P9Reader | undefined): void => {
+      if (answer !== undefined) session.forget(fid);
+      else session.giveFid(fid);
+    };
+    const answer = await session.call(message.u32(uid), P9_QID.SIZE, options, { onFailed });
+    return new P9Tree(session, fid, answer.qid());
+  }
+
+  /** The device or its queue failed: rejects what is pending. */
+  failed(error: Error): void {
+    this.#session.fail(error);
+  }
+
+  /** The device is about to be reset: rejects what is pending. */
+  freeze(): void {
+    this.failed(this.#error("DEVICE_STATE", "9P transport was suspended"));
+  }
+
+  /** Sets up the queue after a reset; trees and files of before are of no use. */
+  restore(): void {
+    this.failed(this.#error("DEVICE_STATE", "9P transport was reset"));
+    const old = this.#requests;
+    this.#setUp();
+    old.detachAll();
+  }
+
+  /** Rejects what is pending, resets the device and frees its memory. */
+  async remove(): Promise<void> {
+    this.failed(this.#error("DEVICE_REMOVED", "9P transport was removed"));
+    await this.#device.reset();
+    this.#requests.detachAll();
+    this.#device.deleteQueues();
+  }
+
+  #setUp(): void {
+    const callback = (): void => this.#requests.drain();
+    const [queue] = this.#device.findQueues([
+      { name: "requests", callback, maxSize: MAX_REQUESTS },
+    ]);
+    this.#requests = new RequestQueue(queue!);
+    this.#session = new P9Session(this.#device, this.#requests, MESSAGE_SIZE);
+  }
+
+  #error(code: "DEVICE_STATE" | "DEVICE_REMOVED", what: string): VireoError {
+    return new VireoError(code, what, { device: this.#device.name });
+  }
+}
+
+/** Drives 9P transports; what `probe` gives is a {@linkcode P9}. */
+export const p9Driver: VirtioDriver<P9> = {
+  name: "9pnet_virtio",
+  ids: [{ device: DeviceId.NINE_P, vendor: ANY_ID }],
+  features: FeatureSet.of(P9Feature.MOUNT_TAG),
+  featureNames: P9Feature,
+  validate(device, features) {
+    if (features.has(P9Feature.MOUNT_TAG)) return features;
+    throw new VireoError("UNSUPPORTED", "9P transport has no mount tag", { device: device.name });
+  },
+  probe: (device) => new P9(device),
+};

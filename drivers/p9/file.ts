@@ -1,0 +1,262 @@
+import { type DmaRegion, P9OpenFlag, P9Type } from "@vireo/hal";
+import type { WaitOptions } from "../transport/transport.ts";
+import { getAttributes, setAttributes } from "./_attributes.ts";
+import { P9Writer } from "./_message.ts";
+import type { P9Session } from "./_session.ts";
+
+/** Bytes of an Rread before the data, after the header. */
+const COUNT_ROOM = 4;
+
+/** Where data of the device's goes. */
+export interface P9Target extends WaitOptions {
+  /** First byte in the file. */
+  readonly offset: number;
+  /** How many bytes. */
+  readonly length: number;
+  /** First byte in the region; 0 by default. */
+  readonly at?: number;
+  /**
+   * Called once when the device has given the region back. After an abort or a deadline that may be
+   * later than the rejection, and the region must not be freed before.
+   */
+  readonly onReturned?: () => void;
+}
+
+/** An open file of a server. */
+export class P9File implements AsyncDisposable {
+  /** Most bytes of one message. */
+  readonly chunk: number;
+  readonly #session: P9Session;
+  readonly #fid: number;
+  #closed = false;
+
+  /** Wraps a fid that was opened. @param ioUnit Most bytes of a message, as the server wants it; or 0. */
+  constructor(session: P9Session, fid: number, ioUnit: number) {
+    this.#session = session;
+    this.#fid = fid;
+    this.chunk = Math.min(session.chunk, ioUnit || session.chunk);
+  }
+
+  /**
+   * Reads; several messages are under way at once where it takes more than one.
+   *
+   * @returns Fewer bytes than asked for only at the file's end.
+   * @throws {P9Error} If the server refuses it. {VireoError} `TIMEOUT`, `BAD_LENGTH` or why the device
+   * failed; the signal's reason. {RangeError} If the numbers are none of a file.
+   */
+  async read(offset: number, length: number, options: WaitOptions = {}): Promise<Uint8Array> {
+    checkRange(offset, length);
+    const into = new Uint8Array(length);
+    const parts: Promise<number>[] = [];
+    for (let at = 0; at < length; at += this.chunk) {
+      const part = into.subarray(at, at + this.chunk);
+      parts.push(this.#fill(offset + at, part, options));
+    }
+    return into.subarray(0, contiguous(await settle(parts), this.chunk));
+  }
+
+  /**
+   * Reads into memory that the device can reach, without a copy.
+   *
+   * @param region Memory of the machine's `dma`.
+   * @returns How many bytes there were; fewer than asked for only at the file's end.
+   * @throws As {@linkcode P9File.read}.
+   */
+  async readInto(region: DmaRegion, target: P9Target): Promise<number> {
+    const { offset, length, at = 0, onReturned } = target;
+    checkRange(offset, length);
+    if (at < 0 || at + length > region.bytes.length) {
+      throw new RangeError(`Cannot read ${length} bytes to ${at} of ${region.bytes.length}`);
+    }
+    let owners = 1;
+    const release = (): void => {
+      if (--owners === 0) onReturned?.();
+    };
+    const fill = async (from: number, size: number): Promise<number> => {
+      let done = 0;
+      while (done < size) {
+        const place = at + from + done;
+        const address = region.share(place, size - done, "from-device");
+        const left = size - done;
+        owners++;
+        const receive = { address, length: left };
+        const got = await this.#receive(offset + from + done, receive, target, () => {
+          region.unshare(place, left, "from-device");
+          release();
+        });
+        if (got === 0) break;
+        done += got;
+      }
+      return done;
+    };
+    const parts: Promise<number>[] = [];
+    for (let from = 0; from < length; from += this.chunk) {
+      parts.push(fill(from, Math.min(this.chunk, length - from)));
+    }
+    try {
+      return contiguous(await settle(parts), this.chunk);
+    } finally {
+      release();
+    }
+  }
+
+  /** Reads from an offset to the file's end, wherever that is. @throws As {@linkcode P9File.read}. */
+  async readToEnd(offset = 0, options: WaitOptions = {}): Promise<Uint8Array> {
+    // The size is the server's word: memory is taken as the data comes.
+    const parts: Uint8Array[] = [];
+    let total = 0;
+    let expected = Math.max(0, await this.size(options) - offset);
+    for (;;) {
+      const length = Math.min(Math.max(expected - total, 1), 64 * this.chunk);
+      const part = await this.read(offset + total, length, options);
+      parts.push(part);
+      total += part.length;
+      if (part.length < length) break;
+      // It may have grown, or be one that has no size.
+      if (total >= expected) expected = total + this.chunk;
+    }
+    if (parts.length === 1) return parts[0]!;
+    const all = new Uint8Array(total);
+    let at = 0;
+    for (const part of parts) {
+      all.set(part, at);
+      at += part.length;
+    }
+    return all;
+  }
+
+  /**
+   * Writes all bytes; several messages are under way at once where it takes more than one.
+   *
+   * @throws As {@linkcode P9File.read}; some of it may have been written then.
+   */
+  async write(offset: number, bytes: Uint8Array, options: WaitOptions = {}): Promise<void> {
+    checkRange(offset, bytes.length);
+    const parts: Promise<number>[] = [];
+    for (let at = 0; at < bytes.length; at += this.chunk) {
+      parts.push(this.#drain(offset + at, bytes.subarray(at, at + this.chunk), options));
+    }
+    await settle(parts);
+  }
+
+  /** Asks how many bytes it has. */
+  async size(options: WaitOptions = {}): Promise<number> {
+    return (await getAttributes(this.#session, this.#fid, options)).size;
+  }
+
+  /** Makes it this many bytes long. */
+  async truncate(size: number, options: WaitOptions = {}): Promise<void> {
+    checkRange(size, 0);
+    await setAttributes(this.#session, this.#fid, { size }, options);
+  }
+
+  /** Makes what was written durable. */
+  async sync(options: WaitOptions = {}): Promise<void> {
+    await this.#session.call(new P9Writer(P9Type.FSYNC).u32(this.#fid).u32(0), 0, options);
+  }
+
+  /** Closes it; more than once does no harm. @throws As {@linkcode P9File.read}. */
+  async close(options: WaitOptions = {}): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.#session.clunk(this.#fid, options);
+  }
+
+  /** Closes it; one whose device is gone is closed. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close().catch(() => {});
+  }
+
+  /** Fills a part as far as the file goes. */
+  async #fill(offset: number, into: Uint8Array, options: WaitOptions): Promise<number> {
+    const { payloads } = this.#session;
+    let done = 0;
+    while (done < into.length) {
+      const region = await payloads.take(options);
+      const length = into.length - done;
+      const address = region.share(0, length, "from-device");
+      // Whoever is last gives it back: the device, or the copy.
+      let owners = 2;
+      const release = (): void => {
+        if (--owners === 0) payloads.give(region);
+      };
+      try {
+        const got = await this.#receive(offset + done, { address, length }, options, () => {
+          region.unshare(0, length, "from-device");
+          release();
+        });
+        if (got === 0) break;
+        into.set(region.bytes.subarray(0, got), done);
+        done += got;
+      } finally {
+        release();
+      }
+    }
+    return done;
+  }
+
+  /** One Tread. */
+  async #receive(
+    offset: number,
+    receive: { readonly address: number; readonly length: number },
+    options: WaitOptions,
+    onReturned: () => void,
+  ): Promise<number> {
+    const { length } = receive;
+    const message = new P9Writer(P9Type.READ).u32(this.#fid).u64(offset).u32(length);
+    const answer = await this.#session.call(message, COUNT_ROOM, options, { receive, onReturned });
+    const count = answer.u32();
+    if (count > length) {
+      throw this.#session.error("BAD_LENGTH", "9P server read more than was asked for", count);
+    }
+    return count;
+  }
+
+  async #drain(offset: number, bytes: Uint8Array, options: WaitOptions): Promise<number> {
+    const { payloads } = this.#session;
+    for (let done = 0; done < bytes.length;) {
+      const region = await payloads.take(options);
+      const length = bytes.length - done;
+      region.bytes.set(bytes.subarray(done));
+      const send = { address: region.share(0, length, "to-device"), length };
+      const onReturned = (): void => {
+        region.unshare(0, length, "to-device");
+        payloads.give(region);
+      };
+      const message = new P9Writer(P9Type.WRITE).u32(this.#fid).u64(offset + done).u32(length);
+      const answer = await this.#session.call(message, 4, options, { send, onReturned });
+      const count = answer.u32();
+      if (count === 0 || count > length) {
+        throw this.#session.error("BAD_LENGTH", "9P server wrote another length", count);
+      }
+      done += count;
+    }
+    return bytes.length;
+  }
+}
+
+/** Whether flags ask to make the file. */
+export function creates(flags: number): boolean {
+  return (flags & P9OpenFlag.CREATE) !== 0;
+}
+
+/** Bytes from the first part on without a gap. */
+function contiguous(lengths: readonly number[], chunk: number): number {
+  const short = lengths.findIndex((length) => length < chunk);
+  return short < 0 ? lengths.length * chunk : short * chunk + lengths[short]!;
+}
+
+function checkRange(offset: number, length: number): void {
+  if (!Number.isSafeInteger(offset) || offset < 0 || !Number.isSafeInteger(offset + length)) {
+    throw new RangeError(`Cannot use offset ${offset} and ${length} bytes: no place in a file`);
+  }
+}
+
+/** Waits for all, so that none is under way any more, then throws what the first threw. */
+async function settle(parts: readonly Promise<number>[]): Promise<number[]> {
+  const results = await Promise.allSettled(parts);
+  return results.map((result) => {
+    if (result.status === "rejected") throw result.reason;
+    return result.value;
+  });
+}

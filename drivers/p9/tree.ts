@@ -1,0 +1,443 @@
+import {
+  P9_NO_ID,
+  P9_QID,
+  P9_REMOVE_DIRECTORY,
+  P9_STATFS,
+  P9EntryType,
+  P9Errno,
+  P9OpenFlag,
+  P9Type,
+} from "@vireo/hal";
+import type { WaitOptions } from "../transport/transport.ts";
+import {
+  getAttributes,
+  type P9Changes,
+  type P9Kind,
+  type P9Stat,
+  setAttributes,
+} from "./_attributes.ts";
+import { isDirectory, isSymlink, type P9Qid, P9Reader, P9Writer } from "./_message.ts";
+import type { P9Session } from "./_session.ts";
+import { P9Error } from "./errors.ts";
+import { creates, P9File } from "./file.ts";
+
+/** Symbolic links on the way to a file, as Linux has it. */
+const MAX_LINKS = 40;
+/** Longest target of a symbolic link, in bytes. */
+const MAX_TARGET = 4096;
+/** Most entries that a directory is believed to have. */
+const MAX_ENTRIES = 1 << 20;
+/** Permissions of what is made, unless told otherwise. */
+const FILE_MODE = 0o644;
+const DIRECTORY_MODE = 0o755;
+
+/** An entry of a directory. */
+export interface P9Entry {
+  /** Its name. */
+  readonly name: string;
+  /** What it is. */
+  readonly kind: P9Kind;
+  /** Names it on the server. */
+  readonly qid: P9Qid;
+}
+
+/** What a server tells of its file system. */
+export interface P9FileSystem {
+  /** Its kind: Linux's magic number. */
+  readonly type: number;
+  /** Bytes of a block. */
+  readonly blockSize: number;
+  /** Blocks in all. */
+  readonly blocks: number;
+  /** Blocks that are free. */
+  readonly free: number;
+  /** Blocks that are free for everybody. */
+  readonly available: number;
+  /** Files that it has room for. */
+  readonly files: number;
+  /** Files that there is still room for. */
+  readonly freeFiles: number;
+  /** Most bytes of a name. */
+  readonly nameLength: number;
+}
+
+/** How to make a file or a directory. */
+export interface P9CreateOptions extends WaitOptions {
+  /** Permissions; 0o644 for files, 0o755 for directories by default. */
+  readonly mode?: number;
+}
+
+interface Found {
+  readonly fid: number;
+  readonly qid: P9Qid;
+}
+
+/**
+ * A tree of files that a server exports. Paths begin at its root, with or without a slash; symbolic links
+ * are followed within the tree, as if it were all there is.
+ *
+ * All methods throw a {@linkcode P9Error} if the server refuses a request, and a `VireoError` if the device
+ * fails or does not answer in time. After a reset of the device a tree is of no use: attach again.
+ */
+export class P9Tree implements AsyncDisposable {
+  readonly #session: P9Session;
+  readonly #root: number;
+  readonly #qid: P9Qid;
+  #closed = false;
+
+  /** Wraps the fid of an attached root. */
+  constructor(session: P9Session, root: number, qid: P9Qid) {
+    this.#session = session;
+    this.#root = root;
+    this.#qid = qid;
+  }
+
+  /** Largest message that was agreed on, in bytes. */
+  get messageSize(): number {
+    return this.#session.msize;
+  }
+
+  /** Lists a directory, without `.` and `..`, in the server's order. */
+  async list(path = "", options: WaitOptions = {}): Promise<P9Entry[]> {
+    const { fid } = await this.#find(path, options);
+    try {
+      const message = new P9Writer(P9Type.LOPEN).u32(fid);
+      message.u32(P9OpenFlag.READ | P9OpenFlag.DIRECTORY);
+      await this.#session.call(message, P9_QID.SIZE + 4, options);
+      return await this.#entries(fid, options);
+    } finally {
+      this.#session.forget(fid);
+    }
+  }
+
+  /** Tells of a file; of what a symbolic link points to. */
+  async stat(path: string, options: WaitOptions = {}): Promise<P9Stat> {
+    return await this.#with(path, options, true, ({ fid }) => this.#stat(fid, options));
+  }
+
+  /** Tells of a file, or of a symbolic link itself. */
+  async lstat(path: string, options: WaitOptions = {}): Promise<P9Stat> {
+    return await this.#with(path, options, false, ({ fid }) => this.#stat(fid, options));
+  }
+
+  /** Reads a whole file. */
+  async readFile(path: string, options: WaitOptions = {}): Promise<Uint8Array> {
+    await using file = await this.open(path, P9OpenFlag.READ, options);
+    return await file.readToEnd(0, options);
+  }
+
+  /** Writes a whole file, which is made if it is not there. */
+  async writeFile(path: string, bytes: Uint8Array, options: P9CreateOptions = {}): Promise<void> {
+    const { WRITE, CREATE, TRUNCATE } = P9OpenFlag;
+    await using file = await this.open(path, WRITE | CREATE | TRUNCATE, options);
+    await file.write(0, bytes, options);
+    // What the server says of it then is not lost.
+    await file.close(options);
+  }
+
+  /**
+   * Opens a file.
+   *
+   * @param flags Values of `P9OpenFlag`; to read by default.
+   */
+  async open(
+    path: string,
+    flags: number = P9OpenFlag.READ,
+    options: P9CreateOptions = {},
+  ): Promise<P9File> {
+    if (creates(flags) && (flags & P9OpenFlag.EXCLUSIVE) !== 0) {
+      return await this.#create(path, flags, options);
+    }
+    let found: Found;
+    try {
+      found = await this.#find(path, options);
+    } catch (error) {
+      if (!creates(flags) || !isErrno(error, P9Errno.ENOENT)) throw error;
+      return await this.#create(path, flags, options);
+    }
+    const { fid } = found;
+    try {
+      const message = new P9Writer(P9Type.LOPEN).u32(fid).u32(flags & ~P9OpenFlag.CREATE);
+      const answer = await this.#session.call(message, P9_QID.SIZE + 4, options);
+      answer.qid();
+      return new P9File(this.#session, fid, answer.u32());
+    } catch (error) {
+      this.#session.forget(fid);
+      throw error;
+    }
+  }
+
+  /** Makes a directory. */
+  async mkdir(path: string, options: P9CreateOptions = {}): Promise<void> {
+    await this.#at(path, options, async (fid, name) => {
+      const message = new P9Writer(P9Type.MKDIR).u32(fid).text(name);
+      message.u32(options.mode ?? DIRECTORY_MODE).u32(P9_NO_ID);
+      await this.#session.call(message, P9_QID.SIZE, options);
+    });
+  }
+
+  /** Makes a symbolic link. */
+  async symlink(target: string, path: string, options: WaitOptions = {}): Promise<void> {
+    await this.#at(path, options, async (fid, name) => {
+      const message = new P9Writer(P9Type.SYMLINK).u32(fid).text(name).text(target).u32(P9_NO_ID);
+      await this.#session.call(message, P9_QID.SIZE, options);
+    });
+  }
+
+  /** Reads where a symbolic link points to. */
+  async readlink(path: string, options: WaitOptions = {}): Promise<string> {
+    return await this.#with(path, options, false, ({ fid }) => this.#readlink(fid, options));
+  }
+
+  /** Removes a file, a symbolic link or an empty directory. */
+  async remove(path: string, options: WaitOptions = {}): Promise<void> {
+    const qid = await this.#with(path, options, false, ({ qid }) => Promise.resolve(qid));
+    await this.#at(path, options, async (fid, name) => {
+      const message = new P9Writer(P9Type.UNLINKAT).u32(fid).text(name);
+      message.u32(isDirectory(qid) ? P9_REMOVE_DIRECTORY : 0);
+      await this.#session.call(message, 0, options);
+    });
+  }
+
+  /** Gives a file or directory another place; what had it is replaced, unless it is a full directory. */
+  async rename(from: string, to: string, options: WaitOptions = {}): Promise<void> {
+    await this.#at(from, options, async (oldDirectory, oldName) => {
+      await this.#at(to, options, async (newDirectory, newName) => {
+        const message = new P9Writer(P9Type.RENAMEAT).u32(oldDirectory).text(oldName);
+        await this.#session.call(message.u32(newDirectory).text(newName), 0, options);
+      });
+    });
+  }
+
+  /** Changes permissions, size or times. */
+  async change(path: string, changes: P9Changes, options: WaitOptions = {}): Promise<void> {
+    await this.#with(
+      path,
+      options,
+      true,
+      ({ fid }) => setAttributes(this.#session, fid, changes, options),
+    );
+  }
+
+  /** Tells of the file system. */
+  async statfs(options: WaitOptions = {}): Promise<P9FileSystem> {
+    const message = new P9Writer(P9Type.STATFS).u32(this.#root);
+    const answer = await this.#session.call(message, P9_STATFS.SIZE, options);
+    const [type, blockSize] = [answer.u32(), answer.u32()];
+    const [blocks, free, available] = [answer.u64(), answer.u64(), answer.u64()];
+    const [files, freeFiles] = [answer.u64(), answer.u64()];
+    answer.u64();
+    const nameLength = answer.u32();
+    return { type, blockSize, blocks, free, available, files, freeFiles, nameLength };
+  }
+
+  /** Lets the tree go; files that are open stay so. */
+  async close(options: WaitOptions = {}): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.#session.clunk(this.#root, options);
+  }
+
+  /** Lets the tree go; one whose device is gone is let go. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close().catch(() => {});
+  }
+
+  async #create(path: string, flags: number, options: P9CreateOptions): Promise<P9File> {
+    const { directory, name } = split(path);
+    const { fid } = await this.#find(directory, options);
+    try {
+      const message = new P9Writer(P9Type.LCREATE).u32(fid).text(name).u32(flags);
+      message.u32(options.mode ?? FILE_MODE).u32(P9_NO_ID);
+      const answer = await this.#session.call(message, P9_QID.SIZE + 4, options);
+      answer.qid();
+      return new P9File(this.#session, fid, answer.u32());
+    } catch (error) {
+      this.#session.forget(fid);
+      throw error;
+    }
+  }
+
+  /** All entries of an open directory. */
+  async #entries(fid: number, options: WaitOptions): Promise<P9Entry[]> {
+    const { payloads, chunk } = this.#session;
+    const entries: P9Entry[] = [];
+    // An offset is the server's word for a place, in all of its 64 bits.
+    let [low, high] = [0, 0];
+    for (;;) {
+      const region = await payloads.take(options);
+      let owners = 2;
+      const release = (): void => {
+        if (--owners === 0) payloads.give(region);
+      };
+      let data: Uint8Array;
+      try {
+        const receive = { address: region.share(0, chunk, "from-device"), length: chunk };
+        const onReturned = (): void => {
+          region.unshare(0, chunk, "from-device");
+          release();
+        };
+        const message = new P9Writer(P9Type.READDIR).u32(fid).u32(low).u32(high).u32(chunk);
+        const answer = await this.#session.call(message, 4, options, { receive, onReturned });
+        const count = answer.u32();
+        if (count > chunk) {
+          throw this.#session.error("BAD_LENGTH", "9P server listed more than fits", count);
+        }
+        data = region.bytes.slice(0, count);
+      } finally {
+        release();
+      }
+      if (data.length === 0) return entries;
+      const before = `${low} ${high}`;
+      for (const reader = new P9Reader(data); reader.left > 0;) {
+        const qid = reader.qid();
+        [low, high] = [reader.u32(), reader.u32()];
+        const type = reader.u8();
+        const name = reader.text();
+        if (name !== "." && name !== "..") entries.push({ name, kind: entryKind(type, qid), qid });
+      }
+      if (`${low} ${high}` === before || entries.length > MAX_ENTRIES) {
+        throw this.#session.error("BAD_STATUS", "9P server lists a directory without end");
+      }
+    }
+  }
+
+  async #stat(fid: number, options: WaitOptions): Promise<P9Stat> {
+    return await getAttributes(this.#session, fid, options);
+  }
+
+  async #readlink(fid: number, options: WaitOptions): Promise<string> {
+    const message = new P9Writer(P9Type.READLINK).u32(fid);
+    return (await this.#session.call(message, 2 + MAX_TARGET, options)).text();
+  }
+
+  /** Does something with the directory of a path, and the name in it. */
+  async #at(
+    path: string,
+    options: WaitOptions,
+    run: (fid: number, name: string) => Promise<void>,
+  ): Promise<void> {
+    const { directory, name } = split(path);
+    await this.#with(directory, options, true, ({ fid }) => run(fid, name));
+  }
+
+  async #with<T>(
+    path: string,
+    options: WaitOptions,
+    follow: boolean,
+    run: (found: Found) => Promise<T>,
+  ): Promise<T> {
+    const found = await this.#find(path, options, follow);
+    try {
+      return await run(found);
+    } finally {
+      this.#session.forget(found.fid);
+    }
+  }
+
+  /** Finds a file, in one message for 16 names where no symbolic link is on the way. */
+  async #find(path: string, options: WaitOptions, follow = true): Promise<Found> {
+    const todo = parts(path);
+    if (!todo.includes("..")) {
+      try {
+        const found = await this.#walk(this.#root, todo, options);
+        if (!found.linked && !(follow && isSymlink(found.qid))) return found;
+        this.#session.forget(found.fid);
+      } catch (error) {
+        // Of more than one name, the server does not say what was wrong with which.
+        if (!(error instanceof P9Error) || todo.length < 2) throw error;
+      }
+    }
+    return await this.#follow(todo, options, follow);
+  }
+
+  /** Finds a file name by name: follows what points elsewhere, and finds out what the server refuses. */
+  async #follow(todo: string[], options: WaitOptions, follow: boolean): Promise<Found> {
+    let done: string[] = [];
+    let here = this.#top;
+    const go = (next: Found): void => {
+      if (here.fid !== this.#root) this.#session.forget(here.fid);
+      here = next;
+    };
+    const up = async (names: string[]): Promise<void> => {
+      done = names;
+      go(names.length === 0 ? this.#top : await this.#walk(this.#root, names, options));
+    };
+    try {
+      for (let links = 0; todo.length > 0;) {
+        const name = todo.shift()!;
+        if (name === "..") {
+          await up(done.slice(0, -1));
+          continue;
+        }
+        const next = await this.#walk(here.fid, [name], options);
+        if (!isSymlink(next.qid) || (todo.length === 0 && !follow)) {
+          done.push(name);
+          go(next);
+          continue;
+        }
+        let target: string;
+        try {
+          target = await this.#readlink(next.fid, options);
+        } finally {
+          this.#session.forget(next.fid);
+        }
+        if (++links > MAX_LINKS) {
+          const what = "Symbolic links lead around in a circle";
+          throw new P9Error(what, P9Errno.ELOOP, this.#session.name);
+        }
+        if (target.startsWith("/")) await up([]);
+        todo.unshift(...parts(target));
+      }
+      // The caller gives back what it gets, and the root stays.
+      return here.fid === this.#root ? await this.#walk(this.#root, [], options) : here;
+    } catch (error) {
+      go(this.#top);
+      throw error;
+    }
+  }
+
+  get #top(): Found {
+    return { fid: this.#root, qid: this.#qid };
+  }
+
+  /** Walks the whole way, or throws. */
+  async #walk(
+    from: number,
+    names: readonly string[],
+    options: WaitOptions,
+  ): Promise<Found & { readonly linked: boolean }> {
+    const { fid, qids } = await this.#session.walk(from, names, options);
+    const qid = qids.at(-1) ?? this.#qid;
+    if (qids.length < names.length) {
+      const what = `9P server finds no '${names[qids.length]}'`;
+      const errno = isDirectory(qid) ? P9Errno.ENOENT : P9Errno.ENOTDIR;
+      throw new P9Error(what, errno, this.#session.name);
+    }
+    return { fid, qid, linked: qids.slice(0, -1).some(isSymlink) };
+  }
+}
+
+function parts(path: string): string[] {
+  return path.split("/").filter((name) => name !== "" && name !== ".");
+}
+
+/** The directory of a path and the name in it. @throws {TypeError} If there is none. */
+function split(path: string): { readonly directory: string; readonly name: string } {
+  const names = parts(path);
+  const name = names.pop();
+  if (name === undefined || name === "..") {
+    throw new TypeError(`Cannot use '${path}' as the path of something in a directory`);
+  }
+  return { directory: names.join("/"), name };
+}
+
+function isErrno(error: unknown, errno: number): boolean {
+  return error instanceof P9Error && error.errno === errno;
+}
+
+function entryKind(type: number, qid: P9Qid): P9Kind {
+  if (type === P9EntryType.DIRECTORY || isDirectory(qid)) return "directory";
+  if (type === P9EntryType.SYMLINK || isSymlink(qid)) return "symlink";
+  return type === P9EntryType.FILE || type === P9EntryType.UNKNOWN ? "file" : "other";
+}

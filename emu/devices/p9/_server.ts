@@ -1,0 +1,480 @@
+import {
+  P9_ACCESS,
+  P9_HEADER,
+  P9_MAX_WALK,
+  P9_MIN_MSIZE,
+  P9_MODE_KIND,
+  P9_NO_FID,
+  P9_REMOVE_DIRECTORY,
+  P9_UNKNOWN_VERSION,
+  P9_VERSION,
+  P9EntryType,
+  P9Errno,
+  P9Mode,
+  P9OpenFlag,
+  P9QidType,
+  P9SetAttribute,
+  P9Type,
+} from "@vireo/hal";
+import type { Clock } from "../../device.ts";
+import { AnswerWriter, isName, type RequestReader } from "./_message.ts";
+import {
+  errnoOf,
+  type P9Attributes,
+  type P9Export,
+  type P9Handle,
+  type P9Path,
+  P9Refusal,
+} from "./export.ts";
+
+/** Most fids and open files that a driver may have. */
+const MAX_FIDS = 16384;
+const MAX_OPEN = 256;
+/** Deepest place that a fid may be at. */
+const MAX_DEPTH = 256;
+/** Magic number of v9fs, as `statfs` has it. */
+const V9FS_MAGIC = 0x01021997;
+
+interface Fid {
+  path: P9Path;
+  handle: P9Handle | undefined;
+  /** Names of an open directory, as they were when it was listed from the start. */
+  entries: readonly string[] | undefined;
+  /** How it was opened. */
+  access: number;
+  opened: boolean;
+}
+
+/** What is read or written besides a message. */
+export interface P9Data {
+  /** Takes what the driver sent behind a Twrite, at most so many bytes. */
+  take(length: number): Uint8Array;
+  /** Most data bytes that the answer has room for. */
+  readonly room: number;
+  /** Memory for data to send, at least `room` bytes. */
+  readonly scratch: () => Uint8Array;
+}
+
+/** What is answered: a message, and the data behind it. */
+export interface P9Answer {
+  /** The message; valid until the next request. */
+  readonly head: Uint8Array;
+  /** The data. */
+  readonly data: Uint8Array;
+}
+
+const NONE = new Uint8Array(0);
+
+/** Serves 9P2000.L: fids and files, without the ring. */
+export class P9Server {
+  readonly #tree: P9Export;
+  readonly #maxMessage: number;
+  readonly #clock: Clock;
+  readonly #fids = new Map<number, Fid>();
+  readonly #answer = new AnswerWriter();
+  #open = 0;
+  #msize = 0;
+  #data: Uint8Array = NONE;
+
+  /** Serves a tree, with messages of so many bytes at most. */
+  constructor(tree: P9Export, maxMessage: number, clock: Clock) {
+    this.#tree = tree;
+    this.#maxMessage = maxMessage;
+    this.#clock = clock;
+  }
+
+  /** Largest message that was agreed on; 0 before. */
+  get msize(): number {
+    return this.#msize;
+  }
+
+  /** Fids that the driver has. */
+  get fids(): number {
+    return this.#fids.size;
+  }
+
+  /** Forgets all fids, and closes their files. */
+  reset(): void {
+    for (const fid of this.#fids.values()) this.#close(fid);
+    this.#fids.clear();
+    this.#msize = 0;
+  }
+
+  /** Carries out a request; never throws. */
+  serve(type: number, tag: number, request: RequestReader, data: P9Data): P9Answer {
+    this.#answer.clear();
+    this.#data = NONE;
+    try {
+      if (this.#msize === 0 && type !== P9Type.VERSION) throw new P9Refusal(P9Errno.EPROTO);
+      this.#run(type, request, data);
+    } catch (error) {
+      this.#answer.clear().u32(errnoOf(error));
+      return { head: this.#answer.finish(P9Type.LERROR + 1, tag), data: NONE };
+    }
+    return { head: this.#answer.finish(type + 1, tag, this.#data.length), data: this.#data };
+  }
+
+  #run(type: number, request: RequestReader, data: P9Data): void {
+    switch (type) {
+      case P9Type.VERSION:
+        return this.#version(request);
+      case P9Type.ATTACH:
+        return this.#attach(request);
+      case P9Type.WALK:
+        return this.#walk(request);
+      case P9Type.LOPEN:
+        return this.#lopen(request);
+      case P9Type.LCREATE:
+        return this.#lcreate(request);
+      case P9Type.READ:
+        return this.#read(request, data);
+      case P9Type.WRITE:
+        return this.#write(request, data);
+      case P9Type.READDIR:
+        return this.#readdir(request, data);
+      case P9Type.GETATTR:
+        return this.#getattr(request);
+      case P9Type.SETATTR:
+        return this.#setattr(request);
+      case P9Type.STATFS:
+        return this.#statfs(request);
+      case P9Type.READLINK:
+        this.#answer.text(this.#tree.readlink(this.#fid(request.u32()).path));
+        return;
+      case P9Type.SYMLINK:
+        return this.#symlink(request);
+      case P9Type.MKDIR:
+        return this.#mkdir(request);
+      case P9Type.UNLINKAT:
+        return this.#unlinkat(request);
+      case P9Type.RENAMEAT:
+        return this.#renameat(request);
+      case P9Type.FSYNC:
+        this.#fid(request.u32()).handle?.sync();
+        return;
+      case P9Type.FLUSH:
+        // What could be flushed was answered before this was read.
+        request.u16();
+        return;
+      case P9Type.CLUNK:
+        return this.#clunk(request.u32());
+      case P9Type.REMOVE:
+        return this.#remove(request.u32());
+      default:
+        throw new P9Refusal(P9Errno.EOPNOTSUPP);
+    }
+  }
+
+  #version(request: RequestReader): void {
+    const msize = request.u32();
+    const version = request.text();
+    this.reset();
+    if (version !== P9_VERSION) {
+      this.#answer.u32(Math.min(msize, this.#maxMessage)).text(P9_UNKNOWN_VERSION);
+      return;
+    }
+    if (msize < P9_MIN_MSIZE) throw new P9Refusal(P9Errno.EMSGSIZE);
+    this.#msize = Math.min(msize, this.#maxMessage);
+    this.#answer.u32(this.#msize).text(P9_VERSION);
+  }
+
+  #attach(request: RequestReader): void {
+    const fid = request.u32();
+    const auth = request.u32();
+    request.text();
+    const name = request.text();
+    if (auth !== P9_NO_FID) throw new P9Refusal(P9Errno.EINVAL);
+    if (name !== "" && name !== "/") throw new P9Refusal(P9Errno.ENOENT);
+    this.#add(fid, []);
+    this.#qid(this.#tree.stat([]));
+  }
+
+  #walk(request: RequestReader): void {
+    const from = this.#fid(request.u32());
+    const to = request.u32();
+    const count = request.u16();
+    if (count > P9_MAX_WALK || from.opened) throw new P9Refusal(P9Errno.EINVAL);
+    const names = Array.from({ length: count }, () => request.text());
+    let path = from.path;
+    const found: P9Attributes[] = [];
+    if (count > 0 && !isDirectory(this.#tree.stat(path))) throw new P9Refusal(P9Errno.ENOTDIR);
+    for (const name of names) {
+      try {
+        if (found.length > 0 && !isDirectory(found.at(-1)!)) throw new P9Refusal(P9Errno.ENOTDIR);
+        if (name === "..") path = path.slice(0, -1);
+        else if (name !== ".") {
+          if (!isName(name)) throw new P9Refusal(P9Errno.ENOENT);
+          path = child(path, name);
+        }
+        found.push(this.#tree.stat(path));
+      } catch (error) {
+        // Only the first name's failure is one: else the driver gets what there was.
+        if (found.length === 0) throw error;
+        break;
+      }
+    }
+    if (found.length === count) {
+      if (this.#fids.get(to) === from) from.path = path;
+      else this.#add(to, path);
+    }
+    this.#answer.u16(found.length);
+    for (const attributes of found) this.#qid(attributes);
+  }
+
+  #lopen(request: RequestReader): void {
+    const fid = this.#fid(request.u32());
+    const flags = request.u32();
+    if (fid.opened) throw new P9Refusal(P9Errno.EINVAL);
+    const attributes = this.#tree.stat(fid.path);
+    if (isDirectory(attributes)) {
+      if ((flags & P9_ACCESS) !== P9OpenFlag.READ) throw new P9Refusal(P9Errno.EISDIR);
+      fid.entries = [];
+      fid.opened = true;
+    } else {
+      if ((flags & P9OpenFlag.DIRECTORY) !== 0) throw new P9Refusal(P9Errno.ENOTDIR);
+      this.#openFile(fid, fid.path, flags);
+    }
+    this.#qid(attributes).u32(0);
+  }
+
+  #lcreate(request: RequestReader): void {
+    const fid = this.#fid(request.u32());
+    const path = child(fid.path, request.name());
+    const flags = request.u32();
+    const mode = request.u32();
+    this.#changing();
+    if (fid.opened) throw new P9Refusal(P9Errno.EINVAL);
+    try {
+      this.#tree.create(path, mode);
+    } catch (error) {
+      const there = errnoOf(error) === P9Errno.EEXIST;
+      if (!there || (flags & P9OpenFlag.EXCLUSIVE) !== 0) throw error;
+    }
+    this.#openFile(fid, path, flags);
+    fid.path = path;
+    this.#qid(this.#tree.stat(path)).u32(0);
+  }
+
+  #read(request: RequestReader, data: P9Data): void {
+    const { handle, access } = this.#fid(request.u32());
+    const offset = request.u64();
+    const length = Math.min(request.u32(), data.room - 4);
+    if (handle === undefined || access === P9OpenFlag.WRITE) throw new P9Refusal(P9Errno.EBADF);
+    const into = data.scratch().subarray(0, Math.max(0, length));
+    this.#data = into.subarray(0, handle.read(offset, into));
+    this.#answer.u32(this.#data.length);
+  }
+
+  #write(request: RequestReader, data: P9Data): void {
+    const { handle, access } = this.#fid(request.u32());
+    const offset = request.u64();
+    const length = request.u32();
+    if (handle === undefined || access === P9OpenFlag.READ) throw new P9Refusal(P9Errno.EBADF);
+    const bytes = data.take(length);
+    if (bytes.length < length) throw new P9Refusal(P9Errno.EINVAL);
+    if (!Number.isSafeInteger(offset + length)) throw new P9Refusal(P9Errno.EFBIG);
+    handle.write(offset, bytes);
+    this.#answer.u32(length);
+  }
+
+  #readdir(request: RequestReader, data: P9Data): void {
+    const fid = this.#fid(request.u32());
+    const offset = request.u64();
+    const room = Math.min(request.u32(), data.room - 4);
+    if (fid.entries === undefined) throw new P9Refusal(P9Errno.EBADF);
+    if (offset === 0) fid.entries = this.#tree.list(fid.path);
+    const names = [".", "..", ...fid.entries];
+    const out = new AnswerWriter();
+    let end = out.length;
+    for (let i = offset; i < names.length; i++) {
+      const name = names[i]!;
+      let attributes: P9Attributes;
+      try {
+        attributes = this.#tree.stat(
+          name === "." ? fid.path : name === ".." ? fid.path.slice(0, -1) : [...fid.path, name],
+        );
+      } catch {
+        continue; // it went meanwhile
+      }
+      writeQid(out, attributes).u64(i + 1).u8(entryType(attributes)).text(name);
+      if (out.length - P9_HEADER.SIZE > room) {
+        // Nothing at all would be the end.
+        if (end === P9_HEADER.SIZE) throw new P9Refusal(P9Errno.EINVAL);
+        break;
+      }
+      end = out.length;
+    }
+    this.#data = out.finish(0, 0).subarray(P9_HEADER.SIZE, end);
+    this.#answer.u32(this.#data.length);
+  }
+
+  #getattr(request: RequestReader): void {
+    const fid = this.#fid(request.u32());
+    const a = fid.handle?.stat() ?? this.#tree.stat(fid.path);
+    const out = this.#answer.u64(0x7ff);
+    this.#qid(a);
+    out.u32(a.mode).u32(a.uid ?? 0).u32(a.gid ?? 0).u64(a.links ?? 1).u64(0).u64(a.size);
+    out.u64(4096).u64(a.blocks ?? Math.ceil(a.size / 512));
+    for (const time of [a.atime ?? 0, a.mtime ?? 0, a.ctime ?? 0, 0]) {
+      const ms = Math.max(0, Math.floor(time));
+      out.u64(Math.floor(ms / 1000)).u64(ms % 1000 * 1_000_000);
+    }
+    out.u64(0).u64(0);
+  }
+
+  #setattr(request: RequestReader): void {
+    const fid = this.#fid(request.u32());
+    const valid = request.u32();
+    const mode = request.u32();
+    request.skip(8);
+    const size = request.u64();
+    const time = (now: number, set: number): number | undefined => {
+      const ms = request.u64() * 1000 + Math.floor(request.u64() / 1_000_000);
+      return (valid & now) === 0 ? undefined : (valid & set) === 0 ? this.#clock() : ms;
+    };
+    const S = P9SetAttribute;
+    const atime = time(S.ATIME, S.ATIME_SET);
+    const mtime = time(S.MTIME, S.MTIME_SET);
+    this.#changing();
+    if ((valid & (S.UID | S.GID)) !== 0) throw new P9Refusal(P9Errno.EPERM);
+    if ((valid & S.SIZE) !== 0 && fid.handle !== undefined && fid.access !== P9OpenFlag.READ) {
+      fid.handle.truncate(size);
+    } else if ((valid & S.SIZE) !== 0) this.#tree.change(fid.path, { size });
+    this.#tree.change(fid.path, {
+      ...(valid & S.MODE) === 0 ? {} : { mode },
+      ...atime === undefined ? {} : { atime },
+      ...mtime === undefined ? {} : { mtime },
+    });
+  }
+
+  #statfs(request: RequestReader): void {
+    this.#fid(request.u32());
+    const { blockSize, blocks, free, files, freeFiles } = this.#tree.space();
+    this.#answer.u32(V9FS_MAGIC).u32(blockSize).u64(blocks).u64(free).u64(free);
+    this.#answer.u64(files).u64(freeFiles).u64(0).u32(255);
+  }
+
+  #symlink(request: RequestReader): void {
+    const path = child(this.#fid(request.u32()).path, request.name());
+    const target = request.text();
+    this.#changing();
+    if (target === "" || target.includes("\0")) throw new P9Refusal(P9Errno.ENOENT);
+    if (target.length > 4095) throw new P9Refusal(P9Errno.ENAMETOOLONG);
+    this.#tree.symlink(path, target);
+    this.#qid(this.#tree.stat(path));
+  }
+
+  #mkdir(request: RequestReader): void {
+    const path = child(this.#fid(request.u32()).path, request.name());
+    this.#changing();
+    this.#tree.mkdir(path, request.u32());
+    this.#qid(this.#tree.stat(path));
+  }
+
+  #unlinkat(request: RequestReader): void {
+    const path = child(this.#fid(request.u32()).path, request.name());
+    const flags = request.u32();
+    this.#changing();
+    this.#tree.remove(path, (flags & P9_REMOVE_DIRECTORY) !== 0);
+  }
+
+  #renameat(request: RequestReader): void {
+    const from = child(this.#fid(request.u32()).path, request.name());
+    const to = child(this.#fid(request.u32()).path, request.name());
+    this.#changing();
+    this.#tree.rename(from, to);
+    // The fids of what moved, and of all below, go with it.
+    for (const fid of this.#fids.values()) {
+      if (from.every((name, i) => fid.path[i] === name)) {
+        fid.path = [...to, ...fid.path.slice(from.length)];
+      }
+    }
+  }
+
+  #remove(number: number): void {
+    const fid = this.#fid(number);
+    try {
+      this.#changing();
+      this.#tree.remove(fid.path, isDirectory(this.#tree.stat(fid.path)));
+    } finally {
+      // Whether it worked or not.
+      this.#clunk(number);
+    }
+  }
+
+  #clunk(number: number): void {
+    this.#close(this.#fid(number));
+    this.#fids.delete(number);
+  }
+
+  #openFile(fid: Fid, path: P9Path, flags: number): void {
+    const access = flags & P9_ACCESS;
+    const truncate = (flags & P9OpenFlag.TRUNCATE) !== 0;
+    if (access !== P9OpenFlag.READ || truncate) this.#changing();
+    if (access === P9_ACCESS) throw new P9Refusal(P9Errno.EINVAL);
+    if (this.#open >= MAX_OPEN) throw new P9Refusal(P9Errno.EMFILE);
+    fid.handle = this.#tree.open(path, {
+      read: access !== P9OpenFlag.WRITE,
+      write: access !== P9OpenFlag.READ || truncate,
+      truncate,
+      append: (flags & P9OpenFlag.APPEND) !== 0,
+    });
+    this.#open++;
+    fid.access = access;
+    fid.opened = true;
+  }
+
+  #close(fid: Fid): void {
+    if (fid.handle === undefined) return;
+    this.#open--;
+    fid.handle[Symbol.dispose]();
+    fid.handle = undefined;
+  }
+
+  #changing(): void {
+    if (this.#tree.readOnly) throw new P9Refusal(P9Errno.EROFS);
+  }
+
+  #fid(number: number): Fid {
+    const fid = this.#fids.get(number);
+    if (fid === undefined) throw new P9Refusal(P9Errno.EBADF);
+    return fid;
+  }
+
+  #add(number: number, path: P9Path): void {
+    if (number === P9_NO_FID || this.#fids.has(number)) throw new P9Refusal(P9Errno.EINVAL);
+    if (this.#fids.size >= MAX_FIDS) throw new P9Refusal(P9Errno.ENFILE);
+    const fresh = { handle: undefined, entries: undefined, access: 0, opened: false };
+    this.#fids.set(number, { path, ...fresh });
+  }
+
+  #qid(attributes: P9Attributes): AnswerWriter {
+    return writeQid(this.#answer, attributes);
+  }
+}
+
+function writeQid(out: AnswerWriter, { mode, path }: P9Attributes): AnswerWriter {
+  const kind = mode & P9_MODE_KIND;
+  const type = kind === P9Mode.DIRECTORY
+    ? P9QidType.DIRECTORY
+    : kind === P9Mode.SYMLINK
+    ? P9QidType.SYMLINK
+    : P9QidType.FILE;
+  return out.u8(type).u32(0).u64(path);
+}
+
+function child(path: P9Path, name: string): P9Path {
+  if (path.length >= MAX_DEPTH) throw new P9Refusal(P9Errno.ENAMETOOLONG);
+  return [...path, name];
+}
+
+function isDirectory({ mode }: P9Attributes): boolean {
+  return (mode & P9_MODE_KIND) === P9Mode.DIRECTORY;
+}
+
+function entryType({ mode }: P9Attributes): P9EntryType {
+  const kind = mode & P9_MODE_KIND;
+  if (kind === P9Mode.DIRECTORY) return P9EntryType.DIRECTORY;
+  if (kind === P9Mode.SYMLINK) return P9EntryType.SYMLINK;
+  return kind === P9Mode.FILE ? P9EntryType.FILE : P9EntryType.UNKNOWN;
+}

@@ -1,0 +1,131 @@
+import { P9Errno, type P9ErrnoName, p9ErrnoName } from "@vireo/hal";
+
+/** A place in a tree: the names from its root on, each of them checked. */
+export type P9Path = readonly string[];
+
+/** What an exported tree tells of a file. */
+export interface P9Attributes {
+  /** Kind and permissions, as `stat` has them. */
+  readonly mode: number;
+  /** Bytes. */
+  readonly size: number;
+  /** Numbers it in its tree. */
+  readonly path: bigint;
+  /** Whose it is. */
+  readonly uid?: number;
+  /** Whose group's it is. */
+  readonly gid?: number;
+  /** Hard links; 1 by default. */
+  readonly links?: number;
+  /** Blocks of 512 bytes; as many as its size needs by default. */
+  readonly blocks?: number;
+  /** When it was last read, in milliseconds since 1970. */
+  readonly atime?: number;
+  /** When its contents last changed. */
+  readonly mtime?: number;
+  /** When anything of it last changed. */
+  readonly ctime?: number;
+}
+
+/** What a driver wants to change of a file. */
+export interface P9AttributeChanges {
+  /** Permissions. */
+  readonly mode?: number;
+  /** Bytes. */
+  readonly size?: number;
+  /** When it was last read, in milliseconds since 1970. */
+  readonly atime?: number;
+  /** When its contents last changed. */
+  readonly mtime?: number;
+}
+
+/** How much there is room for. */
+export interface P9Space {
+  /** Bytes of a block. */
+  readonly blockSize: number;
+  /** Blocks in all. */
+  readonly blocks: number;
+  /** Blocks that are free. */
+  readonly free: number;
+  /** Files in all. */
+  readonly files: number;
+  /** Files that there is room for. */
+  readonly freeFiles: number;
+}
+
+/** An open file of an exported tree. */
+export interface P9Handle extends Disposable {
+  /** Reads; fewer bytes than asked for, or none, at the end. */
+  read(offset: number, into: Uint8Array): number;
+  /** Writes all bytes. */
+  write(offset: number, bytes: Uint8Array): void;
+  /** Makes what was written durable. */
+  sync(): void;
+  /** What the file is now. */
+  stat(): P9Attributes;
+  /** Changes its size. */
+  truncate(size: number): void;
+}
+
+/** How to open a file. */
+export interface P9HandleOptions {
+  /** Whether it is read. */
+  readonly read: boolean;
+  /** Whether it is written. */
+  readonly write: boolean;
+  /** Whether its contents go. */
+  readonly truncate: boolean;
+  /** Whether every write goes to the end. */
+  readonly append: boolean;
+}
+
+/**
+ * A tree of files that a 9P device exports. Nothing of it follows a symbolic link, and what fails throws a
+ * {@linkcode P9Refusal}, or an error of Deno's with a `code`.
+ */
+export interface P9Export {
+  /** Whether it takes no changes. */
+  readonly readOnly: boolean;
+  /** What a file is; of a symbolic link, the link itself. */
+  stat(path: P9Path): P9Attributes;
+  /** Names in a directory, sorted. */
+  list(path: P9Path): readonly string[];
+  /** Opens a file. */
+  open(path: P9Path, options: P9HandleOptions): P9Handle;
+  /** Makes an empty file where nothing is. */
+  create(path: P9Path, mode: number): void;
+  /** Makes a directory. */
+  mkdir(path: P9Path, mode: number): void;
+  /** Makes a symbolic link. */
+  symlink(path: P9Path, target: string): void;
+  /** Where a symbolic link points to. */
+  readlink(path: P9Path): string;
+  /** Removes an empty directory, or anything else. */
+  remove(path: P9Path, directory: boolean): void;
+  /** Moves a file or directory to a place where nothing, a file or an empty directory is. */
+  rename(from: P9Path, to: P9Path): void;
+  /** Changes a file. */
+  change(path: P9Path, changes: P9AttributeChanges): void;
+  /** How much there is room for. */
+  space(): P9Space;
+}
+
+/** Why an exported tree does not do something. */
+export class P9Refusal extends Error {
+  /** Linux's error number. */
+  readonly errno: number;
+
+  /** Refuses with an error number. */
+  constructor(errno: number) {
+    super(p9ErrnoName(errno));
+    this.name = "P9Refusal";
+    this.errno = errno;
+  }
+}
+
+/** The error number of what was thrown; EIO for what has none. */
+export function errnoOf(error: unknown): number {
+  if (error instanceof P9Refusal) return error.errno;
+  const code = (error as { code?: unknown } | null)?.code;
+  return typeof code === "string" && code in P9Errno ? P9Errno[code as P9ErrnoName] : P9Errno.EIO;
+}

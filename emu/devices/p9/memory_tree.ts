@@ -1,0 +1,299 @@
+import { P9_MODE_KIND, P9Errno, P9Mode } from "@vireo/hal";
+import type { Clock } from "../../device.ts";
+import {
+  type P9AttributeChanges,
+  type P9Attributes,
+  type P9Export,
+  type P9Handle,
+  type P9HandleOptions,
+  type P9Path,
+  P9Refusal,
+  type P9Space,
+} from "./export.ts";
+
+/** What a {@linkcode MemoryTree} is made of. */
+export interface MemoryTreeOptions {
+  /** Whether it takes no changes. */
+  readonly readOnly?: boolean;
+  /** Bytes that all files together may have; 64 MiB by default. */
+  readonly capacity?: number;
+  /** Files that there may be; 65536 by default. */
+  readonly maxFiles?: number;
+  /** Tells the time, in milliseconds since 1970. */
+  readonly clock?: Clock;
+}
+
+const BLOCK = 4096;
+/** Bytes that a name or a target counts for. */
+const NODE = 512;
+
+interface Node {
+  readonly path: bigint;
+  readonly kind: P9Mode;
+  mode: number;
+  bytes: Uint8Array;
+  size: number;
+  atime: number;
+  mtime: number;
+  ctime: number;
+  readonly children: Map<string, Node>;
+  readonly target: string;
+  /** Handles on it: one that was removed keeps its room until they are closed. */
+  opens: number;
+  linked: boolean;
+}
+
+/** A tree of files in memory. */
+export class MemoryTree implements P9Export {
+  /** Whether it takes no changes. */
+  readonly readOnly: boolean;
+  readonly #capacity: number;
+  readonly #maxFiles: number;
+  readonly #clock: Clock;
+  readonly #root: Node;
+  #used = 0;
+  #count = 0;
+  #nextPath = 1n;
+
+  /**
+   * Makes a tree.
+   *
+   * @param files Contents by path; directories on the way are made.
+   */
+  constructor(
+    files: Readonly<Record<string, Uint8Array | string>> = {},
+    options: MemoryTreeOptions = {},
+  ) {
+    this.readOnly = options.readOnly ?? false;
+    this.#capacity = options.capacity ?? 64 << 20;
+    this.#maxFiles = options.maxFiles ?? 65536;
+    this.#clock = options.clock ?? Date.now;
+    this.#root = this.#make(P9Mode.DIRECTORY, 0o755);
+    for (const [path, contents] of Object.entries(files)) {
+      const names = path.split("/").filter((name) => name !== "");
+      for (let depth = 1; depth < names.length; depth++) {
+        const directory = names.slice(0, depth);
+        if (this.#look(directory) === undefined) this.mkdir(directory, 0o755);
+      }
+      this.create(names, 0o644);
+      const bytes = typeof contents === "string" ? new TextEncoder().encode(contents) : contents;
+      this.#write(this.#find(names), 0, bytes);
+    }
+  }
+
+  /** A file's contents, for tests; undefined if there is none. */
+  contents(path: string): Uint8Array | undefined {
+    const node = this.#look(path.split("/").filter((name) => name !== ""));
+    return node?.kind === P9Mode.FILE ? node.bytes.slice(0, node.size) : undefined;
+  }
+
+  /** What a file is. */
+  stat(path: P9Path): P9Attributes {
+    return attributes(this.#find(path));
+  }
+
+  /** Names in a directory. */
+  list(path: P9Path): readonly string[] {
+    return [...this.#directory(path).children.keys()].sort();
+  }
+
+  /** Opens a file. */
+  open(path: P9Path, options: P9HandleOptions): P9Handle {
+    const node = this.#find(path);
+    if (node.kind === P9Mode.DIRECTORY) throw new P9Refusal(P9Errno.EISDIR);
+    if (node.kind === P9Mode.SYMLINK) throw new P9Refusal(P9Errno.ELOOP);
+    if (options.truncate) this.#resize(node, 0);
+    node.opens++;
+    return {
+      read: (offset, into) => {
+        node.atime = this.#clock();
+        const length = Math.max(0, Math.min(into.length, node.size - offset));
+        if (length > 0) into.set(node.bytes.subarray(offset, offset + length));
+        return length;
+      },
+      write: (offset, bytes) => this.#write(node, options.append ? node.size : offset, bytes),
+      sync: () => {},
+      stat: () => attributes(node),
+      truncate: (size) => this.#resize(node, size),
+      [Symbol.dispose]: () => {
+        node.opens--;
+        this.#release(node);
+      },
+    };
+  }
+
+  /** Makes an empty file. */
+  create(path: P9Path, mode: number): void {
+    this.#add(path, () => this.#make(P9Mode.FILE, mode));
+  }
+
+  /** Makes a directory. */
+  mkdir(path: P9Path, mode: number): void {
+    this.#add(path, () => this.#make(P9Mode.DIRECTORY, mode));
+  }
+
+  /** Makes a symbolic link. */
+  symlink(path: P9Path, target: string): void {
+    this.#add(path, () => this.#make(P9Mode.SYMLINK, 0o777, target));
+  }
+
+  /** Where a symbolic link points to. */
+  readlink(path: P9Path): string {
+    const node = this.#find(path);
+    if (node.kind !== P9Mode.SYMLINK) throw new P9Refusal(P9Errno.EINVAL);
+    return node.target;
+  }
+
+  /** Removes a file or an empty directory. */
+  remove(path: P9Path, directory: boolean): void {
+    const node = this.#find(path);
+    if (directory !== (node.kind === P9Mode.DIRECTORY)) {
+      throw new P9Refusal(directory ? P9Errno.ENOTDIR : P9Errno.EISDIR);
+    }
+    this.#detach(path, node);
+  }
+
+  /** Moves a file or directory. */
+  rename(from: P9Path, to: P9Path): void {
+    const node = this.#find(from);
+    const place = this.#look(to);
+    if (place === node) return;
+    // Into itself it cannot go.
+    if (to.length >= from.length && from.every((name, i) => to[i] === name)) {
+      throw new P9Refusal(P9Errno.EINVAL);
+    }
+    const directory = this.#directory(to.slice(0, -1));
+    if (place !== undefined) {
+      const full = place.kind === P9Mode.DIRECTORY;
+      if (full !== (node.kind === P9Mode.DIRECTORY)) {
+        throw new P9Refusal(full ? P9Errno.EISDIR : P9Errno.ENOTDIR);
+      }
+      this.#detach(to, place);
+    }
+    this.#directory(from.slice(0, -1)).children.delete(from.at(-1)!);
+    directory.children.set(to.at(-1)!, node);
+    node.ctime = this.#clock();
+  }
+
+  /** Changes a file. */
+  change(path: P9Path, { mode, size, atime, mtime }: P9AttributeChanges): void {
+    const node = this.#find(path);
+    if (size !== undefined) {
+      if (node.kind !== P9Mode.FILE) throw new P9Refusal(P9Errno.EISDIR);
+      this.#resize(node, size);
+    }
+    if (mode !== undefined) node.mode = node.kind | mode & 0o7777;
+    if (atime !== undefined) node.atime = atime;
+    if (mtime !== undefined) node.mtime = mtime;
+    node.ctime = this.#clock();
+  }
+
+  /** How much there is room for. */
+  space(): P9Space {
+    const free = Math.floor((this.#capacity - this.#used) / BLOCK);
+    const blocks = Math.floor(this.#capacity / BLOCK);
+    const files = this.#maxFiles;
+    return { blockSize: BLOCK, blocks, free, files, freeFiles: files - this.#count };
+  }
+
+  #make(kind: P9Mode, mode: number, target = ""): Node {
+    if (this.#count >= this.#maxFiles) throw new P9Refusal(P9Errno.ENOSPC);
+    this.#take(NODE + target.length);
+    this.#count++;
+    const now = this.#clock();
+    return {
+      path: this.#nextPath++,
+      kind,
+      mode: kind | mode & 0o7777,
+      bytes: new Uint8Array(0),
+      size: target.length,
+      atime: now,
+      mtime: now,
+      ctime: now,
+      children: new Map(),
+      target,
+      opens: 0,
+      linked: true,
+    };
+  }
+
+  #add(path: P9Path, make: () => Node): void {
+    const directory = this.#directory(path.slice(0, -1));
+    const name = path.at(-1)!;
+    if (directory.children.has(name)) throw new P9Refusal(P9Errno.EEXIST);
+    directory.children.set(name, make());
+    directory.mtime = directory.ctime = this.#clock();
+  }
+
+  #detach(path: P9Path, node: Node): void {
+    if (node.children.size > 0) throw new P9Refusal(P9Errno.ENOTEMPTY);
+    if (path.length === 0) throw new P9Refusal(P9Errno.EBUSY);
+    this.#directory(path.slice(0, -1)).children.delete(path.at(-1)!);
+    node.linked = false;
+    this.#release(node);
+  }
+
+  /** Gives the room of a file back that is neither in a directory nor open. */
+  #release(node: Node): void {
+    if (node.linked || node.opens > 0) return;
+    this.#count--;
+    this.#used -= NODE + node.target.length + node.bytes.length;
+    node.bytes = new Uint8Array(0);
+  }
+
+  #look(path: P9Path): Node | undefined {
+    let node: Node | undefined = this.#root;
+    for (const name of path) node = node?.children.get(name);
+    return node;
+  }
+
+  #find(path: P9Path): Node {
+    const node = this.#look(path);
+    if (node === undefined) throw new P9Refusal(P9Errno.ENOENT);
+    return node;
+  }
+
+  #directory(path: P9Path): Node {
+    const node = this.#find(path);
+    if (node.kind !== P9Mode.DIRECTORY) throw new P9Refusal(P9Errno.ENOTDIR);
+    return node;
+  }
+
+  #write(node: Node, offset: number, bytes: Uint8Array): void {
+    const end = offset + bytes.length;
+    if (end > node.size) this.#resize(node, end);
+    node.bytes.set(bytes, offset);
+    node.mtime = node.ctime = this.#clock();
+  }
+
+  #resize(node: Node, size: number): void {
+    if (size > this.#capacity) throw new P9Refusal(P9Errno.EFBIG);
+    if (size > node.bytes.length) {
+      // Twice as much as before, so that what grows bit by bit is not copied each time.
+      const room = Math.min(Math.max(size, 2 * node.bytes.length), this.#capacity);
+      const grown = this.#fits(room - node.bytes.length) ? room : size;
+      this.#take(grown - node.bytes.length);
+      const bytes = new Uint8Array(grown);
+      bytes.set(node.bytes.subarray(0, node.size));
+      node.bytes = bytes;
+    } else if (size < node.size) node.bytes.fill(0, size, node.size);
+    node.size = size;
+    node.mtime = node.ctime = this.#clock();
+  }
+
+  #fits(bytes: number): boolean {
+    return this.#used + bytes <= this.#capacity;
+  }
+
+  #take(bytes: number): void {
+    if (!this.#fits(bytes)) throw new P9Refusal(P9Errno.ENOSPC);
+    this.#used += bytes;
+  }
+}
+
+function attributes(node: Node): P9Attributes {
+  const { mode, path, atime, mtime, ctime } = node;
+  const directory = (mode & P9_MODE_KIND) === P9Mode.DIRECTORY;
+  const size = directory ? BLOCK : node.size;
+  return { mode, size, path, atime, mtime, ctime, links: directory ? 2 : 1 };
+}
