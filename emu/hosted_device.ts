@@ -26,7 +26,9 @@ export interface HostedDeviceOptions {
   /** Ring and transport features. */
   readonly offer?: TransportOffer | undefined;
   /** Called when the interrupt line rises. */
-  readonly lineRaised: () => void;
+  readonly lineRaised?: () => void;
+  /** Called at each interrupt, for transports that send messages: its cause, and the queue if it is one's. */
+  readonly raised?: (cause: InterruptCause, queue?: number) => void;
   /** Runs a model's notify in a microtask instead of inside the register write. */
   readonly deferNotify?: boolean | undefined;
 }
@@ -39,10 +41,8 @@ export interface HostedDeviceOptions {
 export class HostedDevice implements DeviceContext {
   /** The device model. */
   readonly model: DeviceModel;
-  /** Whether the device has the legacy interface only. */
-  readonly legacy: boolean;
-  /** All bits that are offered. */
-  readonly offered: FeatureSet;
+  /** Whether the driver uses the legacy interface, or there is no other. */
+  legacy: boolean;
   /** The queues as the driver sets them up. */
   readonly configs: readonly QueueConfig[];
   /** Feature words the driver wrote, lowest first. */
@@ -60,6 +60,8 @@ export class HostedDevice implements DeviceContext {
   /** What was negotiated; empty before. */
   features: FeatureSet = FeatureSet.NONE;
   readonly #options: HostedDeviceOptions;
+  /** Of the modern and of the legacy interface. */
+  readonly #offers: readonly FeatureSet[];
   readonly #queues: (RunningQueue | undefined)[];
   #active = false;
   #faulted = false;
@@ -70,13 +72,25 @@ export class HostedDevice implements DeviceContext {
     this.#options = options;
     this.model = options.model;
     this.legacy = options.legacy;
-    this.offered = offeredFeatures(options.model.features, options.legacy, options.offer);
+    this.#offers = [false, true].map((legacy) =>
+      offeredFeatures(options.model.features, legacy, options.offer)
+    );
     const cap = options.queueSize ?? 32768;
     this.configs = options.model.queues.map(({ maxSize }) =>
       new QueueConfig(Math.min(maxSize, cap))
     );
     this.#queues = this.configs.map(() => undefined);
     this.model.attach?.(this);
+  }
+
+  /** All bits that are offered by the interface in use. */
+  get offered(): FeatureSet {
+    return this.offeredBy(this.legacy);
+  }
+
+  /** All bits that are offered by an interface. */
+  offeredBy(legacy: boolean): FeatureSet {
+    return this.#offers[legacy ? 1 : 0]!;
   }
 
   /** Whether the device asserts its interrupt line. */
@@ -123,11 +137,12 @@ export class HostedDevice implements DeviceContext {
     if ((this.status & Status.DRIVER_OK) !== 0) this.raise(InterruptCause.CONFIG);
   }
 
-  /** Sets bits of the interrupt status. */
-  raise(cause: number): void {
+  /** Sets bits of the interrupt status. @param queue Whose interrupt it is, if it is a queue's. */
+  raise(cause: InterruptCause, queue?: number): void {
     const before = this.interruptStatus;
     this.interruptStatus |= cause;
-    if (before === 0) this.#options.lineRaised();
+    if (before === 0) this.#options.lineRaised?.();
+    this.#options.raised?.(cause, queue);
   }
 
   /** A driver's write of InterruptACK: clears bits of the interrupt status. */
@@ -158,15 +173,25 @@ export class HostedDevice implements DeviceContext {
     }
   }
 
-  /** Reads configuration bytes that exist. */
+  /** A driver's read of configuration bytes; 0, and noted, if they do not exist. */
   readConfig(offset: number, width: ConfigWidth): number {
     let value = 0;
+    if (offset % width !== 0 || offset + width > this.model.configSize) {
+      this.violate(`Config+${offset}`, undefined, `no such read of ${width} bytes`);
+      return 0;
+    }
     this.#guard(() => value = this.model.readConfig(offset, width) >>> 0);
     return value;
   }
 
-  /** Writes configuration bytes that exist. */
+  /** A driver's write of configuration bytes; ignored, and noted, if they do not exist or are read-only. */
   writeConfig(offset: number, width: ConfigWidth, value: number): void {
+    if (offset % width !== 0 || offset + width > this.model.configSize) {
+      return this.violate(`Config+${offset}`, value, `no such write of ${width} bytes`);
+    }
+    if (this.model.writeConfig === undefined) {
+      return this.violate(`Config+${offset}`, value, "read-only");
+    }
     this.#guard(() => this.model.writeConfig?.(offset, width, value));
   }
 
@@ -327,7 +352,9 @@ export class HostedDevice implements DeviceContext {
     this.generation = state.generation;
     this.interruptStatus = 0;
     queues.forEach((queue, i) => this.#queues[i] = queue);
-    if (state.interruptStatus !== 0) this.raise(state.interruptStatus);
+    for (const cause of Object.values(InterruptCause)) {
+      if ((state.interruptStatus & cause) !== 0) this.raise(cause);
+    }
     this.#faulted = faulted;
     for (const queue of queues) {
       if (faulted) queue?.stop();
@@ -421,7 +448,7 @@ export class HostedDevice implements DeviceContext {
       inOrder: features.has(Feature.IN_ORDER),
       batchUsed: this.#options.offer?.batchUsed ?? false,
       notifyOnEmpty: this.legacy && features.has(Feature.NOTIFY_ON_EMPTY),
-      interrupt: () => this.raise(InterruptCause.QUEUE),
+      interrupt: () => this.raise(InterruptCause.QUEUE, index),
       fault: (reason) => this.fault(reason),
     }, position);
   }

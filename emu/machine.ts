@@ -1,10 +1,11 @@
 import {
+  alignUp,
+  type DeviceNode,
   type Dma,
-  type Interrupt,
-  type InterruptWait,
   type MemoryWindow,
   type MmioLease,
   type MmioNode,
+  type PciBar,
   type Platform,
   type TraceSink,
   VireoError,
@@ -12,9 +13,12 @@ import {
 import type { DeviceModel } from "./device.ts";
 import type { DeviceState, Violation } from "./device_state.ts";
 import { HostedDevice } from "./hosted_device.ts";
+import { EmuInterrupt } from "./interrupt.ts";
 import { EmuDma, GuestMemory } from "./memory.ts";
 import { type MappedRegion, MmioDevice, type SelectorState, SLOT_SIZE } from "./mmio_device.ts";
 import type { RingOptions, TransportOffer } from "./offer.ts";
+import { MessageController } from "./pci/messages.ts";
+import { PciDevice, type PciState, SHARED_BAR } from "./pci/pci_device.ts";
 
 /** Where the first slot is, as on QEMU's aarch64 virt board. */
 const SLOT_BASE = 0x0a00_0000;
@@ -23,13 +27,22 @@ const FIRST_IRQ = 48;
 const MIN_SLOTS = 8;
 const DEFAULT_MEMORY = 64 * 1024 * 1024;
 const PAGE = 4096;
+const DEFAULT_MESSAGES = 256;
+/** Devices of a bus, less the host bridge. */
+const MAX_FUNCTIONS = 31;
 
 /** A device of a machine. */
 export interface MachineDevice {
   /** The device model. */
   readonly model: DeviceModel;
-  /** Version of the register interface: 1 (legacy) or 2; 2 by default. */
+  /** Version of the register interface: 1 (legacy) or 2; 2 by default. On PCI 1 is the legacy interface alone. */
   readonly version?: 1 | 2;
+  /** On PCI: whether it has both interfaces. */
+  readonly transitional?: boolean;
+  /** On PCI: MSI-X vectors; one a queue and one for changes by default. */
+  readonly vectors?: number;
+  /** On PCI: BARs that the machine cannot map, so that only configuration accesses reach them. */
+  readonly unmapped?: readonly number[];
   /** An upper bound for its queue sizes. */
   readonly queueSize?: number;
   /** Ring and transport features that it offers. */
@@ -44,6 +57,12 @@ export interface MachineOptions {
   readonly devices: readonly (DeviceModel | MachineDevice)[];
   /** Guest RAM in bytes, a multiple of 4096; 64 MiB by default. */
   readonly memorySize?: number;
+  /** The bus that the devices are on: virtio-mmio by default. On PCI device n is 0000:00:(n + 1).0. */
+  readonly bus?: "mmio" | "pci";
+  /** On PCI: how many messages there are for MSI-X; 256 by default. */
+  readonly messages?: number;
+  /** On PCI: whether the machine delivers INTx lines; true by default. */
+  readonly lines?: boolean;
   /** Number of slots; 8 or as many as devices by default. The rest is empty. */
   readonly slots?: number;
   /** What the rings of all devices can do, unless a device says otherwise. */
@@ -68,6 +87,8 @@ export interface MachineState {
   readonly devices: readonly (DeviceState | null)[];
   /** The selector registers by slot. */
   readonly selectors: readonly SelectorState[];
+  /** The functions, on a machine of PCI. */
+  readonly functions?: readonly PciState[];
   /** Guest RAM, if it was asked for. */
   readonly memory?: Uint8Array;
 }
@@ -80,8 +101,10 @@ export class EmulatedMachine implements Platform {
   readonly memory: GuestMemory;
   /** Hands out guest RAM. */
   readonly dma: Dma;
-  /** The slots with their devices. */
+  /** The slots with their devices; none on PCI. */
   readonly slots: readonly MmioDevice[];
+  /** The functions of PCI; none on virtio-mmio. */
+  readonly functions: readonly PciDevice[];
   readonly #lines: EmuInterrupt[] = [];
   readonly #windows: { readonly address: number; readonly bytes: Uint8Array }[] = [];
   #windowEnd: number;
@@ -92,8 +115,10 @@ export class EmulatedMachine implements Platform {
       new GuestMemory(options.shared ? new SharedArrayBuffer(size) : size);
     this.dma = options.dma ?? new EmuDma(this.memory);
     this.#windowEnd = this.memory.base + this.memory.size;
-    const count = Math.max(options.slots ?? MIN_SLOTS, options.devices.length);
+    const pci = options.bus === "pci";
+    const count = pci ? 0 : Math.max(options.slots ?? MIN_SLOTS, options.devices.length);
     this.slots = Array.from({ length: count }, (_, i) => this.#makeSlot(i, options));
+    this.functions = pci ? this.#makeFunctions(options) : [];
   }
 
   /** Makes a machine. */
@@ -101,22 +126,30 @@ export class EmulatedMachine implements Platform {
     return new EmulatedMachine(options);
   }
 
-  /** The device in a slot. @throws {RangeError} If the slot is empty. */
+  /** The device in a slot, or of a function. @throws {RangeError} If there is none. */
   device(slot: number): HostedDevice {
-    const device = this.slots[slot]?.device;
+    const device = this.slots[slot]?.device ?? this.functions[slot]?.hosted;
     if (device === undefined) throw new RangeError(`Cannot find a device in slot ${slot}`);
     return device;
   }
 
   /** What drivers did wrong, by slot. */
   violations(): readonly (Violation & { readonly slot: string })[] {
-    return this.slots.flatMap((slot) =>
-      (slot.device?.log ?? []).map((entry) => ({ slot: slot.name, ...entry }))
-    );
+    const of = (slot: string, device: HostedDevice | undefined) =>
+      (device?.log ?? []).map((entry) => ({ slot, ...entry }));
+    return [
+      ...this.slots.flatMap(({ name, device }) => of(name, device)),
+      ...this.functions.flatMap(({ name, hosted }) => of(name, hosted)),
+    ];
   }
 
-  /** The slots, lowest address first. */
-  nodes(): readonly MmioNode[] {
+  /** The slots or functions, lowest address first. */
+  nodes(): readonly DeviceNode[] {
+    return [...this.slotNodes(), ...this.functions];
+  }
+
+  /** The slots of virtio-mmio, lowest address first. */
+  slotNodes(): readonly MmioNode[] {
     return this.slots.map((slot, i) => ({
       kind: "mmio",
       name: slot.name,
@@ -158,7 +191,8 @@ export class EmulatedMachine implements Platform {
   snapshot(options: { readonly memory?: boolean } = {}): MachineState {
     const devices = this.slots.map((slot) => slot.device?.snapshot() ?? null);
     const selectors = this.slots.map((slot) => slot.snapshot());
-    const state = { devices, selectors };
+    const functions = this.functions.map((fn) => fn.snapshot());
+    const state = { devices, selectors, ...functions.length > 0 ? { functions } : {} };
     return options.memory ? { ...state, memory: this.memory.bytes.slice() } : state;
   }
 
@@ -168,6 +202,12 @@ export class EmulatedMachine implements Platform {
    * @throws {RangeError} If slots or memory are different.
    */
   restore(state: MachineState): void {
+    const functions = state.functions ?? [];
+    if (functions.length !== this.functions.length) {
+      throw new RangeError(
+        `Cannot restore ${functions.length} functions to a machine with ${this.functions.length}`,
+      );
+    }
     if (state.devices.length !== this.slots.length) {
       throw new RangeError(
         `Cannot restore ${state.devices.length} slots to a machine with ${this.slots.length}`,
@@ -192,28 +232,27 @@ export class EmulatedMachine implements Platform {
       if (device !== null) this.device(i).restore(device);
       slot.restore(state.selectors[i]!);
     });
+    this.functions.forEach((fn, i) => fn.restore(functions[i]!));
   }
 
   /** Disposes the models; drivers must be gone. */
   [Symbol.asyncDispose](): Promise<void> {
     for (const slot of this.slots) slot.device?.model[Symbol.dispose]();
+    for (const fn of this.functions) fn.hosted.model[Symbol.dispose]();
     return Promise.resolve();
   }
 
   #makeSlot(i: number, options: MachineOptions): MmioDevice {
-    const entry = options.devices[i];
-    const spec = entry === undefined || "model" in entry ? entry : { model: entry };
+    const spec = specOf(options.devices[i]);
     const name = `virtio-mmio@${(SLOT_BASE + i * SLOT_SIZE).toString(16)}`;
     const version = spec?.version ?? 2;
-    const ring: RingOptions = { ...options.ring, ...spec?.offer, ...spec?.ring };
     const line = new EmuInterrupt(() => device?.line ?? false);
     this.#lines.push(line);
     const device = spec === undefined ? undefined : new HostedDevice({
       model: spec.model,
       memory: this.memory,
       legacy: version === 1,
-      queueSize: spec.ring?.maxQueueSize ?? spec.queueSize ?? options.ring?.maxQueueSize,
-      offer: ring,
+      ...ringOf(spec, options),
       deferNotify: options.deferNotify,
       lineRaised: () => {
         line.raised();
@@ -224,6 +263,46 @@ export class EmulatedMachine implements Platform {
     return new MmioDevice({ name, version, device, regions, trace: options.trace });
   }
 
+  #makeFunctions(options: MachineOptions): PciDevice[] {
+    const messages = new MessageController(options.messages ?? DEFAULT_MESSAGES);
+    if (options.devices.length > MAX_FUNCTIONS) {
+      throw new RangeError(
+        `Cannot put more than ${MAX_FUNCTIONS} devices on a PCI bus: received ${options.devices.length}`,
+      );
+    }
+    return options.devices.map((entry, i) => {
+      const spec = specOf(entry)!;
+      return new PciDevice({
+        model: spec.model,
+        memory: this.memory,
+        face: spec.version === 1 ? "legacy" : spec.transitional ? "transitional" : "modern",
+        // Device 0 is the host bridge, on real machines.
+        address: { segment: 0, bus: 0, device: i + 1, function: 0 },
+        messages,
+        line: options.lines ?? true,
+        vectors: spec.vectors,
+        unmapped: spec.unmapped,
+        shared: this.#mapShared(spec.model),
+        ...ringOf(spec, options),
+        deferNotify: options.deferNotify,
+        trace: options.trace,
+      });
+    });
+  }
+
+  /** Maps all shared memory of a model in one block, as a BAR is one: its size is a power of two. */
+  #mapShared(model: DeviceModel) {
+    const { sharedMemory = [] } = model;
+    if (sharedMemory.length === 0) return undefined;
+    const pages = sharedMemory.reduce((sum, { bytes }) => sum + Math.ceil(bytes.length / PAGE), 0);
+    const size = 2 ** Math.ceil(Math.log2(pages * PAGE));
+    const address = this.#windowEnd = alignUp(this.#windowEnd, size);
+    const regions = sharedMemory.map((region) => this.#map(region));
+    this.#windowEnd = address + size;
+    const bar: PciBar = { index: SHARED_BAR, space: "memory", address, size };
+    return { bar, regions };
+  }
+
   #map(region: { readonly id: number; readonly bytes: Uint8Array }): MappedRegion {
     const address = this.#windowEnd;
     this.#windowEnd += Math.ceil(region.bytes.length / PAGE) * PAGE;
@@ -232,53 +311,21 @@ export class EmulatedMachine implements Platform {
   }
 }
 
-function window(bytes: Uint8Array): MemoryWindow {
-  return { bytes, [Symbol.dispose]() {} };
+function specOf(entry: DeviceModel | MachineDevice | undefined): MachineDevice | undefined {
+  return entry === undefined || "model" in entry ? entry : { model: entry };
 }
 
-/** The interrupt line of a slot: waiters are woken in a microtask. */
-export class EmuInterrupt implements Interrupt {
-  /** Never: waiters are woken when the line rises. */
-  readonly polled = false;
-  readonly #level: () => boolean;
-  readonly #waiters = new Set<() => void>();
+/** What the rings of a device can do, over what the machine says. */
+function ringOf(
+  spec: MachineDevice,
+  options: MachineOptions,
+): { readonly offer: RingOptions; readonly queueSize: number | undefined } {
+  return {
+    offer: { ...options.ring, ...spec.offer, ...spec.ring },
+    queueSize: spec.ring?.maxQueueSize ?? spec.queueSize ?? options.ring?.maxQueueSize,
+  };
+}
 
-  /** Makes a line whose level is derived from the device's state. */
-  constructor(level: () => boolean) {
-    this.#level = level;
-  }
-
-  /** Number of waits that did not end yet. */
-  get waiting(): number {
-    return this.#waiters.size;
-  }
-
-  /** The line rose. */
-  raised(): void {
-    const waiters = [...this.#waiters];
-    this.#waiters.clear();
-    for (const wake of waiters) wake();
-  }
-
-  /**
-   * Resolves in a microtask when the line rises, at once if it is active.
-   *
-   * @throws The signal's reason if it is aborted.
-   */
-  async wait({ signal }: InterruptWait): Promise<void> {
-    signal.throwIfAborted();
-    if (this.#level()) return;
-    // One entry a wait: a promise that all waits share would keep every aborted one until the line rises.
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const aborted = Promise.withResolvers<never>();
-    const onAbort = (): void => aborted.reject(signal.reason);
-    signal.addEventListener("abort", onAbort);
-    this.#waiters.add(resolve);
-    try {
-      await Promise.race([promise, aborted.promise]);
-    } finally {
-      signal.removeEventListener("abort", onAbort);
-      this.#waiters.delete(resolve);
-    }
-  }
+function window(bytes: Uint8Array): MemoryWindow {
+  return { bytes, [Symbol.dispose]() {} };
 }

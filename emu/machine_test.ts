@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { FeatureSet, VireoError } from "@vireo/hal";
-import { type EmuInterrupt, EmulatedMachine, type MachineOptions } from "./machine.ts";
+import type { EmuInterrupt } from "./interrupt.ts";
+import { EmulatedMachine, type MachineOptions } from "./machine.ts";
 import { Hub } from "./backends/hub.ts";
 import { NetDevice } from "./devices/net/mod.ts";
 import { GuestMemory } from "./memory.ts";
@@ -21,7 +22,7 @@ const ready = (): boolean => false;
 Deno.test("machine: device n is in slot n, eight slots or as many as devices", async () => {
   const models = [new EchoModel(), new EchoModel()];
   await using machine = EmulatedMachine.create({ devices: models, memorySize: 1 << 16 });
-  const nodes = machine.nodes();
+  const nodes = machine.slotNodes();
   assertEquals(nodes.length, 8);
   assertEquals(nodes[1]!.name, "virtio-mmio@a000200");
   assertEquals([nodes[1]!.base, nodes[1]!.size, nodes[1]!.irq], [0x0a00_0200, 0x200, 49]);
@@ -59,7 +60,7 @@ Deno.test("machine: opens RAM and no more than there is", () => {
 Deno.test("interrupt: a wait ends at once on an active line, in a microtask on a rising one", async () => {
   const { machine, driver, model } = setUp();
   driver.init();
-  const { interrupt } = machine.nodes()[0]!.open();
+  const { interrupt } = machine.slotNodes()[0]!.open();
   assertEquals(interrupt.polled, false);
   const order: string[] = [];
   const waits = [1, 2].map((n) =>
@@ -81,7 +82,7 @@ Deno.test("interrupt: a wait ends at once on an active line, in a microtask on a
 Deno.test("interrupt: a wait leaves no listener on its signal", async () => {
   const { machine, driver, model } = setUp();
   driver.init();
-  const { interrupt } = machine.nodes()[0]!.open();
+  const { interrupt } = machine.slotNodes()[0]!.open();
   let listeners = 0;
   const signal = new AbortController().signal;
   const { addEventListener: add, removeEventListener: remove } = signal;

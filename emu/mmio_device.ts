@@ -1,20 +1,22 @@
-import {
-  Feature,
-  hi32,
-  lo32,
-  type Mmio,
-  MMIO_MAGIC,
-  MmioRegister as R,
-  type TraceSink,
-} from "@vireo/hal";
+import { hi32, lo32, type Mmio, MMIO_MAGIC, MmioRegister as R, type TraceSink } from "@vireo/hal";
 import type { ConfigWidth } from "./device.ts";
 import type { HostedDevice } from "./hosted_device.ts";
+import { QueueRegisters } from "./queue_registers.ts";
 
 /** Vendor id of emulated devices: "VIRE" as QEMU's is "QEMU", first letter lowest. */
 export const VENDOR_ID = 0x45524956;
 /** Size of a slot's register window in bytes, as QEMU's aarch64 virt board has it. */
 export const SLOT_SIZE = 0x200;
 const ALL_ONES = 0xffffffff;
+/** What the specification calls the registers of a queue. */
+const QUEUE_NAMES = {
+  size: "QueueSize",
+  address: "Queue address",
+  ready: "QueueReady",
+  reset: "QueueReset",
+  align: "QueueAlign",
+  page: "QueuePFN",
+} as const;
 
 /** Where a shared memory region of a device was mapped. */
 export interface MappedRegion {
@@ -72,9 +74,9 @@ const COMMON: readonly RegisterRow[] = [
     (s, value) => s.hosted.writeFeatures(s.driverFeaturesSel, value),
   ),
   row("DriverFeaturesSel", undefined, (s, value) => s.driverFeaturesSel = value),
-  row("QueueSel", undefined, (s, value) => s.queueSel = value),
-  row("QueueSizeMax", (s) => s.queue?.maxSize ?? 0),
-  row("QueueSize", undefined, (s, value) => s.writeQueueSize(value)),
+  row("QueueSel", undefined, (s, value) => s.queue.select = value),
+  row("QueueSizeMax", (s) => s.queue.config?.maxSize ?? 0),
+  row("QueueSize", undefined, (s, value) => s.queue.writeSize(value)),
   row("QueueNotify", undefined, (s, value) => s.notify(value)),
   row("InterruptStatus", (s) => s.hosted.interruptStatus),
   row("InterruptACK", undefined, (s, value) => s.hosted.acknowledge(value)),
@@ -86,18 +88,18 @@ export const VERSION_1_ROWS: readonly RegisterRow[] = [
   ...identity(1),
   ...COMMON,
   row("GuestPageSize", undefined, (s, value) => s.writePageSize(value)),
-  row("QueueAlign", undefined, (s, value) => s.writeQueueAlign(value)),
-  row("QueuePFN", (s) => s.queue?.pfn ?? 0, (s, value) => s.writeQueuePfn(value)),
+  row("QueueAlign", undefined, (s, value) => s.queue.writeAlign(value)),
+  row("QueuePFN", (s) => s.queue.config?.pfn ?? 0, (s, value) => s.queue.writePage(value)),
 ];
 
 const part = (name: "desc" | "avail" | "used", word: 0 | 1) => (s: MmioDevice, value: number) =>
-  s.writeQueueAddress(name, word, value);
+  s.queue.writeAddress(name, word, value);
 
 /** The registers of version 2 (virtio 1.4 §4.2.2). */
 export const VERSION_2_ROWS: readonly RegisterRow[] = [
   ...identity(2),
   ...COMMON,
-  row("QueueReady", (s) => s.queueReady, (s, value) => s.writeQueueReady(value)),
+  row("QueueReady", (s) => s.queue.running, (s, value) => s.queue.writeReady(value)),
   row("QueueDescLow", undefined, part("desc", 0)),
   row("QueueDescHigh", undefined, part("desc", 1)),
   row("QueueDriverLow", undefined, part("avail", 0)),
@@ -109,7 +111,7 @@ export const VERSION_2_ROWS: readonly RegisterRow[] = [
   row("SHMLenHigh", (s) => s.region === undefined ? ALL_ONES : hi32(s.region.length)),
   row("SHMBaseLow", (s) => s.region === undefined ? ALL_ONES : lo32(s.region.address)),
   row("SHMBaseHigh", (s) => s.region === undefined ? ALL_ONES : hi32(s.region.address)),
-  row("QueueReset", () => 0, (s, value) => s.resetQueue(value)),
+  row("QueueReset", () => 0, (s, value) => s.queue.reset(value)),
   row("ConfigGeneration", (s) => s.hosted.generation),
 ];
 
@@ -157,10 +159,9 @@ export class MmioDevice implements Mmio {
   deviceFeaturesSel = 0;
   /** DriverFeaturesSel. */
   driverFeaturesSel = 0;
-  /** QueueSel. */
-  queueSel = 0;
   /** SHMSel. */
   shmSel = 0;
+  readonly #queue: QueueRegisters | undefined;
   readonly #rows: (RegisterRow | undefined)[];
   readonly #regions: readonly MappedRegion[];
   readonly #trace: TraceSink | undefined;
@@ -172,6 +173,7 @@ export class MmioDevice implements Mmio {
     this.device = options.device;
     this.#regions = options.regions ?? [];
     this.#trace = options.trace;
+    this.#queue = options.device && new QueueRegisters(options.device, QUEUE_NAMES);
     this.#rows = new Array(R.Config / 4).fill(undefined);
     const all = this.version === 1 ? VERSION_1_ROWS : VERSION_2_ROWS;
     const rows = this.device === undefined ? identity(this.version) : all;
@@ -183,19 +185,14 @@ export class MmioDevice implements Mmio {
     return this.device!;
   }
 
-  /** The selected queue. */
-  get queue(): HostedDevice["configs"][number] | undefined {
-    return this.hosted.configs[this.queueSel];
+  /** The registers of the selected queue; rows of empty slots never ask. */
+  get queue(): QueueRegisters {
+    return this.#queue!;
   }
 
   /** The selected shared memory region. */
   get region(): MappedRegion | undefined {
     return this.#regions.find((region) => region.id === this.shmSel);
-  }
-
-  /** 1 if the selected queue runs. */
-  get queueReady(): number {
-    return this.hosted.running(this.queueSel) ? 1 : 0;
   }
 
   /** Reads one byte; only the configuration has such. */
@@ -228,6 +225,14 @@ export class MmioDevice implements Mmio {
     this.#write(offset, 4, value >>> 0);
   }
 
+  /** GuestPageSize: a power of two. */
+  writePageSize(value: number): void {
+    if (value === 0 || (value & (value - 1)) !== 0) {
+      return this.hosted.violate("GuestPageSize", value, "no power of two");
+    }
+    this.hosted.pageSize = value;
+  }
+
   /** QueueNotify: the index, and with NOTIFICATION_DATA the position above it. */
   notify(value: number): void {
     this.hosted.notifyValue(value);
@@ -244,7 +249,7 @@ export class MmioDevice implements Mmio {
     return {
       deviceFeatures: this.deviceFeaturesSel,
       driverFeatures: this.driverFeaturesSel,
-      queue: this.queueSel,
+      queue: this.#queue?.select ?? 0,
       shm: this.shmSel,
     };
   }
@@ -253,104 +258,20 @@ export class MmioDevice implements Mmio {
   restore(state: SelectorState): void {
     this.deviceFeaturesSel = state.deviceFeatures;
     this.driverFeaturesSel = state.driverFeatures;
-    this.queueSel = state.queue;
+    if (this.#queue !== undefined) this.#queue.select = state.queue;
     this.shmSel = state.shm;
-  }
-
-  /** QueueSize: up to QueueSizeMax, a power of two for split rings, while the queue does not run. */
-  writeQueueSize(value: number): void {
-    const queue = this.#settable("QueueSize", value);
-    if (queue === undefined) return;
-    const problem = this.hosted.sizeProblem(this.queueSel, value);
-    if (problem !== undefined) return this.hosted.violate("QueueSize", value, problem);
-    queue.size = value;
-  }
-
-  /** A word of QueueDesc, QueueDriver or QueueDevice, while the queue does not run. */
-  writeQueueAddress(name: "desc" | "avail" | "used", word: 0 | 1, value: number): void {
-    const queue = this.#settable("Queue address", value);
-    if (queue !== undefined) queue[name][word] = value;
-  }
-
-  /** QueueReady: 1 starts the queue if its geometry is good, 0 stops it. */
-  writeQueueReady(value: number): void {
-    const { hosted, queueSel } = this;
-    if (this.queue === undefined) return hosted.violate("QueueReady", value, "no such queue");
-    if (value === 0) hosted.stopQueue(queueSel);
-    else if (value !== 1) hosted.violate("QueueReady", value, "neither 0 nor 1");
-    else if (!hosted.queuesSettable) hosted.violate("QueueReady", value, "before FEATURES_OK");
-    else if (!hosted.running(queueSel)) hosted.startQueue(queueSel);
-  }
-
-  /** QueueReset: 1 resets the queue at once, if RING_RESET was negotiated. */
-  resetQueue(value: number): void {
-    const { hosted } = this;
-    const negotiated = hosted.features.has(Feature.RING_RESET);
-    if (value !== 1 || this.queue === undefined || !negotiated) {
-      const reason = negotiated ? "not 1, or no such queue" : "without RING_RESET";
-      return hosted.violate("QueueReset", value, reason);
-    }
-    hosted.stopQueue(this.queueSel);
-    this.queue.reset();
-  }
-
-  /** GuestPageSize: a power of two. */
-  writePageSize(value: number): void {
-    if (value === 0 || (value & (value - 1)) !== 0) {
-      return this.hosted.violate("GuestPageSize", value, "no power of two");
-    }
-    this.hosted.pageSize = value;
-  }
-
-  /** QueueAlign: a power of two of at least 4, while the queue does not run. */
-  writeQueueAlign(value: number): void {
-    const queue = this.#settable("QueueAlign", value);
-    if (queue === undefined) return;
-    if (value < 4 || (value & (value - 1)) !== 0) {
-      return this.hosted.violate("QueueAlign", value, "no power of two of at least 4");
-    }
-    queue.align = value;
-  }
-
-  /** QueuePFN: starts the queue at that guest page, or stops it at 0. */
-  writeQueuePfn(value: number): void {
-    const { hosted, queue } = this;
-    if (queue === undefined) return hosted.violate("QueuePFN", value, "no such queue");
-    if (value === 0) {
-      hosted.stopQueue(this.queueSel);
-      queue.pfn = 0;
-      return;
-    }
-    if (hosted.running(this.queueSel)) {
-      return hosted.violate("QueuePFN", value, "queue runs");
-    }
-    queue.pfn = value;
-    if (!hosted.startQueue(this.queueSel)) queue.pfn = 0;
-  }
-
-  #settable(register: string, value: number): HostedDevice["configs"][number] | undefined {
-    const { queue } = this;
-    if (queue === undefined) {
-      this.hosted.violate(register, value, "no such queue");
-      return undefined;
-    }
-    if (this.hosted.running(this.queueSel)) {
-      this.hosted.violate(register, value, "queue runs");
-      return undefined;
-    }
-    return queue;
   }
 
   #read(offset: number, width: ConfigWidth): number {
     const value = offset >= R.Config
-      ? this.#readConfig(offset - R.Config, width)
+      ? this.device?.readConfig(offset - R.Config, width) ?? 0
       : this.#readRegister(offset, width);
     this.#trace?.({ op: "r", window: this.name, offset, width, value });
     return value;
   }
 
   #write(offset: number, width: ConfigWidth, value: number): void {
-    if (offset >= R.Config) this.#writeConfig(offset - R.Config, width, value);
+    if (offset >= R.Config) this.device?.writeConfig(offset - R.Config, width, value);
     else this.#writeRegister(offset, width, value);
     this.#trace?.({ op: "w", window: this.name, offset, width, value });
   }
@@ -374,28 +295,6 @@ export class MmioDevice implements Mmio {
       value,
       badAccess("write", width),
     );
-  }
-
-  #readConfig(offset: number, width: ConfigWidth): number {
-    const { device } = this;
-    if (device === undefined) return 0;
-    if (offset % width !== 0 || offset + width > device.model.configSize) {
-      device.violate(`Config+${offset}`, undefined, badAccess("read", width));
-      return 0;
-    }
-    return device.readConfig(offset, width);
-  }
-
-  #writeConfig(offset: number, width: ConfigWidth, value: number): void {
-    const { device } = this;
-    if (device === undefined) return;
-    if (offset % width !== 0 || offset + width > device.model.configSize) {
-      return device.violate(`Config+${offset}`, value, badAccess("write", width));
-    }
-    if (device.model.writeConfig === undefined) {
-      return device.violate(`Config+${offset}`, value, "read-only");
-    }
-    device.writeConfig(offset, width, value);
   }
 }
 

@@ -64,7 +64,12 @@ class Host {
   }
 
   nodes() {
-    return this.#machine.nodes().map(({ name, base, size, irq }) => ({ name, base, size, irq }));
+    return this.#machine.slotNodes().map(({ name, base, size, irq }) => ({
+      name,
+      base,
+      size,
+      irq,
+    }));
   }
 
   /** Serves the driver's thread until the machine is disposed. */

@@ -32,6 +32,22 @@ const FACES = [
   [" --transitional --force-legacy", "pci-legacy"],
 ] as const;
 
+Deno.test("demo passes on the emulator's devices on PCI, each interface and ring", async () => {
+  const rings = [
+    [" --packed", "pci-modern"],
+    [" --transitional --packed --in-order --notification-data", "pci-modern"],
+    [" --in-order --no-indirect --no-event-idx --platform-iommu", "pci-modern"],
+  ] as const;
+  for (const [flags, kind] of [...FACES, ...rings]) {
+    for (const { transport, pci } of await demo(`emu --transport pci${flags}`)) {
+      assertEquals([transport, `pci-${pci.chosen}`], [kind, kind]);
+    }
+  }
+  const run = await vireo("probe --transport pci --legacy --with input");
+  assertEquals([run.code, run.out], [2, ""]);
+  assertStringIncludes(run.err, "device 18 (--with input) has no legacy interface on PCI");
+});
+
 for (const board of PCI_BOARDS) {
   Deno.test(`demo passes on QEMU's devices on PCI: ${board.name}, each interface`, async () => {
     for (const [flags, kind] of FACES) {

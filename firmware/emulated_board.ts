@@ -5,6 +5,7 @@ import {
   type DiskBackend,
   EmulatedMachine,
   FileDisk,
+  hasLegacyPciId,
   HostPeer,
   Hub,
   loopbackPort,
@@ -69,9 +70,6 @@ export class EmulatedBoard implements AsyncDisposable {
    * @throws {VireoError} If an image or the tap device cannot be opened.
    */
   static async create(options: BoardOptions): Promise<EmulatedBoard> {
-    if (options.transport === "pci") {
-      throw new UsageError("--transport: the emulator has its devices on mmio only");
-    }
     await using cleanup = new AsyncDisposableStack();
     const disks = options.blk.map((blk) => makeDisk(blk, cleanup));
     const wire = options.net ?? { kind: "hub" };
@@ -103,9 +101,24 @@ export class EmulatedBoard implements AsyncDisposable {
       ...extras.map(([, model]) => model),
     ];
     const version = options.legacy ? 1 : 2;
+    const bus = options.transport ?? "mmio";
+    const modernOnly = models.find(({ deviceId }) => !hasLegacyPciId(deviceId));
+    if (bus === "pci" && options.legacy && modernOnly !== undefined) {
+      throw new UsageError(
+        `--legacy: device ${modernOnly.deviceId} (--with ${
+          extras.find(([, model]) => model === modernOnly)?.[0]
+        }) has no legacy interface on PCI`,
+      );
+    }
     const machine = cleanup.use(
       EmulatedMachine.create({
-        devices: models.map((model) => ({ model, version })),
+        bus,
+        devices: models.map((model) => ({
+          model,
+          version,
+          // As QEMU's: what has no legacy interface is modern on a transitional board too.
+          transitional: options.transitional && hasLegacyPciId(model.deviceId),
+        })),
         ring: {
           packed: options.packed,
           inOrder: options.inOrder,

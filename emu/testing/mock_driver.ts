@@ -151,7 +151,7 @@ export class MockDriver {
       () => stop.abort(new Error(`Nothing came within ${deadline} ms`)),
       deadline,
     );
-    const lease = this.machine.nodes()[this.machine.slots.indexOf(this.slot)]!.open();
+    const lease = this.machine.slotNodes()[this.machine.slots.indexOf(this.slot)]!.open();
     const pump = (async (): Promise<never> => {
       for (;;) {
         await lease.interrupt.wait({ signal: stop.signal, ready: () => false });
