@@ -1,4 +1,4 @@
-import { type DmaRegion, P9OpenFlag, P9Type } from "@vireo/hal";
+import { type DmaRegion, P9OpenFlag, P9Type, VireoError } from "@vireo/hal";
 import type { WaitOptions } from "../transport/transport.ts";
 import { getAttributes, setAttributes } from "./_attributes.ts";
 import { P9Writer } from "./_message.ts";
@@ -6,6 +6,15 @@ import type { P9Session } from "./_session.ts";
 
 /** Bytes of an Rread before the data, after the header. */
 const COUNT_ROOM = 4;
+
+/** Most bytes of a file that is read whole, unless told otherwise. */
+const READ_LIMIT = 1 << 30;
+
+/** How to read a whole file. */
+export interface P9ReadOptions extends WaitOptions {
+  /** Most bytes that it may have; 1 GiB by default. */
+  readonly limit?: number;
+}
 
 /** Where data of the device's goes. */
 export interface P9Target extends WaitOptions {
@@ -100,8 +109,13 @@ export class P9File implements AsyncDisposable {
     }
   }
 
-  /** Reads from an offset to the file's end, wherever that is. @throws As {@linkcode P9File.read}. */
-  async readToEnd(offset = 0, options: WaitOptions = {}): Promise<Uint8Array> {
+  /**
+   * Reads from an offset to the file's end, wherever that is.
+   *
+   * @throws {VireoError} `OUT_OF_RANGE` If there is more than the limit; else as {@linkcode P9File.read}.
+   */
+  async readToEnd(offset = 0, options: P9ReadOptions = {}): Promise<Uint8Array> {
+    const { limit = READ_LIMIT } = options;
     // The size is the server's word: memory is taken as the data comes.
     const parts: Uint8Array[] = [];
     let total = 0;
@@ -109,8 +123,14 @@ export class P9File implements AsyncDisposable {
     for (;;) {
       const length = Math.min(Math.max(expected - total, 1), 64 * this.chunk);
       const part = await this.read(offset + total, length, options);
-      parts.push(part);
+      if (part.length > 0) parts.push(part);
       total += part.length;
+      if (total > limit) {
+        throw new VireoError("OUT_OF_RANGE", "9P file is larger than it may be", {
+          device: this.#session.name,
+          expected: `${limit} bytes at most`,
+        });
+      }
       if (part.length < length) break;
       // It may have grown, or be one that has no size.
       if (total >= expected) expected = total + this.chunk;

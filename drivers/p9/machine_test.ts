@@ -165,6 +165,10 @@ Deno.test("9p: an open file is read and written anywhere, cut and made durable",
   // A file that is removed while it is open lives on.
   await tree.remove("new");
   assertEquals(text(await file.read(0, 9)), "\0\0end");
+  const large = await assertRejects(() => tree.readFile("a/b/c.txt", { limit: 2 }), VireoError);
+  assertEquals([large.code, text(await tree.readFile("a/b/c.txt", { limit: 3 }))], [
+    ...["OUT_OF_RANGE", "see"],
+  ]);
   await file.close();
   await file.close();
   await assertRejects(() => file.read(-1, 1), RangeError, "no place in a file");

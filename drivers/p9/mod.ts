@@ -7,5 +7,5 @@ export type { P9Changes, P9Kind, P9Stat } from "./_attributes.ts";
 export type { P9Qid } from "./_message.ts";
 export * from "./driver.ts";
 export * from "./errors.ts";
-export { P9File, type P9Target } from "./file.ts";
+export { P9File, type P9ReadOptions, type P9Target } from "./file.ts";
 export * from "./tree.ts";

@@ -18,13 +18,10 @@ import {
 } from "./_attributes.ts";
 import { isDirectory, isSymlink, type P9Qid, P9Reader, P9Writer } from "./_message.ts";
 import type { P9Session } from "./_session.ts";
+import { type Found, P9Paths, readlink, split } from "./_paths.ts";
 import { P9Error } from "./errors.ts";
-import { creates, P9File } from "./file.ts";
+import { creates, P9File, type P9ReadOptions } from "./file.ts";
 
-/** Symbolic links on the way to a file, as Linux has it. */
-const MAX_LINKS = 40;
-/** Longest target of a symbolic link, in bytes. */
-const MAX_TARGET = 4096;
 /** Most entries that a directory is believed to have. */
 const MAX_ENTRIES = 1 << 20;
 /** Permissions of what is made, unless told otherwise. */
@@ -67,11 +64,6 @@ export interface P9CreateOptions extends WaitOptions {
   readonly mode?: number;
 }
 
-interface Found {
-  readonly fid: number;
-  readonly qid: P9Qid;
-}
-
 /**
  * A tree of files that a server exports. Paths begin at its root, with or without a slash; symbolic links
  * are followed within the tree, as if it were all there is.
@@ -82,14 +74,14 @@ interface Found {
 export class P9Tree implements AsyncDisposable {
   readonly #session: P9Session;
   readonly #root: number;
-  readonly #qid: P9Qid;
+  readonly #paths: P9Paths;
   #closed = false;
 
   /** Wraps the fid of an attached root. */
   constructor(session: P9Session, root: number, qid: P9Qid) {
     this.#session = session;
     this.#root = root;
-    this.#qid = qid;
+    this.#paths = new P9Paths(session, root, qid);
   }
 
   /** Largest message that was agreed on, in bytes. */
@@ -99,7 +91,7 @@ export class P9Tree implements AsyncDisposable {
 
   /** Lists a directory, without `.` and `..`, in the server's order. */
   async list(path = "", options: WaitOptions = {}): Promise<P9Entry[]> {
-    const { fid } = await this.#find(path, options);
+    const { fid } = await this.#paths.find(path, options);
     try {
       const message = new P9Writer(P9Type.LOPEN).u32(fid);
       message.u32(P9OpenFlag.READ | P9OpenFlag.DIRECTORY);
@@ -121,7 +113,7 @@ export class P9Tree implements AsyncDisposable {
   }
 
   /** Reads a whole file. */
-  async readFile(path: string, options: WaitOptions = {}): Promise<Uint8Array> {
+  async readFile(path: string, options: P9ReadOptions = {}): Promise<Uint8Array> {
     await using file = await this.open(path, P9OpenFlag.READ, options);
     return await file.readToEnd(0, options);
   }
@@ -150,7 +142,7 @@ export class P9Tree implements AsyncDisposable {
     }
     let found: Found;
     try {
-      found = await this.#find(path, options);
+      found = await this.#paths.find(path, options);
     } catch (error) {
       if (!creates(flags) || !isErrno(error, P9Errno.ENOENT)) throw error;
       return await this.#create(path, flags, options);
@@ -186,7 +178,12 @@ export class P9Tree implements AsyncDisposable {
 
   /** Reads where a symbolic link points to. */
   async readlink(path: string, options: WaitOptions = {}): Promise<string> {
-    return await this.#with(path, options, false, ({ fid }) => this.#readlink(fid, options));
+    return await this.#with(
+      path,
+      options,
+      false,
+      ({ fid }) => readlink(this.#session, fid, options),
+    );
   }
 
   /** Removes a file, a symbolic link or an empty directory. */
@@ -245,7 +242,7 @@ export class P9Tree implements AsyncDisposable {
 
   async #create(path: string, flags: number, options: P9CreateOptions): Promise<P9File> {
     const { directory, name } = split(path);
-    const { fid } = await this.#find(directory, options);
+    const { fid } = await this.#paths.find(directory, options);
     try {
       const message = new P9Writer(P9Type.LCREATE).u32(fid).text(name).u32(flags);
       message.u32(options.mode ?? FILE_MODE).u32(P9_NO_ID);
@@ -306,11 +303,6 @@ export class P9Tree implements AsyncDisposable {
     return await getAttributes(this.#session, fid, options);
   }
 
-  async #readlink(fid: number, options: WaitOptions): Promise<string> {
-    const message = new P9Writer(P9Type.READLINK).u32(fid);
-    return (await this.#session.call(message, 2 + MAX_TARGET, options)).text();
-  }
-
   /** Does something with the directory of a path, and the name in it. */
   async #at(
     path: string,
@@ -327,109 +319,13 @@ export class P9Tree implements AsyncDisposable {
     follow: boolean,
     run: (found: Found) => Promise<T>,
   ): Promise<T> {
-    const found = await this.#find(path, options, follow);
+    const found = await this.#paths.find(path, options, follow);
     try {
       return await run(found);
     } finally {
       this.#session.forget(found.fid);
     }
   }
-
-  /** Finds a file, in one message for 16 names where no symbolic link is on the way. */
-  async #find(path: string, options: WaitOptions, follow = true): Promise<Found> {
-    const todo = parts(path);
-    if (!todo.includes("..")) {
-      try {
-        const found = await this.#walk(this.#root, todo, options);
-        if (!found.linked && !(follow && isSymlink(found.qid))) return found;
-        this.#session.forget(found.fid);
-      } catch (error) {
-        // Of more than one name, the server does not say what was wrong with which.
-        if (!(error instanceof P9Error) || todo.length < 2) throw error;
-      }
-    }
-    return await this.#follow(todo, options, follow);
-  }
-
-  /** Finds a file name by name: follows what points elsewhere, and finds out what the server refuses. */
-  async #follow(todo: string[], options: WaitOptions, follow: boolean): Promise<Found> {
-    let done: string[] = [];
-    let here = this.#top;
-    const go = (next: Found): void => {
-      if (here.fid !== this.#root) this.#session.forget(here.fid);
-      here = next;
-    };
-    const up = async (names: string[]): Promise<void> => {
-      done = names;
-      go(names.length === 0 ? this.#top : await this.#walk(this.#root, names, options));
-    };
-    try {
-      for (let links = 0; todo.length > 0;) {
-        const name = todo.shift()!;
-        if (name === "..") {
-          await up(done.slice(0, -1));
-          continue;
-        }
-        const next = await this.#walk(here.fid, [name], options);
-        if (!isSymlink(next.qid) || (todo.length === 0 && !follow)) {
-          done.push(name);
-          go(next);
-          continue;
-        }
-        let target: string;
-        try {
-          target = await this.#readlink(next.fid, options);
-        } finally {
-          this.#session.forget(next.fid);
-        }
-        if (++links > MAX_LINKS) {
-          const what = "Symbolic links lead around in a circle";
-          throw new P9Error(what, P9Errno.ELOOP, this.#session.name);
-        }
-        if (target.startsWith("/")) await up([]);
-        todo.unshift(...parts(target));
-      }
-      // The caller gives back what it gets, and the root stays.
-      return here.fid === this.#root ? await this.#walk(this.#root, [], options) : here;
-    } catch (error) {
-      go(this.#top);
-      throw error;
-    }
-  }
-
-  get #top(): Found {
-    return { fid: this.#root, qid: this.#qid };
-  }
-
-  /** Walks the whole way, or throws. */
-  async #walk(
-    from: number,
-    names: readonly string[],
-    options: WaitOptions,
-  ): Promise<Found & { readonly linked: boolean }> {
-    const { fid, qids } = await this.#session.walk(from, names, options);
-    const qid = qids.at(-1) ?? this.#qid;
-    if (qids.length < names.length) {
-      const what = `9P server finds no '${names[qids.length]}'`;
-      const errno = isDirectory(qid) ? P9Errno.ENOENT : P9Errno.ENOTDIR;
-      throw new P9Error(what, errno, this.#session.name);
-    }
-    return { fid, qid, linked: qids.slice(0, -1).some(isSymlink) };
-  }
-}
-
-function parts(path: string): string[] {
-  return path.split("/").filter((name) => name !== "" && name !== ".");
-}
-
-/** The directory of a path and the name in it. @throws {TypeError} If there is none. */
-function split(path: string): { readonly directory: string; readonly name: string } {
-  const names = parts(path);
-  const name = names.pop();
-  if (name === undefined || name === "..") {
-    throw new TypeError(`Cannot use '${path}' as the path of something in a directory`);
-  }
-  return { directory: names.join("/"), name };
 }
 
 function isErrno(error: unknown, errno: number): boolean {

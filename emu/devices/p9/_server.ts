@@ -3,20 +3,17 @@ import {
   P9_HEADER,
   P9_MAX_WALK,
   P9_MIN_MSIZE,
-  P9_MODE_KIND,
   P9_NO_FID,
   P9_REMOVE_DIRECTORY,
   P9_UNKNOWN_VERSION,
   P9_VERSION,
-  P9EntryType,
   P9Errno,
-  P9Mode,
   P9OpenFlag,
-  P9QidType,
   P9SetAttribute,
   P9Type,
 } from "@vireo/hal";
 import type { Clock } from "../../device.ts";
+import { child, entryType, isDirectory, writeQid } from "./_entries.ts";
 import { AnswerWriter, isName, type RequestReader } from "./_message.ts";
 import {
   errnoOf,
@@ -30,8 +27,6 @@ import {
 /** Most fids and open files that a driver may have. */
 const MAX_FIDS = 16384;
 const MAX_OPEN = 256;
-/** Deepest place that a fid may be at. */
-const MAX_DEPTH = 256;
 /** Magic number of v9fs, as `statfs` has it. */
 const V9FS_MAGIC = 0x01021997;
 
@@ -451,30 +446,4 @@ export class P9Server {
   #qid(attributes: P9Attributes): AnswerWriter {
     return writeQid(this.#answer, attributes);
   }
-}
-
-function writeQid(out: AnswerWriter, { mode, path }: P9Attributes): AnswerWriter {
-  const kind = mode & P9_MODE_KIND;
-  const type = kind === P9Mode.DIRECTORY
-    ? P9QidType.DIRECTORY
-    : kind === P9Mode.SYMLINK
-    ? P9QidType.SYMLINK
-    : P9QidType.FILE;
-  return out.u8(type).u32(0).u64(path);
-}
-
-function child(path: P9Path, name: string): P9Path {
-  if (path.length >= MAX_DEPTH) throw new P9Refusal(P9Errno.ENAMETOOLONG);
-  return [...path, name];
-}
-
-function isDirectory({ mode }: P9Attributes): boolean {
-  return (mode & P9_MODE_KIND) === P9Mode.DIRECTORY;
-}
-
-function entryType({ mode }: P9Attributes): P9EntryType {
-  const kind = mode & P9_MODE_KIND;
-  if (kind === P9Mode.DIRECTORY) return P9EntryType.DIRECTORY;
-  if (kind === P9Mode.SYMLINK) return P9EntryType.SYMLINK;
-  return kind === P9Mode.FILE ? P9EntryType.FILE : P9EntryType.UNKNOWN;
 }

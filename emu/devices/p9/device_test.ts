@@ -1,0 +1,294 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import fc from "fast-check";
+import { EmulatedMachine } from "../../machine.ts";
+import { MockDriver, type MockSegment } from "../../testing/mock_driver.ts";
+import { HostTree, MemoryTree, P9Device, type P9DeviceOptions, type P9Export } from "./mod.ts";
+
+const [ENOENT, EBADF, EEXIST, ENOTDIR, EINVAL] = [2, 9, 17, 20, 22];
+const [ENOSPC, EROFS, ENAMETOOLONG, ELOOP, EPROTO, EOPNOTSUPP] = [28, 30, 36, 40, 71, 95];
+const [EFBIG, EMSGSIZE] = [27, 90];
+
+/** A message's fields: numbers are [value, bytes], text has its length before it. */
+type Field = string | Uint8Array | readonly [value: number, size: 1 | 2 | 4 | 8];
+
+function message(type: number, tag: number, ...fields: readonly Field[]): Uint8Array {
+  const body = fields.flatMap((field) => {
+    if (field instanceof Uint8Array) return [...field];
+    if (typeof field === "string") {
+      const bytes = new TextEncoder().encode(field);
+      return [bytes.length & 0xff, bytes.length >> 8, ...bytes];
+    }
+    const [value, size] = field;
+    return Array.from({ length: size }, (_, i) => Math.floor(value / 256 ** i) % 256);
+  });
+  const length = body.length + 7;
+  return Uint8Array.of(
+    length & 255,
+    length >> 8,
+    length >> 16,
+    0,
+    type,
+    tag & 255,
+    tag >> 8,
+    ...body,
+  );
+}
+
+class Client {
+  readonly model: P9Device;
+  readonly machine: EmulatedMachine;
+  readonly mock: MockDriver;
+
+  constructor(tree: P9Export, options: Partial<P9DeviceOptions> = {}) {
+    this.model = new P9Device({ tree, ...options });
+    this.machine = EmulatedMachine.create({ devices: [this.model] });
+    this.mock = new MockDriver(this.machine);
+    this.mock.init();
+  }
+
+  async raw(segments: readonly MockSegment[]): Promise<Uint8Array> {
+    const used = await this.mock.request(0, segments);
+    return used.bytes[0]!.slice(0, used.written);
+  }
+
+  /** The answer's type, and what follows its header. */
+  async send(type: number, ...fields: readonly Field[]): Promise<[number, Uint8Array]> {
+    const answer = await this.raw([{ read: message(type, 7, ...fields) }, { write: 9000 }]);
+    const view = new DataView(answer.buffer);
+    assertEquals([view.getUint32(0, true), view.getUint16(5, true)], [answer.length, 7]);
+    return [answer[4]!, answer.subarray(7)];
+  }
+
+  async good(type: number, ...fields: readonly Field[]): Promise<Uint8Array> {
+    const [kind, body] = await this.send(type, ...fields);
+    assertEquals(kind, type + 1, `answer ${kind} ${[...body]} to ${type}`);
+    return body;
+  }
+
+  async bad(errno: number, type: number, ...fields: readonly Field[]): Promise<void> {
+    const [kind, body] = await this.send(type, ...fields);
+    assertEquals([kind, new DataView(body.buffer, body.byteOffset).getUint32(0, true)], [7, errno]);
+  }
+
+  /** Tversion, and an attached root as fid 0. */
+  async open(): Promise<this> {
+    await this.good(100, [8192, 4], "9P2000.L");
+    await this.good(104, [0, 4], [0xffffffff, 4], "me", "", [0, 4]);
+    return this;
+  }
+
+  async walk(from: number, to: number, ...names: string[]): Promise<number> {
+    const body = await this.good(110, [from, 4], [to, 4], [names.length, 2], ...names);
+    return body[0]!;
+  }
+}
+
+const u32 = (value: number): Field => [value, 4];
+
+Deno.test("9p device: dialect and message size are agreed on, before anything else", async () => {
+  const client = new Client(new MemoryTree(), { messageSize: 8192, tag: "share" });
+  assertEquals([...client.mock.config(0, 7)], [5, 0, ...new TextEncoder().encode("share")]);
+  await client.bad(EPROTO, 104, u32(0), u32(0xffffffff), "", "", u32(0));
+  const unknown = await client.good(100, u32(8192), "9P2000.u");
+  assertEquals(new TextDecoder().decode(unknown.subarray(6)), "unknown");
+  await client.bad(EMSGSIZE, 100, u32(4095), "9P2000.L");
+  const agreed = await client.good(100, u32(1 << 30), "9P2000.L");
+  assertEquals(new DataView(agreed.buffer, agreed.byteOffset).getUint32(0, true), 8192);
+  await client.open();
+  assertEquals(client.model.fids, 1);
+  await client.good(100, u32(8192), "9P2000.L");
+  assertEquals(client.model.fids, 0, "a new session has no fids");
+  assertThrows(() => new P9Device({ tree: new MemoryTree(), tag: "" }), RangeError, "mount tag");
+  const large = { tree: new MemoryTree(), messageSize: 1 << 30 };
+  assertThrows(() => new P9Device(large), RangeError, "1 MiB");
+});
+
+Deno.test("9p device: a message may be split anywhere; its length is only a claim", async () => {
+  const client = await new Client(new MemoryTree({ f: "contents" })).open();
+  assertEquals(await client.walk(0, 1, "f"), 1);
+  await client.good(12, u32(1), u32(2));
+  const read = message(116, 3, u32(1), [2, 8], u32(100));
+  const segments = [{ read: read.subarray(0, 1) }, { read: read.subarray(1, 9) }];
+  const writes = [{ write: 3 }, { write: 5 }, { write: 100 }];
+  const used = await client.mock.request(0, [...segments, { read: read.subarray(9) }, ...writes]);
+  const whole = used.bytes.flatMap((part) => [...part]).slice(0, used.written);
+  assertEquals(new TextDecoder().decode(Uint8Array.from(whole).subarray(11)), "ntents");
+  const write = message(118, 3, u32(1), [0, 8], u32(3), new TextEncoder().encode("CON"));
+  for (const at of [1, 7, 22, 23, 24]) {
+    const parts = [{ read: write.subarray(0, at) }, { read: write.subarray(at) }, { write: 11 }];
+    assertEquals((await client.raw(parts))[4], 119);
+  }
+  // Longer than it is, and shorter than a header.
+  for (const claim of [1000, 0x7fffffff, 0, 6]) {
+    const lying = read.slice();
+    new DataView(lying.buffer).setUint32(0, claim, true);
+    assertEquals([...(await client.raw([{ read: lying }, { write: 50 }])).subarray(4)], [
+      ...[7, 3, 0, EINVAL, 0, 0, 0],
+    ]);
+  }
+  await client.bad(EINVAL, 118, u32(1), [0, 8], u32(4), Uint8Array.of(1, 2, 3));
+  await client.bad(EINVAL, 116, u32(1), [2 ** 60, 8], u32(1));
+  await client.bad(EINVAL, 118, u32(1), [0, 8], u32(0xffffffff), Uint8Array.of(1));
+  // What there is room for is read, no more.
+  assertEquals((await client.raw([{ read: read }, { write: 13 }])).length, 13);
+  assertEquals(client.machine.violations(), []);
+});
+
+for (
+  const [name, segments] of [
+    ["without a whole header", [{ read: new Uint8Array(6) }, { write: 100 }]],
+    ["without room for an error", [{ read: message(120, 1, u32(0)) }, { write: 10 }]],
+    ["without room for its answer", [{ read: message(24, 1, u32(0), [0x7ff, 8]) }, { write: 99 }]],
+  ] as const
+) {
+  Deno.test(`9p device: a request ${name} needs a reset`, async () => {
+    const client = await new Client(new MemoryTree()).open();
+    void client.mock.queues[0]!.add(segments);
+    client.mock.queues[0]!.kick();
+    assert(client.mock.needsReset);
+    client.mock.interrupt();
+    client.mock.init();
+    await client.open();
+    assertEquals(client.model.fids, 1);
+  });
+}
+
+Deno.test("9p device: fids and names that are none are refused", async () => {
+  const client = await new Client(new MemoryTree({ "d/f": "x", g: "y" })).open();
+  await client.bad(EBADF, 110, u32(9), u32(10), [0, 2]);
+  await client.bad(EINVAL, 110, u32(0), u32(1), [17, 2], ...Array<string>(17).fill("d"));
+  await client.bad(EINVAL, 110, u32(0), u32(1), [3, 2], "d");
+  await client.bad(ENOENT, 110, u32(0), u32(1), [1, 2], "d/f");
+  await client.bad(ENOENT, 110, u32(0), u32(1), [1, 2], "");
+  await client.bad(EINVAL, 110, u32(0), u32(1), [1, 2], Uint8Array.of(1, 0, 0xff));
+  assertEquals(await client.walk(0, 1, "..", "..", "d", "..", "d"), 5);
+  await client.bad(EINVAL, 110, u32(0), u32(1), [0, 2]);
+  assertEquals(await client.walk(0, 2, "d", "none", "f"), 1);
+  await client.bad(EBADF, 24, u32(2), [0x7ff, 8]);
+  for (
+    const [name, errno] of [["..", EEXIST], [".", EEXIST], ["", EINVAL], ["a/b", EINVAL]] as const
+  ) {
+    await client.bad(errno, 72, u32(1), name, u32(0o755), u32(0));
+    await client.bad(errno, 14, u32(1), name, u32(2), u32(0o644), u32(0));
+    await client.bad(errno, 76, u32(1), name, u32(0x200));
+    await client.bad(errno, 74, u32(1), "f", u32(1), name);
+    await client.bad(errno, 16, u32(1), name, "target", u32(0));
+  }
+  await client.bad(ENAMETOOLONG, 72, u32(1), "n".repeat(256), u32(0o755), u32(0));
+  await client.bad(EBADF, 116, u32(1), [0, 8], u32(1));
+  for (const type of [18, 20, 30, 32, 52, 54, 70, 102, 250]) {
+    await client.bad(EOPNOTSUPP, type, u32(1), u32(1), u32(1));
+  }
+  // A directory that moves takes what is below it along.
+  assertEquals(await client.walk(0, 3, "d", "f"), 2);
+  await client.good(74, u32(0), "d", u32(0), "e");
+  await client.good(24, u32(3), [0x7ff, 8]);
+  await client.good(122, u32(3));
+  await client.bad(EBADF, 120, u32(3));
+  assertEquals(client.machine.violations(), []);
+});
+
+Deno.test("9p device: memory does not grow by the driver's numbers", async () => {
+  const tree = new MemoryTree({ f: "1" }, { capacity: 1 << 20, maxFiles: 20 });
+  const client = await new Client(tree).open();
+  await client.walk(0, 1, "f");
+  await client.good(12, u32(1), u32(2));
+  await client.bad(EFBIG, 118, u32(1), [2 ** 50, 8], u32(1), Uint8Array.of(1));
+  await client.bad(ENOSPC, 118, u32(1), [(1 << 20) - 1, 8], u32(1), Uint8Array.of(1));
+  const set = (size: number): Field[] => [
+    ...[u32(1), u32(8), u32(0), u32(0), u32(0), [size, 8] as const],
+    ...Array<Field>(4).fill([0, 8]),
+  ];
+  await client.bad(EFBIG, 26, ...set(2 ** 40));
+  await client.good(26, ...set(900_000));
+  for (let i = 0; i < 18; i++) await client.good(72, u32(0), `d${i}`, u32(0o755), u32(0));
+  await client.bad(ENOSPC, 72, u32(0), "one more", u32(0o755), u32(0));
+  // What is removed while it is open keeps its room until it is closed.
+  await client.good(76, u32(0), "f", u32(0));
+  await client.bad(ENOSPC, 72, u32(0), "one more", u32(0o755), u32(0));
+  await client.good(120, u32(1));
+  await client.good(72, u32(0), "one more", u32(0o755), u32(0));
+  let fids = 2;
+  while ((await client.send(110, u32(0), u32(fids), [0, 2]))[0] === 111) fids++;
+  assertEquals(client.model.fids, 16384);
+});
+
+Deno.test("9p device: nothing outside of an exported directory is reached", async () => {
+  const base = await Deno.makeTempDir({ prefix: "vireo-p9-" });
+  try {
+    const outside = `${base}/outside`;
+    await Deno.mkdir(`${base}/root/d/sub`, { recursive: true });
+    await Deno.mkdir(outside);
+    await Deno.writeTextFile(`${outside}/secret`, "secret");
+    await Deno.symlink(outside, `${base}/root/link`);
+    await Deno.symlink("../outside/secret", `${base}/root/file`);
+    await new Deno.Command("mkfifo", { args: [`${base}/root/fifo`] }).output();
+    const client = await new Client(new HostTree(`${base}/root`)).open();
+    assertEquals(await client.walk(0, 1, "..", "link"), 2);
+    await client.bad(ENOTDIR, 110, u32(1), u32(2), [1, 2], "secret");
+    assertEquals(await client.walk(0, 2, "link", "secret"), 1);
+    await client.bad(ELOOP, 12, u32(1), u32(0));
+    await client.bad(ENOTDIR, 14, u32(1), "new", u32(2), u32(0o644), u32(0));
+    await client.bad(ENOTDIR, 72, u32(1), "new", u32(0o755), u32(0));
+    await client.bad(ENOTDIR, 76, u32(1), "secret", u32(0));
+    await client.bad(ENOTDIR, 74, u32(1), "secret", u32(0), "stolen");
+    await client.bad(ENOTDIR, 74, u32(0), "d", u32(1), "given");
+    await client.bad(ENOTDIR, 16, u32(1), "new", "x", u32(0));
+    await client.walk(0, 3, "file");
+    await client.bad(ELOOP, 12, u32(3), u32(2));
+    // Size and times of what it points to stay.
+    const times = Array<Field>(4).fill([0, 8]);
+    await client.bad(EOPNOTSUPP, 26, u32(3), u32(0x1f8), u32(0), u32(0), u32(0), [0, 8], ...times);
+    await client.bad(ELOOP, 14, u32(0), "file", u32(0o1002), u32(0o644), u32(0));
+    // A fid of a directory that becomes a link to the outside.
+    await client.walk(0, 4, "d");
+    await client.walk(0, 5, "d", "sub");
+    await client.good(76, u32(4), "sub", u32(0x200));
+    await client.good(76, u32(0), "d", u32(0x200));
+    await client.good(16, u32(0), "d", outside, u32(0));
+    await client.bad(ENOTDIR, 14, u32(4), "new", u32(2), u32(0o644), u32(0));
+    await client.bad(ENOTDIR, 24, u32(5), [0x7ff, 8]);
+    await client.bad(ENOTDIR, 72, u32(5), "new", u32(0o755), u32(0));
+    // One that blocks is not opened.
+    await client.walk(0, 6, "fifo");
+    await client.bad(EOPNOTSUPP, 12, u32(6), u32(0));
+    assertEquals([...Deno.readDirSync(outside)].map(({ name }) => name), ["secret"]);
+    assertEquals(await Deno.readTextFile(`${outside}/secret`), "secret");
+    assertEquals(client.machine.violations(), []);
+
+    const reader = await new Client(new HostTree(`${base}/root`, { readOnly: true })).open();
+    await reader.bad(EROFS, 72, u32(0), "new", u32(0o755), u32(0));
+    await reader.bad(EROFS, 14, u32(0), "new", u32(2), u32(0o644), u32(0));
+    await reader.bad(EROFS, 76, u32(0), "fifo", u32(0));
+    await reader.bad(EROFS, 74, u32(0), "fifo", u32(0), "pipe");
+    assertThrows(() => new HostTree(`${outside}/secret`), TypeError, "no directory");
+    assertThrows(() => new HostTree(`${base}/none`), Deno.errors.NotFound);
+  } finally {
+    await Deno.remove(base, { recursive: true });
+  }
+});
+
+Deno.test("9p device: any message is answered, and none breaks the device", async () => {
+  const names = fc.constantFrom("a", "b", "d", "..", ".", "", "x/y", "\0", "n".repeat(300));
+  const numbers = fc.constantFrom(0, 1, 2, 3, 7, 0x200, 4096, 0xffffffff);
+  const field: fc.Arbitrary<Field> = fc.oneof(
+    numbers.map((value): Field => [value, 4]),
+    numbers.map((value): Field => [value, 8]),
+    numbers.map((value): Field => [value, 2]),
+    names,
+    fc.uint8Array({ maxLength: 40 }),
+  );
+  const types = fc.constantFrom(
+    ...[8, 12, 14, 16, 22, 24, 26, 40, 50, 72, 74, 76, 104, 108, 110, 116, 118, 120, 122, 99],
+  );
+  const sequence = fc.array(fc.tuple(types, fc.array(field, { maxLength: 9 })), { maxLength: 30 });
+  await fc.assert(
+    fc.asyncProperty(sequence, async (messages) => {
+      const client = await new Client(new MemoryTree({ "d/a": "1", b: "2" })).open();
+      for (const [type, fields] of messages) await client.send(type, ...fields);
+      assertEquals(client.machine.violations(), []);
+      await client.good(100, u32(8192), "9P2000.L");
+    }),
+    { seed: 42, numRuns: 150 },
+  );
+});
