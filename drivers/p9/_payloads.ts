@@ -1,6 +1,11 @@
 import { type Dma, type DmaRegion, VireoError } from "@vireo/hal";
 import type { WaitOptions } from "../transport/transport.ts";
 
+/** Milliseconds that a request may take, or wait for memory, unless told otherwise. */
+export const DEADLINE = 30_000;
+/** The longest timer: a longer one would fire at once. */
+const LONGEST = 2 ** 31 - 1;
+
 interface Waiter {
   readonly resolve: (region: DmaRegion) => void;
   readonly reject: (reason: unknown) => void;
@@ -29,7 +34,7 @@ export class Payloads {
    *
    * @throws {VireoError} `TIMEOUT`, `OUT_OF_MEMORY`, or why the device failed; the signal's reason.
    */
-  take({ signal, deadline }: WaitOptions): Promise<DmaRegion> {
+  take({ signal, deadline = DEADLINE }: WaitOptions): Promise<DmaRegion> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     if (signal?.aborted) return Promise.reject(signal.reason);
     const free = this.#free.pop() ?? this.#grow();
@@ -42,7 +47,7 @@ export class Payloads {
         reject(reason);
       };
       const onAbort = (): void => giveUp(signal?.reason);
-      const timer = deadline === undefined ? undefined : setTimeout(() => {
+      const timer = deadline > LONGEST ? undefined : setTimeout(() => {
         const expected = `some within ${deadline} ms`;
         giveUp(new VireoError("TIMEOUT", "No memory of 9P data came back", { expected }));
       }, deadline);

@@ -17,10 +17,8 @@ import type { RequestQueue } from "../virtqueue/request_queue.ts";
 import { SgList } from "../virtqueue/virtqueue.ts";
 import { P9Error } from "./errors.ts";
 import { type P9Qid, P9Reader, P9Writer } from "./_message.ts";
-import { Payloads } from "./_payloads.ts";
+import { DEADLINE, Payloads } from "./_payloads.ts";
 
-/** Milliseconds that a request may take unless told otherwise. */
-const DEADLINE = 30_000;
 /** Most reads and writes that have memory at the same time. */
 const WINDOW = 8;
 /** Bytes of an Rlerror after the header. */
@@ -97,21 +95,25 @@ export class P9Session {
   }
 
   /** Agrees on the dialect and the size of messages, once. */
-  async ready({ signal }: WaitOptions): Promise<void> {
+  async ready({ signal, deadline }: WaitOptions): Promise<void> {
     if (this.#version === undefined) {
       this.#version = this.#negotiate();
       // The next one tries again.
       this.#version.catch(() => this.#version = undefined);
     }
-    if (signal === undefined) return await this.#version;
+    // Others may wait for it longer.
     const { promise, reject } = Promise.withResolvers<never>();
-    const onAbort = (): void => reject(signal.reason);
-    if (signal.aborted) onAbort();
-    signal.addEventListener("abort", onAbort);
+    const onAbort = (): void => reject(signal?.reason);
+    const timer = deadline === undefined || deadline > DEADLINE ? undefined : setTimeout(() => {
+      reject(this.error("TIMEOUT", `9P server did not answer within ${deadline} ms`));
+    }, deadline);
+    if (signal?.aborted) onAbort();
+    signal?.addEventListener("abort", onAbort);
     try {
       await Promise.race([this.#version, promise]);
     } finally {
-      signal.removeEventListener("abort", onAbort);
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", onAbort);
     }
   }
 

@@ -346,3 +346,50 @@ Deno.test("9p: memory of data that was given up goes nowhere else before it came
   server.answer(kept[8]!, answer);
   assertEquals(await last, Uint8Array.of(1, 2, 3));
 });
+
+Deno.test("9p: a region of the caller's is told of when the device gives it back, not before", async () => {
+  const kept: Request[] = [];
+  const server = new Server((request) => {
+    if (request.type !== 116) return "default";
+    kept.push(request);
+    return undefined;
+  });
+  await using rig = await boot(server);
+  const file = await (await rig.p9.attach(SOON)).open("f", 0, SOON);
+  using region = rig.bus.devices[0]!.dma.alloc(4096);
+  const abort = new AbortController();
+  let returned = 0;
+  const onReturned = (): void => void returned++;
+  const place = { offset: 0, length: 4096, onReturned, signal: abort.signal };
+  const reading = assertRejects(() => file.readInto(region, place), Error, "enough");
+  while (kept.length < 1) await Promise.resolve();
+  abort.abort(new Error("enough"));
+  await reading;
+  assertEquals(returned, 0);
+  server.answer(kept[0]!, { bytes: reply(117, kept[0]!.tag, [...u32(2), 1, 2]) });
+  while (returned < 1) await Promise.resolve();
+  const again = file.readInto(region, { offset: 0, length: 4096, onReturned, ...SOON });
+  while (kept.length < 2) await Promise.resolve();
+  server.answer(kept[1]!, { bytes: reply(117, kept[1]!.tag, u32(0)) });
+  assertEquals([await again, returned], [0, 2]);
+});
+
+Deno.test("9p: a server that says nothing is waited for no longer than one likes", async () => {
+  let kept: Request | undefined;
+  const server = new Server((request) => {
+    if (request.type !== 100) return "default";
+    kept = request;
+    return undefined;
+  });
+  await using rig = await boot(server);
+  const late = await assertRejects(() => rig.p9.attach({ deadline: 10 }), VireoError);
+  assertEquals(late.code, "TIMEOUT");
+  const abort = new AbortController();
+  const given = assertRejects(() => rig.p9.attach({ signal: abort.signal }), Error, "enough");
+  abort.abort(new Error("enough"));
+  await given;
+  const attaching = rig.p9.attach(SOON);
+  server.answer(kept!, usual(kept!));
+  await using tree = await attaching;
+  assertEquals(await tree.list("", SOON), []);
+});

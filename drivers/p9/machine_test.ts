@@ -1,8 +1,17 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Feature, FeatureSet, P9Errno, P9OpenFlag, VireoError } from "@vireo/hal";
-import { EmulatedMachine, MemoryTree, P9Device, type P9DeviceOptions } from "@vireo/emu";
+import {
+  EmulatedMachine,
+  GuestMemory,
+  HostTree,
+  MemoryTree,
+  P9Device,
+  type P9DeviceOptions,
+  type P9Export,
+} from "@vireo/emu";
 import type { RingOptions } from "@vireo/emu";
 import { Bus } from "../bus.ts";
+import { BouncingDma } from "../testing/mod.ts";
 import { type P9, p9Driver, P9Error, type P9Tree } from "./mod.ts";
 
 const SOON = { deadline: 5000 };
@@ -25,15 +34,23 @@ interface BootOptions extends Partial<P9DeviceOptions> {
   readonly queueSize?: number;
   readonly without?: readonly number[];
   readonly files?: MemoryTree;
+  /** What is exported instead. */
+  readonly tree?: P9Export;
+  readonly bus?: "mmio" | "pci";
+  /** Driver and device see different memory, copied when it is shared. */
+  readonly bounce?: boolean;
 }
 
 async function boot(options: BootOptions = {}): Promise<Rig> {
-  const { version = 2, ring = {}, queueSize, without = [], ...rest } = options;
+  const { version = 2, ring = {}, queueSize, without = [], bounce, ...rest } = options;
   const files = options.files ?? new MemoryTree({ "a/b/c.txt": "see", "x.txt": "ex" });
   const model = new P9Device({ tree: files, ...rest });
+  const dma = bounce ? new BouncingDma({ size: 64 << 20 }) : undefined;
   const machine = EmulatedMachine.create({
     devices: [{ model, version, ...queueSize === undefined ? {} : { queueSize } }],
     ring,
+    bus: options.bus ?? "mmio",
+    ...dma === undefined ? {} : { dma, memory: new GuestMemory(dma.memory.buffer, dma.base) },
   });
   const bus = new Bus({ filter: FeatureSet.of(...without) });
   await bus.registerDriver(p9Driver);
@@ -51,6 +68,7 @@ async function boot(options: BootOptions = {}): Promise<Rig> {
     async [Symbol.asyncDispose]() {
       await bus[Symbol.asyncDispose]();
       await machine[Symbol.asyncDispose]();
+      assertEquals([dma?.mistakes ?? [], dma?.live ?? 0], [[], 0]);
     },
   };
 }
@@ -81,6 +99,11 @@ const RINGS: readonly [name: string, options: BootOptions][] = [
   }],
   ["a packed ring in order", { ring: { packed: true, inOrder: true } }],
   ["messages of 4096 bytes", { messageSize: 4096 }],
+  ["PCI", { bus: "pci" }],
+  ["legacy PCI", { bus: "pci", version: 1 }],
+  ["packed on PCI", { bus: "pci", ring: { packed: true } }],
+  ["a machine that bounces", { bounce: true }],
+  ["small messages on a machine that bounces", { bounce: true, messageSize: 4096 }],
 ];
 
 for (const [name, options] of RINGS) {
@@ -176,20 +199,64 @@ Deno.test("9p: an open file is read and written anywhere, cut and made durable",
   assert(blocks > free && nameLength === 255);
 });
 
-Deno.test("9p: data goes to the caller's own device memory without a copy", async () => {
-  await using rig = await boot({ messageSize: 4096 });
-  const data = random(20_000);
-  await rig.tree.writeFile("data", data);
-  await using file = await rig.tree.open("data");
-  using region = rig.machine.dma.alloc(32_768);
-  let returned = 0;
-  const onReturned = (): void => void returned++;
-  const got = await file.readInto(region, { offset: 1, length: 30_000, at: 7, onReturned });
-  assertEquals([got, returned], [19_999, 1]);
-  assertEquals(region.bytes.subarray(7, 7 + got), data.subarray(1));
-  assertEquals(region.bytes.subarray(0, 7), new Uint8Array(7));
-  const wide = () => file.readInto(region, { offset: 0, length: 32_768, at: 1 });
-  await assertRejects(wide, RangeError, "Cannot read");
+for (const bounce of [false, true]) {
+  Deno.test(`9p: data goes to the caller's own device memory (bouncing: ${bounce})`, async () => {
+    await using rig = await boot({ messageSize: 4096, bounce });
+    const data = random(20_000);
+    await rig.tree.writeFile("data", data);
+    await using file = await rig.tree.open("data");
+    using region = rig.machine.dma.alloc(32_768);
+    let returned = 0;
+    const onReturned = (): void => void returned++;
+    const got = await file.readInto(region, { offset: 1, length: 30_000, at: 7, onReturned });
+    assertEquals([got, returned], [19_999, 1]);
+    assertEquals(region.bytes.subarray(7, 7 + got), data.subarray(1));
+    assertEquals(region.bytes.subarray(0, 7), new Uint8Array(7));
+    assertEquals((await file.read(19_990, 100)).length, 10);
+    const wide = () => file.readInto(region, { offset: 0, length: 32_768, at: 1 });
+    await assertRejects(wide, RangeError, "Cannot read");
+  });
+}
+
+Deno.test("9p: a directory of the host is served, with the host's own refusals", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "vireo-p9-" });
+  try {
+    await using rig = await boot({ tree: new HostTree(dir) });
+    const { tree } = rig;
+    await tree.mkdir("d", { mode: 0o750 });
+    assertEquals((await Deno.stat(`${dir}/d`)).mode! & 0o777, 0o750);
+    const data = random(700_000);
+    await tree.writeFile("d/f", data, { mode: 0o640 });
+    assertEquals(await Deno.readFile(`${dir}/d/f`), data);
+    assertEquals(await tree.readFile("d/f"), data);
+    await tree.change("d/f", { size: 100, mode: 0o604, mtime: new Date(1_000_000_000_000) });
+    const host = await Deno.stat(`${dir}/d/f`);
+    assertEquals([host.size, host.mode! & 0o777, host.mtime], [100, 0o604, new Date(1e12)]);
+    const { size, mode, mtime, links, uid, qid } = await tree.stat("d/f");
+    assertEquals([size, mode, mtime, links, uid], [100, 0o604, host.mtime, 1, host.uid]);
+    assertEquals(qid.path, `0x${host.ino!.toString(16)}`);
+    await using file = await tree.open("d/f", READ_WRITE | APPEND);
+    await file.write(0, bytes("end"));
+    await file.sync();
+    assertEquals([await file.size(), text(await file.read(100, 9))], [103, "end"]);
+    await tree.symlink("d/f", "l");
+    assertEquals(await Deno.readLink(`${dir}/l`), "d/f");
+    assertEquals((await tree.readFile("l")).length, 103);
+    await refused(() => tree.mkdir("d"), "EEXIST");
+    await refused(() => tree.symlink("x", "d"), "EEXIST");
+    await refused(() => tree.remove("d"), "ENOTEMPTY");
+    await refused(() => tree.rename("d", "d/below"), "EINVAL");
+    await refused(() => tree.rename("none", "some"), "ENOENT");
+    await refused(() => tree.writeFile("n".repeat(256), bytes("x")), "ENAMETOOLONG");
+    await tree.rename("d", "e");
+    assertEquals(text(await file.read(100, 9)), "end");
+    await tree.remove("e/f");
+    await tree.remove("e");
+    assertEquals((await tree.list()).map(({ name, kind }) => [name, kind]), [["l", "symlink"]]);
+    assertEquals(rig.machine.violations(), []);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
 });
 
 Deno.test("9p: symbolic links are followed within the tree, and not in circles", async () => {

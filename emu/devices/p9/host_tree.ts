@@ -112,7 +112,10 @@ export class HostTree implements P9Export {
   /** Makes a directory. */
   mkdir(path: P9Path, mode: number): void {
     this.#check(path.slice(0, -1));
-    Deno.mkdirSync(this.#join(path), { mode: mode & 0o777 });
+    const place = this.#join(path);
+    Deno.mkdirSync(place, { mode: mode & 0o777 });
+    // Whatever the host's umask is.
+    Deno.chmodSync(place, mode & 0o777);
   }
 
   /** Makes a symbolic link. */
