@@ -10,6 +10,8 @@ export DENO_NO_PROMPT := 1
 ROOMS := hal drivers emu firmware examples
 # Checked on one command line: types of one room are public in another's signatures only then.
 PUBLIC := hal/mod.ts drivers/mod.ts drivers/testing/mod.ts emu/mod.ts emu/testing/mod.ts firmware/mod.ts
+# What the tests write of themselves.
+REPORT := .cache/report
 SETUP := .tools/.setup-$(DENO_VERSION)
 
 # What tests use of the system: QEMU's boards, and a tap device's address.
@@ -61,13 +63,16 @@ fmt: $(SETUP)
 lint: $(SETUP)
 	$(DENO) fmt --check
 	$(DENO) lint
-	$(DENO) check --doc $(ROOMS) bench
+	$(DENO) check --doc $(ROOMS) bench .ci/test_report.ts
 
 doc: $(SETUP)
 	$(DENO) doc --lint $(PUBLIC) >/dev/null
 
+# The report comes last: what failed, and the table of what the drivers were tested on.
 unit: $(SETUP) packages
-	$(DENO) test -A --doc --parallel $(ROOMS)
+	@mkdir -p $(REPORT) && rm -f $(REPORT)/*
+	$(DENO) test -A --doc --parallel --junit-path=$(REPORT)/tests.xml $(ROOMS); code=$$?; \
+	  $(DENO) run -A .ci/test_report.ts $(REPORT)/tests.xml $(REPORT)/matrix.md || code=1; exit $$code
 
 check: lint doc
 

@@ -204,7 +204,7 @@ for (const place of PLACES) {
     const ways = Object.keys(WAYS) as Way[];
     for (const way of place.bus === "mmio" ? (["INTx", "poll"] as const) : ways) {
       Deno.test(
-        `drivers on emu: ${place.name}, ${packed ? "packed" : "split"}, ${
+        `matrix: emu | ${place.name} | ${packed ? "packed" : "split"} | ${
           place.bus === "mmio" && way === "INTx" ? "interrupt" : way
         }`,
         async () => {
@@ -214,4 +214,11 @@ for (const place of PLACES) {
       );
     }
   }
+}
+
+for (const place of PLACES.filter(({ version }) => version === 1)) {
+  Deno.test(`matrix none: emu | ${place.name} | packed`, async () => {
+    const agreed = await drive({ packed: true }, place, place.bus === "mmio" ? "INTx" : "MSI-X");
+    assertEquals(agreed.includes(Feature.RING_PACKED), false);
+  });
 }

@@ -1,6 +1,7 @@
-// Draws a test card on the first display; on the emulator it is saved as PNG if a file is named.
+// Draws a test card on the first display, and saves what is on it as PNG if a file is named.
 //
 //   vireo run --with gpu examples/gpu.ts card.png
+//   vireo run --with gpu --target qtest:aarch64-virt examples/gpu.ts /tmp/card.png
 import { gpuDriver } from "@vireo/drivers";
 import { GpuDevice } from "@vireo/emu";
 import type { Vireo } from "@vireo/firmware";
@@ -17,8 +18,9 @@ export default async function main(vireo: Vireo): Promise<void> {
   await picture.flush(undefined, options);
   const emulated = vireo.emulated?.extras.get("gpu");
   const [file] = vireo.args;
-  if (emulated instanceof GpuDevice && file !== undefined) {
-    await Deno.writeFile(file, emulated.png()!);
+  if (file !== undefined) {
+    if (emulated instanceof GpuDevice) await Deno.writeFile(file, emulated.png()!);
+    else await vireo.qmp?.execute("screendump", { filename: file, format: "png" }, options);
   }
   console.log("a test card is on it");
 }

@@ -15,7 +15,14 @@ import {
   type VirtioDevice,
 } from "@vireo/drivers";
 import type { Board } from "@vireo/firmware/boards";
-import { Feature, FeatureSet, type Platform, VireoError } from "@vireo/hal";
+import {
+  type DeviceNode,
+  Feature,
+  FeatureSet,
+  type Platform,
+  type Poller,
+  VireoError,
+} from "@vireo/hal";
 import { QtestPlatform } from "@vireo/hal/qtest";
 
 export const DISK_BYTES: number = 2 << 20;
@@ -35,6 +42,65 @@ export interface Variant {
   readonly packed?: boolean;
   /** Shows the bus another machine than the board is. */
   readonly disguise?: (platform: Platform) => Platform;
+}
+
+/** How interrupts come: on PCI by message or line, on virtio-mmio by line, or not at all. */
+export type Way = "MSI-X" | "INTx" | "interrupt" | "poll";
+
+/** The same machine, as one without messages, or without any interrupt. */
+export function without(platform: Platform, way: Way, poller: Poller): Platform {
+  if (way === "MSI-X" || way === "interrupt") return platform;
+  const nodes = platform.nodes().map((node): DeviceNode => {
+    if (node.kind === "mmio") {
+      return {
+        ...node,
+        open: () => {
+          const lease = node.open();
+          return {
+            mmio: lease.mmio,
+            interrupt: poller.line(),
+            [Symbol.dispose]: () => lease[Symbol.dispose](),
+          };
+        },
+      };
+    }
+    return {
+      ...node,
+      open: () => {
+        const lease = node.open();
+        return {
+          config: lease.config,
+          bars: lease.bars,
+          openBar: (index: number) => lease.openBar(index),
+          line: way === "INTx" ? lease.line : poller.line(),
+          messages: () => undefined,
+          [Symbol.dispose]: () => lease[Symbol.dispose](),
+        };
+      },
+    };
+  });
+  return {
+    name: platform.name,
+    dma: platform.dma,
+    nodes: () => nodes,
+    openMemory: (address, length) => platform.openMemory(address, length),
+    [Symbol.asyncDispose]: () => platform[Symbol.asyncDispose](),
+  };
+}
+
+/** How a row of the matrix is called, which the test report makes a table of (.ci/test_report.ts). */
+export function matrixName(
+  target: string,
+  transport: string,
+  ring: "split" | "packed",
+  way: Way,
+): string {
+  return `matrix: ${target} | ${transport} | ${ring} | ${way}`;
+}
+
+/** Name of a board in the matrix. */
+export function qtestName(board: Board): string {
+  return `qtest ${board.name.replace(/-.*/, "")}`;
 }
 
 /** Bytes that no pattern of zeroes or addresses looks like. */

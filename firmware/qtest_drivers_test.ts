@@ -1,10 +1,9 @@
 // Needs qemu-system-x86_64, qemu-system-aarch64 and qemu-system-riscv64.
 //
-// The drivers on QEMU's own devices, on every board with slots, versions 1 and 2, with each of indirect
-// descriptors and event idx on and off.
+// The drivers on QEMU's own devices, on every board with slots, versions 1 and 2.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { findBoard, MMIO_BOARDS } from "@vireo/firmware/boards";
-import { VireoError } from "@vireo/hal";
+import { Feature, type Platform, Poller, VireoError } from "@vireo/hal";
 import {
   Bench,
   checkBlk,
@@ -14,30 +13,62 @@ import {
   checkRng,
   deadline,
   DISK_BYTES,
+  matrixName,
   noise,
+  qtestName,
   SECTOR,
-  type Variant,
+  without,
 } from "./_driver_checks.ts";
 
-const VARIANTS: readonly Variant[] = MMIO_BOARDS.flatMap((board) =>
+/** Each of indirect descriptors and event idx on and off, on split and packed rings, and without interrupts. */
+const VARIANTS = MMIO_BOARDS.flatMap((board) =>
   [false, true].flatMap((legacy) =>
-    [true, false].flatMap((indirect) =>
-      [true, false].map((eventIdx) => ({ board, legacy, indirect, eventIdx }))
+    (legacy ? [false] : [false, true]).flatMap((packed) =>
+      [true, false].flatMap((indirect) =>
+        [true, false].flatMap((eventIdx) =>
+          (indirect && eventIdx ? (["interrupt", "poll"] as const) : (["interrupt"] as const))
+            .map((way) => ({ board, legacy, packed, indirect, eventIdx, way }))
+        )
+      )
     )
   )
 );
 
-for (const variant of VARIANTS) {
-  const { board, legacy, indirect, eventIdx } = variant;
-  const features = `${indirect ? "+" : "-"}indirect ${eventIdx ? "+" : "-"}event_idx`;
-  Deno.test(`drivers on QEMU: ${board.name} v${legacy ? 1 : 2} ${features}`, async (t) => {
-    await using bench = await Bench.start(variant);
+for (const { way, ...variant } of VARIANTS) {
+  const { board, legacy, packed, indirect, eventIdx } = variant;
+  const off = `${indirect ? "" : ", no indirect"}${eventIdx ? "" : ", no event_idx"}`;
+  const transport = `mmio v${legacy ? 1 : 2}${off}`;
+  const name = matrixName(qtestName(board), transport, packed ? "packed" : "split", way);
+  Deno.test(name, async (t) => {
+    using poller = new Poller();
+    const disguise = (platform: Platform) => without(platform, way, poller);
+    await using bench = await Bench.start({ ...variant, disguise });
     assertEquals(bench.bus.slotErrors, []);
     checkNegotiation(bench.bus.devices, variant, legacy ? "mmio-1" : "mmio-2");
+    for (const device of bench.bus.devices) {
+      assertEquals(device.has(Feature.RING_PACKED), packed);
+      assertEquals(device.transport.interrupt.polled, way === "poll");
+    }
     await t.step("rng", () => checkRng(bench.rng));
     await t.step("blk", () => checkBlk(bench));
     await t.step("net", () => checkNet(bench.net));
     await t.step("console", () => checkConsole(bench));
+  });
+}
+
+for (const board of MMIO_BOARDS) {
+  Deno.test(`matrix none: ${qtestName(board)} | mmio v1 | packed`, async () => {
+    await using bench = await Bench.start({
+      board,
+      legacy: true,
+      packed: true,
+      indirect: true,
+      eventIdx: true,
+    });
+    for (const device of bench.bus.devices) {
+      assertEquals(device.transport.readFeatures().has(Feature.RING_PACKED), false);
+    }
+    await checkRng(bench.rng);
   });
 }
 

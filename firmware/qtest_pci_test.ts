@@ -12,60 +12,34 @@ import {
   checkNegotiation,
   checkNet,
   checkRng,
+  matrixName,
+  qtestName,
+  without,
 } from "./_driver_checks.ts";
 
 /** How interrupts come, and the policy that the transport then has for a device of few queues. */
 const INTERRUPTS = { "MSI-X": "msix-per-queue", INTx: "line", poll: "poll" } as const;
-type Way = keyof typeof INTERRUPTS;
+type PciWay = keyof typeof INTERRUPTS;
 
 const INTERFACES = [
-  { name: "legacy", kind: "pci-legacy", legacy: true, transitional: false },
-  { name: "transitional", kind: "pci-modern", legacy: false, transitional: true },
-  { name: "transitional, force_legacy", kind: "pci-legacy", legacy: false, transitional: true },
-  { name: "modern", kind: "pci-modern", legacy: false, transitional: false },
+  { name: "pci legacy", kind: "pci-legacy", legacy: true, transitional: false },
+  { name: "pci transitional", kind: "pci-modern", legacy: false, transitional: true },
+  { name: "pci transitional, force_legacy", kind: "pci-legacy", legacy: false, transitional: true },
+  { name: "pci modern", kind: "pci-modern", legacy: false, transitional: false },
 ] as const;
 
 const VARIANTS = PCI_BOARDS.flatMap((board) =>
   INTERFACES.flatMap((face) =>
     // The legacy interface has no bit for a packed ring.
     (face.kind === "pci-legacy" ? [false] : [false, true]).flatMap((packed) =>
-      (Object.keys(INTERRUPTS) as Way[]).map((way) => ({ board, face, packed, way }))
+      (Object.keys(INTERRUPTS) as PciWay[]).map((way) => ({ board, face, packed, way }))
     )
   )
 );
 
-/** The same machine, as one without messages, or without any interrupt. */
-function without(platform: Platform, way: Way, poller: Poller): Platform {
-  if (way === "MSI-X") return platform;
-  const nodes = platform.nodes().map((node) =>
-    node.kind !== "pci" ? node : {
-      ...node,
-      open: () => {
-        const lease = node.open();
-        const line = way === "INTx" ? lease.line : poller.line();
-        return {
-          config: lease.config,
-          bars: lease.bars,
-          openBar: (index: number) => lease.openBar(index),
-          line,
-          messages: () => undefined,
-          [Symbol.dispose]: () => lease[Symbol.dispose](),
-        };
-      },
-    }
-  );
-  return {
-    name: platform.name,
-    dma: platform.dma,
-    nodes: () => nodes,
-    openMemory: (address, length) => platform.openMemory(address, length),
-    [Symbol.asyncDispose]: () => platform[Symbol.asyncDispose](),
-  };
-}
-
 for (const { board, face, packed, way } of VARIANTS) {
   const ring = packed ? "packed" : "split";
-  Deno.test(`drivers on QEMU: ${board.name}, ${face.name}, ${ring}, ${way}`, async (t) => {
+  Deno.test(matrixName(qtestName(board), face.name, ring, way), async (t) => {
     using poller = new Poller();
     const forceLegacy = face.name.endsWith("force_legacy");
     const variant = {
@@ -91,5 +65,21 @@ for (const { board, face, packed, way } of VARIANTS) {
     await t.step("blk", () => checkBlk(bench));
     await t.step("net", () => checkNet(bench.net));
     await t.step("console", () => checkConsole(bench));
+  });
+}
+
+for (const board of PCI_BOARDS) {
+  Deno.test(`matrix none: ${qtestName(board)} | pci legacy | packed`, async () => {
+    await using bench = await Bench.start({
+      board,
+      legacy: true,
+      packed: true,
+      indirect: true,
+      eventIdx: true,
+    });
+    for (const device of bench.bus.devices) {
+      assertEquals(device.transport.readFeatures().has(Feature.RING_PACKED), false);
+    }
+    await checkRng(bench.rng);
   });
 }
