@@ -50,7 +50,7 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
     modern: "input devices have no legacy interface (virtio 1.4 §5.8)",
   },
   "p9.ts": {
-    args: "--with p9=DIRECTORY",
+    args: "--with 9p=DIRECTORY",
     out:
       /^attached to 'vireo', \d+ bytes a message\nfile files.txt, 51 bytes\n.*\n.*\n.* ENOTEMPTY\n$/,
   },

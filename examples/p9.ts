@@ -1,6 +1,6 @@
 // Shares files with the host: lists, writes, reads back, renames.
 //
-//   vireo run --with p9=DIRECTORY examples/p9.ts
+//   vireo run --with 9p=DIRECTORY examples/p9.ts
 import { p9Driver, P9Error } from "@vireo/drivers";
 import type { Vireo } from "@vireo/firmware";
 

@@ -30,7 +30,7 @@ async function start(
       packed: options.packed === true,
       blk: [],
       net: { kind: "none" },
-      with: [{ name: "p9", value: options.readOnly ? `${dir},ro` : dir }],
+      with: [{ name: "9p", value: options.readOnly ? `${dir},ro` : dir }],
     }),
   );
   const tree = await vireo.get(p9Driver).attach(SOON);
@@ -183,7 +183,7 @@ Deno.test("9p on QEMU: a read-only tree takes nothing; after a suspend one attac
   assertEquals(text(await again.readFile("from_host.txt", SOON)), "the host's words");
 });
 
-Deno.test("vireo p9: ls, cat and put on the emulator and on QEMU", async () => {
+Deno.test("vireo 9p: ls, cat and put on the emulator and on QEMU", async () => {
   const dir = await Deno.makeTempDir({ prefix: "vireo-p9-" });
   try {
     const data = random(100_000);
@@ -191,13 +191,13 @@ Deno.test("vireo p9: ls, cat and put on the emulator and on QEMU", async () => {
     for (const target of ["emu", "qtest:aarch64-virt"]) {
       const share = `${dir}/${target.slice(0, 3)}`;
       await Deno.mkdir(share);
-      const board = `--target ${target} --with p9=${share}`;
-      const put = await run(`p9 put --json ${board} data ${dir}/in`);
+      const board = `--target ${target} --with 9p=${share}`;
+      const put = await run(`9p put --json ${board} data ${dir}/in`);
       assertEquals([put.code, put.out, put.err], [0, '{"path":"data","bytes":100000}\n', ""]);
-      assertEquals((await run(`p9 put ${board} words`, "words")).code, 0);
+      assertEquals((await run(`9p put ${board} words`, "words")).code, 0);
       assertEquals(await Deno.readTextFile(`${share}/words`), "words");
-      assertEquals((await run(`p9 cat ${board} data`)).raw, data);
-      const listed = JSON.parse((await run(`p9 ls --json ${board}`)).out);
+      assertEquals((await run(`9p cat ${board} data`)).raw, data);
+      const listed = JSON.parse((await run(`9p ls --json ${board}`)).out);
       assertEquals(
         listed.map(({ name, kind, size }: Record<string, unknown>) => [name, kind, size]),
         [
@@ -205,25 +205,25 @@ Deno.test("vireo p9: ls, cat and put on the emulator and on QEMU", async () => {
           ["words", "file", 5],
         ],
       );
-      const none = await run(`p9 cat ${board} none`);
+      const none = await run(`9p cat ${board} none`);
       assertEquals([none.code, none.out, none.err.includes("ENOENT")], [1, "", true]);
     }
-    assertEquals((await run("p9 ls --with p9=a,b")).code, 2);
-    assert((await run("p9 put --help")).out.includes("$ vireo p9 put"));
+    assertEquals((await run("9p ls --with 9p=a,b")).code, 2);
+    assert((await run("9p put --help")).out.includes("$ vireo 9p put"));
   } finally {
     await Deno.remove(dir, { recursive: true });
   }
 });
 
-Deno.test("vireo p9 in a guest: what is put there is the host's, and comes back", async () => {
+Deno.test("vireo 9p in a guest: what is put there is the host's, and comes back", async () => {
   const dir = await Deno.makeTempDir({ prefix: "vireo-p9-" });
   try {
-    const board = `--target qemu:x86_64-microvm --with p9=${dir}`;
-    const put = await run(`p9 put ${board} words`, "from the guest");
+    const board = `--target qemu:x86_64-microvm --with 9p=${dir}`;
+    const put = await run(`9p put ${board} words`, "from the guest");
     assertEquals([put.code, put.out, put.err], [0, "14 bytes to words\n", ""]);
     assertEquals(await Deno.readTextFile(`${dir}/words`), "from the guest");
     await Deno.writeFile(`${dir}/data`, random(50_000));
-    assertEquals((await run(`p9 cat ${board} data`)).raw, await Deno.readFile(`${dir}/data`));
+    assertEquals((await run(`9p cat ${board} data`)).raw, await Deno.readFile(`${dir}/data`));
   } finally {
     await Deno.remove(dir, { recursive: true });
   }

@@ -61,7 +61,8 @@ export function qemuArguments(options: BoardOptions, ports: readonly QemuPort[])
   for (const [i, { name, value }] of options.with.entries()) {
     const device = boardDevice(name);
     if (device.qemu === undefined) throw new UsageError(`--with: QEMU has no ${name} device`);
-    const added = device.qemu(value, `${name}${i}`);
+    // QEMU's names start with a letter.
+    const added = device.qemu(value, name.replace(/^(?=\d)/, "v") + i);
     backends.push(...added.backends);
     devices.push(...added.devices);
   }

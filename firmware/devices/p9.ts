@@ -22,7 +22,7 @@ function parseDirectory(value: string | undefined): DirectoryOption {
   const readOnly = value.endsWith(",ro");
   const path = readOnly ? value.slice(0, -",ro".length) : value;
   if (path === "" || path.includes(",")) {
-    throw new UsageError(`--with p9: expected DIR[,ro], got '${value}'`);
+    throw new UsageError(`--with 9p: expected DIR[,ro], got '${value}'`);
   }
   return { path, readOnly };
 }
@@ -50,7 +50,7 @@ async function readSource(path: string | undefined): Promise<Uint8Array> {
 
 /** Directories of the host, by 9P. */
 export const P9: BoardDevice = {
-  name: "p9",
+  name: "9p",
   deviceId: DeviceId.NINE_P,
   summary: "files of the host, by 9P",
   value: "DIR[,ro]",
@@ -79,7 +79,7 @@ export const P9: BoardDevice = {
       name: "ls",
       summary: "list a directory",
       arguments: [["[path]", "which; the root by default"]],
-      example: "vireo p9 ls --with p9=. drivers --json",
+      example: "vireo 9p ls --with 9p=. drivers --json",
       async run(vireo, { args, flags }) {
         const options = { signal: vireo.signal };
         await using tree = await attach(vireo);
@@ -104,7 +104,7 @@ export const P9: BoardDevice = {
       summary: "write a file to standard output",
       arguments: [["<path>", "which"]],
       options: [["-o, --output <file>", "write here instead"]],
-      example: "vireo p9 cat --with p9=. README.md | head",
+      example: "vireo 9p cat --with 9p=. README.md | head",
       async run(vireo, { args, flags }) {
         await using tree = await attach(vireo);
         const bytes = await tree.readFile(args[0]!, { signal: vireo.signal });
@@ -119,12 +119,12 @@ export const P9: BoardDevice = {
       arguments: [["<path>", "where to"], ["[file]", "what; standard input by default"]],
       options: [["-i, --input <file>", "the same as [file]; the way for qemu targets"]],
       stdin: true,
-      example: "vireo p9 put --with p9=/tmp/share notes/today.txt -i today.txt",
+      example: "vireo 9p put --with 9p=/tmp/share notes/today.txt -i today.txt",
       async run(vireo, { args, flags }) {
         const [path, file] = args;
         // JSON has brought the arguments to a guest: what is missing is null.
         if (typeof file === "string" && inGuest()) {
-          throw new UsageError(`p9 put: a guest has no '${file}', give it with -i`);
+          throw new UsageError(`9p put: a guest has no '${file}', give it with -i`);
         }
         const input = flags["input"];
         const bytes = await readSource(typeof input === "string" ? input : file ?? undefined);
