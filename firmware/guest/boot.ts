@@ -275,7 +275,7 @@ function limit(
     timers.push(timer);
     return timer;
   };
-  const boot = after(options.bootDeadline ?? 60_000, "The guest did not boot in time");
+  const boot = after(options.bootDeadline ?? 120_000, "The guest did not boot in time");
   connected.then(() => clearTimeout(boot), () => {});
   if (options.deadline !== undefined) after(options.deadline, "The guest did not finish in time");
   const abort = (): void => reject(options.signal!.reason);
