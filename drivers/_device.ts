@@ -1,4 +1,12 @@
-import { type Dma, Feature, FeatureSet, InterruptCause, Status, VireoError } from "@vireo/hal";
+import {
+  type Dma,
+  Feature,
+  FeatureSet,
+  InterruptCause,
+  type MemoryWindow,
+  Status,
+  VireoError,
+} from "@vireo/hal";
 import { ConfigGate } from "./_config_gate.ts";
 import { Dispatcher, type DispatchTarget } from "./_dispatcher.ts";
 import { createRing, type Ring } from "./_rings.ts";
@@ -25,6 +33,16 @@ export interface DeviceHost {
   needsReset(device: BusDevice): void;
   /** A config change was delivered. */
   configChanged(device: BusDevice): void;
+}
+
+/** Opens a device's shared memory by its address. */
+export type OpenMemory = (address: number, length: number) => MemoryWindow;
+
+/** What a device has that came without its machine. */
+function noMemory(address: number): never {
+  throw new VireoError("BAD_ACCESS", "Cannot open shared memory: the bus was given no machine", {
+    seen: address,
+  });
 }
 
 /** On a machine that polls, the interrupt cause is taken at least once in so many serves. */
@@ -65,6 +83,7 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
   /** Whether FAILED was set when the device was frozen. */
   frozenFailed = false;
   readonly #host: DeviceHost;
+  readonly #openMemory: OpenMemory;
   readonly #dispatcher = new Dispatcher();
   #slots: Slot[] = [];
   /** The public view of the slots. */
@@ -78,7 +97,8 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
   #spared = 0;
   #tail: Promise<unknown> = Promise.resolve();
 
-  constructor(index: number, transport: Transport, host: DeviceHost) {
+  constructor(index: number, transport: Transport, host: DeviceHost, openMemory?: OpenMemory) {
+    this.#openMemory = openMemory ?? noMemory;
     this.name = `virtio${index}`;
     this.index = index;
     this.transport = transport;
@@ -170,6 +190,7 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
       features: this.features,
       legacyAlign: this.transport.legacyQueueAlign,
       indirect: request.indirect !== false,
+      reversed: request.reversed === true,
       device: this.name,
       notify: (_, data) => this.#notify(slot, data),
     });
@@ -312,6 +333,11 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
 
   sharedMemory(id: number): SharedMemoryRegion | undefined {
     return this.transport.sharedMemory(id);
+  }
+
+  openSharedMemory(id: number): MemoryWindow | undefined {
+    const region = this.transport.sharedMemory(id);
+    return region && this.#openMemory(region.address, region.length);
   }
 
   /** Runs one step of the device's life after all others before it. */

@@ -1,5 +1,6 @@
 import { type Dma, Feature, FeatureSet, MAX_QUEUE_SIZE, VireoError } from "@vireo/hal";
 import type { QueueAddresses } from "./transport/transport.ts";
+import { HostRing } from "./virtqueue/host_ring.ts";
 import { PackedVirtqueue } from "./virtqueue/packed.ts";
 import { SplitVirtqueue } from "./virtqueue/split.ts";
 import type { Virtqueue, VirtqueueOptions } from "./virtqueue/virtqueue.ts";
@@ -23,6 +24,8 @@ export interface RingRequest {
   readonly legacyAlign: number | undefined;
   /** Whether the driver allows indirect descriptors. */
   readonly indirect: boolean;
+  /** Whether the driver has the device's side. */
+  readonly reversed?: boolean;
   /** Name of the device, for errors. */
   readonly device: string;
   /** As at `Transport.notify`. */
@@ -84,6 +87,31 @@ function virtqueueOptions(size: number, request: RingRequest): VirtqueueOptions 
   };
 }
 
+/** What a ring with its sides reversed does not have. */
+const NOT_REVERSED = [
+  Feature.RING_PACKED,
+  Feature.INDIRECT_DESC,
+  Feature.IN_ORDER,
+  Feature.NOTIFICATION_DATA,
+] as const;
+
+/** A split ring whose device side is the driver's. */
+function reversedFormat(request: RingRequest): RingFormat {
+  const wrong = NOT_REVERSED.filter((bit) => request.features.has(bit));
+  if (wrong.length > 0) {
+    throw new TypeError(
+      `Cannot reverse the queue '${request.name}' with features ${
+        wrong.join(", ")
+      }: clear them in validate()`,
+    );
+  }
+  return {
+    ...RINGS.at(-1)!,
+    create: (size) =>
+      new HostRing({ ...virtqueueOptions(size, request), legacyAlign: request.legacyAlign }),
+  };
+}
+
 /**
  * Makes the ring that was negotiated, as large as allowed; smaller if memory is short, as Linux does.
  *
@@ -93,7 +121,9 @@ export function createRing(request: RingRequest): Ring {
   if (!(request.maxSize >= 1)) {
     throw new RangeError(`Cannot make a ring of fewer than 1 descriptors: ${request.maxSize}`);
   }
-  const format = RINGS.find(({ chosen }) => chosen(request.features))!;
+  const format = request.reversed
+    ? reversedFormat(request)
+    : RINGS.find(({ chosen }) => chosen(request.features))!;
   let size = format.fit(request.maxSize);
   for (;;) {
     try {

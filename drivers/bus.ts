@@ -166,12 +166,16 @@ export class Bus implements AsyncDisposable {
    * Registers a device: resets and acknowledges it, and binds the first driver that matches and can
    * drive it (Linux `register_virtio_device`). Owns the transport from then on, even if it fails.
    *
+   * @param openMemory Opens the device's shared memory, as a `Platform` does.
    * @returns The device; if a driver failed on it, its `error` tells why.
    * @throws {VireoError} `RESET_TIMEOUT` If the device does not answer; it is not on the bus then.
    */
-  async addDevice(transport: Transport): Promise<VirtioDevice> {
+  async addDevice(
+    transport: Transport,
+    openMemory?: Platform["openMemory"],
+  ): Promise<VirtioDevice> {
     const index = this.#takeIndex();
-    const device = new BusDevice(index, transport, this.#host);
+    const device = new BusDevice(index, transport, this.#host, openMemory);
     return await device.serial(async () => {
       try {
         await lifecycle.acknowledge(device);
@@ -194,12 +198,15 @@ export class Bus implements AsyncDisposable {
    *
    * @returns The devices that were found.
    */
-  async addPlatform(platform: Pick<Platform, "dma" | "nodes">): Promise<readonly VirtioDevice[]> {
+  async addPlatform(
+    platform: Pick<Platform, "dma" | "nodes"> & Partial<Pick<Platform, "openMemory">>,
+  ): Promise<readonly VirtioDevice[]> {
     const found: VirtioDevice[] = [];
+    const openMemory = platform.openMemory?.bind(platform);
     for (const node of platform.nodes()) {
       try {
         const transport = this.#open(node, platform.dma);
-        if (transport !== undefined) found.push(await this.addDevice(transport));
+        if (transport !== undefined) found.push(await this.addDevice(transport, openMemory));
       } catch (error) {
         this.slotErrors.push({ slot: node.name, error: error as Error });
       }

@@ -1,4 +1,4 @@
-import type { Dma, FeatureSet, VireoError } from "@vireo/hal";
+import type { Dma, FeatureSet, MemoryWindow, VireoError } from "@vireo/hal";
 import type { DeviceConfig } from "./config.ts";
 import type { DriverInstance, VirtioDriver } from "./driver.ts";
 import type { SharedMemoryRegion, Transport, WaitOptions } from "./transport/transport.ts";
@@ -19,6 +19,11 @@ export interface QueueRequest {
   readonly indirect?: boolean;
   /** Whether it is so slow that it may share the interrupt of configuration changes (MSI-X). */
   readonly slowPath?: boolean;
+  /**
+   * Whether the driver has the device's side of the queue: it is a {@linkcode HostRing} then. Not with
+   * RING_PACKED, INDIRECT_DESC, IN_ORDER or NOTIFICATION_DATA.
+   */
+  readonly reversed?: boolean;
   /** Queue index on the device; by default one more than the entry before (0 at first). */
   readonly index?: number;
 }
@@ -109,4 +114,10 @@ export interface VirtioDevice {
   break(reason: VireoError): void;
   /** Finds a shared memory region by id. */
   sharedMemory(id: number): SharedMemoryRegion | undefined;
+  /**
+   * Opens a shared memory region; undefined if the device has none of this id.
+   *
+   * @throws {VireoError} `BAD_ACCESS` If the machine cannot open it.
+   */
+  openSharedMemory(id: number): MemoryWindow | undefined;
 }

@@ -5,6 +5,7 @@
  */
 export * from "./balloon/mod.ts";
 export * from "./blk/mod.ts";
+export * from "./caif/mod.ts";
 export * from "./bus.ts";
 export * from "./config.ts";
 export * from "./console/mod.ts";
@@ -27,6 +28,7 @@ export * from "./transport/pci_probe.ts";
 export * from "./transport/transport.ts";
 export * from "./uevent.ts";
 export * from "./virtqueue/exchange.ts";
+export * from "./virtqueue/host_ring.ts";
 export * from "./virtqueue/packed.ts";
 export * from "./virtqueue/receive_ring.ts";
 export * from "./virtqueue/request_queue.ts";

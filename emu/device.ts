@@ -6,6 +6,8 @@ export interface QueueSpec {
   readonly name: string;
   /** Largest size in descriptors, 1 to 32768. */
   readonly maxSize: number;
+  /** Whether the driver has the device's side of it (`ReversedQueue`); with split rings only. */
+  readonly reversed?: boolean;
 }
 
 /** A shared memory region that a device model offers (virtio 1.4 §2.10). */
@@ -103,6 +105,8 @@ export interface DeviceContext {
    * @returns A view that is valid until the machine is disposed; undefined if it is not all memory.
    */
   memory(address: number, length: number): Uint8Array | undefined;
+  /** Where the driver finds a shared memory region of the device; undefined if there is none of this id. */
+  sharedAddress(id: number): number | undefined;
   /** Tells the driver that the configuration changed; the generation moves on. */
   configChanged(): void;
   /**

@@ -5,7 +5,13 @@ import type { GuestMemory } from "./memory.ts";
 import { offeredFeatures, type TransportOffer } from "./offer.ts";
 import { checkRing, makeQueue } from "./ring/make_queue.ts";
 import type { RingPosition } from "./ring/position.ts";
-import { QueueConfig, type QueueGeometry, type RunningQueue } from "./ring/queue_config.ts";
+import {
+  QueueConfig,
+  type QueueGeometry,
+  type RunningQueue,
+  type RunningQueueOptions,
+} from "./ring/queue_config.ts";
+import { ReversedQueue } from "./ring/reversed.ts";
 import { statusStep } from "./status.ts";
 
 /** Bits of the interrupt status that exist. */
@@ -25,6 +31,8 @@ export interface HostedDeviceOptions {
   readonly queueSize?: number | undefined;
   /** Ring and transport features. */
   readonly offer?: TransportOffer | undefined;
+  /** Where its shared memory regions are. */
+  readonly regions?: readonly { readonly id: number; readonly address: number }[];
   /** Called when the interrupt line rises. */
   readonly lineRaised?: () => void;
   /** Called at each interrupt, for transports that send messages: its cause, and the queue if it is one's. */
@@ -112,6 +120,11 @@ export class HostedDevice implements DeviceContext {
   memory(address: number, length: number): Uint8Array | undefined {
     const { memory } = this.#options;
     return memory.contains(address, length) ? memory.view(address, length) : undefined;
+  }
+
+  /** Where a shared memory region was mapped. */
+  sharedAddress(id: number): number | undefined {
+    return this.#options.regions?.find((region) => region.id === id)?.address;
   }
 
   /** Moves the generation on, and interrupts the driver of a running device. */
@@ -439,7 +452,7 @@ export class HostedDevice implements DeviceContext {
 
   #makeQueue(index: number, geometry: QueueGeometry, position?: RingPosition): RunningQueue {
     const { features } = this;
-    return makeQueue(this.packed, {
+    const options: RunningQueueOptions = {
       index,
       geometry,
       memory: this.#options.memory,
@@ -450,6 +463,8 @@ export class HostedDevice implements DeviceContext {
       notifyOnEmpty: this.legacy && features.has(Feature.NOTIFY_ON_EMPTY),
       interrupt: () => this.raise(InterruptCause.QUEUE, index),
       fault: (reason) => this.fault(reason),
-    }, position);
+    };
+    if (this.model.queues[index]!.reversed) return new ReversedQueue(options);
+    return makeQueue(this.packed, options, position);
   }
 }

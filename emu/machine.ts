@@ -248,8 +248,10 @@ export class EmulatedMachine implements Platform {
     const version = spec?.version ?? 2;
     const line = new EmuInterrupt(() => device?.line ?? false);
     this.#lines.push(line);
+    const regions = spec?.model.sharedMemory?.map((region) => this.#map(region)) ?? [];
     const device = spec === undefined ? undefined : new HostedDevice({
       model: spec.model,
+      regions,
       memory: this.memory,
       legacy: version === 1,
       ...ringOf(spec, options),
@@ -259,7 +261,6 @@ export class EmulatedMachine implements Platform {
         options.lineRaised?.(i);
       },
     });
-    const regions = spec?.model.sharedMemory?.map((region) => this.#map(region)) ?? [];
     return new MmioDevice({ name, version, device, regions, trace: options.trace });
   }
 

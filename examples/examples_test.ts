@@ -22,6 +22,13 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
     args: "--with balloon",
     out: /^the host has 8192 KiB of ours\nthe host has 0 KiB of ours\n$/,
   },
+  "caif.ts": {
+    args: "--with caif",
+    out:
+      /^frames of up to 4096 bytes, .*\n100 frames, 202000 bytes, came back as they were sent\n$/,
+    modern: "the modem's buffers are in its shared memory, which version 1 cannot tell of",
+    emulated: "QEMU has no such device",
+  },
   "console_echo.ts": {
     script: "hi",
     out: /^sent 'hi', got 'hi'\n1048576 bytes came back as they were sent\n$/,

@@ -18,6 +18,7 @@ export * from "./trace.ts";
 export * from "./virtio/balloon.ts";
 export * from "./virtio/blk.ts";
 export * from "./virtio/console.ts";
+export * from "./virtio/caif.ts";
 export * from "./virtio/crypto.ts";
 export * from "./virtio/features.ts";
 export * from "./virtio/gpu.ts";

@@ -257,6 +257,7 @@ export class DirectWire<T extends DriverInstance> implements AsyncDisposable {
       legacy: false,
       queue: (index) => this.#deviceQueue(index),
       memory: () => undefined,
+      sharedAddress: () => undefined,
       configChanged: () => queueMicrotask(() => this.instance.configChanged?.()),
       fault: (reason) => {
         this.faults.push(reason);

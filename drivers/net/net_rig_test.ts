@@ -157,6 +157,7 @@ export class Rig implements AsyncDisposable {
         this.net.failed(reason);
       },
       sharedMemory: () => undefined,
+      openSharedMemory: () => undefined,
     };
   }
 
@@ -224,6 +225,7 @@ export class Rig implements AsyncDisposable {
         });
       },
       memory: () => undefined,
+      sharedAddress: () => undefined,
       fault: (reason) => this.faults.push(reason),
     };
     this.model.attach(context);

@@ -164,6 +164,7 @@ export class PciDevice implements PciNode, RegisterBank {
       model,
       memory: options.memory,
       legacy: face === "legacy",
+      regions: shared?.regions ?? [],
       queueSize: options.queueSize,
       offer: options.offer,
       deferNotify: options.deferNotify,

@@ -1,5 +1,5 @@
 // Numbers are typed anew from virtio 1.4 §4.1 and PCI Local Bus 3.0 §6.
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { blkDriver, Bus, rngDriver } from "@vireo/drivers";
 import { type Mmio, type PciLease, type PciNode, VireoError } from "@vireo/hal";
 import { MemoryDisk } from "../backends/memory_disk.ts";

@@ -4,6 +4,7 @@ import { SCSI } from "./scsi.ts";
 import { VSOCK } from "./vsock.ts";
 import type { BoardDevice, WithOption } from "./board_device.ts";
 import { BALLOON } from "./balloon.ts";
+import { CAIF } from "./caif.ts";
 import { CRYPTO } from "./crypto.ts";
 import { GPU } from "./gpu.ts";
 import { INPUT } from "./input.ts";
@@ -18,6 +19,7 @@ export const BOARD_DEVICES: readonly BoardDevice[] = [
   SCSI,
   P9,
   RPROC_SERIAL,
+  CAIF,
   GPU,
   INPUT,
   VSOCK,

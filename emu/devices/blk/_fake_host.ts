@@ -19,6 +19,7 @@ export class FakeHost {
       features,
       legacy,
       memory: () => undefined,
+      sharedAddress: () => undefined,
       queue: (index) => this.#queue(index),
       configChanged: () => void this.configChanges++,
       fault: (reason) => void this.faults.push(reason),

@@ -1,0 +1,233 @@
+import {
+  alignUp,
+  AVAIL_NO_INTERRUPT,
+  DESC,
+  DescFlag,
+  type DmaRegion,
+  loadAfterStore,
+  needEvent,
+  splitRingLayout,
+  USED_NO_NOTIFY,
+  VireoError,
+} from "@vireo/hal";
+import { deleted } from "./_errors.ts";
+import type { QueueAddresses } from "../transport/transport.ts";
+import type { SgList, Virtqueue } from "./virtqueue.ts";
+import type { SplitVirtqueueOptions } from "./split.ts";
+
+/** Words (32 bits) of a descriptor. */
+const DESC_WORDS = DESC.SIZE / 4;
+const NONE = -1;
+
+/**
+ * The device's side of a split virtqueue, held by a driver (Linux's `vringh.c`): the other side makes its
+ * buffers available, the driver takes and returns them. The memory of the ring is the driver's.
+ *
+ * What the other side wrote is a claim: an index that jumps, a head or a chain that cannot be, breaks the
+ * ring with `CHAIN_SHAPE`. Indirect tables are not taken; INDIRECT_DESC must not be negotiated.
+ */
+export class HostRing implements Virtqueue {
+  /** Index on the device. */
+  readonly index: number;
+  /** Name for messages and reports. */
+  readonly name: string;
+  /** Name of the device, for messages. */
+  readonly device: string | undefined;
+  /** Ring size in descriptors. */
+  readonly size: number;
+  /** Where the parts are, for the transport. */
+  readonly addresses: QueueAddresses;
+  /** Nothing is added to such a ring. */
+  readonly freeSlots = 0;
+  /** The elements of the chain that was popped last: address and length in bytes. */
+  readonly elements: { address: number; length: number }[] = [];
+  /** Places that the other side has: the size less what the driver took and did not return. */
+  inFlight: number;
+  /** Without a meaning here. */
+  readonly usedLength = 0;
+  #broken: VireoError | undefined;
+  readonly #ring: DmaRegion;
+  readonly #mask: number;
+  readonly #desc: Uint32Array;
+  readonly #avail: Uint16Array;
+  readonly #used16: Uint16Array;
+  readonly #used32: Uint32Array;
+  /** By head: 1 while the driver has its chain. */
+  readonly #held: Uint8Array;
+  readonly #eventIdx: boolean;
+  readonly #notify: (index: number, data: number) => void;
+  #lastAvail = 0;
+  #usedIndex = 0;
+  #told = 0;
+
+  /**
+   * Allocates the ring, empty.
+   *
+   * @throws {VireoError} `OUT_OF_MEMORY` If the machine has no room.
+   */
+  constructor(options: SplitVirtqueueOptions) {
+    const { size } = options;
+    this.index = options.index;
+    this.name = options.name;
+    this.device = options.device;
+    this.size = size;
+    this.inFlight = size;
+    this.#mask = size - 1;
+    this.#eventIdx = options.eventIdx;
+    this.#notify = options.notify;
+    const align = options.legacyAlign ?? 4;
+    const parts = splitRingLayout(size, align);
+    const ring = options.dma.alloc(alignUp(parts.totalSize, align), {
+      align: Math.max(align, 16),
+      coherent: true,
+    });
+    this.#ring = ring;
+    const { address } = ring;
+    const [driver, device] = [address + parts.availOffset, address + parts.usedOffset];
+    this.addresses = { size, desc: address, driver, device };
+    const { buffer, byteOffset } = ring.bytes;
+    this.#desc = new Uint32Array(buffer, byteOffset, size * DESC_WORDS);
+    this.#avail = new Uint16Array(buffer, byteOffset + parts.availOffset, parts.availSize / 2);
+    this.#used16 = new Uint16Array(buffer, byteOffset + parts.usedOffset, parts.usedSize / 2);
+    this.#used32 = new Uint32Array(buffer, byteOffset + parts.usedOffset, 1 + 2 * size);
+    this.#held = new Uint8Array(size);
+  }
+
+  /** Why the ring is broken, if it is. */
+  get broken(): VireoError | undefined {
+    return this.#broken;
+  }
+
+  /** Nothing is added to such a ring. */
+  slotsFor(elements: number): number {
+    return elements;
+  }
+
+  /** Always throws: @throws {TypeError} The buffers of this ring are the other side's. */
+  add(_chain: SgList, _token: number): boolean {
+    throw new TypeError(`Cannot add to '${this.name}': its buffers are the other side's`);
+  }
+
+  /** Takes the next chain that the other side made available: its head, or -1. */
+  pop(): number {
+    if (!this.hasUsed()) return NONE;
+    const head = this.#avail[2 + (this.#lastAvail & this.#mask)]!;
+    if (head >= this.size) return this.#lie(head, `a head below ${this.size}`);
+    if (this.#held[head] === 1) return this.#lie(head, "a head that the driver does not have");
+    if (!this.#walk(head)) return NONE;
+    this.#lastAvail = (this.#lastAvail + 1) & 0xffff;
+    this.#held[head] = 1;
+    this.inFlight--;
+    return head;
+  }
+
+  /**
+   * Returns a chain; the other side sees it at the next {@linkcode HostRing.kick}.
+   *
+   * @throws {RangeError} If the driver does not have it.
+   */
+  giveBack(head: number, written = 0): void {
+    if (this.#held[head] !== 1) throw new RangeError(`Cannot give back a chain not held: ${head}`);
+    this.#held[head] = 0;
+    this.inFlight++;
+    const at = 1 + 2 * (this.#usedIndex & this.#mask);
+    this.#used32[at] = head;
+    this.#used32[at + 1] = written;
+    this.#usedIndex = (this.#usedIndex + 1) & 0xffff;
+  }
+
+  /** Publishes what was given back, and notifies the other side unless it asked not to be. */
+  kick(): void {
+    const [next, old] = [this.#usedIndex, this.#told];
+    if (next === old || this.#broken !== undefined) return;
+    this.#told = next;
+    Atomics.store(this.#used16, 1, next);
+    // The store is sequentially consistent, so this load cannot pass it.
+    const wanted = this.#eventIdx
+      ? needEvent(loadAfterStore(this.#avail, 2 + this.size), next, old)
+      : (loadAfterStore(this.#avail, 0) & AVAIL_NO_INTERRUPT) === 0;
+    if (wanted) this.#notify(this.index, NONE);
+  }
+
+  /** Whether a chain waits to be taken. */
+  hasUsed(): boolean {
+    if (this.#broken !== undefined) return false;
+    const fresh = (Atomics.load(this.#avail, 1) - this.#lastAvail) & 0xffff;
+    if (fresh <= this.size) return fresh > 0;
+    this.#lie(fresh, `at most ${this.size} new chains`);
+    return false;
+  }
+
+  /** Asks the other side not to tell of new buffers; only a hint. */
+  disableCallbacks(): void {
+    if (!this.#eventIdx) Atomics.store(this.#used16, 0, USED_NO_NOTIFY);
+  }
+
+  /** Asks it to tell of the next buffer; false if one is there already. */
+  enableCallbacks(): boolean {
+    if (this.#broken !== undefined) return true;
+    if (this.#eventIdx) Atomics.store(this.#used16, 2 + 4 * this.size, this.#lastAvail);
+    else Atomics.store(this.#used16, 0, 0);
+    return !this.hasUsed();
+  }
+
+  /** As {@linkcode HostRing.enableCallbacks}: it cannot be known what is to come. */
+  enableCallbacksDelayed(): boolean {
+    return this.enableCallbacks();
+  }
+
+  /** Forgets a chain that the driver has; -1 if there is none left. */
+  detachUnused(): number {
+    const head = this.#held.indexOf(1);
+    if (head < 0) return NONE;
+    this.#held[head] = 0;
+    this.inFlight++;
+    return head;
+  }
+
+  /** Marks the ring broken; the first reason stays. */
+  break(reason: VireoError): void {
+    this.#broken ??= reason;
+  }
+
+  /** Frees the ring; the device must not use it any more. */
+  [Symbol.dispose](): void {
+    this.break(deleted(this));
+    this.#ring[Symbol.dispose]();
+  }
+
+  /** Notes the elements of a chain that can be read; false if it cannot be. */
+  #walk(head: number): boolean {
+    this.elements.length = 0;
+    const desc = this.#desc;
+    for (let slot = head;;) {
+      const at = slot * DESC_WORDS;
+      const word = desc[at + 3]!;
+      const flags = word & 0xffff;
+      if ((flags & (DescFlag.WRITE | DescFlag.INDIRECT)) !== 0) {
+        return this.#lie(flags, "descriptors to read, and no tables") !== NONE;
+      }
+      const address = desc[at]! + desc[at + 1]! * 2 ** 32;
+      this.elements.push({ address, length: desc[at + 2]! });
+      if ((flags & DescFlag.NEXT) === 0) return true;
+      slot = word >>> 16;
+      if (slot >= this.size) return this.#lie(slot, `a descriptor below ${this.size}`) !== NONE;
+      if (this.elements.length === this.size) {
+        return this.#lie(this.size + 1, `a chain of at most ${this.size}`) !== NONE;
+      }
+    }
+  }
+
+  #lie(seen: number, expected: string): number {
+    this.break(
+      new VireoError("CHAIN_SHAPE", "The other side's buffers cannot be true", {
+        device: this.device,
+        queue: this.index,
+        index: this.#lastAvail,
+        seen,
+        expected,
+      }),
+    );
+    return NONE;
+  }
+}

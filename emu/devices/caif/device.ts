@@ -1,0 +1,217 @@
+import {
+  CAIF_CONFIG,
+  CAIF_DEFAULT,
+  CAIF_REGION,
+  CaifQueue,
+  DeviceId,
+  Feature,
+  type FeatureNames,
+  FeatureSet,
+} from "@vireo/hal";
+import type {
+  Chain,
+  ConfigWidth,
+  DeviceContext,
+  DeviceModel,
+  QueueSpec,
+  SharedMemorySpec,
+} from "../../device.ts";
+import { ReversedQueue } from "../../ring/reversed.ts";
+
+/** What a {@linkcode CaifDevice} is made of. */
+export interface CaifDeviceOptions {
+  /** Free bytes before each frame, in both directions; 32 by default, as in Linux. */
+  readonly headroom?: number;
+  /** Free bytes behind it; 32 by default. */
+  readonly tailroom?: number;
+  /** Most bytes of a frame; 4096 by default. */
+  readonly mtu?: number;
+  /** Buffers for frames to the driver; 16 by default. */
+  readonly buffers?: number;
+  /** Told of each frame of the driver's; false keeps it in the ring until the next look. */
+  readonly onFrame: (frame: Uint8Array, modem: CaifDevice) => boolean | void;
+}
+
+/** The modem's end of a CAIF link (Linux `caif_virtio.c`): frames by a queue, and by one with its sides reversed. */
+export class CaifDevice implements DeviceModel {
+  /** Name for reports. */
+  readonly name = "caif";
+  /** Virtio device id 12. */
+  readonly deviceId: number = DeviceId.CAIF;
+  /** It has no features. */
+  readonly features: FeatureSet = FeatureSet.NONE;
+  /** It has no features. */
+  readonly featureNames: FeatureNames = {};
+  /** From the driver, and to it. */
+  readonly queues: readonly QueueSpec[] = [
+    { name: "output", maxSize: 64 },
+    { name: "input", maxSize: 64, reversed: true },
+  ];
+  /** Bytes of configuration. */
+  readonly configSize: number = CAIF_CONFIG.SIZE;
+  /** The buffers of frames to the driver. */
+  readonly sharedMemory: readonly SharedMemorySpec[];
+  readonly #options: CaifDeviceOptions;
+  readonly #config = new Uint8Array(CAIF_CONFIG.SIZE);
+  readonly #headroom: number;
+  readonly #tailroom: number;
+  readonly #mtu: number;
+  readonly #bufferSize: number;
+  readonly #memory: Uint8Array;
+  /** Buffers that are the device's, and by ring slot which one it is in. */
+  #free: number[] = [];
+  readonly #inSlot = new Map<number, number>();
+  #context: DeviceContext | undefined;
+  /** A frame that nobody took yet. */
+  #held: { readonly chain: Chain; readonly frame: Uint8Array } | undefined;
+
+  /** Makes the modem. */
+  constructor(options: CaifDeviceOptions) {
+    this.#options = options;
+    const { headroom, tailroom, mtu } = { ...CAIF_DEFAULT, ...options };
+    [this.#headroom, this.#tailroom, this.#mtu] = [headroom, tailroom, mtu];
+    const view = new DataView(this.#config.buffer);
+    const { uplinkHeadroom, downlinkHeadroom } = CAIF_CONFIG;
+    for (const { offset } of [uplinkHeadroom, downlinkHeadroom]) {
+      view.setUint16(offset, headroom, true);
+      view.setUint16(offset + 2, tailroom, true);
+      view.setUint32(offset + 4, mtu, true);
+    }
+    this.#bufferSize = (headroom + mtu + tailroom + 15) & ~15;
+    this.#memory = new Uint8Array(this.#bufferSize * (options.buffers ?? 16));
+    this.sharedMemory = [{ id: CAIF_REGION, bytes: this.#memory }];
+    this.#reclaim();
+  }
+
+  /** Frames to the driver that there is room for now. */
+  get room(): number {
+    return this.#ring === undefined ? 0 : this.#free.length;
+  }
+
+  /**
+   * Sends the driver a frame.
+   *
+   * @returns False if no buffer is free now.
+   * @throws {RangeError} If it is longer than the MTU, or empty.
+   */
+  send(frame: Uint8Array): boolean {
+    if (frame.length === 0 || frame.length > this.#mtu) {
+      throw new RangeError(
+        `Cannot send a frame of ${frame.length} bytes: it has 1 to ${this.#mtu}`,
+      );
+    }
+    const at = this.#headroom;
+    return this.offer(at + frame.length + this.#tailroom, (bytes) => bytes.set(frame, at));
+  }
+
+  /** Offers the driver a buffer of any length, filled by `fill`; false if none is free. */
+  offer(length: number, fill: (bytes: Uint8Array) => void): boolean {
+    const ring = this.#ring;
+    const buffer = ring === undefined ? undefined : this.#free.pop();
+    if (ring === undefined || buffer === undefined) return false;
+    const at = buffer * this.#bufferSize;
+    fill(this.#memory.subarray(at, at + this.#bufferSize));
+    const slot = ring.offer(this.#base + at, length);
+    if (slot === undefined) {
+      this.#free.push(buffer);
+      return false;
+    }
+    this.#inSlot.set(slot, buffer);
+    ring.signal();
+    return true;
+  }
+
+  /** Reads the configuration. */
+  readConfig(offset: number, width: ConfigWidth): number {
+    let value = 0;
+    for (let i = 0; i < width; i++) value += this.#config[offset + i]! * 2 ** (8 * i);
+    return value;
+  }
+
+  /** A ring with its sides reversed has neither tables nor another format. */
+  acceptFeatures(features: FeatureSet): boolean {
+    const { INDIRECT_DESC, RING_PACKED, IN_ORDER, NOTIFICATION_DATA } = Feature;
+    return ![INDIRECT_DESC, RING_PACKED, IN_ORDER, NOTIFICATION_DATA]
+      .some((bit) => features.has(bit));
+  }
+
+  /** The driver has the device running. */
+  activate(context: DeviceContext): void {
+    this.#context = context;
+  }
+
+  /** Takes buffers back, and frames. */
+  notify(_index: number): void {
+    this.#takeBack();
+    this.#serve();
+  }
+
+  /** Forgets the driver: all buffers are the device's again. */
+  reset(): void {
+    this.#context = undefined;
+    this.#held = undefined;
+    this.#reclaim();
+  }
+
+  /** Frees nothing. */
+  [Symbol.dispose](): void {
+    this.reset();
+  }
+
+  get #ring(): ReversedQueue | undefined {
+    const queue = this.#context?.queue(CaifQueue.RECEIVE);
+    return queue instanceof ReversedQueue ? queue : undefined;
+  }
+
+  /** Where the machine mapped the buffers. */
+  get #base(): number {
+    return this.#context!.sharedAddress(CAIF_REGION)!;
+  }
+
+  #reclaim(): void {
+    this.#inSlot.clear();
+    const count = this.#memory.length / this.#bufferSize;
+    this.#free = Array.from({ length: count }, (_, i) => count - 1 - i);
+  }
+
+  #takeBack(): void {
+    const ring = this.#ring;
+    for (let slot = ring?.take(); slot !== undefined; slot = ring?.take()) {
+      this.#free.push(this.#inSlot.get(slot)!);
+      this.#inSlot.delete(slot);
+    }
+  }
+
+  /** Takes frames as long as who is told of them takes them. */
+  #serve(): void {
+    const queue = this.#context?.queue(CaifQueue.TRANSMIT);
+    if (queue === undefined) return;
+    for (;;) {
+      const held = this.#held;
+      this.#held = undefined;
+      const chain = held?.chain ?? queue.pop();
+      if (chain === undefined) break;
+      const frame = held?.frame ?? this.#read(chain);
+      if (frame === undefined) return;
+      if (this.#options.onFrame(frame, this) === false) {
+        this.#held = { chain, frame };
+        break;
+      }
+      queue.push(chain, 0);
+    }
+    queue.signal();
+  }
+
+  /** The frame of a chain; undefined, and a fault, if it is none. */
+  #read(chain: Chain): Uint8Array | undefined {
+    const length = chain.readableLength - this.#headroom - this.#tailroom;
+    if (length < 1 || length > this.#mtu) {
+      this.#context!.fault(`a frame of ${length} bytes`);
+      return undefined;
+    }
+    chain.skip(this.#headroom);
+    const frame = new Uint8Array(length);
+    chain.read(frame);
+    return frame;
+  }
+}

@@ -1,0 +1,6 @@
+/**
+ * The emulated CAIF device.
+ *
+ * @module
+ */
+export * from "./device.ts";

@@ -1,0 +1,144 @@
+import { AVAIL_NO_INTERRUPT, DESC, loadAfterStore, needEvent, USED_NO_NOTIFY } from "@vireo/hal";
+import type { Chain } from "../device.ts";
+import type { RingPosition } from "./position.ts";
+import type { RunningQueue, RunningQueueOptions } from "./queue_config.ts";
+
+/** Words (32 bits) of a descriptor. */
+const DESC_WORDS = DESC.SIZE / 4;
+
+/**
+ * A split ring whose sides are reversed (Linux's `vringh`): the device makes its own buffers available, the
+ * driver takes and returns them. The memory of the ring is the driver's, that of the buffers the device's.
+ */
+export class ReversedQueue implements RunningQueue {
+  /** Index of the queue on its device. */
+  readonly index: number;
+  /** Size in descriptors. */
+  readonly size: number;
+  readonly #options: RunningQueueOptions;
+  readonly #words16: Uint16Array;
+  readonly #words32: Uint32Array;
+  readonly #desc: number;
+  readonly #avail: number;
+  readonly #used16: number;
+  readonly #used32: number;
+  readonly #mask: number;
+  /** Slots that are free; those that are not are the driver's. */
+  readonly #free: number[];
+  readonly #given: Uint8Array;
+  #availIndex = 0;
+  #told = 0;
+  #lastUsed = 0;
+  #stopped = false;
+
+  /** Starts a queue whose geometry was found good. */
+  constructor(options: RunningQueueOptions) {
+    const { geometry: { size, desc, avail, used }, memory } = options;
+    this.index = options.index;
+    this.size = size;
+    this.#options = options;
+    this.#words16 = memory.words16;
+    this.#words32 = memory.words32;
+    this.#desc = (desc - memory.base) / 4;
+    this.#avail = (avail - memory.base) / 2;
+    this.#used16 = (used - memory.base) / 2;
+    this.#used32 = (used - memory.base) / 4;
+    this.#mask = size - 1;
+    this.#free = Array.from({ length: size }, (_, i) => size - 1 - i);
+    this.#given = new Uint8Array(size);
+  }
+
+  /** Slots that the device may offer buffers in. */
+  get freeSlots(): number {
+    return this.#free.length;
+  }
+
+  /**
+   * Makes a buffer available; the driver sees it after `signal`.
+   *
+   * @returns Its slot, which `take` gives back, or undefined if there is none left.
+   */
+  offer(address: number, length: number): number | undefined {
+    const slot = this.#stopped ? undefined : this.#free.pop();
+    if (slot === undefined) return undefined;
+    const at = this.#desc + slot * DESC_WORDS;
+    this.#words32[at] = address;
+    this.#words32[at + 1] = address / 2 ** 32;
+    this.#words32[at + 2] = length;
+    this.#words32[at + 3] = 0;
+    this.#words16[this.#avail + 2 + (this.#availIndex & this.#mask)] = slot;
+    this.#availIndex = (this.#availIndex + 1) & 0xffff;
+    this.#given[slot] = 1;
+    return slot;
+  }
+
+  /** Takes a buffer that the driver returned: its slot; undefined if there is none. A lie is a fault. */
+  take(): number | undefined {
+    if (!this.hasAvailable() && !this.#askForReturns()) return undefined;
+    const slot = this.#words32[this.#used32 + 1 + 2 * (this.#lastUsed & this.#mask)]!;
+    if (slot >= this.size || this.#given[slot] !== 1) {
+      this.#options.fault(`queue ${this.index}: the driver returned buffer ${slot}, not its own`);
+      return undefined;
+    }
+    this.#given[slot] = 0;
+    this.#free.push(slot);
+    this.#lastUsed = (this.#lastUsed + 1) & 0xffff;
+    return slot;
+  }
+
+  /** Whether the driver returned a buffer. */
+  hasAvailable(): boolean {
+    return !this.#stopped && Atomics.load(this.#words16, this.#used16 + 1) !== this.#lastUsed;
+  }
+
+  /** Publishes what was offered, and interrupts the driver unless it asked not to be. */
+  signal(): void {
+    const [next, old] = [this.#availIndex, this.#told];
+    if (this.#stopped || next === old) return;
+    this.#told = next;
+    Atomics.store(this.#words16, this.#avail + 1, next);
+    const wanted = this.#options.eventIdx
+      ? needEvent(loadAfterStore(this.#words16, this.#used16 + 2 + 4 * this.size), next, old)
+      : (loadAfterStore(this.#words16, this.#used16) & USED_NO_NOTIFY) === 0;
+    if (wanted) this.#options.interrupt();
+  }
+
+  /** Asks the driver to tell of returned buffers, or not to; only a hint. */
+  setNotify(enabled: boolean): void {
+    if (this.#options.eventIdx) return;
+    Atomics.store(this.#words16, this.#avail, enabled ? 0 : AVAIL_NO_INTERRUPT);
+  }
+
+  /** Nothing: the driver has no buffers here. */
+  pop(): Chain | undefined {
+    return undefined;
+  }
+
+  /** Nothing: the driver has no buffers here. */
+  push(_chain: Chain, _written?: number): void {}
+
+  /** Nothing: the driver has no buffers here. */
+  pushAll(_chains: readonly Chain[], _written: readonly number[]): void {}
+
+  /** Stops for good. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  /** Always throws: @throws {RangeError} Its buffers are memory of the device, which no snapshot has. */
+  position(): RingPosition {
+    throw new RangeError(`Cannot take a snapshot of queue ${this.index}: its sides are reversed`);
+  }
+
+  /** Nothing: NOTIFICATION_DATA is not offered by devices with such a queue. */
+  notificationProblem(_position: number): string | undefined {
+    return undefined;
+  }
+
+  /** Asks to be told of the next returned buffer (EVENT_IDX); whether one came meanwhile. */
+  #askForReturns(): boolean {
+    if (!this.#options.eventIdx || this.#stopped) return false;
+    Atomics.store(this.#words16, this.#avail + 2 + this.size, this.#lastUsed);
+    return this.hasAvailable();
+  }
+}

@@ -1,0 +1,46 @@
+import { type Layout, layout } from "../layout.ts";
+
+/**
+ * The configuration of a CAIF device (Linux `drivers/net/caif/caif_virtio.c`: `struct virtio_caif_config`):
+ * for either direction the bytes before and behind each frame, and the most bytes of a frame.
+ */
+export const CAIF_CONFIG: Layout<
+  | "uplinkHeadroom"
+  | "uplinkTailroom"
+  | "uplinkMtu"
+  | "uplinkReserved"
+  | "downlinkHeadroom"
+  | "downlinkTailroom"
+  | "downlinkMtu"
+  | "downlinkReserved"
+  | "reserved"
+> = layout({
+  uplinkHeadroom: "u16",
+  uplinkTailroom: "u16",
+  uplinkMtu: "u32",
+  uplinkReserved: { bytes: 4 },
+  downlinkHeadroom: "u16",
+  downlinkTailroom: "u16",
+  downlinkMtu: "u32",
+  downlinkReserved: { bytes: 4 },
+  reserved: { bytes: 8 },
+}, 32);
+
+/** Headroom, tailroom and MTU in bytes where a configuration says nothing, as Linux has them. */
+export const CAIF_DEFAULT: {
+  readonly headroom: number;
+  readonly tailroom: number;
+  readonly mtu: number;
+} = {
+  headroom: 32,
+  tailroom: 32,
+  mtu: 4096,
+};
+
+/** The queues: frames to the modem, and the ring whose device side the driver has. */
+export const CaifQueue = { TRANSMIT: 0, RECEIVE: 1 } as const;
+/** A queue of a CAIF device. */
+export type CaifQueue = typeof CaifQueue[keyof typeof CaifQueue];
+
+/** Id of the shared memory region that the modem's buffers lie in. */
+export const CAIF_REGION = 0;
