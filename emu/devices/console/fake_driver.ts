@@ -117,6 +117,11 @@ export class FakeDriver implements DeviceContext {
   memory(): undefined {
     return undefined;
   }
+
+  sharedAddress(): undefined {
+    return undefined;
+  }
+
   configChanged(): void {
     this.configChanges++;
   }

@@ -194,6 +194,11 @@ export class FakeContext implements DeviceContext {
   memory(): undefined {
     return undefined;
   }
+
+  sharedAddress(): undefined {
+    return undefined;
+  }
+
   configChanged(): void {
     this.changes++;
     this.onChange?.();
