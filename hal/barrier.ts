@@ -14,8 +14,8 @@ export const loadAfterStore: (words: Uint16Array, index: number) => number =
     : (words, index) => Atomics.load(words, index);
 
 /**
- * Loads a 16-bit word that the other side stores last, so that what it stored before is visible to
- * loads after this one: the flags of a packed ring's descriptor.
+ * Loads a 32-bit word that the other side stores last, so that what it stored before is visible to
+ * loads after this one: id and flags of a packed ring's descriptor.
  *
  * On x86-64 no load passes an earlier one, so that a plain load will do, 6 ns a descriptor cheaper than
  * `Atomics.load` (`emu/ring/packed_bench.ts`). Everywhere else this is `Atomics.load`.
@@ -23,7 +23,7 @@ export const loadAfterStore: (words: Uint16Array, index: number) => number =
  * @param words The words.
  * @param index Which one.
  */
-export const loadAcquire: (words: Uint16Array, index: number) => number =
+export const loadAcquire: (words: Int32Array, index: number) => number =
   Deno.build.arch === "x86_64"
     ? (words, index) => words[index]!
     : (words, index) => Atomics.load(words, index);

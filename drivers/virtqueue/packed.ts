@@ -20,9 +20,6 @@ import { SG_WORDS, type SgList, type Virtqueue, type VirtqueueOptions } from "./
 // Constants of this module: a name of another one costs a load and a check on the hot path.
 /** Words (32 bits) of a descriptor. */
 const DESC_WORDS = PACKED_DESC.SIZE / 4;
-/** 16-bit words of a descriptor before its id and its flags. */
-const ID16 = PACKED_DESC.id.offset / 2;
-const FLAGS16 = PACKED_DESC.flags.offset / 2;
 const AVAIL = PackedDescFlag.AVAIL;
 /** The two flags that say whose a descriptor is. */
 const AVAIL_USED = PackedDescFlag.AVAIL | PackedDescFlag.USED;
@@ -65,8 +62,8 @@ export class PackedVirtqueue implements Virtqueue {
 
   readonly #ring: DmaRegion;
   readonly #tables: IndirectTables;
-  readonly #words32: Uint32Array;
-  readonly #words16: Uint16Array;
+  /** Signed, as id and flags of a descriptor are loaded and stored as one word. */
+  readonly #words: Int32Array;
   /** The driver's event suppression structure, and the device's: place, flags. */
   readonly #ask16: Uint16Array;
   readonly #asked16: Uint16Array;
@@ -81,10 +78,10 @@ export class PackedVirtqueue implements Virtqueue {
   /** Place of the next descriptor to make available, and AVAIL and USED that make it so. */
   #next = 0;
   #available: number = AVAIL;
-  /** Descriptors written since the last kick, and where and what the flags are that publish them. */
+  /** Descriptors written since the last kick, and where and what the id and flags are that publish them. */
   #pending = 0;
   #firstAt = 0;
-  #firstFlags = 0;
+  #first = 0;
   /** Place of the next used descriptor, and what its AVAIL and USED are then; NEVER once broken. */
   #used = 0;
   #usedFlags: number = AVAIL_USED;
@@ -134,8 +131,7 @@ export class PackedVirtqueue implements Virtqueue {
     const driver = ring.address + descBytes;
     this.addresses = { size, desc: ring.address, driver, device: driver + EVENT_SUPPRESS.SIZE };
     const { buffer, byteOffset } = ring.bytes;
-    this.#words32 = new Uint32Array(buffer, byteOffset, size * DESC_WORDS);
-    this.#words16 = new Uint16Array(buffer, byteOffset, descBytes / 2);
+    this.#words = new Int32Array(buffer, byteOffset, size * DESC_WORDS);
     this.#ask16 = new Uint16Array(buffer, byteOffset + descBytes, 2);
     this.#asked16 = new Uint16Array(buffer, byteOffset + descBytes + EVENT_SUPPRESS.SIZE, 2);
     this.#shadow = new Int32Array(size * Shadow.WORDS);
@@ -190,7 +186,7 @@ export class PackedVirtqueue implements Virtqueue {
     this.#pending = 0;
     // Orders all else that was written before the flags of the first descriptor, at which the device
     // stops (drv.packed-ring.update-flags.1): once a kick, not once a buffer.
-    Atomics.store(this.#words16, this.#firstAt, this.#firstFlags);
+    Atomics.store(this.#words, this.#firstAt, this.#first);
     // The store is sequentially consistent, so this load cannot pass it.
     const mode = loadAfterStore(this.#asked16, 1) & 3;
     if (mode === DISABLE) return;
@@ -208,14 +204,14 @@ export class PackedVirtqueue implements Virtqueue {
     if (this.#inOrder) return this.#popInOrder();
     const at = this.#used * DESC_WORDS;
     // Pairs with the device's store of flags: the id and the length are visible after this load.
-    const flags = loadAcquire(this.#words16, 2 * at + FLAGS16);
-    if ((flags & AVAIL_USED) !== this.#usedFlags) return NONE;
-    const id = this.#words32[at + 3]! & 0xffff;
+    const word = loadAcquire(this.#words, at + 3);
+    if ((word >>> 16 & AVAIL_USED) !== this.#usedFlags) return NONE;
+    const id = word & 0xffff;
     const head = id * Shadow.WORDS;
     const shadow = this.#shadow;
     const token = shadow[head + Shadow.TOKEN]!;
     if (id >= this.size || token === NONE) return this.#lie(id);
-    const length = this.#words32[at + 2]!;
+    const length = this.#words[at + 2]! >>> 0;
     const writable = shadow[head + Shadow.WRITABLE]! >>> 0;
     this.usedLength = length < writable ? length : writable;
     this.#release(id, head);
@@ -227,8 +223,8 @@ export class PackedVirtqueue implements Virtqueue {
   /** Whether a used buffer waits. */
   hasUsed(): boolean {
     if (this.#batchEnd !== NONE) return this.#broken === undefined;
-    const flags = loadAcquire(this.#words16, 2 * this.#used * DESC_WORDS + FLAGS16);
-    return (flags & AVAIL_USED) === this.#usedFlags;
+    const word = loadAcquire(this.#words, this.#used * DESC_WORDS + 3);
+    return (word >>> 16 & AVAIL_USED) === this.#usedFlags;
   }
 
   /** Asks for no interrupts (virtio 1.4 §2.8.10). */
@@ -289,7 +285,7 @@ export class PackedVirtqueue implements Virtqueue {
     this.#ring[Symbol.dispose]();
   }
 
-  /** Writes the next descriptor; of the first one that a kick publishes, the flags are left to it. */
+  /** Writes the next descriptor; of the first one that a kick publishes, id and flags are left to it. */
   #put(
     id: number,
     low: number,
@@ -299,15 +295,14 @@ export class PackedVirtqueue implements Virtqueue {
     first: boolean,
   ): void {
     const at = this.#next * DESC_WORDS;
-    const words = this.#words32;
+    const words = this.#words;
     words[at] = low;
     words[at + 1] = high;
     words[at + 2] = length;
     flags |= this.#available;
     if (first) {
-      this.#words16[2 * at + ID16] = id;
-      this.#firstAt = 2 * at + FLAGS16;
-      this.#firstFlags = flags;
+      this.#firstAt = at + 3;
+      this.#first = id | flags << 16;
     } else words[at + 3] = id | flags << 16;
     if (++this.#next === this.size) {
       this.#next = 0;
@@ -367,12 +362,12 @@ export class PackedVirtqueue implements Virtqueue {
     if (this.#batchEnd === NONE) {
       if (!this.hasUsed()) return NONE;
       const at = this.#used * DESC_WORDS;
-      const end = this.#words32[at + 3]! & 0xffff;
+      const end = this.#words[at + 3]! & 0xffff;
       if (end >= this.size || shadow[end * Shadow.WORDS + Shadow.TOKEN] === NONE) {
         return this.#lie(end);
       }
       this.#batchEnd = end;
-      this.#batchLength = this.#words32[at + 2]!;
+      this.#batchLength = this.#words[at + 2]! >>> 0;
     } else if (this.#broken !== undefined) return NONE;
     const id = this.#oldest;
     const head = id * Shadow.WORDS;
@@ -393,8 +388,8 @@ export class PackedVirtqueue implements Virtqueue {
   /** As `hasUsed`, after an atomic store that it must not pass. */
   #usedNow(): boolean {
     if (this.#batchEnd !== NONE) return true;
-    const flags = Atomics.load(this.#words16, 2 * this.#used * DESC_WORDS + FLAGS16);
-    return (flags & AVAIL_USED) === this.#usedFlags;
+    const word = Atomics.load(this.#words, this.#used * DESC_WORDS + 3);
+    return (word >>> 16 & AVAIL_USED) === this.#usedFlags;
   }
 
   /** Asks to be interrupted when the next descriptor is used. */

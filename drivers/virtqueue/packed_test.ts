@@ -392,7 +392,7 @@ Deno.test("packed: all of a batch is in memory before the first flags are stored
   let stores = 0;
   it.queue.add(readables(2), 0);
   it.queue.add(writable(), 1);
-  Atomics.store = ((words: Uint16Array, index: number, value: number) => {
+  Atomics.store = ((words: Int32Array, index: number, value: number) => {
     assertEquals(it.flags(0), 0);
     assertEquals([it.flags(1), it.flags(2)], [AVAIL, WRITE | AVAIL]);
     stores++;

@@ -87,7 +87,7 @@ export class RawPackedRing {
       next: at,
       used: at,
       fresh: 0,
-      firstFlags: 0,
+      first: 0,
       held: [],
       completed: [],
     });

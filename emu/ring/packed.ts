@@ -10,8 +10,7 @@ import type { RunningQueue, RunningQueueOptions } from "./queue_config.ts";
 // Constants of this module: a name of another one costs a load and a check on the hot path.
 /** Words (32 bits) of a descriptor. */
 const DESC_WORDS = PACKED_DESC.SIZE / 4;
-/** 16-bit words of a descriptor before its id and its flags. */
-const ID16 = PACKED_DESC.id.offset / 2;
+/** 16-bit words of a descriptor before its flags. */
 const FLAGS16 = PACKED_DESC.flags.offset / 2;
 /** The two flags that say whose a descriptor is. */
 const AVAIL_USED = PackedDescFlag.AVAIL | PackedDescFlag.USED;
@@ -37,6 +36,8 @@ export class PackedQueue implements RunningQueue {
   readonly #limit: number;
   readonly #words16: Uint16Array;
   readonly #words32: Uint32Array;
+  /** The same, signed: id and flags of a descriptor are loaded and stored as one word of these. */
+  readonly #signed32: Int32Array;
   /** Index in words32 of the descriptor ring. */
   readonly #desc32: number;
   readonly #events: EventSuppression;
@@ -60,10 +61,10 @@ export class PackedQueue implements RunningQueue {
   #usedFlags: number = AVAIL_USED;
   /** Descriptors of the ring that the device has. */
   #inUse = 0;
-  /** Descriptors passed since the last signal, and where and what the flags are that publish them. */
+  /** Descriptors passed since the last signal, and where and what the id and flags are that publish them. */
   #fresh = 0;
   #firstAt = 0;
-  #firstFlags = 0;
+  #first = 0;
   #taken = 0;
   #notifyOn = true;
   #stopped = false;
@@ -81,6 +82,7 @@ export class PackedQueue implements RunningQueue {
     this.#limit = memory.size;
     this.#words16 = memory.words16;
     this.#words32 = memory.words32;
+    this.#signed32 = new Int32Array(memory.words32.buffer);
     this.#desc32 = (geometry.desc - memory.base) / 4;
     this.#events = new EventSuppression(
       memory.words16,
@@ -94,11 +96,8 @@ export class PackedQueue implements RunningQueue {
 
   /** Whether a chain is available; false once the queue stopped. */
   hasAvailable(): boolean {
-    const flags = loadAcquire(
-      this.#words16,
-      2 * (this.#desc32 + this.#next * DESC_WORDS) + FLAGS16,
-    );
-    return (flags & AVAIL_USED) === this.#expected || this.#again.length > 0 || this.#look();
+    const word = loadAcquire(this.#signed32, this.#desc32 + this.#next * DESC_WORDS + 3);
+    return (word >>> 16 & AVAIL_USED) === this.#expected || this.#again.length > 0 || this.#look();
   }
 
   /** Takes the next available chain, checked in full; a malformed one is a fault and gives undefined. */
@@ -106,13 +105,11 @@ export class PackedQueue implements RunningQueue {
     const next = this.#next;
     const at = this.#desc32 + next * DESC_WORDS;
     // Pairs with the driver's store of flags: what it wrote before is visible after this load.
-    const flags = loadAcquire(this.#words16, 2 * at + FLAGS16);
-    if ((flags & AVAIL_USED) !== this.#expected) {
-      if (this.#again.length > 0) return this.#takeAgain();
-      return this.#look() ? this.#walk() : undefined;
-    }
+    const word = loadAcquire(this.#signed32, at + 3);
+    const flags = word >>> 16;
+    if ((flags & AVAIL_USED) !== this.#expected) return this.#popLate();
     const words = this.#words32;
-    const id = words[at + 3]! & 0xffff;
+    const id = word & 0xffff;
     const bytes = words[at + 2]!;
     const offset = words[at]! - this.#base;
     // As in a split queue: most chains are one descriptor below 4 GiB; all else is for #walk.
@@ -141,15 +138,18 @@ export class PackedQueue implements RunningQueue {
     own.held = false;
     if (this.#spare === undefined) this.#spare = own;
     else this.#pool.push(own);
-    const order = this.#order;
-    // Under IN_ORDER the oldest chain need not wait, unless for what may be told with it.
-    if (order === undefined || (own.start === this.#used && !order.batch)) {
-      this.#ids[own.head] = 0;
-      this.#use(own.head, written, own.descriptors);
-    } else {
-      const full = written === own.writableLength;
-      order.complete(own.start, own.head, own.descriptors, written, full);
-    }
+    // What is rare is a call: the rest has to stay small enough to be inlined (packed_bench.ts).
+    if (this.#order !== undefined && this.#waits(this.#order, own, written)) return;
+    this.#ids[own.head] = 0;
+    this.#use(own.head, written, own.descriptors);
+  }
+
+  /** Notes a chain that must wait for older ones; the oldest need not, unless for what may be told with it. */
+  #waits(order: InOrder, chain: RingChain, written: number): boolean {
+    if (chain.start === this.#used && !order.batch) return false;
+    const full = written === chain.writableLength;
+    order.complete(chain.start, chain.head, chain.descriptors, written, full);
+    return true;
   }
 
   /** Returns several chains; the driver sees all of them at once. */
@@ -166,7 +166,7 @@ export class PackedQueue implements RunningQueue {
     if (fresh === 0) return;
     this.#fresh = 0;
     // Orders the ids and lengths, and all used descriptors after the first, before its flags.
-    Atomics.store(this.#words16, this.#firstAt, this.#firstFlags);
+    Atomics.store(this.#signed32, this.#firstAt, this.#first);
     // The store above is sequentially consistent: what is loaded now cannot pass it, so no interrupt is lost.
     const wrap = this.#usedFlags === AVAIL_USED ? 1 : 0;
     if (this.#events.interruptWanted(this.#used, wrap, fresh, this.size)) this.#options.interrupt();
@@ -217,7 +217,7 @@ export class PackedQueue implements RunningQueue {
       next: this.#next | (this.#available === AVAIL ? 0x8000 : 0),
       used: this.#used | (this.#usedFlags === AVAIL_USED ? 0x8000 : 0),
       fresh: this.#fresh,
-      firstFlags: this.#firstFlags,
+      first: this.#first,
       held: held.map((chain) => ({
         id: chain.head,
         start: chain.start,
@@ -246,9 +246,9 @@ export class PackedQueue implements RunningQueue {
     this.#available = (position.next & 0x8000) !== 0 ? AVAIL : USED;
     this.#usedFlags = (position.used & 0x8000) !== 0 ? AVAIL_USED : 0;
     this.#fresh = position.fresh;
-    this.#firstFlags = position.firstFlags;
+    this.#first = position.first;
     const first = (this.#used - position.fresh + size) % size;
-    this.#firstAt = 2 * (this.#desc32 + first * DESC_WORDS) + FLAGS16;
+    this.#firstAt = this.#desc32 + first * DESC_WORDS + 3;
     for (const { id, start, descriptors, elements } of position.held) {
       const chain = this.#newChain();
       chain.clear();
@@ -285,22 +285,27 @@ export class PackedQueue implements RunningQueue {
     this.#events.askAt(this.#next, this.#available === AVAIL ? 1 : 0);
   }
 
+  /** Takes a chain again after a snapshot, or looks once more. */
+  #popLate(): RingChain | undefined {
+    if (this.#again.length > 0) return this.#takeAgain();
+    return this.#look() ? this.#walk() : undefined;
+  }
+
   #takeAgain(): RingChain {
     const chain = this.#again.shift()!;
     if (this.#again.length === 0) this.#expected = this.#available;
     return chain;
   }
 
-  /** Writes a used descriptor, all but the flags if it is the first of those not published. */
+  /** Writes a used descriptor, all but id and flags if it is the first of those not published. */
   #use(id: number, written: number, descriptors: number): void {
     const at = this.#desc32 + this.#used * DESC_WORDS;
     const flags = this.#usedFlags | (written > 0 ? WRITE : 0);
     this.#words32[at + 2] = written;
     if (this.#fresh === 0) {
-      this.#words16[2 * at + ID16] = id;
-      this.#firstAt = 2 * at + FLAGS16;
-      this.#firstFlags = flags;
-    } else this.#words32[at + 3] = id | flags << 16;
+      this.#firstAt = at + 3;
+      this.#first = id | flags << 16;
+    } else this.#signed32[at + 3] = id | flags << 16;
     this.#fresh += descriptors;
     this.#inUse -= descriptors;
     const used = this.#used + descriptors;

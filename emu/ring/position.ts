@@ -36,8 +36,8 @@ export interface PackedPosition {
   readonly used: number;
   /** Descriptors before that place which the driver was not told of. */
   readonly fresh: number;
-  /** Flags that publish them, of the first. */
-  readonly firstFlags: number;
+  /** Id and flags (upper half) of the first, which publish them. */
+  readonly first: number;
   /** Chains that the device model holds, in the order in which it took them. */
   readonly held: readonly HeldChain[];
   /** IN_ORDER: chains that are complete and wait for older ones, or for a signal. */
