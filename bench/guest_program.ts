@@ -78,7 +78,7 @@ async function measureOurs(plan: Plan, round: number): Promise<void> {
   for (const test of plan.blocks) {
     const seed = test.random ? round + 1 : 0;
     print({ side: "ours", test: test.name, round, ...await readPromises(blk, test, seed) });
-    if (test.bytes > blk.limits.maxRequestBytes) continue;
+    if (test.bytes > blk.limits.maxBatchBytes) continue;
     print({ side: "batch", test: test.name, round, ...await readBatch(blk, test, seed) });
   }
   await ping(net, { source: SOURCE, target: TARGET, count: 2, deadline: DEADLINE });

@@ -57,6 +57,7 @@ export class Blk implements DriverInstance {
   readonly #queues: readonly BlkQueue[];
   readonly #maxBytes: number;
   readonly #segment: number;
+  readonly #longest: number;
   readonly #depth: number;
   #sectors: number;
   #next = 0;
@@ -90,7 +91,6 @@ export class Blk implements DriverInstance {
     if (this.#maxBytes === 0) {
       throw invalid(device, "size_max", config.sizeMax, "room for one block in seg_max buffers");
     }
-    this.#segment = Math.min(config.sizeMax, this.#maxBytes);
     const depth = options.depth ?? Math.max(16, Math.min(64, Math.floor(128 / count)));
     this.#depth = Math.min(depth, ringSize);
     // A long request takes several slots in a row, whose buffers are one: under TCG one request of
@@ -98,6 +98,8 @@ export class Blk implements DriverInstance {
     const together = Math.min(this.#depth * this.#maxBytes, MAX_TOGETHER);
     const segment = Math.min(config.sizeMax, together);
     const longest = Math.min(together, segment * Math.min(segments, MAX_ELEMENTS));
+    this.#segment = segment;
+    this.#longest = Math.max(longest - longest % config.blockSize, this.#maxBytes);
     const queues: BlkQueue[] = [];
     try {
       for (let i = 0; i < count; i++) {
@@ -164,7 +166,17 @@ export class Blk implements DriverInstance {
     const { sizeMax, segMax, discard, writeZeroes, secureErase } = this.#config;
     const maxRequestBytes = this.#maxBytes;
     const depth = this.#depth;
-    return { maxRequestBytes, sizeMax, segMax, depth, discard, writeZeroes, secureErase };
+    const maxBatchBytes = this.#longest;
+    return {
+      maxRequestBytes,
+      maxBatchBytes,
+      sizeMax,
+      segMax,
+      depth,
+      discard,
+      writeZeroes,
+      secureErase,
+    };
   }
 
   /** Whether a completed write may still be in a volatile cache, until a {@linkcode Blk.flush}. */
@@ -328,7 +340,7 @@ export class Blk implements DriverInstance {
    * Makes slots for requests that cost no allocation and no copy; dispose them when done.
    *
    * @param depth Slots, 1 to 65536.
-   * @param bytesPerRequest Bytes of each, whole blocks, at most `limits.maxRequestBytes`.
+   * @param bytesPerRequest Bytes of each, whole blocks, at most `limits.maxBatchBytes`.
    * @throws {RangeError} If a number is out of these bounds.
    * @throws {VireoError} `OUT_OF_MEMORY` If the machine has no room.
    */
@@ -342,14 +354,18 @@ export class Blk implements DriverInstance {
     }
     if (
       !(bytesPerRequest > 0) || bytesPerRequest % this.blockSize !== 0 ||
-      bytesPerRequest > this.#maxBytes
+      bytesPerRequest > this.#longest
     ) {
       throw new RangeError(
-        `Cannot make batch slots of no whole blocks up to ${this.#maxBytes} bytes: received ` +
+        `Cannot make batch slots of no whole blocks up to ${this.#longest} bytes: received ` +
           bytesPerRequest,
       );
     }
-    const size = { depth, bytes: bytesPerRequest, segment: this.#segment };
+    const size = {
+      depth,
+      bytes: bytesPerRequest,
+      segment: Math.min(this.#segment, bytesPerRequest),
+    };
     return new BlkBatch(this, this.#pick(options.queue), this.device.dma, size);
   }
 

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import {
   BlkDevice,
   type BlkDeviceOptions,
@@ -212,6 +212,30 @@ Deno.test("the batch API moves data without promises", async () => {
   batch.submit(3);
   batch.kick();
   assertEquals([batch.poll(), batch.poll(), batch.bytes(2)[0]], [2, 3, 4]);
+});
+
+Deno.test("a batch's slot may be a megabyte, one request of the device and one copy less", async () => {
+  const disk = new MemoryDisk(4 << 20);
+  const model = new BlkDevice({ disk });
+  await using machine = EmulatedMachine.create({ devices: [model] });
+  await using bus = new Bus();
+  await bus.registerDriver(blkDriver);
+  await bus.addPlatform(machine);
+  const blk = bus.get(blkDriver)!;
+  assertEquals(blk.limits.maxBatchBytes, 1280 * 1024);
+  using batch = blk.batch(2, 1 << 20);
+  for (let i = 0; i < batch.bytes(1).length; i++) batch.bytes(1)[i] = i * 7 >> 4;
+  batch.prepareWrite(1, 2048);
+  assert(batch.submit(1));
+  batch.kick();
+  assertEquals([batch.poll(), batch.ok(1), model.stats.writes], [1, true, 1]);
+  assertEquals(disk.memory.subarray(1 << 20, 2 << 20), batch.bytes(1));
+  batch.prepareRead(0, 2048);
+  assert(batch.submit(0));
+  batch.kick();
+  assertEquals([batch.poll(), batch.ok(0), model.stats.reads], [0, true, 1]);
+  assertEquals(batch.bytes(0), batch.bytes(1));
+  assertThrows(() => blk.batch(1, 1281 * 1024), RangeError, "1310720 bytes");
 });
 
 Deno.test("an image's SHA-256 through the driver equals the host's", async () => {

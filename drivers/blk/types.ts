@@ -12,8 +12,10 @@ export interface BlkDriverOptions {
 
 /** Bounds that a disk's requests are cut to. */
 export interface BlkLimits {
-  /** Most data bytes of one slot, so of a batch's; longer reads and writes take several slots. */
+  /** Most data bytes of one slot; longer reads and writes take several slots. */
   readonly maxRequestBytes: number;
+  /** Most data bytes of a batch's slot, which is one request of the device. */
+  readonly maxBatchBytes: number;
   /** Most bytes of one buffer of a request. */
   readonly sizeMax: number;
   /** Most buffers of one request. */
