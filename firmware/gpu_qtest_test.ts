@@ -1,6 +1,7 @@
 // Needs QEMU: its screendump must show what was drawn, pixel by pixel.
 import { assert, assertEquals } from "@std/assert";
 import { gpuDriver } from "@vireo/drivers";
+import { VireoError } from "@vireo/hal";
 import { BOARDS } from "./boards/mod.ts";
 import { openVireo } from "./vireo.ts";
 
@@ -51,3 +52,27 @@ for (const { name } of BOARDS) {
     }
   });
 }
+
+Deno.test("gpu blobs: without /dev/udmabuf QEMU refuses them and says so", async () => {
+  const open = () =>
+    openVireo({
+      target: "qtest:aarch64-virt",
+      blk: [],
+      net: { kind: "none" },
+      with: [{ name: "gpu", value: "64x48,blob" }],
+    });
+  try {
+    await using vireo = await open();
+    // Where the host has it, the picture is read from the guest's memory.
+    await using picture = await vireo.get(gpuDriver).create(64, 48, SOON);
+    assert(picture.blob);
+    await vireo.get(gpuDriver).setScanout(0, picture);
+    await picture.flush(undefined, SOON);
+  } catch (error) {
+    assert(error instanceof VireoError, String(error));
+    assertEquals([error.code, /cannot enable blob resources without udmabuf/.test(error.message)], [
+      "HOST_ERROR",
+      true,
+    ]);
+  }
+});

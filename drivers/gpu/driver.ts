@@ -3,7 +3,7 @@ import {
   DeviceId,
   type DmaRegion,
   FeatureSet,
-  GPU_CHANNELS,
+  GPU_BLOB_GUEST,
   GPU_CONFIG,
   GPU_CURSOR_SIZE,
   GPU_DISPLAY_SIZE,
@@ -25,25 +25,13 @@ import { MessageStream } from "../message_stream.ts";
 import type { WaitOptions } from "../transport/transport.ts";
 import { exchange } from "../virtqueue/exchange.ts";
 import { RequestQueue } from "../virtqueue/request_queue.ts";
-import { Canvas } from "./canvas.ts";
 import { decodeEdid, type Edid } from "./edid.ts";
+import { type GpuRectangle, GpuResource } from "./resource.ts";
 
 /** Milliseconds that a command may take. */
 const DEADLINE = 5000;
 /** Bytes of one piece of a picture's memory: it need not be in one piece. */
 const PIECE = 1 << 20;
-
-/** A part of a picture, in pixels. */
-export interface GpuRectangle {
-  /** From the left. */
-  readonly x: number;
-  /** From the top. */
-  readonly y: number;
-  /** Pixels in a row. */
-  readonly width: number;
-  /** Rows. */
-  readonly height: number;
-}
 
 /** A display that the host has. */
 export interface GpuDisplay extends GpuRectangle {
@@ -51,64 +39,6 @@ export interface GpuDisplay extends GpuRectangle {
   readonly id: number;
   /** Whether someone looks at it. */
   readonly enabled: boolean;
-}
-
-/** A picture on the host, with memory of the guest behind it. */
-export class GpuResource implements AsyncDisposable {
-  /** Its number. */
-  readonly id: number;
-  /** Pixels in a row. */
-  readonly width: number;
-  /** Rows. */
-  readonly height: number;
-  /** The order of a pixel's bytes. */
-  readonly format: GpuFormat;
-  /** The guest's pixels; {@linkcode GpuResource.flush} shows them. */
-  readonly pixels: Uint8Array;
-  readonly #gpu: Gpu;
-  readonly #pieces: readonly DmaRegion[];
-
-  /** Wraps a picture; {@linkcode Gpu.create} makes it. */
-  constructor(
-    gpu: Gpu,
-    shape: Pick<GpuResource, "id" | "width" | "height" | "format">,
-    pieces: readonly DmaRegion[],
-  ) {
-    this.#gpu = gpu;
-    this.id = shape.id;
-    this.width = shape.width;
-    this.height = shape.height;
-    this.format = shape.format;
-    this.#pieces = pieces;
-    this.pixels = pieces.length === 1
-      ? pieces[0]!.bytes
-      : new Uint8Array(this.width * this.height * 4);
-  }
-
-  /** Draws on the pixels. */
-  canvas(): Canvas {
-    return new Canvas(this.pixels, this.width, this.height, GPU_CHANNELS[this.format]!);
-  }
-
-  /** Shows a part of the picture, or all of it, on the displays that have it. */
-  async flush(part?: GpuRectangle, options: WaitOptions = {}): Promise<void> {
-    const { width, height } = this;
-    const rectangle = part ?? { x: 0, y: 0, width, height };
-    if (this.#pieces.length > 1) {
-      let at = 0;
-      for (const { bytes } of this.#pieces) {
-        bytes.set(this.pixels.subarray(at, at += bytes.length));
-      }
-    }
-    await this.#gpu.transfer(this, rectangle, options);
-    await this.#gpu.flush(this, rectangle, options);
-  }
-
-  /** Takes the picture away, and frees its memory. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#gpu.unref(this);
-    for (const piece of this.#pieces) piece[Symbol.dispose]();
-  }
 }
 
 /** A GPU's displays and pictures, in two dimensions (virtio 1.4 §5.7). */
@@ -178,8 +108,10 @@ export class Gpu implements DriverInstance {
   }
 
   /**
-   * Makes a picture and gives it memory.
+   * Makes a picture and gives it memory; one that the host reads itself (a blob) where it can, as Linux
+   * does. Pointers need one that it does not.
    *
+   * @param options `blob` asks for one kind or the other.
    * @throws {VireoError} `OUT_OF_MEMORY` If the host or the guest has none for it; `COMMAND_REFUSED` For
    * other reasons of the device; `TIMEOUT`, or why the device failed.
    * @throws {RangeError} If the size is none.
@@ -187,9 +119,13 @@ export class Gpu implements DriverInstance {
   async create(
     width: number,
     height: number,
-    options: WaitOptions & { readonly format?: GpuFormat } = {},
+    options: WaitOptions & { readonly format?: GpuFormat; readonly blob?: boolean } = {},
   ): Promise<GpuResource> {
     const { format = GpuFormat.B8G8R8X8 } = options;
+    const blob = options.blob ?? this.#device.has(GpuFeature.RESOURCE_BLOB);
+    if (blob && !this.#device.has(GpuFeature.RESOURCE_BLOB)) {
+      throw this.#error("UNSUPPORTED", "GPU does not read the guest's memory (RESOURCE_BLOB)");
+    }
     if (!Number.isInteger(width * height) || width < 1 || height < 1) {
       throw new RangeError(`Cannot make a picture of ${width} by ${height} pixels`);
     }
@@ -199,12 +135,14 @@ export class Gpu implements DriverInstance {
       for (let left = width * height * 4; left > 0; left -= PIECE) {
         pieces.push(this.#device.dma.alloc(Math.min(left, PIECE), { align: 4096, coherent: true }));
       }
-      await this.#ask(GpuCommand.RESOURCE_CREATE_2D, [id, format, width, height], [], 0, options);
+      if (!blob) {
+        await this.#ask(GpuCommand.RESOURCE_CREATE_2D, [id, format, width, height], [], 0, options);
+      }
     } catch (error) {
       for (const piece of pieces) piece[Symbol.dispose]();
       throw error;
     }
-    const resource = new GpuResource(this, { id, width, height, format }, pieces);
+    const resource = new GpuResource(this, { id, width, height, format, blob }, pieces);
     const entries = new Uint8Array(16 * pieces.length);
     const view = new DataView(entries.buffer);
     pieces.forEach(({ address, bytes }, i) => {
@@ -212,11 +150,17 @@ export class Gpu implements DriverInstance {
       view.setUint32(16 * i + 8, bytes.length, true);
     });
     try {
-      const words = [id, pieces.length];
-      await this.#ask(GpuCommand.RESOURCE_ATTACH_BACKING, words, [entries], 0, options);
+      if (blob) {
+        const words = [id, GPU_BLOB_GUEST, 0, pieces.length, 0, 0, width * height * 4, 0];
+        await this.#ask(GpuCommand.RESOURCE_CREATE_BLOB, words, [entries], 0, options);
+      } else {
+        const words = [id, pieces.length];
+        await this.#ask(GpuCommand.RESOURCE_ATTACH_BACKING, words, [entries], 0, options);
+      }
       return resource;
     } catch (error) {
-      await resource[Symbol.asyncDispose]();
+      // What could not be made cannot be taken away either; the first error tells more.
+      await resource[Symbol.asyncDispose]().catch(() => {});
       throw error;
     }
   }
@@ -231,7 +175,13 @@ export class Gpu implements DriverInstance {
     const { width = 0, height = 0, id = 0 } = resource ?? {};
     const rectangle = part ?? { x: 0, y: 0, width, height };
     const words = [...rectangleWords(rectangle), display, id];
-    await this.#ask(GpuCommand.SET_SCANOUT, words, [], 0, options);
+    if (!resource?.blob) {
+      await this.#ask(GpuCommand.SET_SCANOUT, words, [], 0, options);
+      return;
+    }
+    // Strides and offsets of four planes; ours have one.
+    words.push(width, height, resource.format, 0, width * 4, 0, 0, 0, 0, 0, 0, 0);
+    await this.#ask(GpuCommand.SET_SCANOUT_BLOB, words, [], 0, options);
   }
 
   /** Copies a part of the guest's pixels to the host. */
@@ -254,15 +204,17 @@ export class Gpu implements DriverInstance {
   /** Takes a picture away; its memory is the guest's again. */
   async unref(resource: GpuResource, options: WaitOptions = {}): Promise<void> {
     if (this.#failure !== undefined) return;
-    await this.#ask(GpuCommand.RESOURCE_DETACH_BACKING, [resource.id, 0], [], 0, options);
+    if (!resource.blob) {
+      await this.#ask(GpuCommand.RESOURCE_DETACH_BACKING, [resource.id, 0], [], 0, options);
+    }
     await this.#ask(GpuCommand.RESOURCE_UNREF, [resource.id, 0], [], 0, options);
   }
 
   /**
    * Gives a display's pointer an image and a place.
    *
-   * @param image A picture of 64 by 64 pixels that was flushed; undefined hides the pointer.
-   * @throws {RangeError} If it has another size.
+   * @param image A picture of 64 by 64 pixels that was flushed, and no blob; undefined hides the pointer.
+   * @throws {RangeError} If it has another size, or is a blob.
    */
   async setCursor(
     display: number,
@@ -276,6 +228,7 @@ export class Gpu implements DriverInstance {
     ) {
       throw new RangeError("Cannot use a pointer's image that is not 64 by 64 pixels");
     }
+    if (image?.blob) throw new RangeError("Cannot use a pointer's image that is a blob");
     const words = [display, place.x, place.y, 0, image?.id ?? 0, hot.x, hot.y, 0];
     await this.#point(GpuCommand.UPDATE_CURSOR, words, options);
   }
@@ -418,7 +371,7 @@ const rectangleWords = ({ x, y, width, height }: GpuRectangle): number[] => [x, 
 export const gpuDriver: VirtioDriver<Gpu> = {
   name: "virtio_gpu",
   ids: [{ device: DeviceId.GPU, vendor: ANY_ID }],
-  features: FeatureSet.of(GpuFeature.EDID),
+  features: FeatureSet.of(GpuFeature.EDID, GpuFeature.RESOURCE_BLOB),
   featureNames: GpuFeature,
   validate(device, features) {
     if (device.transport.legacy) {

@@ -49,14 +49,23 @@ function compare(model: GpuDevice, picture: GpuResource): void {
   }
 }
 
-for (const without of [[], [Feature.INDIRECT_DESC], [Feature.EVENT_IDX]]) {
-  Deno.test(`gpu: a test card is on the display, in every format (without [${without}])`, async () => {
-    await using rig = await boot({ displays: [{ width: 800, height: 600 }] }, without);
+const KINDS: readonly (readonly [without: readonly number[], blob: boolean])[] = [
+  [[], false],
+  [[Feature.INDIRECT_DESC], false],
+  [[Feature.EVENT_IDX], false],
+  [[], true],
+];
+
+for (const [without, blob] of KINDS) {
+  const name = blob ? "read from the guest's memory" : `without [${without}]`;
+  Deno.test(`gpu: a test card is on the display, in every format (${name})`, async () => {
+    await using rig = await boot({ displays: [{ width: 800, height: 600 }], blob }, without);
     const [display] = await rig.gpu.displays(SOON);
     assertEquals(display, { id: 0, x: 0, y: 0, width: 800, height: 600, enabled: true });
     for (const format of Object.values(GpuFormat)) {
       // 1.9 MB: its memory is in two pieces.
       await using picture = await rig.gpu.create(800, 600, { ...SOON, format });
+      assertEquals(picture.blob, blob);
       picture.canvas().testCard("VIREO 0123");
       await rig.gpu.setScanout(0, picture);
       await picture.flush();
@@ -86,6 +95,39 @@ Deno.test("gpu: only what was flushed changes, and a part of a picture may be sh
     [200, 100, 50],
     [10, 20, 30],
   ]);
+});
+
+Deno.test("gpu: of a blob only what was flushed changes, and it takes no memory of the host before", async () => {
+  await using rig = await boot({ blob: true, memory: 1 << 20 });
+  const { gpu, model } = rig;
+  await using picture = await gpu.create(100, 80, SOON);
+  assertEquals(model.used, 0);
+  const canvas = picture.canvas().fill(0, 0, 100, 80, [10, 20, 30]);
+  await gpu.setScanout(0, picture, { x: 50, y: 40, width: 50, height: 40 });
+  assertEquals(model.used, 32_000);
+  await picture.flush();
+  canvas.fill(0, 0, 100, 80, [200, 100, 50]);
+  await picture.flush({ x: 60, y: 50, width: 10, height: 5 });
+  const { width, rgba } = model.screen()!;
+  const red = (x: number, y: number): number => rgba[(y * width + x) * 4]!;
+  assertEquals([red(9, 10), red(10, 10), red(19, 14), red(20, 14)], [10, 200, 200, 10]);
+
+  const code = async (run: () => Promise<unknown>): Promise<string> =>
+    (await assertRejects(run, VireoError)).code;
+  const big = await gpu.create(1000, 1000, SOON);
+  assertEquals(await code(() => gpu.setScanout(0, big)), "OUT_OF_MEMORY");
+  const outside = { x: 90, y: 0, width: 11, height: 1 };
+  assertEquals(await code(() => gpu.setScanout(0, picture, outside)), "COMMAND_REFUSED");
+  await using cursor = await gpu.create(64, 64, SOON);
+  await assertRejects(() => gpu.setCursor(0, { x: 0, y: 0 }, cursor), RangeError, "blob");
+  // The other kind is still to be had, and pointers need it.
+  await using image = await gpu.create(64, 64, { ...SOON, blob: false });
+  await image.flush();
+  await gpu.setCursor(0, { x: 0, y: 0 }, image);
+  await big[Symbol.asyncDispose]();
+  await using plain = await boot();
+  assertEquals(await code(() => plain.gpu.create(8, 8, { blob: true })), "UNSUPPORTED");
+  assertEquals(rig.machine.violations(), []);
 });
 
 Deno.test("gpu: a pointer is laid over, moved and hidden", async () => {

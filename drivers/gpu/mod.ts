@@ -6,3 +6,4 @@
 export * from "./canvas.ts";
 export * from "./driver.ts";
 export * from "./edid.ts";
+export * from "./resource.ts";

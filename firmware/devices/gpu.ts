@@ -4,13 +4,20 @@ import { DeviceId } from "@vireo/hal";
 import { UsageError } from "../usage.ts";
 import type { BoardDevice } from "./board_device.ts";
 
-const DEFAULT = { width: 640, height: 480 };
+/** A display, and whether the device offers RESOURCE_BLOB. */
+interface Screen {
+  readonly width: number;
+  readonly height: number;
+  readonly blob: boolean;
+}
 
-function parseSize(value: string | undefined): { width: number; height: number } {
-  if (value === undefined) return DEFAULT;
-  const [, width, height] = /^(\d{2,4})x(\d{2,4})$/.exec(value) ?? [];
-  if (width === undefined) throw new UsageError(`--with gpu: expected 640x480, got '${value}'`);
-  return { width: Number(width), height: Number(height) };
+/** Parses `640x480[,blob]`. */
+function parseScreen(value = "640x480"): Screen {
+  const [, width, height, blob] = /^(\d{2,4})x(\d{2,4})(,blob)?$/.exec(value) ?? [];
+  if (width === undefined) {
+    throw new UsageError(`--with gpu: expected 640x480[,blob], got '${value}'`);
+  }
+  return { width: Number(width), height: Number(height), blob: blob !== undefined };
 }
 
 /** GPUs, in two dimensions. */
@@ -18,16 +25,18 @@ export const GPU: BoardDevice = {
   name: "gpu",
   deviceId: DeviceId.GPU,
   summary: "displays: what they are, and a test card on them",
-  value: "WIDTHxHEIGHT",
+  value: "WIDTHxHEIGHT[,blob]",
   driver: () => Promise.resolve(gpuDriver),
   async emulate(value) {
-    const size = parseSize(value);
+    const { blob, ...size } = parseScreen(value);
     const { GpuDevice } = await import("@vireo/emu");
-    return new GpuDevice({ displays: [size] });
+    return new GpuDevice({ displays: [size], blob });
   },
   qemu(value) {
-    const { width, height } = parseSize(value);
-    return { backends: [], devices: [`virtio-gpu-device,xres=${width},yres=${height}`] };
+    const { width, height, blob } = parseScreen(value);
+    // QEMU says what it needs for blobs where it cannot have them: /dev/udmabuf.
+    const more = blob ? ",blob=on" : "";
+    return { backends: [], devices: [`virtio-gpu-device,xres=${width},yres=${height}${more}`] };
   },
   commands: [
     {

@@ -44,6 +44,8 @@ export const GpuCommand = {
   RESOURCE_ATTACH_BACKING: 0x0106,
   RESOURCE_DETACH_BACKING: 0x0107,
   GET_EDID: 0x010a,
+  RESOURCE_CREATE_BLOB: 0x010c,
+  SET_SCANOUT_BLOB: 0x010d,
   UPDATE_CURSOR: 0x0300,
   MOVE_CURSOR: 0x0301,
 } as const;
@@ -97,6 +99,8 @@ export const GPU_MAX_SCANOUTS = 16;
 export const GPU_DISPLAY_SIZE = 24;
 /** Bytes of an EDID answer after the header: size, padding, blob. */
 export const GPU_EDID_SIZE = 1032;
+/** `blob_mem` of RESOURCE_CREATE_BLOB: memory of the guest. */
+export const GPU_BLOB_GUEST = 1;
 /** Queues of the GPU. */
 export const GpuQueue = { CONTROL: 0, CURSOR: 1 } as const;
 /** A queue of the GPU. */

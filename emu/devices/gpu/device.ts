@@ -2,6 +2,7 @@ import {
   DeviceId,
   type FeatureNames,
   FeatureSet,
+  GPU_BLOB_GUEST,
   GPU_CHANNELS,
   GPU_CONFIG,
   GPU_CURSOR_SIZE,
@@ -18,6 +19,7 @@ import {
 } from "@vireo/hal";
 import type { Chain, ConfigWidth, DeviceContext, DeviceModel, QueueSpec } from "../../device.ts";
 import { edidOf } from "./edid.ts";
+import { inside, overlay, type Rectangle, show, toRgba } from "./_picture.ts";
 import { encodePng, type Picture } from "./png.ts";
 
 /** Most pieces of a picture's memory. */
@@ -31,20 +33,17 @@ export interface GpuDeviceOptions {
   readonly displays?: readonly { readonly width: number; readonly height: number }[];
   /** Most bytes of all pictures together; 64 MiB by default. */
   readonly memory?: number;
-}
-
-interface Rectangle {
-  readonly x: number;
-  readonly y: number;
-  readonly width: number;
-  readonly height: number;
+  /** Whether it reads the guest's memory itself (RESOURCE_BLOB); not by default, as QEMU without udmabuf. */
+  readonly blob?: boolean;
 }
 
 interface Resource {
-  readonly width: number;
-  readonly height: number;
-  readonly format: number;
-  readonly pixels: Uint8Array;
+  width: number;
+  height: number;
+  format: number;
+  pixels: Uint8Array;
+  /** Of one that is read from the guest's memory: its bytes, and where its rows are. */
+  blob?: { readonly size: number; stride: number; offset: number };
   backing: readonly { readonly address: number; readonly length: number }[];
 }
 
@@ -64,8 +63,8 @@ export class GpuDevice implements DeviceModel {
   readonly name = "gpu";
   /** Virtio device id 16. */
   readonly deviceId: number = DeviceId.GPU;
-  /** EDID. */
-  readonly features: FeatureSet = FeatureSet.of(GpuFeature.EDID);
+  /** EDID, and RESOURCE_BLOB if it was asked for. */
+  readonly features: FeatureSet;
   /** Names of the bits. */
   readonly featureNames: FeatureNames = GpuFeature;
   /** Commands, and those of pointers. */
@@ -95,6 +94,10 @@ export class GpuDevice implements DeviceModel {
     if (displays.length < 1 || displays.length > GPU_MAX_SCANOUTS) {
       throw new RangeError(`Cannot make a GPU with ${displays.length} displays, only 1 to 16`);
     }
+    this.features = FeatureSet.of(
+      GpuFeature.EDID,
+      ...options.blob ? [GpuFeature.RESOURCE_BLOB] : [],
+    );
     this.#limit = options.memory ?? 64 << 20;
     this.#displays = displays.map((size) => ({ ...size, ...blank() }));
   }
@@ -214,6 +217,10 @@ export class GpuDevice implements DeviceModel {
       }
       case C.RESOURCE_CREATE_2D:
         return answer(this.#create(word(), word(), word(), word()));
+      case C.RESOURCE_CREATE_BLOB:
+        return answer(this.#createBlob(chain));
+      case C.SET_SCANOUT_BLOB:
+        return answer(this.#setScanoutBlob(rectangle(), chain));
       case C.RESOURCE_UNREF:
         return answer(this.#unref(word()));
       case C.RESOURCE_ATTACH_BACKING:
@@ -280,9 +287,16 @@ export class GpuDevice implements DeviceModel {
   #attach(id: number, count: number, chain: Chain): number {
     const resource = this.#resources.get(id);
     if (resource === undefined) return R.ERR_INVALID_RESOURCE_ID;
-    if (count > MAX_ENTRIES || chain.readableLeft < count * 16 || resource.backing.length > 0) {
-      return R.ERR_UNSPEC;
-    }
+    if (resource.backing.length > 0) return R.ERR_UNSPEC;
+    const backing = this.#readEntries(count, chain);
+    if (typeof backing === "number") return backing;
+    resource.backing = backing;
+    return R.OK_NODATA;
+  }
+
+  /** The pieces of a picture's memory, or why there are none. */
+  #readEntries(count: number, chain: Chain): Resource["backing"] | number {
+    if (count > MAX_ENTRIES || chain.readableLeft < count * 16) return R.ERR_UNSPEC;
     const backing: { address: number; length: number }[] = [];
     for (let i = 0; i < count; i++) {
       const address = chain.readU64();
@@ -291,8 +305,54 @@ export class GpuDevice implements DeviceModel {
       if (this.#context?.memory(address, length) === undefined) return R.ERR_INVALID_PARAMETER;
       backing.push({ address, length });
     }
-    resource.backing = backing;
+    return backing;
+  }
+
+  #createBlob(chain: Chain): number {
+    if (!this.#context!.features.has(GpuFeature.RESOURCE_BLOB)) return R.ERR_UNSPEC;
+    const [id, memory, , count] = [
+      chain.readU32(),
+      chain.readU32(),
+      chain.readU32(),
+      chain.readU32(),
+    ];
+    chain.skip(8);
+    const size = chain.readU64();
+    if (id === 0 || this.#resources.has(id)) return R.ERR_INVALID_RESOURCE_ID;
+    if (memory !== GPU_BLOB_GUEST) return R.ERR_INVALID_PARAMETER;
+    const backing = this.#readEntries(count, chain);
+    if (typeof backing === "number") return backing;
+    if (backing.reduce((sum, { length }) => sum + length, 0) < size) return R.ERR_INVALID_PARAMETER;
+    const blob = { size, stride: 0, offset: 0 };
+    this.#resources.set(id, {
+      width: 0,
+      height: 0,
+      format: 0,
+      pixels: new Uint8Array(0),
+      backing,
+      blob,
+    });
     return R.OK_NODATA;
+  }
+
+  /** What a blob's bytes are is said when it is put on a display. */
+  #setScanoutBlob(part: Rectangle, chain: Chain): number {
+    const words = Array.from({ length: 14 }, () => chain.readU32());
+    const [display = 0, id = 0, width = 0, height = 0, format = 0, , stride = 0] = words;
+    const offset = words[10]!;
+    if (id === 0) return this.#setScanout(part, display, id);
+    const resource = this.#resources.get(id);
+    if (resource?.blob === undefined) return R.ERR_INVALID_RESOURCE_ID;
+    const shaped = width > 0 && height > 0 && width <= MAX_SIDE && height <= MAX_SIDE;
+    const fits = stride >= width * 4 &&
+      offset + stride * (height - 1) + width * 4 <= resource.blob.size;
+    if (!shaped || !fits || GPU_CHANNELS[format] === undefined) return R.ERR_INVALID_PARAMETER;
+    const more = width * height * 4 - resource.pixels.length;
+    if (this.#used + more > this.#limit) return R.ERR_OUT_OF_MEMORY;
+    this.#used += more;
+    Object.assign(resource, { width, height, format, pixels: new Uint8Array(width * height * 4) });
+    Object.assign(resource.blob, { stride, offset });
+    return this.#setScanout(part, display, id);
   }
 
   #setScanout(part: Rectangle, index: number, id: number): number {
@@ -318,11 +378,16 @@ export class GpuDevice implements DeviceModel {
     const resource = this.#resources.get(id);
     if (resource === undefined) return R.ERR_INVALID_RESOURCE_ID;
     if (!inside(part, resource) || resource.backing.length === 0) return R.ERR_INVALID_PARAMETER;
+    return this.#copyRows(resource, part, offset, resource.width * 4);
+  }
+
+  /** Copies rows of the guest's memory, from an offset on and so many bytes apart. */
+  #copyRows(resource: Resource, part: Rectangle, offset: number, from: number): number {
     const stride = resource.width * 4;
     for (let row = 0; row < part.height; row++) {
       const to = (part.y + row) * stride + part.x * 4;
       const target = resource.pixels.subarray(to, to + part.width * 4);
-      if (!this.#copyBacking(resource, offset + row * stride, target)) {
+      if (!this.#copyBacking(resource, offset + row * from, target)) {
         return R.ERR_INVALID_PARAMETER;
       }
     }
@@ -351,6 +416,12 @@ export class GpuDevice implements DeviceModel {
     const resource = this.#resources.get(id);
     if (resource === undefined) return R.ERR_INVALID_RESOURCE_ID;
     if (!inside(part, resource)) return R.ERR_INVALID_PARAMETER;
+    if (resource.blob !== undefined) {
+      const { stride, offset } = resource.blob;
+      const start = offset + part.y * stride + part.x * 4;
+      const copied = this.#copyRows(resource, part, start, stride);
+      if (copied !== R.OK_NODATA) return copied;
+    }
     this.flushes++;
     for (const { shows, picture } of this.#displays) {
       if (shows?.id === id && picture !== undefined) show(resource, shows.part, part, picture);
@@ -365,7 +436,8 @@ export class GpuDevice implements DeviceModel {
     display.cursor.y = y;
     if (type === C.MOVE_CURSOR) return R.OK_NODATA;
     const resource = this.#resources.get(id);
-    const fits = resource?.width === GPU_CURSOR_SIZE && resource.height === GPU_CURSOR_SIZE;
+    const fits = resource?.width === GPU_CURSOR_SIZE &&
+      resource.height === GPU_CURSOR_SIZE && resource.blob === undefined;
     if (id !== 0 && !fits) return R.ERR_INVALID_RESOURCE_ID;
     display.cursor.id = id;
     display.cursor.image = resource && toRgba(resource);
@@ -378,50 +450,3 @@ const blank = (): Pick<Display, "shows" | "picture" | "cursor"> => ({
   picture: undefined,
   cursor: { id: 0, x: 0, y: 0, image: undefined },
 });
-
-function inside({ x, y, width, height }: Rectangle, of: Resource): boolean {
-  return width > 0 && height > 0 && x + width <= of.width && y + height <= of.height;
-}
-
-/** Copies what was flushed of a picture to the part of it that a display shows. */
-function show(resource: Resource, shown: Rectangle, part: Rectangle, picture: Picture): void {
-  const [r, g, b, a] = GPU_CHANNELS[resource.format]!;
-  const left = Math.max(shown.x, part.x);
-  const top = Math.max(shown.y, part.y);
-  const right = Math.min(shown.x + shown.width, part.x + part.width);
-  const bottom = Math.min(shown.y + shown.height, part.y + part.height);
-  for (let y = top; y < bottom; y++) {
-    for (let x = left; x < right; x++) {
-      const from = (y * resource.width + x) * 4;
-      const to = ((y - shown.y) * picture.width + x - shown.x) * 4;
-      picture.rgba[to] = resource.pixels[from + r]!;
-      picture.rgba[to + 1] = resource.pixels[from + g]!;
-      picture.rgba[to + 2] = resource.pixels[from + b]!;
-      picture.rgba[to + 3] = a < 0 ? 255 : resource.pixels[from + a]!;
-    }
-  }
-}
-
-function toRgba(resource: Resource): Uint8Array {
-  const { width, height } = resource;
-  const picture = { width, height, rgba: new Uint8Array(width * height * 4) };
-  const all = { x: 0, y: 0, width, height };
-  show(resource, all, all, picture);
-  return picture.rgba;
-}
-
-/** Lays a pointer's image over a picture. */
-function overlay(picture: Picture, image: Uint8Array, left: number, top: number): void {
-  for (let y = 0; y < GPU_CURSOR_SIZE && top + y < picture.height; y++) {
-    for (let x = 0; x < GPU_CURSOR_SIZE && left + x < picture.width; x++) {
-      const from = (y * GPU_CURSOR_SIZE + x) * 4;
-      const to = ((top + y) * picture.width + left + x) * 4;
-      const alpha = image[from + 3]! / 255;
-      for (let c = 0; c < 3; c++) {
-        picture.rgba[to + c] = Math.round(
-          image[from + c]! * alpha + picture.rgba[to + c]! * (1 - alpha),
-        );
-      }
-    }
-  }
-}

@@ -1,0 +1,77 @@
+import { type DmaRegion, GPU_CHANNELS, type GpuFormat } from "@vireo/hal";
+import type { WaitOptions } from "../transport/transport.ts";
+import { Canvas } from "./canvas.ts";
+import type { Gpu } from "./driver.ts";
+
+/** A part of a picture, in pixels. */
+export interface GpuRectangle {
+  /** From the left. */
+  readonly x: number;
+  /** From the top. */
+  readonly y: number;
+  /** Pixels in a row. */
+  readonly width: number;
+  /** Rows. */
+  readonly height: number;
+}
+
+/** A picture on the host, with memory of the guest behind it. */
+export class GpuResource implements AsyncDisposable {
+  /** Its number. */
+  readonly id: number;
+  /** Pixels in a row. */
+  readonly width: number;
+  /** Rows. */
+  readonly height: number;
+  /** The order of a pixel's bytes. */
+  readonly format: GpuFormat;
+  /** Whether the host reads the guest's memory itself, so that nothing is transferred. */
+  readonly blob: boolean;
+  /** The guest's pixels; {@linkcode GpuResource.flush} shows them. */
+  readonly pixels: Uint8Array;
+  readonly #gpu: Gpu;
+  readonly #pieces: readonly DmaRegion[];
+
+  /** Wraps a picture; {@linkcode Gpu.create} makes it. */
+  constructor(
+    gpu: Gpu,
+    shape: Pick<GpuResource, "id" | "width" | "height" | "format" | "blob">,
+    pieces: readonly DmaRegion[],
+  ) {
+    this.#gpu = gpu;
+    this.id = shape.id;
+    this.width = shape.width;
+    this.height = shape.height;
+    this.format = shape.format;
+    this.blob = shape.blob;
+    this.#pieces = pieces;
+    this.pixels = pieces.length === 1
+      ? pieces[0]!.bytes
+      : new Uint8Array(this.width * this.height * 4);
+  }
+
+  /** Draws on the pixels. */
+  canvas(): Canvas {
+    return new Canvas(this.pixels, this.width, this.height, GPU_CHANNELS[this.format]!);
+  }
+
+  /** Shows a part of the picture, or all of it, on the displays that have it. */
+  async flush(part?: GpuRectangle, options: WaitOptions = {}): Promise<void> {
+    const { width, height } = this;
+    const rectangle = part ?? { x: 0, y: 0, width, height };
+    if (this.#pieces.length > 1) {
+      let at = 0;
+      for (const { bytes } of this.#pieces) {
+        bytes.set(this.pixels.subarray(at, at += bytes.length));
+      }
+    }
+    if (!this.blob) await this.#gpu.transfer(this, rectangle, options);
+    await this.#gpu.flush(this, rectangle, options);
+  }
+
+  /** Takes the picture away, and frees its memory. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#gpu.unref(this);
+    for (const piece of this.#pieces) piece[Symbol.dispose]();
+  }
+}
