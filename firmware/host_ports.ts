@@ -96,8 +96,8 @@ export class HostPorts implements AsyncDisposable {
 
   /** Closes the connections. */
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const end of this.#ends.values()) end[Symbol.dispose]();
-    this.#monitor?.[Symbol.dispose]();
+    for (const end of this.#ends.values()) await end[Symbol.asyncDispose]();
+    await this.#monitor?.[Symbol.asyncDispose]();
     await this.#remove();
   }
 
@@ -115,7 +115,7 @@ export interface HostPortsOptions {
 }
 
 /** The host's end of one port: a socket that waits for QEMU. */
-class PortEnd implements Disposable {
+class PortEnd implements AsyncDisposable {
   readonly #listener: Deno.UnixListener;
   #connection: Deno.UnixConn | undefined;
   readonly #accepted: Promise<Deno.UnixConn>;
@@ -148,10 +148,12 @@ class PortEnd implements Disposable {
     }
   }
 
-  [Symbol.dispose](): void {
+  async [Symbol.asyncDispose](): Promise<void> {
     this.#close();
+    // One that came in and that nobody asked for is there too: QEMU ended before.
+    const connection = this.#connection ?? await this.#accepted.catch(() => undefined);
     try {
-      this.#connection?.close();
+      connection?.close();
     } catch (error) {
       if (!(error instanceof Deno.errors.BadResource)) throw error;
     }
