@@ -85,3 +85,18 @@ function concat(a: Uint8Array, b: Uint8Array): Uint8Array {
   out.set(b, a.length);
   return out;
 }
+
+/** Most characters of a line that an error shows. */
+const LINE = 200;
+
+/**
+ * Lines of a console for an error: a frame that was cut off by the end of the line leaves bytes among them
+ * that are no text, which are shown as dots.
+ */
+export function printable(lines: readonly string[]): string {
+  return lines.map((line) => {
+    // deno-lint-ignore no-control-regex -- control characters are what is looked for
+    const text = line.replace(/\r/g, "").replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffd]+/g, "...");
+    return text.length > LINE ? `${text.slice(0, LINE)}...` : text;
+  }).join("\n");
+}

@@ -1,5 +1,5 @@
 import { VireoError } from "@vireo/hal";
-import { encodeFrame, FrameDecoder, PAYLOAD } from "./_frames.ts";
+import { encodeFrame, FrameDecoder, PAYLOAD, printable } from "./_frames.ts";
 import type { Qemu } from "./_qemu.ts";
 
 /** Where the guest's output goes; each call returns when it is written. */
@@ -172,7 +172,7 @@ export class GuestLine {
   /** The serial line ended without an exit code: the guest's fault, or QEMU's. */
   async #failure(): Promise<VireoError> {
     const { signal, code } = await this.#qemu.status;
-    const last = this.#console.trim().split("\n").slice(-SHOWN).join("\n");
+    const last = printable(this.#console.trim().split("\n").slice(-SHOWN));
     const panic = /Kernel panic[^\r\n]*/.exec(this.#console)?.[0];
     if (panic !== undefined) {
       return new VireoError("GUEST_FAULT", "The guest crashed", { seen: `${panic}\n${last}` });

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { encodeFrame, FrameDecoder } from "./_frames.ts";
+import { encodeFrame, FrameDecoder, printable } from "./_frames.ts";
 
 /** What a decoder finds in bytes that arrive in these pieces. */
 function decode(chunks: readonly Uint8Array[]): { frames: [string, number[]][]; text: string } {
@@ -49,4 +49,13 @@ Deno.test("FrameDecoder finds the same however the bytes are cut", () => {
     }),
     { seed: 42, numRuns: 200 },
   );
+});
+
+Deno.test("printable() shows text as it is, and what is none as dots, in lines that end", () => {
+  assertEquals(
+    printable(["Kernel panic - not\tsyncing\r", "ok"]),
+    "Kernel panic - not\tsyncing\nok",
+  );
+  assertEquals(printable(["a\x00\x01\ufffd\x1bb"]), "a...b");
+  assertEquals(printable(["x".repeat(5000)]).length, 203);
 });
