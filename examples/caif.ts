@@ -8,8 +8,8 @@ import type { Vireo } from "@vireo/firmware";
 export default async function main(vireo: Vireo): Promise<void> {
   const options = { signal: vireo.signal, deadline: 5000 };
   const caif = vireo.get(caifDriver);
-  const { headroom, tailroom, mtu } = caif.downlink;
-  console.log(`frames of up to ${mtu} bytes, ${headroom} before and ${tailroom} behind each`);
+  const { headroom, tailroom, maxFrame } = caif.downlink;
+  console.log(`frames of up to ${maxFrame} bytes, ${headroom} before and ${tailroom} behind each`);
   const frames = Array.from({ length: 100 }, (_, i) => new Uint8Array(40 * (i + 1)).fill(i));
   const sent = Promise.all(frames.map((frame) => caif.send(frame, options)));
   let bytes = 0;

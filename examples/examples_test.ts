@@ -25,7 +25,7 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
   "caif.ts": {
     args: "--with caif",
     out:
-      /^frames of up to 4096 bytes, .*\n100 frames, 202000 bytes, came back as they were sent\n$/,
+      /^frames of up to 4032 bytes, .*\n100 frames, 202000 bytes, came back as they were sent\n$/,
     modern: "the modem's buffers are in its shared memory, which version 1 cannot tell of",
     emulated: "QEMU has no such device",
   },

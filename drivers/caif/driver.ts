@@ -1,13 +1,16 @@
 import {
   ANY_ID,
   CAIF_CONFIG,
+  CAIF_DEFAULT,
   CAIF_REGION,
   DeviceId,
+  type DmaRegion,
   Feature,
   FeatureSet,
   type MemoryWindow,
   VireoError,
 } from "@vireo/hal";
+import type { DeviceConfig } from "../config.ts";
 import type { VirtioDevice } from "../device.ts";
 import type { DriverInstance, VirtioDriver } from "../driver.ts";
 import { MessageStream } from "../message_stream.ts";
@@ -20,6 +23,8 @@ import { SgList } from "../virtqueue/virtqueue.ts";
 const WAITING = 64;
 /** Milliseconds that a frame waits for room. */
 const SEND_DEADLINE = 15_000;
+/** The longest timer, in milliseconds: a longer one would fire at once. */
+const LONGEST_TIMER = 2 ** 31 - 1;
 /** What a ring with its sides reversed does not have. */
 const NOT_REVERSED = [
   Feature.INDIRECT_DESC,
@@ -34,15 +39,37 @@ export interface CaifDirection {
   readonly headroom: number;
   /** Free bytes behind it. */
   readonly tailroom: number;
-  /** Most bytes of a frame. */
+  /** Most bytes of a buffer: a frame with what is before and behind it. */
   readonly mtu: number;
+  /** Most bytes of a frame. */
+  readonly maxFrame: number;
+}
+
+/**
+ * Reads what a direction says of itself. Linux knows the first only, and takes it for both: where the
+ * second says nothing, that is right; where a device has no configuration, its defaults are.
+ */
+function readDirection(
+  config: DeviceConfig,
+  at: number,
+  otherwise: Omit<CaifDirection, "maxFrame">,
+): Omit<CaifDirection, "maxFrame"> {
+  let headroom: number;
+  try {
+    headroom = config.read16(at);
+  } catch (error) {
+    if (error instanceof VireoError && error.code === "CONFIG_ACCESS") return otherwise;
+    throw error;
+  }
+  return { headroom, tailroom: config.read16(at + 2), mtu: config.read32(at + 4) };
 }
 
 /**
  * Frames to and from a modem (Linux `drivers/net/caif/caif_virtio.c`). What is sent goes by a queue as usual;
  * what comes lies in the modem's buffers, in its shared memory, on a ring whose device side is ours.
  *
- * Linux takes the uplink's fields for both directions; here each has its own, as their names say.
+ * Linux takes the uplink's fields for both directions; here each has its own, as their names say, and the
+ * uplink's stand for a downlink that says nothing.
  */
 export class Caif implements DriverInstance {
   /** What frames to the modem are like. */
@@ -55,23 +82,19 @@ export class Caif implements DriverInstance {
   #requests!: RequestQueue;
   #ring!: HostRing;
   #frames!: MessageStream<Uint8Array>;
+  /** One for each frame that may have memory. */
+  #room!: MessageStream<true>;
+  #closed = false;
   #failure: Error | undefined;
 
-  /** Reads the configuration and sets the queues up. */
+  /** Reads the configuration and sets the queues up; the link is up then. */
   constructor(device: VirtioDevice) {
     this.#device = device;
-    const { config } = device;
-    const read = (at: { readonly headroom: number; readonly mtu: number }): CaifDirection => ({
-      headroom: config.read16(at.headroom),
-      tailroom: config.read16(at.headroom + 2),
-      mtu: config.read32(at.mtu),
-    });
-    const { uplinkHeadroom, uplinkMtu, downlinkHeadroom, downlinkMtu } = CAIF_CONFIG;
-    this.uplink = read({ headroom: uplinkHeadroom.offset, mtu: uplinkMtu.offset });
-    this.downlink = read({ headroom: downlinkHeadroom.offset, mtu: downlinkMtu.offset });
-    for (const { mtu } of [this.uplink, this.downlink]) {
-      if (mtu === 0) throw this.#error("CONFIG_INVALID", "CAIF device has no room for frames");
-    }
+    const { uplinkHeadroom, downlinkHeadroom } = CAIF_CONFIG;
+    const uplink = readDirection(device.config, uplinkHeadroom.offset, CAIF_DEFAULT);
+    const downlink = readDirection(device.config, downlinkHeadroom.offset, uplink);
+    this.uplink = this.#checked(uplink);
+    this.downlink = downlink.mtu === 0 ? this.uplink : this.#checked(downlink);
     const region = device.sharedMemory(CAIF_REGION);
     const window = device.openSharedMemory(CAIF_REGION);
     if (region === undefined || window === undefined) {
@@ -79,7 +102,17 @@ export class Caif implements DriverInstance {
     }
     this.#region = region.address;
     this.#window = window;
-    this.#setUp();
+    try {
+      this.#setUp();
+    } catch (error) {
+      window[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** Whether the link is up: open, and nothing failed (Linux: the carrier). */
+  get up(): boolean {
+    return !this.#closed && this.#failure === undefined;
   }
 
   /** Frames that came and were not received yet. */
@@ -88,35 +121,83 @@ export class Caif implements DriverInstance {
   }
 
   /**
-   * Sends a frame; resolves when the modem has taken it.
+   * Sends a frame; resolves when the modem has taken it. As many as the ring has places are with it, the
+   * others wait in their order, and are copied when it is their turn: until then they must stay unchanged.
    *
-   * @throws {RangeError} If it is longer than the uplink's MTU, or empty; {VireoError} `TIMEOUT`, or why
-   * the device failed; the signal's reason.
+   * @param options 15 s by default, the wait for room included.
+   * @throws {RangeError} If it is longer than the uplink takes, or empty; {VireoError} `TIMEOUT`,
+   * `PORT_CLOSED` If the link is closed, or why the device failed; the signal's reason.
    */
   async send(frame: Uint8Array, options: WaitOptions = {}): Promise<void> {
-    const { headroom, tailroom, mtu } = this.uplink;
-    if (frame.length === 0 || frame.length > mtu) {
-      throw new RangeError(`Cannot send a frame of ${frame.length} bytes: it has 1 to ${mtu}`);
+    const { headroom, tailroom, maxFrame } = this.uplink;
+    const size = frame.length;
+    if (size === 0 || size > maxFrame) {
+      throw new RangeError(`Cannot send a frame of ${size} bytes: it has 1 to ${maxFrame}`);
     }
-    if (this.#failure !== undefined) throw this.#failure;
-    const length = headroom + frame.length + tailroom;
-    const region = this.#device.dma.alloc(length);
+    this.#checkUp();
+    const { signal, deadline = SEND_DEADLINE } = options;
+    const start = performance.now();
+    await this.#room.take({ signal, deadline: Math.min(deadline, LONGEST_TIMER) });
+    const length = headroom + size + tailroom;
+    let region: DmaRegion;
+    try {
+      this.#checkUp();
+      region = this.#device.dma.alloc(length);
+    } catch (error) {
+      this.#room.push(true);
+      throw error;
+    }
+    region.bytes.fill(0, 0, headroom);
     region.bytes.set(frame, headroom);
+    region.bytes.fill(0, headroom + size, length);
     const onReturned = (): void => {
       region.unshare(0, length, "to-device");
       region[Symbol.dispose]();
+      this.#room.push(true);
     };
     const chain = new SgList(1).addReadable(region.share(0, length, "to-device"), length);
-    await this.#requests.submit(chain, { deadline: SEND_DEADLINE, ...options, onReturned });
+    const left = Math.max(0, deadline - (performance.now() - start));
+    await this.#requests.submit(chain, { signal, deadline: left, onReturned });
   }
 
   /**
-   * The next frame of the modem.
+   * The next frame of the modem. Of a link that is closed nothing new comes until it is open.
    *
    * @throws {VireoError} `TIMEOUT`, or why the device failed; the signal's reason.
    */
   receive(options: WaitOptions = {}): Promise<Uint8Array> {
     return this.#frames.take(options);
+  }
+
+  /**
+   * The frames of the modem, until the device fails or the signal aborts; each waits as
+   * {@linkcode Caif.receive} does.
+   */
+  async *frames(options: WaitOptions = {}): AsyncIterableIterator<Uint8Array> {
+    for (;;) yield await this.#frames.take(options);
+  }
+
+  /**
+   * Takes the link up again (Linux's `ndo_open`): frames that the modem offered meanwhile come first.
+   *
+   * @throws Why the device failed; `Bus.recover` brings such a link up.
+   */
+  open(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+    this.#closed = false;
+    this.#drain();
+  }
+
+  /**
+   * Takes the link down (Linux's `ndo_stop`): sends that wait for room fail with `PORT_CLOSED`, those that
+   * the modem has go on, and its buffers stay on the ring.
+   */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    const room = this.#room;
+    this.#room = this.#makeRoom(room.waiting);
+    room.fail(this.#error("PORT_CLOSED", "CAIF link is closed"));
   }
 
   /** Takes what the modem offered from the start. */
@@ -128,6 +209,7 @@ export class Caif implements DriverInstance {
   failed(error: Error): void {
     this.#failure ??= error;
     this.#requests.failAll(error);
+    this.#room.fail(error);
     this.#frames.fail(error);
   }
 
@@ -136,7 +218,7 @@ export class Caif implements DriverInstance {
     this.failed(this.#error("DEVICE_STATE", "CAIF device was suspended"));
   }
 
-  /** Starts anew after a reset. */
+  /** Starts anew after a reset; a link that was closed stays so. */
   restore(): void {
     this.#setUp();
     this.#failure = undefined;
@@ -160,6 +242,7 @@ export class Caif implements DriverInstance {
     ]);
     this.#requests?.detachAll();
     this.#requests = new RequestQueue(output!);
+    this.#room = this.#makeRoom(output!.size);
     this.#ring = input as HostRing;
     this.#frames = new MessageStream({
       device: this.#device.name,
@@ -169,20 +252,36 @@ export class Caif implements DriverInstance {
     });
   }
 
-  /** Takes frames as long as there is room for them; else the modem's buffers stay with it. */
+  #makeRoom(frames: number): MessageStream<true> {
+    const room = new MessageStream<true>({
+      device: this.#device.name,
+      what: "room for a frame",
+      limit: Infinity,
+    });
+    for (let i = 0; i < frames; i++) room.push(true);
+    return room;
+  }
+
+  /** Whether frames are wanted now. */
+  get #hungry(): boolean {
+    return this.up && this.#frames.waiting < WAITING;
+  }
+
+  /** Takes frames as long as there is room for them; else the modem's buffers stay on the ring. */
   #drain(): void {
+    // Who takes the last frames of a device that is gone must not touch its ring.
+    if (this.#failure !== undefined) return;
     const ring = this.#ring;
     do {
-      while (this.#failure === undefined && this.#frames.waiting < WAITING) {
+      while (this.#hungry) {
         const head = ring.pop();
         if (head < 0) break;
         if (!this.#take(ring)) break;
         ring.giveBack(head);
       }
       ring.kick();
-    } while (
-      this.#failure === undefined && this.#frames.waiting < WAITING && !ring.enableCallbacks()
-    );
+    } while (this.#hungry && !ring.enableCallbacks());
+    if (!this.#hungry) ring.disableCallbacks();
     // Outside of an interrupt nobody else looks.
     if (ring.broken !== undefined && this.#failure === undefined) this.#device.break(ring.broken);
   }
@@ -190,17 +289,16 @@ export class Caif implements DriverInstance {
   /** Takes the frame of each element; false if the modem lies. */
   #take(ring: HostRing): boolean {
     const { headroom, tailroom, mtu } = this.downlink;
+    const least = headroom + tailroom + 1;
     for (const { address, length } of ring.elements) {
       const at = address - this.#region;
-      const frame = length - headroom - tailroom;
       if (at < 0 || at + length > this.#window.bytes.length) {
         return this.#lie(ring, address, "an address in the shared memory");
       }
-      if (frame < 1 || frame > mtu) {
-        const [least, most] = [1 + headroom + tailroom, mtu + headroom + tailroom];
-        return this.#lie(ring, length, `a buffer of ${least} to ${most} bytes`);
+      if (length < least || length > mtu) {
+        return this.#lie(ring, length, `a buffer of ${least} to ${mtu} bytes`);
       }
-      this.#frames.push(this.#window.bytes.slice(at + headroom, at + headroom + frame));
+      this.#frames.push(this.#window.bytes.slice(at + headroom, at + length - tailroom));
     }
     return true;
   }
@@ -217,8 +315,24 @@ export class Caif implements DriverInstance {
     return false;
   }
 
+  #checked(direction: Omit<CaifDirection, "maxFrame">): CaifDirection {
+    const { headroom, tailroom, mtu } = direction;
+    const maxFrame = mtu - headroom - tailroom;
+    if (maxFrame >= 1) return { headroom, tailroom, mtu, maxFrame };
+    throw new VireoError("CONFIG_INVALID", "CAIF device has no room for frames", {
+      device: this.#device.name,
+      seen: mtu,
+      expected: `an MTU over ${headroom + tailroom}`,
+    });
+  }
+
+  #checkUp(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#closed) throw this.#error("PORT_CLOSED", "CAIF link is closed");
+  }
+
   #error(
-    code: "CONFIG_INVALID" | "UNSUPPORTED" | "DEVICE_STATE" | "DEVICE_REMOVED",
+    code: "PORT_CLOSED" | "UNSUPPORTED" | "DEVICE_STATE" | "DEVICE_REMOVED",
     what: string,
   ): VireoError {
     return new VireoError(code, what, { device: this.#device.name });

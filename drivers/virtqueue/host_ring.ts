@@ -160,7 +160,8 @@ export class HostRing implements Virtqueue {
 
   /** Asks the other side not to tell of new buffers; only a hint. */
   disableCallbacks(): void {
-    if (!this.#eventIdx) Atomics.store(this.#used16, 0, USED_NO_NOTIFY);
+    if (this.#eventIdx || this.#broken !== undefined) return;
+    Atomics.store(this.#used16, 0, USED_NO_NOTIFY);
   }
 
   /** Asks it to tell of the next buffer; false if one is there already. */

@@ -17,7 +17,7 @@ export const CAIF: BoardDevice = {
   commands: [{
     name: "send",
     summary: "send a frame, and print the modem's",
-    arguments: [["<text>", "1 to 4096 bytes"]],
+    arguments: [["<text>", "1 to 4032 bytes"]],
     options: [["--deadline <ms>", "how long to wait for the frame", "1000"]],
     example: "vireo caif send hello",
     async run(vireo, { args, flags }) {

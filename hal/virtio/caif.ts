@@ -1,8 +1,9 @@
 import { type Layout, layout } from "../layout.ts";
 
 /**
- * The configuration of a CAIF device (Linux `drivers/net/caif/caif_virtio.c`: `struct virtio_caif_config`):
- * for either direction the bytes before and behind each frame, and the most bytes of a frame.
+ * The configuration of a CAIF device (Linux `include/linux/virtio_caif.h`: `struct virtio_caif_config`):
+ * for either direction the bytes before and behind each frame, and the most bytes of a buffer, which
+ * holds a frame and both.
  */
 export const CAIF_CONFIG: Layout<
   | "uplinkHeadroom"
@@ -26,7 +27,7 @@ export const CAIF_CONFIG: Layout<
   reserved: { bytes: 8 },
 }, 32);
 
-/** Headroom, tailroom and MTU in bytes where a configuration says nothing, as Linux has them. */
+/** Headroom, tailroom and MTU in bytes where a device has no configuration, as Linux has them. */
 export const CAIF_DEFAULT: {
   readonly headroom: number;
   readonly tailroom: number;

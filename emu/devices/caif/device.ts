@@ -24,12 +24,14 @@ export interface CaifDeviceOptions {
   readonly headroom?: number;
   /** Free bytes behind it; 32 by default. */
   readonly tailroom?: number;
-  /** Most bytes of a frame; 4096 by default. */
+  /** Most bytes of a buffer, a frame with both; 4096 by default. */
   readonly mtu?: number;
   /** Buffers for frames to the driver; 16 by default. */
   readonly buffers?: number;
-  /** Told of each frame of the driver's; false keeps it in the ring until the next look. */
+  /** Told of each frame of the driver's; false keeps it in the ring until `resume` or the next look. */
   readonly onFrame: (frame: Uint8Array, modem: CaifDevice) => boolean | void;
+  /** Told when there is room for frames to the driver, which there was not before. */
+  readonly onRoom?: (modem: CaifDevice) => void;
 }
 
 /** The modem's end of a CAIF link (Linux `caif_virtio.c`): frames by a queue, and by one with its sides reversed. */
@@ -56,6 +58,8 @@ export class CaifDevice implements DeviceModel {
   readonly #headroom: number;
   readonly #tailroom: number;
   readonly #mtu: number;
+  /** Most bytes of a frame. */
+  readonly maxFrame: number;
   readonly #bufferSize: number;
   readonly #memory: Uint8Array;
   /** Buffers that are the device's, and by ring slot which one it is in. */
@@ -65,11 +69,23 @@ export class CaifDevice implements DeviceModel {
   /** A frame that nobody took yet. */
   #held: { readonly chain: Chain; readonly frame: Uint8Array } | undefined;
 
-  /** Makes the modem. */
+  #serving = false;
+
+  /**
+   * Makes the modem.
+   *
+   * @throws {RangeError} If the MTU has no room for a frame.
+   */
   constructor(options: CaifDeviceOptions) {
     this.#options = options;
     const { headroom, tailroom, mtu } = { ...CAIF_DEFAULT, ...options };
     [this.#headroom, this.#tailroom, this.#mtu] = [headroom, tailroom, mtu];
+    this.maxFrame = mtu - headroom - tailroom;
+    if (!(this.maxFrame >= 1)) {
+      throw new RangeError(
+        `Cannot have frames in an MTU of ${mtu}: ${headroom + tailroom} are taken`,
+      );
+    }
     const view = new DataView(this.#config.buffer);
     const { uplinkHeadroom, downlinkHeadroom } = CAIF_CONFIG;
     for (const { offset } of [uplinkHeadroom, downlinkHeadroom]) {
@@ -77,7 +93,7 @@ export class CaifDevice implements DeviceModel {
       view.setUint16(offset + 2, tailroom, true);
       view.setUint32(offset + 4, mtu, true);
     }
-    this.#bufferSize = (headroom + mtu + tailroom + 15) & ~15;
+    this.#bufferSize = (mtu + 15) & ~15;
     this.#memory = new Uint8Array(this.#bufferSize * (options.buffers ?? 16));
     this.sharedMemory = [{ id: CAIF_REGION, bytes: this.#memory }];
     this.#reclaim();
@@ -92,16 +108,15 @@ export class CaifDevice implements DeviceModel {
    * Sends the driver a frame.
    *
    * @returns False if no buffer is free now.
-   * @throws {RangeError} If it is longer than the MTU, or empty.
+   * @throws {RangeError} If it is longer than `maxFrame`, or empty.
    */
   send(frame: Uint8Array): boolean {
-    if (frame.length === 0 || frame.length > this.#mtu) {
-      throw new RangeError(
-        `Cannot send a frame of ${frame.length} bytes: it has 1 to ${this.#mtu}`,
-      );
+    const { length } = frame;
+    if (length === 0 || length > this.maxFrame) {
+      throw new RangeError(`Cannot send a frame of ${length} bytes: it has 1 to ${this.maxFrame}`);
     }
     const at = this.#headroom;
-    return this.offer(at + frame.length + this.#tailroom, (bytes) => bytes.set(frame, at));
+    return this.offer(at + length + this.#tailroom, (bytes) => bytes.set(frame, at));
   }
 
   /** Offers the driver a buffer of any length, filled by `fill`; false if none is free. */
@@ -121,6 +136,11 @@ export class CaifDevice implements DeviceModel {
     return true;
   }
 
+  /** Tells of the frame again that `onFrame` did not take, and of those behind it. */
+  resume(): void {
+    this.#serve();
+  }
+
   /** Reads the configuration. */
   readConfig(offset: number, width: ConfigWidth): number {
     let value = 0;
@@ -138,6 +158,7 @@ export class CaifDevice implements DeviceModel {
   /** The driver has the device running. */
   activate(context: DeviceContext): void {
     this.#context = context;
+    if (this.room > 0) this.#options.onRoom?.(this);
   }
 
   /** Takes buffers back, and frames. */
@@ -176,27 +197,40 @@ export class CaifDevice implements DeviceModel {
 
   #takeBack(): void {
     const ring = this.#ring;
+    const full = this.room === 0;
     for (let slot = ring?.take(); slot !== undefined; slot = ring?.take()) {
       this.#free.push(this.#inSlot.get(slot)!);
       this.#inSlot.delete(slot);
     }
+    if (full && this.room > 0) this.#options.onRoom?.(this);
   }
 
   /** Takes frames as long as who is told of them takes them. */
   #serve(): void {
+    // Who is told may have room again at once, and say so.
+    if (this.#serving) return;
+    this.#serving = true;
+    try {
+      this.#takeFrames();
+    } finally {
+      this.#serving = false;
+    }
+  }
+
+  #takeFrames(): void {
     const queue = this.#context?.queue(CaifQueue.TRANSMIT);
     if (queue === undefined) return;
     for (;;) {
       const held = this.#held;
-      this.#held = undefined;
       const chain = held?.chain ?? queue.pop();
       if (chain === undefined) break;
       const frame = held?.frame ?? this.#read(chain);
       if (frame === undefined) return;
-      if (this.#options.onFrame(frame, this) === false) {
-        this.#held = { chain, frame };
-        break;
-      }
+      this.#held = { chain, frame };
+      if (this.#options.onFrame(frame, this) === false) break;
+      // It may have reset the device.
+      if (this.#held?.chain !== chain) return;
+      this.#held = undefined;
       queue.push(chain, 0);
     }
     queue.signal();
@@ -205,8 +239,11 @@ export class CaifDevice implements DeviceModel {
   /** The frame of a chain; undefined, and a fault, if it is none. */
   #read(chain: Chain): Uint8Array | undefined {
     const length = chain.readableLength - this.#headroom - this.#tailroom;
-    if (length < 1 || length > this.#mtu) {
-      this.#context!.fault(`a frame of ${length} bytes`);
+    if (length < 1 || length > this.maxFrame) {
+      const least = this.#headroom + this.#tailroom + 1;
+      this.#context!.fault(
+        `a buffer of ${chain.readableLength} bytes, not of ${least} to ${this.#mtu}`,
+      );
       return undefined;
     }
     chain.skip(this.#headroom);
@@ -214,4 +251,22 @@ export class CaifDevice implements DeviceModel {
     chain.read(frame);
     return frame;
   }
+}
+
+/**
+ * Two modems that pass on each other's frames: a cable between two machines. A frame waits in the one's
+ * ring until the other has room for it.
+ */
+export function caifCable(
+  options: Omit<CaifDeviceOptions, "onFrame" | "onRoom"> = {},
+): readonly [CaifDevice, CaifDevice] {
+  const end = (other: () => CaifDevice): CaifDevice =>
+    new CaifDevice({
+      ...options,
+      onFrame: (frame) => other().send(frame),
+      onRoom: () => other().resume(),
+    });
+  const left: CaifDevice = end(() => right);
+  const right: CaifDevice = end(() => left);
+  return [left, right];
 }
