@@ -162,7 +162,9 @@ function medianOf(boots: readonly Boot[]): Boot {
 function report(board: string, boot: Boot): void {
   const { total, qemuCpu, rngFirst, rngMedian, ...phases } = boot;
   console.log(
-    `\n${board}: ${total} ms to the first I/O (aim ${AIMS[board]}), QEMU's CPU ${qemuCpu}`,
+    `\n${board}: ${total} ms to the first I/O (aim ${
+      AIMS[board] ?? "none"
+    }), QEMU's CPU ${qemuCpu}`,
   );
   for (const [name, ms] of Object.entries(phases)) {
     console.log(`  ${name.padEnd(8)} ${String(ms).padStart(6)} ms`);
