@@ -1,10 +1,12 @@
 import {
   CaifDevice,
   type CaifDeviceOptions,
+  EmuDma,
   EmulatedMachine,
+  GuestMemory,
   type MachineOptions,
 } from "@vireo/emu";
-import { Bus } from "../bus.ts";
+import { Bus, type BusOptions } from "../bus.ts";
 import { type Caif, caifDriver } from "./driver.ts";
 
 /** A deadline that a test does not reach. */
@@ -23,6 +25,7 @@ export interface Rig extends AsyncDisposable {
 export async function rig(
   options: Partial<CaifDeviceOptions> = {},
   machineOptions: Partial<MachineOptions> = {},
+  busOptions: BusOptions = {},
 ): Promise<Rig> {
   const modem = new CaifDevice({ onFrame: (frame, self) => self.send(frame), ...options });
   const machine = EmulatedMachine.create({
@@ -31,7 +34,7 @@ export async function rig(
     ...machineOptions,
   });
   const errors: Error[] = [];
-  const bus = new Bus({ onError: (error) => errors.push(error) });
+  const bus = new Bus({ onError: (error) => errors.push(error), ...busOptions });
   await bus.registerDriver(caifDriver);
   const [device] = await bus.addPlatform(machine);
   if (device!.error !== undefined) throw device!.error;
@@ -65,4 +68,29 @@ export async function until(holds: () => boolean): Promise<void> {
     if (performance.now() > end) throw new Error(`Never came true: ${holds}`);
     await turn();
   }
+}
+
+/** Memory of a machine that counts what is allocated. */
+export class CountingDma extends EmuDma {
+  /** Regions that are allocated. */
+  live = 0;
+
+  override alloc(...args: Parameters<EmuDma["alloc"]>): ReturnType<EmuDma["alloc"]> {
+    const region = super.alloc(...args);
+    const dispose = region[Symbol.dispose].bind(region);
+    let disposed = false;
+    this.live++;
+    region[Symbol.dispose] = () => {
+      if (!disposed) this.live--;
+      disposed = true;
+      dispose();
+    };
+    return region;
+  }
+}
+
+/** Memory of a machine, and what counts its regions. */
+export function countedMemory(size: number): { memory: GuestMemory; dma: CountingDma } {
+  const memory = new GuestMemory(size);
+  return { memory, dma: new CountingDma(memory) };
 }

@@ -147,9 +147,7 @@ export class Caif implements DriverInstance {
       this.#room.push(true);
       throw error;
     }
-    region.bytes.fill(0, 0, headroom);
     region.bytes.set(frame, headroom);
-    region.bytes.fill(0, headroom + size, length);
     const onReturned = (): void => {
       region.unshare(0, length, "to-device");
       region[Symbol.dispose]();
@@ -269,8 +267,6 @@ export class Caif implements DriverInstance {
 
   /** Takes frames as long as there is room for them; else the modem's buffers stay on the ring. */
   #drain(): void {
-    // Who takes the last frames of a device that is gone must not touch its ring.
-    if (this.#failure !== undefined) return;
     const ring = this.#ring;
     do {
       while (this.#hungry) {

@@ -163,6 +163,7 @@ Deno.test("host ring: what cannot be true breaks it, and says what was seen", ()
       "modem",
     ]);
     assertEquals([it.ring.hasUsed(), it.ring.enableCallbacks()], [false, true]);
+    assert(it.ring.elements.length <= it.ring.size, name);
   }
 });
 
@@ -199,4 +200,10 @@ Deno.test("host ring: disposing frees the memory once", () => {
   it[Symbol.dispose]();
   it[Symbol.dispose]();
   assertEquals([it.dma.live, it.ring.broken?.code], [0, "DEVICE_STATE"]);
+  // The memory may be another's by now.
+  it.dma.memory.fill(0xa5);
+  it.ring.disableCallbacks();
+  it.ring.enableCallbacks();
+  it.ring.kick();
+  assertEquals([it.ring.pop(), it.dma.memory.every((byte) => byte === 0xa5)], [-1, true]);
 });

@@ -140,7 +140,7 @@ Deno.test("reversed queue: a driver that returns what it does not have is a faul
   const lies: [string, (it: Rig, slot: number) => void, number][] = [
     ["past the ring", (it) => it.giveBack(8), 8],
     ["huge", (it) => it.giveBack(0xffff_ffff), 0xffff_ffff],
-    ["never offered", (it, slot) => it.giveBack((slot + 3) % SIZE), -1],
+    ["never offered", (it, slot) => it.giveBack((slot + 4) % SIZE), -1],
     ["twice", (it, slot) => it.giveBack(slot, slot), -1],
     ["an index that jumps", (it) => it.view.setUint16(USED + 2, 40_000, true), -1],
   ];
@@ -148,10 +148,12 @@ Deno.test("reversed queue: a driver that returns what it does not have is a faul
     const it = new Rig();
     const slot = it.queue.offer(0x1000, 1)!;
     it.queue.signal();
+    // Not told of yet.
+    it.queue.offer(0x2000, 1);
     lie(it, slot);
     let takes = 0;
     while (it.queue.take() !== undefined) takes++;
-    assert(takes <= 1, name);
+    assert(takes <= 2, name);
     assertEquals([name, it.faults.length], [name, 1]);
     if (seen >= 0) {
       assertEquals(it.faults[0], `queue 1: the driver returned buffer ${seen}, not its own`);

@@ -101,7 +101,7 @@ export class CaifDevice implements DeviceModel {
 
   /** Frames to the driver that there is room for now. */
   get room(): number {
-    return this.#ring === undefined ? 0 : this.#free.length;
+    return Math.min(this.#ring?.freeSlots ?? 0, this.#free.length);
   }
 
   /**
@@ -228,8 +228,6 @@ export class CaifDevice implements DeviceModel {
       if (frame === undefined) return;
       this.#held = { chain, frame };
       if (this.#options.onFrame(frame, this) === false) break;
-      // It may have reset the device.
-      if (this.#held?.chain !== chain) return;
       this.#held = undefined;
       queue.push(chain, 0);
     }

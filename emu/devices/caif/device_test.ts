@@ -188,9 +188,11 @@ Deno.test("modem: no more is offered than the ring of the driver has places", as
   await using it = driverOf({ buffers: 20, onFrame: () => {} }).start();
   let sent = 0;
   while (it.modem.send(Uint8Array.of(sent))) sent++;
-  assertEquals([sent, it.offered], [8, 8]);
+  // Not of the 20: the ring has no more places.
+  assertEquals([sent, it.offered, it.modem.room], [8, 8, 0]);
   for (let i = 0; i < 8; i++) assertEquals(it.buffer(i).bytes[32], i);
   it.giveBack(it.buffer(3).head);
+  assertEquals(it.modem.room, 1);
   assert(it.modem.send(Uint8Array.of(9)));
   assert(!it.modem.send(Uint8Array.of(9)));
   assertThrows(() => it.modem.send(new Uint8Array(0)), RangeError);
@@ -281,6 +283,32 @@ Deno.test("modem: room is told of once, when there was none", async () => {
   it.giveBack(it.buffer(0).head);
   it.giveBack(it.buffer(1).head);
   assertEquals([told, it.modem.room], [2, 2]);
+});
+
+Deno.test("modem: who is told of a frame may look again at once; each is told of once", async () => {
+  const told: number[] = [];
+  await using it = driverOf({
+    onFrame: (bytes, self) => {
+      told.push(bytes[0]!);
+      if (told.length < 10) self.resume();
+    },
+  });
+  it.start();
+  for (const byte of [1, 2, 3]) it.frame(byte);
+  assertEquals([told, it.taken], [[1, 2, 3], 3]);
+});
+
+Deno.test("modem: a frame that was held when the device was reset is forgotten", async () => {
+  const told: number[] = [];
+  await using it = driverOf({ onFrame: (bytes) => told.push(bytes[0]!) > 1 });
+  it.start().frame(1);
+  assertEquals([told, it.taken], [[1], 0]);
+  it.start().frame(2);
+  assertEquals([told, it.taken], [[1, 2], 1]);
+  // A reset while it is told of a frame takes nothing of what comes after.
+  await using again: RawDriver = driverOf({ onFrame: () => void again.start() });
+  again.start().frame(3);
+  assertEquals([again.taken, again.faults], [0, []]);
 });
 
 Deno.test("modem: a cable's end takes a frame only when the other has room", async () => {
