@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { BlkRequestType, ConsoleFeature, DeviceId, NetCtrl, NetFeature } from "@vireo/hal";
 import type { ChainFault, Element, Register, RequestStep, Step } from "./program.ts";
 
-/** Sectors of the disk that programs write to; they are put back before each program. */
+/** Sectors at either end of the disk, which programs write to; they are put back before each program. */
 export const SCRATCH_SECTORS = 16;
 /** Sectors of the disk. */
 export const DISK_SECTORS = 2048;

@@ -1,4 +1,4 @@
-import type { Step } from "./program.ts";
+import type { Step, Variant } from "./program.ts";
 
 /** What a driver must not do. */
 export type Offence =
@@ -6,6 +6,7 @@ export type Offence =
   | "features"
   | "early"
   | "again"
+  | "disable"
   | "size"
   | "select"
   | "notify"
@@ -41,7 +42,12 @@ export const OFFENCES: Readonly<Record<Offence, OffenceEntry>> = {
   again: {
     what: "changes a queue that runs",
     clauses: ["drv.mmio.layout.11", "drv.mmio.layout.12"],
-    shows: /^QueueReady$|^QueuePFN$|^Status$|^InterruptStatus$|^q\d/,
+    shows: /^QueueReady$|^QueuePFN$|^QueueSizeMax$|^Status$|^InterruptStatus$|^q\d/,
+  },
+  disable: {
+    what: "writes 0 to queue_enable: QEMU asks for a reset, the emulator takes no notice",
+    clauses: ["drv.pci.common-cfg.6"],
+    shows: /^QueueReady$|^Status$|^InterruptStatus$|^q\d/,
   },
   size: {
     what: "writes a queue size or an alignment that no queue can have",
@@ -73,7 +79,7 @@ const NEXT: readonly Readonly<Record<number, readonly number[]>>[] = [
 
 /** Follows a program as the specification has it, and says what its driver did wrong so far. */
 export function offences(
-  version: 1 | 2,
+  { version, bus }: Pick<Variant, "version" | "bus">,
   program: readonly Step[],
   maxQueues: number,
 ): ReadonlySet<Offence> {
@@ -140,7 +146,8 @@ export function offences(
             if (running.has(selected)) found.add("again");
             break;
           case "QueueReady":
-            if (step.value === 0) running.delete(selected);
+            if (bus === "pci" && step.value === 0) found.add("disable");
+            else if (step.value === 0) running.delete(selected);
             else if (running.has(selected)) found.add("again");
             else found.add("early");
             if (step.value === 0 && selected < maxQueues) found.add("again");

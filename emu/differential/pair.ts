@@ -4,6 +4,10 @@ import {
   FeatureSet,
   type MmioLease,
   MmioRegister,
+  PCI_MODERN_DEVICE_BASE,
+  PCI_TRANSITIONAL_DEVICE,
+  PCI_VENDOR_VIRTIO,
+  type PciLease,
   VireoError,
 } from "@vireo/hal";
 import { type QtestBoard, QtestPlatform } from "@vireo/hal/qtest";
@@ -19,7 +23,8 @@ import { EmulatedMachine } from "../machine.ts";
 import { GuestMemory } from "../memory.ts";
 import { allowedBy, type AllowedDifference, type Difference } from "./differences.ts";
 import { DEVICE_IDS, type DeviceName, DISK_SECTORS, SCRATCH_SECTORS } from "./generate.ts";
-import { ARENA, ARENA_SIZE, Runner, type Side, type Step } from "./program.ts";
+import { mmioSide, PciSide } from "./sides.ts";
+import { ARENA, ARENA_SIZE, Runner, type Side, type Step, type Variant } from "./program.ts";
 
 const MAC = "52:54:00:12:34:56";
 const SECTOR = 512;
@@ -27,10 +32,18 @@ const SECTOR = 512;
 const SERIAL = "vireo-differential-0";
 /** Where QEMU's RAM is, and the emulator's with it. */
 const RAM = { base: 0x4000_0000, size: 128 << 20 };
-/** Milliseconds that QEMU has to get as far as the emulator. */
-const PATIENCE = 2000;
+/** Milliseconds that QEMU has to get as far as the emulator: its disk may be slow for seconds. */
+const PATIENCE = 8000;
 /** The same for a difference that is in the table. */
 const SHORT_PATIENCE = 20;
+/** Milliseconds without an answer after which QEMU hangs, as it does at some bad chains of packed rings. */
+const HANGS = 2000;
+
+/** A variant in a word or two. */
+export function variantName({ version, bus, packed }: Variant): string {
+  const pci = version === 1 ? "legacy PCI" : "PCI";
+  return `${bus === "pci" ? pci : `version ${version}`}${packed ? ", packed" : ""}`;
+}
 
 /** How a program ended: the same on both, or the first difference. */
 export interface Outcome {
@@ -43,7 +56,7 @@ export interface Outcome {
 /** One device twice: on the emulator, and on a QEMU board without a guest. */
 export class Pair implements AsyncDisposable {
   readonly device: DeviceName;
-  readonly version: 1 | 2;
+  readonly variant: Variant;
   /** Bits that only the emulator offers. */
   readonly onlyEmulator: readonly number[];
   /** Bits that only QEMU offers. */
@@ -59,16 +72,17 @@ export class Pair implements AsyncDisposable {
 
   private constructor(
     device: DeviceName,
-    version: 1 | 2,
+    variant: Variant,
     sides: readonly [Side, Side],
     disks: Disks | undefined,
     cleanup: AsyncDisposableStack,
   ) {
     this.device = device;
-    this.version = version;
+    this.variant = variant;
     this.#disks = disks;
     this.#turns = cleanup.use(new Turns());
     this.#cleanup = cleanup;
+    const { version, packed } = variant;
     const words = version === 1 ? [0] : [0, 1];
     const [emulator, qemu] = sides.map((side) =>
       FeatureSet.fromWords(...words.map((word) => {
@@ -80,8 +94,8 @@ export class Pair implements AsyncDisposable {
     this.onlyQemu = [...qemu.minus(emulator)];
     const both = emulator.and(qemu);
     const mask = [both.word(0), both.word(1)] as const;
-    this.#emulator = new Runner(sides[0], version === 1, mask);
-    this.#qemu = new Runner(sides[1], version === 1, mask);
+    this.#emulator = new Runner(sides[0], version === 1, mask, packed);
+    this.#qemu = new Runner(sides[1], version === 1, mask, packed);
   }
 
   /** Whether QEMU hung or ended in a program: a new pair must go on. */
@@ -90,37 +104,33 @@ export class Pair implements AsyncDisposable {
   }
 
   /** Starts both machines. */
-  static async start(device: DeviceName, version: 1 | 2, board: QtestBoard): Promise<Pair> {
+  static async start(device: DeviceName, variant: Variant, board: QtestBoard): Promise<Pair> {
+    const { version, bus, packed } = variant;
     await using cleanup = new AsyncDisposableStack();
     const disks = device === "blk" ? cleanup.use(Disks.make()) : undefined;
     const machine = cleanup.use(EmulatedMachine.create({
-      devices: [{ model: model(device, disks), version }],
+      bus,
+      devices: [{ model: model(device, disks, variant), version }],
+      ring: { packed },
       memory: new GuestMemory(RAM.size, RAM.base),
     }));
-    const options = qemuOptions(device, disks);
+    const options = qemuOptions(device, disks, variant);
     const platform = cleanup.use(
-      await QtestPlatform.start({ board, legacy: version === 1, memory: RAM.size, ...options }),
+      await QtestPlatform.start({
+        board,
+        legacy: version === 1,
+        memory: RAM.size,
+        accessDeadline: HANGS,
+        ...options,
+      }),
     );
     const sides = [machine, platform].map((platform): Side => {
-      const lease = cleanup.use(deviceSlot(platform.nodes(), DEVICE_IDS[device]));
-      const { mmio } = lease;
-      return {
-        name: platform.name,
-        memory: platform.openMemory(ARENA, ARENA_SIZE).bytes,
-        read: (offset, width) =>
-          width === 4
-            ? mmio.read32(offset)
-            : width === 2
-            ? mmio.read16(offset)
-            : mmio.read8(offset),
-        write: (offset, width, value) => {
-          if (width === 4) mmio.write32(offset, value);
-          else if (width === 2) mmio.write16(offset, value & 0xffff);
-          else mmio.write8(offset, value & 0xff);
-        },
-      };
+      const memory = platform.openMemory(ARENA, ARENA_SIZE).bytes;
+      const lease = cleanup.use(deviceNode(platform.nodes(), DEVICE_IDS[device]));
+      if ("bars" in lease) return new PciSide(platform.name, memory, lease, version === 1);
+      return mmioSide(platform.name, memory, lease.mmio);
     });
-    return new Pair(device, version, sides as [Side, Side], disks, cleanup.move());
+    return new Pair(device, variant, sides as [Side, Side], disks, cleanup.move());
   }
 
   /** Runs a program on both, step by step, until something differs. */
@@ -145,9 +155,9 @@ export class Pair implements AsyncDisposable {
     } catch (error) {
       if (!(error instanceof VireoError) || error.code !== "HOST_ERROR") throw error;
       this.#lost = true;
-      const { device, version } = this;
+      const { device, variant } = this;
       const qemu = error.message;
-      return { device, version, program, index, step, name: "QEMU", emulator: "goes on", qemu };
+      return { device, ...variant, program, index, step, name: "QEMU", emulator: "goes on", qemu };
     }
   }
 
@@ -161,8 +171,8 @@ export class Pair implements AsyncDisposable {
     const theirs = this.#qemu.run(step);
     ours.push(...this.#emulator.observe());
     const used = this.#emulator.used();
-    const { device, version } = this;
-    const at = { device, version, program, index, step };
+    const { device, variant } = this;
+    const at = { device, ...variant, program, index, step };
     let difference: Difference | undefined;
     // Perhaps QEMU was only not done yet.
     for (const patience of [SHORT_PATIENCE, PATIENCE]) {
@@ -236,9 +246,13 @@ class Turns implements Disposable {
   }
 }
 
-function deviceSlot(nodes: readonly DeviceNode[], id: number): MmioLease {
+function deviceNode(nodes: readonly DeviceNode[], id: number): MmioLease | PciLease {
   for (const node of nodes) {
-    if (node.kind !== "mmio") continue;
+    if (node.kind === "pci") {
+      const ids = [PCI_MODERN_DEVICE_BASE + id, PCI_TRANSITIONAL_DEVICE[id]];
+      if (node.vendor === PCI_VENDOR_VIRTIO && ids.includes(node.device)) return node.open();
+      continue;
+    }
     const lease = node.open();
     if (lease.mmio.read32(MmioRegister.DeviceID) === id) return lease;
     lease[Symbol.dispose]();
@@ -268,12 +282,15 @@ class Disks implements Disposable {
     return new Disks(Deno.makeTempFileSync({ prefix: "vireo-diff-" }));
   }
 
-  /** Puts back the sectors that programs write. */
+  /** Puts back the sectors that programs write, at both ends of the disk. */
   putBack(): void {
-    const scratch = this.#contents.subarray(0, SCRATCH_SECTORS * SECTOR);
-    this.disk.write(0, scratch, 0, scratch.length);
-    this.#file.seekSync(0, Deno.SeekMode.Start);
-    for (let at = 0; at < scratch.length;) at += this.#file.writeSync(scratch.subarray(at));
+    const size = SCRATCH_SECTORS * SECTOR;
+    for (const start of [0, this.#contents.length - size]) {
+      const scratch = this.#contents.subarray(start, start + size);
+      this.disk.write(start, scratch, 0, size);
+      this.#file.seekSync(start, Deno.SeekMode.Start);
+      for (let at = 0; at < size;) at += this.#file.writeSync(scratch.subarray(at));
+    }
   }
 
   [Symbol.dispose](): void {
@@ -283,10 +300,16 @@ class Disks implements Disposable {
   }
 }
 
-function model(device: DeviceName, disks: Disks | undefined): DeviceModel {
+function model(
+  device: DeviceName,
+  disks: Disks | undefined,
+  { version, bus }: Variant,
+): DeviceModel {
+  // Where the driver cannot choose, QEMU's.
+  const fixedSizes = bus === "pci" && version === 1;
   switch (device) {
     case "rng":
-      return new RngDevice({ random: (into) => into.fill(0) });
+      return new RngDevice({ random: (into) => into.fill(0), queueSize: fixedSizes ? 8 : 64 });
     case "blk":
       return new BlkDevice({
         disk: disks!.disk,
@@ -309,6 +332,7 @@ function model(device: DeviceName, disks: Disks | undefined): DeviceModel {
         ],
         maxPorts: 31,
         queueSize: 128,
+        controlQueueSize: fixedSizes ? 32 : 128,
         emergency: () => {},
       });
   }
@@ -317,31 +341,36 @@ function model(device: DeviceName, disks: Disks | undefined): DeviceModel {
 function qemuOptions(
   device: DeviceName,
   disks: Disks | undefined,
+  { bus, packed }: Variant,
 ): { devices: string[]; extraArgs: string[] } {
+  const suffix = bus === "pci" ? "pci" : "device";
+  const rings = packed ? ["-global", "virtio-device.packed=on"] : [];
   switch (device) {
     case "rng":
-      return { devices: ["virtio-rng-device"], extraArgs: [] };
+      return { devices: [`virtio-rng-${suffix}`], extraArgs: rings };
     case "blk":
       return {
-        devices: [`virtio-blk-device,drive=disk,serial=${SERIAL}`],
+        devices: [`virtio-blk-${suffix},drive=disk,serial=${SERIAL}`],
         extraArgs: [
+          ...rings,
           "-blockdev",
           `raw,node-name=disk,file.driver=file,file.filename=${disks!.path}`,
         ],
       };
     case "net":
       return {
-        devices: [`virtio-net-device,netdev=wire,mac=${MAC}`],
-        extraArgs: ["-netdev", "user,id=wire,restrict=on,ipv6=off"],
+        devices: [`virtio-net-${suffix},netdev=wire,mac=${MAC}`],
+        extraArgs: [...rings, "-netdev", "user,id=wire,restrict=on,ipv6=off"],
       };
     case "console":
       return {
         devices: [
-          "virtio-serial-device",
+          // Eventfds notify every queue at the start, and QEMU's console interrupts for nothing then.
+          `virtio-serial-${suffix}${bus === "pci" ? ",ioeventfd=off" : ""}`,
           "virtconsole,chardev=c0,nr=0,name=zero",
           "virtserialport,chardev=c1,nr=1,name=one",
         ],
-        extraArgs: ["-chardev", "null,id=c0", "-chardev", "null,id=c1"],
+        extraArgs: [...rings, "-chardev", "null,id=c0", "-chardev", "null,id=c1"],
       };
   }
 }

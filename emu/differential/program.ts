@@ -1,4 +1,7 @@
-import { AVAIL_NO_INTERRUPT, DescFlag, MmioRegister, splitRingLayout } from "@vireo/hal";
+import { Feature, MmioRegister } from "@vireo/hal";
+import { AREA, BUFFERS, CHAIN, type Place, type Ring, SLOT_BYTES } from "./ring.ts";
+import { PackedRing } from "./packed_ring.ts";
+import { SplitRing } from "./split_ring.ts";
 
 /** A register by the specification's name. */
 export type Register = Exclude<keyof typeof MmioRegister, "Config">;
@@ -55,9 +58,19 @@ export type Step =
   | { readonly do: "start" }
   | RequestStep;
 
+/** Which interface and which ring a pair is compared on. */
+export interface Variant {
+  /** 1 for the legacy interface. */
+  readonly version: 1 | 2;
+  readonly bus: "mmio" | "pci";
+  readonly packed: boolean;
+}
+
 /** A machine under comparison: a register window, and memory at the same address on both. */
 export interface Side {
   readonly name: string;
+  /** Whether queues have as many descriptors as QueueSizeMax says, and no others. */
+  readonly fixedSizes: boolean;
   read(offset: number, width: 1 | 2 | 4): number;
   write(offset: number, width: 1 | 2 | 4, value: number): void;
   /** Guest memory from {@linkcode ARENA} on. */
@@ -67,44 +80,13 @@ export interface Side {
 /** What a step showed: values by name. */
 export type Observation = ReadonlyMap<string, string>;
 
-/** Where programs put rings and buffers: the same address on both machines. */
-export const ARENA = 0x4600_0000;
-/** Queues of which programs know. */
-export const QUEUES = 6;
-/** Bytes that each queue has of the arena: its ring, indirect tables, buffers. */
-const AREA = 0x2_0000;
-/** Bytes of the arena. */
-export const ARENA_SIZE: number = QUEUES * AREA;
-const TABLES = 0x4000;
-const BUFFERS = 0x8000;
-/** Requests of a queue whose buffers are kept apart, and bytes that each has. */
-const SLOTS = 8;
-const SLOT_BYTES = 0x3000;
-/** Descriptors that each request has. */
-const CHAIN = 8;
-
-interface Place {
-  readonly at: number;
-  readonly length: number;
-}
-
-interface Queue {
-  readonly size: number;
-  /** Requests made available, modulo 65536. */
-  added: number;
-  /** Used entries looked at. */
-  seen: number;
-  /** What the device writes of each chain, by head. */
-  readonly writable: Map<number, readonly Place[]>;
-}
-
 /** Runs programs on one side. */
 export class Runner {
   readonly side: Side;
   readonly #legacy: boolean;
   readonly #mask: readonly [number, number];
-  readonly #view: DataView;
-  readonly #queues = new Map<number, Queue>();
+  readonly #packed: boolean;
+  readonly #queues = new Map<number, Ring>();
   #dirty = true;
   #accepted: readonly [number, number] = [0, 0];
 
@@ -112,13 +94,13 @@ export class Runner {
    * Makes a runner.
    *
    * @param mask The feature words that both sides offer.
+   * @param packed Whether rings are packed.
    */
-  constructor(side: Side, legacy: boolean, mask: readonly [number, number]) {
+  constructor(side: Side, legacy: boolean, mask: readonly [number, number], packed: boolean) {
     this.side = side;
     this.#legacy = legacy;
+    this.#packed = packed;
     this.#mask = mask;
-    const { buffer, byteOffset, byteLength } = side.memory;
-    this.#view = new DataView(buffer, byteOffset, byteLength);
   }
 
   /** Puts device and arena back as they were. */
@@ -171,16 +153,14 @@ export class Runner {
     }
   }
 
-  /** Used indices by queue, to see whether the device is as far as another. */
+  /** How much was used by queue, to see whether the device is as far as another. */
   used(): ReadonlyMap<number, number> {
-    return new Map(
-      [...this.#queues].map(([index, queue]) => [index, this.#usedIndex(index, queue)]),
-    );
+    return new Map([...this.#queues].map(([index, ring]) => [index, ring.used()]));
   }
 
   /** Takes what was used so far as seen. */
   advance(): void {
-    for (const [index, queue] of this.#queues) queue.seen = this.#usedIndex(index, queue);
+    for (const ring of this.#queues.values()) ring.advance();
   }
 
   /** All that a driver can see of where the device stands, and what it used since it was advanced. */
@@ -190,34 +170,10 @@ export class Runner {
       ? ["Status", "InterruptStatus", "QueueSizeMax", "QueuePFN"] as const
       : ["Status", "InterruptStatus", "QueueSizeMax", "QueueReady"] as const;
     for (const name of names) seen.push([name, hex(this.#read(name))]);
-    for (const [index, queue] of this.#queues) seen.push(...this.#ring(index, queue));
-    return seen;
-  }
-
-  #ring(index: number, queue: Queue): [string, string][] {
-    const used = this.#usedIndex(index, queue);
-    const seen: [string, string][] = [[`q${index}.used.idx`, String(used)]];
-    const count = (used - queue.seen) & 0xffff;
-    const base = index * AREA + splitRingLayout(queue.size).usedOffset;
-    for (let i = 0; i < Math.min(count, queue.size); i++) {
-      const entry = base + 4 + 8 * ((queue.seen + i) % queue.size);
-      const id = this.#view.getUint32(entry, true);
-      const length = this.#view.getUint32(entry + 4, true);
-      seen.push([`q${index}.used.id`, String(id)], [`q${index}.used.len`, String(length)]);
-      const text = (queue.writable.get(id) ?? []).map((place) => this.#bytes(place)).join(",");
-      seen.push([`q${index}.data`, text]);
+    for (const [index, ring] of this.#queues) {
+      for (const [name, value] of ring.observe()) seen.push([`q${index}.${name}`, value]);
     }
     return seen;
-  }
-
-  #bytes({ at, length }: Place): string {
-    let text = "";
-    for (let i = 0; i < length; i++) text += byteText(this.side.memory[at + i]!);
-    return text;
-  }
-
-  #usedIndex(index: number, { size }: Queue): number {
-    return this.#view.getUint16(index * AREA + splitRingLayout(size).usedOffset + 2, true);
   }
 
   #forget(): void {
@@ -231,7 +187,9 @@ export class Runner {
     this.#write("Status", 1);
     this.#write("Status", 3);
     const low = (features[0] & this.#mask[0]) >>> 0;
-    const high = this.#legacy ? 0 : ((features[1] & this.#mask[1]) | 1) >>> 0;
+    const ring = Feature.RING_PACKED - 32;
+    const wanted = features[1] & ~(1 << ring) | (this.#packed ? 1 << ring : 0) | 1;
+    const high = this.#legacy ? 0 : (wanted & (this.#mask[1] | 1)) >>> 0;
     this.#accepted = [low, high];
     for (const [word, value] of this.#legacy ? [low].entries() : [low, high].entries()) {
       this.#write("DriverFeaturesSel", word);
@@ -242,41 +200,39 @@ export class Runner {
   }
 
   #setUp(index: number, size: number): void {
-    const base = ARENA + index * AREA;
     this.#write("QueueSel", index);
     this.#write("QueueSize", size);
-    const layout = splitRingLayout(size);
-    this.side.memory.fill(0, index * AREA, index * AREA + layout.totalSize);
+    // A queue that is not there has none.
+    if (this.side.fixedSizes) size = this.#read("QueueSizeMax") || size;
+    const Kind = this.#packed ? PackedRing : SplitRing;
+    const ring = new Kind(this.side.memory, index * AREA, size);
     if (this.#legacy) {
       this.#write("QueueAlign", 4096);
-      this.#write("QueuePFN", base / 4096);
+      this.#write("QueuePFN", ring.parts.desc / 4096);
     } else {
+      const { desc, driver, device } = ring.parts;
       const parts = {
-        QueueDescLow: base,
+        QueueDescLow: desc,
         QueueDescHigh: 0,
-        QueueDriverLow: base + layout.availOffset,
+        QueueDriverLow: driver,
         QueueDriverHigh: 0,
-        QueueDeviceLow: base + layout.usedOffset,
+        QueueDeviceLow: device,
         QueueDeviceHigh: 0,
         QueueReady: 1,
       };
       for (const [name, value] of Object.entries(parts)) this.#write(name as Register, value);
     }
     this.#dirty = true;
-    this.#queues.set(index, { size, added: 0, seen: 0, writable: new Map() });
+    this.#queues.set(index, ring);
   }
 
   #request(step: RequestStep): void {
-    const queue = this.#queues.get(step.queue);
-    // Whoever asks for an event other than the spec lets it (in one table) asks for a notification.
-    if (queue === undefined) return this.#write("QueueNotify", step.queue);
-    const area = step.queue * AREA;
-    const layout = splitRingLayout(queue.size);
-    const slot = queue.added % Math.min(SLOTS, Math.max(1, Math.floor(queue.size / CHAIN)));
-    const elements = step.elements.slice(0, Math.min(CHAIN, queue.size));
-    const places = elements.map((element, i): Place & { write: boolean } => {
+    const ring = this.#queues.get(step.queue);
+    if (ring === undefined) return this.#write("QueueNotify", step.queue);
+    const elements = step.elements.slice(0, Math.min(CHAIN, ring.size));
+    const places = elements.map((element, i): Place => {
       const before = elements.slice(0, i).reduce((sum, other) => sum + lengthOf(other), 0);
-      const at = area + BUFFERS + slot * SLOT_BYTES + before;
+      const at = step.queue * AREA + BUFFERS + ring.slot * SLOT_BYTES + before;
       const length = lengthOf(element);
       if ("read" in element) this.side.memory.set(element.read, at);
       else if ("write" in element) this.side.memory.fill(0xee, at, at + length);
@@ -284,56 +240,9 @@ export class Runner {
       return { at, length, write: "write" in element };
     });
     const indirect = step.indirect === true && (this.#accepted[0] & 1 << 28) !== 0;
-    const table = area + TABLES + slot * 16 * CHAIN;
-    const first = slot * CHAIN % queue.size;
-    places.forEach(({ at, length, write }, i) => {
-      const last = i + 1 === places.length;
-      const loop = last && step.wrong === "loop";
-      const outside = last && step.wrong === "outside";
-      const flags = (write !== (i === 0 && step.wrong === "order") ? DescFlag.WRITE : 0) |
-        (last && !loop ? 0 : DescFlag.NEXT) |
-        (last && step.wrong === "nested" ? DescFlag.INDIRECT : 0);
-      const index = (n: number): number => indirect ? n : (first + n) % queue.size;
-      this.#descriptor(indirect ? table + 16 * i : area + 16 * index(i), {
-        address: outside ? 0x7000_0000_1000 : ARENA + at,
-        length,
-        flags,
-        next: last ? (loop ? index(0) : 0) : index(i + 1),
-      });
-    });
-    if (indirect) {
-      const length = 16 * places.length;
-      const flags = DescFlag.INDIRECT;
-      this.#descriptor(area + 16 * first, { address: ARENA + table, length, flags, next: 0 });
-    }
-    queue.writable.set(first, places.filter(({ write }) => write));
-    this.#offer(step, queue, first);
-    this.#view.setUint16(area + layout.availOffset, step.quiet ? AVAIL_NO_INTERRUPT : 0, true);
-    if (step.event !== undefined) {
-      const event = this.#usedIndex(step.queue, queue) + step.event;
-      const at = area + layout.availOffset + 4 + 2 * queue.size;
-      this.#view.setUint16(at, event & 0xffff, true);
-    }
+    const eventIdx = (this.#accepted[0] & 1 << Feature.EVENT_IDX) !== 0;
+    ring.offer(step, places, indirect, eventIdx);
     this.#write("QueueNotify", step.queue);
-  }
-
-  #offer({ queue: index, wrong }: RequestStep, queue: Queue, first: number): void {
-    const avail = index * AREA + splitRingLayout(queue.size).availOffset;
-    const head = wrong === "head" ? queue.size + 5 : first;
-    this.#view.setUint16(avail + 4 + 2 * (queue.added % queue.size), head, true);
-    queue.added = (queue.added + (wrong === "jump" ? queue.size + 3 : 1)) & 0xffff;
-    this.#view.setUint16(avail + 2, queue.added, true);
-  }
-
-  #descriptor(
-    at: number,
-    desc: { address: number; length: number; flags: number; next: number },
-  ): void {
-    this.#view.setUint32(at, desc.address % 2 ** 32, true);
-    this.#view.setUint32(at + 4, Math.floor(desc.address / 2 ** 32), true);
-    this.#view.setUint32(at + 8, desc.length, true);
-    this.#view.setUint16(at + 12, desc.flags, true);
-    this.#view.setUint16(at + 14, desc.next, true);
   }
 
   #read(register: Register): number {
@@ -354,6 +263,4 @@ function hex(value: number): string {
   return `0x${(value >>> 0).toString(16)}`;
 }
 
-function byteText(byte: number): string {
-  return byte.toString(16).padStart(2, "0");
-}
+export { ARENA, ARENA_SIZE } from "./ring.ts";

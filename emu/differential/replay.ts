@@ -1,7 +1,7 @@
 import type { QtestBoard } from "@vireo/hal/qtest";
 import type { DeviceName } from "./generate.ts";
 import { Pair } from "./pair.ts";
-import type { Step } from "./program.ts";
+import type { Step, Variant } from "./program.ts";
 
 /**
  * Runs a program on both machines and prints what differs first.
@@ -10,11 +10,11 @@ import type { Step } from "./program.ts";
  */
 export async function replay(
   device: DeviceName,
-  version: 1 | 2,
+  variant: Variant,
   board: QtestBoard,
   program: readonly Step[],
 ): Promise<boolean> {
-  await using pair = await Pair.start(device, version, board);
+  await using pair = await Pair.start(device, variant, board);
   const { difference } = await pair.run(program);
   if (difference === undefined) return true;
   const { index, step, name, emulator, qemu } = difference;
@@ -26,12 +26,19 @@ export async function replay(
 }
 
 /** A script, to be run from the root, that shows a difference again. */
-export function reproduction(device: DeviceName, version: 1 | 2, program: readonly Step[]): string {
+export function reproduction(
+  device: DeviceName,
+  variant: Variant,
+  program: readonly Step[],
+): string {
+  const [name, file] = variant.bus === "pci"
+    ? ["AARCH64_VIRT_PCI", "aarch64_virt_pci"]
+    : ["AARCH64_VIRT", "aarch64_virt"];
   const steps = program.map((step) => `  ${JSON.stringify(step)},\n`).join("");
-  return `import { AARCH64_VIRT } from "./firmware/boards/aarch64_virt.ts";
+  return `import { ${name} } from "./firmware/boards/${file}.ts";
 import { replay } from "./emu/differential/replay.ts";
 
-const same = await replay("${device}", ${version}, AARCH64_VIRT, [
+const same = await replay("${device}", ${JSON.stringify(variant)}, ${name}, [
 ${steps}]);
 Deno.exit(same ? 0 : 1);
 `;

@@ -31,6 +31,8 @@ export interface ConsoleDeviceOptions {
   readonly emergency?: (byte: number) => void;
   /** Largest queue size in descriptors; 64 by default. */
   readonly queueSize?: number;
+  /** The same of the control queues; `queueSize` by default. */
+  readonly controlQueueSize?: number;
 }
 
 /** What the driver did that the device passed over, by count. */
@@ -93,7 +95,8 @@ export class ConsoleDevice implements DeviceModel {
     if (options.emergency !== undefined) bits.push(ConsoleFeature.EMERG_WRITE);
     this.features = FeatureSet.of(...bits);
     this.#emergency = options.emergency;
-    this.queues = queueSpecs(multiport ? this.#maxPorts : 0, options.queueSize ?? 64);
+    const { queueSize = 64, controlQueueSize = queueSize } = options;
+    this.queues = queueSpecs(multiport ? this.#maxPorts : 0, queueSize, controlQueueSize);
     if (multiport) this.#config.setUint32(CONSOLE_CONFIG.max_nr_ports.offset, this.#maxPorts, true);
     if (options.size !== undefined) this.#setSize(options.size.cols, options.size.rows);
     for (const port of options.ports) this.addPort(port);
@@ -368,10 +371,11 @@ export class ConsoleDevice implements DeviceModel {
 }
 
 /** The queues of a device with room for so many ports; 0 is a device without MULTIPORT. */
-function queueSpecs(maxPorts: number, maxSize: number): QueueSpec[] {
+function queueSpecs(maxPorts: number, maxSize: number, control: number): QueueSpec[] {
   const specs = [{ name: "receiveq0", maxSize }, { name: "transmitq0", maxSize }];
   if (maxPorts === 0) return specs;
-  specs.push({ name: "control receiveq", maxSize }, { name: "control transmitq", maxSize });
+  specs.push({ name: "control receiveq", maxSize: control });
+  specs.push({ name: "control transmitq", maxSize: control });
   for (let port = 1; port < maxPorts; port++) {
     specs.push({ name: `receiveq${port}`, maxSize }, { name: `transmitq${port}`, maxSize });
   }
