@@ -20,8 +20,8 @@ function pair(options: forPacked.RigOptions): Record<"split" | "packed", Move> {
   const split = forSplit.makeRig(options);
   const packed = forPacked.makeRig({ ...options, packed: true });
   return {
-    split: (batch, count) => forSplit.move(split, batch, count),
-    packed: (batch, count) => forPacked.move(packed, batch, count),
+    split: (batch, count) => forSplit.moveApart(split, batch, count),
+    packed: (batch, count) => forPacked.moveApart(packed, batch, count),
   };
 }
 
