@@ -366,16 +366,17 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
     return this.transport.takeInterruptCause();
   }
 
+  /** Of a queue that asked for no interrupts none is due, on machines that poll as on others. */
   dueInMemory(): boolean {
     for (const { ring, request } of this.#slots) {
-      if (request.callback !== undefined && ring.hasUsed()) return true;
+      if (request.callback !== undefined && ring.callbacks && ring.hasUsed()) return true;
     }
     return false;
   }
 
   expects(): boolean {
     for (const { ring, request } of this.#slots) {
-      if (request.callback !== undefined && ring.inFlight > 0) return true;
+      if (request.callback !== undefined && ring.callbacks && ring.inFlight > 0) return true;
     }
     return false;
   }

@@ -9,6 +9,8 @@ import type { Virtqueue, VirtqueueOptions } from "./virtqueue/virtqueue.ts";
 export interface Ring extends Virtqueue {
   /** Where its parts are. */
   readonly addresses: QueueAddresses;
+  /** Whether interrupts are asked for. */
+  readonly callbacks: boolean;
 }
 
 /** What the bus knows of a ring to make. */

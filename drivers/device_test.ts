@@ -366,7 +366,11 @@ Deno.test("device polls its queues where there are no interrupts", async () => {
   await settle();
   assertEquals(ready?.(), false);
   device.queues[0]!.add(chain, 9);
+  // As an interrupt would not come.
+  device.queues[0]!.disableCallbacks();
   use(dma, scripted, device.queues[0]!, 0);
+  assertEquals(ready?.(), false);
+  assertEquals(device.queues[0]!.enableCallbacks(), false);
   assertEquals(ready?.(), true);
   // No cause bit is set; the queue is looked at all the same.
   wake();

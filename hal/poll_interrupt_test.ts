@@ -95,6 +95,32 @@ Deno.test("Poller rejects a wait whose signal is or becomes aborted", async () =
   assert(clock.turns <= before + 1);
 });
 
+Deno.test("Poller listens to a signal once for all its waits, and ends them all", async () => {
+  const clock = new FakeClock();
+  const poller = new Poller({}, clock);
+  const [line, other] = [poller.line(), poller.line()];
+  const abort = new AbortController();
+  let listeners = 0;
+  const listen = abort.signal.addEventListener.bind(abort.signal);
+  abort.signal.addEventListener = (...args: Parameters<typeof listen>) => {
+    listeners++;
+    listen(...args);
+  };
+  let ready = false;
+  const { signal } = abort;
+  const first = line.wait({ signal, ready: () => ready });
+  ready = true;
+  await clock.runUntil(1);
+  await first;
+  const waits = [line, line, other].map((line) => line.wait({ signal, ready: () => false }));
+  const kept = line.wait({ signal: NEVER, ready: () => clock.time > 50 });
+  abort.abort(new Error("enough"));
+  for (const wait of waits) await assertRejects(() => wait, Error, "enough");
+  assertEquals(listeners, 1);
+  await clock.runUntil(1000);
+  await kept;
+});
+
 Deno.test("Poller finds an answer to a kick within a turn, out of the deepest sleep", async () => {
   const clock = new FakeClock();
   const poller = new Poller({}, clock);

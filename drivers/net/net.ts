@@ -205,10 +205,11 @@ export class Net extends EventTarget implements DriverInstance {
    * @throws {VireoError} `TIMEOUT` after the deadline, or why the device is down. The signal's reason
    * if it is aborted.
    */
-  async receive(options: WaitOptions = {}): Promise<Frame> {
-    options.signal?.throwIfAborted();
-    if (this.#down !== undefined) throw this.#down;
-    return await this.#inbox.take(options);
+  receive(options: WaitOptions = {}): Promise<Frame> {
+    if (options.signal?.aborted) return Promise.reject(options.signal.reason);
+    if (this.#down !== undefined) return Promise.reject(this.#down);
+    // No `async`: a step of a promise takes 20 to 50 us in a guest under TCG.
+    return this.#inbox.take(options);
   }
 
   /** The frames one after the other; ends by throwing why the device is down. */

@@ -45,6 +45,7 @@ export class HostRing implements Virtqueue {
   inFlight: number;
   /** Without a meaning here. */
   readonly usedLength = 0;
+  #callbacks = true;
   #broken: VireoError | undefined;
   readonly #ring: DmaRegion;
   readonly #mask: number;
@@ -158,8 +159,14 @@ export class HostRing implements Virtqueue {
     return false;
   }
 
+  /** Whether the other side is asked to tell of new buffers. */
+  get callbacks(): boolean {
+    return this.#callbacks;
+  }
+
   /** Asks the other side not to tell of new buffers; only a hint. */
   disableCallbacks(): void {
+    this.#callbacks = false;
     if (this.#eventIdx || this.#broken !== undefined) return;
     Atomics.store(this.#used16, 0, USED_NO_NOTIFY);
   }
@@ -167,6 +174,7 @@ export class HostRing implements Virtqueue {
   /** Asks it to tell of the next buffer; false if one is there already. */
   enableCallbacks(): boolean {
     if (this.#broken !== undefined) return true;
+    this.#callbacks = true;
     if (this.#eventIdx) Atomics.store(this.#used16, 2 + 4 * this.size, this.#lastAvail);
     else Atomics.store(this.#used16, 0, 0);
     return !this.hasUsed();

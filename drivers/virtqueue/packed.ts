@@ -227,6 +227,11 @@ export class PackedVirtqueue implements Virtqueue {
     return (word >>> 16 & AVAIL_USED) === this.#usedFlags;
   }
 
+  /** Whether interrupts are asked for. */
+  get callbacks(): boolean {
+    return this.#callbacks;
+  }
+
   /** Asks for no interrupts (virtio 1.4 §2.8.10). */
   disableCallbacks(): void {
     if (!this.#callbacks || this.#broken !== undefined) return;

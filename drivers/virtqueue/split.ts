@@ -246,6 +246,11 @@ export class SplitVirtqueue implements Virtqueue {
     return this.#broken === undefined && (this.#lastUsed !== this.#usedSeen || this.#look());
   }
 
+  /** Whether interrupts are asked for. */
+  get callbacks(): boolean {
+    return this.#callbacks;
+  }
+
   /** Asks for no interrupts (virtio 1.4 §2.7.7). */
   disableCallbacks(): void {
     if (!this.#callbacks || this.#broken !== undefined) return;
