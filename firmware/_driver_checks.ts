@@ -353,3 +353,26 @@ export async function checkConsole(bench: Bench): Promise<void> {
   far.close();
   assertEquals(await agent.read({ deadline }), null);
 }
+
+/** Every step of the acceptance of the four drivers. */
+export async function checkDrivers(bench: Bench, t: Deno.TestContext): Promise<void> {
+  await t.step("rng", () => checkRng(bench.rng));
+  await t.step("blk", () => checkBlk(bench));
+  await t.step("net", () => checkNet(bench.net));
+  await t.step("console", () => checkConsole(bench));
+}
+
+/** A legacy device that is told to offer packed rings does not: the bit is not in 32 bits. */
+export async function checkNoLegacyPacked(board: Board): Promise<void> {
+  await using bench = await Bench.start({
+    board,
+    legacy: true,
+    packed: true,
+    indirect: true,
+    eventIdx: true,
+  });
+  for (const device of bench.bus.devices) {
+    assertEquals(device.transport.readFeatures().has(Feature.RING_PACKED), false);
+  }
+  await checkRng(bench.rng);
+}

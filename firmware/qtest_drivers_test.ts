@@ -6,10 +6,10 @@ import { findBoard, MMIO_BOARDS } from "@vireo/firmware/boards";
 import { Feature, type Platform, Poller, VireoError } from "@vireo/hal";
 import {
   Bench,
-  checkBlk,
-  checkConsole,
+  checkDrivers,
   checkNegotiation,
   checkNet,
+  checkNoLegacyPacked,
   checkRng,
   deadline,
   DISK_BYTES,
@@ -49,27 +49,13 @@ for (const { way, ...variant } of VARIANTS) {
       assertEquals(device.has(Feature.RING_PACKED), packed);
       assertEquals(device.transport.interrupt.polled, way === "poll");
     }
-    await t.step("rng", () => checkRng(bench.rng));
-    await t.step("blk", () => checkBlk(bench));
-    await t.step("net", () => checkNet(bench.net));
-    await t.step("console", () => checkConsole(bench));
+    await checkDrivers(bench, t);
   });
 }
 
 for (const board of MMIO_BOARDS) {
-  Deno.test(`matrix none: ${qtestName(board)} | mmio v1 | packed`, async () => {
-    await using bench = await Bench.start({
-      board,
-      legacy: true,
-      packed: true,
-      indirect: true,
-      eventIdx: true,
-    });
-    for (const device of bench.bus.devices) {
-      assertEquals(device.transport.readFeatures().has(Feature.RING_PACKED), false);
-    }
-    await checkRng(bench.rng);
-  });
+  Deno.test(`matrix none: ${qtestName(board)} | mmio v1 | packed`, () =>
+    checkNoLegacyPacked(board));
 }
 
 Deno.test("drivers on QEMU: the host resizes a disk and takes a link down", async () => {

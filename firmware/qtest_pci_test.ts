@@ -7,11 +7,9 @@ import { PCI_BOARDS } from "@vireo/firmware/boards";
 import { Feature, type Platform, Poller } from "@vireo/hal";
 import {
   Bench,
-  checkBlk,
-  checkConsole,
+  checkDrivers,
   checkNegotiation,
-  checkNet,
-  checkRng,
+  checkNoLegacyPacked,
   matrixName,
   qtestName,
   without,
@@ -61,25 +59,11 @@ for (const { board, face, packed, way } of VARIANTS) {
       // The console's queues are more than there are messages for.
       if (device.deviceId !== 3) assertEquals(device.transport.route?.policy, INTERRUPTS[way]);
     }
-    await t.step("rng", () => checkRng(bench.rng));
-    await t.step("blk", () => checkBlk(bench));
-    await t.step("net", () => checkNet(bench.net));
-    await t.step("console", () => checkConsole(bench));
+    await checkDrivers(bench, t);
   });
 }
 
 for (const board of PCI_BOARDS) {
-  Deno.test(`matrix none: ${qtestName(board)} | pci legacy | packed`, async () => {
-    await using bench = await Bench.start({
-      board,
-      legacy: true,
-      packed: true,
-      indirect: true,
-      eventIdx: true,
-    });
-    for (const device of bench.bus.devices) {
-      assertEquals(device.transport.readFeatures().has(Feature.RING_PACKED), false);
-    }
-    await checkRng(bench.rng);
-  });
+  Deno.test(`matrix none: ${qtestName(board)} | pci legacy | packed`, () =>
+    checkNoLegacyPacked(board));
 }

@@ -27,6 +27,7 @@ export * from "./virtio/input.ts";
 export * from "./virtio/mmio.ts";
 export * from "./virtio/net.ts";
 export * from "./virtio/p9.ts";
+export * from "./virtio/p9_message.ts";
 export * from "./virtio/packed_ring.ts";
 export * from "./virtio/pci.ts";
 export * from "./virtio/rpmsg.ts";

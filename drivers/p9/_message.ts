@@ -1,9 +1,6 @@
-import { P9_HEADER, P9_QID, P9QidType, VireoError } from "@vireo/hal";
+import { P9_QID, P9MessageWriter, P9QidType, VireoError } from "@vireo/hal";
 
-/** Room of a message at first. */
-const INITIAL = 128;
 const HIGH = 2 ** 32;
-const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
 /** What names a file on its server, while the server runs. */
@@ -27,75 +24,14 @@ export function isDirectory({ type }: P9Qid): boolean {
 }
 
 /** Writes a request. */
-export class P9Writer {
+export class P9Writer extends P9MessageWriter {
   /** Its type. */
   readonly type: number;
-  #bytes = new Uint8Array(INITIAL);
-  #view = new DataView(this.#bytes.buffer);
-  #at = P9_HEADER.SIZE;
 
   /** Begins a request. @param type A value of `P9Type`. */
   constructor(type: number) {
+    super();
     this.type = type;
-  }
-
-  /** Appends 8 bits. */
-  u8(value: number): this {
-    // Taking may replace the view.
-    const at = this.#take(1);
-    this.#view.setUint8(at, value);
-    return this;
-  }
-
-  /** Appends 16 bits. */
-  u16(value: number): this {
-    const at = this.#take(2);
-    this.#view.setUint16(at, value, true);
-    return this;
-  }
-
-  /** Appends 32 bits. */
-  u32(value: number): this {
-    const at = this.#take(4);
-    this.#view.setUint32(at, value, true);
-    return this;
-  }
-
-  /** Appends 64 bits. */
-  u64(value: number): this {
-    return this.u32(value % HIGH).u32(Math.floor(value / HIGH));
-  }
-
-  /** Appends text with its length. @throws {RangeError} If it is over 65535 bytes. */
-  text(value: string): this {
-    const bytes = encoder.encode(value);
-    if (bytes.length > 0xffff) {
-      throw new RangeError(`Cannot send text of ${bytes.length} bytes, at most 65535`);
-    }
-    this.u16(bytes.length);
-    const at = this.#take(bytes.length);
-    this.#bytes.set(bytes, at);
-    return this;
-  }
-
-  /** Ends the request. @param more Bytes that follow it from elsewhere. */
-  finish(tag: number, more: number): Uint8Array {
-    this.#view.setUint32(P9_HEADER.length.offset, this.#at + more, true);
-    this.#view.setUint8(P9_HEADER.type.offset, this.type);
-    this.#view.setUint16(P9_HEADER.tag.offset, tag, true);
-    return this.#bytes.subarray(0, this.#at);
-  }
-
-  #take(length: number): number {
-    const at = this.#at;
-    this.#at += length;
-    if (this.#at > this.#bytes.length) {
-      const bytes = new Uint8Array(Math.max(this.#at, 2 * this.#bytes.length));
-      bytes.set(this.#bytes);
-      this.#bytes = bytes;
-      this.#view = new DataView(bytes.buffer);
-    }
-    return at;
   }
 }
 

@@ -1,16 +1,9 @@
-import { type Dma, type DmaRegion, VireoError } from "@vireo/hal";
+import type { Dma, DmaRegion } from "@vireo/hal";
+import { WaitList } from "../_wait_list.ts";
 import type { WaitOptions } from "../transport/transport.ts";
 
 /** Milliseconds that a request may take, or wait for memory, unless told otherwise. */
 export const DEADLINE = 30_000;
-/** The longest timer: a longer one would fire at once. */
-const LONGEST = 2 ** 31 - 1;
-
-interface Waiter {
-  readonly resolve: (region: DmaRegion) => void;
-  readonly reject: (reason: unknown) => void;
-  readonly stop: () => void;
-}
 
 /** Memory for the data of reads and writes: a few regions of one size, which who comes first gets. */
 export class Payloads {
@@ -18,7 +11,7 @@ export class Payloads {
   readonly #size: number;
   readonly #limit: number;
   readonly #free: DmaRegion[] = [];
-  readonly #waiters: Waiter[] = [];
+  readonly #waiters = new WaitList<undefined, DmaRegion>("memory of 9P data");
   #count = 0;
   #failure: Error | undefined;
 
@@ -40,44 +33,20 @@ export class Payloads {
     const free = this.#free.pop() ?? this.#grow();
     if (free instanceof Error) return Promise.reject(free);
     if (free !== undefined) return Promise.resolve(free);
-    return new Promise((resolve, reject) => {
-      const giveUp = (reason: unknown): void => {
-        waiter.stop();
-        this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
-        reject(reason);
-      };
-      const onAbort = (): void => giveUp(signal?.reason);
-      const timer = deadline > LONGEST ? undefined : setTimeout(() => {
-        const expected = `some within ${deadline} ms`;
-        giveUp(new VireoError("TIMEOUT", "No memory of 9P data came back", { expected }));
-      }, deadline);
-      const stop = (): void => {
-        clearTimeout(timer);
-        signal?.removeEventListener("abort", onAbort);
-      };
-      const waiter = { resolve, reject, stop };
-      signal?.addEventListener("abort", onAbort);
-      this.#waiters.push(waiter);
-    });
+    return this.#waiters.wait(undefined, { signal, deadline });
   }
 
   /** Gives a region back. */
   give(region: DmaRegion): void {
-    const waiter = this.#waiters.shift();
-    if (waiter !== undefined) {
-      waiter.stop();
-      waiter.resolve(region);
-    } else if (this.#failure === undefined) this.#free.push(region);
+    if (this.#waiters.resolveFirst(region)) return;
+    if (this.#failure === undefined) this.#free.push(region);
     else region[Symbol.dispose]();
   }
 
   /** Ends all waiting, and frees what is not with the device; the rest is freed as it comes back. */
   fail(error: Error): void {
     this.#failure ??= error;
-    for (const waiter of this.#waiters.splice(0)) {
-      waiter.stop();
-      waiter.reject(error);
-    }
+    this.#waiters.rejectAll(error);
     for (const region of this.#free.splice(0)) region[Symbol.dispose]();
   }
 

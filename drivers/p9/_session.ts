@@ -137,7 +137,12 @@ export class P9Session {
     try {
       if (this.#failure !== undefined) throw this.#failure;
       tag = extra.tag ?? this.#takeTag();
-      call = new Call(this.#device, message.finish(tag, send?.length ?? 0), room, extra);
+      call = new Call(
+        this.#device,
+        message.finish(message.type, tag, send?.length ?? 0),
+        room,
+        extra,
+      );
     } catch (error) {
       extra.onReturned?.();
       extra.onFailed?.(undefined);

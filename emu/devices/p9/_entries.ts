@@ -1,12 +1,18 @@
-import { P9_MODE_KIND, P9EntryType, P9Errno, P9Mode, P9QidType } from "@vireo/hal";
-import type { AnswerWriter } from "./_message.ts";
+import {
+  P9_MODE_KIND,
+  P9EntryType,
+  P9Errno,
+  type P9MessageWriter,
+  P9Mode,
+  P9QidType,
+} from "@vireo/hal";
 import { type P9Attributes, type P9Path, P9Refusal } from "./export.ts";
 
 /** Deepest place that a fid may be at. */
 const MAX_DEPTH = 256;
 
 /** Appends a file's qid. */
-export function writeQid(out: AnswerWriter, { mode, path }: P9Attributes): AnswerWriter {
+export function writeQid(out: P9MessageWriter, { mode, path }: P9Attributes): P9MessageWriter {
   const kind = mode & P9_MODE_KIND;
   const type = kind === P9Mode.DIRECTORY
     ? P9QidType.DIRECTORY

@@ -8,13 +8,14 @@ import {
   P9_UNKNOWN_VERSION,
   P9_VERSION,
   P9Errno,
+  P9MessageWriter,
   P9OpenFlag,
   P9SetAttribute,
   P9Type,
 } from "@vireo/hal";
 import type { Clock } from "../../device.ts";
 import { child, entryType, isDirectory, writeQid } from "./_entries.ts";
-import { AnswerWriter, isName, type RequestReader } from "./_message.ts";
+import { isName, type RequestReader } from "./_message.ts";
 import {
   errnoOf,
   type P9Attributes,
@@ -66,7 +67,7 @@ export class P9Server {
   readonly #maxMessage: number;
   readonly #clock: Clock;
   readonly #fids = new Map<number, Fid>();
-  readonly #answer = new AnswerWriter();
+  readonly #answer = new P9MessageWriter();
   #open = 0;
   #msize = 0;
   #data: Uint8Array = NONE;
@@ -279,7 +280,7 @@ export class P9Server {
     if (fid.entries === undefined) throw new P9Refusal(P9Errno.EBADF);
     if (offset === 0) fid.entries = this.#tree.list(fid.path);
     const names = [".", "..", ...fid.entries];
-    const out = new AnswerWriter();
+    const out = new P9MessageWriter();
     let end = out.length;
     for (let i = offset; i < names.length; i++) {
       const name = names[i]!;
@@ -443,7 +444,7 @@ export class P9Server {
     this.#fids.set(number, { path, ...fresh });
   }
 
-  #qid(attributes: P9Attributes): AnswerWriter {
+  #qid(attributes: P9Attributes): P9MessageWriter {
     return writeQid(this.#answer, attributes);
   }
 }

@@ -1,5 +1,5 @@
 import { VireoError } from "@vireo/hal";
-import type { WaitOptions } from "../transport/transport.ts";
+import type { WaitOptions } from "./transport/transport.ts";
 
 /**
  * Milliseconds for which a timer may outlive the wait that it was for. Setting and clearing one a wait

@@ -1,0 +1,94 @@
+import { P9_HEADER } from "./p9.ts";
+
+/** Room of a message at first, in bytes. */
+const INITIAL = 128;
+const MAX_TEXT = 0xffff;
+const encoder = new TextEncoder();
+
+/** Writes a message of 9P, which grows as it needs to: its header comes last. */
+export class P9MessageWriter {
+  #bytes = new Uint8Array(INITIAL);
+  #view = new DataView(this.#bytes.buffer);
+  #at = P9_HEADER.SIZE;
+
+  /** Bytes so far, with the header. */
+  get length(): number {
+    return this.#at;
+  }
+
+  /** Appends 8 bits. */
+  u8(value: number): this {
+    // Taking may replace the view.
+    const at = this.#take(1);
+    this.#view.setUint8(at, value);
+    return this;
+  }
+
+  /** Appends 16 bits. */
+  u16(value: number): this {
+    const at = this.#take(2);
+    this.#view.setUint16(at, value, true);
+    return this;
+  }
+
+  /** Appends 32 bits. */
+  u32(value: number): this {
+    const at = this.#take(4);
+    this.#view.setUint32(at, value, true);
+    return this;
+  }
+
+  /** Appends 64 bits. */
+  u64(value: number | bigint): this {
+    const at = this.#take(8);
+    this.#view.setBigUint64(at, BigInt(value), true);
+    return this;
+  }
+
+  /** Appends bytes. */
+  bytes(value: Uint8Array): this {
+    const at = this.#take(value.length);
+    this.#bytes.set(value, at);
+    return this;
+  }
+
+  /** Appends text with its length. @throws {RangeError} If it is over 65535 bytes. */
+  text(value: string): this {
+    const bytes = encoder.encode(value);
+    if (bytes.length > MAX_TEXT) {
+      throw new RangeError(`Cannot send text of ${bytes.length} bytes, at most ${MAX_TEXT}`);
+    }
+    return this.u16(bytes.length).bytes(bytes);
+  }
+
+  /** Forgets what was appended. */
+  clear(): this {
+    this.#at = P9_HEADER.SIZE;
+    return this;
+  }
+
+  /**
+   * Ends the message: a view that is valid until the next one is begun.
+   *
+   * @param type A value of `P9Type`.
+   * @param more Bytes that follow it from elsewhere.
+   */
+  finish(type: number, tag: number, more = 0): Uint8Array {
+    this.#view.setUint32(P9_HEADER.length.offset, this.#at + more, true);
+    this.#view.setUint8(P9_HEADER.type.offset, type);
+    this.#view.setUint16(P9_HEADER.tag.offset, tag, true);
+    return this.#bytes.subarray(0, this.#at);
+  }
+
+  #take(length: number): number {
+    const at = this.#at;
+    this.#at += length;
+    if (this.#at > this.#bytes.length) {
+      const bytes = new Uint8Array(Math.max(this.#at, 2 * this.#bytes.length));
+      bytes.set(this.#bytes);
+      this.#bytes = bytes;
+      this.#view = new DataView(bytes.buffer);
+    }
+    return at;
+  }
+}
