@@ -166,7 +166,7 @@ export class Poller implements Disposable {
     });
   }
 
-  /** Listens to a signal once, however many waits it has: to begin and end that costs 50 us under TCG. */
+  /** Listens to a signal once, however many waits it has: a device has one signal, and waits all the time. */
   #listen(signal: AbortSignal): void {
     if (this.#signals.has(signal)) return;
     this.#signals.add(signal);
