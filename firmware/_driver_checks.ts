@@ -145,8 +145,8 @@ export class Bench implements AsyncDisposable {
       board: variant.board,
       legacy: variant.legacy,
       transitional: variant.transitional ?? false,
+      packed: variant.packed ?? false,
       extraArgs: [
-        ...(variant.packed === true ? ["-global", "virtio-device.packed=on"] : []),
         ...["-drive", `if=none,id=disk,file=${dir}/disk,format=raw,discard=unmap`],
         ...["-drive", `if=none,id=fixed,file=${dir}/fixed,format=raw,readonly=on`],
         ...["-netdev", "user,id=net", "-chardev", port("tty"), "-chardev", port("agent")],

@@ -9,7 +9,7 @@ import type { BoardOptions } from "./options.ts";
 import { explainKvm, KVM_BOOT_DEADLINE, requireKvm } from "./kvm.ts";
 import { note } from "./output.ts";
 import { toFileUrl } from "./paths.ts";
-import { qemuArguments } from "./qemu_arguments.ts";
+import { deviceInterfaces, qemuArguments } from "./qemu_arguments.ts";
 import { connectShell, SHELL_PORT, SHELL_TERMINAL } from "./port_shell.ts";
 import { parseTarget } from "./target.ts";
 
@@ -84,8 +84,7 @@ export async function runInGuest(command: GuestCommand): Promise<number> {
         ...backends,
         ...devices.flatMap((device) => ["-device", device]),
       ],
-      legacy: board.legacy,
-      transitional: board.transitional,
+      ...deviceInterfaces(board),
       stdin: input?.readable ??
         (onPort || command.stdin === "none" ? undefined : Deno.stdin.readable),
       terminal: onPort ? undefined : size,

@@ -1,3 +1,4 @@
+import type { DeviceInterfaces } from "@vireo/hal/qtest";
 import { boardDevice } from "./devices/table.ts";
 import type { BlkOption, BoardOptions } from "./options.ts";
 import { parseTarget } from "./target.ts";
@@ -68,22 +69,20 @@ export function qemuArguments(options: BoardOptions, ports: readonly QemuPort[])
   }
   const onPci = parseTarget(options.target).board?.pci !== undefined;
   return {
-    backends: [...offerArgs(options), ...backends, ...options.qemuArgs],
+    backends: [...backends, ...options.qemuArgs],
     devices: [...(onPci ? devices.map(pciDevice) : devices), ...options.devices],
   };
+}
+
+/** What the options say of all virtio devices of a board. */
+export function deviceInterfaces(options: BoardOptions): DeviceInterfaces {
+  const { legacy, transitional, packed, platformIommu } = options;
+  return { legacy, transitional, packed, platformIommu };
 }
 
 /** The same device on PCI. */
 function pciDevice(device: string): string {
   return device.replace(/^(virtio-[\w-]+)-device(?=,|$)/, "$1-pci");
-}
-
-/** Ring and transport features that QEMU's devices do not offer by themselves. */
-function offerArgs({ packed, platformIommu }: BoardOptions): string[] {
-  return [
-    ...(packed ? ["-global", "virtio-device.packed=on"] : []),
-    ...(platformIommu ? ["-global", "virtio-device.iommu_platform=on"] : []),
-  ];
 }
 
 function blockdev(id: string, { path, readOnly }: BlkOption): string {

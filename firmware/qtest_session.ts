@@ -3,7 +3,7 @@ import type { StreamPort } from "@vireo/emu";
 import type { Board } from "./boards/mod.ts";
 import type { BoardOptions } from "./options.ts";
 import { HostPorts } from "./host_ports.ts";
-import { qemuArguments } from "./qemu_arguments.ts";
+import { deviceInterfaces, qemuArguments } from "./qemu_arguments.ts";
 
 /** A QEMU board without a guest, and the host's ends of its console ports. */
 export class QtestSession implements AsyncDisposable {
@@ -32,8 +32,7 @@ export class QtestSession implements AsyncDisposable {
       await QtestPlatform.start({
         board,
         devices,
-        legacy: options.legacy,
-        transitional: options.transitional,
+        ...deviceInterfaces(options),
         extraArgs: backends,
         ...(options.qemu === undefined ? {} : { qemu: options.qemu }),
       }),

@@ -119,6 +119,7 @@ export class Pair implements AsyncDisposable {
       await QtestPlatform.start({
         board,
         legacy: version === 1,
+        packed,
         memory: RAM.size,
         accessDeadline: HANGS,
         ...options,
@@ -341,18 +342,16 @@ function model(
 function qemuOptions(
   device: DeviceName,
   disks: Disks | undefined,
-  { bus, packed }: Variant,
+  { bus }: Variant,
 ): { devices: string[]; extraArgs: string[] } {
   const suffix = bus === "pci" ? "pci" : "device";
-  const rings = packed ? ["-global", "virtio-device.packed=on"] : [];
   switch (device) {
     case "rng":
-      return { devices: [`virtio-rng-${suffix}`], extraArgs: rings };
+      return { devices: [`virtio-rng-${suffix}`], extraArgs: [] };
     case "blk":
       return {
         devices: [`virtio-blk-${suffix},drive=disk,serial=${SERIAL}`],
         extraArgs: [
-          ...rings,
           "-blockdev",
           `raw,node-name=disk,file.driver=file,file.filename=${disks!.path}`,
         ],
@@ -360,7 +359,7 @@ function qemuOptions(
     case "net":
       return {
         devices: [`virtio-net-${suffix},netdev=wire,mac=${MAC}`],
-        extraArgs: [...rings, "-netdev", "user,id=wire,restrict=on,ipv6=off"],
+        extraArgs: ["-netdev", "user,id=wire,restrict=on,ipv6=off"],
       };
     case "console":
       return {
@@ -370,7 +369,7 @@ function qemuOptions(
           "virtconsole,chardev=c0,nr=0,name=zero",
           "virtserialport,chardev=c1,nr=1,name=one",
         ],
-        extraArgs: [...rings, "-chardev", "null,id=c0", "-chardev", "null,id=c1"],
+        extraArgs: ["-chardev", "null,id=c0", "-chardev", "null,id=c1"],
       };
   }
 }

@@ -1,5 +1,5 @@
 import { VireoError } from "@vireo/hal";
-import { interfaceArgs } from "@vireo/hal/qtest";
+import { type DeviceInterfaces, interfaceArgs } from "@vireo/hal/qtest";
 import {
   type Bundle,
   bundleEntries,
@@ -16,7 +16,7 @@ import { GuestLine, type GuestMonitor, type GuestOutput } from "./_line.ts";
 import { startQemu } from "./_qemu.ts";
 
 /** What to boot, and with what. */
-export interface BootOptions {
+export interface BootOptions extends DeviceInterfaces {
   /** The board: `x86_64-microvm` or `aarch64-virt`. */
   readonly board: string;
   /** The bundled program, as {@linkcode bundle} makes it. */
@@ -27,10 +27,6 @@ export interface BootOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** QEMU options for devices, for example `["-device", "virtio-rng-device"]`. */
   readonly devices?: readonly string[];
-  /** Whether the devices have the legacy interface only: version 1 of the registers of slots. */
-  readonly legacy?: boolean;
-  /** Whether devices on PCI have both interfaces. */
-  readonly transitional?: boolean;
   /** More QEMU options. */
   readonly qemuArgs?: readonly string[];
   /** More words for the kernel command line. */
@@ -178,11 +174,9 @@ export function qemuCommandLine(
     ],
     ...["-m", String(options.memory ?? 512), "-smp", String(options.smp ?? 1)],
     ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"],
-    ...interfaceArgs(options),
     ...["-kernel", options.kernel ?? image.kernel, "-initrd", initramfs],
     ...["-append", kernelArgs.join(" ")],
-    ...options.devices ?? [],
-    ...options.qemuArgs ?? [],
+    ...interfaceArgs(options, [...options.devices ?? [], ...options.qemuArgs ?? []]),
   ];
 }
 

@@ -1,24 +1,78 @@
-/** Which of its two interfaces a device has. */
+/** What all virtio devices of a QEMU machine have in common. */
 export interface DeviceInterfaces {
   /**
-   * Whether it has the legacy interface only: version 1 of the registers of slots, and on PCI no
-   * capabilities. False by default: the modern interface.
+   * Whether devices have the legacy interface only: version 1 of the registers of slots, and on PCI
+   * no capabilities. False by default: the modern interface.
    */
   readonly legacy?: boolean;
-  /** Whether it has both, on PCI. */
+  /** Whether devices on PCI have both interfaces. */
   readonly transitional?: boolean;
+  /** Whether devices offer RING_PACKED. */
+  readonly packed?: boolean;
+  /** Whether devices offer ACCESS_PLATFORM. */
+  readonly platformIommu?: boolean;
 }
 
-/** Says in QEMU's words which interfaces all virtio devices of a machine have. */
-export function interfaceArgs(
-  { legacy = false, transitional = false }: DeviceInterfaces,
-): string[] {
-  const on = (value: boolean): string => value ? "on" : "off";
+/** A property of a device, as a switch or as text. */
+type Properties = Readonly<Record<string, boolean | string>>;
+
+/** A virtio device, whatever it is plugged into; and the ones that are plugged into PCI. */
+const VIRTIO_DEVICE = /^(?:virtio|vhost|vhost-user)-[\w-]+-(?:device|pci)$|^virtio-vga(?:-gl)?$/;
+const PCI_DEVICE = /-pci$|^virtio-vga/;
+
+/**
+ * Says in QEMU's words which interfaces and ring features the virtio devices of a command line have.
+ *
+ * Each `-device` gets the properties of its own, because QEMU 10 refuses `-global` on an abstract type
+ * such as `virtio-pci` as soon as one type derived from it lacks the property. What the command line
+ * already says of a device stands. A device that is plugged in later, by `device_add`, has QEMU's
+ * defaults.
+ *
+ * @param args The command line, in which `-device` is followed by QEMU's text or JSON form.
+ * @returns The command line with the properties, and what the slots of virtio-mmio are told.
+ */
+export function interfaceArgs(options: DeviceInterfaces, args: readonly string[]): string[] {
   return [
-    ...["-global", `virtio-mmio.force-legacy=${on(legacy)}`],
-    ...["-global", `virtio-pci.disable-legacy=${on(!legacy && !transitional)}`],
-    ...["-global", `virtio-pci.disable-modern=${on(legacy)}`],
-    // Nobody boots from the network, and not every host has the file.
-    ...["-global", "virtio-net-pci.romfile="],
+    ...["-global", `virtio-mmio.force-legacy=${options.legacy ? "on" : "off"}`],
+    ...args.map((text, i) => args[i - 1] === "-device" ? describe(text, options) : text),
   ];
+}
+
+function describe(text: string, options: DeviceInterfaces): string {
+  if (text.startsWith("{")) return describeJson(text, options);
+  const driver = text.replace(/,.*/s, "");
+  const added = Object.entries(properties(driver, options))
+    .filter(([name]) => !text.includes(`,${name}=`))
+    .map(([name, value]) => `,${name}=${value === true ? "on" : value === false ? "off" : value}`);
+  return driver + added.join("") + text.slice(driver.length);
+}
+
+/** QEMU's JSON form of `-device`; text that is no object is left for QEMU to refuse. */
+function describeJson(text: string, options: DeviceInterfaces): string {
+  let device: { readonly driver?: unknown };
+  try {
+    device = JSON.parse(text);
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    return text;
+  }
+  const { driver } = device;
+  if (typeof driver !== "string") return text;
+  const added: Record<string, boolean | string> = { ...properties(driver, options) };
+  // The type of this one is "on", "off" or "auto".
+  if ("disable-legacy" in added) added["disable-legacy"] = added["disable-legacy"] ? "on" : "off";
+  return JSON.stringify({ ...added, ...device });
+}
+
+function properties(driver: string, options: DeviceInterfaces): Properties {
+  if (!VIRTIO_DEVICE.test(driver)) return {};
+  const { legacy = false, transitional = false, packed = false, platformIommu = false } = options;
+  return {
+    ...(PCI_DEVICE.test(driver) &&
+      { "disable-legacy": !legacy && !transitional, "disable-modern": legacy }),
+    // Nobody boots from the network, and not every host has the file.
+    ...(driver === "virtio-net-pci" && { romfile: "" }),
+    ...(packed && { packed }),
+    ...(platformIommu && { "iommu_platform": true }),
+  };
 }

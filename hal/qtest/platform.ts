@@ -99,11 +99,10 @@ export class QtestPlatform implements Platform {
       board,
       qemu: options.qemu ?? board.qemu,
       memory,
-      args: [
-        ...interfaceArgs(options),
+      args: interfaceArgs(options, [
         ...(options.extraArgs ?? []),
         ...(options.devices ?? []).flatMap((device) => ["-device", device]),
-      ],
+      ]),
     });
     const platform = new QtestPlatform(machine, board, options.accessDeadline ?? 5000);
     try {
