@@ -21,6 +21,7 @@ import {
 import { findBoard } from "@vireo/firmware/boards";
 import { VireoError } from "@vireo/hal";
 import { QtestPlatform } from "@vireo/hal/qtest";
+import { isNewer } from "@vireo/tests/qemu";
 
 const deadline = 5000;
 
@@ -166,11 +167,14 @@ for (const legacy of [false, true]) {
     const unicast = ["02:00:00:00:00:01", "02:00:00:00:00:02"];
     assertEquals(tables["unicast-table"].toSorted(), unicast);
     assertEquals(tables["multicast-table"], ["03:00:00:00:00:03"]);
+    const atFirst = isNewer("VLANS") ? Array.from({ length: 4096 }, (_, vlan) => vlan) : [];
+    const only = (...added: number[]) =>
+      [...new Set([...atFirst, ...added])].toSorted((a, b) => a - b);
     await net.addVlan(5);
     await net.addVlan(4095);
-    assertEquals(await vlans(), [5, 4095]);
+    assertEquals(await vlans(), only(5, 4095));
     await net.removeVlan(5);
-    assertEquals(await vlans(), [4095]);
+    assertEquals(await vlans(), only(4095).filter((vlan) => vlan !== 5));
     await net.setMac(mac(9));
     assertEquals((await filter())["main-mac"], "02:00:00:00:00:09");
     const { replies } = await ping(net, { source: "10.0.2.15", target: "10.0.2.2", deadline });
@@ -181,7 +185,7 @@ for (const legacy of [false, true]) {
     assertEquals((await vlans()).length, 4096); // without negotiation all pass
     await rig.bus.restore();
     const after = await filter();
-    assertEquals(await vlans(), [4095]);
+    assertEquals(await vlans(), only(4095));
     assertEquals(after["unicast-table"].toSorted(), unicast);
     assertEquals(after["main-mac"], "02:00:00:00:00:09");
   });

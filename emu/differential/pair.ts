@@ -364,12 +364,15 @@ function qemuOptions(
     case "console":
       return {
         devices: [
-          // Eventfds notify every queue at the start, and QEMU's console interrupts for nothing then.
           `virtio-serial-${suffix}${bus === "pci" ? ",ioeventfd=off" : ""}`,
           "virtconsole,chardev=c0,nr=0,name=zero",
           "virtserialport,chardev=c1,nr=1,name=one",
         ],
-        extraArgs: ["-chardev", "null,id=c0", "-chardev", "null,id=c1"],
+        extraArgs: [
+          // Eventfds notify every queue at the start, and QEMU's console interrupts for nothing then.
+          ...["-global", "virtio-mmio.ioeventfd=off"],
+          ...["-chardev", "null,id=c0", "-chardev", "null,id=c1"],
+        ],
       };
   }
 }

@@ -1,0 +1,76 @@
+import { qemuVersion } from "./version.ts";
+
+/** Something that QEMU 10 does otherwise than QEMU 7.2. */
+export interface QemuDifference {
+  /** What is looked at. */
+  readonly what: string;
+  /** What QEMU 7.2 does. */
+  readonly before: string;
+  /** What QEMU does from `major` on. */
+  readonly since: string;
+  /** The first major version that is known to do it; 7.2 is known not to. */
+  readonly major: number;
+  /** Why, and what it means for drivers. */
+  readonly reason: string;
+}
+
+/** Name of a difference. */
+export type QemuDifferenceName =
+  | "VLANS"
+  | "CONSOLE_INTERRUPT"
+  | "QID_PATH"
+  | "NO_AKCIPHER"
+  | "UDMABUF";
+
+/** Everything that the tests expect otherwise of one version than of another. */
+export const QEMU_DIFFERENCES: Readonly<Record<QemuDifferenceName, QemuDifference>> = {
+  VLANS: {
+    what: "net: VLAN table after features with CTRL_VLAN were accepted",
+    before: "empty",
+    since: "all 4096 VLANs",
+    major: 10,
+    reason: "QEMU clears the table only when the feature changes; frames that need not pass do",
+  },
+  CONSOLE_INTERRUPT: {
+    what: "console on virtio-mmio: InterruptStatus after DRIVER_OK",
+    before: "0",
+    since: "bit 0 (used buffer), with nothing used",
+    major: 10,
+    reason: "Eventfds are used under TCG too and notify every queue at the start: " +
+      "the differential test turns them off (ioeventfd=off), drivers find an empty ring",
+  },
+  QID_PATH: {
+    what: "9p: qid.path",
+    before: "the inode's number",
+    since: "a number that stands for device and inode",
+    major: 10,
+    reason: "`multidevs=remap` is the default: numbers are unique over several file systems",
+  },
+  NO_AKCIPHER: {
+    what: "crypto: service AKCIPHER (RSA)",
+    before: "offered",
+    since: "not offered",
+    major: 10,
+    reason: "Debian builds it with a library that has no RSA for cryptodev",
+  },
+  UDMABUF: {
+    what: "gpu: message where blobs cannot be had",
+    before: "cannot enable blob resources without udmabuf",
+    since: "need rutabaga or udmabuf for blob resources",
+    major: 10,
+    reason: "There is a second way to have them",
+  },
+};
+
+let running: number | undefined;
+
+/**
+ * Tells whether the QEMU on the path is of the newer kind in some respect.
+ *
+ * @throws {Error} If there is no QEMU.
+ */
+export function isNewer(name: QemuDifferenceName): boolean {
+  running ??= qemuVersion("qemu-system-aarch64")?.major;
+  if (running === undefined) throw new Error("Cannot find qemu-system-aarch64: run make packages");
+  return running >= QEMU_DIFFERENCES[name].major;
+}
