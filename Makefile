@@ -7,7 +7,7 @@ DENO := .tools/node_modules/@deno/linux-$(ARCH)-glibc/deno
 export DENO_NO_UPDATE_CHECK := 1
 export DENO_NO_PROMPT := 1
 
-ROOMS := hal drivers emu firmware examples
+ROOMS := hal drivers emu firmware examples tests
 # Checked on one command line: types of one room are public in another's signatures only then.
 PUBLIC := hal/mod.ts drivers/mod.ts drivers/testing/mod.ts emu/mod.ts emu/testing/mod.ts firmware/mod.ts
 # What the tests write of themselves.

@@ -7,11 +7,11 @@
 import { Command } from "@commander-js/extra-typings";
 import { bootGuest, GUEST_BOARDS } from "../firmware/guest/mod.ts";
 import { bundleSource } from "../firmware/image/mod.ts";
-import { guestEntry } from "../firmware/guest_command.ts";
-import type { GuestCall } from "../firmware/guest_actions.ts";
-import { CALL_VARIABLE, GUEST_VARIABLE } from "../firmware/in_guest.ts";
-import { DEFAULT_BOARD } from "../firmware/options.ts";
-import { qemuArguments } from "../firmware/qemu_arguments.ts";
+import { guestEntry } from "../firmware/in_guest/command.ts";
+import type { GuestCall } from "../firmware/commands/table.ts";
+import { CALL_VARIABLE, GUEST_VARIABLE } from "../firmware/terminal/environment.ts";
+import { DEFAULT_BOARD } from "../firmware/target/options.ts";
+import { qemuArguments } from "../firmware/target/qemu_arguments.ts";
 import type { GuestTimes } from "./boot_program.ts";
 
 const SCRIPT = new URL("./boot_program.ts", import.meta.url).pathname;

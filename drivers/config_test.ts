@@ -1,6 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { FeatureSet, VireoError } from "@vireo/hal";
-import { board } from "./_bus_test_util.ts";
+import { board } from "./bus/bus_test_util.ts";
 import { DeviceConfig } from "./config.ts";
 import type { DeviceScript } from "./testing/scripted_device.ts";
 

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { FeatureSet, VireoError } from "@vireo/hal";
-import { board, recorder, settle, use } from "./_bus_test_util.ts";
+import { board, recorder, settle, use } from "./bus/bus_test_util.ts";
 import type { QueueRequest, VirtioDevice } from "./device.ts";
 import { SgList, type Virtqueue } from "./virtqueue/virtqueue.ts";
 

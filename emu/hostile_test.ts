@@ -1,7 +1,7 @@
 import { assert } from "@std/assert";
 import fc from "fast-check";
 import { EmulatedMachine } from "./machine.ts";
-import { VERSION_1_ROWS, VERSION_2_ROWS } from "./mmio_device.ts";
+import { VERSION_1_ROWS, VERSION_2_ROWS } from "./transport/mmio.ts";
 import { EchoModel, MockDriver } from "./testing/mod.ts";
 
 const BASE = 0x4000_0000;

@@ -15,10 +15,10 @@ import type { DeviceState, Violation } from "./device_state.ts";
 import { HostedDevice } from "./hosted_device.ts";
 import { EmuInterrupt } from "./interrupt.ts";
 import { EmuDma, GuestMemory } from "./memory.ts";
-import { type MappedRegion, MmioDevice, type SelectorState, SLOT_SIZE } from "./mmio_device.ts";
+import { type MappedRegion, MmioDevice, type SelectorState, SLOT_SIZE } from "./transport/mmio.ts";
 import type { RingOptions, TransportOffer } from "./offer.ts";
-import { MessageController } from "./pci/messages.ts";
-import { PciDevice, type PciState, SHARED_BAR } from "./pci/pci_device.ts";
+import { MessageController } from "./transport/pci/messages.ts";
+import { PciDevice, type PciState, SHARED_BAR } from "./transport/pci/pci_device.ts";
 
 /** Where the first slot is, as on QEMU's aarch64 virt board. */
 const SLOT_BASE = 0x0a00_0000;

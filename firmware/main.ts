@@ -4,8 +4,8 @@
  * @module
  */
 import { CommanderError } from "@commander-js/extra-typings";
-import { buildProgram } from "./program.ts";
-import { EXIT, report } from "./report.ts";
+import { buildProgram } from "./cli/program.ts";
+import { EXIT, report } from "./terminal/report.ts";
 
 /**
  * Runs one command line.

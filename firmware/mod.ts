@@ -4,14 +4,14 @@
  * @module
  */
 export type * from "./commands/probe.ts";
-export { makeDemoDisk } from "./demo_disk.ts";
+export { makeDemoDisk } from "./disk/demo_disk.ts";
 export * from "./devices/mod.ts";
-export * from "./disk_report.ts";
-export * from "./emulated_board.ts";
-export * from "./options.ts";
-export * from "./partitions.ts";
-export type { QemuArguments } from "./qemu_arguments.ts";
-export * from "./superblock.ts";
-export { UsageError } from "./usage.ts";
+export * from "./disk/disk_report.ts";
+export * from "./target/emulated_board.ts";
+export * from "./target/options.ts";
+export * from "./disk/partitions.ts";
+export type { QemuArguments } from "./target/qemu_arguments.ts";
+export * from "./disk/superblock.ts";
+export { UsageError } from "./terminal/usage.ts";
 export * from "./vireo.ts";
 export type { Qmp, QmpEvent, QmpOptions } from "@vireo/hal/qtest";

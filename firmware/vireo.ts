@@ -15,14 +15,14 @@ import {
 import { deviceName, Feature, FeatureSet, type Platform, VireoError } from "@vireo/hal";
 import type { Qmp } from "@vireo/hal/qtest";
 import type { StreamPort } from "@vireo/emu";
-import type { QtestSession } from "./qtest_session.ts";
+import type { QtestSession } from "./target/qtest_session.ts";
 import { BOARD_DEVICES } from "./devices/table.ts";
-import { inGuest } from "./in_guest.ts";
-import { OwnMachine } from "./own_machine.ts";
-import { parseTarget } from "./target.ts";
-import type { EmulatedBoard } from "./emulated_board.ts";
-import { type BoardOptions, DEFAULT_BOARD } from "./options.ts";
-import { NeedsGuest } from "./usage.ts";
+import { inGuest } from "./terminal/environment.ts";
+import { OwnMachine } from "./target/own_machine.ts";
+import { parseTarget } from "./target/target.ts";
+import type { EmulatedBoard } from "./target/emulated_board.ts";
+import { type BoardOptions, DEFAULT_BOARD } from "./target/options.ts";
+import { NeedsGuest } from "./terminal/usage.ts";
 
 /** What a script's default export looks like. */
 export type VireoMain = (vireo: Vireo) => void | Promise<void>;
@@ -123,9 +123,9 @@ async function openBoard(options: BoardOptions): Promise<OpenBoard> {
   const { kind, board } = parseTarget(options.target);
   switch (kind) {
     case "emu":
-      return (await import("./emulated_board.ts")).EmulatedBoard.create(options);
+      return (await import("./target/emulated_board.ts")).EmulatedBoard.create(options);
     case "qtest":
-      return await (await import("./qtest_session.ts")).QtestSession.create(board, options);
+      return await (await import("./target/qtest_session.ts")).QtestSession.create(board, options);
     case "devmem":
       return await OwnMachine.open(options);
     case "qemu":

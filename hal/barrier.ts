@@ -3,7 +3,7 @@
  * pass: a ring's flags and event indices, read right after an index was published.
  *
  * On x86-64 the atomic store is a locked exchange, which no later load passes, so that a plain load will
- * do, 5 ns cheaper than `Atomics.load` (`split_bench.ts`). Everywhere else this is `Atomics.load`.
+ * do, 5 ns cheaper than `Atomics.load` (`tests/split_bench.ts`). Everywhere else this is `Atomics.load`.
  *
  * @param words The words.
  * @param index Which one.

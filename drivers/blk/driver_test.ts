@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { BLK_CONFIG, BlkFeature, VireoError, type VireoErrorCode } from "@vireo/hal";
 import { Blk, blkDriver } from "./driver.ts";
 import type { BlkDriverOptions } from "./types.ts";
-import { FakeDevice, type FakeRequest } from "./_fake_device.ts";
+import { FakeDevice, type FakeRequest } from "../testing/fake_blk.ts";
 
 const F = BlkFeature;
 

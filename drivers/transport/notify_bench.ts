@@ -2,9 +2,9 @@
 import type { Mmio, MmioNode, PciNode } from "@vireo/hal";
 import { ScriptedDevice } from "../testing/scripted_device.ts";
 import { ScriptedPci } from "../testing/scripted_pci.ts";
-import { BLOCK, dma, RING } from "./_pci_test_util.ts";
+import { BLOCK, dma, RING } from "./pci/test_util.ts";
 import { MmioTransport } from "./mmio.ts";
-import { probePci } from "./pci_probe.ts";
+import { probePci } from "./pci/probe.ts";
 import type { Transport } from "./transport.ts";
 
 /** Keeps the writes from being optimised away. */

@@ -1,5 +1,5 @@
 import type { Dma, FeatureSet, Interrupt } from "@vireo/hal";
-import type { PciDetails } from "./pci_details.ts";
+import type { PciDetails } from "./pci/details.ts";
 
 /** Width of one configuration access in bytes. */
 export type AccessWidth = 1 | 2 | 4;

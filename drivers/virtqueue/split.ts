@@ -169,7 +169,7 @@ export class SplitVirtqueue implements Virtqueue {
     const at = head * Shadow.WORDS;
     let slots = 1;
     // Most chains are one element; the rest is a call, so that this stays small enough to be inlined
-    // with its caller's loop (split_bench.ts).
+    // with its caller's loop (tests/split_bench.ts).
     if (count === 1 && this.freeSlots > 0) {
       const desc = this.#desc;
       // A descriptor has as many words as its shadow.

@@ -10,7 +10,7 @@ import {
   Status,
 } from "@vireo/hal";
 import type { EmulatedMachine } from "../machine.ts";
-import type { MmioDevice } from "../mmio_device.ts";
+import type { MmioDevice } from "../transport/mmio.ts";
 import { MockPackedQueue } from "./packed_queue.ts";
 
 /** An element of a request: bytes that the device reads, or room that it writes. */

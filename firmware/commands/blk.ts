@@ -1,11 +1,11 @@
 import { createHash } from "node:crypto";
 import { type Blk, blkDriver } from "@vireo/drivers";
 import { BlkFeature, featureName, VireoError } from "@vireo/hal";
-import { type DiskContents, diskContents, diskText, hashDisk } from "../disk_report.ts";
-import type { BoardOptions } from "../options.ts";
-import { progress, rate, sizeText, writeAll } from "../output.ts";
-import { parseCount, UsageError } from "../usage.ts";
-import { readBytes, writeBytes } from "../byte_range.ts";
+import { type DiskContents, diskContents, diskText, hashDisk } from "../disk/disk_report.ts";
+import type { BoardOptions } from "../target/options.ts";
+import { progress, rate, sizeText, writeAll } from "../terminal/output.ts";
+import { parseCount, UsageError } from "../terminal/usage.ts";
+import { readBytes, writeBytes } from "../disk/byte_range.ts";
 import { openVireo, type Vireo } from "../vireo.ts";
 
 /** Bytes copied at a time by read and write. */

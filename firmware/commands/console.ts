@@ -1,7 +1,7 @@
 import type { Port } from "@vireo/drivers";
-import type { BoardOptions } from "../options.ts";
-import { writeAll } from "../output.ts";
-import { UsageError } from "../usage.ts";
+import type { BoardOptions } from "../target/options.ts";
+import { writeAll } from "../terminal/output.ts";
+import { UsageError } from "../terminal/usage.ts";
 import { openVireo, type Vireo } from "../vireo.ts";
 
 /** Flags of `vireo console`. */

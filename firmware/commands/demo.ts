@@ -1,12 +1,12 @@
 import { ping } from "@vireo/drivers";
 import { VireoError } from "@vireo/hal";
-import { type DiskContents, diskContents, diskText, hashDisk } from "../disk_report.ts";
-import { makeDemoDisk } from "../demo_disk.ts";
+import { type DiskContents, diskContents, diskText, hashDisk } from "../disk/disk_report.ts";
+import { makeDemoDisk } from "../disk/demo_disk.ts";
 import type { StreamPort } from "@vireo/emu";
-import { inGuest } from "../in_guest.ts";
-import type { BoardOptions } from "../options.ts";
-import { progress, sizeText } from "../output.ts";
-import { parseTarget } from "../target.ts";
+import { inGuest } from "../terminal/environment.ts";
+import type { BoardOptions } from "../target/options.ts";
+import { progress, sizeText } from "../terminal/output.ts";
+import { parseTarget } from "../target/target.ts";
 import { openVireo, type Vireo } from "../vireo.ts";
 import { hashFile } from "./blk.ts";
 import { boardText, describeBoard } from "./probe.ts";

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { DEFAULT_BOARD } from "../options.ts";
+import { DEFAULT_BOARD } from "../target/options.ts";
 import { addRun, GUEST_BOARDS, guestRun, qemuCommandLine } from "../guest/mod.ts";
 import {
   type Arch,
@@ -8,10 +8,10 @@ import {
   guestImage,
   type ImageManifest,
 } from "../image/mod.ts";
-import { guestEntry } from "../guest_command.ts";
-import { GUEST_VARIABLE } from "../in_guest.ts";
-import { note } from "../output.ts";
-import { qemuArguments } from "../qemu_arguments.ts";
+import { guestEntry } from "../in_guest/command.ts";
+import { GUEST_VARIABLE } from "../terminal/environment.ts";
+import { note } from "../terminal/output.ts";
+import { qemuArguments } from "../target/qemu_arguments.ts";
 
 /** Flags of `vireo image`. */
 export interface ImageFlags {

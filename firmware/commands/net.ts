@@ -1,8 +1,8 @@
 import { IpStack, type Net, parseMac, PcapWriter, ping } from "@vireo/drivers";
 import { featureName, NetFeature, VireoError } from "@vireo/hal";
-import type { BoardOptions } from "../options.ts";
-import { progress, rate, writeAll } from "../output.ts";
-import { parseCount, parseHexBytes, UsageError } from "../usage.ts";
+import type { BoardOptions } from "../target/options.ts";
+import { progress, rate, writeAll } from "../terminal/output.ts";
+import { parseCount, parseHexBytes, UsageError } from "../terminal/usage.ts";
 import { openVireo } from "../vireo.ts";
 
 /** Shortest Ethernet frame that has a header, in bytes. */

@@ -10,7 +10,7 @@ import {
 } from "@vireo/hal";
 import { capabilityText, type PciDetails, type VirtioDevice } from "@vireo/drivers";
 import { openVireo, type Vireo } from "../vireo.ts";
-import type { BoardOptions } from "../options.ts";
+import type { BoardOptions } from "../target/options.ts";
 
 /** What `probe` tells of one device. */
 export interface DeviceReport {

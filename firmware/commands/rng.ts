@@ -1,5 +1,5 @@
-import type { BoardOptions } from "../options.ts";
-import { writeAll } from "../output.ts";
+import type { BoardOptions } from "../target/options.ts";
+import { writeAll } from "../terminal/output.ts";
 import { openVireo } from "../vireo.ts";
 
 /** Bytes asked of the device at a time. */

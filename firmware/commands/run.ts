@@ -1,6 +1,6 @@
-import { toFileUrl } from "../paths.ts";
-import type { BoardOptions } from "../options.ts";
-import { UsageError } from "../usage.ts";
+import { toFileUrl } from "../terminal/paths.ts";
+import type { BoardOptions } from "../target/options.ts";
+import { UsageError } from "../terminal/usage.ts";
 import { openVireo, type VireoMain } from "../vireo.ts";
 
 /**

@@ -1,6 +1,6 @@
-import { inGuest } from "../in_guest.ts";
-import type { BoardOptions } from "../options.ts";
-import { UsageError } from "../usage.ts";
+import { inGuest } from "../terminal/environment.ts";
+import type { BoardOptions } from "../target/options.ts";
+import { UsageError } from "../terminal/usage.ts";
 
 /** Environment variable that carries the board to the REPL's process, as JSON. */
 export const SHELL_BOARD = "VIREO_SHELL_BOARD";
@@ -17,7 +17,7 @@ export interface ShellFlags {
 /** `vireo shell`: a REPL with the board's bus and drivers in scope. */
 export async function shell(board: BoardOptions, flags: ShellFlags = {}): Promise<void> {
   if (flags.console === "virtio") {
-    if (inGuest()) return await (await import("../port_shell.ts")).portShell(board);
+    if (inGuest()) return await (await import("./port_shell.ts")).portShell(board);
     throw new UsageError(`--console: for qemu targets, not for ${board.target}`);
   }
   const child = new Deno.Command(Deno.execPath(), {
@@ -40,7 +40,7 @@ function replArguments(): string[] {
   const start = (url: string): string[] => ["--eval", `await (await import("${url}")).initShell()`];
   if (inGuest()) return ["--no-config", "--no-lock", "--no-remote", ...start(GUEST_PROGRAM)];
   const config = new URL("../../deno.json", import.meta.url).pathname;
-  return ["--config", config, ...start(new URL("../shell_init.ts", import.meta.url).href)];
+  return ["--config", config, ...start(new URL("./shell_init.ts", import.meta.url).href)];
 }
 
 /** Where PID 1 has the program from. */

@@ -1,7 +1,7 @@
 import type { BalloonDevice } from "@vireo/emu";
 import { type Balloon, balloonDriver } from "@vireo/drivers";
 import { BALLOON_PAGE_SIZE, DeviceId } from "@vireo/hal";
-import { parseSize, UsageError } from "../usage.ts";
+import { parseSize, UsageError } from "../terminal/usage.ts";
 import type { Vireo } from "../vireo.ts";
 import type { BoardDevice } from "./board_device.ts";
 

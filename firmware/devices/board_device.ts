@@ -1,6 +1,6 @@
 import type { DeviceModel } from "@vireo/emu";
 import type { DriverInstance, VirtioDriver } from "@vireo/drivers";
-import type { QemuArguments } from "../qemu_arguments.ts";
+import type { QemuArguments } from "../target/qemu_arguments.ts";
 import type { Vireo } from "../vireo.ts";
 
 /** What a subcommand of a device was given. */

@@ -1,6 +1,6 @@
 import { caifDriver } from "@vireo/drivers";
 import { DeviceId } from "@vireo/hal";
-import { parseCount, UsageError } from "../usage.ts";
+import { parseCount, UsageError } from "../terminal/usage.ts";
 import type { BoardDevice } from "./board_device.ts";
 
 /** Frames to and from a modem; the emulated one sends back what it gets. */

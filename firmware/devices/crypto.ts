@@ -8,7 +8,7 @@ import {
   CryptoService,
   DeviceId,
 } from "@vireo/hal";
-import { parseCount, parseHexBytes, UsageError } from "../usage.ts";
+import { parseCount, parseHexBytes, UsageError } from "../terminal/usage.ts";
 import type { BoardDevice } from "./board_device.ts";
 
 const names = (table: Readonly<Record<string, number>>, set: ReadonlySet<number>): string[] =>

@@ -1,7 +1,7 @@
 import type { GpuDevice } from "@vireo/emu";
 import { gpuDriver } from "@vireo/drivers";
 import { DeviceId } from "@vireo/hal";
-import { UsageError } from "../usage.ts";
+import { UsageError } from "../terminal/usage.ts";
 import type { BoardDevice } from "./board_device.ts";
 
 /** A display, and whether the device offers RESOURCE_BLOB. */

@@ -1,7 +1,7 @@
 import type { InputDevice } from "@vireo/emu";
 import { type Input, inputDriver, type InputEvent } from "@vireo/drivers";
 import { DeviceId, InputType } from "@vireo/hal";
-import { parseCount, UsageError } from "../usage.ts";
+import { parseCount, UsageError } from "../terminal/usage.ts";
 import type { BoardDevice } from "./board_device.ts";
 
 const KINDS = ["keyboard", "mouse", "tablet", "multitouch"] as const;

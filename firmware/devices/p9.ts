@@ -1,8 +1,8 @@
 import { p9Driver, type P9Entry, type P9Stat, type P9Tree } from "@vireo/drivers";
 import { DeviceId } from "@vireo/hal";
-import { inGuest } from "../in_guest.ts";
-import { writeAll } from "../output.ts";
-import { UsageError } from "../usage.ts";
+import { inGuest } from "../terminal/environment.ts";
+import { writeAll } from "../terminal/output.ts";
+import { UsageError } from "../terminal/usage.ts";
 import type { Vireo } from "../vireo.ts";
 import type { BoardDevice } from "./board_device.ts";
 

@@ -1,6 +1,6 @@
 import { rpmsgDriver } from "@vireo/drivers";
 import { DeviceId } from "@vireo/hal";
-import { parseCount, UsageError } from "../usage.ts";
+import { parseCount, UsageError } from "../terminal/usage.ts";
 import type { BoardDevice } from "./board_device.ts";
 
 /** The service of the emulated remote processor: the name of Linux's sample driver. */

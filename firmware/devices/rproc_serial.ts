@@ -1,6 +1,6 @@
 import { rprocSerialDriver } from "@vireo/drivers";
 import { DeviceId } from "@vireo/hal";
-import { UsageError } from "../usage.ts";
+import { UsageError } from "../terminal/usage.ts";
 import type { BoardDevice } from "./board_device.ts";
 
 /** The serial line of a remote processor; the emulated one sends back what it gets. */

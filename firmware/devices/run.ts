@@ -1,4 +1,4 @@
-import type { BoardOptions } from "../options.ts";
+import type { BoardOptions } from "../target/options.ts";
 import { openVireo } from "../vireo.ts";
 import type { BoardDevice, DeviceCall, DeviceCommand } from "./board_device.ts";
 import { BOARD_DEVICES, having } from "./table.ts";

@@ -1,7 +1,7 @@
 import { scsiDriver, type ScsiUnit } from "@vireo/drivers";
 import { DeviceId } from "@vireo/hal";
-import { writeAll } from "../output.ts";
-import { parseCount, UsageError } from "../usage.ts";
+import { writeAll } from "../terminal/output.ts";
+import { parseCount, UsageError } from "../terminal/usage.ts";
 import type { Vireo } from "../vireo.ts";
 import type { BoardDevice, DeviceCall } from "./board_device.ts";
 

@@ -1,5 +1,5 @@
-import type { BoardOptions } from "../options.ts";
-import { UsageError } from "../usage.ts";
+import type { BoardOptions } from "../target/options.ts";
+import { UsageError } from "../terminal/usage.ts";
 import { SCSI } from "./scsi.ts";
 import { VSOCK } from "./vsock.ts";
 import type { BoardDevice, WithOption } from "./board_device.ts";

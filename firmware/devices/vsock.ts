@@ -1,8 +1,8 @@
 import type { StreamPort } from "@vireo/emu";
 import { vsockDriver } from "@vireo/drivers";
 import { DeviceId } from "@vireo/hal";
-import { writeAll } from "../output.ts";
-import { parseCount } from "../usage.ts";
+import { writeAll } from "../terminal/output.ts";
+import { parseCount } from "../terminal/usage.ts";
 import type { BoardDevice } from "./board_device.ts";
 
 /** The port at which a host without unix sockets says everything back. */

@@ -10,7 +10,7 @@ import {
   type ImageOptions,
   writePieces,
 } from "../image/mod.ts";
-import type { GuestRun } from "../init.ts";
+import type { GuestRun } from "./init.ts";
 import { findGuestBoard, type GuestBoard } from "./guest_board.ts";
 import { GuestLine, type GuestMonitor, type GuestOutput } from "./_line.ts";
 import { startQemu } from "./_qemu.ts";

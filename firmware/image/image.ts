@@ -116,7 +116,7 @@ async function build(
     const data = await Deno.readFile(`${dir}/lib/${name}`);
     entries.push({ kind: "file", path: `vireo/${name}`, data, executable: true });
   }
-  const init = fromFileUrl(new URL("../init.ts", import.meta.url));
+  const init = fromFileUrl(new URL("../guest/init.ts", import.meta.url));
   entries.push(...bundleEntries(await bundle(init, { name: "init" })));
   for (const entry of entries) if (entry.kind === "file") await record(entry.path, entry.data);
   await writePieces(`${dir}/initramfs.cpio`, cpio(entries));
@@ -212,7 +212,7 @@ async function readKernel({ name, root }: DebianPackage): Promise<Uint8Array> {
 
 /** A hash over everything that is ours: a newer kernel alone does not make an image stale. */
 async function imageKey(arch: Arch): Promise<string> {
-  const init = fromFileUrl(new URL("../init.ts", import.meta.url));
+  const init = fromFileUrl(new URL("../guest/init.ts", import.meta.url));
   const sources = [...Object.values(C_SOURCES), init, `${PROJECT}/tools/package-lock.json`];
   const hashes = await Promise.all(sources.map(async (path) => sha256(await Deno.readFile(path))));
   const text = JSON.stringify([FORMAT, arch, Deno.version.deno, ...hashes]);

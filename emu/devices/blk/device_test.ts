@@ -4,7 +4,7 @@ import type { DiskBackend } from "../../backends/disk.ts";
 import { MemoryDisk } from "../../backends/memory_disk.ts";
 import type { BlkDeviceOptions } from "./config.ts";
 import { BlkDevice } from "./device.ts";
-import { FakeChain, FakeHost, header } from "./_fake_host.ts";
+import { FakeChain, FakeHost, header } from "../../testing/fake_host.ts";
 
 const NONE = new Uint8Array(0);
 const OK = 0;

@@ -4,7 +4,7 @@ import { MemoryDisk } from "../../backends/memory_disk.ts";
 import { EmulatedMachine } from "../../machine.ts";
 import { MockDriver, type MockSegment } from "../../testing/mock_driver.ts";
 import { BlkDevice, type BlkStats } from "./device.ts";
-import { header } from "./_fake_host.ts";
+import { header } from "../../testing/fake_host.ts";
 
 function setUp(version: 1 | 2): {
   mock: MockDriver;

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { FeatureSet } from "@vireo/hal";
 import { loopbackPort, nullPort, streamPipe } from "../../backends/stream_port.ts";
-import { FakeDriver } from "./fake_driver.ts";
+import { FakeDriver } from "../../testing/fake_driver.ts";
 import { ConsoleDevice } from "./device.ts";
 
 // Control events, typed anew from virtio 1.4 §5.3.6.2.

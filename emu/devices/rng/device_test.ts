@@ -1,6 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { seededRandom } from "../../backends/random.ts";
-import { FakeDriver } from "../console/fake_driver.ts";
+import { FakeDriver } from "../../testing/fake_driver.ts";
 import { RngDevice } from "./device.ts";
 
 function expected(seed: number, length: number): number[] {

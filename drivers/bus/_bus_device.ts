@@ -1,0 +1,454 @@
+import {
+  type Dma,
+  Feature,
+  FeatureSet,
+  InterruptCause,
+  type MemoryWindow,
+  Status,
+  VireoError,
+} from "@vireo/hal";
+import { ConfigGate } from "./_config_gate.ts";
+import { Dispatcher, type DispatchTarget } from "./_dispatcher.ts";
+import { createRing, type Ring } from "../virtqueue/create_ring.ts";
+import { RecoveryWaiters } from "../_waiters.ts";
+import { DeviceConfig } from "../config.ts";
+import type { QueueRequest, RecoveryWait, VirtioDevice } from "../device.ts";
+import type { DriverInstance, VirtioDriver } from "../driver.ts";
+import type {
+  InterruptRoute,
+  InterruptSource,
+  SharedMemoryRegion,
+  Transport,
+  WaitOptions,
+} from "../transport/transport.ts";
+import type { Virtqueue } from "../virtqueue/virtqueue.ts";
+
+/** What a device asks of the bus it is on. */
+export interface DeviceHost {
+  /** Upper bound of ring sizes. */
+  readonly queueSize: number;
+  /** Something failed that no call can be told of. */
+  report(device: BusDevice, error: Error): void;
+  /** NEEDS_RESET was seen for the first time since the last reset. */
+  needsReset(device: BusDevice): void;
+  /** A config change was delivered. */
+  configChanged(device: BusDevice): void;
+}
+
+/** Opens a device's shared memory by its address. */
+export type OpenMemory = (address: number, length: number) => MemoryWindow;
+
+/** What a device has that came without its machine. */
+function noMemory(address: number): never {
+  throw new VireoError("BAD_ACCESS", "Cannot open shared memory: the bus was given no machine", {
+    seen: address,
+  });
+}
+
+/** On a machine that polls, the interrupt cause is taken at least once in so many serves. */
+const SPARED = 32;
+
+/** A queue with what the dispatch loop needs of it. */
+interface Slot {
+  readonly ring: Ring;
+  readonly request: QueueRequest;
+  /** Whether the driver was told that it is broken. */
+  told: boolean;
+  /** A kick from before DRIVER_OK: its notification data, or undefined. */
+  held: number | undefined;
+}
+
+/** The bus's side of a device: what drivers see, and what the lifecycle needs. */
+export class BusDevice implements VirtioDevice, DispatchTarget {
+  readonly name: string;
+  readonly index: number;
+  readonly deviceId: number;
+  readonly vendorId: number;
+  readonly transport: Transport;
+  readonly dma: Dma;
+  readonly config: DeviceConfig;
+  readonly gate: ConfigGate;
+  readonly waiters: RecoveryWaiters;
+  offered: FeatureSet = FeatureSet.NONE;
+  features: FeatureSet = FeatureSet.NONE;
+  driver: VirtioDriver | undefined;
+  instance: DriverInstance | undefined;
+  error: Error | undefined;
+  /** NEEDS_RESET as it was seen; until the device is reset. */
+  fault: VireoError | undefined;
+  /** Whether a recovery is under way. */
+  recovering = false;
+  /** Why a reset breaks the queues now. */
+  resetReason: "DEVICE_STATE" | "DEVICE_REMOVED" = "DEVICE_STATE";
+  /** Whether FAILED was set when the device was frozen. */
+  frozenFailed = false;
+  readonly #host: DeviceHost;
+  readonly #openMemory: OpenMemory;
+  readonly #dispatcher = new Dispatcher();
+  #slots: Slot[] = [];
+  /** The public view of the slots. */
+  #queues: readonly Ring[] = [];
+  /** Rings of before a reset that the driver may still take buffers out of. */
+  #retired: Ring[] = [];
+  #running = false;
+  /** Whether a poll saw an interrupt cause that was not taken yet. */
+  #causeDue = false;
+  /** Serves since the cause was last taken. */
+  #spared = 0;
+  #tail: Promise<unknown> = Promise.resolve();
+
+  constructor(index: number, transport: Transport, host: DeviceHost, openMemory?: OpenMemory) {
+    this.#openMemory = openMemory ?? noMemory;
+    this.name = `virtio${index}`;
+    this.index = index;
+    this.transport = transport;
+    this.deviceId = transport.deviceId;
+    this.vendorId = transport.vendorId;
+    this.dma = transport.dma;
+    this.config = new DeviceConfig(transport);
+    this.#host = host;
+    this.waiters = new RecoveryWaiters(this.name);
+    this.gate = new ConfigGate(() => {
+      host.configChanged(this);
+      this.#guard(() => this.instance?.configChanged?.());
+    });
+  }
+
+  get queues(): readonly Virtqueue[] {
+    return this.#queues;
+  }
+
+  get recoveries(): number {
+    return this.waiters.count;
+  }
+
+  recovered(options: RecoveryWait = {}): Promise<number> {
+    return this.waiters.wait(options);
+  }
+
+  has(bit: number): boolean {
+    const { driver } = this;
+    const generic = bit >= Feature.NOTIFY_ON_EMPTY && bit <= Feature.SUSPEND;
+    if (
+      driver !== undefined && !generic && !driver.features.has(bit) &&
+      !driver.legacyFeatures?.has(bit)
+    ) {
+      throw new TypeError(`Cannot ask for a feature that ${driver.name} does not list: bit ${bit}`);
+    }
+    return this.features.has(bit);
+  }
+
+  findQueues(requests: readonly QueueRequest[]): readonly Virtqueue[] {
+    if (this.#slots.length > 0) {
+      throw new TypeError("Cannot find queues again before deleteQueues() or a restore");
+    }
+    const slots: Slot[] = [];
+    let last = -1;
+    const indices = requests.map(({ index }) => last = index ?? last + 1);
+    const route = this.#route(requests, indices);
+    try {
+      requests.forEach((request, i) => slots.push(this.#setUp(indices[i]!, request)));
+      this.transport.startQueues();
+    } catch (error) {
+      for (const { ring } of slots) {
+        this.transport.disableQueue(ring.index);
+        ring[Symbol.dispose]();
+      }
+      throw error;
+    }
+    this.#slots = slots;
+    this.#queues = slots.map(({ ring }) => ring);
+    this.#dispatcher.start(route.sources, this);
+    return this.#queues;
+  }
+
+  #route(requests: readonly QueueRequest[], indices: readonly number[]): InterruptRoute {
+    return this.transport.routeInterrupts(requests.map(({ callback, slowPath }, i) => {
+      return { index: indices[i]!, wanted: callback !== undefined, slowPath };
+    }));
+  }
+
+  #setUp(index: number, request: QueueRequest): Slot {
+    const max = this.transport.queueMaxSize(index);
+    if (max === 0) {
+      throw new VireoError("QUEUE_UNAVAILABLE", `Cannot find queue '${request.name}'`, {
+        device: this.name,
+        register: "QueueSizeMax",
+        queue: index,
+        seen: 0,
+        expected: "at least 0x1",
+      });
+    }
+    const bound = this.transport.fixedQueueSize
+      ? max
+      : Math.min(max, this.#host.queueSize, request.maxSize ?? Infinity);
+    const ring = createRing({
+      index,
+      name: request.name,
+      maxSize: bound,
+      dma: this.dma,
+      features: this.features,
+      legacyAlign: this.transport.legacyQueueAlign,
+      indirect: request.indirect !== false,
+      reversed: request.reversed === true,
+      device: this.name,
+      notify: (_, data) => this.#notify(slot, data),
+    });
+    const slot: Slot = { ring, request, told: false, held: undefined };
+    try {
+      if (request.callback === undefined) ring.disableCallbacks();
+      this.transport.enableQueue(index, ring.addresses);
+    } catch (error) {
+      ring[Symbol.dispose]();
+      throw error;
+    }
+    return slot;
+  }
+
+  #notify(slot: Slot, data: number): void {
+    // No available-buffer notification before DRIVER_OK (virtio 1.4 §3.1.1).
+    if (this.#running) this.transport.notify(slot.ring.index, data);
+    else slot.held = data;
+  }
+
+  ready(): void {
+    const status = this.transport.readStatus();
+    if ((status & Status.DRIVER_OK) !== 0) {
+      throw new TypeError(`Cannot set DRIVER_OK of ${this.name} twice`);
+    }
+    // A device without queues has changes of its configuration to tell of.
+    const route = this.transport.route ?? this.#route([], []);
+    this.transport.writeStatus(status | Status.DRIVER_OK);
+    this.#running = true;
+    this.#dispatcher.start(route.sources, this);
+    for (const slot of this.#slots) {
+      if (slot.held !== undefined) this.transport.notify(slot.ring.index, slot.held);
+      slot.held = undefined;
+    }
+  }
+
+  disableConfigChanges(): void {
+    this.gate.setDriver(false);
+  }
+
+  enableConfigChanges(): void {
+    this.gate.setDriver(true);
+  }
+
+  async reset(options?: WaitOptions): Promise<void> {
+    this.#running = false;
+    // Broken first: no kick may be in progress while the device is reset.
+    this.break(
+      new VireoError(this.resetReason, "Device was reset before it answered", {
+        device: this.name,
+      }),
+    );
+    try {
+      await this.transport.reset(options);
+    } catch (error) {
+      // What is not there any more cannot reach memory: as good as a reset, for who removes it.
+      const gone = error instanceof VireoError && error.code === "DEVICE_REMOVED";
+      if (!gone || this.resetReason !== "DEVICE_REMOVED") throw error;
+    }
+    this.fault = undefined;
+  }
+
+  deleteQueues(): void {
+    this.#dispatcher.stop();
+    const slots = this.#slots;
+    this.#slots = [];
+    this.#queues = [];
+    let failure: unknown;
+    for (const { ring } of slots) {
+      try {
+        this.transport.disableQueue(ring.index);
+        ring[Symbol.dispose]();
+      } catch (error) {
+        // The device keeps the queue, so its memory must not be used for anything else.
+        failure ??= error;
+      }
+    }
+    if (failure !== undefined) throw failure;
+  }
+
+  /** After a reset: takes the queues from the device's view; their memory stays for the driver. */
+  retireQueues(): void {
+    this.#dispatcher.stop();
+    for (const { ring } of this.#slots) this.#retired.push(ring);
+    this.#slots = [];
+    this.#queues = [];
+  }
+
+  /** Frees the queues that were retired. */
+  freeRetired(): void {
+    for (const ring of this.#retired.splice(0)) ring[Symbol.dispose]();
+  }
+
+  async resetQueue(queue: Virtqueue, options?: WaitOptions): Promise<readonly number[]> {
+    const slot = this.#slots.find(({ ring }) => ring === queue);
+    if (slot === undefined) throw new TypeError("Cannot reset a queue of another device");
+    const { ring } = slot;
+    if (!this.features.has(Feature.RING_RESET)) {
+      throw new VireoError("QUEUE_RESET_UNSUPPORTED", "Cannot reset one queue without RING_RESET", {
+        device: this.name,
+        queue: ring.index,
+      });
+    }
+    ring.break(
+      new VireoError("DEVICE_STATE", "Queue was reset", { device: this.name, queue: ring.index }),
+    );
+    slot.told = true;
+    await this.transport.resetQueue(ring.index, options);
+    const tokens: number[] = [];
+    for (let token = ring.detachUnused(); token >= 0; token = ring.detachUnused()) {
+      tokens.push(token);
+    }
+    ring[Symbol.dispose]();
+    // Set up as at first, since the device may have changed its mind (virtio 1.4 §2.6.1.2).
+    const at = this.#slots.indexOf(slot);
+    this.#slots.splice(at, 1);
+    try {
+      this.#slots.splice(at, 0, this.#setUp(ring.index, slot.request));
+      this.transport.startQueues();
+    } finally {
+      this.#queues = this.#slots.map(({ ring }) => ring);
+    }
+    return tokens;
+  }
+
+  break(reason: VireoError): void {
+    let news = this.#slots.length === 0;
+    for (const slot of this.#slots) {
+      news ||= !slot.told;
+      slot.told = true;
+      slot.ring.break(reason);
+    }
+    if (news) this.tell(reason);
+  }
+
+  /** Tells the driver that the device failed. */
+  tell(reason: Error): void {
+    this.#guard(() => this.instance?.failed?.(reason));
+  }
+
+  sharedMemory(id: number): SharedMemoryRegion | undefined {
+    return this.transport.sharedMemory(id);
+  }
+
+  openSharedMemory(id: number): MemoryWindow | undefined {
+    const region = this.transport.sharedMemory(id);
+    return region && this.#openMemory(region.address, region.length);
+  }
+
+  /** Runs one step of the device's life after all others before it. */
+  serial<T>(step: () => Promise<T>): Promise<T> {
+    const result = this.#tail.then(step);
+    this.#tail = result.catch(() => {});
+    return result;
+  }
+
+  /** Ends the delivery of interrupts and waits until its loop is gone. */
+  async stopInterrupts(): Promise<void> {
+    this.#dispatcher.stop();
+    await this.#dispatcher.ended();
+  }
+
+  due(): boolean {
+    if (this.transport.peekInterruptCause() !== 0) this.#causeDue = true;
+    return this.#causeDue || this.dueInMemory();
+  }
+
+  /** A poller that found answers in memory spares most of the register accesses, 5 us under TCG. */
+  #takeCause(polled: boolean): number {
+    if (polled && !this.#causeDue && ++this.#spared < SPARED) return 0;
+    this.#causeDue = false;
+    this.#spared = 0;
+    return this.transport.takeInterruptCause();
+  }
+
+  /** Of a queue that asked for no interrupts none is due, on machines that poll as on others. */
+  dueInMemory(): boolean {
+    for (const { ring, request } of this.#slots) {
+      if (request.callback !== undefined && ring.callbacks && ring.hasUsed()) return true;
+    }
+    return false;
+  }
+
+  expects(): boolean {
+    for (const { ring, request } of this.#slots) {
+      if (request.callback !== undefined && ring.callbacks && ring.inFlight > 0) return true;
+    }
+    return false;
+  }
+
+  serve(source: InterruptSource): boolean {
+    const { polled } = source.interrupt;
+    const { queues } = source;
+    // A message tells by itself what it is about.
+    const cause = source.cause !== 0 ? source.cause : this.#takeCause(polled);
+    if ((cause & InterruptCause.CONFIG) !== 0) this.#configInterrupt();
+    if ((cause & InterruptCause.QUEUE) === 0 && !polled) return false;
+    let progress = false;
+    const slots = this.#slots;
+    for (let i = 0; i < slots.length; i++) {
+      const slot = slots[i]!;
+      const { callback } = slot.request;
+      if (callback === undefined) continue;
+      const { ring } = slot;
+      if (queues !== undefined && !queues.includes(ring.index)) continue;
+      if (ring.hasUsed()) {
+        const before = ring.inFlight;
+        try {
+          callback(ring);
+        } catch (cause) {
+          ring.break(
+            new VireoError("QUEUE_BROKEN", "Queue callback threw", {
+              device: this.name,
+              queue: ring.index,
+              cause,
+            }),
+          );
+        }
+        progress ||= ring.inFlight !== before || !ring.hasUsed();
+      }
+      if (ring.broken !== undefined && !slot.told) {
+        slot.told = true;
+        this.tell(ring.broken);
+      }
+    }
+    return progress;
+  }
+
+  #configInterrupt(): void {
+    const status = this.transport.readStatus();
+    if ((status & Status.NEEDS_RESET) === 0) return this.gate.changed();
+    this.gate.hold();
+    if (this.fault !== undefined) return;
+    this.fault = new VireoError("DEVICE_NEEDS_RESET", "Device failed and must be reset", {
+      device: this.name,
+      register: "Status",
+      seen: status,
+    });
+    this.break(this.fault);
+    this.#host.needsReset(this);
+  }
+
+  lost(cause: unknown): void {
+    const error = cause instanceof VireoError && cause.code === "DEVICE_REMOVED"
+      ? cause
+      : new VireoError("HOST_ERROR", "Interrupts of the device cannot be delivered", {
+        device: this.name,
+        cause,
+      });
+    this.#host.report(this, error);
+    this.break(error);
+  }
+
+  #guard(call: () => void): void {
+    try {
+      call();
+    } catch (error) {
+      this.#host.report(this, error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+}

@@ -1,0 +1,118 @@
+import {
+  Feature,
+  FeatureSet,
+  TRANSPORT_FEATURE_END,
+  TRANSPORT_FEATURE_START,
+  VireoError,
+} from "@vireo/hal";
+import type { VirtioDriver } from "../driver.ts";
+import type { Transport } from "../transport/transport.ts";
+import { RINGS } from "../virtqueue/create_ring.ts";
+
+const range = Array.from(
+  { length: TRANSPORT_FEATURE_END - TRANSPORT_FEATURE_START },
+  (_, i) => TRANSPORT_FEATURE_START + i,
+);
+/** Bits 28 to 41, which the bus negotiates for every driver. */
+export const TRANSPORT_RANGE: FeatureSet = FeatureSet.of(...range);
+
+/** What the rings implement, whichever ring it is. */
+const RING_BITS = RINGS.reduce((all, ring) => all.or(ring.features), FeatureSet.NONE);
+
+/** What each transport carries of bits 28 to 41 (and ANY_LAYOUT, which asks nothing of a driver). */
+const TRANSPORT_BITS: Readonly<Record<Transport["kind"], FeatureSet>> = {
+  "mmio-1": FeatureSet.of(Feature.ANY_LAYOUT, Feature.INDIRECT_DESC, Feature.EVENT_IDX),
+  "mmio-2": RING_BITS.with(
+    Feature.VERSION_1,
+    Feature.ACCESS_PLATFORM,
+    Feature.ORDER_PLATFORM,
+    Feature.RING_RESET,
+  ),
+  "pci-legacy": FeatureSet.of(Feature.ANY_LAYOUT, Feature.INDIRECT_DESC, Feature.EVENT_IDX),
+  "pci-modern": RING_BITS.with(
+    Feature.VERSION_1,
+    Feature.ACCESS_PLATFORM,
+    Feature.ORDER_PLATFORM,
+    Feature.SR_IOV,
+    Feature.NOTIF_CONFIG_DATA,
+    Feature.RING_RESET,
+    Feature.ADMIN_VQ,
+  ),
+};
+
+/** Feature bits 0 to 63: all that a legacy table may name. */
+const LEGACY_WORDS = FeatureSet.fromWords(0xffffffff, 0xffffffff);
+
+/** Whether the device must be driven by the legacy rules (virtio 1.4 §2.2.3). */
+export function isLegacy(transport: Transport, offered: FeatureSet): boolean {
+  return transport.legacy || !offered.has(Feature.VERSION_1);
+}
+
+/** The driver's table for this offer, as Linux's `virtio_dev_probe` picks it. */
+export function driverTable(driver: VirtioDriver, legacy: boolean): FeatureSet {
+  if (!legacy || driver.legacyFeatures === undefined) return driver.features;
+  return driver.legacyFeatures.and(LEGACY_WORDS);
+}
+
+/**
+ * The ring and transport bits that are taken from the offer without asking the driver: the range, and
+ * ANY_LAYOUT from a legacy device, which a transitional driver must accept (virtio 1.4 §6.3).
+ */
+export function transportOffer(offered: FeatureSet, legacy: boolean): FeatureSet {
+  const bits = legacy ? TRANSPORT_RANGE.with(Feature.ANY_LAYOUT) : TRANSPORT_RANGE;
+  return offered.and(bits);
+}
+
+/** Drops the ring and transport bits that Vireo or this transport does not implement. */
+export function reduceTransportBits(transport: Transport, features: FeatureSet): FeatureSet {
+  const { kind, withheld, dma } = transport;
+  const unknown = TRANSPORT_RANGE.minus(TRANSPORT_BITS[kind]).or(withheld);
+  // Without the bit the device takes addresses for physical ones (virtio 1.4 §6.1).
+  const physical = dma.access === "physical"
+    ? FeatureSet.of(Feature.ACCESS_PLATFORM)
+    : FeatureSet.NONE;
+  return features.minus(unknown).minus(physical);
+}
+
+/**
+ * Checks what `validate` returned: it may clear bits, never add one.
+ *
+ * @throws {TypeError} If it added bits.
+ */
+export function checkValidated(driver: VirtioDriver, before: FeatureSet, after: FeatureSet): void {
+  const added = after.minus(before);
+  if (added.isEmpty) return;
+  throw new TypeError(
+    `Cannot add features in validate(): ${driver.name} added bits ${[...added].join(", ")}`,
+  );
+}
+
+/**
+ * Checks that the device reaches memory as the machine means it (Linux's `virtio_check_mem_acc_cb`).
+ *
+ * @throws {VireoError} `FEATURE_DEPENDENCY` If it would take translated addresses for physical ones.
+ */
+export function checkAccess(transport: Transport, features: FeatureSet): void {
+  if (transport.dma.access !== "translated" || features.has(Feature.ACCESS_PLATFORM)) return;
+  throw new VireoError("FEATURE_DEPENDENCY", "Cannot drive the device on this machine", {
+    device: transport.name,
+    seen: "physical addresses only",
+    expected: "ACCESS_PLATFORM",
+  });
+}
+
+/** The features as one hex number, for messages. */
+export function featuresText(features: FeatureSet): string {
+  let text = "";
+  for (let i = 3; i >= 0; i--) text += features.word(i).toString(16).padStart(8, "0");
+  return `0x${text.replace(/^0+(?=.)/, "")}`;
+}
+
+/** The error for a device that took FEATURES_OK back. */
+export function featuresRefused(device: string, status: number, features: FeatureSet): VireoError {
+  return new VireoError(
+    "FEATURES_REFUSED",
+    `Cannot drive the device: it refuses features ${featuresText(features)}`,
+    { device, register: "Status", seen: status, expected: "FEATURES_OK (0x8) to stay set" },
+  );
+}

@@ -1,0 +1,269 @@
+import { Feature, FeatureSet, Status, VireoError } from "@vireo/hal";
+import type { BusDevice } from "./_bus_device.ts";
+import {
+  checkAccess,
+  checkValidated,
+  driverTable,
+  featuresRefused,
+  isLegacy,
+  reduceTransportBits,
+  transportOffer,
+} from "./_features.ts";
+import type { DriverInstance, VirtioDriver } from "../driver.ts";
+
+/** Sets status bits one after the other, as Linux's `virtio_add_status`. */
+function addStatus(device: BusDevice, bits: number): void {
+  device.transport.writeStatus(device.transport.readStatus() | bits);
+}
+
+/** Leaves FAILED in the status, even if the machine does not answer any more. */
+export function setFailed(device: BusDevice, error: Error): void {
+  device.error = error;
+  try {
+    addStatus(device, Status.FAILED);
+  } catch {
+    // The first error tells more than that the status cannot be written either.
+  }
+}
+
+/** Resets and acknowledges a device, as Linux's `register_virtio_device` does. */
+export async function acknowledge(device: BusDevice): Promise<void> {
+  await device.reset();
+  addStatus(device, Status.ACKNOWLEDGE);
+}
+
+function finalize(device: BusDevice, features: FeatureSet, filter: FeatureSet): FeatureSet {
+  const reduced = reduceTransportBits(device.transport, features).minus(filter);
+  device.transport.writeFeatures(reduced);
+  device.features = reduced;
+  return reduced;
+}
+
+/** FEATURES_OK and its second look (virtio 1.4 §3.1.1 steps 5 and 6); not with a legacy device. */
+function confirmFeatures(device: BusDevice): void {
+  if (!device.features.has(Feature.VERSION_1)) return;
+  addStatus(device, Status.FEATURES_OK);
+  const status = device.transport.readStatus();
+  if ((status & Status.FEATURES_OK) === 0) {
+    throw featuresRefused(device.name, status, device.features);
+  }
+}
+
+/** Steps 1 to 10 of Linux's `virtio_dev_probe`. */
+function negotiate(device: BusDevice, driver: VirtioDriver, filter: FeatureSet): void {
+  const { transport } = device;
+  addStatus(device, Status.DRIVER); // 1
+  const offered = transport.readFeatures(); // 2
+  device.offered = offered;
+  const legacy = isLegacy(transport, offered);
+  const table = driverTable(driver, legacy); // 3
+  let features = offered.and(table).minus(filter); // 4, 5
+  features = features.or(transportOffer(offered, legacy)); // 6
+  features = finalize(device, features, filter); // 7
+  if (driver.validate !== undefined) {
+    const validated = driver.validate(device, features); // 8
+    checkValidated(driver, features, validated);
+    if (!validated.equals(features)) finalize(device, validated, filter);
+  }
+  checkAccess(transport, device.features); // 9
+  confirmFeatures(device); // 10
+}
+
+/** DRIVER_OK, unless the driver set it itself. */
+function ensureReady(device: BusDevice): void {
+  if ((device.transport.readStatus() & Status.DRIVER_OK) === 0) device.ready();
+}
+
+/**
+ * Binds a driver to a device that was acknowledged: Linux's `virtio_dev_probe`.
+ *
+ * @throws What failed; FAILED is set then and the driver is not bound.
+ */
+export async function probe(
+  device: BusDevice,
+  driver: VirtioDriver,
+  filter: FeatureSet,
+): Promise<void> {
+  // After FAILED only a reset leads on (virtio 1.4 §2.1.1); Linux does without.
+  if (device.error !== undefined) await acknowledge(device);
+  device.error = undefined;
+  device.driver = driver;
+  try {
+    negotiate(device, driver, filter);
+    device.instance = await driver.probe(device); // 11
+    ensureReady(device); // 12
+    await device.instance.scan?.(); // 13
+    device.gate.setCore(true); // 14
+  } catch (cause) {
+    const error = probeError(device, driver, cause);
+    await cleanUp(device, error);
+    setFailed(device, error);
+    throw error;
+  }
+}
+
+function probeError(device: BusDevice, driver: VirtioDriver, cause: unknown): Error {
+  if (cause instanceof VireoError || cause instanceof TypeError) return cause;
+  return new VireoError("PROBE_FAILED", `${driver.name} cannot drive the device`, {
+    device: device.name,
+    cause,
+  });
+}
+
+/** Undoes a probe that failed half-way: nothing may stay that the device could still write to. */
+async function cleanUp(device: BusDevice, reason: Error): Promise<void> {
+  const { instance } = device;
+  try {
+    device.tell(reason);
+    await instance?.remove();
+    await releaseQueues(device);
+  } catch {
+    // The reason of the failure is the first error; memory that is in doubt is not freed.
+  }
+  await unbind(device);
+}
+
+async function releaseQueues(device: BusDevice): Promise<void> {
+  if (device.queues.length === 0) return;
+  await device.reset();
+  device.deleteQueues();
+}
+
+async function unbind(device: BusDevice): Promise<void> {
+  await device.stopInterrupts();
+  device.gate.clear();
+  device.driver = undefined;
+  device.instance = undefined;
+}
+
+/**
+ * Takes the driver off a device: Linux's `virtio_dev_remove`. The device can be bound again.
+ *
+ * @returns What went wrong on the way; the driver is off nevertheless.
+ */
+export async function remove(device: BusDevice): Promise<Error[]> {
+  const errors: Error[] = [];
+  const attempt = async (step: () => void | Promise<void>): Promise<void> => {
+    try {
+      await step();
+    } catch (error) {
+      errors.push(error instanceof Error ? error : new Error(String(error)));
+    }
+  };
+  const { instance, driver } = device;
+  device.gate.setCore(false);
+  device.resetReason = "DEVICE_REMOVED";
+  await attempt(() => instance?.remove());
+  const present = device.transport.isPresent();
+  await attempt(async () => {
+    // It was unplugged: nothing reaches the queues any more.
+    if (!present) return device.deleteQueues();
+    const status = device.transport.readStatus();
+    if (status === 0 && device.queues.length === 0) return;
+    await device.reset();
+    device.deleteQueues();
+    if (errors.length > 0) return;
+    throw new VireoError("DEVICE_STATE", `${driver?.name} left the device running`, {
+      device: device.name,
+      register: "Status",
+      seen: status,
+      expected: 0,
+    });
+  });
+  await unbind(device);
+  device.freeRetired();
+  device.waiters.fail(removed(device));
+  device.resetReason = "DEVICE_STATE";
+  device.features = FeatureSet.NONE;
+  if (present) await attempt(() => addStatus(device, Status.ACKNOWLEDGE));
+  return errors;
+}
+
+/** The error of those who waited for a device that went away. */
+export function removed(device: BusDevice): VireoError {
+  return new VireoError("DEVICE_REMOVED", "Device was removed", { device: device.name });
+}
+
+/**
+ * Linux's `virtio_device_freeze`, and the reset that its drivers make themselves.
+ *
+ * @throws What the driver's `freeze` threw; the device goes on then.
+ */
+export async function freeze(device: BusDevice): Promise<void> {
+  device.gate.setCore(false);
+  device.frozenFailed = (device.transport.readStatus() & Status.FAILED) !== 0;
+  if (device.instance === undefined) return;
+  try {
+    await device.instance.freeze?.();
+  } catch (error) {
+    device.gate.setCore(true);
+    throw error;
+  }
+  if (device.transport.readStatus() !== 0) await device.reset();
+}
+
+/**
+ * Linux's `virtio_device_restore`: the old features again, no `validate`.
+ *
+ * @throws What failed; FAILED is set then.
+ */
+export async function restore(device: BusDevice): Promise<void> {
+  try {
+    await device.reset();
+    addStatus(device, Status.ACKNOWLEDGE);
+    if (device.frozenFailed) addStatus(device, Status.FAILED);
+    const { instance } = device;
+    if (instance === undefined) return;
+    await bringBack(device, instance);
+  } catch (error) {
+    setFailed(device, error instanceof Error ? error : new Error(String(error)));
+    throw error;
+  }
+}
+
+async function bringBack(device: BusDevice, instance: DriverInstance): Promise<void> {
+  if (instance.restore === undefined) {
+    throw new VireoError("UNSUPPORTED", `${device.driver?.name} cannot restore its device`, {
+      device: device.name,
+    });
+  }
+  await device.stopInterrupts();
+  device.retireQueues();
+  try {
+    addStatus(device, Status.DRIVER);
+    device.transport.writeFeatures(device.features);
+    confirmFeatures(device);
+    await instance.restore();
+  } finally {
+    device.freeRetired();
+  }
+  ensureReady(device);
+  device.error = undefined;
+  device.gate.setCore(true);
+}
+
+/**
+ * One attempt to recover a device that set NEEDS_RESET (virtio 1.4 §2.1.2): like a restore, without
+ * asking the driver to freeze, because the device does not answer it any more.
+ */
+export async function recoverOnce(device: BusDevice): Promise<void> {
+  const { instance } = device;
+  if (instance === undefined) return;
+  device.gate.setCore(false);
+  await device.reset();
+  addStatus(device, Status.ACKNOWLEDGE);
+  await bringBack(device, instance);
+}
+
+/** Linux's `virtio_dev_shutdown`: without a driver nothing, else its own way or break and reset. */
+export async function shutdown(device: BusDevice): Promise<void> {
+  const { instance } = device;
+  if (instance === undefined) return;
+  device.gate.setCore(false);
+  if (instance.shutdown !== undefined) return await instance.shutdown();
+  device.break(
+    new VireoError("DEVICE_STATE", "Device was shut down", { device: device.name }),
+  );
+  await device.stopInterrupts();
+  await device.reset();
+}

@@ -1,0 +1,61 @@
+import { VireoError } from "@vireo/hal";
+import type { BusDevice } from "./_bus_device.ts";
+import type { RecoverOptions } from "./bus.ts";
+
+/** Counts recoveries, so that a device that fails again and again is given up. */
+export class RecoveryPolicy {
+  /** Whether devices are recovered without being asked. */
+  readonly auto: boolean;
+  readonly #max: number;
+  readonly #window: number;
+  readonly #now: () => number;
+  readonly #times = new WeakMap<BusDevice, number[]>();
+
+  constructor(options: RecoverOptions) {
+    this.auto = options.recover !== "manual";
+    this.#max = options.maxRecoveries ?? 3;
+    this.#window = options.recoveryWindow ?? 10_000;
+    this.#now = options.now ?? (() => performance.now());
+  }
+
+  /** Forgets the recoveries of a device. */
+  forget(device: BusDevice): void {
+    this.#times.delete(device);
+  }
+
+  /**
+   * Tries to recover a device until it stays without a fault.
+   *
+   * @throws {VireoError} `DEVICE_NEEDS_RESET` If it failed too often; what the attempt threw if that
+   * was not because of another fault.
+   */
+  async run(device: BusDevice, attempt: () => Promise<void>): Promise<void> {
+    let last: unknown;
+    do {
+      this.#admit(device, last);
+      try {
+        await attempt();
+        last = undefined;
+      } catch (error) {
+        if (device.fault === undefined) throw error;
+        last = error;
+      }
+    } while (device.fault !== undefined);
+  }
+
+  #admit(device: BusDevice, cause: unknown): void {
+    const now = this.#now();
+    const times = (this.#times.get(device) ?? []).filter((time) => now - time < this.#window);
+    this.#times.set(device, times);
+    if (times.length >= this.#max) {
+      const what = `Gave up the device after ${times.length} recoveries in ${this.#window} ms`;
+      throw new VireoError("DEVICE_NEEDS_RESET", what, {
+        device: device.name,
+        register: "Status",
+        seen: device.fault?.seen,
+        cause,
+      });
+    }
+    times.push(now);
+  }
+}

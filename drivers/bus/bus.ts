@@ -1,0 +1,465 @@
+import {
+  ANY_ID,
+  type DeviceNode,
+  type Dma,
+  FeatureSet,
+  hex,
+  MAX_QUEUE_SIZE,
+  type Platform,
+  VireoError,
+} from "@vireo/hal";
+import { BusDevice, type DeviceHost } from "./_bus_device.ts";
+import * as lifecycle from "./_lifecycle.ts";
+import { RecoveryPolicy } from "./_recovery.ts";
+import type { VirtioDevice } from "../device.ts";
+import type { DriverInstance, VirtioDriver } from "../driver.ts";
+import { MmioTransport } from "../transport/mmio.ts";
+import { isVirtioPci, type PciProbeOptions, probePci } from "../transport/pci/probe.ts";
+import type { Transport } from "../transport/transport.ts";
+import { modalias, type UeventAction, type UeventSink } from "./uevent.ts";
+
+/** What a bus does with a device that sets NEEDS_RESET. */
+export interface RecoverOptions {
+  /** `auto` recovers at once; `manual` leaves it to `Bus.recover`. `auto` by default. */
+  readonly recover?: "auto" | "manual" | undefined;
+  /** Recoveries within the window before a device is given up; 3 by default. */
+  readonly maxRecoveries?: number | undefined;
+  /** The window in milliseconds; 10000 by default. */
+  readonly recoveryWindow?: number | undefined;
+  /** Milliseconds since any fixed point; the system's monotonic clock by default. */
+  readonly now?: (() => number) | undefined;
+}
+
+/** How a bus treats its devices. */
+export interface BusOptions extends RecoverOptions, PciProbeOptions {
+  /**
+   * Feature bits that are never negotiated; unlike Linux's debug filter it holds for ring and
+   * transport bits too. See {@linkcode Bus.filter}.
+   */
+  readonly filter?: FeatureSet | undefined;
+  /** Upper bound of ring sizes in descriptors, 1 to 32768. */
+  readonly queueSize?: number | undefined;
+  /** Told of every device event. */
+  readonly uevent?: UeventSink | undefined;
+  /** Told of failures that no call returns, for example in a driver's config change. */
+  readonly onError?: ((error: Error, device: VirtioDevice) => void) | undefined;
+}
+
+/** A slot that could not be used. */
+export interface SlotError {
+  /** Name of the slot. */
+  readonly slot: string;
+  /** Why. */
+  readonly error: Error;
+}
+
+/** The five attributes of a device, as files in Linux's sysfs; each ends in a newline. */
+export interface DeviceAttributes {
+  /** `0x%04x` */
+  readonly device: string;
+  /** `0x%04x` */
+  readonly vendor: string;
+  /** `0x%08x`, read from the device now. */
+  readonly status: string;
+  /** One digit a bit, bit 0 first, of the negotiated set. */
+  readonly features: string;
+  /** `virtio:d%08Xv%08X` */
+  readonly modalias: string;
+}
+
+/**
+ * Where devices and drivers meet, as on Linux's virtio bus (`drivers/virtio/virtio.c`).
+ *
+ * Each step of a device's life (probe, remove, freeze, restore, recovery) ends before the next one
+ * begins, whoever asks for it.
+ */
+export class Bus implements AsyncDisposable {
+  /**
+   * Feature bits that are never negotiated; a change takes effect when a device is bound again.
+   */
+  filter: FeatureSet;
+  /** Slots of {@linkcode Bus.addPlatform} that could not be used. */
+  readonly slotErrors: SlotError[] = [];
+  readonly #devices: BusDevice[] = [];
+  readonly #drivers: VirtioDriver[] = [];
+  readonly #indices = new Set<number>();
+  readonly #uevent: UeventSink | undefined;
+  readonly #onError: BusOptions["onError"];
+  readonly #host: DeviceHost;
+  readonly #policy: RecoveryPolicy;
+  readonly #pci: PciProbeOptions;
+  #sequence = 0;
+
+  /**
+   * Makes an empty bus.
+   *
+   * @throws {RangeError} If the queue size is not an integer from 1 to 32768.
+   */
+  constructor(options: BusOptions = {}) {
+    const queueSize = options.queueSize ?? MAX_QUEUE_SIZE;
+    if (!Number.isInteger(queueSize) || queueSize < 1 || queueSize > MAX_QUEUE_SIZE) {
+      throw new RangeError(`Cannot use a queue size outside 1 to 32768: received ${queueSize}`);
+    }
+    this.filter = options.filter ?? FeatureSet.NONE;
+    this.#uevent = options.uevent;
+    this.#onError = options.onError;
+    this.#policy = new RecoveryPolicy(options);
+    this.#pci = { forceLegacy: options.forceLegacy };
+    this.#host = {
+      queueSize,
+      report: (device, error) => this.#onError?.(error, device),
+      configChanged: (device) => this.#emit("change", device),
+      needsReset: (device) => {
+        // During a recovery its own loop sees the fault.
+        const idle = device.instance !== undefined && !device.recovering;
+        if (this.#policy.auto && idle) this.#recoverLater(device);
+      },
+    };
+  }
+
+  /** The devices, in the order of their registration. */
+  get devices(): readonly VirtioDevice[] {
+    return this.#devices;
+  }
+
+  /** The drivers, in the order of their registration. */
+  get drivers(): readonly VirtioDriver[] {
+    return this.#drivers;
+  }
+
+  /**
+   * Adds a driver and binds it to every device that it matches and that has none.
+   *
+   * @returns When the devices that are there were tried; a failure is in their `error`.
+   * @throws {TypeError} If the driver is registered already.
+   */
+  async registerDriver(driver: VirtioDriver): Promise<void> {
+    if (this.#drivers.includes(driver)) {
+      throw new TypeError(`Cannot register a driver twice: ${driver.name}`);
+    }
+    this.#drivers.push(driver);
+    await Promise.all(this.#devices.map((device) =>
+      device.serial(async () => {
+        if (this.#drivers.includes(driver)) await this.#attach(device, [driver]);
+      })
+    ));
+  }
+
+  /**
+   * Takes a driver off all its devices and removes it from the bus; the devices stay.
+   *
+   * @throws {AggregateError} If a device could not be released in order.
+   */
+  async unregisterDriver(driver: VirtioDriver): Promise<void> {
+    const at = this.#drivers.indexOf(driver);
+    if (at < 0) throw new TypeError(`Cannot unregister an unknown driver: ${driver.name}`);
+    this.#drivers.splice(at, 1);
+    const errors = await Promise.all(
+      this.#devices.map((device) =>
+        device.serial(async () => device.driver === driver ? await this.#detach(device) : [])
+      ),
+    );
+    throwAll(errors.flat(), `Cannot release all devices of ${driver.name}`);
+  }
+
+  /**
+   * Registers a device: resets and acknowledges it, and binds the first driver that matches and can
+   * drive it (Linux `register_virtio_device`). Owns the transport from then on, even if it fails.
+   *
+   * @param openMemory Opens the device's shared memory, as a `Platform` does.
+   * @returns The device; if a driver failed on it, its `error` tells why.
+   * @throws {VireoError} `RESET_TIMEOUT` If the device does not answer; it is not on the bus then.
+   */
+  async addDevice(
+    transport: Transport,
+    openMemory?: Platform["openMemory"],
+  ): Promise<VirtioDevice> {
+    const index = this.#takeIndex();
+    const device = new BusDevice(index, transport, this.#host, openMemory);
+    return await device.serial(async () => {
+      try {
+        await lifecycle.acknowledge(device);
+      } catch (error) {
+        lifecycle.setFailed(device, error as Error);
+        this.#indices.delete(index);
+        transport[Symbol.dispose]();
+        throw error;
+      }
+      this.#devices.push(device);
+      this.#emit("add", device);
+      await this.#attach(device, this.#drivers);
+      return device;
+    });
+  }
+
+  /**
+   * Registers the device of every slot of a machine; empty slots and PCI functions that are not
+   * virtio's are passed over, and those that cannot be used are listed in {@linkcode Bus.slotErrors}.
+   *
+   * @returns The devices that were found.
+   */
+  async addPlatform(
+    platform: Pick<Platform, "dma" | "nodes"> & Partial<Pick<Platform, "openMemory">>,
+  ): Promise<readonly VirtioDevice[]> {
+    const found: VirtioDevice[] = [];
+    const openMemory = platform.openMemory?.bind(platform);
+    for (const node of platform.nodes()) {
+      try {
+        const transport = this.#open(node, platform.dma);
+        if (transport !== undefined) found.push(await this.addDevice(transport, openMemory));
+      } catch (error) {
+        this.slotErrors.push({ slot: node.name, error: error as Error });
+      }
+    }
+    return found;
+  }
+
+  #open(node: DeviceNode, dma: Dma): Transport | undefined {
+    if (node.kind === "mmio") return MmioTransport.probe(node, dma);
+    return isVirtioPci(node) ? probePci(node, dma, this.#pci) : undefined;
+  }
+
+  /**
+   * Takes the devices off the bus that do not answer any more because they were unplugged: what was
+   * pending fails with `DEVICE_REMOVED`. What tells of a hot-unplug calls it.
+   *
+   * @returns The devices that were removed.
+   * @throws What went wrong on the way; they are off the bus nevertheless.
+   */
+  async removeMissing(): Promise<readonly VirtioDevice[]> {
+    const missing = this.#devices.filter(({ transport }) => !transport.isPresent());
+    // All queues are broken before a driver is told to go, as in Linux's virtio_pci_remove.
+    for (const device of missing) device.break(lifecycle.removed(device));
+    const results = await Promise.allSettled(missing.map((device) => this.removeDevice(device)));
+    const errors = results.flatMap((r) => r.status === "rejected" ? [r.reason as Error] : []);
+    throwAll(errors, "Cannot remove all missing devices in order");
+    return missing;
+  }
+
+  /**
+   * Takes a device off the bus: its driver is removed, what was pending fails with `DEVICE_REMOVED`.
+   *
+   * @throws {VireoError} What went wrong on the way; the device is off the bus nevertheless.
+   */
+  async removeDevice(device: VirtioDevice): Promise<void> {
+    const own = this.#own(device);
+    const errors = await own.serial(async () => {
+      if (!this.#devices.includes(own)) return [];
+      const errors = await this.#detach(own);
+      this.#devices.splice(this.#devices.indexOf(own), 1);
+      this.#indices.delete(own.index);
+      own.waiters.fail(lifecycle.removed(own));
+      this.#emit("remove", own);
+      try {
+        own.transport[Symbol.dispose]();
+      } catch (error) {
+        errors.push(error as Error);
+      }
+      return errors;
+    });
+    throwAll(errors, `Cannot remove ${device.name} in order`);
+  }
+
+  /**
+   * Binds a device that has no driver to the first that matches, after a reset if it had failed.
+   *
+   * @returns Whether a driver is bound; if not, the device's `error` may tell why.
+   */
+  async bind(device: VirtioDevice): Promise<boolean> {
+    const own = this.#own(device);
+    return await own.serial(() => this.#attach(own, this.#drivers));
+  }
+
+  /**
+   * Takes the driver off a device, which stays on the bus, acknowledged.
+   *
+   * @throws {VireoError} What went wrong on the way; the driver is off nevertheless.
+   */
+  async unbind(device: VirtioDevice): Promise<void> {
+    const own = this.#own(device);
+    throwAll(await own.serial(() => this.#detach(own)), `Cannot unbind ${device.name} in order`);
+  }
+
+  /** What a driver's `probe` returned for its first device. */
+  get<T extends DriverInstance>(driver: VirtioDriver<T>): T | undefined {
+    return this.all(driver)[0];
+  }
+
+  /** What a driver's `probe` returned for each of its devices. */
+  all<T extends DriverInstance>(driver: VirtioDriver<T>): T[] {
+    return this.#devices.filter((device) => device.driver === driver && device.instance)
+      .map((device) => device.instance as T);
+  }
+
+  /** The device's attributes in Linux's text forms; reads its status. */
+  attributes(device: VirtioDevice): DeviceAttributes {
+    return {
+      device: `${hex(device.deviceId, 4)}\n`,
+      vendor: `${hex(device.vendorId, 4)}\n`,
+      status: `${hex(device.transport.readStatus(), 8)}\n`,
+      features: `${device.features.toBitString()}\n`,
+      modalias: `${modalias(device.deviceId, device.vendorId)}\n`,
+    };
+  }
+
+  /**
+   * Prepares devices for suspend: their drivers freeze and they are reset.
+   *
+   * @param device One device; all by default, where the first that refuses ends it.
+   * @throws What a driver's `freeze` threw; that device goes on.
+   */
+  async freeze(device?: VirtioDevice): Promise<void> {
+    for (const own of this.#some(device)) await own.serial(() => lifecycle.freeze(own));
+  }
+
+  /**
+   * Brings devices back after {@linkcode Bus.freeze}, with the features they had.
+   *
+   * @param device One device; all by default.
+   * @throws What failed; that device has FAILED set.
+   */
+  async restore(device?: VirtioDevice): Promise<void> {
+    for (const own of this.#some(device)) await own.serial(() => lifecycle.restore(own));
+  }
+
+  /** The machine goes down: breaks all queues and resets all devices that have a driver. */
+  async shutdown(): Promise<void> {
+    const errors: Error[] = [];
+    for (const device of [...this.#devices]) {
+      try {
+        await device.serial(() => lifecycle.shutdown(device));
+      } catch (error) {
+        errors.push(error as Error);
+      }
+    }
+    throwAll(errors, "Cannot shut all devices down");
+  }
+
+  /**
+   * Resets a device and brings it back with the features it had; what was pending fails with
+   * `DEVICE_NEEDS_RESET`. It is tried whether or not the device asked for it.
+   *
+   * @throws What failed; the device has FAILED set then.
+   */
+  async recover(device: VirtioDevice): Promise<void> {
+    const own = this.#own(device);
+    await own.serial(async () => {
+      if (own.instance === undefined) {
+        throw new TypeError(`Cannot recover a device without a driver: ${own.name}`);
+      }
+      if (own.fault === undefined) {
+        own.break(
+          new VireoError("DEVICE_NEEDS_RESET", "Device is reset for recovery", {
+            device: own.name,
+          }),
+        );
+      }
+      this.#policy.forget(own);
+      await this.#recover(own);
+    });
+  }
+
+  /**
+   * Removes all devices.
+   *
+   * @throws What went wrong on the way; the bus is empty nevertheless.
+   */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const removals = [...this.#devices].map((device) => this.removeDevice(device));
+    const results = await Promise.allSettled(removals);
+    const errors = results.flatMap((r) => r.status === "rejected" ? [r.reason as Error] : []);
+    throwAll(errors, "Cannot remove all devices in order");
+  }
+
+  async #attach(device: BusDevice, drivers: readonly VirtioDriver[]): Promise<boolean> {
+    if (!this.#devices.includes(device)) return false;
+    if (device.driver !== undefined) return true;
+    for (const driver of [...drivers]) {
+      if (!matches(driver, device)) continue;
+      try {
+        await lifecycle.probe(device, driver, this.filter);
+      } catch (error) {
+        this.#onError?.(error as Error, device);
+        continue;
+      }
+      this.#emit("bind", device);
+      // A fault during the probe was seen before there was an instance to recover.
+      if (device.fault !== undefined && this.#policy.auto) this.#recoverLater(device);
+      return true;
+    }
+    return false;
+  }
+
+  async #detach(device: BusDevice): Promise<Error[]> {
+    if (device.driver === undefined) return [];
+    const errors = await lifecycle.remove(device);
+    this.#policy.forget(device);
+    this.#emit("unbind", device);
+    return errors;
+  }
+
+  #recoverLater(device: BusDevice): void {
+    const recovery = device.serial(async () => {
+      if (device.fault !== undefined && device.instance !== undefined) await this.#recover(device);
+    });
+    recovery.catch((error) => this.#onError?.(error, device));
+  }
+
+  async #recover(device: BusDevice): Promise<void> {
+    device.recovering = true;
+    try {
+      await this.#policy.run(device, () => lifecycle.recoverOnce(device));
+    } catch (cause) {
+      const error = cause instanceof Error ? cause : new Error(String(cause));
+      device.gate.setCore(false);
+      lifecycle.setFailed(device, error);
+      device.tell(error);
+      device.waiters.fail(error);
+      throw error;
+    } finally {
+      device.recovering = false;
+    }
+    this.#emit("change", device);
+    device.waiters.done();
+    if (device.fault !== undefined && this.#policy.auto) this.#recoverLater(device);
+  }
+
+  #takeIndex(): number {
+    let index = 0;
+    while (this.#indices.has(index)) index++;
+    this.#indices.add(index);
+    return index;
+  }
+
+  #own(device: VirtioDevice): BusDevice {
+    const own = this.#devices.find((other) => other === device);
+    if (own === undefined) throw new TypeError(`Cannot use a device of no bus: ${device.name}`);
+    return own;
+  }
+
+  #some(device: VirtioDevice | undefined): readonly BusDevice[] {
+    return device === undefined ? [...this.#devices] : [this.#own(device)];
+  }
+
+  #emit(action: UeventAction, device: BusDevice): void {
+    if (this.#uevent === undefined) return;
+    const driver = device.driver === undefined ? "" : `DRIVER=${device.driver.name}\n`;
+    const text = `ACTION=${action}\nDEVPATH=/devices/${device.transport.name}/${device.name}\n` +
+      `SUBSYSTEM=virtio\n${driver}MODALIAS=${modalias(device.deviceId, device.vendorId)}\n` +
+      `SEQNUM=${++this.#sequence}\n`;
+    this.#uevent({ action, device: device.name, text });
+  }
+}
+
+/** Linux's `virtio_dev_match`. */
+function matches(driver: VirtioDriver, device: VirtioDevice): boolean {
+  return driver.ids.some((id) =>
+    (id.device === device.deviceId || id.device === ANY_ID) &&
+    (id.vendor === device.vendorId || id.vendor === ANY_ID)
+  );
+}
+
+function throwAll(errors: readonly Error[], what: string): void {
+  if (errors.length === 1) throw errors[0];
+  if (errors.length > 1) throw new AggregateError(errors, what);
+}

@@ -1,0 +1,177 @@
+import {
+  type Dma,
+  type Interrupt,
+  InterruptCause,
+  VireoError,
+  type VireoErrorCode,
+  type VireoErrorDetails,
+} from "@vireo/hal";
+import { pollUntil } from "../../_poll.ts";
+import type { AdminQueues, PciDetails } from "./details.ts";
+import type { PciFunction } from "./function.ts";
+import { PciInterrupts } from "./interrupts.ts";
+import type { InterruptRoute, QueueInterrupt, WaitOptions } from "../transport.ts";
+
+/** The causes that the specification defines. */
+const CAUSES = InterruptCause.QUEUE | InterruptCause.CONFIG;
+/** What one byte reads where no device is. */
+const ALL_ONES = 0xff;
+
+/** What the modern and the legacy transport of virtio-pci have in common. */
+export abstract class PciTransport {
+  /** Name of the function as Linux gives it: `0000:00:03.0`. */
+  readonly name: string;
+  /** Virtio device id, never 0. */
+  readonly deviceId: number;
+  /** Virtio vendor id: the subsystem vendor id. */
+  readonly vendorId: number;
+  /** Memory that the device can reach. */
+  readonly dma: Dma;
+  /** INTx, or what stands in for it. */
+  readonly interrupt: Interrupt;
+  protected readonly fn: PciFunction;
+  protected readonly interrupts: PciInterrupts;
+  /** What was read from the ISR, which reading clears, and is not taken yet. */
+  #cause = 0;
+
+  protected constructor(fn: PciFunction, deviceId: number, dma: Dma) {
+    this.fn = fn;
+    this.name = fn.name;
+    this.deviceId = deviceId;
+    this.vendorId = fn.subsystemVendor;
+    this.dma = dma;
+    this.interrupts = new PciInterrupts(fn);
+    this.interrupt = this.interrupts.line;
+  }
+
+  protected abstract statusByte(): number;
+  protected abstract setStatusByte(status: number): void;
+  protected abstract isr(): number;
+  /** Forgets what a reset made void. */
+  protected abstract forget(): void;
+  /** Writes the vector of configuration changes and reads it back. */
+  protected abstract configVector(vector: number): number;
+  /** Writes a queue's vector and reads it back. */
+  protected abstract queueVector(index: number, vector: number): number;
+
+  /** How interrupts come; undefined before a driver's queues are found and after a reset. */
+  get route(): InterruptRoute | undefined {
+    return this.interrupts.route;
+  }
+
+  /** Tries the interrupt policies in Linux's order. */
+  routeInterrupts(queues: readonly QueueInterrupt[]): InterruptRoute {
+    return this.interrupts.choose(queues, {
+      configVector: (vector) => this.configVector(vector),
+      queueVector: (index, vector) => this.queueVector(index, vector),
+    });
+  }
+
+  protected describe(
+    chosen: PciDetails["chosen"],
+    why: string,
+    adminQueues: AdminQueues | undefined,
+  ): PciDetails {
+    const { node, bars, revision, capabilities } = this.fn;
+    return {
+      address: node.address,
+      vendor: node.vendor,
+      device: node.device,
+      revision,
+      capabilities: capabilities.virtio,
+      bars,
+      vectors: this.interrupts.vectors,
+      chosen,
+      why,
+      adminQueues,
+    };
+  }
+
+  /**
+   * Reads the device status.
+   *
+   * @throws {VireoError} `DEVICE_REMOVED` If the function is not there any more.
+   */
+  readStatus(): number {
+    const status = this.statusByte();
+    if (status === ALL_ONES) this.checkPresent();
+    return status;
+  }
+
+  /**
+   * Writes the device status.
+   *
+   * @throws {RangeError} If it is 0, which is a reset.
+   */
+  writeStatus(status: number): void {
+    if (status === 0) throw new RangeError("Cannot write status 0: use reset()");
+    this.setStatusByte(status);
+  }
+
+  /**
+   * Resets the device and waits until its status reads 0.
+   *
+   * @throws {VireoError} `RESET_TIMEOUT` If it does not within the deadline; `DEVICE_REMOVED` If the
+   * function is not there any more.
+   */
+  async reset(options?: WaitOptions): Promise<void> {
+    this.#cause = 0;
+    this.interrupts.forget();
+    this.forget();
+    this.setStatusByte(0);
+    let status = 0;
+    await pollUntil(
+      () => (status = this.readStatus()) === 0,
+      (deadline) =>
+        this.error("RESET_TIMEOUT", `Cannot reset the device within ${deadline} ms`, {
+          register: "device_status",
+          seen: status,
+          expected: 0,
+        }),
+      options,
+    );
+  }
+
+  /**
+   * Reads the ISR, which clears it and takes INTx down; not needed with MSI-X.
+   *
+   * @throws {VireoError} `DEVICE_REMOVED` If the function is not there any more.
+   */
+  takeInterruptCause(): number {
+    const isr = this.isr();
+    if (isr === ALL_ONES) this.checkPresent();
+    const cause = (isr | this.#cause) & CAUSES;
+    this.#cause = 0;
+    return cause;
+  }
+
+  /** Reads the ISR and keeps what it read, because that clears it. */
+  peekInterruptCause(): number {
+    const isr = this.isr();
+    // Of a function that is gone there is something to tell: taking the cause tells it.
+    if (isr === ALL_ONES && !this.isPresent()) return CAUSES;
+    return this.#cause |= isr & CAUSES;
+  }
+
+  /** Whether the function still answers. */
+  isPresent(): boolean {
+    return this.fn.isPresent();
+  }
+
+  protected checkPresent(): void {
+    if (!this.fn.isPresent()) throw this.fn.removed();
+  }
+
+  /** Switches MSI-X off and gives the function back. */
+  [Symbol.dispose](): void {
+    try {
+      this.interrupts[Symbol.dispose]();
+    } finally {
+      this.fn[Symbol.dispose]();
+    }
+  }
+
+  protected error(code: VireoErrorCode, what: string, details: VireoErrorDetails): VireoError {
+    return new VireoError(code, what, { device: this.name, ...details });
+  }
+}

@@ -1,0 +1,454 @@
+import {
+  type Dma,
+  Feature,
+  FeatureSet,
+  PCI_COMMON as COMMON,
+  PCI_DEVICE_FIRST,
+  PCI_DEVICE_LAST,
+  PCI_MODERN_DEVICE_BASE,
+  PCI_NO_VECTOR,
+  PCI_VENDOR_VIRTIO,
+  PciCapType,
+  VireoError,
+} from "@vireo/hal";
+import { pollUntil } from "../../_poll.ts";
+import { PciTransport } from "./_transport.ts";
+import { firstCapability, hasSrIov, STRUCTURE } from "./capabilities.ts";
+import type { AdminQueues, PciDetails } from "./details.ts";
+import type { PciFunction } from "./function.ts";
+import { CommonConfig, NotifyArea, openStructure, type Structure } from "./structures.ts";
+import type {
+  AccessWidth,
+  QueueAddresses,
+  SharedMemoryRegion,
+  Transport,
+  WaitOptions,
+} from "../transport.ts";
+
+/** How many 32-bit words of features there are, as Linux reads them. */
+const FEATURE_WORDS = 4;
+/** The bytes of common configuration that a feature's registers end at. */
+const NEEDS: readonly (readonly [feature: number, bytes: number, register: string])[] = [
+  [Feature.NOTIF_CONFIG_DATA, COMMON.queueReset.offset, "queue_notif_config_data"],
+  [Feature.RING_RESET, COMMON.adminQueueIndex.offset, "queue_reset"],
+  [Feature.ADMIN_VQ, COMMON.SIZE, "admin_queue_num"],
+];
+
+/**
+ * The modern transport of virtio-pci (virtio 1.4 §4.1), with the accesses and their order as in Linux's
+ * `virtio_pci_modern.c`, except that resets have a deadline.
+ */
+export class PciModernTransport extends PciTransport implements Transport {
+  /** The kind. */
+  readonly kind = "pci-modern";
+  /** Never: VERSION_1 is demanded. */
+  readonly legacy = false;
+  /** The parts of a queue are apart. */
+  readonly legacyQueueAlign: undefined = undefined;
+  /** Any size up to the maximum will do. */
+  readonly fixedQueueSize = false;
+  /** SR_IOV, unless the function has that capability. */
+  readonly withheld: FeatureSet;
+  readonly #why: string;
+  readonly #common: CommonConfig;
+  readonly #notify: NotifyArea;
+  readonly #isr: Structure;
+  readonly #device: Structure | undefined;
+  #accepted: FeatureSet = FeatureSet.NONE;
+  /** Queues that are set up and not enabled. */
+  #pending: number[] = [];
+  /** Queues whose vector register holds their vector. */
+  readonly #routed = new Set<number>();
+
+  private constructor(fn: PciFunction, deviceId: number, dma: Dma, why: string) {
+    super(fn, deviceId, dma);
+    this.#why = why;
+    const { virtio } = fn.capabilities;
+    const common = firstCapability(virtio, PciCapType.COMMON);
+    if (common === undefined) throw noDevice(fn, "the function has no COMMON structure");
+    const isr = firstCapability(virtio, PciCapType.ISR);
+    const notify = firstCapability(virtio, PciCapType.NOTIFY);
+    if (isr === undefined || notify === undefined) {
+      throw this.error("BAD_CAPABILITY", "Cannot do without a structure", {
+        seen: "COMMON",
+        expected: isr === undefined ? "ISR too" : "NOTIFY too",
+      });
+    }
+    const device = firstCapability(virtio, PciCapType.DEVICE);
+    this.#common = new CommonConfig(openStructure(fn, common, STRUCTURE.COMMON));
+    this.#isr = openStructure(fn, isr, STRUCTURE.ISR);
+    const area = openStructure(fn, notify, STRUCTURE.NOTIFY);
+    this.#notify = new NotifyArea(area, notify.multiplier!, fn.name);
+    this.#device = device && openStructure(fn, device, STRUCTURE.DEVICE);
+    this.withheld = hasSrIov(fn.config) ? FeatureSet.NONE : FeatureSet.of(Feature.SR_IOV);
+  }
+
+  /**
+   * Makes the transport of a function (Linux's `vp_modern_probe`).
+   *
+   * @param why Why this transport is tried, for reports.
+   * @throws {VireoError} `NO_DEVICE` If it is no virtio device with a modern interface; `BAD_CAPABILITY`
+   * or `BAD_ACCESS` If its structures cannot be used.
+   */
+  static probe(fn: PciFunction, dma: Dma, why = "it has a COMMON structure"): PciModernTransport {
+    const id = modernDeviceId(fn);
+    return new PciModernTransport(fn, id, dma, why);
+  }
+
+  /** What is known of the function. */
+  get pci(): PciDetails {
+    const admin = this.#accepted.has(Feature.ADMIN_VQ) ? this.#readAdmin() : undefined;
+    return this.describe("modern", this.#why, admin);
+  }
+
+  /**
+   * Finds the administration virtqueues; undefined if ADMIN_VQ was not negotiated.
+   *
+   * @throws {VireoError} `CONFIG_INVALID` If the device offers them and has none, as Linux sees it.
+   */
+  adminQueues(): AdminQueues | undefined {
+    if (!this.#accepted.has(Feature.ADMIN_VQ)) return undefined;
+    const admin = this.#readAdmin();
+    if (admin.count > 0) return admin;
+    throw this.error("CONFIG_INVALID", "Cannot find the administration virtqueues", {
+      register: "admin_queue_num",
+      seen: admin.count,
+      expected: "at least 0x1",
+    });
+  }
+
+  #readAdmin(): AdminQueues {
+    return {
+      index: this.#common.read16("adminQueueIndex"),
+      count: this.#common.read16("adminQueueNum"),
+    };
+  }
+
+  /** Reads the 128 feature bits that the device offers, the low word first. */
+  readFeatures(): FeatureSet {
+    const words: number[] = [];
+    for (let i = 0; i < FEATURE_WORDS; i++) {
+      this.#common.write32("deviceFeatureSelect", i);
+      words.push(this.#common.read32("deviceFeature"));
+    }
+    return FeatureSet.fromWords(...words);
+  }
+
+  /**
+   * Writes the accepted bits, the low word first.
+   *
+   * @throws {VireoError} `VERSION_1_REQUIRED`; `BAD_CAPABILITY` If the common configuration is too short
+   * for a feature's registers.
+   */
+  writeFeatures(features: FeatureSet): void {
+    if (!features.has(Feature.VERSION_1)) {
+      throw this.error("VERSION_1_REQUIRED", "Cannot drive a modern device without VERSION_1", {
+        register: "driver_feature",
+        seen: features.word(1),
+        expected: "bit 0 of word 1",
+      });
+    }
+    for (const [feature, bytes, register] of NEEDS) {
+      if (!features.has(feature) || this.#common.length >= bytes) continue;
+      throw this.error("BAD_CAPABILITY", `Cannot use feature ${feature}: COMMON is too short`, {
+        register,
+        seen: this.#common.length,
+        expected: `at least 0x${bytes.toString(16)}`,
+      });
+    }
+    this.#accepted = features;
+    for (let i = 0; i < FEATURE_WORDS; i++) {
+      this.#common.write32("driverFeatureSelect", i);
+      this.#common.write32("driverFeature", features.word(i));
+    }
+  }
+
+  protected statusByte(): number {
+    return this.#common.read8("deviceStatus");
+  }
+
+  protected setStatusByte(status: number): void {
+    this.#common.write8("deviceStatus", status);
+  }
+
+  protected isr(): number {
+    return this.#isr.bar.read8(this.#isr.base);
+  }
+
+  protected forget(): void {
+    this.#pending = [];
+    this.#routed.clear();
+    this.#notify.clear();
+  }
+
+  protected configVector(vector: number): number {
+    this.#common.write16("configMsixVector", vector);
+    return this.#common.read16("configMsixVector");
+  }
+
+  protected queueVector(index: number, vector: number): number {
+    this.#common.write16("queueSelect", index);
+    this.#common.write16("queueMsixVector", vector);
+    const seen = this.#common.read16("queueMsixVector");
+    if (seen === vector) this.#routed.add(index);
+    return seen;
+  }
+
+  /**
+   * Selects a queue and reads its largest size; 0 if there is none.
+   *
+   * @throws {VireoError} `QUEUE_IN_USE` If it is enabled already or its reset has not ended;
+   * `DEVICE_REMOVED`.
+   */
+  queueMaxSize(index: number): number {
+    if (index >= this.#common.read16("numQueues") && !this.#isAdmin(index)) return 0;
+    this.#common.write16("queueSelect", index);
+    const max = this.#common.read16("queueSize");
+    if (max === 0) return 0;
+    this.#refuseBusy(index, "queueEnable", "queue_enable");
+    if (this.#accepted.has(Feature.RING_RESET)) {
+      this.#refuseBusy(index, "queueReset", "queue_reset");
+    }
+    return max;
+  }
+
+  #isAdmin(queue: number): boolean {
+    if (!this.#accepted.has(Feature.ADMIN_VQ)) return false;
+    const { index, count } = this.#readAdmin();
+    return queue >= index && queue < index + count;
+  }
+
+  #refuseBusy(queue: number, field: "queueEnable" | "queueReset", register: string): void {
+    const seen = this.#common.read16(field);
+    if (seen === 0) return;
+    this.checkPresent();
+    throw this.error("QUEUE_IN_USE", "Cannot set up a queue that is in use", {
+      register,
+      queue,
+      seen,
+      expected: 0,
+    });
+  }
+
+  /**
+   * Sets up a queue; {@linkcode PciModernTransport.startQueues} enables it, since only a reset undoes that.
+   *
+   * @throws {VireoError} `QUEUE_UNAVAILABLE`, `QUEUE_IN_USE`, `QUEUE_SIZE` or `QUEUE_ADDRESS`;
+   * `BAD_CAPABILITY` If its notification address is outside the notification structure; `HOST_ERROR` If
+   * the device does not take its vector any more.
+   */
+  enableQueue(index: number, queue: QueueAddresses): void {
+    const max = this.queueMaxSize(index);
+    if (max === 0) {
+      throw this.error("QUEUE_UNAVAILABLE", "Cannot set up a queue that the device does not have", {
+        register: "queue_size",
+        queue: index,
+        seen: max,
+      });
+    }
+    if (!Number.isInteger(queue.size) || queue.size < 1 || queue.size > max) {
+      throw this.error("QUEUE_SIZE", "Cannot set up a queue of this size", {
+        register: "queue_size",
+        queue: index,
+        seen: queue.size,
+        expected: `at most 0x${max.toString(16)}`,
+      });
+    }
+    this.#checkAddress(index, "queue_desc", queue.desc, 16);
+    this.#checkAddress(index, "queue_driver", queue.driver, 2);
+    this.#checkAddress(index, "queue_device", queue.device, 4);
+    this.#addNotify(index);
+    this.#common.write16("queueSize", queue.size);
+    this.#common.write64("queueDesc", queue.desc);
+    this.#common.write64("queueDriver", queue.driver);
+    this.#common.write64("queueDevice", queue.device);
+    this.#restoreVector(index);
+    this.#pending.push(index);
+  }
+
+  #checkAddress(queue: number, register: string, address: number, align: number): void {
+    if (Number.isSafeInteger(address) && address >= 0 && address % align === 0) return;
+    throw this.error("QUEUE_ADDRESS", "Cannot place a part of the queue there", {
+      register,
+      queue,
+      seen: address,
+      expected: `a multiple of 0x${align.toString(16)}`,
+    });
+  }
+
+  #addNotify(index: number): void {
+    const width = this.#accepted.has(Feature.NOTIFICATION_DATA) ? 4 : 2;
+    const off = this.#common.read16("queueNotifyOff");
+    const id = this.#accepted.has(Feature.NOTIF_CONFIG_DATA)
+      ? this.#common.read16("queueNotifConfigData")
+      : index;
+    this.#notify.add(index, off, id, width);
+  }
+
+  /** The reset of a queue takes its vector too. */
+  #restoreVector(index: number): void {
+    const vector = this.interrupts.vectorOf(index);
+    if (vector === PCI_NO_VECTOR || this.#routed.has(index)) return;
+    const seen = this.queueVector(index, vector);
+    if (seen === vector) return;
+    throw this.error("HOST_ERROR", "The device does not take the queue's interrupt vector again", {
+      register: "queue_msix_vector",
+      queue: index,
+      seen,
+      expected: vector,
+    });
+  }
+
+  /** Enables the queues that were set up. */
+  startQueues(): void {
+    for (const index of this.#pending) {
+      this.#common.write16("queueSelect", index);
+      this.#common.write16("queueEnable", 1);
+    }
+    this.#pending = [];
+  }
+
+  /**
+   * Takes a queue down, after a reset of the device or before it was enabled: nothing may be written to
+   * `queue_enable` for that (virtio 1.4 §4.1.4.3.2), so only its vector is cleared.
+   *
+   * @throws {VireoError} `QUEUE_IN_USE` If the device keeps it.
+   */
+  disableQueue(index: number): void {
+    this.#pending = this.#pending.filter((pending) => pending !== index);
+    this.#routed.delete(index);
+    this.#common.write16("queueSelect", index);
+    const enabled = this.#common.read16("queueEnable");
+    if (enabled !== 0 && this.isPresent()) {
+      throw this.error("QUEUE_IN_USE", "Cannot take down the queue: the device keeps it", {
+        register: "queue_enable",
+        queue: index,
+        seen: enabled,
+        expected: 0,
+      });
+    }
+    if (this.interrupts.vectorOf(index) === PCI_NO_VECTOR) return;
+    this.#common.write16("queueMsixVector", PCI_NO_VECTOR);
+  }
+
+  /**
+   * Resets one queue and waits until `queue_reset` and `queue_enable` read 0.
+   *
+   * @throws {VireoError} `RESET_TIMEOUT`; `QUEUE_RESET_UNSUPPORTED` If there is no such register;
+   * `DEVICE_REMOVED`.
+   */
+  async resetQueue(index: number, options?: WaitOptions): Promise<void> {
+    if (this.#common.length < COMMON.adminQueueIndex.offset) {
+      throw this.error("QUEUE_RESET_UNSUPPORTED", "Cannot reset one queue: COMMON is too short", {
+        register: "queue_reset",
+        queue: index,
+        seen: this.#common.length,
+      });
+    }
+    this.#routed.delete(index);
+    this.#common.write16("queueSelect", index);
+    this.#common.write16("queueReset", 1);
+    let seen = 0;
+    const timedOut = (register: string) => (deadline: number): VireoError =>
+      this.error("RESET_TIMEOUT", `Cannot reset the queue within ${deadline} ms`, {
+        register,
+        queue: index,
+        seen,
+        expected: 0,
+      });
+    // Another queue may be selected during a pause, so each read selects anew.
+    const reads = (field: "queueReset" | "queueEnable") => (): boolean => {
+      this.#common.write16("queueSelect", index);
+      seen = this.#common.read16(field);
+      if (seen === 0xffff) this.checkPresent();
+      return seen === 0;
+    };
+    await pollUntil(reads("queueReset"), timedOut("queue_reset"), options);
+    await pollUntil(reads("queueEnable"), timedOut("queue_enable"), options);
+  }
+
+  /**
+   * Writes to the queue's notification address: 16 bits, or 32 with the data above.
+   *
+   * @throws {TypeError} If the queue was not set up.
+   */
+  notify(index: number, data: number): void {
+    this.#notify.send(index, data);
+    const { pollLine } = this.interrupts;
+    if (pollLine !== undefined) pollLine.kicked();
+  }
+
+  /**
+   * Reads a configuration field: one access of its width.
+   *
+   * @throws {VireoError} `CONFIG_ACCESS` If it lies past the device structure, or there is none.
+   * @throws {RangeError} If it is misaligned.
+   */
+  readConfig(offset: number, width: AccessWidth): number {
+    const { bar, base } = this.#checkConfig(offset, width);
+    if (width === 1) return bar.read8(base + offset);
+    return width === 2 ? bar.read16(base + offset) : bar.read32(base + offset);
+  }
+
+  /**
+   * Writes a configuration field: one access of its width.
+   *
+   * @throws {VireoError} `CONFIG_ACCESS` If it lies past the device structure, or there is none.
+   * @throws {RangeError} If it is misaligned.
+   */
+  writeConfig(offset: number, width: AccessWidth, value: number): void {
+    const { bar, base } = this.#checkConfig(offset, width);
+    if (width === 1) bar.write8(base + offset, value & 0xff);
+    else if (width === 2) bar.write16(base + offset, value & 0xffff);
+    else bar.write32(base + offset, value >>> 0);
+  }
+
+  #checkConfig(offset: number, width: AccessWidth): Structure {
+    if (!Number.isInteger(offset) || offset < 0 || offset % width !== 0) {
+      throw new RangeError(
+        `Cannot access ${width} configuration bytes at an offset that is no multiple of it: received ${offset}`,
+      );
+    }
+    const length = this.#device?.length ?? 0;
+    if (this.#device !== undefined && offset + width <= length) return this.#device;
+    throw this.error("CONFIG_ACCESS", "Cannot access configuration past the DEVICE structure", {
+      register: `Config+${offset}`,
+      seen: offset + width,
+      expected: `at most 0x${length.toString(16)}`,
+    });
+  }
+
+  /** Reads `config_generation`. */
+  configGeneration(): number {
+    return this.#common.read8("configGeneration");
+  }
+
+  /** Finds a shared memory region by the capability with this id. */
+  sharedMemory(id: number): SharedMemoryRegion | undefined {
+    const { capabilities: { virtio }, bars } = this.fn;
+    const found = virtio.find((each) =>
+      each.type === PciCapType.SHARED_MEMORY && each.id === id && each.refused === undefined
+    );
+    if (found === undefined || found.length === 0) return undefined;
+    const { address } = bars.find(({ index }) => index === found.bar)!;
+    return { address: address + found.offset, length: found.length };
+  }
+}
+
+/** The virtio device id of a function (virtio 1.4 §4.1.2.1). */
+function modernDeviceId(fn: PciFunction): number {
+  const { vendor, device } = fn.node;
+  if (vendor !== PCI_VENDOR_VIRTIO || device < PCI_DEVICE_FIRST || device > PCI_DEVICE_LAST) {
+    throw noDevice(fn, "it is not in virtio's range of ids", device);
+  }
+  const id = device < PCI_MODERN_DEVICE_BASE ? fn.subsystem : device - PCI_MODERN_DEVICE_BASE;
+  if (id === 0) throw noDevice(fn, "virtio device id 0 is reserved", device);
+  return id;
+}
+
+function noDevice(fn: PciFunction, why: string, seen?: number): VireoError {
+  return new VireoError("NO_DEVICE", `There is no modern virtio device: ${why}`, {
+    device: fn.name,
+    seen,
+  });
+}

@@ -1,0 +1,351 @@
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { FeatureSet, VireoError } from "@vireo/hal";
+import { le32, standardCapabilities, virtioCapability } from "../../testing/pci_config_script.ts";
+import { dma, fields, modern, RING } from "./test_util.ts";
+import { probePci } from "./probe.ts";
+import { ScriptedPci } from "../../testing/scripted_pci.ts";
+
+Deno.test("pci modern reads and writes four feature words, the selector before each", () => {
+  const [fn, transport] = modern({ features: FeatureSet.of(5, 32, 65, 127) });
+  assertEquals([...transport.readFeatures()], [5, 32, 65, 127]);
+  assertEquals(fn.takeLog(), [
+    "w common.deviceFeatureSelect:4 0x0",
+    "r common.deviceFeature:4 0x20",
+    "w common.deviceFeatureSelect:4 0x1",
+    "r common.deviceFeature:4 0x1",
+    "w common.deviceFeatureSelect:4 0x2",
+    "r common.deviceFeature:4 0x2",
+    "w common.deviceFeatureSelect:4 0x3",
+    "r common.deviceFeature:4 0x80000000",
+  ]);
+  transport.writeFeatures(FeatureSet.of(5, 32, 65));
+  assertEquals(fn.takeLog(), [
+    "w common.driverFeatureSelect:4 0x0",
+    "w common.driverFeature:4 0x20",
+    "w common.driverFeatureSelect:4 0x1",
+    "w common.driverFeature:4 0x1",
+    "w common.driverFeatureSelect:4 0x2",
+    "w common.driverFeature:4 0x2",
+    "w common.driverFeatureSelect:4 0x3",
+    "w common.driverFeature:4 0x0",
+  ]);
+  assertEquals([...fn.accepted], [5, 32, 65]);
+});
+
+Deno.test("pci modern demands VERSION_1 before it writes a register", () => {
+  const [fn, transport] = modern();
+  const error = assertThrows(() => transport.writeFeatures(FeatureSet.of(5)), VireoError);
+  assertEquals(error.code, "VERSION_1_REQUIRED");
+  assertEquals(fn.log, []);
+});
+
+for (
+  const [feature, length, bytes] of [[39, 56, 58], [39, 57, 58], [40, 58, 60], [41, 60, 64], [
+    41,
+    63,
+    64,
+  ]] as const
+) {
+  Deno.test(`pci modern refuses feature ${feature} with ${length} bytes of COMMON`, () => {
+    const [, ...rest] = standardCapabilities();
+    const short = virtioCapability({ type: 1, length });
+    const [fn, transport] = modern({ capabilities: [short, ...rest] });
+    const error = assertThrows(
+      () => transport.writeFeatures(FeatureSet.of(32, feature)),
+      VireoError,
+    );
+    assertEquals([error.code, error.seen, error.expected], [
+      "BAD_CAPABILITY",
+      length,
+      `at least 0x${bytes.toString(16)}`,
+    ]);
+    assertEquals(fn.log, []);
+    const [, whole] = modern({
+      capabilities: [virtioCapability({ type: 1, length: bytes }), ...rest],
+    });
+    whole.writeFeatures(FeatureSet.of(32, feature));
+  });
+}
+
+Deno.test("pci modern sets queues up with accesses of each field's width, and enables them last (drv.pci.layout.1, drv.pci.common-cfg.4)", () => {
+  const [fn, transport] = modern({ queues: [16, 8] });
+  transport.enableQueue(1, RING);
+  assertEquals(fn.takeLog(), [
+    "r common.numQueues:2 0x2",
+    "w common.queueSelect:2 0x1",
+    "r common.queueSize:2 0x8",
+    "r common.queueEnable:2 0x0",
+    "r common.queueNotifyOff:2 0x1",
+    "w common.queueSize:2 0x8",
+    "w common.queueDesc:4 0x1000",
+    "w common.queueDescHigh:4 0x1",
+    "w common.queueDriver:4 0x2000",
+    "w common.queueDriverHigh:4 0x1",
+    "w common.queueDevice:4 0x3000",
+    "w common.queueDeviceHigh:4 0x1",
+  ]);
+  transport.enableQueue(0, RING);
+  assertEquals(fn.queues.map(({ enabled }) => enabled), [0, 0]);
+  fn.takeLog();
+  transport.startQueues();
+  assertEquals(fn.takeLog(), [
+    "w common.queueSelect:2 0x1",
+    "w common.queueEnable:2 0x1",
+    "w common.queueSelect:2 0x0",
+    "w common.queueEnable:2 0x1",
+  ]);
+  transport.startQueues();
+  assertEquals(fn.log, []);
+});
+
+Deno.test("pci modern knows which queues there are", () => {
+  const [fn, transport] = modern({ queues: [8, 0] });
+  assertEquals([transport.queueMaxSize(0), transport.queueMaxSize(1), transport.queueMaxSize(2)], [
+    8,
+    0,
+    0,
+  ]);
+  fn.queues[0]!.enabled = 1;
+  const used = assertThrows(() => transport.queueMaxSize(0), VireoError);
+  assertEquals(fields(used), {
+    code: "QUEUE_IN_USE",
+    register: "queue_enable",
+    queue: 0,
+    seen: 1,
+    expected: 0,
+  });
+  const none = assertThrows(() => transport.enableQueue(2, RING), VireoError);
+  assertEquals(none.code, "QUEUE_UNAVAILABLE");
+});
+
+Deno.test("pci modern refuses a queue whose own reset has not ended", () => {
+  const [fn, transport] = modern();
+  fn.queues[0]!.reset = 1;
+  assertEquals(transport.queueMaxSize(0), 8);
+  transport.writeFeatures(FeatureSet.of(32, 40));
+  const error = assertThrows(() => transport.queueMaxSize(0), VireoError);
+  assertEquals([error.code, error.register], ["QUEUE_IN_USE", "queue_reset"]);
+});
+
+for (
+  const [what, ring, code] of [
+    ["size 0", { ...RING, size: 0 }, "QUEUE_SIZE"],
+    ["size 9 of 8", { ...RING, size: 9 }, "QUEUE_SIZE"],
+    ["a misaligned table", { ...RING, desc: 0x1008 }, "QUEUE_ADDRESS"],
+    ["a misaligned driver area", { ...RING, driver: 0x1001 }, "QUEUE_ADDRESS"],
+    ["a misaligned device area", { ...RING, device: 0x1002 }, "QUEUE_ADDRESS"],
+    ["an address over 2^53", { ...RING, desc: 2 ** 53 }, "QUEUE_ADDRESS"],
+  ] as const
+) {
+  Deno.test(`pci modern refuses a queue with ${what}`, () => {
+    const [fn, transport] = modern();
+    assertEquals(assertThrows(() => transport.enableQueue(0, ring), VireoError).code, code);
+    transport.startQueues();
+    assertEquals(fn.queues[0]!.enabled, 0);
+  });
+}
+
+Deno.test("pci modern notifies by a 16-bit write of the index, or 32 bits with data (drv.pci.avail-notify.1 to .4)", () => {
+  const [fn, transport] = modern({ queues: [8, 8], notifyOff: (queue) => queue + 3 });
+  transport.enableQueue(1, RING);
+  fn.takeLog();
+  transport.notify(1, -1);
+  assertEquals(fn.takeLog(), ["w notify+0x10:2 0x1"]);
+  transport.notify(1, 0x8123);
+  assertEquals(fn.takeLog(), ["w notify+0x10:4 0x81230001"]);
+  assertThrows(() => transport.notify(0, -1), TypeError, "not set up: 0");
+});
+
+Deno.test("pci modern notifies by queue_notif_config_data (drv.pci.avail-notify.5, .6)", () => {
+  const [fn, transport] = modern({ queues: [8, 8], notifId: (queue) => 0xabc0 + queue });
+  transport.writeFeatures(FeatureSet.of(32, 39));
+  transport.enableQueue(1, RING);
+  fn.takeLog();
+  transport.notify(1, -1);
+  transport.notify(1, 7);
+  assertEquals(fn.takeLog(), ["w notify+0x4:2 0xabc1", "w notify+0x4:4 0x7abc1"]);
+});
+
+Deno.test("pci modern refuses a notification address outside NOTIFY or not aligned", () => {
+  const [common, isr, device] = standardCapabilities() as [number[], number[], number[]];
+  const notify = (length: number, multiplier: number): number[] =>
+    virtioCapability({ type: 2, offset: 0x3000, length, more: le32(multiplier) });
+  const attempt = (data: boolean, off: number, length: number, multiplier: number): string => {
+    const [, transport] = modern({
+      capabilities: [common, isr, device, notify(length, multiplier)],
+      notifyOff: () => off,
+    });
+    transport.writeFeatures(data ? FeatureSet.of(32, 38) : FeatureSet.of(32));
+    try {
+      transport.enableQueue(0, RING);
+      return "set up";
+    } catch (error) {
+      return `${(error as VireoError).code} ${(error as VireoError).register}`;
+    }
+  };
+  const refused = "BAD_CAPABILITY queue_notify_off";
+  assertEquals(attempt(false, 1, 6, 4), "set up");
+  assertEquals(attempt(false, 1, 5, 4), refused);
+  assertEquals(attempt(false, 0xffff, 0x1000, 0xffffffff), refused);
+  assertEquals(attempt(false, 9, 2, 0), "set up");
+  assertEquals(attempt(false, 1, 0x1000, 1), refused);
+  assertEquals(attempt(true, 1, 8, 4), "set up");
+  assertEquals(attempt(true, 1, 7, 4), refused);
+  assertEquals(attempt(true, 1, 0x1000, 2), refused);
+});
+
+Deno.test("pci modern resets by status 0 and waits until it reads 0 (drv.pci.common-cfg.5)", async () => {
+  let reads = 0;
+  const [fn, transport] = modern({ reads: { "common.deviceStatus": () => ++reads < 3 ? 4 : 0 } });
+  await transport.reset();
+  assertEquals(fn.log, [
+    "w common.deviceStatus:1 0x0",
+    "r common.deviceStatus:1 0x4",
+    "r common.deviceStatus:1 0x4",
+    "r common.deviceStatus:1 0x0",
+  ]);
+  const [, stuck] = modern({ reads: { "common.deviceStatus": () => 4 } });
+  const error = await assertRejects(() => stuck.reset({ deadline: 5 }), VireoError);
+  assertEquals(fields(error), {
+    code: "RESET_TIMEOUT",
+    register: "device_status",
+    queue: undefined,
+    seen: 4,
+    expected: 0,
+  });
+  assertThrows(() => stuck.writeStatus(0), RangeError);
+});
+
+Deno.test("pci modern resets one queue; done when both registers read 0 (drv.pci.common-cfg.7)", async () => {
+  let resets = 2;
+  let enables = 2;
+  const [fn, transport] = modern({
+    reads: {
+      "common.queueReset": () => Math.max(0, --resets),
+      "common.queueEnable": (honest) => resets > 0 ? honest : Math.max(0, --enables),
+    },
+  });
+  await transport.resetQueue(0);
+  assertEquals(fn.log, [
+    "w common.queueSelect:2 0x0",
+    "w common.queueReset:2 0x1",
+    "w common.queueSelect:2 0x0",
+    "r common.queueReset:2 0x1",
+    "w common.queueSelect:2 0x0",
+    "r common.queueReset:2 0x0",
+    "w common.queueSelect:2 0x0",
+    "r common.queueEnable:2 0x1",
+    "w common.queueSelect:2 0x0",
+    "r common.queueEnable:2 0x0",
+  ]);
+  for (const [register, name] of [["queueReset", "queue_reset"], ["queueEnable", "queue_enable"]]) {
+    const [, stuck] = modern({ reads: { [`common.${register}`]: () => 1 } });
+    const error = await assertRejects(() => stuck.resetQueue(0, { deadline: 5 }), VireoError);
+    assertEquals([error.code, error.register, error.queue], ["RESET_TIMEOUT", name, 0]);
+  }
+});
+
+Deno.test("pci modern without a queue_reset register does not reset queues", async () => {
+  const [, ...rest] = standardCapabilities();
+  const short = virtioCapability({ type: 1, length: 58 });
+  const [, transport] = modern({ capabilities: [short, ...rest] });
+  const error = await assertRejects(() => transport.resetQueue(0), VireoError);
+  assertEquals(error.code, "QUEUE_RESET_UNSUPPORTED");
+});
+
+Deno.test("pci modern never writes 0 to queue_enable to take a queue down (drv.pci.common-cfg.6)", () => {
+  const [fn, transport] = modern();
+  transport.enableQueue(0, RING);
+  transport.disableQueue(0);
+  transport.startQueues();
+  assertEquals(fn.queues[0]!.enabled, 0);
+  assertEquals(fn.log.filter((line) => line.startsWith("w common.queueEnable")), []);
+  fn.queues[0]!.enabled = 1;
+  const error = assertThrows(() => transport.disableQueue(0), VireoError);
+  assertEquals([error.code, error.register], ["QUEUE_IN_USE", "queue_enable"]);
+});
+
+Deno.test("pci modern reads configuration with one access of the field's width", () => {
+  const [fn, transport] = modern();
+  transport.writeConfig(0, 4, 0x44332211);
+  transport.writeConfig(4, 2, 0x16655);
+  transport.writeConfig(6, 1, 0x77);
+  assertEquals([1, 2, 4].map((width) => transport.readConfig(4, width as 1 | 2 | 4)), [
+    0x55,
+    0x6655,
+    0x776655,
+  ]);
+  fn.generation = 9;
+  assertEquals(transport.configGeneration(), 9);
+  assertEquals(fn.log, [
+    "w config+0:4 0x44332211",
+    "w config+4:2 0x6655",
+    "w config+6:1 0x77",
+    "r config+4:1 0x55",
+    "r config+4:2 0x6655",
+    "r config+4:4 0x776655",
+    "r common.configGeneration:1 0x9",
+  ]);
+  assertThrows(() => transport.readConfig(2, 4), RangeError);
+  const error = assertThrows(() => transport.readConfig(0x1000, 4), VireoError);
+  assertEquals([error.code, error.expected], ["CONFIG_ACCESS", "at most 0x1000"]);
+});
+
+Deno.test("pci modern tells of administration virtqueues when they were negotiated (drv.pci.common-cfg.8)", () => {
+  const [fn, transport] = modern({ queues: [8], admin: [5, 2] });
+  assertEquals([transport.pci.adminQueues, transport.adminQueues()], [undefined, undefined]);
+  assertEquals(transport.queueMaxSize(5), 0);
+  transport.writeFeatures(FeatureSet.of(32, 41));
+  assertEquals(transport.pci.adminQueues, { index: 5, count: 2 });
+  assertEquals(transport.adminQueues(), { index: 5, count: 2 });
+  fn.takeLog();
+  transport.queueMaxSize(6);
+  assertEquals(fn.takeLog().at(-1), "r common.queueSize:2 0x0");
+  transport.queueMaxSize(7);
+  assertEquals(fn.takeLog().at(-1), "r common.adminQueueNum:2 0x2");
+  const [, none] = modern({ admin: [5, 0] });
+  none.writeFeatures(FeatureSet.of(32, 41));
+  const error = assertThrows(() => none.adminQueues(), VireoError);
+  assertEquals([error.code, error.register], ["CONFIG_INVALID", "admin_queue_num"]);
+});
+
+Deno.test("pci modern: what a function that was unplugged reads is DEVICE_REMOVED, at once", async () => {
+  const [fn, transport] = modern({ line: "polled" });
+  transport.writeFeatures(FeatureSet.of(32, 40));
+  transport.enableQueue(0, RING);
+  assertEquals(transport.isPresent(), true);
+  fn.unplug();
+  assertEquals(transport.isPresent(), false);
+  const code = (error: VireoError): string => error.code;
+  assertEquals(code(assertThrows(() => transport.readStatus(), VireoError)), "DEVICE_REMOVED");
+  assertEquals(transport.peekInterruptCause(), 3);
+  assertEquals(
+    code(assertThrows(() => transport.takeInterruptCause(), VireoError)),
+    "DEVICE_REMOVED",
+  );
+  const deadline = { deadline: 60_000 };
+  assertEquals(
+    code(await assertRejects(() => transport.reset(deadline), VireoError)),
+    "DEVICE_REMOVED",
+  );
+  assertEquals(
+    code(await assertRejects(() => transport.resetQueue(0, deadline), VireoError)),
+    "DEVICE_REMOVED",
+  );
+  assertEquals(code(assertThrows(() => transport.queueMaxSize(0), VireoError)), "DEVICE_REMOVED");
+  transport.disableQueue(0);
+  transport[Symbol.dispose]();
+  assertEquals(fn.leases, 0);
+  assertEquals(code(assertThrows(() => probePci(fn, dma), VireoError)), "DEVICE_REMOVED");
+});
+
+Deno.test("pci modern takes a status of all ones from a function that is there", () => {
+  const [, transport] = modern({ reads: { "common.deviceStatus": () => 0xff } });
+  assertEquals(transport.readStatus(), 0xff);
+});
+
+Deno.test("pci modern frees nothing twice and keeps no lease of a function it cannot use", () => {
+  const fn = new ScriptedPci({ device: 0x1040 + 42, capabilities: [] });
+  assertThrows(() => probePci(fn, dma), VireoError);
+  assertEquals(fn.leases, 0);
+});

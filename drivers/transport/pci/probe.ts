@@ -1,0 +1,80 @@
+import {
+  type Dma,
+  PCI_DEVICE_FIRST,
+  PCI_DEVICE_LAST,
+  PCI_VENDOR_VIRTIO,
+  type PciNode,
+  VireoError,
+  type VireoErrorCode,
+} from "@vireo/hal";
+import { PciFunction } from "./function.ts";
+import { PciLegacyTransport } from "./legacy.ts";
+import { PciModernTransport } from "./modern.ts";
+import type { Transport } from "../transport.ts";
+
+/** How to choose between the interfaces of a PCI function. */
+export interface PciProbeOptions {
+  /** Whether the legacy interface is tried first, as Linux's module parameter `force_legacy`. */
+  readonly forceLegacy?: boolean | undefined;
+}
+
+/** Whether a function is virtio's, by its ids: Linux's table of virtio-pci. */
+export function isVirtioPci({ vendor, device }: Pick<PciNode, "vendor" | "device">): boolean {
+  return vendor === PCI_VENDOR_VIRTIO && device >= PCI_DEVICE_FIRST && device <= PCI_DEVICE_LAST;
+}
+
+/**
+ * Makes the transport of a virtio function, as Linux's `virtio_pci_probe`: the modern interface if it has
+ * one, else the legacy one; or the other way round.
+ *
+ * @param node The function.
+ * @param dma Memory that its device can reach.
+ * @throws {VireoError} `NO_DEVICE` If it has neither; `BAD_CAPABILITY` If its modern interface is
+ * malformed, which is no reason to try the legacy one; what opening it threw.
+ */
+export function probePci(
+  node: PciNode,
+  dma: Dma,
+  { forceLegacy = false }: PciProbeOptions = {},
+): Transport {
+  if (!isVirtioPci(node)) {
+    throw new VireoError("NO_DEVICE", "The function is not virtio's", {
+      device: node.name,
+      seen: `${node.vendor.toString(16)}:${node.device.toString(16)}`,
+      expected: "1af4:1000 to 1af4:107f",
+    });
+  }
+  using cleanup = new DisposableStack();
+  const fn = cleanup.use(PciFunction.open(node));
+  const transport = choose(fn, dma, forceLegacy);
+  fn.setMaster();
+  cleanup.move();
+  return transport;
+}
+
+function choose(
+  fn: PciFunction,
+  dma: Dma,
+  forceLegacy: boolean,
+): Transport {
+  if (forceLegacy) {
+    try {
+      return PciLegacyTransport.probe(fn, dma, "the legacy interface was asked for");
+    } catch (error) {
+      const why = reason(error, ["NO_DEVICE", "OUT_OF_MEMORY"]);
+      return PciModernTransport.probe(fn, dma, `legacy was asked for, but: ${why}`);
+    }
+  }
+  try {
+    return PciModernTransport.probe(fn, dma);
+  } catch (error) {
+    const why = reason(error, ["NO_DEVICE"]);
+    return PciLegacyTransport.probe(fn, dma, why);
+  }
+}
+
+/** Why the first choice is none. @throws The error if it is no reason to try the other one. */
+function reason(error: unknown, codes: readonly VireoErrorCode[]): string {
+  if (error instanceof VireoError && codes.includes(error.code)) return error.message;
+  throw error;
+}

@@ -1,0 +1,139 @@
+import { type Dma, Feature, FeatureSet, MAX_QUEUE_SIZE, VireoError } from "@vireo/hal";
+import type { QueueAddresses } from "../transport/transport.ts";
+import { HostRing } from "./host_ring.ts";
+import { PackedVirtqueue } from "./packed.ts";
+import { SplitVirtqueue } from "./split.ts";
+import type { Virtqueue, VirtqueueOptions } from "./virtqueue.ts";
+
+/** A virtqueue as the bus has it: with what only the transport needs. */
+export interface Ring extends Virtqueue {
+  /** Where its parts are. */
+  readonly addresses: QueueAddresses;
+  /** Whether interrupts are asked for. */
+  readonly callbacks: boolean;
+}
+
+/** What the bus knows of a ring to make. */
+export interface RingRequest {
+  readonly index: number;
+  readonly name: string;
+  /** The largest size that the device, the driver and the bus allow. */
+  readonly maxSize: number;
+  readonly dma: Dma;
+  /** What was negotiated. */
+  readonly features: FeatureSet;
+  /** Alignment of the used ring in a legacy block. */
+  readonly legacyAlign: number | undefined;
+  /** Whether the driver allows indirect descriptors. */
+  readonly indirect: boolean;
+  /** Whether the driver has the device's side. */
+  readonly reversed?: boolean;
+  /** Name of the device, for errors. */
+  readonly device: string;
+  /** As at `Transport.notify`. */
+  readonly notify: (index: number, data: number) => void;
+}
+
+/** One ring format: the feature bits it handles, and how it is made. */
+interface RingFormat {
+  /** Bits 28 to 41 that the format implements. */
+  readonly features: FeatureSet;
+  /** Whether the negotiated features ask for this format. */
+  readonly chosen: (features: FeatureSet) => boolean;
+  /** The largest size it can have within a bound. */
+  readonly fit: (maxSize: number) => number;
+  readonly create: (size: number, request: RingRequest) => Ring;
+}
+
+/** What both formats implement. */
+const COMMON = FeatureSet.of(
+  Feature.INDIRECT_DESC,
+  Feature.EVENT_IDX,
+  Feature.IN_ORDER,
+  Feature.NOTIFICATION_DATA,
+);
+
+/** The ring formats, the preferred one first. */
+export const RINGS: readonly RingFormat[] = [
+  {
+    features: COMMON.with(Feature.RING_PACKED),
+    chosen: (features) => features.has(Feature.RING_PACKED),
+    fit: (maxSize) => Math.min(Math.trunc(maxSize), MAX_QUEUE_SIZE),
+    create: (size, request) => new PackedVirtqueue(virtqueueOptions(size, request)),
+  },
+  {
+    features: COMMON,
+    chosen: () => true,
+    fit: (maxSize) => 1 << (31 - Math.clz32(Math.min(maxSize, MAX_QUEUE_SIZE))),
+    create: (size, request) =>
+      new SplitVirtqueue({
+        ...virtqueueOptions(size, request),
+        legacyAlign: request.legacyAlign,
+      }),
+  },
+];
+
+function virtqueueOptions(size: number, request: RingRequest): VirtqueueOptions {
+  const { features } = request;
+  return {
+    index: request.index,
+    name: request.name,
+    size,
+    dma: request.dma,
+    indirect: request.indirect && features.has(Feature.INDIRECT_DESC),
+    eventIdx: features.has(Feature.EVENT_IDX),
+    inOrder: features.has(Feature.IN_ORDER),
+    notificationData: features.has(Feature.NOTIFICATION_DATA),
+    notify: request.notify,
+    device: request.device,
+  };
+}
+
+/** What a ring with its sides reversed does not have. */
+const NOT_REVERSED = [
+  Feature.RING_PACKED,
+  Feature.INDIRECT_DESC,
+  Feature.IN_ORDER,
+  Feature.NOTIFICATION_DATA,
+] as const;
+
+/** A split ring whose device side is the driver's. */
+function reversedFormat(request: RingRequest): RingFormat {
+  const wrong = NOT_REVERSED.filter((bit) => request.features.has(bit));
+  if (wrong.length > 0) {
+    throw new TypeError(
+      `Cannot reverse the queue '${request.name}' with features ${
+        wrong.join(", ")
+      }: clear them in validate()`,
+    );
+  }
+  return {
+    ...RINGS.at(-1)!,
+    create: (size) =>
+      new HostRing({ ...virtqueueOptions(size, request), legacyAlign: request.legacyAlign }),
+  };
+}
+
+/**
+ * Makes the ring that was negotiated, as large as allowed; smaller if memory is short, as Linux does.
+ *
+ * @throws {VireoError} `OUT_OF_MEMORY` If not even the smallest ring fits.
+ */
+export function createRing(request: RingRequest): Ring {
+  if (!(request.maxSize >= 1)) {
+    throw new RangeError(`Cannot make a ring of fewer than 1 descriptors: ${request.maxSize}`);
+  }
+  const format = request.reversed
+    ? reversedFormat(request)
+    : RINGS.find(({ chosen }) => chosen(request.features))!;
+  let size = format.fit(request.maxSize);
+  for (;;) {
+    try {
+      return format.create(size, request);
+    } catch (error) {
+      const short = error instanceof VireoError && error.code === "OUT_OF_MEMORY";
+      if (!short || size === 1) throw error;
+      size = format.fit(size / 2);
+    }
+  }
+}

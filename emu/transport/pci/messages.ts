@@ -1,0 +1,64 @@
+import type { Interrupt, InterruptWait, PciMessage } from "@vireo/hal";
+import { EmuInterrupt } from "../../interrupt.ts";
+
+/** Where messages are written, as on x86 machines. */
+const ADDRESS = 0xfee0_0000;
+/** The data of the first message. */
+const FIRST_DATA = 0x4000;
+
+/** A message's interrupt: an edge, kept until someone waits for it. */
+class Message implements Interrupt {
+  readonly polled = false;
+  #pending = false;
+  readonly #line = new EmuInterrupt(() => this.#take());
+
+  /** The message came. */
+  fire(): void {
+    if (this.#line.waiting > 0) this.#line.raised();
+    else this.#pending = true;
+  }
+
+  wait(options: InterruptWait): Promise<void> {
+    return this.#line.wait(options);
+  }
+
+  #take(): boolean {
+    const pending = this.#pending;
+    this.#pending = false;
+    return pending;
+  }
+}
+
+/** What takes the message signalled interrupts of a machine. */
+export class MessageController {
+  readonly #free: number[];
+  readonly #messages = new Map<number, Message>();
+
+  /** Makes a controller of so many messages. */
+  constructor(count: number) {
+    this.#free = Array.from({ length: count }, (_, i) => FIRST_DATA + count - 1 - i);
+  }
+
+  /** Reserves messages; undefined if there are not so many. */
+  reserve(count: number): PciMessage[] | undefined {
+    if (count > this.#free.length) return undefined;
+    return Array.from({ length: count }, () => {
+      const data = this.#free.pop()!;
+      const interrupt = new Message();
+      this.#messages.set(data, interrupt);
+      return { address: ADDRESS, data, interrupt };
+    });
+  }
+
+  /** Gives messages back. */
+  release(messages: readonly PciMessage[]): void {
+    for (const { data } of messages) if (this.#messages.delete(data)) this.#free.push(data);
+  }
+
+  /** A function wrote. @returns Whether that is a message of this machine. */
+  deliver(address: number, data: number): boolean {
+    const message = address === ADDRESS ? this.#messages.get(data) : undefined;
+    message?.fire();
+    return message !== undefined;
+  }
+}

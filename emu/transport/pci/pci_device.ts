@@ -1,0 +1,483 @@
+import {
+  Feature,
+  type Interrupt,
+  InterruptCause,
+  type Mmio,
+  MSIX_CAP,
+  PCI_CFG_CAP,
+  PCI_COMMON,
+  PCI_LEGACY,
+  PCI_LEGACY_MSIX,
+  PCI_NO_VECTOR,
+  PCI_VENDOR_VIRTIO,
+  type PciAddress,
+  type PciBar,
+  PciCapType,
+  PciCommand,
+  type PciLease,
+  type PciMessage,
+  pciName,
+  type PciNode,
+  type TraceSink,
+  VireoError,
+} from "@vireo/hal";
+import type { ConfigWidth, DeviceModel } from "../../device.ts";
+import type { DeviceState } from "../../device_state.ts";
+import { HostedDevice } from "../../hosted_device.ts";
+import { EmuInterrupt } from "../../interrupt.ts";
+import type { GuestMemory } from "../../memory.ts";
+import type { MappedRegion } from "../mmio.ts";
+import type { TransportOffer } from "../../offer.ts";
+import { QueueRegisters } from "../queue_registers.ts";
+import { ConfigSpace, pciDeviceId, type PciInterface, type PciStructure } from "./config_space.ts";
+import type { MessageController } from "./messages.ts";
+import { MAX_VECTORS, MSIX_BAR, MsixTable } from "./msix.ts";
+import {
+  COMMON_ROWS,
+  LEGACY_MSIX_ROWS,
+  LEGACY_ROWS,
+  type RegisterBank,
+  RegisterFile,
+} from "./registers.ts";
+import { allOnes, RegisterWindow, type WindowHandler } from "./window.ts";
+
+/** What the specification calls the registers of a queue. */
+const QUEUE_NAMES = {
+  size: "queue_size",
+  address: "queue_desc, queue_driver or queue_device",
+  ready: "queue_enable",
+  reset: "queue_reset",
+  align: "Queue Align",
+  page: "Queue Address",
+} as const;
+const LEGACY_BAR = 0;
+/** The BAR of shared memory. */
+export const SHARED_BAR = 2;
+const MODERN_BAR = 4;
+/** Bytes of each structure in the modern BAR, as QEMU has them. */
+const PART = 0x1000;
+const ISR_OFFSET = PART;
+const DEVICE_OFFSET = 2 * PART;
+const NOTIFY_OFFSET = 3 * PART;
+/** Distance of notification addresses in bytes. */
+const NOTIFY_MULTIPLIER = 4;
+const COMMON = new RegisterFile(COMMON_ROWS);
+const LEGACY = new RegisterFile(LEGACY_ROWS);
+const LEGACY_MSIX = new RegisterFile([...LEGACY_ROWS, ...LEGACY_MSIX_ROWS]);
+
+/** What a {@linkcode PciDevice} is made of. */
+export interface PciDeviceOptions {
+  /** The device model. */
+  readonly model: DeviceModel;
+  /** Memory that rings and buffers lie in. */
+  readonly memory: GuestMemory;
+  /** Which interfaces it has. */
+  readonly face: PciInterface;
+  /** Where it is. */
+  readonly address: PciAddress;
+  /** What takes its messages. */
+  readonly messages: MessageController;
+  /** Whether the machine delivers its INTx line; true by default. */
+  readonly line?: boolean;
+  /** MSI-X vectors: one a queue and one for changes by default. */
+  readonly vectors?: number | undefined;
+  /** An upper bound for queue sizes. */
+  readonly queueSize?: number | undefined;
+  /** Ring and transport features. */
+  readonly offer?: TransportOffer | undefined;
+  /** Runs a model's notify in a microtask instead of inside the register write. */
+  readonly deferNotify?: boolean | undefined;
+  /** Where its shared memory regions are; all in one aligned block. */
+  readonly shared?: { readonly bar: PciBar; readonly regions: readonly MappedRegion[] } | undefined;
+  /** BARs that the machine cannot map: only the configuration access capability reaches them. */
+  readonly unmapped?: readonly number[] | undefined;
+  /** Told of every access. */
+  readonly trace?: TraceSink | undefined;
+}
+
+/** State of a function as plain data; it is the driver's as much as the device's. */
+export interface PciState {
+  /** The device's own state. */
+  readonly device: DeviceState;
+  /** Whether the legacy interface was used. */
+  readonly legacy: boolean;
+  /** Selectors of features and queue. */
+  readonly selects: readonly [deviceFeature: number, driverFeature: number, queue: number];
+  /** MSI-X vectors: of changes, then by queue. */
+  readonly vectors: readonly number[];
+  /** Command register and MSI-X message control. */
+  readonly control: readonly [command: number, msix: number];
+  /** MSI-X table and pending bits. */
+  readonly table: Uint8Array;
+}
+
+/**
+ * A virtio function on PCI (virtio 1.4 §4.1): configuration space with capabilities, the modern interface
+ * in BAR 4, MSI-X in BAR 1, the legacy interface in I/O BAR 0, over the same device as a virtio-mmio slot.
+ *
+ * What a driver may not do is ignored as hardware would, and noted in the device's log.
+ */
+export class PciDevice implements PciNode, RegisterBank {
+  /** What kind of node it is. */
+  readonly kind = "pci";
+  /** Name as Linux gives it. */
+  readonly name: string;
+  /** Where it is. */
+  readonly address: PciAddress;
+  /** PCI vendor id. */
+  readonly vendor: number = PCI_VENDOR_VIRTIO;
+  /** PCI device id. */
+  readonly device: number;
+  /** Which interfaces it has. */
+  readonly face: PciInterface;
+  /** The device. */
+  readonly hosted: HostedDevice;
+  /** The registers of the selected queue. */
+  readonly queue: QueueRegisters;
+  /** The MSI-X table. */
+  readonly msix: MsixTable;
+  /** `device_feature_select`. */
+  deviceFeatureSelect = 0;
+  /** `driver_feature_select`. */
+  driverFeatureSelect = 0;
+  readonly #options: PciDeviceOptions;
+  readonly #config: ConfigSpace;
+  readonly #line: EmuInterrupt;
+  readonly #bars: ReadonlyMap<number, WindowHandler>;
+  #configVector: number = PCI_NO_VECTOR;
+  readonly #queueVectors: number[];
+  #gone = false;
+
+  /**
+   * Makes a function.
+   *
+   * @throws {RangeError} If it shall have a legacy interface and there is no id for that.
+   */
+  constructor(options: PciDeviceOptions) {
+    const { model, face, address, shared } = options;
+    this.#options = options;
+    this.name = pciName(address);
+    this.address = address;
+    this.face = face;
+    this.device = pciDeviceId(model.deviceId, face);
+    this.hosted = new HostedDevice({
+      model,
+      memory: options.memory,
+      legacy: face === "legacy",
+      regions: shared?.regions ?? [],
+      queueSize: options.queueSize,
+      offer: options.offer,
+      deferNotify: options.deferNotify,
+      raised: (cause, queue) => this.#raised(cause, queue),
+    });
+    this.queue = new QueueRegisters(this.hosted, QUEUE_NAMES);
+    this.#queueVectors = model.queues.map(() => PCI_NO_VECTOR);
+    const vectors = Math.min(options.vectors ?? model.queues.length + 1, MAX_VECTORS);
+    this.msix = new MsixTable(vectors, (at, data) => options.messages.deliver(at, data));
+    const bars = this.#assign();
+    this.#config = new ConfigSpace({
+      deviceId: model.deviceId,
+      face,
+      bars,
+      structures: face === "legacy" ? [] : structures(model, shared?.regions ?? [], shared?.bar),
+      msix: this.msix.capability(),
+    });
+    this.#bars = new Map<number, WindowHandler>([
+      [LEGACY_BAR, this.#legacyBar()],
+      [MSIX_BAR.index, this.msix],
+      [SHARED_BAR, this.#sharedBar()],
+      [MODERN_BAR, this.#modernBar()],
+    ]);
+    this.#line = new EmuInterrupt(() => this.lineActive);
+  }
+
+  /** Whether the function asserts its INTx line. */
+  get lineActive(): boolean {
+    const silent = this.msix.enabled || (this.#config.command & PciCommand.INTX_DISABLE) !== 0;
+    return this.hosted.line && !silent && !this.#gone;
+  }
+
+  /** Vector of configuration changes; a driver's write of one that does not exist gives none. */
+  get configVector(): number {
+    return this.#configVector;
+  }
+
+  set configVector(vector: number) {
+    this.#configVector = this.#vector(vector);
+  }
+
+  /** Vector of the selected queue; a driver's write of one that does not exist gives none. */
+  get queueVector(): number {
+    return this.#queueVectors[this.queue.select] ?? PCI_NO_VECTOR;
+  }
+
+  set queueVector(vector: number) {
+    const { select } = this.queue;
+    if (select < this.#queueVectors.length) this.#queueVectors[select] = this.#vector(vector);
+  }
+
+  /** Opens the function: nothing decodes until the driver says so. */
+  open(): PciLease {
+    const messages: PciMessage[] = [];
+    const { trace, line = true, unmapped = [], messages: controller } = this.#options;
+    const bars = this.#config.bars();
+    const config = new RegisterWindow(`${this.name} config`, 256, {
+      read: (offset, width) => this.#readConfig(offset, width),
+      write: (offset, width, value) => this.#writeConfig(offset, width, value),
+    }, trace);
+    return {
+      config,
+      bars,
+      openBar: (index: number): Mmio => {
+        const bar = bars.find((bar) => bar.index === index);
+        if (bar === undefined || unmapped.includes(index)) {
+          throw new VireoError("BAD_ACCESS", "Cannot map the BAR", {
+            device: this.name,
+            seen: index,
+            expected: `one of ${bars.map((bar) => bar.index).join(", ")}`,
+          });
+        }
+        return new RegisterWindow(`${this.name} BAR${index}`, bar.size, this.#decoded(bar), trace);
+      },
+      line: line ? this.#line satisfies Interrupt : undefined,
+      messages: (count: number) => {
+        const more = controller.reserve(count);
+        messages.push(...more ?? []);
+        return more;
+      },
+      [Symbol.dispose]: () => controller.release(messages.splice(0)),
+    };
+  }
+
+  /** Takes the function away, driver or not: it reads all ones from now on. */
+  unplug(): void {
+    this.#gone = true;
+    this.hosted.reset();
+    // Who waits finds out when it looks.
+    this.#line.raised();
+  }
+
+  /** A write of the device status by one of the interfaces. */
+  writeStatus(value: number, legacy: boolean): void {
+    if (value === 0) this.#reset();
+    else if (this.hosted.status === 0) this.hosted.legacy = legacy;
+    this.hosted.writeStatus(value);
+  }
+
+  /** Reads and clears the ISR status, which takes the line down. */
+  takeIsr(): number {
+    const status = this.hosted.interruptStatus;
+    if (status !== 0) this.hosted.acknowledge(status);
+    return status;
+  }
+
+  /** The state as plain data. */
+  snapshot(): PciState {
+    return {
+      device: this.hosted.snapshot(),
+      legacy: this.hosted.legacy,
+      selects: [this.deviceFeatureSelect, this.driverFeatureSelect, this.queue.select],
+      vectors: [this.#configVector, ...this.#queueVectors],
+      control: [this.#config.command, this.msix.control],
+      table: this.msix.bytes.slice(),
+    };
+  }
+
+  /**
+   * Takes a state over.
+   *
+   * @throws {RangeError} If it is of another device.
+   */
+  restore(state: PciState): void {
+    if (state.vectors.length !== this.#queueVectors.length + 1) {
+      throw new RangeError(`Cannot restore ${state.vectors.length} vectors to ${this.name}`);
+    }
+    [this.deviceFeatureSelect, this.driverFeatureSelect, this.queue.select] = state.selects;
+    this.#configVector = state.vectors[0]!;
+    state.vectors.slice(1).forEach((vector, i) => this.#queueVectors[i] = vector);
+    this.msix.bytes.set(state.table);
+    this.msix.control = state.control[1];
+    this.#config.write(4, 2, state.control[0]);
+    this.#config.setControl(this.msix.control);
+    this.hosted.legacy = state.legacy;
+    this.hosted.restore(state.device);
+  }
+
+  #assign(): PciBar[] {
+    const { face, model, shared, address } = this.#options;
+    const bars: PciBar[] = [];
+    const slot = address.device * 8 + address.function;
+    if (face !== "modern") {
+      // With both headers; a power of two, as BARs are.
+      const size = 2 **
+        Math.ceil(Math.log2(PCI_LEGACY.SIZE + PCI_LEGACY_MSIX.SIZE + model.configSize));
+      bars.push({ index: LEGACY_BAR, space: "io", address: 0x1000 + slot * 0x80, size });
+    }
+    const memory = (index: number, size: number): void => {
+      bars.push({
+        index,
+        space: "memory",
+        address: 0x1000_0000 + slot * 0x10000 + index * 0x1000,
+        size,
+      });
+    };
+    memory(MSIX_BAR.index, MSIX_BAR.size);
+    if (face === "legacy") return bars;
+    if (shared !== undefined) bars.push(shared.bar);
+    memory(MODERN_BAR, 4 * PART);
+    return bars;
+  }
+
+  #reset(): void {
+    this.deviceFeatureSelect = this.driverFeatureSelect = this.queue.select = 0;
+    this.#configVector = PCI_NO_VECTOR;
+    this.#queueVectors.fill(PCI_NO_VECTOR);
+  }
+
+  #raised(cause: InterruptCause, queue: number | undefined): void {
+    if (!this.msix.enabled) return this.#line.raised();
+    if (cause === InterruptCause.CONFIG) this.msix.fire(this.#configVector);
+    // After a snapshot it is not known whose it was: all that have one look.
+    else if (queue === undefined) {
+      for (const vector of this.#queueVectors) {
+        this.msix.fire(vector);
+      }
+    } else this.msix.fire(this.#queueVectors[queue] ?? PCI_NO_VECTOR);
+  }
+
+  #vector(vector: number): number {
+    return vector < this.msix.size ? vector : PCI_NO_VECTOR;
+  }
+
+  #readConfig(offset: number, width: ConfigWidth): number {
+    if (this.#gone) return allOnes(width);
+    const aimed = this.#aimed(offset, width);
+    if (aimed !== undefined) return aimed.window.read(aimed.offset, width);
+    return this.#config.read(offset, width);
+  }
+
+  #writeConfig(offset: number, width: ConfigWidth, value: number): void {
+    if (this.#gone) return;
+    const aimed = this.#aimed(offset, width);
+    if (aimed !== undefined) return aimed.window.write(aimed.offset, width, value);
+    if (offset === this.#config.msix + MSIX_CAP.control.offset && width === 2) {
+      this.msix.writeControl(value);
+      this.#config.setControl(this.msix.control);
+    } else this.#config.write(offset, width, value);
+    // Without MSI-X, or with the line allowed again, what is pending is told by the line.
+    if (this.lineActive) this.#line.raised();
+  }
+
+  /** What the configuration access capability leads to (virtio 1.4 §4.1.4.9), if this is its data. */
+  #aimed(
+    offset: number,
+    width: ConfigWidth,
+  ): { readonly window: WindowHandler; readonly offset: number } | undefined {
+    const { access } = this.#config;
+    if (access === 0 || offset !== access + PCI_CFG_CAP.data.offset) return undefined;
+    const aim = this.#config.aim;
+    const bar = this.#config.bars().find(({ index }) => index === aim.bar);
+    const wrong = bar === undefined || aim.width !== width || aim.offset % width !== 0 ||
+      aim.offset + width > bar.size;
+    if (!wrong) return { window: this.#decoded(bar), offset: aim.offset };
+    this.hosted.violate("pci_cfg_data", undefined, "bar, offset or length are wrong");
+    return { window: { read: () => 0, write: () => {} }, offset: 0 };
+  }
+
+  /** A BAR while its space is decoded; all ones else. */
+  #decoded({ index, space }: PciBar): WindowHandler {
+    const handler = this.#bars.get(index)!;
+    const bit = space === "io" ? PciCommand.IO : PciCommand.MEMORY;
+    const decodes = (): boolean => !this.#gone && (this.#config.command & bit) !== 0;
+    return {
+      read: (offset, width) => decodes() ? handler.read(offset, width) : allOnes(width),
+      write: (offset, width, value) => {
+        if (decodes()) handler.write(offset, width, value);
+      },
+    };
+  }
+
+  #legacyBar(): WindowHandler {
+    const { hosted } = this;
+    const start = (): number => PCI_LEGACY.SIZE + (this.msix.enabled ? PCI_LEGACY_MSIX.SIZE : 0);
+    const file = (): RegisterFile => this.msix.enabled ? LEGACY_MSIX : LEGACY;
+    return {
+      read: (offset, width) =>
+        offset < start()
+          ? file().read(this, offset, width)
+          : hosted.readConfig(offset - start(), width),
+      write: (offset, width, value) => {
+        if (offset < start()) file().write(this, offset, width, value);
+        else hosted.writeConfig(offset - start(), width, value);
+      },
+    };
+  }
+
+  #modernBar(): WindowHandler {
+    const { hosted } = this;
+    return {
+      read: (offset, width) => {
+        if (offset < ISR_OFFSET) return COMMON.read(this, offset, width);
+        if (offset === ISR_OFFSET && width === 1) return this.takeIsr();
+        if (offset >= NOTIFY_OFFSET) return 0;
+        if (offset >= DEVICE_OFFSET) return hosted.readConfig(offset - DEVICE_OFFSET, width);
+        hosted.violate("ISR status", undefined, `no such read of ${width} bytes`);
+        return 0;
+      },
+      write: (offset, width, value) => {
+        if (offset < ISR_OFFSET) COMMON.write(this, offset, width, value);
+        else if (offset >= NOTIFY_OFFSET) this.#notify(offset - NOTIFY_OFFSET, width, value);
+        else if (offset >= DEVICE_OFFSET) hosted.writeConfig(offset - DEVICE_OFFSET, width, value);
+        else hosted.violate("ISR status", value, "read-only");
+      },
+    };
+  }
+
+  /** A notification: the address says which queue, and so does the value (virtio 1.4 §4.1.5.2). */
+  #notify(offset: number, width: ConfigWidth, value: number): void {
+    const { hosted } = this;
+    const wide = hosted.features.has(Feature.NOTIFICATION_DATA);
+    const index = offset / NOTIFY_MULTIPLIER;
+    const wrong = width !== (wide ? 4 : 2)
+      ? `${width} bytes wide`
+      : (value & 0xffff) !== index
+      ? `written to the address of queue ${index}`
+      : undefined;
+    if (wrong !== undefined) return hosted.violate("notify", value, wrong);
+    hosted.notifyValue(value);
+  }
+
+  #sharedBar(): WindowHandler {
+    // Drivers open shared memory as memory; the window is for the configuration access capability.
+    return { read: (_, width) => allOnes(width), write: () => {} };
+  }
+}
+
+/** The structures of the modern interface. */
+function structures(
+  model: DeviceModel,
+  regions: readonly MappedRegion[],
+  shared: PciBar | undefined,
+): PciStructure[] {
+  const bar = MODERN_BAR;
+  const found: PciStructure[] = [
+    { type: PciCapType.COMMON, bar, offset: 0, length: PCI_COMMON.SIZE },
+    { type: PciCapType.ISR, bar, offset: ISR_OFFSET, length: 1 },
+    {
+      type: PciCapType.NOTIFY,
+      bar,
+      offset: NOTIFY_OFFSET,
+      length: Math.max(model.queues.length, 1) * NOTIFY_MULTIPLIER,
+      multiplier: NOTIFY_MULTIPLIER,
+    },
+  ];
+  if (model.configSize > 0) {
+    const length = (model.configSize + 3) & ~3;
+    found.push({ type: PciCapType.DEVICE, bar, offset: DEVICE_OFFSET, length });
+  }
+  for (const { id, address, length } of shared === undefined ? [] : regions) {
+    const offset = address - shared!.address;
+    found.push({ type: PciCapType.SHARED_MEMORY, bar: SHARED_BAR, offset, length, id });
+  }
+  return found;
+}

@@ -1,0 +1,189 @@
+import { PCI_COMMON, PCI_LEGACY, PCI_LEGACY_MSIX } from "@vireo/hal";
+import type { ConfigWidth } from "../../device.ts";
+import type { HostedDevice } from "../../hosted_device.ts";
+import type { QueueRegisters } from "../queue_registers.ts";
+
+/** The function behind the registers. */
+export interface RegisterBank {
+  /** The device. */
+  readonly hosted: HostedDevice;
+  /** The registers of the selected queue. */
+  readonly queue: QueueRegisters;
+  /** `device_feature_select`. */
+  deviceFeatureSelect: number;
+  /** `driver_feature_select`. */
+  driverFeatureSelect: number;
+  /** Vector of configuration changes. */
+  configVector: number;
+  /** Vector of the selected queue. */
+  queueVector: number;
+  /** A write of the device status by one of the interfaces. */
+  writeStatus(value: number, legacy: boolean): void;
+  /** Reads and clears the ISR status. */
+  takeIsr(): number;
+}
+
+/** One register: what it is called, and what it does. */
+export interface PciRegisterRow {
+  /** Byte offset in its structure. */
+  readonly offset: number;
+  /** Width in bytes; every other access is a violation. */
+  readonly width: ConfigWidth;
+  /** Name as the specification spells it. */
+  readonly name: string;
+  /** What a read gives; without it the register cannot be read. */
+  readonly read?: (bank: RegisterBank) => number;
+  /** What a write does; without it the register cannot be written. */
+  readonly write?: (bank: RegisterBank, value: number) => void;
+}
+
+type Place = { readonly offset: number; readonly size: number };
+type Read = NonNullable<PciRegisterRow["read"]>;
+type Write = NonNullable<PciRegisterRow["write"]>;
+
+function row(
+  name: string,
+  place: Place,
+  read?: Read,
+  write?: Write,
+  offset: number = place.offset,
+  width: number = place.size,
+): PciRegisterRow {
+  return {
+    offset,
+    width: width as ConfigWidth,
+    name,
+    ...(read === undefined ? {} : { read }),
+    ...(write === undefined ? {} : { write }),
+  };
+}
+
+/** The two halves of an address, each 32 bits wide (virtio 1.4 §4.1.3.1). */
+function address(name: string, place: Place, part: "desc" | "avail" | "used"): PciRegisterRow[] {
+  return ([0, 1] as const).map((word) =>
+    row(
+      name,
+      place,
+      (b) => b.queue.config?.[part][word] ?? 0,
+      (b, value) => b.queue.writeAddress(part, word, value),
+      place.offset + 4 * word,
+      4,
+    )
+  );
+}
+
+const C = PCI_COMMON;
+/** `struct virtio_pci_common_cfg` (virtio 1.4 §4.1.4.3), without administration virtqueues. */
+export const COMMON_ROWS: readonly PciRegisterRow[] = [
+  row("device_feature_select", C.deviceFeatureSelect, (b) => b.deviceFeatureSelect, (b, value) => {
+    b.deviceFeatureSelect = value;
+  }),
+  row("device_feature", C.deviceFeature, (b) => {
+    return b.hosted.offeredBy(false).word(b.deviceFeatureSelect);
+  }),
+  row("driver_feature_select", C.driverFeatureSelect, (b) => b.driverFeatureSelect, (b, value) => {
+    b.driverFeatureSelect = value;
+  }),
+  row(
+    "driver_feature",
+    C.driverFeature,
+    (b) => b.hosted.driverWords[b.driverFeatureSelect] ?? 0,
+    (b, value) => b.hosted.writeFeatures(b.driverFeatureSelect, value),
+  ),
+  row("config_msix_vector", C.configMsixVector, (b) => b.configVector, (b, value) => {
+    b.configVector = value;
+  }),
+  row("num_queues", C.numQueues, (b) => b.hosted.configs.length),
+  row("device_status", C.deviceStatus, (b) => b.hosted.status, (b, value) => {
+    b.writeStatus(value, false);
+  }),
+  row("config_generation", C.configGeneration, (b) => b.hosted.generation & 0xff),
+  row("queue_select", C.queueSelect, (b) => b.queue.select, (b, value) => b.queue.select = value),
+  row("queue_size", C.queueSize, (b) => b.queue.config?.size ?? 0, (b, value) => {
+    b.queue.writeSize(value);
+  }),
+  row("queue_msix_vector", C.queueMsixVector, (b) => b.queueVector, (b, value) => {
+    b.queueVector = value;
+  }),
+  row("queue_enable", C.queueEnable, (b) => b.queue.running, (b, value) => {
+    // virtio 1.4 §4.1.4.3.2: only a reset takes a queue down.
+    if (value !== 0) return b.queue.writeReady(value);
+    b.hosted.violate("queue_enable", value, "drivers must not write 0");
+  }),
+  row(
+    "queue_notify_off",
+    C.queueNotifyOff,
+    (b) => b.queue.config === undefined ? 0 : b.queue.select,
+  ),
+  ...address("queue_desc", C.queueDesc, "desc"),
+  ...address("queue_driver", C.queueDriver, "avail"),
+  ...address("queue_device", C.queueDevice, "used"),
+  row("queue_notif_config_data", C.queueNotifConfigData, (b) => b.queue.select),
+  row("queue_reset", C.queueReset, () => 0, (b, value) => {
+    if (b.queue.reset(value)) b.queueVector = 0xffff;
+  }),
+  row("admin_queue_index", C.adminQueueIndex, () => 0),
+  row("admin_queue_num", C.adminQueueNum, () => 0),
+];
+
+const L = PCI_LEGACY;
+/** The legacy header (virtio 1.4 §4.1.4.10). */
+export const LEGACY_ROWS: readonly PciRegisterRow[] = [
+  row("Device Features", L.deviceFeatures, (b) => b.hosted.offeredBy(true).word(0)),
+  row(
+    "Driver Features",
+    L.driverFeatures,
+    (b) => b.hosted.driverWords[0]!,
+    (b, value) => b.hosted.writeFeatures(0, value),
+  ),
+  row("Queue Address", L.queueAddress, (b) => b.queue.config?.pfn ?? 0, (b, value) => {
+    b.queue.writePage(value);
+  }),
+  row("Queue Size", L.queueSize, (b) => b.queue.config?.maxSize ?? 0),
+  row("Queue Select", L.queueSelect, (b) => b.queue.select, (b, value) => b.queue.select = value),
+  row("Queue Notify", L.queueNotify, () => 0, (b, value) => b.hosted.notify(value)),
+  row("Device Status", L.deviceStatus, (b) => b.hosted.status, (b, value) => {
+    b.writeStatus(value, true);
+  }),
+  row("ISR Status", L.isrStatus, (b) => b.takeIsr()),
+];
+
+const M = PCI_LEGACY_MSIX;
+/** What follows the legacy header while MSI-X is on. */
+export const LEGACY_MSIX_ROWS: readonly PciRegisterRow[] = [
+  row("Configuration Vector", M.configVector, (b) => b.configVector, (b, value) => {
+    b.configVector = value;
+  }, L.SIZE + M.configVector.offset),
+  row("Queue Vector", M.queueVector, (b) => b.queueVector, (b, value) => {
+    b.queueVector = value;
+  }, L.SIZE + M.queueVector.offset),
+];
+
+/** The registers of a structure, found by offset. */
+export class RegisterFile {
+  readonly #rows = new Map<number, PciRegisterRow>();
+
+  /** Indexes rows. */
+  constructor(rows: readonly PciRegisterRow[]) {
+    for (const row of rows) this.#rows.set(row.offset, row);
+  }
+
+  /** Reads a register; 0, and noted, if there is no such. */
+  read(bank: RegisterBank, offset: number, width: ConfigWidth): number {
+    const row = this.#rows.get(offset);
+    if (row?.read !== undefined && row.width === width) return row.read(bank);
+    bank.hosted.violate(nameAt(row, offset), undefined, `no such read of ${width} bytes`);
+    return 0;
+  }
+
+  /** Writes a register; ignored, and noted, if there is no such. */
+  write(bank: RegisterBank, offset: number, width: ConfigWidth, value: number): void {
+    const row = this.#rows.get(offset);
+    if (row?.write !== undefined && row.width === width) return row.write(bank, value);
+    bank.hosted.violate(nameAt(row, offset), value, `no such write of ${width} bytes`);
+  }
+}
+
+function nameAt(row: PciRegisterRow | undefined, offset: number): string {
+  return row?.name ?? `0x${offset.toString(16)}`;
+}

@@ -1,0 +1,110 @@
+import { Feature } from "@vireo/hal";
+import type { HostedDevice } from "../hosted_device.ts";
+import type { QueueConfig } from "../ring/queue_config.ts";
+
+/** What a transport calls the registers of a queue, for violations. */
+export type QueueRegisterNames = Readonly<
+  Record<"size" | "address" | "ready" | "reset" | "align" | "page", string>
+>;
+
+/** The registers by which a driver sets up the selected queue: what they accept is the same everywhere. */
+export class QueueRegisters {
+  /** Index of the selected queue. */
+  select = 0;
+  readonly #device: HostedDevice;
+  readonly #names: QueueRegisterNames;
+
+  /** Makes the registers of a device. */
+  constructor(device: HostedDevice, names: QueueRegisterNames) {
+    this.#device = device;
+    this.#names = names;
+  }
+
+  /** The selected queue; undefined if there is none. */
+  get config(): QueueConfig | undefined {
+    return this.#device.configs[this.select];
+  }
+
+  /** 1 if the selected queue runs. */
+  get running(): 0 | 1 {
+    return this.#device.running(this.select) ? 1 : 0;
+  }
+
+  /** Its size: up to the maximum, a power of two for split rings, while it does not run. */
+  writeSize(value: number): void {
+    const config = this.#settable(this.#names.size, value);
+    if (config === undefined) return;
+    const problem = this.#device.sizeProblem(this.select, value);
+    if (problem !== undefined) return this.#device.violate(this.#names.size, value, problem);
+    config.size = value;
+  }
+
+  /** A word of the address of a part, while it does not run. */
+  writeAddress(part: "desc" | "avail" | "used", word: 0 | 1, value: number): void {
+    const config = this.#settable(this.#names.address, value);
+    if (config !== undefined) config[part][word] = value;
+  }
+
+  /** 1 starts it if its geometry is good, 0 stops it. */
+  writeReady(value: number): void {
+    const device = this.#device;
+    const refuse = (reason: string): void => device.violate(this.#names.ready, value, reason);
+    if (this.config === undefined) return refuse("no such queue");
+    if (value === 0) device.stopQueue(this.select);
+    else if (value !== 1) refuse("neither 0 nor 1");
+    else if (!device.queuesSettable) refuse("before FEATURES_OK");
+    else if (!device.running(this.select)) device.startQueue(this.select);
+  }
+
+  /** 1 resets it at once, if RING_RESET was negotiated. @returns Whether it did. */
+  reset(value: number): boolean {
+    const device = this.#device;
+    const negotiated = device.features.has(Feature.RING_RESET);
+    if (value !== 1 || this.config === undefined || !negotiated) {
+      const reason = negotiated ? "not 1, or no such queue" : "without RING_RESET";
+      device.violate(this.#names.reset, value, reason);
+      return false;
+    }
+    device.stopQueue(this.select);
+    this.config.reset();
+    return true;
+  }
+
+  /** Alignment of a legacy used ring: a power of two of at least 4, while it does not run. */
+  writeAlign(value: number): void {
+    const config = this.#settable(this.#names.align, value);
+    if (config === undefined) return;
+    if (value < 4 || (value & (value - 1)) !== 0) {
+      return this.#device.violate(this.#names.align, value, "no power of two of at least 4");
+    }
+    config.align = value;
+  }
+
+  /** Page of a legacy queue: starts it there, or stops it at 0. */
+  writePage(value: number): void {
+    const device = this.#device;
+    const { config } = this;
+    if (config === undefined) return device.violate(this.#names.page, value, "no such queue");
+    if (value === 0) {
+      device.stopQueue(this.select);
+      config.pfn = 0;
+      return;
+    }
+    if (device.running(this.select)) return device.violate(this.#names.page, value, "queue runs");
+    config.pfn = value;
+    if (!device.startQueue(this.select)) config.pfn = 0;
+  }
+
+  #settable(register: string, value: number): QueueConfig | undefined {
+    const { config } = this;
+    if (config === undefined) {
+      this.#device.violate(register, value, "no such queue");
+      return undefined;
+    }
+    if (this.#device.running(this.select)) {
+      this.#device.violate(register, value, "queue runs");
+      return undefined;
+    }
+    return config;
+  }
+}

@@ -1,0 +1,59 @@
+import type { StreamPort } from "@vireo/emu";
+import { END_OF_INPUT, repl } from "../repl/session.ts";
+import type { BoardOptions } from "../target/options.ts";
+import { bringIntoScope, greeting } from "./shell_init.ts";
+import { openVireo } from "../vireo.ts";
+
+/** Name of the console port that a REPL may be on. */
+export const SHELL_PORT = "shell";
+/** Environment variable with the size of the terminal behind the port, as JSON; unset without one. */
+export const SHELL_TERMINAL = "VIREO_SHELL_TERMINAL";
+/** How long the port may take to appear and to be connected, in milliseconds. */
+const PORT_DEADLINE = 20_000;
+
+/** A REPL on a port of the board's console, by our own driver; for a guest. */
+export async function portShell(board: BoardOptions): Promise<void> {
+  const terminal = Deno.env.get(SHELL_TERMINAL);
+  await using vireo = await openVireo(board);
+  bringIntoScope(vireo);
+  const found = await vireo.console.port(SHELL_PORT, { deadline: PORT_DEADLINE });
+  using port = found.open();
+  await port.hostOpened({ deadline: PORT_DEADLINE });
+  if (terminal !== undefined) await port.writeText(greeting(vireo).join("\r\n") + "\r\n");
+  await repl({
+    input: port.readable,
+    write: (bytes) => port.write(bytes),
+    terminal: terminal === undefined ? undefined : JSON.parse(terminal),
+  });
+  await port.flush({ deadline: PORT_DEADLINE });
+}
+
+/**
+ * The host's side of {@linkcode portShell}: passes input on, and output until the connection ends.
+ *
+ * @param port The host's end of the port.
+ * @param input What is typed; its end is passed on too.
+ * @param write Takes the output.
+ */
+export async function connectShell(
+  port: StreamPort,
+  input: ReadableStream<Uint8Array>,
+  write: (bytes: Uint8Array) => void | Promise<void>,
+): Promise<void> {
+  void passOn(input, port.writable).catch(() => {});
+  try {
+    for await (const bytes of port.readable) await write(bytes);
+  } catch {
+    // The connection ends with QEMU, and QEMU tells why.
+  }
+}
+
+async function passOn(
+  input: ReadableStream<Uint8Array>,
+  writable: WritableStream<Uint8Array>,
+): Promise<void> {
+  const writer = writable.getWriter();
+  for await (const bytes of input) await writer.write(bytes);
+  // A connection cannot be closed in one direction only; so the guest is told as by a terminal.
+  await writer.write(Uint8Array.of(END_OF_INPUT));
+}

@@ -1,0 +1,36 @@
+import { SHELL_BOARD } from "./shell.ts";
+import type { BoardOptions } from "../target/options.ts";
+import { openVireo, type Vireo } from "../vireo.ts";
+
+/** Opens the board of a REPL's process and puts it in scope. */
+export async function initShell(): Promise<void> {
+  const board = Deno.env.get(SHELL_BOARD);
+  if (board === undefined) throw new TypeError(`Cannot start: ${SHELL_BOARD} is not set`);
+  const vireo = await openVireo(JSON.parse(board) as BoardOptions);
+  bringIntoScope(vireo);
+  if (Deno.stdin.isTerminal()) { for (const line of greeting(vireo)) console.log(line); }
+}
+
+/** Makes a board's parts global names. */
+export function bringIntoScope(vireo: Vireo): void {
+  const { bus, platform } = vireo;
+  // Getters, because a board may lack a device: the error then names it, on use.
+  Object.defineProperties(globalThis, {
+    vireo: { value: vireo },
+    bus: { value: bus },
+    platform: { value: platform },
+    blk: { get: () => vireo.blk },
+    net: { get: () => vireo.net },
+    con: { get: () => vireo.console },
+    rng: { get: () => vireo.rng },
+  });
+}
+
+/** The lines that greet who opens a REPL on a terminal. */
+export function greeting({ bus, target }: Vireo): string[] {
+  const found = bus.devices.map((device) => `${device.name} ${device.driver?.name ?? "no driver"}`);
+  return [
+    `${target}: ${found.join(", ")}`,
+    "In scope: vireo, bus, platform, blk, net, con (console), rng. Ctrl-D leaves.",
+  ];
+}

@@ -1,0 +1,182 @@
+import type { StreamPort } from "@vireo/emu";
+import { VireoError } from "@vireo/hal";
+import { bootGuest, findGuestBoard, type GuestOutput } from "../guest/mod.ts";
+import type { GuestCall } from "../commands/table.ts";
+import { bundleSource } from "../image/mod.ts";
+import { HostPorts } from "../target/host_ports.ts";
+import { CALL_VARIABLE, GUEST_VARIABLE } from "../terminal/environment.ts";
+import type { BoardOptions } from "../target/options.ts";
+import { explainKvm, KVM_BOOT_DEADLINE, requireKvm } from "../target/kvm.ts";
+import { note } from "../terminal/output.ts";
+import { toFileUrl } from "../terminal/paths.ts";
+import { deviceInterfaces, qemuArguments } from "../target/qemu_arguments.ts";
+import { connectShell, SHELL_PORT, SHELL_TERMINAL } from "../commands/port_shell.ts";
+import { parseTarget } from "../target/target.ts";
+
+/** A command line to run in a guest. */
+export interface GuestCommand {
+  /** The board. */
+  readonly board: BoardOptions;
+  /** The command line, as it was given on the host. */
+  readonly args: readonly string[];
+  /** The same, parsed; the board is the one above. */
+  readonly call: Omit<GuestCall, "board">;
+  /** The user's script, if the command runs one. */
+  readonly script?: string | undefined;
+  /** The file on the host that the command writes. */
+  readonly output?: string | undefined;
+  /** The file on the host that the command reads. */
+  readonly input?: string | undefined;
+  /** What the command's standard input is. */
+  readonly stdin: "none" | "pipe" | "terminal";
+  /** Environment variables for the command. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** How long an interrupted script has to end by itself, in milliseconds. */
+const INTERRUPT_GRACE = 1000;
+/** Exit code of a command that was interrupted, as shells have it. */
+const INTERRUPTED = 130;
+
+/**
+ * Boots the board's guest, runs a command line in it, and powers it off.
+ *
+ * @returns The command's exit code.
+ * @throws {VireoError} If the guest cannot be booted or does not end by itself.
+ */
+export async function runInGuest(command: GuestCommand): Promise<number> {
+  const { board } = command;
+  const name = parseTarget(board.target).board!.name;
+  const kvm = board.boot.accel === "kvm";
+  if (kvm) await requireKvm(findGuestBoard(name).arch);
+  await using cleanup = new AsyncDisposableStack();
+  using output = command.output === undefined
+    ? undefined
+    : await Deno.open(command.output, { write: true, create: true, truncate: true });
+  // Closed by its stream.
+  const input = command.input === undefined ? undefined : await Deno.open(command.input);
+  const program = await bundleSource(guestEntry(command.script));
+  const { console: consoleFlag }: { readonly console?: string } = command.call.flags;
+  const onPort = consoleFlag === "virtio";
+  const ports = cleanup.use(
+    await HostPorts.listen({ more: onPort ? [SHELL_PORT] : [], monitor: true }),
+  );
+  const { backends, devices } = qemuArguments(board, ports.ports);
+  const terminal = command.stdin === "terminal";
+  const size = terminal ? Deno.consoleSize() : undefined;
+  const to = outputs(output);
+  let shell: Promise<void> | undefined;
+  using interrupts = new Interrupts();
+  if (terminal) Deno.stdin.setRaw(true);
+  try {
+    const { exitCode } = await bootGuest({
+      board: name,
+      program,
+      args: command.args,
+      env: {
+        [GUEST_VARIABLE]: "1",
+        [CALL_VARIABLE]: JSON.stringify({ ...command.call, board } satisfies GuestCall),
+        ...onPort && size !== undefined ? { [SHELL_TERMINAL]: JSON.stringify(size) } : {},
+        ...command.env,
+      },
+      devices: [
+        ...ports.monitorArguments,
+        ...backends,
+        ...devices.flatMap((device) => ["-device", device]),
+      ],
+      ...deviceInterfaces(board),
+      stdin: input?.readable ??
+        (onPort || command.stdin === "none" ? undefined : Deno.stdin.readable),
+      terminal: onPort ? undefined : size,
+      output: to,
+      monitor: () => ports.monitor(),
+      // QEMU's own end tells what went wrong if it never connects.
+      onStart: () => {
+        void ports.connect().then(discard).catch(() => {});
+        if (onPort) {
+          shell = ports.port(SHELL_PORT)
+            .then((port) => connectShell(port, Deno.stdin.readable, to.stdout)).catch(() => {});
+        }
+      },
+      files: { output: command.output, input: command.input },
+      signal: interrupts.signal,
+      interrupt: interrupts.first,
+      ...kvm ? { bootDeadline: KVM_BOOT_DEADLINE } : {},
+      ...board.boot,
+      qemu: board.qemu,
+      image: { onProgress: note },
+    });
+    // Its connection has ended with QEMU, but may not have been read to the end.
+    await shell;
+    return exitCode;
+  } catch (error) {
+    if (interrupts.signal.aborted) return INTERRUPTED;
+    throw kvm ? explainKvm(error) : error;
+  } finally {
+    if (terminal) Deno.stdin.setRaw(false);
+  }
+}
+
+/** The text of the guest's program, with the user's script if there is one. */
+export function guestEntry(script?: string): string {
+  const main = JSON.stringify(new URL("./main.ts", import.meta.url).href);
+  if (script === undefined) return `export { default, initShell } from ${main};\n`;
+  return `import { guestMain } from ${main};
+export default guestMain(() => import(${JSON.stringify(toFileUrl(script))}));\n`;
+}
+
+/** Reads what the guest sends to the port that has no one behind it. */
+async function discard(port: StreamPort): Promise<void> {
+  await port.readable.pipeTo(new WritableStream());
+}
+
+type Writer = { write(bytes: Uint8Array): Promise<number> };
+
+function outputs(file: Deno.FsFile | undefined): GuestOutput {
+  const to = (writer: Writer) => async (bytes: Uint8Array): Promise<void> => {
+    for (let at = 0; at < bytes.length;) at += await writer.write(bytes.subarray(at));
+  };
+  return {
+    stdout: to(Deno.stdout),
+    stderr: to(Deno.stderr),
+    ...(file === undefined ? {} : { file: to(file) }),
+  };
+}
+
+/** Ctrl-C: the first one is the guest's, the next one, or a grace period, ends it. */
+class Interrupts implements Disposable {
+  readonly #first: PromiseWithResolvers<void> = Promise.withResolvers();
+  readonly #abort = new AbortController();
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  readonly #listener = (): void => {
+    if (this.#timer !== undefined) return this.#end();
+    this.#first.resolve();
+    this.#timer = setTimeout(() => this.#end(), INTERRUPT_GRACE);
+  };
+
+  constructor() {
+    Deno.addSignalListener("SIGINT", this.#listener);
+    Deno.addSignalListener("SIGTERM", this.#listener);
+  }
+
+  /** Resolves at the first interrupt. */
+  get first(): Promise<void> {
+    return this.#first.promise;
+  }
+
+  /** Aborted when the guest must end. */
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  #end(): void {
+    this.#abort.abort(new VireoError("HOST_ERROR", "Interrupted"));
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timer);
+    Deno.removeSignalListener("SIGINT", this.#listener);
+    Deno.removeSignalListener("SIGTERM", this.#listener);
+  }
+}

@@ -1,0 +1,105 @@
+import type { DeviceInterfaces } from "@vireo/hal/qtest";
+import { boardDevice } from "../devices/table.ts";
+import type { BlkOption, BoardOptions } from "./options.ts";
+import { parseTarget } from "./target.ts";
+import { UsageError } from "../terminal/usage.ts";
+
+/** Size of the disk that a board has when none was named, in bytes: it reads as zeroes. */
+const DEFAULT_DISK = 16 * 1024 * 1024;
+/** The guest's Ethernet address. */
+const GUEST_MAC = "52:54:00:12:34:56";
+
+/** What QEMU is told of a board's devices. */
+export interface QemuArguments {
+  /** Back ends: `-blockdev`, `-netdev`, `-chardev` and what the user gave. */
+  readonly backends: readonly string[];
+  /** A `-device` argument each, on the bus that the board has its devices on. */
+  readonly devices: readonly string[];
+}
+
+/** A character device of QEMU and the port that it is behind. */
+export interface QemuPort {
+  /** The port's name. */
+  readonly name: string;
+  /** Path of the unix socket on which this process listens. */
+  readonly socket: string;
+  /** Whether it is a text console. */
+  readonly console: boolean;
+}
+
+/**
+ * Says a board's devices in QEMU's words: disks, the wire, a console with these ports, and entropy.
+ *
+ * @throws {UsageError} If QEMU has no such wire.
+ */
+export function qemuArguments(options: BoardOptions, ports: readonly QemuPort[]): QemuArguments {
+  const backends: string[] = [];
+  const devices: string[] = [];
+  const wire = options.net ?? { kind: "user" };
+  if (wire.kind === "hub") {
+    throw new UsageError("--net: QEMU has user, tap:NAME or none, got 'hub'");
+  }
+  if (wire.kind !== "none") {
+    backends.push(
+      "-netdev",
+      wire.kind === "user"
+        ? "user,id=net0"
+        : `tap,id=net0,ifname=${wire.name},script=no,downscript=no`,
+    );
+    devices.push(`virtio-net-device,netdev=net0,mac=${GUEST_MAC}`);
+  }
+  for (const [i, blk] of options.blk.entries()) {
+    backends.push("-blockdev", blockdev(`disk${i}`, blk));
+    devices.push(blkDevice(`disk${i}`, blk));
+  }
+  devices.push("virtio-serial-device");
+  for (const [i, port] of ports.entries()) {
+    backends.push("-chardev", `socket,id=port${i},path=${escape(port.socket)}`);
+    const type = port.console ? "virtconsole" : "virtserialport";
+    devices.push(`${type},chardev=port${i},name=${port.name}`);
+  }
+  devices.push("virtio-rng-device");
+  for (const [i, { name, value }] of options.with.entries()) {
+    const device = boardDevice(name);
+    if (device.qemu === undefined) throw new UsageError(`--with: QEMU has no ${name} device`);
+    // QEMU's names start with a letter.
+    const added = device.qemu(value, name.replace(/^(?=\d)/, "v") + i);
+    backends.push(...added.backends);
+    devices.push(...added.devices);
+  }
+  const onPci = parseTarget(options.target).board?.pci !== undefined;
+  return {
+    backends: [...backends, ...options.qemuArgs],
+    devices: [...(onPci ? devices.map(pciDevice) : devices), ...options.devices],
+  };
+}
+
+/** What the options say of all virtio devices of a board. */
+export function deviceInterfaces(options: BoardOptions): DeviceInterfaces {
+  const { legacy, transitional, packed, platformIommu } = options;
+  return { legacy, transitional, packed, platformIommu };
+}
+
+/** The same device on PCI. */
+function pciDevice(device: string): string {
+  return device.replace(/^(virtio-[\w-]+)-device(?=,|$)/, "$1-pci");
+}
+
+function blockdev(id: string, { path, readOnly }: BlkOption): string {
+  if (path === undefined) return `null-co,node-name=${id},size=${DEFAULT_DISK},read-zeroes=on`;
+  const file = `file.driver=file,file.filename=${escape(path)},file.discard=unmap`;
+  return `raw,node-name=${id},discard=unmap,read-only=${readOnly ? "on" : "off"},${file}`;
+}
+
+function blkDevice(id: string, { serial, blockSize }: BlkOption): string {
+  let text = `virtio-blk-device,drive=${id},serial=${escape(serial ?? "vireo-qemu")}`;
+  if (blockSize !== undefined) {
+    text += `,logical_block_size=${blockSize},physical_block_size=${blockSize}`;
+  }
+  return text;
+}
+
+/** Doubles commas, as QEMU's option parser wants them. */
+function escape(text: string): string {
+  return text.replaceAll(",", ",,");
+}

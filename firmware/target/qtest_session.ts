@@ -1,0 +1,48 @@
+import { QtestPlatform } from "@vireo/hal/qtest";
+import type { StreamPort } from "@vireo/emu";
+import type { Board } from "../boards/mod.ts";
+import type { BoardOptions } from "./options.ts";
+import { HostPorts } from "./host_ports.ts";
+import { deviceInterfaces, qemuArguments } from "./qemu_arguments.ts";
+
+/** A QEMU board without a guest, and the host's ends of its console ports. */
+export class QtestSession implements AsyncDisposable {
+  /** The machine. */
+  readonly platform: QtestPlatform;
+  /** The host's end of the port named `host`. */
+  readonly hostPort: StreamPort;
+  readonly #cleanup: AsyncDisposableStack;
+
+  private constructor(platform: QtestPlatform, host: StreamPort, cleanup: AsyncDisposableStack) {
+    this.platform = platform;
+    this.hostPort = host;
+    this.#cleanup = cleanup;
+  }
+
+  /**
+   * Starts QEMU with the devices that the options ask for.
+   *
+   * @throws {VireoError} `HOST_ERROR` with QEMU's own words if it does not start.
+   */
+  static async create(board: Board, options: BoardOptions): Promise<QtestSession> {
+    await using cleanup = new AsyncDisposableStack();
+    const ports = cleanup.use(await HostPorts.listen());
+    const { backends, devices } = qemuArguments(options, ports.ports);
+    const platform = cleanup.use(
+      await QtestPlatform.start({
+        board,
+        devices,
+        ...deviceInterfaces(options),
+        extraArgs: backends,
+        ...(options.qemu === undefined ? {} : { qemu: options.qemu }),
+      }),
+    );
+    const host = await ports.connect();
+    return new QtestSession(platform, host, cleanup.move());
+  }
+
+  /** Ends QEMU. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#cleanup.disposeAsync();
+  }
+}

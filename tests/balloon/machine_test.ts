@@ -1,0 +1,168 @@
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { BalloonFeature, BalloonStat, Feature, FeatureSet, VireoError } from "@vireo/hal";
+import { BalloonDevice, type BalloonDeviceOptions, EmulatedMachine } from "@vireo/emu";
+import { Bus } from "../../drivers/bus/bus.ts";
+import {
+  type Balloon,
+  type BalloonOptions,
+  createBalloonDriver,
+} from "../../drivers/balloon/mod.ts";
+
+const SOON = { deadline: 5000 };
+const PAGE = 4096;
+
+interface Rig extends AsyncDisposable {
+  readonly model: BalloonDevice;
+  readonly machine: EmulatedMachine;
+  readonly bus: Bus;
+  readonly balloon: Balloon;
+}
+
+interface Setup extends BalloonOptions {
+  readonly device?: BalloonDeviceOptions;
+  readonly version?: 1 | 2;
+  readonly without?: readonly number[];
+  readonly memorySize?: number;
+}
+
+async function boot(setup: Setup = {}): Promise<Rig> {
+  const { device, version = 2, without = [], memorySize = 32 << 20, ...options } = setup;
+  const model = new BalloonDevice(device);
+  const machine = EmulatedMachine.create({ devices: [{ model, version }], memorySize });
+  const bus = new Bus({ filter: FeatureSet.of(...without) });
+  const driver = createBalloonDriver(options);
+  await bus.registerDriver(driver);
+  await bus.addPlatform(machine);
+  assertEquals(bus.devices[0]?.error, undefined);
+  return {
+    model,
+    machine,
+    bus,
+    balloon: bus.get(driver)!,
+    async [Symbol.asyncDispose]() {
+      await bus[Symbol.asyncDispose]();
+      await machine[Symbol.asyncDispose]();
+    },
+  };
+}
+
+for (const version of [1, 2] as const) {
+  for (const without of [[], [Feature.EVENT_IDX], [Feature.INDIRECT_DESC]]) {
+    Deno.test(`balloon: follows the target both ways (version ${version} without [${without}])`, async () => {
+      await using rig = await boot({ version, without });
+      const { model, balloon } = rig;
+      for (const target of [1000, 1001, 3, 0, 700, 256, 0]) {
+        model.target = target;
+        await balloon.settled(SOON);
+        assertEquals([balloon.size, model.actual, model.held.size], [target, target, target]);
+      }
+      assertEquals([model.unknown, rig.machine.violations()], [0, []]);
+    });
+  }
+}
+
+Deno.test("balloon: a target from the start is followed, and all comes back at the end", async () => {
+  const rig = await boot({ device: { target: 64 } });
+  await rig.balloon.settled(SOON);
+  assertEquals(rig.model.held.size, 64);
+  await rig[Symbol.asyncDispose]();
+  assertEquals([rig.model.held.size, rig.model.unknown], [0, 0]);
+});
+
+Deno.test("balloon: pages come back as zeroes, or filled with the poison", async () => {
+  for (const poison of [undefined, 0xa5]) {
+    await using rig = await boot(poison === undefined ? {} : { poison });
+    await rig.balloon.resize(1, SOON);
+    const [page] = rig.model.held;
+    const bytes = rig.machine.memory.view(page! * PAGE, PAGE);
+    bytes.fill(0x77);
+    await rig.balloon.resize(0, SOON);
+    assert(bytes.every((byte) => byte === (poison ?? 0x77)), "the driver fills it, or leaves it");
+  }
+});
+
+Deno.test("balloon: out of memory stops it, and it goes on when asked for less", async () => {
+  await using rig = await boot({ memorySize: 4 << 20 });
+  rig.model.target = 100_000;
+  const error = await assertRejects(() => rig.balloon.settled({ deadline: 50 }), VireoError);
+  assertEquals([error.code, rig.balloon.outOfMemory], ["TIMEOUT", true]);
+  assert(rig.balloon.size > 800, `${rig.balloon.size} of 1024 pages`);
+  rig.model.target = 10;
+  await rig.balloon.settled(SOON);
+  assertEquals([rig.model.held.size, rig.balloon.outOfMemory], [10, false]);
+});
+
+Deno.test("balloon: statistics are told whenever the host asks", async () => {
+  let free = 1;
+  const statistics = () => ({ [BalloonStat.FREE]: free++ * 2 ** 33, [BalloonStat.TOTAL]: 5 });
+  await using rig = await boot({ statistics });
+  for (let i = 0; i < 3; i++) {
+    const before = rig.model.values.get(BalloonStat.FREE)!;
+    const values = await rig.model.refresh();
+    assertEquals([...values.keys()], [BalloonStat.FREE, BalloonStat.TOTAL]);
+    assertEquals(values.get(BalloonStat.FREE), before + 2 ** 33);
+  }
+});
+
+Deno.test("balloon: free memory is reported, in many ranges, and its contents are gone", async () => {
+  await using rig = await boot();
+  const regions = Array.from({ length: 70 }, () => rig.machine.dma.alloc(PAGE, { align: PAGE }));
+  for (const { bytes } of regions) bytes.fill(1);
+  await rig.balloon.report(regions, SOON);
+  assertEquals(rig.model.reported, 70 * PAGE);
+  assert(regions.every(({ bytes }) => bytes.every((byte) => byte === 0)));
+  for (const region of regions) region[Symbol.dispose]();
+});
+
+Deno.test("balloon: hints are given for a command, until there are no more or it is over", async () => {
+  const regions: { address: number; bytes: Uint8Array }[] = [];
+  const freePages = () => regions as never;
+  await using rig = await boot({ freePages });
+  for (let i = 0; i < 5; i++) regions.push(rig.machine.dma.alloc(2 * PAGE, { align: PAGE }));
+  rig.model.startHinting();
+  for (let i = 0; i < 100 && rig.model.reported < 10 * PAGE; i++) await turn();
+  assertEquals([rig.model.reported, rig.balloon.hinted], [10 * PAGE, 5]);
+  for (let i = 0; i < 100 && rig.model.hinting; i++) await turn();
+  assertEquals(rig.model.hinting, false);
+  rig.model.finishHinting();
+  assertEquals(rig.machine.violations(), []);
+});
+
+Deno.test("balloon: what was not negotiated is refused, and the queues still have their places", async () => {
+  const { STATS_VQ, FREE_PAGE_HINT, DEFLATE_ON_OOM } = BalloonFeature;
+  await using rig = await boot({
+    device: { withhold: [STATS_VQ, FREE_PAGE_HINT, DEFLATE_ON_OOM], target: 5 },
+  });
+  await rig.balloon.settled(SOON);
+  const error = await assertRejects(() => rig.balloon.release(), VireoError);
+  assertEquals(error.code, "UNSUPPORTED");
+  const region = rig.machine.dma.alloc(PAGE, { align: PAGE });
+  await rig.balloon.report([region], SOON);
+  assertEquals(rig.model.reported, PAGE);
+  assertThrows(() => createBalloonDriver({ poison: 256 }), RangeError, "no byte");
+});
+
+Deno.test("balloon: a guest without memory takes pages back though the host wants them", async () => {
+  await using rig = await boot({ device: { target: 600 } });
+  await rig.balloon.settled(SOON);
+  assertEquals(await rig.balloon.release(100, SOON), 100);
+  assertEquals([rig.balloon.size, rig.model.held.size], [500, 500]);
+});
+
+Deno.test("balloon: after a recovery and a suspend it starts empty and follows again", async () => {
+  await using rig = await boot({ device: { target: 300 } });
+  await rig.balloon.settled(SOON);
+  const recovered = rig.bus.devices[0]!.recovered(SOON);
+  rig.machine.device(0).fault("as the test wants");
+  await recovered;
+  await rig.balloon.settled(SOON);
+  assertEquals([rig.model.held.size, rig.model.actual], [300, 300]);
+  await rig.bus.freeze();
+  await rig.bus.restore();
+  await rig.balloon.settled(SOON);
+  assertEquals([rig.model.held.size, rig.model.actual], [300, 300]);
+});
+
+function turn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 0));
+}

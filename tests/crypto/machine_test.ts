@@ -1,0 +1,210 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { Buffer } from "node:buffer";
+import { createSign, generateKeyPairSync } from "node:crypto";
+import {
+  CryptoAead,
+  CryptoCipher,
+  CryptoFeature,
+  CryptoHash,
+  CryptoKeyType,
+  type CryptoMac,
+  CryptoRsaHash,
+  CryptoRsaPadding,
+  Feature,
+  FeatureSet,
+  VireoError,
+} from "@vireo/hal";
+import { CryptoDevice, type CryptoDeviceOptions, EmulatedMachine } from "@vireo/emu";
+import { Bus } from "../../drivers/bus/bus.ts";
+import { type Crypto, cryptoDriver } from "../../drivers/crypto/mod.ts";
+
+const SOON = { deadline: 5000 };
+const subtle = globalThis.crypto.subtle;
+const random = (length: number): Uint8Array<ArrayBuffer> =>
+  globalThis.crypto.getRandomValues(new Uint8Array(length));
+const bytes = (buffer: ArrayBuffer): Uint8Array => new Uint8Array(buffer);
+
+interface Rig extends AsyncDisposable {
+  readonly model: CryptoDevice;
+  readonly machine: EmulatedMachine;
+  readonly bus: Bus;
+  readonly crypto: Crypto;
+}
+
+async function boot(
+  options: CryptoDeviceOptions = {},
+  without: readonly number[] = [],
+): Promise<Rig> {
+  const model = new CryptoDevice(options);
+  const machine = EmulatedMachine.create({ devices: [model] });
+  const bus = new Bus({ filter: FeatureSet.of(...without) });
+  await bus.registerDriver(cryptoDriver);
+  await bus.addPlatform(machine);
+  assertEquals(bus.devices[0]?.error, undefined);
+  return {
+    model,
+    machine,
+    bus,
+    crypto: bus.get(cryptoDriver)!,
+    async [Symbol.asyncDispose]() {
+      await bus[Symbol.asyncDispose]();
+      await machine[Symbol.asyncDispose]();
+    },
+  };
+}
+
+const REVISION_0 = { withhold: Object.values(CryptoFeature) };
+/** How sessions are had: by revision, with sessions or without. */
+const MODES = [
+  { name: "sessions", device: {}, stateless: false },
+  { name: "no sessions", device: {}, stateless: true },
+  { name: "revision 0", device: REVISION_0, stateless: false },
+];
+
+for (const { name, device, stateless } of MODES) {
+  for (const without of [[], [Feature.INDIRECT_DESC], [Feature.EVENT_IDX]]) {
+    Deno.test(`crypto: every answer is WebCrypto's (${name}, without [${without}])`, async () => {
+      await using rig = await boot({ ...device, queues: 3 }, without);
+      const { crypto } = rig;
+      for (const keySize of [16, 32]) {
+        const key = random(keySize);
+        const iv = random(16);
+        const data = random(1600);
+        const options = { ...SOON, stateless };
+        const algorithm = { name: "AES-CBC", iv };
+        const webKey = await subtle.importKey("raw", key, "AES-CBC", false, ["encrypt"]);
+        // WebCrypto pads: a block more than what came in.
+        const expected = bytes(await subtle.encrypt(algorithm, webKey, data)).subarray(0, 1600);
+        await using cipher = await crypto.cipher(CryptoCipher.AES_CBC, key, options);
+        assertEquals(cipher.stateless, stateless);
+        assertEquals(await cipher.encrypt(iv, data, SOON), expected);
+        assertEquals(await cipher.decrypt(iv, expected, SOON), data);
+
+        const gcmKey = await subtle.importKey("raw", key, "AES-GCM", false, ["encrypt"]);
+        const [nonce, aad] = [random(12), random(20)];
+        const sealed = bytes(
+          await subtle.encrypt({ name: "AES-GCM", iv: nonce, additionalData: aad }, gcmKey, data),
+        );
+        await using aead = await crypto.aead(CryptoAead.GCM, key, { ...options, aadSize: 20 });
+        assertEquals(await aead.encrypt(nonce, data, aad, SOON), sealed);
+        assertEquals(await aead.decrypt(nonce, sealed, aad, SOON), data);
+        sealed[5]! ^= 1;
+        const error = await assertRejects(
+          () => aead.decrypt(nonce, sealed, aad),
+          VireoError,
+          "BADMSG",
+        );
+        assertEquals(error.code, "BAD_STATUS");
+      }
+      for (
+        const [algo, web] of [[CryptoHash.SHA_256, "SHA-256"], [
+          CryptoHash.SHA_512,
+          "SHA-512",
+        ]] as const
+      ) {
+        const data = random(3333);
+        await using hash = await crypto.hash(algo, { stateless });
+        assertEquals(await hash.digest(data, SOON), bytes(await subtle.digest(web, data)));
+        const key = random(40);
+        const algorithm = { name: "HMAC", hash: web };
+        const webKey = await subtle.importKey("raw", key, algorithm, false, ["sign"]);
+        await using mac = await crypto.mac(algo as CryptoMac, key, { stateless });
+        assertEquals(await mac.digest(data, SOON), bytes(await subtle.sign("HMAC", webKey, data)));
+      }
+      assertEquals([rig.model.sessions, rig.machine.violations()], [0, []]);
+    });
+
+    Deno.test(`crypto: RSA agrees with node:crypto (${name}, without [${without}])`, async () => {
+      await using rig = await boot(device, without);
+      const pair = generateKeyPairSync("rsa", { modulusLength: 1024 });
+      const der = (key: typeof pair.privateKey): Uint8Array<ArrayBuffer> =>
+        new Uint8Array(key.export({ format: "der", type: "pkcs1" }) as Buffer);
+      const priv = { type: CryptoKeyType.PRIVATE, der: der(pair.privateKey), size: 128 };
+      const pub = { type: CryptoKeyType.PUBLIC, der: der(pair.publicKey), size: 128 };
+      const padding = CryptoRsaPadding.PKCS1;
+      await using encrypting = await rig.crypto.rsa(pub, { padding, stateless });
+      await using decrypting = await rig.crypto.rsa(priv, { padding, stateless });
+      const secret = random(30);
+      const sealed = await encrypting.encrypt(secret, SOON);
+      assertEquals((await decrypting.decrypt(sealed, SOON)).subarray(0, 30), secret);
+      const options = { padding, hash: CryptoRsaHash.SHA256, stateless };
+      await using signing = await rig.crypto.rsa(priv, options);
+      await using verifying = await rig.crypto.rsa(pub, options);
+      const data = random(200);
+      const digest = bytes(await subtle.digest("SHA-256", data));
+      const expected = new Uint8Array(createSign("sha256").update(data).sign(pair.privateKey));
+      assertEquals(await signing.sign(digest, SOON), expected);
+      await verifying.verify(expected, digest, SOON);
+      digest[0]! ^= 1;
+      await assertRejects(() => verifying.verify(expected, digest), VireoError, "KEY_REJECTED");
+    });
+  }
+}
+
+Deno.test("crypto: many requests at once come back in another order, each with its own answer", async () => {
+  await using rig = await boot({ queues: 4, reverse: true });
+  await using hash = await rig.crypto.hash(CryptoHash.SHA_256);
+  const all = Array.from({ length: 500 }, () => random(300));
+  const answers = await Promise.all(all.map((data) => hash.digest(data, SOON)));
+  for (const [i, data] of all.entries()) {
+    assertEquals(answers[i], bytes(await subtle.digest("SHA-256", data)));
+  }
+});
+
+Deno.test("crypto: what the device has not or refuses is a typed error", async () => {
+  await using rig = await boot({ maxSize: 1000, maxSessions: 2 });
+  const { crypto } = rig;
+  const code = async (run: () => Promise<unknown>): Promise<string> =>
+    (await assertRejects(run, VireoError)).code;
+  assertEquals(await code(() => crypto.cipher(CryptoCipher.AES_XTS, random(32))), "UNSUPPORTED");
+  assertEquals(await code(() => crypto.cipher(CryptoCipher.AES_CBC, random(33))), "UNSUPPORTED");
+  await assertRejects(() => crypto.cipher(CryptoCipher.AES_CBC, random(5)), VireoError, "ERR");
+  await assertRejects(() => crypto.cipher(CryptoCipher.AES_CBC, random(24)), VireoError, "NOTSUPP");
+  const key = { type: CryptoKeyType.PUBLIC, der: random(20), size: 128 };
+  const padding = CryptoRsaPadding.PKCS1;
+  await assertRejects(() => crypto.rsa(key, { padding }), VireoError, "KEY_REJECTED");
+  {
+    await using cipher = await crypto.cipher(CryptoCipher.AES_CBC, random(16));
+    assertEquals(rig.model.sessions, 2);
+    await assertRejects(() => crypto.hash(CryptoHash.SHA1), VireoError, "NOSPC");
+    assertEquals(await code(() => cipher.encrypt(random(16), random(1000))), "OUT_OF_RANGE");
+    await assertRejects(() => cipher.encrypt(random(16), random(15)), VireoError, "ERR");
+    await assertRejects(() => cipher.encrypt(random(3), random(16)), VireoError, "ERR");
+  }
+  rig.model.setReady(false);
+  for (let i = 0; i < 50 && crypto.offer.ready; i++) await turn();
+  assertEquals(await code(() => crypto.hash(CryptoHash.SHA1)), "UNSUPPORTED");
+  await using old = await boot(REVISION_0);
+  assertEquals(
+    await code(() => old.crypto.hash(CryptoHash.SHA1, { stateless: true })),
+    "UNSUPPORTED",
+  );
+});
+
+Deno.test("crypto: keys do not stay in memory that devices reach", async () => {
+  await using rig = await boot();
+  const key = random(32);
+  {
+    await using cipher = await rig.crypto.cipher(CryptoCipher.AES_CBC, key);
+    await cipher.encrypt(random(16), random(64), SOON);
+    await using stateless = await rig.crypto.cipher(CryptoCipher.AES_CBC, key, { stateless: true });
+    await stateless.encrypt(random(16), random(64), SOON);
+  }
+  assert(!Buffer.from(rig.machine.memory.bytes.buffer as ArrayBuffer).includes(Buffer.from(key)));
+});
+
+Deno.test("crypto: after a recovery sessions are gone, and new ones work", async () => {
+  await using rig = await boot();
+  const hash = await rig.crypto.hash(CryptoHash.SHA_256);
+  const recovered = rig.bus.devices[0]!.recovered(SOON);
+  rig.machine.device(0).fault("as the test wants");
+  await recovered;
+  await assertRejects(() => hash.digest(random(5), SOON), VireoError, "INVSESS");
+  await using again = await rig.crypto.hash(CryptoHash.SHA_256);
+  const data = random(5);
+  assertEquals(await again.digest(data, SOON), bytes(await subtle.digest("SHA-256", data)));
+});
+
+function turn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 0));
+}

@@ -1,0 +1,254 @@
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { Feature, FeatureSet, VireoError, VsockFeature, VsockType } from "@vireo/hal";
+import {
+  EmulatedMachine,
+  streamPipe,
+  type StreamPort,
+  UnixVsockHost,
+  VsockDevice,
+  type VsockDeviceOptions,
+} from "@vireo/emu";
+import { Bus } from "../../drivers/bus/bus.ts";
+import { type Vsock, type VsockConnection, vsockDriver } from "../../drivers/vsock/mod.ts";
+
+const SOON = { deadline: 5000 };
+const ECHO = 7;
+const SINK = 9;
+const { SEQPACKET } = VsockType;
+
+interface Rig extends AsyncDisposable {
+  readonly model: VsockDevice;
+  readonly machine: EmulatedMachine;
+  readonly bus: Bus;
+  readonly vsock: Vsock;
+}
+
+function echo(): StreamPort {
+  return new TransformStream<Uint8Array, Uint8Array>();
+}
+
+async function boot(
+  options: Partial<VsockDeviceOptions> = {},
+  version: 1 | 2 = 2,
+  without: readonly number[] = [],
+): Promise<Rig> {
+  const host = { connect: (port: number) => port === ECHO ? echo() : undefined };
+  const model = new VsockDevice({ cid: 42, host, ...options });
+  const machine = EmulatedMachine.create({ devices: [{ model, version }] });
+  const bus = new Bus({ filter: FeatureSet.of(...without) });
+  await bus.registerDriver(vsockDriver);
+  await bus.addPlatform(machine);
+  assertEquals(bus.devices[0]?.error, undefined);
+  return {
+    model,
+    machine,
+    bus,
+    vsock: bus.get(vsockDriver)!,
+    async [Symbol.asyncDispose]() {
+      await bus[Symbol.asyncDispose]();
+      await machine[Symbol.asyncDispose]();
+    },
+  };
+}
+
+const pattern = (length: number, seed: number): Uint8Array =>
+  Uint8Array.from({ length }, (_, i) => i * 31 + (i >> 8) * 7 + seed);
+
+async function readAll(stream: ReadableStream<Uint8Array>): Promise<Uint8Array> {
+  const parts: number[][] = [];
+  for await (const bytes of stream) parts.push([...bytes]);
+  return Uint8Array.from(parts.flat());
+}
+
+async function send(connection: VsockConnection, data: Uint8Array): Promise<void> {
+  const writer = connection.writable.getWriter();
+  await writer.write(data);
+  await writer.close();
+}
+
+for (const version of [1, 2] as const) {
+  for (const without of [[], [Feature.INDIRECT_DESC], [Feature.EVENT_IDX]]) {
+    Deno.test(`vsock: a megabyte there and back, and many connections at once (version ${version} without [${without}])`, async () => {
+      await using rig = await boot({}, version, without);
+      assertEquals(rig.vsock.cid, 42);
+      const one = async (length: number, seed: number): Promise<void> => {
+        await using connection = await rig.vsock.connect(ECHO, SOON);
+        const data = pattern(length, seed);
+        const [, back] = await Promise.all([send(connection, data), readAll(connection.readable)]);
+        assertEquals(back, data);
+      };
+      await one(1 << 20, 1);
+      await Promise.all(Array.from({ length: 100 }, (_, i) => one(i * 997, i)));
+      assertEquals([rig.vsock.connections, rig.model.connections], [0, 0]);
+      assertEquals(rig.machine.violations(), []);
+    });
+  }
+}
+
+Deno.test("vsock: sequenced packets keep their borders, the empty and the large ones too", async () => {
+  const messages: Uint8Array[] = [];
+  const host = {
+    connect: () =>
+      new TransformStream<Uint8Array, Uint8Array>({
+        transform(message, out) {
+          messages.push(message);
+          out.enqueue(message);
+        },
+      }),
+  };
+  await using rig = await boot({ host });
+  await using connection = await rig.vsock.connect(ECHO, { ...SOON, type: SEQPACKET });
+  const sent = [1, 0, 5000, 100_000, 17].map((length, i) => pattern(length, i));
+  const writer = connection.writable.getWriter();
+  const reader = connection.readable.getReader();
+  for (const message of sent) {
+    await writer.write(message);
+    assertEquals((await reader.read()).value, message);
+  }
+  assertEquals(messages, sent);
+  await assertRejects(() => writer.write(new Uint8Array(300_000)), RangeError, "300000");
+});
+
+Deno.test("vsock: the host connects to a listener of the guest", async () => {
+  await using rig = await boot();
+  using listener = rig.vsock.listen(5000);
+  assertThrows(() => rig.vsock.listen(5000), RangeError, "in use");
+  const serving = (async () => {
+    for await (const connection of listener) {
+      assertEquals([connection.peerCid, connection.localPort], [2, 5000]);
+      await connection.readable.pipeTo(connection.writable);
+      break;
+    }
+  })();
+  const pipe = streamPipe(8);
+  await rig.model.connect(5000, pipe.device);
+  const data = pattern(300_000, 3);
+  const writing = (async () => {
+    const writer = pipe.host.writable.getWriter();
+    await writer.write(data);
+    await writer.close();
+  })();
+  assertEquals(await readAll(pipe.host.readable), data);
+  await Promise.all([writing, serving]);
+  const refused = await assertRejects(() => rig.model.connect(1, streamPipe().device), VireoError);
+  assertEquals(refused.code, "PORT_CLOSED");
+});
+
+Deno.test("vsock: nobody listens, nobody answers, and a type that is not there", async () => {
+  const never = { connect: () => new Promise<undefined>(() => {}) };
+  await using rig = await boot({ host: never, withhold: [VsockFeature.SEQPACKET] });
+  const code = async (run: () => Promise<unknown>): Promise<string> =>
+    (await assertRejects(run, VireoError)).code;
+  assertEquals(await code(() => rig.vsock.connect(1, { deadline: 10 })), "TIMEOUT");
+  assertEquals(await code(() => rig.vsock.connect(1, { type: SEQPACKET })), "UNSUPPORTED");
+  const signal = AbortSignal.abort(new Error("enough"));
+  await assertRejects(() => rig.vsock.connect(1, { signal }), Error, "enough");
+  await using other = await boot();
+  const refused = await assertRejects(() => other.vsock.connect(1, SOON), VireoError);
+  assertEquals(refused.code, "IO_ERROR");
+  assertEquals([rig.vsock.connections, other.vsock.connections], [0, 0]);
+});
+
+Deno.test("vsock: neither side sends more than the other has room for", async () => {
+  // A host that reads nothing until it is told to.
+  const gate = Promise.withResolvers<void>();
+  const got: Uint8Array[] = [];
+  const host = {
+    connect: () => ({
+      readable: new ReadableStream<Uint8Array>(),
+      writable: new WritableStream<Uint8Array>({
+        async write(chunk) {
+          await gate.promise;
+          got.push(chunk);
+        },
+      }),
+    }),
+  };
+  await using rig = await boot({ host });
+  const connection = await rig.vsock.connect(SINK, SOON);
+  const data = pattern(1 << 20, 5);
+  let done = false;
+  const writing = send(connection, data).then(() => done = true);
+  for (let i = 0; i < 50; i++) await new Promise((resolve) => setTimeout(resolve, 0));
+  assertEquals(done, false, "256 KiB of room, and no more");
+  gate.resolve();
+  await writing;
+  connection.reset();
+  const total = got.reduce((sum, { length }) => sum + length, 0);
+  assert(total >= (1 << 20) - 256 * 1024, `${total} bytes arrived`);
+});
+
+Deno.test("vsock: a reset of the transport ends connections, and listeners go on", async () => {
+  await using rig = await boot();
+  using listener = rig.vsock.listen(80);
+  const connection = await rig.vsock.connect(ECHO, SOON);
+  const reading = assertRejects(() => connection.readable.getReader().read(), VireoError);
+  rig.model.resetTransport(77);
+  assertEquals((await reading).code, "PORT_CLOSED");
+  assertEquals(rig.vsock.cid, 77);
+  const pipe = streamPipe();
+  const [, accepted] = await Promise.all([
+    rig.model.connect(80, pipe.device),
+    listener.accept(SOON),
+  ]);
+  accepted.reset();
+  await using again = await rig.vsock.connect(ECHO, SOON);
+  assertEquals(again.ended, false);
+});
+
+Deno.test("vsock: a failing device ends all; after a recovery there are new connections", async () => {
+  await using rig = await boot();
+  const connection = await rig.vsock.connect(ECHO, SOON);
+  const reading = assertRejects(() => connection.readable.getReader().read(), VireoError);
+  const recovered = rig.bus.devices[0]!.recovered(SOON);
+  rig.machine.device(0).fault("as the test wants");
+  assertEquals((await reading).code, "DEVICE_NEEDS_RESET");
+  await recovered;
+  await using again = await rig.vsock.connect(ECHO, SOON);
+  const [, back] = await Promise.all([
+    send(again, pattern(5000, 1)),
+    readAll(again.readable),
+  ]);
+  assertEquals(back, pattern(5000, 1));
+});
+
+Deno.test("vsock: the host's ports are unix sockets, both ways", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "vireo-vsock-" });
+  try {
+    const host = new UnixVsockHost(`${dir}/v.sock`);
+    await using rig = await boot({ host });
+    // The guest connects to a server of the host: QEMU and Firecracker users know the name.
+    const server = Deno.listen({ transport: "unix", path: `${dir}/v.sock_1234` });
+    const serving = (async () => {
+      using client = await server.accept();
+      const bytes = new Uint8Array(5);
+      await client.read(bytes);
+      await client.write(bytes.reverse());
+    })();
+    {
+      await using connection = await rig.vsock.connect(1234, SOON);
+      const [, back] = await Promise.all([
+        send(connection, new TextEncoder().encode("hello")),
+        readAll(connection.readable),
+      ]);
+      assertEquals(new TextDecoder().decode(back), "olleh");
+    }
+    await serving;
+    server.close();
+    const none = await assertRejects(() => rig.vsock.connect(99, SOON), VireoError);
+    assertEquals(none.code, "IO_ERROR");
+    // The host connects to a server of the guest.
+    host.listen(rig.model);
+    using listener = rig.vsock.listen(22);
+    const accepting = listener.accept(SOON);
+    using client = await Deno.connect({ transport: "unix", path: `${dir}/v.sock` });
+    await client.write(new TextEncoder().encode("CONNECT 22\nknock"));
+    const guest = await accepting;
+    const { value } = await guest.readable.getReader().read();
+    assertEquals(new TextDecoder().decode(value), "knock");
+    guest.reset();
+    await host[Symbol.asyncDispose]();
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
