@@ -10,7 +10,6 @@ export * from "./disk/disk_report.ts";
 export * from "./target/emulated_board.ts";
 export * from "./target/options.ts";
 export * from "./disk/partitions.ts";
-export type { QemuArguments } from "./target/qemu_arguments.ts";
 export * from "./disk/superblock.ts";
 export { UsageError } from "./terminal/usage.ts";
 export * from "./vireo.ts";

@@ -1,7 +1,14 @@
 import type { DeviceModel } from "@vireo/emu";
 import type { DriverInstance, VirtioDriver } from "@vireo/drivers";
-import type { QemuArguments } from "../target/qemu_arguments.ts";
 import type { Vireo } from "../vireo.ts";
+
+/** What QEMU is told of a board's devices. */
+export interface QemuArguments {
+  /** Back ends: `-blockdev`, `-netdev`, `-chardev` and what the user gave. */
+  readonly backends: readonly string[];
+  /** A `-device` argument each, on the bus that the board has its devices on. */
+  readonly devices: readonly string[];
+}
 
 /** What a subcommand of a device was given. */
 export interface DeviceCall {
@@ -65,12 +72,4 @@ export interface BoardDevice {
   qemu?(value: string | undefined, id: string): QemuArguments;
   /** What `vireo NAME ...` can do. */
   readonly commands: readonly DeviceCommand[];
-}
-
-/** A device that was asked for. */
-export interface WithOption {
-  /** The name of a {@linkcode BoardDevice}. */
-  readonly name: string;
-  /** What followed `NAME=`. */
-  readonly value: string | undefined;
 }

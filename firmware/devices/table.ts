@@ -1,8 +1,8 @@
-import type { BoardOptions } from "../target/options.ts";
+import type { BoardOptions, WithOption } from "../target/options.ts";
 import { UsageError } from "../terminal/usage.ts";
 import { SCSI } from "./scsi.ts";
 import { VSOCK } from "./vsock.ts";
-import type { BoardDevice, WithOption } from "./board_device.ts";
+import type { BoardDevice } from "./board_device.ts";
 import { BALLOON } from "./balloon.ts";
 import { CAIF } from "./caif.ts";
 import { CRYPTO } from "./crypto.ts";

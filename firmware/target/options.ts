@@ -1,4 +1,3 @@
-import type { WithOption } from "../devices/board_device.ts";
 import { parseCount, UsageError } from "../terminal/usage.ts";
 
 /** A disk of the board. */
@@ -22,6 +21,14 @@ export type NetOption =
 
 /** A bus that devices are on. */
 export type TransportOption = "mmio" | "pci";
+
+/** A device that was asked for. */
+export interface WithOption {
+  /** The name of a `BoardDevice`. */
+  readonly name: string;
+  /** What followed `NAME=`. */
+  readonly value: string | undefined;
+}
 
 /** What a board is made of; every command that takes `--target` takes these. */
 export interface BoardOptions {

@@ -3,19 +3,12 @@ import { boardDevice } from "../devices/table.ts";
 import type { BlkOption, BoardOptions } from "./options.ts";
 import { parseTarget } from "./target.ts";
 import { UsageError } from "../terminal/usage.ts";
+import type { QemuArguments } from "../devices/board_device.ts";
 
 /** Size of the disk that a board has when none was named, in bytes: it reads as zeroes. */
 const DEFAULT_DISK = 16 * 1024 * 1024;
 /** The guest's Ethernet address. */
 const GUEST_MAC = "52:54:00:12:34:56";
-
-/** What QEMU is told of a board's devices. */
-export interface QemuArguments {
-  /** Back ends: `-blockdev`, `-netdev`, `-chardev` and what the user gave. */
-  readonly backends: readonly string[];
-  /** A `-device` argument each, on the bus that the board has its devices on. */
-  readonly devices: readonly string[];
-}
 
 /** A character device of QEMU and the port that it is behind. */
 export interface QemuPort {
