@@ -16,7 +16,7 @@ import { deviceName, Feature, FeatureSet, type Platform, VireoError } from "@vir
 import type { Qmp } from "@vireo/hal/qtest";
 import type { StreamPort } from "@vireo/emu";
 import type { QtestSession } from "./target/qtest_session.ts";
-import { BOARD_DEVICES } from "./devices/table.ts";
+import { BOARD_DEVICES, emulateDevice } from "./devices/table.ts";
 import { inGuest } from "./terminal/environment.ts";
 import { OwnMachine } from "./target/own_machine.ts";
 import { parseTarget } from "./target/target.ts";
@@ -123,7 +123,10 @@ async function openBoard(options: BoardOptions): Promise<OpenBoard> {
   const { kind, board } = parseTarget(options.target);
   switch (kind) {
     case "emu":
-      return (await import("./target/emulated_board.ts")).EmulatedBoard.create(options);
+      return (await import("./target/emulated_board.ts")).EmulatedBoard.create(
+        options,
+        emulateDevice,
+      );
     case "qtest":
       return await (await import("./target/qtest_session.ts")).QtestSession.create(board, options);
     case "devmem":

@@ -1,3 +1,4 @@
+import type { DeviceModel } from "@vireo/emu";
 import type { BoardOptions, WithOption } from "../target/options.ts";
 import { UsageError } from "../terminal/usage.ts";
 import { SCSI } from "./scsi.ts";
@@ -36,6 +37,14 @@ export function boardDevice(name: string): BoardDevice {
   if (found !== undefined) return found;
   const names = BOARD_DEVICES.map((device) => device.name).join(", ");
   throw new UsageError(`--with: no device '${name}', there is ${names}`);
+}
+
+/** Makes the emulated device that an option asks for. @throws {UsageError} If there is none. */
+export function emulateDevice(
+  { name, value }: WithOption,
+  cleanup: AsyncDisposableStack,
+): DeviceModel | Promise<DeviceModel> {
+  return boardDevice(name).emulate(value, cleanup);
 }
 
 /**

@@ -18,9 +18,8 @@ import {
   Tap,
 } from "@vireo/emu";
 import type { Platform } from "@vireo/hal";
-import { boardDevice } from "../devices/table.ts";
 import { UsageError } from "../terminal/usage.ts";
-import type { BlkOption, BoardOptions } from "./options.ts";
+import type { BlkOption, BoardOptions, WithOption } from "./options.ts";
 
 /** Size of the disk that a board has when none was named, in bytes. */
 const DEFAULT_DISK = 16 * 1024 * 1024;
@@ -28,6 +27,12 @@ const DEFAULT_DISK = 16 * 1024 * 1024;
 export const GUEST_MAC = "52:54:00:12:34:56";
 /** The peer's Ethernet and IPv4 address, those of QEMU's user network. */
 export const PEER = { mac: "52:55:0a:00:02:02", ip: "10.0.2.2" } as const;
+
+/** Makes the model of a device that was asked for; `cleanup` owns what the model does not. */
+export type Emulate = (
+  option: WithOption,
+  cleanup: AsyncDisposableStack,
+) => DeviceModel | Promise<DeviceModel>;
 
 /** The emulated board: the machine that drivers see, and the host's ends of its devices. */
 export class EmulatedBoard implements AsyncDisposable {
@@ -67,9 +72,10 @@ export class EmulatedBoard implements AsyncDisposable {
   /**
    * Makes the board.
    *
+   * @param emulate Makes the devices of `options.with`.
    * @throws {VireoError} If an image or the tap device cannot be opened.
    */
-  static async create(options: BoardOptions): Promise<EmulatedBoard> {
+  static async create(options: BoardOptions, emulate: Emulate): Promise<EmulatedBoard> {
     await using cleanup = new AsyncDisposableStack();
     const disks = options.blk.map((blk) => makeDisk(blk, cleanup));
     const wire = options.net ?? { kind: "hub" };
@@ -90,8 +96,8 @@ export class EmulatedBoard implements AsyncDisposable {
       size: { cols: 80, rows: 25 },
     });
     const extras: [string, DeviceModel][] = [];
-    for (const { name, value } of options.with) {
-      extras.push([name, await boardDevice(name).emulate(value, cleanup)]);
+    for (const option of options.with) {
+      extras.push([option.name, await emulate(option, cleanup)]);
     }
     const models: DeviceModel[] = [
       ...(net === undefined ? [] : [net]),
