@@ -12,5 +12,6 @@ export * from "./target/options.ts";
 export * from "./disk/partitions.ts";
 export * from "./disk/superblock.ts";
 export { UsageError } from "./terminal/usage.ts";
+export * from "./session.ts";
 export * from "./vireo.ts";
 export type { Qmp, QmpEvent, QmpOptions } from "@vireo/hal/qtest";

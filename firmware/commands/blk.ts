@@ -6,7 +6,8 @@ import type { BoardOptions } from "../target/options.ts";
 import { progress, rate, sizeText, writeAll } from "../terminal/output.ts";
 import { parseCount, UsageError } from "../terminal/usage.ts";
 import { readBytes, writeBytes } from "../disk/byte_range.ts";
-import { openVireo, type Vireo } from "../vireo.ts";
+import type { Vireo } from "../vireo.ts";
+import { openVireo } from "../session.ts";
 
 /** Bytes copied at a time by read and write. */
 const CHUNK = 256 * 1024;

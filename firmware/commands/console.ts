@@ -2,7 +2,8 @@ import type { Port } from "@vireo/drivers";
 import type { BoardOptions } from "../target/options.ts";
 import { writeAll } from "../terminal/output.ts";
 import { UsageError } from "../terminal/usage.ts";
-import { openVireo, type Vireo } from "../vireo.ts";
+import type { Vireo } from "../vireo.ts";
+import { openVireo } from "../session.ts";
 
 /** Flags of `vireo console`. */
 export interface ConsoleFlags {

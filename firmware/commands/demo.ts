@@ -7,7 +7,8 @@ import { inGuest } from "../terminal/environment.ts";
 import type { BoardOptions } from "../target/options.ts";
 import { progress, sizeText } from "../terminal/output.ts";
 import { parseTarget } from "../target/target.ts";
-import { openVireo, type Vireo } from "../vireo.ts";
+import type { Vireo } from "../vireo.ts";
+import { openVireo } from "../session.ts";
 import { hashFile } from "./blk.ts";
 import { boardText, describeBoard } from "./probe.ts";
 

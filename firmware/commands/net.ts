@@ -3,7 +3,7 @@ import { featureName, NetFeature, VireoError } from "@vireo/hal";
 import type { BoardOptions } from "../target/options.ts";
 import { progress, rate, writeAll } from "../terminal/output.ts";
 import { parseCount, parseHexBytes, UsageError } from "../terminal/usage.ts";
-import { openVireo } from "../vireo.ts";
+import { openVireo } from "../session.ts";
 
 /** Shortest Ethernet frame that has a header, in bytes. */
 const HEADER = 14;

@@ -2,7 +2,7 @@ import type { StreamPort } from "@vireo/emu";
 import { END_OF_INPUT, repl } from "../repl/session.ts";
 import type { BoardOptions } from "../target/options.ts";
 import { bringIntoScope, greeting } from "./shell_init.ts";
-import { openVireo } from "../vireo.ts";
+import { openVireo } from "../session.ts";
 
 /** Name of the console port that a REPL may be on. */
 export const SHELL_PORT = "shell";

@@ -9,7 +9,8 @@ import {
   statusText,
 } from "@vireo/hal";
 import { capabilityText, type PciDetails, type VirtioDevice } from "@vireo/drivers";
-import { openVireo, type Vireo } from "../vireo.ts";
+import type { Vireo } from "../vireo.ts";
+import { openVireo } from "../session.ts";
 import type { BoardOptions } from "../target/options.ts";
 
 /** What `probe` tells of one device. */

@@ -1,6 +1,6 @@
 import type { BoardOptions } from "../target/options.ts";
 import { writeAll } from "../terminal/output.ts";
-import { openVireo } from "../vireo.ts";
+import { openVireo } from "../session.ts";
 
 /** Bytes asked of the device at a time. */
 const CHUNK = 65536;

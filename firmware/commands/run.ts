@@ -1,7 +1,8 @@
 import { toFileUrl } from "../terminal/paths.ts";
 import type { BoardOptions } from "../target/options.ts";
 import { UsageError } from "../terminal/usage.ts";
-import { openVireo, type VireoMain } from "../vireo.ts";
+import type { VireoMain } from "../vireo.ts";
+import { openVireo } from "../session.ts";
 
 /**
  * `vireo run`: imports a script and calls its default export with the board.

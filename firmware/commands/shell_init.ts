@@ -1,6 +1,7 @@
 import { SHELL_BOARD } from "./shell.ts";
 import type { BoardOptions } from "../target/options.ts";
-import { openVireo, type Vireo } from "../vireo.ts";
+import type { Vireo } from "../vireo.ts";
+import { openVireo } from "../session.ts";
 
 /** Opens the board of a REPL's process and puts it in scope. */
 export async function initShell(): Promise<void> {

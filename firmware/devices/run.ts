@@ -1,5 +1,5 @@
 import type { BoardOptions } from "../target/options.ts";
-import { openVireo } from "../vireo.ts";
+import { openVireo } from "../session.ts";
 import type { BoardDevice, DeviceCall, DeviceCommand } from "./board_device.ts";
 import { BOARD_DEVICES, having } from "./table.ts";
 

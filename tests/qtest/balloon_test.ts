@@ -3,7 +3,7 @@ import { assert, assertEquals } from "@std/assert";
 import { BalloonStat } from "@vireo/hal";
 import { type Balloon, balloonDriver, createBalloonDriver } from "@vireo/drivers";
 import { BOARDS } from "../../firmware/boards/mod.ts";
-import { openVireo } from "../../firmware/vireo.ts";
+import { openVireo } from "../../firmware/session.ts";
 
 const PAGE = 4096;
 const SOON = { deadline: 10_000 };

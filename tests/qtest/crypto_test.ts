@@ -11,7 +11,7 @@ import {
   CryptoService,
 } from "@vireo/hal";
 import { BOARDS } from "../../firmware/boards/mod.ts";
-import { openVireo } from "../../firmware/vireo.ts";
+import { openVireo } from "../../firmware/session.ts";
 
 const SOON = { deadline: 10_000 };
 const subtle = globalThis.crypto.subtle;

@@ -3,7 +3,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { gpuDriver } from "@vireo/drivers";
 import { VireoError } from "@vireo/hal";
 import { BOARDS } from "../../firmware/boards/mod.ts";
-import { openVireo } from "../../firmware/vireo.ts";
+import { openVireo } from "../../firmware/session.ts";
 import { isNewer, QEMU_DIFFERENCES } from "@vireo/tests/qemu";
 
 const SOON = { deadline: 10_000 };

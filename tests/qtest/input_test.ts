@@ -3,7 +3,8 @@ import { assert, assertEquals } from "@std/assert";
 import { inputDriver, type InputEvent } from "@vireo/drivers";
 import { InputType } from "@vireo/hal";
 import { BOARDS } from "../../firmware/boards/mod.ts";
-import { openVireo, type Vireo } from "../../firmware/vireo.ts";
+import type { Vireo } from "../../firmware/vireo.ts";
+import { openVireo } from "../../firmware/session.ts";
 
 const SYN = { type: InputType.SYN, code: 0, value: 0 };
 

@@ -3,7 +3,8 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { IpStack } from "@vireo/drivers";
 import { VireoError } from "@vireo/hal";
 import { MMIO_BOARDS, PCI_BOARDS } from "../../firmware/boards/mod.ts";
-import { openVireo, type Vireo } from "../../firmware/vireo.ts";
+import type { Vireo } from "../../firmware/vireo.ts";
+import { openVireo } from "../../firmware/session.ts";
 
 const SOON = { deadline: 10_000 };
 

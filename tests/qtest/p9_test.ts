@@ -3,7 +3,8 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { p9Driver, P9Error, type P9Tree } from "@vireo/drivers";
 import { Feature, P9OpenFlag } from "@vireo/hal";
 import { vireo as run } from "../cli_helper.ts";
-import { openVireo, type Vireo } from "../../firmware/vireo.ts";
+import type { Vireo } from "../../firmware/vireo.ts";
+import { openVireo } from "../../firmware/session.ts";
 import { isNewer } from "@vireo/tests/qemu";
 
 const SOON = { deadline: 20_000 };

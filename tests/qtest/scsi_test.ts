@@ -3,7 +3,8 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { scsiDriver } from "@vireo/drivers";
 import { ScsiTaskManagement, VireoError } from "@vireo/hal";
 import { BOARDS } from "../../firmware/boards/mod.ts";
-import { openVireo, type Vireo } from "../../firmware/vireo.ts";
+import type { Vireo } from "../../firmware/vireo.ts";
+import { openVireo } from "../../firmware/session.ts";
 
 const SOON = { deadline: 10_000 };
 const MIB = 1 << 20;
