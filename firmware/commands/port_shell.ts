@@ -3,11 +3,8 @@ import { END_OF_INPUT, repl } from "../repl/session.ts";
 import type { BoardOptions } from "../target/options.ts";
 import { bringIntoScope, greeting } from "./shell_init.ts";
 import { openVireo } from "../session.ts";
+import { SHELL_PORT, SHELL_TERMINAL } from "../terminal/environment.ts";
 
-/** Name of the console port that a REPL may be on. */
-export const SHELL_PORT = "shell";
-/** Environment variable with the size of the terminal behind the port, as JSON; unset without one. */
-export const SHELL_TERMINAL = "VIREO_SHELL_TERMINAL";
 /** How long the port may take to appear and to be connected, in milliseconds. */
 const PORT_DEADLINE = 20_000;
 

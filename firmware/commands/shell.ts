@@ -1,9 +1,6 @@
-import { inGuest } from "../terminal/environment.ts";
+import { inGuest, SHELL_BOARD } from "../terminal/environment.ts";
 import type { BoardOptions } from "../target/options.ts";
 import { UsageError } from "../terminal/usage.ts";
-
-/** Environment variable that carries the board to the REPL's process, as JSON. */
-export const SHELL_BOARD = "VIREO_SHELL_BOARD";
 
 /** What a REPL in a guest talks through: the board's serial line, or a port of the virtio console. */
 export type ShellConsole = "uart" | "virtio";

@@ -1,4 +1,4 @@
-import { SHELL_BOARD } from "./shell.ts";
+import { SHELL_BOARD } from "../terminal/environment.ts";
 import type { BoardOptions } from "../target/options.ts";
 import type { Vireo } from "../vireo.ts";
 import { openVireo } from "../session.ts";

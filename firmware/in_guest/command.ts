@@ -4,13 +4,18 @@ import { bootGuest, findGuestBoard, type GuestOutput } from "../guest/mod.ts";
 import type { GuestCall } from "../commands/table.ts";
 import { bundleSource } from "../image/mod.ts";
 import { HostPorts } from "../target/host_ports.ts";
-import { CALL_VARIABLE, GUEST_VARIABLE } from "../terminal/environment.ts";
+import {
+  CALL_VARIABLE,
+  GUEST_VARIABLE,
+  SHELL_PORT,
+  SHELL_TERMINAL,
+} from "../terminal/environment.ts";
 import type { BoardOptions } from "../target/options.ts";
 import { explainKvm, KVM_BOOT_DEADLINE, requireKvm } from "../target/kvm.ts";
 import { note } from "../terminal/output.ts";
 import { toFileUrl } from "../terminal/paths.ts";
 import { deviceInterfaces, qemuArguments } from "../target/qemu_arguments.ts";
-import { connectShell, SHELL_PORT, SHELL_TERMINAL } from "../commands/port_shell.ts";
+import { connectShell } from "../commands/port_shell.ts";
 import { parseTarget } from "../target/target.ts";
 
 /** A command line to run in a guest. */

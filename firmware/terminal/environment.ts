@@ -4,6 +4,15 @@ export const GUEST_VARIABLE = "VIREO_GUEST";
 /** Environment variable with the command that the host has parsed, as JSON. */
 export const CALL_VARIABLE = "VIREO_GUEST_CALL";
 
+/** Environment variable that carries the board to the REPL's process, as JSON. */
+export const SHELL_BOARD = "VIREO_SHELL_BOARD";
+
+/** Name of the console port that a REPL may be on. */
+export const SHELL_PORT = "shell";
+
+/** Environment variable with the size of the terminal behind the port, as JSON; unset without one. */
+export const SHELL_TERMINAL = "VIREO_SHELL_TERMINAL";
+
 /** Whether this process is the program of a guest, started by the command line on the host. */
 export function inGuest(): boolean {
   return Deno.env.get(GUEST_VARIABLE) !== undefined;
