@@ -1,5 +1,6 @@
 import type { StreamPort } from "@vireo/emu";
-import { END_OF_INPUT, repl } from "../repl/session.ts";
+import { repl } from "../repl/session.ts";
+import { END_OF_INPUT } from "../repl/lines.ts";
 import type { BoardOptions } from "../target/options.ts";
 import { bringIntoScope, greeting } from "./shell_init.ts";
 import { openVireo } from "../session.ts";

@@ -1,6 +1,6 @@
 import type { Interface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
-import { CANCELLED, type LineSource } from "./session.ts";
+import { CANCELLED, type LineSource } from "./lines.ts";
 
 const PROMPT = "> ";
 const MORE = "... ";

@@ -1,5 +1,6 @@
 import { evaluate } from "./evaluate.ts";
 import { LineEditor } from "./_line_editor.ts";
+import { CANCELLED, type LineSource, PlainLines } from "./lines.ts";
 
 /** The other side of a REPL. */
 export interface ReplStreams {
@@ -10,21 +11,6 @@ export interface ReplStreams {
   /** The size of the terminal at the other side, if it is one. */
   readonly terminal?: { readonly columns: number; readonly rows: number } | undefined;
 }
-
-/** Gives the lines of a REPL. */
-export interface LineSource extends AsyncDisposable {
-  /**
-   * The next line, without its end; undefined at the end of the input.
-   *
-   * @param more Whether the line goes on with the one before.
-   */
-  next(more: boolean): Promise<string | undefined>;
-  /** Resolves at the next interrupt from the keyboard. */
-  interrupted(): Promise<void>;
-}
-
-/** Ctrl-D: ends the input, also where there is no terminal. */
-export const END_OF_INPUT = 0x04;
 
 /**
  * Reads TypeScript from a stream, evaluates it and prints the values, until the input ends. On a terminal
@@ -48,9 +34,6 @@ export async function repl(streams: ReplStreams): Promise<void> {
   await printer.flushed();
 }
 
-/** A line that was given up with Ctrl-C, and what came before it. */
-export const CANCELLED = "\x03";
-
 /** Evaluates a text; false if more lines are needed. */
 async function step(text: string, lines: LineSource, printer: Printer): Promise<boolean> {
   if (text.trim() === "") return true;
@@ -68,48 +51,6 @@ async function step(text: string, lines: LineSource, printer: Printer): Promise<
     printer.failure(error);
   }
   return true;
-}
-
-/** Lines of a pipe. */
-class PlainLines implements LineSource {
-  readonly #chunks: AsyncIterator<Uint8Array>;
-  readonly #decoder = new TextDecoder();
-  #text = "";
-  #ended = false;
-
-  constructor(input: AsyncIterable<Uint8Array>) {
-    this.#chunks = input[Symbol.asyncIterator]();
-  }
-
-  async next(): Promise<string | undefined> {
-    for (;;) {
-      const end = this.#text.indexOf("\n");
-      if (end >= 0) {
-        const line = this.#text.slice(0, end);
-        this.#text = this.#text.slice(end + 1);
-        return line;
-      }
-      if (this.#ended) break;
-      const { value, done } = await this.#chunks.next();
-      const bytes: Uint8Array = value ?? new Uint8Array();
-      const last = bytes.indexOf(END_OF_INPUT);
-      this.#ended = done === true || last >= 0;
-      this.#text += this.#decoder.decode(last < 0 ? bytes : bytes.subarray(0, last), {
-        stream: true,
-      });
-    }
-    const rest = this.#text;
-    this.#text = "";
-    return rest === "" ? undefined : rest;
-  }
-
-  interrupted(): Promise<void> {
-    return new Promise(() => {});
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#chunks.return?.();
-  }
 }
 
 /** Prints to the other side, in order. */
