@@ -12,19 +12,7 @@ import {
 import type { EmulatedMachine } from "../machine.ts";
 import type { MmioDevice } from "../transport/mmio.ts";
 import { MockPackedQueue } from "./packed_queue.ts";
-
-/** An element of a request: bytes that the device reads, or room that it writes. */
-export type MockSegment = { readonly read: Uint8Array } | { readonly write: number };
-
-/** What came back for a request. */
-export interface MockUsed {
-  /** Head of the chain. */
-  readonly id: number;
-  /** Used length that the device reported. */
-  readonly written: number;
-  /** Contents of each writable element, whole. */
-  readonly bytes: readonly Uint8Array[];
-}
+import { type MockSegment, type MockUsed, roomOf } from "./mock_segments.ts";
 
 interface Pending {
   readonly regions: readonly DmaRegion[];
@@ -196,11 +184,6 @@ export class MockDriver {
   config(offset: number, length: number): Uint8Array {
     return Uint8Array.from({ length }, (_, i) => this.slot.read8(R.Config + offset + i));
   }
-}
-
-/** Bytes that the device may write to a chain. */
-export function roomOf(segments: readonly MockSegment[]): number {
-  return segments.reduce((sum, segment) => sum + ("write" in segment ? segment.write : 0), 0);
 }
 
 /** A split ring of a {@linkcode MockDriver}; its memory may be written raw, to be hostile. */

@@ -25,4 +25,5 @@
  */
 export * from "./echo_model.ts";
 export * from "./mock_driver.ts";
+export type { MockSegment, MockUsed } from "./mock_segments.ts";
 export * from "./packed_queue.ts";

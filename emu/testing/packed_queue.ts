@@ -7,7 +7,8 @@ import {
   PACKED_DESC,
   PackedDescFlag,
 } from "@vireo/hal";
-import { type MockDriver, type MockSegment, type MockUsed, roomOf } from "./mock_driver.ts";
+import type { MockDriver } from "./mock_driver.ts";
+import { type MockSegment, type MockUsed, roomOf } from "./mock_segments.ts";
 
 const BOTH = PackedDescFlag.AVAIL | PackedDescFlag.USED;
 

@@ -2,7 +2,8 @@ import { assert, assertEquals } from "@std/assert";
 import { Feature } from "@vireo/hal";
 import { MemoryDisk } from "../../backends/memory_disk.ts";
 import { EmulatedMachine } from "../../machine.ts";
-import { MockDriver, type MockSegment } from "../../testing/mock_driver.ts";
+import { MockDriver } from "../../testing/mock_driver.ts";
+import type { MockSegment } from "../../testing/mock_segments.ts";
 import { BlkDevice, type BlkStats } from "./device.ts";
 import { header } from "../../testing/fake_host.ts";
 

@@ -1,7 +1,8 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { EmulatedMachine } from "../../machine.ts";
-import { MockDriver, type MockSegment } from "../../testing/mock_driver.ts";
+import { MockDriver } from "../../testing/mock_driver.ts";
+import type { MockSegment } from "../../testing/mock_segments.ts";
 import { HostTree, MemoryTree, P9Device, type P9DeviceOptions, type P9Export } from "./mod.ts";
 
 const [ENOENT, EBADF, EEXIST, ENOTDIR, EINVAL] = [2, 9, 17, 20, 22];
