@@ -9,7 +9,8 @@ import {
 } from "@vireo/hal";
 import { type DeviceName, WORDS } from "./generate.ts";
 import { type Offence, OFFENCES, offences } from "./offences.ts";
-import type { RequestStep, Step, Variant } from "./program.ts";
+import type { Step, Variant } from "./program.ts";
+import type { RequestStep } from "./request.ts";
 
 /** Where emulator and QEMU first showed something else. */
 export interface Difference extends Variant {

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { BlkRequestType, ConsoleFeature, DeviceId, NetCtrl, NetFeature } from "@vireo/hal";
-import type { ChainFault, Element, Register, RequestStep, Step } from "./program.ts";
+import type { Register, Step } from "./program.ts";
+import type { ChainFault, Element, RequestStep } from "./request.ts";
 
 /** Sectors at either end of the disk, which programs write to; they are put back before each program. */
 export const SCRATCH_SECTORS = 16;

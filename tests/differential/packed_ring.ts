@@ -1,5 +1,5 @@
 import { DescFlag, EVENT_SUPPRESS, PACKED_DESC, PackedDescFlag, RingEvent } from "@vireo/hal";
-import type { RequestStep } from "./program.ts";
+import type { RequestStep } from "./request.ts";
 import { ARENA, type Place, Ring } from "./ring.ts";
 
 const { AVAIL, USED } = PackedDescFlag;

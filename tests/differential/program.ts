@@ -2,36 +2,10 @@ import { Feature, MmioRegister } from "@vireo/hal";
 import { AREA, BUFFERS, CHAIN, type Place, type Ring, SLOT_BYTES } from "./ring.ts";
 import { PackedRing } from "./packed_ring.ts";
 import { SplitRing } from "./split_ring.ts";
+import type { Element, RequestStep } from "./request.ts";
 
 /** A register by the specification's name. */
 export type Register = Exclude<keyof typeof MmioRegister, "Config">;
-
-/**
- * One element of a chain: bytes that the device reads, so many that count up from a first one, or
- * room for so many that it writes.
- */
-export type Element =
-  | { readonly read: readonly number[] }
-  | { readonly count: number; readonly from: number }
-  | { readonly write: number };
-
-/** What a driver may get wrong about a chain. */
-export type ChainFault = "loop" | "order" | "outside" | "head" | "jump" | "nested";
-
-/** A request: a chain that is made available, and the notification. */
-export interface RequestStep {
-  readonly do: "request";
-  readonly queue: number;
-  readonly elements: readonly Element[];
-  /** In a table of its own, if INDIRECT_DESC was negotiated. */
-  readonly indirect?: boolean;
-  /** Sets NO_INTERRUPT. */
-  readonly quiet?: boolean;
-  /** `used_event`, counted from the used index. */
-  readonly event?: number;
-  /** What is wrong with it, if anything. */
-  readonly wrong?: ChainFault | undefined;
-}
 
 /** One step of a program; plain data, so that a failing program can be printed and run again. */
 export type Step =

@@ -1,5 +1,5 @@
 import { DescFlag } from "@vireo/hal";
-import type { RequestStep } from "./program.ts";
+import type { RequestStep } from "./request.ts";
 
 /** Where programs put rings and buffers: the same address on both machines. */
 export const ARENA = 0x4600_0000;

@@ -1,5 +1,5 @@
 import { AVAIL_NO_INTERRUPT, DescFlag, splitRingLayout } from "@vireo/hal";
-import type { RequestStep } from "./program.ts";
+import type { RequestStep } from "./request.ts";
 import { ARENA, CHAIN, type Place, Ring } from "./ring.ts";
 
 /** A split ring, written byte by byte. */
