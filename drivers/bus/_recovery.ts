@@ -1,6 +1,17 @@
 import { VireoError } from "@vireo/hal";
 import type { BusDevice } from "./_bus_device.ts";
-import type { RecoverOptions } from "./bus.ts";
+
+/** What a bus does with a device that sets NEEDS_RESET. */
+export interface RecoverOptions {
+  /** `auto` recovers at once; `manual` leaves it to `Bus.recover`. `auto` by default. */
+  readonly recover?: "auto" | "manual" | undefined;
+  /** Recoveries within the window before a device is given up; 3 by default. */
+  readonly maxRecoveries?: number | undefined;
+  /** The window in milliseconds; 10000 by default. */
+  readonly recoveryWindow?: number | undefined;
+  /** Milliseconds since any fixed point; the system's monotonic clock by default. */
+  readonly now?: (() => number) | undefined;
+}
 
 /** Counts recoveries, so that a device that fails again and again is given up. */
 export class RecoveryPolicy {

@@ -10,7 +10,7 @@ import {
 } from "@vireo/hal";
 import { BusDevice, type DeviceHost } from "./_bus_device.ts";
 import * as lifecycle from "./_lifecycle.ts";
-import { RecoveryPolicy } from "./_recovery.ts";
+import { type RecoverOptions, RecoveryPolicy } from "./_recovery.ts";
 import type { VirtioDevice } from "../device.ts";
 import type { DriverInstance, VirtioDriver } from "../driver.ts";
 import { MmioTransport } from "../transport/mmio.ts";
@@ -18,17 +18,7 @@ import { isVirtioPci, type PciProbeOptions, probePci } from "../transport/pci/pr
 import type { Transport } from "../transport/transport.ts";
 import { modalias, type UeventAction, type UeventSink } from "./uevent.ts";
 
-/** What a bus does with a device that sets NEEDS_RESET. */
-export interface RecoverOptions {
-  /** `auto` recovers at once; `manual` leaves it to `Bus.recover`. `auto` by default. */
-  readonly recover?: "auto" | "manual" | undefined;
-  /** Recoveries within the window before a device is given up; 3 by default. */
-  readonly maxRecoveries?: number | undefined;
-  /** The window in milliseconds; 10000 by default. */
-  readonly recoveryWindow?: number | undefined;
-  /** Milliseconds since any fixed point; the system's monotonic clock by default. */
-  readonly now?: (() => number) | undefined;
-}
+export type { RecoverOptions } from "./_recovery.ts";
 
 /** How a bus treats its devices. */
 export interface BusOptions extends RecoverOptions, PciProbeOptions {
