@@ -1,4 +1,4 @@
-import type { QueueAddresses } from "../transport/transport.ts";
+import type { QueueAddresses } from "../virtqueue/virtqueue.ts";
 import type { TestDma } from "./dma.ts";
 
 /** A descriptor as it lies in memory (virtio 1.4 §2.7.5). */

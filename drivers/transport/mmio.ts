@@ -21,11 +21,11 @@ import { pollUntil } from "../_poll.ts";
 import type {
   AccessWidth,
   InterruptRoute,
-  QueueAddresses,
   SharedMemoryRegion,
   Transport,
   WaitOptions,
 } from "./transport.ts";
+import type { QueueAddresses } from "../virtqueue/virtqueue.ts";
 
 /** The causes that the specification defines; other bits are ignored and never acknowledged. */
 const CAUSES = InterruptCause.QUEUE | InterruptCause.CONFIG;

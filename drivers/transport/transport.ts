@@ -1,20 +1,9 @@
 import type { Dma, FeatureSet, Interrupt } from "@vireo/hal";
 import type { PciDetails } from "./pci/details.ts";
+import type { QueueAddresses } from "../virtqueue/virtqueue.ts";
 
 /** Width of one configuration access in bytes. */
 export type AccessWidth = 1 | 2 | 4;
-
-/** Where a driver placed the parts of a virtqueue, as device addresses. */
-export interface QueueAddresses {
-  /** Number of descriptors. */
-  readonly size: number;
-  /** Descriptor table (split) or descriptor ring (packed). */
-  readonly desc: number;
-  /** Available ring (split) or driver event suppression (packed). */
-  readonly driver: number;
-  /** Used ring (split) or device event suppression (packed). */
-  readonly device: number;
-}
 
 /** A shared memory region that a device offers (virtio 1.4 §2.10). */
 export interface SharedMemoryRegion {

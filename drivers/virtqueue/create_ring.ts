@@ -1,9 +1,8 @@
 import { type Dma, Feature, FeatureSet, MAX_QUEUE_SIZE, VireoError } from "@vireo/hal";
-import type { QueueAddresses } from "../transport/transport.ts";
 import { HostRing } from "./host_ring.ts";
 import { PackedVirtqueue } from "./packed.ts";
 import { SplitVirtqueue } from "./split.ts";
-import type { Virtqueue, VirtqueueOptions } from "./virtqueue.ts";
+import type { QueueAddresses, Virtqueue, VirtqueueOptions } from "./virtqueue.ts";
 
 /** A virtqueue as the bus has it: with what only the transport needs. */
 export interface Ring extends Virtqueue {

@@ -11,7 +11,7 @@ import {
   VireoError,
 } from "@vireo/hal";
 import { deleted } from "./_errors.ts";
-import type { QueueAddresses } from "../transport/transport.ts";
+import type { QueueAddresses } from "./virtqueue.ts";
 import type { SgList, Virtqueue } from "./virtqueue.ts";
 import type { SplitVirtqueueOptions } from "./split.ts";
 

@@ -14,7 +14,7 @@ import {
 } from "@vireo/hal";
 import { badSize, cannotAdd, checkChain, deleted, usedIdLie } from "./_errors.ts";
 import { IndirectTables } from "./_indirect.ts";
-import type { QueueAddresses } from "../transport/transport.ts";
+import type { QueueAddresses } from "./virtqueue.ts";
 import { SG_WORDS, type SgList, type Virtqueue, type VirtqueueOptions } from "./virtqueue.ts";
 
 // Constants of this module: a name of another one costs a load and a check on the hot path.

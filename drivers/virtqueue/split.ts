@@ -14,7 +14,7 @@ import {
 } from "@vireo/hal";
 import { badSize, cannotAdd, checkChain, deleted, usedIdLie, usedIndexJump } from "./_errors.ts";
 import { IndirectTables } from "./_indirect.ts";
-import type { QueueAddresses } from "../transport/transport.ts";
+import type { QueueAddresses } from "./virtqueue.ts";
 import { SG_WORDS, type SgList, type Virtqueue, type VirtqueueOptions } from "./virtqueue.ts";
 
 /** Words (32 bits) of one descriptor. */

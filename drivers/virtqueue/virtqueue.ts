@@ -1,5 +1,17 @@
 import { DescFlag, type Dma, type VireoError } from "@vireo/hal";
 
+/** Where a driver placed the parts of a virtqueue, as device addresses. */
+export interface QueueAddresses {
+  /** Number of descriptors. */
+  readonly size: number;
+  /** Descriptor table (split) or descriptor ring (packed). */
+  readonly desc: number;
+  /** Available ring (split) or driver event suppression (packed). */
+  readonly driver: number;
+  /** Used ring (split) or device event suppression (packed). */
+  readonly device: number;
+}
+
 /** Words (32 bits) of an element of an {@linkcode SgList}: as a split descriptor without `next`. */
 export const SG_WORDS = 4;
 /** Times this, an address is its high word: exact, and cheaper than a division. */

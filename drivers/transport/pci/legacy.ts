@@ -15,7 +15,8 @@ import {
 import { PciTransport } from "./_transport.ts";
 import type { PciDetails } from "./details.ts";
 import type { PciFunction } from "./function.ts";
-import type { AccessWidth, QueueAddresses, SharedMemoryRegion, Transport } from "../transport.ts";
+import type { AccessWidth, SharedMemoryRegion, Transport } from "../transport.ts";
+import type { QueueAddresses } from "../../virtqueue/virtqueue.ts";
 
 /** The base address register that the legacy interface is in. */
 const BAR = 0;

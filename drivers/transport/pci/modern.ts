@@ -17,13 +17,8 @@ import { firstCapability, hasSrIov, STRUCTURE } from "./capabilities.ts";
 import type { AdminQueues, PciDetails } from "./details.ts";
 import type { PciFunction } from "./function.ts";
 import { CommonConfig, NotifyArea, openStructure, type Structure } from "./structures.ts";
-import type {
-  AccessWidth,
-  QueueAddresses,
-  SharedMemoryRegion,
-  Transport,
-  WaitOptions,
-} from "../transport.ts";
+import type { AccessWidth, SharedMemoryRegion, Transport, WaitOptions } from "../transport.ts";
+import type { QueueAddresses } from "../../virtqueue/virtqueue.ts";
 
 /** How many 32-bit words of features there are, as Linux reads them. */
 const FEATURE_WORDS = 4;
