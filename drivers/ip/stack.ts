@@ -6,12 +6,12 @@ import {
   buildEcho,
   buildEthernet,
   EtherType,
-  formatMac,
   parseArp,
   parseEcho,
   parseEthernet,
   parseIpv4,
 } from "../net/packet.ts";
+import { formatMac } from "../net/mac.ts";
 import type { WaitOptions } from "../transport/transport.ts";
 import { dhcp, type DhcpLease } from "./dhcp.ts";
 import { fetchUrl, type IpResponse } from "./http.ts";

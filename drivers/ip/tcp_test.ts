@@ -1,14 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { VireoError } from "@vireo/hal";
-import {
-  buildEthernet,
-  EtherType,
-  formatMac,
-  parseArp,
-  parseEthernet,
-  parseIpv4,
-  parseMac,
-} from "../net/packet.ts";
+import { buildEthernet, EtherType, parseArp, parseEthernet, parseIpv4 } from "../net/packet.ts";
+import { formatMac, parseMac } from "../net/mac.ts";
 import {
   buildIpv4,
   buildTcp,

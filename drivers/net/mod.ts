@@ -5,6 +5,7 @@
  */
 export * from "./driver.ts";
 export * from "./frame.ts";
+export * from "./mac.ts";
 export * from "./net.ts";
 export * from "./options.ts";
 export * from "./packet.ts";

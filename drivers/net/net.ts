@@ -23,7 +23,7 @@ import { RxQueue } from "./_rx_queue.ts";
 import { Sender } from "./_sender.ts";
 import { type Frame, type NetStats, RxFrame, type SendOptions } from "./frame.ts";
 import { type NetOptions, RxMode } from "./options.ts";
-import { formatMac } from "./packet.ts";
+import { formatMac } from "./mac.ts";
 import { TxQueue } from "./tx_queue.ts";
 
 /** Queue pairs that are set up unless asked otherwise. */

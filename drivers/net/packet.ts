@@ -1,3 +1,5 @@
+import { formatMac, parseMac } from "./mac.ts";
+
 /** Values of an Ethernet frame's type field. */
 export const EtherType = { IPV4: 0x0800, ARP: 0x0806, VLAN: 0x8100, IPV6: 0x86dd } as const;
 /** A value of an Ethernet frame's type field. */
@@ -12,24 +14,6 @@ const ICMP = 1;
 const ECHO_REPLY = 0;
 const ECHO_REQUEST = 8;
 const TTL = 64;
-
-/**
- * Reads an Ethernet address.
- *
- * @param text Six hex bytes, as `52:54:00:12:34:56`.
- * @throws {TypeError} If the text is not one.
- */
-export function parseMac(text: string): Uint8Array {
-  if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(text)) {
-    throw new TypeError(`Cannot parse an Ethernet address: received "${text}"`);
-  }
-  return Uint8Array.from(text.split(":"), (part) => parseInt(part, 16));
-}
-
-/** Writes an Ethernet address as `52:54:00:12:34:56`. */
-export function formatMac(mac: Uint8Array): string {
-  return Array.from(mac, (byte) => byte.toString(16).padStart(2, "0")).join(":");
-}
 
 /**
  * Reads an IPv4 address.

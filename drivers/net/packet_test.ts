@@ -2,14 +2,13 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import {
   arpRequest,
   buildEcho,
-  formatMac,
   internetChecksum,
   parseArp,
   parseEcho,
   parseEthernet,
   parseIpv4,
-  parseMac,
 } from "./packet.ts";
+import { formatMac, parseMac } from "./mac.ts";
 
 function bytes(text: string): Uint8Array {
   return Uint8Array.from(text.match(/[0-9a-f]{2}/gi) ?? [], (pair) => parseInt(pair, 16));

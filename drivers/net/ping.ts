@@ -1,7 +1,8 @@
 import { VireoError } from "@vireo/hal";
 import type { WaitOptions } from "../transport/transport.ts";
 import type { Net } from "./net.ts";
-import { arpRequest, buildEcho, formatMac, parseArp, parseEcho, parseIpv4 } from "./packet.ts";
+import { arpRequest, buildEcho, parseArp, parseEcho, parseIpv4 } from "./packet.ts";
+import { formatMac } from "./mac.ts";
 
 /** What is pinged, and how. */
 export interface PingOptions extends WaitOptions {

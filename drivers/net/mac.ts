@@ -1,0 +1,17 @@
+/**
+ * Reads an Ethernet address.
+ *
+ * @param text Six hex bytes, as `52:54:00:12:34:56`.
+ * @throws {TypeError} If the text is not one.
+ */
+export function parseMac(text: string): Uint8Array {
+  if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(text)) {
+    throw new TypeError(`Cannot parse an Ethernet address: received "${text}"`);
+  }
+  return Uint8Array.from(text.split(":"), (part) => parseInt(part, 16));
+}
+
+/** Writes an Ethernet address as `52:54:00:12:34:56`. */
+export function formatMac(mac: Uint8Array): string {
+  return Array.from(mac, (byte) => byte.toString(16).padStart(2, "0")).join(":");
+}
