@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { Blk, blkDriver, Bus, Net, netDriver, ping } from "@vireo/drivers";
+import { Blk, blkDriver, Bus, Net, netDriver } from "@vireo/drivers";
+import { ping } from "@vireo/firmware/ip";
 import { VireoError } from "@vireo/hal";
 import { DevmemPlatform } from "@vireo/hal/devmem";
 import type { BlockTest, Measurement, Plan, Sample } from "./guest_plan.ts";

@@ -14,7 +14,6 @@ export * from "./device.ts";
 export * from "./driver.ts";
 export * from "./gpu/mod.ts";
 export * from "./input/mod.ts";
-export * from "./ip/mod.ts";
 export * from "./message_stream.ts";
 export * from "./net/mod.ts";
 export * from "./p9/mod.ts";

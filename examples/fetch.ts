@@ -2,7 +2,7 @@
 //
 //   python3 -m http.server 8000 --bind 127.0.0.1 &
 //   vireo run --target qtest:aarch64-virt examples/fetch.ts http://10.0.2.2:8000/README.md
-import { IpStack } from "@vireo/drivers";
+import { IpStack } from "@vireo/firmware/ip";
 import type { Vireo } from "@vireo/firmware";
 
 /** What `vireo run` calls; without a URL, only the lease is shown. */

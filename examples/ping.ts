@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { ping } from "@vireo/drivers";
+import { ping } from "@vireo/firmware/ip";
 import type { Vireo } from "@vireo/firmware";
 
 /** Sends three echo requests and prints the round trips. */

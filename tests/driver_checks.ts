@@ -8,12 +8,12 @@ import {
   consoleDriver,
   Net,
   netDriver,
-  ping,
   type Port,
   Rng,
   rngDriver,
   type VirtioDevice,
 } from "@vireo/drivers";
+import { ping } from "@vireo/firmware/ip";
 import type { Board } from "@vireo/firmware/boards";
 import {
   type DeviceNode,

@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
-import { blkDriver, Bus, consoleDriver, createNetDriver, ping, rngDriver } from "@vireo/drivers";
+import { blkDriver, Bus, consoleDriver, createNetDriver, rngDriver } from "@vireo/drivers";
+import { ping } from "@vireo/firmware/ip";
 import { Feature, FeatureSet, type Platform, Poller } from "@vireo/hal";
 import { Hub } from "../emu/backends/hub.ts";
 import { MemoryDisk } from "../emu/backends/memory_disk.ts";

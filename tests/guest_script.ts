@@ -3,7 +3,8 @@
  * Prints its findings as JSON.
  */
 import { createHash } from "node:crypto";
-import { type Blk, blkDriver, ping, type Port } from "@vireo/drivers";
+import { type Blk, blkDriver, type Port } from "@vireo/drivers";
+import { ping } from "@vireo/firmware/ip";
 import { VireoError } from "@vireo/hal";
 import type { Vireo } from "@vireo/firmware";
 

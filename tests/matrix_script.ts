@@ -4,7 +4,7 @@
  *
  * Arguments: `forceLegacy` or `-`, and `packed` where devices offer it, else `-`.
  */
-import { ping } from "@vireo/drivers";
+import { ping } from "@vireo/firmware/ip";
 import { Feature, FeatureSet } from "@vireo/hal";
 import { openVireo, type Vireo } from "@vireo/firmware";
 

@@ -1,5 +1,5 @@
 /**
- * The network driver, and helpers for the packets of `ping`.
+ * The network driver.
  *
  * @module
  */
@@ -8,7 +8,4 @@ export * from "./frame.ts";
 export * from "./mac.ts";
 export * from "./net.ts";
 export * from "./options.ts";
-export * from "./packet.ts";
-export * from "./pcap.ts";
-export * from "./ping.ts";
 export * from "./tx_queue.ts";

@@ -1,4 +1,4 @@
-import { ping } from "@vireo/drivers";
+import { ping } from "../ip/mod.ts";
 import { VireoError } from "@vireo/hal";
 import { type DiskContents, diskContents, diskText, hashDisk } from "../disk/disk_report.ts";
 import { makeDemoDisk } from "../disk/demo_disk.ts";

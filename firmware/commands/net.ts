@@ -1,4 +1,5 @@
-import { IpStack, type Net, parseMac, PcapWriter, ping } from "@vireo/drivers";
+import { arpRequest, IpStack, PcapWriter, ping } from "../ip/mod.ts";
+import { type Net, parseMac } from "@vireo/drivers";
 import { featureName, NetFeature, VireoError } from "@vireo/hal";
 import type { BoardOptions } from "../target/options.ts";
 import { progress, rate, writeAll } from "../terminal/output.ts";
@@ -184,7 +185,6 @@ export async function capture(
 
 /** Broadcasts an ARP request, whose answer is something to capture. */
 async function askFor(net: Net, address: string): Promise<void> {
-  const { arpRequest } = await import("@vireo/drivers");
   const frame = arpRequest({ mac: net.mac, source: "10.0.2.15", target: address });
   await net.send(frame);
 }

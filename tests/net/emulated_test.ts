@@ -5,7 +5,7 @@ import { HostPeer } from "../../emu/backends/wire.ts";
 import { Rig, type RigOptions } from "../net_rig.ts";
 import type { Net } from "../../drivers/net/net.ts";
 import { RxMode } from "../../drivers/net/options.ts";
-import { ping } from "../../drivers/net/ping.ts";
+import { ping } from "../../firmware/ip/ping.ts";
 
 const GSO = [
   NetFeature.GUEST_TSO4,

@@ -4,7 +4,7 @@ import { Feature, FeatureSet, VireoError } from "@vireo/hal";
 import { Bus, type BusOptions } from "../../drivers/bus/bus.ts";
 import { createNetDriver } from "../../drivers/net/driver.ts";
 import type { Net } from "../../drivers/net/net.ts";
-import { ping } from "../../drivers/net/ping.ts";
+import { ping } from "../../firmware/ip/ping.ts";
 
 const driver = createNetDriver({ pairs: 2 });
 const NO_RINGS = FeatureSet.of(Feature.INDIRECT_DESC, Feature.EVENT_IDX);

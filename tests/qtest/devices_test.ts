@@ -12,12 +12,12 @@ import {
   consoleDriver,
   Net,
   netDriver,
-  ping,
   type Port,
   rngDriver,
   RxMode,
   type VirtioDevice,
 } from "@vireo/drivers";
+import { ping } from "@vireo/firmware/ip";
 import { findBoard } from "@vireo/firmware/boards";
 import { VireoError } from "@vireo/hal";
 import { QtestPlatform } from "@vireo/hal/qtest";

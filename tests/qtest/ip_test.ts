@@ -1,6 +1,6 @@
 // Needs QEMU: its user network lends an address and passes TCP on to servers of this host.
 import { assertEquals, assertRejects } from "@std/assert";
-import { IpStack } from "@vireo/drivers";
+import { IpStack } from "@vireo/firmware/ip";
 import { VireoError } from "@vireo/hal";
 import { MMIO_BOARDS, PCI_BOARDS } from "../../firmware/boards/mod.ts";
 import type { Vireo } from "../../firmware/vireo.ts";

@@ -1,5 +1,5 @@
 import { VireoError } from "@vireo/hal";
-import type { Net } from "../net/net.ts";
+import { formatMac, type Net, type WaitOptions } from "@vireo/drivers";
 import {
   arpRequest,
   BROADCAST,
@@ -10,9 +10,7 @@ import {
   parseEcho,
   parseEthernet,
   parseIpv4,
-} from "../net/packet.ts";
-import { formatMac } from "../net/mac.ts";
-import type { WaitOptions } from "../transport/transport.ts";
+} from "./ethernet.ts";
 import { dhcp, type DhcpLease } from "./dhcp.ts";
 import { fetchUrl, type IpResponse } from "./http.ts";
 import {

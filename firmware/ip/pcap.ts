@@ -8,7 +8,7 @@ const LINKTYPE_ETHERNET = 1;
  *
  * @example
  * ```ts
- * import { PcapWriter } from "@vireo/drivers";
+ * import { PcapWriter } from "@vireo/firmware/ip";
  * import { assertEquals } from "@std/assert";
  *
  * const pcap = new PcapWriter();

@@ -1,4 +1,4 @@
-import { formatIpv4, internetChecksum, parseIpv4 } from "../net/packet.ts";
+import { formatIpv4, internetChecksum, parseIpv4 } from "./ethernet.ts";
 
 /** Protocols of IPv4 packets. */
 export const IpProtocol = { ICMP: 1, TCP: 6, UDP: 17 } as const;

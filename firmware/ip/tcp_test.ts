@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { VireoError } from "@vireo/hal";
-import { buildEthernet, EtherType, parseArp, parseEthernet, parseIpv4 } from "../net/packet.ts";
-import { formatMac, parseMac } from "../net/mac.ts";
+import { buildEthernet, EtherType, parseArp, parseEthernet, parseIpv4 } from "./ethernet.ts";
+import { formatMac, parseMac } from "@vireo/drivers";
 import {
   buildIpv4,
   buildTcp,

@@ -1,8 +1,6 @@
 import { VireoError } from "@vireo/hal";
-import type { WaitOptions } from "../transport/transport.ts";
-import type { Net } from "./net.ts";
-import { arpRequest, buildEcho, parseArp, parseEcho, parseIpv4 } from "./packet.ts";
-import { formatMac } from "./mac.ts";
+import { formatMac, type Net, type WaitOptions } from "@vireo/drivers";
+import { arpRequest, buildEcho, parseArp, parseEcho, parseIpv4 } from "./ethernet.ts";
 
 /** What is pinged, and how. */
 export interface PingOptions extends WaitOptions {

@@ -7,8 +7,8 @@ import {
   parseEcho,
   parseEthernet,
   parseIpv4,
-} from "./packet.ts";
-import { formatMac, parseMac } from "./mac.ts";
+} from "./ethernet.ts";
+import { formatMac, parseMac } from "@vireo/drivers";
 
 function bytes(text: string): Uint8Array {
   return Uint8Array.from(text.match(/[0-9a-f]{2}/gi) ?? [], (pair) => parseInt(pair, 16));
