@@ -1,7 +1,7 @@
 import { VireoError } from "@vireo/hal";
 import { formatIpv4, parseIpv4 } from "./ethernet.ts";
 import type { WaitOptions } from "@vireo/drivers";
-import type { IpConfig, IpStack } from "./stack.ts";
+import type { IpConfig, UdpHost } from "./host.ts";
 
 const CLIENT_PORT = 68;
 const SERVER_PORT = 67;
@@ -42,13 +42,13 @@ interface Reply {
 }
 
 /** Asks the network for an address: DISCOVER, OFFER, REQUEST, ACK. */
-export async function dhcp(stack: IpStack, options: WaitOptions = {}): Promise<DhcpLease> {
+export async function dhcp(host: UdpHost, options: WaitOptions = {}): Promise<DhcpLease> {
   const { signal, deadline = 5000 } = options;
   signal?.throwIfAborted();
-  const transaction = stack.random();
+  const transaction = host.random();
   const late = Promise.withResolvers<never>();
   late.promise.catch(() => {});
-  const cancel = stack.timers.after(deadline, () => {
+  const cancel = host.timers.after(deadline, () => {
     late.reject(
       new VireoError("TIMEOUT", "No DHCP server lends an address", {
         expected: `a lease within ${deadline} ms`,
@@ -58,7 +58,7 @@ export async function dhcp(stack: IpStack, options: WaitOptions = {}): Promise<D
   const onAbort = (): void => late.reject(signal?.reason);
   signal?.addEventListener("abort", onAbort);
   let wanted: ((reply: Reply) => void) | undefined;
-  using _ = stack.listenUdp(CLIENT_PORT, (_, data) => {
+  using _ = host.listenUdp(CLIENT_PORT, (_, data) => {
     const reply = parseReply(data, transaction);
     if (reply !== undefined) wanted?.(reply);
   });
@@ -69,8 +69,8 @@ export async function dhcp(stack: IpStack, options: WaitOptions = {}): Promise<D
     let stop: () => void = () => {};
     const again = (pause: number): void => {
       const to = { address: "255.255.255.255", port: SERVER_PORT };
-      stack.sendUdp(CLIENT_PORT, to, question).catch(late.reject);
-      stop = stack.timers.after(pause, () => again(pause * 2));
+      host.sendUdp(CLIENT_PORT, to, question).catch(late.reject);
+      stop = host.timers.after(pause, () => again(pause * 2));
     };
     again(FIRST_PAUSE);
     try {
@@ -81,10 +81,10 @@ export async function dhcp(stack: IpStack, options: WaitOptions = {}): Promise<D
   };
   try {
     for (;;) {
-      const offer = await ask(question(stack, transaction, MESSAGE.DISCOVER), [MESSAGE.OFFER]);
+      const offer = await ask(question(host, transaction, MESSAGE.DISCOVER), [MESSAGE.OFFER]);
       const server = offer.options.get(OPTION.SERVER);
       if (server?.length !== 4) continue;
-      const request = question(stack, transaction, MESSAGE.REQUEST, [
+      const request = question(host, transaction, MESSAGE.REQUEST, [
         [OPTION.ADDRESS, parseIpv4(offer.address)],
         [OPTION.SERVER, server],
       ]);
@@ -99,7 +99,7 @@ export async function dhcp(stack: IpStack, options: WaitOptions = {}): Promise<D
 }
 
 function question(
-  stack: IpStack,
+  host: UdpHost,
   transaction: number,
   type: number,
   more: readonly (readonly [number, Uint8Array])[] = [],
@@ -113,7 +113,7 @@ function question(
   view.setUint32(4, transaction);
   // The answer may be a broadcast: there is no address yet that it could go to.
   view.setUint16(10, 0x8000);
-  bytes.set(stack.mac, 28);
+  bytes.set(host.mac, 28);
   view.setUint32(236, MAGIC);
   bytes.set(parts, FIXED);
   return bytes;

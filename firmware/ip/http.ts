@@ -1,6 +1,6 @@
 import { VireoError } from "@vireo/hal";
 import type { WaitOptions } from "@vireo/drivers";
-import type { IpStack } from "./stack.ts";
+import type { TcpClient } from "./host.ts";
 import type { TcpConnection } from "./tcp.ts";
 
 /** Most bytes of an answer's head. */
@@ -18,14 +18,14 @@ export interface IpResponse {
 
 /** GET of HTTP/1.1 (RFC 9112), one request a connection. */
 export async function fetchUrl(
-  stack: IpStack,
+  client: TcpClient,
   url: string | URL,
   options: WaitOptions,
 ): Promise<IpResponse> {
   const { protocol, hostname, port, host, pathname, search } = new URL(url);
   if (protocol !== "http:") throw new TypeError(`Cannot fetch '${url}': only http:// is there`);
   const place = { host: hostname, port: port === "" ? 80 : Number(port) };
-  const connection = await stack.connect(place, options);
+  const connection = await client.connect(place, options);
   try {
     const request = `GET ${pathname}${search} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n` +
       `User-Agent: vireo\r\n\r\n`;

@@ -27,6 +27,7 @@ import {
 } from "./packets.ts";
 import { TcpConnection } from "./tcp.ts";
 import { SYSTEM_TIMERS, type Timers } from "./timers.ts";
+import type { IpConfig, TcpClient, UdpHandler, UdpHost } from "./host.ts";
 
 /** How often a neighbour is asked for, and the milliseconds between. */
 const ARP_TRIES = 3;
@@ -46,16 +47,6 @@ export interface Wire {
   receive(signal: AbortSignal): Promise<{ readonly bytes: Uint8Array; readonly verified: boolean }>;
 }
 
-/** An address and what is around it. */
-export interface IpConfig {
-  /** Our address. */
-  readonly address: string;
-  /** The network's mask; 255.255.255.0 by default. */
-  readonly mask?: string;
-  /** Where packets to other networks go. */
-  readonly router?: string | undefined;
-}
-
 /** How a stack is made. */
 export interface IpStackOptions {
   /** Time; the machine's own by default. */
@@ -64,14 +55,11 @@ export interface IpStackOptions {
   readonly random?: () => number;
 }
 
-/** Takes a datagram. */
-export type UdpHandler = (from: { address: string; port: number }, data: Uint8Array) => void;
-
 /**
  * A small IPv4 host above a network device: ARP, echo replies, UDP, DHCP, TCP as a client. It takes all
  * frames of the device while it is open; packets are never cut, and cut ones are dropped.
  */
-export class IpStack implements AsyncDisposable {
+export class IpStack implements UdpHost, TcpClient, AsyncDisposable {
   readonly #wire: Wire;
   readonly #timers: Timers;
   readonly #random: () => number;
