@@ -21,7 +21,7 @@ import { ping } from "@vireo/firmware/ip";
 import { findBoard } from "@vireo/firmware/boards";
 import { VireoError } from "@vireo/hal";
 import { QtestPlatform } from "@vireo/hal/qtest";
-import { isNewer } from "@vireo/tests/qemu";
+import { isNewer } from "../qemu/mod.ts";
 
 const deadline = 5000;
 

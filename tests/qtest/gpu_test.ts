@@ -4,7 +4,7 @@ import { gpuDriver } from "@vireo/drivers";
 import { VireoError } from "@vireo/hal";
 import { BOARDS } from "../../firmware/boards/mod.ts";
 import { openVireo } from "../../firmware/session.ts";
-import { isNewer, QEMU_DIFFERENCES } from "@vireo/tests/qemu";
+import { isNewer, QEMU_DIFFERENCES } from "../qemu/mod.ts";
 
 const SOON = { deadline: 10_000 };
 

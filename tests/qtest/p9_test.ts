@@ -5,7 +5,7 @@ import { Feature, P9OpenFlag } from "@vireo/hal";
 import { vireo as run } from "../cli_helper.ts";
 import type { Vireo } from "../../firmware/vireo.ts";
 import { openVireo } from "../../firmware/session.ts";
-import { isNewer } from "@vireo/tests/qemu";
+import { isNewer } from "../qemu/mod.ts";
 
 const SOON = { deadline: 20_000 };
 const MIB = 1 << 20;
