@@ -22,17 +22,20 @@ export class Debian {
   readonly #dir: string;
   readonly #arch: Arch;
   readonly #signal: AbortSignal | undefined;
+  readonly #suite: string | undefined;
   #options: string[] | undefined;
 
   /**
    * @param dir A directory for indexes and packages.
    * @param arch The processor.
    * @param signal Ends a download.
+   * @param suite A suite beside the host's own, for example `bookworm-backports`, from its mirror.
    */
-  constructor(dir: string, arch: Arch, signal?: AbortSignal) {
+  constructor(dir: string, arch: Arch, signal?: AbortSignal, suite?: string) {
     this.#dir = dir;
     this.#arch = arch;
     this.#signal = signal;
+    this.#suite = suite;
   }
 
   /**
@@ -72,6 +75,41 @@ export class Debian {
     return { name, version: field("Version"), sha256: field("SHA256"), root };
   }
 
+  /**
+   * Downloads packages and what they depend on beyond what the host has installed, and unpacks all of
+   * it into one directory, so that programs run from there. Nothing is installed.
+   *
+   * @param names Packages, from the suite that was named if there was one.
+   * @param root The directory, which is made anew.
+   * @throws {VireoError} `HOST_ERROR` If apt fails.
+   */
+  async fetchWithDependencies(names: readonly string[], root: string): Promise<void> {
+    const downloads = await Deno.makeTempDir({ dir: this.#dir, prefix: "download-" });
+    await Deno.mkdir(`${downloads}/partial`);
+    const settings = [
+      "Dir::State::status=/var/lib/dpkg/status",
+      `Dir::Cache::archives=${downloads}`,
+      // Nothing is written to the host's package database, which only root may lock.
+      "Debug::NoLocking=true",
+    ];
+    try {
+      await this.#apt("apt-get", [
+        ...settings.flatMap((setting) => ["-o", setting]),
+        ...["-qq", "--yes", "--download-only", "--no-install-recommends"],
+        ...this.#suite === undefined ? [] : ["--target-release", this.#suite],
+        ...["install", ...names],
+      ]);
+      await Deno.remove(root, { recursive: true }).catch(ignoreMissing);
+      await Deno.mkdir(root, { recursive: true });
+      for (const { name } of Deno.readDirSync(downloads)) {
+        if (!name.endsWith(".deb")) continue;
+        await exec(["dpkg-deb", "-x", `${downloads}/${name}`, root], { install: "apt dpkg" });
+      }
+    } finally {
+      await Deno.remove(downloads, { recursive: true });
+    }
+  }
+
   async #apt(tool: string, args: readonly string[], cwd?: string): Promise<string> {
     this.#options ??= await this.#configure();
     return await exec([tool, ...this.#options, ...args], {
@@ -87,7 +125,7 @@ export class Debian {
       await Deno.mkdir(`${dir}/${sub}`, { recursive: true });
     }
     const debian = ARCH[this.#arch].debian;
-    await Deno.writeTextFile(`${dir}/etc/debian.sources`, await debianSources());
+    await Deno.writeTextFile(`${dir}/etc/debian.sources`, await debianSources(this.#suite));
     const settings = [
       `APT::Architecture=${debian}`,
       `APT::Architectures=${debian}`,
@@ -115,9 +153,8 @@ export class Debian {
 }
 
 /** The host's sources of Debian itself, third parties left out, as deb822 stanzas. */
-async function debianSources(): Promise<string> {
-  const release = await Deno.readTextFile("/etc/os-release").catch(() => "");
-  const suite = /^VERSION_CODENAME=(\w+)$/m.exec(release)?.[1];
+async function debianSources(more: string | undefined): Promise<string> {
+  const suite = await debianSuite();
   const stanzas: string[] = [];
   for (const path of await sourceFiles()) {
     const text = await Deno.readTextFile(path);
@@ -125,6 +162,11 @@ async function debianSources(): Promise<string> {
     else stanzas.push(...text.split("\n").map(oneLineToStanza));
   }
   const kept = stanzas.filter((stanza) => isDebian(stanza, suite));
+  if (more !== undefined) {
+    // The mirror that has the release itself has the suites beside it.
+    const main = kept.find((stanza) => field(stanza, "Suites").split(/\s+/).includes(suite ?? ""));
+    if (main !== undefined) kept.push(main.replace(/^Suites:.*$/mi, `Suites: ${more}`));
+  }
   if (kept.length > 0) return `${kept.join("\n\n")}\n`;
   throw new VireoError("HOST_ERROR", "Cannot find Debian's package sources", {
     device: "/etc/apt",
@@ -161,12 +203,22 @@ function oneLineToStanza(line: string): string {
 }
 
 function isDebian(stanza: string, suite: string | undefined): boolean {
-  const field = (key: string): string =>
-    new RegExp(`^${key}:[ \t]*(.*)$`, "mi").exec(stanza)?.[1] ?? "";
-  const suites = field("Suites").split(/\s+/);
-  return /\bdeb\b/.test(field("Types")) && !/^Enabled: *no/mi.test(stanza) &&
-    /\bmain\b/.test(field("Components")) &&
-    suites.some((name) => name === suite || name.startsWith(`${suite}-`) || name === "stable");
+  return /\bdeb\b/.test(field(stanza, "Types")) && !/^Enabled: *no/mi.test(stanza) &&
+    /\bmain\b/.test(field(stanza, "Components")) &&
+    field(stanza, "Suites").split(/\s+/).some((name) =>
+      name === suite || name.startsWith(`${suite}-`) || name === "stable"
+    );
+}
+
+/** A field of a deb822 stanza, empty if it has none of that name. */
+function field(stanza: string, key: string): string {
+  return new RegExp(`^${key}:[ \t]*(.*)$`, "mi").exec(stanza)?.[1] ?? "";
+}
+
+/** The code name of the host's release of Debian, for example `bookworm`. */
+export async function debianSuite(): Promise<string | undefined> {
+  const release = await Deno.readTextFile("/etc/os-release").catch(() => "");
+  return /^VERSION_CODENAME=(\w+)$/m.exec(release)?.[1];
 }
 
 function ignoreMissing(error: unknown): void {

@@ -6,5 +6,6 @@
 export * from "./arch.ts";
 export * from "./bundle.ts";
 export * from "./cpio.ts";
+export * from "./debian.ts";
 export * from "./image.ts";
 export * from "./shim.ts";
