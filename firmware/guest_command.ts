@@ -9,6 +9,7 @@ import type { BoardOptions } from "./options.ts";
 import { explainKvm, KVM_BOOT_DEADLINE, requireKvm } from "./kvm.ts";
 import { note } from "./output.ts";
 import { toFileUrl } from "./paths.ts";
+import { requireQemu } from "./qemu_program.ts";
 import { qemuArguments } from "./qemu_arguments.ts";
 import { connectShell, SHELL_PORT, SHELL_TERMINAL } from "./port_shell.ts";
 import { parseTarget } from "./target.ts";
@@ -46,9 +47,12 @@ const INTERRUPTED = 130;
  */
 export async function runInGuest(command: GuestCommand): Promise<number> {
   const { board } = command;
-  const name = parseTarget(board.target).board!.name;
+  const { name } = parseTarget(board.target).board!;
+  const guest = findGuestBoard(name);
   const kvm = board.boot.accel === "kvm";
-  if (kvm) await requireKvm(findGuestBoard(name).arch);
+  if (kvm) await requireKvm(guest.arch);
+  // Before the output file is emptied.
+  await requireQemu(guest, board.qemu);
   await using cleanup = new AsyncDisposableStack();
   using output = command.output === undefined
     ? undefined

@@ -1,5 +1,6 @@
 import { inGuest } from "../in_guest.ts";
 import type { BoardOptions } from "../options.ts";
+import { parseTarget } from "../target.ts";
 import { UsageError } from "../usage.ts";
 
 /** Environment variable that carries the board to the REPL's process, as JSON. */
@@ -19,6 +20,10 @@ export async function shell(board: BoardOptions, flags: ShellFlags = {}): Promis
   if (flags.console === "virtio") {
     if (inGuest()) return await (await import("../port_shell.ts")).portShell(board);
     throw new UsageError(`--console: for qemu targets, not for ${board.target}`);
+  }
+  const target = parseTarget(board.target);
+  if (target.kind === "qtest") {
+    await (await import("../qemu_program.ts")).requireQemu(target.board, board.qemu);
   }
   const child = new Deno.Command(Deno.execPath(), {
     args: ["repl", "--quiet", "-A", ...replArguments()],
