@@ -14,9 +14,14 @@ PUBLIC := hal/mod.ts drivers/mod.ts drivers/testing/mod.ts emu/mod.ts emu/testin
 REPORT := .cache/report
 SETUP := .tools/.setup-$(DENO_VERSION)
 
-# What tests use of the system: QEMU's boards, and a tap device's address.
-PACKAGES := qemu-system-x86 qemu-system-arm qemu-system-misc qemu-utils iproute2 e2fsprogs \
-	gcc gcc-aarch64-linux-gnu
+# What tests use of the system: QEMU's boards, a tap device's address, and C compilers with what they
+# only recommend. From Debian 13 on, RISC-V's QEMU has a package of its own.
+RISCV := $(shell . /etc/os-release; case $$ID$$VERSION_ID in (debian1[0-2]) echo qemu-system-misc ;; \
+	(*) echo qemu-system-riscv ;; esac)
+CROSS := $(if $(filter arm64,$(ARCH)),gcc-x86-64-linux-gnu libc6-dev-amd64-cross,\
+	gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
+PACKAGES := qemu-system-x86 qemu-system-arm $(RISCV) ipxe-qemu qemu-utils iproute2 e2fsprogs \
+	gcc libc6-dev $(CROSS)
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .PHONY: help setup packages demo test check fmt lint doc unit bench bench-guest clean
@@ -50,9 +55,16 @@ packages:
 	@missing=""; for p in $(PACKAGES); do \
 	  dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
 	if [ -n "$$missing" ]; then \
-	  echo "vireo: installing Debian packages for the tests:$$missing"; \
+	  sh tools/require.sh apt-get apt $(if $(SUDO),sudo sudo) && \
+	  echo "vireo: installing Debian packages for the tests:$$missing" && \
 	  $(SUDO) apt-get update -qq && \
 	  DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+
+# What setup itself needs is not for it to install.
+.PHONY: npm-is-there
+$(DENO): | npm-is-there
+npm-is-there:
+	@[ -x $(DENO) ] || sh tools/require.sh node nodejs npm npm
 
 demo: $(SETUP)
 	@./vireo demo $(if $(DISK),--blk "$(DISK)")

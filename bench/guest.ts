@@ -11,7 +11,13 @@
 import { Command } from "@commander-js/extra-typings";
 import { VireoError } from "@vireo/hal";
 import { bootGuest, findGuestBoard } from "../firmware/guest/mod.ts";
-import { ARCH, type Arch, bundle, type CpioEntry, guestImage } from "../firmware/image/mod.ts";
+import {
+  type Arch,
+  bundle,
+  compilerFor,
+  type CpioEntry,
+  guestImage,
+} from "../firmware/image/mod.ts";
 import { exec } from "../firmware/image/exec.ts";
 import type { BlockTest, Measurement, Plan } from "./guest_plan.ts";
 
@@ -134,11 +140,8 @@ async function modules(arch: Arch): Promise<CpioEntry[]> {
 }
 
 async function compilePeer(arch: Arch, path: string): Promise<CpioEntry> {
-  const native = arch === Deno.build.arch;
   const source = new URL("./peer.c", import.meta.url).pathname;
-  await exec([native ? "gcc" : ARCH[arch].compiler, ...FLAGS, "-o", path, source], {
-    install: `apt install ${native ? "gcc" : ARCH[arch].compilerPackage}`,
-  });
+  await exec([compilerFor(arch), ...FLAGS, "-o", path, source]);
   return { kind: "file", path: "bench/peer", data: await Deno.readFile(path), executable: true };
 }
 

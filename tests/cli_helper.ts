@@ -11,13 +11,17 @@ export interface Result {
 }
 
 /** Runs the launcher with arguments, which are split at spaces, for tests. */
-export async function vireo(args: string, input?: Uint8Array | string): Promise<Result> {
+export async function vireo(
+  args: string,
+  input?: Uint8Array | string,
+  env: Readonly<Record<string, string>> = {},
+): Promise<Result> {
   const child = new Deno.Command(VIREO, {
     args: args.split(" "),
     stdin: input === undefined ? "null" : "piped",
     stdout: "piped",
     stderr: "piped",
-    env: { NO_COLOR: "1" },
+    env: { NO_COLOR: "1", ...env },
   }).spawn();
   const bytes = typeof input === "string" ? new TextEncoder().encode(input) : input;
   const feed = (async () => {

@@ -45,6 +45,15 @@ const ERRNO: Readonly<Record<number, string>> = {
   105: "ENOBUFS",
 };
 
+/** What must be true, by what the kernel refused with. */
+const ADVICE: Readonly<Record<string, string>> = {
+  ENOENT: "Linux's module tun: run modprobe tun as root",
+  ENODEV: "Linux's module tun: run modprobe tun as root",
+  EACCES: "root, or the right to open it",
+  EPERM: "root, or an interface of this user's: ip tuntap add NAME mode tap user USER",
+  EBUSY: "an interface that no other process has open",
+};
+
 const SYMBOLS = {
   open: { parameters: ["buffer", "i32"], result: "i32" },
   ioctl: { parameters: ["i32", "u64", "buffer"], result: "i32" },
@@ -192,8 +201,10 @@ function errno(libc: LibC): number {
 
 function hostError(libc: LibC, what: string, interfaceName: string): VireoError {
   const code = errno(libc);
+  const seen = ERRNO[code] ?? `errno ${code}`;
   return new VireoError("HOST_ERROR", what, {
     device: `tap:${interfaceName}`,
-    seen: ERRNO[code] ?? `errno ${code}`,
+    seen,
+    expected: ADVICE[seen],
   });
 }

@@ -83,6 +83,7 @@ Deno.test("tap: what the kernel refuses is a typed error with the errno's name",
     "EBUSY",
     `tap:${first.interfaceName}`,
   ]);
+  assertEquals(busy.expected, "an interface that no other process has open");
   assertThrows(() => Tap.open("a name over fifteen"), RangeError, "1 to 15");
   assertThrows(() => Tap.open(""), RangeError, "1 to 15");
   const invalid = assertThrows(() => Tap.open("no/slash"), VireoError);

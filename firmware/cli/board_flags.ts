@@ -78,6 +78,7 @@ export function boardOptions(flags: BoardFlags): BoardOptions {
       throw new UsageError(`${name}: for ${kinds.join(" and ")} targets, not for ${flags.target}`);
     }
   }
+  if (flags.qemu === "") throw new UsageError("--qemu: expected a program's name or path, got ''");
   const disks = flags.blk ?? [];
   if (disks.includes("none") && disks.length > 1) {
     throw new UsageError("--blk: 'none' stands alone");

@@ -1,7 +1,6 @@
 import { ping } from "../ip/mod.ts";
 import { VireoError } from "@vireo/hal";
 import { type DiskContents, diskContents, diskText, hashDisk } from "../disk/disk_report.ts";
-import { makeDemoDisk } from "../disk/demo_disk.ts";
 import type { StreamPort } from "@vireo/emu";
 import { inGuest } from "../terminal/environment.ts";
 import type { BoardOptions } from "../target/options.ts";
@@ -12,8 +11,6 @@ import { openVireo } from "../session.ts";
 import { hashFile } from "./blk.ts";
 import { boardText, describeBoard } from "./probe.ts";
 
-/** Where the demo keeps the disk it makes. */
-const CACHE = new URL("../../.cache/", import.meta.url).pathname;
 /** How long a single answer may take, in milliseconds; an emulated processor may share its host. */
 const DEADLINE = 10_000;
 /** Bytes of the entropy sample. */
@@ -51,8 +48,10 @@ async function withDisk(
   given: boolean,
 ): Promise<{ board: BoardOptions; disk: string | undefined }> {
   if (given) return { board, disk: board.blk[0]?.path };
-  const disk = `${CACHE}demo.img`;
-  await Deno.mkdir(CACHE, { recursive: true });
+  // A guest, where these take long to load, has the host's disk.
+  const { CACHE } = await import("../image/paths.ts");
+  const { makeDemoDisk } = await import("../disk/demo_disk.ts");
+  const disk = `${CACHE}/demo.img`;
   await makeDemoDisk(disk);
   return { board: { ...board, blk: [{ ...board.blk[0]!, path: disk, readOnly: true }] }, disk };
 }

@@ -1,3 +1,4 @@
+import { programError } from "@vireo/hal/host";
 import { createHash } from "node:crypto";
 import { DEFAULT_BOARD } from "../target/options.ts";
 import { addRun, GUEST_BOARDS, guestRun, qemuCommandLine } from "../guest/mod.ts";
@@ -31,8 +32,8 @@ const PLAIN = /^[\w@%+=:,./-]+$/;
 export async function makeImage(flags: ImageFlags): Promise<void> {
   const { arch, output: dir } = flags;
   const board = GUEST_BOARDS.find((known) => known.arch === arch)!;
-  const image = await guestImage(arch, { onProgress: note, refresh: flags.refresh });
   await Deno.mkdir(dir, { recursive: true });
+  const image = await guestImage(arch, { onProgress: note, refresh: flags.refresh });
   const target = `qemu:${board.name}`;
   const run = guestRun(board, {
     args: ["shell", "--target", target],
@@ -67,6 +68,10 @@ ${
         ? "# tsc_early_khz is the rate of this host's counter: on another host, write the image again.\n"
         : ""
     }dir=$(cd "$(dirname "$0")" && pwd)
+command -v ${board.qemu} >/dev/null || {
+  echo "boot.sh: ${programError(board.qemu, "no folder of PATH has it").message}" >&2
+  exit 1
+}
 exec ${words.map(quote).join(" ")} "$@"
 `,
   );
@@ -91,6 +96,10 @@ async function writeBoard(dir: string, program: Bundle, shim: string): Promise<v
 # Vireo in any Linux with Deno and root: $0 probe --target devmem
 dir=$(cd "$(dirname "$0")" && pwd)
 export VIREO_SHIM="$dir/libvireo.so"
+command -v "\${DENO:-deno}" >/dev/null || {
+  echo "vireo: Cannot run \${DENO:-deno}: no folder of PATH has it; set DENO to Deno ${Deno.version.deno}" >&2
+  exit 1
+}
 exec "\${DENO:-deno}" run -A --quiet --no-config --no-lock --no-remote "$dir/main.js" "$@"
 `,
   );

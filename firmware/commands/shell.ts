@@ -1,5 +1,6 @@
 import { inGuest, SHELL_BOARD } from "../terminal/environment.ts";
 import type { BoardOptions } from "../target/options.ts";
+import { parseTarget } from "../target/target.ts";
 import { UsageError } from "../terminal/usage.ts";
 
 /** What a REPL in a guest talks through: the board's serial line, or a port of the virtio console. */
@@ -16,6 +17,10 @@ export async function shell(board: BoardOptions, flags: ShellFlags = {}): Promis
   if (flags.console === "virtio") {
     if (inGuest()) return await (await import("./port_shell.ts")).portShell(board);
     throw new UsageError(`--console: for qemu targets, not for ${board.target}`);
+  }
+  const target = parseTarget(board.target);
+  if (target.kind === "qtest") {
+    await (await import("../target/qemu_program.ts")).requireQemu(target.board, board.qemu);
   }
   const child = new Deno.Command(Deno.execPath(), {
     args: ["repl", "--quiet", "-A", ...replArguments()],

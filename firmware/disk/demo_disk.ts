@@ -1,4 +1,6 @@
-import { VireoError } from "@vireo/hal";
+import { brotliDecompressSync } from "node:zlib";
+import { DEMO_FILE_SYSTEM } from "./demo_image.ts";
+import { cacheFolder } from "../image/paths.ts";
 import { makeMbr } from "./partitions.ts";
 
 const SECTOR = 512;
@@ -10,24 +12,20 @@ export const DEMO_DISK_SIZE: number = 32 * 1024 * 1024;
  * Makes a disk image with an MBR and one ext4 file system, unless it is already there.
  *
  * @param path Where; written under a temporary name first, so that it is whole or absent.
- * @throws {VireoError} `HOST_ERROR` If `mke2fs` (Debian package e2fsprogs) is missing or fails.
+ * @throws {VireoError} `HOST_ERROR` If its folder cannot be written.
  */
 export async function makeDemoDisk(path: string): Promise<void> {
   if (await exists(path)) return;
   const part = `${path}.${crypto.randomUUID()}.part`;
-  const tree = await Deno.makeTempDir({ prefix: "vireo-demo-" });
+  await cacheFolder(path.replace(/\/?[^/]*$/, "") || ".");
+  const disk = new Uint8Array(DEMO_DISK_SIZE);
+  disk.set(makeMbr(START, DEMO_DISK_SIZE / SECTOR - START));
+  const packed = Uint8Array.from(atob(DEMO_FILE_SYSTEM), (char) => char.charCodeAt(0));
+  disk.set(brotliDecompressSync(packed), START * SECTOR);
   try {
-    await Deno.writeTextFile(`${tree}/hello.txt`, "Read through a virtio driver in TypeScript.\n");
-    const size = DEMO_DISK_SIZE - START * SECTOR;
-    await Deno.writeFile(part, makeMbr(START, size / SECTOR));
-    await Deno.truncate(part, DEMO_DISK_SIZE);
-    await mke2fs([
-      ...["-q", "-F", "-t", "ext4", "-L", "vireo", "-d", tree],
-      ...["-E", `offset=${START * SECTOR}`, part, `${size / 1024}k`],
-    ]);
+    await Deno.writeFile(part, disk);
     await keepFirst(part, path);
   } finally {
-    await Deno.remove(tree, { recursive: true });
     if (await exists(part)) await Deno.remove(part);
   }
 }
@@ -38,31 +36,6 @@ async function keepFirst(part: string, path: string): Promise<void> {
     await Deno.link(part, path);
   } catch (error) {
     if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
-  }
-}
-
-async function mke2fs(args: readonly string[]): Promise<void> {
-  const env = { PATH: `${Deno.env.get("PATH") ?? ""}:/usr/sbin:/sbin` };
-  const command = new Deno.Command("mke2fs", {
-    args: [...args],
-    env,
-    stdin: "null",
-    stdout: "null",
-    stderr: "piped",
-  });
-  let result: Deno.CommandOutput;
-  try {
-    result = await command.output();
-  } catch (cause) {
-    throw new VireoError("HOST_ERROR", "Cannot make the demo's disk without mke2fs", {
-      expected: "Debian's package e2fsprogs, or a disk of your own: make demo DISK=path",
-      cause,
-    });
-  }
-  if (!result.success) {
-    throw new VireoError("HOST_ERROR", "Cannot make the demo's disk: mke2fs failed", {
-      seen: new TextDecoder().decode(result.stderr).trim(),
-    });
   }
 }
 

@@ -100,6 +100,24 @@ Deno.test("makeDemoDisk() makes a disk whose ext4 superblock is recognised", asy
   }
 });
 
+Deno.test("the demo's disk is whole by e2fsck, and has its file", async () => {
+  const dir = await Deno.makeTempDir();
+  try {
+    await makeDemoDisk(`${dir}/demo.img`);
+    const disk = await Deno.readFile(`${dir}/demo.img`);
+    const path = `${dir}/partition`;
+    await Deno.writeFile(path, disk.subarray(1 << 20));
+    const check = await new Deno.Command("/usr/sbin/e2fsck", { args: ["-fn", path] }).output();
+    assertEquals(check.code, 0, new TextDecoder().decode(check.stdout));
+    const args = ["-R", "cat hello.txt", path];
+    const { stdout } = await new Deno.Command("/usr/sbin/debugfs", { args }).output();
+    const text = new TextDecoder().decode(stdout);
+    assertEquals(text, "Read through a virtio driver in TypeScript.\n");
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
 Deno.test("readSuperblock() knows no file system in zeroes and random bytes", async () => {
   const zeroes = new Uint8Array(1 << 20);
   assertEquals(await readSuperblock(reader(zeroes), 0, zeroes.length), undefined);

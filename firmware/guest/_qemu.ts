@@ -1,4 +1,4 @@
-import { VireoError } from "@vireo/hal";
+import { findProgram, requireProgram } from "@vireo/hal/host";
 
 /** A running QEMU. */
 export interface Qemu extends AsyncDisposable {
@@ -22,14 +22,22 @@ const ERRORS = 4000;
 /** Makes the kernel end QEMU when this process dies, however it dies; part of util-linux. */
 const SUPERVISOR = ["setpriv", "--pdeathsig", "KILL", "--"] as const;
 
+/** What to start. */
+interface QemuCommand {
+  /** The program: a name or a path. */
+  readonly program: string;
+  /** The board's own program. */
+  readonly known: string;
+  /** Its arguments. */
+  readonly args: readonly string[];
+}
+
 /**
  * Starts QEMU; disposing kills it and waits for its end.
  *
  * @throws {VireoError} `HOST_ERROR` If it is not installed.
  */
-export function startQemu(
-  command: { readonly program: string; readonly args: readonly string[]; readonly install: string },
-): Qemu {
+export function startQemu(command: QemuCommand): Qemu {
   const child = spawn(command);
   const errors = tail(child.stderr);
   let running = true;
@@ -58,35 +66,13 @@ export function startQemu(
   };
 }
 
-function spawn(
-  { program, args, install }: {
-    readonly program: string;
-    readonly args: readonly string[];
-    readonly install: string;
-  },
-): Deno.ChildProcess {
+function spawn({ program, known, args }: QemuCommand): Deno.ChildProcess {
   const pipes = { stdin: "piped", stdout: "piped", stderr: "piped" } as const;
   const [supervisor, ...flags] = SUPERVISOR;
-  if (findProgram(program) === undefined) {
-    throw new VireoError("HOST_ERROR", `Cannot find ${program}; install it: ${install}`);
-  }
+  const qemu = requireProgram(program, known);
   return findProgram(supervisor) === undefined
-    ? new Deno.Command(program, { args: [...args], ...pipes }).spawn()
-    : new Deno.Command(supervisor, { args: [...flags, program, ...args], ...pipes }).spawn();
-}
-
-function findProgram(name: string): string | undefined {
-  if (name.includes("/")) return name;
-  for (const dir of (Deno.env.get("PATH") ?? "/usr/bin").split(":")) {
-    try {
-      if (Deno.statSync(`${dir}/${name}`).isFile) return `${dir}/${name}`;
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory)) {
-        throw error;
-      }
-    }
-  }
-  return undefined;
+    ? new Deno.Command(qemu, { args: [...args], ...pipes }).spawn()
+    : new Deno.Command(supervisor, { args: [...flags, qemu, ...args], ...pipes }).spawn();
 }
 
 async function tail(stream: ReadableStream<Uint8Array>): Promise<string> {

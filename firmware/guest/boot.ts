@@ -1,4 +1,5 @@
 import { VireoError } from "@vireo/hal";
+import { requireProgram } from "@vireo/hal/host";
 import { type DeviceInterfaces, interfaceArgs } from "@vireo/hal/qtest";
 import {
   type Bundle,
@@ -98,6 +99,7 @@ const POWER_OFF_MS = 2000;
 export async function bootGuest(options: BootOptions): Promise<BootResult> {
   const board = findGuestBoard(options.board);
   options.signal?.throwIfAborted();
+  requireProgram(options.qemu ?? board.qemu, board.qemu);
   const image = await guestImage(board.arch, { signal: options.signal, ...options.image });
   await using cleanup = new AsyncDisposableStack();
   const dir = await Deno.makeTempDir({ prefix: "vireo-guest-" });
@@ -117,7 +119,7 @@ export async function bootGuest(options: BootOptions): Promise<BootResult> {
   const started = performance.now();
   const qemu = cleanup.use(startQemu({
     program: options.qemu ?? board.qemu,
-    install: `apt install ${board.qemuPackage}`,
+    known: board.qemu,
     args: qemuCommandLine(board, image, options, initramfs).slice(1),
   }));
   options.onStart?.(qemu.pid);

@@ -10,8 +10,6 @@ export interface GuestBoard {
   readonly arch: Arch;
   /** The QEMU program. */
   readonly qemu: string;
-  /** The Debian package that has it. */
-  readonly qemuPackage: string;
   /** `-machine`. */
   readonly machine: string;
   /** `-cpu` under TCG; the host's own processor under KVM. */
@@ -39,7 +37,6 @@ const AARCH64_VIRT: GuestBoard = {
   name: "aarch64-virt",
   arch: "aarch64",
   qemu: "qemu-system-aarch64",
-  qemuPackage: "qemu-system-arm",
   machine: "virt",
   // Without pointer authentication, which TCG computes slowly.
   cpu: "cortex-a72",
@@ -53,7 +50,6 @@ export const GUEST_BOARDS: readonly GuestBoard[] = [
     name: "x86_64-microvm",
     arch: "x86_64",
     qemu: "qemu-system-x86_64",
-    qemuPackage: "qemu-system-x86",
     machine: "microvm,acpi=on,pit=off,pic=off,rtc=on,isa-serial=on",
     cpu: "max",
     line: "ttyS0",
@@ -63,7 +59,6 @@ export const GUEST_BOARDS: readonly GuestBoard[] = [
     name: "x86_64-q35",
     arch: "x86_64",
     qemu: "qemu-system-x86_64",
-    qemuPackage: "qemu-system-x86",
     machine: "q35,sata=off,smbus=off,i8042=off,vmport=off,usb=off",
     cpu: "max",
     line: "ttyS0",

@@ -5,14 +5,10 @@ export type Arch = "x86_64" | "aarch64";
 export interface ArchNames {
   /** Debian's name. */
   readonly debian: string;
-  /** npm's `cpu`. */
-  readonly npm: string;
   /** Package of the Deno binary on npm. */
   readonly deno: string;
   /** The cross compiler, where the host is another processor. */
   readonly compiler: string;
-  /** Debian package of the cross compiler. */
-  readonly compilerPackage: string;
   /** Meta package of the kernel. */
   readonly kernel: string;
 }
@@ -21,18 +17,14 @@ export interface ArchNames {
 export const ARCH: Readonly<Record<Arch, ArchNames>> = {
   x86_64: {
     debian: "amd64",
-    npm: "x64",
     deno: "@deno/linux-x64-glibc",
     compiler: "x86_64-linux-gnu-gcc",
-    compilerPackage: "gcc-x86-64-linux-gnu",
     kernel: "linux-image-cloud-amd64",
   },
   aarch64: {
     debian: "arm64",
-    npm: "arm64",
     deno: "@deno/linux-arm64-glibc",
     compiler: "aarch64-linux-gnu-gcc",
-    compilerPackage: "gcc-aarch64-linux-gnu",
     kernel: "linux-image-cloud-arm64",
   },
 };

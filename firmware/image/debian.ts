@@ -68,7 +68,7 @@ export class Debian {
       }
       await Deno.remove(root, { recursive: true }).catch(ignoreMissing);
       await Deno.mkdir(root, { recursive: true });
-      await exec(["dpkg-deb", "-x", `${downloads}/${file.name}`, root], { install: "apt dpkg" });
+      await exec(["dpkg-deb", "-x", `${downloads}/${file.name}`, root]);
     } finally {
       await Deno.remove(downloads, { recursive: true });
     }
@@ -114,7 +114,6 @@ export class Debian {
     this.#options ??= await this.#configure();
     return await exec([tool, ...this.#options, ...args], {
       ...(cwd === undefined ? {} : { cwd }),
-      install: "the guest image needs a Debian host with apt",
       signal: this.#signal,
     });
   }
@@ -144,10 +143,7 @@ export class Debian {
     // Downloads as root into a directory of root's need no second user.
     if (Deno.uid() === 0) settings.push("APT::Sandbox::User=root");
     const options = settings.flatMap((setting) => ["-o", setting]);
-    await exec(["apt-get", ...options, "-qq", "update"], {
-      install: "the guest image needs a Debian host with apt",
-      signal: this.#signal,
-    });
+    await exec(["apt-get", ...options, "-qq", "update"], { signal: this.#signal });
     return options;
   }
 }

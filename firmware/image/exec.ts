@@ -1,11 +1,10 @@
 import { VireoError } from "@vireo/hal";
+import { requireProgram } from "@vireo/hal/host";
 
 /** How to run a tool. */
 export interface ExecOptions {
   /** Working directory. */
   readonly cwd?: string;
-  /** What to install when the tool is missing. */
-  readonly install?: string;
   /** Ends the tool. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -22,21 +21,14 @@ export async function exec(
   options: ExecOptions = {},
 ): Promise<string> {
   const [program, ...args] = command;
-  let output: Deno.CommandOutput;
-  try {
-    output = await new Deno.Command(program, {
-      args,
-      stdin: "null",
-      stdout: "piped",
-      stderr: "piped",
-      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
-      ...(options.signal === undefined ? {} : { signal: options.signal }),
-    }).output();
-  } catch (cause) {
-    if (!(cause instanceof Deno.errors.NotFound)) throw cause;
-    const advice = options.install === undefined ? "" : `; install it: ${options.install}`;
-    throw new VireoError("HOST_ERROR", `Cannot find the program ${program}${advice}`, { cause });
-  }
+  const output = await new Deno.Command(requireProgram(program), {
+    args,
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+    ...(options.signal === undefined ? {} : { signal: options.signal }),
+  }).output();
   options.signal?.throwIfAborted();
   const text = new TextDecoder();
   if (output.success) return text.decode(output.stdout);

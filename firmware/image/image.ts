@@ -1,12 +1,13 @@
 import { VireoError } from "@vireo/hal";
-import { CACHE, fromFileUrl, PROJECT } from "./paths.ts";
+import { requireProgram } from "@vireo/hal/host";
+import { CACHE, cacheFolder, fromFileUrl } from "./paths.ts";
 import { ARCH, type Arch } from "./arch.ts";
 import { type Bundle, bundle } from "./bundle.ts";
 import { cpio, type CpioEntry } from "./cpio.ts";
 import { Debian, type DebianPackage } from "./debian.ts";
+import { DENO_LOCK, DENO_TOOLS, denoBinary } from "./deno_binary.ts";
 import { elfNeeds } from "./elf.ts";
-import { exec } from "./exec.ts";
-import { C_SOURCES, compileShims } from "./shim.ts";
+import { C_SOURCES, compilerFor, compileShims } from "./shim.ts";
 
 /** Debian packages that the libraries come from. */
 const LIBRARY_PACKAGES = ["libc6", "libgcc-s1"] as const;
@@ -61,20 +62,27 @@ export interface ImageOptions {
  */
 export async function guestImage(arch: Arch, options: ImageOptions = {}): Promise<GuestImage> {
   const dir = `${options.cache ?? CACHE}/guest/${arch}`;
-  await Deno.mkdir(dir, { recursive: true });
-  using lock = await Deno.open(`${dir}/lock`, { create: true, write: true });
-  // Two starts at the same time: one builds, the other finds what it made.
-  await lock.lock(true);
   const image = {
     kernel: `${dir}/kernel`,
     initramfs: `${dir}/initramfs.cpio`,
     manifestPath: `${dir}/manifest.json`,
   };
   const key = await imageKey(arch);
-  const found = await readManifest(image.manifestPath);
-  if (found?.key === key && options.refresh !== true && await isWhole(image, found)) {
+  const find = async (): Promise<GuestImage | undefined> => {
+    if (options.refresh === true) return undefined;
+    const found = await readManifest(image.manifestPath);
+    if (found?.key !== key || !await isWhole(image, found)) return undefined;
     return { ...image, manifest: found };
-  }
+  };
+  // Of another user's cache, an image that is there is as good.
+  const there = await find();
+  if (there !== undefined) return there;
+  await cacheFolder(dir);
+  using lock = await Deno.open(`${dir}/lock`, { create: true, write: true });
+  // Two starts at the same time: one builds, the other finds what it made.
+  await lock.lock(true);
+  const made = await find();
+  if (made !== undefined) return made;
   return { ...image, manifest: await build(arch, dir, key, options) };
 }
 
@@ -90,6 +98,13 @@ async function build(
   const record = async (path: string, data: Uint8Array): Promise<void> => {
     files[path] = { size: data.length, sha256: await sha256(data) };
   };
+  const foreign = arch === Deno.build.arch ? [] : DENO_TOOLS;
+  for (const tool of ["apt-get", "apt-cache", "dpkg-deb", compilerFor(arch), ...foreign]) {
+    requireProgram(tool);
+  }
+  // Before the downloads: a compiler without headers shows in a second.
+  say(`${arch}: compiling the shims`);
+  await compileShims(arch, `${dir}/lib`);
   say(`${arch}: looking up Debian's packages`);
   const debian = new Debian(dir, arch, options.signal);
   const kernelName = await debian.resolve(names.kernel);
@@ -100,8 +115,6 @@ async function build(
   }
   say(`${arch}: installing Deno ${Deno.version.deno}`);
   const deno = await Deno.readFile(await denoBinary(arch, dir, options.signal));
-  say(`${arch}: compiling the shims`);
-  await compileShims(arch, `${dir}/lib`);
   say(`${arch}: writing the initramfs`);
   const entries: CpioEntry[] = [
     { kind: "directory", path: "proc" },
@@ -144,22 +157,6 @@ export function bundleEntries(files: Bundle): CpioEntry[] {
   return Array.from(files, ([name, text]) => {
     return { kind: "file", path: `vireo/${name}`, data: new TextEncoder().encode(text) };
   });
-}
-
-/** The pinned Deno of that processor, by npm from the project's own lock file, hash checked. */
-async function denoBinary(arch: Arch, dir: string, signal?: AbortSignal): Promise<string> {
-  if (arch === Deno.build.arch) return Deno.execPath();
-  const prefix = `${dir}/npm`;
-  await Deno.mkdir(prefix, { recursive: true });
-  for (const file of ["package.json", "package-lock.json"]) {
-    await Deno.copyFile(`${PROJECT}/tools/${file}`, `${prefix}/${file}`);
-  }
-  const flags = ["--cpu", ARCH[arch].npm, "--os", "linux", "--libc", "glibc", "--ignore-scripts"];
-  await exec(
-    ["npm", "ci", ...flags, "--no-audit", "--no-fund", "--loglevel=error", "--prefix", prefix],
-    { install: "apt install npm", signal },
-  );
-  return `${prefix}/node_modules/${ARCH[arch].deno}/deno`;
 }
 
 /** The loader and libraries that Deno needs, and those that these need, from Debian's packages. */
@@ -213,7 +210,7 @@ async function readKernel({ name, root }: DebianPackage): Promise<Uint8Array> {
 /** A hash over everything that is ours: a newer kernel alone does not make an image stale. */
 async function imageKey(arch: Arch): Promise<string> {
   const init = fromFileUrl(new URL("../guest/init.ts", import.meta.url));
-  const sources = [...Object.values(C_SOURCES), init, `${PROJECT}/tools/package-lock.json`];
+  const sources = [...Object.values(C_SOURCES), init, DENO_LOCK];
   const hashes = await Promise.all(sources.map(async (path) => sha256(await Deno.readFile(path))));
   const text = JSON.stringify([FORMAT, arch, Deno.version.deno, ...hashes]);
   return await sha256(new TextEncoder().encode(text));

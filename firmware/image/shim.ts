@@ -1,4 +1,6 @@
-import { CACHE, fromFileUrl } from "./paths.ts";
+import { VireoError } from "@vireo/hal";
+import { requireProgram } from "@vireo/hal/host";
+import { CACHE, cacheFolder, fromFileUrl } from "./paths.ts";
 import { ARCH, type Arch } from "./arch.ts";
 import { exec } from "./exec.ts";
 
@@ -11,21 +13,40 @@ export const C_SOURCES: Readonly<Record<"libvireo.so" | "libguest.so", string>> 
   "libguest.so": fromFileUrl(new URL("./guest.c", import.meta.url)),
 };
 
+/** The C compiler for a processor. */
+export function compilerFor(arch: Arch): string {
+  return arch === Deno.build.arch ? "gcc" : ARCH[arch].compiler;
+}
+
 /**
  * Compiles the C sources for a processor.
  *
  * @param arch The processor.
  * @param dir Where the libraries go.
- * @throws {VireoError} `HOST_ERROR` If the compiler is missing or finds fault.
+ * @throws {VireoError} `HOST_ERROR` If the compiler or the C library's headers are missing, or the compiler
+ * finds fault.
  */
 export async function compileShims(arch: Arch, dir: string): Promise<void> {
-  const native = Deno.build.arch === arch;
-  const compiler = native ? "gcc" : ARCH[arch].compiler;
-  const install = `apt install ${native ? "gcc" : ARCH[arch].compilerPackage}`;
-  await Deno.mkdir(dir, { recursive: true });
+  const compiler = requireProgram(compilerFor(arch));
+  await cacheFolder(dir);
   for (const [name, source] of Object.entries(C_SOURCES)) {
-    await exec([compiler, ...FLAGS, "-o", `${dir}/${name}`, source], { install });
+    try {
+      await exec([compiler, ...FLAGS, "-o", `${dir}/${name}`, source]);
+    } catch (error) {
+      throw headersMissing(error, arch) ?? error;
+    }
   }
+}
+
+/** A compiler comes without the C library's headers where recommended packages are not installed. */
+function headersMissing(error: unknown, arch: Arch): VireoError | undefined {
+  if (!(error instanceof VireoError)) return undefined;
+  const header = /fatal error: (\S+\.h): No such file/.exec(error.message)?.[1];
+  if (header === undefined) return undefined;
+  const cross = arch === Deno.build.arch ? "" : `-${ARCH[arch].debian}-cross`;
+  const what = `Cannot compile C for ${arch}: there is no ${header}; it is in Debian's package ` +
+    `libc6-dev${cross}`;
+  return new VireoError("HOST_ERROR", what, { cause: error });
 }
 
 /**

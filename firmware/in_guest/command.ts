@@ -13,6 +13,7 @@ import {
 import type { BoardOptions } from "../target/options.ts";
 import { explainKvm, KVM_BOOT_DEADLINE, requireKvm } from "../target/kvm.ts";
 import { note } from "../terminal/output.ts";
+import { requireQemu } from "../target/qemu_program.ts";
 import { toFileUrl } from "../terminal/paths.ts";
 import { deviceInterfaces, qemuArguments } from "../target/qemu_arguments.ts";
 import { connectShell } from "../commands/port_shell.ts";
@@ -51,9 +52,12 @@ const INTERRUPTED = 130;
  */
 export async function runInGuest(command: GuestCommand): Promise<number> {
   const { board } = command;
-  const name = parseTarget(board.target).board!.name;
+  const { name } = parseTarget(board.target).board!;
+  const guest = findGuestBoard(name);
   const kvm = board.boot.accel === "kvm";
-  if (kvm) await requireKvm(findGuestBoard(name).arch);
+  if (kvm) await requireKvm(guest.arch);
+  // Before the output file is emptied.
+  await requireQemu(guest, board.qemu);
   await using cleanup = new AsyncDisposableStack();
   using output = command.output === undefined
     ? undefined

@@ -3,6 +3,7 @@ import type { StreamPort } from "@vireo/emu";
 import type { Board } from "../boards/mod.ts";
 import type { BoardOptions } from "./options.ts";
 import { HostPorts } from "./host_ports.ts";
+import { requireQemu } from "./qemu_program.ts";
 import { deviceInterfaces, qemuArguments } from "./qemu_arguments.ts";
 
 /** A QEMU board without a guest, and the host's ends of its console ports. */
@@ -25,6 +26,7 @@ export class QtestSession implements AsyncDisposable {
    * @throws {VireoError} `HOST_ERROR` with QEMU's own words if it does not start.
    */
   static async create(board: Board, options: BoardOptions): Promise<QtestSession> {
+    await requireQemu(board, options.qemu);
     await using cleanup = new AsyncDisposableStack();
     const ports = cleanup.use(await HostPorts.listen());
     const { backends, devices } = qemuArguments(options, ports.ports);

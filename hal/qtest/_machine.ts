@@ -1,4 +1,5 @@
 import { VireoError } from "../errors.ts";
+import { requireProgram } from "../host.ts";
 import { Libc, type Mapping } from "./_libc.ts";
 import type { QtestBoard } from "./board.ts";
 
@@ -58,6 +59,7 @@ export class Machine {
    * @throws {VireoError} `HOST_ERROR` If the host has not what it takes.
    */
   static start(options: MachineOptions): Machine {
+    const qemu = requireProgram(options.qemu, options.board.qemu);
     const libc = new Libc();
     // Closed again in reverse order when a step fails, or `passed` alone when all went well.
     const opened: number[] = [];
@@ -93,7 +95,7 @@ export class Machine {
           "-c",
           LAUNCH,
           `/proc/self/fd/${pass(stderrFile)}`,
-          options.qemu,
+          qemu,
           "-M",
           `${board.machine},memory-backend=vireo-ram`,
           "-object",

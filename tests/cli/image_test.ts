@@ -59,6 +59,7 @@ for (const arch of ["x86_64", "aarch64"]) {
       const after = await Deno.stat(`${CACHE}${arch}/initramfs.cpio`);
       assertEquals([after.mtime, after.ino], [before.mtime, before.ino]);
       assertEquals(await Deno.readTextFile(`${dir}/called`).catch(() => "nothing"), "nothing");
+      await checkMissing(`${dir}/out`);
       await checkBoot(`${dir}/out/boot.sh`);
       if (arch === Deno.build.arch) await checkBoard(`${dir}/out/board/vireo`);
     } finally {
@@ -124,6 +125,29 @@ async function checkBoard(program: string): Promise<void> {
   const wrong = await run(["probe", "--target", "devmem", "--mmio", "0,0,0"]);
   assertEquals(wrong.code, 1);
   assertMatch(wrong.err, /--mmio.*expected BASE,SIZE,COUNT/);
+}
+
+/** The scripts name the program that they start and that is not there. */
+async function checkMissing(dir: string): Promise<void> {
+  const PATH = `${dir}/bin`;
+  await Deno.mkdir(PATH);
+  await Deno.symlink("/usr/bin/dirname", `${PATH}/dirname`);
+  const cases = [
+    [
+      `${dir}/boot.sh`,
+      /^boot\.sh: Cannot run (qemu-system-\w+): .*; \1 is in Debian's package .*\n$/,
+    ],
+    [
+      `${dir}/board/vireo`,
+      /^vireo: Cannot run deno: no folder of PATH has it; set DENO to Deno .*\n$/,
+    ],
+  ] as const;
+  for (const [program, line] of cases) {
+    const { code, stderr } = await new Deno.Command(program, { env: { PATH } }).output();
+    assertEquals(code, 1);
+    assertMatch(new TextDecoder().decode(stderr), line);
+  }
+  await Deno.remove(PATH, { recursive: true });
 }
 
 /** Milliseconds that a boot, or an answer of the REPL, may take on a loaded machine. */

@@ -1,0 +1,115 @@
+/**
+ * Programs of the host: where they are, and which of Debian's packages has them.
+ *
+ * @module
+ */
+import { accessSync, constants } from "node:fs";
+import { VireoError } from "./errors.ts";
+
+/** Debian's package of each program that is run and that a minimal Debian lacks, or that others lack. */
+const PACKAGES: Readonly<Record<string, string>> = {
+  "qemu-system-x86_64": "qemu-system-x86",
+  "qemu-system-aarch64": "qemu-system-arm",
+  "apt-cache": "apt",
+  "apt-get": "apt",
+  "dpkg-deb": "dpkg",
+  "gcc": "gcc",
+  "x86_64-linux-gnu-gcc": "gcc-x86-64-linux-gnu",
+  "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu",
+  "npm": "npm",
+  "tar": "tar",
+};
+/** The first Debian with a package of its own for RISC-V's QEMU. */
+const RISCV_RELEASE = 13;
+
+/**
+ * The Debian package that has a program.
+ *
+ * @param program The program's name.
+ * @param osRelease The text of `/etc/os-release`; this host's by default.
+ * @returns The package's name, or the program's own for one that is not known.
+ */
+export function debianPackage(program: string, osRelease: string = hostRelease()): string {
+  if (program !== "qemu-system-riscv64") return PACKAGES[program] ?? program;
+  const version = /^VERSION_ID="?(\d+)/m.exec(osRelease)?.[1];
+  const old = /^ID="?debian"?$/m.test(osRelease) && version !== undefined;
+  return old && Number(version) < RISCV_RELEASE ? "qemu-system-misc" : "qemu-system-riscv";
+}
+
+/**
+ * The error of a program that cannot be run, with the Debian package to install.
+ *
+ * @param program The program, as it was named.
+ * @param why What is wrong, as a sentence without a full stop.
+ * @param known The program of Debian that it stands for, if it is another.
+ */
+export function programError(
+  program: string,
+  why: string,
+  known: string = program,
+): VireoError {
+  const advice = known.includes("/")
+    ? ""
+    : `; ${known} is in Debian's package ${debianPackage(known)}`;
+  return new VireoError("HOST_ERROR", `Cannot run ${program || "''"}: ${why}${advice}`);
+}
+
+/**
+ * Finds a program that there is no doing without.
+ *
+ * @param program A name, which is looked up in the folders of PATH, or a path.
+ * @param known The program of Debian that it stands for, if it is another.
+ * @returns Its path.
+ * @throws {VireoError} `HOST_ERROR` If there is none that this user may run; the message names the
+ * Debian package.
+ *
+ * @example
+ * ```ts
+ * import { requireProgram } from "@vireo/hal/host";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(requireProgram("/bin/sh"), "/bin/sh");
+ * ```
+ */
+export function requireProgram(program: string, known: string = program): string {
+  const path = findProgram(program);
+  if (path !== undefined) return path;
+  const why = program.includes("/") ? faultOf(program)! : "no folder of PATH has it";
+  throw programError(program, why, known);
+}
+
+/**
+ * Finds a program as a shell does.
+ *
+ * @param program A name, which is looked up in the folders of PATH, or a path.
+ * @returns Its path, or undefined if there is none that this user may run.
+ */
+export function findProgram(program: string): string | undefined {
+  const folders = (Deno.env.get("PATH") ?? "/usr/bin:/bin").split(":");
+  const paths = program.includes("/")
+    ? [program]
+    : folders.map((dir) => `${dir || "."}/${program}`);
+  return paths.find((path) => faultOf(path) === undefined);
+}
+
+/** Why a file cannot be run, or undefined if it can. */
+function faultOf(path: string): string | undefined {
+  try {
+    const { isFile, isDirectory } = Deno.statSync(path);
+    if (!isFile) return isDirectory ? "it is a folder" : "it is not a file";
+    accessSync(path, constants.X_OK);
+    return undefined;
+  } catch (error) {
+    const missing = error instanceof Deno.errors.NotFound ||
+      error instanceof Deno.errors.NotADirectory;
+    return missing ? "there is no such file" : "this user may not run it";
+  }
+}
+
+function hostRelease(): string {
+  try {
+    return Deno.readTextFileSync("/etc/os-release");
+  } catch {
+    return ""; // not a Debian
+  }
+}
