@@ -103,7 +103,7 @@ export class Debian {
       await Deno.mkdir(root, { recursive: true });
       for (const { name } of Deno.readDirSync(downloads)) {
         if (!name.endsWith(".deb")) continue;
-        await exec(["dpkg-deb", "-x", `${downloads}/${name}`, root], { install: "apt dpkg" });
+        await exec(["dpkg-deb", "-x", `${downloads}/${name}`, root]);
       }
     } finally {
       await Deno.remove(downloads, { recursive: true });

@@ -14,7 +14,7 @@ import { BOARDS, findBoard } from "../../firmware/boards/mod.ts";
 import { type Result, vireo } from "../cli_helper.ts";
 import { checkIntegrity, DENO_LOCK } from "../../firmware/image/deno_binary.ts";
 
-const ROOT = new URL("..", import.meta.url).pathname;
+const ROOT = new URL("../..", import.meta.url).pathname;
 /** What the launcher uses of a minimal Debian. */
 const MINIMAL = ["sh", "uname", "dirname", "readlink", "id", "cut", "getent"];
 
