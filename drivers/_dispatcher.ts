@@ -1,4 +1,4 @@
-import { pause } from "./_poll.ts";
+import { pause } from "./wait/poll.ts";
 import type { InterruptSource } from "./transport/transport.ts";
 
 /** What a dispatch loop serves. */

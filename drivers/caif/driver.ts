@@ -13,8 +13,8 @@ import {
 import type { DeviceConfig } from "../config.ts";
 import type { VirtioDevice } from "../device.ts";
 import type { DriverInstance, VirtioDriver } from "../driver.ts";
-import { MessageStream } from "../message_stream.ts";
-import type { WaitOptions } from "../transport/transport.ts";
+import { MessageStream } from "../wait/message_stream.ts";
+import type { WaitOptions } from "../wait/options.ts";
 import type { HostRing } from "../virtqueue/host_ring.ts";
 import { RequestQueue } from "../virtqueue/request_queue.ts";
 import { SgList } from "../virtqueue/virtqueue.ts";

@@ -23,7 +23,7 @@ import {
 } from "@vireo/hal";
 import type { VirtioDevice } from "../device.ts";
 import type { DriverInstance, VirtioDriver } from "../driver.ts";
-import type { WaitOptions } from "../transport/transport.ts";
+import type { WaitOptions } from "../wait/options.ts";
 import { exchange } from "../virtqueue/exchange.ts";
 import { RequestQueue } from "../virtqueue/request_queue.ts";
 import type { Virtqueue } from "../virtqueue/virtqueue.ts";

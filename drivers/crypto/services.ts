@@ -1,5 +1,5 @@
 import { CryptoOperation } from "@vireo/hal";
-import type { WaitOptions } from "../transport/transport.ts";
+import type { WaitOptions } from "../wait/options.ts";
 import { type CryptoHost, CryptoSession } from "./session.ts";
 import type { SessionParameters } from "./codec.ts";
 

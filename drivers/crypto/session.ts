@@ -1,4 +1,4 @@
-import type { WaitOptions } from "../transport/transport.ts";
+import type { WaitOptions } from "../wait/options.ts";
 import type { DataLengths, SessionParameters } from "./codec.ts";
 
 /** What a session needs of its device. */

@@ -21,8 +21,8 @@ import {
 } from "@vireo/hal";
 import type { VirtioDevice } from "../device.ts";
 import type { DriverInstance, VirtioDriver } from "../driver.ts";
-import { MessageStream } from "../message_stream.ts";
-import type { WaitOptions } from "../transport/transport.ts";
+import { MessageStream } from "../wait/message_stream.ts";
+import type { WaitOptions } from "../wait/options.ts";
 import { exchange } from "../virtqueue/exchange.ts";
 import { RequestQueue } from "../virtqueue/request_queue.ts";
 import { decodeEdid, type Edid } from "./edid.ts";

@@ -1,5 +1,5 @@
 import { type DmaRegion, GPU_CHANNELS, type GpuFormat } from "@vireo/hal";
-import type { WaitOptions } from "../transport/transport.ts";
+import type { WaitOptions } from "../wait/options.ts";
 import { Canvas } from "./canvas.ts";
 import type { Gpu } from "./driver.ts";
 

@@ -1,6 +1,6 @@
 import { VireoError } from "@vireo/hal";
 import { formatIpv4, parseIpv4 } from "../net/packet.ts";
-import type { WaitOptions } from "../transport/transport.ts";
+import type { WaitOptions } from "../wait/options.ts";
 import type { IpConfig, IpStack } from "./stack.ts";
 
 const CLIENT_PORT = 68;

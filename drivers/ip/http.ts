@@ -1,5 +1,5 @@
 import { VireoError } from "@vireo/hal";
-import type { WaitOptions } from "../transport/transport.ts";
+import type { WaitOptions } from "../wait/options.ts";
 import type { IpStack } from "./stack.ts";
 import type { TcpConnection } from "./tcp.ts";
 

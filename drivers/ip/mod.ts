@@ -8,4 +8,3 @@ export { type IpResponse } from "./http.ts";
 export * from "./packets.ts";
 export * from "./stack.ts";
 export { TcpConnection, type TcpHost } from "./tcp.ts";
-export * from "./timers.ts";

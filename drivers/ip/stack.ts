@@ -12,7 +12,7 @@ import {
   parseEthernet,
   parseIpv4,
 } from "../net/packet.ts";
-import type { WaitOptions } from "../transport/transport.ts";
+import type { WaitOptions } from "../wait/options.ts";
 import { dhcp, type DhcpLease } from "./dhcp.ts";
 import { fetchUrl, type IpResponse } from "./http.ts";
 import {
@@ -28,7 +28,7 @@ import {
   type TcpSegment,
 } from "./packets.ts";
 import { TcpConnection } from "./tcp.ts";
-import { SYSTEM_TIMERS, type Timers } from "./timers.ts";
+import { SYSTEM_TIMERS, type Timers } from "../wait/timers.ts";
 
 /** How often a neighbour is asked for, and the milliseconds between. */
 const ARP_TRIES = 3;

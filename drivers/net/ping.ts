@@ -1,5 +1,5 @@
 import { VireoError } from "@vireo/hal";
-import type { WaitOptions } from "../transport/transport.ts";
+import type { WaitOptions } from "../wait/options.ts";
 import type { Net } from "./net.ts";
 import { arpRequest, buildEcho, formatMac, parseArp, parseEcho, parseIpv4 } from "./packet.ts";
 

@@ -1,6 +1,6 @@
 import type { Dma, DmaRegion } from "@vireo/hal";
-import { WaitList } from "../_wait_list.ts";
-import type { WaitOptions } from "../transport/transport.ts";
+import { WaitList } from "../wait/wait_list.ts";
+import type { WaitOptions } from "../wait/options.ts";
 
 /** Milliseconds that a request may take, or wait for memory, unless told otherwise. */
 export const DEADLINE = 30_000;

@@ -12,7 +12,7 @@ import {
   type VireoErrorCode,
 } from "@vireo/hal";
 import type { VirtioDevice } from "../device.ts";
-import type { WaitOptions } from "../transport/transport.ts";
+import type { WaitOptions } from "../wait/options.ts";
 import type { RequestQueue } from "../virtqueue/request_queue.ts";
 import { SgList } from "../virtqueue/virtqueue.ts";
 import { P9Error } from "./errors.ts";

@@ -12,7 +12,7 @@ import {
 } from "@vireo/hal";
 import type { VirtioDevice } from "../device.ts";
 import type { DriverInstance, VirtioDriver } from "../driver.ts";
-import type { WaitOptions } from "../transport/transport.ts";
+import type { WaitOptions } from "../wait/options.ts";
 import { RequestQueue } from "../virtqueue/request_queue.ts";
 import { type P9Reader, P9Writer } from "./_message.ts";
 import { P9Session } from "./_session.ts";

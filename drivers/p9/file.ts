@@ -1,5 +1,5 @@
 import { type DmaRegion, P9OpenFlag, P9Type, VireoError } from "@vireo/hal";
-import type { WaitOptions } from "../transport/transport.ts";
+import type { WaitOptions } from "../wait/options.ts";
 import { getAttributes, setAttributes } from "./_attributes.ts";
 import { P9Writer } from "./_message.ts";
 import type { P9Session } from "./_session.ts";

@@ -8,7 +8,7 @@ import {
   P9OpenFlag,
   P9Type,
 } from "@vireo/hal";
-import type { WaitOptions } from "../transport/transport.ts";
+import type { WaitOptions } from "../wait/options.ts";
 import {
   getAttributes,
   type P9Changes,

@@ -1,7 +1,7 @@
 import { ANY_ID, DeviceId, FeatureSet, VireoError } from "@vireo/hal";
 import type { VirtioDevice } from "../device.ts";
 import type { DriverInstance, VirtioDriver } from "../driver.ts";
-import type { WaitOptions } from "../transport/transport.ts";
+import type { WaitOptions } from "../wait/options.ts";
 import { RequestQueue } from "../virtqueue/request_queue.ts";
 import { SgList } from "../virtqueue/virtqueue.ts";
 

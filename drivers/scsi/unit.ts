@@ -1,5 +1,5 @@
 import { SCSI_READ_CAPACITY_16, ScsiCommand as C } from "@vireo/hal";
-import type { WaitOptions } from "../transport/transport.ts";
+import type { WaitOptions } from "../wait/options.ts";
 import type { ScsiHost } from "./host.ts";
 
 /** What INQUIRY tells of a logical unit (SPC-4 §6.6). */

@@ -1,4 +1,5 @@
 import type { Dma, FeatureSet, Interrupt } from "@vireo/hal";
+import type { WaitOptions } from "../wait/options.ts";
 import type { PciDetails } from "./pci_details.ts";
 
 /** Width of one configuration access in bytes. */
@@ -22,14 +23,6 @@ export interface SharedMemoryRegion {
   readonly address: number;
   /** Length in bytes. */
   readonly length: number;
-}
-
-/** How long a wait on a device may take. */
-export interface WaitOptions {
-  /** Ends the wait with the signal's reason. */
-  readonly signal?: AbortSignal | undefined;
-  /** Milliseconds until the wait fails with a typed error; 1000 by default. */
-  readonly deadline?: number | undefined;
 }
 
 /** A queue for which interrupts are to come, or not. */

@@ -6,7 +6,7 @@ import {
   VsockShutdown,
   VsockType,
 } from "@vireo/hal";
-import type { WaitOptions } from "../transport/transport.ts";
+import type { WaitOptions } from "../wait/options.ts";
 import type { VsockPacket } from "./packet.ts";
 
 /** Bytes that a connection has room for. */

@@ -14,8 +14,8 @@ import {
 } from "@vireo/hal";
 import type { VirtioDevice } from "../device.ts";
 import type { DriverInstance, VirtioDriver } from "../driver.ts";
-import { MessageStream } from "../message_stream.ts";
-import type { WaitOptions } from "../transport/transport.ts";
+import { MessageStream } from "../wait/message_stream.ts";
+import type { WaitOptions } from "../wait/options.ts";
 import { ReceiveRing } from "../virtqueue/receive_ring.ts";
 import { RequestQueue } from "../virtqueue/request_queue.ts";
 import { SgList } from "../virtqueue/virtqueue.ts";
