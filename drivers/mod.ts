@@ -17,6 +17,7 @@ export * from "./input/mod.ts";
 export * from "./ip/mod.ts";
 export * from "./net/mod.ts";
 export * from "./p9/mod.ts";
+export * from "./queue_driver.ts";
 export * from "./rng/mod.ts";
 export * from "./rpmsg/mod.ts";
 export * from "./rproc_serial/mod.ts";
