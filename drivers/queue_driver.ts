@@ -167,12 +167,14 @@ export abstract class QueueDriver implements DriverInstance {
   ): Promise<Answer> {
     if (this.#failure !== undefined) {
       options.onReturned?.();
+      options.onFailed?.(undefined);
       throw this.#failure;
     }
     const { least = 0, ...rest } = options;
     const answer = await exchange(this.device.dma, queue, parts, room, rest);
-    if (answer.bytes.length < least) throw this.tooShort(answer.bytes.length, least);
-    return answer;
+    if (answer.bytes.length >= least) return answer;
+    options.onFailed?.(answer);
+    throw this.tooShort(answer.bytes.length, least);
   }
 
   /** Lends memory to the device; see {@linkcode lend}. */

@@ -300,9 +300,9 @@ export class Crypto extends QueueDriver {
     const { bytes } = await this.ask(this.#control, [request, key], least, {
       ...within(options, DEADLINE),
       least,
-      onLate: ({ bytes }) => {
-        if (bytes.length < least) return;
-        const { status, id } = read(bytes);
+      onFailed: (late) => {
+        if (late === undefined || late.bytes.length < least) return;
+        const { status, id } = read(late.bytes);
         if (status === CryptoStatus.OK) this.#discard(parameters, id);
       },
     });

@@ -43,8 +43,11 @@ export interface ExchangeOptions extends WaitOptions {
   readonly trailer?: number;
   /** Called exactly once, when the memory is the driver's again or was never given away. */
   readonly onReturned?: () => void;
-  /** Called with the answer to a request that its caller had given up before. */
-  readonly onLate?: (answer: Answer) => void;
+  /**
+   * Called exactly once if the exchange is rejected, when the device is done with it: with the answer that
+   * came after all, as to a request that its caller gave up, or undefined if none can come.
+   */
+  readonly onFailed?: (answer: Answer | undefined) => void;
 }
 
 /** What a trailer holds until the device writes it. */
@@ -100,7 +103,7 @@ export async function exchange(
   room: number | readonly (number | Loan)[],
   options: ExchangeOptions = {},
 ): Promise<Answer> {
-  const { trailer = 0, onLate, ...wait } = options;
+  const { trailer = 0, onFailed, ...wait } = options;
   const rooms = typeof room === "number" ? [room] : room;
   const readable = sum(parts.map((part) => part instanceof Uint8Array ? part.length : 0));
   const writable = sum(rooms.map((part) => typeof part === "number" ? part : 0));
@@ -109,6 +112,7 @@ export async function exchange(
     region = dma.alloc(readable + writable + trailer);
   } catch (error) {
     options.onReturned?.();
+    onFailed?.(undefined);
     throw error;
   }
   const loans: Loan[] = [];
@@ -129,32 +133,31 @@ export async function exchange(
   }
   region.bytes.fill(NOT_WRITTEN, at, at + trailer);
   own(trailer, "both");
-  let answer: Answer | undefined;
-  let givenUp = false;
+  let back: { readonly answer: Answer | undefined } | undefined;
+  let failed = false;
   const onReturned = (usedLength: number): void => {
     const end = readable + writable;
     const written = Math.min(Math.max(0, usedLength - trailer), writable);
-    const returned: Answer = {
+    const answer = usedLength < 0 ? undefined : {
       bytes: region.bytes.slice(readable, readable + written),
       trailer: region.bytes.slice(end, end + trailer),
-      length: Math.max(0, usedLength),
+      length: usedLength,
     };
     region.bytes.fill(0);
     region[Symbol.dispose]();
     options.onReturned?.();
-    if (usedLength < 0) return;
-    answer = returned;
-    if (givenUp) onLate?.(returned);
+    back = { answer };
+    if (failed) onFailed?.(answer);
   };
   try {
     await lend(queue, loans, { ...wait, onReturned });
   } catch (error) {
-    givenUp = true;
+    failed = true;
     // The device may have returned it between the end of the wait and here.
-    if (answer !== undefined) onLate?.(answer);
+    if (back !== undefined) onFailed?.(back.answer);
     throw error;
   }
-  return answer!;
+  return back!.answer!;
 }
 
 function lengthOf({ region, offset = 0, length }: Loan): number {

@@ -123,42 +123,43 @@ Deno.test("exchange: one that was given up keeps its memory, tells of its return
   using r = rig();
   const abort = new AbortController();
   let returns = 0;
-  const late: Answer[] = [];
+  const late: (Answer | undefined)[] = [];
   const asked = exchange(r.dma, r.requests, [Uint8Array.of(1)], 2, {
     signal: abort.signal,
     onReturned: () => returns++,
-    onLate: (answer) => late.push(answer),
+    onFailed: (answer) => late.push(answer),
   });
   abort.abort(new Error("enough"));
   await assertRejects(() => asked, Error, "enough");
   assertEquals([returns, r.dma.live], [0, 2]);
   r.answer([3, 4]);
-  assertEquals([returns, late.map(({ bytes }) => [...bytes])], [1, [[3, 4]]]);
+  assertEquals([returns, late.map((answer) => [...answer!.bytes])], [1, [[3, 4]]]);
   checkOver(r);
 });
 
 Deno.test("exchange: an answer between the end of the wait and its rejection is late too", async () => {
   using r = rig();
   const abort = new AbortController();
-  const late: number[][] = [];
+  const late: (Answer | undefined)[] = [];
   const asked = exchange(r.dma, r.requests, [], 1, {
     signal: abort.signal,
-    onLate: ({ bytes }) => late.push([...bytes]),
+    onFailed: (answer) => late.push(answer),
   });
   const rejected = assertRejects(() => asked, Error, "enough");
   r.requests.flush();
   abort.abort(new Error("enough"));
   r.answer([5]);
   await rejected;
-  assertEquals(late, [[5]]);
+  assertEquals(late.map((answer) => [...answer!.bytes]), [[5]]);
 });
 
 Deno.test("exchange: a reset, a failure and a lack of memory give everything back, once, and no answer", async () => {
   using r = rig();
   let returns = 0;
+  const late: (Answer | undefined)[] = [];
   const options = {
     onReturned: () => returns++,
-    onLate: () => assert(false, "there was no answer"),
+    onFailed: (answer: Answer | undefined) => late.push(answer),
   };
   const reset = assertRejects(() => exchange(r.dma, r.requests, [], 2, options), VireoError);
   r.queue.break(new VireoError("DEVICE_STATE", "As the test wants"));
@@ -171,6 +172,7 @@ Deno.test("exchange: a reset, a failure and a lack of memory give everything bac
     VireoError,
   );
   assertEquals([large.code, returns], ["OUT_OF_MEMORY", 3]);
+  assertEquals(late, [undefined, undefined, undefined]);
   checkOver(r);
 });
 
