@@ -201,6 +201,7 @@ export class Balloon extends QueueDriver {
     return this.device.has(BalloonFeature.PAGE_POISON);
   }
 
+  /** Opens the queues that were negotiated, and tells of the poison. */
   protected override setUp(): void {
     // Linux and QEMU count only the queues that are there.
     const present = BALLOON_QUEUES.filter(({ feature }) =>

@@ -202,6 +202,7 @@ export class Caif extends QueueDriver {
     this.#window[Symbol.dispose]();
   }
 
+  /** Opens the queue to the modem and the ring from it. */
   protected override setUp(): void {
     [this.#requests, this.#ring] = this.openQueues(
       { name: "output" },
@@ -216,6 +217,7 @@ export class Caif extends QueueDriver {
     });
   }
 
+  /** Ends what waits for room or for a frame. */
   protected override ended(error: Error): void {
     this.#room.fail(error);
     this.#frames.fail(error);

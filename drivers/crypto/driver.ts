@@ -228,6 +228,7 @@ export class Crypto extends QueueDriver {
     return this.device.has(CryptoFeature.REVISION_1);
   }
 
+  /** Reads what the device can do, and opens its queues. */
   protected override setUp(): void {
     this.#life++;
     this.#offer = readOffer(this.device);

@@ -245,6 +245,7 @@ export class Gpu extends QueueDriver {
     this.#forget();
   }
 
+  /** Opens the control and cursor queues; the host has no pictures then. */
   protected override setUp(): void {
     this.#forget();
     [this.#control, this.#cursor] = this.openQueues({ name: "control" }, { name: "cursor" });

@@ -134,6 +134,7 @@ export class Input extends QueueDriver {
     await this.ask(this.#status, [event], 0, within(options, STATUS_DEADLINE));
   }
 
+  /** Opens the event and status queues. */
   protected override setUp(): void {
     [this.#ring, this.#status] = this.openQueues(
       { name: "events", bytes: INPUT_EVENT.SIZE, count: BUFFERS, received: () => this.#drain() },

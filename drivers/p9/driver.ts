@@ -88,6 +88,7 @@ export class P9 extends QueueDriver {
     });
   }
 
+  /** Ends the session. */
   protected override ended(error: Error): void {
     this.#session.fail(error);
   }

@@ -27,6 +27,7 @@ export class Rng extends QueueDriver {
     this.setUp();
   }
 
+  /** Opens the request queue. */
   protected override setUp(): void {
     [this.#requests] = this.openQueues({ name: "input", indirect: false });
   }

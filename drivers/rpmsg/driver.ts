@@ -127,6 +127,7 @@ export class Rpmsg extends QueueDriver {
     return endpoint;
   }
 
+  /** Opens the queues; services and endpoints of before are gone. */
   protected override setUp(): void {
     this.#endpoints.clear();
     this.#channels.clear();
@@ -141,6 +142,7 @@ export class Rpmsg extends QueueDriver {
     );
   }
 
+  /** Ends all endpoints. */
   protected override ended(error: Error): void {
     for (const endpoint of this.#endpoints.values()) endpoint.fail(error);
   }

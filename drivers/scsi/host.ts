@@ -221,6 +221,7 @@ export class ScsiHost extends QueueDriver {
     return this.#happenings.listen(options);
   }
 
+  /** Sets the sizes that this driver works with, and opens the queues. */
   protected override setUp(): void {
     const { config } = this.device;
     // Sense data and blocks have the sizes that this driver works with, whatever the device had.

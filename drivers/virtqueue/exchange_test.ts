@@ -11,7 +11,7 @@ interface Rig extends Disposable {
   readonly queue: SplitVirtqueue;
   readonly requests: RequestQueue;
   /** Takes the next request: writes bytes from the first writable one on, and claims a length. */
-  answer(bytes: readonly number[], used?: number, last?: number): number[][];
+  answer(bytes: readonly number[], used?: number | undefined, last?: number): number[][];
 }
 
 function rig(): Rig {
@@ -32,7 +32,7 @@ function rig(): Rig {
     dma,
     queue,
     requests,
-    answer(bytes, used = bytes.length, last) {
+    answer(bytes, used, last) {
       requests.flush();
       const chain = device.next()!;
       const seen: number[][] = [];
@@ -47,7 +47,7 @@ function rig(): Rig {
         parts[i]!.set(part);
       }
       if (last !== undefined) parts.at(-1)![parts.at(-1)!.length - 1] = last;
-      device.complete(chain, used);
+      device.complete(chain, used ?? bytes.length);
       requests.drain();
       return seen;
     },

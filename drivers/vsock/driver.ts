@@ -161,6 +161,7 @@ export class Vsock extends QueueDriver {
     return listener;
   }
 
+  /** Reads this guest's context id, and opens the queues. */
   protected override setUp(): void {
     this.#cid = this.device.config.read64(VSOCK_CONFIG.guestCid.offset);
     [this.#receive, this.#transmit, this.#events] = this.openQueues(
