@@ -1,7 +1,8 @@
 import type { Dma, FeatureSet, MemoryWindow, VireoError } from "@vireo/hal";
 import type { DeviceConfig } from "./config.ts";
 import type { DriverInstance, VirtioDriver } from "./driver.ts";
-import type { SharedMemoryRegion, Transport, WaitOptions } from "./transport/transport.ts";
+import type { SharedMemoryRegion, Transport } from "./transport/transport.ts";
+import type { WaitOptions } from "./wait/options.ts";
 import type { Virtqueue } from "./virtqueue/virtqueue.ts";
 
 /** A queue that a driver wants. */

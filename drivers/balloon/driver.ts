@@ -11,13 +11,13 @@ import {
   FeatureSet,
   hi32,
   lo32,
-  VireoError,
 } from "@vireo/hal";
 import type { VirtioDevice } from "../device.ts";
-import type { DriverInstance, VirtioDriver } from "../driver.ts";
-import type { WaitOptions } from "../transport/transport.ts";
-import { RequestQueue } from "../virtqueue/request_queue.ts";
-import { SgList } from "../virtqueue/virtqueue.ts";
+import type { VirtioDriver } from "../driver.ts";
+import { QueueDriver } from "../queue_driver.ts";
+import type { Loan } from "../virtqueue/exchange.ts";
+import type { RequestQueue } from "../virtqueue/request_queue.ts";
+import { type Deadline, waitFor, waitOn, type WaitOptions, within } from "../wait/mod.ts";
 import { Pages } from "./_pages.ts";
 
 /** Pages told of in one request, as Linux has it. */
@@ -45,16 +45,13 @@ export interface BalloonOptions {
 type QueueName = typeof BALLOON_QUEUES[number]["name"];
 
 /** A memory balloon (virtio 1.4 §5.5): gives the guest's memory to the host, and takes it back. */
-export class Balloon implements DriverInstance {
-  readonly #device: VirtioDevice;
+export class Balloon extends QueueDriver {
   readonly #options: BalloonOptions;
   readonly #pages: Pages;
-  readonly #statistics: DmaRegion | undefined;
   readonly #tags: readonly number[];
   #queues!: ReadonlyMap<QueueName, RequestQueue>;
   #work: Promise<void> = Promise.resolve();
-  #waiters: (() => void)[] = [];
-  #failure: Error | undefined;
+  #wakers = new Set<() => void>();
   #short = false;
   #size = 0;
   #hinted = 0;
@@ -62,20 +59,17 @@ export class Balloon implements DriverInstance {
 
   /** Sets up a balloon; {@linkcode createBalloonDriver} gives it its options. */
   constructor(device: VirtioDevice, options: BalloonOptions = {}) {
-    this.#device = device;
+    super(device, "Balloon");
     this.#options = options;
     this.#pages = new Pages(device.dma);
-    const given = device.has(BalloonFeature.STATS_VQ) ? options.statistics?.() ?? {} : undefined;
-    this.#tags = Object.keys(given ?? {}).map(Number);
-    // A buffer has one entry at least, so that there is something to give back.
-    const length = Math.max(this.#tags.length, 1) * BALLOON_STAT.SIZE;
-    this.#statistics = given && device.dma.alloc(length);
-    this.#setUp();
+    const told = device.has(BalloonFeature.STATS_VQ) ? options.statistics?.() ?? {} : {};
+    this.#tags = Object.keys(told).map(Number);
+    this.setUp();
   }
 
   /** Pages of 4 KiB that the host wants the balloon to have. */
   get target(): number {
-    return this.#device.config.read32(BALLOON_CONFIG.numPages.offset);
+    return this.device.config.read32(BALLOON_CONFIG.numPages.offset);
   }
 
   /** Pages of 4 KiB that the balloon has, as the host acknowledged. */
@@ -100,7 +94,7 @@ export class Balloon implements DriverInstance {
    * @throws {VireoError} `TIMEOUT`, or why the device failed.
    */
   async resize(pages: number, options: WaitOptions = {}): Promise<number> {
-    await this.#serial(() => this.#moveTo(pages, options));
+    await this.#serial(within(options), (call) => this.#moveTo(pages, call));
     return this.#pages.held;
   }
 
@@ -111,30 +105,24 @@ export class Balloon implements DriverInstance {
    * because memory is short; why the device failed.
    */
   async settled(options: WaitOptions = {}): Promise<void> {
-    const { signal, deadline = DEADLINE } = options;
-    const late = Promise.withResolvers<never>();
-    const timer = setTimeout(() => {
-      late.reject(
-        this.#error(
-          "TIMEOUT",
-          `Balloon has ${this.size} pages of ${this.target} after ${deadline} ms`,
-        ),
-      );
-    }, deadline);
-    const onAbort = (): void => late.reject(signal?.reason);
-    signal?.addEventListener("abort", onAbort);
-    try {
-      signal?.throwIfAborted();
-      while (this.size !== this.target) {
-        if (this.#failure !== undefined) throw this.#failure;
-        const moved = new Promise<void>((resolve) => this.#waiters.push(resolve));
-        await Promise.race([moved, late.promise]);
-      }
-    } finally {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", onAbort);
-      late.promise.catch(() => {});
-    }
+    if (this.failure !== undefined) throw this.failure;
+    const subject = {
+      what: "the balloon to reach its target",
+      details: () => ({
+        device: this.device.name,
+        seen: `${this.size} pages`,
+        expected: `${this.target} pages`,
+      }),
+    };
+    await waitFor<void>(subject, within(options, DEADLINE), (waiter) => {
+      const look = (): void => {
+        if (this.failure !== undefined) waiter.reject(this.failure);
+        else if (this.size === this.target) waiter.resolve();
+      };
+      this.#wakers.add(look);
+      look();
+      return () => void this.#wakers.delete(look);
+    });
   }
 
   /**
@@ -144,122 +132,109 @@ export class Balloon implements DriverInstance {
    * @throws {VireoError} `UNSUPPORTED` If that was not negotiated.
    */
   async release(pages: number = STEP, options: WaitOptions = {}): Promise<number> {
-    if (!this.#device.has(BalloonFeature.DEFLATE_ON_OOM)) {
-      throw this.#error("UNSUPPORTED", "Balloon must keep its pages: no DEFLATE_ON_OOM");
+    if (!this.device.has(BalloonFeature.DEFLATE_ON_OOM)) {
+      throw this.error("UNSUPPORTED", "Balloon must keep its pages: no DEFLATE_ON_OOM");
     }
     const before = this.#pages.held;
-    await this.#serial(() => this.#moveTo(Math.max(0, before - pages), options));
+    await this.#serial(
+      within(options),
+      (call) => this.#moveTo(Math.max(0, before - pages), call),
+    );
     return before - this.#pages.held;
   }
 
   /**
    * Reports memory that nobody uses (PAGE_REPORTING): its contents are lost, or the poison.
    *
-   * @param regions Free memory, which must stay so until this ends.
+   * @param regions Free memory, which must stay so until this ends; until the next reset if it fails.
    * @throws {VireoError} `UNSUPPORTED` If that was not negotiated; `TIMEOUT` or why the device failed.
    */
   async report(regions: readonly DmaRegion[], options: WaitOptions = {}): Promise<void> {
     const queue = this.#queues.get("reporting");
-    if (queue === undefined) throw this.#error("UNSUPPORTED", "Balloon takes no reports");
+    if (queue === undefined) throw this.error("UNSUPPORTED", "Balloon takes no reports");
+    const call = within(options, DEADLINE);
     for (let at = 0; at < regions.length; at += MAX_RANGES) {
-      const part = regions.slice(at, at + MAX_RANGES);
-      const chain = new SgList(part.length);
-      for (const { bytes, address } of part) {
-        if (this.#poisoned) bytes.fill(this.#options.poison!);
-        chain.addWritable(address, bytes.length);
-      }
-      await queue.submit(chain, { deadline: DEADLINE, ...options });
+      await this.lend(queue, regions.slice(at, at + MAX_RANGES).map(this.#freeRange), call);
     }
   }
 
   /** The host's target or command may have changed. */
   configChanged(): void {
     if (this.#options.follow !== false) {
-      this.#serial(() => this.#moveTo(this.target, {})).catch(() => {});
+      this.#serial(within({}), (call) => this.#moveTo(this.target, call)).catch(() => {});
     }
     if (this.#queues.has("free_page")) this.#hint();
   }
 
   /** Starts to follow the host's target. */
-  scan(): void {
+  override scan(): void {
     this.#postStatistics();
     this.configChanged();
   }
 
-  /** Rejects what is pending. */
-  failed(error: Error): void {
-    this.#failure ??= error;
-    for (const queue of this.#queues.values()) queue.failAll(error);
-    this.#wake();
-  }
-
-  /** Stops for a suspend; the host has lost the balloon then. */
-  freeze(): void {
-    this.failed(this.#error("DEVICE_STATE", "Balloon was suspended"));
-  }
-
-  /** Sets up an empty balloon again after a reset. */
-  restore(): void {
-    const old = this.#queues;
-    this.#setUp();
-    for (const queue of old.values()) queue.detachAll();
+  /** Sets up an empty balloon again after a reset: the host has lost it. */
+  override restore(): void | Promise<void> {
     this.#pages.clear();
-    this.#failure = undefined;
     this.#hinting = undefined;
     this.#work = Promise.resolve();
-    this.#device.ready();
+    const scanned = super.restore();
     this.#setActual();
-    this.scan();
+    return scanned;
   }
 
   /** Takes all pages back, resets the device and frees its memory. */
-  async remove(): Promise<void> {
-    const removed = this.#error("DEVICE_REMOVED", "Balloon was removed");
-    if (this.#failure === undefined) {
-      await this.#serial(() => this.#moveTo(0, { deadline: 1000 })).catch(() => {});
+  override async remove(): Promise<void> {
+    if (this.failure === undefined) {
+      const call = within({ deadline: 1000 });
+      await this.#serial(call, (call) => this.#moveTo(0, call)).catch(() => {});
     }
-    this.failed(removed);
-    await this.#device.reset();
-    for (const queue of this.#queues.values()) queue.detachAll();
+    await super.remove();
     this.#pages.clear();
-    this.#statistics?.[Symbol.dispose]();
-    this.#device.deleteQueues();
+  }
+
+  /** Wakes those who wait for a size. */
+  protected override ended(): void {
+    this.#wake();
   }
 
   get #poisoned(): boolean {
-    return this.#device.has(BalloonFeature.PAGE_POISON);
+    return this.device.has(BalloonFeature.PAGE_POISON);
   }
 
-  #setUp(): void {
+  /** Opens the queues that were negotiated, and tells of the poison. */
+  protected override setUp(): void {
     // Linux and QEMU count only the queues that are there.
     const present = BALLOON_QUEUES.filter(({ feature }) =>
-      feature === undefined || this.#device.offered.has(feature)
+      feature === undefined || this.device.offered.has(feature)
     );
     const used = present.flatMap(({ name, feature }, index) =>
-      feature === undefined || this.#device.has(feature) ? [{ name, index }] : []
+      feature === undefined || this.device.has(feature) ? [{ name, index }] : []
     );
-    const queues = new Map<QueueName, RequestQueue>();
-    const found = this.#device.findQueues(used.map(({ name, index }) => ({
-      name,
-      index,
-      callback: () => queues.get(name)?.drain(),
-    })));
-    used.forEach(({ name }, i) => queues.set(name, new RequestQueue(found[i]!)));
-    this.#queues = queues;
+    const queues = this.openQueues(...used);
+    this.#queues = new Map(used.map(({ name }, i) => [name, queues[i]!]));
     if (this.#poisoned) {
       const value = this.#options.poison! * 0x01010101;
-      this.#device.config.write32(BALLOON_CONFIG.poisonValue.offset, value >>> 0);
+      this.device.config.write32(BALLOON_CONFIG.poisonValue.offset, value >>> 0);
     }
   }
 
-  /** One change of size at a time. */
-  async #serial(work: () => Promise<void>): Promise<void> {
-    const run = this.#work.then(work);
-    this.#work = run.catch(() => {});
-    await run;
+  /** One change of size at a time; the wait for the others counts too. */
+  async #serial(call: Deadline, work: (call: Deadline) => Promise<void>): Promise<void> {
+    const before = this.#work;
+    const turn = Promise.withResolvers<void>();
+    this.#work = turn.promise;
+    try {
+      const device = this.device.name;
+      const what = "the balloon's earlier changes of size";
+      await waitOn(before, { what, details: () => ({ device }) }, call);
+      await work(call);
+    } finally {
+      // One that gave up does not let the next one pass those before it.
+      void before.then(() => turn.resolve());
+    }
   }
 
-  async #moveTo(target: number, options: WaitOptions): Promise<void> {
+  async #moveTo(target: number, call: Deadline): Promise<void> {
     this.#short = false;
     while (this.#pages.held < target) {
       const taken = this.#pages.take(Math.min(STEP, target - this.#pages.held));
@@ -267,12 +242,12 @@ export class Balloon implements DriverInstance {
         this.#short = true;
         break;
       }
-      await this.#tell("inflate", taken, options);
+      await this.#tell("inflate", taken, call);
     }
     while (this.#pages.held > target) {
       const last = this.#pages.last(Math.min(STEP, this.#pages.held - target));
       // Told first, used after (drv.balloon.operation.4), whether the host must be told or not.
-      await this.#tell("deflate", last, options);
+      await this.#tell("deflate", last, call);
       const fill = this.#poisoned ? this.#options.poison! * 0x01010101 >>> 0 : 0;
       this.#pages.give(last.length, fill);
       this.#setActual();
@@ -283,38 +258,34 @@ export class Balloon implements DriverInstance {
   async #tell(
     name: "inflate" | "deflate",
     pages: readonly number[],
-    options: WaitOptions,
+    call: Deadline,
   ): Promise<void> {
-    const length = pages.length * 4;
-    const region = this.#device.dma.alloc(length);
-    const view = new DataView(region.bytes.buffer, region.bytes.byteOffset, length);
+    const message = new Uint8Array(pages.length * 4);
+    const view = new DataView(message.buffer);
     pages.forEach((page, i) => view.setUint32(i * 4, page, true));
-    const chain = new SgList(1).addReadable(region.share(0, length, "to-device"), length);
-    const onReturned = (): void => {
-      region.unshare(0, length, "to-device");
-      region[Symbol.dispose]();
-    };
-    await this.#queues.get(name)!.submit(chain, { deadline: DEADLINE, ...options, onReturned });
+    await this.ask(this.#queues.get(name)!, [message], 0, within(call, DEADLINE));
     if (name === "inflate") this.#setActual();
   }
 
   #setActual(): void {
     this.#size = this.#pages.held;
-    this.#device.config.write32(BALLOON_CONFIG.actual.offset, this.#size);
+    this.device.config.write32(BALLOON_CONFIG.actual.offset, this.#size);
     this.#wake();
   }
 
   #wake(): void {
-    for (const resolve of this.#waiters.splice(0)) resolve();
+    for (const look of this.#wakers) look();
   }
 
   /** The host answers by giving the buffer back: that is its way to ask for new ones. */
   #postStatistics(): void {
     const queue = this.#queues.get("stats");
-    const region = this.#statistics;
-    if (queue === undefined || region === undefined) return;
-    const now = this.#options.statistics?.() ?? {};
-    const view = new DataView(region.bytes.buffer, region.bytes.byteOffset, region.bytes.length);
+    const { statistics } = this.#options;
+    if (queue === undefined) return;
+    const now = statistics?.() ?? {};
+    // A buffer has one entry at least, so that there is something to give back.
+    const message = new Uint8Array(Math.max(this.#tags.length, 1) * BALLOON_STAT.SIZE);
+    const view = new DataView(message.buffer);
     this.#tags.forEach((tag, i) => {
       const at = i * BALLOON_STAT.SIZE;
       const value = Math.max(0, Math.trunc(now[tag] ?? 0));
@@ -324,15 +295,12 @@ export class Balloon implements DriverInstance {
     });
     // Without a statistic the entry's tag is one that no host knows (dev.balloon.stats.1).
     if (this.#tags.length === 0) view.setUint16(0, 0xffff, true);
-    const length = region.bytes.length;
-    const chain = new SgList(1).addReadable(region.share(0, length, "to-device"), length);
-    const onReturned = (): void => region.unshare(0, length, "to-device");
-    queue.submit(chain, { onReturned }).then(() => this.#postStatistics(), () => {});
+    this.ask(queue, [message], 0).then(() => this.#postStatistics(), () => {});
   }
 
   /** Answers the host's command: hints while it wants them. */
   #hint(): void {
-    const id = this.#device.config.read32(BALLOON_CONFIG.freePageHintId.offset);
+    const id = this.device.config.read32(BALLOON_CONFIG.freePageHintId.offset);
     if (id === BalloonHint.STOP || id === BalloonHint.DONE || this.#hinting !== undefined) return;
     this.#hinting = this.#giveHints(id).catch(() => {}).finally(() => this.#hinting = undefined);
   }
@@ -340,35 +308,27 @@ export class Balloon implements DriverInstance {
   async #giveHints(id: number): Promise<void> {
     const queue = this.#queues.get("free_page")!;
     const command = async (value: number): Promise<void> => {
-      const region = this.#device.dma.alloc(4);
-      new DataView(region.bytes.buffer, region.bytes.byteOffset, 4).setUint32(0, value, true);
-      const chain = new SgList(1).addReadable(region.share(0, 4, "to-device"), 4);
-      const onReturned = (): void => {
-        region.unshare(0, 4, "to-device");
-        region[Symbol.dispose]();
-      };
-      await queue.submit(chain, { deadline: DEADLINE, onReturned });
+      const message = new Uint8Array(4);
+      new DataView(message.buffer).setUint32(0, value, true);
+      await this.ask(queue, [message], 0, { deadline: DEADLINE });
     };
     this.#hinted = 0;
     await command(id);
-    const { config } = this.#device;
+    const { config } = this.device;
     for (const region of this.#options.freePages?.() ?? []) {
       // The host may have had enough.
       if (config.read32(BALLOON_CONFIG.freePageHintId.offset) !== id) break;
-      if (this.#poisoned) region.bytes.fill(this.#options.poison!);
-      const chain = new SgList(1).addWritable(region.address, region.bytes.length);
-      await queue.submit(chain, { deadline: DEADLINE });
+      await this.lend(queue, [this.#freeRange(region)], { deadline: DEADLINE });
       this.#hinted++;
     }
     await command(BalloonHint.STOP);
   }
 
-  #error(
-    code: "TIMEOUT" | "UNSUPPORTED" | "DEVICE_STATE" | "DEVICE_REMOVED",
-    what: string,
-  ): VireoError {
-    return new VireoError(code, what, { device: this.#device.name });
-  }
+  /** Lends free memory: what it holds is lost, unless it is the poison. */
+  readonly #freeRange = (region: DmaRegion): Loan => {
+    if (this.#poisoned) region.bytes.fill(this.#options.poison!);
+    return { region, direction: "both" };
+  };
 }
 
 /**

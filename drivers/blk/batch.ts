@@ -1,5 +1,5 @@
 import { BLK_SECTOR_SIZE, BlkRequestType, BlkStatus, type Dma, VireoError } from "@vireo/hal";
-import type { WaitOptions } from "../transport/transport.ts";
+import type { WaitOptions } from "../wait/options.ts";
 import type { BlkQueue } from "./_queue.ts";
 import { Slots } from "./_slots.ts";
 import { lengthError, statusError } from "./requests.ts";

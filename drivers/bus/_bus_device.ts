@@ -7,10 +7,7 @@ import {
   Status,
   VireoError,
 } from "@vireo/hal";
-import { ConfigGate } from "./_config_gate.ts";
-import { Dispatcher, type DispatchTarget } from "./_dispatcher.ts";
-import { createRing, type Ring } from "../virtqueue/create_ring.ts";
-import { RecoveryWaiters } from "../_waiters.ts";
+import { RecoveryWaiters } from "./_recovery_waiters.ts";
 import { DeviceConfig } from "../config.ts";
 import type { QueueRequest, RecoveryWait, VirtioDevice } from "../device.ts";
 import type { DriverInstance, VirtioDriver } from "../driver.ts";
@@ -19,9 +16,12 @@ import type {
   InterruptSource,
   SharedMemoryRegion,
   Transport,
-  WaitOptions,
 } from "../transport/transport.ts";
+import { createRing, type Ring } from "../virtqueue/create_ring.ts";
 import type { Virtqueue } from "../virtqueue/virtqueue.ts";
+import type { WaitOptions } from "../wait/options.ts";
+import { ConfigGate } from "./_config_gate.ts";
+import { Dispatcher, type DispatchTarget } from "./_dispatcher.ts";
 
 /** What a device asks of the bus it is on. */
 export interface DeviceHost {

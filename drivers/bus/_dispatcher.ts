@@ -1,5 +1,5 @@
-import { pause } from "../_poll.ts";
 import type { InterruptSource } from "../transport/transport.ts";
+import { pause } from "../wait/poll.ts";
 
 /** What a dispatch loop serves. */
 export interface DispatchTarget {

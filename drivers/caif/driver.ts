@@ -12,19 +12,16 @@ import {
 } from "@vireo/hal";
 import type { DeviceConfig } from "../config.ts";
 import type { VirtioDevice } from "../device.ts";
-import type { DriverInstance, VirtioDriver } from "../driver.ts";
-import { MessageStream } from "../message_stream.ts";
-import type { WaitOptions } from "../transport/transport.ts";
+import type { VirtioDriver } from "../driver.ts";
+import { QueueDriver } from "../queue_driver.ts";
 import type { HostRing } from "../virtqueue/host_ring.ts";
-import { RequestQueue } from "../virtqueue/request_queue.ts";
-import { SgList } from "../virtqueue/virtqueue.ts";
+import type { RequestQueue } from "../virtqueue/request_queue.ts";
+import { MessageStream, type WaitOptions, within } from "../wait/mod.ts";
 
 /** Frames that may wait for who receives them; then the modem's buffers stay with it. */
 const WAITING = 64;
 /** Milliseconds that a frame waits for room. */
 const SEND_DEADLINE = 15_000;
-/** The longest timer, in milliseconds: a longer one would fire at once. */
-const LONGEST_TIMER = 2 ** 31 - 1;
 /** What a ring with its sides reversed does not have. */
 const NOT_REVERSED = [
   Feature.INDIRECT_DESC,
@@ -71,12 +68,11 @@ function readDirection(
  * Linux takes the uplink's fields for both directions; here each has its own, as their names say, and the
  * uplink's stand for a downlink that says nothing.
  */
-export class Caif implements DriverInstance {
+export class Caif extends QueueDriver {
   /** What frames to the modem are like. */
   readonly uplink: CaifDirection;
   /** What frames from the modem are like. */
   readonly downlink: CaifDirection;
-  readonly #device: VirtioDevice;
   readonly #region: number;
   readonly #window: MemoryWindow;
   #requests!: RequestQueue;
@@ -85,11 +81,10 @@ export class Caif implements DriverInstance {
   /** One for each frame that may have memory. */
   #room!: MessageStream<true>;
   #closed = false;
-  #failure: Error | undefined;
 
   /** Reads the configuration and sets the queues up; the link is up then. */
   constructor(device: VirtioDevice) {
-    this.#device = device;
+    super(device, "CAIF device");
     const { uplinkHeadroom, downlinkHeadroom } = CAIF_CONFIG;
     const uplink = readDirection(device.config, uplinkHeadroom.offset, CAIF_DEFAULT);
     const downlink = readDirection(device.config, downlinkHeadroom.offset, uplink);
@@ -98,12 +93,12 @@ export class Caif implements DriverInstance {
     const region = device.sharedMemory(CAIF_REGION);
     const window = device.openSharedMemory(CAIF_REGION);
     if (region === undefined || window === undefined) {
-      throw this.#error("UNSUPPORTED", "CAIF device shares no memory, so its buffers are nowhere");
+      throw this.error("UNSUPPORTED", "CAIF device shares no memory, so its buffers are nowhere");
     }
     this.#region = region.address;
     this.#window = window;
     try {
-      this.#setUp();
+      this.setUp();
     } catch (error) {
       window[Symbol.dispose]();
       throw error;
@@ -112,7 +107,7 @@ export class Caif implements DriverInstance {
 
   /** Whether the link is up: open, and nothing failed (Linux: the carrier). */
   get up(): boolean {
-    return !this.#closed && this.#failure === undefined;
+    return !this.#closed && this.failure === undefined;
   }
 
   /** Frames that came and were not received yet. */
@@ -135,27 +130,25 @@ export class Caif implements DriverInstance {
       throw new RangeError(`Cannot send a frame of ${size} bytes: it has 1 to ${maxFrame}`);
     }
     this.#checkUp();
-    const { signal, deadline = SEND_DEADLINE } = options;
-    const start = performance.now();
-    await this.#room.take({ signal, deadline: Math.min(deadline, LONGEST_TIMER) });
+    const call = within(options, SEND_DEADLINE);
+    await this.#room.take(call);
     const length = headroom + size + tailroom;
     let region: DmaRegion;
     try {
       this.#checkUp();
-      region = this.#device.dma.alloc(length);
+      region = this.device.dma.alloc(length);
     } catch (error) {
       this.#room.push(true);
       throw error;
     }
     region.bytes.set(frame, headroom);
-    const onReturned = (): void => {
-      region.unshare(0, length, "to-device");
-      region[Symbol.dispose]();
-      this.#room.push(true);
-    };
-    const chain = new SgList(1).addReadable(region.share(0, length, "to-device"), length);
-    const left = Math.max(0, deadline - (performance.now() - start));
-    await this.#requests.submit(chain, { signal, deadline: left, onReturned });
+    await this.lend(this.#requests, [{ region, direction: "to-device" }], {
+      ...call,
+      onReturned: () => {
+        region[Symbol.dispose]();
+        this.#room.push(true);
+      },
+    });
   }
 
   /**
@@ -181,7 +174,7 @@ export class Caif implements DriverInstance {
    * @throws Why the device failed; `Bus.recover` brings such a link up.
    */
   open(): void {
-    if (this.#failure !== undefined) throw this.#failure;
+    if (this.failure !== undefined) throw this.failure;
     this.#closed = false;
     this.#drain();
   }
@@ -195,64 +188,44 @@ export class Caif implements DriverInstance {
     this.#closed = true;
     const room = this.#room;
     this.#room = this.#makeRoom(room.waiting);
-    room.fail(this.#error("PORT_CLOSED", "CAIF link is closed"));
+    room.fail(this.error("PORT_CLOSED", "CAIF link is closed"));
   }
 
   /** Takes what the modem offered from the start. */
-  scan(): void {
-    this.#drain();
-  }
-
-  /** Ends what waits. */
-  failed(error: Error): void {
-    this.#failure ??= error;
-    this.#requests.failAll(error);
-    this.#room.fail(error);
-    this.#frames.fail(error);
-  }
-
-  /** Ends what waits for a suspend. */
-  freeze(): void {
-    this.failed(this.#error("DEVICE_STATE", "CAIF device was suspended"));
-  }
-
-  /** Starts anew after a reset; a link that was closed stays so. */
-  restore(): void {
-    this.#setUp();
-    this.#failure = undefined;
-    this.#device.ready();
+  override scan(): void {
     this.#drain();
   }
 
   /** Ends what waits, resets the device and frees its memory. */
-  async remove(): Promise<void> {
-    this.failed(this.#error("DEVICE_REMOVED", "CAIF device was removed"));
-    await this.#device.reset();
-    this.#requests.detachAll();
-    this.#device.deleteQueues();
+  override async remove(): Promise<void> {
+    await super.remove();
     this.#window[Symbol.dispose]();
   }
 
-  #setUp(): void {
-    const [output, input] = this.#device.findQueues([
-      { name: "output", callback: () => this.#requests.drain() },
-      { name: "input", callback: () => this.#drain(), reversed: true },
-    ]);
-    this.#requests?.detachAll();
-    this.#requests = new RequestQueue(output!);
-    this.#room = this.#makeRoom(output!.size);
-    this.#ring = input as HostRing;
+  /** Opens the queue to the modem and the ring from it. */
+  protected override setUp(): void {
+    [this.#requests, this.#ring] = this.openQueues(
+      { name: "output" },
+      { name: "input", reversed: true, received: () => this.#drain() },
+    );
+    this.#room = this.#makeRoom(this.device.queues[0]!.size);
     this.#frames = new MessageStream({
-      device: this.#device.name,
+      device: this.device.name,
       what: "frame",
       limit: Infinity,
       onTake: () => this.#drain(),
     });
   }
 
+  /** Ends what waits for room or for a frame. */
+  protected override ended(error: Error): void {
+    this.#room.fail(error);
+    this.#frames.fail(error);
+  }
+
   #makeRoom(frames: number): MessageStream<true> {
     const room = new MessageStream<true>({
-      device: this.#device.name,
+      device: this.device.name,
       what: "room for a frame",
       limit: Infinity,
     });
@@ -279,7 +252,7 @@ export class Caif implements DriverInstance {
     } while (this.#hungry && !ring.enableCallbacks());
     if (!this.#hungry) ring.disableCallbacks();
     // Outside of an interrupt nobody else looks.
-    if (ring.broken !== undefined && this.#failure === undefined) this.#device.break(ring.broken);
+    if (ring.broken !== undefined && this.failure === undefined) this.device.break(ring.broken);
   }
 
   /** Takes the frame of each element; false if the modem lies. */
@@ -300,14 +273,8 @@ export class Caif implements DriverInstance {
   }
 
   #lie(ring: HostRing, seen: number, expected: string): false {
-    ring.break(
-      new VireoError("CHAIN_SHAPE", "The modem's buffer cannot be a frame", {
-        device: this.#device.name,
-        queue: ring.index,
-        seen,
-        expected,
-      }),
-    );
+    const what = "The modem's buffer cannot be a frame";
+    ring.break(this.error("CHAIN_SHAPE", what, { queue: ring.index, seen, expected }));
     return false;
   }
 
@@ -315,23 +282,15 @@ export class Caif implements DriverInstance {
     const { headroom, tailroom, mtu } = direction;
     const maxFrame = mtu - headroom - tailroom;
     if (maxFrame >= 1) return { headroom, tailroom, mtu, maxFrame };
-    throw new VireoError("CONFIG_INVALID", "CAIF device has no room for frames", {
-      device: this.#device.name,
+    throw this.error("CONFIG_INVALID", "CAIF device has no room for frames", {
       seen: mtu,
       expected: `an MTU over ${headroom + tailroom}`,
     });
   }
 
   #checkUp(): void {
-    if (this.#failure !== undefined) throw this.#failure;
-    if (this.#closed) throw this.#error("PORT_CLOSED", "CAIF link is closed");
-  }
-
-  #error(
-    code: "PORT_CLOSED" | "UNSUPPORTED" | "DEVICE_STATE" | "DEVICE_REMOVED",
-    what: string,
-  ): VireoError {
-    return new VireoError(code, what, { device: this.#device.name });
+    if (this.failure !== undefined) throw this.failure;
+    if (this.#closed) throw this.error("PORT_CLOSED", "CAIF link is closed");
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Dma, DmaRegion } from "@vireo/hal";
 import { SgList, type Virtqueue } from "../virtqueue/virtqueue.ts";
-import { type ConsoleWait, Gate } from "./_gate.ts";
+import { Condition } from "../wait/condition.ts";
+import type { WaitOptions } from "../wait/options.ts";
 
 /** One write: how many of its buffers the device still has. */
 interface Ticket {
@@ -16,7 +17,7 @@ export class Sender implements Disposable {
   readonly #tickets: (Ticket | undefined)[];
   readonly #free: number[] = [];
   readonly #chain = new SgList(1);
-  readonly #gate = new Gate();
+  readonly #gate = new Condition();
   #queue: Virtqueue;
   #writing = false;
   #blocked: (() => boolean) | undefined;
@@ -61,10 +62,10 @@ export class Sender implements Disposable {
    * @param complete Whether to wait until the device took them, not only until they are in the ring.
    * @throws {VireoError} `TIMEOUT`; the signal's reason; or why the port failed. A part may be sent.
    */
-  async send(bytes: Uint8Array, options: ConsoleWait, complete: boolean): Promise<void> {
+  async send(bytes: Uint8Array, options: WaitOptions, complete: boolean): Promise<void> {
     const ticket: Ticket = { left: 0, failure: undefined };
     const end = options.deadline === undefined ? undefined : performance.now() + options.deadline;
-    const wait = (): ConsoleWait => ({
+    const wait = (): WaitOptions => ({
       signal: options.signal,
       deadline: end === undefined ? undefined : Math.max(0, end - performance.now()),
     });
@@ -87,7 +88,7 @@ export class Sender implements Disposable {
   }
 
   /** Waits until the device took everything. */
-  async flush(options: ConsoleWait): Promise<void> {
+  async flush(options: WaitOptions): Promise<void> {
     const check = (): true | undefined => {
       this.#blocked?.();
       return this.idle ? true : undefined;

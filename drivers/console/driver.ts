@@ -15,7 +15,8 @@ import type { QueueRequest, VirtioDevice } from "../device.ts";
 import type { DriverInstance, VirtioDriver } from "../driver.ts";
 import type { Virtqueue } from "../virtqueue/virtqueue.ts";
 import { type ControlMessage, decodeControl, decodeSize, encodeControl } from "./_control.ts";
-import { type ConsoleWait, Gate } from "./_gate.ts";
+import { Condition } from "../wait/condition.ts";
+import type { WaitOptions } from "../wait/options.ts";
 import { Receiver } from "./_receiver.ts";
 import { Sender } from "./_sender.ts";
 import { emergencyWrite } from "./emergency.ts";
@@ -54,7 +55,7 @@ export class Console implements DriverInstance {
   readonly #ports = new Map<number, Port>();
   readonly #links = new Map<number, PortLink>();
   readonly #introduced = new WeakSet<Port>();
-  readonly #gate = new Gate();
+  readonly #gate = new Condition();
   readonly #listeners = new Set<PortListener>();
   #queues: readonly Virtqueue[] = [];
   #control: PortLink | undefined;
@@ -107,7 +108,7 @@ export class Console implements DriverInstance {
    * @param which Its id or name; by default the first text console.
    * @throws {VireoError} `TIMEOUT`, or why the device failed; the signal's reason.
    */
-  port(which?: number | string, options: ConsoleWait = {}): Promise<Port> {
+  port(which?: number | string, options: WaitOptions = {}): Promise<Port> {
     const matches = (port: Port): boolean => {
       if (which === undefined) return port.isConsole;
       return typeof which === "number" ? port.id === which : port.name === which;

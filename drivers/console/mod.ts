@@ -3,7 +3,6 @@
  *
  * @module
  */
-export type { ConsoleWait } from "./_gate.ts";
 export type { Receiver } from "./_receiver.ts";
 export type { Sender } from "./_sender.ts";
 export * from "./driver.ts";

@@ -1,5 +1,6 @@
 import { VireoError } from "@vireo/hal";
-import { type ConsoleWait, Gate } from "./_gate.ts";
+import { Condition } from "../wait/condition.ts";
+import type { WaitOptions } from "../wait/options.ts";
 import type { Receiver } from "./_receiver.ts";
 import type { Sender } from "./_sender.ts";
 
@@ -47,7 +48,7 @@ export class Port implements Disposable {
   readonly id: number;
   readonly #host: PortHost;
   readonly #link: PortLink;
-  readonly #gate = new Gate();
+  readonly #gate = new Condition();
   readonly #resizeListeners = new Set<ResizeListener>();
   #name = "";
   #isConsole = false;
@@ -156,7 +157,7 @@ export class Port implements Disposable {
    * @returns At least one byte, or null after the host closed its side or this one was closed.
    * @throws {VireoError} `PORT_CLOSED` If the port is not open or was removed; `TIMEOUT`; the signal's reason.
    */
-  async read(options: ConsoleWait = {}): Promise<Uint8Array | null> {
+  async read(options: WaitOptions = {}): Promise<Uint8Array | null> {
     const opener = this.#mustBeOpen();
     const result = await this.#gate.until("bytes from the host", () => {
       if (this.#opener !== opener) return { bytes: null };
@@ -174,22 +175,22 @@ export class Port implements Disposable {
    * @throws {VireoError} `PORT_CLOSED`, `TIMEOUT`, or why the device failed; the signal's reason. A part
    * of the bytes may have been sent then, and the device may still take what it has.
    */
-  async write(bytes: Uint8Array, options: ConsoleWait = {}): Promise<void> {
+  async write(bytes: Uint8Array, options: WaitOptions = {}): Promise<void> {
     await this.#send(bytes, options, true);
   }
 
   /** Writes text as UTF-8, as {@linkcode Port.write} does. */
-  async writeText(text: string, options: ConsoleWait = {}): Promise<void> {
+  async writeText(text: string, options: WaitOptions = {}): Promise<void> {
     await this.write(new TextEncoder().encode(text), options);
   }
 
   /** Waits until the device took everything that was written. */
-  async flush(options: ConsoleWait = {}): Promise<void> {
+  async flush(options: WaitOptions = {}): Promise<void> {
     await this.#link.sender.flush(options);
   }
 
   /** Waits until the host's side is open. */
-  async hostOpened(options: ConsoleWait = {}): Promise<void> {
+  async hostOpened(options: WaitOptions = {}): Promise<void> {
     await this.#gate.until("the host to open the port", () => {
       if (this.#failure !== undefined) throw this.#failure;
       return this.#hostOpen ? true : undefined;
@@ -337,7 +338,7 @@ export class Port implements Disposable {
     });
   }
 
-  async #send(bytes: Uint8Array, options: ConsoleWait, complete: boolean): Promise<void> {
+  async #send(bytes: Uint8Array, options: WaitOptions, complete: boolean): Promise<void> {
     const closed = this.#mustBeOpen().signal;
     const signal = options.signal ? AbortSignal.any([closed, options.signal]) : closed;
     await this.#link.sender.send(bytes, { signal, deadline: options.deadline }, complete);

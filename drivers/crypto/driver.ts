@@ -22,14 +22,20 @@ import {
   VireoError,
 } from "@vireo/hal";
 import type { VirtioDevice } from "../device.ts";
-import type { DriverInstance, VirtioDriver } from "../driver.ts";
-import type { WaitOptions } from "../transport/transport.ts";
-import { exchange } from "../virtqueue/exchange.ts";
-import { RequestQueue } from "../virtqueue/request_queue.ts";
-import type { Virtqueue } from "../virtqueue/virtqueue.ts";
+import type { VirtioDriver } from "../driver.ts";
+import { QueueDriver } from "../queue_driver.ts";
+import { NOT_WRITTEN } from "../virtqueue/exchange.ts";
+import type { RequestQueue } from "../virtqueue/request_queue.ts";
+import { type WaitOptions, within } from "../wait/mod.ts";
 import { encodeCreate, encodeData, encodeDestroy, type SessionParameters } from "./codec.ts";
 import { Aead, Akcipher, Cipher, Digest } from "./services.ts";
-import { type CryptoHost, type CryptoParts, lengthsOf } from "./session.ts";
+import {
+  type CryptoHost,
+  type CryptoParts,
+  type HeldSession,
+  lengthsOf,
+  type SessionId,
+} from "./session.ts";
 
 /** Milliseconds that the device may take for one request. */
 const DEADLINE = 10_000;
@@ -77,22 +83,22 @@ export interface RsaKey {
 }
 
 /** A crypto device (virtio 1.4 §5.9). */
-export class Crypto implements DriverInstance {
-  readonly #device: VirtioDevice;
+export class Crypto extends QueueDriver {
   readonly #host: CryptoHost;
   #offer!: CryptoOffer;
   #data: RequestQueue[] = [];
   #control!: RequestQueue;
   #next = 0;
-  #failure: Error | undefined;
+  /** How often it was set up: a reset ends all sessions, and a device may use their ids again. */
+  #life = 0;
 
   /** Sets up the queues of a device whose features are negotiated. */
   constructor(device: VirtioDevice) {
-    this.#device = device;
-    this.#setUp();
+    super(device, "Crypto device");
+    this.setUp();
     this.#host = {
       create: (parameters, options) => this.#create(parameters, options),
-      destroy: (parameters, session) => this.#destroy(parameters, session),
+      destroy: (parameters, session, options) => this.#destroy(parameters, session, options),
       run: (parameters, session, operation, parts, options) =>
         this.#run(parameters, session, operation, parts, options),
     };
@@ -209,63 +215,37 @@ export class Crypto implements DriverInstance {
       stateless: words,
       key: key.der.slice(),
     };
-    return new Akcipher(this.#host, await this.#sessions([parameters], options), key.size);
+    const sessions = await this.#sessions([parameters], options);
+    return new Akcipher(this.#host, sessions, key.size, padding !== CryptoRsaPadding.RAW);
   }
 
   /** The device came to be ready, or ceased to be. */
   configChanged(): void {
-    this.#offer = readOffer(this.#device);
-  }
-
-  /** Rejects what is pending. */
-  failed(error: Error): void {
-    this.#failure ??= error;
-    for (const queue of [...this.#data, this.#control]) queue.failAll(error);
-  }
-
-  /** Rejects what is pending for a suspend; the device forgets its sessions. */
-  freeze(): void {
-    this.failed(this.#error("DEVICE_STATE", "Crypto device was suspended"));
-  }
-
-  /** Sets up again after a reset; sessions must be made anew. */
-  restore(): void {
-    const old = [...this.#data, this.#control];
-    this.#setUp();
-    for (const queue of old) queue.detachAll();
-    this.#failure = undefined;
-  }
-
-  /** Rejects what is pending, resets the device and frees its memory. */
-  async remove(): Promise<void> {
-    this.failed(this.#error("DEVICE_REMOVED", "Crypto device was removed"));
-    await this.#device.reset();
-    for (const queue of [...this.#data, this.#control]) queue.detachAll();
-    this.#device.deleteQueues();
+    this.#offer = readOffer(this.device);
   }
 
   get #revision1(): boolean {
-    return this.#device.has(CryptoFeature.REVISION_1);
+    return this.device.has(CryptoFeature.REVISION_1);
   }
 
-  #setUp(): void {
-    this.#offer = readOffer(this.#device);
+  /** Reads what the device can do, and opens its queues. */
+  protected override setUp(): void {
+    this.#life++;
+    this.#offer = readOffer(this.device);
     const count = Math.max(1, this.#offer.queues);
-    const wrappers: RequestQueue[] = [];
-    const requests = Array.from({ length: count + 1 }, (_, index) => ({
-      name: index < count ? `dataq.${index}` : "controlq",
-      callback: () => wrappers[index]?.drain(),
-    }));
-    const found: readonly Virtqueue[] = this.#device.findQueues(requests);
-    wrappers.push(...found.map((queue) => new RequestQueue(queue)));
-    this.#data = wrappers.slice(0, count);
-    this.#control = wrappers[count]!;
+    this.#data = this.openQueues(
+      ...Array.from(
+        { length: count + 1 },
+        (_, i) => ({ name: i < count ? `dataq.${i}` : "controlq" }),
+      ),
+    );
+    this.#control = this.#data.pop()!;
   }
 
   #need(service: CryptoService, algorithms: ReadonlySet<number>, algo: number): void {
-    if (!this.#offer.ready) throw this.#error("UNSUPPORTED", "Crypto device is not ready");
+    if (!this.#offer.ready) throw this.error("UNSUPPORTED", "Crypto device is not ready");
     if (this.#offer.services.has(service) && algorithms.has(algo)) return;
-    throw this.#error(
+    throw this.error(
       "UNSUPPORTED",
       `Crypto device has no algorithm ${algo} of service ${service}`,
     );
@@ -273,7 +253,7 @@ export class Crypto implements DriverInstance {
 
   #checkKey(key: Uint8Array, max: number): void {
     if (key.length <= max) return;
-    throw this.#error(
+    throw this.error(
       "UNSUPPORTED",
       `Key of ${key.length} bytes is longer than the device's ${max}`,
     );
@@ -282,53 +262,81 @@ export class Crypto implements DriverInstance {
   async #sessions(
     all: readonly SessionParameters[],
     options: SessionOptions,
-  ): Promise<{ parameters: SessionParameters; id: number | undefined }[]> {
+  ): Promise<HeldSession[]> {
     if (options.stateless) {
       const bit = CryptoFeature.CIPHER_STATELESS_MODE + all[0]!.service;
-      if (!this.#device.has(bit)) {
-        throw this.#error("UNSUPPORTED", "Crypto device keeps sessions: no stateless mode");
+      if (!this.device.has(bit)) {
+        throw this.error("UNSUPPORTED", "Crypto device keeps sessions: no stateless mode");
       }
       return all.map((parameters) => ({ parameters, id: undefined }));
     }
-    const made: { parameters: SessionParameters; id: number }[] = [];
+    const call = within(options, DEADLINE);
+    const made: { parameters: SessionParameters; id: SessionId }[] = [];
     try {
       for (const parameters of all) {
-        made.push({ parameters, id: await this.#create(parameters, options) });
+        made.push({ parameters, id: await this.#create(parameters, call) });
       }
     } catch (error) {
-      for (const { parameters, id } of made) await this.#destroy(parameters, id);
+      for (const { key } of all) key.fill(0);
+      for (const { parameters, id } of made) this.#discard(parameters, id);
       throw error;
     }
     return made;
   }
 
-  async #create(parameters: SessionParameters, options: WaitOptions): Promise<number> {
+  async #create(parameters: SessionParameters, options: WaitOptions): Promise<SessionId> {
     const { service, key } = parameters;
     const opcode = service << 8 |
       (service === CryptoService.AKCIPHER ? CryptoControl.AKCIPHER_CREATE : CryptoControl.CREATE);
     const request = encodeCreate(parameters, opcode, this.#revision1);
-    const size = CRYPTO_SESSION_INPUT.SIZE;
-    const answer = await this.#exchange(this.#control, [request, key], size, options);
-    const view = new DataView(answer.buffer, answer.byteOffset);
-    this.#check(view.getUint32(CRYPTO_SESSION_INPUT.status.offset, true), "create a session");
-    const low = view.getUint32(CRYPTO_SESSION_INPUT.id.offset, true);
-    const high = view.getUint32(CRYPTO_SESSION_INPUT.id.offset + 4, true);
-    return high * 2 ** 32 + low;
+    const life = this.#life;
+    const least = CRYPTO_SESSION_INPUT.SIZE;
+    const read = (answer: Uint8Array): { status: number; id: SessionId } => {
+      const view = new DataView(answer.buffer);
+      const low = view.getUint32(CRYPTO_SESSION_INPUT.id.offset, true);
+      const high = view.getUint32(CRYPTO_SESSION_INPUT.id.offset + 4, true);
+      const status = view.getUint32(CRYPTO_SESSION_INPUT.status.offset, true);
+      return { status, id: { number: high * 2 ** 32 + low, life } };
+    };
+    const { bytes } = await this.ask(this.#control, [request, key], least, {
+      ...within(options, DEADLINE),
+      least,
+      onFailed: (late) => {
+        if (late === undefined || late.bytes.length < least) return;
+        const { status, id } = read(late.bytes);
+        if (status === CryptoStatus.OK) this.#discard(parameters, id);
+      },
+    });
+    const { status, id } = read(bytes);
+    this.#check(status, "create a session");
+    return id;
   }
 
-  async #destroy({ service }: SessionParameters, session: number): Promise<void> {
-    if (this.#failure !== undefined) return;
+  async #destroy(
+    { service }: SessionParameters,
+    { number, life }: SessionId,
+    options: WaitOptions,
+  ): Promise<void> {
+    if (this.failure !== undefined || life !== this.#life) return;
     const akcipher = service === CryptoService.AKCIPHER;
     const opcode = service << 8 |
       (akcipher ? CryptoControl.AKCIPHER_DESTROY : CryptoControl.DESTROY);
-    const request = encodeDestroy(opcode, session, this.#revision1);
-    const answer = await this.#exchange(this.#control, [request], 1, {});
-    this.#check(answer[0]!, "destroy a session");
+    const request = encodeDestroy(opcode, number, this.#revision1);
+    const { bytes } = await this.ask(this.#control, [request], 1, {
+      ...within(options, DEADLINE),
+      least: 1,
+    });
+    this.#check(bytes[0]!, "destroy a session");
+  }
+
+  /** Destroys a session that nobody got; its caller's time may be over, so nobody waits for it. */
+  #discard(parameters: SessionParameters, id: SessionId): void {
+    this.#destroy(parameters, id, {}).catch(() => {});
   }
 
   async #run(
     parameters: SessionParameters,
-    session: number | undefined,
+    session: SessionId | undefined,
     operation: number,
     parts: CryptoParts,
     options: WaitOptions,
@@ -337,58 +345,47 @@ export class Crypto implements DriverInstance {
     const lengths = lengthsOf(parts);
     const size = lengths.iv + lengths.src + lengths.aad + dst + 1;
     if (size > this.#offer.maxSize) {
-      throw this.#error("OUT_OF_RANGE", `Request of ${size} bytes, at most ${this.#offer.maxSize}`);
+      throw this.error("OUT_OF_RANGE", `Request of ${size} bytes, at most ${this.#offer.maxSize}`);
+    }
+    if (session !== undefined && session.life !== this.#life && this.failure === undefined) {
+      this.#check(CryptoStatus.INVSESS, "run a crypto request");
     }
     const flag = session !== undefined && this.#modeNegotiated(parameters.service)
       ? CRYPTO_SESSION_MODE
       : 0;
     const revision1 = this.#revision1;
-    const header = encodeData({ parameters, operation, session, flag, lengths, revision1 });
+    const number = session?.number;
+    const header = encodeData({ parameters, operation, session: number, flag, lengths, revision1 });
     const none = new Uint8Array(0);
     const key = session === undefined ? parameters.key : none;
     const verify = parameters.service === CryptoService.AKCIPHER &&
       operation === CryptoOperation.VERIFY;
     const queue = this.#data[this.#next++ % this.#data.length]!;
-    const result = verify ? 0 : dst;
+    const room = verify ? 0 : dst;
     const out = [header, key, iv ?? none, src, aad ?? none];
-    const answer = await this.#exchange(queue, out, result + 1, options);
-    this.#check(answer.at(-1)!, "run a crypto request");
-    return answer.subarray(0, answer.length - 1);
+    // The status follows the room for the result, not the result (virtio 1.4 §5.9.7.4 to §5.9.7.8). QEMU
+    // and Linux count it behind the result's last byte: 31 for a result of 30 bytes in a room of 128.
+    const wait = { ...within(options, DEADLINE), trailer: 1 };
+    const { bytes, trailer, length } = await this.ask(queue, out, room, wait);
+    if (length < 1 || trailer[0] === NOT_WRITTEN) throw this.tooShort(length, room + 1);
+    this.#check(trailer[0]!, "run a crypto request");
+    const least = parts.least ?? room;
+    if (bytes.length < least) throw this.tooShort(length, least + 1);
+    return bytes;
   }
 
   /** Whether a data request must say that it has a session. */
   #modeNegotiated(service: CryptoService): boolean {
-    return this.#device.has(CryptoFeature.CIPHER_STATELESS_MODE + service);
-  }
-
-  /** One request; keys and texts do not stay in memory that devices reach. */
-  async #exchange(
-    queue: RequestQueue,
-    parts: readonly Uint8Array[],
-    size: number,
-    { signal, deadline = DEADLINE }: WaitOptions,
-  ): Promise<Uint8Array> {
-    if (this.#failure !== undefined) throw this.#failure;
-    // Preset: a device that does not write its status must not seem to have succeeded.
-    const options = { signal, deadline, preset: 0xff };
-    return (await exchange(this.#device.dma, queue, parts, size, options)).bytes;
+    return this.device.has(CryptoFeature.CIPHER_STATELESS_MODE + service);
   }
 
   #check(status: number, what: string): void {
     if (status === CryptoStatus.OK) return;
     const name = Object.entries(CryptoStatus).find(([, value]) => value === status)?.[0];
-    throw new VireoError("BAD_STATUS", `Crypto device refuses to ${what}`, {
-      device: this.#device.name,
+    throw this.error("BAD_STATUS", `Crypto device refuses to ${what}`, {
       seen: name ?? status,
       expected: "OK",
     });
-  }
-
-  #error(
-    code: "UNSUPPORTED" | "OUT_OF_RANGE" | "DEVICE_STATE" | "DEVICE_REMOVED",
-    what: string,
-  ): VireoError {
-    return new VireoError(code, what, { device: this.#device.name });
   }
 }
 

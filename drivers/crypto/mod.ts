@@ -6,4 +6,10 @@
 export { type DataLengths, type SessionParameters } from "./codec.ts";
 export * from "./driver.ts";
 export * from "./services.ts";
-export { type CryptoHost, type CryptoParts, CryptoSession } from "./session.ts";
+export {
+  type CryptoHost,
+  type CryptoParts,
+  CryptoSession,
+  type HeldSession,
+  type SessionId,
+} from "./session.ts";

@@ -1,9 +1,7 @@
 import { CryptoOperation } from "@vireo/hal";
-import type { WaitOptions } from "../transport/transport.ts";
-import { type CryptoHost, CryptoSession } from "./session.ts";
-import type { SessionParameters } from "./codec.ts";
+import type { WaitOptions } from "../wait/mod.ts";
+import { type CryptoHost, CryptoSession, type HeldSession } from "./session.ts";
 
-type Sessions = readonly { parameters: SessionParameters; id: number | undefined }[];
 const { ENCRYPT, DECRYPT, SIGN, VERIFY } = CryptoOperation;
 
 /** A cipher with its key. */
@@ -29,7 +27,7 @@ export class Digest extends CryptoSession {
   readonly size: number;
 
   /** Wraps a session; the device does it. */
-  constructor(host: CryptoHost, sessions: Sessions, size: number) {
+  constructor(host: CryptoHost, sessions: readonly HeldSession[], size: number) {
     super(host, sessions);
     this.size = size;
   }
@@ -50,7 +48,7 @@ export class Aead extends CryptoSession {
   readonly tagSize: number;
 
   /** Wraps sessions; the device does it. */
-  constructor(host: CryptoHost, sessions: Sessions, tagSize: number) {
+  constructor(host: CryptoHost, sessions: readonly HeldSession[], tagSize: number) {
     super(host, sessions);
     this.tagSize = tagSize;
   }
@@ -91,23 +89,37 @@ export class Akcipher extends CryptoSession {
   /** Bytes of a result: those of the modulus. */
   readonly size: number;
 
-  /** Wraps a session; the device does it. */
-  constructor(host: CryptoHost, sessions: Sessions, size: number) {
+  readonly #padded: boolean;
+
+  /** Wraps a session; the device does it. @param padded Whether a decrypted text may be short. */
+  constructor(host: CryptoHost, sessions: readonly HeldSession[], size: number, padded: boolean) {
     super(host, sessions);
     this.size = size;
+    this.#padded = padded;
   }
 
-  /** Encrypts with a public key. @throws {VireoError} `BAD_STATUS` If the device refuses. */
+  /**
+   * Encrypts with a public key.
+   *
+   * @throws {VireoError} `BAD_STATUS` If the device refuses; `BAD_LENGTH` If it drops a byte: QEMU 7.2
+   * drops the zeroes that a result begins with.
+   */
   encrypt(data: Uint8Array, options: WaitOptions = {}): Promise<Uint8Array> {
     return this.run(0, ENCRYPT, { src: data, dst: this.size }, options);
   }
 
-  /** Decrypts with a private key. @throws {VireoError} `BAD_STATUS` If the device refuses. */
+  /**
+   * Decrypts with a private key.
+   *
+   * @returns With padding, as many bytes as were encrypted; without, those of the modulus.
+   * @throws As {@linkcode Akcipher.encrypt}.
+   */
   decrypt(data: Uint8Array, options: WaitOptions = {}): Promise<Uint8Array> {
-    return this.run(0, DECRYPT, { src: data, dst: this.size }, options);
+    const least = this.#padded ? 0 : this.size;
+    return this.run(0, DECRYPT, { src: data, dst: this.size, least }, options);
   }
 
-  /** Signs a digest with a private key. @throws {VireoError} `BAD_STATUS` If the device refuses. */
+  /** Signs a digest with a private key. @throws As {@linkcode Akcipher.encrypt}. */
   sign(digest: Uint8Array, options: WaitOptions = {}): Promise<Uint8Array> {
     return this.run(0, SIGN, { src: digest, dst: this.size }, options);
   }

@@ -1,16 +1,32 @@
-import type { WaitOptions } from "../transport/transport.ts";
+import { type WaitOptions, within } from "../wait/mod.ts";
 import type { DataLengths, SessionParameters } from "./codec.ts";
+
+/** A session on the device. */
+export interface SessionId {
+  /** Its number. */
+  readonly number: number;
+  /** The setup of the device that it belongs to: a reset ends all sessions. */
+  readonly life: number;
+}
+
+/** Parameters, and their session; without one, each request carries them. */
+export interface HeldSession {
+  /** What the session is for. */
+  readonly parameters: SessionParameters;
+  /** The session; undefined in stateless mode. */
+  readonly id: SessionId | undefined;
+}
 
 /** What a session needs of its device. */
 export interface CryptoHost {
-  /** Creates a session on the device; its id. */
-  create(parameters: SessionParameters, options: WaitOptions): Promise<number>;
+  /** Creates a session on the device. */
+  create(parameters: SessionParameters, options: WaitOptions): Promise<SessionId>;
   /** Destroys one. */
-  destroy(parameters: SessionParameters, session: number): Promise<void>;
+  destroy(parameters: SessionParameters, session: SessionId, options: WaitOptions): Promise<void>;
   /** One request: gives back what the device wrote to the destination. */
   run(
     parameters: SessionParameters,
-    session: number | undefined,
+    session: SessionId | undefined,
     operation: number,
     parts: CryptoParts,
     options: WaitOptions,
@@ -25,8 +41,10 @@ export interface CryptoParts {
   readonly src: Uint8Array;
   /** Additional authenticated data. */
   readonly aad?: Uint8Array | undefined;
-  /** Bytes that come out. */
+  /** Room for the result, in bytes. */
   readonly dst: number;
+  /** Fewest bytes of a result; as many as there is room for by default. */
+  readonly least?: number;
   /** Bytes of the tag. */
   readonly tag?: number;
 }
@@ -49,19 +67,11 @@ export function lengthsOf({ iv, src, aad, dst, tag }: CryptoParts): DataLengths 
  */
 export class CryptoSession implements AsyncDisposable {
   readonly #host: CryptoHost;
-  readonly #sessions: readonly {
-    readonly parameters: SessionParameters;
-    readonly id: number | undefined;
-  }[];
+  readonly #sessions: readonly HeldSession[];
+  #closed = false;
 
   /** Wraps sessions that were created; the device does it. */
-  constructor(
-    host: CryptoHost,
-    sessions: readonly {
-      readonly parameters: SessionParameters;
-      readonly id: number | undefined;
-    }[],
-  ) {
+  constructor(host: CryptoHost, sessions: readonly HeldSession[]) {
     this.#host = host;
     this.#sessions = sessions;
   }
@@ -72,21 +82,35 @@ export class CryptoSession implements AsyncDisposable {
   }
 
   /** Runs one operation with the session for it; for classes of services. */
-  protected run(
+  protected async run(
     index: number,
     operation: number,
     parts: CryptoParts,
     options: WaitOptions,
   ): Promise<Uint8Array> {
+    if (this.#closed) throw new TypeError("Cannot use an algorithm after it was closed");
     const { parameters, id } = this.#sessions[index]!;
-    return this.#host.run(parameters, id, operation, parts, options);
+    return await this.#host.run(parameters, id, operation, parts, options);
   }
 
-  /** Destroys the sessions on the device. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const { parameters, id } of this.#sessions) {
+  /**
+   * Destroys the sessions on the device, and forgets the key.
+   *
+   * @throws {VireoError} `BAD_STATUS` If the device refuses; `TIMEOUT`; the signal's reason.
+   */
+  async close(options: WaitOptions = {}): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    const call = within(options);
+    const ends = await Promise.allSettled(this.#sessions.map(({ parameters, id }) => {
       parameters.key.fill(0);
-      if (id !== undefined) await this.#host.destroy(parameters, id);
-    }
+      return id === undefined ? undefined : this.#host.destroy(parameters, id, call);
+    }));
+    for (const end of ends) if (end.status === "rejected") throw end.reason;
+  }
+
+  /** As {@linkcode CryptoSession.close}. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
   }
 }

@@ -17,14 +17,12 @@ import {
   GpuFormat,
   GpuResponse,
   VireoError,
-  type VireoErrorCode,
 } from "@vireo/hal";
 import type { VirtioDevice } from "../device.ts";
-import type { DriverInstance, VirtioDriver } from "../driver.ts";
-import { MessageStream } from "../message_stream.ts";
-import type { WaitOptions } from "../transport/transport.ts";
-import { exchange } from "../virtqueue/exchange.ts";
-import { RequestQueue } from "../virtqueue/request_queue.ts";
+import type { VirtioDriver } from "../driver.ts";
+import { QueueDriver } from "../queue_driver.ts";
+import { type WaitOptions, within } from "../wait/mod.ts";
+import type { RequestQueue } from "../virtqueue/request_queue.ts";
 import { decodeEdid, type Edid } from "./edid.ts";
 import { type GpuRectangle, GpuResource } from "./resource.ts";
 
@@ -42,24 +40,27 @@ export interface GpuDisplay extends GpuRectangle {
 }
 
 /** A GPU's displays and pictures, in two dimensions (virtio 1.4 §5.7). */
-export class Gpu implements DriverInstance {
-  readonly #device: VirtioDevice;
-  readonly #streams = new Set<MessageStream<readonly GpuDisplay[]>>();
+export class Gpu extends QueueDriver {
+  /** The pictures that the host may have, and whether they were taken away by their owners. */
+  readonly #pictures = new Map<GpuResource, boolean>();
+  readonly #changes = this.broadcast<readonly GpuDisplay[]>({
+    what: "change of displays",
+    limit: 64,
+  });
   #control!: RequestQueue;
   #cursor!: RequestQueue;
   #lastResource = 0;
   #lastFence = 0;
-  #failure: Error | undefined;
 
   /** Sets the queues up. */
   constructor(device: VirtioDevice) {
-    this.#device = device;
-    this.#setUp();
+    super(device, "GPU");
+    this.setUp();
   }
 
   /** Displays that the device may have. */
   get maxDisplays(): number {
-    return Math.min(this.#device.config.read32(GPU_CONFIG.numScanouts.offset), GPU_MAX_SCANOUTS);
+    return Math.min(this.device.config.read32(GPU_CONFIG.numScanouts.offset), GPU_MAX_SCANOUTS);
   }
 
   /** Asks for the displays. @throws {VireoError} As {@linkcode Gpu.create}. */
@@ -86,7 +87,7 @@ export class Gpu implements DriverInstance {
    * @throws {VireoError} `UNSUPPORTED` Without the feature EDID.
    */
   async edid(display = 0, options: WaitOptions = {}): Promise<Edid | undefined> {
-    if (!this.#device.has(GpuFeature.EDID)) throw this.#error("UNSUPPORTED", "GPU has no EDID");
+    if (!this.device.has(GpuFeature.EDID)) throw this.error("UNSUPPORTED", "GPU has no EDID");
     const view = await this.#ask(GpuCommand.GET_EDID, [display, 0], [], GPU_EDID_SIZE, options);
     // The size is the device's word.
     const size = Math.min(view.getUint32(0, true), GPU_EDID_SIZE - 8);
@@ -95,16 +96,7 @@ export class Gpu implements DriverInstance {
 
   /** The displays, whenever the host changed them. */
   changes(options: WaitOptions = {}): AsyncIterableIterator<readonly GpuDisplay[]> & Disposable {
-    const stream = new MessageStream<readonly GpuDisplay[]>({
-      ...options,
-      device: this.#device.name,
-      what: "change of displays",
-      limit: 64,
-      onEnd: () => this.#streams.delete(stream),
-    });
-    if (this.#failure !== undefined) stream.fail(this.#failure);
-    this.#streams.add(stream);
-    return stream;
+    return this.#changes.listen(options);
   }
 
   /**
@@ -122,27 +114,18 @@ export class Gpu implements DriverInstance {
     options: WaitOptions & { readonly format?: GpuFormat; readonly blob?: boolean } = {},
   ): Promise<GpuResource> {
     const { format = GpuFormat.B8G8R8X8 } = options;
-    const blob = options.blob ?? this.#device.has(GpuFeature.RESOURCE_BLOB);
-    if (blob && !this.#device.has(GpuFeature.RESOURCE_BLOB)) {
-      throw this.#error("UNSUPPORTED", "GPU does not read the guest's memory (RESOURCE_BLOB)");
+    const blob = options.blob ?? this.device.has(GpuFeature.RESOURCE_BLOB);
+    if (blob && !this.device.has(GpuFeature.RESOURCE_BLOB)) {
+      throw this.error("UNSUPPORTED", "GPU does not read the guest's memory (RESOURCE_BLOB)");
     }
     if (!Number.isInteger(width * height) || width < 1 || height < 1) {
       throw new RangeError(`Cannot make a picture of ${width} by ${height} pixels`);
     }
+    const call = within(options, DEADLINE);
     const id = ++this.#lastResource;
-    const pieces: DmaRegion[] = [];
-    try {
-      for (let left = width * height * 4; left > 0; left -= PIECE) {
-        pieces.push(this.#device.dma.alloc(Math.min(left, PIECE), { align: 4096, coherent: true }));
-      }
-      if (!blob) {
-        await this.#ask(GpuCommand.RESOURCE_CREATE_2D, [id, format, width, height], [], 0, options);
-      }
-    } catch (error) {
-      for (const piece of pieces) piece[Symbol.dispose]();
-      throw error;
-    }
+    const pieces = this.#allocate(width * height * 4);
     const resource = new GpuResource(this, { id, width, height, format, blob }, pieces);
+    this.#pictures.set(resource, false);
     const entries = new Uint8Array(16 * pieces.length);
     const view = new DataView(entries.buffer);
     pieces.forEach(({ address, bytes }, i) => {
@@ -152,15 +135,16 @@ export class Gpu implements DriverInstance {
     try {
       if (blob) {
         const words = [id, GPU_BLOB_GUEST, 0, pieces.length, 0, 0, width * height * 4, 0];
-        await this.#ask(GpuCommand.RESOURCE_CREATE_BLOB, words, [entries], 0, options);
+        await this.#ask(GpuCommand.RESOURCE_CREATE_BLOB, words, [entries], 0, call);
       } else {
+        await this.#ask(GpuCommand.RESOURCE_CREATE_2D, [id, format, width, height], [], 0, call);
         const words = [id, pieces.length];
-        await this.#ask(GpuCommand.RESOURCE_ATTACH_BACKING, words, [entries], 0, options);
+        await this.#ask(GpuCommand.RESOURCE_ATTACH_BACKING, words, [entries], 0, call);
       }
       return resource;
     } catch (error) {
-      // What could not be made cannot be taken away either; the first error tells more.
-      await resource[Symbol.asyncDispose]().catch(() => {});
+      // The caller's time may be over, so it does not wait until the host has let go.
+      this.#discard(resource).catch(() => {});
       throw error;
     }
   }
@@ -201,13 +185,17 @@ export class Gpu implements DriverInstance {
     await this.#ask(GpuCommand.RESOURCE_FLUSH, words, [], 0, options);
   }
 
-  /** Takes a picture away; its memory is the guest's again. */
+  /**
+   * Takes a picture away. Its memory is freed as soon as the host has let it go: now, or at the next reset
+   * if the host does not answer.
+   */
   async unref(resource: GpuResource, options: WaitOptions = {}): Promise<void> {
-    if (this.#failure !== undefined) return;
-    if (!resource.blob) {
-      await this.#ask(GpuCommand.RESOURCE_DETACH_BACKING, [resource.id, 0], [], 0, options);
-    }
-    await this.#ask(GpuCommand.RESOURCE_UNREF, [resource.id, 0], [], 0, options);
+    if (!this.#pictures.has(resource)) return resource.free();
+    this.#pictures.set(resource, true);
+    if (this.failure !== undefined) return;
+    const call = within(options, DEADLINE);
+    for (const type of takingAway(resource)) await this.#ask(type, [resource.id, 0], [], 0, call);
+    this.#letGo(resource);
   }
 
   /**
@@ -244,51 +232,62 @@ export class Gpu implements DriverInstance {
 
   /** The host changed its displays. */
   configChanged(): void {
-    const { config } = this.#device;
+    const { config } = this.device;
     const events = config.read32(GPU_CONFIG.eventsRead.offset);
     if ((events & GPU_EVENT_DISPLAY) === 0) return;
     config.write32(GPU_CONFIG.eventsClear.offset, GPU_EVENT_DISPLAY);
-    this.displays().then((displays) => {
-      for (const stream of this.#streams) stream.push(displays);
-    }, () => {});
+    this.displays().then((displays) => this.#changes.push(displays), () => {});
   }
 
-  /** Rejects what is pending. */
-  failed(error: Error): void {
-    this.#failure ??= error;
-    for (const queue of [this.#control, this.#cursor]) queue.failAll(error);
-    for (const stream of this.#streams) stream.fail(error);
-    this.#streams.clear();
+  /** Resets the device, and frees the pictures that were taken away. */
+  override async remove(): Promise<void> {
+    await super.remove();
+    this.#forget();
   }
 
-  /** Rejects what is pending for a suspend. */
-  freeze(): void {
-    this.failed(this.#error("DEVICE_STATE", "GPU was suspended"));
+  /** Opens the control and cursor queues; the host has no pictures then. */
+  protected override setUp(): void {
+    this.#forget();
+    [this.#control, this.#cursor] = this.openQueues({ name: "control" }, { name: "cursor" });
   }
 
-  /** Sets up again after a reset; the host has forgotten all pictures. */
-  restore(): void {
-    const old = [this.#control, this.#cursor];
-    this.#setUp();
-    for (const queue of old) queue.detachAll();
-    this.#failure = undefined;
+  /** After a reset the host has no pictures; one that has an owner keeps its memory for it. */
+  #forget(): void {
+    for (const [resource, takenAway] of this.#pictures) if (takenAway) resource.free();
+    this.#pictures.clear();
   }
 
-  /** Rejects what is pending, resets the device and frees its memory. */
-  async remove(): Promise<void> {
-    this.failed(this.#error("DEVICE_REMOVED", "GPU was removed"));
-    await this.#device.reset();
-    for (const queue of [this.#control, this.#cursor]) queue.detachAll();
-    this.#device.deleteQueues();
+  /** Takes away what the host has of a picture that could not be made. */
+  async #discard(resource: GpuResource): Promise<void> {
+    this.#pictures.set(resource, true);
+    for (const type of takingAway(resource)) {
+      try {
+        await this.#ask(type, [resource.id, 0], [], 0, {});
+      } catch (error) {
+        // Refused: the host has nothing of it.
+        const refused = error instanceof VireoError && error.code === "COMMAND_REFUSED";
+        if (!refused) throw error;
+      }
+    }
+    this.#letGo(resource);
   }
 
-  #setUp(): void {
-    const [control, cursor] = this.#device.findQueues([
-      { name: "control", callback: () => this.#control.drain() },
-      { name: "cursor", callback: () => this.#cursor.drain() },
-    ]);
-    this.#control = new RequestQueue(control!);
-    this.#cursor = new RequestQueue(cursor!);
+  #letGo(resource: GpuResource): void {
+    this.#pictures.delete(resource);
+    resource.free();
+  }
+
+  #allocate(size: number): DmaRegion[] {
+    const pieces: DmaRegion[] = [];
+    try {
+      for (let left = size; left > 0; left -= PIECE) {
+        pieces.push(this.device.dma.alloc(Math.min(left, PIECE), { align: 4096, coherent: true }));
+      }
+      return pieces;
+    } catch (error) {
+      for (const piece of pieces) piece[Symbol.dispose]();
+      throw error;
+    }
   }
 
   async #ask(
@@ -296,41 +295,32 @@ export class Gpu implements DriverInstance {
     words: readonly number[],
     more: readonly Uint8Array[],
     size: number,
-    { signal, deadline = DEADLINE }: WaitOptions,
+    options: WaitOptions,
   ): Promise<DataView> {
-    if (this.#failure !== undefined) throw this.#failure;
     const fence = ++this.#lastFence;
-    const request = encode(type, words, fence);
-    const options = { signal, deadline, preset: 0xff };
-    const room = GPU_HDR.SIZE + size;
-    const parts = [request, ...more];
-    const { bytes } = await exchange(this.#device.dma, this.#control, parts, room, options);
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    const parts = [encode(type, words, fence), ...more];
+    const wait = { ...within(options, DEADLINE), least: GPU_HDR.SIZE };
+    const { bytes } = await this.ask(this.#control, parts, GPU_HDR.SIZE + size, wait);
+    const view = new DataView(bytes.buffer);
     this.#check(type, view.getUint32(0, true));
     const answered = view.getUint32(GPU_HDR.fenceId.offset, true);
     if (answered !== fence) {
-      throw new VireoError("BAD_STATUS", "GPU answers another request", {
-        device: this.#device.name,
+      throw this.error("BAD_STATUS", "GPU answered another request", {
         seen: answered,
         expected: fence,
       });
     }
-    return new DataView(bytes.buffer, bytes.byteOffset + GPU_HDR.SIZE, size);
+    if (bytes.length < GPU_HDR.SIZE + size) {
+      throw this.tooShort(bytes.length, GPU_HDR.SIZE + size);
+    }
+    return new DataView(bytes.buffer, GPU_HDR.SIZE, size);
   }
 
   async #point(type: GpuCommand, words: readonly number[], options: WaitOptions): Promise<void> {
-    if (this.#failure !== undefined) throw this.#failure;
-    const { signal, deadline = DEADLINE } = options;
-    const { bytes, length } = await exchange(
-      this.#device.dma,
-      this.#cursor,
-      [encode(type, words, 0)],
-      GPU_HDR.SIZE,
-      { signal, deadline },
-    );
+    const call = within(options, DEADLINE);
+    const { bytes } = await this.ask(this.#cursor, [encode(type, words, 0)], GPU_HDR.SIZE, call);
     // Devices may leave a pointer without an answer.
-    if (length < 4) return;
-    this.#check(type, new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true));
+    if (bytes.length >= 4) this.#check(type, new DataView(bytes.buffer).getUint32(0, true));
   }
 
   #check(type: GpuCommand, response: number): void {
@@ -342,14 +332,10 @@ export class Gpu implements DriverInstance {
       : R.OK_NODATA;
     if (response === expected) return;
     const name = Object.entries(R).find(([, value]) => value === response)?.[0];
-    throw this.#error(
+    throw this.error(
       response === R.ERR_OUT_OF_MEMORY ? "OUT_OF_MEMORY" : "COMMAND_REFUSED",
       `GPU refuses command 0x${type.toString(16)}: ${name ?? `0x${response.toString(16)}`}`,
     );
-  }
-
-  #error(code: VireoErrorCode, what: string): VireoError {
-    return new VireoError(code, what, { device: this.#device.name });
   }
 }
 
@@ -363,6 +349,12 @@ function encode(type: number, words: readonly number[], fence: number): Uint8Arr
   }
   words.forEach((word, i) => view.setUint32(GPU_HDR.SIZE + i * 4, word, true));
   return bytes;
+}
+
+/** The commands that take a picture away from the host. */
+function takingAway({ blob }: GpuResource): readonly GpuCommand[] {
+  const { RESOURCE_DETACH_BACKING, RESOURCE_UNREF } = GpuCommand;
+  return blob ? [RESOURCE_UNREF] : [RESOURCE_DETACH_BACKING, RESOURCE_UNREF];
 }
 
 const rectangleWords = ({ x, y, width, height }: GpuRectangle): number[] => [x, y, width, height];

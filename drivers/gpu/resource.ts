@@ -1,5 +1,5 @@
 import { type DmaRegion, GPU_CHANNELS, type GpuFormat } from "@vireo/hal";
-import type { WaitOptions } from "../transport/transport.ts";
+import { type WaitOptions, within } from "../wait/mod.ts";
 import { Canvas } from "./canvas.ts";
 import type { Gpu } from "./driver.ts";
 
@@ -30,13 +30,13 @@ export class GpuResource implements AsyncDisposable {
   /** The guest's pixels; {@linkcode GpuResource.flush} shows them. */
   readonly pixels: Uint8Array;
   readonly #gpu: Gpu;
-  readonly #pieces: readonly DmaRegion[];
+  readonly #pieces: DmaRegion[];
 
   /** Wraps a picture; {@linkcode Gpu.create} makes it. */
   constructor(
     gpu: Gpu,
     shape: Pick<GpuResource, "id" | "width" | "height" | "format" | "blob">,
-    pieces: readonly DmaRegion[],
+    pieces: DmaRegion[],
   ) {
     this.#gpu = gpu;
     this.id = shape.id;
@@ -65,13 +65,18 @@ export class GpuResource implements AsyncDisposable {
         bytes.set(this.pixels.subarray(at, at += bytes.length));
       }
     }
-    if (!this.blob) await this.#gpu.transfer(this, rectangle, options);
-    await this.#gpu.flush(this, rectangle, options);
+    const call = within(options);
+    if (!this.blob) await this.#gpu.transfer(this, rectangle, call);
+    await this.#gpu.flush(this, rectangle, call);
+  }
+
+  /** Frees its memory, once the host has let it go; the device does it. */
+  free(): void {
+    for (const piece of this.#pieces.splice(0)) piece[Symbol.dispose]();
   }
 
   /** Takes the picture away, and frees its memory. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#gpu.unref(this);
-    for (const piece of this.#pieces) piece[Symbol.dispose]();
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#gpu.unref(this);
   }
 }

@@ -1,7 +1,6 @@
 import {
   ANY_ID,
   DeviceId,
-  type DmaRegion,
   FeatureSet,
   INPUT_ABS_INFO,
   INPUT_CONFIG,
@@ -13,12 +12,11 @@ import {
   VireoError,
 } from "@vireo/hal";
 import type { VirtioDevice } from "../device.ts";
-import type { DriverInstance, VirtioDriver } from "../driver.ts";
-import { MessageStream } from "../message_stream.ts";
-import type { WaitOptions } from "../transport/transport.ts";
-import { ReceiveRing } from "../virtqueue/receive_ring.ts";
-import { RequestQueue } from "../virtqueue/request_queue.ts";
-import { SgList } from "../virtqueue/virtqueue.ts";
+import type { VirtioDriver } from "../driver.ts";
+import { QueueDriver } from "../queue_driver.ts";
+import type { ReceiveRing } from "../virtqueue/receive_ring.ts";
+import type { RequestQueue } from "../virtqueue/request_queue.ts";
+import { type WaitOptions, within } from "../wait/mod.ts";
 
 /** Event buffers, as Linux has them. */
 const BUFFERS = 64;
@@ -66,7 +64,7 @@ export interface InputAxis {
 }
 
 /** An input device: keyboard, mouse, tablet, touch screen (virtio 1.4 §5.8). */
-export class Input implements DriverInstance {
+export class Input extends QueueDriver {
   /** The device's name. */
   readonly name: string;
   /** The device's serial, empty if it has none. */
@@ -79,15 +77,17 @@ export class Input implements DriverInstance {
   readonly codes: ReadonlyMap<number, ReadonlySet<number>>;
   /** The ranges of its axes, by ABS code. */
   readonly axes: ReadonlyMap<number, InputAxis>;
-  readonly #device: VirtioDevice;
-  readonly #streams = new Set<MessageStream<InputEvent>>();
+  readonly #events = this.broadcast<InputEvent>({
+    what: "input event",
+    limit: BACKLOG,
+    missed: [DROPPED],
+  });
   #ring!: ReceiveRing;
   #status!: RequestQueue;
-  #failure: Error | undefined;
 
   /** Reads what the device is and sets its queues up. */
   constructor(device: VirtioDevice) {
-    this.#device = device;
+    super(device, "Input device");
     this.name = text(this.#select(InputSelect.NAME, 0));
     this.serial = text(this.#select(InputSelect.SERIAL, 0));
     this.ids = this.#readIds();
@@ -102,7 +102,7 @@ export class Input implements DriverInstance {
       [code, this.#readAxis(code)] as const
     );
     this.axes = new Map(axes.flatMap(([code, axis]) => axis === undefined ? [] : [[code, axis]]));
-    this.restore();
+    this.setUp();
   }
 
   /**
@@ -113,17 +113,7 @@ export class Input implements DriverInstance {
    * @throws {VireoError} `TIMEOUT` While iterating, or why the device failed.
    */
   events(options: WaitOptions = {}): AsyncIterableIterator<InputEvent> & Disposable {
-    const stream = new MessageStream<InputEvent>({
-      ...options,
-      device: this.#device.name,
-      what: "input event",
-      limit: BACKLOG,
-      missed: [DROPPED],
-      onEnd: () => this.#streams.delete(stream),
-    });
-    if (this.#failure !== undefined) stream.fail(this.#failure);
-    this.#streams.add(stream);
-    return stream;
+    return this.#events.listen(options);
   }
 
   /**
@@ -136,77 +126,37 @@ export class Input implements DriverInstance {
     if (!this.codes.get(type)?.has(code)) {
       throw new RangeError(`Cannot send an event that ${this.name} has not: ${type}, ${code}`);
     }
-    using region = new Leased(this.#device, INPUT_EVENT.SIZE);
-    const view = new DataView(region.bytes.buffer, region.bytes.byteOffset, INPUT_EVENT.SIZE);
+    const event = new Uint8Array(INPUT_EVENT.SIZE);
+    const view = new DataView(event.buffer);
     view.setUint16(INPUT_EVENT.type.offset, type, true);
     view.setUint16(INPUT_EVENT.code.offset, code, true);
     view.setInt32(INPUT_EVENT.value.offset, value, true);
-    await region.submit(this.#status, { deadline: STATUS_DEADLINE, ...options });
+    await this.ask(this.#status, [event], 0, within(options, STATUS_DEADLINE));
   }
 
-  /** Posts the event buffers. */
-  scan(): void {
-    this.#ring.kick();
-  }
-
-  /** Ends what listeners wait for. */
-  failed(error: Error): void {
-    this.#failure ??= error;
-    this.#status.failAll(error);
-    for (const stream of this.#streams) stream.fail(error);
-    this.#streams.clear();
-  }
-
-  /** Ends what listeners wait for; after `restore` there can be new ones. */
-  freeze(): void {
-    this.failed(this.#error("DEVICE_STATE", "Input device was suspended"));
-  }
-
-  /** Sets the queues up, at first and after a reset. */
-  restore(): void {
-    const [events, status] = this.#device.findQueues([
-      { name: "events", callback: () => this.#drain(), indirect: false },
-      { name: "status", callback: () => this.#status.drain() },
-    ]);
-    this.#ring?.[Symbol.dispose]();
-    this.#status?.detachAll();
-    this.#failure = undefined;
-    this.#ring = new ReceiveRing(events!, this.#device.dma, {
-      bytes: INPUT_EVENT.SIZE,
-      count: BUFFERS,
-    });
-    this.#status = new RequestQueue(status!);
-    if (this.#device.instance !== undefined) {
-      this.#device.ready();
-      this.#ring.kick();
-    }
-  }
-
-  /** Ends the listeners, resets the device and frees its memory. */
-  async remove(): Promise<void> {
-    this.failed(this.#error("DEVICE_REMOVED", "Input device was removed"));
-    await this.#device.reset();
-    this.#ring[Symbol.dispose]();
-    this.#status.detachAll();
-    this.#device.deleteQueues();
+  /** Opens the event and status queues. */
+  protected override setUp(): void {
+    [this.#ring, this.#status] = this.openQueues(
+      { name: "events", bytes: INPUT_EVENT.SIZE, count: BUFFERS, received: () => this.#drain() },
+      { name: "status" },
+    );
   }
 
   #drain(): void {
-    this.#ring.drain((bytes, length) => {
-      if (length < INPUT_EVENT.SIZE) return;
+    this.#ring.drain((bytes) => {
+      if (bytes.length < INPUT_EVENT.SIZE) return;
       const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-      const event = {
+      this.#events.push({
         type: view.getUint16(INPUT_EVENT.type.offset, true),
         code: view.getUint16(INPUT_EVENT.code.offset, true),
         value: view.getInt32(INPUT_EVENT.value.offset, true),
-      };
-      for (const stream of this.#streams) stream.push(event);
+      });
     });
   }
 
   /** What the device answers for a selection; empty if it has nothing. */
   #select(select: number, subsel: number): Uint8Array {
-    const { config } = this.#device;
+    const { config } = this.device;
     config.write8(INPUT_CONFIG.select.offset, select);
     config.write8(INPUT_CONFIG.subsel.offset, subsel);
     return config.stable(() => {
@@ -245,37 +195,6 @@ export class Input implements DriverInstance {
       flat: word(flat),
       resolution: word(resolution),
     };
-  }
-
-  #error(code: "DEVICE_STATE" | "DEVICE_REMOVED", what: string): VireoError {
-    return new VireoError(code, what, { device: this.#device.name });
-  }
-}
-
-/** Memory of one status event: the device's until it returns it, whatever the sender does. */
-class Leased implements Disposable {
-  readonly bytes: Uint8Array;
-  readonly #region: DmaRegion;
-  #owners = 1;
-
-  constructor(device: VirtioDevice, length: number) {
-    this.#region = device.dma.alloc(length);
-    this.bytes = this.#region.bytes;
-  }
-
-  async submit(queue: RequestQueue, options: WaitOptions): Promise<void> {
-    const { length } = this.bytes;
-    const address = this.#region.share(0, length, "to-device");
-    this.#owners++;
-    const onReturned = (): void => {
-      this.#region.unshare(0, length, "to-device");
-      this[Symbol.dispose]();
-    };
-    await queue.submit(new SgList(1).addReadable(address, length), { ...options, onReturned });
-  }
-
-  [Symbol.dispose](): void {
-    if (--this.#owners === 0) this.#region[Symbol.dispose]();
   }
 }
 

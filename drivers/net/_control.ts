@@ -8,7 +8,7 @@ import {
   NetCtrlMac,
   VireoError,
 } from "@vireo/hal";
-import type { WaitOptions } from "../transport/transport.ts";
+import type { WaitOptions } from "../wait/options.ts";
 import type { RequestQueue } from "../virtqueue/request_queue.ts";
 import { SgList, type Virtqueue } from "../virtqueue/virtqueue.ts";
 

@@ -1,5 +1,5 @@
-import type { WaitOptions } from "../transport/transport.ts";
-import { WaitList } from "../_wait_list.ts";
+import type { WaitOptions } from "../wait/options.ts";
+import { WaitList } from "../wait/wait_list.ts";
 import type { Frame, NetStats, RxFrame } from "./frame.ts";
 
 /** The received frames that wait to be taken, and those who wait for one. */

@@ -1,8 +1,8 @@
 import type { FeatureSet } from "@vireo/hal";
 import { NET_HDR } from "@vireo/hal";
-import type { WaitOptions } from "../transport/transport.ts";
+import type { WaitOptions } from "../wait/options.ts";
 import { writeTxHeader } from "./_header.ts";
-import { WaitList } from "../_wait_list.ts";
+import { WaitList } from "../wait/wait_list.ts";
 import type { SendOptions } from "./frame.ts";
 import type { TxQueue } from "./tx_queue.ts";
 

@@ -1,5 +1,5 @@
 import { NetGso, NetHdrFlag } from "@vireo/hal";
-import type { WaitOptions } from "../transport/transport.ts";
+import type { WaitOptions } from "../wait/options.ts";
 
 /** A checksum that the device is to complete (virtio 1.4 §5.1.6.2). */
 export interface TxChecksum {

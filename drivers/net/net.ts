@@ -14,7 +14,7 @@ import {
 } from "@vireo/hal";
 import type { QueueRequest, VirtioDevice } from "../device.ts";
 import type { DriverInstance } from "../driver.ts";
-import type { WaitOptions } from "../transport/transport.ts";
+import type { WaitOptions } from "../wait/options.ts";
 import { RequestQueue } from "../virtqueue/request_queue.ts";
 import { Control } from "./_control.ts";
 import { chooseLayouts, DEFAULT_MTU, MAX_GSO_PACKET } from "./_header.ts";

@@ -6,7 +6,7 @@ import {
   P9SetAttribute,
   P9Type,
 } from "@vireo/hal";
-import type { WaitOptions } from "../transport/transport.ts";
+import type { WaitOptions } from "../wait/options.ts";
 import { type P9Qid, P9Writer } from "./_message.ts";
 import type { P9Session } from "./_session.ts";
 

@@ -1,5 +1,5 @@
 import { P9Errno, P9Type } from "@vireo/hal";
-import type { WaitOptions } from "../transport/transport.ts";
+import type { WaitOptions } from "../wait/options.ts";
 import { isDirectory, isSymlink, type P9Qid, P9Writer } from "./_message.ts";
 import type { P9Session } from "./_session.ts";
 import { P9Error } from "./errors.ts";

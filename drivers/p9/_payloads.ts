@@ -1,6 +1,5 @@
 import type { Dma, DmaRegion } from "@vireo/hal";
-import { WaitList } from "../_wait_list.ts";
-import type { WaitOptions } from "../transport/transport.ts";
+import { WaitList, type WaitOptions, within } from "../wait/mod.ts";
 
 /** Milliseconds that a request may take, or wait for memory, unless told otherwise. */
 export const DEADLINE = 30_000;
@@ -27,13 +26,14 @@ export class Payloads {
    *
    * @throws {VireoError} `TIMEOUT`, `OUT_OF_MEMORY`, or why the device failed; the signal's reason.
    */
-  take({ signal, deadline = DEADLINE }: WaitOptions): Promise<DmaRegion> {
+  take(options: WaitOptions): Promise<DmaRegion> {
+    const { signal } = options;
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     if (signal?.aborted) return Promise.reject(signal.reason);
     const free = this.#free.pop() ?? this.#grow();
     if (free instanceof Error) return Promise.reject(free);
     if (free !== undefined) return Promise.resolve(free);
-    return this.#waiters.wait(undefined, { signal, deadline });
+    return this.#waiters.wait(undefined, within(options, DEADLINE));
   }
 
   /** Gives a region back. */

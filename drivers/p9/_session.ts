@@ -12,9 +12,8 @@ import {
   type VireoErrorCode,
 } from "@vireo/hal";
 import type { VirtioDevice } from "../device.ts";
-import type { WaitOptions } from "../transport/transport.ts";
-import type { RequestQueue } from "../virtqueue/request_queue.ts";
-import { SgList } from "../virtqueue/virtqueue.ts";
+import type { Answer, ExchangeOptions, Loan } from "../virtqueue/exchange.ts";
+import { type Deadline, waitOn, type WaitOptions, within } from "../wait/mod.ts";
 import { P9Error } from "./errors.ts";
 import { type P9Qid, P9Reader, P9Writer } from "./_message.ts";
 import { DEADLINE, Payloads } from "./_payloads.ts";
@@ -23,13 +22,23 @@ import { DEADLINE, Payloads } from "./_payloads.ts";
 const WINDOW = 8;
 /** Bytes of an Rlerror after the header. */
 const ERROR_ROOM = 4;
+/** Bytes of an Rread or Rreaddir before the data, after the header. */
+const COUNT_ROOM = 4;
+
+/** Sends a request and waits for the answer, as {@linkcode QueueDriver} does. */
+export type P9Ask = (
+  parts: readonly (Uint8Array | Loan)[],
+  room: readonly (number | Loan)[],
+  options: ExchangeOptions,
+) => Promise<Answer>;
+
+/** Memory with data of a request or an answer. */
+export type P9Data = Loan & { readonly length: number };
 
 /** What goes with a request, besides its message. */
 export interface P9Extra {
-  /** Data that follows the message. */
-  readonly send?: { readonly address: number; readonly length: number };
-  /** Where data goes that follows the answer. */
-  readonly receive?: { readonly address: number; readonly length: number };
+  /** Data that follows the message; at least a byte. */
+  readonly send?: P9Data;
   /** Called once when the data's memory is the driver's again. */
   readonly onReturned?: () => void;
   /**
@@ -52,7 +61,7 @@ export interface P9Walk {
 /** One conversation with a server, from Tversion to a reset: tags, fids and messages. */
 export class P9Session {
   readonly #device: VirtioDevice;
-  readonly #queue: RequestQueue;
+  readonly #ask: P9Ask;
   readonly #asked: number;
   readonly #tags: number[] = [];
   #nextTag = 0;
@@ -64,10 +73,10 @@ export class P9Session {
   #failure: Error | undefined;
 
   /** Makes a session. @param msize Size of messages to ask for, in bytes. */
-  constructor(device: VirtioDevice, queue: RequestQueue, msize: number) {
+  constructor(device: VirtioDevice, msize: number, ask: P9Ask) {
     this.#device = device;
-    this.#queue = queue;
     this.#asked = msize;
+    this.#ask = ask;
   }
 
   /** Largest message, in bytes; 4096 before it was negotiated. */
@@ -95,33 +104,23 @@ export class P9Session {
   }
 
   /** Agrees on the dialect and the size of messages, once. */
-  async ready({ signal, deadline }: WaitOptions): Promise<void> {
+  async ready(options: WaitOptions): Promise<void> {
     if (this.#version === undefined) {
       this.#version = this.#negotiate();
       // The next one tries again.
       this.#version.catch(() => this.#version = undefined);
     }
     // Others may wait for it longer.
-    const { promise, reject } = Promise.withResolvers<never>();
-    const onAbort = (): void => reject(signal?.reason);
-    const timer = deadline === undefined || deadline > DEADLINE ? undefined : setTimeout(() => {
-      reject(this.error("TIMEOUT", `9P server did not answer within ${deadline} ms`));
-    }, deadline);
-    if (signal?.aborted) onAbort();
-    signal?.addEventListener("abort", onAbort);
-    try {
-      await Promise.race([this.#version, promise]);
-    } finally {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", onAbort);
-    }
+    const details = (): { device: string } => ({ device: this.name });
+    const subject = { what: "the 9P server to agree on a version", details };
+    await waitOn(this.#version, subject, within(options, DEADLINE));
   }
 
   /**
    * Sends a request.
    *
-   * @param room Most bytes of the answer after its header, without the data.
-   * @returns The answer after its header, without the data.
+   * @param room Most bytes of the answer after its header.
+   * @returns The answer after its header.
    * @throws {P9Error} If the server refuses it. {VireoError} `TIMEOUT`, `BAD_LENGTH`, `BAD_STATUS`,
    * `OUT_OF_MEMORY` or why the device failed; the signal's reason.
    */
@@ -131,53 +130,85 @@ export class P9Session {
     options: WaitOptions,
     extra: P9Extra = {},
   ): Promise<P9Reader> {
-    const { send, receive } = extra;
+    const size = P9_HEADER.SIZE + Math.max(room, ERROR_ROOM);
+    return (await this.#call(message, [size], size, options, extra)).reader;
+  }
+
+  /**
+   * Sends a request whose answer is a number and so many bytes of data: Tread or Treaddir.
+   *
+   * @param onReturned Called once when the memory is the driver's again.
+   * @returns How many bytes the server wrote to the memory.
+   * @throws As {@linkcode P9Session.call}.
+   */
+  async read(
+    message: P9Writer,
+    into: P9Data,
+    options: WaitOptions,
+    onReturned: () => void,
+  ): Promise<number> {
+    // The answer's own part has just the size that puts the data in its place.
+    const size = P9_HEADER.SIZE + COUNT_ROOM;
+    const most = size + into.length;
+    const { reader, length } = await this.#call(message, [size, into], most, options, {
+      onReturned,
+    });
+    const count = reader.u32();
+    if (count === length - size) return count;
+    throw new VireoError("BAD_LENGTH", "9P answer has another number of bytes than it says", {
+      device: this.name,
+      seen: `${length - size} bytes`,
+      expected: `${count} bytes`,
+    });
+  }
+
+  async #call(
+    message: P9Writer,
+    room: readonly (number | Loan)[],
+    most: number,
+    options: WaitOptions,
+    extra: P9Extra,
+  ): Promise<{ readonly reader: P9Reader; readonly length: number }> {
+    const { send } = extra;
+    let wait: Deadline;
     let tag: number;
-    let call: Call;
     try {
+      wait = within(options, DEADLINE);
       if (this.#failure !== undefined) throw this.#failure;
       tag = extra.tag ?? this.#takeTag();
-      call = new Call(
-        this.#device,
-        message.finish(message.type, tag, send?.length ?? 0),
-        room,
-        extra,
-      );
     } catch (error) {
       extra.onReturned?.();
       extra.onFailed?.(undefined);
       throw error;
     }
+    const { type } = message;
+    const head = message.finish(type, tag, send?.length ?? 0);
     /** Who still knows the tag: the request, and the Tflush that follows it. */
     let holders = 1;
     const release = (): void => {
       if (--holders === 0 && tag !== P9_NO_TAG) this.#tags.push(tag);
     };
-    const most = call.room + (receive?.length ?? 0);
     let returned = false;
-    let abandoned = false;
-    const onReturned = (usedLength: number): void => {
-      returned = true;
-      call.take();
-      extra.onReturned?.();
-      release();
-      if (abandoned) extra.onFailed?.(this.#lateAnswer(call, message.type, tag, usedLength, most));
-    };
-    let used: number;
+    let answer: Answer;
     try {
-      const { signal, deadline = DEADLINE } = options;
-      used = await this.#queue.submit(call.chain, { signal, deadline, onReturned });
+      answer = await this.#ask(send === undefined ? [head] : [head, send], room, {
+        ...wait,
+        onReturned: () => {
+          returned = true;
+          extra.onReturned?.();
+          release();
+        },
+        onFailed: (late) => extra.onFailed?.(late && this.#lateAnswer(late, type, tag, most)),
+      });
     } catch (error) {
-      if (returned) extra.onFailed?.(undefined);
-      else {
-        abandoned = true;
+      if (!returned) {
         holders++;
         this.#flush(tag).finally(release);
       }
       throw error;
     }
     try {
-      return this.#answer(call.answer, message.type, tag, used, most);
+      return { reader: this.#answer(answer, type, tag, most), length: answer.length };
     } catch (error) {
       extra.onFailed?.(undefined);
       throw error;
@@ -224,23 +255,28 @@ export class P9Session {
     return { fid, qids };
   }
 
-  /** Tells the server that a fid is not needed any more. */
+  /** Tells the server that a fid is not needed any more; it hears of it even if this wait ends before. */
   async clunk(fid: number, options: WaitOptions = {}): Promise<void> {
-    const message = new P9Writer(P9Type.CLUNK).u32(fid);
-    // Whatever the server says, the fid is gone then.
-    await this.call(message, 0, options, { onFailed: () => this.giveFid(fid) });
-    this.giveFid(fid);
+    const details = (): { device: string } => ({ device: this.name });
+    const subject = { what: "the 9P server to close a file", details };
+    await waitOn(this.#clunk(fid), subject, within(options, DEADLINE));
   }
 
   /** The same, without waiting for it. */
   forget(fid: number): void {
-    this.clunk(fid, { deadline: Infinity }).catch(() => {});
+    this.#clunk(fid).catch(() => {});
+  }
+
+  async #clunk(fid: number): Promise<void> {
+    const message = new P9Writer(P9Type.CLUNK).u32(fid);
+    // Whatever the server says, the fid is gone then.
+    await this.call(message, 0, { deadline: Infinity }, { onFailed: () => this.giveFid(fid) });
+    this.giveFid(fid);
   }
 
   /** Ends it: every call fails from now on. */
   fail(error: Error): void {
     this.#failure ??= error;
-    this.#queue.failAll(this.#failure);
     this.#payloads?.fail(this.#failure);
   }
 
@@ -317,23 +353,17 @@ export class P9Session {
     return this.#nextTag++;
   }
 
-  #lateAnswer(
-    call: Call,
-    type: number,
-    tag: number,
-    used: number,
-    most: number,
-  ): P9Reader | undefined {
+  #lateAnswer(answer: Answer, type: number, tag: number, most: number): P9Reader | undefined {
     try {
-      return this.#answer(call.answer, type, tag, used, most);
+      return this.#answer(answer, type, tag, most);
     } catch {
       return undefined;
     }
   }
 
   /** Checks an answer's header; lengths are the device's word. */
-  #answer(bytes: Uint8Array, type: number, tag: number, used: number, most: number): P9Reader {
-    const reader = new P9Reader(bytes.subarray(0, Math.max(0, Math.min(used, bytes.length))));
+  #answer({ bytes, length: used }: Answer, type: number, tag: number, most: number): P9Reader {
+    const reader = new P9Reader(bytes);
     if (used < P9_HEADER.SIZE || used > most) {
       throw this.error("BAD_LENGTH", "9P answer is shorter than a header", `${used} bytes`);
     }
@@ -360,42 +390,6 @@ export class P9Session {
       reader.u32() || P9Errno.EIO,
       this.name,
     );
-  }
-}
-
-/** A request's memory: the device's until it returns it, whatever the caller does. */
-class Call {
-  readonly chain: SgList;
-  /** Bytes of the answer without the data. */
-  readonly room: number;
-  /** The answer, once it was taken. */
-  answer: Uint8Array = new Uint8Array(0);
-  /** Takes the memory back. */
-  readonly take: () => void;
-
-  constructor(
-    device: VirtioDevice,
-    request: Uint8Array,
-    room: number,
-    { send, receive }: P9Extra,
-  ) {
-    const { length } = request;
-    // With data behind it, the answer's own part has just the size that puts the data in its place.
-    const size = P9_HEADER.SIZE + (receive === undefined ? Math.max(room, ERROR_ROOM) : room);
-    this.room = size;
-    const region = device.dma.alloc(length + size);
-    region.bytes.set(request);
-    const chain = new SgList(4).addReadable(region.share(0, length, "to-device"), length);
-    if (send !== undefined && send.length > 0) chain.addReadable(send.address, send.length);
-    chain.addWritable(region.share(length, size, "from-device"), size);
-    if (receive !== undefined) chain.addWritable(receive.address, receive.length);
-    this.chain = chain;
-    this.take = () => {
-      region.unshare(0, length, "to-device");
-      region.unshare(length, size, "from-device");
-      this.answer = region.bytes.slice(length, length + size);
-      region[Symbol.dispose]();
-    };
   }
 }
 

@@ -11,9 +11,9 @@ import {
   VireoError,
 } from "@vireo/hal";
 import type { VirtioDevice } from "../device.ts";
-import type { DriverInstance, VirtioDriver } from "../driver.ts";
-import type { WaitOptions } from "../transport/transport.ts";
-import { RequestQueue } from "../virtqueue/request_queue.ts";
+import type { VirtioDriver } from "../driver.ts";
+import { QueueDriver } from "../queue_driver.ts";
+import { type WaitOptions, within } from "../wait/mod.ts";
 import { type P9Reader, P9Writer } from "./_message.ts";
 import { P9Session } from "./_session.ts";
 import { P9Tree } from "./tree.ts";
@@ -40,26 +40,23 @@ export interface P9AttachOptions extends WaitOptions {
 }
 
 /** A 9P transport: one server of files (Linux `net/9p/trans_virtio.c`). */
-export class P9 implements DriverInstance {
+export class P9 extends QueueDriver {
   /** What the host calls its tree. */
   readonly mountTag: string;
-  readonly #device: VirtioDevice;
-  #requests!: RequestQueue;
   #session!: P9Session;
 
   /** Sets up the queue. */
   constructor(device: VirtioDevice) {
-    this.#device = device;
+    super(device, "9P transport");
     const length = device.config.read16(P9_CONFIG.tagLength.offset);
     if (length > MAX_TAG) {
-      throw new VireoError("CONFIG_INVALID", "Mount tag is too long", {
-        device: device.name,
+      throw this.error("CONFIG_INVALID", "Mount tag is too long", {
         seen: `${length} bytes`,
         expected: `${MAX_TAG} at most`,
       });
     }
     this.mountTag = new TextDecoder().decode(device.config.readBytes(P9_CONFIG.SIZE, length));
-    this.#setUp();
+    this.setUp();
   }
 
   /**
@@ -71,54 +68,29 @@ export class P9 implements DriverInstance {
   async attach(options: P9AttachOptions = {}): Promise<P9Tree> {
     const { name = "", user = "", uid = P9_NO_ID } = options;
     const session = this.#session;
-    await session.ready(options);
+    const call = within(options);
+    await session.ready(call);
     const fid = session.takeFid();
     const message = new P9Writer(P9Type.ATTACH).u32(fid).u32(P9_NO_FID).text(user).text(name);
     const onFailed = (answer: P9Reader | undefined): void => {
       if (answer !== undefined) session.forget(fid);
       else session.giveFid(fid);
     };
-    const answer = await session.call(message.u32(uid), P9_QID.SIZE, options, { onFailed });
+    const answer = await session.call(message.u32(uid), P9_QID.SIZE, call, { onFailed });
     return new P9Tree(session, fid, answer.qid());
   }
 
-  /** The device or its queue failed: rejects what is pending. */
-  failed(error: Error): void {
+  /** Trees and files of before are of no use after it. */
+  protected override setUp(): void {
+    const [queue] = this.openQueues({ name: "requests", maxSize: MAX_REQUESTS });
+    this.#session = new P9Session(this.device, MESSAGE_SIZE, (parts, room, options) => {
+      return this.ask(queue, parts, room, options);
+    });
+  }
+
+  /** Ends the session. */
+  protected override ended(error: Error): void {
     this.#session.fail(error);
-  }
-
-  /** The device is about to be reset: rejects what is pending. */
-  freeze(): void {
-    this.failed(this.#error("DEVICE_STATE", "9P transport was suspended"));
-  }
-
-  /** Sets up the queue after a reset; trees and files of before are of no use. */
-  restore(): void {
-    this.failed(this.#error("DEVICE_STATE", "9P transport was reset"));
-    const old = this.#requests;
-    this.#setUp();
-    old.detachAll();
-  }
-
-  /** Rejects what is pending, resets the device and frees its memory. */
-  async remove(): Promise<void> {
-    this.failed(this.#error("DEVICE_REMOVED", "9P transport was removed"));
-    await this.#device.reset();
-    this.#requests.detachAll();
-    this.#device.deleteQueues();
-  }
-
-  #setUp(): void {
-    const callback = (): void => this.#requests.drain();
-    const [queue] = this.#device.findQueues([
-      { name: "requests", callback, maxSize: MAX_REQUESTS },
-    ]);
-    this.#requests = new RequestQueue(queue!);
-    this.#session = new P9Session(this.#device, this.#requests, MESSAGE_SIZE);
-  }
-
-  #error(code: "DEVICE_STATE" | "DEVICE_REMOVED", what: string): VireoError {
-    return new VireoError(code, what, { device: this.#device.name });
   }
 }
 

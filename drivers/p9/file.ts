@@ -1,11 +1,8 @@
 import { type DmaRegion, P9OpenFlag, P9Type, VireoError } from "@vireo/hal";
-import type { WaitOptions } from "../transport/transport.ts";
+import { type WaitOptions, within } from "../wait/mod.ts";
 import { getAttributes, setAttributes } from "./_attributes.ts";
 import { P9Writer } from "./_message.ts";
-import type { P9Session } from "./_session.ts";
-
-/** Bytes of an Rread before the data, after the header. */
-const COUNT_ROOM = 4;
+import type { P9Data, P9Session } from "./_session.ts";
 
 /** Most bytes of a file that is read whole, unless told otherwise. */
 const READ_LIMIT = 1 << 30;
@@ -55,11 +52,12 @@ export class P9File implements AsyncDisposable {
    */
   async read(offset: number, length: number, options: WaitOptions = {}): Promise<Uint8Array> {
     checkRange(offset, length);
+    const call = within(options);
     const into = new Uint8Array(length);
     const parts: Promise<number>[] = [];
     for (let at = 0; at < length; at += this.chunk) {
       const part = into.subarray(at, at + this.chunk);
-      parts.push(this.#fill(offset + at, part, options));
+      parts.push(this.#fill(offset + at, part, call));
     }
     return into.subarray(0, contiguous(await settle(parts), this.chunk));
   }
@@ -77,6 +75,7 @@ export class P9File implements AsyncDisposable {
     if (at < 0 || at + length > region.bytes.length) {
       throw new RangeError(`Cannot read ${length} bytes to ${at} of ${region.bytes.length}`);
     }
+    const call = within(target);
     let owners = 1;
     const release = (): void => {
       if (--owners === 0) onReturned?.();
@@ -84,15 +83,18 @@ export class P9File implements AsyncDisposable {
     const fill = async (from: number, size: number): Promise<number> => {
       let done = 0;
       while (done < size) {
-        const place = at + from + done;
-        const address = region.share(place, size - done, "from-device");
-        const left = size - done;
         owners++;
-        const receive = { address, length: left };
-        const got = await this.#receive(offset + from + done, receive, target, () => {
-          region.unshare(place, left, "from-device");
-          release();
-        });
+        const got = await this.#receive(
+          offset + from + done,
+          {
+            region,
+            offset: at + from + done,
+            length: size - done,
+            direction: "from-device",
+          },
+          call,
+          release,
+        );
         if (got === 0) break;
         done += got;
       }
@@ -116,13 +118,14 @@ export class P9File implements AsyncDisposable {
    */
   async readToEnd(offset = 0, options: P9ReadOptions = {}): Promise<Uint8Array> {
     const { limit = READ_LIMIT } = options;
+    const call = within(options);
     // The size is the server's word: memory is taken as the data comes.
     const parts: Uint8Array[] = [];
     let total = 0;
-    let expected = Math.max(0, await this.size(options) - offset);
+    let expected = Math.max(0, await this.size(call) - offset);
     for (;;) {
       const length = Math.min(Math.max(expected - total, 1), 64 * this.chunk);
-      const part = await this.read(offset + total, length, options);
+      const part = await this.read(offset + total, length, call);
       if (part.length > 0) parts.push(part);
       total += part.length;
       if (total > limit) {
@@ -152,9 +155,10 @@ export class P9File implements AsyncDisposable {
    */
   async write(offset: number, bytes: Uint8Array, options: WaitOptions = {}): Promise<void> {
     checkRange(offset, bytes.length);
+    const call = within(options);
     const parts: Promise<number>[] = [];
     for (let at = 0; at < bytes.length; at += this.chunk) {
-      parts.push(this.#drain(offset + at, bytes.subarray(at, at + this.chunk), options));
+      parts.push(this.#drain(offset + at, bytes.subarray(at, at + this.chunk), call));
     }
     await settle(parts);
   }
@@ -194,17 +198,14 @@ export class P9File implements AsyncDisposable {
     while (done < into.length) {
       const region = await payloads.take(options);
       const length = into.length - done;
-      const address = region.share(0, length, "from-device");
       // Whoever is last gives it back: the device, or the copy.
       let owners = 2;
       const release = (): void => {
         if (--owners === 0) payloads.give(region);
       };
       try {
-        const got = await this.#receive(offset + done, { address, length }, options, () => {
-          region.unshare(0, length, "from-device");
-          release();
-        });
+        const data = { region, offset: 0, length, direction: "from-device" } as const;
+        const got = await this.#receive(offset + done, data, options, release);
         if (got === 0) break;
         into.set(region.bytes.subarray(0, got), done);
         done += got;
@@ -218,18 +219,12 @@ export class P9File implements AsyncDisposable {
   /** One Tread. */
   async #receive(
     offset: number,
-    receive: { readonly address: number; readonly length: number },
+    into: P9Data,
     options: WaitOptions,
     onReturned: () => void,
   ): Promise<number> {
-    const { length } = receive;
-    const message = new P9Writer(P9Type.READ).u32(this.#fid).u64(offset).u32(length);
-    const answer = await this.#session.call(message, COUNT_ROOM, options, { receive, onReturned });
-    const count = answer.u32();
-    if (count > length) {
-      throw this.#session.error("BAD_LENGTH", "9P server read more than was asked for", count);
-    }
-    return count;
+    const message = new P9Writer(P9Type.READ).u32(this.#fid).u64(offset).u32(into.length);
+    return await this.#session.read(message, into, options, onReturned);
   }
 
   async #drain(offset: number, bytes: Uint8Array, options: WaitOptions): Promise<number> {
@@ -238,11 +233,8 @@ export class P9File implements AsyncDisposable {
       const region = await payloads.take(options);
       const length = bytes.length - done;
       region.bytes.set(bytes.subarray(done));
-      const send = { address: region.share(0, length, "to-device"), length };
-      const onReturned = (): void => {
-        region.unshare(0, length, "to-device");
-        payloads.give(region);
-      };
+      const send = { region, offset: 0, length, direction: "to-device" } as const;
+      const onReturned = (): void => payloads.give(region);
       const message = new P9Writer(P9Type.WRITE).u32(this.#fid).u64(offset + done).u32(length);
       const answer = await this.#session.call(message, 4, options, { send, onReturned });
       const count = answer.u32();

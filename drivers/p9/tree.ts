@@ -8,7 +8,7 @@ import {
   P9OpenFlag,
   P9Type,
 } from "@vireo/hal";
-import type { WaitOptions } from "../transport/transport.ts";
+import { type Deadline, type WaitOptions, within } from "../wait/mod.ts";
 import {
   getAttributes,
   type P9Changes,
@@ -91,12 +91,13 @@ export class P9Tree implements AsyncDisposable {
 
   /** Lists a directory, without `.` and `..`, in the server's order. */
   async list(path = "", options: WaitOptions = {}): Promise<P9Entry[]> {
-    const { fid } = await this.#paths.find(path, options);
+    const call = within(options);
+    const { fid } = await this.#paths.find(path, call);
     try {
       const message = new P9Writer(P9Type.LOPEN).u32(fid);
       message.u32(P9OpenFlag.READ | P9OpenFlag.DIRECTORY);
-      await this.#session.call(message, P9_QID.SIZE + 4, options);
-      return await this.#entries(fid, options);
+      await this.#session.call(message, P9_QID.SIZE + 4, call);
+      return await this.#entries(fid, call);
     } finally {
       this.#session.forget(fid);
     }
@@ -104,27 +105,38 @@ export class P9Tree implements AsyncDisposable {
 
   /** Tells of a file; of what a symbolic link points to. */
   async stat(path: string, options: WaitOptions = {}): Promise<P9Stat> {
-    return await this.#with(path, options, true, ({ fid }) => this.#stat(fid, options));
+    return await this.#with(path, options, true, ({ fid }, call) => this.#stat(fid, call));
   }
 
   /** Tells of a file, or of a symbolic link itself. */
   async lstat(path: string, options: WaitOptions = {}): Promise<P9Stat> {
-    return await this.#with(path, options, false, ({ fid }) => this.#stat(fid, options));
+    return await this.#with(path, options, false, ({ fid }, call) => this.#stat(fid, call));
   }
 
   /** Reads a whole file. */
   async readFile(path: string, options: P9ReadOptions = {}): Promise<Uint8Array> {
-    await using file = await this.open(path, P9OpenFlag.READ, options);
-    return await file.readToEnd(0, options);
+    const call = { ...options, ...within(options) };
+    const file = await this.open(path, P9OpenFlag.READ, call);
+    try {
+      return await file.readToEnd(0, call);
+    } finally {
+      await file.close(call).catch(() => {});
+    }
   }
 
   /** Writes a whole file, which is made if it is not there. */
   async writeFile(path: string, bytes: Uint8Array, options: P9CreateOptions = {}): Promise<void> {
     const { WRITE, CREATE, TRUNCATE } = P9OpenFlag;
-    await using file = await this.open(path, WRITE | CREATE | TRUNCATE, options);
-    await file.write(0, bytes, options);
+    const call = { ...options, ...within(options) };
+    const file = await this.open(path, WRITE | CREATE | TRUNCATE, call);
+    try {
+      await file.write(0, bytes, call);
+    } catch (error) {
+      await file.close(call).catch(() => {});
+      throw error;
+    }
     // What the server says of it then is not lost.
-    await file.close(options);
+    await file.close(call);
   }
 
   /**
@@ -137,20 +149,21 @@ export class P9Tree implements AsyncDisposable {
     flags: number = P9OpenFlag.READ,
     options: P9CreateOptions = {},
   ): Promise<P9File> {
+    const call = { ...options, ...within(options) };
     if (creates(flags) && (flags & P9OpenFlag.EXCLUSIVE) !== 0) {
-      return await this.#create(path, flags, options);
+      return await this.#create(path, flags, call);
     }
     let found: Found;
     try {
-      found = await this.#paths.find(path, options);
+      found = await this.#paths.find(path, call);
     } catch (error) {
       if (!creates(flags) || !isErrno(error, P9Errno.ENOENT)) throw error;
-      return await this.#create(path, flags, options);
+      return await this.#create(path, flags, call);
     }
     const { fid } = found;
     try {
       const message = new P9Writer(P9Type.LOPEN).u32(fid).u32(flags & ~P9OpenFlag.CREATE);
-      const answer = await this.#session.call(message, P9_QID.SIZE + 4, options);
+      const answer = await this.#session.call(message, P9_QID.SIZE + 4, call);
       answer.qid();
       return new P9File(this.#session, fid, answer.u32());
     } catch (error) {
@@ -161,18 +174,18 @@ export class P9Tree implements AsyncDisposable {
 
   /** Makes a directory. */
   async mkdir(path: string, options: P9CreateOptions = {}): Promise<void> {
-    await this.#at(path, options, async (fid, name) => {
+    await this.#at(path, options, async (fid, name, call) => {
       const message = new P9Writer(P9Type.MKDIR).u32(fid).text(name);
       message.u32(options.mode ?? DIRECTORY_MODE).u32(P9_NO_ID);
-      await this.#session.call(message, P9_QID.SIZE, options);
+      await this.#session.call(message, P9_QID.SIZE, call);
     });
   }
 
   /** Makes a symbolic link. */
   async symlink(target: string, path: string, options: WaitOptions = {}): Promise<void> {
-    await this.#at(path, options, async (fid, name) => {
+    await this.#at(path, options, async (fid, name, call) => {
       const message = new P9Writer(P9Type.SYMLINK).u32(fid).text(name).text(target).u32(P9_NO_ID);
-      await this.#session.call(message, P9_QID.SIZE, options);
+      await this.#session.call(message, P9_QID.SIZE, call);
     });
   }
 
@@ -182,26 +195,28 @@ export class P9Tree implements AsyncDisposable {
       path,
       options,
       false,
-      ({ fid }) => readlink(this.#session, fid, options),
+      ({ fid }, call) => readlink(this.#session, fid, call),
     );
   }
 
   /** Removes a file, a symbolic link or an empty directory. */
   async remove(path: string, options: WaitOptions = {}): Promise<void> {
-    const qid = await this.#with(path, options, false, ({ qid }) => Promise.resolve(qid));
-    await this.#at(path, options, async (fid, name) => {
+    const call = within(options);
+    const qid = await this.#with(path, call, false, ({ qid }) => Promise.resolve(qid));
+    await this.#at(path, call, async (fid, name) => {
       const message = new P9Writer(P9Type.UNLINKAT).u32(fid).text(name);
       message.u32(isDirectory(qid) ? P9_REMOVE_DIRECTORY : 0);
-      await this.#session.call(message, 0, options);
+      await this.#session.call(message, 0, call);
     });
   }
 
   /** Gives a file or directory another place; what had it is replaced, unless it is a full directory. */
   async rename(from: string, to: string, options: WaitOptions = {}): Promise<void> {
-    await this.#at(from, options, async (oldDirectory, oldName) => {
-      await this.#at(to, options, async (newDirectory, newName) => {
+    const call = within(options);
+    await this.#at(from, call, async (oldDirectory, oldName) => {
+      await this.#at(to, call, async (newDirectory, newName) => {
         const message = new P9Writer(P9Type.RENAMEAT).u32(oldDirectory).text(oldName);
-        await this.#session.call(message.u32(newDirectory).text(newName), 0, options);
+        await this.#session.call(message.u32(newDirectory).text(newName), 0, call);
       });
     });
   }
@@ -212,7 +227,7 @@ export class P9Tree implements AsyncDisposable {
       path,
       options,
       true,
-      ({ fid }) => setAttributes(this.#session, fid, changes, options),
+      ({ fid }, call) => setAttributes(this.#session, fid, changes, call),
     );
   }
 
@@ -269,17 +284,9 @@ export class P9Tree implements AsyncDisposable {
       };
       let data: Uint8Array;
       try {
-        const receive = { address: region.share(0, chunk, "from-device"), length: chunk };
-        const onReturned = (): void => {
-          region.unshare(0, chunk, "from-device");
-          release();
-        };
+        const into = { region, offset: 0, length: chunk, direction: "from-device" } as const;
         const message = new P9Writer(P9Type.READDIR).u32(fid).u32(low).u32(high).u32(chunk);
-        const answer = await this.#session.call(message, 4, options, { receive, onReturned });
-        const count = answer.u32();
-        if (count > chunk) {
-          throw this.#session.error("BAD_LENGTH", "9P server listed more than fits", count);
-        }
+        const count = await this.#session.read(message, into, options, release);
         data = region.bytes.slice(0, count);
       } finally {
         release();
@@ -307,21 +314,22 @@ export class P9Tree implements AsyncDisposable {
   async #at(
     path: string,
     options: WaitOptions,
-    run: (fid: number, name: string) => Promise<void>,
+    run: (fid: number, name: string, call: Deadline) => Promise<void>,
   ): Promise<void> {
     const { directory, name } = split(path);
-    await this.#with(directory, options, true, ({ fid }) => run(fid, name));
+    await this.#with(directory, options, true, ({ fid }, call) => run(fid, name, call));
   }
 
   async #with<T>(
     path: string,
     options: WaitOptions,
     follow: boolean,
-    run: (found: Found) => Promise<T>,
+    run: (found: Found, call: Deadline) => Promise<T>,
   ): Promise<T> {
-    const found = await this.#paths.find(path, options, follow);
+    const call = within(options);
+    const found = await this.#paths.find(path, call, follow);
     try {
-      return await run(found);
+      return await run(found, call);
     } finally {
       this.#session.forget(found.fid);
     }

@@ -1,9 +1,9 @@
-import { ANY_ID, DeviceId, FeatureSet, VireoError } from "@vireo/hal";
+import { ANY_ID, DeviceId, FeatureSet } from "@vireo/hal";
 import type { VirtioDevice } from "../device.ts";
-import type { DriverInstance, VirtioDriver } from "../driver.ts";
-import type { WaitOptions } from "../transport/transport.ts";
-import { RequestQueue } from "../virtqueue/request_queue.ts";
-import { SgList } from "../virtqueue/virtqueue.ts";
+import type { VirtioDriver } from "../driver.ts";
+import { QueueDriver } from "../queue_driver.ts";
+import type { RequestQueue } from "../virtqueue/request_queue.ts";
+import { type WaitOptions, within } from "../wait/mod.ts";
 
 /** Bytes asked for at once, and requests in flight for one read. */
 const CHUNK = 4096;
@@ -18,34 +18,38 @@ export type IntegerArray =
   | BigInt64Array | BigUint64Array;
 
 /** An entropy device (virtio 1.4 §5.4). */
-export class Rng implements DriverInstance {
-  readonly #device: VirtioDevice;
+export class Rng extends QueueDriver {
   #requests!: RequestQueue;
 
   /** Sets up the queue of a device whose features are negotiated. */
   constructor(device: VirtioDevice) {
-    this.#device = device;
-    this.restore();
+    super(device, "Entropy device");
+    this.setUp();
+  }
+
+  /** Opens the request queue. */
+  protected override setUp(): void {
+    [this.#requests] = this.openQueues({ name: "input", indirect: false });
   }
 
   /**
    * Reads random bytes; any number of reads may be in flight.
    *
    * @param target How many bytes, or where to put them.
-   * @param options The deadline holds for each request to the device, which gives 4096 bytes or fewer.
+   * @param options The deadline holds for the whole read; none by default.
    * @returns The bytes, or the array that was given.
-   * @throws {VireoError} `BAD_LENGTH` If the device gives nothing again and again; `TIMEOUT`,
+   * @throws {VireoError} `BAD_LENGTH` If the device keeps answering with no bytes; `TIMEOUT`,
    * `DEVICE_REMOVED` or why the device failed. The signal's reason if it is aborted.
    */
   async read(target: number | Uint8Array, options: WaitOptions = {}): Promise<Uint8Array> {
     const bytes = typeof target === "number" ? new Uint8Array(target) : target;
     const stop = new AbortController();
     const signal = options.signal ? AbortSignal.any([stop.signal, options.signal]) : stop.signal;
+    const call = { ...within(options), signal };
     let next = 0;
     const lane = async (): Promise<void> => {
       while (next < bytes.length) {
-        const part = bytes.subarray(next, next += CHUNK);
-        await this.#fillPart(part, { ...options, signal });
+        await this.#fillPart(bytes.subarray(next, next += CHUNK), call);
       }
     };
     try {
@@ -72,68 +76,15 @@ export class Rng implements DriverInstance {
     return array;
   }
 
-  /** The device or its queue failed: rejects what is pending. */
-  failed(error: Error): void {
-    this.#requests.failAll(error);
-  }
-
-  /** The device is about to be reset: rejects what is pending. */
-  freeze(): void {
-    this.failed(this.#error("DEVICE_STATE", "Read was cut off by a reset"));
-  }
-
-  /** Sets up the queue, at first and after a reset. */
-  restore(): void {
-    const callback = (): void => this.#requests.drain();
-    const [queue] = this.#device.findQueues([{ name: "input", callback, indirect: false }]);
-    this.#requests?.detachAll();
-    this.#requests = new RequestQueue(queue!);
-  }
-
-  /** Rejects what is pending, resets the device and frees its memory. */
-  async remove(): Promise<void> {
-    this.failed(this.#error("DEVICE_REMOVED", "Entropy device was removed"));
-    await this.#device.reset();
-    this.#requests.detachAll();
-    this.#device.deleteQueues();
-  }
-
   async #fillPart(part: Uint8Array, options: WaitOptions): Promise<void> {
     let empty = 0;
     for (let at = 0; at < part.length;) {
-      const used = await this.#request(part, at, options);
-      empty = used === 0 ? empty + 1 : 0;
-      if (empty === MAX_EMPTY) throw this.#error("BAD_LENGTH", "Entropy device gives no bytes");
-      at += used;
+      const { bytes } = await this.ask(this.#requests, [], part.length - at, options);
+      empty = bytes.length === 0 ? empty + 1 : 0;
+      if (empty === MAX_EMPTY) throw this.tooShort(0, 1);
+      part.set(bytes, at);
+      at += bytes.length;
     }
-  }
-
-  /** One request; the device owns its memory until it is returned, aborted or not. */
-  async #request(into: Uint8Array, at: number, options: WaitOptions): Promise<number> {
-    const length = into.length - at;
-    const region = this.#device.dma.alloc(length);
-    const chain = new SgList(1).addWritable(region.share(0, length, "from-device"), length);
-    let owners = 2;
-    const release = (): void => {
-      if (--owners === 0) region[Symbol.dispose]();
-    };
-    try {
-      const onReturned = (): void => {
-        region.unshare(0, length, "from-device");
-        release();
-      };
-      const claimed = await this.#requests.submit(chain, { ...options, onReturned });
-      // The used length is only a claim (virtio 1.4 §5.4.6.1 makes it the count).
-      const used = Math.min(claimed, length);
-      into.set(region.bytes.subarray(0, used), at);
-      return used;
-    } finally {
-      release();
-    }
-  }
-
-  #error(code: "DEVICE_STATE" | "DEVICE_REMOVED" | "BAD_LENGTH", what: string): VireoError {
-    return new VireoError(code, what, { device: this.#device.name });
   }
 }
 

@@ -1,7 +1,6 @@
 import {
   ANY_ID,
   DeviceId,
-  type DmaRegion,
   FeatureSet,
   RPMSG_ANY,
   RPMSG_BUFFER_SIZE,
@@ -13,15 +12,13 @@ import {
   RPMSG_NS_ADDRESS,
   RpmsgFeature,
   RpmsgNs,
-  VireoError,
 } from "@vireo/hal";
 import type { VirtioDevice } from "../device.ts";
-import type { DriverInstance, VirtioDriver } from "../driver.ts";
-import { MessageStream } from "../message_stream.ts";
-import type { WaitOptions } from "../transport/transport.ts";
-import { ReceiveRing } from "../virtqueue/receive_ring.ts";
-import { RequestQueue } from "../virtqueue/request_queue.ts";
-import { SgList } from "../virtqueue/virtqueue.ts";
+import type { VirtioDriver } from "../driver.ts";
+import { QueueDriver } from "../queue_driver.ts";
+import type { ReceiveRing } from "../virtqueue/receive_ring.ts";
+import type { RequestQueue } from "../virtqueue/request_queue.ts";
+import { type WaitOptions, within } from "../wait/mod.ts";
 import { RpmsgEndpoint } from "./endpoint.ts";
 
 /** Milliseconds that a message waits for a buffer, as Linux has it. */
@@ -54,23 +51,21 @@ export interface EndpointOptions {
 }
 
 /** Messages to and from a remote processor (Linux `virtio_rpmsg_bus.c`). */
-export class Rpmsg implements DriverInstance {
+export class Rpmsg extends QueueDriver {
   /** Most bytes of a message. */
   readonly mtu: number = RPMSG_MTU;
   /** What was passed over. */
   readonly counters: RpmsgCounters = { malformed: 0, unknownAddress: 0 };
-  readonly #device: VirtioDevice;
   readonly #channels = new Map<string, RpmsgChannel>();
   readonly #endpoints = new Map<number, RpmsgEndpoint>();
-  readonly #watchers = new Set<MessageStream<void>>();
+  readonly #announcements = this.broadcast<void>({ what: "service", limit: 1 });
   #ring!: ReceiveRing;
   #requests!: RequestQueue;
-  #failure: Error | undefined;
 
   /** Sets the queues up. */
   constructor(device: VirtioDevice) {
-    this.#device = device;
-    this.#setUp();
+    super(device, "Remote processor");
+    this.setUp();
   }
 
   /** The services that the remote processor announced, and did not take back. */
@@ -84,21 +79,16 @@ export class Rpmsg implements DriverInstance {
    * @throws {VireoError} `UNSUPPORTED` Without the name service; `TIMEOUT`, or why the device failed.
    */
   async channel(name: string, options: WaitOptions = {}): Promise<RpmsgChannel> {
-    if (!this.#device.has(RpmsgFeature.NS)) {
-      throw this.#error("UNSUPPORTED", "Remote processor has no name service");
+    if (!this.device.has(RpmsgFeature.NS)) {
+      throw this.error("UNSUPPORTED", "Remote processor has no name service");
     }
-    using changes = new MessageStream<void>({
-      device: this.#device.name,
-      what: `service '${name}'`,
-      limit: 1,
-      onEnd: () => this.#watchers.delete(changes),
-    });
-    this.#watchers.add(changes);
+    const call = within(options);
+    using changes = this.#announcements.listen({ what: `service '${name}'` });
     for (;;) {
-      if (this.#failure !== undefined) throw this.#failure;
+      if (this.failure !== undefined) throw this.failure;
       const found = this.#channels.get(name);
       if (found !== undefined) return found;
-      await changes.take(options);
+      await changes.take(call);
     }
   }
 
@@ -116,8 +106,8 @@ export class Rpmsg implements DriverInstance {
       throw new RangeError(`Cannot take the address ${local}: in use, or none`);
     }
     if (announce !== undefined) {
-      if (!this.#device.has(RpmsgFeature.NS)) {
-        throw this.#error("UNSUPPORTED", "Remote processor has no name service");
+      if (!this.device.has(RpmsgFeature.NS)) {
+        throw this.error("UNSUPPORTED", "Remote processor has no name service");
       }
       const length = new TextEncoder().encode(announce).length;
       if (length === 0 || length >= RPMSG_NS.name.size) {
@@ -125,67 +115,36 @@ export class Rpmsg implements DriverInstance {
       }
     }
     const host = {
-      device: this.#device.name,
+      device: this.device.name,
       send: this.#send,
       took: () => this.#drain(),
       closed: this.#closed,
     };
     const endpoint = new RpmsgEndpoint(host, local, remote, announce);
-    if (this.#failure !== undefined) endpoint.fail(this.#failure);
+    if (this.failure !== undefined) endpoint.fail(this.failure);
     this.#endpoints.set(local, endpoint);
     if (announce !== undefined) this.#announce(announce, local, RpmsgNs.CREATE);
     return endpoint;
   }
 
-  /** Tells the remote processor of the buffers. */
-  scan(): void {
-    this.#ring.kick();
-  }
-
-  /** Ends what waits; endpoints are of no use any more. */
-  failed(error: Error): void {
-    this.#failure ??= error;
-    this.#requests.failAll(error);
-    for (const endpoint of this.#endpoints.values()) endpoint.fail(error);
-    for (const watcher of this.#watchers) watcher.fail(error);
-  }
-
-  /** Ends what waits for a suspend: the remote processor forgets all of it. */
-  freeze(): void {
-    this.failed(this.#error("DEVICE_STATE", "Remote processor was suspended"));
-  }
-
-  /** Starts anew after a reset: services must be announced and endpoints made again. */
-  restore(): void {
+  /** Opens the queues; services and endpoints of before are gone. */
+  protected override setUp(): void {
     this.#endpoints.clear();
     this.#channels.clear();
-    this.#setUp();
-    this.#failure = undefined;
-    this.#device.ready();
-    this.#ring.kick();
+    [this.#ring, this.#requests] = this.openQueues(
+      {
+        name: "input",
+        bytes: RPMSG_BUFFER_SIZE,
+        count: RPMSG_MAX_BUFFERS / 2,
+        received: () => this.#drain(),
+      },
+      { name: "output", indirect: false },
+    );
   }
 
-  /** Ends what waits, resets the device and frees its memory. */
-  async remove(): Promise<void> {
-    this.failed(this.#error("DEVICE_REMOVED", "Remote processor was removed"));
-    await this.#device.reset();
-    this.#ring[Symbol.dispose]();
-    this.#requests.detachAll();
-    this.#device.deleteQueues();
-  }
-
-  #setUp(): void {
-    const [input, output] = this.#device.findQueues([
-      { name: "input", callback: () => this.#drain(), indirect: false },
-      { name: "output", callback: () => this.#requests.drain(), indirect: false },
-    ]);
-    this.#ring?.[Symbol.dispose]();
-    this.#requests?.detachAll();
-    this.#ring = new ReceiveRing(input!, this.#device.dma, {
-      bytes: RPMSG_BUFFER_SIZE,
-      count: RPMSG_MAX_BUFFERS / 2,
-    });
-    this.#requests = new RequestQueue(output!);
+  /** Ends all endpoints. */
+  protected override ended(error: Error): void {
+    for (const endpoint of this.#endpoints.values()) endpoint.fail(error);
   }
 
   readonly #send = async (
@@ -200,26 +159,19 @@ export class Rpmsg implements DriverInstance {
     if (!Number.isInteger(dst) || dst < 0 || dst >= RPMSG_ANY) {
       throw new RangeError(`Cannot send to the address ${dst}`);
     }
-    if (this.#failure !== undefined) throw this.#failure;
-    const length = RPMSG_HDR.SIZE + bytes.length;
-    const region: DmaRegion = this.#device.dma.alloc(length);
-    const view = new DataView(region.bytes.buffer, region.bytes.byteOffset, length);
+    const message = new Uint8Array(RPMSG_HDR.SIZE + bytes.length);
+    const view = new DataView(message.buffer);
     view.setUint32(RPMSG_HDR.src.offset, src, true);
     view.setUint32(RPMSG_HDR.dst.offset, dst, true);
     view.setUint16(RPMSG_HDR.len.offset, bytes.length, true);
-    region.bytes.set(bytes, RPMSG_HDR.SIZE);
-    const onReturned = (): void => {
-      region.unshare(0, length, "to-device");
-      region[Symbol.dispose]();
-    };
-    const chain = new SgList(1).addReadable(region.share(0, length, "to-device"), length);
-    await this.#requests.submit(chain, { deadline: SEND_DEADLINE, ...options, onReturned });
+    message.set(bytes, RPMSG_HDR.SIZE);
+    await this.ask(this.#requests, [message], 0, within(options, SEND_DEADLINE));
   };
 
   readonly #closed = (endpoint: RpmsgEndpoint): void => {
     if (this.#endpoints.get(endpoint.address) !== endpoint) return;
     this.#endpoints.delete(endpoint.address);
-    if (endpoint.name === undefined || this.#failure !== undefined) return;
+    if (endpoint.name === undefined || this.failure !== undefined) return;
     this.#announce(endpoint.name, endpoint.address, RpmsgNs.DESTROY);
   };
 
@@ -235,9 +187,9 @@ export class Rpmsg implements DriverInstance {
 
   /** Takes messages as long as there is room for them; else the remote processor waits. */
   #drain(): void {
-    if (this.#failure !== undefined || this.#anyFull) return;
-    this.#ring.drain((bytes, length) => {
-      this.#take(bytes, length);
+    if (this.failure !== undefined || this.#anyFull) return;
+    this.#ring.drain((bytes) => {
+      this.#take(bytes);
       return !this.#anyFull;
     });
   }
@@ -247,19 +199,18 @@ export class Rpmsg implements DriverInstance {
     return false;
   }
 
-  #take(buffer: Uint8Array, received: number): void {
+  #take(buffer: Uint8Array): void {
+    const room = buffer.length - RPMSG_HDR.SIZE;
     const view = new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength);
-    const length = view.getUint16(RPMSG_HDR.len.offset, true);
-    if (
-      received < RPMSG_HDR.SIZE || received > buffer.length || length > received - RPMSG_HDR.SIZE
-    ) {
+    const length = room < 0 ? Infinity : view.getUint16(RPMSG_HDR.len.offset, true);
+    if (length > room) {
       this.counters.malformed++;
       return;
     }
     const from = view.getUint32(RPMSG_HDR.src.offset, true);
     const to = view.getUint32(RPMSG_HDR.dst.offset, true);
     const bytes = buffer.slice(RPMSG_HDR.SIZE, RPMSG_HDR.SIZE + length);
-    if (to === RPMSG_NS_ADDRESS && this.#device.has(RpmsgFeature.NS)) return this.#named(bytes);
+    if (to === RPMSG_NS_ADDRESS && this.device.has(RpmsgFeature.NS)) return this.#named(bytes);
     const endpoint = this.#endpoints.get(to);
     if (endpoint === undefined) this.counters.unknownAddress++;
     else endpoint.deliver({ from, bytes });
@@ -280,17 +231,13 @@ export class Rpmsg implements DriverInstance {
     } else {
       this.#channels.set(name, { name, address });
     }
-    for (const watcher of this.#watchers) watcher.push();
+    this.#announcements.push();
   }
 
   #freeAddress(): number {
     let address = RPMSG_FIRST_DYNAMIC;
     while (this.#endpoints.has(address)) address++;
     return address;
-  }
-
-  #error(code: "UNSUPPORTED" | "DEVICE_STATE" | "DEVICE_REMOVED", what: string): VireoError {
-    return new VireoError(code, what, { device: this.#device.name });
   }
 }
 

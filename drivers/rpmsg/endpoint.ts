@@ -1,5 +1,5 @@
-import type { WaitOptions } from "../transport/transport.ts";
-import { MessageStream } from "../message_stream.ts";
+import type { WaitOptions } from "../wait/options.ts";
+import { MessageStream } from "../wait/message_stream.ts";
 
 /** A message that came. */
 export interface RpmsgMessage {

@@ -13,7 +13,6 @@ import {
   ScsiEvent,
   ScsiFeature,
   scsiLun,
-  ScsiQueue,
   ScsiResetReason,
   ScsiResponse,
   ScsiStatus,
@@ -22,12 +21,11 @@ import {
   type VireoErrorCode,
 } from "@vireo/hal";
 import type { VirtioDevice } from "../device.ts";
-import type { DriverInstance, VirtioDriver } from "../driver.ts";
-import { MessageStream } from "../message_stream.ts";
-import type { WaitOptions } from "../transport/transport.ts";
-import { exchange } from "../virtqueue/exchange.ts";
-import { ReceiveRing } from "../virtqueue/receive_ring.ts";
-import { RequestQueue } from "../virtqueue/request_queue.ts";
+import type { VirtioDriver } from "../driver.ts";
+import { QueueDriver } from "../queue_driver.ts";
+import type { ReceiveRing } from "../virtqueue/receive_ring.ts";
+import type { RequestQueue } from "../virtqueue/request_queue.ts";
+import { type WaitOptions, within } from "../wait/mod.ts";
 import { decodeSense, type ScsiSense, senseText } from "./sense.ts";
 import { ScsiUnit, UNIT_ATTENTION } from "./unit.ts";
 
@@ -82,26 +80,28 @@ export type ScsiHostEvent =
   | { readonly kind: "missed" };
 
 /** A SCSI host (virtio 1.4 §5.6). */
-export class ScsiHost implements DriverInstance {
+export class ScsiHost extends QueueDriver {
   /** Largest target number. */
   readonly maxTarget: number;
   /** Largest logical unit number. */
   readonly maxLun: number;
-  readonly #device: VirtioDevice;
-  readonly #streams = new Set<MessageStream<ScsiHostEvent>>();
+  readonly #happenings = this.broadcast<ScsiHostEvent>({
+    what: "SCSI event",
+    limit: BACKLOG,
+    missed: [{ kind: "missed" }],
+  });
   #control!: RequestQueue;
   #events!: ReceiveRing;
   #requests: readonly RequestQueue[] = [];
   #next = 0;
   #lastId = 0;
-  #failure: Error | undefined;
 
   /** Sets up a host whose features are negotiated. */
   constructor(device: VirtioDevice) {
-    this.#device = device;
+    super(device, "SCSI host");
     this.maxTarget = device.config.read16(SCSI_CONFIG.maxTarget.offset);
     this.maxLun = device.config.read32(SCSI_CONFIG.maxLun.offset);
-    this.#setUp();
+    this.setUp();
   }
 
   /** Names a unit. */
@@ -133,7 +133,6 @@ export class ScsiHost implements DriverInstance {
     if (cdb.length > SCSI_CDB_SIZE) {
       throw new RangeError(`Cannot send a command block of ${cdb.length} bytes, at most 32`);
     }
-    if (this.#failure !== undefined) throw this.#failure;
     const head = new Uint8Array(SCSI_REQUEST.SIZE + SCSI_CDB_SIZE);
     head.set(scsiLun(unit.target, unit.lun));
     setId(head, SCSI_REQUEST.id.offset, id);
@@ -141,12 +140,11 @@ export class ScsiHost implements DriverInstance {
     const room = SCSI_RESPONSE.SIZE + SCSI_SENSE_SIZE;
     const queue = this.#requests[this.#next++ % this.#requests.length]!;
     const parts = write === undefined ? [head] : [head, write];
-    const { bytes } = await exchange(this.#device.dma, queue, parts, [room, read], {
-      signal: options.signal,
-      deadline: options.deadline ?? DEADLINE,
-      preset: 0xff,
+    const { bytes } = await this.ask(queue, parts, [room, read], {
+      ...within(options, DEADLINE),
+      least: SCSI_RESPONSE.SIZE,
     });
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    const view = new DataView(bytes.buffer);
     this.#checkResponse(view.getUint8(SCSI_RESPONSE.response.offset), unit);
     // Lengths are the device's word.
     const senseLength = view.getUint32(SCSI_RESPONSE.senseLength.offset, true);
@@ -154,12 +152,12 @@ export class ScsiHost implements DriverInstance {
       .subarray(0, Math.min(senseLength, SCSI_SENSE_SIZE));
     const total = write?.length ?? read;
     const residual = Math.min(view.getUint32(SCSI_RESPONSE.residual.offset, true), total);
-    return {
-      status: view.getUint8(SCSI_RESPONSE.status.offset),
-      sense: decodeSense(sense),
-      residual,
-      data: bytes.subarray(room, room + Math.max(0, read - (write === undefined ? residual : 0))),
-    };
+    const status = view.getUint8(SCSI_RESPONSE.status.offset);
+    const end = room + Math.max(0, read - (write === undefined ? residual : 0));
+    if (read > 0 && status === ScsiStatus.GOOD && bytes.length < end) {
+      throw this.tooShort(bytes.length, end);
+    }
+    return { status, sense: decodeSense(sense), residual, data: bytes.subarray(room, end) };
   }
 
   /**
@@ -170,13 +168,13 @@ export class ScsiHost implements DriverInstance {
    * else as {@linkcode ScsiHost.command}.
    */
   async data(task: ScsiTask, options: WaitOptions = {}): Promise<Uint8Array> {
+    const call = within(options, DEADLINE);
     for (let attempt = 0;; attempt++) {
-      const { status, sense, data } = await this.command(task, options);
+      const { status, sense, data } = await this.command(task, call);
       if (status === ScsiStatus.GOOD) return data;
       if (sense?.key === UNIT_ATTENTION && attempt < 3) continue;
       const { target, lun } = task.unit;
-      throw new VireoError(errorCode(sense), `Unit ${target}:${lun} refuses a command`, {
-        device: this.#device.name,
+      throw this.error(errorCode(sense), `Unit ${target}:${lun} refuses a command`, {
         seen: sense === undefined ? `status ${status}` : senseText(sense),
         expected: "GOOD",
       });
@@ -197,15 +195,13 @@ export class ScsiHost implements DriverInstance {
     id = 0,
     options: WaitOptions = {},
   ): Promise<boolean> {
-    if (this.#failure !== undefined) throw this.#failure;
     const request = new Uint8Array(SCSI_TMF.SIZE);
     request[SCSI_TMF.subtype.offset] = kind;
     request.set(scsiLun(unit.target, unit.lun), SCSI_TMF.lun.offset);
     setId(request, SCSI_TMF.id.offset, id);
-    const { bytes } = await exchange(this.#device.dma, this.#control, [request], 1, {
-      signal: options.signal,
-      deadline: options.deadline ?? DEADLINE,
-      preset: 0xff,
+    const { bytes } = await this.ask(this.#control, [request], 1, {
+      ...within(options, DEADLINE),
+      least: 1,
     });
     if (bytes[0] === ScsiResponse.FUNCTION_SUCCEEDED) return true;
     this.#checkResponse(bytes[0]!, unit);
@@ -222,81 +218,27 @@ export class ScsiHost implements DriverInstance {
 
   /** What happens from now on: hotplug and changed parameters, where they were negotiated. */
   events(options: WaitOptions = {}): AsyncIterableIterator<ScsiHostEvent> & Disposable {
-    const stream = new MessageStream<ScsiHostEvent>({
-      ...options,
-      device: this.#device.name,
-      what: "SCSI event",
-      limit: BACKLOG,
-      missed: [{ kind: "missed" }],
-      onEnd: () => this.#streams.delete(stream),
-    });
-    if (this.#failure !== undefined) stream.fail(this.#failure);
-    this.#streams.add(stream);
-    return stream;
+    return this.#happenings.listen(options);
   }
 
-  /** Tells the device of the event buffers. */
-  scan(): void {
-    this.#events.kick();
-  }
-
-  /** Rejects what is pending. */
-  failed(error: Error): void {
-    this.#failure ??= error;
-    for (const queue of [this.#control, ...this.#requests]) queue.failAll(error);
-    for (const stream of this.#streams) stream.fail(error);
-    this.#streams.clear();
-  }
-
-  /** Rejects what is pending for a suspend. */
-  freeze(): void {
-    this.failed(this.#error("DEVICE_STATE", "SCSI host was suspended"));
-  }
-
-  /** Sets up again after a reset. */
-  restore(): void {
-    const old = [this.#control, ...this.#requests];
-    const events = this.#events;
-    this.#setUp();
-    events[Symbol.dispose]();
-    for (const queue of old) queue.detachAll();
-    this.#failure = undefined;
-    this.#device.ready();
-    this.#events.kick();
-  }
-
-  /** Rejects what is pending, resets the device and frees its memory. */
-  async remove(): Promise<void> {
-    this.failed(this.#error("DEVICE_REMOVED", "SCSI host was removed"));
-    await this.#device.reset();
-    this.#events[Symbol.dispose]();
-    for (const queue of [this.#control, ...this.#requests]) queue.detachAll();
-    this.#device.deleteQueues();
-  }
-
-  #setUp(): void {
-    const { config } = this.#device;
+  /** Sets the sizes that this driver works with, and opens the queues. */
+  protected override setUp(): void {
+    const { config } = this.device;
     // Sense data and blocks have the sizes that this driver works with, whatever the device had.
     config.write32(SCSI_CONFIG.senseSize.offset, SCSI_SENSE_SIZE);
     config.write32(SCSI_CONFIG.cdbSize.offset, SCSI_CDB_SIZE);
     const count = Math.max(1, config.read32(SCSI_CONFIG.numQueues.offset));
-    const wrappers: RequestQueue[] = [];
-    const found = this.#device.findQueues([
-      { name: "control", callback: () => this.#control.drain() },
-      { name: "event", callback: () => this.#drainEvents(), indirect: false },
-      ...Array.from({ length: count }, (_, i) => ({
-        name: `request.${i}`,
-        callback: () => wrappers[i]?.drain(),
-      })),
-    ]);
-    wrappers.push(...found.slice(ScsiQueue.REQUEST).map((queue) => new RequestQueue(queue)));
-    this.#requests = wrappers;
-    this.#control = new RequestQueue(found[ScsiQueue.CONTROL]!);
     const bytes = Math.max(SCSI_EVENT.SIZE, config.read32(SCSI_CONFIG.eventInfoSize.offset));
-    this.#events = new ReceiveRing(found[ScsiQueue.EVENT]!, this.#device.dma, {
-      bytes: Math.min(bytes, 4096),
-      count: EVENTS,
-    });
+    [this.#control, this.#events, ...this.#requests] = this.openQueues(
+      { name: "control" },
+      {
+        name: "event",
+        bytes: Math.min(bytes, 4096),
+        count: EVENTS,
+        received: () => this.#drainEvents(),
+      },
+      ...Array.from({ length: count }, (_, i) => ({ name: `request.${i}` })),
+    );
   }
 
   async #unitsOf(target: number, options: WaitOptions): Promise<ScsiUnit[]> {
@@ -324,18 +266,14 @@ export class ScsiHost implements DriverInstance {
   }
 
   #drainEvents(): void {
-    this.#events.drain((bytes, length) => {
-      if (length < SCSI_EVENT.SIZE) return;
+    this.#events.drain((bytes) => {
+      if (bytes.length < SCSI_EVENT.SIZE) return;
       const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
       const event = view.getUint32(SCSI_EVENT.event.offset, true);
-      if (event >= ScsiEvent.MISSED) this.#tell({ kind: "missed" });
+      if (event >= ScsiEvent.MISSED) this.#happenings.push({ kind: "missed" });
       const decoded = decodeEvent(event & 0x7fffffff, bytes, view);
-      if (decoded !== undefined) this.#tell(decoded);
+      if (decoded !== undefined) this.#happenings.push(decoded);
     });
-  }
-
-  #tell(event: ScsiHostEvent): void {
-    for (const stream of this.#streams) stream.push(event);
   }
 
   #checkResponse(response: number, { target, lun }: Pick<ScsiUnit, "target" | "lun">): void {
@@ -347,15 +285,10 @@ export class ScsiHost implements DriverInstance {
       ? "UNSUPPORTED"
       : "IO_ERROR";
     const name = Object.entries(R).find(([, value]) => value === response)?.[0];
-    throw new VireoError(code, `Unit ${target}:${lun} was not reached`, {
-      device: this.#device.name,
+    throw this.error(code, `Unit ${target}:${lun} was not reached`, {
       seen: name ?? response,
       expected: "OK",
     });
-  }
-
-  #error(code: "DEVICE_STATE" | "DEVICE_REMOVED", what: string): VireoError {
-    return new VireoError(code, what, { device: this.#device.name });
   }
 }
 

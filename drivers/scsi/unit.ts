@@ -1,5 +1,5 @@
 import { SCSI_READ_CAPACITY_16, ScsiCommand as C } from "@vireo/hal";
-import type { WaitOptions } from "../transport/transport.ts";
+import { type WaitOptions, within } from "../wait/mod.ts";
 import type { ScsiHost } from "./host.ts";
 
 /** What INQUIRY tells of a logical unit (SPC-4 §6.6). */
@@ -79,11 +79,12 @@ export class ScsiUnit {
 
   /** Whether it can take commands for its medium; a unit attention is asked for once more. */
   async ready(options: WaitOptions = {}): Promise<boolean> {
+    const call = within(options);
     for (let attempt = 0; attempt < 3; attempt++) {
       const { status, sense } = await this.#host.command({
         unit: this,
         cdb: Uint8Array.of(C.TEST_UNIT_READY, 0, 0, 0, 0, 0),
-      }, options);
+      }, call);
       if (status === 0) return true;
       if (sense?.key !== UNIT_ATTENTION) return false;
     }
@@ -92,7 +93,8 @@ export class ScsiUnit {
 
   /** Asks how large it is, by the longer command where the shorter cannot say. */
   async capacity(options: WaitOptions = {}): Promise<ScsiCapacity> {
-    const short = view(await this.#in([C.READ_CAPACITY_10, 0, 0, 0, 0, 0, 0, 0, 0, 0], 8, options));
+    const call = within(options);
+    const short = view(await this.#in([C.READ_CAPACITY_10, 0, 0, 0, 0, 0, 0, 0, 0, 0], 8, call));
     const last = short.getUint32(0);
     if (last !== 0xffffffff) {
       return this.#capacity = { blocks: last + 1, blockSize: short.getUint32(4) };
@@ -101,7 +103,7 @@ export class ScsiUnit {
     cdb[0] = C.SERVICE_ACTION_IN_16;
     cdb[1] = SCSI_READ_CAPACITY_16;
     cdb[13] = 32;
-    const long = view(await this.#in(cdb, 32, options));
+    const long = view(await this.#in(cdb, 32, call));
     const blocks = long.getUint32(0) * 2 ** 32 + long.getUint32(4) + 1;
     return this.#capacity = { blocks, blockSize: long.getUint32(8) };
   }
@@ -112,14 +114,15 @@ export class ScsiUnit {
    * @throws {RangeError} If the form cannot express them; {VireoError} As {@linkcode ScsiHost.command}.
    */
   async read(block: number, count: number, options: ScsiTransfer = {}): Promise<Uint8Array> {
-    const { blockSize } = this.#capacity ?? await this.capacity(options);
+    const call = within(options);
+    const { blockSize } = this.#capacity ?? await this.capacity(call);
     const bytes = new Uint8Array(count * blockSize);
     const parts: Promise<void>[] = [];
     for (let at = 0; at < count; at += MAX_BLOCKS) {
       const part = Math.min(MAX_BLOCKS, count - at);
       const cdb = transfer(options.form, [C.READ_6, C.READ_10, C.READ_16], block + at, part);
       parts.push(
-        this.#in(cdb, part * blockSize, options).then((data) => bytes.set(data, at * blockSize)),
+        this.#in(cdb, part * blockSize, call).then((data) => bytes.set(data, at * blockSize)),
       );
     }
     await settle(parts);
@@ -128,7 +131,8 @@ export class ScsiUnit {
 
   /** Writes whole blocks. @throws As {@linkcode ScsiUnit.read}. */
   async write(block: number, data: Uint8Array, options: ScsiTransfer = {}): Promise<void> {
-    const { blockSize } = this.#capacity ?? await this.capacity(options);
+    const call = within(options);
+    const { blockSize } = this.#capacity ?? await this.capacity(call);
     const count = data.length / blockSize;
     if (!Number.isInteger(count)) {
       throw new RangeError(`Cannot write ${data.length} bytes: no multiple of ${blockSize}`);
@@ -138,7 +142,7 @@ export class ScsiUnit {
       const part = Math.min(MAX_BLOCKS, count - at);
       const cdb = transfer(options.form, [C.WRITE_6, C.WRITE_10, C.WRITE_16], block + at, part);
       parts.push(
-        this.#out(cdb, data.subarray(at * blockSize, (at + part) * blockSize), options),
+        this.#out(cdb, data.subarray(at * blockSize, (at + part) * blockSize), call),
       );
     }
     await settle(parts);

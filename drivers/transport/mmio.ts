@@ -17,15 +17,10 @@ import {
   type VireoErrorCode,
   type VireoErrorDetails,
 } from "@vireo/hal";
-import { pollUntil } from "../_poll.ts";
-import type {
-  AccessWidth,
-  InterruptRoute,
-  SharedMemoryRegion,
-  Transport,
-  WaitOptions,
-} from "./transport.ts";
 import type { QueueAddresses } from "../virtqueue/virtqueue.ts";
+import { type WaitOptions, within } from "../wait/options.ts";
+import { type PollSubject, pollUntil, RESET_DEADLINE } from "../wait/poll.ts";
+import type { AccessWidth, InterruptRoute, SharedMemoryRegion, Transport } from "./transport.ts";
 
 /** The causes that the specification defines; other bits are ignored and never acknowledged. */
 const CAUSES = InterruptCause.QUEUE | InterruptCause.CONFIG;
@@ -179,12 +174,11 @@ export class MmioTransport implements Transport {
     let status = 0;
     await pollUntil(
       () => (status = this.#mmio.read32(Register.Status)) === 0,
-      (deadline) =>
-        this.#error("RESET_TIMEOUT", `Cannot reset the device within ${deadline} ms`, {
-          register: "Status",
-          seen: status,
-          expected: 0,
-        }),
+      {
+        what: "the device to reset",
+        code: "RESET_TIMEOUT",
+        details: () => ({ device: this.name, register: "Status", seen: status, expected: 0 }),
+      },
       options,
     );
   }
@@ -345,7 +339,7 @@ export class MmioTransport implements Transport {
    *
    * @throws {VireoError} `RESET_TIMEOUT`; `QUEUE_RESET_UNSUPPORTED` with version 1.
    */
-  async resetQueue(index: number, options?: WaitOptions): Promise<void> {
+  async resetQueue(index: number, options: WaitOptions = {}): Promise<void> {
     if (this.legacy) {
       throw this.#error("QUEUE_RESET_UNSUPPORTED", "Cannot reset one queue of a version 1 device", {
         queue: index,
@@ -355,21 +349,20 @@ export class MmioTransport implements Transport {
     this.#selected = -1;
     this.#mmio.write32(Register.QueueReset, 1);
     let seen = 0;
-    const timedOut = (register: string) => (deadline: number): VireoError =>
-      this.#error("RESET_TIMEOUT", `Cannot reset the queue within ${deadline} ms`, {
-        register,
-        queue: index,
-        seen,
-        expected: 0,
-      });
+    const zero = (register: string): PollSubject => ({
+      what: "the queue to reset",
+      code: "RESET_TIMEOUT",
+      details: () => ({ device: this.name, register, queue: index, seen, expected: 0 }),
+    });
     // Another queue may be selected during a pause, so each read selects anew.
     const reads = (register: Register) => (): boolean => {
       this.#mmio.write32(Register.QueueSel, index);
       this.#selected = -1;
       return (seen = this.#mmio.read32(register)) === 0;
     };
-    await pollUntil(reads(Register.QueueReset), timedOut("QueueReset"), options);
-    await pollUntil(reads(Register.QueueReady), timedOut("QueueReady"), options);
+    const call = within(options, RESET_DEADLINE);
+    await pollUntil(reads(Register.QueueReset), zero("QueueReset"), call);
+    await pollUntil(reads(Register.QueueReady), zero("QueueReady"), call);
   }
 
   /** Writes QueueNotify: the index, with the data above it if that is not -1. */

@@ -1,6 +1,7 @@
 import type { Dma, FeatureSet, Interrupt } from "@vireo/hal";
-import type { PciDetails } from "./pci/details.ts";
 import type { QueueAddresses } from "../virtqueue/virtqueue.ts";
+import type { WaitOptions } from "../wait/options.ts";
+import type { PciDetails } from "./pci/details.ts";
 
 /** Width of one configuration access in bytes. */
 export type AccessWidth = 1 | 2 | 4;
@@ -11,14 +12,6 @@ export interface SharedMemoryRegion {
   readonly address: number;
   /** Length in bytes. */
   readonly length: number;
-}
-
-/** How long a wait on a device may take. */
-export interface WaitOptions {
-  /** Ends the wait with the signal's reason. */
-  readonly signal?: AbortSignal | undefined;
-  /** Milliseconds until the wait fails with a typed error; 1000 by default. */
-  readonly deadline?: number | undefined;
 }
 
 /** A queue for which interrupts are to come, or not. */

@@ -1,71 +1,167 @@
-import type { Dma } from "@vireo/hal";
-import type { RequestOptions, RequestQueue } from "./request_queue.ts";
+import type { Dma, DmaDirection, DmaRegion } from "@vireo/hal";
+import { type WaitOptions, within } from "../wait/mod.ts";
+import type { RequestQueue } from "./request_queue.ts";
 import { SgList } from "./virtqueue.ts";
+
+/** A range of memory that a request lends to the device. */
+export interface Loan {
+  /** Where the range is. */
+  readonly region: DmaRegion;
+  /** First byte in the region; 0 by default. */
+  readonly offset?: number;
+  /** Length in bytes; all that follows by default. */
+  readonly length?: number;
+  /** `to-device` for a range that the device reads; it writes one of the others. */
+  readonly direction: DmaDirection;
+}
 
 /** What a device answered. */
 export interface Answer {
-  /** As much memory as it was given. */
+  /** Exactly the bytes that the device wrote to the room of the answer. */
   readonly bytes: Uint8Array;
-  /** How much of it the device claims to have written, at most all. */
+  /** The trailer, if the request had one; {@linkcode NOT_WRITTEN} where the device left it alone. */
+  readonly trailer: Uint8Array;
+  /** How many bytes the device wrote in all: the answer, lent memory and the trailer. */
   readonly length: number;
 }
 
-/** How to exchange, besides how long to wait. */
-export interface ExchangeOptions extends Pick<RequestOptions, "signal" | "deadline"> {
-  /** What the room for the answer is filled with before; a device may write less than it says. */
-  readonly preset?: number;
+/** How to lend memory. */
+export interface LendOptions extends WaitOptions {
+  /**
+   * Called exactly once when the memory is the driver's again, with the length that the device wrote, or
+   * -1 if it never had the request or was reset.
+   */
+  readonly onReturned?: (usedLength: number) => void;
+}
+
+/** How to exchange. */
+export interface ExchangeOptions extends WaitOptions {
+  /**
+   * Bytes at the very end of the room that the device writes there, however short its answer is, and
+   * counts as if they followed the answer. Only for requests that the specification gives such a place.
+   */
+  readonly trailer?: number;
+  /** Called exactly once, when the memory is the driver's again or was never given away. */
+  readonly onReturned?: () => void;
+  /**
+   * Called exactly once if the exchange is rejected, when the device is done with it: with the answer that
+   * came after all, as to a request that its caller gave up, or undefined if none can come.
+   */
+  readonly onFailed?: (answer: Answer | undefined) => void;
+}
+
+/** What a trailer holds until the device writes it. */
+export const NOT_WRITTEN = 0xff;
+
+/**
+ * Sends a request of lent memory. Each range is the device's until the device returns it, the queue is
+ * reset or the request is dropped; `onReturned` reports that exactly once.
+ *
+ * @param loans The ranges that the device reads, then those that it writes.
+ * @returns How many bytes the device wrote (virtio 1.4 §2.7.8, §2.8.10).
+ * @throws {VireoError} As {@linkcode RequestQueue.submit}.
+ */
+export function lend(
+  queue: RequestQueue,
+  loans: readonly Loan[],
+  options: LendOptions = {},
+): Promise<number> {
+  const chain = new SgList(loans.length);
+  for (const loan of loans) {
+    const { region, offset = 0, direction } = loan;
+    const length = lengthOf(loan);
+    const address = region.share(offset, length, direction);
+    if (direction === "to-device") chain.addReadable(address, length);
+    else chain.addWritable(address, length);
+  }
+  const onReturned = (usedLength: number): void => {
+    for (const loan of loans) {
+      loan.region.unshare(loan.offset ?? 0, lengthOf(loan), loan.direction);
+    }
+    options.onReturned?.(usedLength);
+  };
+  const { signal, until } = within(options);
+  // What is left of the call, of which this is a step.
+  const deadline = Math.max(0, until - performance.now());
+  return queue.submit(chain, { signal, deadline, onReturned });
 }
 
 /**
- * One request and its answer, through memory of their own: what the device reads, and room for what it
- * writes, each part an element of the chain (some devices want headers apart, whatever the specification
- * says of layouts). The device owns that memory until it returns it, whatever the caller does; it is
- * zeroed before it is used for something else.
+ * One request and its answer, through memory of their own. Each part is an element of the chain (some
+ * devices want headers in elements of their own, whatever the specification says of layouts). The device
+ * owns that memory until it returns it, whatever the caller does; it is zeroed before it is used again.
  *
- * @param parts What the device reads; empty ones are left out.
- * @param sizes Bytes of the answer, or of its parts; 1 in all at least.
+ * @param parts What the device reads: bytes, which are copied, or lent memory; empty ones are left out.
+ * @param room Bytes of the answer, or of its parts, and lent memory behind them; 0 without an answer.
+ * @returns What the device wrote, and nothing else.
  * @throws {VireoError} `TIMEOUT`, `OUT_OF_MEMORY`, or why the queue broke; the signal's reason.
  */
 export async function exchange(
   dma: Dma,
   queue: RequestQueue,
-  parts: readonly Uint8Array[],
-  sizes: number | readonly number[],
+  parts: readonly (Uint8Array | Loan)[],
+  room: number | readonly (number | Loan)[],
   options: ExchangeOptions = {},
 ): Promise<Answer> {
-  const { preset = 0, signal, deadline } = options;
-  const inputs = parts.map(({ length }) => length).filter((length) => length > 0);
-  const outputs = (typeof sizes === "number" ? [sizes] : sizes).filter((length) => length > 0);
-  const readable = sum(inputs);
-  const size = sum(outputs);
-  const region = dma.alloc(readable + size);
+  const { trailer = 0, onFailed, ...wait } = options;
+  const rooms = typeof room === "number" ? [room] : room;
+  const readable = sum(parts.map((part) => part instanceof Uint8Array ? part.length : 0));
+  const writable = sum(rooms.map((part) => typeof part === "number" ? part : 0));
+  let region: DmaRegion;
+  try {
+    region = dma.alloc(readable + writable + trailer);
+  } catch (error) {
+    options.onReturned?.();
+    onFailed?.(undefined);
+    throw error;
+  }
+  const loans: Loan[] = [];
   let at = 0;
+  const own = (length: number, direction: DmaDirection): void => {
+    if (length > 0) loans.push({ region, offset: at, length, direction });
+    at += length;
+  };
   for (const part of parts) {
-    region.bytes.set(part, at);
-    at += part.length;
+    if (part instanceof Uint8Array) {
+      region.bytes.set(part, at);
+      own(part.length, "to-device");
+    } else loans.push(part);
   }
-  if (preset !== 0) region.bytes.fill(preset, readable);
-  const chain = new SgList(inputs.length + outputs.length);
-  let address = readable > 0 ? region.share(0, readable, "to-device") : 0;
-  for (const length of inputs) {
-    chain.addReadable(address, length);
-    address += length;
+  for (const part of rooms) {
+    if (typeof part === "number") own(part, "from-device");
+    else loans.push(part);
   }
-  address = region.share(readable, size, "from-device");
-  for (const length of outputs) {
-    chain.addWritable(address, length);
-    address += length;
-  }
-  let bytes = new Uint8Array(0);
-  const onReturned = (): void => {
-    if (readable > 0) region.unshare(0, readable, "to-device");
-    region.unshare(readable, size, "from-device");
-    bytes = region.bytes.slice(readable, readable + size);
+  region.bytes.fill(NOT_WRITTEN, at, at + trailer);
+  own(trailer, "both");
+  let back: { readonly answer: Answer | undefined } | undefined;
+  let failed = false;
+  const onReturned = (usedLength: number): void => {
+    const end = readable + writable;
+    const written = Math.min(Math.max(0, usedLength - trailer), writable);
+    const answer = usedLength < 0 ? undefined : {
+      bytes: region.bytes.slice(readable, readable + written),
+      trailer: region.bytes.slice(end, end + trailer),
+      length: usedLength,
+    };
     region.bytes.fill(0);
     region[Symbol.dispose]();
+    options.onReturned?.();
+    back = { answer };
+    if (failed) onFailed?.(answer);
   };
-  const used = await queue.submit(chain, { signal, deadline, onReturned });
-  return { bytes, length: Math.min(used, size) };
+  try {
+    await lend(queue, loans, { ...wait, onReturned });
+  } catch (error) {
+    failed = true;
+    // The device may have returned it between the end of the wait and here.
+    if (back !== undefined) onFailed?.(back.answer);
+    throw error;
+  }
+  return back!.answer!;
+}
+
+function lengthOf({ region, offset = 0, length }: Loan): number {
+  return length ?? region.bytes.length - offset;
 }
 
 function sum(lengths: readonly number[]): number {

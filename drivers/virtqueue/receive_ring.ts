@@ -1,7 +1,7 @@
 import type { Dma, DmaRegion } from "@vireo/hal";
 import { SgList, type Virtqueue } from "./virtqueue.ts";
 
-/** What a {@linkcode ReceiveRing} is made of. */
+/** How to make a {@linkcode ReceiveRing}. */
 export interface ReceiveRingOptions {
   /** Bytes of each buffer. */
   readonly bytes: number;
@@ -10,8 +10,9 @@ export interface ReceiveRingOptions {
 }
 
 /**
- * Buffers of one size that a device fills whenever it likes: posted once, and posted again after what
- * came in them was looked at. For event queues and the like; nothing is allocated for a message.
+ * Buffers of one size that a device fills whenever it likes: posted once, and posted again after their
+ * messages were handled. For event queues and the like; nothing is allocated for a message that fills its
+ * buffer.
  */
 export class ReceiveRing implements Disposable {
   readonly #queue: Virtqueue;
@@ -46,18 +47,20 @@ export class ReceiveRing implements Disposable {
   /**
    * Takes all messages that came; for the queue's callback.
    *
-   * @param handle Gets a buffer, valid during the call, and how many bytes the device claims to have
-   * written, at most its size. It must not throw. If it returns false, the rest stays in the ring
-   * until the next call: that is how a driver makes a device wait.
+   * @param handle Gets exactly the bytes that the device wrote to a buffer, valid during the call. It
+   * must not throw. If it returns false, the rest stays in the ring until the next call: that is how a
+   * driver makes a device wait.
    */
-  drain(handle: (bytes: Uint8Array, length: number) => boolean | void): void {
+  drain(handle: (bytes: Uint8Array) => boolean | void): void {
     const queue = this.#queue;
     let posted = false;
     do {
       for (let token = queue.pop(); token >= 0; token = queue.pop()) {
         const length = queue.usedLength;
         this.#region.unshare(token * this.#bytes, this.#bytes, "from-device");
-        const more = handle(this.#views[token]!, length) !== false;
+        const view = this.#views[token]!;
+        const bytes = length < view.length ? view.subarray(0, length) : view;
+        const more = handle(bytes) !== false;
         // The queue may have broken, or the ring been disposed, inside the call.
         if (queue.broken !== undefined || this.#region.bytes.length === 0) return;
         this.#post(token);

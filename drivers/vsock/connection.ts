@@ -6,7 +6,7 @@ import {
   VsockShutdown,
   VsockType,
 } from "@vireo/hal";
-import type { WaitOptions } from "../transport/transport.ts";
+import { type Deadline, waitFor, waitOn, type WaitOptions, within } from "../wait/mod.ts";
 import type { VsockPacket } from "./packet.ts";
 
 /** Bytes that a connection has room for. */
@@ -28,6 +28,7 @@ export interface ConnectionHost {
     op: VsockOp,
     flags: number,
     data: Uint8Array,
+    options?: WaitOptions,
   ): Promise<void>;
   /** The connection is over. */
   ended(connection: VsockConnection): void;
@@ -113,20 +114,21 @@ export class VsockConnection implements AsyncDisposable {
     return this.#ended;
   }
 
-  /** Resolves when the other side took the connection. */
-  async opened(options: WaitOptions): Promise<void> {
-    const { signal, deadline = 2000 } = options;
-    const timer = setTimeout(() => {
-      this.reset(this.#error("TIMEOUT", `No answer within ${deadline} ms`));
-    }, deadline);
-    const onAbort = (): void => this.reset(signal!.reason);
-    signal?.addEventListener("abort", onAbort);
+  /**
+   * Asks the other side to take the connection; the device does it. What fails is over.
+   *
+   * @throws As {@linkcode Vsock.connect}.
+   */
+  async connect(call: Deadline): Promise<void> {
     try {
-      if (signal?.aborted) this.reset(signal.reason);
-      await this.#opened.promise;
-    } finally {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", onAbort);
+      await this.#host.send(this, VsockOp.REQUEST, 0, NONE, call);
+      await waitOn(this.#opened.promise, {
+        what: "the peer to take the connection",
+        details: () => ({ device: this.#host.device, index: this.localPort }),
+      }, call);
+    } catch (error) {
+      this.reset(error as Error);
+      throw error;
     }
   }
 
@@ -136,29 +138,40 @@ export class VsockConnection implements AsyncDisposable {
   }
 
   /**
-   * Ends it in order: nothing more is sent or received, and the other side is waited for.
+   * Ends it in order: nothing more is sent or received, and the other side is waited for. A peer that does
+   * not end it within the deadline (8 s by default, as Linux has it) is reset.
    *
-   * @throws {VireoError} Why it had failed before, if it had.
+   * @throws {VireoError} Why it had failed before, if it had; the signal's reason, after a reset.
    */
   async close(options: WaitOptions = {}): Promise<void> {
     if (this.#ended) return await this.closed;
-    const { deadline = CLOSE_DEADLINE } = options;
-    await this.#shutDown(VsockShutdown.RECEIVE | VsockShutdown.SEND);
-    const timer = setTimeout(() => {
-      void this.#host.send(this, VsockOp.RST, 0, NONE).catch(() => {});
+    const call = within(options, CLOSE_DEADLINE);
+    const shut = this.#shutDown(VsockShutdown.RECEIVE | VsockShutdown.SEND, call);
+    // What keeps it from being sent ends the connection, or the wait below.
+    shut.catch(() => {});
+    const late = (): true => {
+      this.#resetPeer();
       this.end(undefined);
-    }, deadline);
+      return true;
+    };
     try {
-      await this.closed;
-    } finally {
-      clearTimeout(timer);
+      await waitFor<true>(
+        { what: "the peer to close the connection", look: late },
+        call,
+        (waiter) => {
+          this.closed.then(() => waiter.resolve(true), (error) => waiter.reject(error));
+        },
+      );
+    } catch (error) {
+      this.reset(error as Error);
+      throw error;
     }
   }
 
   /** Ends it at once. */
   reset(reason?: Error): void {
     if (this.#ended) return;
-    void this.#host.send(this, VsockOp.RST, 0, NONE).catch(() => {});
+    this.#resetPeer();
     this.end(reason ?? this.#error("PORT_CLOSED", "Connection was reset"));
   }
 
@@ -289,11 +302,16 @@ export class VsockConnection implements AsyncDisposable {
     }
   }
 
-  async #shutDown(flags: number): Promise<void> {
+  async #shutDown(flags: number, options: WaitOptions = {}): Promise<void> {
     if (this.#ended || (this.#sentShutdown & flags) === flags) return;
     this.#sentShutdown |= flags;
-    await this.#host.send(this, VsockOp.SHUTDOWN, this.#sentShutdown, NONE);
+    await this.#host.send(this, VsockOp.SHUTDOWN, this.#sentShutdown, NONE, options);
     this.#endIfBoth();
+  }
+
+  /** Tells the other side that it is over; nobody waits for that. */
+  #resetPeer(): void {
+    void this.#host.send(this, VsockOp.RST, 0, NONE).catch(() => {});
   }
 
   #peerShutDown(flags: number): void {
@@ -306,7 +324,7 @@ export class VsockConnection implements AsyncDisposable {
   /** The side that learns that both are done says so with RST. */
   #endIfBoth(): void {
     if (this.#gotShutdown !== BOTH) return;
-    void this.#host.send(this, VsockOp.RST, 0, NONE).catch(() => {});
+    this.#resetPeer();
     this.end(undefined);
   }
 

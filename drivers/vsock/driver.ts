@@ -2,7 +2,6 @@ import {
   ANY_ID,
   DeviceId,
   FeatureSet,
-  VireoError,
   VSOCK_CONFIG,
   VSOCK_EVENT_SIZE,
   VSOCK_HDR,
@@ -13,12 +12,11 @@ import {
   VsockType,
 } from "@vireo/hal";
 import type { VirtioDevice } from "../device.ts";
-import type { DriverInstance, VirtioDriver } from "../driver.ts";
-import { MessageStream } from "../message_stream.ts";
-import type { WaitOptions } from "../transport/transport.ts";
-import { ReceiveRing } from "../virtqueue/receive_ring.ts";
-import { RequestQueue } from "../virtqueue/request_queue.ts";
-import { SgList } from "../virtqueue/virtqueue.ts";
+import type { VirtioDriver } from "../driver.ts";
+import { QueueDriver } from "../queue_driver.ts";
+import type { ReceiveRing } from "../virtqueue/receive_ring.ts";
+import type { RequestQueue } from "../virtqueue/request_queue.ts";
+import { MessageStream, type WaitOptions, within } from "../wait/mod.ts";
 import { type ConnectionHost, VsockConnection } from "./connection.ts";
 import { decodePacket, encodePacket, type VsockPacket } from "./packet.ts";
 
@@ -31,6 +29,8 @@ const EVENTS = 8;
 const MAX_WAITING = 256;
 /** The first port that is given out; those below are for servers. */
 const FIRST_PORT = 1024;
+/** Milliseconds that a peer may take to answer a connection, as Linux has it. */
+const CONNECT_DEADLINE = 2000;
 /** Connections that may wait to be accepted. */
 const BACKLOG = 128;
 
@@ -89,8 +89,7 @@ export class VsockListener implements AsyncIterable<VsockConnection>, Disposable
 }
 
 /** A socket device: connections between this guest and its host (virtio 1.4 §5.10). */
-export class Vsock implements DriverInstance {
-  readonly #device: VirtioDevice;
+export class Vsock extends QueueDriver {
   readonly #connections = new Map<string, VsockConnection>();
   readonly #listeners = new Map<number, VsockListener>();
   readonly #host: ConnectionHost;
@@ -98,20 +97,19 @@ export class Vsock implements DriverInstance {
   #receive!: ReceiveRing;
   #events!: ReceiveRing;
   #transmit!: RequestQueue;
-  #waiting = 0;
   #nextPort = FIRST_PORT;
-  #failure: Error | undefined;
 
   /** Sets up a device whose features are negotiated. */
   constructor(device: VirtioDevice) {
-    this.#device = device;
+    super(device, "Socket device");
     this.#host = {
       device: device.name,
-      send: (connection, op, flags, data) => this.#sendFor(connection, op, flags, data),
+      send: (connection, op, flags, data, options) =>
+        this.#sendFor(connection, op, flags, data, options),
       ended: (connection) => void this.#connections.delete(keyOf(connection)),
       took: () => this.#drain(),
     };
-    this.#setUp();
+    this.setUp();
   }
 
   /** This guest's context id. */
@@ -133,12 +131,12 @@ export class Vsock implements DriverInstance {
   async connect(port: number, options: VsockConnectOptions = {}): Promise<VsockConnection> {
     const { cid = VSOCK_HOST_CID, type = VsockType.STREAM } = options;
     this.#checkType(type);
-    if (this.#failure !== undefined) throw this.#failure;
+    if (this.failure !== undefined) throw this.failure;
+    const call = within(options, CONNECT_DEADLINE);
     const place = { localPort: this.#freePort(cid, port), peerCid: cid, peerPort: port, type };
     const connection = new VsockConnection(this.#host, place);
     this.#connections.set(keyOf(connection), connection);
-    await this.#sendFor(connection, VsockOp.REQUEST, 0, NONE);
-    await connection.opened(options);
+    await connection.connect(call);
     return connection;
   }
 
@@ -152,84 +150,46 @@ export class Vsock implements DriverInstance {
     this.#checkType(type);
     if (this.#listeners.has(port)) throw new RangeError(`Cannot listen at port ${port}: in use`);
     const stream = new MessageStream<VsockConnection>({
-      device: this.#device.name,
+      device: this.device.name,
       what: `connection at port ${port}`,
       limit: Infinity,
       onEnd: () => this.#listeners.delete(port),
     });
     const listener = new VsockListener(port, type, stream);
-    if (this.#failure !== undefined) listener.fail(this.#failure);
+    if (this.failure !== undefined) listener.fail(this.failure);
     this.#listeners.set(port, listener);
     return listener;
   }
 
-  /** Tells the device of the buffers. */
-  scan(): void {
-    this.#receive.kick();
-    this.#events.kick();
+  /** Reads this guest's context id, and opens the queues. */
+  protected override setUp(): void {
+    this.#cid = this.device.config.read64(VSOCK_CONFIG.guestCid.offset);
+    [this.#receive, this.#transmit, this.#events] = this.openQueues(
+      { name: "rx", bytes: BUFFER_SIZE, count: BUFFERS, received: () => this.#drain() },
+      { name: "tx" },
+      {
+        name: "event",
+        bytes: VSOCK_EVENT_SIZE,
+        count: EVENTS,
+        received: () => this.#drainEvents(),
+      },
+    );
   }
 
-  /** Ends all connections and listeners. */
-  failed(error: Error): void {
-    this.#failure ??= error;
-    this.#transmit.failAll(error);
+  /** Ends all connections and listeners, also for a suspend, as Linux does. */
+  protected override ended(error: Error): void {
     for (const connection of [...this.#connections.values()]) connection.end(error);
     for (const listener of this.#listeners.values()) listener.fail(error);
     this.#listeners.clear();
   }
 
-  /** Ends all for a suspend, as Linux does. */
-  freeze(): void {
-    this.failed(this.#error("DEVICE_STATE", "Socket device was suspended"));
-  }
-
-  /** Sets up again after a reset. */
-  restore(): void {
-    const { "0": receive, "1": events, "2": transmit } = [
-      this.#receive,
-      this.#events,
-      this.#transmit,
-    ] as const;
-    this.#setUp();
-    receive[Symbol.dispose]();
-    events[Symbol.dispose]();
-    transmit.detachAll();
-    this.#failure = undefined;
-    this.#waiting = 0;
-    this.#device.ready();
-    this.scan();
-  }
-
-  /** Ends all, resets the device and frees its memory. */
-  async remove(): Promise<void> {
-    this.failed(this.#error("DEVICE_REMOVED", "Socket device was removed"));
-    await this.#device.reset();
-    this.#receive[Symbol.dispose]();
-    this.#events[Symbol.dispose]();
-    this.#transmit.detachAll();
-    this.#device.deleteQueues();
-  }
-
-  #setUp(): void {
-    this.#cid = this.#device.config.read64(VSOCK_CONFIG.guestCid.offset);
-    const [rx, tx, event] = this.#device.findQueues([
-      { name: "rx", callback: () => this.#drain(), indirect: false },
-      { name: "tx", callback: () => this.#transmit.drain() },
-      { name: "event", callback: () => this.#drainEvents(), indirect: false },
-    ]);
-    const { dma } = this.#device;
-    this.#receive = new ReceiveRing(rx!, dma, { bytes: BUFFER_SIZE, count: BUFFERS });
-    this.#events = new ReceiveRing(event!, dma, { bytes: VSOCK_EVENT_SIZE, count: EVENTS });
-    this.#transmit = new RequestQueue(tx!);
-  }
-
   #checkType(type: VsockType): void {
-    const { features } = this.#device;
+    const { features } = this.device;
     const { STREAM, SEQPACKET, NO_IMPLIED_STREAM } = VsockFeature;
     // Without a feature the device is as if it had STREAM (virtio 1.4 §5.10.3).
     const stream = features.has(STREAM) || !features.has(NO_IMPLIED_STREAM);
     if (type === VsockType.STREAM ? stream : features.has(SEQPACKET)) return;
-    throw this.#error("UNSUPPORTED", `Socket device has no sockets of type ${type}`);
+    throw this.error("UNSUPPORTED", `Socket device has no sockets of type ${type}`);
   }
 
   #freePort(cid: number, peerPort: number): number {
@@ -245,47 +205,42 @@ export class Vsock implements DriverInstance {
     op: VsockOp,
     flags: number,
     data: Uint8Array,
+    options: WaitOptions = {},
   ): Promise<void> {
     const { localPort, peerCid, peerPort, type, bufAlloc, fwdCnt } = connection;
-    return this.#send({
-      srcCid: this.#cid,
-      dstCid: peerCid,
-      srcPort: localPort,
-      dstPort: peerPort,
-      len: data.length,
-      type,
-      op,
-      flags,
-      bufAlloc,
-      fwdCnt,
-    }, data);
+    return this.#send(
+      {
+        srcCid: this.#cid,
+        dstCid: peerCid,
+        srcPort: localPort,
+        dstPort: peerPort,
+        len: data.length,
+        type,
+        op,
+        flags,
+        bufAlloc,
+        fwdCnt,
+      },
+      data,
+      options,
+    );
   }
 
-  async #send(packet: VsockPacket, data: Uint8Array): Promise<void> {
-    if (this.#failure !== undefined) throw this.#failure;
-    const header = encodePacket(packet);
-    const length = header.length + data.length;
-    const region = this.#device.dma.alloc(length);
-    region.bytes.set(header);
-    region.bytes.set(data, header.length);
-    const address = region.share(0, length, "to-device");
-    const chain = new SgList(2).addReadable(address, header.length);
-    if (data.length > 0) chain.addReadable(address + header.length, data.length);
-    this.#waiting++;
-    const onReturned = (): void => {
-      this.#waiting--;
-      region.unshare(0, length, "to-device");
-      region[Symbol.dispose]();
-      if (this.#waiting === MAX_WAITING - 1) queueMicrotask(() => this.#drain());
-    };
-    await this.#transmit.submit(chain, { onReturned });
+  async #send(packet: VsockPacket, data: Uint8Array, options: WaitOptions = {}): Promise<void> {
+    const queue = this.#transmit;
+    await this.ask(queue, [encodePacket(packet), data], 0, {
+      ...options,
+      onReturned: () => {
+        if (packetsIn(queue) === MAX_WAITING - 1) queueMicrotask(() => this.#drain());
+      },
+    });
   }
 
   #drain(): void {
-    if (this.#failure !== undefined || this.#waiting >= MAX_WAITING) return;
-    this.#receive.drain((bytes, length) => {
-      this.#take(bytes.subarray(0, length));
-      return this.#waiting < MAX_WAITING;
+    if (this.failure !== undefined || packetsIn(this.#transmit) >= MAX_WAITING) return;
+    this.#receive.drain((bytes) => {
+      this.#take(bytes);
+      return packetsIn(this.#transmit) < MAX_WAITING;
     });
   }
 
@@ -338,29 +293,27 @@ export class Vsock implements DriverInstance {
   }
 
   #drainEvents(): void {
-    this.#events.drain((bytes, length) => {
-      if (length < VSOCK_EVENT_SIZE) return;
+    this.#events.drain((bytes) => {
+      if (bytes.length < VSOCK_EVENT_SIZE) return;
       if (
         new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true) !== VSOCK_TRANSPORT_RESET
       ) {
         return;
       }
       // Connections are gone; listeners go on with the new id (virtio 1.4 §5.10.6.7).
-      this.#cid = this.#device.config.read64(VSOCK_CONFIG.guestCid.offset);
-      const error = this.#error("PORT_CLOSED", "The host reset all connections");
+      this.#cid = this.device.config.read64(VSOCK_CONFIG.guestCid.offset);
+      const error = this.error("PORT_CLOSED", "The host reset all connections");
       for (const connection of [...this.#connections.values()]) connection.end(error);
     });
-  }
-
-  #error(
-    code: "UNSUPPORTED" | "DEVICE_STATE" | "DEVICE_REMOVED" | "PORT_CLOSED",
-    what: string,
-  ): VireoError {
-    return new VireoError(code, what, { device: this.#device.name });
   }
 }
 
 const NONE = new Uint8Array(0);
+
+/** Packets that wait for the device, or that it has not returned. */
+function packetsIn(queue: RequestQueue): number {
+  return queue.inFlight + queue.waiting;
+}
 
 function keyOf({ peerCid, peerPort, localPort }: VsockConnection): string {
   return `${peerCid}:${peerPort}:${localPort}`;

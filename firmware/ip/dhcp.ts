@@ -1,6 +1,6 @@
+import type { WaitOptions } from "@vireo/drivers";
 import { VireoError } from "@vireo/hal";
 import { formatIpv4, parseIpv4 } from "./ethernet.ts";
-import type { WaitOptions } from "@vireo/drivers";
 import type { IpConfig, UdpHost } from "./host.ts";
 
 const CLIENT_PORT = 68;

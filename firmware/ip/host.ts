@@ -1,6 +1,6 @@
 import type { WaitOptions } from "@vireo/drivers";
 import type { TcpConnection } from "./tcp.ts";
-import type { Timers } from "./timers.ts";
+import type { Timers } from "@vireo/drivers";
 
 /** An address and what is around it. */
 export interface IpConfig {

@@ -1,5 +1,5 @@
-import { VireoError } from "@vireo/hal";
 import type { WaitOptions } from "@vireo/drivers";
+import { VireoError } from "@vireo/hal";
 import type { TcpClient } from "./host.ts";
 import type { TcpConnection } from "./tcp.ts";
 

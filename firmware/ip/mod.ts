@@ -12,4 +12,3 @@ export * from "./pcap.ts";
 export * from "./ping.ts";
 export * from "./stack.ts";
 export { TcpConnection, type TcpHost } from "./tcp.ts";
-export * from "./timers.ts";

@@ -1,5 +1,5 @@
-import { VireoError } from "@vireo/hal";
 import { formatMac, type Net, type WaitOptions } from "@vireo/drivers";
+import { VireoError } from "@vireo/hal";
 import { arpRequest, buildEcho, parseArp, parseEcho, parseIpv4 } from "./ethernet.ts";
 
 /** What is pinged, and how. */

@@ -1,5 +1,7 @@
-import { VireoError } from "@vireo/hal";
 import { formatMac, type Net, type WaitOptions } from "@vireo/drivers";
+import { VireoError } from "@vireo/hal";
+import { SYSTEM_TIMERS, type Timers } from "@vireo/drivers";
+import { dhcp, type DhcpLease } from "./dhcp.ts";
 import {
   arpRequest,
   BROADCAST,
@@ -11,7 +13,7 @@ import {
   parseEthernet,
   parseIpv4,
 } from "./ethernet.ts";
-import { dhcp, type DhcpLease } from "./dhcp.ts";
+import type { IpConfig, TcpClient, UdpHandler, UdpHost } from "./host.ts";
 import { fetchUrl, type IpResponse } from "./http.ts";
 import {
   buildIpv4,
@@ -26,8 +28,6 @@ import {
   type TcpSegment,
 } from "./packets.ts";
 import { TcpConnection } from "./tcp.ts";
-import { SYSTEM_TIMERS, type Timers } from "./timers.ts";
-import type { IpConfig, TcpClient, UdpHandler, UdpHost } from "./host.ts";
 
 /** How often a neighbour is asked for, and the milliseconds between. */
 const ARP_TRIES = 3;

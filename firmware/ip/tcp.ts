@@ -1,6 +1,6 @@
 import { VireoError, type VireoErrorCode } from "@vireo/hal";
 import { TcpFlag as F, type TcpSegment } from "./packets.ts";
-import type { Timers } from "./timers.ts";
+import type { Timers } from "@vireo/drivers";
 
 /** Bytes that we have room for. */
 const WINDOW = 0xffff;

@@ -12,9 +12,9 @@ import {
   parseUdp,
   TcpFlag as F,
   type TcpSegment,
-  type Timers,
   type Wire,
 } from "./mod.ts";
+import type { Timers } from "@vireo/drivers";
 
 const MAC = parseMac("52:54:00:00:00:01");
 const PEER_MAC = "52:54:00:00:00:02";

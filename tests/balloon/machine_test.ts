@@ -163,6 +163,20 @@ Deno.test("balloon: after a recovery and a suspend it starts empty and follows a
   assertEquals([rig.model.held.size, rig.model.actual], [300, 300]);
 });
 
+Deno.test("balloon: a change of size waits for the others within its deadline, and its turn is not lost", async () => {
+  await using rig = await boot({ follow: false });
+  const notify = rig.model.notify.bind(rig.model);
+  const held: number[] = [];
+  rig.model.notify = (queue) => void held.push(queue);
+  const first = rig.balloon.resize(10, SOON);
+  const late = await assertRejects(() => rig.balloon.resize(20, { deadline: 20 }), VireoError);
+  assertEquals(late.code, "TIMEOUT");
+  const third = rig.balloon.resize(5, SOON);
+  rig.model.notify = notify;
+  for (const queue of held) notify(queue);
+  assertEquals([await first, await third, rig.model.held.size], [10, 5, 5]);
+});
+
 function turn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }

@@ -1,6 +1,10 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { Buffer } from "node:buffer";
-import { createSign, generateKeyPairSync } from "node:crypto";
+import {
+  CryptoDevice,
+  type CryptoDeviceOptions,
+  type DeviceQueue,
+  EmulatedMachine,
+} from "@vireo/emu";
 import {
   CryptoAead,
   CryptoCipher,
@@ -14,7 +18,8 @@ import {
   FeatureSet,
   VireoError,
 } from "@vireo/hal";
-import { CryptoDevice, type CryptoDeviceOptions, EmulatedMachine } from "@vireo/emu";
+import { Buffer } from "node:buffer";
+import { createSign, generateKeyPairSync, type KeyObject } from "node:crypto";
 import { Bus } from "../../drivers/bus/bus.ts";
 import { type Crypto, cryptoDriver } from "../../drivers/crypto/mod.ts";
 
@@ -31,11 +36,14 @@ interface Rig extends AsyncDisposable {
   readonly crypto: Crypto;
 }
 
-async function boot(
+function boot(
   options: CryptoDeviceOptions = {},
   without: readonly number[] = [],
 ): Promise<Rig> {
-  const model = new CryptoDevice(options);
+  return bootModel(new CryptoDevice(options), without);
+}
+
+async function bootModel(model: CryptoDevice, without: readonly number[] = []): Promise<Rig> {
   const machine = EmulatedMachine.create({ devices: [model] });
   const bus = new Bus({ filter: FeatureSet.of(...without) });
   await bus.registerDriver(cryptoDriver);
@@ -124,9 +132,12 @@ for (const { name, device, stateless } of MODES) {
       const padding = CryptoRsaPadding.PKCS1;
       await using encrypting = await rig.crypto.rsa(pub, { padding, stateless });
       await using decrypting = await rig.crypto.rsa(priv, { padding, stateless });
-      const secret = random(30);
-      const sealed = await encrypting.encrypt(secret, SOON);
-      assertEquals((await decrypting.decrypt(sealed, SOON)).subarray(0, 30), secret);
+      for (const length of [30, 117, 1, 0]) {
+        const secret = random(length);
+        secret.fill(0, 0, 2);
+        const sealed = await encrypting.encrypt(secret, SOON);
+        assertEquals(await decrypting.decrypt(sealed, SOON), secret);
+      }
       const options = { padding, hash: CryptoRsaHash.SHA256, stateless };
       await using signing = await rig.crypto.rsa(priv, options);
       await using verifying = await rig.crypto.rsa(pub, options);
@@ -181,6 +192,145 @@ Deno.test("crypto: what the device has not or refuses is a typed error", async (
   );
 });
 
+/** Data whose signature begins with a zero, and the signature. */
+function zeroSignature(key: KeyObject): { data: Uint8Array<ArrayBuffer>; expected: Uint8Array } {
+  for (let i = 0;; i++) {
+    const data = new TextEncoder().encode(`message ${i}`);
+    const expected = new Uint8Array(createSign("sha256").update(data).sign(key));
+    if (expected[0] === 0) return { data, expected };
+  }
+}
+
+Deno.test("crypto: a result that begins with a zero has it, and is BAD_LENGTH from a device that drops it", async () => {
+  const pair = generateKeyPairSync("rsa", { modulusLength: 1024 });
+  const der = new Uint8Array(pair.privateKey.export({ format: "der", type: "pkcs1" }) as Buffer);
+  const key = { type: CryptoKeyType.PRIVATE, der, size: 128 };
+  const options = { padding: CryptoRsaPadding.PKCS1, hash: CryptoRsaHash.SHA256 };
+  const { data, expected } = zeroSignature(pair.privateKey);
+  const digest = bytes(await subtle.digest("SHA-256", data));
+  await using rig = await boot();
+  await using signing = await rig.crypto.rsa(key, options);
+  assertEquals(await signing.sign(digest, SOON), expected);
+  await using qemu = await boot({ dropZeroes: true });
+  await using dropping = await qemu.crypto.rsa(key, options);
+  const error = await assertRejects(() => dropping.sign(digest, SOON), VireoError);
+  const kept = expected.length - expected.findIndex((byte) => byte !== 0);
+  assertEquals([error.code, error.device, error.seen, error.expected], [
+    "BAD_LENGTH",
+    "virtio0",
+    `${kept + 1} bytes`,
+    "129 bytes at least",
+  ]);
+});
+
+/** Has the device claim another length for each request of a queue. */
+function lie(model: CryptoDevice, index: number, used: (written: number) => number): void {
+  const activate = model.activate.bind(model);
+  model.activate = (context) =>
+    activate({
+      ...context,
+      features: context.features,
+      legacy: context.legacy,
+      fault: (reason) => context.fault(reason),
+      configChanged: () => context.configChanged(),
+      queue: (at) => {
+        const queue = context.queue(at);
+        if (queue === undefined || at !== index) return queue;
+        return {
+          index: queue.index,
+          size: queue.size,
+          pop: () => queue.pop(),
+          hasAvailable: () => queue.hasAvailable(),
+          push: (chain, written) => queue.push(chain, used(written ?? chain.written)),
+          pushAll: (chains, written) => queue.pushAll(chains, written),
+          signal: () => queue.signal(),
+          setNotify: (enabled) => queue.setNotify(enabled),
+        };
+      },
+    });
+}
+
+Deno.test("crypto: a short answer is BAD_LENGTH, and never a result", async () => {
+  const cases = [
+    [0, (written: number) => written - 1, "32 bytes", "33 bytes at least"],
+    [0, () => 1, "1 byte", "33 bytes at least"],
+    [0, () => 0, "0 bytes", "33 bytes at least"],
+    [1, () => 15, "15 bytes", "16 bytes at least"],
+  ] as const;
+  for (const [queue, used, seen, expected] of cases) {
+    const model = new CryptoDevice();
+    lie(model, queue, used);
+    await using rig = await bootModel(model);
+    const error = await assertRejects(async () => {
+      const hash = await rig.crypto.hash(CryptoHash.SHA_256);
+      await hash.digest(random(5), SOON);
+    }, VireoError);
+    assertEquals([error.code, error.seen, error.expected], ["BAD_LENGTH", seen, expected]);
+  }
+});
+
+Deno.test("crypto: a status that the device never wrote is BAD_LENGTH, whatever length it claims", async () => {
+  const model = new CryptoDevice();
+  const notify = model.notify.bind(model);
+  let queue: DeviceQueue | undefined;
+  const activate = model.activate.bind(model);
+  model.activate = (context) => {
+    queue = context.queue(0);
+    activate(context);
+  };
+  model.notify = (index) => {
+    if (index !== 0) return notify(index);
+    const chain = queue!.pop()!;
+    chain.write(new Uint8Array(32));
+    queue!.push(chain, 33);
+    queue!.signal();
+  };
+  await using rig = await bootModel(model);
+  await using hash = await rig.crypto.hash(CryptoHash.SHA_256);
+  const error = await assertRejects(() => hash.digest(random(5), SOON), VireoError);
+  assertEquals(error.code, "BAD_LENGTH");
+});
+
+Deno.test("crypto: a session is made within one deadline, and none that comes late is left on the device", async () => {
+  const model = new CryptoDevice();
+  const notify = model.notify.bind(model);
+  const held: number[] = [];
+  let answers = 1;
+  model.notify = (index) => {
+    if (index === 1 && answers-- <= 0) held.push(index);
+    else notify(index);
+  };
+  await using rig = await bootModel(model);
+  const start = performance.now();
+  const late = await assertRejects(
+    () => rig.crypto.cipher(CryptoCipher.AES_CBC, random(16), { deadline: 30 }),
+    VireoError,
+  );
+  assertEquals(late.code, "TIMEOUT");
+  assert(performance.now() - start < 5000, "the clean-up is not waited for");
+  assertEquals(model.sessions, 1, "one was made, the other is held");
+  answers = Infinity;
+  for (const index of held) notify(index);
+  for (let i = 0; i < 100 && model.sessions > 0; i++) await turn();
+  assertEquals(model.sessions, 0);
+});
+
+Deno.test("crypto: closing destroys both sessions within one deadline, once", async () => {
+  const model = new CryptoDevice();
+  const notify = model.notify.bind(model);
+  await using rig = await bootModel(model);
+  const cipher = await rig.crypto.cipher(CryptoCipher.AES_CBC, random(16), SOON);
+  assertEquals(model.sessions, 2);
+  model.notify = () => {};
+  const late = await assertRejects(() => cipher.close({ deadline: 20 }), VireoError);
+  assertEquals(late.code, "TIMEOUT");
+  model.notify = notify;
+  await cipher.close(SOON);
+  notify(1);
+  assertEquals(model.sessions, 0);
+  await assertRejects(() => cipher.encrypt(random(16), random(16)), TypeError, "closed");
+});
+
 Deno.test("crypto: keys do not stay in memory that devices reach", async () => {
   await using rig = await boot();
   const key = random(32);
@@ -199,10 +349,13 @@ Deno.test("crypto: after a recovery sessions are gone, and new ones work", async
   const recovered = rig.bus.devices[0]!.recovered(SOON);
   rig.machine.device(0).fault("as the test wants");
   await recovered;
+  // The device gives the same id again: it is another session.
+  await using again = await rig.crypto.hash(CryptoHash.SHA_512);
   await assertRejects(() => hash.digest(random(5), SOON), VireoError, "INVSESS");
-  await using again = await rig.crypto.hash(CryptoHash.SHA_256);
+  await hash.close(SOON);
+  assertEquals(rig.model.sessions, 1);
   const data = random(5);
-  assertEquals(await again.digest(data, SOON), bytes(await subtle.digest("SHA-256", data)));
+  assertEquals(await again.digest(data, SOON), bytes(await subtle.digest("SHA-512", data)));
 });
 
 function turn(): Promise<void> {

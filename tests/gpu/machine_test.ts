@@ -205,6 +205,37 @@ Deno.test("gpu: after a recovery there are new pictures", async () => {
   compare(rig.model, picture);
 });
 
+Deno.test("gpu: a picture that is given up is taken away when the host answers, and its memory is free then", async () => {
+  await using rig = await boot();
+  const notify = rig.model.notify.bind(rig.model);
+  let live = 0;
+  const { dma } = rig.machine;
+  const alloc = dma.alloc.bind(dma);
+  dma.alloc = (size, options) => {
+    const region = alloc(size, options);
+    live++;
+    const dispose = region[Symbol.dispose].bind(region);
+    region[Symbol.dispose] = () => {
+      live--;
+      dispose();
+    };
+    return region;
+  };
+  const held: number[] = [];
+  rig.model.notify = (queue) => void held.push(queue);
+  const start = performance.now();
+  const late = await assertRejects(() => rig.gpu.create(100, 100, { deadline: 20 }), VireoError);
+  assertEquals(late.code, "TIMEOUT");
+  assert(performance.now() - start < 2000, "the clean-up is not waited for");
+  assert(live > 0, "the host may still read the picture");
+  rig.model.notify = notify;
+  for (const queue of held) notify(queue);
+  for (let i = 0; i < 100 && (live > 0 || rig.model.used > 0); i++) {
+    await new Promise((resolve) => setTimeout(resolve, 0));
+  }
+  assertEquals([rig.model.used, live], [0, 0]);
+});
+
 Deno.test("gpu: a PNG holds the pixels", () => {
   const rgba = Uint8Array.of(1, 2, 3, 255, 4, 5, 6, 255, 7, 8, 9, 255, 10, 11, 12, 255);
   const png = encodePng({ width: 2, height: 2, rgba });

@@ -183,6 +183,13 @@ const LIES: readonly [
     "BAD_LENGTH",
     read,
   ],
+  [
+    "reads less than it says",
+    116,
+    ({ tag }) => ({ bytes: reply(117, tag, [...u32(10), 1, 2, 3]) }),
+    "BAD_LENGTH",
+    read,
+  ],
   ["writes nothing", 118, usual, "BAD_LENGTH", write],
   [
     "writes more than was sent",

@@ -134,6 +134,23 @@ Deno.test("vsock: the host connects to a listener of the guest", async () => {
   assertEquals(refused.code, "PORT_CLOSED");
 });
 
+Deno.test("vsock: a device that takes no packets holds nobody up beyond a deadline or a signal", async () => {
+  await using rig = await boot();
+  const [one, other] = [await rig.vsock.connect(ECHO, SOON), await rig.vsock.connect(ECHO, SOON)];
+  const notify = rig.model.notify.bind(rig.model);
+  rig.model.notify = () => {};
+  const late = await assertRejects(() => rig.vsock.connect(ECHO, { deadline: 20 }), VireoError);
+  assertEquals([late.code, rig.vsock.connections], ["TIMEOUT", 2]);
+  // A peer that does not answer is reset, and that is an end in order.
+  await one.close({ deadline: 20 });
+  const abort = new AbortController();
+  const closing = assertRejects(() => other.close({ signal: abort.signal }), Error, "enough");
+  abort.abort(new Error("enough"));
+  await closing;
+  assertEquals(rig.vsock.connections, 0);
+  rig.model.notify = notify;
+});
+
 Deno.test("vsock: nobody listens, nobody answers, and a type that is not there", async () => {
   const never = { connect: () => new Promise<undefined>(() => {}) };
   await using rig = await boot({ host: never, withhold: [VsockFeature.SEQPACKET] });

@@ -6,11 +6,12 @@ import {
   type VireoErrorCode,
   type VireoErrorDetails,
 } from "@vireo/hal";
-import { pollUntil } from "../../_poll.ts";
+import type { WaitOptions } from "../../wait/options.ts";
+import { pollUntil } from "../../wait/poll.ts";
+import type { InterruptRoute, QueueInterrupt } from "../transport.ts";
 import type { AdminQueues, PciDetails } from "./details.ts";
 import type { PciFunction } from "./function.ts";
 import { PciInterrupts } from "./interrupts.ts";
-import type { InterruptRoute, QueueInterrupt, WaitOptions } from "../transport.ts";
 
 /** The causes that the specification defines. */
 const CAUSES = InterruptCause.QUEUE | InterruptCause.CONFIG;
@@ -122,12 +123,16 @@ export abstract class PciTransport {
     let status = 0;
     await pollUntil(
       () => (status = this.readStatus()) === 0,
-      (deadline) =>
-        this.error("RESET_TIMEOUT", `Cannot reset the device within ${deadline} ms`, {
+      {
+        what: "the device to reset",
+        code: "RESET_TIMEOUT",
+        details: () => ({
+          device: this.name,
           register: "device_status",
           seen: status,
           expected: 0,
         }),
+      },
       options,
     );
   }

@@ -11,14 +11,15 @@ import {
   PciCapType,
   VireoError,
 } from "@vireo/hal";
-import { pollUntil } from "../../_poll.ts";
+import type { QueueAddresses } from "../../virtqueue/virtqueue.ts";
+import { type WaitOptions, within } from "../../wait/options.ts";
+import { type PollSubject, pollUntil, RESET_DEADLINE } from "../../wait/poll.ts";
+import type { AccessWidth, SharedMemoryRegion, Transport } from "../transport.ts";
 import { PciTransport } from "./_transport.ts";
 import { firstCapability, hasSrIov, STRUCTURE } from "./capabilities.ts";
 import type { AdminQueues, PciDetails } from "./details.ts";
 import type { PciFunction } from "./function.ts";
 import { CommonConfig, NotifyArea, openStructure, type Structure } from "./structures.ts";
-import type { AccessWidth, SharedMemoryRegion, Transport, WaitOptions } from "../transport.ts";
-import type { QueueAddresses } from "../../virtqueue/virtqueue.ts";
 
 /** How many 32-bit words of features there are, as Linux reads them. */
 const FEATURE_WORDS = 4;
@@ -332,7 +333,7 @@ export class PciModernTransport extends PciTransport implements Transport {
    * @throws {VireoError} `RESET_TIMEOUT`; `QUEUE_RESET_UNSUPPORTED` If there is no such register;
    * `DEVICE_REMOVED`.
    */
-  async resetQueue(index: number, options?: WaitOptions): Promise<void> {
+  async resetQueue(index: number, options: WaitOptions = {}): Promise<void> {
     if (this.#common.length < COMMON.adminQueueIndex.offset) {
       throw this.error("QUEUE_RESET_UNSUPPORTED", "Cannot reset one queue: COMMON is too short", {
         register: "queue_reset",
@@ -344,13 +345,11 @@ export class PciModernTransport extends PciTransport implements Transport {
     this.#common.write16("queueSelect", index);
     this.#common.write16("queueReset", 1);
     let seen = 0;
-    const timedOut = (register: string) => (deadline: number): VireoError =>
-      this.error("RESET_TIMEOUT", `Cannot reset the queue within ${deadline} ms`, {
-        register,
-        queue: index,
-        seen,
-        expected: 0,
-      });
+    const zero = (register: string): PollSubject => ({
+      what: "the queue to reset",
+      code: "RESET_TIMEOUT",
+      details: () => ({ device: this.name, register, queue: index, seen, expected: 0 }),
+    });
     // Another queue may be selected during a pause, so each read selects anew.
     const reads = (field: "queueReset" | "queueEnable") => (): boolean => {
       this.#common.write16("queueSelect", index);
@@ -358,8 +357,9 @@ export class PciModernTransport extends PciTransport implements Transport {
       if (seen === 0xffff) this.checkPresent();
       return seen === 0;
     };
-    await pollUntil(reads("queueReset"), timedOut("queue_reset"), options);
-    await pollUntil(reads("queueEnable"), timedOut("queue_enable"), options);
+    const call = within(options, RESET_DEADLINE);
+    await pollUntil(reads("queueReset"), zero("queue_reset"), call);
+    await pollUntil(reads("queueEnable"), zero("queue_enable"), call);
   }
 
   /**

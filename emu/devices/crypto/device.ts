@@ -44,6 +44,14 @@ export interface CryptoDeviceOptions {
   readonly ready?: boolean;
   /** Answers the requests of one notification in the reverse order, for tests of drivers. */
   readonly reverse?: boolean;
+  /** Drops the zeroes that an RSA result begins with, as QEMU 7.2 does; for tests of drivers. */
+  readonly dropZeroes?: boolean;
+}
+
+/** A request that was served, and how many bytes it wrote. */
+interface Served {
+  readonly chain: Chain;
+  readonly written: number;
 }
 
 const MAX_KEY = 4096;
@@ -67,6 +75,7 @@ export class CryptoDevice implements DeviceModel {
   readonly #maxSize: number;
   readonly #maxSessions: number;
   readonly #reverse: boolean;
+  readonly #dropZeroes: boolean;
   readonly #config = new DataView(new ArrayBuffer(CRYPTO_CONFIG.SIZE));
   readonly #sessions = new Map<number, Session>();
   #lastSession = 0;
@@ -86,6 +95,7 @@ export class CryptoDevice implements DeviceModel {
     this.#maxSize = options.maxSize ?? 1 << 20;
     this.#maxSessions = options.maxSessions ?? 1024;
     this.#reverse = options.reverse ?? false;
+    this.#dropZeroes = options.dropZeroes ?? false;
     this.features = FeatureSet.of(...Object.values(CryptoFeature))
       .without(...options.withhold ?? []);
     this.queues = Array.from({ length: this.#count + 1 }, (_, i) => ({
@@ -148,11 +158,11 @@ export class CryptoDevice implements DeviceModel {
   notify(index: number): void {
     const queue = this.#context?.queue(index);
     if (queue === undefined) return;
-    const done: Chain[] = [];
+    const done: Served[] = [];
     for (let chain = queue.pop(); chain !== undefined; chain = queue.pop()) {
-      const fine = index === this.#count ? this.#serveControl(chain) : this.#serveData(chain);
-      if (!fine) return;
-      done.push(chain);
+      const written = index === this.#count ? this.#serveControl(chain) : this.#serveData(chain);
+      if (written < 0) return;
+      done.push({ chain, written });
     }
     this.#return(queue, this.#reverse ? done.reverse() : done);
   }
@@ -162,6 +172,7 @@ export class CryptoDevice implements DeviceModel {
     this.#context = undefined;
     for (const { key } of this.#sessions.values()) key.fill(0);
     this.#sessions.clear();
+    this.#lastSession = 0;
   }
 
   /** Forgets all sessions. */
@@ -169,8 +180,8 @@ export class CryptoDevice implements DeviceModel {
     this.reset();
   }
 
-  #return(queue: DeviceQueue, chains: readonly Chain[]): void {
-    for (const chain of chains) queue.push(chain);
+  #return(queue: DeviceQueue, all: readonly Served[]): void {
+    for (const { chain, written } of all) queue.push(chain, written);
     queue.signal();
   }
 
@@ -178,7 +189,8 @@ export class CryptoDevice implements DeviceModel {
     return this.#context!.features.has(CryptoFeature.REVISION_1);
   }
 
-  #serveControl(chain: Chain): boolean {
+  /** Serves a control request; how many bytes it wrote, or -1 after a fault. */
+  #serveControl(chain: Chain): number {
     if (chain.readableLength < CRYPTO_CTRL_HEADER.SIZE) {
       return this.#fault(`control request of ${chain.readableLength} bytes`);
     }
@@ -195,14 +207,15 @@ export class CryptoDevice implements DeviceModel {
       const id = chain.readU64();
       if (chain.writableLength < 1) return this.#fault("a request without room for its status");
       chain.writeU8(this.#sessions.delete(id) ? CryptoStatus.OK : CryptoStatus.ERR);
-      return true;
+      return chain.written;
     }
     if (chain.writableLength < 1) return this.#fault("a request without room for its status");
     chain.writeU8(CryptoStatus.NOTSUPP);
-    return true;
+    return chain.written;
   }
 
-  #create(chain: Chain, service: number): boolean {
+  /** Makes a session; how many bytes it wrote, or -1 after a fault. */
+  #create(chain: Chain, service: number): number {
     if (chain.writableLength < CRYPTO_SESSION_INPUT.SIZE) {
       return this.#fault(`room of ${chain.writableLength} bytes for a session, expected 16`);
     }
@@ -229,7 +242,7 @@ export class CryptoDevice implements DeviceModel {
     chain.writeU32(0);
     chain.writeU32(status);
     chain.writeU32(0);
-    return true;
+    return chain.written;
   }
 
   /** The parameters of a session in session mode; undefined if they make no sense. */
@@ -262,18 +275,20 @@ export class CryptoDevice implements DeviceModel {
     }
   }
 
-  #serveData(chain: Chain): boolean {
+  /** Serves a data request; how many bytes it wrote, or -1 after a fault. */
+  #serveData(chain: Chain): number {
     if (chain.writableLength < 1) return this.#fault("a data request without room for its status");
     if (chain.readableLength < CRYPTO_OP_HEADER.SIZE) {
       return this.#fault(`data request of ${chain.readableLength} bytes`);
     }
-    const { status, bytes } = this.#answer(chain);
-    // The status is the last byte, wherever the result ends.
+    // The status is the last byte, wherever the result ends; what is between is left alone.
     const room = chain.writableLength - 1;
-    if (status === CryptoStatus.OK) chain.write(bytes, 0, Math.min(bytes.length, room));
-    if (chain.written < room) chain.writeZeroes(room - chain.written);
-    chain.writeU8(status === CryptoStatus.OK && bytes.length > room ? CryptoStatus.ERR : status);
-    return true;
+    const { status, bytes } = this.#answer(chain);
+    const fits = bytes.length <= room;
+    const written = fits ? chain.write(bytes) : 0;
+    chain.seekWrite(room);
+    chain.writeU8(fits ? status : CryptoStatus.ERR);
+    return written + 1;
   }
 
   #answer(chain: Chain): { status: number; bytes: Uint8Array } {
@@ -321,7 +336,13 @@ export class CryptoDevice implements DeviceModel {
     };
     const wrongWay = (service === CryptoService.CIPHER || service === CryptoService.AEAD) &&
       session.encrypt !== (operation === CryptoOperation.ENCRYPT);
-    return wrongWay ? fails(CryptoStatus.ERR) : compute(session, parts);
+    if (wrongWay) return fails(CryptoStatus.ERR);
+    const result = compute(session, parts);
+    // A decrypted text is what was encrypted; the other results are numbers.
+    const number = service === CryptoService.AKCIPHER && operation !== CryptoOperation.DECRYPT;
+    if (!number || !this.#dropZeroes) return result;
+    const first = result.bytes.findIndex((byte) => byte !== 0);
+    return { ...result, bytes: result.bytes.subarray(Math.max(0, first)) };
   }
 
   /** The parameters that stand in a stateless request; the key comes with the data. */
@@ -334,9 +355,9 @@ export class CryptoDevice implements DeviceModel {
     return { ...base, encrypt: word(2) === 1 };
   }
 
-  #fault(reason: string): false {
+  #fault(reason: string): -1 {
     this.#context?.fault(`Crypto: ${reason}`);
-    return false;
+    return -1;
   }
 }
 

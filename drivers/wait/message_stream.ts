@@ -1,11 +1,12 @@
 import { VireoError } from "@vireo/hal";
-import type { WaitOptions } from "./transport/transport.ts";
+import type { WaitOptions } from "./options.ts";
+import { Waiter, type WaitSubject } from "./waiter.ts";
 
 /** What a {@linkcode MessageStream} is made of. */
 export interface MessageStreamOptions<T> extends WaitOptions {
   /** Name of the device, for errors. */
   readonly device: string;
-  /** What it waits for, for errors: `input event`. */
+  /** What it carries, for errors: `input event`. */
   readonly what: string;
   /** Messages that a listener may be behind. */
   readonly limit: number;
@@ -15,25 +16,29 @@ export interface MessageStreamOptions<T> extends WaitOptions {
   readonly onTake?: () => void;
   /** Called once when it takes no more messages. */
   readonly onEnd?: () => void;
-}
-
-interface Waiter<T> {
-  readonly resolve: (result: IteratorResult<T>) => void;
-  readonly reject: (reason: unknown) => void;
-  readonly stop: () => void;
+  /** Looks once more before a wait gives up, and pushes what it finds. */
+  readonly look?: () => void;
 }
 
 /** The messages of a device that one listener has not taken yet. */
 export class MessageStream<T> implements AsyncIterableIterator<T>, Disposable {
   readonly #options: MessageStreamOptions<T>;
   #messages: T[] = [];
-  #waiters: Waiter<T>[] = [];
+  readonly #waiters: Waiter<IteratorResult<T>>[] = [];
+  readonly #subject: WaitSubject<IteratorResult<T>>;
   #failure: Error | undefined;
   #ended = false;
 
   /** Makes a listener. */
   constructor(options: MessageStreamOptions<T>) {
     this.#options = options;
+    const { device, what, look } = options;
+    this.#subject = {
+      what: `the next ${what}`,
+      details: () => ({ device }),
+      look: look && (() => void look()),
+      left: (waiter) => void this.#waiters.splice(this.#waiters.indexOf(waiter), 1),
+    };
   }
 
   /** Messages that wait to be taken. */
@@ -44,11 +49,7 @@ export class MessageStream<T> implements AsyncIterableIterator<T>, Disposable {
   /** Gives it a message. */
   push(message: T): void {
     const waiter = this.#waiters.shift();
-    if (waiter !== undefined) {
-      waiter.stop();
-      waiter.resolve({ value: message, done: false });
-      return;
-    }
+    if (waiter !== undefined) return waiter.resolve({ value: message, done: false });
     // As evdev has it: what came before is dropped whole, and the listener is told.
     const { limit, missed = [] } = this.#options;
     if (this.#messages.length >= limit) this.#messages = [...missed];
@@ -58,10 +59,7 @@ export class MessageStream<T> implements AsyncIterableIterator<T>, Disposable {
   /** Ends it once what is there was taken. */
   fail(error: Error): void {
     this.#failure ??= error;
-    for (const waiter of this.#waiters.splice(0)) {
-      waiter.stop();
-      waiter.reject(error);
-    }
+    for (const waiter of this.#waiters.splice(0)) waiter.reject(error);
   }
 
   /**
@@ -82,7 +80,7 @@ export class MessageStream<T> implements AsyncIterableIterator<T>, Disposable {
     return this.#next(this.#options);
   }
 
-  #next({ signal, deadline }: WaitOptions): Promise<IteratorResult<T>> {
+  #next(options: WaitOptions): Promise<IteratorResult<T>> {
     const message = this.#messages.shift();
     if (message !== undefined) {
       this.#options.onTake?.();
@@ -90,31 +88,10 @@ export class MessageStream<T> implements AsyncIterableIterator<T>, Disposable {
     }
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     if (this.#ended) return Promise.resolve({ value: undefined, done: true });
-    const { device, what } = this.#options;
-    if (signal?.aborted) return Promise.reject(signal.reason);
-    return new Promise((resolve, reject) => {
-      const giveUp = (reason: unknown): void => {
-        stop();
-        this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
-        reject(reason);
-      };
-      const onAbort = (): void => giveUp(signal?.reason);
-      const timer = deadline === undefined ? undefined : setTimeout(() => {
-        giveUp(
-          new VireoError("TIMEOUT", `No ${what} within the deadline`, {
-            device,
-            expected: `one within ${deadline} ms`,
-          }),
-        );
-      }, deadline);
-      const stop = (): void => {
-        clearTimeout(timer);
-        signal?.removeEventListener("abort", onAbort);
-      };
-      const waiter = { resolve, reject, stop };
-      signal?.addEventListener("abort", onAbort);
-      this.#waiters.push(waiter);
-    });
+    const waiter = new Waiter(this.#subject, options);
+    if (waiter.over) return waiter.promise;
+    this.#waiters.push(waiter);
+    return waiter.arm().promise;
   }
 
   /** Ends the iteration. */
@@ -123,16 +100,13 @@ export class MessageStream<T> implements AsyncIterableIterator<T>, Disposable {
     return Promise.resolve({ value: undefined, done: true });
   }
 
-  /** Ends the iteration; who waits gets the end. */
+  /** Ends the iteration; waiters get the end. */
   [Symbol.dispose](): void {
     if (this.#ended) return;
     this.#ended = true;
     this.#messages = [];
     this.#options.onEnd?.();
-    for (const waiter of this.#waiters.splice(0)) {
-      waiter.stop();
-      waiter.resolve({ value: undefined, done: true });
-    }
+    for (const waiter of this.#waiters.splice(0)) waiter.resolve({ value: undefined, done: true });
   }
 
   /** Itself. */

@@ -1,6 +1,6 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { VireoError } from "@vireo/hal";
-import { WaitList } from "./_wait_list.ts";
+import { WaitList } from "./wait_list.ts";
 
 Deno.test("wait list: many waits in a row share a timer, which rejectAll takes away", async () => {
   const list = new WaitList<undefined, number>("a number");

@@ -1,0 +1,41 @@
+import type { RecoveryWait } from "../device.ts";
+import { Condition } from "../wait/condition.ts";
+import { within } from "../wait/options.ts";
+
+/** Milliseconds that a recovery is waited for, unless told otherwise. */
+const DEADLINE = 1000;
+
+/** The callers that wait for a device to come back. */
+export class RecoveryWaiters {
+  readonly #waiting: Condition;
+  #count = 0;
+
+  constructor(device: string) {
+    this.#waiting = new Condition({ details: () => ({ device, seen: this.#count }) });
+  }
+
+  /** How often the device came back. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** The device came back. */
+  done(): void {
+    this.#count++;
+    this.#waiting.notify();
+  }
+
+  /** The device will not come back. */
+  fail(error: unknown): void {
+    this.#waiting.fail(error);
+  }
+
+  /** Waits for {@linkcode RecoveryWaiters.done}. */
+  async wait({ after = this.#count, ...options }: RecoveryWait): Promise<number> {
+    return await this.#waiting.until(
+      "the device to recover",
+      () => this.#count > after ? this.#count : undefined,
+      within(options, DEADLINE),
+    );
+  }
+}

@@ -1,0 +1,88 @@
+import type { VireoErrorDetails } from "@vireo/hal";
+import type { WaitOptions } from "./options.ts";
+import { Waiter, type WaitSubject } from "./waiter.ts";
+
+/** How a {@linkcode Condition} ends the waits whose time is over. */
+export interface ConditionOptions {
+  /** Looks once more before a wait gives up; its test is asked after that. */
+  readonly look?: (() => void) | undefined;
+  /** Where the waits happen and what the last look showed, for the error. */
+  readonly details?: (() => VireoErrorDetails) | undefined;
+}
+
+/** One caller that waits. */
+interface Entry {
+  /** Asks the caller's test; true if its wait is over. */
+  attempt(): boolean;
+  /** Ends the wait. */
+  reject(reason: unknown): void;
+}
+
+/** Where callers wait for a test to hold; those who came first are asked first. */
+export class Condition {
+  readonly #options: ConditionOptions;
+  readonly #entries = new Set<Entry>();
+
+  /** Makes a place to wait where nobody waits. */
+  constructor(options: ConditionOptions = {}) {
+    this.#options = options;
+  }
+
+  /** Asks every waiting caller whether its test holds now. */
+  notify(): void {
+    for (const entry of this.#entries) if (entry.attempt()) this.#entries.delete(entry);
+  }
+
+  /** Rejects every waiting caller. */
+  fail(reason: unknown): void {
+    for (const entry of this.#entries) entry.reject(reason);
+    this.#entries.clear();
+  }
+
+  /**
+   * Waits until a test gives a value; without a wait if it does at once.
+   *
+   * @param what What is waited for, for the error's message.
+   * @param test Gives undefined to wait on; what it throws rejects the wait.
+   * @throws {VireoError} `TIMEOUT` If the deadline passes; the signal's reason if it is aborted.
+   */
+  until<T>(what: string, test: () => T | undefined, options: WaitOptions = {}): Promise<T> {
+    if (options.signal?.aborted) return Promise.reject(options.signal.reason);
+    // Most calls need not wait: no `async`, and no timer yet, each of which a guest feels.
+    try {
+      const value = test();
+      if (value !== undefined) return Promise.resolve(value);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    const { look, details } = this.#options;
+    const subject: WaitSubject<T> = {
+      what,
+      details,
+      look: () => {
+        look?.();
+        return waiter.over ? undefined : test();
+      },
+      left: () => this.#entries.delete(entry),
+    };
+    const waiter = new Waiter<T>(subject, options);
+    const entry: Entry = {
+      attempt: () => attempt(waiter, test),
+      reject: (reason) => waiter.reject(reason),
+    };
+    this.#entries.add(entry);
+    return waiter.arm().promise;
+  }
+}
+
+function attempt<T>(waiter: Waiter<T>, test: () => T | undefined): boolean {
+  if (waiter.over) return true;
+  try {
+    const value = test();
+    if (value === undefined) return false;
+    waiter.resolve(value);
+  } catch (error) {
+    waiter.reject(error);
+  }
+  return true;
+}

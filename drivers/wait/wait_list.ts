@@ -1,0 +1,105 @@
+import type { VireoErrorDetails } from "@vireo/hal";
+import type { WaitOptions } from "./options.ts";
+import { Waiter, type WaitSubject } from "./waiter.ts";
+
+/**
+ * Milliseconds for which a timer may outlive the wait that it was for. Setting and clearing one a wait
+ * takes 90 us in a guest under TCG, a quarter of a ping.
+ */
+const TICK = 100;
+
+/** How a {@linkcode WaitList} ends the waits whose time is over. */
+export interface WaitListOptions {
+  /** Looks once more before a wait gives up, and lets those go whose turn it is. */
+  readonly look?: (() => void) | undefined;
+  /** Where the waits happen and what the last look showed, for the error. */
+  readonly details?: (() => VireoErrorDetails) | undefined;
+}
+
+interface Entry<I, T> {
+  readonly item: I;
+  readonly waiter: Waiter<T>;
+}
+
+/** Promises that wait in a row, each with what it waits for, a signal and a deadline. */
+export class WaitList<I, T> {
+  readonly #entries: Entry<I, T>[] = [];
+  readonly #subject: WaitSubject<T>;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #timerAt = Infinity;
+
+  /** Makes an empty row; `what` is the end of a timeout's message. */
+  constructor(what: string, { look, details }: WaitListOptions = {}) {
+    this.#subject = {
+      what,
+      details,
+      look: look && (() => void look()),
+      left: (waiter) => {
+        const at = this.#entries.findIndex((entry) => entry.waiter === waiter);
+        if (at >= 0) this.#entries.splice(at, 1);
+      },
+    };
+  }
+
+  /** How many wait. */
+  get length(): number {
+    return this.#entries.length;
+  }
+
+  /** What the first one waits for. */
+  get first(): I | undefined {
+    return this.#entries[0]?.item;
+  }
+
+  /**
+   * Waits in the row.
+   *
+   * @throws {VireoError} `TIMEOUT` If the deadline passes; the signal's reason.
+   */
+  wait(item: I, options: WaitOptions): Promise<T> {
+    const waiter = new Waiter(this.#subject, options);
+    if (waiter.over) return waiter.promise;
+    this.#entries.push({ item, waiter });
+    if (waiter.until !== Infinity) this.#arm(waiter.until);
+    return waiter.promise;
+  }
+
+  /** Lets the first one go; false if there is none. */
+  resolveFirst(value: T): boolean {
+    const entry = this.#entries.shift();
+    entry?.waiter.resolve(value);
+    return entry !== undefined;
+  }
+
+  /** Rejects the first one. */
+  rejectFirst(error: unknown): void {
+    this.#entries.shift()?.waiter.reject(error);
+  }
+
+  /** Rejects all, and leaves no timer behind. */
+  rejectAll(error: unknown): void {
+    while (this.#entries.length > 0) this.rejectFirst(error);
+    clearTimeout(this.#timer);
+    this.#timerAt = Infinity;
+  }
+
+  /** Makes sure that a timer looks at the entries by then. */
+  #arm(end: number): void {
+    const now = performance.now();
+    const at = Math.min(end, now + TICK);
+    if (at >= this.#timerAt) return;
+    clearTimeout(this.#timer);
+    this.#timerAt = at;
+    this.#timer = setTimeout(this.#onTimer, Math.max(0, Math.ceil(at - now)));
+  }
+
+  readonly #onTimer = (): void => {
+    this.#timerAt = Infinity;
+    const now = performance.now();
+    for (const { waiter } of this.#entries.filter(({ waiter }) => waiter.until <= now)) {
+      waiter.giveUp();
+    }
+    const next = this.#entries.reduce((end, { waiter }) => Math.min(end, waiter.until), Infinity);
+    if (next !== Infinity) this.#arm(next);
+  };
+}
