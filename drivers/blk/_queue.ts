@@ -14,7 +14,7 @@ const EMPTY = new Uint8Array(0);
  *
  * It pops the virtqueue itself, because promise requests and batches share it. RequestQueue in its place
  * serves 1.1 times fewer reads a second and leaves 100 bytes of heap a read, where this leaves 10
- * (queue_bench.ts).
+ * (tests/blk/queue_bench.ts).
  */
 export class BlkQueue {
   /** Index on the device. */

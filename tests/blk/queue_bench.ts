@@ -1,5 +1,5 @@
 // What blk's own queue gains over RequestQueue: the same 4 KiB reads at depth 32, with as little around
-// RequestQueue as a disk needs. `deno run -A queue_bench.ts own` or `shared`, each in a process of its own.
+// RequestQueue as a disk needs. `deno run -A tests/blk/queue_bench.ts own` or `shared`, each in a process of its own.
 import { ANY_ID, DeviceId, type DmaRegion, FeatureSet } from "@vireo/hal";
 import { BlkDevice, EmulatedMachine, MemoryDisk } from "@vireo/emu";
 import { Bus } from "../../drivers/bus/bus.ts";

@@ -1,13 +1,14 @@
-// deno-lint-ignore-file no-console -- a program
-/**
- * Reads what `deno test --junit-path` wrote and prints the table of transports, rings and targets that the
- * four drivers were tested on, then each failure with its message, so that the end of a log tells all.
- *
- * `deno run -R -W .ci/test_report.ts REPORT.xml TABLE.md`; exits with 1 if a test failed or a combination
- * is neither tested nor shown to be impossible.
- *
- * @module
- */
+import { QEMU_DIFFERENCES } from "./qemu/differences.ts";
+
+/** What one run of `deno test` wrote. */
+export interface TestRun {
+  /** The QEMU that was on the path, for example `QEMU 10.0.2`. */
+  readonly qemu: string;
+  /** Path of what `--junit-path` wrote. */
+  readonly junit: string;
+  /** The targets whose every transport and ring this run must have tested. */
+  readonly targets: readonly Target[];
+}
 
 /** A test or a step of one. */
 interface Case {
@@ -17,7 +18,8 @@ interface Case {
   readonly failure: string | undefined;
 }
 
-const TARGETS = [
+/** Everything that drivers are tested on. */
+export const TARGETS = [
   "emu",
   "qtest x86_64",
   "qtest aarch64",
@@ -25,6 +27,8 @@ const TARGETS = [
   "guest x86_64",
   "guest aarch64",
 ] as const;
+/** A row of tests' names: what the drivers ran on. */
+export type Target = typeof TARGETS[number];
 const TRANSPORTS = [
   "mmio v1",
   "mmio v2",
@@ -128,42 +132,73 @@ class Matrix {
   }
 }
 
-const [input, output] = Deno.args;
-if (input === undefined || output === undefined) {
-  console.error("usage: test_report.ts REPORT.xml TABLE.md");
-  Deno.exit(2);
-}
-const cases = parse(await Deno.readTextFile(input));
-const matrix = new Matrix(cases);
-const lines = [
-  "Four drivers (net, blk, console, rng) by transport, ring and target, and how interrupts came:",
-  "",
-  `| transport | ring | ${TARGETS.join(" | ")} |`,
-  `|---|---|${TARGETS.map(() => "---|").join("")}`,
-];
-let missing = 0;
-for (const transport of TRANSPORTS) {
-  for (const ring of RINGS) {
-    const cells = TARGETS.map((target) => matrix.cell(target, transport, ring));
-    missing += cells.filter((cell) => cell.missing).length;
-    lines.push(
-      `| ${transport} | ${ring} | ${cells.map(({ text }) => text).join(" | ")} |`,
-    );
+/**
+ * Says what the runs tested: the table of transports, rings and targets of the four drivers for each QEMU,
+ * what ran where and what differs, then each failure with its message, so that the end of a log tells all.
+ *
+ * @param runs The runs, in the order in which they were made.
+ * @returns The text, and whether all passed and no combination is missing.
+ */
+export async function report(
+  runs: readonly TestRun[],
+): Promise<{ readonly text: string; readonly ok: boolean }> {
+  const lines: string[] = [];
+  const failures: string[] = [];
+  const counts = new Map<string, string[]>();
+  let passed = 0;
+  let missing = 0;
+  for (const [i, { qemu, junit, targets }] of runs.entries()) {
+    const cases = parse(await Deno.readTextFile(junit));
+    const table = matrixTable(new Matrix(cases), targets);
+    missing += table.missing;
+    lines.push(`Four drivers (net, blk, console, rng) on ${qemu}, and how interrupts came:`, "");
+    lines.push(...table.lines, "");
+    for (const { file, name, failure } of cases) {
+      const folder = /^(?:\.\/)?(tests\/[^/]+|[^/]+)/.exec(file)?.[1] ?? file;
+      const row = counts.get(folder) ?? runs.map(() => "0");
+      row[i] = String(Number(row[i]) + 1);
+      counts.set(folder, row);
+      if (failure === undefined) passed++;
+      else failures.push(`FAILED ${file}, ${qemu}: ${name}\n  ${firstLines(failure)}`);
+    }
   }
+  lines.push(`(a) ${REASONS["packed"]}.`, `(b) ${REASONS["interrupt"]}.`, "");
+  lines.push(`| tests and steps in | ${runs.map(({ qemu }) => qemu).join(" | ")} |`);
+  lines.push(`|---|${runs.map(() => "---|").join("")}`);
+  for (const [folder, row] of [...counts].toSorted()) {
+    lines.push(`| ${folder} | ${row.join(" | ")} |`);
+  }
+  lines.push("", "| differs between QEMU's versions | 7.2 | 10 | why |", "|---|---|---|---|");
+  for (const { what, before, since, reason } of Object.values(QEMU_DIFFERENCES)) {
+    lines.push(`| ${what} | ${before} | ${since} | ${reason} |`);
+  }
+  const ok = failures.length === 0 && missing === 0;
+  lines.push("", ...failures);
+  if (missing > 0) lines.push(`${missing} combinations are missing`);
+  lines.push(`${passed} passed, ${failures.length} failed`);
+  return { text: `${lines.join("\n")}\n`, ok };
 }
-lines.push("", `(a) ${REASONS["packed"]}.`, `(b) ${REASONS["interrupt"]}.`);
-const failed = cases.filter(({ failure }) => failure !== undefined);
-console.log(`\n${lines.join("\n")}\n`);
-await Deno.mkdir(output.replace(/[^/]*$/, "") || ".", { recursive: true });
-await Deno.writeTextFile(output, `${lines.join("\n")}\n`);
-for (const { file, name, failure } of failed) {
-  const told = failure!.split("\n").filter((line) => line.trim() !== "").slice(
-    0,
-    12,
-  );
-  console.log(`FAILED ${file}: ${name}\n  ${told.join("\n  ")}`);
+
+function matrixTable(
+  matrix: Matrix,
+  targets: readonly Target[],
+): { readonly lines: string[]; readonly missing: number } {
+  const lines = [
+    `| transport | ring | ${targets.join(" | ")} |`,
+    `|---|---|${targets.map(() => "---|").join("")}`,
+  ];
+  let missing = 0;
+  for (const transport of TRANSPORTS) {
+    for (const ring of RINGS) {
+      const cells = targets.map((target) => matrix.cell(target, transport, ring));
+      missing += cells.filter((cell) => cell.missing).length;
+      lines.push(`| ${transport} | ${ring} | ${cells.map(({ text }) => text).join(" | ")} |`);
+    }
+  }
+  return { lines, missing };
 }
-console.log(
-  `${cases.length} tests and steps, ${failed.length} failed, ${missing} combinations missing`,
-);
-if (failed.length > 0 || missing > 0) Deno.exit(1);
+
+/** As much of a failure's message as a reader needs first. */
+function firstLines(failure: string): string {
+  return failure.split("\n").filter((line) => line.trim() !== "").slice(0, 12).join("\n  ");
+}

@@ -1,0 +1,53 @@
+// deno-lint-ignore-file no-console -- a program
+/**
+ * Runs all tests on the host's QEMU, then those that need QEMU on each other one that is there, and
+ * prints what ran where.
+ *
+ * `deno run -A tests/run.ts REPORT_FOLDER`; exits with 1 if a test failed, or if a combination of target,
+ * transport and ring was neither tested nor shown to be impossible.
+ *
+ * @module
+ */
+import { installedQemus } from "./qemu/installed.ts";
+import { report, TARGETS, type TestRun } from "./report.ts";
+
+const ROOMS = ["hal", "drivers", "emu", "firmware", "examples", "tests"] as const;
+/** The tests in which QEMU's version can make a difference. */
+const ON_EVERY_QEMU = [
+  "tests/qemu",
+  "tests/qtest",
+  "tests/differential",
+  "tests/guest/matrix_test.ts",
+];
+
+const [folder] = Deno.args;
+if (folder === undefined) {
+  console.error("usage: run.ts REPORT_FOLDER");
+  Deno.exit(2);
+}
+await Deno.remove(folder, { recursive: true }).catch((error) => {
+  if (!(error instanceof Deno.errors.NotFound)) throw error;
+});
+await Deno.mkdir(folder, { recursive: true });
+
+const runs: TestRun[] = [];
+let failed = false;
+for (const [i, { version, path }] of installedQemus().entries()) {
+  const qemu = `QEMU ${version.text}`;
+  const junit = `${folder}/${i + 1}.xml`;
+  console.log(`vireo: ${i === 0 ? "all tests" : "the tests that need QEMU"} on ${qemu}`);
+  const { code } = await new Deno.Command(Deno.execPath(), {
+    args: [
+      ...["test", "-A", "--parallel", `--junit-path=${junit}`],
+      ...i === 0 ? ["--doc", ...ROOMS] : ON_EVERY_QEMU,
+    ],
+    env: { PATH: path },
+    stdin: "null",
+  }).spawn().status;
+  failed ||= code !== 0;
+  runs.push({ qemu, junit, targets: i === 0 ? TARGETS : TARGETS.filter((name) => name !== "emu") });
+}
+const { text, ok } = await report(runs);
+console.log(`\n${text}`);
+await Deno.writeTextFile(`${folder}/report.md`, text);
+Deno.exit(failed || !ok ? 1 : 0);
