@@ -6,6 +6,8 @@ export interface ExecOptions {
   readonly cwd?: string;
   /** What to install when the tool is missing. */
   readonly install?: string;
+  /** Environment variables besides the process's own. */
+  readonly env?: Readonly<Record<string, string>>;
   /** Ends the tool. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -30,6 +32,7 @@ export async function exec(
       stdout: "piped",
       stderr: "piped",
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+      ...(options.env === undefined ? {} : { env: options.env }),
       ...(options.signal === undefined ? {} : { signal: options.signal }),
     }).output();
   } catch (cause) {

@@ -7,4 +7,5 @@ export * from "./arch.ts";
 export * from "./bundle.ts";
 export * from "./cpio.ts";
 export * from "./image.ts";
+export * from "./module_cache.ts";
 export * from "./shim.ts";
