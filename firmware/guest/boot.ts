@@ -6,9 +6,11 @@ import {
   bundleEntries,
   cpio,
   type CpioEntry,
+  GUEST_DENO_DIR,
   type GuestImage,
   guestImage,
   type ImageOptions,
+  moduleCache,
   writePieces,
 } from "../image/mod.ts";
 import type { GuestRun } from "./init.ts";
@@ -159,12 +161,13 @@ export function qemuCommandLine(
     ...board.kernelArgs(accel),
     "HOME=/root",
     "PATH=/bin",
-    "DENO_DIR=/tmp/deno",
+    `DENO_DIR=${GUEST_DENO_DIR}`,
     "DENO_NO_UPDATE_CHECK=1",
     "NO_COLOR=1",
     ...options.kernelArgs ?? [],
     // What follows is for PID 1.
-    ...["--", "run", "-A", "--no-config", "--no-lock", "--no-remote", "--quiet", "/vireo/init.js"],
+    ...["--", "run", "-A", "--no-config", "--no-lock", "--no-remote", "--no-code-cache", "--quiet"],
+    "/vireo/init.js",
   ];
   return [
     board.qemu,
@@ -222,6 +225,7 @@ export async function addRun(
     cpio([
       { kind: "file", path: "vireo/run.json", data: text.encode(JSON.stringify(run)) },
       ...bundleEntries(program),
+      await moduleCache(program),
       ...extra,
     ]),
     { append: true },

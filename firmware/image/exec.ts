@@ -5,6 +5,8 @@ import { requireProgram } from "@vireo/hal/host";
 export interface ExecOptions {
   /** Working directory. */
   readonly cwd?: string;
+  /** Environment variables besides the process's own. */
+  readonly env?: Readonly<Record<string, string>>;
   /** Ends the tool. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -27,6 +29,7 @@ export async function exec(
     stdout: "piped",
     stderr: "piped",
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+    ...(options.env === undefined ? {} : { env: options.env }),
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   }).output();
   options.signal?.throwIfAborted();

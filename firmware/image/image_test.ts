@@ -2,6 +2,8 @@ import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/a
 import { VireoError } from "@vireo/hal";
 import { cpio } from "./cpio.ts";
 import { elfNeeds } from "./elf.ts";
+import { moduleCache } from "./module_cache.ts";
+import { DatabaseSync } from "node:sqlite";
 
 /** Reads an archive back, by the rules of Linux's initramfs/buffer-format.rst. */
 function unpack(pieces: readonly Uint8Array[]): { path: string; mode: number; data: string }[] {
@@ -53,4 +55,33 @@ Deno.test("elfNeeds finds what Deno itself needs", () => {
   assert(needs.libraries.includes("libc.so.6"));
   const error = assertThrows(() => elfNeeds(new Uint8Array(100), "x"), VireoError, "ELF");
   assertEquals(error.code, "HOST_ERROR");
+});
+
+Deno.test("moduleCache has the imports of a program's modules, as the guest's Deno looks them up", async () => {
+  const entry = await moduleCache(
+    new Map([
+      ["program.js", 'import "./lib.js"; export default () => import("./late.js");'],
+      ["program.js.map", "{}"],
+      ["lib.js", "export {};"],
+      ["late.js", "export {};"],
+    ]),
+  );
+  assert(entry.kind === "file");
+  assertEquals(entry.path, "vireo/deno/dep_analysis_cache_v2");
+  const path = await Deno.makeTempFile({ prefix: "vireo-cache-" });
+  try {
+    await Deno.writeFile(path, entry.data);
+    using database = new DatabaseSync(path, { readOnly: true });
+    const rows = database.prepare("SELECT specifier, module_info FROM moduleinfocache").all();
+    const found = new Map(rows.map((row) => [row["specifier"], String(row["module_info"])]));
+    assertEquals([...found.keys()].sort(), [
+      "file:///vireo/late.js",
+      "file:///vireo/lib.js",
+      "file:///vireo/program.js",
+    ]);
+    const imports = found.get("file:///vireo/program.js")!;
+    for (const name of ["./lib.js", "./late.js"]) assertStringIncludes(imports, name);
+  } finally {
+    await Deno.remove(path);
+  }
 });

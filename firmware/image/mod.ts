@@ -8,4 +8,5 @@ export * from "./bundle.ts";
 export * from "./cpio.ts";
 export * from "./debian.ts";
 export * from "./image.ts";
+export * from "./module_cache.ts";
 export * from "./shim.ts";
