@@ -12,6 +12,8 @@ ROOMS := hal drivers emu firmware examples tests
 PUBLIC := hal/mod.ts drivers/mod.ts drivers/testing/mod.ts emu/mod.ts emu/testing/mod.ts firmware/mod.ts firmware/ip/mod.ts
 # What the tests write of themselves.
 REPORT := .cache/report
+RELEASES := bookworm trixie
+USERS := root dev
 SETUP := .tools/.setup-$(DENO_VERSION)
 
 # What tests use of the system: QEMU's boards, a tap device's address, and C compilers with what they
@@ -24,11 +26,13 @@ PACKAGES := qemu-system-x86 qemu-system-arm $(RISCV) ipxe-qemu qemu-utils iprout
 	gcc libc6-dev $(CROSS)
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help setup packages qemu demo test check fmt lint doc unit bench bench-guest clean
+.PHONY: help setup packages qemu fresh demo test check fmt lint doc unit bench bench-guest clean
 
 help:
 	@echo "make demo [DISK=path]  set up and run the main job on the emulated board"
 	@echo "make test              the whole gate: format, lint, types, docs, tests"
+	@echo "make fresh             slow: both commands on a minimal Debian 12 and 13, as root and as a user;"
+	@echo "                       RELEASES=\"bookworm trixie\" USERS=\"root dev\" choose"
 	@echo "make bench             every *_bench.ts, as ratios and medians"
 	@echo "make bench-guest       slow: our drivers against Linux's own in a guest, and how it boots"
 	@echo "make fmt               format the sources in place"
@@ -91,6 +95,11 @@ unit: $(SETUP) packages qemu
 check: lint doc
 
 test: check unit
+
+# Not part of `make test`: README's two commands on a minimal Debian 12 and a minimal Debian 13.
+fresh:
+	@sh tools/require.sh debootstrap debootstrap $(if $(SUDO),sudo sudo)
+	@$(SUDO) sh tools/fresh.sh "$(RELEASES)" "$(USERS)"
 
 bench: $(SETUP)
 	$(DENO) bench -A $(ROOMS)

@@ -1,0 +1,98 @@
+#!/bin/sh
+# Makes a minimal Debian in a folder, clones this tree into it and runs README's two commands there, as a
+# newcomer would. Needs root, because it mounts and changes root. CONTRIBUTING.md says what it takes.
+#
+# tools/fresh.sh "RELEASE..." "USER..."; releases are bookworm (12) and trixie (13), users root and dev,
+# which is an ordinary user with sudo. What is printed goes to .cache/fresh/RELEASE-USER.log as well.
+set -eu
+releases=${1:-bookworm trixie}
+users=${2:-root dev}
+root=$(cd "$(dirname "$0")/.." && pwd)
+logs=$root/.cache/fresh
+started=$(date +%s)
+dir=
+
+say() { echo "vireo: fresh: $(($(date +%s) - started)) s: $*"; }
+
+# Mounts go before files: what is mounted is the host's.
+clean_up() {
+  [ -n "$dir" ] || return 0
+  for mount in dev sys proc; do
+    mountpoint -q "$dir/$mount" && umount -R -l "$dir/$mount"
+  done
+  rm -rf --one-file-system "$dir"
+  dir=
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+[ "$(id -u)" = 0 ] || { echo "vireo: Cannot change root: run it as root, for example by sudo" >&2; exit 1; }
+sh "$root/tools/require.sh" debootstrap debootstrap git git
+
+# Runs a command line in the folder as a user, with nothing of this machine's environment.
+inside() {
+  user=$1
+  shift
+  home=/root
+  [ "$user" = root ] || home=/home/$user
+  env -i LANG=C.UTF-8 TERM=dumb PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    HOME="$home" USER="$user" setpriv --pdeathsig KILL -- chroot --userspec="$user" --groups= "$dir" \
+    sh -c "cd $home && $*" </dev/null
+}
+
+make_debian() {
+  release=$1
+  dir=$(mktemp -d /var/tmp/vireo-fresh.XXXXXX)
+  chmod 755 "$dir"
+  say "$release: making a minimal Debian in $dir"
+  debootstrap --variant=minbase "$release" "$dir" >"$logs/$release-debootstrap.log"
+  for mount in proc sys dev; do
+    mount --rbind "/$mount" "$dir/$mount"
+    mount --make-rslave "$dir/$mount"
+  done
+  # How this machine reaches the network: names, and certificates that it trusts.
+  for file in /etc/resolv.conf /etc/npmrc; do
+    [ ! -e "$file" ] || cp -L "$file" "$dir$file"
+  done
+  say "$release: installing git, nodejs, npm and make"
+  packages="git nodejs npm make ca-certificates sudo"
+  inside root "export DEBIAN_FRONTEND=noninteractive; apt-get update -qq && apt-get install -y -qq $packages" \
+    >"$logs/$release-packages.log" 2>&1
+  cp -L /etc/ssl/certs/ca-certificates.crt "$dir/etc/ssl/certs/"
+  inside root "useradd --create-home --shell /bin/sh dev"
+  echo "dev ALL=(ALL) NOPASSWD: ALL" >"$dir/etc/sudoers.d/dev"
+}
+
+# One of README's commands; the end of what it prints says how it went.
+run() {
+  release=$1 user=$2 command=$3
+  say "$release, $user: $command"
+  from=$(date +%s)
+  code=0
+  inside "$user" "cd vireo && $command" >>"$logs/$release-$user.log" 2>&1 || code=$?
+  took=$(($(date +%s) - from))
+  if [ $code != 0 ]; then
+    tail -n 40 "$logs/$release-$user.log"
+    say "$release, $user: $command FAILED with exit code $code after $took s"
+    exit 1
+  fi
+  say "$release, $user: $command passed in $took s: $(tail -n 1 "$logs/$release-$user.log")"
+}
+
+mkdir -p "$logs"
+for release in $releases; do
+  make_debian "$release"
+  for user in $users; do
+    home=/root
+    [ "$user" = root ] || home=/home/$user
+    : >"$logs/$release-$user.log"
+    git -c safe.directory='*' clone -q --no-local "$root" "$dir$home/vireo"
+    inside root "chown -R $user: $home/vireo"
+    run "$release" "$user" "make demo"
+    run "$release" "$user" "make test"
+    rm -rf "$dir$home/vireo"
+  done
+  clean_up
+done
+say "all passed"
