@@ -30,6 +30,8 @@ export interface RingRequest {
   readonly reversed?: boolean;
   /** Name of the device, for errors. */
   readonly device: string;
+  /** Reads the device's status. */
+  readonly status: () => number;
   /** As at `Transport.notify`. */
   readonly notify: (index: number, data: number) => void;
 }
@@ -85,6 +87,7 @@ function virtqueueOptions(size: number, request: RingRequest): VirtqueueOptions 
     inOrder: features.has(Feature.IN_ORDER),
     notificationData: features.has(Feature.NOTIFICATION_DATA),
     notify: request.notify,
+    status: request.status,
     device: request.device,
   };
 }

@@ -64,7 +64,7 @@ function ways(found: { value: number | undefined }): Way[] {
     device: "virtio0",
     what: "number",
     limit: 4,
-    look: () => found.value !== undefined && stream.push(found.value),
+    last: { look: () => found.value !== undefined && stream.push(found.value) },
   });
   let given: number | undefined;
   return [
@@ -248,7 +248,7 @@ Deno.test("wait: within keeps the earlier end, and no limit is none", () => {
 Deno.test("wait: no limit sets no timer, and the longest one does not fire at once", async () => {
   for (const deadline of [undefined, Infinity, 2 ** 31, 2 ** 31 - 1]) {
     const condition = new Condition();
-    let there: number | undefined;
+    let there: number | undefined = undefined;
     const wait = condition.until("a number", () => there, { deadline });
     await pause(3);
     there = 1;
