@@ -101,6 +101,9 @@ class WireQueue implements Virtqueue {
   kick(): void {
     this.#kick(this);
   }
+  kickAgain(): void {
+    this.#kick(this);
+  }
   pop(): number {
     const used = this.broken ? undefined : this.used.shift();
     if (used === undefined) return -1;

@@ -1,5 +1,8 @@
-import { BLK_SECTOR_SIZE, BlkStatus, VireoError } from "@vireo/hal";
+import { BLK_SECTOR_SIZE, BlkStatus, type VireoErrorDetails } from "@vireo/hal";
+import { lookAgain } from "../virtqueue/last_look.ts";
 import type { Virtqueue } from "../virtqueue/virtqueue.ts";
+import { timeOf, type WaitOptions } from "../wait/options.ts";
+import { timedOut } from "../wait/waiter.ts";
 import type { BlkBatch } from "./batch.ts";
 import { type BlkErrorContext, BlkRequest, lengthError, statusError } from "./requests.ts";
 import { isInput, type Slots } from "./_slots.ts";
@@ -119,12 +122,18 @@ export class BlkQueue {
     type: number,
     sector: number,
     bytes: Uint8Array,
-    signal: AbortSignal | undefined,
-    deadline: number | undefined,
+    options: WaitOptions,
   ): Promise<Uint8Array> {
     const failure = this.#failure ?? this.#queue?.broken;
     if (failure !== undefined) return Promise.reject(failure);
+    const { signal } = options;
     if (signal?.aborted) return Promise.reject(signal.reason);
+    let time: number;
+    try {
+      time = timeOf(options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
     const request = this.#fresh = this.#pool.pop() ?? this.#newRequest();
     request.type = type;
     request.sector = sector;
@@ -134,8 +143,9 @@ export class BlkQueue {
       request.signal = signal;
       signal.addEventListener("abort", request.onAbort);
     }
-    if (deadline !== undefined) {
-      request.timer = setTimeout(() => this.#giveUp(request, this.#timeout(request)), deadline);
+    if (time !== Infinity) {
+      request.deadline = options.deadline ?? time;
+      request.timer = setTimeout(this.#onLate, time, request);
     }
     this.#enqueue(request);
     this.#scheduleKick();
@@ -207,6 +217,19 @@ export class BlkQueue {
     return this.#batches.filter((batch) => batch !== undefined);
   }
 
+  /**
+   * Looks once more for answers, before a request or a batch gives up.
+   *
+   * @param settled Whether it need not give up any more.
+   * @param due Whether the device has it.
+   * @returns Where it was and what was seen, for the error; undefined if it is settled.
+   */
+  lookAgain(settled: () => boolean, due: boolean): VireoErrorDetails | undefined {
+    if (this.#queue === undefined) return { ...this.#where, seen: "a device that is being reset" };
+    const seen = lookAgain(this.#queue, { drain: this.drain, settled, due });
+    return seen && { ...seen, ...this.#where };
+  }
+
   /** A batch begins (1) or ends (-1) to wait for an interrupt. */
   waitChanged(step: 1 | -1): void {
     this.#waiters += step;
@@ -250,12 +273,15 @@ export class BlkQueue {
     return request;
   }
 
-  #timeout(request: BlkRequest): VireoError {
-    return new VireoError("TIMEOUT", `Block request at sector ${request.sector} took too long`, {
-      device: this.#where.device,
-      queue: this.#where.queue,
-    });
-  }
+  /** The time of a request is over: looks once more, and ends it either way. */
+  readonly #onLate = (request: BlkRequest): void => {
+    const { deadline, sector } = request;
+    const due = request.issued > 0 || request.inFlight > 0;
+    const seen = this.lookAgain(() => request.timer === undefined, due);
+    if (seen === undefined) return;
+    const what = due ? "the device to answer the request" : "room for the request";
+    this.#giveUp(request, timedOut(`${what} at sector ${sector}`, deadline, seen));
+  };
 
   /** Adds what slots and ring have room for; true if anything was added. */
   #issue(queue: Virtqueue): boolean {

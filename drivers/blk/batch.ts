@@ -1,5 +1,13 @@
-import { BLK_SECTOR_SIZE, BlkRequestType, BlkStatus, type Dma, VireoError } from "@vireo/hal";
+import {
+  BLK_SECTOR_SIZE,
+  BlkRequestType,
+  BlkStatus,
+  type Dma,
+  VireoError,
+  type VireoErrorDetails,
+} from "@vireo/hal";
 import type { WaitOptions } from "../wait/options.ts";
+import { type Waiter, waitFor, type WaitSubject } from "../wait/waiter.ts";
 import type { BlkQueue } from "./_queue.ts";
 import { Slots } from "./_slots.ts";
 import { lengthError, statusError } from "./requests.ts";
@@ -52,7 +60,14 @@ export class BlkBatch implements Disposable {
   /** Slots whose memory is the device's; more than in flight once the device failed. */
   #given = 0;
   #failure: Error | undefined;
-  #waiter: ((reason?: unknown) => void) | undefined;
+  #waiter: Waiter<void> | undefined;
+  /** What the last look of a wait showed. */
+  #seen: VireoErrorDetails | undefined;
+  readonly #subject: WaitSubject<void> = {
+    what: "the device to answer a request of the batch",
+    look: (waiter) => void (this.#seen = this.#queue.lookAgain(() => waiter.over, true)),
+    details: () => this.#seen ?? {},
+  };
   #disposed = false;
 
   /**
@@ -217,31 +232,15 @@ export class BlkBatch implements Disposable {
    */
   wait(options: WaitOptions = {}): Promise<void> {
     if (this.#waiter !== undefined) throw new TypeError("Cannot wait twice on one batch");
-    const { signal, deadline } = options;
-    if (signal?.aborted) return Promise.reject(signal.reason);
+    if (options.signal?.aborted) return Promise.reject(options.signal.reason);
     if (this.#doneCount > 0 || this.#inFlight === 0) return Promise.resolve();
-    return new Promise((resolve, reject) => {
-      let timer: ReturnType<typeof setTimeout> | undefined;
-      const abort = (): void => this.#waiter?.(signal?.reason ?? new Error("Aborted"));
-      this.#waiter = (reason) => {
-        this.#waiter = undefined;
-        clearTimeout(timer);
-        signal?.removeEventListener("abort", abort);
-        this.#queue.waitChanged(-1);
-        if (reason === undefined) resolve();
-        else reject(reason);
-      };
-      signal?.addEventListener("abort", abort);
-      if (deadline !== undefined) {
-        timer = setTimeout(() =>
-          this.#waiter?.(
-            new VireoError("TIMEOUT", `No request of the batch ended within ${deadline} ms`, {
-              device: this.#queue.where.device,
-              queue: this.#queue.index,
-            }),
-          ), deadline);
-      }
+    return waitFor<void>(this.#subject, options, (waiter) => {
+      this.#waiter = waiter;
       this.#queue.waitChanged(1);
+      return () => {
+        this.#waiter = undefined;
+        this.#queue.waitChanged(-1);
+      };
     });
   }
 
@@ -317,7 +316,7 @@ export class BlkBatch implements Disposable {
     let at = this.#doneHead + this.#doneCount++;
     if (at >= this.depth) at -= this.depth;
     this.#done[at] = slot;
-    this.#waiter?.();
+    this.#waiter?.resolve();
   }
 
   #freeAll(): void {

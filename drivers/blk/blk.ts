@@ -464,7 +464,7 @@ export class Blk implements DriverInstance {
     const queue = this.#queues.length === 1 && options.queue === undefined
       ? this.#queues[0]!
       : this.#pick(options.queue);
-    return queue.submit(type, sector, bytes, options.signal, options.deadline);
+    return queue.submit(type, sector, bytes, options);
   }
 
   #check(sector: number, sectors: number): void {

@@ -269,6 +269,30 @@ Deno.test("a deadline rejects with TIMEOUT", async () => {
   const { blk } = make();
   const error = await rejects(blk.read(4, 512, { deadline: 1 }), "TIMEOUT");
   assertEquals(error.queue, 0);
+  assertEquals(
+    error.message,
+    "Timed out after 1 ms waiting for the device to answer the request at sector 4 (virtio0, queue 0): saw nothing in the used ring, even after another notification",
+  );
+  await assertRejects(() => blk.read(4, 512, { deadline: -1 }), RangeError);
+  await blk.remove();
+});
+
+Deno.test("the last look takes answers whose interrupt or notification was lost", async () => {
+  const { fake, blk } = make();
+  const unheard = blk.read(4, 512, { deadline: 5 });
+  await turn();
+  fake.pending[0]!.complete(0);
+  assertEquals((await unheard).length, 512);
+  fake.pending.length = 0;
+  fake.onKickAgain = () => fake.pending[0]!.complete(0);
+  assertEquals((await blk.read(5, 512, { deadline: 1 })).length, 512);
+  using batch = blk.batch(1, 512);
+  batch.prepareRead(0, 3);
+  batch.submit(0);
+  fake.pending.length = 0;
+  batch.kick();
+  await batch.wait({ deadline: 1 });
+  assertEquals([batch.poll(), batch.ok(0)], [0, true]);
   await blk.remove();
 });
 

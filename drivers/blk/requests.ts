@@ -8,14 +8,14 @@ import {
   lo32,
   VireoError,
 } from "@vireo/hal";
+import type { WaitOptions } from "../wait/options.ts";
 import type { BlkRangeLimits } from "./config.ts";
 
-/** How long a request may take, and where it goes. */
-export interface BlkRequestOptions {
-  /** Rejects the request with the signal's reason; the device may still carry it out. */
-  readonly signal?: AbortSignal | undefined;
-  /** Milliseconds until the request is rejected with `TIMEOUT`; none by default. */
-  readonly deadline?: number | undefined;
+/**
+ * How long a request may take, as long as it needs by default, and where it goes. The device may still
+ * carry out one that its caller gave up.
+ */
+export interface BlkRequestOptions extends WaitOptions {
   /** Index of the request queue; round robin by default. */
   readonly queue?: number | undefined;
 }
@@ -45,6 +45,8 @@ export class BlkRequest {
   resolve: (value: Uint8Array) => void = ignore;
   reject: (reason: unknown) => void = ignore;
   signal: AbortSignal | undefined = undefined;
+  /** Milliseconds that its caller gave it, for the message. */
+  deadline = 0;
   timer: ReturnType<typeof setTimeout> | undefined = undefined;
   /** Rejects the request on abort; bound once for the object's life. */
   onAbort: () => void = ignore;

@@ -192,6 +192,7 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
       indirect: request.indirect !== false,
       reversed: request.reversed === true,
       device: this.name,
+      status: () => this.transport.readStatus(),
       notify: (_, data) => this.#notify(slot, data),
     });
     const slot: Slot = { ring, request, told: false, held: undefined };

@@ -17,6 +17,8 @@ export class FakeDevice {
   /** What happened to the device, in order. */
   readonly log: string[] = [];
   /** Kicks so far. */
+  /** Called when the driver notifies again. */
+  onKickAgain: (() => void) | undefined;
   kicks = 0;
   features: FeatureSet;
   legacy = false;
@@ -252,6 +254,11 @@ export class FakeQueue implements Virtqueue {
     this.#added = [];
     this.fake.pending.push(...added);
     for (const request of added) this.fake.script?.(request);
+  }
+
+  kickAgain(): void {
+    this.fake.kicks++;
+    this.fake.onKickAgain?.();
   }
 
   pop(): number {

@@ -29,6 +29,8 @@ export interface RingRequest {
   readonly reversed?: boolean;
   /** Name of the device, for errors. */
   readonly device: string;
+  /** Reads the device's status. */
+  readonly status: () => number;
   /** As at `Transport.notify`. */
   readonly notify: (index: number, data: number) => void;
 }
@@ -84,6 +86,7 @@ function virtqueueOptions(size: number, request: RingRequest): VirtqueueOptions 
     inOrder: features.has(Feature.IN_ORDER),
     notificationData: features.has(Feature.NOTIFICATION_DATA),
     notify: request.notify,
+    status: request.status,
     device: request.device,
   };
 }

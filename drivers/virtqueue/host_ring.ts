@@ -33,6 +33,8 @@ export class HostRing implements Virtqueue {
   readonly name: string;
   /** Name of the device, for messages. */
   readonly device: string | undefined;
+  /** Reads the device's status, for messages. */
+  readonly status: (() => number) | undefined;
   /** Ring size in descriptors. */
   readonly size: number;
   /** Where the parts are, for the transport. */
@@ -71,6 +73,7 @@ export class HostRing implements Virtqueue {
     this.index = options.index;
     this.name = options.name;
     this.device = options.device;
+    this.status = options.status;
     this.size = size;
     this.inFlight = size;
     this.#mask = size - 1;
@@ -148,6 +151,11 @@ export class HostRing implements Virtqueue {
       ? needEvent(loadAfterStore(this.#avail, 2 + this.size), next, old)
       : (loadAfterStore(this.#avail, 0) & AVAIL_NO_INTERRUPT) === 0;
     if (wanted) this.#notify(this.index, NONE);
+  }
+
+  /** Notifies the other side, whatever it asked for. */
+  kickAgain(): void {
+    if (this.#broken === undefined) this.#notify(this.index, NONE);
   }
 
   /** Whether a chain waits to be taken. */

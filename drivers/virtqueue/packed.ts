@@ -48,6 +48,8 @@ export class PackedVirtqueue implements Virtqueue {
   readonly name: string;
   /** Name of the device, for messages. */
   readonly device: string | undefined;
+  /** Reads the device's status, for messages. */
+  readonly status: (() => number) | undefined;
   /** Ring size in descriptors. */
   readonly size: number;
   /** Where the parts are, for the transport. */
@@ -112,6 +114,7 @@ export class PackedVirtqueue implements Virtqueue {
     this.index = index;
     this.name = options.name;
     this.device = options.device;
+    this.status = options.status;
     this.size = size;
     this.#inOrder = options.inOrder ?? false;
     this.#eventIdx = options.eventIdx;
@@ -196,6 +199,15 @@ export class PackedVirtqueue implements Virtqueue {
       const event = loadAfterStore(this.#asked16, 0);
       if (!needPackedEvent(event, this.#next, wrap, pending, this.size)) return;
     }
+    this.#notify(this.index, this.#notificationData ? this.#next | wrap << 15 : -1);
+  }
+
+  /** Notifies the device of what was published, whatever it asked for. */
+  kickAgain(): void {
+    // The notification names the place after the last published descriptor.
+    this.kick();
+    if (this.#broken !== undefined) return;
+    const wrap = this.#available === AVAIL ? 1 : 0;
     this.#notify(this.index, this.#notificationData ? this.#next | wrap << 15 : -1);
   }
 

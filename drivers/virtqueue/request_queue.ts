@@ -1,12 +1,14 @@
 import { VireoError } from "@vireo/hal";
+import { timeOf, type WaitOptions } from "../wait/options.ts";
+import { timedOut } from "../wait/waiter.ts";
+import { lookAgain } from "./last_look.ts";
 import type { SgList, Virtqueue } from "./virtqueue.ts";
 
-/** How long a request may take, and what else to do when it comes back. */
-export interface RequestOptions {
-  /** Rejects the request with the signal's reason; the device keeps its memory until it returns it. */
-  readonly signal?: AbortSignal | undefined;
-  /** Milliseconds until the request is rejected with `TIMEOUT`; none by default. */
-  readonly deadline?: number | undefined;
+/**
+ * How long a request may take, as long as it needs by default, and what else to do when it comes back.
+ * One that its caller gave up keeps its memory until the device returns it.
+ */
+export interface RequestOptions extends WaitOptions {
   /**
    * Called exactly once when the memory is the driver's again: the device returned it (with the used
    * length), the queue was reset, or it was never added (with -1). It runs before the promise settles;
@@ -16,8 +18,6 @@ export interface RequestOptions {
 }
 
 const NO_OPTIONS: RequestOptions = {};
-/** The longest timer, in milliseconds: 24 days; a longer one would fire at once. */
-const LONGEST_TIMER = 2 ** 31 - 1;
 
 class Request {
   chain: SgList | undefined;
@@ -26,6 +26,8 @@ class Request {
   onReturned: ((usedLength: number) => void) | undefined;
   signal: AbortSignal | undefined;
   onAbort: (() => void) | undefined;
+  /** Milliseconds that its caller gave it, for the message. */
+  deadline = 0;
   timer: ReturnType<typeof setTimeout> | undefined;
   /** Neighbours in the waiting list; that of the first and the last is undefined. */
   previous: Request | undefined;
@@ -93,11 +95,18 @@ export class RequestQueue {
    * @throws {VireoError} `TIMEOUT`, `CHAIN_SHAPE`, or why the queue broke; the signal's reason.
    */
   submit(chain: SgList, options: RequestOptions = NO_OPTIONS): Promise<number> {
-    const { signal, deadline, onReturned } = options;
+    const { signal, onReturned } = options;
     const failure = this.#failure ?? this.#queue.broken;
     if (failure !== undefined || signal?.aborted) {
       giveBack(onReturned, -1);
       return Promise.reject(failure ?? signal?.reason);
+    }
+    let time: number;
+    try {
+      time = timeOf(options);
+    } catch (error) {
+      giveBack(onReturned, -1);
+      return Promise.reject(error);
     }
     const request = new Request();
     request.chain = chain;
@@ -111,8 +120,9 @@ export class RequestQueue {
       request.onAbort = () => this.#giveUp(request, signal.reason);
       signal.addEventListener("abort", request.onAbort);
     }
-    if (deadline !== undefined && deadline <= LONGEST_TIMER) {
-      request.timer = setTimeout(() => this.#giveUp(request, this.#late(deadline)), deadline);
+    if (time !== Infinity) {
+      request.deadline = options.deadline ?? time;
+      request.timer = setTimeout(this.#onLate, time, request);
     }
     this.#enqueue(request);
     this.#issue();
@@ -267,9 +277,16 @@ export class RequestQueue {
     }
   }
 
-  #late(deadline: number): VireoError {
-    return new VireoError("TIMEOUT", `Device did not answer within ${deadline} ms`, {
-      queue: this.#queue.index,
+  /** The time of a request is over: looks once more, and ends it either way. */
+  readonly #onLate = (request: Request): void => {
+    const { waits, deadline } = request;
+    const details = lookAgain(this.#queue, {
+      drain: () => this.drain(),
+      settled: () => request.reject === undefined,
+      due: !waits,
     });
-  }
+    if (details === undefined) return;
+    const what = waits ? "room for the request in the queue" : "the device to answer";
+    this.#giveUp(request, timedOut(what, deadline, details));
+  };
 }

@@ -238,11 +238,100 @@ Deno.test("a deadline rejects with TIMEOUT, waiting or in flight", async () => {
   using it = rig(1);
   const all = [it.send("a", 1, { deadline: 1 }), it.send("b", 1, { deadline: 1 })];
   await Promise.all(all);
-  assertEquals(it.log, ["kick", "a ! TIMEOUT", "b returned -1", "b ! TIMEOUT"]);
+  // The second notification is the last look's: the first one may have been lost.
+  assertEquals(it.log, ["kick", "kick", "a ! TIMEOUT", "b returned -1", "b ! TIMEOUT"]);
   assertEquals([it.requests.inFlight, it.requests.waiting], [1, 0]);
   it.device.complete(it.device.next()!, 0);
   it.requests.drain();
-  assertEquals(it.log.slice(4), ["a returned 0"]);
+  assertEquals(it.log.slice(5), ["a returned 0"]);
+});
+
+Deno.test("the last look takes an answer whose interrupt was lost", async () => {
+  using it = rig();
+  const sent = it.send("a", 1, { deadline: 1 });
+  await turn();
+  it.device.complete(it.device.next()!, 5);
+  await sent;
+  assertEquals(it.log, ["kick", "a returned 5", "a = 5"]);
+});
+
+Deno.test("the last look notifies again, and takes what the device answers to that", async () => {
+  let notified = 0;
+  using it = rig(2, () => {
+    if (++notified === 2) it.device.complete(it.device.next()!, 6);
+  });
+  await it.send("a", 1, { deadline: 1 });
+  assertEquals(it.log, ["kick", "kick", "a returned 6", "a = 6"]);
+});
+
+Deno.test("the error of a late request tells what the last look saw", async () => {
+  const message = async (queue: SplitVirtqueue, requests: RequestQueue): Promise<string> => {
+    const late = requests.submit(chain(), { deadline: 1 });
+    const error = await assertRejects(() => late, VireoError);
+    assertEquals([error.code, error.queue], ["TIMEOUT", queue.index]);
+    return error.message;
+  };
+  const dma = new TestDma({ size: 64 * 1024 });
+  const make = (status?: () => number): SplitVirtqueue =>
+    new SplitVirtqueue({
+      index: 1,
+      name: "requests",
+      size: 2,
+      dma,
+      indirect: false,
+      eventIdx: false,
+      notificationData: false,
+      device: "virtio0",
+      notify() {},
+      ...status && { status },
+    });
+  const expected: [(() => number) | undefined, string][] = [
+    [undefined, "virtio0, queue 1): saw nothing in the used ring, even after another notification"],
+    [() => 0xf, "virtio0, queue 1): saw nothing in the used ring, even after another notification"],
+    [() => 0x4f, "virtio0, register Status, queue 1): saw 0x4f with NEEDS_RESET"],
+    [() => 0x8f, "virtio0, register Status, queue 1): saw 0x8f with FAILED"],
+    [() => {
+      throw new Error("gone");
+    }, "virtio0, queue 1): saw a device that cannot be reached"],
+  ];
+  for (const [status, end] of expected) {
+    using queue = make(status);
+    assertEquals(
+      await message(queue, new RequestQueue(queue)),
+      `Timed out after 1 ms waiting for the device to answer (${end}`,
+    );
+  }
+  // A queue whose other request was answered; and one that has no room for a request.
+  using other = make();
+  const device = new RingDevice(dma, other.addresses);
+  const requests = new RequestQueue(other);
+  const answered = requests.submit(chain());
+  const late = message(other, requests);
+  await turn();
+  device.complete(device.next()!, 0);
+  assertEquals(
+    await late,
+    "Timed out after 1 ms waiting for the device to answer (virtio0, queue 1): saw other answers in the used ring",
+  );
+  await answered;
+  using full = make();
+  const wide = new RequestQueue(full);
+  const held = wide.submit(chain(2)).catch(() => {});
+  assertEquals(
+    await message(full, wide),
+    "Timed out after 1 ms waiting for room for the request in the queue (virtio0, queue 1): saw nothing in the used ring",
+  );
+  wide.failAll(new Error("over"));
+  await held;
+});
+
+Deno.test("a negative deadline is refused and gives the memory back", async () => {
+  using it = rig();
+  await it.send("a", 1, { deadline: -1 });
+  assertEquals(it.log, [
+    "a returned -1",
+    "a ! RangeError: Cannot wait for -1 ms: the deadline must be a number >= 0",
+  ]);
 });
 
 Deno.test("a request in time leaves no timer, however long its deadline", async () => {

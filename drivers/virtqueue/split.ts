@@ -44,6 +44,8 @@ export class SplitVirtqueue implements Virtqueue {
   readonly name: string;
   /** Name of the device, for messages. */
   readonly device: string | undefined;
+  /** Reads the device's status, for messages. */
+  readonly status: (() => number) | undefined;
   /** Ring size in descriptors. */
   readonly size: number;
   /** Where the parts are, for the transport. */
@@ -113,6 +115,7 @@ export class SplitVirtqueue implements Virtqueue {
     this.#notificationData = options.notificationData;
     this.#notify = options.notify;
     this.device = options.device;
+    this.status = options.status;
     const align = options.legacyAlign ?? 4;
     const parts = splitRingLayout(size, align);
     // The formula of virtio 1.4 §2.7.2 aligns the end too.
@@ -209,6 +212,13 @@ export class SplitVirtqueue implements Virtqueue {
       ? needEvent(loadAfterStore(this.#used16, this.#availEventAt), next, old)
       : (loadAfterStore(this.#used16, 0) & USED_NO_NOTIFY) === 0;
     if (wanted || overdue) this.#notify(this.index, this.#notificationData ? next : -1);
+  }
+
+  /** Notifies the device of what was published, whatever it asked for. */
+  kickAgain(): void {
+    if (this.#broken === undefined) {
+      this.#notify(this.index, this.#notificationData ? this.#kicked : -1);
+    }
   }
 
   /** Takes the next used buffer; see {@linkcode Virtqueue.pop}. */

@@ -125,6 +125,8 @@ export interface VirtqueueOptions {
   readonly notify: (index: number, data: number) => void;
   /** Name of the device, for messages. */
   readonly device?: string;
+  /** Reads the device's status, for messages. */
+  readonly status?: () => number;
 }
 
 /**
@@ -140,6 +142,10 @@ export interface Virtqueue extends Disposable {
   readonly index: number;
   /** Name for messages and reports, as Linux names it, for example `req.0`. */
   readonly name: string;
+  /** Name of the device, for messages, where it is known. */
+  readonly device?: string | undefined;
+  /** Reads the device's status, where it is known. */
+  readonly status?: (() => number) | undefined;
   /** Ring size in descriptors. */
   readonly size: number;
   /** Free ring slots; a chain takes one with indirect descriptors, else one an element. */
@@ -165,6 +171,8 @@ export interface Virtqueue extends Disposable {
   add(chain: SgList, token: number): boolean;
   /** Makes all added buffers available to the device, and tells it unless it asked not to be told. */
   kick(): void;
+  /** Notifies the device of what it has, whether or not it asked to be told: it may have missed it. */
+  kickAgain(): void;
   /**
    * Takes the next buffer that the device returned.
    *

@@ -1,14 +1,5 @@
-import type { VireoErrorDetails } from "@vireo/hal";
 import type { WaitOptions } from "./options.ts";
-import { Waiter, type WaitSubject } from "./waiter.ts";
-
-/** How a {@linkcode Condition} ends the waits whose time is over. */
-export interface ConditionOptions {
-  /** Looks once more before a wait gives up; its test is asked after that. */
-  readonly look?: (() => void) | undefined;
-  /** Where the waits happen and what the last look showed, for the error. */
-  readonly details?: (() => VireoErrorDetails) | undefined;
-}
+import { type LastLook, Waiter, type WaitSubject } from "./waiter.ts";
 
 /** One caller that waits. */
 interface Entry {
@@ -20,12 +11,12 @@ interface Entry {
 
 /** Where callers wait for a test to hold; those who came first are asked first. */
 export class Condition {
-  readonly #options: ConditionOptions;
+  readonly #last: LastLook;
   readonly #entries = new Set<Entry>();
 
-  /** Makes a place to wait where nobody waits. */
-  constructor(options: ConditionOptions = {}) {
-    this.#options = options;
+  /** Makes a place where nobody waits yet; a caller's test is asked after the last look. */
+  constructor(last: LastLook = {}) {
+    this.#last = last;
   }
 
   /** Asks every waiting caller whether its test holds now. */
@@ -55,12 +46,12 @@ export class Condition {
     } catch (error) {
       return Promise.reject(error);
     }
-    const { look, details } = this.#options;
+    const { look, details } = this.#last;
     const subject: WaitSubject<T> = {
       what,
       details,
       look: () => {
-        look?.();
+        look?.(waiter);
         return waiter.over ? undefined : test();
       },
       left: () => this.#entries.delete(entry),

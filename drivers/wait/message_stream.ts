@@ -1,6 +1,6 @@
 import { VireoError } from "@vireo/hal";
 import type { WaitOptions } from "./options.ts";
-import { Waiter, type WaitSubject } from "./waiter.ts";
+import { type LastLook, Waiter, type WaitSubject } from "./waiter.ts";
 
 /** What a {@linkcode MessageStream} is made of. */
 export interface MessageStreamOptions<T> extends WaitOptions {
@@ -17,7 +17,7 @@ export interface MessageStreamOptions<T> extends WaitOptions {
   /** Called once when it takes no more messages. */
   readonly onEnd?: () => void;
   /** Looks once more before a wait gives up, and pushes what it finds. */
-  readonly look?: () => void;
+  readonly last?: LastLook;
 }
 
 /** The messages of a device that one listener has not taken yet. */
@@ -32,11 +32,11 @@ export class MessageStream<T> implements AsyncIterableIterator<T>, Disposable {
   /** Makes a listener. */
   constructor(options: MessageStreamOptions<T>) {
     this.#options = options;
-    const { device, what, look } = options;
+    const { device, what, last: { look, details } = {} } = options;
     this.#subject = {
       what: `the next ${what}`,
-      details: () => ({ device }),
-      look: look && (() => void look()),
+      details: () => ({ device, ...details?.() }),
+      look: look && ((waiter) => void look(waiter)),
       left: (waiter) => void this.#waiters.splice(this.#waiters.indexOf(waiter), 1),
     };
   }

@@ -71,6 +71,25 @@ export function timeLeft(call: Deadline, timers: Timers = SYSTEM_TIMERS): number
 }
 
 /**
+ * Milliseconds from now until a wait with these options is over, whole ones as timers want them;
+ * `Infinity` if it has no limit. Without an allocation, for waits that are not a `Waiter`.
+ *
+ * @throws {RangeError} If the deadline is negative or not a number.
+ */
+export function timeOf({ deadline, until }: WaitOptions): number {
+  let time = Infinity;
+  if (deadline !== undefined) {
+    checkDeadline(deadline);
+    if (deadline <= LONGEST_TIMER) time = Math.ceil(deadline);
+  }
+  if (until !== undefined && until !== Infinity) {
+    const left = Math.max(0, Math.ceil(until - performance.now()));
+    if (left < time) time = left;
+  }
+  return time;
+}
+
+/**
  * Checks a deadline in milliseconds.
  *
  * @throws {RangeError} If it is negative or not a number.

@@ -1,20 +1,11 @@
-import type { VireoErrorDetails } from "@vireo/hal";
 import type { WaitOptions } from "./options.ts";
-import { Waiter, type WaitSubject } from "./waiter.ts";
+import { type LastLook, Waiter, type WaitSubject } from "./waiter.ts";
 
 /**
  * Milliseconds for which a timer may outlive the wait that it was for. Setting and clearing one a wait
  * takes 90 us in a guest under TCG, a quarter of a ping.
  */
 const TICK = 100;
-
-/** How a {@linkcode WaitList} ends the waits whose time is over. */
-export interface WaitListOptions {
-  /** Looks once more before a wait gives up, and lets those go whose turn it is. */
-  readonly look?: (() => void) | undefined;
-  /** Where the waits happen and what the last look showed, for the error. */
-  readonly details?: (() => VireoErrorDetails) | undefined;
-}
 
 interface Entry<I, T> {
   readonly item: I;
@@ -29,11 +20,11 @@ export class WaitList<I, T> {
   #timerAt = Infinity;
 
   /** Makes an empty row; `what` is the end of a timeout's message. */
-  constructor(what: string, { look, details }: WaitListOptions = {}) {
+  constructor(what: string, { look, details }: LastLook = {}) {
     this.#subject = {
       what,
       details,
-      look: look && (() => void look()),
+      look: look && ((waiter) => void look(waiter)),
       left: (waiter) => {
         const at = this.#entries.findIndex((entry) => entry.waiter === waiter);
         if (at >= 0) this.#entries.splice(at, 1);

@@ -14,11 +14,19 @@ export interface WaitSubject<T> {
    * Looks once more before the wait gives up: a value ends the wait well, undefined ends it with the
    * error. It may settle the waiter by the usual way instead. What it throws rejects the wait.
    */
-  readonly look?: (() => T | undefined) | undefined;
+  readonly look?: ((waiter: Waiter<T>) => T | undefined) | undefined;
   /** Called when a waiter left because of its deadline or signal. */
   readonly left?: ((waiter: Waiter<T>) => void) | undefined;
   /** Time; the machine's own by default. */
   readonly timers?: Timers | undefined;
+}
+
+/** How a place where many wait looks once more before a wait gives up. */
+export interface LastLook {
+  /** Looks, and settles those whose turn it is; the waiter is {@linkcode Waiter.over} if it was one. */
+  readonly look?: ((waiter: { readonly over: boolean }) => void) | undefined;
+  /** Where the waits happen and what the look showed, for the error. */
+  readonly details?: (() => VireoErrorDetails) | undefined;
 }
 
 /**
@@ -119,7 +127,7 @@ export class Waiter<T> {
     if (this.#over) return;
     const { what, code, details, look } = this.#subject;
     try {
-      const value = look?.();
+      const value = look?.(this);
       if (this.#over) return;
       if (value !== undefined) return this.#leaveWith(value);
       this.#leave(timedOut(what, this.#deadline, details?.(), code));

@@ -64,7 +64,7 @@ function ways(found: { value: number | undefined }): Way[] {
     device: "virtio0",
     what: "number",
     limit: 4,
-    look: () => found.value !== undefined && stream.push(found.value),
+    last: { look: () => found.value !== undefined && stream.push(found.value) },
   });
   let given: number | undefined;
   return [

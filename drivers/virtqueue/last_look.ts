@@ -1,0 +1,68 @@
+import { hex, Status, type VireoErrorDetails } from "@vireo/hal";
+import type { LastLook } from "../wait/waiter.ts";
+import type { Virtqueue } from "./virtqueue.ts";
+
+/** How to look at a queue once more, when the time of a request is over. */
+export interface QueueLook {
+  /** Takes all that the device returned, as the queue's callback does. */
+  readonly drain: () => void;
+  /** Whether the request was settled meanwhile. */
+  readonly settled: () => boolean;
+  /** Whether the device must answer what it has: then it is notified once more. */
+  readonly due: boolean;
+}
+
+/**
+ * Looks once more at a queue whose device did not answer in time: takes what came without an interrupt;
+ * if nothing did, reads the status, and notifies the device again, as the first notification may have
+ * been lost.
+ *
+ * @returns Where it happened and what was seen, for the error; undefined if the request was settled.
+ */
+export function lookAgain(
+  queue: Virtqueue,
+  { drain, settled, due }: QueueLook,
+): VireoErrorDetails | undefined {
+  const where = { device: queue.device, queue: queue.index };
+  const found = queue.hasUsed();
+  if (found) drain();
+  if (settled()) return undefined;
+  try {
+    const status = queue.status?.() ?? 0;
+    const names = BAD.filter(([bit]) => (status & bit) !== 0).map(([, name]) => name);
+    if (names.length > 0) {
+      return { ...where, register: "Status", seen: `${hex(status)} with ${names.join(" and ")}` };
+    }
+    if (found) return { ...where, seen: "other answers in the used ring" };
+    if (!due || queue.inFlight === 0) return { ...where, seen: "nothing in the used ring" };
+    queue.kickAgain();
+    if (queue.hasUsed()) drain();
+    if (settled()) return undefined;
+    return { ...where, seen: "nothing in the used ring, even after another notification" };
+  } catch (cause) {
+    return { ...where, seen: "a device that cannot be reached", cause };
+  }
+}
+
+const BAD = [[Status.NEEDS_RESET, "NEEDS_RESET"], [Status.FAILED, "FAILED"]] as const;
+
+/**
+ * {@linkcode lookAgain} for a place where many wait on a queue.
+ *
+ * @param queue The queue; undefined while there is none.
+ */
+export function queueLook(
+  queue: () => Virtqueue | undefined,
+  drain: () => void,
+  due: boolean,
+): LastLook {
+  let seen: VireoErrorDetails = {};
+  return {
+    look: (waiter) => {
+      const now = queue();
+      const look = { drain, due, settled: () => waiter.over };
+      seen = (now && lookAgain(now, look)) ?? {};
+    },
+    details: () => seen,
+  };
+}
