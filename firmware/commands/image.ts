@@ -6,6 +6,7 @@ import {
   type Arch,
   type Bundle,
   bundleSource,
+  type CpioEntry,
   guestImage,
   type ImageManifest,
 } from "../image/mod.ts";
@@ -42,11 +43,8 @@ export async function makeImage(flags: ImageFlags): Promise<void> {
   });
   await Deno.copyFile(image.kernel, `${dir}/kernel`);
   const program = await bundleSource(guestEntry());
-  await addRun(image.initramfs, `${dir}/initramfs.cpio`, run, program);
-  await writeManifest(dir, image.manifest, [
-    ["vireo/run.json", JSON.stringify(run)],
-    ...Array.from(program, ([name, text]) => [`vireo/${name}`, text] as const),
-  ]);
+  const added = await addRun(image.initramfs, `${dir}/initramfs.cpio`, run, program);
+  await writeManifest(dir, image.manifest, added);
   await writeBoard(
     `${dir}/board`,
     program,
@@ -110,17 +108,14 @@ exec "\${DENO:-deno}" run -A --quiet --no-config --no-lock --no-remote "$dir/mai
 async function writeManifest(
   dir: string,
   base: ImageManifest,
-  added: readonly (readonly [path: string, text: string])[],
+  added: readonly CpioEntry[],
 ): Promise<void> {
   const entry = (data: Uint8Array): { size: number; sha256: string } => {
     return { size: data.length, sha256: createHash("sha256").update(data).digest("hex") };
   };
-  const text = new TextEncoder();
-  const files = {
-    ...base.files,
-    ...Object.fromEntries(added.map(([path, data]) => [path, entry(text.encode(data))])),
-    "initramfs.cpio": entry(await Deno.readFile(`${dir}/initramfs.cpio`)),
-  };
+  const files: Record<string, { size: number; sha256: string }> = { ...base.files };
+  for (const file of added) if (file.kind === "file") files[file.path] = entry(file.data);
+  files["initramfs.cpio"] = entry(await Deno.readFile(`${dir}/initramfs.cpio`));
   const manifest: ImageManifest = { ...base, files };
   await Deno.writeTextFile(`${dir}/manifest.json`, JSON.stringify(manifest, null, 2));
 }

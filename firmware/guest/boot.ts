@@ -210,6 +210,7 @@ export function guestRun(
  * @param base The image's initramfs.
  * @param path Where to write.
  * @param extra More files.
+ * @returns What was put behind the image's own files.
  */
 export async function addRun(
   base: string,
@@ -217,19 +218,17 @@ export async function addRun(
   run: GuestRun,
   program: Bundle,
   extra: readonly CpioEntry[] = [],
-): Promise<void> {
+): Promise<readonly CpioEntry[]> {
   const text = new TextEncoder();
   await Deno.copyFile(base, path);
-  await writePieces(
-    path,
-    cpio([
-      { kind: "file", path: "vireo/run.json", data: text.encode(JSON.stringify(run)) },
-      ...bundleEntries(program),
-      await moduleCache(program),
-      ...extra,
-    ]),
-    { append: true },
-  );
+  const added: CpioEntry[] = [
+    { kind: "file", path: "vireo/run.json", data: text.encode(JSON.stringify(run)) },
+    ...bundleEntries(program),
+    await moduleCache(program),
+    ...extra,
+  ];
+  await writePieces(path, cpio(added), { append: true });
+  return added;
 }
 
 /** Modules out of the kernel's package; none where only the image was kept of it. */

@@ -101,7 +101,7 @@ Deno.test("bootGuest reports a program that throws, with the line of its source"
   const { exitCode, stderr } = await boot("aarch64-virt", ["throw"]);
   assertEquals(exitCode, 1);
   assertStringIncludes(stderr, "Uncaught Error: thrown in the guest");
-  assertMatch(stderr, /at fail \(file:\/\/\/.*\/firmware\/guest\/_test_program\.ts:\d+:\d+\)/);
+  assertMatch(stderr, /at fail \(file:\/\/\/.*\/tests\/guest_test_program\.ts:\d+:\d+\)/);
 });
 
 Deno.test("bootGuest hands standard input on and takes an exit from anywhere", async () => {
