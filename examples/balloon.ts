@@ -1,7 +1,7 @@
 // Gives the host 8 MiB of the guest's memory, and takes them back.
 //
 //   vireo run --with balloon examples/balloon.ts
-import { balloonDriver } from "@vireo/drivers";
+import { balloonDriver } from "@vireo/drivers/balloon";
 import type { Vireo } from "@vireo/firmware";
 
 /** What `vireo run` calls. */

@@ -1,7 +1,7 @@
 // Sends frames to a modem, which sends them back in buffers of its own: a ring with its sides reversed.
 //
 //   vireo run --with caif examples/caif.ts
-import { caifDriver } from "@vireo/drivers";
+import { caifDriver } from "@vireo/drivers/caif";
 import type { Vireo } from "@vireo/firmware";
 
 /** What `vireo run` calls. */

@@ -1,7 +1,7 @@
 // Encrypts on a crypto device and decrypts with WebCrypto.
 //
 //   vireo run --with crypto examples/crypto.ts
-import { cryptoDriver } from "@vireo/drivers";
+import { cryptoDriver } from "@vireo/drivers/crypto";
 import { CryptoCipher } from "@vireo/hal";
 import type { Vireo } from "@vireo/firmware";
 

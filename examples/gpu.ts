@@ -2,8 +2,8 @@
 //
 //   vireo run --with gpu examples/gpu.ts card.png
 //   vireo run --with gpu --target qtest:aarch64-virt examples/gpu.ts /tmp/card.png
-import { gpuDriver } from "@vireo/drivers";
-import { GpuDevice } from "@vireo/emu";
+import { gpuDriver } from "@vireo/drivers/gpu";
+import { GpuDevice } from "@vireo/emu/gpu";
 import type { Vireo } from "@vireo/firmware";
 
 /** What `vireo run` calls. */

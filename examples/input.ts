@@ -2,8 +2,8 @@
 //
 //   vireo run --with input examples/input.ts
 //   vireo run --with input --target qtest:aarch64-virt examples/input.ts
-import { inputDriver } from "@vireo/drivers";
-import { InputDevice } from "@vireo/emu";
+import { inputDriver } from "@vireo/drivers/input";
+import { InputDevice } from "@vireo/emu/input";
 import { InputType } from "@vireo/hal";
 import type { Vireo } from "@vireo/firmware";
 

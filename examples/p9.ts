@@ -1,7 +1,7 @@
 // Shares files with the host: lists, writes, reads back, renames.
 //
 //   vireo run --with 9p=DIRECTORY examples/p9.ts
-import { p9Driver, P9Error } from "@vireo/drivers";
+import { p9Driver, P9Error } from "@vireo/drivers/p9";
 import type { Vireo } from "@vireo/firmware";
 
 /** What `vireo run` calls. */

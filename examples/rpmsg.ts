@@ -1,7 +1,7 @@
 // Finds a service of a remote processor by its name, and talks to it.
 //
 //   vireo run --with rpmsg examples/rpmsg.ts
-import { rpmsgDriver } from "@vireo/drivers";
+import { rpmsgDriver } from "@vireo/drivers/rpmsg";
 import type { Vireo } from "@vireo/firmware";
 
 /** What `vireo run` calls. */

@@ -1,7 +1,7 @@
 // Says hello over the serial line of a remote processor, which says it back.
 //
 //   vireo run --with rproc-serial examples/rproc_serial.ts
-import { rprocSerialDriver } from "@vireo/drivers";
+import { rprocSerialDriver } from "@vireo/drivers/rproc-serial";
 import type { Vireo } from "@vireo/firmware";
 
 /** What `vireo run` calls. */

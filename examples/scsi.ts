@@ -1,7 +1,7 @@
 // Lists the disks of a SCSI host, writes a block and reads it back.
 //
 //   vireo run --with scsi examples/scsi.ts
-import { scsiDriver } from "@vireo/drivers";
+import { scsiDriver } from "@vireo/drivers/scsi";
 import type { Vireo } from "@vireo/firmware";
 
 /** What `vireo run` calls. */

@@ -1,7 +1,7 @@
 // Connects to the host's echo port and sends a megabyte through it.
 //
 //   vireo run --with vsock examples/vsock.ts
-import { vsockDriver } from "@vireo/drivers";
+import { vsockDriver } from "@vireo/drivers/vsock";
 import type { Vireo } from "@vireo/firmware";
 
 /** What `vireo run` calls. */

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { type DriverInstance, rngDriver, SgList, type VirtioDevice } from "@vireo/drivers";
+import { type DriverInstance, SgList, type VirtioDevice } from "@vireo/drivers/core";
+import { rngDriver } from "@vireo/drivers/rng";
 import { ANY_ID, DeviceId, FeatureSet } from "@vireo/hal";
 import type { Vireo } from "@vireo/firmware";
 

@@ -1,0 +1,28 @@
+/**
+ * What an emulated device is written with and built into: models, rings, transports and the machine.
+ *
+ * @module
+ */
+export * from "./device.ts";
+export * from "./device_state.ts";
+export * from "./hosted_device.ts";
+export * from "./interrupt.ts";
+export * from "./machine.ts";
+export * from "./memory.ts";
+export * from "./offer.ts";
+export * from "./ring/in_order.ts";
+export * from "./ring/make_queue.ts";
+export * from "./ring/packed.ts";
+export * from "./ring/packed_geometry.ts";
+export * from "./ring/position.ts";
+export * from "./ring/queue_config.ts";
+export * from "./ring/reversed.ts";
+export * from "./ring/split.ts";
+export * from "./status.ts";
+export * from "./transport/mmio.ts";
+export * from "./transport/pci/config_space.ts";
+export * from "./transport/pci/messages.ts";
+export * from "./transport/pci/msix.ts";
+export * from "./transport/pci/pci_device.ts";
+export * from "./transport/pci/registers.ts";
+export * from "./transport/queue_registers.ts";
