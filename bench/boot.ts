@@ -8,7 +8,7 @@ import { Command } from "@commander-js/extra-typings";
 import { bootGuest, GUEST_BOARDS } from "../firmware/guest/mod.ts";
 import { bundleSource } from "../firmware/image/mod.ts";
 import { guestEntry } from "../firmware/in_guest/command.ts";
-import type { GuestCall } from "../firmware/commands/table.ts";
+import type { GuestCall } from "../firmware/commands/command.ts";
 import { CALL_VARIABLE, GUEST_VARIABLE } from "../firmware/terminal/environment.ts";
 import { DEFAULT_BOARD } from "../firmware/target/options.ts";
 import { qemuArguments } from "../firmware/target/qemu_arguments.ts";

@@ -5,7 +5,6 @@
  */
 import { CommanderError } from "@commander-js/extra-typings";
 import { buildProgram } from "./cli/program.ts";
-import { EXIT, report } from "./terminal/report.ts";
 
 /**
  * Runs one command line.
@@ -13,20 +12,11 @@ import { EXIT, report } from "./terminal/report.ts";
  * @returns The exit code.
  */
 export async function main(args: string[]): Promise<number> {
-  const program = buildProgram(args);
-  if (args[0] === "complete") {
-    const { default: tab } = await import("@bomb.sh/tab/commander");
-    tab(program as unknown as Parameters<typeof tab>[0]);
-  }
-  const strict = (command: typeof program): void => {
-    command.exitOverride();
-    for (const child of command.commands) strict(child as typeof program);
-  };
-  strict(program);
   try {
-    await program.parseAsync(args, { from: "user" });
+    await buildProgram(args).parseAsync(args, { from: "user" });
     return 0;
   } catch (error) {
+    const { EXIT, report } = await import("./terminal/report.ts");
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT.USAGE;
     return report(error);
   }

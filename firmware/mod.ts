@@ -8,6 +8,7 @@ export { makeDemoDisk } from "./disk/demo_disk.ts";
 export * from "./devices/mod.ts";
 export * from "./disk/disk_report.ts";
 export * from "./target/emulated_board.ts";
+export * from "./target/option_values.ts";
 export * from "./target/options.ts";
 export * from "./disk/partitions.ts";
 export * from "./disk/superblock.ts";

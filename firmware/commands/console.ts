@@ -1,7 +1,7 @@
 import type { Port } from "@vireo/drivers";
 import type { BoardOptions } from "../target/options.ts";
 import { writeAll } from "../terminal/output.ts";
-import { UsageError } from "../terminal/usage.ts";
+import { parseCount, UsageError } from "../terminal/usage.ts";
 import type { Vireo } from "../vireo.ts";
 import { openVireo } from "../session.ts";
 
@@ -10,7 +10,7 @@ export interface ConsoleFlags {
   readonly port: string;
   readonly list?: true | undefined;
   readonly send?: string | undefined;
-  readonly quiet: number;
+  readonly quiet: string;
   readonly json?: true | undefined;
 }
 
@@ -21,6 +21,7 @@ const PORT_DEADLINE = 1000;
 
 /** `vireo console`: lists ports, or connects one to standard input and output. */
 export async function runConsole(board: BoardOptions, flags: ConsoleFlags): Promise<void> {
+  const quiet = parseCount(flags.quiet, "--quiet");
   await using vireo = await openVireo(board);
   const which = /^\d+$/.test(flags.port) ? Number(flags.port) : flags.port;
   const con = vireo.console;
@@ -31,7 +32,7 @@ export async function runConsole(board: BoardOptions, flags: ConsoleFlags): Prom
   if (flags.list) return list(con.ports, flags.json);
   using port = found.open();
   await port.hostOpened({ deadline: PORT_DEADLINE });
-  const answer = await converse(vireo, port, flags);
+  const answer = await converse(vireo, port, { ...flags, quiet });
   if (flags.json) {
     console.log(JSON.stringify({ port: port.id, name: port.name, received: answer }));
   }
@@ -54,7 +55,11 @@ function list(ports: readonly Port[], json: true | undefined): void {
 }
 
 /** Pumps both directions until the host hangs up or is quiet after the input ended. */
-async function converse(vireo: Vireo, port: Port, flags: ConsoleFlags): Promise<string> {
+async function converse(
+  vireo: Vireo,
+  port: Port,
+  flags: Omit<ConsoleFlags, "quiet"> & { readonly quiet: number },
+): Promise<string> {
   const stop = new AbortController();
   const decoder = new TextDecoder();
   let received = "";

@@ -4,14 +4,11 @@ import { featureName, NetFeature, VireoError } from "@vireo/hal";
 import type { BoardOptions } from "../target/options.ts";
 import { progress, rate, writeAll } from "../terminal/output.ts";
 import { parseCount, parseHexBytes, UsageError } from "../terminal/usage.ts";
+import type { JsonFlag } from "./command.ts";
 import { openVireo } from "../session.ts";
 
 /** Shortest Ethernet frame that has a header, in bytes. */
 const HEADER = 14;
-
-interface JsonFlag {
-  readonly json?: true | undefined;
-}
 
 /** `vireo net info`. */
 export async function info(board: BoardOptions, flags: JsonFlag): Promise<void> {

@@ -1,5 +1,6 @@
 import type { BoardOptions } from "../target/options.ts";
 import { writeAll } from "../terminal/output.ts";
+import { parseSize } from "../terminal/usage.ts";
 import { openVireo } from "../session.ts";
 
 /** Bytes asked of the device at a time. */
@@ -8,9 +9,10 @@ const CHUNK = 65536;
 /** `vireo rng`: prints random bytes. */
 export async function rng(
   board: BoardOptions,
-  length: number,
+  amount: string,
   flags: { format: "hex" | "raw"; json?: true },
 ): Promise<void> {
+  const length = parseSize(amount, "bytes");
   await using vireo = await openVireo(board);
   const parts: string[] = [];
   for (let left = length; left > 0; left -= CHUNK) {

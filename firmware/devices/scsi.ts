@@ -1,9 +1,6 @@
-import { scsiDriver, type ScsiUnit } from "@vireo/drivers";
-import { DeviceId } from "@vireo/hal";
-import { writeAll } from "../terminal/output.ts";
-import { parseCount, UsageError } from "../terminal/usage.ts";
-import type { Vireo } from "../vireo.ts";
-import type { BoardDevice, DeviceCall } from "./board_device.ts";
+import { DeviceId } from "@vireo/hal/ids";
+import { UsageError } from "../terminal/usage.ts";
+import type { BoardDevice } from "./board_device.ts";
 
 /** Size of the disk that a host has when none was named, in bytes. */
 const DEFAULT_DISK = 16 * 1024 * 1024;
@@ -28,23 +25,12 @@ function parseUnits(value: string | undefined): UnitOption[] {
   });
 }
 
-function unitOf(vireo: Vireo, { flags }: DeviceCall): ScsiUnit {
-  const target = parseCount(String(flags["unit"]), "--unit", 0, 255);
-  return vireo.get(scsiDriver).unit(target, parseCount(String(flags["lun"]), "--lun", 0, 16383));
-}
-
-const UNIT_OPTIONS = [
-  ["--unit <target>", "which target", "0"],
-  ["--lun <n>", "which of its units", "0"],
-] as const;
-
 /** SCSI disks and CDs. */
 export const SCSI: BoardDevice = {
   name: "scsi",
   deviceId: DeviceId.SCSI,
-  summary: "SCSI disks and CDs",
   value: "FILE[,ro][,cd][+FILE...]",
-  driver: () => Promise.resolve(scsiDriver),
+  driver: async () => (await import("@vireo/drivers")).scsiDriver,
   async emulate(value, cleanup) {
     const units = parseUnits(value);
     const { FileDisk, MemoryDisk, ScsiDevice } = await import("@vireo/emu");
@@ -76,46 +62,4 @@ export const SCSI: BoardDevice = {
     );
     return { backends, devices: [`virtio-scsi-device,id=${id}`, ...devices] };
   },
-  commands: [
-    {
-      name: "list",
-      summary: "list the units of every target",
-      example: "vireo scsi list --with scsi=disk.img",
-      async run(vireo, { flags }) {
-        const options = { signal: vireo.signal };
-        const units = [];
-        for (const unit of await vireo.get(scsiDriver).units(options)) {
-          const { vendor, product, type } = await unit.inquiry(options);
-          const { blocks, blockSize } = await unit.capacity(options);
-          const { target, lun } = unit;
-          units.push({ target, lun, type, vendor, product, blocks, blockSize });
-        }
-        if (flags["json"]) console.log(JSON.stringify(units));
-        else {
-          for (const { target, lun, vendor, product, blocks, blockSize } of units) {
-            console.log(`${target}:${lun} ${vendor} ${product}: ${blocks} blocks of ${blockSize}`);
-          }
-        }
-      },
-    },
-    {
-      name: "read",
-      summary: "write blocks to standard output",
-      options: [
-        ...UNIT_OPTIONS,
-        ["--block <n>", "the first block", "0"],
-        ["--count <n>", "how many", "1"],
-        ["-o, --output <file>", "write here instead"],
-      ],
-      example: "vireo scsi read --with scsi=disk.img --block 0 --count 1 | xxd | head",
-      async run(vireo, call) {
-        const block = parseCount(String(call.flags["block"]), "--block", 0, 2 ** 40);
-        const count = parseCount(String(call.flags["count"]), "--count", 1, 1 << 20);
-        const bytes = await unitOf(vireo, call).read(block, count, { signal: vireo.signal });
-        const output = call.flags["output"];
-        if (typeof output === "string") await Deno.writeFile(output, bytes);
-        else await writeAll(bytes);
-      },
-    },
-  ],
 };

@@ -1,9 +1,8 @@
 import type { DeviceModel } from "@vireo/emu";
-import type { BoardOptions, WithOption } from "../target/options.ts";
 import { UsageError } from "../terminal/usage.ts";
 import { SCSI } from "./scsi.ts";
 import { VSOCK } from "./vsock.ts";
-import type { BoardDevice } from "./board_device.ts";
+import type { BoardDevice, WithOption } from "./board_device.ts";
 import { BALLOON } from "./balloon.ts";
 import { CAIF } from "./caif.ts";
 import { CRYPTO } from "./crypto.ts";
@@ -47,6 +46,12 @@ export function emulateDevice(
   return boardDevice(name).emulate(value, cleanup);
 }
 
+/** What may follow `--with`, for the help. */
+export function withSyntax(): string {
+  return BOARD_DEVICES.map(({ name, value }) => value === undefined ? name : `${name}=${value}`)
+    .join(", ");
+}
+
 /**
  * Parses `NAME` or `NAME=VALUE`.
  *
@@ -57,10 +62,4 @@ export function parseWith(text: string): WithOption {
   const name = at < 0 ? text : text.slice(0, at);
   boardDevice(name);
   return { name, value: at < 0 ? undefined : text.slice(at + 1) };
-}
-
-/** The same board with a device, unless it has one, or is a machine as it is. */
-export function having(board: BoardOptions, name: string): BoardOptions {
-  if (board.target === "devmem" || board.with.some((device) => device.name === name)) return board;
-  return { ...board, with: [...board.with, { name, value: undefined }] };
 }

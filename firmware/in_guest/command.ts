@@ -1,7 +1,7 @@
 import type { StreamPort } from "@vireo/emu";
 import { VireoError } from "@vireo/hal";
 import { bootGuest, findGuestBoard, type GuestOutput } from "../guest/mod.ts";
-import type { GuestCall } from "../commands/table.ts";
+import type { GuestCall } from "../commands/command.ts";
 import { bundleSource } from "../image/mod.ts";
 import { HostPorts } from "../target/host_ports.ts";
 import {
@@ -53,8 +53,9 @@ const INTERRUPTED = 130;
 export async function runInGuest(command: GuestCommand): Promise<number> {
   const { board } = command;
   const { name } = parseTarget(board.target).board!;
+  const { accel, memory, smp } = board;
   const guest = findGuestBoard(name);
-  const kvm = board.boot.accel === "kvm";
+  const kvm = accel === "kvm";
   if (kvm) await requireKvm(guest.arch);
   // Before the output file is emptied.
   await requireQemu(guest, board.qemu);
@@ -111,8 +112,11 @@ export async function runInGuest(command: GuestCommand): Promise<number> {
       signal: interrupts.signal,
       interrupt: interrupts.first,
       ...kvm ? { bootDeadline: KVM_BOOT_DEADLINE } : {},
-      ...board.boot,
       qemu: board.qemu,
+      kernel: board.kernel,
+      ...accel === undefined ? {} : { accel },
+      ...memory === undefined ? {} : { memory },
+      ...smp === undefined ? {} : { smp },
       image: { onProgress: note },
     });
     // Its connection has ended with QEMU, but may not have been read to the end.

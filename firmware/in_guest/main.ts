@@ -5,9 +5,8 @@
  * @module
  */
 import { provideScript } from "../commands/run.ts";
-import type { DeviceCall } from "../devices/board_device.ts";
-import { deviceCommand, runDeviceCommand } from "../devices/run.ts";
-import { GUEST_ACTIONS, type GuestCall } from "../commands/table.ts";
+import type { GuestCall } from "../commands/command.ts";
+import { COMMANDS_BY_NAME } from "../commands/table.ts";
 import { CALL_VARIABLE } from "../terminal/environment.ts";
 import { report } from "../terminal/report.ts";
 
@@ -27,11 +26,7 @@ export function guestMain(
     if (call === undefined) return await (await import("../main.ts")).main([...args]);
     const { name, board, flags, args: given }: GuestCall = JSON.parse(call);
     try {
-      const found = deviceCommand(name);
-      if (found !== undefined) {
-        const call = { flags, args: given } as DeviceCall;
-        await runDeviceCommand(found.device, found.command, board, call);
-      } else await GUEST_ACTIONS[name]!({ board, flags: flags as never, args: given as never[] });
+      await COMMANDS_BY_NAME.get(name)!.run({ board, flags, args: given });
       return 0;
     } catch (error) {
       return report(error);

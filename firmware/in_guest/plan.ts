@@ -1,57 +1,56 @@
-import type { CommandUnknownOpts } from "@commander-js/extra-typings";
-import { checkFile } from "../commands/run.ts";
-import { prepareDemo } from "../commands/demo.ts";
-import { deviceCommand } from "../devices/run.ts";
-import type { GuestCall } from "../commands/table.ts";
+import type { CommandCall, CommandRow, HostPart } from "../commands/command.ts";
 import type { GuestCommand } from "./command.ts";
-import type { BoardOptions } from "../target/options.ts";
+import { flagName } from "../terminal/flag_name.ts";
+import { NeedsGuest } from "../terminal/usage.ts";
 
 /** What of a command stays on the host when the command itself runs in a guest. */
 export type GuestPlan = Omit<GuestCommand, "args">;
-
-/** The commands that read standard input. */
-const READERS: ReadonlySet<string> = new Set(["blk write", "console", "run", "shell", "boot"]);
-/** Of these, the ones that talk to a terminal key by key. */
-const TERMINAL: ReadonlySet<string> = new Set(["console", "shell", "boot"]);
-
-/** The flags that matter on the host. */
-interface HostFlags {
-  readonly output?: string;
-  readonly input?: string;
-  readonly send?: string;
-  readonly list?: true;
-  readonly blk?: readonly string[];
-  readonly watch?: true;
-}
 
 /**
  * Splits a command line for a guest: files, standard input and the user's script are the host's.
  *
  * @returns Nothing for a command that stays on the host.
- * @throws {UsageError} If the script is not there.
+ * @throws {UsageError} If a flag or an argument is wrong, or the script is not there.
  */
-export async function guestCommand(
-  command: CommandUnknownOpts,
-  board: BoardOptions,
+export async function guestPlan(
+  name: string,
+  row: CommandRow,
+  call: CommandCall,
 ): Promise<GuestPlan | undefined> {
-  const flags: HostFlags = command.opts();
-  const parent = command.parent?.parent === null ? "" : `${command.parent?.name()} `;
-  const name = `${parent}${command.name()}`;
-  // It starts the same command line without this flag, again and again.
-  if (flags.watch) return undefined;
-  const reader = READERS.has(name) || deviceCommand(name)?.command.stdin === true;
-  const reads = reader && flags.send === undefined && !flags.list && !flags.input;
-  const args = command.processedArgs as GuestCall["args"];
-  const plan: GuestPlan = {
-    board,
-    call: { name, flags: { ...flags }, args },
-    output: flags.output,
-    input: flags.input,
-    stdin: !reads ? "none" : TERMINAL.has(name) && Deno.stdin.isTerminal() ? "terminal" : "pipe",
+  const { board, flags, args } = call;
+  const part = row.beforeGuest === undefined
+    ? await checkCall(row, call)
+    : await row.beforeGuest(call);
+  if (part === undefined) return undefined;
+  const given = (row.options ?? []).filter(({ flag }) => flags[flagName(flag)] !== undefined);
+  const file = (use: "read" | "write"): string | undefined => {
+    const option = given.find((option) => option.file === use);
+    return option && flags[flagName(option.flag)] as string;
   };
-  if (name === "demo") return { ...plan, ...await prepareDemo(board, flags.blk !== undefined) };
-  if (name !== "run") return plan;
-  const script = command.args[0]!;
-  await checkFile(script);
-  return { ...plan, script };
+  const input = file("read");
+  const reads = row.stdin !== undefined && input === undefined &&
+    !given.some(({ noStdin }) => noStdin);
+  return {
+    board,
+    call: { name, flags, args },
+    output: file("write"),
+    input,
+    stdin: !reads ? "none" : row.stdin === "keys" && Deno.stdin.isTerminal() ? "terminal" : "pipe",
+    ...part,
+  };
+}
+
+/**
+ * Finds what is wrong with a command line before a guest is booted for it: actions look at their flags,
+ * then open the board, and on the host they come no further.
+ *
+ * @throws {UsageError} If a flag or an argument is wrong.
+ */
+async function checkCall(row: CommandRow, call: CommandCall): Promise<HostPart> {
+  try {
+    await row.run(call);
+  } catch (error) {
+    if (!(error instanceof NeedsGuest)) throw error;
+  }
+  return {};
 }

@@ -19,7 +19,9 @@ import {
 } from "@vireo/emu";
 import type { Platform } from "@vireo/hal";
 import { UsageError } from "../terminal/usage.ts";
-import type { BlkOption, BoardOptions, WithOption } from "./options.ts";
+import type { WithOption } from "../devices/board_device.ts";
+import type { BlkOption } from "./option_values.ts";
+import type { BoardOptions } from "./options.ts";
 
 /** Size of the disk that a board has when none was named, in bytes. */
 const DEFAULT_DISK = 16 * 1024 * 1024;

@@ -1,232 +1,300 @@
-import { parseCount, UsageError } from "../terminal/usage.ts";
+import { parseWith, withSyntax } from "../devices/table.ts";
+import type { WithOption } from "../devices/board_device.ts";
+import { parseCount } from "../terminal/usage.ts";
+import {
+  type BlkOption,
+  type NetOption,
+  parseBlks,
+  parseNet,
+  parseQemu,
+  parseQueueSize,
+  type TransportOption,
+} from "./option_values.ts";
 
-/** A disk of the board. */
-export interface BlkOption {
-  /** The image file, or undefined for an empty 16 MiB memory disk. */
-  readonly path: string | undefined;
-  /** Whether writes are refused. */
-  readonly readOnly: boolean;
-  /** What GET_ID answers, at most 20 bytes. */
-  readonly serial: string | undefined;
-  /** Optimal block size in bytes. */
-  readonly blockSize: number | undefined;
+/** Where devices are, without the board. */
+export type TargetKind = "emu" | "devmem" | "qtest" | "qemu";
+
+/** What decides, besides the target, whether an option can be. */
+export interface Interfaces {
+  /** The target string. */
+  readonly target: string;
+  /** The bus that the target has its devices on; undefined if it is as the machine is. */
+  readonly bus: TransportOption | undefined;
+  /** Whether devices have the legacy interface only. */
+  readonly legacy: boolean;
+  /** Whether devices have both interfaces. */
+  readonly transitional: boolean;
 }
 
-/** The wire of the board's network device. */
-export type NetOption =
-  | { readonly kind: "hub" }
-  | { readonly kind: "user" }
-  | { readonly kind: "tap"; readonly name: string }
-  | { readonly kind: "none" };
-
-/** A bus that devices are on. */
-export type TransportOption = "mmio" | "pci";
-
-/** A device that was asked for. */
-export interface WithOption {
-  /** The name of a `BoardDevice`. */
-  readonly name: string;
-  /** What followed `NAME=`. */
-  readonly value: string | undefined;
+/** An option of a board: all that is known of it. */
+export interface BoardOption {
+  /** In commander's syntax; the flag's name in camel case is what the parser calls it. */
+  readonly flag: string;
+  /** A line for the help. */
+  readonly summary: string | (() => string);
+  /** Under which heading the help shows it. */
+  readonly group: string;
+  /** What it may be; anything if that is not said. */
+  readonly choices?: readonly string[];
+  /** The text that stands for it where none is given; the help shows it. */
+  readonly value?: string;
+  /** Whether it may be given several times; its values are an array then. */
+  readonly repeated?: true;
+  /** The kinds of target that it is for; all of them if that is not said. */
+  readonly targets?: readonly TargetKind[];
+  /**
+   * Makes of it what is in {@linkcode BoardOptions}.
+   *
+   * @param given What the user gave: text, texts if it may be repeated, a boolean if it is a switch;
+   * undefined for what a board without the option has.
+   * @throws {UsageError} If the value is wrong.
+   */
+  parse(given: never): unknown;
+  /** Says why it cannot be with the board's other options; undefined if it can. */
+  refuse?(given: never, interfaces: Interfaces): string | undefined;
 }
+
+/** Why a ring feature cannot be with the legacy interface. */
+const NEVER_LEGACY = "legacy devices do not have it";
+/** Why an interface cannot be on virtio-mmio. */
+const ONLY_PCI = "for devices on PCI";
+/** Smallest memory in MiB in which the guest's Linux and Deno fit. */
+const LEAST_MEMORY = 256;
+
+/**
+ * The options of a board, one row each: `vireo --help`, the command line's parser, its refusals, the type
+ * {@linkcode BoardOptions} and the {@linkcode DEFAULT_BOARD} come from here.
+ */
+export const BOARD_OPTIONS = {
+  /** The target string, for example `emu`. */
+  target: {
+    flag: "--target <target>",
+    summary: "emu, devmem, qtest:BOARD or qemu:BOARD (see boards)",
+    group: "Board options:",
+    value: "emu",
+    parse: (text: string): string => text,
+  },
+  /** The disks; one memory disk if none was named. */
+  blk: {
+    flag: "--blk <disk>",
+    summary: "a disk: FILE[,ro][,serial=TEXT][,block-size=BYTES], or none; may be repeated",
+    group: "Board options:",
+    repeated: true,
+    parse: (texts?: readonly string[]): readonly BlkOption[] => parseBlks(texts),
+  },
+  /** The wire; by default the target's own: `hub` on the emulator, `user` on QEMU. */
+  net: {
+    flag: "--net <wire>",
+    summary: "the network: hub (emu), user (QEMU), tap:NAME or none",
+    group: "Board options:",
+    parse: (text?: string): NetOption | undefined => text === undefined ? text : parseNet(text),
+  },
+  /** The devices that the board has besides disks, wire, console and entropy. */
+  with: {
+    flag: "--with <device>",
+    summary: (): string => `one more device: ${withSyntax()}; may be repeated`,
+    group: "Board options:",
+    targets: ["emu", "qtest", "qemu"],
+    repeated: true,
+    parse: (texts?: readonly string[]): readonly WithOption[] => (texts ?? []).map(parseWith),
+  },
+  /** The bus that the emulator's devices are on; virtio-mmio if it is not said. */
+  transport: {
+    flag: "--transport <bus>",
+    summary: "emu: the bus that devices are on",
+    group: "Board options:",
+    targets: ["emu", "qtest", "qemu"],
+    choices: ["mmio", "pci"],
+    parse: (bus?: TransportOption): TransportOption | undefined => bus,
+    refuse: (given: TransportOption, { target, bus }: Interfaces): string | undefined =>
+      bus === undefined || bus === given
+        ? undefined
+        : `${target} has its devices on ${bus}, not on ${given}`,
+  },
+  /** Whether devices have the version 1 (legacy) register interface. */
+  legacy: {
+    flag: "--legacy",
+    summary: "devices have the legacy interface only (virtio-mmio: version 1)",
+    group: "Interfaces and rings:",
+    parse: (on?: true): boolean => on === true,
+  },
+  /** Whether devices on PCI have both the legacy and the modern interface. */
+  transitional: {
+    flag: "--transitional",
+    summary: "devices on PCI have both the legacy and the modern interface",
+    group: "Interfaces and rings:",
+    targets: ["emu", "qtest", "qemu"],
+    parse: (on?: true): boolean => on === true,
+    refuse: (_: true, { bus, legacy }: Interfaces): string | undefined =>
+      bus === "mmio" ? ONLY_PCI : legacy ? "not with --legacy" : undefined,
+  },
+  /** Whether drivers try the legacy interface of a PCI function first, as Linux's `force_legacy`. */
+  forceLegacy: {
+    flag: "--force-legacy",
+    summary: "try the legacy interface of devices on PCI first",
+    group: "Interfaces and rings:",
+    parse: (on?: true): boolean => on === true,
+    refuse: (_: true, { bus }: Interfaces): string | undefined =>
+      bus === "mmio" ? ONLY_PCI : undefined,
+  },
+  /** Whether devices offer RING_PACKED. */
+  packed: {
+    flag: "--packed",
+    summary: "devices offer RING_PACKED",
+    group: "Interfaces and rings:",
+    targets: ["emu", "qtest", "qemu"],
+    parse: (on?: true): boolean => on === true,
+    refuse: (_: true, { legacy }: Interfaces): string | undefined =>
+      legacy ? NEVER_LEGACY : undefined,
+  },
+  /** Whether devices offer IN_ORDER; no device of QEMU 7.2 does. */
+  inOrder: {
+    flag: "--in-order",
+    summary: "emu: devices offer IN_ORDER",
+    group: "Interfaces and rings:",
+    targets: ["emu"],
+    parse: (on?: true): boolean => on === true,
+    refuse: (_: true, { legacy }: Interfaces): string | undefined =>
+      legacy ? NEVER_LEGACY : undefined,
+  },
+  /** Whether devices offer NOTIFICATION_DATA; no device of QEMU 7.2 does. */
+  notificationData: {
+    flag: "--notification-data",
+    summary: "emu: devices offer NOTIFICATION_DATA",
+    group: "Interfaces and rings:",
+    targets: ["emu"],
+    parse: (on?: true): boolean => on === true,
+    refuse: (_: true, { legacy }: Interfaces): string | undefined =>
+      legacy ? NEVER_LEGACY : undefined,
+  },
+  /** Whether devices offer ACCESS_PLATFORM. */
+  platformIommu: {
+    flag: "--platform-iommu",
+    summary: "devices offer ACCESS_PLATFORM",
+    group: "Interfaces and rings:",
+    targets: ["emu", "qtest", "qemu"],
+    parse: (on?: true): boolean => on === true,
+    // QEMU refuses it: the legacy interface cannot tell of it, and drivers of it would not ask.
+    refuse: (_: true, { legacy, transitional }: Interfaces): string | undefined =>
+      legacy ? NEVER_LEGACY : transitional ? "transitional devices do not have it" : undefined,
+  },
+  /** An upper bound for every queue's size. */
+  queueSize: {
+    flag: "--queue-size <n>",
+    summary: "largest queue size, a power of two",
+    group: "Interfaces and rings:",
+    parse: (text?: string): number | undefined => text === undefined ? text : parseQueueSize(text),
+  },
+  /** Whether INDIRECT_DESC may be negotiated. */
+  indirect: {
+    flag: "--no-indirect",
+    summary: "do not negotiate INDIRECT_DESC",
+    group: "Interfaces and rings:",
+    parse: (on?: boolean): boolean => on !== false,
+  },
+  /** Whether EVENT_IDX may be negotiated. */
+  eventIdx: {
+    flag: "--no-event-idx",
+    summary: "do not negotiate EVENT_IDX",
+    group: "Interfaces and rings:",
+    parse: (on?: boolean): boolean => on !== false,
+  },
+  /** The QEMU to run instead of the board's, on targets that run one. */
+  qemu: {
+    flag: "--qemu <path>",
+    summary: "another QEMU than the board's",
+    group: "QEMU:",
+    targets: ["qtest", "qemu"],
+    parse: (text?: string): string | undefined => parseQemu(text),
+  },
+  /** More arguments for QEMU. */
+  qemuArgs: {
+    flag: "--qemu-arg <arg>",
+    summary: "one more argument for QEMU; may be repeated",
+    group: "QEMU:",
+    targets: ["qtest", "qemu"],
+    repeated: true,
+    parse: (texts?: readonly string[]): readonly string[] => texts ?? [],
+  },
+  /** More `-device` arguments for QEMU. */
+  devices: {
+    flag: "--device <device>",
+    summary: "one more -device for QEMU; may be repeated",
+    group: "QEMU:",
+    targets: ["qtest", "qemu"],
+    repeated: true,
+    parse: (texts?: readonly string[]): readonly string[] => texts ?? [],
+  },
+  /** Another kernel than the guest image's. */
+  kernel: {
+    flag: "--kernel <file>",
+    summary: "qemu: another kernel than the image's",
+    group: "QEMU:",
+    targets: ["qemu"],
+    parse: (text?: string): string | undefined => text,
+  },
+  /** `tcg`, or `kvm` where the host's processor is the board's. */
+  accel: {
+    flag: "--accel <accel>",
+    summary: "qemu: how the processor runs",
+    group: "QEMU:",
+    targets: ["qemu"],
+    choices: ["tcg", "kvm"],
+    parse: (accel?: "tcg" | "kvm"): "tcg" | "kvm" | undefined => accel,
+  },
+  /** The guest's memory in MiB. */
+  memory: {
+    flag: "--memory <MiB>",
+    summary: "qemu: the guest's memory",
+    group: "QEMU:",
+    targets: ["qemu"],
+    parse: (text?: string): number | undefined =>
+      text === undefined ? text : parseCount(text, "--memory", LEAST_MEMORY, 65536),
+  },
+  /** The guest's processors. */
+  smp: {
+    flag: "--smp <n>",
+    summary: "qemu: the guest's processors",
+    group: "QEMU:",
+    targets: ["qemu"],
+    parse: (text?: string): number | undefined =>
+      text === undefined ? text : parseCount(text, "--smp", 1, 64),
+  },
+  /** Register windows as `BASE,SIZE,COUNT` instead of those that Linux tells of; for `devmem`. */
+  mmio: {
+    flag: "--mmio <windows>",
+    summary: "devmem: register windows as BASE,SIZE,COUNT",
+    group: "Interrupts and this machine:",
+    targets: ["devmem"],
+    parse: (text?: string): string | undefined => text,
+  },
+  /** Whether PCI functions are taken from the Linux drivers that have them; for `devmem`. */
+  unbind: {
+    flag: "--unbind",
+    summary: "devmem: take PCI functions from Linux's drivers, and give them back",
+    group: "Interrupts and this machine:",
+    targets: ["devmem"],
+    parse: (on?: true): boolean => on === true,
+  },
+  /** Whether interrupts are polled for even where they are to be had; in guests and for `devmem`. */
+  poll: {
+    flag: "--poll",
+    summary: "devmem, qemu: poll even where interrupts are to be had",
+    group: "Interrupts and this machine:",
+    targets: ["devmem", "qemu"],
+    parse: (on?: true): boolean => on === true,
+  },
+} as const;
 
 /** What a board is made of; every command that takes `--target` takes these. */
-export interface BoardOptions {
-  /** The target string, for example `emu`. */
-  readonly target: string;
-  /** The disks; one memory disk if none was named. */
-  readonly blk: readonly BlkOption[];
-  /** The wire; by default the target's own: `hub` on the emulator, `user` on QEMU. */
-  readonly net: NetOption | undefined;
-  /** Whether devices have the version 1 (legacy) register interface. */
-  readonly legacy: boolean;
-  /** Whether devices on PCI have both the legacy and the modern interface. */
-  readonly transitional: boolean;
-  /** Whether drivers try the legacy interface of a PCI function first, as Linux's `force_legacy`. */
-  readonly forceLegacy: boolean;
-  /** The bus that the emulator's devices are on; virtio-mmio if it is not said. */
-  readonly transport: TransportOption | undefined;
-  /** Whether devices offer RING_PACKED. */
-  readonly packed: boolean;
-  /** Whether devices offer IN_ORDER. */
-  readonly inOrder: boolean;
-  /** Whether devices offer NOTIFICATION_DATA. */
-  readonly notificationData: boolean;
-  /** Whether devices offer ACCESS_PLATFORM. */
-  readonly platformIommu: boolean;
-  /** An upper bound for every queue's size. */
-  readonly queueSize: number | undefined;
-  /** Whether INDIRECT_DESC may be negotiated. */
-  readonly indirect: boolean;
-  /** Whether EVENT_IDX may be negotiated. */
-  readonly eventIdx: boolean;
-  /** The QEMU to run instead of the board's, on targets that run one. */
-  readonly qemu: string | undefined;
-  /** More arguments for QEMU. */
-  readonly qemuArgs: readonly string[];
-  /** The devices that the board has besides disks, wire, console and entropy. */
-  readonly with: readonly WithOption[];
-  /** More `-device` arguments for QEMU. */
-  readonly devices: readonly string[];
-  /** Register windows as `BASE,SIZE,COUNT` instead of those that Linux tells of; for `devmem`. */
-  readonly mmio: string | undefined;
-  /** Whether PCI functions are taken from the Linux drivers that have them; for `devmem`. */
-  readonly unbind: boolean;
-  /** Whether interrupts are polled for even where they are to be had; in guests and for `devmem`. */
-  readonly poll: boolean;
-  /** How a guest is booted, on `qemu:BOARD`. */
-  readonly boot: GuestOptions;
-}
-
-/** How QEMU boots a guest. */
-export interface GuestOptions {
-  /** Another kernel than the image's. */
-  readonly kernel?: string | undefined;
-  /** `tcg`, or `kvm` where the host's processor is the board's. */
-  readonly accel?: "tcg" | "kvm";
-  /** Memory in MiB. */
-  readonly memory?: number;
-  /** Processors. */
-  readonly smp?: number;
-}
-
-/** A board without any option. */
-export const DEFAULT_BOARD: BoardOptions = {
-  target: "emu",
-  blk: [{ path: undefined, readOnly: false, serial: undefined, blockSize: undefined }],
-  net: undefined,
-  legacy: false,
-  transitional: false,
-  forceLegacy: false,
-  transport: undefined,
-  packed: false,
-  inOrder: false,
-  notificationData: false,
-  platformIommu: false,
-  queueSize: undefined,
-  indirect: true,
-  eventIdx: true,
-  qemu: undefined,
-  qemuArgs: [],
-  with: [],
-  devices: [],
-  mmio: undefined,
-  unbind: false,
-  poll: false,
-  boot: {},
+export type BoardOptions = {
+  readonly [K in keyof typeof BOARD_OPTIONS]: ReturnType<(typeof BOARD_OPTIONS)[K]["parse"]>;
 };
 
-/**
- * Checks that interfaces, ring features and bus go together, and that the board has the bus.
- *
- * @param bus The bus that the target has its devices on; undefined if it is as the machine is.
- * @throws {UsageError} If they do not.
- */
-export function checkTransport(options: BoardOptions, bus: TransportOption | undefined): void {
-  const { target, transport, legacy, transitional, forceLegacy } = options;
-  if (transport !== undefined && bus !== undefined && transport !== bus) {
-    throw new UsageError(`--transport: ${target} has its devices on ${bus}, not on ${transport}`);
-  }
-  if (bus === "mmio") {
-    if (transitional) throw new UsageError("--transitional: for devices on PCI");
-    if (forceLegacy) throw new UsageError("--force-legacy: for devices on PCI");
-  }
-  if (legacy && transitional) throw new UsageError("--transitional: not with --legacy");
-  const bits = [
-    [options.packed, "--packed"],
-    [options.inOrder, "--in-order"],
-    [options.notificationData, "--notification-data"],
-    [options.platformIommu, "--platform-iommu"],
-  ] as const;
-  for (const [on, flag] of bits) {
-    if (on && legacy) throw new UsageError(`${flag}: legacy devices do not have it`);
-  }
-  // QEMU refuses it: the legacy interface cannot tell of it, and drivers of it would not ask.
-  if (options.platformIommu && transitional) {
-    throw new UsageError("--platform-iommu: transitional devices do not have it");
-  }
-}
-
-/**
- * Parses `FILE[,ro][,serial=..][,block-size=..]`; a comma in the file name is written twice.
- *
- * @throws {UsageError} If a part is unknown.
- */
-export function parseBlk(text: string): BlkOption {
-  const [path = "", ...parts] = splitCommas(text);
-  if (path === "") throw new UsageError(`--blk: expected FILE[,ro][,...], got '${text}'`);
-  let readOnly = false;
-  let serial: string | undefined;
-  let blockSize: number | undefined;
-  for (const part of parts) {
-    const [key, value] = part.split("=", 2);
-    if (part === "ro") readOnly = true;
-    else if (key === "serial" && value) serial = checkSerial(value);
-    else if (key === "block-size" && value) blockSize = checkBlockSize(value);
-    else {
-      throw new UsageError(
-        `--blk: expected ro, serial=TEXT or block-size=BYTES after the file, got '${part}'`,
-      );
-    }
-  }
-  return { path, readOnly, serial, blockSize };
-}
-
-/**
- * Parses `hub`, `user`, `tap:NAME` or `none`.
- *
- * @throws {UsageError} If it is something else.
- */
-export function parseNet(text: string): NetOption {
-  if (text === "hub" || text === "user" || text === "none") return { kind: text };
-  const name = /^tap:([^\s/]{1,15})$/.exec(text)?.[1];
-  if (name === undefined) {
-    throw new UsageError(`--net: expected hub, user, tap:NAME or none, got '${text}'`);
-  }
-  return { kind: "tap", name };
-}
-
-/**
- * Parses a queue size: a power of two from 1 to 32768.
- *
- * @throws {UsageError} If it is not.
- */
-export function parseQueueSize(text: string): number {
-  const size = parseCount(text, "--queue-size", 1, 32768);
-  if ((size & (size - 1)) !== 0) {
-    throw new UsageError(`--queue-size: expected a power of two from 1 to 32768, got ${text}`);
-  }
-  return size;
-}
-
-function checkSerial(text: string): string {
-  if (new TextEncoder().encode(text).length > 20) {
-    throw new UsageError(`--blk: a serial has at most 20 bytes, got '${text}'`);
-  }
-  return text;
-}
-
-function checkBlockSize(text: string): number {
-  const size = parseCount(text, "--blk block-size", 512, 65536);
-  if ((size & (size - 1)) !== 0) {
-    throw new UsageError(
-      `--blk: expected a block size of 512 to 65536, a power of two, got ${text}`,
-    );
-  }
-  return size;
-}
-
-/** Splits at single commas; a double comma is a comma, as on QEMU's command line. */
-function splitCommas(text: string): string[] {
-  const parts: string[] = [];
-  let part = "";
-  for (let i = 0; i < text.length; i++) {
-    if (text[i] !== ",") part += text[i];
-    else if (text[i + 1] === ",") part += text[++i];
-    else {
-      parts.push(part);
-      part = "";
-    }
-  }
-  return [...parts, part];
-}
+/** A board without any option. */
+export const DEFAULT_BOARD: BoardOptions = Object.fromEntries(
+  Object.entries(BOARD_OPTIONS).map((
+    [name, row]: [string, BoardOption],
+  ) => [name, row.parse(row.value as never)]),
+  // The rows are the type's own.
+) as unknown as BoardOptions;

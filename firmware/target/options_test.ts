@@ -1,5 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { type BoardOptions, DEFAULT_BOARD, parseBlk, parseNet, parseQueueSize } from "./options.ts";
+import { parseBlk, parseNet, parseQueueSize } from "./option_values.ts";
+import { type BoardOptions, DEFAULT_BOARD } from "./options.ts";
 import { boardOptions } from "../cli/board_flags.ts";
 import { qemuArguments } from "./qemu_arguments.ts";
 import { parseCount, parseHexBytes, parseSize, UsageError } from "../terminal/usage.ts";

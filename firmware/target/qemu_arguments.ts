@@ -1,6 +1,7 @@
 import type { DeviceInterfaces } from "@vireo/hal/qtest";
 import { boardDevice } from "../devices/table.ts";
-import type { BlkOption, BoardOptions } from "./options.ts";
+import type { BlkOption } from "./option_values.ts";
+import type { BoardOptions } from "./options.ts";
 import { parseTarget } from "./target.ts";
 import { UsageError } from "../terminal/usage.ts";
 import type { QemuArguments } from "../devices/board_device.ts";

@@ -1,5 +1,5 @@
 import { type Board, BOARDS } from "../boards/mod.ts";
-import type { TransportOption } from "./options.ts";
+import type { TransportOption } from "./option_values.ts";
 import { UsageError } from "../terminal/usage.ts";
 
 /** Where devices are. */

@@ -1,0 +1,131 @@
+import { parseCount, UsageError } from "../terminal/usage.ts";
+
+/** A disk of the board. */
+export interface BlkOption {
+  /** The image file, or undefined for an empty 16 MiB memory disk. */
+  readonly path: string | undefined;
+  /** Whether writes are refused. */
+  readonly readOnly: boolean;
+  /** What GET_ID answers, at most 20 bytes. */
+  readonly serial: string | undefined;
+  /** Optimal block size in bytes. */
+  readonly blockSize: number | undefined;
+}
+
+/** The wire of the board's network device. */
+export type NetOption =
+  | { readonly kind: "hub" }
+  | { readonly kind: "user" }
+  | { readonly kind: "tap"; readonly name: string }
+  | { readonly kind: "none" };
+
+/** A bus that devices are on. */
+export type TransportOption = "mmio" | "pci";
+
+/**
+ * Parses `FILE[,ro][,serial=..][,block-size=..]`; a comma in the file name is written twice.
+ *
+ * @throws {UsageError} If a part is unknown.
+ */
+export function parseBlk(text: string): BlkOption {
+  const [path = "", ...parts] = splitCommas(text);
+  if (path === "") throw new UsageError(`--blk: expected FILE[,ro][,...], got '${text}'`);
+  let readOnly = false;
+  let serial: string | undefined;
+  let blockSize: number | undefined;
+  for (const part of parts) {
+    const [key, value] = part.split("=", 2);
+    if (part === "ro") readOnly = true;
+    else if (key === "serial" && value) serial = checkSerial(value);
+    else if (key === "block-size" && value) blockSize = checkBlockSize(value);
+    else {
+      throw new UsageError(
+        `--blk: expected ro, serial=TEXT or block-size=BYTES after the file, got '${part}'`,
+      );
+    }
+  }
+  return { path, readOnly, serial, blockSize };
+}
+
+/**
+ * Parses the disks of a board: `none`, or each as {@linkcode parseBlk}; one memory disk if none was named.
+ *
+ * @throws {UsageError} If one is wrong.
+ */
+export function parseBlks(texts: readonly string[] = []): BlkOption[] {
+  if (texts.includes("none")) {
+    if (texts.length > 1) throw new UsageError("--blk: 'none' stands alone");
+    return [];
+  }
+  if (texts.length > 0) return texts.map(parseBlk);
+  return [{ path: undefined, readOnly: false, serial: undefined, blockSize: undefined }];
+}
+
+/**
+ * Parses `hub`, `user`, `tap:NAME` or `none`.
+ *
+ * @throws {UsageError} If it is something else.
+ */
+export function parseNet(text: string): NetOption {
+  if (text === "hub" || text === "user" || text === "none") return { kind: text };
+  const name = /^tap:([^\s/]{1,15})$/.exec(text)?.[1];
+  if (name === undefined) {
+    throw new UsageError(`--net: expected hub, user, tap:NAME or none, got '${text}'`);
+  }
+  return { kind: "tap", name };
+}
+
+/**
+ * Parses a queue size: a power of two from 1 to 32768.
+ *
+ * @throws {UsageError} If it is not.
+ */
+export function parseQueueSize(text: string): number {
+  const size = parseCount(text, "--queue-size", 1, 32768);
+  if ((size & (size - 1)) !== 0) {
+    throw new UsageError(`--queue-size: expected a power of two from 1 to 32768, got ${text}`);
+  }
+  return size;
+}
+
+function checkSerial(text: string): string {
+  if (new TextEncoder().encode(text).length > 20) {
+    throw new UsageError(`--blk: a serial has at most 20 bytes, got '${text}'`);
+  }
+  return text;
+}
+
+function checkBlockSize(text: string): number {
+  const size = parseCount(text, "--blk block-size", 512, 65536);
+  if ((size & (size - 1)) !== 0) {
+    throw new UsageError(
+      `--blk: expected a block size of 512 to 65536, a power of two, got ${text}`,
+    );
+  }
+  return size;
+}
+
+/** Splits at single commas; a double comma is a comma, as on QEMU's command line. */
+function splitCommas(text: string): string[] {
+  const parts: string[] = [];
+  let part = "";
+  for (let i = 0; i < text.length; i++) {
+    if (text[i] !== ",") part += text[i];
+    else if (text[i + 1] === ",") part += text[++i];
+    else {
+      parts.push(part);
+      part = "";
+    }
+  }
+  return [...parts, part];
+}
+
+/**
+ * Takes the QEMU that was named.
+ *
+ * @throws {UsageError} If the name is empty.
+ */
+export function parseQemu(text?: string): string | undefined {
+  if (text === "") throw new UsageError("--qemu: expected a program's name or path, got ''");
+  return text;
+}
