@@ -69,7 +69,7 @@ export class Balloon extends QueueDriver {
 
   /** Pages of 4 KiB that the host wants the balloon to have. */
   get target(): number {
-    return this.device.config.read32(BALLOON_CONFIG.numPages.offset);
+    return this.device.config.read32(BALLOON_CONFIG.num_pages.offset);
   }
 
   /** Pages of 4 KiB that the balloon has, as the host acknowledged. */
@@ -214,7 +214,7 @@ export class Balloon extends QueueDriver {
     this.#queues = new Map(used.map(({ name }, i) => [name, queues[i]!]));
     if (this.#poisoned) {
       const value = this.#options.poison! * 0x01010101;
-      this.device.config.write32(BALLOON_CONFIG.poisonValue.offset, value >>> 0);
+      this.device.config.write32(BALLOON_CONFIG.poison_val.offset, value >>> 0);
     }
   }
 
@@ -290,8 +290,8 @@ export class Balloon extends QueueDriver {
       const at = i * BALLOON_STAT.SIZE;
       const value = Math.max(0, Math.trunc(now[tag] ?? 0));
       view.setUint16(at, tag, true);
-      view.setUint32(at + BALLOON_STAT.value.offset, lo32(value), true);
-      view.setUint32(at + BALLOON_STAT.value.offset + 4, hi32(value), true);
+      view.setUint32(at + BALLOON_STAT.val.offset, lo32(value), true);
+      view.setUint32(at + BALLOON_STAT.val.offset + 4, hi32(value), true);
     });
     // Without a statistic the entry's tag is one that no host knows (dev.balloon.stats.1).
     if (this.#tags.length === 0) view.setUint16(0, 0xffff, true);
@@ -300,7 +300,7 @@ export class Balloon extends QueueDriver {
 
   /** Answers the host's command: hints while it wants them. */
   #hint(): void {
-    const id = this.device.config.read32(BALLOON_CONFIG.freePageHintId.offset);
+    const id = this.device.config.read32(BALLOON_CONFIG.free_page_hint_cmd_id.offset);
     if (id === BalloonHint.STOP || id === BalloonHint.DONE || this.#hinting !== undefined) return;
     this.#hinting = this.#giveHints(id).catch(() => {}).finally(() => this.#hinting = undefined);
   }
@@ -317,7 +317,7 @@ export class Balloon extends QueueDriver {
     const { config } = this.device;
     for (const region of this.#options.freePages?.() ?? []) {
       // The host may have had enough.
-      if (config.read32(BALLOON_CONFIG.freePageHintId.offset) !== id) break;
+      if (config.read32(BALLOON_CONFIG.free_page_hint_cmd_id.offset) !== id) break;
       await this.lend(queue, [this.#freeRange(region)], { deadline: DEADLINE });
       this.#hinted++;
     }

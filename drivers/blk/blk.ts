@@ -331,8 +331,8 @@ export class Blk implements DriverInstance {
     const view = new DataView(bytes.buffer);
     return {
       preEolInfo: view.getUint16(BLK_LIFETIME.pre_eol_info.offset, true),
-      estTypA: view.getUint16(BLK_LIFETIME.est_typ_a.offset, true),
-      estTypB: view.getUint16(BLK_LIFETIME.est_typ_b.offset, true),
+      estTypA: view.getUint16(BLK_LIFETIME.device_lifetime_est_typ_a.offset, true),
+      estTypB: view.getUint16(BLK_LIFETIME.device_lifetime_est_typ_b.offset, true),
     };
   }
 

@@ -14,7 +14,7 @@ const chain = new SgList(1).addWritable(0x1000, 16);
 /** Plays the device: returns a buffer through the used ring. */
 function use(dma: LimitedDma, fn: ScriptedPci, queue: Virtqueue, id: number): void {
   const { addresses } = fn.queues[queue.index]!;
-  const at = addresses.get("queueDevice")! + addresses.get("queueDeviceHigh")! * 2 ** 32;
+  const at = addresses.get("queue_device")! + addresses.get("queue_device_hi")! * 2 ** 32;
   const bytes = dma.deviceBytes(at, 4 + 8 * queue.size);
   const used = new DataView(bytes.buffer, bytes.byteOffset);
   const index = used.getUint16(2, true);
@@ -116,7 +116,7 @@ Deno.test("bus serves each queue by its own message, without a read of the ISR (
   fn.raiseConfig();
   await settle();
   assertEquals(calls.filter((call) => call === "configChanged").length, 1);
-  assertEquals(fn.takeLog(), ["r common.deviceStatus:1 0xf"]);
+  assertEquals(fn.takeLog(), ["r common.device_status:1 0xf"]);
 });
 
 Deno.test("bus serves a message that came while another was served", async () => {
@@ -301,22 +301,22 @@ Deno.test("bus polls a function whose interrupts the machine does not deliver at
 
 Deno.test("bus survives any register of a PCI device: typed errors only, nothing hangs", async () => {
   const registers = [
-    "common.deviceFeature",
-    "common.numQueues",
-    "common.queueSize",
-    "common.queueEnable",
-    "common.queueReset",
-    "common.queueNotifyOff",
-    "common.queueMsixVector",
-    "common.configMsixVector",
-    "common.adminQueueIndex",
-    "common.adminQueueNum",
+    "common.device_feature",
+    "common.num_queues",
+    "common.queue_size",
+    "common.queue_enable",
+    "common.queue_reset",
+    "common.queue_notify_off",
+    "common.queue_msix_vector",
+    "common.config_msix_vector",
+    "common.admin_queue_index",
+    "common.admin_queue_num",
     "isr",
-    "legacy.deviceFeatures",
-    "legacy.queueSize",
-    "legacy.queueAddress",
-    "legacy.queueVector",
-    "legacy.isrStatus",
+    "legacy.device_features",
+    "legacy.queue_size",
+    "legacy.queue_address",
+    "legacy.queue_msix_vector",
+    "legacy.isr_status",
   ] as const;
   const value = fc.oneof(
     fc.constantFrom(0, 1, 2, 3, 8, 255, 256, 0xffff, 0xffffffff),

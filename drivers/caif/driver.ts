@@ -85,7 +85,7 @@ export class Caif extends QueueDriver {
   /** Reads the configuration and sets the queues up; the link is up then. */
   constructor(device: VirtioDevice) {
     super(device, "CAIF device");
-    const { uplinkHeadroom, downlinkHeadroom } = CAIF_CONFIG;
+    const { uplink_headroom: uplinkHeadroom, downlink_headroom: downlinkHeadroom } = CAIF_CONFIG;
     const uplink = readDirection(device.config, uplinkHeadroom.offset, CAIF_DEFAULT);
     const downlink = readDirection(device.config, downlinkHeadroom.offset, uplink);
     this.uplink = this.#checked(uplink);

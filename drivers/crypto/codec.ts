@@ -87,8 +87,8 @@ export function encodeData(request: {
   const view = new DataView(bytes.buffer);
   view.setUint32(CRYPTO_OP_HEADER.opcode.offset, service << 8 | operation, true);
   view.setUint32(CRYPTO_OP_HEADER.algo.offset, algo, true);
-  view.setUint32(CRYPTO_OP_HEADER.session.offset, lo32(session ?? 0), true);
-  view.setUint32(CRYPTO_OP_HEADER.session.offset + 4, hi32(session ?? 0), true);
+  view.setUint32(CRYPTO_OP_HEADER.session_id.offset, lo32(session ?? 0), true);
+  view.setUint32(CRYPTO_OP_HEADER.session_id.offset + 4, hi32(session ?? 0), true);
   view.setUint32(CRYPTO_OP_HEADER.flag.offset, flag, true);
   const words = [
     ...session === undefined ? parameters.stateless : [],

@@ -293,8 +293,8 @@ export class Crypto extends QueueDriver {
     const least = CRYPTO_SESSION_INPUT.SIZE;
     const read = (answer: Uint8Array): { status: number; id: SessionId } => {
       const view = new DataView(answer.buffer);
-      const low = view.getUint32(CRYPTO_SESSION_INPUT.id.offset, true);
-      const high = view.getUint32(CRYPTO_SESSION_INPUT.id.offset + 4, true);
+      const low = view.getUint32(CRYPTO_SESSION_INPUT.session_id.offset, true);
+      const high = view.getUint32(CRYPTO_SESSION_INPUT.session_id.offset + 4, true);
       const status = view.getUint32(CRYPTO_SESSION_INPUT.status.offset, true);
       return { status, id: { number: high * 2 ** 32 + low, life } };
     };
@@ -393,18 +393,18 @@ function readOffer({ config }: VirtioDevice): CryptoOffer {
   const C = CRYPTO_CONFIG;
   return config.stable(() => ({
     ready: (config.read32(C.status.offset) & CRYPTO_HW_READY) !== 0,
-    queues: config.read32(C.maxDataqueues.offset),
-    services: bits(config.read32(C.services.offset)),
-    ciphers: bits(config.read32(C.cipherLow.offset), config.read32(C.cipherHigh.offset)),
-    hashes: bits(config.read32(C.hash.offset)),
-    macs: bits(config.read32(C.macLow.offset), config.read32(C.macHigh.offset)),
-    aeads: bits(config.read32(C.aead.offset)),
-    akciphers: bits(config.read32(C.akcipher.offset)),
-    maxCipherKey: config.read32(C.maxCipherKey.offset),
-    maxAuthKey: config.read32(C.maxAuthKey.offset),
+    queues: config.read32(C.max_dataqueues.offset),
+    services: bits(config.read32(C.crypto_services.offset)),
+    ciphers: bits(config.read32(C.cipher_algo_l.offset), config.read32(C.cipher_algo_h.offset)),
+    hashes: bits(config.read32(C.hash_algo.offset)),
+    macs: bits(config.read32(C.mac_algo_l.offset), config.read32(C.mac_algo_h.offset)),
+    aeads: bits(config.read32(C.aead_algo.offset)),
+    akciphers: bits(config.read32(C.akcipher_algo.offset)),
+    maxCipherKey: config.read32(C.max_cipher_key_len.offset),
+    maxAuthKey: config.read32(C.max_auth_key_len.offset),
     // Devices say "no bound" with all ones; a number holds 53 bits.
-    maxSize: config.read32(C.maxSize.offset) +
-      Math.min(config.read32(C.maxSize.offset + 4), 0x1fffff) * 2 ** 32,
+    maxSize: config.read32(C.max_size.offset) +
+      Math.min(config.read32(C.max_size.offset + 4), 0x1fffff) * 2 ** 32,
   }));
 }
 

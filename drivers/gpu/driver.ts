@@ -60,7 +60,7 @@ export class Gpu extends QueueDriver {
 
   /** Displays that the device may have. */
   get maxDisplays(): number {
-    return Math.min(this.device.config.read32(GPU_CONFIG.numScanouts.offset), GPU_MAX_SCANOUTS);
+    return Math.min(this.device.config.read32(GPU_CONFIG.num_scanouts.offset), GPU_MAX_SCANOUTS);
   }
 
   /** Asks for the displays. @throws {VireoError} As {@linkcode Gpu.create}. */
@@ -233,9 +233,9 @@ export class Gpu extends QueueDriver {
   /** The host changed its displays. */
   configChanged(): void {
     const { config } = this.device;
-    const events = config.read32(GPU_CONFIG.eventsRead.offset);
+    const events = config.read32(GPU_CONFIG.events_read.offset);
     if ((events & GPU_EVENT_DISPLAY) === 0) return;
-    config.write32(GPU_CONFIG.eventsClear.offset, GPU_EVENT_DISPLAY);
+    config.write32(GPU_CONFIG.events_clear.offset, GPU_EVENT_DISPLAY);
     this.displays().then((displays) => this.#changes.push(displays), () => {});
   }
 
@@ -303,7 +303,7 @@ export class Gpu extends QueueDriver {
     const { bytes } = await this.ask(this.#control, parts, GPU_HDR.SIZE + size, wait);
     const view = new DataView(bytes.buffer);
     this.#check(type, view.getUint32(0, true));
-    const answered = view.getUint32(GPU_HDR.fenceId.offset, true);
+    const answered = view.getUint32(GPU_HDR.fence_id.offset, true);
     if (answered !== fence) {
       throw this.error("BAD_STATUS", "GPU answered another request", {
         seen: answered,
@@ -345,7 +345,7 @@ function encode(type: number, words: readonly number[], fence: number): Uint8Arr
   view.setUint32(GPU_HDR.type.offset, type, true);
   if (fence !== 0) {
     view.setUint32(GPU_HDR.flags.offset, GPU_FLAG_FENCE, true);
-    view.setUint32(GPU_HDR.fenceId.offset, fence, true);
+    view.setUint32(GPU_HDR.fence_id.offset, fence, true);
   }
   words.forEach((word, i) => view.setUint32(GPU_HDR.SIZE + i * 4, word, true));
   return bytes;

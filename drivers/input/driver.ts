@@ -161,9 +161,9 @@ export class Input extends QueueDriver {
     config.write8(INPUT_CONFIG.subsel.offset, subsel);
     return config.stable(() => {
       // The size is the device's word.
-      const size = Math.min(config.read8(INPUT_CONFIG.size.offset), INPUT_CONFIG.data.size);
+      const size = Math.min(config.read8(INPUT_CONFIG.size.offset), INPUT_CONFIG.u.size);
       const bytes = new Uint8Array(size);
-      for (let i = 0; i < size; i++) bytes[i] = config.read8(INPUT_CONFIG.data.offset + i);
+      for (let i = 0; i < size; i++) bytes[i] = config.read8(INPUT_CONFIG.u.offset + i);
       return bytes;
     });
   }
@@ -173,7 +173,7 @@ export class Input extends QueueDriver {
     if (bytes.length < INPUT_DEVICE_IDS.SIZE) return undefined;
     const word = ({ offset }: { offset: number }): number =>
       bytes[offset]! | bytes[offset + 1]! << 8;
-    const { bus, vendor, product, version } = INPUT_DEVICE_IDS;
+    const { bustype: bus, vendor, product, version } = INPUT_DEVICE_IDS;
     return {
       bus: word(bus),
       vendor: word(vendor),
@@ -187,7 +187,7 @@ export class Input extends QueueDriver {
     if (bytes.length < INPUT_ABS_INFO.SIZE) return undefined;
     const view = new DataView(bytes.buffer);
     const word = ({ offset }: { offset: number }): number => view.getInt32(offset, true);
-    const { min, max, fuzz, flat, resolution } = INPUT_ABS_INFO;
+    const { min, max, fuzz, flat, res: resolution } = INPUT_ABS_INFO;
     return {
       min: word(min),
       max: word(max),

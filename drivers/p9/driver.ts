@@ -48,7 +48,7 @@ export class P9 extends QueueDriver {
   /** Sets up the queue. */
   constructor(device: VirtioDevice) {
     super(device, "9P transport");
-    const length = device.config.read16(P9_CONFIG.tagLength.offset);
+    const length = device.config.read16(P9_CONFIG.tag_len.offset);
     if (length > MAX_TAG) {
       throw this.error("CONFIG_INVALID", "Mount tag is too long", {
         seen: `${length} bytes`,

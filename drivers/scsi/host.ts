@@ -99,8 +99,8 @@ export class ScsiHost extends QueueDriver {
   /** Sets up a host whose features are negotiated. */
   constructor(device: VirtioDevice) {
     super(device, "SCSI host");
-    this.maxTarget = device.config.read16(SCSI_CONFIG.maxTarget.offset);
-    this.maxLun = device.config.read32(SCSI_CONFIG.maxLun.offset);
+    this.maxTarget = device.config.read16(SCSI_CONFIG.max_target.offset);
+    this.maxLun = device.config.read32(SCSI_CONFIG.max_lun.offset);
     this.setUp();
   }
 
@@ -147,7 +147,7 @@ export class ScsiHost extends QueueDriver {
     const view = new DataView(bytes.buffer);
     this.#checkResponse(view.getUint8(SCSI_RESPONSE.response.offset), unit);
     // Lengths are the device's word.
-    const senseLength = view.getUint32(SCSI_RESPONSE.senseLength.offset, true);
+    const senseLength = view.getUint32(SCSI_RESPONSE.sense_len.offset, true);
     const sense = bytes.subarray(SCSI_RESPONSE.SIZE, room)
       .subarray(0, Math.min(senseLength, SCSI_SENSE_SIZE));
     const total = write?.length ?? read;
@@ -225,10 +225,10 @@ export class ScsiHost extends QueueDriver {
   protected override setUp(): void {
     const { config } = this.device;
     // Sense data and blocks have the sizes that this driver works with, whatever the device had.
-    config.write32(SCSI_CONFIG.senseSize.offset, SCSI_SENSE_SIZE);
-    config.write32(SCSI_CONFIG.cdbSize.offset, SCSI_CDB_SIZE);
-    const count = Math.max(1, config.read32(SCSI_CONFIG.numQueues.offset));
-    const bytes = Math.max(SCSI_EVENT.SIZE, config.read32(SCSI_CONFIG.eventInfoSize.offset));
+    config.write32(SCSI_CONFIG.sense_size.offset, SCSI_SENSE_SIZE);
+    config.write32(SCSI_CONFIG.cdb_size.offset, SCSI_CDB_SIZE);
+    const count = Math.max(1, config.read32(SCSI_CONFIG.num_queues.offset));
+    const bytes = Math.max(SCSI_EVENT.SIZE, config.read32(SCSI_CONFIG.event_info_size.offset));
     [this.#control, this.#events, ...this.#requests] = this.openQueues(
       { name: "control" },
       {

@@ -10,7 +10,7 @@ export function findCapability(space: Uint8Array, matches: (at: number) => boole
   return 0;
 }
 
-/** Name of the field at an offset of a struct; `...High` for the second half of a wide one. */
+/** Name of the field at an offset of a struct; `..._hi` for the second half of a wide one. */
 export function fieldName(
   layout: Readonly<Record<string, Field | number>>,
   offset: number,
@@ -19,7 +19,7 @@ export function fieldName(
     if (typeof field !== "object") continue;
     if (offset === field.offset) return name;
     // Half of a 64-bit field.
-    if (offset === field.offset + 4 && field.size === 8) return `${name}High`;
+    if (offset === field.offset + 4 && field.size === 8) return `${name}_hi`;
   }
   return undefined;
 }

@@ -43,7 +43,7 @@ export interface PciScript extends PciConfigScript {
   readonly unmapped?: readonly number[];
   /** Base address registers; those of {@linkcode PCI_PLACE} by default. */
   readonly bars?: readonly PciBar[];
-  /** Reads that are not answered honestly, by name: `common.queueEnable`, `isr`, `legacy.queueSize`. */
+  /** Reads that are not answered honestly, by name: `common.queue_enable`, `isr`, `legacy.queue_size`. */
   readonly reads?: Readonly<Record<string, PciReadScript>>;
 }
 
@@ -335,7 +335,7 @@ export class ScriptedPci implements PciNode, PciLease {
     const name = this.#name(bar, offset);
     if (bar === 1) return read(this.table, offset, width);
     const [group = "", field = ""] = name.split(".");
-    if (group === "isr" || field === "isrStatus") {
+    if (group === "isr" || field === "isr_status") {
       const { isr } = this;
       this.isr = 0;
       return isr;
@@ -343,36 +343,34 @@ export class ScriptedPci implements PciNode, PciLease {
     if (name.startsWith("config+")) return read(this.deviceConfig, Number(name.slice(7)), width);
     const queue = this.queues[this.#queueSelect];
     switch (field) {
-      case "deviceFeature":
+      case "device_feature":
         return this.#offered.word(this.#deviceSelect);
-      case "deviceFeatures":
+      case "device_features":
         return this.#offered.word(0);
-      case "configMsixVector":
-      case "configVector":
+      case "config_msix_vector":
         return this.configVector;
-      case "numQueues":
+      case "num_queues":
         return this.queues.length;
-      case "deviceStatus":
+      case "device_status":
         return this.status;
-      case "configGeneration":
+      case "config_generation":
         return this.generation;
-      case "queueSize":
+      case "queue_size":
         return queue?.size ?? 0;
-      case "queueMsixVector":
-      case "queueVector":
+      case "queue_msix_vector":
         return queue?.vector ?? PCI_NO_VECTOR;
-      case "queueEnable":
-      case "queueAddress":
+      case "queue_enable":
+      case "queue_address":
         return queue?.enabled ?? 0;
-      case "queueReset":
+      case "queue_reset":
         return queue?.reset ?? 0;
-      case "queueNotifyOff":
+      case "queue_notify_off":
         return this.#script.notifyOff?.(this.#queueSelect) ?? this.#queueSelect;
-      case "queueNotifConfigData":
+      case "queue_notif_config_data":
         return this.#script.notifId?.(this.#queueSelect) ?? 0;
-      case "adminQueueIndex":
+      case "admin_queue_index":
         return this.#script.admin?.[0] ?? 0;
-      case "adminQueueNum":
+      case "admin_queue_num":
         return this.#script.admin?.[1] ?? 0;
       default:
         return 0;
@@ -392,42 +390,40 @@ export class ScriptedPci implements PciNode, PciLease {
     const field = name.split(".")[1] ?? "";
     const queue = this.queues[this.#queueSelect];
     switch (field) {
-      case "deviceFeatureSelect":
+      case "device_feature_select":
         this.#deviceSelect = value;
         break;
-      case "driverFeatureSelect":
+      case "driver_feature_select":
         this.#driverSelect = value;
         break;
-      case "driverFeature":
+      case "driver_feature":
         this.#words[this.#driverSelect & 3] = value;
         this.accepted = FeatureSet.fromWords(...this.#words);
         break;
-      case "driverFeatures":
+      case "driver_features":
         this.accepted = FeatureSet.fromWords(value);
         break;
-      case "configMsixVector":
-      case "configVector":
+      case "config_msix_vector":
         this.configVector = this.#vector(value, "config");
         break;
-      case "deviceStatus":
+      case "device_status":
         if (value === 0) this.#reset();
         else this.status = value;
         break;
-      case "queueSelect":
+      case "queue_select":
         this.#queueSelect = value;
         break;
-      case "queueMsixVector":
-      case "queueVector":
+      case "queue_msix_vector":
         if (queue) queue.vector = this.#vector(value, this.#queueSelect);
         break;
-      case "queueSize":
+      case "queue_size":
         if (queue) queue.size = value;
         break;
-      case "queueEnable":
-      case "queueAddress":
+      case "queue_enable":
+      case "queue_address":
         if (queue) queue.enabled = value;
         break;
-      case "queueReset":
+      case "queue_reset":
         if (queue) queue.enabled = 0;
         if (queue) queue.vector = PCI_NO_VECTOR;
         break;

@@ -163,7 +163,7 @@ export class Vsock extends QueueDriver {
 
   /** Reads this guest's context id, and opens the queues. */
   protected override setUp(): void {
-    this.#cid = this.device.config.read64(VSOCK_CONFIG.guestCid.offset);
+    this.#cid = this.device.config.read64(VSOCK_CONFIG.guest_cid.offset);
     [this.#receive, this.#transmit, this.#events] = this.openQueues(
       { name: "rx", bytes: BUFFER_SIZE, count: BUFFERS, received: () => this.#drain() },
       { name: "tx" },
@@ -301,7 +301,7 @@ export class Vsock extends QueueDriver {
         return;
       }
       // Connections are gone; listeners go on with the new id (virtio 1.4 §5.10.6.7).
-      this.#cid = this.device.config.read64(VSOCK_CONFIG.guestCid.offset);
+      this.#cid = this.device.config.read64(VSOCK_CONFIG.guest_cid.offset);
       const error = this.error("PORT_CLOSED", "The host reset all connections");
       for (const connection of [...this.#connections.values()]) connection.end(error);
     });

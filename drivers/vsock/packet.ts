@@ -28,16 +28,16 @@ export interface VsockPacket {
 export function encodePacket(packet: VsockPacket): Uint8Array {
   const bytes = new Uint8Array(H.SIZE);
   const view = new DataView(bytes.buffer);
-  view.setUint32(H.srcCid.offset, packet.srcCid, true);
-  view.setUint32(H.dstCid.offset, packet.dstCid, true);
-  view.setUint32(H.srcPort.offset, packet.srcPort, true);
-  view.setUint32(H.dstPort.offset, packet.dstPort, true);
+  view.setUint32(H.src_cid.offset, packet.srcCid, true);
+  view.setUint32(H.dst_cid.offset, packet.dstCid, true);
+  view.setUint32(H.src_port.offset, packet.srcPort, true);
+  view.setUint32(H.dst_port.offset, packet.dstPort, true);
   view.setUint32(H.len.offset, packet.len, true);
   view.setUint16(H.type.offset, packet.type, true);
   view.setUint16(H.op.offset, packet.op, true);
   view.setUint32(H.flags.offset, packet.flags, true);
-  view.setUint32(H.bufAlloc.offset, packet.bufAlloc, true);
-  view.setUint32(H.fwdCnt.offset, packet.fwdCnt, true);
+  view.setUint32(H.buf_alloc.offset, packet.bufAlloc, true);
+  view.setUint32(H.fwd_cnt.offset, packet.fwdCnt, true);
   return bytes;
 }
 
@@ -54,16 +54,16 @@ export function decodePacket(bytes: Uint8Array): VsockPacket | undefined {
     join64(view.getUint32(offset, true), view.getUint32(offset + 4, true));
   try {
     return {
-      srcCid: u64(H.srcCid),
-      dstCid: u64(H.dstCid),
-      srcPort: u32(H.srcPort),
-      dstPort: u32(H.dstPort),
+      srcCid: u64(H.src_cid),
+      dstCid: u64(H.dst_cid),
+      srcPort: u32(H.src_port),
+      dstPort: u32(H.dst_port),
       len: u32(H.len),
       type: view.getUint16(H.type.offset, true),
       op: view.getUint16(H.op.offset, true),
       flags: u32(H.flags),
-      bufAlloc: u32(H.bufAlloc),
-      fwdCnt: u32(H.fwdCnt),
+      bufAlloc: u32(H.buf_alloc),
+      fwdCnt: u32(H.fwd_cnt),
     };
   } catch {
     return undefined;

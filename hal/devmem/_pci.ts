@@ -160,13 +160,13 @@ function restoreConfig(config: Mmio): Disposable {
 /** Where a virtio device is notified; a poller wants to know. */
 function notifyRanges(config: Mmio): NotifyRange[] {
   const ranges = pciCapabilities(config, PciCapability.VENDOR)
-    .filter(({ offset }) => config.read8(offset + PCI_CAP.cfgType.offset) === PciCapType.NOTIFY)
+    .filter(({ offset }) => config.read8(offset + PCI_CAP.cfg_type.offset) === PciCapType.NOTIFY)
     .map(({ offset }) => {
       const bar = config.read8(offset + PCI_CAP.bar.offset);
       const start = config.read32(offset + PCI_CAP.offset.offset);
       return { bar, start, end: start + config.read32(offset + PCI_CAP.length.offset) };
     });
-  const { offset, size } = PCI_LEGACY.queueNotify;
+  const { offset, size } = PCI_LEGACY.queue_notify;
   return [...ranges, { bar: 0, start: offset, end: offset + size }];
 }
 

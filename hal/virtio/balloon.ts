@@ -13,19 +13,20 @@ export const BalloonFeature = {
 export type BalloonFeature = typeof BalloonFeature[keyof typeof BalloonFeature];
 
 /** `struct virtio_balloon_config` (virtio 1.4 §5.5.4); little-endian on legacy devices too. */
-export const BALLOON_CONFIG: Layout<"numPages" | "actual" | "freePageHintId" | "poisonValue"> =
-  layout({
-    numPages: "u32",
-    actual: "u32",
-    freePageHintId: "u32",
-    poisonValue: "u32",
-  }, 16);
+export const BALLOON_CONFIG: Layout<
+  "num_pages" | "actual" | "free_page_hint_cmd_id" | "poison_val"
+> = layout({
+  num_pages: "u32",
+  actual: "u32",
+  free_page_hint_cmd_id: "u32",
+  poison_val: "u32",
+}, 16);
 
 /** Bytes of a balloon page, whatever the guest's own are (virtio 1.4 §5.5.6). */
 export const BALLOON_PAGE_SIZE = 4096;
 
 /** `struct virtio_balloon_stat` (virtio 1.4 §5.5.6.3). */
-export const BALLOON_STAT: Layout<"tag" | "value"> = layout({ tag: "u16", value: "u64" }, 10);
+export const BALLOON_STAT: Layout<"tag" | "val"> = layout({ tag: "u16", val: "u64" }, 10);
 
 /** Tags of statistics (virtio 1.4 §5.5.6.4; from OOM_KILL on, Linux's); bytes unless said. */
 export const BalloonStat = {

@@ -102,10 +102,12 @@ export const BLK_RANGE: Layout<"sector" | "num_sectors" | "flags"> = layout({
 export const BLK_RANGE_UNMAP = 1;
 
 /** `struct virtio_blk_lifetime` (virtio 1.4 §5.2.6). */
-export const BLK_LIFETIME: Layout<"pre_eol_info" | "est_typ_a" | "est_typ_b"> = layout({
+export const BLK_LIFETIME: Layout<
+  "pre_eol_info" | "device_lifetime_est_typ_a" | "device_lifetime_est_typ_b"
+> = layout({
   pre_eol_info: "u16",
-  est_typ_a: "u16",
-  est_typ_b: "u16",
+  device_lifetime_est_typ_a: "u16",
+  device_lifetime_est_typ_b: "u16",
 }, 6);
 
 /** Request types (virtio 1.4 §5.2.6). */

@@ -49,7 +49,10 @@ Deno.test("requests lie as in virtio 1.4 §5.2.6", () => {
     [BLK_RANGE.sector.offset, BLK_RANGE.num_sectors.offset, BLK_RANGE.flags.offset, BLK_RANGE.SIZE],
     [0, 8, 12, 16],
   );
-  assertEquals([BLK_LIFETIME.est_typ_a.offset, BLK_LIFETIME.est_typ_b.offset], [2, 4]);
+  assertEquals([
+    BLK_LIFETIME.device_lifetime_est_typ_a.offset,
+    BLK_LIFETIME.device_lifetime_est_typ_b.offset,
+  ], [2, 4]);
   assertEquals(BLK_LIFETIME.SIZE, 6);
 });
 

@@ -6,24 +6,24 @@ import { type Layout, layout } from "../layout.ts";
  * holds a frame and both.
  */
 export const CAIF_CONFIG: Layout<
-  | "uplinkHeadroom"
-  | "uplinkTailroom"
-  | "uplinkMtu"
-  | "uplinkReserved"
-  | "downlinkHeadroom"
-  | "downlinkTailroom"
-  | "downlinkMtu"
-  | "downlinkReserved"
+  | "uplink_headroom"
+  | "uplink_tailroom"
+  | "uplink_mtu"
+  | "uplink_reserved"
+  | "downlink_headroom"
+  | "downlink_tailroom"
+  | "downlink_mtu"
+  | "downlink_reserved"
   | "reserved"
 > = layout({
-  uplinkHeadroom: "u16",
-  uplinkTailroom: "u16",
-  uplinkMtu: "u32",
-  uplinkReserved: { bytes: 4 },
-  downlinkHeadroom: "u16",
-  downlinkTailroom: "u16",
-  downlinkMtu: "u32",
-  downlinkReserved: { bytes: 4 },
+  uplink_headroom: "u16",
+  uplink_tailroom: "u16",
+  uplink_mtu: "u32",
+  uplink_reserved: { bytes: 4 },
+  downlink_headroom: "u16",
+  downlink_tailroom: "u16",
+  downlink_mtu: "u32",
+  downlink_reserved: { bytes: 4 },
   reserved: { bytes: 8 },
 }, 32);
 

@@ -6,8 +6,12 @@ import { CAIF_CONFIG, CAIF_DEFAULT, CaifQueue } from "./caif.ts";
 Deno.test("caif: the configuration is two directions of 12 bytes and 8 more", () => {
   const at = (name: keyof typeof CAIF_CONFIG): number =>
     (CAIF_CONFIG[name] as { offset: number }).offset;
-  assertEquals([at("uplinkHeadroom"), at("uplinkTailroom"), at("uplinkMtu")], [0, 2, 4]);
-  assertEquals([at("downlinkHeadroom"), at("downlinkTailroom"), at("downlinkMtu")], [12, 14, 16]);
+  assertEquals([at("uplink_headroom"), at("uplink_tailroom"), at("uplink_mtu")], [0, 2, 4]);
+  assertEquals([at("downlink_headroom"), at("downlink_tailroom"), at("downlink_mtu")], [
+    12,
+    14,
+    16,
+  ]);
   assertEquals([at("reserved"), CAIF_CONFIG.SIZE], [24, 32]);
   assertEquals(CAIF_DEFAULT, { headroom: 32, tailroom: 32, mtu: 4096 });
 });

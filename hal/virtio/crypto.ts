@@ -15,32 +15,32 @@ export type CryptoFeature = typeof CryptoFeature[keyof typeof CryptoFeature];
 /** `struct virtio_crypto_config` (virtio 1.4 §5.9.5). */
 export const CRYPTO_CONFIG: Layout<
   | "status"
-  | "maxDataqueues"
-  | "services"
-  | "cipherLow"
-  | "cipherHigh"
-  | "hash"
-  | "macLow"
-  | "macHigh"
-  | "aead"
-  | "maxCipherKey"
-  | "maxAuthKey"
-  | "akcipher"
-  | "maxSize"
+  | "max_dataqueues"
+  | "crypto_services"
+  | "cipher_algo_l"
+  | "cipher_algo_h"
+  | "hash_algo"
+  | "mac_algo_l"
+  | "mac_algo_h"
+  | "aead_algo"
+  | "max_cipher_key_len"
+  | "max_auth_key_len"
+  | "akcipher_algo"
+  | "max_size"
 > = layout({
   status: "u32",
-  maxDataqueues: "u32",
-  services: "u32",
-  cipherLow: "u32",
-  cipherHigh: "u32",
-  hash: "u32",
-  macLow: "u32",
-  macHigh: "u32",
-  aead: "u32",
-  maxCipherKey: "u32",
-  maxAuthKey: "u32",
-  akcipher: "u32",
-  maxSize: "u64",
+  max_dataqueues: "u32",
+  crypto_services: "u32",
+  cipher_algo_l: "u32",
+  cipher_algo_h: "u32",
+  hash_algo: "u32",
+  mac_algo_l: "u32",
+  mac_algo_h: "u32",
+  aead_algo: "u32",
+  max_cipher_key_len: "u32",
+  max_auth_key_len: "u32",
+  akcipher_algo: "u32",
+  max_size: "u64",
 }, 56);
 
 /** `status`: the device takes requests. */
@@ -179,19 +179,20 @@ export const CRYPTO_CTRL_HEADER: Layout<"opcode" | "algo" | "flag" | "reserved">
 /** Bytes of what follows the control header without REVISION_1, whatever the service. */
 export const CRYPTO_CTRL_BODY = 56;
 /** `struct virtio_crypto_create_session_input`. */
-export const CRYPTO_SESSION_INPUT: Layout<"id" | "status" | "padding"> = layout({
-  id: "u64",
+export const CRYPTO_SESSION_INPUT: Layout<"session_id" | "status" | "padding"> = layout({
+  session_id: "u64",
   status: "u32",
   padding: "u32",
 }, 16);
 /** `struct virtio_crypto_op_header`. */
-export const CRYPTO_OP_HEADER: Layout<"opcode" | "algo" | "session" | "flag" | "padding"> = layout({
-  opcode: "u32",
-  algo: "u32",
-  session: "u64",
-  flag: "u32",
-  padding: "u32",
-}, 24);
+export const CRYPTO_OP_HEADER: Layout<"opcode" | "algo" | "session_id" | "flag" | "padding"> =
+  layout({
+    opcode: "u32",
+    algo: "u32",
+    session_id: "u64",
+    flag: "u32",
+    padding: "u32",
+  }, 24);
 /** Bytes of what follows the data header without REVISION_1, whatever the service. */
 export const CRYPTO_OP_BODY = 48;
 

@@ -12,20 +12,20 @@ export const GpuFeature = {
 export type GpuFeature = typeof GpuFeature[keyof typeof GpuFeature];
 
 /** `struct virtio_gpu_config` (virtio 1.4 §5.7.4). */
-export const GPU_CONFIG: Layout<"eventsRead" | "eventsClear" | "numScanouts" | "numCapsets"> =
-  layout({ eventsRead: "u32", eventsClear: "u32", numScanouts: "u32", numCapsets: "u32" }, 16);
-/** `eventsRead`: displays changed. */
+export const GPU_CONFIG: Layout<"events_read" | "events_clear" | "num_scanouts" | "num_capsets"> =
+  layout({ events_read: "u32", events_clear: "u32", num_scanouts: "u32", num_capsets: "u32" }, 16);
+/** `events_read`: displays changed. */
 export const GPU_EVENT_DISPLAY = 1;
 
 /** `struct virtio_gpu_ctrl_hdr` (virtio 1.4 §5.7.6.7). */
-export const GPU_HDR: Layout<"type" | "flags" | "fenceId" | "ctxId" | "ringIdx" | "padding"> =
+export const GPU_HDR: Layout<"type" | "flags" | "fence_id" | "ctx_id" | "ring_idx" | "padding"> =
   layout(
     {
       type: "u32",
       flags: "u32",
-      fenceId: "u64",
-      ctxId: "u32",
-      ringIdx: "u8",
+      fence_id: "u64",
+      ctx_id: "u32",
+      ring_idx: "u8",
       padding: { bytes: 3 },
     },
     24,

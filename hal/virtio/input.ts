@@ -1,12 +1,12 @@
 import { type Layout, layout } from "../layout.ts";
 
 /** `struct virtio_input_config` (virtio 1.4 §5.8.4): `data` holds what was selected. */
-export const INPUT_CONFIG: Layout<"select" | "subsel" | "size" | "reserved" | "data"> = layout({
+export const INPUT_CONFIG: Layout<"select" | "subsel" | "size" | "reserved" | "u"> = layout({
   select: "u8",
   subsel: "u8",
   size: "u8",
   reserved: { bytes: 5 },
-  data: { bytes: 128 },
+  u: { bytes: 128 },
 }, 136);
 
 /** Values of `select` (virtio 1.4 §5.8.4). */
@@ -26,17 +26,17 @@ export const InputSelect = {
 export type InputSelect = typeof InputSelect[keyof typeof InputSelect];
 
 /** `struct virtio_input_absinfo`. */
-export const INPUT_ABS_INFO: Layout<"min" | "max" | "fuzz" | "flat" | "resolution"> = layout({
+export const INPUT_ABS_INFO: Layout<"min" | "max" | "fuzz" | "flat" | "res"> = layout({
   min: "u32",
   max: "u32",
   fuzz: "u32",
   flat: "u32",
-  resolution: "u32",
+  res: "u32",
 }, 20);
 
 /** `struct virtio_input_devids`. */
-export const INPUT_DEVICE_IDS: Layout<"bus" | "vendor" | "product" | "version"> = layout({
-  bus: "u16",
+export const INPUT_DEVICE_IDS: Layout<"bustype" | "vendor" | "product" | "version"> = layout({
+  bustype: "u16",
   vendor: "u16",
   product: "u16",
   version: "u16",

@@ -6,7 +6,7 @@ export const P9Feature = { MOUNT_TAG: 0 } as const;
 export type P9Feature = typeof P9Feature[keyof typeof P9Feature];
 
 /** `struct virtio_9p_config`; the tag's bytes follow, without a NUL. */
-export const P9_CONFIG: Layout<"tagLength"> = layout({ tagLength: "u16" }, 2);
+export const P9_CONFIG: Layout<"tag_len"> = layout({ tag_len: "u16" }, 2);
 
 /** The dialect of 9P that Linux speaks. */
 export const P9_VERSION = "9P2000.L";
@@ -64,8 +64,8 @@ export const P9Type = {
 export type P9Type = typeof P9Type[keyof typeof P9Type];
 
 /** What every message begins with. */
-export const P9_HEADER: Layout<"length" | "type" | "tag"> = layout({
-  length: "u32",
+export const P9_HEADER: Layout<"size" | "type" | "tag"> = layout({
+  size: "u32",
   type: "u8",
   tag: "u16",
 }, 7);
@@ -85,18 +85,18 @@ export const P9_ATTRIBUTES: Layout<
   | "nlink"
   | "rdev"
   | "size"
-  | "blockSize"
+  | "blksize"
   | "blocks"
-  | "atime"
-  | "atimeNs"
-  | "mtime"
-  | "mtimeNs"
-  | "ctime"
-  | "ctimeNs"
-  | "btime"
-  | "btimeNs"
-  | "generation"
-  | "dataVersion"
+  | "atime_sec"
+  | "atime_nsec"
+  | "mtime_sec"
+  | "mtime_nsec"
+  | "ctime_sec"
+  | "ctime_nsec"
+  | "btime_sec"
+  | "btime_nsec"
+  | "gen"
+  | "data_version"
 > = layout({
   valid: "u64",
   qid: { bytes: 13 },
@@ -106,18 +106,18 @@ export const P9_ATTRIBUTES: Layout<
   nlink: "u64",
   rdev: "u64",
   size: "u64",
-  blockSize: "u64",
+  blksize: "u64",
   blocks: "u64",
-  atime: "u64",
-  atimeNs: "u64",
-  mtime: "u64",
-  mtimeNs: "u64",
-  ctime: "u64",
-  ctimeNs: "u64",
-  btime: "u64",
-  btimeNs: "u64",
-  generation: "u64",
-  dataVersion: "u64",
+  atime_sec: "u64",
+  atime_nsec: "u64",
+  mtime_sec: "u64",
+  mtime_nsec: "u64",
+  ctime_sec: "u64",
+  ctime_nsec: "u64",
+  btime_sec: "u64",
+  btime_nsec: "u64",
+  gen: "u64",
+  data_version: "u64",
 }, 153);
 /** Tsetattr, after the header. */
 export const P9_SETATTR: Layout<
@@ -127,10 +127,10 @@ export const P9_SETATTR: Layout<
   | "uid"
   | "gid"
   | "size"
-  | "atime"
-  | "atimeNs"
-  | "mtime"
-  | "mtimeNs"
+  | "atime_sec"
+  | "atime_nsec"
+  | "mtime_sec"
+  | "mtime_nsec"
 > = layout({
   fid: "u32",
   valid: "u32",
@@ -138,32 +138,32 @@ export const P9_SETATTR: Layout<
   uid: "u32",
   gid: "u32",
   size: "u64",
-  atime: "u64",
-  atimeNs: "u64",
-  mtime: "u64",
-  mtimeNs: "u64",
+  atime_sec: "u64",
+  atime_nsec: "u64",
+  mtime_sec: "u64",
+  mtime_nsec: "u64",
 }, 60);
 /** Answer of Tstatfs, after the header. */
 export const P9_STATFS: Layout<
   | "type"
-  | "blockSize"
+  | "bsize"
   | "blocks"
-  | "free"
-  | "available"
+  | "bfree"
+  | "bavail"
   | "files"
-  | "freeFiles"
-  | "id"
-  | "nameLength"
+  | "ffree"
+  | "fsid"
+  | "namelen"
 > = layout({
   type: "u32",
-  blockSize: "u32",
+  bsize: "u32",
   blocks: "u64",
-  free: "u64",
-  available: "u64",
+  bfree: "u64",
+  bavail: "u64",
   files: "u64",
-  freeFiles: "u64",
-  id: "u64",
-  nameLength: "u32",
+  ffree: "u64",
+  fsid: "u64",
+  namelen: "u32",
 }, 60);
 
 /** Kinds of files in a qid's first byte. */

@@ -74,7 +74,7 @@ export class P9MessageWriter {
    * @param more Bytes that follow it from elsewhere.
    */
   finish(type: number, tag: number, more = 0): Uint8Array {
-    this.#view.setUint32(P9_HEADER.length.offset, this.#at + more, true);
+    this.#view.setUint32(P9_HEADER.size.offset, this.#at + more, true);
     this.#view.setUint8(P9_HEADER.type.offset, type);
     this.#view.setUint16(P9_HEADER.tag.offset, tag, true);
     return this.#bytes.subarray(0, this.#at);

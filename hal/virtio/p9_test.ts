@@ -19,15 +19,24 @@ import {
 } from "./p9.ts";
 
 Deno.test("9p: the numbers of Linux's virtio_9p.h and 9p.h", () => {
-  assertEquals([P9Feature.MOUNT_TAG, P9_CONFIG.tagLength.offset, P9_CONFIG.SIZE], [0, 0, 2]);
+  assertEquals([P9Feature.MOUNT_TAG, P9_CONFIG.tag_len.offset, P9_CONFIG.SIZE], [0, 0, 2]);
   assertEquals([P9_HEADER.type.offset, P9_HEADER.tag.offset, P9_HEADER.SIZE], [4, 5, 7]);
   assertEquals([P9_QID.version.offset, P9_QID.path.offset, P9_QID.SIZE], [1, 5, 13]);
   const A = P9_ATTRIBUTES;
   assertEquals([A.qid.offset, A.mode.offset, A.uid.offset, A.gid.offset], [8, 21, 25, 29]);
-  assertEquals([A.nlink.offset, A.size.offset, A.blocks.offset, A.mtime.offset], [33, 49, 65, 89]);
-  assertEquals([A.dataVersion.offset, A.SIZE], [145, 153]);
-  assertEquals([P9_SETATTR.size.offset, P9_SETATTR.mtime.offset, P9_SETATTR.SIZE], [20, 44, 60]);
-  assertEquals([P9_STATFS.free.offset, P9_STATFS.nameLength.offset, P9_STATFS.SIZE], [16, 56, 60]);
+  assertEquals([A.nlink.offset, A.size.offset, A.blocks.offset, A.mtime_sec.offset], [
+    33,
+    49,
+    65,
+    89,
+  ]);
+  assertEquals([A.data_version.offset, A.SIZE], [145, 153]);
+  assertEquals([P9_SETATTR.size.offset, P9_SETATTR.mtime_sec.offset, P9_SETATTR.SIZE], [
+    20,
+    44,
+    60,
+  ]);
+  assertEquals([P9_STATFS.bfree.offset, P9_STATFS.namelen.offset, P9_STATFS.SIZE], [16, 56, 60]);
   const { LERROR, STATFS, LOPEN, LCREATE, SYMLINK, READLINK, GETATTR, SETATTR, READDIR } = P9Type;
   assertEquals([LERROR, STATFS, LOPEN, LCREATE, SYMLINK], [6, 8, 12, 14, 16]);
   assertEquals([READLINK, GETATTR, SETATTR, READDIR, P9Type.FSYNC], [22, 24, 26, 40, 50]);

@@ -94,12 +94,12 @@ export type PciCapType = typeof PciCapType[keyof typeof PciCapType];
 
 /** `struct virtio_pci_cap` (virtio 1.4 §4.1.4). */
 export const PCI_CAP: Layout<
-  "vndr" | "next" | "len" | "cfgType" | "bar" | "id" | "padding" | "offset" | "length"
+  "cap_vndr" | "cap_next" | "cap_len" | "cfg_type" | "bar" | "id" | "padding" | "offset" | "length"
 > = layout({
-  vndr: "u8",
-  next: "u8",
-  len: "u8",
-  cfgType: "u8",
+  cap_vndr: "u8",
+  cap_next: "u8",
+  cap_len: "u8",
+  cfg_type: "u8",
   bar: "u8",
   id: "u8",
   padding: { bytes: 2 },
@@ -107,96 +107,96 @@ export const PCI_CAP: Layout<
   length: "u32",
 }, 16);
 /** `struct virtio_pci_cap64`, after the first 16 bytes: high words, for shared memory. */
-export const PCI_CAP64: Layout<"cap" | "offsetHigh" | "lengthHigh"> = layout({
+export const PCI_CAP64: Layout<"cap" | "offset_hi" | "length_hi"> = layout({
   cap: { bytes: 16 },
-  offsetHigh: "u32",
-  lengthHigh: "u32",
+  offset_hi: "u32",
+  length_hi: "u32",
 }, 24);
 /** `struct virtio_pci_notify_cap` (virtio 1.4 §4.1.4.4). */
-export const PCI_NOTIFY_CAP: Layout<"cap" | "multiplier"> = layout({
+export const PCI_NOTIFY_CAP: Layout<"cap" | "notify_off_multiplier"> = layout({
   cap: { bytes: 16 },
-  multiplier: "u32",
+  notify_off_multiplier: "u32",
 }, 20);
 /** `struct virtio_pci_cfg_cap` (virtio 1.4 §4.1.4.9): a window into BARs, by configuration accesses. */
-export const PCI_CFG_CAP: Layout<"cap" | "data"> = layout({
+export const PCI_CFG_CAP: Layout<"cap" | "pci_cfg_data"> = layout({
   cap: { bytes: 16 },
-  data: { bytes: 4 },
+  pci_cfg_data: { bytes: 4 },
 }, 20);
 
 /** `struct virtio_pci_common_cfg` (virtio 1.4 §4.1.4.3). */
 export const PCI_COMMON: Layout<
-  | "deviceFeatureSelect"
-  | "deviceFeature"
-  | "driverFeatureSelect"
-  | "driverFeature"
-  | "configMsixVector"
-  | "numQueues"
-  | "deviceStatus"
-  | "configGeneration"
-  | "queueSelect"
-  | "queueSize"
-  | "queueMsixVector"
-  | "queueEnable"
-  | "queueNotifyOff"
-  | "queueDesc"
-  | "queueDriver"
-  | "queueDevice"
-  | "queueNotifConfigData"
-  | "queueReset"
-  | "adminQueueIndex"
-  | "adminQueueNum"
+  | "device_feature_select"
+  | "device_feature"
+  | "driver_feature_select"
+  | "driver_feature"
+  | "config_msix_vector"
+  | "num_queues"
+  | "device_status"
+  | "config_generation"
+  | "queue_select"
+  | "queue_size"
+  | "queue_msix_vector"
+  | "queue_enable"
+  | "queue_notify_off"
+  | "queue_desc"
+  | "queue_driver"
+  | "queue_device"
+  | "queue_notif_config_data"
+  | "queue_reset"
+  | "admin_queue_index"
+  | "admin_queue_num"
 > = layout({
-  deviceFeatureSelect: "u32",
-  deviceFeature: "u32",
-  driverFeatureSelect: "u32",
-  driverFeature: "u32",
-  configMsixVector: "u16",
-  numQueues: "u16",
-  deviceStatus: "u8",
-  configGeneration: "u8",
-  queueSelect: "u16",
-  queueSize: "u16",
-  queueMsixVector: "u16",
-  queueEnable: "u16",
-  queueNotifyOff: "u16",
-  queueDesc: "u64",
-  queueDriver: "u64",
-  queueDevice: "u64",
-  queueNotifConfigData: "u16",
-  queueReset: "u16",
-  adminQueueIndex: "u16",
-  adminQueueNum: "u16",
+  device_feature_select: "u32",
+  device_feature: "u32",
+  driver_feature_select: "u32",
+  driver_feature: "u32",
+  config_msix_vector: "u16",
+  num_queues: "u16",
+  device_status: "u8",
+  config_generation: "u8",
+  queue_select: "u16",
+  queue_size: "u16",
+  queue_msix_vector: "u16",
+  queue_enable: "u16",
+  queue_notify_off: "u16",
+  queue_desc: "u64",
+  queue_driver: "u64",
+  queue_device: "u64",
+  queue_notif_config_data: "u16",
+  queue_reset: "u16",
+  admin_queue_index: "u16",
+  admin_queue_num: "u16",
 }, 64);
 
-/** Bytes of the common configuration that every modern device has: up to `queueDevice`. */
+/** Bytes of the common configuration that every modern device has: up to `queue_device`. */
 export const PCI_COMMON_MIN = 56;
 /** "No vector" in the MSI-X vector fields (virtio 1.4 §4.1.5.1.2). */
 export const PCI_NO_VECTOR = 0xffff;
 
 /** The legacy header in I/O BAR 0 (virtio 1.4 §4.1.4.10), without MSI-X. */
 export const PCI_LEGACY: Layout<
-  | "deviceFeatures"
-  | "driverFeatures"
-  | "queueAddress"
-  | "queueSize"
-  | "queueSelect"
-  | "queueNotify"
-  | "deviceStatus"
-  | "isrStatus"
+  | "device_features"
+  | "driver_features"
+  | "queue_address"
+  | "queue_size"
+  | "queue_select"
+  | "queue_notify"
+  | "device_status"
+  | "isr_status"
 > = layout({
-  deviceFeatures: "u32",
-  driverFeatures: "u32",
-  queueAddress: "u32",
-  queueSize: "u16",
-  queueSelect: "u16",
-  queueNotify: "u16",
-  deviceStatus: "u8",
-  isrStatus: "u8",
+  device_features: "u32",
+  driver_features: "u32",
+  queue_address: "u32",
+  queue_size: "u16",
+  queue_select: "u16",
+  queue_notify: "u16",
+  device_status: "u8",
+  isr_status: "u8",
 }, 20);
 /** What follows the legacy header while MSI-X is on; the device configuration comes after it. */
-export const PCI_LEGACY_MSIX: Layout<"configVector" | "queueVector"> = layout({
-  configVector: "u16",
-  queueVector: "u16",
+export const PCI_LEGACY_MSIX: Layout<"config_msix_vector" | "queue_msix_vector"> = layout({
+  config_msix_vector: "u16",
+  queue_msix_vector: "u16",
 }, 4);
-/** The unit of `queueAddress`, and the alignment of the used ring, in bytes. */
+/** The unit of `queue_address`, and the alignment of the used ring, in bytes. */
 export const PCI_LEGACY_PAGE_SIZE = 4096;

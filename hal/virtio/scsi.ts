@@ -7,27 +7,27 @@ export type ScsiFeature = typeof ScsiFeature[keyof typeof ScsiFeature];
 
 /** `struct virtio_scsi_config` (virtio 1.4 §5.6.4). */
 export const SCSI_CONFIG: Layout<
-  | "numQueues"
-  | "segMax"
-  | "maxSectors"
-  | "cmdPerLun"
-  | "eventInfoSize"
-  | "senseSize"
-  | "cdbSize"
-  | "maxChannel"
-  | "maxTarget"
-  | "maxLun"
+  | "num_queues"
+  | "seg_max"
+  | "max_sectors"
+  | "cmd_per_lun"
+  | "event_info_size"
+  | "sense_size"
+  | "cdb_size"
+  | "max_channel"
+  | "max_target"
+  | "max_lun"
 > = layout({
-  numQueues: "u32",
-  segMax: "u32",
-  maxSectors: "u32",
-  cmdPerLun: "u32",
-  eventInfoSize: "u32",
-  senseSize: "u32",
-  cdbSize: "u32",
-  maxChannel: "u16",
-  maxTarget: "u16",
-  maxLun: "u32",
+  num_queues: "u32",
+  seg_max: "u32",
+  max_sectors: "u32",
+  cmd_per_lun: "u32",
+  event_info_size: "u32",
+  sense_size: "u32",
+  cdb_size: "u32",
+  max_channel: "u16",
+  max_target: "u16",
+  max_lun: "u32",
 }, 36);
 
 /** Bytes of sense data and of a command after a reset. */
@@ -36,20 +36,20 @@ export const SCSI_SENSE_SIZE = 96;
 export const SCSI_CDB_SIZE = 32;
 
 /** What the device reads of a command before the block: `struct virtio_scsi_req_cmd`. */
-export const SCSI_REQUEST: Layout<"lun" | "id" | "attribute" | "priority" | "crn"> = layout({
+export const SCSI_REQUEST: Layout<"lun" | "id" | "task_attr" | "prio" | "crn"> = layout({
   lun: { bytes: 8 },
   id: "u64",
-  attribute: "u8",
-  priority: "u8",
+  task_attr: "u8",
+  prio: "u8",
   crn: "u8",
 }, 19);
 /** What it writes before the sense data. */
 export const SCSI_RESPONSE: Layout<
-  "senseLength" | "residual" | "statusQualifier" | "status" | "response"
+  "sense_len" | "residual" | "status_qualifier" | "status" | "response"
 > = layout({
-  senseLength: "u32",
+  sense_len: "u32",
   residual: "u32",
-  statusQualifier: "u16",
+  status_qualifier: "u16",
   status: "u8",
   response: "u8",
 }, 12);

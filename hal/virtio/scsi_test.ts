@@ -2,7 +2,13 @@ import { assertEquals } from "@std/assert";
 import { SCSI_CONFIG, SCSI_EVENT, SCSI_REQUEST, SCSI_RESPONSE, SCSI_TMF, scsiLun } from "./scsi.ts";
 
 Deno.test("scsi: the numbers of virtio 1.4 §5.6", () => {
-  const { senseSize, cdbSize, maxChannel, maxTarget, maxLun } = SCSI_CONFIG;
+  const {
+    sense_size: senseSize,
+    cdb_size: cdbSize,
+    max_channel: maxChannel,
+    max_target: maxTarget,
+    max_lun: maxLun,
+  } = SCSI_CONFIG;
   assertEquals([senseSize, cdbSize, maxChannel, maxTarget, maxLun].map((f) => f.offset), [
     ...[20, 24, 28, 30, 32],
   ]);

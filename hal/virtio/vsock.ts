@@ -6,31 +6,31 @@ export const VsockFeature = { STREAM: 0, SEQPACKET: 1, NO_IMPLIED_STREAM: 2 } as
 export type VsockFeature = typeof VsockFeature[keyof typeof VsockFeature];
 
 /** `struct virtio_vsock_config` (virtio 1.4 §5.10.4). */
-export const VSOCK_CONFIG: Layout<"guestCid"> = layout({ guestCid: "u64" }, 8);
+export const VSOCK_CONFIG: Layout<"guest_cid"> = layout({ guest_cid: "u64" }, 8);
 
 /** `struct virtio_vsock_hdr` (virtio 1.4 §5.10.6). */
 export const VSOCK_HDR: Layout<
-  | "srcCid"
-  | "dstCid"
-  | "srcPort"
-  | "dstPort"
+  | "src_cid"
+  | "dst_cid"
+  | "src_port"
+  | "dst_port"
   | "len"
   | "type"
   | "op"
   | "flags"
-  | "bufAlloc"
-  | "fwdCnt"
+  | "buf_alloc"
+  | "fwd_cnt"
 > = layout({
-  srcCid: "u64",
-  dstCid: "u64",
-  srcPort: "u32",
-  dstPort: "u32",
+  src_cid: "u64",
+  dst_cid: "u64",
+  src_port: "u32",
+  dst_port: "u32",
   len: "u32",
   type: "u16",
   op: "u16",
   flags: "u32",
-  bufAlloc: "u32",
-  fwdCnt: "u32",
+  buf_alloc: "u32",
+  fwd_cnt: "u32",
 }, 44);
 
 /** `struct virtio_vsock_event`: an id. */

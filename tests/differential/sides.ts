@@ -18,32 +18,32 @@ const COMMAND = 7;
 
 /** Where the common configuration has what registers of virtio-mmio are. */
 const MODERN: Readonly<Record<number, Field>> = {
-  [R.DeviceFeaturesSel]: PCI_COMMON.deviceFeatureSelect,
-  [R.DeviceFeatures]: PCI_COMMON.deviceFeature,
-  [R.DriverFeaturesSel]: PCI_COMMON.driverFeatureSelect,
-  [R.DriverFeatures]: PCI_COMMON.driverFeature,
-  [R.QueueSel]: PCI_COMMON.queueSelect,
-  [R.QueueSizeMax]: PCI_COMMON.queueSize,
-  [R.QueueSize]: PCI_COMMON.queueSize,
-  [R.QueueReady]: PCI_COMMON.queueEnable,
-  [R.Status]: PCI_COMMON.deviceStatus,
-  [R.QueueDescLow]: half(PCI_COMMON.queueDesc, 0),
-  [R.QueueDescHigh]: half(PCI_COMMON.queueDesc, 4),
-  [R.QueueDriverLow]: half(PCI_COMMON.queueDriver, 0),
-  [R.QueueDriverHigh]: half(PCI_COMMON.queueDriver, 4),
-  [R.QueueDeviceLow]: half(PCI_COMMON.queueDevice, 0),
-  [R.QueueDeviceHigh]: half(PCI_COMMON.queueDevice, 4),
+  [R.DeviceFeaturesSel]: PCI_COMMON.device_feature_select,
+  [R.DeviceFeatures]: PCI_COMMON.device_feature,
+  [R.DriverFeaturesSel]: PCI_COMMON.driver_feature_select,
+  [R.DriverFeatures]: PCI_COMMON.driver_feature,
+  [R.QueueSel]: PCI_COMMON.queue_select,
+  [R.QueueSizeMax]: PCI_COMMON.queue_size,
+  [R.QueueSize]: PCI_COMMON.queue_size,
+  [R.QueueReady]: PCI_COMMON.queue_enable,
+  [R.Status]: PCI_COMMON.device_status,
+  [R.QueueDescLow]: half(PCI_COMMON.queue_desc, 0),
+  [R.QueueDescHigh]: half(PCI_COMMON.queue_desc, 4),
+  [R.QueueDriverLow]: half(PCI_COMMON.queue_driver, 0),
+  [R.QueueDriverHigh]: half(PCI_COMMON.queue_driver, 4),
+  [R.QueueDeviceLow]: half(PCI_COMMON.queue_device, 0),
+  [R.QueueDeviceHigh]: half(PCI_COMMON.queue_device, 4),
 };
 
 /** Where the legacy header has them. */
 const LEGACY: Readonly<Record<number, Field>> = {
-  [R.DeviceFeatures]: PCI_LEGACY.deviceFeatures,
-  [R.DriverFeatures]: PCI_LEGACY.driverFeatures,
-  [R.QueueSel]: PCI_LEGACY.queueSelect,
-  [R.QueueSizeMax]: PCI_LEGACY.queueSize,
-  [R.QueuePFN]: PCI_LEGACY.queueAddress,
-  [R.QueueNotify]: PCI_LEGACY.queueNotify,
-  [R.Status]: PCI_LEGACY.deviceStatus,
+  [R.DeviceFeatures]: PCI_LEGACY.device_features,
+  [R.DriverFeatures]: PCI_LEGACY.driver_features,
+  [R.QueueSel]: PCI_LEGACY.queue_select,
+  [R.QueueSizeMax]: PCI_LEGACY.queue_size,
+  [R.QueuePFN]: PCI_LEGACY.queue_address,
+  [R.QueueNotify]: PCI_LEGACY.queue_notify,
+  [R.Status]: PCI_LEGACY.device_status,
 };
 
 /** A part of a window. */
@@ -93,7 +93,7 @@ export class PciSide implements Side {
     if (legacy) {
       const window = lease.openBar(0);
       this.#common = { window, offset: 0 };
-      this.#isr = { window, offset: PCI_LEGACY.isrStatus.offset };
+      this.#isr = { window, offset: PCI_LEGACY.isr_status.offset };
       this.#config = { window, offset: PCI_LEGACY.SIZE };
       return;
     }
@@ -101,12 +101,12 @@ export class PciSide implements Side {
     let multiplier = 0;
     for (let at = config.read8(PciRegister.CAPABILITIES); at !== 0; at = config.read8(at + 1)) {
       if (config.read8(at) !== PciCapability.VENDOR) continue;
-      const type = config.read8(at + PCI_CAP.cfgType.offset);
+      const type = config.read8(at + PCI_CAP.cfg_type.offset);
       if (found.has(type) || type === PciCapType.PCI) continue;
       const window = lease.openBar(config.read8(at + PCI_CAP.bar.offset));
       found.set(type, { window, offset: config.read32(at + PCI_CAP.offset.offset) });
       if (type !== PciCapType.NOTIFY) continue;
-      multiplier = config.read32(at + PCI_NOTIFY_CAP.multiplier.offset);
+      multiplier = config.read32(at + PCI_NOTIFY_CAP.notify_off_multiplier.offset);
     }
     this.#common = found.get(PciCapType.COMMON)!;
     this.#isr = found.get(PciCapType.ISR)!;
@@ -136,7 +136,7 @@ export class PciSide implements Side {
 
   /** There is no address for a queue that the device does not have. */
   #tell(queue: number): void {
-    const { offset, size } = PCI_COMMON.numQueues;
+    const { offset, size } = PCI_COMMON.num_queues;
     if (queue >= read(this.#common, offset, size)) return;
     write(this.#notify, queue * this.#notify!.multiplier, 2, queue);
   }

@@ -72,19 +72,19 @@ export function readCapabilities(
       });
     }
     seen.add(at);
-    const id = config.read8(at + PCI_CAP.vndr.offset);
+    const id = config.read8(at + PCI_CAP.cap_vndr.offset);
     // What an absent function reads: Linux ends the walk too.
     if (id === 0xff) break;
     if (id === PciCapability.MSIX) msix ??= at;
     if (id === PciCapability.VENDOR) virtio.push(readVirtio(config, at, bars));
-    at = config.read8(at + PCI_CAP.next.offset) & ~3;
+    at = config.read8(at + PCI_CAP.cap_next.offset) & ~3;
   }
   return { virtio, msix };
 }
 
 function readVirtio(config: Mmio, at: number, bars: readonly PciBar[]): VirtioCapability {
-  const size = config.read8(at + PCI_CAP.len.offset);
-  const type = config.read8(at + PCI_CAP.cfgType.offset);
+  const size = config.read8(at + PCI_CAP.cap_len.offset);
+  const type = config.read8(at + PCI_CAP.cfg_type.offset);
   const blank = { at, size, type, bar: 0, id: 0, offset: 0, length: 0 };
   const nothing = { multiplier: undefined, vendor: undefined, refused: undefined };
   const least = MIN_SIZE[type];
@@ -103,8 +103,8 @@ function readVirtio(config: Mmio, at: number, bars: readonly PciBar[]): VirtioCa
   let length = config.read32(at + PCI_CAP.length.offset);
   if (type === PciCapType.SHARED_MEMORY) {
     // Not exact over 2^53, but then past the end of any BAR.
-    offset += config.read32(at + PCI_CAP64.offsetHigh.offset) * 2 ** 32;
-    length += config.read32(at + PCI_CAP64.lengthHigh.offset) * 2 ** 32;
+    offset += config.read32(at + PCI_CAP64.offset_hi.offset) * 2 ** 32;
+    length += config.read32(at + PCI_CAP64.length_hi.offset) * 2 ** 32;
   }
   const capability: VirtioCapability = {
     ...blank,
@@ -114,7 +114,7 @@ function readVirtio(config: Mmio, at: number, bars: readonly PciBar[]): VirtioCa
     offset,
     length,
     multiplier: type === PciCapType.NOTIFY
-      ? config.read32(at + PCI_NOTIFY_CAP.multiplier.offset)
+      ? config.read32(at + PCI_NOTIFY_CAP.notify_off_multiplier.offset)
       : undefined,
   };
   return { ...capability, refused: refusal(capability, bars) };

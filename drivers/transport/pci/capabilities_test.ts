@@ -110,7 +110,7 @@ Deno.test("pci takes capabilities that are longer than specified (drv.pci.caps.3
   });
   const [fn, transport] = modern({ capabilities: longer });
   transport.readStatus();
-  assertEquals(fn.log, ["r common.deviceStatus:1 0x0"]);
+  assertEquals(fn.log, ["r common.device_status:1 0x0"]);
 });
 
 Deno.test("pci uses the first of two good structures", () => {
@@ -290,10 +290,10 @@ Deno.test("pci survives any configuration space: typed errors, no loop, no acces
     force: fc.boolean(),
     register: fc.dictionary(
       fc.constantFrom(
-        "common.queueNotifyOff",
-        "common.queueSize",
-        "legacy.queueSize",
-        "common.numQueues",
+        "common.queue_notify_off",
+        "common.queue_size",
+        "legacy.queue_size",
+        "common.num_queues",
       ),
       fc.integer({ min: 0, max: 0xffff }),
     ),

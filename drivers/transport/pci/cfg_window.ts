@@ -70,6 +70,6 @@ export class PciCfgWindow implements Mmio {
     this.#config.write8(this.#at + PCI_CAP.bar.offset, this.#bar);
     this.#config.write32(this.#at + PCI_CAP.length.offset, width);
     this.#config.write32(this.#at + PCI_CAP.offset.offset, offset);
-    return this.#at + PCI_CFG_CAP.data.offset;
+    return this.#at + PCI_CFG_CAP.pci_cfg_data.offset;
   }
 }

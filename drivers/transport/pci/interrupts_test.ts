@@ -164,7 +164,7 @@ Deno.test("pci interrupts: INTx is allowed where it is delivered, and left alone
 });
 
 Deno.test("pci interrupts: a device that is given another vector than it reads back refuses it", () => {
-  const [, transport] = modern({ ...plenty, reads: { "common.queueMsixVector": () => 5 } });
+  const [, transport] = modern({ ...plenty, reads: { "common.queue_msix_vector": () => 5 } });
   assertEquals(transport.routeInterrupts(QUEUES).policy, "line");
 });
 

@@ -74,7 +74,7 @@ export class PciLegacyTransport extends PciTransport implements Transport {
 
   /** Reads the 32 feature bits that there are. */
   readFeatures(): FeatureSet {
-    return FeatureSet.fromWords(this.#mmio.read32(HEADER.deviceFeatures.offset));
+    return FeatureSet.fromWords(this.#mmio.read32(HEADER.device_features.offset));
   }
 
   /**
@@ -87,38 +87,38 @@ export class PciLegacyTransport extends PciTransport implements Transport {
     if (high !== undefined) {
       throw new RangeError(`Cannot give a legacy device a feature bit over 31: received ${high}`);
     }
-    this.#mmio.write32(HEADER.driverFeatures.offset, features.word(0));
+    this.#mmio.write32(HEADER.driver_features.offset, features.word(0));
   }
 
   protected statusByte(): number {
-    return this.#mmio.read8(HEADER.deviceStatus.offset);
+    return this.#mmio.read8(HEADER.device_status.offset);
   }
 
   protected setStatusByte(status: number): void {
-    this.#mmio.write8(HEADER.deviceStatus.offset, status);
+    this.#mmio.write8(HEADER.device_status.offset, status);
   }
 
   protected isr(): number {
-    return this.#mmio.read8(HEADER.isrStatus.offset);
+    return this.#mmio.read8(HEADER.isr_status.offset);
   }
 
   protected forget(): void {}
 
   protected configVector(vector: number): number {
-    const at = HEADER.SIZE + MSIX.configVector.offset;
+    const at = HEADER.SIZE + MSIX.config_msix_vector.offset;
     this.#mmio.write16(at, vector);
     return this.#mmio.read16(at);
   }
 
   protected queueVector(index: number, vector: number): number {
-    const at = HEADER.SIZE + MSIX.queueVector.offset;
+    const at = HEADER.SIZE + MSIX.queue_msix_vector.offset;
     this.#select(index);
     this.#mmio.write16(at, vector);
     return this.#mmio.read16(at);
   }
 
   #select(index: number): void {
-    this.#mmio.write16(HEADER.queueSelect.offset, index);
+    this.#mmio.write16(HEADER.queue_select.offset, index);
   }
 
   /**
@@ -128,9 +128,9 @@ export class PciLegacyTransport extends PciTransport implements Transport {
    */
   queueMaxSize(index: number): number {
     this.#select(index);
-    const size = this.#mmio.read16(HEADER.queueSize.offset);
+    const size = this.#mmio.read16(HEADER.queue_size.offset);
     if (size === 0) return 0;
-    const pfn = this.#mmio.read32(HEADER.queueAddress.offset);
+    const pfn = this.#mmio.read32(HEADER.queue_address.offset);
     if (pfn === 0) return size;
     this.checkPresent();
     throw this.error("QUEUE_IN_USE", "Cannot set up a queue that is in use", {
@@ -185,7 +185,7 @@ export class PciLegacyTransport extends PciTransport implements Transport {
         queue.desc + usedOffset,
       );
     }
-    this.#mmio.write32(HEADER.queueAddress.offset, pfn);
+    this.#mmio.write32(HEADER.queue_address.offset, pfn);
   }
 
   /** Nothing is left to do: {@linkcode PciLegacyTransport.enableQueue} enabled them. */
@@ -195,12 +195,12 @@ export class PciLegacyTransport extends PciTransport implements Transport {
   disableQueue(index: number): void {
     this.#select(index);
     if (this.interrupts.vectorOf(index) !== PCI_NO_VECTOR) {
-      const at = HEADER.SIZE + MSIX.queueVector.offset;
+      const at = HEADER.SIZE + MSIX.queue_msix_vector.offset;
       this.#mmio.write16(at, PCI_NO_VECTOR);
       // Reading it back makes sure that the device has seen it, as Linux does.
       this.#mmio.read16(at);
     }
-    this.#mmio.write32(HEADER.queueAddress.offset, 0);
+    this.#mmio.write32(HEADER.queue_address.offset, 0);
   }
 
   /** Always rejects: @throws {VireoError} `QUEUE_RESET_UNSUPPORTED`. */
@@ -214,7 +214,7 @@ export class PciLegacyTransport extends PciTransport implements Transport {
 
   /** Writes the queue's index. */
   notify(index: number, _data: number): void {
-    this.#mmio.write16(HEADER.queueNotify.offset, index);
+    this.#mmio.write16(HEADER.queue_notify.offset, index);
     const { pollLine } = this.interrupts;
     if (pollLine !== undefined) pollLine.kicked();
   }

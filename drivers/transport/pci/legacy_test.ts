@@ -10,12 +10,12 @@ Deno.test("pci legacy: one word of features, status, and a reset that is waited 
   assertEquals(transport.readStatus(), 3);
   await transport.reset();
   assertEquals(fn.log, [
-    "r legacy.deviceFeatures:4 0x10000020",
-    "w legacy.driverFeatures:4 0x20",
-    "w legacy.deviceStatus:1 0x3",
-    "r legacy.deviceStatus:1 0x3",
-    "w legacy.deviceStatus:1 0x0",
-    "r legacy.deviceStatus:1 0x0",
+    "r legacy.device_features:4 0x10000020",
+    "w legacy.driver_features:4 0x20",
+    "w legacy.device_status:1 0x3",
+    "r legacy.device_status:1 0x3",
+    "w legacy.device_status:1 0x0",
+    "r legacy.device_status:1 0x0",
   ]);
   assertThrows(() => transport.writeFeatures(FeatureSet.of(32)), RangeError, "received 32");
   assertEquals([transport.legacy, transport.fixedQueueSize, transport.legacyQueueAlign], [
@@ -29,10 +29,10 @@ Deno.test("pci legacy sets a queue up by its page number, in the device's size o
   const [fn, transport] = legacy({ queues: [8, 8] });
   transport.enableQueue(1, BLOCK);
   assertEquals(fn.takeLog(), [
-    "w legacy.queueSelect:2 0x1",
-    "r legacy.queueSize:2 0x8",
-    "r legacy.queueAddress:4 0x0",
-    "w legacy.queueAddress:4 0x5",
+    "w legacy.queue_select:2 0x1",
+    "r legacy.queue_size:2 0x8",
+    "r legacy.queue_address:4 0x0",
+    "w legacy.queue_address:4 0x5",
   ]);
   const used = assertThrows(() => transport.queueMaxSize(1), VireoError);
   assertEquals([used.code, used.seen], ["QUEUE_IN_USE", 5]);
@@ -73,7 +73,7 @@ Deno.test("pci legacy notifies by the index, without data", () => {
   const [fn, transport] = legacy();
   transport.notify(0, -1);
   transport.notify(1, 5);
-  assertEquals(fn.log, ["w legacy.queueNotify:2 0x0", "w legacy.queueNotify:2 0x1"]);
+  assertEquals(fn.log, ["w legacy.queue_notify:2 0x0", "w legacy.queue_notify:2 0x1"]);
 });
 
 Deno.test("pci legacy accesses configuration by bytes, after the vectors while MSI-X is on (drv.pci.legacy-layout.2)", () => {

@@ -25,8 +25,8 @@ import { CommonConfig, NotifyArea, openStructure, type Structure } from "./struc
 const FEATURE_WORDS = 4;
 /** The bytes of common configuration that a feature's registers end at. */
 const NEEDS: readonly (readonly [feature: number, bytes: number, register: string])[] = [
-  [Feature.NOTIF_CONFIG_DATA, COMMON.queueReset.offset, "queue_notif_config_data"],
-  [Feature.RING_RESET, COMMON.adminQueueIndex.offset, "queue_reset"],
+  [Feature.NOTIF_CONFIG_DATA, COMMON.queue_reset.offset, "queue_notif_config_data"],
+  [Feature.RING_RESET, COMMON.admin_queue_index.offset, "queue_reset"],
   [Feature.ADMIN_VQ, COMMON.SIZE, "admin_queue_num"],
 ];
 
@@ -115,8 +115,8 @@ export class PciModernTransport extends PciTransport implements Transport {
 
   #readAdmin(): AdminQueues {
     return {
-      index: this.#common.read16("adminQueueIndex"),
-      count: this.#common.read16("adminQueueNum"),
+      index: this.#common.read16("admin_queue_index"),
+      count: this.#common.read16("admin_queue_num"),
     };
   }
 
@@ -124,8 +124,8 @@ export class PciModernTransport extends PciTransport implements Transport {
   readFeatures(): FeatureSet {
     const words: number[] = [];
     for (let i = 0; i < FEATURE_WORDS; i++) {
-      this.#common.write32("deviceFeatureSelect", i);
-      words.push(this.#common.read32("deviceFeature"));
+      this.#common.write32("device_feature_select", i);
+      words.push(this.#common.read32("device_feature"));
     }
     return FeatureSet.fromWords(...words);
   }
@@ -154,17 +154,17 @@ export class PciModernTransport extends PciTransport implements Transport {
     }
     this.#accepted = features;
     for (let i = 0; i < FEATURE_WORDS; i++) {
-      this.#common.write32("driverFeatureSelect", i);
-      this.#common.write32("driverFeature", features.word(i));
+      this.#common.write32("driver_feature_select", i);
+      this.#common.write32("driver_feature", features.word(i));
     }
   }
 
   protected statusByte(): number {
-    return this.#common.read8("deviceStatus");
+    return this.#common.read8("device_status");
   }
 
   protected setStatusByte(status: number): void {
-    this.#common.write8("deviceStatus", status);
+    this.#common.write8("device_status", status);
   }
 
   protected isr(): number {
@@ -178,14 +178,14 @@ export class PciModernTransport extends PciTransport implements Transport {
   }
 
   protected configVector(vector: number): number {
-    this.#common.write16("configMsixVector", vector);
-    return this.#common.read16("configMsixVector");
+    this.#common.write16("config_msix_vector", vector);
+    return this.#common.read16("config_msix_vector");
   }
 
   protected queueVector(index: number, vector: number): number {
-    this.#common.write16("queueSelect", index);
-    this.#common.write16("queueMsixVector", vector);
-    const seen = this.#common.read16("queueMsixVector");
+    this.#common.write16("queue_select", index);
+    this.#common.write16("queue_msix_vector", vector);
+    const seen = this.#common.read16("queue_msix_vector");
     if (seen === vector) this.#routed.add(index);
     return seen;
   }
@@ -197,13 +197,13 @@ export class PciModernTransport extends PciTransport implements Transport {
    * `DEVICE_REMOVED`.
    */
   queueMaxSize(index: number): number {
-    if (index >= this.#common.read16("numQueues") && !this.#isAdmin(index)) return 0;
-    this.#common.write16("queueSelect", index);
-    const max = this.#common.read16("queueSize");
+    if (index >= this.#common.read16("num_queues") && !this.#isAdmin(index)) return 0;
+    this.#common.write16("queue_select", index);
+    const max = this.#common.read16("queue_size");
     if (max === 0) return 0;
-    this.#refuseBusy(index, "queueEnable", "queue_enable");
+    this.#refuseBusy(index, "queue_enable", "queue_enable");
     if (this.#accepted.has(Feature.RING_RESET)) {
-      this.#refuseBusy(index, "queueReset", "queue_reset");
+      this.#refuseBusy(index, "queue_reset", "queue_reset");
     }
     return max;
   }
@@ -214,7 +214,7 @@ export class PciModernTransport extends PciTransport implements Transport {
     return queue >= index && queue < index + count;
   }
 
-  #refuseBusy(queue: number, field: "queueEnable" | "queueReset", register: string): void {
+  #refuseBusy(queue: number, field: "queue_enable" | "queue_reset", register: string): void {
     const seen = this.#common.read16(field);
     if (seen === 0) return;
     this.checkPresent();
@@ -254,10 +254,10 @@ export class PciModernTransport extends PciTransport implements Transport {
     this.#checkAddress(index, "queue_driver", queue.driver, 2);
     this.#checkAddress(index, "queue_device", queue.device, 4);
     this.#addNotify(index);
-    this.#common.write16("queueSize", queue.size);
-    this.#common.write64("queueDesc", queue.desc);
-    this.#common.write64("queueDriver", queue.driver);
-    this.#common.write64("queueDevice", queue.device);
+    this.#common.write16("queue_size", queue.size);
+    this.#common.write64("queue_desc", queue.desc);
+    this.#common.write64("queue_driver", queue.driver);
+    this.#common.write64("queue_device", queue.device);
     this.#restoreVector(index);
     this.#pending.push(index);
   }
@@ -274,9 +274,9 @@ export class PciModernTransport extends PciTransport implements Transport {
 
   #addNotify(index: number): void {
     const width = this.#accepted.has(Feature.NOTIFICATION_DATA) ? 4 : 2;
-    const off = this.#common.read16("queueNotifyOff");
+    const off = this.#common.read16("queue_notify_off");
     const id = this.#accepted.has(Feature.NOTIF_CONFIG_DATA)
-      ? this.#common.read16("queueNotifConfigData")
+      ? this.#common.read16("queue_notif_config_data")
       : index;
     this.#notify.add(index, off, id, width);
   }
@@ -298,8 +298,8 @@ export class PciModernTransport extends PciTransport implements Transport {
   /** Enables the queues that were set up. */
   startQueues(): void {
     for (const index of this.#pending) {
-      this.#common.write16("queueSelect", index);
-      this.#common.write16("queueEnable", 1);
+      this.#common.write16("queue_select", index);
+      this.#common.write16("queue_enable", 1);
     }
     this.#pending = [];
   }
@@ -313,8 +313,8 @@ export class PciModernTransport extends PciTransport implements Transport {
   disableQueue(index: number): void {
     this.#pending = this.#pending.filter((pending) => pending !== index);
     this.#routed.delete(index);
-    this.#common.write16("queueSelect", index);
-    const enabled = this.#common.read16("queueEnable");
+    this.#common.write16("queue_select", index);
+    const enabled = this.#common.read16("queue_enable");
     if (enabled !== 0 && this.isPresent()) {
       throw this.error("QUEUE_IN_USE", "Cannot take down the queue: the device keeps it", {
         register: "queue_enable",
@@ -324,7 +324,7 @@ export class PciModernTransport extends PciTransport implements Transport {
       });
     }
     if (this.interrupts.vectorOf(index) === PCI_NO_VECTOR) return;
-    this.#common.write16("queueMsixVector", PCI_NO_VECTOR);
+    this.#common.write16("queue_msix_vector", PCI_NO_VECTOR);
   }
 
   /**
@@ -334,7 +334,7 @@ export class PciModernTransport extends PciTransport implements Transport {
    * `DEVICE_REMOVED`.
    */
   async resetQueue(index: number, options: WaitOptions = {}): Promise<void> {
-    if (this.#common.length < COMMON.adminQueueIndex.offset) {
+    if (this.#common.length < COMMON.admin_queue_index.offset) {
       throw this.error("QUEUE_RESET_UNSUPPORTED", "Cannot reset one queue: COMMON is too short", {
         register: "queue_reset",
         queue: index,
@@ -342,8 +342,8 @@ export class PciModernTransport extends PciTransport implements Transport {
       });
     }
     this.#routed.delete(index);
-    this.#common.write16("queueSelect", index);
-    this.#common.write16("queueReset", 1);
+    this.#common.write16("queue_select", index);
+    this.#common.write16("queue_reset", 1);
     let seen = 0;
     const zero = (register: string): PollSubject => ({
       what: "the queue to reset",
@@ -351,15 +351,15 @@ export class PciModernTransport extends PciTransport implements Transport {
       details: () => ({ device: this.name, register, queue: index, seen, expected: 0 }),
     });
     // Another queue may be selected during a pause, so each read selects anew.
-    const reads = (field: "queueReset" | "queueEnable") => (): boolean => {
-      this.#common.write16("queueSelect", index);
+    const reads = (field: "queue_reset" | "queue_enable") => (): boolean => {
+      this.#common.write16("queue_select", index);
       seen = this.#common.read16(field);
       if (seen === 0xffff) this.checkPresent();
       return seen === 0;
     };
     const call = within(options, RESET_DEADLINE);
-    await pollUntil(reads("queueReset"), zero("queue_reset"), call);
-    await pollUntil(reads("queueEnable"), zero("queue_enable"), call);
+    await pollUntil(reads("queue_reset"), zero("queue_reset"), call);
+    await pollUntil(reads("queue_enable"), zero("queue_enable"), call);
   }
 
   /**
@@ -415,7 +415,7 @@ export class PciModernTransport extends PciTransport implements Transport {
 
   /** Reads `config_generation`. */
   configGeneration(): number {
-    return this.#common.read8("configGeneration");
+    return this.#common.read8("config_generation");
   }
 
   /** Finds a shared memory region by the capability with this id. */

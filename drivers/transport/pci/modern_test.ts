@@ -9,25 +9,25 @@ Deno.test("pci modern reads and writes four feature words, the selector before e
   const [fn, transport] = modern({ features: FeatureSet.of(5, 32, 65, 127) });
   assertEquals([...transport.readFeatures()], [5, 32, 65, 127]);
   assertEquals(fn.takeLog(), [
-    "w common.deviceFeatureSelect:4 0x0",
-    "r common.deviceFeature:4 0x20",
-    "w common.deviceFeatureSelect:4 0x1",
-    "r common.deviceFeature:4 0x1",
-    "w common.deviceFeatureSelect:4 0x2",
-    "r common.deviceFeature:4 0x2",
-    "w common.deviceFeatureSelect:4 0x3",
-    "r common.deviceFeature:4 0x80000000",
+    "w common.device_feature_select:4 0x0",
+    "r common.device_feature:4 0x20",
+    "w common.device_feature_select:4 0x1",
+    "r common.device_feature:4 0x1",
+    "w common.device_feature_select:4 0x2",
+    "r common.device_feature:4 0x2",
+    "w common.device_feature_select:4 0x3",
+    "r common.device_feature:4 0x80000000",
   ]);
   transport.writeFeatures(FeatureSet.of(5, 32, 65));
   assertEquals(fn.takeLog(), [
-    "w common.driverFeatureSelect:4 0x0",
-    "w common.driverFeature:4 0x20",
-    "w common.driverFeatureSelect:4 0x1",
-    "w common.driverFeature:4 0x1",
-    "w common.driverFeatureSelect:4 0x2",
-    "w common.driverFeature:4 0x2",
-    "w common.driverFeatureSelect:4 0x3",
-    "w common.driverFeature:4 0x0",
+    "w common.driver_feature_select:4 0x0",
+    "w common.driver_feature:4 0x20",
+    "w common.driver_feature_select:4 0x1",
+    "w common.driver_feature:4 0x1",
+    "w common.driver_feature_select:4 0x2",
+    "w common.driver_feature:4 0x2",
+    "w common.driver_feature_select:4 0x3",
+    "w common.driver_feature:4 0x0",
   ]);
   assertEquals([...fn.accepted], [5, 32, 65]);
 });
@@ -71,28 +71,28 @@ Deno.test("pci modern sets queues up with accesses of each field's width, and en
   const [fn, transport] = modern({ queues: [16, 8] });
   transport.enableQueue(1, RING);
   assertEquals(fn.takeLog(), [
-    "r common.numQueues:2 0x2",
-    "w common.queueSelect:2 0x1",
-    "r common.queueSize:2 0x8",
-    "r common.queueEnable:2 0x0",
-    "r common.queueNotifyOff:2 0x1",
-    "w common.queueSize:2 0x8",
-    "w common.queueDesc:4 0x1000",
-    "w common.queueDescHigh:4 0x1",
-    "w common.queueDriver:4 0x2000",
-    "w common.queueDriverHigh:4 0x1",
-    "w common.queueDevice:4 0x3000",
-    "w common.queueDeviceHigh:4 0x1",
+    "r common.num_queues:2 0x2",
+    "w common.queue_select:2 0x1",
+    "r common.queue_size:2 0x8",
+    "r common.queue_enable:2 0x0",
+    "r common.queue_notify_off:2 0x1",
+    "w common.queue_size:2 0x8",
+    "w common.queue_desc:4 0x1000",
+    "w common.queue_desc_hi:4 0x1",
+    "w common.queue_driver:4 0x2000",
+    "w common.queue_driver_hi:4 0x1",
+    "w common.queue_device:4 0x3000",
+    "w common.queue_device_hi:4 0x1",
   ]);
   transport.enableQueue(0, RING);
   assertEquals(fn.queues.map(({ enabled }) => enabled), [0, 0]);
   fn.takeLog();
   transport.startQueues();
   assertEquals(fn.takeLog(), [
-    "w common.queueSelect:2 0x1",
-    "w common.queueEnable:2 0x1",
-    "w common.queueSelect:2 0x0",
-    "w common.queueEnable:2 0x1",
+    "w common.queue_select:2 0x1",
+    "w common.queue_enable:2 0x1",
+    "w common.queue_select:2 0x0",
+    "w common.queue_enable:2 0x1",
   ]);
   transport.startQueues();
   assertEquals(fn.log, []);
@@ -196,15 +196,15 @@ Deno.test("pci modern refuses a notification address outside NOTIFY or not align
 
 Deno.test("pci modern resets by status 0 and waits until it reads 0 (drv.pci.common-cfg.5)", async () => {
   let reads = 0;
-  const [fn, transport] = modern({ reads: { "common.deviceStatus": () => ++reads < 3 ? 4 : 0 } });
+  const [fn, transport] = modern({ reads: { "common.device_status": () => ++reads < 3 ? 4 : 0 } });
   await transport.reset();
   assertEquals(fn.log, [
-    "w common.deviceStatus:1 0x0",
-    "r common.deviceStatus:1 0x4",
-    "r common.deviceStatus:1 0x4",
-    "r common.deviceStatus:1 0x0",
+    "w common.device_status:1 0x0",
+    "r common.device_status:1 0x4",
+    "r common.device_status:1 0x4",
+    "r common.device_status:1 0x0",
   ]);
-  const [, stuck] = modern({ reads: { "common.deviceStatus": () => 4 } });
+  const [, stuck] = modern({ reads: { "common.device_status": () => 4 } });
   const error = await assertRejects(() => stuck.reset({ deadline: 5 }), VireoError);
   assertEquals(fields(error), {
     code: "RESET_TIMEOUT",
@@ -221,24 +221,26 @@ Deno.test("pci modern resets one queue; done when both registers read 0 (drv.pci
   let enables = 2;
   const [fn, transport] = modern({
     reads: {
-      "common.queueReset": () => Math.max(0, --resets),
-      "common.queueEnable": (honest) => resets > 0 ? honest : Math.max(0, --enables),
+      "common.queue_reset": () => Math.max(0, --resets),
+      "common.queue_enable": (honest) => resets > 0 ? honest : Math.max(0, --enables),
     },
   });
   await transport.resetQueue(0);
   assertEquals(fn.log, [
-    "w common.queueSelect:2 0x0",
-    "w common.queueReset:2 0x1",
-    "w common.queueSelect:2 0x0",
-    "r common.queueReset:2 0x1",
-    "w common.queueSelect:2 0x0",
-    "r common.queueReset:2 0x0",
-    "w common.queueSelect:2 0x0",
-    "r common.queueEnable:2 0x1",
-    "w common.queueSelect:2 0x0",
-    "r common.queueEnable:2 0x0",
+    "w common.queue_select:2 0x0",
+    "w common.queue_reset:2 0x1",
+    "w common.queue_select:2 0x0",
+    "r common.queue_reset:2 0x1",
+    "w common.queue_select:2 0x0",
+    "r common.queue_reset:2 0x0",
+    "w common.queue_select:2 0x0",
+    "r common.queue_enable:2 0x1",
+    "w common.queue_select:2 0x0",
+    "r common.queue_enable:2 0x0",
   ]);
-  for (const [register, name] of [["queueReset", "queue_reset"], ["queueEnable", "queue_enable"]]) {
+  for (
+    const [register, name] of [["queue_reset", "queue_reset"], ["queue_enable", "queue_enable"]]
+  ) {
     const [, stuck] = modern({ reads: { [`common.${register}`]: () => 1 } });
     const error = await assertRejects(() => stuck.resetQueue(0, { deadline: 5 }), VireoError);
     assertEquals([error.code, error.register, error.queue], ["RESET_TIMEOUT", name, 0]);
@@ -259,7 +261,7 @@ Deno.test("pci modern never writes 0 to queue_enable to take a queue down (drv.p
   transport.disableQueue(0);
   transport.startQueues();
   assertEquals(fn.queues[0]!.enabled, 0);
-  assertEquals(fn.log.filter((line) => line.startsWith("w common.queueEnable")), []);
+  assertEquals(fn.log.filter((line) => line.startsWith("w common.queue_enable")), []);
   fn.queues[0]!.enabled = 1;
   const error = assertThrows(() => transport.disableQueue(0), VireoError);
   assertEquals([error.code, error.register], ["QUEUE_IN_USE", "queue_enable"]);
@@ -284,7 +286,7 @@ Deno.test("pci modern reads configuration with one access of the field's width",
     "r config+4:1 0x55",
     "r config+4:2 0x6655",
     "r config+4:4 0x776655",
-    "r common.configGeneration:1 0x9",
+    "r common.config_generation:1 0x9",
   ]);
   assertThrows(() => transport.readConfig(2, 4), RangeError);
   const error = assertThrows(() => transport.readConfig(0x1000, 4), VireoError);
@@ -300,9 +302,9 @@ Deno.test("pci modern tells of administration virtqueues when they were negotiat
   assertEquals(transport.adminQueues(), { index: 5, count: 2 });
   fn.takeLog();
   transport.queueMaxSize(6);
-  assertEquals(fn.takeLog().at(-1), "r common.queueSize:2 0x0");
+  assertEquals(fn.takeLog().at(-1), "r common.queue_size:2 0x0");
   transport.queueMaxSize(7);
-  assertEquals(fn.takeLog().at(-1), "r common.adminQueueNum:2 0x2");
+  assertEquals(fn.takeLog().at(-1), "r common.admin_queue_num:2 0x2");
   const [, none] = modern({ admin: [5, 0] });
   none.writeFeatures(FeatureSet.of(32, 41));
   const error = assertThrows(() => none.adminQueues(), VireoError);
@@ -340,7 +342,7 @@ Deno.test("pci modern: what a function that was unplugged reads is DEVICE_REMOVE
 });
 
 Deno.test("pci modern takes a status of all ones from a function that is there", () => {
-  const [, transport] = modern({ reads: { "common.deviceStatus": () => 0xff } });
+  const [, transport] = modern({ reads: { "common.device_status": () => 0xff } });
   assertEquals(transport.readStatus(), 0xff);
 });
 

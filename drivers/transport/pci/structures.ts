@@ -29,23 +29,23 @@ export function openStructure(
 
 /** A 16-bit register of the common configuration. */
 export type Field16 =
-  | "configMsixVector"
-  | "numQueues"
-  | "queueSelect"
-  | "queueSize"
-  | "queueMsixVector"
-  | "queueEnable"
-  | "queueNotifyOff"
-  | "queueNotifConfigData"
-  | "queueReset"
-  | "adminQueueIndex"
-  | "adminQueueNum";
+  | "config_msix_vector"
+  | "num_queues"
+  | "queue_select"
+  | "queue_size"
+  | "queue_msix_vector"
+  | "queue_enable"
+  | "queue_notify_off"
+  | "queue_notif_config_data"
+  | "queue_reset"
+  | "admin_queue_index"
+  | "admin_queue_num";
 /** A 32-bit register of the common configuration. */
 export type Field32 =
-  | "deviceFeatureSelect"
-  | "deviceFeature"
-  | "driverFeatureSelect"
-  | "driverFeature";
+  | "device_feature_select"
+  | "device_feature"
+  | "driver_feature_select"
+  | "driver_feature";
 
 /** The common configuration (virtio 1.4 §4.1.4.3): each register with accesses of its own width. */
 export class CommonConfig {
@@ -62,12 +62,12 @@ export class CommonConfig {
   }
 
   /** Reads an 8-bit register. */
-  read8(field: "deviceStatus" | "configGeneration"): number {
+  read8(field: "device_status" | "config_generation"): number {
     return this.#bar.read8(this.#base + COMMON[field].offset);
   }
 
   /** Writes an 8-bit register. */
-  write8(field: "deviceStatus", value: number): void {
+  write8(field: "device_status", value: number): void {
     this.#bar.write8(this.#base + COMMON[field].offset, value);
   }
 
@@ -92,7 +92,7 @@ export class CommonConfig {
   }
 
   /** Writes a 64-bit register as two 32-bit words, the low one first (virtio 1.4 §4.1.3.1). */
-  write64(field: "queueDesc" | "queueDriver" | "queueDevice", value: number): void {
+  write64(field: "queue_desc" | "queue_driver" | "queue_device", value: number): void {
     const at = this.#base + COMMON[field].offset;
     this.#bar.write32(at, lo32(value));
     this.#bar.write32(at + 4, hi32(value));

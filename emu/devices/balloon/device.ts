@@ -85,7 +85,7 @@ export class BalloonDevice implements DeviceModel {
   /** Asks the driver for so many pages. */
   set target(pages: number) {
     this.#target = pages;
-    this.#config.setUint32(BALLOON_CONFIG.numPages.offset, pages, true);
+    this.#config.setUint32(BALLOON_CONFIG.num_pages.offset, pages, true);
     this.#attached?.configChanged();
   }
 
@@ -133,7 +133,7 @@ export class BalloonDevice implements DeviceModel {
   writeConfig(offset: number, width: ConfigWidth, value: number): void {
     for (let i = 0; i < width; i++) {
       const at = offset + i;
-      const { actual, poisonValue } = BALLOON_CONFIG;
+      const { actual, poison_val: poisonValue } = BALLOON_CONFIG;
       const mine = [actual, poisonValue].some((f) => at >= f.offset && at < f.offset + f.size);
       if (mine) this.#config.setUint8(at, value >>> 8 * i & 0xff);
     }
@@ -191,18 +191,18 @@ export class BalloonDevice implements DeviceModel {
 
   #setUp(): void {
     new Uint8Array(this.#config.buffer).fill(0);
-    this.#config.setUint32(BALLOON_CONFIG.numPages.offset, this.#target, true);
+    this.#config.setUint32(BALLOON_CONFIG.num_pages.offset, this.#target, true);
   }
 
   #setHint(id: number): void {
-    this.#config.setUint32(BALLOON_CONFIG.freePageHintId.offset, id, true);
+    this.#config.setUint32(BALLOON_CONFIG.free_page_hint_cmd_id.offset, id, true);
     this.#attached?.configChanged();
   }
 
   /** What discarded memory reads as. */
   get #poison(): number {
     const poisoned = this.#context?.features.has(BalloonFeature.PAGE_POISON);
-    return poisoned ? this.#config.getUint32(BALLOON_CONFIG.poisonValue.offset, true) : 0;
+    return poisoned ? this.#config.getUint32(BALLOON_CONFIG.poison_val.offset, true) : 0;
   }
 
   #takePages(chain: Chain, name: "inflate" | "deflate"): boolean {

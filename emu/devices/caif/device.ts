@@ -87,7 +87,7 @@ export class CaifDevice implements DeviceModel {
       );
     }
     const view = new DataView(this.#config.buffer);
-    const { uplinkHeadroom, downlinkHeadroom } = CAIF_CONFIG;
+    const { uplink_headroom: uplinkHeadroom, downlink_headroom: downlinkHeadroom } = CAIF_CONFIG;
     for (const { offset } of [uplinkHeadroom, downlinkHeadroom]) {
       view.setUint16(offset, headroom, true);
       view.setUint16(offset + 2, tailroom, true);

@@ -108,16 +108,16 @@ export class CryptoDevice implements DeviceModel {
     const set = ({ offset }: { offset: number }, value: number): void =>
       this.#config.setUint32(offset, value, true);
     set(C.status, options.ready === false ? 0 : CRYPTO_HW_READY);
-    set(C.maxDataqueues, this.#count);
-    set(C.services, mask(SERVICES));
-    set(C.cipherLow, mask(OFFERED[CryptoService.CIPHER]!));
-    set(C.hash, mask(OFFERED[CryptoService.HASH]!));
-    set(C.macLow, mask(OFFERED[CryptoService.MAC]!));
-    set(C.aead, mask(OFFERED[CryptoService.AEAD]!));
-    set(C.akcipher, mask(OFFERED[CryptoService.AKCIPHER]!));
-    set(C.maxCipherKey, 32);
-    set(C.maxAuthKey, 128);
-    set(C.maxSize, this.#maxSize);
+    set(C.max_dataqueues, this.#count);
+    set(C.crypto_services, mask(SERVICES));
+    set(C.cipher_algo_l, mask(OFFERED[CryptoService.CIPHER]!));
+    set(C.hash_algo, mask(OFFERED[CryptoService.HASH]!));
+    set(C.mac_algo_l, mask(OFFERED[CryptoService.MAC]!));
+    set(C.aead_algo, mask(OFFERED[CryptoService.AEAD]!));
+    set(C.akcipher_algo, mask(OFFERED[CryptoService.AKCIPHER]!));
+    set(C.max_cipher_key_len, 32);
+    set(C.max_auth_key_len, 128);
+    set(C.max_size, this.#maxSize);
   }
 
   /** Sessions that drivers have. */

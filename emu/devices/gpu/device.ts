@@ -143,7 +143,7 @@ export class GpuDevice implements DeviceModel {
 
   /** Takes `events_clear`. */
   writeConfig(offset: number, _: ConfigWidth, value: number): void {
-    if (offset === GPU_CONFIG.eventsClear.offset) this.#events &= ~value;
+    if (offset === GPU_CONFIG.events_clear.offset) this.#events &= ~value;
   }
 
   /** Keeps the way to report changes. */

@@ -94,13 +94,13 @@ export class InputDevice implements DeviceModel {
     this.#options = options;
     for (const [type, codes] of Object.entries(options.codes)) {
       for (const code of codes) {
-        if (!Number.isInteger(code) || code < 0 || code >= INPUT_CONFIG.data.size * 8) {
+        if (!Number.isInteger(code) || code < 0 || code >= INPUT_CONFIG.u.size * 8) {
           throw new RangeError(`Cannot make an input device with code ${code} of type ${type}`);
         }
       }
     }
     for (const text of [options.name, options.serial ?? ""]) {
-      if (new TextEncoder().encode(text).length > INPUT_CONFIG.data.size) {
+      if (new TextEncoder().encode(text).length > INPUT_CONFIG.u.size) {
         throw new RangeError(`Cannot make an input device with a name of over 128 bytes: ${text}`);
       }
     }
@@ -151,7 +151,7 @@ export class InputDevice implements DeviceModel {
     }
     const select = this.#config.getUint8(INPUT_CONFIG.select.offset);
     const bytes = this.#answer(select, this.#config.getUint8(INPUT_CONFIG.subsel.offset));
-    const { offset: at, size } = INPUT_CONFIG.data;
+    const { offset: at, size } = INPUT_CONFIG.u;
     for (let i = 0; i < size; i++) this.#config.setUint8(at + i, bytes[i] ?? 0);
     this.#config.setUint8(INPUT_CONFIG.size.offset, bytes.length);
   }

@@ -87,7 +87,7 @@ export class P9Device implements DeviceModel {
     this.configSize = P9_CONFIG.SIZE + tag.length + 3 & ~3;
     const config = new Uint8Array(this.configSize);
     this.#config = new DataView(config.buffer);
-    this.#config.setUint16(P9_CONFIG.tagLength.offset, tag.length, true);
+    this.#config.setUint16(P9_CONFIG.tag_len.offset, tag.length, true);
     config.set(tag, P9_CONFIG.SIZE);
     this.#server = new P9Server(options.tree, size, options.clock ?? Date.now);
     this.#hold = options.hold ?? false;

@@ -134,7 +134,7 @@ export class ScsiDevice implements DeviceModel {
 
   /** Takes `sense_size` and `cdb_size`; the rest is read-only. */
   writeConfig(offset: number, width: ConfigWidth, value: number): void {
-    const { senseSize, cdbSize } = SCSI_CONFIG;
+    const { sense_size: senseSize, cdb_size: cdbSize } = SCSI_CONFIG;
     if (width !== 4 || (offset !== senseSize.offset && offset !== cdbSize.offset)) return;
     // No larger than a response or a block may be: the driver's number sizes nothing.
     this.#config.setUint32(offset, Math.min(value, 255), true);
@@ -181,15 +181,15 @@ export class ScsiDevice implements DeviceModel {
     const C = SCSI_CONFIG;
     const set = ({ offset }: { offset: number }, value: number): void =>
       this.#config.setUint32(offset, value, true);
-    set(C.numQueues, this.#count);
-    set(C.segMax, 254);
-    set(C.maxSectors, 0xffff);
-    set(C.cmdPerLun, 128);
-    set(C.eventInfoSize, SCSI_EVENT.SIZE);
-    set(C.senseSize, SCSI_SENSE_SIZE);
-    set(C.cdbSize, SCSI_CDB_SIZE);
-    this.#config.setUint16(C.maxTarget.offset, 255, true);
-    set(C.maxLun, 16383);
+    set(C.num_queues, this.#count);
+    set(C.seg_max, 254);
+    set(C.max_sectors, 0xffff);
+    set(C.cmd_per_lun, 128);
+    set(C.event_info_size, SCSI_EVENT.SIZE);
+    set(C.sense_size, SCSI_SENSE_SIZE);
+    set(C.cdb_size, SCSI_CDB_SIZE);
+    this.#config.setUint16(C.max_target.offset, 255, true);
+    set(C.max_lun, 16383);
   }
 
   #add(unit: ScsiUnitOptions): void {
@@ -200,8 +200,8 @@ export class ScsiDevice implements DeviceModel {
 
   /** Takes a request; true if it is done, false if it is held, undefined after a fault. */
   #take(chain: Chain, queue: number): boolean | undefined {
-    const cdbSize = this.#config.getUint32(SCSI_CONFIG.cdbSize.offset, true);
-    const senseSize = this.#config.getUint32(SCSI_CONFIG.senseSize.offset, true);
+    const cdbSize = this.#config.getUint32(SCSI_CONFIG.cdb_size.offset, true);
+    const senseSize = this.#config.getUint32(SCSI_CONFIG.sense_size.offset, true);
     const asked = SCSI_REQUEST.SIZE + cdbSize;
     if (chain.readableLength < asked || chain.writableLength < SCSI_RESPONSE.SIZE + senseSize) {
       this.#context?.fault(
@@ -235,7 +235,7 @@ export class ScsiDevice implements DeviceModel {
   }
 
   #serve({ chain, target, lun }: Held): void {
-    const cdb = new Uint8Array(this.#config.getUint32(SCSI_CONFIG.cdbSize.offset, true));
+    const cdb = new Uint8Array(this.#config.getUint32(SCSI_CONFIG.cdb_size.offset, true));
     chain.read(cdb);
     const length = chain.readableLeft;
     const known = [...this.#units.keys()].some((key) => key.startsWith(`${target}:`));
@@ -265,7 +265,7 @@ export class ScsiDevice implements DeviceModel {
     outcome: ScsiOutcome | undefined,
     unread: number,
   ): void {
-    const senseSize = this.#config.getUint32(SCSI_CONFIG.senseSize.offset, true);
+    const senseSize = this.#config.getUint32(SCSI_CONFIG.sense_size.offset, true);
     const sense = outcome?.sense.subarray(0, senseSize) ?? new Uint8Array(0);
     const room = chain.writableLength - SCSI_RESPONSE.SIZE - senseSize;
     const data = outcome?.data ?? new Uint8Array(0);

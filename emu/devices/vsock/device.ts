@@ -192,17 +192,19 @@ export class VsockDevice implements DeviceModel {
     const data = new Uint8Array(length);
     chain.read(data);
     const header: Header = {
-      srcCid: u32(H.srcCid),
-      srcPort: u32(H.srcPort),
-      dstPort: u32(H.dstPort),
+      srcCid: u32(H.src_cid),
+      srcPort: u32(H.src_port),
+      dstPort: u32(H.dst_port),
       type: view.getUint16(H.type.offset, true),
       op: view.getUint16(H.op.offset, true),
       flags: u32(H.flags),
-      bufAlloc: u32(H.bufAlloc),
-      fwdCnt: u32(H.fwdCnt),
+      bufAlloc: u32(H.buf_alloc),
+      fwdCnt: u32(H.fwd_cnt),
     };
     // Only the host is reached, and only by its guest.
-    if (u32(H.dstCid) === VSOCK_HOST_CID && header.srcCid === this.#cid) this.#handle(header, data);
+    if (u32(H.dst_cid) === VSOCK_HOST_CID && header.srcCid === this.#cid) {
+      this.#handle(header, data);
+    }
     return true;
   }
 
@@ -297,17 +299,17 @@ export class VsockDevice implements DeviceModel {
     if (this.#context === undefined) return;
     const bytes = new Uint8Array(H.SIZE + data.length);
     const view = new DataView(bytes.buffer);
-    view.setUint32(H.srcCid.offset, VSOCK_HOST_CID, true);
-    view.setUint32(H.dstCid.offset, lo32(this.#cid), true);
-    view.setUint32(H.dstCid.offset + 4, hi32(this.#cid), true);
-    view.setUint32(H.srcPort.offset, header.hostPort, true);
-    view.setUint32(H.dstPort.offset, header.guestPort, true);
+    view.setUint32(H.src_cid.offset, VSOCK_HOST_CID, true);
+    view.setUint32(H.dst_cid.offset, lo32(this.#cid), true);
+    view.setUint32(H.dst_cid.offset + 4, hi32(this.#cid), true);
+    view.setUint32(H.src_port.offset, header.hostPort, true);
+    view.setUint32(H.dst_port.offset, header.guestPort, true);
     view.setUint32(H.len.offset, data.length, true);
     view.setUint16(H.type.offset, header.type, true);
     view.setUint16(H.op.offset, header.op, true);
     view.setUint32(H.flags.offset, header.flags, true);
-    view.setUint32(H.bufAlloc.offset, header.bufAlloc, true);
-    view.setUint32(H.fwdCnt.offset, header.fwdCnt, true);
+    view.setUint32(H.buf_alloc.offset, header.bufAlloc, true);
+    view.setUint32(H.fwd_cnt.offset, header.fwdCnt, true);
     bytes.set(data, H.SIZE);
     this.#out.push(bytes);
     this.#deliver();

@@ -211,15 +211,15 @@ function capability(structure: PciStructure): number[] {
     ? PCI_CAP64.SIZE
     : PCI_CAP.SIZE;
   const bytes = new Uint8Array(size);
-  bytes[PCI_CAP.vndr.offset] = PciCapability.VENDOR;
-  bytes[PCI_CAP.len.offset] = size;
-  bytes[PCI_CAP.cfgType.offset] = type;
+  bytes[PCI_CAP.cap_vndr.offset] = PciCapability.VENDOR;
+  bytes[PCI_CAP.cap_len.offset] = size;
+  bytes[PCI_CAP.cfg_type.offset] = type;
   bytes[PCI_CAP.bar.offset] = structure.bar;
   bytes[PCI_CAP.id.offset] = structure.id ?? 0;
   writeBytes(bytes, PCI_CAP.offset.offset, 4, structure.offset);
   writeBytes(bytes, PCI_CAP.length.offset, 4, structure.length);
   if (type === PciCapType.NOTIFY) {
-    writeBytes(bytes, PCI_NOTIFY_CAP.multiplier.offset, 4, structure.multiplier ?? 0);
+    writeBytes(bytes, PCI_NOTIFY_CAP.notify_off_multiplier.offset, 4, structure.multiplier ?? 0);
   }
   return [...bytes];
 }

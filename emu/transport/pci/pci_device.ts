@@ -374,7 +374,7 @@ export class PciDevice implements PciNode, RegisterBank {
     width: ConfigWidth,
   ): { readonly window: WindowHandler; readonly offset: number } | undefined {
     const { access } = this.#config;
-    if (access === 0 || offset !== access + PCI_CFG_CAP.data.offset) return undefined;
+    if (access === 0 || offset !== access + PCI_CFG_CAP.pci_cfg_data.offset) return undefined;
     const aim = this.#config.aim;
     const bar = this.#config.bars().find(({ index }) => index === aim.bar);
     const wrong = bar === undefined || aim.width !== width || aim.offset % width !== 0 ||

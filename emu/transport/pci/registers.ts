@@ -75,88 +75,98 @@ function address(name: string, place: Place, part: "desc" | "avail" | "used"): P
 const C = PCI_COMMON;
 /** `struct virtio_pci_common_cfg` (virtio 1.4 §4.1.4.3), without administration virtqueues. */
 export const COMMON_ROWS: readonly PciRegisterRow[] = [
-  row("device_feature_select", C.deviceFeatureSelect, (b) => b.deviceFeatureSelect, (b, value) => {
-    b.deviceFeatureSelect = value;
-  }),
-  row("device_feature", C.deviceFeature, (b) => {
+  row(
+    "device_feature_select",
+    C.device_feature_select,
+    (b) => b.deviceFeatureSelect,
+    (b, value) => {
+      b.deviceFeatureSelect = value;
+    },
+  ),
+  row("device_feature", C.device_feature, (b) => {
     return b.hosted.offeredBy(false).word(b.deviceFeatureSelect);
   }),
-  row("driver_feature_select", C.driverFeatureSelect, (b) => b.driverFeatureSelect, (b, value) => {
-    b.driverFeatureSelect = value;
-  }),
+  row(
+    "driver_feature_select",
+    C.driver_feature_select,
+    (b) => b.driverFeatureSelect,
+    (b, value) => {
+      b.driverFeatureSelect = value;
+    },
+  ),
   row(
     "driver_feature",
-    C.driverFeature,
+    C.driver_feature,
     (b) => b.hosted.driverWords[b.driverFeatureSelect] ?? 0,
     (b, value) => b.hosted.writeFeatures(b.driverFeatureSelect, value),
   ),
-  row("config_msix_vector", C.configMsixVector, (b) => b.configVector, (b, value) => {
+  row("config_msix_vector", C.config_msix_vector, (b) => b.configVector, (b, value) => {
     b.configVector = value;
   }),
-  row("num_queues", C.numQueues, (b) => b.hosted.configs.length),
-  row("device_status", C.deviceStatus, (b) => b.hosted.status, (b, value) => {
+  row("num_queues", C.num_queues, (b) => b.hosted.configs.length),
+  row("device_status", C.device_status, (b) => b.hosted.status, (b, value) => {
     b.writeStatus(value, false);
   }),
-  row("config_generation", C.configGeneration, (b) => b.hosted.generation & 0xff),
-  row("queue_select", C.queueSelect, (b) => b.queue.select, (b, value) => b.queue.select = value),
-  row("queue_size", C.queueSize, (b) => b.queue.config?.size ?? 0, (b, value) => {
+  row("config_generation", C.config_generation, (b) => b.hosted.generation & 0xff),
+  row("queue_select", C.queue_select, (b) => b.queue.select, (b, value) => b.queue.select = value),
+  row("queue_size", C.queue_size, (b) => b.queue.config?.size ?? 0, (b, value) => {
     b.queue.writeSize(value);
   }),
-  row("queue_msix_vector", C.queueMsixVector, (b) => b.queueVector, (b, value) => {
+  row("queue_msix_vector", C.queue_msix_vector, (b) => b.queueVector, (b, value) => {
     b.queueVector = value;
   }),
-  row("queue_enable", C.queueEnable, (b) => b.queue.running, (b, value) => {
+  row("queue_enable", C.queue_enable, (b) => b.queue.running, (b, value) => {
     // virtio 1.4 §4.1.4.3.2: only a reset takes a queue down.
     if (value !== 0) return b.queue.writeReady(value);
     b.hosted.violate("queue_enable", value, "drivers must not write 0");
   }),
   row(
     "queue_notify_off",
-    C.queueNotifyOff,
+    C.queue_notify_off,
     (b) => b.queue.config === undefined ? 0 : b.queue.select,
   ),
-  ...address("queue_desc", C.queueDesc, "desc"),
-  ...address("queue_driver", C.queueDriver, "avail"),
-  ...address("queue_device", C.queueDevice, "used"),
-  row("queue_notif_config_data", C.queueNotifConfigData, (b) => b.queue.select),
-  row("queue_reset", C.queueReset, () => 0, (b, value) => {
+  ...address("queue_desc", C.queue_desc, "desc"),
+  ...address("queue_driver", C.queue_driver, "avail"),
+  ...address("queue_device", C.queue_device, "used"),
+  row("queue_notif_config_data", C.queue_notif_config_data, (b) => b.queue.select),
+  row("queue_reset", C.queue_reset, () => 0, (b, value) => {
     if (b.queue.reset(value)) b.queueVector = 0xffff;
   }),
-  row("admin_queue_index", C.adminQueueIndex, () => 0),
-  row("admin_queue_num", C.adminQueueNum, () => 0),
+  row("admin_queue_index", C.admin_queue_index, () => 0),
+  row("admin_queue_num", C.admin_queue_num, () => 0),
 ];
 
 const L = PCI_LEGACY;
 /** The legacy header (virtio 1.4 §4.1.4.10). */
 export const LEGACY_ROWS: readonly PciRegisterRow[] = [
-  row("Device Features", L.deviceFeatures, (b) => b.hosted.offeredBy(true).word(0)),
+  row("Device Features", L.device_features, (b) => b.hosted.offeredBy(true).word(0)),
   row(
     "Driver Features",
-    L.driverFeatures,
+    L.driver_features,
     (b) => b.hosted.driverWords[0]!,
     (b, value) => b.hosted.writeFeatures(0, value),
   ),
-  row("Queue Address", L.queueAddress, (b) => b.queue.config?.pfn ?? 0, (b, value) => {
+  row("Queue Address", L.queue_address, (b) => b.queue.config?.pfn ?? 0, (b, value) => {
     b.queue.writePage(value);
   }),
-  row("Queue Size", L.queueSize, (b) => b.queue.config?.maxSize ?? 0),
-  row("Queue Select", L.queueSelect, (b) => b.queue.select, (b, value) => b.queue.select = value),
-  row("Queue Notify", L.queueNotify, () => 0, (b, value) => b.hosted.notify(value)),
-  row("Device Status", L.deviceStatus, (b) => b.hosted.status, (b, value) => {
+  row("Queue Size", L.queue_size, (b) => b.queue.config?.maxSize ?? 0),
+  row("Queue Select", L.queue_select, (b) => b.queue.select, (b, value) => b.queue.select = value),
+  row("Queue Notify", L.queue_notify, () => 0, (b, value) => b.hosted.notify(value)),
+  row("Device Status", L.device_status, (b) => b.hosted.status, (b, value) => {
     b.writeStatus(value, true);
   }),
-  row("ISR Status", L.isrStatus, (b) => b.takeIsr()),
+  row("ISR Status", L.isr_status, (b) => b.takeIsr()),
 ];
 
 const M = PCI_LEGACY_MSIX;
 /** What follows the legacy header while MSI-X is on. */
 export const LEGACY_MSIX_ROWS: readonly PciRegisterRow[] = [
-  row("Configuration Vector", M.configVector, (b) => b.configVector, (b, value) => {
+  row("Configuration Vector", M.config_msix_vector, (b) => b.configVector, (b, value) => {
     b.configVector = value;
-  }, L.SIZE + M.configVector.offset),
-  row("Queue Vector", M.queueVector, (b) => b.queueVector, (b, value) => {
+  }, L.SIZE + M.config_msix_vector.offset),
+  row("Queue Vector", M.queue_msix_vector, (b) => b.queueVector, (b, value) => {
     b.queueVector = value;
-  }, L.SIZE + M.queueVector.offset),
+  }, L.SIZE + M.queue_msix_vector.offset),
 ];
 
 /** The registers of a structure, found by offset. */
