@@ -1,7 +1,6 @@
 import {
   ANY_ID,
   BALLOON_CONFIG,
-  BALLOON_PAGE_SIZE,
   BALLOON_QUEUES,
   BALLOON_STAT,
   BalloonFeature,
@@ -358,8 +357,3 @@ export function createBalloonDriver(options: BalloonOptions = {}): VirtioDriver<
 
 /** Drives balloons: follows the host's target, poisons nothing, tells no statistics. */
 export const balloonDriver: VirtioDriver<Balloon> = createBalloonDriver();
-
-/** Bytes of a number of balloon pages. */
-export function balloonBytes(pages: number): number {
-  return pages * BALLOON_PAGE_SIZE;
-}

@@ -42,16 +42,3 @@ export function nullPort(): StreamPort {
 export function loopbackPort(highWaterMark = 1): StreamPort {
   return new TransformStream<Uint8Array, Uint8Array>({}, { highWaterMark }, { highWaterMark });
 }
-
-/** The terminal of this process: standard input and output, which stay open when the port closes. */
-export function stdioPort(): StreamPort {
-  const out = Deno.stdout;
-  return {
-    readable: Deno.stdin.readable,
-    writable: new WritableStream<Uint8Array>({
-      async write(bytes) {
-        for (let at = 0; at < bytes.length;) at += await out.write(bytes.subarray(at));
-      },
-    }),
-  };
-}

@@ -168,8 +168,6 @@ export const PCI_COMMON: Layout<
   admin_queue_num: "u16",
 }, 64);
 
-/** Bytes of the common configuration that every modern device has: up to `queue_device`. */
-export const PCI_COMMON_MIN = 56;
 /** "No vector" in the MSI-X vector fields (virtio 1.4 §4.1.5.1.2). */
 export const PCI_NO_VECTOR = 0xffff;
 
