@@ -80,7 +80,7 @@ for (const version of [1, 2] as const) {
     };
     const module = new URL("../worker_disks.ts", import.meta.url);
     const report = await checkIntegrity({
-      platform: () => WorkerMachine.create({ module, options }),
+      platform: () => WorkerMachine.create({ module, options, deadline: 60_000 }),
       total: THREADED,
       seed: 99 + version,
       upsets: 20,
