@@ -16,7 +16,7 @@ SETUP := .tools/.setup-$(DENO_VERSION)
 
 # What tests use of the system: QEMU's boards, and a tap device's address.
 PACKAGES := qemu-system-x86 qemu-system-arm qemu-system-misc qemu-utils iproute2 e2fsprogs \
-	gcc gcc-aarch64-linux-gnu
+	gcc gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .PHONY: help setup packages demo test check fmt lint doc unit bench bench-guest clean
