@@ -63,7 +63,7 @@ fmt: $(SETUP)
 lint: $(SETUP)
 	$(DENO) fmt --check
 	$(DENO) lint
-	$(DENO) check --doc $(ROOMS) bench .ci/test_report.ts
+	$(DENO) check --doc $(ROOMS) bench .ci/test_report.ts .ci/test_limit.ts
 
 doc: $(SETUP)
 	$(DENO) doc --lint $(PUBLIC) >/dev/null
@@ -71,7 +71,7 @@ doc: $(SETUP)
 # The report comes last: what failed, and the table of what the drivers were tested on.
 unit: $(SETUP) packages
 	@mkdir -p $(REPORT) && rm -f $(REPORT)/*
-	$(DENO) test -A --doc --parallel --junit-path=$(REPORT)/tests.xml $(ROOMS); code=$$?; \
+	$(DENO) test -A --doc --parallel --preload .ci/test_limit.ts --junit-path=$(REPORT)/tests.xml $(ROOMS); code=$$?; \
 	  $(DENO) run -A .ci/test_report.ts $(REPORT)/tests.xml $(REPORT)/matrix.md || code=1; exit $$code
 
 check: lint doc
