@@ -1,6 +1,12 @@
 /** Path of the launcher. */
 export const VIREO: string = new URL("../vireo", import.meta.url).pathname;
 
+/**
+ * Milliseconds that a test may take which boots guests, as Deno's `timeout`: the first makes the images, and a
+ * machine may be busy.
+ */
+export const GUEST_LIMIT = 600_000;
+
 /** What a command line did. */
 export interface Result {
   readonly code: number;

@@ -3,25 +3,43 @@ import { sysfsDriver } from "@vireo/hal/discover";
 import { guestModules } from "../firmware/target/own_machine.ts";
 import { entropy, type Kind } from "./pci_test_driver.ts";
 
-/** What tests/guest/boot_test.ts runs in the guest; its first argument says what to do. */
+/** A kind of functions on PCI that the guest drives, and how. */
+export interface PciPhase {
+  readonly kind: Kind;
+  readonly poll: boolean;
+  /** Names of the functions. */
+  readonly functions: readonly string[];
+  /** Modules of Linux to load before, by path in the guest. */
+  readonly modules: readonly string[];
+}
+
+/** How the program ends, after it has said what it sees of the devices. */
+export type Ending = "returns 3" | "throws" | "hangs" | "copies its input and exits with 7";
+
+/**
+ * What tests/guest/boot_test.ts runs in the guest, much in each boot, as booting is slow. Arguments: how to end, or `pci`
+ * and its phases as JSON; what else there is is printed.
+ */
 export default async function main(args: readonly string[]): Promise<number> {
-  switch (args[0]) {
-    case "throw":
+  if (args[0] === "pci") {
+    for (const phase of JSON.parse(args[1]!) as PciPhase[]) await pci(phase);
+    return 3;
+  }
+  await registers(args);
+  switch (args[0] as Ending) {
+    case "throws":
       return fail();
-    case "hang":
-      await Deno.stdout.write(new TextEncoder().encode("hanging\n"));
+    case "hangs":
       return await new Promise((resolve) => setTimeout(resolve, 1_000_000, 0));
-    case "cat":
+    case "copies its input and exits with 7":
       for await (const chunk of Deno.stdin.readable) await write(chunk);
       return Deno.exit(7);
-    case "pci":
-      return await pci(args[1] as Kind, args[2] === "poll", args.slice(3));
     default:
-      return await registers(args);
+      return 3;
   }
 }
 
-async function registers(args: readonly string[]): Promise<number> {
+async function registers(args: readonly string[]): Promise<void> {
   await using platform = DevmemPlatform.open();
   const devices = platform.slots.map((node) => {
     using lease = node.open();
@@ -33,20 +51,19 @@ async function registers(args: readonly string[]): Promise<number> {
     aligned: region.address > 0 && region.address % 4096 === 0,
     zeroed: region.bytes.every((byte) => byte === 0),
   };
-  await write(new TextEncoder().encode(JSON.stringify({ args, devices, dma })));
   Deno.stderr.writeSync(new TextEncoder().encode("to stderr\n"));
-  return 3;
+  await write(new TextEncoder().encode(`${JSON.stringify({ args, devices, dma })}\n`));
 }
 
-/** Entropy from each virtio-rng on PCI, twice: by INTx where it is to be had, else by polling. */
-async function pci(kind: Kind, poll: boolean, drivers: readonly string[]): Promise<number> {
+/** Entropy from each of a phase's functions, twice: by INTx where it is to be had, else by polling. */
+async function pci({ kind, poll, functions, modules }: PciPhase): Promise<void> {
   await using platform = DevmemPlatform.open({
-    modules: [...drivers, ...guestModules()],
+    modules: [...modules, ...guestModules()],
     unbind: true,
     ...(poll ? { poll: {} } : {}),
   });
   const devices: unknown[] = [];
-  for (const node of platform.functions.filter(({ vendor }) => vendor === 0x1af4)) {
+  for (const node of platform.functions.filter(({ name }) => functions.includes(name))) {
     const before = command(node.name);
     const lease = node.open();
     const assigned = lease.bars.every(({ address }) => address > 0);
@@ -64,8 +81,7 @@ async function pci(kind: Kind, poll: boolean, drivers: readonly string[]): Promi
       driver: sysfsDriver(`/sys/bus/pci/devices/${node.name}`) ?? null,
     });
   }
-  await write(new TextEncoder().encode(JSON.stringify(devices)));
-  return 0;
+  await write(new TextEncoder().encode(`${JSON.stringify(devices)}\n`));
 }
 
 function command(name: string): number {

@@ -1,12 +1,20 @@
-/**
- * What tests/guest/matrix_test.ts has `vireo run` do in a guest: the four drivers with each ring and each way of
- * waiting, one after the other, as booting is slow. Prints its findings as JSON.
- *
- * Arguments: `forceLegacy` or `-`, and `packed` where devices offer it, else `-`.
- */
+import { blkDriver, type Bus } from "@vireo/drivers";
+import { openVireo, type Vireo } from "@vireo/firmware";
 import { ping } from "@vireo/firmware/ip";
 import { Feature, FeatureSet } from "@vireo/hal";
-import { openVireo, type Vireo } from "@vireo/firmware";
+import { checkDevices } from "./devices_script.ts";
+
+/**
+ * What tests/guest/matrix_test.ts has `vireo run` do in a guest: the four drivers with each ring and each way of
+ * waiting, one after the other, as booting is slow. Prints its findings as JSON, a line for each face that it
+ * is told to use, then a line of what `devices_script.ts` finds if it is told to run that.
+ *
+ * Arguments: faces of the devices, `own` or `forceLegacy`, joined by commas; `packed` where devices offer it,
+ * else `-`; then, for the other script, its arguments.
+ */
+
+/** Serial of the disk that is written here. */
+export const SCRATCH = "SCRATCH";
 
 /** Length of an answer to wait for, in milliseconds: a guest may have a small part of a busy machine. */
 const DEADLINE = 20_000;
@@ -29,32 +37,47 @@ export interface MatrixFinding {
 }
 
 export default async function main(vireo: Vireo): Promise<void> {
-  const [face, ring] = vireo.args;
+  const [faces = "own", ring, ...devices] = vireo.args;
   // Its machine is opened anew for each way of waiting.
   await vireo[Symbol.asyncDispose]();
-  const findings: MatrixFinding[] = [];
-  for (const poll of [false, true]) {
-    await using own = await openVireo({
-      target: "devmem",
-      poll,
-      forceLegacy: face === "forceLegacy",
-    });
-    for (const packed of ring === "packed" ? [true, false] : [false]) {
-      own.bus.filter = packed ? FeatureSet.NONE : FeatureSet.of(Feature.RING_PACKED);
-      const drivers = [...own.bus.drivers];
-      for (const driver of drivers) await own.bus.unregisterDriver(driver);
-      for (const driver of drivers) await own.bus.registerDriver(driver);
-      findings.push({ packed, poll, ...await check(own, findings.length + 1) });
+  for (const face of faces.split(",")) {
+    const findings: MatrixFinding[] = [];
+    for (const poll of [false, true]) {
+      await using own = await open(poll, face);
+      const rings = ring === "packed" && face === "own" ? [true, false] : [false];
+      for (const packed of rings) {
+        await choose(own.bus, packed);
+        findings.push({ packed, poll, ...await check(own, findings.length + 1) });
+      }
     }
+    console.log(JSON.stringify(findings));
   }
-  console.log(JSON.stringify(findings));
+  if (devices.length === 0) return;
+  await using own = await open(false, "own");
+  await choose(own.bus, false);
+  console.log(JSON.stringify(await checkDevices(own, devices.map(Number))));
+}
+
+function open(poll: boolean, face: string): Promise<Vireo> {
+  return openVireo({ target: "devmem", poll, forceLegacy: face === "forceLegacy" });
+}
+
+/** Has the drivers agree on packed rings, or on split ones. */
+async function choose(bus: Bus, packed: boolean): Promise<void> {
+  bus.filter = packed ? FeatureSet.NONE : FeatureSet.of(Feature.RING_PACKED);
+  const drivers = [...bus.drivers];
+  for (const driver of drivers) await bus.unregisterDriver(driver);
+  for (const driver of drivers) await bus.registerDriver(driver);
 }
 
 async function check(
   vireo: Vireo,
   seed: number,
 ): Promise<Omit<MatrixFinding, "packed" | "poll">> {
-  const { bus, blk, net, rng } = vireo;
+  const { bus, net, rng } = vireo;
+  const disks = bus.all(blkDriver);
+  const serials = await Promise.all(disks.map((disk) => disk.getId()));
+  const blk = disks[serials.indexOf(SCRATCH)]!;
   const devices = bus.devices;
   const data = Uint8Array.from({ length: 200_000 - 200_000 % SECTOR }, (_, i) => i * seed >> 3);
   const at = 64 * seed;

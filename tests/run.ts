@@ -38,7 +38,7 @@ for (const [i, { version, path }] of installedQemus().entries()) {
   console.log(`vireo: ${i === 0 ? "all tests" : "the tests that need QEMU"} on ${qemu}`);
   const { code } = await new Deno.Command(Deno.execPath(), {
     args: [
-      ...["test", "-A", "--parallel", `--junit-path=${junit}`],
+      ...["test", "-A", "--parallel", "--preload", "tests/limit.ts", `--junit-path=${junit}`],
       ...i === 0 ? ["--doc", ...ROOMS] : ON_EVERY_QEMU,
     ],
     env: { PATH: path },

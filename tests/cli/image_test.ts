@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { createHash } from "node:crypto";
-import { VIREO } from "../cli_helper.ts";
 import type { ImageManifest } from "../../firmware/image/mod.ts";
+import { GUEST_LIMIT, VIREO } from "../cli_helper.ts";
 
 /** Where images are kept between runs. */
 const CACHE = new URL("../../.cache/guest/", import.meta.url).pathname;
@@ -49,7 +49,9 @@ function* unpack(bytes: Uint8Array): Generator<[path: string, data: Uint8Array]>
 }
 
 for (const arch of ["x86_64", "aarch64"]) {
-  Deno.test(`image of ${arch} records what is in it, does no work twice, and boots by itself`, async () => {
+  Deno.test(`image of ${arch} records what is in it, does no work twice, and boots by itself`, {
+    timeout: GUEST_LIMIT,
+  }, async () => {
     const dir = await Deno.makeTempDir({ prefix: "vireo-image-" });
     try {
       await makeImage(arch, `${dir}/out`);

@@ -7,11 +7,16 @@ import {
   assertThrows,
 } from "@std/assert";
 import { VireoError } from "@vireo/hal";
-import { bundle } from "../../firmware/image/mod.ts";
 import { bootGuest, type BootOptions } from "../../firmware/guest/mod.ts";
+import { bundle } from "../../firmware/image/mod.ts";
+import { GUEST_LIMIT } from "../cli_helper.ts";
+import type { Ending, PciPhase } from "../guest_test_program.ts";
 
 /** Longer than any of these guests needs, even on a busy machine. */
 const DEADLINE = 120_000;
+
+/** Milliseconds that are at once: an end must not wait for a deadline. */
+const AT_ONCE = 10_000;
 
 /** The program of these tests: does what its first argument says. */
 const PROGRAM = new URL("../guest_test_program.ts", import.meta.url).pathname;
@@ -44,123 +49,167 @@ function guestDirectory(pid: number): string {
   return words[words.indexOf("-initrd") + 1]!.replace(/\/[^/]+$/, "");
 }
 
-for (const board of ["x86_64-microvm", "aarch64-virt"]) {
-  for (const legacy of [false, true]) {
-    const version = legacy ? 1 : 2;
-    Deno.test(`bootGuest reads the registers of ${board}, version ${version}`, async () => {
-      const result = await boot(board, ["registers", "a b", "ü\n"], { legacy });
-      assertEquals(result.stderr, "to stderr\n");
-      assertEquals(JSON.parse(result.stdout), {
-        args: ["registers", "a b", "ü\n"],
-        devices: [{ magic: 0x74726976, version, id: 4 }],
-        dma: { aligned: true, zeroed: true },
-      });
-      assertEquals(result.exitCode, 3);
-    });
-  }
+/** What the program prints first, of one virtio-rng on virtio-mmio. */
+function registers(args: readonly string[], version: number): unknown {
+  return {
+    args,
+    devices: [{ magic: 0x74726976, version, id: 4 }],
+    dma: { aligned: true, zeroed: true },
+  };
 }
+
+const limit = { timeout: GUEST_LIMIT };
+
+// Each board and version of the registers is booted once, and each way to end is one of these boots.
+Deno.test(
+  "bootGuest on aarch64-virt, version 2: registers, standard input, an exit from anywhere",
+  limit,
+  async () => {
+    const ending: Ending = "copies its input and exits with 7";
+    const input = "line\n".repeat(2000);
+    const stdin = new Blob([input]).stream();
+    const { exitCode, stdout, stderr } = await boot("aarch64-virt", [ending], { stdin });
+    const end = stdout.indexOf("\n") + 1;
+    assertEquals(JSON.parse(stdout.slice(0, end)), registers([ending], 2));
+    assertEquals(stdout.slice(end), input);
+    assertEquals([exitCode, stderr], [7, "to stderr\n"]);
+  },
+);
+
+Deno.test(
+  "bootGuest on aarch64-virt, version 1: registers, and the guest is ended by an abort",
+  limit,
+  async () => {
+    const ending: Ending = "hangs";
+    const abort = new AbortController();
+    let pid = 0;
+    let text = "";
+    const output = {
+      stdout: (bytes: Uint8Array): void => {
+        text += new TextDecoder().decode(bytes);
+        if (text.endsWith("\n")) abort.abort(new Error("enough"));
+      },
+      stderr: () => {},
+    };
+    const { signal } = abort;
+    const options = { legacy: true, onStart: (id: number) => pid = id, signal, output };
+    await assertRejects(() => boot("aarch64-virt", [ending], options), Error, "enough");
+    assertEquals(JSON.parse(text), registers([ending], 1));
+    assertThrows(() => Deno.statSync(`/proc/${pid}`), Deno.errors.NotFound);
+  },
+);
+
+Deno.test(
+  "bootGuest on x86_64-microvm, version 2: registers, an error with the line of its source",
+  limit,
+  async () => {
+    const args = ["throws" satisfies Ending, "a b", "ü\n"];
+    const { exitCode, stdout, stderr } = await boot("x86_64-microvm", args);
+    assertEquals([exitCode, JSON.parse(stdout)], [1, registers(args, 2)]);
+    assertStringIncludes(stderr, "to stderr\nUncaught Error: thrown in the guest");
+    assertMatch(stderr, /at fail \(file:\/\/\/.*\/tests\/guest_test_program\.ts:\d+:\d+\)/);
+  },
+);
+
+Deno.test(
+  "bootGuest on x86_64-microvm, version 1: registers, and QEMU is killed: nothing stays",
+  limit,
+  async () => {
+    const ending: Ending = "hangs";
+    let directory = "";
+    let pid = 0;
+    let killed = 0;
+    let text = "";
+    const output = {
+      // The program prints a line when it is in the middle of its work.
+      stdout: (bytes: Uint8Array): void => {
+        text += new TextDecoder().decode(bytes);
+        if (killed !== 0 || !text.endsWith("\n")) return;
+        directory = guestDirectory(pid);
+        killed = performance.now();
+        Deno.kill(pid, "SIGKILL");
+      },
+      stderr: () => {},
+    };
+    const error = await assertRejects(
+      () => boot("x86_64-microvm", [ending], { legacy: true, onStart: (id) => pid = id, output }),
+      VireoError,
+      "QEMU ended before the guest did",
+    );
+    assertEquals(JSON.parse(text), registers([ending], 1));
+    assertEquals(error.code, "HOST_ERROR");
+    // Far below the deadlines of a boot and a run, whatever else the machine does.
+    assert(performance.now() - killed < AT_ONCE, `the error must come within ${AT_ONCE} ms`);
+    assertMatch(directory, /vireo-guest-/);
+    assertThrows(() => Deno.statSync(directory), Deno.errors.NotFound);
+  },
+);
 
 /** Linux's own driver of virtio on PCI, after what it needs. */
 const VIRTIO_PCI = ["virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev"]
   .concat("virtio_pci").map((name) => `kernel/drivers/virtio/${name}.ko`);
-// Each kind of device and of interrupt once, and once functions that Linux's driver has.
+/** Functions with the modern interface, and with another one too or alone. */
+const MODERN = ["0000:00:04.0", "0000:00:06.0"];
+const OTHERS = ["0000:00:03.0", "0000:00:05.0"];
+// Each kind of function and of interrupt once; Linux's driver is loaded after the first phase, and has those
+// of the second one.
 const PCI = [
-  ["x86_64-q35", "legacy", "INTx", []],
-  ["x86_64-q35", "modern", "poll", VIRTIO_PCI],
-  ["aarch64-virt-pci", "modern", "INTx", VIRTIO_PCI],
-  ["aarch64-virt-pci", "transitional", "poll", []],
+  ["x86_64-q35", "legacy", "disable-modern=on,disable-legacy=off", "INTx", "poll"],
+  ["aarch64-virt-pci", "transitional", "disable-legacy=off", "poll", "INTx"],
 ] as const;
-for (const [board, kind, interrupt, modules] of PCI) {
-  const taken = modules.length > 0 ? ", taken from Linux" : "";
-  Deno.test(`bootGuest drives PCI of ${board}, ${kind}, by ${interrupt}${taken}`, async () => {
-    const drivers = modules.map((path) => path.replace(/.*\//, "/vireo/"));
-    const { stdout, stderr, exitCode } = await boot(board, ["pci", kind, interrupt, ...drivers], {
-      modules,
-      legacy: kind === "legacy",
+for (const [board, kind, property, first, second] of PCI) {
+  const phases: PciPhase[] = [
+    { kind, poll: first === "poll", functions: OTHERS, modules: [] },
+    {
+      kind: "modern",
+      poll: second === "poll",
+      functions: MODERN,
+      modules: VIRTIO_PCI.map((path) => path.replace(/.*\//, "/vireo/")),
+    },
+  ];
+  const name = `${kind} by ${first}, modern by ${second}, taken from Linux`;
+  Deno.test(`bootGuest drives PCI of ${board}: ${name}`, limit, async () => {
+    const { stdout, stderr, exitCode } = await boot(board, ["pci", JSON.stringify(phases)], {
+      modules: VIRTIO_PCI,
       transitional: kind === "transitional",
-      devices: ["-device", "virtio-rng-pci,addr=03", "-device", "virtio-rng-pci,addr=05"],
+      devices: [
+        ...[3, 5].flatMap((slot) => ["-device", `virtio-rng-pci,addr=${slot},${property}`]),
+        ...[4, 6].flatMap((slot) => ["-device", `virtio-rng-pci,addr=${slot},disable-legacy=on`]),
+      ],
     });
-    assertEquals([exitCode, stderr], [0, ""]);
-    const id = kind === "modern" ? 0x1044 : 0x1005;
-    const polled = interrupt === "poll";
-    const found = {
-      id,
-      assigned: true,
-      restored: true,
-      polled,
-      driver: taken ? "virtio-pci" : null,
-    };
-    assertEquals(JSON.parse(stdout), [
-      { name: "0000:00:03.0", ...found },
-      { name: "0000:00:05.0", ...found },
-    ]);
+    assertEquals([exitCode, stderr], [3, ""]);
+    const found = stdout.trim().split("\n").map((line) => JSON.parse(line));
+    const expected = phases.map(({ kind, poll, functions, modules }) => {
+      return functions.map((name) => ({
+        name,
+        id: kind === "modern" ? 0x1044 : 0x1005,
+        assigned: true,
+        restored: true,
+        polled: poll,
+        driver: modules.length > 0 ? "virtio-pci" : null,
+      }));
+    });
+    assertEquals(found, expected);
   });
 }
 
-Deno.test("bootGuest reports a program that throws, with the line of its source", async () => {
-  const { exitCode, stderr } = await boot("aarch64-virt", ["throw"]);
-  assertEquals(exitCode, 1);
-  assertStringIncludes(stderr, "Uncaught Error: thrown in the guest");
-  assertMatch(stderr, /at fail \(file:\/\/\/.*\/tests\/guest_test_program\.ts:\d+:\d+\)/);
-});
-
-Deno.test("bootGuest hands standard input on and takes an exit from anywhere", async () => {
-  const input = "line\n".repeat(2000);
-  const stdin = new Blob([input]).stream();
-  const { exitCode, stdout } = await boot("aarch64-virt", ["cat"], { stdin });
-  assertEquals(stdout, input);
-  assertEquals(exitCode, 7);
-});
-
-Deno.test("bootGuest fails at once when QEMU is killed, and leaves nothing behind", async () => {
-  let directory = "";
-  let pid = 0;
-  let killed = 0;
-  // The program prints when it is in the middle of its work.
-  const stdout = (): void => {
-    directory = guestDirectory(pid);
-    killed = performance.now();
-    Deno.kill(pid, "SIGKILL");
-  };
-  const error = await assertRejects(
-    () =>
-      boot("aarch64-virt", ["hang"], {
-        onStart: (id) => pid = id,
-        output: { stdout, stderr: () => {} },
-      }),
-    VireoError,
-    "QEMU ended before the guest did",
-  );
-  assertEquals(error.code, "HOST_ERROR");
-  assert(performance.now() - killed < 2000, "the error must come within 2 s");
-  assertMatch(directory, /vireo-guest-/);
-  assertThrows(() => Deno.statSync(directory), Deno.errors.NotFound);
-});
-
-Deno.test("bootGuest gives up a guest that does not come up in time, and leaves nothing", async () => {
-  let directory = "";
-  let pid = 0;
-  const onStart = (id: number): void => {
-    pid = id;
-    directory = guestDirectory(id);
-  };
-  const error = await assertRejects(
-    () => boot("aarch64-virt", ["hang"], { onStart, bootDeadline: 1 }),
-    VireoError,
-    "did not boot in time",
-  );
-  assertEquals(error.code, "TIMEOUT");
-  assertThrows(() => Deno.statSync(directory), Deno.errors.NotFound);
-  assertThrows(() => Deno.statSync(`/proc/${pid}`), Deno.errors.NotFound);
-});
-
-Deno.test("bootGuest ends the guest when it is aborted", async () => {
-  const abort = new AbortController();
-  const stdout = (): void => abort.abort(new Error("enough"));
-  const output = { stdout, stderr: () => {} };
-  await assertRejects(
-    () => boot("aarch64-virt", ["hang"], { signal: abort.signal, output }),
-    Error,
-    "enough",
-  );
-});
+Deno.test(
+  "bootGuest gives up a guest that does not come up in time, and leaves nothing",
+  limit,
+  async () => {
+    let directory = "";
+    let pid = 0;
+    const onStart = (id: number): void => {
+      pid = id;
+      directory = guestDirectory(id);
+    };
+    const error = await assertRejects(
+      () => boot("x86_64-microvm", ["hangs"], { onStart, bootDeadline: 1 }),
+      VireoError,
+      "did not boot in time",
+    );
+    assertEquals(error.code, "TIMEOUT");
+    assertThrows(() => Deno.statSync(directory), Deno.errors.NotFound);
+    assertThrows(() => Deno.statSync(`/proc/${pid}`), Deno.errors.NotFound);
+  },
+);

@@ -1,6 +1,6 @@
 /**
- * What tests/guest/cli_test.ts has `vireo run` do in a guest: many checks in one boot, as booting is slow.
- * Prints its findings as JSON.
+ * What tests/guest/matrix_test.ts has done to the devices in a guest besides the matrix: 64 MiB of a pattern on a
+ * disk, another disk read whole, ports, entropy, and states that QEMU changes.
  */
 import { createHash } from "node:crypto";
 import { type Blk, blkDriver, type Port } from "@vireo/drivers";
@@ -94,14 +94,18 @@ export interface Findings {
   readonly grown: number;
 }
 
-/** Arguments: seed, number of writes. */
-export default async function main(vireo: Vireo): Promise<void> {
-  const { net, args } = vireo;
+/**
+ * Does all of it, on a board with disks of these two serials.
+ *
+ * @param args Seed and number of writes of the pattern.
+ */
+export async function checkDevices(vireo: Vireo, args: readonly number[]): Promise<Findings> {
+  const { net } = vireo;
   const disks = vireo.bus.all(blkDriver);
   const serials = await Promise.all(disks.map((disk) => disk.getId()));
   const blk = disks[serials.indexOf(WRITTEN)]!;
   const other = disks[serials.indexOf(READ_ONLY)]!;
-  const [seed = 1, writes = 16] = args.map(Number);
+  const [seed = 1, writes = 16] = args;
   let writtenBytes = 0;
   await each(pattern(seed, blk.capacity, writes), async ({ sector, bytes }) => {
     await blk.write(sector, bytes, { deadline: DEADLINE });
@@ -133,7 +137,7 @@ export default async function main(vireo: Vireo): Promise<void> {
     echo: await Promise.all(ports.map(echo)),
     entropy: await entropy(vireo),
   };
-  console.log(JSON.stringify({ ...found, ...await hotState(vireo, blk) }));
+  return { ...found, ...await hotState(vireo, blk) };
 }
 
 /** Reads a disk whole. */
