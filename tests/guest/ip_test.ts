@@ -6,14 +6,14 @@ const ROOT = new URL("../..", import.meta.url).pathname;
 const SIZE = 4 << 20;
 /** A script that runs commands of the guest's own, each in turn, and says how each ended. */
 const COMMANDS = `
-import { GUEST_ACTIONS } from "${ROOT}firmware/guest_actions.ts";
-import { DEFAULT_BOARD } from "${ROOT}firmware/options.ts";
-import { report } from "${ROOT}firmware/report.ts";
+import { COMMANDS_BY_NAME } from "${ROOT}firmware/commands/table.ts";
+import { DEFAULT_BOARD } from "${ROOT}firmware/target/options.ts";
+import { report } from "${ROOT}firmware/terminal/report.ts";
 export default async (vireo) => {
   await vireo[Symbol.asyncDispose]();
   const board = { ...DEFAULT_BOARD, target: vireo.target };
   for (const { name, flags, args } of JSON.parse(vireo.args[0])) {
-    const code = await GUEST_ACTIONS[name]({ board, flags, args }).then(() => 0, report);
+    const code = await COMMANDS_BY_NAME.get(name).run({ board, flags, args }).then(() => 0, report);
     console.log(\`exit code \${code}\`);
   }
 };
