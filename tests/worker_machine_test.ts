@@ -6,7 +6,7 @@ import type { TestDevices } from "../emu/worker/test_devices.ts";
 import { WorkerMachine } from "../emu/worker/machine.ts";
 
 const module = new URL("../emu/worker/test_devices.ts", import.meta.url);
-const create = (options: TestDevices, deadline = 5000): Promise<WorkerMachine> =>
+const create = (options: TestDevices, deadline = 60_000): Promise<WorkerMachine> =>
   WorkerMachine.create({ module, options, deadline });
 
 for (const version of [1, 2] as const) {

@@ -99,6 +99,8 @@ for (const features of [[32, 34], [29, 32, 34, 35, 38]]) {
       await using machine = await WorkerMachine.create({
         module: new URL("./test_devices.ts", import.meta.url),
         options,
+        // `deno test` checks the types of the worker's modules at the first start.
+        deadline: 60_000,
         memorySize: 1 << 20,
         ring: { packed: true, inOrder: true, maxQueueSize: size, notificationData: true },
       });
