@@ -7,7 +7,7 @@
  */
 
 /** Milliseconds that a test may take which says nothing of it: only a hang takes that long. */
-const LIMIT = Number(Deno.env.get("VIREO_TEST_LIMIT") ?? 60_000);
+const LIMIT = Number(Deno.env.get("VIREO_TEST_LIMIT") ?? 300_000);
 
 /** Has a test reported where it is written down, instead of here; Deno's own `test.each` does it so. */
 const LOCATION = Symbol.for("Deno.test.location");

@@ -615,13 +615,14 @@ Deno.test("aborts anywhere in the waiting list keep the order of the others", as
   assertEquals(it.log.filter((line) => line.includes("=")), ["0 = 0", "2 = 0", "4 = 0", "6 = 0"]);
 });
 
-Deno.test("a hundred thousand waiting requests are served in order, in linear time", async () => {
+/** Milliseconds in which so many waiting requests are served, in order. */
+async function serve(count: number): Promise<number> {
   using it = rig(256);
   const { requests, device } = it;
   const one = chain();
   const order: number[] = [];
   const all = Array.from(
-    { length: 100_000 },
+    { length: count },
     (_, i) => requests.submit(one, { onReturned: () => order.push(i) }),
   );
   const begin = performance.now();
@@ -630,8 +631,18 @@ Deno.test("a hundred thousand waiting requests are served in order, in linear ti
     for (const taken of device.takeAll()) device.complete(taken, 0);
     requests.drain();
   }
-  // Some hundred milliseconds; moving all that wait for every one of them takes many seconds.
-  assert(performance.now() - begin < 2500);
+  const taken = performance.now() - begin;
   await Promise.all(all);
-  assert(order.length === 100_000 && order.every((value, i) => value === i));
+  assert(order.length === count && order.every((value, i) => value === i));
+  return taken;
+}
+
+Deno.test("a hundred thousand waiting requests are served in order, in linear time", async () => {
+  const [few, many]: [number[], number[]] = [[], []];
+  for (let i = 0; i < 3; i++) {
+    few.push(await serve(10_000));
+    many.push(await serve(100_000));
+  }
+  // Ten times as long, whatever the machine; moving all that wait for every one of them, a hundred times.
+  assert(Math.min(...many) < 40 * Math.min(...few), `${many} ms, and ${few} ms for a tenth`);
 });
