@@ -88,6 +88,10 @@ export const BOARD_OPTIONS = {
     summary: "the network: hub (emu), user (QEMU), tap:NAME or none",
     group: "Board options:",
     parse: (text?: string): NetOption | undefined => text === undefined ? text : parseNet(text),
+    refuse: (text: string, { target }: Interfaces): string | undefined =>
+      text === "hub" && /^q(?:test|emu):/.test(target)
+        ? "QEMU has user, tap:NAME or none, got 'hub'"
+        : undefined,
   },
   /** The devices that the board has besides disks, wire, console and entropy. */
   with: {
