@@ -30,13 +30,15 @@ trap 'exit 143' TERM
 [ "$(id -u)" = 0 ] || { echo "vireo: Cannot change root: run it as root, for example by sudo" >&2; exit 1; }
 sh "$root/tools/require.sh" debootstrap debootstrap git git
 
-# Runs a command line in the folder as a user, with nothing of this machine's environment.
+# Runs a command line in the folder as a user, with nothing of this machine's environment but that it has
+# certificates of its own, which Deno asks for by this name.
 inside() {
   user=$1
   shift
   home=/root
   [ "$user" = root ] || home=/home/$user
   env -i LANG=C.UTF-8 TERM=dumb PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    ${NODE_EXTRA_CA_CERTS:+NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt} \
     HOME="$home" USER="$user" setpriv --pdeathsig KILL -- chroot --userspec="$user" --groups= "$dir" \
     sh -c "cd $home && $*" </dev/null
 }
