@@ -24,7 +24,7 @@ RISCV := $(shell . /etc/os-release; case $$ID$$VERSION_ID in (debian1[0-2]) echo
 CROSS := $(if $(filter arm64,$(ARCH)),gcc-x86-64-linux-gnu libc6-dev-amd64-cross,\
 	gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
 PACKAGES := qemu-system-x86 qemu-system-arm $(RISCV) ipxe-qemu qemu-utils iproute2 e2fsprogs \
-	gcc libc6-dev $(CROSS)
+	gcc libc6-dev $(CROSS) xz-utils
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .PHONY: help setup packages qemu fresh demo test check fmt lint doc unit bench bench-guest clean

@@ -18,6 +18,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu",
   "npm": "npm",
   "tar": "tar",
+  "xz": "xz-utils",
 };
 /** The first Debian with a package of its own for RISC-V's QEMU. */
 const RISCV_RELEASE = 13;

@@ -236,18 +236,43 @@ async function kernelModules(paths: readonly string[], image: GuestImage): Promi
   const { kernel, manifest } = image;
   const name = manifest.packages[0]?.name ?? "";
   const release = name.replace(/^linux-image-/, "");
-  const directory = kernel.replace(/[^/]*$/, `unpacked/${name}/lib/modules/${release}`);
+  const root = kernel.replace(/[^/]*$/, `unpacked/${name}`);
   const entries: CpioEntry[] = [];
   for (const path of paths) {
-    try {
-      const data = await Deno.readFile(`${directory}/${path}`);
-      entries.push({ kind: "file", path: `vireo/${path.replace(/.*\//, "")}`, data });
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-      return [];
-    }
+    const data = await kernelModule(root, `lib/modules/${release}/${path}`);
+    if (data === undefined) return [];
+    entries.push({ kind: "file", path: `vireo/${path.replace(/.*\//, "")}`, data });
   }
   return entries;
+}
+
+/**
+ * A module's bytes, or undefined if the package is not there. Debian 13 packs modules with xz, and below
+ * `/usr`.
+ *
+ * @throws {VireoError} `HOST_ERROR` If the module is packed and the host has no xz.
+ */
+async function kernelModule(root: string, path: string): Promise<Uint8Array | undefined> {
+  for (const file of [`${root}/${path}`, `${root}/usr/${path}`]) {
+    for (const packed of [false, true]) {
+      try {
+        const data = await Deno.readFile(packed ? `${file}.xz` : file);
+        return packed ? await unpackXz(`${file}.xz`) : data;
+      } catch (error) {
+        if (!(error instanceof Deno.errors.NotFound)) throw error;
+      }
+    }
+  }
+  return undefined;
+}
+
+async function unpackXz(path: string): Promise<Uint8Array> {
+  const { success, stdout } = await new Deno.Command(requireProgram("xz"), {
+    args: ["--decompress", "--stdout", path],
+    stderr: "null",
+  }).output();
+  if (success) return stdout;
+  throw new VireoError("HOST_ERROR", "Cannot unpack a module of the kernel", { device: path });
 }
 
 async function removeDirectory(path: string): Promise<void> {
