@@ -38,7 +38,7 @@ export async function entropy(
   how: { kind: Kind; msix: boolean },
 ): Promise<Uint8Array> {
   const { config } = lease;
-  using ring = dma.alloc(16384, { align: 4096 });
+  using ring = dma.alloc(32768, { align: 4096 });
   using buffer = dma.alloc(64);
   const view = new DataView(ring.bytes.buffer, ring.bytes.byteOffset, ring.bytes.byteLength);
   config.write16(4, 7); // I/O, memory, bus master
@@ -94,7 +94,10 @@ export async function entropy(
     assertEquals(bar.read8(at + 20), 0xb);
     assertEquals(bar.read16(at + 18), 1, "number of queues");
     bar.write16(at + 22, 0);
-    assertEquals(bar.read16(at + 24), 8, "virtio-rng's queue size");
+    // QEMU 10.0.13 offers 1024 where earlier ones offer 8.
+    assert(bar.read16(at + 24) >= 8, "virtio-rng's queue size");
+    bar.write16(at + 24, 8);
+    assertEquals(bar.read16(at + 24), 8);
     used = 4096;
     bar.write32(at + 32, ring.address);
     bar.write32(at + 40, ring.address + 128);
