@@ -256,8 +256,9 @@ async function kernelModule(root: string, path: string): Promise<Uint8Array | un
   for (const file of [`${root}/${path}`, `${root}/usr/${path}`]) {
     for (const packed of [false, true]) {
       try {
-        const data = await Deno.readFile(packed ? `${file}.xz` : file);
-        return packed ? await unpackXz(`${file}.xz`) : data;
+        if (!packed) return await Deno.readFile(file);
+        await Deno.stat(`${file}.xz`);
+        return await unpackXz(`${file}.xz`);
       } catch (error) {
         if (!(error instanceof Deno.errors.NotFound)) throw error;
       }
