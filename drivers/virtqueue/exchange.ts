@@ -1,5 +1,5 @@
 import type { Dma, DmaDirection, DmaRegion } from "@vireo/hal";
-import { type WaitOptions, within } from "../wait/mod.ts";
+import type { WaitOptions } from "../wait/mod.ts";
 import type { RequestQueue } from "./request_queue.ts";
 import { SgList } from "./virtqueue.ts";
 
@@ -80,10 +80,8 @@ export function lend(
     }
     options.onReturned?.(usedLength);
   };
-  const { signal, until } = within(options);
-  // What is left of the call, of which this is a step.
-  const deadline = Math.max(0, until - performance.now());
-  return queue.submit(chain, { signal, deadline, onReturned });
+  const { signal, deadline, until } = options;
+  return queue.submit(chain, { signal, deadline, until, onReturned });
 }
 
 /**
