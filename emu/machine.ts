@@ -183,6 +183,7 @@ export class EmulatedMachine implements Platform {
     throw new VireoError("BAD_ACCESS", "No memory of this machine", {
       device: this.name,
       seen: address,
+      base: 16,
       expected: "guest RAM or a device's shared memory",
     });
   }

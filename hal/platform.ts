@@ -13,7 +13,7 @@ export interface MmioLease extends Disposable {
 
 /** One virtio-mmio slot of a machine; the slot may be empty (DeviceID 0). */
 export interface MmioNode {
-  /** Tells it from nodes of other buses. */
+  /** Distinguishes the node from those of other buses. */
   readonly kind: "mmio";
   /** Name as in a device tree: `virtio-mmio@<base in hex>`. */
   readonly name: string;
@@ -21,7 +21,7 @@ export interface MmioNode {
   readonly base: number;
   /** Size of the window in bytes. */
   readonly size: number;
-  /** Interrupt number as the machine counts them, if it has one. */
+  /** Interrupt number in the machine's own count, if the slot has one. */
   readonly irq: number | undefined;
   /** Maps the registers; the lease unmaps them. */
   open(): MmioLease;

@@ -74,6 +74,7 @@ export class Console implements DriverInstance {
         device: device.name,
         register: "max_nr_ports",
         seen: this.maxPorts,
+        base: 10,
         expected: `1 to ${CONSOLE_MAX_PORTS - 1}`,
       });
     }

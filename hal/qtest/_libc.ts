@@ -42,7 +42,7 @@ const PROT_READ_WRITE = 3;
 const MAP_SHARED = 1;
 const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
 
-/** What a receive call can end with besides a number of bytes. */
+/** Results of a receive call other than a number of bytes. */
 export const Received = {
   /** The other side closed the socket. */
   END: 0,
@@ -60,7 +60,7 @@ export interface Mapping {
   readonly buffer: ArrayBuffer;
 }
 
-/** The few functions of the C library that the qtest target needs; each instance is one handle. */
+/** The functions of the C library that the qtest target needs; each instance is one handle. */
 export class Libc {
   readonly #library: Deno.DynamicLibrary<typeof SYMBOLS>;
   readonly #c: Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
@@ -68,7 +68,7 @@ export class Libc {
   /**
    * Opens the C library.
    *
-   * @throws {VireoError} `HOST_ERROR` If the processor is not known.
+   * @throws {VireoError} `HOST_ERROR` If the host is not Linux.
    */
   constructor() {
     const { arch, os } = Deno.build;
@@ -82,12 +82,12 @@ export class Libc {
     this.#c = this.#library.symbols;
   }
 
-  /** Gives the handle back. */
+  /** Closes the handle. */
   dispose(): void {
     this.#library.close();
   }
 
-  /** Makes a file that lives in memory, has no name and is not inherited by children. */
+  /** Makes a file in memory that has no name and that children do not inherit. */
   memoryFile(name: string, size: number): number {
     const text = new TextEncoder().encode(`${name}\0`);
     const fd = this.#check("memfd_create", this.#c.memfd_create(text, MFD_CLOEXEC));
@@ -114,7 +114,7 @@ export class Libc {
     return [pair[0]!, pair[1]!];
   }
 
-  /** Makes a copy of a descriptor that children started from now on inherit. */
+  /** Copies a descriptor; children that start later inherit the copy. */
   inheritable(fd: number): number {
     return this.#check("dup", this.#c.dup(fd));
   }
@@ -124,17 +124,17 @@ export class Libc {
     return this.#check("eventfd", this.#c.eventfd(0, CLOEXEC | EFD_NONBLOCK));
   }
 
-  /** Wakes whoever polls an eventfd. */
+  /** Wakes the threads that poll an eventfd. */
   signalEvent(fd: number): void {
     this.#c.write(fd, new BigUint64Array([1n]), 8n);
   }
 
-  /** Takes what an eventfd counted. */
+  /** Resets an eventfd's count. */
   clearEvent(fd: number): void {
     this.#c.read(fd, new BigUint64Array(1), 8n);
   }
 
-  /** Bounds how long `send` and `receive` on a socket may take. */
+  /** Limits how long `send` and `receive` on a socket may take. */
   setSocketDeadline(fd: number, milliseconds: number): void {
     const seconds = Math.floor(milliseconds / 1000);
     const micros = Math.max(Math.round((milliseconds - seconds * 1000) * 1000), 1);
@@ -144,7 +144,7 @@ export class Libc {
     }
   }
 
-  /** Sends all bytes; false if the other side is gone or does not take them in time. */
+  /** Sends all bytes; false if the other side is gone or too slow. */
   send(fd: number, bytes: Uint8Array<ArrayBuffer>, length: number): boolean {
     let rest = bytes;
     let left = length;
@@ -160,7 +160,7 @@ export class Libc {
   }
 
   /**
-   * Receives what there is, up to `capacity` bytes.
+   * Receives the bytes that have arrived, up to `capacity`.
    *
    * @param fd The socket.
    * @param bytes Where to put it.
@@ -189,7 +189,7 @@ export class Libc {
     await this.#c.parkedPoll(list, 2n, -1);
   }
 
-  /** Maps a file, shared with whoever else maps it. */
+  /** Maps a file, shared with other processes that map it. */
   map(fd: number, size: number): Mapping {
     const pointer = this.#c.mmap(null, BigInt(size), PROT_READ_WRITE, MAP_SHARED, fd, 0n);
     if (pointer === null || Deno.UnsafePointer.value(pointer) === MAP_FAILED) {
@@ -198,7 +198,7 @@ export class Libc {
     return { pointer, buffer: Deno.UnsafePointerView.getArrayBuffer(pointer, size) };
   }
 
-  /** Detaches every view of a mapping, then unmaps it: a stale view reads nothing, not freed memory. */
+  /** Detaches every view of a mapping, then unmaps it, so that a stale view is empty. */
   unmap(mapping: Mapping): void {
     const size = BigInt(mapping.buffer.byteLength);
     mapping.buffer.transfer(0);
@@ -221,7 +221,7 @@ export class Libc {
   }
 
   #error(call: string): VireoError {
-    return new VireoError("HOST_ERROR", `The host refused ${call}`, {
+    return new VireoError("HOST_ERROR", `Cannot call ${call}: the host refused`, {
       seen: `errno ${this.#errno()}`,
     });
   }

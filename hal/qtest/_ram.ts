@@ -2,7 +2,7 @@ import type { Dma, DmaOptions, DmaRegion } from "../dma.ts";
 import { RegionAllocator } from "../region_allocator.ts";
 import type { RamMap } from "./board.ts";
 
-/** A machine's memory as devices and this process see it; coherent, so share and unshare do nothing. */
+/** A machine's memory, which devices and this process share; coherent, so share and unshare do nothing. */
 export class SharedRam implements Dma {
   readonly #map: RamMap;
   readonly #bytes: Uint8Array;
