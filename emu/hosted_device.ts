@@ -1,5 +1,5 @@
 import { Feature, FeatureSet, InterruptCause, MMIO_LEGACY_PAGE_SIZE, Status } from "@vireo/hal";
-import type { ConfigWidth, DeviceContext, DeviceModel, DeviceQueue } from "./device.ts";
+import type { ConfigWidth, DeviceContext, DeviceModel, DeviceQueue, ModelUsage } from "./device.ts";
 import type { DeviceState, QueueState, Violation } from "./device_state.ts";
 import type { GuestMemory } from "./memory.ts";
 import { offeredFeatures, type TransportOffer } from "./offer.ts";
@@ -13,6 +13,7 @@ import {
 } from "./ring/queue_config.ts";
 import { ReversedQueue } from "./ring/reversed.ts";
 import { statusStep } from "./status.ts";
+import { type TurnBudget, WorkMeter } from "./work.ts";
 
 /** Bits of the interrupt status that exist. */
 const CAUSES = InterruptCause.QUEUE | InterruptCause.CONFIG;
@@ -39,6 +40,8 @@ export interface HostedDeviceOptions {
   readonly raised?: (cause: InterruptCause, queue?: number) => void;
   /** Runs a model's notify in a microtask instead of inside the register write. */
   readonly deferNotify?: boolean | undefined;
+  /** What a turn of the model may take. */
+  readonly budget?: Partial<TurnBudget> | undefined;
   /** Whether it may access memory at first; true by default. */
   readonly busMaster?: boolean | undefined;
 }
@@ -65,6 +68,8 @@ export class HostedDevice implements DeviceContext {
   pageSize: number = MMIO_LEGACY_PAGE_SIZE;
   /** What the driver did wrong, newest last, at most 256. */
   readonly log: Violation[] = [];
+  /** Counts what the model does, and divides it into turns. */
+  readonly work: WorkMeter;
   /** What was negotiated; empty before. */
   features: FeatureSet = FeatureSet.NONE;
   readonly #options: HostedDeviceOptions;
@@ -76,6 +81,7 @@ export class HostedDevice implements DeviceContext {
   #busMaster: boolean;
   #notifyScheduled = new Set<number>();
   #generation = 0;
+  readonly #kept = { items: 0, bytes: 0 };
   /** Whether the model reported a change since the generation was last looked at. */
   #configChanged = false;
   /** Configuration bytes as they were then; undefined before the first look. */
@@ -87,6 +93,9 @@ export class HostedDevice implements DeviceContext {
     this.model = options.model;
     this.legacy = options.legacy;
     this.#busMaster = options.busMaster ?? true;
+    this.work = new WorkMeter((index) => {
+      if (this.#active && this.#busMaster && !this.#faulted) this.#notifyModel(index);
+    }, options.budget);
     this.#offers = [false, true].map((legacy) =>
       offeredFeatures(options.model.features, legacy, options.offer)
     );
@@ -111,6 +120,12 @@ export class HostedDevice implements DeviceContext {
   /** Whether the device asserts its interrupt line. */
   get line(): boolean {
     return this.interruptStatus !== 0;
+  }
+
+  /** The most that the model kept for its driver, of what was looked at after each turn. */
+  get mostKept(): ModelUsage {
+    this.#look();
+    return { ...this.#kept };
   }
 
   /** Whether the driver has the device running. */
@@ -366,6 +381,7 @@ export class HostedDevice implements DeviceContext {
     this.#active = false;
     this.#faulted = false;
     this.#notifyScheduled.clear();
+    this.work.clear();
     this.#guard(() => this.model.reset());
   }
 
@@ -484,11 +500,19 @@ export class HostedDevice implements DeviceContext {
   }
 
   #notifyModel(index: number): void {
+    this.work.begin();
     try {
       this.model.notify(index);
     } catch (error) {
       this.fault(`model failed: ${error}`, "model");
     }
+    if (this.model.usage !== undefined) this.#look();
+  }
+
+  #look(): void {
+    const { items = 0, bytes = 0 } = this.model.usage?.() ?? {};
+    this.#kept.items = Math.max(this.#kept.items, items);
+    this.#kept.bytes = Math.max(this.#kept.bytes, bytes);
   }
 
   /** Runs a model's method; what it throws goes through the door, not to the driver. */
@@ -514,6 +538,7 @@ export class HostedDevice implements DeviceContext {
       eventIdx: features.has(Feature.EVENT_IDX),
       inOrder: features.has(Feature.IN_ORDER),
       batchUsed: this.#options.offer?.batchUsed ?? false,
+      work: this.work,
       notifyOnEmpty: this.legacy && features.has(Feature.NOTIFY_ON_EMPTY),
       interrupt: () => this.raise(InterruptCause.QUEUE, index),
       fault: (reason) => this.fault(reason),

@@ -29,6 +29,7 @@ import { EmuInterrupt } from "../../interrupt.ts";
 import type { GuestMemory } from "../../memory.ts";
 import type { MappedRegion } from "../mmio.ts";
 import type { TransportOffer } from "../../offer.ts";
+import type { TurnBudget } from "../../work.ts";
 import { QueueRegisters } from "../queue_registers.ts";
 import { ConfigSpace, pciDeviceId, type PciInterface, type PciStructure } from "./config_space.ts";
 import type { MessageController } from "./messages.ts";
@@ -90,6 +91,8 @@ export interface PciDeviceOptions {
   readonly offer?: TransportOffer | undefined;
   /** Runs a model's notify in a microtask instead of inside the register write. */
   readonly deferNotify?: boolean | undefined;
+  /** What a turn of the model may take. */
+  readonly budget?: Partial<TurnBudget> | undefined;
   /** Where its shared memory regions are; all in one aligned block. */
   readonly shared?: { readonly bar: PciBar; readonly regions: readonly MappedRegion[] } | undefined;
   /** BARs that the machine cannot map: only the configuration access capability reaches them. */
@@ -171,6 +174,7 @@ export class PciDevice implements PciNode, RegisterBank {
       queueSize: options.queueSize,
       offer: options.offer,
       deferNotify: options.deferNotify,
+      budget: options.budget,
       busMaster: false,
       raised: (cause, queue) => this.#raised(cause, queue),
     });
