@@ -438,6 +438,7 @@ export class Net extends EventTarget implements DriverInstance {
         name: `input.${i}`,
         index: 2 * i,
         indirect: false,
+        receives: true,
         callback: () => this.#received(i),
       }, { name: `output.${i}`, index: 2 * i + 1, callback: () => this.#senders[i]?.used() });
     }
