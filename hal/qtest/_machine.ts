@@ -1,6 +1,6 @@
 import { VireoError } from "../errors.ts";
 import { requireProgram } from "../host.ts";
-import { Libc, type Mapping } from "./_libc.ts";
+import { Libc, type Mapping } from "../unix/libc.ts";
 import type { QtestBoard } from "./board.ts";
 
 /** How much of QEMU's standard error goes into an error message. */

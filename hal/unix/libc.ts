@@ -2,10 +2,17 @@ import { VireoError } from "../errors.ts";
 
 const SYMBOLS = {
   __errno_location: { parameters: [], result: "pointer" },
+  accept4: { parameters: ["i32", "pointer", "pointer", "i32"], result: "i32" },
+  bind: { parameters: ["i32", "buffer", "u32"], result: "i32" },
   close: { parameters: ["i32"], result: "i32" },
+  connect: { parameters: ["i32", "buffer", "u32"], result: "i32" },
   dup: { parameters: ["i32"], result: "i32" },
   eventfd: { parameters: ["u32", "i32"], result: "i32" },
+  // Variadic in C; an integer is passed the same way on both processors.
+  fcntl: { parameters: ["i32", "i32", "i32"], result: "i32" },
   ftruncate: { parameters: ["i32", "i64"], result: "i32" },
+  listen: { parameters: ["i32", "i32"], result: "i32" },
+  lseek: { parameters: ["i32", "i64", "i32"], result: "i64" },
   memfd_create: { parameters: ["buffer", "u32"], result: "i32" },
   mmap: { parameters: ["pointer", "usize", "i32", "i32", "i32", "i64"], result: "pointer" },
   munmap: { parameters: ["pointer", "usize"], result: "i32" },
@@ -15,31 +22,49 @@ const SYMBOLS = {
     result: "i32",
     nonblocking: true,
   },
+  poll: { parameters: ["buffer", "u64", "i32"], result: "i32" },
   pread: { parameters: ["i32", "buffer", "usize", "i64"], result: "isize" },
   pwrite: { parameters: ["i32", "buffer", "usize", "i64"], result: "isize" },
   read: { parameters: ["i32", "buffer", "usize"], result: "isize" },
   recv: { parameters: ["i32", "buffer", "usize", "i32"], result: "isize" },
+  recvmsg: { parameters: ["i32", "buffer", "i32"], result: "isize" },
   send: { parameters: ["i32", "buffer", "usize", "i32"], result: "isize" },
+  sendmsg: { parameters: ["i32", "buffer", "i32"], result: "isize" },
   setsockopt: { parameters: ["i32", "i32", "i32", "buffer", "u32"], result: "i32" },
+  socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
   socketpair: { parameters: ["i32", "i32", "i32", "buffer"], result: "i32" },
   write: { parameters: ["i32", "buffer", "usize"], result: "isize" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
 const CLOEXEC = 0x80000;
+const NONBLOCK = 0x800;
 const AF_UNIX = 1;
+/** Bytes of `struct sockaddr_un`, and of its path with the NUL at its end. */
+const SOCKADDR_SIZE = 110;
+const SOCKET_PATH = 108;
+const F_GETFL = 3;
+const F_SETFL = 4;
+const F_ADD_SEALS = 1033;
+/** F_SEAL_SEAL, F_SEAL_SHRINK and F_SEAL_GROW. */
+const FIXED_SIZE = 7;
+const SEEK_END = 2;
 const SOCK_STREAM = 1;
 const SOL_SOCKET = 1;
 const SO_RCVTIMEO = 20;
 const SO_SNDTIMEO = 21;
-const EFD_NONBLOCK = 0x800;
-const MFD_CLOEXEC = 1;
+/** MFD_CLOEXEC and MFD_ALLOW_SEALING. */
+const MFD_FLAGS = 3;
 const MSG_DONTWAIT = 0x40;
+const MSG_CMSG_CLOEXEC = 0x40000000;
 const MSG_NOSIGNAL = 0x4000;
 const POLLIN = 1;
 const EINTR = 4;
 const EAGAIN = 11;
 const PROT_READ_WRITE = 3;
 const MAP_SHARED = 1;
+/** MAP_PRIVATE, MAP_ANONYMOUS and MAP_NORESERVE: addresses that cost no memory until they are used. */
+const MAP_NOTHING = 0x4022;
+const MAP_FIXED = 0x10;
 const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
 
 /** What a receive call can end with besides a number of bytes. */
@@ -60,7 +85,7 @@ export interface Mapping {
   readonly buffer: ArrayBuffer;
 }
 
-/** The few functions of the C library that the qtest target needs; each instance is one handle. */
+/** The few functions of the C library that sockets and shared memory need; each instance is one handle. */
 export class Libc {
   readonly #library: Deno.DynamicLibrary<typeof SYMBOLS>;
   readonly #c: Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
@@ -90,7 +115,7 @@ export class Libc {
   /** Makes a file that lives in memory, has no name and is not inherited by children. */
   memoryFile(name: string, size: number): number {
     const text = new TextEncoder().encode(`${name}\0`);
-    const fd = this.#check("memfd_create", this.#c.memfd_create(text, MFD_CLOEXEC));
+    const fd = this.#check("memfd_create", this.#c.memfd_create(text, MFD_FLAGS));
     this.#check("ftruncate", this.#c.ftruncate(fd, BigInt(size)));
     return fd;
   }
@@ -107,6 +132,67 @@ export class Libc {
     return this.#check("pread", Number(this.#c.pread(fd, bytes, length, BigInt(offset))));
   }
 
+  /** Fixes the size of a memory file for good, so that no process with the file can take pages away. */
+  fixSize(fd: number): void {
+    this.#check("fcntl", this.#c.fcntl(fd, F_ADD_SEALS, FIXED_SIZE));
+  }
+
+  /**
+   * Length of a file in bytes.
+   *
+   * @throws {VireoError} `HOST_ERROR` If the descriptor has none, as a socket.
+   */
+  fileSize(fd: number): number {
+    return this.#check("lseek", Number(this.#c.lseek(fd, 0n, SEEK_END)));
+  }
+
+  /** Makes reads and writes of a descriptor return at once, also for the other processes that have it. */
+  setNonBlocking(fd: number): void {
+    const flags = this.#check("fcntl", this.#c.fcntl(fd, F_GETFL, 0));
+    this.#check("fcntl", this.#c.fcntl(fd, F_SETFL, flags | NONBLOCK));
+  }
+
+  /**
+   * Connects to a unix socket.
+   *
+   * @throws {VireoError} `HOST_ERROR` If nobody listens there.
+   * @throws {RangeError} If the path is empty or longer than 107 bytes.
+   */
+  connect(path: string): number {
+    return this.#unixSocket(path, (fd, address) => {
+      this.#check(`connect to ${path}`, this.#c.connect(fd, address, SOCKADDR_SIZE));
+    });
+  }
+
+  /**
+   * Makes a unix socket that listens; {@linkcode Libc.accept} takes the connections.
+   *
+   * @throws {VireoError} `HOST_ERROR` If the path cannot be made, for example because it exists.
+   * @throws {RangeError} If the path is empty or longer than 107 bytes.
+   */
+  listen(path: string): number {
+    return this.#unixSocket(path, (fd, address) => {
+      this.#check(`bind to ${path}`, this.#c.bind(fd, address, SOCKADDR_SIZE));
+      this.#check("listen", this.#c.listen(fd, 1));
+    });
+  }
+
+  /** Takes a connection; undefined if none waits. */
+  accept(fd: number): number | undefined {
+    const connection = this.#c.accept4(fd, null, null, CLOEXEC | NONBLOCK);
+    return connection < 0 ? undefined : connection;
+  }
+
+  /** Sends what a `struct msghdr` describes, without waiting: bytes, or one of {@linkcode Received}. */
+  sendMessage(fd: number, header: Uint8Array<ArrayBuffer>): number {
+    return this.#retried(() => this.#c.sendmsg(fd, header, MSG_NOSIGNAL | MSG_DONTWAIT));
+  }
+
+  /** Receives into what a `struct msghdr` describes, without waiting: bytes, or one of {@linkcode Received}. */
+  receiveMessage(fd: number, header: Uint8Array<ArrayBuffer>): number {
+    return this.#retried(() => this.#c.recvmsg(fd, header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT));
+  }
+
   /** Makes a pair of connected sockets that children do not inherit. */
   socketPair(): [number, number] {
     const pair = new Int32Array(2);
@@ -121,7 +207,7 @@ export class Libc {
 
   /** Makes an eventfd. */
   eventFd(): number {
-    return this.#check("eventfd", this.#c.eventfd(0, CLOEXEC | EFD_NONBLOCK));
+    return this.#check("eventfd", this.#c.eventfd(0, CLOEXEC | NONBLOCK));
   }
 
   /** Wakes whoever polls an eventfd. */
@@ -174,13 +260,7 @@ export class Libc {
     capacity: bigint,
     block: boolean,
   ): number {
-    for (;;) {
-      const got = Number(this.#c.recv(fd, bytes, capacity, block ? 0 : MSG_DONTWAIT));
-      if (got >= 0) return got;
-      const errno = this.#errno();
-      if (errno === EAGAIN) return Received.NOTHING;
-      if (errno !== EINTR) return Received.FAILED;
-    }
+    return this.#retried(() => this.#c.recv(fd, bytes, capacity, block ? 0 : MSG_DONTWAIT));
   }
 
   /** Resolves when one of two descriptors is readable or closed; waits on a thread of the pool. */
@@ -189,13 +269,46 @@ export class Libc {
     await this.#c.parkedPoll(list, 2n, -1);
   }
 
+  /**
+   * Waits on a thread of the pool until one of several descriptors has something.
+   *
+   * @param list An array of `struct pollfd`: descriptor, then events and what came of them in 16 bits each.
+   */
+  async parked(list: Int32Array<ArrayBuffer>): Promise<void> {
+    await this.#c.parkedPoll(list, BigInt(list.length / 2), -1);
+  }
+
+  /**
+   * The same in this thread.
+   *
+   * @param milliseconds How long to wait at most.
+   * @returns Whether one has something.
+   */
+  poll(list: Int32Array<ArrayBuffer>, milliseconds: number): boolean {
+    return this.#c.poll(list, BigInt(list.length / 2), Math.ceil(milliseconds)) > 0;
+  }
+
+  /**
+   * Takes a range of addresses in which {@linkcode Libc.mapAt} puts files. What is not a file there
+   * reads 0 and takes writes.
+   */
+  reserve(size: number): Mapping {
+    return this.#map(null, size, MAP_NOTHING, -1, 0);
+  }
+
+  /** Maps a file over a part of a range that was reserved; all three numbers are multiples of a page. */
+  mapAt(range: Mapping, offset: number, size: number, fd: number, fileOffset: number): void {
+    this.#map(this.#inside(range, offset), size, MAP_SHARED | MAP_FIXED, fd, fileOffset);
+  }
+
+  /** Puts nothing over a part of a range that was reserved, as at first. */
+  clearAt(range: Mapping, offset: number, size: number): void {
+    this.#map(this.#inside(range, offset), size, MAP_NOTHING | MAP_FIXED, -1, 0);
+  }
+
   /** Maps a file, shared with whoever else maps it. */
   map(fd: number, size: number): Mapping {
-    const pointer = this.#c.mmap(null, BigInt(size), PROT_READ_WRITE, MAP_SHARED, fd, 0n);
-    if (pointer === null || Deno.UnsafePointer.value(pointer) === MAP_FAILED) {
-      throw this.#error("mmap");
-    }
-    return { pointer, buffer: Deno.UnsafePointerView.getArrayBuffer(pointer, size) };
+    return this.#map(null, size, MAP_SHARED, fd, 0);
   }
 
   /** Detaches every view of a mapping, then unmaps it: a stale view reads nothing, not freed memory. */
@@ -208,6 +321,65 @@ export class Libc {
   /** Closes a descriptor. */
   close(fd: number): void {
     this.#c.close(fd);
+  }
+
+  #map(
+    at: Deno.PointerValue,
+    size: number,
+    flags: number,
+    fd: number,
+    fileOffset: number,
+  ): Mapping {
+    const offset = BigInt(fileOffset);
+    const pointer = this.#c.mmap(at, BigInt(size), PROT_READ_WRITE, flags, fd, offset);
+    if (pointer === null || Deno.UnsafePointer.value(pointer) === MAP_FAILED) {
+      throw this.#error("mmap");
+    }
+    // One buffer for a range is enough: a second one over a part of it would outlive the first.
+    const whole = (flags & MAP_FIXED) === 0;
+    const buffer = whole
+      ? Deno.UnsafePointerView.getArrayBuffer(pointer, size)
+      : new ArrayBuffer(0);
+    return { pointer, buffer };
+  }
+
+  #inside(range: Mapping, offset: number): Deno.PointerValue {
+    return Deno.UnsafePointer.offset(range.pointer, offset);
+  }
+
+  #unixSocket(
+    path: string,
+    use: (fd: number, address: Uint8Array<ArrayBuffer>) => void,
+  ): number {
+    const text = new TextEncoder().encode(path);
+    if (text.length === 0 || text.length >= SOCKET_PATH) {
+      throw new RangeError(
+        `Cannot use a socket path of ${text.length} bytes: expected 1 to ${SOCKET_PATH - 1}`,
+      );
+    }
+    const address = new Uint8Array(SOCKADDR_SIZE);
+    address[0] = AF_UNIX;
+    address.set(text, 2);
+    const fd = this.#check("socket", this.#c.socket(AF_UNIX, SOCK_STREAM | CLOEXEC, 0));
+    try {
+      use(fd, address);
+      this.setNonBlocking(fd);
+    } catch (error) {
+      this.close(fd);
+      throw error;
+    }
+    return fd;
+  }
+
+  /** Calls again what a signal interrupted. */
+  #retried(call: () => number | bigint): number {
+    for (;;) {
+      const got = Number(call());
+      if (got >= 0) return got;
+      const errno = this.#errno();
+      if (errno === EAGAIN) return Received.NOTHING;
+      if (errno !== EINTR) return Received.FAILED;
+    }
   }
 
   #errno(): number {
