@@ -3,5 +3,6 @@
  *
  * @module
  */
+export * from "./before.ts";
 export * from "./differences.ts";
 export * from "./version.ts";
