@@ -3,6 +3,6 @@
  *
  * @module
  */
-export * from "./before.ts";
 export * from "./differences.ts";
+export * from "./part.ts";
 export * from "./version.ts";
