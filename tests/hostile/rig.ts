@@ -13,7 +13,9 @@ import type { VirtioDevice } from "../../drivers/device.ts";
 import type { DriverInstance, VirtioDriver } from "../../drivers/driver.ts";
 import type { WaitOptions } from "../../drivers/wait/mod.ts";
 import { BouncingDma } from "../../drivers/testing/dma.ts";
+import { type Lie, lyingMachine } from "./liar.ts";
 
+const HONEST: Lie = { name: "honest" };
 const MEMORY = 128 << 20;
 /** Why the device needs a reset, if it is the test that wants it. */
 const INJECTED = "as the test wants";
@@ -63,6 +65,10 @@ export interface RigOptions {
   readonly without?: readonly number[];
   /** Allocations that go well. */
   readonly allocations?: number;
+  /** How the device's registers lie. */
+  readonly lie?: Lie;
+  /** Names the lie's numbers. */
+  readonly seed?: number;
   /** Whether the machine's log may have entries at the end, because the test makes the device lie. */
   readonly lies?: boolean;
 }
@@ -109,7 +115,9 @@ export class Rig<T extends DriverInstance> implements AsyncDisposable {
   ): Promise<Rig<T>> {
     const rig = new Rig(driver, model, options);
     await rig.bus.registerDriver(driver);
-    [rig.device] = await rig.bus.addPlatform(rig.machine) as [VirtioDevice];
+    const { lie = HONEST, seed = 1 } = options;
+    const platform = lyingMachine(rig.machine, lie, seed);
+    [rig.device] = await rig.bus.addPlatform(platform) as [VirtioDevice];
     return rig;
   }
 

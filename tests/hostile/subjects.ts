@@ -63,8 +63,11 @@ export interface Subject<T extends DriverInstance = DriverInstance> {
   asks(instance: T, limits: WaitOptions, rig: Rig<T>): Promise<Readonly<Record<string, Ask>>>;
 }
 
+/** A device answered, but not what it should have. */
+export class WrongAnswer extends Error {}
+
 function check(good: boolean, what: string): void {
-  if (!good) throw new Error(`Wrong answer: ${what}`);
+  if (!good) throw new WrongAnswer(`Wrong answer: ${what}`);
 }
 
 const same = (a: Uint8Array, b: Uint8Array): boolean =>
