@@ -94,7 +94,7 @@ export class WorkMeter {
     this.#bytesBefore = this.#bytes;
   }
 
-  /** Counts bytes that chains carried; the rings do this. */
+  /** Counts bytes that were copied from or to a chain; chains do this. */
   carried(bytes: number): void {
     this.#bytes += bytes;
   }

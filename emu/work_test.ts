@@ -23,7 +23,7 @@ class Sink implements DeviceModel {
     const { work } = this.context!;
     const ring = this.context!.queue(index)!;
     for (let chain = work.take(ring); chain !== undefined; chain = work.take(ring)) {
-      chain.skip(chain.readableLength);
+      chain.read(new Uint8Array(chain.readableLength));
       ring.push(chain);
     }
     ring.signal();
