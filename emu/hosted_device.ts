@@ -385,8 +385,15 @@ export class HostedDevice implements DeviceContext {
     this.#guard(() => this.model.reset());
   }
 
-  /** The state as plain data; guest memory and backends are not in it. */
+  /**
+   * The state as plain data; guest memory and backends are not in it.
+   *
+   * @throws {RangeError} If the model runs and cannot say what its state is.
+   */
   snapshot(): DeviceState {
+    if (this.#active && this.model.snapshot === undefined) {
+      throw new RangeError(`Cannot take a snapshot of ${this.model.name}: its model has none`);
+    }
     return {
       status: this.status,
       active: this.#active,

@@ -50,7 +50,7 @@ export interface RunningQueueOptions {
   readonly batchUsed?: boolean;
   /** Legacy NOTIFY_ON_EMPTY: interrupts when the ring ran empty, whatever the driver asked. */
   readonly notifyOnEmpty?: boolean;
-  /** Counts the bytes of chains that are returned. */
+  /** Counts the bytes that are copied from and to chains. */
   readonly work?: WorkMeter | undefined;
   /** Raises the queue interrupt. */
   readonly interrupt: () => void;

@@ -9,7 +9,6 @@ import {
 } from "@vireo/hal";
 import type { Chain } from "../device.ts";
 import type { GuestMemory } from "../memory.ts";
-import type { WorkMeter } from "../work.ts";
 import { RingChain } from "./chain.ts";
 import { InOrder } from "./in_order.ts";
 import type { QueuePosition } from "./position.ts";
@@ -56,7 +55,6 @@ export class SplitQueue implements RunningQueue {
   /** Size in descriptors. */
   readonly size: number;
   readonly #options: RunningQueueOptions;
-  readonly #work: WorkMeter | undefined;
   readonly #memory: GuestMemory;
   readonly #base: number;
   readonly #limit: number;
@@ -94,7 +92,6 @@ export class SplitQueue implements RunningQueue {
     this.index = options.index;
     this.size = geometry.size;
     this.#options = options;
-    this.#work = options.work;
     this.#memory = memory;
     this.#base = memory.base;
     this.#limit = memory.size;
@@ -163,7 +160,6 @@ export class SplitQueue implements RunningQueue {
     // A chain of before a reset, or pushed twice, is not the driver's business.
     if (this.#stopped || !own.held || own.owner !== this) return;
     own.held = false;
-    this.#work?.carried(own.moved);
     if (this.#spare === undefined) this.#spare = own;
     else this.#pool.push(own);
     const order = this.#order;
@@ -389,7 +385,7 @@ export class SplitQueue implements RunningQueue {
   #newChain(): RingChain {
     const free = this.#pool.pop();
     if (free !== undefined) return free;
-    const chain = new RingChain(this, this.#memory);
+    const chain = new RingChain(this, this.#memory, this.#options.work);
     this.#chains.push(chain);
     return chain;
   }
