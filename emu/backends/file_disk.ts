@@ -51,7 +51,7 @@ export class FileDisk implements DiskBackend {
     if (this.#size % 512 !== 0) {
       fs.closeSync(fd);
       throw new VireoError("HOST_ERROR", `Cannot use disk image ${path}: it seems truncated`, {
-        seen: this.#size,
+        seen: `${this.#size} bytes`,
         expected: "a size that is a multiple of 512 bytes",
       });
     }
