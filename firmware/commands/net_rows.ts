@@ -6,6 +6,11 @@ const OUTPUT = {
   file: "write",
 } as const;
 
+const SOURCE = {
+  flag: "--source <address>",
+  summary: "our IPv4 address; one of the wire's network by default",
+} as const;
+
 const load = (): Promise<typeof import("./net.ts")> => import("./net.ts");
 
 /** `vireo net`. */
@@ -27,13 +32,16 @@ export const NET_GROUP: CommandGroup = {
       summary: "ICMP echo, with ARP before it",
       arguments: [["[address]", "IPv4 address", "10.0.2.2"]],
       options: [
-        { flag: "--source <address>", summary: "our IPv4 address", value: "10.0.2.15" },
+        SOURCE,
         { flag: "-c, --count <n>", summary: "how many", value: "4" },
         { flag: "--deadline <ms>", summary: "how long to wait for each answer", value: "1000" },
         JSON_OPTION,
       ],
-      example: "vireo net ping 10.0.2.2 -c 3",
+      example: "vireo net ping 10.0.2.2 -c 3\nvireo net ping 192.0.2.1 --net tap:vireo0",
       board: {},
+      beforeGuest: async ({ board, args: [address], flags }) => ({
+        flags: { source: (await load()).preparePing(board, address, flags).source },
+      }),
       run: async ({ board, args: [address], flags }) =>
         await (await load()).pingHost(board, address, flags),
     }),
@@ -95,10 +103,14 @@ export const NET_GROUP: CommandGroup = {
           flag: "--ping <address>",
           summary: "ping this address first, so that there is something to see",
         },
+        SOURCE,
         JSON_OPTION,
       ],
       example: "vireo net capture --ping 10.0.2.2 -c 2 -o out.pcap",
       board: {},
+      beforeGuest: async ({ board, flags }) => ({
+        flags: { source: (await load()).prepareCapture(board, flags).source },
+      }),
       run: async ({ board, flags }) => await (await load()).capture(board, flags),
     }),
     command({
