@@ -76,20 +76,34 @@ export function applyRanges(
   }
   if (status !== BlkStatus.OK) return status;
   target.stats.ranges++;
+  const discards = type === BlkRequestType.DISCARD;
   for (let i = 0; i < count; i++) {
-    const wait = disk.zero(offsets[i]!, lengths[i]!);
-    if (wait !== undefined) return zeroOn(disk, offsets, lengths, i + 1, wait);
+    const wait = apply(disk, discards, offsets[i]!, lengths[i]!);
+    if (wait !== undefined) return applyRest(disk, discards, offsets, lengths, i + 1, wait);
   }
   return BlkStatus.OK;
 }
 
-async function zeroOn(
+/** A discard is a hint, which a disk may ignore; all else makes zeroes. */
+function apply(
   disk: DiskBackend,
+  discards: boolean,
+  offset: number,
+  length: number,
+): void | Promise<void> {
+  return discards ? disk.discard?.(offset, length) : disk.zero(offset, length);
+}
+
+async function applyRest(
+  disk: DiskBackend,
+  discards: boolean,
   offsets: Float64Array,
   lengths: Float64Array,
   next: number,
   first: Promise<void>,
 ): Promise<void> {
   await first;
-  for (let i = next; i < offsets.length; i++) await disk.zero(offsets[i]!, lengths[i]!);
+  for (let i = next; i < offsets.length; i++) {
+    await apply(disk, discards, offsets[i]!, lengths[i]!);
+  }
 }
