@@ -121,27 +121,43 @@ export async function lease(
   }
 }
 
+function isHttpUrl(text: string): boolean {
+  // An address that is cut short, 10.0.2, would be another one to URL.
+  return /^http:\/\/[\w.-]+(:\d+)?(\/|$)/.test(text) && URL.canParse(text) &&
+    (!/^http:\/\/[\d.]+(:|\/|$)/.test(text) || /^http:\/\/\d+\.\d+\.\d+\.\d+(:|\/|$)/.test(text));
+}
+
 /** `vireo net fetch`. */
 export async function fetchFile(
   board: BoardOptions,
   url: string,
-  flags: JsonFlag & { readonly output?: string; readonly deadline: string },
+  flags: JsonFlag & {
+    readonly output?: string;
+    readonly deadline: string;
+    readonly idle: string;
+  },
 ): Promise<void> {
   const deadline = parseCount(flags.deadline, "--deadline", 1);
-  if (!/^http:\/\/\d+\.\d+\.\d+\.\d+(:\d+)?(\/|$)/.test(url)) {
-    throw new UsageError(`url: expected http:// and an IPv4 address, got '${url}'`);
+  const idle = parseCount(flags.idle, "--idle", 1);
+  if (!isHttpUrl(url)) {
+    throw new UsageError(`url: expected http:// and an IPv4 address or a name, got '${url}'`);
   }
   if (flags.json && flags.output === undefined) {
     throw new UsageError("--json: needs -o FILE, standard output has the bytes");
   }
   await using vireo = await openVireo(board);
   await using ip = await IpStack.dhcp(vireo.net, { deadline, signal: vireo.signal });
-  const { status, headers, body } = await ip.fetch(url, { deadline, signal: vireo.signal });
+  const { status, headers, body } = await ip.fetch(url, {
+    deadline,
+    idle,
+    signal: vireo.signal,
+  });
   if (status !== 200) {
     await body.cancel();
+    const moved = headers.get("location");
     throw new VireoError("BAD_STATUS", `Server does not have ${url}`, {
-      seen: status,
-      expected: 200,
+      seen: moved === null ? String(status) : `${status} with the address ${moved}`,
+      expected: "200",
     });
   }
   const total = Number(headers.get("content-length") ?? 0);

@@ -61,7 +61,7 @@ export const NET_GROUP: CommandGroup = {
       summary: "fetch a file by HTTP, with an address that the network lends",
       arguments: [[
         "<url>",
-        "http:// and an IPv4 address; QEMU's user network has the host at 10.0.2.2",
+        "http:// and an IPv4 address or a name; QEMU's user network has the host at 10.0.2.2",
       ]],
       options: [
         OUTPUT,
@@ -69,6 +69,11 @@ export const NET_GROUP: CommandGroup = {
           flag: "--deadline <ms>",
           summary: "how long to wait for an address, and for the connection",
           value: "5000",
+        },
+        {
+          flag: "--idle <ms>",
+          summary: "how long the server may be silent in its answer",
+          value: "30000",
         },
         JSON_OPTION,
       ],
