@@ -30,8 +30,12 @@ import type { Vireo } from "./vireo.ts";
 export interface VireoOptions {
   /** Arguments for the script. */
   readonly args?: readonly string[];
-  /** Drivers to register besides the bundled ones, before devices are probed. */
+  /** Drivers to register besides the bundled ones, before devices are probed: they are asked first. */
   readonly drivers?: readonly VirtioDriver[];
+  /** Told of failures that no call returns, as `BusOptions.onError`. */
+  readonly onError?: BusOptions["onError"];
+  /** Told of drivers that do not drive what they could, as `BusOptions.onBindNotice`. */
+  readonly onBindNotice?: BusOptions["onBindNotice"];
 }
 
 /**
@@ -57,7 +61,13 @@ export async function openVireo(
   const full = { ...DEFAULT_BOARD, ...board };
   await using cleanup = new AsyncDisposableStack();
   const machine = cleanup.use(await openBoard(full));
-  const bus = cleanup.use(new Bus(busOptions(full)));
+  const bus = cleanup.use(
+    new Bus({
+      ...busOptions(full),
+      onError: options.onError,
+      onBindNotice: options.onBindNotice,
+    }),
+  );
   OPEN_BUSES.add(bus);
   cleanup.defer(() => void OPEN_BUSES.delete(bus));
   for (const driver of options.drivers ?? []) await bus.registerDriver(driver);
@@ -173,6 +183,11 @@ class Session implements Vireo {
 
   get rng(): Rng {
     return this.get(rngDriver);
+  }
+
+  async use<T extends DriverInstance>(driver: VirtioDriver<T>): Promise<T> {
+    await this.bus.registerDriver(driver, { replace: true });
+    return this.get(driver);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

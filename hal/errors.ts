@@ -47,7 +47,9 @@ export type VireoErrorCode =
   | "BAD_ACCESS"
   | "BAD_TARGET"
   | "HOST_ERROR"
-  | "GUEST_FAULT";
+  | "GUEST_FAULT"
+  // what an emulated device holds against its driver
+  | "VIOLATION";
 
 /** Where an error happened and what was seen; every field is optional and plain data. */
 export interface VireoErrorDetails {
