@@ -1,6 +1,13 @@
-import { Feature, FeatureSet, InterruptCause, MMIO_LEGACY_PAGE_SIZE, Status } from "@vireo/hal";
+import {
+  deviceSection,
+  Feature,
+  FeatureSet,
+  InterruptCause,
+  MMIO_LEGACY_PAGE_SIZE,
+  Status,
+} from "@vireo/hal";
 import type { ConfigWidth, DeviceContext, DeviceModel, DeviceQueue, ModelUsage } from "./device.ts";
-import type { DeviceState, QueueState, Violation } from "./device_state.ts";
+import type { DeviceState, QueueState, Violation, ViolationPlace } from "./device_state.ts";
 import type { GuestMemory } from "./memory.ts";
 import { offeredFeatures, type TransportOffer } from "./offer.ts";
 import { checkRing, makeQueue } from "./ring/make_queue.ts";
@@ -86,6 +93,9 @@ export class HostedDevice implements DeviceContext {
   #configChanged = false;
   /** Configuration bytes as they were then; undefined before the first look. */
   #configSeen: Uint8Array | undefined;
+  #last: Violation | undefined;
+  /** What the specification has of requests to the model. */
+  readonly #modelPlace: ViolationPlace;
 
   /** Attaches a model. */
   constructor(options: HostedDeviceOptions) {
@@ -96,6 +106,8 @@ export class HostedDevice implements DeviceContext {
     this.work = new WorkMeter((index) => {
       if (this.#active && this.#busMaster && !this.#faulted) this.#notifyModel(index);
     }, options.budget);
+    const section = deviceSection(options.model.deviceId);
+    this.#modelPlace = section === undefined ? {} : { clause: section };
     this.#offers = [false, true].map((legacy) =>
       offeredFeatures(options.model.features, legacy, options.offer)
     );
@@ -204,9 +216,9 @@ export class HostedDevice implements DeviceContext {
    * @param reason What the driver did wrong.
    * @param register Where: `ring`, or `model` if the model itself failed.
    */
-  fault(reason: string, register = "ring"): void {
+  fault(reason: string, register = "ring", place: ViolationPlace = this.#modelPlace): void {
     if (this.#faulted) return;
-    this.violate(register, undefined, reason);
+    this.violate(register, undefined, reason, place);
     this.#faulted = true;
     for (const queue of this.#queues) queue?.stop();
     this.status |= Status.NEEDS_RESET;
@@ -230,15 +242,27 @@ export class HostedDevice implements DeviceContext {
   }
 
   /** Notes a violation. */
-  violate(register: string, value: number | undefined, reason: string): void {
+  violate(
+    register: string,
+    value: number | undefined,
+    reason: string,
+    place: ViolationPlace = {},
+  ): void {
     if (this.log.length >= LOG_LENGTH) this.log.shift();
-    this.log.push({ register, value, reason });
+    const violation = { register, value, reason, ...place };
+    this.log.push(violation);
+    this.#last = violation;
+  }
+
+  /** The last violation since the driver reset the device. */
+  get lastViolation(): Violation | undefined {
+    return this.#last;
   }
 
   /** A driver's write of the device status field. */
   writeStatus(value: number): void {
     const { actions, status, violation } = statusStep(this.status, value & 0xff, this.legacy);
-    if (violation !== undefined) this.violate("Status", value, violation);
+    if (violation !== undefined) this.violate("Status", value, violation, { clause: "3.1.1" });
     if (actions[0] === "reset") return this.reset();
     this.status = status;
     for (const action of actions) {
@@ -277,7 +301,8 @@ export class HostedDevice implements DeviceContext {
   writeFeatures(word: number, value: number): void {
     if (word > 3) return this.violate("DriverFeaturesSel", word, "selects no feature word");
     if ((this.status & (Status.FEATURES_OK | Status.DRIVER_OK)) !== 0) {
-      return this.violate("DriverFeatures", value, "features are settled");
+      const place = { clause: "3.1.1" };
+      return this.violate("DriverFeatures", value, "features are settled", place);
     }
     this.driverWords[word] = value;
   }
@@ -345,7 +370,7 @@ export class HostedDevice implements DeviceContext {
     const problem = this.#faulted
       ? undefined
       : this.#queues[index]?.notificationProblem(value >>> 16);
-    if (problem !== undefined) this.violate("QueueNotify", value, problem);
+    if (problem !== undefined) this.violate("QueueNotify", value, problem, { clause: "2.9" });
     this.notify(index);
   }
 
@@ -357,7 +382,9 @@ export class HostedDevice implements DeviceContext {
     }
     // dev.basic.legacy-init.2: a legacy driver may use the device before DRIVER_OK.
     if (!this.#active && this.legacy && (this.status & Status.FAILED) === 0) this.#activate();
-    if (!this.#active) return this.violate("QueueNotify", index, "before DRIVER_OK");
+    if (!this.#active) {
+      return this.violate("QueueNotify", index, "before DRIVER_OK", { clause: "3.1.1" });
+    }
     if (!this.#busMaster) return this.violate("QueueNotify", index, "while bus mastering is off");
     if (!this.#options.deferNotify) return this.#notifyModel(index);
     if (this.#notifyScheduled.has(index)) return;
@@ -380,6 +407,7 @@ export class HostedDevice implements DeviceContext {
     this.pageSize = MMIO_LEGACY_PAGE_SIZE;
     this.#active = false;
     this.#faulted = false;
+    this.#last = undefined;
     this.#notifyScheduled.clear();
     this.work.clear();
     this.#guard(() => this.model.reset());
@@ -471,7 +499,7 @@ export class HostedDevice implements DeviceContext {
     const asked = FeatureSet.fromWords(...this.driverWords);
     const foreign = asked.minus(this.offered);
     const refuse = (reason: string): boolean => {
-      this.violate("Status", Status.FEATURES_OK, reason);
+      this.violate("Status", Status.FEATURES_OK, reason, { clause: "2.2.1" });
       return false;
     };
     if (!foreign.isEmpty) return refuse(`accepts bits that are not offered: ${[...foreign]}`);
@@ -491,7 +519,8 @@ export class HostedDevice implements DeviceContext {
       this.features = this.#driverFeatures();
       const foreign = FeatureSet.fromWords(...this.driverWords).minus(this.offered);
       if (!foreign.isEmpty) {
-        this.violate("DriverFeatures", undefined, `bits that are not offered: ${[...foreign]}`);
+        const reason = `bits that are not offered: ${[...foreign]}`;
+        this.violate("DriverFeatures", undefined, reason, { clause: "2.2.1" });
       }
     }
     this.#active = true;
@@ -511,7 +540,7 @@ export class HostedDevice implements DeviceContext {
     try {
       this.model.notify(index);
     } catch (error) {
-      this.fault(`model failed: ${error}`, "model");
+      this.fault(`model failed: ${error}`, "model", {});
     }
     if (this.model.usage !== undefined) this.#look();
   }
@@ -527,7 +556,7 @@ export class HostedDevice implements DeviceContext {
     try {
       run();
     } catch (error) {
-      this.fault(`model failed: ${error}`, "model");
+      this.fault(`model failed: ${error}`, "model", {});
     }
   }
 
@@ -548,7 +577,7 @@ export class HostedDevice implements DeviceContext {
       work: this.work,
       notifyOnEmpty: this.legacy && features.has(Feature.NOTIFY_ON_EMPTY),
       interrupt: () => this.raise(InterruptCause.QUEUE, index),
-      fault: (reason) => this.fault(reason),
+      fault: (reason, place) => this.fault(reason, "ring", place),
     };
     if (this.model.queues[index]!.reversed) return new ReversedQueue(options);
     return makeQueue(this.packed, options, position);
