@@ -39,6 +39,7 @@ const scope = self as unknown as {
   postMessage(answer: ServeAnswer): void;
 };
 const cleanup = new AsyncDisposableStack();
+/** What was served last. */
 let server: VhostUserServer | undefined;
 let model: DeviceModel | undefined;
 
@@ -52,7 +53,12 @@ async function obey(command: ServeCommand): Promise<ServeAnswer> {
         serial: undefined,
         blockSize: undefined,
       }];
-      const board = { ...DEFAULT_BOARD, blk, with: [{ name, value }] };
+      const others = DEFAULT_BOARD.with;
+      const board = {
+        ...DEFAULT_BOARD,
+        blk,
+        with: value === undefined ? others : [{ name, value }],
+      };
       model = await servedModel(name, board, cleanup);
       server = cleanup.use(
         new VhostUserServer({

@@ -10,19 +10,19 @@ export interface ServedOptions {
   readonly with?: string;
 }
 
-/** A device that is served on another thread. */
+/** Devices that are served on another thread; questions are about the last one. */
 export class Served implements AsyncDisposable {
-  /** Path of the socket. */
-  readonly path: string;
+  /** Path of the last device's socket. */
+  path = "";
   /** What happened at the socket so far. */
   readonly events: ServerEvent[] = [];
   readonly #worker: Worker;
   readonly #folder: AsyncDisposable & { readonly path: string };
+  #count = 0;
   #waiting: PromiseWithResolvers<unknown> | undefined;
 
   private constructor() {
     this.#folder = temporaryFolder();
-    this.path = `${this.#folder.path}/s.sock`;
     this.#worker = new Worker(new URL("./serve_worker.ts", import.meta.url), { type: "module" });
     this.#worker.onmessage = ({ data }: MessageEvent<ServeAnswer>) => {
       if (data.kind === "event") this.events.push(data.event);
@@ -31,18 +31,27 @@ export class Served implements AsyncDisposable {
     };
   }
 
-  /** Starts to serve a device by its name. */
+  /** Starts the thread, and serves a device by its name. */
   static async start(name: string, options: ServedOptions = {}): Promise<Served> {
     const served = new Served();
-    const { offer = {}, image, with: value } = options;
-    const request = { name, path: served.path, offer, image, with: value };
     try {
-      await served.#ask({ kind: "serve", request });
+      await served.add(name, options);
     } catch (error) {
       served.#worker.terminate();
       throw error;
     }
     return served;
+  }
+
+  /** Serves one more device. @returns Path of its socket. */
+  async add(name: string, options: ServedOptions = {}): Promise<string> {
+    const { offer = {}, image, with: value } = options;
+    this.path = `${this.#folder.path}/${this.#count++}.sock`;
+    await this.#ask({
+      kind: "serve",
+      request: { name, path: this.path, offer, image, with: value },
+    });
+    return this.path;
   }
 
   /** Calls a method of the model. */

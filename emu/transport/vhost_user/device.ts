@@ -476,7 +476,10 @@ export class VhostUserDevice implements Disposable {
     const index = readU32(payload, VRING_STATE.index.offset);
     const ring = this.#ring(index);
     const end = performance.now() + DRAIN_DEADLINE;
-    const held = (): number => this.hosted.position(index)?.held.length ?? 0;
+    const held = (): number => {
+      if (this.hosted.model.queues[index]!.keepsBuffers) return 0;
+      return this.hosted.position(index)?.held.length ?? 0;
+    };
     while (held() > 0 && performance.now() < end) {
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
