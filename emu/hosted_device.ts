@@ -24,6 +24,15 @@ import { type TurnBudget, WorkMeter } from "./work.ts";
 
 /** Bits of the interrupt status that exist. */
 const CAUSES = InterruptCause.QUEUE | InterruptCause.CONFIG;
+/** Features of rings that are implemented, offered or not. */
+const RING_FEATURES = FeatureSet.of(
+  Feature.INDIRECT_DESC,
+  Feature.EVENT_IDX,
+  Feature.RING_PACKED,
+  Feature.IN_ORDER,
+  Feature.NOTIFY_ON_EMPTY,
+  Feature.ANY_LAYOUT,
+);
 /** Violations kept in the log; older ones are dropped. */
 const LOG_LENGTH = 256;
 
@@ -45,6 +54,10 @@ export interface HostedDeviceOptions {
   readonly lineRaised?: () => void;
   /** Called at each interrupt, for transports that send messages: its cause, and the queue if it is one's. */
   readonly raised?: (cause: InterruptCause, queue?: number) => void;
+  /** Told of each violation as it is noted. */
+  readonly violated?: (violation: Violation) => void;
+  /** Whether a driver of the legacy interface tells the parts of a queue one by one, too. */
+  readonly separateParts?: boolean | undefined;
   /** Runs a model's notify in a microtask instead of inside the register write. */
   readonly deferNotify?: boolean | undefined;
   /** What a turn of the model may take. */
@@ -252,6 +265,7 @@ export class HostedDevice implements DeviceContext {
     const violation = { register, value, reason, ...place };
     this.log.push(violation);
     this.#last = violation;
+    this.#options.violated?.(violation);
   }
 
   /** The last violation since the driver reset the device. */
@@ -273,6 +287,39 @@ export class HostedDevice implements DeviceContext {
       }
       if (action === "activate") this.#activate();
     }
+  }
+
+  /**
+   * Settles the features without the steps of a status register, for transports that have none. What the
+   * driver accepts of ring features is honoured even if it was not offered, and noted; what else was not
+   * offered is dropped, and noted.
+   *
+   * @returns Whether the model can be driven so.
+   */
+  negotiate(accepted: FeatureSet): boolean {
+    this.legacy = !accepted.has(Feature.VERSION_1);
+    const { offered } = this;
+    const foreign = accepted.minus(offered);
+    if (!foreign.isEmpty) {
+      this.violate("DriverFeatures", undefined, `bits that are not offered: ${[...foreign]}`);
+    }
+    this.features = accepted.and(offered.or(RING_FEATURES));
+    for (let i = 0; i < 4; i++) this.driverWords[i] = this.features.word(i);
+    this.status = Status.ACKNOWLEDGE | Status.DRIVER | (this.legacy ? 0 : Status.FEATURES_OK);
+    if (this.model.acceptFeatures?.(this.features) !== false) return true;
+    this.violate("DriverFeatures", undefined, "subset cannot be driven");
+    return false;
+  }
+
+  /** Starts the model, after {@linkcode HostedDevice.negotiate}; does nothing if it runs. */
+  activate(): void {
+    this.status |= Status.DRIVER_OK;
+    this.#activate();
+  }
+
+  /** Where a queue stands; undefined if it does not run. */
+  position(index: number): RingPosition | undefined {
+    return this.#queues[index]?.position();
   }
 
   /** A driver's read of configuration bytes; 0, and noted, if they do not exist. */
@@ -335,8 +382,13 @@ export class HostedDevice implements DeviceContext {
     return this.#queues[index] !== undefined;
   }
 
-  /** Starts a queue; false if its geometry is bad. */
-  startQueue(index: number): boolean {
+  /**
+   * Starts a queue; false if its geometry is bad.
+   *
+   * @param position Where it goes on; the start by default.
+   * @throws {RangeError} If it cannot stand there.
+   */
+  startQueue(index: number, position?: RingPosition): boolean {
     const config = this.configs[index]!;
     const geometry = this.#geometry(config);
     const wrong = checkRing(this.packed, geometry, this.#options.memory);
@@ -344,8 +396,8 @@ export class HostedDevice implements DeviceContext {
       this.violate(this.legacy ? "QueuePFN" : "QueueReady", index, wrong);
       return false;
     }
-    if (this.legacy) this.features = this.#driverFeatures();
-    this.#queues[index] = this.#makeQueue(index, geometry);
+    if (this.#oneBlock) this.features = this.#driverFeatures();
+    this.#queues[index] = this.#makeQueue(index, geometry, position);
     return true;
   }
 
@@ -515,7 +567,7 @@ export class HostedDevice implements DeviceContext {
 
   #activate(): void {
     if (this.#active || this.#faulted) return;
-    if (this.legacy) {
+    if (this.#oneBlock) {
       this.features = this.#driverFeatures();
       const foreign = FeatureSet.fromWords(...this.driverWords).minus(this.offered);
       if (!foreign.isEmpty) {
@@ -560,8 +612,13 @@ export class HostedDevice implements DeviceContext {
     }
   }
 
+  /** Whether the driver has the legacy registers: queues of one block, and features at any time. */
+  get #oneBlock(): boolean {
+    return this.legacy && this.#options.separateParts !== true;
+  }
+
   #geometry(config: QueueConfig): QueueGeometry {
-    return this.legacy ? config.legacyGeometry(this.pageSize) : config.geometry();
+    return this.#oneBlock ? config.legacyGeometry(this.pageSize) : config.geometry();
   }
 
   #makeQueue(index: number, geometry: QueueGeometry, position?: RingPosition): RunningQueue {
