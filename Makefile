@@ -9,8 +9,8 @@ export DENO_NO_PROMPT := 1
 
 ROOMS := hal drivers emu firmware examples tests
 # Checked on one command line: types of one room are public in another's signatures only then.
-PUBLIC := hal/mod.ts drivers/mod.ts drivers/bus/mod.ts drivers/core.ts drivers/transport/mod.ts drivers/testing/mod.ts \
-	emu/mod.ts emu/backends/mod.ts emu/core.ts emu/testing/mod.ts firmware/mod.ts firmware/ip/mod.ts
+PUBLIC := hal/mod.ts drivers/mod.ts drivers/bus/mod.ts drivers/core.ts drivers/transport/mod.ts drivers/testing/mod.ts drivers/trace/mod.ts \
+	emu/mod.ts emu/backends/mod.ts emu/core.ts emu/testing/mod.ts firmware/mod.ts firmware/ip/mod.ts firmware/trace/mod.ts
 # What the tests write of themselves.
 REPORT := .cache/report
 RELEASES := bookworm trixie
