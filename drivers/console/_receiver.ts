@@ -3,9 +3,14 @@ import { queueLook } from "../virtqueue/last_look.ts";
 import { SgList, type Virtqueue } from "../virtqueue/virtqueue.ts";
 import type { LastLook } from "../wait/waiter.ts";
 
+/** Most bytes in one piece of memory: a guest's memory has no long contiguous ones. */
+const PIECE = 1 << 16;
+
 /** The receive side of one port: a fixed set of buffers, each posted, or full and unread. */
 export class Receiver implements Disposable {
-  readonly #region: DmaRegion;
+  readonly #pieces: DmaRegion[] = [];
+  /** Buffers in each piece but the last. */
+  readonly #each: number;
   readonly #size: number;
   readonly #posted: Uint8Array;
   readonly #lengths: Uint32Array;
@@ -24,7 +29,15 @@ export class Receiver implements Disposable {
     const most = Math.min(count, queue.size);
     this.#queue = queue;
     this.#size = size;
-    this.#region = dma.alloc(most * size);
+    this.#each = Math.max(1, Math.floor(PIECE / size));
+    try {
+      for (let i = 0; i < most; i += this.#each) {
+        this.#pieces.push(dma.alloc(Math.min(this.#each, most - i) * size));
+      }
+    } catch (error) {
+      for (const piece of this.#pieces) piece[Symbol.dispose]();
+      throw error;
+    }
     this.#posted = new Uint8Array(most);
     this.#lengths = new Uint32Array(most);
   }
@@ -59,7 +72,7 @@ export class Receiver implements Disposable {
     let empty = false;
     do {
       for (let i = queue.pop(); i >= 0; i = queue.pop()) {
-        this.#region.unshare(i * this.#size, this.#size, "from-device");
+        this.#unshare(i);
         this.#posted[i] = 0;
         // The device's word for the length is only a claim.
         this.#lengths[i] = Math.min(queue.usedLength, this.#size);
@@ -74,8 +87,8 @@ export class Receiver implements Disposable {
   take(): Uint8Array | undefined {
     const i = this.#full.shift();
     if (i === undefined) return undefined;
-    const start = i * this.#size;
-    const bytes = this.#region.bytes.slice(start, start + this.#lengths[i]!);
+    const start = this.#start(i);
+    const bytes = this.#piece(i).bytes.slice(start, start + this.#lengths[i]!);
     if (this.#queue.broken === undefined) {
       this.#post(i);
       this.#queue.kick();
@@ -106,19 +119,32 @@ export class Receiver implements Disposable {
   /** Frees the buffers; only after the device was reset. */
   [Symbol.dispose](): void {
     this.#takeBack();
-    this.#region[Symbol.dispose]();
+    for (const piece of this.#pieces) piece[Symbol.dispose]();
   }
 
   #takeBack(): void {
     for (let i = 0; i < this.#posted.length; i++) {
-      if (this.#posted[i] === 1) this.#region.unshare(i * this.#size, this.#size, "from-device");
+      if (this.#posted[i] === 1) this.#unshare(i);
     }
     this.#posted.fill(0);
   }
 
   #post(i: number): void {
-    const address = this.#region.share(i * this.#size, this.#size, "from-device");
+    const address = this.#piece(i).share(this.#start(i), this.#size, "from-device");
     this.#posted[i] = 1;
     this.#queue.add(this.#chain.clear().addWritable(address, this.#size), i);
+  }
+
+  #piece(i: number): DmaRegion {
+    return this.#pieces[Math.floor(i / this.#each)]!;
+  }
+
+  /** Where a buffer is in its piece. */
+  #start(i: number): number {
+    return i % this.#each * this.#size;
+  }
+
+  #unshare(i: number): void {
+    this.#piece(i).unshare(this.#start(i), this.#size, "from-device");
   }
 }

@@ -27,6 +27,8 @@ const BUFFERS = 16;
 const BUFFER_SIZE = 4096;
 /** Most control messages of the device that there is room for; as many as its queue has, if fewer. */
 const CONTROL_BUFFERS = 1024;
+/** Bytes of each of them: a message, and a name that is not longer than a file's. */
+const CONTROL_SIZE = 512;
 /** Control messages that a device answers to PORT_READY with, one more than QEMU does. */
 const ANSWERS = 4;
 /** Control messages of ours that may wait for the device before its own are left unread. */
@@ -98,7 +100,11 @@ export class Console implements DriverInstance {
   start(options: { readonly console: boolean }): void {
     this.#findQueues();
     if (this.multiport) {
-      this.#control = this.#makeLink(ConsoleQueue.CONTROL_RECEIVE, CONTROL_BUFFERS);
+      this.#control = this.#makeLink(
+        ConsoleQueue.CONTROL_RECEIVE,
+        CONTROL_BUFFERS,
+        CONTROL_SIZE,
+      );
     } else {
       const port = this.#addPort(0);
       if (options.console) port.setOnlyConsole();
@@ -242,10 +248,10 @@ export class Console implements DriverInstance {
     this.#queues = this.#device.findQueues(requests);
   }
 
-  #makeLink(receiveQueue: number, buffers = BUFFERS): PortLink {
+  #makeLink(receiveQueue: number, buffers = BUFFERS, size = BUFFER_SIZE): PortLink {
     const dma = this.#device.dma;
     const input = this.#queues[receiveQueue]!;
-    const receiver = new Receiver(input, dma, buffers, BUFFER_SIZE);
+    const receiver = new Receiver(input, dma, buffers, size);
     try {
       const output = this.#queues[receiveQueue + 1]!;
       return { receiver, sender: new Sender(output, dma, BUFFERS, BUFFER_SIZE) };
