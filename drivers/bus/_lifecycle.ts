@@ -71,7 +71,7 @@ function negotiate(device: BusDevice, driver: VirtioDriver, filter: FeatureSet):
 
 /** DRIVER_OK, unless the driver set it itself. */
 function ensureReady(device: BusDevice): void {
-  if ((device.transport.readStatus() & Status.DRIVER_OK) === 0) device.ready();
+  if (!device.running) device.ready();
 }
 
 /**

@@ -254,8 +254,14 @@ export class Crypto extends QueueDriver {
     );
   }
 
-  #need(service: CryptoService, algorithms: ReadonlySet<number>, algo: number): void {
+  /** @throws {VireoError} If the device takes no requests now (drv.crypto.config.2). */
+  #checkReady(): void {
+    if (this.failure !== undefined) throw this.failure;
     if (!this.#offer.ready) throw this.error("UNSUPPORTED", "Crypto device is not ready");
+  }
+
+  #need(service: CryptoService, algorithms: ReadonlySet<number>, algo: number): void {
+    this.#checkReady();
     if (this.#offer.services.has(service) && algorithms.has(algo)) return;
     throw this.error(
       "UNSUPPORTED",
@@ -297,6 +303,7 @@ export class Crypto extends QueueDriver {
   }
 
   async #create(parameters: SessionParameters, options: WaitOptions): Promise<SessionId> {
+    this.#checkReady();
     const { service, key } = parameters;
     const opcode = service << 8 |
       (service === CryptoService.AKCIPHER ? CryptoControl.AKCIPHER_CREATE : CryptoControl.CREATE);
@@ -330,6 +337,7 @@ export class Crypto extends QueueDriver {
     options: WaitOptions,
   ): Promise<void> {
     if (this.failure !== undefined || life !== this.#life) return;
+    this.#checkReady();
     const akcipher = service === CryptoService.AKCIPHER;
     const opcode = service << 8 |
       (akcipher ? CryptoControl.AKCIPHER_DESTROY : CryptoControl.DESTROY);
@@ -353,6 +361,7 @@ export class Crypto extends QueueDriver {
     parts: CryptoParts,
     options: WaitOptions,
   ): Promise<Uint8Array> {
+    this.#checkReady();
     const { iv, src, aad, dst } = parts;
     const lengths = lengthsOf(parts);
     const size = lengths.iv + lengths.src + lengths.aad + dst + 1;
