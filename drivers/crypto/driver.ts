@@ -315,7 +315,7 @@ export class Crypto extends QueueDriver {
       const low = view.getUint32(CRYPTO_SESSION_INPUT.session_id.offset, true);
       const high = view.getUint32(CRYPTO_SESSION_INPUT.session_id.offset + 4, true);
       const status = view.getUint32(CRYPTO_SESSION_INPUT.status.offset, true);
-      return { status, id: { number: high * 2 ** 32 + low, life } };
+      return { status, id: { low, high, life } };
     };
     const { bytes } = await this.ask(this.#control, [request, key], least, {
       ...within(options, DEADLINE),
@@ -333,15 +333,15 @@ export class Crypto extends QueueDriver {
 
   async #destroy(
     { service }: SessionParameters,
-    { number, life }: SessionId,
+    id: SessionId,
     options: WaitOptions,
   ): Promise<void> {
-    if (this.failure !== undefined || life !== this.#life) return;
+    if (this.failure !== undefined || id.life !== this.#life) return;
     this.#checkReady();
     const akcipher = service === CryptoService.AKCIPHER;
     const opcode = service << 8 |
       (akcipher ? CryptoControl.AKCIPHER_DESTROY : CryptoControl.DESTROY);
-    const request = encodeDestroy(opcode, number, this.#revision1);
+    const request = encodeDestroy(opcode, id, this.#revision1);
     const { bytes } = await this.ask(this.#control, [request], 1, {
       ...within(options, DEADLINE),
       least: 1,
@@ -375,8 +375,7 @@ export class Crypto extends QueueDriver {
       ? CRYPTO_SESSION_MODE
       : 0;
     const revision1 = this.#revision1;
-    const number = session?.number;
-    const header = encodeData({ parameters, operation, session: number, flag, lengths, revision1 });
+    const header = encodeData({ parameters, operation, session, flag, lengths, revision1 });
     const none = new Uint8Array(0);
     const key = session === undefined ? parameters.key : none;
     const verify = parameters.service === CryptoService.AKCIPHER &&
