@@ -33,6 +33,7 @@ import { createNetDriver } from "../../drivers/net/mod.ts";
 import { rpmsgDriver } from "../../drivers/rpmsg/mod.ts";
 import { scsiDriver } from "../../drivers/scsi/mod.ts";
 import { VsockConnection } from "../../drivers/vsock/connection.ts";
+import { LIES } from "./liar.ts";
 import { Rig, turn } from "./rig.ts";
 
 const SOON = { deadline: 5000 };
@@ -427,4 +428,12 @@ Deno.test("hostile: rpmsg: two services of one name are two, and 1024 are rememb
   await using rig = await Rig.open(rpmsgDriver, new RpmsgDevice({ services }));
   while (rig.instance.counters.tooManyServices < 76) await turn();
   assertEquals([rig.instance.channels.length, rig.instance.counters.malformed], [1024, 0]);
+});
+
+Deno.test("hostile: console: a probe that fails after its buffers were made frees them", async () => {
+  const size = { cols: 80, rows: 25 };
+  const model = new ConsoleDevice({ ports: [{ backend: loopbackPort() }], size });
+  const lie = LIES.find(({ name }) => name === "a generation that never rests")!;
+  await using rig = await Rig.open(consoleDriver, model, { lies: true, lie });
+  assertEquals([(rig.device.error as VireoError).code, rig.dma.live], ["CONFIG_UNSTABLE", 0]);
 });
