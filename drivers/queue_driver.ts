@@ -135,6 +135,7 @@ export abstract class QueueDriver implements DriverInstance {
     const parts: (RequestQueue | ReceiveRing | HostRing)[] = [];
     const found = this.device.findQueues(plans.map((plan, i) => ({
       ...plan,
+      receives: plan.receives ?? "received" in plan,
       indirect: "received" in plan ? false : plan.indirect ?? true,
       callback: "received" in plan
         ? plan.received

@@ -240,7 +240,9 @@ export class Balloon extends QueueDriver {
       feature === undefined || this.device.offered.has(feature)
     );
     const used = present.flatMap(({ name, feature }, index) =>
-      feature === undefined || this.device.has(feature) ? [{ name, index }] : []
+      feature === undefined || this.device.has(feature)
+        ? [{ name, index, receives: name === "stats" }]
+        : []
     );
     const queues = this.openQueues(...used);
     this.#queues = new Map(used.map(({ name }, i) => [name, queues[i]!]));

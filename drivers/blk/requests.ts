@@ -76,7 +76,7 @@ export function statusError(
   status: number,
 ): VireoError {
   const what = `${blkRequestName(type)} request at sector ${sector}`;
-  const details = { device: where.device, queue: where.queue, seen: status };
+  const details = { device: where.device, queue: where.queue, seen: status, base: 16 } as const;
   if (status === BlkStatus.IOERR) {
     return new VireoError("IO_ERROR", `Device reports an I/O error for ${what}`, details);
   }

@@ -241,6 +241,7 @@ export class Crypto extends QueueDriver {
       throw this.error("CONFIG_INVALID", "Crypto device has an impossible number of queues", {
         register: "max_dataqueues",
         seen: queues,
+        base: 10,
         expected: `1 to ${MAX_INDEX}`,
       });
     }

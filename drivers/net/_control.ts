@@ -107,6 +107,7 @@ export class Control {
       device: this.#device,
       queue: this.#queue.index,
       seen: trailer[0],
+      base: 16,
       expected: NetAck.OK,
     });
   }

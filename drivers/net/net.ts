@@ -454,6 +454,7 @@ export class Net extends EventTarget implements DriverInstance {
         name: `input.${i}`,
         index: 2 * i,
         indirect: false,
+        receives: true,
         callback: () => this.#received(i),
       }, { name: `output.${i}`, index: 2 * i + 1, callback: () => this.#senders[i]?.used() });
     }
@@ -491,7 +492,6 @@ export class Net extends EventTarget implements DriverInstance {
     const control = this.#control;
     if (control === undefined) return;
     const options = { deadline: COMMAND_DEADLINE };
-    const { device } = this;
     if (this.#macChanged && this.#setsMac) {
       await control.setMac(this.#mac, options);
     }

@@ -146,6 +146,7 @@ function isFilled(bytes: Uint8Array, value: number): boolean {
 export class BouncingDma extends TestDma {
   /** What the driver or the device did wrong; {@linkcode BouncingDma.inspect} looks for more. */
   readonly mistakes: BounceMistake[] = [];
+  /** Bytes of guard on either side of what is shared. */
   protected override readonly guard: number = GUARD_BYTES;
   /** Looks at each region that there was. */
   readonly #inspections: (() => void)[] = [];

@@ -66,7 +66,7 @@ Deno.test("hostile: crypto: 2^32 - 1 data queues are refused, and of many 8 are 
     assertEquals(
       rig.device.error?.message,
       "Crypto device has an impossible number of queues (virtio0, register max_dataqueues): " +
-        `saw ${queues === 0 ? "0x0" : `0x${queues.toString(16)}`}, expected 1 to 65535`,
+        `saw ${queues}, expected 1 to 65535`,
     );
   }
   await using rig = await Rig.open(cryptoDriver, new CryptoDevice({ queues: 20 }));

@@ -78,6 +78,9 @@ function lyingContext(
       if (liar === undefined) queues.set(queue, liar = lyingQueue(queue, push, context));
       return liar;
     },
+    get work() {
+      return given.work;
+    },
     memory: (address, length) => given.memory(address, length),
     sharedAddress: (id) => given.sharedAddress(id),
     configChanged: () => given.configChanged(),
