@@ -381,11 +381,16 @@ export const SUBJECTS: readonly Subject[] = [
     driver: cryptoDriver,
     model: () => new CryptoDevice({ queues: 2 }),
     async use(crypto, limits) {
-      await using cipher = await crypto.cipher(CryptoCipher.AES_CBC, KEY, limits);
-      const text = await cipher.encrypt(IV, pattern(64), limits);
-      check(same(await cipher.decrypt(IV, text, limits), pattern(64)), "the text");
-      await using hash = await crypto.hash(CryptoHash.SHA_256, limits);
-      check((await hash.digest(pattern(10), limits)).length === 32, "a digest");
+      const cipher = await crypto.cipher(CryptoCipher.AES_CBC, KEY, limits);
+      try {
+        const text = await cipher.encrypt(IV, pattern(64), limits);
+        check(same(await cipher.decrypt(IV, text, limits), pattern(64)), "the text");
+        const hash = await crypto.hash(CryptoHash.SHA_256, limits);
+        check((await hash.digest(pattern(10), limits)).length === 32, "a digest");
+        await hash.close(limits);
+      } finally {
+        await cipher.close(limits);
+      }
     },
     async asks(crypto, limits) {
       const cipher = await crypto.cipher(CryptoCipher.AES_CBC, KEY, limits);
