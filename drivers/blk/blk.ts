@@ -62,6 +62,8 @@ export class Blk implements DriverInstance {
   #sectors: number;
   #next = 0;
   #frozen = false;
+  /** How the write cache was set; undefined if it was left as the device has it. */
+  #wantedCache: boolean | undefined;
 
   /**
    * Sets a device up; its queues are found but DRIVER_OK is left to the bus. Use
@@ -187,13 +189,15 @@ export class Blk implements DriverInstance {
   }
 
   /**
-   * Turns the write cache on or off. Turning it off does not make earlier writes durable: flush.
+   * Turns the write cache on or off, also after each reset from now on. Turning it off does not make
+   * earlier writes durable: flush.
    *
    * @throws {VireoError} `UNSUPPORTED` Without CONFIG_WCE.
    */
   set writeCache(on: boolean) {
     this.#need(BlkFeature.CONFIG_WCE, "CONFIG_WCE");
-    this.device.config.write8(BLK_CONFIG.writeback.offset, on ? 1 : 0);
+    this.#wantedCache = on;
+    this.#setCache();
   }
 
   /**
@@ -413,6 +417,8 @@ export class Blk implements DriverInstance {
     for (const queue of this.#queues) queue.reclaim(lost);
     try {
       const rings = this.device.findQueues(this.#requests(this.#queues.length));
+      // Before a request can go: a reset turned it back to what the device likes (virtio 1.4 §5.2.5).
+      this.#setCache();
       this.#queues.forEach((queue, i) => queue.start(rings[i]!));
       this.configChanged();
     } catch (error) {
@@ -436,6 +442,11 @@ export class Blk implements DriverInstance {
     }
     this.device.deleteQueues();
     for (const queue of this.#queues) queue.dispose();
+  }
+
+  #setCache(): void {
+    if (this.#wantedCache === undefined) return;
+    this.device.config.write8(BLK_CONFIG.writeback.offset, this.#wantedCache ? 1 : 0);
   }
 
   #requests(count: number): QueueRequest[] {

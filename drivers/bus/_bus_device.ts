@@ -255,11 +255,15 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
     else slot.held = data;
   }
 
+  /** Whether DRIVER_OK was set since the last reset. */
+  get running(): boolean {
+    return this.#running;
+  }
+
   ready(): void {
+    // Our own knowledge: a device whose status cannot be believed must not look like a driver's mistake.
+    if (this.#running) throw new TypeError(`Cannot set DRIVER_OK of ${this.name} twice`);
     const status = this.transport.readStatus();
-    if ((status & Status.DRIVER_OK) !== 0) {
-      throw new TypeError(`Cannot set DRIVER_OK of ${this.name} twice`);
-    }
     // A device without queues has changes of its configuration to tell of.
     const route = this.transport.route ?? this.#route([], []);
     this.transport.writeStatus(status | Status.DRIVER_OK);

@@ -71,7 +71,18 @@ function negotiate(device: BusDevice, driver: VirtioDriver, filter: FeatureSet):
 
 /** DRIVER_OK, unless the driver set it itself. */
 function ensureReady(device: BusDevice): void {
-  if ((device.transport.readStatus() & Status.DRIVER_OK) === 0) device.ready();
+  const status = device.transport.readStatus();
+  const { running } = device;
+  // The device's word is compared with what we know, so that a lie is not taken for a driver's mistake.
+  if (((status & Status.DRIVER_OK) !== 0) !== running) {
+    const what = running ? "Device lost DRIVER_OK" : "Device has DRIVER_OK before it was set";
+    throw new VireoError("DEVICE_STATE", what, {
+      device: device.name,
+      register: "Status",
+      seen: status,
+    });
+  }
+  if (!running) device.ready();
 }
 
 /**

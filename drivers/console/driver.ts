@@ -25,6 +25,8 @@ import { type ConsoleSize, Port, type PortLink } from "./port.ts";
 /** Buffers in each direction of a port, and the length of each in bytes. */
 const BUFFERS = 16;
 const BUFFER_SIZE = 4096;
+/** Most ports that queues are set up for, as many as QEMU has at most. */
+const USED_PORTS = 511;
 /** Most control messages of the device that there is room for; as many as its queue has, if fewer. */
 const CONTROL_BUFFERS = 1024;
 /** Bytes of each of them: a message, and a name that is not longer than a file's. */
@@ -53,7 +55,7 @@ export type PortListener = (port: Port, event: "added" | "removed") => void;
 export class Console implements DriverInstance {
   /** Whether MULTIPORT was negotiated. */
   readonly multiport: boolean;
-  /** Room for ports on the device. */
+  /** Room for ports: what the device has, up to 511. */
   readonly maxPorts: number;
   /** What the device sent that was passed over. */
   readonly counters: ConsoleCounters = { malformed: 0, unknownPort: 0, unknownEvent: 0 };
@@ -80,16 +82,37 @@ export class Console implements DriverInstance {
     this.#device = device;
     // Not `has`: a driver of serial ports, which have no features, may use this class too.
     this.multiport = device.features.has(ConsoleFeature.MULTIPORT);
-    this.maxPorts = this.multiport ? device.config.read32(CONSOLE_CONFIG.max_nr_ports.offset) : 1;
-    if (this.maxPorts < 1 || this.maxPorts >= CONSOLE_MAX_PORTS) {
+    const ports = this.multiport ? device.config.read32(CONSOLE_CONFIG.max_nr_ports.offset) : 1;
+    if (ports < 1 || ports >= CONSOLE_MAX_PORTS) {
       throw new VireoError("CONFIG_INVALID", "Console has an impossible number of ports", {
         device: device.name,
         register: "max_nr_ports",
-        seen: this.maxPorts,
+        seen: ports,
         base: 10,
         expected: `1 to ${CONSOLE_MAX_PORTS - 1}`,
       });
     }
+    this.maxPorts = Math.min(ports, USED_PORTS);
+  }
+
+  /**
+   * Sets a device up; what fails on the way leaves nothing behind.
+   *
+   * @param options Whether the only port of a device without MULTIPORT is a text console.
+   * @throws {VireoError} `CONFIG_INVALID`, `OUT_OF_MEMORY` or what finding queues throws.
+   */
+  static async open(
+    device: VirtioDevice,
+    options: { readonly console: boolean },
+  ): Promise<Console> {
+    const console = new Console(device);
+    try {
+      console.start(options);
+    } catch (error) {
+      await console.remove();
+      throw error;
+    }
+    return console;
   }
 
   /**
@@ -462,9 +485,5 @@ export const consoleDriver: VirtioDriver<Console> = {
     ConsoleFeature.EMERG_WRITE,
   ),
   featureNames: ConsoleFeature,
-  probe(device) {
-    const console = new Console(device);
-    console.start({ console: true });
-    return console;
-  },
+  probe: (device) => Console.open(device, { console: true }),
 };

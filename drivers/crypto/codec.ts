@@ -8,8 +8,6 @@ import {
   CRYPTO_SYM_CIPHER,
   CRYPTO_SYM_OP_TYPE,
   CryptoService,
-  hi32,
-  lo32,
 } from "@vireo/hal";
 
 /** What a session is for: the parameters of its algorithm, as 32-bit words, and its key. */
@@ -24,6 +22,14 @@ export interface SessionParameters {
   readonly stateless: readonly number[];
   /** The key; empty for hashes. */
   readonly key: Uint8Array;
+}
+
+/** A session's number on the device: 64 bits, in halves, as a number would lose some. */
+export interface SessionNumber {
+  /** The lower 32 bits. */
+  readonly low: number;
+  /** The upper 32 bits. */
+  readonly high: number;
 }
 
 /** Lengths of a request's parts; what a service does not have is 0. */
@@ -60,12 +66,16 @@ export function encodeCreate(
 }
 
 /** What a request to destroy a session says. */
-export function encodeDestroy(opcode: number, session: number, revision1: boolean): Uint8Array {
+export function encodeDestroy(
+  opcode: number,
+  session: SessionNumber,
+  revision1: boolean,
+): Uint8Array {
   const bytes = new Uint8Array(CRYPTO_CTRL_HEADER.SIZE + (revision1 ? 8 : CRYPTO_CTRL_BODY));
   const view = new DataView(bytes.buffer);
   view.setUint32(CRYPTO_CTRL_HEADER.opcode.offset, opcode, true);
-  view.setUint32(CRYPTO_CTRL_HEADER.SIZE, lo32(session), true);
-  view.setUint32(CRYPTO_CTRL_HEADER.SIZE + 4, hi32(session), true);
+  view.setUint32(CRYPTO_CTRL_HEADER.SIZE, session.low, true);
+  view.setUint32(CRYPTO_CTRL_HEADER.SIZE + 4, session.high, true);
   return bytes;
 }
 
@@ -74,7 +84,7 @@ export function encodeData(request: {
   readonly parameters: SessionParameters;
   readonly operation: number;
   /** The session; undefined in stateless mode. */
-  readonly session: number | undefined;
+  readonly session: SessionNumber | undefined;
   readonly flag: number;
   readonly lengths: DataLengths;
   readonly revision1: boolean;
@@ -87,8 +97,8 @@ export function encodeData(request: {
   const view = new DataView(bytes.buffer);
   view.setUint32(CRYPTO_OP_HEADER.opcode.offset, service << 8 | operation, true);
   view.setUint32(CRYPTO_OP_HEADER.algo.offset, algo, true);
-  view.setUint32(CRYPTO_OP_HEADER.session_id.offset, lo32(session ?? 0), true);
-  view.setUint32(CRYPTO_OP_HEADER.session_id.offset + 4, hi32(session ?? 0), true);
+  view.setUint32(CRYPTO_OP_HEADER.session_id.offset, session?.low ?? 0, true);
+  view.setUint32(CRYPTO_OP_HEADER.session_id.offset + 4, session?.high ?? 0, true);
   view.setUint32(CRYPTO_OP_HEADER.flag.offset, flag, true);
   const words = [
     ...session === undefined ? parameters.stateless : [],

@@ -241,6 +241,7 @@ export class Crypto extends QueueDriver {
       throw this.error("CONFIG_INVALID", "Crypto device has an impossible number of queues", {
         register: "max_dataqueues",
         seen: queues,
+        base: 10,
         expected: `1 to ${MAX_INDEX}`,
       });
     }
@@ -254,8 +255,14 @@ export class Crypto extends QueueDriver {
     );
   }
 
-  #need(service: CryptoService, algorithms: ReadonlySet<number>, algo: number): void {
+  /** @throws {VireoError} If the device takes no requests now (drv.crypto.config.2). */
+  #checkReady(): void {
+    if (this.failure !== undefined) throw this.failure;
     if (!this.#offer.ready) throw this.error("UNSUPPORTED", "Crypto device is not ready");
+  }
+
+  #need(service: CryptoService, algorithms: ReadonlySet<number>, algo: number): void {
+    this.#checkReady();
     if (this.#offer.services.has(service) && algorithms.has(algo)) return;
     throw this.error(
       "UNSUPPORTED",
@@ -297,6 +304,7 @@ export class Crypto extends QueueDriver {
   }
 
   async #create(parameters: SessionParameters, options: WaitOptions): Promise<SessionId> {
+    this.#checkReady();
     const { service, key } = parameters;
     const opcode = service << 8 |
       (service === CryptoService.AKCIPHER ? CryptoControl.AKCIPHER_CREATE : CryptoControl.CREATE);
@@ -308,7 +316,7 @@ export class Crypto extends QueueDriver {
       const low = view.getUint32(CRYPTO_SESSION_INPUT.session_id.offset, true);
       const high = view.getUint32(CRYPTO_SESSION_INPUT.session_id.offset + 4, true);
       const status = view.getUint32(CRYPTO_SESSION_INPUT.status.offset, true);
-      return { status, id: { number: high * 2 ** 32 + low, life } };
+      return { status, id: { low, high, life } };
     };
     const { bytes } = await this.ask(this.#control, [request, key], least, {
       ...within(options, DEADLINE),
@@ -326,14 +334,15 @@ export class Crypto extends QueueDriver {
 
   async #destroy(
     { service }: SessionParameters,
-    { number, life }: SessionId,
+    id: SessionId,
     options: WaitOptions,
   ): Promise<void> {
-    if (this.failure !== undefined || life !== this.#life) return;
+    if (this.failure !== undefined || id.life !== this.#life) return;
+    this.#checkReady();
     const akcipher = service === CryptoService.AKCIPHER;
     const opcode = service << 8 |
       (akcipher ? CryptoControl.AKCIPHER_DESTROY : CryptoControl.DESTROY);
-    const request = encodeDestroy(opcode, number, this.#revision1);
+    const request = encodeDestroy(opcode, id, this.#revision1);
     const { bytes } = await this.ask(this.#control, [request], 1, {
       ...within(options, DEADLINE),
       least: 1,
@@ -353,6 +362,7 @@ export class Crypto extends QueueDriver {
     parts: CryptoParts,
     options: WaitOptions,
   ): Promise<Uint8Array> {
+    this.#checkReady();
     const { iv, src, aad, dst } = parts;
     const lengths = lengthsOf(parts);
     const size = lengths.iv + lengths.src + lengths.aad + dst + 1;
@@ -366,8 +376,7 @@ export class Crypto extends QueueDriver {
       ? CRYPTO_SESSION_MODE
       : 0;
     const revision1 = this.#revision1;
-    const number = session?.number;
-    const header = encodeData({ parameters, operation, session: number, flag, lengths, revision1 });
+    const header = encodeData({ parameters, operation, session, flag, lengths, revision1 });
     const none = new Uint8Array(0);
     const key = session === undefined ? parameters.key : none;
     const verify = parameters.service === CryptoService.AKCIPHER &&

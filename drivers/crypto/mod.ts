@@ -3,7 +3,7 @@
  *
  * @module
  */
-export { type DataLengths, type SessionParameters } from "./codec.ts";
+export { type DataLengths, type SessionNumber, type SessionParameters } from "./codec.ts";
 export * from "./driver.ts";
 export * from "./services.ts";
 export {

@@ -1,10 +1,8 @@
 import { type WaitOptions, within } from "../wait/mod.ts";
-import type { DataLengths, SessionParameters } from "./codec.ts";
+import type { DataLengths, SessionNumber, SessionParameters } from "./codec.ts";
 
 /** A session on the device. */
-export interface SessionId {
-  /** Its number. */
-  readonly number: number;
+export interface SessionId extends SessionNumber {
   /** The setup of the device that it belongs to: a reset ends all sessions. */
   readonly life: number;
 }

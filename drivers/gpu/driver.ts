@@ -156,6 +156,7 @@ export class Gpu extends QueueDriver {
     part?: GpuRectangle,
     options: WaitOptions = {},
   ): Promise<void> {
+    if (resource !== undefined) this.#checkKnown(resource);
     const { width = 0, height = 0, id = 0 } = resource ?? {};
     const rectangle = part ?? { x: 0, y: 0, width, height };
     const words = [...rectangleWords(rectangle), display, id];
@@ -174,6 +175,7 @@ export class Gpu extends QueueDriver {
     part: GpuRectangle,
     options: WaitOptions = {},
   ): Promise<void> {
+    this.#checkKnown(resource);
     const offset = (part.y * resource.width + part.x) * 4;
     const words = [...rectangleWords(part), offset, 0, resource.id, 0];
     await this.#ask(GpuCommand.TRANSFER_TO_HOST_2D, words, [], 0, options);
@@ -181,6 +183,7 @@ export class Gpu extends QueueDriver {
 
   /** Shows what was copied. */
   async flush(resource: GpuResource, part: GpuRectangle, options: WaitOptions = {}): Promise<void> {
+    this.#checkKnown(resource);
     const words = [...rectangleWords(part), resource.id, 0];
     await this.#ask(GpuCommand.RESOURCE_FLUSH, words, [], 0, options);
   }
@@ -217,6 +220,7 @@ export class Gpu extends QueueDriver {
       throw new RangeError("Cannot use a pointer's image that is not 64 by 64 pixels");
     }
     if (image?.blob) throw new RangeError("Cannot use a pointer's image that is a blob");
+    if (image !== undefined) this.#checkKnown(image);
     const words = [display, place.x, place.y, 0, image?.id ?? 0, hot.x, hot.y, 0];
     await this.#point(GpuCommand.UPDATE_CURSOR, words, options);
   }
@@ -271,6 +275,15 @@ export class Gpu extends QueueDriver {
       }
     }
     this.#letGo(resource);
+  }
+
+  /** @throws {VireoError} `DEVICE_STATE` If the host has no such picture any more. */
+  #checkKnown(resource: GpuResource): void {
+    if (this.failure !== undefined) throw this.failure;
+    if (this.#pictures.get(resource) === false) return;
+    throw this.error("DEVICE_STATE", `GPU has no picture ${resource.id}`, {
+      expected: "one that was made since the last reset, and not taken away",
+    });
   }
 
   #letGo(resource: GpuResource): void {

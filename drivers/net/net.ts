@@ -262,7 +262,7 @@ export class Net extends EventTarget implements DriverInstance {
     checkMac(mac);
     if ((mac[0]! & 1) === 1) throw new TypeError("Cannot use a multicast address as one's own");
     const copy = mac.slice();
-    if (this.device.has(NetFeature.CTRL_MAC_ADDR)) {
+    if (this.#setsMac) {
       await this.#commands(NetFeature.CTRL_MAC_ADDR).setMac(copy, forCommand(options));
     } else if (!this.device.has(Feature.VERSION_1) && this.device.has(NetFeature.MAC)) {
       copy.forEach((byte, i) => this.device.config.write8(NET_CONFIG.mac.offset + i, byte));
@@ -338,15 +338,31 @@ export class Net extends EventTarget implements DriverInstance {
     }
     const control = this.#commands(NetFeature.MQ);
     const before = this.#pairs;
-    // Nothing may be sent on a queue that the device is about to leave (§5.1.6.5.5.1).
-    this.#pairs = Math.min(before, pairs);
+    // Nothing may be sent on a queue that the device is about to leave (drv.net.mq.4), not by those who
+    // wait for room there either.
+    this.#usePairs(Math.min(before, pairs));
     try {
       await control.setPairs(pairs, forCommand(options));
     } catch (error) {
-      this.#pairs = before;
+      // It may have left them all the same: only a refusal says that it has not.
+      const refused = error instanceof VireoError && error.code === "COMMAND_REFUSED";
+      if (refused) this.#usePairs(before);
       throw error;
     }
-    this.#pairs = this.#wantedPairs = pairs;
+    this.#usePairs(pairs);
+    this.#wantedPairs = pairs;
+  }
+
+  /** Uses so many transmit queues, and ends what waits at the others. */
+  #usePairs(pairs: number): void {
+    this.#pairs = pairs;
+    for (const [i, sender] of this.#senders.entries()) {
+      const reason = i < pairs
+        ? undefined
+        : this.#error("DEVICE_STATE", `Transmit queue ${i} is not in use`);
+      sender.tx.close(reason);
+      if (reason !== undefined) sender.rejectAll(reason);
+    }
   }
 
   /**
@@ -457,11 +473,17 @@ export class Net extends EventTarget implements DriverInstance {
       const queue = new TxQueue(queues[2 * i + 1]!, device.dma, tx, this.stats);
       this.#senders.push(new Sender(queue, device.features));
     }
+    this.#usePairs(1);
     const control = queues[2 * count];
     if (control !== undefined) {
       const requests = new RequestQueue(control);
       this.#control = new Control(control, requests, device.dma, device.name, splitHeader);
     }
+  }
+
+  /** Whether the device takes our address: without CTRL_RX no command of its class may go (drv.net.mac-filter.1). */
+  get #setsMac(): boolean {
+    return this.device.has(NetFeature.CTRL_MAC_ADDR) && this.device.has(NetFeature.CTRL_RX);
   }
 
   /** Tells a live device what it does not know: all of it after a reset. */
@@ -470,8 +492,7 @@ export class Net extends EventTarget implements DriverInstance {
     const control = this.#control;
     if (control === undefined) return;
     const options = { deadline: COMMAND_DEADLINE };
-    const { device } = this;
-    if (this.#macChanged && device.has(NetFeature.CTRL_MAC_ADDR)) {
+    if (this.#macChanged && this.#setsMac) {
       await control.setMac(this.#mac, options);
     }
     for (const [mode, on] of this.#modes) if (on) await control.setRxMode(mode, on, options);

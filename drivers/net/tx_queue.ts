@@ -45,6 +45,7 @@ export class TxQueue {
   readonly #dirty: Uint8Array;
   readonly #chain: SgList;
   #kickDue = false;
+  #closed: Error | undefined;
   readonly #kickLater: () => void;
 
   /** Takes its memory from `dma`; the queue stays the caller's. */
@@ -104,9 +105,10 @@ export class TxQueue {
    * @param slot From {@linkcode TxQueue.reserve}.
    * @param length Length of the frame in bytes, 14 up to the slot's size.
    * @throws {RangeError} If the length is out of range; the slot stays reserved.
-   * @throws {VireoError} `QUEUE_BROKEN` If the queue is broken.
+   * @throws {VireoError} `QUEUE_BROKEN` If the queue is broken; `DEVICE_STATE` If it is not in use.
    */
   submit(slot: number, length: number): void {
+    if (this.#closed !== undefined) throw this.#closed;
     if (!(length >= ETH_HDR_SIZE && length <= this.slotSize)) {
       throw new RangeError(
         `Cannot send a frame outside ${ETH_HDR_SIZE} to ${this.slotSize} bytes: received ${length}`,
@@ -122,6 +124,15 @@ export class TxQueue {
     this.#add(slot);
     this.#stats.txFrames++;
     this.#stats.txBytes += length;
+  }
+
+  /**
+   * Takes no more frames, or takes them again; what the device has goes on. `Net.setPairs` does it.
+   *
+   * @param reason What `submit` and `copyIn` throw; undefined opens it.
+   */
+  close(reason: Error | undefined): void {
+    this.#closed = reason;
   }
 
   /** Tells the device of everything that was submitted. */
@@ -157,9 +168,10 @@ export class TxQueue {
    * @param header The device's header, or undefined if it is all zeroes.
    * @returns False if there is not enough room now.
    * @throws {RangeError} If the frame is longer than the queue could ever take.
-   * @throws {VireoError} `QUEUE_BROKEN` If the queue is broken.
+   * @throws {VireoError} `QUEUE_BROKEN` If the queue is broken; `DEVICE_STATE` If it is not in use.
    */
   copyIn(frame: Uint8Array, header: Uint8Array | undefined): boolean {
+    if (this.#closed !== undefined) throw this.#closed;
     const count = Math.ceil(frame.length / this.slotSize);
     const elements = count + (this.#layout.splitHeader ? 1 : 0);
     if (count > this.frames.length || elements > this.#queue.size) {

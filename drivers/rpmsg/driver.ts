@@ -23,6 +23,8 @@ import { RpmsgEndpoint } from "./endpoint.ts";
 
 /** Milliseconds that a message waits for a buffer, as Linux has it. */
 const SEND_DEADLINE = 15_000;
+/** Most services that are remembered. */
+export const MAX_CHANNELS: number = 1024;
 
 /** A service that the remote processor announced. */
 export interface RpmsgChannel {
@@ -38,6 +40,8 @@ export interface RpmsgCounters {
   malformed: number;
   /** Messages for an address that nobody has. */
   unknownAddress: number;
+  /** Services that were announced when there were {@linkcode MAX_CHANNELS}. */
+  tooManyServices: number;
 }
 
 /** What to make an endpoint of. */
@@ -55,7 +59,8 @@ export class Rpmsg extends QueueDriver {
   /** Most bytes of a message. */
   readonly mtu: number = RPMSG_MTU;
   /** What was passed over. */
-  readonly counters: RpmsgCounters = { malformed: 0, unknownAddress: 0 };
+  readonly counters: RpmsgCounters = { malformed: 0, unknownAddress: 0, tooManyServices: 0 };
+  /** By address and name: services may share either. */
   readonly #channels = new Map<string, RpmsgChannel>();
   readonly #endpoints = new Map<number, RpmsgEndpoint>();
   readonly #announcements = this.broadcast<void>({ what: "service", limit: 1 });
@@ -86,7 +91,7 @@ export class Rpmsg extends QueueDriver {
     using changes = this.#announcements.listen({ what: `service '${name}'` });
     for (;;) {
       if (this.failure !== undefined) throw this.failure;
-      const found = this.#channels.get(name);
+      const found = this.channels.find((channel) => channel.name === name);
       if (found !== undefined) return found;
       await changes.take(call);
     }
@@ -103,7 +108,11 @@ export class Rpmsg extends QueueDriver {
     const local = options.local ?? this.#freeAddress();
     const valid = Number.isInteger(local) && local >= 0 && local < RPMSG_ANY;
     if (!valid || local === RPMSG_NS_ADDRESS || this.#endpoints.has(local)) {
-      throw new RangeError(`Cannot take the address ${local}: in use, or none`);
+      throw new RangeError(
+        this.#endpoints.has(local)
+          ? `Cannot take the address ${local}: it is in use`
+          : `Cannot take the address ${local}: expected 0 to 2^32 - 2, and not ${RPMSG_NS_ADDRESS}`,
+      );
     }
     if (announce !== undefined) {
       if (!this.device.has(RpmsgFeature.NS)) {
@@ -226,10 +235,14 @@ export class Rpmsg extends QueueDriver {
     const end = text.indexOf(0);
     const name = new TextDecoder().decode(end < 0 ? text : text.subarray(0, end));
     const address = view.getUint32(RPMSG_NS.addr.offset, true);
+    const key = `${address}:${name}`;
     if ((view.getUint32(RPMSG_NS.flags.offset, true) & RpmsgNs.DESTROY) !== 0) {
-      this.#channels.delete(name);
+      this.#channels.delete(key);
+    } else if (this.#channels.size < MAX_CHANNELS || this.#channels.has(key)) {
+      this.#channels.set(key, { name, address });
     } else {
-      this.#channels.set(name, { name, address });
+      this.counters.tooManyServices++;
+      return;
     }
     this.#announcements.push();
   }

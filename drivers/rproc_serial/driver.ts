@@ -11,9 +11,5 @@ export const rprocSerialDriver: VirtioDriver<Console> = {
   name: "virtio_rproc_serial",
   ids: [{ device: DeviceId.RPROC_SERIAL, vendor: ANY_ID }],
   features: FeatureSet.NONE,
-  probe(device) {
-    const serial = new Console(device);
-    serial.start({ console: false });
-    return serial;
-  },
+  probe: (device) => Console.open(device, { console: false }),
 };

@@ -20,6 +20,10 @@ import type { VsockPacket } from "./packet.ts";
 export const BUFFER: number = 256 * 1024;
 /** The sender is told of room when so many bytes were taken since it was told last. */
 const UPDATE = BUFFER / 4;
+/** Messages that may wait to be read. */
+const MAX_MESSAGES = 16 * 1024;
+/** Packets are joined up to so many bytes. */
+const PIECE = 4096;
 /** Bytes of data in a packet. */
 const CHUNK = 16 * 1024;
 /** Milliseconds until a peer that does not end a connection is reset, as Linux has it. */
@@ -243,10 +247,16 @@ export class VsockConnection implements AsyncDisposable {
     if (this.#received + data.length - this.#taken > BUFFER) return;
     this.#received += data.length;
     if (this.type === VsockType.SEQPACKET) {
-      this.#message.push(data);
+      append(this.#message, data);
       if ((flags & VsockRw.EOM) === 0) return;
+      // Messages of no bytes need no room, so room is no bound for them.
+      if (this.#waiting.length >= MAX_MESSAGES) {
+        return this.reset(
+          this.#error("OUT_OF_RANGE", `Peer sent over ${MAX_MESSAGES} messages ahead`),
+        );
+      }
       this.#waiting.push(join(this.#message.splice(0)));
-    } else if (data.length > 0) this.#waiting.push(data);
+    } else append(this.#waiting, data);
     if (this.#pulled) this.#pull();
   }
 
@@ -349,6 +359,14 @@ export class VsockConnection implements AsyncDisposable {
 
 const BOTH = VsockShutdown.RECEIVE | VsockShutdown.SEND;
 const NONE = new Uint8Array(0);
+
+/** Adds bytes to a list whose items are large enough that they are few, however small the packets are. */
+function append(parts: Uint8Array[], data: Uint8Array): void {
+  if (data.length === 0) return;
+  const last = parts.at(-1);
+  if (last === undefined || last.length + data.length > PIECE) parts.push(data);
+  else parts[parts.length - 1] = join([last, data]);
+}
 
 function join(parts: readonly Uint8Array[]): Uint8Array {
   const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));

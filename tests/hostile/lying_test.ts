@@ -12,6 +12,7 @@ const DEADLINE = 40;
 
 /** A failure that is the device's fault: a typed error, or an answer whose bytes are not the right ones. */
 function isTyped(error: unknown): boolean {
+  if (error instanceof SuppressedError) return isTyped(error.error) && isTyped(error.suppressed);
   return error instanceof VireoError || error instanceof WrongAnswer;
 }
 

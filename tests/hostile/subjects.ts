@@ -44,7 +44,7 @@ import { rpmsgDriver } from "../../drivers/rpmsg/mod.ts";
 import { rprocSerialDriver } from "../../drivers/rproc_serial/mod.ts";
 import { scsiDriver } from "../../drivers/scsi/mod.ts";
 import { vsockDriver } from "../../drivers/vsock/mod.ts";
-import { timedOut, type WaitOptions } from "../../drivers/wait/mod.ts";
+import { timedOut, waitOn, type WaitOptions } from "../../drivers/wait/mod.ts";
 import { arpRequest } from "../../firmware/ip/ethernet.ts";
 import type { Rig } from "./rig.ts";
 
@@ -296,9 +296,11 @@ export const SUBJECTS: readonly Subject[] = [
     name: "gpu",
     driver: gpuDriver,
     model: () => new GpuDevice({ displays: [{ width: 64, height: 64 }] }),
-    async use(gpu, limits) {
-      check((await gpu.displays(limits))[0]!.width === 64, "a display");
+    async use(gpu, limits, rig) {
+      check((await gpu.displays(limits))[0]?.width === 64, "a display");
       const picture = await gpu.create(64, 64, limits);
+      // A picture is its owner's until he lets it go, whatever becomes of the device.
+      rig.atEnd(() => gpu.unref(picture));
       picture.canvas().testCard("A");
       await gpu.setScanout(0, picture, undefined, limits);
       await picture.flush(undefined, limits);
@@ -308,7 +310,6 @@ export const SUBJECTS: readonly Subject[] = [
     },
     async asks(gpu, limits, rig) {
       const picture = await gpu.create(64, 64, limits);
-      // A picture is its owner's until he lets it go, whatever becomes of the device.
       rig.atEnd(() => gpu.unref(picture));
       return {
         displays: (limits) => gpu.displays(limits),
@@ -328,6 +329,7 @@ export const SUBJECTS: readonly Subject[] = [
       (model as InputDevice).send(InputType.KEY, 30, 1).sync();
       const { value } = await events.next();
       check(value.code === 30, "a key");
+      check(input.codes.get(InputType.LED)?.has(0) === true, "an LED");
       await input.send(InputType.LED, 0, 1, limits);
     },
     asks: (input) =>
@@ -351,9 +353,13 @@ export const SUBJECTS: readonly Subject[] = [
       const connection = await vsock.connect(7, limits);
       const writer = connection.writable.getWriter();
       const reader = connection.readable.getReader();
-      await writer.write(pattern(1000));
-      check((await reader.read()).value!.length > 0, "the echo");
-      connection.reset();
+      const echo = writer.write(pattern(1000)).then(() => reader.read());
+      try {
+        const { value } = await waitOn(echo, { what: "the echo" }, limits);
+        check((value?.length ?? 0) > 0, "the echo");
+      } finally {
+        connection.reset();
+      }
     },
     async asks(vsock, limits) {
       const connection = await vsock.connect(7, limits);
@@ -375,11 +381,16 @@ export const SUBJECTS: readonly Subject[] = [
     driver: cryptoDriver,
     model: () => new CryptoDevice({ queues: 2 }),
     async use(crypto, limits) {
-      await using cipher = await crypto.cipher(CryptoCipher.AES_CBC, KEY, limits);
-      const text = await cipher.encrypt(IV, pattern(64), limits);
-      check(same(await cipher.decrypt(IV, text, limits), pattern(64)), "the text");
-      await using hash = await crypto.hash(CryptoHash.SHA_256, limits);
-      check((await hash.digest(pattern(10), limits)).length === 32, "a digest");
+      const cipher = await crypto.cipher(CryptoCipher.AES_CBC, KEY, limits);
+      try {
+        const text = await cipher.encrypt(IV, pattern(64), limits);
+        check(same(await cipher.decrypt(IV, text, limits), pattern(64)), "the text");
+        const hash = await crypto.hash(CryptoHash.SHA_256, limits);
+        check((await hash.digest(pattern(10), limits)).length === 32, "a digest");
+        await hash.close(limits);
+      } finally {
+        await cipher.close(limits);
+      }
     },
     async asks(crypto, limits) {
       const cipher = await crypto.cipher(CryptoCipher.AES_CBC, KEY, limits);
