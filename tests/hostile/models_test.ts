@@ -4,12 +4,13 @@ import { BALLOON } from "./models/balloon.ts";
 import { BLK } from "./models/blk.ts";
 import { CRYPTO } from "./models/crypto.ts";
 import { GPU } from "./models/gpu.ts";
+import { P9 } from "./models/p9.ts";
 import { SCSI } from "./models/scsi.ts";
 
 /** Seed of every case; a failure names it. */
 const SEED = 42;
 
-const SUITES: readonly HostileSuite[] = [BALLOON, BLK, CRYPTO, GPU, SCSI];
+const SUITES: readonly HostileSuite[] = [BALLOON, BLK, CRYPTO, GPU, P9, SCSI];
 
 for (const { model, cases } of SUITES) {
   for (const { name, run } of cases) {
