@@ -8,6 +8,7 @@ import {
   RpmsgDevice,
   RprocSerialDevice,
 } from "@vireo/emu";
+import { MockQueue } from "@vireo/emu/testing";
 import { bytesOf, concat, type HostileSuite, Rig, type RigOptions } from "./rig.ts";
 
 /** A host that takes all at once, so that nothing ever waits for it. */
@@ -136,24 +137,19 @@ export const CAIF: HostileSuite = {
         onFrame: (frame) => takes && frames.push(frame.length) > 0,
       });
       await using it = new Rig(model, { ring: { ringReset: true } });
-      const sent = (index: number): void => {
+      const reset = (index: number): void => {
         it.driver.slot.write32(0x30, index);
         it.driver.slot.write32(0xc0, 1);
+        it.driver.queues[index] = new MockQueue(it.driver, index, 16);
       };
-      assertEquals([model.send(new Uint8Array(8)), model.send(new Uint8Array(8)), model.room], [
-        true,
-        true,
-        0,
-      ]);
-      sent(1);
-      it.driver.slot.write32(0x44, 0);
-      assertEquals(model.room, 0, "there is no ring");
-      it.init();
-      assertEquals(model.room, 2);
+      const send = () => model.send(new Uint8Array(8));
+      assertEquals([send(), send(), model.room], [true, true, 0]);
+      reset(1);
+      assertEquals([model.room, send()], [2, true]);
       // A frame that is held when its queue goes is not returned to the next one.
       it.raw(0, [{ address: it.scratch(80).address, length: 80 }]);
       assertEquals(it.queue(0).usedIndex, 0);
-      sent(0);
+      reset(0);
       takes = true;
       model.resume();
       assertEquals(frames, []);

@@ -162,8 +162,8 @@ export const VSOCK: HostileSuite = {
       name: "context ids have 64 bits: the upper half counts",
       async run() {
         await using it = rig();
-        await send(it, { port: 1, op: REQUEST, src: [3, 1] });
-        await send(it, { port: 1, op: REQUEST, dst: [2, 1] });
+        await send(it, { port: 8, op: REQUEST, src: [3, 1] });
+        await send(it, { port: 9, op: REQUEST, dst: [2, 1] });
         assertEquals(it.model.connections, 0);
         await send(it, { port: 1, op: REQUEST });
         assertEquals([it.model.connections, await receive(it)], [1, [RESPONSE, 0]]);
