@@ -16,12 +16,15 @@ import { deviceName, Feature, FeatureSet, type Platform, VireoError } from "@vir
 import type { Qmp } from "@vireo/hal/qtest";
 import type { StreamPort } from "@vireo/emu";
 import type { QtestSession } from "./target/qtest_session.ts";
+import type { SocketBoard } from "./target/socket_board.ts";
 import { BOARD_DEVICES, emulateDevice } from "./devices/table.ts";
 import { inGuest } from "./terminal/environment.ts";
+import { OPEN_BUSES } from "./target/open_buses.ts";
 import { OwnMachine } from "./target/own_machine.ts";
 import { parseTarget } from "./target/target.ts";
 import type { EmulatedBoard } from "./target/emulated_board.ts";
-import { type BoardOptions, DEFAULT_BOARD } from "./target/options.ts";
+import { type BoardInput, checkBoard } from "./target/check_board.ts";
+import type { BoardOptions } from "./target/options.ts";
 import { NeedsGuest } from "./terminal/usage.ts";
 import type { Vireo } from "./vireo.ts";
 
@@ -29,14 +32,22 @@ import type { Vireo } from "./vireo.ts";
 export interface VireoOptions {
   /** Arguments for the script. */
   readonly args?: readonly string[];
-  /** Drivers to register besides the bundled ones, before devices are probed. */
+  /** Drivers to register besides the bundled ones, before devices are probed: they are asked first. */
   readonly drivers?: readonly VirtioDriver[];
+  /** Told of failures that no call returns, as `BusOptions.onError`. */
+  readonly onError?: BusOptions["onError"];
+  /** Told of drivers that do not drive what they could, as `BusOptions.onBindNotice`. */
+  readonly onBindNotice?: BusOptions["onBindNotice"];
 }
+
+const OPTIONS: readonly string[] = ["args", "drivers", "onError", "onBindNotice"];
 
 /**
  * Makes a board, probes its bus and binds the bundled drivers.
  *
  * @param board What the board is made of; the default one has all four devices.
+ * @throws {TypeError} If an option is unknown, of another type, or not for the target.
+ * @throws {RangeError} If a number is out of its range.
  * @throws {VireoError} If the board cannot be made; a slot that fails is in `bus.slotErrors`.
  *
  * @example
@@ -50,13 +61,27 @@ export interface VireoOptions {
  * ```
  */
 export async function openVireo(
-  board: Partial<BoardOptions> = {},
+  board: BoardInput = {},
   options: VireoOptions = {},
 ): Promise<Vireo> {
-  const full = { ...DEFAULT_BOARD, ...board };
+  const full = checkBoard(board);
+  for (const key of Object.keys(options)) {
+    if (OPTIONS.includes(key)) continue;
+    throw new TypeError(
+      `Cannot open a board with the option '${key}' beside it: expected ${OPTIONS.join(", ")}`,
+    );
+  }
   await using cleanup = new AsyncDisposableStack();
   const machine = cleanup.use(await openBoard(full));
-  const bus = cleanup.use(new Bus(busOptions(full)));
+  const bus = cleanup.use(
+    new Bus({
+      ...busOptions(full),
+      onError: options.onError,
+      onBindNotice: options.onBindNotice,
+    }),
+  );
+  OPEN_BUSES.add(bus);
+  cleanup.defer(() => void OPEN_BUSES.delete(bus));
   for (const driver of options.drivers ?? []) await bus.registerDriver(driver);
   for (const driver of [netDriver, blkDriver, consoleDriver, rngDriver]) {
     await bus.registerDriver(driver);
@@ -76,21 +101,26 @@ async function loadDrivers(bus: Bus): Promise<void> {
 }
 
 /** The machine of a target, with its host side if it has one in this process. */
-type OpenBoard = EmulatedBoard | QtestSession | OwnMachine;
+type OpenBoard = EmulatedBoard | QtestSession | OwnMachine | SocketBoard;
 
 /** Makes the machine of a target; a guest need not read the others, which takes it long. */
 async function openBoard(options: BoardOptions): Promise<OpenBoard> {
-  const { kind, board } = parseTarget(options.target);
-  switch (kind) {
+  const target = parseTarget(options.target);
+  switch (target.kind) {
     case "emu":
       return (await import("./target/emulated_board.ts")).EmulatedBoard.create(
         options,
         emulateDevice,
       );
     case "qtest":
-      return await (await import("./target/qtest_session.ts")).QtestSession.create(board, options);
+      return await (await import("./target/qtest_session.ts")).QtestSession.create(
+        target.board,
+        options,
+      );
     case "devmem":
       return await OwnMachine.open(options);
+    case "vhost-user":
+      return new (await import("./target/socket_board.ts")).SocketBoard(target.sockets);
     case "qemu":
       // The command line moves whole programs into the guest; there the board is the machine itself.
       if (inGuest()) return await OwnMachine.open(options);
@@ -170,6 +200,11 @@ class Session implements Vireo {
 
   get rng(): Rng {
     return this.get(rngDriver);
+  }
+
+  async use<T extends DriverInstance>(driver: VirtioDriver<T>): Promise<T> {
+    await this.bus.registerDriver(driver, { replace: true });
+    return this.get(driver);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -37,7 +37,7 @@ export class RingChain implements Chain {
   readonly #memory: GuestMemory;
   readonly #work: WorkMeter | undefined;
   /** Byte offsets in guest memory. */
-  #offsets: Uint32Array = new Uint32Array(INITIAL);
+  #offsets: Float64Array = new Float64Array(INITIAL);
   #lengths: Uint32Array = new Uint32Array(INITIAL);
   #count = 0;
   #readable = 0;
@@ -89,13 +89,14 @@ export class RingChain implements Chain {
     if (!writable && this.#count > this.#readable) {
       return "a readable element follows a writable one";
     }
-    if (!this.#memory.contains(address, bytes)) {
+    const offset = this.#memory.offset(address, bytes);
+    if (offset < 0) {
       return `element at 0x${address.toString(16)}, ${bytes} bytes, is no memory`;
     }
     if (this.readableLength + this.writableLength + bytes > MAX_CHAIN_BYTES) {
       return "a chain has over 2^32 bytes";
     }
-    this.append(address - this.#memory.base, bytes, writable);
+    this.append(offset, bytes, writable);
     return undefined;
   }
 
@@ -286,7 +287,7 @@ export class RingChain implements Chain {
   }
 
   #grow(): void {
-    const offsets = new Uint32Array(this.#offsets.length * 2);
+    const offsets = new Float64Array(this.#offsets.length * 2);
     const lengths = new Uint32Array(this.#lengths.length * 2);
     offsets.set(this.#offsets);
     lengths.set(this.#lengths);

@@ -1,5 +1,6 @@
 import { splitRingLayout } from "@vireo/hal";
 import type { DeviceQueue } from "../device.ts";
+import type { ViolationPlace } from "../device_state.ts";
 import type { GuestMemory } from "../memory.ts";
 import type { WorkMeter } from "../work.ts";
 import type { RingPosition } from "./position.ts";
@@ -55,7 +56,7 @@ export interface RunningQueueOptions {
   /** Raises the queue interrupt. */
   readonly interrupt: () => void;
   /** The one door for guest faults. */
-  readonly fault: (reason: string) => void;
+  readonly fault: (reason: string, place: ViolationPlace) => void;
 }
 
 /** A running queue as its device has it, of either ring. */

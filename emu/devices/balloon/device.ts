@@ -92,7 +92,11 @@ export class BalloonDevice implements DeviceModel {
       feature === undefined || this.features.has(feature)
     );
     this.#names = present.map(({ name }) => name);
-    this.queues = present.map(({ name }) => ({ name, maxSize: 128 }));
+    this.queues = present.map(({ name }) => ({
+      name,
+      maxSize: 128,
+      keepsBuffers: name === "stats",
+    }));
     this.#target = options.target ?? 0;
     this.#setUp();
   }

@@ -86,24 +86,27 @@ export function applyRanges(
   }
   if (status !== BlkStatus.OK) return status;
   target.stats.ranges++;
-  return zeroFrom(disk, offsets, lengths, turn);
+  return applyFrom(disk, type === BlkRequestType.DISCARD, { offsets, lengths }, turn);
 }
 
-/** Clears ranges in turns of the event loop; what a reset voided goes no further. */
-function zeroFrom(
+/** Discards or clears ranges in turns of the event loop; what a reset voided goes no further. */
+function applyFrom(
   disk: DiskBackend,
-  offsets: Float64Array,
-  lengths: Float64Array,
+  discards: boolean,
+  ranges: { readonly offsets: Float64Array; readonly lengths: Float64Array },
   turn: RangeTurn,
   next = 0,
 ): number | Promise<void> {
   const after = async (wait: Promise<void>, i: number): Promise<void> => {
     await wait;
-    if (turn.valid()) await zeroFrom(disk, offsets, lengths, turn, i);
+    if (turn.valid()) await applyFrom(disk, discards, ranges, turn, i);
   };
+  const { offsets, lengths } = ranges;
   for (let i = next; i < offsets.length; i++) {
-    const wait = disk.zero(offsets[i]!, lengths[i]!);
-    const more = turn.work.spend(1, lengths[i]!);
+    const [offset, length] = [offsets[i]!, lengths[i]!];
+    // A discard is a hint, which a disk may ignore; all else makes zeroes.
+    const wait = discards ? disk.discard?.(offset, length) : disk.zero(offset, length);
+    const more = turn.work.spend(1, length);
     if (wait !== undefined) return after(wait, i + 1);
     if (!more && i + 1 < offsets.length) return after(turn.work.turn(), i + 1);
   }
