@@ -37,6 +37,7 @@ if (values.replay !== undefined) {
 const seed = Number(values.seed);
 const end = performance.now() + Number(values.seconds) * 1000;
 const most = { longest: 0, steps: 0, bytes: 0 };
+let slowest = "";
 const programs = new Map<string, number>();
 let failures = 0;
 console.log(
@@ -46,6 +47,13 @@ for (let i = 0; performance.now() < end && failures < 5; i++) {
   const program = generate(seed * 1_000_003 + i, values.model);
   const outcome = await run(program);
   programs.set(program.model, (programs.get(program.model) ?? 0) + 1);
+  if (outcome.longest > most.longest) {
+    const { queue = "", do: what } = program.acts[outcome.slowest] as {
+      do: string;
+      queue?: number;
+    };
+    slowest = `${what} ${queue} of ${program.model}, program ${seed * 1_000_003 + i}`;
+  }
   for (const key of ["longest", "steps", "bytes"] as const) {
     most[key] = Math.max(most[key], outcome[key]);
   }
@@ -67,7 +75,7 @@ console.log([...programs].sort().map(([model, count]) => `${model} ${count}`).jo
 console.log(
   `longest act ${
     most.longest.toFixed(1)
-  } ms; most of a turn: ${most.steps} steps, ${most.bytes} bytes; ` +
+  } ms (${slowest}); most of a turn: ${most.steps} steps, ${most.bytes} bytes; ` +
     `memory ${(Deno.memoryUsage().rss / 2 ** 20).toFixed(0)} MiB`,
 );
 Deno.exit(failures === 0 ? 0 : 1);

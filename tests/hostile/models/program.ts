@@ -63,8 +63,9 @@ export interface Program {
 export interface Outcome {
   /** Why it failed; undefined if it did not. */
   readonly failure: string | undefined;
-  /** Milliseconds of the act that took longest. */
+  /** Milliseconds of the act that took longest, and its number. */
   readonly longest: number;
+  readonly slowest: number;
   /** Most steps and bytes of a turn. */
   readonly steps: number;
   /** Most bytes of a turn. */
@@ -159,16 +160,15 @@ export async function run(program: Program): Promise<Outcome> {
     ring: { packed, inOrder: packed, ringReset: true },
   });
   let longest = 0;
-  const timed = (work: () => void): void => {
-    const start = performance.now();
-    work();
-    longest = Math.max(longest, performance.now() - start);
-  };
+  let slowest = 0;
   let failure: string | undefined;
   try {
-    for (const act of program.acts) {
+    for (const [i, act] of program.acts.entries()) {
       if (act.do === "turn") await it.turn();
-      else timed(() => perform(it, subject, act));
+      const start = performance.now();
+      perform(it, subject, act);
+      const time = performance.now() - start;
+      if (time > longest) [longest, slowest] = [time, i];
     }
     await it.turn();
     it.check();
@@ -178,7 +178,7 @@ export async function run(program: Program): Promise<Outcome> {
     failure = error instanceof Error ? error.message : String(error);
   }
   const { mostSteps, mostBytes } = it.device.work.counters;
-  return { failure, longest, steps: mostSteps, bytes: mostBytes };
+  return { failure, longest, slowest, steps: mostSteps, bytes: mostBytes };
 }
 
 function perform(it: Rig<ReturnType<FuzzSubject["make"]>>, subject: FuzzSubject, act: Act): void {
