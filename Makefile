@@ -29,7 +29,7 @@ PACKAGES := qemu-system-x86 qemu-system-arm $(RISCV) ipxe-qemu qemu-utils iprout
 	xfsprogs btrfs-progs squashfs-tools cryptsetup-bin xorriso tshark
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help setup packages qemu fresh demo test spec check fmt lint types doc unit bench bench-guest clean
+.PHONY: help setup packages qemu fresh demo test spec check fmt lint types doc unit fuzz bench bench-guest clean
 
 help:
 	@echo "make demo [DISK=path]  set up and run the main job on the emulated board"
@@ -37,6 +37,8 @@ help:
 	@echo "make spec              how much of the specification is tested, by the last run of the tests"
 	@echo "make fresh             slow: both commands on a minimal Debian 12 and 13, as root and as a user;"
 	@echo "                       RELEASES=\"bookworm trixie\" USERS=\"root dev\" choose"
+	@echo "make fuzz              slow: an hour of hostile drivers on all device models;"
+	@echo "                       SECONDS=600 SEED=7 choose"
 	@echo "make bench             every *_bench.ts, as ratios and medians"
 	@echo "make bench-guest       slow: our drivers against Linux's own in a guest, and how it boots"
 	@echo "make fmt               format the sources in place"
@@ -113,6 +115,10 @@ spec: $(SETUP)
 fresh:
 	@sh tools/require.sh debootstrap debootstrap $(if $(SUDO),sudo sudo)
 	@$(SUDO) sh tools/fresh.sh "$(RELEASES)" "$(USERS)"
+
+# Not part of `make test`, which runs seconds of it. What fails is made shorter and kept in the corpus.
+fuzz: $(SETUP)
+	@$(DENO) run -A tests/hostile/fuzz_models.ts --seconds $(or $(SECONDS),3600) $(if $(SEED),--seed $(SEED))
 
 bench: $(SETUP)
 	$(DENO) bench -A $(ROOMS)

@@ -341,7 +341,9 @@ export class CryptoDevice implements DeviceModel {
     const service = (opcode >>> 8) as CryptoService;
     const sizes = CRYPTO_DATA_BODY[service];
     if (sizes === undefined) return fails(CryptoStatus.NOTSUPP);
-    const modes = this.#context!.features.has(CryptoFeature.CIPHER_STATELESS_MODE + service);
+    // Without REVISION_1 there is one form of requests, whatever a legacy driver accepted besides.
+    const modes = this.#revision1 &&
+      this.#context!.features.has(CryptoFeature.CIPHER_STATELESS_MODE + service);
     const stateless = modes && flag !== CRYPTO_SESSION_MODE;
     const size = !this.#revision1 ? CRYPTO_OP_BODY : sizes[stateless ? 1 : 0];
     if (chain.readableLeft < size) return fails(CryptoStatus.ERR);

@@ -1,7 +1,8 @@
 import { P9_HEADER, P9_MAX_NAME, P9Errno } from "@vireo/hal";
 import { P9Refusal } from "./export.ts";
 
-const decoder = new TextDecoder("utf-8", { fatal: true });
+// A name may begin with a byte order mark, which is kept.
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** Reads a request, of which nothing is believed: what is not there is refused with EINVAL. */
 export class RequestReader {

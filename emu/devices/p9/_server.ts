@@ -13,7 +13,7 @@ import {
   P9SetAttribute,
   P9Type,
 } from "@vireo/hal";
-import type { Clock } from "../../device.ts";
+import type { Clock, ModelUsage } from "../../device.ts";
 import { child, entryType, isDirectory, writeQid } from "./_entries.ts";
 import { isName, type RequestReader } from "./_message.ts";
 import {
@@ -28,17 +28,36 @@ import {
 /** Most fids and open files that a driver may have. */
 const MAX_FIDS = 16384;
 const MAX_OPEN = 256;
+/** Most bytes that the names of all open directories together count for, and what a name counts for besides its own. */
+const MAX_LISTINGS = 8 << 20;
+const NAME_COST = 64;
+/** What the server keeps at most. */
+export const SERVER_BOUNDS: ModelUsage = {
+  items: MAX_FIDS + MAX_LISTINGS / NAME_COST,
+  bytes: MAX_LISTINGS,
+};
 /** Magic number of v9fs, as `statfs` has it. */
 const V9FS_MAGIC = 0x01021997;
 
 interface Fid {
   path: P9Path;
   handle: P9Handle | undefined;
-  /** Names of an open directory, as they were when it was listed from the start. */
+  /** Names of an open directory, as they were when it was listed from the start, and what they count for. */
   entries: readonly string[] | undefined;
+  cost: number;
   /** How it was opened. */
   access: number;
+  append: boolean;
   opened: boolean;
+}
+
+/** A fid as plain data. */
+type SavedFid = readonly [number: number, fid: Omit<Fid, "handle" | "cost">];
+
+/** A server's state as plain data. */
+export interface P9ServerState {
+  readonly msize: number;
+  readonly fids: readonly SavedFid[];
 }
 
 /** What is read or written besides a message. */
@@ -49,6 +68,8 @@ export interface P9Data {
   readonly room: number;
   /** Memory for data to send, at least `room` bytes. */
   readonly scratch: () => Uint8Array;
+  /** Counts steps. */
+  readonly spend: (steps: number) => void;
 }
 
 /** What is answered: a message, and the data behind it. */
@@ -70,6 +91,9 @@ export class P9Server {
   readonly #answer = new P9MessageWriter();
   #open = 0;
   #msize = 0;
+  /** Names of open directories: how many, and what they count for. */
+  #names = 0;
+  #listings = 0;
   #data: Uint8Array = NONE;
 
   /** Serves a tree, with messages of so many bytes at most. */
@@ -87,6 +111,48 @@ export class P9Server {
   /** Fids that the driver has. */
   get fids(): number {
     return this.#fids.size;
+  }
+
+  /** Fids, and names of open directories. */
+  usage(): ModelUsage {
+    return { items: this.#fids.size + this.#names, bytes: this.#listings };
+  }
+
+  /** Fids as plain data. */
+  snapshot(): P9ServerState {
+    const fids = [...this.#fids].map(([number, { handle: _, cost: __, ...fid }]): SavedFid => [
+      number,
+      fid,
+    ]);
+    return { msize: this.#msize, fids };
+  }
+
+  /** Takes fids back; a file that cannot be opened any more has none of its data, and answers EBADF. */
+  restore({ msize, fids }: P9ServerState): void {
+    this.reset();
+    this.#msize = msize;
+    for (const [number, saved] of fids) {
+      const fid: Fid = { ...saved, entries: undefined, cost: 0, handle: undefined };
+      this.#fids.set(number, fid);
+      if (!saved.opened) continue;
+      this.#open++;
+      if (saved.entries !== undefined) {
+        this.#keep(fid, saved.entries);
+        continue;
+      }
+      const write = saved.access !== P9OpenFlag.READ;
+      const read = saved.access !== P9OpenFlag.WRITE;
+      try {
+        fid.handle = this.#tree.open(saved.path, {
+          read,
+          write,
+          truncate: false,
+          append: saved.append,
+        });
+      } catch {
+        // It went, or may not be opened.
+      }
+    }
   }
 
   /** Forgets all fids, and closes their files. */
@@ -117,7 +183,7 @@ export class P9Server {
       case P9Type.ATTACH:
         return this.#attach(request);
       case P9Type.WALK:
-        return this.#walk(request);
+        return this.#walk(request, data);
       case P9Type.LOPEN:
         return this.#lopen(request);
       case P9Type.LCREATE:
@@ -185,13 +251,14 @@ export class P9Server {
     this.#qid(this.#tree.stat([]));
   }
 
-  #walk(request: RequestReader): void {
+  #walk(request: RequestReader, data: P9Data): void {
     const from = this.#fid(request.u32());
     const to = request.u32();
     const count = request.u16();
     if (count > P9_MAX_WALK || from.opened) throw new P9Refusal(P9Errno.EINVAL);
     const names = Array.from({ length: count }, () => request.text());
     let path = from.path;
+    data.spend(count * (1 + path.length));
     const found: P9Attributes[] = [];
     if (count > 0 && !isDirectory(this.#tree.stat(path))) throw new P9Refusal(P9Errno.ENOTDIR);
     for (const name of names) {
@@ -224,6 +291,7 @@ export class P9Server {
     const attributes = this.#tree.stat(fid.path);
     if (isDirectory(attributes)) {
       if ((flags & P9_ACCESS) !== P9OpenFlag.READ) throw new P9Refusal(P9Errno.EISDIR);
+      this.#opening();
       fid.entries = [];
       fid.opened = true;
     } else {
@@ -278,30 +346,47 @@ export class P9Server {
     const offset = request.u64();
     const room = Math.min(request.u32(), data.room - 4);
     if (fid.entries === undefined) throw new P9Refusal(P9Errno.EBADF);
-    if (offset === 0) fid.entries = this.#tree.list(fid.path);
+    if (offset === 0) this.#keep(fid, this.#tree.list(fid.path));
     const names = [".", "..", ...fid.entries];
     const out = new P9MessageWriter();
     let end = out.length;
-    for (let i = offset; i < names.length; i++) {
-      const name = names[i]!;
-      let attributes: P9Attributes;
-      try {
-        attributes = this.#tree.stat(
-          name === "." ? fid.path : name === ".." ? fid.path.slice(0, -1) : [...fid.path, name],
-        );
-      } catch {
-        continue; // it went meanwhile
+    const fill = (stat: (name: string) => P9Attributes): void => {
+      for (let i = offset; i < names.length; i++) {
+        const name = names[i]!;
+        let attributes: P9Attributes;
+        data.spend(1);
+        try {
+          attributes = name === "."
+            ? this.#tree.stat(fid.path)
+            : name === ".."
+            ? this.#tree.stat(fid.path.slice(0, -1))
+            : stat(name);
+        } catch {
+          continue; // it went meanwhile
+        }
+        writeQid(out, attributes).u64(i + 1).u8(entryType(attributes)).text(name);
+        if (out.length - P9_HEADER.SIZE > room) {
+          // Nothing at all would be the end.
+          if (end === P9_HEADER.SIZE) throw new P9Refusal(P9Errno.EINVAL);
+          return;
+        }
+        end = out.length;
       }
-      writeQid(out, attributes).u64(i + 1).u8(entryType(attributes)).text(name);
-      if (out.length - P9_HEADER.SIZE > room) {
-        // Nothing at all would be the end.
-        if (end === P9_HEADER.SIZE) throw new P9Refusal(P9Errno.EINVAL);
-        break;
-      }
-      end = out.length;
-    }
+    };
+    if (this.#tree.within !== undefined) this.#tree.within(fid.path, fill);
+    else fill((name) => this.#tree.stat([...fid.path, name]));
     this.#data = out.finish(0, 0).subarray(P9_HEADER.SIZE, end);
     this.#answer.u32(this.#data.length);
+  }
+
+  /** Keeps the names of an open directory, instead of those that it had. */
+  #keep(fid: Fid, names: readonly string[] | undefined): void {
+    const cost = names?.reduce((sum, name) => sum + NAME_COST + 2 * name.length, 0) ?? 0;
+    if (this.#listings - fid.cost + cost > MAX_LISTINGS) throw new P9Refusal(P9Errno.ENOMEM);
+    this.#listings += cost - fid.cost;
+    this.#names += (names?.length ?? 0) - (fid.entries?.length ?? 0);
+    fid.entries = names;
+    fid.cost = cost;
   }
 
   #getattr(request: RequestReader): void {
@@ -409,21 +494,30 @@ export class P9Server {
     if (access !== P9OpenFlag.READ || truncate) this.#changing();
     if (access === P9_ACCESS) throw new P9Refusal(P9Errno.EINVAL);
     if (this.#open >= MAX_OPEN) throw new P9Refusal(P9Errno.EMFILE);
+    fid.append = (flags & P9OpenFlag.APPEND) !== 0;
     fid.handle = this.#tree.open(path, {
       read: access !== P9OpenFlag.WRITE,
       write: access !== P9OpenFlag.READ || truncate,
       truncate,
-      append: (flags & P9OpenFlag.APPEND) !== 0,
+      append: fid.append,
     });
     this.#open++;
     fid.access = access;
     fid.opened = true;
   }
 
+  /** An open directory counts as a file does. */
+  #opening(): void {
+    if (this.#open >= MAX_OPEN) throw new P9Refusal(P9Errno.EMFILE);
+    this.#open++;
+  }
+
   #close(fid: Fid): void {
-    if (fid.handle === undefined) return;
+    if (!fid.opened) return;
+    fid.opened = false;
     this.#open--;
-    fid.handle[Symbol.dispose]();
+    this.#keep(fid, undefined);
+    fid.handle?.[Symbol.dispose]();
     fid.handle = undefined;
   }
 
@@ -440,8 +534,8 @@ export class P9Server {
   #add(number: number, path: P9Path): void {
     if (number === P9_NO_FID || this.#fids.has(number)) throw new P9Refusal(P9Errno.EINVAL);
     if (this.#fids.size >= MAX_FIDS) throw new P9Refusal(P9Errno.ENFILE);
-    const fresh = { handle: undefined, entries: undefined, access: 0, opened: false };
-    this.#fids.set(number, { path, ...fresh });
+    const fresh = { handle: undefined, entries: undefined, cost: 0, access: 0 };
+    this.#fids.set(number, { path, ...fresh, append: false, opened: false });
   }
 
   #qid(attributes: P9Attributes): P9MessageWriter {

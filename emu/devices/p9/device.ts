@@ -14,15 +14,16 @@ import type {
   ConfigWidth,
   DeviceContext,
   DeviceModel,
+  ModelUsage,
   QueueSpec,
 } from "../../device.ts";
 import { RequestReader } from "./_message.ts";
-import { P9Server } from "./_server.ts";
+import { P9Server, type P9ServerState, SERVER_BOUNDS } from "./_server.ts";
 import type { P9Export } from "./export.ts";
 
 /** What a {@linkcode P9Device} is made of. */
 export interface P9DeviceOptions {
-  /** What it exports. */
+  /** What it exports; disposed with the device, if there is anything to dispose. */
   readonly tree: P9Export;
   /** Mount tag, at most 31 bytes; `vireo` by default. */
   readonly tag?: string;
@@ -36,6 +37,7 @@ export interface P9DeviceOptions {
 
 const DEFAULT_SIZE = 512 * 1024 + 24;
 const MAX_SIZE = 1 << 20;
+const QUEUE_SIZE = 128;
 /** Largest message without its data: a walk of 16 names of 255 bytes, or a long target. */
 const MAX_HEAD = 16384;
 /** Bytes of a Twrite before its data. */
@@ -62,9 +64,12 @@ export class P9Device implements DeviceModel {
   /** Names of the bits. */
   readonly featureNames: FeatureNames = P9Feature;
   /** One queue. */
-  readonly queues: readonly QueueSpec[] = [{ name: "requests", maxSize: 128 }];
+  readonly queues: readonly QueueSpec[] = [{ name: "requests", maxSize: QUEUE_SIZE }];
   /** Size of `struct virtio_9p_config` with the tag, in bytes. */
   readonly configSize: number;
+  /** Fids, names of open directories, and requests that are held back. */
+  readonly bounds: ModelUsage = { ...SERVER_BOUNDS, items: SERVER_BOUNDS.items + QUEUE_SIZE };
+  readonly #tree: P9Export;
   readonly #config: DataView<ArrayBuffer>;
   readonly #server: P9Server;
   readonly #hold: boolean;
@@ -89,6 +94,7 @@ export class P9Device implements DeviceModel {
     this.#config = new DataView(config.buffer);
     this.#config.setUint16(P9_CONFIG.tag_len.offset, tag.length, true);
     config.set(tag, P9_CONFIG.SIZE);
+    this.#tree = options.tree;
     this.#server = new P9Server(options.tree, size, options.clock ?? Date.now);
     this.#hold = options.hold ?? false;
     this.#scratch = new Uint8Array(size);
@@ -131,7 +137,8 @@ export class P9Device implements DeviceModel {
   notify(index: number): void {
     const queue = this.#context?.queue(index);
     if (queue === undefined) return;
-    for (let chain = queue.pop(); chain !== undefined; chain = queue.pop()) {
+    const { work } = this.#context!;
+    for (let chain = work.take(queue); chain !== undefined; chain = work.take(queue)) {
       const done = this.#take(chain);
       if (done === undefined) return;
       if (done) queue.push(chain);
@@ -151,9 +158,26 @@ export class P9Device implements DeviceModel {
     this.#server.reset();
   }
 
-  /** Closes all files. */
+  /** Fids, names of open directories, and requests that are held back. */
+  usage(): ModelUsage {
+    const { items, bytes } = this.#server.usage();
+    return { items: items + this.#held.length, bytes };
+  }
+
+  /** Fids as plain data; what they stand for is in the tree. */
+  snapshot(): unknown {
+    return this.#server.snapshot();
+  }
+
+  /** Takes fids back, and opens their files again: what was removed meanwhile is lost. */
+  restore(state: unknown): void {
+    this.#server.restore(state as P9ServerState);
+  }
+
+  /** Closes all files, and lets go of the tree. */
   [Symbol.dispose](): void {
     this.reset();
+    this.#tree[Symbol.dispose]?.();
   }
 
   /** Takes a request; true if it is done, false if it is held, undefined after a fault. */
@@ -201,6 +225,7 @@ export class P9Device implements DeviceModel {
     const { head: answer, data } = this.#server.serve(type, tag, new RequestReader(head), {
       room: room - P9_HEADER.SIZE,
       scratch: () => this.#scratch,
+      spend: (steps) => void this.#context?.work.spend(steps),
       take: (size) => {
         const bytes = this.#scratch.subarray(0, Math.min(size, this.#scratch.length));
         return bytes.subarray(0, chain.read(bytes));

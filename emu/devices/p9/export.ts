@@ -90,6 +90,8 @@ export interface P9Export {
   stat(path: P9Path): P9Attributes;
   /** Names in a directory, sorted. */
   list(path: P9Path): readonly string[];
+  /** Looks at many entries of a directory at the cost of one walk to it; without it each is looked at by `stat`. */
+  within?<T>(path: P9Path, use: (stat: (name: string) => P9Attributes) => T): T;
   /** Opens a file. */
   open(path: P9Path, options: P9HandleOptions): P9Handle;
   /** Makes an empty file where nothing is. */
@@ -108,6 +110,8 @@ export interface P9Export {
   change(path: P9Path, changes: P9AttributeChanges): void;
   /** How much there is room for. */
   space(): P9Space;
+  /** Lets go of what it holds of the host; the device calls this when it is disposed itself. */
+  [Symbol.dispose]?(): void;
 }
 
 /** Why an exported tree does not do something. */

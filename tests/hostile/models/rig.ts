@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { setImmediate } from "node:timers";
 import { assert, assertEquals } from "@std/assert";
 import { DescFlag, Feature, type FeatureSet } from "@vireo/hal";
 import { type DeviceModel, EmulatedMachine, type MachineOptions } from "@vireo/emu";
@@ -42,6 +43,8 @@ export interface RigOptions extends Partial<Omit<MachineOptions, "devices">> {
   readonly features?: (offered: FeatureSet) => FeatureSet;
   /** Whether the device is set up at once; true by default. */
   readonly init?: boolean;
+  /** Version of the register interface; 2 by default. */
+  readonly version?: 1 | 2;
 }
 
 /** A random number below 2^32 for each call, the same for a seed (xorshift32). */
@@ -67,9 +70,13 @@ export class Rig<M extends DeviceModel> implements AsyncDisposable {
 
   /** Makes a machine, and sets the device up. */
   constructor(model: M, options: RigOptions = {}) {
-    const { features, init = true, ...machine } = options;
+    const { features, init = true, version = 2, ...machine } = options;
     this.model = model;
-    this.machine = EmulatedMachine.create({ memorySize: 4 << 20, ...machine, devices: [model] });
+    this.machine = EmulatedMachine.create({
+      memorySize: 4 << 20,
+      ...machine,
+      devices: [{ model, version }],
+    });
     this.driver = new MockDriver(this.machine);
     if (init) this.init(features);
   }
@@ -147,7 +154,7 @@ export class Rig<M extends DeviceModel> implements AsyncDisposable {
 
   /** A turn of the event loop. */
   turn(): Promise<void> {
-    return new Promise((resolve) => setTimeout(resolve, 0));
+    return new Promise((resolve) => void setImmediate(resolve));
   }
 
   /** Whatever the driver did: the model never failed, stayed in its bounds, and each turn in its budget. */

@@ -1,0 +1,245 @@
+import { assert, assertEquals } from "@std/assert";
+import {
+  CaifDevice,
+  ConsoleDevice,
+  InputDevice,
+  NetDevice,
+  RngDevice,
+  RpmsgDevice,
+  RprocSerialDevice,
+} from "@vireo/emu";
+import { MockQueue } from "@vireo/emu/testing";
+import { bytesOf, concat, type HostileSuite, Rig, type RigOptions } from "./rig.ts";
+
+/** A host that takes all at once, so that nothing ever waits for it. */
+const greedy = () => ({
+  readable: new ReadableStream<Uint8Array>(),
+  writable: new WritableStream<Uint8Array>({}, { highWaterMark: Infinity, size: () => 0 }),
+});
+
+/** Sends gigabytes by one chain: the same memory over and over. */
+async function flood(it: Rig<ConsoleDevice>): Promise<void> {
+  const { address } = it.scratch(1 << 20);
+  const elements = Array.from({ length: 64 }, () => ({ address, length: 1 << 20 }));
+  let ticks = 0;
+  const timer = setInterval(() => ticks++, 1);
+  for (let i = 0; i < 4; i++) {
+    const { usedIndex } = it.queue(1);
+    it.raw(1, elements);
+    await it.until(1, usedIndex + 1);
+  }
+  clearInterval(timer);
+  assert(ticks > 0, "timers went on meanwhile");
+  assert(it.device.work.counters.yields >= 8, `${it.device.work.counters.yields} turns between`);
+  it.check();
+}
+
+const rpmsg = (how: RigOptions = {}) =>
+  new Rig(new RpmsgDevice({ services: [{ name: "echo", address: 1024, handle() {} }] }), how);
+
+const named = (name: string, flags = 0): Uint8Array => {
+  const bytes = new Uint8Array(40);
+  new TextEncoder().encodeInto(name, bytes);
+  bytes.set(bytesOf([4, 77], [4, flags]), 32);
+  return concat(bytesOf([4, 77], [4, 53], [4, 0], [2, 40], [2, 0]), bytes);
+};
+
+/** Hostile drivers of consoles. */
+export const CONSOLE: HostileSuite = {
+  model: "console",
+  cases: [
+    {
+      name: "gigabytes for a host that takes all are sent in turns",
+      run: () => flood(new Rig(new ConsoleDevice({ ports: [{ backend: greedy() }] }))),
+    },
+    {
+      name: "control messages of any contents are counted or answered, and the outbox is bounded",
+      async run(random) {
+        const ports = Array.from({ length: 20 }, () => ({ backend: greedy(), name: "p" }));
+        await using it = new Rig(new ConsoleDevice({ ports }), { memorySize: 8 << 20 });
+        for (let i = 0; i < 600; i++) {
+          const bytes = bytesOf([4, random() % 25], [2, random() % 10], [2, random() % 3]);
+          void it.queue(3).add([{ read: bytes }]);
+          it.queue(3).kick();
+          it.driver.interrupt();
+          if (it.model.waitingMessages >= 256) break;
+        }
+        assert(it.model.waitingMessages >= 256, "the driver takes none");
+        it.check();
+      },
+    },
+  ],
+};
+
+/** Hostile drivers of a remote processor's serial line. */
+export const RPROC_SERIAL: HostileSuite = {
+  model: "rproc-serial",
+  cases: [{
+    name: "gigabytes for a host that takes all are sent in turns",
+    run: () => flood(new Rig(new RprocSerialDevice(greedy()))),
+  }],
+};
+
+/** Hostile drivers of rpmsg. */
+export const RPMSG: HostileSuite = {
+  model: "rpmsg",
+  cases: [
+    {
+      name: "names that a driver announces are no more than 256",
+      async run() {
+        await using it = rpmsg();
+        for (let i = 0; i < 1000; i++) await it.send(1, named(`service-${i}`));
+        assertEquals([it.model.announced.size, it.model.refused], [256, 744]);
+        await it.send(1, named("service-0", 1));
+        await it.send(1, named("service-999"));
+        assertEquals([it.model.announced.size, it.model.announced.get("service-999")], [256, 77]);
+        it.check();
+      },
+    },
+    {
+      name: "messages of any length are taken, or are a fault",
+      async run(random) {
+        for (let i = 0; i < 60; i++) {
+          await using it = rpmsg();
+          const length = random() % 600;
+          const bytes = concat(
+            bytesOf([4, random()], [4, random() % 2000], [4, 0], [2, length], [2, 0]),
+          );
+          void it.queue(1).add([{ read: concat(bytes, new Uint8Array(random() % 500)) }]);
+          it.queue(1).kick();
+          it.check();
+        }
+      },
+    },
+    {
+      name: "names are in a snapshot",
+      async run() {
+        await using it = rpmsg();
+        await it.send(1, named("shell"));
+        await using next = it.moveTo(rpmsg(it.memory));
+        assertEquals([...next.model.announced], [["shell", 77]]);
+      },
+    },
+  ],
+};
+
+/** Hostile drivers of CAIF. */
+export const CAIF: HostileSuite = {
+  model: "caif",
+  cases: [{
+    name:
+      "a queue that is reset gives back the buffers that were in it, and the frame that was held",
+    async run() {
+      const frames: number[] = [];
+      let takes = false;
+      const model = new CaifDevice({
+        buffers: 2,
+        onFrame: (frame) => takes && frames.push(frame.length) > 0,
+      });
+      await using it = new Rig(model, { ring: { ringReset: true } });
+      const reset = (index: number): void => {
+        it.driver.slot.write32(0x30, index);
+        it.driver.slot.write32(0xc0, 1);
+        it.driver.queues[index] = new MockQueue(it.driver, index, 16);
+      };
+      const send = () => model.send(new Uint8Array(8));
+      assertEquals([send(), send(), model.room], [true, true, 0]);
+      reset(1);
+      assertEquals([model.room, send()], [2, true]);
+      // A frame that is held when its queue goes is not returned to the next one.
+      it.raw(0, [{ address: it.scratch(80).address, length: 80 }]);
+      assertEquals(it.queue(0).usedIndex, 0);
+      reset(0);
+      takes = true;
+      model.resume();
+      assertEquals(frames, []);
+    },
+  }],
+};
+
+/** Hostile drivers of input devices. */
+export const INPUT: HostileSuite = {
+  model: "input",
+  cases: [
+    {
+      name: "status events without end are kept as 1024, and a short one is a fault",
+      async run(random) {
+        await using it = new Rig(new InputDevice({ name: "k", codes: { 1: [1] } }));
+        for (let i = 0; i < 1200; i++) {
+          await it.send(1, bytesOf([2, 17], [2, random() % 9], [4, i]));
+        }
+        assertEquals([it.model.statuses.length, it.model.statuses.at(-1)!.value], [1024, 1199]);
+        it.check();
+        it.raw(1, [{ address: it.scratch(8).address, length: 7 }]);
+        assertEquals(it.driver.needsReset, true);
+      },
+    },
+    {
+      name: "what is selected and events that wait are in a snapshot",
+      async run() {
+        const make = (how: RigOptions) =>
+          new Rig(new InputDevice({ name: "key", codes: { 1: [1] } }), how);
+        await using it = make({});
+        it.driver.slot.write8(0x100, 1);
+        it.model.tap(1);
+        await using next = it.moveTo(make(it.memory));
+        assertEquals(new TextDecoder().decode(it.driver.config(8, 3)), "key");
+        const { bytes } = await it.driver.request(0, [{ write: 8 }]);
+        assertEquals([...bytes[0]!], [1, 0, 1, 0, 1, 0, 0, 0]);
+        next.check();
+      },
+    },
+  ],
+};
+
+/** Hostile drivers of network devices. */
+export const NET: HostileSuite = {
+  model: "net",
+  cases: [{
+    name: "frames and commands of any bytes are sent, counted or refused",
+    async run(random) {
+      let sent = 0;
+      const backend = {
+        accepts: 0,
+        connect() {},
+        send() {
+          sent++;
+        },
+        flush() {},
+      };
+      await using it = new Rig(
+        new NetDevice({ backend: backend as never }),
+        { memorySize: 8 << 20 },
+      );
+      for (let i = 0; i < 1500; i++) {
+        const bytes = Uint8Array.from(
+          { length: 12 + random() % 200 },
+          () => random() % 4 === 0 ? random() : 0,
+        );
+        if (i % 3 === 0) await it.send(2, bytes.subarray(0, 2 + random() % 60), 1);
+        else await it.send(1, bytes);
+      }
+      assert(sent > 0);
+      it.check();
+    },
+  }],
+};
+
+/** Hostile drivers of the entropy device. */
+export const RNG: HostileSuite = {
+  model: "rng",
+  cases: [{
+    name: "requests of gigabytes get a bounded part, and requests of nothing are a fault",
+    async run() {
+      const make = () => new Rig(new RngDevice({ random: (into) => void into.fill(7) }));
+      await using it = make();
+      const { address } = it.scratch(1 << 20);
+      it.raw(0, Array.from({ length: 64 }, () => ({ address, length: 1 << 20, write: true })));
+      assertEquals(it.queue(0).usedIndex, 1);
+      assert(it.device.work.counters.bytes <= 65536);
+      it.check();
+      it.raw(0, [{ address, length: 0, write: true }]);
+      assertEquals(it.driver.needsReset, true);
+    },
+  }],
+};
