@@ -44,7 +44,7 @@ export interface BlkRangeLimits {
 export interface BlkConfig {
   /** Sectors of 512 bytes. */
   readonly sectors: number;
-  /** Most bytes of one buffer; 2^32-1 without SIZE_MAX. */
+  /** Most bytes of one buffer; 2^32-1 without SIZE_MAX, or if that is 0. */
   readonly sizeMax: number;
   /** Most buffers of one request; 1 without SEG_MAX. */
   readonly segMax: number;
@@ -97,7 +97,7 @@ export function readBlkConfig(device: VirtioDevice): BlkConfig {
     if (value === 0) throw invalid(device, name, 0, "at least 1");
     return value;
   };
-  // As Linux: 0 means that the device sets no bound.
+  // As Linux: 0 means that the device sets no bound; QEMU's storage daemon offers SIZE_MAX so.
   const some = (value: number): number => value === 0 ? 0xffffffff : value;
   const sizeMax = device.has(F.SIZE_MAX) ? some(u32("size_max")) : 0xffffffff;
   const segMax = device.has(F.SEG_MAX) ? positive("seg_max", u32("seg_max")) : 1;
@@ -164,6 +164,7 @@ export function invalid(
   return new VireoError("CONFIG_INVALID", "Cannot use the block device's configuration", {
     device: device.name,
     register: field,
+    base: 10,
     seen,
     expected,
   });

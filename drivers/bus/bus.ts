@@ -8,7 +8,7 @@ import {
   type Platform,
   VireoError,
 } from "@vireo/hal";
-import { BusDevice, type DeviceHost } from "./_bus_device.ts";
+import { BusDevice, type DeviceHost, type OutstandingBuffers } from "./_bus_device.ts";
 import * as lifecycle from "./_lifecycle.ts";
 import { type RecoverOptions, RecoveryPolicy } from "./_recovery.ts";
 import type { VirtioDevice } from "../device.ts";
@@ -16,8 +16,10 @@ import type { DriverInstance, VirtioDriver } from "../driver.ts";
 import { MmioTransport } from "../transport/mmio.ts";
 import { isVirtioPci, type PciProbeOptions, probePci } from "../transport/pci/probe.ts";
 import type { Transport } from "../transport/transport.ts";
+import { VhostUserTransport } from "../transport/vhost_user.ts";
 import { modalias, type UeventAction, type UeventSink } from "./uevent.ts";
 
+export type { OutstandingBuffers } from "./_bus_device.ts";
 export type { RecoverOptions } from "./_recovery.ts";
 
 /** How a bus treats its devices. */
@@ -206,6 +208,7 @@ export class Bus implements AsyncDisposable {
 
   #open(node: DeviceNode, dma: Dma): Transport | undefined {
     if (node.kind === "mmio") return MmioTransport.probe(node, dma);
+    if (node.kind === "vhost-user") return new VhostUserTransport(node, dma);
     return isVirtioPci(node) ? probePci(node, dma, this.#pci) : undefined;
   }
 
@@ -279,6 +282,14 @@ export class Bus implements AsyncDisposable {
   all<T extends DriverInstance>(driver: VirtioDriver<T>): T[] {
     return this.#devices.filter((device) => device.driver === driver && device.instance)
       .map((device) => device.instance as T);
+  }
+
+  /**
+   * The queues whose devices have buffers that they should return: not those on which a driver
+   * {@linkcode QueueRequest.receives}. It only looks at memory.
+   */
+  outstanding(): OutstandingBuffers[] {
+    return this.#devices.flatMap((device) => device.outstanding());
   }
 
   /** The device's attributes in Linux's text forms; reads its status. */

@@ -134,6 +134,7 @@ export class Control {
         device: this.#device,
         queue: this.#queue.index,
         seen: ack,
+        base: 16,
         expected: NetAck.OK,
       });
     } finally {

@@ -1,4 +1,4 @@
-import { timedOut, type WaitOptions } from "@vireo/drivers";
+import { waitFor, type WaitOptions, within } from "@vireo/drivers";
 import { VireoError } from "@vireo/hal";
 import { formatIpv4 } from "./ethernet.ts";
 import type { UdpHost } from "./host.ts";
@@ -14,6 +14,8 @@ const RESPONSE = 0x8000;
 const TRUNCATED = 0x0200;
 const NO_SUCH_NAME = 3;
 const HEADER = 12;
+/** Milliseconds that the server has, unless the caller says. */
+const DEADLINE = 5000;
 /** Milliseconds until a question is asked again at first; doubled each time. */
 const FIRST_PAUSE = 1000;
 
@@ -34,40 +36,33 @@ export async function resolveName(
   if (server === undefined) {
     throw new VireoError("NO_DEVICE", `Cannot find ${name}: no name server is known`);
   }
-  const { signal, deadline = 5000 } = options;
-  signal?.throwIfAborted();
-  const id = host.random() & 0xffff;
-  const question = ask(id, name);
-  const { promise, resolve, reject } = Promise.withResolvers<string>();
-  promise.catch(() => {});
-  const late = host.timers.after(deadline, () => {
-    reject(timedOut(`the name server ${server} to find ${name}`, deadline));
-  });
-  const onAbort = (): void => reject(signal!.reason);
-  signal?.addEventListener("abort", onAbort);
+  options.signal?.throwIfAborted();
+  const { timers } = host;
+  const question = ask(host.random() & 0xffff, name);
   const port = FIRST_PORT + host.random() % (65536 - FIRST_PORT);
-  using _ = host.listenUdp(port, (from, data) => {
-    // What does not answer this question, from its server, is somebody else's.
-    if (from.address !== server || from.port !== PORT || !answers(data, question)) return;
-    try {
-      resolve(firstAddress(data, question.length, name));
-    } catch (error) {
-      reject(error);
-    }
+  const subject = { what: `the name server ${server} to find ${name}`, timers };
+  return await waitFor<string>(subject, within(options, DEADLINE, timers), (waiter) => {
+    const answers = host.listenUdp(port, (from, data) => {
+      // What does not answer this question, from its server, is somebody else's.
+      if (from.address !== server || from.port !== PORT || !isAnswer(data, question)) return;
+      try {
+        waiter.resolve(firstAddress(data, question.length, name));
+      } catch (error) {
+        waiter.reject(error);
+      }
+    });
+    let stop: () => void = () => {};
+    const again = (pause: number): void => {
+      host.sendUdp(port, { address: server, port: PORT }, question)
+        .catch((error) => waiter.reject(error));
+      stop = timers.after(pause, () => again(pause * 2));
+    };
+    again(FIRST_PAUSE);
+    return () => {
+      stop();
+      answers[Symbol.dispose]();
+    };
   });
-  let stop: () => void = () => {};
-  const again = (pause: number): void => {
-    host.sendUdp(port, { address: server, port: PORT }, question).catch(reject);
-    stop = host.timers.after(pause, () => again(pause * 2));
-  };
-  again(FIRST_PAUSE);
-  try {
-    return await promise;
-  } finally {
-    late();
-    stop();
-    signal?.removeEventListener("abort", onAbort);
-  }
 }
 
 function ask(id: number, name: string): Uint8Array {
@@ -93,7 +88,7 @@ function ask(id: number, name: string): Uint8Array {
 }
 
 /** Whether a datagram is an answer to a question, which it repeats. */
-function answers(data: Uint8Array, question: Uint8Array): boolean {
+function isAnswer(data: Uint8Array, question: Uint8Array): boolean {
   if (data.length < question.length) return false;
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
   const same = (from: number, to: number): boolean => {
