@@ -1,6 +1,7 @@
 import { interruptible } from "../terminal/interrupts.ts";
 import { toFileUrl } from "../terminal/paths.ts";
 import type { BoardOptions } from "../target/options.ts";
+import { moduleMistake } from "../terminal/module_mistake.ts";
 import { UsageError } from "../terminal/usage.ts";
 import type { Vireo, VireoMain } from "../vireo.ts";
 import { openVireo } from "../session.ts";
@@ -40,7 +41,9 @@ export function provideScript(load: () => Promise<{ default?: unknown }>): void 
  */
 export async function loadScript(script: string): Promise<VireoMain> {
   if (bundled === undefined) await checkFile(script);
-  const module = await (bundled?.() ?? import(toFileUrl(script)));
+  const module = await (bundled?.() ?? import(toFileUrl(script)).catch((error) => {
+    throw mistakeOf(script, error);
+  }));
   if (typeof module.default !== "function") {
     throw new UsageError(
       `run: ${script}: expected 'export default async function (vireo: Vireo) { ... }'`,
@@ -49,14 +52,30 @@ export async function loadScript(script: string): Promise<VireoMain> {
   return module.default as VireoMain;
 }
 
+/**
+ * What is wrong with a script that cannot be loaded, as one line with the place; the error itself if the
+ * script was loaded, and threw it.
+ */
+function mistakeOf(script: string, error: unknown): unknown {
+  if (!(error instanceof Error) || !("code" in error) || error.code !== "ERR_MODULE_NOT_FOUND") {
+    return error;
+  }
+  return new UsageError(`run: Cannot load ${script}: ${moduleMistake(error.message)}`, {
+    cause: error,
+  });
+}
+
 /** @throws {UsageError} If there is no such script. */
 export async function checkFile(script: string): Promise<void> {
   try {
-    await Deno.stat(script);
+    if ((await Deno.stat(script)).isFile) return;
   } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    if (!(error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory)) {
+      throw error;
+    }
     throw new UsageError(`run: no such file: ${script}`);
   }
+  throw new UsageError(`run: ${script} must be a file with a script; it is a folder or a device`);
 }
 
 /**

@@ -1,4 +1,5 @@
 import { VireoError } from "@vireo/hal";
+import { isHostError } from "./files.ts";
 import { Finished, UsageError } from "./usage.ts";
 
 /** Exit codes: wrong command line 2, a device or the host failed 1. */
@@ -18,9 +19,8 @@ export function report(error: unknown): number {
     return EXIT.USAGE;
   }
   if (error instanceof VireoError) line(`${error.message} [${error.code}]`);
-  else if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.PermissionDenied) {
-    line(error.message);
-  } else if (error instanceof Error) console.error(error.stack ?? String(error));
+  else if (isHostError(error)) line(error.message);
+  else if (error instanceof Error) console.error(error.stack ?? String(error));
   else line(String(error));
   return EXIT.FAILED;
 }
