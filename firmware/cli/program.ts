@@ -31,11 +31,11 @@ export function buildProgram(argv: readonly string[] = [], tables: Tables = TABL
       arguments: [["[shell]", "zsh, bash, fish or powershell"]],
       example: "source <(vireo complete bash)\nvireo complete fish > vireo.fish",
       async run() {
-        const { default: tab } = await import("@bomb.sh/tab/commander");
-        // It adds a command of this name, which reads the command line in its own way.
-        const completing = tableProgram(argv, tables);
-        tab(completing as unknown as Parameters<typeof tab>[0]);
-        await completing.parseAsync([...argv], { from: "user" });
+        const { complete } = await import("./completion.ts");
+        const { optionValues } = await import("./option_values.ts");
+        const launcher = Deno.env.get("VIREO_LAUNCHER") ?? "vireo";
+        const words = argv.slice(argv.indexOf("complete") + 1);
+        complete(tableProgram(argv, tables), words, optionValues(tables.options), launcher);
       },
     }),
     command({

@@ -1,4 +1,3 @@
-import { hostError } from "../terminal/files.ts";
 import { DeviceId } from "@vireo/hal/ids";
 import { UsageError } from "../terminal/usage.ts";
 import type { BoardDevice } from "./board_device.ts";
@@ -24,17 +23,6 @@ function parseDirectory(value: string | undefined): DirectoryOption {
   return { path, readOnly };
 }
 
-/** Makes a tree of a folder. @throws {VireoError} `HOST_ERROR` If there is no such folder. */
-function hostTree<T>(make: () => T, path: string): T {
-  try {
-    return make();
-  } catch (cause) {
-    // Only a path that is no folder is refused without the host.
-    const why = cause instanceof TypeError ? "it must be a folder" : cause;
-    throw hostError(`--with 9p: Cannot share ${path}`, why);
-  }
-}
-
 /** Directories of the host, by 9P. */
 export const P9: BoardDevice = {
   name: "9p",
@@ -47,8 +35,14 @@ export const P9: BoardDevice = {
     if (path === undefined) {
       return new P9Device({ tree: new MemoryTree({ "hello.txt": HELLO }), tag: TAG });
     }
-    const tree = hostTree(() => new HostTree(path, { readOnly }), path);
-    return new P9Device({ tree, tag: TAG });
+    try {
+      return new P9Device({ tree: new HostTree(path, { readOnly }), tag: TAG });
+    } catch (cause) {
+      const { hostError } = await import("../terminal/files.ts");
+      // Only a path that is no folder is refused without the host.
+      const why = cause instanceof TypeError ? "it must be a folder" : cause;
+      throw hostError(`--with 9p: Cannot share ${path}`, why);
+    }
   },
   qemu(value, id) {
     const { path, readOnly } = parseDirectory(value);
