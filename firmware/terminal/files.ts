@@ -71,7 +71,7 @@ export function keepOffTerminal(command: string, output?: string | undefined): v
 
 /** The error of a host that refuses: what, and why in its words. */
 export function hostError(what: string, cause: unknown): VireoError {
-  return new VireoError("HOST_ERROR", `${what}: ${hostWords(cause)}`, { cause });
+  return new VireoError("HOST_ERROR", `${what}: ${hostWords(cause)}`);
 }
 
 /** Whether an error is the host's refusal of a call, and not a mistake of a program. */

@@ -284,8 +284,8 @@ async function fdisk(
 }
 
 /** What `blkid` knows of a range of an image, by its names. */
-async function blkid(path: string, start = 0, length?: number): Promise<Map<string, string>> {
-  const range = length === undefined ? [] : ["-O", String(start), "-S", String(length)];
+async function blkid(path: string, start?: number, length?: number): Promise<Map<string, string>> {
+  const range = length === undefined ? [] : ["-O", String(start ?? 0), "-S", String(length)];
   const text = await tool("blkid", "-p", "-o", "export", ...range, path) ?? "";
   return new Map(
     text.split("\n").map((line): [string, string] => {
