@@ -1,4 +1,4 @@
-import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
+import type { Command, CommandUnknownOpts } from "@commander-js/extra-typings";
 import tab from "@bomb.sh/tab/commander";
 import { UsageError } from "../terminal/usage.ts";
 
