@@ -76,7 +76,8 @@ export function hostError(what: string, cause: unknown): VireoError {
 
 /** Whether an error is the host's refusal of a call, and not a mistake of a program. */
 export function isHostError(error: unknown): error is Error {
-  return error instanceof Error && /\(os error \d+\)/.test(error.message);
+  // Deno's own errors have the number, those of Node's modules the call.
+  return error instanceof Error && (/\(os error \d+\)/.test(error.message) || "syscall" in error);
 }
 
 /** What the host says, without the number and the call that Deno adds. */

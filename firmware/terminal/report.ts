@@ -55,7 +55,9 @@ export function errorLines(error: unknown): string[] {
   let next: unknown = error;
   while (next !== undefined && !seen.has(next) && seen.size < MOST_CAUSES) {
     const [what, ...frames] = describe(next);
-    lines.push(seen.size === 0 ? what! : `  because: ${what}`, ...frames);
+    // The host's words are often in the error that they caused already.
+    const said = isHostError(next) && lines.some((line) => line.includes((next as Error).message));
+    if (!said) lines.push(seen.size === 0 ? what! : `  because: ${what}`, ...frames);
     seen.add(next);
     next = next instanceof Error ? next.cause : undefined;
   }
