@@ -31,11 +31,11 @@ export function buildProgram(argv: readonly string[] = [], tables: Tables = TABL
       arguments: [["[shell]", "zsh, bash, fish or powershell"]],
       example: "source <(vireo complete bash)\nvireo complete fish > vireo.fish",
       async run() {
-        const { default: tab } = await import("@bomb.sh/tab/commander");
-        // It adds a command of this name, which reads the command line in its own way.
-        const completing = tableProgram(argv, tables);
-        tab(completing as unknown as Parameters<typeof tab>[0]);
-        await completing.parseAsync([...argv], { from: "user" });
+        const { complete } = await import("./completion.ts");
+        const { optionValues } = await import("./option_values.ts");
+        const launcher = Deno.env.get("VIREO_LAUNCHER") ?? "vireo";
+        const words = argv.slice(argv.indexOf("complete") + 1);
+        complete(tableProgram(argv, tables), words, optionValues(tables.options), launcher);
       },
     }),
     command({
@@ -62,10 +62,12 @@ function tableProgram(argv: readonly string[], tables: Tables): Command {
     .enablePositionalOptions()
     .helpCommand(false);
   const root: CommandUnknownOpts = program;
+  sayMistakes(root, "vireo");
   addExample(root, "vireo probe\nvireo blk read --blk disk.img --sector 0 --count 1 | xxd | head");
   for (const entry of tables.commands) {
     if ("commands" in entry) {
       const group = root.command(entry.name).description(entry.summary).helpCommand(true);
+      sayMistakes(group, `vireo ${entry.name}`);
       addExample(group, entry.example);
       for (const row of entry.commands) {
         addCommand(group, `${entry.name} ${row.name}`, row, argv, tables);
@@ -98,6 +100,7 @@ function addCommand(
     }
   }
   if (row.passThrough) added.passThroughOptions();
+  sayMistakes(added, `vireo ${name}`);
   addExample(added, row.example);
   added.action(async () => {
     const { dispatch } = await import("./dispatch.ts");
@@ -141,6 +144,23 @@ function boardOption({ flag, summary, group, choices, repeated }: BoardOption): 
     option.argParser((value: string, before?: readonly string[]) => [...before ?? [], value]);
   }
   return option;
+}
+
+/**
+ * Has a command say what is wrong with a command line in one line, as all other mistakes are said, and write
+ * its help as other commands write: a reader that is gone ends it in silence.
+ */
+function sayMistakes(command: CommandUnknownOpts, name: string): void {
+  command.configureOutput({
+    writeOut(text) {
+      const bytes = new TextEncoder().encode(text);
+      for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));
+    },
+    outputError(text, write) {
+      const line = text.replace(/^error: /, "").trim().replace(/\.$/, "").replace(/\.?\n\(/, " (");
+      write(`vireo: ${line}; see '${name} --help'\n`);
+    },
+  });
 }
 
 function addExample(command: CommandUnknownOpts, text: string): void {

@@ -3,7 +3,8 @@ import { type Blk, blkDriver } from "@vireo/drivers";
 import { BlkFeature, featureName, VireoError } from "@vireo/hal";
 import { type DiskContents, diskContents, diskText, hashDisk } from "../disk/disk_report.ts";
 import type { BoardOptions } from "../target/options.ts";
-import { progress, rate, sizeText, writeAll } from "../terminal/output.ts";
+import { progress, rate, sizeText } from "../terminal/output.ts";
+import { keepOffTerminal, openInput, openSink } from "../terminal/files.ts";
 import { parseCount, UsageError } from "../terminal/usage.ts";
 import { readBytes, wholeBytes, writeBytes } from "../disk/byte_range.ts";
 import type { Vireo } from "../vireo.ts";
@@ -137,6 +138,7 @@ export async function read(
   if (flags.json && flags.output === undefined && !flags.hash) {
     throw new UsageError("--json: needs -o FILE or --hash, standard output has the bytes");
   }
+  if (!flags.hash) keepOffTerminal("blk read", flags.output);
   const want = wanted(flags);
   await using vireo = await openVireo(board);
   const blk = pick(vireo, want);
@@ -145,15 +147,12 @@ export async function read(
     const sha256 = await hashDisk(blk, { sector, count, onProgress: (d) => progress("read", d) });
     return console.log(flags.json ? JSON.stringify({ sector, count, sha256 }) : sha256);
   }
-  using file = flags.output === undefined
-    ? undefined
-    : await Deno.open(flags.output, { write: true, create: true, truncate: true });
+  using sink = await openSink(flags.output);
   for (let done = 0; done < count; done += CHUNK / SECTOR) {
     const length = Math.min(CHUNK, (count - done) * SECTOR);
     const bytes = await readBytes(blk, (sector + done) * SECTOR, length);
-    if (file === undefined) await writeAll(bytes);
-    else for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at));
-    if (file !== undefined) progress("read", Math.min((done + CHUNK / SECTOR) / count, 1));
+    await sink.write(bytes);
+    if (sink.path !== undefined) progress("read", Math.min((done + CHUNK / SECTOR) / count, 1));
   }
   if (flags.json) console.log(JSON.stringify({ sector, count, bytes: count * SECTOR }));
 }
@@ -163,7 +162,7 @@ export async function write(
   board: BoardOptions,
   flags: DiskFlags & { readonly sector: string; readonly input?: string; readonly flush?: true },
 ): Promise<void> {
-  using file = flags.input === undefined ? undefined : await Deno.open(flags.input);
+  using file = flags.input === undefined ? undefined : await openInput(flags.input);
   const source = file ?? Deno.stdin;
   const want = wanted(flags);
   await using vireo = await openVireo(board);

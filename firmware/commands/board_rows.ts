@@ -46,7 +46,10 @@ export const BOARD_ROWS: readonly CommandRow[] = [
       ["<script>", "a file whose default export takes a Vireo"],
       ["[args...]", "passed on as vireo.args; -- before those that are options of run too"],
     ],
-    options: [{ flag: "--watch", summary: "run it again whenever the file changes" }],
+    options: [
+      { flag: "--watch", summary: "run it again whenever it or a module that it imports changes" },
+      { flag: "--check", summary: "check its types first" },
+    ],
     example: "vireo run --blk disk.img examples/read_disk.ts\n" +
       "vireo run script.ts -- --target is-for-the-script",
     passThrough: true,
@@ -55,13 +58,15 @@ export const BOARD_ROWS: readonly CommandRow[] = [
     async beforeGuest({ args: [script], flags }) {
       // It starts the same command line without this flag, again and again.
       if (flags.watch) return undefined;
-      await (await import("./run.ts")).checkFile(script);
+      const { checkFile, checkTypes } = await import("./run.ts");
+      await (flags.check ? checkTypes : checkFile)(script);
       return { script };
     },
     async run({ board, args: [script, args], flags }) {
-      const { run, watch } = await import("./run.ts");
-      if (flags.watch) await watch(script);
-      else await run(board, script, args);
+      const { checkTypes, run, watch } = await import("./run.ts");
+      if (flags.watch) return await watch(script);
+      if (flags.check && !inGuest()) await checkTypes(script);
+      await run(board, script, args);
     },
   }),
   command({

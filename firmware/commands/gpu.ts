@@ -1,5 +1,6 @@
 import type { GpuDevice } from "@vireo/emu";
 import { gpuDriver } from "@vireo/drivers";
+import { writeOutput } from "../terminal/files.ts";
 import { UsageError } from "../terminal/usage.ts";
 import type { JsonFlag } from "./command.ts";
 import type { Vireo } from "../vireo.ts";
@@ -35,7 +36,7 @@ export async function card(
   const output = flags.output;
   if (output !== undefined) {
     const model = vireo.emulated?.extras.get("gpu") as GpuDevice | undefined;
-    if (model !== undefined) await Deno.writeFile(output, model.png()!);
+    if (model !== undefined) await writeOutput(output, model.png()!);
     else if (vireo.qmp !== undefined) {
       await vireo.qmp.execute("screendump", {
         filename: await Deno.realPath(".") + `/${output}`,

@@ -12,6 +12,7 @@ import {
 } from "../image/mod.ts";
 import { guestEntry } from "../in_guest/command.ts";
 import { GUEST_VARIABLE } from "../terminal/environment.ts";
+import { hostError } from "../terminal/files.ts";
 import { note } from "../terminal/output.ts";
 import { qemuArguments } from "../target/qemu_arguments.ts";
 
@@ -33,7 +34,9 @@ const PLAIN = /^[\w@%+=:,./-]+$/;
 export async function makeImage(flags: ImageFlags): Promise<void> {
   const { arch, output: dir } = flags;
   const board = GUEST_BOARDS.find((known) => known.arch === arch)!;
-  await Deno.mkdir(dir, { recursive: true });
+  await Deno.mkdir(dir, { recursive: true }).catch((cause) => {
+    throw hostError(`--output: Cannot make ${dir}`, cause);
+  });
   const image = await guestImage(arch, { onProgress: note, refresh: flags.refresh });
   const target = `qemu:${board.name}`;
   const run = guestRun(board, {
@@ -81,7 +84,9 @@ exec ${words.map(quote).join(" ")} "$@"
 
 /** Writes the program of the image for a Linux that somebody else boots. */
 async function writeBoard(dir: string, program: Bundle, shim: string): Promise<void> {
-  await Deno.mkdir(dir, { recursive: true });
+  await Deno.mkdir(dir, { recursive: true }).catch((cause) => {
+    throw hostError(`--output: Cannot make ${dir}`, cause);
+  });
   for (const [name, text] of program) await Deno.writeTextFile(`${dir}/${name}`, text);
   await Deno.copyFile(shim, `${dir}/libvireo.so`);
   await Deno.writeTextFile(

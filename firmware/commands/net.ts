@@ -2,7 +2,8 @@ import { arpRequest, IpStack, PcapWriter, ping } from "../ip/mod.ts";
 import { type Net, parseMac, timedOut } from "@vireo/drivers";
 import { featureName, NetFeature, VireoError } from "@vireo/hal";
 import type { BoardOptions } from "../target/options.ts";
-import { progress, rate, writeAll } from "../terminal/output.ts";
+import { keepOffTerminal, openSink } from "../terminal/files.ts";
+import { progress, rate } from "../terminal/output.ts";
 import { parseCount, parseHexBytes, UsageError } from "../terminal/usage.ts";
 import type { JsonFlag } from "./command.ts";
 import { inGuest } from "../terminal/environment.ts";
@@ -98,6 +99,14 @@ export async function send(board: BoardOptions, hex: string, flags: JsonFlag): P
     throw new UsageError(`frame: expected ${HEADER} bytes or more, got ${frame.length}`);
   }
   await using vireo = await openVireo(board);
+  const most = vireo.net.mtu + HEADER;
+  // A tag of 4 bytes is no part of what the MTU bounds.
+  const tagged = frame[12] === 0x81 && frame[13] === 0;
+  if (frame.length > most + (tagged ? 4 : 0)) {
+    throw new UsageError(
+      `frame: expected ${HEADER} to ${most} bytes, as the MTU is ${vireo.net.mtu}, got ${frame.length}`,
+    );
+  }
   await vireo.net.send(frame, { signal: vireo.signal });
   console.log(flags.json ? JSON.stringify({ sent: frame.length }) : `sent ${frame.length} bytes`);
 }
@@ -160,14 +169,13 @@ export async function fetchFile(
     });
   }
   const total = Number(headers.get("content-length") ?? 0);
-  using file = flags.output === undefined
-    ? undefined
-    : await Deno.open(flags.output, { write: true, create: true, truncate: true });
+  using sink = await openSink(flags.output);
   const begin = performance.now();
   let bytes = 0;
   for await (const part of body) {
-    if (file === undefined) await writeAll(part);
-    else for (let at = 0; at < part.length;) at += await file.write(part.subarray(at));
+    // As curl: text is for reading, anything else for a file.
+    if (part.includes(0)) keepOffTerminal("net fetch", flags.output);
+    await sink.write(part);
     bytes += part.length;
     if (total > 0) progress("fetching", Math.min(0.99, bytes / total));
   }
@@ -193,9 +201,7 @@ export function prepareCapture(
 ): { source: string | undefined; count: number; deadline: number } {
   const count = parseCount(flags.count, "--count", 1);
   const deadline = parseCount(flags.deadline, "--deadline", 1);
-  if (flags.output === undefined && Deno.stdout.isTerminal()) {
-    throw new UsageError("capture: standard output is a terminal; give -o FILE or a pipe");
-  }
+  keepOffTerminal("net capture", flags.output);
   if (flags.json && flags.output === undefined) {
     throw new UsageError("--json: needs -o FILE, standard output has the frames");
   }
@@ -208,15 +214,9 @@ export async function capture(board: BoardOptions, flags: CaptureFlags): Promise
   const { source, count, deadline } = prepareCapture(board, flags);
   await using vireo = await openVireo(board);
   const { net } = vireo;
-  using file = flags.output === undefined
-    ? undefined
-    : await Deno.open(flags.output, { write: true, create: true, truncate: true });
-  const write = async (bytes: Uint8Array): Promise<void> => {
-    if (file === undefined) return await writeAll(bytes);
-    for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at));
-  };
+  using sink = await openSink(flags.output);
   const pcap = new PcapWriter();
-  await write(pcap.header());
+  await sink.write(pcap.header());
   await net.setPromiscuous(true).catch((error) => {
     // A device without a control queue passes everything anyway, or can't be asked to.
     if (!(error instanceof VireoError && error.code === "UNSUPPORTED")) throw error;
@@ -226,7 +226,7 @@ export async function capture(board: BoardOptions, flags: CaptureFlags): Promise
   try {
     while (captured < count) {
       const frame = await net.receive({ deadline, signal: vireo.signal });
-      await write(pcap.record(frame.bytes, Date.now()));
+      await sink.write(pcap.record(frame.bytes, Date.now()));
       captured++;
     }
   } catch (error) {

@@ -1,6 +1,6 @@
 import { p9Driver, type P9Entry, type P9Stat, type P9Tree } from "@vireo/drivers";
 import { inGuest } from "../terminal/environment.ts";
-import { writeAll } from "../terminal/output.ts";
+import { openInput, writeOutput } from "../terminal/files.ts";
 import { UsageError } from "../terminal/usage.ts";
 import type { JsonFlag } from "./command.ts";
 import type { Vireo } from "../vireo.ts";
@@ -22,8 +22,9 @@ function line({ name, kind }: P9Entry, { mode, size, mtime }: P9Stat): string {
 
 /** The whole of standard input, or of a file. */
 async function readSource(path: string | undefined): Promise<Uint8Array> {
-  if (path !== undefined) return await Deno.readFile(path);
-  return new Uint8Array(await new Response(Deno.stdin.readable).arrayBuffer());
+  // The stream closes the file.
+  const source = path === undefined ? Deno.stdin : await openInput(path);
+  return new Uint8Array(await new Response(source.readable).arrayBuffer());
 }
 
 /** `vireo 9p ls`. */
@@ -53,8 +54,7 @@ export async function cat(
 ): Promise<void> {
   await using tree = await attach(vireo);
   const bytes = await tree.readFile(path, { signal: vireo.signal });
-  if (flags.output !== undefined) await Deno.writeFile(flags.output, bytes);
-  else await writeAll(bytes);
+  await writeOutput(flags.output, bytes);
 }
 
 /** `vireo 9p put`. */

@@ -1,4 +1,5 @@
 import type { BoardOptions } from "../target/options.ts";
+import { keepOffTerminal } from "../terminal/files.ts";
 import { writeAll } from "../terminal/output.ts";
 import { parseSize } from "../terminal/usage.ts";
 import { openVireo } from "../session.ts";
@@ -13,6 +14,7 @@ export async function rng(
   flags: { format: "hex" | "raw"; json?: true },
 ): Promise<void> {
   const length = parseSize(amount, "bytes");
+  if (flags.format === "raw" && !flags.json) keepOffTerminal("rng --format raw");
   await using vireo = await openVireo(board);
   const parts: string[] = [];
   for (let left = length; left > 0; left -= CHUNK) {

@@ -4,6 +4,7 @@ import { deviceName } from "@vireo/hal";
 import { interruptible } from "../terminal/interrupts.ts";
 import { toFileUrl } from "../terminal/paths.ts";
 import type { BoardOptions } from "../target/options.ts";
+import { moduleMistake } from "../terminal/module_mistake.ts";
 import { say } from "../terminal/report.ts";
 import { UsageError } from "../terminal/usage.ts";
 import type { Vireo, VireoMain } from "../vireo.ts";
@@ -86,7 +87,9 @@ export function provideScript(load: () => Promise<{ default?: unknown }>): void 
  */
 export async function loadScript(script: string): Promise<VireoMain> {
   if (bundled === undefined) await checkFile(script);
-  const module = await (bundled?.() ?? import(toFileUrl(script)));
+  const module = await (bundled?.() ?? import(toFileUrl(script)).catch((error) => {
+    throw mistakeOf(script, error);
+  }));
   if (typeof module.default !== "function") {
     throw new UsageError(
       `run: ${script}: expected 'export default async function (vireo: Vireo) { ... }'`,
@@ -95,37 +98,82 @@ export async function loadScript(script: string): Promise<VireoMain> {
   return module.default as VireoMain;
 }
 
+/**
+ * What is wrong with a script that cannot be loaded, as one line with the place; the error itself if the
+ * script was loaded, and threw it.
+ */
+function mistakeOf(script: string, error: unknown): unknown {
+  if (!(error instanceof Error) || !("code" in error) || error.code !== "ERR_MODULE_NOT_FOUND") {
+    return error;
+  }
+  return new UsageError(`run: Cannot load ${script}: ${moduleMistake(error.message)}`, {
+    cause: error,
+  });
+}
+
 /** @throws {UsageError} If there is no such script. */
 export async function checkFile(script: string): Promise<void> {
   try {
-    await Deno.stat(script);
+    if ((await Deno.stat(script)).isFile) return;
   } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    if (!(error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory)) {
+      throw error;
+    }
     throw new UsageError(`run: no such file: ${script}`);
   }
+  throw new UsageError(`run: ${script} must be a file with a script; it is a folder or a device`);
+}
+
+/** The project's configuration, whose import map scripts use. */
+const CONFIG = new URL("../../deno.json", import.meta.url).pathname;
+
+/** What Deno says after the errors. */
+const TYPE_CHECK_END = /^(?:Found \d+ errors|error: Type checking failed)[\s\S]*/m;
+
+/**
+ * `vireo run --check`: checks the types of a script and of what it imports; what is wrong is on standard
+ * error.
+ *
+ * @throws {UsageError} If something is, or the file is missing.
+ */
+export async function checkTypes(script: string): Promise<void> {
+  await checkFile(script);
+  const { success, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["check", "--quiet", "--config", CONFIG, toFileUrl(script)],
+    env: { NO_COLOR: "1" },
+    stdin: "null",
+  }).output();
+  if (success) return;
+  const text = new TextDecoder().decode(stderr).replace(TYPE_CHECK_END, "");
+  const errors = text.split(/^(?=TS\d+ \[ERROR\])/m)
+    // That declarations stand alone is a rule for this project's packages, not for scripts.
+    .filter((error) => !/^TS90\d\d /.test(error)).map((error) => error.trim());
+  if (errors.length === 0) return;
+  console.error(errors.join("\n\n"));
+  throw new UsageError(`run: the types of ${script} are wrong`);
 }
 
 /**
- * `vireo run --watch`: runs the same command line without `--watch`, again whenever the file changes.
+ * `vireo run --watch`: runs the same command line without `--watch`, again whenever the script or a module
+ * that it imports changes. One that cannot be loaded is run again as soon as it has been mended.
  *
  * @throws {UsageError} If the file is missing.
  */
 export async function watch(script: string): Promise<void> {
+  await checkFile(script);
   const main = new URL("../main.ts", import.meta.url).pathname;
-  const config = new URL("../../deno.json", import.meta.url).pathname;
-  const again = Deno.args.filter((arg) => arg !== "--watch");
-  const start = (): Deno.ChildProcess =>
-    new Deno.Command(Deno.execPath(), {
-      args: ["run", "-A", "--quiet", "--config", config, main, ...again],
+  // The first one is ours: what stands behind the script is its own.
+  const again = Deno.args.toSpliced(Deno.args.indexOf("--watch"), 1);
+  for (;;) {
+    const modules = await modulesOf(script);
+    // The folders, because editors replace files instead of writing to them.
+    const folders = new Set([...modules].map((path) => path.replace(/[^/]*$/, "")));
+    using changes = Deno.watchFs([...folders], { recursive: false });
+    const child = new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", "--quiet", "--config", CONFIG, main, ...again],
       stdin: "null",
     }).spawn();
-  await loadScript(script);
-  // The folder, because editors replace files instead of writing to them.
-  const folder = Deno.watchFs(new URL(".", toFileUrl(script)).pathname, { recursive: false });
-  const name = script.replace(/^.*\//, "");
-  let child = start();
-  for await (const event of folder) {
-    if (event.kind === "access" || !event.paths.some((path) => path.endsWith(`/${name}`))) continue;
+    const changed = await firstChange(changes, modules);
     try {
       child.kill("SIGTERM");
     } catch (error) {
@@ -133,7 +181,35 @@ export async function watch(script: string): Promise<void> {
       if (!(error instanceof TypeError)) throw error;
     }
     await child.status;
-    console.error(`vireo: ${script} changed, running it again`);
-    child = start();
+    console.error(`vireo: ${changed} changed, running ${script} again`);
   }
+}
+
+/** Paths of a script and of all files that it imports, as far as they can be read. */
+async function modulesOf(script: string): Promise<Set<string>> {
+  const { stdout } = await new Deno.Command(Deno.execPath(), {
+    args: ["info", "--json", "--config", CONFIG, toFileUrl(script)],
+    stdin: "null",
+    stderr: "null",
+  }).output();
+  const paths = new Set([decodeURIComponent(new URL(toFileUrl(script)).pathname)]);
+  try {
+    const { modules } = JSON.parse(new TextDecoder().decode(stdout));
+    for (const { local } of modules as { local?: string | null }[]) {
+      if (typeof local === "string" && !local.includes("/node_modules/")) paths.add(local);
+    }
+  } catch (error) {
+    // A script that cannot be read at all: it alone is watched.
+    if (!(error instanceof SyntaxError || error instanceof TypeError)) throw error;
+  }
+  return paths;
+}
+
+async function firstChange(changes: Deno.FsWatcher, paths: ReadonlySet<string>): Promise<string> {
+  for await (const event of changes) {
+    if (event.kind === "access") continue;
+    const path = event.paths.find((path) => paths.has(path));
+    if (path !== undefined) return path;
+  }
+  throw new Error("The host does not watch files any more");
 }

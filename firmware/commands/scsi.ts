@@ -1,5 +1,5 @@
 import { scsiDriver, type ScsiUnit } from "@vireo/drivers";
-import { writeAll } from "../terminal/output.ts";
+import { keepOffTerminal, writeOutput } from "../terminal/files.ts";
 import { parseCount } from "../terminal/usage.ts";
 import type { JsonFlag } from "./command.ts";
 import type { Vireo } from "../vireo.ts";
@@ -40,7 +40,7 @@ export async function list(vireo: Vireo, flags: JsonFlag): Promise<void> {
 export async function read(vireo: Vireo, flags: ReadFlags): Promise<void> {
   const block = parseCount(flags.block, "--block", 0, 2 ** 40);
   const count = parseCount(flags.count, "--count", 1, 1 << 20);
+  keepOffTerminal("scsi read", flags.output);
   const bytes = await unitOf(vireo, flags).read(block, count, { signal: vireo.signal });
-  if (flags.output !== undefined) await Deno.writeFile(flags.output, bytes);
-  else await writeAll(bytes);
+  await writeOutput(flags.output, bytes);
 }

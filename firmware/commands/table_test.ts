@@ -96,7 +96,7 @@ Deno.test("help finds a command in its group, and names what is no command", asy
     command.configureOutput({ writeErr: (text) => wrong += text });
   }
   await assertRejects(() => program.parseAsync(["help", "blk", "raed"], { from: "user" }));
-  assertEquals(wrong, "error: unknown command 'raed'\n");
+  assertEquals(wrong, "vireo: unknown command 'raed'; see 'vireo blk --help'\n");
 });
 
 Deno.test("every field of a board has one option, and the default board comes from them", () => {

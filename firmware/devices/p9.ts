@@ -32,10 +32,17 @@ export const P9: BoardDevice = {
   async emulate(value) {
     const { path, readOnly } = parseDirectory(value);
     const { HostTree, MemoryTree, P9Device } = await import("@vireo/emu");
-    const tree = path === undefined
-      ? new MemoryTree({ "hello.txt": HELLO })
-      : new HostTree(path, { readOnly });
-    return new P9Device({ tree, tag: TAG });
+    if (path === undefined) {
+      return new P9Device({ tree: new MemoryTree({ "hello.txt": HELLO }), tag: TAG });
+    }
+    try {
+      return new P9Device({ tree: new HostTree(path, { readOnly }), tag: TAG });
+    } catch (cause) {
+      const { hostError } = await import("../terminal/files.ts");
+      // Only a path that is no folder is refused without the host.
+      const why = cause instanceof TypeError ? "it must be a folder" : cause;
+      throw hostError(`--with 9p: Cannot share ${path}`, why);
+    }
   },
   qemu(value, id) {
     const { path, readOnly } = parseDirectory(value);

@@ -1,5 +1,8 @@
 import { PROJECT, toFileUrl } from "./paths.ts";
 import { exec } from "./exec.ts";
+import { VireoError } from "@vireo/hal";
+import { moduleMistake } from "../terminal/module_mistake.ts";
+import { UsageError } from "../terminal/usage.ts";
 
 /** A bundled program: its modules and their source maps, by name in one directory of the guest. */
 export type Bundle = ReadonlyMap<string, string>;
@@ -17,13 +20,14 @@ export interface BundleOptions {
  * the sources.
  *
  * @param entry Path of the program.
- * @throws {VireoError} `HOST_ERROR` If the bundler finds fault; the message has its words.
+ * @throws {UsageError} If a source is wrong; the message has the place.
+ * @throws {VireoError} `HOST_ERROR` If the bundler fails.
  */
 export async function bundle(entry: string, options: BundleOptions = {}): Promise<Bundle> {
   const name = `${options.name ?? "program"}.js`;
   const dir = await Deno.makeTempDir({ prefix: "vireo-bundle-" });
   try {
-    await exec([
+    await run([
       Deno.execPath(),
       "bundle",
       "--quiet",
@@ -48,6 +52,17 @@ export async function bundle(entry: string, options: BundleOptions = {}): Promis
     return files;
   } finally {
     await Deno.remove(dir, { recursive: true });
+  }
+}
+
+/** Runs the bundler. @throws {UsageError} If it finds fault with a source, as one line. */
+async function run(command: readonly [string, ...string[]]): Promise<void> {
+  try {
+    await exec(command);
+  } catch (error) {
+    const text = error instanceof VireoError ? String(error.seen) : "";
+    if (!/^ *at .*file:/m.test(text)) throw error;
+    throw new UsageError(`Cannot bundle for the guest: ${moduleMistake(text)}`, { cause: error });
   }
 }
 

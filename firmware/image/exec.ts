@@ -35,7 +35,7 @@ export async function exec(
   options.signal?.throwIfAborted();
   const text = new TextDecoder();
   if (output.success) return text.decode(output.stdout);
-  const last = text.decode(output.stderr).trim().split("\n").slice(-5).join("\n");
+  const last = text.decode(output.stderr).trim().split("\n").slice(-10).join("\n");
   throw new VireoError("HOST_ERROR", `The program ${program} failed`, {
     seen: `exit code ${output.code}\n${last}`,
   });

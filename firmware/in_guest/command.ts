@@ -3,6 +3,7 @@ import { VireoError } from "@vireo/hal";
 import { bootGuest, findGuestBoard, type GuestOutput } from "../guest/mod.ts";
 import type { GuestCall } from "../commands/command.ts";
 import { bundleSource } from "../image/mod.ts";
+import { openInput, openSink, type Sink } from "../terminal/files.ts";
 import { HostPorts } from "../target/host_ports.ts";
 import {
   CALL_VARIABLE,
@@ -56,11 +57,9 @@ export async function runInGuest(command: GuestCommand): Promise<number> {
   // Before the output file is emptied.
   await requireQemu(guest, board.qemu);
   await using cleanup = new AsyncDisposableStack();
-  using output = command.output === undefined
-    ? undefined
-    : await Deno.open(command.output, { write: true, create: true, truncate: true });
+  using output = command.output === undefined ? undefined : await openSink(command.output);
   // Closed by its stream.
-  const input = command.input === undefined ? undefined : await Deno.open(command.input);
+  const input = command.input === undefined ? undefined : await openInput(command.input);
   const program = await bundleSource(guestEntry(command.script));
   const { console: consoleFlag }: { readonly console?: string } = command.call.flags;
   const onPort = consoleFlag === "virtio";
@@ -143,14 +142,14 @@ async function discard(port: StreamPort): Promise<void> {
 
 type Writer = { write(bytes: Uint8Array): Promise<number> };
 
-function outputs(file: Deno.FsFile | undefined): GuestOutput {
+function outputs(file: Sink | undefined): GuestOutput {
   const to = (writer: Writer) => async (bytes: Uint8Array): Promise<void> => {
     for (let at = 0; at < bytes.length;) at += await writer.write(bytes.subarray(at));
   };
   return {
     stdout: to(Deno.stdout),
     stderr: to(Deno.stderr),
-    ...(file === undefined ? {} : { file: to(file) }),
+    ...(file === undefined ? {} : { file: (bytes: Uint8Array) => file.write(bytes) }),
   };
 }
 

@@ -14,7 +14,7 @@ const RESPONSE = 0x8000;
 const TRUNCATED = 0x0200;
 const NO_SUCH_NAME = 3;
 const HEADER = 12;
-/** Milliseconds that an answer may take, unless told otherwise. */
+/** Milliseconds that the server has, unless the caller says. */
 const DEADLINE = 5000;
 /** Milliseconds until a question is asked again at first; doubled each time. */
 const FIRST_PAUSE = 1000;
@@ -38,15 +38,13 @@ export async function resolveName(
   }
   options.signal?.throwIfAborted();
   const { timers } = host;
-  const call = within(options, DEADLINE, timers);
-  const id = host.random() & 0xffff;
-  const question = ask(id, name);
+  const question = ask(host.random() & 0xffff, name);
   const port = FIRST_PORT + host.random() % (65536 - FIRST_PORT);
   const subject = { what: `the name server ${server} to find ${name}`, timers };
-  return await waitFor<string>(subject, call, (waiter) => {
-    const listener = host.listenUdp(port, (from, data) => {
+  return await waitFor<string>(subject, within(options, DEADLINE, timers), (waiter) => {
+    const answers = host.listenUdp(port, (from, data) => {
       // What does not answer this question, from its server, is somebody else's.
-      if (from.address !== server || from.port !== PORT || !answers(data, question)) return;
+      if (from.address !== server || from.port !== PORT || !isAnswer(data, question)) return;
       try {
         waiter.resolve(firstAddress(data, question.length, name));
       } catch (error) {
@@ -55,14 +53,14 @@ export async function resolveName(
     });
     let stop: () => void = () => {};
     const again = (pause: number): void => {
-      const to = { address: server, port: PORT };
-      host.sendUdp(port, to, question).catch((error) => waiter.reject(error));
+      host.sendUdp(port, { address: server, port: PORT }, question)
+        .catch((error) => waiter.reject(error));
       stop = timers.after(pause, () => again(pause * 2));
     };
     again(FIRST_PAUSE);
     return () => {
       stop();
-      listener[Symbol.dispose]();
+      answers[Symbol.dispose]();
     };
   });
 }
@@ -90,7 +88,7 @@ function ask(id: number, name: string): Uint8Array {
 }
 
 /** Whether a datagram is an answer to a question, which it repeats. */
-function answers(data: Uint8Array, question: Uint8Array): boolean {
+function isAnswer(data: Uint8Array, question: Uint8Array): boolean {
   if (data.length < question.length) return false;
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
   const same = (from: number, to: number): boolean => {

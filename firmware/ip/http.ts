@@ -1,4 +1,4 @@
-import { timedOut, type Timers, type WaitOptions } from "@vireo/drivers";
+import { type Timers, waitOn, type WaitOptions } from "@vireo/drivers";
 import { VireoError } from "@vireo/hal";
 import type { TcpClient, TcpStream } from "./host.ts";
 
@@ -77,19 +77,16 @@ class Source {
    */
   async some(most: number): Promise<Uint8Array | undefined> {
     if (this.#rest.length === 0) {
-      const late = Promise.withResolvers<never>();
-      late.promise.catch(() => {});
-      const cancel = this.#timers.after(this.#idle, () => {
-        const error = timedOut("the server to go on with its answer", this.#idle);
-        late.reject(error);
-        this.#connection.reset(error);
-      });
+      const subject = { what: "the server to go on with its answer", timers: this.#timers };
       try {
-        const { done, value } = await Promise.race([this.#reader.read(), late.promise]);
+        const { done, value } = await waitOn(this.#reader.read(), subject, {
+          deadline: this.#idle,
+        });
         if (done) return undefined;
         this.#rest = value;
-      } finally {
-        cancel();
+      } catch (error) {
+        this.#connection.reset(error as Error);
+        throw error;
       }
     }
     const part = this.#rest.subarray(0, most);

@@ -29,13 +29,54 @@ const BOUNDARY = /[;\n}]/g;
  * @throws {SyntaxError} If the text is wrong.
  */
 export function evaluate(text: string): Evaluation {
-  const code = plain(text);
+  const code = plain(importing(text));
   if (code === undefined) return { kind: "incomplete" };
   const names = declared(code);
   const keep = names.length === 0 ? "" : `;${KEEP}({${names.join(",")}})`;
-  const run = new AsyncFunction(KEEP, completed(code, keep));
+  const run = new AsyncFunction(KEEP, completed(code, names, keep));
   const done = run((made) => void Object.assign(globalThis, made)).then((end) => end ?? {});
   return { kind: "running", done };
+}
+
+/** An import at the start of a line: what it takes, and from where. */
+const IMPORT = /^[ \t]*import\s+(?:([^"';]+?)\s+from\s+)?(["'])([^"'\n]+)\2[ \t]*;?/gm;
+
+/** The text with its imports made at run time, as only a module may have others. */
+function importing(text: string): string {
+  return text.replace(IMPORT, (whole, what: string | undefined, _, from: string) => {
+    const call = `await import(${JSON.stringify(from)});`;
+    if (what === undefined) return `void ${call}`;
+    if (/^type\s/.test(what)) return "";
+    const [, first, rest = ""] = /^([\p{ID_Start}$_][\p{ID_Continue}$]*)?\s*,?\s*(.*)$/su.exec(
+      what,
+    )!;
+    const all = /^\*\s*as\s+(\S+)$/.exec(rest)?.[1];
+    const named = /^\{(.*)\}$/s.exec(rest)?.[1];
+    if (all === undefined && named === undefined && (first === undefined || rest !== "")) {
+      return whole;
+    }
+    const parts = [
+      ...first === undefined ? [] : [`default: ${first}`],
+      ...(named ?? "").split(",").map((part) => part.trim())
+        .filter((part) => part !== "" && !/^type\s/.test(part))
+        .map((part) => part.replace(/\s+as\s+/, ": ")),
+    ];
+    const names = parts.length === 0 ? "" : `const { ${parts.join(", ")} } = ${call}`;
+    return `${all === undefined ? "" : `const ${all} = ${call} `}${names || (all ? "" : call)}`;
+  });
+}
+
+/** A frame of a text that {@linkcode evaluate} runs, whose function adds two lines before it. */
+const FRAME = /(?:eval )?\(?eval at evaluate \(.*\), <anonymous>:(\d+):\d+\)?/;
+
+/** An error's stack up to the text that was typed, with its own lines: what runs it is of no interest. */
+export function ownStack(stack: string): string {
+  const lines = stack.split("\n");
+  const last = lines.findLastIndex((line) => FRAME.test(line));
+  if (last < 0) return stack;
+  return lines.slice(0, last + 1).map((line) =>
+    line.replace(FRAME, (_, row: string) => `<repl>:${Number(row) - 2}`)
+  ).join("\n");
 }
 
 /** The text as JavaScript; undefined if its end is missing. */
@@ -70,15 +111,17 @@ function declared(code: string): string[] {
 }
 
 /** The text with its last expression returned; its declarations are kept before that. */
-function completed(code: string, keep: string): string {
+function completed(code: string, names: readonly string[], keep: string): string {
   const trimmed = code.replace(/[\s;]+$/, "");
   const starts = [0, ...Array.from(trimmed.matchAll(BOUNDARY), ({ index }) => index + 1)];
   for (const start of starts) {
     const head = trimmed.slice(0, start);
     const expression = trimmed.slice(start);
     const whole =
-      `${head}\nconst ${KEEP}_value = (${expression}\n)${keep}\n;return { value: ${KEEP}_value }`;
-    if (expression.trim() !== "" && parses(head) && parses(whole)) return whole;
+      `${head};const ${KEEP}_value = (${expression}\n)${keep}\n;return { value: ${KEEP}_value }`;
+    if (expression.trim() === "" || !parses(head) || !parses(whole)) continue;
+    // A function or a class that stands alone is no value: as one it would not be declared.
+    if (names.every((name) => !parses(`${head}\n;let ${name}`))) return whole;
   }
   return `${code}\n${keep}`;
 }

@@ -1,5 +1,5 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { evaluate } from "./evaluate.ts";
+import { evaluate, ownStack } from "./evaluate.ts";
 
 async function value(text: string): Promise<unknown> {
   const evaluation = evaluate(text);
@@ -54,4 +54,43 @@ Deno.test("evaluate waits for the rest of a text and refuses a wrong one", async
     assertThrows(() => evaluate(text), SyntaxError);
   }
   await assertRejects(() => value("throw new RangeError('x')"), RangeError, "x");
+});
+
+Deno.test("evaluate keeps a function or a class that stands alone, and what is imported", async () => {
+  const scope = globalThis as unknown as Record<string, unknown>;
+  const before = new Set(Object.keys(scope));
+  for (
+    const text of ["function lone() { return 1 }", "class Lone {}", "async function later() {}"]
+  ) {
+    assertEquals([text, await value(text)], [text, undefined]);
+  }
+  assertEquals(await value("lone() + (new Lone() instanceof Lone ? 1 : 0)"), 2);
+  const cases: [string, unknown][] = [
+    [`import { join, sep as slash } from "node:path";\njoin("a", slash)`, "a/"],
+    [`import * as path from 'node:path'\npath.basename("/x/y")`, "y"],
+    [`import whole, { dirname } from "node:path"\nwhole.dirname === dirname`, true],
+    [`import "node:path"`, undefined],
+    [`import type { A } from "nowhere"`, undefined],
+    [`import { type B, resolve } from "node:path"; typeof resolve`, "function"],
+    [`'import x from "y"'`, 'import x from "y"'],
+    [`(await import("node:path")).sep`, "/"],
+  ];
+  for (const [text, expected] of cases) {
+    assertEquals([text, await value(text)], [text, expected]);
+  }
+  for (const name of Object.keys(scope)) if (!before.has(name)) delete scope[name];
+});
+
+Deno.test("ownStack ends with the text that was typed, and counts its lines", async () => {
+  const text = "function inner() {\n  throw new RangeError('x');\n}\ninner()";
+  const error = await assertRejects(() => value(text), RangeError);
+  assertEquals(ownStack(error.stack!).split("\n"), [
+    "RangeError: x",
+    "    at inner <repl>:2",
+    "    at <repl>:4",
+  ]);
+  assertEquals(
+    ownStack("Error: y\n    at f (file:///a.ts:1:1)"),
+    "Error: y\n    at f (file:///a.ts:1:1)",
+  );
 });

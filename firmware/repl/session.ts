@@ -1,4 +1,4 @@
-import { evaluate } from "./evaluate.ts";
+import { evaluate, ownStack } from "./evaluate.ts";
 import { LineEditor } from "./_line_editor.ts";
 import { CANCELLED, type LineSource, PlainLines } from "./lines.ts";
 
@@ -82,6 +82,10 @@ class Printer {
   }
 
   failure(error: unknown): void {
+    if (error instanceof Error && error.stack !== undefined) {
+      // A frozen error stays as it is.
+      Reflect.set(error, "stack", ownStack(error.stack));
+    }
     this.line(`Uncaught ${Deno.inspect(error, { colors: this.#colors })}`);
   }
 

@@ -40,7 +40,8 @@ export function parseBlk(text: string): BlkOption {
     else if (key === "block-size" && value) blockSize = checkBlockSize(value);
     else {
       throw new UsageError(
-        `--blk: expected ro, serial=TEXT or block-size=BYTES after the file, got '${part}'`,
+        `--blk: expected ro, serial=TEXT or block-size=BYTES after the file, got '${part}'; ` +
+          `a comma in the file's name is written twice`,
       );
     }
   }

@@ -1,4 +1,5 @@
 import { VireoError } from "@vireo/hal";
+import { isHostError } from "./files.ts";
 import { Finished, UsageError } from "./usage.ts";
 
 /** Exit codes: wrong command line 2, a device or the host failed 1. */
@@ -54,7 +55,9 @@ export function errorLines(error: unknown): string[] {
   let next: unknown = error;
   while (next !== undefined && !seen.has(next) && seen.size < MOST_CAUSES) {
     const [what, ...frames] = describe(next);
-    lines.push(seen.size === 0 ? what! : `  because: ${what}`, ...frames);
+    // The host's words are often in the error that they caused already.
+    const said = isHostError(next) && lines.some((line) => line.includes((next as Error).message));
+    if (!said) lines.push(seen.size === 0 ? what! : `  because: ${what}`, ...frames);
     seen.add(next);
     next = next instanceof Error ? next.cause : undefined;
   }
@@ -69,5 +72,7 @@ function describe(error: unknown): string[] {
   if (!(error instanceof Error)) return [String(error)];
   const frames = (error.stack ?? "").split("\n").filter((line) => /^\s*at /.test(line));
   const own = frames.filter((line) => !INNER_FRAME.test(line) && !ROOMS.test(line));
+  // The host's refusal of a call of ours, for example because a disk is full.
+  if (own.length === 0 && isHostError(error)) return [error.message];
   return [`${error.name}: ${error.message}`, ...own.length > 0 ? own : frames];
 }

@@ -5,7 +5,7 @@
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
-import { vireo } from "../cli_helper.ts";
+import { type Result, VIREO, vireo } from "../cli_helper.ts";
 
 /** A command line in a folder of its own, where `~` stands for the folder. */
 interface Input {
@@ -28,6 +28,7 @@ async function prepare(dir: string): Promise<void> {
     ["ragged.img", 9 * 512],
     ["cut.img", 1000],
     ["disk.img", 64 * 512],
+    ["a,b.img", 64 * 512],
   ];
   for (const [name, contents] of files) {
     const path = `${dir}/${name}`;
@@ -37,10 +38,19 @@ async function prepare(dir: string): Promise<void> {
       await Deno.truncate(path, contents);
     }
   }
-  await Deno.writeTextFile(
-    `${dir}/args.ts`,
-    `export default ({ args }: { args: string[] }) => console.log(JSON.stringify(args));`,
-  );
+  const scripts: Readonly<Record<string, string>> = {
+    "args.ts":
+      `export default ({ args }: { args: string[] }) => console.log(JSON.stringify(args));`,
+    "syntax.ts": "export default () => {\n  let x = ;\n};\n",
+    "missing.ts": `import "./nothere.ts";\nexport default () => {};\n`,
+    "bare.ts": `import "nopackage";\nexport default () => {};\n`,
+    "nothing.ts": "",
+    "number.ts": "export default 1;\n",
+  };
+  for (const [name, text] of Object.entries(scripts)) {
+    await Deno.writeTextFile(`${dir}/${name}`, text);
+  }
+  await Deno.mkdir(`${dir}/folder`);
 }
 
 const DISK = "the disk has 64 sectors, 0 to 63";
@@ -146,16 +156,320 @@ const INPUTS: readonly Input[] = [
     code: 2,
     err: "vireo: --source: expected an IPv4 address, got '10.0.2'",
   },
+  // Scripts that cannot be loaded, here and for a guest that is not even booted.
+  {
+    args: "run ~/syntax.ts",
+    code: 2,
+    err:
+      "vireo: run: Cannot load ~/syntax.ts: SyntaxError: Expression expected, at ~/syntax.ts:2:11",
+  },
+  {
+    args: "run --target qemu:x86_64-microvm ~/syntax.ts",
+    code: 2,
+    err:
+      "vireo: Cannot bundle for the guest: SyntaxError: Expression expected, at ~/syntax.ts:2:11",
+  },
+  {
+    args: "run ~/missing.ts",
+    code: 2,
+    err:
+      'vireo: run: Cannot load ~/missing.ts: Module not found "file://~/nothere.ts", at ~/missing.ts:1:8',
+  },
+  {
+    args: "run --target qemu:x86_64-microvm ~/missing.ts",
+    code: 2,
+    err:
+      'vireo: Cannot bundle for the guest: Module not found "file://~/nothere.ts", at ~/missing.ts:1:8',
+  },
+  {
+    args: "run ~/bare.ts",
+    code: 2,
+    err:
+      'vireo: run: Cannot load ~/bare.ts: Import "nopackage" not a dependency and not in import map ' +
+      'from "file://~/bare.ts", at ~/bare.ts:1:8',
+  },
+  {
+    args: "run ~/folder",
+    code: 2,
+    err: "vireo: run: ~/folder must be a file with a script; it is a folder or a device",
+  },
+  { args: "run ~/args.ts/x", code: 2, err: "vireo: run: no such file: ~/args.ts/x" },
+  { args: "run ~/none.ts", code: 2, err: "vireo: run: no such file: ~/none.ts" },
+  {
+    args: "run ~/nothing.ts",
+    code: 2,
+    err:
+      "vireo: run: ~/nothing.ts: expected 'export default async function (vireo: Vireo) { ... }'",
+  },
+  {
+    args: "run ~/number.ts",
+    code: 2,
+    err: "vireo: run: ~/number.ts: expected 'export default async function (vireo: Vireo) { ... }'",
+  },
+  // Files that the host does not read or write.
+  {
+    args: "blk read --count 8 -o /dev/full",
+    code: 1,
+    err: "vireo: --output: Cannot write /dev/full: No space left on device [HOST_ERROR]",
+  },
+  {
+    args: "blk read -o ~/folder",
+    code: 1,
+    err: "vireo: --output: Cannot write ~/folder: Is a directory [HOST_ERROR]",
+  },
+  {
+    args: "net capture -o ~/none/x",
+    code: 1,
+    err: "vireo: --output: Cannot write ~/none/x: No such file or directory [HOST_ERROR]",
+  },
+  {
+    args: "9p cat hello.txt -o ~/args.ts/x",
+    code: 1,
+    err: "vireo: --output: Cannot write ~/args.ts/x: Not a directory [HOST_ERROR]",
+  },
+  {
+    args: "scsi read -o /dev/full",
+    code: 1,
+    err: "vireo: --output: Cannot write /dev/full: No space left on device [HOST_ERROR]",
+  },
+  {
+    args: "image --arch aarch64 -o /dev/null/x",
+    code: 1,
+    err: "vireo: --output: Cannot make /dev/null/x: Not a directory [HOST_ERROR]",
+  },
+  {
+    args: "blk write -i ~/none",
+    code: 1,
+    err: "vireo: --input: Cannot read ~/none: No such file or directory [HOST_ERROR]",
+  },
+  {
+    args: "blk write -i ~/folder",
+    code: 1,
+    err: "vireo: --input: Cannot read ~/folder: Is a directory [HOST_ERROR]",
+  },
+  {
+    args: "9p put x ~/folder",
+    code: 1,
+    err: "vireo: --input: Cannot read ~/folder: Is a directory [HOST_ERROR]",
+  },
+  {
+    args: "9p ls --with 9p=~/none",
+    code: 1,
+    err: "vireo: --with 9p: Cannot share ~/none: No such file or directory [HOST_ERROR]",
+  },
+  {
+    args: "9p ls --with 9p=~/args.ts",
+    code: 1,
+    err: "vireo: --with 9p: Cannot share ~/args.ts: it must be a folder [HOST_ERROR]",
+  },
+  // Numbers, frames and addresses.
+  {
+    args: `net send ${"ff".repeat(1515)}`,
+    code: 2,
+    err: "vireo: frame: expected 14 to 1514 bytes, as the MTU is 1500, got 1515",
+  },
+  { args: "net send ff", code: 2, err: "vireo: frame: expected 14 bytes or more, got 1" },
+  {
+    args: "net send xy",
+    code: 2,
+    err: "vireo: frame: expected pairs of hex digits, got 'xy'",
+  },
+  {
+    args: "net fetch http://10.0.2/",
+    code: 2,
+    err: "vireo: url: expected http:// and an IPv4 address or a name, got 'http://10.0.2/'",
+  },
+  {
+    args: "net fetch https://10.0.2.2/",
+    code: 2,
+    err: "vireo: url: expected http:// and an IPv4 address or a name, got 'https://10.0.2.2/'",
+  },
+  {
+    args: "net fetch http://10.0.2.999/",
+    code: 2,
+    err: "vireo: url: expected http:// and an IPv4 address or a name, got 'http://10.0.2.999/'",
+  },
+  {
+    args: "rng 1e3",
+    code: 2,
+    err: "vireo: bytes: expected a number such as 4096, 0x1000 or 64K, got '1e3'",
+  },
+  {
+    args: "rng 9999999999999999999",
+    code: 2,
+    err: "vireo: bytes: expected a number such as 4096, 0x1000 or 64K, got '9999999999999999999'",
+  },
+  { args: "rng 0 --json", code: 0, out: '{"length":0,"hex":""}' },
+  // Values that an option does not have, and what a device answers or does not.
+  {
+    args: "blk read --disk 1",
+    code: 2,
+    err: "vireo: --disk: expected 0 to 0, got 1",
+  },
+  {
+    args: "blk info --blk ~/disk.img,rw",
+    code: 2,
+    err:
+      "vireo: --blk: expected ro, serial=TEXT or block-size=BYTES after the file, got 'rw'; a comma in the file's name is written twice",
+  },
+  {
+    args: "blk info --blk ~/disk.img,block-size=1000",
+    code: 2,
+    err: "vireo: --blk: expected a block size of 512 to 65536, a power of two, got 1000",
+  },
+  {
+    args: "blk info --blk none --blk ~/disk.img",
+    code: 2,
+    err: "vireo: --blk: 'none' stands alone",
+  },
+  {
+    args: "blk read --json",
+    code: 2,
+    err: "vireo: --json: needs -o FILE or --hash, standard output has the bytes",
+  },
+  {
+    args: "net ping 10.0.2.9 -c 1 --deadline 50",
+    code: 1,
+    err: "vireo: Timed out after 50 ms waiting for 10.0.2.9 to answer ARP (virtio0) [TIMEOUT]",
+  },
+  {
+    args: "console --port nobody --send x",
+    code: 2,
+    err: "vireo: console: no port 'nobody': Timed out after 1000 ms waiting for port nobody",
+  },
+  {
+    args: "scsi read --block 99999999",
+    code: 1,
+    err:
+      "vireo: Unit 0:0 refuses a command (virtio4): saw ILLEGAL REQUEST, logical block address out of range (21/00), expected GOOD [OUT_OF_RANGE]",
+  },
+  {
+    args: "9p cat nothing",
+    code: 1,
+    err: "vireo: 9P server refuses Twalk (virtio4): saw ENOENT [COMMAND_REFUSED]",
+  },
+  {
+    args: "probe --with 9p=",
+    code: 2,
+    err: "vireo: --with 9p: expected DIR[,ro], got ''",
+  },
+  {
+    args: "probe --queue-size 65536",
+    code: 2,
+    err: "vireo: --queue-size: expected 1 to 32768, got 65536",
+  },
+  {
+    args: "probe --target qemu:x86_64-microvm --memory 1",
+    code: 2,
+    err: "vireo: --memory: expected 256 to 65536, got 1",
+  },
+  {
+    args: "probe --legacy --packed",
+    code: 2,
+    err: "vireo: --packed: legacy devices do not have it",
+  },
+  {
+    args: "boot --target emu",
+    code: 2,
+    err: "vireo: boot: only qemu targets boot, not emu",
+  },
+  // A comma in a file's name.
+  {
+    args: "blk info --blk ~/a,,b.img",
+    code: 0,
+    out: "32 KiB (64 sectors), blocks of 512 bytes",
+  },
+  // Options and commands that are not there.
+  {
+    args: "probe --targe emu",
+    code: 2,
+    err: "vireo: unknown option '--targe' (Did you mean --target?); see 'vireo probe --help'",
+  },
+  {
+    args: "blk raed",
+    code: 2,
+    err: "vireo: unknown command 'raed' (Did you mean read?); see 'vireo blk --help'",
+  },
+  {
+    args: "rng --format x",
+    code: 2,
+    err:
+      "vireo: option '--format <format>' argument 'x' is invalid. Allowed choices are hex, raw; see " +
+      "'vireo rng --help'",
+  },
+  {
+    args: "image",
+    code: 2,
+    err: "vireo: required option '--arch <arch>' not specified; see 'vireo image --help'",
+  },
+  {
+    args: "probe extra",
+    code: 2,
+    err: "vireo: too many arguments for 'probe'. Expected 0 arguments but got 1: extra; see " +
+      "'vireo probe --help'",
+  },
+  {
+    args: "help blk raed",
+    code: 2,
+    err: "vireo: unknown command 'raed'; see 'vireo blk --help'",
+  },
+  { args: "help blk read", code: 0, out: "Usage: vireo blk read [options]" },
 ];
+
+/** Runs a command line of the shell in a folder, with the launcher as `$V`. */
+async function shell(
+  line: string,
+  env: Record<string, string> = {},
+): Promise<{ code: number; out: string; err: string }> {
+  const { code, stdout, stderr } = await new Deno.Command("bash", {
+    args: ["-c", line],
+    env: { V: VIREO, NO_COLOR: "1", ...env },
+    stdin: "null",
+  }).output();
+  const text = new TextDecoder();
+  return { code, out: text.decode(stdout), err: text.decode(stderr) };
+}
+
+Deno.test("output that nobody takes ends in silence, and output without room in a line", async () => {
+  for (const command of ["help", "probe", "rng 1M --format raw", "blk read"]) {
+    const piped = await shell(`set -o pipefail; $V ${command} | head -c 1 >/dev/null`);
+    assertEquals([command, piped.code, piped.err], [command, 0, ""]);
+    const full = await shell(`$V ${command} >/dev/full`);
+    assertEquals([command, full.code], [command, 1]);
+    assertEquals(full.err, "vireo: No space left on device (os error 28)\n");
+  }
+});
+
+Deno.test("bytes that are no text are not written to a terminal", async () => {
+  for (
+    const command of ["blk read", "rng 8 --format raw", "net capture", "scsi read --with scsi"]
+  ) {
+    // A terminal of its own, whose output comes here.
+    const seen = await shell(`script -qec "$V ${command}" /dev/null </dev/null`);
+    assertEquals([command, seen.code], [command, 2]);
+    const name = command.split(" --with")[0]!.replace(" 8", "");
+    const line = `vireo: ${name}: standard output is a terminal; give -o FILE or a pipe\r\n`;
+    assert(seen.out.includes(line), seen.out);
+  }
+});
 
 Deno.test("every input gets an exit code and a line, never a stack or silence", async (t) => {
   const dir = await Deno.makeTempDir({ prefix: "vireo-inputs-" });
   try {
     await prepare(dir);
+    assert(INPUTS.length >= 60);
     const here = (text: string): string => text.replaceAll("~", dir);
-    for (const { args, stdin, code, err = "", out } of INPUTS) {
-      await t.step(args, async () => {
-        const result = await vireo(here(args), stdin);
+    const results: Result[] = [];
+    let next = 0;
+    const worker = async (): Promise<void> => {
+      for (let i = next++; i < INPUTS.length; i = next++) {
+        results[i] = await vireo(here(INPUTS[i]!.args), INPUTS[i]!.stdin);
+      }
+    };
+    await Promise.all([worker(), worker()]);
+    for (const [i, { args, code, err = "", out }] of INPUTS.entries()) {
+      await t.step(args.slice(0, 100), () => {
+        const result = results[i]!;
         assertEquals([result.code, result.err.trimEnd()], [code, here(err)]);
         if (out === undefined) assertEquals(result.out, "");
         else assert(result.out.split("\n").includes(here(out)), result.out);
