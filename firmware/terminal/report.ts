@@ -52,9 +52,14 @@ export function errorLines(error: unknown): string[] {
   const lines: string[] = [];
   const seen = new Set<unknown>();
   let next: unknown = error;
+  let said = "";
   while (next !== undefined && !seen.has(next) && seen.size < MOST_CAUSES) {
-    const [what, ...frames] = describe(next);
-    lines.push(seen.size === 0 ? what! : `  because: ${what}`, ...frames);
+    // What the error before has in its own words is not said once more.
+    if (!(next instanceof Error) || seen.size === 0 || !said.includes(next.message)) {
+      const [what, ...frames] = describe(next);
+      lines.push(seen.size === 0 ? what! : `  because: ${what}`, ...frames);
+      said = what!;
+    }
     seen.add(next);
     next = next instanceof Error ? next.cause : undefined;
   }

@@ -125,8 +125,11 @@ Deno.test("errors are said with their causes, each once, and not without end", (
   const outer = new VireoError("TIMEOUT", "Outer", { cause: inner });
   inner.cause = outer;
   assertEquals(errorLines(outer), ["Outer [TIMEOUT]", "  because: Inner [VIOLATION]"]);
-  let deep = new VireoError("TIMEOUT", "0");
-  for (let i = 1; i < 100; i++) deep = new VireoError("TIMEOUT", `${i}`, { cause: deep });
+  let deep = new VireoError("TIMEOUT", "level 0.");
+  for (let i = 1; i < 100; i++) deep = new VireoError("TIMEOUT", `level ${i}.`, { cause: deep });
   assertEquals(errorLines(deep).length, 8);
   assertEquals(errorLines("text"), ["text"]);
+  const host = new Error("no such file");
+  const quoted = new VireoError("HOST_ERROR", "Cannot open", { seen: host.message, cause: host });
+  assertEquals(errorLines(quoted), ["Cannot open: saw no such file [HOST_ERROR]"]);
 });
