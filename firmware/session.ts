@@ -85,6 +85,11 @@ export async function openVireo(
   for (const driver of [netDriver, blkDriver, consoleDriver, rngDriver]) {
     await bus.registerDriver(driver);
   }
+  if ("qmp" in machine.platform) {
+    const { qmp } = machine.platform;
+    // Ends with the monitor.
+    void failPaused(qmp, bus);
+  }
   await bus.addPlatform(machine.platform);
   await loadDrivers(bus);
   return new Session(full.target, bus, machine, options.args ?? [], cleanup.move());
@@ -130,6 +135,26 @@ function busOptions(board: BoardOptions): BusOptions {
   if (!board.eventIdx) off.push(Feature.EVENT_IDX);
   const filter = FeatureSet.of(...off);
   return { filter, queueSize: board.queueSize, forceLegacy: board.forceLegacy };
+}
+
+/** Milliseconds that a machine may be paused by a disk's error before requests to its devices fail. */
+const PAUSE_GRACE = 1000;
+
+/**
+ * Fails what waits for the devices of a QEMU that paused because of a disk's error: it stays so until somebody
+ * removes the cause and tells its monitor to go on, which a program may do within {@linkcode PAUSE_GRACE}.
+ */
+async function failPaused(qmp: Qmp, bus: Bus): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  for await (const { event, data } of qmp.events("BLOCK_IO_ERROR", "RESUME")) {
+    clearTimeout(timer);
+    if (event !== "BLOCK_IO_ERROR" || data.action !== "stop") continue;
+    timer = setTimeout(() => {
+      const error = qmp.diagnose();
+      if (error !== undefined) { for (const device of bus.devices) device.break(error); }
+    }, PAUSE_GRACE);
+  }
+  clearTimeout(timer);
 }
 
 class Session implements Vireo {
