@@ -38,10 +38,18 @@ export class MyDevice implements DeviceModel {
     this.#context = context;
   }
 
+  /** Says what is wrong with a request of so many bytes; undefined if nothing is. */
+  reject(length: number): string | undefined {
+    return length === 0 ? "a request without bytes" : undefined;
+  }
+
   /** The driver has made buffers available. */
   notify(index: number): void {
     const queue = this.#context?.queue(index);
     for (let chain = queue?.pop(); chain !== undefined; chain = queue?.pop()) {
+      const wrong = this.reject(chain.readableLength);
+      // Sets NEEDS_RESET; the driver's errors have the reason as their cause.
+      if (wrong !== undefined) return this.#context?.fault(wrong);
       const request = new Uint8Array(chain.readableLength);
       chain.read(request);
       chain.write(request.reverse());
