@@ -222,9 +222,10 @@ export abstract class QueueDriver implements DriverInstance {
     for (const ring of this.#rings) ring.kick();
   }
 
-  /** Rejects everything pending. */
+  /** Rejects everything pending; only the first reason counts, until a restore. */
   failed(error: Error): void {
-    this.#failure ??= error;
+    if (this.#failure !== undefined) return;
+    this.#failure = error;
     for (const queue of this.#requests) queue.failAll(error);
     for (const broadcast of this.#broadcasts) broadcast.fail(error);
     this.ended?.(error);

@@ -64,6 +64,7 @@ export interface DeviceMachine {
 function noMemory(address: number): never {
   throw new VireoError("BAD_ACCESS", "Cannot open shared memory: the bus was given no machine", {
     seen: address,
+    base: 16,
   });
 }
 
@@ -200,7 +201,8 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
         register: "QueueSizeMax",
         queue: index,
         seen: 0,
-        expected: "at least 0x1",
+        expected: "at least 1",
+        base: 10,
       });
     }
     const bound = this.transport.fixedQueueSize

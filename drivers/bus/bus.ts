@@ -16,10 +16,14 @@ import type { DriverInstance, VirtioDriver } from "../driver.ts";
 import { MmioTransport } from "../transport/mmio.ts";
 import { isVirtioPci, type PciProbeOptions, probePci } from "../transport/pci/probe.ts";
 import type { Transport } from "../transport/transport.ts";
+import { VhostUserTransport } from "../transport/vhost_user.ts";
 import { modalias, type UeventAction, type UeventSink } from "./uevent.ts";
 
 export type { OutstandingBuffers } from "./_bus_device.ts";
 export type { RecoverOptions } from "./_recovery.ts";
+
+/** Upper bound of ring sizes unless told otherwise: as large as QEMU's largest. */
+const DEFAULT_QUEUE_SIZE = 1024;
 
 /** How a bus treats its devices. */
 export interface BusOptions extends RecoverOptions, PciProbeOptions {
@@ -28,7 +32,10 @@ export interface BusOptions extends RecoverOptions, PciProbeOptions {
    * transport bits too. See {@linkcode Bus.filter}.
    */
   readonly filter?: FeatureSet | undefined;
-  /** Upper bound of ring sizes in descriptors, 1 to 32768. */
+  /**
+   * Upper bound of ring sizes in descriptors, 1 to 32768; 1024 by default, as a device's word alone would
+   * size rings and the buffers of receive queues. A transport that fixes the size is not asked.
+   */
   readonly queueSize?: number | undefined;
   /** Told of every device event. */
   readonly uevent?: UeventSink | undefined;
@@ -117,7 +124,7 @@ export class Bus implements AsyncDisposable {
    * @throws {RangeError} If the queue size is not an integer from 1 to 32768.
    */
   constructor(options: BusOptions = {}) {
-    const queueSize = options.queueSize ?? MAX_QUEUE_SIZE;
+    const queueSize = options.queueSize ?? DEFAULT_QUEUE_SIZE;
     if (!Number.isInteger(queueSize) || queueSize < 1 || queueSize > MAX_QUEUE_SIZE) {
       throw new RangeError(`Cannot use a queue size outside 1 to 32768: received ${queueSize}`);
     }
@@ -260,6 +267,7 @@ export class Bus implements AsyncDisposable {
 
   #open(node: DeviceNode, dma: Dma): Transport | undefined {
     if (node.kind === "mmio") return MmioTransport.probe(node, dma);
+    if (node.kind === "vhost-user") return new VhostUserTransport(node, dma);
     return isVirtioPci(node) ? probePci(node, dma, this.#pci) : undefined;
   }
 

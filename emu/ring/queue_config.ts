@@ -2,6 +2,7 @@ import { splitRingLayout } from "@vireo/hal";
 import type { DeviceQueue } from "../device.ts";
 import type { ViolationPlace } from "../device_state.ts";
 import type { GuestMemory } from "../memory.ts";
+import type { WorkMeter } from "../work.ts";
 import type { RingPosition } from "./position.ts";
 
 /** Geometry of a queue that the driver writes; plain data, not a running queue. */
@@ -50,6 +51,8 @@ export interface RunningQueueOptions {
   readonly batchUsed?: boolean;
   /** Legacy NOTIFY_ON_EMPTY: interrupts when the ring ran empty, whatever the driver asked. */
   readonly notifyOnEmpty?: boolean;
+  /** Counts the bytes that are copied from and to chains. */
+  readonly work?: WorkMeter | undefined;
   /** Raises the queue interrupt. */
   readonly interrupt: () => void;
   /** The one door for guest faults. */

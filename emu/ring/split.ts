@@ -56,8 +56,6 @@ export class SplitQueue implements RunningQueue {
   readonly size: number;
   readonly #options: RunningQueueOptions;
   readonly #memory: GuestMemory;
-  readonly #base: number;
-  readonly #limit: number;
   readonly #words16: Uint16Array;
   readonly #words32: Uint32Array;
   readonly #mask: number;
@@ -93,15 +91,15 @@ export class SplitQueue implements RunningQueue {
     this.size = geometry.size;
     this.#options = options;
     this.#memory = memory;
-    this.#base = memory.base;
-    this.#limit = memory.size;
     this.#words16 = memory.words16;
     this.#words32 = memory.words32;
     this.#mask = geometry.size - 1;
-    this.#avail = (geometry.avail - memory.base) / 2;
-    this.#used16 = (geometry.used - memory.base) / 2;
-    this.#used32 = (geometry.used - memory.base) / 4;
-    this.#desc32 = (geometry.desc - memory.base) / 4;
+    const layout = splitRingLayout(geometry.size);
+    const used = memory.offset(geometry.used, layout.usedSize);
+    this.#avail = memory.offset(geometry.avail, layout.availSize) / 2;
+    this.#used16 = used / 2;
+    this.#used32 = used / 4;
+    this.#desc32 = memory.offset(geometry.desc, layout.descSize) / 4;
     this.#eventIdx = options.eventIdx;
     this.#held = new Uint8Array(geometry.size);
     this.#order = options.inOrder ? new InOrder(this.size, options.batchUsed ?? false) : undefined;
@@ -128,10 +126,10 @@ export class SplitQueue implements RunningQueue {
     if (head <= this.#mask && this.#held[head] === 0 && words[first + 1] === 0) {
       const flags = words[first + 3]! & 0xffff;
       const bytes = words[first + 2]!;
-      const offset = words[first]! - this.#base;
+      const offset = words[first]! - this.#memory.base;
       if (
         (flags & NEXT_OR_INDIRECT) === 0 && offset >= 0 &&
-        offset + bytes <= this.#limit
+        offset + bytes <= this.#memory.size
       ) {
         const chain = this.#spare ?? this.#newChain();
         this.#spare = undefined;
@@ -332,8 +330,7 @@ export class SplitQueue implements RunningQueue {
     chain.head = head;
     chain.takenAt = takenAt;
     const words = this.#words32;
-    const base = this.#base;
-    const size = this.#limit;
+    const memory = this.#memory;
     chain.clear();
     let table = this.#desc32;
     let length = this.size;
@@ -360,11 +357,12 @@ export class SplitQueue implements RunningQueue {
         if (bytes === 0 || bytes % DESC.SIZE !== 0) {
           return this.#fault(`indirect table of ${bytes} bytes`, "2.7.5.3", index, address);
         }
-        if (address % 4 !== 0 || address < base || address + bytes > base + size) {
+        const at = memory.offset(address, bytes);
+        if (address % 4 !== 0 || at < 0) {
           const what = `indirect table at 0x${address.toString(16)}`;
           return this.#fault(what, "2.7.5.3", index, address);
         }
-        table = (address - base) / 4;
+        table = at / 4;
         length = bytes / DESC.SIZE;
         inTable = true;
         index = 0;
@@ -377,7 +375,8 @@ export class SplitQueue implements RunningQueue {
       else if (writable) {
         return this.#fault("a readable element follows a writable one", "2.7.4.2", index, address);
       }
-      if (address < base || address + bytes > base + size) {
+      const offset = memory.offset(address, bytes);
+      if (offset < 0) {
         const what = `element at 0x${address.toString(16)}, ${bytes} bytes, is no memory`;
         return this.#fault(what, "2.7.5", index, address);
       }
@@ -385,7 +384,7 @@ export class SplitQueue implements RunningQueue {
       if (total > MAX_CHAIN_BYTES) {
         return this.#fault("a chain has over 2^32 bytes", "2.7.5.2", head);
       }
-      chain.append(address - base, bytes, writable);
+      chain.append(offset, bytes, writable);
       if ((flags & DescFlag.NEXT) === 0) break;
       const next = flagsNext >>> 16;
       if (next >= length) {
@@ -402,7 +401,7 @@ export class SplitQueue implements RunningQueue {
   #newChain(): RingChain {
     const free = this.#pool.pop();
     if (free !== undefined) return free;
-    const chain = new RingChain(this, this.#memory);
+    const chain = new RingChain(this, this.#memory, this.#options.work);
     this.#chains.push(chain);
     return chain;
   }
