@@ -244,6 +244,14 @@ class Session implements Vireo {
     const failed = this.bus.devices.find((device) => device.error && ids.has(device.deviceId));
     const error = failed?.error ?? this.bus.slotErrors[0]?.error;
     if (error !== undefined) throw error;
+    const held = this.bus.devices.find((device) => ids.has(device.deviceId) && device.driver);
+    if (held !== undefined) {
+      throw new VireoError("NO_DEVICE", `${driver.name} has no device`, {
+        device: this.target,
+        seen: `${held.name}, which ${held.driver?.name} has`,
+        expected: "'await vireo.use(driver)', which takes it",
+      });
+    }
     const what = [...ids].map(deviceName).join(" or ");
     throw new VireoError("NO_DEVICE", `No ${what} device on the board`, { device: this.target });
   }

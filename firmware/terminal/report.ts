@@ -14,7 +14,7 @@ const ROOMS = new RegExp(
   `${ROOT.replaceAll(/[.*+?^${"$"}{}()|[\]\\]/g, "\\$&")}(hal|drivers|emu|firmware)/`,
 );
 
-/** Errors that were said already, as soon as they happened. */
+/** Errors that were said already, themselves or as a cause. */
 const SAID = new WeakSet<Error>();
 
 /**
@@ -35,10 +35,8 @@ export function report(error: unknown): number {
 
 /** Says an error and its causes on standard error, unless that was done already. */
 export function say(error: unknown, before = ""): void {
-  if (error instanceof Error) {
-    if (SAID.has(error)) return;
-    SAID.add(error);
-  }
+  if (error instanceof Error && SAID.has(error)) return;
+  for (let one = error; one instanceof Error && !SAID.has(one); one = one.cause) SAID.add(one);
   const [first, ...causes] = errorLines(error);
   console.error(`vireo: ${before}${first}`);
   for (const line of causes) console.error(line);

@@ -59,6 +59,15 @@ const CASES: Readonly<
       "vireo: mine drives nothing: virtio3 has virtio_rng; 'await vireo.use(driver)' takes it",
     ],
   },
+  "a driver whose device the bundled one holds, and vireo.get": {
+    main: "await vireo.bus.registerDriver(driver); vireo.get(driver);",
+    code: 1,
+    err: [
+      "vireo: mine drives nothing: virtio3 has virtio_rng; 'await vireo.use(driver)' takes it",
+      "vireo: mine has no device (emu): saw virtio3, which virtio_rng has, expected" +
+      " 'await vireo.use(driver)', which takes it [NO_DEVICE]",
+    ],
+  },
   "a driver that matches nothing": {
     main: "driver.ids[0]!.device = 5; await vireo.bus.registerDriver(driver);",
     code: 0,
