@@ -1,6 +1,9 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { VIREO } from "../cli_helper.ts";
 
+/** Each type check is a process that reads all of Vireo. */
+const limit = { timeout: 300_000 };
+
 /** Runs a command line in a folder; standard output and error are one text. */
 async function run(cwd: string, ...words: readonly string[]): Promise<[number, string]> {
   const { code, stdout, stderr } = await new Deno.Command(words[0]!, {
@@ -32,34 +35,38 @@ const KINDS = {
 } as const;
 
 for (const [kind, prints] of Object.entries(KINDS)) {
-  Deno.test(`new ${kind}: what it writes runs, type-checks, is in order and passes its test`, async () => {
-    await inFolder(async (dir) => {
-      const [made, said] = await run(dir, VIREO, "new", kind, "acme_5");
-      assertEquals([made, said.split("\n").slice(0, 3)], [0, [
-        "acme_5/deno.json",
-        "acme_5/acme_5.ts",
-        "acme_5/acme_5_test.ts",
-      ]]);
-      for (const file of ["acme_5.ts", "acme_5_test.ts"]) {
-        const text = await Deno.readTextFile(`${dir}/acme_5/${file}`);
-        assert(!/my_?(driver|device|script)/i.test(text.replaceAll('"My device"', "")), text);
-      }
-      // The commands that it says, in the folder where it says so.
-      const commands = said.split("\n").filter((line) => line.startsWith("  vireo "))
-        .map((line) => line.trim().split(" ").slice(1));
-      assertEquals(commands.map(([name]) => name), ["run", "deno", "deno"]);
-      const results = [];
-      for (const words of commands) results.push(await run(dir, VIREO, ...words));
-      assertEquals(results.map(([code]) => code), [0, 0, 0], String(results));
-      assertMatch(results[0]![1], prints);
-      assertMatch(results[2]![1], /ok \| [1-3] passed \| 0 failed/);
-      // And from inside of it, as an editor has it.
-      for (const words of [["check", "."], ["fmt", "--check"], ["lint"]]) {
-        const [code, text] = await run(`${dir}/acme_5`, VIREO, "deno", ...words);
-        assertEquals([words, code], [words, 0], text);
-      }
-    });
-  });
+  Deno.test(
+    `new ${kind}: what it writes runs, type-checks, is in order and passes its test`,
+    limit,
+    async () => {
+      await inFolder(async (dir) => {
+        const [made, said] = await run(dir, VIREO, "new", kind, "acme_5");
+        assertEquals([made, said.split("\n").slice(0, 3)], [0, [
+          "acme_5/deno.json",
+          "acme_5/acme_5.ts",
+          "acme_5/acme_5_test.ts",
+        ]]);
+        for (const file of ["acme_5.ts", "acme_5_test.ts"]) {
+          const text = await Deno.readTextFile(`${dir}/acme_5/${file}`);
+          assert(!/my_?(driver|device|script)/i.test(text.replaceAll('"My device"', "")), text);
+        }
+        // The commands that it says, in the folder where it says so.
+        const commands = said.split("\n").filter((line) => line.startsWith("  vireo "))
+          .map((line) => line.trim().split(" ").slice(1));
+        assertEquals(commands.map(([name]) => name), ["run", "deno", "deno"]);
+        const results = [];
+        for (const words of commands) results.push(await run(dir, VIREO, ...words));
+        assertEquals(results.map(([code]) => code), [0, 0, 0], String(results));
+        assertMatch(results[0]![1], prints);
+        assertMatch(results[2]![1], /ok \| [1-3] passed \| 0 failed/);
+        // And from inside of it, as an editor has it.
+        for (const words of [["check", "."], ["fmt", "--check"], ["lint"]]) {
+          const [code, text] = await run(`${dir}/acme_5`, VIREO, "deno", ...words);
+          assertEquals([words, code], [words, 0], text);
+        }
+      });
+    },
+  );
 }
 
 Deno.test("new: a wrong kind, name or place is refused, and nothing is written", async () => {
@@ -82,7 +89,7 @@ Deno.test("new: a wrong kind, name or place is refused, and nothing is written",
   });
 });
 
-Deno.test("Vireo is a library for a program in a folder of one's own", async () => {
+Deno.test("Vireo is a library for a program in a folder of one's own", limit, async () => {
   await inFolder(async (dir) => {
     await run(dir, VIREO, "new", "script", "mine");
     await Deno.writeTextFile(

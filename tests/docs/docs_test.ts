@@ -120,7 +120,8 @@ const PAGES = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"
   .filter((page) => page.endsWith(".md"));
 
 for (const page of PAGES) {
-  Deno.test(`what ${page} shows is what happens`, () => runPage(page));
+  // Some dozen command lines and checks of types, each a process of its own.
+  Deno.test(`what ${page} shows is what happens`, { timeout: 600_000 }, () => runPage(page));
 }
 
 Deno.test("every reason for which a command of the pages is not run is needed", async () => {
