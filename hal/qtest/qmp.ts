@@ -134,10 +134,9 @@ export class Qmp {
    *   for await (const { event } of events) if (event === "RESET") break;
    * }
    * ```
-   *
-   * @param names Only these events, with their data typed; all by default.
    */
   events(): AsyncIterableIterator<QmpEvent>;
+  /** Listens to the events of these names only, whose data is typed. */
   events<K extends keyof QmpEventData>(
     ...names: readonly K[]
   ): AsyncIterableIterator<KnownQmpEvent<K>>;
