@@ -16,4 +16,4 @@ export * from "./disk/superblock.ts";
 export { UsageError } from "./terminal/usage.ts";
 export * from "./session.ts";
 export * from "./vireo.ts";
-export type { Qmp, QmpEvent, QmpOptions } from "@vireo/hal/qtest";
+export type { KnownQmpEvent, Qmp, QmpEvent, QmpEventData, QmpOptions } from "@vireo/hal/qtest";

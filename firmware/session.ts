@@ -99,6 +99,11 @@ export async function openVireo(
   for (const driver of [netDriver, blkDriver, consoleDriver, rngDriver]) {
     await bus.registerDriver(driver);
   }
+  if ("qmp" in machine.platform) {
+    const { qmp } = machine.platform;
+    // Ends with the monitor.
+    void failPaused(qmp, bus);
+  }
   await bus.addPlatform(machine.platform);
   await loadDrivers(bus);
   return new Session(full.target, bus, machine, options.args ?? [], cleanup.move());
@@ -161,6 +166,26 @@ function busOptions(board: BoardOptions): BusOptions {
   if (!board.eventIdx) off.push(Feature.EVENT_IDX);
   const filter = FeatureSet.of(...off);
   return { filter, queueSize: board.queueSize, forceLegacy: board.forceLegacy };
+}
+
+/** Milliseconds that a machine may be paused by a disk's error before requests to its devices fail. */
+const PAUSE_GRACE = 1000;
+
+/**
+ * Fails what waits for the devices of a QEMU that paused because of a disk's error: it stays so until somebody
+ * removes the cause and tells its monitor to go on, which a program may do within {@linkcode PAUSE_GRACE}.
+ */
+async function failPaused(qmp: Qmp, bus: Bus): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  for await (const { event, data } of qmp.events("BLOCK_IO_ERROR", "RESUME")) {
+    clearTimeout(timer);
+    if (event !== "BLOCK_IO_ERROR" || data.action !== "stop") continue;
+    timer = setTimeout(() => {
+      const error = qmp.diagnose();
+      if (error !== undefined) { for (const device of bus.devices) device.break(error); }
+    }, PAUSE_GRACE);
+  }
+  clearTimeout(timer);
 }
 
 class Session implements Vireo {
@@ -244,6 +269,14 @@ class Session implements Vireo {
     const failed = this.bus.devices.find((device) => device.error && ids.has(device.deviceId));
     const error = failed?.error ?? this.bus.slotErrors[0]?.error;
     if (error !== undefined) throw error;
+    const held = this.bus.devices.find((device) => ids.has(device.deviceId) && device.driver);
+    if (held !== undefined) {
+      throw new VireoError("NO_DEVICE", `${driver.name} has no device`, {
+        device: this.target,
+        seen: `${held.name}, which ${held.driver?.name} has`,
+        expected: "'await vireo.use(driver)', which takes it",
+      });
+    }
     const what = [...ids].map(deviceName).join(" or ");
     throw new VireoError("NO_DEVICE", `No ${what} device on the board`, { device: this.target });
   }

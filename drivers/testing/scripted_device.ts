@@ -10,6 +10,7 @@ import {
   mmioRegisterName,
   Status,
 } from "@vireo/hal";
+import type { QueueAddresses } from "../virtqueue/virtqueue.ts";
 import { ScriptedLine } from "./_line.ts";
 
 /** Name of a register as the specification spells it; `Config` is the whole configuration space. */
@@ -152,6 +153,24 @@ export class ScriptedDevice implements MmioNode, MmioLease {
   /** Takes the log so far and starts a new one. */
   takeLog(): string[] {
     return this.log.splice(0);
+  }
+
+  /**
+   * Where the driver put the parts of a queue, for a {@linkcode RingDevice}.
+   *
+   * @throws {RangeError} If the device has no such queue.
+   */
+  ring(index = 0): QueueAddresses {
+    const queue = this.queues[index];
+    if (queue === undefined) throw new RangeError(`Cannot find queue ${index} of ${this.name}`);
+    const word = (offset: number): number => queue.addresses.get(offset) ?? 0;
+    const at = (low: number, high: number): number => word(low) + word(high) * 2 ** 32;
+    return {
+      size: queue.size,
+      desc: at(MmioRegister.QueueDescLow, MmioRegister.QueueDescHigh),
+      driver: at(MmioRegister.QueueDriverLow, MmioRegister.QueueDriverHigh),
+      device: at(MmioRegister.QueueDeviceLow, MmioRegister.QueueDeviceHigh),
+    };
   }
 
   /** Raises the interrupt. @param cause Bits of `InterruptCause`. */

@@ -70,6 +70,25 @@ export const BOARD_ROWS: readonly CommandRow[] = [
     },
   }),
   command({
+    name: "new",
+    summary: "write a folder with a driver, a device or a script of yours, and a test of it",
+    arguments: [
+      ["<kind>", "driver, device or script"],
+      ["<name>", "the folder, for example my_driver"],
+    ],
+    example: "vireo new driver my_driver\nvireo run my_driver/my_driver.ts",
+    run: async ({ args: [kind, name] }) => await (await import("./new.ts")).makeNew(kind, name),
+  }),
+  command({
+    name: "deno",
+    summary: "run the Deno that Vireo has, for checks and tests of your own files",
+    arguments: [["[args...]", "Deno's own"]],
+    example:
+      "vireo deno check --config my_driver/deno.json my_driver\nvireo deno test -A --config my_driver/deno.json my_driver",
+    passThrough: true,
+    run: async ({ args: [args] }) => await (await import("./deno.ts")).runDeno(args),
+  }),
+  command({
     name: "shell",
     summary: "a TypeScript REPL with bus, blk, net, con and rng in scope",
     options: [CONSOLE],

@@ -15,7 +15,7 @@ const ROOMS = new RegExp(
   `${ROOT.replaceAll(/[.*+?^${"$"}{}()|[\]\\]/g, "\\$&")}(hal|drivers|emu|firmware)/`,
 );
 
-/** Errors that were said already, as soon as they happened. */
+/** Errors that were said already, themselves or as a cause. */
 const SAID = new WeakSet<Error>();
 
 /**
@@ -36,10 +36,8 @@ export function report(error: unknown): number {
 
 /** Says an error and its causes on standard error, unless that was done already. */
 export function say(error: unknown, before = ""): void {
-  if (error instanceof Error) {
-    if (SAID.has(error)) return;
-    SAID.add(error);
-  }
+  if (error instanceof Error && SAID.has(error)) return;
+  for (let one = error; one instanceof Error && !SAID.has(one); one = one.cause) SAID.add(one);
   const [first, ...causes] = errorLines(error);
   console.error(`vireo: ${before}${first}`);
   for (const line of causes) console.error(line);
@@ -54,10 +52,13 @@ export function errorLines(error: unknown): string[] {
   const seen = new Set<unknown>();
   let next: unknown = error;
   while (next !== undefined && !seen.has(next) && seen.size < MOST_CAUSES) {
-    const [what, ...frames] = describe(next);
-    // The host's words are often in the error that they caused already.
-    const said = isHostError(next) && lines.some((line) => line.includes((next as Error).message));
-    if (!said) lines.push(seen.size === 0 ? what! : `  because: ${what}`, ...frames);
+    // What is said already is not said once more: a cause is often in the words of its error.
+    const known = next instanceof Error && next.message !== "" &&
+      lines.some((line) => line.includes((next as Error).message));
+    if (!known) {
+      const [what, ...frames] = describe(next);
+      lines.push(seen.size === 0 ? what! : `  because: ${what}`, ...frames);
+    }
     seen.add(next);
     next = next instanceof Error ? next.cause : undefined;
   }

@@ -74,7 +74,9 @@ export class QtestPlatform implements Platform {
     this.qmp = new Qmp(machine.process.stdin, machine.process.stdout);
     this.slots = slotNodes(board, this.#channel, this.#lines);
     this.#ended = machine.process.status.then(({ code, signal }) => {
-      this.#channel.fail(`QEMU ended with ${signal ?? `code ${code}`}`);
+      const reason = this.qmp.shutdownReason;
+      const why = reason === undefined ? "" : ` after SHUTDOWN (${reason})`;
+      this.#channel.fail(`QEMU ended with ${signal ?? `code ${code}`}${why}`);
     });
   }
 
@@ -155,6 +157,17 @@ export class QtestPlatform implements Platform {
         seen: `${hex(address)} to ${hex(address + length - 1)}`,
       },
     );
+  }
+
+  /**
+   * Implements {@linkcode Platform.diagnose}: that QEMU paused, or what it said last of a virtio device
+   * on its standard error.
+   */
+  diagnose(): VireoError | undefined {
+    const said = this.#machine.stderr().trim().split("\n")
+      .findLast((line) => /virtio|vring|descriptor/i.test(line));
+    return this.qmp.diagnose() ??
+      (said === undefined ? undefined : new VireoError("VIOLATION", `QEMU says '${said}'`));
   }
 
   /**

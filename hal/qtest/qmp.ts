@@ -8,6 +8,34 @@ export interface QmpEvent {
   readonly data: Readonly<Record<string, unknown>>;
 }
 
+/** What the events carry that tell of a machine that stops, or loses a device. */
+export interface QmpEventData {
+  /** The machine paused: no device answers. */
+  readonly STOP: Readonly<Record<string, never>>;
+  /** The machine goes on. */
+  readonly RESUME: Readonly<Record<string, never>>;
+  /** All devices were reset. */
+  readonly RESET: { readonly guest: boolean; readonly reason: string };
+  /** QEMU is about to end, or to pause with `-no-shutdown`. */
+  readonly SHUTDOWN: { readonly guest: boolean; readonly reason: string };
+  /** A disk of the host failed; with action `stop` a STOP follows. */
+  readonly BLOCK_IO_ERROR: {
+    readonly device: string;
+    readonly "node-name"?: string;
+    readonly operation: "read" | "write";
+    readonly action: "ignore" | "report" | "stop";
+    readonly nospace?: boolean;
+    readonly reason: string;
+  };
+  /** An unplugged device is gone. */
+  readonly DEVICE_DELETED: { readonly device?: string; readonly path: string };
+}
+
+/** An event whose data is typed. */
+export type KnownQmpEvent<K extends keyof QmpEventData = keyof QmpEventData> = {
+  readonly [N in K]: { readonly event: N; readonly data: QmpEventData[N] };
+}[K];
+
 /** Limits of a monitor command. */
 export interface QmpOptions {
   /** Ends the wait with the signal's reason. */
@@ -39,6 +67,9 @@ export class Qmp {
   readonly #pending = new Map<number, Pending>();
   readonly #listeners = new Set<QmpEvents>();
   readonly #pump: Promise<void>;
+  #paused = false;
+  #ioError: QmpEventData["BLOCK_IO_ERROR"] | undefined;
+  #shutdown: QmpEventData["SHUTDOWN"] | undefined;
   #nextId = 1;
   #closed: Error | undefined;
 
@@ -104,11 +135,43 @@ export class Qmp {
    * }
    * ```
    */
-  events(): AsyncIterableIterator<QmpEvent> {
-    const events = new QmpEvents((gone) => this.#listeners.delete(gone));
+  events(): AsyncIterableIterator<QmpEvent>;
+  /** Listens to the events of these names only, whose data is typed. */
+  events<K extends keyof QmpEventData>(
+    ...names: readonly K[]
+  ): AsyncIterableIterator<KnownQmpEvent<K>>;
+  events(...names: readonly string[]): AsyncIterableIterator<QmpEvent> {
+    const events = new QmpEvents((gone) => this.#listeners.delete(gone), names);
     if (this.#closed !== undefined) events.end();
     else this.#listeners.add(events);
     return events;
+  }
+
+  /** Whether QEMU has paused the machine, by the events so far. */
+  get paused(): boolean {
+    return this.#paused;
+  }
+
+  /** Why QEMU ends, once it has said so: for example `host-qmp-quit`. */
+  get shutdownReason(): string | undefined {
+    return this.#shutdown?.reason;
+  }
+
+  /** Says why no device answers, if QEMU has paused the machine: after which error of which disk. */
+  diagnose(): VireoError | undefined {
+    if (!this.#paused) return undefined;
+    if (this.#ioError === undefined) {
+      return new VireoError("HOST_ERROR", "QEMU has paused the machine", {
+        expected: "'cont' from its monitor",
+      });
+    }
+    const { operation, reason, device, "node-name": node } = this.#ioError;
+    const disk = [node, device].find((name) => name !== undefined && name !== "");
+    return new VireoError("HOST_ERROR", `QEMU has paused the machine: a ${operation} failed`, {
+      device: disk,
+      seen: `BLOCK_IO_ERROR: ${reason}`,
+      expected: "the cause to be removed, then 'cont' from its monitor",
+    });
   }
 
   /** Fails all pending commands with this error, and ends all event streams. */
@@ -180,6 +243,8 @@ export class Qmp {
     }
     if (message.event !== undefined) {
       const event = { event: message.event, data: message.data ?? {} };
+      // QEMU sends what the table says.
+      this.#note(event as unknown as KnownQmpEvent);
       for (const events of this.#listeners) events.push(event);
       return;
     }
@@ -194,6 +259,23 @@ export class Qmp {
       pending?.resolve(message.return);
     }
   }
+
+  #note(event: KnownQmpEvent): void {
+    switch (event.event) {
+      case "STOP":
+        this.#paused = true;
+        break;
+      case "RESUME":
+        this.#paused = false;
+        this.#ioError = undefined;
+        break;
+      case "BLOCK_IO_ERROR":
+        if (event.data.action === "stop") this.#ioError = event.data;
+        break;
+      case "SHUTDOWN":
+        this.#shutdown = event.data;
+    }
+  }
 }
 
 const DONE = { value: undefined, done: true } as const;
@@ -203,13 +285,16 @@ class QmpEvents implements AsyncIterableIterator<QmpEvent> {
   readonly #queue: QmpEvent[] = [];
   readonly #stop: (self: QmpEvents) => void;
   #wake: (() => void) | undefined;
+  readonly #names: readonly string[];
   #ended = false;
 
-  constructor(stop: (self: QmpEvents) => void) {
+  constructor(stop: (self: QmpEvents) => void, names: readonly string[]) {
     this.#stop = stop;
+    this.#names = names;
   }
 
   push(event: QmpEvent): void {
+    if (this.#names.length > 0 && !this.#names.includes(event.event)) return;
     this.#queue.push(event);
     this.#wake?.();
   }

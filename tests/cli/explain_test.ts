@@ -59,6 +59,15 @@ const CASES: Readonly<
       "vireo: mine drives nothing: virtio3 has virtio_rng; 'await vireo.use(driver)' takes it",
     ],
   },
+  "a driver whose device the bundled one holds, and vireo.get": {
+    main: "await vireo.bus.registerDriver(driver); vireo.get(driver);",
+    code: 1,
+    err: [
+      "vireo: mine drives nothing: virtio3 has virtio_rng; 'await vireo.use(driver)' takes it",
+      "vireo: mine has no device (emu): saw virtio3, which virtio_rng has, expected" +
+      " 'await vireo.use(driver)', which takes it [NO_DEVICE]",
+    ],
+  },
   "a driver that matches nothing": {
     main: "driver.ids[0]!.device = 5; await vireo.bus.registerDriver(driver);",
     code: 0,
@@ -125,8 +134,11 @@ Deno.test("errors are said with their causes, each once, and not without end", (
   const outer = new VireoError("TIMEOUT", "Outer", { cause: inner });
   inner.cause = outer;
   assertEquals(errorLines(outer), ["Outer [TIMEOUT]", "  because: Inner [VIOLATION]"]);
-  let deep = new VireoError("TIMEOUT", "0");
-  for (let i = 1; i < 100; i++) deep = new VireoError("TIMEOUT", `${i}`, { cause: deep });
+  let deep = new VireoError("TIMEOUT", "level 0.");
+  for (let i = 1; i < 100; i++) deep = new VireoError("TIMEOUT", `level ${i}.`, { cause: deep });
   assertEquals(errorLines(deep).length, 8);
   assertEquals(errorLines("text"), ["text"]);
+  const host = new Error("no such file");
+  const quoted = new VireoError("HOST_ERROR", "Cannot open", { seen: host.message, cause: host });
+  assertEquals(errorLines(quoted), ["Cannot open: saw no such file [HOST_ERROR]"]);
 });

@@ -1,0 +1,118 @@
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { VIREO } from "../cli_helper.ts";
+
+/** Each type check is a process that reads all of Vireo. */
+const limit = { timeout: 300_000 };
+
+/** Runs a command line in a folder; standard output and error are one text. */
+async function run(cwd: string, ...words: readonly string[]): Promise<[number, string]> {
+  const { code, stdout, stderr } = await new Deno.Command(words[0]!, {
+    args: words.slice(1),
+    cwd,
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+    env: { NO_COLOR: "1" },
+  }).output();
+  const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
+  return [code, text(stdout) + text(stderr)];
+}
+
+async function inFolder(body: (dir: string) => Promise<void>): Promise<void> {
+  const dir = await Deno.makeTempDir({ prefix: "vireo-new-" });
+  try {
+    await body(dir);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+}
+
+/** What each kind prints when it is run. */
+const KINDS = {
+  driver: /^acme_5 read 16 bytes\n$/,
+  device: /^acme_5 says vireo\n$/,
+  script: /^virtio0: virtio_net\n(virtio.*\n)+acme_5 read 512 bytes of 16777216\n$/,
+} as const;
+
+for (const [kind, prints] of Object.entries(KINDS)) {
+  Deno.test(
+    `new ${kind}: what it writes runs, type-checks, is in order and passes its test`,
+    limit,
+    async () => {
+      await inFolder(async (dir) => {
+        const [made, said] = await run(dir, VIREO, "new", kind, "acme_5");
+        assertEquals([made, said.split("\n").slice(0, 3)], [0, [
+          "acme_5/deno.json",
+          "acme_5/acme_5.ts",
+          "acme_5/acme_5_test.ts",
+        ]]);
+        for (const file of ["acme_5.ts", "acme_5_test.ts"]) {
+          const text = await Deno.readTextFile(`${dir}/acme_5/${file}`);
+          assert(!/my_?(driver|device|script)/i.test(text.replaceAll('"My device"', "")), text);
+        }
+        // The commands that it says, in the folder where it says so.
+        const commands = said.split("\n").filter((line) => line.startsWith("  vireo "))
+          .map((line) => line.trim().split(" ").slice(1));
+        assertEquals(commands.map(([name]) => name), ["run", "deno", "deno"]);
+        const results = [];
+        for (const words of commands) results.push(await run(dir, VIREO, ...words));
+        assertEquals(results.map(([code]) => code), [0, 0, 0], String(results));
+        assertMatch(results[0]![1], prints);
+        assertMatch(results[2]![1], /ok \| [1-3] passed \| 0 failed/);
+        // And from inside of it, as an editor has it.
+        for (const words of [["check", "."], ["fmt", "--check"], ["lint"]]) {
+          const [code, text] = await run(`${dir}/acme_5`, VIREO, "deno", ...words);
+          assertEquals([words, code], [words, 0], text);
+        }
+      });
+    },
+  );
+}
+
+Deno.test("new: a wrong kind, name or place is refused, and nothing is written", async () => {
+  await inFolder(async (dir) => {
+    await Deno.mkdir(`${dir}/there`);
+    const cases: [string[], RegExp][] = [
+      [["toaster", "a"], /^vireo: new: expected driver, device, script, got 'toaster'\n$/],
+      [["driver", "My-Driver"], /expected a name of lower-case letters.*got 'My-Driver'\n$/],
+      [["driver", "5th"], /got '5th'\n$/],
+      [["driver", ""], /got ''\n$/],
+      [["driver", "there"], /^vireo: new: there is a 'there' already\n$/],
+      [["driver", "missing/a"], /^vireo: new: no such folder: 'missing\/'\n$/],
+    ];
+    for (const [words, message] of cases) {
+      const [code, text] = await run(dir, VIREO, "new", ...words);
+      assertEquals([words, code], [words, 2]);
+      assertMatch(text, message);
+    }
+    assertEquals([...Deno.readDirSync(dir)].map(({ name }) => name), ["there"]);
+  });
+});
+
+Deno.test("Vireo is a library for a program in a folder of one's own", limit, async () => {
+  await inFolder(async (dir) => {
+    await run(dir, VIREO, "new", "script", "mine");
+    await Deno.writeTextFile(
+      `${dir}/mine/own.ts`,
+      `import { openVireo } from "@vireo/firmware";
+import { rngDriver } from "@vireo/drivers/rng";
+
+await using vireo = await openVireo({ blk: [], queueSize: 8 });
+console.log((await vireo.get(rngDriver).read(4)).length);
+`,
+    );
+    assertEquals(await run(`${dir}/mine`, VIREO, "deno", "run", "-A", "own.ts"), [0, "4\n"]);
+    const [code, text] = await run(`${dir}/mine`, VIREO, "deno", "check", "own.ts");
+    assertEquals(code, 0, text);
+    // A type error is one there too.
+    await Deno.writeTextFile(
+      `${dir}/mine/wrong.ts`,
+      'import { openVireo } from "@vireo/firmware";\nawait openVireo({ blk: ["x.img"] });\n',
+    );
+    const [wrong, why] = await run(`${dir}/mine`, VIREO, "deno", "check", "wrong.ts");
+    assertEquals(wrong, 1);
+    assertMatch(why, /Type 'string' has no properties in common with type 'Partial<BlkOption>'/);
+    const [exit] = await run(dir, VIREO, "deno", "eval", "Deno.exit(7)");
+    assertEquals(exit, 7);
+  });
+});
