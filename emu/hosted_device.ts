@@ -16,6 +16,13 @@ import { statusStep } from "./status.ts";
 
 /** Bits of the interrupt status that exist. */
 const CAUSES = InterruptCause.QUEUE | InterruptCause.CONFIG;
+/** What a device with a reversed queue does not offer. */
+const REVERSED: TransportOffer = {
+  indirect: false,
+  packed: false,
+  inOrder: false,
+  notificationData: false,
+};
 /** Violations kept in the log; older ones are dropped. */
 const LOG_LENGTH = 256;
 
@@ -80,8 +87,11 @@ export class HostedDevice implements DeviceContext {
     this.#options = options;
     this.model = options.model;
     this.legacy = options.legacy;
+    // A ring with its sides reversed has neither tables nor another format, and features are the device's.
+    const reversed = options.model.queues.some((queue) => queue.reversed);
+    const offer = reversed ? { ...options.offer, ...REVERSED } : options.offer;
     this.#offers = [false, true].map((legacy) =>
-      offeredFeatures(options.model.features, legacy, options.offer)
+      offeredFeatures(options.model.features, legacy, offer)
     );
     const cap = options.queueSize ?? 32768;
     this.configs = options.model.queues.map(({ maxSize }) =>

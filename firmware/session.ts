@@ -15,14 +15,10 @@ import {
 import { deviceName, Feature, FeatureSet, type Platform, VireoError } from "@vireo/hal";
 import type { Qmp } from "@vireo/hal/qtest";
 import type { StreamPort } from "@vireo/emu";
-import type { QtestSession } from "./target/qtest_session.ts";
-import { BOARD_DEVICES, emulateDevice } from "./devices/table.ts";
-import { inGuest } from "./terminal/environment.ts";
-import { OwnMachine } from "./target/own_machine.ts";
-import { parseTarget } from "./target/target.ts";
+import { BOARD_DEVICES } from "./devices/table.ts";
+import { type OpenBoard, openBoard } from "./target/open_board.ts";
 import type { EmulatedBoard } from "./target/emulated_board.ts";
 import { type BoardOptions, DEFAULT_BOARD } from "./target/options.ts";
-import { NeedsGuest } from "./terminal/usage.ts";
 import type { Vireo } from "./vireo.ts";
 
 /** What {@linkcode openVireo} takes besides the board. */
@@ -72,31 +68,6 @@ async function loadDrivers(bus: Bus): Promise<void> {
   const ids = new Set(missing.map((device) => device.deviceId));
   for (const entry of BOARD_DEVICES) {
     if (ids.has(entry.deviceId)) await bus.registerDriver(await entry.driver());
-  }
-}
-
-/** The machine of a target, with its host side if it has one in this process. */
-type OpenBoard = EmulatedBoard | QtestSession | OwnMachine;
-
-/** Makes the machine of a target; a guest need not read the others, which takes it long. */
-async function openBoard(options: BoardOptions): Promise<OpenBoard> {
-  const { kind, board } = parseTarget(options.target);
-  switch (kind) {
-    case "emu":
-      return (await import("./target/emulated_board.ts")).EmulatedBoard.create(
-        options,
-        emulateDevice,
-      );
-    case "qtest":
-      return await (await import("./target/qtest_session.ts")).QtestSession.create(board, options);
-    case "devmem":
-      return await OwnMachine.open(options);
-    case "qemu":
-      // The command line moves whole programs into the guest; there the board is the machine itself.
-      if (inGuest()) return await OwnMachine.open(options);
-      throw new NeedsGuest(
-        `Cannot open ${options.target} from the host: run the script with 'vireo run --target'`,
-      );
   }
 }
 

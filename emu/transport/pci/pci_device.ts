@@ -18,6 +18,7 @@ import {
   type PciMessage,
   pciName,
   type PciNode,
+  PciRegister,
   type TraceSink,
   VireoError,
 } from "@vireo/hal";
@@ -50,6 +51,8 @@ const QUEUE_NAMES = {
   align: "Queue Align",
   page: "Queue Address",
 } as const;
+/** In the PCI status register: an interrupt is pending. */
+const PCI_INTERRUPT_STATUS = 8;
 const LEGACY_BAR = 0;
 /** The BAR of shared memory. */
 export const SHARED_BAR = 2;
@@ -353,7 +356,11 @@ export class PciDevice implements PciNode, RegisterBank {
     if (this.#gone) return allOnes(width);
     const aimed = this.#aimed(offset, width);
     if (aimed !== undefined) return aimed.window.read(aimed.offset, width);
-    return this.#config.read(offset, width);
+    const value = this.#config.read(offset, width);
+    const covers = offset <= PciRegister.STATUS && offset + width > PciRegister.STATUS;
+    // dev.pci.isr.4: without MSI-X the bit is the OR of the ISR's.
+    if (!covers || !this.hosted.line || this.msix.enabled) return value;
+    return (value | PCI_INTERRUPT_STATUS << 8 * (PciRegister.STATUS - offset)) >>> 0;
   }
 
   #writeConfig(offset: number, width: ConfigWidth, value: number): void {

@@ -97,7 +97,11 @@ export const COMMON_ROWS: readonly PciRegisterRow[] = [
   row(
     "driver_feature",
     C.driver_feature,
-    (b) => b.hosted.driverWords[b.driverFeatureSelect] ?? 0,
+    // dev.pci.common-cfg.4: of what the driver wrote, the valid bits.
+    (b) => {
+      const written = b.hosted.driverWords[b.driverFeatureSelect] ?? 0;
+      return written & b.hosted.offeredBy(false).word(b.driverFeatureSelect);
+    },
     (b, value) => b.hosted.writeFeatures(b.driverFeatureSelect, value),
   ),
   row("config_msix_vector", C.config_msix_vector, (b) => b.configVector, (b, value) => {
