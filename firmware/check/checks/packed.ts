@@ -474,7 +474,7 @@ const OFFENCES: readonly {
 
 const hostile: Check[] = OFFENCES.map(({ name, done, clauses, features = [], write }) => ({
   id: `packed.hostile.${name}`,
-  clauses,
+  clauses: [...new Set([...clauses, "dev.basic.status.3"])],
   done,
   expected: "the device stops or answers, writes nothing else, and after a reset works as before",
   hostile: true,

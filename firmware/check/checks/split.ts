@@ -706,7 +706,7 @@ const OFFENCES: readonly Offence[] = [
 
 const hostile: Check[] = OFFENCES.map(({ name, done, clauses, features = [], write }) => ({
   id: `split.hostile.${name}`,
-  clauses,
+  clauses: [...new Set([...clauses, "dev.basic.status.3"])],
   done,
   expected: "the device stops or answers, writes nothing else, and after a reset works as before",
   hostile: true,
