@@ -43,9 +43,8 @@ export interface KnownRequest {
   check(context: CheckContext, reply: Reply): void;
 }
 
-const nothing = (context: CheckContext, { used }: Reply): void => {
-  if (!context.legacy) context.equal("length of the used buffer", used.length, 0);
-};
+/** What is sent has no answer but that it was used. */
+const nothing = (): void => {};
 
 /** An Ethernet frame from a locally administered address to all. */
 export const FRAME: Uint8Array = join(
@@ -158,9 +157,8 @@ export function knownRequest(context: CheckContext): KnownRequest | undefined {
         readable: [blkHeader(0, 0)],
         writable: [512, 1],
         written: 513,
-        check(context, { bytes, used }) {
+        check(context, { bytes }) {
           context.equal("status of a read of sector 0", bytes[512], 0);
-          if (!context.legacy) context.equal("length of the used buffer", used.length, 513);
         },
       };
     case TYPE.CONSOLE:
@@ -261,11 +259,14 @@ export function knownRequest(context: CheckContext): KnownRequest | undefined {
       return {
         queue: control,
         queues: [0, control],
-        readable: [cryptoSession()],
+        // A cipher that there is not: sessions are counted, and QEMU keeps them over a reset.
+        readable: [cryptoSession(99)],
         writable: [16],
         written: 16,
         check(context, { bytes }) {
-          context.equal("status of a session of AES-CBC", get(bytes, 8, 4), 0);
+          const status = get(bytes, 8, 4);
+          const refused = status === 1 || status === 3;
+          context.expect("status of a session of no cipher", refused, status, "ERR or NOTSUPP");
         },
       };
     }

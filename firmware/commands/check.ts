@@ -11,6 +11,9 @@ import { inGuest } from "../terminal/environment.ts";
 import { progress } from "../terminal/output.ts";
 import { Finished, NeedsGuest, parseCount, UsageError } from "../terminal/usage.ts";
 
+/** Milliseconds without an answer after which QEMU hangs, as it does at some bad chains. */
+const HANGS = 1500;
+
 /** Flags of `vireo check`. */
 export interface CheckFlags {
   readonly only?: string | undefined;
@@ -93,7 +96,7 @@ function list(checks: readonly Check[], json: boolean): void {
 
 /** A board whose devices no driver has. */
 async function openBench(options: BoardOptions): Promise<Bench> {
-  const board = await openBoard(options);
+  const board = await openBoard(options, { accessDeadline: HANGS });
   const qemu = "qmp" in board.platform ? await version(board.platform.qmp) : undefined;
   return {
     platform: board.platform,

@@ -13,16 +13,24 @@ export type OpenBoard = EmulatedBoard | QtestSession | OwnMachine;
 /**
  * Makes the machine of a target; a guest need not read the others, which takes it long.
  *
+ * @param access Milliseconds until a register access fails because QEMU hangs, on a `qtest` target.
  * @throws {NeedsGuest} If it can be opened in a guest only.
  * @throws {VireoError} If it cannot be made.
  */
-export async function openBoard(options: BoardOptions): Promise<OpenBoard> {
+export async function openBoard(
+  options: BoardOptions,
+  access: { readonly accessDeadline?: number } = {},
+): Promise<OpenBoard> {
   const { kind, board } = parseTarget(options.target);
   switch (kind) {
     case "emu":
       return (await import("./emulated_board.ts")).EmulatedBoard.create(options, emulateDevice);
     case "qtest":
-      return await (await import("./qtest_session.ts")).QtestSession.create(board, options);
+      return await (await import("./qtest_session.ts")).QtestSession.create(
+        board,
+        options,
+        access,
+      );
     case "devmem":
       return await OwnMachine.open(options);
     case "qemu":

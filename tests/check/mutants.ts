@@ -14,7 +14,7 @@ import {
   ScsiDevice,
   VsockDevice,
 } from "@vireo/emu";
-import type { Access, Mutation, Spy } from "./mutant_machine.ts";
+import type { Mutation, Spy } from "./mutant_machine.ts";
 
 /** A device that breaks one rule. */
 export interface Mutant {
@@ -141,21 +141,6 @@ const loud = (when: (spy: Spy) => boolean): Mutation => ({
 
 const EVENT_IDX = 29;
 const usedEvent = (spy: Spy): number => spy.get16(spy.part("Driver") + 4 + 2 * spy.size);
-
-/** Runs several mutations as one. */
-const both = (...parts: Mutation[]): Mutation => ({
-  read: (access: Access, value: number, spy: Spy) =>
-    parts.reduce((seen, part) => part.read?.(access, seen, spy) ?? seen, value),
-  write(access, value, spy, forward) {
-    const run = (i: number, now: number): void => {
-      const part = parts[i];
-      if (part === undefined) forward(now);
-      else if (part.write === undefined) run(i + 1, now);
-      else part.write(access, now, spy, (other) => run(i + 1, other ?? now));
-    };
-    run(0, value);
-  },
-});
 
 /** A queue reset that the device does not do, but says it did. */
 const fakeReset: Mutation = {

@@ -36,7 +36,7 @@ const ROWS: readonly Row[] = [
     expected: "a used descriptor with its id, and a length that the device wrote",
     async run(c) {
       await up(c);
-      await c.cleanRequest();
+      await c.exactRequest();
     },
   },
   {

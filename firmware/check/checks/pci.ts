@@ -666,6 +666,8 @@ const widths: Check[] = (Object.keys(COMMON) as CommonName[])
       await c.init();
       const { offset, width } = COMMON[name];
       const other = width === 1 ? 2 : 1;
+      // Some devices take the byte for device_status, in which it sets all bits.
+      c.wroteNeedsReset = width === 1;
       c.device.peek(offset & ~(other - 1), other);
       c.device.poke(offset & ~(other - 1), other, 0xff);
     },

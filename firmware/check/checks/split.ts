@@ -47,22 +47,7 @@ const sound: Check[] = [
     request: true,
     async run(c) {
       await up(c);
-      await c.cleanRequest();
-    },
-  },
-  {
-    id: "split.length-zero",
-    clauses: ["dev.split-ring.used-ring.2"],
-    done: "a request is made, and its device-writable part looked at",
-    expected: "what lies beyond the used length of a fixed answer is as it was",
-    request: true,
-    scope: { face: "modern" },
-    async run(c) {
-      const known = c.known;
-      if (known.written === undefined) return c.skip("the answer has no fixed length");
-      await up(c);
-      const { used } = await c.cleanRequest();
-      c.equal("used length", used.length, known.written);
+      await c.exactRequest();
     },
   },
   {
