@@ -1,6 +1,13 @@
-import { Feature, FeatureSet, InterruptCause, MMIO_LEGACY_PAGE_SIZE, Status } from "@vireo/hal";
-import type { ConfigWidth, DeviceContext, DeviceModel, DeviceQueue } from "./device.ts";
-import type { DeviceState, QueueState, Violation } from "./device_state.ts";
+import {
+  deviceSection,
+  Feature,
+  FeatureSet,
+  InterruptCause,
+  MMIO_LEGACY_PAGE_SIZE,
+  Status,
+} from "@vireo/hal";
+import type { ConfigWidth, DeviceContext, DeviceModel, DeviceQueue, ModelUsage } from "./device.ts";
+import type { DeviceState, QueueState, Violation, ViolationPlace } from "./device_state.ts";
 import type { GuestMemory } from "./memory.ts";
 import { offeredFeatures, type TransportOffer } from "./offer.ts";
 import { checkRing, makeQueue } from "./ring/make_queue.ts";
@@ -13,6 +20,7 @@ import {
 } from "./ring/queue_config.ts";
 import { ReversedQueue } from "./ring/reversed.ts";
 import { statusStep } from "./status.ts";
+import { type TurnBudget, WorkMeter } from "./work.ts";
 
 /** Bits of the interrupt status that exist. */
 const CAUSES = InterruptCause.QUEUE | InterruptCause.CONFIG;
@@ -23,6 +31,15 @@ const REVERSED: TransportOffer = {
   inOrder: false,
   notificationData: false,
 };
+/** Features of rings that are implemented, offered or not. */
+const RING_FEATURES = FeatureSet.of(
+  Feature.INDIRECT_DESC,
+  Feature.EVENT_IDX,
+  Feature.RING_PACKED,
+  Feature.IN_ORDER,
+  Feature.NOTIFY_ON_EMPTY,
+  Feature.ANY_LAYOUT,
+);
 /** Violations kept in the log; older ones are dropped. */
 const LOG_LENGTH = 256;
 
@@ -44,8 +61,16 @@ export interface HostedDeviceOptions {
   readonly lineRaised?: () => void;
   /** Called at each interrupt, for transports that send messages: its cause, and the queue if it is one's. */
   readonly raised?: (cause: InterruptCause, queue?: number) => void;
+  /** Told of each violation as it is noted. */
+  readonly violated?: (violation: Violation) => void;
+  /** Whether a driver of the legacy interface tells the parts of a queue one by one, too. */
+  readonly separateParts?: boolean | undefined;
   /** Runs a model's notify in a microtask instead of inside the register write. */
   readonly deferNotify?: boolean | undefined;
+  /** What a turn of the model may take. */
+  readonly budget?: Partial<TurnBudget> | undefined;
+  /** Whether it may access memory at first; true by default. */
+  readonly busMaster?: boolean | undefined;
 }
 
 /**
@@ -66,12 +91,12 @@ export class HostedDevice implements DeviceContext {
   status = 0;
   /** Bits of `InterruptCause` not acknowledged. */
   interruptStatus = 0;
-  /** Configuration generation. */
-  generation = 0;
   /** Version 1: GuestPageSize in bytes. */
   pageSize: number = MMIO_LEGACY_PAGE_SIZE;
   /** What the driver did wrong, newest last, at most 256. */
   readonly log: Violation[] = [];
+  /** Counts what the model does, and divides it into turns. */
+  readonly work: WorkMeter;
   /** What was negotiated; empty before. */
   features: FeatureSet = FeatureSet.NONE;
   readonly #options: HostedDeviceOptions;
@@ -80,7 +105,17 @@ export class HostedDevice implements DeviceContext {
   readonly #queues: (RunningQueue | undefined)[];
   #active = false;
   #faulted = false;
+  #busMaster: boolean;
   #notifyScheduled = new Set<number>();
+  #generation = 0;
+  readonly #kept = { items: 0, bytes: 0 };
+  /** Whether the model reported a change since the generation was last looked at. */
+  #configChanged = false;
+  /** Configuration bytes as they were then; undefined before the first look. */
+  #configSeen: Uint8Array | undefined;
+  #last: Violation | undefined;
+  /** What the specification has of requests to the model. */
+  readonly #modelPlace: ViolationPlace;
 
   /** Attaches a model. */
   constructor(options: HostedDeviceOptions) {
@@ -90,6 +125,12 @@ export class HostedDevice implements DeviceContext {
     // A ring with its sides reversed has neither tables nor another format, and features are the device's.
     const reversed = options.model.queues.some((queue) => queue.reversed);
     const offer = reversed ? { ...options.offer, ...REVERSED } : options.offer;
+    this.#busMaster = options.busMaster ?? true;
+    this.work = new WorkMeter((index) => {
+      if (this.#active && this.#busMaster && !this.#faulted) this.#notifyModel(index);
+    }, options.budget);
+    const section = deviceSection(options.model.deviceId);
+    this.#modelPlace = section === undefined ? {} : { clause: section };
     this.#offers = [false, true].map((legacy) =>
       offeredFeatures(options.model.features, legacy, offer)
     );
@@ -116,6 +157,12 @@ export class HostedDevice implements DeviceContext {
     return this.interruptStatus !== 0;
   }
 
+  /** The most that the model kept for its driver, of what was looked at after each turn. */
+  get mostKept(): ModelUsage {
+    this.#look();
+    return { ...this.#kept };
+  }
+
   /** Whether the driver has the device running. */
   get active(): boolean {
     return this.#active;
@@ -123,13 +170,38 @@ export class HostedDevice implements DeviceContext {
 
   /** A running queue; undefined if the driver did not set it up, or the device wants to be reset. */
   queue(index: number): DeviceQueue | undefined {
-    return this.#faulted ? undefined : this.#queues[index];
+    return this.#faulted || !this.#busMaster ? undefined : this.#queues[index];
+  }
+
+  /**
+   * Lets the device access memory, or not (PCI's Bus Master Enable). While it must not, its queues stand
+   * still: chains that the model held are void, and are taken again when it may.
+   */
+  setBusMaster(on: boolean): void {
+    if (on === this.#busMaster) return;
+    this.#busMaster = on;
+    if (this.#faulted) return;
+    if (on) {
+      for (const queue of this.#queues) queue?.signal();
+      this.#serveAvailable();
+      return;
+    }
+    this.#queues.forEach((queue, index) => {
+      if (queue === undefined) return;
+      const reversed = this.model.queues[index]!.reversed === true;
+      const position = reversed ? undefined : queue.position();
+      queue.stop();
+      // The model lets go of what it holds, as at a queue reset.
+      if (this.#active) this.#guard(() => this.model.resetQueue?.(index));
+      this.#queues[index] = this.#makeQueue(index, this.#geometry(this.configs[index]!), position);
+    });
   }
 
   /** Guest memory that a driver told of by its address; undefined if it is none. */
   memory(address: number, length: number): Uint8Array | undefined {
     const { memory } = this.#options;
-    return memory.contains(address, length) ? memory.view(address, length) : undefined;
+    if (!this.#busMaster || !memory.contains(address, length)) return undefined;
+    return memory.view(address, length);
   }
 
   /** Where a shared memory region was mapped. */
@@ -137,9 +209,27 @@ export class HostedDevice implements DeviceContext {
     return this.#options.regions?.find((region) => region.id === id)?.address;
   }
 
+  /**
+   * Configuration generation. It moves on by one when the configuration changed since the last look, by
+   * whatever means, so that a counter of 8 bits cannot come round between two looks (dev.pci.common-cfg.5).
+   */
+  get generation(): number {
+    const bytes = new Uint8Array(this.model.configSize);
+    this.#guard(() => {
+      for (let i = 0; i < bytes.length; i++) bytes[i] = this.model.readConfig(i, 1);
+    });
+    const seen = this.#configSeen ?? bytes;
+    if (this.#configChanged || bytes.some((byte, i) => byte !== seen[i])) {
+      this.#generation = (this.#generation + 1) >>> 0;
+    }
+    this.#configChanged = false;
+    this.#configSeen = bytes;
+    return this.#generation;
+  }
+
   /** Moves the generation on, and interrupts the driver of a running device. */
   configChanged(): void {
-    this.generation = (this.generation + 1) >>> 0;
+    this.#configChanged = true;
     if (this.#active) this.raise(InterruptCause.CONFIG);
   }
 
@@ -149,13 +239,13 @@ export class HostedDevice implements DeviceContext {
    * @param reason What the driver did wrong.
    * @param register Where: `ring`, or `model` if the model itself failed.
    */
-  fault(reason: string, register = "ring"): void {
+  fault(reason: string, register = "ring", place: ViolationPlace = this.#modelPlace): void {
     if (this.#faulted) return;
-    this.violate(register, undefined, reason);
+    this.violate(register, undefined, reason, place);
     this.#faulted = true;
     for (const queue of this.#queues) queue?.stop();
     this.status |= Status.NEEDS_RESET;
-    this.generation = (this.generation + 1) >>> 0;
+    this.#configChanged = true;
     // dev.basic.status.3: the driver is told only once it runs.
     if ((this.status & Status.DRIVER_OK) !== 0) this.raise(InterruptCause.CONFIG);
   }
@@ -175,15 +265,28 @@ export class HostedDevice implements DeviceContext {
   }
 
   /** Notes a violation. */
-  violate(register: string, value: number | undefined, reason: string): void {
+  violate(
+    register: string,
+    value: number | undefined,
+    reason: string,
+    place: ViolationPlace = {},
+  ): void {
     if (this.log.length >= LOG_LENGTH) this.log.shift();
-    this.log.push({ register, value, reason });
+    const violation = { register, value, reason, ...place };
+    this.log.push(violation);
+    this.#last = violation;
+    this.#options.violated?.(violation);
+  }
+
+  /** The last violation since the driver reset the device. */
+  get lastViolation(): Violation | undefined {
+    return this.#last;
   }
 
   /** A driver's write of the device status field. */
   writeStatus(value: number): void {
     const { actions, status, violation } = statusStep(this.status, value & 0xff, this.legacy);
-    if (violation !== undefined) this.violate("Status", value, violation);
+    if (violation !== undefined) this.violate("Status", value, violation, { clause: "3.1.1" });
     if (actions[0] === "reset") return this.reset();
     this.status = status;
     for (const action of actions) {
@@ -194,6 +297,39 @@ export class HostedDevice implements DeviceContext {
       }
       if (action === "activate") this.#activate();
     }
+  }
+
+  /**
+   * Settles the features without the steps of a status register, for transports that have none. What the
+   * driver accepts of ring features is honoured even if it was not offered, and noted; what else was not
+   * offered is dropped, and noted.
+   *
+   * @returns Whether the model can be driven so.
+   */
+  negotiate(accepted: FeatureSet): boolean {
+    this.legacy = !accepted.has(Feature.VERSION_1);
+    const { offered } = this;
+    const foreign = accepted.minus(offered);
+    if (!foreign.isEmpty) {
+      this.violate("DriverFeatures", undefined, `bits that are not offered: ${[...foreign]}`);
+    }
+    this.features = accepted.and(offered.or(RING_FEATURES));
+    for (let i = 0; i < 4; i++) this.driverWords[i] = this.features.word(i);
+    this.status = Status.ACKNOWLEDGE | Status.DRIVER | (this.legacy ? 0 : Status.FEATURES_OK);
+    if (this.model.acceptFeatures?.(this.features) !== false) return true;
+    this.violate("DriverFeatures", undefined, "subset cannot be driven");
+    return false;
+  }
+
+  /** Starts the model, after {@linkcode HostedDevice.negotiate}; does nothing if it runs. */
+  activate(): void {
+    this.status |= Status.DRIVER_OK;
+    this.#activate();
+  }
+
+  /** Where a queue stands; undefined if it does not run. */
+  position(index: number): RingPosition | undefined {
+    return this.#queues[index]?.position();
   }
 
   /** A driver's read of configuration bytes; 0, and noted, if they do not exist. */
@@ -222,7 +358,8 @@ export class HostedDevice implements DeviceContext {
   writeFeatures(word: number, value: number): void {
     if (word > 3) return this.violate("DriverFeaturesSel", word, "selects no feature word");
     if ((this.status & (Status.FEATURES_OK | Status.DRIVER_OK)) !== 0) {
-      return this.violate("DriverFeatures", value, "features are settled");
+      const place = { clause: "3.1.1" };
+      return this.violate("DriverFeatures", value, "features are settled", place);
     }
     this.driverWords[word] = value;
   }
@@ -255,8 +392,13 @@ export class HostedDevice implements DeviceContext {
     return this.#queues[index] !== undefined;
   }
 
-  /** Starts a queue; false if its geometry is bad. */
-  startQueue(index: number): boolean {
+  /**
+   * Starts a queue; false if its geometry is bad.
+   *
+   * @param position Where it goes on; the start by default.
+   * @throws {RangeError} If it cannot stand there.
+   */
+  startQueue(index: number, position?: RingPosition): boolean {
     const config = this.configs[index]!;
     const geometry = this.#geometry(config);
     const wrong = checkRing(this.packed, geometry, this.#options.memory);
@@ -264,8 +406,8 @@ export class HostedDevice implements DeviceContext {
       this.violate(this.legacy ? "QueuePFN" : "QueueReady", index, wrong);
       return false;
     }
-    if (this.legacy) this.features = this.#driverFeatures();
-    this.#queues[index] = this.#makeQueue(index, geometry);
+    if (this.#oneBlock) this.features = this.#driverFeatures();
+    this.#queues[index] = this.#makeQueue(index, geometry, position);
     return true;
   }
 
@@ -290,7 +432,7 @@ export class HostedDevice implements DeviceContext {
     const problem = this.#faulted
       ? undefined
       : this.#queues[index]?.notificationProblem(value >>> 16);
-    if (problem !== undefined) this.violate("QueueNotify", value, problem);
+    if (problem !== undefined) this.violate("QueueNotify", value, problem, { clause: "2.9" });
     this.notify(index);
   }
 
@@ -302,12 +444,16 @@ export class HostedDevice implements DeviceContext {
     }
     // dev.basic.legacy-init.2: a legacy driver may use the device before DRIVER_OK.
     if (!this.#active && this.legacy && (this.status & Status.FAILED) === 0) this.#activate();
-    if (!this.#active) return this.violate("QueueNotify", index, "before DRIVER_OK");
+    if (!this.#active) {
+      return this.violate("QueueNotify", index, "before DRIVER_OK", { clause: "3.1.1" });
+    }
+    if (!this.#busMaster) return this.violate("QueueNotify", index, "while bus mastering is off");
     if (!this.#options.deferNotify) return this.#notifyModel(index);
     if (this.#notifyScheduled.has(index)) return;
     this.#notifyScheduled.add(index);
     queueMicrotask(() => {
-      if (this.#notifyScheduled.delete(index) && this.#active) this.#notifyModel(index);
+      const due = this.#notifyScheduled.delete(index) && this.#active && this.#busMaster;
+      if (due) this.#notifyModel(index);
     });
   }
 
@@ -323,12 +469,21 @@ export class HostedDevice implements DeviceContext {
     this.pageSize = MMIO_LEGACY_PAGE_SIZE;
     this.#active = false;
     this.#faulted = false;
+    this.#last = undefined;
     this.#notifyScheduled.clear();
+    this.work.clear();
     this.#guard(() => this.model.reset());
   }
 
-  /** The state as plain data; guest memory and backends are not in it. */
+  /**
+   * The state as plain data; guest memory and backends are not in it.
+   *
+   * @throws {RangeError} If the model runs and cannot say what its state is.
+   */
   snapshot(): DeviceState {
+    if (this.#active && this.model.snapshot === undefined) {
+      throw new RangeError(`Cannot take a snapshot of ${this.model.name}: its model has none`);
+    }
     return {
       status: this.status,
       active: this.#active,
@@ -372,7 +527,9 @@ export class HostedDevice implements DeviceContext {
     const faulted = (state.status & Status.NEEDS_RESET) !== 0;
     if (state.active && !faulted) this.#activate();
     this.model.restore?.(state.model);
-    this.generation = state.generation;
+    this.#generation = state.generation;
+    this.#configChanged = false;
+    this.#configSeen = undefined;
     this.interruptStatus = 0;
     queues.forEach((queue, i) => this.#queues[i] = queue);
     for (const cause of Object.values(InterruptCause)) {
@@ -381,7 +538,7 @@ export class HostedDevice implements DeviceContext {
     this.#faulted = faulted;
     for (const queue of queues) {
       if (faulted) queue?.stop();
-      else queue?.signal();
+      else if (this.#busMaster) queue?.signal();
     }
     this.#serveAvailable();
   }
@@ -404,7 +561,7 @@ export class HostedDevice implements DeviceContext {
     const asked = FeatureSet.fromWords(...this.driverWords);
     const foreign = asked.minus(this.offered);
     const refuse = (reason: string): boolean => {
-      this.violate("Status", Status.FEATURES_OK, reason);
+      this.violate("Status", Status.FEATURES_OK, reason, { clause: "2.2.1" });
       return false;
     };
     if (!foreign.isEmpty) return refuse(`accepts bits that are not offered: ${[...foreign]}`);
@@ -420,11 +577,12 @@ export class HostedDevice implements DeviceContext {
 
   #activate(): void {
     if (this.#active || this.#faulted) return;
-    if (this.legacy) {
+    if (this.#oneBlock) {
       this.features = this.#driverFeatures();
       const foreign = FeatureSet.fromWords(...this.driverWords).minus(this.offered);
       if (!foreign.isEmpty) {
-        this.violate("DriverFeatures", undefined, `bits that are not offered: ${[...foreign]}`);
+        const reason = `bits that are not offered: ${[...foreign]}`;
+        this.violate("DriverFeatures", undefined, reason, { clause: "2.2.1" });
       }
     }
     this.#active = true;
@@ -435,16 +593,24 @@ export class HostedDevice implements DeviceContext {
   /** Buffers that were there before the device could look at them were notified in vain. */
   #serveAvailable(): void {
     this.#queues.forEach((queue, i) => {
-      if (this.#active && queue?.hasAvailable()) this.#notifyModel(i);
+      if (this.#active && this.#busMaster && queue?.hasAvailable()) this.#notifyModel(i);
     });
   }
 
   #notifyModel(index: number): void {
+    this.work.begin();
     try {
       this.model.notify(index);
     } catch (error) {
-      this.fault(`model failed: ${error}`, "model");
+      this.fault(`model failed: ${error}`, "model", {});
     }
+    if (this.model.usage !== undefined) this.#look();
+  }
+
+  #look(): void {
+    const { items = 0, bytes = 0 } = this.model.usage?.() ?? {};
+    this.#kept.items = Math.max(this.#kept.items, items);
+    this.#kept.bytes = Math.max(this.#kept.bytes, bytes);
   }
 
   /** Runs a model's method; what it throws goes through the door, not to the driver. */
@@ -452,12 +618,17 @@ export class HostedDevice implements DeviceContext {
     try {
       run();
     } catch (error) {
-      this.fault(`model failed: ${error}`, "model");
+      this.fault(`model failed: ${error}`, "model", {});
     }
   }
 
+  /** Whether the driver has the legacy registers: queues of one block, and features at any time. */
+  get #oneBlock(): boolean {
+    return this.legacy && this.#options.separateParts !== true;
+  }
+
   #geometry(config: QueueConfig): QueueGeometry {
-    return this.legacy ? config.legacyGeometry(this.pageSize) : config.geometry();
+    return this.#oneBlock ? config.legacyGeometry(this.pageSize) : config.geometry();
   }
 
   #makeQueue(index: number, geometry: QueueGeometry, position?: RingPosition): RunningQueue {
@@ -470,9 +641,10 @@ export class HostedDevice implements DeviceContext {
       eventIdx: features.has(Feature.EVENT_IDX),
       inOrder: features.has(Feature.IN_ORDER),
       batchUsed: this.#options.offer?.batchUsed ?? false,
+      work: this.work,
       notifyOnEmpty: this.legacy && features.has(Feature.NOTIFY_ON_EMPTY),
       interrupt: () => this.raise(InterruptCause.QUEUE, index),
-      fault: (reason) => this.fault(reason),
+      fault: (reason, place) => this.fault(reason, "ring", place),
     };
     if (this.model.queues[index]!.reversed) return new ReversedQueue(options);
     return makeQueue(this.packed, options, position);

@@ -80,6 +80,21 @@ Deno.test("requests of one turn are told in one kick", async () => {
   await blk.remove();
 });
 
+Deno.test("a size_max of 0 sets no bound, as Linux reads it", async () => {
+  const { fake, blk } = make([F.SIZE_MAX], (_, config) => {
+    config.setUint32(BLK_CONFIG.size_max.offset, 0, true);
+  });
+  assertEquals(blk.limits.sizeMax, make().blk.limits.sizeMax);
+  const shapes: number[][] = [];
+  fake.script = (request) => {
+    shapes.push(request.elements.map(({ length }) => length));
+    request.complete(0);
+  };
+  await blk.write(0, new Uint8Array(8192));
+  assertEquals(shapes, [[16, 8192, 1]]);
+  await blk.remove();
+});
+
 Deno.test("a long transfer is split by size_max, seg_max and whole blocks", async () => {
   const { fake, blk } = make([F.SIZE_MAX, F.SEG_MAX], (_, config) => {
     config.setUint32(BLK_CONFIG.size_max.offset, 700, true);
@@ -374,8 +389,18 @@ Deno.test("the configuration is read as the features make it valid", async () =>
   await bare.remove();
 });
 
+Deno.test("a size_max of 0 sets no bound", async () => {
+  const unbound = make([F.SEG_MAX], (_, config) => config.setUint32(12, 4, true)).blk;
+  const zero = make([F.SIZE_MAX, F.SEG_MAX], (_, config) => {
+    config.setUint32(8, 0, true);
+    config.setUint32(12, 4, true);
+  }).blk;
+  assertEquals(zero.limits.maxRequestBytes, unbound.limits.maxRequestBytes);
+  await zero.remove();
+  await unbound.remove();
+});
+
 const lies: [string, number[], (config: DataView) => void, number][] = [
-  ["size_max", [F.SIZE_MAX], (c) => c.setUint32(8, 0, true), 0],
   ["size_max", [F.SIZE_MAX], (c) => c.setUint32(8, 100, true), 100],
   ["seg_max", [F.SEG_MAX], (c) => c.setUint32(12, 0, true), 0],
   ["blk_size", [F.BLK_SIZE], (c) => c.setUint32(20, 0, true), 0],

@@ -1,5 +1,5 @@
 /**
- * How registers reach a device: virtio-mmio and virtio-pci.
+ * How registers reach a device: virtio-mmio, virtio-pci and vhost-user.
  *
  * @module
  */
@@ -7,3 +7,4 @@ export * from "./mmio.ts";
 export * from "./pci/details.ts";
 export * from "./pci/probe.ts";
 export * from "./transport.ts";
+export * from "./vhost_user.ts";

@@ -133,7 +133,9 @@ class Runner {
     const node: DeviceNode | undefined = this.#bench!.platform.nodes()
       .find((node) => node.name === name);
     if (node === undefined) return undefined;
-    return node.kind === "mmio" ? RawMmio.open(node, this.#log) : RawPci.open(node, this.#log);
+    if (node.kind === "mmio") return RawMmio.open(node, this.#log);
+    // A vhost-user device has no registers to look at.
+    return node.kind === "pci" ? RawPci.open(node, this.#log) : undefined;
   }
 
   /** All checks on one device; whether to go on. */

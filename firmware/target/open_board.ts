@@ -5,10 +5,11 @@ import type { EmulatedBoard } from "./emulated_board.ts";
 import type { BoardOptions } from "./options.ts";
 import { OwnMachine } from "./own_machine.ts";
 import type { QtestSession } from "./qtest_session.ts";
+import type { SocketBoard } from "./socket_board.ts";
 import { parseTarget } from "./target.ts";
 
 /** The machine of a target, with its host side if it has one in this process. */
-export type OpenBoard = EmulatedBoard | QtestSession | OwnMachine;
+export type OpenBoard = EmulatedBoard | QtestSession | OwnMachine | SocketBoard;
 
 /**
  * Makes the machine of a target; a guest need not read the others, which takes it long.
@@ -21,18 +22,20 @@ export async function openBoard(
   options: BoardOptions,
   access: { readonly accessDeadline?: number } = {},
 ): Promise<OpenBoard> {
-  const { kind, board } = parseTarget(options.target);
-  switch (kind) {
+  const target = parseTarget(options.target);
+  switch (target.kind) {
     case "emu":
       return (await import("./emulated_board.ts")).EmulatedBoard.create(options, emulateDevice);
     case "qtest":
       return await (await import("./qtest_session.ts")).QtestSession.create(
-        board,
+        target.board,
         options,
         access,
       );
     case "devmem":
       return await OwnMachine.open(options);
+    case "vhost-user":
+      return new (await import("./socket_board.ts")).SocketBoard(target.sockets);
     case "qemu":
       // The command line moves whole programs into the guest; there the board is the machine itself.
       if (inGuest()) return await OwnMachine.open(options);

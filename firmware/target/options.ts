@@ -12,7 +12,7 @@ import {
 } from "./option_values.ts";
 
 /** Where devices are, without the board. */
-export type TargetKind = "emu" | "devmem" | "qtest" | "qemu";
+export type TargetKind = "emu" | "devmem" | "qtest" | "qemu" | "vhost-user";
 
 /** What decides, besides the target, whether an option can be. */
 export interface Interfaces {
@@ -59,7 +59,7 @@ const NEVER_LEGACY = "legacy devices do not have it";
 /** Why an interface cannot be on virtio-mmio. */
 const ONLY_PCI = "for devices on PCI";
 /** Smallest memory in MiB in which the guest's Linux and Deno fit. */
-const LEAST_MEMORY = 256;
+export const LEAST_MEMORY = 256;
 
 /**
  * The options of a board, one row each: `vireo --help`, the command line's parser, its refusals, the type
@@ -69,7 +69,7 @@ export const BOARD_OPTIONS = {
   /** The target string, for example `emu`. */
   target: {
     flag: "--target <target>",
-    summary: "emu, devmem, qtest:BOARD or qemu:BOARD (see boards)",
+    summary: "emu, devmem, qtest:BOARD, qemu:BOARD (see boards) or vhost-user:NAME=SOCKET,...",
     group: "Board options:",
     value: "emu",
     parse: (text: string): string => text,

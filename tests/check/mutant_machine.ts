@@ -165,7 +165,7 @@ export function mutantBench(
 ): Bench {
   const machine = EmulatedMachine.create({ bus, devices: [{ ...options, model }] });
   const spy = new Spy(machine);
-  const node = machine.nodes()[0]!;
+  const node = machine.slotNodes()[0] ?? machine.functions[0]!;
   const mutant: DeviceNode = node.kind === "mmio"
     ? {
       ...node,
