@@ -24,6 +24,13 @@ import { type TurnBudget, WorkMeter } from "./work.ts";
 
 /** Bits of the interrupt status that exist. */
 const CAUSES = InterruptCause.QUEUE | InterruptCause.CONFIG;
+/** What a device with a reversed queue does not offer. */
+const REVERSED: TransportOffer = {
+  indirect: false,
+  packed: false,
+  inOrder: false,
+  notificationData: false,
+};
 /** Features of rings that are implemented, offered or not. */
 const RING_FEATURES = FeatureSet.of(
   Feature.INDIRECT_DESC,
@@ -115,6 +122,9 @@ export class HostedDevice implements DeviceContext {
     this.#options = options;
     this.model = options.model;
     this.legacy = options.legacy;
+    // A ring with its sides reversed has neither tables nor another format, and features are the device's.
+    const reversed = options.model.queues.some((queue) => queue.reversed);
+    const offer = reversed ? { ...options.offer, ...REVERSED } : options.offer;
     this.#busMaster = options.busMaster ?? true;
     this.work = new WorkMeter((index) => {
       if (this.#active && this.#busMaster && !this.#faulted) this.#notifyModel(index);
@@ -122,7 +132,7 @@ export class HostedDevice implements DeviceContext {
     const section = deviceSection(options.model.deviceId);
     this.#modelPlace = section === undefined ? {} : { clause: section };
     this.#offers = [false, true].map((legacy) =>
-      offeredFeatures(options.model.features, legacy, options.offer)
+      offeredFeatures(options.model.features, legacy, offer)
     );
     const cap = options.queueSize ?? 32768;
     this.configs = options.model.queues.map(({ maxSize }) =>

@@ -22,18 +22,13 @@ import {
 } from "@vireo/hal";
 import type { Qmp } from "@vireo/hal/qtest";
 import type { StreamPort } from "@vireo/emu";
-import type { QtestSession } from "./target/qtest_session.ts";
-import type { SocketBoard } from "./target/socket_board.ts";
-import { BOARD_DEVICES, emulateDevice } from "./devices/table.ts";
-import { inGuest } from "./terminal/environment.ts";
+import { BOARD_DEVICES } from "./devices/table.ts";
+import { type OpenBoard, openBoard } from "./target/open_board.ts";
 import { OPEN_BUSES } from "./target/open_buses.ts";
-import { OwnMachine } from "./target/own_machine.ts";
-import { parseTarget } from "./target/target.ts";
 import type { EmulatedBoard } from "./target/emulated_board.ts";
 import type { OpenTrace } from "./trace/open.ts";
 import { type BoardInput, checkBoard } from "./target/check_board.ts";
 import type { BoardOptions } from "./target/options.ts";
-import { NeedsGuest } from "./terminal/usage.ts";
 import type { Vireo } from "./vireo.ts";
 
 /** What {@linkcode openVireo} takes besides the board. */
@@ -128,36 +123,6 @@ async function traceOf(
   const { openTrace } = await import("./trace/open.ts");
   const devices = names.length === 0 ? undefined : names;
   return openTrace({ groups: board.trace, devices, data, file: traceFile, sink: trace });
-}
-
-/** The machine of a target, with its host side if it has one in this process. */
-type OpenBoard = EmulatedBoard | QtestSession | OwnMachine | SocketBoard;
-
-/** Makes the machine of a target; a guest need not read the others, which takes it long. */
-async function openBoard(options: BoardOptions): Promise<OpenBoard> {
-  const target = parseTarget(options.target);
-  switch (target.kind) {
-    case "emu":
-      return (await import("./target/emulated_board.ts")).EmulatedBoard.create(
-        options,
-        emulateDevice,
-      );
-    case "qtest":
-      return await (await import("./target/qtest_session.ts")).QtestSession.create(
-        target.board,
-        options,
-      );
-    case "devmem":
-      return await OwnMachine.open(options);
-    case "vhost-user":
-      return new (await import("./target/socket_board.ts")).SocketBoard(target.sockets);
-    case "qemu":
-      // The command line moves whole programs into the guest; there the board is the machine itself.
-      if (inGuest()) return await OwnMachine.open(options);
-      throw new NeedsGuest(
-        `Cannot open ${options.target} from the host: run the script with 'vireo run --target'`,
-      );
-  }
 }
 
 function busOptions(board: BoardOptions): BusOptions {

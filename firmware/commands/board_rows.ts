@@ -22,6 +22,27 @@ export const BOARD_ROWS: readonly CommandRow[] = [
     run: async ({ board, flags }) => await (await import("./probe.ts")).probe(board, flags),
   }),
   command({
+    name: "check",
+    summary: "look at every device of a board clause by clause, without our drivers",
+    options: [
+      {
+        flag: "--only <words>",
+        summary: "device types (blk), sections (§2.7), clauses (dev.mmio) or checks, by commas",
+      },
+      { flag: "--hostile", summary: "with the checks that break rules on purpose" },
+      { flag: "--list", summary: "list the checks instead" },
+      { flag: "--seed <n>", summary: "start of the random numbers", value: "1" },
+      { flag: "--junit <file>", summary: "write the results as JUnit too", file: "write" },
+      { flag: "--html <file>", summary: "write the results as a page too" },
+      JSON_OPTION,
+    ],
+    example: "vireo check --only blk,rng --hostile\n" +
+      "vireo check --target qtest:aarch64-virt --hostile --html report.html\n" +
+      "vireo check --list --only §2.7",
+    board: {},
+    run: async ({ board, flags }) => await (await import("./check.ts")).check(board, flags),
+  }),
+  command({
     name: "boards",
     summary: "list the boards, and which targets each supports",
     options: [JSON_OPTION],

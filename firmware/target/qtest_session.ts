@@ -23,9 +23,14 @@ export class QtestSession implements AsyncDisposable {
   /**
    * Starts QEMU with the devices that the options ask for.
    *
+   * @param access Milliseconds until a register access fails because QEMU hangs.
    * @throws {VireoError} `HOST_ERROR` with QEMU's own words if it does not start.
    */
-  static async create(board: Board, options: BoardOptions): Promise<QtestSession> {
+  static async create(
+    board: Board,
+    options: BoardOptions,
+    access: { readonly accessDeadline?: number } = {},
+  ): Promise<QtestSession> {
     await requireQemu(board, options.qemu);
     await using cleanup = new AsyncDisposableStack();
     const ports = cleanup.use(await HostPorts.listen());
@@ -33,6 +38,7 @@ export class QtestSession implements AsyncDisposable {
     const platform = cleanup.use(
       await QtestPlatform.start({
         board,
+        ...access,
         devices,
         ...deviceInterfaces(options),
         extraArgs: backends,

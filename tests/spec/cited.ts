@@ -1,3 +1,5 @@
+import { CHECKS } from "../../firmware/check/checks/table.ts";
+import { deviceClauses } from "../check/bench.ts";
 import { citedBy, literals, passedNames } from "./coverage.ts";
 
 const ROOT = new URL("../../", import.meta.url);
@@ -11,14 +13,14 @@ function* tests(folder: URL): Generator<URL> {
   }
 }
 
-/** The ids that the tests cite in their names, by their sources. */
+/** The ids that the tests cite in their names, by their sources, and those of the checks that a test runs. */
 export function citedInSources(): Set<string> {
   const names = ROOMS.flatMap((room) =>
     [...tests(new URL(`${room}/`, ROOT))].filter((at) =>
       !/\/(?:clauses|coverage)_test\.ts$/.test(at.pathname)
     ).flatMap((at) => literals(Deno.readTextFileSync(at)))
   );
-  return citedBy(names);
+  return citedBy([...names, ...CHECKS.flatMap(deviceClauses)]);
 }
 
 /** The ids that passed tests cite, by the JUnit reports of a folder; undefined if there are none. */

@@ -4,7 +4,6 @@ import {
   CAIF_REGION,
   CaifQueue,
   DeviceId,
-  Feature,
   type FeatureNames,
   FeatureSet,
 } from "@vireo/hal";
@@ -146,13 +145,6 @@ export class CaifDevice implements DeviceModel {
     let value = 0;
     for (let i = 0; i < width; i++) value += this.#config[offset + i]! * 2 ** (8 * i);
     return value;
-  }
-
-  /** A ring with its sides reversed has neither tables nor another format. */
-  acceptFeatures(features: FeatureSet): boolean {
-    const { INDIRECT_DESC, RING_PACKED, IN_ORDER, NOTIFICATION_DATA } = Feature;
-    return ![INDIRECT_DESC, RING_PACKED, IN_ORDER, NOTIFICATION_DATA]
-      .some((bit) => features.has(bit));
   }
 
   /** The driver has the device running. */

@@ -1,0 +1,29 @@
+import type { Check } from "../check.ts";
+import { BLK_CHECKS } from "./blk.ts";
+import { CONFIG_CHECKS } from "./config.ts";
+import { FEATURE_CHECKS } from "./features.ts";
+import { MMIO_CHECKS } from "./mmio.ts";
+import { NET_CHECKS } from "./net.ts";
+import { OTHER_CHECKS } from "./others.ts";
+import { PACKED_CHECKS } from "./packed.ts";
+import { PCI_CHECKS } from "./pci.ts";
+import { QUEUE_CHECKS } from "./queues.ts";
+import { REQUEST_CHECKS } from "./requests.ts";
+import { SPLIT_CHECKS } from "./split.ts";
+import { STATUS_CHECKS } from "./status.ts";
+
+/** Every check, in the order in which they run. */
+export const CHECKS: readonly Check[] = [
+  ...MMIO_CHECKS,
+  ...PCI_CHECKS,
+  ...STATUS_CHECKS,
+  ...FEATURE_CHECKS,
+  ...CONFIG_CHECKS,
+  ...QUEUE_CHECKS,
+  ...SPLIT_CHECKS,
+  ...PACKED_CHECKS,
+  ...REQUEST_CHECKS,
+  ...BLK_CHECKS,
+  ...NET_CHECKS,
+  ...OTHER_CHECKS,
+];

@@ -1,0 +1,232 @@
+import { type DeviceNode, type Platform, VireoError } from "@vireo/hal";
+import type { Check } from "./check.ts";
+import { CheckFailure, CheckSkip } from "./failure.ts";
+import { CheckContext, type Pace } from "./context.ts";
+import { type Deviation, findDeviation, type Surroundings } from "./deviations.ts";
+import { Random } from "./random.ts";
+import { Arena } from "./raw/arena.ts";
+import type { RawDevice } from "./raw/device.ts";
+import { Log, type LogEntry } from "./raw/log.ts";
+import { RawMmio } from "./raw/mmio.ts";
+import { RawPci } from "./raw/pci.ts";
+import { knownRequest } from "./requests.ts";
+
+/** Bytes of memory that are shared with a device. */
+const ARENA = 2 << 20;
+
+/** How a check ended. */
+export type Verdict = "pass" | "fail" | "deviates" | "skip";
+
+/** A device that was looked at. */
+export interface CheckedDevice {
+  /** Name of its slot or function. */
+  readonly name: string;
+  /** Virtio id. */
+  readonly id: number;
+  /** Which bus it is on. */
+  readonly bus: "mmio" | "pci";
+  /** Which interface was used. */
+  readonly face: "modern" | "legacy";
+}
+
+/** One check on one device. */
+export interface CheckResult {
+  /** The check. */
+  readonly check: Check;
+  /** The device. */
+  readonly device: CheckedDevice;
+  /** How it ended. */
+  readonly verdict: Verdict;
+  /** Why it was skipped, why the deviation is known, or what the failure says. */
+  readonly reason: string | undefined;
+  /** What was seen; of failures and deviations. */
+  readonly seen: string | undefined;
+  /** The accesses and bytes that show a failure or a deviation again. */
+  readonly history: readonly LogEntry[];
+  /** How long it took in milliseconds. */
+  readonly ms: number;
+}
+
+/** A machine whose devices nobody drives. */
+export interface Bench extends AsyncDisposable {
+  /** The machine. */
+  readonly platform: Platform;
+  /** Version of the QEMU behind it, if it is one. */
+  readonly qemu?: string | undefined;
+}
+
+/** What to run. */
+export interface RunOptions {
+  /** The checks. */
+  readonly checks: readonly Check[];
+  /** Makes the machine; made again if a check ends it. */
+  open(): Promise<Bench>;
+  /** Which devices to look at; all by default. */
+  readonly devices?: (device: CheckedDevice) => boolean;
+  /** Start of the random numbers; 1 by default. */
+  readonly seed?: number;
+  /** How the machine lets time pass. */
+  readonly pace: Pace;
+  /** Told of each result as it comes. */
+  readonly onResult?: (result: CheckResult) => void;
+  /** Ends the run before the next check. */
+  readonly stop?: (result: CheckResult) => boolean;
+}
+
+/** Whether a check is about a device. */
+export function inScope({ scope = {} }: Check, { id, bus, face }: CheckedDevice): boolean {
+  return (scope.bus ?? bus) === bus && (scope.face ?? face) === face &&
+    (scope.devices?.includes(id) ?? true);
+}
+
+/** Runs checks on every device of a machine, one after the other. */
+export async function runChecks(options: RunOptions): Promise<CheckResult[]> {
+  const runner = new Runner(options);
+  try {
+    return await runner.run();
+  } finally {
+    await runner.close();
+  }
+}
+
+class Runner {
+  readonly #options: RunOptions;
+  readonly #results: CheckResult[] = [];
+  readonly #log = new Log();
+  #bench: Bench | undefined;
+  #arena: Arena | undefined;
+  #free: (() => void) | undefined;
+
+  constructor(options: RunOptions) {
+    this.#options = options;
+  }
+
+  async run(): Promise<CheckResult[]> {
+    const bench = await this.#open();
+    for (const name of bench.platform.nodes().map(({ name }) => name)) {
+      const device = this.#find(name);
+      if (device === undefined) continue;
+      if (!await this.#checkDevice(device)) break;
+    }
+    return this.#results;
+  }
+
+  async close(): Promise<void> {
+    this.#free?.();
+    this.#free = undefined;
+    this.#arena = undefined;
+    const bench = this.#bench;
+    this.#bench = undefined;
+    await bench?.[Symbol.asyncDispose]();
+  }
+
+  async #open(): Promise<Bench> {
+    if (this.#bench !== undefined) return this.#bench;
+    const bench = this.#bench = await this.#options.open();
+    const region = bench.platform.dma.alloc(ARENA, { align: 4096, coherent: true });
+    this.#free = () => region[Symbol.dispose]();
+    this.#arena = new Arena(region, this.#log);
+    return bench;
+  }
+
+  #find(name: string): RawDevice | undefined {
+    const node: DeviceNode | undefined = this.#bench!.platform.nodes()
+      .find((node) => node.name === name);
+    if (node === undefined) return undefined;
+    if (node.kind === "mmio") return RawMmio.open(node, this.#log);
+    // A vhost-user device has no registers to look at.
+    return node.kind === "pci" ? RawPci.open(node, this.#log) : undefined;
+  }
+
+  /** All checks on one device; whether to go on. */
+  async #checkDevice(first: RawDevice): Promise<boolean> {
+    let device = first;
+    const { name, id, bus, legacy } = device;
+    const checked: CheckedDevice = { name, id, bus, face: legacy ? "legacy" : "modern" };
+    try {
+      if (this.#options.devices?.(checked) === false) return true;
+      for (const check of this.#options.checks) {
+        if (!inScope(check, checked)) continue;
+        const { result, lost } = await this.#check(check, device, checked);
+        this.#results.push(result);
+        this.#options.onResult?.(result);
+        if (this.#options.stop?.(result)) return false;
+        if (!lost) continue;
+        // The machine ended or hangs: another one goes on with the next check.
+        await this.close();
+        await this.#open();
+        device = this.#find(name)!;
+      }
+    } finally {
+      if (this.#bench !== undefined) {
+        device.writeStatus(0);
+        device[Symbol.dispose]();
+      }
+    }
+    return true;
+  }
+
+  async #check(
+    check: Check,
+    device: RawDevice,
+    checked: CheckedDevice,
+  ): Promise<{ result: CheckResult; lost: boolean }> {
+    const arena = this.#arena!;
+    arena.clear();
+    this.#log.clear();
+    const random = new Random((this.#options.seed ?? 1) ^ hash(check.id));
+    const context = new CheckContext(device, arena, this.#log, random, this.#options.pace);
+    const start = performance.now();
+    const ended = (
+      verdict: Verdict,
+      reason?: string,
+      seen?: string,
+      history: readonly LogEntry[] = [],
+    ): CheckResult => {
+      const ms = performance.now() - start;
+      return { check, device: checked, verdict, reason, seen, history, ms };
+    };
+    try {
+      const missing = (check.offers ?? []).filter((bit) => !context.offered().has(bit));
+      if (missing.length > 0) {
+        return {
+          result: ended("skip", `feature ${missing.join(", ")} is not offered`),
+          lost: false,
+        };
+      }
+      if (check.request && knownRequest(context) === undefined) {
+        const why = `no request is known for devices of type ${device.id}`;
+        return { result: ended("skip", why), lost: false };
+      }
+      await check.run(context);
+      if (check.hostile) await context.survives();
+      else context.intact();
+      return { result: ended("pass"), lost: false };
+    } catch (error) {
+      if (error instanceof CheckSkip) return { result: ended("skip", error.message), lost: false };
+      const lost = error instanceof VireoError && error.code === "HOST_ERROR";
+      if (!(error instanceof CheckFailure) && !lost) throw error;
+      const history = [...this.#log.entries];
+      const known = this.#known(check, checked, error.message);
+      const verdict = known === undefined ? "fail" : "deviates";
+      return {
+        result: ended(verdict, known?.reason ?? error.message, error.message, history),
+        lost,
+      };
+    }
+  }
+
+  #known(check: Check, device: CheckedDevice, message: string): Deviation | undefined {
+    const where: Surroundings = { device, qemu: this.#bench!.qemu };
+    return findDeviation(check, where, message);
+  }
+}
+
+/** A number for a name, so that each check has random numbers of its own. */
+function hash(text: string): number {
+  let value = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) {
+    value = Math.imul(value ^ text.charCodeAt(i), 0x01000193);
+  }
+  return value >>> 0;
+}

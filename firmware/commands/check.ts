@@ -1,0 +1,115 @@
+import type { Check } from "../check/check.ts";
+import { CHECKS } from "../check/checks/table.ts";
+import type { Pace } from "../check/context.ts";
+import { countResults, deviceText, html, junit, resultRow, resultsText } from "../check/report.ts";
+import { type Bench, type CheckResult, runChecks } from "../check/run_checks.ts";
+import { sectionsOf, selectChecks } from "../check/select.ts";
+import { openBoard } from "../target/open_board.ts";
+import type { BoardOptions } from "../target/options.ts";
+import { parseTarget } from "../target/target.ts";
+import { inGuest } from "../terminal/environment.ts";
+import { progress } from "../terminal/output.ts";
+import { Finished, NeedsGuest, parseCount, UsageError } from "../terminal/usage.ts";
+
+/** Milliseconds without an answer after which QEMU hangs, as it does at some bad chains. */
+const HANGS = 1500;
+
+/** Flags of `vireo check`. */
+export interface CheckFlags {
+  readonly only?: string | undefined;
+  readonly list?: true | undefined;
+  readonly hostile?: true | undefined;
+  readonly seed: string;
+  readonly json?: true | undefined;
+  readonly junit?: string | undefined;
+  readonly html?: string | undefined;
+}
+
+/** The emulator does at once what it does; the others have an event loop or a processor of their own. */
+const EMULATOR: Pace = { deadline: 500, quiet: 0 };
+const MACHINE: Pace = { deadline: 1000, quiet: 5 };
+
+/**
+ * `vireo check`: looks at every device of a board clause by clause, without our drivers.
+ *
+ * @throws {UsageError} If a flag makes no sense.
+ * @throws {Finished} With exit code 1 if a check failed.
+ */
+export async function check(board: BoardOptions, flags: CheckFlags): Promise<void> {
+  const { checks, devices } = selectChecks(CHECKS, flags.only, flags.hostile === true);
+  const seed = parseCount(flags.seed, "--seed");
+  if (flags.list) return list(checks, flags.json === true);
+  if (parseTarget(board.target).kind === "qemu" && !inGuest()) {
+    throw new NeedsGuest("check: the devices of a guest are checked in the guest");
+  }
+  const { target } = board;
+  let done = 0;
+  const results = await runChecks({
+    checks,
+    seed,
+    open: () => openBench(board),
+    devices: ({ id }) => devices?.includes(id) ?? true,
+    pace: target === "emu" ? EMULATOR : MACHINE,
+    onResult: (result) => {
+      done++;
+      progress(`${done} checks, ${deviceText(result)}`, done % 100 / 100);
+    },
+  });
+  progress("", 1);
+  if (results.length === 0) {
+    throw new UsageError("check: no device of the board is one that the checks are about");
+  }
+  await write(results, target, flags);
+  if (countResults(results).fail > 0) throw new Finished(1);
+}
+
+async function write(
+  results: readonly CheckResult[],
+  target: string,
+  flags: CheckFlags,
+): Promise<void> {
+  if (flags.junit !== undefined) await Deno.writeTextFile(flags.junit, junit(results, target));
+  if (flags.html !== undefined) await Deno.writeTextFile(flags.html, html(results, target));
+  if (flags.json) {
+    const rows = results.map((result) => resultRow(result, target));
+    console.log(JSON.stringify({ target, counts: countResults(results), results: rows }, null, 2));
+  } else console.log(resultsText(results, target));
+}
+
+function list(checks: readonly Check[], json: boolean): void {
+  if (json) {
+    const rows = checks.map((check) => ({
+      check: check.id,
+      clauses: check.clauses,
+      sections: sectionsOf(check),
+      hostile: check.hostile ?? false,
+      done: check.done,
+      expected: check.expected,
+    }));
+    return console.log(JSON.stringify({ checks: rows }, null, 2));
+  }
+  for (const { id, clauses, done, expected } of checks) {
+    console.log(`${id}  [${clauses.join(", ")}]\n  ${done}: ${expected}`);
+  }
+  console.log(`${checks.length} checks`);
+}
+
+/** A board whose devices no driver has. */
+async function openBench(options: BoardOptions): Promise<Bench> {
+  const board = await openBoard(options, { accessDeadline: HANGS });
+  const qemu = "qmp" in board.platform ? await version(board.platform.qmp) : undefined;
+  return {
+    platform: board.platform,
+    qemu,
+    [Symbol.asyncDispose]: () => board[Symbol.asyncDispose](),
+  };
+}
+
+async function version(
+  qmp: { execute(command: string): Promise<unknown> },
+): Promise<string> {
+  const { qemu } = await qmp.execute("query-version") as {
+    readonly qemu: Readonly<Record<"major" | "minor" | "micro", number>>;
+  };
+  return `${qemu.major}.${qemu.minor}.${qemu.micro}`;
+}

@@ -1,0 +1,208 @@
+import type { DeviceNode, Mmio, MmioLease, PciLease, Platform } from "@vireo/hal";
+import { type DeviceModel, EmulatedMachine, type MachineDevice } from "@vireo/emu";
+import { COMMON, MMIO } from "../../firmware/check/raw/registers.ts";
+import type { Bench } from "../../firmware/check/run_checks.ts";
+
+/** A register access as a mutant sees it. */
+export interface Access {
+  /** `Status`, `queue_enable`, `isr`, `notify`, `config+4`, `pci+6`: the register's own name. */
+  readonly name: string;
+  /** Offset in the window. */
+  readonly offset: number;
+  /** Width in bytes. */
+  readonly width: 1 | 2 | 4;
+}
+
+/** One rule that a device breaks, by what its registers read and what becomes of writes. */
+export interface Mutation {
+  /** What a read gives instead of `value`. */
+  read?(access: Access, value: number, spy: Spy): number;
+  /** What a write does; `forward` lets the device have it. */
+  write?(access: Access, value: number, spy: Spy, forward: (value?: number) => void): void;
+}
+
+/** What a mutant knows: the rings that the driver set up, and its memory. */
+export class Spy {
+  /** The machine's memory. */
+  readonly memory: Uint8Array;
+  /** Address of its first byte. */
+  readonly base: number;
+  /** The registers that were written last, by name. */
+  readonly written: Map<string, number> = new Map();
+  /** Numbers that a mutant keeps. */
+  readonly notes: Map<string, number> = new Map();
+  readonly #view: DataView;
+
+  /** Looks at a machine. */
+  constructor(machine: EmulatedMachine) {
+    this.memory = machine.memory.bytes;
+    this.base = machine.memory.base;
+    this.#view = new DataView(this.memory.buffer, this.memory.byteOffset, this.memory.byteLength);
+  }
+
+  /** Where a part of the queue that was set up last is in memory; 0 before. */
+  part(name: "Desc" | "Driver" | "Device"): number {
+    const low = this.written.get(`Queue${name}Low`) ??
+      this.written.get(`queue_${name.toLowerCase()}_low`);
+    return low === undefined ? 0 : low - this.base;
+  }
+
+  /** Reads 16 bits of memory. */
+  get16(at: number): number {
+    return this.#view.getUint16(at, true);
+  }
+
+  /** Writes 16 bits of memory. */
+  set16(at: number, value: number): void {
+    this.#view.setUint16(at, value, true);
+  }
+
+  /** Reads 32 bits of memory. */
+  get32(at: number): number {
+    return this.#view.getUint32(at, true);
+  }
+
+  /** Writes 32 bits of memory. */
+  set32(at: number, value: number): void {
+    this.#view.setUint32(at, value, true);
+  }
+
+  /** Descriptors of the queue that was set up last. */
+  get size(): number {
+    return this.written.get("QueueSize") ?? this.written.get("queue_size") ?? 0;
+  }
+
+  /** Whether a feature was accepted. */
+  accepted(bit: number): boolean {
+    return ((this.notes.get(`features${bit >>> 5}`) ?? 0) >>> (bit & 31) & 1) !== 0;
+  }
+
+  /** Where the used entry before last but `back` is. */
+  usedEntry(back = 0): number {
+    const device = this.part("Device");
+    const index = (this.get16(device + 2) - 1 - back) & 0xffff;
+    return device + 4 + 8 * (index % this.size);
+  }
+
+  /** Where the descriptors of the chain that was made available last are. */
+  chain(): number[] {
+    const driver = this.part("Driver");
+    const index = (this.get16(driver + 2) - 1) & 0xffff;
+    const found: number[] = [];
+    let head = this.get16(driver + 4 + 2 * (index % this.size));
+    while (found.length < this.size) {
+      const at = this.part("Desc") + 16 * head;
+      found.push(at);
+      if ((this.get16(at + 12) & 1) === 0) break;
+      head = this.get16(at + 14);
+    }
+    return found;
+  }
+
+  /** Where in memory the buffer of a descriptor is. */
+  buffer(descriptor: number): number {
+    return this.get32(descriptor) - this.base;
+  }
+}
+
+const NAMES = new Map(Object.entries(MMIO).map(([name, { offset }]) => [offset, name]));
+const FIELDS = new Map(Object.entries(COMMON).map(([name, { offset }]) => [offset, name]));
+
+function mmioName(offset: number): string {
+  return offset >= 0x100 ? `config+${offset - 0x100}` : NAMES.get(offset) ?? `+${offset}`;
+}
+
+/** The parts of the emulator's modern BAR are a page each. */
+function barName(index: number, offset: number): string {
+  if (index !== 4) return `bar${index}+${offset}`;
+  if (offset >= 0x3000) return "notify";
+  if (offset >= 0x2000) return `config+${offset - 0x2000}`;
+  return offset >= 0x1000 ? "isr" : FIELDS.get(offset) ?? `+${offset}`;
+}
+
+function mutate(
+  window: Mmio,
+  nameOf: (offset: number) => string,
+  mutation: Mutation,
+  spy: Spy,
+): Mmio {
+  const read = (offset: number, width: 1 | 2 | 4, value: number): number =>
+    (mutation.read?.({ name: nameOf(offset), offset, width }, value, spy) ?? value) >>> 0;
+  const write = (
+    offset: number,
+    width: 1 | 2 | 4,
+    value: number,
+    pass: (value: number) => void,
+  ): void => {
+    const name = nameOf(offset);
+    spy.written.set(name, value);
+    if (name === "DriverFeatures" || name === "driver_feature") {
+      const select = spy.written.get("DriverFeaturesSel") ??
+        spy.written.get("driver_feature_select");
+      spy.notes.set(`features${select}`, value);
+    }
+    if (mutation.write === undefined) return pass(value);
+    mutation.write({ name, offset, width }, value, spy, (other) => pass(other ?? value));
+  };
+  return {
+    name: window.name,
+    size: window.size,
+    read8: (offset) => read(offset, 1, window.read8(offset)),
+    read16: (offset) => read(offset, 2, window.read16(offset)),
+    read32: (offset) => read(offset, 4, window.read32(offset)),
+    write8: (offset, value) => write(offset, 1, value, (other) => window.write8(offset, other)),
+    write16: (offset, value) => write(offset, 2, value, (other) => window.write16(offset, other)),
+    write32: (offset, value) => write(offset, 4, value, (other) => window.write32(offset, other)),
+  };
+}
+
+/** A machine of one device that breaks one rule. */
+export function mutantBench(
+  model: DeviceModel,
+  mutation: Mutation,
+  bus: "mmio" | "pci",
+  options: Omit<MachineDevice, "model"> = {},
+): Bench {
+  const machine = EmulatedMachine.create({ bus, devices: [{ ...options, model }] });
+  const spy = new Spy(machine);
+  const node = machine.slotNodes()[0] ?? machine.functions[0]!;
+  const mutant: DeviceNode = node.kind === "mmio"
+    ? {
+      ...node,
+      open: (): MmioLease => {
+        const lease = node.open();
+        return {
+          mmio: mutate(lease.mmio, mmioName, mutation, spy),
+          interrupt: lease.interrupt,
+          [Symbol.dispose]: () => lease[Symbol.dispose](),
+        };
+      },
+    }
+    : {
+      kind: "pci",
+      name: node.name,
+      address: node.address,
+      vendor: node.vendor,
+      device: node.device,
+      open: (): PciLease => {
+        const lease = node.open();
+        return {
+          config: mutate(lease.config, (offset) => `pci+${offset}`, mutation, spy),
+          bars: lease.bars,
+          line: lease.line,
+          openBar: (index) =>
+            mutate(lease.openBar(index), (offset) => barName(index, offset), mutation, spy),
+          messages: (count) => lease.messages(count),
+          [Symbol.dispose]: () => lease[Symbol.dispose](),
+        };
+      },
+    };
+  const platform: Platform = {
+    name: "mutant",
+    dma: machine.dma,
+    nodes: () => [mutant],
+    openMemory: (address, length) => machine.openMemory(address, length),
+    [Symbol.asyncDispose]: () => machine[Symbol.asyncDispose](),
+  };
+  return { platform, [Symbol.asyncDispose]: () => machine[Symbol.asyncDispose]() };
+}

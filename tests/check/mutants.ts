@@ -1,0 +1,606 @@
+import {
+  BlkDevice,
+  ConsoleDevice,
+  CryptoDevice,
+  type DeviceModel,
+  Hub,
+  INPUT_PRESETS,
+  InputDevice,
+  loopbackPort,
+  type MachineDevice,
+  MemoryDisk,
+  NetDevice,
+  RngDevice,
+  ScsiDevice,
+  VsockDevice,
+} from "@vireo/emu";
+import type { Mutation, Spy } from "./mutant_machine.ts";
+
+/** A device that breaks one rule. */
+export interface Mutant {
+  /** What it does wrong. */
+  readonly name: string;
+  /** The clause that it does not keep. */
+  readonly clause: string;
+  /** How. */
+  readonly mutation: Mutation;
+  /** The device; a disk by default. */
+  readonly model?: () => DeviceModel;
+  /** The bus; virtio-mmio by default. */
+  readonly bus?: "mmio" | "pci";
+  /** What the machine gives the device. */
+  readonly options?: Omit<MachineDevice, "model">;
+}
+
+const DRIVER_OK = 4;
+const FEATURES_OK = 8;
+
+export const disk = (): DeviceModel => new BlkDevice({ disk: new MemoryDisk(1 << 20) });
+const readOnlyDisk = (): DeviceModel =>
+  new BlkDevice({ disk: new MemoryDisk(1 << 20, { readOnly: true }), readOnly: true });
+const rng = (): DeviceModel => new RngDevice({ random: (into) => crypto.getRandomValues(into) });
+const net = (): DeviceModel =>
+  new NetDevice({ backend: new Hub().port(), mac: "52:54:00:00:00:01", queuePairs: 2, mtu: 1500 });
+const scsi = (): DeviceModel =>
+  new ScsiDevice({ units: [{ target: 0, kind: "disk", disk: new MemoryDisk(1 << 20) }] });
+const input = (): DeviceModel => new InputDevice(INPUT_PRESETS.keyboard);
+const vsock = (): DeviceModel => new VsockDevice({ host: { connect: () => undefined } });
+const cryptoDevice = (): DeviceModel => new CryptoDevice();
+const terminal = (): DeviceModel =>
+  new ConsoleDevice({
+    ports: [{ id: 0, backend: loopbackPort() }, { id: 1, backend: loopbackPort() }],
+  });
+
+/** A register that always reads the same. */
+const reads = (name: string, seen: number | ((value: number, spy: Spy) => number)): Mutation => ({
+  read: (access, value, spy) =>
+    access.name !== name ? value : typeof seen === "number" ? seen : seen(value, spy),
+});
+
+/** A register whose writes are lost. */
+const deaf = (name: string, when: (value: number, spy: Spy) => boolean = () => true): Mutation => ({
+  write(access, value, spy, forward) {
+    if (access.name !== name || !when(value, spy)) forward();
+  },
+});
+
+/** What is done to memory after the device was notified. */
+const after = (tamper: (spy: Spy) => void): Mutation => ({
+  write(access, _value, spy, forward) {
+    forward();
+    if ((access.name === "QueueNotify" || access.name === "notify") && spy.size > 0) tamper(spy);
+  },
+});
+
+/** After a notification that had something used. */
+const onUse = (tamper: (spy: Spy) => void): Mutation => ({
+  write(access, value, spy, forward) {
+    forward();
+    if (access.name === "Status" && value === 0) spy.notes.set("index", 0);
+    if (access.name !== "QueueNotify" || spy.size === 0) return;
+    const index = spy.get16(spy.part("Device") + 2);
+    if (index !== 0 && index !== spy.notes.get("index")) tamper(spy);
+    spy.notes.set("index", spy.get16(spy.part("Device") + 2));
+  },
+});
+
+/** A notification that does not reach the device. */
+const unheard = (when: (spy: Spy) => boolean): Mutation => ({
+  write(access, _value, spy, forward) {
+    if (access.name !== "QueueNotify" || !when(spy)) forward();
+  },
+});
+
+/** Feature words as they are offered. */
+const offers = (word: number, change: (value: number) => number): Mutation => ({
+  read: ({ name }, value, spy) => {
+    const select = name === "DeviceFeatures" ? spy.written.get("DeviceFeaturesSel") : undefined;
+    return select === word ? change(value) : value;
+  },
+});
+
+/** Bytes of the configuration. */
+const config = (offset: number, seen: number | ((value: number, spy: Spy) => number)): Mutation =>
+  reads(`config+${offset}`, seen);
+
+/** The status byte of a disk's request becomes another one if the request has a type. */
+const status = (types: readonly number[], seen: number): Mutation =>
+  onUse((spy) => {
+    const chain = spy.chain();
+    const type = spy.get32(spy.buffer(chain[0]!));
+    const last = chain.at(-1)!;
+    if (types.includes(type)) spy.memory[spy.buffer(last) + spy.get32(last + 8) - 1] = seen;
+  });
+
+/** A byte of the answer of the last request: its first device-writable buffer. */
+const answers = (offset: number, seen: number): Mutation =>
+  onUse((spy) => {
+    const first = spy.chain().find((at) => (spy.get16(at + 12) & 2) !== 0);
+    if (first !== undefined) spy.memory[spy.buffer(first) + offset] = seen;
+  });
+
+const started = (spy: Spy): boolean => ((spy.written.get("Status") ?? 0) & DRIVER_OK) !== 0;
+
+/** The cause of an interrupt is never seen while something holds. */
+const silent = (when: (spy: Spy) => boolean): Mutation =>
+  reads("InterruptStatus", (value, spy) => when(spy) ? value & ~1 : value);
+/** The cause of an interrupt is seen after each used buffer, whatever the driver asked. */
+const loud = (when: (spy: Spy) => boolean): Mutation => ({
+  read(access, value, spy) {
+    if (access.name !== "InterruptStatus" || !when(spy)) return value;
+    return value | (spy.notes.get("loud") ?? 0);
+  },
+  write(access, _value, spy, forward) {
+    const before = spy.size > 0 ? spy.get16(spy.part("Device") + 2) : 0;
+    forward();
+    if (access.name === "InterruptACK" || access.name === "Status") spy.notes.set("loud", 0);
+    if (access.name !== "QueueNotify" || spy.size === 0) return;
+    if (spy.get16(spy.part("Device") + 2) !== before) spy.notes.set("loud", 1);
+  },
+});
+
+const EVENT_IDX = 29;
+const usedEvent = (spy: Spy): number => spy.get16(spy.part("Driver") + 4 + 2 * spy.size);
+
+/** A queue reset that the device does not do, but says it did. */
+const fakeReset: Mutation = {
+  read: ({ name }, value, spy) => name === "QueueReady" && spy.notes.get("fake") === 1 ? 0 : value,
+  write(access, _value, spy, forward) {
+    if (access.name === "QueueReset") return void spy.notes.set("fake", 1);
+    if (access.name === "Status") spy.notes.set("fake", 0);
+    if (access.name === "QueueReady" && spy.notes.get("fake") === 1) {
+      return void spy.notes.set("fake", 0);
+    }
+    forward();
+  },
+};
+
+/** A device that goes on after a reset, but says it was reset. */
+const undead: Mutation = {
+  read: ({ name }, value, spy) => name === "Status" && spy.notes.get("undead") === 1 ? 0 : value,
+  write(access, value, spy, forward) {
+    if (access.name !== "Status") return forward();
+    const running = (spy.notes.get("status") ?? 0 & DRIVER_OK) !== 0;
+    spy.notes.set("status", value);
+    if (value === 0 && running) return void spy.notes.set("undead", 1);
+    if (spy.notes.get("undead") === 1) forward(0);
+    spy.notes.set("undead", 0);
+    forward();
+  },
+};
+
+const row = (
+  clause: string,
+  name: string,
+  mutation: Mutation,
+  more: Omit<Mutant, "clause" | "name" | "mutation"> = {},
+): Mutant => ({ clause, name, mutation, ...more });
+
+const pci = { bus: "pci" } as const;
+const transitional = { bus: "pci", options: { transitional: true } } as const;
+
+const MMIO: readonly Mutant[] = [
+  row("dev.mmio.layout.1", "another magic", reads("MagicValue", 0x74726977)),
+  row("dev.mmio.layout.2", "version 3", reads("Version", 3)),
+  row("dev.mmio.layout.3", "InterruptStatus goes when it is read", {
+    read: ({ name }, value, spy) => {
+      if (name !== "InterruptStatus") return value;
+      const seen = spy.notes.get("seen") === 1;
+      spy.notes.set("seen", value === 0 ? 0 : 1);
+      return seen ? 0 : value;
+    },
+  }),
+  row("dev.mmio.layout.3", "InterruptACK of any bit clears all", {
+    write: ({ name }, value, _spy, forward) => forward(name === "InterruptACK" ? 3 : value),
+  }),
+  row("dev.mmio.layout.3", "InterruptACK does nothing", deaf("InterruptACK")),
+  row(
+    "dev.mmio.layout.4",
+    "the configuration bit comes with the queue's",
+    reads("InterruptStatus", (value) => value === 0 ? 0 : value | 2),
+  ),
+  row(
+    "dev.mmio.layout.4",
+    "an interrupt at DRIVER_OK",
+    reads("InterruptStatus", (value, spy) => started(spy) ? value | 1 : value),
+  ),
+  row("dev.mmio.layout.4", "an undefined bit", reads("InterruptStatus", (value) => value | 4)),
+  row("dev.mmio.layout.5", "a reset keeps InterruptStatus", {
+    read: ({ name }, value, spy) => {
+      if (name !== "InterruptStatus") return value;
+      spy.notes.set("kept", (spy.notes.get("kept") ?? 0) | value);
+      return spy.notes.get("kept")!;
+    },
+  }),
+  row(
+    "dev.mmio.layout.5",
+    "a reset keeps QueueReady",
+    reads("QueueReady", (value, spy) => spy.written.get("QueueReady") === 1 ? 1 : value),
+  ),
+  row("dev.mmio.layout.7", "QueueReady 0 does not stop a queue", {
+    read: ({ name }, value, spy) =>
+      name === "QueueReady" ? spy.written.get("QueueReady") ?? value : value,
+    write({ name }, value, _spy, forward) {
+      if (name !== "QueueReady" || value !== 0) forward();
+    },
+  }),
+  row("dev.mmio.layout.8", "QueueReset reads 1 after a reset", reads("QueueReset", 1)),
+  row(
+    "dev.mmio.layout.9",
+    "QueueReset reads 1 once a queue started",
+    reads("QueueReset", (value, spy) => spy.written.get("QueueReady") === 1 ? 1 : value),
+  ),
+  row("dev.mmio.layout.10", "QueueReset does nothing", deaf("QueueReset")),
+  row(
+    "dev.mmio.layout.11",
+    "a queue reset never ends",
+    reads("QueueReset", (value, spy) => spy.written.has("QueueReset") ? 1 : value),
+  ),
+  row(
+    "dev.mmio.layout.12",
+    "QueueReady reads 1 after a queue reset",
+    reads("QueueReady", (value, spy) => spy.written.has("QueueReset") ? 1 : value),
+  ),
+];
+
+const BASIC: readonly Mutant[] = [
+  row("dev.basic.reset.1", "a reset is ignored", deaf("Status", (value) => value === 0)),
+  row(
+    "dev.basic.reset.1",
+    "Status reads ACKNOWLEDGE after a reset",
+    reads("Status", (value) => value === 0 ? 1 : value),
+  ),
+  row("dev.basic.reset.2", "queues go on after a reset", undead),
+  row(
+    "dev.basic.reset.2",
+    "an interrupt after a reset",
+    reads("InterruptStatus", (value, spy) => spy.written.get("Status") === 0 ? 1 : value),
+  ),
+  row("dev.basic.status.1", "buffers are used before DRIVER_OK", {
+    write({ name }, value, _spy, forward) {
+      forward(name === "Status" && (value & FEATURES_OK) !== 0 ? value | DRIVER_OK : value);
+    },
+  }),
+  row(
+    "dev.basic.status.3",
+    "no interrupt for DEVICE_NEEDS_RESET",
+    reads("InterruptStatus", (value) => value & ~2),
+  ),
+  row(
+    "dev.basic.features.2",
+    "FEATURES_OK never stays",
+    reads("Status", (value) => value & ~FEATURES_OK),
+  ),
+  row("dev.basic.features.4", "bit 44 is offered", offers(1, (value) => value | 1 << 12)),
+  row("dev.basic.features.4", "bit 20 of a disk is offered", offers(0, (value) => value | 1 << 20)),
+  row("dev.basic.features.1", "CONFIG_WCE without FLUSH", offers(0, (value) => value & ~(1 << 9))),
+  row("dev.basic.features.5", "the offer changes", {
+    read: ({ name }, value, spy) => {
+      if (name !== "DeviceFeatures") return value;
+      const count = (spy.notes.get("count") ?? 0) + 1;
+      spy.notes.set("count", count);
+      const first = spy.written.get("DeviceFeaturesSel") === 0;
+      return count > 8 && first ? value & ~(1 << 9) : value;
+    },
+  }),
+  row("dev.basic.reserved-features.1", "VERSION_1 is not offered", {
+    read: ({ name }, value, spy) =>
+      name === "DeviceFeatures" && spy.written.get("DeviceFeaturesSel") === 1 ? value & ~1 : value,
+  }),
+  row("dev.basic.reserved-features.5", "SR_IOV on MMIO", offers(1, (value) => value | 1 << 5)),
+  row("dev.basic.config-space.1", "no configuration before FEATURES_OK", {
+    read: ({ name }, value, spy) => {
+      const settled = ((spy.written.get("Status") ?? 0) & FEATURES_OK) !== 0;
+      return name.startsWith("config+") && !settled ? 0 : value;
+    },
+  }),
+  row("dev.basic.vq-reset.1", "a queue goes on after its reset", fakeReset),
+  row("dev.basic.vq-reset.2", "a queue starts where it was before its reset", fakeReset),
+  row("dev.basic.vq-reenable.1", "a queue that starts again keeps its ring", fakeReset),
+];
+
+const SPLIT: readonly Mutant[] = [
+  row("dev.split-ring.used-ring.1", "another id", onUse((s) => s.set32(s.usedEntry(), 7))),
+  row("dev.split-ring.used-ring.1", "the used index does not move", {
+    write({ name }, _value, _spy, forward) {
+      if (name !== "QueueNotify") forward();
+    },
+  }),
+  row(
+    "dev.split-ring.used-ring.1",
+    "the used index moves by two",
+    onUse((s) => s.set16(s.part("Device") + 2, s.get16(s.part("Device") + 2) + 1)),
+  ),
+  row(
+    "dev.split-ring.used-ring.2",
+    "a length that was not written",
+    onUse((s) => s.set32(s.usedEntry() + 4, s.get32(s.usedEntry() + 4) + 1)),
+  ),
+  row(
+    "dev.split-ring.used-ring.2",
+    "a length of 0",
+    onUse((s) => s.set32(s.usedEntry() + 4, 0)),
+  ),
+  row(
+    "dev.split-ring.desc-table.3",
+    "a descriptor's length is changed",
+    onUse((s) => s.set32(s.chain()[0]! + 8, 1)),
+  ),
+  row(
+    "dev.split-ring.desc-table.1",
+    "a device-readable byte is written",
+    onUse((s) => s.memory[s.buffer(s.chain()[0]!)]! ^= 0xff),
+  ),
+  row(
+    "dev.split-ring.desc-table.1",
+    "a byte behind a device-readable buffer is written",
+    onUse((s) => s.memory[s.buffer(s.chain()[0]!) + s.get32(s.chain()[0]! + 8)] = 1),
+  ),
+  row(
+    "dev.split-ring.avail-suppress.1",
+    "used.flags is 2",
+    after((s) => s.set16(s.part("Device"), 2)),
+  ),
+  row(
+    "dev.split-ring.avail-suppress.2",
+    "used.flags is 1 with EVENT_IDX",
+    after((s) => s.set16(s.part("Device"), s.accepted(EVENT_IDX) ? 1 : 0)),
+  ),
+  row(
+    "dev.split-ring.avail-suppress.3",
+    "each notification uses a buffer",
+    after((s) => s.set16(s.part("Device") + 2, (s.notes.get("n") ?? 0) + 1)),
+  ),
+  row("dev.split-ring.used-suppress.3", "no interrupt", silent((s) => !s.accepted(EVENT_IDX))),
+  row("dev.split-ring.used-suppress.2", "flags 1 is ignored", loud((s) => !s.accepted(EVENT_IDX))),
+  row(
+    "dev.split-ring.used-suppress.1",
+    "used_event counts without EVENT_IDX",
+    silent((s) => s.size > 0 && !s.accepted(EVENT_IDX) && usedEvent(s) > 100),
+  ),
+  row(
+    "dev.split-ring.used-suppress.4",
+    "flags count with EVENT_IDX",
+    silent((s) => s.size > 0 && s.accepted(EVENT_IDX) && s.get16(s.part("Driver")) === 1),
+  ),
+  row(
+    "dev.split-ring.used-suppress.5",
+    "no interrupt with EVENT_IDX",
+    silent((s) => s.accepted(EVENT_IDX)),
+  ),
+  row(
+    "dev.split-ring.used-suppress.6",
+    "used_event is ignored",
+    loud((s) => s.accepted(EVENT_IDX)),
+  ),
+  row(
+    "dev.split-ring.indirect.1",
+    "WRITE of an indirect descriptor counts",
+    unheard((s) => (s.get16(s.chain()[0]! + 12) & 6) === 6),
+  ),
+  row(
+    "dev.split-ring.indirect.2",
+    "an indirect descriptor must be alone",
+    unheard((s) => s.chain().length > 1 && (s.get16(s.chain().at(-1)! + 12) & 4) !== 0),
+  ),
+  row(
+    "dev.split-ring.framing.1",
+    "a request has three descriptors or none",
+    unheard((s) => s.chain().length !== 3),
+  ),
+  row(
+    "dev.basic.reserved-features.3",
+    "the last two used entries are the other way round",
+    onUse((s) => {
+      if (s.get16(s.part("Device") + 2) < 2) return;
+      const [a, b] = [s.usedEntry(0), s.usedEntry(1)];
+      const [x, y] = [s.get32(a), s.get32(b)];
+      s.set32(a, y);
+      s.set32(b, x);
+    }),
+    { options: { offer: { inOrder: true } } },
+  ),
+];
+
+const packed = { options: { offer: { packed: true } } } as const;
+/** The first descriptor of a packed ring after a notification, if it was used. */
+const first = (tamper: (spy: Spy, at: number) => void): Mutation =>
+  after((s) => {
+    const at = s.part("Desc");
+    if (s.accepted(34) && (s.get16(at + 14) & 0x8080) === 0x8080) tamper(s, at);
+  });
+
+const PACKED: readonly Mutant[] = [
+  row("dev.packed-ring.layout.1", "another id", first((s, at) => s.set16(at + 12, 99)), packed),
+  row(
+    "dev.packed-ring.layout.2",
+    "a used descriptor is written too late",
+    first((s, at) => s.set16(at + 14, s.get16(at + 14) & ~0x8000)),
+    packed,
+  ),
+  row(
+    "dev.packed-ring.desc-table.4",
+    "a used descriptor is written again",
+    first((s, at) => {
+      const count = (s.notes.get("used") ?? 0) + 1;
+      s.notes.set("used", count);
+      if (count > 1) s.set32(at + 8, 12345);
+    }),
+    packed,
+  ),
+  row("dev.packed-ring.desc-table.1", "a device-readable byte is written", {
+    write({ name }, _value, spy, forward) {
+      const at = spy.part("Desc");
+      const readable = name === "QueueNotify" && spy.accepted(34) ? spy.buffer(at) : 0;
+      forward();
+      if (readable > 0) spy.memory[readable]! ^= 0xff;
+    },
+  }, packed),
+  row("dev.packed-ring.desc-table.3", "AVAIL does not matter", {
+    write({ name }, _value, spy, forward) {
+      forward();
+      const at = spy.part("Desc");
+      if (name === "QueueNotify" && spy.accepted(34)) spy.set16(at + 14, 0x8080);
+    },
+  }, packed),
+  row("dev.packed-ring.sg.1", "a list has three descriptors or none", {
+    write({ name }, _value, spy, forward) {
+      const at = spy.part("Desc") + 48;
+      const long = spy.accepted(34) && (spy.get16(at + 14) & 1) !== 0;
+      if (name !== "QueueNotify" || !long) forward();
+    },
+  }, packed),
+];
+
+/** A byte of a capability of some type, by its place in it. */
+const capability = (type: number, at: number, seen: number): Mutation => ({
+  read({ name, width }, value, spy) {
+    const offset = Number(/^pci\+(\d+)$/.exec(name)?.[1] ?? -1);
+    if (offset < 0x40) return value;
+    // The walk reads the capability's id first, and cfg_type after that.
+    if (width === 1 && value === 9) spy.notes.set("start", offset);
+    const start = spy.notes.get("start") ?? 0;
+    if (offset === start + 3 && value === type) spy.notes.set("found", start);
+    return offset === (spy.notes.get("found") ?? -99) + at ? seen : value;
+  },
+});
+
+/** `cap_len` of all virtio capabilities. */
+const shortCapability: Mutation = {
+  read({ name, width }, value, spy) {
+    const offset = Number(/^pci\+(\d+)$/.exec(name)?.[1] ?? -1);
+    if (offset >= 0x40 && width === 1 && value === 9) spy.notes.set("start", offset);
+    return offset === (spy.notes.get("start") ?? -9) + 2 ? 8 : value;
+  },
+};
+
+const PCI: readonly Mutant[] = [
+  row("dev.pci.discovery.1", "another vendor", reads("pci+0", 0x1af5), pci),
+  row("dev.pci.discovery.2", "another device id", reads("pci+2", 0x1055), pci),
+  row("dev.pci.discovery.3", "a device id beyond the range", reads("pci+2", 0x1080), pci),
+  row("dev.pci.discovery.4", "revision 0", reads("pci+8", 0), pci),
+  row("dev.pci.discovery.5", "subsystem 2", reads("pci+46", 2), pci),
+  row("dev.pci.legacy-discovery.1", "transitional, revision 1", reads("pci+8", 1), transitional),
+  row("dev.pci.legacy-discovery.2", "transitional, no subsystem", reads("pci+46", 0), transitional),
+  row("dev.pci.caps.1", "cap_len is 8", shortCapability, pci),
+  row("dev.pci.cfg-access.1", "no configuration access", capability(5, 3, 77), pci),
+  row("dev.pci.isr.1", "no ISR", capability(3, 3, 77), pci),
+  row("dev.pci.notify-cap.1", "no notifications", capability(2, 3, 77), pci),
+  row("dev.pci.notify-cap.3", "the multiplier is 3", capability(2, 16, 3), pci),
+  row("dev.pci.notify-cap.2", "an odd offset", capability(2, 8, 0x3001), pci),
+  row("dev.pci.notify-cap.4", "a structure of one byte", capability(2, 12, 1), pci),
+  row("dev.pci.device-cfg.1", "an odd device configuration", capability(4, 8, 0x2002), pci),
+  row(
+    "dev.pci.common-cfg.3",
+    "words of features repeat",
+    reads("device_feature", (value, spy) => {
+      return (spy.written.get("device_feature_select") ?? 0) > 3 ? 1 : value;
+    }),
+    pci,
+  ),
+  row("dev.pci.common-cfg.4", "driver_feature reads 0", reads("driver_feature", 0), pci),
+  row(
+    "dev.pci.common-cfg.4",
+    "driver_feature keeps foreign bits",
+    reads("driver_feature", (_value, spy) => spy.written.get("driver_feature") ?? 0),
+    pci,
+  ),
+  row(
+    "dev.pci.common-cfg.6",
+    "device_status is not 0 after a reset",
+    reads("device_status", (value) => value === 0 ? 1 : value),
+    pci,
+  ),
+  row(
+    "dev.pci.common-cfg.7",
+    "queue_enable is 1 after a reset",
+    reads("queue_enable", (value, spy) => spy.written.has("queue_enable") ? 1 : value),
+    pci,
+  ),
+  row("dev.pci.common-cfg.8", "queue_reset is 1 after a reset", reads("queue_reset", 1), pci),
+  row("dev.pci.common-cfg.10", "queue_reset does nothing", deaf("queue_reset"), pci),
+  row(
+    "dev.pci.common-cfg.13",
+    "every queue has a size",
+    reads("queue_size", (value) => value === 0 ? 64 : value),
+    pci,
+  ),
+  row("dev.pci.common-cfg.14", "a size of 100", reads("queue_size", 100), pci),
+  row("dev.pci.layout.1", "the upper half of an address is lost", reads("queue_desc_high", 0), pci),
+  row("dev.pci.isr.3", "the ISR is never set", reads("isr", 0), pci),
+  row("dev.pci.isr.5", "reading does not clear the ISR", {
+    read: ({ name }, value, spy) => {
+      if (name !== "isr") return value;
+      spy.notes.set("isr", (spy.notes.get("isr") ?? 0) | value);
+      return spy.notes.get("isr")!;
+    },
+  }, pci),
+  row("dev.pci.isr.4", "no Interrupt Status", reads("pci+6", (value) => value & ~8), pci),
+  row("dev.pci.msix.2", "a table of one vector", reads("pci+66", 0), pci),
+  row("dev.pci.msix.4", "the last vector cannot be", {
+    read: ({ name }, value) => name.endsWith("msix_vector") && value === 1 ? 0xffff : value,
+  }, pci),
+  row("dev.pci.msix.5", "a vector cannot be taken back", {
+    read: ({ name }, value) => name.endsWith("msix_vector") && value === 0xffff ? 0 : value,
+  }, pci),
+  row("dev.pci.msix.6", "vectors do not read back", reads("queue_msix_vector", 0xffff), pci),
+  row("dev.pci.msix.7", "a reset keeps the vectors", {
+    read: ({ name }, value, spy) =>
+      name.endsWith("msix_vector") ? spy.written.get(name) ?? value : value,
+  }, pci),
+  row("dev.pci.msix.9", "a vector beyond the table is taken", {
+    read: ({ name }, value, spy) =>
+      name.endsWith("msix_vector") ? spy.written.get(name) ?? value : value,
+  }, pci),
+];
+
+const DEVICES: readonly Mutant[] = [
+  row("dev.rng.operation.1", "no byte", onUse((s) => s.set32(s.usedEntry() + 4, 0)), {
+    model: rng,
+  }),
+  row("dev.blk.operation.2", "a write to a read-only disk is OK", status([1], 0), {
+    model: readOnlyDisk,
+  }),
+  row("dev.blk.operation.13", "zone requests are OK", status([15, 16, 18, 20, 22, 24, 26], 0)),
+  row("dev.blk.operation.4", "unknown flags are OK", status([11, 13, 14], 0)),
+  row("dev.blk.operation.5", "discard may unmap", status([11], 0)),
+  row("dev.blk.init.1", "no FLUSH", offers(0, (value) => value & ~(1 << 9))),
+  row("dev.blk.init.3", "a cache without FLUSH", config(32, 1)),
+  row("dev.blk.init.4", "padding is not 0", config(57, 1)),
+  row("dev.net.config.1", "no pairs", config(8, 0), { model: net }),
+  row("dev.net.config.2", "an mtu of 20", config(10, 20), { model: net }),
+  row("dev.net.config.4", "the mtu changes", config(10, (_, s) => 1000 + s.written.size), {
+    model: net,
+  }),
+  row("dev.net.rx-filter.1", "PROMISC is refused", answers(0, 1), { model: net }),
+  row("dev.net.rx-filter.5", "ALLUNI is refused", answers(0, 1), { model: net }),
+  row("dev.net.mac-filter.3", "mac does not follow MAC_ADDR_SET", config(1, 0x54), { model: net }),
+  row("dev.scsi.config.1", "a reset keeps sense_size", config(20, 64), { model: scsi }),
+  row("dev.scsi.requestq.1", "an unknown command is GOOD", answers(10, 0), { model: scsi }),
+  row("dev.scsi.requestq.2", "an unknown response", answers(11, 77), { model: scsi }),
+  row("dev.input.init.1", "a size for everything", config(2, 8), { model: input }),
+  row("dev.vsock.rxtx.1", "the host's CID", config(0, 2), { model: vsock }),
+  row("dev.vsock.rxtx.2", "an unknown type gets no answer", deaf("QueueNotify"), { model: vsock }),
+  row("dev.console.multiport.1", "a port beyond max_nr_ports", config(4, 1), { model: terminal }),
+  row("dev.crypto.config.1", "no data queue", config(4, 0), { model: cryptoDevice }),
+  row("dev.crypto.config.3", "an undefined status", config(0, 3), { model: cryptoDevice }),
+  row("dev.crypto.config.5", "no service", config(8, 0), { model: cryptoDevice }),
+  row("dev.crypto.config.6", "no hash", config(20, 0), { model: cryptoDevice }),
+  row("dev.crypto.config.7", "an undefined hash", config(20, 0x80000008), { model: cryptoDevice }),
+  row("dev.crypto.config.8", "a size of 0", config(48, 0), { model: cryptoDevice }),
+  row("dev.crypto.config.9", "no cipher key", config(36, 0), { model: cryptoDevice }),
+  row("dev.crypto.config.10", "no MAC key", config(40, 0), { model: cryptoDevice }),
+  row("dev.crypto.session-create.3", "an unknown status", answers(8, 99), { model: cryptoDevice }),
+  row("dev.crypto.session-create.4", "one id for all", answers(0, 1), { model: cryptoDevice }),
+  row("dev.crypto.session-destroy.1", "an unknown status", answers(0, 9), { model: cryptoDevice }),
+];
+
+/** All of them: each is sound but for one rule. */
+export const MUTANTS: readonly Mutant[] = [
+  ...MMIO,
+  ...BASIC,
+  ...SPLIT,
+  ...PACKED,
+  ...PCI,
+  ...DEVICES,
+];
