@@ -1,4 +1,4 @@
-import { type Dma, type FeatureSet, type Interrupt, type InterruptWait } from "@vireo/hal";
+import type { Dma, FeatureSet, Interrupt, InterruptWait } from "@vireo/hal";
 import type { PciDetails } from "../transport/pci/details.ts";
 import type {
   AccessWidth,
