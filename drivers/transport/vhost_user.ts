@@ -7,6 +7,7 @@ import {
   InterruptCause,
   MAX_QUEUE_SIZE,
   NetFeature,
+  Status,
   type VhostUserLease,
   type VhostUserNode,
   VireoError,
@@ -59,6 +60,7 @@ export class VhostUserTransport implements Transport {
   readonly #inUse = new Set<number>();
   #waiting: number[] = [];
   #packed = false;
+  #running = false;
   #route: InterruptRoute | undefined;
   #seenChanges = 0;
 
@@ -104,6 +106,9 @@ export class VhostUserTransport implements Transport {
    */
   writeStatus(status: number): void {
     if (status === 0) throw new RangeError("Cannot write status 0: use reset()");
+    // An enabled queue is one that the back end may use, whatever the status.
+    if ((status & Status.DRIVER_OK) !== 0) this.#enableAll();
+    this.#running = (status & Status.DRIVER_OK) !== 0;
     this.#lease.writeStatus(status);
   }
 
@@ -115,6 +120,7 @@ export class VhostUserTransport implements Transport {
   reset(): Promise<void> {
     this.#inUse.clear();
     this.#waiting = [];
+    this.#running = false;
     this.#route = undefined;
     return Promise.try(() => this.#lease.reset());
   }
@@ -158,9 +164,9 @@ export class VhostUserTransport implements Transport {
     this.#waiting.push(index);
   }
 
-  /** Lets the back end look at the queues that were set up. */
+  /** Lets the back end look at the queues that were set up, from DRIVER_OK on. */
   startQueues(): void {
-    for (const index of this.#waiting.splice(0)) this.#lease.enableQueue(index);
+    if (this.#running) this.#enableAll();
   }
 
   /** Stops a queue, unless a reset or the end of the back end did. */
@@ -238,6 +244,10 @@ export class VhostUserTransport implements Transport {
   /** Closes the connection. */
   [Symbol.dispose](): void {
     this.#lease[Symbol.dispose]();
+  }
+
+  #enableAll(): void {
+    for (const index of this.#waiting.splice(0)) this.#lease.enableQueue(index);
   }
 }
 

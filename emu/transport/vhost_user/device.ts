@@ -457,11 +457,13 @@ export class VhostUserDevice implements Disposable {
     return undefined;
   }
 
-  /** A queue runs and is enabled: the device starts with the first one, unless the status says when. */
+  /**
+   * A queue runs and is enabled: the device starts with the first one. A front end that keeps the status
+   * need not say DRIVER_OK: QEMU 7.2 does not for its entropy, SCSI and socket devices.
+   */
   #ready(index: number): void {
-    const { hosted } = this;
-    if (hosted.active) this.#kicked(index);
-    else if (!this.#keepsStatus) this.#activate();
+    if (this.hosted.active) this.#kicked(index);
+    else this.#activate();
   }
 
   #kicked(index: number): void {
@@ -476,14 +478,14 @@ export class VhostUserDevice implements Disposable {
     const index = readU32(payload, VRING_STATE.index.offset);
     const ring = this.#ring(index);
     const end = performance.now() + DRAIN_DEADLINE;
-    const held = (): number => {
-      if (this.hosted.model.queues[index]!.keepsBuffers) return 0;
-      return this.hosted.position(index)?.held.length ?? 0;
-    };
+    const { keepsBuffers, reversed } = this.hosted.model.queues[index]!;
+    const stands = (): RingPosition | undefined =>
+      reversed ? undefined : this.hosted.position(index);
+    const held = (): number => keepsBuffers ? 0 : stands()?.held.length ?? 0;
     while (held() > 0 && performance.now() < end) {
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
-    const position = this.hosted.position(index);
+    const position = stands();
     // What is held is void: the next back end, or this one, takes it again.
     const base = position === undefined
       ? ring.base
