@@ -17,6 +17,8 @@ const ON_EVERY_QEMU = [
   "tests/qemu",
   "tests/qtest",
   "tests/differential",
+  "tests/vhost_user/qemu_test.ts",
+  "tests/vhost_user/storage_daemon_test.ts",
   "tests/guest/matrix_test.ts",
 ];
 

@@ -6,8 +6,8 @@ import {
   type Interrupt,
   InterruptCause,
   MAX_QUEUE_SIZE,
-  NetFeature,
   Status,
+  VHOST_USER_NET_CONTROL,
   type VhostUserLease,
   type VhostUserNode,
   VireoError,
@@ -17,17 +17,6 @@ import type { AccessWidth, InterruptRoute, QueueInterrupt, Transport } from "./t
 
 /** The largest size of a queue: the protocol does not ask, and back ends take what QEMU's devices have. */
 const QUEUE_SIZE = 1024;
-/** What the front end of a network device would have to serve itself, which needs a control queue. */
-const NET_WITHHELD = FeatureSet.of(
-  NetFeature.CTRL_VQ,
-  NetFeature.CTRL_RX,
-  NetFeature.CTRL_VLAN,
-  NetFeature.CTRL_RX_EXTRA,
-  NetFeature.CTRL_MAC_ADDR,
-  NetFeature.CTRL_GUEST_OFFLOADS,
-  NetFeature.GUEST_ANNOUNCE,
-  NetFeature.MQ,
-);
 
 /**
  * A device behind a vhost-user socket. What registers do elsewhere are messages here; the status is the
@@ -74,7 +63,7 @@ export class VhostUserTransport implements Transport {
     this.name = node.name;
     this.deviceId = node.deviceId;
     this.dma = dma;
-    this.withheld = node.deviceId === DeviceId.NET ? NET_WITHHELD : FeatureSet.NONE;
+    this.withheld = node.deviceId === DeviceId.NET ? VHOST_USER_NET_CONTROL : FeatureSet.NONE;
     this.#lease = node.open();
     this.interrupt = this.#lease.configInterrupt;
   }

@@ -1,9 +1,11 @@
 import {
+  DeviceId,
   FeatureSet,
   hi32,
   InterruptCause,
   lo32,
   Status,
+  VHOST_USER_NET_CONTROL,
   VireoError,
   type VireoErrorDetails,
 } from "@vireo/hal";
@@ -51,8 +53,8 @@ const PROTOCOL = FeatureSet.of(
 const NOT_VIRTIO = FeatureSet.of(VHOST_USER_PROTOCOL_FEATURES, VHOST_LOG_ALL);
 /** Milliseconds that a queue's last requests may take when it is stopped. */
 const DRAIN_DEADLINE = 2000;
-/** Virtio device id of network devices, whose front ends count queues in pairs. */
-const NET = 1;
+/** Network devices' front ends count queues in pairs, and serve the control queue. */
+const NET = DeviceId.NET;
 /** What `/proc` calls an eventfd. */
 const EVENTFD = "anon_inode:[eventfd]";
 
@@ -188,7 +190,7 @@ export class VhostUserDevice implements Disposable {
   ): Promise<Uint8Array | undefined> {
     switch (request as Request) {
       case Request.GET_FEATURES:
-        return bitsBytes(this.hosted.offeredBy(false).with(VHOST_USER_PROTOCOL_FEATURES));
+        return bitsBytes(this.#offered.with(VHOST_USER_PROTOCOL_FEATURES));
       case Request.SET_FEATURES:
         return this.#setFeatures(readBits(payload));
       case Request.GET_PROTOCOL_FEATURES:
@@ -248,6 +250,15 @@ export class VhostUserDevice implements Disposable {
     }
   }
 
+  get #offered(): FeatureSet {
+    return this.hosted.offeredBy(false).minus(this.#frontEnds);
+  }
+
+  /** Feature bits that are between the driver and the front end. */
+  get #frontEnds(): FeatureSet {
+    return this.hosted.model.deviceId === NET ? VHOST_USER_NET_CONTROL : FeatureSet.NONE;
+  }
+
   get #offeredProtocol(): FeatureSet {
     return this.hosted.model.configSize > 0 ? PROTOCOL.with(VhostUserFeature.CONFIG) : PROTOCOL;
   }
@@ -257,7 +268,7 @@ export class VhostUserDevice implements Disposable {
       throw refuse("Cannot log what is written, as for a migration", { expected: "no LOG_ALL" });
     }
     this.#hasProtocol = accepted.has(VHOST_USER_PROTOCOL_FEATURES);
-    const features = accepted.minus(NOT_VIRTIO);
+    const features = accepted.minus(NOT_VIRTIO).minus(this.#frontEnds);
     const { hosted } = this;
     // A front end that stopped and goes on, as when a machine is paused, says the same again.
     if (hosted.active && this.#accepted?.equals(features)) return undefined;
