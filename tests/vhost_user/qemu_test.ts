@@ -121,3 +121,15 @@ Deno.test("vhost-user: a machine that is reset finds the device as at first", as
   }
   assertEquals(wrongs(served), []);
 });
+
+Deno.test("vhost-user: a machine that is paused and goes on keeps its disk", async () => {
+  await using served = await Served.start("blk");
+  await using vireo = await openVireo(board("qtest:x86_64-q35", "blk", served.path)!);
+  for (let i = 0; i < 3; i++) {
+    await DEVICES["blk"]!(vireo, served);
+    await vireo.qmp!.execute("stop");
+    await vireo.qmp!.execute("cont");
+  }
+  await DEVICES["blk"]!(vireo, served);
+  assertEquals(wrongs(served), []);
+});

@@ -157,6 +157,7 @@ export class VhostUserDevice implements Disposable {
   disconnected(): void {
     this.#link = undefined;
     this.#reset();
+    for (const ring of this.#rings) ring.base = 0;
     this.#map.clear();
     this.#protocol = FeatureSet.NONE;
     this.#hasProtocol = false;
@@ -431,7 +432,7 @@ export class VhostUserDevice implements Disposable {
     }
     let started: boolean;
     try {
-      started = hosted.startQueue(index, this.#position(ring, config.geometry().used));
+      started = hosted.startQueue(index, this.#resumed(ring, config.geometry().used));
     } catch (cause) {
       if (!(cause instanceof RangeError)) throw cause;
       throw refuse("Cannot go on with a queue", { queue: index, seen: ring.base, cause });
@@ -444,7 +445,7 @@ export class VhostUserDevice implements Disposable {
   }
 
   /** Where a queue goes on; what was not used by then is taken again, or was lost with a back end. */
-  #position(ring: Ring, used: number): RingPosition | undefined {
+  #resumed(ring: Ring, used: number): RingPosition | undefined {
     if (this.hosted.packed) {
       const [next, used] = [ring.base & 0xffff, ring.base >>> 16];
       return { ring: "packed", next, used, fresh: 0, first: 0, held: [], completed: [] };
@@ -489,29 +490,31 @@ export class VhostUserDevice implements Disposable {
     const index = readU32(payload, VRING_STATE.index.offset);
     const ring = this.#ring(index);
     const end = performance.now() + DRAIN_DEADLINE;
-    const { keepsBuffers, reversed } = this.hosted.model.queues[index]!;
-    const stands = (): RingPosition | undefined =>
-      reversed ? undefined : this.hosted.position(index);
-    const held = (): number => keepsBuffers ? 0 : stands()?.held.length ?? 0;
+    const { keepsBuffers } = this.hosted.model.queues[index]!;
+    const held = (): number => keepsBuffers ? 0 : this.#position(index)?.held.length ?? 0;
     while (held() > 0 && performance.now() < end) {
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
-    const position = stands();
-    // What is held is void: the next back end, or this one, takes it again.
-    const base = position === undefined
-      ? ring.base
-      : "ring" in position
-      ? (position.used | position.used << 16) >>> 0
-      : position.usedIndex;
     this.#halt(index);
-    ring.base = base;
     this.#releaseStale();
-    return u32s(index, base);
+    return u32s(index, ring.base);
   }
 
-  /** Stops a queue and closes its descriptors. */
+  /** Where a queue stands; undefined if it does not run, or the driver has the device's side of it. */
+  #position(index: number): RingPosition | undefined {
+    const { hosted } = this;
+    return hosted.model.queues[index]!.reversed ? undefined : hosted.position(index);
+  }
+
+  /** Stops a queue and closes its descriptors; its base is where it stands. */
   #halt(index: number): void {
     const ring = this.#rings[index]!;
+    const position = this.#position(index);
+    // What is held is void: the next back end, or this one, takes it again.
+    if (position !== undefined) {
+      const packed = "ring" in position;
+      ring.base = packed ? (position.used | position.used << 16) >>> 0 : position.usedIndex;
+    }
     ring.watch?.[Symbol.dispose]();
     ring.watch = undefined;
     for (const fd of [ring.kick, ring.call, ring.error]) this.#close(fd);
@@ -519,10 +522,14 @@ export class VhostUserDevice implements Disposable {
     this.hosted.stopQueue(index);
   }
 
-  /** Stops a queue and forgets what the front end told of it. */
+  /**
+   * Stops a queue and forgets what the front end told of it, but for where it stands: QEMU resets the
+   * status before it asks for that, also when its machine is only paused.
+   */
   #forget(index: number): void {
     this.#halt(index);
-    Object.assign(this.#rings[index]!, emptyRing());
+    const { base } = this.#rings[index]!;
+    Object.assign(this.#rings[index]!, emptyRing(), { base });
   }
 
   #readConfig(payload: Uint8Array): Uint8Array {
