@@ -17,21 +17,24 @@ RELEASES := bookworm trixie
 USERS := root dev
 SETUP := .tools/.setup-$(DENO_VERSION)
 
-# What tests use of the system: QEMU's boards, a tap device's address, and C compilers with what they
-# only recommend. From Debian 13 on, RISC-V's QEMU has a package of its own.
+# What tests use of the system: QEMU's boards, a tap device's address, C compilers with what they
+# only recommend, and the tools that make the disks whose contents are compared. From Debian 13 on,
+# RISC-V's QEMU has a package of its own.
 RISCV := $(shell . /etc/os-release; case $$ID$$VERSION_ID in (debian1[0-2]) echo qemu-system-misc ;; \
 	(*) echo qemu-system-riscv ;; esac)
 CROSS := $(if $(filter arm64,$(ARCH)),gcc-x86-64-linux-gnu libc6-dev-amd64-cross,\
 	gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
 PACKAGES := qemu-system-x86 qemu-system-arm $(RISCV) ipxe-qemu qemu-utils iproute2 e2fsprogs \
-	gcc libc6-dev $(CROSS) xz-utils
+	gcc libc6-dev $(CROSS) xz-utils fdisk dosfstools exfatprogs ntfs-3g f2fs-tools erofs-utils udftools \
+	xfsprogs btrfs-progs squashfs-tools cryptsetup-bin xorriso
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help setup packages qemu fresh demo test check fmt lint doc unit bench bench-guest clean
+.PHONY: help setup packages qemu fresh demo test spec check fmt lint doc unit bench bench-guest clean
 
 help:
 	@echo "make demo [DISK=path]  set up and run the main job on the emulated board"
 	@echo "make test              the whole gate: format, lint, types, docs, tests"
+	@echo "make spec              how much of the specification is tested, by the last run of the tests"
 	@echo "make fresh             slow: both commands on a minimal Debian 12 and 13, as root and as a user;"
 	@echo "                       RELEASES=\"bookworm trixie\" USERS=\"root dev\" choose"
 	@echo "make bench             every *_bench.ts, as ratios and medians"
@@ -96,6 +99,10 @@ unit: $(SETUP) packages qemu
 check: lint doc
 
 test: check unit
+
+# By section and role, from the last run's reports; without one from the names of the tests.
+spec: $(SETUP)
+	@$(DENO) run -A tests/spec/main.ts
 
 # Not part of `make test`: README's two commands on a minimal Debian 12 and a minimal Debian 13.
 fresh:

@@ -1,6 +1,13 @@
-import { Feature, FeatureSet, InterruptCause, MMIO_LEGACY_PAGE_SIZE, Status } from "@vireo/hal";
-import type { ConfigWidth, DeviceContext, DeviceModel, DeviceQueue } from "./device.ts";
-import type { DeviceState, QueueState, Violation } from "./device_state.ts";
+import {
+  deviceSection,
+  Feature,
+  FeatureSet,
+  InterruptCause,
+  MMIO_LEGACY_PAGE_SIZE,
+  Status,
+} from "@vireo/hal";
+import type { ConfigWidth, DeviceContext, DeviceModel, DeviceQueue, ModelUsage } from "./device.ts";
+import type { DeviceState, QueueState, Violation, ViolationPlace } from "./device_state.ts";
 import type { GuestMemory } from "./memory.ts";
 import { offeredFeatures, type TransportOffer } from "./offer.ts";
 import { checkRing, makeQueue } from "./ring/make_queue.ts";
@@ -13,6 +20,7 @@ import {
 } from "./ring/queue_config.ts";
 import { ReversedQueue } from "./ring/reversed.ts";
 import { statusStep } from "./status.ts";
+import { type TurnBudget, WorkMeter } from "./work.ts";
 
 /** Bits of the interrupt status that exist. */
 const CAUSES = InterruptCause.QUEUE | InterruptCause.CONFIG;
@@ -52,6 +60,10 @@ export interface HostedDeviceOptions {
   readonly separateParts?: boolean | undefined;
   /** Runs a model's notify in a microtask instead of inside the register write. */
   readonly deferNotify?: boolean | undefined;
+  /** What a turn of the model may take. */
+  readonly budget?: Partial<TurnBudget> | undefined;
+  /** Whether it may access memory at first; true by default. */
+  readonly busMaster?: boolean | undefined;
 }
 
 /**
@@ -72,12 +84,12 @@ export class HostedDevice implements DeviceContext {
   status = 0;
   /** Bits of `InterruptCause` not acknowledged. */
   interruptStatus = 0;
-  /** Configuration generation. */
-  generation = 0;
   /** Version 1: GuestPageSize in bytes. */
   pageSize: number = MMIO_LEGACY_PAGE_SIZE;
   /** What the driver did wrong, newest last, at most 256. */
   readonly log: Violation[] = [];
+  /** Counts what the model does, and divides it into turns. */
+  readonly work: WorkMeter;
   /** What was negotiated; empty before. */
   features: FeatureSet = FeatureSet.NONE;
   readonly #options: HostedDeviceOptions;
@@ -86,13 +98,29 @@ export class HostedDevice implements DeviceContext {
   readonly #queues: (RunningQueue | undefined)[];
   #active = false;
   #faulted = false;
+  #busMaster: boolean;
   #notifyScheduled = new Set<number>();
+  #generation = 0;
+  readonly #kept = { items: 0, bytes: 0 };
+  /** Whether the model reported a change since the generation was last looked at. */
+  #configChanged = false;
+  /** Configuration bytes as they were then; undefined before the first look. */
+  #configSeen: Uint8Array | undefined;
+  #last: Violation | undefined;
+  /** What the specification has of requests to the model. */
+  readonly #modelPlace: ViolationPlace;
 
   /** Attaches a model. */
   constructor(options: HostedDeviceOptions) {
     this.#options = options;
     this.model = options.model;
     this.legacy = options.legacy;
+    this.#busMaster = options.busMaster ?? true;
+    this.work = new WorkMeter((index) => {
+      if (this.#active && this.#busMaster && !this.#faulted) this.#notifyModel(index);
+    }, options.budget);
+    const section = deviceSection(options.model.deviceId);
+    this.#modelPlace = section === undefined ? {} : { clause: section };
     this.#offers = [false, true].map((legacy) =>
       offeredFeatures(options.model.features, legacy, options.offer)
     );
@@ -119,6 +147,12 @@ export class HostedDevice implements DeviceContext {
     return this.interruptStatus !== 0;
   }
 
+  /** The most that the model kept for its driver, of what was looked at after each turn. */
+  get mostKept(): ModelUsage {
+    this.#look();
+    return { ...this.#kept };
+  }
+
   /** Whether the driver has the device running. */
   get active(): boolean {
     return this.#active;
@@ -126,13 +160,38 @@ export class HostedDevice implements DeviceContext {
 
   /** A running queue; undefined if the driver did not set it up, or the device wants to be reset. */
   queue(index: number): DeviceQueue | undefined {
-    return this.#faulted ? undefined : this.#queues[index];
+    return this.#faulted || !this.#busMaster ? undefined : this.#queues[index];
+  }
+
+  /**
+   * Lets the device access memory, or not (PCI's Bus Master Enable). While it must not, its queues stand
+   * still: chains that the model held are void, and are taken again when it may.
+   */
+  setBusMaster(on: boolean): void {
+    if (on === this.#busMaster) return;
+    this.#busMaster = on;
+    if (this.#faulted) return;
+    if (on) {
+      for (const queue of this.#queues) queue?.signal();
+      this.#serveAvailable();
+      return;
+    }
+    this.#queues.forEach((queue, index) => {
+      if (queue === undefined) return;
+      const reversed = this.model.queues[index]!.reversed === true;
+      const position = reversed ? undefined : queue.position();
+      queue.stop();
+      // The model lets go of what it holds, as at a queue reset.
+      if (this.#active) this.#guard(() => this.model.resetQueue?.(index));
+      this.#queues[index] = this.#makeQueue(index, this.#geometry(this.configs[index]!), position);
+    });
   }
 
   /** Guest memory that a driver told of by its address; undefined if it is none. */
   memory(address: number, length: number): Uint8Array | undefined {
     const { memory } = this.#options;
-    return memory.contains(address, length) ? memory.view(address, length) : undefined;
+    if (!this.#busMaster || !memory.contains(address, length)) return undefined;
+    return memory.view(address, length);
   }
 
   /** Where a shared memory region was mapped. */
@@ -140,9 +199,27 @@ export class HostedDevice implements DeviceContext {
     return this.#options.regions?.find((region) => region.id === id)?.address;
   }
 
+  /**
+   * Configuration generation. It moves on by one when the configuration changed since the last look, by
+   * whatever means, so that a counter of 8 bits cannot come round between two looks (dev.pci.common-cfg.5).
+   */
+  get generation(): number {
+    const bytes = new Uint8Array(this.model.configSize);
+    this.#guard(() => {
+      for (let i = 0; i < bytes.length; i++) bytes[i] = this.model.readConfig(i, 1);
+    });
+    const seen = this.#configSeen ?? bytes;
+    if (this.#configChanged || bytes.some((byte, i) => byte !== seen[i])) {
+      this.#generation = (this.#generation + 1) >>> 0;
+    }
+    this.#configChanged = false;
+    this.#configSeen = bytes;
+    return this.#generation;
+  }
+
   /** Moves the generation on, and interrupts the driver of a running device. */
   configChanged(): void {
-    this.generation = (this.generation + 1) >>> 0;
+    this.#configChanged = true;
     if (this.#active) this.raise(InterruptCause.CONFIG);
   }
 
@@ -152,13 +229,13 @@ export class HostedDevice implements DeviceContext {
    * @param reason What the driver did wrong.
    * @param register Where: `ring`, or `model` if the model itself failed.
    */
-  fault(reason: string, register = "ring"): void {
+  fault(reason: string, register = "ring", place: ViolationPlace = this.#modelPlace): void {
     if (this.#faulted) return;
-    this.violate(register, undefined, reason);
+    this.violate(register, undefined, reason, place);
     this.#faulted = true;
     for (const queue of this.#queues) queue?.stop();
     this.status |= Status.NEEDS_RESET;
-    this.generation = (this.generation + 1) >>> 0;
+    this.#configChanged = true;
     // dev.basic.status.3: the driver is told only once it runs.
     if ((this.status & Status.DRIVER_OK) !== 0) this.raise(InterruptCause.CONFIG);
   }
@@ -178,17 +255,28 @@ export class HostedDevice implements DeviceContext {
   }
 
   /** Notes a violation. */
-  violate(register: string, value: number | undefined, reason: string): void {
+  violate(
+    register: string,
+    value: number | undefined,
+    reason: string,
+    place: ViolationPlace = {},
+  ): void {
     if (this.log.length >= LOG_LENGTH) this.log.shift();
-    const violation = { register, value, reason };
+    const violation = { register, value, reason, ...place };
     this.log.push(violation);
+    this.#last = violation;
     this.#options.violated?.(violation);
+  }
+
+  /** The last violation since the driver reset the device. */
+  get lastViolation(): Violation | undefined {
+    return this.#last;
   }
 
   /** A driver's write of the device status field. */
   writeStatus(value: number): void {
     const { actions, status, violation } = statusStep(this.status, value & 0xff, this.legacy);
-    if (violation !== undefined) this.violate("Status", value, violation);
+    if (violation !== undefined) this.violate("Status", value, violation, { clause: "3.1.1" });
     if (actions[0] === "reset") return this.reset();
     this.status = status;
     for (const action of actions) {
@@ -260,7 +348,8 @@ export class HostedDevice implements DeviceContext {
   writeFeatures(word: number, value: number): void {
     if (word > 3) return this.violate("DriverFeaturesSel", word, "selects no feature word");
     if ((this.status & (Status.FEATURES_OK | Status.DRIVER_OK)) !== 0) {
-      return this.violate("DriverFeatures", value, "features are settled");
+      const place = { clause: "3.1.1" };
+      return this.violate("DriverFeatures", value, "features are settled", place);
     }
     this.driverWords[word] = value;
   }
@@ -333,7 +422,7 @@ export class HostedDevice implements DeviceContext {
     const problem = this.#faulted
       ? undefined
       : this.#queues[index]?.notificationProblem(value >>> 16);
-    if (problem !== undefined) this.violate("QueueNotify", value, problem);
+    if (problem !== undefined) this.violate("QueueNotify", value, problem, { clause: "2.9" });
     this.notify(index);
   }
 
@@ -345,12 +434,16 @@ export class HostedDevice implements DeviceContext {
     }
     // dev.basic.legacy-init.2: a legacy driver may use the device before DRIVER_OK.
     if (!this.#active && this.legacy && (this.status & Status.FAILED) === 0) this.#activate();
-    if (!this.#active) return this.violate("QueueNotify", index, "before DRIVER_OK");
+    if (!this.#active) {
+      return this.violate("QueueNotify", index, "before DRIVER_OK", { clause: "3.1.1" });
+    }
+    if (!this.#busMaster) return this.violate("QueueNotify", index, "while bus mastering is off");
     if (!this.#options.deferNotify) return this.#notifyModel(index);
     if (this.#notifyScheduled.has(index)) return;
     this.#notifyScheduled.add(index);
     queueMicrotask(() => {
-      if (this.#notifyScheduled.delete(index) && this.#active) this.#notifyModel(index);
+      const due = this.#notifyScheduled.delete(index) && this.#active && this.#busMaster;
+      if (due) this.#notifyModel(index);
     });
   }
 
@@ -366,12 +459,21 @@ export class HostedDevice implements DeviceContext {
     this.pageSize = MMIO_LEGACY_PAGE_SIZE;
     this.#active = false;
     this.#faulted = false;
+    this.#last = undefined;
     this.#notifyScheduled.clear();
+    this.work.clear();
     this.#guard(() => this.model.reset());
   }
 
-  /** The state as plain data; guest memory and backends are not in it. */
+  /**
+   * The state as plain data; guest memory and backends are not in it.
+   *
+   * @throws {RangeError} If the model runs and cannot say what its state is.
+   */
   snapshot(): DeviceState {
+    if (this.#active && this.model.snapshot === undefined) {
+      throw new RangeError(`Cannot take a snapshot of ${this.model.name}: its model has none`);
+    }
     return {
       status: this.status,
       active: this.#active,
@@ -415,7 +517,9 @@ export class HostedDevice implements DeviceContext {
     const faulted = (state.status & Status.NEEDS_RESET) !== 0;
     if (state.active && !faulted) this.#activate();
     this.model.restore?.(state.model);
-    this.generation = state.generation;
+    this.#generation = state.generation;
+    this.#configChanged = false;
+    this.#configSeen = undefined;
     this.interruptStatus = 0;
     queues.forEach((queue, i) => this.#queues[i] = queue);
     for (const cause of Object.values(InterruptCause)) {
@@ -424,7 +528,7 @@ export class HostedDevice implements DeviceContext {
     this.#faulted = faulted;
     for (const queue of queues) {
       if (faulted) queue?.stop();
-      else queue?.signal();
+      else if (this.#busMaster) queue?.signal();
     }
     this.#serveAvailable();
   }
@@ -447,7 +551,7 @@ export class HostedDevice implements DeviceContext {
     const asked = FeatureSet.fromWords(...this.driverWords);
     const foreign = asked.minus(this.offered);
     const refuse = (reason: string): boolean => {
-      this.violate("Status", Status.FEATURES_OK, reason);
+      this.violate("Status", Status.FEATURES_OK, reason, { clause: "2.2.1" });
       return false;
     };
     if (!foreign.isEmpty) return refuse(`accepts bits that are not offered: ${[...foreign]}`);
@@ -467,7 +571,8 @@ export class HostedDevice implements DeviceContext {
       this.features = this.#driverFeatures();
       const foreign = FeatureSet.fromWords(...this.driverWords).minus(this.offered);
       if (!foreign.isEmpty) {
-        this.violate("DriverFeatures", undefined, `bits that are not offered: ${[...foreign]}`);
+        const reason = `bits that are not offered: ${[...foreign]}`;
+        this.violate("DriverFeatures", undefined, reason, { clause: "2.2.1" });
       }
     }
     this.#active = true;
@@ -478,16 +583,24 @@ export class HostedDevice implements DeviceContext {
   /** Buffers that were there before the device could look at them were notified in vain. */
   #serveAvailable(): void {
     this.#queues.forEach((queue, i) => {
-      if (this.#active && queue?.hasAvailable()) this.#notifyModel(i);
+      if (this.#active && this.#busMaster && queue?.hasAvailable()) this.#notifyModel(i);
     });
   }
 
   #notifyModel(index: number): void {
+    this.work.begin();
     try {
       this.model.notify(index);
     } catch (error) {
-      this.fault(`model failed: ${error}`, "model");
+      this.fault(`model failed: ${error}`, "model", {});
     }
+    if (this.model.usage !== undefined) this.#look();
+  }
+
+  #look(): void {
+    const { items = 0, bytes = 0 } = this.model.usage?.() ?? {};
+    this.#kept.items = Math.max(this.#kept.items, items);
+    this.#kept.bytes = Math.max(this.#kept.bytes, bytes);
   }
 
   /** Runs a model's method; what it throws goes through the door, not to the driver. */
@@ -495,7 +608,7 @@ export class HostedDevice implements DeviceContext {
     try {
       run();
     } catch (error) {
-      this.fault(`model failed: ${error}`, "model");
+      this.fault(`model failed: ${error}`, "model", {});
     }
   }
 
@@ -518,9 +631,10 @@ export class HostedDevice implements DeviceContext {
       eventIdx: features.has(Feature.EVENT_IDX),
       inOrder: features.has(Feature.IN_ORDER),
       batchUsed: this.#options.offer?.batchUsed ?? false,
+      work: this.work,
       notifyOnEmpty: this.legacy && features.has(Feature.NOTIFY_ON_EMPTY),
       interrupt: () => this.raise(InterruptCause.QUEUE, index),
-      fault: (reason) => this.fault(reason),
+      fault: (reason, place) => this.fault(reason, "ring", place),
     };
     if (this.model.queues[index]!.reversed) return new ReversedQueue(options);
     return makeQueue(this.packed, options, position);

@@ -11,7 +11,7 @@ import {
   VireoError,
 } from "@vireo/hal";
 import type { DeviceModel } from "./device.ts";
-import type { DeviceState, Violation } from "./device_state.ts";
+import { type DeviceState, type Violation, violationText } from "./device_state.ts";
 import { HostedDevice } from "./hosted_device.ts";
 import { EmuInterrupt } from "./interrupt.ts";
 import { EmuDma, GuestMemory } from "./memory.ts";
@@ -19,6 +19,7 @@ import { type MappedRegion, MmioDevice, type SelectorState, SLOT_SIZE } from "./
 import type { RingOptions, TransportOffer } from "./offer.ts";
 import { MessageController } from "./transport/pci/messages.ts";
 import { PciDevice, type PciState, SHARED_BAR } from "./transport/pci/pci_device.ts";
+import type { TurnBudget } from "./work.ts";
 
 /** Where the first slot is, as on QEMU's aarch64 virt board. */
 const SLOT_BASE = 0x0a00_0000;
@@ -77,6 +78,8 @@ export interface MachineOptions {
   readonly trace?: TraceSink;
   /** Runs models in a microtask after a notification instead of inside it. */
   readonly deferNotify?: boolean;
+  /** What a turn of a device may take before it yields. */
+  readonly budget?: Partial<TurnBudget>;
   /** Told of the slot whose interrupt line rose, for machines that pass it on. */
   readonly lineRaised?: (slot: number) => void;
 }
@@ -143,6 +146,16 @@ export class EmulatedMachine implements Platform {
     ];
   }
 
+  /** Implements {@linkcode Platform.diagnose}: the last violation since the device was reset. */
+  diagnose(node: string): VireoError | undefined {
+    const device = this.slots.find(({ name }) => name === node)?.device ??
+      this.functions.find(({ name }) => name === node)?.hosted;
+    const violation = device?.lastViolation;
+    if (violation === undefined) return undefined;
+    const who = violation.register === "model" ? "The emulated device failed" : "The driver erred";
+    return new VireoError("VIOLATION", `${who}: ${violationText(violation)}`, { device: node });
+  }
+
   /** The slots or functions, lowest address first. */
   nodes(): readonly DeviceNode[] {
     return [...this.slotNodes(), ...this.functions];
@@ -183,6 +196,7 @@ export class EmulatedMachine implements Platform {
     throw new VireoError("BAD_ACCESS", "No memory of this machine", {
       device: this.name,
       seen: address,
+      base: 16,
       expected: "guest RAM or a device's shared memory",
     });
   }
@@ -256,6 +270,7 @@ export class EmulatedMachine implements Platform {
       legacy: version === 1,
       ...ringOf(spec, options),
       deferNotify: options.deferNotify,
+      budget: options.budget,
       lineRaised: () => {
         line.raised();
         options.lineRaised?.(i);
@@ -286,6 +301,7 @@ export class EmulatedMachine implements Platform {
         shared: this.#mapShared(spec.model),
         ...ringOf(spec, options),
         deferNotify: options.deferNotify,
+        budget: options.budget,
         trace: options.trace,
       });
     });

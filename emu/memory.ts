@@ -121,6 +121,7 @@ export class GuestMemory {
     if (at < 0) {
       throw new VireoError("BAD_ACCESS", "No guest memory", {
         seen: address,
+        base: 16,
         expected: `a range of ${length} bytes in the ${this.size} from 0x${this.base.toString(16)}`,
       });
     }

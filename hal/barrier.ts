@@ -1,9 +1,10 @@
 /**
- * Loads a 16-bit word that the other side writes, after an `Atomics.store` of ours that it must not
- * pass: a ring's flags and event indices, read right after an index was published.
+ * Loads a 16-bit word that the other side writes. The load must stay after the caller's last
+ * `Atomics.store`: a ring reads flags and event indices right after it publishes an index.
  *
- * On x86-64 the atomic store is a locked exchange, which no later load passes, so that a plain load will
- * do, 5 ns cheaper than `Atomics.load` (`tests/split_bench.ts`). Everywhere else this is `Atomics.load`.
+ * On x86-64 an atomic store is a locked exchange, and every later load stays behind it. A plain load is
+ * enough there, and 5 ns cheaper than `Atomics.load` (`tests/split_bench.ts`). Everywhere else this is
+ * `Atomics.load`.
  *
  * @param words The words.
  * @param index Which one.
@@ -14,10 +15,10 @@ export const loadAfterStore: (words: Uint16Array, index: number) => number =
     : (words, index) => Atomics.load(words, index);
 
 /**
- * Loads a 32-bit word that the other side stores last, so that what it stored before is visible to
- * loads after this one: id and flags of a packed ring's descriptor.
+ * Loads a 32-bit word that the other side stores last, such as id and flags of a packed ring's
+ * descriptor. Loads after this one see everything that the other side stored before the word.
  *
- * On x86-64 no load passes an earlier one, so that a plain load will do, 6 ns a descriptor cheaper than
+ * On x86-64 loads stay in order. A plain load is enough there, and 6 ns a descriptor cheaper than
  * `Atomics.load` (`emu/ring/packed_bench.ts`). Everywhere else this is `Atomics.load`.
  *
  * @param words The words.

@@ -32,9 +32,9 @@ export function join64(lo: number, hi: number): number {
   const value = (hi >>> 0) * 0x1_0000_0000 + (lo >>> 0);
   if (value > Number.MAX_SAFE_INTEGER) {
     throw new RangeError(
-      `Cannot hold a 64-bit value over 2^53-1 in a number: received 0x${(hi >>> 0).toString(16)}${
+      `Cannot hold 0x${(hi >>> 0).toString(16)}${
         (lo >>> 0).toString(16).padStart(8, "0")
-      }`,
+      } in a number: it must be at most 2^53-1`,
     );
   }
   return value;
@@ -59,9 +59,9 @@ export function isPowerOfTwo(value: number): boolean {
  * Whether a notification is due under EVENT_IDX: the index `event` was passed by the step from
  * `old` to `next` (virtio 1.4 §2.7.10, `vring_need_event` in Linux's virtio_ring.h).
  *
- * @param event The index the other side asked to be told of.
+ * @param event The index at which the other side asked to be notified.
  * @param next The index now, modulo 2^16.
- * @param old The index when the other side was last told, modulo 2^16.
+ * @param old The index at the last notification, modulo 2^16.
  */
 export function needEvent(event: number, next: number, old: number): boolean {
   return ((next - event - 1) & 0xffff) < ((next - old) & 0xffff);
@@ -178,6 +178,6 @@ export class FeatureSet implements Iterable<number> {
 
 function checkBit(bit: number): void {
   if (!Number.isInteger(bit) || bit < 0 || bit >= FEATURE_BITS) {
-    throw new RangeError(`Cannot use a feature bit outside 0 to 127: received ${bit}`);
+    throw new RangeError(`Cannot use feature bit ${bit}: expected an integer from 0 to 127`);
   }
 }

@@ -2,21 +2,21 @@
 export type DmaDirection = "to-device" | "from-device" | "both";
 
 /**
- * Memory that a device can reach. Both sides may look at it at any time on a coherent machine; a
- * machine that bounces copies at {@linkcode DmaRegion.share} and {@linkcode DmaRegion.unshare}, so
- * a driver must share a range before the device may touch it and unshare it before it reads.
+ * Memory that a device can reach. On a coherent machine both sides may look at it at any time. A
+ * machine with bounce buffers copies at {@linkcode DmaRegion.share} and {@linkcode DmaRegion.unshare}, so
+ * a driver must share a range before the device touches it, and unshare it before it reads the answer.
  */
 export interface DmaRegion extends Disposable {
   /** Where the device sees the region's first byte; at most 2^53 - 1. */
   readonly address: number;
-  /** The driver's view: zeroed at first, as long as was asked for, cached and never replaced. */
+  /** The driver's view: zeroed at first, exactly `size` bytes long, cached and never replaced. */
   readonly bytes: Uint8Array;
   /**
    * Gives a range to the device.
    *
    * @param offset First byte of the range in {@linkcode DmaRegion.bytes}.
    * @param length Length in bytes.
-   * @param direction Who will write it.
+   * @param direction Which side will write it.
    * @returns The address at which the device sees the range.
    */
   share(offset: number, length: number, direction: DmaDirection): number;
@@ -42,15 +42,15 @@ export interface DmaOptions {
 }
 
 /**
- * How devices take the addresses of a machine's memory: `translated` ones mean nothing to a device that
- * does not go through the platform (an IOMMU), `physical` ones nothing to one that does, and `any` are
- * the same either way.
+ * How devices take the addresses of a machine's memory. Only a device behind the platform's IOMMU can use
+ * `translated` addresses, only a device that bypasses it can use `physical` ones, and every device can use
+ * `any`.
  */
 export type DmaAccess = "any" | "translated" | "physical";
 
 /** Hands out memory that devices can reach. */
 export interface Dma {
-  /** How devices take its addresses; `any` by default. */
+  /** How devices take the addresses; `any` by default. */
   readonly access?: DmaAccess | undefined;
   /**
    * Allocates zeroed memory.

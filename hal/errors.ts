@@ -48,7 +48,9 @@ export type VireoErrorCode =
   | "BAD_MESSAGE"
   | "BAD_TARGET"
   | "HOST_ERROR"
-  | "GUEST_FAULT";
+  | "GUEST_FAULT"
+  // what an emulated device holds against its driver
+  | "VIOLATION";
 
 /** Where an error happened and what was seen; every field is optional and plain data. */
 export interface VireoErrorDetails {
@@ -64,6 +66,11 @@ export interface VireoErrorDetails {
   readonly seen?: number | string | undefined;
   /** What should have been seen. */
   readonly expected?: number | string | undefined;
+  /**
+   * The base in which the message prints numbers that were seen and expected: 16 if a register is named
+   * and 10 otherwise, as registers and addresses are read in hex and counts in decimal.
+   */
+  readonly base?: 10 | 16 | undefined;
   /** The error that caused this one. */
   readonly cause?: unknown;
 }
@@ -94,7 +101,7 @@ export class VireoError extends Error {
    *
    * @param code The reason.
    * @param what What failed, starting with a capital letter and without a full stop.
-   * @param details Where it happened and what was seen; numbers are printed in hex.
+   * @param details Where it happened, what was seen, and in which base numbers are printed.
    */
   constructor(code: VireoErrorCode, what: string, details: VireoErrorDetails = {}) {
     super(message(what, details), details.cause === undefined ? {} : { cause: details.cause });
@@ -109,8 +116,10 @@ export class VireoError extends Error {
   }
 }
 
-function show(value: number | string): string {
-  return typeof value === "number" ? hex(value) : value;
+/** The one place that decides how a number reads in a message. */
+function show(value: number | string, { register, base }: VireoErrorDetails): string {
+  if (typeof value === "string") return value;
+  return (base ?? (register === undefined ? 10 : 16)) === 16 ? hex(value) : String(value);
 }
 
 function message(what: string, details: VireoErrorDetails): string {
@@ -121,9 +130,9 @@ function message(what: string, details: VireoErrorDetails): string {
   if (details.index !== undefined) where.push(`index ${details.index}`);
   let text = what;
   if (where.length > 0) text += ` (${where.join(", ")})`;
-  if (details.seen !== undefined) text += `: saw ${show(details.seen)}`;
+  if (details.seen !== undefined) text += `: saw ${show(details.seen, details)}`;
   if (details.expected !== undefined) {
-    text += `${details.seen === undefined ? ":" : ","} expected ${show(details.expected)}`;
+    text += `${details.seen === undefined ? ":" : ","} expected ${show(details.expected, details)}`;
   }
   return text;
 }

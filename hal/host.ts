@@ -1,12 +1,12 @@
 /**
- * Programs of the host: where they are, and which of Debian's packages has them.
+ * Programs of the host: where they are, and which Debian package contains them.
  *
  * @module
  */
 import { accessSync, constants } from "node:fs";
 import { VireoError } from "./errors.ts";
 
-/** Debian's package of each program that is run and that a minimal Debian lacks, or that others lack. */
+/** The Debian package of each program that Vireo runs and that a host may lack. */
 const PACKAGES: Readonly<Record<string, string>> = {
   "qemu-system-x86_64": "qemu-system-x86",
   "qemu-system-aarch64": "qemu-system-arm",
@@ -24,11 +24,11 @@ const PACKAGES: Readonly<Record<string, string>> = {
 const RISCV_RELEASE = 13;
 
 /**
- * The Debian package that has a program.
+ * Names the Debian package that contains a program.
  *
  * @param program The program's name.
  * @param osRelease The text of `/etc/os-release`; this host's by default.
- * @returns The package's name, or the program's own for one that is not known.
+ * @returns The package's name; for an unknown program, the program's own name.
  */
 export function debianPackage(program: string, osRelease: string = hostRelease()): string {
   if (program !== "qemu-system-riscv64") return PACKAGES[program] ?? program;
@@ -38,11 +38,11 @@ export function debianPackage(program: string, osRelease: string = hostRelease()
 }
 
 /**
- * The error of a program that cannot be run, with the Debian package to install.
+ * Makes the error for a program that cannot be run; it names the Debian package to install.
  *
- * @param program The program, as it was named.
+ * @param program The program, as the caller named it.
  * @param why What is wrong, as a sentence without a full stop.
- * @param known The program of Debian that it stands for, if it is another.
+ * @param known The Debian program that it stands in for; the program itself by default.
  */
 export function programError(
   program: string,
@@ -56,13 +56,13 @@ export function programError(
 }
 
 /**
- * Finds a program that there is no doing without.
+ * Finds a program that must be there.
  *
  * @param program A name, which is looked up in the folders of PATH, or a path.
- * @param known The program of Debian that it stands for, if it is another.
+ * @param known The Debian program that it stands in for; the program itself by default.
  * @returns Its path.
- * @throws {VireoError} `HOST_ERROR` If there is none that this user may run; the message names the
- * Debian package.
+ * @throws {VireoError} `HOST_ERROR` If this user can run no such program; the message names the Debian
+ * package.
  *
  * @example
  * ```ts
@@ -83,7 +83,7 @@ export function requireProgram(program: string, known: string = program): string
  * Finds a program as a shell does.
  *
  * @param program A name, which is looked up in the folders of PATH, or a path.
- * @returns Its path, or undefined if there is none that this user may run.
+ * @returns Its path, or undefined if this user can run no such program.
  */
 export function findProgram(program: string): string | undefined {
   const folders = (Deno.env.get("PATH") ?? "/usr/bin:/bin").split(":");

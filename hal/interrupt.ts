@@ -3,18 +3,18 @@ export interface InterruptWait {
   /** Ends the wait with the signal's reason. */
   readonly signal: AbortSignal;
   /**
-   * Whether the device has something for the driver. A machine without interrupt lines asks this
-   * again and again (spinning a little, then backing off); one with lines never calls it.
+   * Whether the device has something for the driver. A machine without interrupt lines calls this
+   * repeatedly, spinning a little and then backing off; a machine with lines never calls it.
    */
   readonly ready: () => boolean;
   /**
-   * The same by looking at memory alone, if that says most of it: a register access stops the machine
-   * that emulates it, so a poller asks this while it spins and `ready` now and then.
+   * The same question answered from memory alone, if memory shows most answers. A register access stops
+   * the machine that emulates it, so a poller calls this while it spins, and `ready` only now and then.
    */
   readonly readyInMemory?: () => boolean;
   /**
-   * Whether the device still owes an answer to what it was notified of; true by default. Often a
-   * device answers before the notification returns, and then a poller need not look for more.
+   * Whether the device still owes an answer to a notification; true by default. A device often answers
+   * before the notification returns, and a poller then has nothing to look for.
    */
   readonly expected?: () => boolean;
 }

@@ -26,7 +26,7 @@ export type Layout<K extends string> =
   };
 
 /**
- * Declares a packed little-endian struct once, as fields in order; nobody types an offset by hand.
+ * Declares a packed little-endian struct once, as fields in order, and computes the offsets.
  *
  * @param fields The fields in the order of the specification.
  * @param size The size in bytes that the specification gives, asserted.

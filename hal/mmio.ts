@@ -9,14 +9,14 @@ export interface Mmio {
   readonly size: number;
   /** Reads one byte. */
   read8(offset: number): number;
-  /** Reads a little-endian 16-bit word; the offset is a multiple of 2. */
+  /** Reads a little-endian 16-bit word; the offset must be a multiple of 2. */
   read16(offset: number): number;
-  /** Reads a little-endian 32-bit word (unsigned); the offset is a multiple of 4. */
+  /** Reads a little-endian 32-bit word (unsigned); the offset must be a multiple of 4. */
   read32(offset: number): number;
   /** Writes one byte. */
   write8(offset: number, value: number): void;
-  /** Writes a little-endian 16-bit word; the offset is a multiple of 2. */
+  /** Writes a little-endian 16-bit word; the offset must be a multiple of 2. */
   write16(offset: number, value: number): void;
-  /** Writes a little-endian 32-bit word; the offset is a multiple of 4. */
+  /** Writes a little-endian 32-bit word; the offset must be a multiple of 4. */
   write32(offset: number, value: number): void;
 }

@@ -13,7 +13,7 @@ export interface PciAddress {
   readonly function: number;
 }
 
-/** A base address register of a function. */
+/** A base address register (BAR) of a function. */
 export interface PciBar {
   /** Index, 0 to 5. */
   readonly index: number;
@@ -31,11 +31,11 @@ export interface PciMessage {
   readonly address: number;
   /** What it writes. */
   readonly data: number;
-  /** Fires when the message came. */
+  /** Fires when the message arrives. */
   readonly interrupt: Interrupt;
 }
 
-/** An open PCI function; disposing of it unmaps its BARs and gives it back as it was found. */
+/** An open PCI function; disposing of it unmaps its BARs and restores what the lease changed. */
 export interface PciLease extends Disposable {
   /** The configuration space: 256 or 4096 bytes. */
   readonly config: Mmio;
@@ -52,14 +52,14 @@ export interface PciLease extends Disposable {
   /**
    * Reserves messages for MSI-X vectors; the lease frees them.
    *
-   * @returns As many as were asked for, or undefined if the machine does not have so many.
+   * @returns `count` messages, or undefined if the machine has fewer left.
    */
   messages(count: number): readonly PciMessage[] | undefined;
 }
 
 /** One PCI function of a machine; virtio or not. */
 export interface PciNode {
-  /** Tells it from nodes of other buses. */
+  /** Distinguishes the node from those of other buses. */
   readonly kind: "pci";
   /** Name as Linux gives it: `0000:00:03.0`. */
   readonly name: string;
@@ -69,7 +69,7 @@ export interface PciNode {
   readonly vendor: number;
   /** Device id. */
   readonly device: number;
-  /** Opens the function: enables nothing by itself. */
+  /** Opens the function; decoding and bus mastering stay as they are. */
   open(): PciLease;
 }
 

@@ -1,3 +1,4 @@
+import type { VireoError } from "./errors.ts";
 import type { Dma } from "./dma.ts";
 import type { Interrupt } from "./interrupt.ts";
 import type { Mmio } from "./mmio.ts";
@@ -14,7 +15,7 @@ export interface MmioLease extends Disposable {
 
 /** One virtio-mmio slot of a machine; the slot may be empty (DeviceID 0). */
 export interface MmioNode {
-  /** Tells it from nodes of other buses. */
+  /** Distinguishes the node from those of other buses. */
   readonly kind: "mmio";
   /** Name as in a device tree: `virtio-mmio@<base in hex>`. */
   readonly name: string;
@@ -22,7 +23,7 @@ export interface MmioNode {
   readonly base: number;
   /** Size of the window in bytes. */
   readonly size: number;
-  /** Interrupt number as the machine counts them, if it has one. */
+  /** Interrupt number in the machine's own count, if the slot has one. */
   readonly irq: number | undefined;
   /** Maps the registers; the lease unmaps them. */
   open(): MmioLease;
@@ -51,4 +52,11 @@ export interface Platform extends AsyncDisposable {
    * @throws {VireoError} `BAD_ACCESS` If the range is not memory of this machine.
    */
   openMemory(address: number, length: number): MemoryWindow;
+  /**
+   * Says what the machine itself knows of why a device failed or does not answer: an emulator, what its
+   * device holds against the driver; a hypervisor, that it paused. Errors have it as their cause.
+   *
+   * @param node Name of the device's node.
+   */
+  diagnose?(node: string): VireoError | undefined;
 }

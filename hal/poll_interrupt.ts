@@ -1,13 +1,13 @@
 import { clearImmediate, setImmediate } from "node:timers";
 import type { Interrupt, InterruptWait } from "./interrupt.ts";
 
-/** What a poller needs of its machine; the tests bring their own. */
+/** What a poller needs from its machine; tests pass their own. */
 export interface PollClock {
   /** Milliseconds since some start, with fractions. */
   now(): number;
-  /** Calls back when the running task's promises have settled, before any timer or input. */
+  /** Calls back after the running task's promises have settled, before any timer or input. */
   soon(callback: () => void): void;
-  /** Calls back after one turn of the event loop, so that timers and input had their chance. */
+  /** Calls back after one turn of the event loop, in which timers and input run. */
   turn(callback: () => void): void;
   /**
    * Calls back after at least `ms` milliseconds.
@@ -19,20 +19,20 @@ export interface PollClock {
   close(): void;
 }
 
-/** How a poller spends its time; each default says what was measured. */
+/** How a poller spends its time. Each default is based on a measurement, which its comment names. */
 export interface PollPolicy {
   /**
-   * Milliseconds after the last activity for which the poller keeps spinning; 20 by default. A timer
-   * fires 2 to 4 ms late, so a wait that ends in one was already at least five times as long.
+   * Milliseconds for which the poller keeps spinning after the last activity; 20 by default. A timer
+   * fires 2 to 4 ms late, so a wait that ends with a timer has already lasted at least five times as long.
    */
   readonly spinMs?: number;
-  /** The longest sleep in milliseconds while nothing happens; 20 by default, so 50 looks a second. */
+  /** The longest sleep in milliseconds while nothing happens; 20 by default, which is 50 looks a second. */
   readonly idleMs?: number;
-  /** Milliseconds after which timers and input get a turn however busy the device is; 4 by default. */
+  /** Milliseconds after which timers and input get a turn, however busy the device is; 4 by default. */
   readonly fairMs?: number;
   /**
-   * Gives the processor away for some 50 us; none by default. Where the device is emulated by threads
-   * that share processors with the poller, looking without a pause keeps them from answering.
+   * Yields the processor for about 50 us; undefined by default. When emulator threads share processors
+   * with the poller, polling without a pause keeps them from answering.
    */
   readonly relax?: (() => void) | undefined;
 }
@@ -40,32 +40,32 @@ export interface PollPolicy {
 /** Bounds in milliseconds for one burst of polls. */
 const BURST = { MIN: 0.02, MAX: 1 } as const;
 
-/** A burst in a turn of the event loop lasts this part of the turn: other work waits for it. */
+/** A burst lasts at most this fraction of a turn of the event loop, because other work waits for it. */
 const TURN_PART = 4;
 
 /**
- * A burst after a kick lasts so many turns: about what it costs to give up too early. Bounded by the
- * success of the bursts before, an unlucky few made it too short to find anything ever again: a disk
- * that answers within 15 to 40 us under TCG was then found 100 us later, by the next turn.
+ * A burst after a kick lasts this many turns, which is about what giving up too early costs. The length
+ * must not shrink with the bursts that failed: a few failures in a row then made it too short to ever
+ * succeed again, and a disk that answers within 15 to 40 us under TCG was seen 100 us late, at the next turn.
  */
 const KICK_TURNS = 2;
 
-/** After so many bursts in a row that found nothing, only one kick in PROBE gets a whole one. */
+/** After MISSES bursts in a row that found nothing, only one kick in PROBE gets a full burst. */
 const MISSES = 8;
 const PROBE = 32;
 
-/** After a burst that found nothing, a poller that can relax looks on for so many milliseconds. */
+/** After a burst that found nothing, a poller that can relax keeps looking for this many milliseconds. */
 const RELAXED_MS = 1;
 
-/** How many polls pass between two looks at the clock, which costs 3 us under TCG. */
+/** Polls between two reads of the clock, each of which costs 3 us under TCG. */
 const POLLS_PER_LOOK = 4;
 
-/** A wait sleeps for this part of the time it has lasted, so that it ends at most so much later. */
+/** A sleep lasts this fraction of the time since the last activity, which bounds how late a wait ends. */
 const SLEEP_PART = 8;
 
 /**
- * Milliseconds between two looks at the registers while spinning. Each costs 4 us under TCG and takes
- * QEMU's big lock, which its I/O needs: polling registers only, a request took 2 to 11 ms.
+ * Milliseconds between two register reads while spinning. A read costs 4 us under TCG and takes QEMU's
+ * big lock, which QEMU's I/O needs: when only registers were polled, a request took 2 to 11 ms.
  */
 const REGISTERS_MS = 2;
 
@@ -77,17 +77,31 @@ interface Waiter extends Required<InterruptWait> {
 
 /** The stand-in for one device's interrupt line. */
 export interface PollLine extends Interrupt {
-  /** The driver notified this device: an answer may come at once. Costs a few loads. */
+  /** Reports that the driver notified this device, so an answer may come at once. Costs a few loads. */
   kicked(): void;
 }
 
 /**
- * Stands in for the interrupt lines of a machine that has none, for all its devices together.
+ * Stands in for the interrupt lines of all devices of a machine that has no lines.
  *
- * After a kick it polls in a burst, since many devices answer at once; how long, depends on how often
- * that found something. Then it polls once a turn of the event loop, and when nothing happens it
- * sleeps a little longer each time. A turn costs 1 us natively and 15 to 35 us in a guest under TCG,
- * where a kick is answered within 30 to 100 us.
+ * After a kick it polls in a burst, because many devices answer at once; the more often bursts find
+ * something, the longer they are. Then it polls once in every turn of the event loop, and while nothing
+ * happens it sleeps a little longer each time. A turn costs 1 us natively and 15 to 35 us in a guest
+ * under TCG, where a device answers a kick within 30 to 100 us.
+ *
+ * @example
+ * ```ts
+ * import { Poller } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using poller = new Poller();
+ * const line = poller.line();
+ * let answered = false;
+ * setTimeout(() => answered = true, 1);
+ * const { signal } = new AbortController();
+ * await line.wait({ signal, ready: () => answered });
+ * assertEquals(answered, true);
+ * ```
  */
 export class Poller implements Disposable {
   readonly #clock: PollClock;
@@ -96,26 +110,26 @@ export class Poller implements Disposable {
   readonly #fairMs: number;
   readonly #relax: (() => void) | undefined;
   readonly #waiters: Waiter[] = [];
-  /** Those that are listened to. */
+  /** The signals that the poller listens to. */
   readonly #signals = new WeakSet<AbortSignal>();
-  /** What a turn costs when nothing else is to be done in it. */
+  /** Milliseconds that a turn takes when it has no other work. */
   #turnMs: number = BURST.MAX / KICK_TURNS;
-  /** Whether nothing was kicked since the turn was asked for, which would make it longer. */
+  /** Whether no kick came since the turn was requested; a kick would make the turn longer. */
   #turnClean = false;
-  /** Bursts after kicks, in a row, that found nothing. */
+  /** Bursts after kicks that found nothing, in a row. */
   #misses = 0;
   #lastActivity = 0;
   #lastTurn = 0;
   #lastAsked = 0;
   #lastRegisters = 0;
   #soonPending = false;
-  /** Which line was kicked; undefined for several. */
+  /** The line that was kicked; undefined if there were several. */
   #kickedLine: PollLine | undefined;
   #turnPending = false;
   #cancelSleep: (() => void) | undefined;
 
   /**
-   * Makes a poller that does nothing until it is waited for.
+   * Makes a poller; it does nothing until the first wait.
    *
    * @param policy How to spend time.
    * @param clock Time and the event loop.
@@ -128,7 +142,7 @@ export class Poller implements Disposable {
     this.#relax = policy.relax;
   }
 
-  /** What one device waits on; any number of waits may be pending. */
+  /** Makes the line of one device; any number of waits may be pending on it. */
   line(): PollLine {
     const line: PollLine = {
       polled: true,
@@ -140,14 +154,14 @@ export class Poller implements Disposable {
 
   #kicked(line: PollLine): void {
     if (this.#waiters.length === 0) return;
-    // Several devices at once are seldom: then all of them count.
+    // Kicks of several devices at once are rare; the burst then looks at all of them.
     this.#kickedLine = this.#soonPending && this.#kickedLine !== line ? undefined : line;
     if (this.#soonPending) return;
     this.#soonPending = true;
     this.#clock.soon(this.#onSoon);
   }
 
-  /** Stops polling; waits that are pending stay so until their signal ends them. */
+  /** Stops polling; each pending wait lasts until its signal ends it. */
   [Symbol.dispose](): void {
     this.#waiters.length = 0;
     this.#cancelSleep?.();
@@ -166,7 +180,7 @@ export class Poller implements Disposable {
     });
   }
 
-  /** Listens to a signal once, however many waits it has: a device has one signal, and waits all the time. */
+  /** Listens to a signal once, however many waits use it: a device has one signal for all its waits. */
   #listen(signal: AbortSignal): void {
     if (this.#signals.has(signal)) return;
     this.#signals.add(signal);
@@ -194,7 +208,7 @@ export class Poller implements Disposable {
     this.#misses = found ? 0 : this.#misses + 1;
   };
 
-  /** Polls with pauses, in which a device that needs the processor gets it. */
+  /** Polls with pauses, in which the emulator's threads get the processor. */
   #lookRelaxed(start: number): boolean {
     const relax = this.#relax;
     if (relax === undefined) return false;
@@ -214,8 +228,8 @@ export class Poller implements Disposable {
   }
 
   /**
-   * Whether there is time before timers and input must have their turn: a device that always answers
-   * at once would keep them from it for ever. Sees to it that the turn comes.
+   * Whether the poller may go on before timers and input get their turn, which a device that always
+   * answers at once would delay for ever. Requests the turn.
    */
   #isFair(now: number): boolean {
     if (!this.#turnPending) {
@@ -237,14 +251,14 @@ export class Poller implements Disposable {
     let over = false;
     for (let polls = 1; this.#waiters.length > 0; polls++) {
       if (this.#resolveReady(start)) return true;
-      // One look more after the time is over: this thread may have been off the processor for long.
+      // Poll once more after the time is over: this thread may have been off the processor for long.
       if (over) break;
       over = polls % POLLS_PER_LOOK === 0 && this.#clock.now() - start >= lengthMs;
     }
     return start - this.#lastRegisters >= REGISTERS_MS && this.#look(start);
   }
 
-  /** Ends the waits that are ready by what is in memory; returns whether one was. */
+  /** Ends the waits whose answer is visible in memory; returns whether there was one. */
   #resolveReady(now: number): boolean {
     const waiters = this.#waiters;
     let found = false;
@@ -259,7 +273,7 @@ export class Poller implements Disposable {
     return found;
   }
 
-  /** Asks every wait once, registers and all; returns whether one was ready. */
+  /** Checks every wait once, registers included; returns whether one was ready. */
   #look(now: number): boolean {
     this.#lastRegisters = now;
     let found = false;
@@ -289,7 +303,7 @@ export class Poller implements Disposable {
     this.#turnPending = false;
     const now = this.#clock.now();
     this.#lastTurn = now;
-    // A mean over about eight turns: one slow task in between does not count for much.
+    // A mean over about eight turns, so that one slow task changes it little.
     if (this.#turnClean) {
       this.#turnMs += (Math.min(BURST.MAX, now - this.#lastAsked) - this.#turnMs) / 8;
     }

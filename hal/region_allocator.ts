@@ -1,4 +1,4 @@
-import { alignUp, isPowerOfTwo } from "./bits.ts";
+import { alignUp, hex, isPowerOfTwo } from "./bits.ts";
 import { VireoError } from "./errors.ts";
 
 /** Allocations are multiples of this, so that neighbours never share 16 aligned bytes. */
@@ -11,7 +11,7 @@ interface Hole {
 }
 
 /**
- * Hands out address ranges from one region, first fit; it only counts, and touches no memory.
+ * Hands out address ranges from one region, first fit. It keeps account and never touches the memory.
  *
  * @example
  * ```ts
@@ -34,22 +34,24 @@ export class RegionAllocator {
    *
    * @param start First address, a multiple of 16.
    * @param size Length in bytes, a positive multiple of 16.
-   * @throws {RangeError} If either is not.
+   * @throws {RangeError} If the start or the size is not valid.
    */
   constructor(start: number, size: number) {
     if (!Number.isSafeInteger(start) || start < 0 || start % GRANULE !== 0) {
       throw new RangeError(
-        `Cannot use a region start that is no multiple of 16: received ${start}`,
+        `Cannot take over a region at ${hex(start)}: the start must be a multiple of 16`,
       );
     }
     if (!Number.isSafeInteger(start + size) || size <= 0 || size % GRANULE !== 0) {
-      throw new RangeError(`Cannot use a region size that is no multiple of 16: received ${size}`);
+      throw new RangeError(
+        `Cannot take over a region of ${size} bytes: the size must be a positive multiple of 16`,
+      );
     }
     this.#holes = [{ start, end: start + size }];
     this.#freeBytes = size;
   }
 
-  /** Bytes that are not allocated, in holes of any size. */
+  /** Bytes that are free, in holes of any size. */
   get freeBytes(): number {
     return this.#freeBytes;
   }
@@ -65,10 +67,10 @@ export class RegionAllocator {
    */
   alloc(size: number, align: number = GRANULE): number {
     if (!Number.isSafeInteger(size) || size < 1) {
-      throw new RangeError(`Cannot allocate a size that is not positive: received ${size}`);
+      throw new RangeError(`Cannot allocate ${size} bytes: expected an integer of at least 1`);
     }
     if (!isPowerOfTwo(align)) {
-      throw new RangeError(`Cannot align to what is no power of two: received ${align}`);
+      throw new RangeError(`Cannot align to ${align} bytes: expected a power of two`);
     }
     const length = alignUp(size, GRANULE);
     for (const [i, hole] of this.#holes.entries()) {
@@ -98,7 +100,7 @@ export class RegionAllocator {
   free(address: number): void {
     const length = this.#taken.get(address);
     if (length === undefined) {
-      throw new RangeError(`Cannot free an address that was not allocated: received ${address}`);
+      throw new RangeError(`Cannot free ${hex(address)}: no allocated range starts there`);
     }
     this.#taken.delete(address);
     this.#freeBytes += length;

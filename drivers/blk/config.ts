@@ -164,6 +164,7 @@ export function invalid(
   return new VireoError("CONFIG_INVALID", "Cannot use the block device's configuration", {
     device: device.name,
     register: field,
+    base: 10,
     seen,
     expected,
   });

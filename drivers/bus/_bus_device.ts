@@ -35,13 +35,36 @@ export interface DeviceHost {
   configChanged(device: BusDevice): void;
 }
 
+/** A queue whose device has buffers that it should return, at one moment. */
+export interface OutstandingBuffers {
+  /** The device. */
+  readonly device: VirtioDevice;
+  /** Name of the queue. */
+  readonly queue: string;
+  /** How many buffers. */
+  readonly inFlight: number;
+  /** Whether the driver kicked the queue after it added the last one. */
+  readonly kicked: boolean;
+  /** A number that is another one after the driver took a buffer back. */
+  readonly popped: number;
+}
+
 /** Opens a device's shared memory by its address. */
 export type OpenMemory = (address: number, length: number) => MemoryWindow;
+
+/** What a device has of its machine. */
+export interface DeviceMachine {
+  /** Opens the device's shared memory, as a `Platform` does. */
+  readonly openMemory?: OpenMemory | undefined;
+  /** Says why the device failed or does not answer, as {@linkcode Platform.diagnose}. */
+  readonly diagnose?: (() => VireoError | undefined) | undefined;
+}
 
 /** What a device has that came without its machine. */
 function noMemory(address: number): never {
   throw new VireoError("BAD_ACCESS", "Cannot open shared memory: the bus was given no machine", {
     seen: address,
+    base: 16,
   });
 }
 
@@ -84,6 +107,7 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
   frozenFailed = false;
   readonly #host: DeviceHost;
   readonly #openMemory: OpenMemory;
+  readonly #diagnose: DeviceMachine["diagnose"];
   readonly #dispatcher = new Dispatcher();
   #slots: Slot[] = [];
   /** The public view of the slots. */
@@ -97,8 +121,9 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
   #spared = 0;
   #tail: Promise<unknown> = Promise.resolve();
 
-  constructor(index: number, transport: Transport, host: DeviceHost, openMemory?: OpenMemory) {
-    this.#openMemory = openMemory ?? noMemory;
+  constructor(index: number, transport: Transport, host: DeviceHost, machine: DeviceMachine = {}) {
+    this.#openMemory = machine.openMemory ?? noMemory;
+    this.#diagnose = machine.diagnose;
     this.name = `virtio${index}`;
     this.index = index;
     this.transport = transport;
@@ -176,7 +201,8 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
         register: "QueueSizeMax",
         queue: index,
         seen: 0,
-        expected: "at least 0x1",
+        expected: "at least 1",
+        base: 10,
       });
     }
     const bound = this.transport.fixedQueueSize
@@ -193,6 +219,7 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
       reversed: request.reversed === true,
       device: this.name,
       status: () => this.transport.readStatus(),
+      diagnose: () => this.diagnose(),
       notify: (_, data) => this.#notify(slot, data),
     });
     const slot: Slot = { ring, request, told: false, held: undefined };
@@ -327,6 +354,23 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
     if (news) this.tell(reason);
   }
 
+  /** The queues whose device has buffers that it should return. */
+  outstanding(): OutstandingBuffers[] {
+    const found: OutstandingBuffers[] = [];
+    for (const { ring, request } of this.#slots) {
+      if (request.receives === true || request.reversed === true) continue;
+      if (ring.inFlight === 0 || ring.broken !== undefined || ring.hasUsed()) continue;
+      const { name, inFlight, unkicked, popped } = ring;
+      found.push({ device: this, queue: name, inFlight, kicked: unkicked === 0, popped });
+    }
+    return found;
+  }
+
+  /** What the machine knows of why the device failed or does not answer. */
+  diagnose(): VireoError | undefined {
+    return this.#diagnose?.();
+  }
+
   /** Tells the driver that the device failed. */
   tell(reason: Error): void {
     this.#guard(() => this.instance?.failed?.(reason));
@@ -425,10 +469,12 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
     if ((status & Status.NEEDS_RESET) === 0) return this.gate.changed();
     this.gate.hold();
     if (this.fault !== undefined) return;
+    const cause = this.diagnose();
     this.fault = new VireoError("DEVICE_NEEDS_RESET", "Device failed and must be reset", {
       device: this.name,
       register: "Status",
       seen: status,
+      ...cause === undefined ? {} : { cause },
     });
     this.break(this.fault);
     this.#host.needsReset(this);

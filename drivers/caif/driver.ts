@@ -262,7 +262,7 @@ export class Caif extends QueueDriver {
     for (const { address, length } of ring.elements) {
       const at = address - this.#region;
       if (at < 0 || at + length > this.#window.bytes.length) {
-        return this.#lie(ring, address, "an address in the shared memory");
+        return this.#lie(ring, address, "an address in the shared memory", 16);
       }
       if (length < least || length > mtu) {
         return this.#lie(ring, length, `a buffer of ${least} to ${mtu} bytes`);
@@ -272,9 +272,9 @@ export class Caif extends QueueDriver {
     return true;
   }
 
-  #lie(ring: HostRing, seen: number, expected: string): false {
+  #lie(ring: HostRing, seen: number, expected: string, base?: 16): false {
     const what = "The modem's buffer cannot be a frame";
-    ring.break(this.error("CHAIN_SHAPE", what, { queue: ring.index, seen, expected }));
+    ring.break(this.error("CHAIN_SHAPE", what, { queue: ring.index, seen, expected, base }));
     return false;
   }
 

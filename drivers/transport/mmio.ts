@@ -239,6 +239,7 @@ export class MmioTransport implements Transport {
           register: "QueueSizeMax",
           queue: index,
           seen: max,
+          base: 10,
         },
       );
     }
@@ -247,7 +248,8 @@ export class MmioTransport implements Transport {
         register: "QueueSize",
         queue: index,
         seen: queue.size,
-        expected: `at most 0x${max.toString(16)}`,
+        expected: `at most ${max}`,
+        base: 10,
       });
     }
     // Once the queue is enabled it reads as in use: select it anew next time.

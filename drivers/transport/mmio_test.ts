@@ -266,7 +266,7 @@ for (const size of [0, 16, 2.5]) {
       register: "QueueSize",
       queue: 0,
       seen: size,
-      expected: "at most 0x8",
+      expected: "at most 8",
     });
     assert(!device.log.some((line) => line.startsWith("w QueueSize")));
   });

@@ -164,7 +164,11 @@ export class VhostUserTransport implements Transport {
     if (this.#lease.present) this.#lease.stopQueue(index);
   }
 
-  /** @throws {VireoError} `QUEUE_RESET_UNSUPPORTED` Always: RING_RESET is not negotiated. */
+  /**
+   * Refuses: RING_RESET is not negotiated.
+   *
+   * @throws {VireoError} `QUEUE_RESET_UNSUPPORTED` Always.
+   */
   resetQueue(index: number): Promise<void> {
     return Promise.reject(
       new VireoError("QUEUE_RESET_UNSUPPORTED", "Cannot reset one queue behind a socket", {

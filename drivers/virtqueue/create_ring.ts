@@ -10,6 +10,10 @@ export interface Ring extends Virtqueue {
   readonly addresses: QueueAddresses;
   /** Whether interrupts are asked for. */
   readonly callbacks: boolean;
+  /** Descriptors that were added and not made available: {@linkcode Virtqueue.kick} does that. */
+  readonly unkicked: number;
+  /** A number that is another one after {@linkcode Virtqueue.pop} took a buffer. */
+  readonly popped: number;
 }
 
 /** What the bus knows of a ring to make. */
@@ -31,6 +35,8 @@ export interface RingRequest {
   readonly device: string;
   /** Reads the device's status. */
   readonly status: () => number;
+  /** As at {@linkcode VirtqueueOptions}. */
+  readonly diagnose?: (() => VireoError | undefined) | undefined;
   /** As at `Transport.notify`. */
   readonly notify: (index: number, data: number) => void;
 }
@@ -87,6 +93,7 @@ function virtqueueOptions(size: number, request: RingRequest): VirtqueueOptions 
     notificationData: features.has(Feature.NOTIFICATION_DATA),
     notify: request.notify,
     status: request.status,
+    diagnose: request.diagnose,
     device: request.device,
   };
 }

@@ -35,6 +35,8 @@ export class HostRing implements Virtqueue {
   readonly device: string | undefined;
   /** Reads the device's status, for messages. */
   readonly status: (() => number) | undefined;
+  /** Says what the machine knows of why the device does not answer. */
+  readonly diagnose: (() => VireoError | undefined) | undefined;
   /** Ring size in descriptors. */
   readonly size: number;
   /** Where the parts are, for the transport. */
@@ -74,6 +76,7 @@ export class HostRing implements Virtqueue {
     this.name = options.name;
     this.device = options.device;
     this.status = options.status;
+    this.diagnose = options.diagnose;
     this.size = size;
     this.inFlight = size;
     this.#mask = size - 1;
@@ -95,6 +98,16 @@ export class HostRing implements Virtqueue {
     this.#used16 = new Uint16Array(buffer, byteOffset + parts.usedOffset, parts.usedSize / 2);
     this.#used32 = new Uint32Array(buffer, byteOffset + parts.usedOffset, 1 + 2 * size);
     this.#held = new Uint8Array(size);
+  }
+
+  /** Chains that were returned and not made known. */
+  get unkicked(): number {
+    return (this.#usedIndex - this.#told) & 0xffff;
+  }
+
+  /** The place of the next chain. */
+  get popped(): number {
+    return this.#lastAvail;
   }
 
   /** Why the ring is broken, if it is. */

@@ -27,41 +27,63 @@ export function lookAgain(
   const found = queue.hasUsed();
   if (found) drain();
   if (settled()) return undefined;
+  // What the machine knows, if it does: the emulator, what the driver did wrong.
+  const cause = queue.diagnose?.();
+  const because = cause === undefined ? {} : { cause };
   try {
     const status = queue.status?.() ?? 0;
     const names = BAD.filter(([bit]) => (status & bit) !== 0).map(([, name]) => name);
     if (names.length > 0) {
-      return { ...where, register: "Status", seen: `${hex(status)} with ${names.join(" and ")}` };
+      const seen = `${hex(status)} with ${names.join(" and ")}`;
+      return { ...where, register: "Status", seen, ...because };
     }
-    if (found) return { ...where, seen: "other answers in the used ring" };
-    if (!due || queue.inFlight === 0) return { ...where, seen: "nothing in the used ring" };
+    if (found) return { ...where, seen: "other answers in the used ring", ...because };
+    if (!due || queue.inFlight === 0) {
+      return { ...where, seen: NOTHING, ...because };
+    }
     queue.kickAgain();
     if (queue.hasUsed()) drain();
     if (settled()) return undefined;
-    return { ...where, seen: "nothing in the used ring, even after another notification" };
+    return {
+      ...where,
+      seen: "nothing in the used ring, even after another notification",
+      ...because,
+    };
   } catch (cause) {
     return { ...where, seen: "a device that cannot be reached", cause };
   }
 }
 
+const NOTHING = "nothing in the used ring";
 const BAD = [[Status.NEEDS_RESET, "NEEDS_RESET"], [Status.FAILED, "FAILED"]] as const;
 
 /**
- * {@linkcode lookAgain} for a place where many wait on a queue.
+ * {@linkcode lookAgain} for a place where many wait on the same queues.
  *
- * @param queue The queue; undefined while there is none.
+ * @param queues Them all; none while the device has none.
+ * @param drain Takes all that the device returned on one of them.
+ * @param due Whether the device must answer what it has.
  */
 export function queueLook(
-  queue: () => Virtqueue | undefined,
-  drain: () => void,
+  queues: () => readonly Virtqueue[],
+  drain: (queue: Virtqueue) => void,
   due: boolean,
 ): LastLook {
   let seen: VireoErrorDetails = {};
   return {
     look: (waiter) => {
-      const now = queue();
-      const look = { drain, due, settled: () => waiter.over };
-      seen = (now && lookAgain(now, look)) ?? {};
+      seen = {};
+      const all = queues();
+      for (const queue of all) {
+        const look = { drain: () => drain(queue), due, settled: () => waiter.over };
+        const now = lookAgain(queue, look);
+        if (now === undefined) return;
+        if (all.length === 1) seen = now;
+        // Of several queues none is the place; what says more than that a ring is empty is told.
+        else if (seen.seen === undefined || seen.seen === NOTHING) {
+          seen = { ...now, queue: undefined };
+        }
+      }
     },
     details: () => seen,
   };

@@ -50,6 +50,8 @@ export class PackedVirtqueue implements Virtqueue {
   readonly device: string | undefined;
   /** Reads the device's status, for messages. */
   readonly status: (() => number) | undefined;
+  /** Says what the machine knows of why the device does not answer. */
+  readonly diagnose: (() => VireoError | undefined) | undefined;
   /** Ring size in descriptors. */
   readonly size: number;
   /** Where the parts are, for the transport. */
@@ -115,6 +117,7 @@ export class PackedVirtqueue implements Virtqueue {
     this.name = options.name;
     this.device = options.device;
     this.status = options.status;
+    this.diagnose = options.diagnose;
     this.size = size;
     this.#inOrder = options.inOrder ?? false;
     this.#eventIdx = options.eventIdx;
@@ -230,6 +233,16 @@ export class PackedVirtqueue implements Virtqueue {
     // While callbacks are on, the device is to interrupt for the next buffer too.
     if (this.#mode === DESC) this.#askHere();
     return token;
+  }
+
+  /** Descriptors that were added and not made available. */
+  get unkicked(): number {
+    return this.#pending;
+  }
+
+  /** The place of the next used buffer, with the wrap counter above it. */
+  get popped(): number {
+    return this.#used | this.#usedFlags << 16;
   }
 
   /** Whether a used buffer waits. */

@@ -1,6 +1,7 @@
 import { DescFlag } from "@vireo/hal";
 import type { Chain } from "../device.ts";
 import type { GuestMemory } from "../memory.ts";
+import type { WorkMeter } from "../work.ts";
 
 /** Up to this many bytes a loop is faster than a view and `set` (and makes no garbage). */
 const SMALL = 32;
@@ -34,6 +35,7 @@ export class RingChain implements Chain {
   descriptors = 0;
 
   readonly #memory: GuestMemory;
+  readonly #work: WorkMeter | undefined;
   /** Byte offsets in guest memory. */
   #offsets: Float64Array = new Float64Array(INITIAL);
   #lengths: Uint32Array = new Uint32Array(INITIAL);
@@ -45,9 +47,10 @@ export class RingChain implements Chain {
   #writeElement = 0;
   #writeInto = 0;
 
-  /** Makes a chain for a queue, empty. */
-  constructor(owner: object, memory: GuestMemory) {
+  /** Makes a chain for a queue, empty; bytes that are copied from and to it are counted. */
+  constructor(owner: object, memory: GuestMemory, work?: WorkMeter) {
     this.owner = owner;
+    this.#work = work;
     this.#memory = memory;
   }
 
@@ -142,6 +145,7 @@ export class RingChain implements Chain {
 
   read(into: Uint8Array, offset = 0, length: number = into.length - offset): number {
     const total = Math.min(length, this.readableLeft, into.length - offset);
+    this.#work?.carried(total);
     let done = 0;
     while (done < total) {
       const n = Math.min(this.#lengths[this.#readElement]! - this.#readInto, total - done);
@@ -202,6 +206,7 @@ export class RingChain implements Chain {
 
   write(bytes: Uint8Array, offset = 0, length: number = bytes.length - offset): number {
     const total = Math.min(length, this.writableLeft, bytes.length - offset);
+    this.#work?.carried(total);
     let done = 0;
     while (done < total) {
       const n = Math.min(this.#lengths[this.#writeElement]! - this.#writeInto, total - done);
@@ -215,6 +220,7 @@ export class RingChain implements Chain {
 
   writeZeroes(length: number): number {
     const total = Math.min(length, this.writableLeft);
+    this.#work?.carried(total);
     let done = 0;
     while (done < total) {
       const n = Math.min(this.#lengths[this.#writeElement]! - this.#writeInto, total - done);

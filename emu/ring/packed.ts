@@ -341,29 +341,36 @@ export class PackedQueue implements RunningQueue {
     let count = 0;
     for (;;) {
       // The device has the others, or had all of this chain: the driver made them available twice.
-      if (++count > free) return this.#fault("a chain is longer than what is free of the queue");
+      if (++count > free) {
+        return this.#fault("a chain is longer than what is free of the queue", "2.8.17", start);
+      }
       const at = this.#desc32 + place * DESC_WORDS;
       const idFlags = words[at + 3]!;
       const flags = idFlags >>> 16;
       if ((flags & AVAIL_USED) !== expected) {
-        return this.#fault(`descriptor ${place} of a chain is not available`);
+        return this.#fault(`descriptor ${place} of a chain is not available`, "2.8.17", place);
       }
       const address = addressAt(words, at);
       const bytes = words[at + 2]!;
       let wrong: string | undefined;
-      if ((flags & DescFlag.INDIRECT) === 0) wrong = chain.tryAppend(address, bytes, flags);
-      else if (!this.#options.indirect) wrong = "INDIRECT was not negotiated";
+      let clause = "2.8.19";
+      if ((flags & DescFlag.INDIRECT) === 0) {
+        wrong = chain.tryAppend(address, bytes, flags);
+        clause = "2.8.17";
+      } else if (!this.#options.indirect) wrong = "INDIRECT was not negotiated";
       else if ((flags & DescFlag.NEXT) !== 0 || count > 1) {
         wrong = "INDIRECT in a list linked by NEXT";
       } else wrong = this.#appendTable(chain, address, bytes);
-      if (wrong !== undefined) return this.#fault(wrong);
+      if (wrong !== undefined) return this.#fault(wrong, clause, place, address);
       if (++place === this.size) {
         place = 0;
         expected ^= AVAIL_USED;
       }
       if ((flags & DescFlag.NEXT) !== 0) continue;
       const id = idFlags & 0xffff;
-      if (this.#ids[id] !== 0) return this.#fault(`buffer id ${id} was made available twice`);
+      if (this.#ids[id] !== 0) {
+        return this.#fault(`buffer id ${id} was made available twice`, "2.8.16", place);
+      }
       chain.finish();
       this.#hand(chain, id, start, count);
       return chain;
@@ -414,13 +421,18 @@ export class PackedQueue implements RunningQueue {
   #newChain(): RingChain {
     const free = this.#pool.pop();
     if (free !== undefined) return free;
-    const chain = new RingChain(this, this.#memory);
+    const chain = new RingChain(this, this.#memory, this.#options.work);
     this.#chains.push(chain);
     return chain;
   }
 
-  #fault(reason: string): undefined {
-    this.#options.fault(`queue ${this.index}: ${reason}`);
+  #fault(reason: string, clause: string, descriptor?: number, address?: number): undefined {
+    this.#options.fault(`queue ${this.index}: ${reason}`, {
+      queue: this.index,
+      ...descriptor === undefined ? {} : { descriptor },
+      ...address === undefined ? {} : { address },
+      clause,
+    });
     return undefined;
   }
 }

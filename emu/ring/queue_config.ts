@@ -1,6 +1,8 @@
 import { splitRingLayout } from "@vireo/hal";
 import type { DeviceQueue } from "../device.ts";
+import type { ViolationPlace } from "../device_state.ts";
 import type { GuestMemory } from "../memory.ts";
+import type { WorkMeter } from "../work.ts";
 import type { RingPosition } from "./position.ts";
 
 /** Geometry of a queue that the driver writes; plain data, not a running queue. */
@@ -49,10 +51,12 @@ export interface RunningQueueOptions {
   readonly batchUsed?: boolean;
   /** Legacy NOTIFY_ON_EMPTY: interrupts when the ring ran empty, whatever the driver asked. */
   readonly notifyOnEmpty?: boolean;
+  /** Counts the bytes that are copied from and to chains. */
+  readonly work?: WorkMeter | undefined;
   /** Raises the queue interrupt. */
   readonly interrupt: () => void;
   /** The one door for guest faults. */
-  readonly fault: (reason: string) => void;
+  readonly fault: (reason: string, place: ViolationPlace) => void;
 }
 
 /** A running queue as its device has it, of either ring. */

@@ -86,7 +86,10 @@ export class ReversedQueue implements RunningQueue {
     if (!this.hasAvailable() && !this.#askForReturns()) return undefined;
     const slot = this.#words32[this.#used32 + 1 + 2 * (this.#lastUsed & this.#mask)]!;
     if (slot >= this.size || this.#given[slot] !== 1) {
-      this.#options.fault(`queue ${this.index}: the driver returned buffer ${slot}, not its own`);
+      this.#options.fault(`queue ${this.index}: the driver returned buffer ${slot}, not its own`, {
+        queue: this.index,
+        descriptor: slot,
+      });
       return undefined;
     }
     this.#given[slot] = 0;

@@ -311,7 +311,7 @@ export class SplitQueue implements RunningQueue {
     const fresh = (seen - this.#lastAvail) & 0xffff;
     if (fresh === 0) return false;
     if (fresh > this.size) {
-      this.#fault(`available index jumped by ${fresh}, queue size is ${this.size}`);
+      this.#fault(`available index jumped by ${fresh}, queue size is ${this.size}`, "2.7.6");
       return false;
     }
     this.#availSeen = seen;
@@ -320,8 +320,12 @@ export class SplitQueue implements RunningQueue {
 
   /** Walks the chain of a head that was available at an index. */
   #walk(head: number, takenAt: number): RingChain | undefined {
-    if (head > this.#mask) return this.#fault(`available entry names descriptor ${head}`);
-    if (this.#held[head] !== 0) return this.#fault(`descriptor ${head} was made available twice`);
+    if (head > this.#mask) {
+      return this.#fault(`available entry names descriptor ${head}`, "2.7.6");
+    }
+    if (this.#held[head] !== 0) {
+      return this.#fault(`descriptor ${head} was made available twice`, "2.7.13", head);
+    }
     const chain = this.#newChain();
     chain.head = head;
     chain.takenAt = takenAt;
@@ -343,17 +347,20 @@ export class SplitQueue implements RunningQueue {
       const flagsNext = words[at + 3]!;
       const flags = flagsNext & 0xffff;
       if ((flags & DescFlag.INDIRECT) !== 0) {
-        if (!this.#options.indirect) return this.#fault("INDIRECT was not negotiated");
-        if (inTable) return this.#fault("an indirect table refers to another");
+        if (!this.#options.indirect) {
+          return this.#fault("INDIRECT was not negotiated", "2.7.5.3.1", index);
+        }
+        if (inTable) return this.#fault("an indirect table refers to another", "2.7.5.3.1", index);
         if ((flags & DescFlag.NEXT) !== 0) {
-          return this.#fault("INDIRECT and NEXT in one descriptor");
+          return this.#fault("INDIRECT and NEXT in one descriptor", "2.7.5.3.1", index);
         }
         if (bytes === 0 || bytes % DESC.SIZE !== 0) {
-          return this.#fault(`indirect table of ${bytes} bytes`);
+          return this.#fault(`indirect table of ${bytes} bytes`, "2.7.5.3", index, address);
         }
         const at = memory.offset(address, bytes);
         if (address % 4 !== 0 || at < 0) {
-          return this.#fault(`indirect table at 0x${address.toString(16)}`);
+          const what = `indirect table at 0x${address.toString(16)}`;
+          return this.#fault(what, "2.7.5.3", index, address);
         }
         table = at / 4;
         length = bytes / DESC.SIZE;
@@ -361,19 +368,29 @@ export class SplitQueue implements RunningQueue {
         index = 0;
         continue;
       }
-      if (++elements > this.size) return this.#fault("a chain is longer than the queue");
+      if (++elements > this.size) {
+        return this.#fault("a chain is longer than the queue", "2.7.5.3.1", head);
+      }
       if ((flags & WRITE) !== 0) writable = true;
-      else if (writable) return this.#fault("a readable element follows a writable one");
+      else if (writable) {
+        return this.#fault("a readable element follows a writable one", "2.7.4.2", index, address);
+      }
       const offset = memory.offset(address, bytes);
       if (offset < 0) {
-        return this.#fault(`element at 0x${address.toString(16)}, ${bytes} bytes, is no memory`);
+        const what = `element at 0x${address.toString(16)}, ${bytes} bytes, is no memory`;
+        return this.#fault(what, "2.7.5", index, address);
       }
       total += bytes;
-      if (total > MAX_CHAIN_BYTES) return this.#fault("a chain has over 2^32 bytes");
+      if (total > MAX_CHAIN_BYTES) {
+        return this.#fault("a chain has over 2^32 bytes", "2.7.5.2", head);
+      }
       chain.append(offset, bytes, writable);
       if ((flags & DescFlag.NEXT) === 0) break;
-      index = flagsNext >>> 16;
-      if (index >= length) return this.#fault(`next names descriptor ${index} of ${length}`);
+      const next = flagsNext >>> 16;
+      if (next >= length) {
+        return this.#fault(`next names descriptor ${next} of ${length}`, "2.7.5", index);
+      }
+      index = next;
     }
     chain.finish();
     this.#held[head] = 1;
@@ -384,13 +401,18 @@ export class SplitQueue implements RunningQueue {
   #newChain(): RingChain {
     const free = this.#pool.pop();
     if (free !== undefined) return free;
-    const chain = new RingChain(this, this.#memory);
+    const chain = new RingChain(this, this.#memory, this.#options.work);
     this.#chains.push(chain);
     return chain;
   }
 
-  #fault(reason: string): undefined {
-    this.#options.fault(`queue ${this.index}: ${reason}`);
+  #fault(reason: string, clause: string, descriptor?: number, address?: number): undefined {
+    this.#options.fault(`queue ${this.index}: ${reason}`, {
+      queue: this.index,
+      ...descriptor === undefined ? {} : { descriptor },
+      ...address === undefined ? {} : { address },
+      clause,
+    });
     return undefined;
   }
 }

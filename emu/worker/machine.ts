@@ -141,6 +141,7 @@ export class WorkerMachine implements Platform {
       throw new VireoError("BAD_ACCESS", "No guest RAM of this machine", {
         device: this.name,
         seen: address,
+        base: 16,
       });
     }
     const at = address - this.memory.base;

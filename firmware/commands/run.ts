@@ -1,28 +1,74 @@
+import type { BindNotice } from "@vireo/drivers";
+import { violationText } from "@vireo/emu";
+import { deviceName } from "@vireo/hal";
+import { interruptible } from "../terminal/interrupts.ts";
 import { toFileUrl } from "../terminal/paths.ts";
 import type { BoardOptions } from "../target/options.ts";
+import { say } from "../terminal/report.ts";
 import { UsageError } from "../terminal/usage.ts";
-import type { VireoMain } from "../vireo.ts";
+import type { Vireo, VireoMain } from "../vireo.ts";
 import { openVireo } from "../session.ts";
 
 /**
  * `vireo run`: imports a script and calls its default export with the board.
  *
  * @throws {UsageError} If the file is missing or has no such export.
+ * @throws {Finished} If it was interrupted.
  */
 export async function run(
   board: BoardOptions,
   script: string,
   args: readonly string[],
 ): Promise<void> {
-  const main = await loadScript(script);
-  await using vireo = await openVireo(board, { args });
-  const stop = (): void => vireo.abort(new Error("Interrupted"));
-  Deno.addSignalListener("SIGINT", stop);
-  try {
-    await main(vireo);
-  } finally {
-    Deno.removeSignalListener("SIGINT", stop);
+  let opened: Vireo | undefined;
+  const code = async (): Promise<void> => {
+    const main = await loadScript(script);
+    await using vireo = opened = await openVireo(board, {
+      args,
+      onBindNotice: (notice) => sayNotice(notice),
+      onError: (error, device) => say(error, `${device.name}: `),
+    });
+    try {
+      await main(vireo);
+    } finally {
+      sayViolations(vireo);
+    }
+  };
+  await interruptible(code, () => opened?.abort(new Error("Interrupted")));
+}
+
+/** How many violations are said one by one. */
+const MOST_VIOLATIONS = 10;
+
+/** Says what a driver that was registered does not drive, and why. */
+function sayNotice(notice: BindNotice): void {
+  const { driver: { name } } = notice;
+  switch (notice.kind) {
+    case "probe-failed":
+      return say(notice.error, `probe of ${notice.device.name} by ${name} failed: `);
+    case "no-match": {
+      const wanted = notice.driver.ids.map(({ device }) => deviceName(device)).join(" or ");
+      console.error(`vireo: ${name} drives nothing: the board has no ${wanted} device`);
+      return;
+    }
+    case "held": {
+      const held = notice.devices.map((device) => `${device.name} has ${device.driver?.name}`);
+      console.error(
+        `vireo: ${name} drives nothing: ${held.join(", ")}; ` +
+          "'await vireo.use(driver)' takes it",
+      );
+    }
   }
+}
+
+/** Says what the emulator holds against the drivers. */
+function sayViolations({ emulated }: Vireo): void {
+  const violations = emulated?.machine.violations() ?? [];
+  for (const violation of violations.slice(0, MOST_VIOLATIONS)) {
+    console.error(`vireo: ${violation.slot}: the driver erred: ${violationText(violation)}`);
+  }
+  const more = violations.length - MOST_VIOLATIONS;
+  if (more > 0) console.error(`vireo: and ${more} more times`);
 }
 
 /** Imports the script of a bundle, which has no files. */

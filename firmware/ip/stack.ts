@@ -1,6 +1,14 @@
-import { formatMac, type Net, type WaitOptions } from "@vireo/drivers";
+import {
+  formatMac,
+  type Net,
+  SYSTEM_TIMERS,
+  type Timers,
+  waitFor,
+  waitOn,
+  type WaitOptions,
+  within,
+} from "@vireo/drivers";
 import { VireoError } from "@vireo/hal";
-import { SYSTEM_TIMERS, type Timers } from "@vireo/drivers";
 import { dhcp, type DhcpLease } from "./dhcp.ts";
 import {
   arpRequest,
@@ -14,7 +22,8 @@ import {
   parseIpv4,
 } from "./ethernet.ts";
 import type { IpConfig, TcpClient, UdpHandler, UdpHost } from "./host.ts";
-import { fetchUrl, type IpResponse } from "./http.ts";
+import { resolveName } from "./dns.ts";
+import { type FetchOptions, fetchUrl, type IpResponse } from "./http.ts";
 import {
   buildIpv4,
   buildTcp,
@@ -34,6 +43,8 @@ const ARP_TRIES = 3;
 const ARP_PAUSE = 500;
 /** Milliseconds that an answer of a neighbour is good for. */
 const ARP_LIFE = 60_000;
+/** Milliseconds that a connection may take to open, unless told otherwise. */
+const CONNECT_DEADLINE = 10_000;
 const FIRST_PORT = 49152;
 const NOBODY = "0.0.0.0";
 
@@ -151,19 +162,32 @@ export class IpStack implements UdpHost, TcpClient, AsyncDisposable {
   }
 
   /**
+   * Finds the address of a name, by the first name server of the lease.
+   *
+   * @param name A name, or an address, which stays as it is.
+   * @throws {VireoError} `NO_DEVICE` If there is no such name, or no server to ask; `TIMEOUT` after 5 s or
+   * the deadline; `BAD_STATUS` If the server fails; the signal's reason.
+   */
+  async resolve(name: string, options: WaitOptions = {}): Promise<string> {
+    return await resolveName(this, this.#lease?.dns[0], name, options);
+  }
+
+  /**
    * Connects to a TCP port.
    *
+   * @param to An IPv4 address or a name, and the port.
    * @throws {VireoError} `COMMAND_REFUSED` If nobody listens there; `TIMEOUT` after 10 s or the deadline;
    * `NO_DEVICE` If there is no way; the signal's reason.
    */
   async connect(
-    { host, port }: { readonly host: string; readonly port: number },
+    { host: name, port }: { readonly host: string; readonly port: number },
     options: WaitOptions = {},
   ): Promise<TcpConnection> {
-    const { signal, deadline = 10_000 } = options;
-    signal?.throwIfAborted();
+    options.signal?.throwIfAborted();
     if (this.#failure !== undefined) throw this.#failure;
-    const mac = await this.#resolve(host);
+    const call = within(options, CONNECT_DEADLINE, this.#timers);
+    const host = await this.resolve(name, call);
+    const mac = await this.#resolve(host, call);
     const local = this.#freePort(host, port);
     const key = `${host}:${port}:${local}`;
     const between = { source: this.address, target: host };
@@ -182,31 +206,24 @@ export class IpStack implements UdpHost, TcpClient, AsyncDisposable {
       ended: () => void this.#tcp.delete(key),
     });
     this.#tcp.set(key, connection);
-    const onAbort = (): void => connection.reset(signal!.reason);
-    signal?.addEventListener("abort", onAbort);
-    const cancel = this.#timers.after(deadline, () => {
-      connection.reset(
-        new VireoError("TIMEOUT", `Connection to ${host}:${port} is not answered`, {
-          expected: `an answer within ${deadline} ms`,
-        }),
-      );
-    });
+    const subject = { what: `${host}:${port} to take the connection`, timers: this.#timers };
     try {
-      await connection.opened;
+      await waitOn(connection.opened, subject, call);
       return connection;
-    } finally {
-      cancel();
-      signal?.removeEventListener("abort", onAbort);
+    } catch (error) {
+      connection.reset(error as Error);
+      throw error;
     }
   }
 
   /**
    * Fetches a file by HTTP/1.1.
    *
-   * @param url `http://` and an IPv4 address, with a port perhaps.
-   * @throws {VireoError} As {@linkcode IpStack.connect}; `BAD_STATUS` If the answer is no HTTP.
+   * @param url `http://` and an IPv4 address or a name, with a port perhaps.
+   * @throws {VireoError} As {@linkcode IpStack.connect}; `BAD_STATUS` If the answer is no HTTP; `TIMEOUT`
+   * If the server falls silent in it.
    */
-  fetch(url: string | URL, options: WaitOptions = {}): Promise<IpResponse> {
+  fetch(url: string | URL, options: FetchOptions = {}): Promise<IpResponse> {
     return fetchUrl(this, url, options);
   }
 
@@ -240,6 +257,7 @@ export class IpStack implements UdpHost, TcpClient, AsyncDisposable {
     const closed = new VireoError("PORT_CLOSED", "IP stack is closed");
     this.#failure ??= closed;
     for (const connection of [...this.#tcp.values()]) connection.reset(closed);
+    for (const waiting of [...this.#asked.values()]) for (const resolve of waiting) resolve();
     this.#stop.abort(closed);
     await this.#running;
   }
@@ -332,20 +350,26 @@ export class IpStack implements UdpHost, TcpClient, AsyncDisposable {
     return near || router === undefined ? address : router;
   }
 
-  async #resolve(target: string): Promise<string> {
+  /** Finds the Ethernet address for an IPv4 address; the caller's time counts. */
+  async #resolve(target: string, call: WaitOptions = {}): Promise<string> {
     if (this.#failure !== undefined) throw this.#failure;
     const address = this.#via(target);
     for (let attempt = 0; attempt < ARP_TRIES; attempt++) {
       const known = this.#neighbours.get(address);
       if (known !== undefined && known.until > this.#timers.now()) return known.mac;
-      const { promise, resolve } = Promise.withResolvers<void>();
-      const waiting = this.#asked.get(address) ?? new Set();
-      this.#asked.set(address, waiting.add(resolve));
-      const cancel = this.#timers.after(ARP_PAUSE, resolve);
-      this.#sendFrame(arpRequest({ mac: this.mac, source: this.address, target: address }));
-      await promise;
-      cancel();
-      waiting.delete(resolve);
+      const subject = { what: `${address} to answer ARP`, timers: this.#timers };
+      await waitFor<void>(subject, call, (waiter) => {
+        const resolve = (): void => waiter.resolve();
+        const waiting = this.#asked.get(address) ?? new Set();
+        this.#asked.set(address, waiting.add(resolve));
+        const cancel = this.#timers.after(ARP_PAUSE, resolve);
+        this.#sendFrame(arpRequest({ mac: this.mac, source: this.address, target: address }));
+        return () => {
+          cancel();
+          waiting.delete(resolve);
+          if (waiting.size === 0) this.#asked.delete(address);
+        };
+      });
       if (this.#failure !== undefined) throw this.#failure;
     }
     const known = this.#neighbours.get(address);

@@ -1,5 +1,4 @@
 import {
-  hex,
   type Interrupt,
   type Mmio,
   MSIX_CAP,
@@ -22,7 +21,7 @@ import {
   type SysfsPciFunction,
 } from "../discover/mod.ts";
 
-/** Where a device is notified: a range of a base address register. */
+/** Where a driver notifies a device: a range of a base address register. */
 export interface NotifyRange {
   /** Index of the register. */
   readonly bar: number;
@@ -36,31 +35,31 @@ export interface NotifyRange {
 export interface PciLine extends Disposable {
   /** What drivers wait on. */
   readonly interrupt: Interrupt;
-  /** Whether INTx may be on: somebody takes the line down. */
+  /** Whether INTx may be enabled: something lowers the line again. */
   readonly delivered: boolean;
-  /** The device was notified. */
+  /** Reports that the driver notified the device. */
   kicked(): void;
 }
 
-/** A register window, and its end. */
+/** A mapped register window; disposing of it unmaps it. */
 export interface MappedWindow extends Disposable {
   /** The registers. */
   readonly mmio: Mmio;
 }
 
-/** What a function needs of its platform. */
+/** What a function needs from its platform. */
 export interface PciHost {
-  /** Whether functions that a Linux driver has may be taken from it. */
+  /** Whether the platform may take functions from their Linux drivers. */
   readonly unbind: boolean;
   /** Maps a memory register's file. */
   mapFile(name: string, path: string, size: number, kicks: Kicks): MappedWindow;
-  /** Makes the interrupt of a function that no Linux driver has. */
+  /** Makes the interrupt of a function that has no Linux driver. */
   line(fn: SysfsPciFunction, config: Mmio): PciLine;
 }
 
 /** Writes that mean that a device has work. */
 export interface Kicks {
-  /** Told after a write of the range. */
+  /** Called after each write to the range. */
   readonly kicked: () => void;
   /** The first byte. */
   readonly start: number;
@@ -68,14 +67,14 @@ export interface Kicks {
   readonly end: number;
 }
 
-/** The node of a function that sysfs tells of. */
+/** The node of a function that sysfs lists. */
 export function sysfsNode(fn: SysfsPciFunction, host: PciHost): PciNode {
   const { name, address, vendor, device } = fn;
   return { kind: "pci", name, address, vendor, device, open: () => openFunction(fn, host) };
 }
 
 function openFunction(fn: SysfsPciFunction, host: PciHost): PciLease {
-  // In this order, so that the other way round each puts back what it found.
+  // In this order: disposed of in reverse, each step restores what it found.
   using cleanup = new DisposableStack();
   cleanup.use(takeFromDriver(fn, host.unbind));
   const { name, path } = fn;
@@ -84,7 +83,7 @@ function openFunction(fn: SysfsPciFunction, host: PciHost): PciLease {
   const bars = parsePciResources(Deno.readTextFileSync(`${path}/resource`));
   const line = cleanup.use(host.line(fn, config));
   if (!line.delivered) {
-    // A line that nobody takes down makes Linux switch it off, for those who share it too.
+    // Nothing would lower the line, so Linux would disable it, also for the devices that share it.
     config.write16(
       PciRegister.COMMAND,
       config.read16(PciRegister.COMMAND) | PciCommand.INTX_DISABLE,
@@ -121,22 +120,22 @@ function openFunction(fn: SysfsPciFunction, host: PciHost): PciLease {
 function findBar(name: string, bars: readonly PciBar[], index: number): PciBar {
   const bar = bars.find((candidate) => candidate.index === index);
   if (bar !== undefined) return bar;
-  throw new VireoError("BAD_ACCESS", "The function has no such base address register", {
+  throw new VireoError("BAD_ACCESS", "Cannot map a base address register", {
     device: name,
     seen: index,
-    expected: bars.map((known) => hex(known.index)).join(" or ") || "none",
+    expected: bars.map((known) => known.index).join(" or ") || "none",
   });
 }
 
-/** Takes a function from its Linux driver; disposing gives it back. */
+/** Takes a function from its Linux driver; disposing of the result gives it back. */
 function takeFromDriver({ name, path }: SysfsPciFunction, allowed: boolean): Disposable {
   const driver = sysfsDriver(path);
   if (driver === undefined) return { [Symbol.dispose]() {} };
   if (!allowed) {
-    throw new VireoError("BAD_ACCESS", "A Linux driver has the function; it is not taken from it", {
+    throw new VireoError("BAD_ACCESS", "Cannot take the function from its Linux driver", {
       device: name,
       seen: driver,
-      expected: "no driver, or leave to unbind it",
+      expected: "no driver, or permission to unbind it",
     });
   }
   const directory = Deno.realPathSync(`${path}/driver`);
@@ -144,7 +143,7 @@ function takeFromDriver({ name, path }: SysfsPciFunction, allowed: boolean): Dis
   return { [Symbol.dispose]: () => Deno.writeTextFileSync(`${directory}/bind`, name) };
 }
 
-/** Puts back what drivers change in configuration space. */
+/** Restores, on disposal, what drivers change in configuration space. */
 function restoreConfig(config: Mmio): Disposable {
   const command = config.read16(PciRegister.COMMAND);
   const msix = pciCapabilities(config, PciCapability.MSIX)[0]?.offset;
@@ -157,7 +156,7 @@ function restoreConfig(config: Mmio): Disposable {
   };
 }
 
-/** Where a virtio device is notified; a poller wants to know. */
+/** Where a driver notifies a virtio device; the poller watches these ranges. */
 function notifyRanges(config: Mmio): NotifyRange[] {
   const ranges = pciCapabilities(config, PciCapability.VENDOR)
     .filter(({ offset }) => config.read8(offset + PCI_CAP.cfg_type.offset) === PciCapType.NOTIFY)
@@ -170,7 +169,7 @@ function notifyRanges(config: Mmio): NotifyRange[] {
   return [...ranges, { bar: 0, start: offset, end: offset + size }];
 }
 
-/** The same window, which tells of writes to a range. */
+/** The same window; it reports writes to a range. */
 function notifying(window: Mmio, { kicked, start, end }: Kicks): Mmio {
   const tell = (offset: number): void => {
     if (offset >= start && offset < end) kicked();

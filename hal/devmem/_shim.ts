@@ -1,9 +1,9 @@
 import { VireoError } from "@vireo/hal";
 
-/** Must equal what `vireo_shim_version` in shim.c answers. */
+/** Must equal the result of `vireo_shim_version` in shim.c. */
 const SHIM_VERSION = 3;
 
-/** The same again as a type, which `isolatedDeclarations` asks for. */
+/** The same as a type, which `isolatedDeclarations` requires. */
 interface Symbols extends Deno.ForeignLibraryInterface {
   readonly vireo_shim_version: { parameters: []; result: "u32" };
   readonly vireo_read8: { parameters: ["pointer", "u32"]; result: "u8" };
@@ -61,7 +61,7 @@ export interface Shim extends Disposable {
  * Loads the shim.
  *
  * @param path Where the library for this machine is.
- * @throws {VireoError} `HOST_ERROR` If it is missing, for another machine or of another version.
+ * @throws {VireoError} `HOST_ERROR` If it is missing, or made for another machine or version.
  */
 export function loadShim(path: string): Shim {
   let library: Deno.DynamicLibrary<Symbols>;
@@ -74,11 +74,15 @@ export function loadShim(path: string): Shim {
   const version = library.symbols.vireo_shim_version();
   if (version !== SHIM_VERSION) {
     library.close();
-    throw new VireoError("HOST_ERROR", "The register shim is of another version; build it again", {
-      device: path,
-      seen: version,
-      expected: SHIM_VERSION,
-    });
+    throw new VireoError(
+      "HOST_ERROR",
+      "Cannot use the register shim: build it again, its version differs",
+      {
+        device: path,
+        seen: version,
+        expected: SHIM_VERSION,
+      },
+    );
   }
   return { symbols: library.symbols, [Symbol.dispose]: () => library.close() };
 }

@@ -14,16 +14,16 @@ import type { ShimSymbols } from "./_shim.ts";
 /** The Linux driver that hands a PCI function's INTx to a process. */
 export const UIO_DRIVER = "uio_pci_generic";
 
-/** A function that {@linkcode UIO_DRIVER} has, and its device; disposing gives the function back. */
+/** A function bound to {@linkcode UIO_DRIVER}, and its device; disposing of it unbinds the function. */
 export interface UioBinding extends Disposable {
   /** Path of the device. */
   readonly device: string;
 }
 
 /**
- * Binds a function that no driver has to Linux's driver for processes.
+ * Binds a function that has no driver to Linux's driver for processes.
  *
- * @returns Nothing if the kernel has not that driver, or it does not take the function.
+ * @returns The binding; undefined if the kernel lacks that driver, or the driver refuses the function.
  */
 export function bindUio({ name, path }: SysfsPciFunction): UioBinding | undefined {
   // The bus's drivers are beside its devices.
@@ -41,7 +41,7 @@ export function bindUio({ name, path }: SysfsPciFunction): UioBinding | undefine
       return { device: `/dev/${entry.name}`, [Symbol.dispose]: unbind };
     }
   } catch {
-    // It refuses functions whose INTx cannot be masked: then they are polled.
+    // The driver refuses functions whose INTx cannot be masked; those are polled.
   }
   unbind();
   return undefined;
@@ -58,8 +58,8 @@ function exists(path: string): boolean {
 }
 
 /**
- * A function's INTx through Linux's UIO. The kernel's handler masks the line in the command register,
- * so that each wait begins with unmasking it; a call that waits is parked on a thread meanwhile.
+ * A function's INTx through Linux's UIO. The kernel's handler masks the line in the command register, so
+ * each wait starts by unmasking it. The waiting call is parked on a thread of its own.
  */
 export class UioLine implements PciLine {
   readonly interrupt: Interrupt;
@@ -79,7 +79,7 @@ export class UioLine implements PciLine {
    *
    * @param binding The function's binding, which ends with the line.
    * @param config Configuration space of the function.
-   * @param onClosed Told, after a disposal, what ends when no thread uses the shim any more.
+   * @param onClosed Gets, at disposal, a promise that resolves when no thread uses the shim any more.
    * @throws {VireoError} `HOST_ERROR` If it cannot be opened.
    */
   constructor(
@@ -108,7 +108,7 @@ export class UioLine implements PciLine {
   [Symbol.dispose](): void {
     if (this.#closed) return;
     this.#closed = true;
-    const error = new VireoError("BAD_ACCESS", "The interrupt line is closed", {
+    const error = new VireoError("BAD_ACCESS", "Cannot wait for an interrupt: the line is closed", {
       device: this.#config.name,
     });
     this.#settle((waiter) => waiter.reject(error));
@@ -123,7 +123,7 @@ export class UioLine implements PciLine {
   async #wait({ signal }: InterruptWait): Promise<void> {
     if (signal.aborted) throw signal.reason;
     if (this.#closed) {
-      throw new VireoError("BAD_ACCESS", "The interrupt line is closed", {
+      throw new VireoError("BAD_ACCESS", "Cannot wait for an interrupt: the line is closed", {
         device: this.#config.name,
       });
     }

@@ -46,9 +46,9 @@ Deno.test("DevmemPlatform checks offsets and values, also when the calls are opt
     assertEquals(error.code, "BAD_ACCESS");
   }
   for (const value of [-1, 1.5, 0x1_0000_0000, NaN]) {
-    assertThrows(() => mmio.write32(0, value), RangeError, "register value");
+    assertThrows(() => mmio.write32(0, value), RangeError, `Cannot write ${value} to a register`);
   }
-  assertThrows(() => mmio.write8(0, 0x100), RangeError, "register value");
+  assertThrows(() => mmio.write8(0, 0x100), RangeError, "Cannot write 256 to a register");
   assertEquals(mmio.read32(0), 20_000);
 });
 

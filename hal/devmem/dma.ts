@@ -13,14 +13,14 @@ import type { ShimSymbols } from "./_shim.ts";
 export const HUGEPAGE = 0x20_0000;
 
 const PAGE = 4096;
-/** Bits 0 to 54 of an entry of `/proc/self/pagemap` are the page frame, 63 says that there is one. */
+/** In an entry of `/proc/self/pagemap` bits 0 to 54 are the page frame; bit 63 says that it is valid. */
 const PFN_MASK: bigint = (1n << 55n) - 1n;
 const PRESENT: bigint = 1n << 63n;
 
-/** Bytes that one core's cache moves at once. */
+/** Bytes of a cache line. */
 const CACHE_LINE = 64;
 
-/** A piece of the mapping whose physical addresses follow one another. */
+/** A piece of the mapping that is contiguous in physical memory. */
 interface Run {
   readonly physical: number;
   readonly offset: number;
@@ -31,7 +31,7 @@ interface Pool extends Run {
   readonly allocator: RegionAllocator;
 }
 
-/** DMA memory in locked hugepages, whose physical addresses stay what they are. */
+/** DMA memory in locked hugepages, whose physical addresses never change. */
 export class HugepageDma implements Dma, Disposable {
   readonly #symbols: ShimSymbols;
   readonly #pointer: Deno.PointerObject;
@@ -81,7 +81,7 @@ export class HugepageDma implements Dma, Disposable {
    */
   alloc(size: number, options: DmaOptions = {}): DmaRegion {
     if (this.#closed) throw outOfMemory(size, 0);
-    // No two regions share a cache line, which the device and the driver may write at the same time.
+    // Two regions must not share a cache line: the device may write one while the driver writes the other.
     const align = Math.max(CACHE_LINE, options.align ?? CACHE_LINE);
     const length = alignUp(size, CACHE_LINE);
     for (const pool of this.#pools) {
@@ -94,7 +94,7 @@ export class HugepageDma implements Dma, Disposable {
     throw outOfMemory(size, this.available);
   }
 
-  /** Unmaps everything; views of it become empty. No device may use the memory any more. */
+  /** Unmaps everything; views of it become empty. Devices must have stopped using the memory. */
   [Symbol.dispose](): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -103,13 +103,13 @@ export class HugepageDma implements Dma, Disposable {
 
   #unmap(): void {
     const size = this.#memory.byteLength;
-    // A view that outlives its mapping is a crash, or worse sees what is mapped there next.
+    // A view that outlives its mapping crashes, or reads whatever is mapped there next.
     this.#memory.transfer(0);
     this.#symbols.vireo_unmap(this.#pointer, BigInt(size));
   }
 }
 
-/** Takes a range, or nothing if no hole is large enough. */
+/** Takes a range; undefined if no hole is large enough. */
 function tryAlloc(allocator: RegionAllocator, size: number, align: number): number | undefined {
   try {
     return allocator.alloc(size, align);
@@ -120,9 +120,9 @@ function tryAlloc(allocator: RegionAllocator, size: number, align: number): numb
 }
 
 function outOfMemory(size: number, free: number): VireoError {
-  return new VireoError("OUT_OF_MEMORY", "No contiguous DMA memory left", {
+  return new VireoError("OUT_OF_MEMORY", "Cannot allocate contiguous DMA memory", {
     device: "hugepages",
-    seen: `${size} bytes wanted, ${free} free in all`,
+    seen: `${size} bytes wanted and ${free} free in all`,
     expected: "more hugepages",
   });
 }
@@ -140,7 +140,9 @@ class Region implements DmaRegion {
 
   share(offset: number, length: number): number {
     if (!(offset >= 0 && length >= 0 && offset + length <= this.bytes.length)) {
-      throw new RangeError(`Cannot share ${length} bytes at ${offset} of ${this.bytes.length}`);
+      throw new RangeError(
+        `Cannot share ${length} bytes at offset ${offset}: the region has ${this.bytes.length}`,
+      );
     }
     return this.address + offset;
   }
@@ -154,7 +156,7 @@ class Region implements DmaRegion {
 }
 
 /**
- * Joins hugepages to runs of physical addresses.
+ * Joins hugepages that are physically contiguous to runs.
  *
  * @param frames Physical address of each hugepage, in the order of the mapping.
  * @returns The runs, in the order of the mapping.
@@ -180,9 +182,9 @@ function readFrames(addresses: readonly bigint[]): number[] {
       file.readSync(entry);
       const bits = new DataView(entry.buffer).getBigUint64(0, true);
       if ((bits & PRESENT) === 0n || (bits & PFN_MASK) === 0n) {
-        throw new VireoError("HOST_ERROR", "Cannot see physical addresses", {
+        throw new VireoError("HOST_ERROR", "Cannot read physical addresses", {
           device: path,
-          seen: `an entry without a page frame`,
+          seen: "an entry without a page frame",
           expected: "CAP_SYS_ADMIN: run as root",
         });
       }
@@ -190,7 +192,7 @@ function readFrames(addresses: readonly bigint[]): number[] {
     });
   } catch (cause) {
     if (cause instanceof VireoError) throw cause;
-    throw new VireoError("HOST_ERROR", "Cannot read physical addresses; run as root", {
+    throw new VireoError("HOST_ERROR", "Cannot read physical addresses: run as root", {
       device: path,
       cause,
     });

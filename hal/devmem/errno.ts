@@ -22,7 +22,7 @@ export function errnoName(errno: number): string {
   return NAMES[errno] ?? `errno ${errno}`;
 }
 
-/** What to do about an error of the calls that reach physical memory. */
+/** What the user can do about an error of the calls that reach physical memory. */
 const ADVICE: Readonly<Record<"open" | "map" | "hugepages", Readonly<Record<string, string>>>> = {
   open: {
     EPERM: "the kernel is locked down (secure boot) or CAP_SYS_RAWIO is missing",
@@ -47,9 +47,9 @@ const ADVICE: Readonly<Record<"open" | "map" | "hugepages", Readonly<Record<stri
 };
 
 /**
- * Makes the error of a call that returned `-errno`: its name, and what to do about it.
+ * Makes the error of a call that returned `-errno`: the name of the errno, and what to do about it.
  *
- * @param call Which call it was.
+ * @param call The call.
  * @param what What failed, starting with a capital letter and without a full stop.
  * @param errno The error number, positive.
  * @param device Name of the window or file.

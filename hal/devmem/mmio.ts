@@ -1,7 +1,7 @@
 import { hex, type Mmio, MmioRegister, VireoError } from "@vireo/hal";
 import type { ShimSymbols } from "./_shim.ts";
 
-/** Where writes mean that a device has work: a range of offsets. */
+/** The range of offsets where a write notifies the device. */
 export interface NotifyOffsets {
   /** The first byte. */
   readonly start: number;
@@ -9,17 +9,17 @@ export interface NotifyOffsets {
   readonly end: number;
 }
 
-/** The register of virtio-mmio whose writes mean that a device has work. */
+/** The register of virtio-mmio that notifies the device. */
 const NOTIFY: NotifyOffsets = {
   start: MmioRegister.QueueNotify,
   end: MmioRegister.QueueNotify + 4,
 };
 
 /**
- * Registers reached by the shim; one fast FFI call per access.
+ * Registers behind the shim; each access is one fast FFI call.
  *
- * The fast path of FFI does not check its numbers (`1.5` becomes 1, `2**32` becomes 0), and an access
- * past the mapping ends the process, so offset and value are checked here.
+ * FFI's fast path does not check its numbers (`1.5` becomes 1, `2**32` becomes 0), and an access past the
+ * mapping kills the process, so this class checks offset and value.
  */
 export class DevmemMmio implements Mmio {
   readonly name: string;
@@ -31,12 +31,11 @@ export class DevmemMmio implements Mmio {
   #base: Deno.PointerObject | null;
 
   /**
-   * @param name Name for messages.
-   * @param size Size of the window in bytes.
+   * @param window Name for messages, and size in bytes.
    * @param base Where the window is mapped.
    * @param symbols The shim's functions.
-   * @param kicked Told after each write that notifies, which the device may answer at once.
-   * @param notify Which these are; virtio-mmio's QueueNotify by default.
+   * @param kicked Called after each write that notifies the device, which may answer at once.
+   * @param notify The offsets of those writes; virtio-mmio's QueueNotify by default.
    */
   constructor(
     window: { readonly name: string; readonly size: number },
@@ -89,18 +88,20 @@ export class DevmemMmio implements Mmio {
     if (offset >= this.#notifyStart && offset < this.#notifyEnd) this.#kicked();
   }
 
-  /** Makes every further access an error, before the mapping goes. */
+  /** Makes every further access an error; called before the mapping is removed. */
   close(): void {
     this.#base = null;
   }
 
   #check(offset: number, width: number): void {
-    // A fraction, NaN or a number from 2^31 on does not survive the `| 0`.
+    // `| 0` changes a fraction, NaN and every number from 2^31 on.
     if ((offset | 0) === offset && offset >= 0 && offset + width <= this.size) {
       if ((offset & (width - 1)) === 0 && this.#base !== null) return;
     }
     if (this.#base === null) {
-      throw new VireoError("BAD_ACCESS", "The register window is closed", { device: this.name });
+      throw new VireoError("BAD_ACCESS", "Cannot access a register: the window is closed", {
+        device: this.name,
+      });
     }
     throw new VireoError("BAD_ACCESS", `Cannot access ${width} bytes at this register offset`, {
       device: this.name,
@@ -112,5 +113,5 @@ export class DevmemMmio implements Mmio {
 
 function checkValue(value: number, max: number): void {
   if (value >>> 0 === value && value <= max) return;
-  throw new RangeError(`Cannot write a register value outside 0 to ${hex(max)}: received ${value}`);
+  throw new RangeError(`Cannot write ${value} to a register: expected 0 to ${hex(max)}`);
 }

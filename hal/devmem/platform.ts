@@ -29,29 +29,29 @@ export interface DevmemOptions {
   /** Where the devices are; found by {@linkcode discover} by default, and the PCI functions too. */
   readonly slots?: readonly MmioSlot[] | undefined;
   /**
-   * Where Linux tells of PCI functions; `/sys/bus/pci/devices` by default, unless slots are given.
+   * Where Linux lists PCI functions; `/sys/bus/pci/devices` by default, unless slots are given.
    */
   readonly pci?: string | undefined;
   /**
-   * Whether PCI functions are taken from the Linux drivers that have them, and given back when their
-   * lease is disposed of. False by default: it may be the disk that this system runs from.
+   * Whether to take PCI functions from their Linux drivers, and to give them back when their lease is
+   * disposed of. False by default: the function may be the disk that this system runs from.
    */
   readonly unbind?: boolean | undefined;
   /** Hugepages of 2 MiB for DMA; 16 by default. */
   readonly hugepages?: number | undefined;
   /**
-   * How to poll for what would be interrupts. If it is given, PCI functions are polled too; else they
-   * have their INTx where Linux has its driver `uio_pci_generic`.
+   * How to poll in place of interrupts. If it is given, PCI functions are polled too; otherwise they use
+   * INTx where Linux has the driver `uio_pci_generic`.
    */
   readonly poll?: PollPolicy | undefined;
-  /** Modules of the kernel to load first, by path, each after those that it needs. */
+  /** Paths of kernel modules to load first, each after the modules that it needs. */
   readonly modules?: readonly string[] | undefined;
   /** Physical memory; `/dev/mem` by default. */
   readonly memory?: string | undefined;
 }
 
 /**
- * The machine this process runs on: registers through `/dev/mem`, DMA in hugepages, polling.
+ * The machine that this process runs on: registers through `/dev/mem`, DMA in hugepages, polling.
  *
  * @example
  * ```ts ignore
@@ -69,14 +69,14 @@ export class DevmemPlatform implements Platform {
   readonly #shim: Shim;
   readonly #fd: number;
   readonly #memory: string;
-  /** The virtio-mmio slots that were found or given. */
+  /** The virtio-mmio slots, found or given. */
   readonly slots: readonly MmioNode[];
   /** The PCI functions that were found, of any vendor. */
   readonly functions: readonly PciNode[];
   readonly #poller: Poller;
   readonly #pages: number;
   readonly #mappings: Set<Mapping> = new Set();
-  /** What ends when no thread is in the shim for a closed line any more. */
+  /** Promises that resolve when no thread is in the shim for a closed line any more. */
   readonly #closing: Set<Promise<void>> = new Set();
   #dma: HugepageDma | undefined;
   #closed = false;
@@ -102,7 +102,7 @@ export class DevmemPlatform implements Platform {
   }
 
   /**
-   * Opens physical memory and finds the devices; DMA memory is taken when it is first used.
+   * Opens physical memory and finds the devices; DMA memory is taken at its first use.
    *
    * @throws {VireoError} `HOST_ERROR` If the shim or `/dev/mem` cannot be opened, or a source of
    * device addresses is malformed; the message says what to do.
@@ -126,9 +126,9 @@ export class DevmemPlatform implements Platform {
   }
 
   /**
-   * Memory in hugepages, taken at the first use.
+   * Memory in hugepages, taken at its first use.
    *
-   * @throws {VireoError} `OUT_OF_MEMORY` If too few are free, `HOST_ERROR` If not root.
+   * @throws {VireoError} `OUT_OF_MEMORY` If too few are free, `HOST_ERROR` If the user is not root.
    */
   get dma(): Dma {
     this.#checkOpen();
@@ -187,13 +187,13 @@ export class DevmemPlatform implements Platform {
     const result = this.#shim.symbols.vireo_load_module(new TextEncoder().encode(`${path}\0`));
     const name = errnoName(-result);
     if (result >= 0 || name === "EEXIST") return;
-    throw new VireoError("HOST_ERROR", "Cannot load a module of the kernel", {
+    throw new VireoError("HOST_ERROR", "Cannot load a kernel module", {
       device: path,
       seen: name === "ENOENT" ? "ENOENT (no such file, or it needs a module first)" : name,
     });
   }
 
-  /** The interrupt of a PCI function: INTx where Linux hands it out, else polling. */
+  /** The interrupt of a PCI function: INTx where Linux hands it out, polling elsewhere. */
   #line(fn: SysfsPciFunction, config: Mmio, poll: boolean): PciLine {
     const { symbols } = this.#shim;
     const binding = poll ? undefined : bindUio(fn);
@@ -220,7 +220,7 @@ export class DevmemPlatform implements Platform {
     const { symbols } = this.#shim;
     const fd = symbols.vireo_open_mem(new TextEncoder().encode(`${path}\0`));
     if (fd < 0) {
-      throw new VireoError("BAD_ACCESS", "Cannot open a file of registers", {
+      throw new VireoError("BAD_ACCESS", "Cannot open a register file", {
         device: name,
         seen: `${path}: ${errnoName(-fd)}`,
       });
@@ -241,14 +241,18 @@ export class DevmemPlatform implements Platform {
   ): Mapping {
     this.#checkOpen();
     if (!Number.isSafeInteger(base) || base < 0 || !Number.isSafeInteger(size) || size < 1) {
-      throw new RangeError(`Cannot map physical memory: received ${size} bytes at ${base}`);
+      throw new RangeError(
+        `Cannot map ${size} bytes of physical memory at ${
+          hex(base)
+        }: both must be integers from 0 on`,
+      );
     }
     const start = Math.floor(base / PAGE) * PAGE;
     const length = Math.ceil((base + size - start) / PAGE) * PAGE;
     const { symbols } = this.#shim;
     const address = symbols.vireo_map(fd, BigInt(start), BigInt(length));
     if (address < 0n) {
-      const what = `Cannot map ${hex(length)} bytes of ${path} at ${hex(start)}`;
+      const what = `Cannot map ${length} bytes of ${path} at ${hex(start)}`;
       throw errnoError("map", what, Number(-address), name, "BAD_ACCESS");
     }
     const mapping: Mapping = {
@@ -266,7 +270,9 @@ export class DevmemPlatform implements Platform {
 
   #checkOpen(): void {
     if (!this.#closed) return;
-    throw new VireoError("BAD_ACCESS", "The platform is closed", { device: this.name });
+    throw new VireoError("BAD_ACCESS", "Cannot use the platform: it is closed", {
+      device: this.name,
+    });
   }
 }
 
@@ -281,7 +287,7 @@ interface Mapping extends Disposable {
   onClose: (() => void) | undefined;
 }
 
-/** Where the build leaves the shim for this machine; see `firmware/image/shim.ts`. */
+/** Where the build puts the shim for this machine; see `firmware/image/shim.ts`. */
 function defaultShim(): string {
   return new URL(`../../.cache/shim/${Deno.build.arch}/libvireo.so`, import.meta.url).pathname;
 }

@@ -1,6 +1,6 @@
 /*
- * The one piece of C in Vireo: what JavaScript cannot say about device registers. Each access is
- * exactly one volatile load or store of its width; each call that can fail returns -errno.
+ * Register accesses and system calls that JavaScript cannot express. Each access is exactly one volatile
+ * load or store of its width; each call that can fail returns -errno.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -16,10 +16,9 @@
 #include <unistd.h>
 
 /*
- * Order between registers and memory that the device reaches, as in Linux's readl and writel: what
- * was stored in memory before a register write is visible to the device when it sees the write, and
- * memory loads after a register read come after it. x86_64 orders uncached accesses by itself; there
- * only the compiler has to be stopped.
+ * Order between registers and memory that the device reaches, as in Linux's readl and writel: when the
+ * device sees a register write, it sees all earlier stores to memory, and memory loads after a register
+ * read stay after it. x86_64 orders uncached accesses by itself, so only the compiler needs a barrier.
  */
 #if defined(__aarch64__)
 #define BEFORE_WRITE() __asm__ volatile("dmb oshst" ::: "memory")
@@ -33,7 +32,7 @@
 #error "Vireo's shim knows x86_64 and aarch64 only"
 #endif
 
-/* Changes with the functions below, so that a stale library is noticed. */
+/* Changes with the functions below, so that the loader notices a stale library. */
 uint32_t vireo_shim_version(void) { return 3; }
 
 #define REGISTER_ACCESS(bits)                                                                \
@@ -53,12 +52,12 @@ REGISTER_ACCESS(16)
 REGISTER_ACCESS(32)
 REGISTER_ACCESS(64)
 
-/* The barriers a ring needs where no register access stands between: virtio 1.4 §2.7.13. */
+/* The barriers that a ring needs where no register access orders its memory: virtio 1.4 §2.7.13. */
 void vireo_mb(void) { FULL_BARRIER(); }
 void vireo_rmb(void) { AFTER_READ(); }
 void vireo_wmb(void) { BEFORE_WRITE(); }
 
-/* The processor's time stamp counter: what a guest under QEMU's TCG sees as its own on x86_64. */
+/* The processor's time stamp counter; on x86_64 a guest under QEMU's TCG sees the same one. */
 uint64_t vireo_ticks(void) {
 #if defined(__x86_64__)
   return __builtin_ia32_rdtsc();
@@ -70,8 +69,8 @@ uint64_t vireo_ticks(void) {
 }
 
 /*
- * Sleeps for some 20 us, which other threads of the machine use: under QEMU's TCG the one that
- * emulates the device. By default Linux adds up to 50 us to a sleep, to wake for several at once.
+ * Sleeps for about 20 us, in which other threads run: under QEMU's TCG the thread that emulates the
+ * device. By default Linux adds up to 50 us to a sleep, so that one wake-up serves several.
  */
 void vireo_relax(void) {
   static __thread int exact;
@@ -98,8 +97,8 @@ int64_t vireo_map(int32_t fd, uint64_t physical, uint64_t length) {
 }
 
 /*
- * Maps zeroed hugepages that stay where they are. Shared and not inherited: a private mapping would
- * be copied, and so change its physical address, when the process writes after a fork.
+ * Maps zeroed hugepages that keep their physical addresses. The mapping is shared and not inherited: a
+ * private one would be copied, and change its addresses, when the process writes after a fork.
  */
 int64_t vireo_map_huge(uint64_t length) {
   void *address = mmap(NULL, length, PROT_READ | PROT_WRITE,
@@ -117,7 +116,7 @@ int32_t vireo_unmap(void *address, uint64_t length) {
   return munmap(address, length) < 0 ? -errno : 0;
 }
 
-/* An event that another thread waits for. Returns a descriptor or -errno. */
+/* Makes an event that another thread can wait for. Returns a descriptor or -errno. */
 int32_t vireo_event(void) {
   int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   return fd < 0 ? -errno : fd;
@@ -128,8 +127,8 @@ int32_t vireo_signal(int32_t event) {
 }
 
 /*
- * Waits for an interrupt of a UIO device, or for an event, and takes what it waited for; for a thread
- * that may be blocked. Returns 1 for an interrupt, 0 for the event, or -errno.
+ * Waits for an interrupt of a UIO device or for an event, and takes it; blocks the calling thread.
+ * Returns 1 for an interrupt, 0 for the event, or -errno.
  */
 int32_t vireo_wait_interrupt(int32_t device, int32_t event) {
   struct pollfd fds[2] = {{device, POLLIN, 0}, {event, POLLIN, 0}};
@@ -144,7 +143,7 @@ int32_t vireo_wait_interrupt(int32_t device, int32_t event) {
   return read(device, &interrupts, sizeof interrupts) < 0 ? -errno : 1;
 }
 
-/* Loads a module of the running kernel. Returns 0 or -errno. */
+/* Loads a kernel module. Returns 0 or -errno. */
 int32_t vireo_load_module(const char *path) {
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return -errno;

@@ -4,9 +4,9 @@ import type { MmioSlot } from "./slot.ts";
 const HARDWARE_ID = "LNRO0005";
 
 /**
- * Finds the slots that ACPI declared, by the resources that Linux lists as `LNRO0005:NN`.
+ * Finds the slots that ACPI declares, by the resources that Linux lists as `LNRO0005:NN`.
  *
- * Only root sees the addresses; for others every range reads 0 and none is reported.
+ * Only root sees the addresses; for other users every range reads 0, and this reports none.
  *
  * @param text The contents of `/proc/iomem`.
  * @returns The slots by rising address.
@@ -18,7 +18,7 @@ export function parseIomem(text: string): MmioSlot[] {
     if (match === null) continue;
     const base = parseInt(match[1]!, 16);
     const size = parseInt(match[2]!, 16) - base + 1;
-    // A claimed window is listed twice, as the device's and, inside, as its driver's.
+    // Linux lists a claimed window twice: for the device, and inside it for the driver.
     if (base !== 0 && !slots.some((slot) => slot.base === base)) {
       slots.push({ base, size, irq: undefined });
     }
@@ -27,10 +27,10 @@ export function parseIomem(text: string): MmioSlot[] {
 }
 
 /**
- * Finds the slots that ACPI declared, by the resources of the platform devices in sysfs.
+ * Finds the slots that ACPI declares, by the resources of the platform devices in sysfs.
  *
  * @param root The devices, `/sys/bus/acpi/devices` by default.
- * @returns The slots by rising address; none if the kernel has no ACPI or does not tell resources.
+ * @returns The slots by rising address; none if the kernel has no ACPI or lists no resources.
  */
 export function readAcpi(root = "/sys/bus/acpi/devices"): MmioSlot[] {
   const slots: MmioSlot[] = [];

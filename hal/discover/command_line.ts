@@ -14,8 +14,8 @@ const PARAMETER = new RegExp(`^(${NUMBER})([KMGTPEkmgtpe]?)@(${NUMBER}):(\\d+)(?
  * Finds the devices that `virtio_mmio.device=<size>@<base>:<irq>[:<id>]` names on a kernel command
  * line, as Linux's drivers/virtio/virtio_mmio.c reads it.
  *
- * Numbers are decimal, `0x` hex or `0` octal; the size may have a suffix K, M or G (and T, P, E, as
- * Linux's `memparse`); the interrupt is not 0; the id follows the previous one if it is missing.
+ * Numbers are decimal, `0x` hex or `0` octal. The size may have a suffix K, M or G (and T, P, E, as in
+ * Linux's `memparse`), the interrupt must be at least 1, and a missing id is the previous one plus 1.
  *
  * @param text The command line, for example the contents of `/proc/cmdline`.
  * @returns The devices in order; none if there is no such parameter.
@@ -24,7 +24,7 @@ const PARAMETER = new RegExp(`^(${NUMBER})([KMGTPEkmgtpe]?)@(${NUMBER}):(\\d+)(?
 export function parseCommandLine(text: string): CommandLineSlot[] {
   const slots: CommandLineSlot[] = [];
   for (const word of splitWords(text)) {
-    // Linux takes `-` and `_` for the same in a parameter's name.
+    // Linux treats `-` and `_` in a parameter's name as the same character.
     const match = /^virtio[-_]mmio\.device=(.*)$/.exec(word);
     if (match === null) continue;
     slots.push(parseDevice(match[1]!, (slots.at(-1)?.id ?? -1) + 1));
@@ -43,7 +43,7 @@ export function formatCommandLine(slots: readonly CommandLineSlot[]): string {
 
 function parseDevice(text: string, nextId: number): CommandLineSlot {
   const bad = (expected: string): VireoError =>
-    new VireoError("CONFIG_INVALID", "Cannot parse a device of the kernel command line", {
+    new VireoError("CONFIG_INVALID", "Cannot parse a device on the kernel command line", {
       device: "virtio_mmio.device",
       seen: text,
       expected,
@@ -59,7 +59,7 @@ function parseDevice(text: string, nextId: number): CommandLineSlot {
     irq: parseNumber(irq),
     id: id === undefined ? nextId : Number(id),
   };
-  if (!(slot.irq >= 1 && slot.irq <= 0xffff_ffff)) throw bad("an interrupt from 1 on");
+  if (!(slot.irq >= 1 && slot.irq <= 0xffff_ffff)) throw bad("an interrupt of at least 1");
   if (!(slot.size >= 1) || !Number.isSafeInteger(slot.base + slot.size)) {
     throw bad("a window of at least 1 byte below 2^53");
   }

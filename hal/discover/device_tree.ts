@@ -1,7 +1,7 @@
 import { VireoError } from "@vireo/hal";
 import type { MmioSlot } from "./slot.ts";
 
-/** How deep below the root a device may be; real trees have virtio-mmio at 1 or 2. */
+/** The greatest depth below the root at which to look; real trees have virtio-mmio at 1 or 2. */
 const MAX_DEPTH = 4;
 
 /**
@@ -17,7 +17,7 @@ export function readDeviceTree(root = "/proc/device-tree"): MmioSlot[] {
   return slots.sort((a, b) => a.base - b.base);
 }
 
-/** How many 32-bit cells an address and a size of a node's children have. */
+/** The number of 32-bit cells in the address and in the size of a node's children. */
 interface Cells {
   readonly address: number;
   readonly size: number;
@@ -63,7 +63,7 @@ function readSlot(path: string, cells: Cells): MmioSlot {
   return { base, size, irq: interrupt(readCells(`${path}/interrupts`) ?? []) };
 }
 
-/** The GIC counts by type, number, flags: SPI n is line n + 32; others have the line first. */
+/** A GIC's three cells are type, number and flags, and SPI n is line n + 32; elsewhere the line is first. */
 function interrupt(cells: readonly number[]): number | undefined {
   return cells.length === 3 && cells[0] === 0 ? cells[1]! + 32 : cells[0];
 }

@@ -17,7 +17,7 @@ export interface DiscoverPaths {
 
 /**
  * Finds the virtio-mmio slots of this system: those of the device tree, of ACPI and of the kernel
- * command line, in this order, each window once. Whether a slot has a device says its register.
+ * command line, in this order, each window once. A slot may be empty; its DeviceID register says so.
  *
  * @param paths Where to look.
  * @throws {VireoError} `CONFIG_INVALID` If a source is malformed.

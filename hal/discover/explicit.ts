@@ -8,7 +8,7 @@ const MAX_COUNT = 4096;
  * Parses `BASE,SIZE,COUNT`: slots of the same size, one after the other.
  *
  * @param text Three numbers, decimal or `0x` hex; COUNT may be missing and is then 1.
- * @throws {VireoError} `CONFIG_INVALID` If it is something else.
+ * @throws {VireoError} `CONFIG_INVALID` If the text has another form.
  */
 export function parseMmioOption(text: string): MmioSlot[] {
   const words = text.split(",");

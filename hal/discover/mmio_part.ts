@@ -1,6 +1,6 @@
-import type { Mmio } from "@vireo/hal";
+import { hex, type Mmio } from "@vireo/hal";
 
-/** A part of a register window, with offsets of its own. */
+/** A part of a register window; offsets count from the start of the part. */
 export class MmioPart implements Mmio {
   /** Name for messages. */
   readonly name: string;
@@ -19,32 +19,32 @@ export class MmioPart implements Mmio {
     this.#start = start;
   }
 
-  /** Implements {@linkcode Mmio.read8}. @throws {RangeError} If it is outside. */
+  /** Implements {@linkcode Mmio.read8}. @throws {RangeError} If the access is outside. */
   read8(offset: number): number {
     return this.#whole.read8(this.#at(offset, 1));
   }
 
-  /** Implements {@linkcode Mmio.read16}. @throws {RangeError} If it is outside. */
+  /** Implements {@linkcode Mmio.read16}. @throws {RangeError} If the access is outside. */
   read16(offset: number): number {
     return this.#whole.read16(this.#at(offset, 2));
   }
 
-  /** Implements {@linkcode Mmio.read32}. @throws {RangeError} If it is outside. */
+  /** Implements {@linkcode Mmio.read32}. @throws {RangeError} If the access is outside. */
   read32(offset: number): number {
     return this.#whole.read32(this.#at(offset, 4));
   }
 
-  /** Implements {@linkcode Mmio.write8}. @throws {RangeError} If it is outside. */
+  /** Implements {@linkcode Mmio.write8}. @throws {RangeError} If the access is outside. */
   write8(offset: number, value: number): void {
     this.#whole.write8(this.#at(offset, 1), value);
   }
 
-  /** Implements {@linkcode Mmio.write16}. @throws {RangeError} If it is outside. */
+  /** Implements {@linkcode Mmio.write16}. @throws {RangeError} If the access is outside. */
   write16(offset: number, value: number): void {
     this.#whole.write16(this.#at(offset, 2), value);
   }
 
-  /** Implements {@linkcode Mmio.write32}. @throws {RangeError} If it is outside. */
+  /** Implements {@linkcode Mmio.write32}. @throws {RangeError} If the access is outside. */
   write32(offset: number, value: number): void {
     this.#whole.write32(this.#at(offset, 4), value);
   }
@@ -56,13 +56,14 @@ export class MmioPart implements Mmio {
 }
 
 /**
- * Refuses an access outside a window, or across its width.
+ * Refuses an access that is misaligned or outside a window.
  *
- * @throws {RangeError} If it is one.
+ * @throws {RangeError} If it is.
  */
 export function checkAccess({ size }: Pick<Mmio, "size">, offset: number, width: number): void {
   if (offset >= 0 && offset + width <= size && offset % width === 0) return;
   throw new RangeError(
-    `Cannot access ${width} bytes at offset ${offset} of a window of ${size}`,
+    `Cannot access ${width} bytes at offset ${hex(offset)}: ` +
+      `expected a multiple of ${width} inside the window of ${size} bytes`,
   );
 }

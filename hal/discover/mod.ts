@@ -1,6 +1,6 @@
 /**
- * Where a machine's devices are: virtio-mmio slots by device tree, ACPI, kernel command line, or told;
- * PCI functions by their configuration spaces.
+ * Where a machine's devices are. The device tree, ACPI, the kernel command line or the user name the
+ * virtio-mmio slots; configuration spaces name the PCI functions.
  *
  * @module
  */

@@ -10,7 +10,7 @@ import {
 } from "@vireo/hal";
 import type { PciConfig } from "./pci_config.ts";
 
-/** Where a function's INTx pin comes out on bus 0, after the bridges' swizzle. */
+/** The pin on bus 0 that a function's INTx pin reaches, after the bridges' swizzle. */
 export interface PciPin {
   /** Device on bus 0. */
   readonly device: number;
@@ -40,13 +40,13 @@ export interface PciFunction {
 export interface PciBridge {
   /** Number of the bus. */
   readonly bus: number;
-  /** Whether this scan gave it the number. */
+  /** Whether this scan assigned the number. */
   readonly numbered: boolean;
 }
 
-/** What assigning and sizing know of a base address register. */
+/** What assigning and sizing need to know about a base address register. */
 export interface PciBarDetails extends PciBar {
-  /** Whether it takes the next register too. */
+  /** Whether it occupies the next register too. */
   readonly wide: boolean;
   /** Whether reading it has no side effect. */
   readonly prefetchable: boolean;
@@ -63,14 +63,14 @@ export interface PciCapabilityEntry {
 /** Header types without the multi-function bit, and the registers of a bridge (PCI-PCI 1.2 §3.2). */
 const HEADER = { ENDPOINT: 0, BRIDGE: 1, MULTIFUNCTION: 0x80 } as const;
 const BRIDGE = { PRIMARY: 0x18, SECONDARY: 0x19, SUBORDINATE: 0x1a } as const;
-/** The most capabilities that fit into 256 bytes, as Linux bounds its walk. */
+/** The most capabilities that fit into 256 bytes; Linux bounds its walk the same way. */
 const MAX_CAPABILITIES = 48;
 
 /**
  * Finds the functions of a segment: those of bus 0 and of the buses behind its bridges.
  *
- * @param options With `number`, buses that no firmware has numbered get the next free number.
- * @returns The functions by address, so each bridge before what is behind it.
+ * @param options `number` gives the next free number to each bus that has none.
+ * @returns The functions by address, so that each bridge precedes the functions behind it.
  */
 export function scanPci(
   config: PciConfig,
@@ -117,7 +117,7 @@ class Scan {
     behind: PciPin | undefined,
   ): void {
     const pin = config.read8(PciRegister.INTERRUPT_PIN);
-    // A pin of a device behind a bridge is the bridge's pin that is so many further on.
+    // Behind a bridge a pin is rotated by the device's number to one of the bridge's own pins.
     const at = (index: number): PciPin =>
       behind === undefined
         ? { device: address.device, pin: index }
@@ -137,7 +137,7 @@ class Scan {
     if (bridge.numbered) config.write8(BRIDGE.SUBORDINATE, this.#lastBus);
   }
 
-  /** The bus behind a bridge; each is entered once, whatever the bridges say. */
+  /** The bus behind a bridge; the scan enters each bus once, whatever the bridges say. */
   #enter(config: Mmio, primary: number): PciBridge | undefined {
     const bus = config.read8(BRIDGE.SECONDARY);
     if (bus !== 0) {
@@ -147,15 +147,15 @@ class Scan {
     if (!this.#number || next >= this.#config.buses) return undefined;
     config.write8(BRIDGE.PRIMARY, primary);
     config.write8(BRIDGE.SECONDARY, next);
-    // Until all below have their numbers, the bridge passes on everything.
+    // The bridge forwards everything until all buses below it have their numbers.
     config.write8(BRIDGE.SUBORDINATE, this.#config.buses - 1);
     return { bus: next, numbered: true };
   }
 }
 
 /**
- * Reads a function's base address registers and their sizes, which it does by writing ones and
- * restoring them; the function decodes nothing meanwhile (PCI Local Bus 3.0 §6.2.5.1).
+ * Reads a function's base address registers and their sizes. It writes ones to each register and restores
+ * it; meanwhile decoding is off (PCI Local Bus 3.0 §6.2.5.1).
  *
  * @returns Those that decode something, by ascending index.
  * @throws {VireoError} `CONFIG_INVALID` If an address or a size is over 2^53.
@@ -175,11 +175,15 @@ export function readBars(config: Mmio): PciBarDetails[] {
   config.write16(PciRegister.COMMAND, command);
   for (const { index, address, size } of bars) {
     if (Number.isSafeInteger(address + size)) continue;
-    throw new VireoError("CONFIG_INVALID", "Cannot use a base address over 2^53", {
-      device: config.name,
-      register: `BAR${index}`,
-      seen: address,
-    });
+    throw new VireoError(
+      "CONFIG_INVALID",
+      "Cannot use a base address: its range must end below 2^53",
+      {
+        device: config.name,
+        register: `BAR${index}`,
+        seen: address,
+      },
+    );
   }
   return bars;
 }
@@ -187,7 +191,7 @@ export function readBars(config: Mmio): PciBarDetails[] {
 function readBar(config: Mmio, index: number, count: number): PciBarDetails | undefined {
   const register = PciRegister.BAR0 + 4 * index;
   const [low, mask] = probe(config, register);
-  // No bit can be set: there is no such register.
+  // No bit can be set, so the register does not exist.
   if (mask === 0) return undefined;
   if ((low & 1) !== 0) {
     const size = lowestBit((mask & ~3) >>> 0);
@@ -207,7 +211,7 @@ function readBar(config: Mmio, index: number, count: number): PciBarDetails | un
   };
 }
 
-/** What a register holds, and which of its bits can be set. */
+/** The value of a register, and the mask of bits that can be set. */
 function probe(config: Mmio, register: number): [value: number, mask: number] {
   const value = config.read32(register);
   config.write32(register, 0xffff_ffff);
@@ -221,9 +225,9 @@ function lowestBit(value: number): number {
 }
 
 /**
- * Walks a function's capability list; a list that does not end is cut, as Linux cuts it.
+ * Walks a function's capability list; it cuts a list that does not end, as Linux does.
  *
- * @param id Only capabilities of this id; all by default.
+ * @param id Selects the capabilities of one id; all by default.
  */
 export function pciCapabilities(config: Mmio, id?: number): PciCapabilityEntry[] {
   const entries: PciCapabilityEntry[] = [];

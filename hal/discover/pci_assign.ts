@@ -1,7 +1,7 @@
-import { alignUp, hex, PciCommand, PciRegister, VireoError } from "@vireo/hal";
+import { alignUp, PciCommand, PciRegister, VireoError } from "@vireo/hal";
 import { type PciBarDetails, type PciFunction, readBars } from "./pci.ts";
 
-/** Addresses that a host bridge passes on to its bus. */
+/** Addresses that a host bridge forwards to its bus. */
 export interface PciRange {
   /** The first address, as the bus sees it. */
   readonly base: number;
@@ -13,22 +13,22 @@ export interface PciRange {
 export interface PciWindows {
   /** Memory below 4 GiB, since not every register holds more. */
   readonly memory: PciRange;
-  /** I/O ports below 64 KiB, if there are any; 0 means "unassigned" and is not given away. */
+  /** I/O ports below 64 KiB, if there are any; port 0 means "unassigned" and stays free. */
   readonly io?: PciRange | undefined;
 }
 
 /** Registers of a bridge's windows (PCI-PCI 1.2 §3.2.5), each a base and a limit behind it. */
 const WINDOW = { IO: 0x1c, MEMORY: 0x20, PREFETCH: 0x24, IO_HIGH: 0x30 } as const;
-/** What a bridge's windows are multiples of. */
+/** The unit of a bridge's windows in bytes. */
 const BRIDGE_UNIT = { memory: 0x10_0000, io: 0x1000 } as const;
 
 /**
- * Gives addresses to base address registers that have none, and windows to the bridges in front of
- * them. What has an address keeps it, and nothing is put over it.
+ * Assigns addresses to base address registers that have none, and windows to the bridges in front of
+ * them. Registers that have an address keep it, and nothing overlaps them.
  *
- * Functions still decode nothing afterwards; bridges do, since nobody else switches them on.
+ * The functions stay disabled; the bridges are enabled, because nothing else does that.
  *
- * @param functions All of a segment, as `scanPci` gives them.
+ * @param functions All functions of a segment, as returned by `scanPci`.
  * @returns The registers of each function, with their addresses.
  * @throws {VireoError} `OUT_OF_MEMORY` If a window is full; `CONFIG_INVALID` If a register does not
  * keep its address.
@@ -67,14 +67,14 @@ function assignBus(
     bars.set(fn, assigned);
   }
   for (const { bridge, config } of here) {
-    // One that somebody else has numbered has his windows too.
+    // Whoever numbered a bridge also set its windows.
     if (bridge === undefined || !bridge.numbered) continue;
     const memory = cursors.memory.align(BRIDGE_UNIT.memory);
     const io = cursors.io.align(BRIDGE_UNIT.io);
     assignBus(functions, bridge.bus, bars, cursors);
     const memoryEnd = cursors.memory.align(BRIDGE_UNIT.memory);
     const ioEnd = cursors.io.align(BRIDGE_UNIT.io);
-    // A base above its limit passes nothing on.
+    // A bridge forwards nothing while the base is above the limit.
     const [low, high] = memoryEnd > memory ? [memory, memoryEnd - 1] : [0xfff0_0000, 0];
     config.write16(WINDOW.MEMORY, low >>> 16 & 0xfff0);
     config.write16(WINDOW.MEMORY + 2, high >>> 16 & 0xfff0);
@@ -98,15 +98,19 @@ function assign(fn: PciFunction, bar: PciBarDetails, cursor: Cursor): PciBarDeta
   if (bar.wide) config.write32(register + 4, Math.floor(address / 0x1_0000_0000));
   const seen = (config.read32(register) & (bar.space === "io" ? ~3 : ~15)) >>> 0;
   if (seen === address % 0x1_0000_0000) return { ...bar, address };
-  throw new VireoError("CONFIG_INVALID", "A base address register does not keep its address", {
-    device: fn.name,
-    register: `BAR${bar.index}`,
-    seen,
-    expected: address,
-  });
+  throw new VireoError(
+    "CONFIG_INVALID",
+    "Cannot assign a base address: the register must keep it",
+    {
+      device: fn.name,
+      register: `BAR${bar.index}`,
+      seen,
+      expected: address,
+    },
+  );
 }
 
-/** Gives addresses away from the bottom up. */
+/** Hands out addresses from the bottom up. */
 class Cursor {
   readonly #name: string;
   readonly #end: number;
@@ -124,7 +128,7 @@ class Cursor {
     return this.#at = alignUp(this.#at, unit);
   }
 
-  /** Registers are as aligned as they are long. */
+  /** Takes a range that is aligned to its own size, as registers are. */
   take(size: number, what: string): number {
     let address = alignUp(this.#at, size);
     for (const { base, size: length } of this.#taken) {
@@ -133,10 +137,10 @@ class Cursor {
       }
     }
     if (address + size > this.#end) {
-      throw new VireoError("OUT_OF_MEMORY", `No PCI ${this.#name} addresses are left`, {
+      throw new VireoError("OUT_OF_MEMORY", `Cannot assign PCI ${this.#name} addresses`, {
         device: what,
-        seen: hex(size),
-        expected: `${hex(Math.max(this.#end - this.#at, 0))} bytes or fewer`,
+        seen: `${size} bytes wanted`,
+        expected: `at most ${Math.max(this.#end - this.#at, 0)}`,
       });
     }
     this.#at = address + size;

@@ -1,13 +1,13 @@
 import { type Mmio, type PciAddress, pciName } from "@vireo/hal";
 import { checkAccess, MmioPart } from "./mmio_part.ts";
 
-/** A way to the configuration spaces of a PCI segment. */
+/** Opens the configuration spaces of a PCI segment. */
 export interface PciConfig {
   /** The segment. */
   readonly segment: number;
   /** Number of buses that can be reached, from bus 0. */
   readonly buses: number;
-  /** The configuration space of a function, 256 or 4096 bytes; it need not be there. */
+  /** The configuration space of a function, 256 or 4096 bytes; the function may be absent. */
   open(address: PciAddress): Mmio;
 }
 
@@ -25,12 +25,14 @@ const PORT = { ADDRESS: 0xcf8, DATA: 0xcfc } as const;
  * function.
  *
  * @param window The window, 1 MiB for each bus from bus 0.
- * @throws {RangeError} If it holds no bus, or more than 256.
+ * @throws {RangeError} If the window is not large enough for 1 to 256 buses.
  */
 export function ecamConfig(window: Mmio, segment = 0): PciConfig {
   const buses = Math.floor(window.size / ECAM_BUS);
   if (buses < 1 || buses > 256) {
-    throw new RangeError(`Cannot use an ECAM window for ${buses} buses: received ${window.size}`);
+    throw new RangeError(
+      `Cannot use an ECAM window of ${window.size} bytes: expected 1 to 256 MiB`,
+    );
   }
   return {
     segment,
@@ -65,7 +67,10 @@ function checkAddress(address: PciAddress, buses: number): PciAddress {
   const inside = (value: number, end: number): boolean =>
     Number.isInteger(value) && value >= 0 && value < end;
   if (inside(bus, buses) && inside(device, 32) && inside(fn, 8)) return address;
-  throw new RangeError(`Cannot reach a PCI function: received ${pciName(address)}`);
+  throw new RangeError(
+    `Cannot reach PCI function ${pciName(address)}: expected a bus below ${buses}, ` +
+      "a device below 32 and a function below 8",
+  );
 }
 
 class PortConfig implements Mmio {
@@ -104,7 +109,7 @@ class PortConfig implements Mmio {
     this.#ports.write32(this.#at(offset, 4), value);
   }
 
-  /** Selects the register's 32-bit word; its bytes are then at the data port. */
+  /** Selects the register's 32-bit word, whose bytes then appear at the data port. */
   #at(offset: number, width: number): number {
     checkAccess(this, offset, width);
     this.#ports.write32(PORT.ADDRESS, this.#select + (offset & 0xfc));

@@ -1,7 +1,7 @@
 import { type Mmio, type PciAddress, type PciBar, VireoError } from "@vireo/hal";
 import { checkAccess } from "./mmio_part.ts";
 
-/** A PCI function as Linux's sysfs tells of it. */
+/** A PCI function as Linux's sysfs lists it. */
 export interface SysfsPciFunction {
   /** Name, `0000:00:03.0`. */
   readonly name: string;
@@ -19,10 +19,10 @@ export interface SysfsPciFunction {
 const RESOURCE = { IO: 0x100, MEMORY: 0x200 } as const;
 
 /**
- * Lists the PCI functions that Linux knows.
+ * Lists the PCI functions that Linux has found.
  *
  * @param root `/sys/bus/pci/devices` by default.
- * @returns The functions by name, which is by address; none if there is no PCI.
+ * @returns The functions by name, which is also by address; none if the machine has no PCI.
  */
 export function readSysfsPci(root = "/sys/bus/pci/devices"): SysfsPciFunction[] {
   let names: string[];
@@ -68,7 +68,7 @@ export function parsePciResources(text: string): PciBar[] {
   return bars;
 }
 
-/** The Linux driver that has a function, if one has. */
+/** The Linux driver that a function is bound to, if any. */
 export function sysfsDriver(path: string): string | undefined {
   try {
     return Deno.readLinkSync(`${path}/driver`).split("/").at(-1);
@@ -79,8 +79,8 @@ export function sysfsDriver(path: string): string | undefined {
 }
 
 /**
- * Registers behind a file in which each access is one read or write of its width at its offset, as
- * sysfs has configuration space (`config`) and I/O ports (`resource0`).
+ * Registers behind a file. Each access is one read or write of its width at its offset, as for sysfs's
+ * configuration space (`config`) and I/O ports (`resource0`).
  */
 export class FileMmio implements Mmio, Disposable {
   /** Name for messages. */
@@ -95,14 +95,14 @@ export class FileMmio implements Mmio, Disposable {
   /**
    * Opens the file.
    *
-   * @param size Bytes of the window; as long as the file by default.
-   * @throws {VireoError} `BAD_ACCESS` If it cannot be opened.
+   * @param size Bytes of the window; the length of the file by default.
+   * @throws {VireoError} `BAD_ACCESS` If the file cannot be opened.
    */
   constructor(name: string, path: string, size?: number) {
     try {
       this.#file = Deno.openSync(path, { read: true, write: true });
     } catch (cause) {
-      throw new VireoError("BAD_ACCESS", "Cannot open a file of registers", {
+      throw new VireoError("BAD_ACCESS", "Cannot open a register file", {
         device: name,
         seen: cause instanceof Error ? cause.message : String(cause),
         cause,
@@ -165,19 +165,21 @@ export class FileMmio implements Mmio, Disposable {
 
   #write(offset: number, width: number, bytes: Uint8Array): void {
     this.#seek(offset, width);
-    if (this.#file.writeSync(bytes) !== width) throw this.#failed(offset, "a part written");
+    if (this.#file.writeSync(bytes) !== width) throw this.#failed(offset, "a part of it written");
   }
 
   #seek(offset: number, width: number): void {
     if (this.#closed) {
-      throw new VireoError("BAD_ACCESS", "The register window is closed", { device: this.name });
+      throw new VireoError("BAD_ACCESS", "Cannot access a register: the window is closed", {
+        device: this.name,
+      });
     }
     checkAccess(this, offset, width);
     this.#file.seekSync(offset, Deno.SeekMode.Start);
   }
 
   #failed(offset: number, seen: string): VireoError {
-    return new VireoError("BAD_ACCESS", "The register file ended", {
+    return new VireoError("BAD_ACCESS", "Cannot access a register: the file ended", {
       device: this.name,
       register: `0x${offset.toString(16)}`,
       seen,

@@ -4,6 +4,6 @@ export interface MmioSlot {
   readonly base: number;
   /** Size of the window in bytes. */
   readonly size: number;
-  /** Interrupt number as the source counts them, if it tells. */
+  /** Interrupt number in the source's own count, if the source gives one. */
   readonly irq: number | undefined;
 }

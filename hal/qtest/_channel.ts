@@ -6,7 +6,7 @@ const NEWLINE = 0x0a;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-/** A register command's text up to the digits of its address. */
+/** A register command's text before the digits of its address. */
 function prefix(command: string): Uint8Array<ArrayBuffer> {
   return encoder.encode(`${command} 0x`);
 }
@@ -26,19 +26,19 @@ function digit(byte: number): number {
   return byte >= 0x61 && byte <= 0x66 ? byte - 0x57 : NaN;
 }
 
-/** Told of what comes over a channel without being asked for. */
+/** Receives what a channel reports without a request. */
 export interface ChannelEvents {
   /** A line of the intercepted interrupt controller changed. */
   interrupt(line: number, level: boolean): void;
-  /** What QEMU said on its standard error so far. */
+  /** What QEMU has written to its standard error so far. */
   stderr(): string;
-  /** The connection is of no use from now on; called once. */
+  /** The connection is broken for good; called once. */
   broken(error: VireoError): void;
 }
 
 /**
- * QEMU's qtest protocol over a socket, synchronous: one line out, one line back, with the interrupt
- * lines that come between them sorted out. Nothing is allocated for a register access.
+ * QEMU's qtest protocol over a socket, synchronous: one line out, one line back. Interrupt lines that
+ * arrive in between are passed to their handler. A register access allocates nothing.
  */
 export class QtestChannel {
   readonly #libc: Libc;
@@ -48,19 +48,19 @@ export class QtestChannel {
   #outLength = 0;
   readonly #in = new Uint8Array(4096);
   readonly #capacity = BigInt(this.#in.length);
-  /** The bytes that are received and not taken: from start to end. */
+  /** The bytes that were received and are not yet read: from start to end. */
   #start = 0;
   #end = 0;
   #error: VireoError | undefined;
 
-  /** Speaks over a connected socket, which stays the caller's to close. */
+  /** Speaks over a connected socket, which the caller closes. */
   constructor(libc: Libc, fd: number, events: ChannelEvents) {
     this.#libc = libc;
     this.#fd = fd;
     this.#events = events;
   }
 
-  /** Why the channel is of no use, if it is not. */
+  /** The error that broke the channel, if any. */
   get error(): VireoError | undefined {
     return this.#error;
   }
@@ -112,13 +112,13 @@ export class QtestChannel {
   /**
    * Sends any command of the protocol.
    *
-   * @returns What follows `OK`.
-   * @throws {RangeError} If the text is too long.
+   * @returns The text after `OK`.
+   * @throws {RangeError} If the text has several lines or is too long.
    */
   command(text: string): string {
     const bytes = encoder.encode(text);
     if (bytes.length >= this.#out.length || text.includes("\n")) {
-      throw new RangeError("Cannot send a command of several lines or over 255 bytes");
+      throw new RangeError("Cannot send the command: it must be one line of at most 255 bytes");
     }
     this.#begin(bytes);
     const length = this.#exchange();
@@ -127,7 +127,7 @@ export class QtestChannel {
     return answer.slice(3);
   }
 
-  /** Takes what came in without being asked for; never waits. */
+  /** Handles interrupt lines that have arrived; never waits. */
   drain(): void {
     if (this.#error !== undefined) return;
     const got = this.#receive(false);
@@ -138,7 +138,7 @@ export class QtestChannel {
     this.#takeLines();
   }
 
-  /** Breaks the channel: whatever uses it from now on throws this error. */
+  /** Breaks the channel: every later use throws this error. */
   fail(what: string, expected?: string): VireoError {
     if (this.#error === undefined) {
       const said = this.#events.stderr().trim();
@@ -172,7 +172,7 @@ export class QtestChannel {
   #exchange(): number {
     this.#out[this.#outLength] = NEWLINE;
     if (!this.#libc.send(this.#fd, this.#out, this.#outLength + 1)) {
-      throw this.fail("QEMU takes no commands any more");
+      throw this.fail("QEMU stopped taking commands");
     }
     for (;;) {
       for (let length = this.#line(); length >= 0; length = this.#line()) {
@@ -185,7 +185,7 @@ export class QtestChannel {
     }
   }
 
-  /** Drops the answer and takes the interrupts that came behind it. */
+  /** Drops the answer and handles the interrupts that came after it. */
   #finish(length: number): void {
     this.#start += length + 1;
     this.#takeLines();
@@ -213,7 +213,7 @@ export class QtestChannel {
       this.#end -= this.#start;
       this.#start = 0;
     }
-    if (this.#end === this.#in.length) return Received.FAILED; // a line of 4 KiB is none of QEMU's
+    if (this.#end === this.#in.length) return Received.FAILED; // QEMU sends no line of 4 KiB
     const free = this.#end === 0 ? this.#in : this.#in.subarray(this.#end);
     const capacity = this.#end === 0 ? this.#capacity : BigInt(free.length);
     const got = this.#libc.receive(this.#fd, free, capacity, block);
@@ -231,7 +231,7 @@ export class QtestChannel {
     return true;
   }
 
-  /** After an answer that is none of the protocol's, nothing that follows can be trusted. */
+  /** Breaks the channel: after an answer outside the protocol, later ones cannot be trusted. */
   #refused(length: number, expected: string): VireoError {
     const answer = decoder.decode(this.#in.subarray(this.#start, this.#start + length));
     const command = decoder.decode(this.#out.subarray(0, this.#outLength));

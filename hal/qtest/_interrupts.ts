@@ -5,9 +5,9 @@ import type { QtestChannel } from "./_channel.ts";
 /**
  * The intercepted interrupt lines of a board.
  *
- * Their changes come over the same socket as the answers to register accesses, so most are seen by
- * whoever makes an access. While nobody does and somebody waits, one `poll` is parked on a thread;
- * it ends when the socket has something, or when the last waiter gave up.
+ * Their changes arrive on the same socket as the answers to register accesses, so an access sees most of
+ * them. While there are waiters and no accesses, one `poll` is parked on a thread; it ends when the
+ * socket has data or the last waiter gives up.
  */
 export class InterruptLines {
   readonly #libc: Libc;
@@ -15,7 +15,7 @@ export class InterruptLines {
   readonly #wakeFd: number;
   readonly #channel: QtestChannel;
   readonly #levels = new Map<number, boolean>();
-  /** Inputs that are raised for a moment only, and whether one was that nobody has seen. */
+  /** The pulsed inputs, and whether each has a pulse that no waiter has seen. */
   readonly #pulses = new Map<number, boolean>();
   readonly #watchers = new Map<number, () => void>();
   readonly #waiters = new Map<number, Set<PromiseWithResolvers<void>>>();
@@ -37,8 +37,8 @@ export class InterruptLines {
   }
 
   /**
-   * An interrupt that is pulsed: one that nobody waits for is kept for the next who does. It need not
-   * be an input of the controller: see {@linkcode InterruptLines.pulse}.
+   * A pulsed interrupt: a pulse without a waiter is kept for the next one. It need not be an input of the
+   * controller: see {@linkcode InterruptLines.pulse}.
    */
   openPulsed(input: number): Interrupt {
     this.#pulses.set(input, false);
@@ -58,12 +58,12 @@ export class InterruptLines {
     this.#settle(input, (waiter) => waiter.resolve());
   }
 
-  /** Calls back, when an input was raised, as soon as registers can be accessed. */
+  /** Calls back after an input was raised, as soon as registers can be accessed. */
   watch(input: number, callback: () => void): void {
     this.#watchers.set(input, callback);
   }
 
-  /** Sets a line's level; a raised one wakes who waits for it. */
+  /** Sets a line's level; raising it wakes its waiters. */
   set(input: number, level: boolean): void {
     if (this.#pulses.has(input)) {
       if (level) this.pulse(input);
@@ -72,7 +72,7 @@ export class InterruptLines {
     this.#levels.set(input, level);
     if (!level) return;
     const watcher = this.#watchers.get(input);
-    // This is in the middle of an access, which must end first.
+    // The running register access must end first.
     if (watcher !== undefined) queueMicrotask(watcher);
     this.#settle(input, (waiter) => waiter.resolve());
   }

@@ -3,12 +3,12 @@ import { requireProgram } from "../host.ts";
 import { Libc, type Mapping } from "../unix/libc.ts";
 import type { QtestBoard } from "./board.ts";
 
-/** How much of QEMU's standard error goes into an error message. */
+/** The most bytes of QEMU's standard error that go into an error message. */
 const STDERR_TAIL = 4096;
 
 /**
- * Starts QEMU so that it dies with this process, whatever ends this process, and so that what it
- * says is at hand at once when it ends: standard error goes to a file in memory.
+ * Starts QEMU so that it dies with this process, whatever ends this process. Its standard error goes to a
+ * file in memory, which can be read at once when QEMU ends.
  */
 const LAUNCH = 'exec 2>"$0"; if command -v setpriv >/dev/null; ' +
   'then exec setpriv --pdeathsig KILL "$@"; else exec "$@"; fi';
@@ -26,8 +26,8 @@ export interface MachineOptions {
 }
 
 /**
- * A QEMU process and what it shares with this one: its memory and the qtest socket. None of it has
- * a name in a file system, so nothing can stay behind.
+ * A QEMU process, and the memory and qtest socket that it shares with this one. Neither has a name in a
+ * file system, so nothing can stay behind.
  */
 export class Machine {
   readonly libc: Libc;
@@ -54,14 +54,14 @@ export class Machine {
   }
 
   /**
-   * Starts QEMU; it may still fail after this returned.
+   * Starts QEMU, which may still fail after this returns.
    *
-   * @throws {VireoError} `HOST_ERROR` If the host has not what it takes.
+   * @throws {VireoError} `HOST_ERROR` If QEMU cannot be started.
    */
   static start(options: MachineOptions): Machine {
     const qemu = requireProgram(options.qemu, options.board.qemu);
     const libc = new Libc();
-    // Closed again in reverse order when a step fails, or `passed` alone when all went well.
+    // After a failure all of these are closed, after a success only `passed` and what QEMU has copies of.
     const opened: number[] = [];
     const passed: number[] = [];
     let ram: Mapping | undefined;
@@ -87,9 +87,9 @@ export class Machine {
         libc.writeAt(file, new Uint8Array(board.firmware), 0);
         firmware.push("-bios", `/proc/self/fd/${pass(file)}`);
       }
-      // From here to the start nothing is awaited, so no other child of this isolate inherits these
-      // descriptors. One that another worker starts just now may: then QEMU's end is noticed by its
-      // exit status, or by the deadline of an access, instead of the end of the connection.
+      // Nothing is awaited from here to the start, so no other child of this isolate inherits these
+      // descriptors. A child that another worker starts at this moment may; then QEMU's exit status or
+      // the deadline of an access reveals QEMU's end, instead of the end of the connection.
       const process = new Deno.Command("/bin/sh", {
         args: [
           "-c",
@@ -141,19 +141,19 @@ export class Machine {
         cause: error,
       });
     } finally {
-      // Ours would keep the connection open after QEMU's end.
+      // These copies would keep the connection open after QEMU's end.
       passed.forEach((fd) => libc.close(fd));
     }
   }
 
-  /** The end of what QEMU said on its standard error so far. */
+  /** What QEMU has written to its standard error, up to 4 KiB. */
   stderr(): string {
     const bytes = new Uint8Array(STDERR_TAIL);
     const length = this.libc.readAt(this.#stderrFile, bytes, 0);
     return new TextDecoder().decode(bytes.subarray(0, length));
   }
 
-  /** Ends QEMU if it still runs, and waits until it did. */
+  /** Kills QEMU if it still runs, and waits for its end. */
   async stop(): Promise<void> {
     try {
       this.process.kill("SIGKILL");
@@ -163,7 +163,7 @@ export class Machine {
     await this.process.status;
   }
 
-  /** Frees everything that was shared; after {@linkcode Machine.stop}. */
+  /** Frees the shared memory and descriptors; called after {@linkcode Machine.stop}. */
   release(): void {
     this.libc.unmap(this.ram);
     this.libc.close(this.socket);

@@ -5,13 +5,13 @@ import type { InterruptLines } from "./_interrupts.ts";
 
 /** A board's interrupt messages. */
 export interface Messages {
-  /** Takes so many that nobody has, or undefined if there are not so many. */
+  /** Takes `count` free messages; undefined if fewer are free. */
   take(count: number): readonly PciMessage[] | undefined;
   /** Gives them back. */
   give(messages: readonly PciMessage[]): void;
 }
 
-/** What reaches the registers of a board. */
+/** Access to the registers of a board. */
 type Registers = Pick<QtestChannel, "read" | "write">;
 
 /** Registers of a GICv2m frame (Server Base System Architecture, appendix E). */
@@ -19,7 +19,7 @@ const V2M = { TYPER: 0x008, SETSPI: 0x040 } as const;
 /** The GIC counts shared interrupts from here; its inputs start with the first of them. */
 const FIRST_SPI = 32;
 
-/** Messages to a GICv2m frame: the data is the number of the interrupt, whose input is pulsed. */
+/** Messages to a GICv2m frame: the data is the number of the interrupt, and its input is pulsed. */
 export function gicv2mMessages(
   frame: number,
   channel: Registers,
@@ -34,12 +34,12 @@ export function gicv2mMessages(
 
 /** Registers of QEMU's `edu` device (docs/specs/edu.txt), and how many causes it holds. */
 const EDU = { STATUS: 0x24, RAISE: 0x60, ACK: 0x64, CAUSES: 32 } as const;
-/** Names for messages that are no input of the interrupt controller. */
+/** The first number for messages that are not inputs of the interrupt controller. */
 const DOORBELL_INPUT = 0x1_0000;
 
 /**
- * Messages to QEMU's `edu` device, on machines whose own message controller is the processor, which
- * is parked: the data is a bit that `edu` adds to its causes, and then it raises its INTx.
+ * Messages to QEMU's `edu` device, for machines whose message controller belongs to the parked
+ * processor. The data is a bit that `edu` adds to its causes before it raises its INTx.
  *
  * @param base Where its registers are.
  * @param input The input of the interrupt controller that its INTx is wired to.
@@ -60,7 +60,7 @@ export function doorbellMessages(
         causes = channel.read(4, base + EDU.STATUS);
       }
     } catch (error) {
-      // The channel has told everybody who waits.
+      // The channel has reported the error to all waiters.
       if (!(error instanceof VireoError)) throw error;
     }
   });

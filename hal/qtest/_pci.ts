@@ -1,4 +1,3 @@
-import { hex } from "../bits.ts";
 import { MmioPart } from "../discover/mmio_part.ts";
 import { assignBars } from "../discover/pci_assign.ts";
 import { type PciBarDetails, pciCapabilities, type PciFunction, scanPci } from "../discover/pci.ts";
@@ -19,9 +18,9 @@ const Q35_PCIEXBAR = { REGISTER: 0x60, ENABLE: 1 } as const;
 const EDU = { vendor: 0x1234, device: 0x11e8 } as const;
 const PORTS = 0x1_0000;
 
-/** The PCI host bridge of a board; does what firmware does at a start. */
+/** The PCI host bridge of a board; it does what firmware does when a machine starts. */
 export class PciHost {
-  /** The functions, those apart that are the machine's own business. */
+  /** The functions, without those that the machine itself uses. */
   readonly nodes: readonly PciNode[];
   readonly #map: PciHostMap;
   readonly #channel: QtestChannel;
@@ -33,7 +32,7 @@ export class PciHost {
    * Finds the functions and gives them addresses.
    *
    * @throws {VireoError} `OUT_OF_MEMORY` If there are not enough addresses; `HOST_ERROR` If the board
-   * has not the device that tells of messages.
+   * lacks the device that reports messages.
    */
   constructor(map: PciHostMap, channel: QtestChannel, lines: InterruptLines) {
     this.#map = map;
@@ -64,9 +63,13 @@ export class PciHost {
       address.device === messages.device
     );
     if (found !== undefined) return found;
-    throw new VireoError("HOST_ERROR", "The board has no device that tells of messages", {
-      expected: `edu at 00:${messages.device.toString(16)}.0`,
-    });
+    throw new VireoError(
+      "HOST_ERROR",
+      "Cannot deliver messages: the board lacks the device that reports them",
+      {
+        expected: `edu at 00:${messages.device.toString(16)}.0`,
+      },
+    );
   }
 
   #makeMessages(
@@ -107,10 +110,10 @@ export class PciHost {
       openBar: (index) => {
         const bar = bars.find((candidate) => candidate.index === index);
         if (bar === undefined) {
-          throw new VireoError("BAD_ACCESS", "The function has no such base address register", {
+          throw new VireoError("BAD_ACCESS", "Cannot map a base address register", {
             device: name,
             seen: index,
-            expected: bars.map((known) => hex(known.index)).join(" or ") || "none",
+            expected: bars.map((known) => known.index).join(" or ") || "none",
           });
         }
         const title = `${name} BAR${index}`;
@@ -127,7 +130,7 @@ export class PciHost {
         if (!open) return;
         open = false;
         this.#messages.give(taken);
-        // A machine that is gone needs nothing restored.
+        // A machine that is gone has nothing to restore.
         if (this.#channel.error !== undefined) return;
         if (msix !== undefined) config.write16(msix + MSIX_CAP.control.offset, control);
         config.write16(PciRegister.COMMAND, command);

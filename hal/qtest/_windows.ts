@@ -1,3 +1,4 @@
+import { checkAccess } from "../discover/mmio_part.ts";
 import type { Mmio } from "../mmio.ts";
 import type { QtestChannel } from "./_channel.ts";
 
@@ -41,11 +42,7 @@ abstract class QtestWindow implements Mmio {
   }
 
   #address(offset: number, width: 1 | 2 | 4): number {
-    if (!(offset >= 0 && offset + width <= this.size) || offset % width !== 0) {
-      throw new RangeError(
-        `Cannot access ${width} bytes at offset ${offset} of a window of ${this.size}`,
-      );
-    }
+    checkAccess(this, offset, width);
     return this.#base + offset;
   }
 }

@@ -24,21 +24,21 @@ export interface RamMap {
   readonly reservedHigh: number;
 }
 
-/** Where QEMU's interrupt lines can be listened to. */
+/** Where QEMU's interrupt lines can be intercepted. */
 export interface InterceptPoint {
   /** QOM type of the controller, looked up among the children of `parent`. */
   readonly type: string;
-  /** QOM path of what the controller is a child of; `/machine/unattached` by default. */
+  /** QOM path of the controller's parent; `/machine/unattached` by default. */
   readonly parent?: string;
   /** Input of the controller to which slot 0 is wired; slot n uses the n-th after it. */
   readonly firstInput: number;
 }
 
-/** How a function's MSI-X messages come to be seen. */
+/** How a function's MSI-X messages become visible. */
 export type MessageMap =
   /** Writes to a GICv2m frame at this address, which raises inputs of the interrupt controller. */
   | { readonly kind: "gicv2m"; readonly frame: number }
-  /** Writes to a register of this device, which QEMU's `edu` is, that raises its INTx. */
+  /** Writes to a register of this device, QEMU's `edu`, which then raises its INTx. */
   | { readonly kind: "doorbell"; readonly device: number };
 
 /** A board's PCI host bridge, and the addresses behind it. */
@@ -49,7 +49,7 @@ export interface PciHostMap {
     readonly base: number;
     /** Bytes, 1 MiB a bus. */
     readonly size: number;
-    /** Whether the window is a q35's, which opens it when its register in function 00:00.0 is written. */
+    /** Whether the machine is a q35, whose window opens at a write to a register of function 00:00.0. */
     readonly q35?: true;
   };
   /** Memory for base address registers; devices and processors see it at the same address. */
@@ -59,9 +59,9 @@ export interface PciHostMap {
     /** Physical address of port 0, or undefined if the processor has instructions for ports. */
     readonly window: number | undefined;
   };
-  /** Input of the controller to which INTA of device 0 is wired; the other three follow, swizzled. */
+  /** Input of the controller that INTA of device 0 is wired to; the other three follow, swizzled. */
   readonly firstInput: number;
-  /** How MSI-X messages come. */
+  /** How MSI-X messages become visible. */
   readonly messages: MessageMap;
 }
 
@@ -73,7 +73,7 @@ export interface QtestBoard {
   readonly qemu: string;
   /** Argument of `-M`, without the memory backend. */
   readonly machine: string;
-  /** Further arguments; those that put a loop of "wait for interrupt" where the CPU starts. */
+  /** Further arguments, for example those that park the CPU in a loop of "wait for interrupt". */
   readonly args: readonly string[];
   /** A firmware image for `-bios`, if the machine parks its CPU that way. */
   readonly firmware?: Uint8Array;

@@ -25,13 +25,12 @@ const MODERN_ONLY = /^vhost-user-(?:rng|input|fs|gpio|i2c|snd)-pci$/;
 /**
  * Says in QEMU's words which interfaces and ring features the virtio devices of a command line have.
  *
- * Each `-device` gets the properties of its own, because QEMU 10 refuses `-global` on an abstract type
- * such as `virtio-pci` as soon as one type derived from it lacks the property. What the command line
- * already says of a device stands. A device that is plugged in later, by `device_add`, has QEMU's
- * defaults.
+ * Each `-device` gets the properties itself, because QEMU 10 refuses `-global` on an abstract type such as
+ * `virtio-pci` if one derived type lacks the property. Properties that the command line already sets stay.
+ * A device that `device_add` plugs in later has QEMU's defaults.
  *
- * @param args The command line, in which `-device` is followed by QEMU's text or JSON form.
- * @returns The command line with the properties, and what the slots of virtio-mmio are told.
+ * @param args The command line; `-device` takes QEMU's text or JSON form.
+ * @returns The command line with the properties, and with the option for the slots of virtio-mmio.
  */
 export function interfaceArgs(options: DeviceInterfaces, args: readonly string[]): string[] {
   return [
@@ -49,7 +48,7 @@ function describe(text: string, options: DeviceInterfaces): string {
   return driver + added.join("") + text.slice(driver.length);
 }
 
-/** QEMU's JSON form of `-device`; text that is no object is left for QEMU to refuse. */
+/** QEMU's JSON form of `-device`; QEMU itself refuses text that is not an object. */
 function describeJson(text: string, options: DeviceInterfaces): string {
   let device: { readonly driver?: unknown };
   try {
@@ -61,7 +60,7 @@ function describeJson(text: string, options: DeviceInterfaces): string {
   const { driver } = device;
   if (typeof driver !== "string") return text;
   const added: Record<string, boolean | string> = { ...properties(driver, options) };
-  // The type of this one is "on", "off" or "auto".
+  // QEMU wants this property as "on", "off" or "auto".
   if ("disable-legacy" in added) added["disable-legacy"] = added["disable-legacy"] ? "on" : "off";
   return JSON.stringify({ ...added, ...device });
 }
@@ -72,7 +71,7 @@ function properties(driver: string, options: DeviceInterfaces): Properties {
   return {
     ...(PCI_DEVICE.test(driver) && !MODERN_ONLY.test(driver) &&
       { "disable-legacy": !legacy && !transitional, "disable-modern": legacy }),
-    // Nobody boots from the network, and not every host has the file.
+    // Vireo never boots from the network, and some hosts lack the ROM file.
     ...(driver === "virtio-net-pci" && { romfile: "" }),
     ...(packed && { packed }),
     ...(platformIommu && { "iommu_platform": true }),

@@ -37,7 +37,7 @@ export interface QtestOptions extends DeviceInterfaces {
  * A board whose devices are QEMU's and whose processor is parked: QEMU's qtest protocol makes the
  * register accesses, and the board's memory is mapped into this process.
  *
- * QEMU ends with the platform's disposal and with this process, whatever ends that.
+ * QEMU ends with the platform's disposal or with this process, whatever ends the process.
  */
 export class QtestPlatform implements Platform {
   /** The target string: `qtest:` and the board's name. */
@@ -83,7 +83,7 @@ export class QtestPlatform implements Platform {
    *
    * @throws {VireoError} `HOST_ERROR` with QEMU's standard error if it does not start; `TIMEOUT` If it
    * takes too long.
-   * @throws {RangeError} If the memory is too small or no multiple of 1 MiB.
+   * @throws {RangeError} If the memory is too small or not a multiple of 1 MiB.
    */
   static async start(options: QtestOptions): Promise<QtestPlatform> {
     const { board, signal, deadline = 10_000 } = options;
@@ -92,7 +92,7 @@ export class QtestPlatform implements Platform {
     const least = board.ram.reservedLow + board.ram.reservedHigh + 0x10_0000;
     if (memory % 0x10_0000 !== 0 || !(memory >= least) || !Number.isSafeInteger(memory)) {
       throw new RangeError(
-        `Cannot use a memory size that is no multiple of 1 MiB from ${least} up: received ${memory}`,
+        `Cannot give the board ${memory} bytes of memory: expected a multiple of 1 MiB, at least ${least}`,
       );
     }
     const machine = Machine.start({
@@ -147,17 +147,21 @@ export class QtestPlatform implements Platform {
   openMemory(address: number, length: number): MemoryWindow {
     const bytes = this.#ram.window(address, length);
     if (bytes !== undefined) return { bytes, [Symbol.dispose]() {} };
-    throw new VireoError("BAD_ACCESS", "Cannot open what is not memory of this machine", {
-      device: this.name,
-      seen: `${hex(address)} to ${hex(address + length - 1)}`,
-    });
+    throw new VireoError(
+      "BAD_ACCESS",
+      "Cannot open memory: the range must be RAM of this machine",
+      {
+        device: this.name,
+        seen: `${hex(address)} to ${hex(address + length - 1)}`,
+      },
+    );
   }
 
   /**
    * Sends a command of the qtest protocol, for example `clock_step 1000000`.
    *
-   * @returns What QEMU answered after `OK`.
-   * @throws {VireoError} `HOST_ERROR` If QEMU refuses it; the board is of no use then.
+   * @returns QEMU's answer after `OK`.
+   * @throws {VireoError} `HOST_ERROR` If QEMU refuses it; the board cannot be used any more.
    */
   command(text: string): string {
     return this.#channel.command(text);

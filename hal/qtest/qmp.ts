@@ -8,7 +8,7 @@ export interface QmpEvent {
   readonly data: Readonly<Record<string, unknown>>;
 }
 
-/** How long a command of the monitor may take. */
+/** Limits of a monitor command. */
 export interface QmpOptions {
   /** Ends the wait with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
@@ -16,7 +16,7 @@ export interface QmpOptions {
   readonly deadline?: number | undefined;
 }
 
-/** A line that QEMU's monitor sends, in all its kinds. */
+/** A line from QEMU's monitor, of any kind. */
 interface QmpMessage {
   readonly QMP?: unknown;
   readonly id?: number;
@@ -43,7 +43,7 @@ export class Qmp {
   #closed: Error | undefined;
 
   /**
-   * Speaks over a connection on which QEMU's greeting is still to come.
+   * Speaks over a connection before QEMU has sent its greeting.
    *
    * @param writable Towards QEMU.
    * @param readable From QEMU.
@@ -52,13 +52,13 @@ export class Qmp {
     this.#writer = writable.getWriter();
     this.#reader = readable.getReader();
     this.#pump = this.#run();
-    // Closing is reported through commands and events; nobody else waits for these.
+    // Commands and events report the end of the connection; nothing else awaits these promises.
     this.#writer.closed.catch(() => {});
     this.#reader.closed.catch(() => {});
   }
 
   /**
-   * Waits for the greeting and leaves the negotiation mode; to be called once, first.
+   * Waits for the greeting and leaves the negotiation mode; call this once, before any command.
    *
    * @throws {VireoError} `TIMEOUT` or `HOST_ERROR` If QEMU does not greet.
    */
@@ -85,13 +85,13 @@ export class Qmp {
     const id = this.#nextId++;
     const line = JSON.stringify({ execute: command, arguments: args, id });
     const answer = this.#wait(id, command, options);
-    // A write that fails means that QEMU ended, which rejects the answer.
+    // A write fails only when QEMU has ended, and that rejects the answer.
     this.#writer.write(new TextEncoder().encode(`${line}\n`)).catch(() => {});
     return await answer;
   }
 
   /**
-   * Listens to events, from now on and until the iterator is returned or QEMU ends.
+   * Listens to events from now on, until the iterator is returned or QEMU ends.
    *
    * @example
    * ```ts
@@ -111,7 +111,7 @@ export class Qmp {
     return events;
   }
 
-  /** Ends everything that waits, with this error. */
+  /** Fails all pending commands with this error, and ends all event streams. */
   fail(error: Error): void {
     if (this.#closed !== undefined) return;
     this.#closed = error;
@@ -136,10 +136,11 @@ export class Qmp {
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
     const timer = setTimeout(() =>
       reject(
-        new VireoError("TIMEOUT", "QEMU's monitor did not answer", {
-          seen: command,
-          expected: `an answer within ${deadline} ms`,
-        }),
+        new VireoError(
+          "TIMEOUT",
+          `Timed out after ${deadline} ms waiting for QEMU's monitor to answer`,
+          { seen: command },
+        ),
       ), deadline);
     const abort = () => reject(signal?.reason);
     signal?.addEventListener("abort", abort);
@@ -170,7 +171,10 @@ export class Qmp {
       message = JSON.parse(line);
     } catch (cause) {
       this.fail(
-        new VireoError("HOST_ERROR", "QEMU's monitor sent what is no JSON", { seen: line, cause }),
+        new VireoError("HOST_ERROR", "QEMU's monitor sent a line that is not JSON", {
+          seen: line,
+          cause,
+        }),
       );
       return;
     }

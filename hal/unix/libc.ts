@@ -67,7 +67,7 @@ const MAP_NOTHING = 0x4022;
 const MAP_FIXED = 0x10;
 const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
 
-/** What a receive call can end with besides a number of bytes. */
+/** Results of a receive call other than a number of bytes. */
 export const Received = {
   /** The other side closed the socket. */
   END: 0,
@@ -93,7 +93,7 @@ export class Libc {
   /**
    * Opens the C library.
    *
-   * @throws {VireoError} `HOST_ERROR` If the processor is not known.
+   * @throws {VireoError} `HOST_ERROR` If the host is not Linux.
    */
   constructor() {
     const { arch, os } = Deno.build;
@@ -107,12 +107,12 @@ export class Libc {
     this.#c = this.#library.symbols;
   }
 
-  /** Gives the handle back. */
+  /** Closes the handle. */
   dispose(): void {
     this.#library.close();
   }
 
-  /** Makes a file that lives in memory, has no name and is not inherited by children. */
+  /** Makes a file in memory that has no name and that children do not inherit. */
   memoryFile(name: string, size: number): number {
     const text = new TextEncoder().encode(`${name}\0`);
     const fd = this.#check("memfd_create", this.#c.memfd_create(text, MFD_FLAGS));
@@ -200,7 +200,7 @@ export class Libc {
     return [pair[0]!, pair[1]!];
   }
 
-  /** Makes a copy of a descriptor that children started from now on inherit. */
+  /** Copies a descriptor; children that start later inherit the copy. */
   inheritable(fd: number): number {
     return this.#check("dup", this.#c.dup(fd));
   }
@@ -210,17 +210,17 @@ export class Libc {
     return this.#check("eventfd", this.#c.eventfd(0, CLOEXEC | NONBLOCK));
   }
 
-  /** Wakes whoever polls an eventfd. */
+  /** Wakes the threads that poll an eventfd. */
   signalEvent(fd: number): void {
     this.#c.write(fd, new BigUint64Array([1n]), 8n);
   }
 
-  /** Takes what an eventfd counted. */
+  /** Resets an eventfd's count. */
   clearEvent(fd: number): void {
     this.#c.read(fd, new BigUint64Array(1), 8n);
   }
 
-  /** Bounds how long `send` and `receive` on a socket may take. */
+  /** Limits how long `send` and `receive` on a socket may take. */
   setSocketDeadline(fd: number, milliseconds: number): void {
     const seconds = Math.floor(milliseconds / 1000);
     const micros = Math.max(Math.round((milliseconds - seconds * 1000) * 1000), 1);
@@ -230,7 +230,7 @@ export class Libc {
     }
   }
 
-  /** Sends all bytes; false if the other side is gone or does not take them in time. */
+  /** Sends all bytes; false if the other side is gone or too slow. */
   send(fd: number, bytes: Uint8Array<ArrayBuffer>, length: number): boolean {
     let rest = bytes;
     let left = length;
@@ -246,7 +246,7 @@ export class Libc {
   }
 
   /**
-   * Receives what there is, up to `capacity` bytes.
+   * Receives the bytes that have arrived, up to `capacity`.
    *
    * @param fd The socket.
    * @param bytes Where to put it.
@@ -317,12 +317,12 @@ export class Libc {
     this.#map(this.#inside(range, offset), size, MAP_NOTHING | MAP_FIXED, -1, 0);
   }
 
-  /** Maps a file, shared with whoever else maps it. */
+  /** Maps a file, shared with other processes that map it. */
   map(fd: number, size: number): Mapping {
     return this.#map(null, size, MAP_SHARED, fd, 0);
   }
 
-  /** Detaches every view of a mapping, then unmaps it: a stale view reads nothing, not freed memory. */
+  /** Detaches every view of a mapping, then unmaps it, so that a stale view is empty. */
   unmap(mapping: Mapping): void {
     const size = BigInt(mapping.buffer.byteLength);
     mapping.buffer.transfer(0);
@@ -407,7 +407,7 @@ export class Libc {
   }
 
   #error(call: string): VireoError {
-    return new VireoError("HOST_ERROR", `The host refused ${call}`, {
+    return new VireoError("HOST_ERROR", `Cannot call ${call}: the host refused`, {
       seen: `errno ${this.#errno()}`,
     });
   }

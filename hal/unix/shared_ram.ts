@@ -11,7 +11,7 @@ export interface RamRange {
   readonly reservedHigh: number;
 }
 
-/** A machine's memory as devices and this process see it; coherent, so share and unshare do nothing. */
+/** A machine's memory, which devices and this process share; coherent, so share and unshare do nothing. */
 export class SharedRam implements Dma {
   readonly #map: RamRange;
   readonly #bytes: Uint8Array;

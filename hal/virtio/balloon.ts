@@ -22,13 +22,13 @@ export const BALLOON_CONFIG: Layout<
   poison_val: "u32",
 }, 16);
 
-/** Bytes of a balloon page, whatever the guest's own are (virtio 1.4 §5.5.6). */
+/** Bytes of a balloon page, whatever the guest's page size (virtio 1.4 §5.5.6). */
 export const BALLOON_PAGE_SIZE = 4096;
 
 /** `struct virtio_balloon_stat` (virtio 1.4 §5.5.6.3). */
 export const BALLOON_STAT: Layout<"tag" | "val"> = layout({ tag: "u16", val: "u64" }, 10);
 
-/** Tags of statistics (virtio 1.4 §5.5.6.4; from OOM_KILL on, Linux's); bytes unless said. */
+/** Tags of statistics (virtio 1.4 §5.5.6.4); the values are bytes, except where a comment says otherwise. */
 export const BalloonStat = {
   SWAP_IN: 0,
   SWAP_OUT: 1,
@@ -48,16 +48,16 @@ export const BalloonStat = {
 /** A tag of a statistic. */
 export type BalloonStat = typeof BalloonStat[keyof typeof BalloonStat];
 
-/** Command ids of free page hinting that are no round (virtio 1.4 §5.5.6.6). */
+/** Command ids of free page hinting that do not name a round (virtio 1.4 §5.5.6.6). */
 export const BalloonHint = { STOP: 0, DONE: 1 } as const;
-/** A command id of free page hinting that is no round. */
+/** A command id of free page hinting that does not name a round. */
 export type BalloonHint = typeof BalloonHint[keyof typeof BalloonHint];
 
 /** The queues of a balloon in order; a queue whose feature is not offered has no index. */
 export const BALLOON_QUEUES: readonly {
   /** Linux's name. */
   readonly name: "inflate" | "deflate" | "stats" | "free_page" | "reporting";
-  /** The feature that it depends on. */
+  /** The feature that the queue depends on. */
   readonly feature: BalloonFeature | undefined;
 }[] = [
   { name: "inflate", feature: undefined },

@@ -2,8 +2,8 @@ import { type Layout, layout } from "../layout.ts";
 
 /**
  * The configuration of a CAIF device (Linux `include/linux/virtio_caif.h`: `struct virtio_caif_config`):
- * for either direction the bytes before and behind each frame, and the most bytes of a buffer, which
- * holds a frame and both.
+ * for each direction the bytes before and after each frame, and the largest buffer in bytes, which holds
+ * a frame with both.
  */
 export const CAIF_CONFIG: Layout<
   | "uplink_headroom"
@@ -27,7 +27,7 @@ export const CAIF_CONFIG: Layout<
   reserved: { bytes: 8 },
 }, 32);
 
-/** Headroom, tailroom and MTU in bytes where a device has no configuration, as Linux has them. */
+/** Headroom, tailroom and MTU in bytes of a device without configuration, as in Linux. */
 export const CAIF_DEFAULT: {
   readonly headroom: number;
   readonly tailroom: number;
@@ -38,7 +38,7 @@ export const CAIF_DEFAULT: {
   mtu: 4096,
 };
 
-/** The queues: frames to the modem, and the ring whose device side the driver has. */
+/** The queues: frames to the modem, and the ring on which the driver plays the device. */
 export const CaifQueue = { TRANSMIT: 0, RECEIVE: 1 } as const;
 /** A queue of a CAIF device. */
 export type CaifQueue = typeof CaifQueue[keyof typeof CaifQueue];

@@ -62,10 +62,10 @@ export const ConsoleQueue = {
 /** A queue that does not belong to a port above 0. */
 export type ConsoleQueue = typeof ConsoleQueue[keyof typeof ConsoleQueue];
 
-/** The port id of a message that is about no port, as DEVICE_READY (`VIRTIO_CONSOLE_BAD_ID`). */
+/** The port id of a message that concerns no port, such as DEVICE_READY (`VIRTIO_CONSOLE_BAD_ID`). */
 export const CONSOLE_NO_PORT = 0xffffffff;
 
-/** The most ports a device can have room for in 16 bits of queue index, as Linux bounds it. */
+/** The most ports whose queues fit into a 16-bit queue index, as in Linux. */
 export const CONSOLE_MAX_PORTS = 0x8000;
 
 /** Index of a port's receive queue: 0, then 4, 6, ... (virtio 1.4 §5.3.2). */

@@ -105,9 +105,9 @@ export const CryptoAkcipher = { RSA: 1, ECDSA: 2 } as const;
 /** An asymmetric algorithm. */
 export type CryptoAkcipher = typeof CryptoAkcipher[keyof typeof CryptoAkcipher];
 
-/** How RSA pads. */
+/** The padding of RSA. */
 export const CryptoRsaPadding = { RAW: 0, PKCS1: 1 } as const;
-/** How RSA pads. */
+/** The padding of RSA. */
 export type CryptoRsaPadding = typeof CryptoRsaPadding[keyof typeof CryptoRsaPadding];
 
 /** The hash of an RSA signature (virtio 1.4 §5.9.7.2.5). */
@@ -126,9 +126,9 @@ export const CryptoRsaHash = {
 /** The hash of an RSA signature. */
 export type CryptoRsaHash = typeof CryptoRsaHash[keyof typeof CryptoRsaHash];
 
-/** Whose key an asymmetric session has. */
+/** The kind of key of an asymmetric session. */
 export const CryptoKeyType = { PUBLIC: 1, PRIVATE: 2 } as const;
-/** Whose key an asymmetric session has. */
+/** The kind of key of an asymmetric session. */
 export type CryptoKeyType = typeof CryptoKeyType[keyof typeof CryptoKeyType];
 
 /** Values of a request's status (virtio 1.4 §5.9.7). */

@@ -21,9 +21,9 @@ export const Feature = {
 /** A feature bit of every device type. */
 export type Feature = typeof Feature[keyof typeof Feature];
 
-/** First bit of the range that belongs to rings and transports, as Linux has it. */
+/** First bit of the range for rings and transports, as in Linux. */
 export const TRANSPORT_FEATURE_START = 28;
-/** One past the last bit of the range that belongs to rings and transports, as Linux has it. */
+/** One past the last bit of the range for rings and transports, as in Linux. */
 export const TRANSPORT_FEATURE_END = 42;
 
 /** A device type's own feature bits by name, for example `BlkFeature`. */

@@ -30,7 +30,7 @@ export const GPU_HDR: Layout<"type" | "flags" | "fence_id" | "ctx_id" | "ring_id
     },
     24,
   );
-/** `flags`: answer only when what was asked is done, and with the fence's id. */
+/** `flags`: the device answers only when the request is complete, with the fence's id. */
 export const GPU_FLAG_FENCE = 1;
 
 /** Types of requests and answers. */
@@ -81,7 +81,7 @@ export const GpuFormat = {
 /** A pixel format. */
 export type GpuFormat = typeof GpuFormat[keyof typeof GpuFormat];
 
-/** Where red, green, blue and alpha are in the four bytes of a pixel; alpha -1 if there is none. */
+/** Positions of red, green, blue and alpha in the four bytes of a pixel; -1 for a format without alpha. */
 export const GPU_CHANNELS: Readonly<Record<number, readonly [number, number, number, number]>> = {
   [GpuFormat.B8G8R8A8]: [2, 1, 0, 3],
   [GpuFormat.B8G8R8X8]: [2, 1, 0, -1],
@@ -93,9 +93,9 @@ export const GPU_CHANNELS: Readonly<Record<number, readonly [number, number, num
   [GpuFormat.R8G8B8X8]: [0, 1, 2, -1],
 };
 
-/** Displays that an answer tells of. */
+/** Number of displays in an answer. */
 export const GPU_MAX_SCANOUTS = 16;
-/** Bytes that an answer tells of each display: a rectangle, whether it is on, flags. */
+/** Bytes for each display in an answer: a rectangle, whether it is on, flags. */
 export const GPU_DISPLAY_SIZE = 24;
 /** Bytes of an EDID answer after the header: size, padding, blob. */
 export const GPU_EDID_SIZE = 1032;

@@ -1,7 +1,7 @@
 /** What MagicValue reads: "virt" in little-endian (virtio 1.4 §4.2.2). */
 export const MMIO_MAGIC = 0x74726976;
 
-/** Register offsets of virtio-mmio, version 2 unless said (virtio 1.4 §4.2.2, §4.2.4). */
+/** Register offsets of virtio-mmio; version 2 except where marked (virtio 1.4 §4.2.2, §4.2.4). */
 export const MmioRegister = {
   MagicValue: 0x000,
   Version: 0x004,
@@ -60,5 +60,5 @@ export const InterruptCause = {
 /** A bit of InterruptStatus. */
 export type InterruptCause = typeof InterruptCause[keyof typeof InterruptCause];
 
-/** The page size that the version 1 interface counts queue addresses in, as Linux writes it. */
+/** The page size in which the version 1 interface counts queue addresses, as in Linux. */
 export const MMIO_LEGACY_PAGE_SIZE = 4096;

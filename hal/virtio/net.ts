@@ -117,7 +117,7 @@ export const NetStatus = { LINK_UP: 1, ANNOUNCE: 2 } as const;
 /** A bit of the configuration's status. */
 export type NetStatus = typeof NetStatus[keyof typeof NetStatus];
 
-/** The configuration's duplex, as the field's text has it (virtio 1.4 §5.1.4). */
+/** Values of the configuration's duplex (virtio 1.4 §5.1.4). */
 export const NetDuplex = { HALF: 0, FULL: 1, UNKNOWN: 0xff } as const;
 /** A value of the configuration's duplex. */
 export type NetDuplex = typeof NetDuplex[keyof typeof NetDuplex];

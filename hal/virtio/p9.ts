@@ -10,17 +10,17 @@ export const P9_CONFIG: Layout<"tag_len"> = layout({ tag_len: "u16" }, 2);
 
 /** The dialect of 9P that Linux speaks. */
 export const P9_VERSION = "9P2000.L";
-/** What a server answers that speaks none of the client's dialects. */
+/** The answer of a server that does not speak the client's dialect. */
 export const P9_UNKNOWN_VERSION = "unknown";
 /** Smallest message size that a session may have, in bytes. */
 export const P9_MIN_MSIZE = 4096;
-/** Bytes that are kept free of a message for the header of a read or a write. */
+/** Bytes of a message reserved for the header of a read or a write. */
 export const P9_IO_HEADER = 24;
 /** The tag of Tversion. */
 export const P9_NO_TAG = 0xffff;
-/** The fid that is none. */
+/** The value that stands for "no fid". */
 export const P9_NO_FID = 0xffffffff;
-/** The user or group that is none: what is made then belongs to the server's own. */
+/** The value that stands for "no user" or "no group": new files then belong to the server's own. */
 export const P9_NO_ID = 0xffffffff;
 /** Most names of one Twalk. */
 export const P9_MAX_WALK = 16;
@@ -63,13 +63,13 @@ export const P9Type = {
 /** A request. */
 export type P9Type = typeof P9Type[keyof typeof P9Type];
 
-/** What every message begins with. */
+/** The header of every message. */
 export const P9_HEADER: Layout<"size" | "type" | "tag"> = layout({
   size: "u32",
   type: "u8",
   tag: "u16",
 }, 7);
-/** What names a file on its server. */
+/** The identity of a file on its server. */
 export const P9_QID: Layout<"type" | "version" | "path"> = layout({
   type: "u8",
   version: "u32",
@@ -180,7 +180,7 @@ export type P9EntryType = typeof P9EntryType[keyof typeof P9EntryType];
 export const P9Mode = { DIRECTORY: 0o040000, FILE: 0o100000, SYMLINK: 0o120000 } as const;
 /** A kind of file in a mode. */
 export type P9Mode = typeof P9Mode[keyof typeof P9Mode];
-/** The bits of a mode that tell the kind of file. */
+/** The bits of a mode that hold the kind of file. */
 export const P9_MODE_KIND = 0o170000;
 
 /** Flags of Tlopen and Tlcreate: the same on every architecture. */
@@ -202,11 +202,11 @@ export const P9OpenFlag = {
 } as const;
 /** A flag of Tlopen and Tlcreate. */
 export type P9OpenFlag = typeof P9OpenFlag[keyof typeof P9OpenFlag];
-/** The flags that tell reading from writing. */
+/** Mask of the flags for reading and writing. */
 export const P9_ACCESS = 3;
 /** Flag of Tunlinkat: it is a directory. */
 export const P9_REMOVE_DIRECTORY = 0x200;
-/** What Tgetattr asks for: mode to blocks, as `stat` tells them. */
+/** The mask of Tgetattr for the fields of `stat`: mode to blocks. */
 export const P9_GETATTR_BASIC = 0x7ff;
 /** Bits of Tsetattr: what to set. */
 export const P9SetAttribute = {
@@ -217,9 +217,9 @@ export const P9SetAttribute = {
   ATIME: 0x010,
   MTIME: 0x020,
   CTIME: 0x040,
-  /** To the time that is given, not to now. */
+  /** To the given time instead of now. */
   ATIME_SET: 0x080,
-  /** To the time that is given, not to now. */
+  /** To the given time instead of now. */
   MTIME_SET: 0x100,
 } as const;
 /** A bit of Tsetattr. */

@@ -5,7 +5,7 @@ const INITIAL = 128;
 const MAX_TEXT = 0xffff;
 const encoder = new TextEncoder();
 
-/** Writes a message of 9P, which grows as it needs to: its header comes last. */
+/** Writes a 9P message, which grows as needed; the header is written last. */
 export class P9MessageWriter {
   #bytes = new Uint8Array(INITIAL);
   #view = new DataView(this.#bytes.buffer);
@@ -18,7 +18,7 @@ export class P9MessageWriter {
 
   /** Appends 8 bits. */
   u8(value: number): this {
-    // Taking may replace the view.
+    // `#take` may replace the view.
     const at = this.#take(1);
     this.#view.setUint8(at, value);
     return this;
@@ -56,7 +56,9 @@ export class P9MessageWriter {
   text(value: string): this {
     const bytes = encoder.encode(value);
     if (bytes.length > MAX_TEXT) {
-      throw new RangeError(`Cannot send text of ${bytes.length} bytes, at most ${MAX_TEXT}`);
+      throw new RangeError(
+        `Cannot send text of ${bytes.length} bytes: expected at most ${MAX_TEXT}`,
+      );
     }
     return this.u16(bytes.length).bytes(bytes);
   }
@@ -68,10 +70,11 @@ export class P9MessageWriter {
   }
 
   /**
-   * Ends the message: a view that is valid until the next one is begun.
+   * Ends the message.
    *
    * @param type A value of `P9Type`.
-   * @param more Bytes that follow it from elsewhere.
+   * @param more Length in bytes of data that the caller sends after the message.
+   * @returns A view that is valid until the next message is begun.
    */
   finish(type: number, tag: number, more = 0): Uint8Array {
     this.#view.setUint32(P9_HEADER.size.offset, this.#at + more, true);

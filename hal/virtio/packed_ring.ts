@@ -39,7 +39,7 @@ export const RING_EVENT_OFFSET = 0x7fff;
 export const RING_EVENT_WRAP = 0x8000;
 
 /**
- * Whether an event is due under EVENT_IDX: the place that the other side asked for was passed
+ * Whether an event is due under EVENT_IDX: this side has passed the place that the other side asked for
  * (virtio 1.4 §2.8.10, `vring_need_event` as Linux's `virtqueue_kick_prepare_packed` calls it).
  *
  * @param event `desc` of the other side's event suppression structure.
@@ -55,7 +55,7 @@ export function needPackedEvent(
   passed: number,
   size: number,
 ): boolean {
-  // A place with the other counter is one of the round before.
+  // A place with the other counter belongs to the previous round.
   const asked = (event & RING_EVENT_OFFSET) - (event >>> 15 === wrap ? 0 : size);
   const distance = place - asked;
   return distance >= 1 && distance <= passed;

@@ -79,7 +79,7 @@ export const MSIX_ENTRY: Layout<"address" | "data" | "control"> = layout({
   control: "u32",
 }, 16);
 
-/** What a virtio capability tells of: `cfg_type` (virtio 1.4 §4.1.4). */
+/** The structure that a virtio capability describes: `cfg_type` (virtio 1.4 §4.1.4). */
 export const PciCapType = {
   COMMON: 1,
   NOTIFY: 2,
@@ -89,7 +89,7 @@ export const PciCapType = {
   SHARED_MEMORY: 8,
   VENDOR: 9,
 } as const;
-/** What a virtio capability tells of. */
+/** The structure that a virtio capability describes. */
 export type PciCapType = typeof PciCapType[keyof typeof PciCapType];
 
 /** `struct virtio_pci_cap` (virtio 1.4 §4.1.4). */

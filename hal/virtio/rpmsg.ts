@@ -34,9 +34,9 @@ export const RPMSG_MTU = 496;
 export const RPMSG_MAX_BUFFERS = 512;
 /** The name service's address. */
 export const RPMSG_NS_ADDRESS = 53;
-/** The first address that is given out; those below are fixed. */
+/** The first dynamic address; those below are fixed. */
 export const RPMSG_FIRST_DYNAMIC = 1024;
-/** No address: never sent. */
+/** The value that stands for "no address"; it is never sent. */
 export const RPMSG_ANY = 0xffffffff;
 /** Queues, from the driver's view. */
 export const RpmsgQueue = { RECEIVE: 0, TRANSMIT: 1 } as const;

@@ -35,7 +35,7 @@ export const SCSI_SENSE_SIZE = 96;
 /** Bytes of a command descriptor block after a reset. */
 export const SCSI_CDB_SIZE = 32;
 
-/** What the device reads of a command before the block: `struct virtio_scsi_req_cmd`. */
+/** What the device reads before the command block: `struct virtio_scsi_req_cmd`. */
 export const SCSI_REQUEST: Layout<"lun" | "id" | "task_attr" | "prio" | "crn"> = layout({
   lun: { bytes: 8 },
   id: "u64",
@@ -43,7 +43,7 @@ export const SCSI_REQUEST: Layout<"lun" | "id" | "task_attr" | "prio" | "crn"> =
   prio: "u8",
   crn: "u8",
 }, 19);
-/** What it writes before the sense data. */
+/** What the device writes before the sense data. */
 export const SCSI_RESPONSE: Layout<
   "sense_len" | "residual" | "status_qualifier" | "status" | "response"
 > = layout({
@@ -72,7 +72,7 @@ export const ScsiQueue = { CONTROL: 0, EVENT: 1, REQUEST: 2 } as const;
 /** A queue. */
 export type ScsiQueue = typeof ScsiQueue[keyof typeof ScsiQueue];
 
-/** What became of a request, apart from the SCSI status. */
+/** The outcome of a request, apart from the SCSI status. */
 export const ScsiResponse = {
   OK: 0,
   OVERRUN: 1,
@@ -88,7 +88,7 @@ export const ScsiResponse = {
   FUNCTION_REJECTED: 11,
   INCORRECT_LUN: 12,
 } as const;
-/** What became of a request. */
+/** The outcome of a request. */
 export type ScsiResponse = typeof ScsiResponse[keyof typeof ScsiResponse];
 
 /** SCSI status codes (SAM-5). */

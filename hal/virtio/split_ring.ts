@@ -24,7 +24,7 @@ export const USED_NO_NOTIFY = 1;
 /** The largest split or packed queue. */
 export const MAX_QUEUE_SIZE = 32768;
 
-/** Sizes and places of the three parts of a split virtqueue of one size. */
+/** Sizes and offsets of the three parts of a split virtqueue. */
 export interface SplitRingLayout {
   /** Bytes of the descriptor table, align 16. */
   readonly descSize: number;

@@ -57,7 +57,7 @@ export const VsockType = { STREAM: 1, SEQPACKET: 2 } as const;
 /** A type of sockets. */
 export type VsockType = typeof VsockType[keyof typeof VsockType];
 
-/** Flags of SHUTDOWN: what the sender will not do any more. */
+/** Flags of SHUTDOWN: what the sender has stopped doing. */
 export const VsockShutdown = { RECEIVE: 1, SEND: 2 } as const;
 /** A flag of SHUTDOWN. */
 export type VsockShutdown = typeof VsockShutdown[keyof typeof VsockShutdown];

@@ -65,7 +65,7 @@ Deno.test("net dhcp and net fetch in guests give a lease and the host's bytes", 
     const { address, router, server: lender } = JSON.parse(run.out.slice(0, end));
     assertEquals([address, router, lender], ["10.0.2.15", "10.0.2.2", "10.0.2.2"]);
     assertEquals([run.code, run.out.slice(end)], [0, "exit code 0\nexit code 1\n"]);
-    assertEquals(/saw 0x194/.test(run.err), true, run.err);
+    assertEquals(/saw 404, expected 200/.test(run.err), true, run.err);
   } finally {
     await Deno.remove(dir, { recursive: true });
   }

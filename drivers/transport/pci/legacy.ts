@@ -58,6 +58,7 @@ export class PciLegacyTransport extends PciTransport implements Transport {
       new VireoError("NO_DEVICE", `There is no legacy virtio device: ${why}`, {
         device: fn.name,
         seen,
+        base: 16,
       });
     if (
       vendor !== PCI_VENDOR_VIRTIO || device < PCI_DEVICE_FIRST || device >= PCI_MODERN_DEVICE_BASE
@@ -153,6 +154,7 @@ export class PciLegacyTransport extends PciTransport implements Transport {
         register: "Queue Size",
         queue: index,
         seen: size,
+        base: 10,
       });
     }
     if (queue.size !== size) {
@@ -161,6 +163,7 @@ export class PciLegacyTransport extends PciTransport implements Transport {
         queue: index,
         seen: queue.size,
         expected: size,
+        base: 10,
       });
     }
     const pfn = queue.desc / PCI_LEGACY_PAGE_SIZE;
@@ -274,7 +277,8 @@ function mapHeader(fn: PciFunction): Mmio {
       device: fn.name,
       register: "BAR0",
       seen,
-      expected: `at least 0x${HEADER.SIZE.toString(16)} bytes`,
+      expected: `at least ${HEADER.SIZE} bytes`,
+      base: 10,
       cause,
     });
   if (bar === undefined || bar.size < HEADER.SIZE) throw refuse(bar?.size ?? 0);

@@ -109,7 +109,8 @@ export class PciModernTransport extends PciTransport implements Transport {
     throw this.error("CONFIG_INVALID", "Cannot find the administration virtqueues", {
       register: "admin_queue_num",
       seen: admin.count,
-      expected: "at least 0x1",
+      expected: "at least 1",
+      base: 10,
     });
   }
 
@@ -149,7 +150,8 @@ export class PciModernTransport extends PciTransport implements Transport {
       throw this.error("BAD_CAPABILITY", `Cannot use feature ${feature}: COMMON is too short`, {
         register,
         seen: this.#common.length,
-        expected: `at least 0x${bytes.toString(16)}`,
+        expected: `at least ${bytes} bytes`,
+        base: 10,
       });
     }
     this.#accepted = features;
@@ -240,6 +242,7 @@ export class PciModernTransport extends PciTransport implements Transport {
         register: "queue_size",
         queue: index,
         seen: max,
+        base: 10,
       });
     }
     if (!Number.isInteger(queue.size) || queue.size < 1 || queue.size > max) {
@@ -247,7 +250,8 @@ export class PciModernTransport extends PciTransport implements Transport {
         register: "queue_size",
         queue: index,
         seen: queue.size,
-        expected: `at most 0x${max.toString(16)}`,
+        expected: `at most ${max}`,
+        base: 10,
       });
     }
     this.#checkAddress(index, "queue_desc", queue.desc, 16);
@@ -339,6 +343,8 @@ export class PciModernTransport extends PciTransport implements Transport {
         register: "queue_reset",
         queue: index,
         seen: this.#common.length,
+        expected: `at least ${COMMON.admin_queue_index.offset} bytes`,
+        base: 10,
       });
     }
     this.#routed.delete(index);
@@ -445,5 +451,6 @@ function noDevice(fn: PciFunction, why: string, seen?: number): VireoError {
   return new VireoError("NO_DEVICE", `There is no modern virtio device: ${why}`, {
     device: fn.name,
     seen,
+    base: 16,
   });
 }

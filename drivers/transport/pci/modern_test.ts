@@ -57,7 +57,7 @@ for (
     assertEquals([error.code, error.seen, error.expected], [
       "BAD_CAPABILITY",
       length,
-      `at least 0x${bytes.toString(16)}`,
+      `at least ${bytes} bytes`,
     ]);
     assertEquals(fn.log, []);
     const [, whole] = modern({
