@@ -1,6 +1,6 @@
 import {
   joinBytes,
-  Libc,
+  type Libc,
   type Mapping,
   MessageSocket,
   Received,
