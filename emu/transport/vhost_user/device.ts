@@ -1,6 +1,7 @@
 import {
   DeviceId,
   FeatureSet,
+  hex,
   hi32,
   InterruptCause,
   lo32,
@@ -422,7 +423,7 @@ export class VhostUserDevice implements Disposable {
       if (guest === undefined) {
         throw refuse(`Cannot start a queue whose ${part} part is in no region`, {
           queue: index,
-          seen: ring[part],
+          seen: hex(ring[part]),
         });
       }
       config[part][0] = lo32(guest);
