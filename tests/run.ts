@@ -32,6 +32,8 @@ const ON_EVERY_QEMU = [
   "tests/qtest/p9_test.ts",
   "tests/qtest",
   "tests/qemu",
+  "tests/vhost_user/qemu_test.ts",
+  "tests/vhost_user/storage_daemon_test.ts",
 ] as const;
 
 const [folder] = Deno.args;

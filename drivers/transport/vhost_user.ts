@@ -6,7 +6,8 @@ import {
   type Interrupt,
   InterruptCause,
   MAX_QUEUE_SIZE,
-  NetFeature,
+  Status,
+  VHOST_USER_NET_CONTROL,
   type VhostUserLease,
   type VhostUserNode,
   VireoError,
@@ -16,17 +17,6 @@ import type { AccessWidth, InterruptRoute, QueueInterrupt, Transport } from "./t
 
 /** The largest size of a queue: the protocol does not ask, and back ends take what QEMU's devices have. */
 const QUEUE_SIZE = 1024;
-/** What the front end of a network device would have to serve itself, which needs a control queue. */
-const NET_WITHHELD = FeatureSet.of(
-  NetFeature.CTRL_VQ,
-  NetFeature.CTRL_RX,
-  NetFeature.CTRL_VLAN,
-  NetFeature.CTRL_RX_EXTRA,
-  NetFeature.CTRL_MAC_ADDR,
-  NetFeature.CTRL_GUEST_OFFLOADS,
-  NetFeature.GUEST_ANNOUNCE,
-  NetFeature.MQ,
-);
 
 /**
  * A device behind a vhost-user socket. What registers do elsewhere are messages here; the status is the
@@ -59,6 +49,7 @@ export class VhostUserTransport implements Transport {
   readonly #inUse = new Set<number>();
   #waiting: number[] = [];
   #packed = false;
+  #running = false;
   #route: InterruptRoute | undefined;
   #seenChanges = 0;
 
@@ -72,7 +63,7 @@ export class VhostUserTransport implements Transport {
     this.name = node.name;
     this.deviceId = node.deviceId;
     this.dma = dma;
-    this.withheld = node.deviceId === DeviceId.NET ? NET_WITHHELD : FeatureSet.NONE;
+    this.withheld = node.deviceId === DeviceId.NET ? VHOST_USER_NET_CONTROL : FeatureSet.NONE;
     this.#lease = node.open();
     this.interrupt = this.#lease.configInterrupt;
   }
@@ -104,6 +95,9 @@ export class VhostUserTransport implements Transport {
    */
   writeStatus(status: number): void {
     if (status === 0) throw new RangeError("Cannot write status 0: use reset()");
+    // An enabled queue is one that the back end may use, whatever the status.
+    if ((status & Status.DRIVER_OK) !== 0) this.#enableAll();
+    this.#running = (status & Status.DRIVER_OK) !== 0;
     this.#lease.writeStatus(status);
   }
 
@@ -115,6 +109,7 @@ export class VhostUserTransport implements Transport {
   reset(): Promise<void> {
     this.#inUse.clear();
     this.#waiting = [];
+    this.#running = false;
     this.#route = undefined;
     return Promise.try(() => this.#lease.reset());
   }
@@ -158,9 +153,9 @@ export class VhostUserTransport implements Transport {
     this.#waiting.push(index);
   }
 
-  /** Lets the back end look at the queues that were set up. */
+  /** Lets the back end look at the queues that were set up, from DRIVER_OK on. */
   startQueues(): void {
-    for (const index of this.#waiting.splice(0)) this.#lease.enableQueue(index);
+    if (this.#running) this.#enableAll();
   }
 
   /** Stops a queue, unless a reset or the end of the back end did. */
@@ -242,6 +237,10 @@ export class VhostUserTransport implements Transport {
   /** Closes the connection. */
   [Symbol.dispose](): void {
     this.#lease[Symbol.dispose]();
+  }
+
+  #enableAll(): void {
+    for (const index of this.#waiting.splice(0)) this.#lease.enableQueue(index);
   }
 }
 

@@ -120,6 +120,22 @@ export const BOARD_ROWS: readonly CommandRow[] = [
     run: async ({ board, flags }) => await (await import("./shell.ts")).shell(board, flags),
   }),
   command({
+    name: "serve",
+    summary: "serve a device at a vhost-user socket, for QEMU's guests and other front ends",
+    arguments: [["<device>", "blk, net, console, rng, a device of --with, or a .ts file"]],
+    options: [
+      { flag: "--socket <path>", summary: "where to listen", required: true },
+      { flag: "--once", summary: "end when the first front end left" },
+      { flag: "--check", summary: "fail if a driver or a front end broke the specification" },
+      JSON_OPTION,
+    ],
+    example: "vireo serve blk --blk disk.img --socket /run/a.sock\n" +
+      "vireo serve my_device.ts --socket /run/b.sock --json",
+    board: {},
+    run: async ({ board, args: [device], flags }) =>
+      await (await import("./serve.ts")).serve(board, device, flags),
+  }),
+  command({
     name: "image",
     summary: "write a kernel and an initramfs that boot into the REPL, and QEMU's command line",
     options: [

@@ -19,6 +19,8 @@ type Properties = Readonly<Record<string, boolean | string>>;
 /** A virtio device, whatever it is plugged into; and the ones that are plugged into PCI. */
 const VIRTIO_DEVICE = /^(?:virtio|vhost|vhost-user)-[\w-]+-(?:device|pci)$|^virtio-vga(?:-gl)?$/;
 const PCI_DEVICE = /-pci$|^virtio-vga/;
+/** Devices on PCI that have the modern interface only, and so no properties to choose by. */
+const MODERN_ONLY = /^vhost-user-(?:rng|input|fs|gpio|i2c|snd)-pci$/;
 
 /**
  * Says in QEMU's words which interfaces and ring features the virtio devices of a command line have.
@@ -67,7 +69,7 @@ function properties(driver: string, options: DeviceInterfaces): Properties {
   if (!VIRTIO_DEVICE.test(driver)) return {};
   const { legacy = false, transitional = false, packed = false, platformIommu = false } = options;
   return {
-    ...(PCI_DEVICE.test(driver) &&
+    ...(PCI_DEVICE.test(driver) && !MODERN_ONLY.test(driver) &&
       { "disable-legacy": !legacy && !transitional, "disable-modern": legacy }),
     // Vireo never boots from the network, and some hosts lack the ROM file.
     ...(driver === "virtio-net-pci" && { romfile: "" }),

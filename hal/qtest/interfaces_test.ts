@@ -24,6 +24,8 @@ Deno.test("interfaceArgs() gives each virtio device on PCI its interfaces", () =
     device("vhost-user-blk-pci,chardev=c", { transitional: true }),
     "vhost-user-blk-pci,disable-legacy=off,disable-modern=off,chardev=c",
   );
+  // QEMU refuses the properties of these.
+  assertEquals(device("vhost-user-rng-pci,chardev=c"), "vhost-user-rng-pci,chardev=c");
   assertEquals(
     device("virtio-net-pci"),
     "virtio-net-pci,disable-legacy=on,disable-modern=off,romfile=",

@@ -1,9 +1,12 @@
 import {
+  DeviceId,
   FeatureSet,
+  hex,
   hi32,
   InterruptCause,
   lo32,
   Status,
+  VHOST_USER_NET_CONTROL,
   VireoError,
   type VireoErrorDetails,
 } from "@vireo/hal";
@@ -51,8 +54,8 @@ const PROTOCOL = FeatureSet.of(
 const NOT_VIRTIO = FeatureSet.of(VHOST_USER_PROTOCOL_FEATURES, VHOST_LOG_ALL);
 /** Milliseconds that a queue's last requests may take when it is stopped. */
 const DRAIN_DEADLINE = 2000;
-/** Virtio device id of network devices, whose front ends count queues in pairs. */
-const NET = 1;
+/** Network devices' front ends count queues in pairs, and serve the control queue. */
+const NET = DeviceId.NET;
 /** What `/proc` calls an eventfd. */
 const EVENTFD = "anon_inode:[eventfd]";
 
@@ -153,6 +156,7 @@ export class VhostUserDevice implements Disposable {
   disconnected(): void {
     this.#link = undefined;
     this.#reset();
+    for (const ring of this.#rings) ring.base = 0;
     this.#map.clear();
     this.#protocol = FeatureSet.NONE;
     this.#hasProtocol = false;
@@ -186,7 +190,7 @@ export class VhostUserDevice implements Disposable {
   ): Promise<Uint8Array | undefined> {
     switch (request as Request) {
       case Request.GET_FEATURES:
-        return bitsBytes(this.hosted.offeredBy(false).with(VHOST_USER_PROTOCOL_FEATURES));
+        return bitsBytes(this.#offered.with(VHOST_USER_PROTOCOL_FEATURES));
       case Request.SET_FEATURES:
         return this.#setFeatures(readBits(payload));
       case Request.GET_PROTOCOL_FEATURES:
@@ -246,6 +250,15 @@ export class VhostUserDevice implements Disposable {
     }
   }
 
+  get #offered(): FeatureSet {
+    return this.hosted.offeredBy(false).minus(this.#frontEnds);
+  }
+
+  /** Feature bits that are between the driver and the front end. */
+  get #frontEnds(): FeatureSet {
+    return this.hosted.model.deviceId === NET ? VHOST_USER_NET_CONTROL : FeatureSet.NONE;
+  }
+
   get #offeredProtocol(): FeatureSet {
     return this.hosted.model.configSize > 0 ? PROTOCOL.with(VhostUserFeature.CONFIG) : PROTOCOL;
   }
@@ -255,7 +268,7 @@ export class VhostUserDevice implements Disposable {
       throw refuse("Cannot log what is written, as for a migration", { expected: "no LOG_ALL" });
     }
     this.#hasProtocol = accepted.has(VHOST_USER_PROTOCOL_FEATURES);
-    const features = accepted.minus(NOT_VIRTIO);
+    const features = accepted.minus(NOT_VIRTIO).minus(this.#frontEnds);
     const { hosted } = this;
     // A front end that stopped and goes on, as when a machine is paused, says the same again.
     if (hosted.active && this.#accepted?.equals(features)) return undefined;
@@ -410,7 +423,7 @@ export class VhostUserDevice implements Disposable {
       if (guest === undefined) {
         throw refuse(`Cannot start a queue whose ${part} part is in no region`, {
           queue: index,
-          seen: ring[part],
+          seen: hex(ring[part]),
         });
       }
       config[part][0] = lo32(guest);
@@ -418,7 +431,7 @@ export class VhostUserDevice implements Disposable {
     }
     let started: boolean;
     try {
-      started = hosted.startQueue(index, this.#position(ring, config.geometry().used));
+      started = hosted.startQueue(index, this.#resumed(ring, config.geometry().used));
     } catch (cause) {
       if (!(cause instanceof RangeError)) throw cause;
       throw refuse("Cannot go on with a queue", { queue: index, seen: ring.base, cause });
@@ -431,7 +444,7 @@ export class VhostUserDevice implements Disposable {
   }
 
   /** Where a queue goes on; what was not used by then is taken again, or was lost with a back end. */
-  #position(ring: Ring, used: number): RingPosition | undefined {
+  #resumed(ring: Ring, used: number): RingPosition | undefined {
     if (this.hosted.packed) {
       const [next, used] = [ring.base & 0xffff, ring.base >>> 16];
       return { ring: "packed", next, used, fresh: 0, first: 0, held: [], completed: [] };
@@ -455,11 +468,13 @@ export class VhostUserDevice implements Disposable {
     return undefined;
   }
 
-  /** A queue runs and is enabled: the device starts with the first one, unless the status says when. */
+  /**
+   * A queue runs and is enabled: the device starts with the first one. A front end that keeps the status
+   * need not say DRIVER_OK: QEMU 7.2 does not for its entropy, SCSI and socket devices.
+   */
   #ready(index: number): void {
-    const { hosted } = this;
-    if (hosted.active) this.#kicked(index);
-    else if (!this.#keepsStatus) this.#activate();
+    if (this.hosted.active) this.#kicked(index);
+    else this.#activate();
   }
 
   #kicked(index: number): void {
@@ -474,29 +489,31 @@ export class VhostUserDevice implements Disposable {
     const index = readU32(payload, VRING_STATE.index.offset);
     const ring = this.#ring(index);
     const end = performance.now() + DRAIN_DEADLINE;
-    const held = (): number => {
-      if (this.hosted.model.queues[index]!.keepsBuffers) return 0;
-      return this.hosted.position(index)?.held.length ?? 0;
-    };
+    const { keepsBuffers } = this.hosted.model.queues[index]!;
+    const held = (): number => keepsBuffers ? 0 : this.#position(index)?.held.length ?? 0;
     while (held() > 0 && performance.now() < end) {
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
-    const position = this.hosted.position(index);
-    // What is held is void: the next back end, or this one, takes it again.
-    const base = position === undefined
-      ? ring.base
-      : "ring" in position
-      ? (position.used | position.used << 16) >>> 0
-      : position.usedIndex;
     this.#halt(index);
-    ring.base = base;
     this.#releaseStale();
-    return u32s(index, base);
+    return u32s(index, ring.base);
   }
 
-  /** Stops a queue and closes its descriptors. */
+  /** Where a queue stands; undefined if it does not run, or the driver has the device's side of it. */
+  #position(index: number): RingPosition | undefined {
+    const { hosted } = this;
+    return hosted.model.queues[index]!.reversed ? undefined : hosted.position(index);
+  }
+
+  /** Stops a queue and closes its descriptors; its base is where it stands. */
   #halt(index: number): void {
     const ring = this.#rings[index]!;
+    const position = this.#position(index);
+    // What is held is void: the next back end, or this one, takes it again.
+    if (position !== undefined) {
+      const packed = "ring" in position;
+      ring.base = packed ? (position.used | position.used << 16) >>> 0 : position.usedIndex;
+    }
     ring.watch?.[Symbol.dispose]();
     ring.watch = undefined;
     for (const fd of [ring.kick, ring.call, ring.error]) this.#close(fd);
@@ -504,10 +521,14 @@ export class VhostUserDevice implements Disposable {
     this.hosted.stopQueue(index);
   }
 
-  /** Stops a queue and forgets what the front end told of it. */
+  /**
+   * Stops a queue and forgets what the front end told of it, but for where it stands: QEMU resets the
+   * status before it asks for that, also when its machine is only paused.
+   */
   #forget(index: number): void {
     this.#halt(index);
-    Object.assign(this.#rings[index]!, emptyRing());
+    const { base } = this.#rings[index]!;
+    Object.assign(this.#rings[index]!, emptyRing(), { base });
   }
 
   #readConfig(payload: Uint8Array): Uint8Array {

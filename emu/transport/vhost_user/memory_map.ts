@@ -1,4 +1,4 @@
-import { alignUp, RegionAllocator, VireoError } from "@vireo/hal";
+import { alignUp, hex, RegionAllocator, VireoError } from "@vireo/hal";
 import type { Libc, Mapping } from "@vireo/hal/vhost-user";
 import { GuestMemory, type MemoryRegion } from "../../memory.ts";
 
@@ -222,5 +222,5 @@ function checkApart(regions: readonly Omit<FrontEndRegion, "fd">[]): void {
 }
 
 function wrong(what: string, seen: number, expected: string): VireoError {
-  return new VireoError("BAD_MESSAGE", what, { seen, expected });
+  return new VireoError("BAD_MESSAGE", what, { seen: hex(seen), expected });
 }

@@ -182,9 +182,8 @@ class Connection {
       }
       this.#listen();
     } catch (error) {
-      if (!(error instanceof VireoError)) throw error;
-      const left = error.code === "DEVICE_REMOVED";
-      this.#shut(left ? undefined : error.message);
+      const left = error instanceof VireoError && error.code === "DEVICE_REMOVED";
+      this.#shut(left ? undefined : String(error instanceof Error ? error.message : error));
     }
   }
 

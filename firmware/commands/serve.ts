@@ -1,0 +1,120 @@
+import type { DeviceModel } from "@vireo/emu";
+import { type ServerEvent, VhostUserServer } from "@vireo/emu/vhost-user";
+import { DeviceId, VireoError } from "@vireo/hal";
+import { servedModel } from "../serve/served_model.ts";
+import type { BoardOptions } from "../target/options.ts";
+import { UsageError } from "../terminal/usage.ts";
+
+/** Flags of `vireo serve`. */
+export interface ServeFlags {
+  readonly socket: string;
+  readonly once?: true;
+  readonly check?: true;
+  readonly json?: true;
+}
+
+/** QEMU's front ends, by virtio device id; it has none for the others. */
+const FRONT_ENDS: Readonly<Record<number, string>> = {
+  [DeviceId.BLOCK]: "vhost-user-blk-pci",
+  [DeviceId.RNG]: "vhost-user-rng-pci",
+  [DeviceId.SCSI]: "vhost-user-scsi-pci",
+  [DeviceId.GPU]: "vhost-user-gpu-pci",
+  [DeviceId.INPUT]: "vhost-user-input-pci",
+  [DeviceId.VSOCK]: "vhost-user-vsock-pci",
+};
+
+/**
+ * QEMU's arguments for a machine that uses a served device; its memory must be shared.
+ *
+ * @param model The device.
+ * @param path Path of its socket.
+ * @returns The arguments, or undefined if QEMU has no front end for such a device.
+ */
+export function qemuOptions(model: DeviceModel, path: string): string[] | undefined {
+  const memory = ["-object", "memory-backend-memfd,id=mem,size=1G,share=on", "-m", "1G"];
+  const chardev = ["-chardev", `socket,id=vireo0,path=${path.replaceAll(",", ",,")}`];
+  const common = [...memory, "-machine", "memory-backend=mem", ...chardev];
+  if (model.deviceId === DeviceId.NET) {
+    return [
+      ...common,
+      ...["-netdev", "vhost-user,id=net0,chardev=vireo0", "-device", "virtio-net-pci,netdev=net0"],
+    ];
+  }
+  const device = FRONT_ENDS[model.deviceId];
+  return device === undefined ? undefined : [...common, "-device", `${device},chardev=vireo0`];
+}
+
+/**
+ * `vireo serve`: serves a device at a vhost-user socket until it is interrupted.
+ *
+ * @throws {UsageError} If there is no such device.
+ * @throws {VireoError} If the socket cannot be made; `GUEST_FAULT` with `--check` if a driver or a front end
+ * did something wrong.
+ */
+export async function serve(board: BoardOptions, name: string, flags: ServeFlags): Promise<void> {
+  if (board.target !== "emu") {
+    throw new UsageError(`serve: the device is this program's own, so there is no --target`);
+  }
+  await using cleanup = new AsyncDisposableStack();
+  const model = await servedModel(name, board, cleanup);
+  let wrongs = 0;
+  const server = cleanup.use(
+    new VhostUserServer({
+      model,
+      path: flags.socket,
+      once: flags.once,
+      offer: { packed: board.packed, inOrder: board.inOrder },
+      queueSize: board.queueSize,
+      event: (event) => {
+        if (isWrong(event)) wrongs++;
+        console.log(flags.json ? JSON.stringify(event) : eventText(event));
+      },
+    }),
+  );
+  const qemu = qemuOptions(model, flags.socket);
+  if (flags.json) {
+    const { deviceId, name } = model;
+    const socket = flags.socket;
+    console.log(JSON.stringify({ kind: "listening", device: name, deviceId, socket, qemu }));
+  } else {
+    console.log(`serving ${model.name} at ${flags.socket}`);
+    console.log(
+      qemu === undefined
+        ? "QEMU has no front end for it"
+        : `QEMU: ${qemu.map((word) => /[^\w=,./:-]/.test(word) ? `'${word}'` : word).join(" ")}`,
+    );
+  }
+  const interrupted = Promise.withResolvers<void>();
+  const stop = (): void => interrupted.resolve();
+  const signals = ["SIGINT", "SIGTERM"] as const;
+  for (const signal of signals) Deno.addSignalListener(signal, stop);
+  try {
+    await Promise.race([server.ended, interrupted.promise]);
+  } finally {
+    for (const signal of signals) Deno.removeSignalListener(signal, stop);
+  }
+  if (!flags.check || wrongs === 0) return;
+  throw new VireoError("GUEST_FAULT", `The other side broke the specification ${wrongs} times`);
+}
+
+function isWrong(event: ServerEvent): boolean {
+  return event.kind === "violation" || event.kind === "refused" ||
+    event.kind === "disconnected" && event.reason !== undefined;
+}
+
+function eventText(event: ServerEvent): string {
+  switch (event.kind) {
+    case "connected":
+      return "a front end connected";
+    case "refused":
+      return `refused ${event.request}: ${event.reason}`;
+    case "violation": {
+      const { register, value, reason } = event.violation;
+      return `violation (${register}${value === undefined ? "" : ` ${value}`}): ${reason}`;
+    }
+    case "disconnected":
+      return event.reason === undefined
+        ? "the front end left"
+        : `left the front end: ${event.reason}`;
+  }
+}

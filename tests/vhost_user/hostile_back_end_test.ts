@@ -1,0 +1,336 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { type VhostUserLease, VireoError, type VireoErrorCode } from "@vireo/hal";
+import { joinBytes, Libc, Poller, u32s, u64s, VhostUserFrontEnd } from "@vireo/hal/vhost-user";
+import { answer, raw, RawPeer } from "./raw_peer.ts";
+import { openDescriptors, wait } from "./wait.ts";
+
+/** Requests, typed anew from the specification. */
+const GET_FEATURES = 1;
+const GET_PROTOCOL_FEATURES = 15;
+const SET_PROTOCOL_FEATURES = 16;
+const SET_OWNER = 3;
+const GET_QUEUE_NUM = 17;
+const GET_CONFIG = 24;
+const GET_VRING_BASE = 11;
+const SET_STATUS = 39;
+const GET_STATUS = 40;
+const VERSION_1 = 2 ** 32;
+const PROTOCOL = 2 ** 30;
+const [MQ, REPLY_ACK, CONFIG, STATUS] = [1, 8, 0x200, 0x10000];
+
+/** What a back end says before anybody asks: the answers are in the socket when they are waited for. */
+type Say = (peer: RawPeer) => void;
+
+/** Answers of an honest back end with protocol features, to the end of the greeting. */
+const greeting = (protocol: number): readonly Uint8Array[] => [
+  answer(GET_FEATURES, u64s(VERSION_1 + PROTOCOL)),
+  answer(GET_PROTOCOL_FEATURES, u64s(protocol)),
+  ...(protocol & REPLY_ACK) !== 0 ? [answer(SET_OWNER, u64s(0))] : [],
+  ...(protocol & MQ) !== 0 ? [answer(GET_QUEUE_NUM, u64s(2))] : [],
+];
+const says = (...messages: readonly Uint8Array[]): Say => (peer) =>
+  void messages.forEach((message) => peer.send(message));
+const after = (protocol: number, ...messages: readonly Uint8Array[]): Say =>
+  says(...greeting(protocol), ...messages);
+
+interface Case {
+  readonly name: string;
+  readonly code: VireoErrorCode;
+  readonly why: string;
+  readonly say: Say;
+  /** What is asked after the greeting; nothing if that fails by itself. */
+  readonly ask?: (lease: VhostUserLease) => void;
+}
+
+const greets = (name: string, code: VireoErrorCode, why: string, say: Say): Case => (
+  { name, code, why, say }
+);
+const asks = (
+  name: string,
+  code: VireoErrorCode,
+  why: string,
+  say: Say,
+  ask: (lease: VhostUserLease) => void,
+): Case => ({ name, code, why, say, ask });
+
+const CASES: readonly Case[] = [
+  greets("says nothing", "TIMEOUT", "to answer GET_FEATURES", () => {}),
+  greets(
+    "says half an answer",
+    "TIMEOUT",
+    "to answer GET_FEATURES",
+    (p) => p.send(answer(GET_FEATURES, u64s(1)).subarray(0, 15)),
+  ),
+  greets(
+    "says half a header",
+    "TIMEOUT",
+    "to answer GET_FEATURES",
+    (p) => p.send(answer(GET_FEATURES, u64s(1)).subarray(0, 5)),
+  ),
+  greets("answers with version 0", "BAD_MESSAGE", "version 0", says(raw(1, u64s(1), { flags: 4 }))),
+  greets("answers with version 3", "BAD_MESSAGE", "version 3", says(raw(1, u64s(1), { flags: 7 }))),
+  greets("asks instead of answering", "BAD_MESSAGE", "request 1", says(raw(1, u64s(1)))),
+  greets("answers another question", "BAD_MESSAGE", "request 2", says(answer(2, u64s(1)))),
+  greets(
+    "answers a request that there is not",
+    "BAD_MESSAGE",
+    "request 99",
+    says(answer(99, u64s(1))),
+  ),
+  greets("answers with 4 bytes", "BAD_MESSAGE", "4 bytes", says(answer(1, u32s(1)))),
+  greets("answers with nothing", "BAD_MESSAGE", "0 bytes", says(answer(1, new Uint8Array(0)))),
+  greets("answers with 16 bytes", "BAD_MESSAGE", "16 bytes", says(answer(1, u64s(1, 2)))),
+  greets(
+    "answers with 2^32-1 bytes",
+    "BAD_MESSAGE",
+    "4294967295 bytes",
+    says(raw(1, new Uint8Array(0), { flags: 5, size: 0xffffffff })),
+  ),
+  greets(
+    "answers with a descriptor",
+    "BAD_MESSAGE",
+    "1 descriptors",
+    (p) => p.send(answer(GET_FEATURES, u64s(VERSION_1)), [p.memoryFd]),
+  ),
+  greets(
+    "answers with 32 descriptors",
+    "BAD_MESSAGE",
+    "32 descriptors",
+    (p) => p.send(answer(GET_FEATURES, u64s(VERSION_1)), Array(32).fill(p.memoryFd)),
+  ),
+  greets(
+    "has protocol features of 4 bytes",
+    "BAD_MESSAGE",
+    "4 bytes",
+    says(answer(1, u64s(VERSION_1 + PROTOCOL)), answer(GET_PROTOCOL_FEATURES, u32s(1))),
+  ),
+  greets(
+    "refuses its owner",
+    "COMMAND_REFUSED",
+    "SET_OWNER",
+    says(
+      answer(1, u64s(VERSION_1 + PROTOCOL)),
+      answer(GET_PROTOCOL_FEATURES, u64s(REPLY_ACK)),
+      answer(SET_OWNER, u64s(1)),
+    ),
+  ),
+  greets(
+    "acknowledges what nobody asked of it",
+    "BAD_MESSAGE",
+    "request 16",
+    says(
+      answer(1, u64s(VERSION_1 + PROTOCOL)),
+      answer(GET_PROTOCOL_FEATURES, u64s(REPLY_ACK)),
+      answer(SET_PROTOCOL_FEATURES, u64s(0)),
+    ),
+  ),
+  greets(
+    "has 2^64-1 queues",
+    "BAD_MESSAGE",
+    "at most 2^53-1",
+    says(
+      answer(1, u64s(VERSION_1 + PROTOCOL)),
+      answer(GET_PROTOCOL_FEATURES, u64s(MQ)),
+      answer(GET_QUEUE_NUM, new Uint8Array(8).fill(0xff)),
+    ),
+  ),
+  asks(
+    "has no configuration",
+    "CONFIG_ACCESS",
+    "bytes that the back end has",
+    after(0),
+    (l) => l.readConfig(0, 4),
+  ),
+  asks(
+    "refuses its configuration",
+    "CONFIG_ACCESS",
+    "bytes that the back end has",
+    after(CONFIG, answer(GET_CONFIG, new Uint8Array(0))),
+    (l) => l.readConfig(0, 4),
+  ),
+  asks(
+    "has less configuration than was asked for",
+    "CONFIG_ACCESS",
+    "bytes that the back end has",
+    after(CONFIG, answer(GET_CONFIG, joinBytes(u32s(0, 2, 0), new Uint8Array(2)))),
+    (l) => l.readConfig(0, 4),
+  ),
+  asks(
+    "has more configuration than was asked for",
+    "CONFIG_ACCESS",
+    "bytes that the back end has",
+    after(CONFIG, answer(GET_CONFIG, joinBytes(u32s(0, 8, 0), new Uint8Array(8)))),
+    (l) => l.readConfig(0, 4),
+  ),
+  asks(
+    "has more configuration than there may be",
+    "BAD_MESSAGE",
+    "269 bytes",
+    after(CONFIG, answer(GET_CONFIG, new Uint8Array(269))),
+    (l) => l.readConfig(0, 4),
+  ),
+  asks(
+    "is asked for more configuration than there may be",
+    "CONFIG_ACCESS",
+    "bytes that",
+    after(CONFIG),
+    (l) => l.readConfig(256, 4),
+  ),
+  asks(
+    "answers the same twice",
+    "BAD_MESSAGE",
+    "request 1",
+    after(CONFIG, answer(1, u64s(1)), answer(1, u64s(1))),
+    (l) => {
+      l.readFeatures();
+      l.readConfig(0, 4);
+    },
+  ),
+  asks(
+    "says where a queue stands in 4 bytes",
+    "BAD_MESSAGE",
+    "4 bytes",
+    after(0, answer(GET_VRING_BASE, u32s(0))),
+    (l) => {
+      l.setUpQueue(0, { size: 8, desc: 0, driver: 0, device: 0, packed: false });
+      l.stopQueue(0);
+    },
+  ),
+  asks(
+    "refuses the status",
+    "COMMAND_REFUSED",
+    "SET_STATUS",
+    after(REPLY_ACK | STATUS, answer(SET_STATUS, u64s(7))),
+    (l) => l.writeStatus(1),
+  ),
+  asks(
+    "says its status in 16 bytes",
+    "BAD_MESSAGE",
+    "16 bytes",
+    after(STATUS, answer(GET_STATUS, u64s(1, 2))),
+    (l) => l.readStatus(),
+  ),
+  asks(
+    "never says its status",
+    "TIMEOUT",
+    "to answer GET_STATUS",
+    after(STATUS),
+    (l) => l.readStatus(),
+  ),
+];
+
+Deno.test("vhost-user: a hostile back end is a typed error, and costs nothing", async (t) => {
+  const libc = new Libc();
+  const before = openDescriptors();
+  for (const { name, code, why, say, ask } of CASES) {
+    await t.step(name, async () => {
+      {
+        await using poller = new Poller(libc);
+        const [own, theirs] = libc.socketPair();
+        using peer = new RawPeer(libc, theirs);
+        say(peer);
+        const options = {
+          fd: own,
+          path: "/hostile",
+          deviceId: 2,
+          deadline: 50,
+          memory: { fd: peer.memoryFd, guest: 0, user: 0x1000, size: 1 << 20 },
+        };
+        const error = assertThrows(() => {
+          using lease = new VhostUserFrontEnd(libc, poller, options);
+          assert(ask !== undefined, "the greeting succeeded");
+          ask(lease);
+        }, VireoError);
+        assertEquals([error.code, error.message.includes(why)], [code, true], error.message);
+      }
+      assertEquals(openDescriptors(), before);
+    });
+  }
+  libc.dispose();
+});
+
+Deno.test("vhost-user: a back end that leaves or speaks unasked is seen without a question", async (t) => {
+  const libc = new Libc();
+  const before = openDescriptors();
+  for (
+    const [name, act] of [
+      ["leaves", (peer: RawPeer) => peer[Symbol.dispose]()],
+      ["leaves in the middle of a message", (peer: RawPeer) => {
+        peer.send(answer(GET_FEATURES, u64s(1)).subarray(0, 7), [peer.memoryFd]);
+        peer[Symbol.dispose]();
+      }],
+      ["speaks unasked", (peer: RawPeer) => void peer.send(answer(GET_FEATURES, u64s(1)))],
+    ] as const
+  ) {
+    await t.step(name, async () => {
+      {
+        await using poller = new Poller(libc);
+        const [own, theirs] = libc.socketPair();
+        using peer = new RawPeer(libc, theirs);
+        after(0)(peer);
+        using lease = new VhostUserFrontEnd(libc, poller, {
+          fd: own,
+          path: "/hostile",
+          deviceId: 2,
+          deadline: 50,
+          memory: { fd: peer.memoryFd, guest: 0, user: 0x1000, size: 1 << 20 },
+        });
+        const seen = lease.configInterrupt.wait({
+          signal: AbortSignal.timeout(10_000),
+          ready: () => false,
+        });
+        act(peer);
+        await seen;
+        await wait("the end to be known", () => !lease.present);
+        const error = assertThrows(() => lease.readFeatures(), VireoError);
+        assertEquals(error.code, "DEVICE_REMOVED");
+      }
+      assertEquals(openDescriptors(), before);
+    });
+  }
+  libc.dispose();
+});
+
+Deno.test("vhost-user: random answers are typed errors, and cost nothing", async () => {
+  const libc = new Libc();
+  const before = openDescriptors();
+  let seed = 99;
+  const below = (bound: number): number => {
+    seed ^= seed << 13;
+    seed ^= seed >>> 17;
+    seed ^= seed << 5;
+    return (seed >>> 0) % bound;
+  };
+  const rounds = Number(Deno.env.get("VIREO_VHOST_FUZZ") ?? 4000) / 4;
+  {
+    await using poller = new Poller(libc);
+    for (let i = 0; i < rounds; i++) {
+      const [own, theirs] = libc.socketPair();
+      using peer = new RawPeer(libc, theirs);
+      const honest = [
+        ...greeting(below(2) * REPLY_ACK | below(2) * MQ | CONFIG | below(2) * STATUS),
+      ];
+      const spoilt = below(honest.length);
+      const bytes = joinBytes(...honest.slice(spoilt));
+      for (let k = 1 + below(4); k > 0; k--) bytes[below(bytes.length)] = below(256);
+      for (const message of honest.slice(0, spoilt)) peer.send(message);
+      peer.send(bytes, below(4) === 0 ? [peer.memoryFd] : []);
+      try {
+        using lease = new VhostUserFrontEnd(libc, poller, {
+          fd: own,
+          path: "/hostile",
+          deviceId: 2,
+          deadline: 1,
+          memory: { fd: peer.memoryFd, guest: 0, user: 0x1000, size: 1 << 20 },
+        });
+        lease.readStatus();
+        lease.readConfig(0, 4);
+        lease.reset();
+      } catch (error) {
+        assert(error instanceof VireoError, String(error));
+      }
+    }
+  }
+  assertEquals(openDescriptors(), before);
+  libc.dispose();
+});
