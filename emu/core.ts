@@ -1,5 +1,5 @@
 /**
- * What an emulated device is written with and built into: models, rings, transports and the machine.
+ * The parts of an emulated device: models, rings, transports and the machine.
  *
  * @module
  */

@@ -1,13 +1,13 @@
 import type { RingPosition } from "./ring/position.ts";
 import type { ConfigState } from "./ring/queue_config.ts";
 
-/** Something a driver did against the specification, which the device answered as hardware would. */
+/** A driver's violation of the specification; the device reacted as hardware would. */
 export interface Violation {
   /** The register or ring at fault. */
   readonly register: string;
   /** The value written, if there was one. */
   readonly value: number | undefined;
-  /** What was wrong. */
+  /** What the driver did wrong. */
   readonly reason: string;
 }
 
@@ -27,7 +27,7 @@ export interface DeviceState {
   readonly pageSize: number;
   /** The queues in order. */
   readonly queues: readonly QueueState[];
-  /** What the model's own `snapshot` gave. */
+  /** The result of the model's own `snapshot`. */
   readonly model: unknown;
 }
 

@@ -16,7 +16,7 @@ import { statusStep } from "./status.ts";
 
 /** Bits of the interrupt status that exist. */
 const CAUSES = InterruptCause.QUEUE | InterruptCause.CONFIG;
-/** Violations kept in the log; older ones are dropped. */
+/** The most violations in the log; older ones are dropped. */
 const LOG_LENGTH = 256;
 
 /** What a {@linkcode HostedDevice} is made of. */
@@ -25,7 +25,7 @@ export interface HostedDeviceOptions {
   readonly model: DeviceModel;
   /** Memory that rings and buffers lie in. */
   readonly memory: GuestMemory;
-  /** Whether the device has the legacy interface only. */
+  /** Whether the device has only the legacy interface. */
   readonly legacy: boolean;
   /** An upper bound for queue sizes. */
   readonly queueSize?: number | undefined;
@@ -35,21 +35,21 @@ export interface HostedDeviceOptions {
   readonly regions?: readonly { readonly id: number; readonly address: number }[];
   /** Called when the interrupt line rises. */
   readonly lineRaised?: () => void;
-  /** Called at each interrupt, for transports that send messages: its cause, and the queue if it is one's. */
+  /** Called at each interrupt, for transports that send messages, with the cause and a queue's index. */
   readonly raised?: (cause: InterruptCause, queue?: number) => void;
   /** Runs a model's notify in a microtask instead of inside the register write. */
   readonly deferNotify?: boolean | undefined;
 }
 
 /**
- * A device model with its status, features, queues and interrupt: all that transports share.
+ * A device model with its status, features, queues and interrupt: everything that transports share.
  *
- * Guest faults go through one door, {@linkcode HostedDevice.fault}.
+ * Every guest fault ends in {@linkcode HostedDevice.fault}.
  */
 export class HostedDevice implements DeviceContext {
   /** The device model. */
   readonly model: DeviceModel;
-  /** Whether the driver uses the legacy interface, or there is no other. */
+  /** Whether the driver uses the legacy interface, or the device has no other. */
   legacy: boolean;
   /** The queues as the driver sets them up. */
   readonly configs: readonly QueueConfig[];
@@ -57,7 +57,7 @@ export class HostedDevice implements DeviceContext {
   readonly driverWords: Uint32Array = new Uint32Array(4);
   /** Device status field. */
   status = 0;
-  /** Bits of `InterruptCause` not acknowledged. */
+  /** Bits of `InterruptCause` that the driver has not acknowledged. */
   interruptStatus = 0;
   /** Configuration generation. */
   generation = 0;
@@ -65,10 +65,10 @@ export class HostedDevice implements DeviceContext {
   pageSize: number = MMIO_LEGACY_PAGE_SIZE;
   /** What the driver did wrong, newest last, at most 256. */
   readonly log: Violation[] = [];
-  /** What was negotiated; empty before. */
+  /** The negotiated features; empty before the negotiation. */
   features: FeatureSet = FeatureSet.NONE;
   readonly #options: HostedDeviceOptions;
-  /** Of the modern and of the legacy interface. */
+  /** The features that the modern and the legacy interface offer. */
   readonly #offers: readonly FeatureSet[];
   readonly #queues: (RunningQueue | undefined)[];
   #active = false;
@@ -91,12 +91,12 @@ export class HostedDevice implements DeviceContext {
     this.model.attach?.(this);
   }
 
-  /** All bits that are offered by the interface in use. */
+  /** All bits that the interface in use offers. */
   get offered(): FeatureSet {
     return this.offeredBy(this.legacy);
   }
 
-  /** All bits that are offered by an interface. */
+  /** All bits that an interface offers. */
   offeredBy(legacy: boolean): FeatureSet {
     return this.#offers[legacy ? 1 : 0]!;
   }
@@ -106,35 +106,36 @@ export class HostedDevice implements DeviceContext {
     return this.interruptStatus !== 0;
   }
 
-  /** Whether the driver has the device running. */
+  /** Whether the driver has started the device. */
   get active(): boolean {
     return this.#active;
   }
 
-  /** A running queue; undefined if the driver did not set it up, or the device wants to be reset. */
+  /** A running queue; undefined if the driver did not set it up, or the device needs a reset. */
   queue(index: number): DeviceQueue | undefined {
     return this.#faulted ? undefined : this.#queues[index];
   }
 
-  /** Guest memory that a driver told of by its address; undefined if it is none. */
+  /** Guest memory at an address from the driver; undefined if part of the range is not memory. */
   memory(address: number, length: number): Uint8Array | undefined {
     const { memory } = this.#options;
     return memory.contains(address, length) ? memory.view(address, length) : undefined;
   }
 
-  /** Where a shared memory region was mapped. */
+  /** The address of a shared memory region. */
   sharedAddress(id: number): number | undefined {
     return this.#options.regions?.find((region) => region.id === id)?.address;
   }
 
-  /** Moves the generation on, and interrupts the driver of a running device. */
+  /** Increments the generation, and interrupts the driver of a running device. */
   configChanged(): void {
     this.generation = (this.generation + 1) >>> 0;
     if (this.#active) this.raise(InterruptCause.CONFIG);
   }
 
   /**
-   * The one door: NEEDS_RESET, a config interrupt once the driver runs, and all queues stop until reset.
+   * Handles every guest fault: sets NEEDS_RESET, raises a config interrupt if the driver runs, and stops
+   * all queues until reset.
    *
    * @param reason What the driver did wrong.
    * @param register Where: `ring`, or `model` if the model itself failed.
@@ -146,11 +147,11 @@ export class HostedDevice implements DeviceContext {
     for (const queue of this.#queues) queue?.stop();
     this.status |= Status.NEEDS_RESET;
     this.generation = (this.generation + 1) >>> 0;
-    // dev.basic.status.3: the driver is told only once it runs.
+    // dev.basic.status.3: the interrupt waits until the driver runs.
     if ((this.status & Status.DRIVER_OK) !== 0) this.raise(InterruptCause.CONFIG);
   }
 
-  /** Sets bits of the interrupt status. @param queue Whose interrupt it is, if it is a queue's. */
+  /** Sets bits of the interrupt status. @param queue The queue of a queue interrupt. */
   raise(cause: InterruptCause, queue?: number): void {
     const before = this.interruptStatus;
     this.interruptStatus |= cause;
@@ -178,7 +179,7 @@ export class HostedDevice implements DeviceContext {
     this.status = status;
     for (const action of actions) {
       if (action === "features" && !this.#acceptFeatures()) {
-        // DRIVER_OK of the same write falls with it.
+        // A refused FEATURES_OK also refuses DRIVER_OK of the same write.
         this.status &= ~(Status.FEATURES_OK | Status.DRIVER_OK);
         return;
       }
@@ -186,7 +187,7 @@ export class HostedDevice implements DeviceContext {
     }
   }
 
-  /** A driver's read of configuration bytes; 0, and noted, if they do not exist. */
+  /** A driver's read of configuration bytes. Bytes that do not exist read 0, and the log notes the read. */
   readConfig(offset: number, width: ConfigWidth): number {
     let value = 0;
     if (offset % width !== 0 || offset + width > this.model.configSize) {
@@ -197,7 +198,7 @@ export class HostedDevice implements DeviceContext {
     return value;
   }
 
-  /** A driver's write of configuration bytes; ignored, and noted, if they do not exist or are read-only. */
+  /** A driver's write of configuration bytes. The device ignores and logs one that it cannot perform. */
   writeConfig(offset: number, width: ConfigWidth, value: number): void {
     if (offset % width !== 0 || offset + width > this.model.configSize) {
       return this.violate(`Config+${offset}`, value, `no such write of ${width} bytes`);
@@ -212,12 +213,12 @@ export class HostedDevice implements DeviceContext {
   writeFeatures(word: number, value: number): void {
     if (word > 3) return this.violate("DriverFeaturesSel", word, "selects no feature word");
     if ((this.status & (Status.FEATURES_OK | Status.DRIVER_OK)) !== 0) {
-      return this.violate("DriverFeatures", value, "features are settled");
+      return this.violate("DriverFeatures", value, "the features are already settled");
     }
     this.driverWords[word] = value;
   }
 
-  /** Whether the driver may set queues up: a modern one must have settled the features before. */
+  /** Whether the driver may set queues up: a modern driver must first have set FEATURES_OK. */
   get queuesSettable(): boolean {
     return this.legacy || (this.status & Status.FEATURES_OK) !== 0;
   }
@@ -236,8 +237,8 @@ export class HostedDevice implements DeviceContext {
   sizeProblem(index: number, size: number): string | undefined {
     const max = this.configs[index]?.maxSize ?? 0;
     if (size < 1 || size > max) return `not 1 to ${max}`;
-    // virtio 1.4 §2.7, §2.8.10.1: only packed rings have any size.
-    return this.packed || (size & (size - 1)) === 0 ? undefined : "no power of two";
+    // virtio 1.4 §2.7, §2.8.10.1: packed rings may have any size.
+    return this.packed || (size & (size - 1)) === 0 ? undefined : "not a power of two";
   }
 
   /** Whether a queue runs. */
@@ -245,7 +246,7 @@ export class HostedDevice implements DeviceContext {
     return this.#queues[index] !== undefined;
   }
 
-  /** Starts a queue; false if its geometry is bad. */
+  /** Starts a queue; false if its geometry is not valid. */
   startQueue(index: number): boolean {
     const config = this.configs[index]!;
     const geometry = this.#geometry(config);
@@ -276,7 +277,7 @@ export class HostedDevice implements DeviceContext {
   notifyValue(value: number): void {
     if (!this.notificationData) return this.notify(value);
     const index = value & 0xffff;
-    // The position is of no use to a device that sees the memory; a lie is noted, not believed.
+    // The device sees the ring itself, so it checks the position only to log a wrong one.
     const problem = this.#faulted
       ? undefined
       : this.#queues[index]?.notificationProblem(value >>> 16);
@@ -301,7 +302,7 @@ export class HostedDevice implements DeviceContext {
     });
   }
 
-  /** Puts everything back as it was made. */
+  /** Restores the state after construction. */
   reset(): void {
     for (const queue of this.#queues) queue?.stop();
     this.#queues.fill(undefined);
@@ -317,7 +318,7 @@ export class HostedDevice implements DeviceContext {
     this.#guard(() => this.model.reset());
   }
 
-  /** The state as plain data; guest memory and backends are not in it. */
+  /** The state as plain data, without guest memory and backends. */
   snapshot(): DeviceState {
     return {
       status: this.status,
@@ -335,15 +336,15 @@ export class HostedDevice implements DeviceContext {
   }
 
   /**
-   * Takes a state over; guest memory must hold what it held. Requests that the model had taken are
-   * taken again.
+   * Restores a state; guest memory must have the same contents again. The model takes again the requests
+   * that it held.
    *
-   * @throws {RangeError} If the state is of a device with other queues or other memory.
+   * @throws {RangeError} If the state belongs to a device with other queues or other memory.
    */
   restore(state: DeviceState): void {
     if (state.queues.length !== this.configs.length) {
       throw new RangeError(
-        `Cannot restore ${state.queues.length} queues to a device with ${this.configs.length}`,
+        `Cannot restore ${state.queues.length} queues to a device with ${this.configs.length} queues`,
       );
     }
     this.reset();
@@ -358,7 +359,7 @@ export class HostedDevice implements DeviceContext {
       this.reset();
       throw error;
     }
-    // The model starts as for a driver, then takes its own state; only then are there queues to serve.
+    // The model starts as for a driver, then restores its own state, and only then gets queues to serve.
     const faulted = (state.status & Status.NEEDS_RESET) !== 0;
     if (state.active && !faulted) this.#activate();
     this.model.restore?.(state.model);
@@ -398,12 +399,14 @@ export class HostedDevice implements DeviceContext {
       return false;
     };
     if (!foreign.isEmpty) return refuse(`accepts bits that are not offered: ${[...foreign]}`);
-    // All ring features of bits 32 and up need VERSION_1; what else depends is the model's to say.
+    // All ring features from bit 32 up need VERSION_1; the model checks its own dependencies.
     if (!asked.has(Feature.VERSION_1)) return refuse("does not accept VERSION_1");
     if (this.offered.minus(asked).has(Feature.ACCESS_PLATFORM)) {
       return refuse("does not accept ACCESS_PLATFORM");
     }
-    if (this.model.acceptFeatures?.(asked) === false) return refuse("subset cannot be driven");
+    if (this.model.acceptFeatures?.(asked) === false) {
+      return refuse("the model does not accept these features");
+    }
     this.features = asked;
     return true;
   }
@@ -437,7 +440,7 @@ export class HostedDevice implements DeviceContext {
     }
   }
 
-  /** Runs a model's method; what it throws goes through the door, not to the driver. */
+  /** Runs a model's method; an error becomes a fault of the device and never reaches the driver. */
   #guard(run: () => void): void {
     try {
       run();

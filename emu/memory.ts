@@ -3,11 +3,12 @@ import {
   type Dma,
   type DmaOptions,
   type DmaRegion,
+  hex,
   isPowerOfTwo,
   VireoError,
 } from "@vireo/hal";
 
-/** Where guest RAM starts unless told otherwise: not 0, so that offsets and addresses differ. */
+/** The default start of guest RAM; it is not 0, so that offsets and addresses differ. */
 export const DEFAULT_RAM_BASE = 0x4000_0000;
 
 /** Offsets in guest RAM are 32-bit numbers on the hot path. */
@@ -31,20 +32,22 @@ export class GuestMemory {
    *
    * @param memory Length in bytes (a multiple of 4096, at most 4 GiB), or the memory itself.
    * @param base Address of the first byte, a multiple of 4096.
-   * @throws {RangeError} If one is not, or the memory is over 4 GiB: rings hold offsets in 32 bits.
+   * @throws {RangeError} If a number is not a multiple of 4096, or the memory is over 4 GiB.
    */
   constructor(memory: number | ArrayBufferLike, base: number = DEFAULT_RAM_BASE) {
     const buffer = typeof memory === "number" ? new ArrayBuffer(memory) : memory;
     if (buffer.byteLength > MAX_RAM) {
-      throw new RangeError(`Cannot make guest memory of over 4 GiB: received ${buffer.byteLength}`);
+      throw new RangeError(
+        `Cannot make guest memory of ${buffer.byteLength} bytes: expected at most 4 GiB`,
+      );
     }
     const end = base + buffer.byteLength;
     if (
       buffer.byteLength % 4096 !== 0 || base % 4096 !== 0 || base < 0 || !Number.isSafeInteger(end)
     ) {
       throw new RangeError(
-        `Cannot make guest memory as size and base must be multiples of 4096: received ` +
-          `${buffer.byteLength} and ${base}`,
+        `Cannot make guest memory of ${buffer.byteLength} bytes at ${hex(base)}: ` +
+          "size and address must be multiples of 4096",
       );
     }
     this.base = base;
@@ -62,14 +65,14 @@ export class GuestMemory {
   /**
    * A view of a range.
    *
-   * @throws {VireoError} `BAD_ACCESS` If it does not lie inside.
+   * @throws {VireoError} `BAD_ACCESS` If the range does not lie inside.
    */
   view(address: number, length: number): Uint8Array {
     if (!this.contains(address, length)) {
-      throw new VireoError("BAD_ACCESS", "No guest memory", {
+      throw new VireoError("BAD_ACCESS", "Cannot reach guest memory", {
         seen: address,
         base: 16,
-        expected: `a range of ${length} bytes in the ${this.size} from 0x${this.base.toString(16)}`,
+        expected: `${length} bytes inside the ${this.size} bytes at ${hex(this.base)}`,
       });
     }
     const at = address - this.base;
@@ -85,7 +88,7 @@ interface Range {
 /** Allocates DMA memory from guest RAM, first fit. */
 export class EmuDma implements Dma {
   readonly #memory: GuestMemory;
-  /** Free ranges by offset, none adjacent. */
+  /** Free ranges by offset; adjacent ones are joined. */
   #free: Range[];
 
   /** Hands out all of the memory. */
@@ -102,18 +105,16 @@ export class EmuDma implements Dma {
   /**
    * Allocates zeroed guest RAM, first fit.
    *
-   * @throws {VireoError} `OUT_OF_MEMORY` If there is no room in one piece.
-   * @throws {RangeError} If `size` is below 1, or `align` no power of two.
+   * @throws {VireoError} `OUT_OF_MEMORY` If no free piece is large enough.
+   * @throws {RangeError} If `size` is below 1, or `align` is not a power of two.
    */
   alloc(size: number, options: DmaOptions = {}): DmaRegion {
     if (!Number.isSafeInteger(size) || size < 1) {
-      throw new RangeError(`Cannot allocate a number of bytes below 1: received ${size}`);
+      throw new RangeError(`Cannot allocate ${size} bytes: expected an integer of at least 1`);
     }
     const align = Math.max(options.align ?? 16, 16);
     if (!isPowerOfTwo(align)) {
-      throw new RangeError(
-        `Cannot align memory as 'align' must be a power of two: received ${align}`,
-      );
+      throw new RangeError(`Cannot align memory to ${align} bytes: expected a power of two`);
     }
     const length = alignUp(size, 16);
     const base = this.#memory.base;
@@ -129,7 +130,7 @@ export class EmuDma implements Dma {
       const bytes = this.#memory.bytes.subarray(start, start + size).fill(0);
       return new EmuRegion(base + start, bytes, () => this.#release(start, length));
     }
-    throw new VireoError("OUT_OF_MEMORY", "No room in guest memory", {
+    throw new VireoError("OUT_OF_MEMORY", "Cannot allocate guest memory", {
       seen: size,
       expected: `at most ${this.freeBytes} bytes in one piece`,
     });

@@ -8,7 +8,7 @@ const ZEROES = new Uint8Array(1 << 20);
 export interface FileDiskOptions {
   /** Opens the file for reading only. */
   readonly readOnly?: boolean;
-  /** Makes the file with this size in bytes, a multiple of 512, if it is not there. */
+  /** If the file does not exist: creates it with this size in bytes, a multiple of 512. */
   readonly create?: number;
 }
 
@@ -50,10 +50,14 @@ export class FileDisk implements DiskBackend {
     }
     if (this.#size % 512 !== 0) {
       fs.closeSync(fd);
-      throw new VireoError("HOST_ERROR", `Cannot use disk image ${path}: it seems truncated`, {
-        seen: this.#size,
-        expected: "a size that is a multiple of 512 bytes",
-      });
+      throw new VireoError(
+        "HOST_ERROR",
+        `Cannot use disk image ${path}: its size must be whole sectors, so it seems truncated`,
+        {
+          seen: this.#size,
+          expected: "a multiple of 512 bytes",
+        },
+      );
     }
     this.#fd = fd;
   }
@@ -69,12 +73,12 @@ export class FileDisk implements DiskBackend {
     try {
       while (done < length) {
         const n = fs.readSync(this.#fd, into, start + done, length - done, offset + done);
-        // The file was cut behind our back: the guest must not get stale bytes as data.
+        // Something truncated the file: the guest must not get stale bytes as data.
         if (n === 0) throw new Error("Unexpected end of file");
         done += n;
       }
     } catch (cause) {
-      throw failure(`Cannot read disk image ${this.path} at ${offset + done}`, cause);
+      throw failure(`Cannot read disk image ${this.path} at byte ${offset + done}`, cause);
     }
   }
 
@@ -86,7 +90,7 @@ export class FileDisk implements DiskBackend {
         done += fs.writeSync(this.#fd, from, start + done, length - done, offset + done);
       }
     } catch (cause) {
-      throw failure(`Cannot write disk image ${this.path} at ${offset + done}`, cause);
+      throw failure(`Cannot write disk image ${this.path} at byte ${offset + done}`, cause);
     }
   }
 
@@ -100,8 +104,8 @@ export class FileDisk implements DiskBackend {
   }
 
   /**
-   * Makes a range read as zeroes: a range that reaches the end becomes a hole, any other is written,
-   * because no runtime call punches holes.
+   * Makes a range read as zeroes. A range that reaches the end becomes a hole; any other is written,
+   * because the runtime has no call that punches holes.
    */
   zero(offset: number, length: number): void {
     if (length === 0) return;
@@ -126,7 +130,7 @@ export class FileDisk implements DiskBackend {
    */
   resize(size: number): void {
     if (!Number.isInteger(size) || size < 0 || size % 512 !== 0) {
-      throw new RangeError(`Cannot resize a disk to no multiple of 512: received ${size}`);
+      throw new RangeError(`Cannot resize a disk to ${size} bytes: expected a multiple of 512`);
     }
     try {
       fs.ftruncateSync(this.#fd, size);

@@ -1,5 +1,5 @@
 /**
- * What devices are connected to: disks, networks, byte streams and randomness.
+ * The host's side of devices: disks, networks, byte streams and randomness.
  *
  * @module
  */
