@@ -27,11 +27,12 @@ PACKAGES := qemu-system-x86 qemu-system-arm $(RISCV) ipxe-qemu qemu-utils iprout
 	gcc libc6-dev $(CROSS) xz-utils
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help setup packages qemu fresh demo test check fmt lint doc unit bench bench-guest clean
+.PHONY: help setup packages qemu fresh demo test spec check fmt lint doc unit bench bench-guest clean
 
 help:
 	@echo "make demo [DISK=path]  set up and run the main job on the emulated board"
 	@echo "make test              the whole gate: format, lint, types, docs, tests"
+	@echo "make spec              how much of the specification is tested, by the last run of the tests"
 	@echo "make fresh             slow: both commands on a minimal Debian 12 and 13, as root and as a user;"
 	@echo "                       RELEASES=\"bookworm trixie\" USERS=\"root dev\" choose"
 	@echo "make bench             every *_bench.ts, as ratios and medians"
@@ -96,6 +97,10 @@ unit: $(SETUP) packages qemu
 check: lint doc
 
 test: check unit
+
+# By section and role, from the last run's reports; without one from the names of the tests.
+spec: $(SETUP)
+	@$(DENO) run -A tests/spec/main.ts
 
 # Not part of `make test`: README's two commands on a minimal Debian 12 and a minimal Debian 13.
 fresh:

@@ -21,6 +21,11 @@ export interface QueueRequest {
   /** Whether it is so slow that it may share the interrupt of configuration changes (MSI-X). */
   readonly slowPath?: boolean;
   /**
+   * Whether the driver lends buffers for what the device may have to say at any time, so that nobody
+   * waits for the device to return one.
+   */
+  readonly receives?: boolean;
+  /**
    * Whether the driver has the device's side of the queue: it is a {@linkcode HostRing} then. Not with
    * RING_PACKED, INDIRECT_DESC, IN_ORDER or NOTIFICATION_DATA.
    */

@@ -135,6 +135,7 @@ export abstract class QueueDriver implements DriverInstance {
     const parts: (RequestQueue | ReceiveRing | HostRing)[] = [];
     const found = this.device.findQueues(plans.map((plan, i) => ({
       ...plan,
+      receives: plan.receives ?? "received" in plan,
       indirect: "received" in plan ? false : plan.indirect ?? true,
       callback: "received" in plan
         ? plan.received
@@ -221,9 +222,10 @@ export abstract class QueueDriver implements DriverInstance {
     for (const ring of this.#rings) ring.kick();
   }
 
-  /** Rejects everything pending. */
+  /** Rejects everything pending; only the first reason counts, until a restore. */
   failed(error: Error): void {
-    this.#failure ??= error;
+    if (this.#failure !== undefined) return;
+    this.#failure = error;
     for (const queue of this.#requests) queue.failAll(error);
     for (const broadcast of this.#broadcasts) broadcast.fail(error);
     this.ended?.(error);

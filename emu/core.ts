@@ -26,3 +26,4 @@ export * from "./transport/pci/msix.ts";
 export * from "./transport/pci/pci_device.ts";
 export * from "./transport/pci/registers.ts";
 export * from "./transport/queue_registers.ts";
+export * from "./work.ts";

@@ -1,4 +1,5 @@
 import type { FeatureNames, FeatureSet } from "@vireo/hal";
+import type { WorkMeter } from "./work.ts";
 
 /** A queue of a device model. */
 export interface QueueSpec {
@@ -97,6 +98,8 @@ export interface DeviceContext {
   readonly features: FeatureSet;
   /** Whether the driver uses the legacy interface (no VERSION_1). */
   readonly legacy: boolean;
+  /** Counts what the model does, and lets it go on in a later turn when a turn's budget is used up. */
+  readonly work: WorkMeter;
   /** A running queue; undefined if the driver did not set it up. */
   queue(index: number): DeviceQueue | undefined;
   /**
@@ -119,6 +122,14 @@ export interface DeviceContext {
   fault(reason: string): void;
 }
 
+/** What a model keeps on behalf of its driver. */
+export interface ModelUsage {
+  /** Entries of lists and tables. */
+  readonly items: number;
+  /** Bytes of the host's memory. */
+  readonly bytes: number;
+}
+
 /** Milliseconds since any fixed point; the caller passes it in. */
 export type Clock = () => number;
 /** Fills a buffer with random bytes; the caller passes it in. */
@@ -127,6 +138,10 @@ export type RandomSource = (into: Uint8Array) => void;
 /**
  * A device type, as the emulator hosts it. A model gets whole, validated chains. When a driver did
  * something wrong, the model calls {@linkcode DeviceContext.fault} and never throws.
+ *
+ * Nothing that a driver says sizes the host's work or memory without a bound. A model takes chains by
+ * `context.work.take`, counts what else it loops over by `context.work.spend`, and yields when that says so. What it
+ * keeps for a driver is at most `bounds`, which come from the queues' geometry or from options with defaults.
  */
 export interface DeviceModel extends Disposable {
   /** Name for reports, for example `blk`. */
@@ -159,6 +174,10 @@ export interface DeviceModel extends Disposable {
   resetQueue?(queue: number): void;
   /** The driver reset the device; the model must forget the chains that it holds. */
   reset(): void;
+  /** The most that it keeps, whatever its driver does; a model without it keeps only its configuration. */
+  readonly bounds?: ModelUsage;
+  /** What it keeps now. */
+  usage?(): ModelUsage;
   /** Returns the model's own state as plain data, for a snapshot. */
   snapshot?(): unknown;
   /** Restores the state. */

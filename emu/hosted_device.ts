@@ -1,5 +1,5 @@
 import { Feature, FeatureSet, InterruptCause, MMIO_LEGACY_PAGE_SIZE, Status } from "@vireo/hal";
-import type { ConfigWidth, DeviceContext, DeviceModel, DeviceQueue } from "./device.ts";
+import type { ConfigWidth, DeviceContext, DeviceModel, DeviceQueue, ModelUsage } from "./device.ts";
 import type { DeviceState, QueueState, Violation } from "./device_state.ts";
 import type { GuestMemory } from "./memory.ts";
 import { offeredFeatures, type TransportOffer } from "./offer.ts";
@@ -13,6 +13,7 @@ import {
 } from "./ring/queue_config.ts";
 import { ReversedQueue } from "./ring/reversed.ts";
 import { statusStep } from "./status.ts";
+import { type TurnBudget, WorkMeter } from "./work.ts";
 
 /** Bits of the interrupt status that exist. */
 const CAUSES = InterruptCause.QUEUE | InterruptCause.CONFIG;
@@ -39,6 +40,10 @@ export interface HostedDeviceOptions {
   readonly raised?: (cause: InterruptCause, queue?: number) => void;
   /** Runs a model's notify in a microtask instead of inside the register write. */
   readonly deferNotify?: boolean | undefined;
+  /** What a turn of the model may take. */
+  readonly budget?: Partial<TurnBudget> | undefined;
+  /** Whether it may access memory at first; true by default. */
+  readonly busMaster?: boolean | undefined;
 }
 
 /**
@@ -59,12 +64,12 @@ export class HostedDevice implements DeviceContext {
   status = 0;
   /** Bits of `InterruptCause` that the driver has not acknowledged. */
   interruptStatus = 0;
-  /** Configuration generation. */
-  generation = 0;
   /** Version 1: GuestPageSize in bytes. */
   pageSize: number = MMIO_LEGACY_PAGE_SIZE;
   /** What the driver did wrong, newest last, at most 256. */
   readonly log: Violation[] = [];
+  /** Counts the model's work, and divides it into turns. */
+  readonly work: WorkMeter;
   /** The negotiated features; empty before the negotiation. */
   features: FeatureSet = FeatureSet.NONE;
   readonly #options: HostedDeviceOptions;
@@ -73,13 +78,24 @@ export class HostedDevice implements DeviceContext {
   readonly #queues: (RunningQueue | undefined)[];
   #active = false;
   #faulted = false;
+  #busMaster: boolean;
   #notifyScheduled = new Set<number>();
+  #generation = 0;
+  readonly #kept = { items: 0, bytes: 0 };
+  /** Whether the model reported a change since the generation was last looked at. */
+  #configChanged = false;
+  /** Configuration bytes as they were then; undefined before the first look. */
+  #configSeen: Uint8Array | undefined;
 
   /** Attaches a model. */
   constructor(options: HostedDeviceOptions) {
     this.#options = options;
     this.model = options.model;
     this.legacy = options.legacy;
+    this.#busMaster = options.busMaster ?? true;
+    this.work = new WorkMeter((index) => {
+      if (this.#active && this.#busMaster && !this.#faulted) this.#notifyModel(index);
+    }, options.budget);
     this.#offers = [false, true].map((legacy) =>
       offeredFeatures(options.model.features, legacy, options.offer)
     );
@@ -106,6 +122,12 @@ export class HostedDevice implements DeviceContext {
     return this.interruptStatus !== 0;
   }
 
+  /** The most that the model kept for its driver after any turn. */
+  get mostKept(): ModelUsage {
+    this.#look();
+    return { ...this.#kept };
+  }
+
   /** Whether the driver has started the device. */
   get active(): boolean {
     return this.#active;
@@ -113,13 +135,38 @@ export class HostedDevice implements DeviceContext {
 
   /** A running queue; undefined if the driver did not set it up, or the device needs a reset. */
   queue(index: number): DeviceQueue | undefined {
-    return this.#faulted ? undefined : this.#queues[index];
+    return this.#faulted || !this.#busMaster ? undefined : this.#queues[index];
+  }
+
+  /**
+   * Allows or forbids the device to access memory (PCI's Bus Master Enable). While that is forbidden, its
+   * queues stand still; the model forgets the chains that it held, and takes them again afterwards.
+   */
+  setBusMaster(on: boolean): void {
+    if (on === this.#busMaster) return;
+    this.#busMaster = on;
+    if (this.#faulted) return;
+    if (on) {
+      for (const queue of this.#queues) queue?.signal();
+      this.#serveAvailable();
+      return;
+    }
+    this.#queues.forEach((queue, index) => {
+      if (queue === undefined) return;
+      const reversed = this.model.queues[index]!.reversed === true;
+      const position = reversed ? undefined : queue.position();
+      queue.stop();
+      // The model forgets the chains that it holds, as at a queue reset.
+      if (this.#active) this.#guard(() => this.model.resetQueue?.(index));
+      this.#queues[index] = this.#makeQueue(index, this.#geometry(this.configs[index]!), position);
+    });
   }
 
   /** Guest memory at an address from the driver; undefined if part of the range is not memory. */
   memory(address: number, length: number): Uint8Array | undefined {
     const { memory } = this.#options;
-    return memory.contains(address, length) ? memory.view(address, length) : undefined;
+    if (!this.#busMaster || !memory.contains(address, length)) return undefined;
+    return memory.view(address, length);
   }
 
   /** The address of a shared memory region. */
@@ -127,9 +174,27 @@ export class HostedDevice implements DeviceContext {
     return this.#options.regions?.find((region) => region.id === id)?.address;
   }
 
+  /**
+   * Configuration generation. A read increments it if the configuration has changed since the last read,
+   * so that a counter of 8 bits cannot wrap around between two reads (dev.pci.common-cfg.5).
+   */
+  get generation(): number {
+    const bytes = new Uint8Array(this.model.configSize);
+    this.#guard(() => {
+      for (let i = 0; i < bytes.length; i++) bytes[i] = this.model.readConfig(i, 1);
+    });
+    const seen = this.#configSeen ?? bytes;
+    if (this.#configChanged || bytes.some((byte, i) => byte !== seen[i])) {
+      this.#generation = (this.#generation + 1) >>> 0;
+    }
+    this.#configChanged = false;
+    this.#configSeen = bytes;
+    return this.#generation;
+  }
+
   /** Increments the generation, and interrupts the driver of a running device. */
   configChanged(): void {
-    this.generation = (this.generation + 1) >>> 0;
+    this.#configChanged = true;
     if (this.#active) this.raise(InterruptCause.CONFIG);
   }
 
@@ -146,7 +211,7 @@ export class HostedDevice implements DeviceContext {
     this.#faulted = true;
     for (const queue of this.#queues) queue?.stop();
     this.status |= Status.NEEDS_RESET;
-    this.generation = (this.generation + 1) >>> 0;
+    this.#configChanged = true;
     // dev.basic.status.3: the interrupt waits until the driver runs.
     if ((this.status & Status.DRIVER_OK) !== 0) this.raise(InterruptCause.CONFIG);
   }
@@ -294,11 +359,13 @@ export class HostedDevice implements DeviceContext {
     // dev.basic.legacy-init.2: a legacy driver may use the device before DRIVER_OK.
     if (!this.#active && this.legacy && (this.status & Status.FAILED) === 0) this.#activate();
     if (!this.#active) return this.violate("QueueNotify", index, "before DRIVER_OK");
+    if (!this.#busMaster) return this.violate("QueueNotify", index, "while bus mastering is off");
     if (!this.#options.deferNotify) return this.#notifyModel(index);
     if (this.#notifyScheduled.has(index)) return;
     this.#notifyScheduled.add(index);
     queueMicrotask(() => {
-      if (this.#notifyScheduled.delete(index) && this.#active) this.#notifyModel(index);
+      const due = this.#notifyScheduled.delete(index) && this.#active && this.#busMaster;
+      if (due) this.#notifyModel(index);
     });
   }
 
@@ -315,6 +382,7 @@ export class HostedDevice implements DeviceContext {
     this.#active = false;
     this.#faulted = false;
     this.#notifyScheduled.clear();
+    this.work.clear();
     this.#guard(() => this.model.reset());
   }
 
@@ -363,7 +431,9 @@ export class HostedDevice implements DeviceContext {
     const faulted = (state.status & Status.NEEDS_RESET) !== 0;
     if (state.active && !faulted) this.#activate();
     this.model.restore?.(state.model);
-    this.generation = state.generation;
+    this.#generation = state.generation;
+    this.#configChanged = false;
+    this.#configSeen = undefined;
     this.interruptStatus = 0;
     queues.forEach((queue, i) => this.#queues[i] = queue);
     for (const cause of Object.values(InterruptCause)) {
@@ -372,7 +442,7 @@ export class HostedDevice implements DeviceContext {
     this.#faulted = faulted;
     for (const queue of queues) {
       if (faulted) queue?.stop();
-      else queue?.signal();
+      else if (this.#busMaster) queue?.signal();
     }
     this.#serveAvailable();
   }
@@ -428,16 +498,24 @@ export class HostedDevice implements DeviceContext {
   /** Buffers that were there before the device could look at them were notified in vain. */
   #serveAvailable(): void {
     this.#queues.forEach((queue, i) => {
-      if (this.#active && queue?.hasAvailable()) this.#notifyModel(i);
+      if (this.#active && this.#busMaster && queue?.hasAvailable()) this.#notifyModel(i);
     });
   }
 
   #notifyModel(index: number): void {
+    this.work.begin();
     try {
       this.model.notify(index);
     } catch (error) {
       this.fault(`model failed: ${error}`, "model");
     }
+    if (this.model.usage !== undefined) this.#look();
+  }
+
+  #look(): void {
+    const { items = 0, bytes = 0 } = this.model.usage?.() ?? {};
+    this.#kept.items = Math.max(this.#kept.items, items);
+    this.#kept.bytes = Math.max(this.#kept.bytes, bytes);
   }
 
   /** Runs a model's method; an error becomes a fault of the device and never reaches the driver. */
@@ -463,6 +541,7 @@ export class HostedDevice implements DeviceContext {
       eventIdx: features.has(Feature.EVENT_IDX),
       inOrder: features.has(Feature.IN_ORDER),
       batchUsed: this.#options.offer?.batchUsed ?? false,
+      work: this.work,
       notifyOnEmpty: this.legacy && features.has(Feature.NOTIFY_ON_EMPTY),
       interrupt: () => this.raise(InterruptCause.QUEUE, index),
       fault: (reason) => this.fault(reason),

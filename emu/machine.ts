@@ -19,6 +19,7 @@ import { type MappedRegion, MmioDevice, type SelectorState, SLOT_SIZE } from "./
 import type { RingOptions, TransportOffer } from "./offer.ts";
 import { MessageController } from "./transport/pci/messages.ts";
 import { PciDevice, type PciState, SHARED_BAR } from "./transport/pci/pci_device.ts";
+import type { TurnBudget } from "./work.ts";
 
 /** Where the first slot is, as on QEMU's aarch64 virt board. */
 const SLOT_BASE = 0x0a00_0000;
@@ -77,6 +78,8 @@ export interface MachineOptions {
   readonly trace?: TraceSink;
   /** Runs models in a microtask after a notification instead of inside it. */
   readonly deferNotify?: boolean;
+  /** The work that a device may do in one turn before it yields. */
+  readonly budget?: Partial<TurnBudget>;
   /** Receives the slot whose interrupt line rose, for machines that forward it. */
   readonly lineRaised?: (slot: number) => void;
 }
@@ -257,6 +260,7 @@ export class EmulatedMachine implements Platform {
       legacy: version === 1,
       ...ringOf(spec, options),
       deferNotify: options.deferNotify,
+      budget: options.budget,
       lineRaised: () => {
         line.raised();
         options.lineRaised?.(i);
@@ -287,6 +291,7 @@ export class EmulatedMachine implements Platform {
         shared: this.#mapShared(spec.model),
         ...ringOf(spec, options),
         deferNotify: options.deferNotify,
+        budget: options.budget,
         trace: options.trace,
       });
     });

@@ -18,6 +18,7 @@ import type { StreamPort } from "@vireo/emu";
 import type { QtestSession } from "./target/qtest_session.ts";
 import { BOARD_DEVICES, emulateDevice } from "./devices/table.ts";
 import { inGuest } from "./terminal/environment.ts";
+import { OPEN_BUSES } from "./target/open_buses.ts";
 import { OwnMachine } from "./target/own_machine.ts";
 import { parseTarget } from "./target/target.ts";
 import type { EmulatedBoard } from "./target/emulated_board.ts";
@@ -57,6 +58,8 @@ export async function openVireo(
   await using cleanup = new AsyncDisposableStack();
   const machine = cleanup.use(await openBoard(full));
   const bus = cleanup.use(new Bus(busOptions(full)));
+  OPEN_BUSES.add(bus);
+  cleanup.defer(() => void OPEN_BUSES.delete(bus));
   for (const driver of options.drivers ?? []) await bus.registerDriver(driver);
   for (const driver of [netDriver, blkDriver, consoleDriver, rngDriver]) {
     await bus.registerDriver(driver);

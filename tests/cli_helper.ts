@@ -40,3 +40,102 @@ export async function vireo(
   const text = (data: Uint8Array): string => new TextDecoder().decode(data);
   return { code, out: text(stdout), raw: stdout, err: text(stderr) };
 }
+
+/** A running command line; its output may be waited for. */
+export class Running {
+  readonly child: Deno.ChildProcess;
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
+  readonly #errors: Promise<string>;
+  text = "";
+
+  constructor(args: string) {
+    this.child = new Deno.Command(VIREO, {
+      args: args.split(" "),
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+      env: { NO_COLOR: "1" },
+    }).spawn();
+    this.#reader = this.child.stdout.getReader();
+    this.#errors = new Response(this.child.stderr).text();
+  }
+
+  /** Reads until the output has this line. */
+  async line(wanted: string): Promise<void> {
+    while (!this.text.split("\n").slice(0, -1).includes(wanted)) {
+      if (!await this.#read()) {
+        throw new Error(`It ended before '${wanted}': ${await this.#errors}`);
+      }
+    }
+  }
+
+  /** Waits until it has ended. */
+  async end(): Promise<{ code: number; err: string }> {
+    while (await this.#read());
+    const { code } = await this.child.status;
+    return { code, err: await this.#errors };
+  }
+
+  async #read(): Promise<boolean> {
+    const { value, done } = await this.#reader.read();
+    this.text += new TextDecoder().decode(value ?? new Uint8Array());
+    return !done;
+  }
+}
+
+/** A command line on a terminal of its own. */
+export class OnTerminal implements AsyncDisposable {
+  readonly #child: Deno.ChildProcess;
+  readonly #keys: WritableStreamDefaultWriter<Uint8Array>;
+  readonly #screen: ReadableStreamDefaultReader<Uint8Array>;
+  /** What was printed and not looked at. */
+  text = "";
+
+  constructor(args: string, env: Readonly<Record<string, string>> = {}) {
+    this.#child = new Deno.Command("script", {
+      args: ["-qefc", `stty cols 100; exec ${VIREO} ${args}`, "/dev/null"],
+      stdin: "piped",
+      stdout: "piped",
+      env: { NO_COLOR: "1", ...env },
+    }).spawn();
+    this.#keys = this.#child.stdin.getWriter();
+    this.#screen = this.#child.stdout.getReader();
+  }
+
+  /** Reads until the screen has this text behind what was looked at. */
+  async seen(wanted: string): Promise<void> {
+    while (!this.text.includes(wanted)) {
+      const { value, done } = await this.#screen.read();
+      if (done) throw new Error(`It ended before '${wanted}': ${this.text}`);
+      this.text += new TextDecoder().decode(value);
+    }
+    this.text = this.text.slice(this.text.indexOf(wanted) + wanted.length);
+  }
+
+  /** Types keys. */
+  type(keys: string): Promise<void> {
+    return this.#keys.write(new TextEncoder().encode(keys));
+  }
+
+  /** Waits until the command has ended, and returns its exit code. */
+  async end(): Promise<number> {
+    for (;;) {
+      const { value, done } = await this.#screen.read();
+      if (done) break;
+      this.text += new TextDecoder().decode(value);
+    }
+    return (await this.#child.status).code;
+  }
+
+  /** Ends the command if it still runs. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#keys.abort().catch(() => {});
+    try {
+      this.#child.kill("SIGKILL");
+    } catch {
+      // It has ended.
+    }
+    await this.#screen.cancel();
+    await this.#child.status;
+  }
+}

@@ -2,6 +2,7 @@ import type { Dma, DmaDirection, DmaRegion, FeatureSet, Interrupt } from "@vireo
 import { VireoError } from "@vireo/hal";
 // Only for tests: types of the other room.
 import type { Chain, DeviceContext, DeviceModel, DeviceQueue } from "../emu/device.ts";
+import { WorkMeter } from "../emu/work.ts";
 import { DeviceConfig } from "../drivers/config.ts";
 import type { QueueRequest, VirtioDevice } from "../drivers/device.ts";
 import type { AccessWidth, Transport } from "../drivers/transport/transport.ts";
@@ -258,6 +259,7 @@ export class DirectWire<T extends DriverInstance> implements AsyncDisposable {
     return {
       features: this.features,
       legacy: false,
+      work: new WorkMeter((index) => this.#model.notify(index)),
       queue: (index) => this.#deviceQueue(index),
       memory: () => undefined,
       sharedAddress: () => undefined,

@@ -7,6 +7,7 @@ import { DeviceId, type Dma, Feature, FeatureSet, VireoError } from "@vireo/hal"
 import { NetDevice } from "../emu/devices/net/device.ts";
 import type { NetDeviceOptions } from "../emu/devices/net/options.ts";
 import type { DeviceContext } from "../emu/device.ts";
+import { WorkMeter } from "../emu/work.ts";
 import { EmuDma, GuestMemory } from "../emu/memory.ts";
 import { SplitQueue } from "../emu/ring/split.ts";
 import { DeviceConfig } from "../drivers/config.ts";
@@ -214,6 +215,7 @@ export class Rig implements AsyncDisposable {
     const context: DeviceContext = {
       features: this.#features,
       legacy: this.#options.legacy ?? false,
+      work: new WorkMeter((index) => this.model.notify(index)),
       queue: (index) => this.#running.get(index),
       configChanged: () => {
         this.#generation++;

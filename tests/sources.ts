@@ -44,6 +44,11 @@ function namesTypesOnly(clause: string): boolean {
   return names.length > 0 && names.every((name) => name.startsWith("type "));
 }
 
+/** The text of a source file without its comments. */
+export function codeOf({ path }: Pick<Source, "path">): string {
+  return Deno.readTextFileSync(new URL(path, ROOT)).replace(COMMENT, "");
+}
+
 /** The imports of a text; JSDoc examples are comments and so not looked at. */
 export function importsOf(text: string): Import[] {
   const code = text.replace(COMMENT, "");

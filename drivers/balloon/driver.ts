@@ -16,7 +16,7 @@ import type { VirtioDriver } from "../driver.ts";
 import { QueueDriver } from "../queue_driver.ts";
 import type { Loan } from "../virtqueue/exchange.ts";
 import type { RequestQueue } from "../virtqueue/request_queue.ts";
-import { type Deadline, waitFor, waitOn, type WaitOptions, within } from "../wait/mod.ts";
+import { Condition, type Deadline, waitOn, type WaitOptions, within } from "../wait/mod.ts";
 import { Pages } from "./_pages.ts";
 
 /** Pages told of in one request, as Linux has it. */
@@ -50,7 +50,13 @@ export class Balloon extends QueueDriver {
   readonly #tags: readonly number[];
   #queues!: ReadonlyMap<QueueName, RequestQueue>;
   #work: Promise<void> = Promise.resolve();
-  #wakers = new Set<() => void>();
+  readonly #sizes = new Condition({
+    details: () => ({
+      device: this.device.name,
+      seen: `${this.size} pages`,
+      expected: `${this.target} pages`,
+    }),
+  });
   #short = false;
   #size = 0;
   #hinted = 0;
@@ -104,24 +110,10 @@ export class Balloon extends QueueDriver {
    * because memory is short; why the device failed.
    */
   async settled(options: WaitOptions = {}): Promise<void> {
-    if (this.failure !== undefined) throw this.failure;
-    const subject = {
-      what: "the balloon to reach its target",
-      details: () => ({
-        device: this.device.name,
-        seen: `${this.size} pages`,
-        expected: `${this.target} pages`,
-      }),
-    };
-    await waitFor<void>(subject, within(options, DEADLINE), (waiter) => {
-      const look = (): void => {
-        if (this.failure !== undefined) waiter.reject(this.failure);
-        else if (this.size === this.target) waiter.resolve();
-      };
-      this.#wakers.add(look);
-      look();
-      return () => void this.#wakers.delete(look);
-    });
+    await this.#sizes.until("the balloon to reach its target", () => {
+      if (this.failure !== undefined) throw this.failure;
+      return this.size === this.target ? true : undefined;
+    }, within(options, DEADLINE));
   }
 
   /**
@@ -191,9 +183,9 @@ export class Balloon extends QueueDriver {
     this.#pages.clear();
   }
 
-  /** Wakes those who wait for a size. */
-  protected override ended(): void {
-    this.#wake();
+  /** Rejects the callers that wait for a size. */
+  protected override ended(error: Error): void {
+    this.#sizes.fail(error);
   }
 
   get #poisoned(): boolean {
@@ -207,7 +199,9 @@ export class Balloon extends QueueDriver {
       feature === undefined || this.device.offered.has(feature)
     );
     const used = present.flatMap(({ name, feature }, index) =>
-      feature === undefined || this.device.has(feature) ? [{ name, index }] : []
+      feature === undefined || this.device.has(feature)
+        ? [{ name, index, receives: name === "stats" }]
+        : []
     );
     const queues = this.openQueues(...used);
     this.#queues = new Map(used.map(({ name }, i) => [name, queues[i]!]));
@@ -251,7 +245,7 @@ export class Balloon extends QueueDriver {
       this.#pages.give(last.length, fill);
       this.#setActual();
     }
-    this.#wake();
+    this.#sizes.notify();
   }
 
   async #tell(
@@ -269,11 +263,7 @@ export class Balloon extends QueueDriver {
   #setActual(): void {
     this.#size = this.#pages.held;
     this.device.config.write32(BALLOON_CONFIG.actual.offset, this.#size);
-    this.#wake();
-  }
-
-  #wake(): void {
-    for (const look of this.#wakers) look();
+    this.#sizes.notify();
   }
 
   /** The host answers by giving the buffer back: that is its way to ask for new ones. */

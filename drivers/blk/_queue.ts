@@ -1,6 +1,7 @@
 import { BLK_SECTOR_SIZE, BlkStatus, type VireoErrorDetails } from "@vireo/hal";
 import { lookAgain } from "../virtqueue/last_look.ts";
 import type { Virtqueue } from "../virtqueue/virtqueue.ts";
+import { Limit, type LimitOwner } from "../wait/limit.ts";
 import { timeOf, type WaitOptions } from "../wait/options.ts";
 import { timedOut } from "../wait/waiter.ts";
 import type { BlkBatch } from "./batch.ts";
@@ -51,6 +52,10 @@ export class BlkQueue {
   #kickScheduled = false;
   #paused = false;
   #idle: (() => void) | undefined;
+  readonly #limits: LimitOwner<BlkRequest> = {
+    aborted: (request, reason) => this.#giveUp(request, reason),
+    late: (request) => this.#late(request),
+  };
   /** The request whose promise is being made; saves a closure a request. */
   #fresh!: BlkRequest;
 
@@ -134,18 +139,15 @@ export class BlkQueue {
     } catch (error) {
       return Promise.reject(error);
     }
-    const request = this.#fresh = this.#pool.pop() ?? this.#newRequest();
+    const request = this.#fresh = this.#pool.pop() ?? new BlkRequest();
     request.type = type;
     request.sector = sector;
     request.bytes = bytes;
     const promise = new Promise<Uint8Array>(this.#executor);
-    if (signal !== undefined) {
-      request.signal = signal;
-      signal.addEventListener("abort", request.onAbort);
-    }
-    if (time !== Infinity) {
-      request.deadline = options.deadline ?? time;
-      request.timer = setTimeout(this.#onLate, time, request);
+    request.pending = true;
+    if (signal !== undefined || time !== Infinity) {
+      request.limit ??= new Limit<BlkRequest>(this.#limits, request);
+      request.limit.begin(options, time);
     }
     this.#enqueue(request);
     this.#scheduleKick();
@@ -267,21 +269,15 @@ export class BlkQueue {
     queueMicrotask(this.#flush);
   }
 
-  #newRequest(): BlkRequest {
-    const request = new BlkRequest();
-    request.onAbort = () => this.#giveUp(request, request.signal?.reason);
-    return request;
-  }
-
   /** The time of a request is over: looks once more, and ends it either way. */
-  readonly #onLate = (request: BlkRequest): void => {
-    const { deadline, sector } = request;
+  #late(request: BlkRequest): void {
+    const { limit, sector } = request;
     const due = request.issued > 0 || request.inFlight > 0;
-    const seen = this.lookAgain(() => request.timer === undefined, due);
+    const seen = this.lookAgain(() => !request.pending, due);
     if (seen === undefined) return;
     const what = due ? "the device to answer the request" : "room for the request";
-    this.#giveUp(request, timedOut(`${what} at sector ${sector}`, deadline, seen));
-  };
+    this.#giveUp(request, timedOut(`${what} at sector ${sector}`, limit?.deadline, seen));
+  }
 
   /** Adds what slots and ring have room for; true if anything was added. */
   #issue(queue: Virtqueue): boolean {
@@ -413,14 +409,8 @@ export class BlkQueue {
   }
 
   #recycle(request: BlkRequest): void {
-    if (request.signal !== undefined) {
-      request.signal.removeEventListener("abort", request.onAbort);
-      request.signal = undefined;
-    }
-    if (request.timer !== undefined) {
-      clearTimeout(request.timer);
-      request.timer = undefined;
-    }
+    request.limit?.end();
+    request.pending = false;
     request.bytes = EMPTY;
     request.issued = 0;
     request.inFlight = 0;

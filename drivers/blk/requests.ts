@@ -9,6 +9,7 @@ import {
   VireoError,
 } from "@vireo/hal";
 import type { WaitOptions } from "../wait/options.ts";
+import type { Limit } from "../wait/limit.ts";
 import type { BlkRangeLimits } from "./config.ts";
 
 /**
@@ -44,12 +45,10 @@ export class BlkRequest {
   error: Error | undefined = undefined;
   resolve: (value: Uint8Array) => void = ignore;
   reject: (reason: unknown) => void = ignore;
-  signal: AbortSignal | undefined = undefined;
-  /** Milliseconds that its caller gave it, for the message. */
-  deadline = 0;
-  timer: ReturnType<typeof setTimeout> | undefined = undefined;
-  /** Rejects the request on abort; bound once for the object's life. */
-  onAbort: () => void = ignore;
+  /** Its deadline and signal; made when the first request of this object has one. */
+  limit: Limit<BlkRequest> | undefined = undefined;
+  /** Whether it was not settled yet. */
+  pending = false;
   /** Neighbours in the list of requests that have parts left to hand over. */
   next: BlkRequest | undefined = undefined;
   previous: BlkRequest | undefined = undefined;

@@ -35,6 +35,20 @@ export interface DeviceHost {
   configChanged(device: BusDevice): void;
 }
 
+/** A queue whose device has buffers that it should return, at one moment. */
+export interface OutstandingBuffers {
+  /** The device. */
+  readonly device: VirtioDevice;
+  /** Name of the queue. */
+  readonly queue: string;
+  /** How many buffers. */
+  readonly inFlight: number;
+  /** Whether the driver kicked the queue after it added the last one. */
+  readonly kicked: boolean;
+  /** A number that is another one after the driver took a buffer back. */
+  readonly popped: number;
+}
+
 /** Opens a device's shared memory by its address. */
 export type OpenMemory = (address: number, length: number) => MemoryWindow;
 
@@ -327,6 +341,18 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
       slot.ring.break(reason);
     }
     if (news) this.tell(reason);
+  }
+
+  /** The queues whose device has buffers that it should return. */
+  outstanding(): OutstandingBuffers[] {
+    const found: OutstandingBuffers[] = [];
+    for (const { ring, request } of this.#slots) {
+      if (request.receives === true || request.reversed === true) continue;
+      if (ring.inFlight === 0 || ring.broken !== undefined || ring.hasUsed()) continue;
+      const { name, inFlight, unkicked, popped } = ring;
+      found.push({ device: this, queue: name, inFlight, kicked: unkicked === 0, popped });
+    }
+    return found;
   }
 
   /** Tells the driver that the device failed. */

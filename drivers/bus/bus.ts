@@ -8,7 +8,7 @@ import {
   type Platform,
   VireoError,
 } from "@vireo/hal";
-import { BusDevice, type DeviceHost } from "./_bus_device.ts";
+import { BusDevice, type DeviceHost, type OutstandingBuffers } from "./_bus_device.ts";
 import * as lifecycle from "./_lifecycle.ts";
 import { type RecoverOptions, RecoveryPolicy } from "./_recovery.ts";
 import type { VirtioDevice } from "../device.ts";
@@ -18,6 +18,7 @@ import { isVirtioPci, type PciProbeOptions, probePci } from "../transport/pci/pr
 import type { Transport } from "../transport/transport.ts";
 import { modalias, type UeventAction, type UeventSink } from "./uevent.ts";
 
+export type { OutstandingBuffers } from "./_bus_device.ts";
 export type { RecoverOptions } from "./_recovery.ts";
 
 /** How a bus treats its devices. */
@@ -279,6 +280,14 @@ export class Bus implements AsyncDisposable {
   all<T extends DriverInstance>(driver: VirtioDriver<T>): T[] {
     return this.#devices.filter((device) => device.driver === driver && device.instance)
       .map((device) => device.instance as T);
+  }
+
+  /**
+   * The queues whose devices have buffers that they should return: not those on which a driver
+   * {@linkcode QueueRequest.receives}. It only looks at memory.
+   */
+  outstanding(): OutstandingBuffers[] {
+    return this.#devices.flatMap((device) => device.outstanding());
   }
 
   /** The device's attributes in Linux's text forms; reads its status. */

@@ -1,5 +1,7 @@
 import type { Dma, DmaRegion } from "@vireo/hal";
+import { queueLook } from "../virtqueue/last_look.ts";
 import { SgList, type Virtqueue } from "../virtqueue/virtqueue.ts";
+import type { LastLook } from "../wait/waiter.ts";
 
 /** The receive side of one port: a fixed set of buffers, each posted, or full and unread. */
 export class Receiver implements Disposable {
@@ -30,6 +32,11 @@ export class Receiver implements Disposable {
   /** Whether something unread is there. */
   get hasData(): boolean {
     return this.#full.length > 0;
+  }
+
+  /** How a reader looks for bytes before it gives up. @param drain What the queue's callback does. */
+  look(drain: () => void): LastLook {
+    return queueLook(() => [this.#queue], drain, false);
   }
 
   /** Posts every buffer that is neither posted nor unread, and tells the device. */

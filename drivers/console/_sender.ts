@@ -1,7 +1,8 @@
 import type { Dma, DmaRegion } from "@vireo/hal";
 import { SgList, type Virtqueue } from "../virtqueue/virtqueue.ts";
+import { queueLook } from "../virtqueue/last_look.ts";
 import { Condition } from "../wait/condition.ts";
-import type { WaitOptions } from "../wait/options.ts";
+import { type WaitOptions, within } from "../wait/options.ts";
 
 /** One write: how many of its buffers the device still has. */
 interface Ticket {
@@ -17,7 +18,7 @@ export class Sender implements Disposable {
   readonly #tickets: (Ticket | undefined)[];
   readonly #free: number[] = [];
   readonly #chain = new SgList(1);
-  readonly #gate = new Condition();
+  readonly #gate = new Condition(queueLook(() => [this.#queue], () => this.collect(), true));
   #queue: Virtqueue;
   #writing = false;
   #blocked: (() => boolean) | undefined;
@@ -64,18 +65,15 @@ export class Sender implements Disposable {
    */
   async send(bytes: Uint8Array, options: WaitOptions, complete: boolean): Promise<void> {
     const ticket: Ticket = { left: 0, failure: undefined };
-    const end = options.deadline === undefined ? undefined : performance.now() + options.deadline;
-    const wait = (): WaitOptions => ({
-      signal: options.signal,
-      deadline: end === undefined ? undefined : Math.max(0, end - performance.now()),
-    });
-    await this.#gate.until("earlier writes", () => this.#lock(), wait());
+    const call = within(options);
+    await this.#gate.until("earlier writes", () => this.#lock(), call);
     try {
       for (let at = 0; at < bytes.length; at += this.#size) {
         let slot = this.#slot(ticket);
         if (slot === undefined) {
           this.#queue.kick();
-          slot = await this.#gate.until("room to send", () => this.#slot(ticket), wait());
+          const what = this.#blocked?.() ? "the host to open the port" : "room to send";
+          slot = await this.#gate.until(what, () => this.#slot(ticket), call);
         }
         this.#add(slot, bytes.subarray(at, at + this.#size), ticket);
       }
@@ -84,7 +82,7 @@ export class Sender implements Disposable {
       this.#writing = false;
       this.#gate.notify();
     }
-    if (complete) await this.#gate.until("the device to take it", () => done(ticket), wait());
+    if (complete) await this.#gate.until("the device to take it", () => done(ticket), call);
   }
 
   /** Waits until the device took everything. */

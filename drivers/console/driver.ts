@@ -217,7 +217,9 @@ export class Console implements DriverInstance {
 
   #findQueues(): void {
     const callback = (queue: Virtqueue): void => this.#used(queue.index);
-    const request = (name: string): QueueRequest => ({ name, callback, indirect: false });
+    const request = (name: string): QueueRequest => {
+      return { name, callback, indirect: false, receives: /^input|-i$/.test(name) };
+    };
     const requests = [request("input.0"), request("output.0")];
     if (this.multiport) requests.push(request("control-i"), request("control-o"));
     for (let id = 1; id < this.maxPorts; id++) {

@@ -48,7 +48,7 @@ export class Port implements Disposable {
   readonly id: number;
   readonly #host: PortHost;
   readonly #link: PortLink;
-  readonly #gate = new Condition();
+  readonly #gate: Condition;
   readonly #resizeListeners = new Set<ResizeListener>();
   #name = "";
   #isConsole = false;
@@ -69,6 +69,7 @@ export class Port implements Disposable {
     this.#host = host;
     this.#link = link;
     this.#hostOpen = !host.multiport;
+    this.#gate = new Condition(link.receiver.look(() => this.received()));
     link.sender.blocked = () => {
       if (this.#failure !== undefined) throw this.#failure;
       return this.#frozen || !(this.#hostOpen || this.#isConsole);
@@ -341,7 +342,7 @@ export class Port implements Disposable {
   async #send(bytes: Uint8Array, options: WaitOptions, complete: boolean): Promise<void> {
     const closed = this.#mustBeOpen().signal;
     const signal = options.signal ? AbortSignal.any([closed, options.signal]) : closed;
-    await this.#link.sender.send(bytes, { signal, deadline: options.deadline }, complete);
+    await this.#link.sender.send(bytes, { ...options, signal }, complete);
   }
 
   #makeReadable(): ReadableStream<Uint8Array> {

@@ -1,25 +1,28 @@
 import type { WaitOptions } from "../wait/options.ts";
 import { WaitList } from "../wait/wait_list.ts";
+import type { LastLook } from "../wait/waiter.ts";
 import type { Frame, NetStats, RxFrame } from "./frame.ts";
 
-/** The received frames that wait to be taken, and those who wait for one. */
+/** The received frames that wait to be taken, and the callers that wait for one. */
 export class Inbox {
   readonly #frames: Frame[] = [];
-  readonly #takers: WaitList<undefined, Frame> = new WaitList("a frame");
+  readonly #takers: WaitList<undefined, Frame>;
   readonly #max: number;
   readonly #drop: "newest" | "oldest";
   readonly #stats: NetStats;
 
-  constructor(max: number, drop: "newest" | "oldest", stats: NetStats) {
+  /** Makes an empty one. @param last Looks for frames before a caller gives up. */
+  constructor(max: number, drop: "newest" | "oldest", stats: NetStats, last: LastLook) {
     if (!Number.isInteger(max) || max < 1) {
       throw new RangeError(`Cannot keep ${max} received frames: must be a positive integer`);
     }
     this.#max = max;
     this.#drop = drop;
     this.#stats = stats;
+    this.#takers = new WaitList("a frame", last);
   }
 
-  /** Copies a frame for who waits, or to wait. */
+  /** Hands a copy of the frame to the first waiting caller, or keeps it. */
   put(frame: RxFrame): void {
     if (this.#takers.length > 0) {
       this.#takers.resolveFirst(frame.copy());
@@ -39,7 +42,7 @@ export class Inbox {
     return frame !== undefined ? Promise.resolve(frame) : this.#takers.wait(undefined, options);
   }
 
-  /** Rejects those who wait; frames that wait stay. */
+  /** Rejects all waiting callers; the frames stay. */
   rejectAll(error: unknown): void {
     this.#takers.rejectAll(error);
   }

@@ -2,6 +2,7 @@ import type { FeatureSet } from "@vireo/hal";
 import { NET_HDR } from "@vireo/hal";
 import type { WaitOptions } from "../wait/options.ts";
 import { writeTxHeader } from "./_header.ts";
+import { queueLook } from "../virtqueue/last_look.ts";
 import { WaitList } from "../wait/wait_list.ts";
 import type { SendOptions } from "./frame.ts";
 import type { TxQueue } from "./tx_queue.ts";
@@ -12,16 +13,19 @@ interface Waiting {
   readonly options: SendOptions;
 }
 
-/** Those who send on one transmit queue, in order. */
+/** The callers that send on one transmit queue, in order. */
 export class Sender {
   readonly tx: TxQueue;
   readonly #features: FeatureSet;
   readonly #header = new Uint8Array(NET_HDR.SIZE);
-  readonly #waiting: WaitList<Waiting, void> = new WaitList("room in a transmit queue");
+  readonly #waiting: WaitList<Waiting, void>;
 
   constructor(tx: TxQueue, features: FeatureSet) {
     this.tx = tx;
     this.#features = features;
+    // The device must send what it has, so the queue is due.
+    const last = queueLook(() => [tx.queue], () => this.used(), true);
+    this.#waiting = new WaitList("room in the transmit queue", last);
   }
 
   /** Whether nobody waits, so that a frame does not overtake. */
@@ -48,7 +52,7 @@ export class Sender {
     return wait;
   }
 
-  /** The device used frames: lets who waits go on, and asks for an interrupt if some still wait. */
+  /** The device used frames: lets waiting callers go on, and asks for an interrupt if some still wait. */
   used(): void {
     const { tx } = this;
     tx.queue.disableCallbacks();
@@ -60,7 +64,7 @@ export class Sender {
     } while (!this.idle && tx.queue.broken === undefined && !tx.queue.enableCallbacksDelayed());
   }
 
-  /** Rejects who waits. */
+  /** Rejects all waiting callers. */
   rejectAll(error: unknown): void {
     this.#waiting.rejectAll(error);
   }

@@ -14,7 +14,8 @@ import {
 } from "@vireo/hal";
 import type { QueueRequest, VirtioDevice } from "../device.ts";
 import type { DriverInstance } from "../driver.ts";
-import type { WaitOptions } from "../wait/options.ts";
+import { type Deadline, type WaitOptions, within } from "../wait/options.ts";
+import { queueLook } from "../virtqueue/last_look.ts";
 import { RequestQueue } from "../virtqueue/request_queue.ts";
 import { Control } from "./_control.ts";
 import { chooseLayouts, DEFAULT_MTU, MAX_GSO_PACKET } from "./_header.ts";
@@ -28,7 +29,9 @@ import { TxQueue } from "./tx_queue.ts";
 
 /** Queue pairs that are set up unless asked otherwise. */
 const DEFAULT_PAIRS = 8;
-const DEFAULT_DEADLINE = 1000;
+/** Milliseconds that a command may take, and a frame may wait for room, unless told otherwise. */
+const COMMAND_DEADLINE = 1000;
+const SEND_DEADLINE = 5000;
 /** Buffers that one interrupt may take before others get a turn, however small the ring is. */
 const BUDGET = 1024;
 
@@ -86,7 +89,12 @@ export class Net extends EventTarget implements DriverInstance {
     super();
     this.device = device;
     this.#options = options;
-    this.#inbox = new Inbox(options.inbox ?? 256, options.drop ?? "newest", this.stats);
+    const last = queueLook(
+      () => this.#rx.map(({ queue }) => queue),
+      ({ index }) => this.#received(index >> 1),
+      false,
+    );
+    this.#inbox = new Inbox(options.inbox ?? 256, options.drop ?? "newest", this.stats, last);
   }
 
   /** Only for the driver's probe: sets up the queues, makes the device live, tells it its address. */
@@ -255,7 +263,7 @@ export class Net extends EventTarget implements DriverInstance {
     if ((mac[0]! & 1) === 1) throw new TypeError("Cannot use a multicast address as one's own");
     const copy = mac.slice();
     if (this.device.has(NetFeature.CTRL_MAC_ADDR)) {
-      await this.#commands(NetFeature.CTRL_MAC_ADDR).setMac(copy, withDeadline(options));
+      await this.#commands(NetFeature.CTRL_MAC_ADDR).setMac(copy, forCommand(options));
     } else if (!this.device.has(Feature.VERSION_1) && this.device.has(NetFeature.MAC)) {
       copy.forEach((byte, i) => this.device.config.write8(NET_CONFIG.mac.offset + i, byte));
     }
@@ -271,7 +279,7 @@ export class Net extends EventTarget implements DriverInstance {
    */
   async setRxMode(mode: RxMode, on: boolean, options?: WaitOptions): Promise<void> {
     const bit = mode <= RxMode.ALL_MULTICAST ? NetFeature.CTRL_RX : NetFeature.CTRL_RX_EXTRA;
-    await this.#commands(bit).setRxMode(mode, on, withDeadline(options));
+    await this.#commands(bit).setRxMode(mode, on, forCommand(options));
     this.#modes.set(mode, on);
   }
 
@@ -294,7 +302,7 @@ export class Net extends EventTarget implements DriverInstance {
     for (const mac of [...unicast, ...multicast]) checkMac(mac);
     const copy = [unicast.map((mac) => mac.slice()), multicast.map((mac) => mac.slice())] as const;
     const control = this.#commands(NetFeature.CTRL_RX);
-    await control.setMacTable(copy[0], copy[1], withDeadline(options));
+    await control.setMacTable(copy[0], copy[1], forCommand(options));
     this.#macTable = copy;
   }
 
@@ -333,7 +341,7 @@ export class Net extends EventTarget implements DriverInstance {
     // Nothing may be sent on a queue that the device is about to leave (§5.1.6.5.5.1).
     this.#pairs = Math.min(before, pairs);
     try {
-      await control.setPairs(pairs, withDeadline(options));
+      await control.setPairs(pairs, forCommand(options));
     } catch (error) {
       this.#pairs = before;
       throw error;
@@ -356,7 +364,7 @@ export class Net extends EventTarget implements DriverInstance {
       }
       bits |= 1 << bit;
     }
-    await this.#commands(NetFeature.CTRL_GUEST_OFFLOADS).setOffloads(bits, withDeadline(options));
+    await this.#commands(NetFeature.CTRL_GUEST_OFFLOADS).setOffloads(bits, forCommand(options));
     this.#offloads = [...features];
   }
 
@@ -372,7 +380,7 @@ export class Net extends EventTarget implements DriverInstance {
     if ((status & NetStatus.ANNOUNCE) !== 0 && this.device.has(NetFeature.GUEST_ANNOUNCE)) {
       this.dispatchEvent(new Event("announce"));
       // A refusal leaves the bit set; the next config change asks again.
-      this.#control?.ackAnnounce(withDeadline(undefined)).catch(() => {});
+      this.#control?.ackAnnounce(forCommand()).catch(() => {});
     }
   }
 
@@ -430,6 +438,7 @@ export class Net extends EventTarget implements DriverInstance {
         name: `input.${i}`,
         index: 2 * i,
         indirect: false,
+        receives: true,
         callback: () => this.#received(i),
       }, { name: `output.${i}`, index: 2 * i + 1, callback: () => this.#senders[i]?.used() });
     }
@@ -460,7 +469,7 @@ export class Net extends EventTarget implements DriverInstance {
     for (const rx of this.#rx) rx.kick();
     const control = this.#control;
     if (control === undefined) return;
-    const options = withDeadline(undefined);
+    const options = { deadline: COMMAND_DEADLINE };
     const { device } = this;
     if (this.#macChanged && device.has(NetFeature.CTRL_MAC_ADDR)) {
       await control.setMac(this.#mac, options);
@@ -539,15 +548,14 @@ export class Net extends EventTarget implements DriverInstance {
   }
 
   #waitForRoom(sender: Sender, frame: Uint8Array | undefined, options: SendOptions): Promise<void> {
-    const { signal, deadline = 5 * DEFAULT_DEADLINE } = options;
-    return sender.wait(frame, options, { signal, deadline });
+    return sender.wait(frame, options, within(options, SEND_DEADLINE));
   }
 
   async #setVlan(command: NetCtrlVlan, id: number, options?: WaitOptions): Promise<void> {
     if (!Number.isInteger(id) || id < 0 || id > 4095) {
       throw new RangeError(`Cannot use a VLAN id outside 0 to 4095: received ${id}`);
     }
-    await this.#commands(NetFeature.CTRL_VLAN).setVlan(command, id, withDeadline(options));
+    await this.#commands(NetFeature.CTRL_VLAN).setVlan(command, id, forCommand(options));
   }
 
   #commands(bit: number): Control {
@@ -562,8 +570,9 @@ export class Net extends EventTarget implements DriverInstance {
   }
 }
 
-function withDeadline(options: WaitOptions | undefined): WaitOptions {
-  return { signal: options?.signal, deadline: options?.deadline ?? DEFAULT_DEADLINE };
+/** The time of one command. */
+function forCommand(options: WaitOptions = {}): Deadline {
+  return within(options, COMMAND_DEADLINE);
 }
 
 function checkMac(mac: Uint8Array): void {

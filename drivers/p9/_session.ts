@@ -365,7 +365,11 @@ export class P9Session {
   #answer({ bytes, length: used }: Answer, type: number, tag: number, most: number): P9Reader {
     const reader = new P9Reader(bytes);
     if (used < P9_HEADER.SIZE || used > most) {
-      throw this.error("BAD_LENGTH", "9P answer is shorter than a header", `${used} bytes`);
+      throw new VireoError("BAD_LENGTH", "9P answer has an impossible length", {
+        device: this.name,
+        seen: `${used} bytes`,
+        expected: `${P9_HEADER.SIZE} to ${most} bytes`,
+      });
     }
     const length = reader.u32();
     const kind = reader.u8();

@@ -1,4 +1,4 @@
-import type { Field, Interrupt, InterruptWait } from "@vireo/hal";
+import type { Field } from "@vireo/hal";
 
 /** Where the first capability of the list is that matches; 0 for none. */
 export function findCapability(space: Uint8Array, matches: (at: number) => boolean): number {
@@ -34,50 +34,4 @@ export function read(bytes: Uint8Array, offset: number, width: number): number {
 /** Writes a little-endian number. */
 export function write(bytes: Uint8Array, offset: number, width: number, value: number): void {
   for (let i = 0; i < width; i++) bytes[offset + i] = value >>> (8 * i);
-}
-
-/** An interrupt that is pulsed, or active while its source says so. */
-export class PulsedLine implements Interrupt {
-  readonly polled: boolean;
-  readonly #active: () => boolean;
-  readonly #waiting = new Set<() => void>();
-  #latched = false;
-
-  constructor(polled: boolean, active: () => boolean) {
-    this.polled = polled;
-    this.#active = active;
-  }
-
-  wait({ signal }: InterruptWait): Promise<void> {
-    return new Promise((resolve, reject) => {
-      if (signal.aborted) return reject(signal.reason);
-      const latched = this.#latched;
-      this.#latched = false;
-      if (latched || this.#active()) return resolve();
-      const aborted = (): void => {
-        this.#waiting.delete(done);
-        reject(signal.reason);
-      };
-      const done = (): void => {
-        this.#waiting.delete(done);
-        signal.removeEventListener("abort", aborted);
-        resolve();
-      };
-      this.#waiting.add(done);
-      signal.addEventListener("abort", aborted, { once: true });
-    });
-  }
-
-  pulse(): void {
-    if (this.#waiting.size === 0) this.#latched = true;
-    this.wake();
-  }
-
-  update(): void {
-    if (this.#active()) this.wake();
-  }
-
-  wake(): void {
-    for (const done of [...this.#waiting]) done();
-  }
 }

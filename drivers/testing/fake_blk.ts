@@ -2,6 +2,7 @@ import { type DmaOptions, type DmaRegion, FeatureSet, VireoError } from "@vireo/
 import { DeviceConfig } from "../config.ts";
 import type { QueueRequest, VirtioDevice } from "../device.ts";
 import type { SgList, Virtqueue } from "../virtqueue/virtqueue.ts";
+import { timedOut } from "../wait/waiter.ts";
 
 /**
  * For tests: a device whose requests a script answers, without rings, on memory that bounces, so that a
@@ -16,9 +17,9 @@ export class FakeDevice {
   script: ((request: FakeRequest) => void) | undefined;
   /** What happened to the device, in order. */
   readonly log: string[] = [];
-  /** Kicks so far. */
   /** Called when the driver notifies again. */
   onKickAgain: (() => void) | undefined;
+  /** Kicks so far. */
   kicks = 0;
   features: FeatureSet;
   legacy = false;
@@ -60,7 +61,8 @@ export class FakeDevice {
       },
       reset: () => {
         if (this.resetFails) {
-          return Promise.reject(new VireoError("RESET_TIMEOUT", "Device does not reset"));
+          const late = timedOut("the device to reset", undefined, {}, "RESET_TIMEOUT");
+          return Promise.reject(late);
         }
         this.log.push("reset");
         this.pending.length = 0;

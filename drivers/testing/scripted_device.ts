@@ -2,7 +2,6 @@ import {
   FeatureSet,
   hex,
   type Interrupt,
-  type InterruptWait,
   type Mmio,
   MMIO_MAGIC,
   type MmioLease,
@@ -11,6 +10,7 @@ import {
   mmioRegisterName,
   Status,
 } from "@vireo/hal";
+import { ScriptedLine } from "./_line.ts";
 
 /** Name of a register as the specification spells it; `Config` is the whole configuration space. */
 export type RegisterName = keyof typeof MmioRegister;
@@ -66,6 +66,7 @@ export interface ScriptedQueue {
  * import { MmioTransport } from "@vireo/drivers";
  * import { ScriptedDevice } from "@vireo/drivers/testing";
  * import type { Dma } from "@vireo/hal";
+import { ScriptedLine } from "./_line.ts";
  * import { assertEquals } from "@std/assert";
  *
  * const dma = { alloc: () => { throw new Error("Not needed"); } } satisfies Dma;
@@ -122,7 +123,8 @@ export class ScriptedDevice implements MmioNode, MmioLease {
     this.#offered = script.features ?? version1;
     this.config = script.config ?? new Uint8Array(this.size - MmioRegister.Config);
     this.queues = (script.queues ?? [8]).map(() => ({ size: 0, ready: 0, addresses: new Map() }));
-    this.#line = new ScriptedLine(() => this.#answer("InterruptStatus", this.cause, 0x060) !== 0);
+    const active = (): boolean => this.#answer("InterruptStatus", this.cause, 0x060) !== 0;
+    this.#line = new ScriptedLine(false, active);
     this.interrupt = this.#line;
     this.mmio = {
       name: this.name,
@@ -303,43 +305,6 @@ export class ScriptedDevice implements MmioNode, MmioLease {
   #record(op: "r" | "w", offset: number, width: 1 | 2 | 4, value: number): void {
     const suffix = width === 4 ? "" : `:${width}`;
     this.log.push(`${op} ${mmioRegisterName(offset)}${suffix} ${hex(value)}`);
-  }
-}
-
-/** A level-triggered line that is active while its source says so. */
-class ScriptedLine implements Interrupt {
-  readonly polled = false;
-  readonly #active: () => boolean;
-  readonly #waiting = new Set<() => void>();
-
-  constructor(active: () => boolean) {
-    this.#active = active;
-  }
-
-  wait({ signal }: InterruptWait): Promise<void> {
-    return new Promise((resolve, reject) => {
-      if (signal.aborted) return reject(signal.reason);
-      if (this.#active()) return resolve();
-      const aborted = (): void => {
-        this.#waiting.delete(done);
-        reject(signal.reason);
-      };
-      const done = (): void => {
-        this.#waiting.delete(done);
-        signal.removeEventListener("abort", aborted);
-        resolve();
-      };
-      this.#waiting.add(done);
-      signal.addEventListener("abort", aborted, { once: true });
-    });
-  }
-
-  update(): void {
-    if (this.#active()) this.wake();
-  }
-
-  wake(): void {
-    for (const done of [...this.#waiting]) done();
   }
 }
 

@@ -15,7 +15,8 @@ import {
   type PciNode,
   VireoError,
 } from "@vireo/hal";
-import { fieldName, findCapability, PulsedLine, read, write } from "./_pci_parts.ts";
+import { ScriptedLine } from "./_line.ts";
+import { fieldName, findCapability, read, write } from "./_pci_parts.ts";
 import { buildConfig, PCI_PLACE, type PciConfigScript } from "./pci_config_script.ts";
 
 /** What a register reads, given what it would have read honestly. */
@@ -118,8 +119,8 @@ export class ScriptedPci implements PciNode, PciLease {
   /** Messages that were reserved. */
   reserved = 0;
   readonly #script: PciScript;
-  readonly #line: PulsedLine;
-  readonly #messages: PulsedLine[] = [];
+  readonly #line: ScriptedLine;
+  readonly #messages: ScriptedLine[] = [];
   readonly #words = [0, 0, 0, 0];
   readonly #msixAt: number;
   readonly #accessAt: number;
@@ -147,7 +148,7 @@ export class ScriptedPci implements PciNode, PciLease {
       vector: PCI_NO_VECTOR,
       addresses: new Map(),
     }));
-    this.#line = new PulsedLine(script.line === "polled", () => this.isr !== 0 && !this.msix);
+    this.#line = new ScriptedLine(script.line === "polled", () => this.isr !== 0 && !this.msix);
     this.line = script.line === "none" ? undefined : this.#line;
     this.config = this.#window("config", this.space.length, {
       read: (offset, width) => read(this.space, offset, width),
@@ -185,7 +186,7 @@ export class ScriptedPci implements PciNode, PciLease {
     if (this.reserved + count > (this.#script.messages ?? 0)) return undefined;
     return Array.from({ length: count }, () => {
       const i = this.reserved++;
-      const interrupt = new PulsedLine(false, () => false);
+      const interrupt = new ScriptedLine(false, () => false);
       this.#messages.push(interrupt);
       return { address: 0x1_fee0_0000, data: 0x4000 + i, interrupt };
     });

@@ -10,6 +10,10 @@ export interface Ring extends Virtqueue {
   readonly addresses: QueueAddresses;
   /** Whether interrupts are asked for. */
   readonly callbacks: boolean;
+  /** Descriptors that were added and not made available: {@linkcode Virtqueue.kick} does that. */
+  readonly unkicked: number;
+  /** A number that is another one after {@linkcode Virtqueue.pop} took a buffer. */
+  readonly popped: number;
 }
 
 /** What the bus knows of a ring to make. */

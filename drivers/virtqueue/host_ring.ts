@@ -97,6 +97,16 @@ export class HostRing implements Virtqueue {
     this.#held = new Uint8Array(size);
   }
 
+  /** Chains that were returned and not made known. */
+  get unkicked(): number {
+    return (this.#usedIndex - this.#told) & 0xffff;
+  }
+
+  /** The place of the next chain. */
+  get popped(): number {
+    return this.#lastAvail;
+  }
+
   /** Why the ring is broken, if it is. */
   get broken(): VireoError | undefined {
     return this.#broken;

@@ -34,7 +34,7 @@ export function lookAgain(
       return { ...where, register: "Status", seen: `${hex(status)} with ${names.join(" and ")}` };
     }
     if (found) return { ...where, seen: "other answers in the used ring" };
-    if (!due || queue.inFlight === 0) return { ...where, seen: "nothing in the used ring" };
+    if (!due || queue.inFlight === 0) return { ...where, seen: NOTHING };
     queue.kickAgain();
     if (queue.hasUsed()) drain();
     if (settled()) return undefined;
@@ -44,24 +44,36 @@ export function lookAgain(
   }
 }
 
+const NOTHING = "nothing in the used ring";
 const BAD = [[Status.NEEDS_RESET, "NEEDS_RESET"], [Status.FAILED, "FAILED"]] as const;
 
 /**
- * {@linkcode lookAgain} for a place where many wait on a queue.
+ * {@linkcode lookAgain} for a place where many wait on the same queues.
  *
- * @param queue The queue; undefined while there is none.
+ * @param queues Them all; none while the device has none.
+ * @param drain Takes all that the device returned on one of them.
+ * @param due Whether the device must answer what it has.
  */
 export function queueLook(
-  queue: () => Virtqueue | undefined,
-  drain: () => void,
+  queues: () => readonly Virtqueue[],
+  drain: (queue: Virtqueue) => void,
   due: boolean,
 ): LastLook {
   let seen: VireoErrorDetails = {};
   return {
     look: (waiter) => {
-      const now = queue();
-      const look = { drain, due, settled: () => waiter.over };
-      seen = (now && lookAgain(now, look)) ?? {};
+      seen = {};
+      const all = queues();
+      for (const queue of all) {
+        const look = { drain: () => drain(queue), due, settled: () => waiter.over };
+        const now = lookAgain(queue, look);
+        if (now === undefined) return;
+        if (all.length === 1) seen = now;
+        // Of several queues none is the place; what says more than that a ring is empty is told.
+        else if (seen.seen === undefined || seen.seen === NOTHING) {
+          seen = { ...now, queue: undefined };
+        }
+      }
     },
     details: () => seen,
   };

@@ -232,6 +232,16 @@ export class PackedVirtqueue implements Virtqueue {
     return token;
   }
 
+  /** Descriptors that were added and not made available. */
+  get unkicked(): number {
+    return this.#pending;
+  }
+
+  /** The place of the next used buffer, with the wrap counter above it. */
+  get popped(): number {
+    return this.#used | this.#usedFlags << 16;
+  }
+
   /** Whether a used buffer waits. */
   hasUsed(): boolean {
     if (this.#batchEnd !== NONE) return this.#broken === undefined;

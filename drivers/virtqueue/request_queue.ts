@@ -1,4 +1,5 @@
 import { VireoError } from "@vireo/hal";
+import { Limit, type LimitOwner } from "../wait/limit.ts";
 import { timeOf, type WaitOptions } from "../wait/options.ts";
 import { timedOut } from "../wait/waiter.ts";
 import { lookAgain } from "./last_look.ts";
@@ -24,11 +25,8 @@ class Request {
   resolve: ((usedLength: number) => void) | undefined;
   reject: ((reason: unknown) => void) | undefined;
   onReturned: ((usedLength: number) => void) | undefined;
-  signal: AbortSignal | undefined;
-  onAbort: (() => void) | undefined;
-  /** Milliseconds that its caller gave it, for the message. */
-  deadline = 0;
-  timer: ReturnType<typeof setTimeout> | undefined;
+  /** Its deadline and signal, if it has one. */
+  limit: Limit<Request> | undefined;
   /** Neighbours in the waiting list; that of the first and the last is undefined. */
   previous: Request | undefined;
   next: Request | undefined;
@@ -70,6 +68,10 @@ export class RequestQueue {
   #waiting = 0;
   #kickScheduled = false;
   #failure: Error | undefined;
+  readonly #limits: LimitOwner<Request> = {
+    aborted: (request, reason) => this.#giveUp(request, reason),
+    late: (request) => this.#late(request),
+  };
 
   /** Wraps a queue, all of whose buffers must go through here. */
   constructor(queue: Virtqueue) {
@@ -115,14 +117,9 @@ export class RequestQueue {
       request.resolve = resolve;
       request.reject = reject;
     });
-    if (signal !== undefined) {
-      request.signal = signal;
-      request.onAbort = () => this.#giveUp(request, signal.reason);
-      signal.addEventListener("abort", request.onAbort);
-    }
-    if (time !== Infinity) {
-      request.deadline = options.deadline ?? time;
-      request.timer = setTimeout(this.#onLate, time, request);
+    if (signal !== undefined || time !== Infinity) {
+      request.limit = new Limit<Request>(this.#limits, request);
+      request.limit.begin(options, time);
     }
     this.#enqueue(request);
     this.#issue();
@@ -270,16 +267,12 @@ export class RequestQueue {
   #release(request: Request): void {
     request.resolve = undefined;
     request.reject = undefined;
-    clearTimeout(request.timer);
-    if (request.onAbort !== undefined) {
-      request.signal?.removeEventListener("abort", request.onAbort);
-      request.onAbort = undefined;
-    }
+    request.limit?.end();
   }
 
   /** The time of a request is over: looks once more, and ends it either way. */
-  readonly #onLate = (request: Request): void => {
-    const { waits, deadline } = request;
+  #late(request: Request): void {
+    const { waits, limit } = request;
     const details = lookAgain(this.#queue, {
       drain: () => this.drain(),
       settled: () => request.reject === undefined,
@@ -287,6 +280,6 @@ export class RequestQueue {
     });
     if (details === undefined) return;
     const what = waits ? "room for the request in the queue" : "the device to answer";
-    this.#giveUp(request, timedOut(what, deadline, details));
-  };
+    this.#giveUp(request, timedOut(what, limit?.deadline, details));
+  }
 }

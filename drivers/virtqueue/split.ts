@@ -251,6 +251,16 @@ export class SplitVirtqueue implements Virtqueue {
     return token;
   }
 
+  /** Buffers that were added and not made available. */
+  get unkicked(): number {
+    return (this.#availIndex - this.#kicked) & 0xffff;
+  }
+
+  /** The place of the next used buffer. */
+  get popped(): number {
+    return this.#lastUsed;
+  }
+
   /** Whether a used buffer waits. */
   hasUsed(): boolean {
     return this.#broken === undefined && (this.#lastUsed !== this.#usedSeen || this.#look());

@@ -6,7 +6,14 @@ import {
   VsockShutdown,
   VsockType,
 } from "@vireo/hal";
-import { type Deadline, waitFor, waitOn, type WaitOptions, within } from "../wait/mod.ts";
+import {
+  Condition,
+  type Deadline,
+  waitFor,
+  waitOn,
+  type WaitOptions,
+  within,
+} from "../wait/mod.ts";
 import type { VsockPacket } from "./packet.ts";
 
 /** Bytes that a connection has room for. */
@@ -66,7 +73,7 @@ export class VsockConnection implements AsyncDisposable {
   #received = 0;
   #taken = 0;
   #told = 0;
-  #credit = Promise.withResolvers<void>();
+  readonly #credit = new Condition();
   #ended = false;
   #sentShutdown = 0;
   #gotShutdown = 0;
@@ -92,9 +99,10 @@ export class VsockConnection implements AsyncDisposable {
     }, { highWaterMark: 0 });
     this.writable = new WritableStream<Uint8Array>({
       start: (controller) => void (this.#writer = controller),
-      write: (chunk) => this.#write(chunk),
-      close: () => this.#shutDown(VsockShutdown.SEND),
-      abort: () => this.#shutDown(VsockShutdown.SEND),
+      // An abort of the stream waits for a write that is under way, so it must end that.
+      write: (chunk, { signal }) => this.#write(chunk, { signal }),
+      close: () => this.#shutDown(VsockShutdown.SEND, within({}, CLOSE_DEADLINE)),
+      abort: () => void this.#shutDown(VsockShutdown.SEND).catch(() => {}),
     });
   }
 
@@ -184,8 +192,7 @@ export class VsockConnection implements AsyncDisposable {
   handle(packet: VsockPacket, data: Uint8Array): void {
     this.#peerBuffer = packet.bufAlloc;
     this.#peerTaken = packet.fwdCnt;
-    this.#credit.resolve();
-    this.#credit = Promise.withResolvers();
+    this.#credit.notify();
     switch (packet.op) {
       case VsockOp.RESPONSE:
         return this.#opened.resolve();
@@ -211,7 +218,7 @@ export class VsockConnection implements AsyncDisposable {
     if (this.#ended) return;
     this.#ended = true;
     this.#failure = error;
-    this.#credit.resolve();
+    this.#credit.notify();
     const refused = this.#error("COMMAND_REFUSED", "Nobody listens there");
     this.#opened.reject(error ?? refused);
     if (error === undefined) {
@@ -271,35 +278,41 @@ export class VsockConnection implements AsyncDisposable {
     }
   }
 
-  async #write(chunk: Uint8Array): Promise<void> {
+  async #write(chunk: Uint8Array, options: WaitOptions): Promise<void> {
     const message = this.type === VsockType.SEQPACKET;
     if (message && chunk.length > BUFFER) {
       throw new RangeError(`Cannot send a message of ${chunk.length} bytes, at most ${BUFFER}`);
     }
     for (let at = 0; at < chunk.length || (message && chunk.length === 0);) {
-      const room = await this.#waitForCredit();
+      const room = this.#room() ?? await this.#waitForCredit(options);
       const part = chunk.subarray(at, at + Math.min(CHUNK, room));
       at += part.length;
       this.#sent += part.length;
       const last = at >= chunk.length;
-      await this.#host.send(this, VsockOp.RW, message && last ? VsockRw.EOM : 0, part);
+      await this.#host.send(this, VsockOp.RW, message && last ? VsockRw.EOM : 0, part, options);
       if (chunk.length === 0) break;
     }
   }
 
-  /** Bytes that the other side has room for, at least 1 (virtio 1.4 §5.10.6.3). */
-  async #waitForCredit(): Promise<number> {
-    for (let asked = false;;) {
-      if (this.#ended || (this.#gotShutdown & VsockShutdown.RECEIVE) !== 0) {
-        throw this.#failure ?? this.#error("PORT_CLOSED", "Peer takes nothing any more");
-      }
-      const room = this.#peerBuffer - ((this.#sent - this.#peerTaken) >>> 0);
-      if (room > 0) return room;
-      const change = this.#credit.promise;
-      if (!asked) await this.#host.send(this, VsockOp.CREDIT_REQUEST, 0, NONE);
-      asked = true;
-      await change;
+  /**
+   * Bytes that the other side has room for (virtio 1.4 §5.10.6.3); undefined if there are none now.
+   *
+   * @throws {VireoError} If it takes nothing any more.
+   */
+  #room(): number | undefined {
+    if (this.#ended || (this.#gotShutdown & VsockShutdown.RECEIVE) !== 0) {
+      throw this.#failure ?? this.#error("PORT_CLOSED", "Peer takes nothing any more");
     }
+    const room = this.#peerBuffer - ((this.#sent - this.#peerTaken) >>> 0);
+    return room > 0 ? room : undefined;
+  }
+
+  async #waitForCredit(options: WaitOptions): Promise<number> {
+    // The wait begins first: the answer may be there before the request's buffer is back.
+    const room = this.#credit.until("the peer to have room", () => this.#room(), options);
+    room.catch(() => {});
+    await this.#host.send(this, VsockOp.CREDIT_REQUEST, 0, NONE, options);
+    return await room;
   }
 
   async #shutDown(flags: number, options: WaitOptions = {}): Promise<void> {
@@ -316,6 +329,7 @@ export class VsockConnection implements AsyncDisposable {
 
   #peerShutDown(flags: number): void {
     this.#gotShutdown |= flags & BOTH;
+    this.#credit.notify();
     if (this.#pulled) this.#finishReading();
     else if (this.#waiting.length === 0) this.#finishReading();
     this.#endIfBoth();

@@ -4,6 +4,7 @@
  * @module
  */
 export * from "./condition.ts";
+export * from "./limit.ts";
 export * from "./message_stream.ts";
 export { type Deadline, timeLeft, type WaitOptions, within } from "./options.ts";
 export { type PollSubject, pollUntil } from "./poll.ts";

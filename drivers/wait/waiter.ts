@@ -46,6 +46,22 @@ export function timedOut(
   return new VireoError(code, `Timed out${time} waiting for ${what}`, details);
 }
 
+/** A wait that goes on. */
+export interface OngoingWait {
+  /** What is waited for, as in {@linkcode WaitSubject.what}. */
+  readonly what: string;
+  /** When it began, by `performance.now()`. */
+  readonly since: number;
+}
+
+/** The waits that go on, while somebody asks; nothing is noted before. */
+let ongoing: Map<object, OngoingWait> | undefined;
+
+/** Starts to note the waits of this process that begin from now on. It stays so. */
+export function ongoingWaits(): ReadonlyMap<object, OngoingWait> {
+  return ongoing ??= new Map();
+}
+
 /**
  * One wait with a deadline and a signal. It settles once, and leaves no timer and no listener behind.
  *
@@ -86,6 +102,7 @@ export class Waiter<T> {
     }
     this.#deadline = call?.deadline;
     this.until = call?.until ?? Infinity;
+    if (!this.#over) ongoing?.set(this, { what: subject.what, since: performance.now() });
     if (signal === undefined || this.#over) return;
     this.#onAbort = () => this.#leave(signal.reason);
     signal.addEventListener("abort", this.#onAbort);
@@ -150,6 +167,7 @@ export class Waiter<T> {
   #end(): boolean {
     if (this.#over) return false;
     this.#over = true;
+    ongoing?.delete(this);
     this.#cancel?.();
     if (this.#onAbort !== undefined) this.#signal!.removeEventListener("abort", this.#onAbort);
     return true;

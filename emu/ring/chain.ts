@@ -58,6 +58,11 @@ export class RingChain implements Chain {
     return this.writableLength - this.#writeAt;
   }
 
+  /** Bytes that were read and written. */
+  get moved(): number {
+    return this.#readAt + this.written;
+  }
+
   /** Its elements: offset in guest memory, length, and whether the device may write it. */
   elements(): (readonly [number, number, boolean])[] {
     return Array.from(

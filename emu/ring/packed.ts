@@ -1,6 +1,7 @@
 import { DescFlag, loadAcquire, PACKED_DESC, PackedDescFlag, RING_EVENT_OFFSET } from "@vireo/hal";
 import type { Chain } from "../device.ts";
 import type { GuestMemory } from "../memory.ts";
+import type { WorkMeter } from "../work.ts";
 import { RingChain } from "./chain.ts";
 import { EventSuppression } from "./event_suppression.ts";
 import { InOrder } from "./in_order.ts";
@@ -31,6 +32,7 @@ export class PackedQueue implements RunningQueue {
   /** Size in descriptors. */
   readonly size: number;
   readonly #options: RunningQueueOptions;
+  readonly #work: WorkMeter | undefined;
   readonly #memory: GuestMemory;
   readonly #base: number;
   readonly #limit: number;
@@ -77,6 +79,7 @@ export class PackedQueue implements RunningQueue {
     this.index = options.index;
     this.size = geometry.size;
     this.#options = options;
+    this.#work = options.work;
     this.#memory = memory;
     this.#base = memory.base;
     this.#limit = memory.size;
@@ -136,6 +139,7 @@ export class PackedQueue implements RunningQueue {
     const own = chain as RingChain;
     if (this.#stopped || !own.held || own.owner !== this) return;
     own.held = false;
+    this.#work?.carried(own.moved);
     if (this.#spare === undefined) this.#spare = own;
     else this.#pool.push(own);
     // The rare case is a call, so that the rest stays small enough to be inlined (packed_bench.ts).

@@ -1,6 +1,7 @@
 import { splitRingLayout } from "@vireo/hal";
 import type { DeviceQueue } from "../device.ts";
 import type { GuestMemory } from "../memory.ts";
+import type { WorkMeter } from "../work.ts";
 import type { RingPosition } from "./position.ts";
 
 /** Geometry of a queue as the driver set it up; plain data. */
@@ -49,6 +50,8 @@ export interface RunningQueueOptions {
   readonly batchUsed?: boolean;
   /** Legacy NOTIFY_ON_EMPTY: interrupts when the ring runs empty, even if the driver suppresses interrupts. */
   readonly notifyOnEmpty?: boolean;
+  /** Counts the bytes of chains that are returned. */
+  readonly work?: WorkMeter | undefined;
   /** Raises the queue interrupt. */
   readonly interrupt: () => void;
   /** Reports a guest fault to the device. */

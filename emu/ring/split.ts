@@ -9,6 +9,7 @@ import {
 } from "@vireo/hal";
 import type { Chain } from "../device.ts";
 import type { GuestMemory } from "../memory.ts";
+import type { WorkMeter } from "../work.ts";
 import { RingChain } from "./chain.ts";
 import { InOrder } from "./in_order.ts";
 import type { QueuePosition } from "./position.ts";
@@ -55,6 +56,7 @@ export class SplitQueue implements RunningQueue {
   /** Size in descriptors. */
   readonly size: number;
   readonly #options: RunningQueueOptions;
+  readonly #work: WorkMeter | undefined;
   readonly #memory: GuestMemory;
   readonly #base: number;
   readonly #limit: number;
@@ -92,6 +94,7 @@ export class SplitQueue implements RunningQueue {
     this.index = options.index;
     this.size = geometry.size;
     this.#options = options;
+    this.#work = options.work;
     this.#memory = memory;
     this.#base = memory.base;
     this.#limit = memory.size;
@@ -159,6 +162,7 @@ export class SplitQueue implements RunningQueue {
     const own = chain as RingChain;
     if (this.#stopped || !own.held || own.owner !== this) return;
     own.held = false;
+    this.#work?.carried(own.moved);
     if (this.#spare === undefined) this.#spare = own;
     else this.#pool.push(own);
     const order = this.#order;

@@ -1,5 +1,6 @@
 import type { FeatureSet } from "@vireo/hal";
 import type { Chain, DeviceContext, DeviceModel, DeviceQueue } from "../device.ts";
+import { WorkMeter } from "../work.ts";
 
 /** A chain over plain arrays. */
 class FakeChain implements Chain {
@@ -78,6 +79,7 @@ class FakeChain implements Chain {
 export class FakeDriver implements DeviceContext {
   readonly features: FeatureSet;
   readonly legacy = false;
+  readonly work: WorkMeter;
   /** What the model called a fault. */
   readonly faults: string[] = [];
   /** How often the model said that the configuration changed. */
@@ -90,6 +92,7 @@ export class FakeDriver implements DeviceContext {
   /** Sets the model up with these features, by default all that it offers. */
   constructor(model: DeviceModel, features: FeatureSet = model.features) {
     this.#model = model;
+    this.work = new WorkMeter((index) => model.notify(index));
     this.features = features;
     model.attach?.(this);
     model.activate(this);
@@ -136,6 +139,7 @@ export class FakeDriver implements DeviceContext {
     this.queue(index);
     const chain = new FakeChain(0, Uint8Array.from(input), new Uint8Array(writable));
     this.#available[index]!.push(chain);
+    this.work.begin();
     this.#model.notify(index);
   }
 

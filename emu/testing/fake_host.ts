@@ -1,5 +1,6 @@
 import type { FeatureSet } from "@vireo/hal";
 import type { Chain, DeviceContext, DeviceModel, DeviceQueue } from "../device.ts";
+import { WorkMeter } from "../work.ts";
 
 /** Hosts a device model without rings or registers, so that a test sees the model alone. */
 export class FakeHost {
@@ -18,6 +19,7 @@ export class FakeHost {
     this.context = {
       features,
       legacy,
+      work: new WorkMeter((index) => model.notify(index)),
       memory: () => undefined,
       sharedAddress: () => undefined,
       queue: (index) => this.#queue(index),
@@ -31,6 +33,7 @@ export class FakeHost {
   /** Makes chains available and notifies once. */
   send(queue: number, ...chains: FakeChain[]): void {
     this.#list(queue).push(...chains);
+    this.context.work.begin();
     this.#model.notify(queue);
   }
 

@@ -33,5 +33,16 @@ export async function dispatch(
       throw new Finished(await runInGuest({ ...plan, args: argv }));
     }
   }
+  using _hints = await waitHints(row);
   await row.run(call);
+}
+
+/** Has long waits be told of on a terminal, unless the command itself has the terminal. */
+async function waitHints({ stdin }: CommandRow): Promise<Disposable | undefined> {
+  if (stdin === "keys" || inGuest() || !Deno.stderr.isTerminal()) return undefined;
+  const [{ StillWaiting }, { OPEN_BUSES }] = await Promise.all([
+    import("../terminal/still_waiting.ts"),
+    import("../target/open_buses.ts"),
+  ]);
+  return new StillWaiting({ say: (line) => console.error(`vireo: ${line}`), buses: OPEN_BUSES });
 }

@@ -98,12 +98,16 @@ async function converse(
 }
 
 async function pump(port: Port, terminal: boolean): Promise<void> {
-  const chunk = new Uint8Array(4096);
+  let written = Promise.resolve();
   for (;;) {
+    const chunk = new Uint8Array(4096);
     const length = await Deno.stdin.read(chunk);
-    if (length === null) return;
+    if (length === null) return await written;
     const bytes = chunk.subarray(0, length);
     if (terminal && bytes.includes(LEAVE)) return;
-    await port.write(bytes);
+    written = written.then(() => port.write(bytes));
+    // The key that leaves must be read even if the device takes nothing more.
+    if (terminal) written.catch(() => {});
+    else await written;
   }
 }

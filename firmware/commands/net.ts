@@ -1,5 +1,5 @@
 import { arpRequest, IpStack, PcapWriter, ping } from "../ip/mod.ts";
-import { type Net, parseMac } from "@vireo/drivers";
+import { type Net, parseMac, timedOut } from "@vireo/drivers";
 import { featureName, NetFeature, VireoError } from "@vireo/hal";
 import type { BoardOptions } from "../target/options.ts";
 import { progress, rate, writeAll } from "../terminal/output.ts";
@@ -55,9 +55,8 @@ export async function pingHost(
     console.log(`${count} sent, ${replies.length} received`);
   }
   if (replies.length < count) {
-    throw new VireoError("TIMEOUT", `${count - replies.length} of ${count} echoes got no reply`, {
-      device: target,
-    });
+    const missing = `${count - replies.length} of ${count} echo replies`;
+    throw timedOut(missing, deadline, { device: target });
   }
 }
 

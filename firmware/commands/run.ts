@@ -1,28 +1,28 @@
+import { interruptible } from "../terminal/interrupts.ts";
 import { toFileUrl } from "../terminal/paths.ts";
 import type { BoardOptions } from "../target/options.ts";
 import { UsageError } from "../terminal/usage.ts";
-import type { VireoMain } from "../vireo.ts";
+import type { Vireo, VireoMain } from "../vireo.ts";
 import { openVireo } from "../session.ts";
 
 /**
  * `vireo run`: imports a script and calls its default export with the board.
  *
  * @throws {UsageError} If the file is missing or has no such export.
+ * @throws {Finished} If it was interrupted.
  */
 export async function run(
   board: BoardOptions,
   script: string,
   args: readonly string[],
 ): Promise<void> {
-  const main = await loadScript(script);
-  await using vireo = await openVireo(board, { args });
-  const stop = (): void => vireo.abort(new Error("Interrupted"));
-  Deno.addSignalListener("SIGINT", stop);
-  try {
+  let opened: Vireo | undefined;
+  const code = async (): Promise<void> => {
+    const main = await loadScript(script);
+    await using vireo = opened = await openVireo(board, { args });
     await main(vireo);
-  } finally {
-    Deno.removeSignalListener("SIGINT", stop);
-  }
+  };
+  await interruptible(code, () => opened?.abort(new Error("Interrupted")));
 }
 
 /** Imports the script of a bundle, which has no files. */

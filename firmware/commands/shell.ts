@@ -1,7 +1,8 @@
 import { inGuest, SHELL_BOARD } from "../terminal/environment.ts";
 import type { BoardOptions } from "../target/options.ts";
 import { parseTarget } from "../target/target.ts";
-import { UsageError } from "../terminal/usage.ts";
+import { INTERRUPTED, Presses } from "../terminal/interrupts.ts";
+import { Finished, UsageError } from "../terminal/usage.ts";
 
 /** What a REPL in a guest talks through: the board's serial line, or a port of the virtio console. */
 export type ShellConsole = "uart" | "virtio";
@@ -29,11 +30,18 @@ export async function shell(board: BoardOptions, flags: ShellFlags = {}): Promis
     stdout: "inherit",
     stderr: "inherit",
   }).spawn();
-  // The REPL handles interrupts itself; ours would leave it without a terminal.
-  const ignore = (): void => {};
-  Deno.addSignalListener("SIGINT", ignore);
+  // The REPL ignores interrupts while it evaluates, and while it reads there are none.
+  const presses = new Presses();
+  let ended = false;
+  const listener = (): void => {
+    if (ended || !presses.press()) return;
+    ended = true;
+    child.kill("SIGKILL");
+  };
+  Deno.addSignalListener("SIGINT", listener);
   const { code } = await child.status;
-  Deno.removeSignalListener("SIGINT", ignore);
+  Deno.removeSignalListener("SIGINT", listener);
+  if (ended) throw new Finished(INTERRUPTED);
   if (code !== 0) Deno.exit(code);
 }
 

@@ -2,6 +2,7 @@ import { SHELL_BOARD } from "../terminal/environment.ts";
 import type { BoardOptions } from "../target/options.ts";
 import type { Vireo } from "../vireo.ts";
 import { openVireo } from "../session.ts";
+import { PRESSES } from "../terminal/interrupts.ts";
 
 /** Opens the board of a REPL's process and puts it in scope. */
 export async function initShell(): Promise<void> {
@@ -33,5 +34,6 @@ export function greeting({ bus, target }: Vireo): string[] {
   return [
     `${target}: ${found.join(", ")}`,
     "In scope: vireo, bus, platform, blk, net, con (console), rng. Ctrl-D leaves.",
+    `${PRESSES} times Ctrl-C in a row leaves too, whatever is running.`,
   ];
 }

@@ -1,3 +1,4 @@
+import { Waiter, type WaitOptions } from "@vireo/drivers/wait";
 import { VireoError } from "@vireo/hal";
 import { requireProgram } from "@vireo/hal/host";
 import { type DeviceInterfaces, interfaceArgs } from "@vireo/hal/qtest";
@@ -284,32 +285,30 @@ async function removeDirectory(path: string): Promise<void> {
   }
 }
 
+/** Milliseconds that a guest may take to boot, unless told otherwise. */
+const BOOT_DEADLINE = 120_000;
+
 /** Rejects when the run is aborted or takes too long; disposing takes the timers away. */
 function limit(
   options: BootOptions,
   connected: Promise<void>,
 ): { readonly failed: Promise<never> } & Disposable {
-  const timers: ReturnType<typeof setTimeout>[] = [];
+  const { board, signal, deadline, bootDeadline = BOOT_DEADLINE } = options;
   const { promise: failed, reject } = Promise.withResolvers<never>();
   failed.catch(() => {});
-  const after = (ms: number, what: string): ReturnType<typeof setTimeout> => {
-    const timer = setTimeout(
-      () => reject(new VireoError("TIMEOUT", what, { device: options.board, seen: `${ms} ms` })),
-      ms,
-    );
-    timers.push(timer);
-    return timer;
+  const begin = (what: string, limits: WaitOptions): Waiter<void> => {
+    const waiter = new Waiter<void>({ what, details: () => ({ device: board }) }, limits).arm();
+    waiter.promise.catch(reject);
+    return waiter;
   };
-  const boot = after(options.bootDeadline ?? 120_000, "The guest did not boot in time");
-  connected.then(() => clearTimeout(boot), () => {});
-  if (options.deadline !== undefined) after(options.deadline, "The guest did not finish in time");
-  const abort = (): void => reject(options.signal!.reason);
-  options.signal?.addEventListener("abort", abort);
+  const boot = begin("the guest to boot", { deadline: bootDeadline });
+  const run = begin("the guest to finish", { signal, deadline });
+  connected.then(() => boot.resolve(), () => {});
   return {
     failed,
     [Symbol.dispose]: () => {
-      for (const timer of timers) clearTimeout(timer);
-      options.signal?.removeEventListener("abort", abort);
+      boot.resolve();
+      run.resolve();
     },
   };
 }

@@ -12,6 +12,7 @@ import {
 } from "../terminal/environment.ts";
 import type { BoardOptions } from "../target/options.ts";
 import { explainKvm, KVM_BOOT_DEADLINE, requireKvm } from "../target/kvm.ts";
+import { INTERRUPT_GRACE, INTERRUPTED, Presses } from "../terminal/interrupts.ts";
 import { note } from "../terminal/output.ts";
 import { requireQemu } from "../target/qemu_program.ts";
 import { toFileUrl } from "../terminal/paths.ts";
@@ -38,11 +39,6 @@ export interface GuestCommand {
   /** Environment variables for the command. */
   readonly env?: Readonly<Record<string, string>>;
 }
-
-/** How long an interrupted script has to end by itself, in milliseconds. */
-const INTERRUPT_GRACE = 1000;
-/** Exit code of a command that was interrupted, as shells have it. */
-const INTERRUPTED = 130;
 
 /**
  * Boots the board's guest, runs a command line in it, and powers it off.
@@ -77,6 +73,8 @@ export async function runInGuest(command: GuestCommand): Promise<number> {
   const to = outputs(output);
   let shell: Promise<void> | undefined;
   using interrupts = new Interrupts();
+  const keyboard = (): ReadableStream<Uint8Array> =>
+    terminal ? Deno.stdin.readable.pipeThrough(interrupts.keys()) : Deno.stdin.readable;
   if (terminal) Deno.stdin.setRaw(true);
   try {
     const { exitCode } = await bootGuest({
@@ -96,7 +94,7 @@ export async function runInGuest(command: GuestCommand): Promise<number> {
       ],
       ...deviceInterfaces(board),
       stdin: input?.readable ??
-        (onPort || command.stdin === "none" ? undefined : Deno.stdin.readable),
+        (onPort || command.stdin === "none" ? undefined : keyboard()),
       terminal: onPort ? undefined : size,
       output: to,
       monitor: () => ports.monitor(),
@@ -105,7 +103,7 @@ export async function runInGuest(command: GuestCommand): Promise<number> {
         void ports.connect().then(discard).catch(() => {});
         if (onPort) {
           shell = ports.port(SHELL_PORT)
-            .then((port) => connectShell(port, Deno.stdin.readable, to.stdout)).catch(() => {});
+            .then((port) => connectShell(port, keyboard(), to.stdout)).catch(() => {});
         }
       },
       files: { output: command.output, input: command.input },
@@ -181,6 +179,22 @@ class Interrupts implements Disposable {
   /** Aborted when the guest must end. */
   get signal(): AbortSignal {
     return this.#abort.signal;
+  }
+
+  /** Passes keys of a raw terminal on, where Ctrl-C is one, and ends the guest at so many in a row. */
+  keys(): TransformStream<Uint8Array, Uint8Array> {
+    const presses = new Presses();
+    return new TransformStream(
+      {
+        transform: (bytes, controller) => {
+          if (presses.keys(bytes)) this.#end();
+          controller.enqueue(bytes);
+        },
+        // Keys are looked at even while a guest that hangs takes none.
+      },
+      undefined,
+      new CountQueuingStrategy({ highWaterMark: 1024 }),
+    );
   }
 
   #end(): void {

@@ -1,5 +1,4 @@
-import type { WaitOptions } from "@vireo/drivers";
-import { VireoError } from "@vireo/hal";
+import { waitFor, type WaitOptions, within } from "@vireo/drivers";
 import { formatIpv4, parseIpv4 } from "./ethernet.ts";
 import type { IpConfig, UdpHost } from "./host.ts";
 
@@ -20,6 +19,8 @@ const OPTION = {
   PARAMETERS: 55,
   END: 255,
 } as const;
+/** Milliseconds that the whole of it may take, unless told otherwise. */
+const DEADLINE = 5000;
 /** Milliseconds until a question is asked again at first; doubled each time. */
 const FIRST_PAUSE = 500;
 
@@ -41,60 +42,46 @@ interface Reply {
   readonly options: ReadonlyMap<number, Uint8Array>;
 }
 
-/** Asks the network for an address: DISCOVER, OFFER, REQUEST, ACK. */
+/**
+ * Asks the network for an address: DISCOVER, OFFER, REQUEST, ACK.
+ *
+ * @throws {VireoError} `TIMEOUT` If no server lends one within the deadline, 5 s by default; the signal's
+ * reason.
+ */
 export async function dhcp(host: UdpHost, options: WaitOptions = {}): Promise<DhcpLease> {
-  const { signal, deadline = 5000 } = options;
-  signal?.throwIfAborted();
+  options.signal?.throwIfAborted();
+  const { timers } = host;
+  const call = within(options, DEADLINE, timers);
   const transaction = host.random();
-  const late = Promise.withResolvers<never>();
-  late.promise.catch(() => {});
-  const cancel = host.timers.after(deadline, () => {
-    late.reject(
-      new VireoError("TIMEOUT", "No DHCP server lends an address", {
-        expected: `a lease within ${deadline} ms`,
-      }),
-    );
-  });
-  const onAbort = (): void => late.reject(signal?.reason);
-  signal?.addEventListener("abort", onAbort);
   let wanted: ((reply: Reply) => void) | undefined;
   using _ = host.listenUdp(CLIENT_PORT, (_, data) => {
     const reply = parseReply(data, transaction);
     if (reply !== undefined) wanted?.(reply);
   });
   /** Sends a question again and again until one of these answers comes. */
-  const ask = async (question: Uint8Array, types: readonly number[]): Promise<Reply> => {
-    const { promise, resolve } = Promise.withResolvers<Reply>();
-    wanted = (reply) => types.includes(reply.type) && resolve(reply);
-    let stop: () => void = () => {};
-    const again = (pause: number): void => {
-      const to = { address: "255.255.255.255", port: SERVER_PORT };
-      host.sendUdp(CLIENT_PORT, to, question).catch(late.reject);
-      stop = host.timers.after(pause, () => again(pause * 2));
-    };
-    again(FIRST_PAUSE);
-    try {
-      return await Promise.race([promise, late.promise]);
-    } finally {
-      stop();
-    }
-  };
-  try {
-    for (;;) {
-      const offer = await ask(question(host, transaction, MESSAGE.DISCOVER), [MESSAGE.OFFER]);
-      const server = offer.options.get(OPTION.SERVER);
-      if (server?.length !== 4) continue;
-      const request = question(host, transaction, MESSAGE.REQUEST, [
-        [OPTION.ADDRESS, parseIpv4(offer.address)],
-        [OPTION.SERVER, server],
-      ]);
-      const answer = await ask(request, [MESSAGE.ACK, MESSAGE.NAK]);
-      // Refused: someone was faster. Ask anew.
-      if (answer.type === MESSAGE.ACK) return leaseOf(answer, formatIpv4(server));
-    }
-  } finally {
-    cancel();
-    signal?.removeEventListener("abort", onAbort);
+  const ask = (question: Uint8Array, types: readonly number[]): Promise<Reply> =>
+    waitFor<Reply>({ what: "a DHCP server to lend an address", timers }, call, (waiter) => {
+      wanted = (reply) => types.includes(reply.type) && waiter.resolve(reply);
+      let stop: () => void = () => {};
+      const again = (pause: number): void => {
+        const to = { address: "255.255.255.255", port: SERVER_PORT };
+        host.sendUdp(CLIENT_PORT, to, question).catch((error) => waiter.reject(error));
+        stop = timers.after(pause, () => again(pause * 2));
+      };
+      again(FIRST_PAUSE);
+      return () => stop();
+    });
+  for (;;) {
+    const offer = await ask(question(host, transaction, MESSAGE.DISCOVER), [MESSAGE.OFFER]);
+    const server = offer.options.get(OPTION.SERVER);
+    if (server?.length !== 4) continue;
+    const request = question(host, transaction, MESSAGE.REQUEST, [
+      [OPTION.ADDRESS, parseIpv4(offer.address)],
+      [OPTION.SERVER, server],
+    ]);
+    const answer = await ask(request, [MESSAGE.ACK, MESSAGE.NAK]);
+    // Refused: another host was faster. Ask again.
+    if (answer.type === MESSAGE.ACK) return leaseOf(answer, formatIpv4(server));
   }
 }
 

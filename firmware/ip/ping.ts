@@ -1,4 +1,12 @@
-import { formatMac, type Net, type WaitOptions } from "@vireo/drivers";
+import {
+  type Deadline,
+  formatMac,
+  type Net,
+  timedOut,
+  timeLeft,
+  type WaitOptions,
+  within,
+} from "@vireo/drivers";
 import { VireoError } from "@vireo/hal";
 import { arpRequest, buildEcho, parseArp, parseEcho, parseIpv4 } from "./ethernet.ts";
 
@@ -41,19 +49,16 @@ export interface PingResult {
  * @throws {TypeError} If an address makes no sense.
  */
 export async function ping(net: Net, options: PingOptions): Promise<PingResult> {
-  const { source, target, count = 4, size = 56, signal } = options;
-  const deadline = options.deadline ?? 1000;
+  const { source, target, count = 4, size = 56, deadline = 1000 } = options;
   parseIpv4(target);
-  await net.send(arpRequest({ mac: net.mac, source, target }), { signal, deadline });
-  const mac = await answer(net, { signal, deadline }, (frame) => {
+  const limits = { signal: options.signal, until: options.until, deadline };
+  await net.send(arpRequest({ mac: net.mac, source, target }), within(limits));
+  const mac = await answer(net, within(limits), (frame) => {
     const arp = parseArp(frame);
     return arp?.operation === "reply" && arp.senderIp === target ? arp.senderMac : undefined;
   });
   if (mac === undefined) {
-    throw new VireoError("TIMEOUT", `Cannot find ${target}: no answer to ARP`, {
-      device: net.device.name,
-      expected: `within ${deadline} ms`,
-    });
+    throw timedOut(`${target} to answer ARP`, deadline, { device: net.device.name });
   }
   const identifier = Math.floor(Math.random() * 0x10000);
   const data = Uint8Array.from({ length: size }, (_, i) => i & 0xff);
@@ -66,8 +71,8 @@ export async function ping(net: Net, options: PingOptions): Promise<PingResult> 
     // From the frame's handing over to its answer's; what building and reading them takes, in a guest
     // under TCG a third of all, is no part of the way.
     const begin = performance.now();
-    await net.send(frame, { signal, deadline });
-    const milliseconds = await answer(net, { signal, deadline }, (bytes, arrived) => {
+    await net.send(frame, within(limits));
+    const milliseconds = await answer(net, within(limits), (bytes, arrived) => {
       const echo = parseEcho(bytes);
       const ours = echo?.operation === "reply" && echo.identifier === identifier &&
         echo.sequence === (sequence & 0xffff) && echo.source === target;
@@ -81,15 +86,14 @@ export async function ping(net: Net, options: PingOptions): Promise<PingResult> 
 /** The first frame that `match` knows, or undefined after the deadline. */
 async function answer<T>(
   net: Net,
-  options: WaitOptions & { readonly deadline: number },
+  call: Deadline,
   match: (frame: Uint8Array, arrived: number) => T | undefined,
 ): Promise<T | undefined> {
-  const end = performance.now() + options.deadline;
   while (true) {
-    const left = Math.max(0, end - performance.now());
+    const left = timeLeft(call);
     let frame;
     try {
-      frame = await net.receive({ signal: options.signal, deadline: left });
+      frame = await net.receive(call);
     } catch (error) {
       if (error instanceof VireoError && error.code === "TIMEOUT") return undefined;
       throw error;

@@ -1,6 +1,14 @@
-import { formatMac, type Net, type WaitOptions } from "@vireo/drivers";
+import {
+  formatMac,
+  type Net,
+  SYSTEM_TIMERS,
+  type Timers,
+  waitFor,
+  waitOn,
+  type WaitOptions,
+  within,
+} from "@vireo/drivers";
 import { VireoError } from "@vireo/hal";
-import { SYSTEM_TIMERS, type Timers } from "@vireo/drivers";
 import { dhcp, type DhcpLease } from "./dhcp.ts";
 import {
   arpRequest,
@@ -34,6 +42,8 @@ const ARP_TRIES = 3;
 const ARP_PAUSE = 500;
 /** Milliseconds that an answer of a neighbour is good for. */
 const ARP_LIFE = 60_000;
+/** Milliseconds that a connection may take to open, unless told otherwise. */
+const CONNECT_DEADLINE = 10_000;
 const FIRST_PORT = 49152;
 const NOBODY = "0.0.0.0";
 
@@ -160,10 +170,10 @@ export class IpStack implements UdpHost, TcpClient, AsyncDisposable {
     { host, port }: { readonly host: string; readonly port: number },
     options: WaitOptions = {},
   ): Promise<TcpConnection> {
-    const { signal, deadline = 10_000 } = options;
-    signal?.throwIfAborted();
+    options.signal?.throwIfAborted();
     if (this.#failure !== undefined) throw this.#failure;
-    const mac = await this.#resolve(host);
+    const call = within(options, CONNECT_DEADLINE, this.#timers);
+    const mac = await this.#resolve(host, call);
     const local = this.#freePort(host, port);
     const key = `${host}:${port}:${local}`;
     const between = { source: this.address, target: host };
@@ -182,21 +192,13 @@ export class IpStack implements UdpHost, TcpClient, AsyncDisposable {
       ended: () => void this.#tcp.delete(key),
     });
     this.#tcp.set(key, connection);
-    const onAbort = (): void => connection.reset(signal!.reason);
-    signal?.addEventListener("abort", onAbort);
-    const cancel = this.#timers.after(deadline, () => {
-      connection.reset(
-        new VireoError("TIMEOUT", `Connection to ${host}:${port} is not answered`, {
-          expected: `an answer within ${deadline} ms`,
-        }),
-      );
-    });
+    const subject = { what: `${host}:${port} to take the connection`, timers: this.#timers };
     try {
-      await connection.opened;
+      await waitOn(connection.opened, subject, call);
       return connection;
-    } finally {
-      cancel();
-      signal?.removeEventListener("abort", onAbort);
+    } catch (error) {
+      connection.reset(error as Error);
+      throw error;
     }
   }
 
@@ -240,6 +242,7 @@ export class IpStack implements UdpHost, TcpClient, AsyncDisposable {
     const closed = new VireoError("PORT_CLOSED", "IP stack is closed");
     this.#failure ??= closed;
     for (const connection of [...this.#tcp.values()]) connection.reset(closed);
+    for (const waiting of [...this.#asked.values()]) for (const resolve of waiting) resolve();
     this.#stop.abort(closed);
     await this.#running;
   }
@@ -332,20 +335,26 @@ export class IpStack implements UdpHost, TcpClient, AsyncDisposable {
     return near || router === undefined ? address : router;
   }
 
-  async #resolve(target: string): Promise<string> {
+  /** Finds the Ethernet address for an IPv4 address; the caller's time counts. */
+  async #resolve(target: string, call: WaitOptions = {}): Promise<string> {
     if (this.#failure !== undefined) throw this.#failure;
     const address = this.#via(target);
     for (let attempt = 0; attempt < ARP_TRIES; attempt++) {
       const known = this.#neighbours.get(address);
       if (known !== undefined && known.until > this.#timers.now()) return known.mac;
-      const { promise, resolve } = Promise.withResolvers<void>();
-      const waiting = this.#asked.get(address) ?? new Set();
-      this.#asked.set(address, waiting.add(resolve));
-      const cancel = this.#timers.after(ARP_PAUSE, resolve);
-      this.#sendFrame(arpRequest({ mac: this.mac, source: this.address, target: address }));
-      await promise;
-      cancel();
-      waiting.delete(resolve);
+      const subject = { what: `${address} to answer ARP`, timers: this.#timers };
+      await waitFor<void>(subject, call, (waiter) => {
+        const resolve = (): void => waiter.resolve();
+        const waiting = this.#asked.get(address) ?? new Set();
+        this.#asked.set(address, waiting.add(resolve));
+        const cancel = this.#timers.after(ARP_PAUSE, resolve);
+        this.#sendFrame(arpRequest({ mac: this.mac, source: this.address, target: address }));
+        return () => {
+          cancel();
+          waiting.delete(resolve);
+          if (waiting.size === 0) this.#asked.delete(address);
+        };
+      });
       if (this.#failure !== undefined) throw this.#failure;
     }
     const known = this.#neighbours.get(address);

@@ -1,6 +1,6 @@
 import { VireoError, type VireoErrorCode } from "@vireo/hal";
+import { timedOut, type Timers, waitOn, type WaitOptions, within } from "@vireo/drivers";
 import { TcpFlag as F, type TcpSegment } from "./packets.ts";
-import type { Timers } from "@vireo/drivers";
 
 /** Bytes that we have room for. */
 const WINDOW = 0xffff;
@@ -110,22 +110,37 @@ export class TcpConnection implements AsyncDisposable {
     return this.#state === "over";
   }
 
-  /** Ends it in order: sends what is there, and waits for the other side's end. */
-  async close(): Promise<void> {
+  /**
+   * Ends it in order: sends what is there, and waits for the other side's end. If the other side does not
+   * end its half within the deadline (5 s by default), the connection is reset.
+   *
+   * @throws Why it had failed before, if it had; the signal's reason, after a reset.
+   */
+  async close(options: WaitOptions = {}): Promise<void> {
     if (this.over) return await this.closed;
-    const cancel = this.#host.timers.after(FIN_DEADLINE, () => {
+    const { timers, peer } = this.#host;
+    const call = within(options, FIN_DEADLINE, timers);
+    const late = (): true => {
       this.reset();
-    });
+      return true;
+    };
+    const subject = { what: `${peer} to close the connection`, timers, look: late };
     try {
-      await this.#finish();
-      // Nobody reads any more: what still comes is taken and dropped.
-      this.#received = [];
-      this.#receivedBytes = 0;
-      this.#pulled = true;
-      await this.closed;
-    } finally {
-      cancel();
+      await waitOn(this.#finishBoth(), subject, call);
+    } catch (error) {
+      this.reset(error as Error);
+      throw error;
     }
+  }
+
+  async #finishBoth(): Promise<true> {
+    await this.#finish();
+    // Nobody reads any more: what still comes is taken and dropped.
+    this.#received = [];
+    this.#receivedBytes = 0;
+    this.#pulled = true;
+    await this.closed;
+    return true;
   }
 
   /** Ends it at once, and tells the other side. */
@@ -363,11 +378,8 @@ export class TcpConnection implements AsyncDisposable {
     this.#cancelTimer = undefined;
     if (this.over) return;
     if (++this.#retries > MAX_RETRIES) {
-      const error = this.#error(
-        "TIMEOUT",
-        `silent: ${MAX_RETRIES} retransmissions were not answered`,
-      );
-      return this.#end(error);
+      const seen = `no answer to ${MAX_RETRIES} retransmissions`;
+      return this.#end(timedOut(`${this.#host.peer} to acknowledge`, undefined, { seen }));
     }
     this.#rto = Math.min(this.#rto * 2, MAX_RTO);
     // Karn: what was sent twice is not timed.

@@ -1,4 +1,5 @@
 import { VireoError } from "@vireo/hal";
+import { waitOn } from "@vireo/drivers/wait";
 import type { StreamPort } from "@vireo/emu";
 import type { QemuPort } from "./qemu_arguments.ts";
 
@@ -128,16 +129,16 @@ class PortEnd implements AsyncDisposable {
 
   async connected(): Promise<StreamPort> {
     if (this.#connection !== undefined) return this.#connection;
-    const timer = setTimeout(() => this.#close(), CONNECT_DEADLINE);
+    const subject = { what: "QEMU to connect its console port" };
     try {
-      this.#connection = await this.#accepted;
+      const limits = { deadline: CONNECT_DEADLINE };
+      return this.#connection = await waitOn(this.#accepted, subject, limits);
     } catch (cause) {
-      throw new VireoError("TIMEOUT", "QEMU did not connect its console port", { cause });
+      if (cause instanceof VireoError) throw cause;
+      throw new VireoError("HOST_ERROR", "QEMU did not connect its console port", { cause });
     } finally {
-      clearTimeout(timer);
+      this.#close();
     }
-    this.#close();
-    return this.#connection;
   }
 
   #close(): void {

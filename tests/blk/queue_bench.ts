@@ -1,5 +1,6 @@
 // What blk's own queue gains over RequestQueue: the same 4 KiB reads at depth 32, with as little around
-// RequestQueue as a disk needs. `deno run -A tests/blk/queue_bench.ts own` or `shared`, each in a process of its own.
+// RequestQueue as a disk needs. `deno run -A tests/blk/queue_bench.ts own` or `shared`, each in a process of its own;
+// `own limited` gives every read a signal and a deadline.
 import { ANY_ID, DeviceId, type DmaRegion, FeatureSet } from "@vireo/hal";
 import { BlkDevice, EmulatedMachine, MemoryDisk } from "@vireo/emu";
 import { Bus } from "../../drivers/bus/bus.ts";
@@ -8,6 +9,7 @@ import type { VirtioDriver } from "../../drivers/driver.ts";
 import { QueueDriver } from "../../drivers/queue_driver.ts";
 import type { RequestOptions, RequestQueue } from "../../drivers/virtqueue/request_queue.ts";
 import { SgList } from "../../drivers/virtqueue/virtqueue.ts";
+import type { WaitOptions } from "../../drivers/wait/options.ts";
 import { blkDriver } from "../../drivers/blk/driver.ts";
 
 const DEPTH = 32;
@@ -59,9 +61,10 @@ class SharedQueueDisk extends QueueDriver {
     [this.#requests] = this.openQueues({ name: "requests" });
   }
 
-  async read(sector: number, bytes: Uint8Array): Promise<void> {
+  async read(sector: number, bytes: Uint8Array, limits?: WaitOptions): Promise<void> {
     const slot = this.#free.pop()!;
-    const { at, header, chain, options } = slot;
+    const { at, header, chain } = slot;
+    const options = limits === undefined ? slot.options : { ...slot.options, ...limits };
     header.setUint32(8, sector, true);
     this.#region.share(at, HEADER, "to-device");
     this.#region.share(at + HEADER, BYTES + 1, "from-device");
@@ -75,7 +78,7 @@ class SharedQueueDisk extends QueueDriver {
 }
 
 interface Disk {
-  read(sector: number, bytes: Uint8Array): Promise<unknown>;
+  read(sector: number, bytes: Uint8Array, options?: WaitOptions): Promise<unknown>;
 }
 
 const sharedDriver: VirtioDriver<SharedQueueDisk> = {
@@ -95,14 +98,14 @@ async function setUp(own: boolean): Promise<Disk> {
   return own ? bus.get(blkDriver)! : bus.get(sharedDriver)!;
 }
 
-async function run(disk: Disk): Promise<void> {
+async function run(disk: Disk, limits: WaitOptions | undefined): Promise<void> {
   let left = REQUESTS;
   let sector = 0;
   const loop = async (): Promise<void> => {
     const bytes = new Uint8Array(BYTES);
     while (left-- > 0) {
       sector = (sector + 8 * 40503) % (DISK / 512);
-      await disk.read(sector, bytes);
+      await disk.read(sector, bytes, limits);
     }
   };
   await Promise.all(Array.from({ length: DEPTH }, loop));
@@ -111,12 +114,15 @@ async function run(disk: Disk): Promise<void> {
 if (import.meta.main) {
   const name = Deno.args[0] === "own" ? "own" : "shared";
   const disk = await setUp(name === "own");
+  const limits = Deno.args[1] === "limited"
+    ? { signal: new AbortController().signal, deadline: 60_000 }
+    : undefined;
   const rates: number[] = [];
   let growth = 0;
   for (let i = 0; i < 15; i++) {
     const heap = Deno.memoryUsage().heapUsed;
     const start = performance.now();
-    await run(disk);
+    await run(disk, limits);
     const rate = REQUESTS / (performance.now() - start) * 1000;
     if (i < 4) continue;
     rates.push(rate);

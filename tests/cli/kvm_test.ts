@@ -1,4 +1,5 @@
 import { assertEquals, assertInstanceOf, assertRejects, assertStringIncludes } from "@std/assert";
+import { timedOut } from "@vireo/drivers/wait";
 import { VireoError } from "@vireo/hal";
 import { vireo } from "../cli_helper.ts";
 import { explainKvm, requireKvm } from "../../firmware/target/kvm.ts";
@@ -18,11 +19,11 @@ Deno.test("requireKvm takes the host's own processor and a device that opens", a
 });
 
 Deno.test("explainKvm says what to do when QEMU or the guest does not come up", () => {
-  const timeout = new VireoError("TIMEOUT", "The guest did not boot in time");
+  const timeout = timedOut("the guest to boot", 60_000);
   const explained = explainKvm(timeout);
   assertInstanceOf(explained, VireoError);
   assertEquals([explained.code, explained.cause], ["TIMEOUT", timeout]);
-  assertStringIncludes(explained.message, "did not boot in time");
+  assertStringIncludes(explained.message, "Timed out after 60000 ms waiting for the guest to boot");
   assertStringIncludes(explained.message, "--accel tcg");
   const other = new VireoError("GUEST_FAULT", "The guest crashed");
   assertEquals(explainKvm(other), other);

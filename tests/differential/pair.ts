@@ -108,12 +108,6 @@ export class Pair implements AsyncDisposable {
     const { version, bus, packed } = variant;
     await using cleanup = new AsyncDisposableStack();
     const disks = device === "blk" ? cleanup.use(Disks.make()) : undefined;
-    const machine = cleanup.use(EmulatedMachine.create({
-      bus,
-      devices: [{ model: model(device, disks, variant), version }],
-      ring: { packed },
-      memory: new GuestMemory(RAM.size, RAM.base),
-    }));
     const options = qemuOptions(device, disks, variant);
     const platform = cleanup.use(
       await QtestPlatform.start({
@@ -125,13 +119,22 @@ export class Pair implements AsyncDisposable {
         ...options,
       }),
     );
-    const sides = [machine, platform].map((platform): Side => {
+    const side = (platform: EmulatedMachine | QtestPlatform): Side => {
       const memory = platform.openMemory(ARENA, ARENA_SIZE).bytes;
       const lease = cleanup.use(deviceNode(platform.nodes(), DEVICE_IDS[device]));
       if ("bars" in lease) return new PciSide(platform.name, memory, lease, version === 1);
       return mmioSide(platform.name, memory, lease.mmio);
-    });
-    return new Pair(device, variant, sides as [Side, Side], disks, cleanup.move());
+    };
+    const qemu = side(platform);
+    const ours = model(device, disks);
+    if (qemu.fixedSizes) takeSizes(ours, qemu);
+    const machine = cleanup.use(EmulatedMachine.create({
+      bus,
+      devices: [{ model: ours, version }],
+      ring: { packed },
+      memory: new GuestMemory(RAM.size, RAM.base),
+    }));
+    return new Pair(device, variant, [side(machine), qemu], disks, cleanup.move());
   }
 
   /** Runs a program on both, step by step, until something differs. */
@@ -301,16 +304,19 @@ class Disks implements Disposable {
   }
 }
 
-function model(
-  device: DeviceName,
-  disks: Disks | undefined,
-  { version, bus }: Variant,
-): DeviceModel {
-  // Where the driver cannot choose, QEMU's.
-  const fixedSizes = bus === "pci" && version === 1;
+/** Gives a model's queues the sizes of QEMU's, which differ between its versions. */
+function takeSizes(model: DeviceModel, qemu: Side): void {
+  const queues = model.queues.map((spec, i) => {
+    qemu.write(MmioRegister.QueueSel, 4, i);
+    return { ...spec, maxSize: qemu.read(MmioRegister.QueueSizeMax, 4) || spec.maxSize };
+  });
+  Object.defineProperty(model, "queues", { value: queues });
+}
+
+function model(device: DeviceName, disks: Disks | undefined): DeviceModel {
   switch (device) {
     case "rng":
-      return new RngDevice({ random: (into) => into.fill(0), queueSize: fixedSizes ? 8 : 64 });
+      return new RngDevice({ random: (into) => into.fill(0) });
     case "blk":
       return new BlkDevice({
         disk: disks!.disk,
@@ -333,7 +339,6 @@ function model(
         ],
         maxPorts: 31,
         queueSize: 128,
-        controlQueueSize: fixedSizes ? 32 : 128,
         emergency: () => {},
       });
   }

@@ -9,7 +9,8 @@ const QUEUES = 6;
 export const AREA = 0x2_0000;
 /** Bytes of the arena. */
 export const ARENA_SIZE: number = QUEUES * AREA;
-const TABLES = 0x4000;
+/** Past a legacy ring of 1024 descriptors, the longest that QEMU gives. */
+const TABLES = 0x7800;
 /** Where a queue's buffers are in its area. */
 export const BUFFERS = 0x8000;
 /** Requests of a queue whose buffers are kept apart. */

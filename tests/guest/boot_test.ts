@@ -206,7 +206,7 @@ Deno.test(
     const error = await assertRejects(
       () => boot("x86_64-microvm", ["hangs"], { onStart, bootDeadline: 1 }),
       VireoError,
-      "did not boot in time",
+      "Timed out after 1 ms waiting for the guest to boot (x86_64-microvm)",
     );
     assertEquals(error.code, "TIMEOUT");
     assertThrows(() => Deno.statSync(directory), Deno.errors.NotFound);

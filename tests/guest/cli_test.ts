@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { createHash } from "node:crypto";
-import { GUEST_LIMIT, VIREO, vireo } from "../cli_helper.ts";
+import { GUEST_LIMIT, OnTerminal, Running, vireo } from "../cli_helper.ts";
 
 /** The board for what any guest shows; matrix_test.ts checks the drivers on every one. */
 const X86_64 = "--target qemu:x86_64-microvm";
@@ -16,47 +16,6 @@ async function withDir(body: (dir: string) => Promise<void>): Promise<void> {
     await body(dir);
   } finally {
     await Deno.remove(dir, { recursive: true });
-  }
-}
-
-/** A running command line; its output may be waited for. */
-class Running {
-  readonly child: Deno.ChildProcess;
-  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
-  readonly #errors: Promise<string>;
-  text = "";
-
-  constructor(args: string) {
-    this.child = new Deno.Command(VIREO, {
-      args: args.split(" "),
-      stdin: "null",
-      stdout: "piped",
-      stderr: "piped",
-      env: { NO_COLOR: "1" },
-    }).spawn();
-    this.#reader = this.child.stdout.getReader();
-    this.#errors = new Response(this.child.stderr).text();
-  }
-
-  /** Reads until the output has this line. */
-  async line(wanted: string): Promise<void> {
-    while (!this.text.split("\n").slice(0, -1).includes(wanted)) {
-      if (!await this.#read()) {
-        throw new Error(`It ended before '${wanted}': ${await this.#errors}`);
-      }
-    }
-  }
-
-  async end(): Promise<{ code: number; err: string }> {
-    while (await this.#read());
-    const { code } = await this.child.status;
-    return { code, err: await this.#errors };
-  }
-
-  async #read(): Promise<boolean> {
-    const { value, done } = await this.#reader.read();
-    this.text += new TextDecoder().decode(value ?? new Uint8Array());
-    return !done;
   }
 }
 
@@ -197,24 +156,9 @@ Deno.test(
   "boot has a REPL on the virtio console for a terminal: Ctrl-C interrupts, Ctrl-D ends",
   limit,
   async () => {
-    const child = new Deno.Command("script", {
-      args: ["-qefc", `stty cols 100; ${VIREO} boot ${X86_64} --console virtio`, "/dev/null"],
-      stdin: "piped",
-      stdout: "piped",
-      env: { NO_COLOR: "1", TERM: "dumb" },
-    }).spawn();
-    const keys = child.stdin.getWriter();
-    const screen = child.stdout.getReader();
-    let text = "";
-    const seen = async (wanted: string): Promise<void> => {
-      while (!text.includes(wanted)) {
-        const { value, done } = await screen.read();
-        assert(!done, `It ended before '${wanted}': ${text}`);
-        text += new TextDecoder().decode(value);
-      }
-      text = text.slice(text.indexOf(wanted) + wanted.length);
-    };
-    const type = (line: string): Promise<void> => keys.write(new TextEncoder().encode(line));
+    await using screen = new OnTerminal(`boot ${X86_64} --console virtio`, { TERM: "dumb" });
+    const seen = (wanted: string): Promise<void> => screen.seen(wanted);
+    const type = (line: string): Promise<void> => screen.type(line);
     await seen("Ctrl-D leaves.");
     await seen("> ");
     await type("`${(await rng.read(8)).length} of ${bus.devices.length}`\r");
@@ -229,9 +173,7 @@ Deno.test(
     await seen("goes on");
     await seen("> ");
     await type("\x04");
-    while (!(await screen.read()).done);
-    await keys.close().catch(() => {});
-    assertEquals((await child.status).code, 0);
+    assertEquals(await screen.end(), 0);
   },
 );
 

@@ -99,7 +99,11 @@ Deno.test("scsi: a unit's refusal is a typed error with its sense data in words"
   await refusal(() => disk.read(BLOCKS, 1), "OUT_OF_RANGE", "block address out of range (21/00)");
   await refusal(() => cd.write(0, new Uint8Array(2048)), "READ_ONLY", "write protected");
   await refusal(() => rig.host.unit(3).capacity(), "NO_DEVICE", "BAD_TARGET");
-  await refusal(() => rig.host.unit(0, 5).capacity(), "NO_DEVICE", "INCORRECT_LUN");
+  await refusal(
+    () => rig.host.unit(0, 5).capacity(),
+    "NO_DEVICE",
+    "logical unit not supported (25/00)",
+  );
   await refusal(() => disk.vitalProductData(0x99), "UNSUPPORTED", "invalid field in CDB");
   const cdb = Uint8Array.of(0xff, 0, 0, 0, 0, 0);
   const { status, sense } = await rig.host.command({ unit: disk, cdb });

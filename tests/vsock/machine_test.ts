@@ -9,6 +9,7 @@ import {
   type VsockDeviceOptions,
 } from "@vireo/emu";
 import { Bus } from "../../drivers/bus/bus.ts";
+import { waitOn } from "../../drivers/wait/mod.ts";
 import { type Vsock, type VsockConnection, vsockDriver } from "../../drivers/vsock/mod.ts";
 
 const SOON = { deadline: 5000 };
@@ -149,6 +150,31 @@ Deno.test("vsock: a device that takes no packets holds nobody up beyond a deadli
   await closing;
   assertEquals(rig.vsock.connections, 0);
   rig.model.notify = notify;
+});
+
+Deno.test("vsock: an abort of the writer ends a write that waits for room, or for the device", async () => {
+  const gate = Promise.withResolvers<void>();
+  const port = {
+    readable: new ReadableStream<Uint8Array>(),
+    writable: new WritableStream<Uint8Array>({ write: () => gate.promise }),
+  };
+  await using rig = await boot({ host: { connect: (at) => at === SINK ? port : echo() } });
+  const full = await rig.vsock.connect(SINK, SOON);
+  const slow = await rig.vsock.connect(ECHO, SOON);
+  const giveUp = async (connection: VsockConnection): Promise<void> => {
+    const writer = connection.writable.getWriter();
+    const writing = assertRejects(() => writer.write(pattern(1 << 20, 5)), Error, "enough");
+    for (let i = 0; i < 5; i++) await new Promise((resolve) => setTimeout(resolve, 0));
+    await waitOn(writer.abort(new Error("enough")), { what: "the abort" }, SOON);
+    await writing;
+    connection.reset();
+  };
+  await giveUp(full);
+  const notify = rig.model.notify.bind(rig.model);
+  rig.model.notify = () => {};
+  await giveUp(slow);
+  rig.model.notify = notify;
+  gate.resolve();
 });
 
 Deno.test("vsock: nobody listens, nobody answers, and a type that is not there", async () => {

@@ -5,6 +5,7 @@
  */
 import type { FeatureSet } from "@vireo/hal";
 import type { Chain, DeviceContext, DeviceQueue } from "../../device.ts";
+import { WorkMeter } from "../../work.ts";
 
 /** Bytes of one element. */
 export interface Element {
@@ -176,6 +177,7 @@ export class FakeDeviceQueue implements DeviceQueue {
 export class FakeContext implements DeviceContext {
   readonly features: FeatureSet;
   readonly legacy: boolean;
+  readonly work: WorkMeter = new WorkMeter(() => {});
   readonly faults: string[] = [];
   readonly queues: Map<number, FakeDeviceQueue> = new Map();
   changes = 0;

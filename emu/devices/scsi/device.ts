@@ -24,9 +24,10 @@ import type {
   DeviceContext,
   DeviceModel,
   DeviceQueue,
+  ModelUsage,
   QueueSpec,
 } from "../../device.ts";
-import { ScsiDisk, type ScsiOutcome, type ScsiUnitOptions } from "./unit.ts";
+import { missing, ScsiDisk, type ScsiOutcome, type ScsiUnitOptions } from "./unit.ts";
 
 /** What a {@linkcode ScsiDevice} is made of. */
 export interface ScsiDeviceOptions {
@@ -38,17 +39,33 @@ export interface ScsiDeviceOptions {
   readonly hold?: boolean;
 }
 
-/** Most bytes that a command may carry to a unit. */
-const MAX_WRITE = 16 << 20;
 /** Events that may wait for buffers. */
 const BACKLOG = 64;
+/** Sizes of the control and event queues, and of each request queue. */
+const QUEUE_SIZE = 64;
+const REQUEST_QUEUE_SIZE = 256;
+/** Bytes of a control request for an asynchronous notification, and of its answer (virtio 1.4 §5.6.6.2). */
+const AN_REQUEST = 16;
+const AN_ANSWER = 5;
 
 interface Held {
   readonly queue: number;
   readonly chain: Chain;
-  readonly id: number;
+  readonly id: bigint;
+  /** Undefined if the request's `lun` field names no unit at all. */
+  readonly unit: Unit | undefined;
+}
+
+interface Unit {
   readonly target: number;
   readonly lun: number;
+}
+
+interface Saved {
+  readonly sizes: readonly [sense: number, cdb: number];
+  readonly events: readonly (readonly number[])[];
+  readonly missed: boolean;
+  readonly attentions: Readonly<Record<string, readonly number[] | null>>;
 }
 
 /** A SCSI host (virtio 1.4 §5.6) whose units serve disk images. */
@@ -65,6 +82,8 @@ export class ScsiDevice implements DeviceModel {
   readonly queues: readonly QueueSpec[];
   /** Size of `struct virtio_scsi_config` in bytes. */
   readonly configSize: number = SCSI_CONFIG.SIZE;
+  /** Requests that are held back, and events. */
+  readonly bounds: ModelUsage;
   readonly #units = new Map<string, ScsiDisk>();
   readonly #config = new DataView(new ArrayBuffer(SCSI_CONFIG.SIZE));
   readonly #hold: boolean;
@@ -86,10 +105,17 @@ export class ScsiDevice implements DeviceModel {
     }
     this.#hold = options.hold ?? false;
     this.queues = [
-      { name: "controlq", maxSize: 64 },
-      { name: "eventq", maxSize: 64 },
-      ...Array.from({ length: this.#count }, (_, i) => ({ name: `requestq${i}`, maxSize: 256 })),
+      { name: "controlq", maxSize: QUEUE_SIZE },
+      { name: "eventq", maxSize: QUEUE_SIZE },
+      ...Array.from({ length: this.#count }, (_, i) => ({
+        name: `requestq${i}`,
+        maxSize: REQUEST_QUEUE_SIZE,
+      })),
     ];
+    this.bounds = {
+      items: BACKLOG + this.#count * REQUEST_QUEUE_SIZE,
+      bytes: BACKLOG * SCSI_EVENT.SIZE,
+    };
     for (const unit of options.units) this.#add(unit);
     this.#setUp();
   }
@@ -110,18 +136,28 @@ export class ScsiDevice implements DeviceModel {
     this.#tell(ScsiEvent.TRANSPORT_RESET, unit.target, unit.lun ?? 0, ScsiResetReason.RESCAN);
   }
 
-  /** Takes a unit away, and tells the driver. */
+  /** Takes a unit away, and tells the driver: requests of it that are held fail (dev.scsi.requestq.3). */
   unplug(target: number, lun = 0): void {
     this.#units.delete(`${target}:${lun}`);
+    this.#abort(
+      this.#held.filter(({ unit }) => unit?.target === target && unit.lun === lun),
+      ScsiResponse.FAILURE,
+    );
     this.#tell(ScsiEvent.TRANSPORT_RESET, target, lun, ScsiResetReason.REMOVED);
   }
 
-  /** Changes the size of a unit's disk, and tells the driver. @throws {RangeError} If it is not there. */
+  /**
+   * Changes the size of a unit's disk, and tells the driver: a disk's by an event and by its next command, a CD's
+   * by that alone, as there is no event for one (dev.scsi.eventq.3).
+   *
+   * @throws {RangeError} If it is not there.
+   */
   resize(target: number, lun: number, bytes: number): void {
     const unit = this.#units.get(`${target}:${lun}`);
     if (unit === undefined) throw new RangeError(`Cannot find unit ${target}:${lun}`);
     unit.options.disk.resize(bytes);
     unit.attend(0x2a, 0x09);
+    if (unit.options.kind === "cdrom") return;
     this.#tell(ScsiEvent.PARAM_CHANGE, target, lun, 0x2a | 0x09 << 8);
   }
 
@@ -150,7 +186,8 @@ export class ScsiDevice implements DeviceModel {
     if (index === ScsiQueue.EVENT) return this.#deliver();
     const queue = this.#context?.queue(index);
     if (queue === undefined) return;
-    for (let chain = queue.pop(); chain !== undefined; chain = queue.pop()) {
+    const { work } = this.#context!;
+    for (let chain = work.take(queue); chain !== undefined; chain = work.take(queue)) {
       const done = index === ScsiQueue.CONTROL ? this.#manage(chain) : this.#take(chain, index);
       if (done === undefined) return;
       if (done) queue.push(chain);
@@ -170,6 +207,35 @@ export class ScsiDevice implements DeviceModel {
     this.#missed = false;
     this.#held = [];
     this.#setUp();
+  }
+
+  /** Requests that are held back, and events that wait. */
+  usage(): ModelUsage {
+    const events = this.#events.length;
+    return { items: this.#held.length + events, bytes: events * SCSI_EVENT.SIZE };
+  }
+
+  /** Sizes that the driver chose, events, and what units have to tell; the disks have snapshots of their own. */
+  snapshot(): unknown {
+    const { sense_size: sense, cdb_size: cdb } = SCSI_CONFIG;
+    return {
+      sizes: [sense, cdb].map(({ offset }) => this.#config.getUint32(offset, true)),
+      events: this.#events.map((event) => [...event]),
+      missed: this.#missed,
+      attentions: Object.fromEntries(
+        [...this.#units].map(([key, unit]) => [key, unit.attention]),
+      ),
+    };
+  }
+
+  /** Takes the state back; units that it does not know have nothing to tell. */
+  restore(state: unknown): void {
+    const { sizes, events, missed, attentions } = state as Saved;
+    this.#config.setUint32(SCSI_CONFIG.sense_size.offset, sizes[0], true);
+    this.#config.setUint32(SCSI_CONFIG.cdb_size.offset, sizes[1], true);
+    this.#events = events.map((event) => Uint8Array.from(event));
+    this.#missed = missed;
+    for (const [key, unit] of this.#units) unit.attention = attentions[key] ?? null;
   }
 
   /** Frees nothing; the disks are their owner's. */
@@ -213,9 +279,8 @@ export class ScsiDevice implements DeviceModel {
     const head = new Uint8Array(SCSI_REQUEST.SIZE);
     chain.read(head);
     const view = new DataView(head.buffer);
-    const id = view.getUint32(SCSI_REQUEST.id.offset, true) +
-      view.getUint32(SCSI_REQUEST.id.offset + 4, true) * 2 ** 32;
-    const held: Held = { queue, chain, id, ...unitOf(head) };
+    const id = view.getBigUint64(SCSI_REQUEST.id.offset, true);
+    const held: Held = { queue, chain, id, unit: unitOf(head) };
     if (this.#hold) {
       this.#held.push(held);
       return false;
@@ -229,45 +294,59 @@ export class ScsiDevice implements DeviceModel {
     const queue: DeviceQueue | undefined = this.#context?.queue(held.queue);
     if (queue === undefined) return;
     if (response === undefined) this.#serve(held);
-    else this.#respond(held.chain, response, undefined, 0);
+    else this.#respond(held.chain, response, undefined);
     queue.push(held.chain);
     queue.signal();
   }
 
-  #serve({ chain, target, lun }: Held): void {
-    const cdb = new Uint8Array(this.#config.getUint32(SCSI_CONFIG.cdb_size.offset, true));
-    chain.read(cdb);
-    const length = chain.readableLeft;
-    const known = [...this.#units.keys()].some((key) => key.startsWith(`${target}:`));
-    if (!known) return this.#respond(chain, ScsiResponse.BAD_TARGET, undefined, length);
-    if (length > MAX_WRITE) return this.#respond(chain, ScsiResponse.OVERRUN, undefined, length);
-    const write = new Uint8Array(length);
-    chain.read(write);
-    if (cdb[0] === ScsiCommand.REPORT_LUNS) {
-      return this.#respond(chain, ScsiResponse.OK, this.#reportLuns(target), 0);
-    }
-    const unit = this.#units.get(`${target}:${lun}`);
-    if (unit === undefined) {
-      return this.#respond(chain, ScsiResponse.INCORRECT_LUN, undefined, length);
-    }
-    let outcome: ScsiOutcome;
-    try {
-      outcome = unit.run(cdb, write);
-    } catch {
-      return this.#respond(chain, ScsiResponse.FAILURE, undefined, length);
-    }
-    this.#respond(chain, ScsiResponse.OK, outcome, 0);
+  #abort(all: readonly Held[], response: number): void {
+    this.#held = this.#held.filter((held) => !all.includes(held));
+    for (const held of all) this.#finish(held, response);
   }
 
-  #respond(
-    chain: Chain,
-    response: number,
-    outcome: ScsiOutcome | undefined,
-    unread: number,
-  ): void {
+  /** Whether there is a target: whether it has any unit. */
+  #isTarget(target: number): boolean {
+    return this.#units.values().some(({ options }) => options.target === target);
+  }
+
+  #serve({ chain, unit: place }: Held): void {
+    // A CDB has 16 bytes that mean anything here; the driver may have chosen a shorter field.
+    const cdb = new Uint8Array(
+      Math.max(16, this.#config.getUint32(SCSI_CONFIG.cdb_size.offset, true)),
+    );
+    chain.read(cdb, 0, this.#config.getUint32(SCSI_CONFIG.cdb_size.offset, true));
+    if (place === undefined || !this.#isTarget(place.target)) {
+      return this.#respond(chain, ScsiResponse.BAD_TARGET, undefined);
+    }
+    if (cdb[0] === ScsiCommand.REPORT_LUNS) {
+      return this.#respond(chain, ScsiResponse.OK, this.#reportLuns(place.target));
+    }
+    const unit = this.#units.get(`${place.target}:${place.lun}`);
+    // dev.scsi.requestq.2: responses of this queue end at FAILURE, so the target itself answers.
+    if (unit === undefined) return this.#respond(chain, ScsiResponse.OK, missing(cdb));
+    // The command says what it takes, not the buffers that came with it.
+    const write = new Uint8Array(Math.min(chain.readableLeft, unit.takes(cdb)));
+    chain.read(write);
+    let outcome: ScsiOutcome;
+    try {
+      outcome = unit.run(cdb, write, this.#room(chain));
+    } catch {
+      return this.#respond(chain, ScsiResponse.FAILURE, undefined);
+    }
+    this.#respond(chain, ScsiResponse.OK, outcome);
+  }
+
+  /** Bytes that a request has room for beside its response. */
+  #room(chain: Chain): number {
+    const senseSize = this.#config.getUint32(SCSI_CONFIG.sense_size.offset, true);
+    return chain.writableLength - SCSI_RESPONSE.SIZE - senseSize;
+  }
+
+  #respond(chain: Chain, response: number, outcome: ScsiOutcome | undefined): void {
+    const unread = chain.readableLeft;
     const senseSize = this.#config.getUint32(SCSI_CONFIG.sense_size.offset, true);
     const sense = outcome?.sense.subarray(0, senseSize) ?? new Uint8Array(0);
-    const room = chain.writableLength - SCSI_RESPONSE.SIZE - senseSize;
+    const room = this.#room(chain);
     const data = outcome?.data ?? new Uint8Array(0);
     const given = Math.min(room, data.length);
     chain.writeU32(sense.length);
@@ -275,7 +354,8 @@ export class ScsiDevice implements DeviceModel {
     chain.writeU16(0);
     chain.writeU8(outcome?.status ?? 0);
     // A unit had more to say than there was room for.
-    const overrun = response === ScsiResponse.OK && data.length > room && room > 0;
+    const total = outcome?.total ?? data.length;
+    const overrun = response === ScsiResponse.OK && total > room && room > 0;
     chain.writeU8(overrun ? ScsiResponse.OVERRUN : response);
     chain.write(sense);
     chain.writeZeroes(senseSize - sense.length);
@@ -296,40 +376,45 @@ export class ScsiDevice implements DeviceModel {
   }
 
   #manage(chain: Chain): boolean | undefined {
-    if (chain.readableLength < 4 || chain.writableLength < 1) {
-      this.#context?.fault(`SCSI control request of ${chain.readableLength} bytes`);
+    const request = new Uint8Array(SCSI_TMF.SIZE);
+    const length = chain.read(request);
+    const view = new DataView(request.buffer);
+    const function_ = view.getUint32(SCSI_TMF.type.offset, true) === 0;
+    // What is missing is not made up: a request that is cut off names no unit and no task.
+    const [asked, answer] = function_ ? [SCSI_TMF.SIZE, 1] : [AN_REQUEST, AN_ANSWER];
+    if (length < asked || chain.writableLength < answer) {
+      this.#context?.fault(
+        `SCSI control request of ${chain.readableLength} and ${chain.writableLength} bytes, ` +
+          `expected ${asked} and ${answer} at least`,
+      );
       return undefined;
     }
-    const request = new Uint8Array(SCSI_TMF.SIZE);
-    chain.read(request);
-    const view = new DataView(request.buffer);
-    if (view.getUint32(SCSI_TMF.type.offset, true) !== 0) {
+    if (!function_) {
       // Asynchronous notifications: none are there. event_actual, then the response.
-      if (chain.writableLength >= 5) chain.writeU32(0);
+      chain.writeU32(0);
       chain.writeU8(ScsiResponse.OK);
       return true;
     }
-    const { target, lun } = unitOf(request.subarray(SCSI_TMF.lun.offset));
-    const id = view.getUint32(SCSI_TMF.id.offset, true) +
-      view.getUint32(SCSI_TMF.id.offset + 4, true) * 2 ** 32;
-    chain.writeU8(this.#function(view.getUint32(SCSI_TMF.subtype.offset, true), target, lun, id));
+    const unit = unitOf(request.subarray(SCSI_TMF.lun.offset));
+    const id = view.getBigUint64(SCSI_TMF.id.offset, true);
+    chain.writeU8(this.#function(view.getUint32(SCSI_TMF.subtype.offset, true), unit, id));
     return true;
   }
 
   /** A task management function: its response. */
-  #function(kind: number, target: number, lun: number, id: number): number {
+  #function(kind: number, place: Unit | undefined, id: bigint): number {
     const T = ScsiTaskManagement;
     const nexus = kind === T.I_T_NEXUS_RESET;
+    if (place === undefined || !this.#isTarget(place.target)) return ScsiResponse.BAD_TARGET;
+    const { target, lun } = place;
     const units = [...this.#units.values()].filter(({ options }) =>
       options.target === target && (nexus || (options.lun ?? 0) === lun)
     );
-    if (units.length === 0) return ScsiResponse.BAD_TARGET;
-    const here = (held: Held): boolean => held.target === target && (nexus || held.lun === lun);
-    const tasks = this.#held.filter(here);
-    const abort = (all: readonly Held[], response: number): void => {
-      this.#held = this.#held.filter((held) => !all.includes(held));
-      for (const held of all) this.#finish(held, response);
-    };
+    if (units.length === 0) return ScsiResponse.INCORRECT_LUN;
+    const tasks = this.#held.filter(({ unit }) =>
+      unit?.target === target && (nexus || unit.lun === lun)
+    );
+    const abort = (all: readonly Held[], response: number): void => this.#abort(all, response);
     switch (kind) {
       case T.ABORT_TASK:
         abort(tasks.filter((held) => held.id === id), ScsiResponse.ABORTED);
@@ -393,6 +478,9 @@ export class ScsiDevice implements DeviceModel {
   }
 }
 
-function unitOf(lun: Uint8Array): { target: number; lun: number } {
+/** The unit that a `lun` field names: 1, the target, and a number of one level (virtio 1.4 §5.6.6.1). */
+function unitOf(lun: Uint8Array): Unit | undefined {
+  const flat = lun[2]! >> 6 === 1;
+  if (lun[0] !== 1 || (!flat && lun[2] !== 0)) return undefined;
   return { target: lun[1]!, lun: (lun[2]! & 0x3f) << 8 | lun[3]! };
 }

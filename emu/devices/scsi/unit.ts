@@ -22,6 +22,8 @@ export interface ScsiOutcome {
   readonly sense: Uint8Array;
   /** What the driver gets. */
   readonly data: Uint8Array;
+  /** Bytes that there were for the driver, had there been room; those of `data` by default. */
+  readonly total?: number;
 }
 
 const NONE = new Uint8Array(0);
@@ -47,6 +49,23 @@ const ATTENTION = 6;
 const PROTECT = 7;
 /** Most bytes of one transfer: the guest's number sizes nothing larger. */
 const MAX_TRANSFER = 16 << 20;
+/** Most descriptors of an UNMAP, and most blocks of all of them; VPD page 0xb0 tells both. */
+const MAX_UNMAP_DESCRIPTORS = 255;
+const MAX_UNMAP_BLOCKS = 1 << 16;
+/** Bytes before the descriptors of an UNMAP, and of each of them (SBC-3 §5.28.2). */
+const UNMAP_HEADER = 8;
+const UNMAP_DESCRIPTOR = 16;
+
+/** What a target answers for a unit that it does not have (SPC-4 §5.11). */
+export function missing(cdb: Uint8Array): ScsiOutcome {
+  const wrong = check(ILLEGAL, 0x25);
+  if (cdb[0] === C.REQUEST_SENSE) return good(wrong.sense.subarray(0, cdb[4]));
+  if (cdb[0] !== C.INQUIRY || (cdb[1]! & 1) !== 0) return wrong;
+  // Qualifier 3, no type: nothing is there, and nothing can be.
+  const bytes = new Uint8Array(36);
+  bytes.set([0x7f, 0, 5, 2, bytes.length - 5]);
+  return good(bytes.subarray(0, cdb[3]! << 8 | cdb[4]!));
+}
 
 /** A disk or CD behind a SCSI host: the commands that drivers send (SPC-4, SBC-3). */
 export class ScsiDisk {
@@ -68,8 +87,46 @@ export class ScsiDisk {
     this.#attention = check(ATTENTION, asc, ascq);
   }
 
-  /** Carries a command out; `write` is what the driver sent with it. */
-  run(cdb: Uint8Array, write: Uint8Array): ScsiOutcome {
+  /** What the next command is told, as plain data for a snapshot. */
+  get attention(): readonly number[] | null {
+    return this.#attention === undefined ? null : [...this.#attention.sense];
+  }
+
+  set attention(sense: readonly number[] | null) {
+    this.#attention = sense === null
+      ? undefined
+      : { status: ScsiStatus.CHECK_CONDITION, sense: Uint8Array.from(sense), data: NONE };
+  }
+
+  /** Bytes that a command takes from the driver, at most 16 MiB; 0 if it will be refused. */
+  takes(cdb: Uint8Array): number {
+    const view = new DataView(cdb.buffer, cdb.byteOffset, cdb.byteLength);
+    switch (cdb[0]!) {
+      case C.UNMAP:
+        // One descriptor more than allowed, so that too many are seen.
+        return Math.min(
+          view.getUint16(7),
+          UNMAP_HEADER + (MAX_UNMAP_DESCRIPTORS + 1) * UNMAP_DESCRIPTOR,
+        );
+      case C.WRITE_6:
+      case C.WRITE_10:
+      case C.WRITE_16: {
+        const [block, count] = place(cdb[0]!, cdb, view);
+        const refused = this.#readOnly || this.#outside(block, count) !== undefined;
+        return refused ? 0 : count * this.blockSize;
+      }
+      default:
+        return 0;
+    }
+  }
+
+  /**
+   * Carries a command out.
+   *
+   * @param write What the driver sent with it, as far as the command takes it.
+   * @param room Bytes that the driver has room for.
+   */
+  run(cdb: Uint8Array, write: Uint8Array, room: number): ScsiOutcome {
     const view = new DataView(cdb.buffer, cdb.byteOffset, cdb.byteLength);
     const op = cdb[0]!;
     // These are told of nothing (SPC-4 §5.14).
@@ -104,7 +161,7 @@ export class ScsiDisk {
       case C.READ_6:
       case C.READ_10:
       case C.READ_16:
-        return this.#read(...place(op, cdb, view));
+        return this.#read(...place(op, cdb, view), room);
       case C.WRITE_6:
       case C.WRITE_10:
       case C.WRITE_16:
@@ -142,8 +199,8 @@ export class ScsiDisk {
   #vital(page: number, type: number, room: number): ScsiOutcome {
     const serial = text(this.options.serial ?? "", this.options.serial?.length ?? 0);
     const limits = new Uint8Array(60);
-    new DataView(limits.buffer).setUint32(16, 0xffffffff);
-    new DataView(limits.buffer).setUint32(20, 255);
+    new DataView(limits.buffer).setUint32(16, MAX_UNMAP_BLOCKS);
+    new DataView(limits.buffer).setUint32(20, MAX_UNMAP_DESCRIPTORS);
     const pages: Readonly<Record<number, Uint8Array>> = {
       0x00: Uint8Array.of(0x00, 0x80, 0xb0, 0xb2),
       0x80: serial,
@@ -173,16 +230,23 @@ export class ScsiDisk {
     return good(bytes);
   }
 
-  #read(block: number, count: number): ScsiOutcome {
+  #read(block: number, count: number, room: number): ScsiOutcome {
     const wrong = this.#outside(block, count);
     if (wrong !== undefined) return wrong;
     const { disk } = this.options;
     const at = block * this.blockSize;
-    const length = count * this.blockSize;
-    if (disk.memory !== undefined) return good(disk.memory.subarray(at, at + length));
-    const bytes = new Uint8Array(length);
-    void disk.read(at, bytes, 0, length);
-    return good(bytes);
+    const total = count * this.blockSize;
+    if (disk.memory !== undefined) return good(disk.memory.subarray(at, at + total));
+    const bytes = new Uint8Array(Math.min(total, Math.max(0, room)));
+    // Storage has whole sectors.
+    const whole = bytes.length & ~511;
+    void disk.read(at, bytes, 0, whole);
+    if (whole < bytes.length) {
+      const sector = new Uint8Array(512);
+      void disk.read(at + whole, sector, 0, sector.length);
+      bytes.set(sector.subarray(0, bytes.length - whole), whole);
+    }
+    return { ...good(bytes), total };
   }
 
   #write(block: number, count: number, data: Uint8Array): ScsiOutcome {
@@ -200,13 +264,23 @@ export class ScsiDisk {
 
   #unmap(list: Uint8Array): ScsiOutcome {
     if (this.#readOnly) return check(PROTECT, 0x27);
-    if (list.length < 8) return check(ILLEGAL, 0x1a);
+    if (list.length < UNMAP_HEADER) return check(ILLEGAL, 0x1a);
     const view = new DataView(list.buffer, list.byteOffset, list.byteLength);
-    const end = Math.min(8 + view.getUint16(2), list.length);
-    for (let at = 8; at + 16 <= end; at += 16) {
+    const end = Math.min(UNMAP_HEADER + view.getUint16(2), list.length);
+    const ranges: [block: number, count: number][] = [];
+    let blocks = 0;
+    // All are checked before any is applied: a command that is refused changed nothing.
+    for (let at = UNMAP_HEADER; at + UNMAP_DESCRIPTOR <= end; at += UNMAP_DESCRIPTOR) {
       const block = view.getUint32(at) * 2 ** 32 + view.getUint32(at + 4);
       const count = view.getUint32(at + 8);
       if (block + count > this.#blocks) return check(ILLEGAL, 0x21);
+      blocks += count;
+      ranges.push([block, count]);
+    }
+    if (ranges.length > MAX_UNMAP_DESCRIPTORS || blocks > MAX_UNMAP_BLOCKS) {
+      return check(ILLEGAL, 0x26);
+    }
+    for (const [block, count] of ranges) {
       void this.options.disk.zero(block * this.blockSize, count * this.blockSize);
     }
     return good();

@@ -1,5 +1,7 @@
 import {
   MSIX_CAP,
+  MSIX_ENABLE,
+  MSIX_MASK_ALL,
   PCI_CAP,
   PCI_CAP64,
   PCI_CFG_CAP,
@@ -39,6 +41,8 @@ const BAR_COUNT = 6;
 const IO_FLAGS = 0x3;
 const MEMORY_FLAGS = 0xf;
 const { IO, MEMORY, BUS_MASTER, INTX_DISABLE } = PciCommand;
+/** What a driver may change of MSI-X message control. */
+const CONTROL_BITS = MSIX_ENABLE | MSIX_MASK_ALL;
 const COMMAND_BITS = IO | MEMORY | BUS_MASTER | INTX_DISABLE;
 
 /** A structure of the modern interface. */
@@ -167,10 +171,9 @@ export class ConfigSpace {
     for (let i = 0; i < width; i++) this.#writeByte(offset + i, (value >>> (8 * i)) & 0xff);
   }
 
-  /** Sets MSI-X message control. */
-  setControl(control: number): void {
-    const size = this.read(this.msix + MSIX_CAP.control.offset, 2) & 0x7ff;
-    this.#put(this.msix + MSIX_CAP.control.offset, 2, control | size);
+  /** Enable and mask-all of MSI-X message control, as the driver wrote them last. */
+  get msixControl(): number {
+    return this.read(this.msix + MSIX_CAP.control.offset, 2) & CONTROL_BITS;
   }
 
   #writeByte(at: number, value: number): void {
@@ -188,6 +191,8 @@ export class ConfigSpace {
       // Bits below the size read 0, which is how drivers size a BAR (PCI 3.0 §6.2.5.1).
       return bar === undefined ? 0 : ~(bar.size - 1) >>> (8 * (at & 3)) & 0xff;
     }
+    const control = this.msix + MSIX_CAP.control.offset;
+    if (at === control || at === control + 1) return CONTROL_BITS >> (8 * (at - control)) & 0xff;
     const { access } = this;
     if (access === 0) return 0;
     const pointer = at - access;

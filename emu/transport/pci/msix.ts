@@ -20,6 +20,7 @@ export class MsixTable {
   /** Message control of the capability: enable and mask all. */
   control = 0;
   readonly #send: (address: number, data: number) => void;
+  #busMaster = false;
 
   /**
    * Makes a table with all vectors masked.
@@ -55,6 +56,12 @@ export class MsixTable {
     this.#sendPending();
   }
 
+  /** Allows or forbids messages, which are memory writes; pending ones wait until they are allowed. */
+  setBusMaster(on: boolean): void {
+    this.#busMaster = on;
+    if (on) this.#sendPending();
+  }
+
   /** Sends a vector's message, or marks it as pending while it is masked. */
   fire(vector: number): void {
     if (!this.enabled || vector >= this.size) return;
@@ -81,7 +88,7 @@ export class MsixTable {
   }
 
   #masked(vector: number): boolean {
-    if ((this.control & MSIX_MASK_ALL) !== 0) return true;
+    if ((this.control & MSIX_MASK_ALL) !== 0 || !this.#busMaster) return true;
     const at = vector * MSIX_ENTRY.SIZE + MSIX_ENTRY.control.offset;
     return (this.bytes[at]! & MASKED) !== 0;
   }

@@ -18,6 +18,7 @@ import {
   type PciMessage,
   pciName,
   type PciNode,
+  PciRegister,
   type TraceSink,
   VireoError,
 } from "@vireo/hal";
@@ -28,6 +29,7 @@ import { EmuInterrupt } from "../../interrupt.ts";
 import type { GuestMemory } from "../../memory.ts";
 import type { MappedRegion } from "../mmio.ts";
 import type { TransportOffer } from "../../offer.ts";
+import type { TurnBudget } from "../../work.ts";
 import { QueueRegisters } from "../queue_registers.ts";
 import { ConfigSpace, pciDeviceId, type PciInterface, type PciStructure } from "./config_space.ts";
 import type { MessageController } from "./messages.ts";
@@ -59,6 +61,8 @@ const PART = 0x1000;
 const ISR_OFFSET = PART;
 const DEVICE_OFFSET = 2 * PART;
 const NOTIFY_OFFSET = 3 * PART;
+/** The status register's bit of a pending INTx interrupt (PCI 3.0 §6.2.3). */
+const INTERRUPT_STATUS = 1 << 3;
 /** Distance of notification addresses in bytes. */
 const NOTIFY_MULTIPLIER = 4;
 const COMMON = new RegisterFile(COMMON_ROWS);
@@ -87,6 +91,8 @@ export interface PciDeviceOptions {
   readonly offer?: TransportOffer | undefined;
   /** Runs a model's notify in a microtask instead of inside the register write. */
   readonly deferNotify?: boolean | undefined;
+  /** What a turn of the model may take. */
+  readonly budget?: Partial<TurnBudget> | undefined;
   /** Where its shared memory regions are; all in one aligned block. */
   readonly shared?: { readonly bar: PciBar; readonly regions: readonly MappedRegion[] } | undefined;
   /** BARs that the machine cannot map: only the configuration access capability reaches them. */
@@ -168,6 +174,8 @@ export class PciDevice implements PciNode, RegisterBank {
       queueSize: options.queueSize,
       offer: options.offer,
       deferNotify: options.deferNotify,
+      budget: options.budget,
+      busMaster: false,
       raised: (cause, queue) => this.#raised(cause, queue),
     });
     this.queue = new QueueRegisters(this.hosted, QUEUE_NAMES);
@@ -300,10 +308,10 @@ export class PciDevice implements PciNode, RegisterBank {
     this.#configVector = state.vectors[0]!;
     state.vectors.slice(1).forEach((vector, i) => this.#queueVectors[i] = vector);
     this.msix.bytes.set(state.table);
-    this.msix.control = state.control[1];
-    this.#config.write(4, 2, state.control[0]);
-    this.#config.setControl(this.msix.control);
+    this.#config.write(PciRegister.COMMAND, 2, state.control[0]);
+    this.#config.write(this.#config.msix + MSIX_CAP.control.offset, 2, state.control[1]);
     this.hosted.legacy = state.legacy;
+    this.#configWritten();
     this.hosted.restore(state.device);
   }
 
@@ -357,17 +365,32 @@ export class PciDevice implements PciNode, RegisterBank {
     if (this.#gone) return allOnes(width);
     const aimed = this.#aimed(offset, width);
     if (aimed !== undefined) return aimed.window.read(aimed.offset, width);
-    return this.#config.read(offset, width);
+    const value = this.#config.read(offset, width);
+    const status = PciRegister.STATUS - offset;
+    if (status < 0 || status >= width || !this.#interruptStatus) return value;
+    return value + INTERRUPT_STATUS * 2 ** (8 * status);
+  }
+
+  /** The status register's Interrupt Status: any bit of the ISR status, while MSI-X is off (dev.pci.isr.4). */
+  get #interruptStatus(): boolean {
+    return !this.msix.enabled && this.hosted.interruptStatus !== 0;
+  }
+
+  /** Applies what configuration space says now, in whatever widths it was written. */
+  #configWritten(): void {
+    const { command, msixControl } = this.#config;
+    if (msixControl !== this.msix.control) this.msix.writeControl(msixControl);
+    const master = (command & PciCommand.BUS_MASTER) !== 0;
+    this.msix.setBusMaster(master);
+    this.hosted.setBusMaster(master);
   }
 
   #writeConfig(offset: number, width: ConfigWidth, value: number): void {
     if (this.#gone) return;
     const aimed = this.#aimed(offset, width);
     if (aimed !== undefined) return aimed.window.write(aimed.offset, width, value);
-    if (offset === this.#config.msix + MSIX_CAP.control.offset && width === 2) {
-      this.msix.writeControl(value);
-      this.#config.setControl(this.msix.control);
-    } else this.#config.write(offset, width, value);
+    this.#config.write(offset, width, value);
+    this.#configWritten();
     // Without MSI-X, or once the line is enabled again, the line reports what is pending.
     if (this.lineActive) this.#line.raised();
   }

@@ -72,6 +72,11 @@ function address(name: string, place: Place, part: "desc" | "avail" | "used"): P
   );
 }
 
+/** What a driver accepted of a word: only bits that are offered count (dev.pci.common-cfg.4). */
+function acceptedWord({ hosted }: RegisterBank, word: number, legacy: boolean): number {
+  return (hosted.driverWords[word] ?? 0) & hosted.offeredBy(legacy).word(word);
+}
+
 const C = PCI_COMMON;
 /** `struct virtio_pci_common_cfg` (virtio 1.4 §4.1.4.3), without administration virtqueues. */
 export const COMMON_ROWS: readonly PciRegisterRow[] = [
@@ -97,7 +102,7 @@ export const COMMON_ROWS: readonly PciRegisterRow[] = [
   row(
     "driver_feature",
     C.driver_feature,
-    (b) => b.hosted.driverWords[b.driverFeatureSelect] ?? 0,
+    (b) => acceptedWord(b, b.driverFeatureSelect, false),
     (b, value) => b.hosted.writeFeatures(b.driverFeatureSelect, value),
   ),
   row("config_msix_vector", C.config_msix_vector, (b) => b.configVector, (b, value) => {
@@ -143,7 +148,7 @@ export const LEGACY_ROWS: readonly PciRegisterRow[] = [
   row(
     "Driver Features",
     L.driver_features,
-    (b) => b.hosted.driverWords[0]!,
+    (b) => acceptedWord(b, 0, true),
     (b, value) => b.hosted.writeFeatures(0, value),
   ),
   row("Queue Address", L.queue_address, (b) => b.queue.config?.pfn ?? 0, (b, value) => {

@@ -1,0 +1,111 @@
+import { inGuest } from "./environment.ts";
+import { Finished } from "./usage.ts";
+
+/** Milliseconds that a program has to end by itself after the first Ctrl-C. */
+export const INTERRUPT_GRACE = 1000;
+
+/** Exit code of a command that was interrupted, as shells have it. */
+export const INTERRUPTED = 130;
+
+/** How many times Ctrl-C must be pressed in a row to end a shell that does not stop. */
+export const PRESSES = 3;
+
+/** Milliseconds after which a Ctrl-C no longer counts as pressed in a row. */
+const IN_A_ROW = 2000;
+
+/** Counts the presses of Ctrl-C that follow one another. */
+export class Presses {
+  #count = 0;
+  #last = -Infinity;
+
+  /**
+   * Counts a press.
+   *
+   * @param now Milliseconds since any fixed point.
+   * @returns Whether there were {@linkcode PRESSES} in a row.
+   */
+  press(now: number = performance.now()): boolean {
+    this.#count = now - this.#last <= IN_A_ROW ? this.#count + 1 : 1;
+    this.#last = now;
+    return this.#count >= PRESSES;
+  }
+
+  /**
+   * Counts the presses in bytes that a terminal in raw mode gave; any other key starts anew.
+   *
+   * @returns Whether there were {@linkcode PRESSES} in a row.
+   */
+  keys(bytes: Uint8Array, now: number = performance.now()): boolean {
+    for (const byte of bytes) {
+      if (byte !== CTRL_C) this.#count = 0;
+      else if (this.press(now)) return true;
+    }
+    return false;
+  }
+}
+
+/** What a terminal in raw mode gives for Ctrl-C. */
+const CTRL_C = 0x03;
+
+/**
+ * Runs code that Ctrl-C must be able to end: the first one asks it to end and gives it
+ * {@linkcode INTERRUPT_GRACE}, the second one ends the process at once, each with exit code 130.
+ *
+ * A thread of its own keeps the time, because the code may never return to the event loop.
+ *
+ * @param code What is run.
+ * @param first Asks the code to end; called where the event loop still turns.
+ * @throws {Finished} If it was interrupted, whatever the code threw; else what the code threw.
+ */
+export async function interruptible<T>(code: () => Promise<T>, first: () => void): Promise<T> {
+  let interrupted = false;
+  const listener = (): void => {
+    if (interrupted) return;
+    interrupted = true;
+    first();
+  };
+  // The host watches over its guest.
+  const watcher = inGuest() ? undefined : startWatcher();
+  Deno.addSignalListener("SIGINT", listener);
+  try {
+    const result = await code();
+    if (interrupted) throw new Finished(INTERRUPTED);
+    return result;
+  } catch (error) {
+    throw interrupted ? new Finished(INTERRUPTED) : error;
+  } finally {
+    Deno.removeSignalListener("SIGINT", listener);
+    watcher?.terminate();
+  }
+}
+
+function startWatcher(): Worker {
+  // As text, so that it is there in a bundle too, and nothing is read or transpiled for it.
+  const text = `(${watch})(${INTERRUPT_GRACE}, ${INTERRUPTED})`;
+  return new Worker(`data:text/javascript,${encodeURIComponent(text)}`, { type: "module" });
+}
+
+/** The program of the watching thread; it cannot use anything of this module. */
+function watch(grace: number, exitCode: number): void {
+  const { symbols: libc } = Deno.dlopen("libc.so.6", {
+    // A worker's Deno.exit() ends the worker only.
+    _exit: { parameters: ["i32"], result: "void" },
+    tcgetattr: { parameters: ["i32", "buffer"], result: "i32" },
+    tcsetattr: { parameters: ["i32", "i32", "buffer"], result: "i32" },
+  });
+  // A struct termios has 60 bytes; Deno puts a raw terminal back in order, but _exit does not ask it.
+  const before = new Uint8Array(128);
+  const terminal = libc.tcgetattr(0, before) === 0;
+  const end = (): void => {
+    const now = new Uint8Array(128);
+    const same = libc.tcgetattr(0, now) === 0 && now.every((byte, i) => byte === before[i]);
+    if (terminal && !same) libc.tcsetattr(0, 0, before);
+    libc._exit(exitCode);
+  };
+  let pressed = false;
+  Deno.addSignalListener("SIGINT", () => {
+    if (pressed) return end();
+    pressed = true;
+    setTimeout(end, grace);
+  });
+}

@@ -1,0 +1,87 @@
+import { type Bus, ongoingWaits, type OutstandingBuffers } from "@vireo/drivers";
+
+/** Milliseconds after which a wait is told of for the first time. */
+const FIRST = 5000;
+/** Milliseconds between two looks. */
+const PERIOD = 500;
+
+/** What a {@linkcode StillWaiting} needs; a test has its own. */
+export interface StillWaitingOptions {
+  /** Takes a line. */
+  readonly say: (line: string) => void;
+  /** The buses of the boards, whichever there are. */
+  readonly buses: Iterable<Pick<Bus, "outstanding">>;
+  /** Milliseconds since any fixed point that `performance.now()` has too. */
+  readonly now?: () => number;
+}
+
+/**
+ * Says what a program waits for when it waits for long: after 5 s, then each time twice as much time has gone
+ * by. While it goes on with anything that it waits for, it says nothing.
+ */
+export class StillWaiting implements Disposable {
+  readonly #options: StillWaitingOptions;
+  readonly #now: () => number;
+  /** When each queue got a buffer back last, by its name; what it looked like then. */
+  #queues = new Map<string, { readonly popped: number; readonly since: number }>();
+  /** The wait that was the oldest one at the last look, and after how long it is told of next. */
+  #said = { what: "", since: 0, next: FIRST };
+  readonly #timer: ReturnType<typeof setInterval>;
+
+  /** Begins to look. */
+  constructor(options: StillWaitingOptions) {
+    this.#options = options;
+    this.#now = options.now ?? (() => performance.now());
+    ongoingWaits();
+    this.#timer = setInterval(() => this.look(), PERIOD);
+    Deno.unrefTimer(this.#timer);
+  }
+
+  /** Looks once. */
+  look(): void {
+    const now = this.#now();
+    const oldest = [...this.#queueWaits(now), ...ongoingWaits().values()]
+      .reduce<Wait | undefined>((a, b) => a === undefined || b.since < a.since ? b : a, undefined);
+    if (oldest === undefined) return;
+    const { what, since, hint = "" } = oldest;
+    const time = now - since;
+    if (this.#said.what !== what || this.#said.since !== since) {
+      this.#said = { what, since, next: FIRST };
+    }
+    if (time < this.#said.next) return;
+    this.#said.next = 2 * time;
+    this.#options.say(
+      `still waiting for ${what} (${Math.floor(time / 1000)} s${hint}); Ctrl-C to stop`,
+    );
+  }
+
+  #queueWaits(now: number): Wait[] {
+    const found = [...this.#options.buses].flatMap((bus) => bus.outstanding());
+    const before = this.#queues;
+    this.#queues = new Map(found.map((queue) => {
+      const last = before.get(key(queue));
+      const same = last !== undefined && last.popped === queue.popped;
+      return [key(queue), same ? last : { popped: queue.popped, since: now }];
+    }));
+    return found.map((queue) => ({
+      what: `the device to use a buffer of queue '${queue.queue}'`,
+      since: this.#queues.get(key(queue))!.since,
+      hint: queue.kicked ? "" : ", but the driver did not kick the queue",
+    }));
+  }
+
+  /** Stops looking. */
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer);
+  }
+}
+
+interface Wait {
+  readonly what: string;
+  readonly since: number;
+  readonly hint?: string;
+}
+
+function key({ device, queue }: OutstandingBuffers): string {
+  return `${device.name} ${queue}`;
+}

@@ -1,0 +1,100 @@
+import { assert, assertEquals } from "@std/assert";
+import { OnTerminal, Running } from "../cli_helper.ts";
+import { INTERRUPT_GRACE, Presses } from "../../firmware/terminal/interrupts.ts";
+
+/** Milliseconds that a busy machine may take beyond the grace; a program that goes on takes for ever. */
+const SOON = 15_000;
+
+/** Scripts that do not end by themselves: the body, and how often Ctrl-C is pressed. */
+const SCRIPTS: Readonly<Record<string, readonly [body: string, presses: number]>> = {
+  "waits for ever": ["await new Promise(() => {});", 1],
+  "loops": ["for (;;);", 1],
+  "loops, pressed twice": ["for (;;);", 2],
+  "ignores the signal": ["for (;;) await new Promise((resolve) => setTimeout(resolve, 10));", 1],
+  "throws the signal's reason": [
+    "await new Promise((_, no) => vireo.signal.onabort = () => no(vireo.signal.reason));",
+    1,
+  ],
+  "ends by itself": ["await new Promise((yes) => vireo.signal.onabort = yes);", 1],
+  "handles what the device never answers": ["await vireo.net.receive();", 1],
+};
+
+for (const target of ["emu", "qtest:aarch64-virt"]) {
+  for (const [name, [body, presses]] of Object.entries(SCRIPTS)) {
+    Deno.test(`run --target ${target}: Ctrl-C ends a script that ${name}`, async () => {
+      const script = await Deno.makeTempFile({ suffix: ".ts" });
+      try {
+        await Deno.writeTextFile(
+          script,
+          `import type { Vireo } from "@vireo/firmware";
+export default async function main(vireo: Vireo) {
+  console.log("begun");
+  setInterval(() => {}, 1000);
+  ${body}
+}`,
+        );
+        const run = new Running(`run --target ${target} ${script}`);
+        await run.line("begun");
+        // The thread that watches is started with the script and may come up a little later.
+        await new Promise((resolve) => setTimeout(resolve, 500));
+        const began = performance.now();
+        for (let i = 0; i < presses; i++) {
+          run.child.kill("SIGINT");
+          await new Promise((resolve) => setTimeout(resolve, 100));
+        }
+        const { code, err } = await run.end();
+        assertEquals([code, err], [130, ""]);
+        // The second press comes 100 ms after the first one, and does not wait for the grace to be over.
+        assert(performance.now() - began < (presses === 2 ? INTERRUPT_GRACE : SOON));
+      } finally {
+        await Deno.remove(script);
+      }
+    });
+  }
+}
+
+Deno.test("run: Ctrl-C ends a script that is still being imported", async () => {
+  const script = await Deno.makeTempFile({ suffix: ".ts" });
+  try {
+    await Deno.writeTextFile(script, 'console.log("begun");\nfor (;;);\n');
+    const run = new Running(`run ${script}`);
+    await run.line("begun");
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    run.child.kill("SIGINT");
+    const { code, err } = await run.end();
+    assertEquals([code, err], [130, ""]);
+  } finally {
+    await Deno.remove(script);
+  }
+});
+
+for (const what of ["for (;;);", "await new Promise(() => {})"]) {
+  Deno.test(`shell: three times Ctrl-C ends ${what}`, async () => {
+    await using screen = new OnTerminal("shell");
+    await screen.seen("3 times Ctrl-C in a row leaves too");
+    await screen.seen("> ");
+    await screen.type(`console.log("beg" + "un"); ${what}\r`);
+    await screen.seen("begun");
+    for (let i = 0; i < 3; i++) {
+      await screen.type("\x03");
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    assertEquals(await screen.end(), 130);
+  });
+}
+
+Deno.test("Presses counts Ctrl-C in a row, in signals and in keys", () => {
+  const signals = new Presses();
+  assertEquals([0, 500, 3000, 3500, 4000].map((at) => signals.press(at)), [
+    false,
+    false,
+    false,
+    false,
+    true,
+  ]);
+  const keys = new Presses();
+  const typed = (text: string): boolean => keys.keys(new TextEncoder().encode(text), 0);
+  assertEquals(typed("\x03\x03a\x03"), false);
+  assertEquals(typed("\x03"), false);
+  assertEquals(typed("\x03"), true);
+});

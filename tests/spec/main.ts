@@ -1,0 +1,17 @@
+// deno-lint-ignore-file no-console -- a program
+/**
+ * Prints how much of the specification is tested: `make spec`. By what the last `make test` ran, if it left
+ * its reports, or by the names of the tests in the sources.
+ *
+ * @module
+ */
+import { citedInReports, citedInSources, REPORTS } from "./cited.ts";
+import { coverageText, decide, missingMusts } from "./coverage.ts";
+
+const ran = Deno.args.includes("--sources") ? undefined : citedInReports(REPORTS);
+const decisions = decide(ran ?? citedInSources());
+console.log(
+  `virtio 1.4, cs01: coverage by the ${ran === undefined ? "sources" : "last run"} of the tests\n`,
+);
+console.log(coverageText(decisions));
+console.log(`${missingMusts(decisions).length} MUSTs are missing`);

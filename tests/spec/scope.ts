@@ -1,0 +1,113 @@
+import type { Clause } from "../../firmware/check/clauses.ts";
+
+/** Clauses that nothing here can keep or break, and why. */
+export interface OutOfScope {
+  /** Ids, or what they start with if that ends in a full stop. */
+  readonly ids: readonly string[];
+  /** Why: most often the feature is neither offered by a model nor accepted by a driver. */
+  readonly why: string;
+}
+
+const both = (...sections: string[]): string[] =>
+  sections.flatMap((section) => [`drv.${section}.`, `dev.${section}.`]);
+const some = (section: string, ...numbers: number[]): string[] =>
+  numbers.map((number) => `${section}.${number}`);
+
+/** Everything that is out of scope; each clause of it comes back in with its feature. */
+export const OUT_OF_SCOPE: readonly OutOfScope[] = [
+  {
+    ids: both("basic.suspend"),
+    why: "SUSPEND is neither offered nor accepted",
+  },
+  {
+    ids: some("drv.basic.reserved-features", 7),
+    why: "ORDER_PLATFORM is not accepted: barriers are those of ordinary memory",
+  },
+  {
+    ids: [
+      ...some("drv.basic.reserved-features", 8, 9),
+      ...some("dev.basic.reserved-features", 4),
+    ],
+    why: "SR_IOV is neither offered nor accepted",
+  },
+  {
+    ids: ["dev.basic.shm.1"],
+    why:
+      "It binds the authors of device types; the types with shared memory are the specification's",
+  },
+  {
+    ids: [
+      ...both("split-ring.legacy-endian", "net.legacy-config"),
+      ...both("net.legacy-mac-filter", "net.legacy-vlan-filter", "net.legacy-mq"),
+      ...both("net.legacy-offloads", "blk.legacy-config", "console.legacy-config"),
+      ...both("balloon.legacy-stats", "balloon.legacy-free-page-hint", "scsi.legacy-config"),
+      ...both("scsi.legacy-requestq", "scsi.legacy-controlq", "scsi.legacy-eventq"),
+      ...some("drv.console.legacy-operation", 1),
+      ...some("dev.console.legacy-operation", 1),
+      ...some("drv.blk.legacy-operation", 1),
+      ...some("dev.blk.legacy-operation", 1),
+      ...some("drv.net.legacy-operation", 1),
+      ...some("dev.net.legacy-operation", 1),
+    ],
+    why:
+      "Every machine that the runtime exists for is little-endian, and so is the guest's own order",
+  },
+  {
+    ids: [
+      ...some("drv.blk.legacy-operation", 3, 4, 5),
+      ...some("drv.blk.legacy-framing", 2),
+      ...some("dev.blk.legacy-operation", 2, 3),
+    ],
+    why: "BARRIER and SCSI of legacy disks are neither offered nor accepted",
+  },
+  {
+    ids: ["dev.pci.vendor-cap.", "drv.pci.vendor-cap."],
+    why: "No function has vendor data, and no driver looks at it",
+  },
+  {
+    ids: ["drv.pci.legacy-detection.3", "drv.pci.legacy-detection.4"],
+    why: "The drivers are transitional",
+  },
+  {
+    ids: both("net.rss", "net.rss-context", "net.inner-hash", "net.coalescing", "net.stats"),
+    why: "RSS, HASH_REPORT, coalescing and statistics are neither offered nor accepted",
+  },
+  {
+    ids: both("net.flow-filter", "net.ipsec", "crypto.ipsec"),
+    why: "Flow filter and IPsec are neither offered nor accepted",
+  },
+  {
+    ids: [
+      ...some("dev.net.config", 7, 8, 12),
+      ...some("drv.net.config", 9, 12),
+      ...some("drv.net.tx", 8, 11, 12, 13, 14, 15, 16, 17, 18, 24, 26, 27, 28, 29, 30, 31, 32),
+      ...some("drv.net.tx", 34, 35, 36),
+      ...some("dev.net.tx", 3, 5, 6, 7, 8, 10),
+      ...some("dev.net.rx", 10, 11, 12, 15, 19, 20, 21, 24, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37),
+      ...some("drv.net.rx", 2, 6, 7, 8, 9),
+    ],
+    why:
+      "USO, tunnels, outer headers, RSC, GUEST_HDRLEN, STANDBY and hash reports are not negotiated",
+  },
+  {
+    ids: [
+      ...some("dev.blk.init", 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16),
+      ...some("drv.blk.init", 4, 5, 6, 7),
+      ...some("drv.blk.operation", 16, 17, 18, 19, 20, 21, 22, 23),
+      ...some("dev.blk.operation", 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29),
+      ...some("dev.blk.operation", 30, 31, 32, 33, 34, 35),
+    ],
+    why: "ZONED is neither offered nor accepted",
+  },
+  {
+    ids: ["drv.gpu.controlq.1", "drv.gpu.controlq-3d.1"],
+    why: "BLOB_ALIGNMENT is neither offered nor accepted",
+  },
+];
+
+/** Why a clause is out of scope; undefined if it is in. */
+export function outOfScope({ id }: Clause): string | undefined {
+  return OUT_OF_SCOPE.find(({ ids }) =>
+    ids.some((known) => known.endsWith(".") ? id.startsWith(known) : id === known)
+  )?.why;
+}
