@@ -1,5 +1,5 @@
 /**
- * The bus, where devices and drivers meet.
+ * The bus: it binds drivers to devices.
  *
  * @module
  */

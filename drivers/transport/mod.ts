@@ -1,5 +1,5 @@
 /**
- * How registers reach a device: virtio-mmio and virtio-pci.
+ * The transports, by which drivers reach the registers of devices: virtio-mmio and virtio-pci.
  *
  * @module
  */
