@@ -16,6 +16,7 @@ import { deviceName, Feature, FeatureSet, type Platform, VireoError } from "@vir
 import type { Qmp } from "@vireo/hal/qtest";
 import type { StreamPort } from "@vireo/emu";
 import type { QtestSession } from "./target/qtest_session.ts";
+import type { SocketBoard } from "./target/socket_board.ts";
 import { BOARD_DEVICES, emulateDevice } from "./devices/table.ts";
 import { inGuest } from "./terminal/environment.ts";
 import { OPEN_BUSES } from "./target/open_buses.ts";
@@ -79,21 +80,26 @@ async function loadDrivers(bus: Bus): Promise<void> {
 }
 
 /** The machine of a target, with its host side if it has one in this process. */
-type OpenBoard = EmulatedBoard | QtestSession | OwnMachine;
+type OpenBoard = EmulatedBoard | QtestSession | OwnMachine | SocketBoard;
 
 /** Makes the machine of a target; a guest need not read the others, which takes it long. */
 async function openBoard(options: BoardOptions): Promise<OpenBoard> {
-  const { kind, board } = parseTarget(options.target);
-  switch (kind) {
+  const target = parseTarget(options.target);
+  switch (target.kind) {
     case "emu":
       return (await import("./target/emulated_board.ts")).EmulatedBoard.create(
         options,
         emulateDevice,
       );
     case "qtest":
-      return await (await import("./target/qtest_session.ts")).QtestSession.create(board, options);
+      return await (await import("./target/qtest_session.ts")).QtestSession.create(
+        target.board,
+        options,
+      );
     case "devmem":
       return await OwnMachine.open(options);
+    case "vhost-user":
+      return new (await import("./target/socket_board.ts")).SocketBoard(target.sockets);
     case "qemu":
       // The command line moves whole programs into the guest; there the board is the machine itself.
       if (inGuest()) return await OwnMachine.open(options);

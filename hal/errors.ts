@@ -45,6 +45,7 @@ export type VireoErrorCode =
   // machine
   | "OUT_OF_MEMORY"
   | "BAD_ACCESS"
+  | "BAD_MESSAGE"
   | "BAD_TARGET"
   | "HOST_ERROR"
   | "GUEST_FAULT";

@@ -15,6 +15,7 @@ export * from "./platform.ts";
 export * from "./poll_interrupt.ts";
 export * from "./region_allocator.ts";
 export * from "./trace.ts";
+export * from "./vhost_user/node.ts";
 export * from "./virtio/balloon.ts";
 export * from "./virtio/blk.ts";
 export * from "./virtio/console.ts";

@@ -2,6 +2,7 @@ import type { Dma } from "./dma.ts";
 import type { Interrupt } from "./interrupt.ts";
 import type { Mmio } from "./mmio.ts";
 import type { PciNode } from "./pci.ts";
+import type { VhostUserNode } from "./vhost_user/node.ts";
 
 /** The open registers of one virtio-mmio slot. */
 export interface MmioLease extends Disposable {
@@ -28,7 +29,7 @@ export interface MmioNode {
 }
 
 /** A place where a device may be. */
-export type DeviceNode = MmioNode | PciNode;
+export type DeviceNode = MmioNode | PciNode | VhostUserNode;
 
 /** A view of a device's shared memory region (virtio 1.4 §2.10). */
 export interface MemoryWindow extends Disposable {

@@ -64,6 +64,7 @@ export function without(platform: Platform, way: Way, poller: Poller): Platform 
         },
       };
     }
+    if (node.kind !== "pci") return node;
     return {
       ...node,
       open: () => {

@@ -44,7 +44,7 @@ export interface BlkRangeLimits {
 export interface BlkConfig {
   /** Sectors of 512 bytes. */
   readonly sectors: number;
-  /** Most bytes of one buffer; 2^32-1 without SIZE_MAX. */
+  /** Most bytes of one buffer; 2^32-1 without SIZE_MAX, or if that is 0. */
   readonly sizeMax: number;
   /** Most buffers of one request; 1 without SEG_MAX. */
   readonly segMax: number;
@@ -97,15 +97,15 @@ export function readBlkConfig(device: VirtioDevice): BlkConfig {
     if (value === 0) throw invalid(device, name, 0, "at least 1");
     return value;
   };
-  const sizeMax = device.has(F.SIZE_MAX) ? positive("size_max", u32("size_max")) : 0xffffffff;
+  // As Linux: 0 means that the device sets no bound; QEMU's storage daemon offers SIZE_MAX so.
+  const some = (value: number): number => value === 0 ? 0xffffffff : value;
+  const sizeMax = device.has(F.SIZE_MAX) ? some(u32("size_max")) : 0xffffffff;
   const segMax = device.has(F.SEG_MAX) ? positive("seg_max", u32("seg_max")) : 1;
   const blockSize = device.has(F.BLK_SIZE) ? u32("blk_size") : BLK_SECTOR_SIZE;
   if (blockSize < BLK_SECTOR_SIZE || blockSize > MAX_BLOCK_SIZE || !isPowerOfTwo(blockSize)) {
     throw invalid(device, "blk_size", blockSize, "a power of two from 512 to 65536");
   }
   const sectors = readCapacity(device);
-  // As Linux: 0 means that the device sets no bound.
-  const some = (value: number): number => value === 0 ? 0xffffffff : value;
   return {
     sectors,
     sizeMax,

@@ -374,8 +374,18 @@ Deno.test("the configuration is read as the features make it valid", async () =>
   await bare.remove();
 });
 
+Deno.test("a size_max of 0 sets no bound", async () => {
+  const unbound = make([F.SEG_MAX], (_, config) => config.setUint32(12, 4, true)).blk;
+  const zero = make([F.SIZE_MAX, F.SEG_MAX], (_, config) => {
+    config.setUint32(8, 0, true);
+    config.setUint32(12, 4, true);
+  }).blk;
+  assertEquals(zero.limits.maxRequestBytes, unbound.limits.maxRequestBytes);
+  await zero.remove();
+  await unbound.remove();
+});
+
 const lies: [string, number[], (config: DataView) => void, number][] = [
-  ["size_max", [F.SIZE_MAX], (c) => c.setUint32(8, 0, true), 0],
   ["size_max", [F.SIZE_MAX], (c) => c.setUint32(8, 100, true), 100],
   ["seg_max", [F.SEG_MAX], (c) => c.setUint32(12, 0, true), 0],
   ["blk_size", [F.BLK_SIZE], (c) => c.setUint32(20, 0, true), 0],

@@ -38,6 +38,9 @@ const TRANSPORT_BITS: Readonly<Record<Transport["kind"], FeatureSet>> = {
     Feature.RING_RESET,
     Feature.ADMIN_VQ,
   ),
+  // An eventfd carries no data, and addresses are those of the table of memory.
+  "vhost-user": RING_BITS.with(Feature.VERSION_1, Feature.ORDER_PLATFORM, Feature.ANY_LAYOUT)
+    .without(Feature.NOTIFICATION_DATA),
 };
 
 /** Feature bits 0 to 63, the only ones that a legacy table may name. */

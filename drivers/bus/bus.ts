@@ -16,6 +16,7 @@ import type { DriverInstance, VirtioDriver } from "../driver.ts";
 import { MmioTransport } from "../transport/mmio.ts";
 import { isVirtioPci, type PciProbeOptions, probePci } from "../transport/pci/probe.ts";
 import type { Transport } from "../transport/transport.ts";
+import { VhostUserTransport } from "../transport/vhost_user.ts";
 import { modalias, type UeventAction, type UeventSink } from "./uevent.ts";
 
 export type { OutstandingBuffers } from "./_bus_device.ts";
@@ -209,6 +210,7 @@ export class Bus implements AsyncDisposable {
 
   #open(node: DeviceNode, dma: Dma): Transport | undefined {
     if (node.kind === "mmio") return MmioTransport.probe(node, dma);
+    if (node.kind === "vhost-user") return new VhostUserTransport(node, dma);
     return isVirtioPci(node) ? probePci(node, dma, this.#pci) : undefined;
   }
 

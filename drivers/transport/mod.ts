@@ -1,5 +1,5 @@
 /**
- * The transports, by which drivers reach the registers of devices: virtio-mmio and virtio-pci.
+ * The transports, by which drivers reach devices: virtio-mmio, virtio-pci and vhost-user.
  *
  * @module
  */
@@ -7,3 +7,4 @@ export * from "./mmio.ts";
 export * from "./pci/details.ts";
 export * from "./pci/probe.ts";
 export * from "./transport.ts";
+export * from "./vhost_user.ts";

@@ -37,13 +37,15 @@ export interface InterruptSource {
 /**
  * How a device delivers its interrupts, in the order of preference of Linux's virtio-pci: MSI-X with a vector
  * for each queue, the same but with slow queues on the vector of configuration changes, MSI-X with one
- * vector for all queues, the interrupt line, and polling where the machine has nothing better.
+ * vector for all queues, the interrupt line, and polling where the machine has nothing better. Behind a
+ * vhost-user socket there is an eventfd for each queue.
  */
 export type InterruptPolicy =
   | "msix-per-queue"
   | "msix-slow-shared"
   | "msix-shared"
   | "line"
+  | "eventfd"
   | "poll";
 
 /** How interrupts reach the driver. */
@@ -65,7 +67,7 @@ export interface Transport extends Disposable {
   /** Name of the slot, for example `virtio-mmio@a003e00` or `0000:00:03.0`. */
   readonly name: string;
   /** The kind, with its version: for reports. */
-  readonly kind: "mmio-1" | "mmio-2" | "pci-legacy" | "pci-modern";
+  readonly kind: "mmio-1" | "mmio-2" | "pci-legacy" | "pci-modern" | "vhost-user";
   /** Whether the device has the legacy interface only (no VERSION_1, no FEATURES_OK). */
   readonly legacy: boolean;
   /** Virtio device id, never 0. */

@@ -109,7 +109,7 @@ async function findDisk(
   board: BoardOptions,
   given: boolean,
 ): Promise<{ board: BoardOptions; known: Disk }> {
-  if (parseTarget(board.target).kind === "devmem" || inGuest()) {
+  if (["devmem", "vhost-user"].includes(parseTarget(board.target).kind) || inGuest()) {
     const text = Deno.env.get(DEMO_DISK);
     const disk: DemoDisk | undefined = text === undefined ? undefined : JSON.parse(text);
     const hash = () => Promise.resolve(disk?.sha256 ?? null);

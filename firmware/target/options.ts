@@ -12,7 +12,7 @@ import {
 } from "./option_values.ts";
 
 /** Where devices are, without the board. */
-export type TargetKind = "emu" | "devmem" | "qtest" | "qemu";
+export type TargetKind = "emu" | "devmem" | "qtest" | "qemu" | "vhost-user";
 
 /** What decides, besides the target, whether an option can be. */
 export interface Interfaces {
@@ -69,7 +69,7 @@ export const BOARD_OPTIONS = {
   /** The target string, for example `emu`. */
   target: {
     flag: "--target <target>",
-    summary: "emu, devmem, qtest:BOARD or qemu:BOARD (see boards)",
+    summary: "emu, devmem, qtest:BOARD, qemu:BOARD (see boards) or vhost-user:NAME=SOCKET,...",
     group: "Board options:",
     value: "emu",
     parse: (text: string): string => text,

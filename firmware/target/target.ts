@@ -1,6 +1,7 @@
 import { type Board, BOARDS } from "../boards/mod.ts";
 import type { TransportOption } from "./option_values.ts";
 import { UsageError } from "../terminal/usage.ts";
+import { parseSockets, type SocketOption } from "./sockets.ts";
 
 /** Where devices are. */
 export type Target =
@@ -8,6 +9,12 @@ export type Target =
   | { readonly kind: "emu"; readonly board?: undefined }
   /** In the machine that this process runs on. */
   | { readonly kind: "devmem"; readonly board?: undefined }
+  /** In other processes, behind vhost-user sockets. */
+  | {
+    readonly kind: "vhost-user";
+    readonly sockets: readonly SocketOption[];
+    readonly board?: undefined;
+  }
   /** In a QEMU without a guest. */
   | { readonly kind: "qtest"; readonly board: Board }
   /** In a QEMU, and the program in a Linux that it boots. */
@@ -20,16 +27,20 @@ export function targetBus({ board }: Target): TransportOption | undefined {
 }
 
 /**
- * Parses a target string: `emu`, `devmem`, `qtest:BOARD` or `qemu:BOARD`.
+ * Parses a target string: `emu`, `devmem`, `qtest:BOARD`, `qemu:BOARD` or `vhost-user:NAME=SOCKET,...`.
  *
- * @throws {UsageError} If there is no such target or board.
+ * @throws {UsageError} If there is no such target, board or device.
  */
 export function parseTarget(text: string): Target {
   if (text === "emu" || text === "devmem") return { kind: text };
+  if (text.startsWith("vhost-user:")) {
+    return { kind: "vhost-user", sockets: parseSockets(text.slice("vhost-user:".length)) };
+  }
   const [, kind, name] = /^(qtest|qemu):(.*)$/.exec(text) ?? [];
   if (kind !== "qtest" && kind !== "qemu") {
     throw new UsageError(
-      `--target: expected emu, devmem, qtest:BOARD or qemu:BOARD, got '${text}'`,
+      `--target: expected emu, devmem, qtest:BOARD, qemu:BOARD or vhost-user:NAME=SOCKET, ` +
+        `got '${text}'`,
     );
   }
   const fitting = BOARDS.filter((board) => board.targets.includes(kind));

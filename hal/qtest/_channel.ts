@@ -1,6 +1,6 @@
 import { hi32, lo32 } from "../bits.ts";
 import { VireoError } from "../errors.ts";
-import { type Libc, Received } from "./_libc.ts";
+import { type Libc, Received } from "../unix/libc.ts";
 
 const NEWLINE = 0x0a;
 const encoder = new TextEncoder();

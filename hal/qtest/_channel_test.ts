@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { VireoError } from "../errors.ts";
 import { QtestChannel } from "./_channel.ts";
-import { Libc } from "./_libc.ts";
+import { Libc } from "../unix/libc.ts";
 
 const encoder = new TextEncoder();
 

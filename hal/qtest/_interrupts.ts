@@ -1,5 +1,5 @@
 import type { Interrupt, InterruptWait } from "../interrupt.ts";
-import type { Libc } from "./_libc.ts";
+import type { Libc } from "../unix/libc.ts";
 import type { QtestChannel } from "./_channel.ts";
 
 /**

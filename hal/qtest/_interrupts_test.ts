@@ -2,7 +2,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import type { Interrupt } from "../interrupt.ts";
 import { QtestChannel } from "./_channel.ts";
 import { InterruptLines } from "./_interrupts.ts";
-import { Libc } from "./_libc.ts";
+import { Libc } from "../unix/libc.ts";
 import { doorbellMessages, gicv2mMessages } from "./_messages.ts";
 
 /** Lines over a socket on which a script speaks for QEMU. */

@@ -1,6 +1,6 @@
 import { VireoError } from "../errors.ts";
 import { requireProgram } from "../host.ts";
-import { Libc, type Mapping } from "./_libc.ts";
+import { Libc, type Mapping } from "../unix/libc.ts";
 import type { QtestBoard } from "./board.ts";
 
 /** The most bytes of QEMU's standard error that go into an error message. */

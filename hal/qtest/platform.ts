@@ -7,7 +7,7 @@ import { QtestChannel } from "./_channel.ts";
 import { InterruptLines } from "./_interrupts.ts";
 import { Machine } from "./_machine.ts";
 import { PciHost } from "./_pci.ts";
-import { SharedRam } from "./_ram.ts";
+import { SharedRam } from "../unix/shared_ram.ts";
 import { QtestMmio } from "./_windows.ts";
 import type { QtestBoard } from "./board.ts";
 import { type DeviceInterfaces, interfaceArgs } from "./interfaces.ts";

@@ -201,7 +201,11 @@ Deno.test("wrong use ends in one line and exit code 2, what is not there in 1", 
   const cases: [string, number, RegExp][] = [
     ["probe --targe emu", 2, /unknown option '--targe'/],
     ["prob", 2, /unknown command 'prob'/],
-    ["probe --target qemu", 2, /--target: expected emu, devmem, qtest:BOARD or qemu:BOARD/],
+    [
+      "probe --target qemu",
+      2,
+      /--target: expected emu, devmem, qtest:BOARD, qemu:BOARD or vhost-user:NAME=SOCKET/,
+    ],
     ["probe --target qemu:riscv64-virt", 2, /no board .riscv64-virt., there is x86_64-microvm/],
     ["probe --target qtest:pdp11", 2, /no board 'pdp11'.*riscv64-virt/],
     ["probe --device x", 2, /--device: for qtest and qemu targets, not for emu/],

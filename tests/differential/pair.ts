@@ -257,6 +257,7 @@ function deviceNode(nodes: readonly DeviceNode[], id: number): MmioLease | PciLe
       if (node.vendor === PCI_VENDOR_VIRTIO && ids.includes(node.device)) return node.open();
       continue;
     }
+    if (node.kind !== "mmio") continue;
     const lease = node.open();
     if (lease.mmio.read32(MmioRegister.DeviceID) === id) return lease;
     lease[Symbol.dispose]();

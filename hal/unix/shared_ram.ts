@@ -1,15 +1,24 @@
 import type { Dma, DmaOptions, DmaRegion } from "../dma.ts";
 import { RegionAllocator } from "../region_allocator.ts";
-import type { RamMap } from "./board.ts";
+
+/** Where a machine's memory is, and the part of it that is handed out. */
+export interface RamRange {
+  /** Physical address of the first byte. */
+  readonly base: number;
+  /** Bytes at the start that are not handed out. */
+  readonly reservedLow: number;
+  /** Bytes at the end that are not handed out. */
+  readonly reservedHigh: number;
+}
 
 /** A machine's memory, which devices and this process share; coherent, so share and unshare do nothing. */
 export class SharedRam implements Dma {
-  readonly #map: RamMap;
+  readonly #map: RamRange;
   readonly #bytes: Uint8Array;
   readonly #free: RegionAllocator;
 
   /** Hands out a mapping of a board's memory. */
-  constructor(map: RamMap, buffer: ArrayBuffer) {
+  constructor(map: RamRange, buffer: ArrayBuffer) {
     this.#map = map;
     this.#bytes = new Uint8Array(buffer);
     const size = buffer.byteLength - map.reservedLow - map.reservedHigh;

@@ -1,0 +1,249 @@
+import {
+  DeviceId,
+  type Dma,
+  Feature,
+  FeatureSet,
+  type Interrupt,
+  InterruptCause,
+  MAX_QUEUE_SIZE,
+  NetFeature,
+  type VhostUserLease,
+  type VhostUserNode,
+  VireoError,
+} from "@vireo/hal";
+import type { QueueAddresses } from "../virtqueue/virtqueue.ts";
+import type { AccessWidth, InterruptRoute, QueueInterrupt, Transport } from "./transport.ts";
+
+/** The largest size of a queue: the protocol does not ask, and back ends take what QEMU's devices have. */
+const QUEUE_SIZE = 1024;
+/** What the front end of a network device would have to serve itself, which needs a control queue. */
+const NET_WITHHELD = FeatureSet.of(
+  NetFeature.CTRL_VQ,
+  NetFeature.CTRL_RX,
+  NetFeature.CTRL_VLAN,
+  NetFeature.CTRL_RX_EXTRA,
+  NetFeature.CTRL_MAC_ADDR,
+  NetFeature.CTRL_GUEST_OFFLOADS,
+  NetFeature.GUEST_ANNOUNCE,
+  NetFeature.MQ,
+);
+
+/**
+ * A device behind a vhost-user socket. What registers do elsewhere are messages here; the status is the
+ * transport's own unless the back end keeps one (`VHOST_USER_PROTOCOL_F_STATUS`).
+ */
+export class VhostUserTransport implements Transport {
+  /** Name of the socket: `vhost-user:<path>`. */
+  readonly name: string;
+  /** The kind. */
+  readonly kind = "vhost-user";
+  /** False: a back end without VERSION_1 is driven by the legacy rules, but has no legacy registers. */
+  readonly legacy = false;
+  /** Virtio device id, as the user gave it. */
+  readonly deviceId: number;
+  /** 0: the protocol does not tell. */
+  readonly vendorId = 0;
+  /** Memory that is shared with the back end. */
+  readonly dma: Dma;
+  /** Interrupts of configuration changes; each queue has its own. */
+  readonly interrupt: Interrupt;
+  /** The parts of a queue are told one by one. */
+  readonly legacyQueueAlign: undefined = undefined;
+  /** Any size will do. */
+  readonly fixedQueueSize = false;
+  /** What only a control queue could do, of a network device. */
+  readonly withheld: FeatureSet;
+  /** It is no PCI function. */
+  readonly pci: undefined = undefined;
+  readonly #lease: VhostUserLease;
+  readonly #inUse = new Set<number>();
+  #waiting: number[] = [];
+  #packed = false;
+  #route: InterruptRoute | undefined;
+  #seenChanges = 0;
+
+  /**
+   * Connects to the socket of a node.
+   *
+   * @throws {VireoError} `HOST_ERROR` If nobody listens there; `BAD_MESSAGE`, `TIMEOUT` or
+   * `DEVICE_REMOVED` If it is no back end that behaves.
+   */
+  constructor(node: VhostUserNode, dma: Dma) {
+    this.name = node.name;
+    this.deviceId = node.deviceId;
+    this.dma = dma;
+    this.withheld = node.deviceId === DeviceId.NET ? NET_WITHHELD : FeatureSet.NONE;
+    this.#lease = node.open();
+    this.interrupt = this.#lease.configInterrupt;
+  }
+
+  /** Reads the feature bits that the back end offers. */
+  readFeatures(): FeatureSet {
+    return this.#lease.readFeatures();
+  }
+
+  /** Writes the feature bits that the driver accepts. */
+  writeFeatures(features: FeatureSet): void {
+    this.#packed = features.has(Feature.RING_PACKED);
+    this.#lease.writeFeatures(features);
+  }
+
+  /**
+   * Reads the device status.
+   *
+   * @throws {VireoError} `DEVICE_REMOVED` If the back end is gone.
+   */
+  readStatus(): number {
+    return this.#lease.readStatus();
+  }
+
+  /**
+   * Writes the device status.
+   *
+   * @throws {RangeError} If it is 0, which is a reset.
+   */
+  writeStatus(status: number): void {
+    if (status === 0) throw new RangeError("Cannot write status 0: use reset()");
+    this.#lease.writeStatus(status);
+  }
+
+  /**
+   * Stops all queues and resets the device, where the back end can; it has answered then.
+   *
+   * @throws {VireoError} `DEVICE_REMOVED` If the back end is gone.
+   */
+  reset(): Promise<void> {
+    this.#inUse.clear();
+    this.#waiting = [];
+    this.#route = undefined;
+    return Promise.try(() => this.#lease.reset());
+  }
+
+  /**
+   * The largest size of a queue; 0 if the back end does not have so many.
+   *
+   * @throws {VireoError} `QUEUE_IN_USE` If it is set up already.
+   */
+  queueMaxSize(index: number): number {
+    if (this.#inUse.has(index)) {
+      throw new VireoError("QUEUE_IN_USE", "Cannot set up a queue that is in use", {
+        device: this.name,
+        queue: index,
+      });
+    }
+    return index < this.#lease.queues ? Math.min(QUEUE_SIZE, MAX_QUEUE_SIZE) : 0;
+  }
+
+  /** How interrupts come; undefined before the queues are found and after a reset. */
+  get route(): InterruptRoute | undefined {
+    return this.#route;
+  }
+
+  /** An eventfd for each queue whose used buffers anybody wants to know of, and one for changes. */
+  routeInterrupts(queues: readonly QueueInterrupt[]): InterruptRoute {
+    const wanted = queues.filter(({ wanted }) => wanted).map(({ index }) => ({
+      interrupt: this.#lease.queueInterrupt(index),
+      cause: InterruptCause.QUEUE,
+      queues: [index],
+    }));
+    const changes = { interrupt: this.interrupt, cause: InterruptCause.CONFIG, queues: [] };
+    return this.#route = { policy: "eventfd", sources: [changes, ...wanted], refused: [] };
+  }
+
+  /** Tells the back end of a queue. */
+  enableQueue(index: number, queue: QueueAddresses): void {
+    const { size, desc, driver, device } = queue;
+    this.#inUse.add(index);
+    this.#lease.setUpQueue(index, { size, desc, driver, device, packed: this.#packed });
+    this.#waiting.push(index);
+  }
+
+  /** Lets the back end look at the queues that were set up. */
+  startQueues(): void {
+    for (const index of this.#waiting.splice(0)) this.#lease.enableQueue(index);
+  }
+
+  /** Stops a queue, unless a reset or the end of the back end did. */
+  disableQueue(index: number): void {
+    this.#inUse.delete(index);
+    if (this.#lease.present) this.#lease.stopQueue(index);
+  }
+
+  /** @throws {VireoError} `QUEUE_RESET_UNSUPPORTED` Always: RING_RESET is not negotiated. */
+  resetQueue(index: number): Promise<void> {
+    return Promise.reject(
+      new VireoError("QUEUE_RESET_UNSUPPORTED", "Cannot reset one queue behind a socket", {
+        device: this.name,
+        queue: index,
+      }),
+    );
+  }
+
+  /** Writes the queue's eventfd. */
+  notify(index: number): void {
+    this.#lease.kick(index);
+  }
+
+  /**
+   * Reads a configuration field with one message.
+   *
+   * @throws {VireoError} `CONFIG_ACCESS` If the back end does not have it.
+   * @throws {RangeError} If it is misaligned.
+   */
+  readConfig(offset: number, width: AccessWidth): number {
+    checkConfig(offset, width);
+    const bytes = this.#lease.readConfig(offset, width);
+    return bytes.reduce((value, byte, i) => value + byte * 2 ** (8 * i), 0);
+  }
+
+  /**
+   * Writes a configuration field with one message.
+   *
+   * @throws {VireoError} `CONFIG_ACCESS` If the back end takes none.
+   * @throws {RangeError} If it is misaligned.
+   */
+  writeConfig(offset: number, width: AccessWidth, value: number): void {
+    checkConfig(offset, width);
+    const bytes = Uint8Array.from({ length: width }, (_, i) => value >>> (8 * i));
+    this.#lease.writeConfig(offset, bytes);
+  }
+
+  /** How often the back end said that the configuration changed. */
+  configGeneration(): number {
+    return this.#lease.configChanges >>> 0;
+  }
+
+  /** None: a socket shares no memory of the device. */
+  sharedMemory(): undefined {
+    return undefined;
+  }
+
+  /** Whether the configuration changed since this was last taken; queues have eventfds. */
+  takeInterruptCause(): number {
+    const cause = this.peekInterruptCause();
+    this.#seenChanges = this.#lease.configChanges;
+    return cause;
+  }
+
+  /** The same, without taking it. */
+  peekInterruptCause(): number {
+    return this.#lease.configChanges === this.#seenChanges ? 0 : InterruptCause.CONFIG;
+  }
+
+  /** Whether the back end is there. */
+  isPresent(): boolean {
+    return this.#lease.present;
+  }
+
+  /** Closes the connection. */
+  [Symbol.dispose](): void {
+    this.#lease[Symbol.dispose]();
+  }
+}
+
+function checkConfig(offset: number, width: AccessWidth): void {
+  if (Number.isInteger(offset) && offset >= 0 && offset % width === 0) return;
+  throw new RangeError(
+    `Cannot access ${width} configuration bytes at an offset that is no multiple of it: received ${offset}`,
+  );
+}

@@ -1,0 +1,64 @@
+import type { Interrupt, InterruptWait } from "../interrupt.ts";
+import type { Libc } from "./libc.ts";
+import type { Poller } from "./poller.ts";
+
+/** An eventfd as an interrupt: one that nobody waited for is kept for the next waiter. */
+export class EventInterrupt implements Interrupt, Disposable {
+  /** False: waiters are woken when the other side writes. */
+  readonly polled = false;
+  /** The descriptor, which the other side writes to. */
+  readonly fd: number;
+  readonly #libc: Libc;
+  readonly #watch: Disposable;
+  readonly #waiters = new Set<() => void>();
+  #pending = false;
+  #closed = false;
+
+  /** Makes an eventfd that a poller watches. */
+  constructor(libc: Libc, poller: Poller) {
+    this.#libc = libc;
+    this.fd = libc.eventFd();
+    this.#watch = poller.watch(this.fd, () => {
+      libc.clearEvent(this.fd);
+      this.raise();
+    });
+  }
+
+  /** Interrupts, as a write of the other side does. */
+  raise(): void {
+    this.#pending = true;
+    const waiters = [...this.#waiters];
+    this.#waiters.clear();
+    for (const wake of waiters) wake();
+  }
+
+  /**
+   * Resolves when the other side wrote, at once if it did since the last wait.
+   *
+   * @throws The signal's reason if it is aborted.
+   */
+  async wait({ signal }: InterruptWait): Promise<void> {
+    signal.throwIfAborted();
+    if (!this.#pending) {
+      const { promise, resolve, reject } = Promise.withResolvers<void>();
+      const onAbort = (): void => reject(signal.reason);
+      signal.addEventListener("abort", onAbort);
+      this.#waiters.add(resolve);
+      try {
+        await promise;
+      } finally {
+        signal.removeEventListener("abort", onAbort);
+        this.#waiters.delete(resolve);
+      }
+    }
+    this.#pending = false;
+  }
+
+  /** Closes the eventfd. */
+  [Symbol.dispose](): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#watch[Symbol.dispose]();
+    this.#libc.close(this.fd);
+  }
+}

@@ -1,0 +1,59 @@
+import { FeatureSet, join64 } from "../bits.ts";
+import { VireoError } from "../errors.ts";
+
+/** Reads bits 0 to 63 of a set. */
+export function readBits(bytes: Uint8Array, at = 0): FeatureSet {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  return FeatureSet.fromWords(view.getUint32(at, true), view.getUint32(at + 4, true));
+}
+
+/** Bits 0 to 63 of a set as 8 bytes. */
+export function bitsBytes(set: FeatureSet): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(8);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, set.word(0), true);
+  view.setUint32(4, set.word(1), true);
+  return bytes;
+}
+
+/**
+ * Reads a 64-bit number.
+ *
+ * @param what What the number is, for the message.
+ * @throws {VireoError} `BAD_MESSAGE` If it is over 2^53 - 1.
+ */
+export function readU64(bytes: Uint8Array, at: number, what: string): number {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const [lo, hi] = [view.getUint32(at, true), view.getUint32(at + 4, true)];
+  if (hi < 0x20_0000) return join64(lo, hi);
+  throw new VireoError("BAD_MESSAGE", `Cannot hold the ${what}`, {
+    seen: `0x${hi.toString(16)}${lo.toString(16).padStart(8, "0")}`,
+    expected: "at most 2^53-1",
+  });
+}
+
+/** Reads 32 bits. */
+export function readU32(bytes: Uint8Array, at: number): number {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length).getUint32(at, true);
+}
+
+/** 64-bit numbers as bytes. */
+export function u64s(...values: readonly number[]): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(BigUint64Array.from(values, BigInt).buffer);
+}
+
+/** 32-bit numbers as bytes. */
+export function u32s(...values: readonly number[]): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(Uint32Array.from(values).buffer);
+}
+
+/** Bytes one after the other. */
+export function joinBytes(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}

@@ -1,0 +1,129 @@
+import { VireoError } from "../errors.ts";
+import type { Dma } from "../dma.ts";
+import type { DeviceNode, MemoryWindow, Platform } from "../platform.ts";
+import { Libc, type Mapping } from "../unix/libc.ts";
+import { Poller } from "../unix/poller.ts";
+import { SharedRam } from "../unix/shared_ram.ts";
+import { type FrontEndMemory, VhostUserFrontEnd } from "./front_end.ts";
+
+/** Address of the first byte as devices see it: not the one in this process, so that no one mixes them up. */
+const RAM_BASE = 0x1_0000_0000;
+/** Bytes of memory unless told otherwise; pages that nobody touches cost nothing. */
+const DEFAULT_MEMORY = 256 * 1024 * 1024;
+const PAGE = 4096;
+/** Milliseconds that an answer of a back end may take unless told otherwise. */
+const DEFAULT_DEADLINE = 5000;
+
+/** A socket at which a back end listens. */
+export interface VhostUserDevice {
+  /** Virtio device id of what is behind it. */
+  readonly deviceId: number;
+  /** Path of the socket. */
+  readonly path: string;
+}
+
+/** What a {@linkcode VhostUserPlatform} is made of. */
+export interface VhostUserPlatformOptions {
+  /** The devices. */
+  readonly devices: readonly VhostUserDevice[];
+  /** Memory in bytes, a multiple of 4096; 256 MiB by default. */
+  readonly memorySize?: number;
+  /** Milliseconds that an answer of a back end may take; 5000 by default. */
+  readonly deadline?: number;
+}
+
+/** Devices in other processes, behind vhost-user sockets, and memory that is shared with them. */
+export class VhostUserPlatform implements Platform {
+  /** The target string's kind. */
+  readonly name = "vhost-user";
+  /** Memory that all devices can reach. */
+  readonly dma: Dma;
+  readonly #libc: Libc;
+  readonly #poller: Poller;
+  readonly #ram: SharedRam;
+  readonly #mapping: Mapping;
+  readonly #memory: FrontEndMemory;
+  readonly #devices: readonly VhostUserDevice[];
+  readonly #deadline: number;
+  readonly #open = new Set<VhostUserFrontEnd>();
+  #closed = false;
+
+  /**
+   * Makes the memory; the sockets are connected to when their nodes are opened.
+   *
+   * @throws {RangeError} If the memory is no positive multiple of 4096.
+   * @throws {VireoError} `HOST_ERROR` If the host does not give the memory.
+   */
+  constructor(options: VhostUserPlatformOptions) {
+    const size = options.memorySize ?? DEFAULT_MEMORY;
+    if (!Number.isSafeInteger(size) || size <= 0 || size % PAGE !== 0) {
+      throw new RangeError(`Cannot make memory of ${size} bytes: expected a multiple of ${PAGE}`);
+    }
+    this.#devices = options.devices;
+    this.#deadline = options.deadline ?? DEFAULT_DEADLINE;
+    this.#libc = new Libc();
+    this.#poller = new Poller(this.#libc);
+    const fd = this.#libc.memoryFile("vireo-vhost-user", size);
+    // A back end must not be able to take pages away: touching them would end this process.
+    this.#libc.fixSize(fd);
+    this.#mapping = this.#libc.map(fd, size);
+    this.#memory = {
+      fd,
+      size,
+      guest: RAM_BASE,
+      user: Number(Deno.UnsafePointer.value(this.#mapping.pointer)),
+    };
+    const range = { base: RAM_BASE, reservedLow: 0, reservedHigh: 0 };
+    this.#ram = new SharedRam(range, this.#mapping.buffer);
+    this.dma = this.#ram;
+  }
+
+  /** The sockets, in order. */
+  nodes(): readonly DeviceNode[] {
+    return this.#devices.map(({ deviceId, path }) => ({
+      kind: "vhost-user",
+      name: `vhost-user:${path}`,
+      deviceId,
+      open: () => this.#connect(deviceId, path),
+    }));
+  }
+
+  /**
+   * Opens a range of the memory.
+   *
+   * @throws {VireoError} `BAD_ACCESS` If it is none.
+   */
+  openMemory(address: number, length: number): MemoryWindow {
+    const bytes = this.#ram.window(address, length);
+    if (bytes !== undefined) return { bytes, [Symbol.dispose]() {} };
+    throw new VireoError("BAD_ACCESS", "No memory of this machine", {
+      device: this.name,
+      seen: address,
+      expected: "memory that is shared with the devices",
+    });
+  }
+
+  /** Closes all connections and gives the memory back. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const connection of this.#open) connection[Symbol.dispose]();
+    await this.#poller[Symbol.asyncDispose]();
+    this.#libc.unmap(this.#mapping);
+    this.#libc.close(this.#memory.fd);
+    this.#libc.dispose();
+  }
+
+  #connect(deviceId: number, path: string): VhostUserFrontEnd {
+    const fd = this.#libc.connect(path);
+    const connection = new VhostUserFrontEnd(this.#libc, this.#poller, {
+      fd,
+      path,
+      deviceId,
+      memory: this.#memory,
+      deadline: this.#deadline,
+    });
+    this.#open.add(connection);
+    return connection;
+  }
+}
