@@ -91,14 +91,15 @@ export class VhostUserPlatform implements Platform {
   /**
    * Opens a range of the memory.
    *
-   * @throws {VireoError} `BAD_ACCESS` If it is none.
+   * @throws {VireoError} `BAD_ACCESS` If part of the range is not memory.
    */
   openMemory(address: number, length: number): MemoryWindow {
     const bytes = this.#ram.window(address, length);
     if (bytes !== undefined) return { bytes, [Symbol.dispose]() {} };
-    throw new VireoError("BAD_ACCESS", "No memory of this machine", {
+    throw new VireoError("BAD_ACCESS", "Cannot open memory of this machine", {
       device: this.name,
       seen: address,
+      base: 16,
       expected: "memory that is shared with the devices",
     });
   }
