@@ -96,7 +96,21 @@ export interface MachineState {
   readonly memory?: Uint8Array;
 }
 
-/** A machine of emulated devices in this process, as drivers see it. */
+/**
+ * A machine of emulated devices in this process, as drivers see it.
+ *
+ * @example
+ * ```ts
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { EchoModel } from "@vireo/emu/testing";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using mmio = EmulatedMachine.create({ devices: [new EchoModel()], slots: 4 });
+ * await using pci = EmulatedMachine.create({ devices: [new EchoModel()], bus: "pci" });
+ * assertEquals(mmio.nodes().length, 4);
+ * assertEquals(pci.nodes().map(({ name }) => name), ["0000:00:01.0"]);
+ * ```
+ */
 export class EmulatedMachine implements Platform {
   /** The target string that made it. */
   readonly name = "emu";

@@ -14,7 +14,19 @@ export const DEFAULT_RAM_BASE = 0x4000_0000;
 /** Offsets in guest RAM are 32-bit numbers on the hot path. */
 const MAX_RAM = 2 ** 32;
 
-/** Guest RAM: one flat range, with views made once. */
+/**
+ * Guest RAM: one flat range, with views made once.
+ *
+ * @example
+ * ```ts
+ * import { GuestMemory } from "@vireo/emu/core";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const memory = new GuestMemory(1 << 20, 0x8000_0000);
+ * memory.view(0x8000_1000, 4).set([1, 2, 3, 4]);
+ * assertEquals([memory.bytes[0x1003], memory.contains(0x8010_0000, 1)], [4, false]);
+ * ```
+ */
 export class GuestMemory {
   /** Address of the first byte. */
   readonly base: number;
@@ -85,7 +97,22 @@ interface Range {
   length: number;
 }
 
-/** Allocates DMA memory from guest RAM, first fit. */
+/**
+ * Allocates DMA memory from guest RAM, first fit.
+ *
+ * @example
+ * ```ts
+ * import { EmuDma, GuestMemory } from "@vireo/emu/core";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const dma = new EmuDma(new GuestMemory(1 << 20));
+ * {
+ *   using region = dma.alloc(4096, { align: 4096 });
+ *   assertEquals([region.address % 4096, dma.freeBytes], [0, (1 << 20) - 4096]);
+ * }
+ * assertEquals(dma.freeBytes, 1 << 20);
+ * ```
+ */
 export class EmuDma implements Dma {
   readonly #memory: GuestMemory;
   /** Free ranges by offset; adjacent ones are joined. */

@@ -64,6 +64,25 @@ export interface DeviceAttributes {
  *
  * Each step of a device's life (probe, remove, freeze, restore, recovery) ends before the next one begins,
  * whatever the order of the calls.
+ *
+ * @example
+ * ```ts
+ * import { Bus } from "@vireo/drivers/bus";
+ * import { rngDriver } from "@vireo/drivers/rng";
+ * import { systemRandom } from "@vireo/emu/backends";
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { RngDevice } from "@vireo/emu/rng";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const device = new RngDevice({ random: systemRandom() });
+ * await using machine = EmulatedMachine.create({ devices: [device] });
+ * await using bus = new Bus();
+ * await bus.registerDriver(rngDriver);
+ * const [found] = await bus.addPlatform(machine);
+ * assertEquals([found!.driver, bus.all(rngDriver).length], [rngDriver, 1]);
+ * await bus.unbind(found!);
+ * assertEquals(bus.all(rngDriver).length, 0);
+ * ```
  */
 export class Bus implements AsyncDisposable {
   /**

@@ -21,6 +21,15 @@ const HIGH = 2 ** -32;
  * A chain of buffers for a virtqueue: first those that the device reads, then those that it writes.
  *
  * The queue copies what it needs, so a driver makes a list once and reuses it without allocation.
+ *
+ * @example
+ * ```ts
+ * import { SgList } from "@vireo/drivers/core";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const list = new SgList(2).addReadable(0x1000, 16).addWritable(0x2000, 512);
+ * assertEquals([list.count, list.readable, list.writable], [2, 1, 1]);
+ * ```
  */
 export class SgList {
   /**

@@ -17,6 +17,21 @@ export interface FileDiskOptions {
  *
  * It uses synchronous positioned reads and writes of `node:fs`: one call where `Deno.FsFile` needs a
  * seek and a read, and no copy of the buffer (1.0 against 1.1 us for 4 KiB from the page cache).
+ *
+ * @example
+ * ```ts
+ * import { FileDisk } from "@vireo/emu/backends";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const path = await Deno.makeTempFile();
+ * await Deno.truncate(path, 1024);
+ * {
+ *   using disk = new FileDisk(path);
+ *   disk.write(512, new Uint8Array(512).fill(7), 0, 512);
+ * }
+ * assertEquals((await Deno.readFile(path))[1023], 7);
+ * await Deno.remove(path);
+ * ```
  */
 export class FileDisk implements DiskBackend {
   /** Path of the image. */

@@ -14,6 +14,18 @@ export interface HubOptions {
  *
  * A frame with offloaded work passes unchanged to receivers that accept it; the hub finishes it for the
  * others.
+ *
+ * @example
+ * ```ts
+ * import { HostPeer, Hub } from "@vireo/emu/backends";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using hub = new Hub();
+ * using left = new HostPeer(hub.port(), { ip: "10.0.2.1" });
+ * using right = new HostPeer(hub.port(), { ip: "10.0.2.2" });
+ * left.send(new Uint8Array(60).fill(0xff, 0, 6));
+ * assertEquals([left.stats.received, right.stats.received], [0, 1]);
+ * ```
  */
 export class Hub implements Disposable {
   readonly #ports: HubPort[] = [];

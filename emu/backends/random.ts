@@ -21,6 +21,18 @@ export function systemRandom(): RandomSource {
  * first.
  *
  * @param seed Any 32-bit integer.
+ *
+ * @example
+ * ```ts
+ * import { seededRandom } from "@vireo/emu/backends";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const first = new Uint8Array(8);
+ * const again = new Uint8Array(8);
+ * seededRandom(1)(first);
+ * seededRandom(1)(again);
+ * assertEquals(first, again);
+ * ```
  */
 export function seededRandom(seed: number): RandomSource {
   let a = 0x9e3779b9;

@@ -18,6 +18,17 @@ export interface StreamPipe {
  * Connects two stream ports in memory, with back-pressure both ways.
  *
  * @param highWaterMark Chunks that may be queued in each direction before the writer must wait.
+ *
+ * @example
+ * ```ts
+ * import { streamPipe } from "@vireo/emu/backends";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const { device, host } = streamPipe();
+ * const reading = device.readable.getReader().read();
+ * await host.writable.getWriter().write(Uint8Array.of(1, 2, 3));
+ * assertEquals([...(await reading).value!], [1, 2, 3]);
+ * ```
  */
 export function streamPipe(highWaterMark = 1): StreamPipe {
   const strategy = { highWaterMark };

@@ -28,6 +28,19 @@ export interface HostPeerStats {
 /**
  * A small peer on the emulated wire: it answers ARP (RFC 826) and ICMP echo (RFC 792) for one
  * address, and nothing else.
+ *
+ * @example
+ * ```ts
+ * import { HostPeer, Hub, NO_OFFLOAD } from "@vireo/emu/backends";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using hub = new Hub();
+ * using peer = new HostPeer(hub.port(), { ip: "10.0.2.2" });
+ * peer.onFrame = (frame) => assertEquals(frame.length, 60);
+ * const port = hub.port();
+ * port.send(new Uint8Array(60).fill(0xff, 0, 6), 0, 60, NO_OFFLOAD);
+ * assertEquals(peer.stats.received, 1);
+ * ```
  */
 export class HostPeer implements FrameSink, Disposable {
   /** None: it gets finished frames. */

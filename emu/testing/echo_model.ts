@@ -27,6 +27,20 @@ export interface EchoModelOptions {
 /**
  * The smallest device model: it copies the readable part of a chain to the writable part. It serves tests
  * of machines, transports and rings, and is a start for new models.
+ *
+ * @example
+ * ```ts
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { EchoModel, MockDriver } from "@vireo/emu/testing";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const model = new EchoModel();
+ * await using machine = EmulatedMachine.create({ devices: [model] });
+ * const driver = new MockDriver(machine);
+ * driver.init();
+ * await driver.request(0, [{ read: Uint8Array.of(7) }, { write: 1 }]);
+ * assertEquals(model.calls, ["reset", "activate", "notify 0"]);
+ * ```
  */
 export class EchoModel implements DeviceModel {
   /** Name for reports. */

@@ -37,6 +37,20 @@ export interface MockOptions {
  *
  * By default {@linkcode MockDriver.init} accepts every feature except EVENT_IDX and INDIRECT_DESC, which the
  * driver does not use by itself.
+ *
+ * @example
+ * ```ts
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { EchoModel, MockDriver } from "@vireo/emu/testing";
+ * import { Status } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using machine = EmulatedMachine.create({ devices: [new EchoModel()] });
+ * const driver = new MockDriver(machine);
+ * assertEquals(driver.init() & Status.DRIVER_OK, Status.DRIVER_OK);
+ * const { bytes } = await driver.request(0, [{ read: Uint8Array.of(7) }, { write: 1 }]);
+ * assertEquals([...bytes[0]!], [7]);
+ * ```
  */
 export class MockDriver {
   /** The device's registers. */

@@ -54,6 +54,17 @@ export interface WorkerMachineOptions {
  *
  * A register access returns after its answer, as on hardware. Only QueueNotify is posted, in order with the
  * other accesses, so that driver and device run at the same time.
+ *
+ * @example
+ * ```ts
+ * import { WorkerMachine } from "@vireo/emu/worker";
+ *
+ * // The module's default export is a function that returns the device models.
+ * async function start(module: URL): Promise<number> {
+ *   await using machine = await WorkerMachine.create({ module, deadline: 10_000 });
+ *   return machine.nodes().length;
+ * }
+ * ```
  */
 export class WorkerMachine implements Platform {
   /** The target string. */

@@ -84,6 +84,19 @@ const GPT_ENTRY: Layout<"type" | "unique" | "first" | "last" | "attributes" | "n
  *
  * @param read Reads the disk.
  * @returns The table, or undefined if the disk has none.
+ *
+ * @example
+ * ```ts
+ * import { makeMbr, readPartitionTable } from "@vireo/firmware";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const disk = new Uint8Array(1 << 20);
+ * disk.set(makeMbr(64, 1024));
+ * const table = await readPartitionTable((offset, length) =>
+ *   Promise.resolve(disk.subarray(offset, offset + length))
+ * );
+ * assertEquals([table?.scheme, table?.partitions.length], ["mbr", 1]);
+ * ```
  */
 export async function readPartitionTable(read: ReadAt): Promise<PartitionTable | undefined> {
   const mbr = await read(0, SECTOR);
