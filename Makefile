@@ -21,14 +21,16 @@ RELEASES := bookworm trixie
 USERS := root dev
 SETUP := .tools/.setup-$(DENO_VERSION)
 
-# What tests use of the system: QEMU's boards, a tap device's address, and C compilers with what they
-# only recommend. From Debian 13 on, RISC-V's QEMU has a package of its own.
+# What tests use of the system: QEMU's boards, a tap device's address, C compilers with what they
+# only recommend, and the tools that make the disks whose contents are compared. From Debian 13 on,
+# RISC-V's QEMU has a package of its own.
 RISCV := $(shell . /etc/os-release; case $$ID$$VERSION_ID in (debian1[0-2]) echo qemu-system-misc ;; \
 	(*) echo qemu-system-riscv ;; esac)
 CROSS := $(if $(filter arm64,$(ARCH)),gcc-x86-64-linux-gnu libc6-dev-amd64-cross,\
 	gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
 PACKAGES := qemu-system-x86 qemu-system-arm $(RISCV) ipxe-qemu qemu-utils iproute2 e2fsprogs \
-	gcc libc6-dev $(CROSS) xz-utils
+	gcc libc6-dev $(CROSS) xz-utils fdisk dosfstools exfatprogs ntfs-3g f2fs-tools erofs-utils udftools \
+	xfsprogs btrfs-progs squashfs-tools cryptsetup-bin xorriso
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .PHONY: help setup packages qemu fresh demo test spec check fmt lint doc docs unit bench bench-guest clean

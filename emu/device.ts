@@ -9,6 +9,8 @@ export interface QueueSpec {
   readonly maxSize: number;
   /** Whether the driver plays the device's side (`ReversedQueue`); with split rings only. */
   readonly reversed?: boolean;
+  /** Whether the model keeps buffers until it has something to say, as opposed to work that ends. */
+  readonly keepsBuffers?: boolean;
 }
 
 /** A shared memory region that a device model offers (virtio 1.4 §2.10). */

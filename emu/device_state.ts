@@ -1,8 +1,21 @@
+import { hex } from "@vireo/hal";
 import type { RingPosition } from "./ring/position.ts";
 import type { ConfigState } from "./ring/queue_config.ts";
 
+/** Where in a ring something was wrong, and what the specification says of it. */
+export interface ViolationPlace {
+  /** Index of the queue. */
+  readonly queue?: number;
+  /** Index of the descriptor in the ring or in an indirect table; of the first one of its chain if it is the chain. */
+  readonly descriptor?: number;
+  /** The guest address that the descriptor has. */
+  readonly address?: number;
+  /** The section of virtio 1.4, for example `2.7.5.2`. */
+  readonly clause?: string;
+}
+
 /** A driver's violation of the specification; the device reacted as hardware would. */
-export interface Violation {
+export interface Violation extends ViolationPlace {
   /** The register or ring at fault. */
   readonly register: string;
   /** The value written, if there was one. */
@@ -35,4 +48,37 @@ export interface DeviceState {
 export interface QueueState extends ConfigState {
   /** Where the queue stands, if it runs. */
   readonly position: RingPosition | null;
+}
+
+/**
+ * Says a violation in one line: what, where and against which clause.
+ *
+ * @example
+ * ```ts
+ * import { violationText } from "@vireo/emu";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const text = violationText({
+ *   register: "ring",
+ *   value: undefined,
+ *   reason: "element at 0x10, 64 bytes, is outside guest memory",
+ *   queue: 0,
+ *   descriptor: 2,
+ *   clause: "2.7.5",
+ * });
+ * assertEquals(
+ *   text,
+ *   "queue 0, descriptor 2: element at 0x10, 64 bytes, is outside guest memory (virtio 1.4 §2.7.5)",
+ * );
+ * ```
+ */
+export function violationText(violation: Violation): string {
+  const { register, value, reason, queue, descriptor, clause } = violation;
+  const where = [
+    ...register === "ring" ? [] : [`${register}${value === undefined ? "" : ` ${hex(value)}`}`],
+    ...queue === undefined ? [] : [`queue ${queue}`],
+    ...descriptor === undefined ? [] : [`descriptor ${descriptor}`],
+  ].join(", ");
+  const against = clause === undefined ? "" : ` (virtio 1.4 §${clause})`;
+  return `${where === "" ? "" : `${where}: `}${reason.replace(/^queue \d+: /, "")}${against}`;
 }

@@ -1,6 +1,13 @@
-import { Feature, FeatureSet, InterruptCause, MMIO_LEGACY_PAGE_SIZE, Status } from "@vireo/hal";
+import {
+  deviceSection,
+  Feature,
+  FeatureSet,
+  InterruptCause,
+  MMIO_LEGACY_PAGE_SIZE,
+  Status,
+} from "@vireo/hal";
 import type { ConfigWidth, DeviceContext, DeviceModel, DeviceQueue, ModelUsage } from "./device.ts";
-import type { DeviceState, QueueState, Violation } from "./device_state.ts";
+import type { DeviceState, QueueState, Violation, ViolationPlace } from "./device_state.ts";
 import type { GuestMemory } from "./memory.ts";
 import { offeredFeatures, type TransportOffer } from "./offer.ts";
 import { checkRing, makeQueue } from "./ring/make_queue.ts";
@@ -17,6 +24,15 @@ import { type TurnBudget, WorkMeter } from "./work.ts";
 
 /** Bits of the interrupt status that exist. */
 const CAUSES = InterruptCause.QUEUE | InterruptCause.CONFIG;
+/** Features of rings that are implemented, offered or not. */
+const RING_FEATURES = FeatureSet.of(
+  Feature.INDIRECT_DESC,
+  Feature.EVENT_IDX,
+  Feature.RING_PACKED,
+  Feature.IN_ORDER,
+  Feature.NOTIFY_ON_EMPTY,
+  Feature.ANY_LAYOUT,
+);
 /** The most violations in the log; older ones are dropped. */
 const LOG_LENGTH = 256;
 
@@ -38,6 +54,10 @@ export interface HostedDeviceOptions {
   readonly lineRaised?: () => void;
   /** Called at each interrupt, for transports that send messages, with the cause and a queue's index. */
   readonly raised?: (cause: InterruptCause, queue?: number) => void;
+  /** Receives each violation as it is logged. */
+  readonly violated?: (violation: Violation) => void;
+  /** Whether a driver of the legacy interface also sets the address of each part of a queue. */
+  readonly separateParts?: boolean | undefined;
   /** Runs a model's notify in a microtask instead of inside the register write. */
   readonly deferNotify?: boolean | undefined;
   /** What a turn of the model may take. */
@@ -86,6 +106,9 @@ export class HostedDevice implements DeviceContext {
   #configChanged = false;
   /** Configuration bytes as they were then; undefined before the first look. */
   #configSeen: Uint8Array | undefined;
+  #last: Violation | undefined;
+  /** What the specification has of requests to the model. */
+  readonly #modelPlace: ViolationPlace;
 
   /** Attaches a model. */
   constructor(options: HostedDeviceOptions) {
@@ -96,6 +119,8 @@ export class HostedDevice implements DeviceContext {
     this.work = new WorkMeter((index) => {
       if (this.#active && this.#busMaster && !this.#faulted) this.#notifyModel(index);
     }, options.budget);
+    const section = deviceSection(options.model.deviceId);
+    this.#modelPlace = section === undefined ? {} : { clause: section };
     this.#offers = [false, true].map((legacy) =>
       offeredFeatures(options.model.features, legacy, options.offer)
     );
@@ -205,9 +230,9 @@ export class HostedDevice implements DeviceContext {
    * @param reason What the driver did wrong.
    * @param register Where: `ring`, or `model` if the model itself failed.
    */
-  fault(reason: string, register = "ring"): void {
+  fault(reason: string, register = "ring", place: ViolationPlace = this.#modelPlace): void {
     if (this.#faulted) return;
-    this.violate(register, undefined, reason);
+    this.violate(register, undefined, reason, place);
     this.#faulted = true;
     for (const queue of this.#queues) queue?.stop();
     this.status |= Status.NEEDS_RESET;
@@ -231,15 +256,28 @@ export class HostedDevice implements DeviceContext {
   }
 
   /** Notes a violation. */
-  violate(register: string, value: number | undefined, reason: string): void {
+  violate(
+    register: string,
+    value: number | undefined,
+    reason: string,
+    place: ViolationPlace = {},
+  ): void {
     if (this.log.length >= LOG_LENGTH) this.log.shift();
-    this.log.push({ register, value, reason });
+    const violation = { register, value, reason, ...place };
+    this.log.push(violation);
+    this.#last = violation;
+    this.#options.violated?.(violation);
+  }
+
+  /** The last violation since the driver reset the device. */
+  get lastViolation(): Violation | undefined {
+    return this.#last;
   }
 
   /** A driver's write of the device status field. */
   writeStatus(value: number): void {
     const { actions, status, violation } = statusStep(this.status, value & 0xff, this.legacy);
-    if (violation !== undefined) this.violate("Status", value, violation);
+    if (violation !== undefined) this.violate("Status", value, violation, { clause: "3.1.1" });
     if (actions[0] === "reset") return this.reset();
     this.status = status;
     for (const action of actions) {
@@ -250,6 +288,39 @@ export class HostedDevice implements DeviceContext {
       }
       if (action === "activate") this.#activate();
     }
+  }
+
+  /**
+   * Settles the features without the steps of a status register, for transports that have none. What the
+   * driver accepts of ring features is honoured even if it was not offered, and noted; what else was not
+   * offered is dropped, and noted.
+   *
+   * @returns Whether the model can be driven so.
+   */
+  negotiate(accepted: FeatureSet): boolean {
+    this.legacy = !accepted.has(Feature.VERSION_1);
+    const { offered } = this;
+    const foreign = accepted.minus(offered);
+    if (!foreign.isEmpty) {
+      this.violate("DriverFeatures", undefined, `bits that are not offered: ${[...foreign]}`);
+    }
+    this.features = accepted.and(offered.or(RING_FEATURES));
+    for (let i = 0; i < 4; i++) this.driverWords[i] = this.features.word(i);
+    this.status = Status.ACKNOWLEDGE | Status.DRIVER | (this.legacy ? 0 : Status.FEATURES_OK);
+    if (this.model.acceptFeatures?.(this.features) !== false) return true;
+    this.violate("DriverFeatures", undefined, "the model does not accept these features");
+    return false;
+  }
+
+  /** Starts the model, after {@linkcode HostedDevice.negotiate}; does nothing if it runs. */
+  activate(): void {
+    this.status |= Status.DRIVER_OK;
+    this.#activate();
+  }
+
+  /** Where a queue stands; undefined if it does not run. */
+  position(index: number): RingPosition | undefined {
+    return this.#queues[index]?.position();
   }
 
   /** A driver's read of configuration bytes. Bytes that do not exist read 0, and the log notes the read. */
@@ -278,7 +349,8 @@ export class HostedDevice implements DeviceContext {
   writeFeatures(word: number, value: number): void {
     if (word > 3) return this.violate("DriverFeaturesSel", word, "selects no feature word");
     if ((this.status & (Status.FEATURES_OK | Status.DRIVER_OK)) !== 0) {
-      return this.violate("DriverFeatures", value, "the features are already settled");
+      const place = { clause: "3.1.1" };
+      return this.violate("DriverFeatures", value, "the features are already settled", place);
     }
     this.driverWords[word] = value;
   }
@@ -311,8 +383,13 @@ export class HostedDevice implements DeviceContext {
     return this.#queues[index] !== undefined;
   }
 
-  /** Starts a queue; false if its geometry is not valid. */
-  startQueue(index: number): boolean {
+  /**
+   * Starts a queue; false if its geometry is bad.
+   *
+   * @param position Where it goes on; the start by default.
+   * @throws {RangeError} If it cannot stand there.
+   */
+  startQueue(index: number, position?: RingPosition): boolean {
     const config = this.configs[index]!;
     const geometry = this.#geometry(config);
     const wrong = checkRing(this.packed, geometry, this.#options.memory);
@@ -320,8 +397,8 @@ export class HostedDevice implements DeviceContext {
       this.violate(this.legacy ? "QueuePFN" : "QueueReady", index, wrong);
       return false;
     }
-    if (this.legacy) this.features = this.#driverFeatures();
-    this.#queues[index] = this.#makeQueue(index, geometry);
+    if (this.#oneBlock) this.features = this.#driverFeatures();
+    this.#queues[index] = this.#makeQueue(index, geometry, position);
     return true;
   }
 
@@ -346,7 +423,7 @@ export class HostedDevice implements DeviceContext {
     const problem = this.#faulted
       ? undefined
       : this.#queues[index]?.notificationProblem(value >>> 16);
-    if (problem !== undefined) this.violate("QueueNotify", value, problem);
+    if (problem !== undefined) this.violate("QueueNotify", value, problem, { clause: "2.9" });
     this.notify(index);
   }
 
@@ -358,7 +435,9 @@ export class HostedDevice implements DeviceContext {
     }
     // dev.basic.legacy-init.2: a legacy driver may use the device before DRIVER_OK.
     if (!this.#active && this.legacy && (this.status & Status.FAILED) === 0) this.#activate();
-    if (!this.#active) return this.violate("QueueNotify", index, "before DRIVER_OK");
+    if (!this.#active) {
+      return this.violate("QueueNotify", index, "before DRIVER_OK", { clause: "3.1.1" });
+    }
     if (!this.#busMaster) return this.violate("QueueNotify", index, "while bus mastering is off");
     if (!this.#options.deferNotify) return this.#notifyModel(index);
     if (this.#notifyScheduled.has(index)) return;
@@ -381,13 +460,21 @@ export class HostedDevice implements DeviceContext {
     this.pageSize = MMIO_LEGACY_PAGE_SIZE;
     this.#active = false;
     this.#faulted = false;
+    this.#last = undefined;
     this.#notifyScheduled.clear();
     this.work.clear();
     this.#guard(() => this.model.reset());
   }
 
-  /** The state as plain data, without guest memory and backends. */
+  /**
+   * The state as plain data; guest memory and backends are not in it.
+   *
+   * @throws {RangeError} If the model runs and cannot say what its state is.
+   */
   snapshot(): DeviceState {
+    if (this.#active && this.model.snapshot === undefined) {
+      throw new RangeError(`Cannot take a snapshot of ${this.model.name}: its model has none`);
+    }
     return {
       status: this.status,
       active: this.#active,
@@ -465,7 +552,7 @@ export class HostedDevice implements DeviceContext {
     const asked = FeatureSet.fromWords(...this.driverWords);
     const foreign = asked.minus(this.offered);
     const refuse = (reason: string): boolean => {
-      this.violate("Status", Status.FEATURES_OK, reason);
+      this.violate("Status", Status.FEATURES_OK, reason, { clause: "2.2.1" });
       return false;
     };
     if (!foreign.isEmpty) return refuse(`accepts bits that are not offered: ${[...foreign]}`);
@@ -483,11 +570,12 @@ export class HostedDevice implements DeviceContext {
 
   #activate(): void {
     if (this.#active || this.#faulted) return;
-    if (this.legacy) {
+    if (this.#oneBlock) {
       this.features = this.#driverFeatures();
       const foreign = FeatureSet.fromWords(...this.driverWords).minus(this.offered);
       if (!foreign.isEmpty) {
-        this.violate("DriverFeatures", undefined, `bits that are not offered: ${[...foreign]}`);
+        const reason = `bits that are not offered: ${[...foreign]}`;
+        this.violate("DriverFeatures", undefined, reason, { clause: "2.2.1" });
       }
     }
     this.#active = true;
@@ -507,7 +595,7 @@ export class HostedDevice implements DeviceContext {
     try {
       this.model.notify(index);
     } catch (error) {
-      this.fault(`model failed: ${error}`, "model");
+      this.fault(`model failed: ${error}`, "model", {});
     }
     if (this.model.usage !== undefined) this.#look();
   }
@@ -523,12 +611,17 @@ export class HostedDevice implements DeviceContext {
     try {
       run();
     } catch (error) {
-      this.fault(`model failed: ${error}`, "model");
+      this.fault(`model failed: ${error}`, "model", {});
     }
   }
 
+  /** Whether the driver has the legacy registers: queues of one block, and features at any time. */
+  get #oneBlock(): boolean {
+    return this.legacy && this.#options.separateParts !== true;
+  }
+
   #geometry(config: QueueConfig): QueueGeometry {
-    return this.legacy ? config.legacyGeometry(this.pageSize) : config.geometry();
+    return this.#oneBlock ? config.legacyGeometry(this.pageSize) : config.geometry();
   }
 
   #makeQueue(index: number, geometry: QueueGeometry, position?: RingPosition): RunningQueue {
@@ -544,7 +637,7 @@ export class HostedDevice implements DeviceContext {
       work: this.work,
       notifyOnEmpty: this.legacy && features.has(Feature.NOTIFY_ON_EMPTY),
       interrupt: () => this.raise(InterruptCause.QUEUE, index),
-      fault: (reason) => this.fault(reason),
+      fault: (reason, place) => this.fault(reason, "ring", place),
     };
     if (this.model.queues[index]!.reversed) return new ReversedQueue(options);
     return makeQueue(this.packed, options, position);

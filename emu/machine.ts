@@ -11,7 +11,7 @@ import {
   VireoError,
 } from "@vireo/hal";
 import type { DeviceModel } from "./device.ts";
-import type { DeviceState, Violation } from "./device_state.ts";
+import { type DeviceState, type Violation, violationText } from "./device_state.ts";
 import { HostedDevice } from "./hosted_device.ts";
 import { EmuInterrupt } from "./interrupt.ts";
 import { EmuDma, GuestMemory } from "./memory.ts";
@@ -158,6 +158,16 @@ export class EmulatedMachine implements Platform {
       ...this.slots.flatMap(({ name, device }) => of(name, device)),
       ...this.functions.flatMap(({ name, hosted }) => of(name, hosted)),
     ];
+  }
+
+  /** Implements {@linkcode Platform.diagnose}: the last violation since the device was reset. */
+  diagnose(node: string): VireoError | undefined {
+    const device = this.slots.find(({ name }) => name === node)?.device ??
+      this.functions.find(({ name }) => name === node)?.hosted;
+    const violation = device?.lastViolation;
+    if (violation === undefined) return undefined;
+    const who = violation.register === "model" ? "The emulated device failed" : "The driver erred";
+    return new VireoError("VIOLATION", `${who}: ${violationText(violation)}`, { device: node });
   }
 
   /** The slots or functions, lowest address first. */

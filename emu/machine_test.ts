@@ -147,7 +147,15 @@ Deno.test("fault: NEEDS_RESET, one config interrupt, queues stop until a reset",
     register: "ring",
     value: undefined,
     reason: "queue 0: available entry names descriptor 9",
+    queue: 0,
+    clause: "2.7.6",
   }]);
+  assertEquals(
+    machine.diagnose("virtio-mmio@a000000")?.message,
+    "The driver erred: queue 0: available entry names descriptor 9 (virtio 1.4 §2.7.6)" +
+      " (virtio-mmio@a000000)",
+  );
+  assertEquals(machine.diagnose("virtio-mmio@a000200"), undefined);
   driver.interrupt();
   driver.queues[1]!.add([{ write: 1 }]);
   driver.queues[1]!.kick();
@@ -157,6 +165,8 @@ Deno.test("fault: NEEDS_RESET, one config interrupt, queues stop until a reset",
   assertEquals(machine.violations().length, 1);
   await assertRejects(() => driver.request(1, [{ write: 1 }]), Error);
   assertEquals(driver.init(), 15);
+  // A reset ends what the device had against its driver.
+  assertEquals(machine.diagnose("virtio-mmio@a000000"), undefined);
   assertEquals((await driver.request(1, [{ write: 1 }])).written, 0);
 });
 

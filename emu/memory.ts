@@ -11,11 +11,21 @@ import {
 /** The default start of guest RAM; it is not 0, so that offsets and addresses differ. */
 export const DEFAULT_RAM_BASE = 0x4000_0000;
 
-/** Offsets in guest RAM are 32-bit numbers on the hot path. */
-const MAX_RAM = 2 ** 32;
+/** A part of guest RAM. */
+export interface MemoryRegion {
+  /** Guest address of the first byte. */
+  readonly address: number;
+  /** Length in bytes. */
+  readonly size: number;
+  /** Where it is in {@linkcode GuestMemory.bytes}. */
+  readonly offset: number;
+}
 
 /**
- * Guest RAM: one flat range, with views made once.
+ * Guest RAM, with views made once: one flat range, or several regions anywhere in the guest's addresses
+ * that lie one after the other in one buffer ({@linkcode GuestMemory.setRegions}). What is in a ring is
+ * turned into an offset in the buffer once; most addresses are in the first region, which takes a
+ * subtraction.
  *
  * @example
  * ```ts
@@ -28,31 +38,28 @@ const MAX_RAM = 2 ** 32;
  * ```
  */
 export class GuestMemory {
-  /** Address of the first byte. */
-  readonly base: number;
-  /** Length in bytes. */
-  readonly size: number;
+  /** Address of the buffer's first byte; of several regions, that of the one which is first there. */
+  base: number;
+  /** Bytes from there on; 0 if no region is first. */
+  size: number;
   /** All bytes. */
   readonly bytes: Uint8Array;
   /** All bytes as 16-bit words. */
   readonly words16: Uint16Array;
   /** All bytes as 32-bit words. */
   readonly words32: Uint32Array;
+  /** The regions besides the first. */
+  #more: readonly MemoryRegion[] = [];
 
   /**
    * Wraps memory, or makes it.
    *
-   * @param memory Length in bytes (a multiple of 4096, at most 4 GiB), or the memory itself.
+   * @param memory Length in bytes (a multiple of 4096), or the memory itself.
    * @param base Address of the first byte, a multiple of 4096.
-   * @throws {RangeError} If a number is not a multiple of 4096, or the memory is over 4 GiB.
+   * @throws {RangeError} If one is not.
    */
   constructor(memory: number | ArrayBufferLike, base: number = DEFAULT_RAM_BASE) {
     const buffer = typeof memory === "number" ? new ArrayBuffer(memory) : memory;
-    if (buffer.byteLength > MAX_RAM) {
-      throw new RangeError(
-        `Cannot make guest memory of ${buffer.byteLength} bytes: expected at most 4 GiB`,
-      );
-    }
     const end = base + buffer.byteLength;
     if (
       buffer.byteLength % 4096 !== 0 || base % 4096 !== 0 || base < 0 || !Number.isSafeInteger(end)
@@ -69,9 +76,50 @@ export class GuestMemory {
     this.words32 = new Uint32Array(buffer);
   }
 
-  /** Whether a range lies inside. */
+  /**
+   * Says which parts of the buffer are guest RAM, and at which addresses; the rest is none. A queue that
+   * runs goes on, so what it uses must stay where it was.
+   *
+   * @throws {RangeError} If a region is not inside the buffer, or two have an address or a byte in common.
+   */
+  setRegions(regions: readonly MemoryRegion[]): void {
+    for (const [i, a] of regions.entries()) {
+      const inside = a.size > 0 && a.offset >= 0 && a.address >= 0 &&
+        a.offset + a.size <= this.bytes.length && Number.isSafeInteger(a.address + a.size);
+      const free = regions.every((b, j) =>
+        i === j || apart(a.address, a.size, b.address, b.size) &&
+          apart(a.offset, a.size, b.offset, b.size)
+      );
+      if (inside && free) continue;
+      throw new RangeError(
+        `Cannot have a region of ${a.size} bytes at 0x${
+          a.address.toString(16)
+        }, byte ${a.offset} ` +
+          `of ${this.bytes.length}: regions must be inside the memory and apart from each other`,
+      );
+    }
+    const first = regions.find(({ offset }) => offset === 0);
+    this.base = first?.address ?? 0;
+    this.size = first?.size ?? 0;
+    this.#more = regions.filter((region) => region !== first);
+  }
+
+  /** Where a range is in the buffer; -1 unless all of it lies in one region. */
+  offset(address: number, length: number): number {
+    const at = address - this.base;
+    if (at >= 0 && length >= 0 && at + length <= this.size) return at;
+    const more = this.#more;
+    for (let i = 0; i < more.length; i++) {
+      const region = more[i]!;
+      const into = address - region.address;
+      if (into >= 0 && length >= 0 && into + length <= region.size) return region.offset + into;
+    }
+    return -1;
+  }
+
+  /** Whether a range lies inside one region. */
   contains(address: number, length: number): boolean {
-    return address >= this.base && length >= 0 && address + length <= this.base + this.size;
+    return this.offset(address, length) >= 0;
   }
 
   /**
@@ -80,16 +128,21 @@ export class GuestMemory {
    * @throws {VireoError} `BAD_ACCESS` If the range does not lie inside.
    */
   view(address: number, length: number): Uint8Array {
-    if (!this.contains(address, length)) {
+    const at = this.offset(address, length);
+    if (at < 0) {
       throw new VireoError("BAD_ACCESS", "Cannot reach guest memory", {
         seen: address,
         base: 16,
         expected: `${length} bytes inside the ${this.size} bytes at ${hex(this.base)}`,
       });
     }
-    const at = address - this.base;
     return this.bytes.subarray(at, at + length);
   }
+}
+
+/** Whether two ranges have nothing in common. */
+function apart(a: number, aSize: number, b: number, bSize: number): boolean {
+  return a + aSize <= b || b + bSize <= a;
 }
 
 interface Range {

@@ -24,11 +24,40 @@ Deno.test("guest memory: wraps what is there, shared or not", () => {
   const memory = new GuestMemory(shared, 0x8000_0000);
   assertEquals([memory.base, memory.bytes.buffer], [0x8000_0000, shared]);
   assertThrows(() => new GuestMemory(4097), RangeError);
-  // Too long to be made here; the check looks at the length alone.
-  const long = Object.create(new ArrayBuffer(0), { byteLength: { value: 2 ** 32 + 4096 } });
-  assertThrows(() => new GuestMemory(long), RangeError, "4 GiB");
   assertThrows(() => new GuestMemory(4096, 12), RangeError);
   assertThrows(() => new GuestMemory(4096, -4096), RangeError);
+});
+
+Deno.test("guest memory: regions lie anywhere, and ranges in one of them only", () => {
+  const memory = new GuestMemory(0x6000, 0);
+  const low = { address: 0x10_0000, size: 0x2000, offset: 0 };
+  const next = { address: 0x10_2000, size: 0x1000, offset: 0x5000 };
+  const high = { address: 2 ** 46, size: 0x3000, offset: 0x2000 };
+  memory.setRegions([high, next, low]);
+  assertEquals(memory.offset(0x10_0000, 0x2000), 0);
+  assertEquals(memory.offset(2 ** 46 + 0x2fff, 1), 0x4fff);
+  assertEquals(memory.offset(0x10_2000, 16), 0x5000);
+  // Neighbours for the guest, but not in the buffer.
+  assertEquals(memory.offset(0x10_1ff0, 32), -1);
+  assertEquals(memory.offset(2 ** 46 + 0x2fff, 2), -1);
+  assertEquals(memory.offset(0, 1), -1);
+  assertEquals(memory.offset(2 ** 46, -1), -1);
+  memory.view(2 ** 46, 4).set([1, 2, 3, 4]);
+  assertEquals(memory.words32[0x2000 / 4], 0x04030201);
+  memory.setRegions([high]);
+  assertEquals([memory.contains(0x10_0000, 1), memory.contains(2 ** 46, 1)], [false, true]);
+  memory.setRegions([]);
+  assertEquals(memory.contains(2 ** 46, 1), false);
+  for (
+    const wrong of [
+      [{ address: 0, size: 0x6001, offset: 0 }],
+      [{ address: 0, size: 0x1000, offset: 0x5001 }],
+      [{ address: 0, size: 0, offset: 0 }],
+      [{ address: 2 ** 53 - 1, size: 0x1000, offset: 0 }],
+      [low, { ...next, address: 0x10_1000 }],
+      [low, { ...next, offset: 0x1000 }],
+    ]
+  ) assertThrows(() => memory.setRegions(wrong), RangeError, "Cannot have a region");
 });
 
 Deno.test("dma: memory is zeroed, aligned, apart, and all there again at the end (property)", () => {

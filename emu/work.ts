@@ -46,8 +46,8 @@ export class WorkMeter {
   /** Totals when this turn began. */
   #stepsBefore = 0;
   #bytesBefore = 0;
-  #tasks: (() => void)[] = [];
-  #turnWaiters: (() => void)[] = [];
+  /** What was put off: something to run, or a waiter to wake. */
+  #tasks: { readonly run: () => void; readonly waiter: boolean }[] = [];
   readonly #queues = new Set<number>();
   #immediate: ReturnType<typeof setImmediate> | undefined;
 
@@ -94,7 +94,7 @@ export class WorkMeter {
     this.#bytesBefore = this.#bytes;
   }
 
-  /** Counts bytes that chains carried; the rings do this. */
+  /** Counts bytes that were copied from or to a chain; chains do this. */
   carried(bytes: number): void {
     this.#bytes += bytes;
   }
@@ -131,39 +131,42 @@ export class WorkMeter {
 
   /** Runs something in a later turn of the event loop, unless the device is reset before. */
   later(run: () => void): void {
-    this.#yields++;
-    this.#tasks.push(run);
-    this.#schedule();
+    this.#putOff(run, false);
   }
 
   /** Resolves in a later turn of the event loop, or when the device is reset: its chains may be void then. */
   turn(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#yields++;
-      this.#turnWaiters.push(resolve);
-      this.#schedule();
-    });
+    return new Promise((resolve) => this.#putOff(resolve, true));
   }
 
   /** Forgets what was put off: the device was reset. */
   clear(): void {
+    const tasks = this.#tasks;
     this.#tasks = [];
     this.#queues.clear();
-    for (const resolve of this.#turnWaiters.splice(0)) resolve();
+    for (const { run, waiter } of tasks) if (waiter) run();
     clearImmediate(this.#immediate);
     this.#immediate = undefined;
+  }
+
+  #putOff(run: () => void, waiter: boolean): void {
+    this.#yields++;
+    this.#tasks.push({ run, waiter });
+    this.#schedule();
   }
 
   #schedule(): void {
     this.#immediate ??= setImmediate(() => {
       this.#immediate = undefined;
       this.begin();
-      for (const resolve of this.#turnWaiters.splice(0)) resolve();
-      // Each in its order; what the budget does not cover waits for the next turn.
-      const due = this.#tasks;
-      this.#tasks = [];
-      while (due.length > 0 && !this.exhausted) due.shift()!();
-      this.#tasks.unshift(...due);
+      // Each in its order; what the budget does not cover waits for the next turn. What a waiter will do is known
+      // only after it did, so it has a turn of its own.
+      for (let due = this.#tasks.length; due > 0 && !this.exhausted; due--) {
+        // A reset empties the list meanwhile.
+        const task = this.#tasks.shift();
+        task?.run();
+        if (task?.waiter) break;
+      }
       if (this.#tasks.length > 0) this.#schedule();
     });
   }

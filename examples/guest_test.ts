@@ -73,8 +73,10 @@ for (const [i, pair] of BOARDS.entries()) {
         }).output();
         const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
         assertEquals([code, text(stderr)], [0, ""]);
-        assertEquals(text(stdout).slice(0, PRINTED.length), PRINTED);
-        const rest = text(stdout).slice(PRINTED.length);
+        // QEMU's keyboard has 147 keys up to 10.0.2, and 159 in 10.0.13.
+        const printed = text(stdout).replace("has 159 keys", "has 147 keys");
+        assertEquals(printed.slice(0, PRINTED.length), PRINTED);
+        const rest = printed.slice(PRINTED.length);
         if (others.length === 0) assertEquals(rest, "");
         else for (const line of OTHERS_PRINTED) assertMatch(rest, line);
       } finally {

@@ -4,7 +4,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { readPartitionTable, readSuperblock, type Vireo } from "@vireo/firmware";
+import { diskContents, type Vireo } from "@vireo/firmware";
 
 const CHUNK_SECTORS = 256;
 
@@ -13,11 +13,9 @@ export default async function main({ blk, signal }: Vireo): Promise<void> {
   const sectors = blk.sectors;
   console.log(`${sectors} sectors, blocks of ${blk.blockSize} bytes`);
 
-  const readAt = (offset: number, length: number) => blk.read(offset / 512, length, { signal });
-  const table = await readPartitionTable(readAt);
-  for (const part of table?.partitions ?? []) {
-    const fs = await readSuperblock(readAt, part.start, part.length);
-    console.log(`${table?.scheme} ${part.number}: ${part.length} bytes, ${fs?.type ?? "unknown"}`);
+  const { scheme, partitions } = await diskContents(blk);
+  for (const { number, length, fileSystem } of partitions) {
+    console.log(`${scheme} ${number}: ${length} bytes, ${fileSystem?.type ?? "unknown"}`);
   }
 
   const hash = createHash("sha256");

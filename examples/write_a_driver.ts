@@ -4,7 +4,6 @@
  * @module
  */
 import { type DriverInstance, SgList, type VirtioDevice } from "@vireo/drivers/core";
-import { rngDriver } from "@vireo/drivers/rng";
 import { ANY_ID, DeviceId, FeatureSet } from "@vireo/hal";
 import type { Vireo } from "@vireo/firmware";
 
@@ -37,16 +36,13 @@ class Dice implements DriverInstance {
 }
 
 /** Takes the device from the bundled driver, binds this one, and rolls. */
-export default async function main({ bus }: Vireo): Promise<void> {
-  await bus.unregisterDriver(rngDriver);
+export default async function main(vireo: Vireo): Promise<void> {
   const driver = {
     name: "dice",
     ids: [{ device: DeviceId.RNG, vendor: ANY_ID }],
     features: FeatureSet.NONE,
     probe: (device: VirtioDevice) => new Dice(device),
   };
-  await bus.registerDriver(driver);
-  const dice = bus.get(driver);
-  if (dice === undefined) throw new Error("No entropy device on this board");
+  const dice = await vireo.use(driver);
   console.log(`rolled ${await dice.roll()} and ${await dice.roll()}`);
 }

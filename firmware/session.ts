@@ -23,7 +23,8 @@ import { OPEN_BUSES } from "./target/open_buses.ts";
 import { OwnMachine } from "./target/own_machine.ts";
 import { parseTarget } from "./target/target.ts";
 import type { EmulatedBoard } from "./target/emulated_board.ts";
-import { type BoardOptions, DEFAULT_BOARD } from "./target/options.ts";
+import { type BoardInput, checkBoard } from "./target/check_board.ts";
+import type { BoardOptions } from "./target/options.ts";
 import { NeedsGuest } from "./terminal/usage.ts";
 import type { Vireo } from "./vireo.ts";
 
@@ -31,14 +32,22 @@ import type { Vireo } from "./vireo.ts";
 export interface VireoOptions {
   /** Arguments for the script. */
   readonly args?: readonly string[];
-  /** Drivers to register besides the bundled ones, before devices are probed. */
+  /** Drivers to register besides the bundled ones, before devices are probed: they are asked first. */
   readonly drivers?: readonly VirtioDriver[];
+  /** Told of failures that no call returns, as `BusOptions.onError`. */
+  readonly onError?: BusOptions["onError"];
+  /** Told of drivers that do not drive what they could, as `BusOptions.onBindNotice`. */
+  readonly onBindNotice?: BusOptions["onBindNotice"];
 }
+
+const OPTIONS: readonly string[] = ["args", "drivers", "onError", "onBindNotice"];
 
 /**
  * Makes a board, probes its bus and binds the bundled drivers.
  *
  * @param board What the board is made of; the default one has all four devices.
+ * @throws {TypeError} If an option is unknown, of another type, or not for the target.
+ * @throws {RangeError} If a number is out of its range.
  * @throws {VireoError} If the board cannot be made; a slot that fails is in `bus.slotErrors`.
  *
  * @example
@@ -52,13 +61,25 @@ export interface VireoOptions {
  * ```
  */
 export async function openVireo(
-  board: Partial<BoardOptions> = {},
+  board: BoardInput = {},
   options: VireoOptions = {},
 ): Promise<Vireo> {
-  const full = { ...DEFAULT_BOARD, ...board };
+  const full = checkBoard(board);
+  for (const key of Object.keys(options)) {
+    if (OPTIONS.includes(key)) continue;
+    throw new TypeError(
+      `Cannot open a board with the option '${key}' beside it: expected ${OPTIONS.join(", ")}`,
+    );
+  }
   await using cleanup = new AsyncDisposableStack();
   const machine = cleanup.use(await openBoard(full));
-  const bus = cleanup.use(new Bus(busOptions(full)));
+  const bus = cleanup.use(
+    new Bus({
+      ...busOptions(full),
+      onError: options.onError,
+      onBindNotice: options.onBindNotice,
+    }),
+  );
   OPEN_BUSES.add(bus);
   cleanup.defer(() => void OPEN_BUSES.delete(bus));
   for (const driver of options.drivers ?? []) await bus.registerDriver(driver);
@@ -179,6 +200,11 @@ class Session implements Vireo {
 
   get rng(): Rng {
     return this.get(rngDriver);
+  }
+
+  async use<T extends DriverInstance>(driver: VirtioDriver<T>): Promise<T> {
+    await this.bus.registerDriver(driver, { replace: true });
+    return this.get(driver);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

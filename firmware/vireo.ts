@@ -35,6 +35,21 @@ export interface Vireo extends AsyncDisposable {
    * @throws {VireoError} `NO_DEVICE` If there is none; why its probe failed, if it did.
    */
   get<T extends DriverInstance>(driver: VirtioDriver<T>): T;
+  /**
+   * Binds a driver to the devices that it matches, instead of the drivers that have them.
+   *
+   * @returns What it made of the first of them.
+   * @throws {VireoError} `NO_DEVICE` If it matches none; why its probe failed, if it did.
+   *
+   * @example
+   * ```ts ignore
+   * export default async function main(vireo: Vireo) {
+   *   const dice = await vireo.use(diceDriver);
+   *   console.log(await dice.roll());
+   * }
+   * ```
+   */
+  use<T extends DriverInstance>(driver: VirtioDriver<T>): Promise<T>;
   /** The first block device. @throws {VireoError} `NO_DEVICE` If there is none. */
   readonly blk: Blk;
   /** The first network device. @throws {VireoError} `NO_DEVICE` If there is none. */

@@ -48,7 +48,9 @@ export type VireoErrorCode =
   | "BAD_MESSAGE"
   | "BAD_TARGET"
   | "HOST_ERROR"
-  | "GUEST_FAULT";
+  | "GUEST_FAULT"
+  // what an emulated device holds against its driver
+  | "VIOLATION";
 
 /** Where an error happened and what was seen; every field is optional and plain data. */
 export interface VireoErrorDetails {

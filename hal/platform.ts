@@ -1,3 +1,4 @@
+import type { VireoError } from "./errors.ts";
 import type { Dma } from "./dma.ts";
 import type { Interrupt } from "./interrupt.ts";
 import type { Mmio } from "./mmio.ts";
@@ -51,4 +52,11 @@ export interface Platform extends AsyncDisposable {
    * @throws {VireoError} `BAD_ACCESS` If the range is not memory of this machine.
    */
   openMemory(address: number, length: number): MemoryWindow;
+  /**
+   * Says what the machine itself knows of why a device failed or does not answer: an emulator, what its
+   * device holds against the driver; a hypervisor, that it paused. Errors have it as their cause.
+   *
+   * @param node Name of the device's node.
+   */
+  diagnose?(node: string): VireoError | undefined;
 }

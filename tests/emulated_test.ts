@@ -1,7 +1,9 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { EmulatedMachine, type MachineDevice, RngDevice } from "@vireo/emu";
 import { Feature, FeatureSet, VireoError } from "@vireo/hal";
 import { Bus, type BusOptions } from "../drivers/bus/bus.ts";
+import type { VirtioDriver } from "../drivers/driver.ts";
+import { SgList } from "../drivers/virtqueue/virtqueue.ts";
 import { rngDriver } from "../drivers/rng/mod.ts";
 
 /** A machine with one entropy device and its bus, with the driver registered. */
@@ -78,6 +80,68 @@ Deno.test("emulated: NEEDS_RESET rejects what is in flight, and the device is us
     assertEquals(await recovered, count);
     assertEquals((await rng.read(100)).length, 100);
   }
+  await bus[Symbol.asyncDispose]();
+  await emu[Symbol.asyncDispose]();
+});
+
+/** A driver of one's own that lends memory that is none. */
+const wrong = (restores: boolean): VirtioDriver => ({
+  name: "wrong",
+  ids: rngDriver.ids,
+  features: FeatureSet.NONE,
+  probe(device) {
+    const [queue] = device.findQueues([{ name: "input", callback() {} }]);
+    device.ready();
+    queue!.add(new SgList(1).addWritable(0x10, 64), 0);
+    queue!.kick();
+    const remove = async () => {
+      await device.reset();
+      device.deleteQueues();
+    };
+    return restores ? { remove, restore: () => {} } : { remove };
+  },
+});
+
+Deno.test("emulated: what the device holds against a driver is the cause of the driver's errors", async () => {
+  for (const packed of [false, true]) {
+    const failed = Promise.withResolvers<Error>();
+    const { machine: emu, bus } = await machine({ offer: { packed } }, {
+      onError: (error) => failed.resolve(error),
+    });
+    await bus.registerDriver(wrong(false), { replace: true });
+    const error = await failed.promise;
+    const codes: string[] = [];
+    let last: unknown = error;
+    for (; last instanceof VireoError; last = last.cause) codes.push(last.code);
+    assertEquals(codes, ["UNSUPPORTED", "DEVICE_NEEDS_RESET", "VIOLATION"]);
+    const [violation] = emu.violations();
+    assertEquals(violation, {
+      slot: "virtio-mmio@a000000",
+      register: "ring",
+      value: undefined,
+      reason: "queue 0: element at 0x10, 64 bytes, is no memory",
+      queue: 0,
+      descriptor: 0,
+      address: 0x10,
+      clause: packed ? "2.8.17" : "2.7.5",
+    });
+    await bus[Symbol.asyncDispose]();
+    await emu[Symbol.asyncDispose]();
+  }
+});
+
+Deno.test("emulated: a time-out has what the device holds against the driver as its cause", async () => {
+  const { machine: emu, bus, device, rng } = await machine({ hold: true });
+  const reading = rng.read(8, { deadline: 50 });
+  // As a driver with a wrong length does.
+  device.transport.writeStatus(0x10 | device.transport.readStatus());
+  const error = await assertRejects(() => reading, VireoError);
+  assertEquals(error.code, "TIMEOUT");
+  assertEquals((error.cause as VireoError).code, "VIOLATION");
+  assertMatch(
+    (error.cause as VireoError).message,
+    /^The driver erred: Status 0x1f: sets bits 0x10/,
+  );
   await bus[Symbol.asyncDispose]();
   await emu[Symbol.asyncDispose]();
 });

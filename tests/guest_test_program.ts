@@ -57,8 +57,10 @@ async function registers(args: readonly string[]): Promise<void> {
 
 /** Entropy from each of a phase's functions, twice: by INTx where it is to be had, else by polling. */
 async function pci({ kind, poll, functions, modules }: PciPhase): Promise<void> {
+  // Debian 13's kernel has them built in.
+  const builtIn = sysfsHasDriver("virtio-pci");
   await using platform = DevmemPlatform.open({
-    modules: [...modules, ...guestModules()],
+    modules: [...builtIn ? [] : modules, ...guestModules()],
     unbind: true,
     ...(poll ? { poll: {} } : {}),
   });
@@ -81,7 +83,12 @@ async function pci({ kind, poll, functions, modules }: PciPhase): Promise<void> 
       driver: sysfsDriver(`/sys/bus/pci/devices/${node.name}`) ?? null,
     });
   }
-  await write(new TextEncoder().encode(`${JSON.stringify(devices)}\n`));
+  await write(new TextEncoder().encode(`${JSON.stringify({ builtIn, devices })}\n`));
+}
+
+/** Whether the guest's Linux has a driver of this name for PCI. */
+function sysfsHasDriver(name: string): boolean {
+  return [...Deno.readDirSync("/sys/bus/pci/drivers")].some((entry) => entry.name === name);
 }
 
 function command(name: string): number {

@@ -30,7 +30,9 @@ export class Pages {
   take(count: number): number[] {
     for (let pages = count; pages >= 1; pages >>= 1) {
       try {
-        const region = this.#dma.alloc(pages * BALLOON_PAGE_SIZE, { align: BALLOON_PAGE_SIZE });
+        // Coherent: the device has it as it is, without being shared, and nothing of it is copied.
+        const size = pages * BALLOON_PAGE_SIZE;
+        const region = this.#dma.alloc(size, { align: BALLOON_PAGE_SIZE, coherent: true });
         this.#blocks.push({ region, pages, held: pages });
         this.#held += pages;
         const first = region.address / BALLOON_PAGE_SIZE;

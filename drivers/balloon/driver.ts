@@ -16,7 +16,7 @@ import type { VirtioDriver } from "../driver.ts";
 import { QueueDriver } from "../queue_driver.ts";
 import type { Loan } from "../virtqueue/exchange.ts";
 import type { RequestQueue } from "../virtqueue/request_queue.ts";
-import { Condition, type Deadline, waitOn, type WaitOptions, within } from "../wait/mod.ts";
+import { Condition, type Deadline, pause, waitOn, type WaitOptions, within } from "../wait/mod.ts";
 import { Pages } from "./_pages.ts";
 
 /** Pages told of in one request, as Linux has it. */
@@ -25,6 +25,10 @@ const STEP = 256;
 const MAX_RANGES = 32;
 /** Milliseconds that the host may take for one request. */
 const DEADLINE = 10_000;
+/** Milliseconds until a balloon that found no memory tries again, as Linux has it. */
+const RETRY = 200;
+/** Milliseconds between two answers to a host that asks for statistics: others get a turn. */
+const STATISTICS_PAUSE = 1;
 
 /** Numbers by `BalloonStat`; what is missing is not told. */
 export type BalloonStatistics = Readonly<Record<number, number>>;
@@ -39,6 +43,15 @@ export interface BalloonOptions {
   readonly statistics?: () => BalloonStatistics;
   /** Gives free memory when the host asks for hints; none by default. It must stay free. */
   readonly freePages?: () => Iterable<DmaRegion>;
+}
+
+/** How to report memory. */
+export interface BalloonReport extends WaitOptions {
+  /**
+   * Called exactly once for each region when it is the caller's again: the host returned it, the device
+   * was reset, or the host never had it.
+   */
+  readonly onReturned?: (region: DmaRegion) => void;
 }
 
 type QueueName = typeof BALLOON_QUEUES[number]["name"];
@@ -62,6 +75,14 @@ export class Balloon extends QueueDriver {
   readonly #tags: readonly number[];
   #queues!: ReadonlyMap<QueueName, RequestQueue>;
   #work: Promise<void> = Promise.resolve();
+  /** Settles when the host has answered what an earlier caller gave up. */
+  #answered: Promise<void> = Promise.resolve();
+  /** Whether a change to the host's target waits for its turn. */
+  #following = false;
+  /** Ends the pauses when the device fails or is removed. */
+  #life = new AbortController();
+  /** Free memory that the host has now. */
+  readonly #lent = new Set<DmaRegion>();
   readonly #sizes = new Condition({
     details: () => ({
       device: this.device.name,
@@ -73,6 +94,8 @@ export class Balloon extends QueueDriver {
   #size = 0;
   #hinted = 0;
   #hinting: Promise<void> | undefined;
+  /** The last command that was answered. */
+  #hintDone: number | undefined;
 
   /** Sets up a balloon; {@linkcode createBalloonDriver} gives it its options. */
   constructor(device: VirtioDevice, options: BalloonOptions = {}) {
@@ -105,13 +128,17 @@ export class Balloon extends QueueDriver {
   }
 
   /**
-   * Gives the host pages until the balloon has so many, or takes them back.
+   * Gives the host pages until the balloon has so many, or takes them back. Pages that the host wants are
+   * taken back only with DEFLATE_ON_OOM (virtio 1.4 §5.5.6.1).
    *
    * @returns The pages it has then; fewer than asked for if memory is short.
-   * @throws {VireoError} `TIMEOUT`, or why the device failed.
+   * @throws {VireoError} `UNSUPPORTED` If the host wants the pages; `TIMEOUT`, or why the device failed.
    */
   async resize(pages: number, options: WaitOptions = {}): Promise<number> {
-    await this.#serial(within(options), (call) => this.#moveTo(pages, call));
+    await this.#serial(within(options), (call) => {
+      this.#checkWanted(pages);
+      return this.#moveTo(pages, call);
+    });
     return this.#pages.held;
   }
 
@@ -149,29 +176,40 @@ export class Balloon extends QueueDriver {
   /**
    * Reports memory that nobody uses (PAGE_REPORTING): its contents are lost, or the poison.
    *
-   * @param regions Free memory, which must stay so until this ends; until the next reset if it fails.
-   * @throws {VireoError} `UNSUPPORTED` If that was not negotiated; `TIMEOUT` or why the device failed.
+   * @param regions Free memory, which must stay so until it is returned: when this ends well, or later, as
+   * `onReturned` tells.
+   * @throws {VireoError} `UNSUPPORTED` If that was not negotiated; `DEVICE_STATE` If the host has one of
+   * the regions already; `TIMEOUT` or why the device failed.
    */
-  async report(regions: readonly DmaRegion[], options: WaitOptions = {}): Promise<void> {
-    const queue = this.#queues.get("reporting");
-    if (queue === undefined) throw this.error("UNSUPPORTED", "Balloon takes no reports");
-    const call = within(options, DEADLINE);
-    for (let at = 0; at < regions.length; at += MAX_RANGES) {
-      await this.lend(queue, regions.slice(at, at + MAX_RANGES).map(this.#freeRange), call);
+  async report(regions: readonly DmaRegion[], options: BalloonReport = {}): Promise<void> {
+    const { onReturned } = options;
+    let at = 0;
+    try {
+      const queue = this.#queues.get("reporting");
+      if (queue === undefined) throw this.error("UNSUPPORTED", "Balloon takes no reports");
+      if (new Set(regions).size < regions.length || regions.some((one) => this.#lent.has(one))) {
+        throw this.error("DEVICE_STATE", "Cannot report memory that the host has already");
+      }
+      const call = within(options, DEADLINE);
+      while (at < regions.length) {
+        const part = regions.slice(at, at += MAX_RANGES);
+        await this.#lendFree(queue, part, call, onReturned);
+      }
+    } catch (error) {
+      for (const region of regions.slice(at)) onReturned?.(region);
+      throw error;
     }
   }
 
   /** The host's target or command may have changed. */
   configChanged(): void {
-    if (this.#options.follow !== false) {
-      this.#serial(within({}), (call) => this.#moveTo(this.target, call)).catch(() => {});
-    }
+    this.#follow();
     if (this.#queues.has("free_page")) this.#hint();
   }
 
   /** Starts to follow the host's target. */
   override scan(): void {
-    this.#postStatistics();
+    void this.#giveStatistics();
     this.configChanged();
   }
 
@@ -179,13 +217,15 @@ export class Balloon extends QueueDriver {
   override restore(): void | Promise<void> {
     this.#pages.clear();
     this.#hinting = undefined;
-    this.#work = Promise.resolve();
+    this.#work = this.#answered = Promise.resolve();
+    this.#following = false;
+    this.#life = new AbortController();
     const scanned = super.restore();
     this.#setActual();
     return scanned;
   }
 
-  /** Takes all pages back, resets the device and frees its memory. */
+  /** Takes all pages back, as Linux does, resets the device and frees its memory. */
   override async remove(): Promise<void> {
     if (this.failure === undefined) {
       const call = within({ deadline: 1000 });
@@ -197,6 +237,7 @@ export class Balloon extends QueueDriver {
 
   /** Rejects the callers that wait for a size. */
   protected override ended(error: Error): void {
+    this.#life.abort(error);
     this.#sizes.fail(error);
   }
 
@@ -239,7 +280,36 @@ export class Balloon extends QueueDriver {
     }
   }
 
+  /** Goes to the host's target, when the changes before are done; once, however often it is called. */
+  #follow(): void {
+    if (this.#options.follow === false || this.#following || this.failure !== undefined) return;
+    this.#following = true;
+    const begin = (call: Deadline): Promise<void> => {
+      this.#following = false;
+      return this.#moveTo(this.target, call);
+    };
+    this.#serial(within({}), begin).then(async () => {
+      if (!this.#short) return;
+      // Memory that lacks now may be there soon.
+      await pause(RETRY, this.#life.signal);
+      this.#follow();
+    }).catch(() => {});
+  }
+
+  /** @throws {VireoError} If the host wants the pages and did not agree that it may lose them. */
+  #checkWanted(pages: number): void {
+    if (pages >= Math.min(this.target, this.#pages.held)) return;
+    if (this.device.has(BalloonFeature.DEFLATE_ON_OOM)) return;
+    throw this.error("UNSUPPORTED", "Balloon must keep the pages that the host wants", {
+      seen: `${pages} pages`,
+      expected: `${this.target} pages at least, without DEFLATE_ON_OOM`,
+    });
+  }
+
   async #moveTo(target: number, call: Deadline): Promise<void> {
+    const device = this.device.name;
+    const what = "the host to return the balloon's earlier pages";
+    await waitOn(this.#answered, { what, details: () => ({ device }) }, within(call, DEADLINE));
     this.#short = false;
     while (this.#pages.held < target) {
       const taken = this.#pages.take(Math.min(STEP, target - this.#pages.held));
@@ -247,29 +317,49 @@ export class Balloon extends QueueDriver {
         this.#short = true;
         break;
       }
-      await this.#tell("inflate", taken, call);
+      await this.#tell("inflate", taken, call, () => {});
     }
     while (this.#pages.held > target) {
       const last = this.#pages.last(Math.min(STEP, this.#pages.held - target));
       // Told first, used after (drv.balloon.operation.4), whether the host must be told or not.
-      await this.#tell("deflate", last, call);
-      const fill = this.#poisoned ? this.#options.poison! * 0x01010101 >>> 0 : 0;
-      this.#pages.give(last.length, fill);
-      this.#setActual();
+      await this.#tell("deflate", last, call, () => {
+        const fill = this.#poisoned ? this.#options.poison! * 0x01010101 >>> 0 : 0;
+        this.#pages.give(last.length, fill);
+      });
     }
     this.#sizes.notify();
   }
 
+  /**
+   * Tells the host of pages; `done` runs when it has answered, also after the caller gave up. Until then
+   * the pages are neither the host's nor ours, and no other change begins.
+   */
   async #tell(
     name: "inflate" | "deflate",
     pages: readonly number[],
     call: Deadline,
+    done: () => void,
   ): Promise<void> {
     const message = new Uint8Array(pages.length * 4);
     const view = new DataView(message.buffer);
     pages.forEach((page, i) => view.setUint32(i * 4, page, true));
-    await this.ask(this.#queues.get(name)!, [message], 0, within(call, DEADLINE));
-    if (name === "inflate") this.#setActual();
+    const answered = Promise.withResolvers<void>();
+    this.#answered = answered.promise;
+    const settle = (): void => {
+      done();
+      this.#setActual();
+      answered.resolve();
+    };
+    await this.ask(this.#queues.get(name)!, [message], 0, {
+      ...within(call, DEADLINE),
+      onFailed: (late) => {
+        // Without an answer only a reset ends it, which empties the balloon.
+        if (late === undefined || this.failure !== undefined) return answered.resolve();
+        settle();
+        this.#follow();
+      },
+    });
+    settle();
   }
 
   #setActual(): void {
@@ -279,11 +369,24 @@ export class Balloon extends QueueDriver {
   }
 
   /** The host answers by giving the buffer back: that is its way to ask for new ones. */
-  #postStatistics(): void {
+  async #giveStatistics(): Promise<void> {
     const queue = this.#queues.get("stats");
-    const { statistics } = this.#options;
     if (queue === undefined) return;
-    const now = statistics?.() ?? {};
+    const { signal } = this.#life;
+    try {
+      for (;;) {
+        await this.ask(queue, [this.#statistics()], 0);
+        // A host that gives it back at once must not keep the event loop.
+        await pause(STATISTICS_PAUSE, signal);
+      }
+    } catch {
+      // The device failed or was removed: a restore begins again.
+    }
+  }
+
+  /** The message of the statistics as they are now. */
+  #statistics(): Uint8Array {
+    const now = this.#options.statistics?.() ?? {};
     // A buffer has one entry at least, so that there is something to give back.
     const message = new Uint8Array(Math.max(this.#tags.length, 1) * BALLOON_STAT.SIZE);
     const view = new DataView(message.buffer);
@@ -296,14 +399,25 @@ export class Balloon extends QueueDriver {
     });
     // Without a statistic the entry's tag is one that no host knows (dev.balloon.stats.1).
     if (this.#tags.length === 0) view.setUint16(0, 0xffff, true);
-    this.ask(queue, [message], 0).then(() => this.#postStatistics(), () => {});
+    return message;
   }
 
-  /** Answers the host's command: hints while it wants them. */
+  /** Answers the host's command: hints while it wants them. A command that comes meanwhile is next. */
   #hint(): void {
-    const id = this.device.config.read32(BALLOON_CONFIG.free_page_hint_cmd_id.offset);
-    if (id === BalloonHint.STOP || id === BalloonHint.DONE || this.#hinting !== undefined) return;
-    this.#hinting = this.#giveHints(id).catch(() => {}).finally(() => this.#hinting = undefined);
+    if (this.#hinting !== undefined || this.failure !== undefined) return;
+    const id = this.#hintCommand;
+    if (id === BalloonHint.STOP || id === BalloonHint.DONE || id === this.#hintDone) return;
+    const round = this.#giveHints(id).catch(() => {}).then(() => {
+      if (this.#hinting !== round) return;
+      this.#hinting = undefined;
+      this.#hintDone = id;
+      this.#hint();
+    });
+    this.#hinting = round;
+  }
+
+  get #hintCommand(): number {
+    return this.device.config.read32(BALLOON_CONFIG.free_page_hint_cmd_id.offset);
   }
 
   async #giveHints(id: number): Promise<void> {
@@ -315,21 +429,39 @@ export class Balloon extends QueueDriver {
     };
     this.#hinted = 0;
     await command(id);
-    const { config } = this.device;
     for (const region of this.#options.freePages?.() ?? []) {
       // The host may have had enough.
-      if (config.read32(BALLOON_CONFIG.free_page_hint_cmd_id.offset) !== id) break;
-      await this.lend(queue, [this.#freeRange(region)], { deadline: DEADLINE });
+      if (this.#hintCommand !== id) break;
+      // It still has one that it did not return in time.
+      if (this.#lent.has(region)) continue;
+      await this.#lendFree(queue, [region], { deadline: DEADLINE });
       this.#hinted++;
     }
     await command(BalloonHint.STOP);
   }
 
   /** Lends free memory: what it holds is lost, unless it is the poison. */
-  readonly #freeRange = (region: DmaRegion): Loan => {
-    if (this.#poisoned) region.bytes.fill(this.#options.poison!);
-    return { region, direction: "both" };
-  };
+  async #lendFree(
+    queue: RequestQueue,
+    regions: readonly DmaRegion[],
+    limits: WaitOptions,
+    onReturned?: (region: DmaRegion) => void,
+  ): Promise<void> {
+    for (const region of regions) {
+      if (this.#poisoned) region.bytes.fill(this.#options.poison!);
+      this.#lent.add(region);
+    }
+    const loans = regions.map((region): Loan => ({ region, direction: "both" }));
+    await this.lend(queue, loans, {
+      ...limits,
+      onReturned: () => {
+        for (const region of regions) {
+          this.#lent.delete(region);
+          onReturned?.(region);
+        }
+      },
+    });
+  }
 }
 
 /**
@@ -340,7 +472,7 @@ export class Balloon extends QueueDriver {
 export function createBalloonDriver(options: BalloonOptions = {}): VirtioDriver<Balloon> {
   const { poison } = options;
   if (poison !== undefined && !(Number.isInteger(poison) && poison >= 0 && poison <= 255)) {
-    throw new RangeError(`Cannot poison pages with what is no byte: ${poison}`);
+    throw new RangeError(`Cannot poison pages with ${poison}: expected a byte, 0 to 255`);
   }
   return {
     name: "virtio_balloon",

@@ -80,6 +80,21 @@ Deno.test("requests of one turn are told in one kick", async () => {
   await blk.remove();
 });
 
+Deno.test("a size_max of 0 sets no bound, as Linux reads it", async () => {
+  const { fake, blk } = make([F.SIZE_MAX], (_, config) => {
+    config.setUint32(BLK_CONFIG.size_max.offset, 0, true);
+  });
+  assertEquals(blk.limits.sizeMax, make().blk.limits.sizeMax);
+  const shapes: number[][] = [];
+  fake.script = (request) => {
+    shapes.push(request.elements.map(({ length }) => length));
+    request.complete(0);
+  };
+  await blk.write(0, new Uint8Array(8192));
+  assertEquals(shapes, [[16, 8192, 1]]);
+  await blk.remove();
+});
+
 Deno.test("a long transfer is split by size_max, seg_max and whole blocks", async () => {
   const { fake, blk } = make([F.SIZE_MAX, F.SEG_MAX], (_, config) => {
     config.setUint32(BLK_CONFIG.size_max.offset, 700, true);

@@ -52,6 +52,14 @@ export interface OutstandingBuffers {
 /** Opens a device's shared memory by its address. */
 export type OpenMemory = (address: number, length: number) => MemoryWindow;
 
+/** What a device has of its machine. */
+export interface DeviceMachine {
+  /** Opens the device's shared memory, as a `Platform` does. */
+  readonly openMemory?: OpenMemory | undefined;
+  /** Says why the device failed or does not answer, as {@linkcode Platform.diagnose}. */
+  readonly diagnose?: (() => VireoError | undefined) | undefined;
+}
+
 /** Opens no memory: for a device that was added without its machine. */
 function noMemory(address: number): never {
   throw new VireoError(
@@ -103,6 +111,7 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
   frozenFailed = false;
   readonly #host: DeviceHost;
   readonly #openMemory: OpenMemory;
+  readonly #diagnose: DeviceMachine["diagnose"];
   readonly #dispatcher = new Dispatcher();
   #slots: Slot[] = [];
   /** The public view of the slots. */
@@ -116,8 +125,9 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
   #spared = 0;
   #tail: Promise<unknown> = Promise.resolve();
 
-  constructor(index: number, transport: Transport, host: DeviceHost, openMemory?: OpenMemory) {
-    this.#openMemory = openMemory ?? noMemory;
+  constructor(index: number, transport: Transport, host: DeviceHost, machine: DeviceMachine = {}) {
+    this.#openMemory = machine.openMemory ?? noMemory;
+    this.#diagnose = machine.diagnose;
     this.name = `virtio${index}`;
     this.index = index;
     this.transport = transport;
@@ -213,6 +223,7 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
       reversed: request.reversed === true,
       device: this.name,
       status: () => this.transport.readStatus(),
+      diagnose: () => this.diagnose(),
       notify: (_, data) => this.#notify(slot, data),
     });
     const slot: Slot = { ring, request, told: false, held: undefined };
@@ -365,6 +376,11 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
     return found;
   }
 
+  /** What the machine knows of why the device failed or does not answer. */
+  diagnose(): VireoError | undefined {
+    return this.#diagnose?.();
+  }
+
   /** Reports to the driver that the device failed. */
   tell(reason: Error): void {
     this.#guard(() => this.instance?.failed?.(reason));
@@ -463,10 +479,12 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
     if ((status & Status.NEEDS_RESET) === 0) return this.gate.changed();
     this.gate.hold();
     if (this.fault !== undefined) return;
+    const cause = this.diagnose();
     this.fault = new VireoError("DEVICE_NEEDS_RESET", "The device failed and must be reset", {
       device: this.name,
       register: "Status",
       seen: status,
+      ...cause === undefined ? {} : { cause },
     });
     this.break(this.fault);
     this.#host.needsReset(this);

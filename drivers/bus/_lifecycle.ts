@@ -103,11 +103,19 @@ export async function probe(
 }
 
 function probeError(device: BusDevice, driver: VirtioDriver, cause: unknown): Error {
-  if (cause instanceof VireoError || cause instanceof TypeError) return cause;
+  if (cause instanceof VireoError || cause instanceof TypeError) {
+    explain(cause, device.diagnose());
+    return cause;
+  }
   return new VireoError("PROBE_FAILED", `${driver.name} cannot drive the device`, {
     device: device.name,
     cause,
   });
+}
+
+/** Gives an error a cause, unless it has one. */
+export function explain(error: Error, cause: Error | undefined): void {
+  if (cause !== undefined && error.cause === undefined && error !== cause) error.cause = cause;
 }
 
 /** Undoes a failed probe: the device must keep nothing that it could still write to. */

@@ -22,6 +22,9 @@ import { modalias, type UeventAction, type UeventSink } from "./uevent.ts";
 export type { OutstandingBuffers } from "./_bus_device.ts";
 export type { RecoverOptions } from "./_recovery.ts";
 
+/** Upper bound of ring sizes unless told otherwise: as large as QEMU's largest. */
+const DEFAULT_QUEUE_SIZE = 1024;
+
 /** How a bus treats its devices. */
 export interface BusOptions extends RecoverOptions, PciProbeOptions {
   /**
@@ -29,12 +32,44 @@ export interface BusOptions extends RecoverOptions, PciProbeOptions {
    * bits. See {@linkcode Bus.filter}.
    */
   readonly filter?: FeatureSet | undefined;
-  /** Upper bound of ring sizes in descriptors, 1 to 32768. */
+  /**
+   * Upper bound of ring sizes in descriptors, 1 to 32768; 1024 by default, as a device's word alone would
+   * size rings and the buffers of receive queues. A transport that fixes the size is not asked.
+   */
   readonly queueSize?: number | undefined;
   /** Receives every device event. */
   readonly uevent?: UeventSink | undefined;
   /** Receives failures that no call returns, for example in a driver's config change. */
   readonly onError?: ((error: Error, device: VirtioDevice) => void) | undefined;
+  /** Told of drivers that do not drive what they could. */
+  readonly onBindNotice?: ((notice: BindNotice) => void) | undefined;
+}
+
+/** Why a driver that was registered does not drive a device. */
+export type BindNotice =
+  /** Its probe failed; the bus goes on with the next driver that matches. */
+  | {
+    readonly kind: "probe-failed";
+    readonly driver: VirtioDriver;
+    readonly device: VirtioDevice;
+    readonly error: Error;
+  }
+  /** No device of the bus is one of those in its id table. */
+  | { readonly kind: "no-match"; readonly driver: VirtioDriver }
+  /** The devices that it matches have other drivers. */
+  | {
+    readonly kind: "held";
+    readonly driver: VirtioDriver;
+    readonly devices: readonly VirtioDevice[];
+  };
+
+/** How to register a driver. */
+export interface RegisterOptions {
+  /**
+   * Whether it takes the devices that it matches from the drivers that have them: they are unbound, and it is
+   * asked before the others from then on.
+   */
+  readonly replace?: boolean;
 }
 
 /** A slot that could not be used. */
@@ -96,6 +131,7 @@ export class Bus implements AsyncDisposable {
   readonly #indices = new Set<number>();
   readonly #uevent: UeventSink | undefined;
   readonly #onError: BusOptions["onError"];
+  readonly #onBindNotice: BusOptions["onBindNotice"];
   readonly #host: DeviceHost;
   readonly #policy: RecoveryPolicy;
   readonly #pci: PciProbeOptions;
@@ -107,7 +143,7 @@ export class Bus implements AsyncDisposable {
    * @throws {RangeError} If the queue size is not an integer from 1 to 32768.
    */
   constructor(options: BusOptions = {}) {
-    const queueSize = options.queueSize ?? MAX_QUEUE_SIZE;
+    const queueSize = options.queueSize ?? DEFAULT_QUEUE_SIZE;
     if (!Number.isInteger(queueSize) || queueSize < 1 || queueSize > MAX_QUEUE_SIZE) {
       throw new RangeError(
         `Cannot use queue size ${queueSize}: expected an integer from 1 to 32768`,
@@ -116,6 +152,7 @@ export class Bus implements AsyncDisposable {
     this.filter = options.filter ?? FeatureSet.NONE;
     this.#uevent = options.uevent;
     this.#onError = options.onError;
+    this.#onBindNotice = options.onBindNotice;
     this.#policy = new RecoveryPolicy(options);
     this.#pci = { forceLegacy: options.forceLegacy };
     this.#host = {
@@ -141,21 +178,39 @@ export class Bus implements AsyncDisposable {
   }
 
   /**
-   * Adds a driver, and binds it to every matching device that has no driver.
+   * Adds a driver and binds it to every device that it matches and that has none, or with `replace` to every
+   * device that it matches.
    *
-   * @returns Resolves after all devices were tried; a failure is in the device's `error`.
-   * @throws {TypeError} If the driver is already registered.
+   * @returns When the devices that are there were tried; a failure is in their `error`.
+   * @throws {TypeError} If the driver is registered already.
+   * @throws {AggregateError} If a device could not be taken from its driver in order.
    */
-  async registerDriver(driver: VirtioDriver): Promise<void> {
+  async registerDriver(driver: VirtioDriver, options: RegisterOptions = {}): Promise<void> {
     if (this.#drivers.includes(driver)) {
       throw new TypeError(`Cannot register ${driver.name}: it is already registered`);
     }
-    this.#drivers.push(driver);
-    await Promise.all(this.#devices.map((device) =>
+    if (options.replace === true) this.#drivers.unshift(driver);
+    else this.#drivers.push(driver);
+    const errors = await Promise.all(this.#devices.map((device) =>
       device.serial(async () => {
-        if (this.#drivers.includes(driver)) await this.#attach(device, [driver]);
+        if (!this.#drivers.includes(driver)) return [];
+        const takes = options.replace === true && matches(driver, device);
+        const errors = takes ? await this.#detach(device) : [];
+        await this.#attach(device, [driver]);
+        return errors;
       })
     ));
+    this.#noticeUnbound(driver);
+    throwAll(errors.flat(), `Cannot take all devices for ${driver.name}`);
+  }
+
+  #noticeUnbound(driver: VirtioDriver): void {
+    if (this.#onBindNotice === undefined || this.#devices.length === 0) return;
+    const devices = this.#devices.filter((device) => matches(driver, device));
+    if (devices.length === 0) return this.#onBindNotice({ kind: "no-match", driver });
+    if (devices.some((device) => device.driver === driver)) return;
+    const held = devices.filter((device) => device.driver !== undefined);
+    if (held.length > 0) this.#onBindNotice({ kind: "held", driver, devices: held });
   }
 
   /**
@@ -180,15 +235,17 @@ export class Bus implements AsyncDisposable {
    * drive it (Linux `register_virtio_device`). The bus then owns the transport, even if this fails.
    *
    * @param openMemory Opens the device's shared memory, as a `Platform` does.
+   * @param diagnose Says why the device failed or does not answer, as a `Platform` may.
    * @returns The device; if a driver failed on it, its `error` has the reason.
    * @throws {VireoError} `RESET_TIMEOUT` If the device does not answer; it is then not on the bus.
    */
   async addDevice(
     transport: Transport,
     openMemory?: Platform["openMemory"],
+    diagnose?: () => VireoError | undefined,
   ): Promise<VirtioDevice> {
     const index = this.#takeIndex();
-    const device = new BusDevice(index, transport, this.#host, openMemory);
+    const device = new BusDevice(index, transport, this.#host, { openMemory, diagnose });
     return await device.serial(async () => {
       try {
         await lifecycle.acknowledge(device);
@@ -212,14 +269,16 @@ export class Bus implements AsyncDisposable {
    * @returns The devices.
    */
   async addPlatform(
-    platform: Pick<Platform, "dma" | "nodes"> & Partial<Pick<Platform, "openMemory">>,
+    platform: Pick<Platform, "dma" | "nodes"> & Partial<Pick<Platform, "openMemory" | "diagnose">>,
   ): Promise<readonly VirtioDevice[]> {
     const found: VirtioDevice[] = [];
     const openMemory = platform.openMemory?.bind(platform);
     for (const node of platform.nodes()) {
       try {
         const transport = this.#open(node, platform.dma);
-        if (transport !== undefined) found.push(await this.addDevice(transport, openMemory));
+        if (transport === undefined) continue;
+        const diagnose = () => platform.diagnose?.(node.name);
+        found.push(await this.addDevice(transport, openMemory, diagnose));
       } catch (error) {
         this.slotErrors.push({ slot: node.name, error: error as Error });
       }
@@ -400,8 +459,10 @@ export class Bus implements AsyncDisposable {
       if (!matches(driver, device)) continue;
       try {
         await lifecycle.probe(device, driver, this.filter);
-      } catch (error) {
-        this.#onError?.(error as Error, device);
+      } catch (cause) {
+        const error = cause as Error;
+        this.#onBindNotice?.({ kind: "probe-failed", driver, device, error });
+        this.#onError?.(error, device);
         continue;
       }
       this.#emit("bind", device);
@@ -429,10 +490,13 @@ export class Bus implements AsyncDisposable {
 
   async #recover(device: BusDevice): Promise<void> {
     device.recovering = true;
+    const { fault } = device;
     try {
       await this.#policy.run(device, () => lifecycle.recoverOnce(device));
     } catch (cause) {
       const error = cause instanceof Error ? cause : new Error(String(cause));
+      // What could not be recovered from says more than that it could not.
+      lifecycle.explain(error, fault);
       device.gate.setCore(false);
       lifecycle.setFailed(device, error);
       device.tell(error);

@@ -2,6 +2,7 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { ANY_ID, FeatureSet, type MmioNode, VireoError } from "@vireo/hal";
 import { board, recorder, settle } from "./bus_test_util.ts";
 import { Bus } from "./bus.ts";
+import { SgList } from "../virtqueue/virtqueue.ts";
 import { ScriptedDevice } from "../testing/scripted_device.ts";
 import { MmioTransport } from "../transport/mmio.ts";
 import type { Uevent } from "./uevent.ts";
@@ -108,6 +109,64 @@ Deno.test("bus gives the lowest free index", async () => {
   await bus.removeDevice(devices[0]!);
   await bus.removeDevice(devices[1]!);
   assertEquals([(await add()).index, (await add()).index, (await add()).index], [0, 1, 3]);
+});
+
+Deno.test("bus takes devices from their driver for one that replaces it, and tells of one that drives nothing", async () => {
+  const notices: string[] = [];
+  const { bus, transport } = board({}, {
+    onBindNotice: (notice) =>
+      notices.push(
+        `${notice.driver.name} ${notice.kind}` +
+          (notice.kind === "held" ? ` ${notice.devices.map(({ driver }) => driver?.name)}` : "") +
+          (notice.kind === "probe-failed" ? ` ${notice.device.name}: ${notice.error.cause}` : ""),
+      ),
+  });
+  await using _ = bus;
+  const first = recorder({}, "first");
+  await bus.registerDriver(first.driver);
+  const device = await bus.addDevice(transport);
+  assertEquals(notices, []);
+  await bus.registerDriver(recorder({}, "second").driver);
+  assertEquals(notices.splice(0), ["second held first"]);
+  await bus.registerDriver(recorder({ ids: [{ device: 9, vendor: ANY_ID }] }, "other").driver);
+  assertEquals(notices.splice(0), ["other no-match"]);
+  const mine = recorder({}, "mine");
+  await bus.registerDriver(mine.driver, { replace: true });
+  assertEquals([device.driver, notices], [mine.driver, []]);
+  assert(first.calls.includes("remove"));
+  // It is asked first from then on.
+  await bus.unbind(device);
+  await bus.bind(device);
+  assertEquals(device.driver, mine.driver);
+  const throwing = recorder({
+    probe: () => {
+      throw new Error("no");
+    },
+  }, "throwing");
+  await bus.registerDriver(throwing.driver, { replace: true });
+  assertEquals(notices, ["throwing probe-failed virtio0: Error: no"]);
+  assertEquals(device.driver, undefined);
+});
+
+Deno.test("bus lists the queues whose device has buffers, but not those on which a driver receives", async () => {
+  const { bus, transport } = board({ queues: [8, 8] });
+  await using _ = bus;
+  await bus.registerDriver(
+    recorder({
+      queues: [{ name: "request", callback() {} }, { name: "receive", receives: true }],
+    }).driver,
+  );
+  const device = await bus.addDevice(transport);
+  const { queues: [request, receive] } = device;
+  const list = new SgList(1).addWritable(0x1000, 8);
+  assertEquals(bus.outstanding(), []);
+  request!.add(list, 1);
+  receive!.add(list, 1);
+  receive!.kick();
+  const place = { device, queue: "request", popped: bus.outstanding()[0]!.popped };
+  assertEquals(bus.outstanding(), [{ ...place, inFlight: 1, kicked: false }]);
+  request!.kick();
+  assertEquals(bus.outstanding(), [{ ...place, inFlight: 1, kicked: true }]);
 });
 
 Deno.test("bus matches by id table with ANY", async () => {
@@ -336,7 +395,7 @@ Deno.test("bus binds a driver that comes after the device, and takes it off agai
   assertEquals([device.driver, bus.get(driver), scripted.status], [undefined, undefined, 1]);
   assertEquals(calls, ["probe", "scan", "remove", "failed"]);
   assert(device.features.isEmpty);
-  await assertRejects(() => bus.unregisterDriver(driver), TypeError, "unknown");
+  await assertRejects(() => bus.unregisterDriver(driver), TypeError, "it is not registered");
 });
 
 Deno.test("bus remove: driver first, then ACKNOWLEDGE again", async () => {

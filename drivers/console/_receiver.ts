@@ -29,6 +29,11 @@ export class Receiver implements Disposable {
     this.#lengths = new Uint32Array(most);
   }
 
+  /** How many buffers there are. */
+  get count(): number {
+    return this.#posted.length;
+  }
+
   /** Whether something unread is there. */
   get hasData(): boolean {
     return this.#full.length > 0;

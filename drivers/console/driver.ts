@@ -25,6 +25,10 @@ import { type ConsoleSize, Port, type PortLink } from "./port.ts";
 /** Buffers in each direction of a port, and the length of each in bytes. */
 const BUFFERS = 16;
 const BUFFER_SIZE = 4096;
+/** Most control messages of the device that there is room for; as many as its queue has, if fewer. */
+const CONTROL_BUFFERS = 1024;
+/** Control messages that a device answers to PORT_READY with, one more than QEMU does. */
+const ANSWERS = 4;
 /** Control messages of ours that may wait for the device before its own are left unread. */
 const CONTROL_LIMIT = 64;
 /** The most bytes of a name that are kept. */
@@ -73,6 +77,12 @@ export class Console implements DriverInstance {
   #queues: readonly Virtqueue[] = [];
   #control: PortLink | undefined;
   #unsent = 0;
+  /** Ports whose PORT_READY is not sent yet. */
+  #waiting: Port[] = [];
+  /** Ports whose PORT_READY the device has not answered yet. */
+  #introducing = 0;
+  /** Whether the device has taken DEVICE_READY, and told of its ports before. */
+  #announced = false;
   #frozen = false;
   #failure: Error | undefined;
 
@@ -100,8 +110,9 @@ export class Console implements DriverInstance {
    */
   start(options: { readonly console: boolean }): void {
     this.#findQueues();
-    if (this.multiport) this.#control = this.#makeLink(ConsoleQueue.CONTROL_RECEIVE);
-    else {
+    if (this.multiport) {
+      this.#control = this.#makeLink(ConsoleQueue.CONTROL_RECEIVE, CONTROL_BUFFERS);
+    } else {
       const port = this.#addPort(0);
       if (options.console) port.setOnlyConsole();
       this.#introduced.add(port);
@@ -191,7 +202,8 @@ export class Console implements DriverInstance {
     this.#device.ready();
     this.#begin();
     for (const port of this.#ports.values()) {
-      if (this.multiport) this.#introduce(port);
+      // What the device answers may be lost; it tells of the port once more, and is answered again.
+      if (this.multiport) this.#send(port.id, ConsoleEvent.PORT_READY, 1);
       port.thaw();
     }
     this.#gate.notify();
@@ -221,6 +233,8 @@ export class Console implements DriverInstance {
 
   /** Ends the control messages that the device did not take; new ones end at once. */
   #stopControl(error: Error): void {
+    this.#waiting = [];
+    this.#announced = false;
     if (this.#control === undefined) return;
     this.#control.sender.fail(error);
     this.#control.sender.blocked = () => {
@@ -241,10 +255,10 @@ export class Console implements DriverInstance {
     this.#queues = this.#device.findQueues(requests);
   }
 
-  #makeLink(receiveQueue: number): PortLink {
+  #makeLink(receiveQueue: number, buffers = BUFFERS): PortLink {
     const dma = this.#device.dma;
     const input = this.#queues[receiveQueue]!;
-    const receiver = new Receiver(input, dma, BUFFERS, BUFFER_SIZE);
+    const receiver = new Receiver(input, dma, buffers, BUFFER_SIZE);
     try {
       const output = this.#queues[receiveQueue + 1]!;
       return { receiver, sender: new Sender(output, dma, BUFFERS, BUFFER_SIZE) };
@@ -263,7 +277,22 @@ export class Console implements DriverInstance {
   #begin(): void {
     this.#control?.receiver.fill();
     for (const link of this.#links.values()) link.receiver.fill();
-    if (this.multiport) this.#send(CONSOLE_NO_PORT, ConsoleEvent.DEVICE_READY, 1);
+    if (this.multiport) this.#announce();
+  }
+
+  /**
+   * Says that the driver is ready. A device may throw away what it has no buffer for, as QEMU does, and
+   * tells of all its ports before it gives this message's buffer back: only then is any of them answered.
+   */
+  async #announce(): Promise<void> {
+    const queues = this.#queues;
+    await this.#send(CONSOLE_NO_PORT, ConsoleEvent.DEVICE_READY, 1);
+    // Cut off by a reset, after which it is said again.
+    if (queues !== this.#queues || this.#frozen || this.#failure !== undefined) return;
+    this.#control!.receiver.collect();
+    this.#handleAll();
+    this.#announced = true;
+    this.#introduceMore();
   }
 
   /** A queue may have used buffers; even indices receive. */
@@ -287,7 +316,8 @@ export class Console implements DriverInstance {
 
   /** Handles what the device said, unless it does not take our answers. */
   #handleAll(): void {
-    while (this.#unsent < CONTROL_LIMIT) {
+    // A device may tell of all its ports before it takes any of our answers.
+    while (this.#unsent + this.#waiting.length < CONTROL_LIMIT + this.maxPorts) {
       const bytes = this.#control?.receiver.take();
       if (bytes === undefined) return;
       const message = decodeControl(bytes);
@@ -346,16 +376,33 @@ export class Console implements DriverInstance {
     this.#introduce(this.#ports.get(id)!);
   }
 
+  /** Has a port said to be ready, after those before it. */
+  #introduce(port: Port): void {
+    this.#waiting.push(port);
+    this.#introduceMore();
+  }
+
+  /** Introduces as many ports at a time as there are buffers for the device's answers. */
+  #introduceMore(): void {
+    const most = Math.max(Math.floor((this.#control?.receiver.count ?? 0) / ANSWERS), 1);
+    while (this.#announced && this.#waiting.length > 0 && this.#introducing < most) {
+      this.#answer(this.#waiting.shift()!);
+    }
+  }
+
   /**
    * Says that a port is ready. Devices answer with the port's kind and name before they give that
    * message's buffer back, so then the port is shown to those who wait for one.
    */
-  async #introduce(port: Port): Promise<void> {
+  async #answer(port: Port): Promise<void> {
+    this.#introducing++;
     await this.#send(port.id, ConsoleEvent.PORT_READY, 1);
     this.#control?.receiver.collect();
     this.#handleAll();
+    this.#introducing--;
     this.#introduced.add(port);
     this.#gate.notify();
+    this.#introduceMore();
   }
 
   #addPort(id: number): Port {
@@ -375,6 +422,7 @@ export class Console implements DriverInstance {
   #portRemoved(port: Port): void {
     port.remove();
     this.#ports.delete(port.id);
+    this.#waiting = this.#waiting.filter((waiting) => waiting !== port);
     this.#links.get(port.id)?.receiver.discard();
     this.#tell(port, "removed");
   }

@@ -39,6 +39,10 @@ import {
 
 /** Milliseconds that the device may take for one request. */
 const DEADLINE = 10_000;
+/** Most data queues that are used. */
+const MAX_QUEUES = 8;
+/** The largest index of a queue. */
+const MAX_INDEX = 0xffff;
 
 /** What a crypto device can do. */
 export interface CryptoOffer {
@@ -246,14 +250,22 @@ export class Crypto extends QueueDriver {
   protected override setUp(): void {
     this.#life++;
     this.#offer = readOffer(this.device);
-    const count = Math.max(1, this.#offer.queues);
-    this.#data = this.openQueues(
+    const { queues } = this.#offer;
+    if (queues < 1 || queues > MAX_INDEX) {
+      throw this.error("CONFIG_INVALID", "Crypto device has an impossible number of queues", {
+        register: "max_dataqueues",
+        seen: queues,
+        expected: `1 to ${MAX_INDEX}`,
+      });
+    }
+    // The control queue's place depends on what the device has, not on what is used (virtio 1.4 §5.9.2).
+    [this.#control, ...this.#data] = this.openQueues(
+      { name: "controlq", index: queues },
       ...Array.from(
-        { length: count + 1 },
-        (_, i) => ({ name: i < count ? `dataq.${i}` : "controlq" }),
+        { length: Math.min(queues, MAX_QUEUES) },
+        (_, index) => ({ name: `dataq.${index}`, index }),
       ),
     );
-    this.#control = this.#data.pop()!;
   }
 
   #need(service: CryptoService, algorithms: ReadonlySet<number>, algo: number): void {

@@ -280,9 +280,10 @@ export class Gpu extends QueueDriver {
       try {
         await this.#ask(type, [resource.id, 0], [], 0, {});
       } catch (error) {
-        // Refused: the host has nothing of it.
-        const refused = error instanceof VireoError && error.code === "COMMAND_REFUSED";
-        if (!refused) throw error;
+        if (!(error instanceof VireoError) || error.code !== "COMMAND_REFUSED") throw error;
+        // Without memory there is nothing to detach. Whoever keeps the picture may read its memory.
+        const has = type === GpuCommand.RESOURCE_UNREF && error.seen !== "ERR_INVALID_RESOURCE_ID";
+        if (has) throw error;
       }
     }
     this.#letGo(resource);
@@ -350,7 +351,11 @@ export class Gpu extends QueueDriver {
     const name = Object.entries(R).find(([, value]) => value === response)?.[0];
     throw this.error(
       response === R.ERR_OUT_OF_MEMORY ? "OUT_OF_MEMORY" : "COMMAND_REFUSED",
-      `GPU refuses command 0x${type.toString(16)}: ${name ?? `0x${response.toString(16)}`}`,
+      `GPU refuses command 0x${type.toString(16)}`,
+      {
+        seen: name ?? response,
+        expected: Object.keys(R).find((key) => R[key as keyof typeof R] === expected),
+      },
     );
   }
 }

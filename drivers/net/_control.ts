@@ -9,11 +9,9 @@ import {
   VireoError,
 } from "@vireo/hal";
 import type { WaitOptions } from "../wait/options.ts";
+import { exchange } from "../virtqueue/exchange.ts";
 import type { RequestQueue } from "../virtqueue/request_queue.ts";
-import { SgList, type Virtqueue } from "../virtqueue/virtqueue.ts";
-
-/** What the ack is before the device wrote it; no device writes this. */
-const NO_ACK = 0xff;
+import type { Virtqueue } from "../virtqueue/virtqueue.ts";
 
 /** The control queue: one command is one chain of header, data and ack (virtio 1.4 §5.1.6.5). */
 export class Control {
@@ -95,52 +93,34 @@ export class Control {
     data: readonly Uint8Array[],
     options: WaitOptions = {},
   ): Promise<void> {
-    const size = data.reduce((sum, part) => sum + part.length, 2);
-    const region = this.#dma.alloc(size + 1);
-    const { bytes } = region;
-    bytes[0] = group;
-    bytes[1] = command;
-    bytes[size] = NO_ACK;
-    let at = 2;
-    for (const part of data) {
-      bytes.set(part, at);
-      at += part.length;
-    }
-    // Only now: a machine that bounces copies at that moment.
-    let address = region.share(0, size, "to-device");
-    const chain = new SgList(data.length + 2);
-    if (this.#split) {
-      chain.addReadable(address, 2);
-      address += 2;
-      for (const part of data) {
-        chain.addReadable(address, part.length);
-        address += part.length;
-      }
-    } else {
-      chain.addReadable(address, size);
-    }
-    chain.addWritable(region.share(size, 1, "both"), 1);
-    let owners = 2;
-    const release = (): void => {
-      if (--owners === 0) region[Symbol.dispose]();
-    };
-    try {
-      await this.#requests.submit(chain, { ...options, onReturned: release });
-      region.unshare(0, size, "to-device");
-      region.unshare(size, 1, "both");
-      const ack = bytes[size]!;
-      if (ack === NetAck.OK) return;
-      throw new VireoError("COMMAND_REFUSED", `Command ${group}.${command} was refused`, {
-        device: this.#device,
-        queue: this.#queue.index,
-        seen: ack,
-        base: 16,
-        expected: NetAck.OK,
-      });
-    } finally {
-      release();
-    }
+    const header = Uint8Array.of(group, command);
+    // The ack is a trailer, whose value does not hang on the length that the device tells.
+    const { trailer } = await exchange(
+      this.#dma,
+      this.#requests,
+      this.#split ? [header, ...data] : [join([header, ...data])],
+      0,
+      { ...options, trailer: 1 },
+    );
+    if (trailer[0] === NetAck.OK) return;
+    throw new VireoError("COMMAND_REFUSED", `Command ${group}.${command} was refused`, {
+      device: this.#device,
+      queue: this.#queue.index,
+      seen: trailer[0],
+      base: 16,
+      expected: NetAck.OK,
+    });
   }
+}
+
+function join(parts: readonly Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
 }
 
 function u16(value: number): Uint8Array {

@@ -102,8 +102,12 @@ export class RxQueue {
     return count;
   }
 
-  /** Frees the memory; only after the device was reset. */
+  /** Takes the buffers back and frees the memory; only after the device was reset. */
   dispose(): void {
+    const { queue } = this;
+    for (let slot = queue.detachUnused(); slot >= 0; slot = queue.detachUnused()) {
+      this.#region.unshare(slot * this.#stride, this.#stride, "from-device");
+    }
     this.#region[Symbol.dispose]();
   }
 

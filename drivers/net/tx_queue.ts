@@ -191,9 +191,13 @@ export class TxQueue {
     return true;
   }
 
-  /** Frees the memory; only after the device was reset. */
+  /** Takes the slots back and frees the memory; only after the device was reset. */
   dispose(): void {
     this.#kickDue = false;
+    const queue = this.#queue;
+    for (let slot = queue.detachUnused(); slot >= 0; slot = queue.detachUnused()) {
+      this.#takeBack(slot);
+    }
     this.#region[Symbol.dispose]();
   }
 

@@ -25,7 +25,9 @@ import type { VirtioDriver } from "../driver.ts";
 import { QueueDriver } from "../queue_driver.ts";
 import type { ReceiveRing } from "../virtqueue/receive_ring.ts";
 import type { RequestQueue } from "../virtqueue/request_queue.ts";
-import { type WaitOptions, within } from "../wait/mod.ts";
+import { queueLook } from "../virtqueue/last_look.ts";
+import type { Virtqueue } from "../virtqueue/virtqueue.ts";
+import { Condition, type WaitOptions, within } from "../wait/mod.ts";
 import { decodeSense, type ScsiSense, senseText } from "./sense.ts";
 import { ScsiUnit, UNIT_ATTENTION } from "./unit.ts";
 
@@ -35,6 +37,12 @@ const EVENTS = 8;
 const BACKLOG = 256;
 /** Milliseconds that a command may take. */
 const DEADLINE = 30_000;
+/** Most request queues that are used. */
+const MAX_QUEUES = 8;
+/** Most sectors of one command, also if the device takes more. */
+const MAX_SECTORS = 0xffff;
+/** Bytes of an answer to REPORT LUNS: 256 units. */
+const REPORT_SIZE = 8 + 8 * 256;
 /** Targets that a scan asks unless the host has fewer. */
 const MAX_TARGETS = 256;
 
@@ -79,6 +87,12 @@ export type ScsiHostEvent =
   /** Events were lost: all may have changed. */
   | { readonly kind: "missed" };
 
+/** The commands that one unit has. */
+interface UnitGate {
+  commands: number;
+  readonly room: Condition;
+}
+
 /**
  * A SCSI host (virtio 1.4 §5.6).
  *
@@ -112,6 +126,10 @@ export class ScsiHost extends QueueDriver {
   #requests: readonly RequestQueue[] = [];
   #next = 0;
   #lastId = 0;
+  #maxBytes = 0;
+  /** Commands that a unit may have at once. */
+  #perUnit = 1;
+  readonly #units = new Map<string, UnitGate>();
 
   /** Sets up a host whose features are negotiated. */
   constructor(device: VirtioDevice) {
@@ -119,6 +137,16 @@ export class ScsiHost extends QueueDriver {
     this.maxTarget = device.config.read16(SCSI_CONFIG.max_target.offset);
     this.maxLun = device.config.read32(SCSI_CONFIG.max_lun.offset);
     this.setUp();
+  }
+
+  /** Name of the device, for errors. */
+  get name(): string {
+    return this.device.name;
+  }
+
+  /** Most bytes of data of one command, by the host's `max_sectors`. */
+  get maxBytes(): number {
+    return this.#maxBytes;
   }
 
   /** Names a unit. */
@@ -140,16 +168,27 @@ export class ScsiHost extends QueueDriver {
   }
 
   /**
-   * Sends a command; a unit that refuses it says so in the result.
+   * Sends a command; a unit that refuses it says so in the result. A unit gets no more commands at once
+   * than the host's `cmd_per_lun` says (virtio 1.4 §5.6.4.1); the others wait for their turn.
    *
    * @throws {VireoError} If it did not reach the unit: `NO_DEVICE`, `TIMEOUT`, `IO_ERROR` or why the
-   * device failed. {RangeError} If the block is over 32 bytes.
+   * device failed; `OUT_OF_RANGE` If the data is over {@linkcode ScsiHost.maxBytes}. {RangeError} If the
+   * block is over 32 bytes.
    */
   async command(task: ScsiTask, options: WaitOptions = {}): Promise<ScsiResult> {
     const { unit, cdb, write, read = 0, id = ++this.#lastId } = task;
     if (cdb.length > SCSI_CDB_SIZE) {
       throw new RangeError(`Cannot send a command block of ${cdb.length} bytes, at most 32`);
     }
+    const size = Math.max(write?.length ?? 0, read);
+    if (size > this.#maxBytes) {
+      throw this.error("OUT_OF_RANGE", "Cannot transfer so much by one command", {
+        seen: `${size} bytes`,
+        expected: `at most ${this.#maxBytes} bytes`,
+      });
+    }
+    const call = within(options, DEADLINE);
+    const leave = await this.#enter(unit, call);
     const head = new Uint8Array(SCSI_REQUEST.SIZE + SCSI_CDB_SIZE);
     head.set(scsiLun(unit.target, unit.lun));
     setId(head, SCSI_REQUEST.id.offset, id);
@@ -158,8 +197,9 @@ export class ScsiHost extends QueueDriver {
     const queue = this.#requests[this.#next++ % this.#requests.length]!;
     const parts = write === undefined ? [head] : [head, write];
     const { bytes } = await this.ask(queue, parts, [room, read], {
-      ...within(options, DEADLINE),
+      ...call,
       least: SCSI_RESPONSE.SIZE,
+      onReturned: leave,
     });
     const view = new DataView(bytes.buffer);
     this.#checkResponse(view.getUint8(SCSI_RESPONSE.response.offset), unit);
@@ -244,7 +284,13 @@ export class ScsiHost extends QueueDriver {
     // Sense data and blocks have the sizes that this driver works with, whatever the device had.
     config.write32(SCSI_CONFIG.sense_size.offset, SCSI_SENSE_SIZE);
     config.write32(SCSI_CONFIG.cdb_size.offset, SCSI_CDB_SIZE);
-    const count = Math.max(1, config.read32(SCSI_CONFIG.num_queues.offset));
+    const count = config.read32(SCSI_CONFIG.num_queues.offset);
+    // As Linux, which takes 0 for what a device should have said (virtio_scsi.c, virtscsi_probe).
+    this.#maxBytes = 512 * Math.min(
+      config.read32(SCSI_CONFIG.max_sectors.offset) || MAX_SECTORS,
+      MAX_SECTORS,
+    );
+    const perUnit = config.read32(SCSI_CONFIG.cmd_per_lun.offset) || 1;
     const bytes = Math.max(SCSI_EVENT.SIZE, config.read32(SCSI_CONFIG.event_info_size.offset));
     [this.#control, this.#events, ...this.#requests] = this.openQueues(
       { name: "control" },
@@ -254,12 +300,16 @@ export class ScsiHost extends QueueDriver {
         count: EVENTS,
         received: () => this.#drainEvents(),
       },
-      ...Array.from({ length: count }, (_, i) => ({ name: `request.${i}` })),
+      ...Array.from(
+        { length: Math.min(Math.max(1, count), MAX_QUEUES) },
+        (_, i) => ({ name: `request.${i}` }),
+      ),
     );
+    this.#perUnit = Math.min(perUnit, this.device.queues[2]!.size);
   }
 
   async #unitsOf(target: number, options: WaitOptions): Promise<ScsiUnit[]> {
-    const size = 8 + 8 * 256;
+    const size = Math.min(REPORT_SIZE, this.#maxBytes);
     const cdb = new Uint8Array(12);
     cdb[0] = ScsiCommand.REPORT_LUNS;
     new DataView(cdb.buffer).setUint32(6, size);
@@ -280,6 +330,42 @@ export class ScsiHost extends QueueDriver {
       units.push(this.unit(target, (data[at]! & 0x3f) << 8 | data[at + 1]!));
     }
     return units.sort((a, b) => a.lun - b.lun);
+  }
+
+  /** Ends the commands that wait for their turn. */
+  protected override ended(error: Error): void {
+    for (const { room } of this.#units.values()) room.fail(error);
+  }
+
+  /**
+   * Waits until a unit may have another command.
+   *
+   * @returns Ends it, once the device is done with the command.
+   */
+  async #enter(
+    { target, lun }: Pick<ScsiUnit, "target" | "lun">,
+    call: WaitOptions,
+  ): Promise<() => void> {
+    const key = `${target}:${lun}`;
+    let gate = this.#units.get(key);
+    if (gate === undefined) this.#units.set(key, gate = { commands: 0, room: this.#makeRoom() });
+    const { room } = gate;
+    await room.until(`unit ${key} to end an earlier command`, () => {
+      if (this.failure !== undefined) throw this.failure;
+      if (gate.commands >= this.#perUnit) return undefined;
+      gate.commands++;
+      return true;
+    }, call);
+    return () => {
+      gate.commands--;
+      room.notify();
+    };
+  }
+
+  #makeRoom(): Condition {
+    const queues = (): Virtqueue[] => this.device.queues.slice(2);
+    const drain = ({ index }: Virtqueue): void => this.#requests[index - 2]?.drain();
+    return new Condition(queueLook(queues, drain, true));
   }
 
   #drainEvents(): void {

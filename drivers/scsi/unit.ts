@@ -1,4 +1,4 @@
-import { SCSI_READ_CAPACITY_16, ScsiCommand as C } from "@vireo/hal";
+import { SCSI_READ_CAPACITY_16, ScsiCommand as C, VireoError } from "@vireo/hal";
 import { type WaitOptions, within } from "../wait/mod.ts";
 import type { ScsiHost } from "./host.ts";
 
@@ -33,6 +33,9 @@ export interface ScsiTransfer extends WaitOptions {
   readonly form?: ScsiForm;
 }
 
+/** Bounds of a block that is believed, in bytes. */
+const MIN_BLOCK_SIZE = 256;
+const MAX_BLOCK_SIZE = 65536;
 /** Blocks of one command: less than a MiB of the usual ones. */
 const MAX_BLOCKS = 1024;
 
@@ -107,18 +110,34 @@ export class ScsiUnit {
   /** Asks how large it is, by the longer command where the shorter cannot say. */
   async capacity(options: WaitOptions = {}): Promise<ScsiCapacity> {
     const call = within(options);
-    const short = view(await this.#in([C.READ_CAPACITY_10, 0, 0, 0, 0, 0, 0, 0, 0, 0], 8, call));
+    const short = view(await this.#in([C.READ_CAPACITY_10, 0, 0, 0, 0, 0, 0, 0, 0, 0], 8, call, 8));
     const last = short.getUint32(0);
-    if (last !== 0xffffffff) {
-      return this.#capacity = { blocks: last + 1, blockSize: short.getUint32(4) };
-    }
+    if (last !== 0xffffffff) return this.#checked(last + 1, short.getUint32(4));
     const cdb = new Uint8Array(16);
     cdb[0] = C.SERVICE_ACTION_IN_16;
     cdb[1] = SCSI_READ_CAPACITY_16;
     cdb[13] = 32;
-    const long = view(await this.#in(cdb, 32, call));
+    const long = view(await this.#in(cdb, 32, call, 12));
     const blocks = long.getUint32(0) * 2 ** 32 + long.getUint32(4) + 1;
-    return this.#capacity = { blocks, blockSize: long.getUint32(8) };
+    return this.#checked(blocks, long.getUint32(8));
+  }
+
+  /** Numbers of the unit that others are made of. */
+  #checked(blocks: number, blockSize: number): ScsiCapacity {
+    const largest = Math.min(MAX_BLOCK_SIZE, this.#host.maxBytes);
+    if (blockSize >= MIN_BLOCK_SIZE && blockSize <= largest) {
+      return this.#capacity = { blocks, blockSize };
+    }
+    throw new VireoError("OUT_OF_RANGE", `Unit ${this.target}:${this.lun} has impossible blocks`, {
+      device: this.#host.name,
+      seen: `${blockSize} bytes`,
+      expected: `${MIN_BLOCK_SIZE} to ${largest} bytes`,
+    });
+  }
+
+  /** Blocks of one command: as many as the host takes. */
+  #most(blockSize: number): number {
+    return Math.min(MAX_BLOCKS, Math.floor(this.#host.maxBytes / blockSize));
   }
 
   /**
@@ -131,11 +150,13 @@ export class ScsiUnit {
     const { blockSize } = this.#capacity ?? await this.capacity(call);
     const bytes = new Uint8Array(count * blockSize);
     const parts: Promise<void>[] = [];
-    for (let at = 0; at < count; at += MAX_BLOCKS) {
-      const part = Math.min(MAX_BLOCKS, count - at);
+    const most = this.#most(blockSize);
+    for (let at = 0; at < count; at += most) {
+      const part = Math.min(most, count - at);
       const cdb = transfer(options.form, [C.READ_6, C.READ_10, C.READ_16], block + at, part);
       parts.push(
-        this.#in(cdb, part * blockSize, call).then((data) => bytes.set(data, at * blockSize)),
+        this.#in(cdb, part * blockSize, call, part * blockSize)
+          .then((data) => bytes.set(data, at * blockSize)),
       );
     }
     await settle(parts);
@@ -151,8 +172,9 @@ export class ScsiUnit {
       throw new RangeError(`Cannot write ${data.length} bytes: no multiple of ${blockSize}`);
     }
     const parts: Promise<void>[] = [];
-    for (let at = 0; at < count; at += MAX_BLOCKS) {
-      const part = Math.min(MAX_BLOCKS, count - at);
+    const most = this.#most(blockSize);
+    for (let at = 0; at < count; at += most) {
+      const part = Math.min(most, count - at);
       const cdb = transfer(options.form, [C.WRITE_6, C.WRITE_10, C.WRITE_16], block + at, part);
       parts.push(
         this.#out(cdb, data.subarray(at * blockSize, (at + part) * blockSize), call),
@@ -190,12 +212,21 @@ export class ScsiUnit {
     await this.#out(cdb, list, options);
   }
 
+  /** A command that reads; an answer of fewer than `least` bytes is none, whatever the status says. */
   async #in(
     cdb: ArrayLike<number>,
     size: number,
     options: WaitOptions,
+    least = 0,
   ): Promise<Uint8Array> {
-    return await this.#host.data({ unit: this, cdb: Uint8Array.from(cdb), read: size }, options);
+    const task = { unit: this, cdb: Uint8Array.from(cdb), read: size };
+    const data = await this.#host.data(task, options);
+    if (data.length >= least) return data;
+    throw new VireoError("BAD_LENGTH", `Unit ${this.target}:${this.lun} wrote too little`, {
+      device: this.#host.name,
+      seen: `${data.length} bytes`,
+      expected: `${least} bytes at least`,
+    });
   }
 
   async #out(

@@ -9,6 +9,12 @@ import {
 
 /** What a bouncing machine writes over memory that is not the reader's: any value but 0 would do. */
 export const POISON = 0xa5;
+/** What it writes over memory that was freed. */
+export const FREED = 0xdd;
+/** What it writes behind each region. */
+export const GUARD = 0xc9;
+/** Bytes that it keeps free behind each region. */
+const GUARD_BYTES = 64;
 
 /** Options of {@linkcode TestDma}. */
 export interface TestDmaOptions {
@@ -40,6 +46,8 @@ export class TestDma implements Dma {
   readonly memory: Uint8Array;
   /** Address of the arena's first byte. */
   readonly base: number;
+  /** Bytes that stay free behind each region. */
+  protected readonly guard: number = 0;
   #used = 0;
   #live = 0;
 
@@ -75,13 +83,14 @@ export class TestDma implements Dma {
   /** Hands out the next piece of the arena; see {@linkcode Dma.alloc}. */
   alloc(size: number, options: DmaOptions = {}): DmaRegion {
     const at = alignUp(this.base + this.#used, Math.max(options.align ?? 16, 16)) - this.base;
-    if (at + size > this.memory.length) {
+    const end = at + size + this.guard;
+    if (end > this.memory.length) {
       throw new VireoError("OUT_OF_MEMORY", "No room in test memory", {
         seen: size,
-        expected: `at most ${this.memory.length - at}`,
+        expected: `at most ${Math.max(0, this.memory.length - at - this.guard)}`,
       });
     }
-    this.#used = at + size;
+    this.#used = end;
     this.#live++;
     let disposed = false;
     return this.region(this.base + at, this.memory.subarray(at, at + size), options, () => {
@@ -107,10 +116,18 @@ export class TestDma implements Dma {
   }
 }
 
-/** A driver's mistake that {@linkcode BouncingDma} saw. */
+/** A mistake that {@linkcode BouncingDma} saw, the driver's or the device's. */
 export interface BounceMistake {
   /** What it was. */
-  readonly what: "unshared range that was not shared" | "shared range twice";
+  readonly what:
+    | "unshared range that was not shared"
+    | "shared range twice"
+    | "shared freed memory"
+    | "freed range that was shared"
+    | "device wrote to a range that was not shared"
+    | "driver wrote to freed memory"
+    | "device wrote to freed memory"
+    | "wrote behind a region";
   /** Address of the range. */
   readonly address: number;
 }
@@ -123,14 +140,32 @@ function overlaps(shared: ReadonlyMap<number, number>, offset: number, length: n
   return false;
 }
 
+function isFilled(bytes: Uint8Array, value: number): boolean {
+  for (let i = 0; i < bytes.length; i++) if (bytes[i] !== value) return false;
+  return true;
+}
+
 /**
  * A machine that is not coherent: the device sees its own copy of every buffer, filled at `share` and
  * copied back at `unshare`; what is not the device's, and what is not yet the driver's, is poison. A
  * driver that forgets to share, or reads before it unshares, sees {@linkcode POISON}.
+ *
+ * It also sees who writes where he must not: memory that is freed is never used again and keeps
+ * {@linkcode FREED}, and behind each region lies {@linkcode GUARD}.
  */
 export class BouncingDma extends TestDma {
-  /** What the driver did wrong. */
+  /** What the driver or the device did wrong; {@linkcode BouncingDma.inspect} looks for more. */
   readonly mistakes: BounceMistake[] = [];
+  /** Bytes of guard on either side of what is shared. */
+  protected override readonly guard: number = GUARD_BYTES;
+  /** Looks at each region that there was. */
+  readonly #inspections: (() => void)[] = [];
+
+  /** Looks at all memory once more; returns all mistakes. */
+  inspect(): readonly BounceMistake[] {
+    for (const look of this.#inspections) look();
+    return this.mistakes;
+  }
 
   /** Makes a region whose device side is a copy. */
   protected override region(
@@ -139,37 +174,74 @@ export class BouncingDma extends TestDma {
     options: DmaOptions,
     dispose: () => void,
   ): DmaRegion {
-    if (options.coherent) return super.region(address, device, options, dispose);
-    const bytes = new Uint8Array(device.length);
-    device.fill(POISON);
+    const { length } = device;
+    const note = (what: BounceMistake["what"], offset = 0): void =>
+      void this.mistakes.push({ what, address: address + offset });
+    const behind = this.deviceBytes(address + length, GUARD_BYTES).fill(GUARD);
+    const bytes = options.coherent ? device : new Uint8Array(length);
+    if (!options.coherent) device.fill(POISON);
     /** Shared ranges: offset to length. */
     const shared = new Map<number, number>();
+    let freed = false;
+    let told = false;
+    const free = (): void => {
+      if (freed) return;
+      if (shared.size > 0) note("freed range that was shared", [...shared.keys()][0]);
+      else if (!options.coherent && !isFilled(device, POISON)) {
+        note("device wrote to a range that was not shared");
+      }
+      device.fill(FREED);
+      bytes.fill(FREED);
+      freed = true;
+      dispose();
+    };
+    this.#inspections.push(() => {
+      const count = this.mistakes.length;
+      if (told) return;
+      if (!isFilled(behind, GUARD)) note("wrote behind a region", length);
+      if (freed && !isFilled(device, FREED)) note("device wrote to freed memory");
+      else if (freed && !isFilled(bytes, FREED)) note("driver wrote to freed memory");
+      told = this.mistakes.length > count;
+    });
+    if (options.coherent) {
+      return {
+        address,
+        bytes,
+        share: (offset) => address + offset,
+        unshare() {},
+        [Symbol.dispose]: free,
+      };
+    }
     return {
       address,
       bytes,
-      share: (offset: number, length: number, direction: DmaDirection) => {
-        if (overlaps(shared, offset, length)) {
-          this.mistakes.push({ what: "shared range twice", address: address + offset });
+      share: (offset: number, count: number, direction: DmaDirection) => {
+        if (freed) {
+          note("shared freed memory", offset);
+          return address + offset;
         }
-        shared.set(offset, length);
-        const view = device.subarray(offset, offset + length);
+        const twice = overlaps(shared, offset, count);
+        if (twice) note("shared range twice", offset);
+        shared.set(offset, count);
+        const view = device.subarray(offset, offset + count);
+        if (!twice && !isFilled(view, POISON)) {
+          note("device wrote to a range that was not shared", offset);
+        }
         if (direction === "from-device") {
-          bytes.fill(POISON, offset, offset + length);
+          bytes.fill(POISON, offset, offset + count);
           view.fill(POISON);
-        } else view.set(bytes.subarray(offset, offset + length));
+        } else view.set(bytes.subarray(offset, offset + count));
         return address + offset;
       },
-      unshare: (offset: number, length: number, direction: DmaDirection) => {
-        if (shared.get(offset) !== length) {
-          const what = "unshared range that was not shared";
-          this.mistakes.push({ what, address: address + offset });
-        }
+      unshare: (offset: number, count: number, direction: DmaDirection) => {
+        if (shared.get(offset) !== count) note("unshared range that was not shared", offset);
         shared.delete(offset);
-        const view = device.subarray(offset, offset + length);
+        if (freed) return;
+        const view = device.subarray(offset, offset + count);
         if (direction !== "to-device") bytes.set(view, offset);
         view.fill(POISON);
       },
-      [Symbol.dispose]: dispose,
+      [Symbol.dispose]: free,
     };
   }
 }

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { VireoError } from "@vireo/hal";
-import { BouncingDma, POISON, TestDma } from "./dma.ts";
+import { type BounceMistake, BouncingDma, POISON, TestDma } from "./dma.ts";
 
 Deno.test("regions are aligned, zeroed, apart, and seen by the device at their address", () => {
   for (const shared of [false, true]) {
@@ -117,4 +117,31 @@ Deno.test("coherent memory does not bounce", () => {
   using region = dma.alloc(8, { coherent: true });
   region.bytes[0] = 3;
   assertEquals(dma.deviceBytes(region.address, 1)[0], 3);
+});
+
+Deno.test("memory that is written behind its end, before it is shared or after it is freed is seen", () => {
+  const dma = new BouncingDma({ size: 1 << 16 });
+  const write = (address: number): void => void (dma.deviceBytes(address, 1)[0] = 1);
+  const [kept, freed, early, own] = [dma.alloc(5), dma.alloc(5), dma.alloc(5), dma.alloc(5)];
+  write(kept.address + 5);
+  early.share(1, 3, "from-device");
+  write(early.address);
+  early.unshare(1, 3, "from-device");
+  early[Symbol.dispose]();
+  freed.share(0, 5, "from-device");
+  freed[Symbol.dispose]();
+  write(freed.address + 4);
+  freed.share(0, 1, "to-device");
+  own[Symbol.dispose]();
+  own.bytes[3] = 0;
+  const seen: readonly BounceMistake[] = [
+    { what: "device wrote to a range that was not shared", address: early.address },
+    { what: "freed range that was shared", address: freed.address },
+    { what: "shared freed memory", address: freed.address },
+    { what: "wrote behind a region", address: kept.address + 5 },
+    { what: "device wrote to freed memory", address: freed.address },
+    { what: "driver wrote to freed memory", address: own.address },
+  ];
+  assertEquals(dma.inspect(), seen);
+  assertEquals([dma.inspect().length, dma.live], [seen.length, 1], "each is told once");
 });

@@ -1,4 +1,4 @@
-import { type DmaOptions, type DmaRegion, FeatureSet, VireoError } from "@vireo/hal";
+import { type DmaOptions, type DmaRegion, FeatureSet, type VireoError } from "@vireo/hal";
 import { DeviceConfig } from "../config.ts";
 import type { QueueRequest, VirtioDevice } from "../device.ts";
 import type { SgList, Virtqueue } from "../virtqueue/virtqueue.ts";

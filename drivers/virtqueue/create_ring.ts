@@ -35,6 +35,8 @@ export interface RingRequest {
   readonly device: string;
   /** Reads the device's status. */
   readonly status: () => number;
+  /** As at {@linkcode VirtqueueOptions}. */
+  readonly diagnose?: (() => VireoError | undefined) | undefined;
   /** Notifies the device, as `Transport.notify` does. */
   readonly notify: (index: number, data: number) => void;
 }
@@ -91,6 +93,7 @@ function virtqueueOptions(size: number, request: RingRequest): VirtqueueOptions 
     notificationData: features.has(Feature.NOTIFICATION_DATA),
     notify: request.notify,
     status: request.status,
+    diagnose: request.diagnose,
     device: request.device,
   };
 }

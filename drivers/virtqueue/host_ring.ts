@@ -35,6 +35,8 @@ export class HostRing implements Virtqueue {
   readonly device: string | undefined;
   /** Reads the device's status, for messages. */
   readonly status: (() => number) | undefined;
+  /** Says what the machine knows of why the device does not answer. */
+  readonly diagnose: (() => VireoError | undefined) | undefined;
   /** Ring size in descriptors. */
   readonly size: number;
   /** Where the parts are, for the transport. */
@@ -74,6 +76,7 @@ export class HostRing implements Virtqueue {
     this.name = options.name;
     this.device = options.device;
     this.status = options.status;
+    this.diagnose = options.diagnose;
     this.size = size;
     this.inFlight = size;
     this.#mask = size - 1;

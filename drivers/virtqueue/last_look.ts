@@ -27,18 +27,28 @@ export function lookAgain(
   const found = queue.hasUsed();
   if (found) drain();
   if (settled()) return undefined;
+  // What the machine knows, if it does: the emulator, what the driver did wrong.
+  const cause = queue.diagnose?.();
+  const because = cause === undefined ? {} : { cause };
   try {
     const status = queue.status?.() ?? 0;
     const names = BAD.filter(([bit]) => (status & bit) !== 0).map(([, name]) => name);
     if (names.length > 0) {
-      return { ...where, register: "Status", seen: `${hex(status)} with ${names.join(" and ")}` };
+      const seen = `${hex(status)} with ${names.join(" and ")}`;
+      return { ...where, register: "Status", seen, ...because };
     }
-    if (found) return { ...where, seen: "other answers in the used ring" };
-    if (!due || queue.inFlight === 0) return { ...where, seen: NOTHING };
+    if (found) return { ...where, seen: "other answers in the used ring", ...because };
+    if (!due || queue.inFlight === 0) {
+      return { ...where, seen: NOTHING, ...because };
+    }
     queue.kickAgain();
     if (queue.hasUsed()) drain();
     if (settled()) return undefined;
-    return { ...where, seen: "nothing in the used ring, even after another notification" };
+    return {
+      ...where,
+      seen: "nothing in the used ring, even after another notification",
+      ...because,
+    };
   } catch (cause) {
     return { ...where, seen: "a device that cannot be reached", cause };
   }

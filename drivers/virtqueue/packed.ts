@@ -50,6 +50,8 @@ export class PackedVirtqueue implements Virtqueue {
   readonly device: string | undefined;
   /** Reads the device's status, for messages. */
   readonly status: (() => number) | undefined;
+  /** Says what the machine knows of why the device does not answer. */
+  readonly diagnose: (() => VireoError | undefined) | undefined;
   /** Ring size in descriptors. */
   readonly size: number;
   /** The addresses of the parts, for the transport. */
@@ -115,6 +117,7 @@ export class PackedVirtqueue implements Virtqueue {
     this.name = options.name;
     this.device = options.device;
     this.status = options.status;
+    this.diagnose = options.diagnose;
     this.size = size;
     this.#inOrder = options.inOrder ?? false;
     this.#eventIdx = options.eventIdx;

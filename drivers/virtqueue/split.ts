@@ -46,6 +46,8 @@ export class SplitVirtqueue implements Virtqueue {
   readonly device: string | undefined;
   /** Reads the device's status, for messages. */
   readonly status: (() => number) | undefined;
+  /** Says what the machine knows of why the device does not answer. */
+  readonly diagnose: (() => VireoError | undefined) | undefined;
   /** Ring size in descriptors. */
   readonly size: number;
   /** The addresses of the parts, for the transport. */
@@ -116,6 +118,7 @@ export class SplitVirtqueue implements Virtqueue {
     this.#notify = options.notify;
     this.device = options.device;
     this.status = options.status;
+    this.diagnose = options.diagnose;
     const align = options.legacyAlign ?? 4;
     const parts = splitRingLayout(size, align);
     // The formula of virtio 1.4 §2.7.2 aligns the end too.

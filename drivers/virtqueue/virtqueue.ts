@@ -138,6 +138,8 @@ export interface VirtqueueOptions {
   readonly device?: string;
   /** Reads the device's status, for messages. */
   readonly status?: () => number;
+  /** Says what the machine knows of why the device does not answer, for the causes of errors. */
+  readonly diagnose?: (() => VireoError | undefined) | undefined;
 }
 
 /**
@@ -156,6 +158,8 @@ export interface Virtqueue extends Disposable {
   readonly device?: string | undefined;
   /** Reads the device's status, where it is known. */
   readonly status?: (() => number) | undefined;
+  /** Says what the machine knows of why the device does not answer, where it may know. */
+  readonly diagnose?: (() => VireoError | undefined) | undefined;
   /** Ring size in descriptors. */
   readonly size: number;
   /** Free ring slots; a chain takes one with indirect descriptors, else one an element. */

@@ -29,6 +29,11 @@ export interface DiskBackend extends Disposable {
   /** Makes a range read as zeroes, and frees its storage where that is possible. */
   zero(offset: number, length: number): void | Promise<void>;
   /**
+   * Takes the hint that a range is not needed: what it reads as afterwards is open. It must cost no more
+   * than ignoring it, so a disk that cannot give storage back cheaply leaves it out.
+   */
+  discard?(offset: number, length: number): void | Promise<void>;
+  /**
    * Changes the size; new bytes read as zeroes.
    *
    * @throws {VireoError} `HOST_ERROR` If the storage cannot.

@@ -86,7 +86,7 @@ Deno.test("FileDisk names what is wrong with an image", () =>
     const path = `${folder}/cut.img`;
     Deno.writeFileSync(path, new Uint8Array(1000));
     const cut = assertThrows(() => new FileDisk(path), VireoError);
-    assertEquals([cut.code, cut.seen], ["HOST_ERROR", 1000]);
+    assertEquals([cut.code, cut.seen], ["HOST_ERROR", "1000 bytes"]);
     assert(cut.message.includes("cut.img") && cut.message.includes("truncated"));
     const none = assertThrows(() => new FileDisk(`${folder}/none`), VireoError);
     assertEquals(none.code, "HOST_ERROR");
@@ -104,3 +104,52 @@ Deno.test("FileDisk reports a file that was cut behind its back", () =>
     disk[Symbol.dispose]();
     assertEquals(assertThrows(() => disk.flush(), VireoError).code, "HOST_ERROR");
   }));
+
+/** Bytes that a file takes on the host's disk. */
+function taken(path: string): number {
+  return Deno.statSync(path).blocks! * 512;
+}
+
+Deno.test("FileDisk makes holes of what is discarded or zeroed, and a sparse image stays sparse", () =>
+  inFolder((folder) => {
+    const path = `${folder}/sparse.img`;
+    using disk = new FileDisk(path, { create: 1 << 30 });
+    const data = new Uint8Array(1 << 20).fill(7);
+    for (const change of [disk.discard, disk.zero]) {
+      disk.write(1 << 20, data, 0, data.length);
+      assert(taken(path) >= data.length);
+      // All of it but its first and last sector, which only a hole in the middle can be.
+      change.call(disk, 512, (1 << 30) - 1024);
+      assertEquals([taken(path), Deno.statSync(path).size], [0, 1 << 30]);
+      const got = new Uint8Array(data.length).fill(1);
+      disk.read(1 << 20, got, 0, got.length);
+      assertEquals(got, new Uint8Array(data.length));
+    }
+  }));
+
+Deno.test("FileDisk ignores a discard where holes cannot be made, and writes zeroes", async () => {
+  const dir = await Deno.makeTempDir();
+  try {
+    const module = new URL("./file_disk.ts", import.meta.url).href;
+    const path = `${dir}/a.img`;
+    const script = `import { FileDisk } from ${JSON.stringify(module)};
+      using disk = new FileDisk(${JSON.stringify(path)}, { create: 8192 });
+      const bytes = new Uint8Array(4096).fill(7);
+      disk.write(0, bytes, 0, 4096);
+      disk.discard(0, 4096);
+      disk.zero(512, 512);
+      disk.read(0, bytes, 0, 4096);
+      console.log(bytes[0], bytes[512], bytes[1024]);`;
+    await Deno.writeTextFile(`${dir}/script.ts`, script);
+    const config = new URL("../../deno.json", import.meta.url).pathname;
+    const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+      // Without --allow-ffi.
+      args: ["run", "--quiet", "-RW", "--config", config, `${dir}/script.ts`],
+      env: { DENO_NO_PROMPT: "1" },
+    }).output();
+    const text = new TextDecoder();
+    assertEquals([text.decode(stdout), text.decode(stderr)], ["7 0 7\n", ""]);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});

@@ -1,5 +1,6 @@
 import fs from "node:fs";
 import { VireoError } from "@vireo/hal";
+import { Holes } from "./_holes.ts";
 import type { DiskBackend } from "./disk.ts";
 
 const ZEROES = new Uint8Array(1 << 20);
@@ -38,6 +39,7 @@ export class FileDisk implements DiskBackend {
   readonly path: string;
   /** Whether the file was opened for reading only. */
   readonly readOnly: boolean;
+  readonly #holes = new Holes();
   #fd: number;
   #size: number;
 
@@ -69,7 +71,7 @@ export class FileDisk implements DiskBackend {
         "HOST_ERROR",
         `Cannot use disk image ${path}: its size must be whole sectors, so it seems truncated`,
         {
-          seen: this.#size,
+          seen: `${this.#size} bytes`,
           expected: "a multiple of 512 bytes",
         },
       );
@@ -118,24 +120,17 @@ export class FileDisk implements DiskBackend {
     }
   }
 
-  /**
-   * Makes a range read as zeroes. A range that reaches the end becomes a hole; any other is written,
-   * because the runtime has no call that punches holes.
-   */
+  /** Makes a range read as zeroes: a hole where the host can make one, and written otherwise. */
   zero(offset: number, length: number): void {
-    if (length === 0) return;
-    if (offset + length === this.#size && !this.readOnly) {
-      try {
-        fs.ftruncateSync(this.#fd, offset);
-        fs.ftruncateSync(this.#fd, this.#size);
-        return;
-      } catch {
-        // Not a regular file: fall through and write.
-      }
-    }
+    if (!this.readOnly && this.#holes.punch(this.#fd, offset, length)) return;
     for (let done = 0; done < length; done += ZEROES.length) {
       this.write(offset + done, ZEROES, 0, Math.min(ZEROES.length, length - done));
     }
+  }
+
+  /** Gives the storage of a range back where the host can make a hole, and does nothing otherwise. */
+  discard(offset: number, length: number): void {
+    if (!this.readOnly) this.#holes.punch(this.#fd, offset, length);
   }
 
   /**
@@ -158,6 +153,7 @@ export class FileDisk implements DiskBackend {
   /** Closes the file. */
   [Symbol.dispose](): void {
     if (this.#fd < 0) return;
+    this.#holes[Symbol.dispose]();
     fs.closeSync(this.#fd);
     this.#fd = -1;
   }

@@ -58,6 +58,11 @@ export class MemoryDisk implements DiskBackend {
     this.#bytes.fill(0, offset, offset + length);
   }
 
+  /** Fills a range with zeroes, so that what reads it too early is seen. */
+  discard(offset: number, length: number): void {
+    this.zero(offset, length);
+  }
+
   /** Changes the size, keeping what fits. */
   resize(size: number): void {
     checkSize(size);

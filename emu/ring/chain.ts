@@ -1,6 +1,7 @@
 import { DescFlag } from "@vireo/hal";
 import type { Chain } from "../device.ts";
 import type { GuestMemory } from "../memory.ts";
+import type { WorkMeter } from "../work.ts";
 
 /** Up to this many bytes a loop is faster than a view and `set`, and it makes no garbage. */
 const SMALL = 32;
@@ -33,8 +34,9 @@ export class RingChain implements Chain {
   descriptors = 0;
 
   readonly #memory: GuestMemory;
+  readonly #work: WorkMeter | undefined;
   /** Byte offsets in guest memory. */
-  #offsets: Uint32Array = new Uint32Array(INITIAL);
+  #offsets: Float64Array = new Float64Array(INITIAL);
   #lengths: Uint32Array = new Uint32Array(INITIAL);
   #count = 0;
   #readable = 0;
@@ -44,9 +46,10 @@ export class RingChain implements Chain {
   #writeElement = 0;
   #writeInto = 0;
 
-  /** Makes a chain for a queue, empty. */
-  constructor(owner: object, memory: GuestMemory) {
+  /** Makes a chain for a queue, empty; bytes that are copied from and to it are counted. */
+  constructor(owner: object, memory: GuestMemory, work?: WorkMeter) {
     this.owner = owner;
+    this.#work = work;
     this.#memory = memory;
   }
 
@@ -56,11 +59,6 @@ export class RingChain implements Chain {
 
   get writableLeft(): number {
     return this.writableLength - this.#writeAt;
-  }
-
-  /** Bytes that were read and written. */
-  get moved(): number {
-    return this.#readAt + this.written;
   }
 
   /** Its elements: offset in guest memory, length, and whether the device may write it. */
@@ -90,13 +88,14 @@ export class RingChain implements Chain {
     if (!writable && this.#count > this.#readable) {
       return "a readable element follows a writable one";
     }
-    if (!this.#memory.contains(address, bytes)) {
+    const offset = this.#memory.offset(address, bytes);
+    if (offset < 0) {
       return `element at 0x${address.toString(16)}, ${bytes} bytes, is outside guest memory`;
     }
     if (this.readableLength + this.writableLength + bytes > MAX_CHAIN_BYTES) {
       return "a chain has over 2^32 bytes";
     }
-    this.append(address - this.#memory.base, bytes, writable);
+    this.append(offset, bytes, writable);
     return undefined;
   }
 
@@ -145,6 +144,7 @@ export class RingChain implements Chain {
 
   read(into: Uint8Array, offset = 0, length: number = into.length - offset): number {
     const total = Math.min(length, this.readableLeft, into.length - offset);
+    this.#work?.carried(total);
     let done = 0;
     while (done < total) {
       const n = Math.min(this.#lengths[this.#readElement]! - this.#readInto, total - done);
@@ -205,6 +205,7 @@ export class RingChain implements Chain {
 
   write(bytes: Uint8Array, offset = 0, length: number = bytes.length - offset): number {
     const total = Math.min(length, this.writableLeft, bytes.length - offset);
+    this.#work?.carried(total);
     let done = 0;
     while (done < total) {
       const n = Math.min(this.#lengths[this.#writeElement]! - this.#writeInto, total - done);
@@ -218,6 +219,7 @@ export class RingChain implements Chain {
 
   writeZeroes(length: number): number {
     const total = Math.min(length, this.writableLeft);
+    this.#work?.carried(total);
     let done = 0;
     while (done < total) {
       const n = Math.min(this.#lengths[this.#writeElement]! - this.#writeInto, total - done);
@@ -284,7 +286,7 @@ export class RingChain implements Chain {
   }
 
   #grow(): void {
-    const offsets = new Uint32Array(this.#offsets.length * 2);
+    const offsets = new Float64Array(this.#offsets.length * 2);
     const lengths = new Uint32Array(this.#lengths.length * 2);
     offsets.set(this.#offsets);
     lengths.set(this.#lengths);

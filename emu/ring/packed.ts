@@ -1,7 +1,13 @@
-import { DescFlag, loadAcquire, PACKED_DESC, PackedDescFlag, RING_EVENT_OFFSET } from "@vireo/hal";
+import {
+  DescFlag,
+  EVENT_SUPPRESS,
+  loadAcquire,
+  PACKED_DESC,
+  PackedDescFlag,
+  RING_EVENT_OFFSET,
+} from "@vireo/hal";
 import type { Chain } from "../device.ts";
 import type { GuestMemory } from "../memory.ts";
-import type { WorkMeter } from "../work.ts";
 import { RingChain } from "./chain.ts";
 import { EventSuppression } from "./event_suppression.ts";
 import { InOrder } from "./in_order.ts";
@@ -32,10 +38,7 @@ export class PackedQueue implements RunningQueue {
   /** Size in descriptors. */
   readonly size: number;
   readonly #options: RunningQueueOptions;
-  readonly #work: WorkMeter | undefined;
   readonly #memory: GuestMemory;
-  readonly #base: number;
-  readonly #limit: number;
   readonly #words16: Uint16Array;
   readonly #words32: Uint32Array;
   /** The same, signed: the queue loads and stores id and flags of a descriptor as one such word. */
@@ -79,18 +82,15 @@ export class PackedQueue implements RunningQueue {
     this.index = options.index;
     this.size = geometry.size;
     this.#options = options;
-    this.#work = options.work;
     this.#memory = memory;
-    this.#base = memory.base;
-    this.#limit = memory.size;
     this.#words16 = memory.words16;
     this.#words32 = memory.words32;
     this.#signed32 = new Int32Array(memory.words32.buffer);
-    this.#desc32 = (geometry.desc - memory.base) / 4;
+    this.#desc32 = memory.offset(geometry.desc, PACKED_DESC.SIZE * geometry.size) / 4;
     this.#events = new EventSuppression(
       memory.words16,
-      (geometry.avail - memory.base) / 2,
-      (geometry.used - memory.base) / 2,
+      memory.offset(geometry.avail, EVENT_SUPPRESS.SIZE) / 2,
+      memory.offset(geometry.used, EVENT_SUPPRESS.SIZE) / 2,
       options.eventIdx,
     );
     this.#eventIdx = options.eventIdx;
@@ -114,11 +114,11 @@ export class PackedQueue implements RunningQueue {
     const words = this.#words32;
     const id = word & 0xffff;
     const bytes = words[at + 2]!;
-    const offset = words[at]! - this.#base;
+    const offset = words[at]! - this.#memory.base;
     // As in a split queue: most chains are one descriptor below 4 GiB; #walk takes all others.
     if (
       (flags & NEXT_OR_INDIRECT) === 0 && words[at + 1] === 0 && this.#ids[id] === 0 &&
-      this.#inUse < this.size && offset >= 0 && offset + bytes <= this.#limit
+      this.#inUse < this.size && offset >= 0 && offset + bytes <= this.#memory.size
     ) {
       const chain = this.#spare ?? this.#newChain();
       this.#spare = undefined;
@@ -139,7 +139,6 @@ export class PackedQueue implements RunningQueue {
     const own = chain as RingChain;
     if (this.#stopped || !own.held || own.owner !== this) return;
     own.held = false;
-    this.#work?.carried(own.moved);
     if (this.#spare === undefined) this.#spare = own;
     else this.#pool.push(own);
     // The rare case is a call, so that the rest stays small enough to be inlined (packed_bench.ts).
@@ -260,7 +259,7 @@ export class PackedQueue implements RunningQueue {
       chain.clear();
       if (elements.length > size || start >= size) wrong("a chain of another ring");
       for (const [offset, length, writable] of elements) {
-        if (offset < 0 || length < 0 || offset + length > this.#limit) {
+        if (offset < 0 || length < 0 || offset + length > this.#memory.bytes.length) {
           wrong("an element outside guest memory");
         }
         chain.append(offset, length, writable);
@@ -344,29 +343,36 @@ export class PackedQueue implements RunningQueue {
     let count = 0;
     for (;;) {
       // The device holds all other descriptors, so the driver made some available twice.
-      if (++count > free) return this.#fault("a chain is longer than the free part of the queue");
+      if (++count > free) {
+        return this.#fault("a chain is longer than the free part of the queue", "2.8.17", start);
+      }
       const at = this.#desc32 + place * DESC_WORDS;
       const idFlags = words[at + 3]!;
       const flags = idFlags >>> 16;
       if ((flags & AVAIL_USED) !== expected) {
-        return this.#fault(`descriptor ${place} of a chain is not available`);
+        return this.#fault(`descriptor ${place} of a chain is not available`, "2.8.17", place);
       }
       const address = addressAt(words, at);
       const bytes = words[at + 2]!;
       let wrong: string | undefined;
-      if ((flags & DescFlag.INDIRECT) === 0) wrong = chain.tryAppend(address, bytes, flags);
-      else if (!this.#options.indirect) wrong = "INDIRECT was not negotiated";
+      let clause = "2.8.19";
+      if ((flags & DescFlag.INDIRECT) === 0) {
+        wrong = chain.tryAppend(address, bytes, flags);
+        clause = "2.8.17";
+      } else if (!this.#options.indirect) wrong = "INDIRECT was not negotiated";
       else if ((flags & DescFlag.NEXT) !== 0 || count > 1) {
         wrong = "INDIRECT in a list linked by NEXT";
       } else wrong = this.#appendTable(chain, address, bytes);
-      if (wrong !== undefined) return this.#fault(wrong);
+      if (wrong !== undefined) return this.#fault(wrong, clause, place, address);
       if (++place === this.size) {
         place = 0;
         expected ^= AVAIL_USED;
       }
       if ((flags & DescFlag.NEXT) !== 0) continue;
       const id = idFlags & 0xffff;
-      if (this.#ids[id] !== 0) return this.#fault(`buffer id ${id} was made available twice`);
+      if (this.#ids[id] !== 0) {
+        return this.#fault(`buffer id ${id} was made available twice`, "2.8.16", place);
+      }
       chain.finish();
       this.#hand(chain, id, start, count);
       return chain;
@@ -379,12 +385,13 @@ export class PackedQueue implements RunningQueue {
     if (bytes === 0 || !Number.isInteger(count)) {
       return `an indirect table of ${bytes} bytes is not whole descriptors`;
     }
-    if (address % 4 !== 0 || !this.#memory.contains(address, bytes)) {
+    const table = this.#memory.offset(address, bytes);
+    if (address % 4 !== 0 || table < 0) {
       return `an indirect table at 0x${address.toString(16)} is misaligned or outside guest memory`;
     }
     if (count > this.size) return "a chain is longer than the queue";
     const words = this.#words32;
-    let at = (address - this.#base) / 4;
+    let at = table / 4;
     for (let i = 0; i < count; i++, at += DESC_WORDS) {
       const wrong = chain.tryAppend(addressAt(words, at), words[at + 2]!, words[at + 3]! >>> 16);
       if (wrong !== undefined) return wrong;
@@ -418,13 +425,18 @@ export class PackedQueue implements RunningQueue {
   #newChain(): RingChain {
     const free = this.#pool.pop();
     if (free !== undefined) return free;
-    const chain = new RingChain(this, this.#memory);
+    const chain = new RingChain(this, this.#memory, this.#options.work);
     this.#chains.push(chain);
     return chain;
   }
 
-  #fault(reason: string): undefined {
-    this.#options.fault(`queue ${this.index}: ${reason}`);
+  #fault(reason: string, clause: string, descriptor?: number, address?: number): undefined {
+    this.#options.fault(`queue ${this.index}: ${reason}`, {
+      queue: this.index,
+      ...descriptor === undefined ? {} : { descriptor },
+      ...address === undefined ? {} : { address },
+      clause,
+    });
     return undefined;
   }
 }

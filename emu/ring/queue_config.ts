@@ -1,5 +1,6 @@
 import { splitRingLayout } from "@vireo/hal";
 import type { DeviceQueue } from "../device.ts";
+import type { ViolationPlace } from "../device_state.ts";
 import type { GuestMemory } from "../memory.ts";
 import type { WorkMeter } from "../work.ts";
 import type { RingPosition } from "./position.ts";
@@ -50,12 +51,12 @@ export interface RunningQueueOptions {
   readonly batchUsed?: boolean;
   /** Legacy NOTIFY_ON_EMPTY: interrupts when the ring runs empty, even if the driver suppresses interrupts. */
   readonly notifyOnEmpty?: boolean;
-  /** Counts the bytes of chains that are returned. */
+  /** Counts the bytes that are copied from and to chains. */
   readonly work?: WorkMeter | undefined;
   /** Raises the queue interrupt. */
   readonly interrupt: () => void;
   /** Reports a guest fault to the device. */
-  readonly fault: (reason: string) => void;
+  readonly fault: (reason: string, place: ViolationPlace) => void;
 }
 
 /** A running queue of either ring format, from its device's side. */

@@ -1,4 +1,11 @@
-import { AVAIL_NO_INTERRUPT, DESC, loadAfterStore, needEvent, USED_NO_NOTIFY } from "@vireo/hal";
+import {
+  AVAIL_NO_INTERRUPT,
+  DESC,
+  loadAfterStore,
+  needEvent,
+  splitRingLayout,
+  USED_NO_NOTIFY,
+} from "@vireo/hal";
 import type { Chain } from "../device.ts";
 import type { RingPosition } from "./position.ts";
 import type { RunningQueue, RunningQueueOptions } from "./queue_config.ts";
@@ -39,10 +46,12 @@ export class ReversedQueue implements RunningQueue {
     this.#options = options;
     this.#words16 = memory.words16;
     this.#words32 = memory.words32;
-    this.#desc = (desc - memory.base) / 4;
-    this.#avail = (avail - memory.base) / 2;
-    this.#used16 = (used - memory.base) / 2;
-    this.#used32 = (used - memory.base) / 4;
+    const layout = splitRingLayout(size);
+    const usedAt = memory.offset(used, layout.usedSize);
+    this.#desc = memory.offset(desc, layout.descSize) / 4;
+    this.#avail = memory.offset(avail, layout.availSize) / 2;
+    this.#used16 = usedAt / 2;
+    this.#used32 = usedAt / 4;
     this.#mask = size - 1;
     this.#free = Array.from({ length: size }, (_, i) => size - 1 - i);
     this.#given = new Uint8Array(size);
@@ -77,7 +86,10 @@ export class ReversedQueue implements RunningQueue {
     if (!this.hasAvailable() && !this.#askForReturns()) return undefined;
     const slot = this.#words32[this.#used32 + 1 + 2 * (this.#lastUsed & this.#mask)]!;
     if (slot >= this.size || this.#given[slot] !== 1) {
-      this.#options.fault(`queue ${this.index}: the driver returned buffer ${slot}, not its own`);
+      this.#options.fault(`queue ${this.index}: the driver returned buffer ${slot}, not its own`, {
+        queue: this.index,
+        descriptor: slot,
+      });
       return undefined;
     }
     this.#given[slot] = 0;

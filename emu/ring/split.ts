@@ -9,7 +9,6 @@ import {
 } from "@vireo/hal";
 import type { Chain } from "../device.ts";
 import type { GuestMemory } from "../memory.ts";
-import type { WorkMeter } from "../work.ts";
 import { RingChain } from "./chain.ts";
 import { InOrder } from "./in_order.ts";
 import type { QueuePosition } from "./position.ts";
@@ -56,10 +55,7 @@ export class SplitQueue implements RunningQueue {
   /** Size in descriptors. */
   readonly size: number;
   readonly #options: RunningQueueOptions;
-  readonly #work: WorkMeter | undefined;
   readonly #memory: GuestMemory;
-  readonly #base: number;
-  readonly #limit: number;
   readonly #words16: Uint16Array;
   readonly #words32: Uint32Array;
   readonly #mask: number;
@@ -94,17 +90,16 @@ export class SplitQueue implements RunningQueue {
     this.index = options.index;
     this.size = geometry.size;
     this.#options = options;
-    this.#work = options.work;
     this.#memory = memory;
-    this.#base = memory.base;
-    this.#limit = memory.size;
     this.#words16 = memory.words16;
     this.#words32 = memory.words32;
     this.#mask = geometry.size - 1;
-    this.#avail = (geometry.avail - memory.base) / 2;
-    this.#used16 = (geometry.used - memory.base) / 2;
-    this.#used32 = (geometry.used - memory.base) / 4;
-    this.#desc32 = (geometry.desc - memory.base) / 4;
+    const layout = splitRingLayout(geometry.size);
+    const used = memory.offset(geometry.used, layout.usedSize);
+    this.#avail = memory.offset(geometry.avail, layout.availSize) / 2;
+    this.#used16 = used / 2;
+    this.#used32 = used / 4;
+    this.#desc32 = memory.offset(geometry.desc, layout.descSize) / 4;
     this.#eventIdx = options.eventIdx;
     this.#held = new Uint8Array(geometry.size);
     this.#order = options.inOrder ? new InOrder(this.size, options.batchUsed ?? false) : undefined;
@@ -131,10 +126,10 @@ export class SplitQueue implements RunningQueue {
     if (head <= this.#mask && this.#held[head] === 0 && words[first + 1] === 0) {
       const flags = words[first + 3]! & 0xffff;
       const bytes = words[first + 2]!;
-      const offset = words[first]! - this.#base;
+      const offset = words[first]! - this.#memory.base;
       if (
         (flags & NEXT_OR_INDIRECT) === 0 && offset >= 0 &&
-        offset + bytes <= this.#limit
+        offset + bytes <= this.#memory.size
       ) {
         const chain = this.#spare ?? this.#newChain();
         this.#spare = undefined;
@@ -162,7 +157,6 @@ export class SplitQueue implements RunningQueue {
     const own = chain as RingChain;
     if (this.#stopped || !own.held || own.owner !== this) return;
     own.held = false;
-    this.#work?.carried(own.moved);
     if (this.#spare === undefined) this.#spare = own;
     else this.#pool.push(own);
     const order = this.#order;
@@ -316,7 +310,7 @@ export class SplitQueue implements RunningQueue {
     const fresh = (seen - this.#lastAvail) & 0xffff;
     if (fresh === 0) return false;
     if (fresh > this.size) {
-      this.#fault(`available index jumped by ${fresh}, queue size is ${this.size}`);
+      this.#fault(`available index jumped by ${fresh}, queue size is ${this.size}`, "2.7.6");
       return false;
     }
     this.#availSeen = seen;
@@ -325,14 +319,17 @@ export class SplitQueue implements RunningQueue {
 
   /** Walks the chain of a head that the driver made available at an index. */
   #walk(head: number, takenAt: number): RingChain | undefined {
-    if (head > this.#mask) return this.#fault(`available entry names descriptor ${head}`);
-    if (this.#held[head] !== 0) return this.#fault(`descriptor ${head} was made available twice`);
+    if (head > this.#mask) {
+      return this.#fault(`available entry names descriptor ${head}`, "2.7.6");
+    }
+    if (this.#held[head] !== 0) {
+      return this.#fault(`descriptor ${head} was made available twice`, "2.7.13", head);
+    }
     const chain = this.#newChain();
     chain.head = head;
     chain.takenAt = takenAt;
     const words = this.#words32;
-    const base = this.#base;
-    const size = this.#limit;
+    const memory = this.#memory;
     chain.clear();
     let table = this.#desc32;
     let length = this.size;
@@ -349,39 +346,58 @@ export class SplitQueue implements RunningQueue {
       const flagsNext = words[at + 3]!;
       const flags = flagsNext & 0xffff;
       if ((flags & DescFlag.INDIRECT) !== 0) {
-        if (!this.#options.indirect) return this.#fault("INDIRECT was not negotiated");
-        if (inTable) return this.#fault("an indirect table refers to another");
+        if (!this.#options.indirect) {
+          return this.#fault("INDIRECT was not negotiated", "2.7.5.3.1", index);
+        }
+        if (inTable) return this.#fault("an indirect table refers to another", "2.7.5.3.1", index);
         if ((flags & DescFlag.NEXT) !== 0) {
-          return this.#fault("INDIRECT and NEXT in one descriptor");
+          return this.#fault("INDIRECT and NEXT in one descriptor", "2.7.5.3.1", index);
         }
         if (bytes === 0 || bytes % DESC.SIZE !== 0) {
-          return this.#fault(`an indirect table of ${bytes} bytes is not whole descriptors`);
-        }
-        if (address % 4 !== 0 || address < base || address + bytes > base + size) {
           return this.#fault(
-            `an indirect table at 0x${address.toString(16)} is misaligned or outside guest memory`,
+            `an indirect table of ${bytes} bytes is not whole descriptors`,
+            "2.7.5.3",
+            index,
+            address,
           );
         }
-        table = (address - base) / 4;
+        const at = memory.offset(address, bytes);
+        if (address % 4 !== 0 || at < 0) {
+          const place = `0x${address.toString(16)}`;
+          const what = `an indirect table at ${place} is misaligned or outside guest memory`;
+          return this.#fault(what, "2.7.5.3", index, address);
+        }
+        table = at / 4;
         length = bytes / DESC.SIZE;
         inTable = true;
         index = 0;
         continue;
       }
-      if (++elements > this.size) return this.#fault("a chain is longer than the queue");
+      if (++elements > this.size) {
+        return this.#fault("a chain is longer than the queue", "2.7.5.3.1", head);
+      }
       if ((flags & WRITE) !== 0) writable = true;
-      else if (writable) return this.#fault("a readable element follows a writable one");
-      if (address < base || address + bytes > base + size) {
-        return this.#fault(
-          `element at 0x${address.toString(16)}, ${bytes} bytes, is outside guest memory`,
-        );
+      else if (writable) {
+        return this.#fault("a readable element follows a writable one", "2.7.4.2", index, address);
+      }
+      const offset = memory.offset(address, bytes);
+      if (offset < 0) {
+        const what = `element at 0x${
+          address.toString(16)
+        }, ${bytes} bytes, is outside guest memory`;
+        return this.#fault(what, "2.7.5", index, address);
       }
       total += bytes;
-      if (total > MAX_CHAIN_BYTES) return this.#fault("a chain has over 2^32 bytes");
-      chain.append(address - base, bytes, writable);
+      if (total > MAX_CHAIN_BYTES) {
+        return this.#fault("a chain has over 2^32 bytes", "2.7.5.2", head);
+      }
+      chain.append(offset, bytes, writable);
       if ((flags & DescFlag.NEXT) === 0) break;
-      index = flagsNext >>> 16;
-      if (index >= length) return this.#fault(`next names descriptor ${index} of ${length}`);
+      const next = flagsNext >>> 16;
+      if (next >= length) {
+        return this.#fault(`next names descriptor ${next} of ${length}`, "2.7.5", index);
+      }
+      index = next;
     }
     chain.finish();
     this.#held[head] = 1;
@@ -392,13 +408,18 @@ export class SplitQueue implements RunningQueue {
   #newChain(): RingChain {
     const free = this.#pool.pop();
     if (free !== undefined) return free;
-    const chain = new RingChain(this, this.#memory);
+    const chain = new RingChain(this, this.#memory, this.#options.work);
     this.#chains.push(chain);
     return chain;
   }
 
-  #fault(reason: string): undefined {
-    this.#options.fault(`queue ${this.index}: ${reason}`);
+  #fault(reason: string, clause: string, descriptor?: number, address?: number): undefined {
+    this.#options.fault(`queue ${this.index}: ${reason}`, {
+      queue: this.index,
+      ...descriptor === undefined ? {} : { descriptor },
+      ...address === undefined ? {} : { address },
+      clause,
+    });
     return undefined;
   }
 }

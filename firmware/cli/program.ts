@@ -2,6 +2,7 @@ import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-ty
 import { command, type CommandGroup, type CommandRow } from "../commands/command.ts";
 import { COMMANDS } from "../commands/table.ts";
 import { BOARD_OPTIONS, type BoardOption } from "../target/options.ts";
+import { UsageError } from "../terminal/usage.ts";
 
 /** What the command line is built from. */
 export interface Tables {
@@ -100,9 +101,36 @@ function addCommand(
   addExample(added, row.example);
   added.action(async () => {
     const { dispatch } = await import("./dispatch.ts");
-    const args = added.processedArgs as (string | readonly string[] | undefined)[];
+    const given = added.processedArgs as (string | readonly string[] | undefined)[];
+    const args = row.passThrough ? passedOn(added, argv, given) : given;
     await dispatch(name, row, { flags: { ...added.opts() }, args }, argv, options);
   });
+}
+
+/**
+ * Takes the `--` out of a command line whose last arguments are somebody else's, and looks at what stands
+ * before it: an option of ours there has no effect, so it is a mistake.
+ *
+ * @throws {UsageError} If one of the command's own options stands after its first argument.
+ */
+function passedOn(
+  command: CommandUnknownOpts,
+  argv: readonly string[],
+  given: readonly (string | readonly string[] | undefined)[],
+): (string | readonly string[] | undefined)[] {
+  const rest = (given.at(-1) ?? []) as readonly string[];
+  const [first] = given;
+  // `run -- script.ts --target x`: the parser has taken the mark out.
+  if (argv[argv.length - rest.length - 2] === "--") return [...given];
+  const mark = rest.indexOf("--");
+  for (const arg of mark < 0 ? rest : rest.slice(0, mark)) {
+    const name = arg.replace(/=.*/s, "");
+    if (!command.options.some(({ long, short }) => name === long || name === short)) continue;
+    throw new UsageError(
+      `${command.name()}: ${name} must stand before ${first}, or after -- if it is for the script`,
+    );
+  }
+  return [...given.slice(0, -1), mark < 0 ? rest : rest.toSpliced(mark, 1)];
 }
 
 function boardOption({ flag, summary, group, choices, repeated }: BoardOption): Option {

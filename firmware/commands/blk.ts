@@ -5,7 +5,7 @@ import { type DiskContents, diskContents, diskText, hashDisk } from "../disk/dis
 import type { BoardOptions } from "../target/options.ts";
 import { progress, rate, sizeText, writeAll } from "../terminal/output.ts";
 import { parseCount, UsageError } from "../terminal/usage.ts";
-import { readBytes, writeBytes } from "../disk/byte_range.ts";
+import { readBytes, wholeBytes, writeBytes } from "../disk/byte_range.ts";
 import type { Vireo } from "../vireo.ts";
 import { openVireo } from "../session.ts";
 
@@ -34,12 +34,12 @@ interface Wanted {
 
 /** Looks at the flags, which is done before a board is opened: that may take long. */
 function wanted(flags: DiskFlags & Partial<RangeFlags>): Wanted {
-  const sectors = (text: string, what: string): number =>
-    parseCount(text, what, 0, Number.MAX_SAFE_INTEGER);
+  const sectors = (text: string, what: string, min: number): number =>
+    parseCount(text, what, min, Math.floor(Number.MAX_SAFE_INTEGER / SECTOR));
   return {
     disk: parseCount(flags.disk, "--disk"),
-    sector: sectors(flags.sector ?? "0", "--sector"),
-    count: flags.count === undefined ? undefined : sectors(flags.count, "--count"),
+    sector: sectors(flags.sector ?? "0", "--sector", 0),
+    count: flags.count === undefined ? undefined : sectors(flags.count, "--count", 1),
   };
 }
 
@@ -53,15 +53,44 @@ function pick(vireo: Vireo, { disk: index }: Wanted): Blk {
   return disk;
 }
 
+/**
+ * Finds out which sectors of a disk are meant: by default all from the first one on.
+ *
+ * @throws {UsageError} If the disk does not have them, or has them in part of a block only.
+ */
 function range(blk: Blk, { sector, ...wanted }: Wanted): { sector: number; count: number } {
-  const rest = Math.max(blk.sectors - sector, 0);
+  checkSector(blk, sector);
+  const rest = blk.sectors - sector;
   const count = wanted.count ?? rest;
   if (count > rest) {
     throw new UsageError(
       `--sector, --count: the disk has ${blk.sectors} sectors, got ${sector} + ${count}`,
     );
   }
+  const whole = wholeBytes(blk) / SECTOR;
+  if (sector + count > whole) {
+    throw new UsageError(
+      `--sector, --count: the disk has ${blk.sectors} sectors, but only the first ${whole} are whole ` +
+        `blocks of ${blk.blockSize} bytes, got ${sector} + ${count}`,
+    );
+  }
   return { sector, count };
+}
+
+/**
+ * @throws {UsageError} If the disk does not have this sector.
+ * @throws {VireoError} `OUT_OF_RANGE` If the disk has none at all.
+ */
+function checkSector(blk: Blk, sector: number): void {
+  if (blk.sectors === 0) {
+    throw new VireoError("OUT_OF_RANGE", "The disk is empty: it has 0 sectors", {
+      device: blk.device.name,
+    });
+  }
+  if (sector < blk.sectors) return;
+  throw new UsageError(
+    `--sector: the disk has ${blk.sectors} sectors, 0 to ${blk.sectors - 1}, got ${sector}`,
+  );
 }
 
 /** `vireo blk info`. */
@@ -81,6 +110,7 @@ export async function info(board: BoardOptions, flags: DiskFlags): Promise<void>
     features: [...blk.device.features].map((bit) => featureName(bit, BlkFeature)),
     topology: blk.topology ?? null,
     geometry: blk.geometry ?? null,
+    unusable: blk.capacity - wholeBytes(blk),
     ...contents,
   };
   if (flags.json) return console.log(JSON.stringify(report));
@@ -91,6 +121,11 @@ export async function info(board: BoardOptions, flags: DiskFlags): Promise<void>
   const cache = report.writeCache ? "write back" : "write through";
   console.log(`serial '${report.serial}', ${report.queues} queue(s), ${cache}`);
   console.log(`features ${report.features.join(" ")}`);
+  if (report.unusable > 0) {
+    console.log(
+      `the last ${report.unusable} bytes cannot be used: they are no whole block of ${report.blockSize} bytes`,
+    );
+  }
   console.log(diskText(contents).join("\n"));
 }
 
@@ -133,16 +168,18 @@ export async function write(
   const want = wanted(flags);
   await using vireo = await openVireo(board);
   const blk = pick(vireo, want);
-  const first = range(blk, { ...want, count: 0 }).sector;
+  const first = want.sector;
+  checkSector(blk, first);
   const buffer = new Uint8Array(CHUNK);
   let bytes = 0;
   for (;;) {
     const length = await fill(source, buffer);
     if (length === 0) break;
-    if (first * SECTOR + bytes + length > blk.capacity) {
+    const room = Math.max(wholeBytes(blk) - first * SECTOR, 0);
+    if (bytes + length > room) {
       throw new VireoError("OUT_OF_RANGE", "The input is longer than the disk from there on", {
-        seen: bytes + length,
-        expected: (blk.sectors - first) * SECTOR,
+        seen: `${bytes + length} bytes`,
+        expected: `at most ${room}`,
       });
     }
     await writeBytes(blk, first * SECTOR + bytes, buffer.subarray(0, length));

@@ -44,10 +44,11 @@ export const BOARD_ROWS: readonly CommandRow[] = [
     summary: "run a TypeScript file with the board's bus and drivers",
     arguments: [
       ["<script>", "a file whose default export takes a Vireo"],
-      ["[args...]", "passed on as vireo.args"],
+      ["[args...]", "passed on as vireo.args; -- before those that are options of run too"],
     ],
     options: [{ flag: "--watch", summary: "run it again whenever the file changes" }],
-    example: "vireo run --blk disk.img examples/read_disk.ts",
+    example: "vireo run --blk disk.img examples/read_disk.ts\n" +
+      "vireo run script.ts -- --target is-for-the-script",
     passThrough: true,
     stdin: "bytes",
     board: {},

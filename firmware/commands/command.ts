@@ -56,6 +56,8 @@ export interface GuestCall extends CommandCall {
 export interface HostPart {
   /** The board, if the host has changed it. */
   readonly board?: BoardOptions;
+  /** Flags that the host has worked out, over those that were given. */
+  readonly flags?: Readonly<Record<string, unknown>>;
   /** Environment variables for the command. */
   readonly env?: Readonly<Record<string, string>>;
   /** The user's script, to be bundled. */

@@ -1,4 +1,5 @@
 import { ping } from "../ip/mod.ts";
+import { peerOn, sourceFor } from "../ip/source.ts";
 import { VireoError } from "@vireo/hal";
 import { type DiskContents, diskContents, diskText, hashDisk } from "../disk/disk_report.ts";
 import type { StreamPort } from "@vireo/emu";
@@ -21,6 +22,23 @@ const CHI_SQUARE_LIMIT = 394;
 /** Environment variable that tells a guest of the disk on the host, as JSON. */
 export const DEMO_DISK = "VIREO_DEMO_DISK";
 
+/** Environment variable that tells a guest of the wire on the host, as JSON. */
+const DEMO_PEER = "VIREO_DEMO_PEER";
+
+/** IPv4 addresses on the board's wire: ours, and one that answers. */
+interface DemoPeer {
+  readonly source: string;
+  readonly target: string;
+}
+
+/** The addresses of the wire; a guest has them from the host, whose interfaces they are. */
+function demoPeer({ net }: BoardOptions): DemoPeer {
+  const known = Deno.env.get(DEMO_PEER);
+  if (known !== undefined) return JSON.parse(known) as DemoPeer;
+  const target = peerOn(net);
+  return { source: sourceFor(net, target), target };
+}
+
 /** A disk of the host, and what the driver must find on it. */
 interface DemoDisk {
   readonly path: string;
@@ -37,9 +55,10 @@ export async function prepareDemo(
   given: boolean,
 ): Promise<{ board: BoardOptions; env: Record<string, string> }> {
   const { board: full, disk } = await withDisk(board, given);
-  if (disk === undefined) return { board: full, env: {} };
+  const env = { [DEMO_PEER]: JSON.stringify(demoPeer(board)) };
+  if (disk === undefined) return { board: full, env };
   const known: DemoDisk = { path: disk, sha256: await hashFile(disk) };
-  return { board: full, env: { [DEMO_DISK]: JSON.stringify(known) } };
+  return { board: full, env: { ...env, [DEMO_DISK]: JSON.stringify(known) } };
 }
 
 /** The board with a disk to read: the user's, or one that is made here. */
@@ -77,6 +96,8 @@ export async function demo(board: BoardOptions, flags: DemoFlags): Promise<void>
   await using vireo = await openVireo(full);
   const report = describeBoard(vireo, full);
   const sections: Section[] = [];
+  const peer = demoPeer(full);
+  const demoNet = (vireo: Vireo): Promise<Section> => pingPeer(vireo, peer);
   for (const part of [demoBlk, demoNet, demoConsole, demoRng]) {
     sections.push(await attempt(part, vireo, known));
   }
@@ -153,10 +174,8 @@ async function demoBlk(vireo: Vireo, { path, hash }: Disk): Promise<Section> {
   return { title: "blk", ok, lines, data: { path, serial, sha256, host, ...contents } };
 }
 
-async function demoNet(vireo: Vireo): Promise<Section> {
-  const { net } = vireo;
-  const target = "10.0.2.2";
-  const result = await ping(net, { source: "10.0.2.15", target, count: 4, deadline: DEADLINE });
+async function pingPeer({ net }: Vireo, { source, target }: DemoPeer): Promise<Section> {
+  const result = await ping(net, { source, target, count: 4, deadline: DEADLINE });
   const times = result.replies.map((reply) => reply.milliseconds).sort((a, b) => a - b);
   const median = times[times.length >> 1] ?? NaN;
   const lines = [

@@ -5,6 +5,8 @@ import type { BoardOptions } from "../target/options.ts";
 import { progress, rate, writeAll } from "../terminal/output.ts";
 import { parseCount, parseHexBytes, UsageError } from "../terminal/usage.ts";
 import type { JsonFlag } from "./command.ts";
+import { inGuest } from "../terminal/environment.ts";
+import { noWayBack, sourceFor } from "../ip/source.ts";
 import { openVireo } from "../session.ts";
 
 /** Shortest Ethernet frame that has a header, in bytes. */
@@ -30,21 +32,50 @@ export async function info(board: BoardOptions, flags: JsonFlag): Promise<void> 
   console.log(`features ${report.features.join(" ")}`);
 }
 
+/** Flags of `vireo net ping`. */
+export interface PingFlags extends JsonFlag {
+  readonly source?: string;
+  readonly count: string;
+  readonly deadline: string;
+}
+
+/** Looks at the flags of `vireo net ping` where the wire is: on the host, whatever the target. */
+export function preparePing(
+  board: BoardOptions,
+  target: string,
+  flags: PingFlags,
+): { source: string; count: number; deadline: number } {
+  const count = parseCount(flags.count, "--count", 1, 1_000_000);
+  const deadline = parseCount(flags.deadline, "--deadline", 1);
+  return { source: source(board, "address", target, flags.source), count, deadline };
+}
+
+/** Our address for a target: the one that was given, or one of the wire's network. */
+function source(board: BoardOptions, name: string, target: string, given?: string): string {
+  checkAddress(name, target);
+  if (given === undefined) return sourceFor(board.net, target);
+  checkAddress("--source", given);
+  // The host has said it before it booted the guest, whose own interfaces are others.
+  const warning = inGuest() ? undefined : noWayBack(board.net, given);
+  if (warning !== undefined) console.error(`vireo: ${warning}`);
+  return given;
+}
+
+/** @throws {UsageError} If a text is no IPv4 address. */
+function checkAddress(name: string, text: string): void {
+  if (/^(\d{1,3}\.){3}\d{1,3}$/.test(text) && text.split(".").every((n) => +n <= 255)) return;
+  throw new UsageError(`${name}: expected an IPv4 address, got '${text}'`);
+}
+
 /** `vireo net ping`. */
 export async function pingHost(
   board: BoardOptions,
   target: string,
-  flags: JsonFlag & { readonly source: string; readonly count: string; readonly deadline: string },
+  flags: PingFlags,
 ): Promise<void> {
-  const count = parseCount(flags.count, "--count", 1, 1_000_000);
-  const deadline = parseCount(flags.deadline, "--deadline", 1);
-  for (const [name, address] of [["address", target], ["--source", flags.source]] as const) {
-    if (!/^(\d{1,3}\.){3}\d{1,3}$/.test(address) || address.split(".").some((n) => +n > 255)) {
-      throw new UsageError(`${name}: expected an IPv4 address, got '${address}'`);
-    }
-  }
+  const { source, count, deadline } = preparePing(board, target, flags);
   await using vireo = await openVireo(board);
-  const result = await ping(vireo.net, { source: flags.source, target, count, deadline });
+  const result = await ping(vireo.net, { source, target, count, deadline });
   const { mac, replies } = result;
   if (flags.json) console.log(JSON.stringify({ target, mac, sent: count, replies }));
   else {
@@ -89,27 +120,43 @@ export async function lease(
   }
 }
 
+function isHttpUrl(text: string): boolean {
+  // An address that is cut short, 10.0.2, would be another one to URL.
+  return /^http:\/\/[\w.-]+(:\d+)?(\/|$)/.test(text) && URL.canParse(text) &&
+    (!/^http:\/\/[\d.]+(:|\/|$)/.test(text) || /^http:\/\/\d+\.\d+\.\d+\.\d+(:|\/|$)/.test(text));
+}
+
 /** `vireo net fetch`. */
 export async function fetchFile(
   board: BoardOptions,
   url: string,
-  flags: JsonFlag & { readonly output?: string; readonly deadline: string },
+  flags: JsonFlag & {
+    readonly output?: string;
+    readonly deadline: string;
+    readonly idle: string;
+  },
 ): Promise<void> {
   const deadline = parseCount(flags.deadline, "--deadline", 1);
-  if (!/^http:\/\/\d+\.\d+\.\d+\.\d+(:\d+)?(\/|$)/.test(url)) {
-    throw new UsageError(`url: expected http:// and an IPv4 address, got '${url}'`);
+  const idle = parseCount(flags.idle, "--idle", 1);
+  if (!isHttpUrl(url)) {
+    throw new UsageError(`url: expected http:// and an IPv4 address or a name, got '${url}'`);
   }
   if (flags.json && flags.output === undefined) {
     throw new UsageError("--json: needs -o FILE, standard output has the bytes");
   }
   await using vireo = await openVireo(board);
   await using ip = await IpStack.dhcp(vireo.net, { deadline, signal: vireo.signal });
-  const { status, headers, body } = await ip.fetch(url, { deadline, signal: vireo.signal });
+  const { status, headers, body } = await ip.fetch(url, {
+    deadline,
+    idle,
+    signal: vireo.signal,
+  });
   if (status !== 200) {
     await body.cancel();
+    const moved = headers.get("location");
     throw new VireoError("BAD_STATUS", `Server does not have ${url}`, {
-      seen: status,
-      expected: 200,
+      seen: moved === null ? String(status) : `${status} with the address ${moved}`,
+      expected: "200",
     });
   }
   const total = Number(headers.get("content-length") ?? 0);
@@ -130,16 +177,20 @@ export async function fetchFile(
   else console.error(`${bytes} bytes, ${rate(bytes / seconds)}B/s`);
 }
 
-/** `vireo net capture`. */
-export async function capture(
+/** Flags of `vireo net capture`. */
+export interface CaptureFlags extends JsonFlag {
+  readonly output?: string;
+  readonly count: string;
+  readonly deadline: string;
+  readonly ping?: string;
+  readonly source?: string;
+}
+
+/** Looks at the flags of `vireo net capture`, as {@linkcode preparePing} does. */
+export function prepareCapture(
   board: BoardOptions,
-  flags: JsonFlag & {
-    readonly output?: string;
-    readonly count: string;
-    readonly deadline: string;
-    readonly ping?: string;
-  },
-): Promise<void> {
+  flags: CaptureFlags,
+): { source: string | undefined; count: number; deadline: number } {
   const count = parseCount(flags.count, "--count", 1);
   const deadline = parseCount(flags.deadline, "--deadline", 1);
   if (flags.output === undefined && Deno.stdout.isTerminal()) {
@@ -148,6 +199,13 @@ export async function capture(
   if (flags.json && flags.output === undefined) {
     throw new UsageError("--json: needs -o FILE, standard output has the frames");
   }
+  if (flags.ping === undefined) return { source: undefined, count, deadline };
+  return { source: source(board, "--ping", flags.ping, flags.source), count, deadline };
+}
+
+/** `vireo net capture`. */
+export async function capture(board: BoardOptions, flags: CaptureFlags): Promise<void> {
+  const { source, count, deadline } = prepareCapture(board, flags);
   await using vireo = await openVireo(board);
   const { net } = vireo;
   using file = flags.output === undefined
@@ -164,7 +222,7 @@ export async function capture(
     if (!(error instanceof VireoError && error.code === "UNSUPPORTED")) throw error;
   });
   let captured = 0;
-  const asking = flags.ping === undefined ? undefined : askFor(net, flags.ping);
+  const asking = flags.ping === undefined ? undefined : askFor(net, flags.ping, source!);
   try {
     while (captured < count) {
       const frame = await net.receive({ deadline, signal: vireo.signal });
@@ -180,8 +238,8 @@ export async function capture(
 }
 
 /** Broadcasts an ARP request, whose answer is something to capture. */
-async function askFor(net: Net, address: string): Promise<void> {
-  const frame = arpRequest({ mac: net.mac, source: "10.0.2.15", target: address });
+async function askFor(net: Net, target: string, source: string): Promise<void> {
+  const frame = arpRequest({ mac: net.mac, source, target });
   await net.send(frame);
 }
 

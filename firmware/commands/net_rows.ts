@@ -6,6 +6,11 @@ const OUTPUT = {
   file: "write",
 } as const;
 
+const SOURCE = {
+  flag: "--source <address>",
+  summary: "our IPv4 address; one of the wire's network by default",
+} as const;
+
 const load = (): Promise<typeof import("./net.ts")> => import("./net.ts");
 
 /** `vireo net`. */
@@ -27,13 +32,16 @@ export const NET_GROUP: CommandGroup = {
       summary: "ICMP echo, with ARP before it",
       arguments: [["[address]", "IPv4 address", "10.0.2.2"]],
       options: [
-        { flag: "--source <address>", summary: "our IPv4 address", value: "10.0.2.15" },
+        SOURCE,
         { flag: "-c, --count <n>", summary: "how many", value: "4" },
         { flag: "--deadline <ms>", summary: "how long to wait for each answer", value: "1000" },
         JSON_OPTION,
       ],
-      example: "vireo net ping 10.0.2.2 -c 3",
+      example: "vireo net ping 10.0.2.2 -c 3\nvireo net ping 192.0.2.1 --net tap:vireo0",
       board: {},
+      beforeGuest: async ({ board, args: [address], flags }) => ({
+        flags: { source: (await load()).preparePing(board, address, flags).source },
+      }),
       run: async ({ board, args: [address], flags }) =>
         await (await load()).pingHost(board, address, flags),
     }),
@@ -53,7 +61,7 @@ export const NET_GROUP: CommandGroup = {
       summary: "fetch a file by HTTP, with an address that the network lends",
       arguments: [[
         "<url>",
-        "http:// and an IPv4 address; QEMU's user network has the host at 10.0.2.2",
+        "http:// and an IPv4 address or a name; QEMU's user network has the host at 10.0.2.2",
       ]],
       options: [
         OUTPUT,
@@ -61,6 +69,11 @@ export const NET_GROUP: CommandGroup = {
           flag: "--deadline <ms>",
           summary: "how long to wait for an address, and for the connection",
           value: "5000",
+        },
+        {
+          flag: "--idle <ms>",
+          summary: "how long the server may be silent in its answer",
+          value: "30000",
         },
         JSON_OPTION,
       ],
@@ -95,10 +108,14 @@ export const NET_GROUP: CommandGroup = {
           flag: "--ping <address>",
           summary: "ping this address first, so that there is something to see",
         },
+        SOURCE,
         JSON_OPTION,
       ],
       example: "vireo net capture --ping 10.0.2.2 -c 2 -o out.pcap",
       board: {},
+      beforeGuest: async ({ board, flags }) => ({
+        flags: { source: (await load()).prepareCapture(board, flags).source },
+      }),
       run: async ({ board, flags }) => await (await load()).capture(board, flags),
     }),
     command({

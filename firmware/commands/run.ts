@@ -1,6 +1,10 @@
+import type { BindNotice } from "@vireo/drivers";
+import { violationText } from "@vireo/emu";
+import { deviceName } from "@vireo/hal";
 import { interruptible } from "../terminal/interrupts.ts";
 import { toFileUrl } from "../terminal/paths.ts";
 import type { BoardOptions } from "../target/options.ts";
+import { say } from "../terminal/report.ts";
 import { UsageError } from "../terminal/usage.ts";
 import type { Vireo, VireoMain } from "../vireo.ts";
 import { openVireo } from "../session.ts";
@@ -19,10 +23,52 @@ export async function run(
   let opened: Vireo | undefined;
   const code = async (): Promise<void> => {
     const main = await loadScript(script);
-    await using vireo = opened = await openVireo(board, { args });
-    await main(vireo);
+    await using vireo = opened = await openVireo(board, {
+      args,
+      onBindNotice: (notice) => sayNotice(notice),
+      onError: (error, device) => say(error, `${device.name}: `),
+    });
+    try {
+      await main(vireo);
+    } finally {
+      sayViolations(vireo);
+    }
   };
   await interruptible(code, () => opened?.abort(new Error("Interrupted")));
+}
+
+/** How many violations are said one by one. */
+const MOST_VIOLATIONS = 10;
+
+/** Says what a driver that was registered does not drive, and why. */
+function sayNotice(notice: BindNotice): void {
+  const { driver: { name } } = notice;
+  switch (notice.kind) {
+    case "probe-failed":
+      return say(notice.error, `probe of ${notice.device.name} by ${name} failed: `);
+    case "no-match": {
+      const wanted = notice.driver.ids.map(({ device }) => deviceName(device)).join(" or ");
+      console.error(`vireo: ${name} drives nothing: the board has no ${wanted} device`);
+      return;
+    }
+    case "held": {
+      const held = notice.devices.map((device) => `${device.name} has ${device.driver?.name}`);
+      console.error(
+        `vireo: ${name} drives nothing: ${held.join(", ")}; ` +
+          "'await vireo.use(driver)' takes it",
+      );
+    }
+  }
+}
+
+/** Says what the emulator holds against the drivers. */
+function sayViolations({ emulated }: Vireo): void {
+  const violations = emulated?.machine.violations() ?? [];
+  for (const violation of violations.slice(0, MOST_VIOLATIONS)) {
+    console.error(`vireo: ${violation.slot}: the driver erred: ${violationText(violation)}`);
+  }
+  const more = violations.length - MOST_VIOLATIONS;
+  if (more > 0) console.error(`vireo: and ${more} more times`);
 }
 
 /** Imports the script of a bundle, which has no files. */

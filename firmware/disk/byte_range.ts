@@ -2,18 +2,23 @@ import type { Blk } from "@vireo/drivers";
 
 const SECTOR = 512;
 
+/** How many bytes of a disk are whole logical blocks, which is what a device transfers. */
+export function wholeBytes(blk: Pick<Blk, "capacity" | "blockSize">): number {
+  return blk.capacity - blk.capacity % blk.blockSize;
+}
+
 /**
  * Reads bytes of a disk wherever they lie, in whole logical blocks as the device demands.
  *
  * @param offset First byte.
- * @param length Number of bytes; what lies past the end of the disk is left out.
+ * @param length Number of bytes; what lies past the last whole block of the disk is left out.
  */
 export async function readBytes(blk: Blk, offset: number, length: number): Promise<Uint8Array> {
   const block = blk.blockSize;
-  const end = Math.min(offset + length, blk.capacity);
+  const end = Math.min(offset + length, wholeBytes(blk));
   if (end <= offset) return new Uint8Array(0);
   const first = Math.floor(offset / block) * block;
-  const last = Math.min(Math.ceil(end / block) * block, blk.capacity);
+  const last = Math.ceil(end / block) * block;
   const bytes = await blk.read(first / SECTOR, last - first);
   return bytes.subarray(offset - first, end - first);
 }

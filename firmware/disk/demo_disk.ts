@@ -1,7 +1,7 @@
 import { brotliDecompressSync } from "node:zlib";
 import { DEMO_FILE_SYSTEM } from "./demo_image.ts";
 import { cacheFolder } from "../image/paths.ts";
-import { makeMbr } from "./partitions.ts";
+import { makeMbr } from "./mbr.ts";
 
 const SECTOR = 512;
 const START = 2048;

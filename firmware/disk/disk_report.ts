@@ -2,7 +2,15 @@ import { createHash } from "node:crypto";
 import type { Blk } from "@vireo/drivers";
 import { readBytes } from "./byte_range.ts";
 import { sizeText } from "../terminal/output.ts";
-import { type Partition, type ReadAt, readPartitionTable } from "./partitions.ts";
+import { vhdFooter } from "./container.ts";
+import { isExtended } from "./mbr.ts";
+import {
+  type DiskShape,
+  type Partition,
+  type PartitionTable,
+  type ReadAt,
+  readPartitionTable,
+} from "./partitions.ts";
 import { type FileSystem, readSuperblock } from "./superblock.ts";
 
 const SECTOR = 512;
@@ -14,36 +22,69 @@ const DEPTH = 4;
 /** What is on a disk. */
 export interface DiskContents {
   /** Format of the partition table, if there is one. */
-  readonly scheme: "mbr" | "gpt" | null;
-  /** The partitions with their file systems; a disk without a table may hold one itself, as number 0. */
+  readonly scheme: PartitionTable["scheme"];
+  /** The size in bytes of the blocks that the table counts in. */
+  readonly unit: number;
+  /** The partitions with their file systems; what the disk holds as a whole is number 0, and first. */
   readonly partitions: readonly (Partition & { readonly fileSystem: FileSystem | null })[];
+  /** What is odd about the table, in words. */
+  readonly remarks: readonly string[];
 }
 
 /** Reads a disk's partition table and superblocks through its driver. */
 export async function diskContents(blk: Blk): Promise<DiskContents> {
   const read: ReadAt = (offset, length) => readBytes(blk, offset, length);
-  const table = await readPartitionTable(read);
-  const whole = { number: 0, start: 0, length: blk.capacity, type: "", name: "" };
+  return await readContents(read, { size: blk.capacity, blockSize: blk.blockSize });
+}
+
+/** Reads a disk's partition table and superblocks. */
+export async function readContents(read: ReadAt, disk: DiskShape): Promise<DiskContents> {
+  const { partitions: entries, ...table } = await readPartitionTable(read, disk);
   const partitions = [];
-  for (const partition of table?.partitions ?? [whole]) {
-    const fileSystem = await readSuperblock(read, partition.start, partition.length) ?? null;
-    if (table !== undefined || fileSystem !== null) partitions.push({ ...partition, fileSystem });
+  const whole = await readSuperblock(read, 0, disk.size) ?? await vhdFooter(read, disk.size);
+  if (whole !== undefined) {
+    const length = disk.size;
+    const all = { number: 0, start: 0, length, type: "", name: "", beyond: false };
+    partitions.push({ ...all, fileSystem: whole });
   }
-  return { scheme: table?.scheme ?? null, partitions };
+  for (const partition of entries) {
+    const { start, length, type } = partition;
+    // An extended partition holds others.
+    const holds = table.scheme === "mbr" && isExtended(type)
+      ? undefined
+      : await readSuperblock(read, start, length);
+    partitions.push({ ...partition, fileSystem: holds ?? null });
+  }
+  return { ...table, partitions };
 }
 
 /** Writes a disk's contents as lines of text. */
 export function diskText(contents: DiskContents): string[] {
-  const lines = [contents.scheme === null ? "no partition table" : `${contents.scheme} partitions`];
-  for (const { number, start, length, type, name, fileSystem } of contents.partitions) {
+  const { scheme } = contents;
+  const lines = [scheme === null ? "no partition table" : `${scheme} partitions`];
+  for (const remark of contents.remarks) lines.push(`but ${remark}`);
+  for (const partition of contents.partitions) {
+    const { number, start, length, type, name, beyond, fileSystem } = partition;
     const where = number === 0 ? "whole disk" : `partition ${number}`;
     const kind = [type, name].filter((part) => part !== "").join(" ");
-    const fs = fileSystem === null
-      ? "no known file system"
-      : `${fileSystem.type} '${fileSystem.label}' ${fileSystem.uuid}`;
-    lines.push(`${where}: ${sizeText(length)} at ${sizeText(start)}${kind && `, ${kind}`}, ${fs}`);
+    const outer = scheme === "mbr" && number > 0 && isExtended(type);
+    const holds = outer ? "holds the logical partitions" : holdsText(fileSystem);
+    const end = beyond ? ", ENDS PAST THE END OF THE DISK" : "";
+    lines.push(
+      `${where}: ${sizeText(length)} at ${sizeText(start)}${kind && `, ${kind}`}, ${holds}${end}`,
+    );
   }
   return lines;
+}
+
+function holdsText(fileSystem: FileSystem | null): string {
+  if (fileSystem === null) return "no known file system";
+  const { type, label, uuid, size, image } = fileSystem;
+  if (image) {
+    const of = size === 0 ? "" : ` of ${sizeText(size)}`;
+    return `a ${type} image${of}, which is not read: 'qemu-img convert -O raw' makes a disk of it`;
+  }
+  return `${type} '${label}' ${uuid}`.trimEnd();
 }
 
 /** What to hash. */

@@ -1,11 +1,21 @@
 import { assert, assertEquals } from "@std/assert";
 import { crc32 } from "node:zlib";
 import { DEMO_DISK_SIZE, makeDemoDisk } from "./demo_disk.ts";
-import { makeMbr, type ReadAt, readPartitionTable } from "./partitions.ts";
+import { makeMbr } from "./mbr.ts";
+import { type PartitionTable, type ReadAt, readPartitionTable } from "./partitions.ts";
 import { readSuperblock } from "./superblock.ts";
 
 function reader(disk: Uint8Array): ReadAt {
   return (offset, length) => Promise.resolve(disk.slice(offset, offset + length));
+}
+
+function tableOf(disk: Uint8Array): Promise<PartitionTable> {
+  return readPartitionTable(reader(disk), { size: disk.length, blockSize: 512 });
+}
+
+/** What is found where no table is whole. */
+function none(...remarks: string[]): PartitionTable {
+  return { scheme: null, unit: 512, partitions: [], remarks };
 }
 
 Deno.test("readPartitionTable() lists an MBR's partitions", async () => {
@@ -13,12 +23,14 @@ Deno.test("readPartitionTable() lists an MBR's partitions", async () => {
   disk.set(makeMbr(8, 56));
   // Offsets of the UEFI specification's legacy MBR table 5-2.
   assertEquals([disk[450], disk[454], disk[458], disk[510], disk[511]], [0x83, 8, 56, 0x55, 0xaa]);
-  assertEquals(await readPartitionTable(reader(disk)), {
+  assertEquals(await tableOf(disk), {
     scheme: "mbr",
-    partitions: [{ number: 1, start: 4096, length: 28672, type: "83", name: "" }],
+    unit: 512,
+    partitions: [{ number: 1, start: 4096, length: 28672, type: "83", name: "", beyond: false }],
+    remarks: [],
   });
   disk[511] = 0;
-  assertEquals(await readPartitionTable(reader(disk)), undefined);
+  assertEquals(await tableOf(disk), none());
 });
 
 /** A GPT as UEFI 2.10 §5.3 lays it out, offsets typed from the specification. */
@@ -37,6 +49,8 @@ function gptDisk(): Uint8Array {
   }
   disk.set(new TextEncoder().encode("EFI PART"), 512);
   view.setUint32(512 + 12, 92, true);
+  view.setUint32(512 + 24, 1, true);
+  view.setUint32(512 + 32, 127, true);
   view.setUint32(512 + 72, 2, true);
   view.setUint32(512 + 80, 4, true);
   view.setUint32(512 + 84, 128, true);
@@ -46,20 +60,26 @@ function gptDisk(): Uint8Array {
 }
 
 Deno.test("readPartitionTable() lists a GPT's partitions and checks both sums", async () => {
-  assertEquals(await readPartitionTable(reader(gptDisk())), {
+  assertEquals(await tableOf(gptDisk()), {
     scheme: "gpt",
+    unit: 512,
     partitions: [{
       number: 1,
       start: 40 * 512,
       length: 60 * 512,
       type: "0fc63daf-8483-4772-8e79-3d69d8477de4",
       name: "root",
+      beyond: false,
     }],
+    remarks: ["the backup GPT is damaged or missing"],
   });
   for (const at of [512 + 80, 1024 + 32]) {
     const disk = gptDisk();
     disk[at]! ^= 1;
-    assertEquals(await readPartitionTable(reader(disk)), undefined);
+    assertEquals(
+      await tableOf(disk),
+      none("there is a protective MBR, but neither of its GPTs is whole"),
+    );
   }
 });
 
@@ -88,8 +108,7 @@ Deno.test("makeDemoDisk() makes a disk whose ext4 superblock is recognised", asy
     assertEquals((await Deno.stat(path)).mtime, made.mtime);
     const disk = await Deno.readFile(path);
     assertEquals(disk.length, DEMO_DISK_SIZE);
-    const table = await readPartitionTable(reader(disk));
-    const partition = table?.partitions[0];
+    const partition = (await tableOf(disk)).partitions[0];
     assert(partition !== undefined);
     const fs = await readSuperblock(reader(disk), partition.start, partition.length);
     assertEquals([fs?.type, fs?.label, fs?.size], ["ext4", "vireo", partition.length]);

@@ -232,7 +232,7 @@ export async function addRun(
   return added;
 }
 
-/** Modules out of the kernel's package; none where only the image was kept of it. */
+/** Those modules that the kernel's package has: others are built in, or only the image was kept of it. */
 async function kernelModules(paths: readonly string[], image: GuestImage): Promise<CpioEntry[]> {
   const { kernel, manifest } = image;
   const name = manifest.packages[0]?.name ?? "";
@@ -241,7 +241,7 @@ async function kernelModules(paths: readonly string[], image: GuestImage): Promi
   const entries: CpioEntry[] = [];
   for (const path of paths) {
     const data = await kernelModule(root, `lib/modules/${release}/${path}`);
-    if (data === undefined) return [];
+    if (data === undefined) continue;
     entries.push({ kind: "file", path: `vireo/${path.replace(/.*\//, "")}`, data });
   }
   return entries;

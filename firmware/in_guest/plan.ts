@@ -32,7 +32,7 @@ export async function guestPlan(
     !given.some(({ noStdin }) => noStdin);
   return {
     board,
-    call: { name, flags, args },
+    call: { name, flags: { ...flags, ...part.flags }, args },
     output: file("write"),
     input,
     stdin: !reads ? "none" : row.stdin === "keys" && Deno.stdin.isTerminal() ? "terminal" : "pipe",

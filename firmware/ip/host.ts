@@ -33,11 +33,16 @@ export interface UdpHost {
   ): Promise<void>;
 }
 
+/** A connection: what HTTP needs of one. */
+export type TcpStream = Pick<TcpConnection, "readable" | "writable" | "close" | "reset">;
+
 /** A host that opens connections: what HTTP needs of a stack. */
 export interface TcpClient {
+  /** Time. */
+  readonly timers: Timers;
   /** Connects to a port. */
   connect(
     to: { readonly host: string; readonly port: number },
     options?: WaitOptions,
-  ): Promise<TcpConnection>;
+  ): Promise<TcpStream>;
 }

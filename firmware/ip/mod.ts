@@ -18,7 +18,7 @@
 export { type DhcpLease } from "./dhcp.ts";
 export * from "./ethernet.ts";
 export * from "./host.ts";
-export { type IpResponse } from "./http.ts";
+export { type FetchOptions, type IpResponse } from "./http.ts";
 export * from "./packets.ts";
 export * from "./pcap.ts";
 export * from "./ping.ts";

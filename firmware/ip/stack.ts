@@ -22,7 +22,8 @@ import {
   parseIpv4,
 } from "./ethernet.ts";
 import type { IpConfig, TcpClient, UdpHandler, UdpHost } from "./host.ts";
-import { fetchUrl, type IpResponse } from "./http.ts";
+import { resolveName } from "./dns.ts";
+import { type FetchOptions, fetchUrl, type IpResponse } from "./http.ts";
 import {
   buildIpv4,
   buildTcp,
@@ -161,18 +162,31 @@ export class IpStack implements UdpHost, TcpClient, AsyncDisposable {
   }
 
   /**
+   * Finds the address of a name, by the first name server of the lease.
+   *
+   * @param name A name, or an address, which stays as it is.
+   * @throws {VireoError} `NO_DEVICE` If there is no such name, or no server to ask; `TIMEOUT` after 5 s or
+   * the deadline; `BAD_STATUS` If the server fails; the signal's reason.
+   */
+  async resolve(name: string, options: WaitOptions = {}): Promise<string> {
+    return await resolveName(this, this.#lease?.dns[0], name, options);
+  }
+
+  /**
    * Connects to a TCP port.
    *
+   * @param to An IPv4 address or a name, and the port.
    * @throws {VireoError} `COMMAND_REFUSED` If nobody listens there; `TIMEOUT` after 10 s or the deadline;
    * `NO_DEVICE` If there is no way; the signal's reason.
    */
   async connect(
-    { host, port }: { readonly host: string; readonly port: number },
+    { host: name, port }: { readonly host: string; readonly port: number },
     options: WaitOptions = {},
   ): Promise<TcpConnection> {
     options.signal?.throwIfAborted();
     if (this.#failure !== undefined) throw this.#failure;
     const call = within(options, CONNECT_DEADLINE, this.#timers);
+    const host = await this.resolve(name, call);
     const mac = await this.#resolve(host, call);
     const local = this.#freePort(host, port);
     const key = `${host}:${port}:${local}`;
@@ -205,10 +219,11 @@ export class IpStack implements UdpHost, TcpClient, AsyncDisposable {
   /**
    * Fetches a file by HTTP/1.1.
    *
-   * @param url `http://` and an IPv4 address, with a port perhaps.
-   * @throws {VireoError} As {@linkcode IpStack.connect}; `BAD_STATUS` If the answer is no HTTP.
+   * @param url `http://` and an IPv4 address or a name, with a port perhaps.
+   * @throws {VireoError} As {@linkcode IpStack.connect}; `BAD_STATUS` If the answer is no HTTP; `TIMEOUT`
+   * If the server falls silent in it.
    */
-  fetch(url: string | URL, options: WaitOptions = {}): Promise<IpResponse> {
+  fetch(url: string | URL, options: FetchOptions = {}): Promise<IpResponse> {
     return fetchUrl(this, url, options);
   }
 

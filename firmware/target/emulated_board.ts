@@ -1,34 +1,20 @@
 import {
-  BlkDevice,
-  ConsoleDevice,
+  type BlkDevice,
+  type ConsoleDevice,
   type DeviceModel,
-  type DiskBackend,
   EmulatedMachine,
-  FileDisk,
   hasLegacyPciId,
-  HostPeer,
-  Hub,
-  loopbackPort,
-  MemoryDisk,
-  NetDevice,
+  type Hub,
+  type NetDevice,
   RngDevice,
-  streamPipe,
   type StreamPort,
   systemRandom,
-  Tap,
 } from "@vireo/emu";
 import type { Platform } from "@vireo/hal";
 import { UsageError } from "../terminal/usage.ts";
 import type { WithOption } from "../devices/board_device.ts";
-import type { BlkOption } from "./option_values.ts";
+import { makeConsole, makeDisk, makeNet } from "./models.ts";
 import type { BoardOptions } from "./options.ts";
-
-/** Size of the disk that a board has when none was named, in bytes. */
-const DEFAULT_DISK = 16 * 1024 * 1024;
-/** The guest's Ethernet address: QEMU's prefix, as people expect it. */
-export const GUEST_MAC = "52:54:00:12:34:56";
-/** The peer's Ethernet and IPv4 address, those of QEMU's user network. */
-export const PEER = { mac: "52:55:0a:00:02:02", ip: "10.0.2.2" } as const;
 
 /** Makes the model of a device that was asked for; `cleanup` owns what the model does not. */
 export type Emulate = (
@@ -80,23 +66,8 @@ export class EmulatedBoard implements AsyncDisposable {
   static async create(options: BoardOptions, emulate: Emulate): Promise<EmulatedBoard> {
     await using cleanup = new AsyncDisposableStack();
     const disks = options.blk.map((blk) => makeDisk(blk, cleanup));
-    const wire = options.net ?? { kind: "hub" };
-    if (wire.kind === "user") {
-      throw new UsageError("--net: the emulator has hub, tap:NAME or none, got 'user'");
-    }
-    const hub = wire.kind === "hub" ? new Hub() : undefined;
-    const backend = wire.kind === "tap" ? cleanup.use(Tap.open(wire.name)) : hub?.port();
-    if (hub !== undefined) cleanup.use(new HostPeer(hub.port(), PEER));
-    const net = backend === undefined ? undefined : new NetDevice({ backend, mac: GUEST_MAC });
-    const pipe = streamPipe();
-    const con = new ConsoleDevice({
-      ports: [
-        { name: "console", console: true, backend: loopbackPort() },
-        { name: "echo", backend: loopbackPort() },
-        { name: "host", backend: pipe.device },
-      ],
-      size: { cols: 80, rows: 25 },
-    });
+    const { hub, net } = makeNet(options.net ?? { kind: "hub" }, cleanup);
+    const { console: con, host } = makeConsole();
     const extras: [string, DeviceModel][] = [];
     for (const option of options.with) {
       extras.push([option.name, await emulate(option, cleanup)]);
@@ -136,7 +107,7 @@ export class EmulatedBoard implements AsyncDisposable {
       }),
     );
     return new EmulatedBoard(
-      { machine, hub, disks, net, console: con, hostPort: pipe.host, extras: new Map(extras) },
+      { machine, hub, disks, net, console: con, hostPort: host, extras: new Map(extras) },
       cleanup.move(),
     );
   }
@@ -150,18 +121,4 @@ export class EmulatedBoard implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#cleanup.disposeAsync();
   }
-}
-
-function makeDisk(option: BlkOption, cleanup: AsyncDisposableStack): BlkDevice {
-  const { path, readOnly } = option;
-  const disk: DiskBackend = path === undefined
-    ? new MemoryDisk(DEFAULT_DISK, { readOnly })
-    : new FileDisk(path, { readOnly });
-  cleanup.use(disk);
-  return new BlkDevice({
-    disk,
-    readOnly,
-    serial: option.serial ?? "vireo-emu",
-    ...(option.blockSize === undefined ? {} : { blockSize: option.blockSize }),
-  });
 }

@@ -59,7 +59,7 @@ const NEVER_LEGACY = "legacy devices do not have it";
 /** Why an interface cannot be on virtio-mmio. */
 const ONLY_PCI = "for devices on PCI";
 /** Smallest memory in MiB in which the guest's Linux and Deno fit. */
-const LEAST_MEMORY = 256;
+export const LEAST_MEMORY = 256;
 
 /**
  * The options of a board, one row each: `vireo --help`, the command line's parser, its refusals, the type

@@ -4,23 +4,70 @@ import { Finished, UsageError } from "./usage.ts";
 /** Exit codes: wrong command line 2, a device or the host failed 1. */
 export const EXIT: { readonly FAILED: 1; readonly USAGE: 2 } = { FAILED: 1, USAGE: 2 };
 
+/** How many causes of an error are said. */
+const MOST_CAUSES = 8;
+/** A frame of a stack in the runtime or in a package. */
+const INNER_FRAME = /^\s*at .*(?:\bext:|\bnode:|\/registry\.npmjs\.org\/)/;
+const ROOT = new URL("../../", import.meta.url).href;
+/** A frame in Vireo itself, which is not what the user writes. */
+const ROOMS = new RegExp(
+  `${ROOT.replaceAll(/[.*+?^${"$"}{}()|[\]\\]/g, "\\$&")}(hal|drivers|emu|firmware)/`,
+);
+
+/** Errors that were said already, as soon as they happened. */
+const SAID = new WeakSet<Error>();
+
 /**
- * Says on standard error why a command failed.
+ * Says on standard error why a command failed, with the causes.
  *
  * @returns The exit code.
  */
 export function report(error: unknown): number {
   if (error instanceof Finished) return error.exitCode;
   if (error instanceof Deno.errors.BrokenPipe) return 0;
-  const line = (text: string): void => console.error(`vireo: ${text}`);
   if (error instanceof UsageError) {
-    line(error.message);
+    console.error(`vireo: ${error.message}`);
     return EXIT.USAGE;
   }
-  if (error instanceof VireoError) line(`${error.message} [${error.code}]`);
-  else if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.PermissionDenied) {
-    line(error.message);
-  } else if (error instanceof Error) console.error(error.stack ?? String(error));
-  else line(String(error));
+  say(error);
   return EXIT.FAILED;
+}
+
+/** Says an error and its causes on standard error, unless that was done already. */
+export function say(error: unknown, before = ""): void {
+  if (error instanceof Error) {
+    if (SAID.has(error)) return;
+    SAID.add(error);
+  }
+  const [first, ...causes] = errorLines(error);
+  console.error(`vireo: ${before}${first}`);
+  for (const line of causes) console.error(line);
+}
+
+/**
+ * What is said of an error: a line, or a stack if it is a mistake in somebody's program, and the same for
+ * each of its causes.
+ */
+export function errorLines(error: unknown): string[] {
+  const lines: string[] = [];
+  const seen = new Set<unknown>();
+  let next: unknown = error;
+  while (next !== undefined && !seen.has(next) && seen.size < MOST_CAUSES) {
+    const [what, ...frames] = describe(next);
+    lines.push(seen.size === 0 ? what! : `  because: ${what}`, ...frames);
+    seen.add(next);
+    next = next instanceof Error ? next.cause : undefined;
+  }
+  return lines;
+}
+
+function describe(error: unknown): string[] {
+  if (error instanceof VireoError) return [`${error.message} [${error.code}]`];
+  if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.PermissionDenied) {
+    return [error.message];
+  }
+  if (!(error instanceof Error)) return [String(error)];
+  const frames = (error.stack ?? "").split("\n").filter((line) => /^\s*at /.test(line));
+  const own = frames.filter((line) => !INNER_FRAME.test(line) && !ROOMS.test(line));
+  return [`${error.name}: ${error.message}`, ...own.length > 0 ? own : frames];
 }

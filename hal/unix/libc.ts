@@ -291,9 +291,20 @@ export class Libc {
   /**
    * Takes a range of addresses in which {@linkcode Libc.mapAt} puts files. What is not a file there
    * reads 0 and takes writes.
+   *
+   * @param size Bytes, a multiple of a page.
+   * @param align What the first address is a multiple of, a power of two of at least a page.
    */
-  reserve(size: number): Mapping {
-    return this.#map(null, size, MAP_NOTHING, -1, 0);
+  reserve(size: number, align: number): Mapping {
+    const whole = this.#map(null, size + align, MAP_NOTHING, -1, 0);
+    whole.buffer.transfer(0);
+    const start = Number(Deno.UnsafePointer.value(whole.pointer));
+    const before = (align - start % align) % align;
+    const pointer = this.#inside(whole, before)!;
+    if (before > 0) this.#check("munmap", this.#c.munmap(whole.pointer, BigInt(before)));
+    const rest = this.#inside(whole, before + size);
+    this.#check("munmap", this.#c.munmap(rest, BigInt(align - before)));
+    return { pointer, buffer: Deno.UnsafePointerView.getArrayBuffer(pointer, size) };
   }
 
   /** Maps a file over a part of a range that was reserved; all three numbers are multiples of a page. */
@@ -344,7 +355,10 @@ export class Libc {
   }
 
   #inside(range: Mapping, offset: number): Deno.PointerValue {
-    return Deno.UnsafePointer.offset(range.pointer, offset);
+    // Not UnsafePointer.offset: that takes 32 bits.
+    return Deno.UnsafePointer.create(
+      Deno.UnsafePointer.value(range.pointer) + BigInt(offset),
+    );
   }
 
   #unixSocket(

@@ -16,12 +16,12 @@ import {
   VHOST_USER_BACKEND_MESSAGES,
   VHOST_USER_MAX_CONFIG,
   VHOST_USER_MESSAGES,
-  VHOST_USER_NO_FD,
+  type VHOST_USER_NO_FD,
   VHOST_USER_PROTOCOL_FEATURES,
   VhostUserFeature,
   VhostUserFlag,
   VhostUserRequest as Request,
-  VRING_STATE,
+  type VRING_STATE,
 } from "./protocol.ts";
 import { type VhostUserMessage, VhostUserSocket } from "./socket.ts";
 
@@ -57,7 +57,7 @@ const STATUS_OF_DEVICE = Status.NEEDS_RESET;
 /** `POLLIN` of poll(2). */
 const POLLIN = 1;
 
-/** The machine's memory, as a front end tells of it. */
+/** The machine's memory, as a front end describes it. */
 export interface FrontEndMemory {
   /** Its file. */
   readonly fd: number;

@@ -51,7 +51,7 @@ export class VhostUserPlatform implements Platform {
   /**
    * Makes the memory; the sockets are connected to when their nodes are opened.
    *
-   * @throws {RangeError} If the memory is no positive multiple of 4096.
+   * @throws {RangeError} If the memory is not a positive multiple of 4096.
    * @throws {VireoError} `HOST_ERROR` If the host does not give the memory.
    */
   constructor(options: VhostUserPlatformOptions) {

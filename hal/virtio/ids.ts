@@ -48,6 +48,24 @@ const NAMES: Readonly<Record<number, string>> = {
   41: "gpio",
 };
 
+const SECTIONS: Readonly<Record<number, string>> = {
+  1: "5.1",
+  2: "5.2",
+  3: "5.3",
+  4: "5.4",
+  5: "5.5",
+  8: "5.6",
+  16: "5.7",
+  18: "5.8",
+  20: "5.9",
+  19: "5.10",
+};
+
+/** The section of virtio 1.4 that describes a device, for example `5.2`; undefined if it is not known. */
+export function deviceSection(id: number): string | undefined {
+  return SECTIONS[id];
+}
+
 /**
  * The short name of a device id, or `device <id>`.
  *

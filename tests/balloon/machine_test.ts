@@ -1,12 +1,26 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { BalloonFeature, BalloonStat, Feature, FeatureSet, VireoError } from "@vireo/hal";
-import { BalloonDevice, type BalloonDeviceOptions, EmulatedMachine } from "@vireo/emu";
+import {
+  BalloonFeature,
+  BalloonStat,
+  type DmaRegion,
+  Feature,
+  FeatureSet,
+  VireoError,
+} from "@vireo/hal";
+import {
+  BalloonDevice,
+  type BalloonDeviceOptions,
+  type DeviceQueue,
+  type EmuDma,
+  EmulatedMachine,
+} from "@vireo/emu";
 import { Bus } from "../../drivers/bus/bus.ts";
 import {
   type Balloon,
   type BalloonOptions,
   createBalloonDriver,
 } from "../../drivers/balloon/mod.ts";
+import { pause } from "../../drivers/wait/mod.ts";
 
 const SOON = { deadline: 5000 };
 const PAGE = 4096;
@@ -25,9 +39,12 @@ interface Setup extends BalloonOptions {
   readonly memorySize?: number;
 }
 
-async function boot(setup: Setup = {}): Promise<Rig> {
-  const { device, version = 2, without = [], memorySize = 32 << 20, ...options } = setup;
-  const model = new BalloonDevice(device);
+function boot(setup: Setup = {}): Promise<Rig> {
+  return bootModel(new BalloonDevice(setup.device), setup);
+}
+
+async function bootModel(model: BalloonDevice, setup: Setup): Promise<Rig> {
+  const { device: _, version = 2, without = [], memorySize = 32 << 20, ...options } = setup;
   const machine = EmulatedMachine.create({ devices: [{ model, version }], memorySize });
   const bus = new Bus({ filter: FeatureSet.of(...without) });
   const driver = createBalloonDriver(options);
@@ -139,7 +156,11 @@ Deno.test("balloon: what was not negotiated is refused, and the queues still hav
   const region = rig.machine.dma.alloc(PAGE, { align: PAGE });
   await rig.balloon.report([region], SOON);
   assertEquals(rig.model.reported, PAGE);
-  assertThrows(() => createBalloonDriver({ poison: 256 }), RangeError, "no byte");
+  assertThrows(
+    () => createBalloonDriver({ poison: 256 }),
+    RangeError,
+    "Cannot poison pages with 256: expected a byte, 0 to 255",
+  );
 });
 
 Deno.test("balloon: a guest without memory takes pages back though the host wants them", async () => {
@@ -180,3 +201,128 @@ Deno.test("balloon: a change of size waits for the others within its deadline, a
 function turn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }
+
+/** A device that keeps what it is told on a queue until it is let go. */
+function slow(model: BalloonDevice): { readonly held: number[]; release(): void } {
+  const notify = model.notify.bind(model);
+  const held: number[] = [];
+  model.notify = (queue) => void held.push(queue);
+  return {
+    held,
+    release() {
+      model.notify = notify;
+      for (const queue of held.splice(0)) notify(queue);
+    },
+  };
+}
+
+Deno.test("balloon: pages that the host took late are not used before it gave them back", async () => {
+  await using rig = await boot({ follow: false });
+  const { balloon, model, machine } = rig;
+  const device = slow(model);
+  const free = (machine.dma as EmuDma).freeBytes;
+  const late = await assertRejects(() => balloon.resize(2, { deadline: 5 }), VireoError);
+  assertEquals([late.code, balloon.size], ["TIMEOUT", 0]);
+  // The pages are in doubt: a deflate waits, and its pages go to nobody.
+  const deflate = await assertRejects(() => balloon.resize(0, { deadline: 5 }), VireoError);
+  assertEquals(
+    deflate.message,
+    "Timed out after 5 ms waiting for the host to return the balloon's earlier pages (virtio0)",
+  );
+  assert((machine.dma as EmuDma).freeBytes <= free - 2 * PAGE);
+  device.release();
+  await turn();
+  assertEquals([balloon.size, model.held.size], [2, 2]);
+  assertEquals(await balloon.resize(0, SOON), 0);
+  assertEquals((machine.dma as EmuDma).freeBytes, free);
+  // Likewise a deflate that the host hears late.
+  await balloon.resize(3, SOON);
+  const again = slow(model);
+  await assertRejects(() => balloon.resize(1, { deadline: 5 }), VireoError);
+  assertEquals(balloon.size, 3);
+  again.release();
+  await turn();
+  assertEquals([balloon.size, model.held.size], [1, 1]);
+});
+
+Deno.test("balloon: reported memory comes back once, and is not reported twice meanwhile", async () => {
+  await using rig = await boot({ follow: false });
+  const device = slow(rig.model);
+  const [one, two] = [0, 1].map(() => rig.machine.dma.alloc(PAGE, { align: PAGE }));
+  const back: DmaRegion[] = [];
+  const onReturned = (region: DmaRegion): void => void back.push(region);
+  const report = (regions: DmaRegion[]) =>
+    assertRejects(() => rig.balloon.report(regions, { deadline: 5, onReturned }), VireoError);
+  assertEquals((await report([one!])).code, "TIMEOUT");
+  assertEquals(back, []);
+  assertEquals((await report([two!, one!])).code, "DEVICE_STATE");
+  assertEquals(back, [two, one], "what the host never had is the caller's");
+  device.release();
+  await turn();
+  assertEquals(back, [two, one, one]);
+});
+
+Deno.test("balloon: a host that returns statistics at once starves nobody", async () => {
+  const model = new BalloonDevice();
+  let asked = 0;
+  const context = model.activate.bind(model);
+  let queue: DeviceQueue | undefined;
+  model.activate = (given) => {
+    queue = given.queue(2);
+    context(given);
+  };
+  const notify = model.notify.bind(model);
+  model.notify = (index) => {
+    if (index !== 2) return notify(index);
+    for (let chain = queue?.pop(); chain !== undefined; chain = queue?.pop()) {
+      asked++;
+      queue!.push(chain, 0);
+    }
+    queue?.signal();
+  };
+  await using rig = await bootModel(model, { statistics: () => ({ 4: 1 }) });
+  await pause(20);
+  assert(asked > 1 && asked < 100, `${asked} answers in 20 ms`);
+  assertEquals(await rig.balloon.resize(1, SOON), 1);
+});
+
+Deno.test("balloon: memory that lacks is tried for again, without being asked", async () => {
+  await using rig = await boot({ device: { target: 1 }, memorySize: 8 << 20 });
+  await rig.balloon.settled(SOON);
+  const others = rig.machine.dma.alloc(6 << 20);
+  rig.model.target = 1000;
+  while (!rig.balloon.outOfMemory) await turn();
+  const { size } = rig.balloon;
+  assert(size > 1 && size < 1000, `${size} pages`);
+  others[Symbol.dispose]();
+  await rig.balloon.settled(SOON);
+  assertEquals([rig.balloon.size, rig.balloon.outOfMemory], [1000, false]);
+});
+
+Deno.test("balloon: a command for hints that comes during a round is answered after it", async () => {
+  const regions: DmaRegion[] = [];
+  await using rig = await boot({ freePages: () => regions });
+  for (let i = 0; i < 5; i++) regions.push(rig.machine.dma.alloc(PAGE, { align: PAGE }));
+  const device = slow(rig.model);
+  rig.model.startHinting();
+  while (device.held.length === 0) await turn();
+  rig.model.startHinting();
+  await turn();
+  device.release();
+  for (let i = 0; i < 100 && rig.model.reported < 5 * PAGE; i++) await turn();
+  assertEquals(rig.model.reported, 5 * PAGE);
+});
+
+Deno.test("[drv.balloon.operation.2] balloon: pages that the host wants stay, without DEFLATE_ON_OOM", async () => {
+  const device = { withhold: [BalloonFeature.DEFLATE_ON_OOM], target: 10 };
+  await using rig = await boot({ device });
+  await rig.balloon.settled(SOON);
+  const kept = await assertRejects(() => rig.balloon.resize(9, SOON), VireoError);
+  assertEquals(
+    kept.message,
+    "Balloon must keep the pages that the host wants (virtio0): saw 9 pages, " +
+      "expected 10 pages at least, without DEFLATE_ON_OOM",
+  );
+  assertEquals([rig.balloon.size, await rig.balloon.resize(12, SOON)], [10, 12]);
+  assertEquals(await rig.balloon.resize(10, SOON), 10);
+});

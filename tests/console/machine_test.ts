@@ -173,3 +173,16 @@ Deno.test("machine: unbinding while a write waits ends it, and the device can be
   ]);
   assertEquals(up, data);
 });
+
+Deno.test("machine: 511 ports are there whole, with names, however few control buffers there are", async () => {
+  for (const controlQueueSize of [4, 64]) {
+    const ports = Array.from(
+      { length: 511 },
+      (_, i) => ({ name: `p${i}`, backend: loopbackPort() }),
+    );
+    await using rig = await Rig.boot(new ConsoleDevice({ ports, queueSize: 2, controlQueueSize }));
+    const last = await rig.con.port("p510", SOON);
+    assertEquals([last.id, rig.con.ports.length], [510, 511]);
+    assertEquals(rig.con.ports.map(({ name }) => name), ports.map(({ name }) => name));
+  }
+});

@@ -173,7 +173,7 @@ Deno.test("crypto: what the device has not or refuses is a typed error", async (
   await assertRejects(() => crypto.cipher(CryptoCipher.AES_CBC, random(24)), VireoError, "NOTSUPP");
   const key = { type: CryptoKeyType.PUBLIC, der: random(20), size: 128 };
   const padding = CryptoRsaPadding.PKCS1;
-  await assertRejects(() => crypto.rsa(key, { padding }), VireoError, "KEY_REJECTED");
+  await assertRejects(() => crypto.rsa(key, { padding }), VireoError, "saw ERR");
   {
     await using cipher = await crypto.cipher(CryptoCipher.AES_CBC, random(16));
     assertEquals(rig.model.sessions, 2);

@@ -31,6 +31,7 @@ interface Setup {
   readonly legacy?: boolean;
   readonly bus?: BusOptions;
   readonly board?: string;
+  readonly memory?: number;
 }
 
 /** A board and a bus with all drivers. */
@@ -251,6 +252,44 @@ Deno.test("console on QEMU: without MULTIPORT there is one port", async () => {
     await Deno.remove(dir, { recursive: true });
   }
 });
+
+for (
+  const [board, on, sizes] of [
+    ["riscv64-virt", "device", [31]],
+    ["x86_64-q35", "pci", [...new Array(16).fill(31), 15]],
+  ] as const
+) {
+  const total = sizes.reduce((sum, size) => sum + size, 0);
+  Deno.test(`console on QEMU: ${total} ports (${sizes.length} devices) are there whole, with names`, async () => {
+    const extraArgs: string[] = [];
+    const devices: string[] = [];
+    const expected: string[] = [];
+    for (const [bus, ports] of sizes.entries()) {
+      devices.push(`virtio-serial-${on},id=bus${bus},max_ports=${ports}`);
+      for (let port = 0; port < ports; port++) {
+        const name = `port ${bus}.${port}`;
+        expected.push(name);
+        extraArgs.push("-chardev", `null,id=c${bus}.${port}`);
+        // Port 0 is for a text console.
+        const type = port === 0 ? "virtconsole" : "virtserialport";
+        devices.push(`${type},bus=bus${bus}.0,nr=${port},chardev=c${bus}.${port},name=${name}`);
+      }
+    }
+    await using rig = await Rig.start({ board, devices, extraArgs, memory: 256 << 20 });
+    const seen: string[] = [];
+    for (const device of rig.bus.devices) {
+      const { instance } = device;
+      assert(instance instanceof Console);
+      for (let id = 0; id < instance.maxPorts; id++) {
+        const port = await instance.port(id, { deadline });
+        seen.push(port.name);
+        assertEquals(port.isConsole, id === 0, port.name);
+      }
+    }
+    // Devices may come in another order than on the command line.
+    assertEquals(seen.toSorted(), expected.toSorted());
+  });
+}
 
 Deno.test("console on QEMU: ports come and go while the board runs", async () => {
   await using rig = await Rig.start({

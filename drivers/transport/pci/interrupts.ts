@@ -143,7 +143,7 @@ export class PciInterrupts implements Disposable {
     if (count > this.vectors) return `it takes ${count} vectors, the function has ${this.vectors}`;
     const missing = count - this.#messages.length;
     const more = missing > 0 ? this.#fn.lease.messages(missing) : [];
-    if (more === undefined) return `it takes ${count} messages, the machine has not so many`;
+    if (more === undefined) return `it takes ${count} messages, and the machine has fewer left`;
     this.#messages.push(...more);
     const why = this.#program(count);
     if (why !== undefined) return why;

@@ -15,11 +15,25 @@ import type {
   DeviceContext,
   DeviceModel,
   DeviceQueue,
+  ModelUsage,
   QueueSpec,
 } from "../../device.ts";
 
 /** Most statistics that are looked at. */
 const MAX_STATISTICS = 64;
+/** Bytes that are discarded at a time. */
+const PIECE = 1 << 20;
+/** Pages of the largest guest memory, 4 GiB, and bytes that each counts for. */
+const MAX_PAGES = 2 ** 32 / BALLOON_PAGE_SIZE;
+const PAGE_COST = 32;
+
+interface Saved {
+  readonly target: number;
+  readonly config: readonly number[];
+  readonly held: readonly number[];
+  readonly values: readonly (readonly [number, number])[];
+  readonly hints: readonly [last: number, command: number, driver: number];
+}
 
 /** What a {@linkcode BalloonDevice} is made of. */
 export interface BalloonDeviceOptions {
@@ -46,6 +60,8 @@ export class BalloonDevice implements DeviceModel {
   readonly queues: readonly QueueSpec[];
   /** Size of `struct virtio_balloon_config` in bytes. */
   readonly configSize: number = BALLOON_CONFIG.SIZE;
+  /** The pages of the largest guest, and statistics. */
+  readonly bounds: ModelUsage = { items: MAX_PAGES + MAX_STATISTICS, bytes: MAX_PAGES * PAGE_COST };
   /** Page numbers that it holds. */
   readonly held: Set<number> = new Set();
   /** Bytes that were reported as free, or hinted. */
@@ -61,8 +77,12 @@ export class BalloonDevice implements DeviceModel {
   #statistics: Chain | undefined;
   #values = new Map<number, number>();
   #wanted: ((values: ReadonlyMap<number, number>) => void)[] = [];
-  #hinting = false;
-  #hintId = 1;
+  /** The last id of a command for hints, the command in force, and the one that the driver follows. */
+  #lastHint: number = BalloonHint.DONE;
+  #hintCommand: number = BalloonHint.STOP;
+  #driverCommand: number = BalloonHint.STOP;
+  /** By queue: a chain that took more than a turn. */
+  readonly #partial = new Map<number, Chain>();
 
   /** Makes the device. */
   constructor(options: BalloonDeviceOptions = {}) {
@@ -72,7 +92,11 @@ export class BalloonDevice implements DeviceModel {
       feature === undefined || this.features.has(feature)
     );
     this.#names = present.map(({ name }) => name);
-    this.queues = present.map(({ name }) => ({ name, maxSize: 128 }));
+    this.queues = present.map(({ name }) => ({
+      name,
+      maxSize: 128,
+      keepsBuffers: name === "stats",
+    }));
     this.#target = options.target ?? 0;
     this.#setUp();
   }
@@ -109,7 +133,9 @@ export class BalloonDevice implements DeviceModel {
 
   /** Asks for hints of free pages. */
   startHinting(): void {
-    this.#setHint(++this.#hintId);
+    // 0 and 1 are STOP and DONE.
+    this.#lastHint = Math.max((this.#lastHint + 1) >>> 0, BalloonHint.DONE + 1);
+    this.#setHint(this.#lastHint);
   }
 
   /** Has no use for hints any more: the driver may use its pages again. */
@@ -119,7 +145,7 @@ export class BalloonDevice implements DeviceModel {
 
   /** Whether the driver gives hints now. */
   get hinting(): boolean {
-    return this.#hinting;
+    return this.#hintCommand > BalloonHint.DONE && this.#driverCommand === this.#hintCommand;
   }
 
   /** Reads the configuration. */
@@ -153,25 +179,30 @@ export class BalloonDevice implements DeviceModel {
   notify(index: number): void {
     const queue = this.#context?.queue(index);
     if (queue === undefined) return;
-    const name = this.#names[index];
-    for (let chain = queue.pop(); chain !== undefined; chain = queue.pop()) {
-      if (name === "stats") {
-        if (!this.#takeStatistics(chain)) return;
-        continue;
+    const name = this.#names[index]!;
+    const { work } = this.#context!;
+    for (;;) {
+      const partial = this.#partial.get(index);
+      const chain = partial ?? work.take(queue);
+      if (chain === undefined) break;
+      this.#partial.delete(index);
+      const done = this.#serve(chain, name, partial === undefined);
+      if (done === undefined) return;
+      if (!done) {
+        // Too much for a turn: the chain's own cursor says where to go on.
+        this.#partial.set(index, chain);
+        work.again(index);
+        break;
       }
-      const fine = name === "inflate" || name === "deflate"
-        ? this.#takePages(chain, name)
-        : name === "free_page"
-        ? this.#takeHint(chain)
-        : this.#discard(chain);
-      if (!fine) return;
-      queue.push(chain, 0);
+      // The buffer of statistics stays until new ones are wanted.
+      if (name !== "stats") queue.push(chain, 0);
     }
     queue.signal();
   }
 
   /** The driver gave one queue up. */
   resetQueue(index: number): void {
+    this.#partial.delete(index);
     if (this.#names[index] === "stats") this.#statistics = undefined;
   }
 
@@ -179,9 +210,36 @@ export class BalloonDevice implements DeviceModel {
   reset(): void {
     this.#context = undefined;
     this.#statistics = undefined;
-    this.#hinting = false;
+    this.#partial.clear();
     this.held.clear();
     this.#setUp();
+  }
+
+  /** Pages that it holds, and statistics. */
+  usage(): ModelUsage {
+    return { items: this.held.size + this.#values.size, bytes: this.held.size * PAGE_COST };
+  }
+
+  /** Target, configuration, pages and statistics. */
+  snapshot(): unknown {
+    return {
+      target: this.#target,
+      config: [...new Uint8Array(this.#config.buffer)],
+      held: [...this.held],
+      values: [...this.#values],
+      hints: [this.#lastHint, this.#hintCommand, this.#driverCommand],
+    };
+  }
+
+  /** Takes the state back. */
+  restore(state: unknown): void {
+    const { target, config, held, values, hints } = state as Saved;
+    this.#target = target;
+    new Uint8Array(this.#config.buffer).set(config);
+    this.held.clear();
+    for (const page of held) this.held.add(page);
+    this.#values = new Map(values);
+    [this.#lastHint, this.#hintCommand, this.#driverCommand] = hints;
   }
 
   /** Frees nothing. */
@@ -191,10 +249,12 @@ export class BalloonDevice implements DeviceModel {
 
   #setUp(): void {
     new Uint8Array(this.#config.buffer).fill(0);
+    this.#hintCommand = this.#driverCommand = BalloonHint.STOP;
     this.#config.setUint32(BALLOON_CONFIG.num_pages.offset, this.#target, true);
   }
 
   #setHint(id: number): void {
+    this.#hintCommand = id;
     this.#config.setUint32(BALLOON_CONFIG.free_page_hint_cmd_id.offset, id, true);
     this.#attached?.configChanged();
   }
@@ -205,14 +265,32 @@ export class BalloonDevice implements DeviceModel {
     return poisoned ? this.#config.getUint32(BALLOON_CONFIG.poison_val.offset, true) : 0;
   }
 
-  #takePages(chain: Chain, name: "inflate" | "deflate"): boolean {
+  /** Serves a chain, or a part of it: true if it is done, false if there is more to do, undefined after a fault. */
+  #serve(chain: Chain, name: string, fresh: boolean): boolean | undefined {
+    switch (name) {
+      case "inflate":
+      case "deflate":
+        return this.#takePages(chain, name);
+      case "stats":
+        return this.#takeStatistics(chain);
+      case "free_page":
+        return this.#takeHint(chain, fresh);
+      default:
+        return this.#discard(chain, fresh);
+    }
+  }
+
+  #takePages(chain: Chain, name: "inflate" | "deflate"): boolean | undefined {
+    const { work } = this.#context!;
     if (chain.readableLength === 0 || chain.readableLength % 4 !== 0) {
       return this.#fault(
         `${name} request of ${chain.readableLength} bytes, expected a multiple of 4`,
       );
     }
     while (chain.readableLeft > 0) {
+      if (work.exhausted) return false;
       const page = chain.readU32();
+      work.spend(1, name === "inflate" ? BALLOON_PAGE_SIZE : 0);
       if (name === "deflate") {
         if (!this.held.delete(page)) this.unknown++;
         continue;
@@ -226,27 +304,35 @@ export class BalloonDevice implements DeviceModel {
   }
 
   /** Reported or hinted memory: its contents are nobody's. */
-  #discard(chain: Chain): boolean {
+  #discard(chain: Chain, fresh: boolean): boolean {
+    const { work } = this.#context!;
     const poison = this.#poison;
-    this.reported += chain.writableLength;
-    if (poison === 0) chain.writeZeroes(chain.writableLength);
-    else while (chain.writableLeft > 0) chain.writeU32(poison);
+    if (fresh) this.reported += chain.writableLength;
+    const piece = poison === 0 ? undefined : new Uint8Array(
+      new Uint32Array(Math.ceil(Math.min(PIECE, chain.writableLeft) / 4)).fill(poison).buffer,
+    );
+    while (chain.writableLeft > 0) {
+      if (work.exhausted) return false;
+      work.spend(1);
+      if (piece === undefined) chain.writeZeroes(PIECE);
+      else chain.write(piece);
+    }
     return true;
   }
 
-  #takeHint(chain: Chain): boolean {
+  #takeHint(chain: Chain, fresh: boolean): boolean | undefined {
     if (chain.readableLength === 0) {
-      // dev.balloon.free-page-hint.3: only those of the current command count.
-      return this.#hinting ? this.#discard(chain) : true;
+      // dev.balloon.free-page-hint.3 and .4: only those of the current command count, and none after DONE.
+      return this.hinting ? this.#discard(chain, fresh) : true;
     }
     if (chain.readableLength !== 4) {
       return this.#fault(`hint command of ${chain.readableLength} bytes, expected 4`);
     }
-    this.#hinting = chain.readU32() === this.#hintId;
+    this.#driverCommand = chain.readU32();
     return true;
   }
 
-  #takeStatistics(chain: Chain): boolean {
+  #takeStatistics(chain: Chain): true | undefined {
     // dev.balloon.stats: one buffer is the device's at any time.
     if (this.#statistics !== undefined) return this.#fault("a second buffer of statistics");
     const values = new Map<number, number>();
@@ -273,8 +359,8 @@ export class BalloonDevice implements DeviceModel {
     queue.signal();
   }
 
-  #fault(reason: string): false {
+  #fault(reason: string): undefined {
     this.#context?.fault(`Balloon: ${reason}`);
-    return false;
+    return undefined;
   }
 }

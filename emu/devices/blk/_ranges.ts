@@ -10,6 +10,7 @@ import {
 } from "@vireo/hal";
 import type { DiskBackend } from "../../backends/disk.ts";
 import type { Chain } from "../../device.ts";
+import type { WorkMeter } from "../../work.ts";
 import type { BlkSetup } from "./config.ts";
 import type { BlkStats } from "./device.ts";
 
@@ -18,6 +19,14 @@ export interface RangeTarget {
   readonly disk: DiskBackend;
   readonly setup: BlkSetup;
   readonly stats: BlkStats;
+}
+
+/** When ranges are cleared. */
+export interface RangeTurn {
+  /** Divides the work into turns. */
+  readonly work: WorkMeter;
+  /** Whether the request was not voided by a reset. */
+  readonly valid: () => boolean;
 }
 
 /** The most ranges one request may have, whatever the options say: what is kept is bounded. */
@@ -34,6 +43,7 @@ export function applyRanges(
   features: FeatureSet,
   chain: Chain,
   type: number,
+  turn: RangeTurn,
 ): number | Promise<void> {
   const { setup, disk } = target;
   const limits = type === BlkRequestType.DISCARD
@@ -47,7 +57,7 @@ export function applyRanges(
     ? BlkFeature.WRITE_ZEROES
     : BlkFeature.SECURE_ERASE;
   if (!features.has(feature)) return BlkStatus.UNSUPP;
-  if (setup.readOnly) return BlkStatus.IOERR;
+  if (setup.readOnly || chain.writableLength > 1) return BlkStatus.IOERR;
   const length = chain.readableLength - BLK_REQ.SIZE;
   const count = length / BLK_RANGE.SIZE;
   if (!Number.isInteger(count) || count < 1 || count > Math.min(limits.maxSegments, MAX_RANGES)) {
@@ -76,20 +86,29 @@ export function applyRanges(
   }
   if (status !== BlkStatus.OK) return status;
   target.stats.ranges++;
-  for (let i = 0; i < count; i++) {
-    const wait = disk.zero(offsets[i]!, lengths[i]!);
-    if (wait !== undefined) return zeroOn(disk, offsets, lengths, i + 1, wait);
-  }
-  return BlkStatus.OK;
+  return applyFrom(disk, type === BlkRequestType.DISCARD, { offsets, lengths }, turn);
 }
 
-async function zeroOn(
+/** Discards or clears ranges in turns of the event loop; what a reset voided goes no further. */
+function applyFrom(
   disk: DiskBackend,
-  offsets: Float64Array,
-  lengths: Float64Array,
-  next: number,
-  first: Promise<void>,
-): Promise<void> {
-  await first;
-  for (let i = next; i < offsets.length; i++) await disk.zero(offsets[i]!, lengths[i]!);
+  discards: boolean,
+  ranges: { readonly offsets: Float64Array; readonly lengths: Float64Array },
+  turn: RangeTurn,
+  next = 0,
+): number | Promise<void> {
+  const after = async (wait: Promise<void>, i: number): Promise<void> => {
+    await wait;
+    if (turn.valid()) await applyFrom(disk, discards, ranges, turn, i);
+  };
+  const { offsets, lengths } = ranges;
+  for (let i = next; i < offsets.length; i++) {
+    const [offset, length] = [offsets[i]!, lengths[i]!];
+    // A discard is a hint, which a disk may ignore; all else makes zeroes.
+    const wait = discards ? disk.discard?.(offset, length) : disk.zero(offset, length);
+    const more = turn.work.spend(1, length);
+    if (wait !== undefined) return after(wait, i + 1);
+    if (!more && i + 1 < offsets.length) return after(turn.work.turn(), i + 1);
+  }
+  return BlkStatus.OK;
 }

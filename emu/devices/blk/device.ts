@@ -45,6 +45,10 @@ export interface BlkStats {
 }
 
 const SCRATCH_BYTES = 1 << 16;
+/** A transfer of more is done in pieces, with turns of the event loop between them. */
+const MAX_AT_ONCE = 4 << 20;
+/** Bytes that are cleared at a time. */
+const CLEAR_PIECE = 1 << 20;
 /** A status byte that is not known yet: the disk answers later. */
 const PENDING = -1;
 
@@ -180,8 +184,9 @@ export class BlkDevice implements DeviceModel {
     const queue = this.#context?.queue(index);
     if (queue === undefined) return;
     const order = this.#order;
+    const { work } = this.#context!;
     let served = false;
-    for (let chain = queue.pop(); chain !== undefined; chain = queue.pop()) {
+    for (let chain = work.take(queue); chain !== undefined; chain = work.take(queue)) {
       if (order.immediate) {
         if (this.#serveOne(queue, chain)) served = true;
       } else {
@@ -246,24 +251,36 @@ export class BlkDevice implements DeviceModel {
       // The disk failed; a model never throws into the machine.
       status = BlkStatus.IOERR;
     }
-    if (status === PENDING) return false;
-    this.#finish(queue, chain, status);
-    return true;
+    return status !== PENDING && this.#finish(queue, chain, status);
   }
 
-  #finish(queue: DeviceQueue, chain: Chain, status: number): void {
-    const last = chain.writableLength - 1;
+  /** Completes a request; false if that takes another turn. */
+  #finish(queue: DeviceQueue, chain: Chain, status: number): boolean {
     if (status !== BlkStatus.OK) {
       if (status === BlkStatus.UNSUPP) this.stats.unsupported++;
       else this.stats.ioErrors++;
     }
-    if (chain.written < last) {
-      // The used length covers the status byte, so all before it must have been written too.
-      chain.writeZeroes(last - chain.written);
+    return this.#answer(queue, chain, status);
+  }
+
+  #answer(queue: DeviceQueue, chain: Chain, status: number): boolean {
+    const { work } = this.#context!;
+    const last = chain.writableLength - 1;
+    // The used length covers the status byte, so all before it must have been written too.
+    while (chain.written < last) {
+      if (work.exhausted) {
+        const valid = this.#validity(queue.index);
+        work.later(() => {
+          if (valid() && this.#answer(queue, chain, status)) queue.signal();
+        });
+        return false;
+      }
+      chain.writeZeroes(Math.min(CLEAR_PIECE, last - chain.written));
     }
     chain.seekWrite(last);
     chain.writeU8(status);
     queue.push(chain, last + 1);
+    return true;
   }
 
   /** Tells, later, whether a chain that a queue has now was not voided by a reset. */
@@ -277,9 +294,7 @@ export class BlkDevice implements DeviceModel {
   #later(queue: DeviceQueue, chain: Chain, work: Promise<void>): number {
     const valid = this.#validity(queue.index);
     const finish = (status: number): void => {
-      if (!valid()) return;
-      this.#finish(queue, chain, status);
-      queue.signal();
+      if (valid() && this.#finish(queue, chain, status)) queue.signal();
     };
     work.then(() => finish(BlkStatus.OK), () => finish(BlkStatus.IOERR));
     return PENDING;
@@ -296,7 +311,9 @@ export class BlkDevice implements DeviceModel {
       case BlkRequestType.FLUSH:
         return this.#flush(queue, chain);
       case BlkRequestType.GET_ID:
-        if (chain.writableLength - 1 !== BLK_ID_SIZE) return BlkStatus.IOERR;
+        if (chain.readableLeft > 0 || chain.writableLength - 1 !== BLK_ID_SIZE) {
+          return BlkStatus.IOERR;
+        }
         chain.write(this.#id);
         return BlkStatus.OK;
       case BlkRequestType.GET_LIFETIME:
@@ -304,7 +321,9 @@ export class BlkDevice implements DeviceModel {
       case BlkRequestType.DISCARD:
       case BlkRequestType.WRITE_ZEROES:
       case BlkRequestType.SECURE_ERASE: {
-        const result = applyRanges(this, this.#context!.features, chain, type);
+        const { features, work } = this.#context!;
+        const turn = { work, valid: this.#validity(queue.index) };
+        const result = applyRanges(this, features, chain, type, turn);
         if (typeof result === "number") return result;
         return this.#later(queue, chain, result);
       }
@@ -323,11 +342,15 @@ export class BlkDevice implements DeviceModel {
 
   #read(queue: DeviceQueue, chain: Chain, sector: number): number {
     const length = chain.writableLength - 1;
-    if (!this.#fits(sector, length)) return BlkStatus.IOERR;
+    // Data that the device is to read is none that it could fill.
+    if (chain.readableLeft > 0 || !this.#fits(sector, length)) return BlkStatus.IOERR;
     const { disk, stats } = this;
     const offset = sector * BLK_SECTOR_SIZE;
     stats.reads++;
     stats.bytesRead += length;
+    if (length > MAX_AT_ONCE) {
+      return this.#later(queue, chain, this.#readSlowly(queue, chain, offset, length));
+    }
     if (disk.memory !== undefined) {
       chain.write(disk.memory, offset, length);
       return BlkStatus.OK;
@@ -345,7 +368,7 @@ export class BlkDevice implements DeviceModel {
     return BlkStatus.OK;
   }
 
-  /** Reads from a disk that answers later, which needs a buffer of its own meanwhile. */
+  /** Reads in pieces, or from a disk that answers later, which needs a buffer of its own meanwhile. */
   async #readSlowly(
     queue: DeviceQueue,
     chain: Chain,
@@ -353,27 +376,32 @@ export class BlkDevice implements DeviceModel {
     length: number,
   ): Promise<void> {
     const valid = this.#validity(queue.index);
+    const { work } = this.#context!;
     const own = new Uint8Array(Math.min(SCRATCH_BYTES, length));
     for (let done = 0; done < length; done += SCRATCH_BYTES) {
       const n = Math.min(SCRATCH_BYTES, length - done);
-      await this.disk.read(offset + done, own, 0, n);
+      const { memory } = this.disk;
+      if (memory === undefined) await this.disk.read(offset + done, own, 0, n);
+      if (work.exhausted) await work.turn();
       // A reset made the chain void: its memory is the driver's again.
       if (!valid()) return;
-      chain.write(own, 0, n);
+      if (memory === undefined) chain.write(own, 0, n);
+      else chain.write(memory, offset + done, n);
     }
   }
 
   #write(queue: DeviceQueue, chain: Chain, sector: number): number {
     const length = chain.readableLength - BLK_REQ.SIZE;
-    if (this.setup.readOnly || !this.#fits(sector, length)) return BlkStatus.IOERR;
+    const wrong = this.setup.readOnly || chain.writableLength > 1 || !this.#fits(sector, length);
+    if (wrong) return BlkStatus.IOERR;
     const { disk, stats } = this;
     const offset = sector * BLK_SECTOR_SIZE;
     stats.writes++;
     stats.bytesWritten += length;
     const through = !this.writeback;
-    if (disk.memory !== undefined) {
+    if (disk.memory !== undefined && length <= MAX_AT_ONCE) {
       chain.read(disk.memory, offset, length);
-    } else if (disk.asynchronous) {
+    } else if (disk.asynchronous || length > MAX_AT_ONCE) {
       return this.#later(queue, chain, this.#writeSlowly(queue, chain, offset, length, through));
     } else {
       for (let done = 0; done < length; done += SCRATCH_BYTES) {
@@ -387,7 +415,7 @@ export class BlkDevice implements DeviceModel {
     return wait === undefined ? BlkStatus.OK : this.#later(queue, chain, wait);
   }
 
-  /** Writes to a disk that answers later. */
+  /** Writes in pieces, or to a disk that answers later. */
   async #writeSlowly(
     queue: DeviceQueue,
     chain: Chain,
@@ -396,11 +424,17 @@ export class BlkDevice implements DeviceModel {
     through: boolean,
   ): Promise<void> {
     const valid = this.#validity(queue.index);
+    const { work } = this.#context!;
     const own = new Uint8Array(Math.min(SCRATCH_BYTES, length));
     for (let done = 0; done < length; done += SCRATCH_BYTES) {
       const n = Math.min(SCRATCH_BYTES, length - done);
-      chain.read(own, 0, n);
-      await this.disk.write(offset + done, own, 0, n);
+      const { memory } = this.disk;
+      if (memory !== undefined) chain.read(memory, offset + done, n);
+      else {
+        chain.read(own, 0, n);
+        await this.disk.write(offset + done, own, 0, n);
+      }
+      if (work.exhausted) await work.turn();
       if (!valid()) return;
     }
     if (through) await this.disk.flush();

@@ -167,6 +167,12 @@ export class CaifDevice implements DeviceModel {
     this.#serve();
   }
 
+  /** The driver gave one queue up: what was in it is the device's, or nobody's, again. */
+  resetQueue(index: number): void {
+    if (index === CaifQueue.RECEIVE) this.#reclaim();
+    else this.#held = undefined;
+  }
+
   /** Forgets the driver: all buffers are the device's again. */
   reset(): void {
     this.#context = undefined;
@@ -222,7 +228,7 @@ export class CaifDevice implements DeviceModel {
     if (queue === undefined) return;
     for (;;) {
       const held = this.#held;
-      const chain = held?.chain ?? queue.pop();
+      const chain = held?.chain ?? this.#context!.work.take(queue);
       if (chain === undefined) break;
       const frame = held?.frame ?? this.#read(chain);
       if (frame === undefined) return;

@@ -11,11 +11,20 @@ import {
   type FeatureNames,
   FeatureSet,
 } from "@vireo/hal";
-import type { ConfigWidth, DeviceContext, DeviceModel, QueueSpec } from "../../device.ts";
+import type {
+  ConfigWidth,
+  DeviceContext,
+  DeviceModel,
+  ModelUsage,
+  QueueSpec,
+} from "../../device.ts";
 import { ConsolePort, type ConsolePortOptions, type ConsoleSize } from "./port.ts";
 
 /** Control messages that may wait for the driver before its own are left in the ring. */
 const OUTBOX_LIMIT = 256;
+/** Most messages that answer one about a port, and bytes that a message counts for. */
+const ANSWERS = 4;
+const MESSAGE_COST = 64;
 
 /** What a {@linkcode ConsoleDevice} is made of. */
 export interface ConsoleDeviceOptions {
@@ -64,6 +73,8 @@ export class ConsoleDevice implements DeviceModel {
   readonly configSize: number = CONSOLE_CONFIG.SIZE;
   /** What the driver did that was passed over. */
   readonly counters: ConsoleCounters = { unknownPort: 0, unknownEvent: 0 };
+  /** Control messages: beyond the limit for the driver's own, the answers to the last one. */
+  readonly bounds: ModelUsage;
   readonly #ports = new Map<number, ConsolePort>();
   readonly #maxPorts: number;
   readonly #emergency: ((byte: number) => void) | undefined;
@@ -89,6 +100,8 @@ export class ConsoleDevice implements DeviceModel {
         `Cannot make a console device as 'maxPorts' must be from 1 to ${most}: received ${this.#maxPorts}`,
       );
     }
+    const messages = OUTBOX_LIMIT + this.#maxPorts + ANSWERS;
+    this.bounds = { items: messages, bytes: messages * MESSAGE_COST };
     const bits: number[] = [];
     if (options.size !== undefined) bits.push(ConsoleFeature.SIZE);
     if (multiport) bits.push(ConsoleFeature.MULTIPORT);
@@ -213,6 +226,12 @@ export class ConsoleDevice implements DeviceModel {
     for (const port of this.#ports.values()) port.reset(true);
   }
 
+  /** Control messages that wait. */
+  usage(): ModelUsage {
+    const { length } = this.#outbox;
+    return { items: length, bytes: length * MESSAGE_COST };
+  }
+
   /** Ports, size and control messages under way, as plain data. */
   snapshot(): unknown {
     return {
@@ -268,8 +287,12 @@ export class ConsoleDevice implements DeviceModel {
 
   #discard(index: number): void {
     const queue = this.#context?.queue(index);
-    for (let chain = queue?.pop(); chain !== undefined; chain = queue?.pop()) queue?.push(chain, 0);
-    queue?.signal();
+    if (queue === undefined) return;
+    const { work } = this.#context!;
+    for (let chain = work.take(queue); chain !== undefined; chain = work.take(queue)) {
+      queue.push(chain, 0);
+    }
+    queue.signal();
   }
 
   #hostChanged(port: ConsolePort): void {
@@ -282,7 +305,7 @@ export class ConsoleDevice implements DeviceModel {
     if (queue === undefined || this.#receiving) return;
     this.#receiving = true;
     while (this.#outbox.length < OUTBOX_LIMIT) {
-      const chain = queue.pop();
+      const chain = this.#context!.work.take(queue);
       if (chain === undefined) break;
       if (chain.writableLength > 0 || chain.readableLength < CONSOLE_CONTROL.SIZE) {
         this.#context?.fault("Control message is device-writable or shorter than its header");

@@ -137,6 +137,7 @@ export class ConsolePort {
         context.fault(`Receive buffer of port ${this.id} is not device-writable only`);
         return;
       }
+      context.work.spend(1);
       const count = chain.write(this.#pending);
       queue.push(chain);
       this.#pending = this.#pending.subarray(count);
@@ -219,6 +220,7 @@ export class ConsolePort {
 
   async #drain(queue: DeviceQueue, epoch: number): Promise<void> {
     for (let chain = queue.pop(); chain !== undefined; chain = queue.pop()) {
+      this.#hooks.context()?.work.spend(1);
       // virtio 1.4 §5.3.6.1: the transmit queue holds no device-writable buffers.
       if (chain.writableLength > 0) {
         this.#hooks.context()?.fault(`Transmit buffer of port ${this.id} is device-writable`);
@@ -228,10 +230,17 @@ export class ConsolePort {
         const bytes = new Uint8Array(Math.min(chain.readableLeft, CHUNK));
         chain.read(bytes);
         await this.#deliver(bytes);
+        // A host that takes all at once would have this loop go on in microtasks: nothing else would run.
+        const work = this.#hooks.context()?.work;
+        if (work?.exhausted) await work.turn();
         if (epoch !== this.#epoch) return;
       }
       queue.push(chain, 0);
       queue.signal();
+      const work = this.#hooks.context()?.work;
+      if (!work?.exhausted) continue;
+      await work.turn();
+      if (epoch !== this.#epoch) return;
     }
     this.#draining = false;
   }

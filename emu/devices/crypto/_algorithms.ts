@@ -81,7 +81,15 @@ export const OFFERED: Readonly<Record<number, readonly number[]>> = {
   [CryptoService.AKCIPHER]: [1],
 };
 
-/** Says why a session cannot be had, or OK. */
+/** Bytes that the tag of GCM may have (NIST SP 800-38D §5.2.1.2). */
+const GCM_TAGS: readonly number[] = [4, 8, 12, 13, 14, 15, 16];
+/** Bits of the largest modulus: twice as many take eight times as long. */
+const MAX_MODULUS = 4096;
+
+/**
+ * Says why a session cannot be had, or OK: NOTSUPP or ERR, as those are what creating one may answer
+ * (dev.crypto.session-create.3).
+ */
 export function checkSession(session: Session): number {
   const { service, algo, key } = session;
   if (!OFFERED[service]?.includes(algo)) return CryptoStatus.NOTSUPP;
@@ -89,14 +97,17 @@ export function checkSession(session: Session): number {
   if (aes && ![16, 24, 32].includes(key.length)) return CryptoStatus.ERR;
   // The library that computes has these only; raw RSA is a power without padding, and insecure.
   if (aes && key.length === 24) return CryptoStatus.NOTSUPP;
+  if (service === CryptoService.AEAD && !GCM_TAGS.includes(session.tagSize)) {
+    return CryptoStatus.ERR;
+  }
   const raw = service === CryptoService.AKCIPHER && session.padding !== CryptoRsaPadding.PKCS1;
   if (raw) return CryptoStatus.NOTSUPP;
   if (service !== CryptoService.AKCIPHER) return CryptoStatus.OK;
   try {
-    rsaKey(session);
-    return CryptoStatus.OK;
+    const bits = rsaKey(session).asymmetricKeyDetails?.modulusLength ?? 0;
+    return bits <= MAX_MODULUS ? CryptoStatus.OK : CryptoStatus.NOTSUPP;
   } catch {
-    return CryptoStatus.KEY_REJECTED;
+    return CryptoStatus.ERR;
   }
 }
 

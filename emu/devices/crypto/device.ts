@@ -26,6 +26,7 @@ import type {
   DeviceContext,
   DeviceModel,
   DeviceQueue,
+  ModelUsage,
   QueueSpec,
 } from "../../device.ts";
 import { checkSession, compute, OFFERED, type Operation, type Session } from "./_algorithms.ts";
@@ -55,6 +56,11 @@ interface Served {
 }
 
 const MAX_KEY = 4096;
+/** `max_cipher_key_len` and `max_auth_key_len` of the configuration, in bytes. */
+const MAX_CIPHER_KEY = 32;
+const MAX_AUTH_KEY = 128;
+/** Steps that an operation with an RSA key counts for: it takes milliseconds, where others take microseconds. */
+const RSA_STEPS = 1 << 14;
 const SERVICES = Object.values(CryptoService);
 
 /** The crypto device (virtio 1.4 §5.9), which computes by `node:crypto`. */
@@ -71,6 +77,8 @@ export class CryptoDevice implements DeviceModel {
   readonly queues: readonly QueueSpec[];
   /** Size of `struct virtio_crypto_config` in bytes. */
   readonly configSize: number = CRYPTO_CONFIG.SIZE;
+  /** Sessions and their keys. */
+  readonly bounds: ModelUsage;
   readonly #count: number;
   readonly #maxSize: number;
   readonly #maxSessions: number;
@@ -94,6 +102,7 @@ export class CryptoDevice implements DeviceModel {
     }
     this.#maxSize = options.maxSize ?? 1 << 20;
     this.#maxSessions = options.maxSessions ?? 1024;
+    this.bounds = { items: this.#maxSessions, bytes: this.#maxSessions * MAX_KEY };
     this.#reverse = options.reverse ?? false;
     this.#dropZeroes = options.dropZeroes ?? false;
     this.features = FeatureSet.of(...Object.values(CryptoFeature))
@@ -115,8 +124,8 @@ export class CryptoDevice implements DeviceModel {
     set(C.mac_algo_l, mask(OFFERED[CryptoService.MAC]!));
     set(C.aead_algo, mask(OFFERED[CryptoService.AEAD]!));
     set(C.akcipher_algo, mask(OFFERED[CryptoService.AKCIPHER]!));
-    set(C.max_cipher_key_len, 32);
-    set(C.max_auth_key_len, 128);
+    set(C.max_cipher_key_len, MAX_CIPHER_KEY);
+    set(C.max_auth_key_len, MAX_AUTH_KEY);
     set(C.max_size, this.#maxSize);
   }
 
@@ -159,12 +168,42 @@ export class CryptoDevice implements DeviceModel {
     const queue = this.#context?.queue(index);
     if (queue === undefined) return;
     const done: Served[] = [];
-    for (let chain = queue.pop(); chain !== undefined; chain = queue.pop()) {
+    const { work } = this.#context!;
+    for (let chain = work.take(queue); chain !== undefined; chain = work.take(queue)) {
       const written = index === this.#count ? this.#serveControl(chain) : this.#serveData(chain);
       if (written < 0) return;
       done.push({ chain, written });
     }
     this.#return(queue, this.#reverse ? done.reverse() : done);
+  }
+
+  /** Sessions, and bytes of their keys. */
+  usage(): ModelUsage {
+    let bytes = 0;
+    for (const { key } of this.#sessions.values()) bytes += key.length;
+    return { items: this.#sessions.size, bytes };
+  }
+
+  /** Sessions with their keys, as plain data: keep it as you would keep the keys. */
+  snapshot(): unknown {
+    const sessions = [...this.#sessions].map(([id, session]) => [
+      id,
+      { ...session, key: [...session.key] },
+    ]);
+    return { lastSession: this.#lastSession, sessions };
+  }
+
+  /** Takes the sessions back. */
+  restore(state: unknown): void {
+    const { lastSession, sessions } = state as {
+      lastSession: number;
+      sessions: [number, Omit<Session, "key"> & { key: number[] }][];
+    };
+    this.#lastSession = lastSession;
+    this.#sessions.clear();
+    for (const [id, session] of sessions) {
+      this.#sessions.set(id, { ...session, key: Uint8Array.from(session.key) });
+    }
   }
 
   /** Forgets all sessions. */
@@ -227,6 +266,7 @@ export class CryptoDevice implements DeviceModel {
       const body = readBytes(chain, size);
       const words = new DataView(body.buffer);
       const session = this.#readSession(service, words, chain);
+      if (service === CryptoService.AKCIPHER) this.#context!.work.spend(RSA_STEPS);
       status = session === undefined ? CryptoStatus.ERR : checkSession(session);
       if (status === CryptoStatus.OK && this.#sessions.size >= this.#maxSessions) {
         status = this.#revision1 ? CryptoStatus.NOSPC : CryptoStatus.ERR;
@@ -236,8 +276,6 @@ export class CryptoDevice implements DeviceModel {
         this.#sessions.set(id, session!);
       }
     }
-    // NOSPC and KEY_REJECTED came with REVISION_1.
-    if (status === CryptoStatus.KEY_REJECTED && !this.#revision1) status = CryptoStatus.ERR;
     chain.writeU32(id);
     chain.writeU32(0);
     chain.writeU32(status);
@@ -257,7 +295,9 @@ export class CryptoDevice implements DeviceModel {
       ? 0
       : word(1);
     const key = read(keyLength);
-    if (key === undefined) return undefined;
+    if (key === undefined || (service === CryptoService.MAC && keyLength > MAX_AUTH_KEY)) {
+      return undefined;
+    }
     switch (service) {
       case CryptoService.CIPHER: {
         const type = view.getUint32(CRYPTO_SYM_OP_TYPE.SESSION, true);
@@ -337,6 +377,9 @@ export class CryptoDevice implements DeviceModel {
     const wrongWay = (service === CryptoService.CIPHER || service === CryptoService.AEAD) &&
       session.encrypt !== (operation === CryptoOperation.ENCRYPT);
     if (wrongWay) return fails(CryptoStatus.ERR);
+    // What is computed over counts as well as what is copied.
+    const cost = service === CryptoService.AKCIPHER ? RSA_STEPS : 0;
+    this.#context!.work.spend(cost, src + aad);
     const result = compute(session, parts);
     // A decrypted text is what was encrypted; the other results are numbers.
     const number = service === CryptoService.AKCIPHER && operation !== CryptoOperation.DECRYPT;

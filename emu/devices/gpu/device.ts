@@ -17,7 +17,15 @@ import {
   GpuQueue,
   GpuResponse as R,
 } from "@vireo/hal";
-import type { Chain, ConfigWidth, DeviceContext, DeviceModel, QueueSpec } from "../../device.ts";
+import type {
+  Chain,
+  ConfigWidth,
+  DeviceContext,
+  DeviceModel,
+  ModelUsage,
+  QueueSpec,
+} from "../../device.ts";
+import { Backing } from "./_backing.ts";
 import { edidOf } from "./edid.ts";
 import { inside, overlay, type Rectangle, show, toRgba } from "./_picture.ts";
 import { encodePng, type Picture } from "./png.ts";
@@ -26,12 +34,22 @@ import { encodePng, type Picture } from "./png.ts";
 const MAX_ENTRIES = 16_384;
 /** Longest side of a picture. */
 const MAX_SIDE = 16_384;
+/** Most pictures and blobs. */
+const MAX_RESOURCES = 4096;
+/** Bytes that a picture, and a piece of its memory, count for besides its pixels. */
+const RESOURCE_COST = 512;
+const ENTRY_COST = 16;
+/** Bytes of a pointer's image. */
+const CURSOR_BYTES = GPU_CURSOR_SIZE * GPU_CURSOR_SIZE * 4;
 
 /** What a {@linkcode GpuDevice} is made of. */
 export interface GpuDeviceOptions {
   /** Sizes of its displays; one of 640 by 480 by default. */
   readonly displays?: readonly { readonly width: number; readonly height: number }[];
-  /** Most bytes of all pictures together; 64 MiB by default. */
+  /**
+   * Most bytes of everything that the driver makes together: pictures, the lists of their memory, and what displays
+   * show; 64 MiB by default.
+   */
   readonly memory?: number;
   /** Whether it reads the guest's memory itself (RESOURCE_BLOB); not by default, as QEMU without udmabuf. */
   readonly blob?: boolean;
@@ -44,7 +62,29 @@ interface Resource {
   pixels: Uint8Array;
   /** Of one that is read from the guest's memory: its bytes, and where its rows are. */
   blob?: { readonly size: number; stride: number; offset: number };
-  backing: readonly { readonly address: number; readonly length: number }[];
+  backing: Backing | undefined;
+}
+
+interface SavedResource {
+  readonly id: number;
+  readonly width: number;
+  readonly height: number;
+  readonly format: number;
+  readonly pixels: Uint8Array;
+  readonly blob: NonNullable<Resource["blob"]> | null;
+  readonly backing: readonly (readonly [address: number, length: number])[] | null;
+}
+
+interface Saved {
+  readonly events: number;
+  readonly resources: readonly SavedResource[];
+  readonly displays: readonly {
+    readonly width: number;
+    readonly height: number;
+    readonly shows: Display["shows"] | null;
+    readonly picture: Picture | null;
+    readonly cursor: Omit<Display["cursor"], "image"> & { readonly image: Uint8Array | null };
+  }[];
 }
 
 interface Display {
@@ -74,6 +114,8 @@ export class GpuDevice implements DeviceModel {
   ];
   /** Size of `struct virtio_gpu_config` in bytes. */
   readonly configSize: number = GPU_CONFIG.SIZE;
+  /** Pictures, and the bytes of everything that the driver makes. */
+  readonly bounds: ModelUsage;
   /** Pictures that were flushed, all in all. */
   flushes = 0;
   readonly #displays: Display[];
@@ -99,12 +141,16 @@ export class GpuDevice implements DeviceModel {
       ...options.blob ? [GpuFeature.RESOURCE_BLOB] : [],
     );
     this.#limit = options.memory ?? 64 << 20;
+    this.bounds = {
+      items: MAX_RESOURCES,
+      bytes: this.#limit + displays.length * CURSOR_BYTES,
+    };
     this.#displays = displays.map((size) => ({ ...size, ...blank() }));
   }
 
-  /** Bytes that all pictures take. */
+  /** Bytes of the host's memory that the pixels of all pictures take. */
   get used(): number {
-    return this.#used;
+    return this.#resources.values().reduce((sum, { pixels }) => sum + pixels.length, 0);
   }
 
   /** What a display shows, with its pointer; undefined if nothing was flushed to it. */
@@ -160,7 +206,8 @@ export class GpuDevice implements DeviceModel {
   notify(index: number): void {
     const queue = this.#context?.queue(index);
     if (queue === undefined) return;
-    for (let chain = queue.pop(); chain !== undefined; chain = queue.pop()) {
+    const { work } = this.#context!;
+    for (let chain = work.take(queue); chain !== undefined; chain = work.take(queue)) {
       if (chain.readableLength < GPU_HDR.SIZE) {
         this.#context?.fault(`GPU request of ${chain.readableLength} bytes, expected 24 at least`);
         return;
@@ -183,6 +230,64 @@ export class GpuDevice implements DeviceModel {
     this.#resources.clear();
     this.#used = 0;
     for (const display of this.#displays) Object.assign(display, blank());
+  }
+
+  /** Pictures, and the bytes of everything that the driver made. */
+  usage(): ModelUsage {
+    const cursors = this.#displays.filter(({ cursor }) => cursor.image !== undefined).length;
+    return { items: this.#resources.size, bytes: this.#used + cursors * CURSOR_BYTES };
+  }
+
+  /** Pictures and displays. */
+  snapshot(): unknown {
+    const resources = [...this.#resources].map(([id, { backing, blob, pixels, ...shape }]) => ({
+      id,
+      ...shape,
+      pixels: pixels.slice(),
+      blob: blob ?? null,
+      backing: backing?.entries() ?? null,
+    }));
+    const displays = this.#displays.map(({ shows, picture, cursor, ...size }) => ({
+      ...size,
+      shows: shows ?? null,
+      picture: picture === undefined ? null : { ...picture, rgba: picture.rgba.slice() },
+      cursor: { ...cursor, image: cursor.image?.slice() ?? null },
+    }));
+    return { events: this.#events, resources, displays };
+  }
+
+  /** Takes the state back. @throws {RangeError} If it has other displays, or more than there is memory for. */
+  restore(state: unknown): void {
+    const { events, resources, displays } = state as Saved;
+    if (displays.length !== this.#displays.length) {
+      throw new RangeError(
+        `Cannot restore ${displays.length} displays to a GPU with ${this.#displays.length}`,
+      );
+    }
+    this.#events = events;
+    this.#used = 0;
+    this.#resources.clear();
+    for (const { id, backing, blob, pixels, ...shape } of resources) {
+      const list = backing === null ? undefined : new Backing(backing);
+      this.#used += RESOURCE_COST + pixels.length + (list?.count ?? 0) * ENTRY_COST;
+      this.#resources.set(id, {
+        ...shape,
+        pixels: pixels.slice(),
+        backing: list,
+        ...blob === null ? {} : { blob: { ...blob } },
+      });
+    }
+    displays.forEach(({ shows, picture, cursor, ...size }, i) => {
+      this.#used += picture?.rgba.length ?? 0;
+      Object.assign(this.#displays[i]!, size, {
+        shows: shows ?? undefined,
+        picture: picture === null ? undefined : { ...picture, rgba: picture.rgba.slice() },
+        cursor: { ...cursor, image: cursor.image?.slice() },
+      });
+    });
+    if (this.#used > this.#limit) {
+      throw new RangeError(`Cannot restore ${this.#used} bytes to a GPU with ${this.#limit}`);
+    }
   }
 
   /** Forgets all pictures. */
@@ -227,7 +332,7 @@ export class GpuDevice implements DeviceModel {
         return answer(this.#attach(word(), word(), chain));
       case C.RESOURCE_DETACH_BACKING: {
         const resource = this.#resources.get(word());
-        if (resource !== undefined) resource.backing = [];
+        if (resource !== undefined) this.#setBacking(resource, undefined);
         return answer(resource === undefined ? R.ERR_INVALID_RESOURCE_ID : R.OK_NODATA);
       }
       case C.SET_SCANOUT:
@@ -264,22 +369,47 @@ export class GpuDevice implements DeviceModel {
     const shaped = width > 0 && height > 0 && width <= MAX_SIDE && height <= MAX_SIDE;
     if (!shaped || GPU_CHANNELS[format] === undefined) return R.ERR_INVALID_PARAMETER;
     const size = width * height * 4;
-    if (this.#used + size > this.#limit) return R.ERR_OUT_OF_MEMORY;
-    this.#used += size;
+    if (this.#resources.size >= MAX_RESOURCES || !this.#take(RESOURCE_COST + size)) {
+      return R.ERR_OUT_OF_MEMORY;
+    }
     const pixels = new Uint8Array(size);
-    this.#resources.set(id, { width, height, format, pixels, backing: [] });
+    this.#resources.set(id, { width, height, format, pixels, backing: undefined });
     return R.OK_NODATA;
+  }
+
+  /** Counts bytes, which are negative when they are given back; false if there is no room for them. */
+  #take(bytes: number): boolean {
+    if (this.#used + bytes > this.#limit) return false;
+    this.#used += bytes;
+    return true;
+  }
+
+  /** Gives a picture its memory, or takes it away; false if there is no room for the list. */
+  #setBacking(resource: Resource, backing: Backing | undefined): boolean {
+    const more = (backing?.count ?? 0) - (resource.backing?.count ?? 0);
+    if (!this.#take(more * ENTRY_COST)) return false;
+    resource.backing = backing;
+    return true;
+  }
+
+  /** Gives a display a picture of its own to show, or none; false if there is no room for it. */
+  #setPicture(display: Display, shows: Display["shows"]): boolean {
+    const { width, height } = shows?.part ?? { width: 0, height: 0 };
+    const size = width * height * 4;
+    if (!this.#take(size - (display.picture?.rgba.length ?? 0))) return false;
+    display.shows = shows;
+    display.picture = shows && { width, height, rgba: new Uint8Array(size) };
+    return true;
   }
 
   #unref(id: number): number {
     const resource = this.#resources.get(id);
     if (resource === undefined) return R.ERR_INVALID_RESOURCE_ID;
-    this.#used -= resource.pixels.length;
+    this.#setBacking(resource, undefined);
+    this.#take(-resource.pixels.length - RESOURCE_COST);
     this.#resources.delete(id);
     for (const display of this.#displays) {
-      if (display.shows?.id === id) {
-        Object.assign(display, { shows: undefined, picture: undefined });
-      }
+      if (display.shows?.id === id) this.#setPicture(display, undefined);
     }
     return R.OK_NODATA;
   }
@@ -287,25 +417,26 @@ export class GpuDevice implements DeviceModel {
   #attach(id: number, count: number, chain: Chain): number {
     const resource = this.#resources.get(id);
     if (resource === undefined) return R.ERR_INVALID_RESOURCE_ID;
-    if (resource.backing.length > 0) return R.ERR_UNSPEC;
+    if (resource.backing !== undefined) return R.ERR_UNSPEC;
     const backing = this.#readEntries(count, chain);
     if (typeof backing === "number") return backing;
-    resource.backing = backing;
-    return R.OK_NODATA;
+    const some = backing.count > 0 ? backing : undefined;
+    return this.#setBacking(resource, some) ? R.OK_NODATA : R.ERR_OUT_OF_MEMORY;
   }
 
   /** The pieces of a picture's memory, or why there are none. */
-  #readEntries(count: number, chain: Chain): Resource["backing"] | number {
+  #readEntries(count: number, chain: Chain): Backing | number {
     if (count > MAX_ENTRIES || chain.readableLeft < count * 16) return R.ERR_UNSPEC;
-    const backing: { address: number; length: number }[] = [];
+    this.#context!.work.spend(count);
+    const entries: [address: number, length: number][] = [];
     for (let i = 0; i < count; i++) {
       const address = chain.readU64();
       const length = chain.readU32();
       chain.skip(4);
       if (this.#context?.memory(address, length) === undefined) return R.ERR_INVALID_PARAMETER;
-      backing.push({ address, length });
+      entries.push([address, length]);
     }
-    return backing;
+    return new Backing(entries);
   }
 
   #createBlob(chain: Chain): number {
@@ -322,16 +453,16 @@ export class GpuDevice implements DeviceModel {
     if (memory !== GPU_BLOB_GUEST) return R.ERR_INVALID_PARAMETER;
     const backing = this.#readEntries(count, chain);
     if (typeof backing === "number") return backing;
-    if (backing.reduce((sum, { length }) => sum + length, 0) < size) return R.ERR_INVALID_PARAMETER;
+    if (backing.length < size) return R.ERR_INVALID_PARAMETER;
+    if (
+      this.#resources.size >= MAX_RESOURCES ||
+      !this.#take(RESOURCE_COST + backing.count * ENTRY_COST)
+    ) {
+      return R.ERR_OUT_OF_MEMORY;
+    }
     const blob = { size, stride: 0, offset: 0 };
-    this.#resources.set(id, {
-      width: 0,
-      height: 0,
-      format: 0,
-      pixels: new Uint8Array(0),
-      backing,
-      blob,
-    });
+    const pixels = new Uint8Array(0);
+    this.#resources.set(id, { width: 0, height: 0, format: 0, pixels, backing, blob });
     return R.OK_NODATA;
   }
 
@@ -347,9 +478,7 @@ export class GpuDevice implements DeviceModel {
     const fits = stride >= width * 4 &&
       offset + stride * (height - 1) + width * 4 <= resource.blob.size;
     if (!shaped || !fits || GPU_CHANNELS[format] === undefined) return R.ERR_INVALID_PARAMETER;
-    const more = width * height * 4 - resource.pixels.length;
-    if (this.#used + more > this.#limit) return R.ERR_OUT_OF_MEMORY;
-    this.#used += more;
+    if (!this.#take(width * height * 4 - resource.pixels.length)) return R.ERR_OUT_OF_MEMORY;
     Object.assign(resource, { width, height, format, pixels: new Uint8Array(width * height * 4) });
     Object.assign(resource.blob, { stride, offset });
     return this.#setScanout(part, display, id);
@@ -359,57 +488,41 @@ export class GpuDevice implements DeviceModel {
     const display = this.#displays[index];
     if (display === undefined) return R.ERR_INVALID_SCANOUT_ID;
     if (id === 0) {
-      Object.assign(display, { shows: undefined, picture: undefined });
+      this.#setPicture(display, undefined);
       return R.OK_NODATA;
     }
     const resource = this.#resources.get(id);
     if (resource === undefined) return R.ERR_INVALID_RESOURCE_ID;
     if (!inside(part, resource)) return R.ERR_INVALID_PARAMETER;
-    display.shows = { id, part };
-    display.picture = {
-      width: part.width,
-      height: part.height,
-      rgba: new Uint8Array(part.width * part.height * 4),
-    };
-    return R.OK_NODATA;
+    return this.#setPicture(display, { id, part }) ? R.OK_NODATA : R.ERR_OUT_OF_MEMORY;
   }
 
   #transfer(part: Rectangle, offset: number, id: number): number {
     const resource = this.#resources.get(id);
     if (resource === undefined) return R.ERR_INVALID_RESOURCE_ID;
-    if (!inside(part, resource) || resource.backing.length === 0) return R.ERR_INVALID_PARAMETER;
+    if (!inside(part, resource) || resource.backing === undefined) return R.ERR_INVALID_PARAMETER;
     return this.#copyRows(resource, part, offset, resource.width * 4);
   }
 
   /** Copies rows of the guest's memory, from an offset on and so many bytes apart. */
   #copyRows(resource: Resource, part: Rectangle, offset: number, from: number): number {
     const stride = resource.width * 4;
+    const { work } = this.#context!;
+    let entries = 0;
+    work.spend(part.height, part.height * part.width * 4);
+    const memory = (address: number, length: number) => {
+      entries++;
+      return this.#context!.memory(address, length);
+    };
     for (let row = 0; row < part.height; row++) {
       const to = (part.y + row) * stride + part.x * 4;
       const target = resource.pixels.subarray(to, to + part.width * 4);
-      if (!this.#copyBacking(resource, offset + row * from, target)) {
+      if (resource.backing?.copy(offset + row * from, target, memory) !== true) {
         return R.ERR_INVALID_PARAMETER;
       }
     }
+    work.spend(entries);
     return R.OK_NODATA;
-  }
-
-  /** Copies from the pieces of a picture's memory; false if they end too early. */
-  #copyBacking({ backing }: Resource, offset: number, into: Uint8Array): boolean {
-    let start = 0;
-    let done = 0;
-    for (const { address, length } of backing) {
-      const from = Math.max(0, offset + done - start);
-      if (from < length && done < into.length) {
-        const count = Math.min(length - from, into.length - done);
-        const bytes = this.#context?.memory(address + from, count);
-        if (bytes === undefined) return false;
-        into.set(bytes, done);
-        done += count;
-      }
-      start += length;
-    }
-    return done === into.length;
   }
 
   #flush(part: Rectangle, id: number): number {
@@ -424,7 +537,9 @@ export class GpuDevice implements DeviceModel {
     }
     this.flushes++;
     for (const { shows, picture } of this.#displays) {
-      if (shows?.id === id && picture !== undefined) show(resource, shows.part, part, picture);
+      if (shows?.id !== id || picture === undefined) continue;
+      this.#context!.work.spend(0, picture.rgba.length);
+      show(resource, shows.part, part, picture);
     }
     return R.OK_NODATA;
   }

@@ -8,10 +8,18 @@ import {
   InputSyn,
   InputType,
 } from "@vireo/hal";
-import type { ConfigWidth, DeviceContext, DeviceModel, QueueSpec } from "../../device.ts";
+import type {
+  ConfigWidth,
+  DeviceContext,
+  DeviceModel,
+  ModelUsage,
+  QueueSpec,
+} from "../../device.ts";
 
 /** Events that may wait for the driver's buffers. */
 const BACKLOG = 1024;
+/** Bytes that an event counts for. */
+const EVENT_COST = 64;
 
 /** Range, noise filter, dead zone and resolution of an axis. */
 export interface InputAbs {
@@ -74,6 +82,8 @@ export class InputDevice implements DeviceModel {
   ];
   /** Size of `struct virtio_input_config` in bytes. */
   readonly configSize: number = INPUT_CONFIG.SIZE;
+  /** Events that wait, and those that the driver sent. */
+  readonly bounds: ModelUsage = { items: 2 * BACKLOG, bytes: 2 * BACKLOG * EVENT_COST };
   /** What the driver sent, oldest first, at most 1024. */
   readonly statuses: InputDeviceEvent[] = [];
   readonly #options: InputDeviceOptions;
@@ -175,6 +185,37 @@ export class InputDevice implements DeviceModel {
     new Uint8Array(this.#config.buffer).fill(0);
   }
 
+  /** Events that wait, and those that the driver sent. */
+  usage(): ModelUsage {
+    const items = this.#waitingEvents + this.statuses.length;
+    return { items, bytes: items * EVENT_COST };
+  }
+
+  /** What is selected, and events. */
+  snapshot(): unknown {
+    return {
+      config: [...new Uint8Array(this.#config.buffer)],
+      waiting: this.#waiting,
+      statuses: this.statuses,
+      lost: this.#lost,
+    };
+  }
+
+  /** Takes the state back. */
+  restore(state: unknown): void {
+    const { config, waiting, statuses, lost } = state as {
+      config: number[];
+      waiting: InputDeviceEvent[][];
+      statuses: InputDeviceEvent[];
+      lost: number;
+    };
+    new Uint8Array(this.#config.buffer).set(config);
+    this.#waiting = waiting.map((packet) => [...packet]);
+    this.#waitingEvents = waiting.reduce((sum, { length }) => sum + length, 0);
+    this.statuses.splice(0, Infinity, ...statuses);
+    this.#lost = lost;
+  }
+
   /** Frees nothing. */
   [Symbol.dispose](): void {
     this.reset();
@@ -235,7 +276,8 @@ export class InputDevice implements DeviceModel {
   #takeStatus(): void {
     const queue = this.#context?.queue(InputQueue.STATUS);
     if (queue === undefined) return;
-    for (let chain = queue.pop(); chain !== undefined; chain = queue.pop()) {
+    const { work } = this.#context!;
+    for (let chain = work.take(queue); chain !== undefined; chain = work.take(queue)) {
       if (chain.readableLength < INPUT_EVENT.SIZE) {
         this.#context?.fault(`Status event of ${chain.readableLength} bytes, expected 8`);
         return;

@@ -349,9 +349,9 @@ export class NetDevice implements DeviceModel, FrameSink {
         this.#steering.sent(frame, at, length, pair);
     let used = false;
     // Bounded: a driver on another thread could otherwise keep this loop going for ever.
-    for (let budget = queue.size;; budget--) {
-      if (budget === 0) break;
-      const chain = queue.pop();
+    const { work } = this.#context!;
+    for (let budget = queue.size; budget > 0; budget--) {
+      const chain = work.take(queue);
       if (chain === undefined) break;
       if (chain.readableLength < this.#headerSize || chain.writableLength > 0) {
         this.#context?.fault(
@@ -367,7 +367,7 @@ export class NetDevice implements DeviceModel, FrameSink {
     if (!used) return;
     queue.signal();
     this.#backend.flush();
-    if (queue.hasAvailable()) queueMicrotask(() => this.#active && this.#transmit(index));
+    if (queue.hasAvailable()) work.again(index);
   }
 
   #control(index: number): void {
@@ -375,7 +375,7 @@ export class NetDevice implements DeviceModel, FrameSink {
     const queue = context.queue(index);
     if (queue === undefined) return;
     for (let budget = queue.size; budget > 0; budget--) {
-      const chain = queue.pop();
+      const chain = context.work.take(queue);
       if (chain === undefined) break;
       if (chain.readableLength < 2 || chain.writableLength < 1) {
         context.fault(`controlq: a command without class, command or ack`);

@@ -89,7 +89,8 @@ export class RngDevice implements DeviceModel {
   notify(index: number): void {
     const queue = this.#context?.queue(index);
     if (queue === undefined) return;
-    for (let chain = queue.pop(); chain !== undefined; chain = queue.pop()) {
+    const { work } = this.#context!;
+    for (let chain = work.take(queue); chain !== undefined; chain = work.take(queue)) {
       // virtio 1.4 §5.4.6.1: no device-readable buffers; and a request must have room for a byte.
       if (chain.readableLength > 0 || chain.writableLength === 0) {
         this.#context?.fault("Entropy request is not made of device-writable buffers only");

@@ -10,10 +10,13 @@ import {
   RpmsgNs,
   RpmsgQueue,
 } from "@vireo/hal";
-import type { Chain, DeviceContext, DeviceModel, QueueSpec } from "../../device.ts";
+import type { Chain, DeviceContext, DeviceModel, ModelUsage, QueueSpec } from "../../device.ts";
 
 /** Messages that may wait for the driver's buffers before the driver's own stay in the ring. */
 const BACKLOG = 256;
+/** Names that a driver may announce, and bytes that each counts for. */
+const MAX_NAMES = 256;
+const NAME_COST = 128;
 
 /** What a service is told: who wrote, what, and how to answer. */
 export type RpmsgHandler = (
@@ -66,6 +69,13 @@ export class RpmsgDevice implements DeviceModel {
   readonly announced: Map<string, number> = new Map();
   /** Messages for an address that no service has. */
   unknown = 0;
+  /** Names that the driver announced beyond the 256 that are kept. */
+  refused = 0;
+  /** Names, and messages that wait: those that services send of themselves are the host's own. */
+  readonly bounds: ModelUsage = {
+    items: MAX_NAMES + 2 * BACKLOG,
+    bytes: MAX_NAMES * NAME_COST + 2 * BACKLOG * RPMSG_BUFFER_SIZE,
+  };
   readonly #services = new Map<number, RpmsgService>();
   #waiting: Waiting[] = [];
   #context: DeviceContext | undefined;
@@ -122,6 +132,35 @@ export class RpmsgDevice implements DeviceModel {
     this.announced.clear();
   }
 
+  /** Names and messages. */
+  usage(): ModelUsage {
+    const bytes = this.#waiting.reduce((sum, { bytes }) => sum + bytes.length, 0);
+    const names = this.announced.size;
+    return { items: names + this.#waiting.length, bytes: names * NAME_COST + bytes };
+  }
+
+  /** Names and messages. */
+  snapshot(): unknown {
+    return {
+      announced: [...this.announced],
+      waiting: this.#waiting.map(({ src, dst, bytes }) => ({ src, dst, bytes: [...bytes] })),
+    };
+  }
+
+  /** Takes the state back; services announced themselves to the driver before. */
+  restore(state: unknown): void {
+    const { announced, waiting } = state as {
+      announced: [string, number][];
+      waiting: { src: number; dst: number; bytes: number[] }[];
+    };
+    this.announced.clear();
+    for (const [name, address] of announced) this.announced.set(name, address);
+    this.#waiting = waiting.map((message) => ({
+      ...message,
+      bytes: Uint8Array.from(message.bytes),
+    }));
+  }
+
   /** Frees nothing. */
   [Symbol.dispose](): void {
     this.reset();
@@ -140,8 +179,9 @@ export class RpmsgDevice implements DeviceModel {
     const queue = this.#context?.queue(RpmsgQueue.TRANSMIT);
     if (queue === undefined) return;
     // Answers must find room: a driver that takes none is not read any more.
+    const { work } = this.#context!;
     while (this.#waiting.length < BACKLOG) {
-      const chain = queue.pop();
+      const chain = work.take(queue);
       if (chain === undefined) break;
       if (!this.#take(chain)) return;
       queue.push(chain, 0);
@@ -184,7 +224,9 @@ export class RpmsgDevice implements DeviceModel {
     const address = view.getUint32(RPMSG_NS.addr.offset, true);
     if (view.getUint32(RPMSG_NS.flags.offset, true) === RpmsgNs.DESTROY) {
       this.announced.delete(name);
-    } else this.announced.set(name, address);
+    } else if (this.announced.size < MAX_NAMES || this.announced.has(name)) {
+      this.announced.set(name, address);
+    } else this.refused++;
   }
 
   #deliver(): void {

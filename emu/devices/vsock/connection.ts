@@ -18,10 +18,20 @@ export interface Header {
   readonly fwdCnt: number;
 }
 
+/** Messages of a connection that the host did not take yet; their bytes are bounded by `ROOM`. */
+export const MAX_MESSAGES = 1024;
+
 /** What a connection needs of its device. */
 export interface Outlet {
   send(connection: HostConnection, op: VsockOp, flags: number, data: Uint8Array): void;
+  /** Resolves when there is room for a packet of data; undefined if there is now. */
+  room(): Promise<void> | undefined;
   ended(connection: HostConnection): void;
+}
+
+/** Ends a host's stream that no connection has any use for. */
+export async function dropPort({ readable, writable }: StreamPort): Promise<void> {
+  await Promise.allSettled([readable.cancel(), writable.abort()]);
 }
 
 /** The host's end of a connection: two pumps between packets and a stream of bytes. */
@@ -43,13 +53,30 @@ export class HostConnection {
   #sentShutdown = 0;
   #gotShutdown = 0;
   #ended = false;
-  #message: Uint8Array[] = [];
+  /** Bytes of the guest that wait: of a stream, or of the message that is not whole. */
+  #gathered: Uint8Array = NONE;
+  #gatheredLength = 0;
+  /** Whole messages that wait. */
+  #messages: Uint8Array[] = [];
+  #writing = false;
+  #closing = false;
+  readonly #closed = Promise.withResolvers<void>();
 
   constructor(outlet: Outlet, guestPort: number, hostPort: number, type: number) {
     this.#outlet = outlet;
     this.guestPort = guestPort;
     this.hostPort = hostPort;
     this.type = type;
+  }
+
+  /** Resolves when nothing of the host is used for it any more; for one that was started only. */
+  get closed(): Promise<void> {
+    return this.#closed.promise;
+  }
+
+  /** Bytes and messages of the guest that the host did not take yet. */
+  get waiting(): { readonly bytes: number; readonly items: number } {
+    return { bytes: this.#received - this.#taken, items: this.#messages.length };
   }
 
   /** Bytes that the host's user took, modulo 2^32. */
@@ -63,7 +90,8 @@ export class HostConnection {
     this.#port = port;
     this.#writer = port.writable.getWriter();
     this.#reader = port.readable.getReader();
-    this.#writer.closed.catch(() => {});
+    const ends = [this.#writer.closed, this.#reader.closed];
+    void Promise.allSettled(ends).then(() => this.#closed.resolve());
     void this.#pumpToGuest();
   }
 
@@ -109,7 +137,7 @@ export class HostConnection {
     this.#credit.resolve();
     this.#reader?.cancel().catch(() => {});
     // What the guest had sent before is still written.
-    this.#writer?.close().catch(() => {});
+    this.#closeWriter();
     this.#outlet.ended(this);
   }
 
@@ -117,18 +145,66 @@ export class HostConnection {
     // A guest that sends more than there is room for is not waited for.
     if (this.#received + data.length - this.#taken > ROOM) return this.reset();
     this.#received += data.length;
-    if (this.type === VsockType.STREAM) return this.#deliver(data);
-    this.#message.push(data);
-    if ((flags & VsockRw.EOM) !== 0) this.#deliver(join(this.#message.splice(0)));
+    this.#gather(data);
+    if (this.type === VsockType.SEQPACKET) {
+      if ((flags & VsockRw.EOM) === 0) return;
+      // Empty messages take no room of a guest's credit: they are counted.
+      if (this.#messages.length >= MAX_MESSAGES) return this.reset();
+      this.#messages.push(this.#takeGathered());
+    }
+    this.#write();
   }
 
-  #deliver(data: Uint8Array): void {
-    this.#writer?.write(data).then(() => {
+  /** Appends bytes to those that wait: packets of a byte cost a byte, not an object each. */
+  #gather(data: Uint8Array): void {
+    const length = this.#gatheredLength + data.length;
+    if (length > this.#gathered.length) {
+      const grown = new Uint8Array(Math.min(ROOM, Math.max(length, 2 * this.#gathered.length)));
+      grown.set(this.#gathered.subarray(0, this.#gatheredLength));
+      this.#gathered = grown;
+    }
+    this.#gathered.set(data, this.#gatheredLength);
+    this.#gatheredLength = length;
+  }
+
+  #takeGathered(): Uint8Array {
+    const bytes = this.#gathered.subarray(0, this.#gatheredLength);
+    this.#gathered = NONE;
+    this.#gatheredLength = 0;
+    return bytes;
+  }
+
+  /** What the host gets next: a message, or all that waits of a stream. */
+  #next(): Uint8Array | undefined {
+    if (this.type === VsockType.SEQPACKET) return this.#messages.shift();
+    return this.#gatheredLength > 0 ? this.#takeGathered() : undefined;
+  }
+
+  /** Writes to the host, one chunk at a time. */
+  #write(): void {
+    const writer = this.#writer;
+    if (writer === undefined || this.#writing) return;
+    const data = this.#next();
+    if (data === undefined) {
+      if (this.#closing) writer.close().catch(() => {});
+      return;
+    }
+    this.#writing = true;
+    writer.write(data).then(() => {
+      this.#writing = false;
       this.#taken += data.length;
       if (this.#taken - this.#told >= ROOM / 4 && !this.#ended) {
         this.#outlet.send(this, VsockOp.CREDIT_UPDATE, 0, NONE);
       }
+      this.#write();
     }, () => this.#shutDown(VsockShutdown.RECEIVE));
+  }
+
+  /** Closes the host's end once what waits is written. */
+  #closeWriter(): void {
+    if (this.#closing) return;
+    this.#closing = true;
+    this.#write();
   }
 
   async #pumpToGuest(): Promise<void> {
@@ -148,6 +224,13 @@ export class HostConnection {
   async #give(data: Uint8Array): Promise<void> {
     const message = this.type === VsockType.SEQPACKET;
     for (let at = 0; at < data.length || message;) {
+      // The guest's word for its room sizes nothing here: the device keeps so many packets and no more.
+      const change = this.#outlet.room();
+      if (change !== undefined) {
+        await change;
+        if (this.#ended || (this.#gotShutdown & VsockShutdown.RECEIVE) !== 0) return;
+        continue;
+      }
       const room = this.#guestRoom - ((this.#sent - this.#guestTaken) >>> 0);
       if (room <= 0 && data.length > 0) {
         const change = this.#credit.promise;
@@ -173,7 +256,7 @@ export class HostConnection {
 
   #guestShutDown(flags: number): void {
     this.#gotShutdown |= flags & BOTH;
-    if ((this.#gotShutdown & VsockShutdown.SEND) !== 0) this.#writer?.close().catch(() => {});
+    if ((this.#gotShutdown & VsockShutdown.SEND) !== 0) this.#closeWriter();
     if (this.#gotShutdown === BOTH) this.reset();
   }
 
@@ -185,13 +268,3 @@ export class HostConnection {
 
 const BOTH = VsockShutdown.RECEIVE | VsockShutdown.SEND;
 const NONE = new Uint8Array(0);
-
-function join(parts: readonly Uint8Array[]): Uint8Array {
-  const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
-}

@@ -16,13 +16,24 @@ import {
   VsockType,
 } from "@vireo/hal";
 import type { StreamPort } from "../../backends/stream_port.ts";
-import type { Chain, ConfigWidth, DeviceContext, DeviceModel, QueueSpec } from "../../device.ts";
-import { type Header, HostConnection, ROOM } from "./connection.ts";
+import type {
+  Chain,
+  ConfigWidth,
+  DeviceContext,
+  DeviceModel,
+  ModelUsage,
+  QueueSpec,
+} from "../../device.ts";
+import { dropPort, type Header, HostConnection, MAX_MESSAGES, ROOM } from "./connection.ts";
 
 /** Packets that may wait for the guest's buffers before its own stay in the ring. */
 const BACKLOG = 1024;
-/** Connections at a time. */
-const MAX_CONNECTIONS = 4096;
+/** Packets of data that wait there before the host's streams are read no more. */
+const DATA_BACKLOG = BACKLOG / 2;
+/** Connections at a time, by default: each may take a descriptor of the host. */
+const MAX_CONNECTIONS = 256;
+/** Bytes of a packet that the device sends: it fits a guest's usual buffer. */
+const MAX_PACKET = 4096;
 /** Most bytes of a packet's data. */
 const MAX_DATA = 64 * 1024;
 
@@ -42,6 +53,11 @@ export interface VsockDeviceOptions {
   readonly cid?: number;
   /** Who is at the host's ports. */
   readonly host: VsockHost;
+  /**
+   * Connections of the guest at a time, those included whose streams the host did not let go of yet; 256 by default.
+   * Each has room for 256 KiB on the way to the host.
+   */
+  readonly maxConnections?: number;
   /** Feature bits not to offer. */
   readonly withhold?: readonly number[];
 }
@@ -63,26 +79,44 @@ export class VsockDevice implements DeviceModel {
   }));
   /** Size of `struct virtio_vsock_config` in bytes. */
   readonly configSize: number = VSOCK_CONFIG.SIZE;
+  /** Connections, their messages, and packets that wait. */
+  readonly bounds: ModelUsage;
   readonly #host: VsockHost;
   readonly #connections = new Map<string, HostConnection>();
   readonly #opening = new Map<
     string,
     { readonly resolve: (connection: HostConnection) => void; readonly reject: (e: Error) => void }
   >();
+  readonly #maxConnections: number;
   #cid: number;
   #nextPort = 0x40000000;
+  /** Streams of the host that are in use, or asked for: they may outlive their connection. */
+  #ports = 0;
   #out: Uint8Array[] = [];
+  /** Streams of the host that wait for room among what goes out. */
+  #roomWaiters: (() => void)[] = [];
+  #attached: DeviceContext | undefined;
   #eventWaits = false;
   #context: DeviceContext | undefined;
 
   /**
    * Makes the device.
    *
-   * @throws {RangeError} If the context id is reserved.
+   * @throws {RangeError} If the context id is reserved, or `maxConnections` is not a positive integer.
    */
   constructor(options: VsockDeviceOptions) {
     this.#host = options.host;
     this.#cid = checkCid(options.cid ?? 3);
+    const most = this.#maxConnections = options.maxConnections ?? MAX_CONNECTIONS;
+    if (!Number.isInteger(most) || most < 1) {
+      throw new RangeError(`Cannot have ${most} connections: expected 1 or more`);
+    }
+    // Answers come on top of the backlog: one for each packet that is taken, and one for each connection.
+    const packets = BACKLOG + 2 * most;
+    this.bounds = {
+      items: most * (1 + MAX_MESSAGES) + packets,
+      bytes: most * ROOM + packets * MAX_PACKET,
+    };
     this.features = FeatureSet.of(...Object.values(VsockFeature))
       .without(...options.withhold ?? []);
   }
@@ -95,6 +129,11 @@ export class VsockDevice implements DeviceModel {
   /** Connections that are not over. */
   get connections(): number {
     return this.#connections.size;
+  }
+
+  /** Streams of the host that are in use or asked for, by connections and by those that are over. */
+  get ports(): number {
+    return this.#ports;
   }
 
   /** Packets that wait for the guest's buffers. */
@@ -123,9 +162,12 @@ export class VsockDevice implements DeviceModel {
 
   /** Ends all connections, as a host that was moved does, and gives the guest another context id. */
   resetTransport(cid: number = this.#cid): void {
-    this.#cid = checkCid(cid);
+    const changed = checkCid(cid) !== this.#cid;
+    this.#cid = cid;
     for (const connection of [...this.#connections.values()]) connection.end();
-    this.#out = [];
+    this.#clearOut();
+    // The id is configuration: its generation moves on.
+    if (changed) this.#attached?.configChanged();
     this.#eventWaits = true;
     this.#deliverEvent();
   }
@@ -137,9 +179,14 @@ export class VsockDevice implements DeviceModel {
     return width === 4 ? value >>> 0 : value & 2 ** (8 * width) - 1;
   }
 
+  /** Keeps the way to report another context id. */
+  attach(context: DeviceContext): void {
+    this.#attached = context;
+  }
+
   /** Starts to serve the queues. */
   activate(context: DeviceContext): void {
-    this.#context = context;
+    this.#attached = this.#context = context;
   }
 
   /** Takes packets, or gives those that wait. */
@@ -153,8 +200,30 @@ export class VsockDevice implements DeviceModel {
   reset(): void {
     this.#context = undefined;
     for (const connection of [...this.#connections.values()]) connection.end();
-    this.#out = [];
+    this.#clearOut();
     this.#eventWaits = false;
+  }
+
+  /** Connections, packets that wait, and what the host did not take yet. */
+  usage(): ModelUsage {
+    let items = this.#connections.size + this.#out.length;
+    let bytes = this.#out.reduce((sum, { length }) => sum + length, 0);
+    for (const { waiting } of this.#connections.values()) {
+      items += waiting.items;
+      bytes += waiting.bytes;
+    }
+    return { items, bytes };
+  }
+
+  /** The context id. Streams of the host are in no snapshot: the guest is told that its connections are over. */
+  snapshot(): unknown {
+    return { cid: this.#cid };
+  }
+
+  /** Takes the context id back, and tells the guest that its transport was reset (virtio 1.4 §5.10.6.7). */
+  restore(state: unknown): void {
+    this.#cid = checkCid((state as { cid: number }).cid);
+    this.#eventWaits = true;
   }
 
   /** Ends all connections. */
@@ -166,8 +235,9 @@ export class VsockDevice implements DeviceModel {
     const queue = this.#context?.queue(VsockQueue.TRANSMIT);
     if (queue === undefined) return;
     // Answers need room: a guest that takes none is not read any more.
+    const { work } = this.#context!;
     while (this.#out.length < BACKLOG) {
-      const chain = queue.pop();
+      const chain = work.take(queue);
       if (chain === undefined) break;
       if (!this.#take(chain)) return;
       queue.push(chain, 0);
@@ -201,8 +271,9 @@ export class VsockDevice implements DeviceModel {
       bufAlloc: u32(H.buf_alloc),
       fwdCnt: u32(H.fwd_cnt),
     };
-    // Only the host is reached, and only by its guest.
-    if (u32(H.dst_cid) === VSOCK_HOST_CID && header.srcCid === this.#cid) {
+    // Only the host is reached, and only by its guest; ids have 64 bits.
+    const id = ({ offset }: { offset: number }): bigint => view.getBigUint64(offset, true);
+    if (id(H.dst_cid) === BigInt(VSOCK_HOST_CID) && id(H.src_cid) === BigInt(this.#cid)) {
       this.#handle(header, data);
     }
     return true;
@@ -237,22 +308,44 @@ export class VsockDevice implements DeviceModel {
     const { features } = this.#context!;
     const known = header.type === STREAM ||
       (header.type === SEQPACKET && features.has(VsockFeature.SEQPACKET));
-    if (!known || this.#connections.size >= MAX_CONNECTIONS) return this.#refuse(header);
+    const full = Math.max(this.#ports, this.#connections.size) >= this.#maxConnections;
+    if (!known || full) return this.#refuse(header);
     const connection = this.#make(header.srcPort, header.dstPort, header.type);
     connection.credit(header);
+    this.#ports++;
+    const freed = (): void => void this.#ports--;
     const answer = (port: StreamPort | undefined): void => {
-      if (this.#connections.get(keyOf(header.srcPort, header.dstPort)) !== connection) return;
-      if (port === undefined) return connection.reset();
+      const over = this.#connections.get(keyOf(header.srcPort, header.dstPort)) !== connection;
+      // The guest may have gone while the host was asked: what it got for it is let go of.
+      if (over && port !== undefined) return void dropPort(port).then(freed);
+      if (over || port === undefined) {
+        freed();
+        return connection.reset();
+      }
       this.#send(connection, VsockOp.RESPONSE, 0, NONE);
       connection.start(port);
+      void connection.closed.then(freed);
     };
     try {
       const port = this.#host.connect(header.dstPort, header.type as VsockType);
-      if (port instanceof Promise) port.then(answer, () => connection.reset());
+      if (port instanceof Promise) port.then(answer, () => answer(undefined));
       else answer(port);
     } catch {
-      connection.reset();
+      answer(undefined);
     }
+  }
+
+  #clearOut(): void {
+    this.#out = [];
+    for (const wake of this.#roomWaiters.splice(0)) wake();
+  }
+
+  /** Resolves when there is room for a packet of data of the host; undefined if there is now. */
+  #room(): Promise<void> | undefined {
+    const work = this.#context?.work;
+    if (work?.exhausted) return work.turn();
+    if (this.#out.length < DATA_BACKLOG) return undefined;
+    return new Promise((resolve) => this.#roomWaiters.push(resolve));
   }
 
   #make(guestPort: number, hostPort: number, type: number): HostConnection {
@@ -260,6 +353,7 @@ export class VsockDevice implements DeviceModel {
     const connection = new HostConnection(
       {
         send: (...packet) => this.#send(...packet),
+        room: () => this.#room(),
         ended: () => {
           this.#connections.delete(key);
           this.#opening.get(key)?.reject(new VireoError("PORT_CLOSED", "Connection ended"));
@@ -297,6 +391,7 @@ export class VsockDevice implements DeviceModel {
     data: Uint8Array,
   ): void {
     if (this.#context === undefined) return;
+    this.#context.work.spend(1, data.length);
     const bytes = new Uint8Array(H.SIZE + data.length);
     const view = new DataView(bytes.buffer);
     view.setUint32(H.src_cid.offset, VSOCK_HOST_CID, true);
@@ -328,6 +423,7 @@ export class VsockDevice implements DeviceModel {
         return;
       }
       this.#out.shift();
+      if (this.#out.length < DATA_BACKLOG) this.#roomWaiters.shift()?.();
       chain.write(packet);
       queue.push(chain);
       pushed = true;

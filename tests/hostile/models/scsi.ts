@@ -272,7 +272,7 @@ export const SCSI: HostileSuite = {
         await using it = rig();
         it.driver.slot.write32(0x100 + 20, 64);
         it.model.resize(0, 0, 1 << 29);
-        await using next = it.moveTo(rig({}, it.memory));
+        await using _next = it.moveTo(rig({}, it.memory));
         assertEquals(it.driver.slot.read32(0x100 + 20), 64);
         const used = await it.driver.request(REQUEST, [
           { read: request(lunOf(0, 0), [0]) },

@@ -1,0 +1,72 @@
+import {
+  BlkDevice,
+  ConsoleDevice,
+  type DiskBackend,
+  FileDisk,
+  HostPeer,
+  Hub,
+  loopbackPort,
+  MemoryDisk,
+  NetDevice,
+  streamPipe,
+  type StreamPort,
+  Tap,
+} from "@vireo/emu";
+import { UsageError } from "../terminal/usage.ts";
+import type { BlkOption, NetOption } from "./option_values.ts";
+
+/** Size of the disk that a board has when none was named, in bytes. */
+const DEFAULT_DISK = 16 * 1024 * 1024;
+/** The guest's Ethernet address: QEMU's prefix, as people expect it. */
+export const GUEST_MAC = "52:54:00:12:34:56";
+/** The peer's Ethernet and IPv4 address, those of QEMU's user network. */
+export const PEER = { mac: "52:55:0a:00:02:02", ip: "10.0.2.2" } as const;
+
+/** Makes a disk; `cleanup` owns its image. @throws {VireoError} If the image cannot be opened. */
+export function makeDisk(option: BlkOption, cleanup: AsyncDisposableStack): BlkDevice {
+  const { path, readOnly } = option;
+  const disk: DiskBackend = path === undefined
+    ? new MemoryDisk(DEFAULT_DISK, { readOnly })
+    : new FileDisk(path, { readOnly });
+  cleanup.use(disk);
+  return new BlkDevice({
+    disk,
+    readOnly,
+    serial: option.serial ?? "vireo-emu",
+    ...(option.blockSize === undefined ? {} : { blockSize: option.blockSize }),
+  });
+}
+
+/**
+ * Makes a network device on a wire, whose other end is a peer of this process or the host's tap.
+ *
+ * @throws {UsageError} If the wire is QEMU's.
+ * @throws {VireoError} If the tap device cannot be opened.
+ */
+export function makeNet(
+  wire: NetOption,
+  cleanup: AsyncDisposableStack,
+): { readonly hub: Hub | undefined; readonly net: NetDevice | undefined } {
+  if (wire.kind === "user") {
+    throw new UsageError("--net: the emulator has hub, tap:NAME or none, got 'user'");
+  }
+  const hub = wire.kind === "hub" ? new Hub() : undefined;
+  const backend = wire.kind === "tap" ? cleanup.use(Tap.open(wire.name)) : hub?.port();
+  if (hub !== undefined) cleanup.use(new HostPeer(hub.port(), PEER));
+  const net = backend === undefined ? undefined : new NetDevice({ backend, mac: GUEST_MAC });
+  return { hub, net };
+}
+
+/** Makes a console: ports 0 and 1 send back what they get, port 2 (`host`) is given back. */
+export function makeConsole(): { readonly console: ConsoleDevice; readonly host: StreamPort } {
+  const pipe = streamPipe();
+  const device = new ConsoleDevice({
+    ports: [
+      { name: "console", console: true, backend: loopbackPort() },
+      { name: "echo", backend: loopbackPort() },
+      { name: "host", backend: pipe.device },
+    ],
+    size: { cols: 80, rows: 25 },
+  });
+  return { console: device, host: pipe.host };
+}

@@ -1,0 +1,220 @@
+/**
+ * Devices that lie: a model whose answers, lengths, configuration or registers are made false on the way to
+ * the driver, by a seed.
+ *
+ * @module
+ */
+import type { Chain, DeviceContext, DeviceModel, DeviceQueue, QueueSpec } from "@vireo/emu";
+import type { Mmio, MmioNode, Platform } from "@vireo/hal";
+
+/** A stream of numbers from 0 to 2^32 - 1 that a seed names. */
+export function seeded(seed: number): () => number {
+  let x = Math.imul(seed, 2654435761) >>> 0 || 1;
+  return () => {
+    x ^= x << 13;
+    x ^= x >>> 17;
+    x ^= x << 5;
+    return x >>>= 0;
+  };
+}
+
+/** What a lie may use. */
+export interface LieContext {
+  /** The next random number. */
+  random(): number;
+}
+
+/** One way to lie; what is not there is honest. */
+export interface Lie {
+  readonly name: string;
+  /** Changes what the device wrote to a chain; returns the length that it tells, or none to keep it. */
+  readonly push?: (chain: Chain, written: number, context: LieContext) => number | undefined;
+  /** What the configuration space reads, of what it would read honestly. */
+  readonly config?: (honest: number, offset: number, width: number, context: LieContext) => number;
+  /** What a register reads (virtio 1.4 §4.2.2), of what it would read honestly. */
+  readonly register?: (honest: number, offset: number, context: LieContext) => number;
+  /** The size of each queue. */
+  readonly queueSize?: number;
+}
+
+/** Makes a model lie. */
+export function lying(model: DeviceModel, lie: Lie, seed: number): DeviceModel {
+  const context: LieContext = { random: seeded(seed) };
+  const { push, config, queueSize } = lie;
+  if (queueSize !== undefined) {
+    const queues = model.queues.map((spec): QueueSpec => ({ ...spec, maxSize: queueSize }));
+    Object.defineProperty(model, "queues", { value: queues });
+  }
+  if (config !== undefined) {
+    const read = model.readConfig.bind(model);
+    model.readConfig = (offset, width) =>
+      config(read(offset, width), offset, width, context) >>> 0 & (2 ** (8 * width) - 1);
+  }
+  if (push !== undefined) {
+    const activate = model.activate.bind(model);
+    const queues = new Map<DeviceQueue, DeviceQueue>();
+    model.activate = (given) => activate(lyingContext(given, queues, push, context));
+  }
+  return model;
+}
+
+function lyingContext(
+  given: DeviceContext,
+  queues: Map<DeviceQueue, DeviceQueue>,
+  push: NonNullable<Lie["push"]>,
+  context: LieContext,
+): DeviceContext {
+  return {
+    get features() {
+      return given.features;
+    },
+    get legacy() {
+      return given.legacy;
+    },
+    queue(index) {
+      const queue = given.queue(index);
+      if (queue === undefined) return undefined;
+      let liar = queues.get(queue);
+      if (liar === undefined) queues.set(queue, liar = lyingQueue(queue, push, context));
+      return liar;
+    },
+    get work() {
+      return given.work;
+    },
+    memory: (address, length) => given.memory(address, length),
+    sharedAddress: (id) => given.sharedAddress(id),
+    configChanged: () => given.configChanged(),
+    fault: (reason) => given.fault(reason),
+  };
+}
+
+function lyingQueue(
+  queue: DeviceQueue,
+  push: NonNullable<Lie["push"]>,
+  context: LieContext,
+): DeviceQueue {
+  const lengthOf = (chain: Chain, written: number): number =>
+    push(chain, written, context) ?? written;
+  return {
+    get index() {
+      return queue.index;
+    },
+    get size() {
+      return queue.size;
+    },
+    pop: () => queue.pop(),
+    hasAvailable: () => queue.hasAvailable(),
+    push: (chain, written = chain.written) => queue.push(chain, lengthOf(chain, written)),
+    pushAll: (chains, written) =>
+      queue.pushAll(chains, chains.map((chain, i) => lengthOf(chain, written[i]!))),
+    signal: () => queue.signal(),
+    setNotify: (enabled) => queue.setNotify(enabled),
+  };
+}
+
+/** A machine whose registers lie. */
+export function lyingMachine(
+  machine: Platform,
+  { register }: Lie,
+  seed: number,
+): Pick<Platform, "dma" | "nodes" | "openMemory"> {
+  const context: LieContext = { random: seeded(seed) };
+  const disguise = (node: MmioNode): MmioNode => ({
+    ...node,
+    open() {
+      const lease = node.open();
+      const { mmio } = lease;
+      const lies: Mmio = {
+        name: mmio.name,
+        size: mmio.size,
+        read8: (offset) => mmio.read8(offset),
+        read16: (offset) => mmio.read16(offset),
+        read32: (offset) =>
+          offset >= 0x100
+            ? mmio.read32(offset)
+            : register!(mmio.read32(offset), offset, context) >>> 0,
+        write8: (offset, value) => mmio.write8(offset, value),
+        write16: (offset, value) => mmio.write16(offset, value),
+        write32: (offset, value) => mmio.write32(offset, value),
+      };
+      return { ...lease, mmio: lies, [Symbol.dispose]: () => lease[Symbol.dispose]() };
+    },
+  });
+  return {
+    dma: machine.dma,
+    nodes: () =>
+      register === undefined
+        ? machine.nodes()
+        : machine.nodes().map((node) => node.kind === "mmio" ? disguise(node) : node),
+    openMemory: (address, length) => machine.openMemory(address, length),
+  };
+}
+
+/** Overwrites what the device wrote. */
+function scribble(chain: Chain, written: number, byte: () => number): void {
+  const length = Math.min(written, chain.writableLength, 1 << 16);
+  chain.seekWrite(0);
+  chain.write(Uint8Array.from({ length }, byte));
+}
+
+const STATUS = 0x70;
+const QUEUE_SIZE_MAX = 0x34;
+const INTERRUPT_STATUS = 0x60;
+const GENERATION = 0xfc;
+
+/** The lies that every driver is told. */
+export const LIES: readonly Lie[] = [
+  { name: "length 0", push: () => 0 },
+  { name: "length 1", push: () => 1 },
+  { name: "a byte less", push: (_, written) => Math.max(0, written - 1) },
+  { name: "length 2^32 - 1", push: () => 0xffffffff },
+  { name: "a random length", push: (_chain, _written, { random }) => random() % 8192 },
+  { name: "zeroes", push: (chain, written) => void scribble(chain, written, () => 0) },
+  { name: "ones", push: (chain, written) => void scribble(chain, written, () => 0xff) },
+  { name: "noise", push: (chain, written, { random }) => void scribble(chain, written, random) },
+  {
+    name: "noise now and then",
+    push: (chain, written, { random }) => {
+      if (random() % 3 === 0) scribble(chain, written, random);
+      return undefined;
+    },
+  },
+  {
+    name: "noise, and more of it than was asked for",
+    push: (chain, _written, { random }) => {
+      scribble(chain, chain.writableLength, random);
+      return chain.writableLength;
+    },
+  },
+  { name: "a configuration of ones", config: () => 0xffffffff },
+  { name: "a configuration of zeroes", config: () => 0 },
+  { name: "a configuration of noise", config: (_h, _o, _w, { random }) => random() },
+  {
+    name: "a configuration that flips",
+    config: (honest, _offset, _width, { random }) => random() % 2 === 0 ? honest : ~honest,
+  },
+  { name: "queues of 32768", queueSize: 32768 },
+  {
+    name: "a status that flips",
+    register: (honest, offset, { random }) =>
+      offset === STATUS ? honest ^ (random() % 4 === 0 ? 4 : 0) : honest,
+  },
+  {
+    name: "a status of noise",
+    register: (honest, offset, { random }) =>
+      offset === STATUS && random() % 3 === 0 ? random() & 0xff : honest,
+  },
+  {
+    name: "queue sizes of noise",
+    register: (honest, offset, { random }) => offset === QUEUE_SIZE_MAX ? random() : honest,
+  },
+  {
+    name: "interrupts of noise",
+    register: (honest, offset, { random }) =>
+      offset === INTERRUPT_STATUS && random() % 2 === 0 ? random() : honest,
+  },
+  {
+    name: "a generation that never rests",
+    register: (honest, offset, { random }) => offset === GENERATION ? random() : honest,
+  },
+];

@@ -1,0 +1,85 @@
+// Every driver gives back what it takes: memory, listeners, and the device itself.
+import { assertEquals } from "@std/assert";
+import { VireoError } from "@vireo/hal";
+import config from "../../drivers/deno.json" with { type: "json" };
+import { Rig, type RigOptions, turn } from "./rig.ts";
+import { SUBJECTS } from "./subjects.ts";
+
+const SOON = { deadline: 5000 };
+const RINGS: readonly (readonly [name: string, options: RigOptions])[] = [
+  ["split", {}],
+  ["packed", { ring: { packed: true } }],
+];
+
+/** Paths of the drivers' package that are no drivers. */
+const NO_DRIVERS = [".", "./bus", "./core", "./testing", "./transport", "./wait"];
+
+Deno.test("ownership: there is a subject for each driver", () => {
+  const names = Object.keys(config.exports).filter((name) => !NO_DRIVERS.includes(name));
+  assertEquals(SUBJECTS.map(({ name }) => `./${name}`).sort(), names.sort());
+});
+
+/** Waits until an ask ended, and tells how: the code, or the reason's text. */
+async function outcome(asked: Promise<unknown>): Promise<string> {
+  try {
+    await asked;
+    return "done";
+  } catch (error) {
+    return error instanceof VireoError ? error.code : String(error);
+  }
+}
+
+for (const subject of SUBJECTS) {
+  const { name, driver } = subject;
+  for (const [ring, options] of RINGS) {
+    Deno.test(`ownership: ${name}: used, recovered, suspended and removed (${ring})`, async () => {
+      await using rig = await Rig.open(driver, subject.model(), options);
+      const limits = { ...SOON, signal: rig.signals.controller().signal };
+      await subject.use(rig.instance, limits, rig);
+      await rig.fail(SOON);
+      await subject.use(rig.instance, limits, rig);
+      await rig.bus.freeze();
+      await rig.bus.restore();
+      await subject.use(rig.instance, limits, rig);
+    });
+  }
+
+  Deno.test(`ownership: ${name}: memory that lacks at any step of a probe leaves none behind`, async () => {
+    for (let allocations = 0;; allocations++) {
+      await using rig = await Rig.open(driver, subject.model(), { allocations });
+      const error = rig.device.error as VireoError | undefined;
+      if (error === undefined) return;
+      assertEquals([error.code, rig.dma.live], ["OUT_OF_MEMORY", 0], `after ${allocations}`);
+    }
+  });
+
+  for (const end of ["abort", "deadline", "removal", "failure"] as const) {
+    Deno.test(`ownership: ${name}: ${end} while the device holds each request`, async (t) => {
+      const first = await Rig.open(driver, subject.model());
+      const names = Object.keys(await subject.asks(first.instance, SOON, first));
+      await first[Symbol.asyncDispose]();
+      for (const kind of names) {
+        await t.step(kind, async () => {
+          await using rig = await Rig.open(driver, subject.model());
+          const ask = (await subject.asks(rig.instance, SOON, rig))[kind]!;
+          await turn();
+          rig.hold();
+          const abort = rig.signals.controller();
+          const deadline = end === "deadline" ? 20 : 5000;
+          const asked = outcome(ask({ signal: abort.signal, deadline }));
+          await turn();
+          if (end === "abort") abort.abort(new Error("enough"));
+          if (end === "removal") return await rig[Symbol.asyncDispose]();
+          if (end === "failure") await rig.fail(SOON);
+          const ended = await asked;
+          assertEquals(rig.signals.listeners, 0, `${ended}: a listener is left`);
+          if (end === "abort") assertEquals(ended, "Error: enough");
+          if (end === "deadline") assertEquals(ended, "TIMEOUT");
+          rig.release();
+          await turn();
+          await subject.use(rig.instance, SOON, rig);
+        });
+      }
+    });
+  }
+}
