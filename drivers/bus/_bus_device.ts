@@ -50,10 +50,10 @@ export interface OutstandingBuffers {
 }
 
 /** Opens a device's shared memory by its address. */
-export type OpenMemory = (address: number, length: number) => MemoryWindow;
+type OpenMemory = (address: number, length: number) => MemoryWindow;
 
 /** What a device has of its machine. */
-export interface DeviceMachine {
+interface DeviceMachine {
   /** Opens the device's shared memory, as a `Platform` does. */
   readonly openMemory?: OpenMemory | undefined;
   /** Says why the device failed or does not answer, as {@linkcode Platform.diagnose}. */

@@ -14,7 +14,7 @@ const range = Array.from(
   (_, i) => TRANSPORT_FEATURE_START + i,
 );
 /** Bits 28 to 41, which the bus negotiates for every driver. */
-export const TRANSPORT_RANGE: FeatureSet = FeatureSet.of(...range);
+const TRANSPORT_RANGE: FeatureSet = FeatureSet.of(...range);
 
 /** The feature bits that either ring format implements. */
 const RING_BITS = RINGS.reduce((all, ring) => all.or(ring.features), FeatureSet.NONE);
@@ -105,7 +105,7 @@ export function checkAccess(transport: Transport, features: FeatureSet): void {
 }
 
 /** The features as one hex number, for messages. */
-export function featuresText(features: FeatureSet): string {
+function featuresText(features: FeatureSet): string {
   let text = "";
   for (let i = 3; i >= 0; i--) text += features.word(i).toString(16).padStart(8, "0");
   return `0x${text.replace(/^0+(?=.)/, "")}`;

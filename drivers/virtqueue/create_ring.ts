@@ -17,7 +17,7 @@ export interface Ring extends Virtqueue {
 }
 
 /** Which ring to make. */
-export interface RingRequest {
+interface RingRequest {
   readonly index: number;
   readonly name: string;
   /** The largest size that the device, the driver and the bus allow. */

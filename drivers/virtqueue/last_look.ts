@@ -3,7 +3,7 @@ import type { LastLook } from "../wait/waiter.ts";
 import type { Virtqueue } from "./virtqueue.ts";
 
 /** How to look at a queue once more, after a request's deadline. */
-export interface QueueLook {
+interface QueueLook {
   /** Takes all returned buffers, as the queue's callback does. */
   readonly drain: () => void;
   /** Whether the request was settled meanwhile. */

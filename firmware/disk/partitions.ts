@@ -53,15 +53,16 @@ const UNITS = [512, 4096];
  *
  * @example
  * ```ts
- * import { makeMbr, readPartitionTable } from "@vireo/firmware";
+ * import { readPartitionTable } from "@vireo/firmware";
  * import { assertEquals } from "@std/assert";
  *
- * const disk = new Uint8Array(1 << 20);
- * disk.set(makeMbr(64, 1024));
- * const table = await readPartitionTable((offset, length) =>
- *   Promise.resolve(disk.subarray(offset, offset + length))
+ * // A disk of zeroes has no table.
+ * const bytes = new Uint8Array(1 << 20);
+ * const { scheme, partitions } = await readPartitionTable(
+ *   (offset, length) => Promise.resolve(bytes.subarray(offset, offset + length)),
+ *   { size: bytes.length, blockSize: 512 },
  * );
- * assertEquals([table?.scheme, table?.partitions.length], ["mbr", 1]);
+ * assertEquals([scheme, partitions.length], [null, 0]);
  * ```
  */
 export async function readPartitionTable(

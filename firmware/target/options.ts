@@ -1,6 +1,6 @@
 import { parseWith, withSyntax } from "../devices/table.ts";
 import type { WithOption } from "../devices/board_device.ts";
-import { parseCount } from "../terminal/usage.ts";
+import { NO_HUB, parseCount } from "../terminal/usage.ts";
 import {
   type BlkOption,
   type NetOption,
@@ -89,9 +89,7 @@ export const BOARD_OPTIONS = {
     group: "Board options:",
     parse: (text?: string): NetOption | undefined => text === undefined ? text : parseNet(text),
     refuse: (text: string, { target }: Interfaces): string | undefined =>
-      text === "hub" && /^q(?:test|emu):/.test(target)
-        ? "QEMU has user, tap:NAME or none, got 'hub'"
-        : undefined,
+      text === "hub" && /^q(?:test|emu):/.test(target) ? NO_HUB : undefined,
   },
   /** The devices that the board has besides disks, wire, console and entropy. */
   with: {

@@ -41,15 +41,6 @@ export function parseCommandLine(text: string): CommandLineSlot[] {
   return slots;
 }
 
-/**
- * Writes devices as reading Linux's parameter does: `0x<size>@0x<base>:<irq>:<id>`, one a line.
- */
-export function formatCommandLine(slots: readonly CommandLineSlot[]): string {
-  return slots.map(({ size, base, irq, id }) =>
-    `0x${size.toString(16)}@0x${base.toString(16)}:${irq}:${id}\n`
-  ).join("");
-}
-
 function parseDevice(text: string, nextId: number): CommandLineSlot {
   const bad = (expected: string): VireoError =>
     new VireoError("CONFIG_INVALID", "Cannot parse a device on the kernel command line", {

@@ -16,12 +16,10 @@ import {
   VHOST_USER_BACKEND_MESSAGES,
   VHOST_USER_MAX_CONFIG,
   VHOST_USER_MESSAGES,
-  type VHOST_USER_NO_FD,
   VHOST_USER_PROTOCOL_FEATURES,
   VhostUserFeature,
   VhostUserFlag,
   VhostUserRequest as Request,
-  type VRING_STATE,
 } from "./protocol.ts";
 import { type VhostUserMessage, VhostUserSocket } from "./socket.ts";
 

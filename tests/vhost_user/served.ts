@@ -4,7 +4,7 @@ import { temporaryFolder } from "./daemon.ts";
 import type { ServeAnswer, ServeCommand } from "./serve_worker.ts";
 
 /** How to serve a device. */
-export interface ServedOptions {
+interface ServedOptions {
   readonly offer?: TransportOffer;
   readonly image?: string;
   readonly with?: string;

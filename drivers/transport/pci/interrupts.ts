@@ -25,7 +25,7 @@ import type {
 } from "../transport.ts";
 
 /** The vector registers of a transport; each call writes one and reads it back. */
-export interface VectorRegisters {
+interface VectorRegisters {
   /** The vector of configuration changes. */
   configVector(vector: number): number;
   /** The vector of a queue. */

@@ -28,7 +28,7 @@ export function openStructure(
 }
 
 /** A 16-bit register of the common configuration. */
-export type Field16 =
+type Field16 =
   | "config_msix_vector"
   | "num_queues"
   | "queue_select"
@@ -41,7 +41,7 @@ export type Field16 =
   | "admin_queue_index"
   | "admin_queue_num";
 /** A 32-bit register of the common configuration. */
-export type Field32 =
+type Field32 =
   | "device_feature_select"
   | "device_feature"
   | "driver_feature_select"

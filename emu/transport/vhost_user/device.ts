@@ -91,8 +91,6 @@ interface Ring {
   watch: Disposable | undefined;
 }
 
-const NOTHING = new Uint8Array(0);
-
 /**
  * A device model behind vhost-user: it carries out requests of a front end, and answers. The socket is
  * another's; descriptors of a request are this device's, and closed whatever becomes of it.

@@ -11,7 +11,7 @@ import { MockDriver, type MockQueue, type MockSegment } from "@vireo/emu/testing
 import { TURN_BUDGET } from "../../../emu/work.ts";
 
 /** One thing that a hostile driver does, and what must come of it. */
-export interface HostileCase {
+interface HostileCase {
   /** What it does; clause ids in brackets. */
   readonly name: string;
   /** Does it; `random` is seeded. */
@@ -27,7 +27,7 @@ export interface HostileSuite {
 }
 
 /** An element of a raw chain: any guest memory, as often as one likes. */
-export interface RawElement {
+interface RawElement {
   /** Address in guest memory. */
   readonly address: number;
   /** Length in bytes. */
