@@ -1,7 +1,6 @@
 import { type Layout, layout } from "@vireo/hal";
 import { crc32 } from "node:zlib";
-import { number64, type ReadAt, utf16, viewOf } from "./_fields.ts";
-import type { DiskShape, Partition } from "./partitions.ts";
+import { type DiskShape, number64, type Partition, type ReadAt, utf16, viewOf } from "./_fields.ts";
 
 /** UEFI 2.10 §5.3.2, up to the end of PartitionEntryArrayCRC32. */
 const HEADER: Layout<
