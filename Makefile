@@ -11,7 +11,11 @@ ROOMS := hal drivers emu firmware examples tests
 # Checked on one command line: types of one room are public in another's signatures only then.
 PUBLIC := hal/mod.ts drivers/mod.ts drivers/bus/mod.ts drivers/core.ts drivers/transport/mod.ts drivers/testing/mod.ts drivers/trace/mod.ts \
 	emu/mod.ts emu/backends/mod.ts emu/core.ts emu/testing/mod.ts firmware/mod.ts firmware/ip/mod.ts firmware/trace/mod.ts
-# What the tests write of themselves.
+# The API pages: each module whose symbols no other one repeats.
+PAGES := hal/mod.ts hal/devmem/mod.ts hal/discover/mod.ts hal/host.ts hal/qtest/mod.ts hal/vhost_user/mod.ts \
+	drivers/mod.ts drivers/testing/mod.ts drivers/trace/mod.ts emu/mod.ts emu/testing/mod.ts \
+	firmware/mod.ts firmware/boards/mod.ts firmware/image/mod.ts firmware/ip/mod.ts firmware/trace/mod.ts
+# What the tests write about themselves.
 REPORT := .cache/report
 RELEASES := bookworm trixie
 USERS := root dev
@@ -29,7 +33,7 @@ PACKAGES := qemu-system-x86 qemu-system-arm $(RISCV) ipxe-qemu qemu-utils iprout
 	xfsprogs btrfs-progs squashfs-tools cryptsetup-bin xorriso tshark
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help setup packages qemu fresh demo test spec check fmt lint types doc unit fuzz bench bench-guest clean
+.PHONY: help setup packages qemu fresh demo test spec check fmt lint types doc docs unit fuzz bench bench-guest clean
 
 help:
 	@echo "make demo [DISK=path]  set up and run the main job on the emulated board"
@@ -42,6 +46,7 @@ help:
 	@echo "make bench             every *_bench.ts, as ratios and medians"
 	@echo "make bench-guest       slow: our drivers against Linux's own in a guest, and how it boots"
 	@echo "make fmt               format the sources in place"
+	@echo "make docs              write the API pages to dist/docs/"
 	@echo "make setup             install the pinned Deno and the dependencies only"
 	@echo "make clean             remove what setup, tests and caches made"
 
@@ -89,6 +94,11 @@ lint: $(SETUP)
 # The tests are not checked again when they run.
 types: $(SETUP)
 	$(DENO) check --doc $(ROOMS) bench
+
+docs: $(SETUP)
+	@rm -rf dist/docs && mkdir -p dist
+	@$(DENO) doc --html --name=Vireo --output=dist/docs $(PAGES) >/dev/null
+	@echo "vireo: dist/docs/index.html has the API pages"
 
 doc: $(SETUP)
 	$(DENO) doc --lint $(PUBLIC) >/dev/null

@@ -1,6 +1,26 @@
 /**
  * What a driver is written with: the device that it gets, and the queues of that device.
  *
+ * @example
+ * ```ts
+ * import { SgList, SplitVirtqueue } from "@vireo/drivers/core";
+ * import { TestDma } from "@vireo/drivers/testing";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const queue = new SplitVirtqueue({
+ *   index: 0,
+ *   name: "requests",
+ *   size: 4,
+ *   dma: new TestDma(),
+ *   indirect: false,
+ *   eventIdx: false,
+ *   notificationData: false,
+ *   notify: () => {},
+ * });
+ * const chain = new SgList(1).addWritable(0x1000, 64);
+ * assertEquals([queue.add(chain, 7), queue.freeSlots, queue.inFlight], [true, 3, 1]);
+ * ```
+ *
  * @module
  */
 export * from "./config.ts";

@@ -258,7 +258,7 @@ Deno.test("device resets one queue and sets it up again (drv.basic.vq-reset.1, .
   const fresh = device.queues[1]!;
   assertEquals([fresh.name, fresh.inFlight, fresh.broken], ["b", 0, undefined]);
   assert(fresh.add(chain, 1));
-  await assertRejects(() => device.resetQueue(old), TypeError, "another device");
+  await assertRejects(() => device.resetQueue(old), TypeError, "it must be one of this device");
 });
 
 Deno.test("device cannot reset one queue without RING_RESET", async () => {

@@ -2,6 +2,22 @@
  * The guest side of virtio: bus, transports, virtqueues and device drivers. Each driver has a path of
  * its own as well, `@vireo/drivers/rng`, which loads no other.
  *
+ * @example
+ * ```ts
+ * import { Bus, rngDriver } from "@vireo/drivers";
+ * import { EmulatedMachine, RngDevice, systemRandom } from "@vireo/emu";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const device = new RngDevice({ random: systemRandom() });
+ * await using machine = EmulatedMachine.create({ devices: [device] });
+ * await using bus = new Bus();
+ * await bus.registerDriver(rngDriver);
+ * await bus.addPlatform(machine);
+ *
+ * const bytes = await bus.get(rngDriver)!.read(16);
+ * assertEquals(bytes.length, 16);
+ * ```
+ *
  * @module
  */
 export * from "./balloon/mod.ts";

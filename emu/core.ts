@@ -1,5 +1,20 @@
 /**
- * What an emulated device is written with and built into: models, rings, transports and the machine.
+ * The parts of an emulated device: models, rings, transports and the machine.
+ *
+ * @example
+ * ```ts
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { EchoModel } from "@vireo/emu/testing";
+ * import { MMIO_MAGIC, MmioRegister } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using machine = EmulatedMachine.create({ devices: [new EchoModel()] });
+ * const [slot] = machine.slots;
+ * assertEquals(slot!.read32(MmioRegister.MagicValue), MMIO_MAGIC);
+ * // A write that the specification forbids is ignored, and noted.
+ * slot!.write32(MmioRegister.MagicValue, 0);
+ * assertEquals(machine.violations().map(({ register }) => register), ["MagicValue"]);
+ * ```
  *
  * @module
  */

@@ -1,13 +1,13 @@
 import type { FeatureNames, FeatureSet } from "@vireo/hal";
 import type { WorkMeter } from "./work.ts";
 
-/** A queue that a device model has. */
+/** A queue of a device model. */
 export interface QueueSpec {
   /** Name for reports, for example `requestq1`. */
   readonly name: string;
   /** Largest size in descriptors, 1 to 32768. */
   readonly maxSize: number;
-  /** Whether the driver has the device's side of it (`ReversedQueue`); with split rings only. */
+  /** Whether the driver plays the device's side (`ReversedQueue`); with split rings only. */
   readonly reversed?: boolean;
   /** Whether the model keeps buffers until it has something to say, as opposed to work that ends. */
   readonly keepsBuffers?: boolean;
@@ -15,9 +15,9 @@ export interface QueueSpec {
 
 /** A shared memory region that a device model offers (virtio 1.4 §2.10). */
 export interface SharedMemorySpec {
-  /** The region's id, which the driver selects it by. */
+  /** The id by which the driver selects the region. */
   readonly id: number;
-  /** Contents; the machine maps them at an address of its choice. */
+  /** Contents; the machine chooses the address at which it maps them. */
   readonly bytes: Uint8Array;
 }
 
@@ -25,11 +25,11 @@ export interface SharedMemorySpec {
 export type ConfigWidth = 1 | 2 | 4;
 
 /**
- * One chain of buffers that the driver made available, already validated whole: every element lies
- * in guest memory, readable ones come first, and the chain is no longer than the queue.
+ * One chain of buffers that the driver made available. The queue has validated all of it: every element
+ * lies in guest memory, readable elements come first, and the chain is at most as long as the queue.
  *
- * It has a read cursor over the readable part and a write cursor over the writable part. It is
- * reused after it was pushed.
+ * A chain has a read cursor over its readable part and a write cursor over its writable part. The queue
+ * reuses the object after the device pushed it.
  */
 export interface Chain {
   /** Index of the head descriptor. */
@@ -38,15 +38,15 @@ export interface Chain {
   readonly readableLength: number;
   /** Bytes of the device-writable part. */
   readonly writableLength: number;
-  /** Bytes not read yet. */
+  /** Bytes still to be read. */
   readonly readableLeft: number;
-  /** Bytes not written yet. */
+  /** Bytes still to be written. */
   readonly writableLeft: number;
   /** Bytes written so far, from the first writable byte. */
   readonly written: number;
-  /** Copies the next readable bytes; returns how many there were, at most `length`. */
+  /** Copies the next readable bytes; returns their number, at most `length`. */
   read(into: Uint8Array, offset?: number, length?: number): number;
-  /** Reads a little-endian integer; 0 for what is past the end (check `readableLeft` first). */
+  /** Reads a byte; bytes past the end read 0 (check `readableLeft` first). */
   readU8(): number;
   /** Reads a little-endian 16-bit integer, as {@linkcode Chain.readU8} does. */
   readU16(): number;
@@ -54,13 +54,13 @@ export interface Chain {
   readU32(): number;
   /** Reads a little-endian 64-bit integer; values over 2^53-1 lose their low bits. */
   readU64(): number;
-  /** Passes over readable bytes; returns how many there were. */
+  /** Skips readable bytes; returns their number. */
   skip(length: number): number;
-  /** Copies bytes to the writable part; returns how many had room. */
+  /** Copies bytes to the writable part; returns the number that fitted. */
   write(bytes: Uint8Array, offset?: number, length?: number): number;
-  /** Writes zeroes; returns how many had room. */
+  /** Writes zeroes; returns the number that fitted. */
   writeZeroes(length: number): number;
-  /** Writes a byte; past the end, nothing. */
+  /** Writes a byte; ignored past the end. */
   writeU8(value: number): void;
   /** Writes a little-endian 16-bit integer; bytes past the end are dropped. */
   writeU16(value: number): void;
@@ -74,9 +74,9 @@ export interface Chain {
 export interface DeviceQueue {
   /** Index of the queue on its device. */
   readonly index: number;
-  /** Size the driver chose. */
+  /** Size in descriptors, as the driver chose it. */
   readonly size: number;
-  /** Takes the next available chain; undefined if there is none or the device is stopped. */
+  /** Takes the next available chain; undefined if none is available or the device is stopped. */
   pop(): Chain | undefined;
   /** Whether a chain is available. */
   hasAvailable(): boolean;
@@ -88,15 +88,15 @@ export interface DeviceQueue {
   push(chain: Chain, written?: number): void;
   /** Returns several chains so that the driver sees them at once (mergeable receive buffers). */
   pushAll(chains: readonly Chain[], written: readonly number[]): void;
-  /** Interrupts the driver for what was pushed, unless it asked not to be; call once a batch. */
+  /** Interrupts the driver for the pushed chains, unless the driver suppressed it; call this once a batch. */
   signal(): void;
-  /** Asks the driver to notify of new buffers, or not to (a device that polls); only a hint. */
+  /** Asks the driver to send or to omit notifications of new buffers (a polling device omits them); a hint. */
   setNotify(enabled: boolean): void;
 }
 
-/** What a device model may use while the driver has it set up. */
+/** What a device model may use while a driver has set it up. */
 export interface DeviceContext {
-  /** What was negotiated. */
+  /** The negotiated features. */
   readonly features: FeatureSet;
   /** Whether the driver uses the legacy interface (no VERSION_1). */
   readonly legacy: boolean;
@@ -105,24 +105,26 @@ export interface DeviceContext {
   /** A running queue; undefined if the driver did not set it up. */
   queue(index: number): DeviceQueue | undefined;
   /**
-   * Guest memory outside of chains, for devices that drivers tell of addresses (balloon, gpu).
+   * Guest memory outside of chains, for devices whose drivers pass addresses (balloon, gpu).
    *
-   * @returns A view that is valid until the machine is disposed; undefined if it is not all memory.
+   * @returns A view that is valid until the machine is disposed; undefined if part of the range is not
+   * memory.
    */
   memory(address: number, length: number): Uint8Array | undefined;
-  /** Where the driver finds a shared memory region of the device; undefined if there is none of this id. */
+  /** The address at which the driver finds a shared memory region; undefined if the id is unknown. */
   sharedAddress(id: number): number | undefined;
-  /** Tells the driver that the configuration changed; the generation moves on. */
+  /** Reports a configuration change to the driver and increments the generation. */
   configChanged(): void;
   /**
-   * The one door for guest faults: NEEDS_RESET, config interrupt, all queues stop until reset.
+   * Reports a guest fault, whatever it is: sets NEEDS_RESET, raises the config interrupt, and stops all
+   * queues until reset.
    *
-   * @param reason What the driver did wrong; kept for the machine's log.
+   * @param reason What the driver did wrong; the machine's log keeps it.
    */
   fault(reason: string): void;
 }
 
-/** What a model keeps because its driver asked for it. */
+/** What a model keeps on behalf of its driver. */
 export interface ModelUsage {
   /** Entries of lists and tables. */
   readonly items: number;
@@ -130,14 +132,14 @@ export interface ModelUsage {
   readonly bytes: number;
 }
 
-/** Milliseconds since any fixed point; injected. */
+/** Milliseconds since any fixed point; the caller passes it in. */
 export type Clock = () => number;
-/** Fills bytes with random ones; injected. */
+/** Fills a buffer with random bytes; the caller passes it in. */
 export type RandomSource = (into: Uint8Array) => void;
 
 /**
- * A device type, as the emulator hosts it. A model is handed whole, validated chains, and never
- * throws for what a driver did: it calls {@linkcode DeviceContext.fault}.
+ * A device type, as the emulator hosts it. A model gets whole, validated chains. When a driver did
+ * something wrong, the model calls {@linkcode DeviceContext.fault} and never throws.
  *
  * Nothing that a driver says sizes the host's work or memory without a bound. A model takes chains by
  * `context.work.take`, counts what else it loops over by `context.work.spend`, and yields when that says so. What it
@@ -148,7 +150,7 @@ export interface DeviceModel extends Disposable {
   readonly name: string;
   /** Virtio device id. */
   readonly deviceId: number;
-  /** The device type's own offered bits; the machine adds ring and transport bits. */
+  /** The feature bits that the device type itself offers; the machine adds ring and transport bits. */
   readonly features: FeatureSet;
   /** Names of those bits. */
   readonly featureNames?: FeatureNames;
@@ -160,26 +162,26 @@ export interface DeviceModel extends Disposable {
   readonly sharedMemory?: readonly SharedMemorySpec[];
   /** Reads configuration bytes; the range lies inside `configSize`. */
   readConfig(offset: number, width: ConfigWidth): number;
-  /** Writes configuration bytes; without it the space is read-only and writes are ignored. */
+  /** Writes configuration bytes; a model without it has a read-only space, which ignores writes. */
   writeConfig?(offset: number, width: ConfigWidth, value: number): void;
-  /** Whether a feature subset can be driven; asked when the driver sets FEATURES_OK. */
+  /** Whether the model accepts a feature subset; called when the driver sets FEATURES_OK. */
   acceptFeatures?(features: FeatureSet): boolean;
   /** Gives the model a way to report config changes before and after activation. */
   attach?(context: DeviceContext): void;
-  /** The driver set DRIVER_OK (legacy: the first notify also counts): buffers may be used. */
+  /** The driver set DRIVER_OK (legacy: or notified for the first time): the model may use buffers. */
   activate(context: DeviceContext): void;
-  /** The driver notified a queue, or the device was activated with buffers in it. */
+  /** The driver notified a queue, or the queue had buffers when the device was activated. */
   notify(queue: number): void;
-  /** The driver reset one queue; chains of it that the model holds are void. */
+  /** The driver reset one queue; the model must forget the chains that it holds of it. */
   resetQueue?(queue: number): void;
-  /** The driver reset the device; chains that the model holds are void. */
+  /** The driver reset the device; the model must forget the chains that it holds. */
   reset(): void;
-  /** What it keeps at most, whatever its driver does; without it, nothing but its configuration. */
+  /** The most that it keeps, whatever its driver does; a model without it keeps only its configuration. */
   readonly bounds?: ModelUsage;
   /** What it keeps now. */
   usage?(): ModelUsage;
-  /** The model's own state as plain data, for a snapshot. */
+  /** Returns the model's own state as plain data, for a snapshot. */
   snapshot?(): unknown;
-  /** Takes the state back. */
+  /** Restores the state. */
   restore?(state: unknown): void;
 }

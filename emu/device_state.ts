@@ -14,13 +14,13 @@ export interface ViolationPlace {
   readonly clause?: string;
 }
 
-/** Something a driver did against the specification, which the device answered as hardware would. */
+/** A driver's violation of the specification; the device reacted as hardware would. */
 export interface Violation extends ViolationPlace {
   /** The register or ring at fault. */
   readonly register: string;
   /** The value written, if there was one. */
   readonly value: number | undefined;
-  /** What was wrong. */
+  /** What the driver did wrong. */
   readonly reason: string;
 }
 
@@ -40,7 +40,7 @@ export interface DeviceState {
   readonly pageSize: number;
   /** The queues in order. */
   readonly queues: readonly QueueState[];
-  /** What the model's own `snapshot` gave. */
+  /** The result of the model's own `snapshot`. */
   readonly model: unknown;
 }
 
@@ -61,14 +61,14 @@ export interface QueueState extends ConfigState {
  * const text = violationText({
  *   register: "ring",
  *   value: undefined,
- *   reason: "element at 0x10, 64 bytes, is no memory",
+ *   reason: "element at 0x10, 64 bytes, is outside guest memory",
  *   queue: 0,
  *   descriptor: 2,
  *   clause: "2.7.5",
  * });
  * assertEquals(
  *   text,
- *   "queue 0, descriptor 2: element at 0x10, 64 bytes, is no memory (virtio 1.4 §2.7.5)",
+ *   "queue 0, descriptor 2: element at 0x10, 64 bytes, is outside guest memory (virtio 1.4 §2.7.5)",
  * );
  * ```
  */

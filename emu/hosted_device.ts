@@ -40,7 +40,7 @@ const RING_FEATURES = FeatureSet.of(
   Feature.NOTIFY_ON_EMPTY,
   Feature.ANY_LAYOUT,
 );
-/** Violations kept in the log; older ones are dropped. */
+/** The most violations in the log; older ones are dropped. */
 const LOG_LENGTH = 256;
 
 /** What a {@linkcode HostedDevice} is made of. */
@@ -49,7 +49,7 @@ export interface HostedDeviceOptions {
   readonly model: DeviceModel;
   /** Memory that rings and buffers lie in. */
   readonly memory: GuestMemory;
-  /** Whether the device has the legacy interface only. */
+  /** Whether the device has only the legacy interface. */
   readonly legacy: boolean;
   /** An upper bound for queue sizes. */
   readonly queueSize?: number | undefined;
@@ -59,11 +59,11 @@ export interface HostedDeviceOptions {
   readonly regions?: readonly { readonly id: number; readonly address: number }[];
   /** Called when the interrupt line rises. */
   readonly lineRaised?: () => void;
-  /** Called at each interrupt, for transports that send messages: its cause, and the queue if it is one's. */
+  /** Called at each interrupt, for transports that send messages, with the cause and a queue's index. */
   readonly raised?: (cause: InterruptCause, queue?: number) => void;
-  /** Told of each violation as it is noted. */
+  /** Receives each violation as it is logged. */
   readonly violated?: (violation: Violation) => void;
-  /** Whether a driver of the legacy interface tells the parts of a queue one by one, too. */
+  /** Whether a driver of the legacy interface also sets the address of each part of a queue. */
   readonly separateParts?: boolean | undefined;
   /** Runs a model's notify in a microtask instead of inside the register write. */
   readonly deferNotify?: boolean | undefined;
@@ -74,14 +74,14 @@ export interface HostedDeviceOptions {
 }
 
 /**
- * A device model with its status, features, queues and interrupt: all that transports share.
+ * A device model with its status, features, queues and interrupt: everything that transports share.
  *
- * Guest faults go through one door, {@linkcode HostedDevice.fault}.
+ * Every guest fault ends in {@linkcode HostedDevice.fault}.
  */
 export class HostedDevice implements DeviceContext {
   /** The device model. */
   readonly model: DeviceModel;
-  /** Whether the driver uses the legacy interface, or there is no other. */
+  /** Whether the driver uses the legacy interface, or the device has no other. */
   legacy: boolean;
   /** The queues as the driver sets them up. */
   readonly configs: readonly QueueConfig[];
@@ -89,18 +89,18 @@ export class HostedDevice implements DeviceContext {
   readonly driverWords: Uint32Array = new Uint32Array(4);
   /** Device status field. */
   status = 0;
-  /** Bits of `InterruptCause` not acknowledged. */
+  /** Bits of `InterruptCause` that the driver has not acknowledged. */
   interruptStatus = 0;
   /** Version 1: GuestPageSize in bytes. */
   pageSize: number = MMIO_LEGACY_PAGE_SIZE;
   /** What the driver did wrong, newest last, at most 256. */
   readonly log: Violation[] = [];
-  /** Counts what the model does, and divides it into turns. */
+  /** Counts the model's work, and divides it into turns. */
   readonly work: WorkMeter;
-  /** What was negotiated; empty before. */
+  /** The negotiated features; empty before the negotiation. */
   features: FeatureSet = FeatureSet.NONE;
   readonly #options: HostedDeviceOptions;
-  /** Of the modern and of the legacy interface. */
+  /** The features that the modern and the legacy interface offer. */
   readonly #offers: readonly FeatureSet[];
   readonly #queues: (RunningQueue | undefined)[];
   #active = false;
@@ -142,12 +142,12 @@ export class HostedDevice implements DeviceContext {
     this.model.attach?.(this);
   }
 
-  /** All bits that are offered by the interface in use. */
+  /** All bits that the interface in use offers. */
   get offered(): FeatureSet {
     return this.offeredBy(this.legacy);
   }
 
-  /** All bits that are offered by an interface. */
+  /** All bits that an interface offers. */
   offeredBy(legacy: boolean): FeatureSet {
     return this.#offers[legacy ? 1 : 0]!;
   }
@@ -157,25 +157,25 @@ export class HostedDevice implements DeviceContext {
     return this.interruptStatus !== 0;
   }
 
-  /** The most that the model kept for its driver, of what was looked at after each turn. */
+  /** The most that the model kept for its driver after any turn. */
   get mostKept(): ModelUsage {
     this.#look();
     return { ...this.#kept };
   }
 
-  /** Whether the driver has the device running. */
+  /** Whether the driver has started the device. */
   get active(): boolean {
     return this.#active;
   }
 
-  /** A running queue; undefined if the driver did not set it up, or the device wants to be reset. */
+  /** A running queue; undefined if the driver did not set it up, or the device needs a reset. */
   queue(index: number): DeviceQueue | undefined {
     return this.#faulted || !this.#busMaster ? undefined : this.#queues[index];
   }
 
   /**
-   * Lets the device access memory, or not (PCI's Bus Master Enable). While it must not, its queues stand
-   * still: chains that the model held are void, and are taken again when it may.
+   * Allows or forbids the device to access memory (PCI's Bus Master Enable). While that is forbidden, its
+   * queues stand still; the model forgets the chains that it held, and takes them again afterwards.
    */
   setBusMaster(on: boolean): void {
     if (on === this.#busMaster) return;
@@ -191,27 +191,27 @@ export class HostedDevice implements DeviceContext {
       const reversed = this.model.queues[index]!.reversed === true;
       const position = reversed ? undefined : queue.position();
       queue.stop();
-      // The model lets go of what it holds, as at a queue reset.
+      // The model forgets the chains that it holds, as at a queue reset.
       if (this.#active) this.#guard(() => this.model.resetQueue?.(index));
       this.#queues[index] = this.#makeQueue(index, this.#geometry(this.configs[index]!), position);
     });
   }
 
-  /** Guest memory that a driver told of by its address; undefined if it is none. */
+  /** Guest memory at an address from the driver; undefined if part of the range is not memory. */
   memory(address: number, length: number): Uint8Array | undefined {
     const { memory } = this.#options;
     if (!this.#busMaster || !memory.contains(address, length)) return undefined;
     return memory.view(address, length);
   }
 
-  /** Where a shared memory region was mapped. */
+  /** The address of a shared memory region. */
   sharedAddress(id: number): number | undefined {
     return this.#options.regions?.find((region) => region.id === id)?.address;
   }
 
   /**
-   * Configuration generation. It moves on by one when the configuration changed since the last look, by
-   * whatever means, so that a counter of 8 bits cannot come round between two looks (dev.pci.common-cfg.5).
+   * Configuration generation. A read increments it if the configuration has changed since the last read,
+   * so that a counter of 8 bits cannot wrap around between two reads (dev.pci.common-cfg.5).
    */
   get generation(): number {
     const bytes = new Uint8Array(this.model.configSize);
@@ -227,14 +227,15 @@ export class HostedDevice implements DeviceContext {
     return this.#generation;
   }
 
-  /** Moves the generation on, and interrupts the driver of a running device. */
+  /** Increments the generation, and interrupts the driver of a running device. */
   configChanged(): void {
     this.#configChanged = true;
     if (this.#active) this.raise(InterruptCause.CONFIG);
   }
 
   /**
-   * The one door: NEEDS_RESET, a config interrupt once the driver runs, and all queues stop until reset.
+   * Handles every guest fault: sets NEEDS_RESET, raises a config interrupt if the driver runs, and stops
+   * all queues until reset.
    *
    * @param reason What the driver did wrong.
    * @param register Where: `ring`, or `model` if the model itself failed.
@@ -246,11 +247,11 @@ export class HostedDevice implements DeviceContext {
     for (const queue of this.#queues) queue?.stop();
     this.status |= Status.NEEDS_RESET;
     this.#configChanged = true;
-    // dev.basic.status.3: the driver is told only once it runs.
+    // dev.basic.status.3: the interrupt waits until the driver runs.
     if ((this.status & Status.DRIVER_OK) !== 0) this.raise(InterruptCause.CONFIG);
   }
 
-  /** Sets bits of the interrupt status. @param queue Whose interrupt it is, if it is a queue's. */
+  /** Sets bits of the interrupt status. @param queue The queue of a queue interrupt. */
   raise(cause: InterruptCause, queue?: number): void {
     const before = this.interruptStatus;
     this.interruptStatus |= cause;
@@ -291,7 +292,7 @@ export class HostedDevice implements DeviceContext {
     this.status = status;
     for (const action of actions) {
       if (action === "features" && !this.#acceptFeatures()) {
-        // DRIVER_OK of the same write falls with it.
+        // A refused FEATURES_OK also refuses DRIVER_OK of the same write.
         this.status &= ~(Status.FEATURES_OK | Status.DRIVER_OK);
         return;
       }
@@ -317,7 +318,7 @@ export class HostedDevice implements DeviceContext {
     for (let i = 0; i < 4; i++) this.driverWords[i] = this.features.word(i);
     this.status = Status.ACKNOWLEDGE | Status.DRIVER | (this.legacy ? 0 : Status.FEATURES_OK);
     if (this.model.acceptFeatures?.(this.features) !== false) return true;
-    this.violate("DriverFeatures", undefined, "subset cannot be driven");
+    this.violate("DriverFeatures", undefined, "the model does not accept these features");
     return false;
   }
 
@@ -332,7 +333,7 @@ export class HostedDevice implements DeviceContext {
     return this.#queues[index]?.position();
   }
 
-  /** A driver's read of configuration bytes; 0, and noted, if they do not exist. */
+  /** A driver's read of configuration bytes. Bytes that do not exist read 0, and the log notes the read. */
   readConfig(offset: number, width: ConfigWidth): number {
     let value = 0;
     if (offset % width !== 0 || offset + width > this.model.configSize) {
@@ -343,7 +344,7 @@ export class HostedDevice implements DeviceContext {
     return value;
   }
 
-  /** A driver's write of configuration bytes; ignored, and noted, if they do not exist or are read-only. */
+  /** A driver's write of configuration bytes. The device ignores and logs one that it cannot perform. */
   writeConfig(offset: number, width: ConfigWidth, value: number): void {
     if (offset % width !== 0 || offset + width > this.model.configSize) {
       return this.violate(`Config+${offset}`, value, `no such write of ${width} bytes`);
@@ -359,12 +360,12 @@ export class HostedDevice implements DeviceContext {
     if (word > 3) return this.violate("DriverFeaturesSel", word, "selects no feature word");
     if ((this.status & (Status.FEATURES_OK | Status.DRIVER_OK)) !== 0) {
       const place = { clause: "3.1.1" };
-      return this.violate("DriverFeatures", value, "features are settled", place);
+      return this.violate("DriverFeatures", value, "the features are already settled", place);
     }
     this.driverWords[word] = value;
   }
 
-  /** Whether the driver may set queues up: a modern one must have settled the features before. */
+  /** Whether the driver may set queues up: a modern driver must first have set FEATURES_OK. */
   get queuesSettable(): boolean {
     return this.legacy || (this.status & Status.FEATURES_OK) !== 0;
   }
@@ -383,8 +384,8 @@ export class HostedDevice implements DeviceContext {
   sizeProblem(index: number, size: number): string | undefined {
     const max = this.configs[index]?.maxSize ?? 0;
     if (size < 1 || size > max) return `not 1 to ${max}`;
-    // virtio 1.4 §2.7, §2.8.10.1: only packed rings have any size.
-    return this.packed || (size & (size - 1)) === 0 ? undefined : "no power of two";
+    // virtio 1.4 §2.7, §2.8.10.1: packed rings may have any size.
+    return this.packed || (size & (size - 1)) === 0 ? undefined : "not a power of two";
   }
 
   /** Whether a queue runs. */
@@ -428,7 +429,7 @@ export class HostedDevice implements DeviceContext {
   notifyValue(value: number): void {
     if (!this.notificationData) return this.notify(value);
     const index = value & 0xffff;
-    // The position is of no use to a device that sees the memory; a lie is noted, not believed.
+    // The device sees the ring itself, so it checks the position only to log a wrong one.
     const problem = this.#faulted
       ? undefined
       : this.#queues[index]?.notificationProblem(value >>> 16);
@@ -457,7 +458,7 @@ export class HostedDevice implements DeviceContext {
     });
   }
 
-  /** Puts everything back as it was made. */
+  /** Restores the state after construction. */
   reset(): void {
     for (const queue of this.#queues) queue?.stop();
     this.#queues.fill(undefined);
@@ -500,15 +501,15 @@ export class HostedDevice implements DeviceContext {
   }
 
   /**
-   * Takes a state over; guest memory must hold what it held. Requests that the model had taken are
-   * taken again.
+   * Restores a state; guest memory must have the same contents again. The model takes again the requests
+   * that it held.
    *
-   * @throws {RangeError} If the state is of a device with other queues or other memory.
+   * @throws {RangeError} If the state belongs to a device with other queues or other memory.
    */
   restore(state: DeviceState): void {
     if (state.queues.length !== this.configs.length) {
       throw new RangeError(
-        `Cannot restore ${state.queues.length} queues to a device with ${this.configs.length}`,
+        `Cannot restore ${state.queues.length} queues to a device with ${this.configs.length} queues`,
       );
     }
     this.reset();
@@ -523,7 +524,7 @@ export class HostedDevice implements DeviceContext {
       this.reset();
       throw error;
     }
-    // The model starts as for a driver, then takes its own state; only then are there queues to serve.
+    // The model starts as for a driver, then restores its own state, and only then gets queues to serve.
     const faulted = (state.status & Status.NEEDS_RESET) !== 0;
     if (state.active && !faulted) this.#activate();
     this.model.restore?.(state.model);
@@ -565,12 +566,14 @@ export class HostedDevice implements DeviceContext {
       return false;
     };
     if (!foreign.isEmpty) return refuse(`accepts bits that are not offered: ${[...foreign]}`);
-    // All ring features of bits 32 and up need VERSION_1; what else depends is the model's to say.
+    // All ring features from bit 32 up need VERSION_1; the model checks its own dependencies.
     if (!asked.has(Feature.VERSION_1)) return refuse("does not accept VERSION_1");
     if (this.offered.minus(asked).has(Feature.ACCESS_PLATFORM)) {
       return refuse("does not accept ACCESS_PLATFORM");
     }
-    if (this.model.acceptFeatures?.(asked) === false) return refuse("subset cannot be driven");
+    if (this.model.acceptFeatures?.(asked) === false) {
+      return refuse("the model does not accept these features");
+    }
     this.features = asked;
     return true;
   }
@@ -613,7 +616,7 @@ export class HostedDevice implements DeviceContext {
     this.#kept.bytes = Math.max(this.#kept.bytes, bytes);
   }
 
-  /** Runs a model's method; what it throws goes through the door, not to the driver. */
+  /** Runs a model's method; an error becomes a fault of the device and never reaches the driver. */
   #guard(run: () => void): void {
     try {
       run();

@@ -1,23 +1,23 @@
 import type { Interrupt, InterruptWait } from "@vireo/hal";
 
-/** The interrupt line of a device: waiters are woken in a microtask. */
+/** The interrupt line of a device. It wakes its waiters in a microtask. */
 export class EmuInterrupt implements Interrupt {
-  /** Never: waiters are woken when the line rises. */
+  /** Always false: the line wakes its waiters when it rises. */
   readonly polled = false;
   readonly #level: () => boolean;
   readonly #waiters = new Set<() => void>();
 
-  /** Makes a line whose level is derived from the device's state. */
+  /** Makes a line; a function derives its level from the device's state. */
   constructor(level: () => boolean) {
     this.#level = level;
   }
 
-  /** Number of waits that did not end yet. */
+  /** Number of pending waits. */
   get waiting(): number {
     return this.#waiters.size;
   }
 
-  /** The line rose. */
+  /** Reports that the line rose. */
   raised(): void {
     const waiters = [...this.#waiters];
     this.#waiters.clear();
@@ -25,14 +25,14 @@ export class EmuInterrupt implements Interrupt {
   }
 
   /**
-   * Resolves in a microtask when the line rises, at once if it is active.
+   * Resolves in a microtask when the line rises, or at once if it is active.
    *
    * @throws The signal's reason if it is aborted.
    */
   async wait({ signal }: InterruptWait): Promise<void> {
     signal.throwIfAborted();
     if (this.#level()) return;
-    // One entry a wait: a promise that all waits share would keep every aborted one until the line rises.
+    // Each wait has its own entry: a shared promise would keep aborted waits alive until the line rises.
     const { promise, resolve } = Promise.withResolvers<void>();
     const aborted = Promise.withResolvers<never>();
     const onAbort = (): void => aborted.reject(signal.reason);

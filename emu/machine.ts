@@ -42,13 +42,13 @@ export interface MachineDevice {
   readonly transitional?: boolean;
   /** On PCI: MSI-X vectors; one a queue and one for changes by default. */
   readonly vectors?: number;
-  /** On PCI: BARs that the machine cannot map, so that only configuration accesses reach them. */
+  /** On PCI: BARs that the machine cannot map; only configuration accesses reach them. */
   readonly unmapped?: readonly number[];
   /** An upper bound for its queue sizes. */
   readonly queueSize?: number;
   /** Ring and transport features that it offers. */
   readonly offer?: TransportOffer;
-  /** What its rings can do, over the machine's `ring` and over `offer` and `queueSize`. */
+  /** What its rings can do; overrides the machine's `ring`, and `offer` and `queueSize`. */
   readonly ring?: RingOptions;
 }
 
@@ -64,27 +64,27 @@ export interface MachineOptions {
   readonly messages?: number;
   /** On PCI: whether the machine delivers INTx lines; true by default. */
   readonly lines?: boolean;
-  /** Number of slots; 8 or as many as devices by default. The rest is empty. */
+  /** Number of slots; by default 8, or the number of devices if it is larger. The rest are empty. */
   readonly slots?: number;
   /** What the rings of all devices can do, unless a device says otherwise. */
   readonly ring?: RingOptions;
   /** Uses a SharedArrayBuffer for RAM. */
   readonly shared?: boolean;
-  /** Memory to use instead of new one, as when a machine takes over from another. */
+  /** Existing memory to use, for a machine that takes over from another. */
   readonly memory?: GuestMemory;
-  /** Hands out that memory; one that hands out all of it by default. */
+  /** Allocates from that memory; by default an allocator of all of it. */
   readonly dma?: Dma;
   /** Told of every register access. */
   readonly trace?: RegisterSink;
   /** Runs models in a microtask after a notification instead of inside it. */
   readonly deferNotify?: boolean;
-  /** What a turn of a device may take before it yields. */
+  /** The work that a device may do in one turn before it yields. */
   readonly budget?: Partial<TurnBudget>;
-  /** Told of the slot whose interrupt line rose, for machines that pass it on. */
+  /** Receives the slot whose interrupt line rose, for machines that forward it. */
   readonly lineRaised?: (slot: number) => void;
 }
 
-/** State of a machine as plain data, and its memory if it was asked for. */
+/** State of a machine as plain data, with its memory if the caller asked for it. */
 export interface MachineState {
   /** The devices by slot; null for an empty one. */
   readonly devices: readonly (DeviceState | null)[];
@@ -92,11 +92,25 @@ export interface MachineState {
   readonly selectors: readonly SelectorState[];
   /** The functions, on a machine of PCI. */
   readonly functions?: readonly PciState[];
-  /** Guest RAM, if it was asked for. */
+  /** Guest RAM, if the caller asked for it. */
   readonly memory?: Uint8Array;
 }
 
-/** A machine of emulated devices in this process, as drivers see it. */
+/**
+ * A machine of emulated devices in this process, as drivers see it.
+ *
+ * @example
+ * ```ts
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { EchoModel } from "@vireo/emu/testing";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using mmio = EmulatedMachine.create({ devices: [new EchoModel()], slots: 4 });
+ * await using pci = EmulatedMachine.create({ devices: [new EchoModel()], bus: "pci" });
+ * assertEquals(mmio.nodes().length, 4);
+ * assertEquals(pci.nodes().map(({ name }) => name), ["0000:00:01.0"]);
+ * ```
+ */
 export class EmulatedMachine implements Platform {
   /** The target string that made it. */
   readonly name = "emu";
@@ -132,11 +146,11 @@ export class EmulatedMachine implements Platform {
   /** The device in a slot, or of a function. @throws {RangeError} If there is none. */
   device(slot: number): HostedDevice {
     const device = this.slots[slot]?.device ?? this.functions[slot]?.hosted;
-    if (device === undefined) throw new RangeError(`Cannot find a device in slot ${slot}`);
+    if (device === undefined) throw new RangeError(`Cannot find a device: slot ${slot} is empty`);
     return device;
   }
 
-  /** What drivers did wrong, by slot. */
+  /** The violations of drivers, by slot. */
   violations(): readonly (Violation & { readonly slot: string })[] {
     const of = (slot: string, device: HostedDevice | undefined) =>
       (device?.log ?? []).map((entry) => ({ slot, ...entry }));
@@ -193,7 +207,7 @@ export class EmulatedMachine implements Platform {
         return window(region.bytes.subarray(at, at + length));
       }
     }
-    throw new VireoError("BAD_ACCESS", "No memory of this machine", {
+    throw new VireoError("BAD_ACCESS", "Cannot open memory of this machine", {
       device: this.name,
       seen: address,
       base: 16,
@@ -211,32 +225,32 @@ export class EmulatedMachine implements Platform {
   }
 
   /**
-   * Takes a state over from a machine with the same devices.
+   * Restores a state from a machine with the same devices.
    *
-   * @throws {RangeError} If slots or memory are different.
+   * @throws {RangeError} If the slots or the memory differ.
    */
   restore(state: MachineState): void {
     const functions = state.functions ?? [];
     if (functions.length !== this.functions.length) {
       throw new RangeError(
-        `Cannot restore ${functions.length} functions to a machine with ${this.functions.length}`,
+        `Cannot restore ${functions.length} functions to a machine with ${this.functions.length} functions`,
       );
     }
     if (state.devices.length !== this.slots.length) {
       throw new RangeError(
-        `Cannot restore ${state.devices.length} slots to a machine with ${this.slots.length}`,
+        `Cannot restore ${state.devices.length} slots to a machine with ${this.slots.length} slots`,
       );
     }
     this.slots.forEach((slot, i) => {
       if ((state.devices[i] === null) === (slot.device === undefined)) return;
       throw new RangeError(
-        `Cannot restore slot ${i} as only one of the machines has a device there`,
+        `Cannot restore slot ${i}: both machines must have a device there, or neither`,
       );
     });
     if (state.memory !== undefined) {
       if (state.memory.length !== this.memory.size) {
         throw new RangeError(
-          `Cannot restore ${state.memory.length} bytes of memory to ${this.memory.size}`,
+          `Cannot restore ${state.memory.length} bytes of memory to a machine with ${this.memory.size} bytes`,
         );
       }
       this.memory.bytes.set(state.memory);
@@ -249,7 +263,7 @@ export class EmulatedMachine implements Platform {
     this.functions.forEach((fn, i) => fn.restore(functions[i]!));
   }
 
-  /** Disposes the models; drivers must be gone. */
+  /** Disposes the models; drivers must have been removed. */
   [Symbol.asyncDispose](): Promise<void> {
     for (const slot of this.slots) slot.device?.model[Symbol.dispose]();
     for (const fn of this.functions) fn.hosted.model[Symbol.dispose]();
@@ -283,7 +297,7 @@ export class EmulatedMachine implements Platform {
     const messages = new MessageController(options.messages ?? DEFAULT_MESSAGES);
     if (options.devices.length > MAX_FUNCTIONS) {
       throw new RangeError(
-        `Cannot put more than ${MAX_FUNCTIONS} devices on a PCI bus: received ${options.devices.length}`,
+        `Cannot put ${options.devices.length} devices on a PCI bus: expected at most ${MAX_FUNCTIONS}`,
       );
     }
     return options.devices.map((entry, i) => {
@@ -307,7 +321,7 @@ export class EmulatedMachine implements Platform {
     });
   }
 
-  /** Maps all shared memory of a model in one block, as a BAR is one: its size is a power of two. */
+  /** Maps all shared memory of a model in one block for its BAR, whose size must be a power of two. */
   #mapShared(model: DeviceModel) {
     const { sharedMemory = [] } = model;
     if (sharedMemory.length === 0) return undefined;
@@ -332,7 +346,7 @@ function specOf(entry: DeviceModel | MachineDevice | undefined): MachineDevice |
   return entry === undefined || "model" in entry ? entry : { model: entry };
 }
 
-/** What the rings of a device can do, over what the machine says. */
+/** What the rings of a device can do: the machine's options, overridden by the device's. */
 function ringOf(
   spec: MachineDevice,
   options: MachineOptions,

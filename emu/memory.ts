@@ -3,11 +3,12 @@ import {
   type Dma,
   type DmaOptions,
   type DmaRegion,
+  hex,
   isPowerOfTwo,
   VireoError,
 } from "@vireo/hal";
 
-/** Where guest RAM starts unless told otherwise: not 0, so that offsets and addresses differ. */
+/** The default start of guest RAM; it is not 0, so that offsets and addresses differ. */
 export const DEFAULT_RAM_BASE = 0x4000_0000;
 
 /** A part of guest RAM. */
@@ -25,6 +26,16 @@ export interface MemoryRegion {
  * that lie one after the other in one buffer ({@linkcode GuestMemory.setRegions}). What is in a ring is
  * turned into an offset in the buffer once; most addresses are in the first region, which takes a
  * subtraction.
+ *
+ * @example
+ * ```ts
+ * import { GuestMemory } from "@vireo/emu/core";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const memory = new GuestMemory(1 << 20, 0x8000_0000);
+ * memory.view(0x8000_1000, 4).set([1, 2, 3, 4]);
+ * assertEquals([memory.bytes[0x1003], memory.contains(0x8010_0000, 1)], [4, false]);
+ * ```
  */
 export class GuestMemory {
   /** Address of the buffer's first byte; of several regions, that of the one which is first there. */
@@ -54,8 +65,8 @@ export class GuestMemory {
       buffer.byteLength % 4096 !== 0 || base % 4096 !== 0 || base < 0 || !Number.isSafeInteger(end)
     ) {
       throw new RangeError(
-        `Cannot make guest memory as size and base must be multiples of 4096: received ` +
-          `${buffer.byteLength} and ${base}`,
+        `Cannot make guest memory of ${buffer.byteLength} bytes at ${hex(base)}: ` +
+          "size and address must be multiples of 4096",
       );
     }
     this.base = base;
@@ -114,15 +125,15 @@ export class GuestMemory {
   /**
    * A view of a range.
    *
-   * @throws {VireoError} `BAD_ACCESS` If it does not lie inside.
+   * @throws {VireoError} `BAD_ACCESS` If the range does not lie inside.
    */
   view(address: number, length: number): Uint8Array {
     const at = this.offset(address, length);
     if (at < 0) {
-      throw new VireoError("BAD_ACCESS", "No guest memory", {
+      throw new VireoError("BAD_ACCESS", "Cannot reach guest memory", {
         seen: address,
         base: 16,
-        expected: `a range of ${length} bytes in the ${this.size} from 0x${this.base.toString(16)}`,
+        expected: `${length} bytes inside the ${this.size} bytes at ${hex(this.base)}`,
       });
     }
     return this.bytes.subarray(at, at + length);
@@ -139,10 +150,25 @@ interface Range {
   length: number;
 }
 
-/** Allocates DMA memory from guest RAM, first fit. */
+/**
+ * Allocates DMA memory from guest RAM, first fit.
+ *
+ * @example
+ * ```ts
+ * import { EmuDma, GuestMemory } from "@vireo/emu/core";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const dma = new EmuDma(new GuestMemory(1 << 20));
+ * {
+ *   using region = dma.alloc(4096, { align: 4096 });
+ *   assertEquals([region.address % 4096, dma.freeBytes], [0, (1 << 20) - 4096]);
+ * }
+ * assertEquals(dma.freeBytes, 1 << 20);
+ * ```
+ */
 export class EmuDma implements Dma {
   readonly #memory: GuestMemory;
-  /** Free ranges by offset, none adjacent. */
+  /** Free ranges by offset; adjacent ones are joined. */
   #free: Range[];
 
   /** Hands out all of the memory. */
@@ -159,18 +185,16 @@ export class EmuDma implements Dma {
   /**
    * Allocates zeroed guest RAM, first fit.
    *
-   * @throws {VireoError} `OUT_OF_MEMORY` If there is no room in one piece.
-   * @throws {RangeError} If `size` is below 1, or `align` no power of two.
+   * @throws {VireoError} `OUT_OF_MEMORY` If no free piece is large enough.
+   * @throws {RangeError} If `size` is below 1, or `align` is not a power of two.
    */
   alloc(size: number, options: DmaOptions = {}): DmaRegion {
     if (!Number.isSafeInteger(size) || size < 1) {
-      throw new RangeError(`Cannot allocate a number of bytes below 1: received ${size}`);
+      throw new RangeError(`Cannot allocate ${size} bytes: expected an integer of at least 1`);
     }
     const align = Math.max(options.align ?? 16, 16);
     if (!isPowerOfTwo(align)) {
-      throw new RangeError(
-        `Cannot align memory as 'align' must be a power of two: received ${align}`,
-      );
+      throw new RangeError(`Cannot align memory to ${align} bytes: expected a power of two`);
     }
     const length = alignUp(size, 16);
     const base = this.#memory.base;
@@ -186,7 +210,7 @@ export class EmuDma implements Dma {
       const bytes = this.#memory.bytes.subarray(start, start + size).fill(0);
       return new EmuRegion(base + start, bytes, () => this.#release(start, length));
     }
-    throw new VireoError("OUT_OF_MEMORY", "No room in guest memory", {
+    throw new VireoError("OUT_OF_MEMORY", "Cannot allocate guest memory", {
       seen: size,
       expected: `at most ${this.freeBytes} bytes in one piece`,
     });

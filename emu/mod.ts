@@ -2,6 +2,16 @@
  * The device side of virtio: machines of emulated devices, and what they are made of. Each device has
  * a path of its own as well, `@vireo/emu/rng`, which loads no other.
  *
+ * @example
+ * ```ts
+ * import { BlkDevice, EmulatedMachine, MemoryDisk } from "@vireo/emu";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const disk = new MemoryDisk(1 << 20);
+ * await using machine = EmulatedMachine.create({ devices: [new BlkDevice({ disk })] });
+ * assertEquals(machine.device(0).model.deviceId, 2);
+ * ```
+ *
  * @module
  */
 export * from "./backends/mod.ts";

@@ -15,26 +15,26 @@ export interface TransportOffer {
   /** IN_ORDER, only with VERSION_1; false by default. */
   readonly inOrder?: boolean;
   /**
-   * With IN_ORDER: one used entry for buffers in a row that were used wholly, where possible. By
-   * default each has its own.
+   * With IN_ORDER: one used entry for several consecutive buffers that were written to their end, where
+   * possible. By default each buffer has its own.
    */
   readonly batchUsed?: boolean;
-  /** ACCESS_PLATFORM, only with VERSION_1, and FEATURES_OK only for drivers that accept it; false by default. */
+  /** ACCESS_PLATFORM, only with VERSION_1; drivers must then accept it. False by default. */
   readonly accessPlatform?: boolean;
 }
 
 /** What the rings of a device, or of all devices of a machine, can do. */
 export interface RingOptions extends TransportOffer {
-  /** An upper bound for queue sizes in descriptors; what the device model says by default. */
+  /** An upper bound for queue sizes in descriptors; the device model's own by default. */
   readonly maxQueueSize?: number;
 }
 
 /**
- * All bits that a device offers: its type's own, and those of rings and transport.
+ * All bits that a device offers: those of its type, and those of rings and transport.
  *
  * @param own The device type's own bits.
- * @param legacy Whether the device has the legacy interface only.
- * @param offer What is offered of the rest.
+ * @param legacy Whether the device has only the legacy interface.
+ * @param offer The ring and transport features that it offers.
  */
 export function offeredFeatures(
   own: FeatureSet,

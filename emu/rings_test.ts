@@ -70,7 +70,7 @@ Deno.test("rings: only a packed queue may have any size (virtio 1.4 §2.8.10.1)"
     driver.init(undefined, { queueSize: 7 });
     assertEquals(device.configs.map(({ size }) => size), packed ? [7, 7] : [16, 8]);
     if (!packed) {
-      assertEquals(machine.violations()[0]?.reason, "no power of two");
+      assertEquals(machine.violations()[0]?.reason, "not a power of two");
       continue;
     }
     for (let i = 0; i < 20; i++) {

@@ -33,7 +33,7 @@ export interface StatusStep {
   readonly actions: readonly StatusAction[];
   /** The status afterwards, as far as no action refuses it. */
   readonly status: number;
-  /** What the driver did wrong first, if anything; the bits at fault are not taken. */
+  /** The driver's first violation, if any; the status keeps its value in the bits at fault. */
   readonly violation: string | undefined;
 }
 
@@ -42,7 +42,7 @@ export interface StatusStep {
  *
  * @param from The status before.
  * @param written The value written.
- * @param legacy Whether the order of steps is not held against the driver, and FEATURES_OK is unknown.
+ * @param legacy Whether the driver may take the steps in any order; FEATURES_OK is unknown then.
  */
 export function statusStep(from: number, written: number, legacy: boolean): StatusStep {
   if (written === 0) return { actions: ["reset"], status: 0, violation: undefined };

@@ -1,6 +1,16 @@
 /**
  * Boards with the bus probed and the drivers bound: what scripts under `vireo run` get.
  *
+ * @example
+ * ```ts
+ * import { openVireo } from "@vireo/firmware";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using vireo = await openVireo({ target: "emu" });
+ * await vireo.blk.write(0, new Uint8Array(512).fill(7));
+ * assertEquals((await vireo.blk.read(0, 512))[511], 7);
+ * ```
+ *
  * @module
  */
 export type * from "./commands/probe.ts";

@@ -4,6 +4,14 @@
  * @param value The number, an integer.
  * @param digits The least number of digits, zero-padded.
  * @returns The text, lower case.
+ *
+ * @example
+ * ```ts
+ * import { hex } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals([hex(255), hex(5, 4), hex(-1)], ["0xff", "0x0005", "-0x1"]);
+ * ```
  */
 export function hex(value: number, digits = 1): string {
   const text = Math.abs(value).toString(16).padStart(digits, "0");
@@ -27,6 +35,15 @@ export function hi32(value: number): number {
  * @param hi Bits 32 to 63.
  * @returns The number; exact up to 2^53 - 1.
  * @throws {RangeError} If the value is over 2^53 - 1.
+ *
+ * @example
+ * ```ts
+ * import { hi32, join64, lo32 } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const address = join64(0x8000_0000, 0x10);
+ * assertEquals([lo32(address), hi32(address)], [0x8000_0000, 0x10]);
+ * ```
  */
 export function join64(lo: number, hi: number): number {
   const value = (hi >>> 0) * 0x1_0000_0000 + (lo >>> 0);
@@ -45,6 +62,14 @@ export function join64(lo: number, hi: number): number {
  *
  * @param value A non-negative integer up to 2^53 - 1.
  * @param align A power of two.
+ *
+ * @example
+ * ```ts
+ * import { alignUp } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals([alignUp(4096, 4096), alignUp(4097, 4096)], [4096, 8192]);
+ * ```
  */
 export function alignUp(value: number, align: number): number {
   return Math.ceil(value / align) * align;
@@ -62,6 +87,15 @@ export function isPowerOfTwo(value: number): boolean {
  * @param event The index at which the other side asked to be notified.
  * @param next The index now, modulo 2^16.
  * @param old The index at the last notification, modulo 2^16.
+ *
+ * @example
+ * ```ts
+ * import { needEvent } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * // The other side asked for a notification at index 5; this side moves from 4 to 7.
+ * assertEquals([needEvent(5, 7, 4), needEvent(9, 7, 4)], [true, false]);
+ * ```
  */
 export function needEvent(event: number, next: number, old: number): boolean {
   return ((next - event - 1) & 0xffff) < ((next - old) & 0xffff);

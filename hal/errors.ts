@@ -79,6 +79,24 @@ export interface VireoErrorDetails {
  * The one error family of Vireo: a device, transport, ring or machine did not behave.
  *
  * Bad use of the API is a `TypeError` or `RangeError` instead, and an abort is the signal's reason.
+ *
+ * @example
+ * ```ts
+ * import { VireoError } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const error = new VireoError("QUEUE_SIZE", "Cannot set up a queue", {
+ *   device: "virtio0",
+ *   queue: 1,
+ *   seen: 32776,
+ *   expected: "at most 32768",
+ * });
+ * assertEquals(
+ *   error.message,
+ *   "Cannot set up a queue (virtio0, queue 1): saw 32776, expected at most 32768",
+ * );
+ * assertEquals([error.code, error.seen], ["QUEUE_SIZE", 32776]);
+ * ```
  */
 export class VireoError extends Error {
   /** The reason, for programs. */

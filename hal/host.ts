@@ -29,6 +29,14 @@ const RISCV_RELEASE = 13;
  * @param program The program's name.
  * @param osRelease The text of `/etc/os-release`; this host's by default.
  * @returns The package's name; for an unknown program, the program's own name.
+ *
+ * @example
+ * ```ts
+ * import { debianPackage } from "@vireo/hal/host";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(debianPackage("xz"), "xz-utils");
+ * ```
  */
 export function debianPackage(program: string, osRelease: string = hostRelease()): string {
   if (program !== "qemu-system-riscv64") return PACKAGES[program] ?? program;
@@ -84,6 +92,14 @@ export function requireProgram(program: string, known: string = program): string
  *
  * @param program A name, which is looked up in the folders of PATH, or a path.
  * @returns Its path, or undefined if this user can run no such program.
+ *
+ * @example
+ * ```ts
+ * import { findProgram } from "@vireo/hal/host";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals([findProgram("/bin/sh"), findProgram("/bin")], ["/bin/sh", undefined]);
+ * ```
  */
 export function findProgram(program: string): string | undefined {
   const folders = (Deno.env.get("PATH") ?? "/usr/bin:/bin").split(":");

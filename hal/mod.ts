@@ -1,6 +1,16 @@
 /**
  * What a driver may ask of a machine, and the virtio definitions that drivers and devices share.
  *
+ * @example
+ * ```ts
+ * import { DESC, Feature, featureName, FeatureSet } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const offered = FeatureSet.of(Feature.VERSION_1, Feature.EVENT_IDX);
+ * assertEquals([...offered].map((bit) => featureName(bit)), ["EVENT_IDX", "VERSION_1"]);
+ * assertEquals([DESC.SIZE, DESC.flags.offset], [16, 12]);
+ * ```
+ *
  * @module
  */
 export * from "./barrier.ts";

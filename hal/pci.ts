@@ -73,7 +73,17 @@ export interface PciNode {
   open(): PciLease;
 }
 
-/** Names a function as Linux does: `0000:00:03.0`. */
+/**
+ * Names a function as Linux does: `0000:00:03.0`.
+ *
+ * @example
+ * ```ts
+ * import { pciName } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(pciName({ segment: 0, bus: 1, device: 31, function: 7 }), "0000:01:1f.7");
+ * ```
+ */
 export function pciName({ segment, bus, device, function: fn }: PciAddress): string {
   const text = (value: number, digits: number): string => value.toString(16).padStart(digits, "0");
   return `${text(segment, 4)}:${text(bus, 2)}:${text(device, 2)}.${fn}`;

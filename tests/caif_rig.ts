@@ -71,7 +71,7 @@ export async function until(holds: () => boolean): Promise<void> {
 }
 
 /** Memory of a machine that counts what is allocated. */
-export class CountingDma extends EmuDma {
+class CountingDma extends EmuDma {
   /** Regions that are allocated. */
   live = 0;
 

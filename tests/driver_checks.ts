@@ -247,7 +247,7 @@ export async function checkRng(rng: Rng): Promise<void> {
   assertEquals(new Set(one).size, 256);
 }
 
-export async function checkBlk(bench: Bench): Promise<void> {
+async function checkBlk(bench: Bench): Promise<void> {
   const { disk, dir } = bench;
   const image = () => Deno.readFile(`${dir}/disk`);
   assertEquals([disk.capacity, disk.readOnly, disk.blockSize], [DISK_BYTES, false, SECTOR]);
@@ -334,7 +334,7 @@ async function exchange(port: Port, host: Deno.UnixConn, length: number): Promis
   assertEquals(received, await sha256(down));
 }
 
-export async function checkConsole(bench: Bench): Promise<void> {
+async function checkConsole(bench: Bench): Promise<void> {
   const { console } = bench;
   assert(console.multiport);
   using tty = await bench.connect("tty");

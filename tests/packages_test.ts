@@ -81,9 +81,25 @@ Deno.test("packages: what is published has each path's module, and no test, benc
     `file://${file}`.replace(ROOT.href, "")
   );
   for (const module of packageModules().values()) assert(files.includes(module), module);
+  for (const room of ["hal", "drivers", "emu", "firmware"]) {
+    assert(files.includes(`${room}/README.md`), room);
+  }
   const shipped = (file: string): boolean =>
     !/_(test|bench)\.ts$|test_util\.ts$|\/_?test_\w+\.ts$|\/testing\/fake_/.test(file);
   assertEquals(files.filter((file) => !shipped(file)), []);
   const left = SOURCES.map(({ path }) => path).filter((path) => !/^(tests|bench)\//.test(path));
   assertEquals(left.filter(shipped).filter((path) => !files.includes(path)), []);
+});
+
+Deno.test("packages: the documentation of each path begins with an example", () => {
+  const without: string[] = [];
+  for (const [name, file] of packageModules()) {
+    // The paths of single files document their functions and classes.
+    if (!/mod\.ts$|core\.ts$/.test(file) || name.startsWith("@vireo/examples")) continue;
+    const text = Deno.readTextFileSync(new URL(file, ROOT));
+    if (!/^\/\*\*.*? \* @example[^\n]*\n \* ```ts\n.*? \* @module\n \*\//s.test(text)) {
+      without.push(name);
+    }
+  }
+  assertEquals(without, []);
 });

@@ -3,7 +3,7 @@ import { FeatureSet } from "@vireo/hal";
 import type { Chain, ConfigWidth, DeviceContext, DeviceModel } from "../emu/device.ts";
 
 /** What a {@linkcode RawConsole} says of itself; numbers are typed anew from the specification. */
-export interface RawConsoleOptions {
+interface RawConsoleOptions {
   /** Offered bits: SIZE 0, MULTIPORT 1, EMERG_WRITE 2. */
   readonly features: readonly number[];
   readonly maxPorts: number;

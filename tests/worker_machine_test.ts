@@ -67,7 +67,7 @@ Deno.test("worker machine: an error while devices are made is the start's", asyn
   await assertRejects(
     () => WorkerMachine.create({ module, slots: 65 }),
     RangeError,
-    "over 64 slots",
+    "Cannot make 65 slots: expected at most 64",
   );
 });
 

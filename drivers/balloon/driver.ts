@@ -56,7 +56,19 @@ export interface BalloonReport extends WaitOptions {
 
 type QueueName = typeof BALLOON_QUEUES[number]["name"];
 
-/** A memory balloon (virtio 1.4 §5.5): gives the guest's memory to the host, and takes it back. */
+/**
+ * A memory balloon (virtio 1.4 §5.5): gives the guest's memory to the host, and takes it back.
+ *
+ * @example
+ * ```ts
+ * import type { Balloon } from "@vireo/drivers/balloon";
+ *
+ * // Gives the host 8 MiB of memory.
+ * async function inflate(balloon: Balloon): Promise<number> {
+ *   return await balloon.resize(2048, { deadline: 5000 });
+ * }
+ * ```
+ */
 export class Balloon extends QueueDriver {
   readonly #options: BalloonOptions;
   readonly #pages: Pages;

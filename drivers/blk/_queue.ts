@@ -9,7 +9,7 @@ import { type BlkErrorContext, BlkRequest, lengthError, statusError } from "./re
 import { isInput, type Slots } from "./_slots.ts";
 
 /** Tokens of batches have the batch's number, from 1, above this bit. */
-export const BATCH_SHIFT = 16;
+const BATCH_SHIFT = 16;
 const EMPTY = new Uint8Array(0);
 
 /**

@@ -13,7 +13,7 @@ import { SgList } from "../virtqueue/virtqueue.ts";
 const CELL = 32;
 const STATUS = BLK_REQ.SIZE;
 /** What the status byte holds before the device wrote it; no virtio status. */
-export const STATUS_UNWRITTEN = 0xff;
+const STATUS_UNWRITTEN = 0xff;
 
 /**
  * Memory for requests, made once: a header, a status byte and a data buffer for each slot.

@@ -37,6 +37,28 @@ export interface BlkBatchDisk {
  * Prepare a slot, {@linkcode BlkBatch.submit} it, {@linkcode BlkBatch.kick} once for many, and
  * {@linkcode BlkBatch.poll} until the slots are back. A device that answers later is waited for by
  * {@linkcode BlkBatch.wait}. A submitted slot's memory is the device's until `poll` returned it.
+ *
+ * @example
+ * ```ts
+ * import { openVireo } from "@vireo/firmware";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using vireo = await openVireo();
+ * using batch = vireo.blk.batch(4, 512);
+ * for (let slot = 0; slot < 4; slot++) {
+ *   batch.prepareRead(slot, slot, 512);
+ *   batch.submit(slot);
+ * }
+ * batch.kick();
+ * let done = 0;
+ * while (done < 4) {
+ *   await batch.wait({ deadline: 1000 });
+ *   for (let slot = batch.poll(); slot >= 0; slot = batch.poll()) {
+ *     if (batch.ok(slot)) done++;
+ *   }
+ * }
+ * assertEquals(batch.bytes(0).length, 512);
+ * ```
  */
 export class BlkBatch implements Disposable {
   /** How many slots there are. */

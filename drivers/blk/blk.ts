@@ -45,6 +45,19 @@ const FREEZE_DEADLINE = 5000;
  *
  * Requests of any length are split by the device's bounds, and many may be in flight; an aborted one
  * rejects at once and its device memory is used again when the device gave it back.
+ *
+ * @example
+ * ```ts
+ * import { openVireo } from "@vireo/firmware";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using vireo = await openVireo();
+ * const { blk } = vireo;
+ * await blk.write(0, new TextEncoder().encode("virtio".padEnd(512)));
+ * await blk.flush();
+ * const text = new TextDecoder().decode(await blk.read(0, 512));
+ * assertEquals(text.trimEnd(), "virtio");
+ * ```
  */
 export class Blk implements DriverInstance {
   /** Unit of sector numbers in bytes, whatever the block size. */

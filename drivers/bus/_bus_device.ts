@@ -24,7 +24,7 @@ import type { WaitOptions } from "../wait/options.ts";
 import { ConfigGate } from "./_config_gate.ts";
 import { Dispatcher, type DispatchTarget } from "./_dispatcher.ts";
 
-/** What a device asks of the bus it is on. */
+/** What a device needs from its bus. */
 export interface DeviceHost {
   /** Upper bound of ring sizes. */
   readonly queueSize: number;
@@ -32,9 +32,9 @@ export interface DeviceHost {
   readonly tracer?: Tracer | undefined;
   /** Something failed that no call can be told of. */
   report(device: BusDevice, error: Error): void;
-  /** NEEDS_RESET was seen for the first time since the last reset. */
+  /** Reports that the device set NEEDS_RESET, once after each reset. */
   needsReset(device: BusDevice): void;
-  /** A config change was delivered. */
+  /** Reports that a config change was delivered. */
   configChanged(device: BusDevice): void;
 }
 
@@ -53,34 +53,38 @@ export interface OutstandingBuffers {
 }
 
 /** Opens a device's shared memory by its address. */
-export type OpenMemory = (address: number, length: number) => MemoryWindow;
+type OpenMemory = (address: number, length: number) => MemoryWindow;
 
 /** What a device has of its machine. */
-export interface DeviceMachine {
+interface DeviceMachine {
   /** Opens the device's shared memory, as a `Platform` does. */
   readonly openMemory?: OpenMemory | undefined;
   /** Says why the device failed or does not answer, as {@linkcode Platform.diagnose}. */
   readonly diagnose?: (() => VireoError | undefined) | undefined;
 }
 
-/** What a device has that came without its machine. */
+/** Opens no memory: for a device that was added without its machine. */
 function noMemory(address: number): never {
-  throw new VireoError("BAD_ACCESS", "Cannot open shared memory: the bus was given no machine", {
-    seen: address,
-    base: 16,
-  });
+  throw new VireoError(
+    "BAD_ACCESS",
+    "Cannot open shared memory: addDevice() must get the machine's openMemory",
+    {
+      seen: address,
+      base: 16,
+    },
+  );
 }
 
-/** On a machine that polls, the interrupt cause is taken at least once in so many serves. */
+/** On a machine that polls, at least one in this many serves reads the interrupt cause. */
 const SPARED = 32;
 
-/** A queue with what the dispatch loop needs of it. */
+/** A queue, and what the dispatch loop needs to know about it. */
 interface Slot {
   readonly ring: Ring;
   readonly request: QueueRequest;
-  /** Whether the driver was told that it is broken. */
+  /** Whether the driver knows that the queue is broken. */
   told: boolean;
-  /** A kick from before DRIVER_OK: its notification data, or undefined. */
+  /** The notification data of a kick before DRIVER_OK, if there was one. */
   held: number | undefined;
 }
 
@@ -100,11 +104,11 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
   driver: VirtioDriver | undefined;
   instance: DriverInstance | undefined;
   error: Error | undefined;
-  /** NEEDS_RESET as it was seen; until the device is reset. */
+  /** The error of NEEDS_RESET, until the device is reset. */
   fault: VireoError | undefined;
-  /** Whether a recovery is under way. */
+  /** Whether a recovery is in progress. */
   recovering = false;
-  /** Why a reset breaks the queues now. */
+  /** The code with which a reset breaks the queues. */
   resetReason: "DEVICE_STATE" | "DEVICE_REMOVED" = "DEVICE_STATE";
   /** Whether FAILED was set when the device was frozen. */
   frozenFailed = false;
@@ -115,10 +119,10 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
   #slots: Slot[] = [];
   /** The public view of the slots. */
   #queues: readonly Ring[] = [];
-  /** Rings of before a reset that the driver may still take buffers out of. */
+  /** Rings from before a reset, out of which the driver may still take buffers. */
   #retired: Ring[] = [];
   #running = false;
-  /** Whether a poll saw an interrupt cause that was not taken yet. */
+  /** Whether a poll saw an interrupt cause that is still to be taken. */
   #causeDue = false;
   /** Serves since the cause was last taken. */
   #spared = 0;
@@ -161,14 +165,14 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
       driver !== undefined && !generic && !driver.features.has(bit) &&
       !driver.legacyFeatures?.has(bit)
     ) {
-      throw new TypeError(`Cannot ask for a feature that ${driver.name} does not list: bit ${bit}`);
+      throw new TypeError(`Cannot ask for feature bit ${bit}: ${driver.name} must list it`);
     }
     return this.features.has(bit);
   }
 
   findQueues(requests: readonly QueueRequest[]): readonly Virtqueue[] {
     if (this.#slots.length > 0) {
-      throw new TypeError("Cannot find queues again before deleteQueues() or a restore");
+      throw new TypeError("Cannot find queues again: call deleteQueues() or restore first");
     }
     const slots: Slot[] = [];
     let last = -1;
@@ -285,16 +289,16 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
 
   async reset(options?: WaitOptions): Promise<void> {
     this.#running = false;
-    // Broken first: no kick may be in progress while the device is reset.
+    // Break the queues first: no kick may be in progress during the reset.
     this.break(
-      new VireoError(this.resetReason, "Device was reset before it answered", {
+      new VireoError(this.resetReason, "The device was reset before it answered", {
         device: this.name,
       }),
     );
     try {
       await this.transport.reset(options);
     } catch (error) {
-      // What is not there any more cannot reach memory: as good as a reset, for who removes it.
+      // A device that is gone cannot touch memory, so removal counts it as reset.
       const gone = error instanceof VireoError && error.code === "DEVICE_REMOVED";
       if (!gone || this.resetReason !== "DEVICE_REMOVED") throw error;
     }
@@ -312,14 +316,14 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
         this.transport.disableQueue(ring.index);
         ring[Symbol.dispose]();
       } catch (error) {
-        // The device keeps the queue, so its memory must not be used for anything else.
+        // The device keeps the queue, so nothing else may use its memory.
         failure ??= error;
       }
     }
     if (failure !== undefined) throw failure;
   }
 
-  /** After a reset: takes the queues from the device's view; their memory stays for the driver. */
+  /** After a reset: detaches the queues from the device; the driver may still use their memory. */
   retireQueues(): void {
     this.#dispatcher.stop();
     for (const { ring } of this.#slots) this.#retired.push(ring);
@@ -327,20 +331,26 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
     this.#queues = [];
   }
 
-  /** Frees the queues that were retired. */
+  /** Frees the retired queues. */
   freeRetired(): void {
     for (const ring of this.#retired.splice(0)) ring[Symbol.dispose]();
   }
 
   async resetQueue(queue: Virtqueue, options?: WaitOptions): Promise<readonly number[]> {
     const slot = this.#slots.find(({ ring }) => ring === queue);
-    if (slot === undefined) throw new TypeError("Cannot reset a queue of another device");
+    if (slot === undefined) {
+      throw new TypeError("Cannot reset a queue: it must be one of this device");
+    }
     const { ring } = slot;
     if (!this.features.has(Feature.RING_RESET)) {
-      throw new VireoError("QUEUE_RESET_UNSUPPORTED", "Cannot reset one queue without RING_RESET", {
-        device: this.name,
-        queue: ring.index,
-      });
+      throw new VireoError(
+        "QUEUE_RESET_UNSUPPORTED",
+        "Cannot reset one queue: RING_RESET must be negotiated",
+        {
+          device: this.name,
+          queue: ring.index,
+        },
+      );
     }
     ring.break(
       new VireoError("DEVICE_STATE", "Queue was reset", { device: this.name, queue: ring.index }),
@@ -352,7 +362,7 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
       tokens.push(token);
     }
     ring[Symbol.dispose]();
-    // Set up as at first, since the device may have changed its mind (virtio 1.4 §2.6.1.2).
+    // Set the queue up from the start: its properties may have changed (virtio 1.4 §2.6.1.2).
     const at = this.#slots.indexOf(slot);
     this.#slots.splice(at, 1);
     try {
@@ -391,7 +401,7 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
     return this.#diagnose?.();
   }
 
-  /** Tells the driver that the device failed. */
+  /** Reports to the driver that the device failed. */
   tell(reason: Error): void {
     this.#guard(() => this.instance?.failed?.(reason));
   }
@@ -412,7 +422,7 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
     return result;
   }
 
-  /** Ends the delivery of interrupts and waits until its loop is gone. */
+  /** Stops the delivery of interrupts and waits for the end of its loops. */
   async stopInterrupts(): Promise<void> {
     this.#dispatcher.stop();
     await this.#dispatcher.ended();
@@ -423,7 +433,7 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
     return this.#causeDue || this.dueInMemory();
   }
 
-  /** A poller that found answers in memory spares most of the register accesses, 5 us under TCG. */
+  /** Takes the cause. After answers in memory, a poller skips most of these accesses of 5 us under TCG. */
   #takeCause(polled: boolean): number {
     if (polled && !this.#causeDue && ++this.#spared < SPARED) return 0;
     this.#causeDue = false;
@@ -431,7 +441,7 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
     return this.transport.takeInterruptCause();
   }
 
-  /** Of a queue that asked for no interrupts none is due, on machines that poll as on others. */
+  /** Also on machines that poll, a queue that suppressed interrupts is never due. */
   dueInMemory(): boolean {
     for (const { ring, request } of this.#slots) {
       if (request.callback !== undefined && ring.callbacks && ring.hasUsed()) return true;
@@ -449,7 +459,7 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
   serve(source: InterruptSource): boolean {
     const { polled } = source.interrupt;
     const { queues } = source;
-    // A message tells by itself what it is about.
+    // A message implies its cause.
     const cause = source.cause !== 0 ? source.cause : this.#takeCause(polled);
     if ((cause & InterruptCause.CONFIG) !== 0) this.#configInterrupt();
     if ((cause & InterruptCause.QUEUE) === 0 && !polled) return false;
@@ -490,7 +500,7 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
     this.gate.hold();
     if (this.fault !== undefined) return;
     const cause = this.diagnose();
-    this.fault = new VireoError("DEVICE_NEEDS_RESET", "Device failed and must be reset", {
+    this.fault = new VireoError("DEVICE_NEEDS_RESET", "The device failed and must be reset", {
       device: this.name,
       register: "Status",
       seen: status,
@@ -503,7 +513,7 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
   lost(cause: unknown): void {
     const error = cause instanceof VireoError && cause.code === "DEVICE_REMOVED"
       ? cause
-      : new VireoError("HOST_ERROR", "Interrupts of the device cannot be delivered", {
+      : new VireoError("HOST_ERROR", "Cannot deliver interrupts of the device", {
         device: this.name,
         cause,
       });

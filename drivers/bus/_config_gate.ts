@@ -1,6 +1,6 @@
 /**
- * Holds config changes back while the bus or the driver is not ready for them, and delivers what came
- * in meanwhile once (Linux `config_core_enabled`, `config_driver_disabled`, `config_change_pending`).
+ * Holds config changes back until the bus and the driver are ready for them, and then delivers one change for
+ * all that came in meanwhile (Linux `config_core_enabled`, `config_driver_disabled`, `config_change_pending`).
  */
 export class ConfigGate {
   readonly #deliver: () => void;
@@ -12,7 +12,7 @@ export class ConfigGate {
     this.#deliver = deliver;
   }
 
-  /** The device's configuration changed. */
+  /** Reports that the device's configuration changed. */
   changed(): void {
     this.#pending = true;
     this.#flush();
@@ -35,7 +35,7 @@ export class ConfigGate {
     this.#flush();
   }
 
-  /** As for a device that was never probed. */
+  /** Restores the state of a device that was never probed. */
   clear(): void {
     this.#coreEnabled = false;
     this.#driverDisabled = false;

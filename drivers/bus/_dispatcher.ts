@@ -3,19 +3,19 @@ import { pause } from "../wait/poll.ts";
 
 /** What a dispatch loop serves. */
 export interface DispatchTarget {
-  /** Whether there may be something to do; asked by machines that poll. */
+  /** Whether there may be work; machines that poll call this. */
   due(): boolean;
   /** The same without a register access; configuration changes may be missed. */
   dueInMemory(): boolean;
-  /** Whether the device has something that it is to answer. */
+  /** Whether the device owes an answer. */
   expects(): boolean;
-  /** Serves an interrupt of one source; returns whether a queue got anywhere. */
+  /** Serves an interrupt of one source; returns whether a queue made progress. */
   serve(source: InterruptSource): boolean;
-  /** An interrupt or the machine failed: none will come any more. Called once. */
+  /** Reports that the machine can deliver no more interrupts. Called once. */
   lost(error: unknown): void;
 }
 
-/** Interrupts in a row without progress that are served at full speed. */
+/** The number of interrupts in a row without progress that the loop serves at full speed. */
 const STORM = 64;
 /** The longest pause, in milliseconds, between interrupts of a storm. */
 const MAX_PAUSE = 16;
@@ -25,8 +25,8 @@ const CALM = 1;
 /**
  * Waits for a device's interrupts and serves them, one loop a source.
  *
- * A line that stays active though nothing happens (a device that lies, a cause that cannot be
- * acknowledged) is served more and more seldom, so that it does not keep the event loop for itself.
+ * A line may stay active without any progress, for example when the device lies or its cause cannot be
+ * acknowledged. The loop then serves it less and less often, so that it cannot monopolize the event loop.
  */
 export class Dispatcher {
   #controller: AbortController | undefined;
@@ -42,7 +42,7 @@ export class Dispatcher {
     const controller = new AbortController();
     this.#controller = controller;
     const lost = (error: unknown): void => {
-      // The others end too; a device is lost once.
+      // The other loops end too, so that a device is reported lost only once.
       controller.abort(error);
       target.lost(error);
     };
@@ -50,13 +50,13 @@ export class Dispatcher {
     this.#ended = Promise.all([this.#ended, ...loops]);
   }
 
-  /** Ends the loops; nothing is served after this call. */
+  /** Ends the loops; they serve nothing after this call. */
   stop(): void {
     this.#controller?.abort(new DOMException("The device is not in use any more", "AbortError"));
     this.#controller = undefined;
   }
 
-  /** Resolves when no loop that was stopped still waits. */
+  /** Resolves when all stopped loops have ended. */
   async ended(): Promise<void> {
     await this.#ended;
   }

@@ -14,12 +14,12 @@ const range = Array.from(
   (_, i) => TRANSPORT_FEATURE_START + i,
 );
 /** Bits 28 to 41, which the bus negotiates for every driver. */
-export const TRANSPORT_RANGE: FeatureSet = FeatureSet.of(...range);
+const TRANSPORT_RANGE: FeatureSet = FeatureSet.of(...range);
 
-/** What the rings implement, whichever ring it is. */
+/** The feature bits that either ring format implements. */
 const RING_BITS = RINGS.reduce((all, ring) => all.or(ring.features), FeatureSet.NONE);
 
-/** What each transport carries of bits 28 to 41 (and ANY_LAYOUT, which asks nothing of a driver). */
+/** The bits from 28 to 41 that each transport supports (and ANY_LAYOUT, which drivers need not handle). */
 const TRANSPORT_BITS: Readonly<Record<Transport["kind"], FeatureSet>> = {
   "mmio-1": FeatureSet.of(Feature.ANY_LAYOUT, Feature.INDIRECT_DESC, Feature.EVENT_IDX),
   "mmio-2": RING_BITS.with(
@@ -43,23 +43,23 @@ const TRANSPORT_BITS: Readonly<Record<Transport["kind"], FeatureSet>> = {
     .without(Feature.NOTIFICATION_DATA),
 };
 
-/** Feature bits 0 to 63: all that a legacy table may name. */
+/** Feature bits 0 to 63, the only ones that a legacy table may name. */
 const LEGACY_WORDS = FeatureSet.fromWords(0xffffffff, 0xffffffff);
 
-/** Whether the device must be driven by the legacy rules (virtio 1.4 §2.2.3). */
+/** Whether the driver must follow the legacy rules (virtio 1.4 §2.2.3). */
 export function isLegacy(transport: Transport, offered: FeatureSet): boolean {
   return transport.legacy || !offered.has(Feature.VERSION_1);
 }
 
-/** The driver's table for this offer, as Linux's `virtio_dev_probe` picks it. */
+/** The driver's table for this offer, chosen as in Linux's `virtio_dev_probe`. */
 export function driverTable(driver: VirtioDriver, legacy: boolean): FeatureSet {
   if (!legacy || driver.legacyFeatures === undefined) return driver.features;
   return driver.legacyFeatures.and(LEGACY_WORDS);
 }
 
 /**
- * The ring and transport bits that are taken from the offer without asking the driver: the range, and
- * ANY_LAYOUT from a legacy device, which a transitional driver must accept (virtio 1.4 §6.3).
+ * The ring and transport bits of the offer, which the bus accepts without the driver: the range, and from a
+ * legacy device ANY_LAYOUT, which a transitional driver must accept (virtio 1.4 §6.3).
  */
 export function transportOffer(offered: FeatureSet, legacy: boolean): FeatureSet {
   const bits = legacy ? TRANSPORT_RANGE.with(Feature.ANY_LAYOUT) : TRANSPORT_RANGE;
@@ -70,7 +70,7 @@ export function transportOffer(offered: FeatureSet, legacy: boolean): FeatureSet
 export function reduceTransportBits(transport: Transport, features: FeatureSet): FeatureSet {
   const { kind, withheld, dma } = transport;
   const unknown = TRANSPORT_RANGE.minus(TRANSPORT_BITS[kind]).or(withheld);
-  // Without the bit the device takes addresses for physical ones (virtio 1.4 §6.1).
+  // Without the bit the device takes all addresses as physical (virtio 1.4 §6.1).
   const physical = dma.access === "physical"
     ? FeatureSet.of(Feature.ACCESS_PLATFORM)
     : FeatureSet.NONE;
@@ -78,7 +78,7 @@ export function reduceTransportBits(transport: Transport, features: FeatureSet):
 }
 
 /**
- * Checks what `validate` returned: it may clear bits, never add one.
+ * Checks the result of `validate`, which may only clear bits.
  *
  * @throws {TypeError} If it added bits.
  */
@@ -91,9 +91,9 @@ export function checkValidated(driver: VirtioDriver, before: FeatureSet, after: 
 }
 
 /**
- * Checks that the device reaches memory as the machine means it (Linux's `virtio_check_mem_acc_cb`).
+ * Checks that the device takes addresses as the machine translates them (Linux's `virtio_check_mem_acc_cb`).
  *
- * @throws {VireoError} `FEATURE_DEPENDENCY` If it would take translated addresses for physical ones.
+ * @throws {VireoError} `FEATURE_DEPENDENCY` If it would take translated addresses as physical.
  */
 export function checkAccess(transport: Transport, features: FeatureSet): void {
   if (transport.dma.access !== "translated" || features.has(Feature.ACCESS_PLATFORM)) return;
@@ -105,13 +105,13 @@ export function checkAccess(transport: Transport, features: FeatureSet): void {
 }
 
 /** The features as one hex number, for messages. */
-export function featuresText(features: FeatureSet): string {
+function featuresText(features: FeatureSet): string {
   let text = "";
   for (let i = 3; i >= 0; i--) text += features.word(i).toString(16).padStart(8, "0");
   return `0x${text.replace(/^0+(?=.)/, "")}`;
 }
 
-/** The error for a device that took FEATURES_OK back. */
+/** The error for a device that cleared FEATURES_OK. */
 export function featuresRefused(device: string, status: number, features: FeatureSet): VireoError {
   return new VireoError(
     "FEATURES_REFUSED",

@@ -11,18 +11,18 @@ import {
 } from "./_features.ts";
 import type { DriverInstance, VirtioDriver } from "../driver.ts";
 
-/** Sets status bits one after the other, as Linux's `virtio_add_status`. */
+/** Adds status bits, as Linux's `virtio_add_status`. */
 function addStatus(device: BusDevice, bits: number): void {
   device.transport.writeStatus(device.transport.readStatus() | bits);
 }
 
-/** Leaves FAILED in the status, even if the machine does not answer any more. */
+/** Sets FAILED in the status, if the machine still answers. */
 export function setFailed(device: BusDevice, error: Error): void {
   device.error = error;
   try {
     addStatus(device, Status.FAILED);
   } catch {
-    // The first error tells more than that the status cannot be written either.
+    // The first error says more than the failure to write the status.
   }
 }
 
@@ -39,7 +39,7 @@ function finalize(device: BusDevice, features: FeatureSet, filter: FeatureSet): 
   return reduced;
 }
 
-/** FEATURES_OK and its second look (virtio 1.4 §3.1.1 steps 5 and 6); not with a legacy device. */
+/** Sets FEATURES_OK and reads it back (virtio 1.4 §3.1.1 steps 5 and 6), except on a legacy device. */
 function confirmFeatures(device: BusDevice): void {
   if (!device.features.has(Feature.VERSION_1)) return;
   addStatus(device, Status.FEATURES_OK);
@@ -69,7 +69,7 @@ function negotiate(device: BusDevice, driver: VirtioDriver, filter: FeatureSet):
   confirmFeatures(device); // 10
 }
 
-/** DRIVER_OK, unless the driver set it itself. */
+/** Sets DRIVER_OK, unless the driver did. */
 function ensureReady(device: BusDevice): void {
   const status = device.transport.readStatus();
   const { running } = device;
@@ -86,16 +86,16 @@ function ensureReady(device: BusDevice): void {
 }
 
 /**
- * Binds a driver to a device that was acknowledged: Linux's `virtio_dev_probe`.
+ * Binds a driver to an acknowledged device: Linux's `virtio_dev_probe`.
  *
- * @throws What failed; FAILED is set then and the driver is not bound.
+ * @throws The error of the failed step; the driver is then not bound, and FAILED is set.
  */
 export async function probe(
   device: BusDevice,
   driver: VirtioDriver,
   filter: FeatureSet,
 ): Promise<void> {
-  // After FAILED only a reset leads on (virtio 1.4 §2.1.1); Linux does without.
+  // After FAILED the device needs a reset (virtio 1.4 §2.1.1); Linux omits it.
   if (device.error !== undefined) await acknowledge(device);
   device.error = undefined;
   device.driver = driver;
@@ -129,7 +129,7 @@ export function explain(error: Error, cause: Error | undefined): void {
   if (cause !== undefined && error.cause === undefined && error !== cause) error.cause = cause;
 }
 
-/** Undoes a probe that failed half-way: nothing may stay that the device could still write to. */
+/** Undoes a failed probe: the device must keep nothing that it could still write to. */
 async function cleanUp(device: BusDevice, reason: Error): Promise<void> {
   const { instance } = device;
   try {
@@ -137,7 +137,7 @@ async function cleanUp(device: BusDevice, reason: Error): Promise<void> {
     await instance?.remove();
     await releaseQueues(device);
   } catch {
-    // The reason of the failure is the first error; memory that is in doubt is not freed.
+    // The first error stays the reason. Memory that the device may still use is not freed.
   }
   await unbind(device);
 }
@@ -156,9 +156,9 @@ async function unbind(device: BusDevice): Promise<void> {
 }
 
 /**
- * Takes the driver off a device: Linux's `virtio_dev_remove`. The device can be bound again.
+ * Unbinds the driver of a device: Linux's `virtio_dev_remove`. The device can be bound again.
  *
- * @returns What went wrong on the way; the driver is off nevertheless.
+ * @returns The errors on the way; the driver is unbound in any case.
  */
 export async function remove(device: BusDevice): Promise<Error[]> {
   const errors: Error[] = [];
@@ -175,7 +175,7 @@ export async function remove(device: BusDevice): Promise<Error[]> {
   await attempt(() => instance?.remove());
   const present = device.transport.isPresent();
   await attempt(async () => {
-    // It was unplugged: nothing reaches the queues any more.
+    // The device was unplugged, so it can no longer reach the queues.
     if (!present) return device.deleteQueues();
     const status = device.transport.readStatus();
     if (status === 0 && device.queues.length === 0) return;
@@ -198,7 +198,7 @@ export async function remove(device: BusDevice): Promise<Error[]> {
   return errors;
 }
 
-/** The error of those who waited for a device that went away. */
+/** The error for waiters on a device that was removed. */
 export function removed(device: BusDevice): VireoError {
   return new VireoError("DEVICE_REMOVED", "Device was removed", { device: device.name });
 }
@@ -206,7 +206,7 @@ export function removed(device: BusDevice): VireoError {
 /**
  * Linux's `virtio_device_freeze`, and the reset that its drivers make themselves.
  *
- * @throws What the driver's `freeze` threw; the device goes on then.
+ * @throws The error of the driver's `freeze`; the device then keeps running.
  */
 export async function freeze(device: BusDevice): Promise<void> {
   device.gate.setCore(false);
@@ -222,9 +222,9 @@ export async function freeze(device: BusDevice): Promise<void> {
 }
 
 /**
- * Linux's `virtio_device_restore`: the old features again, no `validate`.
+ * Linux's `virtio_device_restore`: negotiates the same features again, without `validate`.
  *
- * @throws What failed; FAILED is set then.
+ * @throws The error of the failed step; FAILED is then set.
  */
 export async function restore(device: BusDevice): Promise<void> {
   try {
@@ -242,9 +242,13 @@ export async function restore(device: BusDevice): Promise<void> {
 
 async function bringBack(device: BusDevice, instance: DriverInstance): Promise<void> {
   if (instance.restore === undefined) {
-    throw new VireoError("UNSUPPORTED", `${device.driver?.name} cannot restore its device`, {
-      device: device.name,
-    });
+    throw new VireoError(
+      "UNSUPPORTED",
+      `Cannot restore the device: ${device.driver?.name} has no restore()`,
+      {
+        device: device.name,
+      },
+    );
   }
   await device.stopInterrupts();
   device.retireQueues();
@@ -262,8 +266,8 @@ async function bringBack(device: BusDevice, instance: DriverInstance): Promise<v
 }
 
 /**
- * One attempt to recover a device that set NEEDS_RESET (virtio 1.4 §2.1.2): like a restore, without
- * asking the driver to freeze, because the device does not answer it any more.
+ * Tries once to recover a device that set NEEDS_RESET (virtio 1.4 §2.1.2). It works like a restore, but the
+ * driver does not freeze first, because the device no longer answers.
  */
 export async function recoverOnce(device: BusDevice): Promise<void> {
   const { instance } = device;
@@ -274,7 +278,7 @@ export async function recoverOnce(device: BusDevice): Promise<void> {
   await bringBack(device, instance);
 }
 
-/** Linux's `virtio_dev_shutdown`: without a driver nothing, else its own way or break and reset. */
+/** Linux's `virtio_dev_shutdown`: the driver's own `shutdown`, or else break and reset. */
 export async function shutdown(device: BusDevice): Promise<void> {
   const { instance } = device;
   if (instance === undefined) return;

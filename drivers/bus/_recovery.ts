@@ -3,9 +3,9 @@ import type { BusDevice } from "./_bus_device.ts";
 
 /** What a bus does with a device that sets NEEDS_RESET. */
 export interface RecoverOptions {
-  /** `auto` recovers at once; `manual` leaves it to `Bus.recover`. `auto` by default. */
+  /** `auto` recovers at once; with `manual` the caller uses `Bus.recover`. `auto` by default. */
   readonly recover?: "auto" | "manual" | undefined;
-  /** Recoveries within the window before a device is given up; 3 by default. */
+  /** Recoveries within the window after which the bus gives a device up; 3 by default. */
   readonly maxRecoveries?: number | undefined;
   /** The window in milliseconds; 10000 by default. */
   readonly recoveryWindow?: number | undefined;
@@ -13,9 +13,9 @@ export interface RecoverOptions {
   readonly now?: (() => number) | undefined;
 }
 
-/** Counts recoveries, so that a device that fails again and again is given up. */
+/** Counts recoveries, so that the bus gives up a device that fails repeatedly. */
 export class RecoveryPolicy {
-  /** Whether devices are recovered without being asked. */
+  /** Whether the bus recovers devices by itself. */
   readonly auto: boolean;
   readonly #max: number;
   readonly #window: number;
@@ -35,10 +35,10 @@ export class RecoveryPolicy {
   }
 
   /**
-   * Tries to recover a device until it stays without a fault.
+   * Tries to recover a device until it has no new fault.
    *
-   * @throws {VireoError} `DEVICE_NEEDS_RESET` If it failed too often; what the attempt threw if that
-   * was not because of another fault.
+   * @throws {VireoError} `DEVICE_NEEDS_RESET` If it failed too often. Otherwise, the error of an attempt that
+   * failed without a new fault of the device.
    */
   async run(device: BusDevice, attempt: () => Promise<void>): Promise<void> {
     let last: unknown;
@@ -59,7 +59,8 @@ export class RecoveryPolicy {
     const times = (this.#times.get(device) ?? []).filter((time) => now - time < this.#window);
     this.#times.set(device, times);
     if (times.length >= this.#max) {
-      const what = `Gave up the device after ${times.length} recoveries in ${this.#window} ms`;
+      const what =
+        `Cannot recover the device again: it needed ${times.length} recoveries in ${this.#window} ms`;
       throw new VireoError("DEVICE_NEEDS_RESET", what, {
         device: device.name,
         register: "Status",

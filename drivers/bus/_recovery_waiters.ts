@@ -2,7 +2,7 @@ import type { RecoveryWait } from "../device.ts";
 import { Condition } from "../wait/condition.ts";
 import { within } from "../wait/options.ts";
 
-/** Milliseconds that a recovery is waited for, unless told otherwise. */
+/** The default deadline for a recovery in milliseconds. */
 const DEADLINE = 1000;
 
 /** The callers that wait for a device to come back. */
@@ -14,18 +14,18 @@ export class RecoveryWaiters {
     this.#waiting = new Condition({ details: () => ({ device, seen: this.#count }) });
   }
 
-  /** How often the device came back. */
+  /** Number of recoveries so far. */
   get count(): number {
     return this.#count;
   }
 
-  /** The device came back. */
+  /** Reports that the device recovered. */
   done(): void {
     this.#count++;
     this.#waiting.notify();
   }
 
-  /** The device will not come back. */
+  /** Reports that the device will not recover. */
   fail(error: unknown): void {
     this.#waiting.fail(error);
   }

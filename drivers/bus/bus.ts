@@ -29,8 +29,8 @@ const DEFAULT_QUEUE_SIZE = 1024;
 /** How a bus treats its devices. */
 export interface BusOptions extends RecoverOptions, PciProbeOptions {
   /**
-   * Feature bits that are never negotiated; unlike Linux's debug filter it holds for ring and
-   * transport bits too. See {@linkcode Bus.filter}.
+   * Feature bits that are never negotiated. Unlike Linux's debug filter, it also filters ring and transport
+   * bits. See {@linkcode Bus.filter}.
    */
   readonly filter?: FeatureSet | undefined;
   /**
@@ -38,9 +38,9 @@ export interface BusOptions extends RecoverOptions, PciProbeOptions {
    * size rings and the buffers of receive queues. A transport that fixes the size is not asked.
    */
   readonly queueSize?: number | undefined;
-  /** Told of every device event. */
+  /** Receives every device event. */
   readonly uevent?: UeventSink | undefined;
-  /** Told of failures that no call returns, for example in a driver's config change. */
+  /** Receives failures that no call returns, for example in a driver's config change. */
   readonly onError?: ((error: Error, device: VirtioDevice) => void) | undefined;
   /** Told of drivers that do not drive what they could. */
   readonly onBindNotice?: ((notice: BindNotice) => void) | undefined;
@@ -79,7 +79,7 @@ export interface RegisterOptions {
 export interface SlotError {
   /** Name of the slot. */
   readonly slot: string;
-  /** Why. */
+  /** The error. */
   readonly error: Error;
 }
 
@@ -100,8 +100,27 @@ export interface DeviceAttributes {
 /**
  * Where devices and drivers meet, as on Linux's virtio bus (`drivers/virtio/virtio.c`).
  *
- * Each step of a device's life (probe, remove, freeze, restore, recovery) ends before the next one
- * begins, whoever asks for it.
+ * Each step of a device's life (probe, remove, freeze, restore, recovery) ends before the next one begins,
+ * whatever the order of the calls.
+ *
+ * @example
+ * ```ts
+ * import { Bus } from "@vireo/drivers/bus";
+ * import { rngDriver } from "@vireo/drivers/rng";
+ * import { systemRandom } from "@vireo/emu/backends";
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { RngDevice } from "@vireo/emu/rng";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const device = new RngDevice({ random: systemRandom() });
+ * await using machine = EmulatedMachine.create({ devices: [device] });
+ * await using bus = new Bus();
+ * await bus.registerDriver(rngDriver);
+ * const [found] = await bus.addPlatform(machine);
+ * assertEquals([found!.driver, bus.all(rngDriver).length], [rngDriver, 1]);
+ * await bus.unbind(found!);
+ * assertEquals(bus.all(rngDriver).length, 0);
+ * ```
  */
 export class Bus implements AsyncDisposable {
   /**
@@ -129,7 +148,9 @@ export class Bus implements AsyncDisposable {
   constructor(options: BusOptions = {}) {
     const queueSize = options.queueSize ?? DEFAULT_QUEUE_SIZE;
     if (!Number.isInteger(queueSize) || queueSize < 1 || queueSize > MAX_QUEUE_SIZE) {
-      throw new RangeError(`Cannot use a queue size outside 1 to 32768: received ${queueSize}`);
+      throw new RangeError(
+        `Cannot use queue size ${queueSize}: expected an integer from 1 to 32768`,
+      );
     }
     this.filter = options.filter ?? FeatureSet.NONE;
     this.#uevent = options.uevent;
@@ -170,7 +191,7 @@ export class Bus implements AsyncDisposable {
    */
   async registerDriver(driver: VirtioDriver, options: RegisterOptions = {}): Promise<void> {
     if (this.#drivers.includes(driver)) {
-      throw new TypeError(`Cannot register a driver twice: ${driver.name}`);
+      throw new TypeError(`Cannot register ${driver.name}: it is already registered`);
     }
     if (options.replace === true) this.#drivers.unshift(driver);
     else this.#drivers.push(driver);
@@ -197,13 +218,13 @@ export class Bus implements AsyncDisposable {
   }
 
   /**
-   * Takes a driver off all its devices and removes it from the bus; the devices stay.
+   * Unbinds a driver from all its devices and removes it from the bus; the devices stay.
    *
    * @throws {AggregateError} If a device could not be released in order.
    */
   async unregisterDriver(driver: VirtioDriver): Promise<void> {
     const at = this.#drivers.indexOf(driver);
-    if (at < 0) throw new TypeError(`Cannot unregister an unknown driver: ${driver.name}`);
+    if (at < 0) throw new TypeError(`Cannot unregister ${driver.name}: it is not registered`);
     this.#drivers.splice(at, 1);
     const errors = await Promise.all(
       this.#devices.map((device) =>
@@ -215,12 +236,12 @@ export class Bus implements AsyncDisposable {
 
   /**
    * Registers a device: resets and acknowledges it, and binds the first driver that matches and can
-   * drive it (Linux `register_virtio_device`). Owns the transport from then on, even if it fails.
+   * drive it (Linux `register_virtio_device`). The bus then owns the transport, even if this fails.
    *
    * @param openMemory Opens the device's shared memory, as a `Platform` does.
    * @param diagnose Says why the device failed or does not answer, as a `Platform` may.
-   * @returns The device; if a driver failed on it, its `error` tells why.
-   * @throws {VireoError} `RESET_TIMEOUT` If the device does not answer; it is not on the bus then.
+   * @returns The device; if a driver failed on it, its `error` has the reason.
+   * @throws {VireoError} `RESET_TIMEOUT` If the device does not answer; it is then not on the bus.
    */
   async addDevice(
     transport: Transport,
@@ -246,10 +267,10 @@ export class Bus implements AsyncDisposable {
   }
 
   /**
-   * Registers the device of every slot of a machine; empty slots and PCI functions that are not
-   * virtio's are passed over, and those that cannot be used are listed in {@linkcode Bus.slotErrors}.
+   * Registers the device of every slot of a machine. It skips empty slots and PCI functions that are not
+   * virtio devices, and lists slots that cannot be used in {@linkcode Bus.slotErrors}.
    *
-   * @returns The devices that were found.
+   * @returns The devices.
    */
   async addPlatform(
     platform: Pick<Platform, "dma" | "nodes"> & Partial<Pick<Platform, "openMemory" | "diagnose">>,
@@ -278,15 +299,15 @@ export class Bus implements AsyncDisposable {
   }
 
   /**
-   * Takes the devices off the bus that do not answer any more because they were unplugged: what was
-   * pending fails with `DEVICE_REMOVED`. What tells of a hot-unplug calls it.
+   * Removes the devices that no longer answer because they were unplugged; pending requests fail with
+   * `DEVICE_REMOVED`. Call this after a hot-unplug.
    *
-   * @returns The devices that were removed.
-   * @throws What went wrong on the way; they are off the bus nevertheless.
+   * @returns The removed devices.
+   * @throws The errors on the way; the devices are removed in any case.
    */
   async removeMissing(): Promise<readonly VirtioDevice[]> {
     const missing = this.#devices.filter(({ transport }) => !transport.isPresent());
-    // All queues are broken before a driver is told to go, as in Linux's virtio_pci_remove.
+    // Break all queues before a driver is removed, as in Linux's virtio_pci_remove.
     for (const device of missing) device.break(lifecycle.removed(device));
     const results = await Promise.allSettled(missing.map((device) => this.removeDevice(device)));
     const errors = results.flatMap((r) => r.status === "rejected" ? [r.reason as Error] : []);
@@ -295,9 +316,9 @@ export class Bus implements AsyncDisposable {
   }
 
   /**
-   * Takes a device off the bus: its driver is removed, what was pending fails with `DEVICE_REMOVED`.
+   * Removes a device from the bus and unbinds its driver; pending requests fail with `DEVICE_REMOVED`.
    *
-   * @throws {VireoError} What went wrong on the way; the device is off the bus nevertheless.
+   * @throws {VireoError} The error on the way; the device is removed in any case.
    */
   async removeDevice(device: VirtioDevice): Promise<void> {
     const own = this.#own(device);
@@ -319,9 +340,9 @@ export class Bus implements AsyncDisposable {
   }
 
   /**
-   * Binds a device that has no driver to the first that matches, after a reset if it had failed.
+   * Binds the first matching driver to a device that has none, after a reset if the device had failed.
    *
-   * @returns Whether a driver is bound; if not, the device's `error` may tell why.
+   * @returns Whether a driver is bound; if not, the device's `error` may have the reason.
    */
   async bind(device: VirtioDevice): Promise<boolean> {
     const own = this.#own(device);
@@ -329,21 +350,21 @@ export class Bus implements AsyncDisposable {
   }
 
   /**
-   * Takes the driver off a device, which stays on the bus, acknowledged.
+   * Unbinds the driver of a device; the device stays on the bus, acknowledged.
    *
-   * @throws {VireoError} What went wrong on the way; the driver is off nevertheless.
+   * @throws {VireoError} The error on the way; the driver is unbound in any case.
    */
   async unbind(device: VirtioDevice): Promise<void> {
     const own = this.#own(device);
     throwAll(await own.serial(() => this.#detach(own)), `Cannot unbind ${device.name} in order`);
   }
 
-  /** What a driver's `probe` returned for its first device. */
+  /** The result of a driver's `probe` for its first device. */
   get<T extends DriverInstance>(driver: VirtioDriver<T>): T | undefined {
     return this.all(driver)[0];
   }
 
-  /** What a driver's `probe` returned for each of its devices. */
+  /** The results of a driver's `probe` for all its devices. */
   all<T extends DriverInstance>(driver: VirtioDriver<T>): T[] {
     return this.#devices.filter((device) => device.driver === driver && device.instance)
       .map((device) => device.instance as T);
@@ -371,24 +392,24 @@ export class Bus implements AsyncDisposable {
   /**
    * Prepares devices for suspend: their drivers freeze and they are reset.
    *
-   * @param device One device; all by default, where the first that refuses ends it.
-   * @throws What a driver's `freeze` threw; that device goes on.
+   * @param device One device; all by default, until the first that fails.
+   * @throws The error of a driver's `freeze`; that device keeps running.
    */
   async freeze(device?: VirtioDevice): Promise<void> {
     for (const own of this.#some(device)) await own.serial(() => lifecycle.freeze(own));
   }
 
   /**
-   * Brings devices back after {@linkcode Bus.freeze}, with the features they had.
+   * Restores devices after {@linkcode Bus.freeze}, with the same features.
    *
    * @param device One device; all by default.
-   * @throws What failed; that device has FAILED set.
+   * @throws The error of the failed step; that device has FAILED set.
    */
   async restore(device?: VirtioDevice): Promise<void> {
     for (const own of this.#some(device)) await own.serial(() => lifecycle.restore(own));
   }
 
-  /** The machine goes down: breaks all queues and resets all devices that have a driver. */
+  /** Prepares for the machine's end: breaks all queues and resets all devices that have a driver. */
   async shutdown(): Promise<void> {
     const errors: Error[] = [];
     for (const device of [...this.#devices]) {
@@ -402,16 +423,16 @@ export class Bus implements AsyncDisposable {
   }
 
   /**
-   * Resets a device and brings it back with the features it had; what was pending fails with
-   * `DEVICE_NEEDS_RESET`. It is tried whether or not the device asked for it.
+   * Resets a device and restores it with the same features, whether or not it set NEEDS_RESET; pending
+   * requests fail with `DEVICE_NEEDS_RESET`.
    *
-   * @throws What failed; the device has FAILED set then.
+   * @throws The error of the failed step; the device then has FAILED set.
    */
   async recover(device: VirtioDevice): Promise<void> {
     const own = this.#own(device);
     await own.serial(async () => {
       if (own.instance === undefined) {
-        throw new TypeError(`Cannot recover a device without a driver: ${own.name}`);
+        throw new TypeError(`Cannot recover ${own.name}: it must have a driver`);
       }
       if (own.fault === undefined) {
         own.break(
@@ -428,7 +449,7 @@ export class Bus implements AsyncDisposable {
   /**
    * Removes all devices.
    *
-   * @throws What went wrong on the way; the bus is empty nevertheless.
+   * @throws The errors on the way; the bus is empty in any case.
    */
   async [Symbol.asyncDispose](): Promise<void> {
     const removals = [...this.#devices].map((device) => this.removeDevice(device));
@@ -451,7 +472,7 @@ export class Bus implements AsyncDisposable {
         continue;
       }
       this.#emit("bind", device);
-      // A fault during the probe was seen before there was an instance to recover.
+      // A fault during the probe could not be recovered before the instance existed.
       if (device.fault !== undefined && this.#policy.auto) this.#recoverLater(device);
       return true;
     }
@@ -504,7 +525,7 @@ export class Bus implements AsyncDisposable {
 
   #own(device: VirtioDevice): BusDevice {
     const own = this.#devices.find((other) => other === device);
-    if (own === undefined) throw new TypeError(`Cannot use a device of no bus: ${device.name}`);
+    if (own === undefined) throw new TypeError(`Cannot use ${device.name}: it must be on this bus`);
     return own;
   }
 

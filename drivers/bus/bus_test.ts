@@ -390,12 +390,12 @@ Deno.test("bus binds a driver that comes after the device, and takes it off agai
   await bus.registerDriver(driver);
   assert(bus.get(driver) === device.instance && device.instance !== undefined);
   assertEquals(bus.all(driver), [device.instance]);
-  await assertRejects(() => bus.registerDriver(driver), TypeError, "twice");
+  await assertRejects(() => bus.registerDriver(driver), TypeError, "it is already registered");
   await bus.unregisterDriver(driver);
   assertEquals([device.driver, bus.get(driver), scripted.status], [undefined, undefined, 1]);
   assertEquals(calls, ["probe", "scan", "remove", "failed"]);
   assert(device.features.isEmpty);
-  await assertRejects(() => bus.unregisterDriver(driver), TypeError, "unknown");
+  await assertRejects(() => bus.unregisterDriver(driver), TypeError, "it is not registered");
 });
 
 Deno.test("bus remove: driver first, then ACKNOWLEDGE again", async () => {

@@ -1,9 +1,9 @@
-/** What happened to a device, as the kernel's `kobject_action`. */
+/** The kind of a device event, as the kernel's `kobject_action`. */
 export type UeventAction = "add" | "bind" | "unbind" | "remove" | "change";
 
 /** A device event in the form of Linux's uevents. */
 export interface Uevent {
-  /** What happened; `change` for a config change that was delivered and for a recovery. */
+  /** The kind of event; `change` for a delivered config change and for a recovery. */
   readonly action: UeventAction;
   /** Name of the device, for example `virtio0`. */
   readonly device: string;

@@ -67,6 +67,17 @@ function readDirection(
  *
  * Linux takes the uplink's fields for both directions; here each has its own, as their names say, and the
  * uplink's stand for a downlink that says nothing.
+ *
+ * @example
+ * ```ts
+ * import type { Caif } from "@vireo/drivers/caif";
+ *
+ * // Sends a frame and returns the modem's answer.
+ * async function ask(caif: Caif, frame: Uint8Array): Promise<Uint8Array> {
+ *   await caif.send(frame, { deadline: 1000 });
+ *   return await caif.receive({ deadline: 1000 });
+ * }
+ * ```
  */
 export class Caif extends QueueDriver {
   /** What frames to the modem are like. */

@@ -51,7 +51,20 @@ export interface ConsoleCounters {
 /** Called when a port came or went. */
 export type PortListener = (port: Port, event: "added" | "removed") => void;
 
-/** A console device with one port, or with many (virtio 1.4 §5.3). */
+/**
+ * A console device with one port, or with many (virtio 1.4 §5.3).
+ *
+ * @example
+ * ```ts
+ * import { openVireo } from "@vireo/firmware";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using vireo = await openVireo();
+ * using port = (await vireo.console.port("echo")).open();
+ * await port.writeText("hello");
+ * assertEquals(new TextDecoder().decode((await port.read())!), "hello");
+ * ```
+ */
 export class Console implements DriverInstance {
   /** Whether MULTIPORT was negotiated. */
   readonly multiport: boolean;

@@ -9,6 +9,17 @@ import type { Transport } from "../transport/transport.ts";
  * @param data Text, sent as UTF-8, or one byte.
  * @throws {VireoError} `UNSUPPORTED` If the device is no console or does not offer EMERG_WRITE.
  * @throws {RangeError} If a number is not a byte.
+ *
+ * @example
+ * ```ts
+ * import { emergencyWrite } from "@vireo/drivers/console";
+ * import type { Transport } from "@vireo/drivers/transport";
+ *
+ * // A panic message of a driver that may use nothing else.
+ * function panic(transport: Transport, reason: string): void {
+ *   emergencyWrite(transport, `panic: ${reason}\n`);
+ * }
+ * ```
  */
 export function emergencyWrite(transport: Transport, data: string | number): void {
   const able = transport.deviceId === DeviceId.CONSOLE &&

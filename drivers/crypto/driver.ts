@@ -86,7 +86,21 @@ export interface RsaKey {
   readonly size: number;
 }
 
-/** A crypto device (virtio 1.4 §5.9). */
+/**
+ * A crypto device (virtio 1.4 §5.9).
+ *
+ * @example
+ * ```ts
+ * import type { Crypto } from "@vireo/drivers/crypto";
+ * import { CryptoCipher } from "@vireo/hal";
+ *
+ * // Encrypts one block with a session of its own.
+ * async function encrypt(device: Crypto, key: Uint8Array, iv: Uint8Array, block: Uint8Array) {
+ *   await using cipher = await device.cipher(CryptoCipher.AES_CBC, key);
+ *   return await cipher.encrypt(iv, block);
+ * }
+ * ```
+ */
 export class Crypto extends QueueDriver {
   readonly #host: CryptoHost;
   #offer!: CryptoOffer;

@@ -66,7 +66,19 @@ export const BARS: readonly Colour[] = [
   [0, 0, 0],
 ];
 
-/** What can be drawn on: pixels in four bytes each, row after row. */
+/**
+ * What can be drawn on: pixels in four bytes each, row after row.
+ *
+ * @example
+ * ```ts
+ * import { Canvas } from "@vireo/drivers/gpu";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const canvas = new Canvas(new Uint8Array(4 * 4 * 4), 4, 4, [2, 1, 0, -1]);
+ * canvas.fill(1, 1, 2, 2, [255, 0, 0]);
+ * assertEquals([canvas.at(1, 1), canvas.at(0, 0)], [[255, 0, 0], [0, 0, 0]]);
+ * ```
+ */
 export class Canvas {
   /** Pixels in a row. */
   readonly width: number;

@@ -39,7 +39,23 @@ export interface GpuDisplay extends GpuRectangle {
   readonly enabled: boolean;
 }
 
-/** A GPU's displays and pictures, in two dimensions (virtio 1.4 §5.7). */
+/**
+ * A GPU's displays and pictures, in two dimensions (virtio 1.4 §5.7).
+ *
+ * @example
+ * ```ts
+ * import type { Gpu } from "@vireo/drivers/gpu";
+ *
+ * // Shows a test card on the first display.
+ * async function show(gpu: Gpu): Promise<void> {
+ *   const [display] = await gpu.displays();
+ *   await using picture = await gpu.create(display!.width, display!.height);
+ *   picture.canvas().testCard("hello");
+ *   await gpu.setScanout(0, picture);
+ *   await picture.flush();
+ * }
+ * ```
+ */
 export class Gpu extends QueueDriver {
   /** The pictures that the host may have, and whether they were taken away by their owners. */
   readonly #pictures = new Map<GpuResource, boolean>();

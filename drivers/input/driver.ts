@@ -63,7 +63,23 @@ export interface InputAxis {
   readonly resolution: number;
 }
 
-/** An input device: keyboard, mouse, tablet, touch screen (virtio 1.4 §5.8). */
+/**
+ * An input device: keyboard, mouse, tablet, touch screen (virtio 1.4 §5.8).
+ *
+ * @example
+ * ```ts
+ * import type { Input } from "@vireo/drivers/input";
+ * import { InputType } from "@vireo/hal";
+ *
+ * // Waits for the next key and returns its code.
+ * async function nextKey(input: Input): Promise<number> {
+ *   for await (const { type, code, value } of input.events()) {
+ *     if (type === InputType.KEY && value === 1) return code;
+ *   }
+ *   throw new Error("The device is gone");
+ * }
+ * ```
+ */
 export class Input extends QueueDriver {
   /** The device's name. */
   readonly name: string;

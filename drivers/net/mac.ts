@@ -3,6 +3,15 @@
  *
  * @param text Six hex bytes, as `52:54:00:12:34:56`.
  * @throws {TypeError} If the text is not one.
+ *
+ * @example
+ * ```ts
+ * import { formatMac, parseMac } from "@vireo/drivers/net";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const mac = parseMac("52:54:00:12:34:56");
+ * assertEquals([mac[0], formatMac(mac)], [0x52, "52:54:00:12:34:56"]);
+ * ```
  */
 export function parseMac(text: string): Uint8Array {
   if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(text)) {

@@ -40,6 +40,25 @@ const BUDGET = 1024;
  *
  * Events: `link` when the link goes up or down (read {@linkcode Net.linkUp}), and `announce` when the
  * device wants its peers told where it is, for example by an ARP announcement.
+ *
+ * @example
+ * ```ts
+ * import { openVireo } from "@vireo/firmware";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using vireo = await openVireo();
+ * const { net } = vireo;
+ * // Asks who has 10.0.2.2: the peer on the emulated wire answers.
+ * const request = new Uint8Array(60);
+ * request.fill(0xff, 0, 6).set(net.mac, 6);
+ * request.set([8, 6, 0, 1, 8, 0, 6, 4, 0, 1], 12);
+ * request.set(net.mac, 22);
+ * request.set([10, 0, 2, 15], 28);
+ * request.set([10, 0, 2, 2], 38);
+ * await net.send(request, { deadline: 1000 });
+ * const { bytes } = await net.receive({ deadline: 1000 });
+ * assertEquals([...bytes.subarray(28, 32)], [10, 0, 2, 2]);
+ * ```
  */
 export class Net extends EventTarget implements DriverInstance {
   /** The device on the bus. */

@@ -26,7 +26,7 @@ const ERROR_ROOM = 4;
 const COUNT_ROOM = 4;
 
 /** Sends a request and waits for the answer, as {@linkcode QueueDriver} does. */
-export type P9Ask = (
+type P9Ask = (
   parts: readonly (Uint8Array | Loan)[],
   room: readonly (number | Loan)[],
   options: ExchangeOptions,
@@ -36,7 +36,7 @@ export type P9Ask = (
 export type P9Data = Loan & { readonly length: number };
 
 /** What goes with a request, besides its message. */
-export interface P9Extra {
+interface P9Extra {
   /** Data that follows the message; at least a byte. */
   readonly send?: P9Data;
   /** Called once when the data's memory is the driver's again. */
@@ -51,7 +51,7 @@ export interface P9Extra {
 }
 
 /** What a walk found. */
-export interface P9Walk {
+interface P9Walk {
   /** The new fid; of no use if the walk was not complete. */
   readonly fid: number;
   /** What each name is, as far as it came. */

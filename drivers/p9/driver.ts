@@ -39,7 +39,19 @@ export interface P9AttachOptions extends WaitOptions {
   readonly uid?: number;
 }
 
-/** A 9P transport: one server of files (Linux `net/9p/trans_virtio.c`). */
+/**
+ * A 9P transport: one server of files (Linux `net/9p/trans_virtio.c`).
+ *
+ * @example
+ * ```ts
+ * import type { P9 } from "@vireo/drivers/p9";
+ *
+ * async function names(p9: P9): Promise<string[]> {
+ *   await using tree = await p9.attach({ deadline: 1000 });
+ *   return (await tree.list()).map(({ name }) => name);
+ * }
+ * ```
+ */
 export class P9 extends QueueDriver {
   /** What the host calls its tree. */
   readonly mountTag: string;

@@ -28,7 +28,20 @@ export interface P9Target extends WaitOptions {
   readonly onReturned?: () => void;
 }
 
-/** An open file of a server. */
+/**
+ * An open file of a server.
+ *
+ * @example
+ * ```ts
+ * import type { P9File } from "@vireo/drivers/p9";
+ *
+ * // Appends bytes and returns the new size.
+ * async function append(file: P9File, bytes: Uint8Array): Promise<number> {
+ *   await file.write(await file.size(), bytes);
+ *   return await file.size();
+ * }
+ * ```
+ */
 export class P9File implements AsyncDisposable {
   /** Most bytes of one message. */
   readonly chunk: number;

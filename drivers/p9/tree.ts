@@ -70,6 +70,17 @@ export interface P9CreateOptions extends WaitOptions {
  *
  * All methods throw a {@linkcode P9Error} if the server refuses a request, and a `VireoError` if the device
  * fails or does not answer in time. After a reset of the device a tree is of no use: attach again.
+ *
+ * @example
+ * ```ts
+ * import type { P9Tree } from "@vireo/drivers/p9";
+ *
+ * // Saves a text on the host, under a new name first.
+ * async function save(tree: P9Tree, path: string, text: string): Promise<void> {
+ *   await tree.writeFile(`${path}.new`, new TextEncoder().encode(text));
+ *   await tree.rename(`${path}.new`, path);
+ * }
+ * ```
  */
 export class P9Tree implements AsyncDisposable {
   readonly #session: P9Session;

@@ -17,7 +17,19 @@ export type IntegerArray =
   | Int8Array | Uint8Array | Uint8ClampedArray | Int16Array | Uint16Array | Int32Array | Uint32Array
   | BigInt64Array | BigUint64Array;
 
-/** An entropy device (virtio 1.4 §5.4). */
+/**
+ * An entropy device (virtio 1.4 §5.4).
+ *
+ * @example
+ * ```ts
+ * import { openVireo } from "@vireo/firmware";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using vireo = await openVireo();
+ * const seed = await vireo.rng.read(32, { deadline: 1000 });
+ * assertEquals(seed.length, 32);
+ * ```
+ */
 export class Rng extends QueueDriver {
   #requests!: RequestQueue;
 

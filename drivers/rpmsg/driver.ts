@@ -54,7 +54,22 @@ export interface EndpointOptions {
   readonly announce?: string;
 }
 
-/** Messages to and from a remote processor (Linux `virtio_rpmsg_bus.c`). */
+/**
+ * Messages to and from a remote processor (Linux `virtio_rpmsg_bus.c`).
+ *
+ * @example
+ * ```ts
+ * import type { Rpmsg } from "@vireo/drivers/rpmsg";
+ *
+ * // Asks a service of the remote processor, which it finds by name.
+ * async function ask(rpmsg: Rpmsg, name: string, message: Uint8Array): Promise<Uint8Array> {
+ *   const { address } = await rpmsg.channel(name, { deadline: 1000 });
+ *   using endpoint = rpmsg.endpoint({ remote: address });
+ *   await endpoint.send(message);
+ *   return (await endpoint.receive({ deadline: 1000 })).bytes;
+ * }
+ * ```
+ */
 export class Rpmsg extends QueueDriver {
   /** Most bytes of a message. */
   readonly mtu: number = RPMSG_MTU;

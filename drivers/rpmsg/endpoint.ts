@@ -22,7 +22,7 @@ export interface EndpointHost {
 }
 
 /** Messages that may wait at an endpoint before the remote processor has to. */
-export const ENDPOINT_LIMIT = 64;
+const ENDPOINT_LIMIT = 64;
 
 /** One address of ours on an rpmsg bus. */
 export class RpmsgEndpoint implements Disposable {

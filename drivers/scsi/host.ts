@@ -93,7 +93,24 @@ interface UnitGate {
   readonly room: Condition;
 }
 
-/** A SCSI host (virtio 1.4 §5.6). */
+/**
+ * A SCSI host (virtio 1.4 §5.6).
+ *
+ * @example
+ * ```ts
+ * import type { ScsiHost } from "@vireo/drivers/scsi";
+ *
+ * // The capacity of all units together, in bytes.
+ * async function total(host: ScsiHost): Promise<number> {
+ *   let bytes = 0;
+ *   for (const unit of await host.units()) {
+ *     const { blocks, blockSize } = await unit.capacity();
+ *     bytes += blocks * blockSize;
+ *   }
+ *   return bytes;
+ * }
+ * ```
+ */
 export class ScsiHost extends QueueDriver {
   /** Largest target number. */
   readonly maxTarget: number;

@@ -39,7 +39,20 @@ const MAX_BLOCK_SIZE = 65536;
 /** Blocks of one command: less than a MiB of the usual ones. */
 const MAX_BLOCKS = 1024;
 
-/** One logical unit of a target; most are disks (SBC-3). */
+/**
+ * One logical unit of a target; most are disks (SBC-3).
+ *
+ * @example
+ * ```ts
+ * import type { ScsiUnit } from "@vireo/drivers/scsi";
+ *
+ * // Copies the first block to the second.
+ * async function copy(unit: ScsiUnit): Promise<void> {
+ *   await unit.write(1, await unit.read(0, 1));
+ *   await unit.flush();
+ * }
+ * ```
+ */
 export class ScsiUnit {
   /** The target. */
   readonly target: number;

@@ -30,6 +30,16 @@ export interface TestDmaOptions {
  * Memory for tests of drivers: one arena, handed out from the bottom up, and never used twice.
  *
  * Regions that were not disposed are counted, so that a test can tell a leak.
+ *
+ * @example
+ * ```ts
+ * import { TestDma } from "@vireo/drivers/testing";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const dma = new TestDma({ size: 4096 });
+ * using region = dma.alloc(100, { align: 64 });
+ * assertEquals([region.address % 64, region.bytes.length], [0, 100]);
+ * ```
  */
 export class TestDma implements Dma {
   /** The arena, as the device sees it. */

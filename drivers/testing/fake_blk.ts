@@ -206,7 +206,7 @@ export class FakeRequest {
 }
 
 /** A queue without a ring. */
-export class FakeQueue implements Virtqueue {
+class FakeQueue implements Virtqueue {
   readonly name: string;
   readonly size: number;
   readonly used: { request: FakeRequest; used: number }[] = [];

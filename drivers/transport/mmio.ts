@@ -24,15 +24,15 @@ import type { AccessWidth, InterruptRoute, SharedMemoryRegion, Transport } from 
 
 /** The causes that the specification defines; other bits are ignored and never acknowledged. */
 const CAUSES = InterruptCause.QUEUE | InterruptCause.CONFIG;
-/** What SHMLen and SHMBase read when there is no such region. */
+/** The value of SHMLen and SHMBase for a region that does not exist. */
 const ABSENT = 0xffffffff;
 
 /**
  * The virtio-mmio transport, versions 1 (legacy) and 2 (virtio 1.4 §4.2), with the register accesses
- * and their order as in Linux's `virtio_mmio.c`, except that a reset is waited for.
+ * and their order as in Linux's `virtio_mmio.c`, except that a reset waits for its end.
  *
- * Only 64 feature bits are reached, as in Linux: no bit over 63 is defined for the devices that
- * virtio-mmio carries so far, and devices log selectors over 1 as guest errors.
+ * It accesses only 64 feature bits, as Linux does: no device on virtio-mmio has a bit over 63, and devices
+ * log selectors over 1 as guest errors.
  */
 export class MmioTransport implements Transport {
   /** Name of the slot. */
@@ -51,15 +51,15 @@ export class MmioTransport implements Transport {
   readonly interrupt: Interrupt;
   /** 4096 with version 1, where a queue is one block. */
   readonly legacyQueueAlign: number | undefined;
-  /** Any size up to the maximum will do. */
+  /** False: a queue may have any size up to the maximum. */
   readonly fixedQueueSize = false;
-  /** Nothing but what the kind cannot carry. */
+  /** None beyond those that the kind cannot carry. */
   readonly withheld: FeatureSet = FeatureSet.NONE;
-  /** It is no PCI function. */
+  /** Undefined: the slot is not a PCI function. */
   readonly pci: undefined = undefined;
   readonly #lease: MmioLease;
   readonly #mmio: Mmio;
-  /** The queue that QueueSel holds, and its maximum; -1 when not known. */
+  /** The queue that QueueSel selects, and its maximum; -1 if unknown. */
   #selected = -1;
   #selectedMax = 0;
 
@@ -87,7 +87,7 @@ export class MmioTransport implements Transport {
    *
    * @param node The slot.
    * @param dma Memory that its device can reach.
-   * @returns The transport, or undefined if the slot is empty (DeviceID 0), which is no error.
+   * @returns The transport, or undefined if the slot is empty (DeviceID 0).
    * @throws {VireoError} `BAD_MAGIC` or `BAD_VERSION` If this is not virtio-mmio.
    */
   static probe(node: MmioNode, dma: Dma): MmioTransport | undefined {
@@ -154,7 +154,7 @@ export class MmioTransport implements Transport {
   /**
    * Writes the device status.
    *
-   * @throws {RangeError} If it is 0, which is a reset.
+   * @throws {RangeError} If it is 0; use {@linkcode MmioTransport.reset}.
    */
   writeStatus(status: number): void {
     if (status === 0) throw new RangeError("Cannot write status 0: use reset()");
@@ -162,9 +162,9 @@ export class MmioTransport implements Transport {
   }
 
   /**
-   * Resets the device and waits until its status reads 0; version 1 is told the page size first.
+   * Resets the device and waits until its status reads 0; with version 1 it first writes the page size.
    *
-   * @throws {VireoError} `RESET_TIMEOUT` If it does not within the deadline.
+   * @throws {VireoError} `RESET_TIMEOUT` If the device does not finish within the deadline.
    */
   async reset(options?: WaitOptions): Promise<void> {
     this.#selected = -1;
@@ -184,9 +184,9 @@ export class MmioTransport implements Transport {
   }
 
   /**
-   * Selects a queue and reads its largest size; 0 if there is none.
+   * Selects a queue and reads its largest size; 0 if the device lacks it.
    *
-   * @throws {VireoError} `QUEUE_IN_USE` If it is set up already.
+   * @throws {VireoError} `QUEUE_IN_USE` If it is already set up.
    */
   queueMaxSize(index: number): number {
     this.#mmio.write32(Register.QueueSel, index);
@@ -194,7 +194,7 @@ export class MmioTransport implements Transport {
     const register = this.legacy ? Register.QueuePFN : Register.QueueReady;
     const busy = this.#mmio.read32(register);
     if (busy !== 0) {
-      throw this.#error("QUEUE_IN_USE", "Cannot set up a queue that is in use", {
+      throw this.#error("QUEUE_IN_USE", "Cannot set up the queue: it is already in use", {
         register: this.legacy ? "QueuePFN" : "QueueReady",
         queue: index,
         seen: busy,
@@ -206,7 +206,7 @@ export class MmioTransport implements Transport {
     return this.#selectedMax;
   }
 
-  /** One line, or what stands in for it, whose cause is read. */
+  /** The one source: the line, or its stand-in, with a cause that must be read. */
   get route(): InterruptRoute {
     const { interrupt } = this;
     return {
@@ -221,20 +221,20 @@ export class MmioTransport implements Transport {
     return this.route;
   }
 
-  /** Nothing is left to do: {@linkcode MmioTransport.enableQueue} enabled them. */
+  /** Does nothing: {@linkcode MmioTransport.enableQueue} has enabled the queues. */
   startQueues(): void {}
 
   /**
    * Sets up and enables a queue.
    *
-   * @throws {VireoError} `QUEUE_UNAVAILABLE`, `QUEUE_SIZE` or `QUEUE_ADDRESS`; the queue is off then.
+   * @throws {VireoError} `QUEUE_UNAVAILABLE`, `QUEUE_SIZE` or `QUEUE_ADDRESS`; the queue is then disabled.
    */
   enableQueue(index: number, queue: QueueAddresses): void {
     const max = this.#selected === index ? this.#selectedMax : this.queueMaxSize(index);
     if (max === 0) {
       throw this.#error(
         "QUEUE_UNAVAILABLE",
-        "Cannot set up a queue that the device does not have",
+        "Cannot set up the queue: the device does not have it",
         {
           register: "QueueSizeMax",
           queue: index,
@@ -252,7 +252,7 @@ export class MmioTransport implements Transport {
         base: 10,
       });
     }
-    // Once the queue is enabled it reads as in use: select it anew next time.
+    // An enabled queue reads as in use, so select it again next time.
     this.#selected = -1;
     this.#mmio.write32(Register.QueueSize, queue.size);
     try {
@@ -282,12 +282,16 @@ export class MmioTransport implements Transport {
     this.#checkAddress(index, "QueuePFN", queue.desc, MMIO_LEGACY_PAGE_SIZE);
     const { availOffset, usedOffset } = splitRingLayout(queue.size, MMIO_LEGACY_PAGE_SIZE);
     if (queue.driver !== queue.desc + availOffset || queue.device !== queue.desc + usedOffset) {
-      throw this.#error("QUEUE_ADDRESS", "Cannot set up a legacy queue that is not one block", {
-        register: "QueuePFN",
-        queue: index,
-        seen: queue.device,
-        expected: queue.desc + usedOffset,
-      });
+      throw this.#error(
+        "QUEUE_ADDRESS",
+        "Cannot set up a legacy queue: its parts must be one block",
+        {
+          register: "QueuePFN",
+          queue: index,
+          seen: queue.device,
+          expected: queue.desc + usedOffset,
+        },
+      );
     }
     const pfn = queue.desc / MMIO_LEGACY_PAGE_SIZE;
     if (pfn > 0xffffffff) {
@@ -313,9 +317,9 @@ export class MmioTransport implements Transport {
   }
 
   /**
-   * Takes a queue down, after a reset of the device.
+   * Disables a queue after a reset of the device.
    *
-   * @throws {VireoError} `QUEUE_IN_USE` If a version 2 device keeps it.
+   * @throws {VireoError} `QUEUE_IN_USE` If a version 2 device keeps it enabled.
    */
   disableQueue(index: number): void {
     this.#mmio.write32(Register.QueueSel, index);
@@ -327,7 +331,7 @@ export class MmioTransport implements Transport {
     this.#mmio.write32(Register.QueueReady, 0);
     const ready = this.#mmio.read32(Register.QueueReady);
     if (ready !== 0) {
-      throw this.#error("QUEUE_IN_USE", "Cannot take down the queue: the device keeps it", {
+      throw this.#error("QUEUE_IN_USE", "Cannot disable the queue: the device keeps it enabled", {
         register: "QueueReady",
         queue: index,
         seen: ready,
@@ -343,9 +347,13 @@ export class MmioTransport implements Transport {
    */
   async resetQueue(index: number, options: WaitOptions = {}): Promise<void> {
     if (this.legacy) {
-      throw this.#error("QUEUE_RESET_UNSUPPORTED", "Cannot reset one queue of a version 1 device", {
-        queue: index,
-      });
+      throw this.#error(
+        "QUEUE_RESET_UNSUPPORTED",
+        "Cannot reset one queue: the device must be of version 2",
+        {
+          queue: index,
+        },
+      );
     }
     this.#mmio.write32(Register.QueueSel, index);
     this.#selected = -1;
@@ -356,7 +364,7 @@ export class MmioTransport implements Transport {
       code: "RESET_TIMEOUT",
       details: () => ({ device: this.name, register, queue: index, seen, expected: 0 }),
     });
-    // Another queue may be selected during a pause, so each read selects anew.
+    // Another call may select another queue during a pause, so each read selects its own again.
     const reads = (register: Register) => (): boolean => {
       this.#mmio.write32(Register.QueueSel, index);
       this.#selected = -1;
@@ -367,7 +375,7 @@ export class MmioTransport implements Transport {
     await pollUntil(reads(Register.QueueReady), zero("QueueReady"), call);
   }
 
-  /** Writes QueueNotify: the index, with the data above it if that is not -1. */
+  /** Writes QueueNotify: the index, with the data in the upper half unless it is -1. */
   notify(index: number, data: number): void {
     this.#mmio.write32(Register.QueueNotify, data < 0 ? index : ((data << 16) | index) >>> 0);
   }
@@ -407,16 +415,20 @@ export class MmioTransport implements Transport {
   #configAddress(offset: number, width: AccessWidth): number {
     if (!Number.isInteger(offset) || offset < 0 || (!this.legacy && offset % width !== 0)) {
       throw new RangeError(
-        `Cannot access ${width} configuration bytes at an offset that is no multiple of it: received ${offset}`,
+        `Cannot access ${width} configuration bytes at offset ${offset}: expected a multiple of ${width}`,
       );
     }
     const address = Register.Config + offset;
     if (address + width > this.#mmio.size) {
-      throw this.#error("CONFIG_ACCESS", "Cannot access configuration past the register window", {
-        register: `Config+${offset}`,
-        seen: address + width,
-        expected: `at most 0x${this.#mmio.size.toString(16)}`,
-      });
+      throw this.#error(
+        "CONFIG_ACCESS",
+        "Cannot access configuration: it must lie in the register window",
+        {
+          register: `Config+${offset}`,
+          seen: address + width,
+          expected: `at most 0x${this.#mmio.size.toString(16)}`,
+        },
+      );
     }
     return address;
   }
@@ -439,7 +451,7 @@ export class MmioTransport implements Transport {
     if (lengthLow === ABSENT && lengthHigh === ABSENT) return undefined;
     const baseLow = this.#mmio.read32(Register.SHMBaseLow);
     const baseHigh = this.#mmio.read32(Register.SHMBaseHigh);
-    // Devices older than these registers read 0.
+    // A device without these registers reads 0.
     if (lengthLow === 0 && lengthHigh === 0) return undefined;
     try {
       return { address: join64(baseLow, baseHigh), length: join64(lengthLow, lengthHigh) };
@@ -454,7 +466,7 @@ export class MmioTransport implements Transport {
   /** Reads InterruptStatus and acknowledges its defined bits. */
   takeInterruptCause(): number {
     const cause = this.#mmio.read32(Register.InterruptStatus) & CAUSES;
-    // Acknowledge before handling: what comes during the handling raises the line again.
+    // Acknowledge before handling, so that new events during the handling raise the line again.
     if (cause !== 0) this.#mmio.write32(Register.InterruptACK, cause);
     return cause;
   }
@@ -464,7 +476,7 @@ export class MmioTransport implements Transport {
     return this.#mmio.read32(Register.InterruptStatus) & CAUSES;
   }
 
-  /** True: nothing is unplugged. */
+  /** Always true: virtio-mmio has no unplugging. */
   isPresent(): boolean {
     return true;
   }

@@ -450,8 +450,12 @@ Deno.test("mmio version 1 configuration accesses are bytes, at any offset", () =
 
 Deno.test("mmio refuses configuration accesses that are misaligned or past the window", () => {
   const [device, transport] = open();
-  assertThrows(() => transport.readConfig(2, 4), RangeError, "received 2");
-  assertThrows(() => transport.readConfig(-4, 4), RangeError, "received -4");
+  assertThrows(
+    () => transport.readConfig(2, 4),
+    RangeError,
+    "at offset 2: expected a multiple of 4",
+  );
+  assertThrows(() => transport.readConfig(-4, 4), RangeError, "at offset -4");
   const error = assertThrows(() => transport.readConfig(0x100, 4), VireoError);
   assertEquals(fields(error), {
     code: "CONFIG_ACCESS",

@@ -14,28 +14,28 @@ export interface SharedMemoryRegion {
   readonly length: number;
 }
 
-/** A queue for which interrupts are to come, or not. */
+/** What a driver wants of a queue's interrupts. */
 export interface QueueInterrupt {
   /** Index of the queue. */
   readonly index: number;
-  /** Whether anybody wants to know of its used buffers; without it, it gets no vector. */
+  /** Whether the driver wants interrupts for its used buffers; otherwise it gets no vector. */
   readonly wanted: boolean;
-  /** Whether it is so slow that it may share the interrupt of configuration changes. */
+  /** Whether it may share the interrupt of configuration changes, because it is slow. */
   readonly slowPath?: boolean | undefined;
 }
 
 /** One interrupt of a device. */
 export interface InterruptSource {
-  /** What is waited on. */
+  /** The interrupt to wait on. */
   readonly interrupt: Interrupt;
-  /** What it stands for, bits of `InterruptCause`; 0 if the device has to be asked each time. */
+  /** Its cause, bits of `InterruptCause`; 0 if the driver must read the cause each time. */
   readonly cause: number;
-  /** The queues that it tells of, by index; undefined for all of them. */
+  /** Indices of the queues that it reports; undefined for all queues. */
   readonly queues: readonly number[] | undefined;
 }
 
 /**
- * How a device's interrupts come, in the order of preference of Linux's virtio-pci: MSI-X with a vector
+ * How a device delivers its interrupts, in the order of preference of Linux's virtio-pci: MSI-X with a vector
  * for each queue, the same but with slow queues on the vector of configuration changes, MSI-X with one
  * vector for all queues, the interrupt line, and polling where the machine has nothing better. Behind a
  * vhost-user socket there is an eventfd for each queue.
@@ -48,20 +48,20 @@ export type InterruptPolicy =
   | "eventfd"
   | "poll";
 
-/** How a transport delivers the interrupts of a device. */
+/** How interrupts reach the driver. */
 export interface InterruptRoute {
-  /** What was chosen. */
+  /** The chosen policy. */
   readonly policy: InterruptPolicy;
-  /** The interrupts, each of which is waited on. */
+  /** The interrupts; the bus waits on each. */
   readonly sources: readonly InterruptSource[];
-  /** Why each better policy could not be had. */
+  /** Why each better policy was not possible. */
   readonly refused: readonly string[];
 }
 
 /**
- * What every virtio transport can do (virtio 1.4 §4); a driver sees no register.
+ * What every virtio transport can do (virtio 1.4 §4); it hides all registers from drivers.
  *
- * Nothing here keeps state of the negotiation: the bus does.
+ * The bus keeps the state of the negotiation; a transport keeps none.
  */
 export interface Transport extends Disposable {
   /** Name of the slot, for example `virtio-mmio@a003e00` or `0000:00:03.0`. */
@@ -80,13 +80,13 @@ export interface Transport extends Disposable {
   readonly interrupt: Interrupt;
   /** Alignment of the used ring when the queue must be one block (legacy), else undefined. */
   readonly legacyQueueAlign: number | undefined;
-  /** Whether a queue has the device's size and no other (legacy virtio-pci). */
+  /** Whether a queue must have the device's size (legacy virtio-pci). */
   readonly fixedQueueSize: boolean;
   /** Bits of its kind's feature range that this transport cannot carry here. */
   readonly withheld: FeatureSet;
-  /** What is known of the PCI function, if it is one. */
+  /** Details of the PCI function, if the device is one. */
   readonly pci: PciDetails | undefined;
-  /** How interrupts come, since {@linkcode Transport.routeInterrupts}; undefined before and after a reset. */
+  /** The route of interrupts, from {@linkcode Transport.routeInterrupts} until a reset. */
   readonly route: InterruptRoute | undefined;
 
   /** Reads all feature words that the device offers. */
@@ -114,27 +114,27 @@ export interface Transport extends Disposable {
   reset(options?: WaitOptions): Promise<void>;
 
   /**
-   * The largest size of a queue; 0 if there is no such queue.
+   * The largest size of a queue; 0 if the device lacks it.
    *
    * @throws {VireoError} `QUEUE_IN_USE` If the queue is already set up.
    */
   queueMaxSize(index: number): number;
   /**
-   * Decides how interrupts come, before the queues are set up; a reset ends it.
+   * Decides how interrupts reach the driver, before the queues are set up; a reset undoes it.
    *
    * @param queues The queues that will be set up.
    */
   routeInterrupts(queues: readonly QueueInterrupt[]): InterruptRoute;
   /**
-   * Sets up a queue; it is enabled then or, where that cannot be undone, by
+   * Sets up a queue and enables it; transports that cannot undo that enable it in
    * {@linkcode Transport.startQueues}.
    *
    * @throws {VireoError} `QUEUE_ADDRESS` If the transport cannot express an address.
    */
   enableQueue(index: number, queue: QueueAddresses): void;
-  /** Enables the queues that were set up, when all of them are. */
+  /** Enables the queues, after all of them were set up. */
   startQueues(): void;
-  /** Takes a queue down, after a reset of the device or before it was enabled. */
+  /** Disables a queue, after a reset of the device or before it was enabled. */
   disableQueue(index: number): void;
   /**
    * Resets one queue (virtio 1.4 §2.6.1); only with RING_RESET negotiated.
@@ -144,7 +144,7 @@ export interface Transport extends Disposable {
    */
   resetQueue(index: number, options?: WaitOptions): Promise<void>;
   /**
-   * Tells the device of available buffers.
+   * Notifies the device of available buffers.
    *
    * @param index The queue.
    * @param data The next available position (16 bits) if NOTIFICATION_DATA is negotiated, else -1.
@@ -162,14 +162,14 @@ export interface Transport extends Disposable {
   sharedMemory(id: number): SharedMemoryRegion | undefined;
 
   /**
-   * Reads why the device interrupted and acknowledges it, in that order.
+   * Reads the cause of an interrupt and acknowledges it, in that order.
    *
    * @returns Bits of `InterruptCause`; 0 if the device did not interrupt.
    * @throws {VireoError} `DEVICE_REMOVED` If the device is not there any more.
    */
   takeInterruptCause(): number;
-  /** Reads why the device interrupts without acknowledging it. */
+  /** Reads the cause of an interrupt without acknowledging it. */
   peekInterruptCause(): number;
-  /** Whether the device is still there; always true on a bus that nothing can be unplugged from. */
+  /** Whether the device is still there; always true on a bus without unplugging. */
   isPresent(): boolean;
 }

@@ -43,7 +43,7 @@ export class VhostUserTransport implements Transport {
   readonly fixedQueueSize = false;
   /** What only a control queue could do, of a network device. */
   readonly withheld: FeatureSet;
-  /** It is no PCI function. */
+  /** Undefined: the device is not a PCI function. */
   readonly pci: undefined = undefined;
   readonly #lease: VhostUserLease;
   readonly #inUse = new Set<number>();
@@ -57,7 +57,7 @@ export class VhostUserTransport implements Transport {
    * Connects to the socket of a node.
    *
    * @throws {VireoError} `HOST_ERROR` If nobody listens there; `BAD_MESSAGE`, `TIMEOUT` or
-   * `DEVICE_REMOVED` If it is no back end that behaves.
+   * `DEVICE_REMOVED` If the back end does not follow the protocol.
    */
   constructor(node: VhostUserNode, dma: Dma) {
     this.name = node.name;
@@ -247,6 +247,6 @@ export class VhostUserTransport implements Transport {
 function checkConfig(offset: number, width: AccessWidth): void {
   if (Number.isInteger(offset) && offset >= 0 && offset % width === 0) return;
   throw new RangeError(
-    `Cannot access ${width} configuration bytes at an offset that is no multiple of it: received ${offset}`,
+    `Cannot access ${width} configuration bytes at offset ${offset}: expected a multiple of ${width}`,
   );
 }

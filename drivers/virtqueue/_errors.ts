@@ -4,7 +4,7 @@ import { SG_WORDS, type SgList } from "./virtqueue.ts";
 /** The longest chain in bytes (virtio 1.4 §2.7.5.1, §2.8.5). */
 const MAX_CHAIN_BYTES = 2 ** 32;
 
-/** What a message tells of a queue. */
+/** What a message says about a queue. */
 interface Where {
   readonly device: string | undefined;
   readonly index: number;
@@ -12,14 +12,14 @@ interface Where {
   readonly broken: VireoError | undefined;
 }
 
-/** A used index that moved by more than the device has. */
+/** The error for a used index that moved by more than the number of buffers in flight. */
 export function usedIndexJump(
   queue: Where,
   usedIndex: number,
   fresh: number,
   inFlight: number,
 ): VireoError {
-  return new VireoError("USED_INDEX_JUMP", "Device returned more buffers than it has", {
+  return new VireoError("USED_INDEX_JUMP", "The device returned more buffers than it has", {
     device: queue.device,
     queue: queue.index,
     index: usedIndex,
@@ -28,23 +28,27 @@ export function usedIndexJump(
   });
 }
 
-/** A used entry whose id cannot be true. @param position Its free-running index. */
+/** The error for a used entry with a wrong id. @param position Its free-running index. */
 export function usedIdLie(queue: Where, position: number, id: number): VireoError {
   const where = { device: queue.device, queue: queue.index, index: position, seen: id };
   return id < queue.size
-    ? new VireoError("USED_ID_NOT_IN_FLIGHT", "Device returned a buffer it does not have", {
-      ...where,
-      expected: "the head of a buffer in flight",
-    })
-    : new VireoError("USED_ID_RANGE", "Device returned a descriptor that does not exist", {
+    ? new VireoError(
+      "USED_ID_NOT_IN_FLIGHT",
+      "The device returned a buffer that it does not have",
+      {
+        ...where,
+        expected: "the head of a buffer in flight",
+      },
+    )
+    : new VireoError("USED_ID_RANGE", "The device returned a descriptor that does not exist", {
       ...where,
       expected: `below ${queue.size}`,
     });
 }
 
-/** A chain for a queue that is broken. */
+/** The error for a chain on a broken queue. */
 export function cannotAdd(queue: Where): VireoError {
-  return new VireoError("QUEUE_BROKEN", "Cannot add to a broken virtqueue", {
+  return new VireoError("QUEUE_BROKEN", "Cannot add to the virtqueue: it is broken", {
     device: queue.device,
     queue: queue.index,
     cause: queue.broken,
@@ -54,7 +58,7 @@ export function cannotAdd(queue: Where): VireoError {
 /**
  * Checks a chain that is longer than one element, or empty.
  *
- * @throws {VireoError} `CHAIN_SHAPE` If no queue of this size may take it.
+ * @throws {VireoError} `CHAIN_SHAPE` If a queue of this size can never take it.
  */
 export function checkChain(queue: Where, chain: SgList): void {
   const { words, count } = chain;
@@ -67,7 +71,7 @@ export function checkChain(queue: Where, chain: SgList): void {
   if (total > MAX_CHAIN_BYTES) throw badShape(queue, total, "at most 2^32 bytes");
 }
 
-/** A ring that cannot be made. */
+/** The error for a ring that cannot be made. */
 export function badSize(
   { device, index, size }: {
     readonly device?: string;
@@ -85,16 +89,16 @@ export function badSize(
   });
 }
 
-/** What is wrong with a queue that was deleted. */
+/** The error for a deleted queue. */
 export function deleted(queue: Where): VireoError {
-  return new VireoError("DEVICE_STATE", "Virtqueue was deleted", {
+  return new VireoError("DEVICE_STATE", "The virtqueue was deleted", {
     device: queue.device,
     queue: queue.index,
   });
 }
 
 function badShape(queue: Where, seen: number, expected: string): VireoError {
-  return new VireoError("CHAIN_SHAPE", "Cannot add such a chain", {
+  return new VireoError("CHAIN_SHAPE", "Cannot add the chain", {
     device: queue.device,
     queue: queue.index,
     seen,

@@ -1,14 +1,14 @@
 import { DESC, DescFlag, type Dma, type DmaRegion } from "@vireo/hal";
 import { SG_WORDS } from "./virtqueue.ts";
 
-/** Elements of each table; longer chains are direct. */
+/** The number of elements in each table; longer chains are direct. */
 const CAPACITY = 32;
 /** Words (32 bits) of one descriptor, split or packed. */
 const DESC_WORDS = DESC.SIZE / 4;
 
 /** The indirect tables of a ring, one for each slot (split) or buffer id (packed). */
 export class IndirectTables implements Disposable {
-  /** Elements that a table has room for; 0 if there are none. */
+  /** Number of elements in a table; 0 without tables. */
   readonly capacity: number;
   readonly #region: DmaRegion | undefined;
   readonly #words: Uint32Array;
@@ -19,10 +19,10 @@ export class IndirectTables implements Disposable {
    *
    * @param size Size of the ring.
    * @param enabled Whether INDIRECT_DESC was negotiated.
-   * @throws {VireoError} `OUT_OF_MEMORY` If the machine has no room.
+   * @throws {VireoError} `OUT_OF_MEMORY` If the machine has no memory left.
    */
   constructor(dma: Dma, size: number, enabled: boolean) {
-    // A chain is no longer than the ring (virtio 1.4 §2.7.5.3.1, §2.8.21), so a table need not be either.
+    // A chain is at most as long as the ring (virtio 1.4 §2.7.5.3.1, §2.8.21), and so is a table.
     this.capacity = enabled && size > 1 ? Math.min(CAPACITY, size) : 0;
     this.#region = this.capacity === 0
       ? undefined
@@ -34,7 +34,7 @@ export class IndirectTables implements Disposable {
     this.#address = this.#region?.address ?? 0;
   }
 
-  /** Descriptors of the ring that a chain takes. */
+  /** Number of ring descriptors for a chain. */
   slotsFor(elements: number): number {
     return elements > 1 && elements <= this.capacity ? 1 : elements;
   }
@@ -45,8 +45,8 @@ export class IndirectTables implements Disposable {
    * @param which The slot or id.
    * @param elements Words of an `SgList`.
    * @param count How many elements: at most the capacity.
-   * @param linked Whether they are descriptors of a split ring, which name the next one, or of a packed
-   * ring, whose flags are in the upper half and whose id means nothing here.
+   * @param linked Whether the descriptors have the split format, in which each names the next one, or the
+   * packed format, with the flags in the upper half and an id without meaning.
    * @returns Device address of the table.
    */
   fill(which: number, elements: Uint32Array, count: number, linked: boolean): number {

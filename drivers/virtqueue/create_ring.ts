@@ -4,32 +4,32 @@ import { PackedVirtqueue } from "./packed.ts";
 import { SplitVirtqueue } from "./split.ts";
 import type { QueueAddresses, Virtqueue, VirtqueueOptions } from "./virtqueue.ts";
 
-/** A virtqueue as the bus has it: with what only the transport needs. */
+/** A virtqueue with the extra members that the bus and the transport need. */
 export interface Ring extends Virtqueue {
-  /** Where its parts are. */
+  /** The addresses of its parts. */
   readonly addresses: QueueAddresses;
-  /** Whether interrupts are asked for. */
+  /** Whether the driver asks for interrupts. */
   readonly callbacks: boolean;
-  /** Descriptors that were added and not made available: {@linkcode Virtqueue.kick} does that. */
+  /** Number of added descriptors that the next {@linkcode Virtqueue.kick} makes available. */
   readonly unkicked: number;
-  /** A number that is another one after {@linkcode Virtqueue.pop} took a buffer. */
+  /** A number that changes when {@linkcode Virtqueue.pop} takes a buffer. */
   readonly popped: number;
 }
 
-/** What the bus knows of a ring to make. */
+/** Which ring to make. */
 export interface RingRequest {
   readonly index: number;
   readonly name: string;
   /** The largest size that the device, the driver and the bus allow. */
   readonly maxSize: number;
   readonly dma: Dma;
-  /** What was negotiated. */
+  /** The negotiated features. */
   readonly features: FeatureSet;
   /** Alignment of the used ring in a legacy block. */
   readonly legacyAlign: number | undefined;
   /** Whether the driver allows indirect descriptors. */
   readonly indirect: boolean;
-  /** Whether the driver has the device's side. */
+  /** Whether the driver plays the device's side. */
   readonly reversed?: boolean;
   /** Name of the device, for errors. */
   readonly device: string;
@@ -37,22 +37,22 @@ export interface RingRequest {
   readonly status: () => number;
   /** As at {@linkcode VirtqueueOptions}. */
   readonly diagnose?: (() => VireoError | undefined) | undefined;
-  /** As at `Transport.notify`. */
+  /** Notifies the device, as `Transport.notify` does. */
   readonly notify: (index: number, data: number) => void;
 }
 
-/** One ring format: the feature bits it handles, and how it is made. */
+/** One ring format: its feature bits, and how to make it. */
 interface RingFormat {
   /** Bits 28 to 41 that the format implements. */
   readonly features: FeatureSet;
-  /** Whether the negotiated features ask for this format. */
+  /** Whether the negotiated features select this format. */
   readonly chosen: (features: FeatureSet) => boolean;
   /** The largest size it can have within a bound. */
   readonly fit: (maxSize: number) => number;
   readonly create: (size: number, request: RingRequest) => Ring;
 }
 
-/** What both formats implement. */
+/** The feature bits that both formats implement. */
 const COMMON = FeatureSet.of(
   Feature.INDIRECT_DESC,
   Feature.EVENT_IDX,
@@ -98,7 +98,7 @@ function virtqueueOptions(size: number, request: RingRequest): VirtqueueOptions 
   };
 }
 
-/** What a ring with its sides reversed does not have. */
+/** The feature bits that a reversed ring does not implement. */
 const NOT_REVERSED = [
   Feature.RING_PACKED,
   Feature.INDIRECT_DESC,
@@ -106,7 +106,7 @@ const NOT_REVERSED = [
   Feature.NOTIFICATION_DATA,
 ] as const;
 
-/** A split ring whose device side is the driver's. */
+/** Makes a split ring on which the driver plays the device. */
 function reversedFormat(request: RingRequest): RingFormat {
   const wrong = NOT_REVERSED.filter((bit) => request.features.has(bit));
   if (wrong.length > 0) {
@@ -124,13 +124,16 @@ function reversedFormat(request: RingRequest): RingFormat {
 }
 
 /**
- * Makes the ring that was negotiated, as large as allowed; smaller if memory is short, as Linux does.
+ * Makes a ring of the negotiated format and the largest allowed size; a smaller one if memory is short, as
+ * Linux does.
  *
  * @throws {VireoError} `OUT_OF_MEMORY` If not even the smallest ring fits.
  */
 export function createRing(request: RingRequest): Ring {
   if (!(request.maxSize >= 1)) {
-    throw new RangeError(`Cannot make a ring of fewer than 1 descriptors: ${request.maxSize}`);
+    throw new RangeError(
+      `Cannot make a ring of ${request.maxSize} descriptors: expected at least 1`,
+    );
   }
   const format = request.reversed
     ? reversedFormat(request)

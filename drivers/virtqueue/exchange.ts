@@ -5,31 +5,31 @@ import { SgList } from "./virtqueue.ts";
 
 /** A range of memory that a request lends to the device. */
 export interface Loan {
-  /** Where the range is. */
+  /** The region of the range. */
   readonly region: DmaRegion;
   /** First byte in the region; 0 by default. */
   readonly offset?: number;
-  /** Length in bytes; all that follows by default. */
+  /** Length in bytes; up to the end of the region by default. */
   readonly length?: number;
-  /** `to-device` for a range that the device reads; it writes one of the others. */
+  /** `to-device` for a range that the device reads; the others it writes. */
   readonly direction: DmaDirection;
 }
 
-/** What a device answered. */
+/** A device's answer. */
 export interface Answer {
   /** Exactly the bytes that the device wrote to the room of the answer. */
   readonly bytes: Uint8Array;
   /** The trailer, if the request had one; {@linkcode NOT_WRITTEN} where the device left it alone. */
   readonly trailer: Uint8Array;
-  /** How many bytes the device wrote in all: the answer, lent memory and the trailer. */
+  /** Number of bytes that the device wrote in all: the answer, lent memory and the trailer. */
   readonly length: number;
 }
 
 /** How to lend memory. */
 export interface LendOptions extends WaitOptions {
   /**
-   * Called exactly once when the memory is the driver's again, with the length that the device wrote, or
-   * -1 if it never had the request or was reset.
+   * Called exactly once when the driver owns the memory again, with the number of bytes that the device
+   * wrote, or -1 if the device never had the request or was reset.
    */
   readonly onReturned?: (usedLength: number) => void;
 }
@@ -37,11 +37,11 @@ export interface LendOptions extends WaitOptions {
 /** How to exchange. */
 export interface ExchangeOptions extends WaitOptions {
   /**
-   * Bytes at the very end of the room that the device writes there, however short its answer is, and
-   * counts as if they followed the answer. Only for requests that the specification gives such a place.
+   * Bytes at the very end of the room, where the device writes them however short its answer is; it counts
+   * them as if they followed the answer. Only for requests whose specification has such a trailer.
    */
   readonly trailer?: number;
-  /** Called exactly once, when the memory is the driver's again or was never given away. */
+  /** Called exactly once, when the driver owns the memory again or never lent it. */
   readonly onReturned?: () => void;
   /**
    * Called exactly once if the exchange is rejected, when the device is done with it: with the answer that
@@ -54,11 +54,11 @@ export interface ExchangeOptions extends WaitOptions {
 export const NOT_WRITTEN = 0xff;
 
 /**
- * Sends a request of lent memory. Each range is the device's until the device returns it, the queue is
+ * Sends a request of lent memory. The device owns each range until it returns the request, the queue is
  * reset or the request is dropped; `onReturned` reports that exactly once.
  *
  * @param loans The ranges that the device reads, then those that it writes.
- * @returns How many bytes the device wrote (virtio 1.4 §2.7.8, §2.8.10).
+ * @returns Number of bytes that the device wrote (virtio 1.4 §2.7.8, §2.8.10).
  * @throws {VireoError} As {@linkcode RequestQueue.submit}.
  */
 export function lend(
@@ -85,13 +85,13 @@ export function lend(
 }
 
 /**
- * One request and its answer, through memory of their own. Each part is an element of the chain (some
- * devices want headers in elements of their own, whatever the specification says of layouts). The device
- * owns that memory until it returns it, whatever the caller does; it is zeroed before it is used again.
+ * Sends a request and returns its answer, through their own memory. Each part is an element of the chain,
+ * because some devices need separate elements for headers, whatever the specification says about layouts.
+ * The device owns the memory until it returns it, whatever the caller does; memory is zeroed before reuse.
  *
  * @param parts What the device reads: bytes, which are copied, or lent memory; empty ones are left out.
  * @param room Bytes of the answer, or of its parts, and lent memory behind them; 0 without an answer.
- * @returns What the device wrote, and nothing else.
+ * @returns Exactly the bytes that the device wrote.
  * @throws {VireoError} `TIMEOUT`, `OUT_OF_MEMORY`, or why the queue broke; the signal's reason.
  */
 export async function exchange(

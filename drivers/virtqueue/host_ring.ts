@@ -20,11 +20,11 @@ const DESC_WORDS = DESC.SIZE / 4;
 const NONE = -1;
 
 /**
- * The device's side of a split virtqueue, held by a driver (Linux's `vringh.c`): the other side makes its
- * buffers available, the driver takes and returns them. The memory of the ring is the driver's.
+ * The device's side of a split virtqueue, played by a driver (Linux's `vringh.c`): the other side makes its
+ * buffers available, and the driver takes and returns them. The ring lies in the driver's memory.
  *
- * What the other side wrote is a claim: an index that jumps, a head or a chain that cannot be, breaks the
- * ring with `CHAIN_SHAPE`. Indirect tables are not taken; INDIRECT_DESC must not be negotiated.
+ * The ring checks everything that the other side wrote: an index that jumps, or an impossible head or chain,
+ * breaks the ring with `CHAIN_SHAPE`. It has no indirect tables, so INDIRECT_DESC must not be negotiated.
  */
 export class HostRing implements Virtqueue {
   /** Index on the device. */
@@ -45,9 +45,9 @@ export class HostRing implements Virtqueue {
   readonly freeSlots = 0;
   /** The elements of the chain that was popped last: address and length in bytes. */
   readonly elements: { address: number; length: number }[] = [];
-  /** Places that the other side has: the size less what the driver took and did not return. */
+  /** Number of slots of the other side: the size without the chains that the driver holds. */
   inFlight: number;
-  /** Without a meaning here. */
+  /** Has no meaning on such a ring. */
   readonly usedLength = 0;
   #callbacks = true;
   #broken: VireoError | undefined;
@@ -57,7 +57,7 @@ export class HostRing implements Virtqueue {
   readonly #avail: Uint16Array;
   readonly #used16: Uint16Array;
   readonly #used32: Uint32Array;
-  /** By head: 1 while the driver has its chain. */
+  /** By head: 1 while the driver holds its chain. */
   readonly #held: Uint8Array;
   readonly #eventIdx: boolean;
   readonly #notify: (index: number, data: number) => void;
@@ -100,7 +100,7 @@ export class HostRing implements Virtqueue {
     this.#held = new Uint8Array(size);
   }
 
-  /** Chains that were returned and not made known. */
+  /** Number of returned chains that the next kick publishes. */
   get unkicked(): number {
     return (this.#usedIndex - this.#told) & 0xffff;
   }
@@ -120,9 +120,9 @@ export class HostRing implements Virtqueue {
     return elements;
   }
 
-  /** Always throws: @throws {TypeError} The buffers of this ring are the other side's. */
+  /** Cannot add: the other side owns the buffers. @throws {TypeError} Always. */
   add(_chain: SgList, _token: number): boolean {
-    throw new TypeError(`Cannot add to '${this.name}': its buffers are the other side's`);
+    throw new TypeError(`Cannot add to '${this.name}': only the other side adds buffers to it`);
   }
 
   /** Takes the next chain that the other side made available: its head, or -1. */
@@ -141,10 +141,12 @@ export class HostRing implements Virtqueue {
   /**
    * Returns a chain; the other side sees it at the next {@linkcode HostRing.kick}.
    *
-   * @throws {RangeError} If the driver does not have it.
+   * @throws {RangeError} If the driver does not hold it.
    */
   giveBack(head: number, written = 0): void {
-    if (this.#held[head] !== 1) throw new RangeError(`Cannot give back a chain not held: ${head}`);
+    if (this.#held[head] !== 1) {
+      throw new RangeError(`Cannot return chain ${head}: the driver must hold it`);
+    }
     this.#held[head] = 0;
     this.inFlight++;
     const at = 1 + 2 * (this.#usedIndex & this.#mask);
@@ -153,20 +155,20 @@ export class HostRing implements Virtqueue {
     this.#usedIndex = (this.#usedIndex + 1) & 0xffff;
   }
 
-  /** Publishes what was given back, and notifies the other side unless it asked not to be. */
+  /** Publishes the returned chains, and notifies the other side unless it suppressed that. */
   kick(): void {
     const [next, old] = [this.#usedIndex, this.#told];
     if (next === old || this.#broken !== undefined) return;
     this.#told = next;
     Atomics.store(this.#used16, 1, next);
-    // The store is sequentially consistent, so this load cannot pass it.
+    // The store is sequentially consistent, so this load stays behind it.
     const wanted = this.#eventIdx
       ? needEvent(loadAfterStore(this.#avail, 2 + this.size), next, old)
       : (loadAfterStore(this.#avail, 0) & AVAIL_NO_INTERRUPT) === 0;
     if (wanted) this.#notify(this.index, NONE);
   }
 
-  /** Notifies the other side, whatever it asked for. */
+  /** Notifies the other side, even if it suppressed notifications. */
   kickAgain(): void {
     if (this.#broken === undefined) this.#notify(this.index, NONE);
   }
@@ -180,19 +182,19 @@ export class HostRing implements Virtqueue {
     return false;
   }
 
-  /** Whether the other side is asked to tell of new buffers. */
+  /** Whether the driver asks for notifications of new buffers. */
   get callbacks(): boolean {
     return this.#callbacks;
   }
 
-  /** Asks the other side not to tell of new buffers; only a hint. */
+  /** Suppresses notifications of new buffers; a hint. */
   disableCallbacks(): void {
     this.#callbacks = false;
     if (this.#eventIdx || this.#broken !== undefined) return;
     Atomics.store(this.#used16, 0, USED_NO_NOTIFY);
   }
 
-  /** Asks it to tell of the next buffer; false if one is there already. */
+  /** Asks for a notification of the next buffer; false if one is already available. */
   enableCallbacks(): boolean {
     if (this.#broken !== undefined) return true;
     this.#callbacks = true;
@@ -201,12 +203,12 @@ export class HostRing implements Virtqueue {
     return !this.hasUsed();
   }
 
-  /** As {@linkcode HostRing.enableCallbacks}: it cannot be known what is to come. */
+  /** As {@linkcode HostRing.enableCallbacks}: the number of coming buffers is unknown. */
   enableCallbacksDelayed(): boolean {
     return this.enableCallbacks();
   }
 
-  /** Forgets a chain that the driver has; -1 if there is none left. */
+  /** Forgets a chain that the driver holds; -1 if it holds none. */
   detachUnused(): number {
     const head = this.#held.indexOf(1);
     if (head < 0) return NONE;
@@ -226,7 +228,7 @@ export class HostRing implements Virtqueue {
     this.#ring[Symbol.dispose]();
   }
 
-  /** Notes the elements of a chain that can be read; false if it cannot be. */
+  /** Reads the elements of a chain; false if the chain is not valid. */
   #walk(head: number): boolean {
     this.elements.length = 0;
     const desc = this.#desc;
@@ -250,7 +252,7 @@ export class HostRing implements Virtqueue {
 
   #lie(seen: number, expected: string): number {
     this.break(
-      new VireoError("CHAIN_SHAPE", "The other side's buffers cannot be true", {
+      new VireoError("CHAIN_SHAPE", "Cannot use the other side's buffers", {
         device: this.device,
         queue: this.index,
         index: this.#lastAvail,

@@ -2,22 +2,22 @@ import { hex, Status, type VireoErrorDetails } from "@vireo/hal";
 import type { LastLook } from "../wait/waiter.ts";
 import type { Virtqueue } from "./virtqueue.ts";
 
-/** How to look at a queue once more, when the time of a request is over. */
-export interface QueueLook {
-  /** Takes all that the device returned, as the queue's callback does. */
+/** How to look at a queue once more, after a request's deadline. */
+interface QueueLook {
+  /** Takes all returned buffers, as the queue's callback does. */
   readonly drain: () => void;
   /** Whether the request was settled meanwhile. */
   readonly settled: () => boolean;
-  /** Whether the device must answer what it has: then it is notified once more. */
+  /** Whether the device owes an answer; if so, it is notified once more. */
   readonly due: boolean;
 }
 
 /**
- * Looks once more at a queue whose device did not answer in time: takes what came without an interrupt;
- * if nothing did, reads the status, and notifies the device again, as the first notification may have
- * been lost.
+ * Looks once more at a queue whose device did not answer in time. It takes buffers that arrived without an
+ * interrupt. If there are none, it reads the status and notifies the device again, because the first
+ * notification may have been lost.
  *
- * @returns Where it happened and what was seen, for the error; undefined if the request was settled.
+ * @returns Place and observation for the error; undefined if the request was settled.
  */
 export function lookAgain(
   queue: Virtqueue,
@@ -58,11 +58,11 @@ const NOTHING = "nothing in the used ring";
 const BAD = [[Status.NEEDS_RESET, "NEEDS_RESET"], [Status.FAILED, "FAILED"]] as const;
 
 /**
- * {@linkcode lookAgain} for a place where many wait on the same queues.
+ * {@linkcode lookAgain} for several waiters on the same queues.
  *
- * @param queues Them all; none while the device has none.
- * @param drain Takes all that the device returned on one of them.
- * @param due Whether the device must answer what it has.
+ * @param queues All these queues; none while the device has none.
+ * @param drain Takes all returned buffers of one queue.
+ * @param due Whether the device owes an answer.
  */
 export function queueLook(
   queues: () => readonly Virtqueue[],

@@ -17,29 +17,29 @@ import { IndirectTables } from "./_indirect.ts";
 import type { QueueAddresses } from "./virtqueue.ts";
 import { SG_WORDS, type SgList, type Virtqueue, type VirtqueueOptions } from "./virtqueue.ts";
 
-// Constants of this module: a name of another one costs a load and a check on the hot path.
+// Constants of this module: an imported name costs a load and a check on the hot path.
 /** Words (32 bits) of a descriptor. */
 const DESC_WORDS = PACKED_DESC.SIZE / 4;
 const AVAIL = PackedDescFlag.AVAIL;
-/** The two flags that say whose a descriptor is. */
+/** The two flags that say which side owns a descriptor. */
 const AVAIL_USED = PackedDescFlag.AVAIL | PackedDescFlag.USED;
 const { ENABLE, DISABLE, DESC } = RingEvent;
 /** Fields of the shadow of a buffer id. */
 const Shadow = { NEXT: 0, TOKEN: 1, SLOTS: 2, WRITABLE: 3, WORDS: 4 } as const;
 /** No id, no token. */
 const NONE = -1;
-/** What no descriptor's AVAIL and USED are. */
+/** A value that AVAIL and USED of a descriptor cannot have. */
 const NEVER = -1;
 
 /**
  * The driver's side of a packed virtqueue (virtio 1.4 §2.8).
  *
- * Free ids, chain lengths, tokens and writable sizes live in a private array; nothing that the device
- * can write is read back except used descriptors and its event suppression structure, and each used
- * descriptor is checked.
+ * Free ids, chain lengths, tokens and writable sizes live in a private array. Of the memory that the device
+ * can write, the queue reads only used descriptors, each of which it checks, and the device's event
+ * suppression structure.
  *
- * The length of a used descriptor counts whether or not its WRITE flag is set, as in Linux: QEMU never
- * sets that flag, against virtio 1.4 §2.8.4.
+ * As in Linux, the length of a used descriptor counts even without its WRITE flag: against virtio 1.4
+ * §2.8.4, QEMU never sets that flag.
  */
 export class PackedVirtqueue implements Virtqueue {
   /** Index on the device. */
@@ -54,19 +54,19 @@ export class PackedVirtqueue implements Virtqueue {
   readonly diagnose: (() => VireoError | undefined) | undefined;
   /** Ring size in descriptors. */
   readonly size: number;
-  /** Where the parts are, for the transport. */
+  /** The addresses of the parts, for the transport. */
   readonly addresses: QueueAddresses;
   /** Bytes that the device wrote to the last popped buffer, clamped to its size. */
   usedLength = 0;
   /** Free ring slots. */
   freeSlots: number;
-  /** Buffers that the device has. */
+  /** Number of buffers that the device holds. */
   inFlight = 0;
   #broken: VireoError | undefined;
 
   readonly #ring: DmaRegion;
   readonly #tables: IndirectTables;
-  /** Signed, as id and flags of a descriptor are loaded and stored as one word. */
+  /** Signed: the queue loads and stores id and flags of a descriptor as one word. */
   readonly #words: Int32Array;
   /** The driver's event suppression structure, and the device's: place, flags. */
   readonly #ask16: Uint16Array;
@@ -82,7 +82,7 @@ export class PackedVirtqueue implements Virtqueue {
   /** Place of the next descriptor to make available, and AVAIL and USED that make it so. */
   #next = 0;
   #available: number = AVAIL;
-  /** Descriptors written since the last kick, and where and what the id and flags are that publish them. */
+  /** Descriptors written since the last kick; index and value of the word that publishes them. */
   #pending = 0;
   #firstAt = 0;
   #first = 0;
@@ -92,7 +92,7 @@ export class PackedVirtqueue implements Virtqueue {
   #callbacks = true;
   #mode: number = ENABLE;
   #detachAt = 0;
-  /** IN_ORDER: first and last id in flight, and the last of the batch that one used descriptor told of. */
+  /** IN_ORDER: first and last id in flight, and the last id of the batch of one used descriptor. */
   #oldest = NONE;
   #newest = NONE;
   #batchEnd = NONE;
@@ -131,7 +131,7 @@ export class PackedVirtqueue implements Virtqueue {
       ring[Symbol.dispose]();
       throw error;
     }
-    // No descriptor may look used from the start.
+    // No descriptor may look used at the start.
     ring.bytes.fill(0);
     this.#ring = ring;
     const driver = ring.address + descBytes;
@@ -154,7 +154,7 @@ export class PackedVirtqueue implements Virtqueue {
     return this.#broken;
   }
 
-  /** One for a chain that an indirect table takes, else one an element. */
+  /** One for a chain in an indirect table, otherwise one an element. */
   slotsFor(elements: number): number {
     return this.#tables.slotsFor(elements);
   }
@@ -167,7 +167,7 @@ export class PackedVirtqueue implements Virtqueue {
     const id = this.#free;
     const head = id * Shadow.WORDS;
     let slots = 1;
-    // As in a split queue: most chains are one element, and the rest is a call.
+    // As in a split queue: most chains are one element; longer ones take a call.
     if (chain.readable + chain.writable === 1 && this.freeSlots > 0) {
       this.#put(id, words[0]!, words[1]!, words[2]!, words[3]!, this.#pending === 0);
       shadow[head + Shadow.WRITABLE] = chain.writableLength;
@@ -185,19 +185,19 @@ export class PackedVirtqueue implements Virtqueue {
     return true;
   }
 
-  /** Publishes what was added, and notifies the device if it wants that (virtio 1.4 §2.8.21). */
+  /** Publishes the added buffers, and notifies the device if it wants that (virtio 1.4 §2.8.21). */
   kick(): void {
     const pending = this.#pending;
     if (pending === 0 || this.#broken !== undefined) return;
     this.#pending = 0;
-    // Orders all else that was written before the flags of the first descriptor, at which the device
-    // stops (drv.packed-ring.update-flags.1): once a kick, not once a buffer.
+    // Orders all other writes before the flags of the first descriptor, at which the device stops
+    // (drv.packed-ring.update-flags.1). It runs once a kick.
     Atomics.store(this.#words, this.#firstAt, this.#first);
-    // The store is sequentially consistent, so this load cannot pass it.
+    // The store is sequentially consistent, so this load stays behind it.
     const mode = loadAfterStore(this.#asked16, 1) & 3;
     if (mode === DISABLE) return;
     const wrap = this.#available === AVAIL ? 1 : 0;
-    // DESC without the feature, and the reserved mode: better a notification too many than one lost.
+    // DESC without the feature, and the reserved mode: an extra notification is better than a lost one.
     if (mode === DESC && this.#eventIdx) {
       const event = loadAfterStore(this.#asked16, 0);
       if (!needPackedEvent(event, this.#next, wrap, pending, this.size)) return;
@@ -205,7 +205,7 @@ export class PackedVirtqueue implements Virtqueue {
     this.#notify(this.index, this.#notificationData ? this.#next | wrap << 15 : -1);
   }
 
-  /** Notifies the device of what was published, whatever it asked for. */
+  /** Notifies the device of the published buffers, even if it suppressed notifications. */
   kickAgain(): void {
     // The notification names the place after the last published descriptor.
     this.kick();
@@ -230,12 +230,12 @@ export class PackedVirtqueue implements Virtqueue {
     const writable = shadow[head + Shadow.WRITABLE]! >>> 0;
     this.usedLength = length < writable ? length : writable;
     this.#release(id, head);
-    // While callbacks are on, the device is to interrupt for the next buffer too.
+    // While callbacks are enabled, the device must interrupt for the next buffer too.
     if (this.#mode === DESC) this.#askHere();
     return token;
   }
 
-  /** Descriptors that were added and not made available. */
+  /** Number of added descriptors that are not yet available. */
   get unkicked(): number {
     return this.#pending;
   }
@@ -252,26 +252,26 @@ export class PackedVirtqueue implements Virtqueue {
     return (word >>> 16 & AVAIL_USED) === this.#usedFlags;
   }
 
-  /** Whether interrupts are asked for. */
+  /** Whether the driver asks for interrupts. */
   get callbacks(): boolean {
     return this.#callbacks;
   }
 
-  /** Asks for no interrupts (virtio 1.4 §2.8.10). */
+  /** Suppresses interrupts (virtio 1.4 §2.8.10). */
   disableCallbacks(): void {
     if (!this.#callbacks || this.#broken !== undefined) return;
     this.#callbacks = false;
     this.#setMode(DISABLE);
   }
 
-  /** Asks for an interrupt at the next used buffer; false if one is there already. */
+  /** Asks for an interrupt at the next used buffer; false if there already is one. */
   enableCallbacks(): boolean {
     if (this.#broken !== undefined) return true;
     this.#callbacks = true;
     if (this.#eventIdx) this.#askHere();
     else this.#setMode(ENABLE);
-    // The store is sequentially consistent: a descriptor that was used before it is seen here, one that
-    // is used after it interrupts.
+    // The store is sequentially consistent: this load sees descriptors that were used before it, and later
+    // ones raise an interrupt.
     return !this.#usedNow();
   }
 
@@ -283,13 +283,13 @@ export class PackedVirtqueue implements Virtqueue {
     const wrapped = place >= this.size;
     const wrap = (this.#usedFlags === AVAIL_USED) !== wrapped;
     this.#askAt(wrapped ? place - this.size : place, wrap);
-    // Which of several was used last cannot be told from one place: any is a reason to look.
+    // One place does not show which of several buffers was used last, so any use is a reason to look.
     return !this.#usedNow();
   }
 
-  /** Takes back one buffer after a reset; -1 if there is none left. */
+  /** Takes back one buffer after a reset; -1 if none is left. */
   detachUnused(): number {
-    // Goes on where the last call stopped: taking all back is one walk over the ids.
+    // Continues where the last call stopped, so that taking all back is one walk over the ids.
     while (this.inFlight > 0) {
       const id = this.#detachAt;
       this.#detachAt = (id + 1) % this.size;
@@ -315,7 +315,7 @@ export class PackedVirtqueue implements Virtqueue {
     this.#ring[Symbol.dispose]();
   }
 
-  /** Writes the next descriptor; of the first one that a kick publishes, id and flags are left to it. */
+  /** Writes the next descriptor. For the first one of a kick, the kick writes id and flags. */
   #put(
     id: number,
     low: number,
@@ -340,7 +340,7 @@ export class PackedVirtqueue implements Virtqueue {
     }
   }
 
-  /** Adds a chain of any length; returns its slots, or 0 if there is not enough room now. */
+  /** Adds a chain of any length; returns its number of slots, or 0 without enough room. */
   #addMany(id: number, chain: SgList): number {
     checkChain(this, chain);
     const { words, count } = chain;
@@ -362,7 +362,7 @@ export class PackedVirtqueue implements Virtqueue {
     return slots;
   }
 
-  /** Frees an id whose descriptors are passed. */
+  /** Frees the id of a used buffer. */
   #release(id: number, head: number): void {
     const shadow = this.#shadow;
     const slots = shadow[head + Shadow.SLOTS]!;
@@ -386,7 +386,7 @@ export class PackedVirtqueue implements Virtqueue {
     this.#newest = id;
   }
 
-  /** IN_ORDER: the oldest buffer, if a used descriptor told of it or of a later one (§2.8.9). */
+  /** IN_ORDER: the oldest buffer, if a used descriptor names it or a later one (§2.8.9). */
   #popInOrder(): number {
     const shadow = this.#shadow;
     if (this.#batchEnd === NONE) {
@@ -404,7 +404,7 @@ export class PackedVirtqueue implements Virtqueue {
     const token = shadow[head + Shadow.TOKEN]!;
     const writable = shadow[head + Shadow.WRITABLE]! >>> 0;
     this.#oldest = shadow[head]!;
-    // Those before the last one of a batch were used wholly.
+    // The buffers before the last one of a batch were written to their end.
     this.usedLength = writable;
     if (id === this.#batchEnd) {
       this.#batchEnd = NONE;
@@ -415,14 +415,14 @@ export class PackedVirtqueue implements Virtqueue {
     return token;
   }
 
-  /** As `hasUsed`, after an atomic store that it must not pass. */
+  /** As `hasUsed`, for a call right after an atomic store, behind which the load stays. */
   #usedNow(): boolean {
     if (this.#batchEnd !== NONE) return true;
     const word = Atomics.load(this.#words, this.#used * DESC_WORDS + 3);
     return (word >>> 16 & AVAIL_USED) === this.#usedFlags;
   }
 
-  /** Asks to be interrupted when the next descriptor is used. */
+  /** Asks for an interrupt when the next descriptor is used. */
   #askHere(): void {
     this.#askAt(this.#used, this.#usedFlags === AVAIL_USED);
   }
@@ -438,7 +438,7 @@ export class PackedVirtqueue implements Virtqueue {
     Atomics.store(this.#ask16, 1, mode);
   }
 
-  /** Breaks the queue for a used descriptor that cannot be true. */
+  /** Breaks the queue because of a wrong used descriptor. */
   #lie(id: number): number {
     this.break(usedIdLie(this, this.#used, id));
     return NONE;

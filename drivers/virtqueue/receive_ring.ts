@@ -5,14 +5,13 @@ import { SgList, type Virtqueue } from "./virtqueue.ts";
 export interface ReceiveRingOptions {
   /** Bytes of each buffer. */
   readonly bytes: number;
-  /** Number of buffers; as many as the queue has slots if fewer. */
+  /** Number of buffers; at most the queue's number of slots. */
   readonly count: number;
 }
 
 /**
- * Buffers of one size that a device fills whenever it likes: posted once, and posted again after their
- * messages were handled. For event queues and the like; nothing is allocated for a message that fills its
- * buffer.
+ * Buffers of one size that a device may fill at any time, for example on event queues. Each is posted again
+ * after its message was handled. A message that fills its buffer causes no allocation.
  */
 export class ReceiveRing implements Disposable {
   readonly #queue: Virtqueue;
@@ -39,17 +38,17 @@ export class ReceiveRing implements Disposable {
     for (let token = 0; token < this.#count; token++) this.#post(token);
   }
 
-  /** Tells the device of the buffers; after DRIVER_OK. */
+  /** Notifies the device of the buffers; call this after DRIVER_OK. */
   kick(): void {
     this.#queue.kick();
   }
 
   /**
-   * Takes all messages that came; for the queue's callback.
+   * Takes all messages; the queue's callback calls this.
    *
    * @param handle Gets exactly the bytes that the device wrote to a buffer, valid during the call. It
-   * must not throw. If it returns false, the rest stays in the ring until the next call: that is how a
-   * driver makes a device wait.
+   * must not throw. If it returns false, the rest stays in the ring until the next call, which makes the
+   * device wait.
    */
   drain(handle: (bytes: Uint8Array) => boolean | void): void {
     const queue = this.#queue;

@@ -54,15 +54,15 @@ function giveBack(
  * Requests with promises over a virtqueue: they wait in order for room, are kicked once a turn, and
  * may be aborted while the device has them.
  *
- * An aborted request rejects at once, but its token and its memory stay owned until the device gives
- * the buffer back.
+ * An aborted request rejects at once, but the device owns its token and its memory until it returns the
+ * buffer.
  */
 export class RequestQueue {
   readonly #queue: Virtqueue;
-  /** By token: the request that the device has. */
+  /** By token: the request that the device holds. */
   readonly #taken: (Request | undefined)[] = [];
   readonly #freeTokens: number[] = [];
-  // A list through the requests: an array's shift() of many thousands moves them all each time.
+  // A linked list: shift() on an array of many thousands moves all of them each time.
   #first: Request | undefined;
   #last: Request | undefined;
   #waiting = 0;
@@ -78,7 +78,7 @@ export class RequestQueue {
     this.#queue = queue;
   }
 
-  /** Requests that the device has, aborted ones included. */
+  /** Number of requests that the device holds, aborted ones included. */
   get inFlight(): number {
     return this.#queue.inFlight;
   }
@@ -93,7 +93,7 @@ export class RequestQueue {
    *
    * @param chain The buffers; must stay unchanged until the request was returned, as it may have to
    * wait for room.
-   * @returns How many bytes the device wrote.
+   * @returns Number of bytes that the device wrote.
    * @throws {VireoError} `TIMEOUT`, `CHAIN_SHAPE`, or why the queue broke; the signal's reason.
    */
   submit(chain: SgList, options: RequestOptions = NO_OPTIONS): Promise<number> {
@@ -126,13 +126,13 @@ export class RequestQueue {
     return promise;
   }
 
-  /** Tells the device now of what was added, instead of at the end of the turn. */
+  /** Notifies the device of added requests now, instead of at the end of the turn. */
   flush(): void {
     this.#kickScheduled = false;
     this.#queue.kick();
   }
 
-  /** Takes all that the device returned; the queue's callback. */
+  /** Takes all returned buffers; the queue's callback. */
   drain(): void {
     const queue = this.#queue;
     do {
@@ -145,7 +145,7 @@ export class RequestQueue {
     if (queue.broken !== undefined) this.failAll(queue.broken);
   }
 
-  /** Rejects all requests; the memory of those that the device has stays owned until a reset. */
+  /** Rejects all requests; the device keeps the memory of those that it holds until a reset. */
   failAll(error: Error): void {
     this.#failure ??= error;
     for (const request of this.#taken) if (request !== undefined) this.#settle(request, error);
@@ -155,7 +155,7 @@ export class RequestQueue {
     }
   }
 
-  /** Takes back all that the device had; only after a reset of the device or queue. */
+  /** Takes back all buffers of the device; only after a reset of the device or queue. */
   detachAll(error?: Error): void {
     const reason = error ?? this.#failure ?? new VireoError("DEVICE_STATE", "Device was reset", {
       queue: this.#queue.index,
@@ -225,7 +225,7 @@ export class RequestQueue {
       try {
         this.flush();
       } catch (error) {
-        // The machine is gone. There is no caller to throw at, but those who wait are to know.
+        // The machine is gone. No caller could catch this, so the waiters get the error.
         this.failAll(error instanceof Error ? error : new Error(String(error)));
       }
     });
@@ -249,7 +249,7 @@ export class RequestQueue {
     if (!request.waits) return this.#settle(request, reason);
     this.#dequeue(request);
     this.#dropped(request, reason);
-    // Those behind it may need less room.
+    // The requests behind it may need less room.
     this.#issue();
   }
 

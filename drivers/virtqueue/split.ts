@@ -33,9 +33,9 @@ export interface SplitVirtqueueOptions extends VirtqueueOptions {
 /**
  * The driver's side of a split virtqueue (virtio 1.4 §2.7).
  *
- * The free list, chain lengths, tokens and writable sizes live in private arrays; nothing that the
- * device can write is read back except used entries, the used index, flags and avail_event, and each
- * of those is checked.
+ * The free list, chain lengths, tokens and writable sizes live in private arrays. Of the memory that the
+ * device can write, the queue reads only used entries, the used index, flags and avail_event, and it checks
+ * each of them.
  */
 export class SplitVirtqueue implements Virtqueue {
   /** Index on the device. */
@@ -50,13 +50,13 @@ export class SplitVirtqueue implements Virtqueue {
   readonly diagnose: (() => VireoError | undefined) | undefined;
   /** Ring size in descriptors. */
   readonly size: number;
-  /** Where the parts are, for the transport. */
+  /** The addresses of the parts, for the transport. */
   readonly addresses: QueueAddresses;
   /** Bytes that the device wrote to the last popped buffer, clamped to its size. */
   usedLength = 0;
   /** Free ring slots. */
   freeSlots: number;
-  /** Buffers that the device has. */
+  /** Number of buffers that the device holds. */
   inFlight = 0;
   #broken: VireoError | undefined;
 
@@ -84,8 +84,8 @@ export class SplitVirtqueue implements Virtqueue {
   #callbacks = true;
   #detachAt = 0;
   /**
-   * So many buffers were added since the last kick that the distance may wrap at 2^16, as a device that
-   * takes what it was not given yet can bring about: the next kick notifies in any case.
+   * Whether so many buffers were added since the last kick that the distance may wrap at 2^16, which a device
+   * can cause by taking buffers before they are available. The next kick then notifies in any case.
    */
   #overdue = false;
   /** IN_ORDER: slot of the oldest buffer in flight, and the last of the batch of a used entry. */
@@ -160,7 +160,7 @@ export class SplitVirtqueue implements Virtqueue {
     return this.#broken;
   }
 
-  /** One for a chain that an indirect table takes, else one an element. */
+  /** One for a chain in an indirect table, otherwise one an element. */
   slotsFor(elements: number): number {
     return this.#tables.slotsFor(elements);
   }
@@ -174,8 +174,8 @@ export class SplitVirtqueue implements Virtqueue {
     const shadow = this.#shadow;
     const at = head * Shadow.WORDS;
     let slots = 1;
-    // Most chains are one element; the rest is a call, so that this stays small enough to be inlined
-    // with its caller's loop (tests/split_bench.ts).
+    // Most chains are one element. Longer ones take a call, so that this stays small enough to be inlined
+    // into the caller's loop (tests/split_bench.ts).
     if (count === 1 && this.freeSlots > 0) {
       const desc = this.#desc;
       // A descriptor has as many words as its shadow.
@@ -199,7 +199,7 @@ export class SplitVirtqueue implements Virtqueue {
     return true;
   }
 
-  /** Publishes what was added, and notifies the device if it wants that (virtio 1.4 §2.7.13). */
+  /** Publishes the added buffers, and notifies the device if it wants that (virtio 1.4 §2.7.13). */
   kick(): void {
     const next = this.#availIndex;
     const old = this.#kicked;
@@ -208,16 +208,16 @@ export class SplitVirtqueue implements Virtqueue {
     this.#kicked = next;
     this.#overdue = false;
     // Orders descriptors and entries before the index (drv.split-ring.update-idx.1); pairs with the
-    // device's load of idx. Once a kick, not once a buffer: an atomic store is half of what adding costs.
+    // device's load of idx. It runs once a kick, because an atomic store is half of the cost of adding.
     Atomics.store(this.#avail, 1, next);
-    // The store is sequentially consistent, so this load cannot pass it (drv.split-ring.notify.1).
+    // The store is sequentially consistent, so this load stays behind it (drv.split-ring.notify.1).
     const wanted = this.#eventIdx
       ? needEvent(loadAfterStore(this.#used16, this.#availEventAt), next, old)
       : (loadAfterStore(this.#used16, 0) & USED_NO_NOTIFY) === 0;
     if (wanted || overdue) this.#notify(this.index, this.#notificationData ? next : -1);
   }
 
-  /** Notifies the device of what was published, whatever it asked for. */
+  /** Notifies the device of the published buffers, even if it suppressed notifications. */
   kickAgain(): void {
     if (this.#broken === undefined) {
       this.#notify(this.index, this.#notificationData ? this.#kicked : -1);
@@ -247,14 +247,14 @@ export class SplitVirtqueue implements Virtqueue {
       this.freeSlots++;
       this.inFlight--;
     } else this.#release(id);
-    // While callbacks are on, the device is to interrupt for the next entry too.
+    // While callbacks are enabled, the device must interrupt for the next entry too.
     if (this.#eventIdx && this.#callbacks) {
       Atomics.store(this.#avail, this.#usedEventAt, next);
     }
     return token;
   }
 
-  /** Buffers that were added and not made available. */
+  /** Number of added buffers that are not yet available. */
   get unkicked(): number {
     return (this.#availIndex - this.#kicked) & 0xffff;
   }
@@ -269,12 +269,12 @@ export class SplitVirtqueue implements Virtqueue {
     return this.#broken === undefined && (this.#lastUsed !== this.#usedSeen || this.#look());
   }
 
-  /** Whether interrupts are asked for. */
+  /** Whether the driver asks for interrupts. */
   get callbacks(): boolean {
     return this.#callbacks;
   }
 
-  /** Asks for no interrupts (virtio 1.4 §2.7.7). */
+  /** Suppresses interrupts (virtio 1.4 §2.7.7). */
   disableCallbacks(): void {
     if (!this.#callbacks || this.#broken !== undefined) return;
     this.#callbacks = false;
@@ -283,14 +283,14 @@ export class SplitVirtqueue implements Virtqueue {
     else Atomics.store(this.#avail, this.#usedEventAt, (this.#lastUsed - 1) & 0xffff);
   }
 
-  /** Asks for an interrupt at the next used buffer; false if one is there already. */
+  /** Asks for an interrupt at the next used buffer; false if there already is one. */
   enableCallbacks(): boolean {
     if (this.#broken !== undefined) return true;
     this.#callbacks = true;
     if (this.#eventIdx) Atomics.store(this.#avail, this.#usedEventAt, this.#lastUsed);
     else Atomics.store(this.#avail, 0, 0);
-    // The store is sequentially consistent: an entry that came before it is seen here, one that comes
-    // after it interrupts.
+    // The store is sequentially consistent: this load sees entries from before it, and later ones raise an
+    // interrupt.
     return !this.hasUsed();
   }
 
@@ -304,9 +304,9 @@ export class SplitVirtqueue implements Virtqueue {
     return this.#broken !== undefined || ((this.#usedSeen - this.#lastUsed) & 0xffff) <= wait;
   }
 
-  /** Takes back one buffer after a reset; -1 if there is none left. */
+  /** Takes back one buffer after a reset; -1 if none is left. */
   detachUnused(): number {
-    // Goes on where the last call stopped: taking all back is one walk over the ring.
+    // Continues where the last call stopped, so that taking all back is one walk over the ring.
     while (this.inFlight > 0) {
       const head = this.#detachAt;
       this.#detachAt = (head + 1) & this.#mask;
@@ -321,7 +321,7 @@ export class SplitVirtqueue implements Virtqueue {
   /** Marks the queue broken; the first reason stays. */
   break(reason: VireoError): void {
     this.#broken ??= reason;
-    // So that pop() asks #look(), which finds nothing any more.
+    // Makes pop() call #look(), which then finds nothing.
     this.#usedSeen = this.#lastUsed;
   }
 
@@ -332,7 +332,7 @@ export class SplitVirtqueue implements Virtqueue {
     this.#ring[Symbol.dispose]();
   }
 
-  /** Reads the used index; false if there is nothing new or it cannot be true. */
+  /** Reads the used index; false if it is unchanged or wrong. */
   #look(): boolean {
     // Pairs with the device's store of idx: entries up to it are visible after this load.
     const seen = Atomics.load(this.#used16, 1);
@@ -342,7 +342,7 @@ export class SplitVirtqueue implements Virtqueue {
       this.break(usedIndexJump(this, seen, fresh, this.inFlight));
       return false;
     }
-    // Between two looks at most `size` buffers are added, so that the distance is seen before it wraps.
+    // At most `size` buffers are added between two looks, so the distance cannot wrap unseen.
     if (((this.#availIndex - this.#kicked) & 0xffff) >= MAX_QUEUE_SIZE) this.#overdue = true;
     this.#usedSeen = seen;
     return true;
@@ -363,7 +363,7 @@ export class SplitVirtqueue implements Virtqueue {
     this.#free = head;
   }
 
-  /** Adds a chain of any length; returns its slots, or 0 if there is not enough room now. */
+  /** Adds a chain of any length; returns its number of slots, or 0 without enough room. */
   #addMany(head: number, chain: SgList): number {
     checkChain(this, chain);
     const { words, count, writableLength } = chain;
@@ -404,7 +404,7 @@ export class SplitVirtqueue implements Virtqueue {
     this.#free = slot;
   }
 
-  /** IN_ORDER: the oldest buffer, which a used entry told of, or a later one's (virtio 1.4 §2.7.9). */
+  /** IN_ORDER: the oldest buffer; a used entry names it or a later one (virtio 1.4 §2.7.9). */
   #popInOrder(): number {
     const shadow = this.#shadow;
     const last = this.#lastUsed;
@@ -421,14 +421,14 @@ export class SplitVirtqueue implements Virtqueue {
     const head = id * Shadow.WORDS;
     const token = shadow[head + Shadow.TOKEN]!;
     const writable = shadow[head + Shadow.WRITABLE]! >>> 0;
-    // Those before the last one of a batch were used wholly.
+    // The buffers before the last one of a batch were written to their end.
     this.usedLength = writable;
     const next = this.#lastUsed = (last + 1) & 0xffff;
     if (id === this.#batchEnd) {
       this.#batchEnd = NONE;
       this.usedLength = Math.min(this.#batchLength, writable);
     } else if (next === this.#usedSeen && !this.#look()) {
-      // The index says that fewer were used than the entry does.
+      // The index covers fewer buffers than the entry.
       return this.#lie(this.#batchEnd);
     }
     this.#oldest = (id + shadow[head + Shadow.SLOTS]!) & this.#mask;
@@ -437,7 +437,7 @@ export class SplitVirtqueue implements Virtqueue {
     return token;
   }
 
-  /** Breaks the queue for a used entry that cannot be true. */
+  /** Breaks the queue because of a wrong used entry. */
   #lie(id: number): number {
     this.break(usedIdLie(this, this.#lastUsed, id));
     return NONE;

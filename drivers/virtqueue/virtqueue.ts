@@ -1,6 +1,6 @@
 import { DescFlag, type Dma, type VireoError } from "@vireo/hal";
 
-/** Where a driver placed the parts of a virtqueue, as device addresses. */
+/** Device addresses of the parts of a virtqueue. */
 export interface QueueAddresses {
   /** Number of descriptors. */
   readonly size: number;
@@ -14,13 +14,22 @@ export interface QueueAddresses {
 
 /** Words (32 bits) of an element of an {@linkcode SgList}: as a split descriptor without `next`. */
 export const SG_WORDS = 4;
-/** Times this, an address is its high word: exact, and cheaper than a division. */
+/** An address times this gives its high word, exactly and cheaper than a division. */
 const HIGH = 2 ** -32;
 
 /**
- * A chain of buffers to add to a virtqueue: first what the device reads, then what it writes.
+ * A chain of buffers for a virtqueue: first those that the device reads, then those that it writes.
  *
- * It is made once and used again, so that adding allocates nothing; the queue copies what it needs.
+ * The queue copies what it needs, so a driver makes a list once and reuses it without allocation.
+ *
+ * @example
+ * ```ts
+ * import { SgList } from "@vireo/drivers/core";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const list = new SgList(2).addReadable(0x1000, 16).addWritable(0x2000, 512);
+ * assertEquals([list.count, list.readable, list.writable], [2, 1, 1]);
+ * ```
  */
 export class SgList {
   /**
@@ -28,9 +37,9 @@ export class SgList {
    * `DescFlag.WRITE` or 0.
    */
   readonly words: Uint32Array;
-  /** How many elements the device reads; they come first. */
+  /** Number of elements that the device reads; they come first. */
   readable = 0;
-  /** How many elements the device writes; they come last. */
+  /** Number of elements that the device writes; they come last. */
   writable = 0;
   /** Total length of what the device writes, in bytes. */
   writableLength = 0;
@@ -71,7 +80,9 @@ export class SgList {
    */
   addReadable(address: number, length: number): this {
     if (this.writable > 0) {
-      throw new TypeError("Cannot append a device-readable element after a device-writable one");
+      throw new TypeError(
+        "Cannot append a readable element: readable ones must precede writable ones",
+      );
     }
     this.#set(address, length, 0);
     this.readable++;
@@ -94,7 +105,7 @@ export class SgList {
     const at = (this.readable + this.writable) * SG_WORDS;
     const { words } = this;
     if (at >= words.length) {
-      throw new RangeError(`Cannot append to a full list: it has room for ${at / SG_WORDS}`);
+      throw new RangeError(`Cannot append to the list: it is full with ${at / SG_WORDS} elements`);
     }
     words[at] = address;
     words[at + 1] = address * HIGH;
@@ -134,10 +145,9 @@ export interface VirtqueueOptions {
 /**
  * A virtqueue as drivers see it, split or packed (virtio 1.4 §2.6).
  *
- * Buffers are named by a token, a small integer of the driver's choice from 0 to 2^31 - 1. The
- * queue's own shadow is the truth; what the device writes is only a claim. A false claim breaks the
- * queue: {@linkcode Virtqueue.broken} tells why, `pop` finds nothing more, `add` throws, and nothing
- * is thrown from `pop` or an interrupt path.
+ * A token names a buffer: an integer of the driver's choice from 0 to 2^31 - 1. The queue checks what the
+ * device writes against its own private records. A wrong value breaks the queue: then
+ * {@linkcode Virtqueue.broken} has the reason, `pop` returns -1 and `add` throws. `pop` never throws.
  */
 export interface Virtqueue extends Disposable {
   /** Index on the device. */
@@ -154,28 +164,28 @@ export interface Virtqueue extends Disposable {
   readonly size: number;
   /** Free ring slots; a chain takes one with indirect descriptors, else one an element. */
   readonly freeSlots: number;
-  /** Buffers that the device has. */
+  /** Number of buffers that the device holds. */
   readonly inFlight: number;
   /** Why the queue is broken, if it is. */
   readonly broken: VireoError | undefined;
   /** Bytes the device claims to have written to the last popped buffer, clamped to its size. */
   readonly usedLength: number;
 
-  /** How many slots a chain of so many elements would take. */
+  /** Number of slots for a chain with this many elements. */
   slotsFor(elements: number): number;
   /**
    * Puts a chain into the ring; the device sees it at the next {@linkcode Virtqueue.kick}.
    *
    * @param chain The buffers; may be reused after the call.
    * @param token Comes back from {@linkcode Virtqueue.pop}.
-   * @returns False if there is not enough room now.
+   * @returns False if the ring has not enough room now.
    * @throws {VireoError} `QUEUE_BROKEN` If the queue is broken; `CHAIN_SHAPE` If the chain is empty,
    * longer than the queue could ever take, or over 2^32 bytes.
    */
   add(chain: SgList, token: number): boolean;
-  /** Makes all added buffers available to the device, and tells it unless it asked not to be told. */
+  /** Makes all added buffers available to the device, and notifies it unless it suppressed that. */
   kick(): void;
-  /** Notifies the device of what it has, whether or not it asked to be told: it may have missed it. */
+  /** Notifies the device in any case, since it may have missed a notification. */
   kickAgain(): void;
   /**
    * Takes the next buffer that the device returned.
@@ -183,28 +193,28 @@ export interface Virtqueue extends Disposable {
    * @returns Its token, or -1 if there is none or the queue is broken.
    */
   pop(): number;
-  /** Whether the device returned a buffer that was not popped yet; false if broken. */
+  /** Whether a returned buffer waits for `pop`; false if the queue is broken. */
   hasUsed(): boolean;
-  /** Asks the device not to interrupt; only a hint. */
+  /** Suppresses interrupts; a hint. */
   disableCallbacks(): void;
   /**
    * Asks the device to interrupt for the next used buffer.
    *
-   * @returns False if one came in meanwhile: pop it and call again.
+   * @returns False if one arrived meanwhile; pop it and call again.
    */
   enableCallbacks(): boolean;
   /**
    * Asks the device to interrupt only when three quarters of the buffers in flight are used.
    *
-   * @returns False if more than that came in meanwhile: pop and call again.
+   * @returns False if more than that arrived meanwhile; pop and call again.
    */
   enableCallbacksDelayed(): boolean;
   /**
    * Takes back one buffer that the device did not return; only after the device or queue was reset.
    *
-   * @returns Its token, or -1 if there is none left.
+   * @returns Its token, or -1 if none is left.
    */
   detachUnused(): number;
-  /** Marks the queue broken, as a hostile device or its removal does; the first reason stays. */
+  /** Marks the queue broken, as after a wrong value of the device or its removal; the first reason stays. */
   break(reason: VireoError): void;
 }

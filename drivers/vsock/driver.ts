@@ -88,7 +88,22 @@ export class VsockListener implements AsyncIterable<VsockConnection>, Disposable
   }
 }
 
-/** A socket device: connections between this guest and its host (virtio 1.4 §5.10). */
+/**
+ * A socket device: connections between this guest and its host (virtio 1.4 §5.10).
+ *
+ * @example
+ * ```ts
+ * import type { Vsock } from "@vireo/drivers/vsock";
+ *
+ * // Sends a line to a port of the host.
+ * async function say(vsock: Vsock, port: number, line: string): Promise<void> {
+ *   await using connection = await vsock.connect(port, { deadline: 1000 });
+ *   const writer = connection.writable.getWriter();
+ *   await writer.write(new TextEncoder().encode(`${line}\n`));
+ *   writer.releaseLock();
+ * }
+ * ```
+ */
 export class Vsock extends QueueDriver {
   readonly #connections = new Map<string, VsockConnection>();
   readonly #listeners = new Map<number, VsockListener>();

@@ -94,7 +94,7 @@ export function timeOf({ deadline, until }: WaitOptions): number {
  *
  * @throws {RangeError} If it is negative or not a number.
  */
-export function checkDeadline(deadline: number): void {
+function checkDeadline(deadline: number): void {
   if (deadline >= 0) return;
   throw new RangeError(`Cannot wait for ${deadline} ms: the deadline must be a number >= 0`);
 }

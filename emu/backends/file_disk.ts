@@ -9,7 +9,7 @@ const ZEROES = new Uint8Array(1 << 20);
 export interface FileDiskOptions {
   /** Opens the file for reading only. */
   readonly readOnly?: boolean;
-  /** Makes the file with this size in bytes, a multiple of 512, if it is not there. */
+  /** If the file does not exist: creates it with this size in bytes, a multiple of 512. */
   readonly create?: number;
 }
 
@@ -18,6 +18,21 @@ export interface FileDiskOptions {
  *
  * It uses synchronous positioned reads and writes of `node:fs`: one call where `Deno.FsFile` needs a
  * seek and a read, and no copy of the buffer (1.0 against 1.1 us for 4 KiB from the page cache).
+ *
+ * @example
+ * ```ts
+ * import { FileDisk } from "@vireo/emu/backends";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const path = await Deno.makeTempFile();
+ * await Deno.truncate(path, 1024);
+ * {
+ *   using disk = new FileDisk(path);
+ *   disk.write(512, new Uint8Array(512).fill(7), 0, 512);
+ * }
+ * assertEquals((await Deno.readFile(path))[1023], 7);
+ * await Deno.remove(path);
+ * ```
  */
 export class FileDisk implements DiskBackend {
   /** Path of the image. */
@@ -52,10 +67,14 @@ export class FileDisk implements DiskBackend {
     }
     if (this.#size % 512 !== 0) {
       fs.closeSync(fd);
-      throw new VireoError("HOST_ERROR", `Cannot use disk image ${path}: it seems truncated`, {
-        seen: `${this.#size} bytes`,
-        expected: "a size that is a multiple of 512 bytes",
-      });
+      throw new VireoError(
+        "HOST_ERROR",
+        `Cannot use disk image ${path}: its size must be whole sectors, so it seems truncated`,
+        {
+          seen: `${this.#size} bytes`,
+          expected: "a multiple of 512 bytes",
+        },
+      );
     }
     this.#fd = fd;
   }
@@ -71,12 +90,12 @@ export class FileDisk implements DiskBackend {
     try {
       while (done < length) {
         const n = fs.readSync(this.#fd, into, start + done, length - done, offset + done);
-        // The file was cut behind our back: the guest must not get stale bytes as data.
+        // Something truncated the file: the guest must not get stale bytes as data.
         if (n === 0) throw new Error("Unexpected end of file");
         done += n;
       }
     } catch (cause) {
-      throw failure(`Cannot read disk image ${this.path} at ${offset + done}`, cause);
+      throw failure(`Cannot read disk image ${this.path} at byte ${offset + done}`, cause);
     }
   }
 
@@ -88,7 +107,7 @@ export class FileDisk implements DiskBackend {
         done += fs.writeSync(this.#fd, from, start + done, length - done, offset + done);
       }
     } catch (cause) {
-      throw failure(`Cannot write disk image ${this.path} at ${offset + done}`, cause);
+      throw failure(`Cannot write disk image ${this.path} at byte ${offset + done}`, cause);
     }
   }
 
@@ -121,7 +140,7 @@ export class FileDisk implements DiskBackend {
    */
   resize(size: number): void {
     if (!Number.isInteger(size) || size < 0 || size % 512 !== 0) {
-      throw new RangeError(`Cannot resize a disk to no multiple of 512: received ${size}`);
+      throw new RangeError(`Cannot resize a disk to ${size} bytes: expected a multiple of 512`);
     }
     try {
       fs.ftruncateSync(this.#fd, size);

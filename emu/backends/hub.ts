@@ -3,17 +3,29 @@ import { type FrameEmit, Offloader } from "./net_backend_offload.ts";
 
 /** Options of {@linkcode Hub}. */
 export interface HubOptions {
-  /** Sends a frame only where its destination was last seen, as a switch does; false by default. */
+  /** Sends a frame only to the port where its destination was last seen, as a switch; false by default. */
   readonly learning?: boolean;
-  /** How many addresses a switch remembers; 1024 by default. The oldest is forgotten first. */
+  /** The most addresses that a switch remembers, oldest forgotten first; 1024 by default. */
   readonly maxAddresses?: number;
 }
 
 /**
- * An Ethernet hub: what comes in at one port goes out at every other, at once.
+ * An Ethernet hub: a frame that comes in at one port goes out at every other, at once.
  *
- * Frames with work left to do pass as they are where the receiver accepts that, and are finished
- * for the others.
+ * A frame with offloaded work passes unchanged to receivers that accept it; the hub finishes it for the
+ * others.
+ *
+ * @example
+ * ```ts
+ * import { HostPeer, Hub } from "@vireo/emu/backends";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using hub = new Hub();
+ * using left = new HostPeer(hub.port(), { ip: "10.0.2.1" });
+ * using right = new HostPeer(hub.port(), { ip: "10.0.2.2" });
+ * left.send(new Uint8Array(60).fill(0xff, 0, 6));
+ * assertEquals([left.stats.received, right.stats.received], [0, 1]);
+ * ```
  */
 export class Hub implements Disposable {
   readonly #ports: HubPort[] = [];
@@ -30,7 +42,7 @@ export class Hub implements Disposable {
     this.#maxAddresses = options.maxAddresses ?? 1024;
   }
 
-  /** How many frames could not be finished for a receiver and were dropped. */
+  /** Number of dropped frames that the hub could not finish for a receiver. */
   get malformed(): number {
     return this.#malformed;
   }
@@ -47,7 +59,7 @@ export class Hub implements Disposable {
     return port;
   }
 
-  /** Takes every port off. */
+  /** Removes every port. */
   [Symbol.dispose](): void {
     for (const port of [...this.#ports]) port[Symbol.dispose]();
   }
@@ -106,7 +118,7 @@ export class Hub implements Disposable {
   }
 }
 
-/** What a port asks of its hub. */
+/** What a port needs from its hub. */
 interface HubInside {
   forward(from: HubPort, bytes: Uint8Array, offset: number, length: number, off: Offload): void;
   flush(from: HubPort): void;

@@ -1,8 +1,8 @@
 import type { DiskBackend } from "./disk.ts";
 
 /**
- * A disk in memory. Pages that were never written cost nothing where the host gives out zero pages
- * on demand, so a large disk may be made freely.
+ * A disk in memory. Where the host allocates zero pages on demand, pages that were never written cost
+ * nothing, so a disk may be large.
  *
  * @example
  * ```ts
@@ -15,7 +15,7 @@ import type { DiskBackend } from "./disk.ts";
  */
 export class MemoryDisk implements DiskBackend {
   #bytes: Uint8Array;
-  /** Whether writes are refused. */
+  /** Whether the disk refuses writes. */
   readonly readOnly: boolean;
 
   /**
@@ -77,7 +77,7 @@ export class MemoryDisk implements DiskBackend {
   }
 
   /**
-   * Takes contents back that {@linkcode MemoryDisk.snapshot} gave.
+   * Restores contents from {@linkcode MemoryDisk.snapshot}.
    *
    * @throws {RangeError} If their size is not a multiple of 512.
    */
@@ -94,6 +94,6 @@ export class MemoryDisk implements DiskBackend {
 
 function checkSize(size: number): void {
   if (!Number.isInteger(size) || size < 0 || size % 512 !== 0) {
-    throw new RangeError(`Cannot make a disk whose size is no multiple of 512: received ${size}`);
+    throw new RangeError(`Cannot make a disk of ${size} bytes: expected a multiple of 512`);
   }
 }

@@ -1,5 +1,20 @@
 /**
- * What devices are connected to: disks, networks, byte streams and randomness.
+ * The host's side of devices: disks, networks, byte streams and randomness.
+ *
+ * @example
+ * ```ts
+ * import { HostPeer, Hub, MemoryDisk, seededRandom } from "@vireo/emu/backends";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using disk = new MemoryDisk(1 << 20);
+ * const bytes = new Uint8Array(4);
+ * seededRandom(1)(bytes);
+ * disk.write(512, bytes, 0, 4);
+ *
+ * using hub = new Hub();
+ * using peer = new HostPeer(hub.port(), { ip: "10.0.2.2" });
+ * assertEquals([disk.memory[512], [...peer.ip]], [bytes[0], [10, 0, 2, 2]]);
+ * ```
  *
  * @module
  */

@@ -1,9 +1,9 @@
-/** What the receiver of frames can take unfinished; bits of {@linkcode FrameSink.accepts}. */
+/** The offloaded work that a receiver of frames accepts; bits of {@linkcode FrameSink.accepts}. */
 export const Accept = { NONE: 0, CSUM: 1, TSO4: 2, TSO6: 4, ECN: 8, UFO: 16, ALL: 31 } as const;
 
 /**
- * The work on a frame that its sender left to others, as in the header of a network device
- * (virtio 1.4 §5.1.6). One object is used again and again: copy what must stay.
+ * The work on a frame that its sender left to the receiver, as in the header of a network device
+ * (virtio 1.4 §5.1.6). Senders reuse the object, so a receiver must copy what it keeps.
  */
 export class Offload {
   /** Whether the checksum at `csumStart + csumOffset` holds the pseudo-header sum only. */
@@ -18,10 +18,10 @@ export class Offload {
   gsoType = 0;
   /** Bytes of payload in a segment. */
   gsoSize = 0;
-  /** The sender's word for the length of the headers; not to be trusted. */
+  /** The length of the headers as the sender claims it; do not trust it. */
   hdrLen = 0;
 
-  /** Makes it say that the frame is complete. */
+  /** Marks the frame as complete. */
   clear(): this {
     this.needsCsum = false;
     this.dataValid = false;
@@ -34,12 +34,12 @@ export class Offload {
   }
 }
 
-/** An {@linkcode Offload} for complete frames; not to be changed. */
+/** The frozen {@linkcode Offload} of complete frames. */
 export const NO_OFFLOAD: Offload = Object.freeze(new Offload());
 
-/** Who takes frames from a wire: an emulated device or a peer. */
+/** A receiver of frames from a wire: an emulated device or a peer. */
 export interface FrameSink {
-  /** What it takes unfinished: bits of {@linkcode Accept}; may change at any time. */
+  /** The offloaded work that it accepts: bits of {@linkcode Accept}; may change at any time. */
   readonly accepts: number;
   /**
    * Takes a frame; the bytes are valid during the call only.
@@ -47,20 +47,20 @@ export interface FrameSink {
    * @param bytes Where the frame is.
    * @param offset Its first byte.
    * @param length Its length in bytes, from the destination address, without the checksum.
-   * @param offload What is left to do; never more than {@linkcode FrameSink.accepts} names.
+   * @param offload The work that is left; always within {@linkcode FrameSink.accepts}.
    */
   receive(bytes: Uint8Array, offset: number, length: number, offload: Offload): void;
-  /** A batch of frames is over: time to interrupt. */
+  /** Ends a batch of frames: the device may interrupt now. */
   flush(): void;
 }
 
-/** What an emulated network device is plugged into. */
+/** The wire that an emulated network device is plugged into. */
 export interface NetBackend extends Disposable {
   /** Name for reports, for example `hub` or `tap:vireo0`. */
   readonly name: string;
-  /** What it takes unfinished: bits of {@linkcode Accept}. */
+  /** The offloaded work that it accepts: bits of {@linkcode Accept}. */
   readonly accepts: number;
-  /** Says who gets the frames that come in; `undefined` unplugs. */
+  /** Sets the receiver of incoming frames; `undefined` unplugs it. */
   connect(sink: FrameSink | undefined): void;
   /**
    * Sends a frame; the bytes are valid during the call only.
@@ -68,9 +68,9 @@ export interface NetBackend extends Disposable {
    * @param bytes Where the frame is.
    * @param offset Its first byte.
    * @param length Its length in bytes.
-   * @param offload What is left to do; never more than {@linkcode NetBackend.accepts} names.
+   * @param offload The work that is left; always within {@linkcode NetBackend.accepts}.
    */
   send(bytes: Uint8Array, offset: number, length: number, offload: Offload): void;
-  /** A batch of frames is over. */
+  /** Ends a batch of frames. */
   flush(): void;
 }

@@ -17,7 +17,7 @@ const UDP = 17;
 const TCP_FIN_PSH = 0x09;
 const TCP_CWR = 0x80;
 const FRAGMENT_HEADER = 44;
-/** Most pieces of one frame; a sender that asks for more wants to keep the host busy. */
+/** The most pieces of one frame; a sender that asks for more only keeps the host busy. */
 const MAX_PIECES = 2048;
 
 /** Adds bytes to a ones'-complement sum as big-endian 16-bit words (RFC 1071). */
@@ -45,7 +45,7 @@ function get16(bytes: Uint8Array, at: number): number {
   return (bytes[at]! << 8) | bytes[at + 1]!;
 }
 
-/** The bit of {@linkcode Accept} that a gso_type needs, or -1 if there is no such type. */
+/** The bits of {@linkcode Accept} that a gso_type needs, or -1 for an unknown type. */
 export function acceptBits(gsoType: number): number {
   const ecn = (gsoType & NetGso.ECN) !== 0 ? Accept.ECN : 0;
   switch (gsoType & ~NetGso.ECN) {
@@ -63,19 +63,19 @@ export function acceptBits(gsoType: number): number {
 }
 
 /**
- * Does the work on frames that a receiver does not: completes checksums and cuts large frames
- * (virtio 1.4 §5.1.6.2). The frame that is given stays as it is; what is changed is a copy.
+ * Finishes frames for receivers that do not accept offloaded work: completes checksums and cuts large
+ * frames (virtio 1.4 §5.1.6.2). It changes a copy and leaves the caller's frame as it is.
  */
 export class Offloader {
   readonly #copy = new Uint8Array(0x11000);
   readonly #out = new Uint8Array(0x11000);
 
   /**
-   * Hands a frame on in a form that the receiver accepts.
+   * Passes a frame on in a form that the receiver accepts.
    *
    * @param accepts Bits of {@linkcode Accept}.
    * @param emit Called for each frame; the bytes are valid during the call.
-   * @returns False if the headers make no sense: the frame is dropped.
+   * @returns False if the headers are not valid; the frame is then dropped.
    */
   conform(
     bytes: Uint8Array,
@@ -114,7 +114,7 @@ export class Offloader {
     const version = type === IPV4 ? 4 : type === IPV6 ? 6 : 0;
     if (version === 0 || offload.gsoSize * MAX_PIECES < length) return false;
     if (length < ip + (version === 4 ? 20 : 40)) return false;
-    // Only headers without IPv6 extensions are cut: what Linux sends with these gso types.
+    // Only headers without IPv6 extensions are cut; Linux sends no others with these gso types.
     const transport = ip + (version === 4 ? (frame[ip]! & 15) * 4 : 40);
     if (version === 4 && transport < ip + 20) return false;
     const protocol = frame[version === 4 ? ip + 9 : ip + 6]!;
@@ -164,7 +164,7 @@ export class Offloader {
     }
   }
 
-  /** UFO is fragmentation of IP: the datagram keeps one checksum, the pieces follow as fragments. */
+  /** UFO is IP fragmentation: the datagram keeps one checksum, and the pieces are sent as fragments. */
   #fragment(
     frame: Uint8Array,
     length: number,
@@ -224,7 +224,7 @@ export class Offloader {
     }
     put16(out, ip + 2, total);
     put16(out, ip + 4, id & 0xffff);
-    // A fragment's offset takes the word; else DF stays as the sender has it.
+    // A fragment's offset occupies the word; otherwise the sender's DF bit stays.
     if (fragment !== 0 || (out[ip + 9] === UDP)) put16(out, ip + 6, fragment);
     put16(out, ip + 10, 0);
     put16(out, ip + 10, foldSum(sumWords(out, ip, transport)));

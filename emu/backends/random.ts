@@ -1,6 +1,6 @@
 import type { RandomSource } from "../device.ts";
 
-/** The most bytes `crypto.getRandomValues` takes at once. */
+/** The most bytes that `crypto.getRandomValues` fills in one call. */
 const SYSTEM_LIMIT = 65536;
 
 /** A source of the host's own randomness. */
@@ -15,12 +15,24 @@ export function systemRandom(): RandomSource {
 }
 
 /**
- * A source of bytes that look random and are the same for the same seed; for tests, not secrets.
+ * A source of pseudo-random bytes that are the same for the same seed; for tests, never for secrets.
  *
- * The stream does not depend on how it is cut into requests. The generator is sfc32,
- * four bytes a step, lowest first.
+ * The byte stream is the same however requests divide it. The generator is sfc32, four bytes a step, lowest
+ * first.
  *
  * @param seed Any 32-bit integer.
+ *
+ * @example
+ * ```ts
+ * import { seededRandom } from "@vireo/emu/backends";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const first = new Uint8Array(8);
+ * const again = new Uint8Array(8);
+ * seededRandom(1)(first);
+ * seededRandom(1)(again);
+ * assertEquals(first, again);
+ * ```
  */
 export function seededRandom(seed: number): RandomSource {
   let a = 0x9e3779b9;

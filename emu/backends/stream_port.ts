@@ -6,18 +6,29 @@ export interface StreamPort {
   readonly writable: WritableStream<Uint8Array>;
 }
 
-/** Two ends of one connection: what goes into one's `writable` comes out of the other's `readable`. */
+/** Two ends of one connection: bytes written at one end are read at the other. */
 export interface StreamPipe {
-  /** The end to give to the device. */
+  /** The end for the device. */
   readonly device: StreamPort;
-  /** The end that stands for the host's user. */
+  /** The end for the host's user. */
   readonly host: StreamPort;
 }
 
 /**
  * Connects two stream ports in memory, with back-pressure both ways.
  *
- * @param highWaterMark Chunks that wait in each direction before the writer has to.
+ * @param highWaterMark Chunks that may be queued in each direction before the writer must wait.
+ *
+ * @example
+ * ```ts
+ * import { streamPipe } from "@vireo/emu/backends";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const { device, host } = streamPipe();
+ * const reading = device.readable.getReader().read();
+ * await host.writable.getWriter().write(Uint8Array.of(1, 2, 3));
+ * assertEquals([...(await reading).value!], [1, 2, 3]);
+ * ```
  */
 export function streamPipe(highWaterMark = 1): StreamPipe {
   const strategy = { highWaterMark };
@@ -29,15 +40,15 @@ export function streamPipe(highWaterMark = 1): StreamPipe {
   };
 }
 
-/** A port whose host never says a word and takes all there is. */
+/** A port whose host sends nothing and discards everything. */
 export function nullPort(): StreamPort {
   return { readable: new ReadableStream<Uint8Array>(), writable: new WritableStream<Uint8Array>() };
 }
 
 /**
- * A port that sends back to the guest what the guest sends.
+ * A port that sends the guest's bytes back to the guest.
  *
- * @param highWaterMark Chunks that wait before the guest has to.
+ * @param highWaterMark Chunks that may be queued before the guest must wait.
  */
 export function loopbackPort(highWaterMark = 1): StreamPort {
   return new TransformStream<Uint8Array, Uint8Array>({}, { highWaterMark }, { highWaterMark });

@@ -15,14 +15,14 @@ const O_NONBLOCK = 0o4000;
 const IFREQ_SIZE = 40;
 const IFNAMSIZ = 16;
 const MAX_FRAME = 65554;
-/** Frames that are read in one turn of the event loop. */
+/** The most frames to read in one turn of the event loop. */
 const BATCH = 64;
-/** Milliseconds between looks at an idle interface; a busy one is looked at every turn. */
+/** Milliseconds between polls of an idle interface; a busy one is polled every turn. */
 const IDLE_POLL = 1;
 const EAGAIN = 11;
 const EINTR = 4;
 
-/** Linux's numbers for what can go wrong here; the same on all its 64-bit machines. */
+/** The Linux error numbers that can occur here; they are the same on all 64-bit machines. */
 const ERRNO: Readonly<Record<number, string>> = {
   1: "EPERM",
   2: "ENOENT",
@@ -45,7 +45,7 @@ const ERRNO: Readonly<Record<number, string>> = {
   105: "ENOBUFS",
 };
 
-/** What must be true, by what the kernel refused with. */
+/** What must be true, by the error with which the kernel refused. */
 const ADVICE: Readonly<Record<string, string>> = {
   ENOENT: "Linux's module tun: run modprobe tun as root",
   ENODEV: "Linux's module tun: run modprobe tun as root",
@@ -64,26 +64,26 @@ const SYMBOLS = {
 } as const;
 type LibC = Deno.DynamicLibrary<typeof SYMBOLS>;
 
-/** What a {@linkcode Tap} counted. */
+/** Counters of a {@linkcode Tap}. */
 export interface TapStats {
   /** Frames from the host's kernel. */
   received: number;
   /** Frames to the host's kernel. */
   sent: number;
-  /** Frames that the kernel did not take, for example because the interface is down. */
+  /** Frames that the kernel refused, for example because the interface is down. */
   dropped: number;
 }
 
 /**
- * A tap interface of the host's Linux kernel: what is sent comes in there, and the other way round.
- * Needs the right to open `/dev/net/tun` and Deno's `--allow-ffi`.
+ * A tap interface of the host's Linux kernel: frames that the device sends arrive in the kernel, and the
+ * other way round. Needs the right to open `/dev/net/tun` and Deno's `--allow-ffi`.
  */
 export class Tap implements NetBackend {
   /** `tap:` and the interface's name. */
   readonly name: string;
-  /** Nothing: the kernel gets finished frames. */
+  /** None: the kernel gets finished frames. */
   readonly accepts: number = Accept.NONE;
-  /** What was counted. */
+  /** The counters. */
   readonly stats: TapStats = { received: 0, sent: 0, dropped: 0 };
   /** Name of the interface. */
   readonly interfaceName: string;
@@ -102,17 +102,17 @@ export class Tap implements NetBackend {
   }
 
   /**
-   * Opens a tap interface, making it if there is none of that name; who made it brings it up, for
-   * example with `ip link set NAME up`.
+   * Opens a tap interface, and creates it if it does not exist. The user brings it up, for example with
+   * `ip link set NAME up`.
    *
-   * @param interfaceName 1 to 15 bytes; a `%d` in it is a number of the kernel's choice.
+   * @param interfaceName 1 to 15 bytes; the kernel replaces `%d` in it by a free number.
    * @throws {VireoError} `HOST_ERROR` with the errno's name in `seen` if the kernel refuses.
    * @throws {RangeError} If the name is empty or too long.
    */
   static open(interfaceName: string): Tap {
     const encoded = new TextEncoder().encode(interfaceName);
     if (encoded.length < 1 || encoded.length >= IFNAMSIZ) {
-      throw new RangeError(`Cannot name an interface "${interfaceName}": 1 to 15 bytes`);
+      throw new RangeError(`Cannot name an interface "${interfaceName}": expected 1 to 15 bytes`);
     }
     const libc = Deno.dlopen("libc.so.6", SYMBOLS);
     try {
@@ -123,7 +123,7 @@ export class Tap implements NetBackend {
       request.set(encoded);
       new DataView(request.buffer).setUint16(IFNAMSIZ, IFF_TAP | IFF_NO_PI, true);
       if (libc.symbols.ioctl(fd, BigInt(TUNSETIFF), request) < 0) {
-        const error = hostError(libc, "Cannot make a tap interface", interfaceName);
+        const error = hostError(libc, "Cannot open a tap interface", interfaceName);
         libc.symbols.close(fd);
         throw error;
       }
@@ -135,7 +135,7 @@ export class Tap implements NetBackend {
     }
   }
 
-  /** Says who gets the frames that come in, and starts or stops looking for them. */
+  /** Sets the receiver of incoming frames, and starts or stops polling for them. */
   connect(sink: FrameSink | undefined): void {
     this.#sink = sink;
     clearTimeout(this.#timer);
@@ -143,7 +143,7 @@ export class Tap implements NetBackend {
     if (sink !== undefined && !this.#closed) this.#schedule(0);
   }
 
-  /** Sends a frame; one that the kernel does not take is dropped and counted. */
+  /** Sends a frame; a frame that the kernel refuses is dropped and counted. */
   send(bytes: Uint8Array, offset: number, length: number, _offload: Offload): void {
     if (this.#closed) return;
     const at = Deno.UnsafePointer.of(
@@ -152,14 +152,14 @@ export class Tap implements NetBackend {
     const done = this.#libc.symbols.write(this.#fd, at, BigInt(length));
     if (Number(done) === length) this.stats.sent++;
     else this.stats.dropped++;
-    // An answer of the kernel is often there at once.
+    // The kernel often answers at once.
     this.#schedule(0);
   }
 
-  /** Nothing to do: each frame went out at once. */
+  /** Does nothing: `send` sends each frame at once. */
   flush(): void {}
 
-  /** Closes the interface, which goes away with it unless it was made to stay. */
+  /** Closes the interface; Linux removes it unless it is persistent. */
   [Symbol.dispose](): void {
     if (this.#closed) return;
     this.#closed = true;

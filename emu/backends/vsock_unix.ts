@@ -1,15 +1,15 @@
 import type { StreamPort } from "./stream_port.ts";
 import type { VsockHost } from "../devices/vsock/mod.ts";
 
-/** What takes the connections that a {@linkcode UnixVsockHost} is asked for. */
+/** The receiver of connections through a {@linkcode UnixVsockHost}. */
 export interface VsockGuest {
   /** Connects to a port of the guest. */
   connect(port: number, stream: StreamPort): Promise<void>;
 }
 
 /**
- * The host's ports as unix sockets, as Firecracker has them: a guest that connects to port P reaches
- * the socket `PATH_P`; who connects to `PATH` and says `CONNECT P` is connected to the guest's port.
+ * The host's ports as unix sockets, as in Firecracker: a guest that connects to port P reaches the socket
+ * `PATH_P`. A process that connects to `PATH` and sends `CONNECT P` reaches the guest's port P.
  */
 export class UnixVsockHost implements VsockHost, AsyncDisposable {
   readonly #path: string;
@@ -17,15 +17,15 @@ export class UnixVsockHost implements VsockHost, AsyncDisposable {
   #accepting: Promise<void> = Promise.resolve();
 
   /**
-   * Makes a host; it listens at none of its sockets yet.
+   * Makes a host that does not listen yet.
    *
-   * @param path Where the sockets are, without port numbers.
+   * @param path Path of the sockets without the port number.
    */
   constructor(path: string) {
     this.#path = path;
   }
 
-  /** Connects a guest to the socket of a port; undefined if there is none. */
+  /** Connects a guest to the socket of a port; undefined if nothing listens there. */
   async connect(port: number): Promise<StreamPort | undefined> {
     try {
       return streams(await Deno.connect({ transport: "unix", path: `${this.#path}_${port}` }));
@@ -35,16 +35,16 @@ export class UnixVsockHost implements VsockHost, AsyncDisposable {
   }
 
   /**
-   * Takes connections to the guest at the socket `PATH`.
+   * Accepts connections to the guest at the socket `PATH`.
    *
-   * @throws {Deno.errors.AddrInUse} If there is such a socket already.
+   * @throws {Deno.errors.AddrInUse} If the socket already exists.
    */
   listen(guest: VsockGuest): void {
     this.#listener = Deno.listen({ transport: "unix", path: this.#path });
     this.#accepting = this.#accept(this.#listener, guest);
   }
 
-  /** Takes no more connections. */
+  /** Stops accepting connections. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#listener === undefined) return;
     this.#listener.close();
@@ -59,15 +59,19 @@ export class UnixVsockHost implements VsockHost, AsyncDisposable {
   }
 
   async #greet(connection: Deno.UnixConn, guest: VsockGuest): Promise<void> {
-    // Byte by byte: what follows the line is the guest's.
+    // Byte by byte: the bytes after the line belong to the guest.
     let line = "";
     const byte = new Uint8Array(1);
     while (!line.endsWith("\n") && line.length < 32) {
-      if (await connection.read(byte) === null) throw new Error("No line came");
+      if (await connection.read(byte) === null) {
+        throw new Error("Cannot connect: the peer closed before it sent a line");
+      }
       line += String.fromCharCode(byte[0]!);
     }
     const port = /^CONNECT (\d+)\r?\n$/.exec(line)?.[1];
-    if (port === undefined) throw new Error(`Cannot understand '${line}'`);
+    if (port === undefined) {
+      throw new Error(`Cannot connect: expected CONNECT and a port, got '${line}'`);
+    }
     await guest.connect(Number(port), streams(connection));
   }
 }
@@ -75,7 +79,7 @@ export class UnixVsockHost implements VsockHost, AsyncDisposable {
 /** Bytes read at a time. */
 const CHUNK = 16 * 1024;
 
-/** A socket as two streams, each of which may end before the other; it is closed with the second. */
+/** A socket as two streams, which may end one after the other; the end of both closes the socket. */
 function streams(connection: Deno.UnixConn): StreamPort {
   let open = 2;
   const done = (): void => {

@@ -7,7 +7,7 @@ import {
 } from "./net_backend.ts";
 import { foldSum, sumWords } from "./net_backend_offload.ts";
 
-/** Who a {@linkcode HostPeer} is. */
+/** The addresses of a {@linkcode HostPeer}. */
 export interface HostPeerOptions {
   /** Its Ethernet address as `02:76:69:72:65:6f`, which is also the default. */
   readonly mac?: string;
@@ -15,30 +15,43 @@ export interface HostPeerOptions {
   readonly ip?: string;
 }
 
-/** What a {@linkcode HostPeer} did. */
+/** Counters of a {@linkcode HostPeer}. */
 export interface HostPeerStats {
   /** Frames that came in. */
   received: number;
-  /** ARP requests that were answered. */
+  /** ARP requests that it answered. */
   arpReplies: number;
-  /** ICMP echo requests that were answered. */
+  /** ICMP echo requests that it answered. */
   echoReplies: number;
 }
 
 /**
  * A small peer on the emulated wire: it answers ARP (RFC 826) and ICMP echo (RFC 792) for one
  * address, and nothing else.
+ *
+ * @example
+ * ```ts
+ * import { HostPeer, Hub, NO_OFFLOAD } from "@vireo/emu/backends";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using hub = new Hub();
+ * using peer = new HostPeer(hub.port(), { ip: "10.0.2.2" });
+ * peer.onFrame = (frame) => assertEquals(frame.length, 60);
+ * const port = hub.port();
+ * port.send(new Uint8Array(60).fill(0xff, 0, 6), 0, 60, NO_OFFLOAD);
+ * assertEquals(peer.stats.received, 1);
+ * ```
  */
 export class HostPeer implements FrameSink, Disposable {
-  /** Nothing: it gets finished frames. */
+  /** None: it gets finished frames. */
   readonly accepts: number = Accept.NONE;
   /** Its Ethernet address. */
   readonly mac: Uint8Array;
   /** Its IPv4 address. */
   readonly ip: Uint8Array;
-  /** What it did. */
+  /** The counters. */
   readonly stats: HostPeerStats = { received: 0, arpReplies: 0, echoReplies: 0 };
-  /** Sees every frame that comes in; the bytes are valid during the call only. */
+  /** Receives every incoming frame; the bytes are valid during the call only. */
   onFrame: ((frame: Uint8Array) => void) | undefined;
   readonly #backend: NetBackend;
   readonly #reply = new Uint8Array(65536);
@@ -46,8 +59,8 @@ export class HostPeer implements FrameSink, Disposable {
   /**
    * Makes a peer and plugs it in, for example into a `Hub`'s port.
    *
-   * @param backend Where its frames go; it stays the caller's.
-   * @throws {TypeError} If an address makes no sense.
+   * @param backend The wire for its frames; the caller disposes of it.
+   * @throws {TypeError} If an address is not valid.
    */
   constructor(backend: NetBackend, options: HostPeerOptions = {}) {
     this.#backend = backend;
@@ -72,12 +85,12 @@ export class HostPeer implements FrameSink, Disposable {
     else if (type === 0x0800) this.#echo(frame);
   }
 
-  /** A batch of frames is over: nothing to do, each was answered at once. */
+  /** Ends a batch of frames; the answers are already sent. */
   flush(): void {
     this.#backend.flush();
   }
 
-  /** Sends a frame of one's own. */
+  /** Sends a frame of the caller. */
   send(frame: Uint8Array): void {
     this.#backend.send(frame, 0, frame.length, NO_OFFLOAD);
     this.#backend.flush();
@@ -148,7 +161,9 @@ function parseParts(text: string, separator: string, count: number, radix: 10 | 
   const parts = text.split(separator);
   const values = parts.map((part) => digits.test(part) ? parseInt(part, radix) : NaN);
   if (parts.length !== count || values.some((value) => !(value <= 255))) {
-    throw new TypeError(`Cannot parse an address of ${count} parts: received "${text}"`);
+    throw new TypeError(
+      `Cannot parse the address "${text}": expected ${count} parts separated by "${separator}"`,
+    );
   }
   return Uint8Array.from(values);
 }

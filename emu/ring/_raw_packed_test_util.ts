@@ -10,7 +10,7 @@ export const AVAIL = 0x80;
 export const USED = 0x8000;
 
 /** How to make a {@linkcode RawPackedRing}. */
-export interface RawPackedOptions {
+interface RawPackedOptions {
   readonly size?: number;
   readonly indirect?: boolean;
   readonly eventIdx?: boolean;
@@ -23,7 +23,7 @@ export interface RawPackedOptions {
 }
 
 /** A used descriptor as the driver sees it; no length without the WRITE flag. */
-export type RawUsed = readonly [id: number, length: number | undefined];
+type RawUsed = readonly [id: number, length: number | undefined];
 
 /** A packed ring written byte by byte, and the queue under test that looks at it. */
 export class RawPackedRing {

@@ -5,7 +5,7 @@ import { SplitQueue } from "./split.ts";
 export const BASE = 0x4000_0000;
 
 /** How to make a {@linkcode RawRing}. */
-export interface RawRingOptions {
+interface RawRingOptions {
   readonly size?: number;
   readonly indirect?: boolean;
   readonly eventIdx?: boolean;

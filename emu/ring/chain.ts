@@ -3,7 +3,7 @@ import type { Chain } from "../device.ts";
 import type { GuestMemory } from "../memory.ts";
 import type { WorkMeter } from "../work.ts";
 
-/** Up to this many bytes a loop is faster than a view and `set` (and makes no garbage). */
+/** Up to this many bytes a loop is faster than a view and `set`, and it makes no garbage. */
 const SMALL = 32;
 /** The longest chain in bytes (virtio 1.4 §2.7.5.1). */
 const MAX_CHAIN_BYTES = 2 ** 32;
@@ -11,9 +11,8 @@ const MAX_CHAIN_BYTES = 2 ** 32;
 const INITIAL = 8;
 
 /**
- * A chain of a ring, an object that is used again and again.
- *
- * The queue fills it and checks every element before a device model sees it.
+ * A chain of a ring. The queue reuses the object: it fills it, and checks every element before a device
+ * model sees it.
  */
 export class RingChain implements Chain {
   /** Index of the head descriptor. */
@@ -22,15 +21,15 @@ export class RingChain implements Chain {
   readonly owner: object;
   readableLength = 0;
   writableLength = 0;
-  /** Bytes of the read and the write cursor from their part's start. */
+  /** Position of the read and of the write cursor in bytes, from the start of their part. */
   #readAt = 0;
   #writeAt = 0;
   written = 0;
   /** Whether a device model holds it. */
   held = false;
-  /** Split: available index at which it was taken. Packed: how many were taken before. */
+  /** Split: available index at which it was taken. Packed: number of chains taken before it. */
   takenAt = 0;
-  /** Packed: place of its first descriptor in the ring, and how many it has there. */
+  /** Packed: place of its first descriptor in the ring, and number of descriptors there. */
   start = 0;
   descriptors = 0;
 
@@ -70,7 +69,7 @@ export class RingChain implements Chain {
     );
   }
 
-  /** Empties it for a new walk. */
+  /** Empties the chain for a new walk. */
   clear(): void {
     this.#count = 0;
     this.#readable = 0;
@@ -83,7 +82,7 @@ export class RingChain implements Chain {
     return this.#count;
   }
 
-  /** Appends an element of any address and length; says why it is none if so. */
+  /** Appends an element of any address and length; returns what is wrong with it, if anything. */
   tryAppend(address: number, bytes: number, flags: number): string | undefined {
     const writable = (flags & DescFlag.WRITE) !== 0;
     if (!writable && this.#count > this.#readable) {
@@ -91,7 +90,7 @@ export class RingChain implements Chain {
     }
     const offset = this.#memory.offset(address, bytes);
     if (offset < 0) {
-      return `element at 0x${address.toString(16)}, ${bytes} bytes, is no memory`;
+      return `element at 0x${address.toString(16)}, ${bytes} bytes, is outside guest memory`;
     }
     if (this.readableLength + this.writableLength + bytes > MAX_CHAIN_BYTES) {
       return "a chain has over 2^32 bytes";
@@ -100,7 +99,7 @@ export class RingChain implements Chain {
     return undefined;
   }
 
-  /** Appends an element that was checked. */
+  /** Appends a checked element. */
   append(offset: number, length: number, writable: boolean): void {
     const i = this.#count;
     if (i === this.#lengths.length) this.#grow();
@@ -114,7 +113,7 @@ export class RingChain implements Chain {
     }
   }
 
-  /** Makes it a chain of one element that was checked, as most are. */
+  /** Makes the chain consist of one checked element, as most chains do. */
   single(offset: number, length: number, writable: boolean): void {
     this.#offsets[0] = offset;
     this.#lengths[0] = length;
@@ -131,7 +130,7 @@ export class RingChain implements Chain {
     this.finish();
   }
 
-  /** Puts the cursors at the start. */
+  /** Moves the cursors to the start. */
   finish(): void {
     this.#readAt = 0;
     this.#readElement = 0;

@@ -1,18 +1,18 @@
 import { loadAfterStore, needPackedEvent, RING_EVENT_WRAP, RingEvent } from "@vireo/hal";
 
-// Constants of this module: a name of another one costs a load and a check on the hot path.
+// Constants of this module: an imported name costs a load and a check on the hot path.
 const { ENABLE, DISABLE, DESC } = RingEvent;
-/** What neither field of the structure is. */
+/** A value that neither field of the structure can have. */
 const UNKNOWN = -1;
 
-/** The two event suppression structures of a packed ring as its device has them (virtio 1.4 §2.8.10). */
+/** The two event suppression structures of a packed ring, from the device's side (virtio 1.4 §2.8.10). */
 export class EventSuppression {
   readonly #words16: Uint16Array;
-  /** Index of the driver's structure, which is read, and of the device's, which is written. */
+  /** Index of the driver's structure, which the device reads, and of its own, which it writes. */
   readonly #driver: number;
   readonly #device: number;
   readonly #eventIdx: boolean;
-  /** What the device's structure holds, as far as it was written. */
+  /** The contents of the device's structure, as far as it wrote them. */
   #place = UNKNOWN;
   #mode = UNKNOWN;
 
@@ -32,17 +32,17 @@ export class EventSuppression {
   }
 
   /**
-   * Whether the driver wants to know of used descriptors; to be asked right after an `Atomics.store`.
+   * Whether the driver wants an interrupt for used descriptors. Call this right after an `Atomics.store`.
    *
    * @param used Place after the last of them.
    * @param wrap The device's wrap counter there.
-   * @param fresh How many descriptors they passed.
+   * @param fresh Number of descriptors that they occupy.
    * @param size Size of the ring in descriptors.
    */
   interruptWanted(used: number, wrap: 0 | 1, fresh: number, size: number): boolean {
     const mode = loadAfterStore(this.#words16, this.#driver + 1) & 3;
     if (mode === DISABLE) return false;
-    // DESC without the feature, and the reserved mode: better an interrupt too many than one lost.
+    // DESC without the feature, and the reserved mode: an extra interrupt is better than a lost one.
     if (mode !== DESC || !this.#eventIdx) return true;
     const event = loadAfterStore(this.#words16, this.#driver);
     return needPackedEvent(event, used, wrap, fresh, size);

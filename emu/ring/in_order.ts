@@ -1,4 +1,4 @@
-/** State of a place: nothing completed there, completed, or completed and wholly written. */
+/** State of a place: no completed chain, a completed one, or one that was also written to its end. */
 const State = { NONE: 0, DONE: 1, FULL: 2 } as const;
 
 /** A completed chain that waits for older ones, as plain data. */
@@ -7,19 +7,19 @@ export interface CompletedChain {
   readonly at: number;
   /** Head of the chain, or buffer id. */
   readonly id: number;
-  /** Places that it takes. */
+  /** Number of places that it occupies. */
   readonly places: number;
   /** Bytes written. */
   readonly written: number;
-  /** Whether all that is writable was. */
+  /** Whether the device wrote the whole writable part. */
   readonly full: boolean;
 }
 
 /**
- * The chains that a device model completed under IN_ORDER and that the driver was not told of, by the
+ * The chains that a device model completed under IN_ORDER and that the driver has not seen yet, by the
  * place in the ring where each starts (virtio 1.4 §2.7.9, §2.8.9).
  *
- * A ring looks from its used position on: what is complete there may be used, the rest waits.
+ * The ring uses completed chains from its used position on; the others wait for older chains.
  */
 export class InOrder {
   readonly #size: number;
@@ -29,9 +29,9 @@ export class InOrder {
   readonly #ids: Uint16Array;
   readonly #places: Uint16Array;
   readonly #written: Uint32Array;
-  /** The id and the length of the used entry for what {@linkcode InOrder.take} took. */
+  /** The id in the used entry for the chains that {@linkcode InOrder.take} took. */
   id = 0;
-  /** Bytes written, of the used entry. */
+  /** Bytes written, as in that used entry. */
   written = 0;
 
   /** Starts with nothing completed, for a ring of `size` places. */
@@ -53,12 +53,12 @@ export class InOrder {
   }
 
   /**
-   * Takes the chains from a place on that one used entry tells of: one, or as many as follow each
-   * other if all but the last were used wholly, which is what the driver takes skipped ones for.
+   * Takes the chains that one used entry can stand for: one chain, or several consecutive ones if all but
+   * the last were written to their end, which the driver assumes of chains without an entry.
    *
    * @param at The used position.
-   * @param taken Told the id of each chain.
-   * @returns Places that they take; 0 if nothing is complete there.
+   * @param taken Receives the id of each chain.
+   * @returns Number of places that the chains occupy; 0 if the chain at the position is not complete.
    */
   take(at: number, taken: (id: number) => void): number {
     const state = this.#state;
@@ -84,7 +84,7 @@ export class InOrder {
     return this.#state[at] !== State.NONE;
   }
 
-  /** What waits, for snapshots. */
+  /** The waiting chains, for snapshots. */
   waiting(): CompletedChain[] {
     const found: CompletedChain[] = [];
     for (let at = 0; at < this.#size; at++) {

@@ -6,7 +6,7 @@ import type { QueueGeometry, RunningQueue, RunningQueueOptions } from "./queue_c
 import { checkGeometry, SplitQueue } from "./split.ts";
 
 /**
- * Says why a queue cannot run with a geometry, or undefined if it can.
+ * Returns why a queue cannot run with a geometry; undefined if it can.
  *
  * @param packed Whether RING_PACKED was negotiated.
  */
@@ -19,12 +19,12 @@ export function checkRing(
 }
 
 /**
- * Makes a running queue of a geometry that {@linkcode checkRing} found good.
+ * Makes a running queue from a geometry that {@linkcode checkRing} accepted.
  *
  * @param packed Whether RING_PACKED was negotiated.
  * @param options What the queue needs.
- * @param position Where it goes on; the start by default.
- * @throws {RangeError} If the position is of the other ring or of another size.
+ * @param position The position from which it continues; the start by default.
+ * @throws {RangeError} If the position belongs to the other ring format or to another size.
  */
 export function makeQueue(
   packed: boolean,
@@ -32,7 +32,11 @@ export function makeQueue(
   position?: RingPosition,
 ): RunningQueue {
   if (position !== undefined && "ring" in position !== packed) {
-    throw new RangeError(`Cannot resume queue ${options.index} of the other ring`);
+    throw new RangeError(
+      `Cannot resume queue ${options.index}: its position must be that of a ${
+        packed ? "packed" : "split"
+      } ring`,
+    );
   }
   if (packed) {
     const queue = new PackedQueue(options);

@@ -14,21 +14,21 @@ import { InOrder } from "./in_order.ts";
 import type { PackedPosition } from "./position.ts";
 import type { RunningQueue, RunningQueueOptions } from "./queue_config.ts";
 
-// Constants of this module: a name of another one costs a load and a check on the hot path.
+// Constants of this module: an imported name costs a load and a check on the hot path.
 /** Words (32 bits) of a descriptor. */
 const DESC_WORDS = PACKED_DESC.SIZE / 4;
 /** 16-bit words of a descriptor before its flags. */
 const FLAGS16 = PACKED_DESC.flags.offset / 2;
-/** The two flags that say whose a descriptor is. */
+/** The two flags that say which side owns a descriptor. */
 const AVAIL_USED = PackedDescFlag.AVAIL | PackedDescFlag.USED;
 const AVAIL = PackedDescFlag.AVAIL;
 const USED = PackedDescFlag.USED;
 const NEXT_OR_INDIRECT = DescFlag.NEXT | DescFlag.INDIRECT;
 const WRITE = DescFlag.WRITE;
-/** What no descriptor's AVAIL and USED are. */
+/** A value that AVAIL and USED of a descriptor cannot have. */
 const NEVER = -1;
 const OFFSET = RING_EVENT_OFFSET;
-/** Chains are counted modulo this; a small integer, so that the count is never a new object. */
+/** Chains are counted modulo this, so that the count stays a small integer and never becomes an object. */
 const AGES = 2 ** 30;
 
 /** The device's side of a running packed virtqueue (virtio 1.4 §2.8), written from the specification. */
@@ -41,7 +41,7 @@ export class PackedQueue implements RunningQueue {
   readonly #memory: GuestMemory;
   readonly #words16: Uint16Array;
   readonly #words32: Uint32Array;
-  /** The same, signed: id and flags of a descriptor are loaded and stored as one word of these. */
+  /** The same, signed: the queue loads and stores id and flags of a descriptor as one such word. */
   readonly #signed32: Int32Array;
   /** Index in words32 of the descriptor ring. */
   readonly #desc32: number;
@@ -51,32 +51,32 @@ export class PackedQueue implements RunningQueue {
   readonly #ids: Uint8Array = new Uint8Array(0x1_0000);
   readonly #order: InOrder | undefined;
   readonly #freeId = (id: number): void => void (this.#ids[id] = 0);
-  /** All chain objects ever made, at most as many as the queue has descriptors. */
+  /** All chain objects so far, at most as many as the queue has descriptors. */
   readonly #chains: RingChain[] = [];
-  /** Those that are free, but for the one used last, which is next because it is in the cache. */
+  /** The free ones, except the last one used: that is next, because it is still in the cache. */
   readonly #pool: RingChain[] = [];
   #spare: RingChain | undefined;
-  /** Where the next available descriptor is, and what AVAIL and USED are there once it is. */
+  /** Place of the next available descriptor, and its AVAIL and USED once it is available. */
   #next = 0;
   #available: number = AVAIL;
-  /** `#available`; {@linkcode NEVER} while pop has to look at something else first. */
+  /** `#available`; {@linkcode NEVER} while pop must look elsewhere first. */
   #expected: number = AVAIL;
   /** Where the next used descriptor goes, and its AVAIL and USED. */
   #used = 0;
   #usedFlags: number = AVAIL_USED;
-  /** Descriptors of the ring that the device has. */
+  /** Number of descriptors that the device holds. */
   #inUse = 0;
-  /** Descriptors passed since the last signal, and where and what the id and flags are that publish them. */
+  /** Descriptors used since the last signal; index and value of the word that publishes them. */
   #fresh = 0;
   #firstAt = 0;
   #first = 0;
   #taken = 0;
   #notifyOn = true;
   #stopped = false;
-  /** Chains that were held when a snapshot was taken. */
+  /** Chains that the device held at the snapshot. */
   #again: RingChain[] = [];
 
-  /** Starts a queue whose geometry `checkPackedGeometry` found good. */
+  /** Starts a queue whose geometry `checkPackedGeometry` accepted. */
   constructor(options: RunningQueueOptions) {
     const { geometry, memory } = options;
     this.index = options.index;
@@ -103,7 +103,7 @@ export class PackedQueue implements RunningQueue {
     return (word >>> 16 & AVAIL_USED) === this.#expected || this.#again.length > 0 || this.#look();
   }
 
-  /** Takes the next available chain, checked in full; a malformed one is a fault and gives undefined. */
+  /** Takes the next available chain, fully checked; a malformed chain is a fault and gives undefined. */
   pop(): Chain | undefined {
     const next = this.#next;
     const at = this.#desc32 + next * DESC_WORDS;
@@ -115,7 +115,7 @@ export class PackedQueue implements RunningQueue {
     const id = word & 0xffff;
     const bytes = words[at + 2]!;
     const offset = words[at]! - this.#memory.base;
-    // As in a split queue: most chains are one descriptor below 4 GiB; all else is for #walk.
+    // As in a split queue: most chains are one descriptor below 4 GiB; #walk takes all others.
     if (
       (flags & NEXT_OR_INDIRECT) === 0 && words[at + 1] === 0 && this.#ids[id] === 0 &&
       this.#inUse < this.size && offset >= 0 && offset + bytes <= this.#memory.size
@@ -130,8 +130,8 @@ export class PackedQueue implements RunningQueue {
   }
 
   /**
-   * Returns a chain; the driver sees it after `signal`. One of before a reset, or pushed already, is
-   * ignored.
+   * Returns a chain; the driver sees it after `signal`. The queue ignores a chain from before a reset and
+   * a chain that was already pushed.
    *
    * @param written Bytes written from the first writable byte; the chain's own count by default.
    */
@@ -141,13 +141,13 @@ export class PackedQueue implements RunningQueue {
     own.held = false;
     if (this.#spare === undefined) this.#spare = own;
     else this.#pool.push(own);
-    // What is rare is a call: the rest has to stay small enough to be inlined (packed_bench.ts).
+    // The rare case is a call, so that the rest stays small enough to be inlined (packed_bench.ts).
     if (this.#order !== undefined && this.#waits(this.#order, own, written)) return;
     this.#ids[own.head] = 0;
     this.#use(own.head, written, own.descriptors);
   }
 
-  /** Notes a chain that must wait for older ones; the oldest need not, unless for what may be told with it. */
+  /** Notes a chain that must wait for older ones. The oldest waits only for chains that may share its entry. */
   #waits(order: InOrder, chain: RingChain, written: number): boolean {
     if (chain.start === this.#used && !order.batch) return false;
     const full = written === chain.writableLength;
@@ -157,11 +157,11 @@ export class PackedQueue implements RunningQueue {
 
   /** Returns several chains; the driver sees all of them at once. */
   pushAll(chains: readonly Chain[], written: readonly number[]): void {
-    // The driver stops at the first one, whose flags signal() writes (virtio 1.4 §2.8.9).
+    // The driver stops at the first chain, whose flags signal() writes (virtio 1.4 §2.8.9).
     for (let i = 0; i < chains.length; i++) this.push(chains[i]!, written[i]!);
   }
 
-  /** Publishes what was pushed, and interrupts the driver unless it asked not to be. */
+  /** Publishes the pushed chains, and interrupts the driver unless it suppressed that. */
   signal(): void {
     if (this.#stopped) return;
     if (this.#order !== undefined) this.#useInOrder(this.#order);
@@ -170,12 +170,12 @@ export class PackedQueue implements RunningQueue {
     this.#fresh = 0;
     // Orders the ids and lengths, and all used descriptors after the first, before its flags.
     Atomics.store(this.#signed32, this.#firstAt, this.#first);
-    // The store above is sequentially consistent: what is loaded now cannot pass it, so no interrupt is lost.
+    // The store above is sequentially consistent: later loads stay behind it, so no interrupt is lost.
     const wrap = this.#usedFlags === AVAIL_USED ? 1 : 0;
     if (this.#events.interruptWanted(this.#used, wrap, fresh, this.size)) this.#options.interrupt();
   }
 
-  /** Asks the driver to notify of new buffers, or not to. */
+  /** Asks the driver to send or to omit notifications of new buffers. */
   setNotify(enabled: boolean): void {
     if (this.#stopped || this.#notifyOn === enabled) return;
     this.#notifyOn = enabled;
@@ -183,7 +183,7 @@ export class PackedQueue implements RunningQueue {
     else this.#events.ask(enabled);
   }
 
-  /** Stops for good: nothing is popped or pushed any more. */
+  /** Stops the queue for good: `pop` returns nothing, and `push` does nothing. */
   stop(): void {
     this.#stopped = true;
     this.#expected = NEVER;
@@ -191,7 +191,7 @@ export class PackedQueue implements RunningQueue {
   }
 
   /**
-   * Says what is wrong with the position of a notification's data, or undefined if it may be right.
+   * Returns what is wrong with the position in a notification's data; undefined if it may be right.
    *
    * @param position Offset of the next descriptor that the driver will write, and its wrap counter in bit 15.
    */
@@ -200,7 +200,7 @@ export class PackedQueue implements RunningQueue {
     if (offset >= this.size) return `offset ${offset} is outside a ring of ${this.size}`;
     const wrap = this.#available === AVAIL ? 1 : 0;
     const ahead = offset - this.#next + (position >>> 15 === wrap ? 0 : this.size);
-    // Behind is where a late notification is.
+    // A late notification names a place behind.
     if (ahead <= 0 || ahead > this.size || this.#expected === NEVER) return undefined;
     // The driver made the last descriptor before it available, in this round of the ring or the next.
     const last = (offset + this.size - 1) % this.size;
@@ -210,7 +210,7 @@ export class PackedQueue implements RunningQueue {
     return `offset ${offset} is ${ahead} ahead of what is available`;
   }
 
-  /** Where the queue stands. */
+  /** The queue's position. */
   position(): PackedPosition {
     const age = (chain: RingChain): number => (this.#taken - chain.takenAt + AGES) % AGES;
     const held = this.#chains.filter((chain) => chain.held);
@@ -232,20 +232,22 @@ export class PackedQueue implements RunningQueue {
   }
 
   /**
-   * Goes on from a position; chains that were held are popped again first, in order. They are taken
-   * from the position, as the ring's descriptors may be overwritten by used ones.
+   * Continues from a position. `pop` first returns the held chains again, in order. Their elements come
+   * from the position, because used descriptors may have overwritten those in the ring.
    *
-   * @throws {RangeError} If the position is of another ring.
+   * @throws {RangeError} If the position belongs to another ring.
    */
   resume(position: PackedPosition): void {
     const wrong = (what: string): never => {
-      throw new RangeError(`Cannot resume queue ${this.index} with ${what}`);
+      throw new RangeError(`Cannot resume queue ${this.index}: its position has ${what}`);
     };
     const { size } = this;
     this.#next = position.next & OFFSET;
     this.#used = position.used & OFFSET;
-    if (this.#next >= size || this.#used >= size) wrong(`positions outside a ring of ${size}`);
-    if (!(position.fresh >= 0 && position.fresh <= size)) wrong(`${position.fresh} used unseen`);
+    if (this.#next >= size || this.#used >= size) wrong(`a place outside the ring of ${size}`);
+    if (!(position.fresh >= 0 && position.fresh <= size)) {
+      wrong(`${position.fresh} unpublished descriptors in a ring of ${size}`);
+    }
     this.#available = (position.next & 0x8000) !== 0 ? AVAIL : USED;
     this.#usedFlags = (position.used & 0x8000) !== 0 ? AVAIL_USED : 0;
     this.#fresh = position.fresh;
@@ -258,7 +260,7 @@ export class PackedQueue implements RunningQueue {
       if (elements.length > size || start >= size) wrong("a chain of another ring");
       for (const [offset, length, writable] of elements) {
         if (offset < 0 || length < 0 || offset + length > this.#memory.bytes.length) {
-          wrong("no memory");
+          wrong("an element outside guest memory");
         }
         chain.append(offset, length, writable);
       }
@@ -276,16 +278,16 @@ export class PackedQueue implements RunningQueue {
     this.#expected = this.#again.length > 0 ? NEVER : this.#available;
   }
 
-  /** Looks again where nothing was; tells the driver where the device is first. */
+  /** Looks for a descriptor again, after it told the driver where the device is. */
   #look(): boolean {
     if (this.#stopped) return false;
-    // A descriptor added before the store was seen is found here, a later one is notified.
+    // The load finds a descriptor that the driver added before it saw the store; it notifies of later ones.
     if (this.#eventIdx && this.#notifyOn) this.#askHere();
     const at = 2 * (this.#desc32 + this.#next * DESC_WORDS) + FLAGS16;
     return (Atomics.load(this.#words16, at) & AVAIL_USED) === this.#available;
   }
 
-  /** Asks to be notified when the next descriptor is made available. */
+  /** Asks for a notification when the driver makes the next descriptor available. */
   #askHere(): void {
     this.#events.askAt(this.#next, this.#available === AVAIL ? 1 : 0);
   }
@@ -302,7 +304,7 @@ export class PackedQueue implements RunningQueue {
     return chain;
   }
 
-  /** Writes a used descriptor, all but id and flags if it is the first of those not published. */
+  /** Writes a used descriptor. Of the first unpublished one, it leaves id and flags for `signal`. */
   #use(id: number, written: number, descriptors: number): void {
     const at = this.#desc32 + this.#used * DESC_WORDS;
     const flags = this.#usedFlags | (written > 0 ? WRITE : 0);
@@ -329,7 +331,7 @@ export class PackedQueue implements RunningQueue {
     }
   }
 
-  /** Walks the chain at the next descriptor, which is available, whatever it is. */
+  /** Walks the chain of any form at the next descriptor, which is available. */
   #walk(): RingChain | undefined {
     const chain = this.#newChain();
     chain.clear();
@@ -340,9 +342,9 @@ export class PackedQueue implements RunningQueue {
     let expected = this.#available;
     let count = 0;
     for (;;) {
-      // The device has the others, or had all of this chain: the driver made them available twice.
+      // The device holds all other descriptors, so the driver made some available twice.
       if (++count > free) {
-        return this.#fault("a chain is longer than what is free of the queue", "2.8.17", start);
+        return this.#fault("a chain is longer than the free part of the queue", "2.8.17", start);
       }
       const at = this.#desc32 + place * DESC_WORDS;
       const idFlags = words[at + 3]!;
@@ -377,13 +379,15 @@ export class PackedQueue implements RunningQueue {
     }
   }
 
-  /** Appends the elements of an indirect table; of their flags only WRITE means anything. */
+  /** Appends the elements of an indirect table; WRITE is their only flag with a meaning. */
   #appendTable(chain: RingChain, address: number, bytes: number): string | undefined {
     const count = bytes / PACKED_DESC.SIZE;
-    if (bytes === 0 || !Number.isInteger(count)) return `indirect table of ${bytes} bytes`;
+    if (bytes === 0 || !Number.isInteger(count)) {
+      return `an indirect table of ${bytes} bytes is not whole descriptors`;
+    }
     const table = this.#memory.offset(address, bytes);
     if (address % 4 !== 0 || table < 0) {
-      return `indirect table at 0x${address.toString(16)}`;
+      return `an indirect table at 0x${address.toString(16)} is misaligned or outside guest memory`;
     }
     if (count > this.size) return "a chain is longer than the queue";
     const words = this.#words32;
@@ -395,7 +399,7 @@ export class PackedQueue implements RunningQueue {
     return undefined;
   }
 
-  /** Hands a chain of descriptors from the next one on to the device model. */
+  /** Gives the device model the chain that starts at the next descriptor. */
   #hand(chain: RingChain, id: number, start: number, descriptors: number): void {
     this.#note(chain, id, start, descriptors);
     const next = start + descriptors;
@@ -417,7 +421,7 @@ export class PackedQueue implements RunningQueue {
     this.#inUse += descriptors;
   }
 
-  /** A chain object that is free. */
+  /** Returns a free chain object. */
   #newChain(): RingChain {
     const free = this.#pool.pop();
     if (free !== undefined) return free;

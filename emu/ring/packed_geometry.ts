@@ -3,10 +3,10 @@ import type { GuestMemory } from "../memory.ts";
 import type { QueueGeometry } from "./queue_config.ts";
 
 /**
- * Says why a packed queue cannot run with a geometry, or undefined if it can.
+ * Returns why a packed queue cannot run with a geometry; undefined if it can.
  *
  * The descriptor ring must lie in guest memory aligned to 16, the two event suppression structures
- * aligned to 4 (virtio 1.4 §2.8.10.1); any size from 1 to 32768 will do.
+ * aligned to 4 (virtio 1.4 §2.8.10.1); the size may be any from 1 to 32768.
  */
 export function checkPackedGeometry(
   geometry: QueueGeometry,

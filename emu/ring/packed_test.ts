@@ -424,7 +424,7 @@ const MALFORMED: Record<
     put: (ring) => {
       for (let i = 0; i < 8; i++) ring.put(i, BUF, 4, 0, NEXT | AVAIL);
     },
-    says: "longer than what is free",
+    says: "longer than the free part of the queue",
   },
   "a list over what is free": {
     put: (ring) => {
@@ -433,7 +433,7 @@ const MALFORMED: Record<
       for (let i = 2; i < 8; i++) ring.put(i, BUF, 4, 2, NEXT | AVAIL);
       ring.put(0, BUF, 4, 2, USED);
     },
-    says: "longer than what is free",
+    says: "longer than the free part of the queue",
   },
   "a descriptor that the device has": {
     put: (ring) => {
@@ -441,7 +441,7 @@ const MALFORMED: Record<
       for (let i = 0; i < 8; i++) assert(ring.queue.pop() !== undefined);
       ring.put(0, BUF, 4, 9, USED);
     },
-    says: "longer than what is free",
+    says: "longer than the free part of the queue",
   },
   "an id twice": {
     put: (ring) => {
@@ -479,33 +479,36 @@ const MALFORMED: Record<
     },
     says: "readable element follows",
   },
-  "below memory": { put: (ring) => ring.offer(0, [BASE - 1, 4, 0]), says: "is no memory" },
-  "address 0": { put: (ring) => ring.offer(0, [0, 4, WRITE]), says: "is no memory" },
+  "below memory": {
+    put: (ring) => ring.offer(0, [BASE - 1, 4, 0]),
+    says: "is outside guest memory",
+  },
+  "address 0": { put: (ring) => ring.offer(0, [0, 4, WRITE]), says: "is outside guest memory" },
   "over the end by a byte": {
     put: (ring) => ring.offer(0, [BASE + (1 << 20) - 3, 4, WRITE]),
-    says: "is no memory",
+    says: "is outside guest memory",
   },
   "an address that wraps around 2^64": {
     put: (ring) => {
       ring.offer(0, [0, 64, WRITE]);
       ring.view.setBigUint64(ring.desc, 0xffff_ffff_ffff_fff0n, true);
     },
-    says: "is no memory",
+    says: "is outside guest memory",
   },
   "memory by the low word alone": {
     put: (ring) => ring.offer(0, [BUF + 2 ** 32, 64, WRITE]),
-    says: "is no memory",
+    says: "is outside guest memory",
   },
   "a length of 2^32-1": {
     put: (ring) => ring.offer(0, [BUF, 0xffffffff, WRITE]),
-    says: "is no memory",
+    says: "is outside guest memory",
   },
   "a table's element outside memory": {
     put: (ring) => {
       ring.put(0, BASE + (1 << 20), 1, 0, WRITE, DATA);
       ring.offer(0, [BUF, 16, INDIRECT]);
     },
-    says: "is no memory",
+    says: "is outside guest memory",
   },
   "INDIRECT without the feature": {
     put: (ring) => ring.offer(0, [BUF, 16, INDIRECT]),

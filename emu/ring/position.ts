@@ -4,13 +4,13 @@ import type { CompletedChain } from "./in_order.ts";
 export interface QueuePosition {
   /** Available index of the next chain. */
   readonly lastAvail: number;
-  /** Used index after all that was pushed. */
+  /** Used index after all pushed chains. */
   readonly usedIndex: number;
-  /** Used index that the driver was last told of. */
+  /** Used index at the last signal. */
   readonly signalled: number;
   /** Heads that the device model holds, in the order in which it took them. */
   readonly held: readonly number[];
-  /** IN_ORDER: chains that are complete and wait for older ones. */
+  /** IN_ORDER: completed chains that wait for older ones. */
   readonly completed?: readonly CompletedChain[];
 }
 
@@ -20,7 +20,7 @@ export interface HeldChain {
   readonly id: number;
   /** Place of its first descriptor in the ring. */
   readonly start: number;
-  /** Descriptors that it has in the ring. */
+  /** Number of its descriptors in the ring. */
   readonly descriptors: number;
   /** Its elements: offset in guest memory, length in bytes, and whether the device may write it. */
   readonly elements: readonly (readonly [number, number, boolean])[];
@@ -28,19 +28,19 @@ export interface HeldChain {
 
 /** Where a running packed queue stands, for snapshots. */
 export interface PackedPosition {
-  /** Tells it from a split queue's. */
+  /** Distinguishes it from the position of a split queue. */
   readonly ring: "packed";
   /** Place of the next available descriptor; bit 15 is the wrap counter there. */
   readonly next: number;
   /** Place of the next used descriptor; bit 15 is the wrap counter there. */
   readonly used: number;
-  /** Descriptors before that place which the driver was not told of. */
+  /** Number of descriptors before that place that are not published yet. */
   readonly fresh: number;
-  /** Id and flags (upper half) of the first, which publish them. */
+  /** Id and flags (upper half) of the first of them, which publish them all. */
   readonly first: number;
   /** Chains that the device model holds, in the order in which it took them. */
   readonly held: readonly HeldChain[];
-  /** IN_ORDER: chains that are complete and wait for older ones, or for a signal. */
+  /** IN_ORDER: completed chains that wait for older ones, or for a signal. */
   readonly completed: readonly CompletedChain[];
 }
 

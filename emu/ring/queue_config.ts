@@ -5,7 +5,7 @@ import type { GuestMemory } from "../memory.ts";
 import type { WorkMeter } from "../work.ts";
 import type { RingPosition } from "./position.ts";
 
-/** Geometry of a queue that the driver writes; plain data, not a running queue. */
+/** Geometry of a queue as the driver set it up; plain data. */
 export interface QueueGeometry {
   /** Descriptors. */
   readonly size: number;
@@ -17,7 +17,7 @@ export interface QueueGeometry {
   readonly used: number;
 }
 
-/** What a driver wrote of a queue, as plain data. */
+/** What a driver wrote to a queue's registers, as plain data. */
 export interface ConfigState {
   /** QueueSize in descriptors. */
   readonly size: number;
@@ -33,50 +33,50 @@ export interface ConfigState {
   readonly pfn: number;
 }
 
-/** What a running queue needs of its device. */
+/** What a running queue needs from its device. */
 export interface RunningQueueOptions {
   /** Index of the queue on its device. */
   readonly index: number;
-  /** Size and places, which were found good. */
+  /** Size and addresses, already checked. */
   readonly geometry: QueueGeometry;
-  /** Memory that ring and buffers lie in. */
+  /** The memory of ring and buffers. */
   readonly memory: GuestMemory;
   /** Whether INDIRECT_DESC was negotiated. */
   readonly indirect: boolean;
   /** Whether EVENT_IDX was negotiated. */
   readonly eventIdx: boolean;
-  /** Whether IN_ORDER was negotiated: chains completed early wait for older ones. */
+  /** Whether IN_ORDER was negotiated; chains completed early then wait for older ones. */
   readonly inOrder?: boolean;
-  /** With IN_ORDER: one used entry for chains in a row that were used wholly, where possible. */
+  /** With IN_ORDER: one used entry for consecutive chains that were written to their end, where possible. */
   readonly batchUsed?: boolean;
-  /** Legacy NOTIFY_ON_EMPTY: interrupts when the ring ran empty, whatever the driver asked. */
+  /** Legacy NOTIFY_ON_EMPTY: interrupts when the ring runs empty, even if the driver suppresses interrupts. */
   readonly notifyOnEmpty?: boolean;
   /** Counts the bytes that are copied from and to chains. */
   readonly work?: WorkMeter | undefined;
   /** Raises the queue interrupt. */
   readonly interrupt: () => void;
-  /** The one door for guest faults. */
+  /** Reports a guest fault to the device. */
   readonly fault: (reason: string, place: ViolationPlace) => void;
 }
 
-/** A running queue as its device has it, of either ring. */
+/** A running queue of either ring format, from its device's side. */
 export interface RunningQueue extends DeviceQueue {
-  /** Stops for good: nothing is popped or pushed any more. */
+  /** Stops the queue for good: `pop` returns nothing, and `push` does nothing. */
   stop(): void;
-  /** Where the queue stands. */
+  /** The queue's position. */
   position(): RingPosition;
-  /** Says what is wrong with the position that a notification's data gives (bits 16 to 31). */
+  /** Returns what is wrong with the position in a notification's data (bits 16 to 31), if anything. */
   notificationProblem(position: number): string | undefined;
 }
 
 /**
- * A queue while the driver sets it up: it has setters and cannot run. Activation makes a running queue
- * of its geometry, which has none, so nothing changes the geometry of a running ring.
+ * A queue while the driver sets it up: it has setters and cannot run. Activation makes a running queue from
+ * its geometry. A running queue has no setters, so its geometry cannot change.
  */
 export class QueueConfig {
   /** Largest size. */
   readonly maxSize: number;
-  /** Size the driver chose. */
+  /** Size in descriptors, as the driver chose it. */
   size: number;
   /** Low and high words of the addresses of the parts. */
   readonly desc: [number, number] = [0, 0];
@@ -89,13 +89,13 @@ export class QueueConfig {
   /** Version 1: QueuePFN in guest pages. */
   pfn = 0;
 
-  /** Makes a queue as it is after reset. */
+  /** Makes a queue in its state after reset. */
   constructor(maxSize: number) {
     this.maxSize = maxSize;
     this.size = maxSize;
   }
 
-  /** Puts it back as it is after reset. */
+  /** Restores the state after reset. */
   reset(): void {
     this.size = this.maxSize;
     for (const part of [this.desc, this.avail, this.used]) part[0] = part[1] = 0;
@@ -110,7 +110,7 @@ export class QueueConfig {
     return { size, desc: [...desc], avail: [...avail], used: [...used], align, pfn };
   }
 
-  /** Takes over what a driver wrote. */
+  /** Restores what a driver wrote. */
   restore(state: ConfigState): void {
     this.size = state.size;
     this.align = state.align;
@@ -137,7 +137,7 @@ export class QueueConfig {
     };
   }
 
-  /** The geometry that the three addresses give. */
+  /** The geometry from the three addresses. */
   geometry(): QueueGeometry {
     const join = ([lo, hi]: [number, number]): number => hi * 0x1_0000_0000 + lo;
     return {

@@ -14,8 +14,8 @@ import type { RunningQueue, RunningQueueOptions } from "./queue_config.ts";
 const DESC_WORDS = DESC.SIZE / 4;
 
 /**
- * A split ring whose sides are reversed (Linux's `vringh`): the device makes its own buffers available, the
- * driver takes and returns them. The memory of the ring is the driver's, that of the buffers the device's.
+ * A split ring whose sides are reversed (Linux's `vringh`): the device makes its buffers available, and the
+ * driver takes and returns them. The ring lies in the driver's memory, the buffers in the device's.
  */
 export class ReversedQueue implements RunningQueue {
   /** Index of the queue on its device. */
@@ -30,7 +30,7 @@ export class ReversedQueue implements RunningQueue {
   readonly #used16: number;
   readonly #used32: number;
   readonly #mask: number;
-  /** Slots that are free; those that are not are the driver's. */
+  /** The free slots; the driver holds the others. */
   readonly #free: number[];
   readonly #given: Uint8Array;
   #availIndex = 0;
@@ -38,7 +38,7 @@ export class ReversedQueue implements RunningQueue {
   #lastUsed = 0;
   #stopped = false;
 
-  /** Starts a queue whose geometry was found good. */
+  /** Starts a queue whose geometry has been checked. */
   constructor(options: RunningQueueOptions) {
     const { geometry: { size, desc, avail, used }, memory } = options;
     this.index = options.index;
@@ -65,7 +65,7 @@ export class ReversedQueue implements RunningQueue {
   /**
    * Makes a buffer available; the driver sees it after `signal`.
    *
-   * @returns Its slot, which `take` gives back, or undefined if there is none left.
+   * @returns Its slot, which `take` returns later; undefined if no slot is free.
    */
   offer(address: number, length: number): number | undefined {
     const slot = this.#stopped ? undefined : this.#free.pop();
@@ -81,7 +81,7 @@ export class ReversedQueue implements RunningQueue {
     return slot;
   }
 
-  /** Takes a buffer that the driver returned: its slot; undefined if there is none. A lie is a fault. */
+  /** Takes a buffer that the driver returned: its slot, or undefined. A slot that it lacks is a fault. */
   take(): number | undefined {
     if (!this.hasAvailable() && !this.#askForReturns()) return undefined;
     const slot = this.#words32[this.#used32 + 1 + 2 * (this.#lastUsed & this.#mask)]!;
@@ -103,7 +103,7 @@ export class ReversedQueue implements RunningQueue {
     return !this.#stopped && Atomics.load(this.#words16, this.#used16 + 1) !== this.#lastUsed;
   }
 
-  /** Publishes what was offered, and interrupts the driver unless it asked not to be. */
+  /** Publishes the offered buffers, and interrupts the driver unless it suppressed that. */
   signal(): void {
     const [next, old] = [this.#availIndex, this.#told];
     if (this.#stopped || next === old) return;
@@ -115,21 +115,21 @@ export class ReversedQueue implements RunningQueue {
     if (wanted) this.#options.interrupt();
   }
 
-  /** Asks the driver to tell of returned buffers, or not to; only a hint. */
+  /** Asks the driver to send or to omit notifications of returned buffers; a hint. */
   setNotify(enabled: boolean): void {
     if (this.#options.eventIdx) return;
     Atomics.store(this.#words16, this.#avail, enabled ? 0 : AVAIL_NO_INTERRUPT);
   }
 
-  /** Nothing: the driver has no buffers here. */
+  /** Returns nothing: the driver makes no buffers available here. */
   pop(): Chain | undefined {
     return undefined;
   }
 
-  /** Nothing: the driver has no buffers here. */
+  /** Does nothing: the driver makes no buffers available here. */
   push(_chain: Chain, _written?: number): void {}
 
-  /** Nothing: the driver has no buffers here. */
+  /** Does nothing: the driver makes no buffers available here. */
   pushAll(_chains: readonly Chain[], _written: readonly number[]): void {}
 
   /** Stops for good. */
@@ -137,17 +137,19 @@ export class ReversedQueue implements RunningQueue {
     this.#stopped = true;
   }
 
-  /** Always throws: @throws {RangeError} Its buffers are memory of the device, which no snapshot has. */
+  /** Has no position: a snapshot lacks the device's memory, where the buffers lie. @throws {RangeError} Always. */
   position(): RingPosition {
-    throw new RangeError(`Cannot take a snapshot of queue ${this.index}: its sides are reversed`);
+    throw new RangeError(
+      `Cannot take a snapshot of queue ${this.index}: it must not be a reversed queue`,
+    );
   }
 
-  /** Nothing: NOTIFICATION_DATA is not offered by devices with such a queue. */
+  /** Returns undefined: devices with such a queue do not offer NOTIFICATION_DATA. */
   notificationProblem(_position: number): string | undefined {
     return undefined;
   }
 
-  /** Asks to be told of the next returned buffer (EVENT_IDX); whether one came meanwhile. */
+  /** Asks for a notification of the next returned buffer (EVENT_IDX); returns whether one came meanwhile. */
   #askForReturns(): boolean {
     if (!this.#options.eventIdx || this.#stopped) return false;
     Atomics.store(this.#words16, this.#avail + 2 + this.size, this.#lastUsed);

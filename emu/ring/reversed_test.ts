@@ -196,5 +196,5 @@ Deno.test("reversed queue: garbage in its memory loses no slot and hangs nothing
 });
 
 Deno.test("reversed queue: a snapshot is refused, since its buffers are the device's", () => {
-  assertThrows(() => new Rig().queue.position(), RangeError, "its sides are reversed");
+  assertThrows(() => new Rig().queue.position(), RangeError, "must not be a reversed queue");
 });

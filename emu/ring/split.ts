@@ -14,10 +14,10 @@ import { InOrder } from "./in_order.ts";
 import type { QueuePosition } from "./position.ts";
 import type { QueueGeometry, RunningQueue, RunningQueueOptions } from "./queue_config.ts";
 
-// Constants of this module: a name of another one costs a load and a check on the hot path.
+// Constants of this module: an imported name costs a load and a check on the hot path.
 /** Words (32 bits) of a descriptor. */
 const DESC_WORDS = DESC.SIZE / 4;
-/** A descriptor with one of these is not a chain of its own. */
+/** A descriptor with one of these flags is not a whole chain. */
 const NEXT_OR_INDIRECT = DescFlag.NEXT | DescFlag.INDIRECT;
 const WRITE = DescFlag.WRITE;
 
@@ -25,13 +25,13 @@ const WRITE = DescFlag.WRITE;
 const MAX_CHAIN_BYTES = 2 ** 32;
 
 /**
- * Says why a split queue cannot run with a geometry, or undefined if it can.
+ * Returns why a split queue cannot run with a geometry; undefined if it can.
  *
  * The parts must lie in guest memory, aligned to 16, 2 and 4 (virtio 1.4 §2.7).
  */
 export function checkGeometry(geometry: QueueGeometry, memory: GuestMemory): string | undefined {
   const { size, desc, avail, used } = geometry;
-  if (size === 0 || (size & (size - 1)) !== 0) return `queue size ${size} is no power of two`;
+  if (size === 0 || (size & (size - 1)) !== 0) return `queue size ${size} is not a power of two`;
   const layout = splitRingLayout(size);
   for (
     const [name, address, length, align] of [
@@ -69,9 +69,9 @@ export class SplitQueue implements RunningQueue {
   readonly #held: Uint8Array;
   readonly #order: InOrder | undefined;
   readonly #freeHead = (head: number): void => void (this.#held[head] = 0);
-  /** All chain objects ever made, at most as many as the queue has entries. */
+  /** All chain objects so far, at most as many as the queue has entries. */
   readonly #chains: RingChain[] = [];
-  /** Those that are free, but for the one used last, which is next because it is in the cache. */
+  /** The free ones, except the last one used: that is next, because it is still in the cache. */
   readonly #pool: RingChain[] = [];
   #spare: RingChain | undefined;
   #lastAvail = 0;
@@ -81,10 +81,10 @@ export class SplitQueue implements RunningQueue {
   #signalled = 0;
   #notifyOn = true;
   #stopped = false;
-  /** Heads that were held when a snapshot was taken. */
+  /** Heads that the device held at the snapshot. */
   #again: number[] = [];
 
-  /** Starts a queue whose geometry {@linkcode checkGeometry} found good. */
+  /** Starts a queue whose geometry {@linkcode checkGeometry} accepted. */
   constructor(options: RunningQueueOptions) {
     const { geometry, memory } = options;
     this.index = options.index;
@@ -110,10 +110,10 @@ export class SplitQueue implements RunningQueue {
     return this.#lastAvail !== this.#availSeen || this.#again.length > 0 || this.#look();
   }
 
-  /** Takes the next available chain, checked in full; a malformed one is a fault and gives undefined. */
+  /** Takes the next available chain, fully checked; a malformed chain is a fault and gives undefined. */
   pop(): Chain | undefined {
     const last = this.#lastAvail;
-    // A stopped queue, and one with chains to take again, have seen nothing: one check for most calls.
+    // One check serves most calls: it also fails on a stopped queue and on one with chains to take again.
     if (last === this.#availSeen) {
       if (this.#again.length > 0) return this.#takeAgain();
       if (!this.#look()) return undefined;
@@ -121,8 +121,8 @@ export class SplitQueue implements RunningQueue {
     const head = this.#words16[this.#avail + 2 + (last & this.#mask)]!;
     const words = this.#words32;
     const first = this.#desc32 + head * DESC_WORDS;
-    // Most chains are one descriptor below 4 GiB: here, as a call and floating point would double what
-    // it costs (split_bench.ts). Everything else, and what is wrong, is for #walk.
+    // Most chains are one descriptor below 4 GiB. They are handled here, because a call and floating point
+    // would double the cost (split_bench.ts). #walk takes all others, and the malformed ones.
     if (head <= this.#mask && this.#held[head] === 0 && words[first + 1] === 0) {
       const flags = words[first + 3]! & 0xffff;
       const bytes = words[first + 2]!;
@@ -148,20 +148,19 @@ export class SplitQueue implements RunningQueue {
   }
 
   /**
-   * Returns a chain; the driver sees it after `signal`. One of before a reset, or pushed already, is
-   * ignored.
+   * Returns a chain; the driver sees it after `signal`. The queue ignores a chain from before a reset and
+   * a chain that was already pushed.
    *
    * @param written Bytes written from the first writable byte; the chain's own count by default.
    */
   push(chain: Chain, written: number = chain.written): void {
     const own = chain as RingChain;
-    // A chain of before a reset, or pushed twice, is not the driver's business.
     if (this.#stopped || !own.held || own.owner !== this) return;
     own.held = false;
     if (this.#spare === undefined) this.#spare = own;
     else this.#pool.push(own);
     const order = this.#order;
-    // Under IN_ORDER the oldest chain need not wait, unless for what may be told with it.
+    // Under IN_ORDER the oldest chain waits only for chains that may share its used entry.
     if (order === undefined || (own.takenAt === this.#usedIndex && !order.batch)) {
       this.#held[own.head] = 0;
       this.#use(own.head, written);
@@ -178,7 +177,7 @@ export class SplitQueue implements RunningQueue {
     for (let i = 0; i < chains.length; i++) this.push(chains[i]!, written[i]!);
   }
 
-  /** Publishes what was pushed, and interrupts the driver unless it asked not to be. */
+  /** Publishes the pushed chains, and interrupts the driver unless it suppressed that. */
   signal(): void {
     if (this.#stopped) return;
     if (this.#order !== undefined) this.#useInOrder(this.#order);
@@ -200,7 +199,7 @@ export class SplitQueue implements RunningQueue {
     }
   }
 
-  /** Asks the driver to notify of new buffers, or not to. */
+  /** Asks the driver to send or to omit notifications of new buffers. */
   setNotify(enabled: boolean): void {
     if (this.#stopped || this.#notifyOn === enabled) return;
     this.#notifyOn = enabled;
@@ -211,7 +210,7 @@ export class SplitQueue implements RunningQueue {
     }
   }
 
-  /** Stops for good: nothing is popped or pushed any more. */
+  /** Stops the queue for good: `pop` returns nothing, and `push` does nothing. */
   stop(): void {
     this.#stopped = true;
     this.#availSeen = this.#lastAvail;
@@ -219,18 +218,18 @@ export class SplitQueue implements RunningQueue {
   }
 
   /**
-   * Says what is wrong with the position of a notification's data, or undefined if it may be right.
+   * Returns what is wrong with the position in a notification's data; undefined if it may be right.
    *
-   * @param position The available index that the driver says it reached.
+   * @param position The available index that the driver claims.
    */
   notificationProblem(position: number): string | undefined {
     const index = Atomics.load(this.#words16, this.#avail + 1);
-    // A late notification is behind.
+    // A late notification names an index behind.
     if (((index - position) & 0xffff) < 0x8000) return undefined;
     return `index ${position} is ahead of the available index ${index}`;
   }
 
-  /** Where the queue stands. */
+  /** The queue's position. */
   position(): QueuePosition {
     const age = (chain: RingChain): number => (this.#lastAvail - chain.takenAt) & 0xffff;
     const held = this.#chains.filter((chain) => chain.held);
@@ -245,8 +244,8 @@ export class SplitQueue implements RunningQueue {
   }
 
   /**
-   * Goes on from a position; chains that were held are popped again first, in order. What was pushed
-   * and not signalled is, by the next {@linkcode SplitQueue.signal}.
+   * Continues from a position. `pop` first returns the held chains again, in order. The next
+   * {@linkcode SplitQueue.signal} publishes chains that were pushed but not yet signalled.
    */
   resume(position: QueuePosition): void {
     this.#lastAvail = this.#availSeen = position.lastAvail;
@@ -260,7 +259,7 @@ export class SplitQueue implements RunningQueue {
   }
 
   #takeAgain(): RingChain | undefined {
-    // As if they had been taken last; under IN_ORDER they are what is not complete, oldest first.
+    // As if the device had taken them last; under IN_ORDER they are the incomplete ones, oldest first.
     let at = (this.#lastAvail - this.#again.length) & 0xffff;
     if (this.#order !== undefined) {
       at = this.#usedIndex;
@@ -294,7 +293,7 @@ export class SplitQueue implements RunningQueue {
     return this.#lastAvail === Atomics.load(this.#words16, this.#avail + 1);
   }
 
-  /** Looks for new entries; tells the driver where the device is when there are none. */
+  /** Looks for new entries; if there are none, tells the driver where the device is. */
   #look(): boolean {
     if (this.#stopped) return false;
     const words = this.#words16;
@@ -304,7 +303,7 @@ export class SplitQueue implements RunningQueue {
       const at = this.#used16 + 2 + 4 * this.size;
       if (words[at] !== this.#lastAvail) {
         Atomics.store(words, at, this.#lastAvail);
-        // An entry added before the store was seen is found here, a later one is notified.
+        // The load finds an entry that the driver added before it saw the store; it notifies of later ones.
         seen = Atomics.load(words, this.#avail + 1);
       }
     }
@@ -318,7 +317,7 @@ export class SplitQueue implements RunningQueue {
     return true;
   }
 
-  /** Walks the chain of a head that was available at an index. */
+  /** Walks the chain of a head that the driver made available at an index. */
   #walk(head: number, takenAt: number): RingChain | undefined {
     if (head > this.#mask) {
       return this.#fault(`available entry names descriptor ${head}`, "2.7.6");
@@ -355,11 +354,17 @@ export class SplitQueue implements RunningQueue {
           return this.#fault("INDIRECT and NEXT in one descriptor", "2.7.5.3.1", index);
         }
         if (bytes === 0 || bytes % DESC.SIZE !== 0) {
-          return this.#fault(`indirect table of ${bytes} bytes`, "2.7.5.3", index, address);
+          return this.#fault(
+            `an indirect table of ${bytes} bytes is not whole descriptors`,
+            "2.7.5.3",
+            index,
+            address,
+          );
         }
         const at = memory.offset(address, bytes);
         if (address % 4 !== 0 || at < 0) {
-          const what = `indirect table at 0x${address.toString(16)}`;
+          const place = `0x${address.toString(16)}`;
+          const what = `an indirect table at ${place} is misaligned or outside guest memory`;
           return this.#fault(what, "2.7.5.3", index, address);
         }
         table = at / 4;
@@ -377,7 +382,9 @@ export class SplitQueue implements RunningQueue {
       }
       const offset = memory.offset(address, bytes);
       if (offset < 0) {
-        const what = `element at 0x${address.toString(16)}, ${bytes} bytes, is no memory`;
+        const what = `element at 0x${
+          address.toString(16)
+        }, ${bytes} bytes, is outside guest memory`;
         return this.#fault(what, "2.7.5", index, address);
       }
       total += bytes;
@@ -397,7 +404,7 @@ export class SplitQueue implements RunningQueue {
     return chain;
   }
 
-  /** A chain object that is free. */
+  /** Returns a free chain object. */
   #newChain(): RingChain {
     const free = this.#pool.pop();
     if (free !== undefined) return free;

@@ -288,21 +288,21 @@ const MALFORMED: Record<
       ring.put(0, BASE - 1, 4, 0);
       ring.offer(0);
     },
-    says: "is no memory",
+    says: "is outside guest memory",
   },
   "address 0": {
     put: (ring) => {
       ring.put(0, 0, 4, WRITE);
       ring.offer(0);
     },
-    says: "is no memory",
+    says: "is outside guest memory",
   },
   "over the end by a byte": {
     put: (ring) => {
       ring.put(0, BASE + (1 << 20) - 3, 4, WRITE);
       ring.offer(0);
     },
-    says: "is no memory",
+    says: "is outside guest memory",
   },
   "an address that wraps around 2^64": {
     put: (ring) => {
@@ -310,14 +310,14 @@ const MALFORMED: Record<
       ring.view.setBigUint64(ring.desc, 0xffff_ffff_ffff_fff0n, true);
       ring.offer(0);
     },
-    says: "is no memory",
+    says: "is outside guest memory",
   },
   "a length of 2^32-1": {
     put: (ring) => {
       ring.put(0, BUF, 0xffffffff, WRITE);
       ring.offer(0);
     },
-    says: "is no memory",
+    says: "is outside guest memory",
   },
   "an index jump over the size": { put: (ring) => ring.jump(9), says: "jumped by 9" },
   "an index that went back": {
@@ -426,8 +426,8 @@ Deno.test("split queue: a geometry that cannot run says why", () => {
   assertEquals(checkGeometry(good, memory), undefined);
   const wrong = (change: Partial<typeof good>, says: string): void =>
     assertStringIncludes(checkGeometry({ ...good, ...change }, memory)!, says);
-  wrong({ size: 0 }, "no power of two");
-  wrong({ size: 6 }, "no power of two");
+  wrong({ size: 0 }, "is not a power of two");
+  wrong({ size: 6 }, "is not a power of two");
   wrong({ desc: BASE + 8 }, "descriptor table at 0x40000008 is not aligned");
   wrong({ avail: BASE + 129 }, "available ring at 0x40000081 is not aligned");
   wrong({ used: BASE + 154 }, "used ring at 0x4000009a is not aligned");

@@ -14,7 +14,7 @@ export interface EchoModelOptions {
   readonly queueSizes?: readonly number[];
   /** Offered bits of the device type; 0 and 70 by default. */
   readonly features?: FeatureSet;
-  /** Says whether a subset can be driven; every one by default. */
+  /** Whether the model accepts a feature subset; it accepts every one by default. */
   readonly accept?: (features: FeatureSet) => boolean;
   /** Bytes of the configuration space; 16 by default. */
   readonly configSize?: number;
@@ -25,13 +25,27 @@ export interface EchoModelOptions {
 }
 
 /**
- * The least device model: it copies what is readable in a chain to its writable part. For tests of
- * machines, transports and rings, and as a model to start from.
+ * The smallest device model: it copies the readable part of a chain to the writable part. It serves tests
+ * of machines, transports and rings, and is a start for new models.
+ *
+ * @example
+ * ```ts
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { EchoModel, MockDriver } from "@vireo/emu/testing";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const model = new EchoModel();
+ * await using machine = EmulatedMachine.create({ devices: [model] });
+ * const driver = new MockDriver(machine);
+ * driver.init();
+ * await driver.request(0, [{ read: Uint8Array.of(7) }, { write: 1 }]);
+ * assertEquals(model.calls, ["reset", "activate", "notify 0"]);
+ * ```
  */
 export class EchoModel implements DeviceModel {
   /** Name for reports. */
   readonly name = "echo";
-  /** An id of no device type. */
+  /** An id that no device type has. */
   readonly deviceId = 0x3f;
   /** Offered bits of the device type. */
   readonly features: FeatureSet;
@@ -43,13 +57,13 @@ export class EchoModel implements DeviceModel {
   readonly sharedMemory: readonly SharedMemorySpec[];
   /** The configuration space, writable by the driver. */
   readonly config: Uint8Array;
-  /** What the machine called, in order: `activate`, `notify 0`, `reset`, ... */
+  /** The machine's calls in order: `activate`, `notify 0`, `reset`, ... */
   readonly calls: string[] = [];
-  /** Whether chains are kept. */
+  /** Whether the model keeps chains. */
   hold: boolean;
   /** The machine's side, once it attached the model. */
   context: DeviceContext | undefined;
-  /** Chains that are kept, with their queue. */
+  /** The kept chains, with their queue. */
   held: { readonly queue: number; readonly chain: Chain }[] = [];
   readonly #accept: (features: FeatureSet) => boolean;
 
@@ -76,7 +90,7 @@ export class EchoModel implements DeviceModel {
     for (let i = 0; i < width; i++) this.config[offset + i] = value >>> 8 * i;
   }
 
-  /** Asks the test whether a subset can be driven. */
+  /** Calls the test's `accept`. */
   acceptFeatures(features: FeatureSet): boolean {
     return this.#accept(features);
   }
@@ -103,7 +117,7 @@ export class EchoModel implements DeviceModel {
     queue.signal();
   }
 
-  /** Answers the chains that were kept. */
+  /** Answers the kept chains. */
   release(): void {
     const held = this.held;
     this.held = [];

@@ -89,7 +89,7 @@ export class FakeDriver implements DeviceContext {
   readonly #used: Uint8Array[][] = [];
   readonly #wanted = new Set<() => void>();
 
-  /** Sets the model up with these features, or all it offers. */
+  /** Sets the model up with these features, by default all that it offers. */
   constructor(model: DeviceModel, features: FeatureSet = model.features) {
     this.#model = model;
     this.work = new WorkMeter((index) => model.notify(index));
@@ -163,7 +163,10 @@ export class FakeDriver implements DeviceContext {
     };
     // Before the timer: a process's first setTimeout can run microtasks (measured, Deno 2.9.5).
     this.#wanted.add(wanted);
-    const timer = setTimeout(() => done.reject(new Error(`No ${what}`)), 5000);
+    const timer = setTimeout(
+      () => done.reject(new Error(`Timed out after 5000 ms waiting for ${what}`)),
+      5000,
+    );
     try {
       await done.promise;
     } finally {

@@ -2,7 +2,7 @@ import type { FeatureSet } from "@vireo/hal";
 import type { Chain, DeviceContext, DeviceModel, DeviceQueue } from "../device.ts";
 import { WorkMeter } from "../work.ts";
 
-/** For tests: hosts a device model without rings or registers, so that its clauses stand alone. */
+/** Hosts a device model without rings or registers, so that a test sees the model alone. */
 export class FakeHost {
   readonly context: DeviceContext;
   readonly faults: string[] = [];

@@ -35,19 +35,33 @@ export interface MockOptions {
  * A driver for tests of device models: it sets a device up through its registers and pushes raw chains
  * into its rings, packed ones if it accepts RING_PACKED. It shares no code with the real drivers.
  *
- * Without `features` in {@linkcode MockDriver.init} it accepts everything but EVENT_IDX and
- * INDIRECT_DESC, which it does not use by itself.
+ * By default {@linkcode MockDriver.init} accepts every feature except EVENT_IDX and INDIRECT_DESC, which the
+ * driver does not use by itself.
+ *
+ * @example
+ * ```ts
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { EchoModel, MockDriver } from "@vireo/emu/testing";
+ * import { Status } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using machine = EmulatedMachine.create({ devices: [new EchoModel()] });
+ * const driver = new MockDriver(machine);
+ * assertEquals(driver.init() & Status.DRIVER_OK, Status.DRIVER_OK);
+ * const { bytes } = await driver.request(0, [{ read: Uint8Array.of(7) }, { write: 1 }]);
+ * assertEquals([...bytes[0]!], [7]);
+ * ```
  */
 export class MockDriver {
   /** The device's registers. */
   slot: MmioDevice;
-  /** The machine it is in. */
+  /** The machine of the slot. */
   machine: EmulatedMachine;
   /** The split queues that were set up. */
   readonly queues: MockQueue[] = [];
-  /** The packed queues that were set up; these or those. */
+  /** The packed queues that were set up; a driver has either split or packed ones. */
   readonly packed: MockPackedQueue[] = [];
-  /** What was accepted. */
+  /** The accepted features. */
   features: FeatureSet = FeatureSet.NONE;
   /** Config change interrupts that were taken. */
   configChanges = 0;
@@ -60,7 +74,7 @@ export class MockDriver {
     this.slot = machine.slots[slot]!;
   }
 
-  /** Goes on with the same slot of another machine, which took over the state and the memory. */
+  /** Continues on the same slot of another machine, which took over the state and the memory. */
   moveTo(machine: EmulatedMachine): void {
     this.slot = machine.slots[this.machine.slots.indexOf(this.slot)]!;
     this.machine = machine;
@@ -118,7 +132,7 @@ export class MockDriver {
   /**
    * Sends one chain and waits until the device used it.
    *
-   * @throws {Error} If it does not within 2 s, or wants to be reset.
+   * @throws {Error} If the device does not use it within 2 s, or needs a reset.
    */
   async request(queue: number, segments: readonly MockSegment[]): Promise<MockUsed> {
     const ring = (this.packed[queue] ?? this.queues[queue])!;
@@ -131,12 +145,12 @@ export class MockDriver {
    * Takes interrupts until a promise settles.
    *
    * @param deadline Milliseconds until it fails.
-   * @throws {Error} If it does not settle in time, or the device wants to be reset.
+   * @throws {Error} If it does not settle in time, or the device needs a reset.
    */
   async until<T>(promise: Promise<T>, deadline = 2000): Promise<T> {
     const stop = new AbortController();
     const timer = setTimeout(
-      () => stop.abort(new Error(`Nothing came within ${deadline} ms`)),
+      () => stop.abort(new Error(`Timed out after ${deadline} ms waiting for the device`)),
       deadline,
     );
     const lease = this.machine.slotNodes()[this.machine.slots.indexOf(this.slot)]!.open();
@@ -148,7 +162,7 @@ export class MockDriver {
       }
     })();
     try {
-      // Without interrupts (the test asked for none) a settled ring still counts.
+      // Collect once before the first interrupt: a test may have suppressed them.
       this.interrupt();
       return await Promise.race([promise, pump]);
     } finally {
@@ -158,7 +172,7 @@ export class MockDriver {
     }
   }
 
-  /** Takes an interrupt if there is one, and collects what all queues have used. */
+  /** Takes an interrupt if there is one, and collects the used chains of all queues. */
   interrupt(): number {
     const cause = this.slot.read32(R.InterruptStatus);
     if (cause !== 0) this.slot.write32(R.InterruptACK, cause);
@@ -186,7 +200,7 @@ export class MockDriver {
   }
 }
 
-/** A split ring of a {@linkcode MockDriver}; its memory may be written raw, to be hostile. */
+/** A split ring of a {@linkcode MockDriver}; hostile tests may write its memory directly. */
 export class MockQueue implements Disposable {
   /** Index of the queue on its device. */
   readonly index: number;
@@ -300,7 +314,7 @@ export class MockQueue implements Disposable {
     return promise;
   }
 
-  /** Frees the ring and what is pending; only after a reset. */
+  /** Frees the ring and all pending chains; call this only after a reset. */
   [Symbol.dispose](): void {
     for (const pending of this.#pending.values()) {
       for (const region of pending.regions) region[Symbol.dispose]();
@@ -321,7 +335,7 @@ export class MockQueue implements Disposable {
       const at = this.layout.usedOffset + 4 + 8 * (this.#used % this.size);
       const id = this.view.getUint32(at, true);
       const written = this.view.getUint32(at + 4, true);
-      // With IN_ORDER one entry stands for those before it too, which were used wholly (§2.7.9).
+      // With IN_ORDER one entry also stands for the chains before it, written to their end (§2.7.9).
       const ids = inOrder && this.#pending.has(id) ? [...this.#pending.keys()] : [id];
       for (const other of ids) {
         this.#used = (this.#used + 1) & 0xffff;

@@ -1,7 +1,7 @@
 /** An element of a request: bytes that the device reads, or room that it writes. */
 export type MockSegment = { readonly read: Uint8Array } | { readonly write: number };
 
-/** What came back for a request. */
+/** The device's answer to a request. */
 export interface MockUsed {
   /** Head of the chain. */
   readonly id: number;

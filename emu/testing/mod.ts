@@ -1,5 +1,5 @@
 /**
- * Stand-ins for drivers and for device models, for tests of either and of machines.
+ * Stand-ins for drivers and device models, for tests of drivers, devices and machines.
  *
  * @example A device model is tested by raw chains
  * ```ts

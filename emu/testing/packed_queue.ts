@@ -22,7 +22,7 @@ interface Pending {
   readonly resolve: (used: MockUsed) => void;
 }
 
-/** A packed ring of a {@linkcode MockDriver}; its memory may be written raw, to be hostile. */
+/** A packed ring of a {@linkcode MockDriver}; hostile tests may write its memory directly. */
 export class MockPackedQueue implements Disposable {
   /** Index of the queue on its device. */
   readonly index: number;
@@ -32,7 +32,7 @@ export class MockPackedQueue implements Disposable {
   readonly region: DmaRegion;
   /** The ring's memory as a view. */
   readonly view: DataView;
-  /** Place of the next descriptor that is made available. */
+  /** Place of the next descriptor to make available. */
   next = 0;
   /** The driver's wrap counter. */
   wrap: 0 | 1 = 1;
@@ -77,7 +77,7 @@ export class MockPackedQueue implements Disposable {
     slot.write32(R.QueueReady, 1);
   }
 
-  /** Forgets what is pending and starts anew, for a reset of the queue alone. */
+  /** Forgets all pending chains and starts again, after a reset of the queue alone. */
   restart(): void {
     for (const { regions } of this.#pending.values()) for (const r of regions) r[Symbol.dispose]();
     this.#pending.clear();
@@ -98,14 +98,14 @@ export class MockPackedQueue implements Disposable {
     return this.wrap === 1 ? PackedDescFlag.AVAIL : PackedDescFlag.USED;
   }
 
-  /** Moves on to the next place of the ring, as after a descriptor that was written raw. */
+  /** Moves to the next place of the ring, for tests that write a descriptor directly. */
   advance(): void {
     if (++this.next < this.size) return;
     this.next = 0;
     this.wrap = this.wrap === 1 ? 0 : 1;
   }
 
-  /** Writes the driver event suppression structure: a `RingEvent`, and the place and counter for it. */
+  /** Writes the driver event suppression structure: a `RingEvent` with its place and wrap counter. */
   setEvent(mode: number, place = 0, wrap = 0): void {
     const at = PACKED_DESC.SIZE * this.size;
     this.view.setUint16(at + EVENT_SUPPRESS.desc.offset, place | wrap << 15, true);
@@ -127,7 +127,7 @@ export class MockPackedQueue implements Disposable {
   add(segments: readonly MockSegment[], options: MockAddOptions = {}): Promise<MockUsed> {
     const { dma } = this.#driver.machine;
     const descriptors = options.indirect ? 1 : segments.length;
-    if (descriptors > this.#free) throw new RangeError("Cannot add to a full ring");
+    if (descriptors > this.#free) throw new RangeError("Cannot add to the ring: it is full");
     this.#free -= descriptors;
     const id = this.#newId();
     const regions = segments.map((segment) => {
@@ -164,7 +164,7 @@ export class MockPackedQueue implements Disposable {
     return promise;
   }
 
-  /** Frees the ring and what is pending; only after a reset. */
+  /** Frees the ring and all pending chains; call this only after a reset. */
   [Symbol.dispose](): void {
     for (const { regions } of this.#pending.values()) for (const r of regions) r[Symbol.dispose]();
     this.#pending.clear();
@@ -188,7 +188,7 @@ export class MockPackedQueue implements Disposable {
       const last = this.#pending.get(id);
       if (last === undefined) throw new Error(`The device used id ${id}, which is not pending`);
       for (const pending of this.#inOrder ? [...this.#pending.values()] : [last]) {
-        // Skipped ones were used wholly (virtio 1.4 §2.8.8).
+        // Skipped chains were written to their end (virtio 1.4 §2.8.8).
         const written = pending !== last
           ? pending.room
           : (flags & DescFlag.WRITE) === 0
@@ -235,7 +235,7 @@ export class MockPackedQueue implements Disposable {
   }
 }
 
-/** How a list is made available. */
+/** How to make a list available. */
 export interface MockAddOptions {
   /** By an indirect table; needs INDIRECT_DESC. */
   readonly indirect?: boolean;

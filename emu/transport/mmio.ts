@@ -12,10 +12,10 @@ import { QueueRegisters } from "./queue_registers.ts";
 
 /** Vendor id of emulated devices: "VIRE" as QEMU's is "QEMU", first letter lowest. */
 export const VENDOR_ID = 0x45524956;
-/** Size of a slot's register window in bytes, as QEMU's aarch64 virt board has it. */
+/** Size of a slot's register window in bytes, as on QEMU's aarch64 virt board. */
 export const SLOT_SIZE = 0x200;
 const ALL_ONES = 0xffffffff;
-/** What the specification calls the registers of a queue. */
+/** The specification's names of a queue's registers. */
 const QUEUE_NAMES = {
   size: "QueueSize",
   address: "Queue address",
@@ -27,7 +27,7 @@ const QUEUE_NAMES = {
 
 /** Where a shared memory region of a device was mapped. */
 export interface MappedRegion {
-  /** The id that the model gave it. */
+  /** The id from the model. */
   readonly id: number;
   /** Address of the first byte. */
   readonly address: number;
@@ -35,19 +35,19 @@ export interface MappedRegion {
   readonly length: number;
 }
 
-/** One register: what the specification's table says of it, and what it does. */
+/** One register: its row in the specification's table, and its behaviour. */
 export interface RegisterRow {
   /** Byte offset. */
   readonly offset: number;
   /** Width in bytes; every other access is a violation. */
   readonly width: 4;
-  /** Directions that exist. */
+  /** The allowed directions. */
   readonly access: "R" | "W" | "RW";
   /** Name as the specification spells it. */
   readonly name: string;
-  /** What a read gives; without it the register cannot be read. */
+  /** Returns the value of a read; without it the register is write-only. */
   readonly read?: (slot: MmioDevice) => number;
-  /** What a write does; without it the register cannot be written. */
+  /** Performs a write; without it the register is read-only. */
   readonly write?: (slot: MmioDevice, value: number) => void;
 }
 
@@ -64,7 +64,7 @@ const row = (
   ...(write === undefined ? {} : { write }),
 });
 
-/** What an empty slot answers too (virtio 1.4 §4.2.2: DeviceID 0). */
+/** The registers that an empty slot has too (virtio 1.4 §4.2.2: DeviceID 0). */
 const identity = (version: number): RegisterRow[] => [
   row("MagicValue", () => MMIO_MAGIC),
   row("Version", () => version),
@@ -151,7 +151,7 @@ export interface MmioDeviceOptions {
 /**
  * A virtio-mmio slot: the register file of virtio 1.4 §4.2.2 over a device, or an empty one.
  *
- * What a driver may not do is ignored as hardware would, and noted in the device's log.
+ * The slot ignores what a driver must not do, as hardware would, and notes it in the device's log.
  */
 export class MmioDevice implements Mmio {
   /** Name of the window, for example `virtio-mmio@a000000`. */
@@ -187,12 +187,12 @@ export class MmioDevice implements Mmio {
     for (const entry of rows) this.#rows[entry.offset / 4] = entry;
   }
 
-  /** The device of a slot that has one; rows of empty slots never ask. */
+  /** The device; rows of empty slots never use it. */
   get hosted(): HostedDevice {
     return this.device!;
   }
 
-  /** The registers of the selected queue; rows of empty slots never ask. */
+  /** The registers of the selected queue; rows of empty slots never use them. */
   get queue(): QueueRegisters {
     return this.#queue!;
   }
@@ -202,12 +202,12 @@ export class MmioDevice implements Mmio {
     return this.#regions.find((region) => region.id === this.shmSel);
   }
 
-  /** Reads one byte; only the configuration has such. */
+  /** Reads one byte of the configuration; registers are 32 bits wide. */
   read8(offset: number): number {
     return this.#read(offset, 1);
   }
 
-  /** Reads 16 bits; only the configuration has such. */
+  /** Reads 16 bits of the configuration; registers are 32 bits wide. */
   read16(offset: number): number {
     return this.#read(offset, 2);
   }
@@ -217,12 +217,12 @@ export class MmioDevice implements Mmio {
     return this.#read(offset, 4);
   }
 
-  /** Writes one byte; only the configuration has such. */
+  /** Writes one byte of the configuration; registers are 32 bits wide. */
   write8(offset: number, value: number): void {
     this.#write(offset, 1, value);
   }
 
-  /** Writes 16 bits; only the configuration has such. */
+  /** Writes 16 bits of the configuration; registers are 32 bits wide. */
   write16(offset: number, value: number): void {
     this.#write(offset, 2, value);
   }
@@ -235,23 +235,23 @@ export class MmioDevice implements Mmio {
   /** GuestPageSize: a power of two. */
   writePageSize(value: number): void {
     if (value === 0 || (value & (value - 1)) !== 0) {
-      return this.hosted.violate("GuestPageSize", value, "no power of two");
+      return this.hosted.violate("GuestPageSize", value, "not a power of two");
     }
     this.hosted.pageSize = value;
   }
 
-  /** QueueNotify: the index, and with NOTIFICATION_DATA the position above it. */
+  /** QueueNotify: the index, and with NOTIFICATION_DATA the position in the upper half. */
   notify(value: number): void {
     this.hosted.notifyValue(value);
   }
 
-  /** Status; a reset puts the selectors back too. */
+  /** Status; a reset also resets the selectors. */
   writeStatus(value: number): void {
     if (value === 0) this.restore({ deviceFeatures: 0, driverFeatures: 0, queue: 0, shm: 0 });
     this.hosted.writeStatus(value);
   }
 
-  /** The selectors as plain data; the rest is the device's. */
+  /** The selectors as plain data; the rest of the state belongs to the device. */
   snapshot(): SelectorState {
     return {
       deviceFeatures: this.deviceFeaturesSel,
@@ -261,7 +261,7 @@ export class MmioDevice implements Mmio {
     };
   }
 
-  /** Takes the selectors over. */
+  /** Restores the selectors. */
   restore(state: SelectorState): void {
     this.deviceFeaturesSel = state.deviceFeatures;
     this.driverFeaturesSel = state.driverFeatures;

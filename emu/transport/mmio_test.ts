@@ -162,7 +162,7 @@ Deno.test("features: FEATURES_OK stays clear for a subset that cannot be (dev.ba
   assertEquals(negotiate(slot, 1, 70), 3, "a bit that is not offered");
   assertEquals(negotiate(slot, 34, 70), 3, "another");
   assertEquals(reasons(slot).map((text) => text.split(": ")[1]), [
-    "subset cannot be driven",
+    "the model does not accept these features",
     "accepts bits that are not offered",
     "accepts bits that are not offered",
   ]);
@@ -183,7 +183,7 @@ Deno.test("features: are settled by FEATURES_OK", () => {
   slot.write32(0x24, 4);
   slot.write32(0x20, 1);
   assertEquals(reasons(slot), [
-    "DriverFeatures: features are settled",
+    "DriverFeatures: the features are already settled",
     "DriverFeaturesSel: selects no feature word",
   ]);
 });
@@ -384,8 +384,8 @@ Deno.test("version 1: a queue lies where page size, alignment and PFN say, and F
   slot.write32(0x70, 11);
   assertEquals(slot.read32(0x70), 3);
   assertEquals(reasons(slot), [
-    "GuestPageSize: no power of two",
-    "QueueAlign: no power of two of at least 4",
+    "GuestPageSize: not a power of two",
+    "QueueAlign: not a power of two of at least 4",
     "QueuePFN: descriptor table at 0x1234000 is outside guest memory",
     "QueuePFN: queue runs",
     "QueueSize: queue runs",

@@ -2,12 +2,12 @@ import { Feature } from "@vireo/hal";
 import type { HostedDevice } from "../hosted_device.ts";
 import type { QueueConfig } from "../ring/queue_config.ts";
 
-/** What a transport calls the registers of a queue, for violations. */
+/** A transport's names of a queue's registers, for violations. */
 export type QueueRegisterNames = Readonly<
   Record<"size" | "address" | "ready" | "reset" | "align" | "page", string>
 >;
 
-/** The registers by which a driver sets up the selected queue: what they accept is the same everywhere. */
+/** The registers of the selected queue. They accept the same values on every transport. */
 export class QueueRegisters {
   /** Index of the selected queue. */
   select = 0;
@@ -30,7 +30,7 @@ export class QueueRegisters {
     return this.#device.running(this.select) ? 1 : 0;
   }
 
-  /** Its size: up to the maximum, a power of two for split rings, while it does not run. */
+  /** Sets the size of a stopped queue: up to the maximum, and for split rings a power of two. */
   writeSize(value: number): void {
     const config = this.#settable(this.#names.size, value);
     if (config === undefined) return;
@@ -39,13 +39,13 @@ export class QueueRegisters {
     config.size = value;
   }
 
-  /** A word of the address of a part, while it does not run. */
+  /** Sets a word of a part's address, of a stopped queue. */
   writeAddress(part: "desc" | "avail" | "used", word: 0 | 1, value: number): void {
     const config = this.#settable(this.#names.address, value);
     if (config !== undefined) config[part][word] = value;
   }
 
-  /** 1 starts it if its geometry is good, 0 stops it. */
+  /** Starts the queue at 1, if its geometry is valid, and stops it at 0. */
   writeReady(value: number): void {
     const device = this.#device;
     const refuse = (reason: string): void => device.violate(this.#names.ready, value, reason);
@@ -56,7 +56,7 @@ export class QueueRegisters {
     else if (!device.running(this.select)) device.startQueue(this.select);
   }
 
-  /** 1 resets it at once, if RING_RESET was negotiated. @returns Whether it did. */
+  /** Resets the queue at 1, if RING_RESET was negotiated. @returns Whether it did. */
   reset(value: number): boolean {
     const device = this.#device;
     const negotiated = device.features.has(Feature.RING_RESET);
@@ -70,17 +70,17 @@ export class QueueRegisters {
     return true;
   }
 
-  /** Alignment of a legacy used ring: a power of two of at least 4, while it does not run. */
+  /** Sets the alignment of a legacy used ring, of a stopped queue: a power of two of at least 4. */
   writeAlign(value: number): void {
     const config = this.#settable(this.#names.align, value);
     if (config === undefined) return;
     if (value < 4 || (value & (value - 1)) !== 0) {
-      return this.#device.violate(this.#names.align, value, "no power of two of at least 4");
+      return this.#device.violate(this.#names.align, value, "not a power of two of at least 4");
     }
     config.align = value;
   }
 
-  /** Page of a legacy queue: starts it there, or stops it at 0. */
+  /** Sets the page of a legacy queue: starts the queue there, or stops it at 0. */
   writePage(value: number): void {
     const device = this.#device;
     const { config } = this;

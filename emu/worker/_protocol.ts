@@ -1,8 +1,8 @@
 import type { RingOptions } from "../offer.ts";
 
-/** Words of the control buffer that a driver's thread and the devices' thread share. */
+/** Words of the control buffer, which the driver's thread and the devices' thread share. */
 export const Word = {
-  /** Counts up for every request and posted write; the worker sleeps on it. */
+  /** Incremented for every request and posted write; the worker sleeps on it. */
   DOORBELL: 0,
   /** A {@linkcode RequestState}; the driver's thread sleeps on it. */
   STATE: 1,
@@ -12,12 +12,12 @@ export const Word = {
   WIDTH: 4,
   OFFSET: 5,
   VALUE: 6,
-  /** Positions in the ring of posted writes: the worker moves the first, the driver's thread the second. */
+  /** Positions in the ring of posted writes: the worker advances the first, the driver's thread the second. */
   POSTED_TAKEN: 7,
   POSTED_ADDED: 8,
-  /** Counts up when an interrupt line rises; interrupt waiters sleep on it. */
+  /** Incremented when an interrupt line rises; interrupt waiters sleep on it. */
   INTERRUPTS: 9,
-  /** 1 once the worker is of no use. */
+  /** 1 once the worker has failed. */
   FAILED: 10,
   /** Level of each slot's interrupt line. */
   LEVELS: 16,
@@ -25,17 +25,17 @@ export const Word = {
   POSTED: 80,
 } as const;
 
-/** State of the one register access that may be under way. */
+/** State of the one register access that may be in progress. */
 export const RequestState = { IDLE: 0, REQUESTED: 1, DONE: 2 } as const;
 
 /** Most slots of a machine in a worker. */
 export const MAX_SLOTS = 64;
-/** Posted writes that may wait, a power of two. */
+/** The most posted writes that may wait, a power of two. */
 export const POSTED_COUNT = 256;
 /** Size of the control buffer in bytes. */
 export const CONTROL_BYTES: number = 4 * (Word.POSTED + 2 * POSTED_COUNT);
 
-/** What the worker is started with. */
+/** The message that starts the worker. */
 export interface WorkerStart {
   /** URL of the module whose default export makes the devices. */
   readonly module: string;
@@ -47,13 +47,13 @@ export interface WorkerStart {
   readonly ring: RingOptions | undefined;
 }
 
-/** What the worker answers. */
+/** A message from the worker. */
 export type WorkerAnswer =
   | { readonly kind: "ready"; readonly nodes: readonly WorkerNode[] }
   | { readonly kind: "failed"; readonly message: string }
   | { readonly kind: "disposed" };
 
-/** A slot as the worker's machine has it. */
+/** A slot of the worker's machine. */
 export interface WorkerNode {
   readonly name: string;
   readonly base: number;

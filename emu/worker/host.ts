@@ -15,7 +15,7 @@ import {
 } from "./_protocol.ts";
 import { MmioRegister } from "@vireo/hal";
 
-/** Rounds without a pause after which timers and streams of the worker get their turn. */
+/** Rounds without a pause after which the worker's timers and streams get a turn. */
 const ROUNDS = 256;
 
 type Devices = readonly (DeviceModel | MachineDevice)[];
@@ -82,7 +82,7 @@ class Host {
       if (Atomics.load(control, Word.DOORBELL) !== seen && ++rounds < ROUNDS) continue;
       rounds = 0;
       const wait = Atomics.waitAsync(control, Word.DOORBELL, seen);
-      // A turn of the event loop even if there is more to do: models may have timers and streams.
+      // Take a turn of the event loop even if more work waits: models may have timers and streams.
       if (wait.async) await wait.value;
       else await new Promise((resolve) => setTimeout(resolve, 0));
     }
@@ -93,7 +93,7 @@ class Host {
     await this.#machine[Symbol.asyncDispose]();
   }
 
-  /** Lets the driver's thread go that waits for an answer. */
+  /** Releases the driver's thread if it waits for an answer. */
   fail(): void {
     this.#stopped = true;
     Atomics.store(this.#control, Word.FAILED, 1);
@@ -106,7 +106,7 @@ class Host {
     const control = this.#control;
     this.#takePosted();
     if (Atomics.load(control, Word.STATE) !== RequestState.REQUESTED) return;
-    // A write posted after the look above is older than the request.
+    // A write that was posted after the call above is still older than the request.
     this.#takePosted();
     const slot = this.#machine.slots[control[Word.SLOT]!]!;
     const width = control[Word.WIDTH]!;

@@ -25,14 +25,14 @@ import {
 } from "./_protocol.ts";
 
 const DEFAULT_MEMORY = 64 * 1024 * 1024;
-/** Looks at the answer before the thread sleeps; an answer mostly comes within some microseconds. */
+/** Polls for an answer before the thread sleeps; most answers come within a few microseconds. */
 const SPINS = 2000;
 
 /** What a {@linkcode WorkerMachine} is made of. */
 export interface WorkerMachineOptions {
   /**
-   * URL of a module whose default export makes the devices in the worker: a function of `options` that
-   * returns models or `MachineDevice`s, or a promise of them.
+   * URL of a module whose default export makes the devices in the worker. It is a function that takes
+   * `options` and returns models or `MachineDevice`s, or a promise of them.
    */
   readonly module: string | URL;
   /** Plain data for that function. */
@@ -50,10 +50,21 @@ export interface WorkerMachineOptions {
 }
 
 /**
- * A machine whose devices run in a `Worker` over shared memory: rings are worked by two real threads.
+ * A machine whose devices run in a `Worker` over shared memory, so that two real threads use the rings.
  *
- * Register accesses are answered before they return, as on hardware; only QueueNotify is posted, in
- * order with the rest, so that driver and device really run at once.
+ * A register access returns after its answer, as on hardware. Only QueueNotify is posted, in order with the
+ * other accesses, so that driver and device run at the same time.
+ *
+ * @example
+ * ```ts
+ * import { WorkerMachine } from "@vireo/emu/worker";
+ *
+ * // The module's default export is a function that returns the device models.
+ * async function start(module: URL): Promise<number> {
+ *   await using machine = await WorkerMachine.create({ module, deadline: 10_000 });
+ *   return machine.nodes().length;
+ * }
+ * ```
  */
 export class WorkerMachine implements Platform {
   /** The target string. */
@@ -104,7 +115,7 @@ export class WorkerMachine implements Platform {
    */
   static async create(options: WorkerMachineOptions): Promise<WorkerMachine> {
     if ((options.slots ?? 0) > MAX_SLOTS) {
-      throw new RangeError(`Cannot make over ${MAX_SLOTS} slots: received ${options.slots}`);
+      throw new RangeError(`Cannot make ${options.slots} slots: expected at most ${MAX_SLOTS}`);
     }
     options.signal?.throwIfAborted();
     const machine = new WorkerMachine(options, new SharedArrayBuffer(CONTROL_BYTES));
@@ -135,10 +146,10 @@ export class WorkerMachine implements Platform {
     }));
   }
 
-  /** Opens a range of guest RAM. Shared memory regions of devices stay in the worker. */
+  /** Opens a range of guest RAM. The worker keeps the shared memory regions of its devices. */
   openMemory(address: number, length: number): MemoryWindow {
     if (!this.memory.contains(address, length)) {
-      throw new VireoError("BAD_ACCESS", "No guest RAM of this machine", {
+      throw new VireoError("BAD_ACCESS", "Cannot open guest RAM of this machine", {
         device: this.name,
         seen: address,
         base: 16,
@@ -148,7 +159,7 @@ export class WorkerMachine implements Platform {
     return { bytes: this.memory.bytes.subarray(at, at + length), [Symbol.dispose]() {} };
   }
 
-  /** Disposes the models in the worker and ends it; drivers must be gone. */
+  /** Disposes the models in the worker and ends it; drivers must have been removed. */
   async [Symbol.asyncDispose](): Promise<void> {
     try {
       if (this.#failure === undefined) {
@@ -190,10 +201,14 @@ export class WorkerMachine implements Platform {
       const left = end - performance.now();
       if (left <= 0) {
         this.#fail(`No answer within ${this.#deadline} ms`);
-        throw new VireoError("TIMEOUT", "The devices' thread does not answer", {
-          device: this.#nodes[slot]?.name,
-          register: mmioRegisterName(offset),
-        });
+        throw new VireoError(
+          "TIMEOUT",
+          `Timed out after ${this.#deadline} ms waiting for the devices' thread to answer`,
+          {
+            device: this.#nodes[slot]?.name,
+            register: mmioRegisterName(offset),
+          },
+        );
       }
       Atomics.wait(control, Word.STATE, RequestState.REQUESTED, left);
     }
@@ -210,7 +225,7 @@ export class WorkerMachine implements Platform {
     return control[Word.VALUE]! >>> 0;
   }
 
-  /** Posts a notification; false if too many wait, and it has to be a request. */
+  /** Posts a notification; false if too many wait, and the caller must make a request instead. */
   #post(slot: number, value: number): boolean {
     const control = this.#control;
     const added = control[Word.POSTED_ADDED]!;
@@ -218,7 +233,7 @@ export class WorkerMachine implements Platform {
     const at = Word.POSTED + 2 * (added & (POSTED_COUNT - 1));
     control[at] = slot;
     control[at + 1] = value;
-    // Orders the entry, and the ring in guest memory that it speaks of, before the position.
+    // Orders the entry, and the ring in guest memory that it names, before the position.
     Atomics.store(control, Word.POSTED_ADDED, (added + 1) | 0);
     this.#ring();
     return true;
@@ -234,7 +249,7 @@ export class WorkerMachine implements Platform {
     return {
       polled: false,
       wait: async ({ signal }: InterruptWait): Promise<void> => {
-        // A pending waitAsync cannot be cancelled: it is woken, and so are others, to no harm.
+        // A pending waitAsync cannot be cancelled, so this wakes it; waking the others does no harm.
         const wake = (): void => void Atomics.notify(control, Word.INTERRUPTS);
         signal.addEventListener("abort", wake);
         try {
@@ -260,14 +275,14 @@ export class WorkerMachine implements Platform {
   }
 
   #error(): VireoError {
-    return new VireoError("HOST_ERROR", "The devices' thread is gone", {
+    return new VireoError("HOST_ERROR", "Cannot reach the devices' thread: it has ended", {
       device: this.name,
       seen: this.#failure ?? "no reason",
     });
   }
 }
 
-/** Messages of the worker, for who waits for one. */
+/** Queues the worker's messages for the next waiter. */
 class AnswerBox {
   readonly #answers: WorkerAnswer[] = [];
   #waiter: ((answer: WorkerAnswer) => void) | undefined;
@@ -284,7 +299,13 @@ class AnswerBox {
     if (first !== undefined) return Promise.resolve(first);
     const { promise, resolve, reject } = Promise.withResolvers<WorkerAnswer>();
     const timer = setTimeout(
-      () => reject(new VireoError("TIMEOUT", `The worker said nothing within ${deadline} ms`)),
+      () =>
+        reject(
+          new VireoError(
+            "TIMEOUT",
+            `Timed out after ${deadline} ms waiting for the worker to answer`,
+          ),
+        ),
       deadline,
     );
     const onAbort = (): void => reject(signal?.reason);

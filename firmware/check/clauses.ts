@@ -1,7 +1,7 @@
 import rows from "./clauses.json" with { type: "json" };
 
 /** Who must do what a clause says. */
-export type ClauseRole = "driver" | "device";
+type ClauseRole = "driver" | "device";
 
 /** A normative statement of virtio 1.4, in our words. */
 export interface Clause {

@@ -15,13 +15,13 @@ const CHUNK = 256 * 1024;
 const SECTOR = 512;
 
 /** Flags of every `vireo blk` command. */
-export interface DiskFlags {
+interface DiskFlags {
   readonly disk: string;
   readonly json?: true | undefined;
 }
 
 /** Flags of commands over a range of sectors. */
-export interface RangeFlags extends DiskFlags {
+interface RangeFlags extends DiskFlags {
   readonly sector: string;
   readonly count?: string | undefined;
 }
@@ -222,7 +222,7 @@ export async function discard(board: BoardOptions, flags: RangeFlags): Promise<v
 }
 
 /** Flags of `vireo blk bench`. */
-export interface BenchFlags extends DiskFlags {
+interface BenchFlags extends DiskFlags {
   readonly op: "read" | "write";
   readonly depth: string;
   readonly bytes: string;

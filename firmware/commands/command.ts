@@ -83,7 +83,7 @@ interface CommandBase<O, A> {
 }
 
 /** What a command needs of a board. */
-export interface BoardNeed {
+interface BoardNeed {
   /** Its target if none is given; `emu` by default. */
   readonly target?: string;
   /** The device of `--with` that the board must have. */

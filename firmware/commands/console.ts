@@ -6,7 +6,7 @@ import type { Vireo } from "../vireo.ts";
 import { openVireo } from "../session.ts";
 
 /** Flags of `vireo console`. */
-export interface ConsoleFlags {
+interface ConsoleFlags {
   readonly port: string;
   readonly list?: true | undefined;
   readonly send?: string | undefined;

@@ -40,7 +40,7 @@ export function info(vireo: Vireo, flags: JsonFlag): void {
 }
 
 /** Flags of `vireo crypto aes-cbc`. */
-export interface CipherFlags extends JsonFlag {
+interface CipherFlags extends JsonFlag {
   readonly key: string;
   readonly iv: string;
   readonly decrypt?: true;

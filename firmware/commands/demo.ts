@@ -20,7 +20,7 @@ const SAMPLE = 65536;
 const CHI_SQUARE_LIMIT = 394;
 
 /** Environment variable that tells a guest of the disk on the host, as JSON. */
-export const DEMO_DISK = "VIREO_DEMO_DISK";
+const DEMO_DISK = "VIREO_DEMO_DISK";
 
 /** Environment variable that tells a guest of the wire on the host, as JSON. */
 const DEMO_PEER = "VIREO_DEMO_PEER";
@@ -76,7 +76,7 @@ async function withDisk(
 }
 
 /** Flags of `vireo demo`. */
-export interface DemoFlags {
+interface DemoFlags {
   /** Whether the user named a disk. */
   readonly given: boolean;
   readonly json?: true | undefined;

@@ -17,7 +17,7 @@ import { note } from "../terminal/output.ts";
 import { qemuArguments } from "../target/qemu_arguments.ts";
 
 /** Flags of `vireo image`. */
-export interface ImageFlags {
+interface ImageFlags {
   readonly arch: Arch;
   readonly output: string;
   readonly refresh?: true | undefined;

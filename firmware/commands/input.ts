@@ -37,7 +37,7 @@ export function info(vireo: Vireo, flags: JsonFlag): void {
 }
 
 /** Flags of `vireo input watch`. */
-export interface WatchFlags extends JsonFlag {
+interface WatchFlags extends JsonFlag {
   readonly count?: string;
   readonly deadline: string;
   readonly type?: string;

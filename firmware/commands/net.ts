@@ -34,7 +34,7 @@ export async function info(board: BoardOptions, flags: JsonFlag): Promise<void> 
 }
 
 /** Flags of `vireo net ping`. */
-export interface PingFlags extends JsonFlag {
+interface PingFlags extends JsonFlag {
   readonly source?: string;
   readonly count: string;
   readonly deadline: string;
@@ -186,7 +186,7 @@ export async function fetchFile(
 }
 
 /** Flags of `vireo net capture`. */
-export interface CaptureFlags extends JsonFlag {
+interface CaptureFlags extends JsonFlag {
   readonly output?: string;
   readonly count: string;
   readonly deadline: string;

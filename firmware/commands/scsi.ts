@@ -5,7 +5,7 @@ import type { JsonFlag } from "./command.ts";
 import type { Vireo } from "../vireo.ts";
 
 /** Flags of `vireo scsi read`. */
-export interface ReadFlags {
+interface ReadFlags {
   readonly unit: string;
   readonly lun: string;
   readonly block: string;

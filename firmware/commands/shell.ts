@@ -5,10 +5,10 @@ import { INTERRUPTED, Presses } from "../terminal/interrupts.ts";
 import { Finished, UsageError } from "../terminal/usage.ts";
 
 /** What a REPL in a guest talks through: the board's serial line, or a port of the virtio console. */
-export type ShellConsole = "uart" | "virtio";
+type ShellConsole = "uart" | "virtio";
 
 /** Flags of `vireo shell`. */
-export interface ShellFlags {
+interface ShellFlags {
   /** What the REPL talks through. */
   readonly console?: ShellConsole | undefined;
 }

@@ -3,8 +3,16 @@
  *
  * @module
  */
-import { big64, number64, type ReadAt, readPadded, text, utf8, viewOf } from "./_fields.ts";
-import type { FileSystem } from "./superblock.ts";
+import {
+  big64,
+  type FileSystem,
+  number64,
+  type ReadAt,
+  readPadded,
+  text,
+  utf8,
+  viewOf,
+} from "./_fields.ts";
 
 const SECTOR = 512;
 

@@ -97,7 +97,20 @@ export interface HashOptions {
   readonly onProgress?: (done: number) => void;
 }
 
-/** The SHA-256 of a disk, read through its driver with several requests in flight. */
+/**
+ * The SHA-256 of a disk, read through its driver with several requests in flight.
+ *
+ * @example
+ * ```ts
+ * import { hashDisk, openVireo } from "@vireo/firmware";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using vireo = await openVireo();
+ * // The SHA-256 of the first sector.
+ * const hash = await hashDisk(vireo.blk, { count: 1 });
+ * assertEquals(hash.length, 64);
+ * ```
+ */
 export async function hashDisk(blk: Blk, options: HashOptions = {}): Promise<string> {
   const first = options.sector ?? 0;
   const total = (options.count ?? blk.sectors - first) * SECTOR;

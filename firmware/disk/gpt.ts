@@ -1,7 +1,6 @@
 import { type Layout, layout } from "@vireo/hal";
 import { crc32 } from "node:zlib";
-import { number64, type ReadAt, utf16, viewOf } from "./_fields.ts";
-import type { DiskShape, Partition } from "./partitions.ts";
+import { type DiskShape, number64, type Partition, type ReadAt, utf16, viewOf } from "./_fields.ts";
 
 /** UEFI 2.10 §5.3.2, up to the end of PartitionEntryArrayCRC32. */
 const HEADER: Layout<
@@ -48,7 +47,7 @@ const ENTRY: Layout<"type" | "unique" | "first" | "last" | "attributes" | "name"
 const MAX_TABLE = 16 * 1024 * 1024;
 
 /** What a GPT says, and what is odd about it. */
-export interface Gpt {
+interface Gpt {
   /** The partitions in use. */
   readonly partitions: readonly Partition[];
   /** What is odd. */
@@ -150,7 +149,7 @@ async function readEntries(
 }
 
 /** A GUID in its mixed-endian text form (UEFI 2.10 appendix A). */
-export function guid(bytes: Uint8Array): string {
+function guid(bytes: Uint8Array): string {
   const digits = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15]
     .map((i) => (bytes[i] ?? 0).toString(16).padStart(2, "0")).join("");
   return digits.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");

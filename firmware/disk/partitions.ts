@@ -1,25 +1,9 @@
-import { type ReadAt, readPadded } from "./_fields.ts";
+import { type DiskShape, type Partition, type ReadAt, readPadded } from "./_fields.ts";
 import { isBootSector } from "./boot_sector.ts";
 import { readGpt } from "./gpt.ts";
 import { type Mbr, mbrPartitions, parseMbr } from "./mbr.ts";
 
-export type { ReadAt } from "./_fields.ts";
-
-/** One entry of a partition table. */
-export interface Partition {
-  /** Number as Linux counts: 1 is the first; logical partitions of an MBR start at 5. */
-  readonly number: number;
-  /** First byte. */
-  readonly start: number;
-  /** Length in bytes. */
-  readonly length: number;
-  /** Type: two hex digits (MBR) or a GUID (GPT). */
-  readonly type: string;
-  /** Name, for GPT. */
-  readonly name: string;
-  /** Whether it ends past the end of the disk. */
-  readonly beyond: boolean;
-}
+export type { DiskShape, Partition, ReadAt } from "./_fields.ts";
 
 /** A partition table. */
 export interface PartitionTable {
@@ -33,14 +17,6 @@ export interface PartitionTable {
   readonly remarks: readonly string[];
 }
 
-/** What must be known of a disk to read its table. */
-export interface DiskShape {
-  /** Size in bytes. */
-  readonly size: number;
-  /** Logical block size in bytes, in which tables count. */
-  readonly blockSize: number;
-}
-
 /** Block sizes that disks are made with. */
 const UNITS = [512, 4096];
 
@@ -50,6 +26,20 @@ const UNITS = [512, 4096];
  * table makes sense only in those, they are taken, and a remark says so.
  *
  * @param read Reads the disk.
+ *
+ * @example
+ * ```ts
+ * import { readPartitionTable } from "@vireo/firmware";
+ * import { assertEquals } from "@std/assert";
+ *
+ * // A disk of zeroes has no table.
+ * const bytes = new Uint8Array(1 << 20);
+ * const { scheme, partitions } = await readPartitionTable(
+ *   (offset, length) => Promise.resolve(bytes.subarray(offset, offset + length)),
+ *   { size: bytes.length, blockSize: 512 },
+ * );
+ * assertEquals([scheme, partitions.length], [null, 0]);
+ * ```
  */
 export async function readPartitionTable(
   read: ReadAt,

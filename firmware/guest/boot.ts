@@ -1,5 +1,4 @@
 import { Waiter, type WaitOptions } from "@vireo/drivers/wait";
-import { VireoError } from "@vireo/hal";
 import { requireProgram } from "@vireo/hal/host";
 import { type DeviceInterfaces, interfaceArgs } from "@vireo/hal/qtest";
 import {
@@ -14,6 +13,7 @@ import {
   moduleCache,
   writePieces,
 } from "../image/mod.ts";
+import { execBytes } from "../image/exec.ts";
 import type { GuestRun } from "./init.ts";
 import { findGuestBoard, type GuestBoard } from "./guest_board.ts";
 import { GuestLine, type GuestMonitor, type GuestOutput } from "./_line.ts";
@@ -81,7 +81,7 @@ export interface BootOptions extends DeviceInterfaces {
 }
 
 /** How a guest ended. */
-export interface BootResult {
+interface BootResult {
   /** The program's exit code. */
   readonly exitCode: number;
   /** Milliseconds from QEMU's start until PID 1 was connected. */
@@ -259,22 +259,13 @@ async function kernelModule(root: string, path: string): Promise<Uint8Array | un
       try {
         if (!packed) return await Deno.readFile(file);
         await Deno.stat(`${file}.xz`);
-        return await unpackXz(`${file}.xz`);
+        return await execBytes(["xz", "--decompress", "--stdout", `${file}.xz`]);
       } catch (error) {
         if (!(error instanceof Deno.errors.NotFound)) throw error;
       }
     }
   }
   return undefined;
-}
-
-async function unpackXz(path: string): Promise<Uint8Array> {
-  const { success, stdout } = await new Deno.Command(requireProgram("xz"), {
-    args: ["--decompress", "--stdout", path],
-    stderr: "null",
-  }).output();
-  if (success) return stdout;
-  throw new VireoError("HOST_ERROR", "Cannot unpack a module of the kernel", { device: path });
 }
 
 async function removeDirectory(path: string): Promise<void> {

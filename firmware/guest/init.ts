@@ -30,7 +30,7 @@ export interface GuestRun {
  *
  * @returns The exit code, 0 if there is none.
  */
-export type GuestProgram = (args: readonly string[]) => unknown;
+type GuestProgram = (args: readonly string[]) => unknown;
 
 /** What a program that dies of an error leaves as its exit code. */
 const FAILED = 1;

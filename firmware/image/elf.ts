@@ -1,7 +1,7 @@
 import { VireoError } from "@vireo/hal";
 
 /** What a dynamically linked program asks of the system it runs on. */
-export interface ElfNeeds {
+interface ElfNeeds {
   /** The machine it is for, as Linux names it. */
   readonly machine: "x86_64" | "aarch64";
   /** Path of the dynamic loader, if it has one. */

@@ -2,7 +2,7 @@ import { VireoError } from "@vireo/hal";
 import { requireProgram } from "@vireo/hal/host";
 
 /** How to run a tool. */
-export interface ExecOptions {
+interface ExecOptions {
   /** Working directory. */
   readonly cwd?: string;
   /** Environment variables besides the process's own. */
@@ -22,6 +22,14 @@ export async function exec(
   command: readonly [string, ...string[]],
   options: ExecOptions = {},
 ): Promise<string> {
+  return new TextDecoder().decode(await execBytes(command, options));
+}
+
+/** As {@linkcode exec}, for a tool that writes bytes. */
+export async function execBytes(
+  command: readonly [string, ...string[]],
+  options: ExecOptions = {},
+): Promise<Uint8Array> {
   const [program, ...args] = command;
   const output = await new Deno.Command(requireProgram(program), {
     args,
@@ -33,9 +41,9 @@ export async function exec(
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   }).output();
   options.signal?.throwIfAborted();
-  const text = new TextDecoder();
-  if (output.success) return text.decode(output.stdout);
-  const last = text.decode(output.stderr).trim().split("\n").slice(-10).join("\n");
+  if (output.success) return output.stdout;
+  const said = new TextDecoder().decode(output.stderr);
+  const last = said.trim().split("\n").slice(-10).join("\n");
   throw new VireoError("HOST_ERROR", `The program ${program} failed`, {
     seen: `exit code ${output.code}\n${last}`,
   });

@@ -4,7 +4,7 @@ import { flagName } from "../terminal/flag_name.ts";
 import { NeedsGuest } from "../terminal/usage.ts";
 
 /** What of a command stays on the host when the command itself runs in a guest. */
-export type GuestPlan = Omit<GuestCommand, "args">;
+type GuestPlan = Omit<GuestCommand, "args">;
 
 /**
  * Splits a command line for a guest: files, standard input and the user's script are the host's.

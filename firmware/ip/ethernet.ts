@@ -20,6 +20,15 @@ const TTL = 64;
  *
  * @param text Four decimal numbers, as `10.0.2.2`.
  * @throws {TypeError} If the text is not one.
+ *
+ * @example
+ * ```ts
+ * import { formatIpv4, parseIpv4 } from "@vireo/firmware/ip";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const address = parseIpv4("10.0.2.2");
+ * assertEquals([address.length, formatIpv4(address)], [4, "10.0.2.2"]);
+ * ```
  */
 export function parseIpv4(text: string): Uint8Array {
   const parts = text.split(".");

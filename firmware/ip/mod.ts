@@ -1,6 +1,18 @@
 /**
  * A small IPv4 host above a network device: ARP, ping, UDP, DHCP, a TCP client, HTTP; captures of frames.
  *
+ * @example
+ * ```ts
+ * import { openVireo } from "@vireo/firmware";
+ * import { ping } from "@vireo/firmware/ip";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using vireo = await openVireo({ target: "emu" });
+ * const options = { source: "10.0.2.15", target: "10.0.2.2", count: 1 };
+ * const { replies } = await ping(vireo.net, options);
+ * assertEquals(replies.length, 1);
+ * ```
+ *
  * @module
  */
 export { type DhcpLease } from "./dhcp.ts";

@@ -47,6 +47,18 @@ export interface PingResult {
  * @returns The replies; one that did not come in time is left out.
  * @throws {VireoError} `TIMEOUT` If the target does not answer ARP.
  * @throws {TypeError} If an address makes no sense.
+ *
+ * @example
+ * ```ts
+ * import { openVireo } from "@vireo/firmware";
+ * import { ping } from "@vireo/firmware/ip";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using vireo = await openVireo();
+ * const options = { source: "10.0.2.15", target: "10.0.2.2", count: 2 };
+ * const { mac, replies } = await ping(vireo.net, options);
+ * assertEquals([mac.length, replies.map(({ sequence }) => sequence)], [17, [0, 1]]);
+ * ```
  */
 export async function ping(net: Net, options: PingOptions): Promise<PingResult> {
   const { source, target, count = 4, size = 56, deadline = 1000 } = options;

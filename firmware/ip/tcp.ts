@@ -5,7 +5,7 @@ import { TcpFlag as F, type TcpSegment } from "./packets.ts";
 /** Bytes that we have room for. */
 const WINDOW = 0xffff;
 /** Largest segment that we take. */
-export const MSS = 1460;
+const MSS = 1460;
 /** Bounds of the time until a segment is sent again, in milliseconds (RFC 6298). */
 const MIN_RTO = 200;
 const MAX_RTO = 60_000;

@@ -1,7 +1,7 @@
 import { stripTypeScriptTypes } from "node:module";
 
 /** What became of a text that was given to {@linkcode evaluate}. */
-export type Evaluation =
+type Evaluation =
   /** More lines are needed. */
   | { readonly kind: "incomplete" }
   /** It runs; the completion value is in an object, because it may be a promise itself. */

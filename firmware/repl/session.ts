@@ -3,7 +3,7 @@ import { LineEditor } from "./_line_editor.ts";
 import { CANCELLED, type LineSource, PlainLines } from "./lines.ts";
 
 /** The other side of a REPL. */
-export interface ReplStreams {
+interface ReplStreams {
   /** What is typed. */
   readonly input: AsyncIterable<Uint8Array>;
   /** Takes what is printed, in the order of the calls. */

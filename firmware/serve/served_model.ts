@@ -7,7 +7,7 @@ import { toFileUrl } from "../terminal/paths.ts";
 import { UsageError } from "../terminal/usage.ts";
 
 /** What a file with a device of one's own exports by default. */
-export type ServedModule = () => DeviceModel | Promise<DeviceModel>;
+type ServedModule = () => DeviceModel | Promise<DeviceModel>;
 
 /**
  * Makes the model that `vireo serve` serves: one of the board's devices by its name, with the board's

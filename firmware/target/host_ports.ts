@@ -108,7 +108,7 @@ export class HostPorts implements AsyncDisposable {
 }
 
 /** What {@linkcode HostPorts.listen} makes besides the ports that every board has. */
-export interface HostPortsOptions {
+interface HostPortsOptions {
   /** Names of further ports. */
   readonly more?: readonly string[];
   /** Whether there is a connection to QEMU's monitor. */

@@ -26,6 +26,15 @@ export type TransportOption = "mmio" | "pci";
  * Parses `FILE[,ro][,serial=..][,block-size=..]`; a comma in the file name is written twice.
  *
  * @throws {UsageError} If a part is unknown.
+ *
+ * @example
+ * ```ts
+ * import { parseBlk } from "@vireo/firmware";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const { path, readOnly } = parseBlk("disk.img,ro");
+ * assertEquals([path, readOnly], ["disk.img", true]);
+ * ```
  */
 export function parseBlk(text: string): BlkOption {
   const [path = "", ...parts] = splitCommas(text);
@@ -66,6 +75,14 @@ export function parseBlks(texts: readonly string[] = []): BlkOption[] {
  * Parses `hub`, `user`, `tap:NAME` or `none`.
  *
  * @throws {UsageError} If it is something else.
+ *
+ * @example
+ * ```ts
+ * import { parseNet } from "@vireo/firmware";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(parseNet("tap:vireo0"), { kind: "tap", name: "vireo0" });
+ * ```
  */
 export function parseNet(text: string): NetOption {
   if (text === "hub" || text === "user" || text === "none") return { kind: text };

@@ -1,7 +1,7 @@
 import { TRACE_GROUPS, type TraceGroup } from "@vireo/hal";
 import { parseWith, withSyntax } from "../devices/table.ts";
 import type { WithOption } from "../devices/board_device.ts";
-import { parseCount, UsageError } from "../terminal/usage.ts";
+import { NO_HUB, parseCount, UsageError } from "../terminal/usage.ts";
 import {
   type BlkOption,
   type NetOption,
@@ -90,9 +90,7 @@ export const BOARD_OPTIONS = {
     group: "Board options:",
     parse: (text?: string): NetOption | undefined => text === undefined ? text : parseNet(text),
     refuse: (text: string, { target }: Interfaces): string | undefined =>
-      text === "hub" && /^q(?:test|emu):/.test(target)
-        ? "QEMU has user, tap:NAME or none, got 'hub'"
-        : undefined,
+      text === "hub" && /^q(?:test|emu):/.test(target) ? NO_HUB : undefined,
   },
   /** The devices that the board has besides disks, wire, console and entropy. */
   with: {

@@ -3,7 +3,7 @@ import { boardDevice } from "../devices/table.ts";
 import type { BlkOption } from "./option_values.ts";
 import type { BoardOptions } from "./options.ts";
 import { parseTarget } from "./target.ts";
-import { UsageError } from "../terminal/usage.ts";
+import { NO_HUB, UsageError } from "../terminal/usage.ts";
 import type { QemuArguments } from "../devices/board_device.ts";
 
 /** Size of the disk that a board has when none was named, in bytes: it reads as zeroes. */
@@ -31,7 +31,7 @@ export function qemuArguments(options: BoardOptions, ports: readonly QemuPort[])
   const devices: string[] = [];
   const wire = options.net ?? { kind: "user" };
   if (wire.kind === "hub") {
-    throw new UsageError("--net: QEMU has user, tap:NAME or none, got 'hub'");
+    throw new UsageError(`--net: ${NO_HUB}`);
   }
   if (wire.kind !== "none") {
     backends.push(

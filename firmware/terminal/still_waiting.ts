@@ -6,7 +6,7 @@ const FIRST = 5000;
 const PERIOD = 500;
 
 /** What a {@linkcode StillWaiting} needs; a test has its own. */
-export interface StillWaitingOptions {
+interface StillWaitingOptions {
   /** Takes a line. */
   readonly say: (line: string) => void;
   /** The buses of the boards, whichever there are. */

@@ -64,3 +64,6 @@ export function parseHexBytes(text: string, what: string): Uint8Array {
   }
   return Uint8Array.from(digits.match(/../g) ?? [], (pair) => parseInt(pair, 16));
 }
+
+/** Why a board of QEMU refuses `--net hub`. */
+export const NO_HUB = "QEMU has user, tap:NAME or none, got 'hub'";

@@ -22,7 +22,7 @@ import {
 } from "../discover/mod.ts";
 
 /** Where a driver notifies a device: a range of a base address register. */
-export interface NotifyRange {
+interface NotifyRange {
   /** Index of the register. */
   readonly bar: number;
   /** The first byte. */

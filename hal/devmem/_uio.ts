@@ -12,10 +12,10 @@ import type { PciLine } from "./_pci.ts";
 import type { ShimSymbols } from "./_shim.ts";
 
 /** The Linux driver that hands a PCI function's INTx to a process. */
-export const UIO_DRIVER = "uio_pci_generic";
+const UIO_DRIVER = "uio_pci_generic";
 
 /** A function bound to {@linkcode UIO_DRIVER}, and its device; disposing of it unbinds the function. */
-export interface UioBinding extends Disposable {
+interface UioBinding extends Disposable {
   /** Path of the device. */
   readonly device: string;
 }

@@ -2,7 +2,7 @@ import { hex, type Mmio, MmioRegister, VireoError } from "@vireo/hal";
 import type { ShimSymbols } from "./_shim.ts";
 
 /** The range of offsets where a write notifies the device. */
-export interface NotifyOffsets {
+interface NotifyOffsets {
   /** The first byte. */
   readonly start: number;
   /** The first byte after it. */

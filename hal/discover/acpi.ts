@@ -10,6 +10,15 @@ const HARDWARE_ID = "LNRO0005";
  *
  * @param text The contents of `/proc/iomem`.
  * @returns The slots by rising address.
+ *
+ * @example
+ * ```ts
+ * import { parseIomem } from "@vireo/hal/discover";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const [slot] = parseIomem("feb00000-feb001ff : LNRO0005:00\n");
+ * assertEquals([slot!.base, slot!.size], [0xfeb0_0000, 0x200]);
+ * ```
  */
 export function parseIomem(text: string): MmioSlot[] {
   const slots: MmioSlot[] = [];

@@ -20,6 +20,15 @@ const PARAMETER = new RegExp(`^(${NUMBER})([KMGTPEkmgtpe]?)@(${NUMBER}):(\\d+)(?
  * @param text The command line, for example the contents of `/proc/cmdline`.
  * @returns The devices in order; none if there is no such parameter.
  * @throws {VireoError} `CONFIG_INVALID` If a parameter is malformed.
+ *
+ * @example
+ * ```ts
+ * import { parseCommandLine } from "@vireo/hal/discover";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const [slot] = parseCommandLine("quiet virtio_mmio.device=4K@0x10001000:1");
+ * assertEquals([slot!.base, slot!.size, slot!.irq, slot!.id], [0x1000_1000, 4096, 1, 0]);
+ * ```
  */
 export function parseCommandLine(text: string): CommandLineSlot[] {
   const slots: CommandLineSlot[] = [];
@@ -30,15 +39,6 @@ export function parseCommandLine(text: string): CommandLineSlot[] {
     slots.push(parseDevice(match[1]!, (slots.at(-1)?.id ?? -1) + 1));
   }
   return slots;
-}
-
-/**
- * Writes devices as reading Linux's parameter does: `0x<size>@0x<base>:<irq>:<id>`, one a line.
- */
-export function formatCommandLine(slots: readonly CommandLineSlot[]): string {
-  return slots.map(({ size, base, irq, id }) =>
-    `0x${size.toString(16)}@0x${base.toString(16)}:${irq}:${id}\n`
-  ).join("");
 }
 
 function parseDevice(text: string, nextId: number): CommandLineSlot {

@@ -2,7 +2,6 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { VireoError } from "@vireo/hal";
 import {
   discover,
-  formatCommandLine,
   parseCommandLine,
   parseIomem,
   parseMmioOption,
@@ -142,13 +141,6 @@ Deno.test("parseCommandLine refuses what Linux refuses", () => {
     );
     assertEquals(error.code, "CONFIG_INVALID", value);
   }
-});
-
-Deno.test("formatCommandLine writes what reading the parameter gives", () => {
-  assertEquals(
-    formatCommandLine(parseCommandLine("virtio_mmio.device=1K@0x100b0000:48:7")),
-    "0x400@0x100b0000:48:7\n",
-  );
 });
 
 Deno.test("parseMmioOption makes slots side by side", () => {

@@ -9,6 +9,15 @@ const MAX_COUNT = 4096;
  *
  * @param text Three numbers, decimal or `0x` hex; COUNT may be missing and is then 1.
  * @throws {VireoError} `CONFIG_INVALID` If the text has another form.
+ *
+ * @example
+ * ```ts
+ * import { parseMmioOption } from "@vireo/hal/discover";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const slots = parseMmioOption("0x0a000000,0x200,2");
+ * assertEquals(slots.map(({ base }) => base), [0x0a00_0000, 0x0a00_0200]);
+ * ```
  */
 export function parseMmioOption(text: string): MmioSlot[] {
   const words = text.split(",");

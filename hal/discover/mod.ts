@@ -2,6 +2,15 @@
  * Where a machine's devices are. The device tree, ACPI, the kernel command line or the user name the
  * virtio-mmio slots; configuration spaces name the PCI functions.
  *
+ * @example
+ * ```ts
+ * import { parseCommandLine } from "@vireo/hal/discover";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const [slot] = parseCommandLine("console=ttyS0 virtio_mmio.device=512@0xa000000:48");
+ * assertEquals([slot!.base, slot!.size, slot!.irq], [0x0a00_0000, 512, 48]);
+ * ```
+ *
  * @module
  */
 export * from "./acpi.ts";

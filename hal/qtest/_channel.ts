@@ -27,7 +27,7 @@ function digit(byte: number): number {
 }
 
 /** Receives what a channel reports without a request. */
-export interface ChannelEvents {
+interface ChannelEvents {
   /** A line of the intercepted interrupt controller changed. */
   interrupt(line: number, level: boolean): void;
   /** What QEMU has written to its standard error so far. */

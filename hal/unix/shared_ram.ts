@@ -2,7 +2,7 @@ import type { Dma, DmaOptions, DmaRegion } from "../dma.ts";
 import { RegionAllocator } from "../region_allocator.ts";
 
 /** Where a machine's memory is, and the part of it that is handed out. */
-export interface RamRange {
+interface RamRange {
   /** Physical address of the first byte. */
   readonly base: number;
   /** Bytes at the start that are not handed out. */

@@ -55,7 +55,7 @@ const STATUS_OF_DEVICE = Status.NEEDS_RESET;
 /** `POLLIN` of poll(2). */
 const POLLIN = 1;
 
-/** The machine's memory, as a front end tells of it. */
+/** The machine's memory, as a front end describes it. */
 export interface FrontEndMemory {
   /** Its file. */
   readonly fd: number;

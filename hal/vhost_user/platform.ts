@@ -51,7 +51,7 @@ export class VhostUserPlatform implements Platform {
   /**
    * Makes the memory; the sockets are connected to when their nodes are opened.
    *
-   * @throws {RangeError} If the memory is no positive multiple of 4096.
+   * @throws {RangeError} If the memory is not a positive multiple of 4096.
    * @throws {VireoError} `HOST_ERROR` If the host does not give the memory.
    */
   constructor(options: VhostUserPlatformOptions) {
@@ -91,14 +91,15 @@ export class VhostUserPlatform implements Platform {
   /**
    * Opens a range of the memory.
    *
-   * @throws {VireoError} `BAD_ACCESS` If it is none.
+   * @throws {VireoError} `BAD_ACCESS` If part of the range is not memory.
    */
   openMemory(address: number, length: number): MemoryWindow {
     const bytes = this.#ram.window(address, length);
     if (bytes !== undefined) return { bytes, [Symbol.dispose]() {} };
-    throw new VireoError("BAD_ACCESS", "No memory of this machine", {
+    throw new VireoError("BAD_ACCESS", "Cannot open memory of this machine", {
       device: this.name,
       seen: address,
+      base: 16,
       expected: "memory that is shared with the devices",
     });
   }

@@ -27,7 +27,7 @@ export interface VhostUserMessage {
   readonly fds: readonly number[];
 }
 
-/** Looks up what a message may have. @returns Its rule, or undefined if there is no such message. */
+/** Looks up the rule of a message. @returns The rule, or undefined for an unknown message. */
 export type MessageRules = (request: number, flags: number) => MessageRule | undefined;
 
 /**

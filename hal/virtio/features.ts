@@ -34,6 +34,18 @@ export type FeatureNames = Readonly<Record<string, number>>;
  *
  * @param bit The position.
  * @param table The device type's own names, as in `BlkFeature`.
+ *
+ * @example
+ * ```ts
+ * import { BlkFeature, featureName } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals([featureName(32), featureName(5, BlkFeature), featureName(99)], [
+ *   "VERSION_1",
+ *   "RO",
+ *   "bit 99",
+ * ]);
+ * ```
  */
 export function featureName(bit: number, table: FeatureNames = {}): string {
   for (const [name, value] of Object.entries(table)) if (value === bit) return name;

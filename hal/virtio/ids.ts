@@ -66,7 +66,17 @@ export function deviceSection(id: number): string | undefined {
   return SECTIONS[id];
 }
 
-/** The short name of a device id, or `device <id>`. */
+/**
+ * The short name of a device id, or `device <id>`.
+ *
+ * @example
+ * ```ts
+ * import { deviceName } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals([deviceName(2), deviceName(60)], ["block", "device 60"]);
+ * ```
+ */
 export function deviceName(id: number): string {
   return NAMES[id] ?? `device ${id}`;
 }

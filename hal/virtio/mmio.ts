@@ -43,7 +43,17 @@ export const MmioRegister = {
 /** A register offset of virtio-mmio. */
 export type MmioRegister = typeof MmioRegister[keyof typeof MmioRegister];
 
-/** The spec's name of a register offset; `Config+<n>` from 0x100 up. */
+/**
+ * The spec's name of a register offset; `Config+<n>` from 0x100 up.
+ *
+ * @example
+ * ```ts
+ * import { mmioRegisterName } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals([mmioRegisterName(0x70), mmioRegisterName(0x104)], ["Status", "Config+4"]);
+ * ```
+ */
 export function mmioRegisterName(offset: number): string {
   if (offset >= MmioRegister.Config) return `Config+${offset - MmioRegister.Config}`;
   for (const [name, value] of Object.entries(MmioRegister)) if (value === offset) return name;

@@ -119,30 +119,6 @@ export const P9_ATTRIBUTES: Layout<
   gen: "u64",
   data_version: "u64",
 }, 153);
-/** Tsetattr, after the header. */
-export const P9_SETATTR: Layout<
-  | "fid"
-  | "valid"
-  | "mode"
-  | "uid"
-  | "gid"
-  | "size"
-  | "atime_sec"
-  | "atime_nsec"
-  | "mtime_sec"
-  | "mtime_nsec"
-> = layout({
-  fid: "u32",
-  valid: "u32",
-  mode: "u32",
-  uid: "u32",
-  gid: "u32",
-  size: "u64",
-  atime_sec: "u64",
-  atime_nsec: "u64",
-  mtime_sec: "u64",
-  mtime_nsec: "u64",
-}, 60);
 /** Answer of Tstatfs, after the header. */
 export const P9_STATFS: Layout<
   | "type"

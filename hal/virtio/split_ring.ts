@@ -45,6 +45,15 @@ export interface SplitRingLayout {
  *
  * @param size Queue size in descriptors, 1 to 32768.
  * @param align Alignment of the used ring in bytes, a power of two of at least 4.
+ *
+ * @example
+ * ```ts
+ * import { splitRingLayout } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const { availOffset, usedOffset } = splitRingLayout(256);
+ * assertEquals([availOffset, usedOffset], [4096, 8192]);
+ * ```
  */
 export function splitRingLayout(size: number, align = 4096): SplitRingLayout {
   const descSize = DESC.SIZE * size;

@@ -11,7 +11,17 @@ export const Status = {
 /** A bit of the device status field. */
 export type Status = typeof Status[keyof typeof Status];
 
-/** The names of the bits that are set, joined by `|`, or `0`. */
+/**
+ * The names of the bits that are set, joined by `|`, or `0`.
+ *
+ * @example
+ * ```ts
+ * import { statusText } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals([statusText(3), statusText(0)], ["ACKNOWLEDGE|DRIVER", "0"]);
+ * ```
+ */
 export function statusText(status: number): string {
   const names = Object.entries(Status).filter(([, bit]) => (status & bit) !== 0);
   return names.map(([name]) => name).join("|") || "0";

@@ -13,7 +13,7 @@ export type Offence =
   | "chain";
 
 /** One of them. */
-export interface OffenceEntry {
+interface OffenceEntry {
   /** What the driver does. */
   readonly what: string;
   /** The clauses that forbid it. */

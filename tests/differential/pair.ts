@@ -46,7 +46,7 @@ export function variantName({ version, bus, packed }: Variant): string {
 }
 
 /** How a program ended: the same on both, or the first difference. */
-export interface Outcome {
+interface Outcome {
   /** Steps that ran. */
   readonly steps: number;
   /** The first difference; nothing was compared after it. */

@@ -51,9 +51,6 @@ export interface Side {
   readonly memory: Uint8Array;
 }
 
-/** What a step showed: values by name. */
-export type Observation = ReadonlyMap<string, string>;
-
 /** Runs programs on one side. */
 export class Runner {
   readonly side: Side;

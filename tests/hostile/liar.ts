@@ -19,7 +19,7 @@ export function seeded(seed: number): () => number {
 }
 
 /** What a lie may use. */
-export interface LieContext {
+interface LieContext {
   /** The next random number. */
   random(): number;
 }

@@ -21,7 +21,7 @@ const MEMORY = 128 << 20;
 const INJECTED = "as the test wants";
 
 /** Memory that bounces, of which an allocation may fail. */
-export class OwnedDma extends BouncingDma {
+class OwnedDma extends BouncingDma {
   /** How many allocations go well from now on. */
   left: number = Infinity;
 
@@ -32,7 +32,7 @@ export class OwnedDma extends BouncingDma {
 }
 
 /** Signals that count their listeners. */
-export class Signals {
+class Signals {
   readonly #listeners = new Map<AbortSignal, Set<unknown>>();
 
   /** Listeners that are on any of them. */

@@ -49,10 +49,10 @@ import { arpRequest } from "../../firmware/ip/ethernet.ts";
 import type { Rig } from "./rig.ts";
 
 /** What a test does to a device's owner: ends with the signal or the deadline. */
-export type Ask = (limits: WaitOptions) => Promise<unknown>;
+type Ask = (limits: WaitOptions) => Promise<unknown>;
 
 /** One driver and its device. */
-export interface Subject<T extends DriverInstance = DriverInstance> {
+interface Subject<T extends DriverInstance = DriverInstance> {
   readonly name: string;
   readonly driver: VirtioDriver<T>;
   /** Makes the device. */

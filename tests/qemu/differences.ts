@@ -1,7 +1,7 @@
 import { qemuVersion } from "./version.ts";
 
 /** Something that QEMU 10 does otherwise than QEMU 7.2. */
-export interface QemuDifference {
+interface QemuDifference {
   /** What is looked at. */
   readonly what: string;
   /** What QEMU 7.2 does. */
@@ -15,7 +15,7 @@ export interface QemuDifference {
 }
 
 /** Name of a difference. */
-export type QemuDifferenceName =
+type QemuDifferenceName =
   | "VLANS"
   | "CONSOLE_INTERRUPT"
   | "QID_PATH"

@@ -5,7 +5,7 @@ import { type QemuVersion, qemuVersion } from "./version.ts";
 export const SECOND_QEMU: string = `${CACHE}/qemu/bin`;
 
 /** A QEMU that is there. */
-export interface InstalledQemu {
+interface InstalledQemu {
   /** Its version. */
   readonly version: QemuVersion;
   /** The value of `PATH` under which its programs are found by name. */

@@ -2,7 +2,7 @@ import { citations, type Clause, CLAUSES, sectionNumber } from "../../firmware/c
 import { outOfScope } from "./scope.ts";
 
 /** What is known of a clause. */
-export interface Decision {
+interface Decision {
   /** The clause. */
   readonly clause: Clause;
   /** Whether a test cites it, nothing here can keep or break it, or it is still to be tested. */
@@ -35,7 +35,7 @@ export function unknownIds(cited: ReadonlySet<string>): string[] {
 }
 
 /** Whether a clause is a MUST or a MUST NOT. */
-export function isMust({ level }: Clause): boolean {
+function isMust({ level }: Clause): boolean {
   return level.startsWith("MUST");
 }
 

@@ -1,7 +1,7 @@
 import type { Clause } from "../../firmware/check/clauses.ts";
 
 /** Clauses that nothing here can keep or break, and why. */
-export interface OutOfScope {
+interface OutOfScope {
   /** Ids, or what they start with if that ends in a full stop. */
   readonly ids: readonly string[];
   /** Why: most often the feature is neither offered by a model nor accepted by a driver. */

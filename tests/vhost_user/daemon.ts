@@ -1,7 +1,7 @@
 import { wait } from "./wait.ts";
 
 /** A back end in a process of its own, as a test starts it. */
-export interface Daemon extends AsyncDisposable {
+interface Daemon extends AsyncDisposable {
   /** Its process. */
   readonly process: Deno.ChildProcess;
   /** Path of the socket at which it listens. */
@@ -15,7 +15,7 @@ export function temporaryFolder(): AsyncDisposable & { readonly path: string } {
 }
 
 /** Starts a program and waits until it listens at a socket. */
-export async function startDaemon(
+async function startDaemon(
   program: string,
   args: readonly string[],
   socket: string,

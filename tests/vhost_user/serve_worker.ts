@@ -9,7 +9,7 @@ import { servedModel } from "../../firmware/serve/served_model.ts";
 import { DEFAULT_BOARD } from "../../firmware/target/options.ts";
 
 /** What a worker is to serve. */
-export interface ServeRequest {
+interface ServeRequest {
   readonly name: string;
   readonly path: string;
   readonly offer: TransportOffer;

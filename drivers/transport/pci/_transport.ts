@@ -15,10 +15,10 @@ import { PciInterrupts } from "./interrupts.ts";
 
 /** The causes that the specification defines. */
 const CAUSES = InterruptCause.QUEUE | InterruptCause.CONFIG;
-/** What one byte reads where no device is. */
+/** The value of a byte where no device responds. */
 const ALL_ONES = 0xff;
 
-/** What the modern and the legacy transport of virtio-pci have in common. */
+/** The common part of the modern and the legacy transport of virtio-pci. */
 export abstract class PciTransport {
   /** Name of the function as Linux gives it: `0000:00:03.0`. */
   readonly name: string;
@@ -32,7 +32,7 @@ export abstract class PciTransport {
   readonly interrupt: Interrupt;
   protected readonly fn: PciFunction;
   protected readonly interrupts: PciInterrupts;
-  /** What was read from the ISR, which reading clears, and is not taken yet. */
+  /** Bits read from the ISR and still to be taken; reading clears the ISR. */
   #cause = 0;
 
   protected constructor(fn: PciFunction, deviceId: number, dma: Dma) {
@@ -48,14 +48,14 @@ export abstract class PciTransport {
   protected abstract statusByte(): number;
   protected abstract setStatusByte(status: number): void;
   protected abstract isr(): number;
-  /** Forgets what a reset made void. */
+  /** Forgets state that a reset invalidates. */
   protected abstract forget(): void;
   /** Writes the vector of configuration changes and reads it back. */
   protected abstract configVector(vector: number): number;
   /** Writes a queue's vector and reads it back. */
   protected abstract queueVector(index: number, vector: number): number;
 
-  /** How interrupts come; undefined before a driver's queues are found and after a reset. */
+  /** The route of interrupts; undefined before the driver finds its queues and after a reset. */
   get route(): InterruptRoute | undefined {
     return this.interrupts.route;
   }
@@ -102,7 +102,7 @@ export abstract class PciTransport {
   /**
    * Writes the device status.
    *
-   * @throws {RangeError} If it is 0, which is a reset.
+   * @throws {RangeError} If it is 0; use `reset`.
    */
   writeStatus(status: number): void {
     if (status === 0) throw new RangeError("Cannot write status 0: use reset()");
@@ -138,7 +138,7 @@ export abstract class PciTransport {
   }
 
   /**
-   * Reads the ISR, which clears it and takes INTx down; not needed with MSI-X.
+   * Reads the ISR, which clears it and lowers INTx; not needed with MSI-X.
    *
    * @throws {VireoError} `DEVICE_REMOVED` If the function is not there any more.
    */
@@ -153,7 +153,7 @@ export abstract class PciTransport {
   /** Reads the ISR and keeps what it read, because that clears it. */
   peekInterruptCause(): number {
     const isr = this.isr();
-    // Of a function that is gone there is something to tell: taking the cause tells it.
+    // A removed function counts as a cause, so that taking it reports the removal.
     if (isr === ALL_ONES && !this.isPresent()) return CAUSES;
     return this.#cause |= isr & CAUSES;
   }
@@ -167,7 +167,7 @@ export abstract class PciTransport {
     if (!this.fn.isPresent()) throw this.fn.removed();
   }
 
-  /** Switches MSI-X off and gives the function back. */
+  /** Disables MSI-X and closes the function. */
   [Symbol.dispose](): void {
     try {
       this.interrupts[Symbol.dispose]();

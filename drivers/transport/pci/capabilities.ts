@@ -14,7 +14,7 @@ import {
 } from "@vireo/hal";
 import { capabilityName, type VirtioCapability } from "./details.ts";
 
-/** Capabilities begin after the header. */
+/** Capabilities start after the header. */
 const HEADER_SIZE = 0x40;
 /** Capabilities are in this part of configuration space. */
 const LIST_END = 0x100;
@@ -36,16 +36,16 @@ const MIN_SIZE: Readonly<Record<number, number>> = {
   [PciCapType.VENDOR]: VENDOR_ID.end,
 };
 
-/** What a function's capability list holds of interest. */
+/** The relevant entries of a function's capability list. */
 export interface PciCapabilities {
-  /** The virtio capabilities in order, those that cannot be used too. */
+  /** The virtio capabilities in order, including unusable ones. */
   readonly virtio: readonly VirtioCapability[];
   /** Where the MSI-X capability is. */
   readonly msix: number | undefined;
 }
 
 /**
- * Reads the capability list of a function (virtio 1.4 §4.1.4); nothing outside it is touched.
+ * Reads the capability list of a function (virtio 1.4 §4.1.4), and accesses nothing else.
  *
  * @param config Configuration space.
  * @param bars The base address registers that decode something.
@@ -73,7 +73,7 @@ export function readCapabilities(
     }
     seen.add(at);
     const id = config.read8(at + PCI_CAP.cap_vndr.offset);
-    // What an absent function reads: Linux ends the walk too.
+    // An absent function reads this; Linux ends the walk too.
     if (id === 0xff) break;
     if (id === PciCapability.MSIX) msix ??= at;
     if (id === PciCapability.VENDOR) virtio.push(readVirtio(config, at, bars));
@@ -102,7 +102,7 @@ function readVirtio(config: Mmio, at: number, bars: readonly PciBar[]): VirtioCa
   let offset = config.read32(at + PCI_CAP.offset.offset);
   let length = config.read32(at + PCI_CAP.length.offset);
   if (type === PciCapType.SHARED_MEMORY) {
-    // Not exact over 2^53, but then past the end of any BAR.
+    // A value over 2^53 is inexact, but it is past the end of any BAR anyway.
     offset += config.read32(at + PCI_CAP64.offset_hi.offset) * 2 ** 32;
     length += config.read32(at + PCI_CAP64.length_hi.offset) * 2 ** 32;
   }
@@ -120,7 +120,7 @@ function readVirtio(config: Mmio, at: number, bars: readonly PciBar[]): VirtioCa
   return { ...capability, refused: refusal(capability, bars) };
 }
 
-/** Why Linux's `virtio_pci_find_capability` passes over a capability, if it does. */
+/** Why Linux's `virtio_pci_find_capability` skips a capability, if it does. */
 function refusal(capability: VirtioCapability, bars: readonly PciBar[]): string | undefined {
   const { type, bar: index, offset, length } = capability;
   // The driver itself writes this one's fields.
@@ -134,7 +134,7 @@ function refusal(capability: VirtioCapability, bars: readonly PciBar[]): string 
   return undefined;
 }
 
-/** The first capability of a type that can be used. */
+/** The first usable capability of a type. */
 export function firstCapability(
   capabilities: readonly VirtioCapability[],
   type: PciCapType,
@@ -142,17 +142,17 @@ export function firstCapability(
   return capabilities.find((each) => each.type === type && each.refused === undefined);
 }
 
-/** What a structure must be like. */
+/** The requirements on a structure. */
 export interface StructureRule {
   /** The least length in bytes. */
   readonly min: number;
-  /** The most bytes that are used of it. */
+  /** The most bytes that the driver uses. */
   readonly max: number;
   /** Alignment of its offset in bytes. */
   readonly align: number;
 }
 
-/** The structures of a device (Linux's `vp_modern_probe`); a notification area is used whole. */
+/** The structures of a device (Linux's `vp_modern_probe`); the driver uses all of a notification area. */
 export const STRUCTURE: {
   readonly COMMON: StructureRule;
   readonly NOTIFY: StructureRule;
@@ -169,7 +169,7 @@ export const STRUCTURE: {
  * Checks where a structure lies, as Linux's `vp_modern_map_capability` does.
  *
  * @param device Name for errors.
- * @returns How many of its bytes are used.
+ * @returns Number of bytes that the driver uses.
  * @throws {VireoError} `BAD_CAPABILITY` If it is too short, misaligned, wraps or ends past its BAR.
  */
 export function checkStructure(

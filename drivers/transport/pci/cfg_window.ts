@@ -62,10 +62,14 @@ export class PciCfgWindow implements Mmio {
   /** Points the capability at a word of the BAR; returns where its data is. */
   #aim(offset: number, width: 1 | 2 | 4): number {
     if (!Number.isInteger(offset) || offset < 0 || offset % width !== 0) {
-      throw new RangeError(`Cannot access ${width} bytes at a misaligned offset: ${offset}`);
+      throw new RangeError(
+        `Cannot access ${width} bytes at offset ${offset}: expected a multiple of ${width}`,
+      );
     }
     if (offset + width > this.size) {
-      throw new RangeError(`Cannot access past the window's ${this.size} bytes: ${offset}`);
+      throw new RangeError(
+        `Cannot access ${width} bytes at offset ${offset}: the window has ${this.size} bytes`,
+      );
     }
     this.#config.write8(this.#at + PCI_CAP.bar.offset, this.#bar);
     this.#config.write32(this.#at + PCI_CAP.length.offset, width);

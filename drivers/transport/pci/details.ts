@@ -1,16 +1,16 @@
 import { hex, type PciAddress, type PciBar, PciCapType } from "@vireo/hal";
 
-/** A virtio capability of a PCI function, as it was found (virtio 1.4 §4.1.4). */
+/** A virtio capability of a PCI function (virtio 1.4 §4.1.4). */
 export interface VirtioCapability {
   /** Where it is in configuration space. */
   readonly at: number;
   /** Length of the capability in bytes. */
   readonly size: number;
-  /** What it tells of, a `PciCapType` or a value that is reserved. */
+  /** The kind of structure, a `PciCapType` or a reserved value. */
   readonly type: number;
   /** Index of the base address register. */
   readonly bar: number;
-  /** Tells shared memory regions apart. */
+  /** The id of a shared memory region. */
   readonly id: number;
   /** First byte in the BAR. */
   readonly offset: number;
@@ -18,13 +18,13 @@ export interface VirtioCapability {
   readonly length: number;
   /** Bytes from one queue's notification address to the next; only with NOTIFY. */
   readonly multiplier: number | undefined;
-  /** Vendor id; only with VENDOR, whose other fields mean nothing. */
+  /** Vendor id; only with VENDOR, whose other fields have no meaning. */
   readonly vendor: number | undefined;
-  /** Why it was passed over, if it was. */
+  /** Why the driver skipped it, if it did. */
   readonly refused: string | undefined;
 }
 
-/** What is known of a virtio device's PCI function, for reports. */
+/** Details of a virtio device's PCI function, for reports. */
 export interface PciDetails {
   /** Where it is. */
   readonly address: PciAddress;
@@ -40,9 +40,9 @@ export interface PciDetails {
   readonly bars: readonly PciBar[];
   /** Number of MSI-X vectors of the function. */
   readonly vectors: number;
-  /** Which interface is driven. */
+  /** The interface in use. */
   readonly chosen: "modern" | "legacy";
-  /** Why. */
+  /** Why this interface is in use. */
   readonly why: string;
   /** The administration virtqueues, if ADMIN_VQ was negotiated. */
   readonly adminQueues: AdminQueues | undefined;

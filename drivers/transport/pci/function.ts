@@ -11,12 +11,12 @@ import {
 import { firstCapability, type PciCapabilities, readCapabilities } from "./capabilities.ts";
 import { PciCfgWindow } from "./cfg_window.ts";
 
-/** What a vendor id reads where no function is. */
+/** The vendor id of an absent function. */
 const ABSENT = 0xffff;
 
-/** An open PCI function with what virtio needs of it; both of its transports are made of one. */
+/** An open PCI function with its virtio capabilities, for either transport. */
 export class PciFunction implements Disposable {
-  /** Where it was found. */
+  /** The node of the function. */
   readonly node: PciNode;
   /** Name for errors. */
   readonly name: string;
@@ -32,7 +32,7 @@ export class PciFunction implements Disposable {
   readonly subsystem: number;
   /** Subsystem vendor id: the virtio vendor id. */
   readonly subsystemVendor: number;
-  /** What the capability list holds. */
+  /** The relevant capabilities. */
   readonly capabilities: PciCapabilities;
   readonly #windows = new Map<number, Mmio>();
 
@@ -50,10 +50,10 @@ export class PciFunction implements Disposable {
   }
 
   /**
-   * Opens a function and lets its BARs decode.
+   * Opens a function and enables the decoding of its BARs.
    *
-   * @throws {VireoError} `BAD_CAPABILITY` If its capability list is a loop; `DEVICE_REMOVED` If there is
-   * no function any more.
+   * @throws {VireoError} `BAD_CAPABILITY` If its capability list is a loop; `DEVICE_REMOVED` If the function
+   * is gone.
    */
   static open(node: PciNode): PciFunction {
     using cleanup = new DisposableStack();
@@ -92,7 +92,7 @@ export class PciFunction implements Disposable {
     return this.config.read16(PciRegister.VENDOR_ID) !== ABSENT;
   }
 
-  /** The error for a function that does not. */
+  /** Makes the error for a function that is gone. */
   removed(): VireoError {
     return new VireoError("DEVICE_REMOVED", "The device is not there any more", {
       device: this.name,
@@ -103,10 +103,9 @@ export class PciFunction implements Disposable {
   }
 
   /**
-   * Maps a BAR, at the first time; through the configuration access capability if the machine cannot
-   * and the device has one.
+   * Maps a BAR at its first use. If the machine cannot map it, it uses the configuration access capability.
    *
-   * @throws {VireoError} `BAD_ACCESS` If it cannot be mapped.
+   * @throws {VireoError} `BAD_ACCESS` If neither is possible.
    */
   window(index: number): Mmio {
     let window = this.#windows.get(index);
@@ -129,7 +128,7 @@ export class PciFunction implements Disposable {
     }
   }
 
-  /** Gives the function back as it was found. */
+  /** Closes the function, which restores its state. */
   [Symbol.dispose](): void {
     this.lease[Symbol.dispose]();
   }

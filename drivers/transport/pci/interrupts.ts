@@ -25,7 +25,7 @@ import type {
 } from "../transport.ts";
 
 /** The vector registers of a transport; each call writes one and reads it back. */
-export interface VectorRegisters {
+interface VectorRegisters {
   /** The vector of configuration changes. */
   configVector(vector: number): number;
   /** The vector of a queue. */
@@ -35,7 +35,7 @@ export interface VectorRegisters {
 /** Bits of the MSI-X table's offset that are the BAR's index. */
 const TABLE_BAR = 7;
 
-/** Which vector each queue gets; vector 0 is that of configuration changes. */
+/** The vector of each queue; vector 0 serves configuration changes. */
 interface Plan {
   readonly policy: InterruptPolicy;
   readonly vectors: ReadonlyMap<number, number>;
@@ -68,9 +68,9 @@ export class PciInterrupts implements Disposable {
   readonly line: Interrupt;
   /** Number of MSI-X vectors that the function has. */
   readonly vectors: number;
-  /** How interrupts come now. */
+  /** The current route of interrupts. */
   route: InterruptRoute | undefined;
-  /** Told of notifications if there is no line, so that it polls then; else undefined. */
+  /** Called after notifications on a function without a line, so that it polls; otherwise undefined. */
   readonly pollLine: PollLine | undefined;
   readonly #fn: PciFunction;
   readonly #at: number;
@@ -80,7 +80,7 @@ export class PciInterrupts implements Disposable {
   #plan: Plan | undefined;
   #enabled = false;
 
-  /** Reads how many vectors a function has; enables nothing. */
+  /** Reads the number of a function's vectors; enables nothing. */
   constructor(fn: PciFunction) {
     this.#fn = fn;
     const at = fn.capabilities.msix;
@@ -95,12 +95,12 @@ export class PciInterrupts implements Disposable {
     this.line = fn.lease.line ?? this.pollLine!;
   }
 
-  /** Whether MSI-X is on: the legacy configuration space lies elsewhere then. */
+  /** Whether MSI-X is enabled, which moves the legacy configuration space. */
   get enabled(): boolean {
     return this.#enabled;
   }
 
-  /** The vector that a queue has; `PCI_NO_VECTOR` without MSI-X. */
+  /** The vector of a queue; `PCI_NO_VECTOR` without MSI-X. */
   vectorOf(queue: number): number {
     return this.#plan?.vectors.get(queue) ?? PCI_NO_VECTOR;
   }
@@ -111,7 +111,7 @@ export class PciInterrupts implements Disposable {
     this.#plan = undefined;
   }
 
-  /** Takes the first policy that function, machine and device agree to, as Linux's `vp_find_vqs`. */
+  /** Chooses the first policy that function, machine and device support, as Linux's `vp_find_vqs`. */
   choose(queues: readonly QueueInterrupt[], registers: VectorRegisters): InterruptRoute {
     this.forget();
     const refused: string[] = [];
@@ -126,7 +126,7 @@ export class PciInterrupts implements Disposable {
     }
     this.#disable();
     const { polled } = this.line;
-    // Where it is polled, nobody takes the line down.
+    // While the driver polls, nothing lowers the line.
     if (!polled) this.#fn.allowLine();
     if (this.pollLine !== undefined) refused.push("line: the machine does not deliver it");
     this.route = {
@@ -137,13 +137,13 @@ export class PciInterrupts implements Disposable {
     return this.route;
   }
 
-  /** Sets a plan up; returns why it cannot be had. */
+  /** Sets a plan up; returns why it is not possible, if so. */
   #try({ vectors, count }: Plan, registers: VectorRegisters): string | undefined {
     if (this.vectors === 0) return "the function has no MSI-X";
     if (count > this.vectors) return `it takes ${count} vectors, the function has ${this.vectors}`;
     const missing = count - this.#messages.length;
     const more = missing > 0 ? this.#fn.lease.messages(missing) : [];
-    if (more === undefined) return `it takes ${count} messages, the machine has not so many`;
+    if (more === undefined) return `it takes ${count} messages, and the machine has fewer left`;
     this.#messages.push(...more);
     const why = this.#program(count);
     if (why !== undefined) return why;
@@ -158,7 +158,7 @@ export class PciInterrupts implements Disposable {
       set.length = 0;
       return undefined;
     } finally {
-      // Nothing of a plan that failed may stay.
+      // A failed plan must leave nothing behind.
       if (set.length > 0) {
         for (const queue of set) registers.queueVector(queue, PCI_NO_VECTOR);
         registers.configVector(PCI_NO_VECTOR);
@@ -166,7 +166,7 @@ export class PciInterrupts implements Disposable {
     }
   }
 
-  /** Writes messages into the table and switches MSI-X on; returns why it cannot. */
+  /** Writes messages into the table and enables MSI-X; returns why that is not possible, if so. */
   #program(count: number): string | undefined {
     const { config, bars } = this.#fn;
     const where = config.read32(this.#at + MSIX_CAP.table.offset);
@@ -225,7 +225,7 @@ export class PciInterrupts implements Disposable {
     this.#fn.config.write16(this.#at + MSIX_CAP.control.offset, bits);
   }
 
-  /** Switches MSI-X off; the function's lease frees the messages. */
+  /** Disables MSI-X; the function's lease frees the messages. */
   [Symbol.dispose](): void {
     this.#disable();
     this.#poller?.[Symbol.dispose]();

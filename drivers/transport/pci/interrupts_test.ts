@@ -104,7 +104,7 @@ for (const kind of ["modern", "legacy"] as const) {
     const poll = polled.routeInterrupts([]);
     assertEquals([poll.policy, poll.refused[0]], [
       "poll",
-      "msix-per-queue: it takes 1 messages, the machine has not so many",
+      "msix-per-queue: it takes 1 messages, and the machine has fewer left",
     ]);
     const [, none] = open({ queues: [8], line: "none" });
     const own = none.routeInterrupts([]);

@@ -18,7 +18,7 @@ import type { PciFunction } from "./function.ts";
 import type { AccessWidth, SharedMemoryRegion, Transport } from "../transport.ts";
 import type { QueueAddresses } from "../../virtqueue/virtqueue.ts";
 
-/** The base address register that the legacy interface is in. */
+/** The base address register of the legacy interface. */
 const BAR = 0;
 
 /**
@@ -28,13 +28,13 @@ const BAR = 0;
 export class PciLegacyTransport extends PciTransport implements Transport {
   /** The kind. */
   readonly kind = "pci-legacy";
-  /** Always. */
+  /** Always true. */
   readonly legacy = true;
   /** A queue is one block of pages. */
   readonly legacyQueueAlign: number = PCI_LEGACY_PAGE_SIZE;
-  /** The driver cannot tell the device a size. */
+  /** True: the driver cannot choose a size. */
   readonly fixedQueueSize = true;
-  /** Nothing but what the kind cannot carry. */
+  /** None beyond those that the kind cannot carry. */
   readonly withheld: FeatureSet = FeatureSet.NONE;
   readonly #why: string;
   readonly #mmio: Mmio;
@@ -49,13 +49,13 @@ export class PciLegacyTransport extends PciTransport implements Transport {
    * Makes the transport of a function (Linux's `virtio_pci_legacy_probe`).
    *
    * @param why Why this transport is tried, for reports.
-   * @throws {VireoError} `NO_DEVICE` If it is no virtio device with a legacy interface; `OUT_OF_MEMORY` If
-   * BAR 0 cannot be mapped, as Linux has it.
+   * @throws {VireoError} `NO_DEVICE` If it is not a virtio device with a legacy interface; `OUT_OF_MEMORY` If
+   * BAR 0 cannot be mapped, as in Linux.
    */
   static probe(fn: PciFunction, dma: Dma, why = "it has a legacy device id"): PciLegacyTransport {
     const { vendor, device } = fn.node;
     const refuse = (why: string, seen: number): VireoError =>
-      new VireoError("NO_DEVICE", `There is no legacy virtio device: ${why}`, {
+      new VireoError("NO_DEVICE", `Cannot use the legacy interface: ${why}`, {
         device: fn.name,
         seen,
         base: 16,
@@ -68,12 +68,12 @@ export class PciLegacyTransport extends PciTransport implements Transport {
     return new PciLegacyTransport(fn, mapHeader(fn), dma, why);
   }
 
-  /** What is known of the function. */
+  /** Details of the function. */
   get pci(): PciDetails {
     return this.describe("legacy", this.#why, undefined);
   }
 
-  /** Reads the 32 feature bits that there are. */
+  /** Reads the 32 feature bits of the legacy interface. */
   readFeatures(): FeatureSet {
     return FeatureSet.fromWords(this.#mmio.read32(HEADER.device_features.offset));
   }
@@ -86,7 +86,7 @@ export class PciLegacyTransport extends PciTransport implements Transport {
   writeFeatures(features: FeatureSet): void {
     const high = [...features].find((bit) => bit > 31);
     if (high !== undefined) {
-      throw new RangeError(`Cannot give a legacy device a feature bit over 31: received ${high}`);
+      throw new RangeError(`Cannot give a legacy device feature bit ${high}: expected at most 31`);
     }
     this.#mmio.write32(HEADER.driver_features.offset, features.word(0));
   }
@@ -123,9 +123,9 @@ export class PciLegacyTransport extends PciTransport implements Transport {
   }
 
   /**
-   * Selects a queue and reads its size; 0 if there is none.
+   * Selects a queue and reads its size; 0 if the device lacks it.
    *
-   * @throws {VireoError} `QUEUE_IN_USE` If it is set up already; `DEVICE_REMOVED`.
+   * @throws {VireoError} `QUEUE_IN_USE` If it is already set up; `DEVICE_REMOVED`.
    */
   queueMaxSize(index: number): number {
     this.#select(index);
@@ -134,7 +134,7 @@ export class PciLegacyTransport extends PciTransport implements Transport {
     const pfn = this.#mmio.read32(HEADER.queue_address.offset);
     if (pfn === 0) return size;
     this.checkPresent();
-    throw this.error("QUEUE_IN_USE", "Cannot set up a queue that is in use", {
+    throw this.error("QUEUE_IN_USE", "Cannot set up the queue: it is already in use", {
       register: "Queue Address",
       queue: index,
       seen: pfn,
@@ -143,22 +143,26 @@ export class PciLegacyTransport extends PciTransport implements Transport {
   }
 
   /**
-   * Sets up and enables a queue, which has the device's size and is one block.
+   * Sets up and enables a queue, which must have the device's size and be one block.
    *
    * @throws {VireoError} `QUEUE_UNAVAILABLE`, `QUEUE_IN_USE`, `QUEUE_SIZE` or `QUEUE_ADDRESS`.
    */
   enableQueue(index: number, queue: QueueAddresses): void {
     const size = this.queueMaxSize(index);
     if (size === 0) {
-      throw this.error("QUEUE_UNAVAILABLE", "Cannot set up a queue that the device does not have", {
-        register: "Queue Size",
-        queue: index,
-        seen: size,
-        base: 10,
-      });
+      throw this.error(
+        "QUEUE_UNAVAILABLE",
+        "Cannot set up the queue: the device does not have it",
+        {
+          register: "Queue Size",
+          queue: index,
+          seen: size,
+          base: 10,
+        },
+      );
     }
     if (queue.size !== size) {
-      throw this.error("QUEUE_SIZE", "Cannot set up a queue of another size than the device's", {
+      throw this.error("QUEUE_SIZE", "Cannot set up the queue: it must have the device's size", {
         register: "Queue Size",
         queue: index,
         seen: queue.size,
@@ -183,7 +187,7 @@ export class PciLegacyTransport extends PciTransport implements Transport {
     const { availOffset, usedOffset } = splitRingLayout(size, PCI_LEGACY_PAGE_SIZE);
     if (queue.driver !== queue.desc + availOffset || queue.device !== queue.desc + usedOffset) {
       throw refuse(
-        "Cannot set up a legacy queue that is not one block",
+        "Cannot set up a legacy queue: its parts must be one block",
         queue.device,
         queue.desc + usedOffset,
       );
@@ -191,16 +195,16 @@ export class PciLegacyTransport extends PciTransport implements Transport {
     this.#mmio.write32(HEADER.queue_address.offset, pfn);
   }
 
-  /** Nothing is left to do: {@linkcode PciLegacyTransport.enableQueue} enabled them. */
+  /** Does nothing: {@linkcode PciLegacyTransport.enableQueue} has enabled the queues. */
   startQueues(): void {}
 
-  /** Takes a queue down, after a reset of the device. */
+  /** Disables a queue after a reset of the device. */
   disableQueue(index: number): void {
     this.#select(index);
     if (this.interrupts.vectorOf(index) !== PCI_NO_VECTOR) {
       const at = HEADER.SIZE + MSIX.queue_msix_vector.offset;
       this.#mmio.write16(at, PCI_NO_VECTOR);
-      // Reading it back makes sure that the device has seen it, as Linux does.
+      // Reading it back ensures that the device has seen the write, as in Linux.
       this.#mmio.read16(at);
     }
     this.#mmio.write32(HEADER.queue_address.offset, 0);
@@ -209,7 +213,7 @@ export class PciLegacyTransport extends PciTransport implements Transport {
   /** Always rejects: @throws {VireoError} `QUEUE_RESET_UNSUPPORTED`. */
   resetQueue(index: number): Promise<void> {
     return Promise.reject(
-      this.error("QUEUE_RESET_UNSUPPORTED", "Cannot reset one queue of a legacy device", {
+      this.error("QUEUE_RESET_UNSUPPORTED", "Cannot reset one queue: the device must be modern", {
         queue: index,
       }),
     );
@@ -247,23 +251,25 @@ export class PciLegacyTransport extends PciTransport implements Transport {
   /** While MSI-X is on, its vectors are between the header and the configuration. */
   #configAddress(offset: number, width: AccessWidth): number {
     if (!Number.isInteger(offset) || offset < 0) {
-      throw new RangeError(`Cannot access configuration at an offset: received ${offset}`);
+      throw new RangeError(
+        `Cannot access configuration at offset ${offset}: expected an integer of at least 0`,
+      );
     }
     const at = HEADER.SIZE + (this.interrupts.enabled ? MSIX.SIZE : 0) + offset;
     if (at + width <= this.#mmio.size) return at;
-    throw this.error("CONFIG_ACCESS", "Cannot access configuration past BAR0", {
+    throw this.error("CONFIG_ACCESS", "Cannot access configuration: it must lie in BAR0", {
       register: `Config+${offset}`,
       seen: at + width,
       expected: `at most 0x${this.#mmio.size.toString(16)}`,
     });
   }
 
-  /** 0: there is none. */
+  /** Always 0: the legacy interface has no generation. */
   configGeneration(): number {
     return 0;
   }
 
-  /** None: there is no capability to tell of it. */
+  /** Always undefined: the legacy interface has no shared memory. */
   sharedMemory(_id: number): SharedMemoryRegion | undefined {
     return undefined;
   }

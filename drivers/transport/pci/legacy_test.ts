@@ -17,7 +17,11 @@ Deno.test("pci legacy: one word of features, status, and a reset that is waited 
     "w legacy.device_status:1 0x0",
     "r legacy.device_status:1 0x0",
   ]);
-  assertThrows(() => transport.writeFeatures(FeatureSet.of(32)), RangeError, "received 32");
+  assertThrows(
+    () => transport.writeFeatures(FeatureSet.of(32)),
+    RangeError,
+    "feature bit 32: expected at most 31",
+  );
   assertEquals([transport.legacy, transport.fixedQueueSize, transport.legacyQueueAlign], [
     true,
     true,

@@ -21,9 +21,9 @@ import type { AdminQueues, PciDetails } from "./details.ts";
 import type { PciFunction } from "./function.ts";
 import { CommonConfig, NotifyArea, openStructure, type Structure } from "./structures.ts";
 
-/** How many 32-bit words of features there are, as Linux reads them. */
+/** Number of 32-bit feature words, as in Linux. */
 const FEATURE_WORDS = 4;
-/** The bytes of common configuration that a feature's registers end at. */
+/** The end of each feature's registers in the common configuration, in bytes. */
 const NEEDS: readonly (readonly [feature: number, bytes: number, register: string])[] = [
   [Feature.NOTIF_CONFIG_DATA, COMMON.queue_reset.offset, "queue_notif_config_data"],
   [Feature.RING_RESET, COMMON.admin_queue_index.offset, "queue_reset"],
@@ -37,11 +37,11 @@ const NEEDS: readonly (readonly [feature: number, bytes: number, register: strin
 export class PciModernTransport extends PciTransport implements Transport {
   /** The kind. */
   readonly kind = "pci-modern";
-  /** Never: VERSION_1 is demanded. */
+  /** Always false: the driver must accept VERSION_1. */
   readonly legacy = false;
-  /** The parts of a queue are apart. */
+  /** Undefined: each part of a queue has its own address. */
   readonly legacyQueueAlign: undefined = undefined;
-  /** Any size up to the maximum will do. */
+  /** False: a queue may have any size up to the maximum. */
   readonly fixedQueueSize = false;
   /** SR_IOV, unless the function has that capability. */
   readonly withheld: FeatureSet;
@@ -51,7 +51,7 @@ export class PciModernTransport extends PciTransport implements Transport {
   readonly #isr: Structure;
   readonly #device: Structure | undefined;
   #accepted: FeatureSet = FeatureSet.NONE;
-  /** Queues that are set up and not enabled. */
+  /** Queues that are set up and still to be enabled. */
   #pending: number[] = [];
   /** Queues whose vector register holds their vector. */
   readonly #routed = new Set<number>();
@@ -65,7 +65,7 @@ export class PciModernTransport extends PciTransport implements Transport {
     const isr = firstCapability(virtio, PciCapType.ISR);
     const notify = firstCapability(virtio, PciCapType.NOTIFY);
     if (isr === undefined || notify === undefined) {
-      throw this.error("BAD_CAPABILITY", "Cannot do without a structure", {
+      throw this.error("BAD_CAPABILITY", "Cannot use the modern interface: it lacks a structure", {
         seen: "COMMON",
         expected: isr === undefined ? "ISR too" : "NOTIFY too",
       });
@@ -83,7 +83,7 @@ export class PciModernTransport extends PciTransport implements Transport {
    * Makes the transport of a function (Linux's `vp_modern_probe`).
    *
    * @param why Why this transport is tried, for reports.
-   * @throws {VireoError} `NO_DEVICE` If it is no virtio device with a modern interface; `BAD_CAPABILITY`
+   * @throws {VireoError} `NO_DEVICE` If it is not a virtio device with a modern interface; `BAD_CAPABILITY`
    * or `BAD_ACCESS` If its structures cannot be used.
    */
   static probe(fn: PciFunction, dma: Dma, why = "it has a COMMON structure"): PciModernTransport {
@@ -91,7 +91,7 @@ export class PciModernTransport extends PciTransport implements Transport {
     return new PciModernTransport(fn, id, dma, why);
   }
 
-  /** What is known of the function. */
+  /** Details of the function. */
   get pci(): PciDetails {
     const admin = this.#accepted.has(Feature.ADMIN_VQ) ? this.#readAdmin() : undefined;
     return this.describe("modern", this.#why, admin);
@@ -100,7 +100,7 @@ export class PciModernTransport extends PciTransport implements Transport {
   /**
    * Finds the administration virtqueues; undefined if ADMIN_VQ was not negotiated.
    *
-   * @throws {VireoError} `CONFIG_INVALID` If the device offers them and has none, as Linux sees it.
+   * @throws {VireoError} `CONFIG_INVALID` If the device offers ADMIN_VQ and has no such queue, as in Linux.
    */
   adminQueues(): AdminQueues | undefined {
     if (!this.#accepted.has(Feature.ADMIN_VQ)) return undefined;
@@ -193,9 +193,9 @@ export class PciModernTransport extends PciTransport implements Transport {
   }
 
   /**
-   * Selects a queue and reads its largest size; 0 if there is none.
+   * Selects a queue and reads its largest size; 0 if the device lacks it.
    *
-   * @throws {VireoError} `QUEUE_IN_USE` If it is enabled already or its reset has not ended;
+   * @throws {VireoError} `QUEUE_IN_USE` If it is already enabled or its reset is in progress;
    * `DEVICE_REMOVED`.
    */
   queueMaxSize(index: number): number {
@@ -220,7 +220,7 @@ export class PciModernTransport extends PciTransport implements Transport {
     const seen = this.#common.read16(field);
     if (seen === 0) return;
     this.checkPresent();
-    throw this.error("QUEUE_IN_USE", "Cannot set up a queue that is in use", {
+    throw this.error("QUEUE_IN_USE", "Cannot set up the queue: it is already in use", {
       register,
       queue,
       seen,
@@ -229,21 +229,25 @@ export class PciModernTransport extends PciTransport implements Transport {
   }
 
   /**
-   * Sets up a queue; {@linkcode PciModernTransport.startQueues} enables it, since only a reset undoes that.
+   * Sets up a queue. {@linkcode PciModernTransport.startQueues} enables it, because only a reset can undo that.
    *
    * @throws {VireoError} `QUEUE_UNAVAILABLE`, `QUEUE_IN_USE`, `QUEUE_SIZE` or `QUEUE_ADDRESS`;
    * `BAD_CAPABILITY` If its notification address is outside the notification structure; `HOST_ERROR` If
-   * the device does not take its vector any more.
+   * the device refuses its vector.
    */
   enableQueue(index: number, queue: QueueAddresses): void {
     const max = this.queueMaxSize(index);
     if (max === 0) {
-      throw this.error("QUEUE_UNAVAILABLE", "Cannot set up a queue that the device does not have", {
-        register: "queue_size",
-        queue: index,
-        seen: max,
-        base: 10,
-      });
+      throw this.error(
+        "QUEUE_UNAVAILABLE",
+        "Cannot set up the queue: the device does not have it",
+        {
+          register: "queue_size",
+          queue: index,
+          seen: max,
+          base: 10,
+        },
+      );
     }
     if (!Number.isInteger(queue.size) || queue.size < 1 || queue.size > max) {
       throw this.error("QUEUE_SIZE", "Cannot set up a queue of this size", {
@@ -285,18 +289,22 @@ export class PciModernTransport extends PciTransport implements Transport {
     this.#notify.add(index, off, id, width);
   }
 
-  /** The reset of a queue takes its vector too. */
+  /** Writes a queue's vector again, which a reset of the queue clears. */
   #restoreVector(index: number): void {
     const vector = this.interrupts.vectorOf(index);
     if (vector === PCI_NO_VECTOR || this.#routed.has(index)) return;
     const seen = this.queueVector(index, vector);
     if (seen === vector) return;
-    throw this.error("HOST_ERROR", "The device does not take the queue's interrupt vector again", {
-      register: "queue_msix_vector",
-      queue: index,
-      seen,
-      expected: vector,
-    });
+    throw this.error(
+      "HOST_ERROR",
+      "Cannot restore the queue's interrupt vector: the device refuses it",
+      {
+        register: "queue_msix_vector",
+        queue: index,
+        seen,
+        expected: vector,
+      },
+    );
   }
 
   /** Enables the queues that were set up. */
@@ -309,10 +317,10 @@ export class PciModernTransport extends PciTransport implements Transport {
   }
 
   /**
-   * Takes a queue down, after a reset of the device or before it was enabled: nothing may be written to
-   * `queue_enable` for that (virtio 1.4 §4.1.4.3.2), so only its vector is cleared.
+   * Disables a queue, after a reset of the device or before it was enabled. It only clears the vector, because
+   * drivers must not write 0 to `queue_enable` (virtio 1.4 §4.1.4.3.2).
    *
-   * @throws {VireoError} `QUEUE_IN_USE` If the device keeps it.
+   * @throws {VireoError} `QUEUE_IN_USE` If the device keeps it enabled.
    */
   disableQueue(index: number): void {
     this.#pending = this.#pending.filter((pending) => pending !== index);
@@ -320,7 +328,7 @@ export class PciModernTransport extends PciTransport implements Transport {
     this.#common.write16("queue_select", index);
     const enabled = this.#common.read16("queue_enable");
     if (enabled !== 0 && this.isPresent()) {
-      throw this.error("QUEUE_IN_USE", "Cannot take down the queue: the device keeps it", {
+      throw this.error("QUEUE_IN_USE", "Cannot disable the queue: the device keeps it enabled", {
         register: "queue_enable",
         queue: index,
         seen: enabled,
@@ -334,7 +342,7 @@ export class PciModernTransport extends PciTransport implements Transport {
   /**
    * Resets one queue and waits until `queue_reset` and `queue_enable` read 0.
    *
-   * @throws {VireoError} `RESET_TIMEOUT`; `QUEUE_RESET_UNSUPPORTED` If there is no such register;
+   * @throws {VireoError} `RESET_TIMEOUT`; `QUEUE_RESET_UNSUPPORTED` If the device lacks the register;
    * `DEVICE_REMOVED`.
    */
   async resetQueue(index: number, options: WaitOptions = {}): Promise<void> {
@@ -356,7 +364,7 @@ export class PciModernTransport extends PciTransport implements Transport {
       code: "RESET_TIMEOUT",
       details: () => ({ device: this.name, register, queue: index, seen, expected: 0 }),
     });
-    // Another queue may be selected during a pause, so each read selects anew.
+    // Another call may select another queue during a pause, so each read selects its own again.
     const reads = (field: "queue_reset" | "queue_enable") => (): boolean => {
       this.#common.write16("queue_select", index);
       seen = this.#common.read16(field);
@@ -369,7 +377,7 @@ export class PciModernTransport extends PciTransport implements Transport {
   }
 
   /**
-   * Writes to the queue's notification address: 16 bits, or 32 with the data above.
+   * Writes to the queue's notification address: 16 bits, or 32 with the data in the upper half.
    *
    * @throws {TypeError} If the queue was not set up.
    */
@@ -407,16 +415,20 @@ export class PciModernTransport extends PciTransport implements Transport {
   #checkConfig(offset: number, width: AccessWidth): Structure {
     if (!Number.isInteger(offset) || offset < 0 || offset % width !== 0) {
       throw new RangeError(
-        `Cannot access ${width} configuration bytes at an offset that is no multiple of it: received ${offset}`,
+        `Cannot access ${width} configuration bytes at offset ${offset}: expected a multiple of ${width}`,
       );
     }
     const length = this.#device?.length ?? 0;
     if (this.#device !== undefined && offset + width <= length) return this.#device;
-    throw this.error("CONFIG_ACCESS", "Cannot access configuration past the DEVICE structure", {
-      register: `Config+${offset}`,
-      seen: offset + width,
-      expected: `at most 0x${length.toString(16)}`,
-    });
+    throw this.error(
+      "CONFIG_ACCESS",
+      "Cannot access configuration: it must lie in the DEVICE structure",
+      {
+        register: `Config+${offset}`,
+        seen: offset + width,
+        expected: `at most 0x${length.toString(16)}`,
+      },
+    );
   }
 
   /** Reads `config_generation`. */
@@ -448,7 +460,7 @@ function modernDeviceId(fn: PciFunction): number {
 }
 
 function noDevice(fn: PciFunction, why: string, seen?: number): VireoError {
-  return new VireoError("NO_DEVICE", `There is no modern virtio device: ${why}`, {
+  return new VireoError("NO_DEVICE", `Cannot use the modern interface: ${why}`, {
     device: fn.name,
     seen,
     base: 16,

@@ -14,23 +14,23 @@ import type { Transport } from "../transport.ts";
 
 /** How to choose between the interfaces of a PCI function. */
 export interface PciProbeOptions {
-  /** Whether the legacy interface is tried first, as Linux's module parameter `force_legacy`. */
+  /** Whether to try the legacy interface first, as Linux's module parameter `force_legacy`. */
   readonly forceLegacy?: boolean | undefined;
 }
 
-/** Whether a function is virtio's, by its ids: Linux's table of virtio-pci. */
+/** Whether a function is a virtio device, by its ids: Linux's table of virtio-pci. */
 export function isVirtioPci({ vendor, device }: Pick<PciNode, "vendor" | "device">): boolean {
   return vendor === PCI_VENDOR_VIRTIO && device >= PCI_DEVICE_FIRST && device <= PCI_DEVICE_LAST;
 }
 
 /**
- * Makes the transport of a virtio function, as Linux's `virtio_pci_probe`: the modern interface if it has
- * one, else the legacy one; or the other way round.
+ * Makes the transport of a virtio function, as Linux's `virtio_pci_probe`: for the modern interface if the
+ * function has one, otherwise for the legacy one, or in the other order.
  *
  * @param node The function.
  * @param dma Memory that its device can reach.
- * @throws {VireoError} `NO_DEVICE` If it has neither; `BAD_CAPABILITY` If its modern interface is
- * malformed, which is no reason to try the legacy one; what opening it threw.
+ * @throws {VireoError} `NO_DEVICE` If it has neither; `BAD_CAPABILITY` If its modern interface is malformed,
+ * in which case the legacy one is not tried; the error of opening it.
  */
 export function probePci(
   node: PciNode,
@@ -38,7 +38,7 @@ export function probePci(
   { forceLegacy = false }: PciProbeOptions = {},
 ): Transport {
   if (!isVirtioPci(node)) {
-    throw new VireoError("NO_DEVICE", "The function is not virtio's", {
+    throw new VireoError("NO_DEVICE", "Cannot use the function: it must be a virtio device", {
       device: node.name,
       seen: `${node.vendor.toString(16)}:${node.device.toString(16)}`,
       expected: "1af4:1000 to 1af4:107f",
@@ -73,7 +73,7 @@ function choose(
   }
 }
 
-/** Why the first choice is none. @throws The error if it is no reason to try the other one. */
+/** Why the first choice failed. @throws The error, if the other choice must not be tried. */
 function reason(error: unknown, codes: readonly VireoErrorCode[]): string {
   if (error instanceof VireoError && codes.includes(error.code)) return error.message;
   throw error;

@@ -9,12 +9,12 @@ export interface Structure {
   readonly bar: Mmio;
   /** Its first byte there. */
   readonly base: number;
-  /** How many of its bytes are used. */
+  /** Number of bytes in use. */
   readonly length: number;
 }
 
 /**
- * Checks and maps the structure that a capability tells of.
+ * Checks and maps the structure that a capability describes.
  *
  * @throws {VireoError} `BAD_CAPABILITY` or `BAD_ACCESS`.
  */
@@ -28,7 +28,7 @@ export function openStructure(
 }
 
 /** A 16-bit register of the common configuration. */
-export type Field16 =
+type Field16 =
   | "config_msix_vector"
   | "num_queues"
   | "queue_select"
@@ -41,7 +41,7 @@ export type Field16 =
   | "admin_queue_index"
   | "admin_queue_num";
 /** A 32-bit register of the common configuration. */
-export type Field32 =
+type Field32 =
   | "device_feature_select"
   | "device_feature"
   | "driver_feature_select"
@@ -49,7 +49,7 @@ export type Field32 =
 
 /** The common configuration (virtio 1.4 §4.1.4.3): each register with accesses of its own width. */
 export class CommonConfig {
-  /** How many of its bytes there are, at most 64. */
+  /** Length in bytes, at most 64. */
   readonly length: number;
   readonly #bar: Mmio;
   readonly #base: number;
@@ -99,7 +99,7 @@ export class CommonConfig {
   }
 }
 
-/** Where queues are notified (virtio 1.4 §4.1.4.4); an address is computed once for each. */
+/** Notifies queues (virtio 1.4 §4.1.4.4); it computes each queue's address once. */
 export class NotifyArea {
   readonly #bar: Mmio;
   readonly #base: number;
@@ -108,7 +108,7 @@ export class NotifyArea {
   readonly #device: string;
   /** Offsets in the BAR by queue. */
   readonly #at: number[] = [];
-  /** What tells the device which queue is notified. */
+  /** The value that names the queue to the device. */
   readonly #id: number[] = [];
 
   /** Takes the mapped structure, and the name for errors. */
@@ -129,8 +129,8 @@ export class NotifyArea {
    * Remembers a queue.
    *
    * @param off Its `queue_notify_off`.
-   * @param id What is written to notify it, 16 bits.
-   * @param width Bytes that are written.
+   * @param id The value to write, 16 bits.
+   * @param width Width of the write in bytes.
    * @throws {VireoError} `BAD_CAPABILITY` If these bytes are outside the structure or misaligned.
    */
   add(queue: number, off: number, id: number, width: 2 | 4): void {
@@ -139,7 +139,7 @@ export class NotifyArea {
     if (offset + width > this.#length || at % width !== 0) {
       throw new VireoError(
         "BAD_CAPABILITY",
-        "Cannot notify the queue inside the NOTIFY structure",
+        "Cannot notify the queue: its address must lie in the NOTIFY structure",
         {
           device: this.#device,
           register: "queue_notify_off",
@@ -154,13 +154,13 @@ export class NotifyArea {
   }
 
   /**
-   * Notifies the device: 16 bits, or 32 with the data above.
+   * Notifies the device: 16 bits, or 32 with the data in the upper half.
    *
-   * @throws {TypeError} If the queue is not known.
+   * @throws {TypeError} If the queue is not set up.
    */
   send(queue: number, data: number): void {
     const at = this.#at[queue];
-    if (at === undefined) throw new TypeError(`Cannot notify a queue that is not set up: ${queue}`);
+    if (at === undefined) throw new TypeError(`Cannot notify queue ${queue}: it must be set up`);
     const id = this.#id[queue]!;
     if (data < 0) this.#bar.write16(at, id);
     else this.#bar.write32(at, ((data << 16) | id) >>> 0);

@@ -15,14 +15,14 @@ import type { BlkSetup } from "./config.ts";
 import type { BlkStats } from "./device.ts";
 
 /** What {@linkcode applyRanges} needs of a device. */
-export interface RangeTarget {
+interface RangeTarget {
   readonly disk: DiskBackend;
   readonly setup: BlkSetup;
   readonly stats: BlkStats;
 }
 
 /** When ranges are cleared. */
-export interface RangeTurn {
+interface RangeTurn {
   /** Divides the work into turns. */
   readonly work: WorkMeter;
   /** Whether the request was not voided by a reset. */

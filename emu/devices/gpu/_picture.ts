@@ -10,7 +10,7 @@ export interface Rectangle {
 }
 
 /** A picture as the guest has it. */
-export interface Pixels {
+interface Pixels {
   readonly width: number;
   readonly height: number;
   /** One of `GpuFormat`. */

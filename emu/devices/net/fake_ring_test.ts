@@ -126,7 +126,7 @@ export class FakeChain implements Chain {
 }
 
 /** A returned chain. */
-export interface UsedChain {
+interface UsedChain {
   readonly head: number;
   readonly written: number;
 }

@@ -73,7 +73,7 @@ export interface P9Data {
 }
 
 /** What is answered: a message, and the data behind it. */
-export interface P9Answer {
+interface P9Answer {
   /** The message; valid until the next request. */
   readonly head: Uint8Array;
   /** The data. */

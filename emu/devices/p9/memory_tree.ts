@@ -43,7 +43,19 @@ interface Node {
   linked: boolean;
 }
 
-/** A tree of files in memory. */
+/**
+ * A tree of files in memory.
+ *
+ * @example
+ * ```ts
+ * import { MemoryTree } from "@vireo/emu/p9";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const tree = new MemoryTree({ "poems/first.txt": "roses" });
+ * tree.mkdir(["drafts"], 0o755);
+ * assertEquals([...tree.list([])].sort(), ["drafts", "poems"]);
+ * ```
+ */
 export class MemoryTree implements P9Export {
   /** Whether it takes no changes. */
   readonly readOnly: boolean;

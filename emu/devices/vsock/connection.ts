@@ -22,7 +22,7 @@ export interface Header {
 export const MAX_MESSAGES = 1024;
 
 /** What a connection needs of its device. */
-export interface Outlet {
+interface Outlet {
   send(connection: HostConnection, op: VsockOp, flags: number, data: Uint8Array): void;
   /** Resolves when there is room for a packet of data; undefined if there is now. */
   room(): Promise<void> | undefined;

@@ -19,10 +19,10 @@ import {
 import type { ConfigWidth } from "../../device.ts";
 import { readBytes, writeBytes } from "./bytes.ts";
 
-/** Which interfaces a function has. */
+/** The interfaces of a function. */
 export type PciInterface = "legacy" | "transitional" | "modern";
 
-/** Class, subclass and programming interface by virtio device id, as QEMU has them. */
+/** Class, subclass and programming interface by virtio device id, as in QEMU. */
 const CLASS: Readonly<Record<number, number>> = {
   1: 0x020000,
   2: 0x010000,
@@ -37,7 +37,7 @@ const OTHER_CLASS = 0x00ff00;
 const FIRST_CAPABILITY = 0x40;
 const SPACE = 256;
 const BAR_COUNT = 6;
-/** Bits of a BAR that say what it decodes, not where. */
+/** Bits of a BAR that hold its kind instead of its address. */
 const IO_FLAGS = 0x3;
 const MEMORY_FLAGS = 0xf;
 const { IO, MEMORY, BUS_MASTER, INTX_DISABLE } = PciCommand;
@@ -47,21 +47,21 @@ const COMMAND_BITS = IO | MEMORY | BUS_MASTER | INTX_DISABLE;
 
 /** A structure of the modern interface. */
 export interface PciStructure {
-  /** What it is. */
+  /** The kind of structure. */
   readonly type: PciCapType;
-  /** The BAR that it is in. */
+  /** Index of its BAR. */
   readonly bar: number;
   /** First byte in the BAR. */
   readonly offset: number;
   /** Length in bytes. */
   readonly length: number;
-  /** Tells shared memory regions apart. */
+  /** The id of a shared memory region. */
   readonly id?: number;
   /** `notify_off_multiplier`. */
   readonly multiplier?: number;
 }
 
-/** What configuration space tells of a function. */
+/** What configuration space describes. */
 export interface ConfigSpaceOptions {
   /** The virtio device id. */
   readonly deviceId: number;
@@ -69,7 +69,7 @@ export interface ConfigSpaceOptions {
   readonly face: PciInterface;
   /** Its BARs, assigned. */
   readonly bars: readonly PciBar[];
-  /** Its structures; none of a legacy function. */
+  /** Its structures; a legacy function has none. */
   readonly structures: readonly PciStructure[];
   /** The bytes of the MSI-X capability. */
   readonly msix: readonly number[];
@@ -78,21 +78,23 @@ export interface ConfigSpaceOptions {
 /**
  * PCI device id of a virtio device with these interfaces (virtio 1.4 §4.1.2.1).
  *
- * @throws {RangeError} If the legacy interface knows no such device.
+ * @throws {RangeError} If the device type has no legacy interface on PCI.
  */
 export function pciDeviceId(deviceId: number, face: PciInterface): number {
   if (face === "modern") return PCI_MODERN_DEVICE_BASE + deviceId;
   const id = PCI_TRANSITIONAL_DEVICE[deviceId];
   if (id !== undefined) return id;
-  throw new RangeError(`Cannot give device ${deviceId} a legacy interface on PCI: there is no id`);
+  throw new RangeError(
+    `Cannot give device ${deviceId} a legacy interface on PCI: its type must have a transitional id`,
+  );
 }
 
-/** Whether the legacy interface on PCI knows a device type. */
+/** Whether a device type has a legacy interface on PCI. */
 export function hasLegacyPciId(deviceId: number): boolean {
   return PCI_TRANSITIONAL_DEVICE[deviceId] !== undefined;
 }
 
-/** The configuration space of a function: what is read-only stays, BARs can be sized. */
+/** The configuration space of a function: read-only bytes keep their value, and BARs can be sized. */
 export class ConfigSpace {
   /** Offset of the MSI-X capability. */
   readonly msix: number;
@@ -101,7 +103,7 @@ export class ConfigSpace {
   readonly #bytes = new Uint8Array(SPACE);
   readonly #bars: readonly PciBar[];
 
-  /** Writes what a function has after reset. */
+  /** Makes the configuration space in its state after reset. */
   constructor({ deviceId, face, bars, structures, msix }: ConfigSpaceOptions) {
     const modern = face === "modern";
     this.#bars = bars;
@@ -113,7 +115,7 @@ export class ConfigSpace {
     this.#put(PciRegister.CLASS_CODE, 1, kind & 0xff);
     this.#put(PciRegister.CLASS_CODE + 1, 2, kind >> 8);
     this.#put(PciRegister.SUBSYSTEM_VENDOR_ID, 2, PCI_VENDOR_VIRTIO);
-    // A transitional device tells its type here.
+    // A transitional device has its type here.
     this.#put(PciRegister.SUBSYSTEM_ID, 2, modern ? 0x1100 : deviceId);
     this.#put(PciRegister.INTERRUPT_PIN, 1, 1);
     for (const bar of bars) {
@@ -150,7 +152,7 @@ export class ConfigSpace {
     };
   }
 
-  /** The BARs, with the addresses that they have now. */
+  /** The BARs with their current addresses. */
   bars(): PciBar[] {
     return this.#bars.map((bar) => {
       const word = this.read(PciRegister.BAR0 + 4 * bar.index, 4);
@@ -164,7 +166,7 @@ export class ConfigSpace {
     return readBytes(this.#bytes, offset, width);
   }
 
-  /** Writes bytes; those that are read-only stay. */
+  /** Writes bytes; read-only ones keep their value. */
   write(offset: number, width: ConfigWidth, value: number): void {
     for (let i = 0; i < width; i++) this.#writeByte(offset + i, (value >>> (8 * i)) & 0xff);
   }
@@ -186,7 +188,7 @@ export class ConfigSpace {
     if (at === INTERRUPT_LINE) return 0xff;
     if (at >= BAR0 && at < BAR0 + 4 * BAR_COUNT) {
       const bar = this.#bars.find(({ index }) => index === (at - BAR0) >> 2);
-      // What is below the size reads 0: so a BAR is sized (PCI 3.0 §6.2.5.1).
+      // Bits below the size read 0, which is how drivers size a BAR (PCI 3.0 §6.2.5.1).
       return bar === undefined ? 0 : ~(bar.size - 1) >>> (8 * (at & 3)) & 0xff;
     }
     const control = this.msix + MSIX_CAP.control.offset;
@@ -205,7 +207,7 @@ export class ConfigSpace {
   }
 }
 
-/** The bytes of a virtio capability; the list is linked by who places it. */
+/** The bytes of a virtio capability; `place` links it into the list. */
 function capability(structure: PciStructure): number[] {
   const { type } = structure;
   const size = type === PciCapType.NOTIFY

@@ -1,18 +1,18 @@
 import type { Interrupt, InterruptWait, PciMessage } from "@vireo/hal";
 import { EmuInterrupt } from "../../interrupt.ts";
 
-/** Where messages are written, as on x86 machines. */
+/** The address of messages, as on x86 machines. */
 const ADDRESS = 0xfee0_0000;
 /** The data of the first message. */
 const FIRST_DATA = 0x4000;
 
-/** A message's interrupt: an edge, kept until someone waits for it. */
+/** A message's interrupt: an edge that is kept until the next wait. */
 class Message implements Interrupt {
   readonly polled = false;
   #pending = false;
   readonly #line = new EmuInterrupt(() => this.#take());
 
-  /** The message came. */
+  /** Reports that the message arrived. */
   fire(): void {
     if (this.#line.waiting > 0) this.#line.raised();
     else this.#pending = true;
@@ -29,17 +29,17 @@ class Message implements Interrupt {
   }
 }
 
-/** What takes the message signalled interrupts of a machine. */
+/** Receives the message signalled interrupts of a machine. */
 export class MessageController {
   readonly #free: number[];
   readonly #messages = new Map<number, Message>();
 
-  /** Makes a controller of so many messages. */
+  /** Makes a controller with `count` messages. */
   constructor(count: number) {
     this.#free = Array.from({ length: count }, (_, i) => FIRST_DATA + count - 1 - i);
   }
 
-  /** Reserves messages; undefined if there are not so many. */
+  /** Reserves messages; undefined if fewer are free. */
   reserve(count: number): PciMessage[] | undefined {
     if (count > this.#free.length) return undefined;
     return Array.from({ length: count }, () => {
@@ -55,7 +55,7 @@ export class MessageController {
     for (const { data } of messages) if (this.#messages.delete(data)) this.#free.push(data);
   }
 
-  /** A function wrote. @returns Whether that is a message of this machine. */
+  /** Takes a function's write. @returns Whether it is a message of this machine. */
   deliver(address: number, data: number): boolean {
     const message = address === ADDRESS ? this.#messages.get(data) : undefined;
     message?.fire();

@@ -4,18 +4,18 @@ import { readBytes, writeBytes } from "./bytes.ts";
 
 /** Offset of the pending bits in the table's BAR. */
 export const PBA_OFFSET = 0x800;
-/** The BAR that table and pending bits lie in, and its size in bytes. */
+/** The BAR of table and pending bits, and its size in bytes. */
 export const MSIX_BAR = { index: 1, size: 0x1000 } as const;
 /** The most vectors that fit before the pending bits. */
 export const MAX_VECTORS: number = PBA_OFFSET / MSIX_ENTRY.SIZE;
 /** An entry's control: the vector is masked. */
 const MASKED = 1;
 
-/** The MSI-X table of a function with its pending bits (PCI 3.0 §6.8). */
+/** The MSI-X table of a function, with its pending bits (PCI 3.0 §6.8). */
 export class MsixTable {
   /** Number of vectors. */
   readonly size: number;
-  /** Table and pending bits, as in their BAR. */
+  /** The contents of the BAR: table and pending bits. */
   readonly bytes: Uint8Array = new Uint8Array(MSIX_BAR.size);
   /** Message control of the capability: enable and mask all. */
   control = 0;
@@ -23,7 +23,7 @@ export class MsixTable {
   #busMaster = false;
 
   /**
-   * Makes a table, all masked.
+   * Makes a table with all vectors masked.
    *
    * @param size Number of vectors.
    * @param send Writes a message.
@@ -36,7 +36,7 @@ export class MsixTable {
     }
   }
 
-  /** Whether messages are sent instead of raising the line. */
+  /** Whether the function sends messages instead of raising the line. */
   get enabled(): boolean {
     return (this.control & MSIX_ENABLE) !== 0;
   }
@@ -50,19 +50,19 @@ export class MsixTable {
     return [...cap];
   }
 
-  /** A write of message control; sends what was pending if it unmasks. */
+  /** Takes a write of message control; sends pending messages that it unmasks. */
   writeControl(value: number): void {
     this.control = value & (MSIX_ENABLE | MSIX_MASK_ALL);
     this.#sendPending();
   }
 
-  /** Whether the function may write messages, which are memory writes: what is pending waits until it may. */
+  /** Allows or forbids messages, which are memory writes; pending ones wait until they are allowed. */
   setBusMaster(on: boolean): void {
     this.#busMaster = on;
     if (on) this.#sendPending();
   }
 
-  /** Sends a vector's message, or notes it as pending while it is masked. */
+  /** Sends a vector's message, or marks it as pending while it is masked. */
   fire(vector: number): void {
     if (!this.enabled || vector >= this.size) return;
     if (this.#masked(vector)) {

@@ -43,7 +43,7 @@ import {
 } from "./registers.ts";
 import { allOnes, RegisterWindow, type WindowHandler } from "./window.ts";
 
-/** What the specification calls the registers of a queue. */
+/** The specification's names of a queue's registers. */
 const QUEUE_NAMES = {
   size: "queue_size",
   address: "queue_desc, queue_driver or queue_device",
@@ -56,7 +56,7 @@ const LEGACY_BAR = 0;
 /** The BAR of shared memory. */
 export const SHARED_BAR = 2;
 const MODERN_BAR = 4;
-/** Bytes of each structure in the modern BAR, as QEMU has them. */
+/** Bytes of each structure in the modern BAR, as in QEMU. */
 const PART = 0x1000;
 const ISR_OFFSET = PART;
 const DEVICE_OFFSET = 2 * PART;
@@ -73,17 +73,17 @@ const LEGACY_MSIX = new RegisterFile([...LEGACY_ROWS, ...LEGACY_MSIX_ROWS]);
 export interface PciDeviceOptions {
   /** The device model. */
   readonly model: DeviceModel;
-  /** Memory that rings and buffers lie in. */
+  /** The memory of rings and buffers. */
   readonly memory: GuestMemory;
-  /** Which interfaces it has. */
+  /** Its interfaces. */
   readonly face: PciInterface;
   /** Where it is. */
   readonly address: PciAddress;
-  /** What takes its messages. */
+  /** Receives its messages. */
   readonly messages: MessageController;
   /** Whether the machine delivers its INTx line; true by default. */
   readonly line?: boolean;
-  /** MSI-X vectors: one a queue and one for changes by default. */
+  /** Number of MSI-X vectors; by default one a queue and one for configuration changes. */
   readonly vectors?: number | undefined;
   /** An upper bound for queue sizes. */
   readonly queueSize?: number | undefined;
@@ -101,15 +101,15 @@ export interface PciDeviceOptions {
   readonly trace?: RegisterSink | undefined;
 }
 
-/** State of a function as plain data; it is the driver's as much as the device's. */
+/** State of a function as plain data: of the device, and of what the driver wrote. */
 export interface PciState {
   /** The device's own state. */
   readonly device: DeviceState;
-  /** Whether the legacy interface was used. */
+  /** Whether the driver uses the legacy interface. */
   readonly legacy: boolean;
   /** Selectors of features and queue. */
   readonly selects: readonly [deviceFeature: number, driverFeature: number, queue: number];
-  /** MSI-X vectors: of changes, then by queue. */
+  /** MSI-X vectors: of configuration changes, then by queue. */
   readonly vectors: readonly number[];
   /** Command register and MSI-X message control. */
   readonly control: readonly [command: number, msix: number];
@@ -121,7 +121,7 @@ export interface PciState {
  * A virtio function on PCI (virtio 1.4 §4.1): configuration space with capabilities, the modern interface
  * in BAR 4, MSI-X in BAR 1, the legacy interface in I/O BAR 0, over the same device as a virtio-mmio slot.
  *
- * What a driver may not do is ignored as hardware would, and noted in the device's log.
+ * The function ignores what a driver must not do, as hardware would, and notes it in the device's log.
  */
 export class PciDevice implements PciNode, RegisterBank {
   /** What kind of node it is. */
@@ -134,7 +134,7 @@ export class PciDevice implements PciNode, RegisterBank {
   readonly vendor: number = PCI_VENDOR_VIRTIO;
   /** PCI device id. */
   readonly device: number;
-  /** Which interfaces it has. */
+  /** Its interfaces. */
   readonly face: PciInterface;
   /** The device. */
   readonly hosted: HostedDevice;
@@ -157,7 +157,7 @@ export class PciDevice implements PciNode, RegisterBank {
   /**
    * Makes a function.
    *
-   * @throws {RangeError} If it shall have a legacy interface and there is no id for that.
+   * @throws {RangeError} If it needs a legacy interface and its device type has none on PCI.
    */
   constructor(options: PciDeviceOptions) {
     const { model, face, address, shared } = options;
@@ -205,7 +205,7 @@ export class PciDevice implements PciNode, RegisterBank {
     return this.hosted.line && !silent && !this.#gone;
   }
 
-  /** Vector of configuration changes; a driver's write of one that does not exist gives none. */
+  /** Vector of configuration changes; a driver that writes a vector out of range gets none. */
   get configVector(): number {
     return this.#configVector;
   }
@@ -214,7 +214,7 @@ export class PciDevice implements PciNode, RegisterBank {
     this.#configVector = this.#vector(vector);
   }
 
-  /** Vector of the selected queue; a driver's write of one that does not exist gives none. */
+  /** Vector of the selected queue; a driver that writes a vector out of range gets none. */
   get queueVector(): number {
     return this.#queueVectors[this.queue.select] ?? PCI_NO_VECTOR;
   }
@@ -224,7 +224,7 @@ export class PciDevice implements PciNode, RegisterBank {
     if (select < this.#queueVectors.length) this.#queueVectors[select] = this.#vector(vector);
   }
 
-  /** Opens the function: nothing decodes until the driver says so. */
+  /** Opens the function; it decodes nothing until the driver enables that. */
   open(): PciLease {
     const messages: PciMessage[] = [];
     const { trace, line = true, unmapped = [], messages: controller } = this.#options;
@@ -239,7 +239,7 @@ export class PciDevice implements PciNode, RegisterBank {
       openBar: (index: number): Mmio => {
         const bar = bars.find((bar) => bar.index === index);
         if (bar === undefined || unmapped.includes(index)) {
-          throw new VireoError("BAD_ACCESS", "Cannot map the BAR", {
+          throw new VireoError("BAD_ACCESS", "Cannot map a BAR", {
             device: this.name,
             seen: index,
             expected: `one of ${bars.map((bar) => bar.index).join(", ")}`,
@@ -257,22 +257,22 @@ export class PciDevice implements PciNode, RegisterBank {
     };
   }
 
-  /** Takes the function away, driver or not: it reads all ones from now on. */
+  /** Removes the function, whether or not a driver uses it: from now on it reads all ones. */
   unplug(): void {
     this.#gone = true;
     this.hosted.reset();
-    // Who waits finds out when it looks.
+    // Waiters notice the removal when they look.
     this.#line.raised();
   }
 
-  /** A write of the device status by one of the interfaces. */
+  /** Takes a write of the device status through one of the interfaces. */
   writeStatus(value: number, legacy: boolean): void {
     if (value === 0) this.#reset();
     else if (this.hosted.status === 0) this.hosted.legacy = legacy;
     this.hosted.writeStatus(value);
   }
 
-  /** Reads and clears the ISR status, which takes the line down. */
+  /** Reads and clears the ISR status, which lowers the line. */
   takeIsr(): number {
     const status = this.hosted.interruptStatus;
     if (status !== 0) this.hosted.acknowledge(status);
@@ -292,13 +292,17 @@ export class PciDevice implements PciNode, RegisterBank {
   }
 
   /**
-   * Takes a state over.
+   * Restores a state.
    *
-   * @throws {RangeError} If it is of another device.
+   * @throws {RangeError} If it belongs to another device.
    */
   restore(state: PciState): void {
     if (state.vectors.length !== this.#queueVectors.length + 1) {
-      throw new RangeError(`Cannot restore ${state.vectors.length} vectors to ${this.name}`);
+      throw new RangeError(
+        `Cannot restore ${state.vectors.length} vectors to ${this.name}: it has ${
+          this.#queueVectors.length + 1
+        }`,
+      );
     }
     [this.deviceFeatureSelect, this.driverFeatureSelect, this.queue.select] = state.selects;
     this.#configVector = state.vectors[0]!;
@@ -316,7 +320,7 @@ export class PciDevice implements PciNode, RegisterBank {
     const bars: PciBar[] = [];
     const slot = address.device * 8 + address.function;
     if (face !== "modern") {
-      // With both headers; a power of two, as BARs are.
+      // Both headers and the configuration, rounded up to a power of two, as BARs must be.
       const size = 2 **
         Math.ceil(Math.log2(PCI_LEGACY.SIZE + PCI_LEGACY_MSIX.SIZE + model.configSize));
       bars.push({ index: LEGACY_BAR, space: "io", address: 0x1000 + slot * 0x80, size });
@@ -345,7 +349,7 @@ export class PciDevice implements PciNode, RegisterBank {
   #raised(cause: InterruptCause, queue: number | undefined): void {
     if (!this.msix.enabled) return this.#line.raised();
     if (cause === InterruptCause.CONFIG) this.msix.fire(this.#configVector);
-    // After a snapshot it is not known whose it was: all that have one look.
+    // After a snapshot the queue is unknown, so every queue's vector fires.
     else if (queue === undefined) {
       for (const vector of this.#queueVectors) {
         this.msix.fire(vector);
@@ -387,11 +391,11 @@ export class PciDevice implements PciNode, RegisterBank {
     if (aimed !== undefined) return aimed.window.write(aimed.offset, width, value);
     this.#config.write(offset, width, value);
     this.#configWritten();
-    // Without MSI-X, or with the line allowed again, what is pending is told by the line.
+    // Without MSI-X, or once the line is enabled again, the line reports what is pending.
     if (this.lineActive) this.#line.raised();
   }
 
-  /** What the configuration access capability leads to (virtio 1.4 §4.1.4.9), if this is its data. */
+  /** The target of the configuration access capability (virtio 1.4 §4.1.4.9), if this is its data. */
   #aimed(
     offset: number,
     width: ConfigWidth,
@@ -403,11 +407,11 @@ export class PciDevice implements PciNode, RegisterBank {
     const wrong = bar === undefined || aim.width !== width || aim.offset % width !== 0 ||
       aim.offset + width > bar.size;
     if (!wrong) return { window: this.#decoded(bar), offset: aim.offset };
-    this.hosted.violate("pci_cfg_data", undefined, "bar, offset or length are wrong");
+    this.hosted.violate("pci_cfg_data", undefined, "bar, offset or length is wrong");
     return { window: { read: () => 0, write: () => {} }, offset: 0 };
   }
 
-  /** A BAR while its space is decoded; all ones else. */
+  /** A BAR while its space is decoded; all ones otherwise. */
   #decoded({ index, space }: PciBar): WindowHandler {
     const handler = this.#bars.get(index)!;
     const bit = space === "io" ? PciCommand.IO : PciCommand.MEMORY;
@@ -456,7 +460,7 @@ export class PciDevice implements PciNode, RegisterBank {
     };
   }
 
-  /** A notification: the address says which queue, and so does the value (virtio 1.4 §4.1.5.2). */
+  /** Takes a notification: both the address and the value name the queue (virtio 1.4 §4.1.5.2). */
   #notify(offset: number, width: ConfigWidth, value: number): void {
     const { hosted } = this;
     const wide = hosted.features.has(Feature.NOTIFICATION_DATA);
@@ -471,7 +475,7 @@ export class PciDevice implements PciNode, RegisterBank {
   }
 
   #sharedBar(): WindowHandler {
-    // Drivers open shared memory as memory; the window is for the configuration access capability.
+    // Drivers open shared memory as memory; only the configuration access capability uses this window.
     return { read: (_, width) => allOnes(width), write: () => {} };
   }
 }

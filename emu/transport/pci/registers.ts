@@ -17,13 +17,13 @@ export interface RegisterBank {
   configVector: number;
   /** Vector of the selected queue. */
   queueVector: number;
-  /** A write of the device status by one of the interfaces. */
+  /** Takes a write of the device status through one of the interfaces. */
   writeStatus(value: number, legacy: boolean): void;
   /** Reads and clears the ISR status. */
   takeIsr(): number;
 }
 
-/** One register: what it is called, and what it does. */
+/** One register: its name and its behaviour. */
 export interface PciRegisterRow {
   /** Byte offset in its structure. */
   readonly offset: number;
@@ -31,9 +31,9 @@ export interface PciRegisterRow {
   readonly width: ConfigWidth;
   /** Name as the specification spells it. */
   readonly name: string;
-  /** What a read gives; without it the register cannot be read. */
+  /** Returns the value of a read; without it the register is write-only. */
   readonly read?: (bank: RegisterBank) => number;
-  /** What a write does; without it the register cannot be written. */
+  /** Performs a write; without it the register is read-only. */
   readonly write?: (bank: RegisterBank, value: number) => void;
 }
 
@@ -121,7 +121,7 @@ export const COMMON_ROWS: readonly PciRegisterRow[] = [
     b.queueVector = value;
   }),
   row("queue_enable", C.queue_enable, (b) => b.queue.running, (b, value) => {
-    // virtio 1.4 §4.1.4.3.2: only a reset takes a queue down.
+    // virtio 1.4 §4.1.4.3.2: only a reset stops a queue.
     if (value !== 0) return b.queue.writeReady(value);
     b.hosted.violate("queue_enable", value, "drivers must not write 0");
   }),
@@ -183,7 +183,7 @@ export class RegisterFile {
     for (const row of rows) this.#rows.set(row.offset, row);
   }
 
-  /** Reads a register; 0, and noted, if there is no such. */
+  /** Reads a register; an access without one reads 0 and is logged. */
   read(bank: RegisterBank, offset: number, width: ConfigWidth): number {
     const row = this.#rows.get(offset);
     if (row?.read !== undefined && row.width === width) return row.read(bank);
@@ -191,7 +191,7 @@ export class RegisterFile {
     return 0;
   }
 
-  /** Writes a register; ignored, and noted, if there is no such. */
+  /** Writes a register; an access without one is ignored and logged. */
   write(bank: RegisterBank, offset: number, width: ConfigWidth, value: number): void {
     const row = this.#rows.get(offset);
     if (row?.write !== undefined && row.width === width) return row.write(bank, value);

@@ -1,20 +1,20 @@
 import type { Mmio, RegisterSink } from "@vireo/hal";
 import type { ConfigWidth } from "../../device.ts";
 
-/** What is behind a window: accesses are aligned and inside. */
+/** Handles the accesses to a window; they are aligned and inside. */
 export interface WindowHandler {
   read(offset: number, width: ConfigWidth): number;
   write(offset: number, width: ConfigWidth, value: number): void;
 }
 
-/** What a bus answers where nothing is. */
+/** The answer of a bus where no device responds. */
 export function allOnes(width: ConfigWidth): number {
   return 2 ** (8 * width) - 1;
 }
 
 /**
- * A range of a function's address space as a driver has it: a misaligned access, or one outside, is the
- * driver's own error.
+ * A range of a function's address space, as a driver accesses it. A misaligned access, or one outside,
+ * throws a RangeError.
  */
 export class RegisterWindow implements Mmio {
   /** Name for messages and traces. */
@@ -82,7 +82,7 @@ export class RegisterWindow implements Mmio {
     throw new RangeError(
       `Cannot access ${width} bytes at 0x${
         offset.toString(16)
-      } of ${this.name}, which has ${this.size}`,
+      } of ${this.name}: expected a multiple of ${width} inside its ${this.size} bytes`,
     );
   }
 }

@@ -69,7 +69,7 @@ export interface VhostUserDeviceOptions {
   readonly queueSize?: number | undefined;
   /** The most bytes of guest memory; 2^38 by default. */
   readonly capacity?: number | undefined;
-  /** Told of what a driver does wrong. */
+  /** Receives the violations of drivers. */
   readonly violated?: (violation: Violation) => void;
 }
 

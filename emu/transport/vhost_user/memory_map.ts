@@ -10,7 +10,7 @@ const MAX_STALE = 64;
 /** Addresses that are taken unless told otherwise, in bytes: they cost no memory. */
 const DEFAULT_CAPACITY = 2 ** 38;
 
-/** A region of guest memory as a front end tells of it. */
+/** A region of guest memory, as a front end describes it. */
 export interface FrontEndRegion {
   /** Guest address of the first byte. */
   readonly guest: number;
@@ -138,7 +138,7 @@ export class MemoryMap implements Disposable {
     this.release();
   }
 
-  /** The guest address of an address of the front end's process; undefined if it is no guest memory. */
+  /** The guest address of an address of the front end's process; undefined if it is not guest memory. */
   toGuest(user: number): number | undefined {
     for (const { region } of this.#mapped) {
       const into = user - region.user;

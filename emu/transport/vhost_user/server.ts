@@ -38,7 +38,7 @@ export interface VhostUserServerOptions extends Omit<VhostUserDeviceOptions, "vi
   readonly path: string;
   /** Whether it ends when the first front end left. */
   readonly once?: boolean | undefined;
-  /** Told of what happens. */
+  /** Receives events for a log. */
   readonly event?: (event: ServerEvent) => void;
 }
 

@@ -28,7 +28,7 @@ export interface HostileSuite {
 }
 
 /** An element of a raw chain: any guest memory, as often as one likes. */
-export interface RawElement {
+interface RawElement {
   /** Address in guest memory. */
   readonly address: number;
   /** Length in bytes. */
