@@ -9,8 +9,8 @@ export DENO_NO_PROMPT := 1
 
 ROOMS := hal drivers emu firmware examples tests
 # Checked on one command line: types of one room are public in another's signatures only then.
-PUBLIC := hal/mod.ts drivers/mod.ts drivers/bus/mod.ts drivers/core.ts drivers/transport/mod.ts drivers/testing/mod.ts \
-	emu/mod.ts emu/backends/mod.ts emu/core.ts emu/testing/mod.ts firmware/mod.ts firmware/ip/mod.ts
+PUBLIC := hal/mod.ts drivers/mod.ts drivers/bus/mod.ts drivers/core.ts drivers/transport/mod.ts drivers/testing/mod.ts drivers/trace/mod.ts \
+	emu/mod.ts emu/backends/mod.ts emu/core.ts emu/testing/mod.ts firmware/mod.ts firmware/ip/mod.ts firmware/trace/mod.ts
 # What the tests write of themselves.
 REPORT := .cache/report
 RELEASES := bookworm trixie
@@ -29,7 +29,7 @@ PACKAGES := qemu-system-x86 qemu-system-arm $(RISCV) ipxe-qemu qemu-utils iprout
 	xfsprogs btrfs-progs squashfs-tools cryptsetup-bin xorriso
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help setup packages qemu fresh demo test spec check fmt lint doc unit bench bench-guest clean
+.PHONY: help setup packages qemu fresh demo test spec check fmt lint types doc unit bench bench-guest clean
 
 help:
 	@echo "make demo [DISK=path]  set up and run the main job on the emulated board"
@@ -83,6 +83,9 @@ fmt: $(SETUP)
 lint: $(SETUP)
 	$(DENO) fmt --check
 	$(DENO) lint
+
+# The tests are not checked again when they run.
+types: $(SETUP)
 	$(DENO) check --doc $(ROOMS) bench
 
 doc: $(SETUP)
@@ -96,7 +99,9 @@ qemu: $(SETUP) packages
 unit: $(SETUP) packages qemu
 	@$(DENO) run -A tests/run.ts $(REPORT)
 
-check: lint doc
+# The type checker uses one processor: the others go beside it.
+check: $(SETUP)
+	@$(MAKE) --no-print-directory -j2 --output-sync=target types lint doc
 
 test: check unit
 

@@ -7,7 +7,7 @@ import {
   type MmioNode,
   type PciBar,
   type Platform,
-  type TraceSink,
+  type RegisterSink,
   VireoError,
 } from "@vireo/hal";
 import type { DeviceModel } from "./device.ts";
@@ -75,7 +75,7 @@ export interface MachineOptions {
   /** Hands out that memory; one that hands out all of it by default. */
   readonly dma?: Dma;
   /** Told of every register access. */
-  readonly trace?: TraceSink;
+  readonly trace?: RegisterSink;
   /** Runs models in a microtask after a notification instead of inside it. */
   readonly deferNotify?: boolean;
   /** What a turn of a device may take before it yields. */

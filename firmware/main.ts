@@ -13,6 +13,7 @@ import { buildProgram } from "./cli/program.ts";
  */
 export async function main(args: string[]): Promise<number> {
   try {
+    args = namedTrace(args);
     await buildProgram(args).parseAsync(args, { from: "user" });
     return 0;
   } catch (error) {
@@ -20,6 +21,12 @@ export async function main(args: string[]): Promise<number> {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT.USAGE;
     return report(error);
   }
+}
+
+/** A bare `--trace` is all of it: what stands after it is no value of its. */
+function namedTrace(args: readonly string[]): string[] {
+  const end = args.indexOf("--");
+  return args.map((arg, i) => arg === "--trace" && (end < 0 || i < end) ? "--trace=all" : arg);
 }
 
 if (import.meta.main) Deno.exit(await main(Deno.args));

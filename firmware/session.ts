@@ -12,7 +12,14 @@ import {
   rngDriver,
   type VirtioDriver,
 } from "@vireo/drivers";
-import { deviceName, Feature, FeatureSet, type Platform, VireoError } from "@vireo/hal";
+import {
+  deviceName,
+  Feature,
+  FeatureSet,
+  type Platform,
+  type TraceSink,
+  VireoError,
+} from "@vireo/hal";
 import type { Qmp } from "@vireo/hal/qtest";
 import type { StreamPort } from "@vireo/emu";
 import type { QtestSession } from "./target/qtest_session.ts";
@@ -23,6 +30,7 @@ import { OPEN_BUSES } from "./target/open_buses.ts";
 import { OwnMachine } from "./target/own_machine.ts";
 import { parseTarget } from "./target/target.ts";
 import type { EmulatedBoard } from "./target/emulated_board.ts";
+import type { OpenTrace } from "./trace/open.ts";
 import { type BoardInput, checkBoard } from "./target/check_board.ts";
 import type { BoardOptions } from "./target/options.ts";
 import { NeedsGuest } from "./terminal/usage.ts";
@@ -38,9 +46,11 @@ export interface VireoOptions {
   readonly onError?: BusOptions["onError"];
   /** Told of drivers that do not drive what they could, as `BusOptions.onBindNotice`. */
   readonly onBindNotice?: BusOptions["onBindNotice"];
+  /** Told of each event, where the board has no file for its trace. */
+  readonly trace?: TraceSink;
 }
 
-const OPTIONS: readonly string[] = ["args", "drivers", "onError", "onBindNotice"];
+const OPTIONS: readonly string[] = ["args", "drivers", "onError", "onBindNotice", "trace"];
 
 /**
  * Makes a board, probes its bus and binds the bundled drivers.
@@ -73,9 +83,12 @@ export async function openVireo(
   }
   await using cleanup = new AsyncDisposableStack();
   const machine = cleanup.use(await openBoard(full));
+  const trace = await traceOf(full, options);
+  if (trace !== undefined) cleanup.use(trace);
   const bus = cleanup.use(
     new Bus({
       ...busOptions(full),
+      tracer: trace?.tracer,
       onError: options.onError,
       onBindNotice: options.onBindNotice,
     }),
@@ -98,6 +111,18 @@ async function loadDrivers(bus: Bus): Promise<void> {
   for (const entry of BOARD_DEVICES) {
     if (ids.has(entry.deviceId)) await bus.registerDriver(await entry.driver());
   }
+}
+
+/** What the board's events go to: the caller's own sink, or where the options of the board say. */
+async function traceOf(
+  board: BoardOptions,
+  { trace }: VireoOptions,
+): Promise<OpenTrace | undefined> {
+  const { traceFile, traceData: data, traceDevices: names } = board;
+  if (trace === undefined && board.trace === undefined && traceFile === undefined) return undefined;
+  const { openTrace } = await import("./trace/open.ts");
+  const devices = names.length === 0 ? undefined : names;
+  return openTrace({ groups: board.trace, devices, data, file: traceFile, sink: trace });
 }
 
 /** The machine of a target, with its host side if it has one in this process. */

@@ -1,6 +1,6 @@
-import type { Mmio } from "./mmio.ts";
+import type { FeatureSet } from "./bits.ts";
 
-/** One register access, as seen by a {@linkcode TraceSink}. */
+/** One register access, as an emulator or a test sees it at its own window. */
 export interface RegisterTrace {
   /** `r` for a read and `w` for a write. */
   readonly op: "r" | "w";
@@ -15,39 +15,181 @@ export interface RegisterTrace {
 }
 
 /** Receives every register access, in program order. */
-export type TraceSink = (access: RegisterTrace) => void;
+export type RegisterSink = (access: RegisterTrace) => void;
 
-/**
- * Wraps a register window so that each access is reported.
- *
- * @param mmio The window to watch.
- * @param sink Told of each access after it happened.
- * @returns A window with the same registers.
- */
-export function traceMmio(mmio: Mmio, sink: TraceSink): Mmio {
-  const read = (width: 1 | 2 | 4, offset: number, value: number): number => {
-    sink({ op: "r", window: mmio.name, offset, width, value });
-    return value;
-  };
-  const wrote = (width: 1 | 2 | 4, offset: number, value: number): void =>
-    sink({ op: "w", window: mmio.name, offset, width, value });
-  return {
-    name: mmio.name,
-    size: mmio.size,
-    read8: (offset) => read(1, offset, mmio.read8(offset)),
-    read16: (offset) => read(2, offset, mmio.read16(offset)),
-    read32: (offset) => read(4, offset, mmio.read32(offset)),
-    write8(offset, value) {
-      mmio.write8(offset, value);
-      wrote(1, offset, value);
-    },
-    write16(offset, value) {
-      mmio.write16(offset, value);
-      wrote(2, offset, value);
-    },
-    write32(offset, value) {
-      mmio.write32(offset, value);
-      wrote(4, offset, value);
-    },
-  };
+/** Version of the event contract below; it grows when an event or a field changes its meaning. */
+export const TRACE_VERSION = 1;
+
+/** The kinds of events that can be chosen: register accesses, what rings and devices do, and requests. */
+export const TRACE_GROUPS = ["regs", "ring", "request"] as const;
+/** One of {@linkcode TRACE_GROUPS}. */
+export type TraceGroup = typeof TRACE_GROUPS[number];
+
+/** A register access, at the window (virtio 1.4 §4.1.4, §4.2.2). */
+export interface RegisterEvent {
+  readonly kind: "register";
+  readonly op: "read" | "write";
+  /** The register's name in the specification; undefined for one that it does not name. */
+  readonly register: string | undefined;
+  /** Name of the window, for example `virtio-mmio@a003e00` or `BAR4`. */
+  readonly window: string;
+  /** Byte offset in the window. */
+  readonly offset: number;
+  /** Width in bytes. */
+  readonly width: 1 | 2 | 4;
+  /** What was read or written. */
+  readonly value: number;
+}
+
+/** The driver wrote the device status field; 0 is a reset (virtio 1.4 §2.1). */
+export interface StatusEvent {
+  readonly kind: "status";
+  readonly status: number;
+}
+
+/** What a device offers, or a driver accepts (virtio 1.4 §2.2). */
+export interface FeaturesEvent {
+  readonly kind: "features";
+  readonly by: "device" | "driver";
+  readonly features: FeatureSet;
+}
+
+/** A queue was set up, or taken down. */
+export interface QueueEvent {
+  readonly kind: "queue";
+  readonly queue: number;
+  /** Size and places of its parts; undefined where it is taken down. */
+  readonly ring: {
+    readonly size: number;
+    readonly desc: number;
+    readonly driver: number;
+    readonly device: number;
+  } | undefined;
+}
+
+/** One element of a buffer. */
+export interface TraceElement {
+  /** Where the device sees it. */
+  readonly address: number;
+  /** Length in bytes. */
+  readonly length: number;
+  /** Whether the device writes it. */
+  readonly writable: boolean;
+}
+
+/** Fields of what happens to one buffer of a queue. */
+interface BufferFields {
+  readonly queue: number;
+  /** Name of the queue. */
+  readonly name: string;
+  /** The driver's name of the buffer. */
+  readonly token: number;
+  /** The request in the device's words; undefined where it has none. */
+  readonly request: string | undefined;
+  /** An Ethernet frame, where the buffer has one. */
+  readonly frame?: Uint8Array | undefined;
+  /** The first bytes, if they are asked for. */
+  readonly data?: Uint8Array | undefined;
+}
+
+/** The driver put a buffer into a ring. */
+export interface AddEvent extends BufferFields {
+  readonly kind: "add";
+  readonly elements: readonly TraceElement[];
+  /** Buffers that the device has or will have with the next kick. */
+  readonly inFlight: number;
+}
+
+/** The driver took a buffer that the device returned. */
+export interface UsedEvent extends BufferFields {
+  readonly kind: "used";
+  /** Bytes that the device says it wrote. */
+  readonly length: number;
+  /** Buffers that the device still has. */
+  readonly inFlight: number;
+  /** Milliseconds since the buffer was added. */
+  readonly after: number;
+}
+
+/** The driver made added buffers available (virtio 1.4 §2.7.13.3, §2.8.21.3). */
+export interface KickEvent {
+  readonly kind: "kick";
+  readonly queue: number;
+  readonly name: string;
+  /** How many buffers were added since the kick before. */
+  readonly buffers: number;
+  /** Whether the device was notified; if not, it asked not to be. */
+  readonly notified: boolean;
+}
+
+/** An interrupt, or what a poll found in its place. */
+export interface InterruptEvent {
+  readonly kind: "interrupt";
+  /** Bits of `InterruptCause`. */
+  readonly cause: number;
+  /** The queues that it tells of; undefined for all of them. */
+  readonly queues: readonly number[] | undefined;
+}
+
+/** The driver read a configuration field, or wrote it. */
+export interface ConfigEvent {
+  readonly kind: "config";
+  readonly op: "read" | "write";
+  /** Byte offset in the device configuration. */
+  readonly offset: number;
+  readonly width: 1 | 2 | 4;
+  readonly value: number;
+}
+
+/** Something failed: a ring broke, a device needs a reset. */
+export interface FaultEvent {
+  readonly kind: "fault";
+  readonly message: string;
+}
+
+/** What the machine holds against the driver: an emulator knows it (`Platform.diagnose`). */
+export interface ViolationEvent {
+  readonly kind: "violation";
+  readonly message: string;
+}
+
+/** What happened; each event is emitted at one place. */
+export type TraceDetail =
+  | RegisterEvent
+  | StatusEvent
+  | FeaturesEvent
+  | QueueEvent
+  | AddEvent
+  | UsedEvent
+  | KickEvent
+  | InterruptEvent
+  | ConfigEvent
+  | FaultEvent
+  | ViolationEvent;
+
+/** One event of a trace, in program order. */
+export type TraceEvent = TraceDetail & {
+  /** Milliseconds since the trace began. */
+  readonly time: number;
+  /** Name of the device or, before the bus knows it, of its slot. */
+  readonly device: string;
+  /** Virtio device id; 0 where it is not known. */
+  readonly deviceId: number;
+};
+
+/** Receives every event. It must not throw, nor call what is traced. */
+export type TraceSink = (event: TraceEvent) => void;
+
+/** The group of an event. */
+export function traceGroup(event: TraceDetail): TraceGroup {
+  switch (event.kind) {
+    case "register":
+    case "config":
+      return "regs";
+    case "add":
+    case "used":
+      return event.request === undefined ? "ring" : "request";
+    default:
+      return "ring";
+  }
 }

@@ -16,14 +16,14 @@ export interface Result {
   readonly err: string;
 }
 
-/** Runs the launcher with arguments, which are split at spaces, for tests. */
+/** Runs the launcher with arguments, for tests; a text is split at spaces. */
 export async function vireo(
-  args: string,
+  args: string | readonly string[],
   input?: Uint8Array | string,
   env: Readonly<Record<string, string>> = {},
 ): Promise<Result> {
   const child = new Deno.Command(VIREO, {
-    args: args.split(" "),
+    args: typeof args === "string" ? args.split(" ") : [...args],
     stdin: input === undefined ? "null" : "piped",
     stdout: "piped",
     stderr: "piped",
@@ -137,5 +137,29 @@ export class OnTerminal implements AsyncDisposable {
     }
     await this.#screen.cancel();
     await this.#child.status;
+  }
+}
+
+/** The host's end of a port of QEMU's: a unix socket that sends back what comes in. */
+export class EchoSocket implements AsyncDisposable {
+  readonly #listener: Deno.UnixListener;
+  readonly #done: Promise<void>;
+
+  private constructor(listener: Deno.UnixListener) {
+    this.#listener = listener;
+    // Without a connection, the accept fails when the listener is closed.
+    this.#done = listener.accept()
+      .then(({ readable, writable }) => readable.pipeTo(writable)).catch(() => {});
+  }
+
+  /** Listens for a QEMU that is started next, which connects once. */
+  static listen(path: string): EchoSocket {
+    return new EchoSocket(Deno.listen({ transport: "unix", path }));
+  }
+
+  /** Waits for the end of the connection. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#listener.close();
+    await this.#done;
   }
 }

@@ -1,7 +1,18 @@
-import { blkDriver, type Bus } from "@vireo/drivers";
+import {
+  blkDriver,
+  Bus,
+  type Console,
+  consoleDriver,
+  type DriverInstance,
+  netDriver,
+  rngDriver,
+  type VirtioDriver,
+} from "@vireo/drivers";
 import { openVireo, type Vireo } from "@vireo/firmware";
 import { ping } from "@vireo/firmware/ip";
-import { Feature, FeatureSet } from "@vireo/hal";
+import { type DeviceNode, Feature, FeatureSet, VireoError } from "@vireo/hal";
+import { DevmemPlatform } from "@vireo/hal/devmem";
+import { guestModules } from "../firmware/target/own_machine.ts";
 import { checkDevices } from "./devices_script.ts";
 
 /**
@@ -9,9 +20,20 @@ import { checkDevices } from "./devices_script.ts";
  * waiting, one after the other, as booting is slow. Prints its findings as JSON, a line for each face that it
  * is told to use, then a line of what `devices_script.ts` finds if it is told to run that.
  *
- * Arguments: faces of the devices, `own` or `forceLegacy`, joined by commas; `packed` where devices offer it,
- * else `-`; then, for the other script, its arguments.
+ * Arguments: the faces as JSON; then, for the other script, its arguments.
  */
+
+/** Four of the guest's devices, and how the drivers take them. */
+export interface ScriptFace {
+  /** The first and the last slot of the devices, on PCI; all devices by default. */
+  readonly slots?: readonly [first: number, last: number];
+  /** Name of the console's port that sends back what it gets; `echo` by default. */
+  readonly port?: string;
+  /** Whether the drivers use packed rings too. */
+  readonly packed: boolean;
+  /** Whether the drivers take transitional devices as legacy ones. */
+  readonly forceLegacy?: boolean;
+}
 
 /** Serial of the disk that is written here. */
 export const SCRATCH = "SCRATCH";
@@ -36,45 +58,70 @@ export interface MatrixFinding {
   readonly entropy: number;
 }
 
+/** Some of the guest's devices, and how the drivers take them. */
+export interface ScriptFace {
+  /** The first and the last slot of the devices on PCI; all devices by default. */
+  readonly slots?: readonly [first: number, last: number];
+  /** Whether packed rings are used too. */
+  readonly packed: boolean;
+  /** Whether transitional devices are taken as legacy ones. */
+  readonly forceLegacy?: boolean;
+}
+
 export default async function main(vireo: Vireo): Promise<void> {
-  const [faces = "own", ring, ...devices] = vireo.args;
-  // Its machine is opened anew for each way of waiting.
+  const [faces, ...devices] = vireo.args;
+  // The machine is opened again for each way of waiting.
   await vireo[Symbol.asyncDispose]();
-  for (const face of faces.split(",")) {
+  for (const face of JSON.parse(faces!) as ScriptFace[]) {
     const findings: MatrixFinding[] = [];
     for (const poll of [false, true]) {
-      await using own = await open(poll, face);
-      const rings = ring === "packed" && face === "own" ? [true, false] : [false];
-      for (const packed of rings) {
-        await choose(own.bus, packed);
-        findings.push({ packed, poll, ...await check(own, findings.length + 1) });
+      await using platform = DevmemPlatform.open({
+        unbind: true,
+        modules: guestModules(),
+        ...(poll ? { poll: {} } : {}),
+      });
+      await using bus = new Bus({ forceLegacy: face.forceLegacy === true });
+      const nodes = platform.nodes().filter((node) => isOf(face, node));
+      await bus.addPlatform({ dma: platform.dma, nodes: () => nodes });
+      for (const packed of face.packed ? [true, false] : [false]) {
+        await bind(bus, packed);
+        findings.push({
+          packed,
+          poll,
+          ...await check(bus, face.port ?? "echo", findings.length + 1),
+        });
       }
     }
     console.log(JSON.stringify(findings));
   }
   if (devices.length === 0) return;
-  await using own = await open(false, "own");
-  await choose(own.bus, false);
+  await using own = await openVireo({ target: "devmem" });
+  await bind(own.bus, false);
   console.log(JSON.stringify(await checkDevices(own, devices.map(Number))));
 }
 
-function open(poll: boolean, face: string): Promise<Vireo> {
-  return openVireo({ target: "devmem", poll, forceLegacy: face === "forceLegacy" });
+function isOf({ slots }: ScriptFace, { name }: DeviceNode): boolean {
+  if (slots === undefined) return true;
+  const slot = parseInt(/^\w+:\w+:(\w+)\.0$/.exec(name)?.[1] ?? "", 16);
+  return slot >= slots[0] && slot <= slots[1];
 }
 
 /** Has the drivers agree on packed rings, or on split ones. */
-async function choose(bus: Bus, packed: boolean): Promise<void> {
+async function bind(bus: Bus, packed: boolean): Promise<void> {
   bus.filter = packed ? FeatureSet.NONE : FeatureSet.of(Feature.RING_PACKED);
-  const drivers = [...bus.drivers];
-  for (const driver of drivers) await bus.unregisterDriver(driver);
-  for (const driver of drivers) await bus.registerDriver(driver);
+  for (const driver of [...bus.drivers]) await bus.unregisterDriver(driver);
+  for (const driver of [netDriver, blkDriver, consoleDriver, rngDriver]) {
+    await bus.registerDriver(driver);
+  }
 }
 
 async function check(
-  vireo: Vireo,
+  bus: Bus,
+  port: string,
   seed: number,
 ): Promise<Omit<MatrixFinding, "packed" | "poll">> {
-  const { bus, net, rng } = vireo;
+  const net = driven(bus, netDriver);
+  const rng = driven(bus, rngDriver);
   const disks = bus.all(blkDriver);
   const serials = await Promise.all(disks.map((disk) => disk.getId()));
   const blk = disks[serials.indexOf(SCRATCH)]!;
@@ -97,13 +144,21 @@ async function check(
     rings: [...new Set(devices.map((device) => device.has(Feature.RING_PACKED)))],
     blk: [back.every((byte, i) => byte === data[i]), blank.every((byte) => byte === 0)],
     replies: replies.length,
-    echo: await echo(vireo),
+    echo: await echo(driven(bus, consoleDriver), port),
     entropy: new Set(await rng.read(10_000, { deadline: DEADLINE })).size,
   };
 }
 
-async function echo({ console }: Vireo): Promise<boolean> {
-  using port = (await console.port("echo", { deadline: DEADLINE })).open();
+/** @throws The error of the first device or slot that has one, if no device has the driver. */
+function driven<T extends DriverInstance>(bus: Bus, driver: VirtioDriver<T>): T {
+  const found = bus.get(driver);
+  if (found !== undefined) return found;
+  throw bus.devices.find(({ error }) => error)?.error ?? bus.slotErrors[0]?.error ??
+    new VireoError("NO_DEVICE", `No device for ${driver.name}`);
+}
+
+async function echo(console: Console, name: string): Promise<boolean> {
+  using port = (await console.port(name, { deadline: DEADLINE })).open();
   await port.hostOpened({ deadline: DEADLINE });
   const data = Uint8Array.from({ length: 10_000 }, (_, i) => i * 31 ^ i >> 8);
   const sending = port.write(data, { deadline: DEADLINE });

@@ -17,7 +17,8 @@ import type {
   SharedMemoryRegion,
   Transport,
 } from "../transport/transport.ts";
-import { createRing, type Ring } from "../virtqueue/create_ring.ts";
+import type { Tracer } from "../trace/tracer.ts";
+import { createRing, type Ring, type RingRequest } from "../virtqueue/create_ring.ts";
 import type { Virtqueue } from "../virtqueue/virtqueue.ts";
 import type { WaitOptions } from "../wait/options.ts";
 import { ConfigGate } from "./_config_gate.ts";
@@ -27,6 +28,8 @@ import { Dispatcher, type DispatchTarget } from "./_dispatcher.ts";
 export interface DeviceHost {
   /** Upper bound of ring sizes. */
   readonly queueSize: number;
+  /** What devices tell their events to, if there is something. */
+  readonly tracer?: Tracer | undefined;
   /** Something failed that no call can be told of. */
   report(device: BusDevice, error: Error): void;
   /** NEEDS_RESET was seen for the first time since the last reset. */
@@ -126,7 +129,7 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
     this.#diagnose = machine.diagnose;
     this.name = `virtio${index}`;
     this.index = index;
-    this.transport = transport;
+    this.transport = transport = host.tracer?.transport(transport, this.name) ?? transport;
     this.deviceId = transport.deviceId;
     this.vendorId = transport.vendorId;
     this.dma = transport.dma;
@@ -208,7 +211,7 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
     const bound = this.transport.fixedQueueSize
       ? max
       : Math.min(max, this.#host.queueSize, request.maxSize ?? Infinity);
-    const ring = createRing({
+    const ring = this.#makeRing(request, {
       index,
       name: request.name,
       maxSize: bound,
@@ -231,6 +234,19 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
       throw error;
     }
     return slot;
+  }
+
+  /** A ring whose device side the driver has is not traced: it is no {@linkcode Virtqueue} to the driver. */
+  #makeRing(request: QueueRequest, options: RingRequest): Ring {
+    const { tracer } = this.#host;
+    if (tracer === undefined || request.reversed === true) return createRing(options);
+    const notify: RingRequest["notify"] = (index, data) => {
+      traced?.notified();
+      options.notify(index, data);
+    };
+    const ring = createRing({ ...options, notify });
+    const traced = tracer.ring(ring, this.transport.name, this.dma);
+    return traced;
   }
 
   #notify(slot: Slot, data: number): void {

@@ -17,6 +17,7 @@ import { MmioTransport } from "../transport/mmio.ts";
 import { isVirtioPci, type PciProbeOptions, probePci } from "../transport/pci/probe.ts";
 import type { Transport } from "../transport/transport.ts";
 import { VhostUserTransport } from "../transport/vhost_user.ts";
+import type { Tracer } from "../trace/tracer.ts";
 import { modalias, type UeventAction, type UeventSink } from "./uevent.ts";
 
 export type { OutstandingBuffers } from "./_bus_device.ts";
@@ -43,6 +44,8 @@ export interface BusOptions extends RecoverOptions, PciProbeOptions {
   readonly onError?: ((error: Error, device: VirtioDevice) => void) | undefined;
   /** Told of drivers that do not drive what they could. */
   readonly onBindNotice?: ((notice: BindNotice) => void) | undefined;
+  /** What the bus and its devices tell their events to; what is done without one costs nothing. */
+  readonly tracer?: Tracer | undefined;
 }
 
 /** Why a driver that was registered does not drive a device. */
@@ -136,6 +139,7 @@ export class Bus implements AsyncDisposable {
     this.#pci = { forceLegacy: options.forceLegacy };
     this.#host = {
       queueSize,
+      tracer: options.tracer,
       report: (device, error) => this.#onError?.(error, device),
       configChanged: (device) => this.#emit("change", device),
       needsReset: (device) => {
@@ -254,7 +258,9 @@ export class Bus implements AsyncDisposable {
     const openMemory = platform.openMemory?.bind(platform);
     for (const node of platform.nodes()) {
       try {
-        const transport = this.#open(node, platform.dma);
+        const { tracer } = this.#host;
+        const dma = tracer?.dma(platform.dma) ?? platform.dma;
+        const transport = this.#open(tracer?.node(node) ?? node, dma);
         if (transport === undefined) continue;
         const diagnose = () => platform.diagnose?.(node.name);
         found.push(await this.addDevice(transport, openMemory, diagnose));

@@ -1,4 +1,11 @@
-import { hi32, lo32, type Mmio, MMIO_MAGIC, MmioRegister as R, type TraceSink } from "@vireo/hal";
+import {
+  hi32,
+  lo32,
+  type Mmio,
+  MMIO_MAGIC,
+  MmioRegister as R,
+  type RegisterSink,
+} from "@vireo/hal";
 import type { ConfigWidth } from "../device.ts";
 import type { HostedDevice } from "../hosted_device.ts";
 import { QueueRegisters } from "./queue_registers.ts";
@@ -138,7 +145,7 @@ export interface MmioDeviceOptions {
   /** Where its shared memory regions are. */
   readonly regions?: readonly MappedRegion[];
   /** Told of every access. */
-  readonly trace?: TraceSink | undefined;
+  readonly trace?: RegisterSink | undefined;
 }
 
 /**
@@ -164,7 +171,7 @@ export class MmioDevice implements Mmio {
   readonly #queue: QueueRegisters | undefined;
   readonly #rows: (RegisterRow | undefined)[];
   readonly #regions: readonly MappedRegion[];
-  readonly #trace: TraceSink | undefined;
+  readonly #trace: RegisterSink | undefined;
 
   /** Makes a slot. */
   constructor(options: MmioDeviceOptions) {

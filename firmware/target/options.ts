@@ -1,6 +1,7 @@
+import { TRACE_GROUPS, type TraceGroup } from "@vireo/hal";
 import { parseWith, withSyntax } from "../devices/table.ts";
 import type { WithOption } from "../devices/board_device.ts";
-import { parseCount } from "../terminal/usage.ts";
+import { parseCount, UsageError } from "../terminal/usage.ts";
 import {
   type BlkOption,
   type NetOption,
@@ -288,7 +289,49 @@ export const BOARD_OPTIONS = {
     targets: ["devmem", "qemu"],
     parse: (on?: true): boolean => on === true,
   },
+  /** The groups of events that are traced; none without it. */
+  trace: {
+    flag: "--trace [groups]",
+    summary: "say what happens, a line an event on stderr; --trace=regs,ring,request chooses",
+    group: "Tracing:",
+    parse: (groups?: string): readonly TraceGroup[] | undefined => parseGroups(groups),
+  },
+  /** The devices that the trace is about; all of them if none is named. */
+  traceDevices: {
+    flag: "--trace-device <name>",
+    summary: "trace only this device, for example virtio1; may be repeated",
+    group: "Tracing:",
+    repeated: true,
+    parse: (names?: readonly string[]): readonly string[] => names ?? [],
+  },
+  /** The file that the trace goes to instead of stderr. */
+  traceFile: {
+    flag: "--trace-file <file>",
+    summary: "trace to FILE: .pcapng for Wireshark, .json for Perfetto, any other as text",
+    group: "Tracing:",
+    targets: ["emu", "qtest", "devmem", "vhost-user"],
+    parse: (path?: string): string | undefined => path,
+  },
+  /** How many bytes of each buffer's data the trace has. */
+  traceData: {
+    flag: "--trace-data <n>",
+    summary: "bytes of each buffer's data in the trace; none by default",
+    group: "Tracing:",
+    parse: (text?: string): number =>
+      text === undefined ? 0 : parseCount(text, "--trace-data", 0, 65536),
+  },
 } as const;
+
+/** The groups of `--trace=regs,ring`; a bare `--trace` has come as `all`. */
+function parseGroups(text?: string): readonly TraceGroup[] | undefined {
+  if (text === undefined) return undefined;
+  if (text === "all") return TRACE_GROUPS;
+  return text.split(",").map((name) => {
+    const group = TRACE_GROUPS.find((group) => group === name);
+    if (group !== undefined) return group;
+    throw new UsageError(`--trace: expected ${TRACE_GROUPS.join(", ")}, got '${name}'`);
+  });
+}
 
 /** What a board is made of; every command that takes `--target` takes these. */
 export type BoardOptions = {

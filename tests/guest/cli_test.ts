@@ -5,6 +5,7 @@ import { GUEST_LIMIT, OnTerminal, Running, vireo } from "../cli_helper.ts";
 /** The board for what any guest shows; matrix_test.ts checks the drivers on every one. */
 const X86_64 = "--target qemu:x86_64-microvm";
 const AARCH64 = "--target qemu:aarch64-virt";
+const ROOT = new URL("../..", import.meta.url).pathname;
 const SECTOR = 512;
 /** Milliseconds in which an end is at once: it must not wait for a deadline. */
 const AT_ONCE = 10_000;
@@ -17,6 +18,29 @@ async function withDir(body: (dir: string) => Promise<void>): Promise<void> {
   } finally {
     await Deno.remove(dir, { recursive: true });
   }
+}
+
+const random = (length: number): Uint8Array<ArrayBuffer> => {
+  const bytes = new Uint8Array(length);
+  for (let at = 0; at < length; at += 65536) {
+    crypto.getRandomValues(bytes.subarray(at, at + 65536));
+  }
+  return bytes;
+};
+
+/** A server of this host with one file; `base` is how a guest calls it. */
+function serve(file: Uint8Array<ArrayBuffer>): { readonly base: string } & AsyncDisposable {
+  const server = Deno.serve(
+    { hostname: "127.0.0.1", port: 0, onListen: () => {} },
+    (request) =>
+      new URL(request.url).pathname === "/file"
+        ? new Response(file)
+        : new Response("no", { status: 404 }),
+  );
+  return {
+    base: `http://10.0.2.2:${server.addr.port}`,
+    [Symbol.asyncDispose]: () => server.shutdown(),
+  };
 }
 
 /** The process id of the QEMU that was started with this text on its command line. */
@@ -61,48 +85,48 @@ for (
   );
 }
 
-Deno.test("blk write and read in a guest use the host's files", limit, async () => {
+Deno.test("blk write in a guest reads the host's file", limit, async () => {
   await withDir(async (dir) => {
     const data = crypto.getRandomValues(new Uint8Array(60_000));
     await Deno.writeFile(`${dir}/in.bin`, data);
     await Deno.writeFile(`${dir}/written.img`, new Uint8Array(1 << 20));
-    const image = crypto.getRandomValues(new Uint8Array(65_536));
-    await Deno.writeFile(`${dir}/read.img`, image);
-    const [write, read] = await Promise.all([
-      vireo(
-        `blk write ${X86_64} --blk ${dir}/written.img --sector 3 --json ` +
-          `-i ${dir}/in.bin --flush`,
-      ),
-      vireo(
-        `blk read ${X86_64} --blk ${dir}/read.img --sector 3 --json --count 100 -o ${dir}/out.bin`,
-      ),
-    ]);
+    const write = await vireo(
+      `blk write ${X86_64} --blk ${dir}/written.img --sector 3 --json -i ${dir}/in.bin --flush`,
+    );
     assertEquals([write.code, write.err], [0, ""]);
     assertEquals(JSON.parse(write.out), { sector: 3, bytes: data.length, flushed: true });
     const written = await Deno.readFile(`${dir}/written.img`);
     assertEquals(written.subarray(3 * SECTOR, 3 * SECTOR + data.length), data);
-    assertEquals([read.code, read.err], [0, ""]);
-    assertEquals(JSON.parse(read.out), { sector: 3, count: 100, bytes: 51200 });
-    assertEquals(await Deno.readFile(`${dir}/out.bin`), image.slice(3 * SECTOR, 103 * SECTOR));
   });
 });
 
-Deno.test(
-  "a script in a guest: its arguments, its bundle as on any Linux, the line where it throws",
-  limit,
-  async () => {
-    await withDir(async (dir) => {
-      const script = `${dir}/throws.ts`;
-      await Deno.writeTextFile(
-        script,
-        `import type { Vireo } from "@vireo/firmware";
+Deno.test("net fetch in a guest writes the host's file with a server's bytes", limit, async () => {
+  await withDir(async (dir) => {
+    const file = random(4 << 20);
+    await using server = serve(file);
+    const got = await vireo(
+      `net fetch ${X86_64} ${server.base}/file -o ${dir}/file --json --blk none`,
+    );
+    assertEquals([got.code, got.err, JSON.parse(got.out).bytes], [0, "", file.length]);
+    assertEquals(await Deno.readFile(`${dir}/file`), file);
+  });
+});
+
+/** What a script in a guest does, in one boot: commands, a program of its own with the bundle, an error. */
+const SCRIPT = `import type { Vireo } from "@vireo/firmware";
+import { main as vireoMain } from "${ROOT}firmware/main.ts";
+import { createHash } from "node:crypto";
 interface Gone { never: true }
 export default async function main(vireo: Vireo): Promise<void> {
-  console.log(vireo.args.join("|"), vireo.target, vireo.hostPort);
+  const [commands, ...args] = vireo.args;
+  console.log(args.join("|"), vireo.target, vireo.hostPort);
   await vireo[Symbol.asyncDispose]();
-  for (const args of [["blk", "read", "--hash", "--count", "64"], ["probe", "--json"]]) {
-    await command(args);
+  for (const words of JSON.parse(commands!) as string[][]) {
+    const code = await vireoMain([...words, "--target", "devmem"]);
+    console.log(\`\n\${words[0]} \${words[1]}: exit code \${code}\`);
   }
+  console.log(createHash("sha256").update(await Deno.readFile("/tmp/out.bin")).digest("hex"));
+  await command(["probe", "--json"]);
   fail();
 }
 function fail(): Gone {
@@ -119,19 +143,63 @@ async function command(args: string[]): Promise<void> {
   const { code } = await child.spawn().status;
   if (code !== 0) Deno.exit(100 + code);
 }
-`,
-      );
-      const run = await vireo(`run ${X86_64} ${script} a --json`);
-      assertEquals(run.code, 1, run.err);
-      const [args, hash, ...rest] = run.out.split("\n");
-      assertEquals(args, "a|--json qemu:x86_64-microvm undefined");
-      assertEquals(hash, createHash("sha256").update(new Uint8Array(64 * SECTOR)).digest("hex"));
-      const { target, devices } = JSON.parse(rest.join("\n"));
+`;
+
+Deno.test(
+  "a script in a guest: its arguments and input, commands, its bundle as on any Linux, where it throws",
+  limit,
+  async () => {
+    await withDir(async (dir) => {
+      await using server = serve(random(1));
+      const script = `${dir}/throws.ts`;
+      await Deno.writeTextFile(script, SCRIPT);
+      const image = random(65_536);
+      await Deno.writeFile(`${dir}/read.img`, image);
+      await Deno.mkdir(`${dir}/share`);
+      const data = random(50_000).toHex();
+      await Deno.writeTextFile(`${dir}/share/data`, data);
+      const commands = [
+        ["9p", "put", "words"],
+        ["9p", "cat", "data"],
+        ["blk", "read", "--hash", "--count", "64"],
+        ["blk", "read", "--sector", "3", "--count", "100", "--json", "-o", "/tmp/out.bin"],
+        ["net", "dhcp", "--json", "--deadline", "20000"],
+        ["net", "fetch", `${server.base}/none`, "--deadline", "20000"],
+      ];
+      const { code, out, err } = await vireo([
+        ...["run", ...X86_64.split(" "), "--blk", `${dir}/read.img`, "--with", `9p=${dir}/share`],
+        ...[script, JSON.stringify(commands), "a", "--json"],
+      ], "from the guest");
+      assertEquals(code, 1, err);
+      const parts = out.split(/\n(\w+ \w+: exit code \d+)\n/);
+      const sha256 = (bytes: Uint8Array): string =>
+        createHash("sha256").update(bytes).digest("hex");
+      const [put, cat, hash, read, dhcp, fetch] = [0, 2, 4, 6, 8, 10].map((i) => parts[i]);
+      assertEquals(put, "a|--json qemu:x86_64-microvm undefined\n14 bytes to words\n");
+      assertEquals(await Deno.readTextFile(`${dir}/share/words`), "from the guest");
+      assertEquals(cat, data);
+      assertEquals(hash, `${sha256(image.subarray(0, 64 * SECTOR))}\n`);
+      assertEquals(JSON.parse(read!), { sector: 3, count: 100, bytes: 51200 });
+      const lease = JSON.parse(dhcp!);
+      assertEquals([lease.address, lease.router, lease.server], [
+        ...["10.0.2.15", "10.0.2.2", "10.0.2.2"],
+      ]);
+      assertEquals(fetch, "");
+      assertEquals([1, 3, 5, 7, 9, 11].map((i) => parts[i]), [
+        ...["9p put: exit code 0", "9p cat: exit code 0", "blk read: exit code 0"],
+        ...["blk read: exit code 0", "net dhcp: exit code 0", "net fetch: exit code 1"],
+      ]);
+      const [sum, ...probed] = parts[12]!.split("\n");
+      assertEquals(sum, sha256(image.subarray(3 * SECTOR, 103 * SECTOR)));
+      const { target, devices } = JSON.parse(probed.join("\n"));
       const drivers = devices.map(({ driver }: { driver: string }) => driver).sort();
       assertEquals(target, "devmem");
-      assertEquals(drivers, ["virtio_blk", "virtio_console", "virtio_net", "virtio_rng"]);
-      assertMatch(run.err, /^Error: thrown in the guest\n/);
-      assertStringIncludes(run.err, `at fail (file://${script}:12:9)`);
+      assertEquals(drivers, [
+        ...["9pnet_virtio", "virtio_blk", "virtio_console", "virtio_net", "virtio_rng"],
+      ]);
+      assertMatch(err, /^vireo: .*saw 404.*\nError: thrown in the guest\n/);
+      const line = SCRIPT.split("\n").findIndex((text) => text.includes("thrown in the guest")) + 1;
+      assertStringIncludes(err, `at fail (file://${script}:${line}:9)`);
     });
   },
 );
@@ -216,6 +284,13 @@ async function checkEnd(how: "QEMU's end" | "Ctrl-C", dir: string): Promise<void
     assertEquals(await Deno.stat(path).catch(() => undefined), undefined, path);
   }
 }
+
+Deno.test("net fetch and dhcp refuse what they cannot do", async () => {
+  const wrong = await vireo("net fetch https://example.org/");
+  assertEquals([wrong.code, /http:\/\/ and an IPv4/.test(wrong.err)], [2, true]);
+  const alone = await vireo("net dhcp --deadline 50");
+  assertEquals([alone.code, /waiting for a DHCP server/.test(alone.err)], [1, true]);
+});
 
 Deno.test("a wrong command line is refused before a guest is booted for it", async () => {
   const cases: [string, RegExp][] = [

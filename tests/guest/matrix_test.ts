@@ -1,5 +1,6 @@
 // Needs QEMU and the guest images: the four drivers in guests, on every transport, with each ring and each
-// way of waiting, and on virtio-mmio long work. A boot for each board and kind of devices.
+// way of waiting, and on x86_64's virtio-mmio long work. A boot for each board, and on virtio-mmio, where all
+// devices have one version, for each version.
 import { assert, assertEquals } from "@std/assert";
 import { createHash } from "node:crypto";
 import {
@@ -10,10 +11,12 @@ import {
   WRITTEN,
   ZEROED,
 } from "../devices_script.ts";
+import { hex } from "@vireo/hal";
 import { makeDemoDisk } from "../../firmware/disk/demo_disk.ts";
-import { GUEST_LIMIT, vireo } from "../cli_helper.ts";
+import { EchoSocket, GUEST_LIMIT, vireo } from "../cli_helper.ts";
 import { matrixName } from "../driver_checks.ts";
-import { type MatrixFinding, SCRATCH } from "../matrix_script.ts";
+import { type MatrixFinding, SCRATCH, type ScriptFace } from "../matrix_script.ts";
+import { PART } from "../qemu/mod.ts";
 
 const SCRIPT = new URL("../matrix_script.ts", import.meta.url).pathname;
 const DISK = 8 << 20;
@@ -24,12 +27,11 @@ const LONG_DISK = 96 << 20;
 const WRITES = 92;
 const SEED = 42;
 
-/** How the devices of a board show themselves to the guest's drivers. */
-interface Face {
+/** How devices of a board show themselves to the guest's drivers. */
+interface Face extends ScriptFace {
+  readonly name?: string;
   readonly transport: string;
   readonly kind: string;
-  /** What the script is told. */
-  readonly name: "own" | "forceLegacy";
 }
 
 /** A boot of a board. */
@@ -37,30 +39,34 @@ interface Boot {
   readonly faces: readonly Face[];
   /** Flags of the command line. */
   readonly flags: string;
-  /** Whether devices offer packed rings. */
-  readonly packed: boolean;
 }
 
-function face(transport: string, kind: string, name: Face["name"] = "own"): Face {
-  return { transport, kind, name };
-}
+/** Four more devices on PCI; their names in QEMU, their console's port among them, have this name in them. */
+const LEGACY = { name: "legacy", slots: [0x10, 0x13], port: "echo-legacy" } as const;
+const TRANSITIONAL = { name: "both", slots: [0x18, 0x1b], port: "echo-both" } as const;
+/** The board's own devices are before those. */
+const OWN = { slots: [0, LEGACY.slots[0] - 1] } as const;
 
 const MMIO: readonly Boot[] = [
-  { faces: [face("mmio v1", "mmio-1")], flags: "--legacy", packed: false },
-  { faces: [face("mmio v2", "mmio-2")], flags: "--packed", packed: true },
+  { faces: [{ transport: "mmio v1", kind: "mmio-1", packed: false }], flags: "--legacy" },
+  { faces: [{ transport: "mmio v2", kind: "mmio-2", packed: true }], flags: "--packed" },
 ];
-const PCI: readonly Boot[] = [
-  { faces: [face("pci legacy", "pci-legacy")], flags: "--legacy", packed: false },
-  {
-    faces: [
-      face("pci transitional", "pci-modern"),
-      face("pci transitional, force_legacy", "pci-legacy", "forceLegacy"),
-    ],
-    flags: "--transitional --packed",
-    packed: true,
-  },
-  { faces: [face("pci modern", "pci-modern")], flags: "--packed", packed: true },
-];
+/** All in one boot: the board's own devices are modern, and there are four of each other kind. */
+const PCI: Boot = {
+  faces: [
+    { transport: "pci legacy", kind: "pci-legacy", ...LEGACY, packed: false },
+    { transport: "pci transitional", kind: "pci-modern", ...TRANSITIONAL, packed: true },
+    {
+      transport: "pci transitional, force_legacy",
+      kind: "pci-legacy",
+      ...TRANSITIONAL,
+      packed: false,
+      forceLegacy: true,
+    },
+    { transport: "pci modern", kind: "pci-modern", ...OWN, packed: true },
+  ],
+  flags: "--packed",
+};
 const ARCHES = [
   { name: "guest x86_64", mmio: "x86_64-microvm", pci: "x86_64-q35" },
   { name: "guest aarch64", mmio: "aarch64-virt", pci: "aarch64-virt-pci" },
@@ -72,32 +78,70 @@ interface Found {
   readonly devices: Findings | undefined;
 }
 
-/** Boots a board and has the drivers work; on virtio-mmio long work too, whose disk is looked at here. */
-async function run(board: string, { faces, flags, packed }: Boot, long: boolean): Promise<Found> {
+/** Boots a board and has the drivers work; if asked, long work too, whose disk is looked at here. */
+async function run(
+  board: string,
+  { faces, flags }: Boot,
+  { pci = false, long = false }: { readonly pci?: boolean; readonly long?: boolean },
+): Promise<Found> {
+  await using cleanup = new AsyncDisposableStack();
   const dir = await Deno.makeTempDir({ prefix: "vireo-matrix-" });
-  try {
-    const [scratch, disk, other] = [`${dir}/scratch.img`, `${dir}/disk.img`, `${dir}/ext4.img`];
-    await Deno.writeFile(scratch, new Uint8Array(DISK));
-    let disks = `--blk ${scratch},serial=${SCRATCH}`;
-    let args = `${faces.map(({ name }) => name)} ${packed ? "packed" : "-"}`;
-    if (long) {
-      await Deno.writeFile(disk, new Uint8Array(LONG_DISK).fill(0xa5));
-      await makeDemoDisk(other);
-      // The first one is the one that grows.
-      disks = `--blk ${disk},serial=${WRITTEN} --blk ${other},ro,serial=${READ_ONLY} ${disks}`;
-      args += ` ${SEED} ${WRITES}`;
-    }
-    const { code, err, out } = await vireo(
-      `run --target qemu:${board} ${flags} ${disks} ${SCRIPT} ${args}`,
-    );
-    assertEquals([code, err], [0, ""]);
-    const lines = out.trim().split("\n").map((line) => JSON.parse(line));
-    const found = { rows: lines.slice(0, faces.length), devices: lines[faces.length] };
-    if (found.devices !== undefined) await checkDevices(found.devices, disk, other);
-    return found;
-  } finally {
-    await Deno.remove(dir, { recursive: true });
+  cleanup.defer(() => Deno.remove(dir, { recursive: true }));
+  const [scratch, disk, other] = [`${dir}/scratch.img`, `${dir}/disk.img`, `${dir}/ext4.img`];
+  await Deno.writeFile(scratch, new Uint8Array(DISK));
+  const words = ["run", "--target", `qemu:${board}`, ...flags.split(" ")];
+  if (long) {
+    await Deno.writeFile(disk, new Uint8Array(LONG_DISK).fill(0xa5));
+    await makeDemoDisk(other);
+    // The first one is the one that grows.
+    words.push("--blk", `${disk},serial=${WRITTEN}`, "--blk", `${other},ro,serial=${READ_ONLY}`);
   }
+  words.push("--blk", `${scratch},serial=${SCRATCH}`);
+  if (pci) {
+    const legacy = "disable-legacy=off,disable-modern=on,packed=off";
+    words.push(...await four(cleanup, dir, { ...LEGACY, properties: legacy }));
+    const both = "disable-legacy=off,disable-modern=off";
+    words.push(...await four(cleanup, dir, { ...TRANSITIONAL, properties: both }));
+  }
+  words.push(SCRIPT, JSON.stringify(faces satisfies readonly ScriptFace[]));
+  if (long) words.push(String(SEED), String(WRITES));
+  const { code, err, out } = await vireo(words);
+  assertEquals([code, err], [0, ""]);
+  const lines = out.trim().split("\n").map((line) => JSON.parse(line));
+  const found = { rows: lines.slice(0, faces.length), devices: lines[faces.length] };
+  if (found.devices !== undefined) await checkDevices(found.devices, disk, other);
+  return found;
+}
+
+/** Flags for four more devices on PCI, with a disk and an echoing port of their own. */
+async function four(
+  cleanup: AsyncDisposableStack,
+  dir: string,
+  { name, slots: [slot], port, properties }: {
+    readonly name: string;
+    readonly slots: readonly [number, number];
+    readonly port: string;
+    readonly properties: string;
+  },
+): Promise<string[]> {
+  await Deno.writeFile(`${dir}/${name}.img`, new Uint8Array(DISK));
+  cleanup.use(EchoSocket.listen(`${dir}/${name}.sock`));
+  const backends = [
+    ...["-netdev", `user,id=net-${name}`],
+    ...["-blockdev", `raw,node-name=blk-${name},file.driver=file,file.filename=${dir}/${name}.img`],
+    ...["-chardev", `socket,id=${port},path=${dir}/${name}.sock`],
+  ];
+  const devices = [
+    `virtio-net-pci,netdev=net-${name},addr=${hex(slot)},${properties}`,
+    `virtio-blk-pci,drive=blk-${name},serial=${SCRATCH},addr=${hex(slot + 1)},${properties}`,
+    `virtio-serial-pci,id=serial-${name},addr=${hex(slot + 2)},${properties}`,
+    `virtserialport,bus=serial-${name}.0,chardev=${port},name=${port}`,
+    `virtio-rng-pci,addr=${hex(slot + 3)},${properties}`,
+  ];
+  return [
+    ...backends.map((word) => `--qemu-arg=${word}`),
+    ...devices.flatMap((device) => ["--device", device]),
+  ];
 }
 
 /** Compares what long work found and left on its disk with what it should. */
@@ -142,39 +186,45 @@ async function checkDevices(found: Findings, disk: string, other: string): Promi
 }
 
 const limit = { timeout: GUEST_LIMIT };
-for (const [bus, boots] of [["mmio", MMIO], ["pci", PCI]] as const) {
-  for (const boot of boots) {
-    const names = boot.faces.map(({ transport }) => transport).join(" and ");
-    Deno.test(`drivers in guests on ${names}`, limit, async (t) => {
-      const long = bus === "mmio";
-      const all = await Promise.allSettled(ARCHES.map((arch) => run(arch[bus], boot, long)));
-      for (const [i, { name }] of ARCHES.entries()) {
-        const found = all[i]!;
-        if (found.status === "rejected") throw found.reason;
-        assertEquals([found.value.rows.length, found.value.devices !== undefined], [
-          boot.faces.length,
-          long,
-        ]);
-        for (const [j, face] of boot.faces.entries()) {
-          await checkRows(t, name, face, { ...boot, bus, rows: found.value.rows[j]! });
-        }
-      }
-    });
+for (const boot of MMIO) {
+  const { transport } = boot.faces[0]!;
+  Deno.test(`drivers in guests on ${transport}`, limit, async (t) => {
+    await checkBoots(t, boot, "mmio");
+  });
+}
+Deno.test("drivers in guests on PCI: legacy, transitional and modern devices", limit, async (t) => {
+  await checkBoots(t, PCI, "pci");
+});
+
+/** Boots the board of each architecture, and checks what the drivers found there. */
+async function checkBoots(t: Deno.TestContext, boot: Boot, bus: "mmio" | "pci"): Promise<void> {
+  const all = await Promise.allSettled(ARCHES.map((arch) => {
+    return run(arch[bus], boot, { pci: bus === "pci", long: isLong(arch[bus]) });
+  }));
+  for (const [i, arch] of ARCHES.entries()) {
+    const found = all[i]!;
+    if (found.status === "rejected") throw found.reason;
+    const { rows, devices } = found.value;
+    assertEquals([rows.length, devices !== undefined], [boot.faces.length, isLong(arch[bus])]);
+    for (const [j, face] of boot.faces.entries()) {
+      await checkRows(t, arch.name, face, { bus, rows: rows[j]! });
+    }
   }
+}
+
+/** Long work shows what any guest does: one architecture and one QEMU have it, with each version of virtio-mmio. */
+function isLong(board: string): boolean {
+  return board === "x86_64-microvm" && PART.index === 1;
 }
 
 /** A step for each row of the matrix. */
 async function checkRows(
   t: Deno.TestContext,
   target: string,
-  { transport, kind, name }: Face,
-  { bus, packed: offered, rows }: {
-    readonly bus: "mmio" | "pci";
-    readonly packed: boolean;
-    readonly rows: readonly MatrixFinding[];
-  },
+  { transport, kind, packed: offered }: Face,
+  { bus, rows }: { readonly bus: "mmio" | "pci"; readonly rows: readonly MatrixFinding[] },
 ): Promise<void> {
-  assertEquals(rows.length, offered && name === "own" ? 4 : 2);
+  assertEquals(rows.length, offered ? 4 : 2);
   for (const { packed, poll, transports, policies, ...rest } of rows) {
     // Linux gives programs no interrupt of a virtio-mmio slot: its driver polls there in any case.
     const way = poll ? "poll" : "INTx";

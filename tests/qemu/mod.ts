@@ -4,4 +4,5 @@
  * @module
  */
 export * from "./differences.ts";
+export * from "./part.ts";
 export * from "./version.ts";

@@ -19,7 +19,7 @@ import {
   pciName,
   type PciNode,
   PciRegister,
-  type TraceSink,
+  type RegisterSink,
   VireoError,
 } from "@vireo/hal";
 import type { ConfigWidth, DeviceModel } from "../../device.ts";
@@ -98,7 +98,7 @@ export interface PciDeviceOptions {
   /** BARs that the machine cannot map: only the configuration access capability reaches them. */
   readonly unmapped?: readonly number[] | undefined;
   /** Told of every access. */
-  readonly trace?: TraceSink | undefined;
+  readonly trace?: RegisterSink | undefined;
 }
 
 /** State of a function as plain data; it is the driver's as much as the device's. */

@@ -1,4 +1,4 @@
-import type { Mmio, TraceSink } from "@vireo/hal";
+import type { Mmio, RegisterSink } from "@vireo/hal";
 import type { ConfigWidth } from "../../device.ts";
 
 /** What is behind a window: accesses are aligned and inside. */
@@ -22,10 +22,10 @@ export class RegisterWindow implements Mmio {
   /** Size in bytes. */
   readonly size: number;
   readonly #handler: WindowHandler;
-  readonly #trace: TraceSink | undefined;
+  readonly #trace: RegisterSink | undefined;
 
   /** Opens a window. */
-  constructor(name: string, size: number, handler: WindowHandler, trace?: TraceSink) {
+  constructor(name: string, size: number, handler: WindowHandler, trace?: RegisterSink) {
     this.name = name;
     this.size = size;
     this.#handler = handler;
