@@ -4,7 +4,7 @@
  * @module
  */
 import { hex, isPower, number64, type ReadAt, readPadded, text, utf16, viewOf } from "./_fields.ts";
-import type { FileSystem } from "./superblock.ts";
+import type { FileSystem } from "./types.ts";
 
 const SIGNATURE = 0xaa55;
 /** Bytes of a folder that are searched for the volume's label. */

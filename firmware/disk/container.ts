@@ -4,7 +4,7 @@
  * @module
  */
 import { big64, number64, type ReadAt, readPadded, text, utf8, viewOf } from "./_fields.ts";
-import type { FileSystem } from "./superblock.ts";
+import type { FileSystem } from "./types.ts";
 
 const SECTOR = 512;
 

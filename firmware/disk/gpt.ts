@@ -1,7 +1,7 @@
 import { type Layout, layout } from "@vireo/hal";
 import { crc32 } from "node:zlib";
 import { number64, type ReadAt, utf16, viewOf } from "./_fields.ts";
-import type { DiskShape, Partition } from "./partitions.ts";
+import type { DiskShape, Partition } from "./types.ts";
 
 /** UEFI 2.10 §5.3.2, up to the end of PartitionEntryArrayCRC32. */
 const HEADER: Layout<

@@ -1,6 +1,6 @@
 import { type Layout, layout } from "@vireo/hal";
 import { type ReadAt, readPadded, viewOf } from "./_fields.ts";
-import type { DiskShape, Partition } from "./partitions.ts";
+import type { DiskShape, Partition } from "./types.ts";
 
 const SECTOR = 512;
 const TABLE = 446;

@@ -3,23 +3,10 @@ import { isBootSector } from "./boot_sector.ts";
 import { readGpt } from "./gpt.ts";
 import { type Mbr, mbrPartitions, parseMbr } from "./mbr.ts";
 
-export type { ReadAt } from "./_fields.ts";
+import type { DiskShape, Partition } from "./types.ts";
 
-/** One entry of a partition table. */
-export interface Partition {
-  /** Number as Linux counts: 1 is the first; logical partitions of an MBR start at 5. */
-  readonly number: number;
-  /** First byte. */
-  readonly start: number;
-  /** Length in bytes. */
-  readonly length: number;
-  /** Type: two hex digits (MBR) or a GUID (GPT). */
-  readonly type: string;
-  /** Name, for GPT. */
-  readonly name: string;
-  /** Whether it ends past the end of the disk. */
-  readonly beyond: boolean;
-}
+export type { ReadAt } from "./_fields.ts";
+export type { DiskShape, Partition } from "./types.ts";
 
 /** A partition table. */
 export interface PartitionTable {
@@ -31,14 +18,6 @@ export interface PartitionTable {
   readonly partitions: readonly Partition[];
   /** What is odd about it, in words. */
   readonly remarks: readonly string[];
-}
-
-/** What must be known of a disk to read its table. */
-export interface DiskShape {
-  /** Size in bytes. */
-  readonly size: number;
-  /** Logical block size in bytes, in which tables count. */
-  readonly blockSize: number;
 }
 
 /** Block sizes that disks are made with. */

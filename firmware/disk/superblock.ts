@@ -11,20 +11,9 @@ import {
 } from "./_fields.ts";
 import { bootSectorFileSystem } from "./boot_sector.ts";
 import { imageFormat, luks, lvm } from "./container.ts";
+import type { FileSystem } from "./types.ts";
 
-/** What a file system's superblock says of it. */
-export interface FileSystem {
-  /** Type as `mount` and `blkid` name it, for example `ext4`; of an image as `qemu-img` does, `qcow2`. */
-  readonly type: string;
-  /** Volume label, if there is one. */
-  readonly label: string;
-  /** Volume UUID or serial, if there is one. */
-  readonly uuid: string;
-  /** Size in bytes by the superblock, 0 if it does not say. */
-  readonly size: number;
-  /** Set for an image in a format of its own, which holds a disk but is none. */
-  readonly image?: true;
-}
+export type { FileSystem } from "./types.ts";
 
 /** How much of a partition is looked at: up to the end of btrfs' superblock. */
 const PROBE_LENGTH = 69632;
