@@ -27,7 +27,9 @@ export type TraceGroup = typeof TRACE_GROUPS[number];
 
 /** A register access, at the window (virtio 1.4 §4.1.4, §4.2.2). */
 export interface RegisterEvent {
+  /** Names the event. */
   readonly kind: "register";
+  /** What the driver did. */
   readonly op: "read" | "write";
   /** The register's name in the specification; undefined for one that it does not name. */
   readonly register: string | undefined;
@@ -43,26 +45,37 @@ export interface RegisterEvent {
 
 /** The driver wrote the device status field; 0 is a reset (virtio 1.4 §2.1). */
 export interface StatusEvent {
+  /** Names the event. */
   readonly kind: "status";
+  /** Bits of `Status`. */
   readonly status: number;
 }
 
 /** What a device offers, or a driver accepts (virtio 1.4 §2.2). */
 export interface FeaturesEvent {
+  /** Names the event. */
   readonly kind: "features";
+  /** Who offers or accepts. */
   readonly by: "device" | "driver";
+  /** The bits. */
   readonly features: FeatureSet;
 }
 
 /** A queue was set up, or taken down. */
 export interface QueueEvent {
+  /** Names the event. */
   readonly kind: "queue";
+  /** Index of the queue. */
   readonly queue: number;
   /** Size and places of its parts; undefined where it is taken down. */
   readonly ring: {
+    /** Number of descriptors. */
     readonly size: number;
+    /** Address of the descriptor area. */
     readonly desc: number;
+    /** Address of the driver area. */
     readonly driver: number;
+    /** Address of the device area. */
     readonly device: number;
   } | undefined;
 }
@@ -78,7 +91,8 @@ export interface TraceElement {
 }
 
 /** Fields of what happens to one buffer of a queue. */
-interface BufferFields {
+export interface BufferFields {
+  /** Index of the queue. */
   readonly queue: number;
   /** Name of the queue. */
   readonly name: string;
@@ -94,7 +108,9 @@ interface BufferFields {
 
 /** The driver put a buffer into a ring. */
 export interface AddEvent extends BufferFields {
+  /** Names the event. */
   readonly kind: "add";
+  /** Its parts, those that the device reads first. */
   readonly elements: readonly TraceElement[];
   /** Buffers that the device has or will have with the next kick. */
   readonly inFlight: number;
@@ -102,6 +118,7 @@ export interface AddEvent extends BufferFields {
 
 /** The driver took a buffer that the device returned. */
 export interface UsedEvent extends BufferFields {
+  /** Names the event. */
   readonly kind: "used";
   /** Bytes that the device says it wrote. */
   readonly length: number;
@@ -113,8 +130,11 @@ export interface UsedEvent extends BufferFields {
 
 /** The driver made added buffers available (virtio 1.4 §2.7.13.3, §2.8.21.3). */
 export interface KickEvent {
+  /** Names the event. */
   readonly kind: "kick";
+  /** Index of the queue. */
   readonly queue: number;
+  /** Name of the queue. */
   readonly name: string;
   /** How many buffers were added since the kick before. */
   readonly buffers: number;
@@ -124,6 +144,7 @@ export interface KickEvent {
 
 /** An interrupt, or what a poll found in its place. */
 export interface InterruptEvent {
+  /** Names the event. */
   readonly kind: "interrupt";
   /** Bits of `InterruptCause`. */
   readonly cause: number;
@@ -133,23 +154,31 @@ export interface InterruptEvent {
 
 /** The driver read a configuration field, or wrote it. */
 export interface ConfigEvent {
+  /** Names the event. */
   readonly kind: "config";
+  /** What the driver did. */
   readonly op: "read" | "write";
   /** Byte offset in the device configuration. */
   readonly offset: number;
+  /** Width in bytes. */
   readonly width: 1 | 2 | 4;
+  /** What was read or written. */
   readonly value: number;
 }
 
 /** Something failed: a ring broke, a device needs a reset. */
 export interface FaultEvent {
+  /** Names the event. */
   readonly kind: "fault";
+  /** What went wrong. */
   readonly message: string;
 }
 
 /** What the machine holds against the driver: an emulator knows it (`Platform.diagnose`). */
 export interface ViolationEvent {
+  /** Names the event. */
   readonly kind: "violation";
+  /** What went wrong. */
   readonly message: string;
 }
 

@@ -17,6 +17,7 @@ import type {
   SharedMemoryRegion,
   Transport,
 } from "../transport/transport.ts";
+import { TracedRing } from "../trace/traced_ring.ts";
 import type { Tracer } from "../trace/tracer.ts";
 import { createRing, type Ring, type RingRequest } from "../virtqueue/create_ring.ts";
 import type { Virtqueue } from "../virtqueue/virtqueue.ts";
@@ -249,7 +250,11 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
       options.notify(index, data);
     };
     const ring = createRing({ ...options, notify });
-    const traced = tracer.ring(ring, this.transport.name, this.dma);
+    const traced = new TracedRing(ring, {
+      tracer,
+      slot: this.transport.name,
+      find: (address, length) => tracer.bytesAt(this.dma, address, length),
+    });
     return traced;
   }
 

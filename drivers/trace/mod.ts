@@ -13,6 +13,7 @@
  *
  * @module
  */
+export type { Traced, TraceTarget } from "./_target.ts";
 export * from "./frames.ts";
 export * from "./requests.ts";
 export * from "./tracer.ts";

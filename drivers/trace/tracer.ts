@@ -10,10 +10,8 @@ import {
   type VireoError,
 } from "@vireo/hal";
 import type { Transport } from "../transport/transport.ts";
-import type { Ring } from "../virtqueue/create_ring.ts";
 import { TracedDma } from "./_dma.ts";
 import { tracedNode } from "./_registers.ts";
-import { TracedRing } from "./_ring.ts";
 import type { Traced, TraceTarget } from "./_target.ts";
 import { TracedTransport } from "./_transport.ts";
 
@@ -124,10 +122,9 @@ export class Tracer implements TraceTarget {
     return new TracedTransport(transport, this);
   }
 
-  /** The ring, with its buffers as events. */
-  ring(ring: Ring, slot: string, dma: Dma): TracedRing {
-    const find = dma instanceof TracedDma ? dma.find.bind(dma) : () => undefined;
-    return new TracedRing(ring, { tracer: this, slot, find });
+  /** The driver's view of what a device sees at an address; undefined if no region has it whole. */
+  bytesAt(dma: Dma, address: number, length: number): Uint8Array | undefined {
+    return dma instanceof TracedDma ? dma.find(address, length) : undefined;
   }
 
   /** Something failed. */

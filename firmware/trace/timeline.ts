@@ -2,7 +2,7 @@ import type { TraceEvent } from "@vireo/hal";
 import { traceText } from "./text.ts";
 
 /** An event of the Trace Event Format, which Perfetto and chrome://tracing load. */
-type TimelineEvent = Readonly<Record<string, unknown>>;
+export type TimelineEvent = Readonly<Record<string, unknown>>;
 
 /**
  * Turns a trace into events of the Trace Event Format: a process for each device, a thread for each queue,
