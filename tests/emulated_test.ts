@@ -119,7 +119,7 @@ Deno.test("emulated: what the device holds against a driver is the cause of the 
       slot: "virtio-mmio@a000000",
       register: "ring",
       value: undefined,
-      reason: "queue 0: element at 0x10, 64 bytes, is no memory",
+      reason: "queue 0: element at 0x10, 64 bytes, is outside guest memory",
       queue: 0,
       descriptor: 0,
       address: 0x10,

@@ -1,7 +1,7 @@
 import type { CheckContext } from "./context.ts";
 
 /** Where a check makes sense. */
-export interface Scope {
+interface Scope {
   /** The bus; either by default. */
   readonly bus?: "mmio" | "pci";
   /** The interface; either by default. */

@@ -4,7 +4,7 @@ import type { CheckResult, Verdict } from "./run_checks.ts";
 import { sectionsOf } from "./select.ts";
 
 /** How many results ended in each way. */
-export type Counts = Readonly<Record<Verdict, number>>;
+type Counts = Readonly<Record<Verdict, number>>;
 
 /** Counts results. */
 export function countResults(results: readonly CheckResult[]): Counts {

@@ -18,7 +18,7 @@ const ARENA = 2 << 20;
 export type Verdict = "pass" | "fail" | "deviates" | "skip";
 
 /** A device that was looked at. */
-export interface CheckedDevice {
+interface CheckedDevice {
   /** Name of its slot or function. */
   readonly name: string;
   /** Virtio id. */
@@ -56,7 +56,7 @@ export interface Bench extends AsyncDisposable {
 }
 
 /** What to run. */
-export interface RunOptions {
+interface RunOptions {
   /** The checks. */
   readonly checks: readonly Check[];
   /** Makes the machine; made again if a check ends it. */
@@ -74,7 +74,7 @@ export interface RunOptions {
 }
 
 /** Whether a check is about a device. */
-export function inScope({ scope = {} }: Check, { id, bus, face }: CheckedDevice): boolean {
+function inScope({ scope = {} }: Check, { id, bus, face }: CheckedDevice): boolean {
   return (scope.bus ?? bus) === bus && (scope.face ?? face) === face &&
     (scope.devices?.includes(id) ?? true);
 }

@@ -8,7 +8,7 @@ const TYPES: ReadonlyMap<string, number> = new Map(
 );
 
 /** What a `--only` asks for: checks, and devices if a type was named. */
-export interface Selection {
+interface Selection {
   /** The checks, in the order of the table. */
   readonly checks: readonly Check[];
   /** Virtio ids of the devices that are looked at; undefined for all. */

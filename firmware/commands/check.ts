@@ -15,7 +15,7 @@ import { Finished, NeedsGuest, parseCount, UsageError } from "../terminal/usage.
 const HANGS = 1500;
 
 /** Flags of `vireo check`. */
-export interface CheckFlags {
+interface CheckFlags {
   readonly only?: string | undefined;
   readonly list?: true | undefined;
   readonly hostile?: true | undefined;

@@ -6,7 +6,7 @@ import type { BoardOptions } from "../target/options.ts";
 import { UsageError } from "../terminal/usage.ts";
 
 /** Flags of `vireo serve`. */
-export interface ServeFlags {
+interface ServeFlags {
   readonly socket: string;
   readonly once?: true;
   readonly check?: true;

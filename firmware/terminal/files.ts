@@ -81,7 +81,7 @@ export function isHostError(error: unknown): error is Error {
 }
 
 /** What the host says, without the number and the call that Deno adds. */
-export function hostWords(error: unknown): string {
+function hostWords(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
   return text.replace(/ \(os error \d+\)(: \w+ '.*')?$/s, "");
 }

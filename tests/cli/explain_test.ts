@@ -88,10 +88,10 @@ const CASES: Readonly<
     err: [
       "vireo: virtio3: mine cannot restore its device (virtio3) [UNSUPPORTED]",
       "  because: Device failed and must be reset (virtio3, register Status): saw 0x4f [DEVICE_NEEDS_RESET]",
-      "  because: The driver erred: queue 0, descriptor 0: element at 0x10, 64 bytes, is no memory" +
+      "  because: The driver erred: queue 0, descriptor 0: element at 0x10, 64 bytes, is outside guest memory" +
       " (virtio 1.4 §2.7.5) (virtio-mmio@a000600) [VIOLATION]",
       "vireo: virtio-mmio@a000600: the driver erred: queue 0, descriptor 0: element at 0x10, 64 bytes," +
-      " is no memory (virtio 1.4 §2.7.5)",
+      " is outside guest memory (virtio 1.4 §2.7.5)",
     ],
   },
   "a register that is written wrongly": {

@@ -160,8 +160,8 @@ Deno.test("trace: a driver that does not kick, and one whose buffer is nowhere, 
   assert(tail.includes("virtio0 'input' kick of 1 buffer, notified"), tail.join("\n"));
   assertEquals(
     tail.find((line) => line.includes("violation")),
-    "virtio0 violation: The driver erred: queue 0, descriptor 0: element at 0x10, 64 bytes, is no " +
-      "memory (virtio 1.4 §2.7.5) (virtio-mmio@a000000)",
+    "virtio0 violation: The driver erred: queue 0, descriptor 0: element at 0x10, 64 bytes, is " +
+      "outside guest memory (virtio 1.4 §2.7.5) (virtio-mmio@a000000)",
   );
 });
 

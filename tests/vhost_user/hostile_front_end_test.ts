@@ -383,9 +383,17 @@ const REFUSED: readonly (readonly [name: string, why: string, send: Send])[] = [
 const RINGS: readonly (readonly [name: string, why: string, write: (view: DataView) => void])[] = [
   ["an available index that jumps", "index jumped by 9", (v) => v.setUint16(AVAIL + 2, 9, true)],
   ["a head past the table", "names descriptor 8", (v) => v.setUint16(AVAIL + 4, 8, true)],
-  ["a buffer outside the memory", "is no memory", (v) => v.setBigUint64(DESC, 0x5000n, true)],
-  ["a buffer at 2^64-1", "is no memory", (v) => v.setBigUint64(DESC, 2n ** 64n - 1n, true)],
-  ["a buffer that ends outside", "is no memory", (v) => {
+  [
+    "a buffer outside the memory",
+    "is outside guest memory",
+    (v) => v.setBigUint64(DESC, 0x5000n, true),
+  ],
+  [
+    "a buffer at 2^64-1",
+    "is outside guest memory",
+    (v) => v.setBigUint64(DESC, 2n ** 64n - 1n, true),
+  ],
+  ["a buffer that ends outside", "is outside guest memory", (v) => {
     v.setBigUint64(DESC, 0x1f_fff0n, true);
     v.setUint32(DESC + 8, 0x20, true);
   }],

@@ -4,7 +4,7 @@ import { FEATURE, STATUS } from "../raw/registers.ts";
 import { TYPE } from "../requests.ts";
 
 /** A feature that a device may offer only with another. */
-export interface Dependency {
+interface Dependency {
   /** Virtio id of the type; 0 for all. */
   readonly type: number;
   /** Name of the feature. */
@@ -27,7 +27,7 @@ const CTRL_VQ = ["CTRL_VQ", 17] as const;
 const REVISION_1 = ["REVISION_1", 0] as const;
 
 /** The dependencies of virtio 1.4 §5.1.3.1, §5.2.3, §5.7.3, §5.9.3 and of the rings. */
-export const DEPENDENCIES: readonly Dependency[] = [
+const DEPENDENCIES: readonly Dependency[] = [
   net("GUEST_TSO4", 7, GUEST_CSUM),
   net("GUEST_TSO6", 8, GUEST_CSUM),
   net("GUEST_ECN", 9, ["GUEST_TSO4", 7], ["GUEST_TSO6", 8]),

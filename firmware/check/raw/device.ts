@@ -68,7 +68,7 @@ export interface RawDevice extends Disposable {
 }
 
 /** What was done, for a report. */
-export type History = readonly LogEntry[];
+type History = readonly LogEntry[];
 
 /** The low and the high 32 bits of an address. */
 export function words(address: number): readonly [low: number, high: number] {

@@ -28,7 +28,7 @@ const TRANSITIONAL: Readonly<Record<number, number>> = {
 };
 
 /** A virtio capability as it is written in configuration space. */
-export interface RawCapability {
+interface RawCapability {
   /** Where it is in configuration space. */
   readonly at: number;
   /** `cap_len`. */

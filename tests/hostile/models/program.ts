@@ -19,7 +19,7 @@ const CONFIG_BYTES = 64;
 const PATIENCE = 400;
 
 /** Something that the driver, or the host, does. */
-export type Act =
+type Act =
   | {
     readonly do: "request";
     readonly queue: number;
