@@ -169,7 +169,7 @@ export const DEVIATIONS: readonly Deviation[] = [
     checks: ["split.hostile.", "packed.hostile.", "queue.hostile.", "request.hostile."],
     qemu: BOTH,
     clauses: ["dev.basic.status.2"],
-    seen: /^QEMU (?:did not answer|ended|takes no commands)/,
+    seen: /^QEMU (?:did not answer|ended|stopped taking commands)/,
     reason: "A driver that breaks rules makes QEMU hang or end",
   },
   {
@@ -177,7 +177,7 @@ export const DEVIATIONS: readonly Deviation[] = [
     bus: "pci",
     qemu: [10],
     clauses: ["dev.pci.cfg-access.2", "dev.pci.cfg-access.3"],
-    seen: /^QEMU (?:did not answer|ended|takes no commands)/,
+    seen: /^QEMU (?:did not answer|ended|stopped taking commands)/,
     reason:
       "pci_cfg_data makes QEMU 10 end: an assertion of virtio-pci.c on the buffer's alignment",
   },
@@ -186,7 +186,7 @@ export const DEVIATIONS: readonly Deviation[] = [
     devices: [1],
     qemu: BOTH,
     clauses: ["dev.basic.status.2"],
-    seen: /^QEMU (?:did not answer|ended|takes no commands)/,
+    seen: /^QEMU (?:did not answer|ended|stopped taking commands)/,
     reason: "A packet shorter than its header makes QEMU end (an assertion of iov_copy)",
   },
 ];

@@ -1,4 +1,3 @@
-import { TRACE_GROUPS } from "@vireo/hal";
 import { boardDevice } from "../devices/table.ts";
 import type { WithOption } from "../devices/board_device.ts";
 import type { BlkOption, NetOption } from "./option_values.ts";
@@ -8,6 +7,7 @@ import {
   type BoardOptions,
   DEFAULT_BOARD,
   LEAST_MEMORY,
+  TRACED,
 } from "./options.ts";
 import { parseTarget, targetBus } from "./target.ts";
 
@@ -113,7 +113,7 @@ const CHECKS: { readonly [K in keyof BoardOptions]: Check } = {
   mmio: optional(filled),
   unbind: flag,
   poll: flag,
-  trace: optional(list(oneOf(...TRACE_GROUPS))),
+  trace: optional(list(oneOf(...TRACED))),
   traceDevices: list(filled),
   traceFile: optional(filled),
   traceData: count(0, 65536),

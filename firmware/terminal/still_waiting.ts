@@ -49,7 +49,7 @@ export class StillWaiting implements Disposable {
       this.#said = { what, since, next: FIRST };
     }
     if (time < this.#said.next) return;
-    this.#said.next = 2 * time;
+    while (this.#said.next <= time) this.#said.next *= 2;
     this.#options.say(
       `still waiting for ${what} (${Math.floor(time / 1000)} s${hint}); Ctrl-C to stop`,
     );

@@ -86,8 +86,8 @@ const CASES: Readonly<
     main: USE,
     code: 0,
     err: [
-      "vireo: virtio3: mine cannot restore its device (virtio3) [UNSUPPORTED]",
-      "  because: Device failed and must be reset (virtio3, register Status): saw 0x4f [DEVICE_NEEDS_RESET]",
+      "vireo: virtio3: Cannot restore the device: mine has no restore() (virtio3) [UNSUPPORTED]",
+      "  because: The device failed and must be reset (virtio3, register Status): saw 0x4f [DEVICE_NEEDS_RESET]",
       "  because: The driver erred: queue 0, descriptor 0: element at 0x10, 64 bytes, is outside guest memory" +
       " (virtio 1.4 §2.7.5) (virtio-mmio@a000600) [VIOLATION]",
       "vireo: virtio-mmio@a000600: the driver erred: queue 0, descriptor 0: element at 0x10, 64 bytes," +

@@ -230,7 +230,8 @@ Deno.test("a compiler without the C library's headers is told of before the down
     assertEquals(
       err,
       `vireo: Cannot compile C for ${arch}: there is no errno.h; it is in Debian's package ` +
-        `${debian} [HOST_ERROR]\n`,
+        `${debian} [HOST_ERROR]\n  because: The program ${folder.path}/bin/${gcc} failed: saw exit code 1\n` +
+        "shim.c:3:10: fatal error: errno.h: No such file [HOST_ERROR]\n",
     );
     assertThrows(() => Deno.statSync(`${folder.path}/called`), Deno.errors.NotFound);
   }
@@ -290,7 +291,8 @@ Deno.test("a cache that cannot be written is named", async () => {
       1,
       "",
       `vireo: Cannot write to the folder /proc/vireo${folder}: set VIREO_CACHE to a folder that this ` +
-      "user may write to [HOST_ERROR]\n",
+      "user may write to [HOST_ERROR]\n" +
+      `  because: No such file or directory (os error 2): mkdir '/proc/vireo${folder}'\n`,
     ]);
   }
 });

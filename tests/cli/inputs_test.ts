@@ -140,8 +140,8 @@ const INPUTS: readonly Input[] = [
     args: "blk info --blk ~/cut.img",
     code: 1,
     err:
-      "vireo: Cannot use disk image ~/cut.img: it seems truncated: saw 1000 bytes, expected a size that is " +
-      "a multiple of 512 bytes [HOST_ERROR]",
+      "vireo: Cannot use disk image ~/cut.img: its size must be whole sectors, so it seems truncated: saw 1000 bytes, " +
+      "expected a multiple of 512 bytes [HOST_ERROR]",
   },
   // Wires without a way back.
   {
