@@ -4,8 +4,8 @@ import { QEMU_DIFFERENCES } from "./qemu/differences.ts";
 export interface TestRun {
   /** The QEMU that was on the path, for example `QEMU 10.0.2`. */
   readonly qemu: string;
-  /** Path of what `--junit-path` wrote. */
-  readonly junit: string;
+  /** Paths of what `--junit-path` wrote. */
+  readonly junits: readonly string[];
   /** The targets whose every transport and ring this run must have tested. */
   readonly targets: readonly Target[];
 }
@@ -147,8 +147,9 @@ export async function report(
   const counts = new Map<string, string[]>();
   let passed = 0;
   let missing = 0;
-  for (const [i, { qemu, junit, targets }] of runs.entries()) {
-    const cases = parse(await Deno.readTextFile(junit));
+  for (const [i, { qemu, junits, targets }] of runs.entries()) {
+    const texts = await Promise.all(junits.map((path) => Deno.readTextFile(path)));
+    const cases = texts.flatMap((text) => parse(text));
     const table = matrixTable(new Matrix(cases), targets);
     missing += table.missing;
     lines.push(`Four drivers (net, blk, console, rng) on ${qemu}, and how interrupts came:`, "");

@@ -12,7 +12,7 @@ const RINGS: readonly (readonly [name: string, options: RigOptions])[] = [
 ];
 
 /** Paths of the drivers' package that are no drivers. */
-const NO_DRIVERS = [".", "./bus", "./core", "./testing", "./transport", "./wait"];
+const NO_DRIVERS = [".", "./bus", "./core", "./testing", "./trace", "./transport", "./wait"];
 
 Deno.test("ownership: there is a subject for each driver", () => {
   const names = Object.keys(config.exports).filter((name) => !NO_DRIVERS.includes(name));

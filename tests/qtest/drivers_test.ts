@@ -101,7 +101,11 @@ Deno.test("drivers on QEMU: a QEMU that dies ends what is pending", async () => 
   const bench = await Bench.start({ board, legacy: false, indirect: true, eventIdx: true });
   const pending = bench.net.receive({ deadline: 10_000 });
   Deno.kill(bench.platform.pid, "SIGKILL");
-  const lost = await assertRejects(() => pending, VireoError, "cannot be delivered");
+  const lost = await assertRejects(
+    () => pending,
+    VireoError,
+    "Cannot deliver interrupts of the device",
+  );
   assert(lost instanceof VireoError && lost.cause instanceof VireoError);
   assert(lost.cause.message.startsWith("QEMU ended"));
   await assertRejects(() => bench.disk.read(0, SECTOR, { deadline: 2000 }), Error);
