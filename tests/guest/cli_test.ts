@@ -197,7 +197,7 @@ Deno.test(
       assertEquals(drivers, [
         ...["9pnet_virtio", "virtio_blk", "virtio_console", "virtio_net", "virtio_rng"],
       ]);
-      assertMatch(err, /^vireo: .*saw 404.*\nError: thrown in the guest\n/);
+      assertMatch(err, /^vireo: .*saw 404.*\nvireo: Error: thrown in the guest\n/);
       const line = SCRIPT.split("\n").findIndex((text) => text.includes("thrown in the guest")) + 1;
       assertStringIncludes(err, `at fail (file://${script}:${line}:9)`);
     });
