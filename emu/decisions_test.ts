@@ -35,7 +35,7 @@ Deno.test("decided: a QueueSize that is refused is noted, and the size before it
   for (const size of [0, 3, 9, 16, 0xffffffff]) slot.write32(0x38, size);
   assertEquals(reasons(it), [
     "QueueSize: not 1 to 8",
-    "QueueSize: no power of two",
+    "QueueSize: not a power of two",
     ...new Array(3).fill("QueueSize: not 1 to 8"),
   ]);
   assertEquals(it.machine.device(0).configs[0]!.size, 4);

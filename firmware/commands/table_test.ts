@@ -81,6 +81,7 @@ Deno.test("every command's help has an example; its own options come before the 
       "Interfaces and rings",
       "QEMU",
       "Interrupts and this machine",
+      "Tracing",
       "Example",
     ]);
   }
