@@ -21,6 +21,8 @@ export interface IntegrityOptions {
   readonly maxSectors?: number;
   /** Times that requests are aborted and the device is reset; 20 by default. */
   readonly upsets?: number;
+  /** Resets only when the device has answered everything, because it ends if one comes before. */
+  readonly resetsIdle?: boolean;
   /** Feature bits not to negotiate. */
   readonly filter?: FeatureSet;
 }
@@ -98,6 +100,7 @@ class Run {
   readonly #random: Random;
   readonly #pool: Uint8Array;
   readonly #lanes: number;
+  readonly #resetsIdle: boolean;
   readonly #max: number;
 
   constructor(bus: Bus, find: () => Blk | undefined, options: IntegrityOptions) {
@@ -106,6 +109,7 @@ class Run {
     this.#random = new Random(options.seed);
     this.#pool = this.#random.fill(new Uint8Array(1 << 20));
     this.#lanes = options.lanes ?? 32;
+    this.#resetsIdle = options.resetsIdle === true;
     this.#max = options.maxSectors ?? 256;
     this.#model = new Uint8Array(this.#blk.capacity);
   }
@@ -175,6 +179,7 @@ class Run {
     for (let turns = this.#random.below(80); turns > 0; turns--) await Promise.resolve();
     const kind = round % 3;
     if (kind === 0) abort.abort();
+    else if (this.#resetsIdle) await settled;
     if (kind === 1) {
       this.report.resets++;
       await this.#bus.unbind(blk.device);

@@ -66,7 +66,7 @@ export class QtestPlatform implements Platform {
       stderr: () => machine.stderr(),
       broken: (error) => {
         this.#lines.fail(error);
-        this.qmp.fail(error);
+        void this.qmp.failAfterLast(error);
       },
     });
     this.#lines = new InterruptLines(machine.libc, machine.socket, this.#channel);

@@ -60,6 +60,9 @@ interface Pending {
   readonly reject: (error: unknown) => void;
 }
 
+/** Milliseconds in which what QEMU said before its end must have been read. */
+const LAST_WORDS = 1000;
+
 /** QEMU's monitor protocol, QMP: commands and events as lines of JSON. */
 export class Qmp {
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
@@ -182,6 +185,19 @@ export class Qmp {
     this.#pending.clear();
     for (const events of this.#listeners) events.end();
     this.#listeners.clear();
+  }
+
+  /**
+   * Fails as {@linkcode Qmp.fail} does, once all is read that QEMU said before it ended, or after a second.
+   *
+   * @param error Why QEMU does not answer any more.
+   */
+  async failAfterLast(error: Error): Promise<void> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<void>((resolve) => timer = setTimeout(resolve, LAST_WORDS));
+    await Promise.race([this.#pump, late]);
+    clearTimeout(timer);
+    this.fail(error);
   }
 
   /** Closes the connection; resolves when both directions are closed. */
