@@ -32,16 +32,17 @@ sh "$root/tools/require.sh" debootstrap debootstrap git git
 
 # Runs a command line in the folder as a user, with nothing of this machine's environment but that it has
 # certificates of its own, which Deno asks for by this name.
-inside() {
-  user=$1
+# Its variables are its own: a shell function's are the script's otherwise.
+inside() (
+  as=$1
   shift
-  home=/root
-  [ "$user" = root ] || home=/home/$user
+  at=/root
+  [ "$as" = root ] || at=/home/$as
   env -i LANG=C.UTF-8 TERM=dumb PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     ${NODE_EXTRA_CA_CERTS:+NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt} \
-    HOME="$home" USER="$user" setpriv --pdeathsig KILL -- chroot --userspec="$user" --groups= "$dir" \
-    sh -c "cd $home && $*" </dev/null
-}
+    HOME="$at" USER="$as" setpriv --pdeathsig KILL -- chroot --userspec="$as" --groups= "$dir" \
+    sh -c "cd $at && $*" </dev/null
+)
 
 make_debian() {
   release=$1
