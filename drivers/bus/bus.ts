@@ -14,7 +14,12 @@ import { type RecoverOptions, RecoveryPolicy } from "./_recovery.ts";
 import type { VirtioDevice } from "../device.ts";
 import type { DriverInstance, VirtioDriver } from "../driver.ts";
 import { MmioTransport } from "../transport/mmio.ts";
-import { isVirtioPci, type PciProbeOptions, probePci } from "../transport/pci/probe.ts";
+import {
+  isReservedPci,
+  isVirtioPci,
+  type PciProbeOptions,
+  probePci,
+} from "../transport/pci/probe.ts";
 import type { Transport } from "../transport/transport.ts";
 import { VhostUserTransport } from "../transport/vhost_user.ts";
 import type { Tracer } from "../trace/tracer.ts";
@@ -295,7 +300,7 @@ export class Bus implements AsyncDisposable {
   #open(node: DeviceNode, dma: Dma): Transport | undefined {
     if (node.kind === "mmio") return MmioTransport.probe(node, dma);
     if (node.kind === "vhost-user") return new VhostUserTransport(node, dma);
-    return isVirtioPci(node) ? probePci(node, dma, this.#pci) : undefined;
+    return isVirtioPci(node) || isReservedPci(node) ? probePci(node, dma, this.#pci) : undefined;
   }
 
   /**

@@ -8,6 +8,8 @@ export const PCI_MODERN_DEVICE_BASE = 0x1040;
 export const PCI_DEVICE_FIRST = 0x1000;
 /** The last PCI device id of virtio devices. */
 export const PCI_DEVICE_LAST = 0x107f;
+/** The last PCI device id that Linux's virtio-pci looks at; it refuses those above {@linkcode PCI_DEVICE_LAST}. */
+export const PCI_DEVICE_TABLE_LAST = 0x10ff;
 
 /** PCI device ids of transitional devices by virtio device id (virtio 1.4 §4.1.2.1). */
 export const PCI_TRANSITIONAL_DEVICE: Readonly<Record<number, number>> = {

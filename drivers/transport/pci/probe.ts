@@ -2,6 +2,7 @@ import {
   type Dma,
   PCI_DEVICE_FIRST,
   PCI_DEVICE_LAST,
+  PCI_DEVICE_TABLE_LAST,
   PCI_VENDOR_VIRTIO,
   type PciNode,
   VireoError,
@@ -21,6 +22,15 @@ export interface PciProbeOptions {
 /** Whether a function is a virtio device, by its ids: Linux's table of virtio-pci. */
 export function isVirtioPci({ vendor, device }: Pick<PciNode, "vendor" | "device">): boolean {
   return vendor === PCI_VENDOR_VIRTIO && device >= PCI_DEVICE_FIRST && device <= PCI_DEVICE_LAST;
+}
+
+/**
+ * Whether a function has an id that is set aside for virtio and that no device has: {@linkcode probePci} refuses
+ * it with a word, as Linux does.
+ */
+export function isReservedPci({ vendor, device }: Pick<PciNode, "vendor" | "device">): boolean {
+  return vendor === PCI_VENDOR_VIRTIO && device > PCI_DEVICE_LAST &&
+    device <= PCI_DEVICE_TABLE_LAST;
 }
 
 /**

@@ -3,7 +3,7 @@ import { VireoError } from "@vireo/hal";
 import { standardCapabilities, virtioCapability } from "../../testing/pci_config_script.ts";
 import { type PciScript, ScriptedPci } from "../../testing/scripted_pci.ts";
 import { dma } from "./test_util.ts";
-import { isVirtioPci, probePci } from "./probe.ts";
+import { isReservedPci, isVirtioPci, probePci } from "./probe.ts";
 
 const broken = [virtioCapability({ type: 1, length: 8 }), ...standardCapabilities().slice(1)];
 
@@ -32,6 +32,13 @@ Deno.test("pci ids: vendor 0x1af4, devices 0x1000 to 0x107f (drv.pci.discovery.1
   assertEquals(is(0x1b36, 0x1000), false);
   assertEquals(choice({ vendor: 0x1b36 })[0], "NO_DEVICE");
   assertEquals(choice({ device: 0x1080 })[0], "NO_DEVICE");
+  const reserved = [0x107f, 0x1080, 0x10ff, 0x1100];
+  assertEquals(reserved.map((device) => isReservedPci({ vendor: 0x1af4, device })), [
+    false,
+    true,
+    true,
+    false,
+  ]);
 });
 
 Deno.test("pci device id: the subsystem's below 0x1040, else the function's", () => {
