@@ -172,8 +172,6 @@ class Runner {
     checked: CheckedDevice,
   ): Promise<{ result: CheckResult; lost: boolean }> {
     const arena = this.#arena!;
-    arena.clear();
-    this.#log.clear();
     const random = new Random((this.#options.seed ?? 1) ^ hash(check.id));
     const context = new CheckContext(device, arena, this.#log, random, this.#options.pace);
     const start = performance.now();
@@ -187,6 +185,12 @@ class Runner {
       return { check, device: checked, verdict, reason, seen, history, ms };
     };
     try {
+      // What still runs from the check before may write late, as QEMU 10 does whose queues wait on eventfds:
+      // it must be at rest before its memory is blank again.
+      device.writeStatus(0);
+      if (device.status() !== 0) await context.until(() => device.status() === 0);
+      arena.clear();
+      this.#log.clear();
       const missing = (check.offers ?? []).filter((bit) => !context.offered().has(bit));
       if (missing.length > 0) {
         return {
