@@ -215,3 +215,14 @@ function checkBit(bit: number): void {
     throw new RangeError(`Cannot use feature bit ${bit}: expected an integer from 0 to 127`);
   }
 }
+
+/** Bytes one after the other. */
+export function joinBytes(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}

@@ -1,5 +1,6 @@
 import {
   type Dma,
+  joinBytes,
   NET_CTRL_ANNOUNCE_ACK,
   NET_CTRL_GUEST_OFFLOADS_SET,
   NET_CTRL_MQ_VQ_PAIRS_SET,
@@ -98,7 +99,7 @@ export class Control {
     const { trailer } = await exchange(
       this.#dma,
       this.#requests,
-      this.#split ? [header, ...data] : [join([header, ...data])],
+      this.#split ? [header, ...data] : [joinBytes(header, ...data)],
       0,
       { ...options, trailer: 1 },
     );
@@ -111,16 +112,6 @@ export class Control {
       expected: NetAck.OK,
     });
   }
-}
-
-function join(parts: readonly Uint8Array[]): Uint8Array {
-  const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
 }
 
 function u16(value: number): Uint8Array {

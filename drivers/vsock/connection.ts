@@ -1,4 +1,5 @@
 import {
+  joinBytes,
   VireoError,
   type VireoErrorCode,
   VsockOp,
@@ -255,7 +256,7 @@ export class VsockConnection implements AsyncDisposable {
           this.#error("OUT_OF_RANGE", `Peer sent over ${MAX_MESSAGES} messages ahead`),
         );
       }
-      this.#waiting.push(join(this.#message.splice(0)));
+      this.#waiting.push(joinBytes(...this.#message.splice(0)));
     } else append(this.#waiting, data);
     if (this.#pulled) this.#pull();
   }
@@ -365,15 +366,5 @@ function append(parts: Uint8Array[], data: Uint8Array): void {
   if (data.length === 0) return;
   const last = parts.at(-1);
   if (last === undefined || last.length + data.length > PIECE) parts.push(data);
-  else parts[parts.length - 1] = join([last, data]);
-}
-
-function join(parts: readonly Uint8Array[]): Uint8Array {
-  const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
+  else parts[parts.length - 1] = joinBytes(last, data);
 }

@@ -1,4 +1,4 @@
-import { DeviceId, type TraceEvent } from "@vireo/hal";
+import { DeviceId, joinBytes, type TraceEvent } from "@vireo/hal";
 import { traceText } from "./text.ts";
 
 const SECTION = 0x0a0d0d0a;
@@ -68,7 +68,7 @@ export class PcapngTrace {
     let index = this.#interfaces.get(name);
     if (index === undefined) {
       this.#interfaces.set(name, index = this.#interfaces.size);
-      const body = join([words(link, 0), optionBytes([[IF_NAME, utf8.encode(name)]])]);
+      const body = joinBytes(words(link, 0), optionBytes([[IF_NAME, utf8.encode(name)]]));
       blocks.push(block(INTERFACE, body));
     }
     const micros = BigInt(Math.round((this.#began + event.time) * 1000));
@@ -79,7 +79,7 @@ export class PcapngTrace {
       bytes.length,
       bytes.length,
     );
-    blocks.push(block(PACKET, join([head, padded(bytes), optionBytes(options)])));
+    blocks.push(block(PACKET, joinBytes(head, padded(bytes), optionBytes(options))));
     return blocks;
   }
 }
@@ -102,20 +102,10 @@ function optionBytes(options: readonly Option[]): Uint8Array {
     words(code | value.length << 16),
     padded(value),
   ]);
-  return join([...parts, words(0)]);
+  return joinBytes(...parts, words(0));
 }
 
 function block(type: number, body: Uint8Array): Uint8Array {
   const length = 12 + body.length;
-  return join([words(type, length), body, words(length)]);
-}
-
-function join(parts: readonly Uint8Array[]): Uint8Array {
-  const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
+  return joinBytes(words(type, length), body, words(length));
 }

@@ -47,13 +47,4 @@ export function u32s(...values: readonly number[]): Uint8Array<ArrayBuffer> {
   return new Uint8Array(Uint32Array.from(values).buffer);
 }
 
-/** Bytes one after the other. */
-export function joinBytes(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
-}
+export { joinBytes } from "../bits.ts";
