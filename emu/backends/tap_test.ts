@@ -1,12 +1,13 @@
 /**
- * The host's own kernel at the other end of a tap interface. Needs root, `/dev/net/tun` and `ip`; a
- * machine without them fails these tests with the reason, it does not pass them.
+ * The host's own kernel at the other end of a tap interface. Needs root or `sudo`, `/dev/net/tun` and `ip`;
+ * a machine without them fails these tests with the reason, it does not pass them.
  *
  * @module
  */
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { VireoError } from "@vireo/hal";
 import { NO_OFFLOAD } from "./net_backend.ts";
+import { testWithRights } from "../../tests/with_rights.ts";
 import { Tap } from "./tap.ts";
 
 async function ip(...args: string[]): Promise<void> {
@@ -45,7 +46,7 @@ async function answer(
   }
 }
 
-Deno.test("tap: the host's kernel answers ARP and echo", async () => {
+testWithRights(import.meta.url, "tap: the host's kernel answers ARP and echo", async () => {
   using tap = Tap.open("vireot%d");
   await ip("addr", "add", "10.213.77.1/24", "dev", tap.interfaceName);
   await ip("link", "set", tap.interfaceName, "up");
@@ -69,24 +70,32 @@ Deno.test("tap: the host's kernel answers ARP and echo", async () => {
   assertEquals(tap.stats.sent, 2);
 });
 
-Deno.test("tap: an interface that is down drops what is sent, and says so", () => {
-  using tap = Tap.open("vireot%d");
-  tap.send(new Uint8Array(60), 0, 60, NO_OFFLOAD);
-  assertEquals([tap.stats.sent, tap.stats.dropped], [0, 1]);
-});
+testWithRights(
+  import.meta.url,
+  "tap: an interface that is down drops what is sent, and says so",
+  () => {
+    using tap = Tap.open("vireot%d");
+    tap.send(new Uint8Array(60), 0, 60, NO_OFFLOAD);
+    assertEquals([tap.stats.sent, tap.stats.dropped], [0, 1]);
+  },
+);
 
-Deno.test("tap: what the kernel refuses is a typed error with the errno's name", async () => {
-  using first = Tap.open("vireot%d");
-  const busy = assertThrows(() => Tap.open(first.interfaceName), VireoError);
-  assertEquals([busy.code, busy.seen, busy.device], [
-    "HOST_ERROR",
-    "EBUSY",
-    `tap:${first.interfaceName}`,
-  ]);
-  assertEquals(busy.expected, "an interface that no other process has open");
-  assertThrows(() => Tap.open("a name over fifteen"), RangeError, "1 to 15");
-  assertThrows(() => Tap.open(""), RangeError, "1 to 15");
-  const invalid = assertThrows(() => Tap.open("no/slash"), VireoError);
-  assertEquals(invalid.seen, "EINVAL");
-  await assertRejects(() => ip("link", "show", "no-such-if0"), Error);
-});
+testWithRights(
+  import.meta.url,
+  "tap: what the kernel refuses is a typed error with the errno's name",
+  async () => {
+    using first = Tap.open("vireot%d");
+    const busy = assertThrows(() => Tap.open(first.interfaceName), VireoError);
+    assertEquals([busy.code, busy.seen, busy.device], [
+      "HOST_ERROR",
+      "EBUSY",
+      `tap:${first.interfaceName}`,
+    ]);
+    assertEquals(busy.expected, "an interface that no other process has open");
+    assertThrows(() => Tap.open("a name over fifteen"), RangeError, "1 to 15");
+    assertThrows(() => Tap.open(""), RangeError, "1 to 15");
+    const invalid = assertThrows(() => Tap.open("no/slash"), VireoError);
+    assertEquals(invalid.seen, "EINVAL");
+    await assertRejects(() => ip("link", "show", "no-such-if0"), Error);
+  },
+);

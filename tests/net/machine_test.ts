@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { EmulatedMachine, HostPeer, Hub, NetDevice, Tap } from "@vireo/emu";
 import { Feature, FeatureSet, VireoError } from "@vireo/hal";
+import { testWithRights } from "../with_rights.ts";
 import { Bus, type BusOptions } from "../../drivers/bus/bus.ts";
 import { createNetDriver } from "../../drivers/net/driver.ts";
 import type { Net } from "../../drivers/net/net.ts";
@@ -129,30 +130,34 @@ async function nextOf(net: Net, match: (bytes: Uint8Array) => boolean) {
   }
 }
 
-// Needs root, /dev/net/tun and `ip`; without them it fails with the reason, it does not pass.
-Deno.test("net: the host's kernel answers our ping over a tap interface", async () => {
-  using tap = Tap.open("vireon%d");
-  for (
-    const args of [
-      ["addr", "add", "10.213.78.1/24", "dev", tap.interfaceName],
-      ["link", "set", tap.interfaceName, "up"],
-    ]
-  ) {
-    const { success, stderr } = await new Deno.Command("ip", { args }).output();
-    assert(success, `ip ${args.join(" ")}: ${new TextDecoder().decode(stderr)}`);
-  }
-  const machine = EmulatedMachine.create({ devices: [new NetDevice({ backend: tap })] });
-  const bus = new Bus();
-  await bus.registerDriver(driver);
-  await bus.addPlatform(machine);
-  const net = bus.get(driver)!;
-  const target = "10.213.78.1";
-  const options = { source: "10.213.78.2", target, count: 5, deadline: 5000 };
-  const { replies } = await ping(net, options);
-  assertEquals(replies.map(({ sequence }) => sequence), [0, 1, 2, 3, 4]);
-  const large = await ping(net, { ...options, count: 1, size: 1472 });
-  assertEquals(large.replies.length, 1);
-  await bus[Symbol.asyncDispose]();
-  assertEquals(machine.violations(), []);
-  await machine[Symbol.asyncDispose]();
-});
+// Needs root or sudo, /dev/net/tun and `ip`; without them it fails with the reason, it does not pass.
+testWithRights(
+  import.meta.url,
+  "net: the host's kernel answers our ping over a tap interface",
+  async () => {
+    using tap = Tap.open("vireon%d");
+    for (
+      const args of [
+        ["addr", "add", "10.213.78.1/24", "dev", tap.interfaceName],
+        ["link", "set", tap.interfaceName, "up"],
+      ]
+    ) {
+      const { success, stderr } = await new Deno.Command("ip", { args }).output();
+      assert(success, `ip ${args.join(" ")}: ${new TextDecoder().decode(stderr)}`);
+    }
+    const machine = EmulatedMachine.create({ devices: [new NetDevice({ backend: tap })] });
+    const bus = new Bus();
+    await bus.registerDriver(driver);
+    await bus.addPlatform(machine);
+    const net = bus.get(driver)!;
+    const target = "10.213.78.1";
+    const options = { source: "10.213.78.2", target, count: 5, deadline: 5000 };
+    const { replies } = await ping(net, options);
+    assertEquals(replies.map(({ sequence }) => sequence), [0, 1, 2, 3, 4]);
+    const large = await ping(net, { ...options, count: 1, size: 1472 });
+    assertEquals(large.replies.length, 1);
+    await bus[Symbol.asyncDispose]();
+    assertEquals(machine.violations(), []);
+    await machine[Symbol.asyncDispose]();
+  },
+);

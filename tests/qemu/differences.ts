@@ -1,4 +1,4 @@
-import { qemuVersion } from "./version.ts";
+import { type QemuVersion, qemuVersion } from "./version.ts";
 
 /** Something that QEMU 10 does otherwise than QEMU 7.2. */
 interface QemuDifference {
@@ -10,6 +10,8 @@ interface QemuDifference {
   readonly since: string;
   /** The first major version that is known to do it; 7.2 is known not to. */
   readonly major: number;
+  /** The first version of that series that is known to do as 7.2 again, as `[10, 0, 13]`. */
+  readonly until?: readonly [major: number, minor: number, micro: number];
   /** Why, and what it means for drivers. */
   readonly reason: string;
 }
@@ -27,9 +29,11 @@ export const QEMU_DIFFERENCES: Readonly<Record<QemuDifferenceName, QemuDifferenc
   VLANS: {
     what: "net: VLAN table after features with CTRL_VLAN were accepted",
     before: "empty",
-    since: "all 4096 VLANs",
+    since: "all 4096 VLANs; empty again in 10.0.13",
     major: 10,
-    reason: "QEMU clears the table only when the feature changes; frames that need not pass do",
+    until: [10, 0, 13],
+    reason:
+      "A fault: QEMU clears the table only when the feature changes; frames that need not pass do",
   },
   CONSOLE_INTERRUPT: {
     what: "console on virtio-mmio: InterruptStatus after DRIVER_OK",
@@ -62,7 +66,7 @@ export const QEMU_DIFFERENCES: Readonly<Record<QemuDifferenceName, QemuDifferenc
   },
 };
 
-let running: number | undefined;
+let running: QemuVersion | undefined;
 
 /**
  * Tells whether the QEMU on the path is of the newer kind in some respect.
@@ -70,7 +74,13 @@ let running: number | undefined;
  * @throws {Error} If there is no QEMU.
  */
 export function isNewer(name: QemuDifferenceName): boolean {
-  running ??= qemuVersion("qemu-system-aarch64")?.major;
+  running ??= qemuVersion("qemu-system-aarch64");
   if (running === undefined) throw new Error("Cannot find qemu-system-aarch64: run make packages");
-  return running >= QEMU_DIFFERENCES[name].major;
+  const { major, until } = QEMU_DIFFERENCES[name];
+  return running.major >= major && (until === undefined || isBefore(running, until));
+}
+
+function isBefore(version: QemuVersion, [major, minor, micro]: readonly number[]): boolean {
+  const numbers = [version.major - major!, version.minor - minor!, version.micro - micro!];
+  return (numbers.find((difference) => difference !== 0) ?? 0) < 0;
 }

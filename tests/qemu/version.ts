@@ -4,6 +4,8 @@ export interface QemuVersion {
   readonly major: number;
   /** The second number. */
   readonly minor: number;
+  /** The third number, 0 if it says none. */
+  readonly micro: number;
   /** All of it, for example `10.0.2`. */
   readonly text: string;
 }
@@ -24,7 +26,8 @@ export function qemuVersion(program: string): QemuVersion | undefined {
     if (error instanceof Deno.errors.NotFound) return undefined;
     throw error;
   }
-  const match = /^QEMU emulator version ((\d+)\.(\d+)\S*)/.exec(text);
+  const match = /^QEMU emulator version ((\d+)\.(\d+)(?:\.(\d+))?\S*)/.exec(text);
   if (match === null) return undefined;
-  return { major: Number(match[2]), minor: Number(match[3]), text: match[1]! };
+  const [, all, major, minor, micro = 0] = match;
+  return { major: Number(major), minor: Number(minor), micro: Number(micro), text: all! };
 }
