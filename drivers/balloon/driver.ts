@@ -19,7 +19,7 @@ import type { RequestQueue } from "../virtqueue/request_queue.ts";
 import { Condition, type Deadline, pause, waitOn, type WaitOptions, within } from "../wait/mod.ts";
 import { Pages } from "./_pages.ts";
 
-/** Pages told of in one request, as Linux has it. */
+/** Pages in one request, as in Linux. */
 const STEP = 256;
 /** Most ranges of one report. */
 const MAX_RANGES = 32;
@@ -245,7 +245,7 @@ export class Balloon extends QueueDriver {
     return this.device.has(BalloonFeature.PAGE_POISON);
   }
 
-  /** Opens the queues that were negotiated, and tells of the poison. */
+  /** Opens the queues that were negotiated, and sets the poison. */
   protected override setUp(): void {
     // Linux and QEMU count only the queues that are there.
     const present = BALLOON_QUEUES.filter(({ feature }) =>
@@ -467,7 +467,7 @@ export class Balloon extends QueueDriver {
 /**
  * Makes a driver whose balloons have these options; what `probe` gives is a {@linkcode Balloon}.
  *
- * @throws {RangeError} If the poison is no byte.
+ * @throws {RangeError} If the poison is not a byte.
  */
 export function createBalloonDriver(options: BalloonOptions = {}): VirtioDriver<Balloon> {
   const { poison } = options;

@@ -15,7 +15,7 @@ import { lengthError, statusError } from "./requests.ts";
 const IDLE = 0;
 const SUBMITTED = 1;
 const DONE = 2;
-/** A status of ours: the used length did not cover what was to be read. */
+/** Our own status: the used length did not cover the bytes to read. */
 const SHORT = -1;
 /** A status of ours: the device failed or was reset before it answered. */
 const LOST = -2;
@@ -182,7 +182,7 @@ export class BlkBatch implements Disposable {
       });
     }
     if (this.#states[slot] !== IDLE) {
-      throw new RangeError(`Cannot submit a slot that is in use or not there: ${slot}`);
+      throw new RangeError(`Cannot submit slot ${slot}: it must be prepared, and of this batch`);
     }
     if (ring.freeSlots < ring.slotsFor(this.#slots.elements(this.#slots.lengths[slot]!))) {
       return false;
@@ -253,7 +253,9 @@ export class BlkBatch implements Disposable {
    * @throws {VireoError} `TIMEOUT` If the device does not answer within the deadline.
    */
   wait(options: WaitOptions = {}): Promise<void> {
-    if (this.#waiter !== undefined) throw new TypeError("Cannot wait twice on one batch");
+    if (this.#waiter !== undefined) {
+      throw new TypeError("Cannot wait on the batch: only one wait at a time is possible");
+    }
     if (options.signal?.aborted) return Promise.reject(options.signal.reason);
     if (this.#doneCount > 0 || this.#inFlight === 0) return Promise.resolve();
     return waitFor<void>(this.#subject, options, (waiter) => {
@@ -308,7 +310,7 @@ export class BlkBatch implements Disposable {
 
   #prepare(slot: number, type: number, sector: number, length: number): void {
     if (this.#states[slot] !== IDLE || this.#slots.given[slot] !== 0 || this.#disposed) {
-      throw new RangeError(`Cannot prepare a slot that is in use or not there: ${slot}`);
+      throw new RangeError(`Cannot prepare slot ${slot}: it must be free, and of this batch`);
     }
     const disk = this.#disk;
     const sectors = length / BLK_SECTOR_SIZE;
@@ -317,7 +319,8 @@ export class BlkBatch implements Disposable {
       !(length >= 0) || length > this.bytesPerRequest
     ) {
       throw new RangeError(
-        `Cannot prepare part of a block or more than a slot: sector ${sector}, ${length} bytes`,
+        `Cannot prepare ${length} bytes at sector ${sector}: expected whole blocks of ` +
+          `${disk.blockSectors * BLK_SECTOR_SIZE} bytes, at most ${this.bytesPerRequest} bytes`,
       );
     }
     if (sector + sectors > disk.sectors) {

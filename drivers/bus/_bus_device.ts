@@ -31,7 +31,7 @@ export interface DeviceHost {
   readonly queueSize: number;
   /** What devices tell their events to, if there is something. */
   readonly tracer?: Tracer | undefined;
-  /** Something failed that no call can be told of. */
+  /** Reports a failure that no call can throw. */
   report(device: BusDevice, error: Error): void;
   /** Reports that the device set NEEDS_RESET, once after each reset. */
   needsReset(device: BusDevice): void;
@@ -271,9 +271,11 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
 
   ready(): void {
     // Our own knowledge: a device whose status cannot be believed must not look like a driver's mistake.
-    if (this.#running) throw new TypeError(`Cannot set DRIVER_OK of ${this.name} twice`);
+    if (this.#running) {
+      throw new TypeError(`Cannot set DRIVER_OK of ${this.name}: it is already set`);
+    }
     const status = this.transport.readStatus();
-    // A device without queues has changes of its configuration to tell of.
+    // A device without queues still reports changes of its configuration.
     const route = this.transport.route ?? this.#route([], []);
     this.transport.writeStatus(status | Status.DRIVER_OK);
     this.#running = true;

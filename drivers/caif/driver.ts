@@ -138,7 +138,7 @@ export class Caif extends QueueDriver {
     const { headroom, tailroom, maxFrame } = this.uplink;
     const size = frame.length;
     if (size === 0 || size > maxFrame) {
-      throw new RangeError(`Cannot send a frame of ${size} bytes: it has 1 to ${maxFrame}`);
+      throw new RangeError(`Cannot send a frame of ${size} bytes: expected 1 to ${maxFrame}`);
     }
     this.#checkUp();
     const call = within(options, SEND_DEADLINE);

@@ -86,7 +86,7 @@ export class CryptoSession implements AsyncDisposable {
     parts: CryptoParts,
     options: WaitOptions,
   ): Promise<Uint8Array> {
-    if (this.#closed) throw new TypeError("Cannot use an algorithm after it was closed");
+    if (this.#closed) throw new TypeError("Cannot use the algorithm: it is closed");
     const { parameters, id } = this.#sessions[index]!;
     return await this.#host.run(parameters, id, operation, parts, options);
   }

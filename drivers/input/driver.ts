@@ -140,7 +140,7 @@ export class Input extends QueueDriver {
    */
   async send(type: number, code: number, value: number, options: WaitOptions = {}): Promise<void> {
     if (!this.codes.get(type)?.has(code)) {
-      throw new RangeError(`Cannot send an event that ${this.name} has not: ${type}, ${code}`);
+      throw new RangeError(`Cannot send event ${type}, ${code}: ${this.name} must have it`);
     }
     const event = new Uint8Array(INPUT_EVENT.SIZE);
     const view = new DataView(event.buffer);

@@ -13,7 +13,7 @@ import type { P9Session } from "./_session.ts";
 /** Kinds of files. */
 export type P9Kind = "file" | "directory" | "symlink" | "other";
 
-/** What a server tells of a file. */
+/** Attributes of a file, as the server reports them. */
 export interface P9Stat {
   /** What it is. */
   readonly kind: P9Kind;

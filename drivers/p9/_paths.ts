@@ -132,7 +132,7 @@ export function split(path: string): { readonly directory: string; readonly name
   const names = parts(path);
   const name = names.pop();
   if (name === undefined || name === "..") {
-    throw new TypeError(`Cannot use '${path}' as the path of something in a directory`);
+    throw new TypeError(`Cannot use '${path}': the path must end with a name`);
   }
   return { directory: names.join("/"), name };
 }

@@ -25,7 +25,7 @@ const MAX_TAG = 1024;
 
 /**
  * Most requests that the device has at once. QEMU's serves so many, and one more would stop it for good:
- * its queue has as many entries, but virtio-mmio tells of 1024.
+ * its queue has as many entries, but virtio-mmio reports 1024.
  */
 const MAX_REQUESTS = 128;
 
@@ -92,7 +92,7 @@ export class P9 extends QueueDriver {
     return new P9Tree(session, fid, answer.qid());
   }
 
-  /** Trees and files of before are of no use after it. */
+  /** Trees and files from before it cannot be used after it. */
   protected override setUp(): void {
     const [queue] = this.openQueues({ name: "requests", maxSize: MAX_REQUESTS });
     this.#session = new P9Session(this.device, MESSAGE_SIZE, (parts, room, options) => {

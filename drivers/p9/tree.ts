@@ -38,7 +38,7 @@ export interface P9Entry {
   readonly qid: P9Qid;
 }
 
-/** What a server tells of its file system. */
+/** Size and use of a file system, as the server reports them. */
 export interface P9FileSystem {
   /** Its kind: Linux's magic number. */
   readonly type: number;

@@ -135,7 +135,7 @@ export class Rpmsg extends QueueDriver {
       }
       const length = new TextEncoder().encode(announce).length;
       if (length === 0 || length >= RPMSG_NS.name.size) {
-        throw new RangeError(`Cannot announce a name that has not 1 to 31 bytes: '${announce}'`);
+        throw new RangeError(`Cannot announce '${announce}': expected a name of 1 to 31 bytes`);
       }
     }
     const host = {
@@ -151,7 +151,7 @@ export class Rpmsg extends QueueDriver {
     return endpoint;
   }
 
-  /** Opens the queues; services and endpoints of before are gone. */
+  /** Opens the queues, and forgets services and endpoints from before. */
   protected override setUp(): void {
     this.#endpoints.clear();
     this.#channels.clear();
@@ -181,7 +181,7 @@ export class Rpmsg extends QueueDriver {
       throw new RangeError(`Cannot send ${bytes.length} bytes: a message has at most ${RPMSG_MTU}`);
     }
     if (!Number.isInteger(dst) || dst < 0 || dst >= RPMSG_ANY) {
-      throw new RangeError(`Cannot send to the address ${dst}`);
+      throw new RangeError(`Cannot send to the address ${dst}: expected 0 to 2^32 - 2`);
     }
     const message = new Uint8Array(RPMSG_HDR.SIZE + bytes.length);
     const view = new DataView(message.buffer);

@@ -73,7 +73,9 @@ export class RpmsgEndpoint implements Disposable {
     options: WaitOptions & { readonly to?: number | undefined } = {},
   ): Promise<void> {
     const to = options.to ?? this.remote;
-    if (to === undefined) throw new RangeError("Cannot send a message to nobody: no address given");
+    if (to === undefined) {
+      throw new RangeError("Cannot send the message: an address must be given");
+    }
     return this.#host.send(this.address, to, bytes, options);
   }
 

@@ -178,7 +178,9 @@ export class ScsiHost extends QueueDriver {
   async command(task: ScsiTask, options: WaitOptions = {}): Promise<ScsiResult> {
     const { unit, cdb, write, read = 0, id = ++this.#lastId } = task;
     if (cdb.length > SCSI_CDB_SIZE) {
-      throw new RangeError(`Cannot send a command block of ${cdb.length} bytes, at most 32`);
+      throw new RangeError(
+        `Cannot send a command block of ${cdb.length} bytes: expected at most 32`,
+      );
     }
     const size = Math.max(write?.length ?? 0, read);
     if (size > this.#maxBytes) {

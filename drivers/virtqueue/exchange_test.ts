@@ -119,7 +119,7 @@ Deno.test("exchange: lent memory goes with a request, and its bytes are not the 
   checkOver(r);
 });
 
-Deno.test("exchange: one that was given up keeps its memory, tells of its return once, and hands on a late answer", async () => {
+Deno.test("exchange: one that was given up keeps its memory, reports its return once, and hands on a late answer", async () => {
   using r = rig();
   const abort = new AbortController();
   let returns = 0;

@@ -84,8 +84,8 @@ Deno.test("input: an LED is told to the device, and only one that it has", async
     { type: InputType.LED, code: 2, value: 1 },
     { type: InputType.LED, code: 0, value: -1 },
   ]);
-  await assertRejects(() => rig.input.send(InputType.LED, 3, 1), RangeError, "has not");
-  await assertRejects(() => rig.input.send(InputType.SND, 0, 1), RangeError, "has not");
+  await assertRejects(() => rig.input.send(InputType.LED, 3, 1), RangeError, "must have it");
+  await assertRejects(() => rig.input.send(InputType.SND, 0, 1), RangeError, "must have it");
 });
 
 Deno.test("input: a wait ends with its deadline, its signal, and the device", async () => {

@@ -134,7 +134,7 @@ for (const kind of ["modern", "legacy"] as const) {
     );
   });
 
-  Deno.test(`pci ${kind} interrupts: after a reset they are decided anew, with the messages there are`, async () => {
+  Deno.test(`pci ${kind} interrupts: after a reset they are decided again, with the messages there are`, async () => {
     const [fn, transport] = open(plenty);
     transport.routeInterrupts(QUEUES);
     await transport.reset();

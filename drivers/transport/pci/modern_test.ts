@@ -297,7 +297,7 @@ Deno.test("pci modern reads configuration with one access of the field's width",
   assertEquals([error.code, error.expected], ["CONFIG_ACCESS", "at most 0x1000"]);
 });
 
-Deno.test("pci modern tells of administration virtqueues when they were negotiated (drv.pci.common-cfg.8)", () => {
+Deno.test("pci modern reports administration virtqueues when they were negotiated (drv.pci.common-cfg.8)", () => {
   const [fn, transport] = modern({ queues: [8], admin: [5, 2] });
   assertEquals([transport.pci.adminQueues, transport.adminQueues()], [undefined, undefined]);
   assertEquals(transport.queueMaxSize(5), 0);
