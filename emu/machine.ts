@@ -233,12 +233,12 @@ export class EmulatedMachine implements Platform {
     const functions = state.functions ?? [];
     if (functions.length !== this.functions.length) {
       throw new RangeError(
-        `Cannot restore ${functions.length} functions to a machine with ${this.functions.length} functions`,
+        `Cannot restore ${functions.length} functions: the machine has ${this.functions.length}`,
       );
     }
     if (state.devices.length !== this.slots.length) {
       throw new RangeError(
-        `Cannot restore ${state.devices.length} slots to a machine with ${this.slots.length} slots`,
+        `Cannot restore ${state.devices.length} slots: the machine has ${this.slots.length}`,
       );
     }
     this.slots.forEach((slot, i) => {
@@ -250,7 +250,7 @@ export class EmulatedMachine implements Platform {
     if (state.memory !== undefined) {
       if (state.memory.length !== this.memory.size) {
         throw new RangeError(
-          `Cannot restore ${state.memory.length} bytes of memory to a machine with ${this.memory.size} bytes`,
+          `Cannot restore ${state.memory.length} bytes of memory: the machine has ${this.memory.size}`,
         );
       }
       this.memory.bytes.set(state.memory);

@@ -66,7 +66,7 @@ export class BalloonDevice implements DeviceModel {
   readonly held: Set<number> = new Set();
   /** Bytes that were reported as free, or hinted. */
   reported = 0;
-  /** Pages that were told of as deflated without having been inflated. */
+  /** Pages that the driver deflated without having inflated them. */
   unknown = 0;
   readonly #names: readonly string[];
   readonly #config = new DataView(new ArrayBuffer(BALLOON_CONFIG.SIZE));
@@ -296,7 +296,7 @@ export class BalloonDevice implements DeviceModel {
         continue;
       }
       const bytes = this.#context?.memory(page * BALLOON_PAGE_SIZE, BALLOON_PAGE_SIZE);
-      if (bytes === undefined) return this.#fault(`inflates page ${page}, which is no memory`);
+      if (bytes === undefined) return this.#fault(`inflates page ${page}, which is not memory`);
       bytes.fill(0);
       this.held.add(page);
     }

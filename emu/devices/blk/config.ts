@@ -120,16 +120,18 @@ export interface BlkSetup {
 export function blkSetup(options: BlkDeviceOptions): BlkSetup {
   const blockSize = options.blockSize ?? BLK_SECTOR_SIZE;
   if (blockSize < BLK_SECTOR_SIZE || blockSize > 65536 || (blockSize & (blockSize - 1)) !== 0) {
-    throw new RangeError(`Cannot use a block size that is no power of two from 512: ${blockSize}`);
+    throw new RangeError(
+      `Cannot use blocks of ${blockSize} bytes: expected a power of two from 512 to 65536`,
+    );
   }
   const queues = options.queues ?? 1;
   if (!Number.isInteger(queues) || queues < 1 || queues > 1024) {
-    throw new RangeError(`Cannot make 1 to 1024 request queues: received ${queues}`);
+    throw new RangeError(`Cannot make ${queues} request queues: expected 1 to 1024`);
   }
   const { disk } = options;
   const readOnly = options.readOnly ?? disk.readOnly;
   if (disk.readOnly && !readOnly) {
-    throw new RangeError("Cannot offer a writable device on a read-only disk");
+    throw new RangeError("Cannot offer a writable device: its disk is read-only");
   }
   const discard = options.discard ?? { maxSectors: 1 << 15, maxSegments: 16, alignment: 8 };
   const writeZeroes = options.writeZeroes ?? { maxSectors: 1 << 15, maxSegments: 16 };

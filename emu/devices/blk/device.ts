@@ -231,7 +231,7 @@ export class BlkDevice implements DeviceModel {
 
   readonly #serve = (queue: DeviceQueue, chain: Chain): boolean => this.#serveOne(queue, chain);
 
-  /** Serves one request; true if it was pushed and the queue is to be signalled. */
+  /** Serves one request; true if it was pushed and the queue must be signalled. */
   #serveOne(queue: DeviceQueue, chain: Chain): boolean {
     if (chain.readableLength < BLK_REQ.SIZE) {
       this.#context?.fault(`blk request header of ${chain.readableLength} bytes, expected 16`);

@@ -97,7 +97,7 @@ export class ConsoleDevice implements DeviceModel {
     const most = multiport ? CONSOLE_MAX_PORTS - 1 : 1;
     if (!Number.isInteger(this.#maxPorts) || this.#maxPorts < 1 || this.#maxPorts > most) {
       throw new RangeError(
-        `Cannot make a console device as 'maxPorts' must be from 1 to ${most}: received ${this.#maxPorts}`,
+        `Cannot make a console of at most ${this.#maxPorts} ports: 'maxPorts' must be from 1 to ${most}`,
       );
     }
     const messages = OUTBOX_LIMIT + this.#maxPorts + ANSWERS;
@@ -135,7 +135,7 @@ export class ConsoleDevice implements DeviceModel {
     if (options.id === undefined) { while (this.#ports.has(id)) id++; }
     if (!Number.isInteger(id) || id < 0 || id >= this.#maxPorts || this.#ports.has(id)) {
       throw new RangeError(
-        `Cannot add a port as its id must be free and below ${this.#maxPorts}: received ${id}`,
+        `Cannot add port ${id}: the id must be free and below ${this.#maxPorts}`,
       );
     }
     const port = new ConsolePort(id, options, {
@@ -156,7 +156,7 @@ export class ConsoleDevice implements DeviceModel {
   removePort(id: number): void {
     const port = this.#ports.get(id);
     if (port === undefined || !this.features.has(ConsoleFeature.MULTIPORT)) {
-      throw new RangeError(`Cannot remove a port that was not added: received ${id}`);
+      throw new RangeError(`Cannot remove port ${id}: a driver with MULTIPORT must know it`);
     }
     this.#ports.delete(id);
     if (this.#driverReady) this.#send(id, ConsoleEvent.PORT_REMOVE, 0);

@@ -98,7 +98,9 @@ export class CryptoDevice implements DeviceModel {
   constructor(options: CryptoDeviceOptions = {}) {
     this.#count = options.queues ?? 1;
     if (!Number.isInteger(this.#count) || this.#count < 1 || this.#count > 64) {
-      throw new RangeError(`Cannot make a crypto device with ${this.#count} queues, only 1 to 64`);
+      throw new RangeError(
+        `Cannot make a crypto device with ${this.#count} queues: expected 1 to 64`,
+      );
     }
     this.#maxSize = options.maxSize ?? 1 << 20;
     this.#maxSessions = options.maxSessions ?? 1024;

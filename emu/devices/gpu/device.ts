@@ -134,7 +134,7 @@ export class GpuDevice implements DeviceModel {
   constructor(options: GpuDeviceOptions = {}) {
     const displays = options.displays ?? [{ width: 640, height: 480 }];
     if (displays.length < 1 || displays.length > GPU_MAX_SCANOUTS) {
-      throw new RangeError(`Cannot make a GPU with ${displays.length} displays, only 1 to 16`);
+      throw new RangeError(`Cannot make a GPU with ${displays.length} displays: expected 1 to 16`);
     }
     this.features = FeatureSet.of(
       GpuFeature.EDID,
@@ -173,7 +173,11 @@ export class GpuDevice implements DeviceModel {
   /** Changes the size of a display, and tells the driver; 0 by 0 turns it off. */
   resize(display: number, width: number, height: number): void {
     const shown = this.#displays[display];
-    if (shown === undefined) throw new RangeError(`Cannot find display ${display}`);
+    if (shown === undefined) {
+      throw new RangeError(
+        `Cannot resize display ${display}: expected 0 to ${this.#displays.length - 1}`,
+      );
+    }
     shown.width = width;
     shown.height = height;
     this.#events |= GPU_EVENT_DISPLAY;
@@ -261,7 +265,7 @@ export class GpuDevice implements DeviceModel {
     const { events, resources, displays } = state as Saved;
     if (displays.length !== this.#displays.length) {
       throw new RangeError(
-        `Cannot restore ${displays.length} displays to a GPU with ${this.#displays.length}`,
+        `Cannot restore ${displays.length} displays: the GPU has ${this.#displays.length}`,
       );
     }
     this.#events = events;
@@ -286,7 +290,9 @@ export class GpuDevice implements DeviceModel {
       });
     });
     if (this.#used > this.#limit) {
-      throw new RangeError(`Cannot restore ${this.#used} bytes to a GPU with ${this.#limit}`);
+      throw new RangeError(
+        `Cannot restore ${this.#used} bytes of pictures: the GPU has ${this.#limit}`,
+      );
     }
   }
 

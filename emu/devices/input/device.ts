@@ -105,13 +105,18 @@ export class InputDevice implements DeviceModel {
     for (const [type, codes] of Object.entries(options.codes)) {
       for (const code of codes) {
         if (!Number.isInteger(code) || code < 0 || code >= INPUT_CONFIG.u.size * 8) {
-          throw new RangeError(`Cannot make an input device with code ${code} of type ${type}`);
+          const most = INPUT_CONFIG.u.size * 8 - 1;
+          throw new RangeError(
+            `Cannot offer code ${code} of type ${type}: expected 0 to ${most}`,
+          );
         }
       }
     }
     for (const text of [options.name, options.serial ?? ""]) {
       if (new TextEncoder().encode(text).length > INPUT_CONFIG.u.size) {
-        throw new RangeError(`Cannot make an input device with a name of over 128 bytes: ${text}`);
+        throw new RangeError(
+          `Cannot name an input device or its serial "${text}": expected at most 128 bytes`,
+        );
       }
     }
   }

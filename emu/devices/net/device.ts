@@ -94,7 +94,7 @@ export class NetDevice implements DeviceModel, FrameSink {
     const given = options.mac ?? "52:54:00:12:34:56";
     const mac = typeof given === "string" ? parseAddress(given) : given;
     if (mac.length !== 6 || (mac[0]! & 1) === 1) {
-      throw new TypeError("Cannot make a device whose mac is not a unicast address of 6 bytes");
+      throw new TypeError("Cannot make the device: its mac must be a unicast address of 6 bytes");
     }
     this.#mtu = checkRange("mtu", options.mtu ?? 1500, NET_MIN_MTU, 65535);
     this.maxPairs = checkRange("queuePairs", options.queuePairs ?? 1, 1, NET_MAX_QUEUE_PAIRS);

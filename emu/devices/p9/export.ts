@@ -3,7 +3,7 @@ import { P9Errno, type P9ErrnoName, p9ErrnoName } from "@vireo/hal";
 /** A place in a tree: the names from its root on, each of them checked. */
 export type P9Path = readonly string[];
 
-/** What an exported tree tells of a file. */
+/** Attributes of a file in an exported tree. */
 export interface P9Attributes {
   /** Kind and permissions, as `stat` has them. */
   readonly mode: number;

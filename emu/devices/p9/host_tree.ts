@@ -70,13 +70,13 @@ export class HostTree implements P9Export, Disposable {
   /**
    * Exports a directory, which is held open until the tree is disposed.
    *
-   * @throws {Deno.errors.NotFound} If it is not there. {TypeError} If it is no directory.
+   * @throws {Deno.errors.NotFound} If it is not there. {TypeError} If it is not a directory.
    */
   constructor(root: string, options: HostTreeOptions = {}) {
     this.readOnly = options.readOnly ?? false;
     const path = Deno.realPathSync(root);
     const info = Deno.statSync(path);
-    if (!info.isDirectory) throw new TypeError(`Cannot export ${root}: it is no directory`);
+    if (!info.isDirectory) throw new TypeError(`Cannot export ${root}: it must be a directory`);
     this.#root = fs.openSync(path, DIRECTORY);
     this.#device = info.dev;
   }

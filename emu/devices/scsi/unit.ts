@@ -129,7 +129,7 @@ export class ScsiDisk {
   run(cdb: Uint8Array, write: Uint8Array, room: number): ScsiOutcome {
     const view = new DataView(cdb.buffer, cdb.byteOffset, cdb.byteLength);
     const op = cdb[0]!;
-    // These are told of nothing (SPC-4 §5.14).
+    // These report no attention (SPC-4 §5.14).
     if (op !== C.INQUIRY && op !== C.REPORT_LUNS && op !== C.REQUEST_SENSE) {
       const attention = this.#attention;
       this.#attention = undefined;

@@ -455,5 +455,5 @@ const keyOf = (guestPort: number, hostPort: number): string => `${guestPort}:${h
 
 function checkCid(cid: number): number {
   if (Number.isSafeInteger(cid) && cid > VSOCK_HOST_CID && cid < 0xffffffff) return cid;
-  throw new RangeError(`Cannot give a guest the context id ${cid}: 3 to 4294967294`);
+  throw new RangeError(`Cannot give a guest the context id ${cid}: expected 3 to 4294967294`);
 }
