@@ -47,7 +47,7 @@ export function buildProgram(argv: readonly string[] = [], tables: Tables = TABL
     }),
   ];
   for (const row of more) addCommand(root, row.name, row, argv, tables);
-  // What is to be completed may look like options.
+  // The words to complete may look like options.
   root.commands.find((child) => child.name() === "complete")!
     .allowUnknownOption().allowExcessArguments();
   return program;

@@ -13,7 +13,7 @@ import type { Vireo } from "../vireo.ts";
 import { openVireo } from "../session.ts";
 import type { BoardOptions } from "../target/options.ts";
 
-/** What `probe` tells of one device. */
+/** What `probe` reports about one device. */
 export interface DeviceReport {
   /** `virtio<n>`. */
   readonly name: string;
@@ -65,7 +65,7 @@ export interface InterruptReport {
   readonly refused: readonly string[];
 }
 
-/** What `probe` tells of a virtio device on PCI. */
+/** What `probe` reports about a virtio device on PCI. */
 export interface PciReport {
   /** Its address as Linux writes it. */
   readonly address: string;
@@ -85,7 +85,7 @@ export interface PciReport {
   readonly why: string;
 }
 
-/** What `probe` tells of a PCI function, virtio or not. */
+/** What `probe` reports about a PCI function, virtio or not. */
 export interface FunctionReport {
   /** Its address as Linux writes it. */
   readonly name: string;
@@ -95,7 +95,7 @@ export interface FunctionReport {
   readonly device: string | null;
 }
 
-/** What `probe` tells of a board. */
+/** What `probe` reports about a board. */
 export interface BoardReport {
   /** The target string. */
   readonly target: string;

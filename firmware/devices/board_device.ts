@@ -9,7 +9,7 @@ export interface WithOption {
   readonly value: string | undefined;
 }
 
-/** What QEMU is told of a board's devices. */
+/** QEMU's arguments for a board's devices. */
 export interface QemuArguments {
   /** Back ends: `-blockdev`, `-netdev`, `-chardev` and what the user gave. */
   readonly backends: readonly string[];

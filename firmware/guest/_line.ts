@@ -89,7 +89,9 @@ export class GuestLine {
     const input = this.#qemu.input.getWriter();
     const feeding = this.#feed(input, options).catch(() => {});
     this.#openMonitor = async () => {
-      if (options.monitor === undefined) throw new TypeError("This guest has no monitor");
+      if (options.monitor === undefined) {
+        throw new TypeError("Cannot pass the command on: the guest must be started with a monitor");
+      }
       const { readable, writable } = await options.monitor();
       void relay(readable, input).catch(() => {});
       return writable.getWriter();

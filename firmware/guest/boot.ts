@@ -186,7 +186,7 @@ export function qemuCommandLine(
   ];
 }
 
-/** What PID 1 is told of one run. */
+/** Settings of one run, for PID 1. */
 export function guestRun(
   board: GuestBoard,
   options: Pick<BootOptions, "args" | "env" | "terminal" | "hugepages" | "files"> & {

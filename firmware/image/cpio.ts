@@ -94,6 +94,6 @@ function header(
 
 function checkPath(path: string): void {
   if (path === "" || path.startsWith("/") || path.split("/").includes("..")) {
-    throw new RangeError(`Cannot archive a path that is not below the root: received '${path}'`);
+    throw new RangeError(`Cannot archive '${path}': the path must lie below the root`);
   }
 }

@@ -12,7 +12,7 @@ import { C_SOURCES, compilerFor, compileShims } from "./shim.ts";
 /** Debian packages that the libraries come from. */
 const LIBRARY_PACKAGES = ["libc6", "libgcc-s1"] as const;
 
-/** Changes when the layout of the image does, so that an older one is made anew. */
+/** Changes when the layout of the image does, so that an older one is made again. */
 const FORMAT = 3;
 
 /** Exactly what an image has in it. */

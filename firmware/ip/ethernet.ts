@@ -33,7 +33,7 @@ const TTL = 64;
 export function parseIpv4(text: string): Uint8Array {
   const parts = text.split(".");
   if (parts.length !== 4 || parts.some((part) => !/^\d{1,3}$/.test(part) || Number(part) > 255)) {
-    throw new TypeError(`Cannot parse an IPv4 address: received "${text}"`);
+    throw new TypeError(`Cannot parse "${text}": expected an IPv4 address such as 10.0.2.15`);
   }
   return Uint8Array.from(parts, Number);
 }
@@ -100,7 +100,7 @@ export function buildEthernet(
   return frame;
 }
 
-/** Who asks whom in an ARP request. */
+/** Addresses of both sides of an ARP message. */
 export interface ArpRequestOptions {
   /** The asker's Ethernet address. */
   readonly mac: Uint8Array;

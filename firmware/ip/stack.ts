@@ -234,7 +234,7 @@ export class IpStack implements UdpHost, TcpClient, AsyncDisposable {
    * @throws {RangeError} If the port is in use.
    */
   listenUdp(port: number, handler: UdpHandler): Disposable {
-    if (this.#udp.has(port)) throw new RangeError(`Cannot take UDP port ${port}: in use`);
+    if (this.#udp.has(port)) throw new RangeError(`Cannot take UDP port ${port}: it is in use`);
     this.#udp.set(port, handler);
     return { [Symbol.dispose]: () => void this.#udp.delete(port) };
   }

@@ -114,7 +114,7 @@ function ownConsole(printer: Printer): Disposable {
   };
 }
 
-/** Has promises that nobody waits for tell of their failure here, instead of ending the program. */
+/** Reports failures of promises that nobody waits for here, instead of ending the program. */
 function ownRejections(printer: Printer): Disposable {
   const listener = (event: PromiseRejectionEvent): void => {
     event.preventDefault();

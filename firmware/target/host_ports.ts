@@ -14,7 +14,7 @@ const MONITOR = "vireo-monitor";
  * `host` and those that were asked for are the caller's.
  */
 export class HostPorts implements AsyncDisposable {
-  /** What QEMU is told of them. */
+  /** QEMU's arguments for them. */
   readonly ports: readonly QemuPort[];
   readonly #ends: ReadonlyMap<string, PortEnd>;
   readonly #monitor: PortEnd | undefined;

@@ -179,7 +179,7 @@ export const BOARD_OPTIONS = {
     group: "Interfaces and rings:",
     targets: ["emu", "qtest", "qemu"],
     parse: (on?: true): boolean => on === true,
-    // QEMU refuses it: the legacy interface cannot tell of it, and drivers of it would not ask.
+    // QEMU refuses it: the legacy interface cannot report it, and its drivers would not ask.
     refuse: (_: true, { legacy, transitional }: Interfaces): string | undefined =>
       legacy ? NEVER_LEGACY : transitional ? "transitional devices do not have it" : undefined,
   },
@@ -265,7 +265,7 @@ export const BOARD_OPTIONS = {
     parse: (text?: string): number | undefined =>
       text === undefined ? text : parseCount(text, "--smp", 1, 64),
   },
-  /** Register windows as `BASE,SIZE,COUNT` instead of those that Linux tells of; for `devmem`. */
+  /** Register windows as `BASE,SIZE,COUNT` instead of those that Linux reports; for `devmem`. */
   mmio: {
     flag: "--mmio <windows>",
     summary: "devmem: register windows as BASE,SIZE,COUNT",
@@ -281,10 +281,10 @@ export const BOARD_OPTIONS = {
     targets: ["devmem"],
     parse: (on?: true): boolean => on === true,
   },
-  /** Whether interrupts are polled for even where they are to be had; in guests and for `devmem`. */
+  /** Whether interrupts are polled for even where there are lines; in guests and for `devmem`. */
   poll: {
     flag: "--poll",
-    summary: "devmem, qemu: poll even where interrupts are to be had",
+    summary: "devmem, qemu: poll even where there are interrupts",
     group: "Interrupts and this machine:",
     targets: ["devmem", "qemu"],
     parse: (on?: true): boolean => on === true,

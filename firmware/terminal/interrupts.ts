@@ -31,7 +31,7 @@ export class Presses {
   }
 
   /**
-   * Counts the presses in bytes that a terminal in raw mode gave; any other key starts anew.
+   * Counts the presses in bytes that a terminal in raw mode gave; any other key starts again.
    *
    * @returns Whether there were {@linkcode PRESSES} in a row.
    */
