@@ -1,4 +1,4 @@
-// Numbers are typed anew from virtio 1.4 §4.1 and PCI Local Bus 3.0 §6.
+// Numbers are typed again from virtio 1.4 §4.1 and PCI Local Bus 3.0 §6.
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { blkDriver, Bus, rngDriver } from "@vireo/drivers";
 import { type Mmio, type PciLease, type PciNode, VireoError } from "@vireo/hal";

@@ -329,7 +329,7 @@ Deno.test("a random program gives the same on split and packed rings with every 
   assert(seen.steps > 10_000, `only ${seen.steps} steps`);
 });
 
-Deno.test("under IN_ORDER the order of completion is not to be seen: the same on every ring", () => {
+Deno.test("under IN_ORDER the order of completion cannot be seen: the same on every ring", () => {
   const ordered = CONFIGS.filter(({ inOrder }) => inOrder);
   fc.assert(
     fc.property(PROGRAM, (program) => {

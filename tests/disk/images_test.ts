@@ -218,7 +218,7 @@ async function contentsOf(path: string, blockSize = 512): Promise<DiskContents> 
   }, { size: size - size % blockSize, blockSize });
 }
 
-/** A partition as both sides tell of it. */
+/** A partition as both sides report it. */
 type Seen = readonly [number: number, start: number, length: number, type: string, name: string];
 
 const NO_TABLE: { scheme: string | null; partitions: Seen[] } = { scheme: null, partitions: [] };

@@ -120,7 +120,7 @@ Deno.test("gpu: of a blob only what was flushed changes, and it takes no memory 
   assertEquals(await code(() => gpu.setScanout(0, picture, outside)), "COMMAND_REFUSED");
   await using cursor = await gpu.create(64, 64, SOON);
   await assertRejects(() => gpu.setCursor(0, { x: 0, y: 0 }, cursor), RangeError, "blob");
-  // The other kind is still to be had, and pointers need it.
+  // The other kind is still there, and pointers need it.
   await using image = await gpu.create(64, 64, { ...SOON, blob: false });
   await image.flush();
   await gpu.setCursor(0, { x: 0, y: 0 }, image);
@@ -150,7 +150,7 @@ Deno.test("gpu: a pointer is laid over, moved and hidden", async () => {
   await assertRejects(() => rig.gpu.setCursor(0, { x: 0, y: 0 }, picture), RangeError, "64 by 64");
 });
 
-Deno.test("gpu: displays say what they are, and changes are told of", async () => {
+Deno.test("gpu: displays say what they are, and report changes", async () => {
   await using rig = await boot({
     displays: [{ width: 1280, height: 720 }, { width: 0, height: 0 }],
   });

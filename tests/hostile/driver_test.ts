@@ -108,7 +108,7 @@ Deno.test("hostile: blk: the write cache stays off over a recovery and a suspend
   await rig.instance.write(0, new Uint8Array(512), SOON);
 });
 
-Deno.test("hostile: gpu: a picture of before a reset is none, and its memory is its owner's", async () => {
+Deno.test("hostile: gpu: a picture from before a reset is void, and its memory is its owner's", async () => {
   await using rig = await Rig.open(gpuDriver, new GpuDevice());
   const gpu = rig.instance;
   const picture = await gpu.create(8, 8, SOON);
@@ -181,7 +181,7 @@ Deno.test("[drv.crypto.config.2] crypto: no request goes while the device is not
   assertEquals(requests, 0);
 });
 
-Deno.test("[drv.crypto.sym.1] crypto: a session of before a reset is not used again", async () => {
+Deno.test("[drv.crypto.sym.1] crypto: a session from before a reset is not used again", async () => {
   const model = new CryptoDevice();
   await using rig = await Rig.open(cryptoDriver, model);
   const make = () => rig.instance.cipher(CryptoCipher.AES_CBC, new Uint8Array(16), SOON);

@@ -157,7 +157,7 @@ Deno.test("scsi: tasks are queried, aborted and reset", async () => {
   assertEquals(await ready, true);
 });
 
-Deno.test("scsi: units that come, go and grow are told of; what was lost too", async () => {
+Deno.test("scsi: units that come, go and grow are reported; lost events too", async () => {
   await using rig = await boot();
   using events = rig.host.events(SOON);
   rig.model.plug({ target: 9, lun: 2, disk: new MemoryDisk(1 << 20) });

@@ -4,7 +4,7 @@ import { joinBytes, Libc, Poller, u32s, u64s, VhostUserFrontEnd } from "@vireo/h
 import { answer, raw, RawPeer } from "./raw_peer.ts";
 import { openDescriptors, wait } from "./wait.ts";
 
-/** Requests, typed anew from the specification. */
+/** Requests, typed again from the specification. */
 const GET_FEATURES = 1;
 const GET_PROTOCOL_FEATURES = 15;
 const SET_PROTOCOL_FEATURES = 16;

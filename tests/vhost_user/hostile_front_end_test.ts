@@ -7,7 +7,7 @@ import { temporaryFolder } from "./daemon.ts";
 import { answer, raw, RawPeer } from "./raw_peer.ts";
 import { openDescriptors, wait } from "./wait.ts";
 
-/** Requests, typed anew from the specification. */
+/** Requests, typed again from the specification. */
 const R = {
   GET_FEATURES: 1,
   SET_FEATURES: 2,
