@@ -37,7 +37,7 @@ export type BalloonStatistics = Readonly<Record<number, number>>;
 export interface BalloonOptions {
   /** Whether it follows the host's target by itself; true by default. */
   readonly follow?: boolean;
-  /** What freed pages hold, a byte repeated, 0 to 255: asks for PAGE_POISON. */
+  /** Byte that fills freed pages, 0 to 255: asks for PAGE_POISON. */
   readonly poison?: number;
   /** Gives the statistics when the host asks; the same tags each time. None by default. */
   readonly statistics?: () => BalloonStatistics;

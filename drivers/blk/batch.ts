@@ -20,7 +20,7 @@ const SHORT = -1;
 /** A status of ours: the device failed or was reset before it answered. */
 const LOST = -2;
 
-/** What a batch must know of the disk. */
+/** The parts of the disk that a batch uses. */
 export interface BlkBatchDisk {
   /** Size in sectors. */
   readonly sectors: number;
@@ -83,7 +83,7 @@ export class BlkBatch implements Disposable {
   #given = 0;
   #failure: Error | undefined;
   #waiter: Waiter<void> | undefined;
-  /** What the last look of a wait showed. */
+  /** Result of a wait's last look. */
   #seen: VireoErrorDetails | undefined;
   readonly #subject: WaitSubject<void> = {
     what: "the device to answer a request of the batch",

@@ -38,7 +38,7 @@ const CONTROL_LIMIT = 64;
 /** The most bytes of a name that are kept. */
 const NAME_LIMIT = 1024;
 
-/** What the device sent that was passed over, by count. */
+/** Counts of the device's messages that were ignored. */
 export interface ConsoleCounters {
   /** Control messages shorter than their event needs, or with an impossible port id. */
   malformed: number;
@@ -70,7 +70,7 @@ export class Console implements DriverInstance {
   readonly multiport: boolean;
   /** Room for ports: what the device has, up to 511. */
   readonly maxPorts: number;
-  /** What the device sent that was passed over. */
+  /** Counts of the device's messages that were ignored. */
   readonly counters: ConsoleCounters = { malformed: 0, unknownPort: 0, unknownEvent: 0 };
   readonly #device: VirtioDevice;
   readonly #ports = new Map<number, Port>();

@@ -63,7 +63,7 @@ const BUDGET = 1024;
 export class Net extends EventTarget implements DriverInstance {
   /** The device on the bus. */
   readonly device: VirtioDevice;
-  /** What was counted. */
+  /** Counters since the driver took the device. */
   readonly stats: NetStats = {
     rxFrames: 0,
     rxBytes: 0,

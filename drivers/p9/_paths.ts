@@ -13,7 +13,7 @@ const MAX_TARGET = 4096;
 export interface Found {
   /** The server's handle. */
   readonly fid: number;
-  /** What it is. */
+  /** Kind of the file. */
   readonly qid: P9Qid;
 }
 

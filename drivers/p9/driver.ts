@@ -31,11 +31,11 @@ const MAX_REQUESTS = 128;
 
 /** How to attach. */
 export interface P9AttachOptions extends WaitOptions {
-  /** What of the server's to attach to, where it exports several trees; empty by default. */
+  /** Name of the tree to attach to, where the server exports several; empty by default. */
   readonly name?: string;
-  /** Who asks; empty by default. */
+  /** Name of the user; empty by default. */
   readonly user?: string;
-  /** Who asks, as a number; none by default, so that files belong to the server's own user. */
+  /** Number of the user; none by default, so that files belong to the server's own user. */
   readonly uid?: number;
 }
 
@@ -53,7 +53,7 @@ export interface P9AttachOptions extends WaitOptions {
  * ```
  */
 export class P9 extends QueueDriver {
-  /** What the host calls its tree. */
+  /** The host's name for its tree. */
   readonly mountTag: string;
   #session!: P9Session;
 

@@ -32,7 +32,7 @@ const DIRECTORY_MODE = 0o755;
 export interface P9Entry {
   /** Its name. */
   readonly name: string;
-  /** What it is. */
+  /** Kind of the file. */
   readonly kind: P9Kind;
   /** Names it on the server. */
   readonly qid: P9Qid;

@@ -34,7 +34,7 @@ export interface RpmsgChannel {
   readonly address: number;
 }
 
-/** What the remote processor sent that was passed over, by count. */
+/** Counts of the remote processor's messages that were ignored. */
 export interface RpmsgCounters {
   /** Messages whose length makes no sense. */
   malformed: number;
@@ -44,7 +44,7 @@ export interface RpmsgCounters {
   tooManyServices: number;
 }
 
-/** What to make an endpoint of. */
+/** Options of an endpoint. */
 export interface EndpointOptions {
   /** Our address, 0 to 2^32 - 2; the lowest free one from 1024 up by default. */
   readonly local?: number;
@@ -73,7 +73,7 @@ export interface EndpointOptions {
 export class Rpmsg extends QueueDriver {
   /** Most bytes of a message. */
   readonly mtu: number = RPMSG_MTU;
-  /** What was passed over. */
+  /** Counts of the messages that were ignored. */
   readonly counters: RpmsgCounters = { malformed: 0, unknownAddress: 0, tooManyServices: 0 };
   /** By address and name: services may share either. */
   readonly #channels = new Map<string, RpmsgChannel>();

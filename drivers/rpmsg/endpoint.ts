@@ -3,13 +3,13 @@ import { MessageStream } from "../wait/message_stream.ts";
 
 /** A message that came. */
 export interface RpmsgMessage {
-  /** Who sent it. */
+  /** Address of the sender. */
   readonly from: number;
-  /** What it says. */
+  /** Bytes of the message. */
   readonly bytes: Uint8Array;
 }
 
-/** What an endpoint needs of its bus. */
+/** The parts of its bus that an endpoint uses. */
 export interface EndpointHost {
   /** Name of the device, for errors. */
   readonly device: string;

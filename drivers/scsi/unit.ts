@@ -16,7 +16,7 @@ export interface ScsiInquiry {
   readonly revision: string;
 }
 
-/** What READ CAPACITY tells. */
+/** Answer to READ CAPACITY. */
 export interface ScsiCapacity {
   /** Number of blocks. */
   readonly blocks: number;

@@ -30,7 +30,7 @@ const CHUNK = 16 * 1024;
 /** Milliseconds until a peer that does not end a connection is reset, as Linux has it. */
 const CLOSE_DEADLINE = 8000;
 
-/** What a connection needs of its device. */
+/** The parts of its device that a connection uses. */
 export interface ConnectionHost {
   /** Name of the device, for errors. */
   readonly device: string;
@@ -58,9 +58,9 @@ export class VsockConnection implements AsyncDisposable {
   readonly peerPort: number;
   /** Stream or sequenced packets. */
   readonly type: VsockType;
-  /** What comes: any bytes of a stream, whole messages of sequenced packets. */
+  /** Received data: any bytes of a stream, whole messages of sequenced packets. */
   readonly readable: ReadableStream<Uint8Array>;
-  /** What goes: each chunk is a message of sequenced packets. */
+  /** Data to send: each chunk is a message of sequenced packets. */
   readonly writable: WritableStream<Uint8Array>;
   /** Resolves when the connection is over in order; rejects with why it is not. */
   readonly closed: Promise<void>;
