@@ -43,7 +43,7 @@ const RING_FEATURES = FeatureSet.of(
 /** The most violations in the log; older ones are dropped. */
 const LOG_LENGTH = 256;
 
-/** What a {@linkcode HostedDevice} is made of. */
+/** Options of {@linkcode HostedDevice}. */
 export interface HostedDeviceOptions {
   /** The device model. */
   readonly model: DeviceModel;

@@ -52,7 +52,7 @@ export interface MachineDevice {
   readonly ring?: RingOptions;
 }
 
-/** What an {@linkcode EmulatedMachine} is made of. */
+/** Options of {@linkcode EmulatedMachine}. */
 export interface MachineOptions {
   /** The devices; device n is in slot n. */
   readonly devices: readonly (DeviceModel | MachineDevice)[];

@@ -134,7 +134,7 @@ export interface SelectorState {
   readonly shm: number;
 }
 
-/** What an {@linkcode MmioDevice} is made of. */
+/** Options of {@linkcode MmioDevice}. */
 export interface MmioDeviceOptions {
   /** Name of the window, for example `virtio-mmio@a000000`. */
   readonly name: string;

@@ -70,9 +70,9 @@ export interface BlkDeviceOptions {
   readonly sizeMax?: number;
   /** Most buffers of one request (SEG_MAX), 126 by default. */
   readonly segMax?: number;
-  /** What GEOMETRY shows; made up by default. */
+  /** Geometry in the configuration; made up by default. */
   readonly geometry?: BlkGeometry;
-  /** What TOPOLOGY shows; one logical block a physical one by default. */
+  /** Topology in the configuration; one logical block a physical one by default. */
   readonly topology?: BlkTopology;
   /** Bounds of DISCARD. */
   readonly discard?: BlkRangeLimits;
@@ -92,9 +92,9 @@ export interface BlkDeviceOptions {
   readonly seed?: number;
 }
 
-/** What the options come to, with the configuration space they make. */
+/** Checked options, with the configuration space that they make. */
 export interface BlkSetup {
-  /** What the device offers. */
+  /** Features that the device offers. */
   readonly features: FeatureSet;
   /** `struct virtio_blk_config` as the driver sees it. */
   readonly config: DataView;

@@ -17,7 +17,7 @@ import type {
 } from "../../device.ts";
 import { ReversedQueue } from "../../ring/reversed.ts";
 
-/** What a {@linkcode CaifDevice} is made of. */
+/** Options of {@linkcode CaifDevice}. */
 export interface CaifDeviceOptions {
   /** Free bytes before each frame, in both directions; 32 by default, as in Linux. */
   readonly headroom?: number;

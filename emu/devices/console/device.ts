@@ -26,7 +26,7 @@ const OUTBOX_LIMIT = 256;
 const ANSWERS = 4;
 const MESSAGE_COST = 64;
 
-/** What a {@linkcode ConsoleDevice} is made of. */
+/** Options of {@linkcode ConsoleDevice}. */
 export interface ConsoleDeviceOptions {
   /** The ports, from id 0. */
   readonly ports: readonly ConsolePortOptions[];
@@ -44,7 +44,7 @@ export interface ConsoleDeviceOptions {
   readonly controlQueueSize?: number;
 }
 
-/** What the driver did that the device passed over, by count. */
+/** Counts of the driver's messages that the device ignored. */
 export interface ConsoleCounters {
   /** Control messages about a port that is not there. */
   unknownPort: number;
@@ -71,7 +71,7 @@ export class ConsoleDevice implements DeviceModel {
   readonly queues: readonly QueueSpec[];
   /** Size of `struct virtio_console_config` in bytes. */
   readonly configSize: number = CONSOLE_CONFIG.SIZE;
-  /** What the driver did that was passed over. */
+  /** Counts of the driver's messages that were ignored. */
   readonly counters: ConsoleCounters = { unknownPort: 0, unknownEvent: 0 };
   /** Control messages: beyond the limit for the driver's own, the answers to the last one. */
   readonly bounds: ModelUsage;

@@ -31,7 +31,7 @@ import type {
 } from "../../device.ts";
 import { checkSession, compute, OFFERED, type Operation, type Session } from "./_algorithms.ts";
 
-/** What a {@linkcode CryptoDevice} is made of. */
+/** Options of {@linkcode CryptoDevice}. */
 export interface CryptoDeviceOptions {
   /** Data queues, 1 to 64; 1 by default. */
   readonly queues?: number;
@@ -69,7 +69,7 @@ export class CryptoDevice implements DeviceModel {
   readonly name = "crypto";
   /** Virtio device id 20. */
   readonly deviceId: number = DeviceId.CRYPTO;
-  /** What the options leave. */
+  /** Features that the options offer. */
   readonly features: FeatureSet;
   /** Names of the bits. */
   readonly featureNames: FeatureNames = CryptoFeature;

@@ -42,7 +42,7 @@ const ENTRY_COST = 16;
 /** Bytes of a pointer's image. */
 const CURSOR_BYTES = GPU_CURSOR_SIZE * GPU_CURSOR_SIZE * 4;
 
-/** What a {@linkcode GpuDevice} is made of. */
+/** Options of {@linkcode GpuDevice}. */
 export interface GpuDeviceOptions {
   /** Sizes of its displays; one of 640 by 480 by default. */
   readonly displays?: readonly { readonly width: number; readonly height: number }[];
@@ -90,9 +90,9 @@ interface Saved {
 interface Display {
   width: number;
   height: number;
-  /** What it shows: a part of a picture. */
+  /** The part of a picture that it shows. */
   shows: { readonly id: number; readonly part: Rectangle } | undefined;
-  /** What was flushed to it. */
+  /** The pixels that were flushed to it. */
   picture: Picture | undefined;
   cursor: { id: number; x: number; y: number; image: Uint8Array | undefined };
 }
@@ -153,7 +153,7 @@ export class GpuDevice implements DeviceModel {
     return this.#resources.values().reduce((sum, { pixels }) => sum + pixels.length, 0);
   }
 
-  /** What a display shows, with its pointer; undefined if nothing was flushed to it. */
+  /** The pixels of a display, with its pointer; undefined if nothing was flushed to it. */
   screen(display = 0): Picture | undefined {
     const shown = this.#displays[display];
     if (shown?.picture === undefined) return undefined;
@@ -472,7 +472,7 @@ export class GpuDevice implements DeviceModel {
     return R.OK_NODATA;
   }
 
-  /** What a blob's bytes are is said when it is put on a display. */
+  /** SET_SCANOUT_BLOB gives the layout of a blob's bytes when it puts the blob on a display. */
   #setScanoutBlob(part: Rectangle, chain: Chain): number {
     const words = Array.from({ length: 14 }, () => chain.readU32());
     const [display = 0, id = 0, width = 0, height = 0, format = 0, , stride = 0] = words;

@@ -35,7 +35,7 @@ export interface InputAbs {
   readonly resolution?: number;
 }
 
-/** What an {@linkcode InputDevice} is. */
+/** Options of {@linkcode InputDevice}. */
 export interface InputDeviceOptions {
   /** Its name, at most 128 bytes. */
   readonly name: string;
@@ -84,7 +84,7 @@ export class InputDevice implements DeviceModel {
   readonly configSize: number = INPUT_CONFIG.SIZE;
   /** Events that wait, and those that the driver sent. */
   readonly bounds: ModelUsage = { items: 2 * BACKLOG, bytes: 2 * BACKLOG * EVENT_COST };
-  /** What the driver sent, oldest first, at most 1024. */
+  /** Events that the driver sent, oldest first, at most 1024. */
   readonly statuses: InputDeviceEvent[] = [];
   readonly #options: InputDeviceOptions;
   readonly #config = new DataView(new ArrayBuffer(INPUT_CONFIG.SIZE));
@@ -196,7 +196,7 @@ export class InputDevice implements DeviceModel {
     return { items, bytes: items * EVENT_COST };
   }
 
-  /** What is selected, and events. */
+  /** Takes the selection and the events, for a snapshot. */
   snapshot(): unknown {
     return {
       config: [...new Uint8Array(this.#config.buffer)],

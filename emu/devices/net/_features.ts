@@ -27,7 +27,7 @@ const ALL_FEATURES = [
   NetFeature.SPEED_DUPLEX,
 ] as const;
 
-/** What a device with these options offers. */
+/** Features that a device with these options offers. */
 export function offer(without: readonly number[], pairs: number): FeatureSet {
   let set = FeatureSet.of(...ALL_FEATURES);
   if (pairs > 1) set = set.with(NetFeature.MQ);

@@ -39,7 +39,7 @@ export class NetDevice implements DeviceModel, FrameSink {
   readonly name: string = "net";
   /** Virtio device id. */
   readonly deviceId: number = DeviceId.NET;
-  /** What it offers. */
+  /** Features that it offers. */
   readonly features: FeatureSet;
   /** Names of those bits. */
   readonly featureNames: FeatureNames = NetFeature;
@@ -47,7 +47,7 @@ export class NetDevice implements DeviceModel, FrameSink {
   readonly queues: readonly QueueSpec[];
   /** Size of the configuration space in bytes. */
   readonly configSize: number = NET_CONFIG.SIZE;
-  /** What it did. */
+  /** Counters of its work. */
   readonly stats: NetDeviceStats = {
     rxFrames: 0,
     rxBytes: 0,
@@ -121,7 +121,7 @@ export class NetDevice implements DeviceModel, FrameSink {
     this.#backend.connect(this);
   }
 
-  /** What the driver takes unfinished: bits of `Accept`. */
+  /** Offloads that the driver takes unfinished: bits of `Accept`. */
   get accepts(): number {
     return this.#accepts;
   }

@@ -21,9 +21,9 @@ import { RequestReader } from "./_message.ts";
 import { P9Server, type P9ServerState, SERVER_BOUNDS } from "./_server.ts";
 import type { P9Export } from "./export.ts";
 
-/** What a {@linkcode P9Device} is made of. */
+/** Options of {@linkcode P9Device}. */
 export interface P9DeviceOptions {
-  /** What it exports; disposed with the device, if there is anything to dispose. */
+  /** The exported tree; disposed with the device, if it can be disposed. */
   readonly tree: P9Export;
   /** Mount tag, at most 31 bytes; `vireo` by default. */
   readonly tag?: string;

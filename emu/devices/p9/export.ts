@@ -27,7 +27,7 @@ export interface P9Attributes {
   readonly ctime?: number;
 }
 
-/** What a driver wants to change of a file. */
+/** Attributes that a driver wants to change. */
 export interface P9AttributeChanges {
   /** Permissions. */
   readonly mode?: number;
@@ -61,7 +61,7 @@ export interface P9Handle extends Disposable {
   write(offset: number, bytes: Uint8Array): void;
   /** Makes what was written durable. */
   sync(): void;
-  /** What the file is now. */
+  /** Reads the attributes of the open file. */
   stat(): P9Attributes;
   /** Changes its size. */
   truncate(size: number): void;
@@ -86,7 +86,7 @@ export interface P9HandleOptions {
 export interface P9Export {
   /** Whether it takes no changes. */
   readonly readOnly: boolean;
-  /** What a file is; of a symbolic link, the link itself. */
+  /** Reads the attributes of a file; of a symbolic link, those of the link itself. */
   stat(path: P9Path): P9Attributes;
   /** Names in a directory, sorted. */
   list(path: P9Path): readonly string[];

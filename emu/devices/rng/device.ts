@@ -14,7 +14,7 @@ export interface RngLies {
   readonly hold?: boolean;
 }
 
-/** What an {@linkcode RngDevice} is made of. */
+/** Options of {@linkcode RngDevice}. */
 export interface RngDeviceOptions {
   /** Where the bytes come from. */
   readonly random: RandomSource;

@@ -29,7 +29,7 @@ import type {
 } from "../../device.ts";
 import { missing, ScsiDisk, type ScsiOutcome, type ScsiUnitOptions } from "./unit.ts";
 
-/** What a {@linkcode ScsiDevice} is made of. */
+/** Options of {@linkcode ScsiDevice}. */
 export interface ScsiDeviceOptions {
   /** Its units. */
   readonly units: readonly ScsiUnitOptions[];

@@ -69,7 +69,7 @@ const COMMON = new RegisterFile(COMMON_ROWS);
 const LEGACY = new RegisterFile(LEGACY_ROWS);
 const LEGACY_MSIX = new RegisterFile([...LEGACY_ROWS, ...LEGACY_MSIX_ROWS]);
 
-/** What a {@linkcode PciDevice} is made of. */
+/** Options of {@linkcode PciDevice}. */
 export interface PciDeviceOptions {
   /** The device model. */
   readonly model: DeviceModel;

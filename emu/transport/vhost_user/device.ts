@@ -59,7 +59,7 @@ const NET = DeviceId.NET;
 /** What `/proc` calls an eventfd. */
 const EVENTFD = "anon_inode:[eventfd]";
 
-/** What a {@linkcode VhostUserDevice} is made of. */
+/** Options of {@linkcode VhostUserDevice}. */
 export interface VhostUserDeviceOptions {
   /** The device model. */
   readonly model: DeviceModel;
