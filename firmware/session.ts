@@ -31,7 +31,7 @@ import { type BoardInput, checkBoard } from "./target/check_board.ts";
 import type { BoardOptions } from "./target/options.ts";
 import type { Vireo } from "./vireo.ts";
 
-/** What {@linkcode openVireo} takes besides the board. */
+/** Options of {@linkcode openVireo} besides the board. */
 export interface VireoOptions {
   /** Arguments for the script. */
   readonly args?: readonly string[];
@@ -113,7 +113,7 @@ async function loadDrivers(bus: Bus): Promise<void> {
   }
 }
 
-/** What the board's events go to: the caller's own sink, or where the options of the board say. */
+/** Opens the trace: to the caller's own sink, or where the options of the board say. */
 async function traceOf(
   board: BoardOptions,
   { trace }: VireoOptions,

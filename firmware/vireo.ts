@@ -4,7 +4,7 @@ import type { Qmp } from "@vireo/hal/qtest";
 import type { StreamPort } from "@vireo/emu";
 import type { EmulatedBoard } from "./target/emulated_board.ts";
 
-/** What a script's default export looks like. */
+/** Default export of a script. */
 export type VireoMain = (vireo: Vireo) => void | Promise<void>;
 
 /**
@@ -30,7 +30,7 @@ export interface Vireo extends AsyncDisposable {
   /** Aborts {@linkcode Vireo.signal}. */
   abort(reason: Error): void;
   /**
-   * What a driver made of the first of its devices.
+   * Finds the object that a driver made for the first of its devices.
    *
    * @throws {VireoError} `NO_DEVICE` If there is none; why its probe failed, if it did.
    */

@@ -4,7 +4,7 @@ import { COMMANDS } from "../commands/table.ts";
 import { BOARD_OPTIONS, type BoardOption } from "../target/options.ts";
 import { UsageError } from "../terminal/usage.ts";
 
-/** What the command line is built from. */
+/** Parts of the command line. */
 export interface Tables {
   /** The commands, in the order of the help. */
   readonly commands: readonly (CommandRow | CommandGroup)[];

@@ -26,7 +26,7 @@ interface RangeFlags extends DiskFlags {
   readonly count?: string | undefined;
 }
 
-/** What of a disk is wanted, in numbers. */
+/** Chosen disk and sectors. */
 interface Wanted {
   readonly disk: number;
   readonly sector: number;

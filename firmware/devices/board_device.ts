@@ -5,7 +5,7 @@ import type { DriverInstance, VirtioDriver } from "@vireo/drivers";
 export interface WithOption {
   /** The name of a `BoardDevice`. */
   readonly name: string;
-  /** What followed `NAME=`. */
+  /** Text after `NAME=`. */
   readonly value: string | undefined;
 }
 
@@ -22,11 +22,11 @@ export interface QemuArguments {
  * lists them.
  */
 export interface BoardDevice {
-  /** What follows `--with`, and the name of the group of its commands. */
+  /** Name after `--with`, and of the group of its commands. */
   readonly name: string;
   /** Virtio device id. */
   readonly deviceId: number;
-  /** What may follow `NAME=`, for the help, for example `FILE[,ro]`. */
+  /** Form of the text after `NAME=`, for the help, for example `FILE[,ro]`. */
   readonly value?: string;
   /** The driver, imported when such a device is found. */
   driver(): Promise<VirtioDriver<DriverInstance>>;

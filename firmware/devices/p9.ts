@@ -2,9 +2,9 @@ import { DeviceId } from "@vireo/hal/ids";
 import { UsageError } from "../terminal/usage.ts";
 import type { BoardDevice } from "./board_device.ts";
 
-/** What the host calls its tree. */
+/** The host's name for its tree. */
 const TAG = "vireo";
-/** What is exported where no directory was named. */
+/** Contents of the tree where no directory was named. */
 const HELLO = "Hello from the host.\n";
 
 interface DirectoryOption {

@@ -17,7 +17,7 @@ const FORMAT = 3;
 
 /** Exactly what an image has in it. */
 export interface ImageManifest {
-  /** What the image was made from; the same inputs make the same key. */
+  /** Key of the inputs that the image was made from; the same inputs make the same key. */
   readonly key: string;
   /** The processor. */
   readonly arch: Arch;
@@ -37,7 +37,7 @@ export interface GuestImage {
   readonly initramfs: string;
   /** Path of the manifest. */
   readonly manifestPath: string;
-  /** What is in it. */
+  /** Its contents. */
   readonly manifest: ImageManifest;
 }
 

@@ -65,7 +65,7 @@ export interface EthernetFrame {
   readonly type: number;
   /** VLAN id of the tag, if there is one. */
   readonly vlan: number | undefined;
-  /** What follows. */
+  /** Bytes after the header. */
   readonly payload: Uint8Array;
 }
 
@@ -168,7 +168,7 @@ export interface EchoPacket {
   readonly identifier: number;
   /** Counts the packets; 16 bits. */
   readonly sequence: number;
-  /** What comes back unchanged. */
+  /** Data that comes back unchanged. */
   readonly data: Uint8Array;
 }
 

@@ -48,7 +48,7 @@ const CONNECT_DEADLINE = 10_000;
 const FIRST_PORT = 49152;
 const NOBODY = "0.0.0.0";
 
-/** What carries frames: a network device, or a test's wire. */
+/** Carries frames: a network device, or a test's wire. */
 export interface Wire {
   /** Our Ethernet address. */
   readonly mac: Uint8Array;
@@ -138,7 +138,7 @@ export class IpStack implements UdpHost, TcpClient, AsyncDisposable {
     return this.#config;
   }
 
-  /** What the DHCP server lent, if one did. */
+  /** Lease of the DHCP server, if there is one. */
   get lease(): DhcpLease | undefined {
     return this.#lease;
   }

@@ -1,6 +1,6 @@
 import { stripTypeScriptTypes } from "node:module";
 
-/** What became of a text that was given to {@linkcode evaluate}. */
+/** Result of {@linkcode evaluate} for a text. */
 type Evaluation =
   /** More lines are needed. */
   | { readonly kind: "incomplete" }

@@ -4,7 +4,7 @@ import { CANCELLED, type LineSource, PlainLines } from "./lines.ts";
 
 /** The other side of a REPL. */
 interface ReplStreams {
-  /** What is typed. */
+  /** Typed text. */
   readonly input: AsyncIterable<Uint8Array>;
   /** Takes what is printed, in the order of the calls. */
   write(bytes: Uint8Array): Promise<void>;

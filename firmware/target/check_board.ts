@@ -11,7 +11,7 @@ import {
 } from "./options.ts";
 import { parseTarget, targetBus } from "./target.ts";
 
-/** What a caller may leave out of a board: any option, and of a disk and a device all but its name. */
+/** A board of a caller, who may leave out any option, and all of a disk or device but its name. */
 export type BoardInput =
   & { readonly [K in Exclude<keyof BoardOptions, "blk" | "with">]?: BoardOptions[K] | undefined }
   & {
@@ -21,7 +21,7 @@ export type BoardInput =
     readonly with?: readonly (Pick<WithOption, "name"> & Partial<WithOption>)[] | undefined;
   };
 
-/** What must be true of a value; undefined if it is. */
+/** Checks a value: the condition that it must meet, or undefined if it does. */
 type Check = (value: unknown) => string | undefined;
 
 const flag: Check = (value) => typeof value === "boolean" ? undefined : "a boolean";
@@ -75,7 +75,7 @@ const device: Check = (value) => {
   }
 };
 
-/** What each option must be; the type has them all. */
+/** Checks of each option; the type has them all. */
 const CHECKS: { readonly [K in keyof BoardOptions]: Check } = {
   target: filled,
   blk: list(fields("{ path?, readOnly?, serial?, blockSize? }", {

@@ -107,7 +107,7 @@ export class HostPorts implements AsyncDisposable {
   }
 }
 
-/** What {@linkcode HostPorts.listen} makes besides the ports that every board has. */
+/** Sockets that {@linkcode HostPorts.listen} makes besides the ports of every board. */
 interface HostPortsOptions {
   /** Names of further ports. */
   readonly more?: readonly string[];

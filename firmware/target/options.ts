@@ -15,7 +15,7 @@ import {
 /** Where devices are, without the board. */
 export type TargetKind = "emu" | "devmem" | "qtest" | "qemu" | "vhost-user";
 
-/** What decides, besides the target, whether an option can be. */
+/** Interfaces of the virtio devices: they decide, besides the target, which options are possible. */
 export interface Interfaces {
   /** The target string. */
   readonly target: string;
@@ -35,7 +35,7 @@ export interface BoardOption {
   readonly summary: string | (() => string);
   /** Under which heading the help shows it. */
   readonly group: string;
-  /** What it may be; anything if that is not said. */
+  /** Values that it may have; any value if undefined. */
   readonly choices?: readonly string[];
   /** The text that stands for it where none is given; the help shows it. */
   readonly value?: string;
@@ -333,7 +333,7 @@ function parseGroups(text?: string): readonly TraceGroup[] | undefined {
   });
 }
 
-/** What a board is made of; every command that takes `--target` takes these. */
+/** Options of a board; every command that takes `--target` takes these. */
 export type BoardOptions = {
   readonly [K in keyof typeof BOARD_OPTIONS]: ReturnType<(typeof BOARD_OPTIONS)[K]["parse"]>;
 };

@@ -44,7 +44,7 @@ export class Presses {
   }
 }
 
-/** What a terminal in raw mode gives for Ctrl-C. */
+/** Byte of Ctrl-C from a terminal in raw mode. */
 const CTRL_C = 0x03;
 
 /**

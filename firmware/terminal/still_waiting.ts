@@ -5,7 +5,7 @@ const FIRST = 5000;
 /** Milliseconds between two looks. */
 const PERIOD = 500;
 
-/** What a {@linkcode StillWaiting} needs; a test has its own. */
+/** Clock and output of a {@linkcode StillWaiting}; a test has its own. */
 interface StillWaitingOptions {
   /** Takes a line. */
   readonly say: (line: string) => void;
