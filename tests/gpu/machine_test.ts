@@ -1,39 +1,20 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { Feature, FeatureSet, GpuFormat, VireoError } from "@vireo/hal";
-import { EmulatedMachine, encodePng, GpuDevice, type GpuDeviceOptions } from "@vireo/emu";
+import { Feature, GpuFormat, VireoError } from "@vireo/hal";
+import { encodePng, GpuDevice, type GpuDeviceOptions } from "@vireo/emu";
 import { inflateSync } from "node:zlib";
-import { Bus } from "../../drivers/bus/bus.ts";
+import { bootMachine, type MachineRig } from "../machine_rig.ts";
 import { decodeEdid, type Gpu, gpuDriver, type GpuResource } from "../../drivers/gpu/mod.ts";
 
 const SOON = { deadline: 5000 };
 
-interface Rig extends AsyncDisposable {
-  readonly model: GpuDevice;
-  readonly machine: EmulatedMachine;
-  readonly bus: Bus;
-  readonly gpu: Gpu;
-}
+type Rig = MachineRig<"gpu", GpuDevice, Gpu>;
 
-async function boot(
+function boot(
   options: GpuDeviceOptions = {},
   without: readonly number[] = [],
 ): Promise<Rig> {
   const model = new GpuDevice(options);
-  const machine = EmulatedMachine.create({ devices: [model] });
-  const bus = new Bus({ filter: FeatureSet.of(...without) });
-  await bus.registerDriver(gpuDriver);
-  await bus.addPlatform(machine);
-  assertEquals(bus.devices[0]?.error, undefined);
-  return {
-    model,
-    machine,
-    bus,
-    gpu: bus.get(gpuDriver)!,
-    async [Symbol.asyncDispose]() {
-      await bus[Symbol.asyncDispose]();
-      await machine[Symbol.asyncDispose]();
-    },
-  };
+  return bootMachine("gpu", model, gpuDriver, { without });
 }
 
 /** Compares a display with what was drawn, pixel by pixel. */

@@ -1,12 +1,7 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { Feature, FeatureSet, VireoError } from "@vireo/hal";
-import {
-  EmulatedMachine,
-  RpmsgDevice,
-  type RpmsgDeviceOptions,
-  type RpmsgService,
-} from "@vireo/emu";
-import { Bus } from "../../drivers/bus/bus.ts";
+import { Feature, VireoError } from "@vireo/hal";
+import { RpmsgDevice, type RpmsgDeviceOptions, type RpmsgService } from "@vireo/emu";
+import { bootMachine, type MachineRig } from "../machine_rig.ts";
 import { type Rpmsg, rpmsgDriver } from "../../drivers/rpmsg/mod.ts";
 
 const SOON = { deadline: 5000 };
@@ -19,34 +14,15 @@ const ECHO: RpmsgService = {
   handle: (_, bytes, reply) => reply(bytes),
 };
 
-interface Rig extends AsyncDisposable {
-  readonly model: RpmsgDevice;
-  readonly machine: EmulatedMachine;
-  readonly bus: Bus;
-  readonly rpmsg: Rpmsg;
-}
+type Rig = MachineRig<"rpmsg", RpmsgDevice, Rpmsg>;
 
-async function boot(
+function boot(
   options: Partial<RpmsgDeviceOptions> = {},
   version: 1 | 2 = 2,
   without: readonly number[] = [],
 ): Promise<Rig> {
   const model = new RpmsgDevice({ services: [ECHO], ...options });
-  const machine = EmulatedMachine.create({ devices: [{ model, version }] });
-  const bus = new Bus({ filter: FeatureSet.of(...without) });
-  await bus.registerDriver(rpmsgDriver);
-  await bus.addPlatform(machine);
-  assertEquals(bus.devices[0]?.error, undefined);
-  return {
-    model,
-    machine,
-    bus,
-    rpmsg: bus.get(rpmsgDriver)!,
-    async [Symbol.asyncDispose]() {
-      await bus[Symbol.asyncDispose]();
-      await machine[Symbol.asyncDispose]();
-    },
-  };
+  return bootMachine("rpmsg", model, rpmsgDriver, { version, without });
 }
 
 for (const version of [1, 2] as const) {

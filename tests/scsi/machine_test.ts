@@ -1,19 +1,13 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { Feature, FeatureSet, ScsiTaskManagement, VireoError } from "@vireo/hal";
-import { EmulatedMachine, MemoryDisk, ScsiDevice, type ScsiDeviceOptions } from "@vireo/emu";
-import { Bus } from "../../drivers/bus/bus.ts";
+import { Feature, ScsiTaskManagement, VireoError } from "@vireo/hal";
+import { MemoryDisk, ScsiDevice, type ScsiDeviceOptions } from "@vireo/emu";
+import { bootMachine, type MachineRig } from "../machine_rig.ts";
 import { decodeSense, scsiDriver, type ScsiHost, senseText } from "../../drivers/scsi/mod.ts";
 
 const SOON = { deadline: 5000 };
 const BLOCKS = 4096;
 
-interface Rig extends AsyncDisposable {
-  readonly model: ScsiDevice;
-  readonly machine: EmulatedMachine;
-  readonly bus: Bus;
-  readonly host: ScsiHost;
-  readonly disk: MemoryDisk;
-}
+type Rig = MachineRig<"host", ScsiDevice, ScsiHost> & { readonly disk: MemoryDisk };
 
 async function boot(
   options: Partial<ScsiDeviceOptions> = {},
@@ -31,22 +25,7 @@ async function boot(
     ],
     ...options,
   });
-  const machine = EmulatedMachine.create({ devices: [{ model, version }] });
-  const bus = new Bus({ filter: FeatureSet.of(...without) });
-  await bus.registerDriver(scsiDriver);
-  await bus.addPlatform(machine);
-  assertEquals(bus.devices[0]?.error, undefined);
-  return {
-    model,
-    machine,
-    bus,
-    disk,
-    host: bus.get(scsiDriver)!,
-    async [Symbol.asyncDispose]() {
-      await bus[Symbol.asyncDispose]();
-      await machine[Symbol.asyncDispose]();
-    },
-  };
+  return { ...await bootMachine("host", model, scsiDriver, { version, without }), disk };
 }
 
 const random = (length: number): Uint8Array => {
