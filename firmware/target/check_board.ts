@@ -1,3 +1,4 @@
+import { TRACE_GROUPS } from "@vireo/hal/trace";
 import { boardDevice } from "../devices/table.ts";
 import type { WithOption } from "../devices/board_device.ts";
 import type { BlkOption, NetOption } from "./option_values.ts";
@@ -7,7 +8,6 @@ import {
   type BoardOptions,
   DEFAULT_BOARD,
   LEAST_MEMORY,
-  TRACED,
 } from "./options.ts";
 import { parseTarget, targetBus } from "./target.ts";
 
@@ -113,7 +113,7 @@ const CHECKS: { readonly [K in keyof BoardOptions]: Check } = {
   mmio: optional(filled),
   unbind: flag,
   poll: flag,
-  trace: optional(list(oneOf(...TRACED))),
+  trace: optional(list(oneOf(...TRACE_GROUPS))),
   traceDevices: list(filled),
   traceFile: optional(filled),
   traceData: count(0, 65536),

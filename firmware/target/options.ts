@@ -1,4 +1,4 @@
-import type { TraceGroup } from "@vireo/hal";
+import { TRACE_GROUPS, type TraceGroup } from "@vireo/hal/trace";
 import { parseWith, withSyntax } from "../devices/table.ts";
 import type { WithOption } from "../devices/board_device.ts";
 import { NO_HUB, parseCount, UsageError } from "../terminal/usage.ts";
@@ -55,8 +55,6 @@ export interface BoardOption {
   refuse?(given: never, interfaces: Interfaces): string | undefined;
 }
 
-/** The groups of a trace; the help must not load what has them. */
-export const TRACED: readonly TraceGroup[] = ["regs", "ring", "request"];
 /** Why a ring feature cannot be with the legacy interface. */
 const NEVER_LEGACY = "legacy devices do not have it";
 /** Why an interface cannot be on virtio-mmio. */
@@ -325,11 +323,11 @@ export const BOARD_OPTIONS = {
 /** The groups of `--trace=regs,ring`; a bare `--trace` has come as `all`. */
 function parseGroups(text?: string): readonly TraceGroup[] | undefined {
   if (text === undefined) return undefined;
-  if (text === "all") return TRACED;
+  if (text === "all") return TRACE_GROUPS;
   return text.split(",").map((name) => {
-    const group = TRACED.find((group) => group === name);
+    const group = TRACE_GROUPS.find((group) => group === name);
     if (group !== undefined) return group;
-    throw new UsageError(`--trace: expected ${TRACED.join(", ")}, got '${name}'`);
+    throw new UsageError(`--trace: expected ${TRACE_GROUPS.join(", ")}, got '${name}'`);
   });
 }
 
