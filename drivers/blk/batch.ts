@@ -137,7 +137,7 @@ export class BlkBatch implements Disposable {
    *
    * @param sector First sector.
    * @param length Bytes; the whole slot by default.
-   * @throws {RangeError} If the length is no whole blocks or the slot is in use.
+   * @throws {RangeError} If the length is not a multiple of the block size, or the slot is in use.
    * @throws {VireoError} `OUT_OF_RANGE`
    */
   prepareRead(slot: number, sector: number, length: number = this.bytesPerRequest): void {
@@ -149,7 +149,7 @@ export class BlkBatch implements Disposable {
    *
    * @param sector First sector.
    * @param length Bytes; the whole slot by default.
-   * @throws {RangeError} If the length is no whole blocks or the slot is in use.
+   * @throws {RangeError} If the length is not a multiple of the block size, or the slot is in use.
    * @throws {VireoError} `READ_ONLY`, `OUT_OF_RANGE`
    */
   prepareWrite(slot: number, sector: number, length: number = this.bytesPerRequest): void {

@@ -18,7 +18,7 @@ import type { HostRing } from "../virtqueue/host_ring.ts";
 import type { RequestQueue } from "../virtqueue/request_queue.ts";
 import { MessageStream, type WaitOptions, within } from "../wait/mod.ts";
 
-/** Frames that may wait for who receives them; then the modem's buffers stay with it. */
+/** Frames that may wait for a receiver; beyond them the driver keeps the modem's buffers. */
 const WAITING = 64;
 /** Milliseconds that a frame waits for room. */
 const SEND_DEADLINE = 15_000;

@@ -199,7 +199,7 @@ export class Console implements DriverInstance {
 
   /** The device or a queue failed: every pending call ends with this error. */
   failed(error: Error): void {
-    // The reset of a suspend is no failure: readers wait on.
+    // A suspend resets the device without a failure: readers keep waiting.
     if (this.#frozen && error instanceof VireoError && error.code === "DEVICE_STATE") return;
     this.#failure ??= error;
     for (const port of this.#ports.values()) port.fail(error);

@@ -39,7 +39,7 @@ export const P9: BoardDevice = {
       return new P9Device({ tree: new HostTree(path, { readOnly }), tag: TAG });
     } catch (cause) {
       const { hostError } = await import("../terminal/files.ts");
-      // Only a path that is no folder is refused without the host.
+      // Without the host, only a path to a file is refused.
       const why = cause instanceof TypeError ? "it must be a folder" : cause;
       throw hostError(`--with 9p: Cannot share ${path}`, why);
     }

@@ -57,7 +57,7 @@ export class FrameDecoder {
     this.#rest = bytes.slice(at);
   }
 
-  /** The line has ended: what is left was no frame. */
+  /** Ends the line: the rest of its bytes is text. */
   end(): void {
     if (this.#rest.length > 0) this.#sink.text(this.#rest);
     this.#rest = new Uint8Array();
@@ -83,7 +83,7 @@ const LINE = 200;
 
 /**
  * Lines of a console for an error: a frame that was cut off by the end of the line leaves bytes among them
- * that are no text, which are shown as dots.
+ * other than text, which are shown as dots.
  */
 export function printable(lines: readonly string[]): string {
   return lines.map((line) => {

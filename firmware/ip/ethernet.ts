@@ -129,13 +129,13 @@ export function arpRequest(options: ArpRequestOptions): Uint8Array {
 export interface ArpPacket {
   /** Which of the two it is. */
   readonly operation: "request" | "reply";
-  /** Ethernet address of who sends it. */
+  /** Ethernet address of the sender. */
   readonly senderMac: string;
-  /** IPv4 address of who sends it. */
+  /** IPv4 address of the sender. */
   readonly senderIp: string;
-  /** Ethernet address of who it is for; all zeroes in a request. */
+  /** Ethernet address of the receiver; all zeroes in a request. */
   readonly targetMac: string;
-  /** IPv4 address of who it is for. */
+  /** IPv4 address of the receiver. */
   readonly targetIp: string;
 }
 

@@ -220,7 +220,7 @@ export class IpStack implements UdpHost, TcpClient, AsyncDisposable {
    * Fetches a file by HTTP/1.1.
    *
    * @param url `http://` and an IPv4 address or a name, with a port perhaps.
-   * @throws {VireoError} As {@linkcode IpStack.connect}; `BAD_STATUS` If the answer is no HTTP; `TIMEOUT`
+   * @throws {VireoError} As {@linkcode IpStack.connect}; `BAD_STATUS` If the answer is not HTTP; `TIMEOUT`
    * If the server falls silent in it.
    */
   fetch(url: string | URL, options: FetchOptions = {}): Promise<IpResponse> {

@@ -59,7 +59,7 @@ export async function openInput(path: string, option = "--input"): Promise<Deno.
 }
 
 /**
- * Refuses to write bytes that are no text to a terminal, which takes some of them for orders.
+ * Refuses to write bytes other than text to a terminal, which takes some of them for orders.
  *
  * @throws {UsageError} If standard output is a terminal and no file is named.
  */

@@ -470,7 +470,7 @@ Deno.test("partitions past the end are marked, and a table in other blocks than 
     }
   }));
 
-Deno.test("two bytes of a signature are no file system", async () => {
+Deno.test("two bytes of a signature make no file system", async () => {
   const disk = new Uint8Array(1 << 20);
   const view = new DataView(disk.buffer);
   view.setUint16(1024 + 56, 0xef53, true);

@@ -310,7 +310,7 @@ Deno.test("[drv.scsi.config.2] scsi: a unit has no more commands than cmd_per_lu
   for (const read of reads) assertEquals((await read).length, 4096);
 });
 
-Deno.test("hostile: scsi: blocks of no bytes, and a good status for fewer bytes, are typed errors", async () => {
+Deno.test("hostile: scsi: empty blocks, and a good status for fewer bytes, are typed errors", async () => {
   for (const [size, expected] of [[0, "OUT_OF_RANGE"], [2 ** 32 - 1, "OUT_OF_RANGE"]] as const) {
     const model = scsiHost();
     await using rig = await Rig.open(scsiDriver, lieOfCapacity(model, size), { lies: true });
@@ -389,11 +389,11 @@ const packet = (op: VsockOp, len: number, flags = 0) => ({
   fwdCnt: 0,
 });
 
-Deno.test("hostile: vsock: messages of no bytes are bounded, and end the connection", async () => {
+Deno.test("hostile: vsock: empty messages are bounded, and end the connection", async () => {
   const { it, ops } = connection(VsockType.SEQPACKET);
   const nothing = new Uint8Array(0);
   for (let i = 0; i < 100_000; i++) it.handle(packet(VsockOp.RW, 0), nothing);
-  assertEquals(it.ended, false, "parts of no bytes are nothing");
+  assertEquals(it.ended, false, "empty parts are nothing");
   for (let i = 0; i < 20_000; i++) it.handle(packet(VsockOp.RW, 0, VsockRw.EOM), nothing);
   assertEquals([it.ended, ops.at(-1)], [true, VsockOp.RST]);
   assertEquals(await code(() => it.closed), "OUT_OF_RANGE");

@@ -228,7 +228,7 @@ const REFUSED: readonly (readonly [name: string, why: string, send: Send])[] = [
     (p) => p.send(raw(R.ADD_MEM_REG, slot(p.region({ size: 0 }))), [p.memoryFd]),
   ],
   [
-    "a region that is no page",
+    "a region that is not a page",
     "multiples of a page",
     (p) => p.send(raw(R.ADD_MEM_REG, slot(p.region({ size: 100 }))), [p.memoryFd]),
   ],

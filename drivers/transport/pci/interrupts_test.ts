@@ -116,7 +116,7 @@ for (const kind of ["modern", "legacy"] as const) {
     none[Symbol.dispose]();
   });
 
-  Deno.test(`pci ${kind} interrupts: a table that is no memory of the function is not touched`, () => {
+  Deno.test(`pci ${kind} interrupts: a table outside the function's memory is not touched`, () => {
     const why = (msixTable: number, unmapped: number[] = []): string | undefined => {
       const [fn, transport] = open({ ...plenty, msixTable, unmapped });
       const route = transport.routeInterrupts([]);

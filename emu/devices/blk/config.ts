@@ -181,7 +181,7 @@ export function blkSetup(options: BlkDeviceOptions): BlkSetup {
   if (readOnly) features = features.with(F.RO);
   if (options.lifetime !== undefined) features = features.with(F.LIFETIME);
   features = features.without(...options.withhold ?? []);
-  // dev.blk.init.2: who offers CONFIG_WCE must offer FLUSH.
+  // dev.blk.init.2: a device that offers CONFIG_WCE must offer FLUSH.
   if (!features.has(F.FLUSH)) features = features.without(F.CONFIG_WCE);
   return { features, config, blockSize, readOnly, queues, discard, writeZeroes, secureErase };
 }

@@ -199,7 +199,7 @@ Deno.test("modem: no more is offered than the ring of the driver has places", as
   assertThrows(() => it.modem.send(new Uint8Array(4033)), RangeError, "1 to 4032");
 });
 
-Deno.test("modem: buffers that are no frames are a fault, and the device waits for a reset", async () => {
+Deno.test("modem: buffers without a frame are a fault, and the device waits for a reset", async () => {
   const lies: [string, Parameters<RawDriver["chain"]>[0]][] = [
     ["a buffer of 64 bytes, not of 65 to 4096", [{ length: 64 }]],
     ["a buffer of 4097 bytes, not of 65 to 4096", [{ length: 4097 }]],
