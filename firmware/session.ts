@@ -8,6 +8,7 @@ import {
   type DriverInstance,
   type Net,
   netDriver,
+  type RescanResult,
   type Rng,
   rngDriver,
   type VirtioDriver,
@@ -94,14 +95,16 @@ export async function openVireo(
   for (const driver of [netDriver, blkDriver, consoleDriver, rngDriver]) {
     await bus.registerDriver(driver);
   }
-  if ("qmp" in machine.platform) {
-    const { qmp } = machine.platform;
-    // Ends with the monitor.
-    void failPaused(qmp, bus);
-  }
   await bus.addPlatform(machine.platform);
   await loadDrivers(bus);
-  return new Session(full.target, bus, machine, options.args ?? [], cleanup.move());
+  const session = new Session(full.target, bus, machine, options.args ?? [], cleanup.move());
+  if ("qmp" in machine.platform) {
+    const { qmp } = machine.platform;
+    // Both end with the monitor.
+    void failPaused(qmp, bus);
+    void followResets(qmp, session);
+  }
+  return session;
 }
 
 /** Imports the drivers of devices that have none yet, as Linux does when it sees a device's modalias. */
@@ -109,7 +112,9 @@ async function loadDrivers(bus: Bus): Promise<void> {
   const missing = bus.devices.filter((device) => device.driver === undefined && !device.error);
   const ids = new Set(missing.map((device) => device.deviceId));
   for (const entry of BOARD_DEVICES) {
-    if (ids.has(entry.deviceId)) await bus.registerDriver(await entry.driver());
+    if (!ids.has(entry.deviceId)) continue;
+    const driver = await entry.driver();
+    if (!bus.drivers.includes(driver)) await bus.registerDriver(driver);
   }
 }
 
@@ -153,6 +158,14 @@ async function failPaused(qmp: Qmp, bus: Bus): Promise<void> {
   clearTimeout(timer);
 }
 
+/** Recovers the devices of a QEMU that was reset. */
+async function followResets(qmp: Qmp, vireo: Vireo): Promise<void> {
+  for await (const _ of qmp.events("RESET")) {
+    // A QEMU that does not answer any more fails all requests, which says it.
+    await vireo.rescan().catch(() => {});
+  }
+}
+
 class Session implements Vireo {
   readonly target: string;
   readonly bus: Bus;
@@ -160,6 +173,7 @@ class Session implements Vireo {
   readonly args: readonly string[];
   readonly #abort = new AbortController();
   readonly #cleanup: AsyncDisposableStack;
+  #closed = false;
 
   constructor(
     target: string,
@@ -222,7 +236,15 @@ class Session implements Vireo {
     return this.get(driver);
   }
 
+  async rescan(): Promise<RescanResult> {
+    if (this.#closed) throw new TypeError("Cannot look at the board again: it was closed");
+    const result = await this.bus.rescan(this.platform);
+    await loadDrivers(this.bus);
+    return result;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
     await this.#cleanup.disposeAsync();
   }
 
