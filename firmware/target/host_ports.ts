@@ -2,6 +2,7 @@ import { VireoError } from "@vireo/hal";
 import { waitOn } from "@vireo/drivers/wait";
 import type { StreamPort } from "@vireo/emu";
 import type { QemuPort } from "./qemu_arguments.ts";
+import { doubleCommas } from "../terminal/commas.ts";
 
 /** How long QEMU may take to connect a port's socket, in milliseconds. */
 const CONNECT_DEADLINE = 10_000;
@@ -40,7 +41,7 @@ export class HostPorts implements AsyncDisposable {
   /** QEMU's arguments for the monitor, if there is one. */
   get monitorArguments(): readonly string[] {
     if (this.#monitor === undefined) return [];
-    const chardev = `socket,id=${MONITOR},path=${this.#dir.replaceAll(",", ",,")}/${MONITOR}`;
+    const chardev = `socket,id=${MONITOR},path=${doubleCommas(this.#dir)}/${MONITOR}`;
     return ["-chardev", chardev, "-mon", `chardev=${MONITOR},mode=control`];
   }
 
