@@ -30,6 +30,7 @@ import type { EmulatedBoard } from "./target/emulated_board.ts";
 import type { OpenTrace } from "./trace/open.ts";
 import { type BoardInput, checkBoard } from "./target/check_board.ts";
 import type { BoardOptions } from "./target/options.ts";
+import { watchPauses } from "./target/paused.ts";
 import type { Vireo } from "./vireo.ts";
 
 /** What {@linkcode openVireo} takes besides the board. */
@@ -101,7 +102,9 @@ export async function openVireo(
   if ("qmp" in machine.platform) {
     const { qmp } = machine.platform;
     // Both end with the monitor.
-    void failPaused(qmp, bus);
+    void watchPauses(qmp, {
+      failed: (error) => bus.devices.forEach((device) => device.break(error)),
+    });
     void followResets(qmp, session);
   }
   return session;
@@ -136,26 +139,6 @@ function busOptions(board: BoardOptions): BusOptions {
   if (!board.eventIdx) off.push(Feature.EVENT_IDX);
   const filter = FeatureSet.of(...off);
   return { filter, queueSize: board.queueSize, forceLegacy: board.forceLegacy };
-}
-
-/** Milliseconds that a machine may be paused by a disk's error before requests to its devices fail. */
-const PAUSE_GRACE = 1000;
-
-/**
- * Fails what waits for the devices of a QEMU that paused because of a disk's error: it stays so until somebody
- * removes the cause and tells its monitor to go on, which a program may do within {@linkcode PAUSE_GRACE}.
- */
-async function failPaused(qmp: Qmp, bus: Bus): Promise<void> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  for await (const { event, data } of qmp.events("BLOCK_IO_ERROR", "RESUME")) {
-    clearTimeout(timer);
-    if (event !== "BLOCK_IO_ERROR" || data.action !== "stop") continue;
-    timer = setTimeout(() => {
-      const error = qmp.diagnose();
-      if (error !== undefined) { for (const device of bus.devices) device.break(error); }
-    }, PAUSE_GRACE);
-  }
-  clearTimeout(timer);
 }
 
 /** Recovers the devices of a QEMU that was reset. */

@@ -19,6 +19,7 @@ import { requireQemu } from "../target/qemu_program.ts";
 import { toFileUrl } from "../terminal/paths.ts";
 import { deviceInterfaces, qemuArguments } from "../target/qemu_arguments.ts";
 import { connectShell } from "../commands/port_shell.ts";
+import { watchPauses } from "../target/paused.ts";
 import { parseTarget } from "../target/target.ts";
 
 /** A command line to run in a guest. */
@@ -72,6 +73,7 @@ export async function runInGuest(command: GuestCommand): Promise<number> {
   const to = outputs(output);
   let shell: Promise<void> | undefined;
   using interrupts = new Interrupts();
+  const paused = new AbortController();
   const keyboard = (): ReadableStream<Uint8Array> =>
     terminal ? Deno.stdin.readable.pipeThrough(interrupts.keys()) : Deno.stdin.readable;
   if (terminal) Deno.stdin.setRaw(true);
@@ -100,13 +102,20 @@ export async function runInGuest(command: GuestCommand): Promise<number> {
       // QEMU's own end tells what went wrong if it never connects.
       onStart: () => {
         void ports.connect().then(discard).catch(() => {});
+        // A guest whose machine is paused says nothing itself.
+        void ports.watch().then((qmp) =>
+          watchPauses(qmp, {
+            failed: (error) => paused.abort(error),
+            paused: ({ message }) => console.error(`vireo: ${message}`),
+          })
+        ).catch(() => {});
         if (onPort) {
           shell = ports.port(SHELL_PORT)
             .then((port) => connectShell(port, keyboard(), to.stdout)).catch(() => {});
         }
       },
       files: { output: command.output, input: command.input },
-      signal: interrupts.signal,
+      signal: AbortSignal.any([interrupts.signal, paused.signal]),
       interrupt: interrupts.first,
       ...kvm ? { bootDeadline: KVM_BOOT_DEADLINE } : {},
       qemu: board.qemu,
