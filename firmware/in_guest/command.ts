@@ -85,7 +85,11 @@ export async function runInGuest(command: GuestCommand): Promise<number> {
       env: {
         [GUEST_VARIABLE]: "1",
         [CALL_VARIABLE]: JSON.stringify({ ...command.call, board } satisfies GuestCall),
-        ...onPort && size !== undefined ? { [SHELL_TERMINAL]: JSON.stringify(size) } : {},
+        ...onPort && size !== undefined
+          ? { [SHELL_TERMINAL]: JSON.stringify({ ...size, colors: !Deno.noColor }) }
+          : {},
+        // What the terminal can do; without one it does not matter.
+        ...terminal ? { TERM: Deno.env.get("TERM") ?? "dumb" } : {},
         ...command.env,
       },
       devices: [

@@ -240,6 +240,15 @@ Deno.test(
     await type("'goes ' + 'on'\r");
     await seen("goes on");
     await seen("> ");
+    // Lines that are pasted: each is behind its own prompt, and its answer below it.
+    await type("const pasted = 1\rfunction alone() {}\ralone.name + pasted\r");
+    for (const line of ["const pasted = 1", "> function alone() {}"]) {
+      await seen(line);
+      await seen("undefined");
+    }
+    await seen("> alone.name + pasted");
+    await seen("alone1");
+    await seen("> ");
     await type("\x04");
     assertEquals(await screen.end(), 0);
   },
