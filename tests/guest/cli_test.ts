@@ -227,7 +227,12 @@ Deno.test(
     await using screen = new OnTerminal(`boot ${X86_64} --console virtio`, { TERM: "dumb" });
     const seen = (wanted: string): Promise<void> => screen.seen(wanted);
     const type = (line: string): Promise<void> => screen.type(line);
+    await seen("vireo: booting x86_64-microvm");
+    await type("globalThis.early = 'keys'\r");
     await seen("Ctrl-D leaves.");
+    await seen("> ");
+    await type("`${globalThis.early} were not run`\r");
+    await seen("undefined were not run");
     await seen("> ");
     await type("`${(await rng.read(8)).length} of ${bus.devices.length}`\r");
     await seen("8 of 4");
