@@ -1,5 +1,5 @@
 import type { Blk } from "@vireo/drivers/blk";
-import type { Bus } from "@vireo/drivers/bus";
+import type { Bus, RescanResult } from "@vireo/drivers/bus";
 import type { Console } from "@vireo/drivers/console";
 import type { DriverInstance, VirtioDriver } from "@vireo/drivers/core";
 import type { Net } from "@vireo/drivers/net";
@@ -55,6 +55,23 @@ export interface Vireo extends AsyncDisposable {
    * ```
    */
   use<T extends DriverInstance>(driver: VirtioDriver<T>): Promise<T>;
+  /**
+   * Looks at the board again after devices were plugged or unplugged, as `Bus.rescan`, and imports the drivers of new
+   * devices. A `qtest` target that was reset is looked at again by itself.
+   *
+   * @throws {VireoError} `HOST_ERROR` If the machine does not answer.
+   * @throws {TypeError} If the board was closed.
+   *
+   * @example
+   * ```ts ignore
+   * export default async function main(vireo: Vireo) {
+   *   await vireo.qmp?.execute("device_add", { driver: "virtio-rng-pci", bus: "port0" });
+   *   const { added } = await vireo.rescan();
+   *   console.log(added.map((device) => device.name));
+   * }
+   * ```
+   */
+  rescan(): Promise<RescanResult>;
   /** The first block device. @throws {VireoError} `NO_DEVICE` If there is none. */
   readonly blk: Blk;
   /** The first network device. @throws {VireoError} `NO_DEVICE` If there is none. */

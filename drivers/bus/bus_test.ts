@@ -407,6 +407,7 @@ Deno.test("bus remove: driver first, then ACKNOWLEDGE again", async () => {
   assertEquals(scripted.takeLog(), [
     "w Status 0x0",
     "r Status 0x0",
+    "r DeviceID 0x2a", // A slot that was emptied is not reset again.
     "r Status 0x0",
     "r Status 0x0",
     "w Status 0x1",

@@ -265,6 +265,16 @@ export class PciDevice implements PciNode, RegisterBank {
     this.#line.raised();
   }
 
+  /** Resets the function, as a reset of the machine does; its BARs keep the addresses that it gives them. */
+  reset(): void {
+    this.#reset();
+    this.hosted.reset();
+    this.msix.reset();
+    this.#config.write(PciRegister.COMMAND, 2, 0);
+    this.#config.write(this.#config.msix + MSIX_CAP.control.offset, 2, 0);
+    this.#configWritten();
+  }
+
   /** Takes a write of the device status through one of the interfaces. */
   writeStatus(value: number, legacy: boolean): void {
     if (value === 0) this.#reset();
