@@ -41,8 +41,8 @@ help:
 	@echo "make spec              how much of the specification is tested, by the last run of the tests"
 	@echo "make fresh             slow: both commands on a minimal Debian 12 and 13, as root and as a user;"
 	@echo "                       RELEASES=\"bookworm trixie\" USERS=\"root dev\" choose"
-	@echo "make fuzz              slow: an hour of hostile drivers on all device models;"
-	@echo "                       SECONDS=600 SEED=7 choose"
+	@echo "make fuzz              slow: half an hour of hostile drivers on all device models, and half an hour of"
+	@echo "                       lying devices under all drivers; SECONDS=600 SEED=7 FUZZ=models choose"
 	@echo "make bench             every *_bench.ts, as ratios and medians"
 	@echo "make bench-guest       slow: our drivers against Linux's own in a guest, and how it boots"
 	@echo "make fmt               format the sources in place"
@@ -134,8 +134,10 @@ fresh:
 	@$(SUDO) sh tools/fresh.sh "$(RELEASES)" "$(USERS)"
 
 # Not part of `make test`, which runs seconds of it. What fails is made shorter and kept in the corpus.
+FUZZ := models drivers
 fuzz: $(SETUP)
-	@$(DENO) run -A tests/hostile/fuzz_models.ts --seconds $(or $(SECONDS),3600) $(if $(SEED),--seed $(SEED))
+	@for what in $(FUZZ); do \
+	  $(DENO) run -A tests/hostile/fuzz_$$what.ts --seconds $(or $(SECONDS),1800) $(if $(SEED),--seed $(SEED)) || exit 1; done
 
 bench: $(SETUP)
 	$(DENO) bench -A $(ROOMS)

@@ -310,6 +310,8 @@ export class Balloon extends QueueDriver {
     const device = this.device.name;
     const what = "the host to return the balloon's earlier pages";
     await waitOn(this.#answered, { what, details: () => ({ device }) }, within(call, DEADLINE));
+    // A removal resolves it too: pages that are taken now would be freed by nobody.
+    if (this.failure !== undefined) throw this.failure;
     this.#short = false;
     while (this.#pages.held < target) {
       const taken = this.#pages.take(Math.min(STEP, target - this.#pages.held));
