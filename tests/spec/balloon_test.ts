@@ -341,7 +341,7 @@ Deno.test("spec balloon: ids of commands are not used again, and only hints of t
   await using _machine = machine;
   const command = (): number => at(driver.config(8, 4), 0);
   const page = machine.dma.alloc(PAGE, { align: PAGE });
-  const hint = async (): Promise<boolean> => {
+  const hint = (): boolean => {
     page.bytes.fill(0x33);
     const region = { address: page.address };
     const queue = driver.queues[HINTS]!;
@@ -354,7 +354,7 @@ Deno.test("spec balloon: ids of commands are not used again, and only hints of t
     return page.bytes.every((byte) => byte === 0x33);
   };
   const send = (id: number) => driver.request(HINTS!, [{ read: le(id) }]);
-  assertEquals(await hint(), true, "no command is in force");
+  assertEquals(hint(), true, "no command is in force");
   const ids: number[] = [];
   for (let i = 0; i < 3; i++) {
     model.startHinting();
@@ -362,12 +362,12 @@ Deno.test("spec balloon: ids of commands are not used again, and only hints of t
   }
   assertEquals([new Set(ids).size, ids.every((id) => id > 1)], [3, true]);
   await send(ids[1]!);
-  assertEquals(await hint(), true, "of a command before");
+  assertEquals(hint(), true, "of a command before");
   await send(ids[2]!);
-  assertEquals(await hint(), false);
+  assertEquals(hint(), false);
   model.finishHinting();
   assertEquals(command(), 1);
-  assertEquals(await hint(), true, "after DONE");
+  assertEquals(hint(), true, "after DONE");
   await send(0);
   model.startHinting();
   assert(!ids.includes(command()));
