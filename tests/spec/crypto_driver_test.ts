@@ -227,12 +227,20 @@ const CASES: readonly Case[] = [
   },
 ];
 
+/** What each service is held to, with sessions and without. */
+const CLAUSES: Readonly<Record<string, readonly [string, string]>> = {
+  CIPHER: ["drv.crypto.sym.2-4", "drv.crypto.sym.2-4"],
+  HASH: ["drv.crypto.hash.1-3", "drv.crypto.hash.2, .3"],
+  MAC: ["drv.crypto.mac.1-3", "drv.crypto.mac.2, .3"],
+  AEAD: ["drv.crypto.aead.1-3", "drv.crypto.aead.2, .3"],
+  AKCIPHER: ["drv.crypto.akcipher.1-3", "drv.crypto.akcipher.2, .3"],
+};
+
 const ofQueue = ({ chains }: Recording, queue: number): Taken[] =>
   chains.filter((chain) => chain.queue === queue);
 
 for (const { name, create, destroy, run, sessions, requests } of CASES) {
-  const service = name.toLowerCase();
-  const data = name === "CIPHER" ? "drv.crypto.sym.2-4" : `drv.crypto.${service}.1-3`;
+  const [data, stateless] = CLAUSES[name]!;
   Deno.test(`spec crypto: ${name} in session mode (drv.crypto.session-create.1-3, .session-destroy.1, .session-destroy.2; ${data})`, async () => {
     await using rig = await boot();
     await run(rig.crypto, false);
@@ -265,7 +273,6 @@ for (const { name, create, destroy, run, sessions, requests } of CASES) {
     });
   });
 
-  const stateless = name === "CIPHER" ? "drv.crypto.sym.2-4" : `drv.crypto.${service}.2, .3`;
   Deno.test(`spec crypto: ${name} without a session (${stateless})`, async () => {
     await using rig = await boot();
     await run(rig.crypto, true);
