@@ -105,8 +105,10 @@ export class CryptoDevice implements DeviceModel {
     this.bounds = { items: this.#maxSessions, bytes: this.#maxSessions * MAX_KEY };
     this.#reverse = options.reverse ?? false;
     this.#dropZeroes = options.dropZeroes ?? false;
-    this.features = FeatureSet.of(...Object.values(CryptoFeature))
+    const offered = FeatureSet.of(...Object.values(CryptoFeature))
       .without(...options.withhold ?? []);
+    // dev.basic.features.1: the stateless modes need REVISION_1 (virtio 1.4 §5.9.3.1).
+    this.features = offered.has(CryptoFeature.REVISION_1) ? offered : FeatureSet.NONE;
     this.queues = Array.from({ length: this.#count + 1 }, (_, i) => ({
       name: i < this.#count ? `dataq${i + 1}` : "controlq",
       maxSize: 256,
