@@ -167,6 +167,10 @@ Deno.test("spec crypto: CIPHER, with a session and without (dev.crypto.sym.1-3, 
   // The other direction is another opcode, and another session.
   assertEquals((await rig.run(0x0000, back)).status, ERR);
   assertEquals((await rig.run(0x0000, { ...asked, id: NOBODY, rest })).status, INVSESS);
+  // A chain of algorithms is refused, by name.
+  assertEquals((await rig.create(0x0002, 3, sym(56, 48, 2, 1, 2), KEY)).status, NOTSUPP);
+  const chain = { ...asked, fixed: sym(48, 40, 2, 16, 32, 32), rest };
+  assertEquals((await rig.run(0x0000, chain)).status, NOTSUPP);
 });
 
 Deno.test("spec crypto: AEAD, with a session and without (dev.crypto.aead.1-5)", async () => {

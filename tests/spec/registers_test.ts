@@ -1,10 +1,11 @@
 // Every access of every driver to its device's registers, against tables that are typed from virtio 1.4.
 import { assert, assertEquals } from "@std/assert";
-import { EmulatedMachine, type MachineOptions, RngDevice } from "@vireo/emu";
+import { EmulatedMachine, GuestMemory, type MachineOptions, RngDevice } from "@vireo/emu";
 import { type DmaOptions, FeatureSet, type RegisterTrace } from "@vireo/hal";
 import { Bus } from "../../drivers/bus/bus.ts";
 import { netDriver } from "../../drivers/net/mod.ts";
 import { rngDriver } from "../../drivers/rng/mod.ts";
+import { BouncingDma } from "../../drivers/testing/dma.ts";
 import { Hub } from "../../emu/backends/hub.ts";
 import { NetDevice } from "../../emu/devices/net/mod.ts";
 import { SUBJECTS } from "../hostile/subjects.ts";
@@ -183,6 +184,24 @@ Deno.test("spec registers: bits that need others are accepted only with them (dr
     }
     assertEquals(machine.violations(), []);
   }
+});
+
+Deno.test("spec registers: with ACCESS_PLATFORM the addresses are those that the machine translates (drv.basic.reserved-features.3)", async () => {
+  // Memory that the device sees at other addresses, and in copies of its own.
+  const dma = Object.assign(new BouncingDma({ size: 1 << 20 }), { access: "translated" as const });
+  const model = new RngDevice({ random: (into) => void into.fill(7) });
+  const machine = EmulatedMachine.create({
+    devices: [model],
+    memory: new GuestMemory(dma.memory.buffer, dma.base),
+    dma,
+    ring: { accessPlatform: true },
+  });
+  await using bus = new Bus();
+  await bus.registerDriver(rngDriver);
+  const [device] = await bus.addPlatform(machine);
+  assertEquals([device?.error, device?.features.has(33)], [undefined, true]);
+  assertEquals(await bus.get(rngDriver)!.read(64, SOON), new Uint8Array(64).fill(7));
+  assertEquals([machine.violations(), dma.mistakes], [[], []]);
 });
 
 Deno.test("spec registers: bits that nobody knows are no reason to give up (drv.basic.features.7)", async () => {

@@ -70,7 +70,7 @@ export class PciLegacyTransport extends PciTransport implements Transport {
 
   /** Details of the function. */
   get pci(): PciDetails {
-    return this.describe("legacy", this.#why, undefined);
+    return this.describe("legacy", this.#why);
   }
 
   /** Reads the 32 feature bits of the legacy interface. */

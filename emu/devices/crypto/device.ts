@@ -56,6 +56,8 @@ interface Served {
 }
 
 const MAX_KEY = 4096;
+/** `op_type` of a cipher that is chained with a hash, which the device does not do. */
+const CRYPTO_SYM_CHAIN = 2;
 /** `max_cipher_key_len` and `max_auth_key_len` of the configuration, in bytes. */
 const MAX_CIPHER_KEY = 32;
 const MAX_AUTH_KEY = 128;
@@ -269,7 +271,13 @@ export class CryptoDevice implements DeviceModel {
       const words = new DataView(body.buffer);
       const session = this.#readSession(service, words, chain);
       if (service === CryptoService.AKCIPHER) this.#context!.work.spend(RSA_STEPS);
-      status = session === undefined ? CryptoStatus.ERR : checkSession(session);
+      const chained = service === CryptoService.CIPHER &&
+        words.getUint32(CRYPTO_SYM_OP_TYPE.SESSION, true) === CRYPTO_SYM_CHAIN;
+      status = chained
+        ? CryptoStatus.NOTSUPP
+        : session === undefined
+        ? CryptoStatus.ERR
+        : checkSession(session);
       if (status === CryptoStatus.OK && this.#sessions.size >= this.#maxSessions) {
         status = this.#revision1 ? CryptoStatus.NOSPC : CryptoStatus.ERR;
       }
