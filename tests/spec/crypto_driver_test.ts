@@ -295,9 +295,13 @@ Deno.test("spec crypto: HW_READY is looked at before requests, and again after a
   await using rig = await boot();
   const { crypto, model, seen } = rig;
   await (await crypto.hash(4, SOON)).close(SOON);
-  // The device says nothing of it: only a driver that looks can know.
+  // The device loses it with the reset, and says nothing of it: only a driver that looks can know.
   const read = model.readConfig.bind(model);
-  model.readConfig = (offset, width) => offset === 0 ? 0 : read(offset, width);
+  const reset = model.reset.bind(model);
+  model.reset = () => {
+    reset();
+    model.readConfig = (offset, width) => offset === 0 ? 0 : read(offset, width);
+  };
   const recovered = rig.bus.devices[0]!.recovered(SOON);
   rig.machine.device(0).fault(INJECTED);
   await recovered;
@@ -305,6 +309,7 @@ Deno.test("spec crypto: HW_READY is looked at before requests, and again after a
   await assertRejects(() => crypto.hash(4, SOON), VireoError, "not ready");
   assertEquals(seen.chains.length, before);
   model.readConfig = read;
+  model.reset = reset;
   model.setReady(true);
   while (!crypto.offer.ready) await new Promise((resolve) => setTimeout(resolve, 0));
   await using hash = await crypto.hash(4, SOON);

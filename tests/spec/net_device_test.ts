@@ -272,7 +272,7 @@ Deno.test("spec net: a partial checksum comes as one, or completed without GUEST
   assertEquals(await plain.packets(bytes, work), [le([0, 5], [0, 5], [1, 2], done)]);
 });
 
-Deno.test("spec net: DATA_VALID is for checksums that somebody checked (dev.net.rx.25, .27; dev.net.tx.9)", async () => {
+Deno.test("spec net: DATA_VALID is for checksums that somebody checked (dev.net.rx.5, .25, .27; dev.net.tx.9)", async () => {
   await using rig = new Rig([F.CSUM, F.GUEST_CSUM]);
   const { bytes } = large("tcpv4", 100);
   assert(!sound(bytes));
@@ -288,6 +288,9 @@ Deno.test("spec net: DATA_VALID is for checksums that somebody checked (dev.net.
   await using other = new Rig([F.GUEST_CSUM]);
   const [valid] = await other.packets(bytes, checked);
   assertEquals(valid![0], 2);
+  await using plain = new Rig([]);
+  const [silent] = await plain.packets(bytes, checked);
+  assertEquals(silent![0], 0, "without GUEST_CSUM there are no flags");
 });
 
 Deno.test("spec net: a reset empties the address table, and a command has taken effect when it is returned (dev.net.mac-filter.1, .2)", async () => {
@@ -366,6 +369,8 @@ Deno.test("spec net: packets come on receiveq1 at first, and never above the pai
   assertEquals(queues(), [0, 2, 4]);
   assertEquals(await rig.control(4, 0, 1, 0), 0);
   assertEquals(queues(), [0]);
+  assertEquals(await rig.control(4, 0, 4, 0), 0);
+  assertEquals(queues(), [0, 2, 4, 6]);
   rig.init(features);
   assertEquals(queues(), [0]);
 });

@@ -183,6 +183,15 @@ Deno.test("spec mmio: ConfigGeneration moves on with whatever a driver could see
     }),
     [0x02020202, 0x02020202, 2],
   );
+  // What came and went again was there.
+  assertEquals(
+    read(() => {
+      fill(3);
+      model.context!.configChanged();
+      fill(2);
+    }),
+    [0x02020202, 0x02020202, 2],
+  );
   const before = generation();
   for (let i = 0; i < 65536; i++) {
     fill(i & 0xff);
