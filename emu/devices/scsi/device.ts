@@ -337,6 +337,7 @@ export class ScsiDevice implements DeviceModel {
     } catch {
       return this.#respond(chain, ScsiResponse.FAILURE, undefined);
     }
+    this.#context?.work.spend(1, outcome.worked ?? 0);
     this.#respond(chain, ScsiResponse.OK, outcome);
   }
 
