@@ -84,7 +84,7 @@ function lyingContext(
     memory: (address, length) => given.memory(address, length),
     sharedAddress: (id) => given.sharedAddress(id),
     configChanged: () => given.configChanged(),
-    fault: (reason) => given.fault(reason),
+    fault: (reason, rule) => given.fault(reason, rule),
   };
 }
 
