@@ -4,8 +4,9 @@
  *
  * @module
  */
-import type { Chain, DeviceContext, DeviceModel, DeviceQueue, QueueSpec } from "@vireo/emu";
+import type { Chain, DeviceModel, DeviceQueue, QueueSpec } from "@vireo/emu";
 import type { Mmio, MmioNode, Platform } from "@vireo/hal";
+import { wrapQueues } from "../../firmware/check/driver/wrap_model.ts";
 
 /** A stream of numbers from 0 to 2^32 - 1 that a seed names. */
 export function seeded(seed: number): () => number {
@@ -51,41 +52,9 @@ export function lying(model: DeviceModel, lie: Lie, seed: number): DeviceModel {
       config(read(offset, width), offset, width, context) >>> 0 & (2 ** (8 * width) - 1);
   }
   if (push !== undefined) {
-    const activate = model.activate.bind(model);
-    const queues = new Map<DeviceQueue, DeviceQueue>();
-    model.activate = (given) => activate(lyingContext(given, queues, push, context));
+    wrapQueues(model, (queue) => lyingQueue(queue, push, context));
   }
   return model;
-}
-
-function lyingContext(
-  given: DeviceContext,
-  queues: Map<DeviceQueue, DeviceQueue>,
-  push: NonNullable<Lie["push"]>,
-  context: LieContext,
-): DeviceContext {
-  return {
-    get features() {
-      return given.features;
-    },
-    get legacy() {
-      return given.legacy;
-    },
-    queue(index) {
-      const queue = given.queue(index);
-      if (queue === undefined) return undefined;
-      let liar = queues.get(queue);
-      if (liar === undefined) queues.set(queue, liar = lyingQueue(queue, push, context));
-      return liar;
-    },
-    get work() {
-      return given.work;
-    },
-    memory: (address, length) => given.memory(address, length),
-    sharedAddress: (id) => given.sharedAddress(id),
-    configChanged: () => given.configChanged(),
-    fault: (reason, rule) => given.fault(reason, rule),
-  };
 }
 
 function lyingQueue(
