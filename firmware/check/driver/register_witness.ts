@@ -52,6 +52,8 @@ export interface Watched {
   readonly temper: Temper;
   /** A step at which the configuration may change. */
   step(): void;
+  /** The driver reset the device. */
+  reset(): void;
 }
 
 /** Looks at how a driver uses the registers of one device, and makes them tempt it. */
@@ -80,7 +82,9 @@ export class RegisterWitness implements WindowWatcher {
   /** Whether the field changed meanwhile and must be read again. */
   #again = false;
   #writes = 0;
-  #everRan = false;
+  /** Since the last reset: whether unknown bits were offered, the driver set DRIVER_OK, and FAILED. */
+  #sawForeign = false;
+  #ran = false;
   #saidFailed = false;
   /** Whether the device did not keep FEATURES_OK. */
   #refused = false;
@@ -196,13 +200,22 @@ export class RegisterWitness implements WindowWatcher {
       const causes = `0x${this.#causes.toString(16)}`;
       this.#broke("interrupt.acknowledge", `causes ${causes} were read and not acknowledged`);
     }
-    const { temper, findings } = this.#watched;
-    if (temper.unknownFeatures && findings.occasions.has("foreign-features")) {
-      if (!this.#everRan) this.#broke("features.unknown-goes-on", "DRIVER_OK was never set");
+    this.#endOfLife();
+  }
+
+  /** The driver resets the device, or has ended: what it did since the last reset. */
+  #endOfLife(): void {
+    if (this.#sawForeign && !this.#ran) {
+      this.#broke("features.unknown-goes-on", "DRIVER_OK was not set");
     }
-    if (findings.occasions.has("refused") && !this.#saidFailed) {
+    if (this.#refused && this.#watched.temper.refuse && !this.#saidFailed) {
       this.#broke("init.say-failed", "no FAILED after the device did not keep FEATURES_OK");
     }
+    this.#sawForeign =
+      this.#ran =
+      this.#saidFailed =
+      this.#refused =
+        false;
   }
 
   #broke(rule: string, seen: string): void {
@@ -274,7 +287,9 @@ export class RegisterWitness implements WindowWatcher {
       this.#slow = temper.slowReset ? SLOW_READS : 0;
       this.#status = 0;
       this.#resetting = true;
-      this.#recheck = this.#refused = false;
+      this.#endOfLife();
+      this.#watched.reset();
+      this.#recheck = false;
       this.#causes = 0;
       this.#resetQueues.clear();
       this.#selected.clear();
@@ -318,7 +333,7 @@ export class RegisterWitness implements WindowWatcher {
       if (this.#refused && temper.refuse) findings.did("refused");
     }
     if ((fresh & STATUS.DRIVER_OK) !== 0 && hosted.active) {
-      this.#everRan = true;
+      this.#ran = true;
       rings.running();
     }
   }
@@ -335,6 +350,8 @@ export class RegisterWitness implements WindowWatcher {
     const modern = hosted()?.legacy === false;
     if (temper.unknownFeatures && modern && this.#word === 1) {
       findings.did("foreign-features");
+      // A driver may look at a device before it says that it can drive it.
+      this.#sawForeign ||= ((this.#status ?? 0) & STATUS.DRIVER) !== 0;
       return value | UNKNOWN_BITS;
     }
     return value;

@@ -12,6 +12,7 @@ import { openSession } from "../../session.ts";
 import { EmulatedBoard } from "../../target/emulated_board.ts";
 import type { BoardOptions } from "../../target/options.ts";
 import type { Vireo, VireoMain } from "../../vireo.ts";
+import { UsageError } from "../../terminal/usage.ts";
 import { Random } from "../random.ts";
 import type { CheckResult, Verdict } from "../run_checks.ts";
 import { Findings } from "./findings.ts";
@@ -58,7 +59,12 @@ interface WatchedDevice {
   readonly tempter: Tempter;
 }
 
-/** Runs a script under each schedule. @returns A row for each rule that was looked at. */
+/**
+ * Runs a script under each schedule.
+ *
+ * @returns A row for each rule that was looked at.
+ * @throws {UsageError} If it drives no device of the board.
+ */
 export async function runDriver(run: DriverRun): Promise<CheckResult[]> {
   const results: CheckResult[] = [];
   for (const schedule of run.schedules) {
@@ -75,6 +81,8 @@ class Trial {
   readonly #board: BoardOptions;
   readonly #devices: WatchedDevice[] = [];
   readonly #witnesses: RegisterWitness[] = [];
+  /** What was done to empty slots. */
+  readonly #empty = new Findings();
   #machine: EmulatedMachine | undefined;
   /** Whether the driver said that it needs the modern interface. */
   #modernOnly = false;
@@ -99,15 +107,19 @@ class Trial {
     });
     const vireo = await openSession(this.#board, board, { args: this.#run.args ?? [] });
     const bundled = new Set(vireo.bus.devices.map(({ driver }) => driver));
+    // What the bundled drivers do by themselves is over.
+    await new Promise((resolve) => setTimeout(resolve, 1));
     const before = this.#allWrites();
     const ended = await this.#runMain(vireo);
-    const idle = ended === undefined && this.#allWrites() === before;
+    const idle = ended === undefined && !this.#schedule.mayFail && this.#allWrites() === before;
     const driven = this.#driven(vireo, bundled);
     for (const { rings } of driven) rings.rest();
     const end = await this.#dispose(vireo);
     for (const witness of this.#witnesses) witness.end();
     if (this.#modernOnly) return [this.#skipped("the driver needs the modern interface")];
-    if (idle) return [this.#skipped("the script drives no device of the board")];
+    if (idle) {
+      throw new UsageError(`check driver: ${this.#run.name} drives no device of the board`);
+    }
     this.#takeViolations();
     return this.#rows(
       driven,
@@ -140,7 +152,7 @@ class Trial {
   /** The machine, with its registers and its memory watched. */
   #platform(machine: EmulatedMachine): Platform {
     this.#machine = machine;
-    const empty = new Findings();
+    const empty = this.#empty;
     const nodes = machine.nodes().map((node, index): DeviceNode => {
       if (node.kind === "vhost-user") return node;
       const device = this.#devices[index];
@@ -153,6 +165,7 @@ class Trial {
         findings,
         temper: this.#schedule.temper ?? {},
         step: () => device?.tempter.step(),
+        reset: () => device?.tempter.restart(),
       });
       this.#witnesses.push(witness);
       return watchNode(node, witness);
@@ -281,6 +294,8 @@ class Trial {
         findings.did("run");
         const rule = { ...ruleOf("run.ends"), clauses: this.#schedule.clauses };
         if (failure !== undefined) findings.broke(rule, failure);
+        findings.did(...this.#empty.occasions);
+        for (const { rule, seen } of this.#empty.broken) findings.broke(rule, seen);
       }
       const broken = new Map(findings.broken.map(({ rule, seen }) => [rule.id, { rule, seen }]));
       const looked = RULES.filter(({ when, id }) => findings.occasions.has(when) || broken.has(id));

@@ -53,6 +53,11 @@ export class Tempter {
     this.#ended = true;
   }
 
+  /** The driver reset the device, and begins again. */
+  restart(): void {
+    this.#changes = 0;
+  }
+
   /** A step at which the configuration may change. */
   step(): void {
     if (!this.#tempted.temper.changes || this.#changes >= MOST_CHANGES) return;
@@ -146,22 +151,21 @@ export class Tempter {
   /** Looks for buffers by the clock, and tells the driver to send no notifications. */
   #pollFrom(model: DeviceModel): void {
     const activate = model.activate.bind(model);
-    let looking = false;
+    let timer: ReturnType<typeof setTimeout> | undefined;
     const look = (): void => {
       const hosted = this.#tempted.hosted();
-      looking = !this.#ended && hosted.active;
-      if (!looking) return;
+      clearTimeout(timer);
+      timer = undefined;
+      if (this.#ended || !hosted.active) return;
       model.queues.forEach(({ reversed }, index) => {
         const queue = reversed ? undefined : hosted.queue(index);
         queue?.setNotify(false);
         if (queue?.hasAvailable()) hosted.notify(index);
       });
-      setTimeout(look, 1);
+      timer = setTimeout(look, 1);
     };
     model.activate = (context) => {
       activate(context);
-      if (looking) return;
-      looking = true;
       // Flags are set before the driver has its first buffer to notify of.
       look();
     };
