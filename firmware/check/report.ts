@@ -132,10 +132,17 @@ export function junit(results: readonly CheckResult[], target: string): string {
   return `${lines.join("\n")}\n</testsuites>\n`;
 }
 
-/** The results as one page that needs nothing else: rows by device, with filters by verdict and by word. */
+/** What a reader of the page looks for, first. */
+const FIRST: readonly Verdict[] = ["fail", "deviates", "pass", "skip"];
+
+/**
+ * The results as one page that needs nothing else: failures first, then rows by device, with filters by verdict
+ * and by word.
+ */
 export function html(results: readonly CheckResult[], target: string): string {
   const counts = countResults(results);
-  const rows = results.map((result) => {
+  const ordered = FIRST.flatMap((first) => results.filter(({ verdict }) => verdict === first));
+  const rows = ordered.map((result) => {
     const { check, verdict, reason } = result;
     const told = verdict === "fail" || verdict === "deviates";
     const script = told

@@ -54,11 +54,11 @@ export interface DriverMutant {
 type Write = (name: keyof typeof MMIO, value: number) => void;
 
 /** Initializes the device, makes a request and resets it, as the specification has it. */
-export const sound: Deed = async ({ context }) => {
+export async function sound({ context }: Hands): Promise<void> {
   const packed = context.offered().has(FEATURE.RING_PACKED);
   await context.init({ packed, features: [FEATURE.IN_ORDER] });
   await context.cleanRequest();
-};
+}
 
 /** Takes a device from its driver and does something with it. */
 export function byHand(
