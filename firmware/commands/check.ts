@@ -43,6 +43,9 @@ export async function check(board: BoardOptions, flags: CheckFlags): Promise<voi
     throw new NeedsGuest("check: the devices of a guest are checked in the guest");
   }
   const { target } = board;
+  if (parseTarget(target).kind === "vhost-user") {
+    throw new UsageError("check: devices at vhost-user sockets have no registers to look at");
+  }
   let done = 0;
   const results = await runChecks({
     checks,

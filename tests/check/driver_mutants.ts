@@ -19,7 +19,7 @@ const { ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK, FAILED } = STATUS;
 const READY = ACKNOWLEDGE | DRIVER;
 
 /** What a script drives a device by. */
-export interface Hands {
+interface Hands {
   /** Words for requests, and the registers. */
   readonly context: CheckContext;
   /** The board. */
@@ -29,7 +29,7 @@ export interface Hands {
 }
 
 /** What a hand-driven script does. */
-export type Deed = (hands: Hands) => void | Promise<void>;
+type Deed = (hands: Hands) => void | Promise<void>;
 
 /** A driver with one rule broken. */
 export interface DriverMutant {

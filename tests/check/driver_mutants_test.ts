@@ -5,6 +5,7 @@ import { SCHEDULES } from "../../firmware/check/driver/schedules.ts";
 import { findClause } from "../../firmware/check/clauses.ts";
 import type { CheckResult } from "../../firmware/check/run_checks.ts";
 import { DEFAULT_BOARD } from "../../firmware/target/options.ts";
+import { SOURCES } from "../sources.ts";
 import { byHand, DRIVER_MUTANTS, type DriverMutant } from "./driver_mutants.ts";
 
 /** Runs a script under the schedule of a mutant. */
@@ -60,4 +61,15 @@ Deno.test("driver mutants: each is caught by the rule of its clause, which the s
       assert(row!.check.clauses.includes(clause), row!.check.clauses.join());
     });
   }
+});
+
+Deno.test("driver rules: the clauses that the emulator's log has are those of drivers", async () => {
+  const ids = new Set<string>();
+  for (const { path } of SOURCES.filter(({ room }) => room === "emu")) {
+    if (/_test(?:_util)?\.ts$/.test(path)) continue;
+    const text = await Deno.readTextFile(new URL(`../../${path}`, import.meta.url));
+    for (const [, id] of text.matchAll(/"(drv\.[a-z0-9.-]+)"/g)) ids.add(id!);
+  }
+  assert(ids.size > 30, `${ids.size}`);
+  for (const id of ids) assertEquals(findClause(id)?.role, "driver", id);
 });

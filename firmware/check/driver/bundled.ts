@@ -22,7 +22,7 @@ import type { BoardOptions } from "../../target/options.ts";
 import type { Vireo, VireoMain } from "../../vireo.ts";
 
 /** A driver of Vireo's own, and a script that uses all that it does. */
-export interface BundledDriver {
+interface BundledDriver {
   /** Its name, as in `vireo check driver blk`. */
   readonly name: string;
   /** Virtio id of its device. */

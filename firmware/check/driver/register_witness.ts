@@ -39,7 +39,7 @@ const MEANING: Readonly<Record<string, string>> = {
 };
 
 /** What a watched device is. */
-export interface Watched {
+interface Watched {
   /** The device; undefined for an empty slot. */
   hosted(): HostedDevice | undefined;
   /** Its bus. */

@@ -24,7 +24,7 @@ import { INJECTED, REFUSED, Tempter } from "./tempter.ts";
 import { watchNode } from "./window.ts";
 
 /** Milliseconds that a script has, unless the caller says otherwise. */
-export const SCRIPT_DEADLINE = 5000;
+const SCRIPT_DEADLINE = 5000;
 /** Milliseconds for taking the drivers off. */
 const END_DEADLINE = 2000;
 

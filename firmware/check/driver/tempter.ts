@@ -17,7 +17,7 @@ const ENTROPY = 4;
 const LATEST = 3;
 
 /** What a tempter needs to know of its device. */
-export interface Tempted {
+interface Tempted {
   /** The device, once the machine has made it. */
   hosted(): HostedDevice;
   /** What looks at its rings. */
