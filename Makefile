@@ -33,7 +33,7 @@ PACKAGES := qemu-system-x86 qemu-system-arm $(RISCV) ipxe-qemu qemu-utils iprout
 	xfsprogs btrfs-progs squashfs-tools cryptsetup-bin xorriso tshark
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help setup packages qemu fresh demo test spec check fmt lint types doc docs unit fuzz bench bench-guest clean
+.PHONY: help setup packages qemu images fresh demo test spec check fmt lint types doc docs unit fuzz bench bench-guest clean
 
 help:
 	@echo "make demo [DISK=path]  set up and run the main job on the emulated board"
@@ -107,15 +107,22 @@ doc: $(SETUP)
 qemu: $(SETUP) packages
 	@$(DENO) run -A tests/qemu/fetch.ts
 
+# Of the guests that tests boot.
+images: $(SETUP) packages
+	@$(DENO) run -A tests/images.ts
+
 # The report comes last: what ran on which QEMU, and what failed.
-unit: $(SETUP) packages qemu
+unit: $(SETUP) packages qemu images
 	@$(DENO) run -A tests/run.ts $(REPORT)
 
 # The type checker uses one processor: the others go beside it.
 check: $(SETUP)
 	@$(MAKE) --no-print-directory -j2 --output-sync=target types lint doc
 
-test: check unit
+# What is fetched comes while the type checker is at work.
+test: $(SETUP) packages
+	@$(MAKE) --no-print-directory -j3 --output-sync=target types images qemu lint doc
+	@$(MAKE) --no-print-directory unit
 
 # By section and role, from the last run's reports; without one from the names of the tests.
 spec: $(SETUP)

@@ -1,17 +1,9 @@
-import {
-  type Blk,
-  blkDriver,
-  Bus,
-  type BusOptions,
-  type Console,
-  consoleDriver,
-  type DriverInstance,
-  type Net,
-  netDriver,
-  type Rng,
-  rngDriver,
-  type VirtioDriver,
-} from "@vireo/drivers";
+import { type Blk, blkDriver } from "@vireo/drivers/blk";
+import { Bus, type BusOptions } from "@vireo/drivers/bus";
+import { type Console, consoleDriver } from "@vireo/drivers/console";
+import type { DriverInstance, VirtioDriver } from "@vireo/drivers/core";
+import { type Net, netDriver } from "@vireo/drivers/net";
+import { type Rng, rngDriver } from "@vireo/drivers/rng";
 import {
   deviceName,
   Feature,

@@ -1,4 +1,9 @@
-import type { Blk, Bus, Console, DriverInstance, Net, Rng, VirtioDriver } from "@vireo/drivers";
+import type { Blk } from "@vireo/drivers/blk";
+import type { Bus } from "@vireo/drivers/bus";
+import type { Console } from "@vireo/drivers/console";
+import type { DriverInstance, VirtioDriver } from "@vireo/drivers/core";
+import type { Net } from "@vireo/drivers/net";
+import type { Rng } from "@vireo/drivers/rng";
 import type { Platform } from "@vireo/hal";
 import type { Qmp } from "@vireo/hal/qtest";
 import type { StreamPort } from "@vireo/emu";

@@ -1,4 +1,4 @@
-import { cryptoDriver, type CryptoOffer } from "@vireo/drivers";
+import { cryptoDriver, type CryptoOffer } from "@vireo/drivers/crypto";
 import {
   CryptoAead,
   CryptoAkcipher,

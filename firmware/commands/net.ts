@@ -1,5 +1,6 @@
 import { arpRequest, IpStack, PcapWriter, ping } from "../ip/mod.ts";
-import { type Net, parseMac, timedOut } from "@vireo/drivers";
+import { type Net, parseMac } from "@vireo/drivers/net";
+import { timedOut } from "@vireo/drivers/core";
 import { featureName, NetFeature, VireoError } from "@vireo/hal";
 import type { BoardOptions } from "../target/options.ts";
 import { keepOffTerminal, openSink } from "../terminal/files.ts";

@@ -8,7 +8,7 @@ import {
   type PciNode,
   statusText,
 } from "@vireo/hal";
-import { capabilityText, type PciDetails, type VirtioDevice } from "@vireo/drivers";
+import { capabilityText, type PciDetails, type VirtioDevice } from "@vireo/drivers/core";
 import type { Vireo } from "../vireo.ts";
 import { openVireo } from "../session.ts";
 import type { BoardOptions } from "../target/options.ts";

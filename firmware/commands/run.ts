@@ -1,5 +1,4 @@
-import type { BindNotice } from "@vireo/drivers";
-import { violationText } from "@vireo/emu";
+import type { BindNotice } from "@vireo/drivers/bus";
 import { deviceName } from "@vireo/hal";
 import { interruptible } from "../terminal/interrupts.ts";
 import { toFileUrl } from "../terminal/paths.ts";
@@ -32,7 +31,7 @@ export async function run(
     try {
       await main(vireo);
     } finally {
-      sayViolations(vireo);
+      await sayViolations(vireo);
     }
   };
   await interruptible(code, () => opened?.abort(new Error("Interrupted")));
@@ -63,8 +62,10 @@ function sayNotice(notice: BindNotice): void {
 }
 
 /** Says what the emulator holds against the drivers. */
-function sayViolations({ emulated }: Vireo): void {
+async function sayViolations({ emulated }: Vireo): Promise<void> {
   const violations = emulated?.machine.violations() ?? [];
+  if (violations.length === 0) return;
+  const { violationText } = await import("@vireo/emu/core");
   for (const violation of violations.slice(0, MOST_VIOLATIONS)) {
     console.error(`vireo: ${violation.slot}: the driver erred: ${violationText(violation)}`);
   }

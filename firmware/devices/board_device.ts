@@ -1,5 +1,5 @@
 import type { DeviceModel } from "@vireo/emu";
-import type { DriverInstance, VirtioDriver } from "@vireo/drivers";
+import type { DriverInstance, VirtioDriver } from "@vireo/drivers/core";
 
 /** A device that was asked for. */
 export interface WithOption {

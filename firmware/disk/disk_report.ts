@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { Blk } from "@vireo/drivers";
+import type { Blk } from "@vireo/drivers/blk";
 import { readBytes } from "./byte_range.ts";
 import { sizeText } from "../terminal/output.ts";
 import { vhdFooter } from "./container.ts";

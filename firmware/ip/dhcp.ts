@@ -1,4 +1,4 @@
-import { waitFor, type WaitOptions, within } from "@vireo/drivers";
+import { waitFor, type WaitOptions, within } from "@vireo/drivers/core";
 import { formatIpv4, parseIpv4 } from "./ethernet.ts";
 import type { IpConfig, UdpHost } from "./host.ts";
 

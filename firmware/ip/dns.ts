@@ -1,4 +1,4 @@
-import { waitFor, type WaitOptions, within } from "@vireo/drivers";
+import { waitFor, type WaitOptions, within } from "@vireo/drivers/core";
 import { VireoError } from "@vireo/hal";
 import { formatIpv4 } from "./ethernet.ts";
 import type { UdpHost } from "./host.ts";

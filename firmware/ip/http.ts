@@ -1,4 +1,4 @@
-import { type Timers, waitOn, type WaitOptions } from "@vireo/drivers";
+import { type Timers, waitOn, type WaitOptions } from "@vireo/drivers/core";
 import { VireoError } from "@vireo/hal";
 import type { TcpClient, TcpStream } from "./host.ts";
 

@@ -1,12 +1,5 @@
-import {
-  type Deadline,
-  formatMac,
-  type Net,
-  timedOut,
-  timeLeft,
-  type WaitOptions,
-  within,
-} from "@vireo/drivers";
+import { type Deadline, timedOut, timeLeft, type WaitOptions, within } from "@vireo/drivers/core";
+import { formatMac, type Net } from "@vireo/drivers/net";
 import { VireoError } from "@vireo/hal";
 import { arpRequest, buildEcho, parseArp, parseEcho, parseIpv4 } from "./ethernet.ts";
 

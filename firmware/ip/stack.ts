@@ -1,13 +1,12 @@
+import { formatMac, type Net } from "@vireo/drivers/net";
 import {
-  formatMac,
-  type Net,
   SYSTEM_TIMERS,
   type Timers,
   waitFor,
   waitOn,
   type WaitOptions,
   within,
-} from "@vireo/drivers";
+} from "@vireo/drivers/core";
 import { VireoError } from "@vireo/hal";
 import { dhcp, type DhcpLease } from "./dhcp.ts";
 import {

@@ -1,5 +1,5 @@
 import { VireoError, type VireoErrorCode } from "@vireo/hal";
-import { timedOut, type Timers, waitOn, type WaitOptions, within } from "@vireo/drivers";
+import { timedOut, type Timers, waitOn, type WaitOptions, within } from "@vireo/drivers/core";
 import { TcpFlag as F, type TcpSegment } from "./packets.ts";
 
 /** Bytes that we have room for. */

@@ -1,4 +1,5 @@
-import { type Bus, ongoingWaits, type OutstandingBuffers } from "@vireo/drivers";
+import type { Bus, OutstandingBuffers } from "@vireo/drivers/bus";
+import { ongoingWaits } from "@vireo/drivers/core";
 
 /** Milliseconds after which a wait is told of for the first time. */
 const FIRST = 5000;
