@@ -28,6 +28,8 @@ const FIRST_IRQ = 48;
 const MIN_SLOTS = 8;
 const DEFAULT_MEMORY = 64 * 1024 * 1024;
 const PAGE = 4096;
+/** What virtio-mmio has of the widths of configuration accesses. */
+const MMIO_CONFIG = { clause: "4.2.2.2", rule: "drv.mmio.layout.3" };
 const DEFAULT_MESSAGES = 256;
 /** Devices of a bus, less the host bridge. */
 const MAX_FUNCTIONS = 31;
@@ -365,6 +367,7 @@ export class EmulatedMachine implements Platform {
     const regions = spec?.model.sharedMemory?.map((region) => this.#map(region)) ?? [];
     const device = spec === undefined ? undefined : new HostedDevice({
       model: spec.model,
+      configPlace: MMIO_CONFIG,
       regions,
       memory: this.memory,
       legacy: version === 1,

@@ -69,8 +69,21 @@ export async function openVireo(
       `Cannot open a board with the option '${key}' beside it: expected ${OPTIONS.join(", ")}`,
     );
   }
+  return await openSession(full, await openBoard(full), options);
+}
+
+/**
+ * Probes the bus of a board that is open, and binds the bundled drivers; the session owns the board.
+ *
+ * @throws {VireoError} If a device cannot be added.
+ */
+export async function openSession(
+  full: BoardOptions,
+  board: OpenBoard,
+  options: VireoOptions = {},
+): Promise<Vireo> {
   await using cleanup = new AsyncDisposableStack();
-  const machine = cleanup.use(await openBoard(full));
+  const machine = cleanup.use(board);
   const trace = await traceOf(full, options);
   if (trace !== undefined) cleanup.use(trace);
   const bus = cleanup.use(

@@ -349,7 +349,11 @@ export class Balloon extends QueueDriver {
     pages.forEach((page, i) => view.setUint32(i * 4, page, true));
     const answered = Promise.withResolvers<void>();
     this.#answered = answered.promise;
+    const { signal: life } = this.#life;
     const settle = (): void => {
+      // The device may fail right after its answer: its reset empties the balloon, and during the next
+      // initialization the configuration must not be written (drv.basic.init.2).
+      if (life.aborted) return answered.resolve();
       done();
       this.#setActual();
       answered.resolve();

@@ -208,7 +208,7 @@ function lie(model: CryptoDevice, index: number, used: (written: number) => numb
       ...context,
       features: context.features,
       legacy: context.legacy,
-      fault: (reason) => context.fault(reason),
+      fault: (reason, rule) => context.fault(reason, rule),
       configChanged: () => context.configChanged(),
       queue: (at) => {
         const queue = context.queue(at);

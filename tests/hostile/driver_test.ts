@@ -399,7 +399,7 @@ function lieOfCapacity(model: ScsiDevice, size: number): ScsiDevice {
       memory: (address, length) => given.memory(address, length),
       sharedAddress: (id) => given.sharedAddress(id),
       configChanged: () => given.configChanged(),
-      fault: (reason) => given.fault(reason),
+      fault: (reason, rule) => given.fault(reason, rule),
     });
   };
   return model;

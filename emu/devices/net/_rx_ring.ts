@@ -180,6 +180,7 @@ export class RxRing {
       this.#context?.fault(
         `receiveq${(this.#index >>> 1) + 1}: a buffer of ${chain.writableLength} writable bytes, ` +
           `less than the header's ${this.#headerSize}, or with readable ones`,
+        "drv.net.rx-buffers.3",
       );
       return undefined;
     }
