@@ -26,6 +26,8 @@ import { BOARD_DEVICES } from "./devices/table.ts";
 import { type OpenBoard, openBoard } from "./target/open_board.ts";
 import { OPEN_BUSES } from "./target/open_buses.ts";
 import type { EmulatedBoard } from "./target/emulated_board.ts";
+import type { Recorder } from "@vireo/drivers/record";
+import type { RecordedProgram } from "./record/program.ts";
 import type { OpenTrace } from "./trace/open.ts";
 import { type BoardInput, checkBoard } from "./target/check_board.ts";
 import type { BoardOptions } from "./target/options.ts";
@@ -80,10 +82,19 @@ export async function openVireo(
   const machine = cleanup.use(await openBoard(full));
   const trace = await traceOf(full, options);
   if (trace !== undefined) cleanup.use(trace);
+  const recorder = await recorderOf(full, machine.platform);
+  if (recorder !== undefined) cleanup.use(recorder);
+  const replay = "program" in machine ? machine : undefined;
+  const seed = recorder?.seed ?? replay?.program.seed;
+  if (seed !== undefined) {
+    cleanup.use((await import("./record/seeded_random.ts")).seedRandom(seed));
+  }
+  const platform = recorder?.platform ?? machine.platform;
   const bus = cleanup.use(
     new Bus({
-      ...busOptions(full),
+      ...busOptions(replay?.program.board ?? full),
       tracer: trace?.tracer,
+      rings: recorder?.platform ?? replay?.platform,
       onError: options.onError,
       onBindNotice: options.onBindNotice,
     }),
@@ -99,9 +110,14 @@ export async function openVireo(
     // Ends with the monitor.
     void failPaused(qmp, bus);
   }
-  await bus.addPlatform(machine.platform);
+  if (replay !== undefined) {
+    replay.platform.onDiverged = (error) => {
+      for (const device of bus.devices) device.break(error);
+    };
+  }
+  await bus.addPlatform(platform);
   await loadDrivers(bus);
-  return new Session(full.target, bus, machine, options.args ?? [], cleanup.move());
+  return new Session(full.target, bus, { machine, platform }, options.args ?? [], cleanup.move());
 }
 
 /** Imports the drivers of devices that have none yet, as Linux does when it sees a device's modalias. */
@@ -125,7 +141,37 @@ async function traceOf(
   return openTrace({ groups: board.trace, devices, data, file: traceFile, sink: trace });
 }
 
-function busOptions(board: BoardOptions): BusOptions {
+/** A recording that is being made. */
+interface OpenRecording extends Disposable {
+  readonly platform: Recorder;
+  /** What the program's random numbers begin with. */
+  readonly seed: number;
+}
+
+async function recorderOf(
+  board: BoardOptions,
+  platform: Platform,
+): Promise<OpenRecording | undefined> {
+  if (board.record === undefined) return undefined;
+  const [{ Recorder }, { TraceFile }, { programOf }] = await Promise.all([
+    import("@vireo/drivers/record"),
+    import("./trace/file.ts"),
+    import("./record/program.ts"),
+  ]);
+  const file = new TraceFile(board.record, "recording");
+  const program = programOf(board);
+  const recorder = new Recorder(platform, (bytes) => file.write(bytes), program);
+  return {
+    platform: recorder,
+    seed: program.seed,
+    [Symbol.dispose]: () => {
+      recorder.close();
+      file[Symbol.dispose]();
+    },
+  };
+}
+
+function busOptions(board: RecordedProgram["board"]): BusOptions {
   const off: number[] = [];
   if (!board.indirect) off.push(Feature.INDIRECT_DESC);
   if (!board.eventIdx) off.push(Feature.EVENT_IDX);
@@ -157,6 +203,7 @@ class Session implements Vireo {
   readonly target: string;
   readonly bus: Bus;
   readonly #machine: OpenBoard;
+  readonly platform: Platform;
   readonly args: readonly string[];
   readonly #abort = new AbortController();
   readonly #cleanup: AsyncDisposableStack;
@@ -164,19 +211,16 @@ class Session implements Vireo {
   constructor(
     target: string,
     bus: Bus,
-    machine: OpenBoard,
+    { machine, platform }: { readonly machine: OpenBoard; readonly platform: Platform },
     args: readonly string[],
     cleanup: AsyncDisposableStack,
   ) {
     this.target = target;
     this.bus = bus;
     this.#machine = machine;
+    this.platform = platform;
     this.args = args;
     this.#cleanup = cleanup;
-  }
-
-  get platform(): Platform {
-    return this.#machine.platform;
   }
 
   get emulated(): EmulatedBoard | undefined {

@@ -1,6 +1,7 @@
 import type { TraceElement, VireoError } from "@vireo/hal";
 import type { Ring } from "../virtqueue/create_ring.ts";
-import type { QueueAddresses, SgList } from "../virtqueue/virtqueue.ts";
+import { PassingRing } from "../virtqueue/passing_ring.ts";
+import type { SgList } from "../virtqueue/virtqueue.ts";
 import { describeAnswer, describeRequest, frameOf } from "./requests.ts";
 import type { TraceTarget } from "./_target.ts";
 
@@ -25,13 +26,7 @@ interface RingTrace {
 }
 
 /** A ring of which a tracer hears what goes in and out. */
-export class TracedRing implements Ring {
-  readonly index: number;
-  readonly name: string;
-  readonly device: Ring["device"];
-  readonly status: Ring["status"];
-  readonly diagnose: Ring["diagnose"];
-  readonly #ring: Ring;
+export class TracedRing extends PassingRing {
   readonly #trace: RingTrace;
   readonly #pending = new Map<number, Pending>();
   #added = 0;
@@ -40,49 +35,8 @@ export class TracedRing implements Ring {
   #violation: string | undefined;
 
   constructor(ring: Ring, trace: RingTrace) {
-    this.#ring = ring;
+    super(ring);
     this.#trace = trace;
-    this.index = ring.index;
-    this.name = ring.name;
-    this.device = ring.device;
-    this.status = ring.status;
-    this.diagnose = ring.diagnose;
-  }
-
-  get addresses(): QueueAddresses {
-    return this.#ring.addresses;
-  }
-
-  get callbacks(): boolean {
-    return this.#ring.callbacks;
-  }
-
-  get unkicked(): number {
-    return this.#ring.unkicked;
-  }
-
-  get popped(): number {
-    return this.#ring.popped;
-  }
-
-  get size(): number {
-    return this.#ring.size;
-  }
-
-  get freeSlots(): number {
-    return this.#ring.freeSlots;
-  }
-
-  get inFlight(): number {
-    return this.#ring.inFlight;
-  }
-
-  get broken(): VireoError | undefined {
-    return this.#ring.broken;
-  }
-
-  get usedLength(): number {
-    return this.#ring.usedLength;
   }
 
   /** The transport is about to be told of the buffers: what the device does with them comes after. */
@@ -91,12 +45,8 @@ export class TracedRing implements Ring {
     this.#kicked();
   }
 
-  slotsFor(elements: number): number {
-    return this.#ring.slotsFor(elements);
-  }
-
-  add(chain: SgList, token: number): boolean {
-    if (!this.#ring.add(chain, token)) return false;
+  override add(chain: SgList, token: number): boolean {
+    if (!this.inner.add(chain, token)) return false;
     const { tracer, slot } = this.#trace;
     const elements = Array.from({ length: chain.count }, (_, i): TraceElement => ({
       address: chain.address(i),
@@ -116,35 +66,31 @@ export class TracedRing implements Ring {
       token,
       request,
       elements,
-      inFlight: this.#ring.inFlight,
+      inFlight: this.inner.inFlight,
       frame: frameOf(where, "sent", () => this.#bytes(elements, false, WHOLE)),
       data: this.#data(readable),
     });
     return true;
   }
 
-  kick(): void {
+  override kick(): void {
     this.#notified = false;
-    this.#ring.kick();
+    this.inner.kick();
     if (!this.#notified && this.#added > 0) this.#kicked();
     this.#diagnosed();
   }
 
-  kickAgain(): void {
-    this.#ring.kickAgain();
-  }
-
-  pop(): number {
-    const token = this.#ring.pop();
+  override pop(): number {
+    const token = this.inner.pop();
     if (token < 0) {
-      const { broken } = this.#ring;
+      const { broken } = this.inner;
       if (broken !== undefined) this.#fault(broken);
       return token;
     }
     const { tracer, slot } = this.#trace;
     const pending = this.#pending.get(token);
     this.#pending.delete(token);
-    const length = this.#ring.usedLength;
+    const length = this.inner.usedLength;
     const { deviceId, features } = tracer.of(slot);
     const where = { deviceId, features, queue: this.index, name: this.name };
     const elements = pending?.elements ?? [];
@@ -159,7 +105,7 @@ export class TracedRing implements Ring {
       token,
       request: describeAnswer({ ...where, request, bytes, length, last }),
       length,
-      inFlight: this.#ring.inFlight,
+      inFlight: this.inner.inFlight,
       after: tracer.time - (pending?.time ?? tracer.time),
       frame: frameOf(where, "received", () => this.#bytes(elements, true, Math.min(length, WHOLE))),
       data: this.#data(written),
@@ -167,37 +113,17 @@ export class TracedRing implements Ring {
     return token;
   }
 
-  hasUsed(): boolean {
-    return this.#ring.hasUsed();
-  }
-
-  disableCallbacks(): void {
-    this.#ring.disableCallbacks();
-  }
-
-  enableCallbacks(): boolean {
-    return this.#ring.enableCallbacks();
-  }
-
-  enableCallbacksDelayed(): boolean {
-    return this.#ring.enableCallbacksDelayed();
-  }
-
-  detachUnused(): number {
-    const token = this.#ring.detachUnused();
+  override detachUnused(): number {
+    const token = this.inner.detachUnused();
     this.#pending.delete(token);
     return token;
   }
 
-  break(reason: VireoError): void {
+  override break(reason: VireoError): void {
     // A reset breaks queues too, and says so itself.
     const reset = reason.code === "DEVICE_STATE" || reason.code === "DEVICE_REMOVED";
-    if (this.#ring.broken === undefined && !reset) this.#fault(reason);
-    this.#ring.break(reason);
-  }
-
-  [Symbol.dispose](): void {
-    this.#ring[Symbol.dispose]();
+    if (this.inner.broken === undefined && !reset) this.#fault(reason);
+    this.inner.break(reason);
   }
 
   #kicked(): void {

@@ -10,7 +10,7 @@ import {
   type VireoError,
 } from "@vireo/hal";
 import type { Transport } from "../transport/transport.ts";
-import { TracedDma } from "./_dma.ts";
+import { TracedDma } from "./traced_dma.ts";
 import { tracedNode } from "./_registers.ts";
 import type { Traced, TraceTarget } from "./_target.ts";
 import { TracedTransport } from "./_transport.ts";

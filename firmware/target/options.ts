@@ -13,7 +13,7 @@ import {
 } from "./option_values.ts";
 
 /** Where devices are, without the board. */
-export type TargetKind = "emu" | "devmem" | "qtest" | "qemu" | "vhost-user";
+export type TargetKind = "emu" | "devmem" | "qtest" | "qemu" | "vhost-user" | "replay";
 
 /** What decides, besides the target, whether an option can be. */
 export interface Interfaces {
@@ -309,7 +309,15 @@ export const BOARD_OPTIONS = {
     flag: "--trace-file <file>",
     summary: "trace to FILE: .pcapng for Wireshark, .json for Perfetto, any other as text",
     group: "Tracing:",
-    targets: ["emu", "qtest", "devmem", "vhost-user"],
+    targets: ["emu", "qtest", "devmem", "vhost-user", "replay"],
+    parse: (path?: string): string | undefined => path,
+  },
+  /** The file that the device side is recorded to. */
+  record: {
+    flag: "--record <file>",
+    summary: "keep what the devices do in FILE, for replay",
+    group: "Tracing:",
+    targets: ["emu", "qtest", "devmem"],
     parse: (path?: string): string | undefined => path,
   },
   /** How many bytes of each buffer's data the trace has. */

@@ -1,11 +1,10 @@
 import { Tracer } from "@vireo/drivers/trace";
-import { type TraceEvent, type TraceGroup, type TraceSink, VireoError } from "@vireo/hal";
+import type { TraceEvent, TraceGroup, TraceSink } from "@vireo/hal";
+import { TraceFile, writeAll } from "./file.ts";
 import { PcapngTrace } from "./pcapng.ts";
 import { traceLine } from "./text.ts";
 import { TimelineTrace } from "./timeline.ts";
 
-/** Bytes that are kept before they are written. */
-const CHUNK = 1 << 16;
 const utf8 = new TextEncoder();
 
 /** What a trace is to have, and where it goes. */
@@ -85,51 +84,4 @@ function formOf(file: string): TraceForm {
     };
   }
   return { start: end, end, event: (event) => [utf8.encode(`${traceLine(event)}\n`)] };
-}
-
-/** A file that is written as it goes: whole chunks at once, the rest at the end of the turn. */
-class TraceFile implements Disposable {
-  readonly #file: Deno.FsFile;
-  readonly #chunk = new Uint8Array(CHUNK);
-  #length = 0;
-  #scheduled = false;
-  #closed = false;
-
-  constructor(path: string) {
-    try {
-      this.#file = Deno.openSync(path, { write: true, create: true, truncate: true });
-    } catch (cause) {
-      throw new VireoError("HOST_ERROR", `Cannot write the trace to ${path}`, { cause });
-    }
-  }
-
-  write(bytes: Uint8Array): void {
-    if (this.#closed) return;
-    if (this.#length + bytes.length > CHUNK) this.#flush();
-    if (bytes.length > CHUNK) return writeAll(this.#file, bytes);
-    this.#chunk.set(bytes, this.#length);
-    this.#length += bytes.length;
-    if (this.#scheduled) return;
-    this.#scheduled = true;
-    setTimeout(() => {
-      this.#scheduled = false;
-      if (!this.#closed) this.#flush();
-    });
-  }
-
-  [Symbol.dispose](): void {
-    if (this.#closed) return;
-    this.#flush();
-    this.#closed = true;
-    this.#file.close();
-  }
-
-  #flush(): void {
-    writeAll(this.#file, this.#chunk.subarray(0, this.#length));
-    this.#length = 0;
-  }
-}
-
-function writeAll(to: { writeSync(bytes: Uint8Array): number }, bytes: Uint8Array): void {
-  for (let at = 0; at < bytes.length;) at += to.writeSync(bytes.subarray(at));
 }
