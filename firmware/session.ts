@@ -23,6 +23,7 @@ import {
 import type { Qmp } from "@vireo/hal/qtest";
 import type { StreamPort } from "@vireo/emu";
 import { BOARD_DEVICES } from "./devices/table.ts";
+import type { DeviceInspection } from "./inspect/inspect_board.ts";
 import { type OpenBoard, openBoard } from "./target/open_board.ts";
 import { OPEN_BUSES } from "./target/open_buses.ts";
 import type { EmulatedBoard } from "./target/emulated_board.ts";
@@ -264,6 +265,10 @@ class Session implements Vireo {
   async use<T extends DriverInstance>(driver: VirtioDriver<T>): Promise<T> {
     await this.bus.registerDriver(driver, { replace: true });
     return this.get(driver);
+  }
+
+  async inspect(): Promise<readonly DeviceInspection[]> {
+    return await (await import("./inspect/inspect_board.ts")).inspectBoard(this);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -2,6 +2,7 @@ import type { Blk, Bus, Console, DriverInstance, Net, Rng, VirtioDriver } from "
 import type { Platform } from "@vireo/hal";
 import type { Qmp } from "@vireo/hal/qtest";
 import type { StreamPort } from "@vireo/emu";
+import type { DeviceInspection } from "./inspect/inspect_board.ts";
 import type { EmulatedBoard } from "./target/emulated_board.ts";
 
 /** What a script's default export looks like. */
@@ -50,6 +51,21 @@ export interface Vireo extends AsyncDisposable {
    * ```
    */
   use<T extends DriverInstance>(driver: VirtioDriver<T>): Promise<T>;
+  /**
+   * Says what is in the rings of all devices at this moment: what the driver knows itself, what is in memory that the
+   * device can change, and on QEMU targets what QEMU has of it, with the differences.
+   *
+   * @example
+   * ```ts
+   * import { openVireo } from "@vireo/firmware";
+   * import { assertEquals } from "@std/assert";
+   *
+   * await using vireo = await openVireo();
+   * const rng = (await vireo.inspect()).find(({ type }) => type === "rng")!;
+   * assertEquals([rng.queues[0]!.inFlight, rng.queues[0]!.wrong], [0, []]);
+   * ```
+   */
+  inspect(): Promise<readonly DeviceInspection[]>;
   /** The first block device. @throws {VireoError} `NO_DEVICE` If there is none. */
   readonly blk: Blk;
   /** The first network device. @throws {VireoError} `NO_DEVICE` If there is none. */

@@ -1,5 +1,6 @@
 import type { VireoError } from "@vireo/hal";
 import type { Ring } from "./create_ring.ts";
+import type { RingInspection } from "./inspection.ts";
 import type { QueueAddresses, SgList } from "./virtqueue.ts";
 
 /** A ring that passes everything on to another; those that watch a ring begin here. */
@@ -99,6 +100,10 @@ export class PassingRing implements Ring {
 
   break(reason: VireoError): void {
     this.inner.break(reason);
+  }
+
+  inspect(): RingInspection {
+    return this.inner.inspect!();
   }
 
   [Symbol.dispose](): void {

@@ -22,6 +22,14 @@ export const BOARD_ROWS: readonly CommandRow[] = [
     run: async ({ board, flags }) => await (await import("./probe.ts")).probe(board, flags),
   }),
   command({
+    name: "inspect",
+    summary: "show the rings of a board: descriptors, entries, what is in flight, QEMU's view",
+    options: [JSON_OPTION],
+    example: "vireo inspect --target qtest:aarch64-virt\nvireo inspect --packed --json",
+    board: {},
+    run: async ({ board, flags }) => await (await import("./inspect.ts")).inspect(board, flags),
+  }),
+  command({
     name: "check",
     summary: "look at every device of a board clause by clause, without our drivers",
     options: [
