@@ -307,7 +307,7 @@ export const BOARD_OPTIONS = {
   /** The file that the trace goes to instead of stderr. */
   traceFile: {
     flag: "--trace-file <file>",
-    summary: "trace to FILE: .pcapng for Wireshark, .json for Perfetto, any other as text",
+    summary: "trace to FILE: .pcapng for Wireshark, .json for Perfetto, .html a page, others text",
     group: "Tracing:",
     targets: ["emu", "qtest", "devmem", "vhost-user", "replay"],
     parse: (path?: string): string | undefined => path,

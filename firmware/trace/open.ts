@@ -1,6 +1,7 @@
 import { Tracer } from "@vireo/drivers/trace";
 import type { TraceEvent, TraceGroup, TraceSink } from "@vireo/hal";
 import { TraceFile, writeAll } from "./file.ts";
+import { PageTrace } from "./page.ts";
 import { PcapngTrace } from "./pcapng.ts";
 import { traceLine } from "./text.ts";
 import { TimelineTrace } from "./timeline.ts";
@@ -68,6 +69,14 @@ function formOf(file: string): TraceForm {
   if (file.endsWith(".pcapng")) {
     const pcapng = new PcapngTrace(Date.now());
     return { start: pcapng.header(), end, event: (event) => pcapng.event(event) };
+  }
+  if (file.endsWith(".html")) {
+    const page = new PageTrace();
+    return {
+      start: utf8.encode(page.start),
+      end: utf8.encode(page.end),
+      event: (event) => [utf8.encode(page.event(event))],
+    };
   }
   if (file.endsWith(".json")) {
     const timeline = new TimelineTrace();
