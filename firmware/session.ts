@@ -135,11 +135,12 @@ async function traceOf(
   board: BoardOptions,
   { trace }: VireoOptions,
 ): Promise<OpenTrace | undefined> {
-  const { traceFile, traceData: data, traceDevices: names } = board;
-  if (trace === undefined && board.trace === undefined && traceFile === undefined) return undefined;
+  const { traceFile, traceData: data, traceDevices: names, stats } = board;
+  const traced = trace !== undefined || board.trace !== undefined || traceFile !== undefined;
+  if (!traced && !stats) return undefined;
   const { openTrace } = await import("./trace/open.ts");
   const devices = names.length === 0 ? undefined : names;
-  return openTrace({ groups: board.trace, devices, data, file: traceFile, sink: trace });
+  return openTrace({ groups: board.trace, devices, data, file: traceFile, sink: trace, stats });
 }
 
 /** A recording that is being made. */

@@ -222,3 +222,9 @@ export function traceGroup(event: TraceDetail): TraceGroup {
       return "ring";
   }
 }
+
+/** Whether an event is asked for by its group; what happens to a buffer is the ring's too. */
+export function inTraceGroups(groups: ReadonlySet<TraceGroup>, event: TraceDetail): boolean {
+  if (groups.has(traceGroup(event))) return true;
+  return (event.kind === "add" || event.kind === "used") && groups.has("ring");
+}

@@ -3,6 +3,7 @@ import { hex } from "@vireo/hal";
 import type { DeviceInspection, QueueInspection } from "../inspect/inspect_board.ts";
 import { openVireo } from "../session.ts";
 import type { BoardOptions } from "../target/options.ts";
+import { rowsOfText } from "../terminal/rows.ts";
 import type { JsonFlag } from "./command.ts";
 
 /** `vireo inspect`: what is in the rings of a board once its drivers have set it up. */
@@ -44,7 +45,7 @@ function queueLines(queue: QueueInspection): string[] {
   if (buffers.length > 0) {
     const cells = [["buffer", "token", "state", "slot", "address", "length", "flags"]];
     for (const buffer of buffers.slice(0, MOST)) cells.push(...bufferCells(buffer));
-    lines.push(...table(cells).map((line) => `  ${line}`));
+    lines.push(...rowsOfText(cells).map((line) => `  ${line}`));
     if (buffers.length > MOST) lines.push(`  and ${buffers.length - MOST} more`);
   }
   return [...lines, ...qemuLines(queue)];
@@ -72,10 +73,4 @@ function qemuLines({ qemu, differences }: QueueInspection): string[] {
     `  QEMU: ${seen}${parts === undefined ? "" : `; next ${next!.index} [${parts.join(", ")}]`}`,
     ...differences.map((difference) => `! ${difference}`),
   ];
-}
-
-/** Rows with columns of the same width. */
-function table(rows: readonly (readonly string[])[]): string[] {
-  const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
-  return rows.map((row) => row.map((cell, i) => cell.padEnd(widths[i]!)).join("  ").trimEnd());
 }

@@ -26,14 +26,14 @@ export async function replay(
   recording: string,
   { script, toTest, list }: ReplayFlags,
 ): Promise<void> {
-  const { target, trace, traceDevices, traceFile, traceData } = board;
+  const { target, trace, traceDevices, traceFile, traceData, stats } = board;
   if (target !== DEFAULT_BOARD.target || board.record !== undefined) {
     throw new UsageError("replay: a recording needs no target, and makes no recording");
   }
   const bytes = await readRecording(recording);
   if (list) return console.log(recordingLines(bytes).join("\n"));
   if (toTest !== undefined) return await writeTest(bytes, recording, toTest);
-  const traced = { trace, traceDevices, traceFile, traceData };
+  const traced = { trace, traceDevices, traceFile, traceData, stats };
   const outcome = await withReplay(bytes, async (target, program) => {
     await runCall({ ...DEFAULT_BOARD, ...traced, target }, program, script);
   });

@@ -116,6 +116,7 @@ const CHECKS: { readonly [K in keyof BoardOptions]: Check } = {
   trace: optional(list(oneOf(...TRACED))),
   traceDevices: list(filled),
   traceFile: optional(filled),
+  stats: flag,
   record: optional(filled),
   traceData: count(0, 65536),
 };

@@ -312,6 +312,14 @@ export const BOARD_OPTIONS = {
     targets: ["emu", "qtest", "devmem", "vhost-user", "replay"],
     parse: (path?: string): string | undefined => path,
   },
+  /** Whether what happens is counted. */
+  stats: {
+    flag: "--stats",
+    summary:
+      "count kicks, interrupts, register accesses, bytes and latencies; at the end on stderr",
+    group: "Tracing:",
+    parse: (on?: true): boolean => on === true,
+  },
   /** The file that the device side is recorded to. */
   record: {
     flag: "--record <file>",

@@ -1,8 +1,15 @@
-import { Tracer } from "@vireo/drivers/trace";
-import type { TraceEvent, TraceGroup, TraceSink } from "@vireo/hal";
+import { Tracer, TraceStats } from "@vireo/drivers/trace";
+import {
+  inTraceGroups,
+  TRACE_GROUPS,
+  type TraceEvent,
+  type TraceGroup,
+  type TraceSink,
+} from "@vireo/hal";
 import { TraceFile, writeAll } from "./file.ts";
 import { PageTrace } from "./page.ts";
 import { PcapngTrace } from "./pcapng.ts";
+import { statsLines } from "./stats_text.ts";
 import { traceLine } from "./text.ts";
 import { TimelineTrace } from "./timeline.ts";
 
@@ -20,6 +27,8 @@ export interface TraceRequest {
   readonly file?: string | undefined;
   /** Told of each event. */
   readonly sink?: TraceSink | undefined;
+  /** Whether what happened is counted, and printed on standard error at the end. */
+  readonly stats?: boolean | undefined;
 }
 
 /** A trace that is being made; disposing of it writes what is left. */
@@ -34,22 +43,59 @@ export interface OpenTrace extends Disposable {
  * @throws {VireoError} `HOST_ERROR` If the file cannot be made.
  */
 export function openTrace(request: TraceRequest): OpenTrace {
-  const { sink, file } = request;
+  return request.stats ? countedTrace(request) : plainTrace(request);
+}
+
+/** A trace that is counted as well: the counts have all groups, what is written has those that were asked for. */
+function countedTrace(request: TraceRequest): OpenTrace {
+  const { groups, devices, data, file, sink } = request;
+  const stats = new TraceStats();
+  const asked = new Set(groups ?? TRACE_GROUPS);
+  const named = devices && new Set(devices);
+  // What is only counted is not written.
+  const silent = groups === undefined && file === undefined && sink === undefined;
+  const inner = silent ? undefined : sinkOf(file, sink);
+  const tracer = new Tracer((event) => {
+    stats.event(event);
+    if (named?.has(event.device) === false || !inTraceGroups(asked, event)) return;
+    inner?.sink(event);
+  }, { data });
+  return {
+    tracer,
+    [Symbol.dispose]: () => {
+      inner?.[Symbol.dispose]();
+      for (const line of statsLines(stats.devices())) {
+        writeAll(Deno.stderr, utf8.encode(`${line}\n`));
+      }
+    },
+  };
+}
+
+function plainTrace(request: TraceRequest): OpenTrace {
+  const { sink, [Symbol.dispose]: dispose } = sinkOf(request.file, request.sink);
+  return { tracer: new Tracer(sink, request), [Symbol.dispose]: dispose };
+}
+
+/** Where events go. */
+interface OpenSink extends Disposable {
+  readonly sink: TraceSink;
+}
+
+function sinkOf(file: string | undefined, sink: TraceSink | undefined): OpenSink {
   if (file === undefined) {
     const line = (event: TraceEvent): void => {
       writeAll(Deno.stderr, utf8.encode(`${traceLine(event)}\n`));
     };
-    return { tracer: new Tracer(sink ?? line, request), [Symbol.dispose]: () => {} };
+    return { sink: sink ?? line, [Symbol.dispose]: () => {} };
   }
   const out = new TraceFile(file);
   const form = formOf(file);
   out.write(form.start);
-  const tracer = new Tracer((event) => {
-    for (const bytes of form.event(event)) out.write(bytes);
-    sink?.(event);
-  }, request);
   return {
-    tracer,
+    sink: (event) => {
+      for (const bytes of form.event(event)) out.write(bytes);
+      sink?.(event);
+    },
     [Symbol.dispose]: () => {
       out.write(form.end);
       out[Symbol.dispose]();
