@@ -100,7 +100,7 @@ export interface BufferFields {
   readonly token: number;
   /** The request in the device's words; undefined where it has none. */
   readonly request: string | undefined;
-  /** An Ethernet frame, where the buffer has one. */
+  /** An Ethernet frame, or a packet of a socket with its header (virtio 1.4 §5.10.6), where the buffer has one. */
   readonly frame?: Uint8Array | undefined;
   /** The first bytes, if they are asked for. */
   readonly data?: Uint8Array | undefined;

@@ -136,7 +136,7 @@ export function describeAnswer(answer: AnswerBytes): string | undefined {
 }
 
 /**
- * The Ethernet frame in a buffer of a network device.
+ * The Ethernet frame in a buffer of a network device, or the packet in one of a socket device.
  *
  * @param way Whether the driver sent the buffer, or received it.
  * @param bytes The whole of what that side wrote.
@@ -146,6 +146,11 @@ export function frameOf(
   way: "sent" | "received",
   bytes: () => Uint8Array,
 ): Uint8Array | undefined {
+  if (place.deviceId === DeviceId.VSOCK) {
+    const queue = way === "sent" ? VsockQueue.TRANSMIT : VsockQueue.RECEIVE;
+    const packet = place.queue === queue ? bytes() : undefined;
+    return packet !== undefined && packet.length >= VSOCK_HDR.SIZE ? packet : undefined;
+  }
   const queue = way === "sent" ? "output" : "input";
   if (place.deviceId !== DeviceId.NET || !place.name.startsWith(queue)) return undefined;
   const all = bytes();

@@ -54,7 +54,7 @@ function countedTrace(request: TraceRequest): OpenTrace {
   const named = devices && new Set(devices);
   // What is only counted is not written.
   const silent = groups === undefined && file === undefined && sink === undefined;
-  const inner = silent ? undefined : sinkOf(file, sink);
+  const inner = silent ? undefined : sinkOf(request);
   const tracer = new Tracer((event) => {
     stats.event(event);
     if (named?.has(event.device) === false || !inTraceGroups(asked, event)) return;
@@ -72,7 +72,7 @@ function countedTrace(request: TraceRequest): OpenTrace {
 }
 
 function plainTrace(request: TraceRequest): OpenTrace {
-  const { sink, [Symbol.dispose]: dispose } = sinkOf(request.file, request.sink);
+  const { sink, [Symbol.dispose]: dispose } = sinkOf(request);
   return { tracer: new Tracer(sink, request), [Symbol.dispose]: dispose };
 }
 
@@ -81,7 +81,7 @@ interface OpenSink extends Disposable {
   readonly sink: TraceSink;
 }
 
-function sinkOf(file: string | undefined, sink: TraceSink | undefined): OpenSink {
+function sinkOf({ file, sink, data }: TraceRequest): OpenSink {
   if (file === undefined) {
     const line = (event: TraceEvent): void => {
       writeAll(Deno.stderr, utf8.encode(`${traceLine(event)}\n`));
@@ -89,7 +89,7 @@ function sinkOf(file: string | undefined, sink: TraceSink | undefined): OpenSink
     return { sink: sink ?? line, [Symbol.dispose]: () => {} };
   }
   const out = new TraceFile(file);
-  const form = formOf(file);
+  const form = formOf(file, data);
   out.write(form.start);
   return {
     sink: (event) => {
@@ -110,10 +110,10 @@ interface TraceForm {
   event(event: TraceEvent): Uint8Array[];
 }
 
-function formOf(file: string): TraceForm {
+function formOf(file: string, data?: number): TraceForm {
   const end = new Uint8Array(0);
   if (file.endsWith(".pcapng")) {
-    const pcapng = new PcapngTrace(Date.now());
+    const pcapng = new PcapngTrace(Date.now(), data);
     return { start: pcapng.header(), end, event: (event) => pcapng.event(event) };
   }
   if (file.endsWith(".html")) {
