@@ -271,8 +271,17 @@ function bytesText(count: number): string {
 
 /** The name that a table has for a number, or the number. */
 function nameOf(table: Readonly<Record<string, number>>, value: number): string {
-  return Object.entries(table).find(([, each]) => each === value)?.[0] ?? `${value}`;
+  let names = NAMES.get(table);
+  if (names === undefined) {
+    // The first name of a value stays.
+    const pairs = Object.entries(table).map(([name, each]) => [each, name] as const).reverse();
+    NAMES.set(table, names = new Map(pairs));
+  }
+  return names.get(value) ?? `${value}`;
 }
+
+/** The names of tables by their numbers: a request is named for every event. */
+const NAMES = new WeakMap<Readonly<Record<string, number>>, ReadonlyMap<number, string>>();
 
 function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

@@ -1,4 +1,4 @@
-import type { TraceElement, VireoError } from "@vireo/hal";
+import { joinBytes, type TraceElement, type VireoError } from "@vireo/hal";
 import type { Ring } from "../virtqueue/create_ring.ts";
 import { PassingRing } from "../virtqueue/passing_ring.ts";
 import type { SgList } from "../virtqueue/virtqueue.ts";
@@ -8,6 +8,8 @@ import type { TraceTarget } from "./_target.ts";
 /** Bytes of a buffer that are looked at for what it means; a frame is taken whole. */
 const LOOK = 512;
 const WHOLE = 1 << 17;
+
+const NOTHING = new Uint8Array(0);
 
 /** A buffer that the device has, as it was added. */
 interface Pending {
@@ -48,11 +50,11 @@ export class TracedRing extends PassingRing {
   override add(chain: SgList, token: number): boolean {
     if (!this.inner.add(chain, token)) return false;
     const { tracer, slot } = this.#trace;
-    const elements = Array.from({ length: chain.count }, (_, i): TraceElement => ({
-      address: chain.address(i),
-      length: chain.length(i),
-      writable: i >= chain.readable,
-    }));
+    const elements: TraceElement[] = [];
+    for (let i = 0; i < chain.count; i++) {
+      const writable = i >= chain.readable;
+      elements.push({ address: chain.address(i), length: chain.length(i), writable });
+    }
     const { deviceId, features } = tracer.of(slot);
     const where = { deviceId, features, queue: this.index, name: this.name };
     const readable = this.#bytes(elements, false, LOOK);
@@ -67,7 +69,7 @@ export class TracedRing extends PassingRing {
       request,
       elements,
       inFlight: this.inner.inFlight,
-      frame: frameOf(where, "sent", () => this.#bytes(elements, false, WHOLE)),
+      frame: frameOf(where, "sent", () => this.#bytes(elements, false, WHOLE).slice()),
       data: this.#data(readable),
     });
     return true;
@@ -107,7 +109,11 @@ export class TracedRing extends PassingRing {
       length,
       inFlight: this.inner.inFlight,
       after: tracer.time - (pending?.time ?? tracer.time),
-      frame: frameOf(where, "received", () => this.#bytes(elements, true, Math.min(length, WHOLE))),
+      frame: frameOf(
+        where,
+        "received",
+        () => this.#bytes(elements, true, Math.min(length, WHOLE)).slice(),
+      ),
       data: this.#data(written),
     });
     return token;
@@ -160,25 +166,18 @@ export class TracedRing extends PassingRing {
     return data > 0 ? bytes.slice(0, data) : undefined;
   }
 
-  /** The bytes of the elements of one side, as far as they can be seen; a copy. */
+  /** The bytes of the elements of one side, as far as they can be seen; a view of memory if they are in one place. */
   #bytes(elements: readonly TraceElement[], writable: boolean, most: number): Uint8Array {
-    const parts: Uint8Array[] = [];
-    let left = most;
+    let found: Uint8Array = NOTHING;
     for (const element of elements) {
       if (element.writable !== writable) continue;
+      const left = most - found.length;
       if (left <= 0) break;
       const part = this.#trace.find(element.address, Math.min(element.length, left));
       if (part === undefined) break;
-      parts.push(part);
-      left -= part.length;
+      found = found.length === 0 ? part : joinBytes(found, part);
     }
-    const bytes = new Uint8Array(most - left);
-    let at = 0;
-    for (const part of parts) {
-      bytes.set(part, at);
-      at += part.length;
-    }
-    return bytes;
+    return found;
   }
 
   /** The last byte that the device may write, which is the status of many devices. */
@@ -189,7 +188,10 @@ export class TracedRing extends PassingRing {
 }
 
 function lengths(elements: readonly TraceElement[]): { readable: number; writable: number } {
-  const sum = (writable: boolean): number =>
-    elements.reduce((total, each) => total + (each.writable === writable ? each.length : 0), 0);
-  return { readable: sum(false), writable: sum(true) };
+  let [readable, writable] = [0, 0];
+  for (const element of elements) {
+    if (element.writable) writable += element.length;
+    else readable += element.length;
+  }
+  return { readable, writable };
 }

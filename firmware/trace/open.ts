@@ -93,7 +93,9 @@ function sinkOf({ file, sink, data }: TraceRequest): OpenSink {
   out.write(form.start);
   return {
     sink: (event) => {
-      for (const bytes of form.event(event)) out.write(bytes);
+      const made = form.event(event);
+      if (typeof made === "string") out.text(made);
+      else for (const bytes of made) out.write(bytes);
       sink?.(event);
     },
     [Symbol.dispose]: () => {
@@ -107,7 +109,7 @@ function sinkOf({ file, sink, data }: TraceRequest): OpenSink {
 interface TraceForm {
   readonly start: Uint8Array;
   readonly end: Uint8Array;
-  event(event: TraceEvent): Uint8Array[];
+  event(event: TraceEvent): string | Uint8Array[];
 }
 
 function formOf(file: string, data?: number): TraceForm {
@@ -121,7 +123,7 @@ function formOf(file: string, data?: number): TraceForm {
     return {
       start: utf8.encode(page.start),
       end: utf8.encode(page.end),
-      event: (event) => [utf8.encode(page.event(event))],
+      event: (event) => page.event(event),
     };
   }
   if (file.endsWith(".json")) {
@@ -134,9 +136,9 @@ function formOf(file: string, data?: number): TraceForm {
         timeline.event(event).map((one) => {
           const text = `${comma}${JSON.stringify(one)}`;
           comma = ",\n";
-          return utf8.encode(text);
-        }),
+          return text;
+        }).join(""),
     };
   }
-  return { start: end, end, event: (event) => [utf8.encode(`${traceLine(event)}\n`)] };
+  return { start: end, end, event: (event) => `${traceLine(event)}\n` };
 }
