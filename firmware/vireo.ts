@@ -7,6 +7,7 @@ import type { Rng } from "@vireo/drivers/rng";
 import type { Platform } from "@vireo/hal";
 import type { Qmp } from "@vireo/hal/qtest";
 import type { StreamPort } from "@vireo/emu";
+import type { DeviceInspection } from "./inspect/inspect_board.ts";
 import type { EmulatedBoard } from "./target/emulated_board.ts";
 
 /** Default export of a script. */
@@ -72,6 +73,21 @@ export interface Vireo extends AsyncDisposable {
    * ```
    */
   rescan(): Promise<RescanResult>;
+  /**
+   * Says what is in the rings of all devices at this moment: what the driver knows itself, what is in memory that the
+   * device can change, and on QEMU targets what QEMU has of it, with the differences.
+   *
+   * @example
+   * ```ts
+   * import { openVireo } from "@vireo/firmware";
+   * import { assertEquals } from "@std/assert";
+   *
+   * await using vireo = await openVireo();
+   * const rng = (await vireo.inspect()).find(({ type }) => type === "rng")!;
+   * assertEquals([rng.queues[0]!.inFlight, rng.queues[0]!.wrong], [0, []]);
+   * ```
+   */
+  inspect(): Promise<readonly DeviceInspection[]>;
   /** The first block device. @throws {VireoError} `NO_DEVICE` If there is none. */
   readonly blk: Blk;
   /** The first network device. @throws {VireoError} `NO_DEVICE` If there is none. */

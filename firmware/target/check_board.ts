@@ -116,6 +116,8 @@ const CHECKS: { readonly [K in keyof BoardOptions]: Check } = {
   trace: optional(list(oneOf(...TRACE_GROUPS))),
   traceDevices: list(filled),
   traceFile: optional(filled),
+  stats: flag,
+  record: optional(filled),
   traceData: count(0, 65536),
 };
 

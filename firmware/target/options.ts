@@ -13,7 +13,7 @@ import {
 } from "./option_values.ts";
 
 /** Where devices are, without the board. */
-export type TargetKind = "emu" | "devmem" | "qtest" | "qemu" | "vhost-user";
+export type TargetKind = "emu" | "devmem" | "qtest" | "qemu" | "vhost-user" | "replay";
 
 /** Interfaces of the virtio devices: they decide, besides the target, which options are possible. */
 export interface Interfaces {
@@ -305,9 +305,25 @@ export const BOARD_OPTIONS = {
   /** The file that the trace goes to instead of stderr. */
   traceFile: {
     flag: "--trace-file <file>",
-    summary: "trace to FILE: .pcapng for Wireshark, .json for Perfetto, any other as text",
+    summary: "trace to FILE: .pcapng for Wireshark, .json for Perfetto, .html a page, others text",
     group: "Tracing:",
-    targets: ["emu", "qtest", "devmem", "vhost-user"],
+    targets: ["emu", "qtest", "devmem", "vhost-user", "replay"],
+    parse: (path?: string): string | undefined => path,
+  },
+  /** Whether what happens is counted. */
+  stats: {
+    flag: "--stats",
+    summary:
+      "count kicks, interrupts, register accesses, bytes and latencies; at the end on stderr",
+    group: "Tracing:",
+    parse: (on?: true): boolean => on === true,
+  },
+  /** The file that the device side is recorded to. */
+  record: {
+    flag: "--record <file>",
+    summary: "keep what the devices do in FILE, for replay",
+    group: "Tracing:",
+    targets: ["emu", "qtest", "devmem"],
     parse: (path?: string): string | undefined => path,
   },
   /** How many bytes of each buffer's data the trace has. */
