@@ -17,7 +17,8 @@ import { INTERRUPT_GRACE, INTERRUPTED, Presses } from "../terminal/interrupts.ts
 import { note } from "../terminal/output.ts";
 import { requireQemu } from "../target/qemu_program.ts";
 import { toFileUrl } from "../terminal/paths.ts";
-import { deviceInterfaces, qemuArguments } from "../target/qemu_arguments.ts";
+import { ServedDevices } from "../serve/served_devices.ts";
+import { deviceInterfaces, isOnPci, qemuArguments } from "../target/qemu_arguments.ts";
 import { connectShell } from "../commands/port_shell.ts";
 import { parseTarget } from "../target/target.ts";
 
@@ -66,7 +67,8 @@ export async function runInGuest(command: GuestCommand): Promise<number> {
   const ports = cleanup.use(
     await HostPorts.listen({ more: onPort ? [SHELL_PORT] : [], monitor: true }),
   );
-  const { backends, devices } = qemuArguments(board, ports.ports);
+  const served = cleanup.use(await ServedDevices.start(board, isOnPci(board)));
+  const { backends, devices } = qemuArguments(board, ports.ports, served);
   const terminal = command.stdin === "terminal";
   const size = terminal ? Deno.consoleSize() : undefined;
   const to = outputs(output);
@@ -105,6 +107,7 @@ export async function runInGuest(command: GuestCommand): Promise<number> {
             .then((port) => connectShell(port, keyboard(), to.stdout)).catch(() => {});
         }
       },
+      sharedMemory: board.served.length > 0,
       files: { output: command.output, input: command.input },
       signal: interrupts.signal,
       interrupt: interrupts.first,

@@ -9,6 +9,7 @@ import {
   LEAST_MEMORY,
   TRACED,
 } from "./options.ts";
+import { SERVED_NAMES } from "../serve/front_ends.ts";
 import { parseTarget, targetBus } from "./target.ts";
 
 /** What a caller may leave out of a board: any option, and of a disk and a device all but its name. */
@@ -92,6 +93,7 @@ const CHECKS: { readonly [K in keyof BoardOptions]: Check } = {
     return fields("{ kind }", { kind: (kind) => kinds(kind) && `${kinds(kind)} or "tap"` })(value);
   }),
   with: list(device),
+  served: list(oneOf(...SERVED_NAMES)),
   transport: optional(oneOf("mmio", "pci")),
   legacy: flag,
   transitional: flag,

@@ -8,8 +8,6 @@ const MODULES = [
   ...["virtio_pci", "virtio_blk", "virtio_net", "virtio_rng", "virtio_scsi", "sd_mod"],
   ...["virtio_input", "evdev", "vmw_vsock_virtio_transport"],
 ] as const;
-/** MiB of the guest's memory, which it shares with us. */
-const MEMORY = 512;
 
 /** A line that the guest said. */
 export interface GuestStep {
@@ -49,14 +47,11 @@ export async function bootLinux({ plan, devices, qemu, step }: LinuxOptions): Pr
     args: [JSON.stringify({ ...plan, modules: modules.map((path) => path.replace(/.*\//, "")) })],
     modules,
     extra: await programsOfHost(["mke2fs", "e2fsck", "ip"]),
-    memory: MEMORY,
     hugepages: 0,
     qemu,
     devices,
-    qemuArgs: [
-      ...["-object", `memory-backend-memfd,id=mem,size=${MEMORY}M,share=on`],
-      ...["-machine", "memory-backend=mem", ...plan.reboot ? ["-action", "reboot=reset"] : []],
-    ],
+    sharedMemory: true,
+    qemuArgs: plan.reboot ? ["-action", "reboot=reset"] : [],
     deadline: 300_000,
     output: {
       stdout: (bytes) => {
