@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { Feature, ScsiTaskManagement, VireoError } from "@vireo/hal";
-import { MemoryDisk, ScsiDevice, type ScsiDeviceOptions } from "@vireo/emu";
+import { Bus } from "@vireo/drivers/bus";
+import { EmulatedMachine, MemoryDisk, ScsiDevice, type ScsiDeviceOptions } from "@vireo/emu";
 import { bootMachine, type MachineRig } from "../machine_rig.ts";
 import { decodeSense, scsiDriver, type ScsiHost, senseText } from "../../drivers/scsi/mod.ts";
 
