@@ -1,17 +1,9 @@
-import {
-  type Blk,
-  blkDriver,
-  Bus,
-  type BusOptions,
-  type Console,
-  consoleDriver,
-  type DriverInstance,
-  type Net,
-  netDriver,
-  type Rng,
-  rngDriver,
-  type VirtioDriver,
-} from "@vireo/drivers";
+import { type Blk, blkDriver } from "@vireo/drivers/blk";
+import { Bus, type BusOptions, type RescanResult } from "@vireo/drivers/bus";
+import { type Console, consoleDriver } from "@vireo/drivers/console";
+import type { DriverInstance, VirtioDriver } from "@vireo/drivers/core";
+import { type Net, netDriver } from "@vireo/drivers/net";
+import { type Rng, rngDriver } from "@vireo/drivers/rng";
 import {
   deviceName,
   Feature,
@@ -29,9 +21,10 @@ import type { EmulatedBoard } from "./target/emulated_board.ts";
 import type { OpenTrace } from "./trace/open.ts";
 import { type BoardInput, checkBoard } from "./target/check_board.ts";
 import type { BoardOptions } from "./target/options.ts";
+import { watchPauses } from "./target/paused.ts";
 import type { Vireo } from "./vireo.ts";
 
-/** What {@linkcode openVireo} takes besides the board. */
+/** Options of {@linkcode openVireo} besides the board. */
 export interface VireoOptions {
   /** Arguments for the script. */
   readonly args?: readonly string[];
@@ -94,14 +87,18 @@ export async function openVireo(
   for (const driver of [netDriver, blkDriver, consoleDriver, rngDriver]) {
     await bus.registerDriver(driver);
   }
-  if ("qmp" in machine.platform) {
-    const { qmp } = machine.platform;
-    // Ends with the monitor.
-    void failPaused(qmp, bus);
-  }
   await bus.addPlatform(machine.platform);
   await loadDrivers(bus);
-  return new Session(full.target, bus, machine, options.args ?? [], cleanup.move());
+  const session = new Session(full.target, bus, machine, options.args ?? [], cleanup.move());
+  if ("qmp" in machine.platform) {
+    const { qmp } = machine.platform;
+    // Both end with the monitor.
+    void watchPauses(qmp, {
+      failed: (error) => bus.devices.forEach((device) => device.break(error)),
+    });
+    void followResets(qmp, session);
+  }
+  return session;
 }
 
 /** Imports the drivers of devices that have none yet, as Linux does when it sees a device's modalias. */
@@ -109,11 +106,13 @@ async function loadDrivers(bus: Bus): Promise<void> {
   const missing = bus.devices.filter((device) => device.driver === undefined && !device.error);
   const ids = new Set(missing.map((device) => device.deviceId));
   for (const entry of BOARD_DEVICES) {
-    if (ids.has(entry.deviceId)) await bus.registerDriver(await entry.driver());
+    if (!ids.has(entry.deviceId)) continue;
+    const driver = await entry.driver();
+    if (!bus.drivers.includes(driver)) await bus.registerDriver(driver);
   }
 }
 
-/** What the board's events go to: the caller's own sink, or where the options of the board say. */
+/** Opens the trace: to the caller's own sink, or where the options of the board say. */
 async function traceOf(
   board: BoardOptions,
   { trace }: VireoOptions,
@@ -133,24 +132,12 @@ function busOptions(board: BoardOptions): BusOptions {
   return { filter, queueSize: board.queueSize, forceLegacy: board.forceLegacy };
 }
 
-/** Milliseconds that a machine may be paused by a disk's error before requests to its devices fail. */
-const PAUSE_GRACE = 1000;
-
-/**
- * Fails what waits for the devices of a QEMU that paused because of a disk's error: it stays so until somebody
- * removes the cause and tells its monitor to go on, which a program may do within {@linkcode PAUSE_GRACE}.
- */
-async function failPaused(qmp: Qmp, bus: Bus): Promise<void> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  for await (const { event, data } of qmp.events("BLOCK_IO_ERROR", "RESUME")) {
-    clearTimeout(timer);
-    if (event !== "BLOCK_IO_ERROR" || data.action !== "stop") continue;
-    timer = setTimeout(() => {
-      const error = qmp.diagnose();
-      if (error !== undefined) { for (const device of bus.devices) device.break(error); }
-    }, PAUSE_GRACE);
+/** Recovers the devices of a QEMU that was reset. */
+async function followResets(qmp: Qmp, vireo: Vireo): Promise<void> {
+  for await (const _ of qmp.events("RESET")) {
+    // A QEMU that does not answer any more fails all requests, which says it.
+    await vireo.rescan().catch(() => {});
   }
-  clearTimeout(timer);
 }
 
 class Session implements Vireo {
@@ -160,6 +147,7 @@ class Session implements Vireo {
   readonly args: readonly string[];
   readonly #abort = new AbortController();
   readonly #cleanup: AsyncDisposableStack;
+  #closed = false;
 
   constructor(
     target: string,
@@ -222,7 +210,15 @@ class Session implements Vireo {
     return this.get(driver);
   }
 
+  async rescan(): Promise<RescanResult> {
+    if (this.#closed) throw new TypeError("Cannot look at the board again: it was closed");
+    const result = await this.bus.rescan(this.platform);
+    await loadDrivers(this.bus);
+    return result;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
     await this.#cleanup.disposeAsync();
   }
 

@@ -19,7 +19,7 @@ import type { RequestQueue } from "../virtqueue/request_queue.ts";
 import { Condition, type Deadline, pause, waitOn, type WaitOptions, within } from "../wait/mod.ts";
 import { Pages } from "./_pages.ts";
 
-/** Pages told of in one request, as Linux has it. */
+/** Pages in one request, as in Linux. */
 const STEP = 256;
 /** Most ranges of one report. */
 const MAX_RANGES = 32;
@@ -39,7 +39,7 @@ export type BalloonStatistics = Readonly<Record<number, number>>;
 export interface BalloonOptions {
   /** Whether it follows the host's target by itself; true by default. */
   readonly follow?: boolean;
-  /** What freed pages hold, a byte repeated, 0 to 255: asks for PAGE_POISON. */
+  /** Byte that fills freed pages, 0 to 255: asks for PAGE_POISON. */
   readonly poison?: number;
   /** Gives the statistics when the host asks; the same tags each time. None by default. */
   readonly statistics?: () => BalloonStatistics;
@@ -247,7 +247,7 @@ export class Balloon extends QueueDriver {
     return this.device.has(BalloonFeature.PAGE_POISON);
   }
 
-  /** Opens the queues that were negotiated, and tells of the poison. */
+  /** Opens the queues that were negotiated, and sets the poison. */
   protected override setUp(): void {
     // Linux and QEMU count only the queues that are there.
     const present = BALLOON_QUEUES.filter(({ feature }) =>
@@ -312,6 +312,8 @@ export class Balloon extends QueueDriver {
     const device = this.device.name;
     const what = "the host to return the balloon's earlier pages";
     await waitOn(this.#answered, { what, details: () => ({ device }) }, within(call, DEADLINE));
+    // A removal resolves it too: pages that are taken now would be freed by nobody.
+    if (this.failure !== undefined) throw this.failure;
     this.#short = false;
     while (this.#pages.held < target) {
       const taken = this.#pages.take(Math.min(STEP, target - this.#pages.held));
@@ -473,7 +475,7 @@ export class Balloon extends QueueDriver {
 /**
  * Makes a driver whose balloons have these options; what `probe` gives is a {@linkcode Balloon}.
  *
- * @throws {RangeError} If the poison is no byte.
+ * @throws {RangeError} If the poison is not a byte.
  */
 export function createBalloonDriver(options: BalloonOptions = {}): VirtioDriver<Balloon> {
   const { poison } = options;

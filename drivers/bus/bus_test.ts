@@ -111,7 +111,7 @@ Deno.test("bus gives the lowest free index", async () => {
   assertEquals([(await add()).index, (await add()).index, (await add()).index], [0, 1, 3]);
 });
 
-Deno.test("bus takes devices from their driver for one that replaces it, and tells of one that drives nothing", async () => {
+Deno.test("bus takes devices from their driver for one that replaces it, and reports one that drives nothing", async () => {
   const notices: string[] = [];
   const { bus, transport } = board({}, {
     onBindNotice: (notice) =>
@@ -407,6 +407,7 @@ Deno.test("bus remove: driver first, then ACKNOWLEDGE again", async () => {
   assertEquals(scripted.takeLog(), [
     "w Status 0x0",
     "r Status 0x0",
+    "r DeviceID 0x2a", // A slot that was emptied is not reset again.
     "r Status 0x0",
     "r Status 0x0",
     "w Status 0x1",

@@ -181,7 +181,7 @@ Deno.test("bus serves one interrupt that means both a change and used buffers (d
   assertEquals([shared.seen, shared.calls.at(-1)], [["control2"], "configChanged"]);
 });
 
-Deno.test("bus keeps MSI-X through a recovery, decided anew", async () => {
+Deno.test("bus keeps MSI-X through a recovery, decided again", async () => {
   const { bus, fn, dma, device, seen } = await make({ vectors: 4, messages: 4 });
   await using _ = bus;
   fn.status |= 0x40;

@@ -2,7 +2,7 @@ import { SCSI_READ_CAPACITY_16, ScsiCommand as C, VireoError } from "@vireo/hal"
 import { type WaitOptions, within } from "../wait/mod.ts";
 import type { ScsiHost } from "./host.ts";
 
-/** What INQUIRY tells of a logical unit (SPC-4 §6.6). */
+/** Answer of a logical unit to INQUIRY (SPC-4 §6.6). */
 export interface ScsiInquiry {
   /** Peripheral device type: 0 a disk, 5 a CD or DVD. */
   readonly type: number;
@@ -16,7 +16,7 @@ export interface ScsiInquiry {
   readonly revision: string;
 }
 
-/** What READ CAPACITY tells. */
+/** Answer to READ CAPACITY. */
 export interface ScsiCapacity {
   /** Number of blocks. */
   readonly blocks: number;
@@ -178,7 +178,9 @@ export class ScsiUnit {
     const { blockSize } = this.#capacity ?? await this.capacity(call);
     const count = data.length / blockSize;
     if (!Number.isInteger(count)) {
-      throw new RangeError(`Cannot write ${data.length} bytes: no multiple of ${blockSize}`);
+      throw new RangeError(
+        `Cannot write ${data.length} bytes: expected a multiple of ${blockSize}`,
+      );
     }
     const parts: Promise<void>[] = [];
     const most = this.#most(blockSize);
@@ -323,7 +325,10 @@ function transfer(
     ? [2 ** 32, 2 ** 32 - 1]
     : [2 ** 53, 2 ** 32 - 1];
   if (block + count > most[0]! || count > most[1]!) {
-    throw new RangeError(`Cannot name ${count} blocks from ${block} on in ${chosen} bytes`);
+    throw new RangeError(
+      `Cannot name ${count} blocks from block ${block} on in a command of ${chosen} bytes: ` +
+        `expected a longer command`,
+    );
   }
   if (chosen === 6) {
     out.setUint32(0, block);

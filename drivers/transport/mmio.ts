@@ -477,9 +477,9 @@ export class MmioTransport implements Transport {
     return this.#mmio.read32(Register.InterruptStatus) & CAUSES;
   }
 
-  /** Always true: virtio-mmio has no unplugging. */
+  /** Whether the slot still has a device of this type; some machines can empty one. */
   isPresent(): boolean {
-    return true;
+    return this.#mmio.read32(Register.DeviceID) === this.deviceId;
   }
 
   /** Unmaps the registers. */

@@ -1,4 +1,4 @@
-// The driver's half of a packed ring, byte by byte: every number here is typed anew from virtio 1.4 §2.8.
+// The driver's half of a packed ring, byte by byte: every number here is typed again from virtio 1.4 §2.8.
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { VireoError } from "@vireo/hal";
 import fc from "fast-check";
@@ -313,7 +313,7 @@ Deno.test("packed: buffers come back in the device's order, their length no more
   assertEquals(it.queue.hasUsed(), false);
 });
 
-Deno.test("packed: under IN_ORDER one used descriptor tells of all before it, used wholly (§2.8.8)", () => {
+Deno.test("packed: under IN_ORDER one used descriptor returns all before it too, used wholly (§2.8.8)", () => {
   using it = new Rig({ inOrder: true, size: 7 });
   for (let round = 0; round < 5; round++) {
     const chain = new SgList(2).addReadable(0x1000, 1).addWritable(0x2000, 20);

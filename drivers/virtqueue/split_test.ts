@@ -494,7 +494,7 @@ Deno.test("delayed callbacks wait for three quarters of what is in flight", () =
   assertEquals(popAll(queue).length, 7);
 });
 
-Deno.test("delayed callbacks tell of more that came in meanwhile", () => {
+Deno.test("delayed callbacks report buffers that came in meanwhile", () => {
   using it = rig({ eventIdx: true });
   const { queue, device } = it;
   for (let i = 0; i < 8; i++) queue.add(writable(), i);

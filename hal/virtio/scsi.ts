@@ -35,7 +35,7 @@ export const SCSI_SENSE_SIZE = 96;
 /** Bytes of a command descriptor block after a reset. */
 export const SCSI_CDB_SIZE = 32;
 
-/** What the device reads before the command block: `struct virtio_scsi_req_cmd`. */
+/** Header before the command block, for the device: `struct virtio_scsi_req_cmd`. */
 export const SCSI_REQUEST: Layout<"lun" | "id" | "task_attr" | "prio" | "crn"> = layout({
   lun: { bytes: 8 },
   id: "u64",
@@ -43,7 +43,7 @@ export const SCSI_REQUEST: Layout<"lun" | "id" | "task_attr" | "prio" | "crn"> =
   prio: "u8",
   crn: "u8",
 }, 19);
-/** What the device writes before the sense data. */
+/** Header before the sense data, from the device. */
 export const SCSI_RESPONSE: Layout<
   "sense_len" | "residual" | "status_qualifier" | "status" | "response"
 > = layout({

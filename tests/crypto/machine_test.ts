@@ -1,10 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import {
-  CryptoDevice,
-  type CryptoDeviceOptions,
-  type DeviceQueue,
-  EmulatedMachine,
-} from "@vireo/emu";
+import { CryptoDevice, type CryptoDeviceOptions, type DeviceQueue } from "@vireo/emu";
 import {
   CryptoAead,
   CryptoCipher,
@@ -15,12 +10,11 @@ import {
   CryptoRsaHash,
   CryptoRsaPadding,
   Feature,
-  FeatureSet,
   VireoError,
 } from "@vireo/hal";
 import { Buffer } from "node:buffer";
 import { createSign, generateKeyPairSync, type KeyObject } from "node:crypto";
-import { Bus } from "../../drivers/bus/bus.ts";
+import { bootMachine, type MachineRig } from "../machine_rig.ts";
 import { type Crypto, cryptoDriver } from "../../drivers/crypto/mod.ts";
 
 const SOON = { deadline: 5000 };
@@ -29,12 +23,7 @@ const random = (length: number): Uint8Array<ArrayBuffer> =>
   globalThis.crypto.getRandomValues(new Uint8Array(length));
 const bytes = (buffer: ArrayBuffer): Uint8Array => new Uint8Array(buffer);
 
-interface Rig extends AsyncDisposable {
-  readonly model: CryptoDevice;
-  readonly machine: EmulatedMachine;
-  readonly bus: Bus;
-  readonly crypto: Crypto;
-}
+type Rig = MachineRig<"crypto", CryptoDevice, Crypto>;
 
 function boot(
   options: CryptoDeviceOptions = {},
@@ -43,22 +32,8 @@ function boot(
   return bootModel(new CryptoDevice(options), without);
 }
 
-async function bootModel(model: CryptoDevice, without: readonly number[] = []): Promise<Rig> {
-  const machine = EmulatedMachine.create({ devices: [model] });
-  const bus = new Bus({ filter: FeatureSet.of(...without) });
-  await bus.registerDriver(cryptoDriver);
-  await bus.addPlatform(machine);
-  assertEquals(bus.devices[0]?.error, undefined);
-  return {
-    model,
-    machine,
-    bus,
-    crypto: bus.get(cryptoDriver)!,
-    async [Symbol.asyncDispose]() {
-      await bus[Symbol.asyncDispose]();
-      await machine[Symbol.asyncDispose]();
-    },
-  };
+function bootModel(model: CryptoDevice, without: readonly number[] = []): Promise<Rig> {
+  return bootMachine("crypto", model, cryptoDriver, { without });
 }
 
 const REVISION_0 = { withhold: Object.values(CryptoFeature) };

@@ -81,7 +81,7 @@ for (const { name: board } of BOARDS) {
   }
 }
 
-Deno.test("scsi on QEMU: a disk that grows, a unit that goes and one that comes are told of", async () => {
+Deno.test("scsi on QEMU: a disk that grows, a unit that goes and one that comes are reported", async () => {
   await using vireo = await open("aarch64-virt", undefined);
   const host = vireo.get(scsiDriver);
   const qmp = vireo.qmp!;

@@ -1,19 +1,13 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { Feature, FeatureSet, ScsiTaskManagement, VireoError } from "@vireo/hal";
-import { EmulatedMachine, MemoryDisk, ScsiDevice, type ScsiDeviceOptions } from "@vireo/emu";
-import { Bus } from "../../drivers/bus/bus.ts";
+import { Feature, ScsiTaskManagement, VireoError } from "@vireo/hal";
+import { MemoryDisk, ScsiDevice, type ScsiDeviceOptions } from "@vireo/emu";
+import { bootMachine, type MachineRig } from "../machine_rig.ts";
 import { decodeSense, scsiDriver, type ScsiHost, senseText } from "../../drivers/scsi/mod.ts";
 
 const SOON = { deadline: 5000 };
 const BLOCKS = 4096;
 
-interface Rig extends AsyncDisposable {
-  readonly model: ScsiDevice;
-  readonly machine: EmulatedMachine;
-  readonly bus: Bus;
-  readonly host: ScsiHost;
-  readonly disk: MemoryDisk;
-}
+type Rig = MachineRig<"host", ScsiDevice, ScsiHost> & { readonly disk: MemoryDisk };
 
 async function boot(
   options: Partial<ScsiDeviceOptions> = {},
@@ -31,22 +25,7 @@ async function boot(
     ],
     ...options,
   });
-  const machine = EmulatedMachine.create({ devices: [{ model, version }] });
-  const bus = new Bus({ filter: FeatureSet.of(...without) });
-  await bus.registerDriver(scsiDriver);
-  await bus.addPlatform(machine);
-  assertEquals(bus.devices[0]?.error, undefined);
-  return {
-    model,
-    machine,
-    bus,
-    disk,
-    host: bus.get(scsiDriver)!,
-    async [Symbol.asyncDispose]() {
-      await bus[Symbol.asyncDispose]();
-      await machine[Symbol.asyncDispose]();
-    },
-  };
+  return { ...await bootMachine("host", model, scsiDriver, { version, without }), disk };
 }
 
 const random = (length: number): Uint8Array => {
@@ -192,7 +171,7 @@ Deno.test("scsi: tasks are queried, aborted and reset", async () => {
   assertEquals(await ready, true);
 });
 
-Deno.test("scsi: units that come, go and grow are told of; what was lost too", async () => {
+Deno.test("scsi: units that come, go and grow are reported; lost events too", async () => {
   await using rig = await boot();
   using events = rig.host.events(SOON);
   rig.model.plug({ target: 9, lun: 2, disk: new MemoryDisk(1 << 20) });

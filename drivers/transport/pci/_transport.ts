@@ -158,6 +158,13 @@ export abstract class PciTransport {
     return this.fn.isPresent();
   }
 
+  /** Enables decoding and bus mastering, which a reset of the machine takes away. */
+  enable(): void {
+    this.fn.enable();
+    this.fn.setMaster();
+    this.interrupts.refresh();
+  }
+
   protected checkPresent(): void {
     if (!this.fn.isPresent()) throw this.fn.removed();
   }

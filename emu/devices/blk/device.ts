@@ -24,7 +24,7 @@ import { type BlkDeviceOptions, type BlkSetup, blkSetup, setCapacity } from "./c
 import { applyRanges } from "./_ranges.ts";
 import { CompletionOrder } from "./_order.ts";
 
-/** What a {@linkcode BlkDevice} did since it was made. */
+/** Counters of a {@linkcode BlkDevice} since it was made. */
 export interface BlkStats {
   /** Reads that were inside the disk. */
   reads: number;
@@ -63,7 +63,7 @@ export class BlkDevice implements DeviceModel {
   readonly name = "blk";
   /** 2. */
   readonly deviceId: number = DeviceId.BLOCK;
-  /** What the options offer. */
+  /** Features that the options offer. */
   readonly features: FeatureSet;
   /** Names of the bits. */
   readonly featureNames: FeatureNames = BlkFeature;
@@ -232,7 +232,7 @@ export class BlkDevice implements DeviceModel {
 
   readonly #serve = (queue: DeviceQueue, chain: Chain): boolean => this.#serveOne(queue, chain);
 
-  /** Serves one request; true if it was pushed and the queue is to be signalled. */
+  /** Serves one request; true if it was pushed and the queue must be signalled. */
   #serveOne(queue: DeviceQueue, chain: Chain): boolean {
     if (chain.readableLength < BLK_REQ.SIZE) {
       this.#context?.fault(`blk request header of ${chain.readableLength} bytes, expected 16`);

@@ -47,7 +47,7 @@ export interface Operation {
   readonly digest: Uint8Array;
 }
 
-/** What a request comes to: a status, and the result if it is OK. */
+/** Outcome of a request: a status, and the result if it is OK. */
 export interface Result {
   readonly status: number;
   readonly bytes: Uint8Array;

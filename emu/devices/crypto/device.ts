@@ -31,7 +31,7 @@ import type {
 } from "../../device.ts";
 import { checkSession, compute, OFFERED, type Operation, type Session } from "./_algorithms.ts";
 
-/** What a {@linkcode CryptoDevice} is made of. */
+/** Options of {@linkcode CryptoDevice}. */
 export interface CryptoDeviceOptions {
   /** Data queues, 1 to 64; 1 by default. */
   readonly queues?: number;
@@ -71,7 +71,7 @@ export class CryptoDevice implements DeviceModel {
   readonly name = "crypto";
   /** Virtio device id 20. */
   readonly deviceId: number = DeviceId.CRYPTO;
-  /** What the options leave. */
+  /** Features that the options offer. */
   readonly features: FeatureSet;
   /** Names of the bits. */
   readonly featureNames: FeatureNames = CryptoFeature;
@@ -100,7 +100,9 @@ export class CryptoDevice implements DeviceModel {
   constructor(options: CryptoDeviceOptions = {}) {
     this.#count = options.queues ?? 1;
     if (!Number.isInteger(this.#count) || this.#count < 1 || this.#count > 64) {
-      throw new RangeError(`Cannot make a crypto device with ${this.#count} queues, only 1 to 64`);
+      throw new RangeError(
+        `Cannot make a crypto device with ${this.#count} queues: expected 1 to 64`,
+      );
     }
     this.#maxSize = options.maxSize ?? 1 << 20;
     this.#maxSessions = options.maxSessions ?? 1024;

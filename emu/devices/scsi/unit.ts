@@ -7,20 +7,20 @@ export interface ScsiUnitOptions {
   readonly target: number;
   /** Its number, 0 to 16383; 0 by default. */
   readonly lun?: number;
-  /** What it stores its blocks in; one that reads and writes at once. */
+  /** The disk with its blocks; it must read and write at once. */
   readonly disk: DiskBackend;
   /** `cdrom` has blocks of 2048 bytes and takes no writes; `disk` by default. */
   readonly kind?: "disk" | "cdrom";
-  /** What VPD page 0x80 says. */
+  /** The serial number in VPD page 0x80. */
   readonly serial?: string;
 }
 
-/** What became of a command: its status, and what it read. */
+/** Outcome of a command: its status, and the data that it read. */
 export interface ScsiOutcome {
   readonly status: number;
   /** Sense data; empty if it succeeded. */
   readonly sense: Uint8Array;
-  /** What the driver gets. */
+  /** Data for the driver. */
   readonly data: Uint8Array;
   /** Bytes that there were for the driver, had there been room; those of `data` by default. */
   readonly total?: number;
@@ -62,7 +62,7 @@ const SAME_NO_BUFFER = 0x01;
 const SAME_OBSOLETE = 0x06;
 const SAME_ANCHOR = 0x10;
 
-/** What a target answers for a unit that it does not have (SPC-4 §5.11). */
+/** A target's answer for a unit that it does not have (SPC-4 §5.11). */
 export function missing(cdb: Uint8Array): ScsiOutcome {
   const wrong = check(ILLEGAL, 0x25);
   if (cdb[0] === C.REQUEST_SENSE) return good(wrong.sense.subarray(0, cdb[4]));
@@ -79,7 +79,7 @@ export class ScsiDisk {
   readonly options: ScsiUnitOptions;
   /** Bytes of a block. */
   readonly blockSize: number;
-  /** What the next command is told instead of being carried out. */
+  /** Unit attention: the next command gets it instead of being carried out. */
   #attention: ScsiOutcome | undefined;
 
   /** Makes a unit. */
@@ -93,7 +93,7 @@ export class ScsiDisk {
     this.#attention = check(ATTENTION, asc, ascq);
   }
 
-  /** What the next command is told, as plain data for a snapshot. */
+  /** Unit attention, as plain data for a snapshot. */
   get attention(): readonly number[] | null {
     return this.#attention === undefined ? null : [...this.#attention.sense];
   }
@@ -139,7 +139,7 @@ export class ScsiDisk {
   run(cdb: Uint8Array, write: Uint8Array, room: number): ScsiOutcome {
     const view = new DataView(cdb.buffer, cdb.byteOffset, cdb.byteLength);
     const op = cdb[0]!;
-    // These are told of nothing (SPC-4 §5.14).
+    // These report no attention (SPC-4 §5.14).
     if (op !== C.INQUIRY && op !== C.REPORT_LUNS && op !== C.REQUEST_SENSE) {
       const attention = this.#attention;
       this.#attention = undefined;
