@@ -28,6 +28,8 @@ const FIRST_IRQ = 48;
 const MIN_SLOTS = 8;
 const DEFAULT_MEMORY = 64 * 1024 * 1024;
 const PAGE = 4096;
+/** What virtio-mmio has of the widths of configuration accesses. */
+const MMIO_CONFIG = { clause: "4.2.2.2", rule: "drv.mmio.layout.3" };
 const DEFAULT_MESSAGES = 256;
 /** Devices of a bus, less the host bridge. */
 const MAX_FUNCTIONS = 31;
@@ -52,7 +54,7 @@ export interface MachineDevice {
   readonly ring?: RingOptions;
 }
 
-/** What an {@linkcode EmulatedMachine} is made of. */
+/** Options of {@linkcode EmulatedMachine}. */
 export interface MachineOptions {
   /** The devices; device n is in slot n. */
   readonly devices: readonly (DeviceModel | MachineDevice)[];
@@ -319,12 +321,12 @@ export class EmulatedMachine implements Platform {
     const functions = state.functions ?? [];
     if (functions.length !== this.functions.length) {
       throw new RangeError(
-        `Cannot restore ${functions.length} functions to a machine with ${this.functions.length} functions`,
+        `Cannot restore ${functions.length} functions: the machine has ${this.functions.length}`,
       );
     }
     if (state.devices.length !== this.slots.length) {
       throw new RangeError(
-        `Cannot restore ${state.devices.length} slots to a machine with ${this.slots.length} slots`,
+        `Cannot restore ${state.devices.length} slots: the machine has ${this.slots.length}`,
       );
     }
     this.slots.forEach((slot, i) => {
@@ -336,7 +338,7 @@ export class EmulatedMachine implements Platform {
     if (state.memory !== undefined) {
       if (state.memory.length !== this.memory.size) {
         throw new RangeError(
-          `Cannot restore ${state.memory.length} bytes of memory to a machine with ${this.memory.size} bytes`,
+          `Cannot restore ${state.memory.length} bytes of memory: the machine has ${this.memory.size}`,
         );
       }
       this.memory.bytes.set(state.memory);
@@ -365,6 +367,7 @@ export class EmulatedMachine implements Platform {
     const regions = spec?.model.sharedMemory?.map((region) => this.#map(region)) ?? [];
     const device = spec === undefined ? undefined : new HostedDevice({
       model: spec.model,
+      configPlace: MMIO_CONFIG,
       regions,
       memory: this.memory,
       legacy: version === 1,

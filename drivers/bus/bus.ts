@@ -29,6 +29,7 @@ import {
 import type { Transport } from "../transport/transport.ts";
 import { VhostUserTransport } from "../transport/vhost_user.ts";
 import type { Tracer } from "../trace/tracer.ts";
+import type { RingObserver } from "../virtqueue/observer.ts";
 import { modalias, type UeventAction, type UeventSink } from "./uevent.ts";
 
 export type { OutstandingBuffers } from "./_bus_device.ts";
@@ -58,6 +59,8 @@ export interface BusOptions extends RecoverOptions, PciProbeOptions {
   readonly onBindNotice?: ((notice: BindNotice) => void) | undefined;
   /** What the bus and its devices tell their events to; what is done without one costs nothing. */
   readonly tracer?: Tracer | undefined;
+  /** Sees every ring that is made, for example a recorder. */
+  readonly rings?: RingObserver | undefined;
 }
 
 /** Why a driver that was registered does not drive a device. */
@@ -181,6 +184,7 @@ export class Bus implements AsyncDisposable {
     this.#host = {
       queueSize,
       tracer: options.tracer,
+      rings: options.rings,
       report: (device, error) => this.#onError?.(error, device),
       configChanged: (device) => this.#emit("change", device),
       needsReset: (device) => {

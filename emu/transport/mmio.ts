@@ -23,7 +23,16 @@ const QUEUE_NAMES = {
   reset: "QueueReset",
   align: "QueueAlign",
   page: "QueuePFN",
+  rules: {
+    max: { clause: "4.2.2.2", rule: "drv.mmio.layout.10" },
+    power: { clause: "2.7" },
+    busy: { clause: "4.2.2.2", rule: "drv.mmio.layout.11" },
+  },
 } as const;
+/** An access to a register that there is not, or not in this direction. */
+const NO_REGISTER = { clause: "4.2.2.2", rule: "drv.mmio.layout.1" };
+/** An access that is not 32 bits wide. */
+const BAD_WIDTH = { clause: "4.2.2.2", rule: "drv.mmio.layout.2" };
 
 /** Where a shared memory region of a device was mapped. */
 export interface MappedRegion {
@@ -134,7 +143,7 @@ export interface SelectorState {
   readonly shm: number;
 }
 
-/** What an {@linkcode MmioDevice} is made of. */
+/** Options of {@linkcode MmioDevice}. */
 export interface MmioDeviceOptions {
   /** Name of the window, for example `virtio-mmio@a000000`. */
   readonly name: string;
@@ -305,6 +314,7 @@ export class MmioDevice implements Mmio {
       entry?.name ?? `0x${offset.toString(16)}`,
       undefined,
       badAccess("read", width),
+      width === 4 && offset % 4 === 0 ? NO_REGISTER : BAD_WIDTH,
     );
     return 0;
   }
@@ -316,6 +326,7 @@ export class MmioDevice implements Mmio {
       entry?.name ?? `0x${offset.toString(16)}`,
       value,
       badAccess("write", width),
+      width === 4 && offset % 4 === 0 ? NO_REGISTER : BAD_WIDTH,
     );
   }
 }

@@ -3,7 +3,7 @@ import { X86_64_MICROVM } from "./x86_64_microvm.ts";
 
 /**
  * QEMU's `q35` for x86_64: a PC with PCI Express. Its controller of messages is the processor's, which
- * is parked, so QEMU's `edu` device tells of them.
+ * is parked, so QEMU's `edu` device reports them.
  */
 export const X86_64_Q35: Board = {
   name: "x86_64-q35",

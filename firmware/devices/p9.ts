@@ -3,9 +3,9 @@ import { doubleCommas, nameAndWords } from "../terminal/commas.ts";
 import { UsageError } from "../terminal/usage.ts";
 import type { BoardDevice } from "./board_device.ts";
 
-/** What the host calls its tree. */
+/** The host's name for its tree. */
 const TAG = "vireo";
-/** What is exported where no directory was named. */
+/** Contents of the tree where no directory was named. */
 const HELLO = "Hello from the host.\n";
 
 interface DirectoryOption {
@@ -40,7 +40,7 @@ export const P9: BoardDevice = {
       return new P9Device({ tree: new HostTree(path, { readOnly }), tag: TAG });
     } catch (cause) {
       const { hostError } = await import("../terminal/files.ts");
-      // Only a path that is no folder is refused without the host.
+      // Without the host, only a path to a file is refused.
       const why = cause instanceof TypeError ? "it must be a folder" : cause;
       throw hostError(`--with 9p: Cannot share ${path}`, why);
     }

@@ -19,7 +19,7 @@ import { findGuestBoard, type GuestBoard } from "./guest_board.ts";
 import { GuestLine, type GuestMonitor, type GuestOutput } from "./_line.ts";
 import { startQemu } from "./_qemu.ts";
 
-/** What to boot, and with what. */
+/** The machine to boot, and its run. */
 export interface BootOptions extends DeviceInterfaces {
   /** The board: `x86_64-microvm` or `aarch64-virt`. */
   readonly board: string;
@@ -191,7 +191,7 @@ export function qemuCommandLine(
   ];
 }
 
-/** What PID 1 is told of one run. */
+/** Settings of one run, for PID 1. */
 export function guestRun(
   board: GuestBoard,
   options: Pick<BootOptions, "args" | "env" | "terminal" | "hugepages" | "files"> & {

@@ -37,7 +37,7 @@ export interface GuestCommand {
   readonly output?: string | undefined;
   /** The file on the host that the command reads. */
   readonly input?: string | undefined;
-  /** What the command's standard input is. */
+  /** Kind of the command's standard input. */
   readonly stdin: "none" | "pipe" | "terminal";
   /** Environment variables for the command. */
   readonly env?: Readonly<Record<string, string>>;

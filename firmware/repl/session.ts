@@ -4,7 +4,7 @@ import { CANCELLED, type LineSource, PlainLines } from "./lines.ts";
 
 /** The other side of a REPL. */
 interface ReplStreams {
-  /** What is typed. */
+  /** Typed text. */
   readonly input: AsyncIterable<Uint8Array>;
   /** Takes what is printed, in the order of the calls. */
   write(bytes: Uint8Array): Promise<void>;
@@ -131,7 +131,7 @@ function ownConsole(printer: Printer): Disposable {
   };
 }
 
-/** Has promises that nobody waits for tell of their failure here, instead of ending the program. */
+/** Reports failures of promises that nobody waits for here, instead of ending the program. */
 function ownRejections(printer: Printer): Disposable {
   const listener = (event: PromiseRejectionEvent): void => {
     event.preventDefault();

@@ -17,7 +17,7 @@ type Monitor = typeof MONITORS[number];
  * `host` and those that were asked for are the caller's.
  */
 export class HostPorts implements AsyncDisposable {
-  /** What QEMU is told of them. */
+  /** QEMU's arguments for them. */
   readonly ports: readonly QemuPort[];
   readonly #ends: ReadonlyMap<string, PortEnd>;
   readonly #monitors: ReadonlyMap<Monitor, PortEnd>;
@@ -128,7 +128,7 @@ export class HostPorts implements AsyncDisposable {
   }
 }
 
-/** What {@linkcode HostPorts.listen} makes besides the ports that every board has. */
+/** Sockets that {@linkcode HostPorts.listen} makes besides the ports of every board. */
 interface HostPortsOptions {
   /** Names of further ports. */
   readonly more?: readonly string[];

@@ -7,7 +7,7 @@ export interface BlkOption {
   readonly path: string | undefined;
   /** Whether writes are refused. */
   readonly readOnly: boolean;
-  /** What GET_ID answers, at most 20 bytes. */
+  /** Answer to GET_ID, at most 20 bytes. */
   readonly serial: string | undefined;
   /** Optimal block size in bytes. */
   readonly blockSize: number | undefined;

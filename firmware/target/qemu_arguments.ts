@@ -69,7 +69,7 @@ export function qemuArguments(options: BoardOptions, ports: readonly QemuPort[])
   };
 }
 
-/** What the options say of all virtio devices of a board. */
+/** Arguments for all virtio devices of a board. */
 export function deviceInterfaces(options: BoardOptions): DeviceInterfaces {
   const { legacy, transitional, packed, platformIommu } = options;
   return { legacy, transitional, packed, platformIommu };

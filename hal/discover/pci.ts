@@ -36,7 +36,7 @@ export interface PciFunction {
   readonly bridge: PciBridge | undefined;
 }
 
-/** What is behind a bridge. */
+/** The bus behind a bridge. */
 export interface PciBridge {
   /** Number of the bus. */
   readonly bus: number;
@@ -44,7 +44,7 @@ export interface PciBridge {
   readonly numbered: boolean;
 }
 
-/** What assigning and sizing need to know about a base address register. */
+/** A base address register, with its properties for sizing and assigning it. */
 export interface PciBarDetails extends PciBar {
   /** Whether it occupies the next register too. */
   readonly wide: boolean;

@@ -120,7 +120,7 @@ const INPUTS: readonly Input[] = [
   {
     args: "blk info --blk ~/ragged.img,block-size=4096",
     code: 0,
-    out: "the last 512 bytes cannot be used: they are no whole block of 4096 bytes",
+    out: "the last 512 bytes cannot be used: a block has 4096 bytes",
   },
   {
     args: "blk read --blk ~/ragged.img,block-size=4096",
@@ -456,7 +456,7 @@ Deno.test("output that nobody takes ends in silence, and output without room in 
   }
 });
 
-Deno.test("bytes that are no text are not written to a terminal", async () => {
+Deno.test("bytes other than text are not written to a terminal", async () => {
   for (
     const command of ["blk read", "rng 8 --format raw", "net capture", "scsi read --with scsi"]
   ) {

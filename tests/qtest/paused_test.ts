@@ -106,7 +106,7 @@ Deno.test("a machine's reset and QEMU's end are typed events", async () => {
   await vireo[Symbol.asyncDispose]().then(undefined, () => {});
 });
 
-/** Lends QEMU a buffer of no bytes, which it refuses. */
+/** Lends QEMU an empty buffer, which it refuses. */
 class Wrong implements DriverInstance {
   readonly #device: VirtioDevice;
   readonly #requests: RequestQueue;
