@@ -41,6 +41,8 @@ export interface BootOptions extends DeviceInterfaces {
   readonly kernel?: string | undefined;
   /** Memory in MiB; 512 by default. */
   readonly memory?: number;
+  /** Whether other processes can map the memory, as a vhost-user device must; false by default. */
+  readonly sharedMemory?: boolean;
   /** Processors; 1 by default. */
   readonly smp?: number;
   /** `tcg` by default, or `kvm`. */
@@ -91,6 +93,9 @@ interface BootResult {
   /** Milliseconds from QEMU's start to the end. */
   readonly totalMs: number;
 }
+
+/** MiB of memory unless told otherwise. */
+const DEFAULT_MEMORY = 512;
 
 /** Milliseconds that QEMU has to go after the program's end, before it is killed. */
 const POWER_OFF_MS = 2000;
@@ -154,7 +159,7 @@ export function qemuCommandLine(
   options: Omit<BootOptions, "board" | "program">,
   initramfs: string,
 ): string[] {
-  const accel = options.accel ?? "tcg";
+  const { accel = "tcg", memory = DEFAULT_MEMORY, sharedMemory } = options;
   const kernelArgs = [
     `console=${board.line}`,
     "quiet",
@@ -179,11 +184,14 @@ export function qemuCommandLine(
     board.qemu,
     ...[
       "-machine",
-      `${board.machine},accel=${accel}`,
+      `${board.machine},accel=${accel}${sharedMemory ? ",memory-backend=vireo-ram" : ""}`,
       "-cpu",
       accel === "kvm" ? "host" : board.cpu,
     ],
-    ...["-m", String(options.memory ?? 512), "-smp", String(options.smp ?? 1)],
+    ...sharedMemory
+      ? ["-object", `memory-backend-memfd,id=vireo-ram,size=${memory}M,share=on`]
+      : [],
+    ...["-m", String(memory), "-smp", String(options.smp ?? 1)],
     ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"],
     ...["-kernel", options.kernel ?? image.kernel, "-initrd", initramfs],
     ...["-append", kernelArgs.join(" ")],

@@ -16,7 +16,8 @@ import { INTERRUPTED } from "../terminal/interrupts.ts";
 import { note } from "../terminal/output.ts";
 import { requireQemu } from "../target/qemu_program.ts";
 import { toFileUrl } from "../terminal/paths.ts";
-import { deviceInterfaces, qemuArguments } from "../target/qemu_arguments.ts";
+import { ServedDevices } from "../serve/served_devices.ts";
+import { deviceInterfaces, isOnPci, qemuArguments } from "../target/qemu_arguments.ts";
 import { BootProgress } from "./boot_progress.ts";
 import { GuestInterrupts } from "./interrupts.ts";
 import { connectShell } from "../commands/port_shell.ts";
@@ -68,7 +69,8 @@ export async function runInGuest(command: GuestCommand): Promise<number> {
   const ports = cleanup.use(
     await HostPorts.listen({ more: onPort ? [SHELL_PORT] : [], monitor: true }),
   );
-  const { backends, devices } = qemuArguments(board, ports.ports);
+  const served = cleanup.use(await ServedDevices.start(board, isOnPci(board)));
+  const { backends, devices } = qemuArguments(board, ports.ports, served);
   const terminal = command.stdin === "terminal";
   const size = terminal ? Deno.consoleSize() : undefined;
   let shell: Promise<void> | undefined;
@@ -125,6 +127,7 @@ export async function runInGuest(command: GuestCommand): Promise<number> {
         }
       },
       onConnected: () => progress.booted(),
+      sharedMemory: board.served.length > 0,
       files: { output: command.output, input: command.input },
       signal: AbortSignal.any([interrupts.signal, paused.signal]),
       interrupt: interrupts.first,

@@ -1,6 +1,7 @@
 import { TRACE_GROUPS, type TraceGroup } from "@vireo/hal/trace";
 import { parseWith, withSyntax } from "../devices/table.ts";
 import type { WithOption } from "../devices/board_device.ts";
+import { parseServed, refuseServed, SERVED_NAMES } from "../serve/front_ends.ts";
 import { NO_HUB, parseCount, UsageError } from "../terminal/usage.ts";
 import {
   type BlkOption,
@@ -100,6 +101,23 @@ export const BOARD_OPTIONS = {
     targets: ["emu", "qtest", "qemu"],
     repeated: true,
     parse: (texts?: readonly string[]): readonly WithOption[] => (texts ?? []).map(parseWith),
+  },
+  /** The devices of a QEMU board that this program serves, in place of QEMU's own. */
+  served: {
+    flag: "--served <device>",
+    summary: (): string =>
+      `QEMU has this device from Vireo by vhost-user: ${SERVED_NAMES.join(", ")}; may be repeated`,
+    group: "Board options:",
+    targets: ["qtest", "qemu"],
+    repeated: true,
+    parse: (names?: readonly string[]): readonly string[] => (names ?? []).map(parseServed),
+    refuse: (
+      names: readonly string[],
+      { bus, legacy, transitional }: Interfaces,
+    ): string | undefined =>
+      legacy || transitional
+        ? "served devices have the modern interface only"
+        : refuseServed(names, bus),
   },
   /** The bus that the emulator's devices are on; virtio-mmio if it is not said. */
   transport: {

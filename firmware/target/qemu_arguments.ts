@@ -22,19 +22,28 @@ export interface QemuPort {
   readonly console: boolean;
 }
 
+/** No device is served. */
+const NONE: QemuArguments = { backends: [], devices: [] };
+
 /**
  * Says a board's devices in QEMU's words: disks, the wire, a console with these ports, and entropy.
  *
+ * @param served Devices that are served, in place of those of the same name.
  * @throws {UsageError} If QEMU has no such wire.
  */
-export function qemuArguments(options: BoardOptions, ports: readonly QemuPort[]): QemuArguments {
+export function qemuArguments(
+  options: BoardOptions,
+  ports: readonly QemuPort[],
+  served: QemuArguments = NONE,
+): QemuArguments {
+  const own = (name: string): boolean => !options.served.includes(name);
   const backends: string[] = [];
   const devices: string[] = [];
   const wire = options.net ?? { kind: "user" };
   if (wire.kind === "hub") {
     throw new UsageError(`--net: ${NO_HUB}`);
   }
-  if (wire.kind !== "none") {
+  if (wire.kind !== "none" && own("net")) {
     backends.push(
       "-netdev",
       wire.kind === "user"
@@ -43,7 +52,7 @@ export function qemuArguments(options: BoardOptions, ports: readonly QemuPort[])
     );
     devices.push(`virtio-net-device,netdev=net0,mac=${GUEST_MAC}`);
   }
-  for (const [i, blk] of options.blk.entries()) {
+  for (const [i, blk] of own("blk") ? options.blk.entries() : []) {
     backends.push("-blockdev", blockdev(`disk${i}`, blk));
     devices.push(blkDevice(`disk${i}`, blk));
   }
@@ -53,8 +62,9 @@ export function qemuArguments(options: BoardOptions, ports: readonly QemuPort[])
     const type = port.console ? "virtconsole" : "virtserialport";
     devices.push(`${type},chardev=port${i},name=${port.name}`);
   }
-  devices.push("virtio-rng-device");
+  if (own("rng")) devices.push("virtio-rng-device");
   for (const [i, { name, value }] of options.with.entries()) {
+    if (!own(name)) continue;
     const device = boardDevice(name);
     if (device.qemu === undefined) throw new UsageError(`--with: QEMU has no ${name} device`);
     // QEMU's names start with a letter.
@@ -62,11 +72,20 @@ export function qemuArguments(options: BoardOptions, ports: readonly QemuPort[])
     backends.push(...added.backends);
     devices.push(...added.devices);
   }
-  const onPci = parseTarget(options.target).board?.pci !== undefined;
+  const onPci = isOnPci(options);
   return {
-    backends: [...backends, ...options.qemuArgs],
-    devices: [...(onPci ? devices.map(pciDevice) : devices), ...options.devices],
+    backends: [...backends, ...served.backends, ...options.qemuArgs],
+    devices: [
+      ...(onPci ? devices.map(pciDevice) : devices),
+      ...served.devices,
+      ...options.devices,
+    ],
   };
+}
+
+/** Whether a QEMU board has its devices on PCI. */
+export function isOnPci({ target }: Pick<BoardOptions, "target">): boolean {
+  return parseTarget(target).board?.pci !== undefined;
 }
 
 /** Arguments for all virtio devices of a board. */

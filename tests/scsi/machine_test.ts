@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { Feature, ScsiTaskManagement, VireoError } from "@vireo/hal";
-import { MemoryDisk, ScsiDevice, type ScsiDeviceOptions } from "@vireo/emu";
+import { Bus } from "@vireo/drivers/bus";
+import { EmulatedMachine, MemoryDisk, ScsiDevice, type ScsiDeviceOptions } from "@vireo/emu";
 import { bootMachine, type MachineRig } from "../machine_rig.ts";
 import { decodeSense, scsiDriver, type ScsiHost, senseText } from "../../drivers/scsi/mod.ts";
 
@@ -226,3 +227,29 @@ async function until(done: () => boolean): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 0));
   }
 }
+
+Deno.test("scsi: the sizes of sense data and command blocks are written only where they are others", async () => {
+  // A back end of vhost-user may end at a write: vhost-device-scsi does.
+  const written: number[] = [];
+  class Watched extends ScsiDevice {
+    override writeConfig(...args: Parameters<ScsiDevice["writeConfig"]>): void {
+      written.push(args[0], args[2]);
+      super.writeConfig(...args);
+    }
+  }
+  const model = new Watched({ units: [{ target: 0, disk: new MemoryDisk(1 << 20) }] });
+  await using machine = EmulatedMachine.create({ devices: [model] });
+  await using bus = new Bus();
+  await bus.registerDriver(scsiDriver);
+  await bus.addPlatform(machine);
+  assertEquals(written, []);
+  await bus.freeze();
+  // As firmware that had the device before leaves it, which a reset does not undo here.
+  const reset = model.reset.bind(model);
+  model.reset = () => {
+    reset();
+    ScsiDevice.prototype.writeConfig.call(model, 20, 4, 18);
+  };
+  await bus.restore();
+  assertEquals(written, [20, 96]);
+});
