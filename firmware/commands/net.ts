@@ -55,12 +55,12 @@ export function preparePing(
 /** Our address for a target: the one that was given, or one of the wire's network. */
 function source(board: BoardOptions, name: string, target: string, given?: string): string {
   checkAddress(name, target);
-  if (given === undefined) return sourceFor(board.net, target);
-  checkAddress("--source", given);
+  if (given !== undefined) checkAddress("--source", given);
+  const chosen = given ?? sourceFor(board.net, target);
   // The host has said it before it booted the guest, whose own interfaces are others.
-  const warning = inGuest() ? undefined : noWayBack(board.net, given);
+  const warning = inGuest() ? undefined : noWayBack(board.net, chosen);
   if (warning !== undefined) console.error(`vireo: ${warning}`);
-  return given;
+  return chosen;
 }
 
 /** @throws {UsageError} If a text is not an IPv4 address. */

@@ -71,7 +71,8 @@ export function peerOn(
 }
 
 /**
- * Says why answers may not come back to an address that the user chose.
+ * Says why answers may not come back to an address: it is on no network of the tap interface, or on one that another
+ * interface has too, where the host's kernel then looks for it.
  *
  * @returns Nothing if they should, or if nothing is known of the wire.
  */
@@ -83,7 +84,17 @@ export function noWayBack(
   if (net?.kind !== "tap") return undefined;
   const own = networksOf(net.name, interfaces);
   const from = number(source);
-  if (own.length === 0 || own.some(({ address, mask }) => (from & mask) === (address & mask))) {
+  const has = ({ address, mask }: Network): boolean => (from & mask) === (address & mask);
+  if (own.length === 0) return undefined;
+  if (own.some(has)) {
+    for (const other of new Set(interfaces.map(({ name }) => name))) {
+      const shared = other === net.name ? [] : networksOf(other, interfaces).filter(has);
+      if (shared.length === 0) continue;
+      return `--net: ${source} is on a network of ${other} too, which has ${
+        names(shared)
+      }, so answers may ` +
+        `not come back over ${net.name}`;
+    }
     return undefined;
   }
   return `--source: ${source} is on no network of ${net.name}, which has ${

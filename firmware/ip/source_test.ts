@@ -55,6 +55,11 @@ Deno.test("sourceFor() and noWayBack() say that there is no way back", () => {
   );
   assertEquals(noWayBack(TAP, "10.0.2.15", []), undefined);
   assertEquals(noWayBack({ kind: "user" }, "1.2.3.4", interfaces), undefined);
+  assertEquals(
+    noWayBack(TAP, "192.0.2.15", [...interfaces, on("192.0.2.2", "255.255.255.0", "eth0")]),
+    "--net: 192.0.2.15 is on a network of eth0 too, which has 192.0.2.2/24, so answers may not come " +
+      "back over vireo0",
+  );
 });
 
 Deno.test("peerOn() names the host's own address on a tap", () => {

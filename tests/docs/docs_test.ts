@@ -17,7 +17,8 @@ const NOT_RUN: readonly (readonly [pattern: RegExp, why: string])[] = [
   [/--qemu \.cache/, "needs the QEMU that 'make qemu' fetches; tests/run.ts runs all on both"],
   [/^make |^out\/|^\.\/vireo image/, "builds an image or runs all tests; tests/cli/image_test.ts"],
   [/^scp |^ssh /, "needs another machine"],
-  [/--target devmem|tap:/, "needs root, and what the machine must have"],
+  [/--target devmem/, "needs root, and what the machine must have"],
+  [/tap:/, "needs rights, which tests/docs/tap_test.ts has"],
   [/^\.\/vireo net fetch/, "needs a server of the host; tests/qtest/ip_test.ts has one"],
 ];
 
