@@ -33,7 +33,7 @@ PACKAGES := qemu-system-x86 qemu-system-arm $(RISCV) ipxe-qemu qemu-utils iprout
 	xfsprogs btrfs-progs squashfs-tools cryptsetup-bin xorriso tshark
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help setup packages qemu fresh demo test spec check fmt lint types doc docs unit fuzz mutate bench bench-guest clean
+.PHONY: help setup packages qemu images fresh demo test spec check fmt lint types doc docs unit fuzz mutate peers bench bench-guest clean
 
 help:
 	@echo "make demo [DISK=path]  set up and run the main job on the emulated board"
@@ -45,6 +45,8 @@ help:
 	@echo "                       lying devices under all drivers; SECONDS=600 SEED=7 FUZZ=models choose"
 	@echo "make mutate            slow: breaks drivers and device models a place at a time, and counts what no test"
 	@echo "                       sees; COUNT=40 SEED=1 choose"
+	@echo "make peers             slow: our drivers on DPDK's, rust-vmm's and QEMU's vhost-user devices, and"
+	@echo "                       Linux's drivers on ours; ROW=vsock chooses"
 	@echo "make bench             every *_bench.ts, as ratios and medians"
 	@echo "make bench-guest       slow: our drivers against Linux's own in a guest, and how it boots"
 	@echo "make fmt               format the sources in place"
@@ -109,15 +111,22 @@ doc: $(SETUP)
 qemu: $(SETUP) packages
 	@$(DENO) run -A tests/qemu/fetch.ts
 
+# Of the guests that tests boot.
+images: $(SETUP) packages
+	@$(DENO) run -A tests/images.ts
+
 # The report comes last: what ran on which QEMU, and what failed.
-unit: $(SETUP) packages qemu
+unit: $(SETUP) packages qemu images
 	@$(DENO) run -A tests/run.ts $(REPORT)
 
 # The type checker uses one processor: the others go beside it.
 check: $(SETUP)
 	@$(MAKE) --no-print-directory -j2 --output-sync=target types lint doc
 
-test: check unit
+# What is fetched comes while the type checker is at work.
+test: $(SETUP) packages
+	@$(MAKE) --no-print-directory -j3 --output-sync=target types images qemu lint doc
+	@$(MAKE) --no-print-directory unit
 
 # By section and role, from the last run's reports; without one from the names of the tests.
 spec: $(SETUP)
@@ -137,6 +146,10 @@ fuzz: $(SETUP)
 # Not part of `make test`: breaks the code, a place at a time, and reports what no test sees.
 mutate: $(SETUP)
 	@$(DENO) run -A tests/mutate/main.ts $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED))
+
+# Not part of `make test`: fetches and compiles the peers into .cache/peers, and says what cannot be had.
+peers: $(SETUP) packages qemu
+	@$(DENO) run -A tests/peers/main.ts $(ROW)
 
 bench: $(SETUP)
 	$(DENO) bench -A $(ROOMS)

@@ -368,15 +368,15 @@ export class Blk implements DriverInstance {
     options: { readonly queue?: number } = {},
   ): BlkBatch {
     if (!Number.isInteger(depth) || depth < 1 || depth > 65536) {
-      throw new RangeError(`Cannot make a batch of 1 to 65536 slots: received ${depth}`);
+      throw new RangeError(`Cannot make a batch of ${depth} slots: expected 1 to 65536`);
     }
     if (
       !(bytesPerRequest > 0) || bytesPerRequest % this.blockSize !== 0 ||
       bytesPerRequest > this.#longest
     ) {
       throw new RangeError(
-        `Cannot make batch slots of no whole blocks up to ${this.#longest} bytes: received ` +
-          bytesPerRequest,
+        `Cannot make batch slots of ${bytesPerRequest} bytes: expected a multiple of ` +
+          `${this.blockSize}, at most ${this.#longest}`,
       );
     }
     const size = {
@@ -511,7 +511,9 @@ export class Blk implements DriverInstance {
       this.#next = index + 1 === this.#queues.length ? 0 : index + 1;
     }
     const queue = this.#queues[index];
-    if (queue === undefined) throw new RangeError(`Cannot use a queue that is not there: ${index}`);
+    if (queue === undefined) {
+      throw new RangeError(`Cannot use queue ${index}: expected 0 to ${this.#queues.length - 1}`);
+    }
     return queue;
   }
 

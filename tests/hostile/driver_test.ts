@@ -154,7 +154,7 @@ Deno.test("hostile: blk: a queue that is not reset in time keeps the memory, and
   assertEquals((await rig.instance.read(0, 512, SOON)).length, 512);
 });
 
-Deno.test("hostile: gpu: a picture of before a reset is none, and its memory is its owner's", async () => {
+Deno.test("hostile: gpu: a picture from before a reset is void, and its memory is its owner's", async () => {
   await using rig = await Rig.open(gpuDriver, new GpuDevice());
   const gpu = rig.instance;
   const picture = await gpu.create(8, 8, SOON);
@@ -227,7 +227,7 @@ Deno.test("[drv.crypto.config.2] crypto: no request goes while the device is not
   assertEquals(requests, 0);
 });
 
-Deno.test("[drv.crypto.sym.1] crypto: a session of before a reset is not used again", async () => {
+Deno.test("[drv.crypto.sym.1] crypto: a session from before a reset is not used again", async () => {
   const model = new CryptoDevice();
   await using rig = await Rig.open(cryptoDriver, model);
   const make = () => rig.instance.cipher(CryptoCipher.AES_CBC, new Uint8Array(16), SOON);
@@ -356,7 +356,7 @@ Deno.test("[drv.scsi.config.2] scsi: a unit has no more commands than cmd_per_lu
   for (const read of reads) assertEquals((await read).length, 4096);
 });
 
-Deno.test("hostile: scsi: blocks of no bytes, and a good status for fewer bytes, are typed errors", async () => {
+Deno.test("hostile: scsi: empty blocks, and a good status for fewer bytes, are typed errors", async () => {
   for (const [size, expected] of [[0, "OUT_OF_RANGE"], [2 ** 32 - 1, "OUT_OF_RANGE"]] as const) {
     const model = scsiHost();
     await using rig = await Rig.open(scsiDriver, lieOfCapacity(model, size), { lies: true });
@@ -400,7 +400,7 @@ function lieOfCapacity(model: ScsiDevice, size: number): ScsiDevice {
       memory: (address, length) => given.memory(address, length),
       sharedAddress: (id) => given.sharedAddress(id),
       configChanged: () => given.configChanged(),
-      fault: (reason) => given.fault(reason),
+      fault: (reason, rule) => given.fault(reason, rule),
     });
   };
   return model;
@@ -435,11 +435,11 @@ const packet = (op: VsockOp, len: number, flags = 0) => ({
   fwdCnt: 0,
 });
 
-Deno.test("hostile: vsock: messages of no bytes are bounded, and end the connection", async () => {
+Deno.test("hostile: vsock: empty messages are bounded, and end the connection", async () => {
   const { it, ops } = connection(VsockType.SEQPACKET);
   const nothing = new Uint8Array(0);
   for (let i = 0; i < 100_000; i++) it.handle(packet(VsockOp.RW, 0), nothing);
-  assertEquals(it.ended, false, "parts of no bytes are nothing");
+  assertEquals(it.ended, false, "empty parts are nothing");
   for (let i = 0; i < 20_000; i++) it.handle(packet(VsockOp.RW, 0, VsockRw.EOM), nothing);
   assertEquals([it.ended, ops.at(-1)], [true, VsockOp.RST]);
   assertEquals(await code(() => it.closed), "OUT_OF_RANGE");

@@ -4,9 +4,10 @@
  *
  * @module
  */
-import type { Chain, DeviceContext, DeviceModel, DeviceQueue, QueueSpec } from "@vireo/emu";
-import { ReversedQueue } from "../../emu/ring/reversed.ts";
+import type { Chain, DeviceModel, DeviceQueue, QueueSpec } from "@vireo/emu";
 import type { DeviceNode, Mmio, Platform } from "@vireo/hal";
+import { ReversedQueue } from "../../emu/ring/reversed.ts";
+import { wrapQueues } from "../../firmware/check/driver/wrap_model.ts";
 
 /** A stream of numbers from 0 to 2^32 - 1 that a seed names. */
 export function seeded(seed: number): () => number {
@@ -54,42 +55,13 @@ export function lying(model: DeviceModel, lie: Lie, seed: number): DeviceModel {
       config(read(offset, width), offset, width, context) >>> 0 & (2 ** (8 * width) - 1);
   }
   if (lie.push !== undefined || lie.keeps !== undefined) {
-    const activate = model.activate.bind(model);
-    const queues = new Map<DeviceQueue, DeviceQueue>();
-    model.activate = (given) => activate(lyingContext(given, queues, { push, keeps }, context));
+    wrapQueues(model, (queue) => {
+      // Nothing is pushed to a ring with its sides reversed, and its model knows what it is.
+      if (queue instanceof ReversedQueue) return queue;
+      return lyingQueue(queue, { push, keeps }, context);
+    });
   }
   return model;
-}
-
-function lyingContext(
-  given: DeviceContext,
-  queues: Map<DeviceQueue, DeviceQueue>,
-  lie: Required<Pick<Lie, "push" | "keeps">>,
-  context: LieContext,
-): DeviceContext {
-  return {
-    get features() {
-      return given.features;
-    },
-    get legacy() {
-      return given.legacy;
-    },
-    queue(index) {
-      const queue = given.queue(index);
-      // Nothing is pushed to a ring with its sides reversed, and its model knows what it is.
-      if (queue === undefined || queue instanceof ReversedQueue) return queue;
-      let liar = queues.get(queue);
-      if (liar === undefined) queues.set(queue, liar = lyingQueue(queue, lie, context));
-      return liar;
-    },
-    get work() {
-      return given.work;
-    },
-    memory: (address, length) => given.memory(address, length),
-    sharedAddress: (id) => given.sharedAddress(id),
-    configChanged: () => given.configChanged(),
-    fault: (reason) => given.fault(reason),
-  };
 }
 
 function lyingQueue(

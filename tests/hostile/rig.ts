@@ -175,7 +175,7 @@ export class Rig<T extends DriverInstance> implements AsyncDisposable {
     try {
       await this.bus[Symbol.asyncDispose]();
     } catch (error) {
-      // A device whose registers lie may be told of as left running.
+      // A device whose registers lie may be reported as left running.
       if (!this.#lies || !(error instanceof VireoError)) throw error;
     }
     for (const end of this.#ends.splice(0)) await end();
