@@ -26,7 +26,7 @@ const SECTORS = 24;
 const DEADLINE = 8000;
 
 /** What a kill came to. */
-export interface Killed {
+interface Killed {
   /** Codes of the errors that requests ended with, sorted. */
   readonly codes: readonly string[];
   /** Writes that were acknowledged. */
