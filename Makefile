@@ -33,7 +33,7 @@ PACKAGES := qemu-system-x86 qemu-system-arm $(RISCV) ipxe-qemu qemu-utils iprout
 	xfsprogs btrfs-progs squashfs-tools cryptsetup-bin xorriso tshark
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help setup packages qemu images fresh demo test spec check fmt lint types doc docs unit fuzz peers bench bench-guest clean
+.PHONY: help setup packages qemu images fresh demo test spec check fmt lint types doc docs unit fuzz mutate peers bench bench-guest clean
 
 help:
 	@echo "make demo [DISK=path]  set up and run the main job on the emulated board"
@@ -43,6 +43,8 @@ help:
 	@echo "                       RELEASES=\"bookworm trixie\" USERS=\"root dev\" choose"
 	@echo "make fuzz              slow: half an hour of hostile drivers on all device models, and half an hour of"
 	@echo "                       lying devices under all drivers; SECONDS=600 SEED=7 FUZZ=models choose"
+	@echo "make mutate            slow: breaks drivers and device models a place at a time, and counts what no test"
+	@echo "                       sees; COUNT=40 SEED=1 choose"
 	@echo "make peers             slow: our drivers on DPDK's, rust-vmm's and QEMU's vhost-user devices, and"
 	@echo "                       Linux's drivers on ours; ROW=vsock chooses"
 	@echo "make bench             every *_bench.ts, as ratios and medians"
@@ -140,6 +142,10 @@ FUZZ := models drivers
 fuzz: $(SETUP)
 	@for what in $(FUZZ); do \
 	  $(DENO) run -A tests/hostile/fuzz_$$what.ts --seconds $(or $(SECONDS),1800) $(if $(SEED),--seed $(SEED)) || exit 1; done
+
+# Not part of `make test`: breaks the code, a place at a time, and reports what no test sees.
+mutate: $(SETUP)
+	@$(DENO) run -A tests/mutate/main.ts $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED))
 
 # Not part of `make test`: fetches and compiles the peers into .cache/peers, and says what cannot be had.
 peers: $(SETUP) packages qemu

@@ -256,11 +256,16 @@ export class BlkQueue {
     this.#kickScheduled = false;
     const queue = this.#queue;
     if (queue === undefined) return;
-    if (this.#issue(queue)) {
-      queue.disableCallbacks();
-      queue.kick();
+    try {
+      if (this.#issue(queue)) {
+        queue.disableCallbacks();
+        queue.kick();
+      }
+      this.drain();
+    } catch (error) {
+      // As `unattended` does it, without a closure.
+      this.failAll(error as Error);
     }
-    this.drain();
   };
 
   #scheduleKick(): void {

@@ -96,7 +96,10 @@ export async function probe(
   filter: FeatureSet,
 ): Promise<void> {
   // After FAILED the device needs a reset (virtio 1.4 §2.1.1); Linux omits it.
-  if (device.error !== undefined) await acknowledge(device);
+  // One that would not be reset when its last driver went has that driver's queues until it is.
+  const kept = device.queues.length > 0;
+  if (device.error !== undefined || kept) await acknowledge(device);
+  if (kept) device.deleteQueues();
   device.error = undefined;
   device.driver = driver;
   try {

@@ -17,6 +17,7 @@ import type { DriverInstance } from "../driver.ts";
 import { type Deadline, type WaitOptions, within } from "../wait/options.ts";
 import { queueLook } from "../virtqueue/last_look.ts";
 import { RequestQueue } from "../virtqueue/request_queue.ts";
+import { unattended } from "../virtqueue/unattended.ts";
 import { Control } from "./_control.ts";
 import { chooseLayouts, DEFAULT_MTU, MAX_GSO_PACKET } from "./_header.ts";
 import { Inbox } from "./_inbox.ts";
@@ -556,7 +557,8 @@ export class Net extends EventTarget implements DriverInstance {
   #continueLater(index: number): void {
     const timer = setTimeout(() => {
       this.#later.delete(index);
-      this.#received(index);
+      const { device } = this;
+      unattended(device.name, () => this.#received(index), (error) => device.break(error));
     }, 0);
     this.#later.set(index, timer);
   }

@@ -1,4 +1,5 @@
 import { alignUp, type Dma, type DmaRegion, ETH_HDR_SIZE, VLAN_TAG_SIZE } from "@vireo/hal";
+import { unattended } from "../virtqueue/unattended.ts";
 import { SgList, type Virtqueue } from "../virtqueue/virtqueue.ts";
 import type { NetStats } from "./frame.ts";
 
@@ -69,7 +70,9 @@ export class TxQueue {
     this.#dirty = new Uint8Array(count);
     this.#chain = new SgList(Math.ceil(layout.maxFrame / this.slotSize) + 2);
     this.#kickLater = () => {
-      if (this.#kickDue && this.#queue.broken === undefined) this.kick();
+      if (!this.#kickDue || this.#queue.broken !== undefined) return;
+      const { device = "" } = this.#queue;
+      unattended(device, () => this.kick(), (error) => this.#queue.break(error));
     };
     queue.disableCallbacks();
   }

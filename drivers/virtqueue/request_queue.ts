@@ -3,6 +3,7 @@ import { Limit, type LimitOwner } from "../wait/limit.ts";
 import { timeOf, type WaitOptions } from "../wait/options.ts";
 import { timedOut } from "../wait/waiter.ts";
 import { lookAgain } from "./last_look.ts";
+import { unattended } from "./unattended.ts";
 import type { SgList, Virtqueue } from "./virtqueue.ts";
 
 /**
@@ -227,12 +228,7 @@ export class RequestQueue {
     this.#kickScheduled = true;
     queueMicrotask(() => {
       if (!this.#kickScheduled) return;
-      try {
-        this.flush();
-      } catch (error) {
-        // The machine is gone. No caller could catch this, so the waiters get the error.
-        this.failAll(error instanceof Error ? error : new Error(String(error)));
-      }
+      unattended(this.#queue.device ?? "", () => this.flush(), (error) => this.failAll(error));
     });
   }
 

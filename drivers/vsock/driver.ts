@@ -16,6 +16,7 @@ import type { VirtioDriver } from "../driver.ts";
 import { QueueDriver } from "../queue_driver.ts";
 import type { ReceiveRing } from "../virtqueue/receive_ring.ts";
 import type { RequestQueue } from "../virtqueue/request_queue.ts";
+import { unattended } from "../virtqueue/unattended.ts";
 import { MessageStream, type WaitOptions, within } from "../wait/mod.ts";
 import { type ConnectionHost, VsockConnection } from "./connection.ts";
 import { decodePacket, encodePacket, type VsockPacket } from "./packet.ts";
@@ -248,7 +249,10 @@ export class Vsock extends QueueDriver {
     await this.ask(queue, [encodePacket(packet), data], 0, {
       ...options,
       onReturned: () => {
-        if (packetsIn(queue) === MAX_WAITING - 1) queueMicrotask(() => this.#drain());
+        if (packetsIn(queue) !== MAX_WAITING - 1) return;
+        const { device } = this;
+        const drain = () => this.#drain();
+        queueMicrotask(() => unattended(device.name, drain, (error) => device.break(error)));
       },
     });
   }

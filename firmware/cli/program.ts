@@ -100,6 +100,7 @@ function tableProgram(argv: readonly string[], tables: Tables): Command {
       const group = root.command(entry.name).description(entry.summary).helpCommand(true);
       sayMistakes(group, `vireo ${entry.name}`);
       addExample(group, entry.example);
+      if (entry.note !== undefined) group.addHelpText("after", `\n${entry.note}`);
       for (const row of entry.commands) {
         addCommand(group, `${entry.name} ${row.name}`, row, argv, tables);
       }

@@ -120,6 +120,10 @@ const p9 = commandsOf("9p");
 const P9: CommandGroup = {
   name: "9p",
   summary: "files of the host, by 9P",
+  note:
+    "Nothing outside of DIR is reached: each step starts from a held directory and follows no link, whatever\n" +
+    "else changes the tree. Not protected: a directory that the host moves out of DIR while a request has it\n" +
+    "open, hard links, and what is mounted in DIR.",
   example: "vireo 9p ls --with 9p=.",
   commands: [
     p9({

@@ -256,3 +256,10 @@ Deno.test("every level of --help has an example; completion knows the commands",
   }
   assertMatch((await vireo("complete -- blk re")).out, /^read\b/);
 });
+
+Deno.test("vireo 9p --help says what of a shared folder is not protected", async () => {
+  assertStringIncludes(
+    (await vireo("9p --help")).out,
+    "Not protected: a directory that the host moves out of DIR",
+  );
+});

@@ -37,7 +37,8 @@ import { VsockConnection } from "../../drivers/vsock/connection.ts";
 import { LIES } from "./liar.ts";
 import { Rig, turn } from "./rig.ts";
 
-/** QueueReset of virtio-mmio. */
+/** Status and QueueReset of virtio-mmio. */
+const STATUS = 0x70;
 const QUEUE_RESET = 0xc0;
 const SOON = { deadline: 5000 };
 const code = async (run: () => Promise<unknown>): Promise<string> =>
@@ -481,4 +482,23 @@ Deno.test("hostile: console: a probe that fails after its buffers were made free
   const lie = LIES.find(({ name }) => name === "a generation that never rests")!;
   await using rig = await Rig.open(consoleDriver, model, { lies: true, lie });
   assertEquals([(rig.device.error as VireoError).code, rig.dma.live], ["CONFIG_UNSTABLE", 0]);
+});
+
+Deno.test("hostile: a device that was not reset when its driver went is reset when it gets one again", async () => {
+  let stuck = false;
+  const lie = {
+    name: "a status that stays",
+    register: (honest: number, offset: number) => stuck && offset === STATUS ? 0x11 : honest,
+  };
+  const model = new BlkDevice({ disk: new MemoryDisk(1 << 20) });
+  await using rig = await Rig.open(blkDriver, model, { lies: true, lie });
+  // What the first driver had stays the device's, which may still write.
+  rig.mayKeep = true;
+  stuck = true;
+  const error = await assertRejects(() => rig.bus.unbind(rig.device), AggregateError);
+  assertEquals(error.errors.map(({ code }) => code), ["RESET_TIMEOUT", "RESET_TIMEOUT"]);
+  assertEquals(await rig.bus.bind(rig.device), false);
+  stuck = false;
+  assertEquals(await rig.bus.bind(rig.device), true);
+  assertEquals((await rig.instance.read(0, 512, SOON)).length, 512);
 });

@@ -1,5 +1,5 @@
 // Every driver gives back what it takes: memory, listeners, and the device itself.
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { VireoError } from "@vireo/hal";
 import config from "../../drivers/deno.json" with { type: "json" };
 import { Rig, type RigOptions, turn } from "./rig.ts";
@@ -12,7 +12,16 @@ const RINGS: readonly (readonly [name: string, options: RigOptions])[] = [
 ];
 
 /** Paths of the drivers' package other than drivers. */
-const NO_DRIVERS = [".", "./bus", "./core", "./testing", "./trace", "./transport", "./wait"];
+const NO_DRIVERS = [
+  ".",
+  "./bus",
+  "./core",
+  "./record",
+  "./testing",
+  "./trace",
+  "./transport",
+  "./wait",
+];
 
 Deno.test("ownership: there is a subject for each driver", () => {
   const names = Object.keys(config.exports).filter((name) => !NO_DRIVERS.includes(name));
@@ -51,6 +60,22 @@ for (const subject of SUBJECTS) {
       if (error === undefined) return;
       assertEquals([error.code, rig.dma.live], ["OUT_OF_MEMORY", 0], `after ${allocations}`);
     }
+  });
+
+  Deno.test(`ownership: ${name}: a machine that is gone fails requests, not the program`, async () => {
+    await using rig = await Rig.open(driver, subject.model(), { lies: true });
+    const asks = await subject.asks(rig.instance, SOON, rig);
+    await turn();
+    const { transport } = rig.device;
+    const { notify } = transport;
+    transport.notify = () => {
+      throw new VireoError("HOST_ERROR", "The machine is gone");
+    };
+    for (const ask of Object.values(asks)) {
+      const signal = rig.signals.controller().signal;
+      assert(/^(?:done|[A-Z_]+)$/.test(await outcome(ask({ deadline: 20, signal }))));
+    }
+    transport.notify = notify;
   });
 
   for (const end of ["abort", "deadline", "removal", "failure"] as const) {

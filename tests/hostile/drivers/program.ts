@@ -83,7 +83,7 @@ export interface DriverProgram {
 }
 
 /** What a run came to. */
-export interface DriverOutcome {
+interface DriverOutcome {
   /** Why it failed; undefined if it did not. */
   readonly failure: string | undefined;
   /** Milliseconds of the longest act. */

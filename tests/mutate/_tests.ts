@@ -1,0 +1,46 @@
+import { packageModules, SOURCES, targetOf } from "../sources.ts";
+
+/** Tests that need QEMU, a guest, or minutes. */
+const SLOW =
+  /^tests\/(?:qtest|guest|cli|differential|vhost_user|check|docs|hostile|mutate|qemu|spec)\/|integrity_test|arrows|architecture|circles|exports|one_way|packages/;
+/** Most test files of one change. */
+const MOST = 5;
+/** The hostile tests, which cover all devices: only those run that name the changed one. */
+const HOSTILE: Readonly<Record<string, readonly string[]>> = {
+  drivers: ["tests/hostile/ownership_test.ts", "tests/hostile/driver_test.ts"],
+  emu: ["tests/hostile/models_test.ts"],
+};
+
+const modules = packageModules();
+/** Who imports each file at run time. */
+const importers = new Map<string, string[]>();
+for (const { path, imports } of SOURCES) {
+  for (const { name, typeOnly } of imports) {
+    if (typeOnly) continue;
+    const target = name.startsWith(".") ? targetOf(path, name) : modules.get(name);
+    if (target === undefined) continue;
+    importers.set(target, [...importers.get(target) ?? [], path]);
+  }
+}
+
+/** The tests that import a file: the nearest ones, and the hostile ones of its device. */
+export function nearestTests(
+  path: string,
+): { readonly near: string[]; readonly hostile: string[]; readonly filter: string } {
+  const distance = new Map([[path, 0]]);
+  for (const [at, steps] of distance) {
+    for (const next of importers.get(at) ?? []) {
+      if (!distance.has(next)) distance.set(next, steps + 1);
+    }
+  }
+  const [room, ...rest] = path.split("/");
+  const device = rest[0] === "devices" ? rest[1]! : rest[0]!;
+  const own = (test: string): number => test.includes(`/${device}/`) ? 0 : 1;
+  const near = [...distance]
+    .filter(([test]) => test.endsWith("_test.ts") && !SLOW.test(test))
+    .sort(([a, x], [b, y]) => own(a) - own(b) || x - y || (a < b ? -1 : 1))
+    .slice(0, MOST)
+    .map(([test]) => test);
+  const name = device === "p9" && room === "emu" ? "(?:9p|p9)" : device.replace("_", "-");
+  return { near, hostile: [...HOSTILE[room!] ?? []], filter: `/\\b${name}\\b/` };
+}

@@ -1,0 +1,110 @@
+// deno-lint-ignore-file no-console -- a program
+/**
+ * Breaks one place of a source file at a time and runs the tests that import the file: a change that no test sees
+ * survived, and a test is missing. Slow, and no part of `make test`.
+ *
+ * `deno run -A tests/mutate/main.ts [--room drivers|emu]... [--file PATH]... [--count 40] [--seconds 3600] [--seed 1]`.
+ * The same seed breaks the same places. It works on a copy of the tracked files, in a folder that it removes.
+ *
+ * @module
+ */
+import { parseArgs } from "node:util";
+import { seeded } from "../hostile/liar.ts";
+import { nearestTests } from "./_tests.ts";
+import { candidates, type Mutation } from "./_mutations.ts";
+import { SOURCES } from "../sources.ts";
+
+/** Where the files of a room are that are broken. */
+const ROOMS: Readonly<Record<string, RegExp>> = {
+  drivers: /^drivers\/(?!testing\/|trace\/)/,
+  emu: /^emu\/devices\//,
+};
+/** Files without anything to break, and those that are tests or for tests. */
+const LEFT_OUT = /_test\.ts$|_bench\.ts$|_test_util\.ts$|\/mod\.ts$|\/core\.ts$/;
+/** Milliseconds that the tests of one change may take; a loop that does not end is seen too. */
+const LIMIT = 90_000;
+
+const { values } = parseArgs({
+  options: {
+    room: { type: "string", multiple: true, default: Object.keys(ROOMS) },
+    file: { type: "string", multiple: true, default: [] },
+    count: { type: "string", default: "40" },
+    seconds: { type: "string", default: "3600" },
+    seed: { type: "string", default: "1" },
+  },
+});
+
+/** Copies the tracked files, with what the tests need beside them. */
+async function copy(): Promise<string> {
+  const folder = await Deno.makeTempDir({ prefix: "vireo-mutate-" });
+  const script = 'git ls-files -z | xargs -0 cp --parents -t "$0"; ' +
+    'for f in .tools .cache; do if [ -e $f ]; then ln -s "$PWD/$f" "$0/$f"; fi; done';
+  const { success } = await new Deno.Command("sh", { args: ["-c", script, folder] }).output();
+  if (!success) throw new Error("Cannot copy the tracked files");
+  return folder;
+}
+
+/** Runs tests in a folder. @returns Whether all passed; undefined if the code is no program. */
+async function passes(
+  folder: string,
+  tests: readonly string[],
+  filter?: string,
+): Promise<boolean | undefined> {
+  if (tests.length === 0) return true;
+  const child = new Deno.Command(Deno.execPath(), {
+    cwd: folder,
+    args: [
+      ...["test", "-A", "--no-check", "--quiet", "--fail-fast", "--preload", "tests/limit.ts"],
+      ...(filter === undefined ? [] : ["--filter", filter, "--permit-no-files"]),
+      ...tests,
+    ],
+    env: { VIREO_TEST_LIMIT: "30000", NO_COLOR: "1" },
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const timer = setTimeout(() => child.kill("SIGKILL"), LIMIT);
+  const { success, stderr, stdout } = await child.output();
+  clearTimeout(timer);
+  const said = new TextDecoder().decode(stderr) + new TextDecoder().decode(stdout);
+  return /could not be parsed|SyntaxError/.test(said) ? undefined : success;
+}
+
+const end = performance.now() + Number(values.seconds) * 1000;
+const folder = await copy();
+try {
+  for (const room of values.room) {
+    const random = seeded(Number(values.seed));
+    const files = values.file.length > 0 ? values.file : SOURCES
+      .map(({ path }) => path)
+      .filter((path) => ROOMS[room]!.test(path) && !LEFT_OUT.test(path))
+      .sort();
+    const all: Mutation[] = files.flatMap((path) => candidates(path, Deno.readTextFileSync(path)));
+    let [killed, invalid] = [0, 0];
+    const survived: Mutation[] = [];
+    while (killed + survived.length < Number(values.count) && all.length > 0) {
+      if (performance.now() > end) break;
+      const [mutation] = all.splice(random() % all.length, 1) as [Mutation];
+      const at = `${folder}/${mutation.path}`;
+      const original = await Deno.readTextFile(at);
+      await Deno.writeTextFile(at, mutation.text);
+      const { near, hostile, filter } = nearestTests(mutation.path);
+      let passed = await passes(folder, near);
+      if (passed === true) passed = await passes(folder, hostile, filter);
+      await Deno.writeTextFile(at, original);
+      if (passed === undefined) invalid++;
+      else if (!passed) killed++;
+      else {
+        survived.push(mutation);
+        console.log(`survived: ${mutation.path}:${mutation.line}: ${mutation.what}`);
+      }
+    }
+    const total = killed + survived.length;
+    console.log(
+      `${room}: ${killed} of ${total} killed, ${survived.length} survived (${
+        (100 * survived.length / Math.max(1, total)).toFixed(0)
+      }%), ${invalid} were no programs; seed ${values.seed}`,
+    );
+  }
+} finally {
+  await Deno.remove(folder, { recursive: true });
+}
