@@ -101,6 +101,9 @@ export class Caif extends QueueDriver {
     const downlink = readDirection(device.config, downlinkHeadroom.offset, uplink);
     this.uplink = this.#checked(uplink);
     this.downlink = downlink.mtu === 0 ? this.uplink : this.#checked(downlink);
+    if (device.transport.legacy) {
+      throw this.error("VERSION_1_REQUIRED", "CAIF devices have no legacy interface");
+    }
     const region = device.sharedMemory(CAIF_REGION);
     const window = device.openSharedMemory(CAIF_REGION);
     if (region === undefined || window === undefined) {

@@ -284,8 +284,15 @@ export class ScsiHost extends QueueDriver {
   protected override setUp(): void {
     const { config } = this.device;
     // Sense data and blocks have the sizes that this driver works with, whatever the device had.
-    config.write32(SCSI_CONFIG.sense_size.offset, SCSI_SENSE_SIZE);
-    config.write32(SCSI_CONFIG.cdb_size.offset, SCSI_CDB_SIZE);
+    for (
+      const [{ offset }, size] of [
+        [SCSI_CONFIG.sense_size, SCSI_SENSE_SIZE],
+        [SCSI_CONFIG.cdb_size, SCSI_CDB_SIZE],
+      ] as const
+    ) {
+      // Behind vhost-user some cannot be written to: vhost-device-scsi ends.
+      if (config.read32(offset) !== size) config.write32(offset, size);
+    }
     const count = config.read32(SCSI_CONFIG.num_queues.offset);
     // As Linux, which takes 0 for what a device should have said (virtio_scsi.c, virtscsi_probe).
     this.#maxBytes = 512 * Math.min(

@@ -727,3 +727,20 @@ Deno.test("a broken or disposed queue leaves memory and the device alone", () =>
     }
   }
 });
+
+Deno.test("split: under IN_ORDER next is index plus one, and 0 at the end of the table (drv.split-ring.desc-table.2)", () => {
+  using it = rig({ inOrder: true });
+  const nexts = new Set<number>();
+  for (let round = 0; round < 8; round++) {
+    it.queue.add(readables(3), round);
+    it.queue.kick();
+    const { head, descriptors } = it.device.next()!;
+    descriptors.slice(0, -1).forEach(({ next }, i) => {
+      assertEquals(next, (head + i + 1) % 8);
+      nexts.add(next);
+    });
+    it.device.complete(head, 0);
+    assertEquals(it.queue.pop(), round);
+  }
+  assert(nexts.has(0), "some chain went over the end");
+});

@@ -320,7 +320,13 @@ Deno.test("interrupt: bits stay till they are acknowledged (dev.mmio.layout.3-5)
   slot.write32(0x64, 0x102);
   assertEquals([slot.read32(0x60), slot.device!.line], [0, false]);
   assertEquals(slot.device!.log, [
-    { register: "InterruptACK", value: 0x102, reason: "sets undefined bits" },
+    {
+      register: "InterruptACK",
+      value: 0x102,
+      reason: "sets undefined bits",
+      clause: "4.2.2.2",
+      rule: "drv.mmio.layout.15",
+    },
   ]);
   model.context!.configChanged();
   slot.write32(0x70, 0);

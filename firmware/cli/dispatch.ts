@@ -33,6 +33,7 @@ export async function dispatch(
       throw new Finished(await runInGuest({ ...plan, args: argv }));
     }
   }
+  if (own.record !== undefined) (await import("../record/call.ts")).keepCall({ name, flags, args });
   using _hints = await waitHints(row);
   await row.run(call);
 }

@@ -1,4 +1,5 @@
 import {
+  deviceFeatureNames,
   deviceName,
   Feature,
   featureName,
@@ -143,8 +144,11 @@ export function describeDevice(
   device: VirtioDevice,
   board: BoardOptions,
 ): DeviceReport {
-  const names = device.driver?.featureNames ?? {};
+  const names = { ...deviceFeatureNames(device.deviceId), ...device.driver?.featureNames };
   const list = (set: FeatureSet): string[] => [...set].map((bit) => featureName(bit, names));
+  // The bus reads what a device offers when it has a driver for it.
+  const unread = device.driver === undefined && device.offered.isEmpty;
+  const offered = unread ? device.transport.readFeatures() : device.offered;
   return {
     name: device.name,
     slot: device.transport.name,
@@ -155,10 +159,10 @@ export function describeDevice(
     driver: device.driver?.name ?? null,
     status: statusText(device.transport.readStatus()),
     modalias: vireo.bus.attributes(device).modalias.trim(),
-    offered: list(device.offered),
+    offered: list(offered),
     negotiated: list(device.features),
     rings: {
-      offered: list(device.offered.and(RING_FEATURES)),
+      offered: list(offered.and(RING_FEATURES)),
       asked: list(askedFeatures(board)),
       agreed: list(device.features.and(RING_FEATURES)),
     },

@@ -86,7 +86,7 @@ export function provideScript(load: () => Promise<{ default?: unknown }>): void 
  *
  * @throws {UsageError} If the file is missing or has no default function.
  */
-async function loadScript(script: string): Promise<VireoMain> {
+export async function loadScript(script: string): Promise<VireoMain> {
   if (bundled === undefined) await checkFile(script);
   const module = await (bundled?.() ?? import(toFileUrl(script)).catch((error) => {
     throw mistakeOf(script, error);

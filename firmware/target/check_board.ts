@@ -9,6 +9,7 @@ import {
   DEFAULT_BOARD,
   LEAST_MEMORY,
 } from "./options.ts";
+import { SERVED_NAMES } from "../serve/front_ends.ts";
 import { parseTarget, targetBus } from "./target.ts";
 
 /** A board of a caller, who may leave out any option, and all of a disk or device but its name. */
@@ -92,6 +93,7 @@ const CHECKS: { readonly [K in keyof BoardOptions]: Check } = {
     return fields("{ kind }", { kind: (kind) => kinds(kind) && `${kinds(kind)} or "tap"` })(value);
   }),
   with: list(device),
+  served: list(oneOf(...SERVED_NAMES)),
   transport: optional(oneOf("mmio", "pci")),
   legacy: flag,
   transitional: flag,
@@ -116,6 +118,8 @@ const CHECKS: { readonly [K in keyof BoardOptions]: Check } = {
   trace: optional(list(oneOf(...TRACE_GROUPS))),
   traceDevices: list(filled),
   traceFile: optional(filled),
+  stats: flag,
+  record: optional(filled),
   traceData: count(0, 65536),
 };
 

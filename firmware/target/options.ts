@@ -1,6 +1,7 @@
 import { TRACE_GROUPS, type TraceGroup } from "@vireo/hal/trace";
 import { parseWith, withSyntax } from "../devices/table.ts";
 import type { WithOption } from "../devices/board_device.ts";
+import { parseServed, refuseServed, SERVED_NAMES } from "../serve/front_ends.ts";
 import { NO_HUB, parseCount, UsageError } from "../terminal/usage.ts";
 import {
   type BlkOption,
@@ -13,7 +14,7 @@ import {
 } from "./option_values.ts";
 
 /** Where devices are, without the board. */
-export type TargetKind = "emu" | "devmem" | "qtest" | "qemu" | "vhost-user";
+export type TargetKind = "emu" | "devmem" | "qtest" | "qemu" | "vhost-user" | "replay";
 
 /** Interfaces of the virtio devices: they decide, besides the target, which options are possible. */
 export interface Interfaces {
@@ -100,6 +101,23 @@ export const BOARD_OPTIONS = {
     targets: ["emu", "qtest", "qemu"],
     repeated: true,
     parse: (texts?: readonly string[]): readonly WithOption[] => (texts ?? []).map(parseWith),
+  },
+  /** The devices of a QEMU board that this program serves, in place of QEMU's own. */
+  served: {
+    flag: "--served <device>",
+    summary: (): string =>
+      `QEMU has this device from Vireo by vhost-user: ${SERVED_NAMES.join(", ")}; may be repeated`,
+    group: "Board options:",
+    targets: ["qtest", "qemu"],
+    repeated: true,
+    parse: (names?: readonly string[]): readonly string[] => (names ?? []).map(parseServed),
+    refuse: (
+      names: readonly string[],
+      { bus, legacy, transitional }: Interfaces,
+    ): string | undefined =>
+      legacy || transitional
+        ? "served devices have the modern interface only"
+        : refuseServed(names, bus),
   },
   /** The bus that the emulator's devices are on; virtio-mmio if it is not said. */
   transport: {
@@ -305,9 +323,25 @@ export const BOARD_OPTIONS = {
   /** The file that the trace goes to instead of stderr. */
   traceFile: {
     flag: "--trace-file <file>",
-    summary: "trace to FILE: .pcapng for Wireshark, .json for Perfetto, any other as text",
+    summary: "trace to FILE: .pcapng for Wireshark, .json for Perfetto, .html a page, others text",
     group: "Tracing:",
-    targets: ["emu", "qtest", "devmem", "vhost-user"],
+    targets: ["emu", "qtest", "devmem", "vhost-user", "replay"],
+    parse: (path?: string): string | undefined => path,
+  },
+  /** Whether what happens is counted. */
+  stats: {
+    flag: "--stats",
+    summary:
+      "count kicks, interrupts, register accesses, bytes and latencies; at the end on stderr",
+    group: "Tracing:",
+    parse: (on?: true): boolean => on === true,
+  },
+  /** The file that the device side is recorded to. */
+  record: {
+    flag: "--record <file>",
+    summary: "keep what the devices do in FILE, for replay",
+    group: "Tracing:",
+    targets: ["emu", "qtest", "devmem"],
     parse: (path?: string): string | undefined => path,
   },
   /** How many bytes of each buffer's data the trace has. */

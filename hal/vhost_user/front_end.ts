@@ -190,6 +190,11 @@ export class VhostUserFrontEnd implements VhostUserLease {
     else this.#check();
   }
 
+  /** Whether the back end has the configuration. */
+  get hasConfig(): boolean {
+    return this.#has(VhostUserFeature.CONFIG);
+  }
+
   /** Tells of a queue. */
   setUpQueue(index: number, queue: VhostUserQueue): void {
     this.#shareMemory();

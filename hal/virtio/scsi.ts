@@ -147,12 +147,17 @@ export const ScsiCommand = {
   READ_10: 0x28,
   WRITE_10: 0x2a,
   SYNCHRONIZE_CACHE_10: 0x35,
+  WRITE_SAME_10: 0x41,
   UNMAP: 0x42,
+  MODE_SENSE_10: 0x5a,
   READ_16: 0x88,
   WRITE_16: 0x8a,
   SYNCHRONIZE_CACHE_16: 0x91,
+  WRITE_SAME_16: 0x93,
   SERVICE_ACTION_IN_16: 0x9e,
   REPORT_LUNS: 0xa0,
+  READ_12: 0xa8,
+  WRITE_12: 0xaa,
 } as const;
 /** An operation code. */
 export type ScsiCommand = typeof ScsiCommand[keyof typeof ScsiCommand];

@@ -379,6 +379,22 @@ const INPUTS: readonly Input[] = [
     code: 0,
     out: "32 KiB (64 sectors), blocks of 512 bytes",
   },
+  {
+    args: "blk info --blk ~/a,b.img,ro",
+    code: 0,
+    out: "32 KiB (64 sectors), blocks of 512 bytes, read-only",
+  },
+  {
+    args: "blk info --blk ~/a,c.img",
+    code: 2,
+    err:
+      "vireo: --blk: expected ro, serial=TEXT or block-size=BYTES after the file, got 'c.img'; a comma in the file's name is written twice",
+  },
+  {
+    args: "9p ls --with 9p=~/a,b",
+    code: 2,
+    err: "vireo: --with 9p: expected DIR[,ro], got '~/a,b'",
+  },
   // Options and commands that are not there.
   {
     args: "probe --targe emu",

@@ -18,6 +18,7 @@ import {
   CONSOLE_CONFIG,
   CRYPTO_CONFIG,
   CryptoCipher,
+  Feature,
   NetFeature,
   SCSI_CONFIG,
   VireoError,
@@ -25,7 +26,7 @@ import {
   VsockRw,
   VsockType,
 } from "@vireo/hal";
-import { blkDriver } from "../../drivers/blk/mod.ts";
+import { blkDriver, createBlkDriver } from "../../drivers/blk/mod.ts";
 import { consoleDriver } from "../../drivers/console/mod.ts";
 import { cryptoDriver } from "../../drivers/crypto/mod.ts";
 import { gpuDriver } from "../../drivers/gpu/mod.ts";
@@ -36,6 +37,8 @@ import { VsockConnection } from "../../drivers/vsock/connection.ts";
 import { LIES } from "./liar.ts";
 import { Rig, turn } from "./rig.ts";
 
+/** QueueReset of virtio-mmio. */
+const QUEUE_RESET = 0xc0;
 const SOON = { deadline: 5000 };
 const code = async (run: () => Promise<unknown>): Promise<string> =>
   (await assertRejects(run, VireoError)).code;
@@ -106,6 +109,48 @@ Deno.test("hostile: blk: the write cache stays off over a recovery and a suspend
   await rig.bus.restore();
   assertEquals([rig.instance.writeCache, model.readConfig(32, 1)], [false, 0]);
   await rig.instance.write(0, new Uint8Array(512), SOON);
+});
+
+Deno.test("[drv.basic.vq-reset.1] blk: a queue that is reset fails what the device had, and goes on with the rest", async () => {
+  const model = new BlkDevice({ disk: new MemoryDisk(1 << 20) });
+  const driver = createBlkDriver({ depth: 2 });
+  await using rig = await Rig.open(driver, model);
+  const blk = rig.instance;
+  rig.hold();
+  const data = new Uint8Array(512).fill(7);
+  const had = [code(() => blk.write(0, data, SOON)), code(() => blk.read(1, 512, SOON))];
+  const waits = blk.write(2, data, SOON);
+  await turn();
+  assertEquals(blk.inFlight, 2);
+  const reset = blk.resetQueue(0, SOON);
+  assertEquals(await code(() => blk.read(0, 512, SOON)), "DEVICE_STATE", "while it is reset");
+  await reset;
+  assertEquals(await Promise.all(had), ["DEVICE_STATE", "DEVICE_STATE"]);
+  rig.release();
+  await waits;
+  assertEquals([await blk.read(2, 512, SOON), blk.inFlight], [data, 0]);
+  await assertRejects(() => blk.resetQueue(1), RangeError, "1");
+  await using plain = await Rig.open(blkDriver, new BlkDevice({ disk: new MemoryDisk(1 << 20) }), {
+    without: [Feature.RING_RESET],
+  });
+  assertEquals(await code(() => plain.instance.resetQueue()), "QUEUE_RESET_UNSUPPORTED");
+  assertEquals((await plain.instance.read(0, 512, SOON)).length, 512, "nothing was done to it");
+});
+
+Deno.test("hostile: blk: a queue that is not reset in time keeps the memory, and its requests fail", async () => {
+  const lie = {
+    name: "a queue reset that never ends",
+    register: (honest: number, offset: number) => offset === QUEUE_RESET ? 1 : honest,
+  };
+  const model = new BlkDevice({ disk: new MemoryDisk(1 << 20) });
+  await using rig = await Rig.open(blkDriver, model, { lies: true, lie });
+  rig.hold();
+  const had = code(() => rig.instance.read(0, 512, SOON));
+  await turn();
+  assertEquals(await code(() => rig.instance.resetQueue(0, { deadline: 5 })), "RESET_TIMEOUT");
+  assertEquals([await had, rig.instance.inFlight], ["RESET_TIMEOUT", 1]);
+  await rig.fail(SOON);
+  assertEquals((await rig.instance.read(0, 512, SOON)).length, 512);
 });
 
 Deno.test("hostile: gpu: a picture from before a reset is void, and its memory is its owner's", async () => {
@@ -354,7 +399,7 @@ function lieOfCapacity(model: ScsiDevice, size: number): ScsiDevice {
       memory: (address, length) => given.memory(address, length),
       sharedAddress: (id) => given.sharedAddress(id),
       configChanged: () => given.configChanged(),
-      fault: (reason) => given.fault(reason),
+      fault: (reason, rule) => given.fault(reason, rule),
     });
   };
   return model;

@@ -2,6 +2,10 @@ import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { type DriverInstance, RequestQueue, SgList, type VirtioDevice } from "@vireo/drivers";
 import { openVireo, type Vireo } from "@vireo/firmware";
 import { ANY_ID, DeviceId, FeatureSet, VireoError } from "@vireo/hal";
+import { QtestPlatform } from "@vireo/hal/qtest";
+import { AARCH64_VIRT } from "../../firmware/boards/aarch64_virt.ts";
+import { HostPorts } from "../../firmware/target/host_ports.ts";
+import { watchPauses } from "../../firmware/target/paused.ts";
 import { errorLines } from "../../firmware/terminal/report.ts";
 
 /** A board with a disk on which writes fail, as on a host without room: all of them, or one. */
@@ -55,6 +59,27 @@ Deno.test("a QEMU that its monitor pauses says so until it goes on", async () =>
   assertEquals((await events.next()).value.event, "RESUME");
   assertEquals([qmp!.paused, platform.diagnose?.("any")], [false, undefined]);
   await events.return?.();
+});
+
+Deno.test("the host watches a guest's QEMU for pauses, by a monitor of its own", async () => {
+  await using ports = await HostPorts.listen({ monitor: true });
+  await using platform = await QtestPlatform.start({
+    board: AARCH64_VIRT,
+    extraArgs: ports.monitorArguments,
+  });
+  const qmp = await ports.watch();
+  const told = Promise.withResolvers<string>();
+  const watching = watchPauses(qmp, {
+    failed: ({ message }) => told.reject(message),
+    paused: ({ message }) => told.resolve(message),
+  });
+  await platform.qmp.execute("stop");
+  assertEquals(
+    await told.promise,
+    "QEMU has paused the machine: expected 'cont' from its monitor",
+  );
+  await qmp.close();
+  await watching;
 });
 
 Deno.test("a write that a program lets go on within a second is answered", async () => {

@@ -326,7 +326,8 @@ export class BalloonDevice implements DeviceModel {
       return this.hinting ? this.#discard(chain, fresh) : true;
     }
     if (chain.readableLength !== 4) {
-      return this.#fault(`hint command of ${chain.readableLength} bytes, expected 4`);
+      const reason = `hint command of ${chain.readableLength} bytes, expected 4`;
+      return this.#fault(reason, "drv.balloon.free-page-hint.1");
     }
     this.#driverCommand = chain.readU32();
     return true;
@@ -334,7 +335,9 @@ export class BalloonDevice implements DeviceModel {
 
   #takeStatistics(chain: Chain): true | undefined {
     // dev.balloon.stats: one buffer is the device's at any time.
-    if (this.#statistics !== undefined) return this.#fault("a second buffer of statistics");
+    if (this.#statistics !== undefined) {
+      return this.#fault("a second buffer of statistics", "drv.balloon.stats.1");
+    }
     const values = new Map<number, number>();
     const count = Math.min(Math.floor(chain.readableLength / BALLOON_STAT.SIZE), MAX_STATISTICS);
     for (let i = 0; i < count; i++) {
@@ -359,8 +362,8 @@ export class BalloonDevice implements DeviceModel {
     queue.signal();
   }
 
-  #fault(reason: string): undefined {
-    this.#context?.fault(`Balloon: ${reason}`);
+  #fault(reason: string, rule?: string): undefined {
+    this.#context?.fault(`Balloon: ${reason}`, rule);
     return undefined;
   }
 }

@@ -179,11 +179,28 @@ export function blkSetup(options: BlkDeviceOptions): BlkSetup {
   );
   if (queues > 1) features = features.with(F.MQ);
   if (readOnly) features = features.with(F.RO);
-  if (options.lifetime !== undefined) features = features.with(F.LIFETIME);
+  if (options.lifetime !== undefined) {
+    checkLifetime(options.lifetime);
+    features = features.with(F.LIFETIME);
+  }
   features = features.without(...options.withhold ?? []);
   // dev.blk.init.2: a device that offers CONFIG_WCE must offer FLUSH.
   if (!features.has(F.FLUSH)) features = features.without(F.CONFIG_WCE);
   return { features, config, blockSize, readOnly, queues, discard, writeZeroes, secureErase };
+}
+
+/** @throws {RangeError} If a figure is one that the specification reserves (dev.blk.operation.12). */
+function checkLifetime({ preEolInfo, estTypA, estTypB }: BlkLifetimeReport): void {
+  for (
+    const [name, value, most] of [
+      ["preEolInfo", preEolInfo, 3],
+      ["estTypA", estTypA, 11],
+      ["estTypB", estTypB, 11],
+    ] as const
+  ) {
+    if (Number.isInteger(value) && value >= 0 && value <= most) continue;
+    throw new RangeError(`Cannot report ${value} as ${name} of a disk: expected 0 to ${most}`);
+  }
 }
 
 /** Writes the capacity, in sectors. */

@@ -173,8 +173,9 @@ export class BlkDevice implements DeviceModel {
   activate(context: DeviceContext): void {
     this.#bounds = this.#context = context;
     const { features } = context;
-    // dev.blk.init.3: without FLUSH there is no way to write a cache back.
-    if (features.has(BlkFeature.CONFIG_WCE) && !features.has(BlkFeature.FLUSH)) {
+    // dev.blk.init.3: without FLUSH there is no way to write a cache back. Not on the legacy interface
+    // (dev.blk.legacy-init.2): there the mode of a driver with CONFIG_WCE is its own.
+    if (!context.legacy && features.has(BlkFeature.CONFIG_WCE) && !features.has(BlkFeature.FLUSH)) {
       this.#config.setUint8(BLK_CONFIG.writeback.offset, 0);
     }
   }

@@ -262,7 +262,8 @@ export class InputDevice implements DeviceModel {
           return;
         }
         if (chain.writableLength < INPUT_EVENT.SIZE) {
-          this.#context?.fault(`Event buffer of ${chain.writableLength} bytes, expected 8`);
+          const reason = `Event buffer of ${chain.writableLength} bytes, expected 8`;
+          this.#context?.fault(reason, "drv.input.operation.2");
           return;
         }
         const { type, code, value } = packet.shift()!;
@@ -284,7 +285,8 @@ export class InputDevice implements DeviceModel {
     const { work } = this.#context!;
     for (let chain = work.take(queue); chain !== undefined; chain = work.take(queue)) {
       if (chain.readableLength < INPUT_EVENT.SIZE) {
-        this.#context?.fault(`Status event of ${chain.readableLength} bytes, expected 8`);
+        const reason = `Status event of ${chain.readableLength} bytes, expected 8`;
+        this.#context?.fault(reason, "drv.input.operation.3");
         return;
       }
       const event = { type: chain.readU16(), code: chain.readU16(), value: chain.readU32() | 0 };

@@ -268,6 +268,8 @@ export class NetDevice implements DeviceModel, FrameSink {
 
   #setPairs(pairs: number): void {
     this.#pairs = pairs;
+    // dev.net.mq.2: nothing comes on the queues above, not even what waited for their buffers.
+    for (const ring of this.#rings.slice(pairs)) this.stats.rxOverruns += ring.dropBacklog();
     this.#steering.reset();
   }
 

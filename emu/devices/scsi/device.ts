@@ -337,6 +337,7 @@ export class ScsiDevice implements DeviceModel {
     } catch {
       return this.#respond(chain, ScsiResponse.FAILURE, undefined);
     }
+    this.#context?.work.spend(1, outcome.worked ?? 0);
     this.#respond(chain, ScsiResponse.OK, outcome);
   }
 
@@ -467,7 +468,8 @@ export class ScsiDevice implements DeviceModel {
       const chain = queue.pop();
       if (chain === undefined) break;
       if (chain.writableLength < SCSI_EVENT.SIZE) {
-        this.#context?.fault(`SCSI event buffer of ${chain.writableLength} bytes, expected 16`);
+        const reason = `SCSI event buffer of ${chain.writableLength} bytes, expected 16`;
+        this.#context?.fault(reason, "drv.scsi.eventq.2");
         return;
       }
       const bytes = this.#events.shift() ?? new Uint8Array(SCSI_EVENT.SIZE);
