@@ -204,7 +204,7 @@ for (const kind of BUSES) {
   });
 }
 
-Deno.test("hot plug: a slot that could not be used is told of once, and no more when it can", async () => {
+Deno.test("hot plug: a slot that could not be used is reported once, and no more when it can", async () => {
   await using machine = EmulatedMachine.create({ devices: [new Rng()] });
   let refuse = true;
   const platform: Pick<Platform, "dma" | "nodes"> = {

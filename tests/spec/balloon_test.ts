@@ -64,7 +64,7 @@ async function boot(setup: Setup = {}): Promise<Rig> {
 
 const turn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 0));
 
-/** Keeps what a queue was told of from the device until it is let go. */
+/** Keeps notifications of a queue from the device until they are let go. */
 function hold(model: BalloonDevice, queue: number): { readonly held: number[]; release(): void } {
   const notify = model.notify.bind(model);
   const held: number[] = [];
