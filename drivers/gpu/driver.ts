@@ -12,6 +12,7 @@ import {
   GPU_FLAG_FENCE,
   GPU_HDR,
   GPU_MAX_SCANOUTS,
+  GPU_UUID_SIZE,
   GpuCommand,
   GpuFeature,
   GpuFormat,
@@ -207,6 +208,29 @@ export class Gpu extends QueueDriver {
   }
 
   /**
+   * Asks for the name by which other devices may know a picture (RESOURCE_UUID); the same each time.
+   *
+   * @returns A UUID, in lower case with hyphens.
+   * @throws {VireoError} `UNSUPPORTED` If the device gives none; as {@linkcode Gpu.create}.
+   */
+  async uuid(resource: GpuResource, options: WaitOptions = {}): Promise<string> {
+    this.#checkKnown(resource);
+    if (!this.device.has(GpuFeature.RESOURCE_UUID)) {
+      throw this.error("UNSUPPORTED", "GPU gives pictures no names (RESOURCE_UUID)");
+    }
+    const { RESOURCE_ASSIGN_UUID } = GpuCommand;
+    const view = await this.#ask(
+      RESOURCE_ASSIGN_UUID,
+      [resource.id, 0],
+      [],
+      GPU_UUID_SIZE,
+      options,
+    );
+    const hex = new Uint8Array(view.buffer, view.byteOffset, GPU_UUID_SIZE).toHex();
+    return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
+  }
+
+  /**
    * Takes a picture away. Its memory is freed as soon as the host has let it go: now, or at the next reset
    * if the host does not answer.
    */
@@ -365,6 +389,8 @@ export class Gpu extends QueueDriver {
       ? R.OK_DISPLAY_INFO
       : type === GpuCommand.GET_EDID
       ? R.OK_EDID
+      : type === GpuCommand.RESOURCE_ASSIGN_UUID
+      ? R.OK_RESOURCE_UUID
       : R.OK_NODATA;
     if (response === expected) return;
     const name = Object.entries(R).find(([, value]) => value === response)?.[0];
@@ -403,7 +429,7 @@ const rectangleWords = ({ x, y, width, height }: GpuRectangle): number[] => [x, 
 export const gpuDriver: VirtioDriver<Gpu> = {
   name: "virtio_gpu",
   ids: [{ device: DeviceId.GPU, vendor: ANY_ID }],
-  features: FeatureSet.of(GpuFeature.EDID, GpuFeature.RESOURCE_BLOB),
+  features: FeatureSet.of(GpuFeature.EDID, GpuFeature.RESOURCE_UUID, GpuFeature.RESOURCE_BLOB),
   featureNames: GpuFeature,
   validate(device, features) {
     if (device.transport.legacy) {

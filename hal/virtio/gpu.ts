@@ -44,6 +44,7 @@ export const GpuCommand = {
   RESOURCE_ATTACH_BACKING: 0x0106,
   RESOURCE_DETACH_BACKING: 0x0107,
   GET_EDID: 0x010a,
+  RESOURCE_ASSIGN_UUID: 0x010b,
   RESOURCE_CREATE_BLOB: 0x010c,
   SET_SCANOUT_BLOB: 0x010d,
   UPDATE_CURSOR: 0x0300,
@@ -57,6 +58,7 @@ export const GpuResponse = {
   OK_NODATA: 0x1100,
   OK_DISPLAY_INFO: 0x1101,
   OK_EDID: 0x1104,
+  OK_RESOURCE_UUID: 0x1105,
   ERR_UNSPEC: 0x1200,
   ERR_OUT_OF_MEMORY: 0x1201,
   ERR_INVALID_SCANOUT_ID: 0x1202,
@@ -99,6 +101,8 @@ export const GPU_MAX_SCANOUTS = 16;
 export const GPU_DISPLAY_SIZE = 24;
 /** Bytes of an EDID answer after the header: size, padding, blob. */
 export const GPU_EDID_SIZE = 1032;
+/** Bytes of a resource's UUID. */
+export const GPU_UUID_SIZE = 16;
 /** `blob_mem` of RESOURCE_CREATE_BLOB: memory of the guest. */
 export const GPU_BLOB_GUEST = 1;
 /** Queues of the GPU. */

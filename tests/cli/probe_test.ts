@@ -7,7 +7,7 @@ import { boardText, describeBoard } from "../../firmware/commands/probe.ts";
 import type { BoardOptions } from "../../firmware/target/options.ts";
 import type { Vireo } from "../../firmware/vireo.ts";
 
-/** Report of `probe` about a device without a driver. */
+/** Returns the report on a device that no driver is for. */
 async function report(id: number, features: readonly number[], version: 1 | 2 = 2) {
   const model = new EchoModel({ features: FeatureSet.of(...features) });
   Object.defineProperty(model, "deviceId", { value: id });

@@ -156,6 +156,28 @@ Deno.test("gpu: displays say what they are, and report changes", async () => {
   ]);
 });
 
+Deno.test("gpu: a picture has a UUID, the same each time, while it is there", async () => {
+  let next = 0;
+  await using rig = await boot({ random: (into) => void into.fill(++next * 0x11) });
+  const [one, two] = [await rig.gpu.create(8, 8, SOON), await rig.gpu.create(8, 8, SOON)];
+  const names = [await rig.gpu.uuid(one, SOON), await rig.gpu.uuid(two, SOON)];
+  assertEquals(names, [
+    "11111111-1111-4111-9111-111111111111",
+    "22222222-2222-4222-a222-222222222222",
+  ]);
+  assertEquals(await rig.gpu.uuid(one, SOON), names[0]);
+  // It goes with a snapshot.
+  const { resources } = rig.model.snapshot() as { resources: { uuid: number[] }[] };
+  assertEquals(resources.map(({ uuid }) => uuid[0]), [0x11, 0x22]);
+  rig.model.restore(rig.model.snapshot());
+  assertEquals(await rig.gpu.uuid(two, SOON), names[1]);
+  await one[Symbol.asyncDispose]();
+  const gone = await assertRejects(() => rig.gpu.uuid(one, SOON), VireoError);
+  assertEquals(gone.code, "DEVICE_STATE");
+  await two[Symbol.asyncDispose]();
+  assertEquals(rig.machine.violations(), []);
+});
+
 Deno.test("gpu: what the device refuses is a typed error, and nothing is lost", async () => {
   await using rig = await boot({ memory: 1 << 20 });
   const code = async (run: () => Promise<unknown>): Promise<string> =>

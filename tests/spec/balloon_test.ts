@@ -64,7 +64,7 @@ async function boot(setup: Setup = {}): Promise<Rig> {
 
 const turn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 0));
 
-/** Keeps notifications of a queue from the device until they are let go. */
+/** Keeps the notifications of a queue from the device until it is let go. */
 function hold(model: BalloonDevice, queue: number): { readonly held: number[]; release(): void } {
   const notify = model.notify.bind(model);
   const held: number[] = [];

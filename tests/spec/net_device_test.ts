@@ -117,7 +117,7 @@ function frame(length: number, to: Uint8Array = MAC, type = [0x88, 0xb5]): Uint8
   return bytes;
 }
 
-/** A large packet for the device to cut, and where its checksum begins. */
+/** A large packet that the device must cut, and where its checksum begins. */
 function large(
   kind: "tcpv4" | "tcpv6" | "udp",
   payload: number,

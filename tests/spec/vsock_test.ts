@@ -206,7 +206,7 @@ Deno.test("spec vsock: after TRANSPORT_RESET the id is new, connections are over
   rig.model.resetTransport(77);
   assertEquals((await reading).code, "PORT_CLOSED");
   assertEquals([rig.vsock.connections, connection.ended, rig.vsock.cid], [0, true, 77]);
-  // A request to the previous id is for nobody; one to the new id reaches the listener.
+  // A request to the earlier id is for nobody; one to the new id reaches the listener.
   for (const to of [GUEST, 77]) {
     rig.receive(encode({ from: HOST, to, srcPort: 9, dstPort: 80, op: REQUEST }));
   }
@@ -246,7 +246,7 @@ function raw(count: number) {
   return { host, model, machine, driver, give, settle, send };
 }
 
-Deno.test("spec vsock: the device sends no more than the guest has room for, and reports its own (dev.vsock.credit.1, .2)", async () => {
+Deno.test("spec vsock: the device sends no more than the guest has room for, and says what it has (dev.vsock.credit.1, .2)", async () => {
   const { host, machine, settle, send, give } = raw(100);
   await using _machine = machine;
   await send(encode({ op: REQUEST, bufAlloc: 5000 }));

@@ -12,6 +12,7 @@ import {
   GPU_FLAG_FENCE,
   GPU_HDR,
   GPU_MAX_SCANOUTS,
+  GPU_UUID_SIZE,
   GpuCommand as C,
   GpuFeature,
   GpuQueue,
@@ -24,6 +25,7 @@ import type {
   DeviceModel,
   ModelUsage,
   QueueSpec,
+  RandomSource,
 } from "../../device.ts";
 import { Backing } from "./_backing.ts";
 import { edidOf } from "./edid.ts";
@@ -53,6 +55,8 @@ export interface GpuDeviceOptions {
   readonly memory?: number;
   /** Whether it reads the guest's memory itself (RESOURCE_BLOB); not by default, as QEMU without udmabuf. */
   readonly blob?: boolean;
+  /** Fills the UUIDs of pictures; the system's random bytes by default. */
+  readonly random?: RandomSource;
 }
 
 interface Resource {
@@ -63,6 +67,8 @@ interface Resource {
   /** Of one that is read from the guest's memory: its bytes, and where its rows are. */
   blob?: { readonly size: number; stride: number; offset: number };
   backing: Backing | undefined;
+  /** The name that other devices may know it by, once it was asked for. */
+  uuid?: readonly number[];
 }
 
 interface SavedResource {
@@ -73,6 +79,7 @@ interface SavedResource {
   readonly pixels: Uint8Array;
   readonly blob: NonNullable<Resource["blob"]> | null;
   readonly backing: readonly (readonly [address: number, length: number])[] | null;
+  readonly uuid?: readonly number[];
 }
 
 interface Saved {
@@ -103,7 +110,7 @@ export class GpuDevice implements DeviceModel {
   readonly name = "gpu";
   /** Virtio device id 16. */
   readonly deviceId: number = DeviceId.GPU;
-  /** EDID, and RESOURCE_BLOB if it was asked for. */
+  /** EDID and RESOURCE_UUID, and RESOURCE_BLOB if it was asked for. */
   readonly features: FeatureSet;
   /** Names of the bits. */
   readonly featureNames: FeatureNames = GpuFeature;
@@ -121,6 +128,7 @@ export class GpuDevice implements DeviceModel {
   readonly #displays: Display[];
   readonly #resources = new Map<number, Resource>();
   readonly #limit: number;
+  readonly #random: RandomSource;
   #used = 0;
   #events = 0;
   #context: DeviceContext | undefined;
@@ -138,8 +146,11 @@ export class GpuDevice implements DeviceModel {
     }
     this.features = FeatureSet.of(
       GpuFeature.EDID,
+      GpuFeature.RESOURCE_UUID,
       ...options.blob ? [GpuFeature.RESOURCE_BLOB] : [],
     );
+    this.#random = options.random ??
+      ((into) => void crypto.getRandomValues(into as Uint8Array<ArrayBuffer>));
     this.#limit = options.memory ?? 64 << 20;
     this.bounds = {
       items: MAX_RESOURCES,
@@ -326,6 +337,13 @@ export class GpuDevice implements DeviceModel {
         chain.write(edid);
         return void chain.writeZeroes(GPU_EDID_SIZE - 8 - edid.length);
       }
+      case C.RESOURCE_ASSIGN_UUID: {
+        if (!this.#context!.features.has(GpuFeature.RESOURCE_UUID)) return answer(R.ERR_UNSPEC);
+        const resource = this.#resources.get(word());
+        if (resource === undefined) return answer(R.ERR_INVALID_RESOURCE_ID);
+        answer(R.OK_RESOURCE_UUID);
+        return void chain.write(Uint8Array.from(resource.uuid ??= this.#newUuid()));
+      }
       case C.RESOURCE_CREATE_2D:
         return answer(this.#create(word(), word(), word(), word()));
       case C.RESOURCE_CREATE_BLOB:
@@ -368,6 +386,15 @@ export class GpuDevice implements DeviceModel {
       view.setUint32(GPU_HDR.flags.offset, GPU_FLAG_FENCE, true);
     }
     chain.write(header);
+  }
+
+  /** A random UUID (RFC 9562 §5.4). */
+  #newUuid(): number[] {
+    const bytes = new Uint8Array(GPU_UUID_SIZE);
+    this.#random(bytes);
+    bytes[6] = bytes[6]! & 0x0f | 0x40;
+    bytes[8] = bytes[8]! & 0x3f | 0x80;
+    return [...bytes];
   }
 
   #create(id: number, format: number, width: number, height: number): number {

@@ -6,9 +6,9 @@
  */
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { VireoError } from "@vireo/hal";
-import { NO_OFFLOAD } from "./net_backend.ts";
-import { testWithRights } from "../../tests/with_rights.ts";
-import { Tap } from "./tap.ts";
+import { NO_OFFLOAD } from "../../emu/backends/net_backend.ts";
+import { testWithRights } from "../with_rights.ts";
+import { Tap } from "../../emu/backends/tap.ts";
 
 async function ip(...args: string[]): Promise<void> {
   const { success, stderr } = await new Deno.Command("ip", { args }).output();
