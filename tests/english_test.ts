@@ -23,7 +23,7 @@ const FORM = /^Cannot (?:(?!: ).)+: (?!received\b|got\b)/s;
 const DOC = /\/\*\*\s+(?:\* )?((?:What|Who)\b[^\n*]*)/g;
 /** Where they are read as sentences of a driver, a device model or a command. */
 const DOCUMENTED =
-  /^(?:emu\/devices|drivers\/(?!bus|trace|transport|virtqueue|wait|testing)\w+|firmware\/(?!check|trace)\w+)\/(?!.*_test\.ts$)/;
+  /^(?:emu\/devices|drivers\/(?!bus|record|trace|transport|virtqueue|wait|testing)\w+|firmware\/(?!check|inspect|record|trace)\w+)\/(?!.*_test\.ts$)/;
 
 /** A text without line breaks inside comments and between strings that are joined. */
 function joined(text: string): string {

@@ -44,7 +44,7 @@ export const RecordKind = {
   END: 17,
 } as const;
 
-/** What a recording tells of the machine. */
+/** The machine in a recording. */
 export interface RecordingHeader {
   /** Name of the platform. */
   readonly platform: string;
@@ -163,7 +163,7 @@ const MOST_ELEMENTS = 1 << 16;
 
 /** Reads a recording, record by record, up to its end or to where it is cut. */
 export class RecordReader {
-  /** What it tells of the machine. */
+  /** The machine. */
   readonly header: RecordingHeader;
   /** Kind of the record; 0 at the end of the bytes. */
   kind = 0;
@@ -200,7 +200,9 @@ export class RecordReader {
     }
     const end = FIXED + view.getUint32(MAGIC.length + 4, true);
     try {
-      if (end > bytes.length) throw new RangeError("The header is cut");
+      if (end > bytes.length) {
+        throw new RangeError("Cannot read the header: the recording ends inside it");
+      }
       this.header = JSON.parse(new TextDecoder().decode(bytes.subarray(FIXED, end)));
     } catch (cause) {
       throw new VireoError("BAD_MESSAGE", "Cannot read the header of the recording", { cause });

@@ -284,7 +284,7 @@ export class Replay implements Platform, RingObserver {
 
   #diverge(divergence: Divergence): void {
     this.#diverged = divergence;
-    // Those that wait for the device would wait in vain.
+    // Those that wait for the device would wait until their deadline.
     queueMicrotask(() => this.onDiverged?.(this.#failure()));
   }
 

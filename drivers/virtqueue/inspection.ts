@@ -143,7 +143,7 @@ export function shadowEntries(shadow: Int32Array): Map<number, ShadowEntry> {
   return entries;
 }
 
-/** What a split ring tells of itself. */
+/** State of a split ring, from its memory. */
 export interface SplitState {
   readonly desc: Uint32Array;
   readonly avail: Uint16Array;
@@ -225,7 +225,7 @@ export function inspectSplit(size: number, state: SplitState): FormatPart {
   };
 }
 
-/** What a packed ring tells of itself. */
+/** State of a packed ring, from its memory. */
 export interface PackedState {
   readonly words: Int32Array;
   /** The event suppression structures: place and flags. */

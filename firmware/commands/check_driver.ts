@@ -10,7 +10,7 @@ import { Finished, parseCount, UsageError } from "../terminal/usage.ts";
 import { type CheckFlags, writeResults } from "./check.ts";
 import { loadScript } from "./run.ts";
 
-/** What a command line chose. */
+/** Choices of a command line. */
 interface Chosen {
   readonly schedules: readonly Schedule[];
   readonly rules: (rule: Rule) => boolean;

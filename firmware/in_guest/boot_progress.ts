@@ -3,7 +3,7 @@ import { isDumb } from "../terminal/environment.ts";
 /** Milliseconds between two looks at the clock. */
 const PERIOD = 1000;
 
-/** The output of a {@linkcode BootProgress}; a test has its own. */
+/** Output of a {@linkcode BootProgress}; a test has its own. */
 interface ProgressOutput {
   /** Whether somebody looks on. */
   readonly isTerminal: boolean;

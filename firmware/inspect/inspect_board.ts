@@ -103,7 +103,7 @@ async function qemuQueue(
     if (status === null) continue;
     const number = (key: string): number => Number((status as Record<string, unknown>)[key]);
     if (number("vring-desc") !== addresses.desc) continue;
-    // Without a buffer that is available it shows a descriptor of before.
+    // Without a buffer that is available it shows an old descriptor.
     const none = format === "split" && number("last-avail-idx") === shadow.kicked;
     const element = none ? null : await ask(qmp, "x-query-virtio-queue-element", { path, queue });
     return {

@@ -14,7 +14,7 @@ export interface ServeRequest {
   readonly name: string;
   /** Where to listen. */
   readonly path: string;
-  /** What the board says of it. */
+  /** The parts of the board for it. */
   readonly board: Pick<BoardOptions, "blk" | "net" | "with">;
   /** Ring features. */
   readonly offer: TransportOffer;
@@ -22,7 +22,7 @@ export interface ServeRequest {
   readonly queueSize: number | undefined;
 }
 
-/** What the thread says: the devices are served, or all is ended; or that it failed. */
+/** Message of the thread: the devices are served, or all is ended; or that it failed. */
 export type ServeAnswer =
   | { readonly kind: "done" }
   | { readonly kind: "failed"; readonly error: unknown };

@@ -59,7 +59,7 @@ export class ServedDevices implements AsyncDisposable {
   }
 }
 
-/** What is served: each disk has a socket of its own. */
+/** Lists the devices to serve: each disk has a socket of its own. */
 function requestsOf(board: BoardOptions, folder: string): ServeRequest[] {
   const { blk, net, with: more, packed, queueSize } = board;
   const requests: ServeRequest[] = [];

@@ -23,11 +23,11 @@ export type Emulate = (
   cleanup: AsyncDisposableStack,
 ) => DeviceModel | Promise<DeviceModel>;
 
-/** What stands between the board's devices and their drivers, for `vireo check driver`. */
+/** Hooks between the board's devices and their drivers, for `vireo check driver`. */
 export interface BoardHooks {
   /** Changes a model before the machine has it. */
   model?(model: DeviceModel): void;
-  /** What rings can do, over the board's own. */
+  /** Abilities of the rings, over the board's own. */
   readonly ring?: RingOptions | undefined;
   /** Makes what drivers see of the machine. */
   platform?(machine: EmulatedMachine): Platform;

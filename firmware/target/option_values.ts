@@ -23,7 +23,7 @@ export type NetOption =
 /** A bus that devices are on. */
 export type TransportOption = "mmio" | "pci";
 
-/** A word behind an image's name. */
+/** Words that may stand behind an image's name. */
 const BLK_WORD = /^(?:ro$|serial=.|block-size=.)/;
 
 /**

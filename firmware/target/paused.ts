@@ -4,7 +4,7 @@ import type { Qmp } from "@vireo/hal/qtest";
 /** Milliseconds that a machine may be paused before somebody is told. */
 const PAUSE_GRACE = 1000;
 
-/** Callbacks for a pause that lasts; each gets the reason. */
+/** Listeners for a pause that lasts, each called with the reason. */
 interface PauseListeners {
   /** A disk of the host failed: nothing answers until the cause is removed. */
   readonly failed: (error: VireoError) => void;

@@ -172,7 +172,7 @@ export class RingWitness {
     }
   }
 
-  /** At the end, or when nothing moves any more: buffers that the device was not told of. */
+  /** At the end, or when nothing moves any more: buffers without a notification. */
   rest(): void {
     const hosted = this.#hosted();
     if (!hosted.active || (hosted.status & 0x40) !== 0) return;
@@ -222,7 +222,7 @@ export class RingWitness {
     return at | wrap << 15;
   }
 
-  /** Whether the device wants to be told of what came after `told`. */
+  /** Whether the device wants a notification for the buffers after `told`. */
   #wanted(index: number, told: number, now: number): boolean {
     const geometry = this.#geometry(index)!;
     if (!this.#packed) {
