@@ -24,6 +24,6 @@ export * from "./target/options.ts";
 export * from "./disk/partitions.ts";
 export * from "./disk/superblock.ts";
 export { UsageError } from "./terminal/usage.ts";
-export * from "./session.ts";
+export { openVireo, type VireoOptions } from "./session.ts";
 export * from "./vireo.ts";
 export type { KnownQmpEvent, Qmp, QmpEvent, QmpEventData, QmpOptions } from "@vireo/hal/qtest";
