@@ -45,7 +45,7 @@ const FOREIGN_BITS: ViolationPlace = { clause: "2.2.1", rule: "drv.basic.feature
 /** The most violations in the log; older ones are dropped. */
 const LOG_LENGTH = 256;
 
-/** What a {@linkcode HostedDevice} is made of. */
+/** Options of {@linkcode HostedDevice}. */
 export interface HostedDeviceOptions {
   /** The device model. */
   readonly model: DeviceModel;
@@ -543,7 +543,7 @@ export class HostedDevice implements DeviceContext {
   restore(state: DeviceState): void {
     if (state.queues.length !== this.configs.length) {
       throw new RangeError(
-        `Cannot restore ${state.queues.length} queues to a device with ${this.configs.length} queues`,
+        `Cannot restore ${state.queues.length} queues: the device has ${this.configs.length}`,
       );
     }
     this.reset();
@@ -629,7 +629,7 @@ export class HostedDevice implements DeviceContext {
     this.#serveAvailable();
   }
 
-  /** Buffers that were there before the device could look at them were notified in vain. */
+  /** Serves buffers whose notifications came before the device could look at them. */
   #serveAvailable(): void {
     this.#queues.forEach((queue, i) => {
       if (this.#active && this.#busMaster && queue?.hasAvailable()) this.#notifyModel(i);

@@ -56,7 +56,7 @@ async function registers(args: readonly string[]): Promise<void> {
   await write(new TextEncoder().encode(`${JSON.stringify({ args, devices, dma })}\n`));
 }
 
-/** Entropy from each of a phase's functions, twice: by INTx where it is to be had, else by polling. */
+/** Entropy from each of a phase's functions, twice: by INTx where there is one, else by polling. */
 async function pci({ kind, poll, functions, modules }: PciPhase): Promise<void> {
   // Debian 13's kernel has them built in.
   const builtIn = sysfsHasDriver("virtio-pci");

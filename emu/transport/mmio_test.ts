@@ -255,7 +255,7 @@ Deno.test("queue: nothing changes a running one (drv.mmio.layout.11), and 0 stop
   assertEquals(reasons(slot).at(-1), "QueueNotify: names a queue that does not run");
 });
 
-Deno.test("queue reset: puts the queue back to defaults, and it can be set up anew (dev.mmio.layout.8-12)", async () => {
+Deno.test("queue reset: puts the queue back to defaults, and it can be set up again (dev.mmio.layout.8-12)", async () => {
   const model = new EchoModel({ hold: true });
   const { slot, driver } = setUp(model);
   driver.init(FeatureSet.of(32, 40), { queueSize: 4 });

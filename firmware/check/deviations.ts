@@ -101,7 +101,7 @@ export const DEVIATIONS: readonly Deviation[] = [
     checks: ["status.no-use-before-driver-ok"],
     qemu: BOTH,
     clauses: ["dev.basic.status.1"],
-    reason: "QEMU carries out what it is notified of before DRIVER_OK, but for net and entropy",
+    reason: "QEMU carries out requests that are notified before DRIVER_OK, except net and entropy",
   },
   {
     checks: ["split.indirect-after-plain"],

@@ -26,7 +26,7 @@ interface RangeFlags extends DiskFlags {
   readonly count?: string | undefined;
 }
 
-/** What of a disk is wanted, in numbers. */
+/** Chosen disk and sectors. */
 interface Wanted {
   readonly disk: number;
   readonly sector: number;
@@ -124,7 +124,7 @@ export async function info(board: BoardOptions, flags: DiskFlags): Promise<void>
   console.log(`features ${report.features.join(" ")}`);
   if (report.unusable > 0) {
     console.log(
-      `the last ${report.unusable} bytes cannot be used: they are no whole block of ${report.blockSize} bytes`,
+      `the last ${report.unusable} bytes cannot be used: a block has ${report.blockSize} bytes`,
     );
   }
   console.log(diskText(contents).join("\n"));

@@ -22,6 +22,14 @@ export const BOARD_ROWS: readonly CommandRow[] = [
     run: async ({ board, flags }) => await (await import("./probe.ts")).probe(board, flags),
   }),
   command({
+    name: "inspect",
+    summary: "show the rings of a board: descriptors, entries, what is in flight, QEMU's view",
+    options: [JSON_OPTION],
+    example: "vireo inspect --target qtest:aarch64-virt\nvireo inspect --packed --json",
+    board: {},
+    run: async ({ board, flags }) => await (await import("./inspect.ts")).inspect(board, flags),
+  }),
+  command({
     name: "check",
     summary: "look at devices clause by clause, without our drivers; or at a driver",
     arguments: [
@@ -103,6 +111,23 @@ export const BOARD_ROWS: readonly CommandRow[] = [
       if (flags.check && !inGuest()) await checkTypes(script);
       await run(board, script, args);
     },
+  }),
+  command({
+    name: "replay",
+    summary: "run a recorded command again, with the recording in place of the devices",
+    arguments: [["<recording>", "a file that 'vireo record' wrote"]],
+    options: [
+      { flag: "--script <file>", summary: "run this script, not the recorded one" },
+      { flag: "--to-test <file>", summary: "write a test that scripts the devices instead" },
+      { flag: "--list", summary: "print the recording, a line a record, instead" },
+    ],
+    example: "vireo record run script.ts -o bug.vireo\n" +
+      "vireo replay bug.vireo --trace\nvireo replay bug.vireo --to-test bug_test.ts",
+    board: {},
+    // The devices are in the file, whatever the target was.
+    beforeGuest: () => Promise.resolve(undefined),
+    run: async ({ board, args: [recording], flags }) =>
+      await (await import("./replay.ts")).replay(board, recording, flags),
   }),
   command({
     name: "new",

@@ -100,7 +100,7 @@ export async function loadScript(script: string): Promise<VireoMain> {
 }
 
 /**
- * What is wrong with a script that cannot be loaded, as one line with the place; the error itself if the
+ * Explains why a script cannot be loaded, as one line with the place; the error itself if the
  * script was loaded, and threw it.
  */
 function mistakeOf(script: string, error: unknown): unknown {
@@ -128,7 +128,7 @@ export async function checkFile(script: string): Promise<void> {
 /** The project's configuration, whose import map scripts use. */
 const CONFIG = new URL("../../deno.json", import.meta.url).pathname;
 
-/** What Deno says after the errors. */
+/** Deno's line after the errors. */
 const TYPE_CHECK_END = /^(?:Found \d+ errors|error: Type checking failed)[\s\S]*/m;
 
 /**

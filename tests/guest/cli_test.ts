@@ -216,7 +216,12 @@ Deno.test(
     await using screen = new OnTerminal(`boot ${X86_64} --console virtio`, { TERM: "dumb" });
     const seen = (wanted: string): Promise<void> => screen.seen(wanted);
     const type = (line: string): Promise<void> => screen.type(line);
+    await seen("vireo: booting x86_64-microvm");
+    await type("globalThis.early = 'keys'\r");
     await seen("Ctrl-D leaves.");
+    await seen("> ");
+    await type("`${globalThis.early} were not run`\r");
+    await seen("undefined were not run");
     await seen("> ");
     await type("`${(await rng.read(8)).length} of ${bus.devices.length}`\r");
     await seen("8 of 4");
@@ -228,6 +233,15 @@ Deno.test(
     await seen("> ");
     await type("'goes ' + 'on'\r");
     await seen("goes on");
+    await seen("> ");
+    // Lines that are pasted: each is behind its own prompt, and its answer below it.
+    await type("const pasted = 1\rfunction alone() {}\ralone.name + pasted\r");
+    for (const line of ["const pasted = 1", "> function alone() {}"]) {
+      await seen(line);
+      await seen("undefined");
+    }
+    await seen("> alone.name + pasted");
+    await seen("alone1");
     await seen("> ");
     await type("\x04");
     assertEquals(await screen.end(), 0);

@@ -14,11 +14,11 @@ import {
   deadline,
   DISK_BYTES,
   matrixName,
-  noise,
   qtestName,
   SECTOR,
   without,
 } from "../driver_checks.ts";
+import { noise } from "../noise.ts";
 
 /** Each of indirect descriptors and event idx on and off, on split and packed rings, and without interrupts. */
 const VARIANTS = MMIO_BOARDS.flatMap((board) =>

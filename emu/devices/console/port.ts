@@ -13,7 +13,7 @@ export interface ConsoleSize {
   readonly rows: number;
 }
 
-/** What a port is made of. */
+/** Options of a port. */
 export interface ConsolePortOptions {
   /** Port id; by default the lowest that is free. */
   readonly id?: number;
@@ -27,7 +27,7 @@ export interface ConsolePortOptions {
   readonly hostOpen?: boolean;
 }
 
-/** What a port needs of its device. */
+/** The parts of its device that a port uses. */
 export interface PortHooks {
   /** The running device, if the driver has set it up. */
   readonly context: () => DeviceContext | undefined;

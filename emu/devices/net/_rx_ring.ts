@@ -52,6 +52,11 @@ export class RxRing {
     this.#dirty = false;
   }
 
+  /** Drops the frames that wait for buffers; gives their number. */
+  dropBacklog(): number {
+    return this.#backlog.splice(0).length;
+  }
+
   /** Interrupts for what was delivered since. */
   signal(): void {
     if (!this.#dirty) return;

@@ -14,7 +14,7 @@ export interface RngLies {
   readonly hold?: boolean;
 }
 
-/** What an {@linkcode RngDevice} is made of. */
+/** Options of {@linkcode RngDevice}. */
 export interface RngDeviceOptions {
   /** Where the bytes come from. */
   readonly random: RandomSource;
@@ -55,7 +55,7 @@ export class RngDevice implements DeviceModel {
     this.#maxBytes = options.maxBytes ?? DEFAULT_LIMIT;
     if (!Number.isInteger(this.#maxBytes) || this.#maxBytes < 1) {
       throw new RangeError(
-        `Cannot make an entropy device as 'maxBytes' must be a positive integer: received ${this.#maxBytes}`,
+        `Cannot give ${this.#maxBytes} bytes at most: 'maxBytes' must be a positive integer`,
       );
     }
     this.#lies = options.lies ?? {};

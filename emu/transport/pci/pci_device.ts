@@ -75,7 +75,7 @@ const COMMON = new RegisterFile(COMMON_ROWS);
 const LEGACY = new RegisterFile(LEGACY_ROWS);
 const LEGACY_MSIX = new RegisterFile([...LEGACY_ROWS, ...LEGACY_MSIX_ROWS]);
 
-/** What a {@linkcode PciDevice} is made of. */
+/** Options of {@linkcode PciDevice}. */
 export interface PciDeviceOptions {
   /** The device model. */
   readonly model: DeviceModel;
@@ -270,6 +270,16 @@ export class PciDevice implements PciNode, RegisterBank {
     this.hosted.reset();
     // Waiters notice the removal when they look.
     this.#line.raised();
+  }
+
+  /** Resets the function, as a reset of the machine does; its BARs keep the addresses that it gives them. */
+  reset(): void {
+    this.#reset();
+    this.hosted.reset();
+    this.msix.reset();
+    this.#config.write(PciRegister.COMMAND, 2, 0);
+    this.#config.write(this.#config.msix + MSIX_CAP.control.offset, 2, 0);
+    this.#configWritten();
   }
 
   /** Takes a write of the device status through one of the interfaces. */
