@@ -101,7 +101,9 @@ function list(checks: readonly Check[], json: boolean): void {
 /** A board whose devices no driver has. */
 async function openBench(options: BoardOptions): Promise<Bench> {
   const board = await openBoard(options, { accessDeadline: HANGS });
-  const qemu = "qmp" in board.platform ? await version(board.platform.qmp) : undefined;
+  // In a guest of ours the monitor is the board's: the devices there are QEMU's too.
+  const qmp = "qmp" in board ? board.qmp : "qmp" in board.platform ? board.platform.qmp : undefined;
+  const qemu = qmp === undefined ? undefined : await version(qmp);
   return {
     platform: board.platform,
     qemu,

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { CaifDevice } from "@vireo/emu";
 import { VireoError } from "@vireo/hal";
 import { caifDriver } from "../../drivers/caif/driver.ts";
@@ -114,10 +114,15 @@ Deno.test("caif: suspend, resume and a reset in between lose no frame that comes
   assertEquals(it.machine.violations(), []);
 });
 
-Deno.test("caif: without shared memory there is no link, and the reason is told", async () => {
+Deno.test("caif: a legacy device shares no memory, so it is refused, and the reason is told", async () => {
   const failed = await assertRejects(
     () => rig({}, { devices: [{ model: new CaifDevice({ onFrame: () => {} }), version: 1 }] }),
     VireoError,
   );
-  assertEquals(failed.code, "UNSUPPORTED");
+  assertEquals(failed.code, "VERSION_1_REQUIRED");
+  assertStringIncludes(failed.message, "CAIF devices have no legacy interface");
+  const model = new CaifDevice({ onFrame: () => {} });
+  Object.defineProperty(model, "sharedMemory", { value: [] });
+  const nowhere = await assertRejects(() => rig({}, { devices: [{ model }] }), VireoError);
+  assertEquals(nowhere.code, "UNSUPPORTED");
 });
