@@ -1,17 +1,9 @@
-import {
-  type Blk,
-  blkDriver,
-  Bus,
-  type BusOptions,
-  type Console,
-  consoleDriver,
-  type DriverInstance,
-  type Net,
-  netDriver,
-  type Rng,
-  rngDriver,
-  type VirtioDriver,
-} from "@vireo/drivers";
+import { type Blk, blkDriver } from "@vireo/drivers/blk";
+import { Bus, type BusOptions, type RescanResult } from "@vireo/drivers/bus";
+import { type Console, consoleDriver } from "@vireo/drivers/console";
+import type { DriverInstance, VirtioDriver } from "@vireo/drivers/core";
+import { type Net, netDriver } from "@vireo/drivers/net";
+import { type Rng, rngDriver } from "@vireo/drivers/rng";
 import {
   deviceName,
   Feature,
@@ -32,9 +24,10 @@ import type { RecordedProgram } from "./record/program.ts";
 import type { OpenTrace } from "./trace/open.ts";
 import { type BoardInput, checkBoard } from "./target/check_board.ts";
 import type { BoardOptions } from "./target/options.ts";
+import { watchPauses } from "./target/paused.ts";
 import type { Vireo } from "./vireo.ts";
 
-/** What {@linkcode openVireo} takes besides the board. */
+/** Options of {@linkcode openVireo} besides the board. */
 export interface VireoOptions {
   /** Arguments for the script. */
   readonly args?: readonly string[];
@@ -79,8 +72,21 @@ export async function openVireo(
       `Cannot open a board with the option '${key}' beside it: expected ${OPTIONS.join(", ")}`,
     );
   }
+  return await openSession(full, await openBoard(full), options);
+}
+
+/**
+ * Probes the bus of a board that is open, and binds the bundled drivers; the session owns the board.
+ *
+ * @throws {VireoError} If a device cannot be added.
+ */
+export async function openSession(
+  full: BoardOptions,
+  board: OpenBoard,
+  options: VireoOptions = {},
+): Promise<Vireo> {
   await using cleanup = new AsyncDisposableStack();
-  const machine = cleanup.use(await openBoard(full));
+  const machine = cleanup.use(board);
   const trace = await traceOf(full, options);
   if (trace !== undefined) cleanup.use(trace);
   const recorder = await recorderOf(full, machine.platform);
@@ -106,11 +112,6 @@ export async function openVireo(
   for (const driver of [netDriver, blkDriver, consoleDriver, rngDriver]) {
     await bus.registerDriver(driver);
   }
-  if ("qmp" in machine.platform) {
-    const { qmp } = machine.platform;
-    // Ends with the monitor.
-    void failPaused(qmp, bus);
-  }
   if (replay !== undefined) {
     replay.platform.onDiverged = (error) => {
       for (const device of bus.devices) device.break(error);
@@ -118,7 +119,22 @@ export async function openVireo(
   }
   await bus.addPlatform(platform);
   await loadDrivers(bus);
-  return new Session(full.target, bus, { machine, platform }, options.args ?? [], cleanup.move());
+  const session = new Session(
+    full.target,
+    bus,
+    { machine, platform },
+    options.args ?? [],
+    cleanup.move(),
+  );
+  if ("qmp" in machine.platform) {
+    const { qmp } = machine.platform;
+    // Both end with the monitor.
+    void watchPauses(qmp, {
+      failed: (error) => bus.devices.forEach((device) => device.break(error)),
+    });
+    void followResets(qmp, session);
+  }
+  return session;
 }
 
 /** Imports the drivers of devices that have none yet, as Linux does when it sees a device's modalias. */
@@ -126,11 +142,13 @@ async function loadDrivers(bus: Bus): Promise<void> {
   const missing = bus.devices.filter((device) => device.driver === undefined && !device.error);
   const ids = new Set(missing.map((device) => device.deviceId));
   for (const entry of BOARD_DEVICES) {
-    if (ids.has(entry.deviceId)) await bus.registerDriver(await entry.driver());
+    if (!ids.has(entry.deviceId)) continue;
+    const driver = await entry.driver();
+    if (!bus.drivers.includes(driver)) await bus.registerDriver(driver);
   }
 }
 
-/** What the board's events go to: the caller's own sink, or where the options of the board say. */
+/** Opens the trace: to the caller's own sink, or where the options of the board say. */
 async function traceOf(
   board: BoardOptions,
   { trace }: VireoOptions,
@@ -181,24 +199,12 @@ function busOptions(board: RecordedProgram["board"]): BusOptions {
   return { filter, queueSize: board.queueSize, forceLegacy: board.forceLegacy };
 }
 
-/** Milliseconds that a machine may be paused by a disk's error before requests to its devices fail. */
-const PAUSE_GRACE = 1000;
-
-/**
- * Fails what waits for the devices of a QEMU that paused because of a disk's error: it stays so until somebody
- * removes the cause and tells its monitor to go on, which a program may do within {@linkcode PAUSE_GRACE}.
- */
-async function failPaused(qmp: Qmp, bus: Bus): Promise<void> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  for await (const { event, data } of qmp.events("BLOCK_IO_ERROR", "RESUME")) {
-    clearTimeout(timer);
-    if (event !== "BLOCK_IO_ERROR" || data.action !== "stop") continue;
-    timer = setTimeout(() => {
-      const error = qmp.diagnose();
-      if (error !== undefined) { for (const device of bus.devices) device.break(error); }
-    }, PAUSE_GRACE);
+/** Recovers the devices of a QEMU that was reset. */
+async function followResets(qmp: Qmp, vireo: Vireo): Promise<void> {
+  for await (const _ of qmp.events("RESET")) {
+    // A QEMU that does not answer any more fails all requests, which says it.
+    await vireo.rescan().catch(() => {});
   }
-  clearTimeout(timer);
 }
 
 class Session implements Vireo {
@@ -209,6 +215,7 @@ class Session implements Vireo {
   readonly args: readonly string[];
   readonly #abort = new AbortController();
   readonly #cleanup: AsyncDisposableStack;
+  #closed = false;
 
   constructor(
     target: string,
@@ -272,7 +279,15 @@ class Session implements Vireo {
     return await (await import("./inspect/inspect_board.ts")).inspectBoard(this);
   }
 
+  async rescan(): Promise<RescanResult> {
+    if (this.#closed) throw new TypeError("Cannot look at the board again: it was closed");
+    const result = await this.bus.rescan(this.platform);
+    await loadDrivers(this.bus);
+    return result;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
     await this.#cleanup.disposeAsync();
   }
 

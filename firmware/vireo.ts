@@ -1,11 +1,16 @@
-import type { Blk, Bus, Console, DriverInstance, Net, Rng, VirtioDriver } from "@vireo/drivers";
+import type { Blk } from "@vireo/drivers/blk";
+import type { Bus, RescanResult } from "@vireo/drivers/bus";
+import type { Console } from "@vireo/drivers/console";
+import type { DriverInstance, VirtioDriver } from "@vireo/drivers/core";
+import type { Net } from "@vireo/drivers/net";
+import type { Rng } from "@vireo/drivers/rng";
 import type { Platform } from "@vireo/hal";
 import type { Qmp } from "@vireo/hal/qtest";
 import type { StreamPort } from "@vireo/emu";
 import type { DeviceInspection } from "./inspect/inspect_board.ts";
 import type { EmulatedBoard } from "./target/emulated_board.ts";
 
-/** What a script's default export looks like. */
+/** Default export of a script. */
 export type VireoMain = (vireo: Vireo) => void | Promise<void>;
 
 /**
@@ -31,7 +36,7 @@ export interface Vireo extends AsyncDisposable {
   /** Aborts {@linkcode Vireo.signal}. */
   abort(reason: Error): void;
   /**
-   * What a driver made of the first of its devices.
+   * Finds the object that a driver made for the first of its devices.
    *
    * @throws {VireoError} `NO_DEVICE` If there is none; why its probe failed, if it did.
    */
@@ -66,6 +71,23 @@ export interface Vireo extends AsyncDisposable {
    * ```
    */
   inspect(): Promise<readonly DeviceInspection[]>;
+  /**
+   * Looks at the board again after devices were plugged or unplugged, as `Bus.rescan`, and imports the drivers of new
+   * devices. A `qtest` target that was reset is looked at again by itself.
+   *
+   * @throws {VireoError} `HOST_ERROR` If the machine does not answer.
+   * @throws {TypeError} If the board was closed.
+   *
+   * @example
+   * ```ts ignore
+   * export default async function main(vireo: Vireo) {
+   *   await vireo.qmp?.execute("device_add", { driver: "virtio-rng-pci", bus: "port0" });
+   *   const { added } = await vireo.rescan();
+   *   console.log(added.map((device) => device.name));
+   * }
+   * ```
+   */
+  rescan(): Promise<RescanResult>;
   /** The first block device. @throws {VireoError} `NO_DEVICE` If there is none. */
   readonly blk: Blk;
   /** The first network device. @throws {VireoError} `NO_DEVICE` If there is none. */

@@ -1,4 +1,4 @@
-/** What to wait for. */
+/** Options of a wait. */
 export interface InterruptWait {
   /** Ends the wait with the signal's reason. */
   readonly signal: AbortSignal;

@@ -1,7 +1,7 @@
 import { clearImmediate, setImmediate } from "node:timers";
 import type { Interrupt, InterruptWait } from "./interrupt.ts";
 
-/** What a poller needs from its machine; tests pass their own. */
+/** The parts of its machine that a poller uses; tests pass their own. */
 export interface PollClock {
   /** Milliseconds since some start, with fractions. */
   now(): number;

@@ -138,7 +138,7 @@ export interface KickEvent {
   readonly name: string;
   /** How many buffers were added since the kick before. */
   readonly buffers: number;
-  /** Whether the device was notified; if not, it asked not to be. */
+  /** Whether the device was notified; if not, it had asked for no notification. */
   readonly notified: boolean;
 }
 
@@ -148,7 +148,7 @@ export interface InterruptEvent {
   readonly kind: "interrupt";
   /** Bits of `InterruptCause`. */
   readonly cause: number;
-  /** The queues that it tells of; undefined for all of them. */
+  /** The queues that it reports; undefined for all of them. */
   readonly queues: readonly number[] | undefined;
 }
 

@@ -34,7 +34,7 @@ export interface DeviceHost {
   readonly tracer?: Tracer | undefined;
   /** Sees the rings, if there is something that does. */
   readonly rings?: RingObserver | undefined;
-  /** Something failed that no call can be told of. */
+  /** Reports a failure that no call can throw. */
   report(device: BusDevice, error: Error): void;
   /** Reports that the device set NEEDS_RESET, once after each reset. */
   needsReset(device: BusDevice): void;
@@ -60,11 +60,13 @@ export interface OutstandingBuffers {
 type OpenMemory = (address: number, length: number) => MemoryWindow;
 
 /** What a device has of its machine. */
-interface DeviceMachine {
+export interface DeviceMachine {
   /** Opens the device's shared memory, as a `Platform` does. */
   readonly openMemory?: OpenMemory | undefined;
   /** Says why the device failed or does not answer, as {@linkcode Platform.diagnose}. */
   readonly diagnose?: (() => VireoError | undefined) | undefined;
+  /** Told that the device is on the bus no more. */
+  readonly removed?: (() => void) | undefined;
 }
 
 /** Opens no memory: for a device that was added without its machine. */
@@ -119,6 +121,8 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
   readonly #host: DeviceHost;
   readonly #openMemory: OpenMemory;
   readonly #diagnose: DeviceMachine["diagnose"];
+  /** Told that the device is on the bus no more. */
+  readonly removed: DeviceMachine["removed"];
   readonly #dispatcher = new Dispatcher();
   #slots: Slot[] = [];
   /** The public view of the slots. */
@@ -135,6 +139,7 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
   constructor(index: number, transport: Transport, host: DeviceHost, machine: DeviceMachine = {}) {
     this.#openMemory = machine.openMemory ?? noMemory;
     this.#diagnose = machine.diagnose;
+    this.removed = machine.removed;
     this.name = `virtio${index}`;
     this.index = index;
     this.transport = transport = host.tracer?.transport(transport, this.name) ?? transport;
@@ -280,9 +285,11 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
 
   ready(): void {
     // Our own knowledge: a device whose status cannot be believed must not look like a driver's mistake.
-    if (this.#running) throw new TypeError(`Cannot set DRIVER_OK of ${this.name} twice`);
+    if (this.#running) {
+      throw new TypeError(`Cannot set DRIVER_OK of ${this.name}: it is already set`);
+    }
     const status = this.transport.readStatus();
-    // A device without queues has changes of its configuration to tell of.
+    // A device without queues still reports changes of its configuration.
     const route = this.transport.route ?? this.#route([], []);
     this.transport.writeStatus(status | Status.DRIVER_OK);
     this.#running = true;

@@ -41,7 +41,7 @@ export class TracedRing extends PassingRing {
     this.#trace = trace;
   }
 
-  /** The transport is about to be told of the buffers: what the device does with them comes after. */
+  /** The driver is about to notify the device: what the device does with the buffers comes after. */
   notified(): void {
     this.#notified = true;
     this.#kicked();

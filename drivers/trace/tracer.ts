@@ -29,7 +29,7 @@ export interface TracerOptions {
 
 /**
  * Makes events of what a bus, its transports and rings do, and hands them to a sink. It wraps them where the
- * bus makes them, so that a bus without a tracer runs the code of before.
+ * bus makes them, so that a bus without a tracer runs without any of its code.
  *
  * @example
  * ```ts

@@ -25,7 +25,7 @@ const Shadow = { NEXT: 0, TOKEN: 1, SLOTS: 2, WRITABLE: 3, WORDS: 4 } as const;
 /** End of the free list. */
 const NONE = -1;
 
-/** What a {@linkcode SplitVirtqueue} is made of. */
+/** Options of {@linkcode SplitVirtqueue}. */
 export interface SplitVirtqueueOptions extends VirtqueueOptions {
   /** One block with the used ring at this alignment (legacy); parts are packed closely without it. */
   readonly legacyAlign?: number | undefined;

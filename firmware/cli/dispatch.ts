@@ -38,7 +38,7 @@ export async function dispatch(
   await row.run(call);
 }
 
-/** Has long waits be told of on a terminal, unless the command itself has the terminal. */
+/** Reports long waits on a terminal, unless the command itself has the terminal. */
 async function waitHints({ stdin }: CommandRow): Promise<Disposable | undefined> {
   if (stdin === "keys" || inGuest() || !Deno.stderr.isTerminal()) return undefined;
   const [{ StillWaiting }, { OPEN_BUSES }] = await Promise.all([

@@ -4,7 +4,7 @@ import { COMMANDS } from "../commands/table.ts";
 import { BOARD_OPTIONS, type BoardOption } from "../target/options.ts";
 import { UsageError } from "../terminal/usage.ts";
 
-/** What the command line is built from. */
+/** Parts of the command line. */
 export interface Tables {
   /** The commands, in the order of the help. */
   readonly commands: readonly (CommandRow | CommandGroup)[];
@@ -58,7 +58,7 @@ export function buildProgram(argv: readonly string[] = [], tables: Tables = TABL
     }),
   ];
   for (const row of more) addCommand(root, row.name, row, argv, tables);
-  // What is to be completed may look like options.
+  // The words to complete may look like options.
   root.commands.find((child) => child.name() === "complete")!
     .allowUnknownOption().allowExcessArguments();
   return program;

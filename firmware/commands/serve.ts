@@ -3,6 +3,7 @@ import { type ServerEvent, VhostUserServer } from "@vireo/emu/vhost-user";
 import { DeviceId, VireoError } from "@vireo/hal";
 import { servedModel } from "../serve/served_model.ts";
 import type { BoardOptions } from "../target/options.ts";
+import { doubleCommas } from "../terminal/commas.ts";
 import { UsageError } from "../terminal/usage.ts";
 
 /** Flags of `vireo serve`. */
@@ -32,7 +33,7 @@ const FRONT_ENDS: Readonly<Record<number, string>> = {
  */
 export function qemuOptions(model: DeviceModel, path: string): string[] | undefined {
   const memory = ["-object", "memory-backend-memfd,id=mem,size=1G,share=on", "-m", "1G"];
-  const chardev = ["-chardev", `socket,id=vireo0,path=${path.replaceAll(",", ",,")}`];
+  const chardev = ["-chardev", `socket,id=vireo0,path=${doubleCommas(path)}`];
   const common = [...memory, "-machine", "memory-backend=mem", ...chardev];
   if (model.deviceId === DeviceId.NET) {
     return [

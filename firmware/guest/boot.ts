@@ -19,7 +19,7 @@ import { findGuestBoard, type GuestBoard } from "./guest_board.ts";
 import { GuestLine, type GuestMonitor, type GuestOutput } from "./_line.ts";
 import { startQemu } from "./_qemu.ts";
 
-/** What to boot, and with what. */
+/** The machine to boot, and its run. */
 export interface BootOptions extends DeviceInterfaces {
   /** The board: `x86_64-microvm` or `aarch64-virt`. */
   readonly board: string;
@@ -66,6 +66,8 @@ export interface BootOptions extends DeviceInterfaces {
   readonly onConsole?: (bytes: Uint8Array) => void;
   /** Told QEMU's process id when it has started. */
   readonly onStart?: (pid: number) => void;
+  /** Called when Linux runs and its first process is connected. */
+  readonly onConnected?: () => void;
   /** Ends the guest at once. */
   readonly signal?: AbortSignal | undefined;
   /** Milliseconds for the whole run; none by default. */
@@ -131,7 +133,10 @@ export async function bootGuest(options: BootOptions): Promise<BootResult> {
   // Whatever ends the race first, the line's own end must not be an unhandled rejection.
   end.catch(() => {});
   // QEMU has read it all by now; so nothing stays even if this process is killed.
-  line.connected.then(() => removeDirectory(dir)).catch(() => {});
+  line.connected.then(() => {
+    options.onConnected?.();
+    return removeDirectory(dir);
+  }).catch(() => {});
   using limits = limit(options, line.connected);
   const exitCode = await Promise.race([end, limits.failed]);
   await qemu.ended(POWER_OFF_MS);
@@ -186,7 +191,7 @@ export function qemuCommandLine(
   ];
 }
 
-/** What PID 1 is told of one run. */
+/** Settings of one run, for PID 1. */
 export function guestRun(
   board: GuestBoard,
   options: Pick<BootOptions, "args" | "env" | "terminal" | "hugepages" | "files"> & {

@@ -4,7 +4,7 @@ import { flagName } from "../terminal/flag_name.ts";
 import type { BoardOptions } from "../target/options.ts";
 import { NeedsGuest, UsageError } from "../terminal/usage.ts";
 
-/** What of a command stays on the host when the command itself runs in a guest. */
+/** The part of a command that stays on the host when the command itself runs in a guest. */
 type GuestPlan = Omit<GuestCommand, "args">;
 
 /**

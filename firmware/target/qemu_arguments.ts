@@ -3,6 +3,7 @@ import { boardDevice } from "../devices/table.ts";
 import type { BlkOption } from "./option_values.ts";
 import type { BoardOptions } from "./options.ts";
 import { parseTarget } from "./target.ts";
+import { doubleCommas } from "../terminal/commas.ts";
 import { NO_HUB, UsageError } from "../terminal/usage.ts";
 import type { QemuArguments } from "../devices/board_device.ts";
 
@@ -48,7 +49,7 @@ export function qemuArguments(options: BoardOptions, ports: readonly QemuPort[])
   }
   devices.push("virtio-serial-device");
   for (const [i, port] of ports.entries()) {
-    backends.push("-chardev", `socket,id=port${i},path=${escape(port.socket)}`);
+    backends.push("-chardev", `socket,id=port${i},path=${doubleCommas(port.socket)}`);
     const type = port.console ? "virtconsole" : "virtserialport";
     devices.push(`${type},chardev=port${i},name=${port.name}`);
   }
@@ -68,7 +69,7 @@ export function qemuArguments(options: BoardOptions, ports: readonly QemuPort[])
   };
 }
 
-/** What the options say of all virtio devices of a board. */
+/** Arguments for all virtio devices of a board. */
 export function deviceInterfaces(options: BoardOptions): DeviceInterfaces {
   const { legacy, transitional, packed, platformIommu } = options;
   return { legacy, transitional, packed, platformIommu };
@@ -81,19 +82,14 @@ function pciDevice(device: string): string {
 
 function blockdev(id: string, { path, readOnly }: BlkOption): string {
   if (path === undefined) return `null-co,node-name=${id},size=${DEFAULT_DISK},read-zeroes=on`;
-  const file = `file.driver=file,file.filename=${escape(path)},file.discard=unmap`;
+  const file = `file.driver=file,file.filename=${doubleCommas(path)},file.discard=unmap`;
   return `raw,node-name=${id},discard=unmap,read-only=${readOnly ? "on" : "off"},${file}`;
 }
 
 function blkDevice(id: string, { serial, blockSize }: BlkOption): string {
-  let text = `virtio-blk-device,drive=${id},serial=${escape(serial ?? "vireo-qemu")}`;
+  let text = `virtio-blk-device,drive=${id},serial=${doubleCommas(serial ?? "vireo-qemu")}`;
   if (blockSize !== undefined) {
     text += `,logical_block_size=${blockSize},physical_block_size=${blockSize}`;
   }
   return text;
-}
-
-/** Doubles commas, as QEMU's option parser wants them. */
-function escape(text: string): string {
-  return text.replaceAll(",", ",,");
 }

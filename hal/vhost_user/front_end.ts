@@ -67,7 +67,7 @@ export interface FrontEndMemory {
   readonly size: number;
 }
 
-/** What a {@linkcode VhostUserFrontEnd} is made of. */
+/** Options of {@linkcode VhostUserFrontEnd}. */
 export interface FrontEndOptions {
   /** The connection, which it takes over. */
   readonly fd: number;

@@ -37,7 +37,7 @@ const MAX_PACKET = 4096;
 /** Most bytes of a packet's data. */
 const MAX_DATA = 64 * 1024;
 
-/** Who is at the host's ports. */
+/** The programs at the host's ports. */
 export interface VsockHost {
   /**
    * Takes a connection of the guest.
@@ -47,11 +47,11 @@ export interface VsockHost {
   connect(port: number, type: VsockType): StreamPort | undefined | Promise<StreamPort | undefined>;
 }
 
-/** What a {@linkcode VsockDevice} is made of. */
+/** Options of {@linkcode VsockDevice}. */
 export interface VsockDeviceOptions {
   /** The guest's context id, 3 or more; 3 by default. */
   readonly cid?: number;
-  /** Who is at the host's ports. */
+  /** The programs at the host's ports. */
   readonly host: VsockHost;
   /**
    * Connections of the guest at a time, those included whose streams the host did not let go of yet; 256 by default.
@@ -68,7 +68,7 @@ export class VsockDevice implements DeviceModel {
   readonly name = "vsock";
   /** Virtio device id 19. */
   readonly deviceId: number = DeviceId.VSOCK;
-  /** What the options leave. */
+  /** Features that the options offer. */
   readonly features: FeatureSet;
   /** Names of the bits. */
   readonly featureNames: FeatureNames = VsockFeature;
@@ -455,5 +455,5 @@ const keyOf = (guestPort: number, hostPort: number): string => `${guestPort}:${h
 
 function checkCid(cid: number): number {
   if (Number.isSafeInteger(cid) && cid > VSOCK_HOST_CID && cid < 0xffffffff) return cid;
-  throw new RangeError(`Cannot give a guest the context id ${cid}: 3 to 4294967294`);
+  throw new RangeError(`Cannot give a guest the context id ${cid}: expected 3 to 4294967294`);
 }
