@@ -1,6 +1,6 @@
 import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
 import { command, type CommandGroup, type CommandRow } from "../commands/command.ts";
-import { COMMANDS } from "../commands/table.ts";
+import { COMMANDS, COMMANDS_BY_NAME } from "../commands/table.ts";
 import { BOARD_OPTIONS, type BoardOption } from "../target/options.ts";
 import { UsageError } from "../terminal/usage.ts";
 
@@ -48,6 +48,28 @@ export function buildProgram(argv: readonly string[] = [], tables: Tables = TABL
         const line = recordedLine(words, tables);
         await buildProgram(line, tables).parseAsync(line, { from: "user" });
       },
+    }),
+    command({
+      name: "replay",
+      summary: "run a recorded command again, with the recording in place of the devices",
+      arguments: [["<recording>", "a file that 'vireo record' wrote"]],
+      options: [
+        { flag: "--script <file>", summary: "run this script, not the recorded one" },
+        { flag: "--to-test <file>", summary: "write a test that scripts the devices instead" },
+        { flag: "--list", summary: "print the recording, a line a record, instead" },
+      ],
+      example: "vireo record run script.ts -o bug.vireo\n" +
+        "vireo replay bug.vireo --trace\nvireo replay bug.vireo --to-test bug_test.ts",
+      board: {},
+      // The devices are in the file, whatever the target was.
+      beforeGuest: () => Promise.resolve(undefined),
+      run: async ({ board, args: [recording], flags }) =>
+        await (await import("../commands/replay.ts")).replay(
+          board,
+          recording,
+          flags,
+          (name) => COMMANDS_BY_NAME.get(name),
+        ),
     }),
     command({
       name: "help",
