@@ -56,20 +56,25 @@ export function buildProgram(argv: readonly string[] = [], tables: Tables = TABL
       options: [
         { flag: "--script <file>", summary: "run this script, not the recorded one" },
         { flag: "--to-test <file>", summary: "write a test that scripts the devices instead" },
+        { flag: "--trace [groups]", summary: BOARD_OPTIONS.trace.summary },
+        { flag: "--trace-device <names>", summary: "trace only these devices, by commas" },
+        { flag: "--trace-file <file>", summary: BOARD_OPTIONS.traceFile.summary },
+        { flag: "--trace-data <n>", summary: BOARD_OPTIONS.traceData.summary },
+        { flag: "--stats", summary: BOARD_OPTIONS.stats.summary },
         { flag: "--list", summary: "print the recording, a line a record, instead" },
       ],
       example: "vireo record run script.ts -o bug.vireo\n" +
         "vireo replay bug.vireo --trace\nvireo replay bug.vireo --to-test bug_test.ts",
-      board: {},
-      // The devices are in the file, whatever the target was.
-      beforeGuest: () => Promise.resolve(undefined),
-      run: async ({ board, args: [recording], flags }) =>
-        await (await import("../commands/replay.ts")).replay(
-          board,
-          recording,
-          flags,
-          (name) => COMMANDS_BY_NAME.get(name),
-        ),
+      async run({ args: [recording], flags }) {
+        const [{ replay }, { boardOptions }] = await Promise.all([
+          import("../commands/replay.ts"),
+          import("./board_flags.ts"),
+        ]);
+        const { traceDevice: device } = flags;
+        const traceDevice = device === undefined ? undefined : device.split(",");
+        const board = boardOptions({ ...flags, traceDevice, target: "emu" });
+        await replay(board, recording, flags, (name) => COMMANDS_BY_NAME.get(name));
+      },
     }),
     command({
       name: "help",

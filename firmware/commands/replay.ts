@@ -20,7 +20,7 @@ interface ReplayFlags {
  *
  * @throws {Finished} With exit code 1 if the driver did something else, with 0 if the recording is cut and the driver did
  * the same up to there, else with that of the command.
- * @throws {UsageError} If a target was given, or the command cannot be run here.
+ * @throws {UsageError} If the command cannot be run here.
  */
 export async function replay(
   board: BoardOptions,
@@ -28,10 +28,7 @@ export async function replay(
   { script, toTest, list }: ReplayFlags,
   find: (name: string) => CommandRow | undefined,
 ): Promise<void> {
-  const { target, trace, traceDevices, traceFile, traceData, stats } = board;
-  if (target !== DEFAULT_BOARD.target || board.record !== undefined) {
-    throw new UsageError("replay: a recording needs no target, and makes no recording");
-  }
+  const { trace, traceDevices, traceFile, traceData, stats } = board;
   const bytes = await readRecording(recording);
   if (list) return console.log(recordingLines(bytes).join("\n"));
   if (toTest !== undefined) return await writeTest(bytes, recording, toTest);
