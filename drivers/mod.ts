@@ -37,3 +37,5 @@ export * from "./rproc_serial/mod.ts";
 export * from "./scsi/mod.ts";
 export * from "./transport/mod.ts";
 export * from "./vsock/mod.ts";
+export type { Ring } from "./virtqueue/create_ring.ts";
+export type { RingObserver, RingPlace } from "./virtqueue/observer.ts";

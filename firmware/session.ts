@@ -119,8 +119,13 @@ export async function openSession(
   }
   await bus.addPlatform(platform);
   await loadDrivers(bus);
-  const args = options.args ?? [];
-  const session = new Session(full.target, bus, { machine, platform }, args, cleanup.move());
+  const session = new Session(
+    full.target,
+    bus,
+    { machine, platform },
+    options.args ?? [],
+    cleanup.move(),
+  );
   if ("qmp" in machine.platform) {
     const { qmp } = machine.platform;
     // Both end with the monitor.
@@ -270,15 +275,15 @@ class Session implements Vireo {
     return this.get(driver);
   }
 
+  async inspect(): Promise<readonly DeviceInspection[]> {
+    return await (await import("./inspect/inspect_board.ts")).inspectBoard(this);
+  }
+
   async rescan(): Promise<RescanResult> {
     if (this.#closed) throw new TypeError("Cannot look at the board again: it was closed");
     const result = await this.bus.rescan(this.platform);
     await loadDrivers(this.bus);
     return result;
-  }
-
-  async inspect(): Promise<readonly DeviceInspection[]> {
-    return await (await import("./inspect/inspect_board.ts")).inspectBoard(this);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -57,6 +57,21 @@ export interface Vireo extends AsyncDisposable {
    */
   use<T extends DriverInstance>(driver: VirtioDriver<T>): Promise<T>;
   /**
+   * Says what is in the rings of all devices at this moment: what the driver knows itself, what is in memory that the
+   * device can change, and on QEMU targets what QEMU has of it, with the differences.
+   *
+   * @example
+   * ```ts
+   * import { openVireo } from "@vireo/firmware";
+   * import { assertEquals } from "@std/assert";
+   *
+   * await using vireo = await openVireo();
+   * const rng = (await vireo.inspect()).find(({ type }) => type === "rng")!;
+   * assertEquals([rng.queues[0]!.inFlight, rng.queues[0]!.wrong], [0, []]);
+   * ```
+   */
+  inspect(): Promise<readonly DeviceInspection[]>;
+  /**
    * Looks at the board again after devices were plugged or unplugged, as `Bus.rescan`, and imports the drivers of new
    * devices. A `qtest` target that was reset is looked at again by itself.
    *
@@ -73,21 +88,6 @@ export interface Vireo extends AsyncDisposable {
    * ```
    */
   rescan(): Promise<RescanResult>;
-  /**
-   * Says what is in the rings of all devices at this moment: what the driver knows itself, what is in memory that the
-   * device can change, and on QEMU targets what QEMU has of it, with the differences.
-   *
-   * @example
-   * ```ts
-   * import { openVireo } from "@vireo/firmware";
-   * import { assertEquals } from "@std/assert";
-   *
-   * await using vireo = await openVireo();
-   * const rng = (await vireo.inspect()).find(({ type }) => type === "rng")!;
-   * assertEquals([rng.queues[0]!.inFlight, rng.queues[0]!.wrong], [0, []]);
-   * ```
-   */
-  inspect(): Promise<readonly DeviceInspection[]>;
   /** The first block device. @throws {VireoError} `NO_DEVICE` If there is none. */
   readonly blk: Blk;
   /** The first network device. @throws {VireoError} `NO_DEVICE` If there is none. */

@@ -25,3 +25,5 @@
  */
 export * from "./bus.ts";
 export * from "./uevent.ts";
+export type { Ring } from "../virtqueue/create_ring.ts";
+export type { RingObserver, RingPlace } from "../virtqueue/observer.ts";

@@ -4,5 +4,5 @@ export function checksum(hash: number, bytes: Uint8Array): number {
   return hash;
 }
 
-/** What {@linkcode checksum} begins with. */
+/** Start of {@linkcode checksum}. */
 export const CHECKSUM_START: number = 0x811c9dc5 | 0;

@@ -6,7 +6,7 @@ import { checksum, CHECKSUM_START } from "./_checksum.ts";
 import { RecordKind } from "./format.ts";
 import type { Recorder } from "./recorder.ts";
 
-/** What a recorded ring needs. */
+/** Parts of a recorded ring. */
 interface RingRecord {
   readonly recorder: Recorder;
   /** Its number in the recording. */
@@ -158,7 +158,7 @@ export class RecordedRing extends PassingRing {
     log.number(none ? 1 : 0);
   }
 
-  /** What the device wrote to a buffer: as much as it says, and the last byte, which may be a status. */
+  /** Records what the device wrote to a buffer: as much as it says, and the last byte, which may be a status. */
   #data(token: number): void {
     const elements = this.#writable.get(token) ?? [];
     this.#writable.delete(token);

@@ -7,7 +7,7 @@ import { elementsText, type Step } from "./_steps.ts";
 import { RecordKind } from "./format.ts";
 import type { Replay } from "./replay.ts";
 
-/** What a replayed ring needs. */
+/** Parts of a replayed ring. */
 interface RingReplay {
   readonly replay: Replay;
   /** Its number in the recording. */

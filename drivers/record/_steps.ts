@@ -1,7 +1,7 @@
 import { hex, mmioRegisterName } from "@vireo/hal";
-import { RecordKind, type RecordReader } from "./format.ts";
+import { RecordKind } from "./format.ts";
 
-/** What a driver does at a step: the kind of record with its numbers, or the text of a META record. */
+/** A step of a driver: the kind of record with its numbers, or the text of a META record. */
 export interface Step {
   readonly kind: number;
   readonly a: number;

@@ -14,11 +14,15 @@ const utf8 = new TextEncoder();
 export const RecordKind = {
   /** Register reads of 1, 2 and 4 bytes: window, offset, value. */
   READ8: 1,
+  /** See READ8. */
   READ16: 2,
+  /** See READ8. */
   READ32: 3,
   /** Register writes: as reads. */
   WRITE8: 4,
+  /** See WRITE8. */
   WRITE16: 5,
+  /** See WRITE8. */
   WRITE32: 6,
   /** Memory that a device wrote: ring, address, length, bytes. */
   MEMORY: 7,
@@ -38,13 +42,13 @@ export const RecordKind = {
   CALLBACKS: 14,
   /** Something rare, as JSON: length, text. */
   META: 15,
-  /** What the machine says of a device from now on, as JSON: length, text. */
+  /** The machine's diagnosis of a device from now on, as JSON: length, text. */
   DIAGNOSIS: 16,
   /** The recording ended in order. */
   END: 17,
 } as const;
 
-/** The machine in a recording. */
+/** Description of the machine that was recorded. */
 export interface RecordingHeader {
   /** Name of the platform. */
   readonly platform: string;
@@ -52,7 +56,7 @@ export interface RecordingHeader {
   readonly nodes: readonly Readonly<Record<string, unknown>>[];
   /** How devices take addresses. */
   readonly access?: string | undefined;
-  /** What the program that made it wants back: how the bus was set up, the command, the script. */
+  /** Data of the program that made it: how the bus was set up, the command, the script. */
   readonly program: unknown;
 }
 
@@ -163,14 +167,17 @@ const MOST_ELEMENTS = 1 << 16;
 
 /** Reads a recording, record by record, up to its end or to where it is cut. */
 export class RecordReader {
-  /** The machine. */
+  /** Description of the machine. */
   readonly header: RecordingHeader;
   /** Kind of the record; 0 at the end of the bytes. */
   kind = 0;
-  /** Its numbers, in order. */
+  /** First number. */
   a = 0;
+  /** Second number. */
   b = 0;
+  /** Third number. */
   c = 0;
+  /** Fourth number: of ADD, the checksum. */
   d = 0;
   /** Its bytes, or JSON. */
   bytes: Uint8Array = new Uint8Array(0);
@@ -200,9 +207,7 @@ export class RecordReader {
     }
     const end = FIXED + view.getUint32(MAGIC.length + 4, true);
     try {
-      if (end > bytes.length) {
-        throw new RangeError("Cannot read the header: the recording ends inside it");
-      }
+      if (end > bytes.length) throw new RangeError("Cannot read the header: it must be whole");
       this.header = JSON.parse(new TextDecoder().decode(bytes.subarray(FIXED, end)));
     } catch (cause) {
       throw new VireoError("BAD_MESSAGE", "Cannot read the header of the recording", { cause });

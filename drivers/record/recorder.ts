@@ -76,7 +76,7 @@ export class Recorder implements Platform, RingObserver {
    * Begins a recording.
    *
    * @param sink Receives the bytes, in chunks.
-   * @param program What {@linkcode RecordingHeader.program} gives back.
+   * @param program Data that {@linkcode RecordingHeader.program} gives back.
    * @throws {VireoError} `UNSUPPORTED` If the machine has devices behind vhost-user sockets.
    */
   constructor(platform: Platform, sink: (bytes: Uint8Array) => void, program: unknown = null) {
@@ -111,7 +111,7 @@ export class Recorder implements Platform, RingObserver {
     return this.#platform.openMemory(address, length);
   }
 
-  /** What the machine says of a device; changes are recorded. */
+  /** Asks the machine about a device; changes are recorded. */
   diagnose(node: string): VireoError | undefined {
     const error = this.#platform.diagnose?.(node);
     if (error?.message !== this.#diagnoses.get(node)) {

@@ -30,9 +30,9 @@ import { RecordKind, RecordReader } from "./format.ts";
 export interface Divergence {
   /** Number of the step, from 1. */
   readonly step: number;
-  /** What the driver did in the recording. */
+  /** The driver's step in the recording. */
   readonly recorded: string;
-  /** What it did now. */
+  /** The driver's step now. */
   readonly now: string;
   /** Whether the recording is cut there: then it is no fault of the driver. */
   readonly cut: boolean;
@@ -54,7 +54,7 @@ interface Opened {
   readonly config: { readonly name: string; readonly size: number };
 }
 
-/** What no driver does: it applies at once. */
+/** Kinds of records that no driver makes: they apply at once. */
 const DEVICE_KINDS: ReadonlySet<number> = new Set([RecordKind.MEMORY, RecordKind.DIAGNOSIS]);
 
 /** A step that the driver takes. */
@@ -82,7 +82,7 @@ export class Replay implements Platform, RingObserver {
   readonly name: string;
   /** Memory, at the addresses of then. */
   readonly dma: Dma;
-  /** What the program that made the recording wants back. */
+  /** Data of the program that made the recording. */
   readonly program: unknown;
   /** Told when the replay diverges or is cut; it should fail what waits for devices. */
   onDiverged: ((error: VireoError) => void) | undefined;
@@ -169,7 +169,7 @@ export class Replay implements Platform, RingObserver {
     });
   }
 
-  /** What the machine said then. */
+  /** Repeats the machine's diagnosis. */
   diagnose(node: string): VireoError | undefined {
     return this.#diagnoses.get(node);
   }
@@ -284,7 +284,7 @@ export class Replay implements Platform, RingObserver {
 
   #diverge(divergence: Divergence): void {
     this.#diverged = divergence;
-    // Those that wait for the device would wait until their deadline.
+    // The device answers no waiter any more.
     queueMicrotask(() => this.onDiverged?.(this.#failure()));
   }
 

@@ -2,8 +2,11 @@ import type { TraceEvent } from "@vireo/hal";
 
 /** Percentiles of the time from add to used, in milliseconds, each at most 5% too high; 0 without requests. */
 export interface LatencyStats {
+  /** Half of the buffers were back by then. */
   readonly p50: number;
+  /** Nine of ten. */
   readonly p90: number;
+  /** 99 of 100. */
   readonly p99: number;
   /** The longest, exactly. */
   readonly max: number;
@@ -15,16 +18,19 @@ export interface QueueStats {
   readonly queue: number;
   /** Its name. */
   readonly name: string;
-  /** Buffers that were added, and that came back. */
+  /** Buffers that were added. */
   readonly added: number;
+  /** Buffers that came back. */
   readonly used: number;
   /** The most that were in flight. */
   readonly most: number;
-  /** Kicks that notified the device, and those that it asked not to get. */
+  /** Kicks that notified the device. */
   readonly kicks: number;
+  /** Kicks that the device asked not to get. */
   readonly suppressed: number;
-  /** Bytes that the device got to read, and that it said it wrote. */
+  /** Bytes that the device got to read. */
   readonly read: number;
+  /** Bytes that the device says it wrote. */
   readonly written: number;
   /** How long buffers took that came back. */
   readonly latency: LatencyStats;
@@ -38,8 +44,9 @@ export interface DeviceStats {
   readonly queues: readonly QueueStats[];
   /** Interrupts that had a cause. */
   readonly interrupts: number;
-  /** Register reads and writes, configuration included. */
+  /** Register reads, those of the configuration included. */
   readonly reads: number;
+  /** Register writes, those of the configuration included. */
   readonly writes: number;
   /** Violations and faults. */
   readonly errors: number;

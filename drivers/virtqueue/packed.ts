@@ -14,7 +14,8 @@ import {
 } from "@vireo/hal";
 import { badSize, cannotAdd, checkChain, deleted, usedIdLie } from "./_errors.ts";
 import { IndirectTables } from "./_indirect.ts";
-import { inspectPacked, type RingInspection } from "./inspection.ts";
+import { inspectPacked } from "./_inspect.ts";
+import type { RingInspection } from "./inspection.ts";
 import type { QueueAddresses } from "./virtqueue.ts";
 import { SG_WORDS, type SgList, type Virtqueue, type VirtqueueOptions } from "./virtqueue.ts";
 
@@ -309,7 +310,7 @@ export class PackedVirtqueue implements Virtqueue {
     this.#usedFlags = NEVER;
   }
 
-  /** What is in the ring now, beside what the driver knows itself. */
+  /** Shows the ring as it is now, beside what the driver knows itself. */
   inspect(): RingInspection {
     return {
       queue: this.index,

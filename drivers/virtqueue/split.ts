@@ -14,7 +14,8 @@ import {
 } from "@vireo/hal";
 import { badSize, cannotAdd, checkChain, deleted, usedIdLie, usedIndexJump } from "./_errors.ts";
 import { IndirectTables } from "./_indirect.ts";
-import { inspectSplit, type RingInspection } from "./inspection.ts";
+import { inspectSplit } from "./_inspect.ts";
+import type { RingInspection } from "./inspection.ts";
 import type { QueueAddresses } from "./virtqueue.ts";
 import { SG_WORDS, type SgList, type Virtqueue, type VirtqueueOptions } from "./virtqueue.ts";
 
@@ -326,7 +327,7 @@ export class SplitVirtqueue implements Virtqueue {
     this.#usedSeen = this.#lastUsed;
   }
 
-  /** What is in the ring now, beside what the driver knows itself. */
+  /** Shows the ring as it is now, beside what the driver knows itself. */
   inspect(): RingInspection {
     return {
       queue: this.index,

@@ -216,7 +216,7 @@ export interface Virtqueue extends Disposable {
    * @returns Its token, or -1 if none is left.
    */
   detachUnused(): number;
-  /** What is in the ring now, beside what the driver knows itself; a queue whose device the driver plays has none. */
+  /** Shows the ring as it is now, beside what the driver knows itself; not for a queue whose device the driver plays. */
   inspect?(): RingInspection;
   /** Marks the queue broken, as after a wrong value of the device or its removal; the first reason stays. */
   break(reason: VireoError): void;

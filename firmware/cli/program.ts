@@ -1,6 +1,6 @@
 import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
 import { command, type CommandGroup, type CommandRow } from "../commands/command.ts";
-import { COMMANDS } from "../commands/table.ts";
+import { COMMANDS, COMMANDS_BY_NAME } from "../commands/table.ts";
 import { BOARD_OPTIONS, type BoardOption } from "../target/options.ts";
 import { UsageError } from "../terminal/usage.ts";
 
@@ -47,6 +47,33 @@ export function buildProgram(argv: readonly string[] = [], tables: Tables = TABL
       async run({ args: [words] }) {
         const line = recordedLine(words, tables);
         await buildProgram(line, tables).parseAsync(line, { from: "user" });
+      },
+    }),
+    command({
+      name: "replay",
+      summary: "run a recorded command again, with the recording in place of the devices",
+      arguments: [["<recording>", "a file that 'vireo record' wrote"]],
+      options: [
+        { flag: "--script <file>", summary: "run this script, not the recorded one" },
+        { flag: "--to-test <file>", summary: "write a test that scripts the devices instead" },
+        { flag: "--trace [groups]", summary: BOARD_OPTIONS.trace.summary },
+        { flag: "--trace-device <names>", summary: "trace only these devices, by commas" },
+        { flag: "--trace-file <file>", summary: BOARD_OPTIONS.traceFile.summary },
+        { flag: "--trace-data <n>", summary: BOARD_OPTIONS.traceData.summary },
+        { flag: "--stats", summary: BOARD_OPTIONS.stats.summary },
+        { flag: "--list", summary: "print the recording, a line a record, instead" },
+      ],
+      example: "vireo record run script.ts -o bug.vireo\n" +
+        "vireo replay bug.vireo --trace\nvireo replay bug.vireo --to-test bug_test.ts",
+      async run({ args: [recording], flags }) {
+        const [{ replay }, { boardOptions }] = await Promise.all([
+          import("../commands/replay.ts"),
+          import("./board_flags.ts"),
+        ]);
+        const { traceDevice: device } = flags;
+        const traceDevice = device === undefined ? undefined : device.split(",");
+        const board = boardOptions({ ...flags, traceDevice, target: "emu" });
+        await replay(board, recording, flags, (name) => COMMANDS_BY_NAME.get(name));
       },
     }),
     command({

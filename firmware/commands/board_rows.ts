@@ -113,23 +113,6 @@ export const BOARD_ROWS: readonly CommandRow[] = [
     },
   }),
   command({
-    name: "replay",
-    summary: "run a recorded command again, with the recording in place of the devices",
-    arguments: [["<recording>", "a file that 'vireo record' wrote"]],
-    options: [
-      { flag: "--script <file>", summary: "run this script, not the recorded one" },
-      { flag: "--to-test <file>", summary: "write a test that scripts the devices instead" },
-      { flag: "--list", summary: "print the recording, a line a record, instead" },
-    ],
-    example: "vireo record run script.ts -o bug.vireo\n" +
-      "vireo replay bug.vireo --trace\nvireo replay bug.vireo --to-test bug_test.ts",
-    board: {},
-    // The devices are in the file, whatever the target was.
-    beforeGuest: () => Promise.resolve(undefined),
-    run: async ({ board, args: [recording], flags }) =>
-      await (await import("./replay.ts")).replay(board, recording, flags),
-  }),
-  command({
     name: "new",
     summary: "write a folder with a driver, a device or a script of yours, and a test of it",
     arguments: [

@@ -17,7 +17,7 @@ export async function inspect(board: BoardOptions, { json }: JsonFlag): Promise<
 const MOST = 16;
 
 /** An inspection as text. */
-export function inspectionLines(devices: readonly DeviceInspection[]): string[] {
+function inspectionLines(devices: readonly DeviceInspection[]): string[] {
   return devices.flatMap(({ name, type, queues }) => [
     `${name} ${type}${queues.length === 0 ? ": no queues" : ""}`,
     ...queues.flatMap((queue) => queueLines(queue).map((line) => `  ${line}`)),

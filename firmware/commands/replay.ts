@@ -4,6 +4,7 @@ import type { RecordedProgram } from "../record/program.ts";
 import { readRecording } from "../record/replay_board.ts";
 import { withReplay } from "../record/replay_program.ts";
 import { type BoardOptions, DEFAULT_BOARD } from "../target/options.ts";
+import type { CommandRow } from "./command.ts";
 import { report } from "../terminal/report.ts";
 import { Finished, UsageError } from "../terminal/usage.ts";
 
@@ -19,23 +20,21 @@ interface ReplayFlags {
  *
  * @throws {Finished} With exit code 1 if the driver did something else, with 0 if the recording is cut and the driver did
  * the same up to there, else with that of the command.
- * @throws {UsageError} If a target was given, or the command cannot be run here.
+ * @throws {UsageError} If the command cannot be run here.
  */
 export async function replay(
   board: BoardOptions,
   recording: string,
   { script, toTest, list }: ReplayFlags,
+  find: (name: string) => CommandRow | undefined,
 ): Promise<void> {
-  const { target, trace, traceDevices, traceFile, traceData, stats } = board;
-  if (target !== DEFAULT_BOARD.target || board.record !== undefined) {
-    throw new UsageError("replay: a recording needs no target, and makes no recording");
-  }
+  const { trace, traceDevices, traceFile, traceData, stats } = board;
   const bytes = await readRecording(recording);
   if (list) return console.log(recordingLines(bytes).join("\n"));
   if (toTest !== undefined) return await writeTest(bytes, recording, toTest);
   const traced = { trace, traceDevices, traceFile, traceData, stats };
   const outcome = await withReplay(bytes, async (target, program) => {
-    await runCall({ ...DEFAULT_BOARD, ...traced, target }, program, script);
+    await runCall({ ...DEFAULT_BOARD, ...traced, target }, program, { script, find });
   });
   const { diverged, steps, error } = outcome;
   if (diverged !== undefined) throw new Finished(sayDivergence(diverged));
@@ -60,13 +59,15 @@ function sayDivergence({ step, recorded, now, cut }: Divergence): number {
 async function runCall(
   board: BoardOptions,
   { call, script }: RecordedProgram,
-  other: string | undefined,
+  { script: other, find }: {
+    readonly script: string | undefined;
+    readonly find: (name: string) => CommandRow | undefined;
+  },
 ): Promise<void> {
   if (call === undefined) {
     throw new UsageError("replay: a program made it, not a command: use replayProgram() for it");
   }
-  const { COMMANDS_BY_NAME } = await import("./table.ts");
-  const row = COMMANDS_BY_NAME.get(call.name);
+  const row = find(call.name);
   if (row === undefined) throw new UsageError(`replay: there is no command '${call.name}'`);
   await using stack = new AsyncDisposableStack();
   let { args } = call;

@@ -25,6 +25,9 @@ export function guestMain(
     const call = Deno.env.get(CALL_VARIABLE);
     if (call === undefined) return await (await import("../main.ts")).main([...args]);
     const { name, board, flags, args: given }: GuestCall = JSON.parse(call);
+    if (board.record !== undefined) {
+      (await import("../record/call.ts")).keepCall({ name, flags, args: given });
+    }
     try {
       await COMMANDS_BY_NAME.get(name)!.run({ board, flags, args: given });
       return 0;

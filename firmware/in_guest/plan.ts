@@ -1,7 +1,8 @@
 import type { CommandCall, CommandRow, HostPart } from "../commands/command.ts";
 import type { GuestCommand } from "./command.ts";
 import { flagName } from "../terminal/flag_name.ts";
-import { NeedsGuest } from "../terminal/usage.ts";
+import type { BoardOptions } from "../target/options.ts";
+import { NeedsGuest, UsageError } from "../terminal/usage.ts";
 
 /** The part of a command that stays on the host when the command itself runs in a guest. */
 type GuestPlan = Omit<GuestCommand, "args">;
@@ -33,11 +34,26 @@ export async function guestPlan(
   return {
     board,
     call: { name, flags: { ...flags, ...part.flags }, args },
-    output: file("write"),
+    output: theFile(file("write"), part.board ?? board),
     input,
     stdin: !reads ? "none" : row.stdin === "keys" && Deno.stdin.isTerminal() ? "terminal" : "pipe",
     ...part,
   };
+}
+
+/**
+ * The file that the guest writes: the line to it has room for one.
+ *
+ * @throws {UsageError} If there are more.
+ */
+function theFile(own: string | undefined, { traceFile, record }: BoardOptions): string | undefined {
+  const files = [own, traceFile, record].filter((name) => name !== undefined);
+  if (files.length > 1) {
+    throw new UsageError(
+      `Cannot write ${files.join(" and ")}: a guest can write one file of the host`,
+    );
+  }
+  return files[0];
 }
 
 /**

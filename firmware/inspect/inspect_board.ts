@@ -3,19 +3,23 @@ import type { RingInspection } from "@vireo/drivers/core";
 import { deviceName, VireoError } from "@vireo/hal";
 import type { Qmp } from "@vireo/hal/qtest";
 
-/** What QEMU says of a queue (`x-query-virtio-queue-status`). */
+/** QEMU's view of a queue (`x-query-virtio-queue-status`). */
 export interface QemuQueue {
   /** Path of the device in QEMU. */
   readonly path: string;
-  /** Its size, and where its parts are. */
+  /** Size in descriptors. */
   readonly size: number;
+  /** Address of the descriptor area. */
   readonly desc: number;
+  /** Address of the driver area. */
   readonly driver: number;
+  /** Address of the device area. */
   readonly device: number;
   /** Buffers that the device has taken and not returned. */
   readonly inUse: number;
-  /** The available index as the device last read it, and how far it has taken buffers. */
+  /** The available index as the device last read it. */
   readonly availableSeen: number;
+  /** The available index up to which the device has taken buffers. */
   readonly taken: number;
   /** The used index. */
   readonly used: number;
@@ -27,9 +31,13 @@ export interface QemuQueue {
 export interface QemuElement {
   /** Its head. */
   readonly index: number;
+  /** Its descriptors. */
   readonly descriptors: readonly {
+    /** Where the buffer is. */
     readonly address: number;
+    /** Length in bytes. */
     readonly length: number;
+    /** Names of the flags. */
     readonly flags: readonly string[];
   }[];
 }
@@ -52,7 +60,7 @@ export interface DeviceInspection {
   readonly queues: readonly QueueInspection[];
 }
 
-/** What is in the rings of a board at this moment. */
+/** Shows the rings of a board as they are now. */
 export async function inspectBoard(
   { bus, qmp }: { readonly bus: Bus; readonly qmp: Qmp | undefined },
 ): Promise<DeviceInspection[]> {
@@ -103,7 +111,7 @@ async function qemuQueue(
     if (status === null) continue;
     const number = (key: string): number => Number((status as Record<string, unknown>)[key]);
     if (number("vring-desc") !== addresses.desc) continue;
-    // Without a buffer that is available it shows an old descriptor.
+    // Without an available buffer it shows an old descriptor.
     const none = format === "split" && number("last-avail-idx") === shadow.kicked;
     const element = none ? null : await ask(qmp, "x-query-virtio-queue-element", { path, queue });
     return {

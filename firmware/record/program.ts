@@ -1,13 +1,13 @@
 import type { BoardOptions } from "../target/options.ts";
 import { keptCall, type RecordedCall } from "./call.ts";
 
-/** What a recording has of the program that made it. */
+/** The program that made a recording. */
 export interface RecordedProgram {
   /** How the bus was set up. */
   readonly board: Pick<BoardOptions, "indirect" | "eventIdx" | "queueSize" | "forceLegacy">;
   /** The command; undefined if a program of its own opened the board. */
   readonly call?: RecordedCall | undefined;
-  /** What its random numbers began with. */
+  /** Seed of its random numbers. */
   readonly seed: number;
   /** The script of `run`, and where it was. */
   readonly script?: { readonly path: string; readonly text: string } | undefined;

@@ -25,7 +25,7 @@ export class ReplayBoard implements AsyncDisposable {
     return new ReplayBoard(REPLAYS.get(file) ?? new Replay(await readRecording(file)));
   }
 
-  /** What is known of the program that made the recording. */
+  /** The program that made the recording. */
   get program(): RecordedProgram {
     return this.platform.program as RecordedProgram;
   }

@@ -4,13 +4,13 @@ import type { VireoMain } from "../vireo.ts";
 import type { RecordedProgram } from "./program.ts";
 import { REPLAYS } from "./replay_board.ts";
 
-/** What a program did with a recording. */
+/** Outcome of a program on a recording. */
 export interface ReplayOutcome {
   /** The first step at which it did something else than what was recorded. */
   readonly diverged: Divergence | undefined;
   /** How many steps it took. */
   readonly steps: number;
-  /** What it threw, for example because the device never answered. */
+  /** The program's error, for example because the device never answered. */
   readonly error: unknown;
 }
 

@@ -325,7 +325,6 @@ export const BOARD_OPTIONS = {
     flag: "--trace-file <file>",
     summary: "trace to FILE: .pcapng for Wireshark, .json for Perfetto, .html a page, others text",
     group: "Tracing:",
-    targets: ["emu", "qtest", "devmem", "vhost-user", "replay"],
     parse: (path?: string): string | undefined => path,
   },
   /** Whether what happens is counted. */
@@ -341,7 +340,7 @@ export const BOARD_OPTIONS = {
     flag: "--record <file>",
     summary: "keep what the devices do in FILE, for replay",
     group: "Tracing:",
-    targets: ["emu", "qtest", "devmem"],
+    targets: ["emu", "qtest", "devmem", "qemu"],
     parse: (path?: string): string | undefined => path,
   },
   /** How many bytes of each buffer's data the trace has. */

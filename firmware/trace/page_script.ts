@@ -2,7 +2,7 @@
  * The program of a trace's page. It stands in the page as it is, so it is plain JavaScript without imports; it may use what
  * browsers of 2023 have, and nothing of a network.
  */
-export const PAGE_SCRIPT: string = String.raw`
+const PAGE_SCRIPT: string = String.raw`
 "use strict";
 addEventListener("DOMContentLoaded", () => {
 const $ = (id) => document.getElementById(id);

@@ -74,20 +74,27 @@ Deno.test("demo passes in a guest, with a disk of an ext4 partition", limit, asy
   assertEquals([data.sha256, data.partitions[0].fileSystem.type], [data.host, "ext4"]);
 });
 
-Deno.test("blk write in a guest reads the host's file", limit, async () => {
-  await withDir(async (dir) => {
-    const data = crypto.getRandomValues(new Uint8Array(60_000));
-    await Deno.writeFile(`${dir}/in.bin`, data);
-    await Deno.writeFile(`${dir}/written.img`, new Uint8Array(1 << 20));
-    const write = await vireo(
-      `blk write ${X86_64} --blk ${dir}/written.img --sector 3 --json -i ${dir}/in.bin --flush`,
-    );
-    assertEquals([write.code, write.err], [0, ""]);
-    assertEquals(JSON.parse(write.out), { sector: 3, bytes: data.length, flushed: true });
-    const written = await Deno.readFile(`${dir}/written.img`);
-    assertEquals(written.subarray(3 * SECTOR, 3 * SECTOR + data.length), data);
-  });
-});
+Deno.test(
+  "blk write in a guest reads the host's file, and writes its trace to another",
+  limit,
+  async () => {
+    await withDir(async (dir) => {
+      const data = crypto.getRandomValues(new Uint8Array(60_000));
+      await Deno.writeFile(`${dir}/in.bin`, data);
+      await Deno.writeFile(`${dir}/written.img`, new Uint8Array(1 << 20));
+      const write = await vireo(
+        `blk write ${X86_64} --blk ${dir}/written.img --sector 3 --json -i ${dir}/in.bin --flush --trace-file ${dir}/trace.txt`,
+      );
+      const trace = await Deno.readTextFile(`${dir}/trace.txt`);
+      assertStringIncludes(trace, "add 0 [r 0x");
+      assertStringIncludes(trace, ": blk FLUSH: OK\n");
+      assertEquals([write.code, write.err], [0, ""]);
+      assertEquals(JSON.parse(write.out), { sector: 3, bytes: data.length, flushed: true });
+      const written = await Deno.readFile(`${dir}/written.img`);
+      assertEquals(written.subarray(3 * SECTOR, 3 * SECTOR + data.length), data);
+    });
+  },
+);
 
 Deno.test("net fetch in a guest writes the host's file with a server's bytes", limit, async () => {
   await withDir(async (dir) => {

@@ -230,7 +230,7 @@ Deno.test("record: what it cannot do is said", async () => {
       ["record nothing -o x", 2, "vireo: record: expected a command, got 'nothing'"],
       ["record rng 8 -o /none/x", 1, "vireo: Cannot write the recording to /none/x"],
       ["replay /none/x", 1, "vireo: Cannot read the recording /none/x"],
-      ["replay x --target devmem", 2, "vireo: replay: a recording needs no target"],
+      ["replay x --target devmem", 2, "vireo: unknown option '--target'"],
     ] as const
   ) {
     const result = await vireo(args);

@@ -291,7 +291,11 @@ Deno.test("trace: wrong options are refused, and a file that cannot be made is n
     ["rng 1 --trace=reg", 2, "vireo: --trace: expected regs, ring, request, got 'reg'"],
     ["rng 1 --trace-data x", 2, "vireo: --trace-data: expected a number"],
     ["rng 1 --trace-file /none/x", 1, "vireo: Cannot write the trace to /none/x"],
-    ["rng 1 --target qemu:aarch64-virt --trace-file x", 2, "vireo: --trace-file: for emu"],
+    [
+      "blk read --output y --target qemu:aarch64-virt --trace-file x",
+      2,
+      "vireo: Cannot write y and x: a guest can write one file of the host",
+    ],
   ];
   for (const [args, code, message] of cases) {
     const result = await vireo(args);
