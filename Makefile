@@ -33,7 +33,7 @@ PACKAGES := qemu-system-x86 qemu-system-arm $(RISCV) ipxe-qemu qemu-utils iprout
 	xfsprogs btrfs-progs squashfs-tools cryptsetup-bin xorriso tshark
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help setup packages qemu fresh demo test spec check fmt lint types doc docs unit fuzz bench bench-guest clean
+.PHONY: help setup packages qemu fresh demo test spec check fmt lint types doc docs unit fuzz bench bench-peers bench-guest clean
 
 help:
 	@echo "make demo [DISK=path]  set up and run the main job on the emulated board"
@@ -43,7 +43,9 @@ help:
 	@echo "                       RELEASES=\"bookworm trixie\" USERS=\"root dev\" choose"
 	@echo "make fuzz              slow: an hour of hostile drivers on all device models;"
 	@echo "                       SECONDS=600 SEED=7 choose"
-	@echo "make bench             every *_bench.ts, as ratios and medians"
+	@echo "make bench             every *_bench.ts, as ratios and medians; BASE=commit compares with that commit"
+	@echo "make bench-peers       slow: ours beside peers in Rust, C and JavaScript, into docs/performance.md;"
+	@echo "                       WORKS=\"rng-64 net-1\" chooses, JSON=1 prints JSON"
 	@echo "make bench-guest       slow: our drivers against Linux's own in a guest, and how it boots"
 	@echo "make fmt               format the sources in place"
 	@echo "make docs              write the API pages to dist/docs/"
@@ -130,8 +132,12 @@ fresh:
 fuzz: $(SETUP)
 	@$(DENO) run -A tests/hostile/fuzz_models.ts --seconds $(or $(SECONDS),3600) $(if $(SEED),--seed $(SEED))
 
+# With BASE the tree beside another commit, by ratios: medians of one run say nothing of another run.
 bench: $(SETUP)
-	$(DENO) bench -A $(ROOMS)
+	$(if $(BASE),@$(DENO) run -A bench/peers/main.ts --base "$(BASE)" $(WORKS),$(DENO) bench -A $(ROOMS) bench)
+
+bench-peers: $(SETUP)
+	@$(DENO) run -A bench/peers/main.ts $(if $(WORKS),$(WORKS),--write) $(if $(JSON),--json)
 
 bench-guest: $(SETUP) packages
 	$(DENO) run -A bench/boot.ts

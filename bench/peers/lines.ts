@@ -1,0 +1,74 @@
+/**
+ * How the processes of a measurement talk: a line `WORK COUNT` asks for so many operations, and the answer
+ * is a line with the nanoseconds of each, or -1 for a work that the process has not.
+ *
+ * @module
+ */
+/** Does an operation so many times. */
+export type Work = (count: number) => void | Promise<void>;
+
+/** The lines of a stream, without their ends. */
+async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
+  const decoder = new TextDecoder();
+  let rest = "";
+  for await (const bytes of stream) {
+    const lines = (rest + decoder.decode(bytes, { stream: true })).split("\n");
+    rest = lines.pop()!;
+    yield* lines;
+  }
+}
+
+/** Answers standard input until it ends. */
+export async function answerLines(works: Readonly<Record<string, Work>>): Promise<void> {
+  for await (const line of linesOf(Deno.stdin.readable)) {
+    const [name, count] = line.split(" ");
+    const work = works[name!];
+    const begin = performance.now();
+    await work?.(Number(count));
+    const each = (performance.now() - begin) * 1e6 / Number(count);
+    console.log(work === undefined ? -1 : each);
+  }
+}
+
+/** A process that answers lines. */
+export class Peer implements AsyncDisposable {
+  readonly #child: Deno.ChildProcess;
+  readonly #write: WritableStreamDefaultWriter<Uint8Array>;
+  readonly #lines: AsyncGenerator<string>;
+  readonly #name: string;
+
+  /** Starts it. @param command The program and its arguments. */
+  constructor(name: string, [program, ...args]: readonly [string, ...string[]], cwd?: string) {
+    this.#name = name;
+    this.#child = new Deno.Command(program, {
+      args,
+      ...(cwd === undefined ? {} : { cwd }),
+      stdin: "piped",
+      stdout: "piped",
+    }).spawn();
+    this.#write = this.#child.stdin.getWriter();
+    this.#lines = linesOf(this.#child.stdout);
+  }
+
+  /**
+   * Nanoseconds of an operation.
+   *
+   * @throws {Error} If the process ended or has no such work.
+   */
+  async ask(work: string, count: number): Promise<number> {
+    await this.#write.write(new TextEncoder().encode(`${work} ${count}\n`));
+    const { value } = await this.#lines.next();
+    const each = Number(value);
+    if (value === undefined || !(each >= 0)) {
+      throw new Error(`Cannot measure ${work} of ${this.#name}: it answered ${value ?? "nothing"}`);
+    }
+    return each;
+  }
+
+  /** Ends it. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#write.close();
+    await this.#lines.return(undefined);
+    await this.#child.status;
+  }
+}
