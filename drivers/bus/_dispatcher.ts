@@ -71,6 +71,7 @@ async function run(
   const { interrupt } = source;
   const wait = {
     signal,
+    repeated: true,
     ready: () => target.due(),
     readyInMemory: () => target.dueInMemory(),
     expected: () => target.expects(),

@@ -68,6 +68,15 @@ export class RequestQueue {
   #waiting = 0;
   #kickScheduled = false;
   #failure: Error | undefined;
+  /** The request whose promise is being made; saves a closure a request. */
+  #fresh!: Request;
+  readonly #executor = (
+    resolve: (usedLength: number) => void,
+    reject: (reason: unknown) => void,
+  ): void => {
+    this.#fresh.resolve = resolve;
+    this.#fresh.reject = reject;
+  };
   readonly #limits: LimitOwner<Request> = {
     aborted: (request, reason) => this.#giveUp(request, reason),
     late: (request) => this.#late(request),
@@ -113,10 +122,8 @@ export class RequestQueue {
     const request = new Request();
     request.chain = chain;
     request.onReturned = onReturned;
-    const promise = new Promise<number>((resolve, reject) => {
-      request.resolve = resolve;
-      request.reject = reject;
-    });
+    this.#fresh = request;
+    const promise = new Promise<number>(this.#executor);
     if (signal !== undefined || time !== Infinity) {
       request.limit = new Limit<Request>(this.#limits, request);
       request.limit.begin(options, time);
@@ -220,16 +227,21 @@ export class RequestQueue {
   #scheduleKick(): void {
     if (this.#kickScheduled) return;
     this.#kickScheduled = true;
-    queueMicrotask(() => {
-      if (!this.#kickScheduled) return;
-      try {
-        this.flush();
-      } catch (error) {
-        // The machine is gone. No caller could catch this, so the waiters get the error.
-        this.failAll(error instanceof Error ? error : new Error(String(error)));
-      }
-    });
+    queueMicrotask(this.#flushDue);
   }
+
+  /** The kick at the end of the turn; a device that answers at once is heard at once, with no interrupt. */
+  readonly #flushDue = (): void => {
+    if (!this.#kickScheduled) return;
+    try {
+      this.#queue.disableCallbacks();
+      this.flush();
+      this.drain();
+    } catch (error) {
+      // The machine is gone. No caller could catch this, so the waiters get the error.
+      this.failAll(error instanceof Error ? error : new Error(String(error)));
+    }
+  };
 
   #returned(token: number, usedLength: number): void {
     const request = this.#taken[token];
