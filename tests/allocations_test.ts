@@ -1,4 +1,4 @@
-import { assert } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 
 /**
  * Bytes of heap that one operation may allocate, driver, emulated device and the caller's `await`
@@ -6,31 +6,40 @@ import { assert } from "@std/assert";
  */
 const MOST: Readonly<Record<string, number>> = {
   "rng-64": 780,
-  "rng-4096": 780,
   "net-1": 2300,
   "blk-1": 600,
+  "console-echo": 10_000,
+  "p9-read": 16_000,
 };
-/** Operations between two looks at the heap. */
-const OPERATIONS = 20;
+/** What has deadlines of its own, and must not set a timer for each. */
+const DEADLINES = ["console-echo", "p9-read", "p9-stat"];
+
+/** Asks a process of its own, as what else ran shapes what V8 makes of the same code. */
+async function ask(question: string): Promise<number> {
+  const program = new URL("../bench/peers/ours.ts", import.meta.url).pathname;
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", program],
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "inherit",
+  }).spawn();
+  const writer = child.stdin.getWriter();
+  await writer.write(new TextEncoder().encode(`${question}\n`));
+  await writer.close();
+  const { success, stdout } = await child.output();
+  assert(success, question);
+  return Number(new TextDecoder().decode(stdout));
+}
 
 Deno.test("allocations: an operation allocates no more than it is known to need", async () => {
-  // In processes of their own: what else ran shapes what V8 makes of the same code.
-  const program = new URL("../bench/peers/ours.ts", import.meta.url).pathname;
   for (const [work, most] of Object.entries(MOST)) {
-    const child = new Deno.Command(Deno.execPath(), {
-      args: ["run", "-A", program],
-      stdin: "piped",
-      stdout: "piped",
-      stderr: "inherit",
-    }).spawn();
-    const writer = child.stdin.getWriter();
-    await writer.write(new TextEncoder().encode(`bytes:${work} ${OPERATIONS}\n`));
-    await writer.close();
-    const { success, stdout } = await child.output();
-    const bytes = Number(new TextDecoder().decode(stdout));
-    assert(success);
+    const bytes = await ask(`bytes:${work} 20`);
     // A promise alone is more: less would be a measurement that sees nothing.
     assert(bytes > 50, `${work}: saw ${bytes} bytes`);
     assert(bytes < most, `${work} allocates ${bytes} bytes: expected less than ${most}`);
   }
+});
+
+Deno.test("timers: a request with a deadline sets none of its own", async () => {
+  for (const work of DEADLINES) assertEquals(await ask(`timers:${work} 200`), 0, work);
 });

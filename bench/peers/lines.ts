@@ -41,22 +41,40 @@ async function bytesOf(work: Work, count: number): Promise<number> {
   await work(20_000);
   // What a run costs besides its operations is in both.
   const once = await grown(count);
-  return (await grown(2 * count) - once) / count;
+  return Math.max(0, (await grown(2 * count) - once) / count);
 }
 
-/** Answers standard input until it ends; `bytes:WORK` asks for bytes instead of nanoseconds. */
+/** Timers that an operation sets. */
+async function timersOf(work: Work, count: number): Promise<number> {
+  await work(count);
+  const set = globalThis.setTimeout;
+  let timers = 0;
+  const counted = (...args: Parameters<typeof set>): ReturnType<typeof set> => {
+    timers++;
+    return set(...args);
+  };
+  Object.assign(globalThis, { setTimeout: counted });
+  await work(count);
+  Object.assign(globalThis, { setTimeout: set });
+  return timers / count;
+}
+
+const MEASURES: Readonly<Record<string, (work: Work, count: number) => Promise<number>>> = {
+  async time(work, count) {
+    const begin = performance.now();
+    await work(count);
+    return (performance.now() - begin) * 1e6 / count;
+  },
+  bytes: bytesOf,
+  timers: timersOf,
+};
+
+/** Answers standard input until it ends; `bytes:WORK` and `timers:WORK` ask for those instead of time. */
 export async function answerLines(works: Readonly<Record<string, Work>>): Promise<void> {
   for await (const line of linesOf(Deno.stdin.readable)) {
-    const [name, count] = line.split(" ");
-    const measures = name!.startsWith("bytes:");
-    const work = works[measures ? name!.slice("bytes:".length) : name!];
-    if (work === undefined) console.log(-1);
-    else if (measures) console.log(Math.max(0, await bytesOf(work, Number(count))));
-    else {
-      const begin = performance.now();
-      await work(Number(count));
-      console.log((performance.now() - begin) * 1e6 / Number(count));
-    }
+    const [, kind = "time", name, count] = /^(?:(\w+):)?(\S+) (\d+)$/.exec(line) ?? [];
+    const work = works[name!];
+    console.log(work === undefined ? -1 : await MEASURES[kind]!(work, Number(count)));
   }
 }
 

@@ -1,5 +1,5 @@
 import { VireoError } from "@vireo/hal";
-import { Limit, type LimitOwner } from "../wait/limit.ts";
+import { type Limit, Limits } from "../wait/limit.ts";
 import { timeOf, type WaitOptions } from "../wait/options.ts";
 import { timedOut } from "../wait/waiter.ts";
 import { lookAgain } from "./last_look.ts";
@@ -77,10 +77,10 @@ export class RequestQueue {
     this.#fresh.resolve = resolve;
     this.#fresh.reject = reject;
   };
-  readonly #limits: LimitOwner<Request> = {
+  readonly #limits = new Limits<Request>({
     aborted: (request, reason) => this.#giveUp(request, reason),
     late: (request) => this.#late(request),
-  };
+  });
 
   /** Wraps a queue, all of whose buffers must go through here. */
   constructor(queue: Virtqueue) {
@@ -125,7 +125,7 @@ export class RequestQueue {
     this.#fresh = request;
     const promise = new Promise<number>(this.#executor);
     if (signal !== undefined || time !== Infinity) {
-      request.limit = new Limit<Request>(this.#limits, request);
+      request.limit = this.#limits.make(request);
       request.limit.begin(options, time);
     }
     this.#enqueue(request);
