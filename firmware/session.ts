@@ -1,16 +1,16 @@
-import {
-  type Blk,
-  blkDriver,
-  Bus,
-  type BusOptions,
-  type Console,
-  consoleDriver,
-  type DriverInstance,
-  type Net,
-  netDriver,
-  type Rng,
-  rngDriver,
-  type VirtioDriver,
+import { blkDriver } from "@vireo/drivers/blk";
+import { Bus } from "@vireo/drivers/bus";
+import { consoleDriver } from "@vireo/drivers/console";
+import { netDriver } from "@vireo/drivers/net";
+import { rngDriver } from "@vireo/drivers/rng";
+import type {
+  Blk,
+  BusOptions,
+  Console,
+  DriverInstance,
+  Net,
+  Rng,
+  VirtioDriver,
 } from "@vireo/drivers";
 import {
   deviceName,

@@ -16,7 +16,7 @@ const DEADLINES = ["console-echo", "p9-read", "p9-stat"];
 
 /** Asks a process of its own, as what else ran shapes what V8 makes of the same code. */
 async function ask(question: string): Promise<number> {
-  const program = new URL("../bench/peers/ours.ts", import.meta.url).pathname;
+  const program = `${new URL("../", import.meta.url).pathname}bench/peers/ours.ts`;
   const child = new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", program],
     stdin: "piped",

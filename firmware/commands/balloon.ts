@@ -1,5 +1,6 @@
 import type { BalloonDevice } from "@vireo/emu";
-import { type Balloon, balloonDriver } from "@vireo/drivers";
+import { balloonDriver } from "@vireo/drivers/balloon";
+import type { Balloon } from "@vireo/drivers";
 import { BALLOON_PAGE_SIZE } from "@vireo/hal";
 import { parseSize, UsageError } from "../terminal/usage.ts";
 import type { JsonFlag } from "./command.ts";

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
-import { type Blk, blkDriver } from "@vireo/drivers";
+import { blkDriver } from "@vireo/drivers/blk";
+import type { Blk } from "@vireo/drivers";
 import { BlkFeature, featureName, VireoError } from "@vireo/hal";
 import { type DiskContents, diskContents, diskText, hashDisk } from "../disk/disk_report.ts";
 import type { BoardOptions } from "../target/options.ts";

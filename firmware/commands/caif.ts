@@ -1,4 +1,4 @@
-import { caifDriver } from "@vireo/drivers";
+import { caifDriver } from "@vireo/drivers/caif";
 import { parseCount } from "../terminal/usage.ts";
 import type { JsonFlag } from "./command.ts";
 import type { Vireo } from "../vireo.ts";

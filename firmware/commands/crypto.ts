@@ -1,4 +1,5 @@
-import { cryptoDriver, type CryptoOffer } from "@vireo/drivers";
+import { cryptoDriver } from "@vireo/drivers/crypto";
+import type { CryptoOffer } from "@vireo/drivers";
 import {
   CryptoAead,
   CryptoAkcipher,

@@ -1,5 +1,5 @@
 import type { GpuDevice } from "@vireo/emu";
-import { gpuDriver } from "@vireo/drivers";
+import { gpuDriver } from "@vireo/drivers/gpu";
 import { writeOutput } from "../terminal/files.ts";
 import { UsageError } from "../terminal/usage.ts";
 import type { JsonFlag } from "./command.ts";

@@ -1,5 +1,6 @@
 import type { InputDevice } from "@vireo/emu";
-import { type Input, inputDriver, type InputEvent } from "@vireo/drivers";
+import { inputDriver } from "@vireo/drivers/input";
+import type { Input, InputEvent } from "@vireo/drivers";
 import { InputType } from "@vireo/hal";
 import { parseCount, UsageError } from "../terminal/usage.ts";
 import type { JsonFlag } from "./command.ts";

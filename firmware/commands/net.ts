@@ -1,5 +1,7 @@
 import { arpRequest, IpStack, PcapWriter, ping } from "../ip/mod.ts";
-import { type Net, parseMac, timedOut } from "@vireo/drivers";
+import { parseMac } from "@vireo/drivers/net";
+import { timedOut } from "@vireo/drivers/wait";
+import type { Net } from "@vireo/drivers";
 import { featureName, NetFeature, VireoError } from "@vireo/hal";
 import type { BoardOptions } from "../target/options.ts";
 import { keepOffTerminal, openSink } from "../terminal/files.ts";

@@ -8,7 +8,8 @@ import {
   type PciNode,
   statusText,
 } from "@vireo/hal";
-import { capabilityText, type PciDetails, type VirtioDevice } from "@vireo/drivers";
+import { capabilityText } from "@vireo/drivers/transport";
+import type { PciDetails, VirtioDevice } from "@vireo/drivers";
 import type { Vireo } from "../vireo.ts";
 import { openVireo } from "../session.ts";
 import type { BoardOptions } from "../target/options.ts";

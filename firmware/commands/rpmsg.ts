@@ -1,4 +1,4 @@
-import { rpmsgDriver } from "@vireo/drivers";
+import { rpmsgDriver } from "@vireo/drivers/rpmsg";
 import { parseCount } from "../terminal/usage.ts";
 import type { JsonFlag } from "./command.ts";
 import type { Vireo } from "../vireo.ts";

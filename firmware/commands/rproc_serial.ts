@@ -1,4 +1,4 @@
-import { rprocSerialDriver } from "@vireo/drivers";
+import { rprocSerialDriver } from "@vireo/drivers/rproc-serial";
 import type { JsonFlag } from "./command.ts";
 import type { Vireo } from "../vireo.ts";
 

@@ -1,5 +1,5 @@
 import type { BindNotice } from "@vireo/drivers";
-import { violationText } from "@vireo/emu";
+import { violationText } from "@vireo/emu/core";
 import { deviceName } from "@vireo/hal";
 import { interruptible } from "../terminal/interrupts.ts";
 import { toFileUrl } from "../terminal/paths.ts";

@@ -1,4 +1,5 @@
-import { scsiDriver, type ScsiUnit } from "@vireo/drivers";
+import { scsiDriver } from "@vireo/drivers/scsi";
+import type { ScsiUnit } from "@vireo/drivers";
 import { keepOffTerminal, writeOutput } from "../terminal/files.ts";
 import { parseCount } from "../terminal/usage.ts";
 import type { JsonFlag } from "./command.ts";

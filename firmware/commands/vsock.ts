@@ -1,4 +1,4 @@
-import { vsockDriver } from "@vireo/drivers";
+import { vsockDriver } from "@vireo/drivers/vsock";
 import { writeAll } from "../terminal/output.ts";
 import { parseCount } from "../terminal/usage.ts";
 import type { JsonFlag } from "./command.ts";

@@ -1,4 +1,5 @@
-import { waitFor, type WaitOptions, within } from "@vireo/drivers";
+import { waitFor, within } from "@vireo/drivers/wait";
+import type { WaitOptions } from "@vireo/drivers";
 import { formatIpv4, parseIpv4 } from "./ethernet.ts";
 import type { IpConfig, UdpHost } from "./host.ts";
 

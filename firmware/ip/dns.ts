@@ -1,4 +1,5 @@
-import { waitFor, type WaitOptions, within } from "@vireo/drivers";
+import { waitFor, within } from "@vireo/drivers/wait";
+import type { WaitOptions } from "@vireo/drivers";
 import { VireoError } from "@vireo/hal";
 import { formatIpv4 } from "./ethernet.ts";
 import type { UdpHost } from "./host.ts";

@@ -1,4 +1,4 @@
-import { formatMac, parseMac } from "@vireo/drivers";
+import { formatMac, parseMac } from "@vireo/drivers/net";
 
 /** Values of an Ethernet frame's type field. */
 export const EtherType = { IPV4: 0x0800, ARP: 0x0806, VLAN: 0x8100, IPV6: 0x86dd } as const;

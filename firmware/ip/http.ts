@@ -1,4 +1,5 @@
-import { type Timers, waitOn, type WaitOptions } from "@vireo/drivers";
+import { waitOn } from "@vireo/drivers/wait";
+import type { Timers, WaitOptions } from "@vireo/drivers";
 import { VireoError } from "@vireo/hal";
 import type { TcpClient, TcpStream } from "./host.ts";
 

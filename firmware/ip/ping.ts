@@ -1,12 +1,6 @@
-import {
-  type Deadline,
-  formatMac,
-  type Net,
-  timedOut,
-  timeLeft,
-  type WaitOptions,
-  within,
-} from "@vireo/drivers";
+import { formatMac } from "@vireo/drivers/net";
+import { timedOut, timeLeft, within } from "@vireo/drivers/wait";
+import type { Deadline, Net, WaitOptions } from "@vireo/drivers";
 import { VireoError } from "@vireo/hal";
 import { arpRequest, buildEcho, parseArp, parseEcho, parseIpv4 } from "./ethernet.ts";
 

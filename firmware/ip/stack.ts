@@ -1,13 +1,6 @@
-import {
-  formatMac,
-  type Net,
-  SYSTEM_TIMERS,
-  type Timers,
-  waitFor,
-  waitOn,
-  type WaitOptions,
-  within,
-} from "@vireo/drivers";
+import { formatMac } from "@vireo/drivers/net";
+import { SYSTEM_TIMERS, waitFor, waitOn, within } from "@vireo/drivers/wait";
+import type { Net, Timers, WaitOptions } from "@vireo/drivers";
 import { VireoError } from "@vireo/hal";
 import { dhcp, type DhcpLease } from "./dhcp.ts";
 import {

@@ -1,5 +1,6 @@
 import { VireoError, type VireoErrorCode } from "@vireo/hal";
-import { timedOut, type Timers, waitOn, type WaitOptions, within } from "@vireo/drivers";
+import { timedOut, waitOn, within } from "@vireo/drivers/wait";
+import type { Timers, WaitOptions } from "@vireo/drivers";
 import { TcpFlag as F, type TcpSegment } from "./packets.ts";
 
 /** Bytes that we have room for. */

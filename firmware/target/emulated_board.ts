@@ -1,15 +1,7 @@
-import {
-  type BlkDevice,
-  type ConsoleDevice,
-  type DeviceModel,
-  EmulatedMachine,
-  hasLegacyPciId,
-  type Hub,
-  type NetDevice,
-  RngDevice,
-  type StreamPort,
-  systemRandom,
-} from "@vireo/emu";
+import { systemRandom } from "@vireo/emu/backends";
+import { EmulatedMachine, hasLegacyPciId } from "@vireo/emu/core";
+import { RngDevice } from "@vireo/emu/rng";
+import type { BlkDevice, ConsoleDevice, DeviceModel, Hub, NetDevice, StreamPort } from "@vireo/emu";
 import type { Platform } from "@vireo/hal";
 import { UsageError } from "../terminal/usage.ts";
 import type { WithOption } from "../devices/board_device.ts";

@@ -1,4 +1,5 @@
-import { type Bus, ongoingWaits, type OutstandingBuffers } from "@vireo/drivers";
+import { ongoingWaits } from "@vireo/drivers/wait";
+import type { Bus, OutstandingBuffers } from "@vireo/drivers";
 
 /** Milliseconds after which a wait is told of for the first time. */
 const FIRST = 5000;
