@@ -33,7 +33,7 @@ PACKAGES := qemu-system-x86 qemu-system-arm $(RISCV) ipxe-qemu qemu-utils iprout
 	xfsprogs btrfs-progs squashfs-tools cryptsetup-bin xorriso tshark
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help setup packages qemu fresh demo test spec check fmt lint types doc docs unit fuzz bench bench-peers bench-guest clean
+.PHONY: help setup packages qemu images fresh demo test spec check fmt lint types doc docs unit fuzz peers bench bench-peers bench-guest clean
 
 help:
 	@echo "make demo [DISK=path]  set up and run the main job on the emulated board"
@@ -41,8 +41,10 @@ help:
 	@echo "make spec              how much of the specification is tested, by the last run of the tests"
 	@echo "make fresh             slow: both commands on a minimal Debian 12 and 13, as root and as a user;"
 	@echo "                       RELEASES=\"bookworm trixie\" USERS=\"root dev\" choose"
-	@echo "make fuzz              slow: an hour of hostile drivers on all device models;"
-	@echo "                       SECONDS=600 SEED=7 choose"
+	@echo "make fuzz              slow: half an hour of hostile drivers on all device models, and half an hour of"
+	@echo "                       lying devices under all drivers; SECONDS=600 SEED=7 FUZZ=models choose"
+	@echo "make peers             slow: our drivers on DPDK's, rust-vmm's and QEMU's vhost-user devices, and"
+	@echo "                       Linux's drivers on ours; ROW=vsock chooses"
 	@echo "make bench             every *_bench.ts, as ratios and medians; BASE=commit compares with that commit"
 	@echo "make bench-peers       slow: ours beside peers in Rust, C and JavaScript, into docs/performance.md;"
 	@echo "                       WORKS=\"rng-64 net-1\" chooses, JSON=1 prints JSON"
@@ -109,15 +111,22 @@ doc: $(SETUP)
 qemu: $(SETUP) packages
 	@$(DENO) run -A tests/qemu/fetch.ts
 
+# Of the guests that tests boot.
+images: $(SETUP) packages
+	@$(DENO) run -A tests/images.ts
+
 # The report comes last: what ran on which QEMU, and what failed.
-unit: $(SETUP) packages qemu
+unit: $(SETUP) packages qemu images
 	@$(DENO) run -A tests/run.ts $(REPORT)
 
 # The type checker uses one processor: the others go beside it.
 check: $(SETUP)
 	@$(MAKE) --no-print-directory -j2 --output-sync=target types lint doc
 
-test: check unit
+# What is fetched comes while the type checker is at work.
+test: $(SETUP) packages
+	@$(MAKE) --no-print-directory -j3 --output-sync=target types images qemu lint doc
+	@$(MAKE) --no-print-directory unit
 
 # By section and role, from the last run's reports; without one from the names of the tests.
 spec: $(SETUP)
@@ -129,8 +138,14 @@ fresh:
 	@$(SUDO) sh tools/fresh.sh "$(RELEASES)" "$(USERS)"
 
 # Not part of `make test`, which runs seconds of it. What fails is made shorter and kept in the corpus.
+FUZZ := models drivers
 fuzz: $(SETUP)
-	@$(DENO) run -A tests/hostile/fuzz_models.ts --seconds $(or $(SECONDS),3600) $(if $(SEED),--seed $(SEED))
+	@for what in $(FUZZ); do \
+	  $(DENO) run -A tests/hostile/fuzz_$$what.ts --seconds $(or $(SECONDS),1800) $(if $(SEED),--seed $(SEED)) || exit 1; done
+
+# Not part of `make test`: fetches and compiles the peers into .cache/peers, and says what cannot be had.
+peers: $(SETUP) packages qemu
+	@$(DENO) run -A tests/peers/main.ts $(ROW)
 
 # With BASE the tree beside another commit, by ratios: medians of one run say nothing of another run.
 bench: $(SETUP)

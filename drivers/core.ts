@@ -31,6 +31,7 @@ export * from "./transport/pci/details.ts";
 export * from "./transport/transport.ts";
 export * from "./virtqueue/exchange.ts";
 export * from "./virtqueue/host_ring.ts";
+export * from "./virtqueue/inspection.ts";
 export * from "./virtqueue/packed.ts";
 export * from "./virtqueue/receive_ring.ts";
 export * from "./virtqueue/request_queue.ts";

@@ -162,7 +162,7 @@ Deno.test("queue driver: an answer, events, and a removal that leaves nothing", 
   assertEquals(rig.plain.ends, ["DEVICE_REMOVED"]);
 });
 
-Deno.test("queue driver: an answer that is too short is refused, and its owner told of it", async () => {
+Deno.test("queue driver: an answer that is too short is refused, and its owner is told", async () => {
   const rig = await new Rig().open();
   const late: (number | undefined)[] = [];
   const onFailed = (answer: Answer | undefined): void => void late.push(answer?.bytes.length);

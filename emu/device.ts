@@ -120,8 +120,9 @@ export interface DeviceContext {
    * queues until reset.
    *
    * @param reason What the driver did wrong; the machine's log keeps it.
+   * @param rule The statement that forbids it, by its id: `drv.rng.operation.1`.
    */
-  fault(reason: string): void;
+  fault(reason: string, rule?: string): void;
 }
 
 /** What a model keeps on behalf of its driver. */

@@ -12,6 +12,8 @@ export interface ViolationPlace {
   readonly address?: number;
   /** The section of virtio 1.4, for example `2.7.5.2`. */
   readonly clause?: string;
+  /** The statement that forbids it, by its id in `vireo check`: `drv.split-ring.framing.1`. */
+  readonly rule?: string;
 }
 
 /** A driver's violation of the specification; the device reacted as hardware would. */
@@ -22,6 +24,26 @@ export interface Violation extends ViolationPlace {
   readonly value: number | undefined;
   /** What the driver did wrong. */
   readonly reason: string;
+}
+
+/** A section of virtio 1.4, with the id of the statement that forbids something if there is one. */
+export type Forbidden = string | readonly [clause: string, rule: string];
+
+/** Makes the place of a violation in a ring. */
+export function ringPlace(
+  queue: number,
+  forbidden: Forbidden,
+  descriptor: number | undefined,
+  address: number | undefined,
+): ViolationPlace {
+  const [clause, rule] = typeof forbidden === "string" ? [forbidden] : forbidden;
+  return {
+    queue,
+    ...descriptor === undefined ? {} : { descriptor },
+    ...address === undefined ? {} : { address },
+    clause,
+    ...rule === undefined ? {} : { rule },
+  };
 }
 
 /** State of a device as plain data. */

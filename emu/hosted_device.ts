@@ -40,10 +40,12 @@ const RING_FEATURES = FeatureSet.of(
   Feature.NOTIFY_ON_EMPTY,
   Feature.ANY_LAYOUT,
 );
+/** The place of a feature that the driver accepts though the device does not offer it. */
+const FOREIGN_BITS: ViolationPlace = { clause: "2.2.1", rule: "drv.basic.features.1" };
 /** The most violations in the log; older ones are dropped. */
 const LOG_LENGTH = 256;
 
-/** What a {@linkcode HostedDevice} is made of. */
+/** Options of {@linkcode HostedDevice}. */
 export interface HostedDeviceOptions {
   /** The device model. */
   readonly model: DeviceModel;
@@ -71,6 +73,8 @@ export interface HostedDeviceOptions {
   readonly budget?: Partial<TurnBudget> | undefined;
   /** Whether it may access memory at first; true by default. */
   readonly busMaster?: boolean | undefined;
+  /** What the transport's section has of the widths of configuration accesses. */
+  readonly configPlace?: ViolationPlace | undefined;
 }
 
 /**
@@ -116,6 +120,7 @@ export class HostedDevice implements DeviceContext {
   #last: Violation | undefined;
   /** What the specification has of requests to the model. */
   readonly #modelPlace: ViolationPlace;
+  readonly #configPlace: ViolationPlace | undefined;
 
   /** Attaches a model. */
   constructor(options: HostedDeviceOptions) {
@@ -131,6 +136,7 @@ export class HostedDevice implements DeviceContext {
     }, options.budget);
     const section = deviceSection(options.model.deviceId);
     this.#modelPlace = section === undefined ? {} : { clause: section };
+    this.#configPlace = options.configPlace;
     this.#offers = [false, true].map((legacy) =>
       offeredFeatures(options.model.features, legacy, offer)
     );
@@ -238,9 +244,18 @@ export class HostedDevice implements DeviceContext {
    * all queues until reset.
    *
    * @param reason What the driver did wrong.
-   * @param register Where: `ring`, or `model` if the model itself failed.
+   * @param rule The statement that forbids it, by its id.
    */
-  fault(reason: string, register = "ring", place: ViolationPlace = this.#modelPlace): void {
+  fault(reason: string, rule?: string): void {
+    this.#fault(
+      "ring",
+      reason,
+      rule === undefined ? this.#modelPlace : { ...this.#modelPlace, rule },
+    );
+  }
+
+  /** Handles a fault. @param register Where: `ring`, or `model` if the model itself failed. */
+  #fault(register: string, reason: string, place: ViolationPlace): void {
     if (this.#faulted) return;
     this.violate(register, undefined, reason, place);
     this.#faulted = true;
@@ -261,7 +276,10 @@ export class HostedDevice implements DeviceContext {
 
   /** A driver's write of InterruptACK: clears bits of the interrupt status. */
   acknowledge(bits: number): void {
-    if ((bits & ~CAUSES) !== 0) this.violate("InterruptACK", bits, "sets undefined bits");
+    if ((bits & ~CAUSES) !== 0) {
+      const place = { clause: "4.2.2.2", rule: "drv.mmio.layout.15" };
+      this.violate("InterruptACK", bits, "sets undefined bits", place);
+    }
     this.interruptStatus &= ~bits;
   }
 
@@ -286,8 +304,11 @@ export class HostedDevice implements DeviceContext {
 
   /** A driver's write of the device status field. */
   writeStatus(value: number): void {
-    const { actions, status, violation } = statusStep(this.status, value & 0xff, this.legacy);
-    if (violation !== undefined) this.violate("Status", value, violation, { clause: "3.1.1" });
+    const { actions, status, violation, rule } = statusStep(this.status, value & 0xff, this.legacy);
+    if (violation !== undefined) {
+      const place = { clause: "3.1.1", ...rule === undefined ? {} : { rule } };
+      this.violate("Status", value, violation, place);
+    }
     if (actions[0] === "reset") return this.reset();
     this.status = status;
     for (const action of actions) {
@@ -312,7 +333,8 @@ export class HostedDevice implements DeviceContext {
     const { offered } = this;
     const foreign = accepted.minus(offered);
     if (!foreign.isEmpty) {
-      this.violate("DriverFeatures", undefined, `bits that are not offered: ${[...foreign]}`);
+      const reason = `bits that are not offered: ${[...foreign]}`;
+      this.violate("DriverFeatures", undefined, reason, FOREIGN_BITS);
     }
     this.features = accepted.and(offered.or(RING_FEATURES));
     for (let i = 0; i < 4; i++) this.driverWords[i] = this.features.word(i);
@@ -337,7 +359,8 @@ export class HostedDevice implements DeviceContext {
   readConfig(offset: number, width: ConfigWidth): number {
     let value = 0;
     if (offset % width !== 0 || offset + width > this.model.configSize) {
-      this.violate(`Config+${offset}`, undefined, `no such read of ${width} bytes`);
+      const reason = `no such read of ${width} bytes`;
+      this.violate(`Config+${offset}`, undefined, reason, this.#configPlace);
       return 0;
     }
     this.#guard(() => value = this.model.readConfig(offset, width) >>> 0);
@@ -347,7 +370,8 @@ export class HostedDevice implements DeviceContext {
   /** A driver's write of configuration bytes. The device ignores and logs one that it cannot perform. */
   writeConfig(offset: number, width: ConfigWidth, value: number): void {
     if (offset % width !== 0 || offset + width > this.model.configSize) {
-      return this.violate(`Config+${offset}`, value, `no such write of ${width} bytes`);
+      const reason = `no such write of ${width} bytes`;
+      return this.violate(`Config+${offset}`, value, reason, this.#configPlace);
     }
     if (this.model.writeConfig === undefined) {
       return this.violate(`Config+${offset}`, value, "read-only");
@@ -359,7 +383,7 @@ export class HostedDevice implements DeviceContext {
   writeFeatures(word: number, value: number): void {
     if (word > 3) return this.violate("DriverFeaturesSel", word, "selects no feature word");
     if ((this.status & (Status.FEATURES_OK | Status.DRIVER_OK)) !== 0) {
-      const place = { clause: "3.1.1" };
+      const place = { clause: "3.1.1", rule: "drv.basic.init.3" };
       return this.violate("DriverFeatures", value, "the features are already settled", place);
     }
     this.driverWords[word] = value;
@@ -404,7 +428,10 @@ export class HostedDevice implements DeviceContext {
     const geometry = this.#geometry(config);
     const wrong = checkRing(this.packed, geometry, this.#options.memory);
     if (wrong !== undefined) {
-      this.violate(this.legacy ? "QueuePFN" : "QueueReady", index, wrong);
+      this.violate(this.legacy ? "QueuePFN" : "QueueReady", index, wrong, {
+        clause: this.packed ? "2.8.10.1" : "2.7",
+        rule: this.packed ? "drv.packed-ring.layout.1" : "drv.split-ring.layout.1",
+      });
       return false;
     }
     if (this.#oneBlock) this.features = this.#driverFeatures();
@@ -433,7 +460,12 @@ export class HostedDevice implements DeviceContext {
     const problem = this.#faulted
       ? undefined
       : this.#queues[index]?.notificationProblem(value >>> 16);
-    if (problem !== undefined) this.violate("QueueNotify", value, problem, { clause: "2.9" });
+    if (problem !== undefined) {
+      const place = this.packed
+        ? { clause: "2.9", rule: "drv.packed-ring.desc-table.3" }
+        : { clause: "2.9" };
+      this.violate("QueueNotify", value, problem, place);
+    }
     this.notify(index);
   }
 
@@ -441,12 +473,14 @@ export class HostedDevice implements DeviceContext {
   notify(index: number): void {
     if (this.#faulted) return;
     if (this.#queues[index] === undefined) {
-      return this.violate("QueueNotify", index, "names a queue that does not run");
+      const place = { clause: "2.9" };
+      return this.violate("QueueNotify", index, "names a queue that does not run", place);
     }
     // dev.basic.legacy-init.2: a legacy driver may use the device before DRIVER_OK.
     if (!this.#active && this.legacy && (this.status & Status.FAILED) === 0) this.#activate();
     if (!this.#active) {
-      return this.violate("QueueNotify", index, "before DRIVER_OK", { clause: "3.1.1" });
+      const place = { clause: "3.1.1", rule: "drv.basic.init.6" };
+      return this.violate("QueueNotify", index, "before DRIVER_OK", place);
     }
     if (!this.#busMaster) return this.violate("QueueNotify", index, "while bus mastering is off");
     if (!this.#options.deferNotify) return this.#notifyModel(index);
@@ -509,7 +543,7 @@ export class HostedDevice implements DeviceContext {
   restore(state: DeviceState): void {
     if (state.queues.length !== this.configs.length) {
       throw new RangeError(
-        `Cannot restore ${state.queues.length} queues to a device with ${this.configs.length} queues`,
+        `Cannot restore ${state.queues.length} queues: the device has ${this.configs.length}`,
       );
     }
     this.reset();
@@ -561,15 +595,17 @@ export class HostedDevice implements DeviceContext {
   #acceptFeatures(): boolean {
     const asked = FeatureSet.fromWords(...this.driverWords);
     const foreign = asked.minus(this.offered);
-    const refuse = (reason: string): boolean => {
-      this.violate("Status", Status.FEATURES_OK, reason, { clause: "2.2.1" });
+    const refuse = (reason: string, rule = "drv.basic.features.1"): boolean => {
+      this.violate("Status", Status.FEATURES_OK, reason, { clause: "2.2.1", rule });
       return false;
     };
     if (!foreign.isEmpty) return refuse(`accepts bits that are not offered: ${[...foreign]}`);
     // All ring features from bit 32 up need VERSION_1; the model checks its own dependencies.
-    if (!asked.has(Feature.VERSION_1)) return refuse("does not accept VERSION_1");
+    if (!asked.has(Feature.VERSION_1)) {
+      return refuse("does not accept VERSION_1", "drv.basic.reserved-features.1");
+    }
     if (this.offered.minus(asked).has(Feature.ACCESS_PLATFORM)) {
-      return refuse("does not accept ACCESS_PLATFORM");
+      return refuse("does not accept ACCESS_PLATFORM", "drv.basic.reserved-features.2");
     }
     if (this.model.acceptFeatures?.(asked) === false) {
       return refuse("the model does not accept these features");
@@ -585,7 +621,7 @@ export class HostedDevice implements DeviceContext {
       const foreign = FeatureSet.fromWords(...this.driverWords).minus(this.offered);
       if (!foreign.isEmpty) {
         const reason = `bits that are not offered: ${[...foreign]}`;
-        this.violate("DriverFeatures", undefined, reason, { clause: "2.2.1" });
+        this.violate("DriverFeatures", undefined, reason, FOREIGN_BITS);
       }
     }
     this.#active = true;
@@ -593,7 +629,7 @@ export class HostedDevice implements DeviceContext {
     this.#serveAvailable();
   }
 
-  /** Buffers that were there before the device could look at them were notified in vain. */
+  /** Serves buffers whose notifications came before the device could look at them. */
   #serveAvailable(): void {
     this.#queues.forEach((queue, i) => {
       if (this.#active && this.#busMaster && queue?.hasAvailable()) this.#notifyModel(i);
@@ -605,7 +641,7 @@ export class HostedDevice implements DeviceContext {
     try {
       this.model.notify(index);
     } catch (error) {
-      this.fault(`model failed: ${error}`, "model", {});
+      this.#fault("model", `model failed: ${error}`, {});
     }
     if (this.model.usage !== undefined) this.#look();
   }
@@ -621,7 +657,7 @@ export class HostedDevice implements DeviceContext {
     try {
       run();
     } catch (error) {
-      this.fault(`model failed: ${error}`, "model", {});
+      this.#fault("model", `model failed: ${error}`, {});
     }
   }
 
@@ -647,7 +683,7 @@ export class HostedDevice implements DeviceContext {
       work: this.work,
       notifyOnEmpty: this.legacy && features.has(Feature.NOTIFY_ON_EMPTY),
       interrupt: () => this.raise(InterruptCause.QUEUE, index),
-      fault: (reason, place) => this.fault(reason, "ring", place),
+      fault: (reason, place) => this.#fault("ring", reason, place),
     };
     if (this.model.queues[index]!.reversed) return new ReversedQueue(options);
     return makeQueue(this.packed, options, position);

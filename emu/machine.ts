@@ -28,6 +28,8 @@ const FIRST_IRQ = 48;
 const MIN_SLOTS = 8;
 const DEFAULT_MEMORY = 64 * 1024 * 1024;
 const PAGE = 4096;
+/** What virtio-mmio has of the widths of configuration accesses. */
+const MMIO_CONFIG = { clause: "4.2.2.2", rule: "drv.mmio.layout.3" };
 const DEFAULT_MESSAGES = 256;
 /** Devices of a bus, less the host bridge. */
 const MAX_FUNCTIONS = 31;
@@ -52,7 +54,7 @@ export interface MachineDevice {
   readonly ring?: RingOptions;
 }
 
-/** What an {@linkcode EmulatedMachine} is made of. */
+/** Options of {@linkcode EmulatedMachine}. */
 export interface MachineOptions {
   /** The devices; device n is in slot n. */
   readonly devices: readonly (DeviceModel | MachineDevice)[];
@@ -118,10 +120,12 @@ export class EmulatedMachine implements Platform {
   readonly memory: GuestMemory;
   /** Hands out guest RAM. */
   readonly dma: Dma;
-  /** The slots with their devices; none on PCI. */
-  readonly slots: readonly MmioDevice[];
-  /** The functions of PCI; none on virtio-mmio. */
-  readonly functions: readonly PciDevice[];
+  readonly #options: MachineOptions;
+  readonly #messages: MessageController;
+  readonly #slots: MmioDevice[];
+  readonly #functions: PciDevice[];
+  /** What was unplugged, whose violations are still to be told. */
+  readonly #unplugged: { readonly name: string; readonly device: HostedDevice }[] = [];
   readonly #lines: EmuInterrupt[] = [];
   readonly #windows: { readonly address: number; readonly bytes: Uint8Array }[] = [];
   #windowEnd: number;
@@ -132,10 +136,18 @@ export class EmulatedMachine implements Platform {
       new GuestMemory(options.shared ? new SharedArrayBuffer(size) : size);
     this.dma = options.dma ?? new EmuDma(this.memory);
     this.#windowEnd = this.memory.base + this.memory.size;
+    this.#options = options;
+    this.#messages = new MessageController(options.messages ?? DEFAULT_MESSAGES);
+    const { devices } = options;
     const pci = options.bus === "pci";
-    const count = pci ? 0 : Math.max(options.slots ?? MIN_SLOTS, options.devices.length);
-    this.slots = Array.from({ length: count }, (_, i) => this.#makeSlot(i, options));
-    this.functions = pci ? this.#makeFunctions(options) : [];
+    const count = pci ? 0 : Math.max(options.slots ?? MIN_SLOTS, devices.length);
+    this.#slots = Array.from({ length: count }, (_, i) => this.#makeSlot(i, specOf(devices[i])));
+    if (pci && devices.length > MAX_FUNCTIONS) {
+      throw new RangeError(
+        `Cannot put ${devices.length} devices on a PCI bus: expected at most ${MAX_FUNCTIONS}`,
+      );
+    }
+    this.#functions = pci ? devices.map((entry, i) => this.#makeFunction(i, specOf(entry)!)) : [];
   }
 
   /** Makes a machine. */
@@ -143,9 +155,84 @@ export class EmulatedMachine implements Platform {
     return new EmulatedMachine(options);
   }
 
+  /** The slots with their devices; none on PCI. */
+  get slots(): readonly MmioDevice[] {
+    return this.#slots;
+  }
+
+  /** The functions of PCI, by address; none on virtio-mmio. */
+  get functions(): readonly PciDevice[] {
+    return this.#functions;
+  }
+
+  /**
+   * Plugs a device in while the machine runs; `Bus.rescan` finds it.
+   *
+   * @param slot An empty slot, on PCI the device number less one; the first empty one by default.
+   * @returns The slot.
+   * @throws {RangeError} If the slot is not empty, or there is none.
+   *
+   * @example
+   * ```ts
+   * import { EmulatedMachine } from "@vireo/emu/core";
+   * import { EchoModel } from "@vireo/emu/testing";
+   * import { assertEquals } from "@std/assert";
+   *
+   * await using machine = EmulatedMachine.create({ devices: [], bus: "pci" });
+   * const slot = machine.plug(new EchoModel());
+   * assertEquals(machine.nodes().map(({ name }) => name), ["0000:00:01.0"]);
+   * machine.unplug(slot);
+   * assertEquals(machine.nodes(), []);
+   * ```
+   */
+  plug(device: DeviceModel | MachineDevice, slot?: number): number {
+    const pci = this.#options.bus === "pci";
+    const count = pci ? MAX_FUNCTIONS : this.#slots.length;
+    const isEmpty = (i: number): boolean =>
+      Number.isInteger(i) && i >= 0 && i < count && this.#find(i) === undefined;
+    const free = slot ?? Array.from({ length: count }, (_, i) => i).find(isEmpty);
+    if (free === undefined || !isEmpty(free)) {
+      const which = slot === undefined ? "" : ` into slot ${slot}`;
+      throw new RangeError(`Cannot plug a device${which}: expected an empty slot below ${count}`);
+    }
+    const spec = specOf(device)!;
+    if (pci) {
+      this.#functions.push(this.#makeFunction(free, spec));
+      this.#functions.sort((a, b) => a.address.device - b.address.device);
+    } else this.#slots[free] = this.#makeSlot(free, spec);
+    return free;
+  }
+
+  /**
+   * Unplugs a device, whether or not a driver uses it, and disposes its model; `Bus.rescan` removes it from a bus.
+   *
+   * @param slot The slot, on PCI the device number less one.
+   * @throws {RangeError} If the slot is empty.
+   */
+  unplug(slot: number): void {
+    const device = this.device(slot);
+    const fn = this.#functions.find(({ hosted }) => hosted === device);
+    this.#unplugged.push({ name: (fn ?? this.#slots[slot]!).name, device });
+    fn?.unplug();
+    if (fn !== undefined) this.#functions.splice(this.#functions.indexOf(fn), 1);
+    this.#slots[slot]?.unplug();
+    device.model[Symbol.dispose]();
+  }
+
+  /** Resets all devices, as a reset of the machine does: `Bus.rescan` recovers them. */
+  reset(): void {
+    for (const slot of this.#slots) slot.reset();
+    for (const fn of this.#functions) fn.reset();
+  }
+
+  #find(slot: number): HostedDevice | undefined {
+    return this.#slots[slot]?.device ??
+      this.#functions.find(({ address }) => address.device === slot + 1)?.hosted;
+  }
+
   /** The device in a slot, or of a function. @throws {RangeError} If there is none. */
   device(slot: number): HostedDevice {
-    const device = this.slots[slot]?.device ?? this.functions[slot]?.hosted;
+    const device = this.#find(slot);
     if (device === undefined) throw new RangeError(`Cannot find a device: slot ${slot} is empty`);
     return device;
   }
@@ -155,6 +242,7 @@ export class EmulatedMachine implements Platform {
     const of = (slot: string, device: HostedDevice | undefined) =>
       (device?.log ?? []).map((entry) => ({ slot, ...entry }));
     return [
+      ...this.#unplugged.flatMap(({ name, device }) => of(name, device)),
       ...this.slots.flatMap(({ name, device }) => of(name, device)),
       ...this.functions.flatMap(({ name, hosted }) => of(name, hosted)),
     ];
@@ -233,12 +321,12 @@ export class EmulatedMachine implements Platform {
     const functions = state.functions ?? [];
     if (functions.length !== this.functions.length) {
       throw new RangeError(
-        `Cannot restore ${functions.length} functions to a machine with ${this.functions.length} functions`,
+        `Cannot restore ${functions.length} functions: the machine has ${this.functions.length}`,
       );
     }
     if (state.devices.length !== this.slots.length) {
       throw new RangeError(
-        `Cannot restore ${state.devices.length} slots to a machine with ${this.slots.length} slots`,
+        `Cannot restore ${state.devices.length} slots: the machine has ${this.slots.length}`,
       );
     }
     this.slots.forEach((slot, i) => {
@@ -250,7 +338,7 @@ export class EmulatedMachine implements Platform {
     if (state.memory !== undefined) {
       if (state.memory.length !== this.memory.size) {
         throw new RangeError(
-          `Cannot restore ${state.memory.length} bytes of memory to a machine with ${this.memory.size} bytes`,
+          `Cannot restore ${state.memory.length} bytes of memory: the machine has ${this.memory.size}`,
         );
       }
       this.memory.bytes.set(state.memory);
@@ -270,15 +358,16 @@ export class EmulatedMachine implements Platform {
     return Promise.resolve();
   }
 
-  #makeSlot(i: number, options: MachineOptions): MmioDevice {
-    const spec = specOf(options.devices[i]);
+  #makeSlot(i: number, spec: MachineDevice | undefined): MmioDevice {
+    const options = this.#options;
     const name = `virtio-mmio@${(SLOT_BASE + i * SLOT_SIZE).toString(16)}`;
     const version = spec?.version ?? 2;
     const line = new EmuInterrupt(() => device?.line ?? false);
-    this.#lines.push(line);
+    this.#lines[i] = line;
     const regions = spec?.model.sharedMemory?.map((region) => this.#map(region)) ?? [];
     const device = spec === undefined ? undefined : new HostedDevice({
       model: spec.model,
+      configPlace: MMIO_CONFIG,
       regions,
       memory: this.memory,
       legacy: version === 1,
@@ -293,31 +382,23 @@ export class EmulatedMachine implements Platform {
     return new MmioDevice({ name, version, device, regions, trace: options.trace });
   }
 
-  #makeFunctions(options: MachineOptions): PciDevice[] {
-    const messages = new MessageController(options.messages ?? DEFAULT_MESSAGES);
-    if (options.devices.length > MAX_FUNCTIONS) {
-      throw new RangeError(
-        `Cannot put ${options.devices.length} devices on a PCI bus: expected at most ${MAX_FUNCTIONS}`,
-      );
-    }
-    return options.devices.map((entry, i) => {
-      const spec = specOf(entry)!;
-      return new PciDevice({
-        model: spec.model,
-        memory: this.memory,
-        face: spec.version === 1 ? "legacy" : spec.transitional ? "transitional" : "modern",
-        // Device 0 is the host bridge, on real machines.
-        address: { segment: 0, bus: 0, device: i + 1, function: 0 },
-        messages,
-        line: options.lines ?? true,
-        vectors: spec.vectors,
-        unmapped: spec.unmapped,
-        shared: this.#mapShared(spec.model),
-        ...ringOf(spec, options),
-        deferNotify: options.deferNotify,
-        budget: options.budget,
-        trace: options.trace,
-      });
+  #makeFunction(i: number, spec: MachineDevice): PciDevice {
+    const options = this.#options;
+    return new PciDevice({
+      model: spec.model,
+      memory: this.memory,
+      face: spec.version === 1 ? "legacy" : spec.transitional ? "transitional" : "modern",
+      // Device 0 is the host bridge, on real machines.
+      address: { segment: 0, bus: 0, device: i + 1, function: 0 },
+      messages: this.#messages,
+      line: options.lines ?? true,
+      vectors: spec.vectors,
+      unmapped: spec.unmapped,
+      shared: this.#mapShared(spec.model),
+      ...ringOf(spec, options),
+      deferNotify: options.deferNotify,
+      budget: options.budget,
+      trace: options.trace,
     });
   }
 

@@ -121,7 +121,7 @@ async function run(
       driver.queues[queue]!.add(segments);
     (packed ?? driver.queues[queue]!).kick();
     if (moves.includes(i)) {
-      // Some chains are complete, out of order and not told of.
+      // Some chains are complete, out of order and not reported.
       for (const { queue, chain } of model.held.splice(1, 2).toReversed()) {
         model.answer(queue, chain);
       }

@@ -35,6 +35,8 @@ export interface StatusStep {
   readonly status: number;
   /** The driver's first violation, if any; the status keeps its value in the bits at fault. */
   readonly violation: string | undefined;
+  /** The statement that forbids it, by its id, if there is one. */
+  readonly rule?: string;
 }
 
 /**
@@ -48,22 +50,26 @@ export function statusStep(from: number, written: number, legacy: boolean): Stat
   if (written === 0) return { actions: ["reset"], status: 0, violation: undefined };
   const device = from & Status.NEEDS_RESET;
   const kept = from & ~Status.NEEDS_RESET;
-  const violations: string[] = [];
-  if ((kept & ~written) !== 0) violations.push("clears a bit without a reset");
+  const violations: [reason: string, rule?: string][] = [];
+  if ((kept & ~written) !== 0) {
+    violations.push(["clears a bit without a reset", "drv.basic.status.2"]);
+  }
   const unknown = written & ~DRIVER_STATUS_BITS & ~Status.NEEDS_RESET;
   if (unknown !== 0) {
-    violations.push(`sets bits 0x${unknown.toString(16)} that are not the driver's`);
+    violations.push([`sets bits 0x${unknown.toString(16)} that are not the driver's`]);
   }
   const actions: StatusAction[] = [];
   let status = kept;
   for (const row of TRANSITIONS) {
     if ((written & row.sets) === 0 || (status & row.sets) !== 0) continue;
     if (!legacy && (status & row.after) !== row.after) {
-      violations.push(`sets 0x${row.sets.toString(16)} out of order`);
+      violations.push([`sets 0x${row.sets.toString(16)} out of order`, "drv.basic.init.1"]);
       continue;
     }
     status |= row.sets;
     if (row.action !== "none") actions.push(row.action);
   }
-  return { actions, status: status | device, violation: violations[0] };
+  const [violation, rule] = violations[0] ?? [];
+  const step = { actions, status: status | device, violation };
+  return rule === undefined ? step : { ...step, rule };
 }

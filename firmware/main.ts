@@ -24,7 +24,7 @@ export async function main(args: string[]): Promise<number> {
   }
 }
 
-/** A bare `--trace` is all of it: what stands after it is no value of its. */
+/** A bare `--trace` is all of it: the next argument is not its value. */
 function namedTrace(args: readonly string[]): string[] {
   const end = args.indexOf("--");
   return args.map((arg, i) => arg === "--trace" && (end < 0 || i < end) ? "--trace=all" : arg);

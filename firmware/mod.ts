@@ -17,6 +17,7 @@ export type * from "./commands/probe.ts";
 export { makeDemoDisk } from "./disk/demo_disk.ts";
 export * from "./devices/mod.ts";
 export * from "./disk/disk_report.ts";
+export type * from "./inspect/inspect_board.ts";
 export { type BoardInput } from "./target/check_board.ts";
 export * from "./target/emulated_board.ts";
 export * from "./target/option_values.ts";

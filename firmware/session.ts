@@ -1,17 +1,9 @@
-import { blkDriver } from "@vireo/drivers/blk";
-import { Bus } from "@vireo/drivers/bus";
-import { consoleDriver } from "@vireo/drivers/console";
-import { netDriver } from "@vireo/drivers/net";
-import { rngDriver } from "@vireo/drivers/rng";
-import type {
-  Blk,
-  BusOptions,
-  Console,
-  DriverInstance,
-  Net,
-  Rng,
-  VirtioDriver,
-} from "@vireo/drivers";
+import { type Blk, blkDriver } from "@vireo/drivers/blk";
+import { Bus, type BusOptions, type RescanResult } from "@vireo/drivers/bus";
+import { type Console, consoleDriver } from "@vireo/drivers/console";
+import type { DriverInstance, VirtioDriver } from "@vireo/drivers/core";
+import { type Net, netDriver } from "@vireo/drivers/net";
+import { type Rng, rngDriver } from "@vireo/drivers/rng";
 import {
   deviceName,
   Feature,
@@ -23,15 +15,19 @@ import {
 import type { Qmp } from "@vireo/hal/qtest";
 import type { StreamPort } from "@vireo/emu";
 import { BOARD_DEVICES } from "./devices/table.ts";
+import type { DeviceInspection } from "./inspect/inspect_board.ts";
 import { type OpenBoard, openBoard } from "./target/open_board.ts";
 import { OPEN_BUSES } from "./target/open_buses.ts";
 import type { EmulatedBoard } from "./target/emulated_board.ts";
+import type { Recorder } from "@vireo/drivers/record";
+import type { RecordedProgram } from "./record/program.ts";
 import type { OpenTrace } from "./trace/open.ts";
 import { type BoardInput, checkBoard } from "./target/check_board.ts";
 import type { BoardOptions } from "./target/options.ts";
+import { watchPauses } from "./target/paused.ts";
 import type { Vireo } from "./vireo.ts";
 
-/** What {@linkcode openVireo} takes besides the board. */
+/** Options of {@linkcode openVireo} besides the board. */
 export interface VireoOptions {
   /** Arguments for the script. */
   readonly args?: readonly string[];
@@ -76,14 +72,36 @@ export async function openVireo(
       `Cannot open a board with the option '${key}' beside it: expected ${OPTIONS.join(", ")}`,
     );
   }
+  return await openSession(full, await openBoard(full), options);
+}
+
+/**
+ * Probes the bus of a board that is open, and binds the bundled drivers; the session owns the board.
+ *
+ * @throws {VireoError} If a device cannot be added.
+ */
+export async function openSession(
+  full: BoardOptions,
+  board: OpenBoard,
+  options: VireoOptions = {},
+): Promise<Vireo> {
   await using cleanup = new AsyncDisposableStack();
-  const machine = cleanup.use(await openBoard(full));
+  const machine = cleanup.use(board);
   const trace = await traceOf(full, options);
   if (trace !== undefined) cleanup.use(trace);
+  const recorder = await recorderOf(full, machine.platform);
+  if (recorder !== undefined) cleanup.use(recorder);
+  const replay = "program" in machine ? machine : undefined;
+  const seed = recorder?.seed ?? replay?.program.seed;
+  if (seed !== undefined) {
+    cleanup.use((await import("./record/seeded_random.ts")).seedRandom(seed));
+  }
+  const platform = recorder?.platform ?? machine.platform;
   const bus = cleanup.use(
     new Bus({
-      ...busOptions(full),
+      ...busOptions(replay?.program.board ?? full),
       tracer: trace?.tracer,
+      rings: recorder?.platform ?? replay?.platform,
       onError: options.onError,
       onBindNotice: options.onBindNotice,
     }),
@@ -94,14 +112,24 @@ export async function openVireo(
   for (const driver of [netDriver, blkDriver, consoleDriver, rngDriver]) {
     await bus.registerDriver(driver);
   }
+  if (replay !== undefined) {
+    replay.platform.onDiverged = (error) => {
+      for (const device of bus.devices) device.break(error);
+    };
+  }
+  await bus.addPlatform(platform);
+  await loadDrivers(bus);
+  const args = options.args ?? [];
+  const session = new Session(full.target, bus, { machine, platform }, args, cleanup.move());
   if ("qmp" in machine.platform) {
     const { qmp } = machine.platform;
-    // Ends with the monitor.
-    void failPaused(qmp, bus);
+    // Both end with the monitor.
+    void watchPauses(qmp, {
+      failed: (error) => bus.devices.forEach((device) => device.break(error)),
+    });
+    void followResets(qmp, session);
   }
-  await bus.addPlatform(machine.platform);
-  await loadDrivers(bus);
-  return new Session(full.target, bus, machine, options.args ?? [], cleanup.move());
+  return session;
 }
 
 /** Imports the drivers of devices that have none yet, as Linux does when it sees a device's modalias. */
@@ -109,23 +137,56 @@ async function loadDrivers(bus: Bus): Promise<void> {
   const missing = bus.devices.filter((device) => device.driver === undefined && !device.error);
   const ids = new Set(missing.map((device) => device.deviceId));
   for (const entry of BOARD_DEVICES) {
-    if (ids.has(entry.deviceId)) await bus.registerDriver(await entry.driver());
+    if (!ids.has(entry.deviceId)) continue;
+    const driver = await entry.driver();
+    if (!bus.drivers.includes(driver)) await bus.registerDriver(driver);
   }
 }
 
-/** What the board's events go to: the caller's own sink, or where the options of the board say. */
+/** Opens the trace: to the caller's own sink, or where the options of the board say. */
 async function traceOf(
   board: BoardOptions,
   { trace }: VireoOptions,
 ): Promise<OpenTrace | undefined> {
-  const { traceFile, traceData: data, traceDevices: names } = board;
-  if (trace === undefined && board.trace === undefined && traceFile === undefined) return undefined;
+  const { traceFile, traceData: data, traceDevices: names, stats } = board;
+  const traced = trace !== undefined || board.trace !== undefined || traceFile !== undefined;
+  if (!traced && !stats) return undefined;
   const { openTrace } = await import("./trace/open.ts");
   const devices = names.length === 0 ? undefined : names;
-  return openTrace({ groups: board.trace, devices, data, file: traceFile, sink: trace });
+  return openTrace({ groups: board.trace, devices, data, file: traceFile, sink: trace, stats });
 }
 
-function busOptions(board: BoardOptions): BusOptions {
+/** A recording that is being made. */
+interface OpenRecording extends Disposable {
+  readonly platform: Recorder;
+  /** What the program's random numbers begin with. */
+  readonly seed: number;
+}
+
+async function recorderOf(
+  board: BoardOptions,
+  platform: Platform,
+): Promise<OpenRecording | undefined> {
+  if (board.record === undefined) return undefined;
+  const [{ Recorder }, { TraceFile }, { programOf }] = await Promise.all([
+    import("@vireo/drivers/record"),
+    import("./trace/file.ts"),
+    import("./record/program.ts"),
+  ]);
+  const file = new TraceFile(board.record, "recording");
+  const program = programOf(board);
+  const recorder = new Recorder(platform, (bytes) => file.write(bytes), program);
+  return {
+    platform: recorder,
+    seed: program.seed,
+    [Symbol.dispose]: () => {
+      recorder.close();
+      file[Symbol.dispose]();
+    },
+  };
+}
+
+function busOptions(board: RecordedProgram["board"]): BusOptions {
   const off: number[] = [];
   if (!board.indirect) off.push(Feature.INDIRECT_DESC);
   if (!board.eventIdx) off.push(Feature.EVENT_IDX);
@@ -133,50 +194,37 @@ function busOptions(board: BoardOptions): BusOptions {
   return { filter, queueSize: board.queueSize, forceLegacy: board.forceLegacy };
 }
 
-/** Milliseconds that a machine may be paused by a disk's error before requests to its devices fail. */
-const PAUSE_GRACE = 1000;
-
-/**
- * Fails what waits for the devices of a QEMU that paused because of a disk's error: it stays so until somebody
- * removes the cause and tells its monitor to go on, which a program may do within {@linkcode PAUSE_GRACE}.
- */
-async function failPaused(qmp: Qmp, bus: Bus): Promise<void> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  for await (const { event, data } of qmp.events("BLOCK_IO_ERROR", "RESUME")) {
-    clearTimeout(timer);
-    if (event !== "BLOCK_IO_ERROR" || data.action !== "stop") continue;
-    timer = setTimeout(() => {
-      const error = qmp.diagnose();
-      if (error !== undefined) { for (const device of bus.devices) device.break(error); }
-    }, PAUSE_GRACE);
+/** Recovers the devices of a QEMU that was reset. */
+async function followResets(qmp: Qmp, vireo: Vireo): Promise<void> {
+  for await (const _ of qmp.events("RESET")) {
+    // A QEMU that does not answer any more fails all requests, which says it.
+    await vireo.rescan().catch(() => {});
   }
-  clearTimeout(timer);
 }
 
 class Session implements Vireo {
   readonly target: string;
   readonly bus: Bus;
   readonly #machine: OpenBoard;
+  readonly platform: Platform;
   readonly args: readonly string[];
   readonly #abort = new AbortController();
   readonly #cleanup: AsyncDisposableStack;
+  #closed = false;
 
   constructor(
     target: string,
     bus: Bus,
-    machine: OpenBoard,
+    { machine, platform }: { readonly machine: OpenBoard; readonly platform: Platform },
     args: readonly string[],
     cleanup: AsyncDisposableStack,
   ) {
     this.target = target;
     this.bus = bus;
     this.#machine = machine;
+    this.platform = platform;
     this.args = args;
     this.#cleanup = cleanup;
-  }
-
-  get platform(): Platform {
-    return this.#machine.platform;
   }
 
   get emulated(): EmulatedBoard | undefined {
@@ -222,7 +270,19 @@ class Session implements Vireo {
     return this.get(driver);
   }
 
+  async rescan(): Promise<RescanResult> {
+    if (this.#closed) throw new TypeError("Cannot look at the board again: it was closed");
+    const result = await this.bus.rescan(this.platform);
+    await loadDrivers(this.bus);
+    return result;
+  }
+
+  async inspect(): Promise<readonly DeviceInspection[]> {
+    return await (await import("./inspect/inspect_board.ts")).inspectBoard(this);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
     await this.#cleanup.disposeAsync();
   }
 

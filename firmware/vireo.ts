@@ -1,10 +1,16 @@
-import type { Blk, Bus, Console, DriverInstance, Net, Rng, VirtioDriver } from "@vireo/drivers";
+import type { Blk } from "@vireo/drivers/blk";
+import type { Bus, RescanResult } from "@vireo/drivers/bus";
+import type { Console } from "@vireo/drivers/console";
+import type { DriverInstance, VirtioDriver } from "@vireo/drivers/core";
+import type { Net } from "@vireo/drivers/net";
+import type { Rng } from "@vireo/drivers/rng";
 import type { Platform } from "@vireo/hal";
 import type { Qmp } from "@vireo/hal/qtest";
 import type { StreamPort } from "@vireo/emu";
+import type { DeviceInspection } from "./inspect/inspect_board.ts";
 import type { EmulatedBoard } from "./target/emulated_board.ts";
 
-/** What a script's default export looks like. */
+/** Default export of a script. */
 export type VireoMain = (vireo: Vireo) => void | Promise<void>;
 
 /**
@@ -30,7 +36,7 @@ export interface Vireo extends AsyncDisposable {
   /** Aborts {@linkcode Vireo.signal}. */
   abort(reason: Error): void;
   /**
-   * What a driver made of the first of its devices.
+   * Finds the object that a driver made for the first of its devices.
    *
    * @throws {VireoError} `NO_DEVICE` If there is none; why its probe failed, if it did.
    */
@@ -50,6 +56,38 @@ export interface Vireo extends AsyncDisposable {
    * ```
    */
   use<T extends DriverInstance>(driver: VirtioDriver<T>): Promise<T>;
+  /**
+   * Looks at the board again after devices were plugged or unplugged, as `Bus.rescan`, and imports the drivers of new
+   * devices. A `qtest` target that was reset is looked at again by itself.
+   *
+   * @throws {VireoError} `HOST_ERROR` If the machine does not answer.
+   * @throws {TypeError} If the board was closed.
+   *
+   * @example
+   * ```ts ignore
+   * export default async function main(vireo: Vireo) {
+   *   await vireo.qmp?.execute("device_add", { driver: "virtio-rng-pci", bus: "port0" });
+   *   const { added } = await vireo.rescan();
+   *   console.log(added.map((device) => device.name));
+   * }
+   * ```
+   */
+  rescan(): Promise<RescanResult>;
+  /**
+   * Says what is in the rings of all devices at this moment: what the driver knows itself, what is in memory that the
+   * device can change, and on QEMU targets what QEMU has of it, with the differences.
+   *
+   * @example
+   * ```ts
+   * import { openVireo } from "@vireo/firmware";
+   * import { assertEquals } from "@std/assert";
+   *
+   * await using vireo = await openVireo();
+   * const rng = (await vireo.inspect()).find(({ type }) => type === "rng")!;
+   * assertEquals([rng.queues[0]!.inFlight, rng.queues[0]!.wrong], [0, []]);
+   * ```
+   */
+  inspect(): Promise<readonly DeviceInspection[]>;
   /** The first block device. @throws {VireoError} `NO_DEVICE` If there is none. */
   readonly blk: Blk;
   /** The first network device. @throws {VireoError} `NO_DEVICE` If there is none. */

@@ -30,7 +30,7 @@ export interface DmaRegion extends Disposable {
   unshare(offset: number, length: number, direction: DmaDirection): void;
 }
 
-/** What to allocate. */
+/** Options of an allocation. */
 export interface DmaOptions {
   /** Alignment of the address in bytes, a power of two; 16 by default. */
   readonly align?: number;

@@ -49,6 +49,8 @@ export type VireoErrorCode =
   | "BAD_TARGET"
   | "HOST_ERROR"
   | "GUEST_FAULT"
+  // replays
+  | "REPLAY_DIVERGED"
   // what an emulated device holds against its driver
   | "VIOLATION";
 

@@ -1,4 +1,4 @@
-/** What to wait for. */
+/** Options of a wait. */
 export interface InterruptWait {
   /** Ends the wait with the signal's reason. */
   readonly signal: AbortSignal;
@@ -22,6 +22,11 @@ export interface InterruptWait {
    * before the notification returns, and a poller then has nothing to look for.
    */
   readonly expected?: () => boolean;
+  /**
+   * Serves the interrupt at once, before the wait resolves. A machine that must keep the order of steps exact, such as a
+   * recorder, calls this; others leave it to what comes after the wait.
+   */
+  readonly serve?: () => void;
 }
 
 /** The interrupt line of one device, or what stands in for it. */

@@ -32,6 +32,7 @@ export * from "./virtio/blk.ts";
 export * from "./virtio/console.ts";
 export * from "./virtio/caif.ts";
 export * from "./virtio/crypto.ts";
+export * from "./virtio/feature_names.ts";
 export * from "./virtio/features.ts";
 export * from "./virtio/gpu.ts";
 export * from "./virtio/ids.ts";

@@ -47,6 +47,12 @@ export interface Platform extends AsyncDisposable {
   /** The slots in the order of Linux's discovery. */
   nodes(): readonly DeviceNode[];
   /**
+   * Looks for nodes again, on a machine that gets, loses or resets devices while it runs. Afterwards
+   * {@linkcode Platform.nodes} lists the new ones, and lacks those whose device is gone or asked to go: that
+   * one leaves when its lease is disposed. Nodes that stay are as reachable as at the start.
+   */
+  rescan?(): void | Promise<void>;
+  /**
    * Opens a physical range that a device offers as shared memory.
    *
    * @throws {VireoError} `BAD_ACCESS` If the range is not memory of this machine.

@@ -1,7 +1,7 @@
 import { clearImmediate, setImmediate } from "node:timers";
 import type { Interrupt, InterruptWait } from "./interrupt.ts";
 
-/** What a poller needs from its machine; tests pass their own. */
+/** The parts of its machine that a poller uses; tests pass their own. */
 export interface PollClock {
   /** Milliseconds since some start, with fractions. */
   now(): number;
@@ -69,7 +69,7 @@ const SLEEP_PART = 8;
  */
 const REGISTERS_MS = 2;
 
-interface Waiter extends Required<Omit<InterruptWait, "repeated">> {
+interface Waiter extends Required<Omit<InterruptWait, "repeated" | "serve">> {
   readonly line: PollLine;
   readonly resolve: () => void;
   readonly reject: (reason: unknown) => void;

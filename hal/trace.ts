@@ -100,7 +100,7 @@ export interface BufferFields {
   readonly token: number;
   /** The request in the device's words; undefined where it has none. */
   readonly request: string | undefined;
-  /** An Ethernet frame, where the buffer has one. */
+  /** An Ethernet frame, or a packet of a socket with its header (virtio 1.4 §5.10.6), where the buffer has one. */
   readonly frame?: Uint8Array | undefined;
   /** The first bytes, if they are asked for. */
   readonly data?: Uint8Array | undefined;
@@ -138,7 +138,7 @@ export interface KickEvent {
   readonly name: string;
   /** How many buffers were added since the kick before. */
   readonly buffers: number;
-  /** Whether the device was notified; if not, it asked not to be. */
+  /** Whether the device was notified; if not, it had asked for no notification. */
   readonly notified: boolean;
 }
 
@@ -148,7 +148,7 @@ export interface InterruptEvent {
   readonly kind: "interrupt";
   /** Bits of `InterruptCause`. */
   readonly cause: number;
-  /** The queues that it tells of; undefined for all of them. */
+  /** The queues that it reports; undefined for all of them. */
   readonly queues: readonly number[] | undefined;
 }
 
@@ -221,4 +221,10 @@ export function traceGroup(event: TraceDetail): TraceGroup {
     default:
       return "ring";
   }
+}
+
+/** Whether an event is asked for by its group; what happens to a buffer is the ring's too. */
+export function inTraceGroups(groups: ReadonlySet<TraceGroup>, event: TraceDetail): boolean {
+  if (groups.has(traceGroup(event))) return true;
+  return (event.kind === "add" || event.kind === "used") && groups.has("ring");
 }

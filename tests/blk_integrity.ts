@@ -1,12 +1,14 @@
 import {
   BLK_SECTOR_SIZE,
   BlkFeature,
+  Feature,
   type FeatureSet,
   type Platform,
   VireoError,
 } from "@vireo/hal";
 import { Bus } from "../drivers/bus/bus.ts";
 import { type Blk, createBlkDriver } from "../drivers/blk/driver.ts";
+import { SgList } from "../drivers/virtqueue/virtqueue.ts";
 
 /** How much to do, and on what. */
 export interface IntegrityOptions {
@@ -25,6 +27,13 @@ export interface IntegrityOptions {
   readonly resetsIdle?: boolean;
   /** Feature bits not to negotiate. */
   readonly filter?: FeatureSet;
+  /** Whether the device also fails (NEEDS_RESET) and is recovered. */
+  readonly deaths?: boolean;
+  /**
+   * Whether single queues are reset too, if the device can: under their requests, or only when they have none,
+   * because the device would go on with those (QEMU's block device does).
+   */
+  readonly queueResets?: "busy" | "idle";
 }
 
 /** What was done. */
@@ -35,6 +44,10 @@ export interface IntegrityReport {
   readonly zeroes: number;
   readonly aborted: number;
   readonly resets: number;
+  /** Single queues that were reset. */
+  readonly queueResets: number;
+  /** Times that the device needed a reset, and got it. */
+  readonly deaths: number;
   /** Requests that a reset took. */
   readonly lost: number;
 }
@@ -69,7 +82,7 @@ class Random {
  */
 export async function checkIntegrity(options: IntegrityOptions): Promise<IntegrityReport> {
   await using platform = await options.platform();
-  await using bus = new Bus({ filter: options.filter });
+  await using bus = new Bus({ filter: options.filter, maxRecoveries: Infinity });
   const driver = createBlkDriver();
   await bus.registerDriver(driver);
   await bus.addPlatform(platform);
@@ -92,6 +105,8 @@ class Run {
     zeroes: 0,
     aborted: 0,
     resets: 0,
+    queueResets: 0,
+    deaths: 0,
     lost: 0,
   };
   readonly #bus: Bus;
@@ -101,15 +116,25 @@ class Run {
   readonly #pool: Uint8Array;
   readonly #lanes: number;
   readonly #resetsIdle: boolean;
+  readonly #kinds: number;
+  readonly #deaths: boolean;
+  readonly #queueResets: IntegrityOptions["queueResets"];
   readonly #max: number;
 
-  constructor(bus: Bus, find: () => Blk | undefined, options: IntegrityOptions) {
+  constructor(
+    bus: Bus,
+    find: () => Blk | undefined,
+    options: IntegrityOptions,
+  ) {
     this.#bus = bus;
     this.#find = find;
     this.#random = new Random(options.seed);
     this.#pool = this.#random.fill(new Uint8Array(1 << 20));
     this.#lanes = options.lanes ?? 32;
     this.#resetsIdle = options.resetsIdle === true;
+    this.#kinds = options.deaths || options.queueResets !== undefined ? 5 : 3;
+    this.#deaths = options.deaths === true;
+    this.#queueResets = options.queueResets;
     this.#max = options.maxSectors ?? 256;
     this.#model = new Uint8Array(this.#blk.capacity);
   }
@@ -177,7 +202,7 @@ class Run {
     });
     const settled = Promise.allSettled(writes.map(({ done }) => done));
     for (let turns = this.#random.below(80); turns > 0; turns--) await Promise.resolve();
-    const kind = round % 3;
+    const kind = round % this.#kinds;
     if (kind === 0) abort.abort();
     else if (this.#resetsIdle) await settled;
     if (kind === 1) {
@@ -190,10 +215,19 @@ class Run {
       await this.#bus.freeze(blk.device);
       await this.#bus.restore(blk.device);
     }
+    if (kind === 3 && this.#queueResets !== undefined && blk.device.has(Feature.RING_RESET)) {
+      if (this.#queueResets === "idle") await settled;
+      this.report.queueResets++;
+      await blk.resetQueue(round % blk.queues);
+    }
+    if (kind === 4 && this.#deaths && blk.device.has(Feature.VERSION_1)) {
+      this.report.deaths++;
+      await ruin(blk);
+    }
     for (const result of await settled) {
       if (result.status === "fulfilled") continue;
       if (result.reason instanceof VireoError) {
-        if (!/^DEVICE_(STATE|REMOVED)$/.test(result.reason.code)) throw result.reason;
+        if (!/^DEVICE_(STATE|REMOVED|NEEDS_RESET)$/.test(result.reason.code)) throw result.reason;
         this.report.lost++;
       } else if (result.reason === abort.signal.reason) {
         this.report.aborted++;
@@ -259,6 +293,23 @@ class Run {
     const at = this.#random.below((this.#pool.length - length) >> 2) << 2;
     return this.#pool.subarray(at, at + length);
   }
+}
+
+/**
+ * Sends a request whose header has one byte, so that the device needs a reset (virtio 1.4 §2.1.2).
+ *
+ * A ring that is spoiled by hand is no way to get there: QEMU carries out what old entries of a split ring name, and
+ * never ends with a packed one that still has buffers when the device broke.
+ */
+async function ruin({ device }: Blk): Promise<void> {
+  using region = device.dma.alloc(512);
+  const [queue] = device.queues;
+  // No batch has the number of this token, so nobody is told if it comes back.
+  while (!queue!.add(new SgList(1).addReadable(region.address, 1), 0xffff << 15)) {
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  queue!.kick();
+  await device.recovered({ deadline: 10_000 });
 }
 
 function noDisk(bus: Bus): Error {

@@ -144,6 +144,7 @@ export class DirectWire<T extends DriverInstance> implements AsyncDisposable {
   /** What the driver's probe gave. */
   instance!: T;
   readonly #model: DeviceModel;
+  readonly #work = new WorkMeter((index) => this.#model.notify(index));
   readonly #device: VirtioDevice;
   #queues: { queue: WireQueue; request: QueueRequest }[] = [];
   #nextAddress = 0x10000;
@@ -251,7 +252,9 @@ export class DirectWire<T extends DriverInstance> implements AsyncDisposable {
     if (queue.broken) return;
     if (!this.#running) throw new Error("Notified before DRIVER_OK");
     queueMicrotask(() => {
-      if (!queue.broken && this.faults.length === 0) this.#model.notify(queue.index);
+      if (queue.broken || this.faults.length > 0) return;
+      this.#work.begin();
+      this.#model.notify(queue.index);
     });
   }
 
@@ -259,7 +262,7 @@ export class DirectWire<T extends DriverInstance> implements AsyncDisposable {
     return {
       features: this.features,
       legacy: false,
-      work: new WorkMeter((index) => this.#model.notify(index)),
+      work: this.#work,
       queue: (index) => this.#deviceQueue(index),
       memory: () => undefined,
       sharedAddress: () => undefined,

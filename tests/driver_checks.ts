@@ -15,6 +15,7 @@ import {
 } from "@vireo/drivers";
 import { ping } from "@vireo/firmware/ip";
 import type { Board } from "@vireo/firmware/boards";
+import { noise } from "./noise.ts";
 import {
   type DeviceNode,
   Feature,
@@ -102,19 +103,6 @@ export function matrixName(
 /** Name of a board in the matrix. */
 export function qtestName(board: Board): string {
   return `qtest ${board.name.replace(/-.*/, "")}`;
-}
-
-/** Bytes that no pattern of zeroes or addresses looks like. */
-export function noise(length: number, seed: number): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(length);
-  let state = seed >>> 0 || 1;
-  for (let i = 0; i < length; i++) {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    bytes[i] = state;
-  }
-  return bytes;
 }
 
 async function sha256(bytes: Uint8Array): Promise<string> {

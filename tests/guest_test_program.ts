@@ -1,3 +1,4 @@
+import { PciCommand } from "@vireo/hal";
 import { DevmemPlatform } from "@vireo/hal/devmem";
 import { sysfsDriver } from "@vireo/hal/discover";
 import { guestModules } from "../firmware/target/own_machine.ts";
@@ -55,7 +56,7 @@ async function registers(args: readonly string[]): Promise<void> {
   await write(new TextEncoder().encode(`${JSON.stringify({ args, devices, dma })}\n`));
 }
 
-/** Entropy from each of a phase's functions, twice: by INTx where it is to be had, else by polling. */
+/** Entropy from each of a phase's functions, twice: by INTx where there is one, else by polling. */
 async function pci({ kind, poll, functions, modules }: PciPhase): Promise<void> {
   // Debian 13's kernel has them built in.
   const builtIn = sysfsHasDriver("virtio-pci");
@@ -71,9 +72,11 @@ async function pci({ kind, poll, functions, modules }: PciPhase): Promise<void> 
     const assigned = lease.bars.every(({ address }) => address > 0);
     const first = await entropy(platform.dma, lease, { kind, msix: false });
     const second = await entropy(platform.dma, lease, { kind, msix: false });
-    const changed = command(node.name) !== before && first.toHex() !== second.toHex();
+    // A built-in driver of Linux's may have left bus mastering on: then there is nothing to change.
+    const driven = (command(node.name) & PciCommand.BUS_MASTER) !== 0 &&
+      first.toHex() !== second.toHex();
     lease[Symbol.dispose]();
-    const restored = changed && command(node.name) === before;
+    const restored = driven && command(node.name) === before;
     devices.push({
       name: node.name,
       id: node.device,

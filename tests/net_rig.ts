@@ -52,6 +52,7 @@ export class Rig implements AsyncDisposable {
   #due = new Set<number>();
   #changed = false;
   #generation = 0;
+  readonly #work = new WorkMeter((index) => this.model.notify(index));
 
   private constructor(options: RigOptions) {
     this.#options = options;
@@ -176,7 +177,7 @@ export class Rig implements AsyncDisposable {
         indirect: indirect && request.indirect !== false,
         eventIdx,
         notificationData: false,
-        notify: (number) => this.model.notify(number),
+        notify: (number) => this.#notify(number),
       });
       if (request.callback === undefined) queue.disableCallbacks();
       const { desc, driver, device, size } = queue.addresses;
@@ -197,6 +198,12 @@ export class Rig implements AsyncDisposable {
     return this.#queues;
   }
 
+  /** Every notification is a turn of its own, as on an emulated machine. */
+  #notify(index: number): void {
+    this.#work.begin();
+    this.model.notify(index);
+  }
+
   #interrupt(request: number): void {
     if (this.#due.size === 0) {
       queueMicrotask(() => {
@@ -215,7 +222,7 @@ export class Rig implements AsyncDisposable {
     const context: DeviceContext = {
       features: this.#features,
       legacy: this.#options.legacy ?? false,
-      work: new WorkMeter((index) => this.model.notify(index)),
+      work: this.#work,
       queue: (index) => this.#running.get(index),
       configChanged: () => {
         this.#generation++;
@@ -232,6 +239,6 @@ export class Rig implements AsyncDisposable {
     };
     this.model.attach(context);
     this.model.activate(context);
-    for (const index of this.#running.keys()) this.model.notify(index);
+    for (const index of this.#running.keys()) this.#notify(index);
   }
 }

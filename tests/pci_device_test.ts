@@ -1,4 +1,4 @@
-// Numbers are typed anew from virtio 1.4 §4.1 and PCI Local Bus 3.0 §6.
+// Numbers are typed again from virtio 1.4 §4.1 and PCI Local Bus 3.0 §6.
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { blkDriver, Bus, rngDriver } from "@vireo/drivers";
 import { type Mmio, type PciLease, type PciNode, VireoError } from "@vireo/hal";
@@ -305,7 +305,7 @@ Deno.test("pci: a device that is taken away fails its requests and the driver is
   const blk = bus.get(blkDriver)!;
   assertEquals((await blk.read(0, 512, SOON)).length, 512);
   machine.functions[0]!.unplug();
-  // Nobody answers; who looks for what is missing tells those that wait.
+  // Nobody answers; the search for missing devices tells the waiters.
   const pending = assertRejects(() => blk.read(0, 512, SOON), VireoError);
   const [device] = await bus.removeMissing();
   assertEquals(device?.deviceId, 2);

@@ -2,7 +2,7 @@ import { FeatureSet } from "@vireo/hal";
 // Only for tests: types of the other room.
 import type { Chain, ConfigWidth, DeviceContext, DeviceModel } from "../emu/device.ts";
 
-/** What a {@linkcode RawConsole} says of itself; numbers are typed anew from the specification. */
+/** What a {@linkcode RawConsole} says of itself; numbers are typed again from the specification. */
 interface RawConsoleOptions {
   /** Offered bits: SIZE 0, MULTIPORT 1, EMERG_WRITE 2. */
   readonly features: readonly number[];

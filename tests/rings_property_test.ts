@@ -1,5 +1,5 @@
 // One random program on every ring: split and packed, with each combination of options. What a driver
-// sees of them must be the same, step by step; and on each, who sleeps is woken.
+// sees of them must be the same, step by step; and on each, a side that sleeps is woken.
 import { assert, assertEquals } from "@std/assert";
 import {
   type Chain,
@@ -236,7 +236,7 @@ class Rig {
     for (let i = 0; i < count; i++) {
       const token = this.#driver.pop();
       if (token === -1) {
-        // Callbacks that are on stay on: who found nothing more may sleep again.
+        // Callbacks that are on stay on: a side that found nothing more may sleep again.
         this.#driverSleeps = this.#awaits;
         return this.#note("pop none");
       }
@@ -329,7 +329,7 @@ Deno.test("a random program gives the same on split and packed rings with every 
   assert(seen.steps > 10_000, `only ${seen.steps} steps`);
 });
 
-Deno.test("under IN_ORDER the order of completion is not to be seen: the same on every ring", () => {
+Deno.test("under IN_ORDER the order of completion cannot be seen: the same on every ring", () => {
   const ordered = CONFIGS.filter(({ inOrder }) => inOrder);
   fc.assert(
     fc.property(PROGRAM, (program) => {

@@ -11,9 +11,15 @@ const RIGHTS = "+net_admin,+dac_override";
  * @param file The test file, `import.meta.url`.
  * @param name Its name, in that file only once.
  * @param fn The test.
+ * @param options Deno's own, for example a test's limit.
  */
-export function testWithRights(file: string, name: string, fn: () => void | Promise<void>): void {
-  Deno.test(name, async () => {
+export function testWithRights(
+  file: string,
+  name: string,
+  fn: () => void | Promise<void>,
+  options: Omit<Deno.TestDefinition, "name" | "fn"> = {},
+): void {
+  Deno.test(name, options, async () => {
     if (Deno.uid() === 0 || Deno.env.get(GIVEN) === "1") return await fn();
     const filter = `/^${name.replace(/[.*+?^${}()|[\]\\/]/g, "\\$&")}$/`;
     const given = Object.entries({ ...Deno.env.toObject(), [GIVEN]: "1" });

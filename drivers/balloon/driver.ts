@@ -19,7 +19,7 @@ import type { RequestQueue } from "../virtqueue/request_queue.ts";
 import { Condition, type Deadline, pause, waitOn, type WaitOptions, within } from "../wait/mod.ts";
 import { Pages } from "./_pages.ts";
 
-/** Pages told of in one request, as Linux has it. */
+/** Pages in one request, as in Linux. */
 const STEP = 256;
 /** Most ranges of one report. */
 const MAX_RANGES = 32;
@@ -29,6 +29,8 @@ const DEADLINE = 10_000;
 const RETRY = 200;
 /** Milliseconds between two answers to a host that asks for statistics: others get a turn. */
 const STATISTICS_PAUSE = 1;
+/** The number of statistics in a buffer is a multiple of this. */
+const STATISTICS_UNIT = 3;
 
 /** Numbers by `BalloonStat`; what is missing is not told. */
 export type BalloonStatistics = Readonly<Record<number, number>>;
@@ -37,7 +39,7 @@ export type BalloonStatistics = Readonly<Record<number, number>>;
 export interface BalloonOptions {
   /** Whether it follows the host's target by itself; true by default. */
   readonly follow?: boolean;
-  /** What freed pages hold, a byte repeated, 0 to 255: asks for PAGE_POISON. */
+  /** Byte that fills freed pages, 0 to 255: asks for PAGE_POISON. */
   readonly poison?: number;
   /** Gives the statistics when the host asks; the same tags each time. None by default. */
   readonly statistics?: () => BalloonStatistics;
@@ -245,7 +247,7 @@ export class Balloon extends QueueDriver {
     return this.device.has(BalloonFeature.PAGE_POISON);
   }
 
-  /** Opens the queues that were negotiated, and tells of the poison. */
+  /** Opens the queues that were negotiated, and sets the poison. */
   protected override setUp(): void {
     // Linux and QEMU count only the queues that are there.
     const present = BALLOON_QUEUES.filter(({ feature }) =>
@@ -310,6 +312,8 @@ export class Balloon extends QueueDriver {
     const device = this.device.name;
     const what = "the host to return the balloon's earlier pages";
     await waitOn(this.#answered, { what, details: () => ({ device }) }, within(call, DEADLINE));
+    // A removal resolves it too: pages that are taken now would be freed by nobody.
+    if (this.failure !== undefined) throw this.failure;
     this.#short = false;
     while (this.#pages.held < target) {
       const taken = this.#pages.take(Math.min(STEP, target - this.#pages.held));
@@ -345,7 +349,11 @@ export class Balloon extends QueueDriver {
     pages.forEach((page, i) => view.setUint32(i * 4, page, true));
     const answered = Promise.withResolvers<void>();
     this.#answered = answered.promise;
+    const { signal: life } = this.#life;
     const settle = (): void => {
+      // The device may fail right after its answer: its reset empties the balloon, and during the next
+      // initialization the configuration must not be written (drv.basic.init.2).
+      if (life.aborted) return answered.resolve();
       done();
       this.#setActual();
       answered.resolve();
@@ -387,9 +395,15 @@ export class Balloon extends QueueDriver {
   /** The message of the statistics as they are now. */
   #statistics(): Uint8Array {
     const now = this.#options.statistics?.() ?? {};
-    // A buffer has one entry at least, so that there is something to give back.
-    const message = new Uint8Array(Math.max(this.#tags.length, 1) * BALLOON_STAT.SIZE);
+    // A buffer has an entry at least, so that there is something to give back, and a length that is a
+    // multiple of 6 (drv.balloon.stats.5), so that there are 3, 6 or 9 entries of 10 bytes.
+    const count = Math.ceil(Math.max(this.#tags.length, 1) / STATISTICS_UNIT) * STATISTICS_UNIT;
+    const message = new Uint8Array(count * BALLOON_STAT.SIZE);
     const view = new DataView(message.buffer);
+    // Entries that only fill up have a tag that no host knows, and hosts ignore those (dev.balloon.stats.1).
+    for (let i = this.#tags.length; i < count; i++) {
+      view.setUint16(i * BALLOON_STAT.SIZE, 0xffff, true);
+    }
     this.#tags.forEach((tag, i) => {
       const at = i * BALLOON_STAT.SIZE;
       const value = Math.max(0, Math.trunc(now[tag] ?? 0));
@@ -397,8 +411,6 @@ export class Balloon extends QueueDriver {
       view.setUint32(at + BALLOON_STAT.val.offset, lo32(value), true);
       view.setUint32(at + BALLOON_STAT.val.offset + 4, hi32(value), true);
     });
-    // Without a statistic the entry's tag is one that no host knows (dev.balloon.stats.1).
-    if (this.#tags.length === 0) view.setUint16(0, 0xffff, true);
     return message;
   }
 
@@ -467,7 +479,7 @@ export class Balloon extends QueueDriver {
 /**
  * Makes a driver whose balloons have these options; what `probe` gives is a {@linkcode Balloon}.
  *
- * @throws {RangeError} If the poison is no byte.
+ * @throws {RangeError} If the poison is not a byte.
  */
 export function createBalloonDriver(options: BalloonOptions = {}): VirtioDriver<Balloon> {
   const { poison } = options;

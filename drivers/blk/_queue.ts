@@ -83,7 +83,7 @@ export class BlkQueue {
     return this.#inFlight;
   }
 
-  /** Whether used lengths are to be believed (not on a legacy device). */
+  /** Whether used lengths can be trusted (not on a legacy device). */
   get checkLength(): boolean {
     return this.#checkLength;
   }

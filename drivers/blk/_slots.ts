@@ -12,7 +12,7 @@ import { SgList } from "../virtqueue/virtqueue.ts";
 /** Bytes of a slot's header cell: the header, then the status byte, padded. */
 const CELL = 32;
 const STATUS = BLK_REQ.SIZE;
-/** What the status byte holds before the device wrote it; no virtio status. */
+/** Status byte before the device wrote it: not a status of virtio. */
 const STATUS_UNWRITTEN = 0xff;
 
 /**
@@ -146,7 +146,7 @@ export class Slots implements Disposable {
   }
 }
 
-/** Who writes the data of a request. */
+/** The side that writes the data of a request. */
 function dataDirection(type: number): DmaDirection {
   return type === BlkRequestType.IN || type === BlkRequestType.GET_ID ||
       type === BlkRequestType.GET_LIFETIME

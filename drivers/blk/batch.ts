@@ -15,12 +15,12 @@ import { lengthError, statusError } from "./requests.ts";
 const IDLE = 0;
 const SUBMITTED = 1;
 const DONE = 2;
-/** A status of ours: the used length did not cover what was to be read. */
+/** Our own status: the used length did not cover the bytes to read. */
 const SHORT = -1;
 /** A status of ours: the device failed or was reset before it answered. */
 const LOST = -2;
 
-/** What a batch must know of the disk. */
+/** The parts of the disk that a batch uses. */
 export interface BlkBatchDisk {
   /** Size in sectors. */
   readonly sectors: number;
@@ -83,7 +83,7 @@ export class BlkBatch implements Disposable {
   #given = 0;
   #failure: Error | undefined;
   #waiter: Waiter<void> | undefined;
-  /** What the last look of a wait showed. */
+  /** Result of a wait's last look. */
   #seen: VireoErrorDetails | undefined;
   readonly #subject: WaitSubject<void> = {
     what: "the device to answer a request of the batch",
@@ -137,7 +137,7 @@ export class BlkBatch implements Disposable {
    *
    * @param sector First sector.
    * @param length Bytes; the whole slot by default.
-   * @throws {RangeError} If the length is no whole blocks or the slot is in use.
+   * @throws {RangeError} If the length is not a multiple of the block size, or the slot is in use.
    * @throws {VireoError} `OUT_OF_RANGE`
    */
   prepareRead(slot: number, sector: number, length: number = this.bytesPerRequest): void {
@@ -149,7 +149,7 @@ export class BlkBatch implements Disposable {
    *
    * @param sector First sector.
    * @param length Bytes; the whole slot by default.
-   * @throws {RangeError} If the length is no whole blocks or the slot is in use.
+   * @throws {RangeError} If the length is not a multiple of the block size, or the slot is in use.
    * @throws {VireoError} `READ_ONLY`, `OUT_OF_RANGE`
    */
   prepareWrite(slot: number, sector: number, length: number = this.bytesPerRequest): void {
@@ -182,7 +182,7 @@ export class BlkBatch implements Disposable {
       });
     }
     if (this.#states[slot] !== IDLE) {
-      throw new RangeError(`Cannot submit a slot that is in use or not there: ${slot}`);
+      throw new RangeError(`Cannot submit slot ${slot}: it must be prepared, and of this batch`);
     }
     if (ring.freeSlots < ring.slotsFor(this.#slots.elements(this.#slots.lengths[slot]!))) {
       return false;
@@ -253,7 +253,9 @@ export class BlkBatch implements Disposable {
    * @throws {VireoError} `TIMEOUT` If the device does not answer within the deadline.
    */
   wait(options: WaitOptions = {}): Promise<void> {
-    if (this.#waiter !== undefined) throw new TypeError("Cannot wait twice on one batch");
+    if (this.#waiter !== undefined) {
+      throw new TypeError("Cannot wait on the batch: only one wait at a time is possible");
+    }
     if (options.signal?.aborted) return Promise.reject(options.signal.reason);
     if (this.#doneCount > 0 || this.#inFlight === 0) return Promise.resolve();
     return waitFor<void>(this.#subject, options, (waiter) => {
@@ -308,7 +310,7 @@ export class BlkBatch implements Disposable {
 
   #prepare(slot: number, type: number, sector: number, length: number): void {
     if (this.#states[slot] !== IDLE || this.#slots.given[slot] !== 0 || this.#disposed) {
-      throw new RangeError(`Cannot prepare a slot that is in use or not there: ${slot}`);
+      throw new RangeError(`Cannot prepare slot ${slot}: it must be free, and of this batch`);
     }
     const disk = this.#disk;
     const sectors = length / BLK_SECTOR_SIZE;
@@ -317,7 +319,8 @@ export class BlkBatch implements Disposable {
       !(length >= 0) || length > this.bytesPerRequest
     ) {
       throw new RangeError(
-        `Cannot prepare part of a block or more than a slot: sector ${sector}, ${length} bytes`,
+        `Cannot prepare ${length} bytes at sector ${sector}: expected whole blocks of ` +
+          `${disk.blockSectors * BLK_SECTOR_SIZE} bytes, at most ${this.bytesPerRequest} bytes`,
       );
     }
     if (sector + sectors > disk.sectors) {

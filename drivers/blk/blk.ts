@@ -9,6 +9,7 @@ import {
 } from "@vireo/hal";
 import type { QueueRequest, VirtioDevice } from "../device.ts";
 import type { DriverInstance } from "../driver.ts";
+import type { WaitOptions } from "../wait/options.ts";
 import type { BlkDriverOptions, BlkLifetime, BlkLimits } from "./types.ts";
 import { BlkBatch } from "./batch.ts";
 import {
@@ -367,15 +368,15 @@ export class Blk implements DriverInstance {
     options: { readonly queue?: number } = {},
   ): BlkBatch {
     if (!Number.isInteger(depth) || depth < 1 || depth > 65536) {
-      throw new RangeError(`Cannot make a batch of 1 to 65536 slots: received ${depth}`);
+      throw new RangeError(`Cannot make a batch of ${depth} slots: expected 1 to 65536`);
     }
     if (
       !(bytesPerRequest > 0) || bytesPerRequest % this.blockSize !== 0 ||
       bytesPerRequest > this.#longest
     ) {
       throw new RangeError(
-        `Cannot make batch slots of no whole blocks up to ${this.#longest} bytes: received ` +
-          bytesPerRequest,
+        `Cannot make batch slots of ${bytesPerRequest} bytes: expected a multiple of ` +
+          `${this.blockSize}, at most ${this.#longest}`,
       );
     }
     const size = {
@@ -419,6 +420,41 @@ export class Blk implements DriverInstance {
     }
     for (const queue of queues) queue.stop();
     this.#frozen = true;
+  }
+
+  /**
+   * Resets one request queue while the others go on (virtio 1.4 §2.6.1). Requests that the device had in it fail
+   * with `DEVICE_STATE`, those that waited for room go on.
+   *
+   * @param index The queue, 0 by default.
+   * @throws {RangeError} If there is no such queue.
+   * @throws {VireoError} `QUEUE_RESET_UNSUPPORTED` Without RING_RESET, `RESET_TIMEOUT` If the device does not
+   * finish in time (the queue's requests fail with it), or `DEVICE_STATE` while the device itself is reset.
+   */
+  async resetQueue(index = 0, options: WaitOptions = NO_OPTIONS): Promise<void> {
+    const queue = this.#pick(index);
+    const { ring } = queue;
+    if (ring === undefined) {
+      throw new VireoError("DEVICE_STATE", "Cannot reset a queue: the device is being reset", {
+        device: this.device.name,
+        queue: index,
+      });
+    }
+    const lost = new VireoError("DEVICE_STATE", "Queue was reset before the device answered", {
+      device: this.device.name,
+      queue: index,
+    });
+    try {
+      await this.device.resetQueue(ring, options);
+    } catch (error) {
+      // Refused before anything was done, or the device may still have the buffers.
+      if (ring.broken !== undefined && queue.ring === ring) queue.failAll(error as Error);
+      throw error;
+    }
+    // A reset of the device meanwhile has taken the slots back itself.
+    if (queue.ring !== ring) return;
+    queue.reclaim(lost);
+    queue.start(this.device.queues[index]!);
   }
 
   /** Finds the queues again and goes on. */
@@ -475,7 +511,9 @@ export class Blk implements DriverInstance {
       this.#next = index + 1 === this.#queues.length ? 0 : index + 1;
     }
     const queue = this.#queues[index];
-    if (queue === undefined) throw new RangeError(`Cannot use a queue that is not there: ${index}`);
+    if (queue === undefined) {
+      throw new RangeError(`Cannot use queue ${index}: expected 0 to ${this.#queues.length - 1}`);
+    }
     return queue;
   }
 

@@ -40,7 +40,7 @@ export interface BlkRangeLimits {
   readonly alignment: number;
 }
 
-/** What the configuration space says, checked. */
+/** The configuration space, checked. */
 export interface BlkConfig {
   /** Sectors of 512 bytes. */
   readonly sectors: number;

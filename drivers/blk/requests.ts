@@ -107,7 +107,7 @@ export function lengthError(
 /**
  * Checks that ranges lie inside the disk.
  *
- * @throws {RangeError} If a number is no whole, non-negative sector count or not aligned.
+ * @throws {RangeError} If a number is negative, not an integer, or not aligned to blocks.
  * @throws {VireoError} `OUT_OF_RANGE` If a range ends past the capacity.
  */
 export function checkRange(
@@ -118,15 +118,21 @@ export function checkRange(
   align: number,
 ): void {
   if (!Number.isSafeInteger(sector) || sector < 0) {
-    throw new RangeError(`Cannot use a sector that is no non-negative integer: received ${sector}`);
+    throw new RangeError(`Cannot use sector ${sector}: expected an integer of at least 0`);
   }
   if (!Number.isSafeInteger(sectors) || sectors < 0) {
-    throw new RangeError(`Cannot use a length of no whole sectors: received ${sectors}`);
+    throw new RangeError(
+      `Cannot transfer ${
+        sectors * BLK_SECTOR_SIZE
+      } bytes: expected a multiple of ${BLK_SECTOR_SIZE}`,
+    );
   }
   if (sector % align !== 0 || sectors % align !== 0) {
     throw new RangeError(
-      `Cannot use part of a block of ${align * BLK_SECTOR_SIZE} bytes: received sectors ` +
-        `${sector} to ${sector + sectors}`,
+      `Cannot transfer ${
+        sectors * BLK_SECTOR_SIZE
+      } bytes at sector ${sector}: expected whole blocks of ` +
+        `${align * BLK_SECTOR_SIZE} bytes`,
     );
   }
   if (sector + sectors > capacity) {

@@ -20,6 +20,7 @@ import type {
 import { TracedRing } from "../trace/traced_ring.ts";
 import type { Tracer } from "../trace/tracer.ts";
 import { createRing, type Ring, type RingRequest } from "../virtqueue/create_ring.ts";
+import type { RingObserver } from "../virtqueue/observer.ts";
 import type { Virtqueue } from "../virtqueue/virtqueue.ts";
 import type { WaitOptions } from "../wait/options.ts";
 import { ConfigGate } from "./_config_gate.ts";
@@ -31,7 +32,9 @@ export interface DeviceHost {
   readonly queueSize: number;
   /** What devices tell their events to, if there is something. */
   readonly tracer?: Tracer | undefined;
-  /** Something failed that no call can be told of. */
+  /** Sees the rings, if there is something that does. */
+  readonly rings?: RingObserver | undefined;
+  /** Reports a failure that no call can throw. */
   report(device: BusDevice, error: Error): void;
   /** Reports that the device set NEEDS_RESET, once after each reset. */
   needsReset(device: BusDevice): void;
@@ -57,11 +60,13 @@ export interface OutstandingBuffers {
 type OpenMemory = (address: number, length: number) => MemoryWindow;
 
 /** What a device has of its machine. */
-interface DeviceMachine {
+export interface DeviceMachine {
   /** Opens the device's shared memory, as a `Platform` does. */
   readonly openMemory?: OpenMemory | undefined;
   /** Says why the device failed or does not answer, as {@linkcode Platform.diagnose}. */
   readonly diagnose?: (() => VireoError | undefined) | undefined;
+  /** Told that the device is on the bus no more. */
+  readonly removed?: (() => void) | undefined;
 }
 
 /** Opens no memory: for a device that was added without its machine. */
@@ -116,6 +121,8 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
   readonly #host: DeviceHost;
   readonly #openMemory: OpenMemory;
   readonly #diagnose: DeviceMachine["diagnose"];
+  /** Told that the device is on the bus no more. */
+  readonly removed: DeviceMachine["removed"];
   readonly #dispatcher = new Dispatcher();
   #slots: Slot[] = [];
   /** The public view of the slots. */
@@ -132,6 +139,7 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
   constructor(index: number, transport: Transport, host: DeviceHost, machine: DeviceMachine = {}) {
     this.#openMemory = machine.openMemory ?? noMemory;
     this.#diagnose = machine.diagnose;
+    this.removed = machine.removed;
     this.name = `virtio${index}`;
     this.index = index;
     this.transport = transport = host.tracer?.transport(transport, this.name) ?? transport;
@@ -244,18 +252,24 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
   /** A ring whose device side the driver has is not traced: it is no {@linkcode Virtqueue} to the driver. */
   #makeRing(request: QueueRequest, options: RingRequest): Ring {
     const { tracer } = this.#host;
-    if (tracer === undefined || request.reversed === true) return createRing(options);
+    if (request.reversed === true) return createRing(options);
+    if (tracer === undefined) return this.#watched(createRing(options));
     const notify: RingRequest["notify"] = (index, data) => {
       traced?.notified();
       options.notify(index, data);
     };
-    const ring = createRing({ ...options, notify });
+    const ring = this.#watched(createRing({ ...options, notify }));
     const traced = new TracedRing(ring, {
       tracer,
       slot: this.transport.name,
       find: (address, length) => tracer.bytesAt(this.dma, address, length),
     });
     return traced;
+  }
+
+  #watched(ring: Ring): Ring {
+    const place = { slot: this.transport.name, packed: this.features.has(Feature.RING_PACKED) };
+    return this.#host.rings?.ring(ring, place) ?? ring;
   }
 
   #notify(slot: Slot, data: number): void {
@@ -271,9 +285,11 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
 
   ready(): void {
     // Our own knowledge: a device whose status cannot be believed must not look like a driver's mistake.
-    if (this.#running) throw new TypeError(`Cannot set DRIVER_OK of ${this.name} twice`);
+    if (this.#running) {
+      throw new TypeError(`Cannot set DRIVER_OK of ${this.name}: it is already set`);
+    }
     const status = this.transport.readStatus();
-    // A device without queues has changes of its configuration to tell of.
+    // A device without queues still reports changes of its configuration.
     const route = this.transport.route ?? this.#route([], []);
     this.transport.writeStatus(status | Status.DRIVER_OK);
     this.#running = true;

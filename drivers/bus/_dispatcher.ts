@@ -69,12 +69,18 @@ async function run(
   lost: (error: unknown) => void,
 ): Promise<void> {
   const { interrupt } = source;
+  let served = false;
+  let progress = false;
   const wait = {
     signal,
     repeated: true,
     ready: () => target.due(),
     readyInMemory: () => target.dueInMemory(),
     expected: () => target.expects(),
+    serve: () => {
+      served = true;
+      progress = target.serve(source);
+    },
   };
   let idle = 0;
   let idleSince = 0;
@@ -83,7 +89,9 @@ async function run(
       await interrupt.wait(wait);
       if (signal.aborted) return;
       if (idle > 0 && performance.now() - idleSince > CALM) idle = 0;
-      idle = target.serve(source) ? 0 : idle + 1;
+      if (!served) progress = target.serve(source);
+      served = false;
+      idle = progress ? 0 : idle + 1;
       if (idle >= STORM) await pause(Math.min(idle - STORM + 1, MAX_PAUSE), signal);
       if (idle > 0) idleSince = performance.now();
     }

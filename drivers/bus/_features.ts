@@ -19,27 +19,26 @@ const TRANSPORT_RANGE: FeatureSet = FeatureSet.of(...range);
 /** The feature bits that either ring format implements. */
 const RING_BITS = RINGS.reduce((all, ring) => all.or(ring.features), FeatureSet.NONE);
 
-/** The bits from 28 to 41 that each transport supports (and ANY_LAYOUT, which drivers need not handle). */
+/**
+ * The bits from 28 to 41 that each transport supports (and ANY_LAYOUT, which drivers need not handle). Refused,
+ * because nothing stands behind them: ORDER_PLATFORM (barriers are those of ordinary memory), SR_IOV and ADMIN_VQ.
+ */
 const TRANSPORT_BITS: Readonly<Record<Transport["kind"], FeatureSet>> = {
   "mmio-1": FeatureSet.of(Feature.ANY_LAYOUT, Feature.INDIRECT_DESC, Feature.EVENT_IDX),
   "mmio-2": RING_BITS.with(
     Feature.VERSION_1,
     Feature.ACCESS_PLATFORM,
-    Feature.ORDER_PLATFORM,
     Feature.RING_RESET,
   ),
   "pci-legacy": FeatureSet.of(Feature.ANY_LAYOUT, Feature.INDIRECT_DESC, Feature.EVENT_IDX),
   "pci-modern": RING_BITS.with(
     Feature.VERSION_1,
     Feature.ACCESS_PLATFORM,
-    Feature.ORDER_PLATFORM,
-    Feature.SR_IOV,
     Feature.NOTIF_CONFIG_DATA,
     Feature.RING_RESET,
-    Feature.ADMIN_VQ,
   ),
   // An eventfd carries no data, and addresses are those of the table of memory.
-  "vhost-user": RING_BITS.with(Feature.VERSION_1, Feature.ORDER_PLATFORM, Feature.ANY_LAYOUT)
+  "vhost-user": RING_BITS.with(Feature.VERSION_1, Feature.ANY_LAYOUT)
     .without(Feature.NOTIFICATION_DATA),
 };
 

@@ -8,8 +8,14 @@ import {
   type Platform,
   VireoError,
 } from "@vireo/hal";
-import { BusDevice, type DeviceHost, type OutstandingBuffers } from "./_bus_device.ts";
+import {
+  BusDevice,
+  type DeviceHost,
+  type DeviceMachine,
+  type OutstandingBuffers,
+} from "./_bus_device.ts";
 import * as lifecycle from "./_lifecycle.ts";
+import { Places, type SlotError } from "./_places.ts";
 import { type RecoverOptions, RecoveryPolicy } from "./_recovery.ts";
 import type { VirtioDevice } from "../device.ts";
 import type { DriverInstance, VirtioDriver } from "../driver.ts";
@@ -23,9 +29,11 @@ import {
 import type { Transport } from "../transport/transport.ts";
 import { VhostUserTransport } from "../transport/vhost_user.ts";
 import type { Tracer } from "../trace/tracer.ts";
+import type { RingObserver } from "../virtqueue/observer.ts";
 import { modalias, type UeventAction, type UeventSink } from "./uevent.ts";
 
 export type { OutstandingBuffers } from "./_bus_device.ts";
+export type { SlotError } from "./_places.ts";
 export type { RecoverOptions } from "./_recovery.ts";
 
 /** Upper bound of ring sizes unless told otherwise: as large as QEMU's largest. */
@@ -51,6 +59,8 @@ export interface BusOptions extends RecoverOptions, PciProbeOptions {
   readonly onBindNotice?: ((notice: BindNotice) => void) | undefined;
   /** What the bus and its devices tell their events to; what is done without one costs nothing. */
   readonly tracer?: Tracer | undefined;
+  /** Sees every ring that is made, for example a recorder. */
+  readonly rings?: RingObserver | undefined;
 }
 
 /** Why a driver that was registered does not drive a device. */
@@ -80,12 +90,19 @@ export interface RegisterOptions {
   readonly replace?: boolean;
 }
 
-/** A slot that could not be used. */
-export interface SlotError {
-  /** Name of the slot. */
-  readonly slot: string;
-  /** The error. */
-  readonly error: Error;
+/** What a bus needs of a machine whose devices it registers. */
+export type BusPlatform =
+  & Pick<Platform, "dma" | "nodes">
+  & Partial<Pick<Platform, "openMemory" | "diagnose" | "rescan">>;
+
+/** What {@linkcode Bus.rescan} found. */
+export interface RescanResult {
+  /** Devices that are new. */
+  readonly added: readonly VirtioDevice[];
+  /** Devices that are on the bus no more. */
+  readonly removed: readonly VirtioDevice[];
+  /** Devices that the machine had reset, and whose driver has them again. */
+  readonly recovered: readonly VirtioDevice[];
 }
 
 /** The five attributes of a device, as files in Linux's sysfs; each ends in a newline. */
@@ -132,8 +149,7 @@ export class Bus implements AsyncDisposable {
    * Feature bits that are never negotiated; a change takes effect when a device is bound again.
    */
   filter: FeatureSet;
-  /** Slots of {@linkcode Bus.addPlatform} that could not be used. */
-  readonly slotErrors: SlotError[] = [];
+  readonly #places = new Places();
   readonly #devices: BusDevice[] = [];
   readonly #drivers: VirtioDriver[] = [];
   readonly #indices = new Set<number>();
@@ -144,6 +160,8 @@ export class Bus implements AsyncDisposable {
   readonly #policy: RecoveryPolicy;
   readonly #pci: PciProbeOptions;
   #sequence = 0;
+  /** Ends with the last {@linkcode Bus.rescan} so far. */
+  #rescans: Promise<unknown> = Promise.resolve();
 
   /**
    * Makes an empty bus.
@@ -166,6 +184,7 @@ export class Bus implements AsyncDisposable {
     this.#host = {
       queueSize,
       tracer: options.tracer,
+      rings: options.rings,
       report: (device, error) => this.#onError?.(error, device),
       configChanged: (device) => this.#emit("change", device),
       needsReset: (device) => {
@@ -174,6 +193,11 @@ export class Bus implements AsyncDisposable {
         if (this.#policy.auto && idle) this.#recoverLater(device);
       },
     };
+  }
+
+  /** Slots that could not be used when their machine was last looked at. */
+  get slotErrors(): readonly SlotError[] {
+    return this.#places.errors;
   }
 
   /** The devices, in the order of their registration. */
@@ -248,13 +272,17 @@ export class Bus implements AsyncDisposable {
    * @returns The device; if a driver failed on it, its `error` has the reason.
    * @throws {VireoError} `RESET_TIMEOUT` If the device does not answer; it is then not on the bus.
    */
-  async addDevice(
+  addDevice(
     transport: Transport,
     openMemory?: Platform["openMemory"],
     diagnose?: () => VireoError | undefined,
   ): Promise<VirtioDevice> {
+    return this.#add(transport, { openMemory, diagnose });
+  }
+
+  async #add(transport: Transport, machine: DeviceMachine): Promise<BusDevice> {
     const index = this.#takeIndex();
-    const device = new BusDevice(index, transport, this.#host, { openMemory, diagnose });
+    const device = new BusDevice(index, transport, this.#host, machine);
     return await device.serial(async () => {
       try {
         await lifecycle.acknowledge(device);
@@ -273,28 +301,133 @@ export class Bus implements AsyncDisposable {
 
   /**
    * Registers the device of every slot of a machine. It skips empty slots and PCI functions that are not
-   * virtio devices, and lists slots that cannot be used in {@linkcode Bus.slotErrors}.
+   * virtio devices, slots whose device is on the bus already, and lists slots that cannot be used in
+   * {@linkcode Bus.slotErrors}.
    *
-   * @returns The devices.
+   * @returns The devices that were added.
    */
-  async addPlatform(
-    platform: Pick<Platform, "dma" | "nodes"> & Partial<Pick<Platform, "openMemory" | "diagnose">>,
-  ): Promise<readonly VirtioDevice[]> {
+  async addPlatform(platform: BusPlatform): Promise<readonly VirtioDevice[]> {
     const found: VirtioDevice[] = [];
-    const openMemory = platform.openMemory?.bind(platform);
-    for (const node of platform.nodes()) {
+    this.#places.forgetErrors(platform);
+    for (const [key, node] of Places.keyed(platform.nodes())) {
+      if (!this.#places.claim(platform, key)) continue;
+      let device: BusDevice | undefined;
       try {
-        const { tracer } = this.#host;
-        const dma = tracer?.dma(platform.dma) ?? platform.dma;
-        const transport = this.#open(tracer?.node(node) ?? node, dma);
-        if (transport === undefined) continue;
-        const diagnose = () => platform.diagnose?.(node.name);
-        found.push(await this.addDevice(transport, openMemory, diagnose));
+        device = await this.#addNode(platform, key, node);
       } catch (error) {
-        this.slotErrors.push({ slot: node.name, error: error as Error });
+        this.#places.fail(platform, node, error as Error);
       }
+      if (device === undefined) this.#places.release(platform, key);
+      else found.push(device);
     }
     return found;
+  }
+
+  async #addNode(
+    platform: BusPlatform,
+    key: string,
+    node: DeviceNode,
+  ): Promise<BusDevice | undefined> {
+    const { tracer } = this.#host;
+    const dma = tracer?.dma(platform.dma) ?? platform.dma;
+    const transport = this.#open(tracer?.node(node) ?? node, dma);
+    if (transport === undefined) return undefined;
+    const device = await this.#add(transport, {
+      openMemory: platform.openMemory?.bind(platform),
+      diagnose: () => platform.diagnose?.(node.name),
+      removed: () => this.#places.release(platform, key),
+    });
+    // Another step may have removed it already.
+    if (this.#devices.includes(device)) this.#places.fill(platform, key, device);
+    return device;
+  }
+
+  /**
+   * Looks at a machine again after devices were plugged or unplugged, or the machine was reset: removes the devices
+   * that are gone or asked to go, whose pending requests fail with `DEVICE_REMOVED`; recovers those that were
+   * reset, whose pending requests fail with `DEVICE_NEEDS_RESET`; and registers the new ones. Calls take turns.
+   *
+   * A device that cannot be recovered stays, with the reason in its `error`; failures are told to
+   * {@linkcode BusOptions.onError}.
+   *
+   * @throws {VireoError} `HOST_ERROR` If the machine does not answer.
+   *
+   * @example
+   * ```ts
+   * import { Bus } from "@vireo/drivers/bus";
+   * import { rngDriver } from "@vireo/drivers/rng";
+   * import { systemRandom } from "@vireo/emu/backends";
+   * import { EmulatedMachine } from "@vireo/emu/core";
+   * import { RngDevice } from "@vireo/emu/rng";
+   * import { assertEquals } from "@std/assert";
+   *
+   * await using machine = EmulatedMachine.create({ devices: [] });
+   * await using bus = new Bus();
+   * await bus.registerDriver(rngDriver);
+   * await bus.addPlatform(machine);
+   * const slot = machine.plug(new RngDevice({ random: systemRandom() }));
+   * const { added } = await bus.rescan(machine);
+   * assertEquals([added.length, bus.all(rngDriver).length], [1, 1]);
+   * machine.unplug(slot);
+   * assertEquals((await bus.rescan(machine)).removed, added);
+   * ```
+   */
+  async rescan(platform: BusPlatform): Promise<RescanResult> {
+    const turn = this.#rescans.then(() => this.#rescan(platform));
+    this.#rescans = turn.catch(() => {});
+    return await turn;
+  }
+
+  async #rescan(platform: BusPlatform): Promise<RescanResult> {
+    await platform.rescan?.();
+    const nodes = Places.keyed(platform.nodes());
+    const known = this.#places.of(platform);
+    const gone = known.filter(([, { transport }]) => !transport.isPresent());
+    for (const [, device] of gone) device.break(lifecycle.removed(device));
+    const leaving = known.filter((entry) => gone.includes(entry) || !nodes.has(entry[0]));
+    const removed = leaving.map(([, device]) => device);
+    await Promise.all(
+      removed.map((device) =>
+        this.removeDevice(device).catch((error) => this.#onError?.(error, device))
+      ),
+    );
+    const recovered: VirtioDevice[] = [];
+    for (const [, device] of known) {
+      if (!removed.includes(device) && await this.#revive(device)) recovered.push(device);
+    }
+    const added = await this.addPlatform(platform);
+    return { added, removed, recovered };
+  }
+
+  /** Recovers a device whose state is gone, because its machine was reset. */
+  async #revive(device: BusDevice): Promise<boolean> {
+    return await device.serial(async () => {
+      if (!this.#devices.includes(device)) return false;
+      try {
+        device.transport.enable?.();
+        if (device.transport.readStatus() !== 0) return false;
+        // Without a driver a device is acknowledged. One that is frozen is reset.
+        if (device.instance === undefined) await lifecycle.acknowledge(device);
+        if (!device.running) return false;
+        device.break(
+          new VireoError("DEVICE_NEEDS_RESET", "The machine reset the device", {
+            device: device.name,
+          }),
+        );
+        this.#policy.forget(device);
+        await this.#recover(device);
+        return true;
+      } catch (error) {
+        device.error = error as Error;
+        this.#onError?.(error as Error, device);
+        return false;
+      }
+    });
+  }
+
+  async #removeAll(devices: readonly BusDevice[]): Promise<Error[]> {
+    const results = await Promise.allSettled(devices.map((device) => this.removeDevice(device)));
+    return results.flatMap((r) => r.status === "rejected" ? [r.reason as Error] : []);
   }
 
   #open(node: DeviceNode, dma: Dma): Transport | undefined {
@@ -314,9 +447,7 @@ export class Bus implements AsyncDisposable {
     const missing = this.#devices.filter(({ transport }) => !transport.isPresent());
     // Break all queues before a driver is removed, as in Linux's virtio_pci_remove.
     for (const device of missing) device.break(lifecycle.removed(device));
-    const results = await Promise.allSettled(missing.map((device) => this.removeDevice(device)));
-    const errors = results.flatMap((r) => r.status === "rejected" ? [r.reason as Error] : []);
-    throwAll(errors, "Cannot remove all missing devices in order");
+    throwAll(await this.#removeAll(missing), "Cannot remove all missing devices in order");
     return missing;
   }
 
@@ -338,6 +469,8 @@ export class Bus implements AsyncDisposable {
         own.transport[Symbol.dispose]();
       } catch (error) {
         errors.push(error as Error);
+      } finally {
+        own.removed?.();
       }
       return errors;
     });
@@ -452,15 +585,13 @@ export class Bus implements AsyncDisposable {
   }
 
   /**
-   * Removes all devices.
+   * Removes all devices, after a {@linkcode Bus.rescan} that is under way.
    *
    * @throws The errors on the way; the bus is empty in any case.
    */
   async [Symbol.asyncDispose](): Promise<void> {
-    const removals = [...this.#devices].map((device) => this.removeDevice(device));
-    const results = await Promise.allSettled(removals);
-    const errors = results.flatMap((r) => r.status === "rejected" ? [r.reason as Error] : []);
-    throwAll(errors, "Cannot remove all devices in order");
+    await this.#rescans;
+    throwAll(await this.#removeAll([...this.#devices]), "Cannot remove all devices in order");
   }
 
   async #attach(device: BusDevice, drivers: readonly VirtioDriver[]): Promise<boolean> {

@@ -34,7 +34,7 @@ Deno.test("recovery: NEEDS_RESET breaks the queues, resets, renegotiates and res
   const recovered = device.recovered();
   scripted.needReset();
   assertEquals(await recovered, 1);
-  // The interrupt may have told of a change as well, so the driver is told that too.
+  // The interrupt may have reported a change as well, so the driver hears that too.
   assertEquals(calls, ["failed", "restore", "configChanged"]);
   const error = errors[0] as VireoError;
   assertEquals([error.code, error.device, error.register, error.seen], [
@@ -293,7 +293,7 @@ Deno.test("restore that fails leaves FAILED", async () => {
   assertEquals([scripted.status & 0x80, device.error?.message], [0x80, "gone"]);
 });
 
-Deno.test("restore keeps FAILED of before the freeze, and stops without a driver", async () => {
+Deno.test("restore keeps FAILED from before the freeze, and stops without a driver", async () => {
   const { bus, scripted, transport } = board({ features: FeatureSet.NONE });
   await using _ = bus;
   await bus.registerDriver(recorder().driver);

@@ -18,11 +18,11 @@ import type { HostRing } from "../virtqueue/host_ring.ts";
 import type { RequestQueue } from "../virtqueue/request_queue.ts";
 import { MessageStream, type WaitOptions, within } from "../wait/mod.ts";
 
-/** Frames that may wait for who receives them; then the modem's buffers stay with it. */
+/** Frames that may wait for a receiver; beyond them the driver keeps the modem's buffers. */
 const WAITING = 64;
 /** Milliseconds that a frame waits for room. */
 const SEND_DEADLINE = 15_000;
-/** What a ring with its sides reversed does not have. */
+/** Features that a ring with its sides reversed does not have. */
 const NOT_REVERSED = [
   Feature.INDIRECT_DESC,
   Feature.RING_PACKED,
@@ -30,7 +30,7 @@ const NOT_REVERSED = [
   Feature.NOTIFICATION_DATA,
 ] as const;
 
-/** What one direction asks of its frames, in bytes. */
+/** Sizes of the frames of one direction, in bytes. */
 export interface CaifDirection {
   /** Free bytes before the frame. */
   readonly headroom: number;
@@ -80,9 +80,9 @@ function readDirection(
  * ```
  */
 export class Caif extends QueueDriver {
-  /** What frames to the modem are like. */
+  /** Sizes of frames to the modem. */
   readonly uplink: CaifDirection;
-  /** What frames from the modem are like. */
+  /** Sizes of frames from the modem. */
   readonly downlink: CaifDirection;
   readonly #region: number;
   readonly #window: MemoryWindow;
@@ -101,6 +101,9 @@ export class Caif extends QueueDriver {
     const downlink = readDirection(device.config, downlinkHeadroom.offset, uplink);
     this.uplink = this.#checked(uplink);
     this.downlink = downlink.mtu === 0 ? this.uplink : this.#checked(downlink);
+    if (device.transport.legacy) {
+      throw this.error("VERSION_1_REQUIRED", "CAIF devices have no legacy interface");
+    }
     const region = device.sharedMemory(CAIF_REGION);
     const window = device.openSharedMemory(CAIF_REGION);
     if (region === undefined || window === undefined) {
@@ -138,7 +141,7 @@ export class Caif extends QueueDriver {
     const { headroom, tailroom, maxFrame } = this.uplink;
     const size = frame.length;
     if (size === 0 || size > maxFrame) {
-      throw new RangeError(`Cannot send a frame of ${size} bytes: it has 1 to ${maxFrame}`);
+      throw new RangeError(`Cannot send a frame of ${size} bytes: expected 1 to ${maxFrame}`);
     }
     this.#checkUp();
     const call = within(options, SEND_DEADLINE);

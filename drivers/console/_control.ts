@@ -6,7 +6,7 @@ export interface ControlMessage {
   readonly id: number;
   readonly event: number;
   readonly value: number;
-  /** What follows the header. */
+  /** Bytes after the header. */
   readonly rest: Uint8Array;
 }
 

@@ -38,7 +38,7 @@ const CONTROL_LIMIT = 64;
 /** The most bytes of a name that are kept. */
 const NAME_LIMIT = 1024;
 
-/** What the device sent that was passed over, by count. */
+/** Counts of the device's messages that were ignored. */
 export interface ConsoleCounters {
   /** Control messages shorter than their event needs, or with an impossible port id. */
   malformed: number;
@@ -70,7 +70,7 @@ export class Console implements DriverInstance {
   readonly multiport: boolean;
   /** Room for ports: what the device has, up to 511. */
   readonly maxPorts: number;
-  /** What the device sent that was passed over. */
+  /** Counts of the device's messages that were ignored. */
   readonly counters: ConsoleCounters = { malformed: 0, unknownPort: 0, unknownEvent: 0 };
   readonly #device: VirtioDevice;
   readonly #ports = new Map<number, Port>();
@@ -85,7 +85,7 @@ export class Console implements DriverInstance {
   #waiting: Port[] = [];
   /** Ports whose PORT_READY the device has not answered yet. */
   #introducing = 0;
-  /** Whether the device has taken DEVICE_READY, and told of its ports before. */
+  /** Whether the device has taken DEVICE_READY and reported its ports before. */
   #announced = false;
   #frozen = false;
   #failure: Error | undefined;
@@ -199,7 +199,7 @@ export class Console implements DriverInstance {
 
   /** The device or a queue failed: every pending call ends with this error. */
   failed(error: Error): void {
-    // The reset of a suspend is no failure: readers wait on.
+    // A suspend resets the device without a failure: readers keep waiting.
     if (this.#frozen && error instanceof VireoError && error.code === "DEVICE_STATE") return;
     this.#failure ??= error;
     for (const port of this.#ports.values()) port.fail(error);
@@ -231,7 +231,7 @@ export class Console implements DriverInstance {
     this.#device.ready();
     this.#begin();
     for (const port of this.#ports.values()) {
-      // What the device answers may be lost; it tells of the port once more, and is answered again.
+      // The answer may get lost: the device then reports the port once more, and gets its answer again.
       if (this.multiport) this.#send(port.id, ConsoleEvent.PORT_READY, 1);
       port.thaw();
     }
@@ -311,7 +311,7 @@ export class Console implements DriverInstance {
 
   /**
    * Says that the driver is ready. A device may throw away what it has no buffer for, as QEMU does, and
-   * tells of all its ports before it gives this message's buffer back: only then is any of them answered.
+   * reports all its ports before it gives this message's buffer back: only then is any of them answered.
    */
   async #announce(): Promise<void> {
     const queues = this.#queues;
@@ -345,7 +345,7 @@ export class Console implements DriverInstance {
 
   /** Handles what the device said, unless it does not take our answers. */
   #handleAll(): void {
-    // A device may tell of all its ports before it takes any of our answers.
+    // A device may report all its ports before it takes any of our answers.
     while (this.#unsent + this.#waiting.length < CONTROL_LIMIT + this.maxPorts) {
       const bytes = this.#control?.receiver.take();
       if (bytes === undefined) return;

@@ -7,7 +7,7 @@ import type { Transport } from "../transport/transport.ts";
  *
  * @param transport Any transport of a console device, in any state.
  * @param data Text, sent as UTF-8, or one byte.
- * @throws {VireoError} `UNSUPPORTED` If the device is no console or does not offer EMERG_WRITE.
+ * @throws {VireoError} `UNSUPPORTED` If the device is not a console, or does not offer EMERG_WRITE.
  * @throws {RangeError} If a number is not a byte.
  *
  * @example
@@ -31,7 +31,7 @@ export function emergencyWrite(transport: Transport, data: string | number): voi
     });
   }
   if (typeof data === "number" && (!Number.isInteger(data) || data < 0 || data > 255)) {
-    throw new RangeError(`Cannot write a character outside 0 to 255: received ${data}`);
+    throw new RangeError(`Cannot write character ${data}: expected 0 to 255`);
   }
   const bytes = typeof data === "number" ? [data] : new TextEncoder().encode(data);
   for (const byte of bytes) transport.writeConfig(CONSOLE_CONFIG.emerg_wr.offset, 4, byte);

@@ -14,13 +14,13 @@ export interface ConsoleSize {
 
 /** The two queues of a port, with their buffers; they outlive the port. */
 export interface PortLink {
-  /** What takes bytes from the host. */
+  /** Takes bytes from the host. */
   readonly receiver: Receiver;
-  /** What brings bytes to the host. */
+  /** Sends bytes to the host. */
   readonly sender: Sender;
 }
 
-/** What a {@linkcode Port} needs of its console. */
+/** The parts of its console that a {@linkcode Port} uses. */
 export interface PortHost {
   /** Name of the device, for messages. */
   readonly device: string;

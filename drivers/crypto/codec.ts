@@ -10,7 +10,7 @@ import {
   CryptoService,
 } from "@vireo/hal";
 
-/** What a session is for: the parameters of its algorithm, as 32-bit words, and its key. */
+/** Parameters of a session's algorithm, as 32-bit words, and its key. */
 export interface SessionParameters {
   /** The service. */
   readonly service: CryptoService;
@@ -36,17 +36,17 @@ export interface SessionNumber {
 export interface DataLengths {
   /** Initialization vector. */
   readonly iv: number;
-  /** What is worked on. */
+  /** The input. */
   readonly src: number;
   /** Additional authenticated data. */
   readonly aad: number;
-  /** What comes out. */
+  /** The output. */
   readonly dst: number;
   /** The tag. */
   readonly tag: number;
 }
 
-/** What a request to create a session says before the key. */
+/** A request to create a session, before the key. */
 export function encodeCreate(
   { service, algo, words }: SessionParameters,
   opcode: number,
@@ -65,7 +65,7 @@ export function encodeCreate(
   return bytes;
 }
 
-/** What a request to destroy a session says. */
+/** A request to destroy a session. */
 export function encodeDestroy(
   opcode: number,
   session: SessionNumber,
@@ -79,7 +79,7 @@ export function encodeDestroy(
   return bytes;
 }
 
-/** What a data request says before its variable part. */
+/** A data request, before its variable part. */
 export function encodeData(request: {
   readonly parameters: SessionParameters;
   readonly operation: number;

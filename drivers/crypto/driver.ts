@@ -44,7 +44,7 @@ const MAX_QUEUES = 8;
 /** The largest index of a queue. */
 const MAX_INDEX = 0xffff;
 
-/** What a crypto device can do. */
+/** Services and limits of a crypto device. */
 export interface CryptoOffer {
   /** Whether it takes requests. */
   readonly ready: boolean;
@@ -122,7 +122,7 @@ export class Crypto extends QueueDriver {
     };
   }
 
-  /** What the device can do, as it said last. */
+  /** Services and limits of the device, as it reported them last. */
   get offer(): CryptoOffer {
     return this.#offer;
   }
@@ -219,7 +219,7 @@ export class Crypto extends QueueDriver {
     key: RsaKey,
     options: SessionOptions & {
       readonly padding?: CryptoRsaPadding;
-      /** What a signature is of, with PKCS #1 padding. */
+      /** The hash that is signed, with PKCS #1 padding. */
       readonly hash?: CryptoRsaHash;
     } = {},
   ): Promise<Akcipher> {

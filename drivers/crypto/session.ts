@@ -9,13 +9,13 @@ export interface SessionId extends SessionNumber {
 
 /** Parameters, and their session; without one, each request carries them. */
 export interface HeldSession {
-  /** What the session is for. */
+  /** Parameters of the session's algorithm, and its key. */
   readonly parameters: SessionParameters;
   /** The session; undefined in stateless mode. */
   readonly id: SessionId | undefined;
 }
 
-/** What a session needs of its device. */
+/** The parts of its device that a session uses. */
 export interface CryptoHost {
   /** Creates a session on the device. */
   create(parameters: SessionParameters, options: WaitOptions): Promise<SessionId>;
@@ -35,7 +35,7 @@ export interface CryptoHost {
 export interface CryptoParts {
   /** Initialization vector. */
   readonly iv?: Uint8Array | undefined;
-  /** What is worked on. */
+  /** The input. */
   readonly src: Uint8Array;
   /** Additional authenticated data. */
   readonly aad?: Uint8Array | undefined;
@@ -86,7 +86,7 @@ export class CryptoSession implements AsyncDisposable {
     parts: CryptoParts,
     options: WaitOptions,
   ): Promise<Uint8Array> {
-    if (this.#closed) throw new TypeError("Cannot use an algorithm after it was closed");
+    if (this.#closed) throw new TypeError("Cannot use the algorithm: it is closed");
     const { parameters, id } = this.#sessions[index]!;
     return await this.#host.run(parameters, id, operation, parts, options);
   }

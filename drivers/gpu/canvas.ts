@@ -67,7 +67,7 @@ export const BARS: readonly Colour[] = [
 ];
 
 /**
- * What can be drawn on: pixels in four bytes each, row after row.
+ * A surface to draw on: pixels in four bytes each, row after row.
  *
  * @example
  * ```ts

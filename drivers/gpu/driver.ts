@@ -135,7 +135,9 @@ export class Gpu extends QueueDriver {
       throw this.error("UNSUPPORTED", "GPU does not read the guest's memory (RESOURCE_BLOB)");
     }
     if (!Number.isInteger(width * height) || width < 1 || height < 1) {
-      throw new RangeError(`Cannot make a picture of ${width} by ${height} pixels`);
+      throw new RangeError(
+        `Cannot make a picture of ${width} by ${height} pixels: expected positive integers`,
+      );
     }
     const call = within(options, DEADLINE);
     const id = ++this.#lastResource;
@@ -233,9 +235,13 @@ export class Gpu extends QueueDriver {
     if (
       image !== undefined && (image.width !== GPU_CURSOR_SIZE || image.height !== GPU_CURSOR_SIZE)
     ) {
-      throw new RangeError("Cannot use a pointer's image that is not 64 by 64 pixels");
+      throw new RangeError(
+        `Cannot show a pointer of ${image.width} by ${image.height} pixels: expected 64 by 64`,
+      );
     }
-    if (image?.blob) throw new RangeError("Cannot use a pointer's image that is a blob");
+    if (image?.blob) {
+      throw new RangeError("Cannot show a pointer from a blob: its image must be in the device");
+    }
     if (image !== undefined) this.#checkKnown(image);
     const words = [display, place.x, place.y, 0, image?.id ?? 0, hot.x, hot.y, 0];
     await this.#point(GpuCommand.UPDATE_CURSOR, words, options);

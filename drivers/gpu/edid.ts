@@ -1,4 +1,4 @@
-/** What a display says of itself (VESA E-EDID 1.4). */
+/** Data of a display about itself (VESA E-EDID 1.4). */
 export interface Edid {
   /** Three letters of its maker. */
   readonly manufacturer: string;

@@ -37,7 +37,7 @@ export interface InputEvent {
   readonly value: number;
 }
 
-/** Who made a device, as evdev's `EVIOCGID` tells it. */
+/** Maker and model of a device, as in evdev's `EVIOCGID`. */
 export interface InputIds {
   /** Bus type, for example 6 (virtual). */
   readonly bus: number;
@@ -85,7 +85,7 @@ export class Input extends QueueDriver {
   readonly name: string;
   /** The device's serial, empty if it has none. */
   readonly serial: string;
-  /** Who made it; undefined if it does not say. */
+  /** Its maker and model; undefined if it does not report them. */
   readonly ids: InputIds | undefined;
   /** Property bits (evdev's INPUT_PROP). */
   readonly properties: ReadonlySet<number>;
@@ -140,7 +140,7 @@ export class Input extends QueueDriver {
    */
   async send(type: number, code: number, value: number, options: WaitOptions = {}): Promise<void> {
     if (!this.codes.get(type)?.has(code)) {
-      throw new RangeError(`Cannot send an event that ${this.name} has not: ${type}, ${code}`);
+      throw new RangeError(`Cannot send event ${type}, ${code}: ${this.name} must have it`);
     }
     const event = new Uint8Array(INPUT_EVENT.SIZE);
     const view = new DataView(event.buffer);
@@ -170,7 +170,7 @@ export class Input extends QueueDriver {
     });
   }
 
-  /** What the device answers for a selection; empty if it has nothing. */
+  /** Reads the device's answer to a selection; empty if it has none. */
   #select(select: number, subsel: number): Uint8Array {
     const { config } = this.device;
     config.write8(INPUT_CONFIG.select.offset, select);

@@ -38,15 +38,15 @@ export function writeTxHeader(
   const { csum, gso } = offload;
   header.fill(0);
   if (csum === undefined) {
-    throw new TypeError("Cannot have a packet cut without a checksum to complete");
+    throw new TypeError("Cannot have the device cut the packet: csum must be given");
   }
   need(features, NetFeature.CSUM);
   const end = csum.start + csum.offset + 2;
   const whole = Number.isInteger(csum.start) && Number.isInteger(csum.offset);
   if (!whole || csum.start < ETH_HDR_SIZE || csum.offset < 0 || end > length) {
     throw new RangeError(
-      `Cannot complete a checksum outside the frame of ${length} bytes: received start ` +
-        `${csum.start} and offset ${csum.offset}`,
+      `Cannot complete a checksum at start ${csum.start} and offset ${csum.offset}: it must ` +
+        `lie in the frame of ${length} bytes, behind the Ethernet header`,
     );
   }
   const view = new DataView(header.buffer, header.byteOffset);
@@ -57,16 +57,21 @@ export function writeTxHeader(
   const { type, feature } = GSO[gso.type];
   if (!(features.has(NetFeature.GSO) && !features.has(Feature.VERSION_1))) need(features, feature);
   if (gso.ecn) {
-    if (type === NetGso.UDP) throw new TypeError("Cannot mark a UDP packet with ECN");
+    if (type === NetGso.UDP) {
+      throw new TypeError("Cannot mark a UDP packet with ECN: only TCP has it");
+    }
     need(features, NetFeature.HOST_ECN);
   }
   if (!(Number.isInteger(gso.size) && gso.size >= 1 && gso.size <= 0xffff)) {
-    throw new RangeError(`Cannot cut a packet into pieces of ${gso.size} bytes: 1 to 65535`);
+    throw new RangeError(
+      `Cannot cut a packet into pieces of ${gso.size} bytes: expected 1 to 65535`,
+    );
   }
   const { headerLength } = gso;
   if (!(Number.isInteger(headerLength) && headerLength > csum.start && headerLength <= length)) {
     throw new RangeError(
-      `Cannot cut a packet of ${length} bytes whose headers take ${headerLength} bytes`,
+      `Cannot cut a packet of ${length} bytes with headers of ${headerLength} bytes: the headers ` +
+        `must end behind byte ${csum.start} and inside the packet`,
     );
   }
   header[NET_HDR.gso_type.offset] = type | (gso.ecn ? NetGso.ECN : 0);
@@ -77,7 +82,7 @@ export function writeTxHeader(
 function need(features: FeatureSet, bit: number): void {
   if (features.has(bit)) return;
   throw new TypeError(
-    `Cannot leave this to the device: ${featureName(bit, NetFeature)} was not negotiated`,
+    `Cannot leave this to the device: ${featureName(bit, NetFeature)} must be negotiated`,
   );
 }
 

@@ -14,7 +14,7 @@ export class Inbox {
   /** Makes an empty one. @param last Looks for frames before a caller gives up. */
   constructor(max: number, drop: "newest" | "oldest", stats: NetStats, last: LastLook) {
     if (!Number.isInteger(max) || max < 1) {
-      throw new RangeError(`Cannot keep ${max} received frames: must be a positive integer`);
+      throw new RangeError(`Cannot keep ${max} received frames: expected a positive integer`);
     }
     this.#max = max;
     this.#drop = drop;

@@ -129,7 +129,7 @@ export class RxQueue {
     this.#region.unshare(start, this.#stride, "from-device");
     const buffers = bytes[start + 10]! | (bytes[start + 11]! << 8);
     if (used < headerSize + ETH_HDR_SIZE) {
-      // Nothing in so short a buffer is to be believed, num_buffers neither.
+      // Everything in so short a buffer is doubtful, num_buffers as well.
       this.#stats.rxShort++;
     } else if (buffers === 1) {
       this.#hand(start, bytes, start + headerSize, used);

@@ -49,7 +49,7 @@ const FEATURES = FeatureSet.of(
  */
 export function createNetDriver(options: NetOptions = {}): VirtioDriver<Net> {
   if (options.pairs !== undefined && !(Number.isInteger(options.pairs) && options.pairs >= 1)) {
-    throw new RangeError(`Cannot use ${options.pairs} queue pairs: must be a positive integer`);
+    throw new RangeError(`Cannot use ${options.pairs} queue pairs: expected a positive integer`);
   }
   return {
     name: "virtio_net",

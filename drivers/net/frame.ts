@@ -11,7 +11,7 @@ export interface TxChecksum {
 
 /** A large packet that the device is to cut (virtio 1.4 §5.1.6.2); needs a checksum too. */
 export interface TxSegmentation {
-  /** What is cut: TCP over IPv4 or IPv6, or UDP (into fragments). */
+  /** Kind of packet to cut: TCP over IPv4 or IPv6, or UDP (into fragments). */
   readonly type: "tcpv4" | "tcpv6" | "udp";
   /** Bytes of payload in each piece. */
   readonly size: number;
@@ -21,7 +21,7 @@ export interface TxSegmentation {
   readonly ecn?: boolean;
 }
 
-/** What a frame may leave to the device. */
+/** Work on a frame that a driver may leave to the device. */
 export interface TxOffload {
   /** The checksum to complete. */
   readonly csum?: TxChecksum;
@@ -35,7 +35,7 @@ export interface SendOptions extends TxOffload, WaitOptions {
   readonly queue?: number;
 }
 
-/** What is known of a received frame's checksum. */
+/** State of a received frame's checksum. */
 export type RxChecksum =
   /** Nothing: check it. */
   | "none"
@@ -48,7 +48,7 @@ export type RxChecksum =
 export interface Frame {
   /** The frame, from the destination address, without the checksum. */
   readonly bytes: Uint8Array;
-  /** What is known of its checksum. */
+  /** State of its checksum. */
   readonly checksum: RxChecksum;
   /** A value of `NetGso`, with the ECN bit; 0 if the frame is an ordinary one. */
   readonly gsoType: number;
@@ -79,7 +79,7 @@ export class RxFrame {
   /** The receive queue. */
   queue = 0;
 
-  /** What is known of the frame's checksum. */
+  /** State of the frame's checksum. */
   get checksum(): RxChecksum {
     if ((this.flags & NetHdrFlag.NEEDS_CSUM) !== 0) return "partial";
     return (this.flags & NetHdrFlag.DATA_VALID) !== 0 ? "valid" : "none";
@@ -102,7 +102,7 @@ export class RxFrame {
   }
 }
 
-/** What a network device's driver counted; all counters only grow. */
+/** Counters of a network device's driver; they only grow. */
 export interface NetStats {
   /** Frames received and handed on or queued. */
   rxFrames: number;

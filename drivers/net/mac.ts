@@ -15,7 +15,9 @@
  */
 export function parseMac(text: string): Uint8Array {
   if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(text)) {
-    throw new TypeError(`Cannot parse an Ethernet address: received "${text}"`);
+    throw new TypeError(
+      `Cannot parse "${text}": expected an Ethernet address such as 52:54:00:12:34:56`,
+    );
   }
   return Uint8Array.from(text.split(":"), (part) => parseInt(part, 16));
 }

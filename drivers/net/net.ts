@@ -63,7 +63,7 @@ const BUDGET = 1024;
 export class Net extends EventTarget implements DriverInstance {
   /** The device on the bus. */
   readonly device: VirtioDevice;
-  /** What was counted. */
+  /** Counters since the driver took the device. */
   readonly stats: NetStats = {
     rxFrames: 0,
     rxBytes: 0,
@@ -279,7 +279,11 @@ export class Net extends EventTarget implements DriverInstance {
    */
   async setMac(mac: Uint8Array, options?: WaitOptions): Promise<void> {
     checkMac(mac);
-    if ((mac[0]! & 1) === 1) throw new TypeError("Cannot use a multicast address as one's own");
+    if ((mac[0]! & 1) === 1) {
+      throw new TypeError(
+        "Cannot use a multicast address as one's own: expected a unicast address",
+      );
+    }
     const copy = mac.slice();
     if (this.#setsMac) {
       await this.#commands(NetFeature.CTRL_MAC_ADDR).setMac(copy, forCommand(options));
@@ -352,7 +356,7 @@ export class Net extends EventTarget implements DriverInstance {
   async setPairs(pairs: number, options?: WaitOptions): Promise<void> {
     if (!Number.isInteger(pairs) || pairs < 1 || pairs > this.#senders.length) {
       throw new RangeError(
-        `Cannot use ${pairs} queue pairs: 1 to ${this.#senders.length} are set up`,
+        `Cannot use ${pairs} queue pairs: expected 1 to ${this.#senders.length}`,
       );
     }
     const control = this.#commands(NetFeature.MQ);
@@ -388,14 +392,17 @@ export class Net extends EventTarget implements DriverInstance {
    * Chooses which receive offloads the device may use.
    *
    * @param features Of `NET_GUEST_OFFLOADS`, negotiated ones.
-   * @throws {TypeError} If one was not negotiated or is no offload.
+   * @throws {TypeError} If one was not negotiated or is not a receive offload.
    * @throws {VireoError} `UNSUPPORTED` without CTRL_GUEST_OFFLOADS; `COMMAND_REFUSED`, `TIMEOUT`.
    */
   async setGuestOffloads(features: readonly number[], options?: WaitOptions): Promise<void> {
     let bits = 0;
     for (const bit of features) {
       if (!NET_GUEST_OFFLOADS.includes(bit) || !this.device.has(bit)) {
-        throw new TypeError(`Cannot use ${featureName(bit, NetFeature)} as a receive offload here`);
+        const name = featureName(bit, NetFeature);
+        throw new TypeError(
+          `Cannot choose ${name}: expected a receive offload that was negotiated`,
+        );
       }
       bits |= 1 << bit;
     }
@@ -571,7 +578,7 @@ export class Net extends EventTarget implements DriverInstance {
   #sender(queue = 0): Sender {
     const sender = queue < this.#pairs ? this.#senders[queue] : undefined;
     if (sender !== undefined) return sender;
-    throw new RangeError(`Cannot send on queue ${queue}: ${this.#pairs} in use`);
+    throw new RangeError(`Cannot send on queue ${queue}: expected 0 to ${this.#pairs - 1}`);
   }
 
   #checkSend(frame: Uint8Array, options: SendOptions): Sender {
@@ -583,7 +590,7 @@ export class Net extends EventTarget implements DriverInstance {
       (tagged ? VLAN_TAG_SIZE : 0);
     if (length >= ETH_HDR_SIZE && length <= most) return sender;
     throw new RangeError(
-      `Cannot send a frame outside ${ETH_HDR_SIZE} to ${most} bytes: received ${length}`,
+      `Cannot send a frame of ${length} bytes: expected ${ETH_HDR_SIZE} to ${most}`,
     );
   }
 
@@ -593,7 +600,7 @@ export class Net extends EventTarget implements DriverInstance {
 
   async #setVlan(command: NetCtrlVlan, id: number, options?: WaitOptions): Promise<void> {
     if (!Number.isInteger(id) || id < 0 || id > 4095) {
-      throw new RangeError(`Cannot use a VLAN id outside 0 to 4095: received ${id}`);
+      throw new RangeError(`Cannot use VLAN id ${id}: expected 0 to 4095`);
     }
     await this.#commands(NetFeature.CTRL_VLAN).setVlan(command, id, forCommand(options));
   }
@@ -617,6 +624,6 @@ function forCommand(options: WaitOptions = {}): Deadline {
 
 function checkMac(mac: Uint8Array): void {
   if (mac.length !== 6) {
-    throw new TypeError(`Cannot use an Ethernet address of ${mac.length} bytes: it has 6`);
+    throw new TypeError(`Cannot use an Ethernet address of ${mac.length} bytes: expected 6`);
   }
 }

@@ -11,7 +11,7 @@ export interface NetOptions {
 }
 
 /**
- * What a device lets through, as `NetCtrlRx`; by default its own address, broadcasts and the address
+ * Frames that a device lets through, as `NetCtrlRx`; by default its own address, broadcasts and the address
  * table.
  */
 export const RxMode = {

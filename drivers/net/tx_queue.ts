@@ -111,7 +111,7 @@ export class TxQueue {
     if (this.#closed !== undefined) throw this.#closed;
     if (!(length >= ETH_HDR_SIZE && length <= this.slotSize)) {
       throw new RangeError(
-        `Cannot send a frame outside ${ETH_HDR_SIZE} to ${this.slotSize} bytes: received ${length}`,
+        `Cannot send a frame of ${length} bytes: expected ${ETH_HDR_SIZE} to ${this.slotSize}`,
       );
     }
     if (this.#dirty[slot] === 1) {
@@ -176,8 +176,8 @@ export class TxQueue {
     const elements = count + (this.#layout.splitHeader ? 1 : 0);
     if (count > this.frames.length || elements > this.#queue.size) {
       throw new RangeError(
-        `Cannot send a frame over ${this.frames.length * this.slotSize} bytes on this queue: ` +
-          `received ${frame.length}`,
+        `Cannot send a frame of ${frame.length} bytes on this queue: expected at most ` +
+          `${this.frames.length * this.slotSize}`,
       );
     }
     if (this.#freeCount < count) this.reclaim();
@@ -249,7 +249,7 @@ export class TxQueue {
       if (!added) this.#takeBack(first);
     }
     // The slots are counted so that there is always room for their descriptors.
-    if (!added) throw new RangeError("Cannot submit a slot that was not reserved");
+    if (!added) throw new RangeError(`Cannot submit slot ${first}: it must be reserved`);
   }
 
   #takeBack(token: number): void {

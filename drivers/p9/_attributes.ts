@@ -13,9 +13,9 @@ import type { P9Session } from "./_session.ts";
 /** Kinds of files. */
 export type P9Kind = "file" | "directory" | "symlink" | "other";
 
-/** What a server tells of a file. */
+/** Attributes of a file, as the server reports them. */
 export interface P9Stat {
-  /** What it is. */
+  /** Kind and number of the file on the server. */
   readonly kind: P9Kind;
   /** Names it on the server. */
   readonly qid: P9Qid;
@@ -39,7 +39,7 @@ export interface P9Stat {
   readonly ctime: Date;
 }
 
-/** What to change of a file. */
+/** Attributes to change. */
 export interface P9Changes {
   /** Permissions. */
   readonly mode?: number;

@@ -3,7 +3,7 @@ import { P9_QID, P9MessageWriter, P9QidType, VireoError } from "@vireo/hal";
 const HIGH = 2 ** 32;
 const decoder = new TextDecoder();
 
-/** What names a file on its server, while the server runs. */
+/** Names a file on its server, while the server runs. */
 export interface P9Qid {
   /** Bits of `P9QidType`. */
   readonly type: number;

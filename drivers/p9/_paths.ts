@@ -13,7 +13,7 @@ const MAX_TARGET = 4096;
 export interface Found {
   /** The server's handle. */
   readonly fid: number;
-  /** What it is. */
+  /** Kind of the file. */
   readonly qid: P9Qid;
 }
 
@@ -132,7 +132,7 @@ export function split(path: string): { readonly directory: string; readonly name
   const names = parts(path);
   const name = names.pop();
   if (name === undefined || name === "..") {
-    throw new TypeError(`Cannot use '${path}' as the path of something in a directory`);
+    throw new TypeError(`Cannot use '${path}': the path must end with a name`);
   }
   return { directory: names.join("/"), name };
 }

@@ -4,7 +4,7 @@ import { WaitList, type WaitOptions, within } from "../wait/mod.ts";
 /** Milliseconds that a request may take, or wait for memory, unless told otherwise. */
 export const DEADLINE = 30_000;
 
-/** Memory for the data of reads and writes: a few regions of one size, which who comes first gets. */
+/** Memory for the data of reads and writes: a few regions of one size, first come, first served. */
 export class Payloads {
   readonly #dma: Dma;
   readonly #size: number;

@@ -35,7 +35,7 @@ type P9Ask = (
 /** Memory with data of a request or an answer. */
 export type P9Data = Loan & { readonly length: number };
 
-/** What goes with a request, besides its message. */
+/** Data and options of a request, besides its message. */
 interface P9Extra {
   /** Data that follows the message; at least a byte. */
   readonly send?: P9Data;
@@ -50,11 +50,11 @@ interface P9Extra {
   readonly tag?: number;
 }
 
-/** What a walk found. */
+/** Result of a walk. */
 interface P9Walk {
   /** The new fid; of no use if the walk was not complete. */
   readonly fid: number;
-  /** What each name is, as far as it came. */
+  /** The file of each name, as far as the walk came. */
   readonly qids: readonly P9Qid[];
 }
 
@@ -183,7 +183,7 @@ export class P9Session {
     }
     const { type } = message;
     const head = message.finish(type, tag, send?.length ?? 0);
-    /** Who still knows the tag: the request, and the Tflush that follows it. */
+    /** Counts the owners of the tag: the request, and the Tflush that follows it. */
     let holders = 1;
     const release = (): void => {
       if (--holders === 0 && tag !== P9_NO_TAG) this.#tags.push(tag);

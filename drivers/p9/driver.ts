@@ -25,17 +25,17 @@ const MAX_TAG = 1024;
 
 /**
  * Most requests that the device has at once. QEMU's serves so many, and one more would stop it for good:
- * its queue has as many entries, but virtio-mmio tells of 1024.
+ * its queue has as many entries, but virtio-mmio reports 1024.
  */
 const MAX_REQUESTS = 128;
 
 /** How to attach. */
 export interface P9AttachOptions extends WaitOptions {
-  /** What of the server's to attach to, where it exports several trees; empty by default. */
+  /** Name of the tree to attach to, where the server exports several; empty by default. */
   readonly name?: string;
-  /** Who asks; empty by default. */
+  /** Name of the user; empty by default. */
   readonly user?: string;
-  /** Who asks, as a number; none by default, so that files belong to the server's own user. */
+  /** Number of the user; none by default, so that files belong to the server's own user. */
   readonly uid?: number;
 }
 
@@ -53,7 +53,7 @@ export interface P9AttachOptions extends WaitOptions {
  * ```
  */
 export class P9 extends QueueDriver {
-  /** What the host calls its tree. */
+  /** The host's name for its tree. */
   readonly mountTag: string;
   #session!: P9Session;
 
@@ -92,7 +92,7 @@ export class P9 extends QueueDriver {
     return new P9Tree(session, fid, answer.qid());
   }
 
-  /** Trees and files of before are of no use after it. */
+  /** Trees and files from before it cannot be used after it. */
   protected override setUp(): void {
     const [queue] = this.openQueues({ name: "requests", maxSize: MAX_REQUESTS });
     this.#session = new P9Session(this.device, MESSAGE_SIZE, (parts, room, options) => {

@@ -90,7 +90,9 @@ export class P9File implements AsyncDisposable {
     const { offset, length, at = 0, onReturned } = target;
     checkRange(offset, length);
     if (at < 0 || at + length > region.bytes.length) {
-      throw new RangeError(`Cannot read ${length} bytes to ${at} of ${region.bytes.length}`);
+      throw new RangeError(
+        `Cannot read ${length} bytes to byte ${at}: the region has ${region.bytes.length}`,
+      );
     }
     const call = within(target);
     let owners = 1;
@@ -278,7 +280,9 @@ function contiguous(lengths: readonly number[], chunk: number): number {
 
 function checkRange(offset: number, length: number): void {
   if (!Number.isSafeInteger(offset) || offset < 0 || !Number.isSafeInteger(offset + length)) {
-    throw new RangeError(`Cannot use offset ${offset} and ${length} bytes: no place in a file`);
+    throw new RangeError(
+      `Cannot use ${length} bytes at offset ${offset}: expected integers from 0 to 2^53-1`,
+    );
   }
 }
 

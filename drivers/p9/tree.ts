@@ -32,13 +32,13 @@ const DIRECTORY_MODE = 0o755;
 export interface P9Entry {
   /** Its name. */
   readonly name: string;
-  /** What it is. */
+  /** Kind of the file. */
   readonly kind: P9Kind;
   /** Names it on the server. */
   readonly qid: P9Qid;
 }
 
-/** What a server tells of its file system. */
+/** Size and use of a file system, as the server reports them. */
 export interface P9FileSystem {
   /** Its kind: Linux's magic number. */
   readonly type: number;

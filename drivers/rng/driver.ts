@@ -77,7 +77,9 @@ export class Rng extends QueueDriver {
    */
   async fill<T extends IntegerArray>(array: T, options: WaitOptions = {}): Promise<T> {
     if (!ArrayBuffer.isView(array) || !/^(Big)?(Int|Uint)/.test(array[Symbol.toStringTag])) {
-      throw new TypeError("Cannot fill anything but an array of integers with random bits");
+      throw new TypeError(
+        "Cannot fill the value with random bits: it must be an array of integers",
+      );
     }
     await this.read(new Uint8Array(array.buffer, array.byteOffset, array.byteLength), options);
     return array;

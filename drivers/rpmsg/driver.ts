@@ -34,7 +34,7 @@ export interface RpmsgChannel {
   readonly address: number;
 }
 
-/** What the remote processor sent that was passed over, by count. */
+/** Counts of the remote processor's messages that were ignored. */
 export interface RpmsgCounters {
   /** Messages whose length makes no sense. */
   malformed: number;
@@ -44,7 +44,7 @@ export interface RpmsgCounters {
   tooManyServices: number;
 }
 
-/** What to make an endpoint of. */
+/** Options of an endpoint. */
 export interface EndpointOptions {
   /** Our address, 0 to 2^32 - 2; the lowest free one from 1024 up by default. */
   readonly local?: number;
@@ -73,7 +73,7 @@ export interface EndpointOptions {
 export class Rpmsg extends QueueDriver {
   /** Most bytes of a message. */
   readonly mtu: number = RPMSG_MTU;
-  /** What was passed over. */
+  /** Counts of the messages that were ignored. */
   readonly counters: RpmsgCounters = { malformed: 0, unknownAddress: 0, tooManyServices: 0 };
   /** By address and name: services may share either. */
   readonly #channels = new Map<string, RpmsgChannel>();
@@ -135,7 +135,7 @@ export class Rpmsg extends QueueDriver {
       }
       const length = new TextEncoder().encode(announce).length;
       if (length === 0 || length >= RPMSG_NS.name.size) {
-        throw new RangeError(`Cannot announce a name that has not 1 to 31 bytes: '${announce}'`);
+        throw new RangeError(`Cannot announce '${announce}': expected a name of 1 to 31 bytes`);
       }
     }
     const host = {
@@ -151,7 +151,7 @@ export class Rpmsg extends QueueDriver {
     return endpoint;
   }
 
-  /** Opens the queues; services and endpoints of before are gone. */
+  /** Opens the queues, and forgets services and endpoints from before. */
   protected override setUp(): void {
     this.#endpoints.clear();
     this.#channels.clear();
@@ -181,7 +181,7 @@ export class Rpmsg extends QueueDriver {
       throw new RangeError(`Cannot send ${bytes.length} bytes: a message has at most ${RPMSG_MTU}`);
     }
     if (!Number.isInteger(dst) || dst < 0 || dst >= RPMSG_ANY) {
-      throw new RangeError(`Cannot send to the address ${dst}`);
+      throw new RangeError(`Cannot send to the address ${dst}: expected 0 to 2^32 - 2`);
     }
     const message = new Uint8Array(RPMSG_HDR.SIZE + bytes.length);
     const view = new DataView(message.buffer);

@@ -3,13 +3,13 @@ import { MessageStream } from "../wait/message_stream.ts";
 
 /** A message that came. */
 export interface RpmsgMessage {
-  /** Who sent it. */
+  /** Address of the sender. */
   readonly from: number;
-  /** What it says. */
+  /** Bytes of the message. */
   readonly bytes: Uint8Array;
 }
 
-/** What an endpoint needs of its bus. */
+/** The parts of its bus that an endpoint uses. */
 export interface EndpointHost {
   /** Name of the device, for errors. */
   readonly device: string;
@@ -73,7 +73,9 @@ export class RpmsgEndpoint implements Disposable {
     options: WaitOptions & { readonly to?: number | undefined } = {},
   ): Promise<void> {
     const to = options.to ?? this.remote;
-    if (to === undefined) throw new RangeError("Cannot send a message to nobody: no address given");
+    if (to === undefined) {
+      throw new RangeError("Cannot send the message: an address must be given");
+    }
     return this.#host.send(this.address, to, bytes, options);
   }
 

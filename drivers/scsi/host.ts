@@ -52,7 +52,7 @@ export interface ScsiTask {
   readonly unit: Pick<ScsiUnit, "target" | "lun">;
   /** The command descriptor block, at most 32 bytes. */
   readonly cdb: Uint8Array;
-  /** What the unit reads. */
+  /** Data for the unit. */
   readonly write?: Uint8Array | undefined;
   /** Room for what it writes, in bytes. */
   readonly read?: number | undefined;
@@ -60,7 +60,7 @@ export interface ScsiTask {
   readonly id?: number | undefined;
 }
 
-/** What a unit answered. */
+/** Answer of a unit. */
 export interface ScsiResult {
   /** A value of `ScsiStatus`. */
   readonly status: number;
@@ -68,7 +68,7 @@ export interface ScsiResult {
   readonly sense: ScsiSense | undefined;
   /** Bytes of the data that were not transferred. */
   readonly residual: number;
-  /** What the unit wrote. */
+  /** Data that the unit wrote. */
   readonly data: Uint8Array;
 }
 
@@ -178,7 +178,9 @@ export class ScsiHost extends QueueDriver {
   async command(task: ScsiTask, options: WaitOptions = {}): Promise<ScsiResult> {
     const { unit, cdb, write, read = 0, id = ++this.#lastId } = task;
     if (cdb.length > SCSI_CDB_SIZE) {
-      throw new RangeError(`Cannot send a command block of ${cdb.length} bytes, at most 32`);
+      throw new RangeError(
+        `Cannot send a command block of ${cdb.length} bytes: expected at most 32`,
+      );
     }
     const size = Math.max(write?.length ?? 0, read);
     if (size > this.#maxBytes) {
@@ -273,7 +275,7 @@ export class ScsiHost extends QueueDriver {
     await this.manage(ScsiTaskManagement.LOGICAL_UNIT_RESET, unit, 0, options);
   }
 
-  /** What happens from now on: hotplug and changed parameters, where they were negotiated. */
+  /** Events from now on: hotplug and changed parameters, where they were negotiated. */
   events(options: WaitOptions = {}): AsyncIterableIterator<ScsiHostEvent> & Disposable {
     return this.#happenings.listen(options);
   }
@@ -282,8 +284,15 @@ export class ScsiHost extends QueueDriver {
   protected override setUp(): void {
     const { config } = this.device;
     // Sense data and blocks have the sizes that this driver works with, whatever the device had.
-    config.write32(SCSI_CONFIG.sense_size.offset, SCSI_SENSE_SIZE);
-    config.write32(SCSI_CONFIG.cdb_size.offset, SCSI_CDB_SIZE);
+    for (
+      const [{ offset }, size] of [
+        [SCSI_CONFIG.sense_size, SCSI_SENSE_SIZE],
+        [SCSI_CONFIG.cdb_size, SCSI_CDB_SIZE],
+      ] as const
+    ) {
+      // Behind vhost-user some cannot be written to: vhost-device-scsi ends.
+      if (config.read32(offset) !== size) config.write32(offset, size);
+    }
     const count = config.read32(SCSI_CONFIG.num_queues.offset);
     // As Linux, which takes 0 for what a device should have said (virtio_scsi.c, virtscsi_probe).
     this.#maxBytes = 512 * Math.min(

@@ -1,6 +1,6 @@
 import { SCSI_SENSE_KEYS } from "@vireo/hal";
 
-/** What a logical unit says of a command that failed (SPC-4 §4.5). */
+/** Reason of a logical unit for a command that failed (SPC-4 §4.5). */
 export interface ScsiSense {
   /** Sense key, 0 to 15. */
   readonly key: number;

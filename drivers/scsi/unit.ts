@@ -2,7 +2,7 @@ import { SCSI_READ_CAPACITY_16, ScsiCommand as C, VireoError } from "@vireo/hal"
 import { type WaitOptions, within } from "../wait/mod.ts";
 import type { ScsiHost } from "./host.ts";
 
-/** What INQUIRY tells of a logical unit (SPC-4 §6.6). */
+/** Answer of a logical unit to INQUIRY (SPC-4 §6.6). */
 export interface ScsiInquiry {
   /** Peripheral device type: 0 a disk, 5 a CD or DVD. */
   readonly type: number;
@@ -16,7 +16,7 @@ export interface ScsiInquiry {
   readonly revision: string;
 }
 
-/** What READ CAPACITY tells. */
+/** Answer to READ CAPACITY. */
 export interface ScsiCapacity {
   /** Number of blocks. */
   readonly blocks: number;
@@ -25,7 +25,7 @@ export interface ScsiCapacity {
 }
 
 /** Which form of READ and WRITE to use; the shortest that fits by default. */
-export type ScsiForm = 6 | 10 | 16;
+export type ScsiForm = 6 | 10 | 12 | 16;
 
 /** How to read or write. */
 export interface ScsiTransfer extends WaitOptions {
@@ -38,6 +38,10 @@ const MIN_BLOCK_SIZE = 256;
 const MAX_BLOCK_SIZE = 65536;
 /** Blocks of one command: less than a MiB of the usual ones. */
 const MAX_BLOCKS = 1024;
+/** Blocks of one WRITE SAME: 4 MiB of the usual ones, which units take at once. */
+const SAME_BLOCKS = 8192;
+/** Bytes of the header of MODE SENSE (10). */
+const MODE_HEADER = 8;
 
 /**
  * One logical unit of a target; most are disks (SBC-3).
@@ -153,7 +157,12 @@ export class ScsiUnit {
     const most = this.#most(blockSize);
     for (let at = 0; at < count; at += most) {
       const part = Math.min(most, count - at);
-      const cdb = transfer(options.form, [C.READ_6, C.READ_10, C.READ_16], block + at, part);
+      const cdb = transfer(
+        options.form,
+        [C.READ_6, C.READ_10, C.READ_12, C.READ_16],
+        block + at,
+        part,
+      );
       parts.push(
         this.#in(cdb, part * blockSize, call, part * blockSize)
           .then((data) => bytes.set(data, at * blockSize)),
@@ -169,13 +178,20 @@ export class ScsiUnit {
     const { blockSize } = this.#capacity ?? await this.capacity(call);
     const count = data.length / blockSize;
     if (!Number.isInteger(count)) {
-      throw new RangeError(`Cannot write ${data.length} bytes: no multiple of ${blockSize}`);
+      throw new RangeError(
+        `Cannot write ${data.length} bytes: expected a multiple of ${blockSize}`,
+      );
     }
     const parts: Promise<void>[] = [];
     const most = this.#most(blockSize);
     for (let at = 0; at < count; at += most) {
       const part = Math.min(most, count - at);
-      const cdb = transfer(options.form, [C.WRITE_6, C.WRITE_10, C.WRITE_16], block + at, part);
+      const cdb = transfer(
+        options.form,
+        [C.WRITE_6, C.WRITE_10, C.WRITE_12, C.WRITE_16],
+        block + at,
+        part,
+      );
       parts.push(
         this.#out(cdb, data.subarray(at * blockSize, (at + part) * blockSize), call),
       );
@@ -190,6 +206,52 @@ export class ScsiUnit {
       new Uint8Array(0),
       options,
     );
+  }
+
+  /** Whether it refuses writes, by MODE SENSE (10). @throws {VireoError} As {@linkcode ScsiHost.command}. */
+  async writeProtected(options: WaitOptions = {}): Promise<boolean> {
+    // No block descriptors, all pages: the header is what is looked at.
+    const cdb = [C.MODE_SENSE_10, 8, 0x3f, 0, 0, 0, 0, 0, 252, 0];
+    const header = await this.#in(cdb, 252, options, MODE_HEADER);
+    return (header[3]! & 0x80) !== 0;
+  }
+
+  /**
+   * Writes one block's bytes to many blocks, by WRITE SAME: the unit repeats them.
+   *
+   * @param block The first block.
+   * @param count Number of blocks, 1 or more.
+   * @param pattern The bytes of one block.
+   * @throws {RangeError} If `pattern` is not one block, or `count` not a positive integer; {VireoError} As
+   * {@linkcode ScsiHost.command}; `UNSUPPORTED` If the unit has no such command.
+   */
+  async writeSame(
+    block: number,
+    count: number,
+    pattern: Uint8Array,
+    options: WaitOptions = {},
+  ): Promise<void> {
+    const call = within(options);
+    const { blockSize } = this.#capacity ?? await this.capacity(call);
+    if (pattern.length !== blockSize) {
+      throw new RangeError(
+        `Cannot repeat a block of ${pattern.length} bytes: expected ${blockSize} bytes`,
+      );
+    }
+    if (!Number.isSafeInteger(count) || count < 1) {
+      throw new RangeError(`Cannot repeat a block ${count} times: expected 1 or more`);
+    }
+    // One command after the other: each keeps the unit busy for a while.
+    for (let at = 0; at < count; at += SAME_BLOCKS) {
+      const part = Math.min(SAME_BLOCKS, count - at);
+      const cdb = transfer(
+        block + count > 2 ** 32 ? 16 : 10,
+        [NaN, C.WRITE_SAME_10, NaN, C.WRITE_SAME_16],
+        block + at,
+        part,
+      );
+      await this.#out(cdb, pattern, call);
+    }
   }
 
   /** Gives blocks back to the storage; they have no contents then. */
@@ -248,7 +310,7 @@ function view(bytes: Uint8Array): DataView {
 /** A READ or WRITE of the form that fits, or the one that was asked for. */
 function transfer(
   form: ScsiForm | undefined,
-  [six, ten, sixteen]: readonly [number, number, number],
+  [six, ten, twelve, sixteen]: readonly [number, number, number, number],
   block: number,
   count: number,
 ): Uint8Array {
@@ -259,9 +321,14 @@ function transfer(
     ? [2 ** 21, 256]
     : chosen === 10
     ? [2 ** 32, 0xffff]
-    : [2 ** 53, 2 ** 32];
+    : chosen === 12
+    ? [2 ** 32, 2 ** 32 - 1]
+    : [2 ** 53, 2 ** 32 - 1];
   if (block + count > most[0]! || count > most[1]!) {
-    throw new RangeError(`Cannot name ${count} blocks from ${block} on in ${chosen} bytes`);
+    throw new RangeError(
+      `Cannot name ${count} blocks from block ${block} on in a command of ${chosen} bytes: ` +
+        `expected a longer command`,
+    );
   }
   if (chosen === 6) {
     out.setUint32(0, block);
@@ -271,6 +338,10 @@ function transfer(
     cdb[0] = ten;
     out.setUint32(2, block);
     out.setUint16(7, count);
+  } else if (chosen === 12) {
+    cdb[0] = twelve;
+    out.setUint32(2, block);
+    out.setUint32(6, count);
   } else {
     cdb[0] = sixteen;
     out.setUint32(2, Math.floor(block / 2 ** 32));

@@ -162,7 +162,9 @@ export class ScriptedDevice implements MmioNode, MmioLease {
    */
   ring(index = 0): QueueAddresses {
     const queue = this.queues[index];
-    if (queue === undefined) throw new RangeError(`Cannot find queue ${index} of ${this.name}`);
+    if (queue === undefined) {
+      throw new RangeError(`Cannot find queue ${index}: ${this.name} must have it`);
+    }
     const word = (offset: number): number => queue.addresses.get(offset) ?? 0;
     const at = (low: number, high: number): number => word(low) + word(high) * 2 ** 32;
     return {

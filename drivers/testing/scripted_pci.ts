@@ -32,8 +32,6 @@ export interface PciScript extends PciConfigScript {
   readonly notifyOff?: (queue: number) => number;
   /** `queue_notif_config_data` of a queue. */
   readonly notifId?: (queue: number) => number;
-  /** Index and number of the administration virtqueues. */
-  readonly admin?: readonly [index: number, count: number];
   /** How many messages the machine has; 0 by default. */
   readonly messages?: number;
   /** The INTx line: an interrupt by default. */
@@ -369,10 +367,6 @@ export class ScriptedPci implements PciNode, PciLease {
         return this.#script.notifyOff?.(this.#queueSelect) ?? this.#queueSelect;
       case "queue_notif_config_data":
         return this.#script.notifId?.(this.#queueSelect) ?? 0;
-      case "admin_queue_index":
-        return this.#script.admin?.[0] ?? 0;
-      case "admin_queue_num":
-        return this.#script.admin?.[1] ?? 0;
       default:
         return 0;
     }

@@ -150,6 +150,10 @@ export class TracedTransport implements Transport {
     return this.#transport.isPresent();
   }
 
+  enable(): void {
+    this.#transport.enable?.();
+  }
+
   [Symbol.dispose](): void {
     this.#transport[Symbol.dispose]();
   }

@@ -16,4 +16,5 @@
 export type { Traced, TraceTarget } from "./_target.ts";
 export * from "./frames.ts";
 export * from "./requests.ts";
+export * from "./stats.ts";
 export * from "./tracer.ts";

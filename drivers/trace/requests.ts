@@ -136,7 +136,7 @@ export function describeAnswer(answer: AnswerBytes): string | undefined {
 }
 
 /**
- * The Ethernet frame in a buffer of a network device.
+ * The Ethernet frame in a buffer of a network device, or the packet in one of a socket device.
  *
  * @param way Whether the driver sent the buffer, or received it.
  * @param bytes The whole of what that side wrote.
@@ -146,6 +146,11 @@ export function frameOf(
   way: "sent" | "received",
   bytes: () => Uint8Array,
 ): Uint8Array | undefined {
+  if (place.deviceId === DeviceId.VSOCK) {
+    const queue = way === "sent" ? VsockQueue.TRANSMIT : VsockQueue.RECEIVE;
+    const packet = place.queue === queue ? bytes() : undefined;
+    return packet !== undefined && packet.length >= VSOCK_HDR.SIZE ? packet : undefined;
+  }
   const queue = way === "sent" ? "output" : "input";
   if (place.deviceId !== DeviceId.NET || !place.name.startsWith(queue)) return undefined;
   const all = bytes();
@@ -266,8 +271,17 @@ function bytesText(count: number): string {
 
 /** The name that a table has for a number, or the number. */
 function nameOf(table: Readonly<Record<string, number>>, value: number): string {
-  return Object.entries(table).find(([, each]) => each === value)?.[0] ?? `${value}`;
+  let names = NAMES.get(table);
+  if (names === undefined) {
+    // The first name of a value stays.
+    const pairs = Object.entries(table).map(([name, each]) => [each, name] as const).reverse();
+    NAMES.set(table, names = new Map(pairs));
+  }
+  return names.get(value) ?? `${value}`;
 }
+
+/** The names of tables by their numbers: a request is named for every event. */
+const NAMES = new WeakMap<Readonly<Record<string, number>>, ReadonlyMap<number, string>>();
 
 function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

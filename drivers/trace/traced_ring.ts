@@ -1,12 +1,15 @@
-import type { TraceElement, VireoError } from "@vireo/hal";
+import { joinBytes, type TraceElement, type VireoError } from "@vireo/hal";
 import type { Ring } from "../virtqueue/create_ring.ts";
-import type { QueueAddresses, SgList } from "../virtqueue/virtqueue.ts";
+import { PassingRing } from "../virtqueue/passing_ring.ts";
+import type { SgList } from "../virtqueue/virtqueue.ts";
 import { describeAnswer, describeRequest, frameOf } from "./requests.ts";
 import type { TraceTarget } from "./_target.ts";
 
 /** Bytes of a buffer that are looked at for what it means; a frame is taken whole. */
 const LOOK = 512;
 const WHOLE = 1 << 17;
+
+const NOTHING = new Uint8Array(0);
 
 /** A buffer that the device has, as it was added. */
 interface Pending {
@@ -25,13 +28,7 @@ interface RingTrace {
 }
 
 /** A ring of which a tracer hears what goes in and out. */
-export class TracedRing implements Ring {
-  readonly index: number;
-  readonly name: string;
-  readonly device: Ring["device"];
-  readonly status: Ring["status"];
-  readonly diagnose: Ring["diagnose"];
-  readonly #ring: Ring;
+export class TracedRing extends PassingRing {
   readonly #trace: RingTrace;
   readonly #pending = new Map<number, Pending>();
   #added = 0;
@@ -40,69 +37,24 @@ export class TracedRing implements Ring {
   #violation: string | undefined;
 
   constructor(ring: Ring, trace: RingTrace) {
-    this.#ring = ring;
+    super(ring);
     this.#trace = trace;
-    this.index = ring.index;
-    this.name = ring.name;
-    this.device = ring.device;
-    this.status = ring.status;
-    this.diagnose = ring.diagnose;
   }
 
-  get addresses(): QueueAddresses {
-    return this.#ring.addresses;
-  }
-
-  get callbacks(): boolean {
-    return this.#ring.callbacks;
-  }
-
-  get unkicked(): number {
-    return this.#ring.unkicked;
-  }
-
-  get popped(): number {
-    return this.#ring.popped;
-  }
-
-  get size(): number {
-    return this.#ring.size;
-  }
-
-  get freeSlots(): number {
-    return this.#ring.freeSlots;
-  }
-
-  get inFlight(): number {
-    return this.#ring.inFlight;
-  }
-
-  get broken(): VireoError | undefined {
-    return this.#ring.broken;
-  }
-
-  get usedLength(): number {
-    return this.#ring.usedLength;
-  }
-
-  /** The transport is about to be told of the buffers: what the device does with them comes after. */
+  /** The driver is about to notify the device: what the device does with the buffers comes after. */
   notified(): void {
     this.#notified = true;
     this.#kicked();
   }
 
-  slotsFor(elements: number): number {
-    return this.#ring.slotsFor(elements);
-  }
-
-  add(chain: SgList, token: number): boolean {
-    if (!this.#ring.add(chain, token)) return false;
+  override add(chain: SgList, token: number): boolean {
+    if (!this.inner.add(chain, token)) return false;
     const { tracer, slot } = this.#trace;
-    const elements = Array.from({ length: chain.count }, (_, i): TraceElement => ({
-      address: chain.address(i),
-      length: chain.length(i),
-      writable: i >= chain.readable,
-    }));
+    const elements: TraceElement[] = [];
+    for (let i = 0; i < chain.count; i++) {
+      const writable = i >= chain.readable;
+      elements.push({ address: chain.address(i), length: chain.length(i), writable });
+    }
     const { deviceId, features } = tracer.of(slot);
     const where = { deviceId, features, queue: this.index, name: this.name };
     const readable = this.#bytes(elements, false, LOOK);
@@ -116,35 +68,31 @@ export class TracedRing implements Ring {
       token,
       request,
       elements,
-      inFlight: this.#ring.inFlight,
-      frame: frameOf(where, "sent", () => this.#bytes(elements, false, WHOLE)),
+      inFlight: this.inner.inFlight,
+      frame: frameOf(where, "sent", () => this.#bytes(elements, false, WHOLE).slice()),
       data: this.#data(readable),
     });
     return true;
   }
 
-  kick(): void {
+  override kick(): void {
     this.#notified = false;
-    this.#ring.kick();
+    this.inner.kick();
     if (!this.#notified && this.#added > 0) this.#kicked();
     this.#diagnosed();
   }
 
-  kickAgain(): void {
-    this.#ring.kickAgain();
-  }
-
-  pop(): number {
-    const token = this.#ring.pop();
+  override pop(): number {
+    const token = this.inner.pop();
     if (token < 0) {
-      const { broken } = this.#ring;
+      const { broken } = this.inner;
       if (broken !== undefined) this.#fault(broken);
       return token;
     }
     const { tracer, slot } = this.#trace;
     const pending = this.#pending.get(token);
     this.#pending.delete(token);
-    const length = this.#ring.usedLength;
+    const length = this.inner.usedLength;
     const { deviceId, features } = tracer.of(slot);
     const where = { deviceId, features, queue: this.index, name: this.name };
     const elements = pending?.elements ?? [];
@@ -159,45 +107,29 @@ export class TracedRing implements Ring {
       token,
       request: describeAnswer({ ...where, request, bytes, length, last }),
       length,
-      inFlight: this.#ring.inFlight,
+      inFlight: this.inner.inFlight,
       after: tracer.time - (pending?.time ?? tracer.time),
-      frame: frameOf(where, "received", () => this.#bytes(elements, true, Math.min(length, WHOLE))),
+      frame: frameOf(
+        where,
+        "received",
+        () => this.#bytes(elements, true, Math.min(length, WHOLE)).slice(),
+      ),
       data: this.#data(written),
     });
     return token;
   }
 
-  hasUsed(): boolean {
-    return this.#ring.hasUsed();
-  }
-
-  disableCallbacks(): void {
-    this.#ring.disableCallbacks();
-  }
-
-  enableCallbacks(): boolean {
-    return this.#ring.enableCallbacks();
-  }
-
-  enableCallbacksDelayed(): boolean {
-    return this.#ring.enableCallbacksDelayed();
-  }
-
-  detachUnused(): number {
-    const token = this.#ring.detachUnused();
+  override detachUnused(): number {
+    const token = this.inner.detachUnused();
     this.#pending.delete(token);
     return token;
   }
 
-  break(reason: VireoError): void {
+  override break(reason: VireoError): void {
     // A reset breaks queues too, and says so itself.
     const reset = reason.code === "DEVICE_STATE" || reason.code === "DEVICE_REMOVED";
-    if (this.#ring.broken === undefined && !reset) this.#fault(reason);
-    this.#ring.break(reason);
-  }
-
-  [Symbol.dispose](): void {
-    this.#ring[Symbol.dispose]();
+    if (this.inner.broken === undefined && !reset) this.#fault(reason);
+    this.inner.break(reason);
   }
 
   #kicked(): void {
@@ -234,25 +166,18 @@ export class TracedRing implements Ring {
     return data > 0 ? bytes.slice(0, data) : undefined;
   }
 
-  /** The bytes of the elements of one side, as far as they can be seen; a copy. */
+  /** The bytes of the elements of one side, as far as they can be seen; a view of memory if they are in one place. */
   #bytes(elements: readonly TraceElement[], writable: boolean, most: number): Uint8Array {
-    const parts: Uint8Array[] = [];
-    let left = most;
+    let found: Uint8Array = NOTHING;
     for (const element of elements) {
       if (element.writable !== writable) continue;
+      const left = most - found.length;
       if (left <= 0) break;
       const part = this.#trace.find(element.address, Math.min(element.length, left));
       if (part === undefined) break;
-      parts.push(part);
-      left -= part.length;
+      found = found.length === 0 ? part : joinBytes(found, part);
     }
-    const bytes = new Uint8Array(most - left);
-    let at = 0;
-    for (const part of parts) {
-      bytes.set(part, at);
-      at += part.length;
-    }
-    return bytes;
+    return found;
   }
 
   /** The last byte that the device may write, which is the status of many devices. */
@@ -263,7 +188,10 @@ export class TracedRing implements Ring {
 }
 
 function lengths(elements: readonly TraceElement[]): { readable: number; writable: number } {
-  const sum = (writable: boolean): number =>
-    elements.reduce((total, each) => total + (each.writable === writable ? each.length : 0), 0);
-  return { readable: sum(false), writable: sum(true) };
+  let [readable, writable] = [0, 0];
+  for (const element of elements) {
+    if (element.writable) writable += element.length;
+    else readable += element.length;
+  }
+  return { readable, writable };
 }

@@ -2,15 +2,15 @@ import {
   type DeviceNode,
   type Dma,
   FeatureSet,
+  inTraceGroups,
   TRACE_GROUPS,
   type TraceDetail,
   type TraceGroup,
-  traceGroup,
   type TraceSink,
   type VireoError,
 } from "@vireo/hal";
 import type { Transport } from "../transport/transport.ts";
-import { TracedDma } from "./_dma.ts";
+import { TracedDma } from "./traced_dma.ts";
 import { tracedNode } from "./_registers.ts";
 import type { Traced, TraceTarget } from "./_target.ts";
 import { TracedTransport } from "./_transport.ts";
@@ -29,7 +29,7 @@ export interface TracerOptions {
 
 /**
  * Makes events of what a bus, its transports and rings do, and hands them to a sink. It wraps them where the
- * bus makes them, so that a bus without a tracer runs the code of before.
+ * bus makes them, so that a bus without a tracer runs without any of its code.
  *
  * @example
  * ```ts
@@ -85,10 +85,7 @@ export class Tracer implements TraceTarget {
 
   /** Emits an event of the device in a slot, if it is asked for. */
   emit(slot: string, detail: TraceDetail): void {
-    if (!this.#groups.has(traceGroup(detail))) {
-      // Without what a buffer means, what happens to it is still the ring's.
-      if (detail.kind !== "add" && detail.kind !== "used" || !this.#groups.has("ring")) return;
-    }
+    if (!inTraceGroups(this.#groups, detail)) return;
     const { name, deviceId } = this.of(slot);
     if (this.#devices?.has(name) === false) return;
     this.#sink({ time: this.time, device: name, deviceId, ...detail });

@@ -398,14 +398,15 @@ export class MmioTransport implements Transport {
   }
 
   /**
-   * Writes a configuration field: one access of its width, or bytes with version 1.
+   * Writes a configuration field: one access of its width, or bytes with version 1 unless it is an aligned word.
    *
    * @throws {VireoError} `CONFIG_ACCESS` If it lies past the register window.
    * @throws {RangeError} If it is misaligned.
    */
   writeConfig(offset: number, width: AccessWidth, value: number): void {
     const at = this.#configAddress(offset, width);
-    if (this.legacy) {
+    // A word is one access on either version: the balloon's `actual` must be (drv.balloon.legacy-operation.2).
+    if (this.legacy && (width !== 4 || at % 4 !== 0)) {
       for (let i = 0; i < width; i++) this.#mmio.write8(at + i, (value >>> (8 * i)) & 0xff);
     } else if (width === 1) this.#mmio.write8(at, value & 0xff);
     else if (width === 2) this.#mmio.write16(at, value & 0xffff);
@@ -476,9 +477,9 @@ export class MmioTransport implements Transport {
     return this.#mmio.read32(Register.InterruptStatus) & CAUSES;
   }
 
-  /** Always true: virtio-mmio has no unplugging. */
+  /** Whether the slot still has a device of this type; some machines can empty one. */
   isPresent(): boolean {
-    return true;
+    return this.#mmio.read32(Register.DeviceID) === this.deviceId;
   }
 
   /** Unmaps the registers. */

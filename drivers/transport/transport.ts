@@ -172,4 +172,6 @@ export interface Transport extends Disposable {
   peekInterruptCause(): number;
   /** Whether the device is still there; always true on a bus without unplugging. */
   isPresent(): boolean;
+  /** Makes the device reachable as it was at first, after the machine was reset; costs little if it was not. */
+  enable?(): void;
 }

@@ -5,8 +5,8 @@ import {
   FeatureSet,
   type Interrupt,
   InterruptCause,
-  MAX_QUEUE_SIZE,
   Status,
+  VHOST_USER_NET_CONFIG,
   VHOST_USER_NET_CONTROL,
   type VhostUserLease,
   type VhostUserNode,
@@ -15,8 +15,15 @@ import {
 import type { QueueAddresses } from "../virtqueue/virtqueue.ts";
 import type { AccessWidth, InterruptRoute, QueueInterrupt, Transport } from "./transport.ts";
 
-/** The largest size of a queue: the protocol does not ask, and back ends take what QEMU's devices have. */
-const QUEUE_SIZE = 1024;
+/**
+ * The largest size of a queue. The protocol does not ask, and some back ends end when they refuse one: they
+ * take what QEMU's devices have by default, and those of disks and networks what it allows.
+ */
+const QUEUE_SIZE = 128;
+const QUEUE_SIZES: Readonly<Record<number, number>> = {
+  [DeviceId.NET]: 1024,
+  [DeviceId.BLOCK]: 1024,
+};
 
 /**
  * A device behind a vhost-user socket. What registers do elsewhere are messages here; the status is the
@@ -41,7 +48,7 @@ export class VhostUserTransport implements Transport {
   readonly legacyQueueAlign: undefined = undefined;
   /** Any size will do. */
   readonly fixedQueueSize = false;
-  /** What only a control queue could do, of a network device. */
+  /** What only a control queue, or a configuration, could do of a network device that has none. */
   readonly withheld: FeatureSet;
   /** Undefined: the device is not a PCI function. */
   readonly pci: undefined = undefined;
@@ -63,8 +70,12 @@ export class VhostUserTransport implements Transport {
     this.name = node.name;
     this.deviceId = node.deviceId;
     this.dma = dma;
-    this.withheld = node.deviceId === DeviceId.NET ? VHOST_USER_NET_CONTROL : FeatureSet.NONE;
     this.#lease = node.open();
+    this.withheld = node.deviceId !== DeviceId.NET
+      ? FeatureSet.NONE
+      : this.#lease.hasConfig
+      ? VHOST_USER_NET_CONTROL
+      : VHOST_USER_NET_CONTROL.or(VHOST_USER_NET_CONFIG);
     this.interrupt = this.#lease.configInterrupt;
   }
 
@@ -126,7 +137,7 @@ export class VhostUserTransport implements Transport {
         queue: index,
       });
     }
-    return index < this.#lease.queues ? Math.min(QUEUE_SIZE, MAX_QUEUE_SIZE) : 0;
+    return index < this.#lease.queues ? QUEUE_SIZES[this.deviceId] ?? QUEUE_SIZE : 0;
   }
 
   /** How interrupts come; undefined before the queues are found and after a reset. */

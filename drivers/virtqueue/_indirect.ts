@@ -67,6 +67,12 @@ export class IndirectTables implements Disposable {
     return this.#address + first * DESC.SIZE;
   }
 
+  /** The words of a table. */
+  table(which: number): Uint32Array {
+    const words = this.capacity * DESC_WORDS;
+    return this.#words.subarray(which * words, (which + 1) * words);
+  }
+
   /** Frees the tables. */
   [Symbol.dispose](): void {
     this.#region?.[Symbol.dispose]();

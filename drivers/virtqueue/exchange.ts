@@ -86,7 +86,8 @@ export function lend(
 
 /**
  * Sends a request and returns its answer, through their own memory. Each part is an element of the chain,
- * because some devices need separate elements for headers, whatever the specification says about layouts.
+ * because some devices need separate elements for headers, whatever the specification says about layouts;
+ * parts that follow each other share one if the queue has less descriptors than there are parts.
  * The device owns the memory until it returns it, whatever the caller does; memory is zeroed before reuse.
  *
  * @param parts What the device reads: bytes, which are copied, or lent memory; empty ones are left out.
@@ -148,7 +149,8 @@ export async function exchange(
     if (failed) onFailed?.(answer);
   };
   try {
-    await lend(queue, loans, { ...wait, onReturned });
+    const fit = loans.length > queue.size ? merged(loans) : loans;
+    await lend(queue, fit, { ...wait, onReturned });
   } catch (error) {
     failed = true;
     // The device may have returned it between the end of the wait and here.
@@ -156,6 +158,19 @@ export async function exchange(
     throw error;
   }
   return back!.answer!;
+}
+
+/** The same ranges, with those that follow each other in a region as one. */
+function merged(loans: readonly Loan[]): Loan[] {
+  const all: Loan[] = [];
+  for (const loan of loans) {
+    const last = all.at(-1);
+    const follows = last?.region === loan.region && last.direction === loan.direction &&
+      (last.offset ?? 0) + lengthOf(last) === loan.offset;
+    if (!follows) all.push(loan);
+    else all[all.length - 1] = { ...last, length: lengthOf(last) + lengthOf(loan) };
+  }
+  return all;
 }
 
 function lengthOf({ region, offset = 0, length }: Loan): number {

@@ -82,7 +82,7 @@ Deno.test("exchange: a device that claims more than the room gets the room", asy
   checkOver(r);
 });
 
-Deno.test("exchange: an empty part is no element, and a message needs no answer", async () => {
+Deno.test("exchange: an empty part makes no element, and a message needs no answer", async () => {
   using r = rig();
   const asked = exchange(r.dma, r.requests, [new Uint8Array(0), Uint8Array.of(9)], 0);
   assertEquals(r.answer([], 0), [[9]]);
@@ -119,7 +119,7 @@ Deno.test("exchange: lent memory goes with a request, and its bytes are not the 
   checkOver(r);
 });
 
-Deno.test("exchange: one that was given up keeps its memory, tells of its return once, and hands on a late answer", async () => {
+Deno.test("exchange: one that was given up keeps its memory, reports its return once, and hands on a late answer", async () => {
   using r = rig();
   const abort = new AbortController();
   let returns = 0;

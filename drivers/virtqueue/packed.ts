@@ -14,6 +14,7 @@ import {
 } from "@vireo/hal";
 import { badSize, cannotAdd, checkChain, deleted, usedIdLie } from "./_errors.ts";
 import { IndirectTables } from "./_indirect.ts";
+import { inspectPacked, type RingInspection } from "./inspection.ts";
 import type { QueueAddresses } from "./virtqueue.ts";
 import { SG_WORDS, type SgList, type Virtqueue, type VirtqueueOptions } from "./virtqueue.ts";
 
@@ -306,6 +307,29 @@ export class PackedVirtqueue implements Virtqueue {
   break(reason: VireoError): void {
     this.#broken ??= reason;
     this.#usedFlags = NEVER;
+  }
+
+  /** What is in the ring now, beside what the driver knows itself. */
+  inspect(): RingInspection {
+    return {
+      queue: this.index,
+      name: this.name,
+      addresses: this.addresses,
+      free: this.freeSlots,
+      inFlight: this.inFlight,
+      broken: this.#broken?.message ?? null,
+      ...inspectPacked(this.size, {
+        words: this.#words,
+        ask16: this.#ask16,
+        asked16: this.#asked16,
+        shadow: this.#shadow,
+        added: this.#next,
+        kicked: (this.#next - this.#pending + this.size) % this.size,
+        taken: this.#used,
+        usedFlags: this.#usedFlags,
+        table: (id) => this.#tables.table(id),
+      }),
+    };
   }
 
   /** Frees the ring; the device must not use it any more. */

@@ -1,4 +1,4 @@
-// The driver's half of a packed ring, byte by byte: every number here is typed anew from virtio 1.4 §2.8.
+// The driver's half of a packed ring, byte by byte: every number here is typed again from virtio 1.4 §2.8.
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { VireoError } from "@vireo/hal";
 import fc from "fast-check";
@@ -167,7 +167,7 @@ Deno.test("packed: address, length, id and flags; nothing is available before th
   assertEquals(it.kicks, [-1]);
 });
 
-Deno.test("packed: lists are linked by NEXT, the id is in the last, and flags turn at the wrap", () => {
+Deno.test("packed: lists are linked by NEXT, the id is in the last, and flags turn at the wrap (drv.packed-ring.sg.3)", () => {
   using it = new Rig({ size: 5 });
   it.cycle(3);
   const chain = new SgList(4).addReadable(0x1000, 1).addReadable(0x2000, 2)
@@ -189,7 +189,7 @@ Deno.test("packed: lists are linked by NEXT, the id is in the last, and flags tu
   it.cycle(20);
 });
 
-Deno.test("packed: a table of INDIRECT_DESC takes one descriptor, and has no flags but WRITE (§2.8.7)", () => {
+Deno.test("packed: a table of INDIRECT_DESC takes one descriptor, and has no flags but WRITE (§2.8.7; drv.packed-ring.indirect.2, .4)", () => {
   using it = new Rig({ indirect: true, size: 6 });
   const chain = new SgList(3).addReadable(0x1000, 1).addReadable(0x2000, 2).addWritable(0x3000, 3);
   assertEquals([1, 2, 6].map((n) => it.queue.slotsFor(n)), [1, 1, 1]);
@@ -201,7 +201,7 @@ Deno.test("packed: a table of INDIRECT_DESC takes one descriptor, and has no fla
   assertEquals([0, 1, 2].map((i) => it.descriptor(i, address).length), [1, 2, 3]);
 });
 
-Deno.test("packed: chains that no ring of the size may take are refused, what has no room now is not", () => {
+Deno.test("packed: chains that no ring of the size may take are refused, what has no room now is not (drv.packed-ring.sg.1, .2)", () => {
   using it = new Rig({ size: 3 });
   for (const chain of [new SgList(1), readables(4)]) {
     assertEquals(assertThrows(() => it.queue.add(chain, 0), VireoError).code, "CHAIN_SHAPE");
@@ -247,7 +247,7 @@ Deno.test("packed: with EVENT_IDX the kick that passes the place notifies, over 
   assertEquals(it.kicks.length, 1);
 });
 
-Deno.test("packed: NOTIFICATION_DATA tells the next place and the wrap counter (§2.9)", () => {
+Deno.test("packed: NOTIFICATION_DATA tells the next place and the wrap counter (§2.9; drv.packed-ring.desc-table.3)", () => {
   using it = new Rig({ notificationData: true, size: 3 });
   it.cycle(7);
   assertEquals(it.kicks, [1, 2, 0, 1, 2, 0, 1].map((at, i) => at | (i < 2 || i > 4 ? 0x8000 : 0)));
@@ -313,7 +313,7 @@ Deno.test("packed: buffers come back in the device's order, their length no more
   assertEquals(it.queue.hasUsed(), false);
 });
 
-Deno.test("packed: under IN_ORDER one used descriptor tells of all before it, used wholly (§2.8.8)", () => {
+Deno.test("packed: under IN_ORDER one used descriptor returns all before it too, used wholly (§2.8.8)", () => {
   using it = new Rig({ inOrder: true, size: 7 });
   for (let round = 0; round < 5; round++) {
     const chain = new SgList(2).addReadable(0x1000, 1).addWritable(0x2000, 20);
@@ -386,7 +386,7 @@ Deno.test("packed: disposing frees the memory, once, and breaks the queue", () =
   assertEquals(it.dma.memory, before);
 });
 
-Deno.test("packed: all of a batch is in memory before the first flags are stored (drv.packed-ring.update-flags.1)", () => {
+Deno.test("packed: all of a batch is in memory before the first flags are stored (drv.packed-ring.update-flags.1, .sg.6)", () => {
   using it = new Rig();
   const { store } = Atomics;
   let stores = 0;
@@ -404,6 +404,89 @@ Deno.test("packed: all of a batch is in memory before the first flags are stored
     Atomics.store = store;
   }
   assertEquals([stores, it.flags(0)], [1, NEXT | AVAIL]);
+});
+
+Deno.test("packed: a readable element after a writable one makes no list (drv.packed-ring.sg.3)", () => {
+  const chain = new SgList(2).addWritable(0x1000, 1);
+  assertThrows(() => chain.addReadable(0x2000, 1), TypeError);
+});
+
+/** The bytes of descriptors. */
+function bytesOf(it: Rig, from: number, count: number): Uint8Array {
+  return it.dma.deviceBytes(it.queue.addresses.desc + 16 * from, 16 * count).slice();
+}
+
+Deno.test("packed: an available descriptor is left alone until the device has used it (drv.packed-ring.desc-table.1, .2)", () => {
+  for (const indirect of [false, true]) {
+    using it = new Rig({ size: 4, indirect });
+    for (let i = 0; i < 4; i++) it.queue.add(writable(16 * (i + 1)), i);
+    it.queue.kick();
+    const before = bytesOf(it, 0, 4);
+    // The ring is full, and nothing that the driver may still do touches it.
+    assertEquals(it.queue.add(writable(), 9), false);
+    it.queue.kick();
+    it.queue.disableCallbacks();
+    it.queue.enableCallbacks();
+    it.queue.enableCallbacksDelayed();
+    assertEquals([it.queue.pop(), bytesOf(it, 0, 4)], [-1, before]);
+    // Used out of order: the first place is the driver's again, with the memory of the third buffer.
+    it.use(2, 3);
+    assertEquals(it.queue.pop(), 2);
+    const after = bytesOf(it, 1, 3);
+    assertEquals(it.queue.add(writable(), 9), true);
+    assertEquals(it.queue.add(writable(), 10), false);
+    it.queue.kick();
+    assertEquals([bytesOf(it, 1, 3), it.descriptor(0).id], [after, 2]);
+  }
+});
+
+Deno.test("packed: a list that does not fit now is not begun (drv.packed-ring.sg.4, .5)", () => {
+  using it = new Rig({ size: 4 });
+  it.queue.add(writable(), 1);
+  it.queue.add(writable(), 2);
+  it.queue.kick();
+  const before = bytesOf(it, 0, 4);
+  assertEquals(it.queue.add(readables(3), 3), false);
+  it.queue.kick();
+  assertEquals([bytesOf(it, 0, 4), it.queue.inFlight, it.queue.freeSlots], [before, 2, 2]);
+  it.use(it.descriptor(0).id, 1);
+  assertEquals([it.queue.pop(), it.queue.add(readables(3), 3)], [1, true]);
+});
+
+Deno.test("packed: INDIRECT is used only if it was negotiated, for no more than the ring takes (drv.packed-ring.indirect.1, .3)", () => {
+  for (const indirect of [false, true]) {
+    using it = new Rig({ size: 4, indirect });
+    it.queue.add(readables(4), 1);
+    it.queue.kick();
+    const flags = [0, 1, 2, 3].map((i) => it.flags(i) & INDIRECT);
+    assertEquals(flags, [indirect ? INDIRECT : 0, 0, 0, 0]);
+    using fresh = new Rig({ size: 4, indirect });
+    const error = assertThrows(() => fresh.queue.add(readables(5), 0), VireoError);
+    assertEquals([error.code, bytesOf(fresh, 0, 4)], ["CHAIN_SHAPE", new Uint8Array(64)]);
+  }
+});
+
+Deno.test("packed: the device's wish is read after the flags were stored (drv.packed-ring.notify.1)", () => {
+  for (const wants of [false, true]) {
+    using it = new Rig();
+    // Until the store, the device says the contrary of what it says right after it.
+    it.ask(wants ? 1 : 0);
+    it.queue.add(writable(), 0);
+    const { store } = Atomics;
+    let stores = 0;
+    Atomics.store = ((words: Int32Array, index: number, value: number) => {
+      const stored = store(words, index, value);
+      it.ask(wants ? 0 : 1);
+      stores++;
+      return stored;
+    }) as typeof Atomics.store;
+    try {
+      it.queue.kick();
+    } finally {
+      Atomics.store = store;
+    }
+    assertEquals([stores, it.kicks.length], [1, wants ? 1 : 0]);
+  }
 });
 
 Deno.test("packed: garbage in memory throws nothing and returns no token twice (property)", () => {

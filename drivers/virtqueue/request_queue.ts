@@ -87,6 +87,11 @@ export class RequestQueue {
     this.#queue = queue;
   }
 
+  /** Descriptors of the queue: the most elements that a request can have. */
+  get size(): number {
+    return this.#queue.size;
+  }
+
   /** Number of requests that the device holds, aborted ones included. */
   get inFlight(): number {
     return this.#queue.inFlight;

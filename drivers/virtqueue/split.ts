@@ -14,6 +14,7 @@ import {
 } from "@vireo/hal";
 import { badSize, cannotAdd, checkChain, deleted, usedIdLie, usedIndexJump } from "./_errors.ts";
 import { IndirectTables } from "./_indirect.ts";
+import { inspectSplit, type RingInspection } from "./inspection.ts";
 import type { QueueAddresses } from "./virtqueue.ts";
 import { SG_WORDS, type SgList, type Virtqueue, type VirtqueueOptions } from "./virtqueue.ts";
 
@@ -24,7 +25,7 @@ const Shadow = { NEXT: 0, TOKEN: 1, SLOTS: 2, WRITABLE: 3, WORDS: 4 } as const;
 /** End of the free list. */
 const NONE = -1;
 
-/** What a {@linkcode SplitVirtqueue} is made of. */
+/** Options of {@linkcode SplitVirtqueue}. */
 export interface SplitVirtqueueOptions extends VirtqueueOptions {
   /** One block with the used ring at this alignment (legacy); parts are packed closely without it. */
   readonly legacyAlign?: number | undefined;
@@ -323,6 +324,30 @@ export class SplitVirtqueue implements Virtqueue {
     this.#broken ??= reason;
     // Makes pop() call #look(), which then finds nothing.
     this.#usedSeen = this.#lastUsed;
+  }
+
+  /** What is in the ring now, beside what the driver knows itself. */
+  inspect(): RingInspection {
+    return {
+      queue: this.index,
+      name: this.name,
+      addresses: this.addresses,
+      free: this.freeSlots,
+      inFlight: this.inFlight,
+      broken: this.#broken?.message ?? null,
+      ...inspectSplit(this.size, {
+        desc: this.#desc,
+        avail: this.#avail,
+        used16: this.#used16,
+        used32: this.#used32,
+        shadow: this.#shadow,
+        added: this.#availIndex,
+        kicked: this.#kicked,
+        taken: this.#lastUsed,
+        eventIdx: this.#eventIdx,
+        table: (head) => this.#tables.table(head),
+      }),
+    };
   }
 
   /** Frees the ring; the device must not use it any more. */

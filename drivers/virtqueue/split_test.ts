@@ -494,7 +494,7 @@ Deno.test("delayed callbacks wait for three quarters of what is in flight", () =
   assertEquals(popAll(queue).length, 7);
 });
 
-Deno.test("delayed callbacks tell of more that came in meanwhile", () => {
+Deno.test("delayed callbacks report buffers that came in meanwhile", () => {
   using it = rig({ eventIdx: true });
   const { queue, device } = it;
   for (let i = 0; i < 8; i++) queue.add(writable(), i);
@@ -726,4 +726,21 @@ Deno.test("a broken or disposed queue leaves memory and the device alone", () =>
       assertEquals(kicks, []);
     }
   }
+});
+
+Deno.test("split: under IN_ORDER next is index plus one, and 0 at the end of the table (drv.split-ring.desc-table.2)", () => {
+  using it = rig({ inOrder: true });
+  const nexts = new Set<number>();
+  for (let round = 0; round < 8; round++) {
+    it.queue.add(readables(3), round);
+    it.queue.kick();
+    const { head, descriptors } = it.device.next()!;
+    descriptors.slice(0, -1).forEach(({ next }, i) => {
+      assertEquals(next, (head + i + 1) % 8);
+      nexts.add(next);
+    });
+    it.device.complete(head, 0);
+    assertEquals(it.queue.pop(), round);
+  }
+  assert(nexts.has(0), "some chain went over the end");
 });

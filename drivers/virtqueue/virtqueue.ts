@@ -1,4 +1,5 @@
 import { DescFlag, type Dma, type VireoError } from "@vireo/hal";
+import type { RingInspection } from "./inspection.ts";
 
 /** Device addresses of the parts of a virtqueue. */
 export interface QueueAddresses {
@@ -215,6 +216,8 @@ export interface Virtqueue extends Disposable {
    * @returns Its token, or -1 if none is left.
    */
   detachUnused(): number;
+  /** What is in the ring now, beside what the driver knows itself; a queue whose device the driver plays has none. */
+  inspect?(): RingInspection;
   /** Marks the queue broken, as after a wrong value of the device or its removal; the first reason stays. */
   break(reason: VireoError): void;
 }

@@ -19,7 +19,7 @@ import type { VsockPacket } from "./packet.ts";
 
 /** Bytes that a connection has room for. */
 export const BUFFER: number = 256 * 1024;
-/** The sender is told of room when so many bytes were taken since it was told last. */
+/** Bytes to take before the sender gets an update of its credit. */
 const UPDATE = BUFFER / 4;
 /** Messages that may wait to be read. */
 const MAX_MESSAGES = 16 * 1024;
@@ -30,7 +30,7 @@ const CHUNK = 16 * 1024;
 /** Milliseconds until a peer that does not end a connection is reset, as Linux has it. */
 const CLOSE_DEADLINE = 8000;
 
-/** What a connection needs of its device. */
+/** The parts of its device that a connection uses. */
 export interface ConnectionHost {
   /** Name of the device, for errors. */
   readonly device: string;
@@ -58,9 +58,9 @@ export class VsockConnection implements AsyncDisposable {
   readonly peerPort: number;
   /** Stream or sequenced packets. */
   readonly type: VsockType;
-  /** What comes: any bytes of a stream, whole messages of sequenced packets. */
+  /** Received data: any bytes of a stream, whole messages of sequenced packets. */
   readonly readable: ReadableStream<Uint8Array>;
-  /** What goes: each chunk is a message of sequenced packets. */
+  /** Data to send: each chunk is a message of sequenced packets. */
   readonly writable: WritableStream<Uint8Array>;
   /** Resolves when the connection is over in order; rejects with why it is not. */
   readonly closed: Promise<void>;
@@ -250,7 +250,7 @@ export class VsockConnection implements AsyncDisposable {
     if (this.type === VsockType.SEQPACKET) {
       append(this.#message, data);
       if ((flags & VsockRw.EOM) === 0) return;
-      // Messages of no bytes need no room, so room is no bound for them.
+      // Room does not bound empty messages, because they need none.
       if (this.#waiting.length >= MAX_MESSAGES) {
         return this.reset(
           this.#error("OUT_OF_RANGE", `Peer sent over ${MAX_MESSAGES} messages ahead`),
@@ -292,7 +292,9 @@ export class VsockConnection implements AsyncDisposable {
   async #write(chunk: Uint8Array, options: WaitOptions): Promise<void> {
     const message = this.type === VsockType.SEQPACKET;
     if (message && chunk.length > BUFFER) {
-      throw new RangeError(`Cannot send a message of ${chunk.length} bytes, at most ${BUFFER}`);
+      throw new RangeError(
+        `Cannot send a message of ${chunk.length} bytes: expected at most ${BUFFER}`,
+      );
     }
     for (let at = 0; at < chunk.length || (message && chunk.length === 0);) {
       const room = this.#room() ?? await this.#waitForCredit(options);

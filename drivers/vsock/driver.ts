@@ -163,7 +163,9 @@ export class Vsock extends QueueDriver {
   listen(port: number, options: { readonly type?: VsockType } = {}): VsockListener {
     const { type = VsockType.STREAM } = options;
     this.#checkType(type);
-    if (this.#listeners.has(port)) throw new RangeError(`Cannot listen at port ${port}: in use`);
+    if (this.#listeners.has(port)) {
+      throw new RangeError(`Cannot listen at port ${port}: it is in use`);
+    }
     const stream = new MessageStream<VsockConnection>({
       device: this.device.name,
       what: `connection at port ${port}`,

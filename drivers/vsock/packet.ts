@@ -2,9 +2,9 @@ import { join64, VSOCK_HDR as H } from "@vireo/hal";
 
 /** The header of a packet. */
 export interface VsockPacket {
-  /** Who sends it. */
+  /** Context id of the sender. */
   readonly srcCid: number;
-  /** Who is to get it. */
+  /** Context id of the receiver. */
   readonly dstCid: number;
   /** The sender's port. */
   readonly srcPort: number;

@@ -2,7 +2,7 @@ import { VireoError } from "@vireo/hal";
 import type { WaitOptions } from "./options.ts";
 import { type LastLook, Waiter, type WaitSubject } from "./waiter.ts";
 
-/** What a {@linkcode MessageStream} is made of. */
+/** Options of {@linkcode MessageStream}. */
 export interface MessageStreamOptions<T> extends WaitOptions {
   /** Name of the device, for errors. */
   readonly device: string;

@@ -192,7 +192,7 @@ each("a call's later step has only what is left of it", async (way) => {
   assertEquals(error.message.startsWith("Timed out after 20 ms waiting for "), true);
 });
 
-each("a deadline that is no number of milliseconds is refused", async (way) => {
+each("a deadline that is not a number of milliseconds is refused", async (way) => {
   for (const deadline of [-1, NaN]) {
     await assertRejects(
       () => way.wait({ deadline }),

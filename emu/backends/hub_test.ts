@@ -104,7 +104,7 @@ function conform(input: Uint8Array, off: Offload, accepts: number): Uint8Array[]
 
 const NEEDS = { needsCsum: true, csumStart: 34, csumOffset: 16 } as const;
 
-Deno.test("offload: a checksum is completed for who does not accept a partial one", () => {
+Deno.test("offload: a checksum is completed for a port that does not accept a partial one", () => {
   const input = tcp4(31);
   assertEquals(conform(input, offload(NEEDS), Accept.CSUM), [input]);
   const [done] = conform(input, offload(NEEDS), Accept.NONE)!;

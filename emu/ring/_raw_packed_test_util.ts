@@ -1,7 +1,7 @@
 import { GuestMemory } from "../memory.ts";
 import { PackedQueue } from "./packed.ts";
 
-/** Where things are in the test's memory; every number here is typed anew from virtio 1.4 §2.8. */
+/** Where things are in the test's memory; every number here is typed again from virtio 1.4 §2.8. */
 export const BASE = 0x4000_0000;
 export const NEXT = 1;
 export const WRITE = 2;

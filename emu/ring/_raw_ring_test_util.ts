@@ -1,7 +1,7 @@
 import { GuestMemory } from "../memory.ts";
 import { SplitQueue } from "./split.ts";
 
-/** Where things are in the test's memory; every number here is typed anew from virtio 1.4 §2.7. */
+/** Where things are in the test's memory; every number here is typed again from virtio 1.4 §2.7. */
 export const BASE = 0x4000_0000;
 
 /** How to make a {@linkcode RawRing}. */

@@ -7,6 +7,7 @@ import {
   RING_EVENT_OFFSET,
 } from "@vireo/hal";
 import type { Chain } from "../device.ts";
+import { type Forbidden, ringPlace } from "../device_state.ts";
 import type { GuestMemory } from "../memory.ts";
 import { RingChain } from "./chain.ts";
 import { EventSuppression } from "./event_suppression.ts";
@@ -344,24 +345,35 @@ export class PackedQueue implements RunningQueue {
     for (;;) {
       // The device holds all other descriptors, so the driver made some available twice.
       if (++count > free) {
-        return this.#fault("a chain is longer than the free part of the queue", "2.8.17", start);
+        return this.#fault(
+          "a chain is longer than the free part of the queue",
+          ["2.8.17", "drv.packed-ring.sg.2"],
+          start,
+        );
       }
       const at = this.#desc32 + place * DESC_WORDS;
       const idFlags = words[at + 3]!;
       const flags = idFlags >>> 16;
       if ((flags & AVAIL_USED) !== expected) {
-        return this.#fault(`descriptor ${place} of a chain is not available`, "2.8.17", place);
+        return this.#fault(
+          `descriptor ${place} of a chain is not available`,
+          ["2.8.17", "drv.packed-ring.sg.6"],
+          place,
+        );
       }
       const address = addressAt(words, at);
       const bytes = words[at + 2]!;
       let wrong: string | undefined;
-      let clause = "2.8.19";
+      let clause: Forbidden = "2.8.19";
       if ((flags & DescFlag.INDIRECT) === 0) {
         wrong = chain.tryAppend(address, bytes, flags);
-        clause = "2.8.17";
-      } else if (!this.#options.indirect) wrong = "INDIRECT was not negotiated";
-      else if ((flags & DescFlag.NEXT) !== 0 || count > 1) {
+        clause = wrong?.startsWith("a readable") ? ["2.8.17", "drv.packed-ring.sg.3"] : "2.8.17";
+      } else if (!this.#options.indirect) {
+        wrong = "INDIRECT was not negotiated";
+        clause = ["2.8.19", "drv.packed-ring.indirect.1"];
+      } else if ((flags & DescFlag.NEXT) !== 0 || count > 1) {
         wrong = "INDIRECT in a list linked by NEXT";
+        clause = ["2.8.19", "drv.packed-ring.indirect.4"];
       } else wrong = this.#appendTable(chain, address, bytes);
       if (wrong !== undefined) return this.#fault(wrong, clause, place, address);
       if (++place === this.size) {
@@ -430,13 +442,14 @@ export class PackedQueue implements RunningQueue {
     return chain;
   }
 
-  #fault(reason: string, clause: string, descriptor?: number, address?: number): undefined {
-    this.#options.fault(`queue ${this.index}: ${reason}`, {
-      queue: this.index,
-      ...descriptor === undefined ? {} : { descriptor },
-      ...address === undefined ? {} : { address },
-      clause,
-    });
+  #fault(
+    reason: string,
+    forbidden: Forbidden,
+    descriptor?: number,
+    address?: number,
+  ): undefined {
+    const place = ringPlace(this.index, forbidden, descriptor, address);
+    this.#options.fault(`queue ${this.index}: ${reason}`, place);
     return undefined;
   }
 }

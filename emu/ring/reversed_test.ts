@@ -107,7 +107,7 @@ Deno.test("reversed queue: both sides' suppression, by flags and by event indice
   assertEquals(plain.word(AVAIL), 0);
 
   const event = new Rig(true);
-  // avail_event: told of the third buffer.
+  // avail_event: the device notices the third buffer.
   event.view.setUint16(USED + 4 + 8 * SIZE, 2, true);
   for (const told of [0, 0, 1, 1]) {
     event.queue.offer(0x1000, 1);
@@ -148,7 +148,7 @@ Deno.test("reversed queue: a driver that returns what it does not have is a faul
     const it = new Rig();
     const slot = it.queue.offer(0x1000, 1)!;
     it.queue.signal();
-    // Not told of yet.
+    // Not reported yet.
     it.queue.offer(0x2000, 1);
     lie(it, slot);
     let takes = 0;

@@ -8,6 +8,7 @@ import {
   USED_NO_NOTIFY,
 } from "@vireo/hal";
 import type { Chain } from "../device.ts";
+import { type Forbidden, ringPlace } from "../device_state.ts";
 import type { GuestMemory } from "../memory.ts";
 import { RingChain } from "./chain.ts";
 import { InOrder } from "./in_order.ts";
@@ -310,7 +311,10 @@ export class SplitQueue implements RunningQueue {
     const fresh = (seen - this.#lastAvail) & 0xffff;
     if (fresh === 0) return false;
     if (fresh > this.size) {
-      this.#fault(`available index jumped by ${fresh}, queue size is ${this.size}`, "2.7.6");
+      this.#fault(`available index jumped by ${fresh}, queue size is ${this.size}`, [
+        "2.7.6",
+        "drv.split-ring.avail-ring.1",
+      ]);
       return false;
     }
     this.#availSeen = seen;
@@ -347,11 +351,22 @@ export class SplitQueue implements RunningQueue {
       const flags = flagsNext & 0xffff;
       if ((flags & DescFlag.INDIRECT) !== 0) {
         if (!this.#options.indirect) {
-          return this.#fault("INDIRECT was not negotiated", "2.7.5.3.1", index);
+          return this.#fault("INDIRECT was not negotiated", [
+            "2.7.5.3.1",
+            "drv.split-ring.indirect.1",
+          ], index);
         }
-        if (inTable) return this.#fault("an indirect table refers to another", "2.7.5.3.1", index);
+        if (inTable) {
+          return this.#fault("an indirect table refers to another", [
+            "2.7.5.3.1",
+            "drv.split-ring.indirect.2",
+          ], index);
+        }
         if ((flags & DescFlag.NEXT) !== 0) {
-          return this.#fault("INDIRECT and NEXT in one descriptor", "2.7.5.3.1", index);
+          return this.#fault("INDIRECT and NEXT in one descriptor", [
+            "2.7.5.3.1",
+            "drv.split-ring.indirect.4",
+          ], index);
         }
         if (bytes === 0 || bytes % DESC.SIZE !== 0) {
           return this.#fault(
@@ -374,11 +389,19 @@ export class SplitQueue implements RunningQueue {
         continue;
       }
       if (++elements > this.size) {
-        return this.#fault("a chain is longer than the queue", "2.7.5.3.1", head);
+        return this.#fault("a chain is longer than the queue", [
+          "2.7.5.3.1",
+          "drv.split-ring.indirect.3",
+        ], head);
       }
       if ((flags & WRITE) !== 0) writable = true;
       else if (writable) {
-        return this.#fault("a readable element follows a writable one", "2.7.4.2", index, address);
+        return this.#fault(
+          "a readable element follows a writable one",
+          ["2.7.4.2", "drv.split-ring.framing.1"],
+          index,
+          address,
+        );
       }
       const offset = memory.offset(address, bytes);
       if (offset < 0) {
@@ -389,7 +412,10 @@ export class SplitQueue implements RunningQueue {
       }
       total += bytes;
       if (total > MAX_CHAIN_BYTES) {
-        return this.#fault("a chain has over 2^32 bytes", "2.7.5.2", head);
+        return this.#fault("a chain has over 2^32 bytes", [
+          "2.7.5.2",
+          "drv.split-ring.desc-table.1",
+        ], head);
       }
       chain.append(offset, bytes, writable);
       if ((flags & DescFlag.NEXT) === 0) break;
@@ -413,13 +439,14 @@ export class SplitQueue implements RunningQueue {
     return chain;
   }
 
-  #fault(reason: string, clause: string, descriptor?: number, address?: number): undefined {
-    this.#options.fault(`queue ${this.index}: ${reason}`, {
-      queue: this.index,
-      ...descriptor === undefined ? {} : { descriptor },
-      ...address === undefined ? {} : { address },
-      clause,
-    });
+  #fault(
+    reason: string,
+    forbidden: Forbidden,
+    descriptor?: number,
+    address?: number,
+  ): undefined {
+    const place = ringPlace(this.index, forbidden, descriptor, address);
+    this.#options.fault(`queue ${this.index}: ${reason}`, place);
     return undefined;
   }
 }

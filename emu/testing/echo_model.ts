@@ -8,7 +8,7 @@ import type {
   SharedMemorySpec,
 } from "../device.ts";
 
-/** What an {@linkcode EchoModel} is made of. */
+/** Options of {@linkcode EchoModel}. */
 export interface EchoModelOptions {
   /** Largest size of each queue in descriptors; one queue of 16 by default. */
   readonly queueSizes?: readonly number[];

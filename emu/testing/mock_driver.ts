@@ -292,7 +292,9 @@ export class MockQueue implements Disposable {
   /** Adds a chain of one descriptor a segment; the promise resolves when the device used it. */
   add(segments: readonly MockSegment[]): Promise<MockUsed> {
     const { dma } = this.#driver.machine;
-    if (segments.length > this.#free.length) throw new RangeError("Cannot add to a full ring");
+    if (segments.length > this.#free.length) {
+      throw new RangeError("Cannot add to the ring: it is full");
+    }
     const slots = segments.map(() => this.#free.pop()!);
     const regions = segments.map((segment) => {
       const region = dma.alloc(

@@ -23,7 +23,16 @@ const QUEUE_NAMES = {
   reset: "QueueReset",
   align: "QueueAlign",
   page: "QueuePFN",
+  rules: {
+    max: { clause: "4.2.2.2", rule: "drv.mmio.layout.10" },
+    power: { clause: "2.7" },
+    busy: { clause: "4.2.2.2", rule: "drv.mmio.layout.11" },
+  },
 } as const;
+/** An access to a register that there is not, or not in this direction. */
+const NO_REGISTER = { clause: "4.2.2.2", rule: "drv.mmio.layout.1" };
+/** An access that is not 32 bits wide. */
+const BAD_WIDTH = { clause: "4.2.2.2", rule: "drv.mmio.layout.2" };
 
 /** Where a shared memory region of a device was mapped. */
 export interface MappedRegion {
@@ -134,7 +143,7 @@ export interface SelectorState {
   readonly shm: number;
 }
 
-/** What an {@linkcode MmioDevice} is made of. */
+/** Options of {@linkcode MmioDevice}. */
 export interface MmioDeviceOptions {
   /** Name of the window, for example `virtio-mmio@a000000`. */
   readonly name: string;
@@ -160,8 +169,6 @@ export class MmioDevice implements Mmio {
   readonly size: number = SLOT_SIZE;
   /** Version register. */
   readonly version: 1 | 2;
-  /** The device; undefined for an empty slot. */
-  readonly device: HostedDevice | undefined;
   /** DeviceFeaturesSel. */
   deviceFeaturesSel = 0;
   /** DriverFeaturesSel. */
@@ -169,7 +176,8 @@ export class MmioDevice implements Mmio {
   /** SHMSel. */
   shmSel = 0;
   readonly #queue: QueueRegisters | undefined;
-  readonly #rows: (RegisterRow | undefined)[];
+  #device: HostedDevice | undefined;
+  #rows: (RegisterRow | undefined)[];
   readonly #regions: readonly MappedRegion[];
   readonly #trace: RegisterSink | undefined;
 
@@ -177,14 +185,30 @@ export class MmioDevice implements Mmio {
   constructor(options: MmioDeviceOptions) {
     this.name = options.name;
     this.version = options.version;
-    this.device = options.device;
+    this.#device = options.device;
     this.#regions = options.regions ?? [];
     this.#trace = options.trace;
     this.#queue = options.device && new QueueRegisters(options.device, QUEUE_NAMES);
-    this.#rows = new Array(R.Config / 4).fill(undefined);
     const all = this.version === 1 ? VERSION_1_ROWS : VERSION_2_ROWS;
-    const rows = this.device === undefined ? identity(this.version) : all;
-    for (const entry of rows) this.#rows[entry.offset / 4] = entry;
+    this.#rows = byOffset(this.device === undefined ? identity(this.version) : all);
+  }
+
+  /** The device; undefined for an empty slot. */
+  get device(): HostedDevice | undefined {
+    return this.#device;
+  }
+
+  /** Takes the device out, whether or not a driver uses it: from now on the slot is empty. */
+  unplug(): void {
+    this.#device?.reset();
+    this.#device = undefined;
+    this.#rows = byOffset(identity(this.version));
+  }
+
+  /** Resets the device and the selectors, as a reset of the machine does. */
+  reset(): void {
+    this.restore({ deviceFeatures: 0, driverFeatures: 0, queue: 0, shm: 0 });
+    this.#device?.reset();
   }
 
   /** The device; rows of empty slots never use it. */
@@ -290,6 +314,7 @@ export class MmioDevice implements Mmio {
       entry?.name ?? `0x${offset.toString(16)}`,
       undefined,
       badAccess("read", width),
+      width === 4 && offset % 4 === 0 ? NO_REGISTER : BAD_WIDTH,
     );
     return 0;
   }
@@ -301,8 +326,16 @@ export class MmioDevice implements Mmio {
       entry?.name ?? `0x${offset.toString(16)}`,
       value,
       badAccess("write", width),
+      width === 4 && offset % 4 === 0 ? NO_REGISTER : BAD_WIDTH,
     );
   }
+}
+
+/** The rows by the index of their word. */
+function byOffset(rows: readonly RegisterRow[]): (RegisterRow | undefined)[] {
+  const table: (RegisterRow | undefined)[] = new Array(R.Config / 4).fill(undefined);
+  for (const entry of rows) table[entry.offset / 4] = entry;
+  return table;
 }
 
 function badAccess(what: "read" | "write", width: number): string {

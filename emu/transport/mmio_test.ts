@@ -255,7 +255,7 @@ Deno.test("queue: nothing changes a running one (drv.mmio.layout.11), and 0 stop
   assertEquals(reasons(slot).at(-1), "QueueNotify: names a queue that does not run");
 });
 
-Deno.test("queue reset: puts the queue back to defaults, and it can be set up anew (dev.mmio.layout.8-12)", async () => {
+Deno.test("queue reset: puts the queue back to defaults, and it can be set up again (dev.mmio.layout.8-12)", async () => {
   const model = new EchoModel({ hold: true });
   const { slot, driver } = setUp(model);
   driver.init(FeatureSet.of(32, 40), { queueSize: 4 });
@@ -320,7 +320,13 @@ Deno.test("interrupt: bits stay till they are acknowledged (dev.mmio.layout.3-5)
   slot.write32(0x64, 0x102);
   assertEquals([slot.read32(0x60), slot.device!.line], [0, false]);
   assertEquals(slot.device!.log, [
-    { register: "InterruptACK", value: 0x102, reason: "sets undefined bits" },
+    {
+      register: "InterruptACK",
+      value: 0x102,
+      reason: "sets undefined bits",
+      clause: "4.2.2.2",
+      rule: "drv.mmio.layout.15",
+    },
   ]);
   model.context!.configChanged();
   slot.write32(0x70, 0);

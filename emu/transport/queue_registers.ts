@@ -1,11 +1,22 @@
 import { Feature } from "@vireo/hal";
+import type { ViolationPlace } from "../device_state.ts";
 import type { HostedDevice } from "../hosted_device.ts";
 import type { QueueConfig } from "../ring/queue_config.ts";
 
 /** A transport's names of a queue's registers, for violations. */
-export type QueueRegisterNames = Readonly<
-  Record<"size" | "address" | "ready" | "reset" | "align" | "page", string>
->;
+export type QueueRegisterNames =
+  & Readonly<Record<"size" | "address" | "ready" | "reset" | "align" | "page", string>>
+  & {
+    /** What the transport's section has of them. */
+    readonly rules: {
+      /** A size over the maximum. */
+      readonly max: ViolationPlace;
+      /** A size that is not a power of two. */
+      readonly power: ViolationPlace;
+      /** A write while the queue runs. */
+      readonly busy: ViolationPlace;
+    };
+  };
 
 /** The registers of the selected queue. They accept the same values on every transport. */
 export class QueueRegisters {
@@ -35,8 +46,13 @@ export class QueueRegisters {
     const config = this.#settable(this.#names.size, value);
     if (config === undefined) return;
     const problem = this.#device.sizeProblem(this.select, value);
-    if (problem !== undefined) return this.#device.violate(this.#names.size, value, problem);
-    config.size = value;
+    if (problem === undefined) {
+      config.size = value;
+      return;
+    }
+    const { max, power } = this.#names.rules;
+    const place = problem.startsWith("not a power") ? power : max;
+    this.#device.violate(this.#names.size, value, problem, place);
   }
 
   /** Sets a word of a part's address, of a stopped queue. */
@@ -48,12 +64,14 @@ export class QueueRegisters {
   /** Starts the queue at 1, if its geometry is valid, and stops it at 0. */
   writeReady(value: number): void {
     const device = this.#device;
-    const refuse = (reason: string): void => device.violate(this.#names.ready, value, reason);
+    const refuse = (reason: string, place?: ViolationPlace): void =>
+      device.violate(this.#names.ready, value, reason, place);
     if (this.config === undefined) return refuse("no such queue");
     if (value === 0) device.stopQueue(this.select);
     else if (value !== 1) refuse("neither 0 nor 1");
-    else if (!device.queuesSettable) refuse("before FEATURES_OK");
-    else if (!device.running(this.select)) device.startQueue(this.select);
+    else if (!device.queuesSettable) {
+      refuse("before FEATURES_OK", { clause: "3.1.1", rule: "drv.basic.init.1" });
+    } else if (!device.running(this.select)) device.startQueue(this.select);
   }
 
   /** Resets the queue at 1, if RING_RESET was negotiated. @returns Whether it did. */
@@ -62,7 +80,7 @@ export class QueueRegisters {
     const negotiated = device.features.has(Feature.RING_RESET);
     if (value !== 1 || this.config === undefined || !negotiated) {
       const reason = negotiated ? "not 1, or no such queue" : "without RING_RESET";
-      device.violate(this.#names.reset, value, reason);
+      device.violate(this.#names.reset, value, reason, { clause: "2.6.1" });
       return false;
     }
     device.stopQueue(this.select);
@@ -90,7 +108,9 @@ export class QueueRegisters {
       config.pfn = 0;
       return;
     }
-    if (device.running(this.select)) return device.violate(this.#names.page, value, "queue runs");
+    if (device.running(this.select)) {
+      return device.violate(this.#names.page, value, "queue runs", this.#names.rules.busy);
+    }
     config.pfn = value;
     if (!device.startQueue(this.select)) config.pfn = 0;
   }
@@ -102,7 +122,7 @@ export class QueueRegisters {
       return undefined;
     }
     if (this.#device.running(this.select)) {
-      this.#device.violate(register, value, "queue runs");
+      this.#device.violate(register, value, "queue runs", this.#names.rules.busy);
       return undefined;
     }
     return config;

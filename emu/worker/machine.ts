@@ -28,7 +28,7 @@ const DEFAULT_MEMORY = 64 * 1024 * 1024;
 /** Polls for an answer before the thread sleeps; most answers come within a few microseconds. */
 const SPINS = 2000;
 
-/** What a {@linkcode WorkerMachine} is made of. */
+/** Options of {@linkcode WorkerMachine}. */
 export interface WorkerMachineOptions {
   /**
    * URL of a module whose default export makes the devices in the worker. It is a function that takes

@@ -1,6 +1,6 @@
 import type { QtestBoard } from "@vireo/hal/qtest";
 
-/** What can run on a board: drivers on the host, or Vireo inside a Linux that QEMU boots. */
+/** Ways to use a board: drivers on the host, or Vireo inside a Linux that QEMU boots. */
 export type BoardTarget = "qtest" | "qemu";
 
 /** A machine that Vireo knows, described once. */

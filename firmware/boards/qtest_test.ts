@@ -186,7 +186,7 @@ Deno.test("qtest: what QEMU refuses breaks the board with a typed error", async 
   assertThrows(() => platform.slots[0]!.open().mmio.read32(0), VireoError, "FAIL");
 });
 
-Deno.test("qtest: the monitor answers, refuses and tells of events", async () => {
+Deno.test("qtest: the monitor answers, refuses and reports events", async () => {
   await using platform = await QtestPlatform.start({ board: RISCV });
   const events = platform.qmp.events();
   await platform.qmp.execute("system_reset");
@@ -217,7 +217,7 @@ Deno.test("qtest: an interrupt comes while nobody accesses a register, on severa
       const fired = interrupt.wait(never);
       await platform.qmp.execute("set_link", { name: "nic", up: false });
       await fired;
-      // QEMU tells of a configuration change with both bits (virtio_notify_config sets 3).
+      // QEMU reports a configuration change with both bits (virtio_notify_config sets 3).
       assertEquals(mmio.read32(R.InterruptStatus) & 2, 2, platform.name);
       assertEquals(mmio.read16(R.Config + 6), 0, "link is down");
     }

@@ -3,7 +3,7 @@ import { RISCV64_VIRT } from "./riscv64_virt.ts";
 
 /**
  * QEMU's `virt` for riscv64 with devices on PCI instead of virtio-mmio. Its own controller of messages
- * is the processor's, which is parked, so QEMU's `edu` device tells of them.
+ * is the processor's, which is parked, so QEMU's `edu` device reports them.
  */
 export const RISCV64_VIRT_PCI: Board = {
   ...RISCV64_VIRT,

@@ -3,7 +3,7 @@ import { X86_64_MICROVM } from "./x86_64_microvm.ts";
 
 /**
  * QEMU's `q35` for x86_64: a PC with PCI Express. Its controller of messages is the processor's, which
- * is parked, so QEMU's `edu` device tells of them.
+ * is parked, so QEMU's `edu` device reports them.
  */
 export const X86_64_Q35: Board = {
   name: "x86_64-q35",
@@ -11,7 +11,11 @@ export const X86_64_Q35: Board = {
   targets: ["qtest", "qemu"],
   qemu: "qemu-system-x86_64",
   machine: "q35,sata=off,smbus=off,i8042=off,vmport=off,usb=off,hpet=off,pit=off,pic=off",
-  args: ["-device", "edu,addr=0x18"],
+  args: [
+    ...["-device", "edu,addr=0x18"],
+    // Ports report plugged devices by their own registers, as on the other boards, not by ACPI.
+    ...["-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"],
+  ],
   firmware: X86_64_MICROVM.firmware!,
   ram: { base: 0, defaultSize: 128 << 20, reservedLow: 16 << 20, reservedHigh: 0 },
   pci: {

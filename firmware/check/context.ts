@@ -293,7 +293,11 @@ export class CheckContext {
 
   /** Makes a request of segments and waits for what comes of it. */
   async request(queue: number, segments: readonly Segment[]): Promise<Reply> {
-    const id = this.offer(queue, this.chain(segments));
+    return await this.reply(queue, this.offer(queue, this.chain(segments)), segments);
+  }
+
+  /** Waits for what comes of a request whose buffer `id` the device was notified of. */
+  async reply(queue: number, id: number, segments: readonly Segment[]): Promise<Reply> {
     const used = await this.take(queue);
     if (used === undefined) throw new CheckFailure("the request", "no answer", "a used buffer");
     return { id, used, bytes: this.written(segments) };

@@ -76,6 +76,14 @@ export const DEVIATIONS: readonly Deviation[] = [
     reason: "QEMU's legacy disks, and others, do not offer ANY_LAYOUT",
   },
   {
+    checks: ["features.not-offered.unused-legacy-bit-30"],
+    bus: "pci",
+    face: "legacy",
+    qemu: BOTH,
+    clauses: ["dev.basic.legacy-reserved-features.3"],
+    reason: "QEMU's legacy functions offer bit 30, by which it knew drivers that accept everything",
+  },
+  {
     checks: ["features.hostile.foreign.", "pci.common.driver-feature-valid"],
     bus: "pci",
     qemu: BOTH,
@@ -93,7 +101,7 @@ export const DEVIATIONS: readonly Deviation[] = [
     checks: ["status.no-use-before-driver-ok"],
     qemu: BOTH,
     clauses: ["dev.basic.status.1"],
-    reason: "QEMU carries out what it is notified of before DRIVER_OK, but for net and entropy",
+    reason: "QEMU carries out requests that are notified before DRIVER_OK, except net and entropy",
   },
   {
     checks: ["split.indirect-after-plain"],

@@ -13,15 +13,21 @@ export function countResults(results: readonly CheckResult[]): Counts {
   return counts;
 }
 
-/** Names a device by type and place: `blk at virtio-mmio@a003e00 (mmio, modern)`. */
-export function deviceText({ device }: CheckResult): string {
+/** Names a device by type and place: `blk at virtio-mmio@a003e00 (mmio, modern)`, and a driver's schedule. */
+export function deviceText({ device, schedule }: CheckResult): string {
   const { id, name, bus, face } = device;
-  return `${deviceName(id)} at ${name} (${bus}, ${face})`;
+  const under = schedule === undefined ? "" : `${schedule}: `;
+  return `${under}${deviceName(id)} at ${name} (${bus}, ${face})`;
+}
+
+/** What shows a failure again: a command line, or a script for `vireo run`. */
+function againText(result: CheckResult, target: string): string {
+  return result.again ?? reproduction(result, target);
 }
 
 /** A result as plain data, for `--json`. */
 export function resultRow(result: CheckResult, target: string): Record<string, unknown> {
-  const { check, device, verdict, reason, seen, ms } = result;
+  const { check, device, verdict, reason, seen, ms, schedule, again } = result;
   const told = verdict === "fail" || verdict === "deviates";
   return {
     check: check.id,
@@ -35,7 +41,8 @@ export function resultRow(result: CheckResult, target: string): Record<string, u
     ...reason === undefined ? {} : { reason },
     ...seen === undefined ? {} : { seen },
     ms: Math.round(ms * 10) / 10,
-    ...told ? { script: reproduction(result, target) } : {},
+    ...schedule === undefined ? {} : { schedule },
+    ...!told ? {} : again === undefined ? { script: reproduction(result, target) } : { again },
   };
 }
 
@@ -76,7 +83,7 @@ export function resultsText(results: readonly CheckResult[], target: string): st
     lines.push(`  done     ${check.done}`);
     lines.push(`  seen     ${seen}`);
     lines.push(`  expected ${check.expected}`);
-    lines.push("  again    " + reproduction(result, target).split("\n").join("\n           "));
+    lines.push("  again    " + againText(result, target).split("\n").join("\n           "));
   }
   for (const [reason, all] of known) {
     lines.push(`deviates ${reason}`);
@@ -114,7 +121,7 @@ export function junit(results: readonly CheckResult[], target: string): string {
         `time="${(ms / 1000).toFixed(4)}"`;
       if (verdict === "pass") lines.push(`${open}/>`);
       else if (verdict === "fail") {
-        const text = escapeXml(`${reason}\n${reproduction(result, target)}`);
+        const text = escapeXml(`${reason}\n${againText(result, target)}`);
         lines.push(`${open}><failure message="${escapeXml(reason!)}">${text}</failure></testcase>`);
       } else {
         lines.push(`${open}><skipped message="${escapeXml(`${verdict}: ${reason}`)}"/></testcase>`);
@@ -125,15 +132,22 @@ export function junit(results: readonly CheckResult[], target: string): string {
   return `${lines.join("\n")}\n</testsuites>\n`;
 }
 
-/** The results as one page that needs nothing else: rows by device, with filters by verdict and by word. */
+/** What a reader of the page looks for, first. */
+const FIRST: readonly Verdict[] = ["fail", "deviates", "pass", "skip"];
+
+/**
+ * The results as one page that needs nothing else: failures first, then rows by device, with filters by verdict
+ * and by word.
+ */
 export function html(results: readonly CheckResult[], target: string): string {
   const counts = countResults(results);
-  const rows = results.map((result) => {
+  const ordered = FIRST.flatMap((first) => results.filter(({ verdict }) => verdict === first));
+  const rows = ordered.map((result) => {
     const { check, verdict, reason } = result;
     const told = verdict === "fail" || verdict === "deviates";
     const script = told
-      ? `<details><summary>script</summary><pre>${
-        escapeXml(reproduction(result, target))
+      ? `<details><summary>again</summary><pre>${
+        escapeXml(againText(result, target))
       }</pre></details>`
       : "";
     return `<tr class="${verdict}"><td>${verdict}</td><td>${escapeXml(check.id)}</td>` +

@@ -66,6 +66,8 @@ Deno.test("report: the page has every row, filters, and nothing from elsewhere",
   const page = html(ALL, "qtest:aarch64-virt");
   assertEquals([...page.matchAll(/<tr class="/g)].length, 4);
   assertStringIncludes(page, "<h1>vireo check qtest:aarch64-virt</h1>");
+  const verdicts = [...page.matchAll(/<tr class="(\w+)"/g)].map(([, verdict]) => verdict);
+  assertEquals(verdicts, ["fail", "deviates", "pass", "skip"], "failures come first");
   assert(!/(?:src|href)=/.test(page));
 });
 

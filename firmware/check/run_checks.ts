@@ -32,7 +32,7 @@ interface CheckedDevice {
 /** One check on one device. */
 export interface CheckResult {
   /** The check. */
-  readonly check: Check;
+  readonly check: Omit<Check, "run">;
   /** The device. */
   readonly device: CheckedDevice;
   /** How it ended. */
@@ -45,6 +45,10 @@ export interface CheckResult {
   readonly history: readonly LogEntry[];
   /** How long it took in milliseconds. */
   readonly ms: number;
+  /** The schedule that a driver ran under. */
+  readonly schedule?: string;
+  /** The command line that shows a driver's failure again. */
+  readonly again?: string;
 }
 
 /** A machine whose devices nobody drives. */

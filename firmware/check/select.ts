@@ -33,14 +33,14 @@ export function selectChecks(
   const devices = words.flatMap((word) => TYPES.get(typeName(word)) ?? []);
   const others = words.filter((word) => !TYPES.has(typeName(word)));
   for (const word of others) {
-    if (table.some((check) => matches(check, word))) continue;
+    if (table.some((check) => matchesRow(check, word))) continue;
     throw new UsageError(
       `--only: expected a device type, a section (§2.7), a clause (dev.mmio) or a check, got '${word}'`,
     );
   }
   const checks = table.filter((check) =>
     (hostile || !check.hostile) &&
-    (others.length === 0 || others.some((word) => matches(check, word)))
+    (others.length === 0 || others.some((word) => matchesRow(check, word)))
   );
   return { checks, devices: devices.length === 0 ? undefined : devices };
 }
@@ -51,7 +51,7 @@ function typeName(word: string): string {
 }
 
 /** The sections that a check is about. */
-export function sectionsOf({ clauses }: Check): string[] {
+export function sectionsOf({ clauses }: Pick<Check, "clauses">): string[] {
   return clauses.flatMap((text) => {
     const clause = findClause(text);
     if (clause !== undefined) return [sectionNumber(clause)];
@@ -60,7 +60,8 @@ export function sectionsOf({ clauses }: Check): string[] {
   });
 }
 
-function matches(check: Check, word: string): boolean {
+/** Whether a word names a check or rule, its section or its clause. */
+export function matchesRow(check: Pick<Check, "id" | "clauses">, word: string): boolean {
   if (word.startsWith("§")) {
     const section = word.slice(1);
     return sectionsOf(check).some((found) => found === section || found.startsWith(`${section}.`));

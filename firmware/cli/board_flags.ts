@@ -42,7 +42,7 @@ export function boardOptions(
 
 /** The same board with a device, unless it has one, or is a machine as it is. */
 export function having(board: BoardOptions, name: string): BoardOptions {
-  const fixed = ["devmem", "vhost-user"].includes(parseTarget(board.target).kind);
+  const fixed = ["devmem", "vhost-user", "replay"].includes(parseTarget(board.target).kind);
   if (fixed || board.with.some((device) => device.name === name)) return board;
   return { ...board, with: [...board.with, { name, value: undefined }] };
 }

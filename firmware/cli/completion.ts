@@ -80,7 +80,7 @@ function quoted(text: string): string {
 
 /**
  * The script for bash, which needs no other package, may be read twice, and completes `./vireo` as well: it
- * splits the line itself, because readline also breaks words at `:` and `=`, and is told of the rest only.
+ * splits the line itself, because readline also breaks words at `:` and `=`, and gets the rest only.
  */
 function bashScript(launcher: string): string {
   return `# bash completion for vireo

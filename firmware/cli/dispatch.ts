@@ -33,11 +33,12 @@ export async function dispatch(
       throw new Finished(await runInGuest({ ...plan, args: argv }));
     }
   }
+  if (own.record !== undefined) (await import("../record/call.ts")).keepCall({ name, flags, args });
   using _hints = await waitHints(row);
   await row.run(call);
 }
 
-/** Has long waits be told of on a terminal, unless the command itself has the terminal. */
+/** Reports long waits on a terminal, unless the command itself has the terminal. */
 async function waitHints({ stdin }: CommandRow): Promise<Disposable | undefined> {
   if (stdin === "keys" || inGuest() || !Deno.stderr.isTerminal()) return undefined;
   const [{ StillWaiting }, { OPEN_BUSES }] = await Promise.all([

@@ -3,7 +3,7 @@ import { BOARD_DEVICES } from "../devices/table.ts";
 import type { BoardOption } from "../target/options.ts";
 import { filesLike, type Values } from "./completion.ts";
 
-/** What the value of an option or an argument may be, by what stands in its angle brackets. */
+/** Values of options and arguments that completion offers, by the word in angle brackets. */
 const BY_PLACEHOLDER: Readonly<Record<string, Values>> = {
   target: () => [
     "emu",

@@ -4,7 +4,7 @@ import { COMMANDS } from "../commands/table.ts";
 import { BOARD_OPTIONS, type BoardOption } from "../target/options.ts";
 import { UsageError } from "../terminal/usage.ts";
 
-/** What the command line is built from. */
+/** Parts of the command line. */
 export interface Tables {
   /** The commands, in the order of the help. */
   readonly commands: readonly (CommandRow | CommandGroup)[];
@@ -39,6 +39,17 @@ export function buildProgram(argv: readonly string[] = [], tables: Tables = TABL
       },
     }),
     command({
+      name: "record",
+      summary: "run a command, and keep what the devices do for 'vireo replay'",
+      arguments: [["[command...]", "the command with its options, and -o FILE for the recording"]],
+      example: "vireo record run script.ts --target qtest:aarch64-virt -o bug.vireo",
+      passThrough: true,
+      async run({ args: [words] }) {
+        const line = recordedLine(words, tables);
+        await buildProgram(line, tables).parseAsync(line, { from: "user" });
+      },
+    }),
+    command({
       name: "help",
       summary: "display help for command",
       arguments: [["[command...]", "a command, with its group before it"]],
@@ -47,10 +58,30 @@ export function buildProgram(argv: readonly string[] = [], tables: Tables = TABL
     }),
   ];
   for (const row of more) addCommand(root, row.name, row, argv, tables);
-  // What is to be completed may look like options.
+  // The words to complete may look like options.
   root.commands.find((child) => child.name() === "complete")!
     .allowUnknownOption().allowExcessArguments();
   return program;
+}
+
+/**
+ * The command line of `record` without it: the recording is an option of the board.
+ *
+ * @throws {UsageError} If there is no file, or no command.
+ */
+function recordedLine(given: readonly string[], { commands }: Tables): string[] {
+  const words = [...given];
+  // The last one: a command may have one of its own.
+  const at = words.findLastIndex((word) => word === "-o" || word === "--output");
+  const [, output] = at < 0 ? [] : words.splice(at, 2);
+  if (output === undefined) throw new UsageError("record: expected -o FILE, the recording");
+  const first = commands.find(({ name }) => name === words[0]);
+  if (first === undefined) {
+    throw new UsageError(`record: expected a command, got '${words[0] ?? ""}'`);
+  }
+  // Behind the command's name: what follows may be a script's.
+  words.splice("commands" in first ? 2 : 1, 0, "--record", output);
+  return words;
 }
 
 /** The program with the commands of the table. */

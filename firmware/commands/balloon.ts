@@ -1,6 +1,5 @@
 import type { BalloonDevice } from "@vireo/emu";
-import { balloonDriver } from "@vireo/drivers/balloon";
-import type { Balloon } from "@vireo/drivers";
+import { type Balloon, balloonDriver } from "@vireo/drivers/balloon";
 import { BALLOON_PAGE_SIZE } from "@vireo/hal";
 import { parseSize, UsageError } from "../terminal/usage.ts";
 import type { JsonFlag } from "./command.ts";

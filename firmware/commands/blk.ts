@@ -1,6 +1,5 @@
 import { createHash } from "node:crypto";
-import { blkDriver } from "@vireo/drivers/blk";
-import type { Blk } from "@vireo/drivers";
+import { type Blk, blkDriver } from "@vireo/drivers/blk";
 import { BlkFeature, featureName, VireoError } from "@vireo/hal";
 import { type DiskContents, diskContents, diskText, hashDisk } from "../disk/disk_report.ts";
 import type { BoardOptions } from "../target/options.ts";
@@ -27,7 +26,7 @@ interface RangeFlags extends DiskFlags {
   readonly count?: string | undefined;
 }
 
-/** What of a disk is wanted, in numbers. */
+/** Chosen disk and sectors. */
 interface Wanted {
   readonly disk: number;
   readonly sector: number;
@@ -125,7 +124,7 @@ export async function info(board: BoardOptions, flags: DiskFlags): Promise<void>
   console.log(`features ${report.features.join(" ")}`);
   if (report.unusable > 0) {
     console.log(
-      `the last ${report.unusable} bytes cannot be used: they are no whole block of ${report.blockSize} bytes`,
+      `the last ${report.unusable} bytes cannot be used: a block has ${report.blockSize} bytes`,
     );
   }
   console.log(diskText(contents).join("\n"));

@@ -22,12 +22,25 @@ export const BOARD_ROWS: readonly CommandRow[] = [
     run: async ({ board, flags }) => await (await import("./probe.ts")).probe(board, flags),
   }),
   command({
+    name: "inspect",
+    summary: "show the rings of a board: descriptors, entries, what is in flight, QEMU's view",
+    options: [JSON_OPTION],
+    example: "vireo inspect --target qtest:aarch64-virt\nvireo inspect --packed --json",
+    board: {},
+    run: async ({ board, flags }) => await (await import("./inspect.ts")).inspect(board, flags),
+  }),
+  command({
     name: "check",
-    summary: "look at every device of a board clause by clause, without our drivers",
+    summary: "look at devices clause by clause, without our drivers; or at a driver",
+    arguments: [
+      ["[driver]", "the word driver: look at a driver instead, on strict emulated devices"],
+      ["[script]", "its script, as vireo run takes it, or a bundled driver: blk, net, 9p, ..."],
+      ["[args...]", "passed on to the script as vireo.args"],
+    ],
     options: [
       {
         flag: "--only <words>",
-        summary: "device types (blk), sections (§2.7), clauses (dev.mmio) or checks, by commas",
+        summary: "device types (blk) or schedules (late), sections (§2.7), clauses or checks",
       },
       { flag: "--hostile", summary: "with the checks that break rules on purpose" },
       { flag: "--list", summary: "list the checks instead" },
@@ -38,9 +51,18 @@ export const BOARD_ROWS: readonly CommandRow[] = [
     ],
     example: "vireo check --only blk,rng --hostile\n" +
       "vireo check --target qtest:aarch64-virt --hostile --html report.html\n" +
-      "vireo check --list --only §2.7",
+      "vireo check --list --only §2.7\n" +
+      "vireo check driver my_driver/my_driver.ts\n" +
+      "vireo check driver blk --only late,drv.split-ring --seed 7",
     board: {},
-    run: async ({ board, flags }) => await (await import("./check.ts")).check(board, flags),
+    async run({ board, args: [word, script, args], flags }) {
+      // In a guest a missing argument is null.
+      if (!word) return await (await import("./check.ts")).check(board, flags);
+      if (word !== "driver") {
+        throw new UsageError(`check: expected nothing or 'driver', got '${word}'`);
+      }
+      await (await import("./check_driver.ts")).checkDriver(board, script, args, flags);
+    },
   }),
   command({
     name: "boards",
@@ -89,6 +111,23 @@ export const BOARD_ROWS: readonly CommandRow[] = [
       if (flags.check && !inGuest()) await checkTypes(script);
       await run(board, script, args);
     },
+  }),
+  command({
+    name: "replay",
+    summary: "run a recorded command again, with the recording in place of the devices",
+    arguments: [["<recording>", "a file that 'vireo record' wrote"]],
+    options: [
+      { flag: "--script <file>", summary: "run this script, not the recorded one" },
+      { flag: "--to-test <file>", summary: "write a test that scripts the devices instead" },
+      { flag: "--list", summary: "print the recording, a line a record, instead" },
+    ],
+    example: "vireo record run script.ts -o bug.vireo\n" +
+      "vireo replay bug.vireo --trace\nvireo replay bug.vireo --to-test bug_test.ts",
+    board: {},
+    // The devices are in the file, whatever the target was.
+    beforeGuest: () => Promise.resolve(undefined),
+    run: async ({ board, args: [recording], flags }) =>
+      await (await import("./replay.ts")).replay(board, recording, flags),
   }),
   command({
     name: "new",

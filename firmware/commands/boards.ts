@@ -1,7 +1,7 @@
 import { hex } from "@vireo/hal";
 import { type Board, BOARDS } from "../boards/mod.ts";
 
-/** What a board's devices and its machine can do, in the words of the options. */
+/** Abilities of a board's devices and machine, in the words of the options. */
 function supports({ pci, targets }: Board): Supports {
   return {
     interfaces: pci === undefined
@@ -16,7 +16,7 @@ function supports({ pci, targets }: Board): Supports {
   };
 }
 
-/** What `boards` says of a board besides where its parts are. */
+/** Report of `boards` about a board, besides where its parts are. */
 interface Supports {
   /** The interfaces that its devices can have. */
   readonly interfaces: readonly string[];

@@ -15,7 +15,7 @@ import { Finished, NeedsGuest, parseCount, UsageError } from "../terminal/usage.
 const HANGS = 1500;
 
 /** Flags of `vireo check`. */
-interface CheckFlags {
+export interface CheckFlags {
   readonly only?: string | undefined;
   readonly list?: true | undefined;
   readonly hostile?: true | undefined;
@@ -43,6 +43,9 @@ export async function check(board: BoardOptions, flags: CheckFlags): Promise<voi
     throw new NeedsGuest("check: the devices of a guest are checked in the guest");
   }
   const { target } = board;
+  if (parseTarget(target).kind === "vhost-user") {
+    throw new UsageError("check: devices at vhost-user sockets have no registers to look at");
+  }
   let done = 0;
   const results = await runChecks({
     checks,
@@ -59,11 +62,12 @@ export async function check(board: BoardOptions, flags: CheckFlags): Promise<voi
   if (results.length === 0) {
     throw new UsageError("check: no device of the board is one that the checks are about");
   }
-  await write(results, target, flags);
+  await writeResults(results, target, flags);
   if (countResults(results).fail > 0) throw new Finished(1);
 }
 
-async function write(
+/** Writes results as the flags say. */
+export async function writeResults(
   results: readonly CheckResult[],
   target: string,
   flags: CheckFlags,

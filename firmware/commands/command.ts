@@ -11,7 +11,7 @@ export interface CommandOption {
   readonly summary: string;
   /** The default. */
   readonly value?: string;
-  /** What it may be; anything if that is not said. */
+  /** Values that it may have; any value if undefined. */
   readonly choices?: readonly string[];
   /** Whether it must be given. */
   readonly required?: true;
@@ -27,7 +27,7 @@ export const JSON_OPTION: {
   readonly summary: "print JSON, for scripts";
 } = { flag: "--json", summary: "print JSON, for scripts" };
 
-/** What {@linkcode JSON_OPTION} gives an action. */
+/** Value of {@linkcode JSON_OPTION} for an action. */
 export interface JsonFlag {
   /** Whether to print JSON. */
   readonly json?: true | undefined;
@@ -52,7 +52,7 @@ export interface GuestCall extends CommandCall {
   readonly name: string;
 }
 
-/** What the host does of a command that runs in a guest. */
+/** Work of the host for a command that runs in a guest. */
 export interface HostPart {
   /** The board, if the host has changed it. */
   readonly board?: BoardOptions;
@@ -76,13 +76,13 @@ interface CommandBase<O, A> {
   readonly options?: O;
   /** Command lines that work, one a line. */
   readonly example: string;
-  /** What standard input is to it, if it reads it: bytes, or keys where it is a terminal. */
+  /** Kind of standard input that it reads, if any: bytes, or keys where it is a terminal. */
   readonly stdin?: "bytes" | "keys";
   /** Whether options after its first argument are arguments. */
   readonly passThrough?: true;
 }
 
-/** What a command needs of a board. */
+/** Needs of a command from its board. */
 interface BoardNeed {
   /** Its target if none is given; `emu` by default. */
   readonly target?: string;
@@ -93,7 +93,7 @@ interface BoardNeed {
 /** A command, with flags and arguments typed by its rows. */
 export interface TypedCommand<O, A> extends CommandBase<O, A> {
   /**
-   * What it needs of a board. A command with a board takes a board's options, and runs in the guest of a
+   * Its needs from a board. A command with a board takes a board's options, and runs in the guest of a
    * `qemu` target.
    */
   readonly board?: BoardNeed;

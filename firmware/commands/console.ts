@@ -1,4 +1,4 @@
-import type { Port } from "@vireo/drivers";
+import type { Port } from "@vireo/drivers/console";
 import type { BoardOptions } from "../target/options.ts";
 import { writeAll } from "../terminal/output.ts";
 import { parseCount, UsageError } from "../terminal/usage.ts";

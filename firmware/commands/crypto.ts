@@ -1,5 +1,4 @@
-import { cryptoDriver } from "@vireo/drivers/crypto";
-import type { CryptoOffer } from "@vireo/drivers";
+import { cryptoDriver, type CryptoOffer } from "@vireo/drivers/crypto";
 import {
   CryptoAead,
   CryptoAkcipher,
@@ -15,7 +14,7 @@ import type { Vireo } from "../vireo.ts";
 const names = (table: Readonly<Record<string, number>>, set: ReadonlySet<number>): string[] =>
   [...set].map((bit) => Object.entries(table).find(([, value]) => value === bit)?.[0] ?? `${bit}`);
 
-/** What a device offers, by name. */
+/** Services that a device offers, by name. */
 function describe(offer: CryptoOffer): Record<string, unknown> {
   const { ready, queues, maxCipherKey, maxAuthKey, maxSize } = offer;
   return {

@@ -187,7 +187,7 @@ async function pingPeer({ net }: Vireo, { source, target }: DemoPeer): Promise<S
   return { title: "net", ok, lines, data: { target, mac: result.mac, milliseconds: times } };
 }
 
-/** What the host and the guest say to each other. */
+/** Messages between the host and the guest. */
 const DOWN = "hello, guest\n";
 const UP = "hello, host\n";
 

@@ -1,6 +1,5 @@
 import type { InputDevice } from "@vireo/emu";
-import { inputDriver } from "@vireo/drivers/input";
-import type { Input, InputEvent } from "@vireo/drivers";
+import { type Input, inputDriver, type InputEvent } from "@vireo/drivers/input";
 import { InputType } from "@vireo/hal";
 import { parseCount, UsageError } from "../terminal/usage.ts";
 import type { JsonFlag } from "./command.ts";

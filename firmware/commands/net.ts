@@ -1,7 +1,6 @@
 import { arpRequest, IpStack, PcapWriter, ping } from "../ip/mod.ts";
-import { parseMac } from "@vireo/drivers/net";
-import { timedOut } from "@vireo/drivers/wait";
-import type { Net } from "@vireo/drivers";
+import { type Net, parseMac } from "@vireo/drivers/net";
+import { timedOut } from "@vireo/drivers/core";
 import { featureName, NetFeature, VireoError } from "@vireo/hal";
 import type { BoardOptions } from "../target/options.ts";
 import { keepOffTerminal, openSink } from "../terminal/files.ts";
@@ -64,7 +63,7 @@ function source(board: BoardOptions, name: string, target: string, given?: strin
   return given;
 }
 
-/** @throws {UsageError} If a text is no IPv4 address. */
+/** @throws {UsageError} If a text is not an IPv4 address. */
 function checkAddress(name: string, text: string): void {
   if (/^(\d{1,3}\.){3}\d{1,3}$/.test(text) && text.split(".").every((n) => +n <= 255)) return;
   throw new UsageError(`${name}: expected an IPv4 address, got '${text}'`);
@@ -102,7 +101,7 @@ export async function send(board: BoardOptions, hex: string, flags: JsonFlag): P
   }
   await using vireo = await openVireo(board);
   const most = vireo.net.mtu + HEADER;
-  // A tag of 4 bytes is no part of what the MTU bounds.
+  // The MTU does not count a tag of 4 bytes.
   const tagged = frame[12] === 0x81 && frame[13] === 0;
   if (frame.length > most + (tagged ? 4 : 0)) {
     throw new UsageError(

@@ -1,6 +1,6 @@
 import { UsageError } from "../terminal/usage.ts";
 
-/** What `vireo new` makes. */
+/** Kinds of files that `vireo new` makes. */
 export const KINDS: readonly ["driver", "device", "script"] = ["driver", "device", "script"];
 
 /** The packages of Vireo that a folder of one's own imports. */

@@ -1,5 +1,4 @@
-import { p9Driver } from "@vireo/drivers/p9";
-import type { P9Entry, P9Stat, P9Tree } from "@vireo/drivers";
+import { p9Driver, type P9Entry, type P9Stat, type P9Tree } from "@vireo/drivers/p9";
 import { inGuest } from "../terminal/environment.ts";
 import { openInput, writeOutput } from "../terminal/files.ts";
 import { UsageError } from "../terminal/usage.ts";

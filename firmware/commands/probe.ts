@@ -1,4 +1,5 @@
 import {
+  deviceFeatureNames,
   deviceName,
   Feature,
   featureName,
@@ -8,13 +9,12 @@ import {
   type PciNode,
   statusText,
 } from "@vireo/hal";
-import { capabilityText } from "@vireo/drivers/transport";
-import type { PciDetails, VirtioDevice } from "@vireo/drivers";
+import { capabilityText, type PciDetails, type VirtioDevice } from "@vireo/drivers/core";
 import type { Vireo } from "../vireo.ts";
 import { openVireo } from "../session.ts";
 import type { BoardOptions } from "../target/options.ts";
 
-/** What `probe` tells of one device. */
+/** Report of `probe` about one device. */
 export interface DeviceReport {
   /** `virtio<n>`. */
   readonly name: string;
@@ -42,7 +42,7 @@ export interface DeviceReport {
   readonly rings: RingReport;
   /** How its interrupts come. */
   readonly interrupts: InterruptReport;
-  /** What is known of its PCI function, if it is one. */
+  /** Its PCI function, if it is one. */
   readonly pci: PciReport | null;
   /** Its queues, with sizes in descriptors. */
   readonly queues: readonly { readonly name: string; readonly size: number }[];
@@ -50,23 +50,23 @@ export interface DeviceReport {
 
 /** Names of ring and transport features. */
 export interface RingReport {
-  /** What the device offered. */
+  /** Features that the device offered. */
   readonly offered: readonly string[];
-  /** What the options ask for. */
+  /** Features that the options ask for. */
   readonly asked: readonly string[];
-  /** What was agreed. */
+  /** Negotiated features. */
   readonly agreed: readonly string[];
 }
 
 /** How a device's interrupts come. */
 export interface InterruptReport {
-  /** What was chosen, for example `msix-per-queue`; `none` before there are queues. */
+  /** Chosen way of interrupts, for example `msix-per-queue`; `none` before there are queues. */
   readonly policy: string;
   /** Why better ones could not be had. */
   readonly refused: readonly string[];
 }
 
-/** What `probe` tells of a virtio device on PCI. */
+/** Report of `probe` about a virtio device on PCI. */
 export interface PciReport {
   /** Its address as Linux writes it. */
   readonly address: string;
@@ -86,7 +86,7 @@ export interface PciReport {
   readonly why: string;
 }
 
-/** What `probe` tells of a PCI function, virtio or not. */
+/** Report of `probe` about a PCI function, virtio or not. */
 export interface FunctionReport {
   /** Its address as Linux writes it. */
   readonly name: string;
@@ -96,7 +96,7 @@ export interface FunctionReport {
   readonly device: string | null;
 }
 
-/** What `probe` tells of a board. */
+/** Report of `probe` about a board. */
 export interface BoardReport {
   /** The target string. */
   readonly target: string;
@@ -144,8 +144,11 @@ export function describeDevice(
   device: VirtioDevice,
   board: BoardOptions,
 ): DeviceReport {
-  const names = device.driver?.featureNames ?? {};
+  const names = { ...deviceFeatureNames(device.deviceId), ...device.driver?.featureNames };
   const list = (set: FeatureSet): string[] => [...set].map((bit) => featureName(bit, names));
+  // The bus reads what a device offers when it has a driver for it.
+  const unread = device.driver === undefined && device.offered.isEmpty;
+  const offered = unread ? device.transport.readFeatures() : device.offered;
   return {
     name: device.name,
     slot: device.transport.name,
@@ -156,10 +159,10 @@ export function describeDevice(
     driver: device.driver?.name ?? null,
     status: statusText(device.transport.readStatus()),
     modalias: vireo.bus.attributes(device).modalias.trim(),
-    offered: list(device.offered),
+    offered: list(offered),
     negotiated: list(device.features),
     rings: {
-      offered: list(device.offered.and(RING_FEATURES)),
+      offered: list(offered.and(RING_FEATURES)),
       asked: list(askedFeatures(board)),
       agreed: list(device.features.and(RING_FEATURES)),
     },

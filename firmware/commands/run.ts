@@ -1,5 +1,4 @@
-import type { BindNotice } from "@vireo/drivers";
-import { violationText } from "@vireo/emu/core";
+import type { BindNotice } from "@vireo/drivers/bus";
 import { deviceName } from "@vireo/hal";
 import { interruptible } from "../terminal/interrupts.ts";
 import { toFileUrl } from "../terminal/paths.ts";
@@ -32,7 +31,7 @@ export async function run(
     try {
       await main(vireo);
     } finally {
-      sayViolations(vireo);
+      await sayViolations(vireo);
     }
   };
   await interruptible(code, () => opened?.abort(new Error("Interrupted")));
@@ -63,8 +62,10 @@ function sayNotice(notice: BindNotice): void {
 }
 
 /** Says what the emulator holds against the drivers. */
-function sayViolations({ emulated }: Vireo): void {
+async function sayViolations({ emulated }: Vireo): Promise<void> {
   const violations = emulated?.machine.violations() ?? [];
+  if (violations.length === 0) return;
+  const { violationText } = await import("@vireo/emu/core");
   for (const violation of violations.slice(0, MOST_VIOLATIONS)) {
     console.error(`vireo: ${violation.slot}: the driver erred: ${violationText(violation)}`);
   }
@@ -85,7 +86,7 @@ export function provideScript(load: () => Promise<{ default?: unknown }>): void 
  *
  * @throws {UsageError} If the file is missing or has no default function.
  */
-async function loadScript(script: string): Promise<VireoMain> {
+export async function loadScript(script: string): Promise<VireoMain> {
   if (bundled === undefined) await checkFile(script);
   const module = await (bundled?.() ?? import(toFileUrl(script)).catch((error) => {
     throw mistakeOf(script, error);
@@ -99,7 +100,7 @@ async function loadScript(script: string): Promise<VireoMain> {
 }
 
 /**
- * What is wrong with a script that cannot be loaded, as one line with the place; the error itself if the
+ * Explains why a script cannot be loaded, as one line with the place; the error itself if the
  * script was loaded, and threw it.
  */
 function mistakeOf(script: string, error: unknown): unknown {
@@ -127,7 +128,7 @@ export async function checkFile(script: string): Promise<void> {
 /** The project's configuration, whose import map scripts use. */
 const CONFIG = new URL("../../deno.json", import.meta.url).pathname;
 
-/** What Deno says after the errors. */
+/** Deno's line after the errors. */
 const TYPE_CHECK_END = /^(?:Found \d+ errors|error: Type checking failed)[\s\S]*/m;
 
 /**

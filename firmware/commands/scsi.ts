@@ -1,5 +1,4 @@
-import { scsiDriver } from "@vireo/drivers/scsi";
-import type { ScsiUnit } from "@vireo/drivers";
+import { scsiDriver, type ScsiUnit } from "@vireo/drivers/scsi";
 import { keepOffTerminal, writeOutput } from "../terminal/files.ts";
 import { parseCount } from "../terminal/usage.ts";
 import type { JsonFlag } from "./command.ts";

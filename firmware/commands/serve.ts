@@ -1,8 +1,10 @@
 import type { DeviceModel } from "@vireo/emu";
 import { type ServerEvent, VhostUserServer } from "@vireo/emu/vhost-user";
 import { DeviceId, VireoError } from "@vireo/hal";
+import { FRONT_ENDS } from "../serve/front_ends.ts";
 import { servedModel } from "../serve/served_model.ts";
 import type { BoardOptions } from "../target/options.ts";
+import { doubleCommas } from "../terminal/commas.ts";
 import { UsageError } from "../terminal/usage.ts";
 
 /** Flags of `vireo serve`. */
@@ -13,16 +15,6 @@ interface ServeFlags {
   readonly json?: true;
 }
 
-/** QEMU's front ends, by virtio device id; it has none for the others. */
-const FRONT_ENDS: Readonly<Record<number, string>> = {
-  [DeviceId.BLOCK]: "vhost-user-blk-pci",
-  [DeviceId.RNG]: "vhost-user-rng-pci",
-  [DeviceId.SCSI]: "vhost-user-scsi-pci",
-  [DeviceId.GPU]: "vhost-user-gpu-pci",
-  [DeviceId.INPUT]: "vhost-user-input-pci",
-  [DeviceId.VSOCK]: "vhost-user-vsock-pci",
-};
-
 /**
  * QEMU's arguments for a machine that uses a served device; its memory must be shared.
  *
@@ -32,7 +24,7 @@ const FRONT_ENDS: Readonly<Record<number, string>> = {
  */
 export function qemuOptions(model: DeviceModel, path: string): string[] | undefined {
   const memory = ["-object", "memory-backend-memfd,id=mem,size=1G,share=on", "-m", "1G"];
-  const chardev = ["-chardev", `socket,id=vireo0,path=${path.replaceAll(",", ",,")}`];
+  const chardev = ["-chardev", `socket,id=vireo0,path=${doubleCommas(path)}`];
   const common = [...memory, "-machine", "memory-backend=mem", ...chardev];
   if (model.deviceId === DeviceId.NET) {
     return [
@@ -40,8 +32,8 @@ export function qemuOptions(model: DeviceModel, path: string): string[] | undefi
       ...["-netdev", "vhost-user,id=net0,chardev=vireo0", "-device", "virtio-net-pci,netdev=net0"],
     ];
   }
-  const device = FRONT_ENDS[model.deviceId];
-  return device === undefined ? undefined : [...common, "-device", `${device},chardev=vireo0`];
+  const front = FRONT_ENDS.find(({ deviceId }) => deviceId === model.deviceId);
+  return front && [...common, "-device", `${front.pci},chardev=vireo0`];
 }
 
 /**

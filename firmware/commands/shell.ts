@@ -4,12 +4,12 @@ import { parseTarget } from "../target/target.ts";
 import { INTERRUPTED, Presses } from "../terminal/interrupts.ts";
 import { Finished, UsageError } from "../terminal/usage.ts";
 
-/** What a REPL in a guest talks through: the board's serial line, or a port of the virtio console. */
+/** Ways for a REPL in a guest to talk to the host: the board's serial line, or a port of the virtio console. */
 type ShellConsole = "uart" | "virtio";
 
 /** Flags of `vireo shell`. */
 interface ShellFlags {
-  /** What the REPL talks through. */
+  /** Way for the REPL to talk to the host. */
   readonly console?: ShellConsole | undefined;
 }
 

@@ -10,8 +10,14 @@ export async function initShell(): Promise<void> {
   if (board === undefined) throw new TypeError(`Cannot start: ${SHELL_BOARD} is not set`);
   const vireo = await openVireo(JSON.parse(board) as BoardOptions);
   bringIntoScope(vireo);
-  if (Deno.stdin.isTerminal()) { for (const line of greeting(vireo)) console.log(line); }
+  if (!Deno.stdin.isTerminal()) return;
+  for (const line of greeting(vireo)) console.log(line);
+  // On these the REPL's line editor does not take Ctrl-C, which would end the process at once.
+  if (PLAIN_TERMINALS.has(Deno.env.get("TERM") ?? "")) Deno.addSignalListener("SIGINT", () => {});
 }
+
+/** Terminals on which one cannot edit a line, as the REPL's line editor (rustyline) has them. */
+const PLAIN_TERMINALS: ReadonlySet<string> = new Set(["dumb", "cons25", "emacs"]);
 
 /** Makes a board's parts global names. */
 export function bringIntoScope(vireo: Vireo): void {

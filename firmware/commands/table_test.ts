@@ -87,7 +87,7 @@ Deno.test("every command's help has an example; its own options come before the 
   }
 });
 
-Deno.test("help finds a command in its group, and names what is no command", async () => {
+Deno.test("help finds a command in its group, and names unknown words", async () => {
   assertEquals(await helpOf(["help", "blk", "read"]), await helpOf(["blk", "read", "--help"]));
   assertEquals(await helpOf(["help", "blk"]), await helpOf(["blk", "--help"]));
   assertEquals(await helpOf(["help"]), await helpOf(["--help"]));

@@ -1,15 +1,15 @@
 import type { DeviceModel } from "@vireo/emu";
-import type { DriverInstance, VirtioDriver } from "@vireo/drivers";
+import type { DriverInstance, VirtioDriver } from "@vireo/drivers/core";
 
 /** A device that was asked for. */
 export interface WithOption {
   /** The name of a `BoardDevice`. */
   readonly name: string;
-  /** What followed `NAME=`. */
+  /** Text after `NAME=`. */
   readonly value: string | undefined;
 }
 
-/** What QEMU is told of a board's devices. */
+/** QEMU's arguments for a board's devices. */
 export interface QemuArguments {
   /** Back ends: `-blockdev`, `-netdev`, `-chardev` and what the user gave. */
   readonly backends: readonly string[];
@@ -22,11 +22,11 @@ export interface QemuArguments {
  * lists them.
  */
 export interface BoardDevice {
-  /** What follows `--with`, and the name of the group of its commands. */
+  /** Name after `--with`, and of the group of its commands. */
   readonly name: string;
   /** Virtio device id. */
   readonly deviceId: number;
-  /** What may follow `NAME=`, for the help, for example `FILE[,ro]`. */
+  /** Form of the text after `NAME=`, for the help, for example `FILE[,ro]`. */
   readonly value?: string;
   /** The driver, imported when such a device is found. */
   driver(): Promise<VirtioDriver<DriverInstance>>;

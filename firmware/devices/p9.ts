@@ -1,10 +1,11 @@
 import { DeviceId } from "@vireo/hal/ids";
+import { doubleCommas, nameAndWords } from "../terminal/commas.ts";
 import { UsageError } from "../terminal/usage.ts";
 import type { BoardDevice } from "./board_device.ts";
 
-/** What the host calls its tree. */
+/** The host's name for its tree. */
 const TAG = "vireo";
-/** What is exported where no directory was named. */
+/** Contents of the tree where no directory was named. */
 const HELLO = "Hello from the host.\n";
 
 interface DirectoryOption {
@@ -12,15 +13,15 @@ interface DirectoryOption {
   readonly readOnly: boolean;
 }
 
-/** A directory of `DIR[,ro]`. */
+/** A directory of `DIR[,ro]`. Commas of its name are doubled. */
 function parseDirectory(value: string | undefined): DirectoryOption {
   if (value === undefined) return { path: undefined, readOnly: false };
-  const readOnly = value.endsWith(",ro");
-  const path = readOnly ? value.slice(0, -",ro".length) : value;
-  if (path === "" || path.includes(",")) {
+  const isWord = (word: string): boolean => word === "ro";
+  const { name: path, words } = nameAndWords(value, isWord);
+  if (path === "" || !words.every(isWord)) {
     throw new UsageError(`--with 9p: expected DIR[,ro], got '${value}'`);
   }
-  return { path, readOnly };
+  return { path, readOnly: words.length > 0 };
 }
 
 /** Directories of the host, by 9P. */
@@ -39,7 +40,7 @@ export const P9: BoardDevice = {
       return new P9Device({ tree: new HostTree(path, { readOnly }), tag: TAG });
     } catch (cause) {
       const { hostError } = await import("../terminal/files.ts");
-      // Only a path that is no folder is refused without the host.
+      // Without the host, only a path to a file is refused.
       const why = cause instanceof TypeError ? "it must be a folder" : cause;
       throw hostError(`--with 9p: Cannot share ${path}`, why);
     }
@@ -49,7 +50,9 @@ export const P9: BoardDevice = {
     // A tree that QEMU makes up itself stands for the emulator's own.
     const fsdev = path === undefined
       ? `synth,id=${id}fs`
-      : `local,id=${id}fs,path=${path},security_model=none${readOnly ? ",readonly=on" : ""}`;
+      : `local,id=${id}fs,path=${doubleCommas(path)},security_model=none${
+        readOnly ? ",readonly=on" : ""
+      }`;
     return {
       backends: ["-fsdev", fsdev],
       devices: [`virtio-9p-device,id=${id},fsdev=${id}fs,mount_tag=${TAG}`],

@@ -1,4 +1,5 @@
 import { DeviceId } from "@vireo/hal/ids";
+import { doubleCommas, nameAndWords } from "../terminal/commas.ts";
 import { UsageError } from "../terminal/usage.ts";
 import type { BoardDevice } from "./board_device.ts";
 
@@ -11,13 +12,13 @@ interface UnitOption {
   readonly readOnly: boolean;
 }
 
-/** Units of `FILE[,ro][,cd]`, several with `+` between them: targets from 0 on. */
+/** Units of `FILE[,ro][,cd]`, several with `+` between them: targets from 0 on. Commas of names are doubled. */
 function parseUnits(value: string | undefined): UnitOption[] {
   if (value === undefined) return [{ path: undefined, kind: "disk", readOnly: false }];
   return value.split("+").map((text) => {
-    const [path, ...words] = text.split(",");
-    const wrong = words.find((word) => word !== "ro" && word !== "cd");
-    if (!path || wrong !== undefined) {
+    const isWord = (word: string): boolean => word === "ro" || word === "cd";
+    const { name: path, words } = nameAndWords(text, isWord);
+    if (path === "" || !words.every(isWord)) {
       throw new UsageError(`--with scsi: expected FILE[,ro][,cd][+FILE...], got '${text}'`);
     }
     const cd = words.includes("cd");
@@ -55,7 +56,7 @@ export const SCSI: BoardDevice = {
       path === undefined
         ? `null-co,node-name=${name(i)},size=${DEFAULT_DISK},read-zeroes=on`
         : `raw,node-name=${name(i)},discard=unmap,read-only=${readOnly ? "on" : "off"},` +
-          `file.driver=file,file.discard=unmap,file.filename=${path.replaceAll(",", ",,")}`,
+          `file.driver=file,file.discard=unmap,file.filename=${doubleCommas(path)}`,
     ]);
     const devices = units.map(({ kind }, i) =>
       `scsi-${kind === "cdrom" ? "cd" : "hd"},bus=${id}.0,scsi-id=${i},drive=${name(i)},` +

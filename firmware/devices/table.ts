@@ -46,7 +46,7 @@ export function emulateDevice(
   return boardDevice(name).emulate(value, cleanup);
 }
 
-/** What may follow `--with`, for the help. */
+/** Lists the texts that may follow `--with`, for the help. */
 export function withSyntax(): string {
   return BOARD_DEVICES.map(({ name, value }) => value === undefined ? name : `${name}=${value}`)
     .join(", ");

@@ -79,7 +79,7 @@ export interface Partition {
   readonly beyond: boolean;
 }
 
-/** What must be known of a disk to read its table. */
+/** The parts of a disk that reading its table needs. */
 export interface DiskShape {
   /** Size in bytes. */
   readonly size: number;
@@ -87,7 +87,7 @@ export interface DiskShape {
   readonly blockSize: number;
 }
 
-/** What a file system's superblock says of it. */
+/** Data of a file system from its superblock. */
 export interface FileSystem {
   /** Type as `mount` and `blkid` name it, for example `ext4`; of an image as `qemu-img` does, `qcow2`. */
   readonly type: string;

@@ -1,4 +1,4 @@
-import type { Blk } from "@vireo/drivers";
+import type { Blk } from "@vireo/drivers/blk";
 
 const SECTOR = 512;
 

@@ -1,5 +1,5 @@
 /**
- * What holds a disk or a volume in a format of its own: images of emulators, encryption, LVM.
+ * Formats that hold a disk or a volume: images of emulators, encryption, LVM.
  *
  * @module
  */

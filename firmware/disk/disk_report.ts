@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { Blk } from "@vireo/drivers";
+import type { Blk } from "@vireo/drivers/blk";
 import { readBytes } from "./byte_range.ts";
 import { sizeText } from "../terminal/output.ts";
 import { vhdFooter } from "./container.ts";
@@ -19,7 +19,7 @@ const CHUNK = 128 * 1024;
 /** Requests in flight while a disk is hashed. */
 const DEPTH = 4;
 
-/** What is on a disk. */
+/** Contents of a disk. */
 export interface DiskContents {
   /** Format of the partition table, if there is one. */
   readonly scheme: PartitionTable["scheme"];
@@ -27,7 +27,7 @@ export interface DiskContents {
   readonly unit: number;
   /** The partitions with their file systems; what the disk holds as a whole is number 0, and first. */
   readonly partitions: readonly (Partition & { readonly fileSystem: FileSystem | null })[];
-  /** What is odd about the table, in words. */
+  /** Remarks about oddities of the table. */
   readonly remarks: readonly string[];
 }
 
@@ -87,7 +87,7 @@ function holdsText(fileSystem: FileSystem | null): string {
   return `${type} '${label}' ${uuid}`.trimEnd();
 }
 
-/** What to hash. */
+/** The bytes to hash. */
 export interface HashOptions {
   /** First sector; 0 by default. */
   readonly sector?: number;

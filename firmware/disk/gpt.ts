@@ -46,11 +46,11 @@ const ENTRY: Layout<"type" | "unique" | "first" | "last" | "attributes" | "name"
 /** Most bytes of entries that are read: what a header says is only a claim. */
 const MAX_TABLE = 16 * 1024 * 1024;
 
-/** What a GPT says, and what is odd about it. */
+/** A GPT, with remarks about its oddities. */
 interface Gpt {
   /** The partitions in use. */
   readonly partitions: readonly Partition[];
-  /** What is odd. */
+  /** Remarks about oddities. */
   readonly remarks: readonly string[];
 }
 

@@ -48,7 +48,7 @@ export function parseMbr(sector: Uint8Array): Mbr | undefined {
   if (view.getUint16(510, true) !== 0xaa55) return undefined;
   const entries = [];
   for (let i = 0; i < 4; i++) {
-    // What is no MBR may have the same signature, but code where the table would be.
+    // Other boot sectors may have the same signature, but code where the table would be.
     const status = view.getUint8(TABLE + i * ENTRY.SIZE + ENTRY.status.offset);
     if (status !== 0 && status !== 0x80) return undefined;
     const entry = entryAt(view, i);

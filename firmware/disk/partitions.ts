@@ -13,7 +13,7 @@ export interface PartitionTable {
   readonly unit: number;
   /** The partitions in use. */
   readonly partitions: readonly Partition[];
-  /** What is odd about it, in words. */
+  /** Remarks about its oddities. */
   readonly remarks: readonly string[];
 }
 

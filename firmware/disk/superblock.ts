@@ -46,7 +46,7 @@ export async function readSuperblock(
 function ext(bytes: Uint8Array, view: DataView): FileSystem | undefined {
   const base = 1024;
   if (view.getUint16(base + 56, true) !== 0xef53) return undefined;
-  // Two bytes are no proof: the rest must make sense.
+  // Two bytes prove little: the rest must make sense.
   const log = view.getUint32(base + 24, true);
   const inodes = view.getUint32(base, true);
   const perGroup = view.getUint32(base + 32, true);

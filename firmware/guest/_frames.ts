@@ -1,3 +1,5 @@
+import { joinBytes } from "@vireo/hal";
+
 /** The first bytes of every frame, see firmware/image/guest.c. */
 const SYNC = [0x16, 0x56] as const;
 
@@ -18,10 +20,7 @@ export interface FrameSink {
 /** Makes a frame. */
 export function encodeFrame(kind: string, payload: Uint8Array): Uint8Array {
   const head = `\x16V${kind}${payload.length.toString(16).padStart(4, "0")}`;
-  const bytes = new Uint8Array(HEADER + payload.length);
-  bytes.set(new TextEncoder().encode(head));
-  bytes.set(payload, HEADER);
-  return bytes;
+  return joinBytes(new TextEncoder().encode(head), payload);
 }
 
 /** Takes frames out of the bytes of a serial line, however they are cut. */
@@ -36,7 +35,7 @@ export class FrameDecoder {
 
   /** Takes the next bytes of the line. */
   push(chunk: Uint8Array): void {
-    const bytes = this.#rest.length === 0 ? chunk : concat(this.#rest, chunk);
+    const bytes = this.#rest.length === 0 ? chunk : joinBytes(this.#rest, chunk);
     let at = 0;
     for (;;) {
       const start = findSync(bytes, at);
@@ -58,7 +57,7 @@ export class FrameDecoder {
     this.#rest = bytes.slice(at);
   }
 
-  /** The line has ended: what is left was no frame. */
+  /** Ends the line: the rest of its bytes is text. */
   end(): void {
     if (this.#rest.length > 0) this.#sink.text(this.#rest);
     this.#rest = new Uint8Array();
@@ -79,19 +78,12 @@ function parseHeader(bytes: Uint8Array, at: number): number | undefined {
   return length <= PAYLOAD ? length : undefined;
 }
 
-function concat(a: Uint8Array, b: Uint8Array): Uint8Array {
-  const out = new Uint8Array(a.length + b.length);
-  out.set(a);
-  out.set(b, a.length);
-  return out;
-}
-
 /** Most characters of a line that an error shows. */
 const LINE = 200;
 
 /**
  * Lines of a console for an error: a frame that was cut off by the end of the line leaves bytes among them
- * that are no text, which are shown as dots.
+ * other than text, which are shown as dots.
  */
 export function printable(lines: readonly string[]): string {
   return lines.map((line) => {

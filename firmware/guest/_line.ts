@@ -12,7 +12,7 @@ export interface GuestOutput {
   file?(bytes: Uint8Array): void | Promise<void>;
 }
 
-/** What the guest is given while it runs. */
+/** Input of the guest while it runs. */
 interface LineInput {
   /** Standard input; it ends at once if there is none. */
   readonly stdin?: ReadableStream<Uint8Array> | undefined;
@@ -26,9 +26,9 @@ interface LineInput {
 
 /** A connection to QEMU's monitor that the guest's program may use, in bytes. */
 export interface GuestMonitor {
-  /** What the monitor says. */
+  /** Output of the monitor. */
   readonly readable: ReadableStream<Uint8Array>;
-  /** What is said to the monitor. */
+  /** Input of the monitor. */
   readonly writable: WritableStream<Uint8Array>;
 }
 
@@ -89,7 +89,9 @@ export class GuestLine {
     const input = this.#qemu.input.getWriter();
     const feeding = this.#feed(input, options).catch(() => {});
     this.#openMonitor = async () => {
-      if (options.monitor === undefined) throw new TypeError("This guest has no monitor");
+      if (options.monitor === undefined) {
+        throw new TypeError("Cannot pass the command on: the guest must be started with a monitor");
+      }
       const { readable, writable } = await options.monitor();
       void relay(readable, input).catch(() => {});
       return writable.getWriter();

@@ -4,7 +4,7 @@ import { findProgram, requireProgram } from "@vireo/hal/host";
 export interface Qemu extends AsyncDisposable {
   /** Its process id. */
   readonly pid: number;
-  /** What it writes to its standard output: the guest's serial line. */
+  /** Its standard output: the guest's serial line. */
   readonly output: ReadableStream<Uint8Array>;
   /** Its standard input: the guest's serial line. */
   readonly input: WritableStream<Uint8Array>;
@@ -22,7 +22,7 @@ const ERRORS = 4000;
 /** Makes the kernel end QEMU when this process dies, however it dies; part of util-linux. */
 const SUPERVISOR = ["setpriv", "--pdeathsig", "KILL", "--"] as const;
 
-/** What to start. */
+/** Program and arguments to start. */
 interface QemuCommand {
   /** The program: a name or a path. */
   readonly program: string;

@@ -19,7 +19,7 @@ import { findGuestBoard, type GuestBoard } from "./guest_board.ts";
 import { GuestLine, type GuestMonitor, type GuestOutput } from "./_line.ts";
 import { startQemu } from "./_qemu.ts";
 
-/** What to boot, and with what. */
+/** The machine to boot, and its run. */
 export interface BootOptions extends DeviceInterfaces {
   /** The board: `x86_64-microvm` or `aarch64-virt`. */
   readonly board: string;
@@ -41,6 +41,8 @@ export interface BootOptions extends DeviceInterfaces {
   readonly kernel?: string | undefined;
   /** Memory in MiB; 512 by default. */
   readonly memory?: number;
+  /** Whether other processes can map the memory, as a vhost-user device must; false by default. */
+  readonly sharedMemory?: boolean;
   /** Processors; 1 by default. */
   readonly smp?: number;
   /** `tcg` by default, or `kvm`. */
@@ -66,6 +68,8 @@ export interface BootOptions extends DeviceInterfaces {
   readonly onConsole?: (bytes: Uint8Array) => void;
   /** Told QEMU's process id when it has started. */
   readonly onStart?: (pid: number) => void;
+  /** Called when Linux runs and its first process is connected. */
+  readonly onConnected?: () => void;
   /** Ends the guest at once. */
   readonly signal?: AbortSignal | undefined;
   /** Milliseconds for the whole run; none by default. */
@@ -89,6 +93,9 @@ interface BootResult {
   /** Milliseconds from QEMU's start to the end. */
   readonly totalMs: number;
 }
+
+/** MiB of memory unless told otherwise. */
+const DEFAULT_MEMORY = 512;
 
 /** Milliseconds that QEMU has to go after the program's end, before it is killed. */
 const POWER_OFF_MS = 2000;
@@ -131,7 +138,10 @@ export async function bootGuest(options: BootOptions): Promise<BootResult> {
   // Whatever ends the race first, the line's own end must not be an unhandled rejection.
   end.catch(() => {});
   // QEMU has read it all by now; so nothing stays even if this process is killed.
-  line.connected.then(() => removeDirectory(dir)).catch(() => {});
+  line.connected.then(() => {
+    options.onConnected?.();
+    return removeDirectory(dir);
+  }).catch(() => {});
   using limits = limit(options, line.connected);
   const exitCode = await Promise.race([end, limits.failed]);
   await qemu.ended(POWER_OFF_MS);
@@ -149,7 +159,7 @@ export function qemuCommandLine(
   options: Omit<BootOptions, "board" | "program">,
   initramfs: string,
 ): string[] {
-  const accel = options.accel ?? "tcg";
+  const { accel = "tcg", memory = DEFAULT_MEMORY, sharedMemory } = options;
   const kernelArgs = [
     `console=${board.line}`,
     "quiet",
@@ -174,11 +184,14 @@ export function qemuCommandLine(
     board.qemu,
     ...[
       "-machine",
-      `${board.machine},accel=${accel}`,
+      `${board.machine},accel=${accel}${sharedMemory ? ",memory-backend=vireo-ram" : ""}`,
       "-cpu",
       accel === "kvm" ? "host" : board.cpu,
     ],
-    ...["-m", String(options.memory ?? 512), "-smp", String(options.smp ?? 1)],
+    ...sharedMemory
+      ? ["-object", `memory-backend-memfd,id=vireo-ram,size=${memory}M,share=on`]
+      : [],
+    ...["-m", String(memory), "-smp", String(options.smp ?? 1)],
     ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"],
     ...["-kernel", options.kernel ?? image.kernel, "-initrd", initramfs],
     ...["-append", kernelArgs.join(" ")],
@@ -186,7 +199,7 @@ export function qemuCommandLine(
   ];
 }
 
-/** What PID 1 is told of one run. */
+/** Settings of one run, for PID 1. */
 export function guestRun(
   board: GuestBoard,
   options: Pick<BootOptions, "args" | "env" | "terminal" | "hugepages" | "files"> & {

@@ -30,7 +30,7 @@ function tscRate(accel: string): readonly string[] {
   return accel === "tcg" ? [`tsc_early_khz=${hostTickRate()}`, "tsc=reliable"] : [];
 }
 
-/** What hands the interrupts of PCI functions to a process; loaded in this order. */
+/** Modules that hand interrupts of PCI functions to a process; loaded in this order. */
 const UIO_MODULES = ["kernel/drivers/uio/uio.ko", "kernel/drivers/uio/uio_pci_generic.ko"] as const;
 
 const AARCH64_VIRT: GuestBoard = {

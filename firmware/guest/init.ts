@@ -5,7 +5,7 @@
  * @module
  */
 
-/** What the host puts into `/vireo/run.json` for one run. */
+/** Contents of `/vireo/run.json`, which the host writes for one run. */
 export interface GuestRun {
   /** Arguments for the program. */
   readonly args: readonly string[];
@@ -26,13 +26,13 @@ export interface GuestRun {
 }
 
 /**
- * What a program's bundle may export as `default`; one without runs by being imported.
+ * Default export of a program's bundle; one without runs by being imported.
  *
  * @returns The exit code, 0 if there is none.
  */
 type GuestProgram = (args: readonly string[]) => unknown;
 
-/** What a program that dies of an error leaves as its exit code. */
+/** Exit code of a program that dies of an error. */
 const FAILED = 1;
 
 const { symbols: guest } = Deno.dlopen("/vireo/libguest.so", {

@@ -1,7 +1,7 @@
 /** File types of a cpio archive's mode field. */
 const TYPE = { FILE: 0o100000, DIRECTORY: 0o040000, LINK: 0o120000, CHARACTER: 0o020000 } as const;
 
-/** What a cpio archive can hold; the initramfs of Linux takes the `newc` form of it. */
+/** An entry of a cpio archive; the initramfs of Linux takes its `newc` form. */
 export type CpioEntry =
   | { readonly kind: "directory"; readonly path: string }
   | { readonly kind: "link"; readonly path: string; readonly target: string }
@@ -94,6 +94,6 @@ function header(
 
 function checkPath(path: string): void {
   if (path === "" || path.startsWith("/") || path.split("/").includes("..")) {
-    throw new RangeError(`Cannot archive a path that is not below the root: received '${path}'`);
+    throw new RangeError(`Cannot archive '${path}': the path must lie below the root`);
   }
 }

@@ -80,7 +80,7 @@ export class Debian {
    * it into one directory, so that programs run from there. Nothing is installed.
    *
    * @param names Packages, from the suite that was named if there was one.
-   * @param root The directory, which is made anew.
+   * @param root The directory, which is made again.
    * @throws {VireoError} `HOST_ERROR` If apt fails.
    */
   async fetchWithDependencies(names: readonly string[], root: string): Promise<void> {

@@ -9,7 +9,7 @@ export const DENO_LOCK: string = `${PROJECT}/tools/package-lock.json`;
 /** The programs that fetch another processor's Deno; what npm needs of Node, Deno puts on PATH. */
 export const DENO_TOOLS: readonly string[] = ["npm", "tar"];
 
-/** What the lock file says of a package. */
+/** Entry of a package in the lock file. */
 interface Locked {
   readonly version: string;
   /** Subresource integrity: the algorithm, and the hash in base64. */

@@ -1,6 +1,6 @@
 import { VireoError } from "@vireo/hal";
 
-/** What a dynamically linked program asks of the system it runs on. */
+/** Loader and libraries that a dynamically linked program asks for. */
 interface ElfNeeds {
   /** The machine it is for, as Linux names it. */
   readonly machine: "x86_64" | "aarch64";

@@ -12,12 +12,12 @@ import { C_SOURCES, compilerFor, compileShims } from "./shim.ts";
 /** Debian packages that the libraries come from. */
 const LIBRARY_PACKAGES = ["libc6", "libgcc-s1"] as const;
 
-/** Changes when the layout of the image does, so that an older one is made anew. */
+/** Changes when the layout of the image does, so that an older one is made again. */
 const FORMAT = 3;
 
 /** Exactly what an image has in it. */
 export interface ImageManifest {
-  /** What the image was made from; the same inputs make the same key. */
+  /** Key of the inputs that the image was made from; the same inputs make the same key. */
   readonly key: string;
   /** The processor. */
   readonly arch: Arch;
@@ -37,7 +37,7 @@ export interface GuestImage {
   readonly initramfs: string;
   /** Path of the manifest. */
   readonly manifestPath: string;
-  /** What is in it. */
+  /** Its contents. */
   readonly manifest: ImageManifest;
 }
 

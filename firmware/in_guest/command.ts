@@ -1,5 +1,4 @@
 import type { StreamPort } from "@vireo/emu";
-import { VireoError } from "@vireo/hal";
 import { bootGuest, findGuestBoard, type GuestOutput } from "../guest/mod.ts";
 import type { GuestCall } from "../commands/command.ts";
 import { bundleSource } from "../image/mod.ts";
@@ -13,12 +12,16 @@ import {
 } from "../terminal/environment.ts";
 import type { BoardOptions } from "../target/options.ts";
 import { explainKvm, KVM_BOOT_DEADLINE, requireKvm } from "../target/kvm.ts";
-import { INTERRUPT_GRACE, INTERRUPTED, Presses } from "../terminal/interrupts.ts";
+import { INTERRUPTED } from "../terminal/interrupts.ts";
 import { note } from "../terminal/output.ts";
 import { requireQemu } from "../target/qemu_program.ts";
 import { toFileUrl } from "../terminal/paths.ts";
-import { deviceInterfaces, qemuArguments } from "../target/qemu_arguments.ts";
+import { ServedDevices } from "../serve/served_devices.ts";
+import { deviceInterfaces, isOnPci, qemuArguments } from "../target/qemu_arguments.ts";
+import { BootProgress } from "./boot_progress.ts";
+import { GuestInterrupts } from "./interrupts.ts";
 import { connectShell } from "../commands/port_shell.ts";
+import { watchPauses } from "../target/paused.ts";
 import { parseTarget } from "../target/target.ts";
 
 /** A command line to run in a guest. */
@@ -35,7 +38,7 @@ export interface GuestCommand {
   readonly output?: string | undefined;
   /** The file on the host that the command reads. */
   readonly input?: string | undefined;
-  /** What the command's standard input is. */
+  /** Kind of the command's standard input. */
   readonly stdin: "none" | "pipe" | "terminal";
   /** Environment variables for the command. */
   readonly env?: Readonly<Record<string, string>>;
@@ -66,12 +69,18 @@ export async function runInGuest(command: GuestCommand): Promise<number> {
   const ports = cleanup.use(
     await HostPorts.listen({ more: onPort ? [SHELL_PORT] : [], monitor: true }),
   );
-  const { backends, devices } = qemuArguments(board, ports.ports);
+  const served = cleanup.use(await ServedDevices.start(board, isOnPci(board)));
+  const { backends, devices } = qemuArguments(board, ports.ports, served);
   const terminal = command.stdin === "terminal";
   const size = terminal ? Deno.consoleSize() : undefined;
-  const to = outputs(output);
   let shell: Promise<void> | undefined;
-  using interrupts = new Interrupts();
+  using interrupts = new GuestInterrupts();
+  using progress = new BootProgress(name);
+  const to = outputs(output, () => {
+    progress.end();
+    interrupts.ready();
+  });
+  const paused = new AbortController();
   const keyboard = (): ReadableStream<Uint8Array> =>
     terminal ? Deno.stdin.readable.pipeThrough(interrupts.keys()) : Deno.stdin.readable;
   if (terminal) Deno.stdin.setRaw(true);
@@ -83,7 +92,11 @@ export async function runInGuest(command: GuestCommand): Promise<number> {
       env: {
         [GUEST_VARIABLE]: "1",
         [CALL_VARIABLE]: JSON.stringify({ ...command.call, board } satisfies GuestCall),
-        ...onPort && size !== undefined ? { [SHELL_TERMINAL]: JSON.stringify(size) } : {},
+        ...onPort && size !== undefined
+          ? { [SHELL_TERMINAL]: JSON.stringify({ ...size, colors: !Deno.noColor }) }
+          : {},
+        // What the terminal can do; without one it does not matter.
+        ...terminal ? { TERM: Deno.env.get("TERM") ?? "dumb" } : {},
         ...command.env,
       },
       devices: [
@@ -99,14 +112,24 @@ export async function runInGuest(command: GuestCommand): Promise<number> {
       monitor: () => ports.monitor(),
       // QEMU's own end tells what went wrong if it never connects.
       onStart: () => {
+        progress.begin();
         void ports.connect().then(discard).catch(() => {});
+        // A guest whose machine is paused says nothing itself.
+        void ports.watch().then((qmp) =>
+          watchPauses(qmp, {
+            failed: (error) => paused.abort(error),
+            paused: ({ message }) => console.error(`vireo: ${message}`),
+          })
+        ).catch(() => {});
         if (onPort) {
           shell = ports.port(SHELL_PORT)
             .then((port) => connectShell(port, keyboard(), to.stdout)).catch(() => {});
         }
       },
+      onConnected: () => progress.booted(),
+      sharedMemory: board.served.length > 0,
       files: { output: command.output, input: command.input },
-      signal: interrupts.signal,
+      signal: AbortSignal.any([interrupts.signal, paused.signal]),
       interrupt: interrupts.first,
       ...kvm ? { bootDeadline: KVM_BOOT_DEADLINE } : {},
       qemu: board.qemu,
@@ -142,8 +165,10 @@ async function discard(port: StreamPort): Promise<void> {
 
 type Writer = { write(bytes: Uint8Array): Promise<number> };
 
-function outputs(file: Sink | undefined): GuestOutput {
+/** @param wrote Called before each time that something is written. */
+function outputs(file: Sink | undefined, wrote: () => void): GuestOutput {
   const to = (writer: Writer) => async (bytes: Uint8Array): Promise<void> => {
+    wrote();
     for (let at = 0; at < bytes.length;) at += await writer.write(bytes.subarray(at));
   };
   return {
@@ -151,58 +176,4 @@ function outputs(file: Sink | undefined): GuestOutput {
     stderr: to(Deno.stderr),
     ...(file === undefined ? {} : { file: (bytes: Uint8Array) => file.write(bytes) }),
   };
-}
-
-/** Ctrl-C: the first one is the guest's, the next one, or a grace period, ends it. */
-class Interrupts implements Disposable {
-  readonly #first: PromiseWithResolvers<void> = Promise.withResolvers();
-  readonly #abort = new AbortController();
-  #timer: ReturnType<typeof setTimeout> | undefined;
-
-  readonly #listener = (): void => {
-    if (this.#timer !== undefined) return this.#end();
-    this.#first.resolve();
-    this.#timer = setTimeout(() => this.#end(), INTERRUPT_GRACE);
-  };
-
-  constructor() {
-    Deno.addSignalListener("SIGINT", this.#listener);
-    Deno.addSignalListener("SIGTERM", this.#listener);
-  }
-
-  /** Resolves at the first interrupt. */
-  get first(): Promise<void> {
-    return this.#first.promise;
-  }
-
-  /** Aborted when the guest must end. */
-  get signal(): AbortSignal {
-    return this.#abort.signal;
-  }
-
-  /** Passes keys of a raw terminal on, where Ctrl-C is one, and ends the guest at so many in a row. */
-  keys(): TransformStream<Uint8Array, Uint8Array> {
-    const presses = new Presses();
-    return new TransformStream(
-      {
-        transform: (bytes, controller) => {
-          if (presses.keys(bytes)) this.#end();
-          controller.enqueue(bytes);
-        },
-        // Keys are looked at even while a guest that hangs takes none.
-      },
-      undefined,
-      new CountQueuingStrategy({ highWaterMark: 1024 }),
-    );
-  }
-
-  #end(): void {
-    this.#abort.abort(new VireoError("HOST_ERROR", "Interrupted"));
-  }
-
-  [Symbol.dispose](): void {
-    clearTimeout(this.#timer);
-    Deno.removeSignalListener("SIGINT", this.#listener);
-    Deno.removeSignalListener("SIGTERM", this.#listener);
-  }
 }

@@ -1,5 +1,5 @@
 /**
- * What runs in a guest: a command line that the host has parsed, or else one as on the host. The host
+ * The program of a guest: a command line that the host has parsed, or else one as on the host. The host
  * bundles this file.
  *
  * @module

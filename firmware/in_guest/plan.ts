@@ -3,7 +3,7 @@ import type { GuestCommand } from "./command.ts";
 import { flagName } from "../terminal/flag_name.ts";
 import { NeedsGuest } from "../terminal/usage.ts";
 
-/** What of a command stays on the host when the command itself runs in a guest. */
+/** The part of a command that stays on the host when the command itself runs in a guest. */
 type GuestPlan = Omit<GuestCommand, "args">;
 
 /**

@@ -1,5 +1,4 @@
-import { waitFor, within } from "@vireo/drivers/wait";
-import type { WaitOptions } from "@vireo/drivers";
+import { waitFor, type WaitOptions, within } from "@vireo/drivers/core";
 import { formatIpv4, parseIpv4 } from "./ethernet.ts";
 import type { IpConfig, UdpHost } from "./host.ts";
 
@@ -25,7 +24,7 @@ const DEADLINE = 5000;
 /** Milliseconds until a question is asked again at first; doubled each time. */
 const FIRST_PAUSE = 500;
 
-/** What a server lends (RFC 2131). */
+/** Lease of a server (RFC 2131). */
 export interface DhcpLease extends IpConfig {
   /** The network's mask. */
   readonly mask: string;

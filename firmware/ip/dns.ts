@@ -1,5 +1,4 @@
-import { waitFor, within } from "@vireo/drivers/wait";
-import type { WaitOptions } from "@vireo/drivers";
+import { waitFor, type WaitOptions, within } from "@vireo/drivers/core";
 import { VireoError } from "@vireo/hal";
 import { formatIpv4 } from "./ethernet.ts";
 import type { UdpHost } from "./host.ts";
@@ -70,7 +69,10 @@ function ask(id: number, name: string): Uint8Array {
   const labels = name.replace(/\.$/, "").split(".").map((label) => new TextEncoder().encode(label));
   const length = labels.reduce((sum, label) => sum + 1 + label.length, 1);
   if (length > 255 || labels.some((label) => label.length < 1 || label.length > 63)) {
-    throw new VireoError("NO_DEVICE", `Cannot find ${name}: it is no name`);
+    throw new VireoError(
+      "NO_DEVICE",
+      `Cannot find ${name}: expected labels of 1 to 63 bytes, 253 in all`,
+    );
   }
   const bytes = new Uint8Array(HEADER + length + 4);
   const view = new DataView(bytes.buffer);

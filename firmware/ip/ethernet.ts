@@ -33,7 +33,7 @@ const TTL = 64;
 export function parseIpv4(text: string): Uint8Array {
   const parts = text.split(".");
   if (parts.length !== 4 || parts.some((part) => !/^\d{1,3}$/.test(part) || Number(part) > 255)) {
-    throw new TypeError(`Cannot parse an IPv4 address: received "${text}"`);
+    throw new TypeError(`Cannot parse "${text}": expected an IPv4 address such as 10.0.2.15`);
   }
   return Uint8Array.from(parts, Number);
 }
@@ -65,7 +65,7 @@ export interface EthernetFrame {
   readonly type: number;
   /** VLAN id of the tag, if there is one. */
   readonly vlan: number | undefined;
-  /** What follows. */
+  /** Bytes after the header. */
   readonly payload: Uint8Array;
 }
 
@@ -100,7 +100,7 @@ export function buildEthernet(
   return frame;
 }
 
-/** Who asks whom in an ARP request. */
+/** Addresses of both sides of an ARP message. */
 export interface ArpRequestOptions {
   /** The asker's Ethernet address. */
   readonly mac: Uint8Array;
@@ -129,13 +129,13 @@ export function arpRequest(options: ArpRequestOptions): Uint8Array {
 export interface ArpPacket {
   /** Which of the two it is. */
   readonly operation: "request" | "reply";
-  /** Ethernet address of who sends it. */
+  /** Ethernet address of the sender. */
   readonly senderMac: string;
-  /** IPv4 address of who sends it. */
+  /** IPv4 address of the sender. */
   readonly senderIp: string;
-  /** Ethernet address of who it is for; all zeroes in a request. */
+  /** Ethernet address of the receiver; all zeroes in a request. */
   readonly targetMac: string;
-  /** IPv4 address of who it is for. */
+  /** IPv4 address of the receiver. */
   readonly targetIp: string;
 }
 
@@ -168,7 +168,7 @@ export interface EchoPacket {
   readonly identifier: number;
   /** Counts the packets; 16 bits. */
   readonly sequence: number;
-  /** What comes back unchanged. */
+  /** Data that comes back unchanged. */
   readonly data: Uint8Array;
 }
 

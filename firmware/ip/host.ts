@@ -1,6 +1,6 @@
-import type { WaitOptions } from "@vireo/drivers";
+import type { WaitOptions } from "@vireo/drivers/core";
 import type { TcpConnection } from "./tcp.ts";
-import type { Timers } from "@vireo/drivers";
+import type { Timers } from "@vireo/drivers/core";
 
 /** An address and what is around it. */
 export interface IpConfig {

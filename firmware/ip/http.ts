@@ -1,5 +1,4 @@
-import { waitOn } from "@vireo/drivers/wait";
-import type { Timers, WaitOptions } from "@vireo/drivers";
+import { type Timers, waitOn, type WaitOptions } from "@vireo/drivers/core";
 import { VireoError } from "@vireo/hal";
 import type { TcpClient, TcpStream } from "./host.ts";
 
@@ -29,7 +28,7 @@ export interface FetchOptions extends WaitOptions {
 /**
  * GET of HTTP/1.1 (RFC 9112), one request a connection.
  *
- * @throws {VireoError} `BAD_STATUS` If the answer is no HTTP, or its length is not certain; `TIMEOUT` if
+ * @throws {VireoError} `BAD_STATUS` If the answer is not HTTP, or its length is not certain; `TIMEOUT` if
  * the server falls silent, in reads of the body too.
  */
 export async function fetchUrl(

@@ -11,13 +11,13 @@ const UDP_HEADER = 8;
 
 /** An IPv4 packet; the payload is a view. */
 export interface Ipv4Packet {
-  /** Who sends it. */
+  /** Address of the sender. */
   readonly source: string;
-  /** Who it is for. */
+  /** Address of the receiver. */
   readonly target: string;
   /** A value of `IpProtocol`. */
   readonly protocol: number;
-  /** What follows the header. */
+  /** Bytes after the header. */
   readonly payload: Uint8Array;
 }
 

@@ -27,7 +27,7 @@ export class PcapWriter {
    */
   constructor(snaplen: number = DEFAULT_SNAPLEN) {
     if (!Number.isInteger(snaplen) || snaplen < 1) {
-      throw new RangeError(`Cannot cut frames at ${snaplen} bytes: must be a positive integer`);
+      throw new RangeError(`Cannot cut frames at ${snaplen} bytes: expected a positive integer`);
     }
     this.#snaplen = snaplen;
   }

@@ -1,10 +1,9 @@
-import { formatMac } from "@vireo/drivers/net";
-import { timedOut, timeLeft, within } from "@vireo/drivers/wait";
-import type { Deadline, Net, WaitOptions } from "@vireo/drivers";
+import { type Deadline, timedOut, timeLeft, type WaitOptions, within } from "@vireo/drivers/core";
+import { formatMac, type Net } from "@vireo/drivers/net";
 import { VireoError } from "@vireo/hal";
 import { arpRequest, buildEcho, parseArp, parseEcho, parseIpv4 } from "./ethernet.ts";
 
-/** What is pinged, and how. */
+/** Target and options of {@linkcode ping}. */
 export interface PingOptions extends WaitOptions {
   /** IPv4 address to send from. */
   readonly source: string;
@@ -24,7 +23,7 @@ export interface PingReply {
   readonly milliseconds: number;
 }
 
-/** What a {@linkcode ping} found. */
+/** Result of {@linkcode ping}. */
 export interface PingResult {
   /** The target's Ethernet address. */
   readonly mac: string;

@@ -61,7 +61,7 @@ export function sourceFor(
   );
 }
 
-/** Who is on the wire for certain, as an IPv4 address: the emulator's peer, QEMU's router or the host's kernel. */
+/** IPv4 address of a host that is on the wire for certain: the emulator's peer, QEMU's router or the host's kernel. */
 export function peerOn(
   net: NetOption | undefined,
   interfaces: readonly HostAddress[] = Deno.networkInterfaces(),

@@ -1,6 +1,12 @@
-import { formatMac } from "@vireo/drivers/net";
-import { SYSTEM_TIMERS, waitFor, waitOn, within } from "@vireo/drivers/wait";
-import type { Net, Timers, WaitOptions } from "@vireo/drivers";
+import { formatMac, type Net } from "@vireo/drivers/net";
+import {
+  SYSTEM_TIMERS,
+  type Timers,
+  waitFor,
+  waitOn,
+  type WaitOptions,
+  within,
+} from "@vireo/drivers/core";
 import { VireoError } from "@vireo/hal";
 import { dhcp, type DhcpLease } from "./dhcp.ts";
 import {
@@ -41,7 +47,7 @@ const CONNECT_DEADLINE = 10_000;
 const FIRST_PORT = 49152;
 const NOBODY = "0.0.0.0";
 
-/** What carries frames: a network device, or a test's wire. */
+/** Carries frames: a network device, or a test's wire. */
 export interface Wire {
   /** Our Ethernet address. */
   readonly mac: Uint8Array;
@@ -131,7 +137,7 @@ export class IpStack implements UdpHost, TcpClient, AsyncDisposable {
     return this.#config;
   }
 
-  /** What the DHCP server lent, if one did. */
+  /** Lease of the DHCP server, if there is one. */
   get lease(): DhcpLease | undefined {
     return this.#lease;
   }
@@ -213,7 +219,7 @@ export class IpStack implements UdpHost, TcpClient, AsyncDisposable {
    * Fetches a file by HTTP/1.1.
    *
    * @param url `http://` and an IPv4 address or a name, with a port perhaps.
-   * @throws {VireoError} As {@linkcode IpStack.connect}; `BAD_STATUS` If the answer is no HTTP; `TIMEOUT`
+   * @throws {VireoError} As {@linkcode IpStack.connect}; `BAD_STATUS` If the answer is not HTTP; `TIMEOUT`
    * If the server falls silent in it.
    */
   fetch(url: string | URL, options: FetchOptions = {}): Promise<IpResponse> {
@@ -227,7 +233,7 @@ export class IpStack implements UdpHost, TcpClient, AsyncDisposable {
    * @throws {RangeError} If the port is in use.
    */
   listenUdp(port: number, handler: UdpHandler): Disposable {
-    if (this.#udp.has(port)) throw new RangeError(`Cannot take UDP port ${port}: in use`);
+    if (this.#udp.has(port)) throw new RangeError(`Cannot take UDP port ${port}: it is in use`);
     this.#udp.set(port, handler);
     return { [Symbol.dispose]: () => void this.#udp.delete(port) };
   }

@@ -1,6 +1,5 @@
 import { VireoError, type VireoErrorCode } from "@vireo/hal";
-import { timedOut, waitOn, within } from "@vireo/drivers/wait";
-import type { Timers, WaitOptions } from "@vireo/drivers";
+import { timedOut, type Timers, waitOn, type WaitOptions, within } from "@vireo/drivers/core";
 import { TcpFlag as F, type TcpSegment } from "./packets.ts";
 
 /** Bytes that we have room for. */
@@ -25,7 +24,7 @@ export interface TcpHost {
   readonly timers: Timers;
   /** The first sequence number. */
   readonly initial: number;
-  /** Who the other side is, for errors. */
+  /** Name of the other side, for errors. */
   readonly peer: string;
   /** Called once when it is over. */
   ended(): void;
@@ -36,9 +35,9 @@ const diff = (a: number, b: number): number => (a - b) | 0;
 
 /** A TCP connection that this side opened (RFC 9293), its data as Web Streams. */
 export class TcpConnection implements AsyncDisposable {
-  /** What comes; ends when the other side has sent all. */
+  /** Received data; ends when the other side has sent all. */
   readonly readable: ReadableStream<Uint8Array>;
-  /** What goes; closing it tells the other side that this was all. */
+  /** Data to send; closing it tells the other side that this was all. */
   readonly writable: WritableStream<Uint8Array>;
   /** Resolves when the connection is over in order; rejects with why it is not. */
   readonly closed: Promise<void>;

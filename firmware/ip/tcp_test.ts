@@ -21,7 +21,7 @@ const PEER_MAC = "52:54:00:00:00:02";
 const [HERE, PEER] = ["10.1.0.1", "10.1.0.2"];
 const PORT = 80;
 
-/** Time that passes when nothing else is to be done. */
+/** Time that passes when nothing else is left to do. */
 class FakeTimers implements Timers {
   #now = 0;
   #waiting: { readonly at: number; readonly run: () => void }[] = [];

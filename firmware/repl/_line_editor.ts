@@ -7,16 +7,33 @@ const MORE = "... ";
 /** Names before and after the last dot of what is typed. */
 const MEMBER = /(?:([\w$.]+)\.)?([\w$]*)$/;
 
-/** Lines of a terminal, edited here: echo, history, completion and Ctrl-C. */
+const ENTER = 0x0d;
+const NEWLINE = 0x0a;
+const CTRL_C = 0x03;
+
+/**
+ * Lines of a terminal, edited here: echo, history, completion and Ctrl-C.
+ *
+ * Keys behind the end of a line wait until the next line is wanted, as in a shell: so each line that was pasted is
+ * echoed behind its own prompt, and not into the answer to the one before.
+ */
 export class LineEditor implements LineSource {
   readonly #readline: Interface;
+  readonly #keys: Writable;
+  /** Keys that came, and that the editor has not been given. */
+  #waiting: number[] = [];
+  /** Whether the editor takes keys: not between the end of a line and the call for the next one. */
+  #wanted = false;
+  #ended = false;
+  #lastWasEnter = false;
   readonly #lines: (string | undefined)[] = [];
   #wake: (() => void) | undefined;
   #interrupt: (() => void) | undefined;
   #reading = false;
 
-  private constructor(readline: Interface) {
+  private constructor(readline: Interface, keys: Writable) {
     this.#readline = readline;
+    this.#keys = keys;
     readline.on("line", (line) => this.#push(line));
     readline.on("close", () => this.#push(undefined));
     readline.on("SIGINT", () => this.#onInterrupt());
@@ -34,22 +51,27 @@ export class LineEditor implements LineSource {
       import("node:stream"),
     ]);
     const keys: Readable & Writable = new PassThrough();
-    void feed(input, keys);
     const output = new Writable({
+      // Each call is in order with what else is printed, so none may wait here for the one before.
       write: (chunk: Uint8Array, _encoding, done: () => void) => {
-        void write(new TextDecoder().decode(chunk)).then(done);
+        void write(new TextDecoder().decode(chunk));
+        done();
       },
     });
     const screen = Object.assign(output, { ...size, isTTY: true });
-    return new LineEditor(
+    const editor = new LineEditor(
       createInterface({ input: keys, output: screen, terminal: true, completer: complete }),
+      keys,
     );
+    void editor.#feed(input);
+    return editor;
   }
 
   async next(more: boolean): Promise<string | undefined> {
     this.#readline.setPrompt(more ? MORE : PROMPT);
     this.#readline.prompt();
-    this.#reading = true;
+    this.#reading = this.#wanted = true;
+    this.#pass();
     while (this.#lines.length === 0) await new Promise<void>((resolve) => this.#wake = resolve);
     this.#reading = false;
     return this.#lines.shift();
@@ -74,17 +96,44 @@ export class LineEditor implements LineSource {
     // To the end of the line, and away with it.
     this.#readline.write(null, { ctrl: true, name: "e" });
     this.#readline.write(null, { ctrl: true, name: "u" });
+    // Where the terminal moves no cursor, neither does anything.
+    Reflect.set(this.#readline, "line", "");
+    Reflect.set(this.#readline, "cursor", 0);
     this.#push(CANCELLED);
   }
-}
 
-async function feed(input: AsyncIterable<Uint8Array>, keys: Writable): Promise<void> {
-  try {
-    for await (const bytes of input) keys.write(bytes);
-  } catch {
-    // The other side is gone: that is the end of the input.
+  async #feed(input: AsyncIterable<Uint8Array>): Promise<void> {
+    try {
+      for await (const bytes of input) {
+        this.#waiting = [...this.#waiting, ...bytes];
+        // As in a terminal, an interrupt takes what was typed ahead away.
+        const last = this.#wanted ? -1 : bytes.lastIndexOf(CTRL_C);
+        if (last >= 0) {
+          this.#waiting = [...bytes.subarray(last + 1)];
+          this.#keys.write(Uint8Array.of(CTRL_C));
+        }
+        this.#pass();
+      }
+    } catch {
+      // The other side is gone: that is the end of the input.
+    }
+    this.#ended = true;
+    this.#pass();
   }
-  keys.end();
+
+  /** Gives the editor what waits, up to the end of a line. */
+  #pass(): void {
+    if (!this.#wanted) return;
+    if (this.#lastWasEnter && this.#waiting[0] === NEWLINE) this.#waiting.shift();
+    const end = this.#waiting.findIndex((byte) => byte === ENTER || byte === NEWLINE);
+    this.#lastWasEnter = end < 0
+      ? this.#lastWasEnter && this.#waiting.length === 0
+      : this.#waiting[end] === ENTER;
+    const passed = this.#waiting.splice(0, end < 0 ? Infinity : end + 1);
+    if (end >= 0) this.#wanted = false;
+    if (passed.length > 0) this.#keys.write(Uint8Array.from(passed));
+    if (this.#ended && this.#waiting.length === 0) this.#keys.end();
+  }
 }
 
 /** Completes the names of the global object and of what is reached from there by names. */

@@ -1,6 +1,6 @@
 import { stripTypeScriptTypes } from "node:module";
 
-/** What became of a text that was given to {@linkcode evaluate}. */
+/** Result of {@linkcode evaluate} for a text. */
 type Evaluation =
   /** More lines are needed. */
   | { readonly kind: "incomplete" }
@@ -120,7 +120,7 @@ function completed(code: string, names: readonly string[], keep: string): string
     const whole =
       `${head};const ${KEEP}_value = (${expression}\n)${keep}\n;return { value: ${KEEP}_value }`;
     if (expression.trim() === "" || !parses(head) || !parses(whole)) continue;
-    // A function or a class that stands alone is no value: as one it would not be declared.
+    // A function or a class that stands alone is a declaration: as a value it would not be declared.
     if (names.every((name) => !parses(`${head}\n;let ${name}`))) return whole;
   }
   return `${code}\n${keep}`;

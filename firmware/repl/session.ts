@@ -4,12 +4,22 @@ import { CANCELLED, type LineSource, PlainLines } from "./lines.ts";
 
 /** The other side of a REPL. */
 interface ReplStreams {
-  /** What is typed. */
+  /** Typed text. */
   readonly input: AsyncIterable<Uint8Array>;
   /** Takes what is printed, in the order of the calls. */
   write(bytes: Uint8Array): Promise<void>;
-  /** The size of the terminal at the other side, if it is one. */
-  readonly terminal?: { readonly columns: number; readonly rows: number } | undefined;
+  /** The terminal at the other side, if it is one. */
+  readonly terminal?: ReplTerminal | undefined;
+}
+
+/** The terminal at the other side. */
+interface ReplTerminal {
+  /** Its width in characters. */
+  readonly columns: number;
+  /** Its height in lines. */
+  readonly rows: number;
+  /** Whether it has colours, and whether they are wanted. */
+  readonly colors: boolean;
 }
 
 /**
@@ -37,9 +47,16 @@ export async function repl(streams: ReplStreams): Promise<void> {
 /** Evaluates a text; false if more lines are needed. */
 async function step(text: string, lines: LineSource, printer: Printer): Promise<boolean> {
   if (text.trim() === "") return true;
+  let evaluation: ReturnType<typeof evaluate>;
   try {
-    const evaluation = evaluate(text);
-    if (evaluation.kind === "incomplete") return false;
+    evaluation = evaluate(text);
+  } catch (error) {
+    // A text that is wrong has no frames of its own.
+    printer.line(`Uncaught ${error}`);
+    return true;
+  }
+  if (evaluation.kind === "incomplete") return false;
+  try {
     const interrupt = lines.interrupted().then(() => undefined);
     const end = await Promise.race([evaluation.done, interrupt]);
     if (end === undefined) {
@@ -62,7 +79,7 @@ class Printer {
 
   constructor(streams: ReplStreams) {
     this.#streams = streams;
-    this.#colors = streams.terminal !== undefined;
+    this.#colors = streams.terminal?.colors === true;
     // The terminal at the other side is raw.
     this.#newline = streams.terminal === undefined ? "\n" : "\r\n";
   }
@@ -114,7 +131,7 @@ function ownConsole(printer: Printer): Disposable {
   };
 }
 
-/** Has promises that nobody waits for tell of their failure here, instead of ending the program. */
+/** Reports failures of promises that nobody waits for here, instead of ending the program. */
 function ownRejections(printer: Printer): Disposable {
   const listener = (event: PromiseRejectionEvent): void => {
     event.preventDefault();

@@ -8,7 +8,7 @@ import { DEVICE_IDS } from "../target/sockets.ts";
 import { toFileUrl } from "../terminal/paths.ts";
 import { UsageError } from "../terminal/usage.ts";
 
-/** What a file with a device of one's own exports by default. */
+/** Default export of a file with a device of one's own. */
 type ServedModule = () => DeviceModel | Promise<DeviceModel>;
 
 /**

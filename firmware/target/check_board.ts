@@ -1,3 +1,4 @@
+import { TRACE_GROUPS } from "@vireo/hal/trace";
 import { boardDevice } from "../devices/table.ts";
 import type { WithOption } from "../devices/board_device.ts";
 import type { BlkOption, NetOption } from "./option_values.ts";
@@ -7,11 +8,11 @@ import {
   type BoardOptions,
   DEFAULT_BOARD,
   LEAST_MEMORY,
-  TRACED,
 } from "./options.ts";
+import { SERVED_NAMES } from "../serve/front_ends.ts";
 import { parseTarget, targetBus } from "./target.ts";
 
-/** What a caller may leave out of a board: any option, and of a disk and a device all but its name. */
+/** A board of a caller, who may leave out any option, and all of a disk or device but its name. */
 export type BoardInput =
   & { readonly [K in Exclude<keyof BoardOptions, "blk" | "with">]?: BoardOptions[K] | undefined }
   & {
@@ -21,7 +22,7 @@ export type BoardInput =
     readonly with?: readonly (Pick<WithOption, "name"> & Partial<WithOption>)[] | undefined;
   };
 
-/** What must be true of a value; undefined if it is. */
+/** Checks a value: the condition that it must meet, or undefined if it does. */
 type Check = (value: unknown) => string | undefined;
 
 const flag: Check = (value) => typeof value === "boolean" ? undefined : "a boolean";
@@ -75,7 +76,7 @@ const device: Check = (value) => {
   }
 };
 
-/** What each option must be; the type has them all. */
+/** Checks of each option; the type has them all. */
 const CHECKS: { readonly [K in keyof BoardOptions]: Check } = {
   target: filled,
   blk: list(fields("{ path?, readOnly?, serial?, blockSize? }", {
@@ -92,6 +93,7 @@ const CHECKS: { readonly [K in keyof BoardOptions]: Check } = {
     return fields("{ kind }", { kind: (kind) => kinds(kind) && `${kinds(kind)} or "tap"` })(value);
   }),
   with: list(device),
+  served: list(oneOf(...SERVED_NAMES)),
   transport: optional(oneOf("mmio", "pci")),
   legacy: flag,
   transitional: flag,
@@ -113,9 +115,11 @@ const CHECKS: { readonly [K in keyof BoardOptions]: Check } = {
   mmio: optional(filled),
   unbind: flag,
   poll: flag,
-  trace: optional(list(oneOf(...TRACED))),
+  trace: optional(list(oneOf(...TRACE_GROUPS))),
   traceDevices: list(filled),
   traceFile: optional(filled),
+  stats: flag,
+  record: optional(filled),
   traceData: count(0, 65536),
 };
 

@@ -1,7 +1,15 @@
 import { systemRandom } from "@vireo/emu/backends";
 import { EmulatedMachine, hasLegacyPciId } from "@vireo/emu/core";
 import { RngDevice } from "@vireo/emu/rng";
-import type { BlkDevice, ConsoleDevice, DeviceModel, Hub, NetDevice, StreamPort } from "@vireo/emu";
+import type {
+  BlkDevice,
+  ConsoleDevice,
+  DeviceModel,
+  Hub,
+  NetDevice,
+  RingOptions,
+  StreamPort,
+} from "@vireo/emu";
 import type { Platform } from "@vireo/hal";
 import { UsageError } from "../terminal/usage.ts";
 import type { WithOption } from "../devices/board_device.ts";
@@ -13,6 +21,16 @@ export type Emulate = (
   option: WithOption,
   cleanup: AsyncDisposableStack,
 ) => DeviceModel | Promise<DeviceModel>;
+
+/** What stands between the board's devices and their drivers, for `vireo check driver`. */
+export interface BoardHooks {
+  /** Changes a model before the machine has it. */
+  model?(model: DeviceModel): void;
+  /** What rings can do, over the board's own. */
+  readonly ring?: RingOptions | undefined;
+  /** Makes what drivers see of the machine. */
+  platform?(machine: EmulatedMachine): Platform;
+}
 
 /** The emulated board: the machine that drivers see, and the host's ends of its devices. */
 export class EmulatedBoard implements AsyncDisposable {
@@ -30,12 +48,14 @@ export class EmulatedBoard implements AsyncDisposable {
   readonly hostPort: StreamPort;
   /** The devices that `with` asked for, by name; the last of several. */
   readonly extras: ReadonlyMap<string, DeviceModel>;
+  /** The machine as drivers see it. */
+  readonly platform: Platform;
   readonly #cleanup: AsyncDisposableStack;
 
   private constructor(
     parts: Pick<
       EmulatedBoard,
-      "machine" | "hub" | "disks" | "net" | "console" | "hostPort" | "extras"
+      "machine" | "hub" | "disks" | "net" | "console" | "hostPort" | "extras" | "platform"
     >,
     cleanup: AsyncDisposableStack,
   ) {
@@ -46,6 +66,7 @@ export class EmulatedBoard implements AsyncDisposable {
     this.console = parts.console;
     this.hostPort = parts.hostPort;
     this.extras = parts.extras;
+    this.platform = parts.platform;
     this.#cleanup = cleanup;
   }
 
@@ -53,9 +74,14 @@ export class EmulatedBoard implements AsyncDisposable {
    * Makes the board.
    *
    * @param emulate Makes the devices of `options.with`.
+   * @param hooks What stands between them and their drivers; nothing by default.
    * @throws {VireoError} If an image or the tap device cannot be opened.
    */
-  static async create(options: BoardOptions, emulate: Emulate): Promise<EmulatedBoard> {
+  static async create(
+    options: BoardOptions,
+    emulate: Emulate,
+    hooks: BoardHooks = {},
+  ): Promise<EmulatedBoard> {
     await using cleanup = new AsyncDisposableStack();
     const disks = options.blk.map((blk) => makeDisk(blk, cleanup));
     const { hub, net } = makeNet(options.net ?? { kind: "hub" }, cleanup);
@@ -81,6 +107,7 @@ export class EmulatedBoard implements AsyncDisposable {
         }) has no legacy interface on PCI`,
       );
     }
+    for (const model of models) hooks.model?.(model);
     const machine = cleanup.use(
       EmulatedMachine.create({
         bus,
@@ -95,18 +122,23 @@ export class EmulatedBoard implements AsyncDisposable {
           inOrder: options.inOrder,
           notificationData: options.notificationData,
           accessPlatform: options.platformIommu,
+          ...hooks.ring,
         },
       }),
     );
     return new EmulatedBoard(
-      { machine, hub, disks, net, console: con, hostPort: host, extras: new Map(extras) },
+      {
+        machine,
+        hub,
+        disks,
+        net,
+        console: con,
+        hostPort: host,
+        extras: new Map(extras),
+        platform: hooks.platform?.(machine) ?? machine,
+      },
       cleanup.move(),
     );
-  }
-
-  /** The machine as drivers see it. */
-  get platform(): Platform {
-    return this.machine;
   }
 
   /** Stops the machine and closes images and wires. */

@@ -1,23 +1,26 @@
 import { VireoError } from "@vireo/hal";
 import { waitOn } from "@vireo/drivers/wait";
 import type { StreamPort } from "@vireo/emu";
+import { Qmp } from "@vireo/hal/qmp";
 import type { QemuPort } from "./qemu_arguments.ts";
+import { doubleCommas } from "../terminal/commas.ts";
 
 /** How long QEMU may take to connect a port's socket, in milliseconds. */
 const CONNECT_DEADLINE = 10_000;
 
-/** QEMU's name for the monitor's connection. */
-const MONITOR = "vireo-monitor";
+/** QEMU's names for the connections of its monitor: the guest's, and the host's own. */
+const MONITORS = ["vireo-monitor", "vireo-watch"] as const;
+type Monitor = typeof MONITORS[number];
 
 /**
  * The host's ends of a QEMU board's console ports: `console` and `echo` send back what they get,
  * `host` and those that were asked for are the caller's.
  */
 export class HostPorts implements AsyncDisposable {
-  /** What QEMU is told of them. */
+  /** QEMU's arguments for them. */
   readonly ports: readonly QemuPort[];
   readonly #ends: ReadonlyMap<string, PortEnd>;
-  readonly #monitor: PortEnd | undefined;
+  readonly #monitors: ReadonlyMap<Monitor, PortEnd>;
   readonly #dir: string;
   #removed: Promise<void> | undefined;
 
@@ -29,7 +32,8 @@ export class HostPorts implements AsyncDisposable {
       console: i === 0,
     }));
     this.#ends = new Map(this.ports.map(({ name, socket }) => [name, new PortEnd(socket)]));
-    if (monitor) this.#monitor = new PortEnd(`${dir}/${MONITOR}`);
+    const monitors = monitor ? MONITORS : [];
+    this.#monitors = new Map(monitors.map((name) => [name, new PortEnd(`${dir}/${name}`)]));
   }
 
   /** Listens for a QEMU that is started next. */
@@ -37,11 +41,12 @@ export class HostPorts implements AsyncDisposable {
     return new HostPorts(await Deno.makeTempDir({ prefix: "vireo-ports-" }), options);
   }
 
-  /** QEMU's arguments for the monitor, if there is one. */
+  /** QEMU's arguments for its monitor, if it is wanted. */
   get monitorArguments(): readonly string[] {
-    if (this.#monitor === undefined) return [];
-    const chardev = `socket,id=${MONITOR},path=${this.#dir.replaceAll(",", ",,")}/${MONITOR}`;
-    return ["-chardev", chardev, "-mon", `chardev=${MONITOR},mode=control`];
+    return [...this.#monitors.keys()].flatMap((name) => [
+      ...["-chardev", `socket,id=${name},path=${doubleCommas(this.#dir)}/${name}`],
+      ...["-mon", `chardev=${name},mode=control`],
+    ]);
   }
 
   /**
@@ -51,7 +56,7 @@ export class HostPorts implements AsyncDisposable {
    * @throws {VireoError} `TIMEOUT` If QEMU does not connect.
    */
   async connect(): Promise<StreamPort> {
-    const ends = [...this.#ends.values(), ...this.#monitor === undefined ? [] : [this.#monitor]];
+    const ends = [...this.#ends.values(), ...this.#monitors.values()];
     await Promise.all(ends.map((end) => end.connected()));
     for (const name of ["console", "echo"]) {
       const end = await this.port(name);
@@ -75,12 +80,24 @@ export class HostPorts implements AsyncDisposable {
   }
 
   /**
-   * QEMU's monitor, past its greeting and negotiation; for one caller.
+   * QEMU's monitor for the host's own use, past its negotiation; for one caller.
+   *
+   * @throws {VireoError} `TIMEOUT` If QEMU does not connect it; `HOST_ERROR` If it ends.
+   */
+  async watch(): Promise<Qmp> {
+    const { writable, readable } = await this.#connected("vireo-watch");
+    const qmp = new Qmp(writable, readable);
+    await qmp.start();
+    return qmp;
+  }
+
+  /**
+   * QEMU's monitor in bytes, past its greeting and negotiation; for one caller.
    *
    * @throws {VireoError} `TIMEOUT` If QEMU does not connect it; `HOST_ERROR` If it ends.
    */
   async monitor(): Promise<StreamPort> {
-    const connection = await this.#monitor!.connected();
+    const connection = await this.#connected("vireo-monitor");
     const reader = connection.readable.getReader();
     const writer = connection.writable.getWriter();
     await writer.write(new TextEncoder().encode('{"execute":"qmp_capabilities"}\n'));
@@ -95,10 +112,14 @@ export class HostPorts implements AsyncDisposable {
     return connection;
   }
 
+  #connected(name: Monitor): Promise<StreamPort> {
+    return this.#monitors.get(name)!.connected();
+  }
+
   /** Closes the connections. */
   async [Symbol.asyncDispose](): Promise<void> {
     for (const end of this.#ends.values()) await end[Symbol.asyncDispose]();
-    await this.#monitor?.[Symbol.asyncDispose]();
+    for (const end of this.#monitors.values()) await end[Symbol.asyncDispose]();
     await this.#remove();
   }
 
@@ -107,11 +128,11 @@ export class HostPorts implements AsyncDisposable {
   }
 }
 
-/** What {@linkcode HostPorts.listen} makes besides the ports that every board has. */
+/** Sockets that {@linkcode HostPorts.listen} makes besides the ports of every board. */
 interface HostPortsOptions {
   /** Names of further ports. */
   readonly more?: readonly string[];
-  /** Whether there is a connection to QEMU's monitor. */
+  /** Whether there are connections to QEMU's monitor. */
   readonly monitor?: boolean;
 }
 

@@ -3,7 +3,7 @@ import { UsageError } from "../terminal/usage.ts";
 
 /** Where Linux offers KVM. */
 const DEVICE = "/dev/kvm";
-/** What to do without it. */
+/** Advice for a host without it. */
 const INSTEAD = "--accel tcg, which needs nothing of the host";
 
 /** Milliseconds that a guest under KVM has to come up; one that works needs two seconds. */

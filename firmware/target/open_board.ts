@@ -1,6 +1,7 @@
 import { emulateDevice } from "../devices/table.ts";
 import { inGuest } from "../terminal/environment.ts";
 import { NeedsGuest } from "../terminal/usage.ts";
+import type { ReplayBoard } from "../record/replay_board.ts";
 import type { EmulatedBoard } from "./emulated_board.ts";
 import type { BoardOptions } from "./options.ts";
 import type { OwnMachine } from "./own_machine.ts";
@@ -9,7 +10,7 @@ import type { SocketBoard } from "./socket_board.ts";
 import { parseTarget } from "./target.ts";
 
 /** The machine of a target, with its host side if it has one in this process. */
-export type OpenBoard = EmulatedBoard | QtestSession | OwnMachine | SocketBoard;
+export type OpenBoard = EmulatedBoard | QtestSession | OwnMachine | SocketBoard | ReplayBoard;
 
 /**
  * Makes the machine of a target; a guest need not read the others, which takes it long.
@@ -36,6 +37,8 @@ export async function openBoard(
       return await openOwnMachine(options);
     case "vhost-user":
       return new (await import("./socket_board.ts")).SocketBoard(target.sockets);
+    case "replay":
+      return await (await import("../record/replay_board.ts")).ReplayBoard.open(target.file);
     case "qemu":
       // The command line moves whole programs into the guest; there the board is the machine itself.
       if (inGuest()) return await openOwnMachine(options);

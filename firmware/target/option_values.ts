@@ -1,3 +1,4 @@
+import { nameAndWords } from "../terminal/commas.ts";
 import { parseCount, UsageError } from "../terminal/usage.ts";
 
 /** A disk of the board. */
@@ -6,7 +7,7 @@ export interface BlkOption {
   readonly path: string | undefined;
   /** Whether writes are refused. */
   readonly readOnly: boolean;
-  /** What GET_ID answers, at most 20 bytes. */
+  /** Answer to GET_ID, at most 20 bytes. */
   readonly serial: string | undefined;
   /** Optimal block size in bytes. */
   readonly blockSize: number | undefined;
@@ -22,8 +23,12 @@ export type NetOption =
 /** A bus that devices are on. */
 export type TransportOption = "mmio" | "pci";
 
+/** What may stand behind an image's name. */
+const BLK_WORD = /^(?:ro$|serial=.|block-size=.)/;
+
 /**
- * Parses `FILE[,ro][,serial=..][,block-size=..]`; a comma in the file name is written twice.
+ * Parses `FILE[,ro][,serial=..][,block-size=..]`; a comma in the file's name is written twice, or as it is if a file
+ * of that name is there.
  *
  * @throws {UsageError} If a part is unknown.
  *
@@ -37,12 +42,12 @@ export type TransportOption = "mmio" | "pci";
  * ```
  */
 export function parseBlk(text: string): BlkOption {
-  const [path = "", ...parts] = splitCommas(text);
+  const { name: path, words } = nameAndWords(text, (part) => BLK_WORD.test(part));
   if (path === "") throw new UsageError(`--blk: expected FILE[,ro][,...], got '${text}'`);
   let readOnly = false;
   let serial: string | undefined;
   let blockSize: number | undefined;
-  for (const part of parts) {
+  for (const part of words) {
     const [key, value] = part.split("=", 2);
     if (part === "ro") readOnly = true;
     else if (key === "serial" && value) serial = checkSerial(value);
@@ -121,21 +126,6 @@ function checkBlockSize(text: string): number {
     );
   }
   return size;
-}
-
-/** Splits at single commas; a double comma is a comma, as on QEMU's command line. */
-function splitCommas(text: string): string[] {
-  const parts: string[] = [];
-  let part = "";
-  for (let i = 0; i < text.length; i++) {
-    if (text[i] !== ",") part += text[i];
-    else if (text[i + 1] === ",") part += text[++i];
-    else {
-      parts.push(part);
-      part = "";
-    }
-  }
-  return [...parts, part];
 }
 
 /**

@@ -1,6 +1,7 @@
-import type { TraceGroup } from "@vireo/hal";
+import { TRACE_GROUPS, type TraceGroup } from "@vireo/hal/trace";
 import { parseWith, withSyntax } from "../devices/table.ts";
 import type { WithOption } from "../devices/board_device.ts";
+import { parseServed, refuseServed, SERVED_NAMES } from "../serve/front_ends.ts";
 import { NO_HUB, parseCount, UsageError } from "../terminal/usage.ts";
 import {
   type BlkOption,
@@ -13,9 +14,9 @@ import {
 } from "./option_values.ts";
 
 /** Where devices are, without the board. */
-export type TargetKind = "emu" | "devmem" | "qtest" | "qemu" | "vhost-user";
+export type TargetKind = "emu" | "devmem" | "qtest" | "qemu" | "vhost-user" | "replay";
 
-/** What decides, besides the target, whether an option can be. */
+/** Interfaces of the virtio devices: they decide, besides the target, which options are possible. */
 export interface Interfaces {
   /** The target string. */
   readonly target: string;
@@ -35,7 +36,7 @@ export interface BoardOption {
   readonly summary: string | (() => string);
   /** Under which heading the help shows it. */
   readonly group: string;
-  /** What it may be; anything if that is not said. */
+  /** Values that it may have; any value if undefined. */
   readonly choices?: readonly string[];
   /** The text that stands for it where none is given; the help shows it. */
   readonly value?: string;
@@ -55,8 +56,6 @@ export interface BoardOption {
   refuse?(given: never, interfaces: Interfaces): string | undefined;
 }
 
-/** The groups of a trace; the help must not load what has them. */
-export const TRACED: readonly TraceGroup[] = ["regs", "ring", "request"];
 /** Why a ring feature cannot be with the legacy interface. */
 const NEVER_LEGACY = "legacy devices do not have it";
 /** Why an interface cannot be on virtio-mmio. */
@@ -102,6 +101,23 @@ export const BOARD_OPTIONS = {
     targets: ["emu", "qtest", "qemu"],
     repeated: true,
     parse: (texts?: readonly string[]): readonly WithOption[] => (texts ?? []).map(parseWith),
+  },
+  /** The devices of a QEMU board that this program serves, in place of QEMU's own. */
+  served: {
+    flag: "--served <device>",
+    summary: (): string =>
+      `QEMU has this device from Vireo by vhost-user: ${SERVED_NAMES.join(", ")}; may be repeated`,
+    group: "Board options:",
+    targets: ["qtest", "qemu"],
+    repeated: true,
+    parse: (names?: readonly string[]): readonly string[] => (names ?? []).map(parseServed),
+    refuse: (
+      names: readonly string[],
+      { bus, legacy, transitional }: Interfaces,
+    ): string | undefined =>
+      legacy || transitional
+        ? "served devices have the modern interface only"
+        : refuseServed(names, bus),
   },
   /** The bus that the emulator's devices are on; virtio-mmio if it is not said. */
   transport: {
@@ -179,7 +195,7 @@ export const BOARD_OPTIONS = {
     group: "Interfaces and rings:",
     targets: ["emu", "qtest", "qemu"],
     parse: (on?: true): boolean => on === true,
-    // QEMU refuses it: the legacy interface cannot tell of it, and drivers of it would not ask.
+    // QEMU refuses it: the legacy interface cannot report it, and its drivers would not ask.
     refuse: (_: true, { legacy, transitional }: Interfaces): string | undefined =>
       legacy ? NEVER_LEGACY : transitional ? "transitional devices do not have it" : undefined,
   },
@@ -265,7 +281,7 @@ export const BOARD_OPTIONS = {
     parse: (text?: string): number | undefined =>
       text === undefined ? text : parseCount(text, "--smp", 1, 64),
   },
-  /** Register windows as `BASE,SIZE,COUNT` instead of those that Linux tells of; for `devmem`. */
+  /** Register windows as `BASE,SIZE,COUNT` instead of those that Linux reports; for `devmem`. */
   mmio: {
     flag: "--mmio <windows>",
     summary: "devmem: register windows as BASE,SIZE,COUNT",
@@ -281,10 +297,10 @@ export const BOARD_OPTIONS = {
     targets: ["devmem"],
     parse: (on?: true): boolean => on === true,
   },
-  /** Whether interrupts are polled for even where they are to be had; in guests and for `devmem`. */
+  /** Whether interrupts are polled for even where there are lines; in guests and for `devmem`. */
   poll: {
     flag: "--poll",
-    summary: "devmem, qemu: poll even where interrupts are to be had",
+    summary: "devmem, qemu: poll even where there are interrupts",
     group: "Interrupts and this machine:",
     targets: ["devmem", "qemu"],
     parse: (on?: true): boolean => on === true,
@@ -307,9 +323,25 @@ export const BOARD_OPTIONS = {
   /** The file that the trace goes to instead of stderr. */
   traceFile: {
     flag: "--trace-file <file>",
-    summary: "trace to FILE: .pcapng for Wireshark, .json for Perfetto, any other as text",
+    summary: "trace to FILE: .pcapng for Wireshark, .json for Perfetto, .html a page, others text",
     group: "Tracing:",
-    targets: ["emu", "qtest", "devmem", "vhost-user"],
+    targets: ["emu", "qtest", "devmem", "vhost-user", "replay"],
+    parse: (path?: string): string | undefined => path,
+  },
+  /** Whether what happens is counted. */
+  stats: {
+    flag: "--stats",
+    summary:
+      "count kicks, interrupts, register accesses, bytes and latencies; at the end on stderr",
+    group: "Tracing:",
+    parse: (on?: true): boolean => on === true,
+  },
+  /** The file that the device side is recorded to. */
+  record: {
+    flag: "--record <file>",
+    summary: "keep what the devices do in FILE, for replay",
+    group: "Tracing:",
+    targets: ["emu", "qtest", "devmem"],
     parse: (path?: string): string | undefined => path,
   },
   /** How many bytes of each buffer's data the trace has. */
@@ -325,15 +357,15 @@ export const BOARD_OPTIONS = {
 /** The groups of `--trace=regs,ring`; a bare `--trace` has come as `all`. */
 function parseGroups(text?: string): readonly TraceGroup[] | undefined {
   if (text === undefined) return undefined;
-  if (text === "all") return TRACED;
+  if (text === "all") return TRACE_GROUPS;
   return text.split(",").map((name) => {
-    const group = TRACED.find((group) => group === name);
+    const group = TRACE_GROUPS.find((group) => group === name);
     if (group !== undefined) return group;
-    throw new UsageError(`--trace: expected ${TRACED.join(", ")}, got '${name}'`);
+    throw new UsageError(`--trace: expected ${TRACE_GROUPS.join(", ")}, got '${name}'`);
   });
 }
 
-/** What a board is made of; every command that takes `--target` takes these. */
+/** Options of a board; every command that takes `--target` takes these. */
 export type BoardOptions = {
   readonly [K in keyof typeof BOARD_OPTIONS]: ReturnType<(typeof BOARD_OPTIONS)[K]["parse"]>;
 };

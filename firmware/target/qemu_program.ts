@@ -26,7 +26,7 @@ export async function requireQemu(
   throw programError(given, `--version answers '${line}', so it is not QEMU`, qemu);
 }
 
-/** What a program answers when it is asked for its version, or what it says of why it cannot. */
+/** Asks a program for its version: its answer, or its own reason for having none. */
 async function version(program: string): Promise<string> {
   const { stdout, stderr } = await new Deno.Command(program, {
     args: ["--version"],

@@ -1,10 +1,11 @@
 import { QtestPlatform } from "@vireo/hal/qtest";
 import type { StreamPort } from "@vireo/emu";
 import type { Board } from "../boards/mod.ts";
+import { ServedDevices } from "../serve/served_devices.ts";
 import type { BoardOptions } from "./options.ts";
 import { HostPorts } from "./host_ports.ts";
 import { requireQemu } from "./qemu_program.ts";
-import { deviceInterfaces, qemuArguments } from "./qemu_arguments.ts";
+import { deviceInterfaces, isOnPci, qemuArguments } from "./qemu_arguments.ts";
 
 /** A QEMU board without a guest, and the host's ends of its console ports. */
 export class QtestSession implements AsyncDisposable {
@@ -34,7 +35,9 @@ export class QtestSession implements AsyncDisposable {
     await requireQemu(board, options.qemu);
     await using cleanup = new AsyncDisposableStack();
     const ports = cleanup.use(await HostPorts.listen());
-    const { backends, devices } = qemuArguments(options, ports.ports);
+    // Disposed of after QEMU, which must not miss its devices.
+    const served = cleanup.use(await ServedDevices.start(options, isOnPci(options)));
+    const { backends, devices } = qemuArguments(options, ports.ports, served);
     const platform = cleanup.use(
       await QtestPlatform.start({
         board,

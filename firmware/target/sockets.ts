@@ -1,5 +1,6 @@
 import { DeviceId } from "@vireo/hal/ids";
 import { BOARD_DEVICES } from "../devices/table.ts";
+import { splitCommas } from "../terminal/commas.ts";
 import { UsageError } from "../terminal/usage.ts";
 
 /** A device behind a vhost-user socket. */
@@ -20,12 +21,12 @@ export const DEVICE_IDS: ReadonlyMap<string, number> = new Map([
 ]);
 
 /**
- * Parses `NAME=SOCKET`, several with commas between them.
+ * Parses `NAME=SOCKET`, several with commas between them; a comma in a path is written twice.
  *
  * @throws {UsageError} If a name is not known or a path is missing.
  */
 export function parseSockets(text: string): SocketOption[] {
-  return text.split(",").map((part) => {
+  return splitCommas(text).map((part) => {
     const at = part.indexOf("=");
     const name = at < 0 ? part : part.slice(0, at);
     const deviceId = DEVICE_IDS.get(name);

@@ -15,6 +15,8 @@ export type Target =
     readonly sockets: readonly SocketOption[];
     readonly board?: undefined;
   }
+  /** In a recording. */
+  | { readonly kind: "replay"; readonly file: string; readonly board?: undefined }
   /** In a QEMU without a guest. */
   | { readonly kind: "qtest"; readonly board: Board }
   /** In a QEMU, and the program in a Linux that it boots. */
@@ -27,7 +29,8 @@ export function targetBus({ board }: Target): TransportOption | undefined {
 }
 
 /**
- * Parses a target string: `emu`, `devmem`, `qtest:BOARD`, `qemu:BOARD` or `vhost-user:NAME=SOCKET,...`.
+ * Parses a target string: `emu`, `devmem`, `qtest:BOARD`, `qemu:BOARD`, `vhost-user:NAME=SOCKET,...` or
+ * `replay:FILE`.
  *
  * @throws {UsageError} If there is no such target, board or device.
  */
@@ -36,6 +39,7 @@ export function parseTarget(text: string): Target {
   if (text.startsWith("vhost-user:")) {
     return { kind: "vhost-user", sockets: parseSockets(text.slice("vhost-user:".length)) };
   }
+  if (text.startsWith("replay:")) return { kind: "replay", file: text.slice("replay:".length) };
   const [, kind, name] = /^(qtest|qemu):(.*)$/.exec(text) ?? [];
   if (kind !== "qtest" && kind !== "qemu") {
     throw new UsageError(

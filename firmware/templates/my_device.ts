@@ -86,7 +86,7 @@ export class MyDeviceDriver extends QueueDriver {
   }
 }
 
-/** What the bus needs to know. */
+/** Matches devices to this driver, for the bus. */
 export const myDevice: VirtioDriver<MyDeviceDriver> = {
   name: "my_device",
   ids: [{ device: MY_ID, vendor: ANY_ID }],

@@ -43,7 +43,7 @@ export class MyDriver extends QueueDriver {
   }
 }
 
-/** What the bus needs to know. */
+/** Matches devices to this driver, for the bus. */
 export const myDriver: VirtioDriver<MyDriver> = {
   name: "my_driver",
   ids: [{ device: DeviceId.RNG, vendor: ANY_ID }],

@@ -13,6 +13,12 @@ export const SHELL_PORT = "shell";
 /** Environment variable with the size of the terminal behind the port, as JSON; unset without one. */
 export const SHELL_TERMINAL = "VIREO_SHELL_TERMINAL";
 
+/** Whether the terminal, if there is one, can do no more than print: no cursor moves and no colours. */
+export function isDumb(): boolean {
+  const term = Deno.env.get("TERM") ?? "";
+  return term === "" || term === "dumb";
+}
+
 /** Whether this process is the program of a guest, started by the command line on the host. */
 export function inGuest(): boolean {
   return Deno.env.get(GUEST_VARIABLE) !== undefined;

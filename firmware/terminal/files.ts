@@ -59,7 +59,7 @@ export async function openInput(path: string, option = "--input"): Promise<Deno.
 }
 
 /**
- * Refuses to write bytes that are no text to a terminal, which takes some of them for orders.
+ * Refuses to write bytes other than text to a terminal, which takes some of them for orders.
  *
  * @throws {UsageError} If standard output is a terminal and no file is named.
  */
@@ -80,7 +80,7 @@ export function isHostError(error: unknown): error is Error {
   return error instanceof Error && (/\(os error \d+\)/.test(error.message) || "syscall" in error);
 }
 
-/** What the host says, without the number and the call that Deno adds. */
+/** The host's words for an error, without the number and the call that Deno adds. */
 function hostWords(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
   return text.replace(/ \(os error \d+\)(: \w+ '.*')?$/s, "");

@@ -31,7 +31,7 @@ export class Presses {
   }
 
   /**
-   * Counts the presses in bytes that a terminal in raw mode gave; any other key starts anew.
+   * Counts the presses in bytes that a terminal in raw mode gave; any other key starts again.
    *
    * @returns Whether there were {@linkcode PRESSES} in a row.
    */
@@ -44,7 +44,7 @@ export class Presses {
   }
 }
 
-/** What a terminal in raw mode gives for Ctrl-C. */
+/** Byte of Ctrl-C from a terminal in raw mode. */
 const CTRL_C = 0x03;
 
 /**

@@ -1,4 +1,4 @@
-/** What a terminal takes for a colour. */
+/** Escape sequences that set a colour on a terminal. */
 const COLOR = /\p{Cc}\[[\d;]*m/gu;
 
 /**

@@ -1,3 +1,5 @@
+import { isDumb } from "./environment.ts";
+
 /** Writes all bytes to standard output. */
 export async function writeAll(bytes: Uint8Array): Promise<void> {
   for (let at = 0; at < bytes.length;) at += await Deno.stdout.write(bytes.subarray(at));
@@ -21,13 +23,13 @@ export function sizeText(bytes: number): string {
 }
 
 /**
- * Shows the progress of long work on a terminal, and nothing in a pipe.
+ * Shows the progress of long work on a terminal, and nothing in a pipe or on a terminal that cannot take a line back.
  *
  * @param what What is going on.
  * @param done Part that is done, 0 to 1; 1 clears the line.
  */
 export function progress(what: string, done: number): void {
-  if (!Deno.stderr.isTerminal()) return;
+  if (!Deno.stderr.isTerminal() || isDumb()) return;
   const width = 30;
   const full = Math.round(done * width);
   const bar = "#".repeat(full).padEnd(width, ".");

@@ -44,7 +44,7 @@ export function say(error: unknown, before = ""): void {
 }
 
 /**
- * What is said of an error: a line, or a stack if it is a mistake in somebody's program, and the same for
+ * Reports an error: a line, or a stack if it is a mistake in somebody's program, and the same for
  * each of its causes.
  */
 export function errorLines(error: unknown): string[] {

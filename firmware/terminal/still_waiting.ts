@@ -1,12 +1,12 @@
-import { ongoingWaits } from "@vireo/drivers/wait";
-import type { Bus, OutstandingBuffers } from "@vireo/drivers";
+import type { Bus, OutstandingBuffers } from "@vireo/drivers/bus";
+import { ongoingWaits } from "@vireo/drivers/core";
 
-/** Milliseconds after which a wait is told of for the first time. */
+/** Milliseconds after which a wait is reported for the first time. */
 const FIRST = 5000;
 /** Milliseconds between two looks. */
 const PERIOD = 500;
 
-/** What a {@linkcode StillWaiting} needs; a test has its own. */
+/** Clock and output of a {@linkcode StillWaiting}; a test has its own. */
 interface StillWaitingOptions {
   /** Takes a line. */
   readonly say: (line: string) => void;
@@ -25,7 +25,7 @@ export class StillWaiting implements Disposable {
   readonly #now: () => number;
   /** When each queue got a buffer back last, by its name; what it looked like then. */
   #queues = new Map<string, { readonly popped: number; readonly since: number }>();
-  /** The wait that was the oldest one at the last look, and after how long it is told of next. */
+  /** The wait that was the oldest one at the last look, and after how long it is reported next. */
   #said = { what: "", since: 0, next: FIRST };
   readonly #timer: ReturnType<typeof setInterval>;
 

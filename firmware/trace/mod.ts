@@ -1,5 +1,5 @@
 /**
- * Forms of traces: lines of text, pcapng for Wireshark, the Trace Event Format for Perfetto.
+ * Forms of traces: lines of text, pcapng for Wireshark, the Trace Event Format for Perfetto, a page.
  *
  * @example
  * ```ts
@@ -16,6 +16,7 @@
  * @module
  */
 export * from "./open.ts";
+export * from "./page.ts";
 export * from "./pcapng.ts";
 export * from "./text.ts";
 export * from "./timeline.ts";

@@ -1,11 +1,18 @@
-import { Tracer } from "@vireo/drivers/trace";
-import { type TraceEvent, type TraceGroup, type TraceSink, VireoError } from "@vireo/hal";
+import { Tracer, TraceStats } from "@vireo/drivers/trace";
+import {
+  inTraceGroups,
+  TRACE_GROUPS,
+  type TraceEvent,
+  type TraceGroup,
+  type TraceSink,
+} from "@vireo/hal";
+import { TraceFile, writeAll } from "./file.ts";
+import { PageTrace } from "./page.ts";
 import { PcapngTrace } from "./pcapng.ts";
+import { statsLines } from "./stats_text.ts";
 import { traceLine } from "./text.ts";
 import { TimelineTrace } from "./timeline.ts";
 
-/** Bytes that are kept before they are written. */
-const CHUNK = 1 << 16;
 const utf8 = new TextEncoder();
 
 /** What a trace is to have, and where it goes. */
@@ -20,6 +27,8 @@ export interface TraceRequest {
   readonly file?: string | undefined;
   /** Told of each event. */
   readonly sink?: TraceSink | undefined;
+  /** Whether what happened is counted, and printed on standard error at the end. */
+  readonly stats?: boolean | undefined;
 }
 
 /** A trace that is being made; disposing of it writes what is left. */
@@ -34,22 +43,61 @@ export interface OpenTrace extends Disposable {
  * @throws {VireoError} `HOST_ERROR` If the file cannot be made.
  */
 export function openTrace(request: TraceRequest): OpenTrace {
-  const { sink, file } = request;
+  return request.stats ? countedTrace(request) : plainTrace(request);
+}
+
+/** A trace that is counted as well: the counts have all groups, what is written has those that were asked for. */
+function countedTrace(request: TraceRequest): OpenTrace {
+  const { groups, devices, data, file, sink } = request;
+  const stats = new TraceStats();
+  const asked = new Set(groups ?? TRACE_GROUPS);
+  const named = devices && new Set(devices);
+  // What is only counted is not written.
+  const silent = groups === undefined && file === undefined && sink === undefined;
+  const inner = silent ? undefined : sinkOf(request);
+  const tracer = new Tracer((event) => {
+    stats.event(event);
+    if (named?.has(event.device) === false || !inTraceGroups(asked, event)) return;
+    inner?.sink(event);
+  }, { data });
+  return {
+    tracer,
+    [Symbol.dispose]: () => {
+      inner?.[Symbol.dispose]();
+      for (const line of statsLines(stats.devices())) {
+        writeAll(Deno.stderr, utf8.encode(`${line}\n`));
+      }
+    },
+  };
+}
+
+function plainTrace(request: TraceRequest): OpenTrace {
+  const { sink, [Symbol.dispose]: dispose } = sinkOf(request);
+  return { tracer: new Tracer(sink, request), [Symbol.dispose]: dispose };
+}
+
+/** Where events go. */
+interface OpenSink extends Disposable {
+  readonly sink: TraceSink;
+}
+
+function sinkOf({ file, sink, data }: TraceRequest): OpenSink {
   if (file === undefined) {
     const line = (event: TraceEvent): void => {
       writeAll(Deno.stderr, utf8.encode(`${traceLine(event)}\n`));
     };
-    return { tracer: new Tracer(sink ?? line, request), [Symbol.dispose]: () => {} };
+    return { sink: sink ?? line, [Symbol.dispose]: () => {} };
   }
   const out = new TraceFile(file);
-  const form = formOf(file);
+  const form = formOf(file, data);
   out.write(form.start);
-  const tracer = new Tracer((event) => {
-    for (const bytes of form.event(event)) out.write(bytes);
-    sink?.(event);
-  }, request);
   return {
-    tracer,
+    sink: (event) => {
+      const made = form.event(event);
+      if (typeof made === "string") out.text(made);
+      else for (const bytes of made) out.write(bytes);
+      sink?.(event);
+    },
     [Symbol.dispose]: () => {
       out.write(form.end);
       out[Symbol.dispose]();
@@ -61,14 +109,22 @@ export function openTrace(request: TraceRequest): OpenTrace {
 interface TraceForm {
   readonly start: Uint8Array;
   readonly end: Uint8Array;
-  event(event: TraceEvent): Uint8Array[];
+  event(event: TraceEvent): string | Uint8Array[];
 }
 
-function formOf(file: string): TraceForm {
+function formOf(file: string, data?: number): TraceForm {
   const end = new Uint8Array(0);
   if (file.endsWith(".pcapng")) {
-    const pcapng = new PcapngTrace(Date.now());
+    const pcapng = new PcapngTrace(Date.now(), data);
     return { start: pcapng.header(), end, event: (event) => pcapng.event(event) };
+  }
+  if (file.endsWith(".html")) {
+    const page = new PageTrace();
+    return {
+      start: utf8.encode(page.start),
+      end: utf8.encode(page.end),
+      event: (event) => page.event(event),
+    };
   }
   if (file.endsWith(".json")) {
     const timeline = new TimelineTrace();
@@ -80,56 +136,9 @@ function formOf(file: string): TraceForm {
         timeline.event(event).map((one) => {
           const text = `${comma}${JSON.stringify(one)}`;
           comma = ",\n";
-          return utf8.encode(text);
-        }),
+          return text;
+        }).join(""),
     };
   }
-  return { start: end, end, event: (event) => [utf8.encode(`${traceLine(event)}\n`)] };
-}
-
-/** A file that is written as it goes: whole chunks at once, the rest at the end of the turn. */
-class TraceFile implements Disposable {
-  readonly #file: Deno.FsFile;
-  readonly #chunk = new Uint8Array(CHUNK);
-  #length = 0;
-  #scheduled = false;
-  #closed = false;
-
-  constructor(path: string) {
-    try {
-      this.#file = Deno.openSync(path, { write: true, create: true, truncate: true });
-    } catch (cause) {
-      throw new VireoError("HOST_ERROR", `Cannot write the trace to ${path}`, { cause });
-    }
-  }
-
-  write(bytes: Uint8Array): void {
-    if (this.#closed) return;
-    if (this.#length + bytes.length > CHUNK) this.#flush();
-    if (bytes.length > CHUNK) return writeAll(this.#file, bytes);
-    this.#chunk.set(bytes, this.#length);
-    this.#length += bytes.length;
-    if (this.#scheduled) return;
-    this.#scheduled = true;
-    setTimeout(() => {
-      this.#scheduled = false;
-      if (!this.#closed) this.#flush();
-    });
-  }
-
-  [Symbol.dispose](): void {
-    if (this.#closed) return;
-    this.#flush();
-    this.#closed = true;
-    this.#file.close();
-  }
-
-  #flush(): void {
-    writeAll(this.#file, this.#chunk.subarray(0, this.#length));
-    this.#length = 0;
-  }
-}
-
-function writeAll(to: { writeSync(bytes: Uint8Array): number }, bytes: Uint8Array): void {
-  for (let at = 0; at < bytes.length;) at += to.writeSync(bytes.subarray(at));
+  return { start: end, end, event: (event) => `${traceLine(event)}\n` };
 }

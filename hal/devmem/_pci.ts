@@ -33,7 +33,7 @@ interface NotifyRange {
 
 /** An interrupt line of the machine, or what stands in for it. */
 export interface PciLine extends Disposable {
-  /** What drivers wait on. */
+  /** The interrupt that drivers wait on. */
   readonly interrupt: Interrupt;
   /** Whether INTx may be enabled: something lowers the line again. */
   readonly delivered: boolean;
@@ -47,7 +47,7 @@ export interface MappedWindow extends Disposable {
   readonly mmio: Mmio;
 }
 
-/** What a function needs from its platform. */
+/** The parts of its platform that a function uses. */
 export interface PciHost {
   /** Whether the platform may take functions from their Linux drivers. */
   readonly unbind: boolean;

@@ -22,7 +22,7 @@ export function errnoName(errno: number): string {
   return NAMES[errno] ?? `errno ${errno}`;
 }
 
-/** What the user can do about an error of the calls that reach physical memory. */
+/** Advice to the user about an error of the calls that reach physical memory. */
 const ADVICE: Readonly<Record<"open" | "map" | "hugepages", Readonly<Record<string, string>>>> = {
   open: {
     EPERM: "the kernel is locked down (secure boot) or CAP_SYS_RAWIO is missing",

@@ -69,6 +69,23 @@ Deno.test("parsePciResources reads the six registers, not the ROM", () => {
   assertEquals(parsePciResources(""), []);
 });
 
+Deno.test("DevmemPlatform.rescan finds functions that Linux got or lost, and keeps the others", async () => {
+  using files = fixture();
+  await using platform = open(files);
+  const node = only(platform);
+  const late = `${files.pci}/0000:01:00.0`;
+  Deno.mkdirSync(late);
+  Deno.writeTextFileSync(`${late}/vendor`, "0x1af4\n");
+  Deno.writeTextFileSync(`${late}/device`, "0x1044\n");
+  assertEquals(platform.nodes(), [node]);
+  platform.rescan();
+  assertEquals(platform.nodes().map(({ name }) => name), ["0000:00:03.0", "0000:01:00.0"]);
+  assertEquals(platform.nodes()[0], node);
+  Deno.removeSync(files.at, { recursive: true });
+  platform.rescan();
+  assertEquals(platform.nodes().map(({ name }) => name), ["0000:01:00.0"]);
+});
+
 Deno.test("DevmemPlatform lists PCI functions and reaches their registers", async () => {
   using files = fixture();
   await using platform = open(files);

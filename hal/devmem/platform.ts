@@ -71,8 +71,9 @@ export class DevmemPlatform implements Platform {
   readonly #memory: string;
   /** The virtio-mmio slots, found or given. */
   readonly slots: readonly MmioNode[];
-  /** The PCI functions that were found, of any vendor. */
-  readonly functions: readonly PciNode[];
+  #functions: readonly PciNode[];
+  readonly #listFunctions: () => readonly SysfsPciFunction[];
+  readonly #host: PciHost;
   readonly #poller: Poller;
   readonly #pages: number;
   readonly #mappings: Set<Mapping> = new Set();
@@ -90,15 +91,14 @@ export class DevmemPlatform implements Platform {
     const relax = (): void => shim.symbols.vireo_relax();
     this.#poller = new Poller({ relax, ...options.poll });
     this.slots = (options.slots ?? discover()).map((slot) => this.#node(slot));
-    const host: PciHost = {
+    this.#host = {
       unbind: options.unbind === true,
       mapFile: (...args) => this.#mapFile(...args),
       line: (fn, config) => this.#line(fn, config, options.poll !== undefined),
     };
-    const functions = options.slots !== undefined && options.pci === undefined
-      ? []
-      : readSysfsPci(options.pci);
-    this.functions = functions.map((fn) => sysfsNode(fn, host));
+    const skip = options.slots !== undefined && options.pci === undefined;
+    this.#listFunctions = () => skip ? [] : readSysfsPci(options.pci);
+    this.#functions = this.#listFunctions().map((fn) => sysfsNode(fn, this.#host));
   }
 
   /**
@@ -133,6 +133,21 @@ export class DevmemPlatform implements Platform {
   get dma(): Dma {
     this.#checkOpen();
     return this.#dma ??= new HugepageDma(this.#pages, this.#shim.symbols);
+  }
+
+  /** The PCI functions that Linux has found, of any vendor. */
+  get functions(): readonly PciNode[] {
+    return this.#functions;
+  }
+
+  /** Implements {@linkcode Platform.rescan}: the functions that Linux has now, which it finds by itself. */
+  rescan(): void {
+    const before = this.#functions;
+    this.#functions = this.#listFunctions().map((fn) =>
+      before.find((node) =>
+        node.name === fn.name && node.vendor === fn.vendor && node.device === fn.device
+      ) ?? sysfsNode(fn, this.#host)
+    );
   }
 
   /** Implements {@linkcode Platform.nodes}: the slots, then the PCI functions. */

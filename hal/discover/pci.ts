@@ -36,7 +36,7 @@ export interface PciFunction {
   readonly bridge: PciBridge | undefined;
 }
 
-/** What is behind a bridge. */
+/** The bus behind a bridge. */
 export interface PciBridge {
   /** Number of the bus. */
   readonly bus: number;
@@ -44,7 +44,7 @@ export interface PciBridge {
   readonly numbered: boolean;
 }
 
-/** What assigning and sizing need to know about a base address register. */
+/** A base address register, with its properties for sizing and assigning it. */
 export interface PciBarDetails extends PciBar {
   /** Whether it occupies the next register too. */
   readonly wide: boolean;
@@ -66,17 +66,25 @@ const BRIDGE = { PRIMARY: 0x18, SECONDARY: 0x19, SUBORDINATE: 0x1a } as const;
 /** The most capabilities that fit into 256 bytes; Linux bounds its walk the same way. */
 const MAX_CAPABILITIES = 48;
 
+/** How {@linkcode scanPci} treats buses that have no number. */
+export interface ScanOptions {
+  /**
+   * Gives each of them the next free number, or the one that a bridge of this name had; nothing is found
+   * behind a bridge that gets none.
+   */
+  readonly number?: boolean | ReadonlyMap<string, number> | undefined;
+}
+
 /**
  * Finds the functions of a segment: those of bus 0 and of the buses behind its bridges.
  *
- * @param options `number` gives the next free number to each bus that has none.
  * @returns The functions by address, so that each bridge precedes the functions behind it.
  */
 export function scanPci(
   config: PciConfig,
-  options: { readonly number?: boolean } = {},
+  options: ScanOptions = {},
 ): PciFunction[] {
-  const scan = new Scan(config, options.number === true);
+  const scan = new Scan(config, options.number ?? false);
   scan.bus(0, undefined);
   const order = ({ bus, device, function: fn }: PciAddress): number => bus << 8 | device << 3 | fn;
   return scan.found.sort((a, b) => order(a.address) - order(b.address));
@@ -85,10 +93,10 @@ export function scanPci(
 class Scan {
   readonly found: PciFunction[] = [];
   readonly #config: PciConfig;
-  readonly #number: boolean;
+  readonly #number: boolean | ReadonlyMap<string, number>;
   #lastBus = 0;
 
-  constructor(config: PciConfig, number: boolean) {
+  constructor(config: PciConfig, number: boolean | ReadonlyMap<string, number>) {
     this.#config = config;
     this.#number = number;
   }
@@ -122,7 +130,7 @@ class Scan {
       behind === undefined
         ? { device: address.device, pin: index }
         : { device: behind.device, pin: (behind.pin + index + address.device) % 4 };
-    const bridge = header === HEADER.BRIDGE ? this.#enter(config, address.bus) : undefined;
+    const bridge = header === HEADER.BRIDGE ? this.#enter(config, address) : undefined;
     this.found.push({
       address,
       name: pciName(address),
@@ -138,18 +146,23 @@ class Scan {
   }
 
   /** The bus behind a bridge; the scan enters each bus once, whatever the bridges say. */
-  #enter(config: Mmio, primary: number): PciBridge | undefined {
+  #enter(config: Mmio, address: PciAddress): PciBridge | undefined {
     const bus = config.read8(BRIDGE.SECONDARY);
     if (bus !== 0) {
       return bus > this.#lastBus && bus < this.#config.buses ? { bus, numbered: false } : undefined;
     }
-    const next = this.#lastBus + 1;
-    if (!this.#number || next >= this.#config.buses) return undefined;
-    config.write8(BRIDGE.PRIMARY, primary);
+    const next = this.#next(pciName(address));
+    if (next === undefined || next <= this.#lastBus || next >= this.#config.buses) return undefined;
+    config.write8(BRIDGE.PRIMARY, address.bus);
     config.write8(BRIDGE.SECONDARY, next);
     // The bridge forwards everything until all buses below it have their numbers.
     config.write8(BRIDGE.SUBORDINATE, this.#config.buses - 1);
     return { bus: next, numbered: true };
+  }
+
+  #next(bridge: string): number | undefined {
+    if (typeof this.#number === "boolean") return this.#number ? this.#lastBus + 1 : undefined;
+    return this.#number.get(bridge);
   }
 }
 

@@ -1,5 +1,6 @@
 import { alignUp, PciCommand, PciRegister, VireoError } from "@vireo/hal";
 import { type PciBarDetails, type PciFunction, readBars } from "./pci.ts";
+import { isHotPlugPort } from "./pci_slot.ts";
 
 /** Addresses that a host bridge forwards to its bus. */
 export interface PciRange {
@@ -21,6 +22,11 @@ export interface PciWindows {
 const WINDOW = { IO: 0x1c, MEMORY: 0x20, PREFETCH: 0x24, IO_HIGH: 0x30 } as const;
 /** The unit of a bridge's windows in bytes. */
 const BRIDGE_UNIT = { memory: 0x10_0000, io: 0x1000 } as const;
+/** Bytes of memory behind a port for what may be plugged in later, as Linux's `pci=hpmemsize`. */
+const HOT_PLUG_MEMORY = 2 * BRIDGE_UNIT.memory;
+
+/** Told of a function that cannot have its addresses. */
+export type AssignFailed = (fn: PciFunction, error: VireoError) => void;
 
 /**
  * Assigns addresses to base address registers that have none, and windows to the bridges in front of
@@ -37,15 +43,7 @@ export function assignBars(
   functions: readonly PciFunction[],
   windows: PciWindows,
 ): Map<PciFunction, readonly PciBarDetails[]> {
-  const bars = new Map<PciFunction, readonly PciBarDetails[]>();
-  for (const fn of functions) bars.set(fn, readBars(fn.config));
-  const all = [...bars.values()].flat().filter((bar) => bar.address !== 0);
-  const taken = (space: string): PciRange[] =>
-    all.filter((bar) => bar.space === space).map(({ address, size }) => ({ base: address, size }));
-  const memory = new Cursor("memory", windows.memory, taken("memory"));
-  const io = new Cursor("I/O", windows.io ?? { base: 0, size: 0 }, taken("io"));
-  assignBus(functions, 0, bars, { memory, io });
-  return bars;
+  return new PciAssignment(windows).assign(functions);
 }
 
 interface Cursors {
@@ -53,58 +51,188 @@ interface Cursors {
   readonly io: Cursor;
 }
 
-function assignBus(
-  functions: readonly PciFunction[],
-  bus: number,
-  bars: Map<PciFunction, readonly PciBarDetails[]>,
-  cursors: Cursors,
-): void {
-  const here = functions.filter((fn) => fn.address.bus === bus);
-  for (const fn of here) {
-    const assigned = bars.get(fn)!.map((bar) =>
-      bar.address !== 0 ? bar : assign(fn, bar, bar.space === "io" ? cursors.io : cursors.memory)
-    );
-    bars.set(fn, assigned);
+/** What a function was given. */
+interface Given {
+  readonly fn: PciFunction;
+  readonly bars: readonly PciBarDetails[];
+  /** What its bridge forwards. */
+  windows?: BridgeWindows;
+}
+
+interface BridgeWindows {
+  readonly memory: PciRange;
+  readonly io: PciRange;
+}
+
+/**
+ * The addresses of a segment whose functions come, go and are reset while the machine runs: a function that stays
+ * keeps its addresses, also if a reset took them.
+ */
+export class PciAssignment {
+  readonly #windows: PciWindows;
+  #given = new Map<string, Given>();
+  #root: Cursors | undefined;
+
+  /** Assigns nothing yet. */
+  constructor(windows: PciWindows) {
+    this.#windows = windows;
   }
-  for (const { bridge, config } of here) {
-    // Whoever numbered a bridge also set its windows.
-    if (bridge === undefined || !bridge.numbered) continue;
-    const memory = cursors.memory.align(BRIDGE_UNIT.memory);
-    const io = cursors.io.align(BRIDGE_UNIT.io);
-    assignBus(functions, bridge.bus, bars, cursors);
-    const memoryEnd = cursors.memory.align(BRIDGE_UNIT.memory);
-    const ioEnd = cursors.io.align(BRIDGE_UNIT.io);
-    // A bridge forwards nothing while the base is above the limit.
-    const [low, high] = memoryEnd > memory ? [memory, memoryEnd - 1] : [0xfff0_0000, 0];
-    config.write16(WINDOW.MEMORY, low >>> 16 & 0xfff0);
-    config.write16(WINDOW.MEMORY + 2, high >>> 16 & 0xfff0);
-    config.write16(WINDOW.PREFETCH, 0xfff0);
-    config.write16(WINDOW.PREFETCH + 2, 0);
-    const [first, last] = ioEnd > io ? [io, ioEnd - 1] : [0xf000, 0];
-    config.write8(WINDOW.IO, first >>> 8 & 0xf0);
-    config.write8(WINDOW.IO + 1, last >>> 8 & 0xf0);
-    config.write32(WINDOW.IO_HIGH, 0);
-    const command = config.read16(PciRegister.COMMAND);
-    const on = PciCommand.IO | PciCommand.MEMORY | PciCommand.BUS_MASTER;
-    config.write16(PciRegister.COMMAND, command | on);
+
+  /**
+   * Assigns as {@linkcode assignBars} does. Behind a bridge that it knows, new functions get addresses of the
+   * bridge's window.
+   *
+   * @param functions All functions that are there now.
+   * @param failed Told of a new function that cannot have its addresses, which then has none.
+   * @throws {VireoError} `OUT_OF_MEMORY` or `CONFIG_INVALID` for such a function, without `failed`.
+   */
+  assign(
+    functions: readonly PciFunction[],
+    failed?: AssignFailed,
+  ): Map<PciFunction, readonly PciBarDetails[]> {
+    const before = this.#given;
+    this.#given = new Map();
+    for (const fn of functions) {
+      const old = before.get(fn.name);
+      this.#given.set(
+        fn.name,
+        old === undefined ? { fn, bars: readBars(fn.config) } : again(fn, old),
+      );
+    }
+    this.#root ??= this.#cursors(this.#windows.memory, this.#windows.io ?? { base: 0, size: 0 });
+    this.#assignBus(0, this.#root, failed ?? ((_, error) => raise(error)));
+    return new Map([...this.#given.values()].map(({ fn, bars }) => [fn, bars]));
   }
+
+  #cursors(memory: PciRange, io: PciRange): Cursors {
+    const all = [...this.#given.values()].flatMap(({ bars }) => bars)
+      .filter((bar) => bar.address !== 0);
+    const taken = (space: string): PciRange[] =>
+      all.filter((bar) => bar.space === space)
+        .map(({ address, size }) => ({ base: address, size }));
+    return {
+      memory: new Cursor("memory", memory, taken("memory")),
+      io: new Cursor("I/O", io, taken("io")),
+    };
+  }
+
+  #assignBus(bus: number, cursors: Cursors, failed: AssignFailed): void {
+    const here = [...this.#given.values()].filter(({ fn }) => fn.address.bus === bus);
+    for (const given of here) {
+      const { fn } = given;
+      try {
+        if (given.bars.every(({ address }) => address !== 0)) continue;
+        const bars = given.bars.map((bar) =>
+          bar.address !== 0
+            ? bar
+            : assign(fn, bar, bar.space === "io" ? cursors.io : cursors.memory)
+        );
+        this.#given.set(fn.name, { ...given, bars });
+      } catch (error) {
+        if (!(error instanceof VireoError)) throw error;
+        failed(fn, error);
+        // The next look tries again.
+        this.#given.delete(fn.name);
+      }
+    }
+    for (const { fn } of here) {
+      const { bridge } = fn;
+      const given = this.#given.get(fn.name);
+      if (bridge === undefined || given === undefined) continue;
+      if (given.windows !== undefined) {
+        const { memory, io } = given.windows;
+        openBridge(fn, memory, io);
+        this.#assignBus(bridge.bus, this.#cursors(memory, io), failed);
+      } // Whoever numbered a bridge also set its windows.
+      else if (bridge.numbered) given.windows = this.#openNew(fn, bridge.bus, cursors, failed);
+    }
+  }
+
+  /** Opens a bridge for what is behind it, and a port for what may be plugged in. */
+  #openNew(fn: PciFunction, bus: number, cursors: Cursors, failed: AssignFailed): BridgeWindows {
+    const from = {
+      memory: cursors.memory.align(BRIDGE_UNIT.memory),
+      io: cursors.io.align(BRIDGE_UNIT.io),
+    };
+    this.#assignBus(bus, cursors, failed);
+    if (isHotPlugPort(fn.config)) {
+      cursors.memory.reserve(from.memory + HOT_PLUG_MEMORY);
+      cursors.io.reserve(from.io + BRIDGE_UNIT.io);
+    }
+    const range = (space: "memory" | "io"): PciRange => ({
+      base: from[space],
+      size: cursors[space].align(BRIDGE_UNIT[space]) - from[space],
+    });
+    const windows = { memory: range("memory"), io: range("io") };
+    openBridge(fn, windows.memory, windows.io);
+    return windows;
+  }
+}
+
+function raise(error: VireoError): never {
+  throw error;
+}
+
+/** Sets a bridge's windows and enables it. */
+function openBridge({ config }: PciFunction, memory: PciRange, io: PciRange): void {
+  // A bridge forwards nothing while the base is above the limit.
+  const [low, high] = memory.size > 0
+    ? [memory.base, memory.base + memory.size - 1]
+    : [0xfff0_0000, 0];
+  config.write16(WINDOW.MEMORY, low >>> 16 & 0xfff0);
+  config.write16(WINDOW.MEMORY + 2, high >>> 16 & 0xfff0);
+  config.write16(WINDOW.PREFETCH, 0xfff0);
+  config.write16(WINDOW.PREFETCH + 2, 0);
+  const [first, last] = io.size > 0 ? [io.base, io.base + io.size - 1] : [0xf000, 0];
+  config.write8(WINDOW.IO, first >>> 8 & 0xf0);
+  config.write8(WINDOW.IO + 1, last >>> 8 & 0xf0);
+  config.write32(WINDOW.IO_HIGH, 0);
+  const command = config.read16(PciRegister.COMMAND);
+  const on = PciCommand.IO | PciCommand.MEMORY | PciCommand.BUS_MASTER;
+  config.write16(PciRegister.COMMAND, command | on);
+}
+
+/**
+ * Gives a function the addresses back that it had, or none if it is another one. One that still has them is only
+ * looked at, because it may be running.
+ */
+function again(fn: PciFunction, old: Given): Given {
+  if (fn.vendor === old.fn.vendor && fn.device === old.fn.device) {
+    if (old.bars.every((bar) => lowWord(fn, bar) === bar.address % 0x1_0000_0000)) {
+      return { ...old, fn };
+    }
+    const kind = ({ index, space, size, wide }: PciBarDetails) => [index, space, size, wide].join();
+    const same = readBars(fn.config).map(kind).join(";") === old.bars.map(kind).join(";");
+    if (same && old.bars.every((bar) => place(fn, bar))) return { ...old, fn };
+  }
+  return { fn, bars: readBars(fn.config).map((bar) => ({ ...bar, address: 0 })) };
+}
+
+/** The address that a register has, its lower 32 bits. */
+function lowWord({ config }: PciFunction, { index, space }: PciBarDetails): number {
+  return (config.read32(PciRegister.BAR0 + 4 * index) & (space === "io" ? ~3 : ~15)) >>> 0;
+}
+
+/** Writes an address; false if the register does not keep it. */
+function place(fn: PciFunction, bar: PciBarDetails): boolean {
+  const { index, wide, address } = bar;
+  const register = PciRegister.BAR0 + 4 * index;
+  const low = address % 0x1_0000_0000;
+  fn.config.write32(register, low);
+  if (wide) fn.config.write32(register + 4, Math.floor(address / 0x1_0000_0000));
+  return lowWord(fn, bar) === low;
 }
 
 function assign(fn: PciFunction, bar: PciBarDetails, cursor: Cursor): PciBarDetails {
   const address = cursor.take(bar.size, `${fn.name} BAR${bar.index}`);
-  const register = PciRegister.BAR0 + 4 * bar.index;
-  const { config } = fn;
-  config.write32(register, address);
-  if (bar.wide) config.write32(register + 4, Math.floor(address / 0x1_0000_0000));
-  const seen = (config.read32(register) & (bar.space === "io" ? ~3 : ~15)) >>> 0;
-  if (seen === address % 0x1_0000_0000) return { ...bar, address };
+  if (place(fn, { ...bar, address })) return { ...bar, address };
   throw new VireoError(
     "CONFIG_INVALID",
     "Cannot assign a base address: the register must keep it",
     {
       device: fn.name,
       register: `BAR${bar.index}`,
-      seen,
+      seen: lowWord(fn, bar),
       expected: address,
     },
   );
@@ -126,6 +254,11 @@ class Cursor {
 
   align(unit: number): number {
     return this.#at = alignUp(this.#at, unit);
+  }
+
+  /** Leaves the addresses below this one unused, if there are so many. */
+  reserve(end: number): void {
+    if (end <= this.#end) this.#at = Math.max(this.#at, end);
   }
 
   /** Takes a range that is aligned to its own size, as registers are. */

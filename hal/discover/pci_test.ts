@@ -5,8 +5,10 @@ import {
   assignBars,
   ecamConfig,
   MmioPart,
+  PciAssignment,
   pciCapabilities,
   type PciConfig,
+  PciSlot,
   portConfig,
   readBars,
   scanPci,
@@ -317,6 +319,87 @@ Deno.test("scanPci numbers buses behind bridges, swizzles pins; assignBars opens
   assertEquals(window("1:0.0"), [0x1000_1000, 0x00f0, 7]);
   // Ports 0x1000 to 0x1fff, and no memory.
   assertEquals(window("0:5.0"), [0x0000_fff0, 0x1010, 7]);
+});
+
+/** A port of PCI Express whose slot takes cards: the capability is at 0x40, its slot status at 0x5a. */
+function hotPlugPort(): FakeConfig {
+  const config = bridge();
+  config.view.setUint8(6, 0x10);
+  config.view.setUint8(0x34, 0x40);
+  config.view.setUint32(0x40, 0x0142_0010, true);
+  config.view.setUint32(0x54, 0x40, true);
+  config.mask.setUint16(0x58, 0xffff, true);
+  return config;
+}
+
+Deno.test("PciAssignment keeps what a function was given, through resets, and has room for new ones", () => {
+  const bus = new FakeBus();
+  const port = hotPlugPort();
+  bus.functions.set("0:1.0", port);
+  bus.functions.set("0:2.0", bridge());
+  const disk = endpoint([
+    { kind: "memory", bits: 12, unit: 0 },
+    { kind: "io", bits: 5, unit: 0 },
+  ]);
+  bus.functions.set("2:0.0", disk.config);
+  const assignment = new PciAssignment({
+    memory: { base: 0x1000_0000, size: 0x1000_0000 },
+    io: { base: 0, size: 0x1_0000 },
+  });
+  const scan = (numbers: boolean | ReadonlyMap<string, number>) =>
+    scanPci(bus, { number: numbers });
+  const addresses = (number: boolean | ReadonlyMap<string, number>) =>
+    [...assignment.assign(scan(number))].flatMap(([{ name }, bars]) =>
+      bars.map(({ address }) => [name, address])
+    );
+  const first = [["0000:02:00.0", 0x1020_0000], ["0000:02:00.0", 0x2000]];
+  assertEquals(addresses(true), first);
+  // 2 MiB and 4096 ports behind the port, in which nothing is yet.
+  assertEquals([port.read32(0x20), port.read16(0x1c)], [0x1010_1000, 0x1010]);
+  // A running function is only looked at.
+  const writes = disk.config.writes;
+  assertEquals(addresses(true), first);
+  assertEquals(disk.config.writes, writes);
+  // A card, and then a reset of all, which takes numbers and addresses away.
+  const card = endpoint([{ kind: "wide", bits: 14, unit: 0 }]);
+  bus.functions.set("1:0.0", card.config);
+  const both = [["0000:01:00.0", 0x1000_0000], ...first];
+  assertEquals(addresses(true), both);
+  for (const at of [0x10, 0x14]) {
+    for (const { config } of [card, disk]) config.write32(at, 0);
+  }
+  for (const name of ["0:1.0", "0:2.0"]) bus.functions.get(name)!.write32(0x18, 0);
+  port.write32(0x20, 0);
+  assertEquals(scan(new Map()).length, 2, "a bridge of no known number is not entered");
+  assertEquals(addresses(new Map([["0000:00:01.0", 1], ["0000:00:02.0", 2]])), both);
+  assertEquals(port.read32(0x20), 0x1010_1000);
+  // What has no room there is named and left out; its neighbours keep theirs.
+  bus.functions.set("1:0.0", endpoint([{ kind: "memory", bits: 22, unit: 0 }]).config);
+  const failed: string[] = [];
+  const rest = assignment.assign(
+    scan(true),
+    ({ name }, { code }) => failed.push(`${name} ${code}`),
+  );
+  assertEquals([failed, rest.size], [["0000:01:00.0 OUT_OF_MEMORY"], 3]);
+});
+
+Deno.test("PciSlot powers a card that is new, and lets one go whose button was pressed", () => {
+  assertEquals(PciSlot.find(bridge()), undefined);
+  const config = hotPlugPort();
+  const slot = PciSlot.find(config)!;
+  const at = { control: 0x58, status: 0x5a };
+  const event = (bits: number) => config.view.setUint16(at.status, bits, true);
+  config.write16(at.control, 0x7c0);
+  event(0);
+  assertEquals([slot.poll(), slot.leaving, config.read16(at.control)], [false, false, 0x7c0]);
+  event(0x49); // the button, a change of presence, a card
+  assertEquals([slot.poll(), slot.leaving, config.read16(at.control)], [true, false, 0x1c0]);
+  event(0x40);
+  assertEquals([slot.poll(), slot.leaving], [false, false]);
+  event(0x41);
+  assertEquals([slot.poll(), slot.leaving, config.read16(at.control)], [false, true, 0x2c0]);
+  slot.eject();
+  assertEquals([slot.leaving, config.read16(at.control)], [false, 0x7c0]);
 });
 
 Deno.test("scanPci enters each bus once, whatever bridges say", () => {

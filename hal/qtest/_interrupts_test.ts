@@ -54,7 +54,7 @@ async function isSilent(interrupt: Interrupt): Promise<void> {
   await assertRejects(() => wait, Error, "silent");
 }
 
-Deno.test("a pulse is kept for the next who waits, once, and wakes who waits already", async () => {
+Deno.test("a pulse is kept for the next waiter, once, and wakes those that wait already", async () => {
   await using board = new Board();
   const pulsed = board.lines.openPulsed(7);
   board.say("IRQ raise 7\nIRQ lower 7\nIRQ raise 7\nIRQ lower 7\n");

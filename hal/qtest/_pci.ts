@@ -1,7 +1,8 @@
 import { MmioPart } from "../discover/mmio_part.ts";
-import { assignBars } from "../discover/pci_assign.ts";
+import { PciAssignment } from "../discover/pci_assign.ts";
 import { type PciBarDetails, pciCapabilities, type PciFunction, scanPci } from "../discover/pci.ts";
-import { ecamConfig, portConfig } from "../discover/pci_config.ts";
+import { ecamConfig, type PciConfig, portConfig } from "../discover/pci_config.ts";
+import { PciSlot } from "../discover/pci_slot.ts";
 import { VireoError } from "../errors.ts";
 import type { Mmio } from "../mmio.ts";
 import type { PciLease, PciMessage, PciNode } from "../pci.ts";
@@ -18,15 +19,38 @@ const Q35_PCIEXBAR = { REGISTER: 0x60, ENABLE: 1 } as const;
 const EDU = { vendor: 0x1234, device: 0x11e8 } as const;
 const PORTS = 0x1_0000;
 
-/** The PCI host bridge of a board; it does what firmware does when a machine starts. */
+/** A function that has its addresses, or the reason why it cannot. */
+interface Found {
+  readonly fn: PciFunction;
+  readonly bars: readonly PciBarDetails[] | VireoError;
+  readonly node: PciNode;
+}
+
+/** A port into which devices can be plugged. */
+interface Port {
+  readonly slot: PciSlot;
+  /** The bus behind it. */
+  readonly bus: number;
+}
+
+/**
+ * The PCI host bridge of a board; it does what firmware does when a machine starts, and what Linux does when
+ * devices are plugged or unplugged.
+ */
 export class PciHost {
-  /** The functions, without those that the machine itself uses. */
-  readonly nodes: readonly PciNode[];
   readonly #map: PciHostMap;
   readonly #channel: QtestChannel;
   readonly #lines: InterruptLines;
-  readonly #ports: Mmio;
+  readonly #io: Mmio;
+  readonly #config: PciConfig;
+  readonly #assignment: PciAssignment;
   readonly #messages: Messages;
+  /** The numbers of the buses behind bridges, which a reset takes from the bridges. */
+  readonly #buses = new Map<string, number>();
+  readonly #open = new Set<PciFunction>();
+  #found: readonly Found[] = [];
+  #nodes: readonly PciNode[] = [];
+  #ports: readonly Port[] = [];
 
   /**
    * Finds the functions and gives them addresses.
@@ -39,20 +63,84 @@ export class PciHost {
     this.#channel = channel;
     this.#lines = lines;
     const { ecam, io, memory } = map;
-    this.#ports = io.window === undefined
+    this.#io = io.window === undefined
       ? new QtestPorts("ports", 0, PORTS, channel)
       : new QtestMmio("ports", io.window, PORTS, channel);
-    if (ecam.q35 === true) {
-      const host = portConfig(this.#ports).open({ segment: 0, bus: 0, device: 0, function: 0 });
-      host.write32(Q35_PCIEXBAR.REGISTER + 4, Math.floor(ecam.base / 0x1_0000_0000));
-      host.write32(Q35_PCIEXBAR.REGISTER, ecam.base % 0x1_0000_0000 + Q35_PCIEXBAR.ENABLE);
-    }
-    const config = ecamConfig(new QtestMmio("ecam", ecam.base, ecam.size, channel));
-    const functions = scanPci(config, { number: true });
-    const bars = assignBars(functions, { memory, io });
+    this.#config = ecamConfig(new QtestMmio("ecam", ecam.base, ecam.size, channel));
+    this.#assignment = new PciAssignment({ memory, io });
+    const functions = this.#scan(true);
+    const bars = this.#assignment.assign(functions);
     const own = this.#doorbell(functions);
     this.#messages = this.#makeMessages(own, bars);
-    this.nodes = functions.filter((fn) => fn !== own).map((fn) => this.#node(fn, bars.get(fn)!));
+    this.#list(functions, own, (fn) => bars.get(fn)!);
+  }
+
+  /** The functions, without those that the machine itself uses or that were asked to leave. */
+  get nodes(): readonly PciNode[] {
+    return this.#nodes;
+  }
+
+  /** Finds the functions again, and gives those back their addresses that the machine has reset. */
+  rescan(): void {
+    const functions = this.#scan(this.#buses);
+    const failures = new Map<PciFunction, VireoError>();
+    const bars = this.#assignment.assign(functions, (fn, error) => failures.set(fn, error));
+    const own = this.#doorbell(functions);
+    if (own !== undefined) enableMemory(own);
+    this.#list(functions, own, (fn) => bars.get(fn) ?? failures.get(fn)!);
+    this.#eject();
+  }
+
+  /** Finds the functions, after the slots of ports have power. */
+  #scan(number: true | ReadonlyMap<string, number>): PciFunction[] {
+    this.#openEcam();
+    let functions: PciFunction[];
+    let powered: boolean;
+    do {
+      functions = scanPci(this.#config, { number });
+      this.#ports = functions.flatMap(({ config, bridge }) => {
+        const slot = bridge === undefined ? undefined : PciSlot.find(config);
+        return slot === undefined ? [] : [{ slot, bus: bridge!.bus }];
+      });
+      powered = this.#ports.filter(({ slot }) => slot.poll()).length > 0;
+    } while (powered);
+    for (const { name, bridge } of functions) {
+      if (bridge !== undefined) this.#buses.set(name, bridge.bus);
+    }
+    return functions;
+  }
+
+  /** Opens the window of configuration spaces, on machines where it is closed after a reset. */
+  #openEcam(): void {
+    const { ecam } = this.#map;
+    if (ecam.q35 !== true) return;
+    const host = portConfig(this.#io).open({ segment: 0, bus: 0, device: 0, function: 0 });
+    host.write32(Q35_PCIEXBAR.REGISTER + 4, Math.floor(ecam.base / 0x1_0000_0000));
+    host.write32(Q35_PCIEXBAR.REGISTER, ecam.base % 0x1_0000_0000 + Q35_PCIEXBAR.ENABLE);
+  }
+
+  /** Makes nodes of the functions; one that stays keeps its node. */
+  #list(
+    functions: readonly PciFunction[],
+    own: PciFunction | undefined,
+    barsOf: (fn: PciFunction) => Found["bars"],
+  ): void {
+    this.#found = functions.filter((fn) => fn !== own).map((fn) => {
+      const bars = barsOf(fn);
+      const old = this.#found.find((found) => found.fn.name === fn.name && found.bars === bars);
+      return old ?? { fn, bars, node: this.#node(fn, bars) };
+    });
+    const leaving = new Set(this.#ports.filter(({ slot }) => slot.leaving).map(({ bus }) => bus));
+    this.#nodes = this.#found.filter(({ fn }) => !leaving.has(fn.address.bus))
+      .map(({ node }) => node);
+  }
+
+  /** Lets go the cards that were asked to leave and that nobody uses any more. */
+  #eject(): void {
+    for (const { slot, bus } of this.#ports) {
+      const used = [...this.#open].some(({ address }) => address.bus === bus);
+      if (!used && slot.leaving) slot.eject();
+    }
   }
 
   #doorbell(functions: readonly PciFunction[]): PciFunction | undefined {
@@ -80,7 +168,7 @@ export class PciHost {
     if (messages.kind === "gicv2m") {
       return gicv2mMessages(messages.frame, this.#channel, this.#lines);
     }
-    own!.config.write16(PciRegister.COMMAND, PciCommand.MEMORY);
+    enableMemory(own!);
     const { address } = bars.get(own!)![0]!;
     return doorbellMessages(address, this.#input(own!)!, this.#channel, this.#lines);
   }
@@ -90,13 +178,15 @@ export class PciHost {
     return pin === undefined ? undefined : this.#map.firstInput + (pin.device + pin.pin) % 4;
   }
 
-  #node(fn: PciFunction, bars: readonly PciBarDetails[]): PciNode {
+  #node(fn: PciFunction, bars: Found["bars"]): PciNode {
     const { address, name, vendor, device } = fn;
-    return { kind: "pci", address, name, vendor, device, open: () => this.#open(fn, bars) };
+    return { kind: "pci", address, name, vendor, device, open: () => this.#lease(fn, bars) };
   }
 
-  #open(fn: PciFunction, bars: readonly PciBarDetails[]): PciLease {
+  #lease(fn: PciFunction, bars: Found["bars"]): PciLease {
+    if (bars instanceof VireoError) throw bars;
     const { config, name } = fn;
+    this.#open.add(fn);
     const input = this.#input(fn);
     const taken: PciMessage[] = [];
     const command = config.read16(PciRegister.COMMAND);
@@ -118,7 +208,7 @@ export class PciHost {
         }
         const title = `${name} BAR${index}`;
         return bar.space === "io"
-          ? new MmioPart(title, this.#ports, bar.address, bar.size)
+          ? new MmioPart(title, this.#io, bar.address, bar.size)
           : new QtestMmio(title, bar.address, bar.size, this.#channel);
       },
       messages: (count) => {
@@ -129,12 +219,18 @@ export class PciHost {
       [Symbol.dispose]: () => {
         if (!open) return;
         open = false;
+        this.#open.delete(fn);
         this.#messages.give(taken);
         // A machine that is gone has nothing to restore.
         if (this.#channel.error !== undefined) return;
         if (msix !== undefined) config.write16(msix + MSIX_CAP.control.offset, control);
         config.write16(PciRegister.COMMAND, command);
+        this.#eject();
       },
     };
   }
+}
+
+function enableMemory({ config }: PciFunction): void {
+  config.write16(PciRegister.COMMAND, PciCommand.MEMORY);
 }

@@ -160,6 +160,14 @@ export class QtestPlatform implements Platform {
   }
 
   /**
+   * Implements {@linkcode Platform.rescan}: after `device_add`, `device_del` or `system_reset` of
+   * {@linkcode QtestPlatform.qmp}. QEMU's virtio-mmio slots take no devices while it runs.
+   */
+  rescan(): void {
+    this.#pci?.rescan();
+  }
+
+  /**
    * Implements {@linkcode Platform.diagnose}: that QEMU paused, or what it said last of a virtio device
    * on its standard error.
    */

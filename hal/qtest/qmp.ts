@@ -8,7 +8,7 @@ export interface QmpEvent {
   readonly data: Readonly<Record<string, unknown>>;
 }
 
-/** What the events carry that tell of a machine that stops, or loses a device. */
+/** Data of the events that report that a machine stops, or loses a device. */
 export interface QmpEventData {
   /** The machine paused: no device answers. */
   readonly STOP: Readonly<Record<string, never>>;

@@ -67,7 +67,7 @@ export interface FrontEndMemory {
   readonly size: number;
 }
 
-/** What a {@linkcode VhostUserFrontEnd} is made of. */
+/** Options of {@linkcode VhostUserFrontEnd}. */
 export interface FrontEndOptions {
   /** The connection, which it takes over. */
   readonly fd: number;
@@ -188,6 +188,11 @@ export class VhostUserFrontEnd implements VhostUserLease {
     if (this.#has(VhostUserFeature.STATUS)) this.#tell(Request.SET_STATUS, u64s(0));
     if (this.#has(VhostUserFeature.RESET_DEVICE)) this.#tell(Request.RESET_DEVICE);
     else this.#check();
+  }
+
+  /** Whether the back end has the configuration. */
+  get hasConfig(): boolean {
+    return this.#has(VhostUserFeature.CONFIG);
   }
 
   /** Tells of a queue. */

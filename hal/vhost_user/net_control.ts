@@ -15,3 +15,16 @@ export const VHOST_USER_NET_CONTROL: FeatureSet = FeatureSet.of(
   NetFeature.GUEST_ANNOUNCE,
   NetFeature.MQ,
 );
+
+/**
+ * What a network device tells by its configuration: nothing of it can be had where the back end leaves the
+ * configuration to the front end, as DPDK's do.
+ */
+export const VHOST_USER_NET_CONFIG: FeatureSet = FeatureSet.of(
+  NetFeature.MTU,
+  NetFeature.MAC,
+  NetFeature.STATUS,
+  NetFeature.RSS,
+  NetFeature.HASH_REPORT,
+  NetFeature.SPEED_DUPLEX,
+);

@@ -22,6 +22,8 @@ export interface VhostUserQueue {
 export interface VhostUserLease extends Disposable {
   /** Queues that the back end has. */
   readonly queues: number;
+  /** Whether the back end has the configuration: of network devices it is often the front end's. */
+  readonly hasConfig: boolean;
   /** Whether the back end is there. */
   readonly present: boolean;
   /** How often the back end said that the configuration changed. */

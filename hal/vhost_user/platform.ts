@@ -22,7 +22,7 @@ export interface VhostUserDevice {
   readonly path: string;
 }
 
-/** What a {@linkcode VhostUserPlatform} is made of. */
+/** Options of {@linkcode VhostUserPlatform}. */
 export interface VhostUserPlatformOptions {
   /** The devices. */
   readonly devices: readonly VhostUserDevice[];

@@ -133,6 +133,9 @@ export type BlkStatus = typeof BlkStatus[keyof typeof BlkStatus];
 
 /** The name of a request type, or `type <n>`. */
 export function blkRequestName(type: number): string {
-  for (const [name, value] of Object.entries(BlkRequestType)) if (value === type) return name;
-  return `type ${type}`;
+  return REQUEST_NAMES.get(type) ?? `type ${type}`;
 }
+
+const REQUEST_NAMES: ReadonlyMap<number, string> = new Map(
+  Object.entries(BlkRequestType).map(([name, type]) => [type, name]),
+);

@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 import { DeviceId } from "./ids.ts";
 import { CAIF_CONFIG, CAIF_DEFAULT, CaifQueue } from "./caif.ts";
 
-// Typed anew from Linux's struct virtio_caif_transf_config and struct virtio_caif_config.
+// Typed again from Linux's struct virtio_caif_transf_config and struct virtio_caif_config.
 Deno.test("caif: the configuration is two directions of 12 bytes and 8 more", () => {
   const at = (name: keyof typeof CAIF_CONFIG): number =>
     (CAIF_CONFIG[name] as { offset: number }).offset;
@@ -16,7 +16,7 @@ Deno.test("caif: the configuration is two directions of 12 bytes and 8 more", ()
   assertEquals(CAIF_DEFAULT, { headroom: 32, tailroom: 32, mtu: 4096 });
 });
 
-// Typed anew from Linux's virtio_ids.h (VIRTIO_ID_CAIF) and from the order of queues here: Linux has none.
+// Typed again from Linux's virtio_ids.h (VIRTIO_ID_CAIF) and from the order of queues here: Linux has none.
 Deno.test("caif: device id 12, frames to the modem by queue 0 and from it by queue 1", () => {
   assertEquals([DeviceId.CAIF, CaifQueue.TRANSMIT, CaifQueue.RECEIVE], [12, 0, 1]);
 });

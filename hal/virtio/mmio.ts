@@ -1,4 +1,4 @@
-/** What MagicValue reads: "virt" in little-endian (virtio 1.4 §4.2.2). */
+/** Value of MagicValue: "virt" in little-endian (virtio 1.4 §4.2.2). */
 export const MMIO_MAGIC = 0x74726976;
 
 /** Register offsets of virtio-mmio; version 2 except where marked (virtio 1.4 §4.2.2, §4.2.4). */

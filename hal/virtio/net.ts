@@ -43,7 +43,7 @@ export const NetFeature = {
 export type NetFeature = typeof NetFeature[keyof typeof NetFeature];
 
 /**
- * What each feature of the network device needs (virtio 1.4 §5.1.3.1); a feature with several
+ * Features that each feature of the network device needs (virtio 1.4 §5.1.3.1); a feature with several
  * alternatives needs one of them.
  */
 export const NET_FEATURE_REQUIRES: ReadonlyMap<number, readonly number[]> = new Map([

@@ -193,7 +193,7 @@ export const PCI_LEGACY: Layout<
   device_status: "u8",
   isr_status: "u8",
 }, 20);
-/** What follows the legacy header while MSI-X is on; the device configuration comes after it. */
+/** Registers after the legacy header while MSI-X is on; the device configuration comes after it. */
 export const PCI_LEGACY_MSIX: Layout<"config_msix_vector" | "queue_msix_vector"> = layout({
   config_msix_vector: "u16",
   queue_msix_vector: "u16",

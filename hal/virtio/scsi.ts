@@ -35,7 +35,7 @@ export const SCSI_SENSE_SIZE = 96;
 /** Bytes of a command descriptor block after a reset. */
 export const SCSI_CDB_SIZE = 32;
 
-/** What the device reads before the command block: `struct virtio_scsi_req_cmd`. */
+/** Header before the command block, for the device: `struct virtio_scsi_req_cmd`. */
 export const SCSI_REQUEST: Layout<"lun" | "id" | "task_attr" | "prio" | "crn"> = layout({
   lun: { bytes: 8 },
   id: "u64",
@@ -43,7 +43,7 @@ export const SCSI_REQUEST: Layout<"lun" | "id" | "task_attr" | "prio" | "crn"> =
   prio: "u8",
   crn: "u8",
 }, 19);
-/** What the device writes before the sense data. */
+/** Header before the sense data, from the device. */
 export const SCSI_RESPONSE: Layout<
   "sense_len" | "residual" | "status_qualifier" | "status" | "response"
 > = layout({
@@ -147,12 +147,17 @@ export const ScsiCommand = {
   READ_10: 0x28,
   WRITE_10: 0x2a,
   SYNCHRONIZE_CACHE_10: 0x35,
+  WRITE_SAME_10: 0x41,
   UNMAP: 0x42,
+  MODE_SENSE_10: 0x5a,
   READ_16: 0x88,
   WRITE_16: 0x8a,
   SYNCHRONIZE_CACHE_16: 0x91,
+  WRITE_SAME_16: 0x93,
   SERVICE_ACTION_IN_16: 0x9e,
   REPORT_LUNS: 0xa0,
+  READ_12: 0xa8,
+  WRITE_12: 0xaa,
 } as const;
 /** An operation code. */
 export type ScsiCommand = typeof ScsiCommand[keyof typeof ScsiCommand];

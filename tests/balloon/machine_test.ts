@@ -1,20 +1,12 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import {
-  BalloonFeature,
-  BalloonStat,
-  type DmaRegion,
-  Feature,
-  FeatureSet,
-  VireoError,
-} from "@vireo/hal";
+import { BalloonFeature, BalloonStat, type DmaRegion, Feature, VireoError } from "@vireo/hal";
 import {
   BalloonDevice,
   type BalloonDeviceOptions,
   type DeviceQueue,
   type EmuDma,
-  EmulatedMachine,
 } from "@vireo/emu";
-import { Bus } from "../../drivers/bus/bus.ts";
+import { bootMachine, type MachineRig } from "../machine_rig.ts";
 import {
   type Balloon,
   type BalloonOptions,
@@ -25,12 +17,7 @@ import { pause } from "../../drivers/wait/mod.ts";
 const SOON = { deadline: 5000 };
 const PAGE = 4096;
 
-interface Rig extends AsyncDisposable {
-  readonly model: BalloonDevice;
-  readonly machine: EmulatedMachine;
-  readonly bus: Bus;
-  readonly balloon: Balloon;
-}
+type Rig = MachineRig<"balloon", BalloonDevice, Balloon>;
 
 interface Setup extends BalloonOptions {
   readonly device?: BalloonDeviceOptions;
@@ -43,24 +30,13 @@ function boot(setup: Setup = {}): Promise<Rig> {
   return bootModel(new BalloonDevice(setup.device), setup);
 }
 
-async function bootModel(model: BalloonDevice, setup: Setup): Promise<Rig> {
+function bootModel(model: BalloonDevice, setup: Setup): Promise<Rig> {
   const { device: _, version = 2, without = [], memorySize = 32 << 20, ...options } = setup;
-  const machine = EmulatedMachine.create({ devices: [{ model, version }], memorySize });
-  const bus = new Bus({ filter: FeatureSet.of(...without) });
-  const driver = createBalloonDriver(options);
-  await bus.registerDriver(driver);
-  await bus.addPlatform(machine);
-  assertEquals(bus.devices[0]?.error, undefined);
-  return {
-    model,
-    machine,
-    bus,
-    balloon: bus.get(driver)!,
-    async [Symbol.asyncDispose]() {
-      await bus[Symbol.asyncDispose]();
-      await machine[Symbol.asyncDispose]();
-    },
-  };
+  return bootMachine("balloon", model, createBalloonDriver(options), {
+    version,
+    without,
+    machine: { memorySize },
+  });
 }
 
 for (const version of [1, 2] as const) {

@@ -235,7 +235,11 @@ Deno.test("a batch's slot may be a megabyte, one request of the device and one c
   batch.kick();
   assertEquals([batch.poll(), batch.ok(0), model.stats.reads], [0, true, 1]);
   assertEquals(batch.bytes(0), batch.bytes(1));
-  assertThrows(() => blk.batch(1, 1281 * 1024), RangeError, "1310720 bytes");
+  assertThrows(
+    () => blk.batch(1, 1281 * 1024),
+    RangeError,
+    "expected a multiple of 512, at most 1310720",
+  );
 });
 
 Deno.test("an image's SHA-256 through the driver equals the host's", async () => {

@@ -1,4 +1,4 @@
-import { assert, assertGreater, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertGreater, assertRejects } from "@std/assert";
 import {
   BlkDevice,
   type BlkDeviceOptions,
@@ -66,6 +66,22 @@ Deno.test(`${LONG / MIB} MiB of random I/O over 4 queues, with aborts and resets
   });
   assertGreater(report.lost, 0);
 });
+
+for (const packed of [false, true]) {
+  Deno.test(`32 MiB of random I/O with queue resets and device deaths, ${packed ? "packed" : "split"}`, async () => {
+    const model = new BlkDevice({ disk: new MemoryDisk(DISK), queues: 2, order: "deferred" });
+    const { queueResets, deaths, lost } = await check({
+      platform: () => EmulatedMachine.create({ devices: [model], ring: { packed } }),
+      total: 32 * MIB,
+      seed: 5,
+      upsets: 15,
+      deaths: true,
+      queueResets: "busy",
+    });
+    assertEquals([queueResets, deaths], [3, 3]);
+    assertGreater(lost, 0);
+  });
+}
 
 /** Bytes of the runs with the devices on a thread of their own. */
 const THREADED = Number(Deno.env.get("VIREO_INTEGRITY_MIB") ?? "256") * MIB;

@@ -1,4 +1,4 @@
-// The configuration, its limits, and what Linux does without: numbers typed anew from Linux's caif_virtio.c.
+// The configuration, its limits, and what Linux does without: numbers typed again from Linux's caif_virtio.c.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { CaifDevice, type CaifDeviceOptions } from "@vireo/emu";
 import { VireoError } from "@vireo/hal";

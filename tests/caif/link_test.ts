@@ -251,7 +251,7 @@ Deno.test("caif: removed while frames are with the modem, wait for room, and are
   await it[Symbol.asyncDispose]();
 });
 
-Deno.test("caif: who takes the last frames of a removed device touches no memory of it", async () => {
+Deno.test("caif: a receiver of the last frames of a removed device touches no memory of it", async () => {
   const { memory, dma } = countedMemory(1 << 20);
   const it = await rig({ onFrame: () => {} }, { memory, dma, ring: { eventIdx: false } });
   const { caif, bus, modem } = it;
@@ -325,7 +325,7 @@ Deno.test("caif: a cable carries 1000 frames both ways between two machines", as
   await Promise.all([through(a, b, 1), through(b, a, 5000)]);
 });
 
-Deno.test("caif: who does not listen at the far end holds the near end up, across a reset too", async () => {
+Deno.test("caif: a far end that does not listen holds the near end up, across a reset too", async () => {
   await using stack = new AsyncDisposableStack();
   const [left, right] = caifCable({ buffers: 4 });
   const [a] = await machineOf(left, stack);

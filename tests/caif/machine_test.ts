@@ -42,7 +42,7 @@ Deno.test("caif: headroom and tailroom of the configuration are around each fram
   await assertRejects(() => caif.send(new Uint8Array(0)), RangeError);
 });
 
-Deno.test("caif: who receives nothing holds the modem up, and nothing is lost", async () => {
+Deno.test("caif: a driver that receives nothing holds the modem up, and nothing is lost", async () => {
   await using it = await rig({ buffers: 4, onFrame: () => {} });
   const { caif, modem } = it;
   let sent = 0;
@@ -69,7 +69,7 @@ Deno.test("caif: a modem that takes nothing holds the driver up until a deadline
   await assertRejects(() => waiting, Error, "enough");
 });
 
-Deno.test("caif: buffers that are no frames, or nowhere, break the link and say what was seen", async () => {
+Deno.test("caif: buffers without a frame, or nowhere, break the link and say what was seen", async () => {
   for (const length of [0, 64, 4097, 1 << 30, 2 ** 32 - 1]) {
     await using it = await rig({ onFrame: () => {} });
     const waiting = assertRejects(() => it.caif.receive(SOON), VireoError);

@@ -1,17 +1,7 @@
-import type { DeviceNode, Mmio, MmioLease, PciLease, Platform } from "@vireo/hal";
+import type { Platform } from "@vireo/hal";
 import { type DeviceModel, EmulatedMachine, type MachineDevice } from "@vireo/emu";
-import { COMMON, MMIO } from "../../firmware/check/raw/registers.ts";
+import { type Access, watchNode, type WindowWatcher } from "../../firmware/check/driver/window.ts";
 import type { Bench } from "../../firmware/check/run_checks.ts";
-
-/** A register access as a mutant sees it. */
-export interface Access {
-  /** `Status`, `queue_enable`, `isr`, `notify`, `config+4`, `pci+6`: the register's own name. */
-  readonly name: string;
-  /** Offset in the window. */
-  readonly offset: number;
-  /** Width in bytes. */
-  readonly width: 1 | 2 | 4;
-}
 
 /** One rule that a device breaks, by what its registers read and what becomes of writes. */
 export interface Mutation {
@@ -105,54 +95,20 @@ export class Spy {
   }
 }
 
-const NAMES = new Map(Object.entries(MMIO).map(([name, { offset }]) => [offset, name]));
-const FIELDS = new Map(Object.entries(COMMON).map(([name, { offset }]) => [offset, name]));
-
-function mmioName(offset: number): string {
-  return offset >= 0x100 ? `config+${offset - 0x100}` : NAMES.get(offset) ?? `+${offset}`;
-}
-
-/** The parts of the emulator's modern BAR are a page each. */
-function barName(index: number, offset: number): string {
-  if (index !== 4) return `bar${index}+${offset}`;
-  if (offset >= 0x3000) return "notify";
-  if (offset >= 0x2000) return `config+${offset - 0x2000}`;
-  return offset >= 0x1000 ? "isr" : FIELDS.get(offset) ?? `+${offset}`;
-}
-
-function mutate(
-  window: Mmio,
-  nameOf: (offset: number) => string,
-  mutation: Mutation,
-  spy: Spy,
-): Mmio {
-  const read = (offset: number, width: 1 | 2 | 4, value: number): number =>
-    (mutation.read?.({ name: nameOf(offset), offset, width }, value, spy) ?? value) >>> 0;
-  const write = (
-    offset: number,
-    width: 1 | 2 | 4,
-    value: number,
-    pass: (value: number) => void,
-  ): void => {
-    const name = nameOf(offset);
-    spy.written.set(name, value);
-    if (name === "DriverFeatures" || name === "driver_feature") {
-      const select = spy.written.get("DriverFeaturesSel") ??
-        spy.written.get("driver_feature_select");
-      spy.notes.set(`features${select}`, value);
-    }
-    if (mutation.write === undefined) return pass(value);
-    mutation.write({ name, offset, width }, value, spy, (other) => pass(other ?? value));
-  };
+function watcher(mutation: Mutation, spy: Spy): WindowWatcher {
   return {
-    name: window.name,
-    size: window.size,
-    read8: (offset) => read(offset, 1, window.read8(offset)),
-    read16: (offset) => read(offset, 2, window.read16(offset)),
-    read32: (offset) => read(offset, 4, window.read32(offset)),
-    write8: (offset, value) => write(offset, 1, value, (other) => window.write8(offset, other)),
-    write16: (offset, value) => write(offset, 2, value, (other) => window.write16(offset, other)),
-    write32: (offset, value) => write(offset, 4, value, (other) => window.write32(offset, other)),
+    read: (access, value) => mutation.read?.(access, value, spy) ?? value,
+    write(access, value, forward) {
+      const { name } = access;
+      spy.written.set(name, value);
+      if (name === "DriverFeatures" || name === "driver_feature") {
+        const select = spy.written.get("DriverFeaturesSel") ??
+          spy.written.get("driver_feature_select");
+        spy.notes.set(`features${select}`, value);
+      }
+      if (mutation.write === undefined) return forward();
+      mutation.write(access, value, spy, forward);
+    },
   };
 }
 
@@ -166,37 +122,7 @@ export function mutantBench(
   const machine = EmulatedMachine.create({ bus, devices: [{ ...options, model }] });
   const spy = new Spy(machine);
   const node = machine.slotNodes()[0] ?? machine.functions[0]!;
-  const mutant: DeviceNode = node.kind === "mmio"
-    ? {
-      ...node,
-      open: (): MmioLease => {
-        const lease = node.open();
-        return {
-          mmio: mutate(lease.mmio, mmioName, mutation, spy),
-          interrupt: lease.interrupt,
-          [Symbol.dispose]: () => lease[Symbol.dispose](),
-        };
-      },
-    }
-    : {
-      kind: "pci",
-      name: node.name,
-      address: node.address,
-      vendor: node.vendor,
-      device: node.device,
-      open: (): PciLease => {
-        const lease = node.open();
-        return {
-          config: mutate(lease.config, (offset) => `pci+${offset}`, mutation, spy),
-          bars: lease.bars,
-          line: lease.line,
-          openBar: (index) =>
-            mutate(lease.openBar(index), (offset) => barName(index, offset), mutation, spy),
-          messages: (count) => lease.messages(count),
-          [Symbol.dispose]: () => lease[Symbol.dispose](),
-        };
-      },
-    };
+  const mutant = watchNode(node, watcher(mutation, spy));
   const platform: Platform = {
     name: "mutant",
     dma: machine.dma,

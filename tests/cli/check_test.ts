@@ -35,4 +35,69 @@ Deno.test("vireo check: a word that names nothing, and a board without such a de
   const none = await vireo("check --only gpu");
   assertEquals(none.code, 2);
   assertStringIncludes(none.err, "no device of the board");
+  const socket = await vireo("check --target vhost-user:blk=/nowhere.sock");
+  assertEquals(socket.code, 2);
+  assertStringIncludes(socket.err, "devices at vhost-user sockets have no registers to look at");
+});
+
+Deno.test("vireo check driver: a bundled driver passes, and the reports say under which schedule", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const { code, out, err } = await vireo(
+      `check driver rng --only plain,late,drv.split-ring --json --junit ${folder}/report.xml`,
+    );
+    assertEquals([code, err], [0, ""]);
+    const { target, counts, results } = JSON.parse(out);
+    assertEquals([target, counts.fail], ["driver rng", 0]);
+    assert(counts.pass > 10, out);
+    assertEquals(new Set(results.map((row: { schedule: string }) => row.schedule)).size, 2);
+    assertStringIncludes(
+      await Deno.readTextFile(`${folder}/report.xml`),
+      "late: rng at virtio-mmio@",
+    );
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("vireo check driver: the folder of vireo new as it is, and then with a rule broken", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    assertEquals((await vireo(`new driver ${folder}/mine`)).code, 0);
+    const script = `${folder}/mine/mine.ts`;
+    const good = await vireo(`check driver ${script} --only plain,packed`);
+    assertEquals([good.code, good.err], [0, ""], good.out);
+    assert(/\d+ pass, 0 fail, 0 deviate, 0 skipped\n$/.test(good.out), good.out);
+    const text = await Deno.readTextFile(script);
+    const broken = text.replace(", [], length,", ", [new Uint8Array(4)], length,");
+    assert(broken !== text);
+    await Deno.writeTextFile(script, broken);
+    const bad = await vireo(`check driver ${script} --only plain`);
+    assertEquals([bad.code, bad.err], [1, ""]);
+    assertStringIncludes(bad.out, "fail rng.writable: plain: rng at virtio-mmio@");
+    assertStringIncludes(bad.out, "clauses  drv.rng.operation.1");
+    assertStringIncludes(bad.out, `again    vireo check driver ${script} --only plain --seed 1`);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("vireo check driver: --list, and what makes no sense", async () => {
+  const { out } = await vireo("check driver --list --json --only refuse,§4.2.2");
+  const { schedules, rules } = JSON.parse(out);
+  assertEquals(schedules.map(({ schedule }: { schedule: string }) => schedule), ["refuse"]);
+  assert(rules.length > 5);
+  for (
+    const [args, text] of [
+      ["check drivers", "expected nothing or 'driver', got 'drivers'"],
+      ["check driver", "expected a script, or a bundled driver: blk, net"],
+      ["check driver rng --only nonsense", "expected a schedule, a section"],
+      ["check driver rng --target qtest:x86_64-q35", "for emu targets"],
+      ["check driver nowhere.ts", "no such file: nowhere.ts"],
+    ] as const
+  ) {
+    const { code, err } = await vireo(args);
+    assertEquals(code, 2, args);
+    assertStringIncludes(err, text);
+  }
 });

@@ -46,7 +46,7 @@ Deno.test("bash completes commands, options, values and files of ./vireo, also w
   );
   assertEquals([command, option], [["read"], ["--hash"]]);
   assert(target!.includes("qtest:aarch64-virt") && target!.includes("qemu:x86_64-microvm"));
-  // readline has taken the word apart at : and =, and is told of its last part.
+  // readline has taken the word apart at : and =, and gets its last part.
   assertEquals([joined, board], [["aarch64-virt-pci"], ["riscv64-virt", "riscv64-virt-pci"]]);
   assertEquals([device, choice], [["balloon"], ["hex", "raw"]]);
   assertEquals([file, disk], [["examples/ping.ts"], ["README.md"]]);

@@ -27,7 +27,7 @@ const EXAMPLES: Readonly<Record<string, Example>> = {
     args: "--with caif",
     out:
       /^frames of up to 4032 bytes, .*\n100 frames, 202000 bytes, came back as they were sent\n$/,
-    modern: "the modem's buffers are in its shared memory, which version 1 cannot tell of",
+    modern: "the modem's buffers are in its shared memory, which version 1 cannot report",
     emulated: "QEMU has no such device",
   },
   "console_echo.ts": {

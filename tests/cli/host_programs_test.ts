@@ -204,7 +204,7 @@ Deno.test("an image names the program that is missing before it downloads anythi
   }
 });
 
-Deno.test("a compiler without the C library's headers is told of before the downloads", async () => {
+Deno.test("a compiler without the C library's headers is reported before the downloads", async () => {
   const other = Deno.build.arch === "x86_64" ? "aarch64" : "x86_64";
   const cases: [arch: string, gcc: string, debian: string][] = [
     [Deno.build.arch, "gcc", "libc6-dev"],

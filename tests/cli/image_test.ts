@@ -49,7 +49,8 @@ function* unpack(bytes: Uint8Array): Generator<[path: string, data: Uint8Array]>
 }
 
 for (const arch of ["x86_64", "aarch64"]) {
-  Deno.test(`image of ${arch} records what is in it, does no work twice, and boots by itself`, {
+  const boots = arch === Deno.build.arch ? ", and boots by itself" : "";
+  Deno.test(`image of ${arch} records what is in it, does no work twice${boots}`, {
     timeout: GUEST_LIMIT,
   }, async () => {
     const dir = await Deno.makeTempDir({ prefix: "vireo-image-" });
@@ -62,8 +63,9 @@ for (const arch of ["x86_64", "aarch64"]) {
       assertEquals([after.mtime, after.ino], [before.mtime, before.ino]);
       assertEquals(await Deno.readTextFile(`${dir}/called`).catch(() => "nothing"), "nothing");
       await checkMissing(`${dir}/out`);
+      if (boots === "") return;
       await checkBoot(`${dir}/out/boot.sh`);
-      if (arch === Deno.build.arch) await checkBoard(`${dir}/out/board/vireo`);
+      await checkBoard(`${dir}/out/board/vireo`);
     } finally {
       await Deno.remove(dir, { recursive: true });
     }

@@ -120,7 +120,7 @@ const INPUTS: readonly Input[] = [
   {
     args: "blk info --blk ~/ragged.img,block-size=4096",
     code: 0,
-    out: "the last 512 bytes cannot be used: they are no whole block of 4096 bytes",
+    out: "the last 512 bytes cannot be used: a block has 4096 bytes",
   },
   {
     args: "blk read --blk ~/ragged.img,block-size=4096",
@@ -379,6 +379,22 @@ const INPUTS: readonly Input[] = [
     code: 0,
     out: "32 KiB (64 sectors), blocks of 512 bytes",
   },
+  {
+    args: "blk info --blk ~/a,b.img,ro",
+    code: 0,
+    out: "32 KiB (64 sectors), blocks of 512 bytes, read-only",
+  },
+  {
+    args: "blk info --blk ~/a,c.img",
+    code: 2,
+    err:
+      "vireo: --blk: expected ro, serial=TEXT or block-size=BYTES after the file, got 'c.img'; a comma in the file's name is written twice",
+  },
+  {
+    args: "9p ls --with 9p=~/a,b",
+    code: 2,
+    err: "vireo: --with 9p: expected DIR[,ro], got '~/a,b'",
+  },
   // Options and commands that are not there.
   {
     args: "probe --targe emu",
@@ -440,7 +456,7 @@ Deno.test("output that nobody takes ends in silence, and output without room in 
   }
 });
 
-Deno.test("bytes that are no text are not written to a terminal", async () => {
+Deno.test("bytes other than text are not written to a terminal", async () => {
   for (
     const command of ["blk read", "rng 8 --format raw", "net capture", "scsi read --with scsi"]
   ) {

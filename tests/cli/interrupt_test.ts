@@ -68,18 +68,27 @@ Deno.test("run: Ctrl-C ends a script that is still being imported", async () => 
   }
 });
 
-for (const what of ["for (;;);", "await new Promise(() => {})"]) {
-  Deno.test(`shell: three times Ctrl-C ends ${what}`, async () => {
-    await using screen = new OnTerminal("shell");
-    await screen.seen("3 times Ctrl-C in a row leaves too");
+for (const TERM of ["xterm", "dumb"]) {
+  for (const what of ["for (;;);", "await new Promise(() => {})"]) {
+    Deno.test(`shell on a terminal of type ${TERM}: three times Ctrl-C ends ${what}`, async () => {
+      await using screen = new OnTerminal("shell", { TERM });
+      await screen.seen("3 times Ctrl-C in a row leaves too");
+      await screen.seen("> ");
+      await screen.type(`console.log("beg" + "un"); ${what}\r`);
+      await screen.seen("begun");
+      for (let i = 0; i < 3; i++) {
+        await screen.type("\x03");
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+      assertEquals(await screen.end(), 130);
+    });
+  }
+
+  Deno.test(`shell on a terminal of type ${TERM}: Ctrl-D leaves`, async () => {
+    await using screen = new OnTerminal("shell", { TERM });
     await screen.seen("> ");
-    await screen.type(`console.log("beg" + "un"); ${what}\r`);
-    await screen.seen("begun");
-    for (let i = 0; i < 3; i++) {
-      await screen.type("\x03");
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
-    assertEquals(await screen.end(), 130);
+    await screen.type("\x04");
+    assertEquals(await screen.end(), 0);
   });
 }
 

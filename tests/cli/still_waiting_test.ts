@@ -41,7 +41,7 @@ export default async function main({ bus }: Vireo) {
   }
 });
 
-Deno.test("a wait is told of after 5 s, then whenever its time doubled, unless it goes on", async () => {
+Deno.test("a wait is reported after 5 s, then whenever its time doubled, unless it ends", async () => {
   const said: string[] = [];
   let now = performance.now();
   let popped = 0;

@@ -132,7 +132,7 @@ Deno.test("data for a port that nobody opened is thrown away and counted", async
   assertEquals([...(await port.read(SOON))!], text("read"));
 });
 
-Deno.test("the host's close ends the reader after what it sent, and its reopening starts anew", async () => {
+Deno.test("the host's close ends the reader after what it sent, and its reopening starts again", async () => {
   const device = raw();
   await using booted = await boot(device);
   await addPort(device, 1);

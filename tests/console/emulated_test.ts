@@ -1,40 +1,15 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { VireoError } from "@vireo/hal";
-import { ConsoleDevice, loopbackPort, type StreamPipe, streamPipe } from "@vireo/emu";
+import { ConsoleDevice, loopbackPort } from "@vireo/emu";
 import type { DeviceModel } from "../../emu/device.ts";
 import { DirectWire } from "../direct_wire.ts";
 import { type Console, consoleDriver, type Port } from "../../drivers/console/mod.ts";
+import { collect, pattern, threePorts } from "./ports.ts";
 
 const boot = (model: DeviceModel): Promise<DirectWire<Console>> =>
   DirectWire.boot(model, consoleDriver);
 const SOON = { deadline: 20_000 };
 const utf8 = (s: string): Uint8Array => new TextEncoder().encode(s);
-
-/** Bytes that differ at each place and for each seed. */
-function pattern(length: number, seed: number): Uint8Array {
-  let x = (seed + 1) * 0x9e3779b1 | 0;
-  return Uint8Array.from({ length }, () => {
-    x ^= x << 13;
-    x ^= x >>> 17;
-    x ^= x << 5;
-    return x & 0xff;
-  });
-}
-
-/** Reads a stream until so many bytes came. */
-async function collect(stream: ReadableStream<Uint8Array>, length: number): Promise<Uint8Array> {
-  const bytes = new Uint8Array(length);
-  const reader = stream.getReader();
-  let at = 0;
-  while (at < length) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    bytes.set(value, at);
-    at += value.length;
-  }
-  reader.releaseLock();
-  return bytes.subarray(0, at);
-}
 
 /** Writes bytes in pieces of uneven lengths. */
 async function feed(stream: WritableStream<Uint8Array>, bytes: Uint8Array): Promise<void> {
@@ -45,17 +20,6 @@ async function feed(stream: WritableStream<Uint8Array>, bytes: Uint8Array): Prom
     await writer.write(bytes.subarray(at, at + step));
   }
   writer.releaseLock();
-}
-
-/** One console port and two others, with the host's ends. */
-function threePorts(): { device: ConsoleDevice; pipes: StreamPipe[] } {
-  const pipes = [streamPipe(), streamPipe(), streamPipe()];
-  const device = new ConsoleDevice({
-    maxPorts: 6,
-    size: { cols: 80, rows: 25 },
-    ports: pipes.map((pipe, i) => ({ name: `port${i}`, console: i === 0, backend: pipe.device })),
-  });
-  return { device, pipes };
 }
 
 Deno.test("three ports carry 200 kB both ways at once, byte for byte", async () => {

@@ -1,15 +1,9 @@
 import { assertEquals, assertRejects } from "@std/assert";
-import { Feature, FeatureSet, VireoError } from "@vireo/hal";
-
-import {
-  ConsoleDevice,
-  EmulatedMachine,
-  loopbackPort,
-  type StreamPipe,
-  streamPipe,
-} from "@vireo/emu";
-import { Bus } from "../../drivers/bus/bus.ts";
+import { Feature, VireoError } from "@vireo/hal";
+import { ConsoleDevice, loopbackPort } from "@vireo/emu";
+import { bootMachine, type MachineRig } from "../machine_rig.ts";
 import { type Console, consoleDriver } from "../../drivers/console/mod.ts";
+import { collect, pattern, threePorts } from "./ports.ts";
 
 const SOON = { deadline: 20_000 };
 
@@ -27,73 +21,18 @@ const VARIANTS: readonly Variant[] = ([1, 2] as const).flatMap((version) => [
 ]);
 
 /** A console on a bus, on a machine: everything that is real. */
-class Rig implements AsyncDisposable {
-  readonly machine: EmulatedMachine;
-  readonly bus: Bus;
-
-  private constructor(model: ConsoleDevice, { version, without }: Variant) {
-    this.machine = EmulatedMachine.create({ devices: [{ model, version }] });
-    this.bus = new Bus({ filter: FeatureSet.of(...without) });
-  }
-
-  static async boot(model: ConsoleDevice, variant: Variant = VARIANTS[4]!): Promise<Rig> {
-    const rig = new Rig(model, variant);
-    await rig.bus.registerDriver(consoleDriver);
-    await rig.bus.addPlatform(rig.machine);
-    assertEquals(rig.bus.slotErrors, []);
-    return rig;
-  }
-
-  get con(): Console {
-    return this.bus.get(consoleDriver)!;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.bus[Symbol.asyncDispose]();
-    await this.machine[Symbol.asyncDispose]();
-  }
-}
-
-function pattern(length: number, seed: number): Uint8Array {
-  let x = (seed + 1) * 0x9e3779b1 | 0;
-  return Uint8Array.from({ length }, () => {
-    x ^= x << 13;
-    x ^= x >>> 17;
-    x ^= x << 5;
-    return x & 0xff;
-  });
-}
-
-async function collect(stream: ReadableStream<Uint8Array>, length: number): Promise<Uint8Array> {
-  const bytes = new Uint8Array(length);
-  const reader = stream.getReader();
-  let at = 0;
-  while (at < length) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    bytes.set(value, at);
-    at += value.length;
-  }
-  reader.releaseLock();
-  return bytes.subarray(0, at);
-}
-
-function threePorts(): { device: ConsoleDevice; pipes: StreamPipe[] } {
-  const pipes = [streamPipe(), streamPipe(), streamPipe()];
-  const device = new ConsoleDevice({
-    maxPorts: 6,
-    size: { cols: 80, rows: 25 },
-    ports: pipes.map((pipe, i) => ({ name: `port${i}`, console: i === 0, backend: pipe.device })),
-  });
-  return { device, pipes };
-}
+const boot = (
+  model: ConsoleDevice,
+  variant: Variant = VARIANTS[4]!,
+): Promise<MachineRig<"con", ConsoleDevice, Console>> =>
+  bootMachine("con", model, consoleDriver, variant);
 
 for (const variant of VARIANTS) {
   const name = `version ${variant.version} without [${variant.without}]`;
 
   Deno.test(`machine: three ports carry 300 kB both ways at once (${name})`, async () => {
     const { device, pipes } = threePorts();
-    await using rig = await Rig.boot(device, variant);
+    await using rig = await boot(device, variant);
     const ports = await Promise.all([0, 1, 2].map((id) => rig.con.port(id, SOON)));
     const length = 300_000;
     await Promise.all(ports.map(async (port, i) => {
@@ -120,7 +59,7 @@ for (const variant of VARIANTS) {
       size: { cols: 132, rows: 43 },
       emergency: (byte) => out.push(byte),
     });
-    await using rig = await Rig.boot(device, variant);
+    await using rig = await boot(device, variant);
     using port = (await rig.con.port(undefined, SOON)).open();
     assertEquals(port.size, { cols: 132, rows: 43 });
     const data = pattern(100_000, 1);
@@ -138,7 +77,7 @@ for (const variant of VARIANTS) {
 
 Deno.test("machine: the bus recovers a console that needs a reset", async () => {
   const { device, pipes } = threePorts();
-  await using rig = await Rig.boot(device);
+  await using rig = await boot(device);
   const virtio = rig.bus.devices[0]!;
   using port = (await rig.con.port(1, SOON)).open();
   const ended = assertRejects(() => port.read(SOON), VireoError);
@@ -157,14 +96,14 @@ Deno.test("machine: the bus recovers a console that needs a reset", async () => 
 
 Deno.test("machine: unbinding while a write waits ends it, and the device can be bound again", async () => {
   const { device, pipes } = threePorts();
-  await using rig = await Rig.boot(device);
+  await using rig = await boot(device);
   const port = (await rig.con.port(1, SOON)).open();
   const cut = assertRejects(() => port.write(pattern(500_000, 1), SOON), VireoError);
   await pipes[1]!.host.readable.getReader().read();
   await rig.bus.unregisterDriver(consoleDriver);
   assertEquals((await cut).code, "PORT_CLOSED");
   await rig.bus.registerDriver(consoleDriver);
-  using again = (await rig.con.port(2, SOON)).open();
+  using again = (await rig.bus.get(consoleDriver)!.port(2, SOON)).open();
   await again.hostOpened(SOON);
   const data = pattern(20_000, 3);
   const [up] = await Promise.all([
@@ -180,7 +119,7 @@ Deno.test("machine: 511 ports are there whole, with names, however few control b
       { length: 511 },
       (_, i) => ({ name: `p${i}`, backend: loopbackPort() }),
     );
-    await using rig = await Rig.boot(new ConsoleDevice({ ports, queueSize: 2, controlQueueSize }));
+    await using rig = await boot(new ConsoleDevice({ ports, queueSize: 2, controlQueueSize }));
     const last = await rig.con.port("p510", SOON);
     assertEquals([last.id, rig.con.ports.length], [510, 511]);
     assertEquals(rig.con.ports.map(({ name }) => name), ports.map(({ name }) => name));

@@ -1,10 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import {
-  CryptoDevice,
-  type CryptoDeviceOptions,
-  type DeviceQueue,
-  EmulatedMachine,
-} from "@vireo/emu";
+import { CryptoDevice, type CryptoDeviceOptions, type DeviceQueue } from "@vireo/emu";
 import {
   CryptoAead,
   CryptoCipher,
@@ -15,12 +10,11 @@ import {
   CryptoRsaHash,
   CryptoRsaPadding,
   Feature,
-  FeatureSet,
   VireoError,
 } from "@vireo/hal";
 import { Buffer } from "node:buffer";
 import { createSign, generateKeyPairSync, type KeyObject } from "node:crypto";
-import { Bus } from "../../drivers/bus/bus.ts";
+import { bootMachine, type MachineRig } from "../machine_rig.ts";
 import { type Crypto, cryptoDriver } from "../../drivers/crypto/mod.ts";
 
 const SOON = { deadline: 5000 };
@@ -29,12 +23,7 @@ const random = (length: number): Uint8Array<ArrayBuffer> =>
   globalThis.crypto.getRandomValues(new Uint8Array(length));
 const bytes = (buffer: ArrayBuffer): Uint8Array => new Uint8Array(buffer);
 
-interface Rig extends AsyncDisposable {
-  readonly model: CryptoDevice;
-  readonly machine: EmulatedMachine;
-  readonly bus: Bus;
-  readonly crypto: Crypto;
-}
+type Rig = MachineRig<"crypto", CryptoDevice, Crypto>;
 
 function boot(
   options: CryptoDeviceOptions = {},
@@ -43,22 +32,8 @@ function boot(
   return bootModel(new CryptoDevice(options), without);
 }
 
-async function bootModel(model: CryptoDevice, without: readonly number[] = []): Promise<Rig> {
-  const machine = EmulatedMachine.create({ devices: [model] });
-  const bus = new Bus({ filter: FeatureSet.of(...without) });
-  await bus.registerDriver(cryptoDriver);
-  await bus.addPlatform(machine);
-  assertEquals(bus.devices[0]?.error, undefined);
-  return {
-    model,
-    machine,
-    bus,
-    crypto: bus.get(cryptoDriver)!,
-    async [Symbol.asyncDispose]() {
-      await bus[Symbol.asyncDispose]();
-      await machine[Symbol.asyncDispose]();
-    },
-  };
+function bootModel(model: CryptoDevice, without: readonly number[] = []): Promise<Rig> {
+  return bootMachine("crypto", model, cryptoDriver, { without });
 }
 
 const REVISION_0 = { withhold: Object.values(CryptoFeature) };
@@ -74,7 +49,7 @@ for (const { name, device, stateless } of MODES) {
     Deno.test(`crypto: every answer is WebCrypto's (${name}, without [${without}])`, async () => {
       await using rig = await boot({ ...device, queues: 3 }, without);
       const { crypto } = rig;
-      for (const keySize of [16, 32]) {
+      for (const keySize of [16, 24, 32]) {
         const key = random(keySize);
         const iv = random(16);
         const data = random(1600);
@@ -88,6 +63,8 @@ for (const { name, device, stateless } of MODES) {
         assertEquals(await cipher.encrypt(iv, data, SOON), expected);
         assertEquals(await cipher.decrypt(iv, expected, SOON), data);
 
+        // The device has no GCM of 192 bits.
+        if (keySize === 24) continue;
         const gcmKey = await subtle.importKey("raw", key, "AES-GCM", false, ["encrypt"]);
         const [nonce, aad] = [random(12), random(20)];
         const sealed = bytes(
@@ -170,7 +147,7 @@ Deno.test("crypto: what the device has not or refuses is a typed error", async (
   assertEquals(await code(() => crypto.cipher(CryptoCipher.AES_XTS, random(32))), "UNSUPPORTED");
   assertEquals(await code(() => crypto.cipher(CryptoCipher.AES_CBC, random(33))), "UNSUPPORTED");
   await assertRejects(() => crypto.cipher(CryptoCipher.AES_CBC, random(5)), VireoError, "ERR");
-  await assertRejects(() => crypto.cipher(CryptoCipher.AES_CBC, random(24)), VireoError, "NOTSUPP");
+  await assertRejects(() => crypto.aead(CryptoAead.GCM, random(24)), VireoError, "NOTSUPP");
   const key = { type: CryptoKeyType.PUBLIC, der: random(20), size: 128 };
   const padding = CryptoRsaPadding.PKCS1;
   await assertRejects(() => crypto.rsa(key, { padding }), VireoError, "saw ERR");
@@ -231,7 +208,7 @@ function lie(model: CryptoDevice, index: number, used: (written: number) => numb
       ...context,
       features: context.features,
       legacy: context.legacy,
-      fault: (reason) => context.fault(reason),
+      fault: (reason, rule) => context.fault(reason, rule),
       configChanged: () => context.configChanged(),
       queue: (at) => {
         const queue = context.queue(at);

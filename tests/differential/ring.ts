@@ -35,7 +35,7 @@ export interface RawDescriptor {
   readonly flags: number;
 }
 
-/** A ring as a program writes it, byte by byte, and what is to be seen of it. */
+/** A ring as a program writes it, byte by byte, and what the program can see of it. */
 export abstract class Ring {
   /** Descriptors. */
   readonly size: number;

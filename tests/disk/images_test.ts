@@ -218,7 +218,7 @@ async function contentsOf(path: string, blockSize = 512): Promise<DiskContents> 
   }, { size: size - size % blockSize, blockSize });
 }
 
-/** A partition as both sides tell of it. */
+/** A partition as both sides report it. */
 type Seen = readonly [number: number, start: number, length: number, type: string, name: string];
 
 const NO_TABLE: { scheme: string | null; partitions: Seen[] } = { scheme: null, partitions: [] };
@@ -470,7 +470,7 @@ Deno.test("partitions past the end are marked, and a table in other blocks than 
     }
   }));
 
-Deno.test("two bytes of a signature are no file system", async () => {
+Deno.test("two bytes of a signature make no file system", async () => {
   const disk = new Uint8Array(1 << 20);
   const view = new DataView(disk.buffer);
   view.setUint16(1024 + 56, 0xef53, true);

@@ -1,39 +1,20 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { Feature, FeatureSet, GpuFormat, VireoError } from "@vireo/hal";
-import { EmulatedMachine, encodePng, GpuDevice, type GpuDeviceOptions } from "@vireo/emu";
+import { Feature, GpuFormat, VireoError } from "@vireo/hal";
+import { encodePng, GpuDevice, type GpuDeviceOptions } from "@vireo/emu";
 import { inflateSync } from "node:zlib";
-import { Bus } from "../../drivers/bus/bus.ts";
+import { bootMachine, type MachineRig } from "../machine_rig.ts";
 import { decodeEdid, type Gpu, gpuDriver, type GpuResource } from "../../drivers/gpu/mod.ts";
 
 const SOON = { deadline: 5000 };
 
-interface Rig extends AsyncDisposable {
-  readonly model: GpuDevice;
-  readonly machine: EmulatedMachine;
-  readonly bus: Bus;
-  readonly gpu: Gpu;
-}
+type Rig = MachineRig<"gpu", GpuDevice, Gpu>;
 
-async function boot(
+function boot(
   options: GpuDeviceOptions = {},
   without: readonly number[] = [],
 ): Promise<Rig> {
   const model = new GpuDevice(options);
-  const machine = EmulatedMachine.create({ devices: [model] });
-  const bus = new Bus({ filter: FeatureSet.of(...without) });
-  await bus.registerDriver(gpuDriver);
-  await bus.addPlatform(machine);
-  assertEquals(bus.devices[0]?.error, undefined);
-  return {
-    model,
-    machine,
-    bus,
-    gpu: bus.get(gpuDriver)!,
-    async [Symbol.asyncDispose]() {
-      await bus[Symbol.asyncDispose]();
-      await machine[Symbol.asyncDispose]();
-    },
-  };
+  return bootMachine("gpu", model, gpuDriver, { without });
 }
 
 /** Compares a display with what was drawn, pixel by pixel. */
@@ -120,7 +101,7 @@ Deno.test("gpu: of a blob only what was flushed changes, and it takes no memory 
   assertEquals(await code(() => gpu.setScanout(0, picture, outside)), "COMMAND_REFUSED");
   await using cursor = await gpu.create(64, 64, SOON);
   await assertRejects(() => gpu.setCursor(0, { x: 0, y: 0 }, cursor), RangeError, "blob");
-  // The other kind is still to be had, and pointers need it.
+  // The other kind is still there, and pointers need it.
   await using image = await gpu.create(64, 64, { ...SOON, blob: false });
   await image.flush();
   await gpu.setCursor(0, { x: 0, y: 0 }, image);
@@ -150,7 +131,7 @@ Deno.test("gpu: a pointer is laid over, moved and hidden", async () => {
   await assertRejects(() => rig.gpu.setCursor(0, { x: 0, y: 0 }, picture), RangeError, "64 by 64");
 });
 
-Deno.test("gpu: displays say what they are, and changes are told of", async () => {
+Deno.test("gpu: displays say what they are, and report changes", async () => {
   await using rig = await boot({
     displays: [{ width: 1280, height: 720 }, { width: 0, height: 0 }],
   });

@@ -18,6 +18,7 @@ import {
   CONSOLE_CONFIG,
   CRYPTO_CONFIG,
   CryptoCipher,
+  Feature,
   NetFeature,
   SCSI_CONFIG,
   VireoError,
@@ -25,7 +26,7 @@ import {
   VsockRw,
   VsockType,
 } from "@vireo/hal";
-import { blkDriver } from "../../drivers/blk/mod.ts";
+import { blkDriver, createBlkDriver } from "../../drivers/blk/mod.ts";
 import { consoleDriver } from "../../drivers/console/mod.ts";
 import { cryptoDriver } from "../../drivers/crypto/mod.ts";
 import { gpuDriver } from "../../drivers/gpu/mod.ts";
@@ -36,6 +37,8 @@ import { VsockConnection } from "../../drivers/vsock/connection.ts";
 import { LIES } from "./liar.ts";
 import { Rig, turn } from "./rig.ts";
 
+/** QueueReset of virtio-mmio. */
+const QUEUE_RESET = 0xc0;
 const SOON = { deadline: 5000 };
 const code = async (run: () => Promise<unknown>): Promise<string> =>
   (await assertRejects(run, VireoError)).code;
@@ -108,7 +111,49 @@ Deno.test("hostile: blk: the write cache stays off over a recovery and a suspend
   await rig.instance.write(0, new Uint8Array(512), SOON);
 });
 
-Deno.test("hostile: gpu: a picture of before a reset is none, and its memory is its owner's", async () => {
+Deno.test("[drv.basic.vq-reset.1] blk: a queue that is reset fails what the device had, and goes on with the rest", async () => {
+  const model = new BlkDevice({ disk: new MemoryDisk(1 << 20) });
+  const driver = createBlkDriver({ depth: 2 });
+  await using rig = await Rig.open(driver, model);
+  const blk = rig.instance;
+  rig.hold();
+  const data = new Uint8Array(512).fill(7);
+  const had = [code(() => blk.write(0, data, SOON)), code(() => blk.read(1, 512, SOON))];
+  const waits = blk.write(2, data, SOON);
+  await turn();
+  assertEquals(blk.inFlight, 2);
+  const reset = blk.resetQueue(0, SOON);
+  assertEquals(await code(() => blk.read(0, 512, SOON)), "DEVICE_STATE", "while it is reset");
+  await reset;
+  assertEquals(await Promise.all(had), ["DEVICE_STATE", "DEVICE_STATE"]);
+  rig.release();
+  await waits;
+  assertEquals([await blk.read(2, 512, SOON), blk.inFlight], [data, 0]);
+  await assertRejects(() => blk.resetQueue(1), RangeError, "1");
+  await using plain = await Rig.open(blkDriver, new BlkDevice({ disk: new MemoryDisk(1 << 20) }), {
+    without: [Feature.RING_RESET],
+  });
+  assertEquals(await code(() => plain.instance.resetQueue()), "QUEUE_RESET_UNSUPPORTED");
+  assertEquals((await plain.instance.read(0, 512, SOON)).length, 512, "nothing was done to it");
+});
+
+Deno.test("hostile: blk: a queue that is not reset in time keeps the memory, and its requests fail", async () => {
+  const lie = {
+    name: "a queue reset that never ends",
+    register: (honest: number, offset: number) => offset === QUEUE_RESET ? 1 : honest,
+  };
+  const model = new BlkDevice({ disk: new MemoryDisk(1 << 20) });
+  await using rig = await Rig.open(blkDriver, model, { lies: true, lie });
+  rig.hold();
+  const had = code(() => rig.instance.read(0, 512, SOON));
+  await turn();
+  assertEquals(await code(() => rig.instance.resetQueue(0, { deadline: 5 })), "RESET_TIMEOUT");
+  assertEquals([await had, rig.instance.inFlight], ["RESET_TIMEOUT", 1]);
+  await rig.fail(SOON);
+  assertEquals((await rig.instance.read(0, 512, SOON)).length, 512);
+});
+
+Deno.test("hostile: gpu: a picture from before a reset is void, and its memory is its owner's", async () => {
   await using rig = await Rig.open(gpuDriver, new GpuDevice());
   const gpu = rig.instance;
   const picture = await gpu.create(8, 8, SOON);
@@ -181,7 +226,7 @@ Deno.test("[drv.crypto.config.2] crypto: no request goes while the device is not
   assertEquals(requests, 0);
 });
 
-Deno.test("[drv.crypto.sym.1] crypto: a session of before a reset is not used again", async () => {
+Deno.test("[drv.crypto.sym.1] crypto: a session from before a reset is not used again", async () => {
   const model = new CryptoDevice();
   await using rig = await Rig.open(cryptoDriver, model);
   const make = () => rig.instance.cipher(CryptoCipher.AES_CBC, new Uint8Array(16), SOON);
@@ -310,7 +355,7 @@ Deno.test("[drv.scsi.config.2] scsi: a unit has no more commands than cmd_per_lu
   for (const read of reads) assertEquals((await read).length, 4096);
 });
 
-Deno.test("hostile: scsi: blocks of no bytes, and a good status for fewer bytes, are typed errors", async () => {
+Deno.test("hostile: scsi: empty blocks, and a good status for fewer bytes, are typed errors", async () => {
   for (const [size, expected] of [[0, "OUT_OF_RANGE"], [2 ** 32 - 1, "OUT_OF_RANGE"]] as const) {
     const model = scsiHost();
     await using rig = await Rig.open(scsiDriver, lieOfCapacity(model, size), { lies: true });
@@ -354,7 +399,7 @@ function lieOfCapacity(model: ScsiDevice, size: number): ScsiDevice {
       memory: (address, length) => given.memory(address, length),
       sharedAddress: (id) => given.sharedAddress(id),
       configChanged: () => given.configChanged(),
-      fault: (reason) => given.fault(reason),
+      fault: (reason, rule) => given.fault(reason, rule),
     });
   };
   return model;
@@ -389,11 +434,11 @@ const packet = (op: VsockOp, len: number, flags = 0) => ({
   fwdCnt: 0,
 });
 
-Deno.test("hostile: vsock: messages of no bytes are bounded, and end the connection", async () => {
+Deno.test("hostile: vsock: empty messages are bounded, and end the connection", async () => {
   const { it, ops } = connection(VsockType.SEQPACKET);
   const nothing = new Uint8Array(0);
   for (let i = 0; i < 100_000; i++) it.handle(packet(VsockOp.RW, 0), nothing);
-  assertEquals(it.ended, false, "parts of no bytes are nothing");
+  assertEquals(it.ended, false, "empty parts are nothing");
   for (let i = 0; i < 20_000; i++) it.handle(packet(VsockOp.RW, 0, VsockRw.EOM), nothing);
   assertEquals([it.ended, ops.at(-1)], [true, VsockOp.RST]);
   assertEquals(await code(() => it.closed), "OUT_OF_RANGE");

@@ -4,8 +4,10 @@
  *
  * @module
  */
-import type { Chain, DeviceContext, DeviceModel, DeviceQueue, QueueSpec } from "@vireo/emu";
-import type { Mmio, MmioNode, Platform } from "@vireo/hal";
+import type { Chain, DeviceModel, DeviceQueue, QueueSpec } from "@vireo/emu";
+import type { DeviceNode, Mmio, Platform } from "@vireo/hal";
+import { ReversedQueue } from "../../emu/ring/reversed.ts";
+import { wrapQueues } from "../../firmware/check/driver/wrap_model.ts";
 
 /** A stream of numbers from 0 to 2^32 - 1 that a seed names. */
 export function seeded(seed: number): () => number {
@@ -33,6 +35,8 @@ export interface Lie {
   readonly config?: (honest: number, offset: number, width: number, context: LieContext) => number;
   /** What a register reads (virtio 1.4 §4.2.2), of what it would read honestly. */
   readonly register?: (honest: number, offset: number, context: LieContext) => number;
+  /** Whether the device keeps a chain that it is done with, until it is reset. */
+  readonly keeps?: () => boolean;
   /** The size of each queue. */
   readonly queueSize?: number;
 }
@@ -40,7 +44,7 @@ export interface Lie {
 /** Makes a model lie. */
 export function lying(model: DeviceModel, lie: Lie, seed: number): DeviceModel {
   const context: LieContext = { random: seeded(seed) };
-  const { push, config, queueSize } = lie;
+  const { push = () => undefined, keeps = () => false, config, queueSize } = lie;
   if (queueSize !== undefined) {
     const queues = model.queues.map((spec): QueueSpec => ({ ...spec, maxSize: queueSize }));
     Object.defineProperty(model, "queues", { value: queues });
@@ -50,49 +54,22 @@ export function lying(model: DeviceModel, lie: Lie, seed: number): DeviceModel {
     model.readConfig = (offset, width) =>
       config(read(offset, width), offset, width, context) >>> 0 & (2 ** (8 * width) - 1);
   }
-  if (push !== undefined) {
-    const activate = model.activate.bind(model);
-    const queues = new Map<DeviceQueue, DeviceQueue>();
-    model.activate = (given) => activate(lyingContext(given, queues, push, context));
+  if (lie.push !== undefined || lie.keeps !== undefined) {
+    wrapQueues(model, (queue) => {
+      // Nothing is pushed to a ring with its sides reversed, and its model knows what it is.
+      if (queue instanceof ReversedQueue) return queue;
+      return lyingQueue(queue, { push, keeps }, context);
+    });
   }
   return model;
 }
 
-function lyingContext(
-  given: DeviceContext,
-  queues: Map<DeviceQueue, DeviceQueue>,
-  push: NonNullable<Lie["push"]>,
-  context: LieContext,
-): DeviceContext {
-  return {
-    get features() {
-      return given.features;
-    },
-    get legacy() {
-      return given.legacy;
-    },
-    queue(index) {
-      const queue = given.queue(index);
-      if (queue === undefined) return undefined;
-      let liar = queues.get(queue);
-      if (liar === undefined) queues.set(queue, liar = lyingQueue(queue, push, context));
-      return liar;
-    },
-    get work() {
-      return given.work;
-    },
-    memory: (address, length) => given.memory(address, length),
-    sharedAddress: (id) => given.sharedAddress(id),
-    configChanged: () => given.configChanged(),
-    fault: (reason) => given.fault(reason),
-  };
-}
-
 function lyingQueue(
   queue: DeviceQueue,
-  push: NonNullable<Lie["push"]>,
+  lie: Required<Pick<Lie, "push" | "keeps">>,
   context: LieContext,
 ): DeviceQueue {
+  const { push, keeps } = lie;
   const lengthOf = (chain: Chain, written: number): number =>
     push(chain, written, context) ?? written;
   return {
@@ -104,48 +81,86 @@ function lyingQueue(
     },
     pop: () => queue.pop(),
     hasAvailable: () => queue.hasAvailable(),
-    push: (chain, written = chain.written) => queue.push(chain, lengthOf(chain, written)),
-    pushAll: (chains, written) =>
-      queue.pushAll(chains, chains.map((chain, i) => lengthOf(chain, written[i]!))),
+    push(chain, written = chain.written) {
+      if (!keeps()) queue.push(chain, lengthOf(chain, written));
+    },
+    pushAll(chains, written) {
+      const all = chains.map((chain, i) => [chain, written[i]!] as const).filter(() => !keeps());
+      queue.pushAll(all.map(([chain]) => chain), all.map(([chain, told]) => lengthOf(chain, told)));
+    },
     signal: () => queue.signal(),
     setNotify: (enabled) => queue.setNotify(enabled),
   };
 }
 
-/** A machine whose registers lie. */
+/** Registers that lie, up to an offset where the configuration space begins. */
+function lyingRegisters(
+  mmio: Mmio,
+  below: number,
+  lie: (honest: number, at: number) => number,
+): Mmio {
+  const read = (width: 1 | 2 | 4, offset: number): number => {
+    const honest = width === 4
+      ? mmio.read32(offset)
+      : width === 2
+      ? mmio.read16(offset)
+      : mmio.read8(offset);
+    return offset < below ? (lie(honest, offset) & (2 ** (8 * width) - 1)) >>> 0 : honest;
+  };
+  return {
+    name: mmio.name,
+    size: mmio.size,
+    read8: (offset) => read(1, offset),
+    read16: (offset) => read(2, offset),
+    read32: (offset) => read(4, offset),
+    write8: (offset, value) => mmio.write8(offset, value),
+    write16: (offset, value) => mmio.write16(offset, value),
+    write32: (offset, value) => mmio.write32(offset, value),
+  };
+}
+
+/** Bytes of a slot's registers; of a function's in each BAR, what is behind its configuration space too. */
+const REGISTERS = { mmio: 0x100, pci: 0x10000 };
+
+/** A machine whose registers lie: those of slots, and those in the BARs of functions. */
 export function lyingMachine(
   machine: Platform,
   { register }: Lie,
   seed: number,
 ): Pick<Platform, "dma" | "nodes" | "openMemory"> {
   const context: LieContext = { random: seeded(seed) };
-  const disguise = (node: MmioNode): MmioNode => ({
-    ...node,
-    open() {
-      const lease = node.open();
-      const { mmio } = lease;
-      const lies: Mmio = {
-        name: mmio.name,
-        size: mmio.size,
-        read8: (offset) => mmio.read8(offset),
-        read16: (offset) => mmio.read16(offset),
-        read32: (offset) =>
-          offset >= 0x100
-            ? mmio.read32(offset)
-            : register!(mmio.read32(offset), offset, context) >>> 0,
-        write8: (offset, value) => mmio.write8(offset, value),
-        write16: (offset, value) => mmio.write16(offset, value),
-        write32: (offset, value) => mmio.write32(offset, value),
+  const lie = (honest: number, at: number): number => register!(honest, at, context);
+  const disguise = (node: DeviceNode): DeviceNode => {
+    if (node.kind === "mmio") {
+      return {
+        ...node,
+        open() {
+          const lease = node.open();
+          return { ...lease, mmio: lyingRegisters(lease.mmio, REGISTERS.mmio, lie) };
+        },
       };
-      return { ...lease, mmio: lies, [Symbol.dispose]: () => lease[Symbol.dispose]() };
-    },
-  });
+    }
+    if (node.kind !== "pci") return node;
+    const { name, address, vendor, device } = node;
+    return {
+      kind: "pci",
+      ...{ name, address, vendor, device },
+      open() {
+        const lease = node.open();
+        return {
+          config: lease.config,
+          bars: lease.bars,
+          openBar: (index) => lyingRegisters(lease.openBar(index), REGISTERS.pci, lie),
+          line: lease.line,
+          messages: (count) => lease.messages(count),
+          [Symbol.dispose]: () => lease[Symbol.dispose](),
+        };
+      },
+    };
+  };
   return {
     dma: machine.dma,
-    nodes: () =>
-      register === undefined
-        ? machine.nodes()
-        : machine.nodes().map((node) => node.kind === "mmio" ? disguise(node) : node),
+    nodes: () => register === undefined ? machine.nodes() : machine.nodes().map(disguise),
     openMemory: (address, length) => machine.openMemory(address, length),
   };
 }

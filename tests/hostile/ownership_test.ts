@@ -11,7 +11,7 @@ const RINGS: readonly (readonly [name: string, options: RigOptions])[] = [
   ["packed", { ring: { packed: true } }],
 ];
 
-/** Paths of the drivers' package that are no drivers. */
+/** Paths of the drivers' package other than drivers. */
 const NO_DRIVERS = [".", "./bus", "./core", "./testing", "./trace", "./transport", "./wait"];
 
 Deno.test("ownership: there is a subject for each driver", () => {

@@ -49,10 +49,10 @@ import { arpRequest } from "../../firmware/ip/ethernet.ts";
 import type { Rig } from "./rig.ts";
 
 /** What a test does to a device's owner: ends with the signal or the deadline. */
-type Ask = (limits: WaitOptions) => Promise<unknown>;
+export type Ask = (limits: WaitOptions) => Promise<unknown>;
 
 /** One driver and its device. */
-interface Subject<T extends DriverInstance = DriverInstance> {
+export interface Subject<T extends DriverInstance = DriverInstance> {
   readonly name: string;
   readonly driver: VirtioDriver<T>;
   /** Makes the device. */
@@ -79,6 +79,8 @@ const subject = <T extends DriverInstance>(row: Subject<T>): Subject => row as u
 
 const IP = { here: "10.0.2.15", there: "10.0.2.2" };
 const KEY = pattern(16);
+/** Ports that were listened at stay so. */
+let lastPort = 9;
 const IV = pattern(16, 9);
 
 /** All drivers. */
@@ -313,7 +315,10 @@ export const SUBJECTS: readonly Subject[] = [
       rig.atEnd(() => gpu.unref(picture));
       return {
         displays: (limits) => gpu.displays(limits),
-        create: (limits) => gpu.create(300, 300, limits),
+        create: async (limits) => {
+          const made = await gpu.create(300, 300, limits);
+          rig.atEnd(() => gpu.unref(made));
+        },
         flush: (limits) => picture.flush(undefined, limits),
         cursor: (limits) => gpu.moveCursor(0, { x: 1, y: 2 }, limits),
         unref: (limits) => gpu.unref(picture, limits),
@@ -334,7 +339,10 @@ export const SUBJECTS: readonly Subject[] = [
     },
     asks: (input) =>
       Promise.resolve({
-        send: (limits) => input.send(InputType.LED, 0, 1, limits),
+        send: async (limits) => {
+          check(input.codes.get(InputType.LED)?.has(0) === true, "an LED");
+          await input.send(InputType.LED, 0, 1, limits);
+        },
         events: async (limits) => {
           using events = input.events(limits);
           await events.next();
@@ -363,7 +371,7 @@ export const SUBJECTS: readonly Subject[] = [
     },
     async asks(vsock, limits) {
       const connection = await vsock.connect(7, limits);
-      const listener = vsock.listen(9);
+      const listener = vsock.listen(lastPort++);
       return {
         connect: (limits) => vsock.connect(7, limits),
         accept: (limits) => listener.accept(limits),

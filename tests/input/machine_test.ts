@@ -1,40 +1,21 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { Feature, FeatureSet, InputType, VireoError } from "@vireo/hal";
-import { EmulatedMachine, INPUT_PRESETS, InputDevice, type InputDeviceOptions } from "@vireo/emu";
-import { Bus } from "../../drivers/bus/bus.ts";
+import { Feature, InputType, VireoError } from "@vireo/hal";
+import { INPUT_PRESETS, InputDevice, type InputDeviceOptions } from "@vireo/emu";
+import { bootMachine, type MachineRig } from "../machine_rig.ts";
 import { type Input, inputDriver, type InputEvent } from "../../drivers/input/mod.ts";
 
 const SOON = { deadline: 5000 };
 const SYN = { type: InputType.SYN, code: 0, value: 0 };
 const key = (code: number, value: number): InputEvent => ({ type: InputType.KEY, code, value });
 
-interface Rig extends AsyncDisposable {
-  readonly model: InputDevice;
-  readonly machine: EmulatedMachine;
-  readonly bus: Bus;
-  readonly input: Input;
-}
+type Rig = MachineRig<"input", InputDevice, Input>;
 
-async function boot(
+function boot(
   options: InputDeviceOptions = INPUT_PRESETS.keyboard,
   without: readonly number[] = [],
 ): Promise<Rig> {
   const model = new InputDevice(options);
-  const machine = EmulatedMachine.create({ devices: [model] });
-  const bus = new Bus({ filter: FeatureSet.of(...without) });
-  await bus.registerDriver(inputDriver);
-  await bus.addPlatform(machine);
-  const input = bus.get(inputDriver)!;
-  return {
-    model,
-    machine,
-    bus,
-    input,
-    async [Symbol.asyncDispose]() {
-      await bus[Symbol.asyncDispose]();
-      await machine[Symbol.asyncDispose]();
-    },
-  };
+  return bootMachine("input", model, inputDriver, { without });
 }
 
 async function take(events: AsyncIterator<InputEvent>, count: number): Promise<InputEvent[]> {
@@ -84,8 +65,8 @@ Deno.test("input: an LED is told to the device, and only one that it has", async
     { type: InputType.LED, code: 2, value: 1 },
     { type: InputType.LED, code: 0, value: -1 },
   ]);
-  await assertRejects(() => rig.input.send(InputType.LED, 3, 1), RangeError, "has not");
-  await assertRejects(() => rig.input.send(InputType.SND, 0, 1), RangeError, "has not");
+  await assertRejects(() => rig.input.send(InputType.LED, 3, 1), RangeError, "must have it");
+  await assertRejects(() => rig.input.send(InputType.SND, 0, 1), RangeError, "must have it");
 });
 
 Deno.test("input: a wait ends with its deadline, its signal, and the device", async () => {

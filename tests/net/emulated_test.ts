@@ -221,7 +221,7 @@ Deno.test("net: bad frames and offloads are refused before the device sees them"
   assertThrows(() => net.trySend(new Uint8Array(13)), RangeError, "14 to 1514");
   assertThrows(() => net.trySend(new Uint8Array(1515)), RangeError, "1515");
   assertThrows(() => net.trySend(good, { queue: 1 }), RangeError, "queue 1");
-  assertThrows(() => net.trySend(good, { gso }), TypeError, "without a checksum");
+  assertThrows(() => net.trySend(good, { gso }), TypeError, "csum must be given");
   assertThrows(() => net.trySend(good, { csum: { start: 199, offset: 0 } }), RangeError, "200");
   assertThrows(() => net.trySend(good, { csum: { start: 4, offset: 0 } }), RangeError, "start 4");
   const bad = (change: object): () => boolean => () =>
@@ -238,7 +238,7 @@ Deno.test("net: bad frames and offloads are refused before the device sees them"
   assertThrows(() => plain.net.trySend(good, { csum }), TypeError, "CSUM");
 });
 
-Deno.test("net: a large packet crosses whole to who takes it, and is cut for who does not", async () => {
+Deno.test("net: a large packet crosses whole to a driver that takes it, and is cut for one that does not", async () => {
   const sizes: number[][] = [];
   for (const without of [[], [NetFeature.GUEST_CSUM], [NetFeature.MRG_RXBUF]]) {
     const { a, b } = await pair({}, { without });
@@ -392,7 +392,7 @@ Deno.test("net: the batch interface sends what was put into its slots", async ()
   assertEquals(tx.free, 8);
 });
 
-Deno.test("net: a failure rejects who waits, a recovery serves again", async () => {
+Deno.test("net: a failure rejects the waiters, a recovery serves again", async () => {
   const { a, b } = await pair({});
   await using left = a;
   await using right = b;

@@ -136,9 +136,11 @@ testWithRights(
   "net: the host's kernel answers our ping over a tap interface",
   async () => {
     using tap = Tap.open("vireon%d");
+    // The kernel answers over the first interface of a subnet: another process's must be another one.
+    const subnet = `10.${64 + (Deno.pid >> 8) % 64}.${Deno.pid % 256}`;
     for (
       const args of [
-        ["addr", "add", "10.213.78.1/24", "dev", tap.interfaceName],
+        ["addr", "add", `${subnet}.1/24`, "dev", tap.interfaceName],
         ["link", "set", tap.interfaceName, "up"],
       ]
     ) {
@@ -150,8 +152,8 @@ testWithRights(
     await bus.registerDriver(driver);
     await bus.addPlatform(machine);
     const net = bus.get(driver)!;
-    const target = "10.213.78.1";
-    const options = { source: "10.213.78.2", target, count: 5, deadline: 5000 };
+    const target = `${subnet}.1`;
+    const options = { source: `${subnet}.2`, target, count: 5, deadline: 5000 };
     const { replies } = await ping(net, options);
     assertEquals(replies.map(({ sequence }) => sequence), [0, 1, 2, 3, 4]);
     const large = await ping(net, { ...options, count: 1, size: 1472 });

@@ -354,7 +354,7 @@ Deno.test("9p: memory of data that was given up goes nowhere else before it came
   assertEquals(await last, Uint8Array.of(1, 2, 3));
 });
 
-Deno.test("9p: a region of the caller's is told of when the device gives it back, not before", async () => {
+Deno.test("9p: the caller of a region hears when the device gives it back, not before", async () => {
   const kept: Request[] = [];
   const server = new Server((request) => {
     if (request.type !== 116) return "default";

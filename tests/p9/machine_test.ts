@@ -1,7 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { Feature, FeatureSet, P9Errno, P9OpenFlag, VireoError } from "@vireo/hal";
+import { Feature, P9Errno, P9OpenFlag, VireoError } from "@vireo/hal";
 import {
-  EmulatedMachine,
   GuestMemory,
   HostTree,
   MemoryTree,
@@ -10,7 +9,7 @@ import {
   type P9Export,
 } from "@vireo/emu";
 import type { RingOptions } from "@vireo/emu";
-import { Bus } from "../../drivers/bus/bus.ts";
+import { bootMachine, type MachineRig } from "../machine_rig.ts";
 import { BouncingDma } from "../../drivers/testing/mod.ts";
 import { type P9, p9Driver, P9Error, type P9Tree } from "../../drivers/p9/mod.ts";
 
@@ -19,14 +18,7 @@ const { WRITE, READ_WRITE, CREATE, EXCLUSIVE, APPEND, TRUNCATE } = P9OpenFlag;
 const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
 const bytes = (words: string): Uint8Array => new TextEncoder().encode(words);
 
-interface Rig extends AsyncDisposable {
-  readonly files: MemoryTree;
-  readonly model: P9Device;
-  readonly machine: EmulatedMachine;
-  readonly bus: Bus;
-  readonly p9: P9;
-  readonly tree: P9Tree;
-}
+type Rig = MachineRig<"p9", P9Device, P9> & { readonly files: MemoryTree; readonly tree: P9Tree };
 
 interface BootOptions extends Partial<P9DeviceOptions> {
   readonly version?: 1 | 2;
@@ -46,28 +38,23 @@ async function boot(options: BootOptions = {}): Promise<Rig> {
   const files = options.files ?? new MemoryTree({ "a/b/c.txt": "see", "x.txt": "ex" });
   const model = new P9Device({ tree: files, ...rest });
   const dma = bounce ? new BouncingDma({ size: 64 << 20 }) : undefined;
-  const machine = EmulatedMachine.create({
-    devices: [{ model, version, ...queueSize === undefined ? {} : { queueSize } }],
-    ring,
-    bus: options.bus ?? "mmio",
-    ...dma === undefined ? {} : { dma, memory: new GuestMemory(dma.memory.buffer, dma.base) },
-  });
-  const bus = new Bus({ filter: FeatureSet.of(...without) });
-  await bus.registerDriver(p9Driver);
-  await bus.addPlatform(machine);
-  assertEquals(bus.devices[0]?.error, undefined);
-  const p9 = bus.get(p9Driver)!;
   const hold = rest.hold ?? false;
+  const rig = await bootMachine("p9", model, p9Driver, {
+    version,
+    without,
+    ...queueSize === undefined ? {} : { queueSize },
+    machine: {
+      ring,
+      bus: options.bus ?? "mmio",
+      ...dma === undefined ? {} : { dma, memory: new GuestMemory(dma.memory.buffer, dma.base) },
+    },
+  });
   return {
+    ...rig,
     files,
-    model,
-    machine,
-    bus,
-    p9,
-    tree: hold ? undefined as unknown as P9Tree : await p9.attach(SOON),
+    tree: hold ? undefined as unknown as P9Tree : await rig.p9.attach(SOON),
     async [Symbol.asyncDispose]() {
-      await bus[Symbol.asyncDispose]();
-      await machine[Symbol.asyncDispose]();
+      await rig[Symbol.asyncDispose]();
       assertEquals([dma?.mistakes ?? [], dma?.live ?? 0], [[], 0]);
     },
   };
@@ -194,7 +181,7 @@ Deno.test("9p: an open file is read and written anywhere, cut and made durable",
   ]);
   await file.close();
   await file.close();
-  await assertRejects(() => file.read(-1, 1), RangeError, "no place in a file");
+  await assertRejects(() => file.read(-1, 1), RangeError, "expected integers from 0 to 2^53-1");
   const { blocks, free, nameLength } = await tree.statfs();
   assert(blocks > free && nameLength === 255);
 });

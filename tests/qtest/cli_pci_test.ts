@@ -58,7 +58,7 @@ for (const board of PCI_BOARDS) {
   });
 }
 
-Deno.test("probe tells of a function's address, structures and registers, and why it was chosen", async () => {
+Deno.test("probe reports a function's address, structures and registers, and why it was chosen", async () => {
   const run = await vireo("probe --json --target qtest:x86_64-q35 --transitional");
   const devices: Device[] = JSON.parse(run.out).devices;
   assertEquals(devices.map(({ pci }) => [pci.address, pci.ids]), [

@@ -36,7 +36,7 @@ for (const { name: board } of BOARDS) {
     });
     const crypto = vireo.get(cryptoDriver);
     assert(crypto.offer.ready && crypto.offer.services.has(CryptoService.CIPHER));
-    for (const size of [16, 32]) {
+    for (const size of [16, 24, 32]) {
       const key = random(size);
       const webKey = await subtle.importKey("raw", key, "AES-CBC", false, ["encrypt"]);
       await using cipher = await crypto.cipher(CryptoCipher.AES_CBC, key, SOON);

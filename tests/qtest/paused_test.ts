@@ -2,6 +2,10 @@ import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { type DriverInstance, RequestQueue, SgList, type VirtioDevice } from "@vireo/drivers";
 import { openVireo, type Vireo } from "@vireo/firmware";
 import { ANY_ID, DeviceId, FeatureSet, VireoError } from "@vireo/hal";
+import { QtestPlatform } from "@vireo/hal/qtest";
+import { AARCH64_VIRT } from "../../firmware/boards/aarch64_virt.ts";
+import { HostPorts } from "../../firmware/target/host_ports.ts";
+import { watchPauses } from "../../firmware/target/paused.ts";
 import { errorLines } from "../../firmware/terminal/report.ts";
 
 /** A board with a disk on which writes fail, as on a host without room: all of them, or one. */
@@ -57,6 +61,27 @@ Deno.test("a QEMU that its monitor pauses says so until it goes on", async () =>
   await events.return?.();
 });
 
+Deno.test("the host watches a guest's QEMU for pauses, by a monitor of its own", async () => {
+  await using ports = await HostPorts.listen({ monitor: true });
+  await using platform = await QtestPlatform.start({
+    board: AARCH64_VIRT,
+    extraArgs: ports.monitorArguments,
+  });
+  const qmp = await ports.watch();
+  const told = Promise.withResolvers<string>();
+  const watching = watchPauses(qmp, {
+    failed: ({ message }) => told.reject(message),
+    paused: ({ message }) => told.resolve(message),
+  });
+  await platform.qmp.execute("stop");
+  assertEquals(
+    await told.promise,
+    "QEMU has paused the machine: expected 'cont' from its monitor",
+  );
+  await qmp.close();
+  await watching;
+});
+
 Deno.test("a write that a program lets go on within a second is answered", async () => {
   await using vireo = await openFull("stop", true);
   const events = vireo.qmp!.events("STOP");
@@ -81,7 +106,7 @@ Deno.test("a machine's reset and QEMU's end are typed events", async () => {
   await vireo[Symbol.asyncDispose]().then(undefined, () => {});
 });
 
-/** Lends QEMU a buffer of no bytes, which it refuses. */
+/** Lends QEMU an empty buffer, which it refuses. */
 class Wrong implements DriverInstance {
   readonly #device: VirtioDevice;
   readonly #requests: RequestQueue;

@@ -49,12 +49,17 @@ for (const { name: board } of BOARDS) {
           assertEquals(await rom!.capacity(SOON), { blocks: 1024, blockSize: 2048 });
           assertEquals(await hd!.read(0, 8192, SOON), disk);
           assertEquals(await rom!.read(0, 1024, SOON), cd);
-          for (const form of [6, 10, 16] as const) {
+          for (const form of [6, 10, 12, 16] as const) {
             const data = random(64 * 512);
             await hd!.write(form * 64, data, { ...SOON, form });
             disk.set(data, form * 64 * 512);
             assertEquals(await hd!.read(form * 64, 64, { ...SOON, form }), data);
           }
+          const pattern = random(512);
+          await hd!.writeSame(2000, 100, pattern, SOON);
+          for (let i = 2000; i < 2100; i++) disk.set(pattern, i * 512);
+          assertEquals(await hd!.read(1999, 102, SOON), disk.subarray(1999 * 512, 2101 * 512));
+          assertEquals(await hd!.writeProtected(SOON), false);
           await hd!.unmap([{ block: 4096, count: 2048 }], SOON);
           disk.fill(0, 4096 * 512, 6144 * 512);
           await hd!.flush(SOON);
@@ -76,7 +81,7 @@ for (const { name: board } of BOARDS) {
   }
 }
 
-Deno.test("scsi on QEMU: a disk that grows, a unit that goes and one that comes are told of", async () => {
+Deno.test("scsi on QEMU: a disk that grows, a unit that goes and one that comes are reported", async () => {
   await using vireo = await open("aarch64-virt", undefined);
   const host = vireo.get(scsiDriver);
   const qmp = vireo.qmp!;

@@ -1,12 +1,7 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { Feature, FeatureSet, VireoError } from "@vireo/hal";
-import {
-  EmulatedMachine,
-  RpmsgDevice,
-  type RpmsgDeviceOptions,
-  type RpmsgService,
-} from "@vireo/emu";
-import { Bus } from "../../drivers/bus/bus.ts";
+import { Feature, VireoError } from "@vireo/hal";
+import { RpmsgDevice, type RpmsgDeviceOptions, type RpmsgService } from "@vireo/emu";
+import { bootMachine, type MachineRig } from "../machine_rig.ts";
 import { type Rpmsg, rpmsgDriver } from "../../drivers/rpmsg/mod.ts";
 
 const SOON = { deadline: 5000 };
@@ -19,34 +14,15 @@ const ECHO: RpmsgService = {
   handle: (_, bytes, reply) => reply(bytes),
 };
 
-interface Rig extends AsyncDisposable {
-  readonly model: RpmsgDevice;
-  readonly machine: EmulatedMachine;
-  readonly bus: Bus;
-  readonly rpmsg: Rpmsg;
-}
+type Rig = MachineRig<"rpmsg", RpmsgDevice, Rpmsg>;
 
-async function boot(
+function boot(
   options: Partial<RpmsgDeviceOptions> = {},
   version: 1 | 2 = 2,
   without: readonly number[] = [],
 ): Promise<Rig> {
   const model = new RpmsgDevice({ services: [ECHO], ...options });
-  const machine = EmulatedMachine.create({ devices: [{ model, version }] });
-  const bus = new Bus({ filter: FeatureSet.of(...without) });
-  await bus.registerDriver(rpmsgDriver);
-  await bus.addPlatform(machine);
-  assertEquals(bus.devices[0]?.error, undefined);
-  return {
-    model,
-    machine,
-    bus,
-    rpmsg: bus.get(rpmsgDriver)!,
-    async [Symbol.asyncDispose]() {
-      await bus[Symbol.asyncDispose]();
-      await machine[Symbol.asyncDispose]();
-    },
-  };
+  return bootMachine("rpmsg", model, rpmsgDriver, { version, without });
 }
 
 for (const version of [1, 2] as const) {
@@ -123,7 +99,7 @@ Deno.test("rpmsg: wrong use is refused at once", async () => {
   assertThrows(() => rig.rpmsg.endpoint({ local: 2000 }), RangeError, "in use");
   assertThrows(() => rig.rpmsg.endpoint({ local: 53 }), RangeError, "53");
   assertThrows(() => rig.rpmsg.endpoint({ announce: "x".repeat(32) }), RangeError, "1 to 31");
-  assertThrows(() => endpoint.send(text("x")), RangeError, "nobody");
+  assertThrows(() => endpoint.send(text("x")), RangeError, "an address must be given");
   await assertRejects(() => endpoint.send(new Uint8Array(497), { to: 1 }), RangeError, "497");
   await assertRejects(() => endpoint.send(text("x"), { to: 0xffffffff }), RangeError);
   await endpoint.send(new Uint8Array(496), { to: 999 });

@@ -31,6 +31,18 @@ export const OUT_OF_SCOPE: readonly OutOfScope[] = [
     why: "SR_IOV is neither offered nor accepted",
   },
   {
+    ids: ["dev.pci.common-cfg.15", "drv.pci.common-cfg.8"],
+    why: "ADMIN_VQ is neither offered nor accepted",
+  },
+  {
+    ids: ["dev.gpu.init.5"],
+    why: "The GPU has no shared memory: nothing is host visible",
+  },
+  {
+    ids: [...some("drv.crypto.sym", 5), ...some("dev.crypto.sym", 4, 6, 7)],
+    why: "Chains of algorithms: the driver asks for none, and the device refuses them",
+  },
+  {
     ids: ["dev.basic.shm.1"],
     why:
       "It binds the authors of device types; the types with shared memory are the specification's",

@@ -226,6 +226,35 @@ Deno.test("trace: tshark reads the pcapng file: frames, comments and our own lin
   }
 });
 
+Deno.test("trace: tshark reads packets of sockets, whose words are there only if asked for", async () => {
+  const file = await Deno.makeTempFile({ prefix: "vireo-", suffix: ".pcapng" });
+  try {
+    const fields = [
+      "vsock.src_cid",
+      "vsock.dst_cid",
+      "vsock.dst_port",
+      "vsock.op",
+      "frame.cap_len",
+    ];
+    const args = fields.flatMap((field) => ["-e", field]);
+    for (const [data, length] of [[0, 76], [3, 79]] as const) {
+      const send = `vsock send 7 hello --trace-file ${file} --trace-data ${data}`;
+      assertEquals((await vireo(send)).code, 0);
+      const { stdout } = await new Deno.Command("tshark", {
+        args: ["-r", file, "-Y", "vsock", "-T", "fields", ...args],
+        stderr: "null",
+      }).output();
+      const lines = new TextDecoder().decode(stdout).trim().split("\n")
+        .map((line) => line.split("\t"));
+      assertEquals(lines[0], ["3", "2", "7", "1", "76"]);
+      const said = lines.filter(([, , , op]) => op === "4").map((line) => [line[0], line[4]]);
+      assertEquals(said, [["3", `${length}`], ["2", `${length}`]]);
+    }
+  } finally {
+    await Deno.remove(file);
+  }
+});
+
 Deno.test("trace: the timeline is JSON whose slices begin and end", async () => {
   const file = await Deno.makeTempFile({ prefix: "vireo-", suffix: ".json" });
   try {

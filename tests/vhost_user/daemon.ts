@@ -14,17 +14,28 @@ export function temporaryFolder(): AsyncDisposable & { readonly path: string } {
   return { path, [Symbol.asyncDispose]: () => Deno.remove(path, { recursive: true }) };
 }
 
+/** How to start a daemon. */
+interface DaemonOptions {
+  /** Environment variables besides our own. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Whether nobody sees what it says of errors. */
+  readonly quiet?: boolean;
+}
+
 /** Starts a program and waits until it listens at a socket. */
-async function startDaemon(
+export async function startDaemon(
   program: string,
   args: readonly string[],
   socket: string,
+  { env = {}, quiet = false }: DaemonOptions = {},
 ): Promise<Daemon> {
   const process = new Deno.Command(program, {
     args: [...args],
-    stdin: "null",
+    // Some end when their standard input does.
+    stdin: "piped",
     stdout: "null",
-    stderr: "inherit",
+    stderr: quiet ? "null" : "inherit",
+    env,
   }).spawn();
   const end = async (): Promise<void> => {
     try {
@@ -33,6 +44,7 @@ async function startDaemon(
       if (!(error instanceof TypeError)) throw error; // it has ended
     }
     await process.status;
+    await process.stdin.close().catch(() => {});
   };
   try {
     await wait(`${program} to listen at ${socket}`, () => exists(socket));
@@ -48,8 +60,9 @@ export async function storageDaemon(
   image: string,
   socket: string,
   queues = 2,
+  program = "qemu-storage-daemon",
 ): Promise<Daemon> {
-  return await startDaemon("qemu-storage-daemon", [
+  return await startDaemon(program, [
     "--blockdev",
     `driver=file,node-name=f,filename=${image},discard=unmap`,
     "--export",

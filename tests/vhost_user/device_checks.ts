@@ -12,7 +12,7 @@ import {
 import { CryptoCipher } from "@vireo/hal";
 import { ping } from "../../firmware/ip/ping.ts";
 import type { Vireo } from "../../firmware/vireo.ts";
-import { noise } from "../driver_checks.ts";
+import { noise } from "../noise.ts";
 import type { Served } from "./served.ts";
 import { wait } from "./wait.ts";
 

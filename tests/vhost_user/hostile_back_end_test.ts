@@ -4,7 +4,7 @@ import { joinBytes, Libc, Poller, u32s, u64s, VhostUserFrontEnd } from "@vireo/h
 import { answer, raw, RawPeer } from "./raw_peer.ts";
 import { openDescriptors, wait } from "./wait.ts";
 
-/** Requests, typed anew from the specification. */
+/** Requests, typed again from the specification. */
 const GET_FEATURES = 1;
 const GET_PROTOCOL_FEATURES = 15;
 const SET_PROTOCOL_FEATURES = 16;
@@ -16,15 +16,20 @@ const SET_STATUS = 39;
 const GET_STATUS = 40;
 const VERSION_1 = 2 ** 32;
 const PROTOCOL = 2 ** 30;
+const NO_CONFIG = "bytes that the back end has";
 const [MQ, REPLY_ACK, CONFIG, STATUS] = [1, 8, 0x200, 0x10000];
 
 /** What a back end says before anybody asks: the answers are in the socket when they are waited for. */
 type Say = (peer: RawPeer) => void;
 
-/** Answers of an honest back end with protocol features, to the end of the greeting. */
-const greeting = (protocol: number): readonly Uint8Array[] => [
+/** Answers of an honest back end that offers protocol features. */
+const offer = (protocol: number): readonly Uint8Array[] => [
   answer(GET_FEATURES, u64s(VERSION_1 + PROTOCOL)),
   answer(GET_PROTOCOL_FEATURES, u64s(protocol)),
+];
+/** The same, to the end of the greeting. */
+const greeting = (protocol: number): readonly Uint8Array[] => [
+  ...offer(protocol),
   ...(protocol & REPLY_ACK) !== 0 ? [answer(SET_OWNER, u64s(0))] : [],
   ...(protocol & MQ) !== 0 ? [answer(GET_QUEUE_NUM, u64s(2))] : [],
 ];
@@ -52,6 +57,13 @@ const asks = (
   say: Say,
   ask: (lease: VhostUserLease) => void,
 ): Case => ({ name, code, why, say, ask });
+/** A case that reads the configuration; it is refused unless a reason is given. */
+const configures = (
+  name: string,
+  say: Say,
+  code: VireoErrorCode = "CONFIG_ACCESS",
+  why = NO_CONFIG,
+): Case => asks(name, code, why, say, (lease) => lease.readConfig(0, 4));
 
 const CASES: readonly Case[] = [
   greets("says nothing", "TIMEOUT", "to answer GET_FEATURES", () => {}),
@@ -109,8 +121,7 @@ const CASES: readonly Case[] = [
     "COMMAND_REFUSED",
     "SET_OWNER",
     says(
-      answer(1, u64s(VERSION_1 + PROTOCOL)),
-      answer(GET_PROTOCOL_FEATURES, u64s(REPLY_ACK)),
+      ...offer(REPLY_ACK),
       answer(SET_OWNER, u64s(1)),
     ),
   ),
@@ -119,8 +130,7 @@ const CASES: readonly Case[] = [
     "BAD_MESSAGE",
     "request 16",
     says(
-      answer(1, u64s(VERSION_1 + PROTOCOL)),
-      answer(GET_PROTOCOL_FEATURES, u64s(REPLY_ACK)),
+      ...offer(REPLY_ACK),
       answer(SET_PROTOCOL_FEATURES, u64s(0)),
     ),
   ),
@@ -129,45 +139,25 @@ const CASES: readonly Case[] = [
     "BAD_MESSAGE",
     "at most 2^53-1",
     says(
-      answer(1, u64s(VERSION_1 + PROTOCOL)),
-      answer(GET_PROTOCOL_FEATURES, u64s(MQ)),
+      ...offer(MQ),
       answer(GET_QUEUE_NUM, new Uint8Array(8).fill(0xff)),
     ),
   ),
-  asks(
-    "has no configuration",
-    "CONFIG_ACCESS",
-    "bytes that the back end has",
-    after(0),
-    (l) => l.readConfig(0, 4),
-  ),
-  asks(
-    "refuses its configuration",
-    "CONFIG_ACCESS",
-    "bytes that the back end has",
-    after(CONFIG, answer(GET_CONFIG, new Uint8Array(0))),
-    (l) => l.readConfig(0, 4),
-  ),
-  asks(
+  configures("has no configuration", after(0)),
+  configures("refuses its configuration", after(CONFIG, answer(GET_CONFIG, new Uint8Array(0)))),
+  configures(
     "has less configuration than was asked for",
-    "CONFIG_ACCESS",
-    "bytes that the back end has",
     after(CONFIG, answer(GET_CONFIG, joinBytes(u32s(0, 2, 0), new Uint8Array(2)))),
-    (l) => l.readConfig(0, 4),
   ),
-  asks(
+  configures(
     "has more configuration than was asked for",
-    "CONFIG_ACCESS",
-    "bytes that the back end has",
     after(CONFIG, answer(GET_CONFIG, joinBytes(u32s(0, 8, 0), new Uint8Array(8)))),
-    (l) => l.readConfig(0, 4),
   ),
-  asks(
+  configures(
     "has more configuration than there may be",
+    after(CONFIG, answer(GET_CONFIG, new Uint8Array(269))),
     "BAD_MESSAGE",
     "269 bytes",
-    after(CONFIG, answer(GET_CONFIG, new Uint8Array(269))),
-    (l) => l.readConfig(0, 4),
   ),
   asks(
     "is asked for more configuration than there may be",
@@ -219,39 +209,49 @@ const CASES: readonly Case[] = [
   ),
 ];
 
-Deno.test("vhost-user: a hostile back end is a typed error, and costs nothing", async (t) => {
+/** A hostile back end, and how a front end finds it. */
+function meet(libc: Libc, deadline: number): {
+  readonly peer: RawPeer;
+  readonly options: ConstructorParameters<typeof VhostUserFrontEnd>[2];
+} {
+  const [fd, theirs] = libc.socketPair();
+  const peer = new RawPeer(libc, theirs);
+  const memory = { fd: peer.memoryFd, guest: 0, user: 0x1000, size: 1 << 20 };
+  return { peer, options: { fd, path: "/hostile", deviceId: 2, deadline, memory } };
+}
+
+/** Runs something with a poller of its own, and counts the descriptors that are left. */
+async function costsNothing(
+  run: (libc: Libc, poller: Poller) => void | Promise<void>,
+): Promise<void> {
   const libc = new Libc();
   const before = openDescriptors();
+  {
+    await using poller = new Poller(libc);
+    await run(libc, poller);
+  }
+  assertEquals(openDescriptors(), before);
+  libc.dispose();
+}
+
+Deno.test("vhost-user: a hostile back end is a typed error, and costs nothing", async (t) => {
   for (const { name, code, why, say, ask } of CASES) {
-    await t.step(name, async () => {
-      {
-        await using poller = new Poller(libc);
-        const [own, theirs] = libc.socketPair();
-        using peer = new RawPeer(libc, theirs);
+    await t.step(name, () =>
+      costsNothing((libc, poller) => {
+        const { peer, options } = meet(libc, 50);
+        using _ = peer;
         say(peer);
-        const options = {
-          fd: own,
-          path: "/hostile",
-          deviceId: 2,
-          deadline: 50,
-          memory: { fd: peer.memoryFd, guest: 0, user: 0x1000, size: 1 << 20 },
-        };
         const error = assertThrows(() => {
           using lease = new VhostUserFrontEnd(libc, poller, options);
           assert(ask !== undefined, "the greeting succeeded");
           ask(lease);
         }, VireoError);
         assertEquals([error.code, error.message.includes(why)], [code, true], error.message);
-      }
-      assertEquals(openDescriptors(), before);
-    });
+      }));
   }
-  libc.dispose();
 });
 
 Deno.test("vhost-user: a back end that leaves or speaks unasked is seen without a question", async (t) => {
-  const libc = new Libc();
-  const before = openDescriptors();
   for (
     const [name, act] of [
       ["leaves", (peer: RawPeer) => peer[Symbol.dispose]()],
@@ -262,19 +262,12 @@ Deno.test("vhost-user: a back end that leaves or speaks unasked is seen without 
       ["speaks unasked", (peer: RawPeer) => void peer.send(answer(GET_FEATURES, u64s(1)))],
     ] as const
   ) {
-    await t.step(name, async () => {
-      {
-        await using poller = new Poller(libc);
-        const [own, theirs] = libc.socketPair();
-        using peer = new RawPeer(libc, theirs);
+    await t.step(name, () =>
+      costsNothing(async (libc, poller) => {
+        const { peer, options } = meet(libc, 50);
+        using _ = peer;
         after(0)(peer);
-        using lease = new VhostUserFrontEnd(libc, poller, {
-          fd: own,
-          path: "/hostile",
-          deviceId: 2,
-          deadline: 50,
-          memory: { fd: peer.memoryFd, guest: 0, user: 0x1000, size: 1 << 20 },
-        });
+        using lease = new VhostUserFrontEnd(libc, poller, options);
         const seen = lease.configInterrupt.wait({
           signal: AbortSignal.timeout(10_000),
           ready: () => false,
@@ -284,16 +277,11 @@ Deno.test("vhost-user: a back end that leaves or speaks unasked is seen without 
         await wait("the end to be known", () => !lease.present);
         const error = assertThrows(() => lease.readFeatures(), VireoError);
         assertEquals(error.code, "DEVICE_REMOVED");
-      }
-      assertEquals(openDescriptors(), before);
-    });
+      }));
   }
-  libc.dispose();
 });
 
 Deno.test("vhost-user: random answers are typed errors, and cost nothing", async () => {
-  const libc = new Libc();
-  const before = openDescriptors();
   let seed = 99;
   const below = (bound: number): number => {
     seed ^= seed << 13;
@@ -302,11 +290,10 @@ Deno.test("vhost-user: random answers are typed errors, and cost nothing", async
     return (seed >>> 0) % bound;
   };
   const rounds = Number(Deno.env.get("VIREO_VHOST_FUZZ") ?? 4000) / 4;
-  {
-    await using poller = new Poller(libc);
+  await costsNothing((libc, poller) => {
     for (let i = 0; i < rounds; i++) {
-      const [own, theirs] = libc.socketPair();
-      using peer = new RawPeer(libc, theirs);
+      const { peer, options } = meet(libc, 1);
+      using _ = peer;
       const honest = [
         ...greeting(below(2) * REPLY_ACK | below(2) * MQ | CONFIG | below(2) * STATUS),
       ];
@@ -316,13 +303,7 @@ Deno.test("vhost-user: random answers are typed errors, and cost nothing", async
       for (const message of honest.slice(0, spoilt)) peer.send(message);
       peer.send(bytes, below(4) === 0 ? [peer.memoryFd] : []);
       try {
-        using lease = new VhostUserFrontEnd(libc, poller, {
-          fd: own,
-          path: "/hostile",
-          deviceId: 2,
-          deadline: 1,
-          memory: { fd: peer.memoryFd, guest: 0, user: 0x1000, size: 1 << 20 },
-        });
+        using lease = new VhostUserFrontEnd(libc, poller, options);
         lease.readStatus();
         lease.readConfig(0, 4);
         lease.reset();
@@ -330,7 +311,5 @@ Deno.test("vhost-user: random answers are typed errors, and cost nothing", async
         assert(error instanceof VireoError, String(error));
       }
     }
-  }
-  assertEquals(openDescriptors(), before);
-  libc.dispose();
+  });
 });

@@ -7,7 +7,7 @@ import { temporaryFolder } from "./daemon.ts";
 import { answer, raw, RawPeer } from "./raw_peer.ts";
 import { openDescriptors, wait } from "./wait.ts";
 
-/** Requests, typed anew from the specification. */
+/** Requests, typed again from the specification. */
 const R = {
   GET_FEATURES: 1,
   SET_FEATURES: 2,
@@ -228,7 +228,7 @@ const REFUSED: readonly (readonly [name: string, why: string, send: Send])[] = [
     (p) => p.send(raw(R.ADD_MEM_REG, slot(p.region({ size: 0 }))), [p.memoryFd]),
   ],
   [
-    "a region that is no page",
+    "a region that is not a page",
     "multiples of a page",
     (p) => p.send(raw(R.ADD_MEM_REG, slot(p.region({ size: 100 }))), [p.memoryFd]),
   ],

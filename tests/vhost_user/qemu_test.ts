@@ -1,10 +1,16 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { blkDriver } from "@vireo/drivers";
 import { Feature } from "@vireo/hal";
 import type { BoardOptions } from "../../firmware/target/options.ts";
 import { openVireo } from "../../firmware/session.ts";
 import { deadline, DEVICES } from "./device_checks.ts";
 import { Served, type ServedOptions } from "./served.ts";
+import { temporaryFolder } from "./daemon.ts";
 import { wait } from "./wait.ts";
+
+/** For checks that ask nothing of the device's side. */
+const NOBODY = undefined as unknown as Served;
+const NO_DISK = { path: undefined, readOnly: false, serial: undefined, blockSize: undefined };
 
 /** QEMU 7.2 ends by a null pointer when a driver asks for pending vectors of a network device behind vhost. */
 const NO_VECTORS = ",vectors=0";
@@ -132,4 +138,72 @@ Deno.test("vhost-user: a machine that is paused and goes on keeps its disk", asy
   }
   await DEVICES["blk"]!(vireo, served);
   assertEquals(wrongs(served), []);
+});
+
+Deno.test("vhost-user: a QEMU board has served devices in place of its own", async () => {
+  const names = ["blk", "net", "rng", "scsi", "vsock"];
+  await using vireo = await openVireo({ target: "qtest:x86_64-q35", served: names });
+  assertEquals(vireo.bus.slotErrors, []);
+  assertEquals(vireo.bus.devices.map(({ error }) => error).filter(Boolean), []);
+  assertEquals(vireo.bus.devices.map(({ deviceId }) => deviceId).sort((a, b) => a - b), [
+    1,
+    2,
+    3,
+    4,
+    8,
+    19,
+  ]);
+  const { net, blk } = vireo;
+  // QEMU's own disk has no name of ours.
+  assertEquals(await blk.getId({ deadline }), "vireo-emu");
+  assertEquals([...net.mac], [0x52, 0x54, 0, 0x12, 0x34, 0x56]);
+  for (const name of names) await DEVICES[name]!(vireo, NOBODY);
+});
+
+Deno.test("vhost-user: a board of virtio-mmio has each disk served, with packed rings", async () => {
+  await using folder = temporaryFolder();
+  const paths = ["a", "b"].map((name) => `${folder.path}/${name}.img`);
+  for (const [i, path] of paths.entries()) {
+    await Deno.writeFile(path, new Uint8Array((i + 1) * 65536).fill(i + 1));
+  }
+  const blk = paths.map((path) => ({ path }));
+  await using vireo = await openVireo({
+    target: "qtest:x86_64-microvm",
+    served: ["blk"],
+    packed: true,
+    blk,
+  });
+  const disks = vireo.bus.all(blkDriver);
+  const sizes = disks.map(({ capacity }) => capacity).sort((a, b) => a - b);
+  assertEquals(sizes, [65536, 131072]);
+  for (const device of vireo.bus.devices.filter(({ deviceId }) => deviceId === 2)) {
+    assert(device.has(Feature.RING_PACKED));
+  }
+  for (const disk of disks) {
+    const fill = disk.capacity / 65536;
+    assertEquals(await disk.read(0, 512, { deadline }), new Uint8Array(512).fill(fill));
+    await disk.write(1, new Uint8Array(512).fill(fill + 7), { deadline });
+    await disk.flush({ deadline });
+  }
+  for (const [i, path] of paths.entries()) {
+    const bytes = await Deno.readFile(path);
+    assertEquals([bytes[0], bytes[512], bytes[1023], bytes[1024]], [i + 1, i + 8, i + 8, i + 1]);
+  }
+});
+
+Deno.test("vhost-user: devices that a board cannot have served are refused", async () => {
+  const q35 = "qtest:x86_64-q35";
+  const refused: readonly (readonly [Partial<BoardOptions>, string])[] = [
+    [{ target: "emu", served: ["blk"] }, "it is for qtest and qemu targets"],
+    [{ target: "qtest:x86_64-microvm", served: ["blk", "rng"] }, "a front end for rng on PCI only"],
+    [{ target: q35, served: ["blk"], legacy: true }, "the modern interface only"],
+    [{ target: q35, served: ["blk"], transitional: true }, "the modern interface only"],
+    [{ target: q35, served: ["gpu"] }, "gpu"],
+    [{ target: q35, served: ["net"], net: { kind: "user" } }, "expected --net tap:NAME"],
+    [{ target: q35, served: ["blk"], blk: [] }, "expected a disk"],
+    [{ target: q35, served: ["blk"], blk: [{ ...NO_DISK, path: "/none" }] }, "Cannot open"],
+  ];
+  for (const [options, message] of refused) {
+    await assertRejects(() => openVireo(options), Error, message);
+  }
 });

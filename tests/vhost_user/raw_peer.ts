@@ -22,7 +22,7 @@ export function answer(request: number, payload: Uint8Array): Uint8Array<ArrayBu
   return raw(request, payload, { flags: 5 });
 }
 
-/** The other side of a vhost-user socket, which sends what it likes; numbers are typed anew here. */
+/** The other side of a vhost-user socket, which sends what it likes; numbers are typed again here. */
 export class RawPeer implements Disposable {
   readonly libc: Libc;
   readonly fd: number;

@@ -15,8 +15,10 @@ interface ServeRequest {
   readonly offer: TransportOffer;
   /** The image of a disk. */
   readonly image?: string | undefined;
-  /** Calls of the model that are made when the main thread says so. */
+  /** The device's value of `--with`. */
   readonly with?: string | undefined;
+  /** The interface of the host that a network device is wired to, in place of a hub. */
+  readonly tap?: string | undefined;
 }
 
 /** What it says. */
@@ -46,7 +48,7 @@ let model: DeviceModel | undefined;
 async function obey(command: ServeCommand): Promise<ServeAnswer> {
   switch (command.kind) {
     case "serve": {
-      const { name, path, offer, image, with: value } = command.request;
+      const { name, path, offer, image, with: value, tap } = command.request;
       const blk = image === undefined ? DEFAULT_BOARD.blk : [{
         path: image,
         readOnly: false,
@@ -57,6 +59,7 @@ async function obey(command: ServeCommand): Promise<ServeAnswer> {
       const board = {
         ...DEFAULT_BOARD,
         blk,
+        ...tap === undefined ? {} : { net: { kind: "tap", name: tap } as const },
         with: value === undefined ? others : [{ name, value }],
       };
       model = await servedModel(name, board, cleanup);

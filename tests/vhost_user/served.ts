@@ -8,6 +8,8 @@ export interface ServedOptions {
   readonly offer?: TransportOffer;
   readonly image?: string;
   readonly with?: string;
+  /** The interface of the host that a network device is wired to. */
+  readonly tap?: string;
 }
 
 /** Devices that are served on another thread; questions are about the last one. */
@@ -45,11 +47,11 @@ export class Served implements AsyncDisposable {
 
   /** Serves one more device. @returns Path of its socket. */
   async add(name: string, options: ServedOptions = {}): Promise<string> {
-    const { offer = {}, image, with: value } = options;
+    const { offer = {}, image, with: value, tap } = options;
     this.path = `${this.#folder.path}/${this.#count++}.sock`;
     await this.#ask({
       kind: "serve",
-      request: { name, path: this.path, offer, image, with: value },
+      request: { name, path: this.path, offer, image, with: value, tap },
     });
     return this.path;
   }

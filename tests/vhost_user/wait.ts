@@ -1,5 +1,5 @@
 /**
- * Waits until something holds that no event tells of, as what another process does.
+ * Waits until something holds that no event reports, such as the work of another process.
  *
  * @param what What it is, for the error.
  */

@@ -1,14 +1,13 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { Feature, FeatureSet, VireoError, VsockFeature, VsockType } from "@vireo/hal";
+import { Feature, VireoError, VsockFeature, VsockType } from "@vireo/hal";
 import {
-  EmulatedMachine,
   streamPipe,
   type StreamPort,
   UnixVsockHost,
   VsockDevice,
   type VsockDeviceOptions,
 } from "@vireo/emu";
-import { Bus } from "../../drivers/bus/bus.ts";
+import { bootMachine, type MachineRig } from "../machine_rig.ts";
 import { waitOn } from "../../drivers/wait/mod.ts";
 import { type Vsock, type VsockConnection, vsockDriver } from "../../drivers/vsock/mod.ts";
 
@@ -17,39 +16,20 @@ const ECHO = 7;
 const SINK = 9;
 const { SEQPACKET } = VsockType;
 
-interface Rig extends AsyncDisposable {
-  readonly model: VsockDevice;
-  readonly machine: EmulatedMachine;
-  readonly bus: Bus;
-  readonly vsock: Vsock;
-}
+type Rig = MachineRig<"vsock", VsockDevice, Vsock>;
 
 function echo(): StreamPort {
   return new TransformStream<Uint8Array, Uint8Array>();
 }
 
-async function boot(
+function boot(
   options: Partial<VsockDeviceOptions> = {},
   version: 1 | 2 = 2,
   without: readonly number[] = [],
 ): Promise<Rig> {
   const host = { connect: (port: number) => port === ECHO ? echo() : undefined };
   const model = new VsockDevice({ cid: 42, host, ...options });
-  const machine = EmulatedMachine.create({ devices: [{ model, version }] });
-  const bus = new Bus({ filter: FeatureSet.of(...without) });
-  await bus.registerDriver(vsockDriver);
-  await bus.addPlatform(machine);
-  assertEquals(bus.devices[0]?.error, undefined);
-  return {
-    model,
-    machine,
-    bus,
-    vsock: bus.get(vsockDriver)!,
-    async [Symbol.asyncDispose]() {
-      await bus[Symbol.asyncDispose]();
-      await machine[Symbol.asyncDispose]();
-    },
-  };
+  return bootMachine("vsock", model, vsockDriver, { version, without });
 }
 
 const pattern = (length: number, seed: number): Uint8Array =>

@@ -9,7 +9,7 @@ import {
 import type { WaitOptions } from "../../wait/options.ts";
 import { pollUntil } from "../../wait/poll.ts";
 import type { InterruptRoute, QueueInterrupt } from "../transport.ts";
-import type { AdminQueues, PciDetails } from "./details.ts";
+import type { PciDetails } from "./details.ts";
 import type { PciFunction } from "./function.ts";
 import { PciInterrupts } from "./interrupts.ts";
 
@@ -68,11 +68,7 @@ export abstract class PciTransport {
     });
   }
 
-  protected describe(
-    chosen: PciDetails["chosen"],
-    why: string,
-    adminQueues: AdminQueues | undefined,
-  ): PciDetails {
+  protected describe(chosen: PciDetails["chosen"], why: string): PciDetails {
     const { node, bars, revision, capabilities } = this.fn;
     return {
       address: node.address,
@@ -84,7 +80,6 @@ export abstract class PciTransport {
       vectors: this.interrupts.vectors,
       chosen,
       why,
-      adminQueues,
     };
   }
 
@@ -161,6 +156,13 @@ export abstract class PciTransport {
   /** Whether the function still answers. */
   isPresent(): boolean {
     return this.fn.isPresent();
+  }
+
+  /** Enables decoding and bus mastering, which a reset of the machine takes away. */
+  enable(): void {
+    this.fn.enable();
+    this.fn.setMaster();
+    this.interrupts.refresh();
   }
 
   protected checkPresent(): void {

@@ -22,8 +22,6 @@ const LIST_END = 0x100;
 const VENDOR_ID = { offset: 4, end: 6 } as const;
 /** Base address registers of a function; larger numbers are reserved. */
 const BARS = 6;
-/** Where extended capabilities begin, and the id of SR-IOV's (PCI Express Base 5.0 §7.9.2). */
-const EXTENDED = { START: 0x100, SR_IOV: 0x10 } as const;
 
 /** The types that the specification defines, and the least length of each capability. */
 const MIN_SIZE: Readonly<Record<number, number>> = {
@@ -196,18 +194,4 @@ export function checkStructure(
     throw refuse(`it ends past BAR${index}`, offset + used, `at most ${hex(size)}`);
   }
   return used;
-}
-
-/** Whether the function has the extended capability of SR-IOV. */
-export function hasSrIov(config: Mmio): boolean {
-  if (config.size <= EXTENDED.START) return false;
-  const seen = new Set<number>();
-  for (let at: number = EXTENDED.START; at >= EXTENDED.START && !seen.has(at);) {
-    seen.add(at);
-    const header = config.read32(at);
-    if (header === 0 || header === 0xffffffff) return false;
-    if ((header & 0xffff) === EXTENDED.SR_IOV) return true;
-    at = (header >>> 20) & ~3;
-  }
-  return false;
 }

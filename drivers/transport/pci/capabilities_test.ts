@@ -10,7 +10,6 @@ import {
 import { type PciScript, ScriptedPci } from "../../testing/scripted_pci.ts";
 import { dma, fields, modern } from "./test_util.ts";
 import { capabilityText } from "./details.ts";
-import { hasSrIov } from "./capabilities.ts";
 import { probePci } from "./probe.ts";
 
 const [COMMON, ISR, DEVICE, NOTIFY] = standardCapabilities() as [
@@ -234,27 +233,6 @@ Deno.test("pci reaches BARs that cannot be mapped through configuration space (d
   );
   const plain = new ScriptedPci({ unmapped: [4] });
   assertEquals(assertThrows(() => probePci(plain, dma), VireoError).code, "BAD_ACCESS");
-});
-
-Deno.test("pci knows SR-IOV by its extended capability, and takes the feature only then", () => {
-  const header = (at: number, id: number, next: number): Record<number, number> => {
-    const bytes = le32((id | 1 << 16 | next << 20) >>> 0);
-    return Object.fromEntries(bytes.map((byte, i) => [at + i, byte]));
-  };
-  const with_ = {
-    spaceSize: 4096,
-    patch: { ...header(0x100, 3, 0x140), ...header(0x140, 0x10, 0) },
-  };
-  const loop = { spaceSize: 4096, patch: { ...header(0x100, 3, 0x100) } };
-  const has = (script: PciScript): boolean => hasSrIov(new ScriptedPci(script).config);
-  assertEquals([has({}), has({ spaceSize: 4096 }), has(with_), has(loop)], [
-    false,
-    false,
-    true,
-    false,
-  ]);
-  assertEquals([...modern()[1].withheld], [37]);
-  assertEquals([...modern(with_)[1].withheld], []);
 });
 
 Deno.test("pci survives any configuration space: typed errors, no loop, no access outside BARs", () => {

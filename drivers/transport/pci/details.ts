@@ -44,16 +44,6 @@ export interface PciDetails {
   readonly chosen: "modern" | "legacy";
   /** Why this interface is in use. */
   readonly why: string;
-  /** The administration virtqueues, if ADMIN_VQ was negotiated. */
-  readonly adminQueues: AdminQueues | undefined;
-}
-
-/** The administration virtqueues of a device (virtio 1.4 §2.13). */
-export interface AdminQueues {
-  /** Index of the first. */
-  readonly index: number;
-  /** How many there are. */
-  readonly count: number;
 }
 
 /** Name of a capability's type, for example `COMMON`; `type 0x7` if it is reserved. */

@@ -42,7 +42,7 @@ export class PciFunction implements Disposable {
     this.lease = lease;
     this.config = lease.config;
     this.bars = lease.bars;
-    this.#enable();
+    this.enable();
     this.revision = this.config.read8(PciRegister.REVISION_ID);
     this.subsystem = this.config.read16(PciRegister.SUBSYSTEM_ID);
     this.subsystemVendor = this.config.read16(PciRegister.SUBSYSTEM_VENDOR_ID);
@@ -62,7 +62,12 @@ export class PciFunction implements Disposable {
     return fn;
   }
 
-  #enable(): void {
+  /**
+   * Enables the decoding of the BARs.
+   *
+   * @throws {VireoError} `DEVICE_REMOVED` If the function is gone.
+   */
+  enable(): void {
     if (!this.isPresent()) throw this.removed();
     let command = 0;
     for (const { space } of this.bars) {

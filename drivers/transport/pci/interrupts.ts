@@ -105,6 +105,13 @@ export class PciInterrupts implements Disposable {
     return this.#plan?.vectors.get(queue) ?? PCI_NO_VECTOR;
   }
 
+  /** Looks whether MSI-X is still enabled, which a reset of the machine changes. */
+  refresh(): void {
+    if (!this.#enabled) return;
+    const control = this.#fn.config.read16(this.#at + MSIX_CAP.control.offset);
+    this.#enabled = (control & MSIX_ENABLE) !== 0;
+  }
+
   /** Forgets the route, because the device was reset. */
   forget(): void {
     this.route = undefined;

@@ -116,7 +116,7 @@ for (const kind of ["modern", "legacy"] as const) {
     none[Symbol.dispose]();
   });
 
-  Deno.test(`pci ${kind} interrupts: a table that is no memory of the function is not touched`, () => {
+  Deno.test(`pci ${kind} interrupts: a table outside the function's memory is not touched`, () => {
     const why = (msixTable: number, unmapped: number[] = []): string | undefined => {
       const [fn, transport] = open({ ...plenty, msixTable, unmapped });
       const route = transport.routeInterrupts([]);
@@ -134,7 +134,7 @@ for (const kind of ["modern", "legacy"] as const) {
     );
   });
 
-  Deno.test(`pci ${kind} interrupts: after a reset they are decided anew, with the messages there are`, async () => {
+  Deno.test(`pci ${kind} interrupts: after a reset they are decided again, with the messages there are`, async () => {
     const [fn, transport] = open(plenty);
     transport.routeInterrupts(QUEUES);
     await transport.reset();

@@ -70,7 +70,7 @@ export class PciLegacyTransport extends PciTransport implements Transport {
 
   /** Details of the function. */
   get pci(): PciDetails {
-    return this.describe("legacy", this.#why, undefined);
+    return this.describe("legacy", this.#why);
   }
 
   /** Reads the 32 feature bits of the legacy interface. */
@@ -239,12 +239,14 @@ export class PciLegacyTransport extends PciTransport implements Transport {
   }
 
   /**
-   * Writes a configuration field, byte by byte.
+   * Writes a configuration field, byte by byte unless it is an aligned word.
    *
    * @throws {VireoError} `CONFIG_ACCESS` If it lies past BAR 0.
    */
   writeConfig(offset: number, width: AccessWidth, value: number): void {
     const at = this.#configAddress(offset, width);
+    // One access, as the balloon's `actual` must be (drv.balloon.legacy-operation.2).
+    if (width === 4 && at % 4 === 0) return this.#mmio.write32(at, value >>> 0);
     for (let i = 0; i < width; i++) this.#mmio.write8(at + i, (value >>> (8 * i)) & 0xff);
   }
 

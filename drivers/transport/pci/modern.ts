@@ -16,8 +16,8 @@ import { type WaitOptions, within } from "../../wait/options.ts";
 import { type PollSubject, pollUntil, RESET_DEADLINE } from "../../wait/poll.ts";
 import type { AccessWidth, SharedMemoryRegion, Transport } from "../transport.ts";
 import { PciTransport } from "./_transport.ts";
-import { firstCapability, hasSrIov, STRUCTURE } from "./capabilities.ts";
-import type { AdminQueues, PciDetails } from "./details.ts";
+import { firstCapability, STRUCTURE } from "./capabilities.ts";
+import type { PciDetails } from "./details.ts";
 import type { PciFunction } from "./function.ts";
 import { CommonConfig, NotifyArea, openStructure, type Structure } from "./structures.ts";
 
@@ -27,7 +27,6 @@ const FEATURE_WORDS = 4;
 const NEEDS: readonly (readonly [feature: number, bytes: number, register: string])[] = [
   [Feature.NOTIF_CONFIG_DATA, COMMON.queue_reset.offset, "queue_notif_config_data"],
   [Feature.RING_RESET, COMMON.admin_queue_index.offset, "queue_reset"],
-  [Feature.ADMIN_VQ, COMMON.SIZE, "admin_queue_num"],
 ];
 
 /**
@@ -43,8 +42,8 @@ export class PciModernTransport extends PciTransport implements Transport {
   readonly legacyQueueAlign: undefined = undefined;
   /** False: a queue may have any size up to the maximum. */
   readonly fixedQueueSize = false;
-  /** SR_IOV, unless the function has that capability. */
-  readonly withheld: FeatureSet;
+  /** Nothing. */
+  readonly withheld: FeatureSet = FeatureSet.NONE;
   readonly #why: string;
   readonly #common: CommonConfig;
   readonly #notify: NotifyArea;
@@ -76,7 +75,6 @@ export class PciModernTransport extends PciTransport implements Transport {
     const area = openStructure(fn, notify, STRUCTURE.NOTIFY);
     this.#notify = new NotifyArea(area, notify.multiplier!, fn.name);
     this.#device = device && openStructure(fn, device, STRUCTURE.DEVICE);
-    this.withheld = hasSrIov(fn.config) ? FeatureSet.NONE : FeatureSet.of(Feature.SR_IOV);
   }
 
   /**
@@ -93,32 +91,7 @@ export class PciModernTransport extends PciTransport implements Transport {
 
   /** Details of the function. */
   get pci(): PciDetails {
-    const admin = this.#accepted.has(Feature.ADMIN_VQ) ? this.#readAdmin() : undefined;
-    return this.describe("modern", this.#why, admin);
-  }
-
-  /**
-   * Finds the administration virtqueues; undefined if ADMIN_VQ was not negotiated.
-   *
-   * @throws {VireoError} `CONFIG_INVALID` If the device offers ADMIN_VQ and has no such queue, as in Linux.
-   */
-  adminQueues(): AdminQueues | undefined {
-    if (!this.#accepted.has(Feature.ADMIN_VQ)) return undefined;
-    const admin = this.#readAdmin();
-    if (admin.count > 0) return admin;
-    throw this.error("CONFIG_INVALID", "Cannot find the administration virtqueues", {
-      register: "admin_queue_num",
-      seen: admin.count,
-      expected: "at least 1",
-      base: 10,
-    });
-  }
-
-  #readAdmin(): AdminQueues {
-    return {
-      index: this.#common.read16("admin_queue_index"),
-      count: this.#common.read16("admin_queue_num"),
-    };
+    return this.describe("modern", this.#why);
   }
 
   /** Reads the 128 feature bits that the device offers, the low word first. */
@@ -199,7 +172,7 @@ export class PciModernTransport extends PciTransport implements Transport {
    * `DEVICE_REMOVED`.
    */
   queueMaxSize(index: number): number {
-    if (index >= this.#common.read16("num_queues") && !this.#isAdmin(index)) return 0;
+    if (index >= this.#common.read16("num_queues")) return 0;
     this.#common.write16("queue_select", index);
     const max = this.#common.read16("queue_size");
     if (max === 0) return 0;
@@ -208,12 +181,6 @@ export class PciModernTransport extends PciTransport implements Transport {
       this.#refuseBusy(index, "queue_reset", "queue_reset");
     }
     return max;
-  }
-
-  #isAdmin(queue: number): boolean {
-    if (!this.#accepted.has(Feature.ADMIN_VQ)) return false;
-    const { index, count } = this.#readAdmin();
-    return queue >= index && queue < index + count;
   }
 
   #refuseBusy(queue: number, field: "queue_enable" | "queue_reset", register: string): void {

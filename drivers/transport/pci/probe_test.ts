@@ -53,7 +53,7 @@ Deno.test("pci device id: the subsystem's below 0x1040, else the function's", ()
   assertEquals(choice({ device: 0x1000, subsystem: 0 })[0], "NO_DEVICE");
 });
 
-Deno.test("pci chooses modern first, and legacy only where there is no modern device", () => {
+Deno.test("pci chooses modern first, and legacy only where there is no modern device (drv.pci.legacy-detection.1, .2)", () => {
   assertEquals(choice({ device: 0x1000 }), ["pci-modern", 42, "it has a COMMON structure"]);
   const [kind, , why] = choice({ device: 0x1000, capabilities: [] });
   assertEquals(kind, "pci-legacy");
@@ -65,6 +65,14 @@ Deno.test("pci chooses modern first, and legacy only where there is no modern de
   assertEquals(choice({ device: 0x1000, revision: 1, capabilities: [] })[0], "NO_DEVICE");
   assertEquals(choice({ device: 0x1000, revision: 1 })[0], "pci-modern");
   assertEquals(choice({ device: 0x106a, revision: 0 })[0], "pci-modern");
+});
+
+Deno.test("pci takes a modern function of any revision (drv.pci.discovery.3)", () => {
+  for (const device of [0x1000, 0x106a]) {
+    for (const revision of [0, 1, 2, 0x7f, 0xff]) {
+      assertEquals(choice({ device, revision })[0], "pci-modern", `revision ${revision}`);
+    }
+  }
 });
 
 Deno.test("pci with forceLegacy chooses legacy first, and modern where there is none or BAR 0 cannot be mapped", () => {

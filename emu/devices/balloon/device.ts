@@ -35,7 +35,7 @@ interface Saved {
   readonly hints: readonly [last: number, command: number, driver: number];
 }
 
-/** What a {@linkcode BalloonDevice} is made of. */
+/** Options of {@linkcode BalloonDevice}. */
 export interface BalloonDeviceOptions {
   /** Pages of 4 KiB that it wants at first; 0 by default. */
   readonly target?: number;
@@ -52,7 +52,7 @@ export class BalloonDevice implements DeviceModel {
   readonly name = "balloon";
   /** Virtio device id 5. */
   readonly deviceId: number = DeviceId.BALLOON;
-  /** What the options leave. */
+  /** Features that the options offer. */
   readonly features: FeatureSet;
   /** Names of the bits. */
   readonly featureNames: FeatureNames = BalloonFeature;
@@ -66,7 +66,7 @@ export class BalloonDevice implements DeviceModel {
   readonly held: Set<number> = new Set();
   /** Bytes that were reported as free, or hinted. */
   reported = 0;
-  /** Pages that were told of as deflated without having been inflated. */
+  /** Pages that the driver deflated without having inflated them. */
   unknown = 0;
   readonly #names: readonly string[];
   readonly #config = new DataView(new ArrayBuffer(BALLOON_CONFIG.SIZE));
@@ -259,7 +259,7 @@ export class BalloonDevice implements DeviceModel {
     this.#attached?.configChanged();
   }
 
-  /** What discarded memory reads as. */
+  /** Contents of discarded memory. */
   get #poison(): number {
     const poisoned = this.#context?.features.has(BalloonFeature.PAGE_POISON);
     return poisoned ? this.#config.getUint32(BALLOON_CONFIG.poison_val.offset, true) : 0;
@@ -296,7 +296,7 @@ export class BalloonDevice implements DeviceModel {
         continue;
       }
       const bytes = this.#context?.memory(page * BALLOON_PAGE_SIZE, BALLOON_PAGE_SIZE);
-      if (bytes === undefined) return this.#fault(`inflates page ${page}, which is no memory`);
+      if (bytes === undefined) return this.#fault(`inflates page ${page}, which is not memory`);
       bytes.fill(0);
       this.held.add(page);
     }
@@ -326,7 +326,8 @@ export class BalloonDevice implements DeviceModel {
       return this.hinting ? this.#discard(chain, fresh) : true;
     }
     if (chain.readableLength !== 4) {
-      return this.#fault(`hint command of ${chain.readableLength} bytes, expected 4`);
+      const reason = `hint command of ${chain.readableLength} bytes, expected 4`;
+      return this.#fault(reason, "drv.balloon.free-page-hint.1");
     }
     this.#driverCommand = chain.readU32();
     return true;
@@ -334,7 +335,9 @@ export class BalloonDevice implements DeviceModel {
 
   #takeStatistics(chain: Chain): true | undefined {
     // dev.balloon.stats: one buffer is the device's at any time.
-    if (this.#statistics !== undefined) return this.#fault("a second buffer of statistics");
+    if (this.#statistics !== undefined) {
+      return this.#fault("a second buffer of statistics", "drv.balloon.stats.1");
+    }
     const values = new Map<number, number>();
     const count = Math.min(Math.floor(chain.readableLength / BALLOON_STAT.SIZE), MAX_STATISTICS);
     for (let i = 0; i < count; i++) {
@@ -359,8 +362,8 @@ export class BalloonDevice implements DeviceModel {
     queue.signal();
   }
 
-  #fault(reason: string): undefined {
-    this.#context?.fault(`Balloon: ${reason}`);
+  #fault(reason: string, rule?: string): undefined {
+    this.#context?.fault(`Balloon: ${reason}`, rule);
     return undefined;
   }
 }

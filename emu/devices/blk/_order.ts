@@ -6,7 +6,7 @@ interface Held {
   readonly chain: Chain;
 }
 
-/** Serves one request; true if the queue is to be signalled. */
+/** Serves one request; true if the queue must be signalled. */
 type Serve = (queue: DeviceQueue, chain: Chain) => boolean;
 
 /** Keeps requests back and serves them in another order or later, as a real disk may. */

@@ -14,7 +14,7 @@ import type { WorkMeter } from "../../work.ts";
 import type { BlkSetup } from "./config.ts";
 import type { BlkStats } from "./device.ts";
 
-/** What {@linkcode applyRanges} needs of a device. */
+/** The parts of a device that {@linkcode applyRanges} uses. */
 interface RangeTarget {
   readonly disk: DiskBackend;
   readonly setup: BlkSetup;

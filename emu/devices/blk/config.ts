@@ -70,9 +70,9 @@ export interface BlkDeviceOptions {
   readonly sizeMax?: number;
   /** Most buffers of one request (SEG_MAX), 126 by default. */
   readonly segMax?: number;
-  /** What GEOMETRY shows; made up by default. */
+  /** Geometry in the configuration; made up by default. */
   readonly geometry?: BlkGeometry;
-  /** What TOPOLOGY shows; one logical block a physical one by default. */
+  /** Topology in the configuration; one logical block a physical one by default. */
   readonly topology?: BlkTopology;
   /** Bounds of DISCARD. */
   readonly discard?: BlkRangeLimits;
@@ -92,9 +92,9 @@ export interface BlkDeviceOptions {
   readonly seed?: number;
 }
 
-/** What the options come to, with the configuration space they make. */
+/** Checked options, with the configuration space that they make. */
 export interface BlkSetup {
-  /** What the device offers. */
+  /** Features that the device offers. */
   readonly features: FeatureSet;
   /** `struct virtio_blk_config` as the driver sees it. */
   readonly config: DataView;
@@ -120,16 +120,18 @@ export interface BlkSetup {
 export function blkSetup(options: BlkDeviceOptions): BlkSetup {
   const blockSize = options.blockSize ?? BLK_SECTOR_SIZE;
   if (blockSize < BLK_SECTOR_SIZE || blockSize > 65536 || (blockSize & (blockSize - 1)) !== 0) {
-    throw new RangeError(`Cannot use a block size that is no power of two from 512: ${blockSize}`);
+    throw new RangeError(
+      `Cannot use blocks of ${blockSize} bytes: expected a power of two from 512 to 65536`,
+    );
   }
   const queues = options.queues ?? 1;
   if (!Number.isInteger(queues) || queues < 1 || queues > 1024) {
-    throw new RangeError(`Cannot make 1 to 1024 request queues: received ${queues}`);
+    throw new RangeError(`Cannot make ${queues} request queues: expected 1 to 1024`);
   }
   const { disk } = options;
   const readOnly = options.readOnly ?? disk.readOnly;
   if (disk.readOnly && !readOnly) {
-    throw new RangeError("Cannot offer a writable device on a read-only disk");
+    throw new RangeError("Cannot offer a writable device: its disk is read-only");
   }
   const discard = options.discard ?? { maxSectors: 1 << 15, maxSegments: 16, alignment: 8 };
   const writeZeroes = options.writeZeroes ?? { maxSectors: 1 << 15, maxSegments: 16 };
@@ -177,11 +179,28 @@ export function blkSetup(options: BlkDeviceOptions): BlkSetup {
   );
   if (queues > 1) features = features.with(F.MQ);
   if (readOnly) features = features.with(F.RO);
-  if (options.lifetime !== undefined) features = features.with(F.LIFETIME);
+  if (options.lifetime !== undefined) {
+    checkLifetime(options.lifetime);
+    features = features.with(F.LIFETIME);
+  }
   features = features.without(...options.withhold ?? []);
-  // dev.blk.init.2: who offers CONFIG_WCE must offer FLUSH.
+  // dev.blk.init.2: a device that offers CONFIG_WCE must offer FLUSH.
   if (!features.has(F.FLUSH)) features = features.without(F.CONFIG_WCE);
   return { features, config, blockSize, readOnly, queues, discard, writeZeroes, secureErase };
+}
+
+/** @throws {RangeError} If a figure is one that the specification reserves (dev.blk.operation.12). */
+function checkLifetime({ preEolInfo, estTypA, estTypB }: BlkLifetimeReport): void {
+  for (
+    const [name, value, most] of [
+      ["preEolInfo", preEolInfo, 3],
+      ["estTypA", estTypA, 11],
+      ["estTypB", estTypB, 11],
+    ] as const
+  ) {
+    if (Number.isInteger(value) && value >= 0 && value <= most) continue;
+    throw new RangeError(`Cannot report ${value} as ${name} of a disk: expected 0 to ${most}`);
+  }
 }
 
 /** Writes the capacity, in sectors. */

@@ -24,7 +24,7 @@ import { type BlkDeviceOptions, type BlkSetup, blkSetup, setCapacity } from "./c
 import { applyRanges } from "./_ranges.ts";
 import { CompletionOrder } from "./_order.ts";
 
-/** What a {@linkcode BlkDevice} did since it was made. */
+/** Counters of a {@linkcode BlkDevice} since it was made. */
 export interface BlkStats {
   /** Reads that were inside the disk. */
   reads: number;
@@ -63,7 +63,7 @@ export class BlkDevice implements DeviceModel {
   readonly name = "blk";
   /** 2. */
   readonly deviceId: number = DeviceId.BLOCK;
-  /** What the options offer. */
+  /** Features that the options offer. */
   readonly features: FeatureSet;
   /** Names of the bits. */
   readonly featureNames: FeatureNames = BlkFeature;
@@ -173,8 +173,9 @@ export class BlkDevice implements DeviceModel {
   activate(context: DeviceContext): void {
     this.#bounds = this.#context = context;
     const { features } = context;
-    // dev.blk.init.3: without FLUSH there is no way to write a cache back.
-    if (features.has(BlkFeature.CONFIG_WCE) && !features.has(BlkFeature.FLUSH)) {
+    // dev.blk.init.3: without FLUSH there is no way to write a cache back. Not on the legacy interface
+    // (dev.blk.legacy-init.2): there the mode of a driver with CONFIG_WCE is its own.
+    if (!context.legacy && features.has(BlkFeature.CONFIG_WCE) && !features.has(BlkFeature.FLUSH)) {
       this.#config.setUint8(BLK_CONFIG.writeback.offset, 0);
     }
   }
@@ -231,7 +232,7 @@ export class BlkDevice implements DeviceModel {
 
   readonly #serve = (queue: DeviceQueue, chain: Chain): boolean => this.#serveOne(queue, chain);
 
-  /** Serves one request; true if it was pushed and the queue is to be signalled. */
+  /** Serves one request; true if it was pushed and the queue must be signalled. */
   #serveOne(queue: DeviceQueue, chain: Chain): boolean {
     if (chain.readableLength < BLK_REQ.SIZE) {
       this.#context?.fault(`blk request header of ${chain.readableLength} bytes, expected 16`);

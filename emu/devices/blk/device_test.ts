@@ -219,11 +219,18 @@ Deno.test("requests that were not negotiated, or are not known, are UNSUPP", () 
   }
 });
 
-Deno.test("LIFETIME is offered with figures only (dev.blk.operation.10 and .11)", () => {
-  const lifetime = { preEolInfo: 1, estTypA: 2, estTypB: 0x0103 };
+Deno.test("LIFETIME is offered with figures only, none of them reserved (dev.blk.operation.10-12)", () => {
+  const lifetime = { preEolInfo: 3, estTypA: 2, estTypB: 11 };
+  for (
+    const [name, most] of [["preEolInfo", 3], ["estTypA", 11], ["estTypB", 11]] as const
+  ) {
+    for (const value of [-1, most + 1, 1.5]) {
+      assertThrows(() => make({ lifetime: { ...lifetime, [name]: value } }), RangeError, name);
+    }
+  }
   const { host } = make({ lifetime });
   const chain = host.request(10, 0, NONE, 7);
-  assertEquals([chain.status, ...chain.data], [OK, 1, 0, 2, 0, 3, 1]);
+  assertEquals([chain.status, ...chain.data], [OK, 3, 0, 2, 0, 11, 0]);
   assertEquals(host.request(10, 0, NONE, 6).status, IOERR);
   assert(!make().device.features.has(BlkFeature.LIFETIME));
 });

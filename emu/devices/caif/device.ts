@@ -17,7 +17,7 @@ import type {
 } from "../../device.ts";
 import { ReversedQueue } from "../../ring/reversed.ts";
 
-/** What a {@linkcode CaifDevice} is made of. */
+/** Options of {@linkcode CaifDevice}. */
 export interface CaifDeviceOptions {
   /** Free bytes before each frame, in both directions; 32 by default, as in Linux. */
   readonly headroom?: number;
@@ -82,7 +82,7 @@ export class CaifDevice implements DeviceModel {
     this.maxFrame = mtu - headroom - tailroom;
     if (!(this.maxFrame >= 1)) {
       throw new RangeError(
-        `Cannot have frames in an MTU of ${mtu}: ${headroom + tailroom} are taken`,
+        `Cannot have frames in an MTU of ${mtu} bytes: head and tail take ${headroom + tailroom}`,
       );
     }
     const view = new DataView(this.#config.buffer);
@@ -112,7 +112,9 @@ export class CaifDevice implements DeviceModel {
   send(frame: Uint8Array): boolean {
     const { length } = frame;
     if (length === 0 || length > this.maxFrame) {
-      throw new RangeError(`Cannot send a frame of ${length} bytes: it has 1 to ${this.maxFrame}`);
+      throw new RangeError(
+        `Cannot send a frame of ${length} bytes: expected 1 to ${this.maxFrame}`,
+      );
     }
     const at = this.#headroom;
     return this.offer(at + length + this.#tailroom, (bytes) => bytes.set(frame, at));
@@ -203,7 +205,7 @@ export class CaifDevice implements DeviceModel {
     if (full && this.room > 0) this.#options.onRoom?.(this);
   }
 
-  /** Takes frames as long as who is told of them takes them. */
+  /** Takes frames as long as the listener takes them. */
   #serve(): void {
     // Who is told may have room again at once, and say so.
     if (this.#serving) return;

@@ -1,5 +1,5 @@
 // The modem against a driver made of register writes and bytes: virtio 1.4 §2.7 and §4.2.2, and Linux's
-// caif_virtio.c and virtio_caif.h, all numbers typed anew.
+// caif_virtio.c and virtio_caif.h, all numbers typed again.
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { EmulatedMachine } from "../../machine.ts";
 import { caifCable, CaifDevice, type CaifDeviceOptions } from "./device.ts";
@@ -176,7 +176,7 @@ Deno.test("modem: frames wait in the ring until the driver returns buffers", asy
   assertEquals([it.taken, it.offered, it.modem.room], [2, 2, 0]);
   it.giveBack(it.buffer(0).head);
   assertEquals([it.taken, it.offered], [3, 3]);
-  // Returned but not told of: seen at the next look.
+  // Returned but not reported: seen at the next look.
   it.giveBack(it.buffer(1).head, false);
   assertEquals(it.taken, 3);
   it.frame(6);
@@ -199,7 +199,7 @@ Deno.test("modem: no more is offered than the ring of the driver has places", as
   assertThrows(() => it.modem.send(new Uint8Array(4033)), RangeError, "1 to 4032");
 });
 
-Deno.test("modem: buffers that are no frames are a fault, and the device waits for a reset", async () => {
+Deno.test("modem: buffers without a frame are a fault, and the device waits for a reset", async () => {
   const lies: [string, Parameters<RawDriver["chain"]>[0]][] = [
     ["a buffer of 64 bytes, not of 65 to 4096", [{ length: 64 }]],
     ["a buffer of 4097 bytes, not of 65 to 4096", [{ length: 4097 }]],
@@ -274,7 +274,7 @@ Deno.test("modem: without the driver's rings it sends nothing and takes nothing"
   assertEquals(it.buffer(0).bytes[32], 2);
 });
 
-Deno.test("modem: room is told of once, when there was none", async () => {
+Deno.test("modem: room is reported once, after there was none", async () => {
   let told = 0;
   await using it = driverOf({ buffers: 2, onFrame: () => {}, onRoom: () => told++ });
   it.start();
@@ -285,7 +285,7 @@ Deno.test("modem: room is told of once, when there was none", async () => {
   assertEquals([told, it.modem.room], [2, 2]);
 });
 
-Deno.test("modem: who is told of a frame may look again at once; each is told of once", async () => {
+Deno.test("modem: a listener may look again at once; each frame is reported once", async () => {
   const told: number[] = [];
   await using it = driverOf({
     onFrame: (bytes, self) => {
@@ -305,7 +305,7 @@ Deno.test("modem: a frame that was held when the device was reset is forgotten",
   assertEquals([told, it.taken], [[1], 0]);
   it.start().frame(2);
   assertEquals([told, it.taken], [[1, 2], 1]);
-  // A reset while it is told of a frame takes nothing of what comes after.
+  // A reset in the listener takes nothing from the frames that come after it.
   await using again: RawDriver = driverOf({ onFrame: () => void again.start() });
   again.start().frame(3);
   assertEquals([again.taken, again.faults], [0, []]);

@@ -26,7 +26,7 @@ const OUTBOX_LIMIT = 256;
 const ANSWERS = 4;
 const MESSAGE_COST = 64;
 
-/** What a {@linkcode ConsoleDevice} is made of. */
+/** Options of {@linkcode ConsoleDevice}. */
 export interface ConsoleDeviceOptions {
   /** The ports, from id 0. */
   readonly ports: readonly ConsolePortOptions[];
@@ -44,7 +44,7 @@ export interface ConsoleDeviceOptions {
   readonly controlQueueSize?: number;
 }
 
-/** What the driver did that the device passed over, by count. */
+/** Counts of the driver's messages that the device ignored. */
 export interface ConsoleCounters {
   /** Control messages about a port that is not there. */
   unknownPort: number;
@@ -71,7 +71,7 @@ export class ConsoleDevice implements DeviceModel {
   readonly queues: readonly QueueSpec[];
   /** Size of `struct virtio_console_config` in bytes. */
   readonly configSize: number = CONSOLE_CONFIG.SIZE;
-  /** What the driver did that was passed over. */
+  /** Counts of the driver's messages that were ignored. */
   readonly counters: ConsoleCounters = { unknownPort: 0, unknownEvent: 0 };
   /** Control messages: beyond the limit for the driver's own, the answers to the last one. */
   readonly bounds: ModelUsage;
@@ -97,7 +97,7 @@ export class ConsoleDevice implements DeviceModel {
     const most = multiport ? CONSOLE_MAX_PORTS - 1 : 1;
     if (!Number.isInteger(this.#maxPorts) || this.#maxPorts < 1 || this.#maxPorts > most) {
       throw new RangeError(
-        `Cannot make a console device as 'maxPorts' must be from 1 to ${most}: received ${this.#maxPorts}`,
+        `Cannot make a console of at most ${this.#maxPorts} ports: 'maxPorts' must be from 1 to ${most}`,
       );
     }
     const messages = OUTBOX_LIMIT + this.#maxPorts + ANSWERS;
@@ -135,7 +135,7 @@ export class ConsoleDevice implements DeviceModel {
     if (options.id === undefined) { while (this.#ports.has(id)) id++; }
     if (!Number.isInteger(id) || id < 0 || id >= this.#maxPorts || this.#ports.has(id)) {
       throw new RangeError(
-        `Cannot add a port as its id must be free and below ${this.#maxPorts}: received ${id}`,
+        `Cannot add port ${id}: the id must be free and below ${this.#maxPorts}`,
       );
     }
     const port = new ConsolePort(id, options, {
@@ -156,7 +156,7 @@ export class ConsoleDevice implements DeviceModel {
   removePort(id: number): void {
     const port = this.#ports.get(id);
     if (port === undefined || !this.features.has(ConsoleFeature.MULTIPORT)) {
-      throw new RangeError(`Cannot remove a port that was not added: received ${id}`);
+      throw new RangeError(`Cannot remove port ${id}: a driver with MULTIPORT must know it`);
     }
     this.#ports.delete(id);
     if (this.#driverReady) this.#send(id, ConsoleEvent.PORT_REMOVE, 0);

@@ -4,7 +4,7 @@ import { loopbackPort, nullPort, streamPipe } from "../../backends/stream_port.t
 import { FakeDriver } from "../../testing/fake_driver.ts";
 import { ConsoleDevice } from "./device.ts";
 
-// Control events, typed anew from virtio 1.4 §5.3.6.2.
+// Control events, typed again from virtio 1.4 §5.3.6.2.
 const READY = 0;
 const ADD = 1;
 const REMOVE = 2;
@@ -262,7 +262,7 @@ Deno.test("a reset voids what the device holds, and keeps what the host sent", a
   const reader = host.readable.getReader();
   while ((await reader.read()).value![0] !== 77);
   await second.until("the new write", () => second.returned(1) === 1);
-  assertEquals(first.returned(1), returned, "no chain of before the reset is returned after it");
+  assertEquals(first.returned(1), returned, "no chain from before the reset is returned after it");
 });
 
 Deno.test("a snapshot brings back states, sizes and what waited", () => {

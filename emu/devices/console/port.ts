@@ -13,7 +13,7 @@ export interface ConsoleSize {
   readonly rows: number;
 }
 
-/** What a port is made of. */
+/** Options of a port. */
 export interface ConsolePortOptions {
   /** Port id; by default the lowest that is free. */
   readonly id?: number;
@@ -27,7 +27,7 @@ export interface ConsolePortOptions {
   readonly hostOpen?: boolean;
 }
 
-/** What a port needs of its device. */
+/** The parts of its device that a port uses. */
 export interface PortHooks {
   /** The running device, if the driver has set it up. */
   readonly context: () => DeviceContext | undefined;
@@ -134,7 +134,8 @@ export class ConsolePort {
       if (chain === undefined) break;
       // virtio 1.4 §5.3.6.1: the receive queue holds no device-readable buffers.
       if (chain.readableLength > 0 || chain.writableLength === 0) {
-        context.fault(`Receive buffer of port ${this.id} is not device-writable only`);
+        const reason = `Receive buffer of port ${this.id} is not device-writable only`;
+        context.fault(reason, "drv.console.operation.1");
         return;
       }
       context.work.spend(1);
@@ -223,7 +224,8 @@ export class ConsolePort {
       this.#hooks.context()?.work.spend(1);
       // virtio 1.4 §5.3.6.1: the transmit queue holds no device-writable buffers.
       if (chain.writableLength > 0) {
-        this.#hooks.context()?.fault(`Transmit buffer of port ${this.id} is device-writable`);
+        const reason = `Transmit buffer of port ${this.id} is device-writable`;
+        this.#hooks.context()?.fault(reason, "drv.console.operation.2");
         break;
       }
       while (chain.readableLeft > 0 && this.#listening) {

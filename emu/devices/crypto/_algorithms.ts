@@ -47,7 +47,7 @@ export interface Operation {
   readonly digest: Uint8Array;
 }
 
-/** What a request comes to: a status, and the result if it is OK. */
+/** Outcome of a request: a status, and the result if it is OK. */
 export interface Result {
   readonly status: number;
   readonly bytes: Uint8Array;
@@ -95,8 +95,8 @@ export function checkSession(session: Session): number {
   if (!OFFERED[service]?.includes(algo)) return CryptoStatus.NOTSUPP;
   const aes = service === CryptoService.CIPHER || service === CryptoService.AEAD;
   if (aes && ![16, 24, 32].includes(key.length)) return CryptoStatus.ERR;
-  // The library that computes has these only; raw RSA is a power without padding, and insecure.
-  if (aes && key.length === 24) return CryptoStatus.NOTSUPP;
+  // The library that computes has no GCM of 192 bits; raw RSA is a power without padding, and insecure.
+  if (service === CryptoService.AEAD && key.length === 24) return CryptoStatus.NOTSUPP;
   if (service === CryptoService.AEAD && !GCM_TAGS.includes(session.tagSize)) {
     return CryptoStatus.ERR;
   }
@@ -139,10 +139,34 @@ function cipher({ algo, key, encrypt }: Session, { iv, src }: Operation): Result
   // Checked here, because an engine that throws is not freed.
   if (vector !== null && vector.length !== BLOCK) return fails(CryptoStatus.ERR);
   if (algo !== CryptoCipher.AES_CTR && src.length % BLOCK !== 0) return fails(CryptoStatus.ERR);
+  if (algo === CryptoCipher.AES_CBC && key.length === 24) return ok(chained(key, iv, src, encrypt));
   const engine = encrypt
     ? createCipheriv(name, key, vector).setAutoPadding(false)
     : createDecipheriv(name, key, vector).setAutoPadding(false);
   return ok(Buffer.concat([engine.update(src), engine.final()]));
+}
+
+/** CBC of 192 bits by ECB, block by block (NIST SP 800-38A §6.2): the library has the latter alone. */
+function chained(key: Uint8Array, iv: Uint8Array, src: Uint8Array, encrypt: boolean): Uint8Array {
+  const engine = encrypt
+    ? createCipheriv("aes-192-ecb", key, null).setAutoPadding(false)
+    : createDecipheriv("aes-192-ecb", key, null).setAutoPadding(false);
+  const out = new Uint8Array(src.length);
+  // Decrypting, all blocks are independent of each other; encrypting, each needs the one before.
+  if (!encrypt) out.set(engine.update(src));
+  let before = iv;
+  for (let at = 0; at < src.length; at += BLOCK) {
+    const block = src.subarray(at, at + BLOCK);
+    if (encrypt) {
+      out.set(engine.update(block.map((byte, i) => byte ^ before[i]!)), at);
+      before = out.subarray(at, at + BLOCK);
+      continue;
+    }
+    for (let i = 0; i < BLOCK; i++) out[at + i]! ^= before[i]!;
+    before = block;
+  }
+  engine.final();
+  return out;
 }
 
 function gcm({ key, encrypt, tagSize }: Session, { iv, src, aad }: Operation): Result {

@@ -31,7 +31,7 @@ import type {
 } from "../../device.ts";
 import { checkSession, compute, OFFERED, type Operation, type Session } from "./_algorithms.ts";
 
-/** What a {@linkcode CryptoDevice} is made of. */
+/** Options of {@linkcode CryptoDevice}. */
 export interface CryptoDeviceOptions {
   /** Data queues, 1 to 64; 1 by default. */
   readonly queues?: number;
@@ -56,6 +56,8 @@ interface Served {
 }
 
 const MAX_KEY = 4096;
+/** `op_type` of a cipher that is chained with a hash, which the device does not do. */
+const CRYPTO_SYM_CHAIN = 2;
 /** `max_cipher_key_len` and `max_auth_key_len` of the configuration, in bytes. */
 const MAX_CIPHER_KEY = 32;
 const MAX_AUTH_KEY = 128;
@@ -69,7 +71,7 @@ export class CryptoDevice implements DeviceModel {
   readonly name = "crypto";
   /** Virtio device id 20. */
   readonly deviceId: number = DeviceId.CRYPTO;
-  /** What the options leave. */
+  /** Features that the options offer. */
   readonly features: FeatureSet;
   /** Names of the bits. */
   readonly featureNames: FeatureNames = CryptoFeature;
@@ -98,15 +100,19 @@ export class CryptoDevice implements DeviceModel {
   constructor(options: CryptoDeviceOptions = {}) {
     this.#count = options.queues ?? 1;
     if (!Number.isInteger(this.#count) || this.#count < 1 || this.#count > 64) {
-      throw new RangeError(`Cannot make a crypto device with ${this.#count} queues, only 1 to 64`);
+      throw new RangeError(
+        `Cannot make a crypto device with ${this.#count} queues: expected 1 to 64`,
+      );
     }
     this.#maxSize = options.maxSize ?? 1 << 20;
     this.#maxSessions = options.maxSessions ?? 1024;
     this.bounds = { items: this.#maxSessions, bytes: this.#maxSessions * MAX_KEY };
     this.#reverse = options.reverse ?? false;
     this.#dropZeroes = options.dropZeroes ?? false;
-    this.features = FeatureSet.of(...Object.values(CryptoFeature))
+    const offered = FeatureSet.of(...Object.values(CryptoFeature))
       .without(...options.withhold ?? []);
+    // dev.basic.features.1: the stateless modes need REVISION_1 (virtio 1.4 §5.9.3.1).
+    this.features = offered.has(CryptoFeature.REVISION_1) ? offered : FeatureSet.NONE;
     this.queues = Array.from({ length: this.#count + 1 }, (_, i) => ({
       name: i < this.#count ? `dataq${i + 1}` : "controlq",
       maxSize: 256,
@@ -267,7 +273,13 @@ export class CryptoDevice implements DeviceModel {
       const words = new DataView(body.buffer);
       const session = this.#readSession(service, words, chain);
       if (service === CryptoService.AKCIPHER) this.#context!.work.spend(RSA_STEPS);
-      status = session === undefined ? CryptoStatus.ERR : checkSession(session);
+      const chained = service === CryptoService.CIPHER &&
+        words.getUint32(CRYPTO_SYM_OP_TYPE.SESSION, true) === CRYPTO_SYM_CHAIN;
+      status = chained
+        ? CryptoStatus.NOTSUPP
+        : session === undefined
+        ? CryptoStatus.ERR
+        : checkSession(session);
       if (status === CryptoStatus.OK && this.#sessions.size >= this.#maxSessions) {
         status = this.#revision1 ? CryptoStatus.NOSPC : CryptoStatus.ERR;
       }

@@ -32,7 +32,7 @@ export class Backing {
    * Copies bytes from an offset on.
    *
    * @param memory Guest memory; undefined where there is none.
-   * @returns False if they end too early, or are no memory any more.
+   * @returns False if they end too early, or are not memory any more.
    */
   copy(
     offset: number,

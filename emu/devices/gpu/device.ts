@@ -42,7 +42,7 @@ const ENTRY_COST = 16;
 /** Bytes of a pointer's image. */
 const CURSOR_BYTES = GPU_CURSOR_SIZE * GPU_CURSOR_SIZE * 4;
 
-/** What a {@linkcode GpuDevice} is made of. */
+/** Options of {@linkcode GpuDevice}. */
 export interface GpuDeviceOptions {
   /** Sizes of its displays; one of 640 by 480 by default. */
   readonly displays?: readonly { readonly width: number; readonly height: number }[];
@@ -90,9 +90,9 @@ interface Saved {
 interface Display {
   width: number;
   height: number;
-  /** What it shows: a part of a picture. */
+  /** The part of a picture that it shows. */
   shows: { readonly id: number; readonly part: Rectangle } | undefined;
-  /** What was flushed to it. */
+  /** The pixels that were flushed to it. */
   picture: Picture | undefined;
   cursor: { id: number; x: number; y: number; image: Uint8Array | undefined };
 }
@@ -134,7 +134,7 @@ export class GpuDevice implements DeviceModel {
   constructor(options: GpuDeviceOptions = {}) {
     const displays = options.displays ?? [{ width: 640, height: 480 }];
     if (displays.length < 1 || displays.length > GPU_MAX_SCANOUTS) {
-      throw new RangeError(`Cannot make a GPU with ${displays.length} displays, only 1 to 16`);
+      throw new RangeError(`Cannot make a GPU with ${displays.length} displays: expected 1 to 16`);
     }
     this.features = FeatureSet.of(
       GpuFeature.EDID,
@@ -153,7 +153,7 @@ export class GpuDevice implements DeviceModel {
     return this.#resources.values().reduce((sum, { pixels }) => sum + pixels.length, 0);
   }
 
-  /** What a display shows, with its pointer; undefined if nothing was flushed to it. */
+  /** The pixels of a display, with its pointer; undefined if nothing was flushed to it. */
   screen(display = 0): Picture | undefined {
     const shown = this.#displays[display];
     if (shown?.picture === undefined) return undefined;
@@ -173,7 +173,11 @@ export class GpuDevice implements DeviceModel {
   /** Changes the size of a display, and tells the driver; 0 by 0 turns it off. */
   resize(display: number, width: number, height: number): void {
     const shown = this.#displays[display];
-    if (shown === undefined) throw new RangeError(`Cannot find display ${display}`);
+    if (shown === undefined) {
+      throw new RangeError(
+        `Cannot resize display ${display}: expected 0 to ${this.#displays.length - 1}`,
+      );
+    }
     shown.width = width;
     shown.height = height;
     this.#events |= GPU_EVENT_DISPLAY;
@@ -261,7 +265,7 @@ export class GpuDevice implements DeviceModel {
     const { events, resources, displays } = state as Saved;
     if (displays.length !== this.#displays.length) {
       throw new RangeError(
-        `Cannot restore ${displays.length} displays to a GPU with ${this.#displays.length}`,
+        `Cannot restore ${displays.length} displays: the GPU has ${this.#displays.length}`,
       );
     }
     this.#events = events;
@@ -286,7 +290,9 @@ export class GpuDevice implements DeviceModel {
       });
     });
     if (this.#used > this.#limit) {
-      throw new RangeError(`Cannot restore ${this.#used} bytes to a GPU with ${this.#limit}`);
+      throw new RangeError(
+        `Cannot restore ${this.#used} bytes of pictures: the GPU has ${this.#limit}`,
+      );
     }
   }
 
@@ -466,7 +472,7 @@ export class GpuDevice implements DeviceModel {
     return R.OK_NODATA;
   }
 
-  /** What a blob's bytes are is said when it is put on a display. */
+  /** SET_SCANOUT_BLOB gives the layout of a blob's bytes when it puts the blob on a display. */
   #setScanoutBlob(part: Rectangle, chain: Chain): number {
     const words = Array.from({ length: 14 }, () => chain.readU32());
     const [display = 0, id = 0, width = 0, height = 0, format = 0, , stride = 0] = words;

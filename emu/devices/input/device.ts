@@ -35,7 +35,7 @@ export interface InputAbs {
   readonly resolution?: number;
 }
 
-/** What an {@linkcode InputDevice} is. */
+/** Options of {@linkcode InputDevice}. */
 export interface InputDeviceOptions {
   /** Its name, at most 128 bytes. */
   readonly name: string;
@@ -84,7 +84,7 @@ export class InputDevice implements DeviceModel {
   readonly configSize: number = INPUT_CONFIG.SIZE;
   /** Events that wait, and those that the driver sent. */
   readonly bounds: ModelUsage = { items: 2 * BACKLOG, bytes: 2 * BACKLOG * EVENT_COST };
-  /** What the driver sent, oldest first, at most 1024. */
+  /** Events that the driver sent, oldest first, at most 1024. */
   readonly statuses: InputDeviceEvent[] = [];
   readonly #options: InputDeviceOptions;
   readonly #config = new DataView(new ArrayBuffer(INPUT_CONFIG.SIZE));
@@ -105,13 +105,18 @@ export class InputDevice implements DeviceModel {
     for (const [type, codes] of Object.entries(options.codes)) {
       for (const code of codes) {
         if (!Number.isInteger(code) || code < 0 || code >= INPUT_CONFIG.u.size * 8) {
-          throw new RangeError(`Cannot make an input device with code ${code} of type ${type}`);
+          const most = INPUT_CONFIG.u.size * 8 - 1;
+          throw new RangeError(
+            `Cannot offer code ${code} of type ${type}: expected 0 to ${most}`,
+          );
         }
       }
     }
     for (const text of [options.name, options.serial ?? ""]) {
       if (new TextEncoder().encode(text).length > INPUT_CONFIG.u.size) {
-        throw new RangeError(`Cannot make an input device with a name of over 128 bytes: ${text}`);
+        throw new RangeError(
+          `Cannot name an input device or its serial "${text}": expected at most 128 bytes`,
+        );
       }
     }
   }
@@ -191,7 +196,7 @@ export class InputDevice implements DeviceModel {
     return { items, bytes: items * EVENT_COST };
   }
 
-  /** What is selected, and events. */
+  /** Takes the selection and the events, for a snapshot. */
   snapshot(): unknown {
     return {
       config: [...new Uint8Array(this.#config.buffer)],
@@ -257,7 +262,8 @@ export class InputDevice implements DeviceModel {
           return;
         }
         if (chain.writableLength < INPUT_EVENT.SIZE) {
-          this.#context?.fault(`Event buffer of ${chain.writableLength} bytes, expected 8`);
+          const reason = `Event buffer of ${chain.writableLength} bytes, expected 8`;
+          this.#context?.fault(reason, "drv.input.operation.2");
           return;
         }
         const { type, code, value } = packet.shift()!;
@@ -279,7 +285,8 @@ export class InputDevice implements DeviceModel {
     const { work } = this.#context!;
     for (let chain = work.take(queue); chain !== undefined; chain = work.take(queue)) {
       if (chain.readableLength < INPUT_EVENT.SIZE) {
-        this.#context?.fault(`Status event of ${chain.readableLength} bytes, expected 8`);
+        const reason = `Status event of ${chain.readableLength} bytes, expected 8`;
+        this.#context?.fault(reason, "drv.input.operation.3");
         return;
       }
       const event = { type: chain.readU16(), code: chain.readU16(), value: chain.readU32() | 0 };

@@ -8,7 +8,7 @@ const range = (from: number, to: number): number[] =>
 const BUTTONS = [0x110, 0x111, 0x112];
 const AXIS = { min: 0, max: 0x7fff };
 
-/** What the usual input devices have; codes are those of Linux's `input-event-codes.h`. */
+/** Codes of the usual input devices; the numbers are those of Linux's `input-event-codes.h`. */
 export const INPUT_PRESETS: Readonly<
   Record<"keyboard" | "mouse" | "tablet" | "multitouch", InputDeviceOptions>
 > = {

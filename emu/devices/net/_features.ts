@@ -27,7 +27,7 @@ const ALL_FEATURES = [
   NetFeature.SPEED_DUPLEX,
 ] as const;
 
-/** What a device with these options offers. */
+/** Features that a device with these options offers. */
 export function offer(without: readonly number[], pairs: number): FeatureSet {
   let set = FeatureSet.of(...ALL_FEATURES);
   if (pairs > 1) set = set.with(NetFeature.MQ);
@@ -59,7 +59,9 @@ export function queueSpecs(pairs: number, maxSize: number, features: FeatureSet)
  */
 export function parseAddress(text: string): Uint8Array {
   if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(text)) {
-    throw new TypeError(`Cannot parse an Ethernet address: received "${text}"`);
+    throw new TypeError(
+      `Cannot parse "${text}": expected an Ethernet address such as 52:54:00:12:34:56`,
+    );
   }
   return Uint8Array.from(text.split(":"), (part) => parseInt(part, 16));
 }
@@ -71,5 +73,5 @@ export function parseAddress(text: string): Uint8Array {
  */
 export function checkRange(name: string, value: number, min: number, max: number): number {
   if (Number.isInteger(value) && value >= min && value <= max) return value;
-  throw new RangeError(`Cannot make a device as '${name}' must be ${min} to ${max}: got ${value}`);
+  throw new RangeError(`Cannot make a device with ${name} ${value}: expected ${min} to ${max}`);
 }

@@ -52,6 +52,11 @@ export class RxRing {
     this.#dirty = false;
   }
 
+  /** Drops the frames that wait for buffers; gives their number. */
+  dropBacklog(): number {
+    return this.#backlog.splice(0).length;
+  }
+
   /** Interrupts for what was delivered since. */
   signal(): void {
     if (!this.#dirty) return;
@@ -175,6 +180,7 @@ export class RxRing {
       this.#context?.fault(
         `receiveq${(this.#index >>> 1) + 1}: a buffer of ${chain.writableLength} writable bytes, ` +
           `less than the header's ${this.#headerSize}, or with readable ones`,
+        "drv.net.rx-buffers.3",
       );
       return undefined;
     }

@@ -13,7 +13,7 @@ import {
 import type { Chain, DeviceContext } from "../../device.ts";
 import { macNumber, MAX_FILTER_ADDRESSES, type RxFilter } from "./filter.ts";
 
-/** What control commands change in a device. */
+/** The parts of a device that control commands change. */
 export interface ControlTarget {
   readonly filter: RxFilter;
   readonly maxPairs: number;

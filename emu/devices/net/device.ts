@@ -39,7 +39,7 @@ export class NetDevice implements DeviceModel, FrameSink {
   readonly name: string = "net";
   /** Virtio device id. */
   readonly deviceId: number = DeviceId.NET;
-  /** What it offers. */
+  /** Features that it offers. */
   readonly features: FeatureSet;
   /** Names of those bits. */
   readonly featureNames: FeatureNames = NetFeature;
@@ -47,7 +47,7 @@ export class NetDevice implements DeviceModel, FrameSink {
   readonly queues: readonly QueueSpec[];
   /** Size of the configuration space in bytes. */
   readonly configSize: number = NET_CONFIG.SIZE;
-  /** What it did. */
+  /** Counters of its work. */
   readonly stats: NetDeviceStats = {
     rxFrames: 0,
     rxBytes: 0,
@@ -94,7 +94,7 @@ export class NetDevice implements DeviceModel, FrameSink {
     const given = options.mac ?? "52:54:00:12:34:56";
     const mac = typeof given === "string" ? parseAddress(given) : given;
     if (mac.length !== 6 || (mac[0]! & 1) === 1) {
-      throw new TypeError("Cannot make a device whose mac is not a unicast address of 6 bytes");
+      throw new TypeError("Cannot make the device: its mac must be a unicast address of 6 bytes");
     }
     this.#mtu = checkRange("mtu", options.mtu ?? 1500, NET_MIN_MTU, 65535);
     this.maxPairs = checkRange("queuePairs", options.queuePairs ?? 1, 1, NET_MAX_QUEUE_PAIRS);
@@ -121,7 +121,7 @@ export class NetDevice implements DeviceModel, FrameSink {
     this.#backend.connect(this);
   }
 
-  /** What the driver takes unfinished: bits of `Accept`. */
+  /** Offloads that the driver takes unfinished: bits of `Accept`. */
   get accepts(): number {
     return this.#accepts;
   }
@@ -268,6 +268,8 @@ export class NetDevice implements DeviceModel, FrameSink {
 
   #setPairs(pairs: number): void {
     this.#pairs = pairs;
+    // dev.net.mq.2: nothing comes on the queues above, not even what waited for their buffers.
+    for (const ring of this.#rings.slice(pairs)) this.stats.rxOverruns += ring.dropBacklog();
     this.#steering.reset();
   }
 

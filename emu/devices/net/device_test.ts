@@ -292,7 +292,7 @@ Deno.test("net device: the link goes down and takes frames with it", () => {
   assertEquals([rig.device.stats.txDown, rig.device.stats.rxDown, rig.sent.length], [1, 1, 0]);
 });
 
-Deno.test("net device: pairs are set within bounds and flows come back on their queue", () => {
+Deno.test("net device: pairs are set within bounds, flows come back on their queue, and without any are dropped (dev.net.mq.4)", () => {
   using rig = new Rig([NetFeature.CTRL_VQ, NetFeature.MQ], { queuePairs: 4 });
   const control = (bytes: readonly number[]): number => rig.control(bytes, 8);
   assertEquals(control([4, 0, 5, 0]), 1);

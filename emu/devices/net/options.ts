@@ -3,7 +3,7 @@ import type { RxFilterState } from "./filter.ts";
 
 /** How a {@linkcode NetDevice} is made. */
 export interface NetDeviceOptions {
-  /** What it is plugged into; it stays the caller's. */
+  /** The wire; it stays the caller's. */
   readonly backend: NetBackend;
   /** Its address, 6 bytes or text; `52:54:00:12:34:56` by default. */
   readonly mac?: Uint8Array | string;
@@ -25,7 +25,7 @@ export interface NetDeviceOptions {
   readonly backlog?: number;
 }
 
-/** What a {@linkcode NetDevice} did; all counters only grow. */
+/** Counters of a {@linkcode NetDevice}; they only grow. */
 export interface NetDeviceStats {
   /** Frames handed to the driver. */
   rxFrames: number;

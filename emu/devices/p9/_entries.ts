@@ -33,7 +33,7 @@ export function isDirectory({ mode }: P9Attributes): boolean {
   return (mode & P9_MODE_KIND) === P9Mode.DIRECTORY;
 }
 
-/** What a directory's entry says of it. */
+/** An entry of a directory. */
 export function entryType({ mode }: P9Attributes): P9EntryType {
   const kind = mode & P9_MODE_KIND;
   if (kind === P9Mode.DIRECTORY) return P9EntryType.DIRECTORY;

@@ -31,7 +31,7 @@ const MAX_OPEN = 256;
 /** Most bytes that the names of all open directories together count for, and what a name counts for besides its own. */
 const MAX_LISTINGS = 8 << 20;
 const NAME_COST = 64;
-/** What the server keeps at most. */
+/** Bounds of the server's lists and memory. */
 export const SERVER_BOUNDS: ModelUsage = {
   items: MAX_FIDS + MAX_LISTINGS / NAME_COST,
   bytes: MAX_LISTINGS,
@@ -60,7 +60,7 @@ export interface P9ServerState {
   readonly fids: readonly SavedFid[];
 }
 
-/** What is read or written besides a message. */
+/** Data that is read or written besides a message. */
 export interface P9Data {
   /** Takes what the driver sent behind a Twrite, at most so many bytes. */
   take(length: number): Uint8Array;
@@ -72,7 +72,7 @@ export interface P9Data {
   readonly spend: (steps: number) => void;
 }
 
-/** What is answered: a message, and the data behind it. */
+/** An answer: a message, and the data behind it. */
 interface P9Answer {
   /** The message; valid until the next request. */
   readonly head: Uint8Array;

@@ -21,9 +21,9 @@ import { RequestReader } from "./_message.ts";
 import { P9Server, type P9ServerState, SERVER_BOUNDS } from "./_server.ts";
 import type { P9Export } from "./export.ts";
 
-/** What a {@linkcode P9Device} is made of. */
+/** Options of {@linkcode P9Device}. */
 export interface P9DeviceOptions {
-  /** What it exports; disposed with the device, if there is anything to dispose. */
+  /** The exported tree; disposed with the device, if it can be disposed. */
   readonly tree: P9Export;
   /** Mount tag, at most 31 bytes; `vireo` by default. */
   readonly tag?: string;
@@ -83,10 +83,12 @@ export class P9Device implements DeviceModel {
     const tag = new TextEncoder().encode(options.tag ?? "vireo");
     const size = options.messageSize ?? DEFAULT_SIZE;
     if (tag.length < 1 || tag.length > 31) {
-      throw new RangeError(`Cannot use a mount tag of ${tag.length} bytes, only 1 to 31`);
+      throw new RangeError(`Cannot use a mount tag of ${tag.length} bytes: expected 1 to 31`);
     }
     if (!Number.isInteger(size) || size < P9_MIN_MSIZE || size > MAX_SIZE) {
-      throw new RangeError(`Cannot use messages of ${size} bytes, only ${P9_MIN_MSIZE} to 1 MiB`);
+      throw new RangeError(
+        `Cannot use messages of ${size} bytes: expected ${P9_MIN_MSIZE} to ${MAX_SIZE}`,
+      );
     }
     // Drivers read in words.
     this.configSize = P9_CONFIG.SIZE + tag.length + 3 & ~3;

@@ -101,7 +101,7 @@ Deno.test("9p device: dialect and message size are agreed on, before anything el
   assertEquals(client.model.fids, 0, "a new session has no fids");
   assertThrows(() => new P9Device({ tree: new MemoryTree(), tag: "" }), RangeError, "mount tag");
   const large = { tree: new MemoryTree(), messageSize: 1 << 30 };
-  assertThrows(() => new P9Device(large), RangeError, "1 MiB");
+  assertThrows(() => new P9Device(large), RangeError, "expected 4096 to 1048576");
 });
 
 Deno.test("9p device: a message may be split anywhere; its length is only a claim", async () => {
@@ -262,7 +262,7 @@ Deno.test("9p device: nothing outside of an exported directory is reached", asyn
     await reader.bad(EROFS, 14, u32(0), "new", u32(2), u32(0o644), u32(0));
     await reader.bad(EROFS, 76, u32(0), "fifo", u32(0));
     await reader.bad(EROFS, 74, u32(0), "fifo", u32(0), "pipe");
-    assertThrows(() => new HostTree(`${outside}/secret`), TypeError, "no directory");
+    assertThrows(() => new HostTree(`${outside}/secret`), TypeError, "it must be a directory");
     assertThrows(() => new HostTree(`${base}/none`), Deno.errors.NotFound);
   } finally {
     await Deno.remove(base, { recursive: true });

@@ -3,7 +3,7 @@ import { P9Errno, type P9ErrnoName, p9ErrnoName } from "@vireo/hal";
 /** A place in a tree: the names from its root on, each of them checked. */
 export type P9Path = readonly string[];
 
-/** What an exported tree tells of a file. */
+/** Attributes of a file in an exported tree. */
 export interface P9Attributes {
   /** Kind and permissions, as `stat` has them. */
   readonly mode: number;
@@ -27,7 +27,7 @@ export interface P9Attributes {
   readonly ctime?: number;
 }
 
-/** What a driver wants to change of a file. */
+/** Attributes that a driver wants to change. */
 export interface P9AttributeChanges {
   /** Permissions. */
   readonly mode?: number;
@@ -61,7 +61,7 @@ export interface P9Handle extends Disposable {
   write(offset: number, bytes: Uint8Array): void;
   /** Makes what was written durable. */
   sync(): void;
-  /** What the file is now. */
+  /** Reads the attributes of the open file. */
   stat(): P9Attributes;
   /** Changes its size. */
   truncate(size: number): void;
@@ -86,7 +86,7 @@ export interface P9HandleOptions {
 export interface P9Export {
   /** Whether it takes no changes. */
   readonly readOnly: boolean;
-  /** What a file is; of a symbolic link, the link itself. */
+  /** Reads the attributes of a file; of a symbolic link, those of the link itself. */
   stat(path: P9Path): P9Attributes;
   /** Names in a directory, sorted. */
   list(path: P9Path): readonly string[];

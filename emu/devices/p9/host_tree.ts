@@ -11,13 +11,13 @@ import {
   type P9Space,
 } from "./export.ts";
 
-/** What a {@linkcode HostTree} is made of. */
+/** Options of {@linkcode HostTree}. */
 export interface HostTreeOptions {
   /** Whether it takes no changes. */
   readonly readOnly?: boolean;
 }
 
-/** What `statfs` says: Deno cannot tell. */
+/** Answer to `statfs`: Deno cannot tell. */
 const SPACE: P9Space = {
   blockSize: 4096,
   blocks: 1 << 28,
@@ -45,7 +45,7 @@ const PLACE = O.PATH | O.NOFOLLOW;
 /** A directory and no link to one. */
 const DIRECTORY = PLACE | O.DIRECTORY;
 
-/** What a held descriptor leads to: the file itself, whatever its name is by now. */
+/** The path behind a held descriptor: the file itself, whatever its name is by now. */
 const at = (fd: number): string => `/proc/self/fd/${fd}`;
 
 /**
@@ -70,13 +70,13 @@ export class HostTree implements P9Export, Disposable {
   /**
    * Exports a directory, which is held open until the tree is disposed.
    *
-   * @throws {Deno.errors.NotFound} If it is not there. {TypeError} If it is no directory.
+   * @throws {Deno.errors.NotFound} If it is not there. {TypeError} If it is not a directory.
    */
   constructor(root: string, options: HostTreeOptions = {}) {
     this.readOnly = options.readOnly ?? false;
     const path = Deno.realPathSync(root);
     const info = Deno.statSync(path);
-    if (!info.isDirectory) throw new TypeError(`Cannot export ${root}: it is no directory`);
+    if (!info.isDirectory) throw new TypeError(`Cannot export ${root}: it must be a directory`);
     this.#root = fs.openSync(path, DIRECTORY);
     this.#device = info.dev;
   }
@@ -88,7 +88,7 @@ export class HostTree implements P9Export, Disposable {
     fs.closeSync(this.#root);
   }
 
-  /** What a file is. */
+  /** Reads the attributes of a file. */
   stat(path: P9Path): P9Attributes {
     return this.#hold(path, (fd) => this.#attributes(fs.fstatSync(fd)));
   }

@@ -11,7 +11,7 @@ import {
   type P9Space,
 } from "./export.ts";
 
-/** What a {@linkcode MemoryTree} is made of. */
+/** Options of {@linkcode MemoryTree}. */
 export interface MemoryTreeOptions {
   /** Whether it takes no changes. */
   readonly readOnly?: boolean;
@@ -99,7 +99,7 @@ export class MemoryTree implements P9Export {
     return node?.kind === P9Mode.FILE ? node.bytes.slice(0, node.size) : undefined;
   }
 
-  /** What a file is. */
+  /** Reads the attributes of a file. */
   stat(path: P9Path): P9Attributes {
     return attributes(this.#find(path));
   }

@@ -14,7 +14,7 @@ export interface RngLies {
   readonly hold?: boolean;
 }
 
-/** What an {@linkcode RngDevice} is made of. */
+/** Options of {@linkcode RngDevice}. */
 export interface RngDeviceOptions {
   /** Where the bytes come from. */
   readonly random: RandomSource;
@@ -57,7 +57,7 @@ export class RngDevice implements DeviceModel {
     this.#maxBytes = options.maxBytes ?? DEFAULT_LIMIT;
     if (!Number.isInteger(this.#maxBytes) || this.#maxBytes < 1) {
       throw new RangeError(
-        `Cannot make an entropy device as 'maxBytes' must be a positive integer: received ${this.#maxBytes}`,
+        `Cannot give ${this.#maxBytes} bytes at most: 'maxBytes' must be a positive integer`,
       );
     }
     this.#lies = options.lies ?? {};
@@ -95,7 +95,8 @@ export class RngDevice implements DeviceModel {
     for (let chain = work.take(queue); chain !== undefined; chain = work.take(queue)) {
       // virtio 1.4 §5.4.6.1: no device-readable buffers; and a request must have room for a byte.
       if (chain.readableLength > 0 || chain.writableLength === 0) {
-        this.#context?.fault("Entropy request is not made of device-writable buffers only");
+        const reason = "Entropy request is not made of device-writable buffers only";
+        this.#context?.fault(reason, "drv.rng.operation.1");
         return;
       }
       if (this.#lies.hold) this.#held.push(chain);

@@ -18,7 +18,7 @@ const BACKLOG = 256;
 const MAX_NAMES = 256;
 const NAME_COST = 128;
 
-/** What a service is told: who wrote, what, and how to answer. */
+/** A message to a service, its sender, and a way to answer. */
 export type RpmsgHandler = (
   from: number,
   bytes: Uint8Array,
@@ -35,7 +35,7 @@ export interface RpmsgService {
   readonly handle: RpmsgHandler;
 }
 
-/** What an {@linkcode RpmsgDevice} is made of. */
+/** Options of {@linkcode RpmsgDevice}. */
 export interface RpmsgDeviceOptions {
   /** The services that it has and announces. */
   readonly services: readonly RpmsgService[];

@@ -29,7 +29,7 @@ import type {
 } from "../../device.ts";
 import { missing, ScsiDisk, type ScsiOutcome, type ScsiUnitOptions } from "./unit.ts";
 
-/** What a {@linkcode ScsiDevice} is made of. */
+/** Options of {@linkcode ScsiDevice}. */
 export interface ScsiDeviceOptions {
   /** Its units. */
   readonly units: readonly ScsiUnitOptions[];
@@ -101,7 +101,7 @@ export class ScsiDevice implements DeviceModel {
   constructor(options: ScsiDeviceOptions) {
     this.#count = options.queues ?? 1;
     if (!Number.isInteger(this.#count) || this.#count < 1 || this.#count > 64) {
-      throw new RangeError(`Cannot make a SCSI host with ${this.#count} queues, only 1 to 64`);
+      throw new RangeError(`Cannot make a SCSI host with ${this.#count} queues: expected 1 to 64`);
     }
     this.#hold = options.hold ?? false;
     this.queues = [
@@ -154,7 +154,9 @@ export class ScsiDevice implements DeviceModel {
    */
   resize(target: number, lun: number, bytes: number): void {
     const unit = this.#units.get(`${target}:${lun}`);
-    if (unit === undefined) throw new RangeError(`Cannot find unit ${target}:${lun}`);
+    if (unit === undefined) {
+      throw new RangeError(`Cannot resize unit ${target}:${lun}: the host must have it`);
+    }
     unit.options.disk.resize(bytes);
     unit.attend(0x2a, 0x09);
     if (unit.options.kind === "cdrom") return;
@@ -260,7 +262,9 @@ export class ScsiDevice implements DeviceModel {
 
   #add(unit: ScsiUnitOptions): void {
     const key = `${unit.target}:${unit.lun ?? 0}`;
-    if (this.#units.has(key)) throw new RangeError(`Cannot add unit ${key} twice`);
+    if (this.#units.has(key)) {
+      throw new RangeError(`Cannot add unit ${key}: the host has one there`);
+    }
     this.#units.set(key, new ScsiDisk(unit));
   }
 
@@ -333,6 +337,7 @@ export class ScsiDevice implements DeviceModel {
     } catch {
       return this.#respond(chain, ScsiResponse.FAILURE, undefined);
     }
+    this.#context?.work.spend(1, outcome.worked ?? 0);
     this.#respond(chain, ScsiResponse.OK, outcome);
   }
 
@@ -463,7 +468,8 @@ export class ScsiDevice implements DeviceModel {
       const chain = queue.pop();
       if (chain === undefined) break;
       if (chain.writableLength < SCSI_EVENT.SIZE) {
-        this.#context?.fault(`SCSI event buffer of ${chain.writableLength} bytes, expected 16`);
+        const reason = `SCSI event buffer of ${chain.writableLength} bytes, expected 16`;
+        this.#context?.fault(reason, "drv.scsi.eventq.2");
         return;
       }
       const bytes = this.#events.shift() ?? new Uint8Array(SCSI_EVENT.SIZE);

@@ -7,23 +7,25 @@ export interface ScsiUnitOptions {
   readonly target: number;
   /** Its number, 0 to 16383; 0 by default. */
   readonly lun?: number;
-  /** What it stores its blocks in; one that reads and writes at once. */
+  /** The disk with its blocks; it must read and write at once. */
   readonly disk: DiskBackend;
   /** `cdrom` has blocks of 2048 bytes and takes no writes; `disk` by default. */
   readonly kind?: "disk" | "cdrom";
-  /** What VPD page 0x80 says. */
+  /** The serial number in VPD page 0x80. */
   readonly serial?: string;
 }
 
-/** What became of a command: its status, and what it read. */
+/** Outcome of a command: its status, and the data that it read. */
 export interface ScsiOutcome {
   readonly status: number;
   /** Sense data; empty if it succeeded. */
   readonly sense: Uint8Array;
-  /** What the driver gets. */
+  /** Data for the driver. */
   readonly data: Uint8Array;
   /** Bytes that there were for the driver, had there been room; those of `data` by default. */
   readonly total?: number;
+  /** Bytes that were written besides those of the request. */
+  readonly worked?: number;
 }
 
 const NONE = new Uint8Array(0);
@@ -55,8 +57,12 @@ const MAX_UNMAP_BLOCKS = 1 << 16;
 /** Bytes before the descriptors of an UNMAP, and of each of them (SBC-3 §5.28.2). */
 const UNMAP_HEADER = 8;
 const UNMAP_DESCRIPTOR = 16;
+/** Bits of WRITE SAME (SBC-3 §5.42): no buffer of data, PBDATA and LBDATA, ANCHOR. */
+const SAME_NO_BUFFER = 0x01;
+const SAME_OBSOLETE = 0x06;
+const SAME_ANCHOR = 0x10;
 
-/** What a target answers for a unit that it does not have (SPC-4 §5.11). */
+/** A target's answer for a unit that it does not have (SPC-4 §5.11). */
 export function missing(cdb: Uint8Array): ScsiOutcome {
   const wrong = check(ILLEGAL, 0x25);
   if (cdb[0] === C.REQUEST_SENSE) return good(wrong.sense.subarray(0, cdb[4]));
@@ -73,7 +79,7 @@ export class ScsiDisk {
   readonly options: ScsiUnitOptions;
   /** Bytes of a block. */
   readonly blockSize: number;
-  /** What the next command is told instead of being carried out. */
+  /** Unit attention: the next command gets it instead of being carried out. */
   #attention: ScsiOutcome | undefined;
 
   /** Makes a unit. */
@@ -87,7 +93,7 @@ export class ScsiDisk {
     this.#attention = check(ATTENTION, asc, ascq);
   }
 
-  /** What the next command is told, as plain data for a snapshot. */
+  /** Unit attention, as plain data for a snapshot. */
   get attention(): readonly number[] | null {
     return this.#attention === undefined ? null : [...this.#attention.sense];
   }
@@ -108,8 +114,12 @@ export class ScsiDisk {
           view.getUint16(7),
           UNMAP_HEADER + (MAX_UNMAP_DESCRIPTORS + 1) * UNMAP_DESCRIPTOR,
         );
+      case C.WRITE_SAME_10:
+      case C.WRITE_SAME_16:
+        return this.#readOnly || noBuffer(cdb) ? 0 : this.blockSize;
       case C.WRITE_6:
       case C.WRITE_10:
+      case C.WRITE_12:
       case C.WRITE_16: {
         const [block, count] = place(cdb[0]!, cdb, view);
         const refused = this.#readOnly || this.#outside(block, count) !== undefined;
@@ -129,7 +139,7 @@ export class ScsiDisk {
   run(cdb: Uint8Array, write: Uint8Array, room: number): ScsiOutcome {
     const view = new DataView(cdb.buffer, cdb.byteOffset, cdb.byteLength);
     const op = cdb[0]!;
-    // These are told of nothing (SPC-4 §5.14).
+    // These report no attention (SPC-4 §5.14).
     if (op !== C.INQUIRY && op !== C.REPORT_LUNS && op !== C.REQUEST_SENSE) {
       const attention = this.#attention;
       this.#attention = undefined;
@@ -146,6 +156,10 @@ export class ScsiDisk {
       case C.MODE_SENSE_6:
         // A header without pages: whether writes are refused, and no block descriptor.
         return good(Uint8Array.of(3, 0, this.#readOnly ? 0x80 : 0, 0).subarray(0, cdb[4]));
+      case C.MODE_SENSE_10: {
+        const header = Uint8Array.of(0, 6, 0, this.#readOnly ? 0x80 : 0, 0, 0, 0, 0);
+        return good(header.subarray(0, view.getUint16(7)));
+      }
       case C.READ_CAPACITY_10:
         return this.#capacity10();
       case C.SERVICE_ACTION_IN_16:
@@ -160,12 +174,17 @@ export class ScsiDisk {
         return this.#unmap(write);
       case C.READ_6:
       case C.READ_10:
+      case C.READ_12:
       case C.READ_16:
         return this.#read(...place(op, cdb, view), room);
       case C.WRITE_6:
       case C.WRITE_10:
+      case C.WRITE_12:
       case C.WRITE_16:
         return this.#write(...place(op, cdb, view), write);
+      case C.WRITE_SAME_10:
+      case C.WRITE_SAME_16:
+        return this.#writeSame(cdb, ...place(op, cdb, view), write);
       default:
         return check(ILLEGAL, 0x20);
     }
@@ -201,6 +220,8 @@ export class ScsiDisk {
     const limits = new Uint8Array(60);
     new DataView(limits.buffer).setUint32(16, MAX_UNMAP_BLOCKS);
     new DataView(limits.buffer).setUint32(20, MAX_UNMAP_DESCRIPTORS);
+    // Bytes 36 to 43 of the page: the maximum of WRITE SAME.
+    new DataView(limits.buffer).setUint32(36, MAX_TRANSFER / this.blockSize);
     const pages: Readonly<Record<number, Uint8Array>> = {
       0x00: Uint8Array.of(0x00, 0x80, 0xb0, 0xb2),
       0x80: serial,
@@ -262,6 +283,30 @@ export class ScsiDisk {
     return good();
   }
 
+  /** Writes one block again and again; one without data, or to be unmapped, is zeroes. */
+  #writeSame(cdb: Uint8Array, block: number, count: number, data: Uint8Array): ScsiOutcome {
+    if (this.#readOnly) return check(PROTECT, 0x27);
+    // ANCHOR, and the forms of old that put numbers into the blocks.
+    if ((cdb[1]! & (SAME_ANCHOR | SAME_OBSOLETE)) !== 0) return check(ILLEGAL, 0x24);
+    // No blocks are all up to the end.
+    const blocks = count === 0 ? Math.max(0, this.#blocks - block) : count;
+    const wrong = this.#outside(block, blocks);
+    if (wrong !== undefined) return wrong;
+    if (!noBuffer(cdb) && data.length < this.blockSize) return check(ILLEGAL, 0x1a);
+    const { disk } = this.options;
+    const at = block * this.blockSize;
+    const length = blocks * this.blockSize;
+    if (noBuffer(cdb) || data.subarray(0, this.blockSize).every((byte) => byte === 0)) {
+      void disk.zero(at, length);
+    } else {
+      const pattern = data.subarray(0, this.blockSize);
+      const all = disk.memory?.subarray(at, at + length) ?? new Uint8Array(length);
+      for (let i = 0; i < length; i += this.blockSize) all.set(pattern, i);
+      if (disk.memory === undefined) void disk.write(at, all, 0, length);
+    }
+    return { ...good(), worked: length };
+  }
+
   #unmap(list: Uint8Array): ScsiOutcome {
     if (this.#readOnly) return check(PROTECT, 0x27);
     if (list.length < UNMAP_HEADER) return check(ILLEGAL, 0x1a);
@@ -292,13 +337,21 @@ export class ScsiDisk {
   }
 }
 
+/** Whether a WRITE SAME comes without its block (NDOB, which only the long form has). */
+function noBuffer(cdb: Uint8Array): boolean {
+  return cdb[0] === C.WRITE_SAME_16 && (cdb[1]! & SAME_NO_BUFFER) !== 0;
+}
+
 /** Where a READ or WRITE begins, and how many blocks it has. */
 function place(op: number, cdb: Uint8Array, view: DataView): [block: number, count: number] {
   if (op === C.READ_6 || op === C.WRITE_6) {
     // 0 stands for 256 in the shortest form.
     return [view.getUint32(0) & 0x1fffff, cdb[4] === 0 ? 256 : cdb[4]!];
   }
-  if (op === C.READ_10 || op === C.WRITE_10) return [view.getUint32(2), view.getUint16(7)];
+  if (op === C.READ_12 || op === C.WRITE_12) return [view.getUint32(2), view.getUint32(6)];
+  if (op === C.READ_10 || op === C.WRITE_10 || op === C.WRITE_SAME_10) {
+    return [view.getUint32(2), view.getUint16(7)];
+  }
   return [view.getUint32(2) * 2 ** 32 + view.getUint32(6), view.getUint32(10)];
 }
 

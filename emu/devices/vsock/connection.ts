@@ -21,7 +21,7 @@ export interface Header {
 /** Messages of a connection that the host did not take yet; their bytes are bounded by `ROOM`. */
 export const MAX_MESSAGES = 1024;
 
-/** What a connection needs of its device. */
+/** The parts of its device that a connection uses. */
 interface Outlet {
   send(connection: HostConnection, op: VsockOp, flags: number, data: Uint8Array): void;
   /** Resolves when there is room for a packet of data; undefined if there is now. */
@@ -95,7 +95,7 @@ export class HostConnection {
     void this.#pumpToGuest();
   }
 
-  /** What the guest says of its room. */
+  /** Takes the guest's room, as a packet reports it. */
   credit({ bufAlloc, fwdCnt }: Header): void {
     this.#guestRoom = bufAlloc;
     this.#guestTaken = fwdCnt;
@@ -174,7 +174,7 @@ export class HostConnection {
     return bytes;
   }
 
-  /** What the host gets next: a message, or all that waits of a stream. */
+  /** Takes the host's next data: a message, or all that waits of a stream. */
   #next(): Uint8Array | undefined {
     if (this.type === VsockType.SEQPACKET) return this.#messages.shift();
     return this.#gatheredLength > 0 ? this.#takeGathered() : undefined;

@@ -32,12 +32,12 @@ const BACKLOG = 1024;
 const DATA_BACKLOG = BACKLOG / 2;
 /** Connections at a time, by default: each may take a descriptor of the host. */
 const MAX_CONNECTIONS = 256;
-/** Bytes of a packet that the device sends: it fits a guest's usual buffer. */
+/** Most bytes of a packet that waits; a guest whose buffers are smaller gets it in parts. */
 const MAX_PACKET = 4096;
 /** Most bytes of a packet's data. */
 const MAX_DATA = 64 * 1024;
 
-/** Who is at the host's ports. */
+/** The programs at the host's ports. */
 export interface VsockHost {
   /**
    * Takes a connection of the guest.
@@ -47,11 +47,11 @@ export interface VsockHost {
   connect(port: number, type: VsockType): StreamPort | undefined | Promise<StreamPort | undefined>;
 }
 
-/** What a {@linkcode VsockDevice} is made of. */
+/** Options of {@linkcode VsockDevice}. */
 export interface VsockDeviceOptions {
   /** The guest's context id, 3 or more; 3 by default. */
   readonly cid?: number;
-  /** Who is at the host's ports. */
+  /** The programs at the host's ports. */
   readonly host: VsockHost;
   /**
    * Connections of the guest at a time, those included whose streams the host did not let go of yet; 256 by default.
@@ -68,7 +68,7 @@ export class VsockDevice implements DeviceModel {
   readonly name = "vsock";
   /** Virtio device id 19. */
   readonly deviceId: number = DeviceId.VSOCK;
-  /** What the options leave. */
+  /** Features that the options offer. */
   readonly features: FeatureSet;
   /** Names of the bits. */
   readonly featureNames: FeatureNames = VsockFeature;
@@ -418,13 +418,21 @@ export class VsockDevice implements DeviceModel {
     for (let packet = this.#out[0]; packet !== undefined; packet = this.#out[0]) {
       const chain = queue.pop();
       if (chain === undefined) break;
-      if (chain.writableLength < packet.length) {
-        this.#context?.fault(`Socket buffer of ${chain.writableLength} bytes for ${packet.length}`);
+      const room = chain.writableLength;
+      // Any packet of data has a part that fits: what has none is no buffer for packets.
+      if (room < Math.min(packet.length, H.SIZE + 1)) {
+        this.#context?.fault(`Socket buffer of ${room} bytes, expected 45 at least`);
         return;
       }
-      this.#out.shift();
-      if (this.#out.length < DATA_BACKLOG) this.#roomWaiters.shift()?.();
-      chain.write(packet);
+      if (packet.length > room) {
+        const [first, rest] = split(packet, room);
+        this.#out[0] = rest;
+        chain.write(first);
+      } else {
+        this.#out.shift();
+        if (this.#out.length < DATA_BACKLOG) this.#roomWaiters.shift()?.();
+        chain.write(packet);
+      }
       queue.push(chain);
       pushed = true;
     }
@@ -451,9 +459,23 @@ export class VsockDevice implements DeviceModel {
 
 const NONE = new Uint8Array(0);
 
+/** Cuts a packet of data in two, the first of which has a length; only the last part ends a message. */
+function split(packet: Uint8Array, length: number): readonly [Uint8Array, Uint8Array] {
+  const rest = new Uint8Array(H.SIZE + packet.length - length);
+  rest.set(packet.subarray(0, H.SIZE));
+  rest.set(packet.subarray(length), H.SIZE);
+  const first = packet.subarray(0, length);
+  for (const part of [first, rest]) {
+    const view = new DataView(part.buffer, part.byteOffset);
+    view.setUint32(H.len.offset, part.length - H.SIZE, true);
+    if (part === first) view.setUint32(H.flags.offset, 0, true);
+  }
+  return [first, rest];
+}
+
 const keyOf = (guestPort: number, hostPort: number): string => `${guestPort}:${hostPort}`;
 
 function checkCid(cid: number): number {
   if (Number.isSafeInteger(cid) && cid > VSOCK_HOST_CID && cid < 0xffffffff) return cid;
-  throw new RangeError(`Cannot give a guest the context id ${cid}: 3 to 4294967294`);
+  throw new RangeError(`Cannot give a guest the context id ${cid}: expected 3 to 4294967294`);
 }

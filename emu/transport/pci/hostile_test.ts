@@ -1,4 +1,4 @@
-// Numbers are typed anew from virtio 1.4 §4.1 and PCI Local Bus 3.0 §6.
+// Numbers are typed again from virtio 1.4 §4.1 and PCI Local Bus 3.0 §6.
 import { assert, assertEquals } from "@std/assert";
 import type { Mmio } from "@vireo/hal";
 import type { DeviceModel } from "../../device.ts";
@@ -16,7 +16,7 @@ interface Rig {
   readonly fn: PciDevice;
   readonly config: Mmio;
   readonly common: Mmio;
-  /** Bytes of RAM that the device is told of as its buffer. */
+  /** Bytes of RAM that the device gets as its buffer. */
   readonly buffer: Uint8Array;
   /** The used index of the queue. */
   used(): number;

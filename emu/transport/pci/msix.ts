@@ -31,7 +31,13 @@ export class MsixTable {
   constructor(size: number, send: (address: number, data: number) => void) {
     this.size = size;
     this.#send = send;
-    for (let i = 0; i < size; i++) {
+    this.reset();
+  }
+
+  /** Masks all vectors and forgets what was written and what is pending. */
+  reset(): void {
+    this.bytes.fill(0);
+    for (let i = 0; i < this.size; i++) {
       this.bytes[i * MSIX_ENTRY.SIZE + MSIX_ENTRY.control.offset] = MASKED;
     }
   }

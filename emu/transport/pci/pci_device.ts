@@ -36,6 +36,7 @@ import type { MessageController } from "./messages.ts";
 import { MAX_VECTORS, MSIX_BAR, MsixTable } from "./msix.ts";
 import {
   COMMON_ROWS,
+  CONFIG_WIDTH,
   LEGACY_MSIX_ROWS,
   LEGACY_ROWS,
   type RegisterBank,
@@ -51,6 +52,11 @@ const QUEUE_NAMES = {
   reset: "queue_reset",
   align: "Queue Align",
   page: "Queue Address",
+  rules: {
+    max: { clause: "4.1.4.3.2" },
+    power: { clause: "4.1.4.3.2", rule: "drv.pci.common-cfg.3" },
+    busy: { clause: "4.1.4.3.2", rule: "drv.pci.common-cfg.4" },
+  },
 } as const;
 const LEGACY_BAR = 0;
 /** The BAR of shared memory. */
@@ -69,7 +75,7 @@ const COMMON = new RegisterFile(COMMON_ROWS);
 const LEGACY = new RegisterFile(LEGACY_ROWS);
 const LEGACY_MSIX = new RegisterFile([...LEGACY_ROWS, ...LEGACY_MSIX_ROWS]);
 
-/** What a {@linkcode PciDevice} is made of. */
+/** Options of {@linkcode PciDevice}. */
 export interface PciDeviceOptions {
   /** The device model. */
   readonly model: DeviceModel;
@@ -175,6 +181,7 @@ export class PciDevice implements PciNode, RegisterBank {
       offer: options.offer,
       deferNotify: options.deferNotify,
       budget: options.budget,
+      configPlace: CONFIG_WIDTH,
       busMaster: false,
       raised: (cause, queue) => this.#raised(cause, queue),
     });
@@ -263,6 +270,16 @@ export class PciDevice implements PciNode, RegisterBank {
     this.hosted.reset();
     // Waiters notice the removal when they look.
     this.#line.raised();
+  }
+
+  /** Resets the function, as a reset of the machine does; its BARs keep the addresses that it gives them. */
+  reset(): void {
+    this.#reset();
+    this.hosted.reset();
+    this.msix.reset();
+    this.#config.write(PciRegister.COMMAND, 2, 0);
+    this.#config.write(this.#config.msix + MSIX_CAP.control.offset, 2, 0);
+    this.#configWritten();
   }
 
   /** Takes a write of the device status through one of the interfaces. */
@@ -407,7 +424,10 @@ export class PciDevice implements PciNode, RegisterBank {
     const wrong = bar === undefined || aim.width !== width || aim.offset % width !== 0 ||
       aim.offset + width > bar.size;
     if (!wrong) return { window: this.#decoded(bar), offset: aim.offset };
-    this.hosted.violate("pci_cfg_data", undefined, "bar, offset or length is wrong");
+    this.hosted.violate("pci_cfg_data", undefined, "bar, offset or length is wrong", {
+      clause: "4.1.4.9.2",
+      rule: "drv.pci.cfg-access.3",
+    });
     return { window: { read: () => 0, write: () => {} }, offset: 0 };
   }
 
@@ -448,14 +468,14 @@ export class PciDevice implements PciNode, RegisterBank {
         if (offset === ISR_OFFSET && width === 1) return this.takeIsr();
         if (offset >= NOTIFY_OFFSET) return 0;
         if (offset >= DEVICE_OFFSET) return hosted.readConfig(offset - DEVICE_OFFSET, width);
-        hosted.violate("ISR status", undefined, `no such read of ${width} bytes`);
+        hosted.violate("ISR status", undefined, `no such read of ${width} bytes`, CONFIG_WIDTH);
         return 0;
       },
       write: (offset, width, value) => {
         if (offset < ISR_OFFSET) COMMON.write(this, offset, width, value);
         else if (offset >= NOTIFY_OFFSET) this.#notify(offset - NOTIFY_OFFSET, width, value);
         else if (offset >= DEVICE_OFFSET) hosted.writeConfig(offset - DEVICE_OFFSET, width, value);
-        else hosted.violate("ISR status", value, "read-only");
+        else hosted.violate("ISR status", value, "read-only", { clause: "4.1.4.5" });
       },
     };
   }
@@ -465,12 +485,15 @@ export class PciDevice implements PciNode, RegisterBank {
     const { hosted } = this;
     const wide = hosted.features.has(Feature.NOTIFICATION_DATA);
     const index = offset / NOTIFY_MULTIPLIER;
-    const wrong = width !== (wide ? 4 : 2)
-      ? `${width} bytes wide`
-      : (value & 0xffff) !== index
-      ? `written to the address of queue ${index}`
-      : undefined;
-    if (wrong !== undefined) return hosted.violate("notify", value, wrong);
+    const refuse = (reason: string, statement: number): void =>
+      hosted.violate("notify", value, reason, {
+        clause: "4.1.5.2.1",
+        rule: `drv.pci.avail-notify.${statement}`,
+      });
+    if (width !== (wide ? 4 : 2)) return refuse(`${width} bytes wide`, wide ? 2 : 1);
+    if ((value & 0xffff) !== index) {
+      return refuse(`written to the address of queue ${index}`, wide ? 4 : 3);
+    }
     hosted.notifyValue(value);
   }
 

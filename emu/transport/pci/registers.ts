@@ -1,7 +1,13 @@
 import { PCI_COMMON, PCI_LEGACY, PCI_LEGACY_MSIX } from "@vireo/hal";
 import type { ConfigWidth } from "../../device.ts";
+import type { ViolationPlace } from "../../device_state.ts";
 import type { HostedDevice } from "../../hosted_device.ts";
 import type { QueueRegisters } from "../queue_registers.ts";
+
+/** An access whose width is not its field's. */
+export const CONFIG_WIDTH: ViolationPlace = { clause: "4.1.3.1", rule: "drv.pci.layout.1" };
+/** A write of a field that drivers only read. */
+const READ_ONLY: ViolationPlace = { clause: "4.1.4.3.2", rule: "drv.pci.common-cfg.1" };
 
 /** The function behind the registers. */
 export interface RegisterBank {
@@ -123,7 +129,8 @@ export const COMMON_ROWS: readonly PciRegisterRow[] = [
   row("queue_enable", C.queue_enable, (b) => b.queue.running, (b, value) => {
     // virtio 1.4 §4.1.4.3.2: only a reset stops a queue.
     if (value !== 0) return b.queue.writeReady(value);
-    b.hosted.violate("queue_enable", value, "drivers must not write 0");
+    const place = { clause: "4.1.4.3.2", rule: "drv.pci.common-cfg.6" };
+    b.hosted.violate("queue_enable", value, "drivers must not write 0", place);
   }),
   row(
     "queue_notify_off",
@@ -187,7 +194,8 @@ export class RegisterFile {
   read(bank: RegisterBank, offset: number, width: ConfigWidth): number {
     const row = this.#rows.get(offset);
     if (row?.read !== undefined && row.width === width) return row.read(bank);
-    bank.hosted.violate(nameAt(row, offset), undefined, `no such read of ${width} bytes`);
+    const reason = `no such read of ${width} bytes`;
+    bank.hosted.violate(nameAt(row, offset), undefined, reason, CONFIG_WIDTH);
     return 0;
   }
 
@@ -195,7 +203,9 @@ export class RegisterFile {
   write(bank: RegisterBank, offset: number, width: ConfigWidth, value: number): void {
     const row = this.#rows.get(offset);
     if (row?.write !== undefined && row.width === width) return row.write(bank, value);
-    bank.hosted.violate(nameAt(row, offset), value, `no such write of ${width} bytes`);
+    const reason = `no such write of ${width} bytes`;
+    const place = row?.width === width ? READ_ONLY : CONFIG_WIDTH;
+    bank.hosted.violate(nameAt(row, offset), value, reason, place);
   }
 }
 

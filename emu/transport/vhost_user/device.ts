@@ -59,7 +59,7 @@ const NET = DeviceId.NET;
 /** What `/proc` calls an eventfd. */
 const EVENTFD = "anon_inode:[eventfd]";
 
-/** What a {@linkcode VhostUserDevice} is made of. */
+/** Options of {@linkcode VhostUserDevice}. */
 export interface VhostUserDeviceOptions {
   /** The device model. */
   readonly model: DeviceModel;
@@ -522,7 +522,7 @@ export class VhostUserDevice implements Disposable {
   }
 
   /**
-   * Stops a queue and forgets what the front end told of it, but for where it stands: QEMU resets the
+   * Stops a queue and forgets its settings, but not where it stands: QEMU resets the
    * status before it asks for that, also when its machine is only paused.
    */
   #forget(index: number): void {

@@ -32,7 +32,7 @@ export type ServerEvent =
   /** A front end left, or broke the protocol and was left: then there is a reason. */
   | { readonly kind: "disconnected"; readonly reason: string | undefined };
 
-/** What a {@linkcode VhostUserServer} is made of. */
+/** Options of {@linkcode VhostUserServer}. */
 export interface VhostUserServerOptions extends Omit<VhostUserDeviceOptions, "violated"> {
   /** Path of the socket, which must not exist yet unless nobody listens there any more. */
   readonly path: string;

@@ -231,58 +231,59 @@ const writeOnly: Check[] = WRITE_ONLY.map((name) => ({
   },
 }));
 
-/** Registers of either version, to be accessed by other widths than 32 bits. */
-const NARROW: readonly MmioName[] = [
-  "MagicValue",
-  "DeviceID",
-  "DeviceFeatures",
-  "QueueSizeMax",
-  "QueueReady",
-  "InterruptStatus",
-  "Status",
-  "ConfigGeneration",
-];
-
-const narrowReads: Check[] = NARROW.flatMap((name) =>
-  ([1, 2] as const).map((width) => ({
-    id: `mmio.hostile.read${8 * width}.${name}`,
-    clauses: ["drv.mmio.layout.2"],
-    done: `${name} is read by ${8 * width} bits`,
+/** Registers that are accessed by other widths than 32 bits, and whether the device must answer right away. */
+const NARROW = {
+  read: {
+    names: [
+      "MagicValue",
+      "DeviceID",
+      "DeviceFeatures",
+      "QueueSizeMax",
+      "QueueReady",
+      "InterruptStatus",
+      "Status",
+      "ConfigGeneration",
+    ],
+    done: "read",
     expected: "the device goes on: a request is answered",
-    hostile: true as const,
-    request: true as const,
-    scope: MODERN,
-    async run(c: CheckContext) {
-      await c.init();
-      c.device.peek(MMIO[name].offset, width);
-      await c.cleanRequest();
-    },
-  }))
-);
-
-const NARROW_WRITES: readonly MmioName[] = [
-  "DeviceFeaturesSel",
-  "DriverFeatures",
-  "QueueSel",
-  "QueueNotify",
-  "InterruptACK",
-  "Status",
-];
-
-const narrowWrites: Check[] = NARROW_WRITES.flatMap((name) =>
-  ([1, 2] as const).map((width) => ({
-    id: `mmio.hostile.write${8 * width}.${name}`,
-    clauses: ["drv.mmio.layout.2"],
-    done: `${name} is written by ${8 * width} bits`,
+    request: true,
+  },
+  write: {
+    names: [
+      "DeviceFeaturesSel",
+      "DriverFeatures",
+      "QueueSel",
+      "QueueNotify",
+      "InterruptACK",
+      "Status",
+    ],
+    done: "written",
     expected: "after a reset the device works as before",
-    hostile: true as const,
-    scope: MODERN,
-    async run(c: CheckContext) {
-      await c.init();
-      c.device.poke(MMIO[name].offset, width, 1);
-    },
-  }))
-);
+    request: false,
+  },
+} as const;
+
+const narrow: Check[] = (["read", "write"] as const).flatMap((op) => {
+  const { names, done, expected, request } = NARROW[op];
+  return names.flatMap((name) =>
+    ([1, 2] as const).map((width) => ({
+      id: `mmio.hostile.${op}${8 * width}.${name}`,
+      clauses: ["drv.mmio.layout.2"],
+      done: `${name} is ${done} by ${8 * width} bits`,
+      expected,
+      hostile: true as const,
+      ...request ? { request } : {},
+      scope: MODERN,
+      async run(c: CheckContext) {
+        await c.init();
+        const { offset } = MMIO[name];
+        if (op === "read") c.device.peek(offset, width);
+        else c.device.poke(offset, width, 1);
+        if (request) await c.cleanRequest();
+      },
+    }))
+  );
+});
 
 const holes: Check[] = [0x00c + 0x0c, 0x02c, 0x048, 0x054, 0x074, 0x0c4, 0x0f0].map((offset) => ({
   id: `mmio.hostile.hole.${offset.toString(16).padStart(3, "0")}`,
@@ -367,8 +368,7 @@ export const MMIO_CHECKS: readonly Check[] = [
   ...interrupts,
   ...readOnly,
   ...writeOnly,
-  ...narrowReads,
-  ...narrowWrites,
+  ...narrow,
   ...holes,
   ...other,
 ];

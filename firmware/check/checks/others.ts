@@ -88,7 +88,7 @@ const CONSOLE: Check[] = [
   {
     id: "console.ports",
     clauses: ["dev.console.multiport.1"],
-    done: "the driver says DEVICE_READY, and the device tells of its ports",
+    done: "the driver says DEVICE_READY, and the device reports its ports",
     expected: "each is below max_nr_ports, and added once",
     offers: [1],
     scope: { devices: [TYPE.CONSOLE] },

@@ -765,7 +765,8 @@ const hostile: Check[] = [
     scope: LEGACY,
     async run(c) {
       await c.init();
-      const size = Math.min(c.device.configSize, 8) & ~3;
+      // The header does not say how long the configuration is: that of 9P ends with its tag, after 4 to 7 bytes.
+      const size = Math.min(c.device.configSize, c.device.id === TYPE.P9 ? 4 : 8) & ~3;
       for (let at = 0; at < size; at += 4) {
         let word = 0;
         for (let i = 3; i >= 0; i--) word = word * 256 + c.device.config(at + i, 1);

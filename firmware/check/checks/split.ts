@@ -164,9 +164,7 @@ const sound: Check[] = [
       const segments = c.segments(known);
       const id = ring.add([c.indirect(segments, false)]);
       c.device.notify(known.queue);
-      const used = await c.take(known.queue);
-      c.expect("answer", used !== undefined, "none", "a used buffer");
-      known.check(c, { id, used: used!, bytes: c.written(segments) });
+      known.check(c, await c.reply(known.queue, id, segments));
     },
   },
   {
@@ -183,9 +181,7 @@ const sound: Check[] = [
       const table = c.indirect(segments, false);
       const id = ring.add([{ ...table, flags: table.flags | WRITE }]);
       c.device.notify(known.queue);
-      const used = await c.take(known.queue);
-      c.expect("answer", used !== undefined, "none", "a used buffer");
-      known.check(c, { id, used: used!, bytes: c.written(segments) });
+      known.check(c, await c.reply(known.queue, id, segments));
     },
   },
   {
@@ -204,9 +200,7 @@ const sound: Check[] = [
       const head = { ...c.chain([first!])[0]! };
       const id = ring.add([{ ...head, flags: head.flags | NEXT }, c.indirect(rest, false)]);
       c.device.notify(known.queue);
-      const used = await c.take(known.queue);
-      c.expect("answer", used !== undefined, "none", "a used buffer");
-      known.check(c, { id, used: used!, bytes: c.written(segments) });
+      known.check(c, await c.reply(known.queue, id, segments));
     },
   },
   {

@@ -141,7 +141,7 @@ const others: Check[] = [
   {
     id: "status.no-use-before-driver-ok",
     clauses: ["dev.basic.status.1"],
-    done: "a request is made available and notified of before DRIVER_OK",
+    done: "a request is made available and notified before DRIVER_OK",
     expected: "it is not used, and there is no interrupt, until DRIVER_OK is set",
     hostile: true,
     request: true,

@@ -14,7 +14,7 @@ export interface RawDescriptor {
   readonly next?: number;
 }
 
-/** A used buffer as the device tells of it. */
+/** A used buffer as the device reports it. */
 export interface RawUsed {
   /** Id of the buffer. */
   readonly id: number;

@@ -28,7 +28,7 @@ export const BALLOON: HostileSuite = {
   cases: [
     {
       name:
-        "hints of another command are ignored, as are those of before it [dev.balloon.free-page-hint.3]",
+        "hints of another command are ignored, as are those from before it [dev.balloon.free-page-hint.3]",
       async run() {
         await using it = rig();
         assertEquals(await hint(it), 0x11, "no command at all");

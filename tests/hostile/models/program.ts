@@ -6,6 +6,7 @@
 import { assert, assertEquals } from "@std/assert";
 import type { MockSegment } from "@vireo/emu/testing";
 import { VERSION_1_ROWS, VERSION_2_ROWS } from "../../../emu/transport/mmio.ts";
+import type { PciAccess } from "./pci_slot.ts";
 import { randomOf, Rig } from "./rig.ts";
 import { type FuzzField, type FuzzForm, type FuzzSubject, SUBJECTS } from "./subjects.ts";
 
@@ -46,6 +47,7 @@ type Act =
     readonly value: number;
   }
   | { readonly do: "init"; readonly without: readonly number[] }
+  | { readonly do: "pci" } & PciAccess
   | { readonly do: "host"; readonly what: number }
   | { readonly do: "turn" };
 
@@ -54,7 +56,7 @@ export interface Program {
   /** Name of the device model. */
   readonly model: string;
   /** The ring and the interface. */
-  readonly ring: "legacy" | "split" | "packed";
+  readonly ring: "legacy" | "split" | "packed" | "pci" | "pci-packed" | "pci-legacy";
   /** What is done, in order. */
   readonly acts: readonly Act[];
 }
@@ -71,6 +73,9 @@ export interface Outcome {
   /** Most bytes of a turn. */
   readonly bytes: number;
 }
+
+/** Models that have a legacy interface on PCI (virtio 1.4 §4.1.2). */
+const TRANSITIONAL = ["net", "blk", "console", "scsi", "balloon", "rng", "9p"];
 
 type Random = () => number;
 
@@ -121,8 +126,12 @@ export function generate(seed: number, models: readonly string[]): Program {
   const random = randomOf(Math.imul(seed + 1, 0x9e3779b1));
   for (let i = 0; i < 4; i++) random();
   const subject = subjectOf(pick(random, models));
-  const ring = pick(random, ["legacy", "split", "split", "packed"] as const);
-  const rows = ring === "legacy" ? VERSION_1_ROWS : VERSION_2_ROWS;
+  const wanted = pick(
+    random,
+    ["legacy", "split", "split", "packed", "pci", "pci-packed", "pci-legacy"] as const,
+  );
+  const ring = wanted === "pci-legacy" && !TRANSITIONAL.includes(subject.name) ? "pci" : wanted;
+  const rows = ring.endsWith("legacy") ? VERSION_1_ROWS : VERSION_2_ROWS;
   const queues = 1 + Math.max(...subject.forms.map(({ queue }) => queue));
   const act = (): Act => {
     const dice = random() % 40;
@@ -131,6 +140,12 @@ export function generate(seed: number, models: readonly string[]): Program {
     if (dice === 28) return { do: "ram", at: random() % MEMORY & ~3, value: any(random) };
     if (dice === 29) {
       return { do: "register", offset: pick(random, rows).offset, value: any(random) };
+    }
+    if (dice === 30 && ring.startsWith("pci")) {
+      // The common configuration, MSI-X and the configuration space are where most registers are.
+      const to = pick(random, [0, 1, 4, 6, 6]);
+      const offset = random() % 4 === 0 ? random() % 0x4000 : random() % 0x60;
+      return { do: "pci", to, offset, width: pick(random, [1, 2, 4] as const), value: any(random) };
     }
     if (dice === 30) {
       return { do: "read", offset: random() % 0x200, width: pick(random, [1, 2, 4]) };
@@ -151,10 +166,11 @@ export function generate(seed: number, models: readonly string[]): Program {
 /** Runs a program; what it must not come to is told, not thrown. */
 export async function run(program: Program): Promise<Outcome> {
   const subject = subjectOf(program.model);
-  const packed = program.ring === "packed" && !subject.splitOnly;
+  const packed = program.ring.endsWith("packed") && !subject.splitOnly;
   const model = subject.make();
-  const version = program.ring === "legacy" ? 1 : 2;
+  const version = program.ring.endsWith("legacy") ? 1 : 2;
   await using it = new Rig(model, {
+    bus: program.ring.startsWith("pci") ? "pci" : "mmio",
     memorySize: MEMORY,
     version,
     ring: { packed, inOrder: packed, ringReset: true },
@@ -240,6 +256,8 @@ function perform(it: Rig<ReturnType<FuzzSubject["make"]>>, subject: FuzzSubject,
       else if (act.width === 2) slot.write16(0x100 + act.offset, act.value);
       else slot.write32(0x100 + act.offset, act.value);
       return;
+    case "pci":
+      return it.pci?.access(act);
     case "init":
       return it.init((offered) => offered.without(...act.without));
     case "host": {

@@ -9,6 +9,7 @@ import { assert, assertEquals } from "@std/assert";
 import { DescFlag, Feature, type FeatureSet } from "@vireo/hal";
 import { type DeviceModel, EmulatedMachine, type MachineOptions } from "@vireo/emu";
 import { MockDriver, type MockQueue, type MockSegment } from "@vireo/emu/testing";
+import { PciSlot } from "./pci_slot.ts";
 import { TURN_BUDGET } from "../../../emu/work.ts";
 
 /** One thing that a hostile driver does, and what must come of it. */
@@ -66,6 +67,8 @@ export class Rig<M extends DeviceModel> implements AsyncDisposable {
   readonly machine: EmulatedMachine;
   /** Its driver. */
   readonly driver: MockDriver;
+  /** The device as a function, on a machine with PCI. */
+  readonly pci: PciSlot | undefined;
   #scratch = 0;
 
   /** Makes a machine, and sets the device up. */
@@ -78,6 +81,10 @@ export class Rig<M extends DeviceModel> implements AsyncDisposable {
       devices: [{ model, version }],
     });
     this.driver = new MockDriver(this.machine);
+    if (machine.bus === "pci") {
+      this.pci = new PciSlot(this.machine, version);
+      this.driver.slot = this.pci.slot;
+    }
     if (init) this.init(features);
   }
 
@@ -93,6 +100,7 @@ export class Rig<M extends DeviceModel> implements AsyncDisposable {
 
   /** Resets the device and sets it up. */
   init(features?: (offered: FeatureSet) => FeatureSet): void {
+    this.pci?.enable();
     const offered = this.driver.offered().without(Feature.EVENT_IDX, Feature.INDIRECT_DESC);
     this.driver.init(features?.(offered) ?? offered);
   }

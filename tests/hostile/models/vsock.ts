@@ -121,7 +121,7 @@ export const VSOCK: HostileSuite = {
       },
     },
     {
-      name: "packets of no bytes, or of one, cost the host no more than their bytes",
+      name: "empty packets, or of one byte, cost the host no more than their bytes",
       async run() {
         await using it = rig({}, { memorySize: 8 << 20 });
         it.host.takes = false;

@@ -1,0 +1,42 @@
+import { assertEquals } from "@std/assert";
+import {
+  DeviceId,
+  type Dma,
+  NetFeature,
+  type VhostUserLease,
+  type VhostUserNode,
+} from "@vireo/hal";
+import { VhostUserTransport } from "./vhost_user.ts";
+
+/** A transport of a device with so many queues, whose back end has the configuration or not. */
+function transport(deviceId: number, hasConfig: boolean): VhostUserTransport {
+  const lease = { hasConfig, queues: 2 } as unknown as VhostUserLease;
+  const node: VhostUserNode = { kind: "vhost-user", name: "x", deviceId, open: () => lease };
+  return new VhostUserTransport(node, undefined as unknown as Dma);
+}
+
+Deno.test("a network device without a configuration lacks what is in it, as DPDK's", () => {
+  const told = [
+    NetFeature.MTU,
+    NetFeature.MAC,
+    NetFeature.STATUS,
+    NetFeature.RSS,
+    NetFeature.HASH_REPORT,
+    NetFeature.SPEED_DUPLEX,
+  ];
+  const withheld = (hasConfig: boolean) =>
+    told.map((bit) => transport(DeviceId.NET, hasConfig).withheld.has(bit));
+  assertEquals(withheld(false), told.map(() => true));
+  assertEquals(withheld(true), told.map(() => false));
+  assertEquals(transport(DeviceId.NET, true).withheld.has(NetFeature.CTRL_VQ), true);
+  assertEquals([...transport(DeviceId.CONSOLE, false).withheld], []);
+});
+
+Deno.test("queues are no larger than back ends take, which may end instead of refusing one", () => {
+  const sizes = (deviceId: number) =>
+    [0, 1, 2].map((index) => transport(deviceId, true).queueMaxSize(index));
+  assertEquals(sizes(DeviceId.CONSOLE), [128, 128, 0]);
+  assertEquals(sizes(DeviceId.SCSI), [128, 128, 0]);
+  assertEquals(sizes(DeviceId.NET), [1024, 1024, 0]);
+  assertEquals(sizes(DeviceId.BLOCK), [1024, 1024, 0]);
+});

@@ -1,0 +1,78 @@
+import { assertEquals } from "@std/assert";
+import { VSOCK_HDR as H, VsockOp, VsockRw, VsockType } from "@vireo/hal";
+import type { StreamPort } from "../../backends/stream_port.ts";
+import { EmulatedMachine } from "../../machine.ts";
+import { MockDriver } from "../../testing/mock_driver.ts";
+import { VsockDevice } from "./device.ts";
+
+const CID = 3;
+const PORT = 7;
+
+/** A packet of the guest's. */
+function packet(type: VsockType, op: VsockOp, data = new Uint8Array(0)): Uint8Array {
+  const bytes = new Uint8Array(H.SIZE + data.length);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(H.src_cid.offset, CID, true);
+  view.setUint32(H.dst_cid.offset, 2, true);
+  view.setUint32(H.src_port.offset, 1024, true);
+  view.setUint32(H.dst_port.offset, PORT, true);
+  view.setUint32(H.len.offset, data.length, true);
+  view.setUint16(H.type.offset, type, true);
+  view.setUint16(H.op.offset, op, true);
+  view.setUint32(H.flags.offset, op === VsockOp.RW ? VsockRw.EOM : 0, true);
+  view.setUint32(H.buf_alloc.offset, 1 << 20, true);
+  bytes.set(data, H.SIZE);
+  return bytes;
+}
+
+// Linux 6.1 has buffers of 3776 bytes: 4096 without what its kernel keeps of a socket's buffer.
+for (
+  const [name, type] of [["stream", VsockType.STREAM], ["message", VsockType.SEQPACKET]] as const
+) {
+  for (const room of [3776, H.SIZE + 1]) {
+    Deno.test(`a ${name} reaches buffers of ${room} bytes in parts, and only the last one ends a message`, async () => {
+      const host = { connect: (): StreamPort => new TransformStream<Uint8Array, Uint8Array>() };
+      const model = new VsockDevice({ cid: CID, host });
+      await using machine = EmulatedMachine.create({ devices: [model] });
+      const driver = new MockDriver(machine);
+      driver.init();
+      const take = async (): Promise<Uint8Array> =>
+        (await driver.request(0, [{ write: room }])).bytes[0]!;
+      await driver.request(1, [{ read: packet(type, VsockOp.REQUEST) }]);
+      assertEquals(
+        new DataView((await take()).buffer).getUint16(H.op.offset, true),
+        VsockOp.RESPONSE,
+      );
+      const sent = Uint8Array.from(
+        { length: room === 3776 ? 9000 : 20 },
+        (_, i) => i * 7 + (i >> 8),
+      );
+      await driver.request(1, [{ read: packet(type, VsockOp.RW, sent) }]);
+      const got: number[] = [];
+      const ends: boolean[] = [];
+      while (got.length < sent.length) {
+        const bytes = await take();
+        const view = new DataView(bytes.buffer, bytes.byteOffset);
+        assertEquals(view.getUint16(H.op.offset, true), VsockOp.RW);
+        const length = view.getUint32(H.len.offset, true);
+        got.push(...bytes.subarray(H.SIZE, H.SIZE + length));
+        ends.push((view.getUint32(H.flags.offset, true) & VsockRw.EOM) !== 0);
+      }
+      assertEquals(Uint8Array.from(got), sent);
+      const message = type === VsockType.SEQPACKET;
+      assertEquals(ends, ends.map((_, i) => message && i === ends.length - 1));
+      assertEquals(driver.needsReset, false);
+    });
+  }
+}
+
+Deno.test("a buffer without room for a packet is the driver's fault", async () => {
+  const host = { connect: (): StreamPort => new TransformStream<Uint8Array, Uint8Array>() };
+  await using machine = EmulatedMachine.create({ devices: [new VsockDevice({ cid: CID, host })] });
+  const driver = new MockDriver(machine);
+  driver.init();
+  await driver.request(1, [{ read: packet(VsockType.STREAM, VsockOp.REQUEST) }]);
+  void driver.queues[0]!.add([{ write: H.SIZE - 1 }]);
+  driver.queues[0]!.kick();
+  assertEquals(driver.needsReset, true);
+});

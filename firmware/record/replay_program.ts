@@ -1,0 +1,50 @@
+import { type Divergence, Replay } from "@vireo/drivers/record";
+import { openVireo } from "../session.ts";
+import type { VireoMain } from "../vireo.ts";
+import type { RecordedProgram } from "./program.ts";
+import { REPLAYS } from "./replay_board.ts";
+
+/** What a program did with a recording. */
+export interface ReplayOutcome {
+  /** The first step at which it did something else than what was recorded. */
+  readonly diverged: Divergence | undefined;
+  /** How many steps it took. */
+  readonly steps: number;
+  /** What it threw, for example because the device never answered. */
+  readonly error: unknown;
+}
+
+let count = 0;
+
+/** Lets a replay be a board's target while an action runs. */
+export async function withReplay(
+  bytes: Uint8Array,
+  action: (target: string, program: RecordedProgram) => Promise<void>,
+): Promise<ReplayOutcome> {
+  const replay = new Replay(bytes);
+  const name = `#${++count}`;
+  REPLAYS.set(name, replay);
+  let error: unknown;
+  try {
+    await action(`replay:${name}`, replay.program as RecordedProgram);
+  } catch (thrown) {
+    error = thrown;
+  } finally {
+    REPLAYS.delete(name);
+  }
+  return { diverged: replay.end(), steps: replay.steps, error };
+}
+
+/**
+ * Runs a script's main function with the device side of a recording.
+ *
+ * @param bytes The recording.
+ * @throws {VireoError} `BAD_MESSAGE` If it is no recording, or one of another version.
+ */
+export async function replayProgram(bytes: Uint8Array, main: VireoMain): Promise<ReplayOutcome> {
+  return await withReplay(bytes, async (target, { call }) => {
+    const args = (call?.args[1] ?? []) as readonly string[];
+    await using vireo = await openVireo({ target }, { args });
+    await main(vireo);
+  });
+}

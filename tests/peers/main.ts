@@ -1,0 +1,35 @@
+// deno-lint-ignore-file no-console -- a program
+/**
+ * Our drivers on devices of other projects, and Linux's drivers on ours. What is needed is fetched into
+ * `.cache/peers`; what cannot be had is said, with the reason.
+ *
+ * `deno run -A tests/peers/main.ts [WORD]`; a word chooses the rows that have it in their names. Exits with 1
+ * if a row failed.
+ *
+ * @module
+ */
+import { installedQemus, SECOND_QEMU } from "../qemu/installed.ts";
+import { rows } from "./rows.ts";
+
+const [word = ""] = Deno.args;
+const qemus = installedQemus().map(({ version: { text } }, i): readonly [string, string] => [
+  text,
+  i === 0 ? "" : `${SECOND_QEMU}/`,
+]);
+let failed = 0;
+for (const { name, run } of rows(qemus).filter(({ name }) => name.includes(word))) {
+  const began = performance.now();
+  let result: string;
+  try {
+    const figures = await run();
+    const seconds = Math.round((performance.now() - began) / 1000);
+    result = typeof figures === "string"
+      ? `ok      ${name}: ${figures} (${seconds} s)`
+      : `absent  ${name}: ${figures.absent}`;
+  } catch (error) {
+    failed++;
+    result = `FAILED  ${name}\n${Deno.inspect(error)}`;
+  }
+  console.log(result);
+}
+if (failed > 0) Deno.exit(1);

@@ -1,0 +1,338 @@
+/**
+ * What runs in a guest whose Linux drives served devices with its own drivers: works on what the kernel
+ * made of each device, and prints what it saw, a line of JSON for each step. Its argument is a
+ * {@linkcode LinuxGuestPlan} as JSON.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { noise } from "../noise.ts";
+import { type LinuxGuestPlan, MIB, stamp } from "./linux_plan.ts";
+
+/** The end of the first part: what a guest leaves there for its next boot. */
+const MARK = 4096;
+
+const { symbols: libc } = Deno.dlopen("libc.so.6", {
+  mount: { parameters: ["buffer", "buffer", "buffer", "u64", "buffer"], result: "i32" },
+  umount2: { parameters: ["buffer", "i32"], result: "i32" },
+  reboot: { parameters: ["i32"], result: "i32" },
+  sync: { parameters: [], result: "void" },
+  socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  connect: { parameters: ["i32", "buffer", "u32"], result: "i32", nonblocking: true },
+  read: { parameters: ["i32", "buffer", "usize"], result: "isize", nonblocking: true },
+  write: { parameters: ["i32", "buffer", "usize"], result: "isize", nonblocking: true },
+  ioctl: { parameters: ["i32", "u64", "buffer"], result: "i32" },
+  close: { parameters: ["i32"], result: "i32" },
+});
+const { symbols: shim } = Deno.dlopen("/vireo/libvireo.so", {
+  vireo_load_module: { parameters: ["buffer"], result: "i32" },
+});
+const BLKDISCARD = 0x1277n;
+const RB_AUTOBOOT = 0x01234567;
+const AF_VSOCK = 40;
+const SOCK_STREAM = 1;
+
+/** Runs the plan. */
+export default async function main([text]: readonly string[]): Promise<number> {
+  const plan: LinuxGuestPlan = JSON.parse(text!);
+  for (const name of plan.modules) {
+    check(`load ${name}`, shim.vireo_load_module(c(`/vireo/${name}`)));
+  }
+  say("kernel", { release: Deno.osRelease() });
+  await until("the disk", () => exists("/dev/vda"));
+  say("devices", { found: devices() });
+  const rawAt = plan.rawAt * MIB;
+  const second = plan.reboot && readAt("/dev/vda", rawAt - MARK, 4)[0] === 0x42;
+  if (second) say("second boot", {});
+  await rng();
+  raw(rawAt, plan.raw);
+  await files(plan);
+  if (plan.tcp !== undefined) await tcp(plan.tcp);
+  if (plan.scsi) await scsi();
+  if (plan.vsock > 0) await vsock(plan.vsock);
+  if (plan.rebind) await rebind(rawAt);
+  discard(rawAt + MIB);
+  say("done", {});
+  if (plan.reboot && !second) {
+    writeAt("/dev/vda", rawAt - MARK, new Uint8Array(512).fill(0x42));
+    libc.sync();
+    libc.reboot(RB_AUTOBOOT);
+    await new Promise((resolve) => setTimeout(resolve, 1_000_000));
+  }
+  return 0;
+}
+
+/** What the kernel says of its virtio devices. */
+function devices(): unknown[] {
+  const root = "/sys/bus/virtio/devices";
+  return [...Deno.readDirSync(root)].map(({ name }) => {
+    const read = (file: string): string => Deno.readTextFileSync(`${root}/${name}/${file}`).trim();
+    let driver: string | null;
+    try {
+      driver = Deno.readLinkSync(`${root}/${name}/driver`).replace(/.*\//, "");
+    } catch {
+      driver = null;
+    }
+    return { id: Number(read("device")), driver, status: Number(read("status")) };
+  }).sort((a, b) => a.id - b.id);
+}
+
+async function rng(): Promise<void> {
+  const current = "/sys/class/misc/hw_random/rng_current";
+  if (!exists("/dev/hwrng") || !Deno.readTextFileSync(current).startsWith("virtio")) return;
+  const file = await Deno.open("/dev/hwrng");
+  const bytes = new Uint8Array(4096);
+  for (let at = 0; at < bytes.length;) at += await file.read(bytes.subarray(at)) ?? 0;
+  file.close();
+  say("rng", { distinct: new Set(bytes).size });
+}
+
+/** Writes noise past the file system, and reads it from the device again. */
+function raw(rawAt: number, size: number): void {
+  const block = noise(MIB, 7);
+  const disk = Deno.openSync("/dev/vda", { read: true, write: true });
+  const began = performance.now();
+  disk.seekSync(rawAt, Deno.SeekMode.Start);
+  for (let i = 0; i < size; i++) {
+    stamp(block, i);
+    writeAll(disk, block);
+  }
+  disk.syncDataSync();
+  const wrote = performance.now();
+  dropCaches();
+  const got = new Uint8Array(MIB);
+  let wrong = 0;
+  disk.seekSync(rawAt, Deno.SeekMode.Start);
+  for (let i = 0; i < size; i++) {
+    stamp(block, i);
+    readAll(disk, got);
+    if (!Buffer.from(got.buffer).equals(Buffer.from(block.buffer))) wrong++;
+  }
+  disk.close();
+  say("raw", {
+    size,
+    wrong,
+    write: rate(size, wrote - began),
+    read: rate(size, performance.now() - wrote),
+  });
+}
+
+/** Makes a file system on the disk, fills it, reads it again and has it checked. */
+async function files({ files: size, rawAt, resize }: LinuxGuestPlan): Promise<void> {
+  if (size === 0) return;
+  await run("mke2fs", "-q", "-F", "-t", "ext4", "/dev/vda", `${rawAt - 1}M`);
+  Deno.mkdirSync("/mnt", { recursive: true });
+  const mount = (): void =>
+    check("mount", libc.mount(c("/dev/vda"), c("/mnt"), c("ext4"), 0n, c("")));
+  mount();
+  const block = noise(MIB, 11);
+  for (let i = 0; i < size; i++) {
+    stamp(block, i);
+    Deno.writeFileSync(`/mnt/${i}`, block);
+  }
+  check("unmount", libc.umount2(c("/mnt"), 0));
+  dropCaches();
+  mount();
+  let wrong = 0;
+  for (let i = 0; i < size; i++) {
+    stamp(block, i);
+    if (!Buffer.from(Deno.readFileSync(`/mnt/${i}`).buffer).equals(Buffer.from(block.buffer))) {
+      wrong++;
+    }
+  }
+  if (resize) {
+    const sectors = (): string => Deno.readTextFileSync("/sys/block/vda/size").trim();
+    const before = sectors();
+    say("resize", { before: Number(before) });
+    await until("the disk to have another size", () => sectors() !== before);
+    say("resized", { now: Number(sectors()) });
+  }
+  check("unmount", libc.umount2(c("/mnt"), 0));
+  await run("e2fsck", "-f", "-n", "/dev/vda");
+  libc.sync();
+  say("files", { size, wrong });
+}
+
+/** Sends noise to the host, which says it back. */
+async function tcp({ own, host, port, size }: NonNullable<LinuxGuestPlan["tcp"]>): Promise<void> {
+  const name = [...Deno.readDirSync("/sys/class/net")].map(({ name }) => name).find((name) =>
+    name !== "lo" && exists(`/sys/class/net/${name}/device`)
+  );
+  if (name === undefined) throw new Error("no network interface");
+  await run("ip", "addr", "add", `${own}/24`, "dev", name);
+  await run("ip", "link", "set", name, "up");
+  using connection = await Deno.connect({ hostname: host, port });
+  const block = noise(MIB, 13);
+  const began = performance.now();
+  const sending = (async () => {
+    for (let i = 0; i < size; i++) {
+      for (let at = 0; at < MIB;) at += await connection.write(block.subarray(at));
+    }
+    await connection.closeWrite();
+  })();
+  let received = 0;
+  let wrong = 0;
+  const got = new Uint8Array(65536);
+  for (let n; (n = await connection.read(got)) !== null;) {
+    for (let at = 0; at < n;) {
+      const place = (received + at) % MIB;
+      const length = Math.min(n - at, MIB - place);
+      if (
+        Buffer.compare(got.subarray(at, at + length), block.subarray(place, place + length)) !== 0
+      ) wrong++;
+      at += length;
+    }
+    received += n;
+  }
+  await sending;
+  const mac = Deno.readTextFileSync(`/sys/class/net/${name}/address`).trim();
+  say("tcp", { mac, received, wrong, rate: rate(2 * size, performance.now() - began) });
+}
+
+async function scsi(): Promise<void> {
+  await until("the SCSI disk", () => exists("/dev/sda"));
+  const block = noise(MIB, 17);
+  writeAt("/dev/sda", MIB, block);
+  dropCaches();
+  const equal = Buffer.from(readAt("/dev/sda", MIB, MIB)).equals(Buffer.from(block));
+  say("scsi", { equal, model: Deno.readTextFileSync("/sys/block/sda/device/model").trim() });
+}
+
+/** An echo by a stream socket of vsock. */
+async function vsock(size: number): Promise<void> {
+  const fd = libc.socket(AF_VSOCK, SOCK_STREAM, 0);
+  check("make a vsock socket", fd);
+  const address = new DataView(new ArrayBuffer(16));
+  address.setUint16(0, AF_VSOCK, true);
+  address.setUint32(4, 7, true); // port
+  address.setUint32(8, 2, true); // the host
+  check("connect by vsock", await libc.connect(fd, new Uint8Array(address.buffer), 16));
+  const sent = noise(size * 1024, 19);
+  const got = new Uint8Array(sent.length);
+  const sending = (async () => {
+    for (let at = 0; at < sent.length;) {
+      const piece = sent.slice(at, at + 16_384);
+      const n = Number(await libc.write(fd, piece, BigInt(piece.length)));
+      check("write by vsock", n);
+      at += n;
+    }
+  })();
+  const piece = new Uint8Array(16_384);
+  let received = 0;
+  while (received < got.length) {
+    const n = Number(await libc.read(fd, piece, BigInt(piece.length)));
+    check("read by vsock", n);
+    if (n === 0) break;
+    got.set(piece.subarray(0, n), received);
+    received += n;
+  }
+  await sending;
+  libc.close(fd);
+  say("vsock", { received, equal: Buffer.from(got).equals(Buffer.from(sent)) });
+}
+
+/** Takes the disk's driver from it and gives it back: the device is reset, and set up once more. */
+async function rebind(rawAt: number): Promise<void> {
+  const folder = "/sys/bus/virtio/drivers/virtio_blk";
+  const name = [...Deno.readDirSync(folder)].map(({ name }) => name).find((name) =>
+    /^virtio\d/.test(name)
+  )!;
+  Deno.writeTextFileSync(`${folder}/unbind`, name);
+  const gone = !exists("/dev/vda");
+  Deno.writeTextFileSync(`${folder}/bind`, name);
+  await until("the disk again", () => exists("/dev/vda"));
+  const block = noise(MIB, 7);
+  stamp(block, 0);
+  const equal = Buffer.from(readAt("/dev/vda", rawAt, MIB)).equals(Buffer.from(block));
+  say("rebind", { gone, equal });
+}
+
+/** Discards a MiB. */
+function discard(at: number): void {
+  using disk = Deno.openSync("/dev/vda", { write: true });
+  const range = new BigUint64Array([BigInt(at), BigInt(MIB)]);
+  const fd = [...Deno.readDirSync("/proc/self/fd")].map(({ name }) => name).find((name) => {
+    try {
+      return Deno.readLinkSync(`/proc/self/fd/${name}`) === "/dev/vda";
+    } catch {
+      return false;
+    }
+  });
+  check("discard", libc.ioctl(Number(fd), BLKDISCARD, range));
+  disk.syncSync();
+  say("discard", {});
+}
+
+function dropCaches(): void {
+  libc.sync();
+  Deno.writeTextFileSync("/proc/sys/vm/drop_caches", "3");
+}
+
+function readAt(path: string, offset: number, length: number): Uint8Array<ArrayBuffer> {
+  using file = Deno.openSync(path);
+  file.seekSync(offset, Deno.SeekMode.Start);
+  const bytes = new Uint8Array(length);
+  readAll(file, bytes);
+  return bytes;
+}
+
+function writeAt(path: string, offset: number, bytes: Uint8Array): void {
+  using file = Deno.openSync(path, { write: true });
+  file.seekSync(offset, Deno.SeekMode.Start);
+  writeAll(file, bytes);
+  file.syncSync();
+}
+
+function readAll(file: Deno.FsFile, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length;) {
+    const n = file.readSync(bytes.subarray(at));
+    if (n === null) throw new Error(`only ${at} of ${bytes.length} bytes`);
+    at += n;
+  }
+}
+
+function writeAll(file: Deno.FsFile, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length;) at += file.writeSync(bytes.subarray(at));
+}
+
+async function run(program: string, ...args: readonly string[]): Promise<void> {
+  const { code, stdout, stderr } = await new Deno.Command(`/bin/${program}`, { args: [...args] })
+    .output();
+  if (code === 0) return;
+  const words = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes)).join("");
+  throw new Error(`${program} ${args.join(" ")}: exit code ${code}: ${words}`);
+}
+
+async function until(what: string, ready: () => boolean): Promise<void> {
+  for (const end = performance.now() + 30_000; !ready();) {
+    if (performance.now() > end) throw new Error(`waited 30 s for ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+function say(step: string, what: object): void {
+  const bytes = new TextEncoder().encode(`${JSON.stringify({ step, ...what })}\n`);
+  for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));
+}
+
+function check(what: string, result: number): void {
+  if (result < 0) throw new Error(`Cannot ${what}: ${result}`);
+}
+
+/** MiB/s. */
+function rate(size: number, milliseconds: number): number {
+  return Math.round(size / milliseconds * 10_000) / 10;
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function c(text: string): Uint8Array<ArrayBuffer> {
+  return new TextEncoder().encode(`${text}\0`);
+}

@@ -1,0 +1,36 @@
+/** What a guest does, in this order. */
+export interface LinuxGuestPlan {
+  /** Kernel modules to load, by file name. */
+  readonly modules: readonly string[];
+  /** MiB of files to write to a file system in the first part of `/dev/vda`. */
+  readonly files: number;
+  /** MiB of that first part: at least 32 more than the files. */
+  readonly rawAt: number;
+  /** MiB to write and read past it, 3 at least; the second one is discarded at the end. */
+  readonly raw: number;
+  /** Where a TCP server at the other end of the wire says back what it gets, and what to send in MiB. */
+  readonly tcp?: {
+    readonly own: string;
+    readonly host: string;
+    readonly port: number;
+    readonly size: number;
+  };
+  /** Whether to work on the SCSI disk. */
+  readonly scsi: boolean;
+  /** Whether to wait, with the disk mounted, for it to be resized. */
+  readonly resize: boolean;
+  /** KiB to send to the host's echo at port 7 by vsock. */
+  readonly vsock: number;
+  /** Whether to take the disk's driver from it and give it back. */
+  readonly rebind: boolean;
+  /** Whether to reboot at the end, unless this is the second boot. */
+  readonly reboot: boolean;
+}
+
+/** Bytes of a block of noise. */
+export const MIB: number = 1024 * 1024;
+
+/** Makes each MiB of noise another one. */
+export function stamp(block: Uint8Array, i: number): void {
+  for (let at = 0; at < block.length; at += 4096) new DataView(block.buffer).setUint32(at, i, true);
+}

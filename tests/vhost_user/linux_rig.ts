@@ -1,0 +1,206 @@
+import { assert, assertEquals } from "@std/assert";
+import { noise } from "../noise.ts";
+import { qemuVersion } from "../qemu/version.ts";
+import { temporaryFolder } from "./daemon.ts";
+import { bootLinux, type GuestStep } from "./linux.ts";
+import { type LinuxGuestPlan, MIB, stamp } from "./linux_plan.ts";
+import { Served } from "./served.ts";
+import { wait } from "./wait.ts";
+
+/** The guest's and the host's address on the wire between them. */
+const OWN = "10.213.78.2";
+const HOST = "10.213.78.1";
+const MAC = "52:54:00:12:34:56";
+/** Sectors by which the disk shrinks while it is mounted. */
+const SHRUNK = 2048;
+/** Virtio's status when all is well: acknowledged, a driver, its features, and ready. */
+const READY = 15;
+/** What Linux must have bound, by device id. */
+const BOUND = [
+  { id: 1, driver: "virtio_net", status: READY },
+  { id: 2, driver: "virtio_blk", status: READY },
+  { id: 4, driver: "virtio_rng", status: READY },
+  { id: 8, driver: "virtio_scsi", status: READY },
+  { id: 19, driver: "vmw_vsock_virtio_transport", status: READY },
+];
+
+/** How much a guest does. */
+type LinuxWork = Pick<LinuxGuestPlan, "files" | "rawAt" | "raw" | "vsock" | "reboot"> & {
+  /** MiB by TCP, each way. */
+  readonly tcp: number;
+};
+
+/** A disk, a network device, entropy, SCSI and sockets that are served to guests with Linux's own drivers. */
+export class LinuxRig implements AsyncDisposable {
+  readonly #served: Served;
+  readonly #cleanup: AsyncDisposableStack;
+  readonly #image: string;
+  readonly #size: number;
+  readonly #port: number;
+  readonly #paths: ReadonlyMap<string, string>;
+
+  private constructor(
+    served: Served,
+    cleanup: AsyncDisposableStack,
+    disk: { readonly image: string; readonly size: number },
+    port: number,
+    paths: ReadonlyMap<string, string>,
+  ) {
+    this.#served = served;
+    this.#cleanup = cleanup;
+    this.#image = disk.image;
+    this.#size = disk.size;
+    this.#port = port;
+    this.#paths = paths;
+  }
+
+  /**
+   * Serves the devices. Needs the rights to set up a network interface.
+   *
+   * @param size MiB of the disk.
+   */
+  static async start(size: number): Promise<LinuxRig> {
+    await using cleanup = new AsyncDisposableStack();
+    const folder = cleanup.use(temporaryFolder());
+    const image = `${folder.path}/disk.img`;
+    await Deno.writeFile(image, new Uint8Array(0));
+    await Deno.truncate(image, size * MIB);
+    const tap = `vireov${Deno.pid % 100_000}`;
+    const served = cleanup.use(await Served.start("net", { tap }));
+    const paths = new Map([["net", served.path]]);
+    for (const name of ["rng", "scsi", "vsock"]) paths.set(name, await served.add(name));
+    // Questions are about the last one.
+    paths.set("blk", await served.add("blk", { image }));
+    await ip("addr", "add", `${HOST}/24`, "dev", tap);
+    await ip("link", "set", tap, "up");
+    const listener = Deno.listen({ hostname: HOST, port: 0 });
+    const echoes = echo(listener);
+    cleanup.defer(async () => {
+      listener.close();
+      await echoes;
+    });
+    return new LinuxRig(served, cleanup.move(), { image, size }, listener.addr.port, paths);
+  }
+
+  /**
+   * Boots a guest, holds what it saw to what must be, and the image to what it wrote.
+   *
+   * @param work How much it does.
+   * @param qemu The QEMU program; the one in `PATH` by default.
+   * @returns What the guest said.
+   */
+  async boot(work: LinuxWork, qemu = "qemu-system-x86_64"): Promise<GuestStep[]> {
+    const { tcp, ...rest } = work;
+    const before = this.#served.events.length;
+    const sectors = this.#size * MIB / 512;
+    await this.#served.call("resize", sectors);
+    const steps = await bootLinux({
+      qemu,
+      plan: {
+        ...rest,
+        resize: true,
+        rebind: true,
+        scsi: true,
+        tcp: { own: OWN, host: HOST, port: this.#port, size: tcp },
+      },
+      devices: this.#devices(qemuVersion(qemu)?.major ?? 0),
+      step: ({ step, before }) => {
+        if (step !== "resize") return;
+        const next = before === sectors ? sectors - SHRUNK : sectors;
+        void this.#served.call("resize", next);
+      },
+    });
+    const count = this.#paths.size;
+    const gone = (): number =>
+      this.#served.events.slice(before).filter(({ kind }) => kind === "disconnected").length;
+    await wait("QEMU to leave every device", () => gone() === count);
+    this.#checkSteps(steps, work);
+    const events = this.#served.events.slice(before).map((event) =>
+      event.kind === "connected" || event.kind === "disconnected" && event.reason === undefined
+        ? event.kind
+        : event
+    );
+    assertEquals(events.filter((kind) => typeof kind !== "string"), []);
+    await this.#checkImage(work);
+    return steps;
+  }
+
+  /** Ends the servers and removes the image. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#cleanup.disposeAsync();
+  }
+
+  #devices(major: number): string[] {
+    // QEMU 7.2 ends by a null pointer when a driver asks for pending vectors of a network device behind vhost.
+    const net = `virtio-net-pci,netdev=n0,mac=${MAC}${major < 10 ? ",vectors=0" : ""}`;
+    return [...this.#paths].flatMap(([name, path]) => [
+      "-chardev",
+      `socket,id=${name},path=${path}`,
+      ...name === "net"
+        ? ["-netdev", "vhost-user,id=n0,chardev=net", "-device", net]
+        : ["-device", `vhost-user-${name}-pci,chardev=${name}`],
+    ]);
+  }
+
+  #checkSteps(steps: readonly GuestStep[], work: LinuxWork): void {
+    const of = (name: string): GuestStep[] => steps.filter(({ step }) => step === name);
+    const boots = work.reboot ? 2 : 1;
+    const every = (name: string, expected: Readonly<Record<string, unknown>>): void => {
+      const seen = of(name).map((step) =>
+        Object.fromEntries(Object.keys(expected).map((key) => [key, step[key]]))
+      );
+      assertEquals([name, seen], [name, Array(boots).fill(expected)]);
+    };
+    every("devices", { found: BOUND });
+    every("rng", { distinct: 256 });
+    every("raw", { size: work.raw, wrong: 0 });
+    every("files", { size: work.files, wrong: 0 });
+    every("tcp", { mac: MAC, received: work.tcp * MIB, wrong: 0 });
+    every("scsi", { equal: true });
+    every("vsock", { received: work.vsock * 1024, equal: true });
+    every("rebind", { gone: true, equal: true });
+    for (const { now } of of("resized")) assert(typeof now === "number");
+    every("done", {});
+    assertEquals(of("second boot").length, boots - 1);
+  }
+
+  /** The noise past the file system, the hole that was discarded, and the file system itself. */
+  async #checkImage({ rawAt, raw, files }: LinuxWork): Promise<void> {
+    using file = await Deno.open(this.#image);
+    const block = noise(MIB, 7);
+    const got = new Uint8Array(MIB);
+    for (let i = 0; i < raw; i++) {
+      await file.seek((rawAt + i) * MIB, Deno.SeekMode.Start);
+      for (let at = 0; at < MIB;) at += await file.read(got.subarray(at)) ?? MIB;
+      stamp(block, i);
+      assert(sameBytes(got, i === 1 ? new Uint8Array(MIB) : block), `MiB ${i} is wrong`);
+    }
+    const { code, stdout } = await new Deno.Command("e2fsck", { args: ["-f", "-n", this.#image] })
+      .output();
+    assertEquals([code, code === 0 ? "" : new TextDecoder().decode(stdout)], [0, ""]);
+    if (files === 0) return;
+    const dump = new Deno.Command("debugfs", {
+      args: ["-R", "cat /0", this.#image],
+      stderr: "null",
+    });
+    const first = noise(MIB, 11);
+    stamp(first, 0);
+    assert(sameBytes((await dump.output()).stdout, first), "the first file is wrong");
+  }
+}
+
+function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+}
+
+/** Says everything back, to everybody. */
+async function echo(listener: Deno.Listener): Promise<void> {
+  for await (const { readable, writable } of listener) {
+    void readable.pipeTo(writable).catch(() => {});
+  }
+}
+
+async function ip(...args: string[]): Promise<void> {
+  const { success, stderr } = await new Deno.Command("ip", { args }).output();
+  if (!success) throw new Error(`ip ${args.join(" ")}: ${new TextDecoder().decode(stderr)}`);
+}
