@@ -26,6 +26,8 @@ interface Row extends Comparison {
 interface Report {
   readonly date: string;
   readonly machine: string;
+  /** Processes that wanted a processor, on average over the last minute. */
+  readonly load: number;
   readonly versions: string;
   readonly command: string;
   readonly rounds: number;
@@ -129,6 +131,7 @@ async function describe(rows: readonly Row[], rounds: number, command: string): 
     date: new Date().toISOString().slice(0, 10),
     machine: `${navigator.hardwareConcurrency} processors (${cpu}), Linux ${Deno.osRelease()}, ` +
       `load ${load!.toFixed(1)} at the end`,
+    load: load!,
     versions: `Deno ${Deno.version.deno}, V8 ${Deno.version.v8}`,
     command,
     rounds,
@@ -168,6 +171,10 @@ function table({ rows, machine, versions, command, rounds }: Report): string[] {
 
 /** The page: the table, and what each row means. */
 function page(report: Report): string {
+  // On a machine that does other work the two sides of a turn do not get the same of it.
+  const busy = report.load > navigator.hardwareConcurrency
+    ? "**The machine was busy: measure again on a quiet one before you believe a row.** "
+    : "";
   const meanings = WORKS.map(({ name, title, meaning }) => `- ${title} (\`${name}\`): ${meaning}.`);
   return `# Performance
 
@@ -176,7 +183,7 @@ sides by turns, and writes this page. A ratio is our time over the peer's: below
 the ratios of single turns is in parentheses. \`make bench BASE=COMMIT\` compares this tree with another commit in the
 same way. What a ratio hides is said below the table.
 
-Measured on ${report.date}. ${table(report).join("\n")}
+Measured on ${report.date}. ${busy}${table(report).join("\n")}
 
 ## What the rows mean
 ${meanings.join("\n")}
