@@ -33,7 +33,7 @@ PACKAGES := qemu-system-x86 qemu-system-arm $(RISCV) ipxe-qemu qemu-utils iprout
 	xfsprogs btrfs-progs squashfs-tools cryptsetup-bin xorriso tshark
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help setup packages qemu images fresh demo test spec check fmt lint types doc docs unit fuzz mutate peers bench bench-guest clean
+.PHONY: help setup packages qemu images fresh demo test spec check fmt lint types doc docs unit fuzz mutate peers bench bench-peers bench-guest clean
 
 help:
 	@echo "make demo [DISK=path]  set up and run the main job on the emulated board"
@@ -47,7 +47,9 @@ help:
 	@echo "                       sees; COUNT=40 SEED=1 choose"
 	@echo "make peers             slow: our drivers on DPDK's, rust-vmm's and QEMU's vhost-user devices, and"
 	@echo "                       Linux's drivers on ours; ROW=vsock chooses"
-	@echo "make bench             every *_bench.ts, as ratios and medians"
+	@echo "make bench             every *_bench.ts, as ratios and medians; BASE=commit compares with that commit"
+	@echo "make bench-peers       slow: ours beside peers in Rust, C and JavaScript, into docs/performance.md;"
+	@echo "                       WORKS=\"rng-64 net-1\" chooses, JSON=1 prints JSON"
 	@echo "make bench-guest       slow: our drivers against Linux's own in a guest, and how it boots"
 	@echo "make fmt               format the sources in place"
 	@echo "make docs              write the API pages to dist/docs/"
@@ -151,8 +153,12 @@ mutate: $(SETUP)
 peers: $(SETUP) packages qemu
 	@$(DENO) run -A tests/peers/main.ts $(ROW)
 
+# With BASE the tree beside another commit, by ratios: medians of one run say nothing of another run.
 bench: $(SETUP)
-	$(DENO) bench -A $(ROOMS)
+	$(if $(BASE),@$(DENO) run -A bench/peers/main.ts --base "$(BASE)" $(WORKS),$(DENO) bench -A $(ROOMS) bench)
+
+bench-peers: $(SETUP)
+	@$(DENO) run -A bench/peers/main.ts $(if $(WORKS),$(WORKS),--write) $(if $(JSON),--json)
 
 bench-guest: $(SETUP) packages
 	$(DENO) run -A bench/boot.ts

@@ -1,10 +1,10 @@
 import {
-  alignUp,
   type Dma,
   type DmaOptions,
   type DmaRegion,
   hex,
   isPowerOfTwo,
+  RegionAllocator,
   VireoError,
 } from "@vireo/hal";
 
@@ -145,13 +145,8 @@ function apart(a: number, aSize: number, b: number, bSize: number): boolean {
   return a + aSize <= b || b + bSize <= a;
 }
 
-interface Range {
-  offset: number;
-  length: number;
-}
-
 /**
- * Allocates DMA memory from guest RAM, first fit.
+ * Allocates DMA memory from guest RAM.
  *
  * @example
  * ```ts
@@ -168,22 +163,23 @@ interface Range {
  */
 export class EmuDma implements Dma {
   readonly #memory: GuestMemory;
-  /** Free ranges by offset; adjacent ones are joined. */
-  #free: Range[];
+  readonly #base: number;
+  readonly #free: RegionAllocator;
 
   /** Hands out all of the memory. */
   constructor(memory: GuestMemory) {
     this.#memory = memory;
-    this.#free = [{ offset: 0, length: memory.size }];
+    this.#base = memory.base;
+    this.#free = new RegionAllocator(memory.base, memory.size);
   }
 
   /** Bytes that are free, perhaps not in one piece. */
   get freeBytes(): number {
-    return this.#free.reduce((sum, range) => sum + range.length, 0);
+    return this.#free.freeBytes;
   }
 
   /**
-   * Allocates zeroed guest RAM, first fit.
+   * Allocates zeroed guest RAM.
    *
    * @throws {VireoError} `OUT_OF_MEMORY` If no free piece is large enough.
    * @throws {RangeError} If `size` is below 1, or `align` is not a power of two.
@@ -196,41 +192,18 @@ export class EmuDma implements Dma {
     if (!isPowerOfTwo(align)) {
       throw new RangeError(`Cannot align memory to ${align} bytes: expected a power of two`);
     }
-    const length = alignUp(size, 16);
-    const base = this.#memory.base;
-    for (const [i, range] of this.#free.entries()) {
-      const start = alignUp(base + range.offset, align) - base;
-      const after = range.offset + range.length - (start + length);
-      if (after < 0) continue;
-      const before = start - range.offset;
-      const rest: Range[] = [];
-      if (before > 0) rest.push({ offset: range.offset, length: before });
-      if (after > 0) rest.push({ offset: start + length, length: after });
-      this.#free.splice(i, 1, ...rest);
-      const bytes = this.#memory.bytes.subarray(start, start + size).fill(0);
-      return new EmuRegion(base + start, bytes, () => this.#release(start, length));
+    let address: number;
+    try {
+      address = this.#free.alloc(size, align);
+    } catch {
+      throw new VireoError("OUT_OF_MEMORY", "Cannot allocate guest memory", {
+        seen: size,
+        expected: `at most ${this.freeBytes} bytes in one piece`,
+      });
     }
-    throw new VireoError("OUT_OF_MEMORY", "Cannot allocate guest memory", {
-      seen: size,
-      expected: `at most ${this.freeBytes} bytes in one piece`,
-    });
-  }
-
-  #release(offset: number, length: number): void {
-    let i = this.#free.findIndex((range) => range.offset > offset);
-    if (i < 0) i = this.#free.length;
-    const before = this.#free[i - 1];
-    const after = this.#free[i];
-    const joinsBefore = before !== undefined && before.offset + before.length === offset;
-    const joinsAfter = after !== undefined && offset + length === after.offset;
-    if (joinsBefore && joinsAfter) {
-      before.length += length + after.length;
-      this.#free.splice(i, 1);
-    } else if (joinsBefore) before.length += length;
-    else if (joinsAfter) {
-      after.offset = offset;
-      after.length += length;
-    } else this.#free.splice(i, 0, { offset, length });
+    const start = address - this.#base;
+    const bytes = this.#memory.bytes.subarray(start, start + size).fill(0);
+    return new EmuRegion(address, bytes, () => this.#free.free(address));
   }
 }
 

@@ -17,9 +17,10 @@ export async function main(args: string[]): Promise<number> {
     await buildProgram(args).parseAsync(args, { from: "user" });
     return 0;
   } catch (error) {
+    // Help and the version are told by an error too: they need nothing of what reports one.
+    if (error instanceof CommanderError && error.exitCode === 0) return 0;
     const { EXIT, report } = await import("./terminal/report.ts");
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT.USAGE;
-    return report(error);
+    return error instanceof CommanderError ? EXIT.USAGE : report(error);
   }
 }
 

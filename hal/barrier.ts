@@ -3,7 +3,7 @@
  * `Atomics.store`: a ring reads flags and event indices right after it publishes an index.
  *
  * On x86-64 an atomic store is a locked exchange, and every later load stays behind it. A plain load is
- * enough there, and 5 ns cheaper than `Atomics.load` (`tests/split_bench.ts`). Everywhere else this is
+ * enough there, and 5 ns cheaper than `Atomics.load` (`bench/split_bench.ts`). Everywhere else this is
  * `Atomics.load`.
  *
  * @param words The words.

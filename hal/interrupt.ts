@@ -3,6 +3,11 @@ export interface InterruptWait {
   /** Ends the wait with the signal's reason. */
   readonly signal: AbortSignal;
   /**
+   * Whether the caller waits with this signal again and again until it aborts it; false by default. The
+   * line may then listen to the signal between the waits too, instead of once a wait.
+   */
+  readonly repeated?: boolean;
+  /**
    * Whether the device has something for the driver. A machine without interrupt lines calls this
    * repeatedly, spinning a little and then backing off; a machine with lines never calls it.
    */

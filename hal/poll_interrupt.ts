@@ -69,7 +69,7 @@ const SLEEP_PART = 8;
  */
 const REGISTERS_MS = 2;
 
-interface Waiter extends Required<Omit<InterruptWait, "serve">> {
+interface Waiter extends Required<Omit<InterruptWait, "repeated" | "serve">> {
   readonly line: PollLine;
   readonly resolve: () => void;
   readonly reject: (reason: unknown) => void;

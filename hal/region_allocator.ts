@@ -4,14 +4,57 @@ import { VireoError } from "./errors.ts";
 /** Allocations are multiples of this, so that neighbours never share 16 aligned bytes. */
 const GRANULE = 16;
 
-/** A free range; the list is sorted by start and neighbours never touch. */
+/** Holes of about the right length that are looked at before a longer one is cut. */
+const LOOKS = 8;
+
+/** A free range; neighbours never touch. */
 interface Hole {
-  start: number;
-  end: number;
+  readonly start: number;
+  readonly end: number;
+  /** Its place in its class. */
+  at: number;
 }
 
 /**
- * Hands out address ranges from one region, first fit. It keeps account and never touches the memory.
+ * A map whose keys come and go. `Map.delete` leaves a mark behind that every look-up of the same key passes
+ * until the map grows: 0.5 ms in one of 32,000 after some thousand deletions. So values are taken out here,
+ * and keys now and then.
+ */
+class Lookup<T> {
+  #map = new Map<number, T | undefined>();
+  #size = 0;
+
+  get size(): number {
+    return this.#size;
+  }
+
+  get(key: number): T | undefined {
+    return this.#map.get(key);
+  }
+
+  set(key: number, value: T): void {
+    this.#map.set(key, value);
+    this.#size++;
+  }
+
+  delete(key: number): void {
+    this.#map.set(key, undefined);
+    this.#size--;
+    if (this.#map.size < 2 * this.#size + 1024) return;
+    this.#map = new Map([...this.#map].filter(([, value]) => value !== undefined));
+  }
+}
+
+/** The class of a length: that of all from one power of two up to the next. */
+function classOf(length: number): number {
+  return Math.floor(Math.log2(length));
+}
+
+/**
+ * Hands out address ranges from one region. It keeps account and never touches the memory.
+ *
+ * Holes are kept by the power of two of their length, so the time that it takes hardly depends on how many
+ * there are.
  *
  * @example
  * ```ts
@@ -25,8 +68,12 @@ interface Hole {
  * ```
  */
 export class RegionAllocator {
-  readonly #holes: Hole[];
-  readonly #taken = new Map<number, number>();
+  /** Holes by the class of their length. */
+  readonly #classes: Hole[][] = [];
+  readonly #byStart = new Lookup<Hole>();
+  readonly #byEnd = new Lookup<Hole>();
+  #looked = 0;
+  readonly #taken = new Lookup<number>();
   #freeBytes: number;
 
   /**
@@ -47,13 +94,18 @@ export class RegionAllocator {
         `Cannot take over a region of ${size} bytes: the size must be a positive multiple of 16`,
       );
     }
-    this.#holes = [{ start, end: start + size }];
+    this.#add(start, start + size);
     this.#freeBytes = size;
   }
 
   /** Bytes that are free, in holes of any size. */
   get freeBytes(): number {
     return this.#freeBytes;
+  }
+
+  /** Holes that were looked at by all calls so far: what the time of a call goes by. */
+  get looked(): number {
+    return this.#looked;
   }
 
   /**
@@ -73,21 +125,21 @@ export class RegionAllocator {
       throw new RangeError(`Cannot align to ${align} bytes: expected a power of two`);
     }
     const length = alignUp(size, GRANULE);
-    for (const [i, hole] of this.#holes.entries()) {
-      const start = alignUp(hole.start, Math.max(align, GRANULE));
+    const step = Math.max(align, GRANULE);
+    const hole = this.#find(length, step);
+    if (hole !== undefined) {
+      const start = alignUp(hole.start, step);
       const end = start + length;
-      if (end > hole.end) continue;
-      const rest: Hole[] = [];
-      if (start > hole.start) rest.push({ start: hole.start, end: start });
-      if (end < hole.end) rest.push({ start: end, end: hole.end });
-      this.#holes.splice(i, 1, ...rest);
+      this.#remove(hole);
+      if (start > hole.start) this.#add(hole.start, start);
+      if (end < hole.end) this.#add(end, hole.end);
       this.#taken.set(start, length);
       this.#freeBytes -= length;
       return start;
     }
     throw new VireoError("OUT_OF_MEMORY", "Cannot allocate memory that devices can reach", {
       seen: `${size} bytes aligned to ${align}`,
-      expected: `a free range; ${this.#freeBytes} bytes are free in ${this.#holes.length} holes`,
+      expected: `a free range; ${this.#freeBytes} bytes are free in ${this.#byStart.size} holes`,
     });
   }
 
@@ -104,18 +156,56 @@ export class RegionAllocator {
     }
     this.#taken.delete(address);
     this.#freeBytes += length;
-    const end = address + length;
-    let i = this.#holes.findIndex((hole) => hole.start > address);
-    if (i < 0) i = this.#holes.length;
-    const before = this.#holes[i - 1];
-    const after = this.#holes[i];
-    const joinsBefore = before !== undefined && before.end === address;
-    const joinsAfter = after !== undefined && after.start === end;
-    const hole = {
-      start: joinsBefore ? before.start : address,
-      end: joinsAfter ? after.end : end,
+    const before = this.#byEnd.get(address);
+    const after = this.#byStart.get(address + length);
+    if (before !== undefined) this.#remove(before);
+    if (after !== undefined) this.#remove(after);
+    this.#add(before?.start ?? address, after?.end ?? address + length);
+  }
+
+  /** A hole with room for an aligned range. */
+  #find(length: number, step: number): Hole | undefined {
+    const fits = (hole: Hole): boolean => {
+      this.#looked++;
+      return alignUp(hole.start, step) + length <= hole.end;
     };
-    const from = joinsBefore ? i - 1 : i;
-    this.#holes.splice(from, (joinsBefore ? 1 : 0) + (joinsAfter ? 1 : 0), hole);
+    // One of about this length first, so that long holes stay.
+    const own = classOf(length);
+    const near = this.#classes[own] ?? [];
+    for (let i = near.length - 1; i >= Math.max(0, near.length - LOOKS); i--) {
+      if (fits(near[i]!)) return near[i];
+    }
+    // In a class from here on every hole has the room, wherever it starts.
+    const sure = classOf(length + step - GRANULE) + 1;
+    for (let i = sure; i < this.#classes.length; i++) {
+      const hole = this.#classes[i]?.find(fits);
+      if (hole !== undefined) return hole;
+    }
+    // Memory is short: any hole that happens to fit.
+    for (let i = own; i < sure; i++) {
+      const hole = this.#classes[i]?.find(fits);
+      if (hole !== undefined) return hole;
+    }
+    return undefined;
+  }
+
+  #add(start: number, end: number): void {
+    const holes = this.#classes[classOf(end - start)] ??= [];
+    const hole = { start, end, at: holes.length };
+    holes.push(hole);
+    this.#byStart.set(start, hole);
+    this.#byEnd.set(end, hole);
+  }
+
+  #remove(hole: Hole): void {
+    // The last one of the class takes its place.
+    const holes = this.#classes[classOf(hole.end - hole.start)]!;
+    const last = holes.pop()!;
+    if (last !== hole) {
+      holes[hole.at] = last;
+      last.at = hole.at;
+    }
+    this.#byStart.delete(hole.start);
+    this.#byEnd.delete(hole.end);
   }
 }

@@ -1,7 +1,7 @@
 import { BLK_SECTOR_SIZE, BlkStatus, type VireoErrorDetails } from "@vireo/hal";
 import { lookAgain } from "../virtqueue/last_look.ts";
 import type { Virtqueue } from "../virtqueue/virtqueue.ts";
-import { Limit, type LimitOwner } from "../wait/limit.ts";
+import { Limits } from "../wait/limit.ts";
 import { timeOf, type WaitOptions } from "../wait/options.ts";
 import { timedOut } from "../wait/waiter.ts";
 import type { BlkBatch } from "./batch.ts";
@@ -52,10 +52,10 @@ export class BlkQueue {
   #kickScheduled = false;
   #paused = false;
   #idle: (() => void) | undefined;
-  readonly #limits: LimitOwner<BlkRequest> = {
+  readonly #limits = new Limits<BlkRequest>({
     aborted: (request, reason) => this.#giveUp(request, reason),
     late: (request) => this.#late(request),
-  };
+  });
   /** The request whose promise is being made; saves a closure a request. */
   #fresh!: BlkRequest;
 
@@ -146,7 +146,7 @@ export class BlkQueue {
     const promise = new Promise<Uint8Array>(this.#executor);
     request.pending = true;
     if (signal !== undefined || time !== Infinity) {
-      request.limit ??= new Limit<BlkRequest>(this.#limits, request);
+      request.limit ??= this.#limits.make(request);
       request.limit.begin(options, time);
     }
     this.#enqueue(request);

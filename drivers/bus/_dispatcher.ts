@@ -73,6 +73,7 @@ async function run(
   let progress = false;
   const wait = {
     signal,
+    repeated: true,
     ready: () => target.due(),
     readyInMemory: () => target.dueInMemory(),
     expected: () => target.expects(),

@@ -67,6 +67,10 @@ export class P9File implements AsyncDisposable {
     checkRange(offset, length);
     const call = within(options);
     const into = new Uint8Array(length);
+    if (length <= this.chunk) {
+      const got = await this.#fill(offset, into, call);
+      return got === length ? into : into.subarray(0, got);
+    }
     const parts: Promise<number>[] = [];
     for (let at = 0; at < length; at += this.chunk) {
       const part = into.subarray(at, at + this.chunk);
@@ -171,6 +175,7 @@ export class P9File implements AsyncDisposable {
   async write(offset: number, bytes: Uint8Array, options: WaitOptions = {}): Promise<void> {
     checkRange(offset, bytes.length);
     const call = within(options);
+    if (bytes.length <= this.chunk) return void await this.#drain(offset, bytes, call);
     const parts: Promise<number>[] = [];
     for (let at = 0; at < bytes.length; at += this.chunk) {
       parts.push(this.#drain(offset + at, bytes.subarray(at, at + this.chunk), call));

@@ -1,5 +1,5 @@
 import { VireoError } from "@vireo/hal";
-import { Limit, type LimitOwner } from "../wait/limit.ts";
+import { type Limit, Limits } from "../wait/limit.ts";
 import { timeOf, type WaitOptions } from "../wait/options.ts";
 import { timedOut } from "../wait/waiter.ts";
 import { lookAgain } from "./last_look.ts";
@@ -69,10 +69,19 @@ export class RequestQueue {
   #waiting = 0;
   #kickScheduled = false;
   #failure: Error | undefined;
-  readonly #limits: LimitOwner<Request> = {
+  /** The request whose promise is being made; saves a closure a request. */
+  #fresh!: Request;
+  readonly #executor = (
+    resolve: (usedLength: number) => void,
+    reject: (reason: unknown) => void,
+  ): void => {
+    this.#fresh.resolve = resolve;
+    this.#fresh.reject = reject;
+  };
+  readonly #limits = new Limits<Request>({
     aborted: (request, reason) => this.#giveUp(request, reason),
     late: (request) => this.#late(request),
-  };
+  });
 
   /** Wraps a queue, all of whose buffers must go through here. */
   constructor(queue: Virtqueue) {
@@ -119,12 +128,10 @@ export class RequestQueue {
     const request = new Request();
     request.chain = chain;
     request.onReturned = onReturned;
-    const promise = new Promise<number>((resolve, reject) => {
-      request.resolve = resolve;
-      request.reject = reject;
-    });
+    this.#fresh = request;
+    const promise = new Promise<number>(this.#executor);
     if (signal !== undefined || time !== Infinity) {
-      request.limit = new Limit<Request>(this.#limits, request);
+      request.limit = this.#limits.make(request);
       request.limit.begin(options, time);
     }
     this.#enqueue(request);
@@ -226,11 +233,19 @@ export class RequestQueue {
   #scheduleKick(): void {
     if (this.#kickScheduled) return;
     this.#kickScheduled = true;
-    queueMicrotask(() => {
-      if (!this.#kickScheduled) return;
-      unattended(this.#queue.device ?? "", () => this.flush(), (error) => this.failAll(error));
-    });
+    queueMicrotask(this.#flushDue);
   }
+
+  /** The kick at the end of the turn; a device that answers at once is heard at once, with no interrupt. */
+  readonly #flushDue = (): void => {
+    if (!this.#kickScheduled) return;
+    unattended(this.#queue.device ?? "", this.#kickAndHear, (error) => this.failAll(error));
+  };
+  readonly #kickAndHear = (): void => {
+    this.#queue.disableCallbacks();
+    this.flush();
+    this.drain();
+  };
 
   #returned(token: number, usedLength: number): void {
     const request = this.#taken[token];

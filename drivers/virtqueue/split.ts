@@ -177,7 +177,7 @@ export class SplitVirtqueue implements Virtqueue {
     const at = head * Shadow.WORDS;
     let slots = 1;
     // Most chains are one element. Longer ones take a call, so that this stays small enough to be inlined
-    // into the caller's loop (tests/split_bench.ts).
+    // into the caller's loop (bench/split_bench.ts).
     if (count === 1 && this.freeSlots > 0) {
       const desc = this.#desc;
       // A descriptor has as many words as its shadow.

@@ -1,4 +1,5 @@
 import type { WaitOptions } from "./options.ts";
+import { Ticker } from "./_ticker.ts";
 
 /** Who holds items whose time a {@linkcode Limit} counts. */
 export interface LimitOwner<T> {
@@ -9,19 +10,100 @@ export interface LimitOwner<T> {
 }
 
 /**
+ * Microtasks after the last limit ended for which the timer stays. A caller that asks again when it has the
+ * answer does so by then, and a timer a request costs more than all of them.
+ */
+const CALM = 24;
+
+/** The limits of one queue, whose deadlines have one timer. */
+export class Limits<T> {
+  readonly #owner: LimitOwner<T>;
+  // A linked list of those that have a deadline: it costs no allocation, and the order is that of beginning.
+  #first: Limit<T> | undefined;
+  #last: Limit<T> | undefined;
+  /** Microtasks until the timer is taken away; 0 if that is not planned. */
+  #turns = 0;
+  readonly #ticker = new Ticker((now) => this.#look(now));
+
+  /** Makes them for the items of a queue. */
+  constructor(owner: LimitOwner<T>) {
+    this.#owner = owner;
+  }
+
+  /** Makes a limit of an item that does not count yet. */
+  make(item: T): Limit<T> {
+    return new Limit(this, this.#owner, item);
+  }
+
+  /** Counts a limit's time from now on. */
+  add(limit: Limit<T>, time: number): void {
+    const now = performance.now();
+    limit.until = now + time;
+    limit.previous = this.#last;
+    if (this.#last === undefined) this.#first = limit;
+    else this.#last.next = limit;
+    this.#last = limit;
+    this.#ticker.arm(limit.until, now);
+  }
+
+  /** Forgets a limit's time. The timer goes on for some microtasks, as a caller may ask for more. */
+  remove(limit: Limit<T>): void {
+    const { previous, next } = limit;
+    if (previous === undefined) this.#first = next;
+    else previous.next = next;
+    if (next === undefined) this.#last = previous;
+    else next.previous = previous;
+    limit.previous = limit.next = undefined;
+    limit.until = Infinity;
+    if (this.#first !== undefined || this.#turns > 0) return;
+    this.#turns = CALM;
+    queueMicrotask(this.#calm);
+  }
+
+  /** Leaves no timer behind if no limit came in the meantime. */
+  readonly #calm = (): void => {
+    if (this.#first !== undefined) this.#turns = 0;
+    else if (--this.#turns > 0) queueMicrotask(this.#calm);
+    else this.#ticker.stop();
+  };
+
+  #look(now: number): number {
+    const late: Limit<T>[] = [];
+    for (let limit = this.#first; limit !== undefined; limit = limit.next) {
+      if (limit.until <= now) late.push(limit);
+    }
+    // A turn of its own for each, so that the caller of one hears of it before the next is given up.
+    for (const limit of late) limit.expire(limit === late[0]);
+    let next = Infinity;
+    for (let limit = this.#first; limit !== undefined; limit = limit.next) {
+      if (limit.until < next) next = limit.until;
+    }
+    return next;
+  }
+}
+
+/**
  * The deadline and the signal of an item whose promise is its owner's, for queues that serve so many
  * requests that a `Waiter` for each would cost too much. It may be used again once it ended.
  */
 export class Limit<T> implements EventListenerObject {
   /** Milliseconds that the caller gave, for the message. */
   deadline = 0;
+  /** When its time is over, by `performance.now()`; `Infinity` if it has none. */
+  until: number = Infinity;
+  /** Neighbours among the {@linkcode Limits}. */
+  previous: Limit<T> | undefined;
+  /** Neighbours among the {@linkcode Limits}. */
+  next: Limit<T> | undefined;
+  readonly #limits: Limits<T>;
   readonly #owner: LimitOwner<T>;
   readonly #item: T;
   #signal: AbortSignal | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** Makes a limit that does not count yet. */
-  constructor(owner: LimitOwner<T>, item: T) {
+  /** {@linkcode Limits.make} makes it. */
+  constructor(limits: Limits<T>, owner: LimitOwner<T>, item: T) {
+    this.#limits = limits;
     this.#owner = owner;
     this.#item = item;
   }
@@ -39,11 +121,12 @@ export class Limit<T> implements EventListenerObject {
     }
     if (time === Infinity) return;
     this.deadline = deadline ?? time;
-    this.#timer = setTimeout(onTime, time, this);
+    this.#limits.add(this, time);
   }
 
-  /** Leaves no timer and no listener behind; more than once is harmless. */
+  /** Leaves no time and no listener behind; more than once is harmless. */
   end(): void {
+    if (this.until !== Infinity) this.#limits.remove(this);
     if (this.#timer !== undefined) {
       clearTimeout(this.#timer);
       this.#timer = undefined;
@@ -59,12 +142,20 @@ export class Limit<T> implements EventListenerObject {
     this.#owner.aborted(this.#item, this.#signal?.reason);
   }
 
-  /** The timer fired. */
+  /** The time is over: the owner hears of it now or, if others come before, in a turn of its own. */
+  expire(now: boolean): void {
+    this.#limits.remove(this);
+    if (now) this.#owner.late(this.#item);
+    else this.#timer = setTimeout(late, 0, this);
+  }
+
+  /** The turn came. */
   late(): void {
+    this.#timer = undefined;
     this.#owner.late(this.#item);
   }
 }
 
-function onTime<T>(limit: Limit<T>): void {
+function late<T>(limit: Limit<T>): void {
   limit.late();
 }

@@ -1,4 +1,5 @@
 import type { WaitOptions } from "./options.ts";
+import { Ticker } from "./_ticker.ts";
 import { type LastLook, Waiter, type WaitSubject } from "./waiter.ts";
 
 /**
@@ -16,8 +17,12 @@ interface Entry<I, T> {
 export class WaitList<I, T> {
   readonly #entries: Entry<I, T>[] = [];
   readonly #subject: WaitSubject<T>;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  #timerAt = Infinity;
+  readonly #ticker = new Ticker((now) => {
+    for (const { waiter } of this.#entries.filter(({ waiter }) => waiter.until <= now)) {
+      waiter.giveUp();
+    }
+    return this.#entries.reduce((end, { waiter }) => Math.min(end, waiter.until), Infinity);
+  }, TICK);
 
   /** Makes an empty row; `what` is the end of a timeout's message. */
   constructor(what: string, { look, details }: LastLook = {}) {
@@ -51,7 +56,7 @@ export class WaitList<I, T> {
     const waiter = new Waiter(this.#subject, options);
     if (waiter.over) return waiter.promise;
     this.#entries.push({ item, waiter });
-    if (waiter.until !== Infinity) this.#arm(waiter.until);
+    if (waiter.until !== Infinity) this.#ticker.arm(waiter.until);
     return waiter.promise;
   }
 
@@ -70,27 +75,6 @@ export class WaitList<I, T> {
   /** Rejects all, and leaves no timer behind. */
   rejectAll(error: unknown): void {
     while (this.#entries.length > 0) this.rejectFirst(error);
-    clearTimeout(this.#timer);
-    this.#timerAt = Infinity;
+    this.#ticker.stop();
   }
-
-  /** Makes sure that a timer looks at the entries by then. */
-  #arm(end: number): void {
-    const now = performance.now();
-    const at = Math.min(end, now + TICK);
-    if (at >= this.#timerAt) return;
-    clearTimeout(this.#timer);
-    this.#timerAt = at;
-    this.#timer = setTimeout(this.#onTimer, Math.max(0, Math.ceil(at - now)));
-  }
-
-  readonly #onTimer = (): void => {
-    this.#timerAt = Infinity;
-    const now = performance.now();
-    for (const { waiter } of this.#entries.filter(({ waiter }) => waiter.until <= now)) {
-      waiter.giveUp();
-    }
-    const next = this.#entries.reduce((end, { waiter }) => Math.min(end, waiter.until), Infinity);
-    if (next !== Infinity) this.#arm(next);
-  };
 }

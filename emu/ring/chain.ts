@@ -299,6 +299,6 @@ function copy(from: Uint8Array, at: number, to: Uint8Array, start: number, lengt
   if (length <= SMALL) {
     for (let i = 0; i < length; i++) to[start + i] = from[at + i]!;
   } else {
-    to.set(from.subarray(at, at + length), start);
+    to.set(length === from.length ? from : from.subarray(at, at + length), start);
   }
 }

@@ -17,13 +17,15 @@ const MASK = SIZE - 1;
 const AVAIL = SIZE * 8;
 const USED = AVAIL + SIZE + 4;
 
-interface Rig {
+/** The device's end of a ring, and the memory that stands for its driver. */
+export interface Rig {
   readonly queue: SplitQueue;
   readonly memory: GuestMemory;
   next: number;
 }
 
-function makeRig(eventIdx: boolean): Rig {
+/** Makes a ring that is full of buffers. */
+export function makeRig(eventIdx: boolean): Rig {
   const memory = new GuestMemory(1 << 16);
   const queue = new SplitQueue({
     index: 0,
@@ -49,7 +51,7 @@ function makeRig(eventIdx: boolean): Rig {
 }
 
 /** Moves `count` buffers through the queue, `batch` at a time. */
-function move(rig: Rig, batch: number, count: number): void {
+export function move(rig: Rig, batch: number, count: number): void {
   const { queue, memory: { words16 } } = rig;
   for (let done = 0; done < count; done += batch) {
     rig.next = (rig.next + batch) & 0xffff;
@@ -59,7 +61,10 @@ function move(rig: Rig, batch: number, count: number): void {
   }
 }
 
-/** The same loads and stores without any check or bookkeeping: the floor. */
+/**
+ * The same loads and stores without any check or bookkeeping: the floor. Its sums are 32-bit integers: as
+ * doubles they would cost more than the loads.
+ */
 function bare(rig: Rig, batch: number, count: number): number {
   const { words16, words32 } = rig.memory;
   let sum = 0;
@@ -71,13 +76,13 @@ function bare(rig: Rig, batch: number, count: number): number {
     while (taken !== seen) {
       const head = words16[AVAIL + 2 + (taken & MASK)]!;
       const at = head * 4;
-      sum += words32[at]! + words32[at + 1]! + words32[at + 2]! + words32[at + 3]!;
+      sum = (sum + words32[at]! + words32[at + 1]! + words32[at + 2]! + words32[at + 3]!) | 0;
       words32[USED / 2 + 1 + 2 * (taken & MASK)] = head;
       words32[USED / 2 + 2 + 2 * (taken & MASK)] = 64;
       taken = (taken + 1) & 0xffff;
     }
     Atomics.store(words16, USED + 1, taken);
-    sum += Atomics.load(words16, AVAIL) + Atomics.load(words16, AVAIL + 1);
+    sum = (sum + Atomics.load(words16, AVAIL) + Atomics.load(words16, AVAIL + 1)) | 0;
   }
   return sum;
 }

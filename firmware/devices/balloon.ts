@@ -6,10 +6,10 @@ import type { BoardDevice } from "./board_device.ts";
 export const BALLOON: BoardDevice = {
   name: "balloon",
   deviceId: DeviceId.BALLOON,
-  driver: async () => (await import("@vireo/drivers")).balloonDriver,
+  driver: async () => (await import("@vireo/drivers/balloon")).balloonDriver,
   async emulate(value) {
     if (value !== undefined) throw new UsageError(`--with balloon: takes no value, got '${value}'`);
-    const { BalloonDevice } = await import("@vireo/emu");
+    const { BalloonDevice } = await import("@vireo/emu/balloon");
     return new BalloonDevice();
   },
   qemu: (_, id) => ({

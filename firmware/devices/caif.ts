@@ -6,10 +6,10 @@ import type { BoardDevice } from "./board_device.ts";
 export const CAIF: BoardDevice = {
   name: "caif",
   deviceId: DeviceId.CAIF,
-  driver: async () => (await import("@vireo/drivers")).caifDriver,
+  driver: async () => (await import("@vireo/drivers/caif")).caifDriver,
   async emulate(value) {
     if (value !== undefined) throw new UsageError(`--with caif: takes no value, got '${value}'`);
-    const { CaifDevice } = await import("@vireo/emu");
+    const { CaifDevice } = await import("@vireo/emu/caif");
     return new CaifDevice({ onFrame: (frame, modem) => modem.send(frame) });
   },
 };

@@ -6,10 +6,10 @@ import type { BoardDevice } from "./board_device.ts";
 export const CRYPTO: BoardDevice = {
   name: "crypto",
   deviceId: DeviceId.CRYPTO,
-  driver: async () => (await import("@vireo/drivers")).cryptoDriver,
+  driver: async () => (await import("@vireo/drivers/crypto")).cryptoDriver,
   async emulate(value) {
     if (value !== undefined) throw new UsageError(`--with crypto: takes no value, got '${value}'`);
-    const { CryptoDevice } = await import("@vireo/emu");
+    const { CryptoDevice } = await import("@vireo/emu/crypto");
     return new CryptoDevice({ queues: 2 });
   },
   qemu: (_, id) => ({

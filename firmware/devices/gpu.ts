@@ -23,10 +23,10 @@ export const GPU: BoardDevice = {
   name: "gpu",
   deviceId: DeviceId.GPU,
   value: "WIDTHxHEIGHT[,blob]",
-  driver: async () => (await import("@vireo/drivers")).gpuDriver,
+  driver: async () => (await import("@vireo/drivers/gpu")).gpuDriver,
   async emulate(value) {
     const { blob, ...size } = parseScreen(value);
-    const { GpuDevice } = await import("@vireo/emu");
+    const { GpuDevice } = await import("@vireo/emu/gpu");
     return new GpuDevice({ displays: [size], blob });
   },
   qemu(value) {

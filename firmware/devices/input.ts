@@ -16,10 +16,10 @@ export const INPUT: BoardDevice = {
   name: "input",
   deviceId: DeviceId.INPUT,
   value: "keyboard|mouse|tablet|multitouch",
-  driver: async () => (await import("@vireo/drivers")).inputDriver,
+  driver: async () => (await import("@vireo/drivers/input")).inputDriver,
   async emulate(value) {
     const kind = kindOf(value);
-    const { INPUT_PRESETS, InputDevice } = await import("@vireo/emu");
+    const { INPUT_PRESETS, InputDevice } = await import("@vireo/emu/input");
     return new InputDevice(INPUT_PRESETS[kind]);
   },
   qemu(value) {

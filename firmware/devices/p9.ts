@@ -29,10 +29,10 @@ export const P9: BoardDevice = {
   name: "9p",
   deviceId: DeviceId.NINE_P,
   value: "DIR[,ro]",
-  driver: async () => (await import("@vireo/drivers")).p9Driver,
+  driver: async () => (await import("@vireo/drivers/p9")).p9Driver,
   async emulate(value) {
     const { path, readOnly } = parseDirectory(value);
-    const { HostTree, MemoryTree, P9Device } = await import("@vireo/emu");
+    const { HostTree, MemoryTree, P9Device } = await import("@vireo/emu/p9");
     if (path === undefined) {
       return new P9Device({ tree: new MemoryTree({ "hello.txt": HELLO }), tag: TAG });
     }

@@ -9,10 +9,10 @@ const SERVICE = "rpmsg-client-sample";
 export const RPMSG: BoardDevice = {
   name: "rpmsg",
   deviceId: DeviceId.RPMSG,
-  driver: async () => (await import("@vireo/drivers")).rpmsgDriver,
+  driver: async () => (await import("@vireo/drivers/rpmsg")).rpmsgDriver,
   async emulate(value) {
     if (value !== undefined) throw new UsageError(`--with rpmsg: takes no value, got '${value}'`);
-    const { RpmsgDevice } = await import("@vireo/emu");
+    const { RpmsgDevice } = await import("@vireo/emu/rpmsg");
     return new RpmsgDevice({
       services: [{ name: SERVICE, address: 1024, handle: (_, bytes, reply) => reply(bytes) }],
     });

@@ -6,10 +6,11 @@ import type { BoardDevice } from "./board_device.ts";
 export const RPROC_SERIAL: BoardDevice = {
   name: "rproc-serial",
   deviceId: DeviceId.RPROC_SERIAL,
-  driver: async () => (await import("@vireo/drivers")).rprocSerialDriver,
+  driver: async () => (await import("@vireo/drivers/rproc-serial")).rprocSerialDriver,
   async emulate(value) {
     if (value !== undefined) throw new UsageError(`--with rproc-serial: no value, got '${value}'`);
-    const { loopbackPort, RprocSerialDevice } = await import("@vireo/emu");
+    const { loopbackPort } = await import("@vireo/emu/backends");
+    const { RprocSerialDevice } = await import("@vireo/emu/rproc-serial");
     return new RprocSerialDevice(loopbackPort());
   },
 };

@@ -31,10 +31,11 @@ export const SCSI: BoardDevice = {
   name: "scsi",
   deviceId: DeviceId.SCSI,
   value: "FILE[,ro][,cd][+FILE...]",
-  driver: async () => (await import("@vireo/drivers")).scsiDriver,
+  driver: async () => (await import("@vireo/drivers/scsi")).scsiDriver,
   async emulate(value, cleanup) {
     const units = parseUnits(value);
-    const { FileDisk, MemoryDisk, ScsiDevice } = await import("@vireo/emu");
+    const { FileDisk, MemoryDisk } = await import("@vireo/emu/backends");
+    const { ScsiDevice } = await import("@vireo/emu/scsi");
     return new ScsiDevice({
       queues: 2,
       units: units.map(({ path, kind, readOnly }, target) => ({

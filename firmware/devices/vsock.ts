@@ -10,9 +10,10 @@ export const VSOCK: BoardDevice = {
   name: "vsock",
   deviceId: DeviceId.VSOCK,
   value: "UNIX_SOCKET_PATH",
-  driver: async () => (await import("@vireo/drivers")).vsockDriver,
+  driver: async () => (await import("@vireo/drivers/vsock")).vsockDriver,
   async emulate(value, cleanup) {
-    const { UnixVsockHost, VsockDevice } = await import("@vireo/emu");
+    const { UnixVsockHost } = await import("@vireo/emu/backends");
+    const { VsockDevice } = await import("@vireo/emu/vsock");
     if (value === undefined) {
       const echo = (): StreamPort => new TransformStream<Uint8Array, Uint8Array>();
       const host = { connect: (port: number) => port === ECHO ? echo() : undefined };

@@ -1,4 +1,6 @@
-import { type DeviceModel, RngDevice, systemRandom } from "@vireo/emu";
+import { systemRandom } from "@vireo/emu/backends";
+import { RngDevice } from "@vireo/emu/rng";
+import type { DeviceModel } from "@vireo/emu";
 import { boardDevice, emulateDevice } from "../devices/table.ts";
 import { makeConsole, makeDisk, makeNet } from "../target/models.ts";
 import type { BoardOptions } from "../target/options.ts";

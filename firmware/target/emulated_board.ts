@@ -1,15 +1,14 @@
-import {
-  type BlkDevice,
-  type ConsoleDevice,
-  type DeviceModel,
-  EmulatedMachine,
-  hasLegacyPciId,
-  type Hub,
-  type NetDevice,
-  type RingOptions,
-  RngDevice,
-  type StreamPort,
-  systemRandom,
+import { systemRandom } from "@vireo/emu/backends";
+import { EmulatedMachine, hasLegacyPciId } from "@vireo/emu/core";
+import { RngDevice } from "@vireo/emu/rng";
+import type {
+  BlkDevice,
+  ConsoleDevice,
+  DeviceModel,
+  Hub,
+  NetDevice,
+  RingOptions,
+  StreamPort,
 } from "@vireo/emu";
 import type { Platform } from "@vireo/hal";
 import { UsageError } from "../terminal/usage.ts";

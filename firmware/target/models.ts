@@ -1,17 +1,16 @@
 import {
-  BlkDevice,
-  ConsoleDevice,
-  type DiskBackend,
   FileDisk,
   HostPeer,
   Hub,
   loopbackPort,
   MemoryDisk,
-  NetDevice,
   streamPipe,
-  type StreamPort,
   Tap,
-} from "@vireo/emu";
+} from "@vireo/emu/backends";
+import { BlkDevice } from "@vireo/emu/blk";
+import { ConsoleDevice } from "@vireo/emu/console";
+import { NetDevice } from "@vireo/emu/net";
+import type { DiskBackend, StreamPort } from "@vireo/emu";
 import { UsageError } from "../terminal/usage.ts";
 import type { BlkOption, NetOption } from "./option_values.ts";
 

@@ -4,7 +4,7 @@ import { NeedsGuest } from "../terminal/usage.ts";
 import type { ReplayBoard } from "../record/replay_board.ts";
 import type { EmulatedBoard } from "./emulated_board.ts";
 import type { BoardOptions } from "./options.ts";
-import { OwnMachine } from "./own_machine.ts";
+import type { OwnMachine } from "./own_machine.ts";
 import type { QtestSession } from "./qtest_session.ts";
 import type { SocketBoard } from "./socket_board.ts";
 import { parseTarget } from "./target.ts";
@@ -34,16 +34,20 @@ export async function openBoard(
         access,
       );
     case "devmem":
-      return await OwnMachine.open(options);
+      return await openOwnMachine(options);
     case "vhost-user":
       return new (await import("./socket_board.ts")).SocketBoard(target.sockets);
     case "replay":
       return await (await import("../record/replay_board.ts")).ReplayBoard.open(target.file);
     case "qemu":
       // The command line moves whole programs into the guest; there the board is the machine itself.
-      if (inGuest()) return await OwnMachine.open(options);
+      if (inGuest()) return await openOwnMachine(options);
       throw new NeedsGuest(
         `Cannot open ${options.target} from the host: run the script with 'vireo run --target'`,
       );
   }
+}
+
+async function openOwnMachine(options: BoardOptions): Promise<OwnMachine> {
+  return await (await import("./own_machine.ts")).OwnMachine.open(options);
 }

@@ -42,6 +42,8 @@ export class RngDevice implements DeviceModel {
   readonly #maxBytes: number;
   readonly #lies: RngLies;
   readonly #chunk = new Uint8Array(CHUNK);
+  /** The chunk's start, as of the last length. */
+  #part: Uint8Array = this.#chunk;
   #context: DeviceContext | undefined;
   #held: Chain[] = [];
 
@@ -131,9 +133,10 @@ export class RngDevice implements DeviceModel {
     const capacity = chain.writableLength;
     const length = Math.min(capacity, this.#maxBytes);
     for (let at = 0; at < length; at += CHUNK) {
-      const part = this.#chunk.subarray(0, Math.min(length - at, CHUNK));
-      this.#random(part);
-      chain.write(part);
+      const size = Math.min(length - at, CHUNK);
+      if (this.#part.length !== size) this.#part = this.#chunk.subarray(0, size);
+      this.#random(this.#part);
+      chain.write(this.#part);
     }
     const written = chain.written;
     this.#context?.queue(0)?.push(chain, this.#lies.usedLength?.(written, capacity) ?? written);

@@ -1,20 +1,18 @@
-import {
-  type Balloon,
-  balloonDriver,
-  blkDriver,
-  caifDriver,
-  consoleDriver,
-  cryptoDriver,
-  gpuDriver,
-  inputDriver,
-  netDriver,
-  p9Driver,
-  rngDriver,
-  rpmsgDriver,
-  rprocSerialDriver,
-  scsiDriver,
-  vsockDriver,
-} from "@vireo/drivers";
+import { balloonDriver } from "@vireo/drivers/balloon";
+import { blkDriver } from "@vireo/drivers/blk";
+import { caifDriver } from "@vireo/drivers/caif";
+import { consoleDriver } from "@vireo/drivers/console";
+import { cryptoDriver } from "@vireo/drivers/crypto";
+import { gpuDriver } from "@vireo/drivers/gpu";
+import { inputDriver } from "@vireo/drivers/input";
+import { netDriver } from "@vireo/drivers/net";
+import { p9Driver } from "@vireo/drivers/p9";
+import { rngDriver } from "@vireo/drivers/rng";
+import { rpmsgDriver } from "@vireo/drivers/rpmsg";
+import { rprocSerialDriver } from "@vireo/drivers/rproc-serial";
+import { scsiDriver } from "@vireo/drivers/scsi";
+import { vsockDriver } from "@vireo/drivers/vsock";
+import type { Balloon } from "@vireo/drivers";
 import type { InputDevice } from "@vireo/emu";
 import { CryptoCipher, CryptoHash, DeviceId, InputType, P9OpenFlag } from "@vireo/hal";
 import { arpRequest } from "../../ip/ethernet.ts";

@@ -1,11 +1,6 @@
 import type { DriverInstance, VirtioDriver } from "@vireo/drivers";
-import {
-  type DeviceModel,
-  type EmulatedMachine,
-  hasLegacyPciId,
-  type HostedDevice,
-  violationText,
-} from "@vireo/emu";
+import { hasLegacyPciId, violationText } from "@vireo/emu/core";
+import type { DeviceModel, EmulatedMachine, HostedDevice } from "@vireo/emu";
 import { type DeviceNode, type Dma, type DmaRegion, type Platform, VireoError } from "@vireo/hal";
 import { emulateDevice } from "../../devices/table.ts";
 import { openSession } from "../../session.ts";

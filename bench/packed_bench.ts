@@ -2,7 +2,7 @@
  * What the packed ring costs per buffer beside the split ring in the same run: driver and emulated device
  * in one thread, 64-byte buffers, size 256.
  *
- * `deno bench -A tests/packed_bench.ts`, or as a program: `deno run -A` prints medians of
+ * `deno bench -A bench/packed_bench.ts`, or as a program: `deno run -A` prints medians of
  * interleaved rounds, their ratios, and the bytes allocated per buffer.
  *
  * @module

@@ -1,0 +1,197 @@
+/**
+ * Ours beside its peers, or beside another commit of ours: `make bench-peers`, `make bench BASE=COMMIT`.
+ * A ratio is our time over the other's: below 1 ours is faster.
+ *
+ * @module
+ */
+import { Command as Program } from "@commander-js/extra-typings";
+import { exec } from "../../firmware/image/exec.ts";
+import { buildPeers, type Command, PEERS } from "./build.ts";
+import { compare, type Comparison, ringtest, type Side, type Spread, withPeer } from "./measure.ts";
+import { type WorkPlan, WORKS } from "./works.ts";
+
+const ROOT = new URL("../../", import.meta.url).pathname;
+const PAGE = `${ROOT}docs/performance.md`;
+const OURS: Command = [Deno.execPath(), "run", "-A", "bench/peers/ours.ts"];
+
+/** A row of the table. */
+interface Row extends Comparison {
+  readonly work: string;
+  readonly title: string;
+  readonly peer: string;
+  readonly goal: number | undefined;
+}
+
+/** What was measured, and on what. */
+interface Report {
+  readonly date: string;
+  readonly machine: string;
+  /** Processes that wanted a processor, on average over the last minute. */
+  readonly load: number;
+  readonly versions: string;
+  readonly command: string;
+  readonly rounds: number;
+  readonly rows: readonly Row[];
+}
+
+if (import.meta.main) {
+  const program = new Program("bench-peers")
+    .description("ours beside its peers; a ratio below 1: ours is faster")
+    .argument("[works...]", WORKS.map(({ name }) => name).join(", "))
+    .option("--rounds <n>", "turns of each side", Number, 15)
+    .option("--base <commit>", "compare with this commit of ours instead of the peers")
+    .option("--json", "print the report as JSON")
+    .option("--write", "write docs/performance.md")
+    .parse(Deno.args, { from: "user" });
+  const { rounds, base, json, write } = program.opts();
+  const wanted = WORKS.filter(({ name }) =>
+    program.args.length === 0 || program.args.includes(name)
+  );
+  const rows = base === undefined
+    ? await besidePeers(wanted, rounds)
+    : await besideBase(wanted, rounds, base);
+  const report = await describe(
+    rows,
+    rounds,
+    base === undefined ? "make bench-peers" : `make bench BASE=${base}`,
+  );
+  if (json) console.log(JSON.stringify(report, null, 2));
+  else console.log(table(report).join("\n"));
+  if (write && base === undefined) await Deno.writeTextFile(PAGE, page(report));
+}
+
+/** Says on standard error what is under way: standard output has the table. */
+function say(text: string): void {
+  console.error(`vireo: ${text}`);
+}
+
+async function besidePeers(works: readonly WorkPlan[], rounds: number): Promise<Row[]> {
+  say("building the peers in .cache/peers/");
+  const commands = await buildPeers();
+  const rows: Row[] = [];
+  for (const work of works) {
+    for (const [i, peer] of work.peers.entries()) {
+      say(`${work.title} beside ${peer}`);
+      const command = commands.get(peer)!;
+      const found = await withPeer("Vireo", OURS, (ours) => {
+        const against = (theirs: Side) => compare(work.name, ours, theirs, rounds);
+        return peer.startsWith("ringtest ")
+          ? against(ringtest(command))
+          : withPeer(peer, command, against);
+      }, ROOT);
+      rows.push({ work: work.name, title: work.title, peer, goal: work.goals[i], ...found });
+    }
+  }
+  return rows;
+}
+
+/** Beside another commit, whose works are this tree's, so that both do the same. */
+async function besideBase(
+  works: readonly WorkPlan[],
+  rounds: number,
+  base: string,
+): Promise<Row[]> {
+  const git = (...args: string[]): Promise<string> => exec(["git", "-C", ROOT, ...args]);
+  const name = (await git("rev-parse", "--verify", `${base}^{commit}`)).trim();
+  const tree = `${PEERS}/base`;
+  await Deno.mkdir(PEERS, { recursive: true });
+  await git("worktree", "prune");
+  await git("worktree", "add", "--force", "--detach", tree, name);
+  const rows: Row[] = [];
+  try {
+    await exec(["cp", "-r", `${ROOT}bench`, tree]);
+    await exec(["cp", `${ROOT}emu/ring/split_bench.ts`, `${tree}/emu/ring/split_bench.ts`]);
+    for (const work of works) {
+      say(`${work.title} beside ${name.slice(0, 12)}`);
+      const found = await withPeer(
+        "Vireo",
+        OURS,
+        (ours) => withPeer(base, OURS, (theirs) => compare(work.name, ours, theirs, rounds), tree),
+        ROOT,
+      );
+      rows.push({
+        work: work.name,
+        title: work.title,
+        peer: name.slice(0, 12),
+        goal: undefined,
+        ...found,
+      });
+    }
+  } finally {
+    await git("worktree", "remove", "--force", tree);
+  }
+  return rows;
+}
+
+async function describe(rows: readonly Row[], rounds: number, command: string): Promise<Report> {
+  const cpu = /model name\s*: (.*)/.exec(await Deno.readTextFile("/proc/cpuinfo"))?.[1] ??
+    Deno.build.arch;
+  const [load] = Deno.loadavg();
+  return {
+    date: new Date().toISOString().slice(0, 10),
+    machine: `${navigator.hardwareConcurrency} processors (${cpu}), Linux ${Deno.osRelease()}, ` +
+      `load ${load!.toFixed(1)} at the end`,
+    load: load!,
+    versions: `Deno ${Deno.version.deno}, V8 ${Deno.version.v8}`,
+    command,
+    rounds,
+    rows,
+  };
+}
+
+function time(nanoseconds: number): string {
+  return nanoseconds < 1000
+    ? `${nanoseconds.toFixed(1)} ns`
+    : `${(nanoseconds / 1000).toFixed(2)} us`;
+}
+
+function ratio({ median, low, high }: Spread): string {
+  return `${median.toFixed(2)} (${low.toFixed(2)} to ${high.toFixed(2)})`;
+}
+
+function table({ rows, machine, versions, command, rounds }: Report): string[] {
+  const cells = [
+    ["work", "beside", "ours", "theirs", "ratio (middle half)", "goal"],
+    ...rows.map((row) => [
+      row.title,
+      row.peer,
+      time(row.ours.median),
+      time(row.theirs.median),
+      ratio(row.ratio),
+      row.goal === undefined ? "" : `${row.goal}`,
+    ]),
+  ];
+  const widths = cells[0]!.map((_, i) => Math.max(...cells.map((row) => row[i]!.length)));
+  const lines = cells.map((row) =>
+    `| ${row.map((cell, i) => cell.padEnd(widths[i]!)).join(" | ")} |`
+  );
+  lines.splice(1, 0, `|${widths.map((width) => "-".repeat(width + 2)).join("|")}|`);
+  return [`${command}: medians of ${rounds} turns each; ${machine}; ${versions}`, "", ...lines];
+}
+
+/** The page: the table, and what each row means. */
+function page(report: Report): string {
+  // On a machine that does other work the two sides of a turn do not get the same of it.
+  const busy = report.load > navigator.hardwareConcurrency
+    ? "**The machine was busy: measure again on a quiet one before you believe a row.** "
+    : "";
+  const meanings = WORKS.map(({ name, title, meaning }) => `- ${title} (\`${name}\`): ${meaning}.`);
+  return `# Performance
+
+\`make bench-peers\` builds the peers from their registries into \`.cache/peers/\`, measures each work on both
+sides by turns, and writes this page. A ratio is our time over the peer's: below 1 ours is faster. The middle half of
+the ratios of single turns is in parentheses. \`make bench BASE=COMMIT\` compares this tree with another commit in the
+same way. What a ratio hides is said below the table.
+
+Measured on ${report.date}. ${busy}${table(report).join("\n")}
+
+## What the rows mean
+${meanings.join("\n")}
+
+## The peers
+- \`virtio-drivers\` and \`virtio-queue\`: the crates of \`bench/peers/rust/Cargo.toml\`, in one program.
+- \`v86\`: its queue from the readable build of the npm package, with the calls of its log and assertions removed.
+- \`ringtest\`: \`tools/virtio/ringtest\` of Debian's \`linux-source\` package, with its own Makefile.
+- \`loop.c\`: \`bench/peers/loop.c\`.
+`;
+}

@@ -1,0 +1,87 @@
+/**
+ * How two sides are measured beside each other: by turns in one run, and only ratios of turns that follow
+ * one another count, because a machine's speed changes.
+ *
+ * @module
+ */
+import type { Command } from "./build.ts";
+import { Peer } from "./lines.ts";
+
+/** Nanoseconds that one turn should take. */
+const TURN = 60e6;
+/** Operations of a turn are a multiple of every batch. */
+const GRAIN = 128;
+/** Turns that only warm up. */
+const WARM_UP = 3;
+
+/** Measures so many operations of a work. */
+export type Side = (work: string, count: number) => Promise<number>;
+
+/** The median, and how far the middle half of the values spreads. */
+export interface Spread {
+  readonly median: number;
+  readonly low: number;
+  readonly high: number;
+}
+
+/** What was found of two sides. */
+export interface Comparison {
+  /** Nanoseconds of an operation. */
+  readonly ours: Spread;
+  /** Nanoseconds of an operation. */
+  readonly theirs: Spread;
+  /** Ours over theirs. */
+  readonly ratio: Spread;
+}
+
+/** The median and the quartiles. */
+function spreadOf(values: readonly number[]): Spread {
+  const sorted = [...values].sort((a, b) => a - b);
+  const at = (part: number): number => sorted[Math.round((sorted.length - 1) * part)]!;
+  return { median: at(0.5), low: at(0.25), high: at(0.75) };
+}
+
+/** A side of ringtest: the whole process is timed, and its start is nothing beside its turns. */
+export function ringtest([program, ...args]: Command): Side {
+  return async (_, count) => {
+    const begin = performance.now();
+    const command = new Deno.Command(program, { args: [...args, "--run-cycles", `${count}`] });
+    const { success } = await command.output();
+    if (!success) throw new Error(`Cannot run ${program}`);
+    return (performance.now() - begin) * 1e6 / count;
+  };
+}
+
+/** Measures a work on both sides by turns. */
+export async function compare(
+  work: string,
+  ours: Side,
+  theirs: Side,
+  rounds: number,
+): Promise<Comparison> {
+  const counts = [GRAIN, GRAIN];
+  const sides = [ours, theirs];
+  const found: [number[], number[]] = [[], []];
+  for (let round = -WARM_UP; round < rounds; round++) {
+    for (const [i, side] of sides.entries()) {
+      const each = await side(work, counts[i]!);
+      if (round < 0) {
+        const more = Math.min(TURN / each, counts[i]! * 1000);
+        counts[i] = Math.max(1, Math.ceil(more / GRAIN)) * GRAIN;
+      } else found[i]!.push(each);
+    }
+  }
+  const ratios = found[0].map((value, i) => value / found[1][i]!);
+  return { ours: spreadOf(found[0]), theirs: spreadOf(found[1]), ratio: spreadOf(ratios) };
+}
+
+/** Runs a body with a process that answers lines. */
+export async function withPeer<T>(
+  name: string,
+  command: Command,
+  body: (side: Side) => Promise<T>,
+  cwd?: string,
+): Promise<T> {
+  await using peer = new Peer(name, command, cwd);
+  return await body((work, count) => peer.ask(work, count));
+}
