@@ -6,7 +6,7 @@ import type { WaitOptions } from "../wait/mod.ts";
 /** No caller's array. */
 const NOTHING = new Uint8Array(0);
 
-/** What a lane is used by. */
+/** User of a lane. */
 export interface LaneOwner {
   /** The lane may be used again. */
   free(lane: Lane): void;

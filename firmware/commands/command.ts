@@ -125,7 +125,7 @@ export interface CommandGroup {
   readonly summary: string;
   /** A command line that works. */
   readonly example: string;
-  /** What a user must know before, at the end of the group's help. */
+  /** Facts that a user must know before, at the end of the group's help. */
   readonly note?: string;
   /** The commands. */
   readonly commands: readonly CommandRow[];

@@ -82,11 +82,15 @@ const scsi = (hold = false): ScsiDevice =>
 const [CONTROLQ, EVENTQ, REQUESTQ] = [0, 1, 2];
 
 Deno.test("spec scsi: the driver writes sense_size and cdb_size alone, and its event buffers hold an event (drv.scsi.config.1, .eventq.2)", async () => {
-  await using rig = await boot(scsiDriver, scsi());
+  const model = scsi();
+  const read = model.readConfig.bind(model);
+  // Where the sizes are the driver's own already, it has nothing to write.
+  model.readConfig = (offset, width) => offset === 20 || offset === 24 ? 8 : read(offset, width);
+  await using rig = await boot(scsiDriver, model);
   await rig.instance.units(SOON);
   const writes = rig.seen.config.filter((access) => access.startsWith("w"));
   // sense_size is at offset 20, cdb_size at 24.
-  assert(writes.length > 0);
+  assertEquals(writes.length, 2);
   assertEquals(writes.filter((access) => !/^w4@(20|24)=/.test(access)), []);
   const buffers = waiting(rig.machine, EVENTQ);
   assert(buffers.length > 0 && buffers.every(([read, room]) => read === 0 && room >= 16));
