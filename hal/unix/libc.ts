@@ -11,6 +11,7 @@ const SYMBOLS = {
   // Variadic in C; an integer is passed the same way on both processors.
   fcntl: { parameters: ["i32", "i32", "i32"], result: "i32" },
   ftruncate: { parameters: ["i32", "i64"], result: "i32" },
+  getpeername: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
   listen: { parameters: ["i32", "i32"], result: "i32" },
   lseek: { parameters: ["i32", "i64", "i32"], result: "i64" },
   memfd_create: { parameters: ["buffer", "u32"], result: "i32" },
@@ -175,6 +176,16 @@ export class Libc {
       this.#check(`bind to ${path}`, this.#c.bind(fd, address, SOCKADDR_SIZE));
       this.#check("listen", this.#c.listen(fd, 1));
     });
+  }
+
+  /** Path of the socket at the other end: empty if it has none, undefined if this is no connected socket. */
+  peerPath(fd: number): string | undefined {
+    const address = new Uint8Array(SOCKADDR_SIZE);
+    const length = Uint32Array.of(SOCKADDR_SIZE);
+    if (this.#c.getpeername(fd, address, length) < 0) return undefined;
+    const path = address.subarray(2, Math.min(length[0]!, SOCKADDR_SIZE));
+    const end = path.indexOf(0);
+    return new TextDecoder().decode(end < 0 ? path : path.subarray(0, end));
   }
 
   /** Takes a connection; undefined if none waits. */

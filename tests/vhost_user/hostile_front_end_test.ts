@@ -193,6 +193,16 @@ const LEFT: readonly (readonly [name: string, why: string, send: Send])[] = [
 /** Requests that are refused, and why; the front end may go on. */
 const REFUSED: readonly (readonly [name: string, why: string, send: Send])[] = [
   [
+    "its own end of the connection for requests of the back end",
+    "a connection to the back end itself",
+    (p) => p.send(raw(R.SET_BACKEND_REQ_FD), [p.fd]),
+  ],
+  [
+    "a file for requests of the back end",
+    "no connected socket",
+    (p) => p.send(raw(R.SET_BACKEND_REQ_FD), [p.memoryFd]),
+  ],
+  [
     "a table without its files",
     "with 0 descriptors",
     (p) => p.send(raw(R.SET_MEM_TABLE, table(1, p.region()))),

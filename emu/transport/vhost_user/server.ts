@@ -115,6 +115,7 @@ export class VhostUserServer implements AsyncDisposable {
       this.#accepting = undefined;
       this.#options.event?.({ kind: "connected" });
       this.#connection = new Connection(this.#libc, this.#poller, fd, this.device, {
+        path: this.#options.path,
         event: (event) => this.#options.event?.(event),
         closed: (reason) => this.#left(reason),
       });
@@ -131,6 +132,8 @@ export class VhostUserServer implements AsyncDisposable {
 }
 
 interface Owner {
+  /** Path of the socket that front ends connect to. */
+  readonly path: string;
   event(event: ServerEvent): void;
   closed(reason: string | undefined): void;
 }
@@ -211,8 +214,18 @@ class Connection {
   }
 
   #setRequests({ fds }: VhostUserMessage): void {
+    const fd = fds[0]!;
+    const path = this.#libc.peerPath(fd);
+    // With the front end's own end of a connection to us, we would never see that it left.
+    if (path === undefined || path === this.#owner.path) {
+      this.#libc.close(fd);
+      throw new VireoError("BAD_MESSAGE", "Cannot take a socket for requests of the back end", {
+        seen: path === undefined ? "no connected socket" : "a connection to the back end itself",
+        expected: "one end of a pair of sockets",
+      });
+    }
     this.#requests?.[Symbol.dispose]();
-    this.#requests = new VhostUserSocket(this.#libc, fds[0]!, "front end", ackRule);
+    this.#requests = new VhostUserSocket(this.#libc, fd, "front end", ackRule);
   }
 
   #configChanged(): void {
