@@ -352,6 +352,7 @@ Deno.test("device polls its queues where there are no interrupts", async () => {
       "enableQueue",
       "disableQueue",
       "notify",
+      "isPresent",
     ] as const
   ) {
     // deno-lint-ignore ban-types

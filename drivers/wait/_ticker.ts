@@ -21,7 +21,8 @@ export class Ticker {
   /** Makes sure that it looks by then, by `performance.now()`. */
   arm(end: number, now: number = performance.now()): void {
     const at = Math.min(end, now + this.#longest);
-    if (at >= this.#at) return;
+    // What is over already does not wait for a timer that is late.
+    if (at >= this.#at && at > now) return;
     clearTimeout(this.#timer);
     this.#at = at;
     this.#timer = setTimeout(this.#onTimer, Math.max(0, Math.ceil(at - now)));

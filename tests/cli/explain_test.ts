@@ -98,7 +98,8 @@ const CASES: Readonly<
     main: `${USE} vireo.bus.devices[3]!.transport.notify(7, -1);`,
     code: 0,
     err: [
-      "vireo: virtio-mmio@a000600: the driver erred: QueueNotify 0x7: names a queue that does not run",
+      "vireo: virtio-mmio@a000600: the driver erred: QueueNotify 0x7: names a queue that does not run" +
+      " (virtio 1.4 §2.9)",
     ],
   },
   "a mistake in the script": {

@@ -98,10 +98,9 @@ Deno.test("replay: a driver that leaves steps out, or takes more, is named too",
   const first = { read: 0 };
   await run(less, (bus) => Promise.resolve(first.read = bus.devices.length)).catch(() => {});
   assertEquals(first.read, 2);
-  assertEquals([less.end()?.now, less.end()?.recorded], [
-    "write Status of virtio-mmio@a000000 <- 0x0",
-    "virtio-mmio@a000000 'input' add 0 [w 0x400228a0+40]",
-  ]);
+  assertEquals(less.end()?.now, "write Status of virtio-mmio@a000000 <- 0x0");
+  const added = /^virtio-mmio@a000000 'input' add 0 \[w 0x[0-9a-f]{8}\+40\]$/;
+  assertMatch(less.end()?.recorded ?? "", added);
   const idle = await record((bus) => Promise.resolve(bus.devices.length));
   const more = new Replay(idle.bytes);
   await assertRejects(() => run(more, busy), VireoError, "The driver does something else");
