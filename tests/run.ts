@@ -34,12 +34,16 @@ const ON_EVERY_QEMU = [
   "tests/qemu",
 ] as const;
 /** The tests that count what the whole process has open, which others beside them would change. */
-const ALONE = "tests/vhost_user";
+const ALONE: readonly string[] = ["tests/killed", "tests/vhost_user"];
 /** What else is in `tests/`; `--ignore` does not keep documentation tests from finding the rest. */
 const BESIDE_OTHERS = [...Deno.readDirSync("tests")]
   .filter(({ name, isDirectory }) => isDirectory || name.endsWith("_test.ts"))
-  .map(({ name }) => `tests/${name}`).filter((path) => path !== ALONE).sort();
-const ALONE_ON_EVERY_QEMU = [`${ALONE}/qemu_test.ts`, `${ALONE}/storage_daemon_test.ts`] as const;
+  .map(({ name }) => `tests/${name}`).filter((path) => !ALONE.includes(path)).sort();
+const ALONE_ON_EVERY_QEMU = [
+  "tests/killed",
+  "tests/vhost_user/qemu_test.ts",
+  "tests/vhost_user/storage_daemon_test.ts",
+] as const;
 
 const [folder] = Deno.args;
 if (folder === undefined) {
@@ -59,7 +63,7 @@ for (const [i, { version, path }] of qemus.entries()) {
   const first = i === 0;
   const steps = [
     ["--parallel", ...first ? ["--doc", ...LONG, ...ROOMS, ...BESIDE_OTHERS] : ON_EVERY_QEMU],
-    first ? [ALONE] : ALONE_ON_EVERY_QEMU,
+    first ? ALONE : ALONE_ON_EVERY_QEMU,
   ];
   const junits = steps.map((_, step) => `${folder}/${i + 1}-${step + 1}.xml`);
   console.log(`vireo: ${i === 0 ? "all tests" : "the tests that need QEMU"} on ${qemu}`);

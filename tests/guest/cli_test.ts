@@ -98,7 +98,7 @@ Deno.test(
 
 Deno.test("net fetch in a guest writes the host's file with a server's bytes", limit, async () => {
   await withDir(async (dir) => {
-    const file = random(4 << 20);
+    const file = random(1 << 20);
     await using server = serve(file);
     const got = await vireo(
       `net fetch ${X86_64} ${server.base}/file -o ${dir}/file --json --blk none`,

@@ -1,4 +1,4 @@
-// Needs qemu-system-aarch64. `deno run -A tests/qtest/killed.ts` kills 1000 times.
+// Needs qemu-system-aarch64. `deno run -A tests/killed/killed.ts` kills 1000 times.
 import { assert, assertGreater } from "@std/assert";
 import { killOnce } from "./killed.ts";
 

@@ -2,7 +2,7 @@
  * Kills QEMU at a random moment of a disk's I/O, and looks at what is left: typed errors, every acknowledged write in
  * the disk's file, and no process, descriptor or file.
  *
- * `deno run -A tests/qtest/killed.ts [--times 1000] [--seconds 3600] [--seed 1] [--qemu PROGRAM]` does it often. Exits
+ * `deno run -A tests/killed/killed.ts [--times 1000] [--seconds 3600] [--seed 1] [--qemu PROGRAM]` does it often. Exits
  * with 1 at the first time that is wrong.
  *
  * @module
