@@ -15,6 +15,7 @@ import {
   type Platform,
   VireoError,
 } from "@vireo/hal";
+import { noRescan } from "./_rescan.ts";
 import { TracedDma } from "../trace/traced_dma.ts";
 import type { Ring } from "../virtqueue/create_ring.ts";
 import type { RingObserver, RingPlace } from "../virtqueue/observer.ts";
@@ -104,6 +105,11 @@ export class Recorder implements Platform, RingObserver {
       if (node.kind === "vhost-user") return node;
       return node.kind === "mmio" ? this.#mmioNode(node) : this.#pciNode(node);
     });
+  }
+
+  /** Refuses: devices that come or go are not recorded. @throws {VireoError} `UNSUPPORTED` Always. */
+  rescan(): never {
+    throw noRescan(this.name);
   }
 
   /** Opens shared memory, which is not recorded. */

@@ -23,6 +23,7 @@ import type { Ring } from "../virtqueue/create_ring.ts";
 import type { RingObserver, RingPlace } from "../virtqueue/observer.ts";
 import { type PlayedRecord, RecordQueue } from "./_record_queue.ts";
 import { ReplayedRing } from "./_replayed_ring.ts";
+import { noRescan } from "./_rescan.ts";
 import { metaText, type Step, type StepNames, stepOf, stepText } from "./_steps.ts";
 import { RecordKind, RecordReader } from "./format.ts";
 
@@ -159,6 +160,11 @@ export class Replay implements Platform, RingObserver {
         ? { ...node, open: () => this.#openMmio(node) }
         : { ...node, open: () => this.#openPci(node.name) };
     });
+  }
+
+  /** Refuses, as it was refused in the recording. @throws {VireoError} `UNSUPPORTED` Always. */
+  rescan(): never {
+    throw noRescan(this.name);
   }
 
   /** There is none: it was not recorded. */

@@ -107,6 +107,22 @@ Deno.test("replay: a driver that leaves steps out, or takes more, is named too",
   assertEquals(more.diverged?.recorded, "write Status of virtio-mmio@a000200 <- 0x0");
 });
 
+Deno.test("record: a look for other devices is refused, in the replay too", async () => {
+  const look = (machine: () => Recorder | Replay): Program => async (bus) => {
+    const error = await assertRejects(() => bus.rescan(machine()), VireoError);
+    return [error.code, error.message];
+  };
+  const chunks: Uint8Array[] = [];
+  const machine = EmulatedMachine.create({ devices: models() });
+  const recorder = new Recorder(machine, (bytes) => chunks.push(bytes));
+  const answer = await run(recorder, look(() => recorder));
+  recorder.close();
+  assertEquals((answer as string[])[0], "UNSUPPORTED");
+  const replay = new Replay(joinBytes(...chunks));
+  assertEquals(await run(replay, look(() => replay)), answer);
+  assertEquals(replay.end(), undefined);
+});
+
 Deno.test("replay: a recording that is cut anywhere is played up to the cut", async () => {
   const { bytes } = await record(busy);
   const whole = new Replay(bytes);
