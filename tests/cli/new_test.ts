@@ -56,8 +56,8 @@ for (const [kind, prints] of Object.entries(KINDS)) {
         assertEquals(commands.map(([name]) => name), ["run", "deno", "deno"]);
         const results = [];
         for (const [first, ...words] of commands) {
-          // Its types were checked by the command before it, as one of a folder's test does once more.
-          const checked = words[0] === "test" && kind !== "driver" ? ["--no-check"] : [];
+          // The command before it checked the types, of the test too.
+          const checked = words[0] === "test" ? ["--no-check"] : [];
           results.push(
             await run(dir, VIREO, first!, ...words.slice(0, 1), ...checked, ...words.slice(1)),
           );
