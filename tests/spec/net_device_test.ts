@@ -5,6 +5,7 @@ import { MockDriver } from "@vireo/emu/testing";
 import { FeatureSet } from "@vireo/hal";
 import { Hub } from "../../emu/backends/hub.ts";
 import { Accept, NO_OFFLOAD, Offload } from "../../emu/backends/net_backend.ts";
+import { fold, words } from "./checksum.ts";
 import { at, le } from "./recorder.ts";
 
 const VERSION_1 = 32;
@@ -152,18 +153,6 @@ function pseudo(bytes: Uint8Array): number {
   const start = startOf(bytes);
   const protocol = start === 34 ? bytes[23]! : bytes[20]!;
   return words(bytes.subarray(start === 34 ? 26 : 22, start)) + protocol + bytes.length - start;
-}
-
-function words(bytes: Uint8Array): number {
-  let sum = 0;
-  for (let i = 0; i < bytes.length; i += 2) sum += bytes[i]! * 256 + (bytes[i + 1] ?? 0);
-  return sum;
-}
-
-function fold(sum: number): number {
-  let left = sum;
-  while (left > 0xffff) left = (left & 0xffff) + Math.floor(left / 0x10000);
-  return left;
 }
 
 /** Whether the checksum of a TCP packet is right. */

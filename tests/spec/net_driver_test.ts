@@ -6,6 +6,7 @@ import { Hub } from "../../emu/backends/hub.ts";
 import { Accept, NO_OFFLOAD } from "../../emu/backends/net_backend.ts";
 import { Bus } from "../../drivers/bus/bus.ts";
 import { createNetDriver, type Net, type NetOptions } from "../../drivers/net/mod.ts";
+import { fold, words } from "./checksum.ts";
 import { le, record, type Recording, type Taken } from "./recorder.ts";
 
 const SOON = { deadline: 5000 };
@@ -124,18 +125,6 @@ function tcp(version: 4 | 6, payload: number): { bytes: Uint8Array; start: numbe
 function pseudo(bytes: Uint8Array, start: number): number {
   const addresses = bytes.subarray(start === 34 ? 26 : 22, start);
   return words(addresses) + 6 + bytes.length - start;
-}
-
-function words(bytes: Uint8Array): number {
-  let sum = 0;
-  for (let i = 0; i < bytes.length; i += 2) sum += bytes[i]! * 256 + (bytes[i + 1] ?? 0);
-  return sum;
-}
-
-function fold(sum: number): number {
-  let left = sum;
-  while (left > 0xffff) left = (left & 0xffff) + Math.floor(left / 0x10000);
-  return left;
 }
 
 const frame = (length: number): Uint8Array => {
