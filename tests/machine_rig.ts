@@ -21,11 +21,13 @@ export type MachineRig<K extends string, M extends DeviceModel, D> =
   & { readonly [Name in K]: D };
 
 /** Options of {@linkcode bootMachine}. */
-interface MachineRigOptions extends Omit<MachineDevice, "model"> {
+export interface MachineRigOptions extends Omit<MachineDevice, "model"> {
   /** Features that the bus does not negotiate, by bit. */
   readonly without?: readonly number[];
   /** The machine around the device. */
   readonly machine?: Omit<MachineOptions, "devices">;
+  /** Receives the machine before it has a driver. */
+  readonly made?: (machine: EmulatedMachine) => void;
 }
 
 /** Makes a machine of one device and binds its driver; a probe that fails fails the test. */
@@ -39,8 +41,9 @@ export async function bootMachine<
   driver: VirtioDriver<D>,
   options: MachineRigOptions = {},
 ): Promise<MachineRig<K, M, D>> {
-  const { without = [], machine: around = {}, ...device } = options;
+  const { without = [], machine: around = {}, made, ...device } = options;
   const machine = EmulatedMachine.create({ ...around, devices: [{ ...device, model }] });
+  made?.(machine);
   const bus = new Bus({ filter: FeatureSet.of(...without) });
   await bus.registerDriver(driver);
   await bus.addPlatform(machine);

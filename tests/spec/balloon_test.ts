@@ -3,13 +3,13 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { BalloonDevice, type BalloonDeviceOptions, EmulatedMachine } from "@vireo/emu";
 import { MockDriver } from "@vireo/emu/testing";
 import { type DmaRegion, FeatureSet, VireoError } from "@vireo/hal";
-import { Bus } from "../../drivers/bus/bus.ts";
 import {
   type Balloon,
   type BalloonOptions,
   createBalloonDriver,
 } from "../../drivers/balloon/mod.ts";
-import { at, le, record, type Recording } from "./recorder.ts";
+import { bootRecorded, type RecordedRig } from "./boot.ts";
+import { at, le, type Recording } from "./recorder.ts";
 
 const SOON = { deadline: 5000 };
 const PAGE = 4096;
@@ -29,37 +29,16 @@ interface Setup extends BalloonOptions {
   readonly prepare?: (model: BalloonDevice) => void;
 }
 
-interface Rig extends AsyncDisposable {
-  readonly model: BalloonDevice;
-  readonly machine: EmulatedMachine;
-  readonly bus: Bus;
-  readonly balloon: Balloon;
-  readonly seen: Recording;
-}
+type Rig = RecordedRig<"balloon", BalloonDevice, Balloon>;
 
-async function boot(setup: Setup = {}): Promise<Rig> {
+function boot(setup: Setup = {}): Promise<Rig> {
   const { device, version = 2, prepare, ...options } = setup;
   const model = new BalloonDevice(device);
   prepare?.(model);
-  const seen = record(model, () => machine.memory);
-  const machine = EmulatedMachine.create({ devices: [{ model, version }], memorySize: 8 << 20 });
-  const bus = new Bus();
-  const driver = createBalloonDriver(options);
-  await bus.registerDriver(driver);
-  await bus.addPlatform(machine);
-  assertEquals(bus.devices[0]?.error, undefined);
-  return {
-    model,
-    machine,
-    bus,
-    seen,
-    balloon: bus.get(driver)!,
-    async [Symbol.asyncDispose]() {
-      await bus[Symbol.asyncDispose]();
-      assertEquals(machine.violations(), []);
-      await machine[Symbol.asyncDispose]();
-    },
-  };
+  return bootRecorded("balloon", model, createBalloonDriver(options), {
+    version,
+    machine: { memorySize: 8 << 20 },
+  });
 }
 
 const turn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 0));

@@ -4,8 +4,8 @@ import { BlkDevice, type BlkDeviceOptions, EmulatedMachine, MemoryDisk } from "@
 import { MockDriver } from "@vireo/emu/testing";
 import { FeatureSet, type RegisterTrace, VireoError } from "@vireo/hal";
 import { type Blk, blkDriver } from "../../drivers/blk/mod.ts";
-import { Bus } from "../../drivers/bus/bus.ts";
-import { at, le, record, type Recording } from "./recorder.ts";
+import { bootRecorded, type RecordedRig } from "./boot.ts";
+import { at, le } from "./recorder.ts";
 
 const SOON = { deadline: 5000 };
 const SECTORS = 256;
@@ -13,47 +13,27 @@ const [IN, OUT, FLUSH, GET_ID] = [0, 1, 4, 8];
 const [DISCARD, WRITE_ZEROES, SECURE_ERASE] = [11, 13, 14];
 const F = { FLUSH: 9, CONFIG_WCE: 11, ANY_LAYOUT: 27 } as const;
 
-interface Rig extends AsyncDisposable {
-  readonly model: BlkDevice;
+type Rig = RecordedRig<"blk", BlkDevice, Blk> & {
   readonly disk: MemoryDisk;
-  readonly blk: Blk;
-  readonly seen: Recording;
   readonly registers: RegisterTrace[];
   /** Headers of what the device was asked since the last call: type, sector, and bytes after the header. */
   asked(): (readonly [number, number, Uint8Array])[];
-}
+};
 
 async function boot(
   options: Partial<BlkDeviceOptions> & { version?: 1 | 2; filter?: readonly number[] } = {},
 ): Promise<Rig> {
   const { version = 2, filter = [], ...device } = options;
   const disk = new MemoryDisk(Uint8Array.from({ length: SECTORS * 512 }, (_, i) => i >> 9));
-  const model = new BlkDevice({ disk, ...device });
-  const seen = record(model, () => machine.memory);
   const registers: RegisterTrace[] = [];
-  const machine = EmulatedMachine.create({
-    devices: [{ model, version }],
-    slots: 1,
-    trace: (access) => registers.push(access),
+  const rig = await bootRecorded("blk", new BlkDevice({ disk, ...device }), blkDriver, {
+    version,
+    without: filter,
+    machine: { slots: 1, trace: (access) => registers.push(access) },
   });
-  const bus = new Bus({ filter: FeatureSet.of(...filter) });
-  await bus.registerDriver(blkDriver);
-  await bus.addPlatform(machine);
-  assertEquals(bus.devices[0]?.error, undefined);
-  return {
-    model,
-    disk,
-    seen,
-    registers,
-    blk: bus.get(blkDriver)!,
-    asked: () =>
-      seen.chains.splice(0).map(({ read }) => [at(read, 0), at(read, 8, 8), read.subarray(16)]),
-    async [Symbol.asyncDispose]() {
-      await bus[Symbol.asyncDispose]();
-      assertEquals(machine.violations(), []);
-      await machine[Symbol.asyncDispose]();
-    },
-  };
+  const asked: Rig["asked"] = () =>
+    rig.seen.chains.splice(0).map(({ read }) => [at(read, 0), at(read, 8, 8), read.subarray(16)]);
+  return { ...rig, disk, registers, asked };
 }
 
 Deno.test("spec blk: writeback is not read before FEATURES_OK is set (drv.blk.init.3)", async () => {

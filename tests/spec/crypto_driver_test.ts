@@ -1,12 +1,12 @@
 // What the crypto driver sends, byte by byte: every number is typed from virtio 1.4 §5.9.
 import { assertEquals, assertRejects } from "@std/assert";
-import { CryptoDevice, type CryptoDeviceOptions, EmulatedMachine } from "@vireo/emu";
+import { CryptoDevice, type CryptoDeviceOptions } from "@vireo/emu";
 import { VireoError } from "@vireo/hal";
 import type { Buffer } from "node:buffer";
 import { generateKeyPairSync } from "node:crypto";
-import { Bus } from "../../drivers/bus/bus.ts";
 import { type Crypto, cryptoDriver } from "../../drivers/crypto/mod.ts";
-import { at, le, record, type Recording, type Taken } from "./recorder.ts";
+import { bootRecorded, type RecordedRig } from "./boot.ts";
+import { at, le, type Recording, type Taken } from "./recorder.ts";
 
 const SOON = { deadline: 5000 };
 /** Why a test has the device need a reset. */
@@ -14,35 +14,11 @@ const INJECTED = "as the test wants";
 const bytes = (length: number, from = 1): Uint8Array<ArrayBuffer> =>
   Uint8Array.from({ length }, (_, i) => from + i);
 
-interface Rig extends AsyncDisposable {
-  readonly model: CryptoDevice;
-  readonly machine: EmulatedMachine;
-  readonly bus: Bus;
-  readonly crypto: Crypto;
-  readonly seen: Recording;
-}
+type Rig = RecordedRig<"crypto", CryptoDevice, Crypto>;
 
 /** A device with one data queue, so that queue 1 is the control queue. */
-async function boot(options: CryptoDeviceOptions = {}): Promise<Rig> {
-  const model = new CryptoDevice(options);
-  const seen = record(model, () => machine.memory);
-  const machine = EmulatedMachine.create({ devices: [model] });
-  const bus = new Bus();
-  await bus.registerDriver(cryptoDriver);
-  await bus.addPlatform(machine);
-  assertEquals(bus.devices[0]?.error, undefined);
-  return {
-    model,
-    machine,
-    bus,
-    seen,
-    crypto: bus.get(cryptoDriver)!,
-    async [Symbol.asyncDispose]() {
-      await bus[Symbol.asyncDispose]();
-      assertEquals(machine.violations().filter(({ reason }) => reason !== INJECTED), []);
-      await machine[Symbol.asyncDispose]();
-    },
-  };
+function boot(options: CryptoDeviceOptions = {}): Promise<Rig> {
+  return bootRecorded("crypto", new CryptoDevice(options), cryptoDriver, { injected: INJECTED });
 }
 
 const pair = generateKeyPairSync("rsa", { modulusLength: 1024 });

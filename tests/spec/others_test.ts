@@ -13,45 +13,23 @@ import {
 } from "@vireo/emu";
 import { MockDriver } from "@vireo/emu/testing";
 import { FeatureSet } from "@vireo/hal";
-import { Bus } from "../../drivers/bus/bus.ts";
 import { consoleDriver } from "../../drivers/console/mod.ts";
 import type { DriverInstance, VirtioDriver } from "../../drivers/driver.ts";
 import { inputDriver } from "../../drivers/input/mod.ts";
 import { scsiDriver } from "../../drivers/scsi/mod.ts";
-import { at, le, record, type Recording } from "./recorder.ts";
+import { bootRecorded, type RecordedRig } from "./boot.ts";
+import { at, le } from "./recorder.ts";
 
 const SOON = { deadline: 5000 };
 const VERSION_1 = 32;
 const ANY_LAYOUT = 27;
 
-interface Rig<T> extends AsyncDisposable {
-  readonly machine: EmulatedMachine;
-  readonly instance: T;
-  readonly seen: Recording;
-}
-
-async function boot<T extends DriverInstance>(
+const boot = <M extends DeviceModel, T extends DriverInstance>(
   driver: VirtioDriver<T>,
-  model: DeviceModel,
+  model: M,
   { version = 2, filter = [] }: { version?: 1 | 2; filter?: readonly number[] } = {},
-): Promise<Rig<T>> {
-  const seen = record(model, () => machine.memory);
-  const machine = EmulatedMachine.create({ devices: [{ model, version }] });
-  const bus = new Bus({ filter: FeatureSet.of(...filter) });
-  await bus.registerDriver(driver);
-  await bus.addPlatform(machine);
-  assertEquals(bus.devices[0]?.error, undefined);
-  return {
-    machine,
-    seen,
-    instance: bus.get(driver)!,
-    async [Symbol.asyncDispose]() {
-      await bus[Symbol.asyncDispose]();
-      assertEquals(machine.violations(), []);
-      await machine[Symbol.asyncDispose]();
-    },
-  };
-}
+): Promise<RecordedRig<"instance", M, T>> =>
+  bootRecorded("instance", model, driver, { version, without: filter });
 
 /** A device and a raw driver that accepts some features. */
 function raw(model: DeviceModel, features: readonly number[] = []) {
