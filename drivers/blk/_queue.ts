@@ -293,6 +293,8 @@ export class BlkQueue {
       const left = request.bytes.length - request.issued;
       // The lowest slots first, so that long requests find many in a row.
       const slot = this.#lowest;
+      if (slots.ready < slots.count && slot * slots.bytes + left > slots.data.length) slots.grow();
+      if (slot >= slots.ready) break;
       const span = left <= slots.bytes ? 1 : this.#freeSpan(slot, Math.ceil(left / slots.bytes));
       const room = span * slots.bytes;
       const length = left < room ? left : room;
@@ -331,7 +333,7 @@ export class BlkQueue {
 
   /** How many slots are free from a free one on, at most `wanted`. */
   #freeSpan(slot: number, wanted: number): number {
-    const most = Math.min(wanted, this.#maxSpan, this.#slots.count - slot);
+    const most = Math.min(wanted, this.#maxSpan, this.#slots.ready - slot);
     let span = 1;
     while (span < most && this.#taken[slot + span] === 0) span++;
     return span;

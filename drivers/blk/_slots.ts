@@ -12,13 +12,17 @@ import { SgList } from "../virtqueue/virtqueue.ts";
 /** Bytes of a slot's header cell: the header, then the status byte, padded. */
 const CELL = 32;
 const STATUS = BLK_REQ.SIZE;
+/** Bytes of data buffers that a disk has before it needs more: most are idle, or answer one request at a time. */
+const FIRST_BYTES = 64 << 10;
+const NO_BYTES = new Uint8Array(0);
 /** Status byte before the device wrote it: not a status of virtio. */
 const STATUS_UNWRITTEN = 0xff;
 
 /**
- * Memory for requests, made once: a header, a status byte and a data buffer for each slot.
+ * Memory for requests, used again and again: a header, a status byte and a data buffer for each slot.
  *
- * A slot's memory is the device's from {@linkcode Slots.give} to {@linkcode Slots.take}.
+ * A slot's memory is the device's from {@linkcode Slots.give} to {@linkcode Slots.take}. At first the lowest
+ * slots alone may have buffers: {@linkcode Slots.grow} gives all of them new ones.
  */
 export class Slots implements Disposable {
   /** How many slots there are. */
@@ -27,14 +31,23 @@ export class Slots implements Disposable {
   readonly bytes: number;
   /** Most slots in a row that one request may have: their buffers are one. */
   readonly maxSpan: number;
-  /** All data buffers; slot `i` starts at `i * bytes`. */
-  readonly data: Uint8Array;
+  /** How many slots, from the first one, have buffers. */
+  ready: number;
+  /** The data buffers of the slots that are ready; slot `i` starts at `i * bytes`. */
+  data: Uint8Array;
   /** Data bytes of each slot's request. */
   readonly lengths: Uint32Array;
   /** Whether the device has the slot: 1 or 0. */
   readonly given: Uint8Array;
+  readonly #dma: Dma;
   readonly #control: DmaRegion;
-  readonly #region: DmaRegion;
+  #region: DmaRegion;
+  /** The buffers before {@linkcode Slots.grow}, until the device has none of them. */
+  #before: DmaRegion | undefined;
+  /** 1 for each slot whose last request has its buffer in the region before. */
+  readonly #old: Uint8Array;
+  /** How many of those the device has. */
+  #oldGiven = 0;
   readonly #view: DataView;
   readonly #types: Uint8Array;
   /** Each slot's data as of its last length, so that requests of one size make no views. */
@@ -47,16 +60,26 @@ export class Slots implements Disposable {
    *
    * @param segment Most bytes of one element of a chain.
    * @param maxBytes Most bytes of a request over several slots.
+   * @param lazy Whether only some slots have buffers at first.
    * @throws {VireoError} `OUT_OF_MEMORY` If the machine has no room.
    */
-  constructor(dma: Dma, count: number, bytes: number, segment: number, maxBytes: number = bytes) {
+  constructor(
+    dma: Dma,
+    count: number,
+    bytes: number,
+    segment: number,
+    maxBytes: number = bytes,
+    lazy = false,
+  ) {
     this.count = count;
+    this.ready = lazy ? Math.min(count, Math.max(1, Math.floor(FIRST_BYTES / bytes))) : count;
+    this.#dma = dma;
     this.maxSpan = Math.max(1, Math.min(count, Math.floor(maxBytes / bytes)));
     this.bytes = bytes;
     this.#segment = segment;
     this.#control = dma.alloc(count * CELL, { align: CELL });
     try {
-      this.#region = dma.alloc(count * bytes, { align: 4096 });
+      this.#region = dma.alloc(this.ready * bytes, { align: 4096 });
     } catch (error) {
       this.#control[Symbol.dispose]();
       throw error;
@@ -64,11 +87,36 @@ export class Slots implements Disposable {
     const { buffer, byteOffset, byteLength } = this.#control.bytes;
     this.#view = new DataView(buffer, byteOffset, byteLength);
     this.data = this.#region.bytes;
-    this.#views = new Array(count).fill(new Uint8Array(0));
+    this.#views = new Array(count).fill(NO_BYTES);
     this.lengths = new Uint32Array(count);
     this.given = new Uint8Array(count);
+    this.#old = new Uint8Array(count);
     this.#types = new Uint8Array(count);
     this.#chain = new SgList(Math.ceil(this.maxSpan * bytes / segment) + 2);
+  }
+
+  /** Gives all slots buffers in one range. What the device has stays where it is; without room nothing changes. */
+  grow(): void {
+    if (this.ready === this.count) return;
+    let region: DmaRegion;
+    try {
+      region = this.#dma.alloc(this.count * this.bytes, { align: 4096 });
+    } catch {
+      return;
+    }
+    for (let slot = 0; slot < this.ready; slot++) {
+      if (this.given[slot] === 0) continue;
+      this.view(slot);
+      this.#old[slot] = 1;
+      this.#oldGiven++;
+    }
+    this.#before = this.#region;
+    this.#region = region;
+    this.data = region.bytes;
+    for (let slot = 0; slot < this.ready; slot++) {
+      if (this.#old[slot] === 0) this.#views[slot] = NO_BYTES;
+    }
+    this.ready = this.count;
   }
 
   /** Elements of the chain of a request with so many data bytes. */
@@ -94,6 +142,7 @@ export class Slots implements Disposable {
     const length = this.lengths[slot]!;
     this.#view.setUint8(cell + STATUS, STATUS_UNWRITTEN);
     this.given[slot] = 1;
+    if (this.#before !== undefined) this.#leaveOld(slot);
     const chain = this.#chain.clear();
     chain.addReadable(this.#control.share(cell, BLK_REQ.SIZE, "to-device"), BLK_REQ.SIZE);
     if (length > 0) {
@@ -112,14 +161,32 @@ export class Slots implements Disposable {
     return chain;
   }
 
+  /** Lets the slot's buffer in the region before go, and that region if it was the last one. */
+  #leaveOld(slot: number): void {
+    if (this.#old[slot] === 1) {
+      this.#old[slot] = 0;
+      this.#views[slot] = NO_BYTES;
+    }
+    if (this.#oldGiven > 0) return;
+    this.#before![Symbol.dispose]();
+    this.#before = undefined;
+    for (let i = 0; i < this.count; i++) {
+      if (this.#old[i] === 1) this.#views[i] = NO_BYTES;
+    }
+    this.#old.fill(0);
+  }
+
   /** Takes the slot back from the device; returns the status byte. */
   take(slot: number): number {
     const cell = slot * CELL;
     const length = this.lengths[slot]!;
     this.given[slot] = 0;
     this.#control.unshare(cell, BLK_REQ.SIZE, "to-device");
+    const old = this.#old[slot] === 1;
+    if (old) this.#oldGiven--;
     if (length > 0) {
-      this.#region.unshare(slot * this.bytes, length, dataDirection(this.#types[slot]!));
+      const region = old ? this.#before! : this.#region;
+      region.unshare(slot * this.bytes, length, dataDirection(this.#types[slot]!));
     }
     this.#control.unshare(cell + STATUS, 1, "both");
     return this.#view.getUint8(cell + STATUS);
@@ -143,6 +210,7 @@ export class Slots implements Disposable {
   [Symbol.dispose](): void {
     this.#control[Symbol.dispose]();
     this.#region[Symbol.dispose]();
+    this.#before?.[Symbol.dispose]();
   }
 }
 

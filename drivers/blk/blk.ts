@@ -119,7 +119,7 @@ export class Blk implements DriverInstance {
     const queues: BlkQueue[] = [];
     try {
       for (let i = 0; i < count; i++) {
-        const slots = new Slots(device.dma, this.#depth, this.#maxBytes, segment, longest);
+        const slots = new Slots(device.dma, this.#depth, this.#maxBytes, segment, longest, true);
         queues.push(new BlkQueue(i, slots, device.name, !device.transport.legacy));
       }
     } catch (error) {

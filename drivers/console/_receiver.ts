@@ -6,12 +6,19 @@ import type { LastLook } from "../wait/waiter.ts";
 /** Most bytes in one piece of memory: a guest's memory has no long contiguous ones. */
 const PIECE = 1 << 16;
 
-/** The receive side of one port: a fixed set of buffers, each posted, or full and unread. */
+/** Bytes of buffers that a port has before the device has filled them all at once. */
+const FIRST = 1 << 14;
+
+/** The receive side of one port: a set of buffers, each posted, or full and unread. */
 export class Receiver implements Disposable {
+  readonly #dma: Dma;
   readonly #pieces: DmaRegion[] = [];
-  /** Buffers in each piece but the last. */
+  /** Buffers in the first piece, and in each of the others but the last. */
+  readonly #first: number;
   readonly #each: number;
   readonly #size: number;
+  /** How many buffers have memory. */
+  #ready: number;
   readonly #posted: Uint8Array;
   readonly #lengths: Uint32Array;
   /** Full buffers in the order of arrival. */
@@ -24,22 +31,35 @@ export class Receiver implements Disposable {
    *
    * @param count How many, at most the queue's size.
    * @param size Length of each in bytes.
+   * @param lazy Whether there are only 16 KiB of them until the device has filled all that it had.
    */
-  constructor(queue: Virtqueue, dma: Dma, count: number, size: number) {
+  constructor(queue: Virtqueue, dma: Dma, count: number, size: number, lazy: boolean) {
     const most = Math.min(count, queue.size);
+    this.#dma = dma;
     this.#queue = queue;
     this.#size = size;
     this.#each = Math.max(1, Math.floor(PIECE / size));
-    try {
-      for (let i = 0; i < most; i += this.#each) {
-        this.#pieces.push(dma.alloc(Math.min(this.#each, most - i) * size));
-      }
-    } catch (error) {
-      for (const piece of this.#pieces) piece[Symbol.dispose]();
-      throw error;
-    }
+    this.#first = Math.min(most, lazy ? Math.max(1, Math.floor(FIRST / size)) : this.#each);
     this.#posted = new Uint8Array(most);
     this.#lengths = new Uint32Array(most);
+    this.#ready = 0;
+    this.#allocate(lazy ? this.#first : most);
+  }
+
+  /** Has memory for so many buffers, or throws and has what it had. */
+  #allocate(count: number): void {
+    const had = this.#pieces.length;
+    try {
+      for (let ready = this.#ready; ready < count;) {
+        const more = Math.min(ready === 0 ? this.#first : this.#each, count - ready);
+        this.#pieces.push(this.#dma.alloc(more * this.#size));
+        ready += more;
+      }
+    } catch (error) {
+      for (const piece of this.#pieces.splice(had)) piece[Symbol.dispose]();
+      throw error;
+    }
+    this.#ready = count;
   }
 
   /** How many buffers there are. */
@@ -60,7 +80,7 @@ export class Receiver implements Disposable {
   /** Posts every buffer that is neither posted nor unread, and tells the device. */
   fill(): void {
     if (this.#queue.broken !== undefined) return;
-    for (let i = 0; i < this.#posted.length; i++) {
+    for (let i = 0; i < this.#ready; i++) {
       if (this.#posted[i] === 0 && !this.#full.includes(i)) this.#post(i);
     }
     this.#queue.kick();
@@ -80,7 +100,19 @@ export class Receiver implements Disposable {
         else this.#full.push(i);
       }
     } while (!queue.enableCallbacks() && queue.broken === undefined);
-    if (empty) this.fill();
+    const full = this.#full.length >= this.#ready && this.#grow();
+    if (empty || full) this.fill();
+  }
+
+  /** Has more memory for a device that has filled all buffers; without room it goes on with those. */
+  #grow(): boolean {
+    if (this.#ready === this.#posted.length) return false;
+    try {
+      this.#allocate(this.#posted.length);
+    } catch {
+      return false;
+    }
+    return true;
   }
 
   /** Copies the oldest unread buffer and posts it again; undefined if there is none. */
@@ -136,12 +168,14 @@ export class Receiver implements Disposable {
   }
 
   #piece(i: number): DmaRegion {
-    return this.#pieces[Math.floor(i / this.#each)]!;
+    const beyond = i - this.#first;
+    return this.#pieces[beyond < 0 ? 0 : 1 + Math.floor(beyond / this.#each)]!;
   }
 
   /** Where a buffer is in its piece. */
   #start(i: number): number {
-    return i % this.#each * this.#size;
+    const beyond = i - this.#first;
+    return (beyond < 0 ? i : beyond % this.#each) * this.#size;
   }
 
   #unshare(i: number): void {

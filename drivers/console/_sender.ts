@@ -12,7 +12,9 @@ interface Ticket {
 
 /** The transmit side of one port: bytes are copied into a fixed set of buffers, in order. */
 export class Sender implements Disposable {
-  readonly #region: DmaRegion;
+  readonly #dma: Dma;
+  /** The buffers; none before something is sent. */
+  #region: DmaRegion | undefined;
   readonly #size: number;
   readonly #lengths: Uint32Array;
   readonly #tickets: (Ticket | undefined)[];
@@ -24,7 +26,7 @@ export class Sender implements Disposable {
   #blocked: (() => boolean) | undefined;
 
   /**
-   * Allocates the buffers.
+   * Makes the buffers, which have memory from the first write on.
    *
    * @param count How many, at most the queue's size.
    * @param size Length of each in bytes.
@@ -34,7 +36,7 @@ export class Sender implements Disposable {
     const most = Math.min(count, queue.size);
     this.#queue = queue;
     this.#size = size;
-    this.#region = dma.alloc(most * size);
+    this.#dma = dma;
     this.#lengths = new Uint32Array(most);
     this.#tickets = new Array<Ticket | undefined>(most).fill(undefined);
     this.#blocked = blocked;
@@ -61,7 +63,8 @@ export class Sender implements Disposable {
    * Sends bytes, whole and in the order of the calls.
    *
    * @param complete Whether to wait until the device took them, not only until they are in the ring.
-   * @throws {VireoError} `TIMEOUT`; the signal's reason; or why the port failed. A part may be sent.
+   * @throws {VireoError} `TIMEOUT`; the signal's reason; `OUT_OF_MEMORY` at the first write; or why the port
+   * failed. A part may be sent.
    */
   async send(bytes: Uint8Array, options: WaitOptions, complete: boolean): Promise<void> {
     const ticket: Ticket = { left: 0, failure: undefined };
@@ -119,7 +122,7 @@ export class Sender implements Disposable {
   /** Frees the buffers; only after the device was reset. */
   [Symbol.dispose](): void {
     this.#takeBack();
-    this.#region[Symbol.dispose]();
+    this.#region?.[Symbol.dispose]();
   }
 
   #takeBack(): void {
@@ -145,8 +148,9 @@ export class Sender implements Disposable {
       throw ticket.failure;
     }
     const start = slot * this.#size;
-    this.#region.bytes.set(bytes, start);
-    const address = this.#region.share(start, bytes.length, "to-device");
+    const region = this.#memory(slot);
+    region.bytes.set(bytes, start);
+    const address = region.share(start, bytes.length, "to-device");
     this.#lengths[slot] = bytes.length;
     this.#tickets[slot] = ticket;
     ticket.left++;
@@ -160,10 +164,20 @@ export class Sender implements Disposable {
     }
   }
 
+  /** The buffers' memory; a slot that gets none is free again. */
+  #memory(slot: number): DmaRegion {
+    try {
+      return this.#region ??= this.#dma.alloc(this.#tickets.length * this.#size);
+    } catch (error) {
+      this.#free.push(slot);
+      throw error;
+    }
+  }
+
   #release(slot: number): void {
     const ticket = this.#tickets[slot];
     if (ticket === undefined) return;
-    this.#region.unshare(slot * this.#size, this.#lengths[slot]!, "to-device");
+    this.#region!.unshare(slot * this.#size, this.#lengths[slot]!, "to-device");
     ticket.left--;
     this.#tickets[slot] = undefined;
     this.#free.push(slot);

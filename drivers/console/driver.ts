@@ -141,6 +141,7 @@ export class Console implements DriverInstance {
         ConsoleQueue.CONTROL_RECEIVE,
         CONTROL_BUFFERS,
         CONTROL_SIZE,
+        false,
       );
     } else {
       const port = this.#addPort(0);
@@ -286,16 +287,12 @@ export class Console implements DriverInstance {
     this.#queues = this.#device.findQueues(requests);
   }
 
-  #makeLink(receiveQueue: number, buffers = BUFFERS, size = BUFFER_SIZE): PortLink {
+  /** The queues of a port with their buffers, the most of which come with its traffic. */
+  #makeLink(receiveQueue: number, buffers = BUFFERS, size = BUFFER_SIZE, lazy = true): PortLink {
     const { dma } = this.#device;
     const [input, output] = this.#openPair(receiveQueue);
-    const receiver = new Receiver(input, dma, buffers, size);
-    try {
-      return { receiver, sender: new Sender(output, dma, BUFFERS, BUFFER_SIZE) };
-    } catch (error) {
-      receiver[Symbol.dispose]();
-      throw error;
-    }
+    const receiver = new Receiver(input, dma, buffers, size, lazy);
+    return { receiver, sender: new Sender(output, dma, BUFFERS, size) };
   }
 
   #rebind(link: PortLink, receiveQueue: number): void {
