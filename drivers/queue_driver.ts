@@ -160,7 +160,7 @@ export abstract class QueueDriver implements DriverInstance {
    * @throws {VireoError} `BAD_LENGTH` If the answer is shorter than `least`; why the device failed; else
    * as {@linkcode exchange}.
    */
-  protected async ask(
+  protected ask(
     queue: RequestQueue,
     parts: readonly (Uint8Array | Loan)[],
     room: number | readonly (number | Loan)[],
@@ -169,13 +169,16 @@ export abstract class QueueDriver implements DriverInstance {
     if (this.#failure !== undefined) {
       options.onReturned?.();
       options.onFailed?.(undefined);
-      throw this.#failure;
+      return Promise.reject(this.#failure);
     }
-    const { least = 0, ...rest } = options;
-    const answer = await exchange(this.device.dma, queue, parts, room, rest);
-    if (answer.bytes.length >= least) return answer;
-    options.onFailed?.(answer);
-    throw this.tooShort(answer.bytes.length, least);
+    const answer = exchange(this.device.dma, queue, parts, room, options);
+    const { least = 0 } = options;
+    if (least === 0) return answer;
+    return answer.then((answer) => {
+      if (answer.bytes.length >= least) return answer;
+      options.onFailed?.(answer);
+      throw this.tooShort(answer.bytes.length, least);
+    });
   }
 
   /** Lends memory to the device; see {@linkcode lend}. */

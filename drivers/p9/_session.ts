@@ -50,6 +50,86 @@ interface P9Extra {
   readonly tag?: number;
 }
 
+const NO_EXTRA: P9Extra = {};
+
+/** An answer without its header, and the bytes that the device wrote in all. */
+interface P9Answer {
+  readonly reader: P9Reader;
+  readonly length: number;
+}
+
+function readerOf({ reader }: P9Answer): P9Reader {
+  return reader;
+}
+
+/** The parts of its session that a {@linkcode Call} uses. */
+interface CallHost {
+  /** Checks an answer and reads its header. */
+  answer(answer: Answer): P9Reader;
+  /** The tag is free. */
+  release(): void;
+}
+
+/** A request under way: the options of its exchange. */
+class Call implements ExchangeOptions {
+  readonly signal: Deadline["signal"];
+  readonly deadline: Deadline["deadline"];
+  readonly until: Deadline["until"];
+  /** Whether the device is done with it. */
+  returned = false;
+  readonly #extra: P9Extra;
+  readonly #host: CallHost;
+  /** The owners of the tag: the request, and the Tflush that follows it. */
+  #holders = 1;
+
+  constructor({ signal, deadline, until }: Deadline, extra: P9Extra, host: CallHost) {
+    this.signal = signal;
+    this.deadline = deadline;
+    this.until = until;
+    this.#extra = extra;
+    this.#host = host;
+  }
+
+  /** The tag has one more owner. */
+  hold(): void {
+    this.#holders++;
+  }
+
+  /** The tag has one owner less. */
+  release(): void {
+    if (--this.#holders === 0) this.#host.release();
+  }
+
+  /** The device is done with it. */
+  onReturned(): void {
+    this.returned = true;
+    this.#extra.onReturned?.();
+    this.release();
+  }
+
+  /** It failed for its caller; an answer may have come after all. */
+  onFailed(late: Answer | undefined): void {
+    if (this.#extra.onFailed === undefined) return;
+    let answer: P9Reader | undefined;
+    try {
+      answer = late && this.#host.answer(late);
+    } catch {
+      // It was refused, or is no answer.
+    }
+    this.#extra.onFailed(answer);
+  }
+
+  /** It was answered in time. */
+  answered(answer: Answer): P9Answer {
+    try {
+      return { reader: this.#host.answer(answer), length: answer.length };
+    } catch (error) {
+      this.#extra.onFailed?.(undefined);
+      throw error;
+    }
+  }
+}
+
 /** Result of a walk. */
 interface P9Walk {
   /** The new fid; of no use if the walk was not complete. */
@@ -124,14 +204,14 @@ export class P9Session {
    * @throws {P9Error} If the server refuses it. {VireoError} `TIMEOUT`, `BAD_LENGTH`, `BAD_STATUS`,
    * `OUT_OF_MEMORY` or why the device failed; the signal's reason.
    */
-  async call(
+  call(
     message: P9Writer,
     room: number,
     options: WaitOptions,
-    extra: P9Extra = {},
+    extra: P9Extra = NO_EXTRA,
   ): Promise<P9Reader> {
     const size = P9_HEADER.SIZE + Math.max(room, ERROR_ROOM);
-    return (await this.#call(message, [size], size, options, extra)).reader;
+    return this.#call(message, [size], size, options, extra).then(readerOf);
   }
 
   /**
@@ -162,13 +242,13 @@ export class P9Session {
     });
   }
 
-  async #call(
+  #call(
     message: P9Writer,
     room: readonly (number | Loan)[],
     most: number,
     options: WaitOptions,
     extra: P9Extra,
-  ): Promise<{ readonly reader: P9Reader; readonly length: number }> {
+  ): Promise<P9Answer> {
     const { send } = extra;
     let wait: Deadline;
     let tag: number;
@@ -179,40 +259,25 @@ export class P9Session {
     } catch (error) {
       extra.onReturned?.();
       extra.onFailed?.(undefined);
-      throw error;
+      return Promise.reject(error);
     }
-    const { type } = message;
-    const head = message.finish(type, tag, send?.length ?? 0);
-    /** Counts the owners of the tag: the request, and the Tflush that follows it. */
-    let holders = 1;
-    const release = (): void => {
-      if (--holders === 0 && tag !== P9_NO_TAG) this.#tags.push(tag);
-    };
-    let returned = false;
-    let answer: Answer;
-    try {
-      answer = await this.#ask(send === undefined ? [head] : [head, send], room, {
-        ...wait,
-        onReturned: () => {
-          returned = true;
-          extra.onReturned?.();
-          release();
-        },
-        onFailed: (late) => extra.onFailed?.(late && this.#lateAnswer(late, type, tag, most)),
-      });
-    } catch (error) {
-      if (!returned) {
-        holders++;
-        this.#flush(tag).finally(release);
-      }
-      throw error;
-    }
-    try {
-      return { reader: this.#answer(answer, type, tag, most), length: answer.length };
-    } catch (error) {
-      extra.onFailed?.(undefined);
-      throw error;
-    }
+    const head = message.finish(message.type, tag, send?.length ?? 0);
+    const call = new Call(wait, extra, {
+      answer: (answer) => this.#answer(answer, message.type, tag, most),
+      release: () => {
+        if (tag !== P9_NO_TAG) this.#tags.push(tag);
+      },
+    });
+    return this.#ask(send === undefined ? [head] : [head, send], room, call).then(
+      (answer) => call.answered(answer),
+      (error) => {
+        if (!call.returned) {
+          call.hold();
+          this.#flush(tag).finally(() => call.release());
+        }
+        throw error;
+      },
+    );
   }
 
   /** A fid that is not in use. */
@@ -351,14 +416,6 @@ export class P9Session {
       throw this.error("QUEUE_FULL", "No tag is left for a 9P request", "65535 in flight");
     }
     return this.#nextTag++;
-  }
-
-  #lateAnswer(answer: Answer, type: number, tag: number, most: number): P9Reader | undefined {
-    try {
-      return this.#answer(answer, type, tag, most);
-    } catch {
-      return undefined;
-    }
   }
 
   /** Checks an answer's header; lengths are the device's word. */

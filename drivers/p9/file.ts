@@ -237,14 +237,14 @@ export class P9File implements AsyncDisposable {
   }
 
   /** One Tread. */
-  async #receive(
+  #receive(
     offset: number,
     into: P9Data,
     options: WaitOptions,
     onReturned: () => void,
   ): Promise<number> {
     const message = new P9Writer(P9Type.READ).u32(this.#fid).u64(offset).u32(into.length);
-    return await this.#session.read(message, into, options, onReturned);
+    return this.#session.read(message, into, options, onReturned);
   }
 
   async #drain(offset: number, bytes: Uint8Array, options: WaitOptions): Promise<number> {

@@ -1,6 +1,6 @@
 import type { Dma, DmaDirection, DmaRegion } from "@vireo/hal";
 import type { WaitOptions } from "../wait/mod.ts";
-import type { RequestQueue } from "./request_queue.ts";
+import type { RequestOptions, RequestQueue } from "./request_queue.ts";
 import { SgList } from "./virtqueue.ts";
 
 /** A range of memory that a request lends to the device. */
@@ -50,6 +50,8 @@ export interface ExchangeOptions extends WaitOptions {
   readonly onFailed?: (answer: Answer | undefined) => void;
 }
 
+const NO_TRAILER = new Uint8Array(0);
+
 /** What a trailer holds until the device writes it. */
 export const NOT_WRITTEN = 0xff;
 
@@ -66,6 +68,17 @@ export function lend(
   loans: readonly Loan[],
   options: LendOptions = {},
 ): Promise<number> {
+  const chain = shareAll(loans);
+  const onReturned = (usedLength: number): void => {
+    unshareAll(loans);
+    options.onReturned?.(usedLength);
+  };
+  const { signal, deadline, until } = options;
+  return queue.submit(chain, { signal, deadline, until, onReturned });
+}
+
+/** Gives the device the ranges, and makes their chain. */
+function shareAll(loans: readonly Loan[]): SgList {
   const chain = new SgList(loans.length);
   for (const loan of loans) {
     const { region, offset = 0, direction } = loan;
@@ -74,14 +87,13 @@ export function lend(
     if (direction === "to-device") chain.addReadable(address, length);
     else chain.addWritable(address, length);
   }
-  const onReturned = (usedLength: number): void => {
-    for (const loan of loans) {
-      loan.region.unshare(loan.offset ?? 0, lengthOf(loan), loan.direction);
-    }
-    options.onReturned?.(usedLength);
-  };
-  const { signal, deadline, until } = options;
-  return queue.submit(chain, { signal, deadline, until, onReturned });
+  return chain;
+}
+
+function unshareAll(loans: readonly Loan[]): void {
+  for (const loan of loans) {
+    loan.region.unshare(loan.offset ?? 0, lengthOf(loan), loan.direction);
+  }
 }
 
 /**
@@ -95,69 +107,124 @@ export function lend(
  * @returns Exactly the bytes that the device wrote.
  * @throws {VireoError} `TIMEOUT`, `OUT_OF_MEMORY`, or why the queue broke; the signal's reason.
  */
-export async function exchange(
+export function exchange(
   dma: Dma,
   queue: RequestQueue,
   parts: readonly (Uint8Array | Loan)[],
   room: number | readonly (number | Loan)[],
   options: ExchangeOptions = {},
 ): Promise<Answer> {
-  const { trailer = 0, onFailed, ...wait } = options;
-  const rooms = typeof room === "number" ? [room] : room;
-  const readable = sum(parts.map((part) => part instanceof Uint8Array ? part.length : 0));
-  const writable = sum(rooms.map((part) => typeof part === "number" ? part : 0));
-  let region: DmaRegion;
+  let memory: Exchange;
+  let chain: SgList;
   try {
-    region = dma.alloc(readable + writable + trailer);
+    memory = new Exchange(dma, parts, room, options);
+    chain = memory.share(queue.size);
   } catch (error) {
     options.onReturned?.();
-    onFailed?.(undefined);
-    throw error;
+    options.onFailed?.(undefined);
+    return Promise.reject(error);
   }
-  const loans: Loan[] = [];
-  let at = 0;
-  const own = (length: number, direction: DmaDirection): void => {
-    if (length > 0) loans.push({ region, offset: at, length, direction });
-    at += length;
-  };
-  for (const part of parts) {
-    if (part instanceof Uint8Array) {
-      region.bytes.set(part, at);
-      own(part.length, "to-device");
-    } else loans.push(part);
+  return queue.submit(chain, memory).then(memory.answer, memory.fail);
+}
+
+/** The memory of one exchange, which is also the options of its request: no closures besides its three calls. */
+class Exchange implements RequestOptions {
+  readonly signal: WaitOptions["signal"];
+  readonly deadline: WaitOptions["deadline"];
+  readonly until: WaitOptions["until"];
+  readonly #options: ExchangeOptions;
+  readonly #region: DmaRegion;
+  #loans: Loan[] = [];
+  readonly #readable: number;
+  readonly #writable: number;
+  readonly #trailer: number;
+  #returned = false;
+  #answer: Answer | undefined;
+  #failed = false;
+
+  /** Allocates it, and copies into it what the device is to read. */
+  constructor(
+    dma: Dma,
+    parts: readonly (Uint8Array | Loan)[],
+    room: number | readonly (number | Loan)[],
+    options: ExchangeOptions,
+  ) {
+    const { trailer = 0 } = options;
+    this.signal = options.signal;
+    this.deadline = options.deadline;
+    this.until = options.until;
+    this.#options = options;
+    this.#trailer = trailer;
+    let readable = 0;
+    for (const part of parts) if (part instanceof Uint8Array) readable += part.length;
+    let writable = 0;
+    if (typeof room === "number") writable = room;
+    else for (const part of room) if (typeof part === "number") writable += part;
+    this.#readable = readable;
+    this.#writable = writable;
+    const region = this.#region = dma.alloc(readable + writable + trailer);
+    let at = 0;
+    for (const part of parts) {
+      if (part instanceof Uint8Array) {
+        region.bytes.set(part, at);
+        at = this.#own(at, part.length, "to-device");
+      } else this.#loans.push(part);
+    }
+    if (typeof room === "number") at = this.#own(at, room, "from-device");
+    else {
+      for (const part of room) {
+        if (typeof part === "number") at = this.#own(at, part, "from-device");
+        else this.#loans.push(part);
+      }
+    }
+    if (trailer === 0) return;
+    region.bytes.fill(NOT_WRITTEN, at, at + trailer);
+    this.#own(at, trailer, "both");
   }
-  for (const part of rooms) {
-    if (typeof part === "number") own(part, "from-device");
-    else loans.push(part);
+
+  #own(offset: number, length: number, direction: DmaDirection): number {
+    if (length > 0) this.#loans.push({ region: this.#region, offset, length, direction });
+    return offset + length;
   }
-  region.bytes.fill(NOT_WRITTEN, at, at + trailer);
-  own(trailer, "both");
-  let back: { readonly answer: Answer | undefined } | undefined;
-  let failed = false;
-  const onReturned = (usedLength: number): void => {
-    const end = readable + writable;
-    const written = Math.min(Math.max(0, usedLength - trailer), writable);
-    const answer = usedLength < 0 ? undefined : {
-      bytes: region.bytes.slice(readable, readable + written),
-      trailer: region.bytes.slice(end, end + trailer),
-      length: usedLength,
-    };
-    region.bytes.fill(0);
+
+  /** Gives it to the device. @param most Most elements of the chain. */
+  share(most: number): SgList {
+    if (this.#loans.length > most) this.#loans = merged(this.#loans);
+    return shareAll(this.#loans);
+  }
+
+  /** Takes the answer out of the memory, which is wiped and freed. */
+  readonly onReturned = (usedLength: number): void => {
+    unshareAll(this.#loans);
+    const region = this.#region;
+    const { bytes } = region;
+    if (usedLength >= 0) {
+      const end = this.#readable + this.#writable;
+      const trailer = this.#trailer;
+      const written = Math.min(Math.max(0, usedLength - trailer), this.#writable);
+      this.#answer = {
+        bytes: bytes.slice(this.#readable, this.#readable + written),
+        trailer: trailer === 0 ? NO_TRAILER : bytes.slice(end, end + trailer),
+        length: usedLength,
+      };
+    }
+    bytes.fill(0);
     region[Symbol.dispose]();
-    options.onReturned?.();
-    back = { answer };
-    if (failed) onFailed?.(answer);
+    this.#options.onReturned?.();
+    this.#returned = true;
+    if (this.#failed) this.#options.onFailed?.(this.#answer);
   };
-  try {
-    const fit = loans.length > queue.size ? merged(loans) : loans;
-    await lend(queue, fit, { ...wait, onReturned });
-  } catch (error) {
-    failed = true;
+
+  /** The request was answered. */
+  readonly answer = (): Answer => this.#answer!;
+
+  /** The request failed for its caller. */
+  readonly fail = (error: unknown): never => {
+    this.#failed = true;
     // The device may have returned it between the end of the wait and here.
-    if (back !== undefined) onFailed?.(back.answer);
+    if (this.#returned) this.#options.onFailed?.(this.#answer);
     throw error;
-  }
-  return back!.answer!;
+  };
 }
 
 /** The same ranges, with those that follow each other in a region as one. */
@@ -175,8 +242,4 @@ function merged(loans: readonly Loan[]): Loan[] {
 
 function lengthOf({ region, offset = 0, length }: Loan): number {
   return length ?? region.bytes.length - offset;
-}
-
-function sum(lengths: readonly number[]): number {
-  return lengths.reduce((total, length) => total + length, 0);
 }

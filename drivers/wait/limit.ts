@@ -13,7 +13,7 @@ export interface LimitOwner<T> {
  * Microtasks after the last limit ended for which the timer stays. A caller that asks again when it has the
  * answer does so by then, and a timer a request costs more than all of them.
  */
-const CALM = 24;
+const CALM = 12;
 
 /** The limits of one queue, whose deadlines have one timer. */
 export class Limits<T> {
