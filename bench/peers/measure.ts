@@ -11,8 +11,9 @@ import { Peer } from "./lines.ts";
 const TURN = 60e6;
 /** Operations of a turn are a multiple of every batch. */
 const GRAIN = 128;
-/** Turns that only warm up. */
+/** Turns that only warm up, at least and at most: code that is not compiled yet shortens the turns that follow. */
 const WARM_UP = 3;
+const MOST_WARM_UP = 15;
 
 /** Measures so many operations of a work. */
 export type Side = (work: string, count: number) => Promise<number>;
@@ -62,14 +63,19 @@ export async function compare(
   const counts = [GRAIN, GRAIN];
   const sides = [ours, theirs];
   const found: [number[], number[]] = [[], []];
-  for (let round = -WARM_UP; round < rounds; round++) {
+  for (let turn = 0, warm = false; turn < MOST_WARM_UP && !(warm && turn >= WARM_UP); turn++) {
+    warm = true;
     for (const [i, side] of sides.entries()) {
       const each = await side(work, counts[i]!);
-      if (round < 0) {
-        const more = Math.min(TURN / each, counts[i]! * 1000);
-        counts[i] = Math.max(1, Math.ceil(more / GRAIN)) * GRAIN;
-      } else found[i]!.push(each);
+      // The number grows as long as the turns are short: the first ones say little of the later ones.
+      if (each * counts[i]! > TURN / 2) continue;
+      warm = false;
+      const more = Math.min(TURN / each, counts[i]! * 1000);
+      counts[i] = Math.max(1, Math.ceil(more / GRAIN)) * GRAIN;
     }
+  }
+  for (let round = 0; round < rounds; round++) {
+    for (const [i, side] of sides.entries()) found[i]!.push(await side(work, counts[i]!));
   }
   const ratios = found[0].map((value, i) => value / found[1][i]!);
   return { ours: spreadOf(found[0]), theirs: spreadOf(found[1]), ratio: spreadOf(ratios) };
