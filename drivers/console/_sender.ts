@@ -8,6 +8,8 @@ import { type WaitOptions, within } from "../wait/options.ts";
 interface Ticket {
   left: number;
   failure: Error | undefined;
+  /** Of the opener of the port, if it has one. */
+  readonly closed: AbortSignal | undefined;
 }
 
 /** The transmit side of one port: bytes are copied into a fixed set of buffers, in order. */
@@ -63,13 +65,22 @@ export class Sender implements Disposable {
    * Sends bytes, whole and in the order of the calls.
    *
    * @param complete Whether to wait until the device took them, not only until they are in the ring.
+   * @param closed Ends it when {@linkcode Sender.notify} finds it aborted: a listener a write costs more.
    * @throws {VireoError} `TIMEOUT`; the signal's reason; `OUT_OF_MEMORY` at the first write; or why the port
    * failed. A part may be sent.
    */
-  async send(bytes: Uint8Array, options: WaitOptions, complete: boolean): Promise<void> {
-    const ticket: Ticket = { left: 0, failure: undefined };
+  async send(
+    bytes: Uint8Array,
+    options: WaitOptions,
+    complete: boolean,
+    closed?: AbortSignal,
+  ): Promise<void> {
+    const ticket: Ticket = { left: 0, failure: undefined, closed };
     const call = within(options);
-    await this.#gate.until("earlier writes", () => this.#lock(), call);
+    call.signal?.throwIfAborted();
+    if (this.#lock(ticket) === undefined) {
+      await this.#gate.until("earlier writes", () => this.#lock(ticket), call);
+    }
     try {
       for (let at = 0; at < bytes.length; at += this.#size) {
         let slot = this.#slot(ticket);
@@ -78,7 +89,8 @@ export class Sender implements Disposable {
           const what = this.#blocked?.() ? "the host to open the port" : "room to send";
           slot = await this.#gate.until(what, () => this.#slot(ticket), call);
         }
-        this.#add(slot, bytes.subarray(at, at + this.#size), ticket);
+        const whole = at === 0 && bytes.length <= this.#size;
+        this.#add(slot, whole ? bytes : bytes.subarray(at, at + this.#size), ticket);
       }
       this.#queue.kick();
     } finally {
@@ -129,7 +141,8 @@ export class Sender implements Disposable {
     for (let i = 0; i < this.#tickets.length; i++) this.#release(i);
   }
 
-  #lock(): true | undefined {
+  #lock({ closed }: Ticket): true | undefined {
+    closed?.throwIfAborted();
     this.#blocked?.();
     if (this.#writing) return undefined;
     this.#writing = true;
@@ -137,6 +150,7 @@ export class Sender implements Disposable {
   }
 
   #slot(ticket: Ticket): number | undefined {
+    ticket.closed?.throwIfAborted();
     if (ticket.failure !== undefined) throw ticket.failure;
     return this.#blocked?.() ? undefined : this.#free.pop();
   }
@@ -185,6 +199,7 @@ export class Sender implements Disposable {
 }
 
 function done(ticket: Ticket): true | undefined {
+  ticket.closed?.throwIfAborted();
   if (ticket.left === 0 && ticket.failure === undefined) return true;
   if (ticket.failure !== undefined) throw ticket.failure;
   return undefined;

@@ -145,6 +145,7 @@ export class Port implements Disposable {
     if (this.#tellsOpen && this.#failure === undefined) this.#host.sendOpen(this.id, false);
     this.#gate.notify();
     opener.abort(this.#closedError("Port was closed"));
+    this.#link.sender.notify();
   }
 
   /** Same as {@linkcode Port.close}. */
@@ -340,9 +341,8 @@ export class Port implements Disposable {
   }
 
   async #send(bytes: Uint8Array, options: WaitOptions, complete: boolean): Promise<void> {
-    const closed = this.#mustBeOpen().signal;
-    const signal = options.signal ? AbortSignal.any([closed, options.signal]) : closed;
-    await this.#link.sender.send(bytes, { ...options, signal }, complete);
+    const { signal } = this.#mustBeOpen();
+    await this.#link.sender.send(bytes, options, complete, signal);
   }
 
   #makeReadable(): ReadableStream<Uint8Array> {

@@ -1,18 +1,67 @@
+import type { VireoErrorDetails } from "@vireo/hal";
 import type { WaitOptions } from "./options.ts";
 import { type LastLook, Waiter, type WaitSubject } from "./waiter.ts";
 
-/** One caller that waits. */
-interface Entry {
+/** One caller that waits, linked with its neighbours, and the subject of its wait: one object a wait. */
+class Entry<T> implements WaitSubject<T> {
+  readonly what: string;
+  readonly waiter: Waiter<T>;
+  /** Whether it is in the row. */
+  waits = false;
+  previous: Entry<unknown> | undefined;
+  next: Entry<unknown> | undefined;
+  readonly #test: () => T | undefined;
+  readonly #last: LastLook;
+  readonly #leave: (entry: Entry<unknown>) => void;
+
+  constructor(
+    what: string,
+    test: () => T | undefined,
+    options: WaitOptions,
+    last: LastLook,
+    leave: (entry: Entry<unknown>) => void,
+  ) {
+    this.what = what;
+    this.#test = test;
+    this.#last = last;
+    this.#leave = leave;
+    this.waiter = new Waiter<T>(this, options);
+  }
+
   /** Asks the caller's test; true if its wait is over. */
-  attempt(): boolean;
-  /** Ends the wait. */
-  reject(reason: unknown): void;
+  attempt(): boolean {
+    const { waiter } = this;
+    if (waiter.over) return true;
+    try {
+      const value = this.#test();
+      if (value === undefined) return false;
+      waiter.resolve(value);
+    } catch (error) {
+      waiter.reject(error);
+    }
+    return true;
+  }
+
+  look(): T | undefined {
+    this.#last.look?.(this.waiter);
+    return this.waiter.over ? undefined : this.#test();
+  }
+
+  details(): VireoErrorDetails {
+    return this.#last.details?.() ?? {};
+  }
+
+  left(): void {
+    this.#leave(this as Entry<unknown>);
+  }
 }
 
 /** Where callers wait for a test to hold; those who came first are asked first. */
 export class Condition {
   readonly #last: LastLook;
-  readonly #entries = new Set<Entry>();
+  #first: Entry<unknown> | undefined;
+  #end: Entry<unknown> | undefined;
+  readonly #leave = (entry: Entry<unknown>): void => this.#remove(entry);
 
   /** Makes a place where nobody waits yet; a caller's test is asked after the last look. */
   constructor(last: LastLook = {}) {
@@ -21,13 +70,36 @@ export class Condition {
 
   /** Asks every waiting caller whether its test holds now. */
   notify(): void {
-    for (const entry of this.#entries) if (entry.attempt()) this.#entries.delete(entry);
+    // An entry that a test removes still links those behind it.
+    for (let entry = this.#first; entry !== undefined; entry = entry.next) {
+      if (entry.waits && entry.attempt()) this.#remove(entry);
+    }
   }
 
   /** Rejects every waiting caller. */
   fail(reason: unknown): void {
-    for (const entry of this.#entries) entry.reject(reason);
-    this.#entries.clear();
+    for (let entry = this.#first; entry !== undefined; entry = entry.next) {
+      this.#remove(entry);
+      entry.waiter.reject(reason);
+    }
+  }
+
+  #append(entry: Entry<unknown>): void {
+    entry.waits = true;
+    entry.previous = this.#end;
+    if (this.#end === undefined) this.#first = entry;
+    else this.#end.next = entry;
+    this.#end = entry;
+  }
+
+  #remove(entry: Entry<unknown>): void {
+    if (!entry.waits) return;
+    entry.waits = false;
+    const { previous, next } = entry;
+    if (previous === undefined) this.#first = next;
+    else previous.next = next;
+    if (next === undefined) this.#end = previous;
+    else next.previous = previous;
   }
 
   /**
@@ -46,34 +118,8 @@ export class Condition {
     } catch (error) {
       return Promise.reject(error);
     }
-    const { look, details } = this.#last;
-    const subject: WaitSubject<T> = {
-      what,
-      details,
-      look: () => {
-        look?.(waiter);
-        return waiter.over ? undefined : test();
-      },
-      left: () => this.#entries.delete(entry),
-    };
-    const waiter = new Waiter<T>(subject, options);
-    const entry: Entry = {
-      attempt: () => attempt(waiter, test),
-      reject: (reason) => waiter.reject(reason),
-    };
-    this.#entries.add(entry);
-    return waiter.arm().promise;
+    const entry = new Entry(what, test, options, this.#last, this.#leave);
+    this.#append(entry as Entry<unknown>);
+    return entry.waiter.arm().promise;
   }
-}
-
-function attempt<T>(waiter: Waiter<T>, test: () => T | undefined): boolean {
-  if (waiter.over) return true;
-  try {
-    const value = test();
-    if (value === undefined) return false;
-    waiter.resolve(value);
-  } catch (error) {
-    waiter.reject(error);
-  }
-  return true;
 }

@@ -150,12 +150,13 @@ export class Waiter<T> {
   /** The time is over: looks once more, and ends the wait either way. */
   giveUp(): void {
     if (this.#over) return;
-    const { what, code, details, look } = this.#subject;
+    const subject = this.#subject;
     try {
-      const value = look?.(this);
+      const value = subject.look?.(this);
       if (this.#over) return;
       if (value !== undefined) return this.#leaveWith(value);
-      this.#leave(timedOut(what, this.#deadline, details?.(), code));
+      const { what, code } = subject;
+      this.#leave(timedOut(what, this.#deadline, subject.details?.(), code));
     } catch (error) {
       this.#leave(error);
     }
