@@ -188,6 +188,17 @@ Measured on ${report.date}. ${busy}${table(report).join("\n")}
 ## What the rows mean
 ${meanings.join("\n")}
 
+## What is counted
+Some costs are the same on every machine, so tests hold them to a bound:
+- heap that one operation allocates, and timers that it sets: \`tests/allocations_test.ts\`;
+- DMA memory of an idle disk and of an idle console port: \`tests/idle_memory_test.ts\`;
+- messages to QEMU that probing a board takes: \`tests/qtest/messages_test.ts\`;
+- modules that a command reads: \`tests/cli/help_modules_test.ts\`.
+
+A receiver owns its frame, and a caller's \`await\` allocates too: of the 1.3 KB of a frame by promise these are 0.5. Of
+the 6.3 KB of a console echo about 3 are Web Streams of the host's end; of the 8.3 KB of a read of 9p about 2 are the
+emulated server's.
+
 ## The peers
 - \`virtio-drivers\` and \`virtio-queue\`: the crates of \`bench/peers/rust/Cargo.toml\`, in one program.
 - \`v86\`: its queue from the readable build of the npm package, with the calls of its log and assertions removed.
