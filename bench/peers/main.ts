@@ -14,12 +14,17 @@ const ROOT = new URL("../../", import.meta.url).pathname;
 const PAGE = `${ROOT}docs/performance.md`;
 const OURS: Command = [Deno.execPath(), "run", "-A", "bench/peers/ours.ts"];
 
+/** Operations between two looks at the heap. */
+const HEAP_COUNT = 20;
+
 /** A row of the table. */
 interface Row extends Comparison {
   readonly work: string;
   readonly title: string;
   readonly peer: string;
   readonly goal: number | undefined;
+  /** Bytes of heap that an operation allocates, beside another commit of ours. */
+  readonly heap?: { readonly ours: number; readonly theirs: number };
 }
 
 /** What was measured, and on what. */
@@ -103,10 +108,17 @@ async function besideBase(
     await exec(["cp", `${ROOT}emu/ring/split_bench.ts`, `${tree}/emu/ring/split_bench.ts`]);
     for (const work of works) {
       say(`${work.title} beside ${name.slice(0, 12)}`);
+      const both = async (ours: Side, theirs: Side) => {
+        const found = await compare(work.name, ours, theirs, rounds);
+        // Counted, so the same on a busy machine; two threads that spin allocate nothing.
+        if (work.name.startsWith("two-")) return found;
+        const bytes = (side: Side): Promise<number> => side(`bytes:${work.name}`, HEAP_COUNT);
+        return { ...found, heap: { ours: await bytes(ours), theirs: await bytes(theirs) } };
+      };
       const found = await withPeer(
         "Vireo",
         OURS,
-        (ours) => withPeer(base, OURS, (theirs) => compare(work.name, ours, theirs, rounds), tree),
+        (ours) => withPeer(base, OURS, (theirs) => both(ours, theirs), tree),
         ROOT,
       );
       rows.push({
@@ -149,16 +161,21 @@ function ratio({ median, low, high }: Spread): string {
   return `${median.toFixed(2)} (${low.toFixed(2)} to ${high.toFixed(2)})`;
 }
 
+function change({ ours, theirs }: { readonly ours: number; readonly theirs: number }): string {
+  return `${Math.round(theirs)} to ${Math.round(ours)}`;
+}
+
 function table({ rows, machine, versions, command, rounds }: Report): string[] {
+  const counted = rows.some(({ heap }) => heap !== undefined);
   const cells = [
-    ["work", "beside", "ours", "theirs", "ratio (middle half)", "goal"],
+    ["work", "beside", "ours", "theirs", "ratio (middle half)", counted ? "heap bytes" : "goal"],
     ...rows.map((row) => [
       row.title,
       row.peer,
       time(row.ours.median),
       time(row.theirs.median),
       ratio(row.ratio),
-      row.goal === undefined ? "" : `${row.goal}`,
+      row.heap === undefined ? `${row.goal ?? ""}` : change(row.heap),
     ]),
   ];
   const widths = cells[0]!.map((_, i) => Math.max(...cells.map((row) => row[i]!.length)));

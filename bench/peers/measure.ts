@@ -63,7 +63,8 @@ export async function compare(
   const counts = [GRAIN, GRAIN];
   const sides = [ours, theirs];
   const found: [number[], number[]] = [[], []];
-  for (let turn = 0, warm = false; turn < MOST_WARM_UP && !(warm && turn >= WARM_UP); turn++) {
+  let warm = false;
+  for (let turn = 0; turn < MOST_WARM_UP && !(warm && turn >= WARM_UP); turn++) {
     warm = true;
     for (const [i, side] of sides.entries()) {
       const each = await side(work, counts[i]!);
