@@ -213,7 +213,7 @@ export abstract class QueueDriver implements DriverInstance {
   protected tooShort(seen: number, expected: number): VireoError {
     return this.error("BAD_LENGTH", `${this.#title} wrote too short an answer`, {
       seen: bytesText(seen),
-      expected: `${bytesText(expected)} at least`,
+      expected: `at least ${bytesText(expected)}`,
     });
   }
 

@@ -132,7 +132,7 @@ export class VhostUserTransport implements Transport {
    */
   queueMaxSize(index: number): number {
     if (this.#inUse.has(index)) {
-      throw new VireoError("QUEUE_IN_USE", "Cannot set up a queue that is in use", {
+      throw new VireoError("QUEUE_IN_USE", "Cannot set up the queue: it is already in use", {
         device: this.name,
         queue: index,
       });
@@ -182,10 +182,14 @@ export class VhostUserTransport implements Transport {
    */
   resetQueue(index: number): Promise<void> {
     return Promise.reject(
-      new VireoError("QUEUE_RESET_UNSUPPORTED", "Cannot reset one queue behind a socket", {
-        device: this.name,
-        queue: index,
-      }),
+      new VireoError(
+        "QUEUE_RESET_UNSUPPORTED",
+        "Cannot reset one queue: the device must have registers",
+        {
+          device: this.name,
+          queue: index,
+        },
+      ),
     );
   }
 

@@ -246,7 +246,9 @@ export class VhostUserDevice implements Disposable {
       case Request.SET_LOG_FD:
         throw refuse("Cannot log what is written, as for a migration", { expected: "no log" });
       default:
-        throw refuse("Cannot carry out a request that was not agreed on", { seen: request });
+        throw refuse("Cannot carry out the request: it must have been agreed on", {
+          seen: request,
+        });
     }
   }
 
@@ -421,7 +423,7 @@ export class VhostUserDevice implements Disposable {
     for (const part of ["desc", "avail", "used"] as const) {
       const guest = this.#map.toGuest(ring[part]);
       if (guest === undefined) {
-        throw refuse(`Cannot start a queue whose ${part} part is in no region`, {
+        throw refuse(`Cannot start a queue: its ${part} part must be in a region`, {
           queue: index,
           seen: hex(ring[part]),
         });
@@ -545,7 +547,7 @@ export class VhostUserDevice implements Disposable {
   #writeConfig(payload: Uint8Array): undefined {
     const { offset, size } = configRange(payload);
     if (offset + size > this.hosted.model.configSize) {
-      throw refuse("Cannot write configuration that the device does not have", {
+      throw refuse("Cannot write past the end of the configuration", {
         seen: `bytes ${offset} to ${offset + size}`,
         expected: `at most ${this.hosted.model.configSize}`,
       });
@@ -595,7 +597,7 @@ export class VhostUserDevice implements Disposable {
     const index = readU32(payload, VRING_STATE.index.offset);
     const ring = this.#ring(index);
     if (!this.hosted.running(index)) return ring;
-    throw refuse("Cannot change a queue that runs", { queue: index });
+    throw refuse("Cannot change a queue: it must be stopped", { queue: index });
   }
 
   #close(fd: number): void {
