@@ -33,7 +33,7 @@ export interface HostPlan extends Omit<QueueRequest, "callback" | "indirect"> {
   readonly received: () => void;
 }
 
-/** What stands over a queue that was planned. */
+/** The class over a queue that was planned. */
 export type QueueOf<P> = P extends HostPlan ? HostRing
   : P extends ReceivePlan ? ReceiveRing
   : RequestQueue;

@@ -22,7 +22,7 @@ export interface Violation extends ViolationPlace {
   readonly register: string;
   /** The value written, if there was one. */
   readonly value: number | undefined;
-  /** What the driver did wrong. */
+  /** Mistake of the driver. */
   readonly reason: string;
 }
 

@@ -48,7 +48,7 @@ export class VhostUserTransport implements Transport {
   readonly legacyQueueAlign: undefined = undefined;
   /** Any size will do. */
   readonly fixedQueueSize = false;
-  /** What only a control queue, or a configuration, could do of a network device that has none. */
+  /** Features of a network device that the back end cannot serve: they need a control queue or a configuration. */
   readonly withheld: FeatureSet;
   /** Undefined: the device is not a PCI function. */
   readonly pci: undefined = undefined;

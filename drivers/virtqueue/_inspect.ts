@@ -34,7 +34,7 @@ function descriptorAt(
   };
 }
 
-/** What is wrong with a buffer's descriptors by what the driver knows of it. */
+/** Lists the contradictions between a buffer's descriptors and the driver's records. */
 function wrongWith(buffer: InspectedBuffer, entry: ShadowEntry): string[] {
   const { id, descriptors, indirect } = buffer;
   const wrong: string[] = [];
@@ -51,7 +51,7 @@ function wrongWith(buffer: InspectedBuffer, entry: ShadowEntry): string[] {
   return wrong;
 }
 
-/** What is wrong with used entries. */
+/** Lists the contradictions in used entries. */
 function wrongEntries(
   entries: readonly { readonly id: number; readonly length: number }[],
   shadow: ReadonlyMap<number, ShadowEntry>,

@@ -80,7 +80,7 @@ export class FakeDriver implements DeviceContext {
   readonly features: FeatureSet;
   readonly legacy = false;
   readonly work: WorkMeter;
-  /** What the model called a fault. */
+  /** Reasons of the faults that the model found. */
   readonly faults: string[] = [];
   /** How often the model said that the configuration changed. */
   configChanges = 0;
@@ -148,7 +148,7 @@ export class FakeDriver implements DeviceContext {
     return this.#available[index]?.length ?? 0;
   }
 
-  /** What the device returned so far, as the bytes it wrote, and forgets it. */
+  /** Returns the bytes that the device wrote to each buffer it returned so far, and forgets them. */
   taken(index: number): number[][] {
     this.queue(index);
     return this.#used[index]!.splice(0).map((bytes) => [...bytes]);

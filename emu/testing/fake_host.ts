@@ -101,7 +101,7 @@ export class FakeChain implements Chain {
   get status(): number | undefined {
     return this.used === undefined ? undefined : this.writable[this.writable.length - 1];
   }
-  /** What precedes the status byte. */
+  /** Bytes before the status byte. */
   get data(): Uint8Array {
     return this.writable.subarray(0, -1);
   }

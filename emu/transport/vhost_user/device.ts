@@ -41,7 +41,7 @@ import type { TransportOffer } from "../../offer.ts";
 import type { RingPosition } from "../../ring/position.ts";
 import { type FrontEndRegion, MemoryMap } from "./memory_map.ts";
 
-/** What a back end offers of the protocol; CONFIG besides, if the device has a configuration. */
+/** Protocol features that a back end offers; CONFIG besides, if the device has a configuration. */
 const PROTOCOL = FeatureSet.of(
   VhostUserFeature.MQ,
   VhostUserFeature.REPLY_ACK,
@@ -56,7 +56,7 @@ const NOT_VIRTIO = FeatureSet.of(VHOST_USER_PROTOCOL_FEATURES, VHOST_LOG_ALL);
 const DRAIN_DEADLINE = 2000;
 /** Network devices' front ends count queues in pairs, and serve the control queue. */
 const NET = DeviceId.NET;
-/** What `/proc` calls an eventfd. */
+/** Name of an eventfd in `/proc`. */
 const EVENTFD = "anon_inode:[eventfd]";
 
 /** Options of {@linkcode VhostUserDevice}. */
@@ -109,7 +109,7 @@ export class VhostUserDevice implements Disposable {
   /** Whether queues start disabled: the front end has accepted protocol features. */
   #hasProtocol = false;
   #link: FrontEndLink | undefined;
-  /** What the front end accepted, word for word, and whether the model can be driven so. */
+  /** Features that the front end accepted, word for word, and whether the model can be driven so. */
   #accepted: FeatureSet | undefined;
   #drivable = true;
 
