@@ -24,7 +24,7 @@ import { type TurnBudget, WorkMeter } from "./work.ts";
 
 /** Bits of the interrupt status that exist. */
 const CAUSES = InterruptCause.QUEUE | InterruptCause.CONFIG;
-/** What a device with a reversed queue does not offer. */
+/** The offer of a device with a reversed queue, which has none of these. */
 const REVERSED: TransportOffer = {
   indirect: false,
   packed: false,
@@ -69,11 +69,11 @@ export interface HostedDeviceOptions {
   readonly separateParts?: boolean | undefined;
   /** Runs a model's notify in a microtask instead of inside the register write. */
   readonly deferNotify?: boolean | undefined;
-  /** What a turn of the model may take. */
+  /** Budget of one turn of the model. */
   readonly budget?: Partial<TurnBudget> | undefined;
   /** Whether it may access memory at first; true by default. */
   readonly busMaster?: boolean | undefined;
-  /** What the transport's section has of the widths of configuration accesses. */
+  /** Clause of the transport about the widths of configuration accesses. */
   readonly configPlace?: ViolationPlace | undefined;
 }
 
@@ -97,7 +97,7 @@ export class HostedDevice implements DeviceContext {
   interruptStatus = 0;
   /** Version 1: GuestPageSize in bytes. */
   pageSize: number = MMIO_LEGACY_PAGE_SIZE;
-  /** What the driver did wrong, newest last, at most 256. */
+  /** Mistakes of the driver, newest last, at most 256. */
   readonly log: Violation[] = [];
   /** Counts the model's work, and divides it into turns. */
   readonly work: WorkMeter;
@@ -118,7 +118,7 @@ export class HostedDevice implements DeviceContext {
   /** Configuration bytes as they were then; undefined before the first look. */
   #configSeen: Uint8Array | undefined;
   #last: Violation | undefined;
-  /** What the specification has of requests to the model. */
+  /** Clause about requests to the model. */
   readonly #modelPlace: ViolationPlace;
   readonly #configPlace: ViolationPlace | undefined;
 

@@ -42,7 +42,7 @@ export class WaitList<I, T> {
     return this.#entries.length;
   }
 
-  /** What the first one waits for. */
+  /** Item of the first waiter. */
   get first(): I | undefined {
     return this.#entries[0]?.item;
   }

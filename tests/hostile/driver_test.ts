@@ -69,7 +69,7 @@ Deno.test("hostile: crypto: 2^32 - 1 data queues are refused, and of many 8 are 
     await using rig = await Rig.open(cryptoDriver, model);
     assertEquals(
       rig.device.error?.message,
-      "Crypto device has an impossible number of queues (virtio0, register max_dataqueues): " +
+      "Cannot use the crypto device's number of queues (virtio0, register max_dataqueues): " +
         `saw ${queues}, expected 1 to 65535`,
     );
   }

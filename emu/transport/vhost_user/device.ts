@@ -41,7 +41,7 @@ import type { TransportOffer } from "../../offer.ts";
 import type { RingPosition } from "../../ring/position.ts";
 import { type FrontEndRegion, MemoryMap } from "./memory_map.ts";
 
-/** What a back end offers of the protocol; CONFIG besides, if the device has a configuration. */
+/** Protocol features that a back end offers; CONFIG besides, if the device has a configuration. */
 const PROTOCOL = FeatureSet.of(
   VhostUserFeature.MQ,
   VhostUserFeature.REPLY_ACK,
@@ -56,7 +56,7 @@ const NOT_VIRTIO = FeatureSet.of(VHOST_USER_PROTOCOL_FEATURES, VHOST_LOG_ALL);
 const DRAIN_DEADLINE = 2000;
 /** Network devices' front ends count queues in pairs, and serve the control queue. */
 const NET = DeviceId.NET;
-/** What `/proc` calls an eventfd. */
+/** Name of an eventfd in `/proc`. */
 const EVENTFD = "anon_inode:[eventfd]";
 
 /** Options of {@linkcode VhostUserDevice}. */
@@ -109,7 +109,7 @@ export class VhostUserDevice implements Disposable {
   /** Whether queues start disabled: the front end has accepted protocol features. */
   #hasProtocol = false;
   #link: FrontEndLink | undefined;
-  /** What the front end accepted, word for word, and whether the model can be driven so. */
+  /** Features that the front end accepted, word for word, and whether the model can be driven so. */
   #accepted: FeatureSet | undefined;
   #drivable = true;
 
@@ -246,7 +246,9 @@ export class VhostUserDevice implements Disposable {
       case Request.SET_LOG_FD:
         throw refuse("Cannot log what is written, as for a migration", { expected: "no log" });
       default:
-        throw refuse("Cannot carry out a request that was not agreed on", { seen: request });
+        throw refuse("Cannot carry out the request: it must have been agreed on", {
+          seen: request,
+        });
     }
   }
 
@@ -421,7 +423,7 @@ export class VhostUserDevice implements Disposable {
     for (const part of ["desc", "avail", "used"] as const) {
       const guest = this.#map.toGuest(ring[part]);
       if (guest === undefined) {
-        throw refuse(`Cannot start a queue whose ${part} part is in no region`, {
+        throw refuse(`Cannot start a queue: its ${part} part must be in a region`, {
           queue: index,
           seen: hex(ring[part]),
         });
@@ -545,7 +547,7 @@ export class VhostUserDevice implements Disposable {
   #writeConfig(payload: Uint8Array): undefined {
     const { offset, size } = configRange(payload);
     if (offset + size > this.hosted.model.configSize) {
-      throw refuse("Cannot write configuration that the device does not have", {
+      throw refuse("Cannot write past the end of the configuration", {
         seen: `bytes ${offset} to ${offset + size}`,
         expected: `at most ${this.hosted.model.configSize}`,
       });
@@ -595,7 +597,7 @@ export class VhostUserDevice implements Disposable {
     const index = readU32(payload, VRING_STATE.index.offset);
     const ring = this.#ring(index);
     if (!this.hosted.running(index)) return ring;
-    throw refuse("Cannot change a queue that runs", { queue: index });
+    throw refuse("Cannot change a queue: it must be stopped", { queue: index });
   }
 
   #close(fd: number): void {

@@ -24,7 +24,7 @@ interface Held {
   readonly start: number;
 }
 
-/** What is known of a running queue. */
+/** State of a running queue. */
 interface Known {
   readonly held: Map<Chain, Held>;
   /** The available index, or the packed position, at the last notification. */
@@ -305,7 +305,7 @@ export class RingWitness {
     }
   }
 
-  /** What the specification has of block requests, by their header. */
+  /** Looks at the header of a block request. */
   #blkRequest(buffers: readonly Range[], chain: Chain): void {
     const header = this.#gather(buffers, 16);
     if (header === undefined) return;
@@ -328,7 +328,7 @@ export class RingWitness {
     if (type === BLK_GET_ID && data !== 20) broke("blk.id-length", `a GET_ID of ${data} bytes`);
   }
 
-  /** What it has of the header of sent frames. */
+  /** Looks at the header of a sent frame. */
   #netHeader(buffers: readonly Range[]): void {
     const { features, legacy } = this.#hosted();
     const size = legacy && !features.has(MRG_RXBUF) ? 10 : 12;
