@@ -56,6 +56,13 @@ Deno.test("features and configuration follow the options", () => {
   ]);
   assertEquals([0, 1, 2, 3].map((i) => device.readConfig(i, 1)), [80, 0, 25, 0]);
   assertEquals([...new ConsoleDevice({ ports: [{ backend: nullPort() }] }).features], []);
+  for (const maxPorts of [0, 1.5, 32768]) {
+    assertThrows(
+      () => new ConsoleDevice({ ports: [], maxPorts }),
+      RangeError,
+      "'maxPorts' must be from 1 to 32767",
+    );
+  }
 });
 
 Deno.test("emerg_wr works on an unconfigured device, and takes the low byte (dev.console.init.1-2)", () => {

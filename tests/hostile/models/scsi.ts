@@ -267,6 +267,16 @@ export const SCSI: HostileSuite = {
       },
     },
     {
+      name: "limits are in the configuration before the first reset",
+      async run() {
+        await using it = rig({ queues: 3 }, { init: false });
+        const { slot } = it.driver;
+        const words = [0, 4, 8, 12, 16, 20, 24].map((offset) => slot.read32(0x100 + offset));
+        assertEquals(words, [3, 254, 0xffff, 128, 16, 96, 32]);
+        assertEquals([slot.read16(0x100 + 30), slot.read32(0x100 + 32)], [255, 16383]);
+      },
+    },
+    {
       name: "what a driver chose and what units have to tell is in a snapshot",
       async run() {
         await using it = rig();
