@@ -219,6 +219,27 @@ export const SCSI: HostileSuite = {
       },
     },
     {
+      name: "a task management request with bytes behind it, or more room, does what it says",
+      async run() {
+        await using it = rig({ hold: true });
+        for (const id of [1, 2]) {
+          void it.queue(REQUEST).add([{ read: request(lunOf(0, 0), [0], id) }, { write: 108 }]);
+        }
+        it.queue(REQUEST).kick();
+        assertEquals(it.model.held, 2);
+        // ABORT_TASK of the one, then LOGICAL_UNIT_RESET: FUNCTION_COMPLETE, and one byte of the answer.
+        for (const [kind, left] of [[0, 1], [5, 0]] as const) {
+          const padded = concat(tmf(kind, lunOf(0, 0), 1), new Uint8Array(40).fill(0xff));
+          const { bytes, written } = await it.driver.request(CONTROL, [
+            { read: padded },
+            { write: 64 },
+          ]);
+          assertEquals([bytes[0]![0], written, it.model.held], [0, 1, left], `subtype ${kind}`);
+        }
+        assertEquals(it.log, []);
+      },
+    },
+    {
       name: "a CD that changes its size sends no event, a disk does [dev.scsi.eventq.3]",
       async run() {
         await using it = rig();
