@@ -66,3 +66,24 @@ Deno.test("net: a speed over 2^31 - 1 Mbit/s is none that is known", async () =>
     assertEquals(rig.instance.speed, known);
   }
 });
+
+for (
+  const [what, options, slots] of [
+    ["legacy: header, command and answer are a descriptor each", { version: 1 }, 3],
+    ["header and command are one descriptor", { version: 2 }, 2],
+  ] as const
+) {
+  Deno.test(`net: a command's buffers (${what})`, async () => {
+    const without = [Feature.ANY_LAYOUT, Feature.INDIRECT_DESC];
+    const model = new NetDevice({ backend: new Hub().port() });
+    await using rig = await Rig.open(createNetDriver(), model, { ...options, without });
+    const control = rig.device.queues.find(({ name }) => name === "control")!;
+    const before = control.freeSlots;
+    rig.hold();
+    const done = rig.instance.setPromiscuous(true, SOON);
+    await turn();
+    assertEquals(before - control.freeSlots, slots);
+    rig.release();
+    await done;
+  });
+}

@@ -201,6 +201,10 @@ Deno.test("opening and closing the host's side is told, also when its stream end
   await host.writable.close();
   await driver.until("PORT_OPEN 0", () => driver.returned(2) === 1);
   assertEquals(driver.taken(2), [message(0, OPEN, 0)]);
+  // A host that opens it again has nothing more to say, and is not closed a second time.
+  port.openHost();
+  await new Promise((resolve) => setTimeout(resolve));
+  assertEquals([driver.taken(2), port.hostOpen], [[message(0, OPEN, 1)], true]);
 });
 
 Deno.test("resize changes the configuration, or is told to each console with MULTIPORT", () => {
