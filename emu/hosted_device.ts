@@ -685,7 +685,11 @@ export class HostedDevice implements DeviceContext {
       interrupt: () => this.raise(InterruptCause.QUEUE, index),
       fault: (reason, place) => this.#fault("ring", reason, place),
     };
-    if (this.model.queues[index]!.reversed) return new ReversedQueue(options);
+    if (this.model.queues[index]!.reversed) {
+      const queue = new ReversedQueue(options);
+      if (position !== undefined) queue.resume(position);
+      return queue;
+    }
     return makeQueue(this.packed, options, position);
   }
 }

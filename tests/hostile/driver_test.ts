@@ -216,6 +216,8 @@ Deno.test("[drv.crypto.config.2] crypto: no request goes while the device is not
     await code(() => rig.instance.cipher(CryptoCipher.AES_CBC, new Uint8Array(16), SOON)),
     "UNSUPPORTED",
   );
+  const unknown = await assertRejects(() => rig.instance.cipher(99, iv, SOON), VireoError);
+  assertEquals(unknown.message.includes("Crypto device is not ready"), true, unknown.message);
   assertEquals(requests, 0);
   model.setReady(true);
   await turn();

@@ -38,7 +38,7 @@ import type { ConfigWidth, DeviceModel } from "../../device.ts";
 import type { Violation } from "../../device_state.ts";
 import { HostedDevice } from "../../hosted_device.ts";
 import type { TransportOffer } from "../../offer.ts";
-import type { RingPosition } from "../../ring/position.ts";
+import type { ReversedPosition, RingPosition } from "../../ring/position.ts";
 import { type FrontEndRegion, MemoryMap } from "./memory_map.ts";
 
 /** Protocol features that a back end offers; CONFIG besides, if the device has a configuration. */
@@ -502,9 +502,10 @@ export class VhostUserDevice implements Disposable {
   }
 
   /** Where a queue stands; undefined if it does not run, or the driver has the device's side of it. */
-  #position(index: number): RingPosition | undefined {
-    const { hosted } = this;
-    return hosted.model.queues[index]!.reversed ? undefined : hosted.position(index);
+  #position(index: number): Exclude<RingPosition, ReversedPosition> | undefined {
+    const position = this.hosted.position(index);
+    if (position === undefined || !("ring" in position)) return position;
+    return position.ring === "reversed" ? undefined : position;
   }
 
   /** Stops a queue and closes its descriptors; its base is where it stands. */
