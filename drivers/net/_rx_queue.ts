@@ -179,6 +179,10 @@ export class RxQueue {
     frame.length = used - this.#layout.headerSize;
     frame.queue = this.index;
     frame.flags = memory[header]! & (NetHdrFlag.NEEDS_CSUM | NetHdrFlag.DATA_VALID);
+    // With RSC_INFO the place of the checksum is something else (drv.net.rx.3): nothing is known of it then.
+    if ((memory[header]! & NetHdrFlag.RSC_INFO) !== 0) frame.flags &= ~NetHdrFlag.NEEDS_CSUM;
+    frame.csumStart = 0;
+    frame.csumOffset = 0;
     frame.gsoType = memory[header + 1]!;
     frame.gsoSize = 0;
     if (frame.flags !== 0 || frame.gsoType !== NetGso.NONE) {
@@ -191,8 +195,6 @@ export class RxQueue {
 
   #checkCsum(header: number): boolean {
     const frame = this.#frame;
-    frame.csumStart = 0;
-    frame.csumOffset = 0;
     if ((frame.flags & NetHdrFlag.NEEDS_CSUM) === 0) return true;
     const memory = this.#region.bytes;
     frame.csumStart = memory[header + 6]! | (memory[header + 7]! << 8);
