@@ -3,8 +3,10 @@ import {
   type Dma,
   type DmaRegion,
   ETH_HDR_SIZE,
+  NET_HDR_HASH,
   NET_MAX_GSO_FRAME,
   NetGso,
+  NetHashReport,
   NetHdrFlag,
   VLAN_TAG_SIZE,
 } from "@vireo/hal";
@@ -185,12 +187,28 @@ export class RxQueue {
     frame.csumOffset = 0;
     frame.gsoType = memory[header + 1]!;
     frame.gsoSize = 0;
+    if (this.#layout.headerSize === NET_HDR_HASH.SIZE) this.#readHash(header);
     if (frame.flags !== 0 || frame.gsoType !== NetGso.NONE) {
       if (!this.#checkCsum(header) || !this.#checkGso(header)) return;
     }
     this.#stats.rxFrames++;
     this.#stats.rxBytes += frame.length;
     this.#deliver();
+  }
+
+  /** A report that is unknown is none. */
+  #readHash(header: number): void {
+    const memory = this.#region.bytes;
+    const frame = this.#frame;
+    const report = header + NET_HDR_HASH.hash_report.offset;
+    const known = memory[report + 1] === 0 && memory[report]! <= NetHashReport.UDPV6_EX;
+    frame.hashReport = (known ? memory[report]! : NetHashReport.NONE) as NetHashReport;
+    let hash = 0;
+    if (frame.hashReport !== NetHashReport.NONE) {
+      const value = header + NET_HDR_HASH.hash_value.offset;
+      for (let i = 3; i >= 0; i--) hash = hash << 8 | memory[value + i]!;
+    }
+    frame.hash = hash >>> 0;
   }
 
   #checkCsum(header: number): boolean {

@@ -201,6 +201,8 @@ Deno.test("net: a device that offers control features without CTRL_VQ is refused
       "MQ",
       "CTRL_MAC_ADDR",
       "CTRL_GUEST_OFFLOADS",
+      "RSS",
+      "HASH_REPORT",
     ] as const
   ) {
     const error = assertThrows(() => validate(FeatureSet.of(NetFeature[name])), VireoError);
