@@ -492,8 +492,10 @@ export class VhostUserDevice implements Disposable {
     const ring = this.#ring(index);
     const end = performance.now() + DRAIN_DEADLINE;
     const { keepsBuffers } = this.hosted.model.queues[index]!;
+    // A device that needs a reset is done with nothing more.
+    const stopped = (): boolean => (this.hosted.status & Status.NEEDS_RESET) !== 0;
     const held = (): number => keepsBuffers ? 0 : this.#position(index)?.held.length ?? 0;
-    while (held() > 0 && performance.now() < end) {
+    while (held() > 0 && !stopped() && performance.now() < end) {
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
     this.#halt(index);
