@@ -542,6 +542,8 @@ Deno.test("vhost-user: random messages never end or stop the server, nor cost a 
     {
       using peer = rig.connect();
       connections++;
+      // Connections that wait for a server in this very thread would block it.
+      await wait("the front end to be seen", () => rig.server.connected);
       if (below(2) === 0) startQueue(peer);
       for (let i = below(200); i >= 0; i--) {
         const request = below(50) === 0 ? below(64) : 1 + below(40);
