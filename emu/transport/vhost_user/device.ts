@@ -42,11 +42,12 @@ import type { TransportOffer } from "../../offer.ts";
 import type { InflightLog } from "../../ring/inflight.ts";
 import { checkRing } from "../../ring/make_queue.ts";
 import type { QueueGeometry } from "../../ring/queue_config.ts";
-import type {
-  PackedPosition,
-  QueuePosition,
-  ReversedPosition,
-  RingPosition,
+import {
+  type ForwardPosition,
+  forwardPosition,
+  type PackedPosition,
+  type QueuePosition,
+  type RingPosition,
 } from "../../ring/position.ts";
 import { InflightMemory, inflightSize } from "./inflight.ts";
 import { type FrontEndRegion, MemoryMap } from "./memory_map.ts";
@@ -603,10 +604,8 @@ export class VhostUserDevice implements Disposable {
   }
 
   /** Where a queue stands; undefined if it does not run, or the driver has the device's side of it. */
-  #position(index: number): Exclude<RingPosition, ReversedPosition> | undefined {
-    const position = this.hosted.position(index);
-    if (position === undefined || !("ring" in position)) return position;
-    return position.ring === "reversed" ? undefined : position;
+  #position(index: number): ForwardPosition | undefined {
+    return forwardPosition(this.hosted.position(index));
   }
 
   /** Stops a queue and closes its descriptors; its base is where it stands. */
