@@ -130,7 +130,7 @@ export const INFLIGHT: Layout<"size" | "offset" | "queues" | "queueSize"> = layo
   queueSize: "u16",
 }, 20);
 
-/** What the notes of a split queue's requests start with; {@linkcode INFLIGHT_SPLIT_ENTRY} by head follows. */
+/** Head of the notes of a split queue's requests; {@linkcode INFLIGHT_SPLIT_ENTRY} by head follows. */
 export const INFLIGHT_SPLIT: Layout<
   "features" | "version" | "descNum" | "lastBatchHead" | "usedIdx"
 > = layout({
@@ -147,7 +147,7 @@ export const INFLIGHT_SPLIT_ENTRY: Layout<"inflight" | "padding" | "next" | "cou
   next: "u16",
   counter: "u64",
 }, 16);
-/** What the notes of a packed queue's requests start with; a list of {@linkcode INFLIGHT_PACKED_ENTRY} follows. */
+/** Head of the notes of a packed queue's requests; a list of {@linkcode INFLIGHT_PACKED_ENTRY} follows. */
 export const INFLIGHT_PACKED: Layout<
   | "features"
   | "version"

@@ -508,7 +508,7 @@ export class VhostUserDevice implements Disposable {
       payload,
     );
     if (this.#rings.some((_, i) => this.hosted.running(i))) {
-      throw refuse("Cannot change the memory of inflight requests while queues run", {});
+      throw refuse("Cannot change the memory of inflight requests: no queue must run", {});
     }
     const least = inflightSize(queues, queueSize);
     const aligned = offset % INFLIGHT_ALIGN === 0 && offset <= MAX_INFLIGHT_OFFSET;
@@ -708,7 +708,7 @@ export class VhostUserDevice implements Disposable {
 
 /** The most descriptors of a queue, whatever its model says: memory is bounded by it. */
 const MAX_SIZE = 1024;
-/** What the place of inflight memory in its file is a multiple of, and the largest place, in bytes. */
+/** Unit of the place of inflight memory in its file, and the largest place, in bytes. */
 const INFLIGHT_ALIGN = 64;
 const MAX_INFLIGHT_OFFSET = 2 ** 30;
 /** Regions that can be added one by one, in tables. */

@@ -37,7 +37,7 @@ async function command(
   return bytes[0]!;
 }
 
-/** What RSS_CONFIG may say. */
+/** Settings that RSS_CONFIG may have. */
 interface Config {
   readonly types?: number;
   readonly table?: readonly number[];
@@ -126,7 +126,7 @@ const accepted: Check[] = ([
   },
 }));
 
-/** What cannot be configured. */
+/** Settings that a device must refuse. */
 const refused: Check[] = ([
   ["rss-mask-of-3-entries", RSS, RSS_CONFIG, (c) => rss(c, { table: [0, 0, 0] })],
   ["rss-mask-65535", RSS, RSS_CONFIG, (c) => rss(c, { mask: 0xffff })],
