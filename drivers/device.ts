@@ -61,13 +61,13 @@ export interface VirtioDevice {
   readonly dma: Dma;
   /** The device's configuration space. */
   readonly config: DeviceConfig;
-  /** What the device offered when it was last probed. */
+  /** Features that the device offered when it was last probed. */
   readonly offered: FeatureSet;
-  /** What was negotiated; empty before. */
+  /** Features that were negotiated; empty before. */
   readonly features: FeatureSet;
   /** The driver that is bound, or tries to be. */
   readonly driver: VirtioDriver | undefined;
-  /** What its probe returned. */
+  /** Instance that its probe returned. */
   readonly instance: DriverInstance | undefined;
   /** The queues that are set up, in the order of the request; those of `openQueues` come last. */
   readonly queues: readonly Virtqueue[];

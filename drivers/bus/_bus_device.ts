@@ -26,11 +26,11 @@ import type { WaitOptions } from "../wait/options.ts";
 import { ConfigGate } from "./_config_gate.ts";
 import { Dispatcher, type DispatchTarget } from "./_dispatcher.ts";
 
-/** What a device needs from its bus. */
+/** Parts of the bus that a device calls. */
 export interface DeviceHost {
   /** Upper bound of ring sizes. */
   readonly queueSize: number;
-  /** What devices tell their events to, if there is something. */
+  /** Tracer that gets the devices' events, if there is one. */
   readonly tracer?: Tracer | undefined;
   /** Sees the rings, if there is something that does. */
   readonly rings?: RingObserver | undefined;
@@ -59,7 +59,7 @@ export interface OutstandingBuffers {
 /** Opens a device's shared memory by its address. */
 type OpenMemory = (address: number, length: number) => MemoryWindow;
 
-/** What a device has of its machine. */
+/** Parts of its machine that a device uses. */
 export interface DeviceMachine {
   /** Opens the device's shared memory, as a `Platform` does. */
   readonly openMemory?: OpenMemory | undefined;
@@ -448,7 +448,7 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
     return found;
   }
 
-  /** What the machine knows of why the device failed or does not answer. */
+  /** Returns why the device failed or does not answer, if the machine knows. */
   diagnose(): VireoError | undefined {
     return this.#diagnose?.();
   }

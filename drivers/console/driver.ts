@@ -40,7 +40,7 @@ const NAME_LIMIT = 1024;
 
 /** Counts of the device's messages that were ignored. */
 export interface ConsoleCounters {
-  /** Control messages shorter than their event needs, or with an impossible port id. */
+  /** Control messages shorter than their event needs, or with a port id out of range. */
   malformed: number;
   /** Control messages about a port that is not there. */
   unknownPort: number;
@@ -98,7 +98,7 @@ export class Console implements DriverInstance {
     this.multiport = device.features.has(ConsoleFeature.MULTIPORT);
     const ports = this.multiport ? device.config.read32(CONSOLE_CONFIG.max_nr_ports.offset) : 1;
     if (ports < 1 || ports >= CONSOLE_MAX_PORTS) {
-      throw new VireoError("CONFIG_INVALID", "Console has an impossible number of ports", {
+      throw new VireoError("CONFIG_INVALID", "Cannot use the console's number of ports", {
         device: device.name,
         register: "max_nr_ports",
         seen: ports,

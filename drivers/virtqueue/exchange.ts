@@ -52,7 +52,7 @@ export interface ExchangeOptions extends WaitOptions {
 
 const NO_TRAILER = new Uint8Array(0);
 
-/** What a trailer holds until the device writes it. */
+/** Value of a trailer until the device writes it. */
 export const NOT_WRITTEN = 0xff;
 
 /**

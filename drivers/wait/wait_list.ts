@@ -43,7 +43,7 @@ export class WaitList<I, T> {
     return this.#length;
   }
 
-  /** What the first one waits for. */
+  /** Item of the first waiter. */
   get first(): I | undefined {
     return this.#first?.item;
   }

@@ -2,7 +2,7 @@ import { VireoError, type VireoErrorDetails } from "@vireo/hal";
 import { type Deadline, LONGEST_TIMER, type WaitOptions, within } from "./options.ts";
 import { SYSTEM_TIMERS, type Timers } from "./timers.ts";
 
-/** What is waited for; one object serves all waits of a place. */
+/** An awaited event; one object serves all waits of a place. */
 export interface WaitSubject<T> {
   /** The end of `Timed out after 5 ms waiting for ...`: `the device to return the buffer`. */
   readonly what: string;
@@ -48,7 +48,7 @@ export function timedOut(
 
 /** A wait that goes on. */
 export interface OngoingWait {
-  /** What is waited for, as in {@linkcode WaitSubject.what}. */
+  /** Name of the awaited event, as in {@linkcode WaitSubject.what}. */
   readonly what: string;
   /** When it began, by `performance.now()`. */
   readonly since: number;

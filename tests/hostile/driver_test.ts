@@ -69,7 +69,7 @@ Deno.test("hostile: crypto: 2^32 - 1 data queues are refused, and of many 8 are 
     await using rig = await Rig.open(cryptoDriver, model);
     assertEquals(
       rig.device.error?.message,
-      "Crypto device has an impossible number of queues (virtio0, register max_dataqueues): " +
+      "Cannot use the crypto device's number of queues (virtio0, register max_dataqueues): " +
         `saw ${queues}, expected 1 to 65535`,
     );
   }
@@ -228,6 +228,8 @@ Deno.test("[drv.crypto.config.2] crypto: no request goes while the device is not
     await code(() => rig.instance.cipher(CryptoCipher.AES_CBC, new Uint8Array(16), SOON)),
     "UNSUPPORTED",
   );
+  const unknown = await assertRejects(() => rig.instance.cipher(99, iv, SOON), VireoError);
+  assertEquals(unknown.message.includes("Crypto device is not ready"), true, unknown.message);
   assertEquals(requests, 0);
   model.setReady(true);
   await turn();

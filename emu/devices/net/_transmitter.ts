@@ -2,6 +2,7 @@ import {
   ETH_HDR_SIZE,
   FeatureSet,
   NET_HDR,
+  NET_HDR_HASH,
   NET_MAX_GSO_FRAME,
   NetFeature,
   NetGso,
@@ -19,7 +20,7 @@ export class Transmitter {
   readonly #stats: NetDeviceStats;
   readonly #offloader = new Offloader();
   readonly #offload = new Offload();
-  readonly #frame: Uint8Array = new Uint8Array(NET_HDR.SIZE + NET_MAX_GSO_FRAME);
+  readonly #frame: Uint8Array = new Uint8Array(NET_HDR_HASH.SIZE + NET_MAX_GSO_FRAME);
   readonly #emit: FrameEmit;
   #features: FeatureSet = FeatureSet.NONE;
   #headerSize: number = NET_HDR.SIZE;
