@@ -27,7 +27,7 @@ export interface RigOptions {
 }
 
 /** Both sides of a ring, and what they move. */
-export interface Rig {
+interface Rig {
   readonly driver: SplitVirtqueue | PackedVirtqueue;
   readonly device: RunningQueue;
   readonly lists: readonly SgList[];

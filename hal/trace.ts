@@ -17,9 +17,6 @@ export interface RegisterTrace {
 /** Receives every register access, in program order. */
 export type RegisterSink = (access: RegisterTrace) => void;
 
-/** Version of the event contract below; it grows when an event or a field changes its meaning. */
-export const TRACE_VERSION = 1;
-
 /** The kinds of events that can be chosen: register accesses, what rings and devices do, and requests. */
 export const TRACE_GROUPS = ["regs", "ring", "request"] as const;
 /** One of {@linkcode TRACE_GROUPS}. */

@@ -28,7 +28,7 @@ export const TARGETS = [
   "guest aarch64",
 ] as const;
 /** A row of tests' names: what the drivers ran on. */
-export type Target = typeof TARGETS[number];
+type Target = typeof TARGETS[number];
 const TRANSPORTS = [
   "mmio v1",
   "mmio v2",

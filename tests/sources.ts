@@ -24,7 +24,7 @@ export interface Import {
 }
 
 /** A source file of a room: its path from the root, and what it imports. */
-export interface Source {
+interface Source {
   readonly room: string;
   readonly path: string;
   readonly imports: readonly Import[];

@@ -29,7 +29,7 @@ export interface Place {
 }
 
 /** A descriptor, but for the fields after its flags, which each ring has otherwise. */
-export interface RawDescriptor {
+interface RawDescriptor {
   readonly address: number;
   readonly length: number;
   readonly flags: number;

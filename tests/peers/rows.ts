@@ -25,7 +25,7 @@ const deadline = 30_000;
 const MIB = 1024 * 1024;
 
 /** Something that is shown with a peer. */
-export interface Row {
+interface Row {
   /** The peer, and what is shown. */
   readonly name: string;
   /** Shows it. @returns Figures; or why it cannot be had. */

@@ -1,4 +1,5 @@
-import { citations, type Clause, CLAUSES, sectionNumber } from "../../firmware/check/clauses.ts";
+import { type Clause, CLAUSES, sectionNumber } from "../../firmware/check/clauses.ts";
+import { citations } from "./citations.ts";
 import { outOfScope } from "./scope.ts";
 
 /** What is known of a clause. */

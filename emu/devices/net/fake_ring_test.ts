@@ -7,11 +7,6 @@ import type { FeatureSet } from "@vireo/hal";
 import type { Chain, DeviceContext, DeviceQueue } from "../../device.ts";
 import { WorkMeter } from "../../work.ts";
 
-/** Bytes of one element. */
-export interface Element {
-  readonly bytes: Uint8Array;
-}
-
 /** A chain over plain byte arrays. */
 export class FakeChain implements Chain {
   readonly head: number;

@@ -62,7 +62,7 @@ export interface Program {
 }
 
 /** What a run came to. */
-export interface Outcome {
+interface Outcome {
   /** Why it failed; undefined if it did not. */
   readonly failure: string | undefined;
   /** Milliseconds of the act that took longest, and its number. */
