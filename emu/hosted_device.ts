@@ -10,6 +10,7 @@ import type { ConfigWidth, DeviceContext, DeviceModel, DeviceQueue, ModelUsage }
 import type { DeviceState, QueueState, Violation, ViolationPlace } from "./device_state.ts";
 import type { GuestMemory } from "./memory.ts";
 import { offeredFeatures, type TransportOffer } from "./offer.ts";
+import type { InflightLog } from "./ring/inflight.ts";
 import { checkRing, makeQueue } from "./ring/make_queue.ts";
 import type { RingPosition } from "./ring/position.ts";
 import {
@@ -421,9 +422,10 @@ export class HostedDevice implements DeviceContext {
    * Starts a queue; false if its geometry is bad.
    *
    * @param position Where it goes on; the start by default.
+   * @param inflight Where it notes what the model holds.
    * @throws {RangeError} If it cannot stand there.
    */
-  startQueue(index: number, position?: RingPosition): boolean {
+  startQueue(index: number, position?: RingPosition, inflight?: InflightLog): boolean {
     const config = this.configs[index]!;
     const geometry = this.#geometry(config);
     const wrong = checkRing(this.packed, geometry, this.#options.memory);
@@ -435,7 +437,7 @@ export class HostedDevice implements DeviceContext {
       return false;
     }
     if (this.#oneBlock) this.features = this.#driverFeatures();
-    this.#queues[index] = this.#makeQueue(index, geometry, position);
+    this.#queues[index] = this.#makeQueue(index, geometry, position, inflight);
     return true;
   }
 
@@ -670,7 +672,12 @@ export class HostedDevice implements DeviceContext {
     return this.#oneBlock ? config.legacyGeometry(this.pageSize) : config.geometry();
   }
 
-  #makeQueue(index: number, geometry: QueueGeometry, position?: RingPosition): RunningQueue {
+  #makeQueue(
+    index: number,
+    geometry: QueueGeometry,
+    position?: RingPosition,
+    inflight?: InflightLog,
+  ): RunningQueue {
     const { features } = this;
     const options: RunningQueueOptions = {
       index,
@@ -681,11 +688,16 @@ export class HostedDevice implements DeviceContext {
       inOrder: features.has(Feature.IN_ORDER),
       batchUsed: this.#options.offer?.batchUsed ?? false,
       work: this.work,
+      inflight,
       notifyOnEmpty: this.legacy && features.has(Feature.NOTIFY_ON_EMPTY),
       interrupt: () => this.raise(InterruptCause.QUEUE, index),
       fault: (reason, place) => this.#fault("ring", reason, place),
     };
-    if (this.model.queues[index]!.reversed) return new ReversedQueue(options);
+    if (this.model.queues[index]!.reversed) {
+      const queue = new ReversedQueue(options);
+      if (position !== undefined) queue.resume(position);
+      return queue;
+    }
     return makeQueue(this.packed, options, position);
   }
 }

@@ -3,6 +3,7 @@ import type { DeviceQueue } from "../device.ts";
 import type { ViolationPlace } from "../device_state.ts";
 import type { GuestMemory } from "../memory.ts";
 import type { WorkMeter } from "../work.ts";
+import type { InflightLog } from "./inflight.ts";
 import type { RingPosition } from "./position.ts";
 
 /** Geometry of a queue as the driver set it up; plain data. */
@@ -53,6 +54,8 @@ export interface RunningQueueOptions {
   readonly notifyOnEmpty?: boolean;
   /** Counts the bytes that are copied from and to chains. */
   readonly work?: WorkMeter | undefined;
+  /** Where the queue notes what the model holds. */
+  readonly inflight?: InflightLog | undefined;
   /** Raises the queue interrupt. */
   readonly interrupt: () => void;
   /** Reports a guest fault to the device. */

@@ -12,6 +12,7 @@ import type { GuestMemory } from "../memory.ts";
 import { type RingFault, ringFault } from "./_fault.ts";
 import { RingChain } from "./chain.ts";
 import { InOrder } from "./in_order.ts";
+import type { InflightLog } from "./inflight.ts";
 import type { QueuePosition } from "./position.ts";
 import type { QueueGeometry, RunningQueue, RunningQueueOptions } from "./queue_config.ts";
 
@@ -70,7 +71,11 @@ export class SplitQueue implements RunningQueue {
   /** By head: 1 while the device model has its chain. */
   readonly #held: Uint8Array;
   readonly #order: InOrder | undefined;
-  readonly #freeHead = (head: number): void => void (this.#held[head] = 0);
+  readonly #inflight: InflightLog | undefined;
+  readonly #freeHead = (head: number): void => {
+    this.#held[head] = 0;
+    this.#inflight?.used(head);
+  };
   /** All chain objects so far, at most as many as the queue has entries. */
   readonly #chains: RingChain[] = [];
   /** The free ones, except the last one used: that is next, because it is still in the cache. */
@@ -104,6 +109,7 @@ export class SplitQueue implements RunningQueue {
     this.#used32 = used / 4;
     this.#desc32 = memory.offset(geometry.desc, layout.descSize) / 4;
     this.#eventIdx = options.eventIdx;
+    this.#inflight = options.inflight;
     this.#held = new Uint8Array(geometry.size);
     this.#order = options.inOrder ? new InOrder(this.size, options.batchUsed ?? false) : undefined;
   }
@@ -141,12 +147,14 @@ export class SplitQueue implements RunningQueue {
         chain.takenAt = last;
         chain.single(offset, bytes, (flags & WRITE) !== 0);
         this.#lastAvail = (last + 1) & 0xffff;
+        this.#inflight?.taken(head, 0, 0);
         return chain;
       }
     }
     const chain = this.#walk(head, last);
     if (chain === undefined) return undefined;
     this.#lastAvail = (last + 1) & 0xffff;
+    this.#inflight?.taken(head, 0, 0);
     return chain;
   }
 
@@ -166,6 +174,7 @@ export class SplitQueue implements RunningQueue {
     // Under IN_ORDER the oldest chain waits only for chains that may share its used entry.
     if (order === undefined || (own.takenAt === this.#usedIndex && !order.batch)) {
       this.#held[own.head] = 0;
+      this.#inflight?.used(own.head);
       this.#use(own.head, written);
       this.#usedIndex = (this.#usedIndex + 1) & 0xffff;
     } else {
@@ -187,9 +196,11 @@ export class SplitQueue implements RunningQueue {
     const next = this.#usedIndex;
     if (next === this.#signalled) return;
     if (next !== this.#published) {
+      this.#inflight?.publishing(next);
       // Orders the used entries before the index (dev.split-ring.used-ring.1).
       Atomics.store(this.#words16, this.#used16 + 1, next);
       this.#published = next;
+      this.#inflight?.published(next);
     }
     const old = this.#signalled;
     this.#signalled = next;

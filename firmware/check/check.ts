@@ -1,9 +1,10 @@
 import type { CheckContext } from "./context.ts";
+import type { BusName } from "./raw/device.ts";
 
 /** Where a check makes sense. */
 interface Scope {
-  /** The bus; either by default. */
-  readonly bus?: "mmio" | "pci";
+  /** The bus; any by default. */
+  readonly bus?: BusName;
   /** The interface; either by default. */
   readonly face?: "modern" | "legacy";
   /** Virtio ids of the devices; all by default. */

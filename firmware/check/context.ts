@@ -94,13 +94,21 @@ export class CheckContext {
   /** The device as one of virtio-mmio. */
   get mmio(): RawMmio {
     if (this.device instanceof RawMmio) return this.device;
+    this.#needsRegisters();
     throw new TypeError("Cannot use a PCI function as a slot");
   }
 
   /** The device as a function of PCI. */
   get pci(): RawPci {
     if (this.device instanceof RawPci) return this.device;
+    this.#needsRegisters();
     throw new TypeError("Cannot use a slot as a PCI function");
+  }
+
+  #needsRegisters(): void {
+    if (this.device.bus === "vhost-user") {
+      throw new CheckSkip("a vhost-user device has no registers");
+    }
   }
 
   /** A request that works on this type of device. */

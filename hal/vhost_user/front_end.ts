@@ -232,6 +232,11 @@ export class VhostUserFrontEnd implements VhostUserLease {
     return this.#eventsOf(index).call;
   }
 
+  /** Whether the back end interrupted for a queue since this was last asked. */
+  takeInterrupt(index: number): boolean {
+    return this.#events.get(index)?.call.take() ?? false;
+  }
+
   /** Tells the back end of available buffers. */
   kick(index: number): void {
     const events = this.#events.get(index);

@@ -14,6 +14,10 @@ export const VHOST_USER_NET_CONTROL: FeatureSet = FeatureSet.of(
   NetFeature.CTRL_GUEST_OFFLOADS,
   NetFeature.GUEST_ANNOUNCE,
   NetFeature.MQ,
+  NetFeature.RSS,
+  NetFeature.HASH_REPORT,
+  NetFeature.NOTF_COAL,
+  NetFeature.VQ_NOTF_COAL,
 );
 
 /**
@@ -24,7 +28,5 @@ export const VHOST_USER_NET_CONFIG: FeatureSet = FeatureSet.of(
   NetFeature.MTU,
   NetFeature.MAC,
   NetFeature.STATUS,
-  NetFeature.RSS,
-  NetFeature.HASH_REPORT,
   NetFeature.SPEED_DUPLEX,
 );

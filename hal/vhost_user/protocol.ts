@@ -130,6 +130,63 @@ export const INFLIGHT: Layout<"size" | "offset" | "queues" | "queueSize"> = layo
   queueSize: "u16",
 }, 20);
 
+/** Head of the notes of a split queue's requests; {@linkcode INFLIGHT_SPLIT_ENTRY} by head follows. */
+export const INFLIGHT_SPLIT: Layout<
+  "features" | "version" | "descNum" | "lastBatchHead" | "usedIdx"
+> = layout({
+  features: "u64",
+  version: "u16",
+  descNum: "u16",
+  lastBatchHead: "u16",
+  usedIdx: "u16",
+}, 16);
+/** A note of a split queue: whether the head is in flight, and when it was taken. */
+export const INFLIGHT_SPLIT_ENTRY: Layout<"inflight" | "padding" | "next" | "counter"> = layout({
+  inflight: "u8",
+  padding: { bytes: 5 },
+  next: "u16",
+  counter: "u64",
+}, 16);
+/** Head of the notes of a packed queue's requests; a list of {@linkcode INFLIGHT_PACKED_ENTRY} follows. */
+export const INFLIGHT_PACKED: Layout<
+  | "features"
+  | "version"
+  | "descNum"
+  | "freeHead"
+  | "oldFreeHead"
+  | "usedIdx"
+  | "oldUsedIdx"
+  | "usedWrap"
+  | "oldUsedWrap"
+  | "padding"
+> = layout({
+  features: "u64",
+  version: "u16",
+  descNum: "u16",
+  freeHead: "u16",
+  oldFreeHead: "u16",
+  usedIdx: "u16",
+  oldUsedIdx: "u16",
+  usedWrap: "u8",
+  oldUsedWrap: "u8",
+  padding: { bytes: 10 },
+}, 32);
+/** A descriptor of a packed queue's request, and of the first one, whether the request is in flight. */
+export const INFLIGHT_PACKED_ENTRY: Layout<
+  "inflight" | "padding" | "next" | "last" | "num" | "counter" | "id" | "flags" | "len" | "addr"
+> = layout({
+  inflight: "u8",
+  padding: "u8",
+  next: "u16",
+  last: "u16",
+  num: "u16",
+  counter: "u64",
+  id: "u16",
+  flags: "u16",
+  len: "u32",
+  addr: "u64",
+}, 32);
+
 /** Bytes and descriptors that a message may have. */
 export interface PayloadRule {
   /** Fewest bytes. */

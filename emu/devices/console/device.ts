@@ -88,7 +88,7 @@ export class ConsoleDevice implements DeviceModel {
   /**
    * Makes the device.
    *
-   * @throws {RangeError} If the ports do not fit in `maxPorts`, or it is not from 1 to 32768.
+   * @throws {RangeError} If the ports do not fit in `maxPorts`, or it is not from 1 to 32767.
    */
   constructor(options: ConsoleDeviceOptions) {
     const multiport = options.multiport ??

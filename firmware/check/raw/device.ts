@@ -11,12 +11,15 @@ export interface Parts {
   readonly device: number;
 }
 
-/** A device by its registers, the same for both transports and both versions. Nothing is checked here. */
+/** The transports that checks know. */
+export type BusName = "mmio" | "pci" | "vhost-user";
+
+/** A device by its registers or messages, the same for all transports and versions. Nothing is checked here. */
 export interface RawDevice extends Disposable {
   /** Name of its slot or function. */
   readonly name: string;
   /** Which bus it is on. */
-  readonly bus: "mmio" | "pci";
+  readonly bus: BusName;
   /** Whether the legacy interface is used. */
   readonly legacy: boolean;
   /** Virtio device id. */

@@ -12,6 +12,8 @@ export type LogEntry =
     /** The place in the arena that the value stands for: its low or high word, or its page. */
     readonly place?: { readonly at: number; readonly part: PlacePart };
   }
+  /** A message to a back end, as a call of the lease; addresses are sums with `A`, the arena's. */
+  | { readonly op: "call"; readonly code: string }
   | { readonly op: "bytes"; readonly at: number; readonly bytes: Uint8Array }
   /** Eight bytes of memory that hold an address in the arena. */
   | { readonly op: "pointer"; readonly at: number; readonly to: number }
