@@ -28,7 +28,7 @@ const STEPS = [
   "reset",
 ] as const;
 /** A step, with the queue, offset or value that it is about. */
-export interface Step {
+interface Step {
   readonly call: typeof STEPS[number];
   readonly value: number;
 }
@@ -48,7 +48,7 @@ const LIES = [
   "leave",
 ] as const;
 /** A lie: which answer it is about, and what it is. */
-export interface Lie {
+interface Lie {
   readonly at: number;
   readonly kind: typeof LIES[number];
   readonly a: number;
