@@ -206,7 +206,18 @@ export type TraceEvent = TraceDetail & {
 /** Receives every event. It must not throw, nor call what is traced. */
 export type TraceSink = (event: TraceEvent) => void;
 
-/** The group of an event. */
+/**
+ * The group of an event.
+ *
+ * @example
+ * ```ts
+ * import { traceGroup } from "@vireo/hal/trace";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const kick = { kind: "kick", queue: 0, name: "rng 0", buffers: 1, notified: true } as const;
+ * assertEquals(traceGroup(kick), "ring");
+ * ```
+ */
 export function traceGroup(event: TraceDetail): TraceGroup {
   switch (event.kind) {
     case "register":
@@ -220,7 +231,19 @@ export function traceGroup(event: TraceDetail): TraceGroup {
   }
 }
 
-/** Whether an event is asked for by its group; what happens to a buffer is the ring's too. */
+/**
+ * Whether an event is asked for by its group; what happens to a buffer is the ring's too.
+ *
+ * @example
+ * ```ts
+ * import { inTraceGroups } from "@vireo/hal/trace";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const kick = { kind: "kick", queue: 0, name: "rng 0", buffers: 1, notified: true } as const;
+ * assertEquals(inTraceGroups(new Set(["regs"]), kick), false);
+ * assertEquals(inTraceGroups(new Set(["regs", "ring"]), kick), true);
+ * ```
+ */
 export function inTraceGroups(groups: ReadonlySet<TraceGroup>, event: TraceDetail): boolean {
   if (groups.has(traceGroup(event))) return true;
   return (event.kind === "add" || event.kind === "used") && groups.has("ring");
