@@ -96,7 +96,7 @@ export function targetOf(path: string, name: string): string {
   return relative(new URL(name, new URL(path, ROOT)));
 }
 
-/** What a package's specifiers stand for, by its `deno.json`. */
+/** Maps a package's specifiers to files, by its `deno.json`. */
 export function packageModules(): ReadonlyMap<string, string> {
   const modules = new Map<string, string>();
   for (const room of Object.keys(ARROWS)) {

@@ -272,7 +272,7 @@ function linuxRow(name: string, qemu: string): Row {
   };
 }
 
-/** What is shown, the quickest first. */
+/** Rows that are shown, the quickest first. */
 export function rows(qemus: readonly (readonly [string, string])[]): Row[] {
   return [
     ...qemus.map(([name, folder]) =>

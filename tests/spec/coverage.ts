@@ -2,7 +2,7 @@ import { type Clause, CLAUSES, sectionNumber } from "../../firmware/check/clause
 import { citations } from "./citations.ts";
 import { outOfScope } from "./scope.ts";
 
-/** What is known of a clause. */
+/** State of a clause. */
 interface Decision {
   /** The clause. */
   readonly clause: Clause;

@@ -13,7 +13,7 @@ import {
 } from "@vireo/hal/vhost-user";
 import { openDescriptors } from "./wait.ts";
 
-/** What the front end is told to do, step by step. */
+/** Steps of the front end. */
 const STEPS = [
   "readFeatures",
   "writeFeatures",
@@ -33,7 +33,7 @@ interface Step {
   readonly value: number;
 }
 
-/** What the back end does to its answers. */
+/** Lies of the back end about its answers. */
 const LIES = [
   "say nothing",
   "flip bits",
