@@ -20,7 +20,7 @@ import { GuestLine, type GuestMonitor, type GuestOutput } from "./_line.ts";
 import { startQemu } from "./_qemu.ts";
 
 /** The machine to boot, and its run. */
-interface BootOptions extends DeviceInterfaces {
+export interface BootOptions extends DeviceInterfaces {
   /** The board: `x86_64-microvm` or `aarch64-virt`. */
   readonly board: string;
   /** The bundled program, as {@linkcode bundle} makes it. */
