@@ -27,7 +27,7 @@ interface Row extends Comparison {
   readonly heap?: { readonly ours: number; readonly theirs: number };
 }
 
-/** What was measured, and on what. */
+/** Measurements, and the machine on which they were made. */
 interface Report {
   readonly date: string;
   readonly machine: string;
