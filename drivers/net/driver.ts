@@ -44,6 +44,8 @@ const FEATURES = FeatureSet.of(
   NetFeature.SPEED_DUPLEX,
   NetFeature.RSS,
   NetFeature.HASH_REPORT,
+  NetFeature.NOTF_COAL,
+  NetFeature.VQ_NOTF_COAL,
 );
 
 /**

@@ -23,6 +23,12 @@ import { Control } from "./_control.ts";
 import { chooseLayouts, DEFAULT_MTU, MAX_GSO_PACKET } from "./_header.ts";
 import { Inbox } from "./_inbox.ts";
 import {
+  CoalescingMemory,
+  type CoalescingOptions,
+  type CoalescingParameters,
+  type QueueKind,
+} from "./coalescing.ts";
+import {
   checkPairs,
   type HashConfig,
   hashConfig,
@@ -111,6 +117,7 @@ export class Net extends EventTarget implements DriverInstance {
   #hashLimits: HashLimits = { keySize: 0, tableLength: 0, types: 0 };
   #rss: RssConfig | undefined;
   #hash: HashConfig | undefined;
+  readonly #coalescing = new CoalescingMemory();
   readonly #random: (into: Uint8Array) => void;
   readonly #modes = new Map<RxMode, boolean>();
   #macTable: readonly [readonly Uint8Array[], readonly Uint8Array[]] | undefined;
@@ -415,6 +422,47 @@ export class Net extends EventTarget implements DriverInstance {
     this.#rss = undefined;
   }
 
+  /**
+   * Has the device interrupt less often: after a number of packets, or a time after the first of them. A recovery
+   * sets it again. What is set for all queues of a kind replaces what single ones had.
+   *
+   * @throws {RangeError} If a parameter is over 32 bits, or the queue was not set up.
+   * @throws {VireoError} `UNSUPPORTED` without NOTF_COAL, or VQ_NOTF_COAL for one queue; `COMMAND_REFUSED`, `TIMEOUT`.
+   */
+  async setCoalescing(kind: QueueKind, options: CoalescingOptions): Promise<void> {
+    const { queue } = options;
+    const index = queue === undefined ? undefined : this.#queueIndex(kind, queue);
+    const control = (feature: number): Control => this.#commands(feature);
+    await this.#coalescing.set(control, kind, index, options, forCommand(options));
+  }
+
+  /**
+   * Asks the device what it does for one queue, by its pair.
+   *
+   * @throws As {@linkcode Net.setCoalescing} for one queue.
+   */
+  async coalescing(
+    kind: QueueKind,
+    queue: number,
+    options?: WaitOptions,
+  ): Promise<CoalescingParameters> {
+    const index = this.#queueIndex(kind, queue);
+    return await this.#commands(NetFeature.VQ_NOTF_COAL).queueCoalescing(
+      index,
+      forCommand(options),
+    );
+  }
+
+  /** The index of a virtqueue (drv.net.coalescing.1). */
+  #queueIndex(kind: QueueKind, queue: number): number {
+    if (Number.isInteger(queue) && queue >= 0 && queue < this.#senders.length) {
+      return 2 * queue + (kind === "tx" ? 1 : 0);
+    }
+    throw new RangeError(
+      `Cannot hold interrupts of queue ${queue} back: expected 0 to ${this.#senders.length - 1}`,
+    );
+  }
+
   /** Changes how many queue pairs are used by a command. */
   async #changePairs(pairs: number, command: () => Promise<void>): Promise<void> {
     const before = this.#pairs;
@@ -588,6 +636,7 @@ export class Net extends EventTarget implements DriverInstance {
     else if (pairs > 1 && this.device.has(NetFeature.MQ)) await this.setPairs(pairs, options);
     else if (pairs > 1) await this.setRss({ pairs, ...options });
     if (hash !== undefined) await this.setHash({ ...hash, ...options });
+    await this.#coalescing.send(control, options);
   }
 
   #free(): void {

@@ -203,6 +203,8 @@ Deno.test("net: a device that offers control features without CTRL_VQ is refused
       "CTRL_GUEST_OFFLOADS",
       "RSS",
       "HASH_REPORT",
+      "NOTF_COAL",
+      "VQ_NOTF_COAL",
     ] as const
   ) {
     const error = assertThrows(() => validate(FeatureSet.of(NetFeature[name])), VireoError);

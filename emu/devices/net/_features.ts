@@ -26,6 +26,8 @@ const ALL_FEATURES = [
   NetFeature.GUEST_ANNOUNCE,
   NetFeature.CTRL_MAC_ADDR,
   NetFeature.SPEED_DUPLEX,
+  NetFeature.NOTF_COAL,
+  NetFeature.VQ_NOTF_COAL,
 ] as const;
 
 /** Features that a device with these options offers. */

@@ -30,6 +30,7 @@ import type { Chain, ConfigWidth, DeviceContext, DeviceModel, QueueSpec } from "
 import { checkRange, offer, parseAddress, queueSpecs } from "./_features.ts";
 import { RxRing } from "./_rx_ring.ts";
 import { Transmitter } from "./_transmitter.ts";
+import { Coalescing, hostTimer } from "./coalescing.ts";
 import { type ControlTarget, runControl } from "./control.ts";
 import { macNumber, RxFilter } from "./filter.ts";
 import type { NetDeviceOptions, NetDeviceState, NetDeviceStats } from "./options.ts";
@@ -77,6 +78,7 @@ export class NetDevice implements DeviceModel, FrameSink {
   readonly #mtu: number;
   readonly #steering = new Steering();
   readonly #rss = new Rss();
+  readonly #coalescing: Coalescing;
   readonly #transmitter: Transmitter;
   readonly #target: ControlTarget;
   readonly #rings: RxRing[] = [];
@@ -115,7 +117,14 @@ export class NetDevice implements DeviceModel, FrameSink {
     this.features = offer(options, this.maxPairs);
     this.#writeHashLimits();
     this.queues = queueSpecs(this.maxPairs, options.queueSize ?? 256, this.features);
-    for (let i = 0; i < this.maxPairs; i++) this.#rings.push(new RxRing(options.backlog ?? 256));
+    this.#coalescing = new Coalescing(
+      (queue) => this.#context?.queue(queue)?.signal(),
+      options.timer ?? hostTimer,
+    );
+    const used = (queue: number, packets: number) => this.#coalescing.used(queue, packets);
+    for (let i = 0; i < this.maxPairs; i++) {
+      this.#rings.push(new RxRing(options.backlog ?? 256, used));
+    }
     this.#backend = options.backend;
     this.#transmitter = new Transmitter(options.backend, this.stats);
     this.#target = {
@@ -126,6 +135,13 @@ export class NetDevice implements DeviceModel, FrameSink {
       setRss: (chain) => this.#setRss(chain),
       setHash: (chain) => this.#setHash(chain),
       setOffloads: (bits) => this.#setOffloads(bits),
+      setCoalescing: (kind, parameters) => this.#coalescing.setAll(kind, parameters),
+      setQueueCoalescing: (queue, parameters) => {
+        if (!this.#isEnabled(queue)) return false;
+        this.#coalescing.set(queue, parameters);
+        return true;
+      },
+      queueCoalescing: (queue) => this.#isEnabled(queue) ? this.#coalescing.get(queue) : undefined,
       ackAnnounce: () => this.#ackAnnounce(),
     };
     this.#backend.connect(this);
@@ -228,7 +244,9 @@ export class NetDevice implements DeviceModel, FrameSink {
 
   /** A queue was reset: what was popped from it is void. */
   resetQueue(queue: number): void {
-    if ((queue & 1) === 0 && queue !== this.#controlIndex) this.#rings[queue >>> 1]?.forget();
+    if (queue === this.#controlIndex) return;
+    this.#coalescing.resetQueue(queue);
+    if ((queue & 1) === 0) this.#rings[queue >>> 1]?.forget();
   }
 
   /** Puts all back as it was made, but for the link. */
@@ -237,6 +255,7 @@ export class NetDevice implements DeviceModel, FrameSink {
     this.#pairs = 1;
     this.#receivers = 1;
     this.#rss.reset();
+    this.#coalescing.reset();
     this.#accepts = 0;
     this.#offloads = 0;
     this.filter.reset();
@@ -308,6 +327,12 @@ export class NetDevice implements DeviceModel, FrameSink {
     return true;
   }
 
+  /** Whether a queue is a receive or transmit queue that the driver set up. */
+  #isEnabled(queue: number): boolean {
+    return queue !== this.#controlIndex && queue < 2 * this.maxPairs &&
+      this.#context?.queue(queue) !== undefined;
+  }
+
   /** Tells the driver the limits of hashing, where it is offered (virtio 1.4 §5.1.4). */
   #writeHashLimits(): void {
     const rss = this.features.has(NetFeature.RSS);
@@ -340,15 +365,17 @@ export class NetDevice implements DeviceModel, FrameSink {
       offloads: this.#offloads,
       filter: this.filter.snapshot(),
       hash: this.#rss.snapshot(),
+      coalescing: this.#coalescing.snapshot(),
     };
   }
 
   /** Takes the state back. */
   restore(state: unknown): void {
-    const { mac, status, pairs, offloads, filter, hash } = state as NetDeviceState;
+    const { mac, status, pairs, offloads, filter, hash, coalescing } = state as NetDeviceState;
     this.#setMac(Uint8Array.from(mac));
     this.#setStatus(status);
     this.#rss.restore(hash);
+    this.#coalescing.restore(coalescing);
     this.#usePairs(pairs, this.#rss.receivers(pairs));
     this.#setOffloads(offloads);
     this.filter.restore(filter);
@@ -404,7 +431,7 @@ export class NetDevice implements DeviceModel, FrameSink {
       ? undefined
       : (frame: Uint8Array, at: number, length: number) =>
         this.#steering.sent(frame, at, length, pair);
-    let used = false;
+    let used = 0;
     // Bounded: a driver on another thread could otherwise keep this loop going for ever.
     const { work } = this.#context!;
     for (let budget = queue.size; budget > 0; budget--) {
@@ -419,10 +446,10 @@ export class NetDevice implements DeviceModel, FrameSink {
       }
       this.#transmitter.send(chain, this.linkUp, steer);
       queue.push(chain, 0);
-      used = true;
+      used++;
     }
-    if (!used) return;
-    queue.signal();
+    if (used === 0) return;
+    this.#coalescing.used(index, used);
     this.#backend.flush();
     if (queue.hasAvailable()) work.again(index);
   }
@@ -440,7 +467,6 @@ export class NetDevice implements DeviceModel, FrameSink {
       }
       const ack = runControl(chain, context, this.#target);
       if (ack !== 0) this.stats.controlErrors++;
-      chain.writeU8(ack);
       queue.push(chain);
     }
     queue.signal();

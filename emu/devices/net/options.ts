@@ -1,4 +1,5 @@
 import type { NetBackend } from "../../backends/net_backend.ts";
+import type { CoalescingState, MicrosecondTimer } from "./coalescing.ts";
 import type { RxFilterState } from "./filter.ts";
 import type { ReceiveHashState } from "./rss.ts";
 
@@ -29,6 +30,8 @@ export interface NetDeviceOptions {
   readonly linkUp?: boolean;
   /** Frames that wait for receive buffers before more are dropped; 256 by default. */
   readonly backlog?: number;
+  /** The timer of interrupts that the driver has held back; by default the host's, in whole milliseconds. */
+  readonly timer?: MicrosecondTimer;
 }
 
 /** Counters of a {@linkcode NetDevice}; they only grow. */
@@ -71,4 +74,6 @@ export interface NetDeviceState {
   readonly filter: RxFilterState;
   /** How frames are hashed, and steered by that. */
   readonly hash: ReceiveHashState;
+  /** How interrupts are held back. */
+  readonly coalescing: CoalescingState;
 }
