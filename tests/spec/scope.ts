@@ -81,8 +81,8 @@ export const OUT_OF_SCOPE: readonly OutOfScope[] = [
     why: "The drivers are transitional",
   },
   {
-    ids: both("net.rss-context", "net.inner-hash", "net.coalescing", "net.stats"),
-    why: "RSS_CONTEXT, HASH_TUNNEL, coalescing and statistics are neither offered nor accepted",
+    ids: both("net.rss-context", "net.inner-hash", "net.stats"),
+    why: "RSS_CONTEXT, HASH_TUNNEL and statistics are neither offered nor accepted",
   },
   {
     ids: both("net.flow-filter", "net.ipsec", "crypto.ipsec"),

@@ -2,39 +2,19 @@ import { join, u16, u32, zeroes } from "../bytes.ts";
 import type { Check } from "../check.ts";
 import type { CheckContext } from "../context.ts";
 import { FRAME, netHeader, TYPE } from "../requests.ts";
+import { ACK, command, control, NET_CONTROL } from "./net_control.ts";
 
 const NET = { devices: [TYPE.NET] } as const;
 const MTU = 3;
 const MAC = 5;
 const STATUS = 16;
-const CTRL_VQ = 17;
 const CTRL_RX = 18;
 const CTRL_VLAN = 19;
 const RX_EXTRA = 20;
-const MQ = 22;
 const CTRL_MAC = 23;
 const SPEED = 63;
-const OK = 0;
-const ERR = 1;
-
-/** Brings the device up with its control queue. */
-async function control(c: CheckContext, ...features: number[]): Promise<number> {
-  const queue = features.includes(MQ) ? 2 * c.device.config(8, 2) : 2;
-  await c.init({ features: [CTRL_VQ, ...features], queues: [0, 1, queue] });
-  return queue;
-}
-
-/** A control command's answer. */
-async function command(
-  c: CheckContext,
-  queue: number,
-  group: number,
-  code: number,
-  ...data: Uint8Array[]
-): Promise<number> {
-  const { bytes } = await c.ask(queue, [Uint8Array.of(group, code), ...data], [1]);
-  return bytes[0]!;
-}
+const { CTRL_VQ, MQ } = NET_CONTROL;
+const { OK, ERR } = ACK;
 
 const address = (c: CheckContext): Uint8Array =>
   Uint8Array.from({ length: 6 }, (_, i) => c.device.config(i, 1));
