@@ -1,5 +1,6 @@
 import {
   type Dma,
+  type FeatureSet,
   joinBytes,
   NET_CTRL_ANNOUNCE_ACK,
   NET_CTRL_GUEST_OFFLOADS_SET,
@@ -104,9 +105,8 @@ export class Control {
     return this.command(NetCtrl.MQ, NetCtrlMq.HASH_CONFIG, [data], options);
   }
 
-  setOffloads(bits: number, options?: WaitOptions): Promise<void> {
-    const mask = new Uint8Array(8);
-    new DataView(mask.buffer).setUint32(0, bits, true);
+  setOffloads(features: FeatureSet, options?: WaitOptions): Promise<void> {
+    const mask = joinBytes(u32(features.word(0)), u32(features.word(1)));
     return this.command(NetCtrl.GUEST_OFFLOADS, NET_CTRL_GUEST_OFFLOADS_SET, [mask], options);
   }
 

@@ -46,6 +46,11 @@ const FEATURES = FeatureSet.of(
   NetFeature.HASH_REPORT,
   NetFeature.NOTF_COAL,
   NetFeature.VQ_NOTF_COAL,
+  NetFeature.GUEST_USO4,
+  NetFeature.GUEST_USO6,
+  NetFeature.HOST_USO,
+  NetFeature.GUEST_HDRLEN,
+  NetFeature.STANDBY,
 );
 
 /**

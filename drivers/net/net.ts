@@ -2,6 +2,7 @@ import {
   ETH_HDR_SIZE,
   Feature,
   featureName,
+  FeatureSet,
   NET_CONFIG,
   NET_GUEST_OFFLOADS,
   NET_MAX_QUEUE_PAIRS,
@@ -188,6 +189,14 @@ export class Net extends EventTarget implements DriverInstance {
     if (!this.device.has(NetFeature.SPEED_DUPLEX)) return undefined;
     const duplex = this.device.config.read8(NET_CONFIG.duplex.offset);
     return duplex === NetDuplex.HALF ? "half" : duplex === NetDuplex.FULL ? "full" : undefined;
+  }
+
+  /**
+   * Whether the device stands in for a primary one with the same address, for example one that is passed through:
+   * where that is there too, send on it.
+   */
+  get standby(): boolean {
+    return this.device.has(NetFeature.STANDBY);
   }
 
   /** Queue pairs in use. */
@@ -501,7 +510,6 @@ export class Net extends EventTarget implements DriverInstance {
    * @throws {VireoError} `UNSUPPORTED` without CTRL_GUEST_OFFLOADS; `COMMAND_REFUSED`, `TIMEOUT`.
    */
   async setGuestOffloads(features: readonly number[], options?: WaitOptions): Promise<void> {
-    let bits = 0;
     for (const bit of features) {
       if (!NET_GUEST_OFFLOADS.includes(bit) || !this.device.has(bit)) {
         const name = featureName(bit, NetFeature);
@@ -509,9 +517,9 @@ export class Net extends EventTarget implements DriverInstance {
           `Cannot choose ${name}: expected a receive offload that was negotiated`,
         );
       }
-      bits |= 1 << bit;
     }
-    await this.#commands(NetFeature.CTRL_GUEST_OFFLOADS).setOffloads(bits, forCommand(options));
+    const control = this.#commands(NetFeature.CTRL_GUEST_OFFLOADS);
+    await control.setOffloads(FeatureSet.of(...features), forCommand(options));
     this.#offloads = [...features];
   }
 

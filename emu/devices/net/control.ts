@@ -1,4 +1,5 @@
 import {
+  FeatureSet,
   NET_CTRL_ANNOUNCE_ACK,
   NET_CTRL_GUEST_OFFLOADS_SET,
   NET_GUEST_OFFLOADS,
@@ -25,7 +26,7 @@ export interface ControlTarget {
   setRss(chain: Chain): boolean;
   /** Takes HASH_CONFIG, as `setRss` does. */
   setHash(chain: Chain): boolean;
-  setOffloads(bits: number): void;
+  setOffloads(features: FeatureSet): void;
   setCoalescing(kind: "rx" | "tx", parameters: CoalescingParameters): void;
   /** Sets those of one queue; false if it is not an enabled receive or transmit queue. */
   setQueueCoalescing(queue: number, parameters: CoalescingParameters): boolean;
@@ -144,12 +145,10 @@ function runPairs(chain: Chain, target: ControlTarget): boolean {
 
 function runOffloads(chain: Chain, has: Has, target: ControlTarget): boolean {
   if (chain.readableLeft !== 8) return false;
-  const low = chain.readU32();
-  const high = chain.readU32();
-  let known = 0;
-  for (const bit of NET_GUEST_OFFLOADS) if (has(bit)) known |= 1 << bit;
-  if (high !== 0 || (low & ~known) !== 0) return false;
-  target.setOffloads(low);
+  const asked = FeatureSet.fromWords(chain.readU32(), chain.readU32());
+  const known = FeatureSet.of(...NET_GUEST_OFFLOADS.filter(has));
+  if (!asked.minus(known).isEmpty) return false;
+  target.setOffloads(asked);
   return true;
 }
 

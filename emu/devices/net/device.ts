@@ -2,7 +2,7 @@ import {
   DeviceId,
   ETH_HDR_SIZE,
   type FeatureNames,
-  type FeatureSet,
+  FeatureSet,
   NET_CONFIG,
   NET_FEATURE_REQUIRES,
   NET_GUEST_OFFLOADS,
@@ -37,6 +37,17 @@ import type { NetDeviceOptions, NetDeviceState, NetDeviceStats } from "./options
 import { SUPPORTED_HASH_TYPES } from "./receive_hash.ts";
 import { Rss, RSS_MAX_TABLE } from "./rss.ts";
 import { Steering } from "./steering.ts";
+
+/** Receive offloads, and the work that each lets the wire leave. */
+const ACCEPTED: readonly (readonly [feature: number, accept: number])[] = [
+  [NetFeature.GUEST_CSUM, Accept.CSUM],
+  [NetFeature.GUEST_TSO4, Accept.TSO4],
+  [NetFeature.GUEST_TSO6, Accept.TSO6],
+  [NetFeature.GUEST_ECN, Accept.ECN],
+  [NetFeature.GUEST_UFO, Accept.UFO],
+  [NetFeature.GUEST_USO4, Accept.USO4],
+  [NetFeature.GUEST_USO6, Accept.USO6],
+];
 
 /** The emulated network device (virtio 1.4 §5.1). */
 export class NetDevice implements DeviceModel, FrameSink {
@@ -87,7 +98,7 @@ export class NetDevice implements DeviceModel, FrameSink {
   #pairs = 1;
   /** Receive queues, from the first on, that frames may come on. */
   #receivers = 1;
-  #offloads = 0;
+  #offloads: FeatureSet = FeatureSet.NONE;
   #accepts = 0;
   #headerSize: number = NET_HDR.SIZE;
   #controlIndex = -1;
@@ -134,7 +145,7 @@ export class NetDevice implements DeviceModel, FrameSink {
       setPairs: (pairs) => this.#setPairs(pairs),
       setRss: (chain) => this.#setRss(chain),
       setHash: (chain) => this.#setHash(chain),
-      setOffloads: (bits) => this.#setOffloads(bits),
+      setOffloads: (features) => this.#setOffloads(features),
       setCoalescing: (kind, parameters) => this.#coalescing.setAll(kind, parameters),
       setQueueCoalescing: (queue, parameters) => {
         if (!this.#isEnabled(queue)) return false;
@@ -225,9 +236,7 @@ export class NetDevice implements DeviceModel, FrameSink {
     this.filter.vlanEnabled = has(NetFeature.CTRL_VLAN);
     this.filter.mac = macNumber(this.#config, 0);
     this.#maxFrame = has(NetFeature.MTU) ? this.#mtu + ETH_HDR_SIZE : Infinity;
-    let offloads = 0;
-    for (const bit of NET_GUEST_OFFLOADS) if (has(bit)) offloads |= 1 << bit;
-    this.#setOffloads(offloads);
+    this.#setOffloads(FeatureSet.of(...NET_GUEST_OFFLOADS.filter(has)));
     for (let i = 0; i < this.maxPairs; i++) {
       this.#rings[i]!.start(context, 2 * i, this.#headerSize, mergeable);
     }
@@ -257,7 +266,7 @@ export class NetDevice implements DeviceModel, FrameSink {
     this.#rss.reset();
     this.#coalescing.reset();
     this.#accepts = 0;
-    this.#offloads = 0;
+    this.#offloads = FeatureSet.NONE;
     this.filter.reset();
     this.#steering.reset();
     for (const ring of this.#rings) ring.stop();
@@ -343,13 +352,11 @@ export class NetDevice implements DeviceModel, FrameSink {
     this.#view.setUint16(NET_CONFIG.rss_max_indirection_table_length.offset, RSS_MAX_TABLE, true);
   }
 
-  #setOffloads(bits: number): void {
-    this.#offloads = bits;
-    const on = (bit: number): boolean => (bits >>> bit & 1) === 1;
-    this.#accepts = !on(NetFeature.GUEST_CSUM) ? 0 : Accept.CSUM |
-      (on(NetFeature.GUEST_TSO4) ? Accept.TSO4 : 0) |
-      (on(NetFeature.GUEST_TSO6) ? Accept.TSO6 : 0) |
-      (on(NetFeature.GUEST_ECN) ? Accept.ECN : 0) | (on(NetFeature.GUEST_UFO) ? Accept.UFO : 0);
+  #setOffloads(features: FeatureSet): void {
+    this.#offloads = features;
+    this.#accepts = 0;
+    if (!features.has(NetFeature.GUEST_CSUM)) return;
+    for (const [bit, accept] of ACCEPTED) if (features.has(bit)) this.#accepts |= accept;
   }
 
   #ackAnnounce(): void {
@@ -362,7 +369,7 @@ export class NetDevice implements DeviceModel, FrameSink {
       mac: [...this.mac],
       status: this.#status,
       pairs: this.#pairs,
-      offloads: this.#offloads,
+      offloads: [...this.#offloads],
       filter: this.filter.snapshot(),
       hash: this.#rss.snapshot(),
       coalescing: this.#coalescing.snapshot(),
@@ -377,7 +384,7 @@ export class NetDevice implements DeviceModel, FrameSink {
     this.#rss.restore(hash);
     this.#coalescing.restore(coalescing);
     this.#usePairs(pairs, this.#rss.receivers(pairs));
-    this.#setOffloads(offloads);
+    this.#setOffloads(FeatureSet.of(...offloads));
     this.filter.restore(filter);
   }
 

@@ -20,6 +20,8 @@ export interface NetDeviceOptions {
    * directions.
    */
   readonly hashReport?: boolean;
+  /** Whether it offers STANDBY, because a primary device has the same address; false by default. */
+  readonly standby?: boolean;
   /** Feature bits that it does not offer. */
   readonly without?: readonly number[];
   /** Link speed in Mbit/s, unknown by default. */
@@ -68,8 +70,8 @@ export interface NetDeviceState {
   readonly status: number;
   /** Queue pairs in use. */
   readonly pairs: number;
-  /** Receive offloads in use, by feature bit. */
-  readonly offloads: number;
+  /** Receive offloads in use: feature bits. */
+  readonly offloads: readonly number[];
   /** The filters. */
   readonly filter: RxFilterState;
   /** How frames are hashed, and steered by that. */
