@@ -581,6 +581,12 @@ const DEVICES: readonly Mutant[] = [
   row("dev.net.rx-filter.1", "PROMISC is refused", answers(0, 1), { model: net }),
   row("dev.net.rx-filter.5", "ALLUNI is refused", answers(0, 1), { model: net }),
   row("dev.net.mac-filter.3", "mac does not follow MAC_ADDR_SET", config(1, 0x54), { model: net }),
+  row("dev.basic.features.1", "HOST_USO without CSUM", offers(0, (value) => value & ~1), {
+    model: net,
+  }),
+  row("dev.basic.features.1", "GUEST_USO4 without GUEST_CSUM", offers(0, (value) => value & ~2), {
+    model: net,
+  }),
   row("dev.net.config.7", "a hash key of 39 bytes", config(17, 39), { model: net }),
   row("dev.net.config.8", "a table of 127 entries", config(18, 127), { model: net }),
   row(
