@@ -2,7 +2,7 @@ import { FeatureSet } from "../bits.ts";
 import { NetFeature } from "../virtio/net.ts";
 
 /**
- * What a network device does by its control queue, which no vhost-user back end serves: the front end
+ * Features of a network device that need a control queue. No vhost-user back end serves one: the front end
  * would have to, as QEMU does.
  */
 export const VHOST_USER_NET_CONTROL: FeatureSet = FeatureSet.of(
@@ -21,8 +21,8 @@ export const VHOST_USER_NET_CONTROL: FeatureSet = FeatureSet.of(
 );
 
 /**
- * What a network device tells by its configuration: nothing of it can be had where the back end leaves the
- * configuration to the front end, as DPDK's do.
+ * Features of a network device that need its configuration. A driver has none of them where the back end leaves
+ * the configuration to the front end, as DPDK's do.
  */
 export const VHOST_USER_NET_CONFIG: FeatureSet = FeatureSet.of(
   NetFeature.MTU,

@@ -30,7 +30,7 @@ export class RxRing {
   #backlog: Waiting[] = [];
   readonly #header = new Uint8Array(NET_HDR_HASH.SIZE);
   /** Popped chains that did not hold a whole frame; the next frame gets them first. */
-  #chains: Chain[] = [];
+  #chains: (Chain | undefined)[] = [];
   readonly #full: Chain[] = [];
   readonly #written: number[] = [];
 
@@ -143,7 +143,8 @@ export class RxRing {
     }
     this.#writeHeader(chain, offload, hash, 1);
     chain.write(bytes, offset, length);
-    if (this.#chains.length === 1) this.#chains.length = 0;
+    // An array that becomes empty loses its memory.
+    if (this.#chains.length === 1) this.#chains[0] = undefined;
     else this.#chains.shift();
     queue.push(chain, header + length);
     this.#delivered++;

@@ -12,6 +12,7 @@ import { type NetBackend, Offload } from "../../backends/net_backend.ts";
 import { acceptBits, type FrameEmit, Offloader } from "../../backends/net_backend_offload.ts";
 import type { Chain } from "../../device.ts";
 import type { NetDeviceStats } from "./options.ts";
+import type { Steering } from "./steering.ts";
 
 /** Takes frames out of chains, does what their headers ask for, and sends them on. */
 export class Transmitter {
@@ -36,11 +37,12 @@ export class Transmitter {
     this.#headerSize = headerSize;
   }
 
-  /** Sends what is in a chain, or drops and counts it. */
+  /** Sends what came in a chain on a queue pair, or drops and counts it; tells the steering, if there is one. */
   send(
     chain: Chain,
     linkUp: boolean,
-    steer: ((frame: Uint8Array, at: number, length: number) => void) | undefined,
+    steering: Steering | undefined,
+    pair: number,
   ): void {
     const frame = this.#frame;
     const header = this.#headerSize;
@@ -60,7 +62,7 @@ export class Transmitter {
       stats.txMalformed++;
       return;
     }
-    steer?.(frame, header, length);
+    steering?.sent(frame, header, length, pair);
     if (!offload.needsCsum) {
       this.#backend.send(frame, header, length, offload);
     } else if (

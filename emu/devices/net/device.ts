@@ -434,10 +434,7 @@ export class NetDevice implements DeviceModel, FrameSink {
     const queue = this.#context?.queue(index);
     if (queue === undefined) return;
     const pair = index >>> 1;
-    const steer = this.#pairs === 1
-      ? undefined
-      : (frame: Uint8Array, at: number, length: number) =>
-        this.#steering.sent(frame, at, length, pair);
+    const steering = this.#pairs === 1 ? undefined : this.#steering;
     let used = 0;
     // Bounded: a driver on another thread could otherwise keep this loop going for ever.
     const { work } = this.#context!;
@@ -451,7 +448,7 @@ export class NetDevice implements DeviceModel, FrameSink {
         );
         return;
       }
-      this.#transmitter.send(chain, this.linkUp, steer);
+      this.#transmitter.send(chain, this.linkUp, steering, pair);
       queue.push(chain, 0);
       used++;
     }

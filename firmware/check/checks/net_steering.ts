@@ -15,7 +15,7 @@ const KEY_SIZE = 40;
 
 const types = (c: CheckContext): number => c.device.config(20, 4);
 
-/** The fields of RSS_CONFIG. */
+/** Settings that RSS_CONFIG may have. */
 interface Config {
   readonly types?: number;
   readonly table?: readonly number[];
@@ -104,7 +104,7 @@ const accepted: Check[] = ([
   },
 }));
 
-/** What cannot be configured. */
+/** Settings that a device must refuse. */
 const refused: Check[] = ([
   ["rss-mask-of-3-entries", RSS, RSS_CONFIG, (c) => rss(c, { table: [0, 0, 0] })],
   ["rss-mask-65535", RSS, RSS_CONFIG, (c) => rss(c, { mask: 0xffff })],
