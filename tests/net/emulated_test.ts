@@ -11,6 +11,8 @@ const GSO = [
   NetFeature.GUEST_TSO4,
   NetFeature.GUEST_TSO6,
   NetFeature.GUEST_UFO,
+  NetFeature.GUEST_USO4,
+  NetFeature.GUEST_USO6,
 ] as const;
 
 /** Every way to receive, and every ring. */
