@@ -144,6 +144,10 @@ Deno.test("spec net: held back interrupts come when the parameters change", asyn
   void queue.add([{ read: le([6, 1], [TX_SET, 1], 8, 1000) }, { write: 1 }]);
   queue.kick();
   assertEquals([rig.interrupted(), rig.clock.waiting], [true, 0]);
+  assertEquals(rig.goes(), false);
+  void queue.add([{ read: le([6, 1], [VQ_SET, 1], [1, 2], [0, 2], 8, 1000) }, { write: 1 }]);
+  queue.kick();
+  assertEquals([rig.interrupted(), rig.clock.waiting], [true, 0]);
 });
 
 Deno.test("spec net: parameters of one queue and of all replace each other (dev.net.coalescing.1, .4-6)", async () => {

@@ -151,6 +151,22 @@ Deno.test("spec net: UDP_L4 and exact header lengths as the driver sends them (d
   await rig.net.send(bytes, options(start + 32));
 });
 
+Deno.test("spec net: the old GSO of legacy devices is not for datagrams (drv.net.tx.8)", async () => {
+  const model = new NetDevice({ backend: new Hub().port(), mac: MAC });
+  // GSO, which our model does not offer, instead of HOST_TSO4.
+  Object.defineProperty(model, "features", { value: model.features.with(6).without(11) });
+  await using rig = await bootRecorded("net", model, createNetDriver(), { version: 1 });
+  const { bytes, start } = large("tcpv4", 4000);
+  const size = 1400;
+  await rig.net.send(bytes, {
+    csum: { start, offset: 16 },
+    gso: { type: "tcpv4", size, headerLength: start + 20 },
+  });
+  const csum = { start, offset: 6 };
+  const gso = { type: "udp_l4", size, headerLength: start + 8 } as const;
+  assertThrows(() => rig.net.trySend(large("udp", 4000).bytes, { csum, gso }), TypeError, "USO");
+});
+
 Deno.test("spec net: large datagrams arrive, and their offloads are asked for by bit (drv.net.offloads.1)", async () => {
   await using rig = await boot();
   const { net, model } = rig;

@@ -417,10 +417,7 @@ export class NetDevice implements DeviceModel, FrameSink {
    * §5.1.6.5.5.1), but for RSS (dev.net.rss.2).
    */
   #steer(bytes: Uint8Array, offset: number, length: number): number {
-    if (this.#rss.steers) {
-      const index = this.#rss.choose();
-      return this.#rings[index]!.isUp ? index : -1;
-    }
+    if (this.#rss.steers) return this.#rss.choose();
     if (this.#pairs === 1) return 0;
     const first = this.#steering.choose(bytes, offset, length, this.#pairs);
     for (let i = 0; i < this.#pairs; i++) {
