@@ -1,10 +1,12 @@
 import {
   type Dma,
+  type FeatureSet,
   joinBytes,
   NET_CTRL_ANNOUNCE_ACK,
   NET_CTRL_GUEST_OFFLOADS_SET,
   NetAck,
   NetCtrl,
+  NetCtrlCoal,
   NetCtrlMac,
   NetCtrlMq,
   VireoError,
@@ -13,6 +15,7 @@ import type { WaitOptions } from "../wait/options.ts";
 import { exchange } from "../virtqueue/exchange.ts";
 import type { RequestQueue } from "../virtqueue/request_queue.ts";
 import type { Virtqueue } from "../virtqueue/virtqueue.ts";
+import type { CoalescingParameters, QueueKind } from "./coalescing.ts";
 import type { HashConfig, RssConfig } from "./receive_hash.ts";
 
 /** The control queue: one command is one chain of header, data and ack (virtio 1.4 §5.1.6.5). */
@@ -102,10 +105,46 @@ export class Control {
     return this.command(NetCtrl.MQ, NetCtrlMq.HASH_CONFIG, [data], options);
   }
 
-  setOffloads(bits: number, options?: WaitOptions): Promise<void> {
-    const mask = new Uint8Array(8);
-    new DataView(mask.buffer).setUint32(0, bits, true);
+  setOffloads(features: FeatureSet, options?: WaitOptions): Promise<void> {
+    const mask = joinBytes(u32(features.word(0)), u32(features.word(1)));
     return this.command(NetCtrl.GUEST_OFFLOADS, NET_CTRL_GUEST_OFFLOADS_SET, [mask], options);
+  }
+
+  setCoalescing(
+    kind: QueueKind,
+    parameters: CoalescingParameters,
+    options?: WaitOptions,
+  ): Promise<void> {
+    const command = kind === "tx" ? NetCtrlCoal.TX_SET : NetCtrlCoal.RX_SET;
+    return this.command(NetCtrl.NOTF_COAL, command, [coalescing(parameters)], options);
+  }
+
+  setQueueCoalescing(
+    index: number,
+    parameters: CoalescingParameters,
+    options?: WaitOptions,
+  ): Promise<void> {
+    const data = joinBytes(u16(index), u16(0), coalescing(parameters));
+    return this.command(NetCtrl.NOTF_COAL, NetCtrlCoal.VQ_SET, [data], options);
+  }
+
+  /** The device writes the result behind the ack, so that neither is a trailer. */
+  async queueCoalescing(index: number, options?: WaitOptions): Promise<CoalescingParameters> {
+    const { NOTF_COAL } = NetCtrl;
+    const { VQ_GET } = NetCtrlCoal;
+    const command = joinBytes(Uint8Array.of(NOTF_COAL, VQ_GET), u16(index), u16(0));
+    const { bytes } = await exchange(this.#dma, this.#requests, [command], [1, 8], options);
+    if (bytes[0] !== NetAck.OK) throw this.#refused(NOTF_COAL, VQ_GET, bytes[0]);
+    if (bytes.length < 9) {
+      throw new VireoError("BAD_LENGTH", "Device answered with too few coalescing parameters", {
+        device: this.#device,
+        queue: this.#queue.index,
+        seen: bytes.length,
+        expected: 9,
+      });
+    }
+    const view = new DataView(bytes.buffer, bytes.byteOffset);
+    return { maxPackets: view.getUint32(1, true), maxUsecs: view.getUint32(5, true) };
   }
 
   async command(
@@ -124,11 +163,14 @@ export class Control {
       { ...options, trailer: 1 },
     );
     if (trailer[0] === NetAck.OK) return;
-    throw new VireoError("COMMAND_REFUSED", `Command ${group}.${command} was refused`, {
+    throw this.#refused(group, command, trailer[0]);
+  }
+
+  #refused(group: number, command: number, seen: number | undefined): VireoError {
+    return new VireoError("COMMAND_REFUSED", `Command ${group}.${command} was refused`, {
       device: this.#device,
       queue: this.#queue.index,
-      seen: trailer[0],
-      base: 16,
+      ...seen === undefined ? {} : { seen, base: 16 },
       expected: NetAck.OK,
     });
   }
@@ -140,6 +182,10 @@ function u16(value: number): Uint8Array {
 
 function u32(value: number): Uint8Array {
   return joinBytes(u16(value & 0xffff), u16(value >>> 16));
+}
+
+function coalescing({ maxPackets, maxUsecs }: CoalescingParameters): Uint8Array {
+  return joinBytes(u32(maxPackets), u32(maxUsecs));
 }
 
 function macTable(macs: readonly Uint8Array[]): Uint8Array {

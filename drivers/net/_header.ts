@@ -20,10 +20,12 @@ export const DEFAULT_MTU = 1500;
 /** Largest packet with segmentation offload, in bytes. */
 export const MAX_GSO_PACKET = 65535;
 
+const UDP_HDR_SIZE = 8;
 const GSO = {
   tcpv4: { type: NetGso.TCPV4, feature: NetFeature.HOST_TSO4 },
   tcpv6: { type: NetGso.TCPV6, feature: NetFeature.HOST_TSO6 },
   udp: { type: NetGso.UDP, feature: NetFeature.HOST_UFO },
+  udp_l4: { type: NetGso.UDP_L4, feature: NetFeature.HOST_USO },
 } as const;
 
 /**
@@ -32,11 +34,12 @@ const GSO = {
  */
 export function writeTxHeader(
   header: Uint8Array,
-  length: number,
+  frame: Uint8Array,
   offload: TxOffload,
   features: FeatureSet,
 ): void {
   const { csum, gso } = offload;
+  const { length } = frame;
   header.fill(0);
   if (csum === undefined) {
     throw new TypeError("Cannot have the device cut the packet: csum must be given");
@@ -56,9 +59,12 @@ export function writeTxHeader(
   view.setUint16(NET_HDR.csum_offset.offset, csum.offset, true);
   if (gso === undefined) return;
   const { type, feature } = GSO[gso.type];
-  if (!(features.has(NetFeature.GSO) && !features.has(Feature.VERSION_1))) need(features, feature);
+  const isUdp = type === NetGso.UDP || type === NetGso.UDP_L4;
+  // Legacy devices with GSO take what was there when it was specified.
+  const legacy = features.has(NetFeature.GSO) && !features.has(Feature.VERSION_1);
+  if (!legacy || type === NetGso.UDP_L4) need(features, feature);
   if (gso.ecn) {
-    if (type === NetGso.UDP) {
+    if (isUdp) {
       throw new TypeError("Cannot mark a UDP packet with ECN: only TCP has it");
     }
     need(features, NetFeature.HOST_ECN);
@@ -74,6 +80,15 @@ export function writeTxHeader(
       `Cannot cut a packet of ${length} bytes with headers of ${headerLength} bytes: the headers ` +
         `must end behind byte ${csum.start} and inside the packet`,
     );
+  }
+  if (features.has(NetFeature.GUEST_HDRLEN)) {
+    const exact = csum.start + (isUdp ? UDP_HDR_SIZE : 4 * (frame[csum.start + 12]! >>> 4));
+    if (headerLength !== exact) {
+      throw new RangeError(
+        `Cannot cut a packet with headers of ${headerLength} bytes: its headers have ${exact}, and the ` +
+          `device relies on it (GUEST_HDRLEN)`,
+      );
+    }
   }
   header[NET_HDR.gso_type.offset] = type | (gso.ecn ? NetGso.ECN : 0);
   view.setUint16(NET_HDR.hdr_len.offset, headerLength, true);
@@ -91,7 +106,10 @@ function need(features: FeatureSet, bit: number): void {
 function rxGsoTypes(features: FeatureSet): number {
   return (features.has(NetFeature.GUEST_TSO4) ? 1 << NetGso.TCPV4 : 0) |
     (features.has(NetFeature.GUEST_TSO6) ? 1 << NetGso.TCPV6 : 0) |
-    (features.has(NetFeature.GUEST_UFO) ? 1 << NetGso.UDP : 0);
+    (features.has(NetFeature.GUEST_UFO) ? 1 << NetGso.UDP : 0) |
+    (features.has(NetFeature.GUEST_USO4) || features.has(NetFeature.GUEST_USO6)
+      ? 1 << NetGso.UDP_L4
+      : 0);
 }
 
 /** How the queues of a device with these features are laid out (virtio 1.4 §5.1.6). */

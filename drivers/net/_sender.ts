@@ -38,7 +38,7 @@ export class Sender {
     let header: Uint8Array | undefined;
     if (options.csum !== undefined || options.gso !== undefined) {
       header = this.#header;
-      writeTxHeader(header, frame.length, options, this.#features);
+      writeTxHeader(header, frame, options, this.#features);
     }
     if (!this.tx.copyIn(frame, header)) return false;
     this.tx.kickSoon();

@@ -44,6 +44,13 @@ const FEATURES = FeatureSet.of(
   NetFeature.SPEED_DUPLEX,
   NetFeature.RSS,
   NetFeature.HASH_REPORT,
+  NetFeature.NOTF_COAL,
+  NetFeature.VQ_NOTF_COAL,
+  NetFeature.GUEST_USO4,
+  NetFeature.GUEST_USO6,
+  NetFeature.HOST_USO,
+  NetFeature.GUEST_HDRLEN,
+  NetFeature.STANDBY,
 );
 
 /**

@@ -11,11 +11,11 @@ export interface TxChecksum {
 
 /** A large packet that the device is to cut (virtio 1.4 §5.1.6.2); needs a checksum too. */
 export interface TxSegmentation {
-  /** Kind of packet to cut: TCP over IPv4 or IPv6, or UDP (into fragments). */
-  readonly type: "tcpv4" | "tcpv6" | "udp";
+  /** Kind of packet to cut: TCP over IPv4 or IPv6, UDP into fragments, or UDP into datagrams (`udp_l4`). */
+  readonly type: "tcpv4" | "tcpv6" | "udp" | "udp_l4";
   /** Bytes of payload in each piece. */
   readonly size: number;
-  /** Bytes of all headers, including the transport's. */
+  /** Bytes of all headers, including the transport's; exactly so many if GUEST_HDRLEN was negotiated. */
   readonly headerLength: number;
   /** Whether the TCP packet has ECN's CWR bit set. */
   readonly ecn?: boolean;

@@ -25,6 +25,7 @@
  *
  * @module
  */
+export type { CoalescingOptions, CoalescingParameters, QueueKind } from "./coalescing.ts";
 export * from "./driver.ts";
 export * from "./frame.ts";
 export * from "./mac.ts";

@@ -2,6 +2,7 @@ import {
   ETH_HDR_SIZE,
   Feature,
   featureName,
+  FeatureSet,
   NET_CONFIG,
   NET_GUEST_OFFLOADS,
   NET_MAX_QUEUE_PAIRS,
@@ -22,6 +23,12 @@ import { unattended } from "../virtqueue/unattended.ts";
 import { Control } from "./_control.ts";
 import { chooseLayouts, DEFAULT_MTU, MAX_GSO_PACKET } from "./_header.ts";
 import { Inbox } from "./_inbox.ts";
+import {
+  CoalescingMemory,
+  type CoalescingOptions,
+  type CoalescingParameters,
+  type QueueKind,
+} from "./coalescing.ts";
 import {
   checkPairs,
   type HashConfig,
@@ -111,6 +118,7 @@ export class Net extends EventTarget implements DriverInstance {
   #hashLimits: HashLimits = { keySize: 0, tableLength: 0, types: 0 };
   #rss: RssConfig | undefined;
   #hash: HashConfig | undefined;
+  readonly #coalescing = new CoalescingMemory();
   readonly #random: (into: Uint8Array) => void;
   readonly #modes = new Map<RxMode, boolean>();
   #macTable: readonly [readonly Uint8Array[], readonly Uint8Array[]] | undefined;
@@ -181,6 +189,14 @@ export class Net extends EventTarget implements DriverInstance {
     if (!this.device.has(NetFeature.SPEED_DUPLEX)) return undefined;
     const duplex = this.device.config.read8(NET_CONFIG.duplex.offset);
     return duplex === NetDuplex.HALF ? "half" : duplex === NetDuplex.FULL ? "full" : undefined;
+  }
+
+  /**
+   * Whether the device stands in for a primary one with the same address, for example one that is passed through:
+   * where that is there too, send on it.
+   */
+  get standby(): boolean {
+    return this.device.has(NetFeature.STANDBY);
   }
 
   /** Queue pairs in use. */
@@ -415,6 +431,47 @@ export class Net extends EventTarget implements DriverInstance {
     this.#rss = undefined;
   }
 
+  /**
+   * Has the device interrupt less often: after a number of packets, or a time after the first of them. A recovery
+   * sets it again. What is set for all queues of a kind replaces what single ones had.
+   *
+   * @throws {RangeError} If a parameter is over 32 bits, or the queue was not set up.
+   * @throws {VireoError} `UNSUPPORTED` without NOTF_COAL, or VQ_NOTF_COAL for one queue; `COMMAND_REFUSED`, `TIMEOUT`.
+   */
+  async setCoalescing(kind: QueueKind, options: CoalescingOptions): Promise<void> {
+    const { queue } = options;
+    const index = queue === undefined ? undefined : this.#queueIndex(kind, queue);
+    const control = (feature: number): Control => this.#commands(feature);
+    await this.#coalescing.set(control, kind, index, options, forCommand(options));
+  }
+
+  /**
+   * Asks the device what it does for one queue, by its pair.
+   *
+   * @throws As {@linkcode Net.setCoalescing} for one queue.
+   */
+  async coalescing(
+    kind: QueueKind,
+    queue: number,
+    options?: WaitOptions,
+  ): Promise<CoalescingParameters> {
+    const index = this.#queueIndex(kind, queue);
+    return await this.#commands(NetFeature.VQ_NOTF_COAL).queueCoalescing(
+      index,
+      forCommand(options),
+    );
+  }
+
+  /** The index of a virtqueue (drv.net.coalescing.1). */
+  #queueIndex(kind: QueueKind, queue: number): number {
+    if (Number.isInteger(queue) && queue >= 0 && queue < this.#senders.length) {
+      return 2 * queue + (kind === "tx" ? 1 : 0);
+    }
+    throw new RangeError(
+      `Cannot hold interrupts of queue ${queue} back: expected 0 to ${this.#senders.length - 1}`,
+    );
+  }
+
   /** Changes how many queue pairs are used by a command. */
   async #changePairs(pairs: number, command: () => Promise<void>): Promise<void> {
     const before = this.#pairs;
@@ -453,7 +510,6 @@ export class Net extends EventTarget implements DriverInstance {
    * @throws {VireoError} `UNSUPPORTED` without CTRL_GUEST_OFFLOADS; `COMMAND_REFUSED`, `TIMEOUT`.
    */
   async setGuestOffloads(features: readonly number[], options?: WaitOptions): Promise<void> {
-    let bits = 0;
     for (const bit of features) {
       if (!NET_GUEST_OFFLOADS.includes(bit) || !this.device.has(bit)) {
         const name = featureName(bit, NetFeature);
@@ -461,9 +517,9 @@ export class Net extends EventTarget implements DriverInstance {
           `Cannot choose ${name}: expected a receive offload that was negotiated`,
         );
       }
-      bits |= 1 << bit;
     }
-    await this.#commands(NetFeature.CTRL_GUEST_OFFLOADS).setOffloads(bits, forCommand(options));
+    const control = this.#commands(NetFeature.CTRL_GUEST_OFFLOADS);
+    await control.setOffloads(FeatureSet.of(...features), forCommand(options));
     this.#offloads = [...features];
   }
 
@@ -588,6 +644,7 @@ export class Net extends EventTarget implements DriverInstance {
     else if (pairs > 1 && this.device.has(NetFeature.MQ)) await this.setPairs(pairs, options);
     else if (pairs > 1) await this.setRss({ pairs, ...options });
     if (hash !== undefined) await this.setHash({ ...hash, ...options });
+    await this.#coalescing.send(control, options);
   }
 
   #free(): void {

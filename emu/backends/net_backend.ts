@@ -1,5 +1,15 @@
 /** The offloaded work that a receiver of frames accepts; bits of {@linkcode FrameSink.accepts}. */
-export const Accept = { NONE: 0, CSUM: 1, TSO4: 2, TSO6: 4, ECN: 8, UFO: 16, ALL: 31 } as const;
+export const Accept = {
+  NONE: 0,
+  CSUM: 1,
+  TSO4: 2,
+  TSO6: 4,
+  ECN: 8,
+  UFO: 16,
+  USO4: 32,
+  USO6: 64,
+  ALL: 127,
+} as const;
 
 /**
  * The work on a frame that its sender left to the receiver, as in the header of a network device

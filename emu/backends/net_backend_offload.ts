@@ -45,8 +45,8 @@ function get16(bytes: Uint8Array, at: number): number {
   return (bytes[at]! << 8) | bytes[at + 1]!;
 }
 
-/** The bits of {@linkcode Accept} that a gso_type needs, or -1 for an unknown type. */
-export function acceptBits(gsoType: number): number {
+/** The bits of {@linkcode Accept} that a frame's gso_type needs, or -1 for an unknown type. */
+export function acceptBits(gsoType: number, bytes: Uint8Array, offset: number): number {
   const ecn = (gsoType & NetGso.ECN) !== 0 ? Accept.ECN : 0;
   switch (gsoType & ~NetGso.ECN) {
     case NetGso.NONE:
@@ -57,6 +57,8 @@ export function acceptBits(gsoType: number): number {
       return Accept.CSUM | Accept.TSO6 | ecn;
     case NetGso.UDP:
       return Accept.CSUM | Accept.UFO;
+    case NetGso.UDP_L4:
+      return Accept.CSUM | (etherType(bytes, offset) === IPV6 ? Accept.USO6 : Accept.USO4);
     default:
       return -1;
   }
@@ -85,7 +87,8 @@ export class Offloader {
     accepts: number,
     emit: FrameEmit,
   ): boolean {
-    const needed = acceptBits(offload.gsoType) | (offload.needsCsum ? Accept.CSUM : 0);
+    const needed = acceptBits(offload.gsoType, bytes, offset) |
+      (offload.needsCsum ? Accept.CSUM : 0);
     if (needed < 0) return false;
     if ((needed & ~accepts) === 0) {
       emit(bytes, offset, length, offload);
@@ -105,12 +108,8 @@ export class Offloader {
   }
 
   #segment(frame: Uint8Array, length: number, offload: Offload, emit: FrameEmit): boolean {
-    let ip = ETH_HDR_SIZE;
-    let type = get16(frame, 12);
-    if (type === VLAN) {
-      type = get16(frame, 16);
-      ip += VLAN_TAG_SIZE;
-    }
+    const type = etherType(frame, 0);
+    const ip = ETH_HDR_SIZE + (get16(frame, 12) === VLAN ? VLAN_TAG_SIZE : 0);
     const version = type === IPV4 ? 4 : type === IPV6 ? 6 : 0;
     if (version === 0 || offload.gsoSize * MAX_PIECES < length) return false;
     if (length < ip + (version === 4 ? 20 : 40)) return false;
@@ -122,6 +121,11 @@ export class Offloader {
     if (kind === NetGso.UDP) {
       if (protocol !== UDP || length < transport + 8) return false;
       return this.#fragment(frame, length, ip, version, transport, offload.gsoSize, emit);
+    }
+    if (kind === NetGso.UDP_L4) {
+      if (protocol !== UDP || length < transport + 8) return false;
+      this.#cutUdp(frame, length, ip, version, transport, offload.gsoSize, emit);
+      return true;
     }
     if (protocol !== TCP || length < transport + 20) return false;
     if ((kind === NetGso.TCPV4) !== (version === 4)) return false;
@@ -152,7 +156,7 @@ export class Offloader {
       const last = from + size >= length;
       out.set(frame.subarray(from, from + size), payload);
       const end = payload + size;
-      this.#fixIp(out, ip, version, end - ip, id + i, 0, transport);
+      this.#fixIp(out, ip, version, end - ip, id + i, undefined, transport);
       const next = (seq + (from - payload)) >>> 0;
       put16(out, transport + 4, next >>> 16);
       put16(out, transport + 6, next & 0xffff);
@@ -160,6 +164,34 @@ export class Offloader {
       put16(out, transport + 16, 0);
       const pseudo = pseudoSum(out, ip, version, TCP, end - transport);
       put16(out, transport + 16, foldSum(sumWords(out, transport, end, pseudo)));
+      emit(out, 0, end, NO_OFFLOAD);
+    }
+  }
+
+  /** USO cuts the payload: each piece is a datagram of its own. */
+  #cutUdp(
+    frame: Uint8Array,
+    length: number,
+    ip: number,
+    version: 4 | 6,
+    transport: number,
+    size: number,
+    emit: FrameEmit,
+  ): void {
+    const out = this.#out;
+    const id = get16(frame, ip + 4);
+    const payload = transport + 8;
+    out.set(frame.subarray(0, payload));
+    for (let i = 0; i === 0 || payload + i * size < length; i++) {
+      const from = payload + i * size;
+      const to = Math.min(from + size, length);
+      out.set(frame.subarray(from, to), payload);
+      const end = payload + to - from;
+      this.#fixIp(out, ip, version, end - ip, id + i, undefined, transport);
+      put16(out, transport + 4, end - transport);
+      put16(out, transport + 6, 0);
+      const pseudo = pseudoSum(out, ip, version, UDP, end - transport);
+      put16(out, transport + 6, foldSum(sumWords(out, transport, end, pseudo)) || 0xffff);
       emit(out, 0, end, NO_OFFLOAD);
     }
   }
@@ -215,7 +247,7 @@ export class Offloader {
     version: 4 | 6,
     total: number,
     id: number,
-    fragment: number,
+    fragment: number | undefined,
     transport: number,
   ): void {
     if (version === 6) {
@@ -225,10 +257,16 @@ export class Offloader {
     put16(out, ip + 2, total);
     put16(out, ip + 4, id & 0xffff);
     // A fragment's offset occupies the word; otherwise the sender's DF bit stays.
-    if (fragment !== 0 || (out[ip + 9] === UDP)) put16(out, ip + 6, fragment);
+    if (fragment !== undefined) put16(out, ip + 6, fragment);
     put16(out, ip + 10, 0);
     put16(out, ip + 10, foldSum(sumWords(out, ip, transport)));
   }
+}
+
+/** The type of a frame, behind a VLAN's tag. */
+function etherType(bytes: Uint8Array, offset: number): number {
+  const type = get16(bytes, offset + 12);
+  return type === VLAN ? get16(bytes, offset + 16) : type;
 }
 
 function pseudoSum(

@@ -196,6 +196,8 @@ export const NET_GUEST_OFFLOADS: readonly number[] = [
   NetFeature.GUEST_TSO6,
   NetFeature.GUEST_ECN,
   NetFeature.GUEST_UFO,
+  NetFeature.GUEST_USO4,
+  NetFeature.GUEST_USO6,
 ];
 
 /** Bits of the hash types that a device supports or a driver enables (virtio 1.4 §5.1.9.4.3.1). */

@@ -581,6 +581,12 @@ const DEVICES: readonly Mutant[] = [
   row("dev.net.rx-filter.1", "PROMISC is refused", answers(0, 1), { model: net }),
   row("dev.net.rx-filter.5", "ALLUNI is refused", answers(0, 1), { model: net }),
   row("dev.net.mac-filter.3", "mac does not follow MAC_ADDR_SET", config(1, 0x54), { model: net }),
+  row("dev.basic.features.1", "HOST_USO without CSUM", offers(0, (value) => value & ~1), {
+    model: net,
+  }),
+  row("dev.basic.features.1", "GUEST_USO4 without GUEST_CSUM", offers(0, (value) => value & ~2), {
+    model: net,
+  }),
   row("dev.net.config.7", "a hash key of 39 bytes", config(17, 39), { model: net }),
   row("dev.net.config.8", "a table of 127 entries", config(18, 127), { model: net }),
   row(
@@ -592,6 +598,10 @@ const DEVICES: readonly Mutant[] = [
     },
   ),
   row("dev.net.rss.1", "RSS_CONFIG is refused", answers(0, 1), { model: net }),
+  row("dev.net.coalescing.1", "the reserved field counts", answers(1, 99), { model: net }),
+  row("dev.net.coalescing.2", "TX_SET is refused", answers(0, 1), { model: net }),
+  row("dev.net.coalescing.4", "the control queue is coalesced", answers(0, 0), { model: net }),
+  row("dev.net.coalescing.8", "a reset keeps the parameters", answers(1, 3), { model: net }),
   row("dev.scsi.config.1", "a reset keeps sense_size", config(20, 64), { model: scsi }),
   row("dev.scsi.requestq.1", "an unknown command is GOOD", answers(10, 0), { model: scsi }),
   row("dev.scsi.requestq.2", "an unknown response", answers(11, 77), { model: scsi }),

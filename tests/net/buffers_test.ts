@@ -6,9 +6,9 @@ import { createNetDriver } from "../../drivers/net/mod.ts";
 import { Rig, type RigOptions, turn } from "../hostile/rig.ts";
 
 const SOON = { deadline: 5000 };
-const { MRG_RXBUF, GUEST_TSO4, GUEST_TSO6, GUEST_UFO } = NetFeature;
+const { MRG_RXBUF, GUEST_TSO4, GUEST_TSO6, GUEST_UFO, GUEST_USO4, GUEST_USO6 } = NetFeature;
 /** Receive offloads, with which buffers are large. */
-const OFFLOADS = [GUEST_TSO4, GUEST_TSO6, GUEST_UFO];
+const OFFLOADS = [GUEST_TSO4, GUEST_TSO6, GUEST_UFO, GUEST_USO4, GUEST_USO6];
 
 const CASES: readonly [what: string, options: RigOptions, posted: number][] = [
   ["merged buffers", {}, 64],

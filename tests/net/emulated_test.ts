@@ -11,6 +11,8 @@ const GSO = [
   NetFeature.GUEST_TSO4,
   NetFeature.GUEST_TSO6,
   NetFeature.GUEST_UFO,
+  NetFeature.GUEST_USO4,
+  NetFeature.GUEST_USO6,
 ] as const;
 
 /** Every way to receive, and every ring. */
@@ -145,9 +147,11 @@ Deno.test("net: every control command does what it says, and a recovery repeats 
   await net.removeVlan(7);
   await net.setPairs(2);
   await net.setGuestOffloads([NetFeature.GUEST_CSUM, NetFeature.GUEST_TSO4]);
-  const { filter, hash, ...rest } = model.snapshot();
+  const { filter, hash, coalescing, ...rest } = model.snapshot();
+  const off = { maxPackets: 0, maxUsecs: 0 };
+  assertEquals(coalescing, { rx: off, tx: off, own: [] });
   assertEquals(hash, { types: 0, key: [], table: [], unclassified: 0 });
-  assertEquals(rest, { mac: [2, 0, 0, 0, 0, 1], status: 1, pairs: 2, offloads: 0x82 });
+  assertEquals(rest, { mac: [2, 0, 0, 0, 0, 1], status: 1, pairs: 2, offloads: [1, 7] });
   assertEquals(filter, {
     modes: [false, true, false, false, false, true],
     unicast: [0x020000000009],
@@ -477,6 +481,7 @@ Deno.test("net: a frame that the ring could never take is refused, not waited fo
   const { net } = rig;
   const large = new Uint8Array(20000);
   large.set([8, 0], 12);
+  large[46] = 0x50;
   const options = {
     csum: { start: 34, offset: 16 },
     gso: { type: "tcpv4", size: 1000, headerLength: 54 },

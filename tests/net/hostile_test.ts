@@ -66,7 +66,10 @@ const DROPS: readonly (readonly [string, keyof NetStats, number[][], Partial<Rig
   ["TCPV6 in IPv4", "rxBadGso", [packet({ ...CSUM, gso: 4, size: 9 })]],
   ["UDP in ARP", "rxBadGso", [packet({ ...CSUM, gso: 3, size: 9 }, [8, 6])]],
   ["a gso_type of no meaning", "rxBadGso", [packet({ ...CSUM, gso: 2, size: 9 })]],
-  ["USO, not negotiated", "rxBadGso", [packet({ ...CSUM, gso: 5, size: 9 })]],
+  ["USO in ARP", "rxBadGso", [packet({ ...CSUM, gso: 5, size: 9 }, [8, 6])]],
+  ["USO, not negotiated", "rxBadGso", [packet({ ...CSUM, gso: 5, size: 9 })], {
+    without: [NetFeature.GUEST_USO4, NetFeature.GUEST_USO6],
+  }],
   ["a tunnel bit", "rxBadGso", [packet({ ...CSUM, gso: 0x21, size: 9 })]],
   ["the largest gso_type", "rxBadGso", [packet({ ...CSUM, gso: 0x7f, size: 9 })]],
   ["TSO4, not negotiated", "rxBadGso", [packet({ ...CSUM, gso: 1, size: 9 })], {
@@ -203,6 +206,8 @@ Deno.test("net: a device that offers control features without CTRL_VQ is refused
       "CTRL_GUEST_OFFLOADS",
       "RSS",
       "HASH_REPORT",
+      "NOTF_COAL",
+      "VQ_NOTF_COAL",
     ] as const
   ) {
     const error = assertThrows(() => validate(FeatureSet.of(NetFeature[name])), VireoError);

@@ -7,13 +7,9 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { VireoError } from "@vireo/hal";
 import { NO_OFFLOAD } from "../../emu/backends/net_backend.ts";
+import { ip } from "../ip_tool.ts";
 import { testWithRights } from "../with_rights.ts";
 import { Tap } from "../../emu/backends/tap.ts";
-
-async function ip(...args: string[]): Promise<void> {
-  const { success, stderr } = await new Deno.Command("ip", { args }).output();
-  if (!success) throw new Error(`ip ${args.join(" ")}: ${new TextDecoder().decode(stderr)}`);
-}
 
 function bytes(text: string): Uint8Array {
   return Uint8Array.from(text.match(/[0-9a-f]{2}/gi) ?? [], (pair) => parseInt(pair, 16));

@@ -22,7 +22,8 @@ type QemuDifferenceName =
   | "CONSOLE_INTERRUPT"
   | "QID_PATH"
   | "NO_AKCIPHER"
-  | "UDMABUF";
+  | "UDMABUF"
+  | "USO";
 
 /** Everything that the tests expect otherwise of one version than of another. */
 export const QEMU_DIFFERENCES: Readonly<Record<QemuDifferenceName, QemuDifference>> = {
@@ -56,6 +57,13 @@ export const QEMU_DIFFERENCES: Readonly<Record<QemuDifferenceName, QemuDifferenc
     since: "not offered",
     major: 10,
     reason: "Debian builds it with a library that has no RSA for cryptodev",
+  },
+  USO: {
+    what: "net: HOST_USO, GUEST_USO4 and GUEST_USO6",
+    before: "unknown",
+    since: "offered with a tap device, if the host's kernel cuts datagrams (Linux 6.2)",
+    major: 10,
+    reason: "Newer than 7.2; without the host's help QEMU cuts nothing",
   },
   UDMABUF: {
     what: "gpu: message where blobs cannot be had",

@@ -13,6 +13,7 @@ import { findBoard } from "@vireo/firmware/boards";
 import { FeatureSet } from "@vireo/hal";
 import { QtestPlatform } from "@vireo/hal/qtest";
 import { RSS_KEY, RSS_VECTORS } from "../toeplitz.ts";
+import { ip } from "../ip_tool.ts";
 import { testWithRights } from "../with_rights.ts";
 
 const SOON = { deadline: 5000 };
@@ -22,11 +23,6 @@ const [TCP, UDP] = [6, 17];
 /** All types for packets without IPv6 extension headers. */
 const TYPES = 0x3f;
 const TABLE = [2, 0, 3, 1];
-
-async function ip(...args: string[]): Promise<void> {
-  const { success, stderr } = await new Deno.Command("ip", { args }).output();
-  if (!success) throw new Error(`ip ${args.join(" ")}: ${new TextDecoder().decode(stderr)}`);
-}
 
 /** QEMU's device with four queue pairs on a tap device of its own. */
 class Rig implements AsyncDisposable {

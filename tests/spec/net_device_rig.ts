@@ -18,6 +18,7 @@ const VERSION_1 = 32;
 export const F = {
   CSUM: 0,
   GUEST_CSUM: 1,
+  CTRL_GUEST_OFFLOADS: 2,
   GUEST_TSO4: 7,
   GUEST_TSO6: 8,
   GUEST_ECN: 9,
@@ -29,6 +30,9 @@ export const F = {
   CTRL_VLAN: 19,
   GUEST_ANNOUNCE: 21,
   MQ: 22,
+  GUEST_USO4: 54,
+  GUEST_USO6: 55,
+  HOST_USO: 56,
   HASH_REPORT: 57,
   RSS: 60,
 } as const;
@@ -142,18 +146,19 @@ export function frame(
 
 /** A large packet that the device must cut, and where its checksum begins. */
 export function large(
-  kind: "tcpv4" | "tcpv6" | "udp",
+  kind: "tcpv4" | "tcpv6" | "udp" | "udpv6",
   payload: number,
 ): { bytes: Uint8Array; start: number } {
-  const v4 = kind !== "tcpv6";
+  const v4 = !kind.endsWith("v6");
+  const udp = kind.startsWith("udp");
   const start = v4 ? 34 : 54;
-  const header = kind === "udp" ? 8 : 20;
+  const header = udp ? 8 : 20;
   const bytes = new Uint8Array(start + header + payload);
   bytes.set(MAC);
   bytes.set(OTHER, 6);
   const view = new DataView(bytes.buffer);
   view.setUint16(12, v4 ? 0x0800 : 0x86dd);
-  const protocol = kind === "udp" ? 17 : 6;
+  const protocol = udp ? 17 : 6;
   if (v4) {
     bytes.set([0x45, 0, 0, 0, 0, 1, 0, 0, 64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2], 14);
     view.setUint16(16, 20 + header + payload);
@@ -162,10 +167,10 @@ export function large(
     view.setUint16(18, header + payload);
     bytes[53] = 2;
   }
-  if (kind === "udp") view.setUint16(start + 4, 8 + payload);
+  if (udp) view.setUint16(start + 4, 8 + payload);
   else bytes.set([0x10, 0, 0x20, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0x50, 0x18], start);
   for (let i = start + header; i < bytes.length; i++) bytes[i] = i * 11;
-  view.setUint16(start + (kind === "udp" ? 6 : 16), fold(pseudo(bytes)));
+  view.setUint16(start + (udp ? 6 : 16), fold(pseudo(bytes)));
   return { bytes, start };
 }
 

@@ -255,12 +255,12 @@ Deno.test("spec net: a large packet says how it is cut, only with its feature (d
   for (const { type, feature, value, version } of kinds) {
     const { bytes, start } = tcp(version, 5000);
     const csum = { start, offset: 16 };
-    const gso = { type, size: 1400, headerLength: start + 20 };
+    const gso = { type, size: 1400, headerLength: start + (type === "udp" ? 8 : 20) };
     await using rig = await Rig.open();
     const { read } = await rig.send(bytes, { csum, gso });
     assertEquals(
       read.subarray(0, 12),
-      le([1, 1], [value, 1], [start + 20, 2], [1400, 2], [start, 2], [16, 2], [0, 2]),
+      le([1, 1], [value, 1], [gso.headerLength, 2], [1400, 2], [start, 2], [16, 2], [0, 2]),
     );
     if (type !== "udp") {
       const marked = await rig.send(bytes, { csum, gso: { ...gso, ecn: true } });

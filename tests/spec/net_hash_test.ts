@@ -128,6 +128,9 @@ Deno.test("spec net: IPv6 extension headers put other addresses into the hash, o
     // A fragment, though it is the first, has no ports; a whole packet in a fragment header has.
     [EVERY, 44, Uint8Array.of(6, 0, 0, 1, 0, 0, 0, 9), own, 7],
     [EVERY, 44, Uint8Array.of(6, 0, 0, 0, 0, 0, 0, 9), [...own, ...ports], 8],
+    // Reserved bits of it have no meaning, nor have routing headers of other types.
+    [EVERY, 44, Uint8Array.of(6, 0, 0, 6, 0, 0, 0, 9), [...own, ...ports], 8],
+    [EVERY, 43, Uint8Array.of(6, 2, 0, 1, 0, 0, 0, 0, ...final), [...own, ...ports], 8],
     // A header that says it is longer than the packet is the last.
     [EVERY, 0, Uint8Array.of(6, 200, 1, 4, 0, 0, 0, 0), own, 7],
   ] as const;

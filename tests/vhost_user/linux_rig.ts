@@ -1,4 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
+import { ip } from "../ip_tool.ts";
 import { noise } from "../noise.ts";
 import { qemuVersion } from "../qemu/version.ts";
 import { temporaryFolder } from "./daemon.ts";
@@ -198,9 +199,4 @@ async function echo(listener: Deno.Listener): Promise<void> {
   for await (const { readable, writable } of listener) {
     void readable.pipeTo(writable).catch(() => {});
   }
-}
-
-async function ip(...args: string[]): Promise<void> {
-  const { success, stderr } = await new Deno.Command("ip", { args }).output();
-  if (!success) throw new Error(`ip ${args.join(" ")}: ${new TextDecoder().decode(stderr)}`);
 }

@@ -26,14 +26,21 @@ const ALL_FEATURES = [
   NetFeature.GUEST_ANNOUNCE,
   NetFeature.CTRL_MAC_ADDR,
   NetFeature.SPEED_DUPLEX,
+  NetFeature.NOTF_COAL,
+  NetFeature.VQ_NOTF_COAL,
+  NetFeature.GUEST_USO4,
+  NetFeature.GUEST_USO6,
+  NetFeature.HOST_USO,
+  NetFeature.GUEST_HDRLEN,
 ] as const;
 
 /** Features that a device with these options offers. */
 export function offer(options: NetDeviceOptions, pairs: number): FeatureSet {
-  const { without = [], hashReport = false } = options;
+  const { without = [], hashReport = false, standby = false } = options;
   let set = FeatureSet.of(...ALL_FEATURES);
   if (pairs > 1) set = set.with(NetFeature.MQ, NetFeature.RSS);
   if (hashReport) set = set.with(NetFeature.HASH_REPORT);
+  if (standby) set = set.with(NetFeature.STANDBY);
   set = set.without(...without);
   // A device must not offer what needs a feature that it does not offer (virtio 1.4 §5.1.3.1).
   for (let before = FeatureSet.NONE; !before.equals(set);) {

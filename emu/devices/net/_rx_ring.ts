@@ -23,17 +23,21 @@ export class RxRing {
   #index = 0;
   #headerSize: number = NET_HDR.SIZE;
   #mergeable = false;
-  #dirty = false;
+  /** Frames that were delivered since the driver was last told. */
+  #delivered = 0;
+  readonly #used: (queue: number, packets: number) => void;
   readonly #backlogMax: number;
   #backlog: Waiting[] = [];
   readonly #header = new Uint8Array(NET_HDR_HASH.SIZE);
   /** Popped chains that did not hold a whole frame; the next frame gets them first. */
   #chains: (Chain | undefined)[] = [];
-  readonly #used: Chain[] = [];
+  readonly #full: Chain[] = [];
   readonly #written: number[] = [];
 
-  constructor(backlogMax: number) {
+  /** Makes one. @param used Told of the frames of a batch. */
+  constructor(backlogMax: number, used: (queue: number, packets: number) => void) {
     this.#backlogMax = backlogMax;
+    this.#used = used;
   }
 
   /** Whether the driver set the queue up. */
@@ -58,7 +62,7 @@ export class RxRing {
   /** Chains that were popped are void: the queue was reset. */
   forget(): void {
     this.#chains = [];
-    this.#dirty = false;
+    this.#delivered = 0;
   }
 
   /** Drops the frames that wait for buffers; gives their number. */
@@ -66,11 +70,12 @@ export class RxRing {
     return this.#backlog.splice(0).length;
   }
 
-  /** Interrupts for what was delivered since. */
+  /** Tells of what was delivered since. */
   signal(): void {
-    if (!this.#dirty) return;
-    this.#dirty = false;
-    this.#context?.queue(this.#index)?.signal();
+    const delivered = this.#delivered;
+    if (delivered === 0) return;
+    this.#delivered = 0;
+    this.#used(this.#index, delivered);
   }
 
   deliver(
@@ -142,7 +147,7 @@ export class RxRing {
     if (this.#chains.length === 1) this.#chains[0] = undefined;
     else this.#chains.shift();
     queue.push(chain, header + length);
-    this.#dirty = true;
+    this.#delivered++;
     stats.rxFrames++;
     stats.rxBytes += length;
     return true;
@@ -175,13 +180,13 @@ export class RxRing {
       const chain = this.#chains[i]!;
       if (i === 0) this.#writeHeader(chain, offload, hash, count);
       at += chain.write(bytes, offset + at, Math.min(chain.writableLeft, length - at));
-      this.#used[i] = chain;
+      this.#full[i] = chain;
       this.#written[i] = chain.written;
     }
-    this.#used.length = this.#written.length = count;
+    this.#full.length = this.#written.length = count;
     this.#chains.splice(0, count);
-    queue.pushAll(this.#used, this.#written);
-    this.#dirty = true;
+    queue.pushAll(this.#full, this.#written);
+    this.#delivered++;
     stats.rxFrames++;
     stats.rxBytes += length;
     return true;

@@ -90,7 +90,8 @@ export class Transmitter {
     offload.gsoType = gso;
     offload.hdrLen = frame[2]! | (frame[3]! << 8);
     offload.gsoSize = frame[4]! | (frame[5]! << 8);
-    return offload.gsoSize !== 0 && acceptBits(gso) > 0 && this.#hostTakes(gso);
+    const known = acceptBits(gso, frame, this.#headerSize) > 0;
+    return offload.gsoSize !== 0 && known && this.#hostTakes(gso);
   }
 
   #hostTakes(gso: number): boolean {
@@ -100,6 +101,8 @@ export class Transmitter {
         return this.#features.has(NetFeature.HOST_TSO4);
       case NetGso.TCPV6:
         return this.#features.has(NetFeature.HOST_TSO6);
+      case NetGso.UDP_L4:
+        return this.#features.has(NetFeature.HOST_USO);
       default:
         return this.#features.has(NetFeature.HOST_UFO);
     }

@@ -1,9 +1,11 @@
 import {
+  FeatureSet,
   NET_CTRL_ANNOUNCE_ACK,
   NET_CTRL_GUEST_OFFLOADS_SET,
   NET_GUEST_OFFLOADS,
   NetAck,
   NetCtrl,
+  NetCtrlCoal,
   NetCtrlMac,
   NetCtrlMq,
   NetCtrlRx,
@@ -11,6 +13,7 @@ import {
   NetFeature,
 } from "@vireo/hal";
 import type { Chain, DeviceContext } from "../../device.ts";
+import type { CoalescingParameters } from "./coalescing.ts";
 import { macNumber, MAX_FILTER_ADDRESSES, type RxFilter } from "./filter.ts";
 
 /** The parts of a device that control commands change. */
@@ -23,14 +26,19 @@ export interface ControlTarget {
   setRss(chain: Chain): boolean;
   /** Takes HASH_CONFIG, as `setRss` does. */
   setHash(chain: Chain): boolean;
-  setOffloads(bits: number): void;
+  setOffloads(features: FeatureSet): void;
+  setCoalescing(kind: "rx" | "tx", parameters: CoalescingParameters): void;
+  /** Sets those of one queue; false if it is not an enabled receive or transmit queue. */
+  setQueueCoalescing(queue: number, parameters: CoalescingParameters): boolean;
+  /** Those of one queue; undefined if it is not an enabled receive or transmit queue. */
+  queueCoalescing(queue: number): CoalescingParameters | undefined;
   ackAnnounce(): void;
 }
 
 const MAC_SIZE = 6;
 
 /**
- * Runs one control command (virtio 1.4 §5.1.6.5).
+ * Runs one control command (virtio 1.4 §5.1.9.5), and writes its ack and what follows that.
  *
  * @returns The ack; what a command changes has changed before the chain is returned.
  */
@@ -39,6 +47,7 @@ export function runControl(chain: Chain, context: DeviceContext, target: Control
   const command = chain.readU8();
   const has = (bit: number): boolean => context.features.has(bit);
   let done = false;
+  let result: CoalescingParameters | undefined;
   switch (group) {
     case NetCtrl.RX:
       done = runRx(chain, command, has, target);
@@ -62,6 +71,17 @@ export function runControl(chain: Chain, context: DeviceContext, target: Control
       done = has(NetFeature.CTRL_GUEST_OFFLOADS) && command === NET_CTRL_GUEST_OFFLOADS_SET &&
         runOffloads(chain, has, target);
       break;
+    case NetCtrl.NOTF_COAL:
+      if (command === NetCtrlCoal.VQ_GET) {
+        result = readCoalescing(chain, has, target);
+        done = result !== undefined;
+      } else done = runCoalescing(chain, command, has, target);
+      break;
+  }
+  chain.writeU8(done ? NetAck.OK : NetAck.ERR);
+  if (result !== undefined) {
+    chain.writeU32(result.maxPackets);
+    chain.writeU32(result.maxUsecs);
   }
   return done ? NetAck.OK : NetAck.ERR;
 }
@@ -125,11 +145,45 @@ function runPairs(chain: Chain, target: ControlTarget): boolean {
 
 function runOffloads(chain: Chain, has: Has, target: ControlTarget): boolean {
   if (chain.readableLeft !== 8) return false;
-  const low = chain.readU32();
-  const high = chain.readU32();
-  let known = 0;
-  for (const bit of NET_GUEST_OFFLOADS) if (has(bit)) known |= 1 << bit;
-  if (high !== 0 || (low & ~known) !== 0) return false;
-  target.setOffloads(low);
+  const asked = FeatureSet.fromWords(chain.readU32(), chain.readU32());
+  const known = FeatureSet.of(...NET_GUEST_OFFLOADS.filter(has));
+  if (!asked.minus(known).isEmpty) return false;
+  target.setOffloads(asked);
   return true;
+}
+
+function runCoalescing(chain: Chain, command: number, has: Has, target: ControlTarget): boolean {
+  if (command === NetCtrlCoal.VQ_SET) {
+    if (!has(NetFeature.VQ_NOTF_COAL) || chain.readableLeft !== 12) return false;
+    const queue = readQueue(chain);
+    return target.setQueueCoalescing(queue, readParameters(chain));
+  }
+  if (command !== NetCtrlCoal.TX_SET && command !== NetCtrlCoal.RX_SET) return false;
+  if (!has(NetFeature.NOTF_COAL) || chain.readableLeft !== 8) return false;
+  target.setCoalescing(command === NetCtrlCoal.TX_SET ? "tx" : "rx", readParameters(chain));
+  return true;
+}
+
+function readCoalescing(
+  chain: Chain,
+  has: Has,
+  target: ControlTarget,
+): CoalescingParameters | undefined {
+  // The ack, and two words behind it.
+  if (!has(NetFeature.VQ_NOTF_COAL) || chain.readableLeft !== 4 || chain.writableLeft < 9) {
+    return undefined;
+  }
+  return target.queueCoalescing(readQueue(chain));
+}
+
+/** The index of a queue; the reserved field behind it is ignored (dev.net.coalescing.1). */
+function readQueue(chain: Chain): number {
+  const queue = chain.readU16();
+  chain.skip(2);
+  return queue;
+}
+
+function readParameters(chain: Chain): CoalescingParameters {
+  const maxPackets = chain.readU32();
+  return { maxPackets, maxUsecs: chain.readU32() };
 }

@@ -2,7 +2,7 @@ import {
   DeviceId,
   ETH_HDR_SIZE,
   type FeatureNames,
-  type FeatureSet,
+  FeatureSet,
   NET_CONFIG,
   NET_FEATURE_REQUIRES,
   NET_GUEST_OFFLOADS,
@@ -30,12 +30,24 @@ import type { Chain, ConfigWidth, DeviceContext, DeviceModel, QueueSpec } from "
 import { checkRange, offer, parseAddress, queueSpecs } from "./_features.ts";
 import { RxRing } from "./_rx_ring.ts";
 import { Transmitter } from "./_transmitter.ts";
+import { Coalescing, hostTimer } from "./coalescing.ts";
 import { type ControlTarget, runControl } from "./control.ts";
 import { macNumber, RxFilter } from "./filter.ts";
 import type { NetDeviceOptions, NetDeviceState, NetDeviceStats } from "./options.ts";
 import { SUPPORTED_HASH_TYPES } from "./receive_hash.ts";
 import { Rss, RSS_MAX_TABLE } from "./rss.ts";
 import { Steering } from "./steering.ts";
+
+/** Receive offloads, and the work that each lets the wire leave. */
+const ACCEPTED: readonly (readonly [feature: number, accept: number])[] = [
+  [NetFeature.GUEST_CSUM, Accept.CSUM],
+  [NetFeature.GUEST_TSO4, Accept.TSO4],
+  [NetFeature.GUEST_TSO6, Accept.TSO6],
+  [NetFeature.GUEST_ECN, Accept.ECN],
+  [NetFeature.GUEST_UFO, Accept.UFO],
+  [NetFeature.GUEST_USO4, Accept.USO4],
+  [NetFeature.GUEST_USO6, Accept.USO6],
+];
 
 /** The emulated network device (virtio 1.4 §5.1). */
 export class NetDevice implements DeviceModel, FrameSink {
@@ -77,6 +89,7 @@ export class NetDevice implements DeviceModel, FrameSink {
   readonly #mtu: number;
   readonly #steering = new Steering();
   readonly #rss = new Rss();
+  readonly #coalescing: Coalescing;
   readonly #transmitter: Transmitter;
   readonly #target: ControlTarget;
   readonly #rings: RxRing[] = [];
@@ -85,7 +98,7 @@ export class NetDevice implements DeviceModel, FrameSink {
   #pairs = 1;
   /** Receive queues, from the first on, that frames may come on. */
   #receivers = 1;
-  #offloads = 0;
+  #offloads: FeatureSet = FeatureSet.NONE;
   #accepts = 0;
   #headerSize: number = NET_HDR.SIZE;
   #controlIndex = -1;
@@ -115,7 +128,14 @@ export class NetDevice implements DeviceModel, FrameSink {
     this.features = offer(options, this.maxPairs);
     this.#writeHashLimits();
     this.queues = queueSpecs(this.maxPairs, options.queueSize ?? 256, this.features);
-    for (let i = 0; i < this.maxPairs; i++) this.#rings.push(new RxRing(options.backlog ?? 256));
+    this.#coalescing = new Coalescing(
+      (queue) => this.#context?.queue(queue)?.signal(),
+      options.timer ?? hostTimer,
+    );
+    const used = (queue: number, packets: number) => this.#coalescing.used(queue, packets);
+    for (let i = 0; i < this.maxPairs; i++) {
+      this.#rings.push(new RxRing(options.backlog ?? 256, used));
+    }
     this.#backend = options.backend;
     this.#transmitter = new Transmitter(options.backend, this.stats);
     this.#target = {
@@ -125,7 +145,14 @@ export class NetDevice implements DeviceModel, FrameSink {
       setPairs: (pairs) => this.#setPairs(pairs),
       setRss: (chain) => this.#setRss(chain),
       setHash: (chain) => this.#setHash(chain),
-      setOffloads: (bits) => this.#setOffloads(bits),
+      setOffloads: (features) => this.#setOffloads(features),
+      setCoalescing: (kind, parameters) => this.#coalescing.setAll(kind, parameters),
+      setQueueCoalescing: (queue, parameters) => {
+        if (!this.#isEnabled(queue)) return false;
+        this.#coalescing.set(queue, parameters);
+        return true;
+      },
+      queueCoalescing: (queue) => this.#isEnabled(queue) ? this.#coalescing.get(queue) : undefined,
       ackAnnounce: () => this.#ackAnnounce(),
     };
     this.#backend.connect(this);
@@ -209,9 +236,7 @@ export class NetDevice implements DeviceModel, FrameSink {
     this.filter.vlanEnabled = has(NetFeature.CTRL_VLAN);
     this.filter.mac = macNumber(this.#config, 0);
     this.#maxFrame = has(NetFeature.MTU) ? this.#mtu + ETH_HDR_SIZE : Infinity;
-    let offloads = 0;
-    for (const bit of NET_GUEST_OFFLOADS) if (has(bit)) offloads |= 1 << bit;
-    this.#setOffloads(offloads);
+    this.#setOffloads(FeatureSet.of(...NET_GUEST_OFFLOADS.filter(has)));
     for (let i = 0; i < this.maxPairs; i++) {
       this.#rings[i]!.start(context, 2 * i, this.#headerSize, mergeable);
     }
@@ -228,7 +253,9 @@ export class NetDevice implements DeviceModel, FrameSink {
 
   /** A queue was reset: what was popped from it is void. */
   resetQueue(queue: number): void {
-    if ((queue & 1) === 0 && queue !== this.#controlIndex) this.#rings[queue >>> 1]?.forget();
+    if (queue === this.#controlIndex) return;
+    this.#coalescing.resetQueue(queue);
+    if ((queue & 1) === 0) this.#rings[queue >>> 1]?.forget();
   }
 
   /** Puts all back as it was made, but for the link. */
@@ -237,8 +264,9 @@ export class NetDevice implements DeviceModel, FrameSink {
     this.#pairs = 1;
     this.#receivers = 1;
     this.#rss.reset();
+    this.#coalescing.reset();
     this.#accepts = 0;
-    this.#offloads = 0;
+    this.#offloads = FeatureSet.NONE;
     this.filter.reset();
     this.#steering.reset();
     for (const ring of this.#rings) ring.stop();
@@ -308,6 +336,12 @@ export class NetDevice implements DeviceModel, FrameSink {
     return true;
   }
 
+  /** Whether a queue is a receive or transmit queue that the driver set up. */
+  #isEnabled(queue: number): boolean {
+    return queue !== this.#controlIndex && queue < 2 * this.maxPairs &&
+      this.#context?.queue(queue) !== undefined;
+  }
+
   /** Tells the driver the limits of hashing, where it is offered (virtio 1.4 §5.1.4). */
   #writeHashLimits(): void {
     const rss = this.features.has(NetFeature.RSS);
@@ -318,13 +352,11 @@ export class NetDevice implements DeviceModel, FrameSink {
     this.#view.setUint16(NET_CONFIG.rss_max_indirection_table_length.offset, RSS_MAX_TABLE, true);
   }
 
-  #setOffloads(bits: number): void {
-    this.#offloads = bits;
-    const on = (bit: number): boolean => (bits >>> bit & 1) === 1;
-    this.#accepts = !on(NetFeature.GUEST_CSUM) ? 0 : Accept.CSUM |
-      (on(NetFeature.GUEST_TSO4) ? Accept.TSO4 : 0) |
-      (on(NetFeature.GUEST_TSO6) ? Accept.TSO6 : 0) |
-      (on(NetFeature.GUEST_ECN) ? Accept.ECN : 0) | (on(NetFeature.GUEST_UFO) ? Accept.UFO : 0);
+  #setOffloads(features: FeatureSet): void {
+    this.#offloads = features;
+    this.#accepts = 0;
+    if (!features.has(NetFeature.GUEST_CSUM)) return;
+    for (const [bit, accept] of ACCEPTED) if (features.has(bit)) this.#accepts |= accept;
   }
 
   #ackAnnounce(): void {
@@ -337,20 +369,22 @@ export class NetDevice implements DeviceModel, FrameSink {
       mac: [...this.mac],
       status: this.#status,
       pairs: this.#pairs,
-      offloads: this.#offloads,
+      offloads: [...this.#offloads],
       filter: this.filter.snapshot(),
       hash: this.#rss.snapshot(),
+      coalescing: this.#coalescing.snapshot(),
     };
   }
 
   /** Takes the state back. */
   restore(state: unknown): void {
-    const { mac, status, pairs, offloads, filter, hash } = state as NetDeviceState;
+    const { mac, status, pairs, offloads, filter, hash, coalescing } = state as NetDeviceState;
     this.#setMac(Uint8Array.from(mac));
     this.#setStatus(status);
     this.#rss.restore(hash);
+    this.#coalescing.restore(coalescing);
     this.#usePairs(pairs, this.#rss.receivers(pairs));
-    this.#setOffloads(offloads);
+    this.#setOffloads(FeatureSet.of(...offloads));
     this.filter.restore(filter);
   }
 
@@ -383,10 +417,7 @@ export class NetDevice implements DeviceModel, FrameSink {
    * §5.1.6.5.5.1), but for RSS (dev.net.rss.2).
    */
   #steer(bytes: Uint8Array, offset: number, length: number): number {
-    if (this.#rss.steers) {
-      const index = this.#rss.choose();
-      return this.#rings[index]!.isUp ? index : -1;
-    }
+    if (this.#rss.steers) return this.#rss.choose();
     if (this.#pairs === 1) return 0;
     const first = this.#steering.choose(bytes, offset, length, this.#pairs);
     for (let i = 0; i < this.#pairs; i++) {
@@ -401,7 +432,7 @@ export class NetDevice implements DeviceModel, FrameSink {
     if (queue === undefined) return;
     const pair = index >>> 1;
     const steering = this.#pairs === 1 ? undefined : this.#steering;
-    let used = false;
+    let used = 0;
     // Bounded: a driver on another thread could otherwise keep this loop going for ever.
     const { work } = this.#context!;
     for (let budget = queue.size; budget > 0; budget--) {
@@ -416,10 +447,10 @@ export class NetDevice implements DeviceModel, FrameSink {
       }
       this.#transmitter.send(chain, this.linkUp, steering, pair);
       queue.push(chain, 0);
-      used = true;
+      used++;
     }
-    if (!used) return;
-    queue.signal();
+    if (used === 0) return;
+    this.#coalescing.used(index, used);
     this.#backend.flush();
     if (queue.hasAvailable()) work.again(index);
   }
@@ -437,7 +468,6 @@ export class NetDevice implements DeviceModel, FrameSink {
       }
       const ack = runControl(chain, context, this.#target);
       if (ack !== 0) this.stats.controlErrors++;
-      chain.writeU8(ack);
       queue.push(chain);
     }
     queue.signal();

@@ -21,6 +21,7 @@
  *
  * @module
  */
+export type { CoalescingParameters, CoalescingState, MicrosecondTimer } from "./coalescing.ts";
 export * from "./device.ts";
 export * from "./filter.ts";
 export * from "./options.ts";

@@ -1,4 +1,5 @@
 import type { NetBackend } from "../../backends/net_backend.ts";
+import type { CoalescingState, MicrosecondTimer } from "./coalescing.ts";
 import type { RxFilterState } from "./filter.ts";
 import type { ReceiveHashState } from "./rss.ts";
 
@@ -19,6 +20,8 @@ export interface NetDeviceOptions {
    * directions.
    */
   readonly hashReport?: boolean;
+  /** Whether it offers STANDBY, because a primary device has the same address; false by default. */
+  readonly standby?: boolean;
   /** Feature bits that it does not offer. */
   readonly without?: readonly number[];
   /** Link speed in Mbit/s, unknown by default. */
@@ -29,6 +32,8 @@ export interface NetDeviceOptions {
   readonly linkUp?: boolean;
   /** Frames that wait for receive buffers before more are dropped; 256 by default. */
   readonly backlog?: number;
+  /** The timer of interrupts that the driver has held back; by default the host's, in whole milliseconds. */
+  readonly timer?: MicrosecondTimer;
 }
 
 /** Counters of a {@linkcode NetDevice}; they only grow. */
@@ -65,10 +70,12 @@ export interface NetDeviceState {
   readonly status: number;
   /** Queue pairs in use. */
   readonly pairs: number;
-  /** Receive offloads in use, by feature bit. */
-  readonly offloads: number;
+  /** Receive offloads in use: feature bits. */
+  readonly offloads: readonly number[];
   /** The filters. */
   readonly filter: RxFilterState;
   /** How frames are hashed, and steered by that. */
   readonly hash: ReceiveHashState;
+  /** How interrupts are held back. */
+  readonly coalescing: CoalescingState;
 }

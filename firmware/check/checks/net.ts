@@ -2,39 +2,29 @@ import { join, u16, u32, zeroes } from "../bytes.ts";
 import type { Check } from "../check.ts";
 import type { CheckContext } from "../context.ts";
 import { FRAME, netHeader, TYPE } from "../requests.ts";
+import { ACK, command, control, NET_CONTROL } from "./net_control.ts";
 
 const NET = { devices: [TYPE.NET] } as const;
+const CSUM = 0;
 const MTU = 3;
 const MAC = 5;
 const STATUS = 16;
-const CTRL_VQ = 17;
 const CTRL_RX = 18;
 const CTRL_VLAN = 19;
 const RX_EXTRA = 20;
-const MQ = 22;
 const CTRL_MAC = 23;
+const HOST_USO = 56;
 const SPEED = 63;
-const OK = 0;
-const ERR = 1;
+const { CTRL_VQ, MQ } = NET_CONTROL;
+const { OK, ERR } = ACK;
 
-/** Brings the device up with its control queue. */
-async function control(c: CheckContext, ...features: number[]): Promise<number> {
-  const queue = features.includes(MQ) ? 2 * c.device.config(8, 2) : 2;
-  await c.init({ features: [CTRL_VQ, ...features], queues: [0, 1, queue] });
-  return queue;
-}
-
-/** A control command's answer. */
-async function command(
-  c: CheckContext,
-  queue: number,
-  group: number,
-  code: number,
-  ...data: Uint8Array[]
-): Promise<number> {
-  const { bytes } = await c.ask(queue, [Uint8Array.of(group, code), ...data], [1]);
-  return bytes[0]!;
-}
+/** 200 bytes from port 7 to port 9 of an address without a meaning, to all, with the pseudo-header's sum. */
+const UDP_PACKET = join(
+  FRAME.subarray(0, 12),
+  [8, 0, 0x45, 0, 0, 228, 0, 1, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2],
+  [0, 7, 0, 9, 0, 208, 0x84, 0xe5],
+  zeroes(200),
+);
 
 const address = (c: CheckContext): Uint8Array =>
   Uint8Array.from({ length: 6 }, (_, i) => c.device.config(i, 1));
@@ -149,6 +139,18 @@ const transmit: Check[] = [
       const header = zeroes(netHeader(c));
       header.set(u16(0xffff), 2);
       await c.ask(1, [header, FRAME]);
+    },
+  },
+  {
+    id: "net.uso",
+    clauses: ["virtio 1.4 §5.1.9.2"],
+    done: "a UDP packet of two datagrams is sent, which HOST_USO has the device cut",
+    expected: "the packet is used",
+    offers: [CSUM, HOST_USO],
+    scope: NET,
+    async run(c) {
+      await c.init({ features: [CSUM, HOST_USO] });
+      await c.ask(1, [join([1, 5], u16(42, 100, 34, 6), zeroes(2)), UDP_PACKET]);
     },
   },
   {
@@ -273,6 +275,7 @@ const shapes: Check[] = ([
   ["header-alone", 1, [zeroes(12)], []],
   ["frame-of-64k", 1, [zeroes(12), zeroes(65535)], []],
   ["gso-without-size", 1, [join([1, 1], u16(54, 0, 34, 16), zeroes(2)), FRAME], []],
+  ["uso-not-negotiated", 1, [join([1, 5], u16(42, 100, 34, 6), zeroes(2)), UDP_PACKET], []],
   ["gso-unknown", 1, [join([1, 77], u16(54, 1000, 34, 16), zeroes(2)), FRAME], []],
   ["checksum-outside", 1, [join([1, 0], u16(0, 0, 0xfff0, 0xfff0), zeroes(2)), FRAME], []],
   ["receive-of-one-byte", 0, [], [1]],

@@ -2,40 +2,18 @@ import { join, u16, u32, zeroes } from "../bytes.ts";
 import type { Check } from "../check.ts";
 import type { CheckContext } from "../context.ts";
 import { TYPE } from "../requests.ts";
+import { ACK, command, control, maxPairs, NET_CONTROL } from "./net_control.ts";
 
 const NET = { devices: [TYPE.NET] } as const;
-const CTRL_VQ = 17;
-const MQ = 22;
 const HASH_REPORT = 57;
-const RSS = 60;
-const OK = 0;
-const ERR = 1;
+const { CTRL_VQ, MQ, RSS } = NET_CONTROL;
+const { OK, ERR } = ACK;
 const CLASS_MQ = 4;
 const RSS_CONFIG = 1;
 const HASH_CONFIG = 2;
 const KEY_SIZE = 40;
 
-const maxPairs = (c: CheckContext): number => c.device.config(8, 2);
 const types = (c: CheckContext): number => c.device.config(20, 4);
-
-/** Brings the device up with its control queue. @returns The queue's index. */
-async function control(c: CheckContext, ...features: number[]): Promise<number> {
-  const several = features.includes(MQ) || features.includes(RSS);
-  const queue = several ? 2 * maxPairs(c) : 2;
-  await c.init({ features: [CTRL_VQ, ...features], queues: [0, 1, queue] });
-  return queue;
-}
-
-/** A control command's answer. */
-async function command(
-  c: CheckContext,
-  queue: number,
-  code: number,
-  data: Uint8Array,
-): Promise<number> {
-  const { bytes } = await c.ask(queue, [Uint8Array.of(CLASS_MQ, code), data], [1]);
-  return bytes[0]!;
-}
 
 /** Settings that RSS_CONFIG may have. */
 interface Config {
@@ -121,8 +99,8 @@ const accepted: Check[] = ([
   async run(c) {
     const mq = c.offered().has(MQ) ? [MQ] : [];
     const queue = await control(c, feature, ...mq);
-    c.equal("ack", await command(c, queue, code, data(c)), OK);
-    if (mq.length > 0) c.equal("ack of pairs", await command(c, queue, 0, u16(1)), OK);
+    c.equal("ack", await command(c, queue, CLASS_MQ, code, data(c)), OK);
+    if (mq.length > 0) c.equal("ack of pairs", await command(c, queue, CLASS_MQ, 0, u16(1)), OK);
   },
 }));
 
@@ -152,8 +130,7 @@ const refused: Check[] = ([
     const queue = await control(c, feature);
     const bytes = data(c);
     const parts = bytes.length === 0 ? [] : [bytes];
-    const reply = await c.ask(queue, [Uint8Array.of(CLASS_MQ, code), ...parts], [1]);
-    c.equal("ack", reply.bytes[0], ERR);
+    c.equal("ack", await command(c, queue, CLASS_MQ, code, ...parts), ERR);
   },
 }));
 

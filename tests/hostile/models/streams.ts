@@ -2,6 +2,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import {
   CaifDevice,
   ConsoleDevice,
+  Hub,
   InputDevice,
   NetDevice,
   RngDevice,
@@ -9,6 +10,7 @@ import {
   RprocSerialDevice,
 } from "@vireo/emu";
 import { MockQueue } from "@vireo/emu/testing";
+import { NO_OFFLOAD } from "../../../emu/backends/net_backend.ts";
 import { bytesOf, concat, type HostileSuite, Rig, type RigOptions } from "./rig.ts";
 
 /** A host that takes all at once, so that nothing ever waits for it. */
@@ -280,6 +282,54 @@ export const NET: HostileSuite = {
         else await it.send(1, bytes);
       }
       assert(sent > 0);
+      it.check();
+    },
+  }, {
+    name: "hashes, tables and coalescing of any bytes are taken or refused, and frames steered",
+    async run(random) {
+      let stop = 0;
+      const timer = (_usecs: number, expired: () => void) => {
+        if (random() % 8 === 0) expired();
+        return () => void stop++;
+      };
+      const hub = new Hub();
+      const wire = hub.port();
+      const model = new NetDevice({
+        backend: hub.port(),
+        queuePairs: 2,
+        hashReport: true,
+        queueSize: 16,
+        timer,
+      });
+      await using it = new Rig(model, { memorySize: 8 << 20 });
+      const added = [0, 0, 0];
+      const byte = (): number => random() % 3 === 0 ? random() & 0xff : random() % 3;
+      for (let i = 0; i < 600; i++) {
+        const mask = 2 ** (random() % 9) - 1;
+        const pairs = Array.from({ length: 2 * (mask + 1) }, (_, at) => at % 2 ? 0 : byte() & 1);
+        const key = [40, ...Array.from({ length: 40 }, byte)];
+        const bytes = [
+          [4, 1, byte(), byte() & 1, 0, 0, mask & 0xff, mask >> 8, 0, 0, ...pairs, 2, 0, ...key],
+          [4, random() % 4, ...Array.from({ length: 20 }, byte)],
+          [6, random() % 4, ...Array.from({ length: [4, 8, 12][random() % 3]! }, byte)],
+        ][random() % 3]!;
+        const cut = random() % 4 === 0 ? random() % bytes.length : bytes.length;
+        await it.send(4, Uint8Array.from(bytes.slice(0, Math.max(2, cut))), 9);
+        const queue = 2 * (random() & 1);
+        it.driver.interrupt();
+        if (added[queue]! - it.queue(queue).usedIndex < 8) {
+          added[queue]!++;
+          void it.queue(queue).add([{ write: 256 }]);
+          it.queue(queue).kick();
+        }
+        const frame = Uint8Array.from({ length: 15 + random() % 120 }, byte);
+        frame.set(model.mac);
+        frame.set(random() % 2 === 0 ? [8, 0, 0x45] : [0x86, 0xdd, 0x60], 12);
+        wire.send(frame, 0, frame.length, NO_OFFLOAD);
+        wire.flush();
+      }
+      const { rxFrames, controlErrors } = model.stats;
+      assert(rxFrames > 20 && controlErrors > 20 && controlErrors < 580 && stop > 0);
       it.check();
     },
   }],

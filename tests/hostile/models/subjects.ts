@@ -262,6 +262,12 @@ export const SUBJECTS: readonly FuzzSubject[] = [
         more: 400,
       },
       { queue: 2, fields: [[1, 0, 1, 2, 3, 4, 5], [1, 0, 1, 2], SMALL], more: 40, room: 1 },
+      // Coalescing: VQ_GET, VQ_SET and the others, for queues that are there or not.
+      {
+        queue: 2,
+        fields: [[1, 6], [1, 3, 2, 1, 0], [2, 0, 1, 2, 3], [2, 0], [4, 0, 1, 1000], [4, 0, 1]],
+        room: 9,
+      },
     ],
     host: [(model: NetDevice) => model.setLink(!model.linkUp)],
   },
