@@ -17,9 +17,9 @@ export interface Check {
   readonly id: string;
   /** The clauses, by id, or `virtio 1.4 §N` where the specification has no statement with a keyword. */
   readonly clauses: readonly string[];
-  /** What is done. */
+  /** Action of the check. */
   readonly done: string;
-  /** What must be seen. */
+  /** Result that must be seen. */
   readonly expected: string;
   /** Whether it breaks rules that drivers must keep; a clean request after a reset follows. */
   readonly hostile?: true;

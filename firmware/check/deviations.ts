@@ -22,18 +22,18 @@ export interface Deviation {
   readonly qemu: readonly number[];
   /** Clauses that are not kept. */
   readonly clauses: readonly string[];
-  /** What the failure says. */
+  /** Pattern of the failure's text. */
   readonly seen?: RegExp;
   /** Whether QEMU ends or hangs, and a guest with it. */
   readonly ends?: true;
-  /** What the device does instead, and where that was seen. */
+  /** How the device deviates, and where that was seen. */
   readonly reason: string;
 }
 
 const BOTH = [7, 10] as const;
 const HANGS = /^QEMU did not answer within its deadline/;
 
-/** What QEMU 7.2 and 10.0 were seen to do otherwise than virtio 1.4 demands. */
+/** Deviations of QEMU 7.2 and 10.0 from virtio 1.4 that were seen. */
 export const DEVIATIONS: readonly Deviation[] = [
   {
     checks: ["mmio.queue-not-ready"],

@@ -40,7 +40,7 @@ export interface CheckResult {
   readonly verdict: Verdict;
   /** Why it was skipped, why the deviation is known, or what the failure says. */
   readonly reason: string | undefined;
-  /** What was seen; of failures and deviations. */
+  /** Behaviour that was seen; of failures and deviations. */
   readonly seen: string | undefined;
   /** The accesses and bytes that show a failure or a deviation again. */
   readonly history: readonly LogEntry[];
@@ -60,7 +60,7 @@ export interface Bench extends AsyncDisposable {
   readonly qemu?: string | undefined;
 }
 
-/** What to run. */
+/** Options of a run. */
 interface RunOptions {
   /** The checks. */
   readonly checks: readonly Check[];

@@ -13,7 +13,7 @@ const STDERR_TAIL = 4096;
 const LAUNCH = 'exec 2>"$0"; if command -v setpriv >/dev/null; ' +
   'then exec setpriv --pdeathsig KILL "$@"; else exec "$@"; fi';
 
-/** What {@linkcode Machine.start} needs to know. */
+/** Options of {@linkcode Machine.start}. */
 export interface MachineOptions {
   /** The machine. */
   readonly board: QtestBoard;
@@ -146,7 +146,7 @@ export class Machine {
     }
   }
 
-  /** What QEMU has written to its standard error last: whole lines, up to 4 KiB. */
+  /** Returns the whole lines, up to 4 KiB, that QEMU has written to its standard error last. */
   stderr(): string {
     const bytes = new Uint8Array(STDERR_TAIL);
     const start = Math.max(0, this.libc.fileSize(this.#stderrFile) - STDERR_TAIL);

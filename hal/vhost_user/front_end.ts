@@ -23,7 +23,7 @@ import {
 } from "./protocol.ts";
 import { type VhostUserMessage, VhostUserSocket } from "./socket.ts";
 
-/** What a front end uses if the back end offers it. */
+/** Protocol features that a front end uses if the back end offers them. */
 const PROTOCOL = FeatureSet.of(
   VhostUserFeature.MQ,
   VhostUserFeature.REPLY_ACK,

@@ -148,6 +148,7 @@ export class MemoryTree implements P9Export {
     if (node.kind !== P9Mode.FILE) throw new P9Refusal(P9Errno.ENXIO);
     if (options.truncate) this.#resize(node, 0);
     node.opens++;
+    let open = true;
     return {
       read: (offset, into) => {
         node.atime = this.#clock();
@@ -160,6 +161,8 @@ export class MemoryTree implements P9Export {
       stat: () => attributes(node),
       truncate: (size) => this.#resize(node, size),
       [Symbol.dispose]: () => {
+        if (!open) return;
+        open = false;
         node.opens--;
         this.#release(node);
       },

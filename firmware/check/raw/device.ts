@@ -58,7 +58,7 @@ export interface RawDevice extends Disposable {
   generation(): number;
   /** Starts a reset of the selected queue. */
   resetQueue(): void;
-  /** What the queue's reset register reads. */
+  /** Reads the queue's reset register. */
   queueReset(): number;
   /** Bytes of configuration that can be read without leaving the window. */
   readonly configSize: number;
@@ -70,7 +70,7 @@ export interface RawDevice extends Disposable {
   poke(offset: number, width: 1 | 2 | 4, value: number): void;
 }
 
-/** What was done, for a report. */
+/** Entries of the log, for a report. */
 type History = readonly LogEntry[];
 
 /** The low and the high 32 bits of an address. */

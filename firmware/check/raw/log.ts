@@ -25,7 +25,7 @@ export type PlacePart = "low" | "high" | "page";
 /** Entries kept; a check that makes more has said enough by then. */
 const LENGTH = 4000;
 
-/** What the raw driver did since the check began. */
+/** Actions of the raw driver since the check began. */
 export class Log {
   readonly #entries: LogEntry[] = [];
 
@@ -47,7 +47,7 @@ export class Log {
 
 /** A register window that notes each access. */
 export class LoggedWindow {
-  /** What the log calls it. */
+  /** Name of it in the log. */
   readonly name: string;
   readonly #window: Mmio;
   readonly #log: Log;
