@@ -232,8 +232,10 @@ export class HostedDevice implements DeviceContext {
   /** Whether the model has requests that it must answer; buffers that it may keep are none. */
   #hasRequests(): boolean {
     return this.#queues.some((queue, index) => {
-      const { keepsBuffers, reversed } = this.model.queues[index]!;
-      return queue !== undefined && !keepsBuffers && !reversed && queue.position().held.length > 0;
+      if (queue === undefined || this.model.queues[index]!.keepsBuffers) return false;
+      // The chains of a reversed queue are the driver's to return.
+      const position = queue.position();
+      return "held" in position && position.held.length > 0;
     });
   }
 

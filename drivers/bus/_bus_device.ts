@@ -271,6 +271,7 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
       diagnose: () => this.diagnose(),
       notify: (_, data) => this.#notify(slot, data),
     });
+    ring.held = this.#suspended;
     const slot: Slot = { ring, request, told: false, held: undefined };
     try {
       if (request.callback === undefined) ring.disableCallbacks();
