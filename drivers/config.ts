@@ -9,11 +9,22 @@ const MAX_ATTEMPTS = 1000;
  * and byte arrays are read again until the generation stood still.
  */
 export class DeviceConfig {
-  readonly #transport: Transport;
+  readonly #reached: Transport;
+  readonly #check: (() => void) | undefined;
 
-  /** Wraps the configuration space that a transport reaches. */
-  constructor(transport: Transport) {
-    this.#transport = transport;
+  /**
+   * Wraps the configuration space that a transport reaches.
+   *
+   * @param check Called before each access; throws if there must be none now.
+   */
+  constructor(transport: Transport, check?: () => void) {
+    this.#reached = transport;
+    this.#check = check;
+  }
+
+  get #transport(): Transport {
+    this.#check?.();
+    return this.#reached;
   }
 
   /** Reads one byte. */

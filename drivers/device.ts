@@ -73,6 +73,8 @@ export interface VirtioDevice {
   readonly queues: readonly Virtqueue[];
   /** Why the device failed: its last probe, restore or recovery, or it was given up. */
   readonly error: Error | undefined;
+  /** Whether the driver suspended the device, by `Bus.suspend`; it then has no configuration to read. */
+  readonly suspended: boolean;
   /** How often the device was recovered after NEEDS_RESET. */
   readonly recoveries: number;
 

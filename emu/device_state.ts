@@ -36,6 +36,8 @@ export interface DeviceState {
   readonly driverFeatures: readonly number[];
   /** Bits of the interrupt status. */
   readonly interruptStatus: number;
+  /** Whether a suspended device reports a change of its configuration when it goes on. */
+  readonly changeDue?: boolean;
   /** Configuration generation. */
   readonly generation: number;
   /** GuestPageSize in bytes. */

@@ -43,6 +43,8 @@ const RING_FEATURES = FeatureSet.of(
 );
 /** The place of a feature that the driver accepts though the device does not offer it. */
 const FOREIGN_BITS: ViolationPlace = { clause: "2.2.1", rule: "drv.basic.features.1" };
+/** The place of an access to the configuration of a device that sleeps. */
+const SLEEPS: ViolationPlace = { clause: "3.4.1", rule: "drv.basic.suspend.5" };
 /** The most violations in the log; older ones are dropped. */
 const LOG_LENGTH = 256;
 
@@ -111,6 +113,12 @@ export class HostedDevice implements DeviceContext {
   #active = false;
   #faulted = false;
   #busMaster: boolean;
+  /** Configuration bytes of a device that is suspended; undefined while it is not. */
+  #suspended: Uint8Array | undefined;
+  /** Whether the driver asked for a suspend that waits for the model's requests. */
+  #suspendDue = false;
+  /** Whether the configuration changed during a suspend. */
+  #changeDue = false;
   #notifyScheduled = new Set<number>();
   #generation = 0;
   readonly #kept = { items: 0, bytes: 0 };
@@ -133,7 +141,7 @@ export class HostedDevice implements DeviceContext {
     const offer = reversed ? { ...options.offer, ...REVERSED } : options.offer;
     this.#busMaster = options.busMaster ?? true;
     this.work = new WorkMeter((index) => {
-      if (this.#active && this.#busMaster && !this.#faulted) this.#notifyModel(index);
+      if (this.#active && this.#moves && !this.#faulted) this.#notifyModel(index);
     }, options.budget);
     const section = deviceSection(options.model.deviceId);
     this.#modelPlace = section === undefined ? {} : { clause: section };
@@ -177,7 +185,7 @@ export class HostedDevice implements DeviceContext {
 
   /** A running queue; undefined if the driver did not set it up, or the device needs a reset. */
   queue(index: number): DeviceQueue | undefined {
-    return this.#faulted || !this.#busMaster ? undefined : this.#queues[index];
+    return this.#faulted || !this.#moves ? undefined : this.#queues[index];
   }
 
   /**
@@ -186,7 +194,18 @@ export class HostedDevice implements DeviceContext {
    */
   setBusMaster(on: boolean): void {
     if (on === this.#busMaster) return;
+    const moved = this.#moves;
     this.#busMaster = on;
+    if (this.#moves !== moved) this.#move(on);
+  }
+
+  /** Whether queues may move: the device may access memory, and is not suspended. */
+  get #moves(): boolean {
+    return this.#busMaster && this.#suspended === undefined;
+  }
+
+  /** Stops all queues where they are, or lets them go on. */
+  #move(on: boolean): void {
     if (this.#faulted) return;
     if (on) {
       for (const queue of this.#queues) queue?.signal();
@@ -204,10 +223,56 @@ export class HostedDevice implements DeviceContext {
     });
   }
 
+  /** A driver's read of the device status field, at which a suspend that was asked for may be done. */
+  readStatus(): number {
+    if (this.#suspendDue && !this.#hasRequests()) this.#suspend();
+    return this.status;
+  }
+
+  /** Whether the model has requests that it must answer; buffers that it may keep are none. */
+  #hasRequests(): boolean {
+    return this.#queues.some((queue, index) => {
+      if (queue === undefined || this.model.queues[index]!.keepsBuffers) return false;
+      // The chains of a reversed queue are the driver's to return.
+      const position = queue.position();
+      return "held" in position && position.held.length > 0;
+    });
+  }
+
+  /** dev.basic.suspend.8: everything is answered by now. */
+  #suspend(): void {
+    this.#suspendDue = false;
+    if (this.#faulted) return;
+    void this.generation;
+    const bytes = new Uint8Array(this.model.configSize);
+    this.#guard(() => {
+      for (let i = 0; i < bytes.length; i++) bytes[i] = this.model.readConfig(i, 1);
+    });
+    const moved = this.#moves;
+    this.#suspended = bytes;
+    if (moved) this.#move(false);
+    this.status = (this.status & ~Status.DRIVER_OK) | Status.SUSPEND;
+  }
+
+  #resume(): void {
+    this.#suspended = undefined;
+    this.status = (this.status & ~Status.SUSPEND) | Status.DRIVER_OK;
+    if (this.#moves) this.#move(true);
+    // dev.basic.suspend.5 and .7
+    if (this.#changeDue || this.#faulted) this.raise(InterruptCause.CONFIG);
+    this.#changeDue = false;
+  }
+
+  /** A driver's write of the status field of a suspended device. */
+  #writeSuspended(value: number): void {
+    if ((value & Status.DRIVER_OK) !== 0) return this.#resume();
+    this.status |= value & Status.FAILED;
+  }
+
   /** Guest memory at an address from the driver; undefined if part of the range is not memory. */
   memory(address: number, length: number): Uint8Array | undefined {
     const { memory } = this.#options;
-    if (!this.#busMaster || !memory.contains(address, length)) return undefined;
+    if (!this.#moves || !memory.contains(address, length)) return undefined;
     return memory.view(address, length);
   }
 
@@ -221,6 +286,7 @@ export class HostedDevice implements DeviceContext {
    * so that a counter of 8 bits cannot wrap around between two reads (dev.pci.common-cfg.5).
    */
   get generation(): number {
+    if (this.#suspended !== undefined) return this.#generation;
     const bytes = new Uint8Array(this.model.configSize);
     this.#guard(() => {
       for (let i = 0; i < bytes.length; i++) bytes[i] = this.model.readConfig(i, 1);
@@ -237,7 +303,9 @@ export class HostedDevice implements DeviceContext {
   /** Increments the generation, and interrupts the driver of a running device. */
   configChanged(): void {
     this.#configChanged = true;
-    if (this.#active) this.raise(InterruptCause.CONFIG);
+    // dev.basic.suspend.4: the driver hears of it when the device goes on.
+    if (this.#suspended !== undefined) this.#changeDue = true;
+    else if (this.#active) this.raise(InterruptCause.CONFIG);
   }
 
   /**
@@ -305,7 +373,12 @@ export class HostedDevice implements DeviceContext {
 
   /** A driver's write of the device status field. */
   writeStatus(value: number): void {
-    const { actions, status, violation, rule } = statusStep(this.status, value & 0xff, this.legacy);
+    if (this.#suspended !== undefined && value !== 0) return this.#writeSuspended(value);
+    const knows = this.features.has(Feature.SUSPEND);
+    const asks = knows && (value & Status.SUSPEND) !== 0;
+    const ran = (this.status & Status.DRIVER_OK) !== 0;
+    const bits = value & 0xff & (knows ? ~Status.SUSPEND : 0xff);
+    const { actions, status, violation, rule } = statusStep(this.status, bits, this.legacy);
     if (violation !== undefined) {
       const place = { clause: "3.1.1", ...rule === undefined ? {} : { rule } };
       this.violate("Status", value, violation, place);
@@ -319,6 +392,12 @@ export class HostedDevice implements DeviceContext {
         return;
       }
       if (action === "activate") this.#activate();
+    }
+    if (asks && ran) this.#suspendDue = true;
+    else if (asks) {
+      // dev.basic.suspend.1
+      const place = { clause: "3.4.1", rule: "drv.basic.suspend.1" };
+      this.violate("Status", value, "sets SUSPEND before DRIVER_OK", place);
     }
   }
 
@@ -359,10 +438,16 @@ export class HostedDevice implements DeviceContext {
   /** A driver's read of configuration bytes. Bytes that do not exist read 0, and the log notes the read. */
   readConfig(offset: number, width: ConfigWidth): number {
     let value = 0;
+    if (this.#asleep) this.violate(`Config+${offset}`, undefined, "read after SUSPEND", SLEEPS);
     if (offset % width !== 0 || offset + width > this.model.configSize) {
       const reason = `no such read of ${width} bytes`;
       this.violate(`Config+${offset}`, undefined, reason, this.#configPlace);
       return 0;
+    }
+    const kept = this.#suspended;
+    if (kept !== undefined) {
+      for (let i = width - 1; i >= 0; i--) value = (value << 8 | kept[offset + i]!) >>> 0;
+      return value;
     }
     this.#guard(() => value = this.model.readConfig(offset, width) >>> 0);
     return value;
@@ -370,6 +455,11 @@ export class HostedDevice implements DeviceContext {
 
   /** A driver's write of configuration bytes. The device ignores and logs one that it cannot perform. */
   writeConfig(offset: number, width: ConfigWidth, value: number): void {
+    if (this.#asleep) {
+      this.violate(`Config+${offset}`, value, "written after SUSPEND", SLEEPS);
+      // dev.basic.suspend.2
+      if (this.#suspended !== undefined) return;
+    }
     if (offset % width !== 0 || offset + width > this.model.configSize) {
       const reason = `no such write of ${width} bytes`;
       return this.violate(`Config+${offset}`, value, reason, this.#configPlace);
@@ -388,6 +478,11 @@ export class HostedDevice implements DeviceContext {
       return this.violate("DriverFeatures", value, "the features are already settled", place);
     }
     this.driverWords[word] = value;
+  }
+
+  /** Whether the driver asked for a suspend, and not for its end. */
+  get #asleep(): boolean {
+    return this.#suspendDue || this.#suspended !== undefined;
   }
 
   /** Whether the driver may set queues up: a modern driver must first have set FEATURES_OK. */
@@ -484,12 +579,17 @@ export class HostedDevice implements DeviceContext {
       const place = { clause: "3.1.1", rule: "drv.basic.init.6" };
       return this.violate("QueueNotify", index, "before DRIVER_OK", place);
     }
+    if (this.#asleep) {
+      const place = { clause: "3.4.1", rule: "drv.basic.suspend.4" };
+      this.violate("QueueNotify", index, "notified after SUSPEND", place);
+      if (this.#suspended !== undefined) return;
+    }
     if (!this.#busMaster) return this.violate("QueueNotify", index, "while bus mastering is off");
     if (!this.#options.deferNotify) return this.#notifyModel(index);
     if (this.#notifyScheduled.has(index)) return;
     this.#notifyScheduled.add(index);
     queueMicrotask(() => {
-      const due = this.#notifyScheduled.delete(index) && this.#active && this.#busMaster;
+      const due = this.#notifyScheduled.delete(index) && this.#active && this.#moves;
       if (due) this.#notifyModel(index);
     });
   }
@@ -506,6 +606,8 @@ export class HostedDevice implements DeviceContext {
     this.pageSize = MMIO_LEGACY_PAGE_SIZE;
     this.#active = false;
     this.#faulted = false;
+    this.#suspended = undefined;
+    this.#suspendDue = this.#changeDue = false;
     this.#last = undefined;
     this.#notifyScheduled.clear();
     this.work.clear();
@@ -526,6 +628,7 @@ export class HostedDevice implements DeviceContext {
       active: this.#active,
       driverFeatures: [...this.driverWords],
       interruptStatus: this.interruptStatus,
+      changeDue: this.#changeDue,
       generation: this.generation,
       pageSize: this.pageSize,
       queues: this.configs.map((config, i) => ({
@@ -576,6 +679,10 @@ export class HostedDevice implements DeviceContext {
     for (const queue of queues) {
       if (faulted) queue?.stop();
       else if (this.#busMaster) queue?.signal();
+    }
+    if ((state.status & Status.SUSPEND) !== 0 && !faulted) {
+      this.#suspend();
+      this.#changeDue = state.changeDue ?? false;
     }
     this.#serveAvailable();
   }
@@ -634,7 +741,7 @@ export class HostedDevice implements DeviceContext {
   /** Serves buffers whose notifications came before the device could look at them. */
   #serveAvailable(): void {
     this.#queues.forEach((queue, i) => {
-      if (this.#active && this.#busMaster && queue?.hasAvailable()) this.#notifyModel(i);
+      if (this.#active && this.#moves && queue?.hasAvailable()) this.#notifyModel(i);
     });
   }
 

@@ -21,6 +21,8 @@ export interface TransportOffer {
   readonly batchUsed?: boolean;
   /** ACCESS_PLATFORM, only with VERSION_1; drivers must then accept it. False by default. */
   readonly accessPlatform?: boolean;
+  /** SUSPEND, only with VERSION_1; false by default. */
+  readonly suspend?: boolean;
 }
 
 /** Abilities of the rings of a device, or of all devices of a machine. */
@@ -55,6 +57,7 @@ export function offeredFeatures(
   if (offer.notificationData) bits.push(Feature.NOTIFICATION_DATA);
   if (offer.packed) bits.push(Feature.RING_PACKED);
   if (offer.inOrder) bits.push(Feature.IN_ORDER);
+  if (offer.suspend) bits.push(Feature.SUSPEND);
   if (offer.accessPlatform) bits.push(Feature.ACCESS_PLATFORM);
   return own.with(...bits);
 }

@@ -118,6 +118,7 @@ export class Rig implements AsyncDisposable {
     const features = (): FeatureSet => this.#features;
     return {
       name: "virtio0",
+      suspended: false,
       index: 0,
       deviceId: DeviceId.NET,
       vendorId: 0,

@@ -23,6 +23,7 @@ import { createRing, type Ring, type RingRequest } from "../virtqueue/create_rin
 import type { RingObserver } from "../virtqueue/observer.ts";
 import type { Virtqueue } from "../virtqueue/virtqueue.ts";
 import type { WaitOptions } from "../wait/options.ts";
+import { pollUntil } from "../wait/poll.ts";
 import { ConfigGate } from "./_config_gate.ts";
 import { Dispatcher, type DispatchTarget } from "./_dispatcher.ts";
 
@@ -132,6 +133,9 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
   /** Rings from before a reset, out of which the driver may still take buffers. */
   #retired: Ring[] = [];
   #running = false;
+  #suspended = false;
+  /** Whether a change of the configuration waits for the end of a suspend. */
+  #changeDue = false;
   /** Whether a poll saw an interrupt cause that is still to be taken. */
   #causeDue = false;
   /** Serves since the cause was last taken. */
@@ -148,7 +152,7 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
     this.deviceId = transport.deviceId;
     this.vendorId = transport.vendorId;
     this.dma = transport.dma;
-    this.config = new DeviceConfig(transport);
+    this.config = new DeviceConfig(transport, () => this.#checkAwake());
     this.#host = host;
     this.waiters = new RecoveryWaiters(this.name);
     this.gate = new ConfigGate(() => {
@@ -267,6 +271,7 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
       diagnose: () => this.diagnose(),
       notify: (_, data) => this.#notify(slot, data),
     });
+    ring.held = this.#suspended;
     const slot: Slot = { ring, request, told: false, held: undefined };
     try {
       if (request.callback === undefined) ring.disableCallbacks();
@@ -329,6 +334,83 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
     }
   }
 
+  get suspended(): boolean {
+    return this.#suspended;
+  }
+
+  /** Suspends the device where it stands (virtio 1.4 §3.4.1). */
+  async suspend(options?: WaitOptions): Promise<void> {
+    if (!this.features.has(Feature.SUSPEND)) {
+      throw new VireoError("UNSUPPORTED", "Cannot suspend the device: it must offer SUSPEND", {
+        device: this.name,
+      });
+    }
+    if (!this.#running) {
+      throw new VireoError("DEVICE_STATE", "Cannot suspend the device: it must run", {
+        device: this.name,
+      });
+    }
+    // Before the bit is set: nothing is exposed, notified or read of the configuration after it.
+    this.#suspended = true;
+    for (const { ring } of this.#slots) ring.held = true;
+    const status = this.transport.readStatus();
+    if ((status & Status.SUSPEND) === 0) this.transport.writeStatus(status | Status.SUSPEND);
+    await this.#settle(Status.SUSPEND, "suspend", options);
+  }
+
+  /** Lets a suspended device go on. */
+  async resume(options?: WaitOptions): Promise<void> {
+    if (!this.#suspended) return;
+    // No bit is cleared: the device takes SUSPEND back itself.
+    this.transport.writeStatus(this.transport.readStatus() | Status.DRIVER_OK);
+    await this.#settle(Status.DRIVER_OK, "go on", options);
+    this.#awake();
+  }
+
+  /** Waits until the device has one of SUSPEND and DRIVER_OK, and not the other. */
+  async #settle(bit: number, what: string, options?: WaitOptions): Promise<void> {
+    let seen = 0;
+    const both = Status.SUSPEND | Status.DRIVER_OK;
+    await pollUntil(
+      () => ((seen = this.transport.readStatus()) & both) === bit || failed(seen),
+      {
+        what: `the device to ${what}`,
+        details: () => ({ device: this.name, register: "Status", seen }),
+      },
+      options,
+    );
+    if (!failed(seen)) return;
+    this.#awake();
+    this.#configInterrupt();
+    throw this.fault ?? new VireoError("DEVICE_NEEDS_RESET", `The device cannot ${what}`, {
+      device: this.name,
+      register: "Status",
+      seen,
+    });
+  }
+
+  #awake(): void {
+    this.#suspended = false;
+    for (const { ring } of this.#slots) {
+      ring.held = false;
+      ring.kick();
+    }
+    const due = this.#changeDue;
+    this.#changeDue = false;
+    if (due) this.#configInterrupt();
+  }
+
+  #checkAwake(): void {
+    if (!this.#suspended) return;
+    throw new VireoError(
+      "DEVICE_STATE",
+      "Cannot access the configuration: the device is suspended",
+      {
+        device: this.name,
+      },
+    );
+  }
+
   disableConfigChanges(): void {
     this.gate.setDriver(false);
   }
@@ -339,6 +421,7 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
 
   async reset(options?: WaitOptions): Promise<void> {
     this.#running = false;
+    this.#suspended = this.#changeDue = false;
     // Break the queues first: no kick may be in progress during the reset.
     this.break(
       new VireoError(this.resetReason, "The device was reset before it answered", {
@@ -547,6 +630,10 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
   }
 
   #configInterrupt(): void {
+    if (this.#suspended) {
+      this.#changeDue = true;
+      return;
+    }
     const status = this.transport.readStatus();
     if ((status & Status.NEEDS_RESET) === 0) return this.gate.changed();
     this.gate.hold();
@@ -580,4 +667,8 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
       this.#host.report(this, error instanceof Error ? error : new Error(String(error)));
     }
   }
+}
+
+function failed(status: number): boolean {
+  return (status & Status.NEEDS_RESET) !== 0;
 }

@@ -13,8 +13,8 @@ const range = Array.from(
   { length: TRANSPORT_FEATURE_END - TRANSPORT_FEATURE_START },
   (_, i) => TRANSPORT_FEATURE_START + i,
 );
-/** Bits 28 to 41, which the bus negotiates for every driver. */
-const TRANSPORT_RANGE: FeatureSet = FeatureSet.of(...range);
+/** Bits 28 to 41 and SUSPEND, which the bus negotiates for every driver. */
+const TRANSPORT_RANGE: FeatureSet = FeatureSet.of(...range, Feature.SUSPEND);
 
 /** The feature bits that either ring format implements. */
 const RING_BITS = RINGS.reduce((all, ring) => all.or(ring.features), FeatureSet.NONE);
@@ -29,6 +29,7 @@ const TRANSPORT_BITS: Readonly<Record<Transport["kind"], FeatureSet>> = {
     Feature.VERSION_1,
     Feature.ACCESS_PLATFORM,
     Feature.RING_RESET,
+    Feature.SUSPEND,
   ),
   "pci-legacy": FeatureSet.of(Feature.ANY_LAYOUT, Feature.INDIRECT_DESC, Feature.EVENT_IDX),
   "pci-modern": RING_BITS.with(
@@ -36,8 +37,9 @@ const TRANSPORT_BITS: Readonly<Record<Transport["kind"], FeatureSet>> = {
     Feature.ACCESS_PLATFORM,
     Feature.NOTIF_CONFIG_DATA,
     Feature.RING_RESET,
+    Feature.SUSPEND,
   ),
-  // An eventfd carries no data, and addresses are those of the table of memory.
+  // An eventfd carries no data, the status is the front end's, and addresses are those of the table of memory.
   "vhost-user": RING_BITS.with(Feature.VERSION_1, Feature.ANY_LAYOUT)
     .without(Feature.NOTIFICATION_DATA),
 };

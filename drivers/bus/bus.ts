@@ -1,3 +1,4 @@
+import type { WaitOptions } from "../wait/options.ts";
 import {
   ANY_ID,
   type DeviceNode,
@@ -545,6 +546,29 @@ export class Bus implements AsyncDisposable {
    */
   async restore(device?: VirtioDevice): Promise<void> {
     for (const own of this.#some(device)) await own.serial(() => lifecycle.restore(own));
+  }
+
+  /**
+   * Suspends devices where they stand, without a reset (SUSPEND, virtio 1.4 §3.4): requests that the device has
+   * are answered first, those that are made meanwhile wait, and nothing is notified.
+   *
+   * @param device One device; all by default, until the first that fails.
+   * @throws {VireoError} `UNSUPPORTED` If the device does not offer SUSPEND; `DEVICE_STATE` If it does not run;
+   * `DEVICE_NEEDS_RESET` If it cannot, and is recovered then; `TIMEOUT` If it has not within a second or the
+   * deadline: it may be suspended later, and {@linkcode Bus.resume} is safe.
+   */
+  async suspend(device?: VirtioDevice, options?: WaitOptions): Promise<void> {
+    for (const own of this.#some(device)) await own.serial(() => own.suspend(options));
+  }
+
+  /**
+   * Lets devices go on after {@linkcode Bus.suspend}; does nothing to those that run.
+   *
+   * @param device One device; all by default, until the first that fails.
+   * @throws {VireoError} `DEVICE_NEEDS_RESET` or `TIMEOUT`, as {@linkcode Bus.suspend}.
+   */
+  async resume(device?: VirtioDevice, options?: WaitOptions): Promise<void> {
+    for (const own of this.#some(device)) await own.serial(() => own.resume(options));
   }
 
   /** Prepares for the machine's end: breaks all queues and resets all devices that have a driver. */

@@ -252,7 +252,7 @@ Deno.test("bus negotiates only what rings and transport implement (drv.basic.fea
   await bus.registerDriver(recorder().driver);
   const device = await bus.addDevice(transport);
   // Without 30, 31, ORDER_PLATFORM 36, SR_IOV 37, 39, ADMIN_VQ 41.
-  assertEquals([...device.features], [28, 29, 32, 33, 34, 35, 38, 40]);
+  assertEquals([...device.features], [28, 29, 32, 33, 34, 35, 38, 40, 43]);
   const legacy = board({ version: 1, features: all });
   await using __ = legacy.bus;
   await legacy.bus.registerDriver(recorder().driver);

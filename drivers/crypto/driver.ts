@@ -39,8 +39,8 @@ import {
 
 /** Milliseconds that the device may take for one request. */
 const DEADLINE = 10_000;
-/** Most data queues that are used. */
-const MAX_QUEUES = 8;
+/** Most data queues that are set up, as many as QEMU has at most: the device's word alone sizes nothing. */
+const MAX_QUEUES = 64;
 /** The largest index of a queue. */
 const MAX_INDEX = 0xffff;
 

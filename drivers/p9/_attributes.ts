@@ -2,6 +2,7 @@ import {
   P9_ATTRIBUTES,
   P9_GETATTR_BASIC,
   P9_MODE_KIND,
+  P9_NO_ID,
   P9Mode,
   P9SetAttribute,
   P9Type,
@@ -12,6 +13,14 @@ import type { P9Session } from "./_session.ts";
 
 /** Kinds of files. */
 export type P9Kind = "file" | "directory" | "symlink" | "other";
+
+/** The number of a device file. */
+export interface P9DeviceNumber {
+  /** Kind of the device, 0 to 4095. */
+  readonly major: number;
+  /** Which of that kind, 0 to 1048575. */
+  readonly minor: number;
+}
 
 /** Attributes of a file, as the server reports them. */
 export interface P9Stat {
@@ -27,6 +36,8 @@ export interface P9Stat {
   readonly gid: number;
   /** Hard links. */
   readonly links: number;
+  /** The device that a device file stands for; zeroes for other files. */
+  readonly device: P9DeviceNumber;
   /** Bytes. */
   readonly size: number;
   /** Blocks of 512 bytes that it takes. */
@@ -43,6 +54,10 @@ export interface P9Stat {
 export interface P9Changes {
   /** Permissions. */
   readonly mode?: number;
+  /** Whose it is: 0 to 4294967294. */
+  readonly uid?: number;
+  /** Whose group's it is: 0 to 4294967294. */
+  readonly gid?: number;
   /** Bytes: what is beyond is cut off, what is missing reads as zeroes. */
   readonly size?: number;
   /** When it was last read. */
@@ -66,14 +81,16 @@ export async function getAttributes(
   const mode = answer.u32();
   const [uid, gid] = [answer.u32(), answer.u32()];
   const links = answer.u64();
-  answer.u64();
+  const device = deviceNumber(answer.u32());
+  answer.u32();
   const size = answer.u64();
   answer.u64();
   const blocks = answer.u64();
   const time = (): Date => new Date(answer.u64() * 1000 + answer.u64() / MILLION);
   const [atime, mtime, ctime] = [time(), time(), time()];
   const kind = kindOf(mode);
-  return { kind, qid, mode: mode & 0o7777, uid, gid, links, size, blocks, atime, mtime, ctime };
+  const own = { uid, gid, links, device, size, blocks };
+  return { kind, qid, mode: mode & 0o7777, ...own, atime, mtime, ctime };
 }
 
 /** Changes a file. */
@@ -83,20 +100,34 @@ export async function setAttributes(
   changes: P9Changes,
   options: WaitOptions,
 ): Promise<void> {
-  const { mode, size, atime, mtime } = changes;
+  const { mode, uid, gid, size, atime, mtime } = changes;
+  checkOwner("uid", uid);
+  checkOwner("gid", gid);
   const S = P9SetAttribute;
   let valid = 0;
   if (mode !== undefined) valid |= S.MODE;
+  if (uid !== undefined) valid |= S.UID;
+  if (gid !== undefined) valid |= S.GID;
   if (size !== undefined) valid |= S.SIZE;
   if (atime !== undefined) valid |= S.ATIME | S.ATIME_SET;
   if (mtime !== undefined) valid |= S.MTIME | S.MTIME_SET;
   const message = new P9Writer(P9Type.SETATTR).u32(fid).u32(valid).u32(mode ?? 0);
-  message.u32(0).u32(0).u64(size ?? 0);
+  message.u32(uid ?? 0).u32(gid ?? 0).u64(size ?? 0);
   for (const time of [atime, mtime]) {
     const ms = time?.getTime() ?? 0;
     message.u64(Math.floor(ms / 1000)).u64(ms % 1000 * MILLION);
   }
   await session.call(message, 0, options);
+}
+
+function checkOwner(what: string, id: number | undefined): void {
+  if (id === undefined || Number.isInteger(id) && id >= 0 && id < P9_NO_ID) return;
+  throw new RangeError(`Cannot set ${what} ${id}: expected an integer from 0 to ${P9_NO_ID - 1}`);
+}
+
+/** Takes Linux's number of a device apart (`new_decode_dev`). */
+function deviceNumber(word: number): P9DeviceNumber {
+  return { major: word >>> 8 & 0xfff, minor: word & 0xff | word >>> 12 & 0xfff00 };
 }
 
 function kindOf(mode: number): P9Kind {

@@ -1,6 +1,7 @@
 import { type DmaRegion, P9OpenFlag, P9Type, VireoError } from "@vireo/hal";
 import { type WaitOptions, within } from "../wait/mod.ts";
 import { getAttributes, setAttributes } from "./_attributes.ts";
+import { getLock, lock, type P9Lock, type P9LockResult } from "./_locks.ts";
 import { P9Writer } from "./_message.ts";
 import type { P9Data, P9Session } from "./_session.ts";
 
@@ -192,6 +193,26 @@ export class P9File implements AsyncDisposable {
   async truncate(size: number, options: WaitOptions = {}): Promise<void> {
     checkRange(size, 0);
     await setAttributes(this.#session, this.#fid, { size }, options);
+  }
+
+  /**
+   * Asks for a lock of a range, or gives it back. Nothing waits: a caller that is told `blocked` asks again.
+   * Closing the file gives its locks back.
+   *
+   * @throws {RangeError} If a number is out of its range, and as {@linkcode P9File.read}.
+   */
+  lock(wanted: P9Lock, options: WaitOptions = {}): Promise<P9LockResult> {
+    return lock(this.#session, this.#fid, wanted, options);
+  }
+
+  /**
+   * Asks whether a lock could be had.
+   *
+   * @returns The lock that is in its way; undefined if none is.
+   * @throws As {@linkcode P9File.lock}.
+   */
+  getLock(wanted: P9Lock, options: WaitOptions = {}): Promise<Required<P9Lock> | undefined> {
+    return getLock(this.#session, this.#fid, wanted, options);
   }
 
   /** Makes what was written durable. */

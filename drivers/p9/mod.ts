@@ -22,9 +22,11 @@
  *
  * @module
  */
-export type { P9Changes, P9Kind, P9Stat } from "./_attributes.ts";
+export type { P9Changes, P9DeviceNumber, P9Kind, P9Stat } from "./_attributes.ts";
 export type { P9Qid } from "./_message.ts";
 export * from "./driver.ts";
 export * from "./errors.ts";
 export { P9File, type P9ReadOptions, type P9Target } from "./file.ts";
+export type { P9Lock, P9LockResult } from "./_locks.ts";
+export type { P9NodeOptions, P9XattrOptions } from "./_nodes.ts";
 export * from "./tree.ts";

@@ -19,6 +19,8 @@ import {
 import { isDirectory, isSymlink, type P9Qid, P9Reader, P9Writer } from "./_message.ts";
 import type { P9Session } from "./_session.ts";
 import { type Found, P9Paths, readlink, split } from "./_paths.ts";
+import { checkNode, checkXattr, type P9NodeOptions, type P9XattrOptions } from "./_nodes.ts";
+import { readXattr, writeXattr } from "./_nodes.ts";
 import { P9Error } from "./errors.ts";
 import { creates, P9File, type P9ReadOptions } from "./file.ts";
 
@@ -200,6 +202,67 @@ export class P9Tree implements AsyncDisposable {
     });
   }
 
+  /** Gives a file a second name, a hard link; of a symbolic link, the link itself. */
+  async link(existing: string, path: string, options: WaitOptions = {}): Promise<void> {
+    await this.#with(existing, options, false, async ({ fid }, call) => {
+      await this.#at(path, call, async (directory, name) => {
+        const message = new P9Writer(P9Type.LINK).u32(directory).u32(fid).text(name);
+        await this.#session.call(message, 0, call);
+      });
+    });
+  }
+
+  /**
+   * Makes a device file, a pipe or a socket.
+   *
+   * @throws {RangeError} If the device has no such number.
+   */
+  async mknod(path: string, node: P9NodeOptions): Promise<void> {
+    const { mode, major, minor } = checkNode(node);
+    await this.#at(path, node, async (fid, name, call) => {
+      const message = new P9Writer(P9Type.MKNOD).u32(fid).text(name).u32(mode);
+      message.u32(major).u32(minor).u32(P9_NO_ID);
+      await this.#session.call(message, P9_QID.SIZE, call);
+    });
+  }
+
+  /** Lists the names of a file's extended attributes. */
+  async listXattrs(path: string, options: WaitOptions = {}): Promise<string[]> {
+    const names = await this.getXattr(path, "", options);
+    return new TextDecoder().decode(names).split("\0").filter((name) => name !== "");
+  }
+
+  /** Reads an extended attribute, for example `user.comment`. */
+  async getXattr(path: string, name: string, options: WaitOptions = {}): Promise<Uint8Array> {
+    return await this.#with(
+      path,
+      options,
+      true,
+      ({ fid }, call) => readXattr(this.#session, fid, name, call),
+    );
+  }
+
+  /**
+   * Sets an extended attribute. One of no bytes cannot be told from one that is removed.
+   *
+   * @throws {RangeError} If it has no bytes, or more than 65536.
+   */
+  async setXattr(
+    path: string,
+    name: string,
+    value: Uint8Array,
+    options: P9XattrOptions = {},
+  ): Promise<void> {
+    checkXattr(value.length);
+    const call = { ...options, ...within(options) };
+    await this.#writeXattr(path, name, value, call);
+  }
+
+  /** Removes an extended attribute. */
+  async removeXattr(path: string, name: string, options: WaitOptions = {}): Promise<void> {
+    await this.#writeXattr(path, name, new Uint8Array(0), within(options));
+  }
+
   /** Reads where a symbolic link points to. */
   async readlink(path: string, options: WaitOptions = {}): Promise<string> {
     return await this.#with(
@@ -232,7 +295,7 @@ export class P9Tree implements AsyncDisposable {
     });
   }
 
-  /** Changes permissions, size or times. */
+  /** Changes permissions, owners, size or times. @throws {RangeError} If an owner has no such number. */
   async change(path: string, changes: P9Changes, options: WaitOptions = {}): Promise<void> {
     await this.#with(
       path,
@@ -315,6 +378,17 @@ export class P9Tree implements AsyncDisposable {
         throw this.#session.error("BAD_STATUS", "9P server lists a directory without end");
       }
     }
+  }
+
+  async #writeXattr(
+    path: string,
+    name: string,
+    value: Uint8Array,
+    call: P9XattrOptions,
+  ): Promise<void> {
+    // The fid becomes the attribute's, which is set when it is given back.
+    const { fid } = await this.#paths.find(path, call);
+    await writeXattr(this.#session, fid, { name, value, must: call.must }, call);
   }
 
   async #stat(fid: number, options: WaitOptions): Promise<P9Stat> {

@@ -14,6 +14,11 @@ export interface Ring extends Virtqueue {
   readonly unkicked: number;
   /** A number that changes when {@linkcode Virtqueue.pop} takes a buffer. */
   readonly popped: number;
+  /**
+   * Whether nothing is published and nobody notified (virtio 1.4 §3.4.1). What is added meanwhile is made
+   * available by the first kick after it.
+   */
+  held: boolean;
 }
 
 /** Which ring to make. */

@@ -50,6 +50,8 @@ export class HostRing implements Virtqueue {
   /** Has no meaning on such a ring. */
   readonly usedLength = 0;
   #callbacks = true;
+  /** Whether kicks wait, while the device is suspended. */
+  held = false;
   #broken: VireoError | undefined;
   readonly #ring: DmaRegion;
   readonly #mask: number;
@@ -158,7 +160,7 @@ export class HostRing implements Virtqueue {
   /** Publishes the returned chains, and notifies the other side unless it suppressed that. */
   kick(): void {
     const [next, old] = [this.#usedIndex, this.#told];
-    if (next === old || this.#broken !== undefined) return;
+    if (next === old || this.#broken !== undefined || this.held) return;
     this.#told = next;
     Atomics.store(this.#used16, 1, next);
     // The store is sequentially consistent, so this load stays behind it.
@@ -170,7 +172,7 @@ export class HostRing implements Virtqueue {
 
   /** Notifies the other side, even if it suppressed notifications. */
   kickAgain(): void {
-    if (this.#broken === undefined) this.#notify(this.index, NONE);
+    if (this.#broken === undefined && !this.held) this.#notify(this.index, NONE);
   }
 
   /** Whether a chain waits to be taken. */

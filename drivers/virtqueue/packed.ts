@@ -84,6 +84,8 @@ export class PackedVirtqueue implements Virtqueue {
   freeSlots: number;
   /** Number of buffers that the device holds. */
   inFlight = 0;
+  /** Whether kicks wait, while the device is suspended. */
+  held = false;
   #broken: VireoError | undefined;
 
   readonly #ring: DmaRegion;
@@ -210,7 +212,7 @@ export class PackedVirtqueue implements Virtqueue {
   /** Publishes the added buffers, and notifies the device if it wants that (virtio 1.4 §2.8.21). */
   kick(): void {
     const pending = this.#pending;
-    if (pending === 0 || this.#broken !== undefined) return;
+    if (pending === 0 || this.#broken !== undefined || this.held) return;
     this.#pending = 0;
     // Orders all other writes before the flags of the first descriptor, at which the device stops
     // (drv.packed-ring.update-flags.1). It runs once a kick.
@@ -231,7 +233,7 @@ export class PackedVirtqueue implements Virtqueue {
   kickAgain(): void {
     // The notification names the place after the last published descriptor.
     this.kick();
-    if (this.#broken !== undefined) return;
+    if (this.#broken !== undefined || this.held) return;
     const wrap = this.#available === AVAIL ? 1 : 0;
     this.#notify(this.index, this.#notificationData ? this.#next | wrap << 15 : -1);
   }

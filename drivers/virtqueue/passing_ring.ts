@@ -38,6 +38,14 @@ export class PassingRing implements Ring {
     return this.inner.popped;
   }
 
+  get held(): boolean {
+    return this.inner.held;
+  }
+
+  set held(held: boolean) {
+    this.inner.held = held;
+  }
+
   get size(): number {
     return this.inner.size;
   }

@@ -60,6 +60,8 @@ export class SplitVirtqueue implements Virtqueue {
   freeSlots: number;
   /** Number of buffers that the device holds. */
   inFlight = 0;
+  /** Whether kicks wait, while the device is suspended. */
+  held = false;
   #broken: VireoError | undefined;
 
   readonly #mask: number;
@@ -206,7 +208,7 @@ export class SplitVirtqueue implements Virtqueue {
     const next = this.#availIndex;
     const old = this.#kicked;
     const overdue = this.#overdue;
-    if ((next === old && !overdue) || this.#broken !== undefined) return;
+    if ((next === old && !overdue) || this.#broken !== undefined || this.held) return;
     this.#kicked = next;
     this.#overdue = false;
     // Orders descriptors and entries before the index (drv.split-ring.update-idx.1); pairs with the
@@ -221,7 +223,7 @@ export class SplitVirtqueue implements Virtqueue {
 
   /** Notifies the device of the published buffers, even if it suppressed notifications. */
   kickAgain(): void {
-    if (this.#broken === undefined) {
+    if (this.#broken === undefined && !this.held) {
       this.#notify(this.index, this.#notificationData ? this.#kicked : -1);
     }
   }

@@ -3,6 +3,7 @@ import {
   VireoError,
   type VireoErrorCode,
   VsockOp,
+  VsockRecord,
   VsockRw,
   VsockShutdown,
   VsockType,
@@ -58,9 +59,12 @@ export class VsockConnection implements AsyncDisposable {
   readonly peerPort: number;
   /** Stream or sequenced packets. */
   readonly type: VsockType;
-  /** Received data: any bytes of a stream, whole messages of sequenced packets. */
+  /**
+   * Received data: any bytes of a stream, whole messages of sequenced packets. A message that ends a record is a
+   * {@linkcode VsockRecord}.
+   */
   readonly readable: ReadableStream<Uint8Array>;
-  /** Data to send: each chunk is a message of sequenced packets. */
+  /** Data to send: each chunk is a message of sequenced packets, and ends a record if it is a `VsockRecord`. */
   readonly writable: WritableStream<Uint8Array>;
   /** Resolves when the connection is over in order; rejects with why it is not. */
   readonly closed: Promise<void>;
@@ -256,7 +260,8 @@ export class VsockConnection implements AsyncDisposable {
           this.#error("OUT_OF_RANGE", `Peer sent over ${MAX_MESSAGES} messages ahead`),
         );
       }
-      this.#waiting.push(joinBytes(...this.#message.splice(0)));
+      const message = joinBytes(...this.#message.splice(0));
+      this.#waiting.push((flags & VsockRw.EOR) === 0 ? message : new VsockRecord(message));
     } else append(this.#waiting, data);
     if (this.#pulled) this.#pull();
   }
@@ -296,13 +301,14 @@ export class VsockConnection implements AsyncDisposable {
         `Cannot send a message of ${chunk.length} bytes: expected at most ${BUFFER}`,
       );
     }
+    const end = VsockRw.EOM | (chunk instanceof VsockRecord ? VsockRw.EOR : 0);
     for (let at = 0; at < chunk.length || (message && chunk.length === 0);) {
       const room = this.#room() ?? await this.#waitForCredit(options);
       const part = chunk.subarray(at, at + Math.min(CHUNK, room));
       at += part.length;
       this.#sent += part.length;
       const last = at >= chunk.length;
-      await this.#host.send(this, VsockOp.RW, message && last ? VsockRw.EOM : 0, part, options);
+      await this.#host.send(this, VsockOp.RW, message && last ? end : 0, part, options);
       if (chunk.length === 0) break;
     }
   }

@@ -96,7 +96,7 @@ const COMMON: readonly RegisterRow[] = [
   row("QueueNotify", undefined, (s, value) => s.notify(value)),
   row("InterruptStatus", (s) => s.hosted.interruptStatus),
   row("InterruptACK", undefined, (s, value) => s.hosted.acknowledge(value)),
-  row("Status", (s) => s.hosted.status, (s, value) => s.writeStatus(value)),
+  row("Status", (s) => s.hosted.readStatus(), (s, value) => s.writeStatus(value)),
 ];
 
 /** The registers of version 1, the legacy interface (virtio 1.4 §4.2.4). */

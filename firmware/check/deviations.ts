@@ -259,6 +259,7 @@ export const DEVIATIONS: readonly Deviation[] = [
       "split.hostile.random-",
       "packed.hostile.indirect-writable-first",
       "packed.hostile.random-",
+      "packed.hostile.ring-itself",
       "packed.hostile.writable-first",
     ],
     devices: [4],

@@ -153,7 +153,15 @@ export const P9EntryType = { UNKNOWN: 0, DIRECTORY: 4, FILE: 8, SYMLINK: 10 } as
 export type P9EntryType = typeof P9EntryType[keyof typeof P9EntryType];
 
 /** Kinds of files in a mode, under {@linkcode P9_MODE_KIND}. */
-export const P9Mode = { DIRECTORY: 0o040000, FILE: 0o100000, SYMLINK: 0o120000 } as const;
+export const P9Mode = {
+  FIFO: 0o010000,
+  CHARACTER: 0o020000,
+  DIRECTORY: 0o040000,
+  BLOCK: 0o060000,
+  FILE: 0o100000,
+  SYMLINK: 0o120000,
+  SOCKET: 0o140000,
+} as const;
 /** A kind of file in a mode. */
 export type P9Mode = typeof P9Mode[keyof typeof P9Mode];
 /** The bits of a mode that hold the kind of file. */
@@ -201,6 +209,25 @@ export const P9SetAttribute = {
 /** A bit of Tsetattr. */
 export type P9SetAttribute = typeof P9SetAttribute[keyof typeof P9SetAttribute];
 
+/** Kinds of a lock, in Tlock, Tgetlock and Rgetlock. */
+export const P9LockType = { READ: 0, WRITE: 1, UNLOCK: 2 } as const;
+/** A kind of a lock. */
+export type P9LockType = typeof P9LockType[keyof typeof P9LockType];
+/** Flags of Tlock. */
+export const P9LockFlag = { BLOCK: 1, RECLAIM: 2 } as const;
+/** A flag of Tlock. */
+export type P9LockFlag = typeof P9LockFlag[keyof typeof P9LockFlag];
+/** The word of Rlock. */
+export const P9LockStatus = { SUCCESS: 0, BLOCKED: 1, ERROR: 2, GRACE: 3 } as const;
+/** A word of Rlock. */
+export type P9LockStatus = typeof P9LockStatus[keyof typeof P9LockStatus];
+/** Flags of Txattrcreate: the attribute must not be there, or must. */
+export const P9XattrFlag = { CREATE: 1, REPLACE: 2 } as const;
+/** A flag of Txattrcreate. */
+export type P9XattrFlag = typeof P9XattrFlag[keyof typeof P9XattrFlag];
+/** Most bytes of an extended attribute, and of the list of their names. */
+export const P9_MAX_XATTR = 65536;
+
 /** Linux's error numbers, as Rlerror has them. */
 export const P9Errno = {
   EPERM: 1,
@@ -208,6 +235,7 @@ export const P9Errno = {
   EINTR: 4,
   EIO: 5,
   ENXIO: 6,
+  E2BIG: 7,
   EBADF: 9,
   EAGAIN: 11,
   ENOMEM: 12,

@@ -67,6 +67,32 @@ export const VsockRw = { EOM: 1, EOR: 2 } as const;
 /** A flag of RW. */
 export type VsockRw = typeof VsockRw[keyof typeof VsockRw];
 
+/**
+ * A message of sequenced packets that ends a record (EOR, virtio 1.4 §5.10.6): records are the sender's, and
+ * may have any number of messages. What is sent as one arrives as one; other messages are plain bytes.
+ *
+ * @example
+ * ```ts
+ * import { VsockRecord } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const last: Uint8Array = new VsockRecord([1, 2, 3]);
+ * assertEquals([last instanceof VsockRecord, last.length], [true, 3]);
+ * ```
+ */
+export class VsockRecord extends Uint8Array<ArrayBuffer> {
+  /** Parts of a record's end are plain bytes. */
+  static get [Symbol.species](): Uint8ArrayConstructor {
+    return Uint8Array;
+  }
+
+  /** Copies bytes. */
+  constructor(bytes: ArrayLike<number>) {
+    super(new ArrayBuffer(bytes.length));
+    this.set(bytes);
+  }
+}
+
 /** The host's context id. */
 export const VSOCK_HOST_CID = 2;
 /** Queues of the socket device. */

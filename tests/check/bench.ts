@@ -29,9 +29,10 @@ export async function emulatorBench(variant: Partial<BoardOptions>): Promise<Ben
   };
 }
 
-/** Devices with what those of the board do not have: several queues, a read-only disk, an emergency write. */
+/** Devices with what those of the board do not have: several queues, a read-only disk, an emergency write, SUSPEND. */
 export function richBench(): Promise<Bench> {
   const machine = EmulatedMachine.create({
+    ring: { suspend: true },
     devices: [
       new BlkDevice({ disk: new MemoryDisk(1 << 20), queues: 4 }),
       new BlkDevice({ disk: new MemoryDisk(1 << 20, { readOnly: true }), readOnly: true }),

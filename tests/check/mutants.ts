@@ -34,6 +34,7 @@ export interface Mutant {
 
 const DRIVER_OK = 4;
 const FEATURES_OK = 8;
+const SUSPEND = 16;
 
 export const disk = (): DeviceModel => new BlkDevice({ disk: new MemoryDisk(1 << 20) });
 const readOnlyDisk = (): DeviceModel =>
@@ -630,4 +631,46 @@ export const MUTANTS: readonly Mutant[] = [
   ...PACKED,
   ...PCI,
   ...DEVICES,
+  {
+    name: "never suspended",
+    clause: "dev.basic.suspend.6",
+    options: { ring: { suspend: true } },
+    mutation: reads("Status", (value) => (value & SUSPEND) === 0 ? value : 0xf),
+  },
+  {
+    name: "suspended for good",
+    clause: "dev.basic.suspend.7",
+    options: { ring: { suspend: true } },
+    mutation: {
+      write(access, value, spy, forward) {
+        const asleep = spy.notes.get("asleep") === 1;
+        if (access.name === "Status") spy.notes.set("asleep", (value & SUSPEND) === 0 ? 0 : 1);
+        if (access.name !== "Status" || !asleep || value === 0) forward();
+      },
+    },
+  },
+  {
+    name: "SUSPEND kept before DRIVER_OK",
+    clause: "dev.basic.suspend.1",
+    options: { ring: { suspend: true } },
+    mutation: {
+      read(access, value, spy) {
+        const early = ((spy.written.get("Status") ?? 0) & (SUSPEND | DRIVER_OK)) === SUSPEND;
+        return access.name === "Status" && early ? value | SUSPEND : value;
+      },
+    },
+  },
+  {
+    name: "answers while suspended",
+    clause: "dev.basic.suspend.3",
+    options: { ring: { suspend: true } },
+    mutation: {
+      write(access, _value, spy, forward) {
+        forward();
+        if (access.name !== "QueueNotify") return;
+        if (((spy.written.get("Status") ?? 0) & SUSPEND) === 0) return;
+        spy.set16(spy.part("Device") + 2, spy.get16(spy.part("Device") + 2) + 1);
+      },
+    },
+  },
 ];

@@ -63,7 +63,7 @@ Deno.test("hostile: scsi: 2^32 - 1 request queues are 8", async () => {
   assertEquals([rig.device.error, rig.device.queues.length], [undefined, 10]);
 });
 
-Deno.test("hostile: crypto: 2^32 - 1 data queues are refused, and of many 8 are used", async () => {
+Deno.test("hostile: crypto: 2^32 - 1 data queues are refused, and of many 64 are used", async () => {
   for (const queues of [0, 65536, 2 ** 32 - 1]) {
     const model = told(new CryptoDevice(), CRYPTO_CONFIG.max_dataqueues, queues);
     await using rig = await Rig.open(cryptoDriver, model);
@@ -75,8 +75,14 @@ Deno.test("hostile: crypto: 2^32 - 1 data queues are refused, and of many 8 are 
   }
   await using rig = await Rig.open(cryptoDriver, new CryptoDevice({ queues: 20 }));
   await using cipher = await rig.instance.cipher(CryptoCipher.AES_CBC, new Uint8Array(16), SOON);
-  assertEquals(rig.device.queues.map(({ index }) => index), [20, 0, 1, 2, 3, 4, 5, 6, 7]);
+  const all = Array.from({ length: 20 }, (_, i) => i);
+  assertEquals(rig.device.queues.map(({ index }) => index), [20, ...all]);
   assertEquals((await cipher.encrypt(new Uint8Array(16), new Uint8Array(16), SOON)).length, 16);
+  const many = told(new CryptoDevice(), CRYPTO_CONFIG.max_dataqueues, 1000);
+  const queues = Array.from({ length: 1001 }, (_, i) => ({ name: `${i}`, maxSize: 8 }));
+  Object.defineProperty(many, "queues", { value: queues });
+  await using bound = await Rig.open(cryptoDriver, many);
+  assertEquals([bound.device.error, bound.device.queues.length], [undefined, 65]);
 });
 
 Deno.test("hostile: console: 32766 ports are 511, and those above are refused", async () => {

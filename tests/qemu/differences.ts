@@ -23,6 +23,7 @@ type QemuDifferenceName =
   | "QID_PATH"
   | "NO_AKCIPHER"
   | "UDMABUF"
+  | "MULTITOUCH"
   | "USO";
 
 /** Everything that the tests expect otherwise of one version than of another. */
@@ -71,6 +72,13 @@ export const QEMU_DIFFERENCES: Readonly<Record<QemuDifferenceName, QemuDifferenc
     since: "need rutabaga or udmabuf for blob resources",
     major: 10,
     reason: "There is a second way to have them",
+  },
+  MULTITOUCH: {
+    what: "input: virtio-multitouch",
+    before: "not a device",
+    since: "a touch screen of ten fingers",
+    major: 10,
+    reason: "A new device; `--with input=multitouch` is for the emulator alone",
   },
 };
 

@@ -316,6 +316,38 @@ Deno.test("spec crypto: services, algorithms and queues are the device's, and al
   assertEquals(rig.bus.devices[0]!.queues.find(({ name }) => name === "controlq")!.index, 7);
 });
 
+Deno.test("spec crypto: all of 64 data queues are set up and used (drv.crypto.init.1)", async () => {
+  await using rig = await boot({ queues: 64 });
+  const device = rig.machine.device(0);
+  assertEquals(
+    device.configs.map((_, i) => device.queue(i)?.index),
+    Array.from({ length: 65 }, (_, i) => i),
+  );
+  await using hash = await rig.crypto.hash(4, SOON);
+  await Promise.all(Array.from({ length: 64 }, () => hash.digest(Uint8Array.of(1), SOON)));
+  const used = device.configs.map((_, i) => {
+    const position = device.position(i)!;
+    return "usedIndex" in position ? position.usedIndex : undefined;
+  });
+  assertEquals(used.slice(0, 64), Array(64).fill(1));
+});
+
+Deno.test("spec crypto: other bits of the status than HW_READY say nothing of it (drv.crypto.config.1)", async () => {
+  await using rig = await boot();
+  const { crypto, model, seen } = rig;
+  const read = model.readConfig.bind(model);
+  model.readConfig = (offset, width) => offset === 0 ? 0xfffffffe : read(offset, width);
+  rig.machine.device(0).configChanged();
+  while (crypto.offer.ready) await new Promise((resolve) => setTimeout(resolve, 0));
+  const before = seen.chains.length;
+  await assertRejects(() => crypto.hash(4, SOON), VireoError, "not ready");
+  assertEquals(seen.chains.length, before);
+  model.readConfig = (offset, width) => offset === 0 ? 0xffffffff : read(offset, width);
+  rig.machine.device(0).configChanged();
+  while (!crypto.offer.ready) await new Promise((resolve) => setTimeout(resolve, 0));
+  await (await crypto.hash(4, SOON)).close(SOON);
+});
+
 Deno.test("spec crypto: keys and contents over the device's limits are not sent (drv.crypto.config.8, .10, .12)", async () => {
   await using rig = await boot({ maxSize: 129 });
   const { crypto, seen } = rig;

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { Feature, VireoError, VsockFeature, VsockType } from "@vireo/hal";
+import { Feature, VireoError, VsockFeature, VsockRecord, VsockType } from "@vireo/hal";
 import {
   streamPipe,
   type StreamPort,
@@ -88,6 +88,38 @@ Deno.test("vsock: sequenced packets keep their borders, the empty and the large 
   }
   assertEquals(messages, sent);
   await assertRejects(() => writer.write(new Uint8Array(300_000)), RangeError, "300000");
+});
+
+Deno.test("vsock: a message that ends a record does so at the other end, both ways and in parts", async () => {
+  const ends: boolean[] = [];
+  const host = {
+    connect: () =>
+      new TransformStream<Uint8Array, Uint8Array>({
+        transform(message, out) {
+          ends.push(message instanceof VsockRecord);
+          out.enqueue(message);
+        },
+      }),
+  };
+  await using rig = await boot({ host });
+  await using connection = await rig.vsock.connect(ECHO, { ...SOON, type: SEQPACKET });
+  const writer = connection.writable.getWriter();
+  const reader = connection.readable.getReader();
+  const sent = [[1, false], [100_000, true], [0, true], [5000, false]] as const;
+  for (const [length, record] of sent) {
+    const bytes = pattern(length, length);
+    await writer.write(record ? new VsockRecord(bytes) : bytes);
+    const { value } = await reader.read();
+    assertEquals([...value!], [...bytes]);
+    assertEquals(value instanceof VsockRecord, record);
+  }
+  assertEquals(ends, sent.map(([, record]) => record));
+  // A stream has no records.
+  await using stream = await rig.vsock.connect(ECHO, SOON);
+  await stream.writable.getWriter().write(new VsockRecord([1, 2]));
+  const { value } = await stream.readable.getReader().read();
+  assertEquals([value!.length, value instanceof VsockRecord], [2, false]);
+  assertEquals(rig.machine.violations(), []);
 });
 
 Deno.test("vsock: the host connects to a listener of the guest", async () => {

@@ -16,6 +16,11 @@ export class RequestReader {
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
+  /** Takes 8 bits. */
+  u8(): number {
+    return this.#view.getUint8(this.#take(1));
+  }
+
   /** Takes 16 bits. */
   u16(): number {
     return this.#view.getUint16(this.#take(2), true);
@@ -32,11 +37,6 @@ export class RequestReader {
     const value = this.u32() * 2 ** 32 + low;
     if (!Number.isSafeInteger(value)) throw new P9Refusal(P9Errno.EINVAL);
     return value;
-  }
-
-  /** Passes over bytes. */
-  skip(length: number): void {
-    this.#take(length);
   }
 
   /** Takes text. */

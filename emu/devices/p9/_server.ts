@@ -1,20 +1,28 @@
 import {
   P9_ACCESS,
   P9_HEADER,
+  P9_MAX_NAME,
   P9_MAX_WALK,
+  P9_MAX_XATTR,
   P9_MIN_MSIZE,
+  P9_MODE_KIND,
   P9_NO_FID,
   P9_REMOVE_DIRECTORY,
   P9_UNKNOWN_VERSION,
   P9_VERSION,
   P9Errno,
+  P9LockStatus,
+  P9LockType,
   P9MessageWriter,
+  P9Mode,
   P9OpenFlag,
   P9SetAttribute,
   P9Type,
+  P9XattrFlag,
 } from "@vireo/hal";
 import type { Clock, ModelUsage } from "../../device.ts";
 import { child, entryType, isDirectory, writeQid } from "./_entries.ts";
+import { type LockRange, LockTable, MAX_LOCKS, type SavedLocks } from "./_locks.ts";
 import { isName, type RequestReader } from "./_message.ts";
 import {
   errnoOf,
@@ -33,7 +41,7 @@ const MAX_LISTINGS = 8 << 20;
 const NAME_COST = 64;
 /** Bounds of the server's lists and memory. */
 export const SERVER_BOUNDS: ModelUsage = {
-  items: MAX_FIDS + MAX_LISTINGS / NAME_COST,
+  items: MAX_FIDS + MAX_LISTINGS / NAME_COST + MAX_LOCKS,
   bytes: MAX_LISTINGS,
 };
 /** Magic number of v9fs, as `statfs` has it. */
@@ -49,6 +57,18 @@ interface Fid {
   access: number;
   append: boolean;
   opened: boolean;
+  /** The extended attribute that it stands for, from Txattrwalk or Txattrcreate on. */
+  xattr: Xattr | undefined;
+}
+
+/** An extended attribute, or the list of them, that is read or written. */
+interface Xattr {
+  readonly name: string;
+  /** Flags of Txattrcreate; undefined if it is read. */
+  readonly flags: number | undefined;
+  readonly bytes: Uint8Array;
+  /** How many bytes were written. */
+  written: number;
 }
 
 /** A fid as plain data. */
@@ -58,6 +78,7 @@ type SavedFid = readonly [number: number, fid: Omit<Fid, "handle" | "cost">];
 export interface P9ServerState {
   readonly msize: number;
   readonly fids: readonly SavedFid[];
+  readonly locks: SavedLocks;
 }
 
 /** Data that is read or written besides a message. */
@@ -88,6 +109,7 @@ export class P9Server {
   readonly #maxMessage: number;
   readonly #clock: Clock;
   readonly #fids = new Map<number, Fid>();
+  readonly #locks = new LockTable();
   readonly #answer = new P9MessageWriter();
   #open = 0;
   #msize = 0;
@@ -113,9 +135,10 @@ export class P9Server {
     return this.#fids.size;
   }
 
-  /** Fids, and names of open directories. */
+  /** Fids, names of open directories and locks; bytes of names and of extended attributes. */
   usage(): ModelUsage {
-    return { items: this.#fids.size + this.#names, bytes: this.#listings };
+    const items = this.#fids.size + this.#names + this.#locks.count;
+    return { items, bytes: this.#listings };
   }
 
   /** Fids as plain data. */
@@ -124,16 +147,18 @@ export class P9Server {
       number,
       fid,
     ]);
-    return { msize: this.#msize, fids };
+    return { msize: this.#msize, fids, locks: this.#locks.snapshot() };
   }
 
   /** Takes fids back; a file that cannot be opened any more has none of its data, and answers EBADF. */
-  restore({ msize, fids }: P9ServerState): void {
+  restore({ msize, fids, locks }: P9ServerState): void {
     this.reset();
     this.#msize = msize;
+    this.#locks.restore(locks);
     for (const [number, saved] of fids) {
       const fid: Fid = { ...saved, entries: undefined, cost: 0, handle: undefined };
       this.#fids.set(number, fid);
+      if (saved.xattr !== undefined) this.#reserve(fid, saved.xattr.bytes.length);
       if (!saved.opened) continue;
       this.#open++;
       if (saved.entries !== undefined) {
@@ -159,6 +184,7 @@ export class P9Server {
   reset(): void {
     for (const fid of this.#fids.values()) this.#close(fid);
     this.#fids.clear();
+    this.#locks.clear();
     this.#msize = 0;
   }
 
@@ -207,6 +233,18 @@ export class P9Server {
         return this.#symlink(request);
       case P9Type.MKDIR:
         return this.#mkdir(request);
+      case P9Type.MKNOD:
+        return this.#mknod(request);
+      case P9Type.LINK:
+        return this.#link(request);
+      case P9Type.XATTRWALK:
+        return this.#xattrWalk(request);
+      case P9Type.XATTRCREATE:
+        return this.#xattrCreate(request);
+      case P9Type.LOCK:
+        return this.#lock(request, data);
+      case P9Type.GETLOCK:
+        return this.#getLock(request, data);
       case P9Type.UNLINKAT:
         return this.#unlinkat(request);
       case P9Type.RENAMEAT:
@@ -255,7 +293,7 @@ export class P9Server {
     const from = this.#fid(request.u32());
     const to = request.u32();
     const count = request.u16();
-    if (count > P9_MAX_WALK || from.opened) throw new P9Refusal(P9Errno.EINVAL);
+    if (count > P9_MAX_WALK || inUse(from)) throw new P9Refusal(P9Errno.EINVAL);
     const names = Array.from({ length: count }, () => request.text());
     let path = from.path;
     data.spend(count * (1 + path.length));
@@ -287,7 +325,7 @@ export class P9Server {
   #lopen(request: RequestReader): void {
     const fid = this.#fid(request.u32());
     const flags = request.u32();
-    if (fid.opened) throw new P9Refusal(P9Errno.EINVAL);
+    if (inUse(fid)) throw new P9Refusal(P9Errno.EINVAL);
     const attributes = this.#tree.stat(fid.path);
     if (isDirectory(attributes)) {
       if ((flags & P9_ACCESS) !== P9OpenFlag.READ) throw new P9Refusal(P9Errno.EISDIR);
@@ -307,7 +345,7 @@ export class P9Server {
     const flags = request.u32();
     const mode = request.u32();
     this.#changing();
-    if (fid.opened) throw new P9Refusal(P9Errno.EINVAL);
+    if (inUse(fid)) throw new P9Refusal(P9Errno.EINVAL);
     try {
       this.#tree.create(path, mode);
     } catch (error) {
@@ -320,9 +358,15 @@ export class P9Server {
   }
 
   #read(request: RequestReader, data: P9Data): void {
-    const { handle, access } = this.#fid(request.u32());
+    const { handle, access, xattr } = this.#fid(request.u32());
     const offset = request.u64();
     const length = Math.min(request.u32(), data.room - 4);
+    if (xattr !== undefined) {
+      if (xattr.flags !== undefined) throw new P9Refusal(P9Errno.EBADF);
+      this.#data = xattr.bytes.subarray(offset, offset + Math.max(0, length));
+      this.#answer.u32(this.#data.length);
+      return;
+    }
     if (handle === undefined || access === P9OpenFlag.WRITE) throw new P9Refusal(P9Errno.EBADF);
     const into = data.scratch().subarray(0, Math.max(0, length));
     this.#data = into.subarray(0, handle.read(offset, into));
@@ -330,9 +374,10 @@ export class P9Server {
   }
 
   #write(request: RequestReader, data: P9Data): void {
-    const { handle, access } = this.#fid(request.u32());
+    const { handle, access, xattr } = this.#fid(request.u32());
     const offset = request.u64();
     const length = request.u32();
+    if (xattr !== undefined) return this.#writeXattr(xattr, offset, length, data);
     if (handle === undefined || access === P9OpenFlag.READ) throw new P9Refusal(P9Errno.EBADF);
     const bytes = data.take(length);
     if (bytes.length < length) throw new P9Refusal(P9Errno.EINVAL);
@@ -382,10 +427,15 @@ export class P9Server {
   /** Keeps the names of an open directory, instead of those that it had. */
   #keep(fid: Fid, names: readonly string[] | undefined): void {
     const cost = names?.reduce((sum, name) => sum + NAME_COST + 2 * name.length, 0) ?? 0;
-    if (this.#listings - fid.cost + cost > MAX_LISTINGS) throw new P9Refusal(P9Errno.ENOMEM);
-    this.#listings += cost - fid.cost;
+    this.#reserve(fid, cost);
     this.#names += (names?.length ?? 0) - (fid.entries?.length ?? 0);
     fid.entries = names;
+  }
+
+  /** Counts the bytes that are kept for a fid, instead of those that were. */
+  #reserve(fid: Fid, cost: number): void {
+    if (this.#listings - fid.cost + cost > MAX_LISTINGS) throw new P9Refusal(P9Errno.ENOMEM);
+    this.#listings += cost - fid.cost;
     fid.cost = cost;
   }
 
@@ -394,7 +444,9 @@ export class P9Server {
     const a = fid.handle?.stat() ?? this.#tree.stat(fid.path);
     const out = this.#answer.u64(0x7ff);
     this.#qid(a);
-    out.u32(a.mode).u32(a.uid ?? 0).u32(a.gid ?? 0).u64(a.links ?? 1).u64(0).u64(a.size);
+    out.u32(a.mode).u32(a.uid ?? 0).u32(a.gid ?? 0).u64(a.links ?? 1).u64(a.device ?? 0n).u64(
+      a.size,
+    );
     out.u64(4096).u64(a.blocks ?? Math.ceil(a.size / 512));
     for (const time of [a.atime ?? 0, a.mtime ?? 0, a.ctime ?? 0, 0]) {
       const ms = Math.max(0, Math.floor(time));
@@ -407,7 +459,7 @@ export class P9Server {
     const fid = this.#fid(request.u32());
     const valid = request.u32();
     const mode = request.u32();
-    request.skip(8);
+    const [uid, gid] = [request.u32(), request.u32()];
     const size = request.u64();
     const time = (now: number, set: number): number | undefined => {
       const ms = request.u64() * 1000 + Math.floor(request.u64() / 1_000_000);
@@ -417,12 +469,13 @@ export class P9Server {
     const atime = time(S.ATIME, S.ATIME_SET);
     const mtime = time(S.MTIME, S.MTIME_SET);
     this.#changing();
-    if ((valid & (S.UID | S.GID)) !== 0) throw new P9Refusal(P9Errno.EPERM);
     if ((valid & S.SIZE) !== 0 && fid.handle !== undefined && fid.access !== P9OpenFlag.READ) {
       fid.handle.truncate(size);
     } else if ((valid & S.SIZE) !== 0) this.#tree.change(fid.path, { size });
     this.#tree.change(fid.path, {
       ...(valid & S.MODE) === 0 ? {} : { mode },
+      ...(valid & S.UID) === 0 ? {} : { uid },
+      ...(valid & S.GID) === 0 ? {} : { gid },
       ...atime === undefined ? {} : { atime },
       ...mtime === undefined ? {} : { mtime },
     });
@@ -450,6 +503,121 @@ export class P9Server {
     this.#changing();
     this.#tree.mkdir(path, request.u32());
     this.#qid(this.#tree.stat(path));
+  }
+
+  #mknod(request: RequestReader): void {
+    const path = child(this.#fid(request.u32()).path, request.name());
+    const mode = request.u32();
+    const device = makeDevice(request.u32(), request.u32());
+    this.#changing();
+    const kind = mode & P9_MODE_KIND;
+    // Linux takes a mode without a kind for a file's.
+    if (kind === P9Mode.FILE || kind === 0) this.#tree.create(path, mode);
+    else if (!SPECIAL.has(kind)) throw new P9Refusal(P9Errno.EINVAL);
+    else if (this.#tree.mknod === undefined) throw new P9Refusal(P9Errno.EOPNOTSUPP);
+    else this.#tree.mknod(path, mode, device);
+    this.#qid(this.#tree.stat(path));
+  }
+
+  #link(request: RequestReader): void {
+    const directory = this.#fid(request.u32()).path;
+    const { path } = this.#fid(request.u32());
+    const to = child(directory, request.name());
+    this.#changing();
+    if (this.#tree.link === undefined) throw new P9Refusal(P9Errno.EOPNOTSUPP);
+    this.#tree.link(path, to);
+  }
+
+  #xattrWalk(request: RequestReader): void {
+    const { path, xattr } = this.#fid(request.u32());
+    const number = request.u32();
+    const name = request.text();
+    if (xattr !== undefined) throw new P9Refusal(P9Errno.EINVAL);
+    const { xattrs } = this.#tree;
+    if (xattrs === undefined) throw new P9Refusal(P9Errno.EOPNOTSUPP);
+    const bytes = name === "" ? nameList(xattrs.list(path)) : xattrs.get(path, name);
+    if (bytes === undefined) throw new P9Refusal(P9Errno.ENODATA);
+    if (bytes.length > P9_MAX_XATTR) throw new P9Refusal(P9Errno.E2BIG);
+    this.#add(number, path, { name, flags: undefined, bytes, written: 0 });
+    this.#answer.u64(bytes.length);
+  }
+
+  #xattrCreate(request: RequestReader): void {
+    const fid = this.#fid(request.u32());
+    const name = request.text();
+    const size = request.u64();
+    const flags = request.u32();
+    this.#changing();
+    if (inUse(fid)) throw new P9Refusal(P9Errno.EINVAL);
+    if (this.#tree.xattrs === undefined) throw new P9Refusal(P9Errno.EOPNOTSUPP);
+    if (new TextEncoder().encode(name).length > P9_MAX_NAME) throw new P9Refusal(P9Errno.ERANGE);
+    if (name === "" || name.includes("\0")) throw new P9Refusal(P9Errno.EINVAL);
+    if ((flags & ~(P9XattrFlag.CREATE | P9XattrFlag.REPLACE)) !== 0) {
+      throw new P9Refusal(P9Errno.EINVAL);
+    }
+    if (size > P9_MAX_XATTR) throw new P9Refusal(P9Errno.E2BIG);
+    this.#reserve(fid, size);
+    fid.xattr = { name, flags, bytes: new Uint8Array(size), written: 0 };
+  }
+
+  #writeXattr(xattr: Xattr, offset: number, length: number, data: P9Data): void {
+    if (xattr.flags === undefined) throw new P9Refusal(P9Errno.EBADF);
+    // Whoever writes it does so from its first byte on, and no more than was said.
+    if (offset !== xattr.written || offset + length > xattr.bytes.length) {
+      throw new P9Refusal(P9Errno.ENOSPC);
+    }
+    const bytes = data.take(length);
+    if (bytes.length < length) throw new P9Refusal(P9Errno.EINVAL);
+    xattr.bytes.set(bytes, offset);
+    xattr.written += length;
+    this.#answer.u32(length);
+  }
+
+  /** Sets an extended attribute whose bytes are there, when its fid goes; none at all remove it. */
+  #finishXattr({ path, xattr }: Fid): void {
+    const { xattrs } = this.#tree;
+    if (xattr?.flags === undefined || xattrs === undefined) return;
+    const { name, flags, bytes, written } = xattr;
+    if (written !== bytes.length) throw new P9Refusal(P9Errno.EINVAL);
+    const there = xattrs.get(path, name) !== undefined;
+    if (bytes.length === 0) return xattrs.remove(path, name);
+    if (there && (flags & P9XattrFlag.CREATE) !== 0) throw new P9Refusal(P9Errno.EEXIST);
+    if (!there && (flags & P9XattrFlag.REPLACE) !== 0) throw new P9Refusal(P9Errno.ENODATA);
+    xattrs.set(path, name, bytes);
+  }
+
+  #lock(request: RequestReader, data: P9Data): void {
+    const number = request.u32();
+    const type = request.u8();
+    request.u32();
+    const { file, range } = this.#lockRange(number, type, request);
+    // Nobody waits here: a client that wants to asks again.
+    const taken = this.#locks.lock(file, number, range, data.spend);
+    this.#answer.u8(taken ? P9LockStatus.SUCCESS : P9LockStatus.BLOCKED);
+  }
+
+  #getLock(request: RequestReader, data: P9Data): void {
+    const number = request.u32();
+    const { file, range } = this.#lockRange(number, request.u8(), request);
+    const found = this.#locks.find(file, range, data.spend) ??
+      { ...range, type: P9LockType.UNLOCK };
+    this.#answer.u8(found.type).u64(found.start).u64(found.length).u32(found.process);
+    this.#answer.text(found.client);
+  }
+
+  #lockRange(
+    number: number,
+    type: number,
+    request: RequestReader,
+  ): { readonly file: bigint; readonly range: LockRange } {
+    const { path, handle, opened } = this.#fid(number);
+    const [start, length, process] = [request.u64(), request.u64(), request.u32()];
+    const client = request.text();
+    if (client.length > P9_MAX_NAME) throw new P9Refusal(P9Errno.ENAMETOOLONG);
+    if (type > P9LockType.UNLOCK) throw new P9Refusal(P9Errno.EINVAL);
+    if (!opened) throw new P9Refusal(P9Errno.EBADF);
+    const file = (handle?.stat() ?? this.#tree.stat(path)).path;
+    return { file, range: { type, start, length, process, client } };
   }
 
   #unlinkat(request: RequestReader): void {
@@ -484,8 +652,14 @@ export class P9Server {
   }
 
   #clunk(number: number): void {
-    this.#close(this.#fid(number));
-    this.#fids.delete(number);
+    const fid = this.#fid(number);
+    try {
+      this.#finishXattr(fid);
+    } finally {
+      this.#locks.release(number);
+      this.#close(fid);
+      this.#fids.delete(number);
+    }
   }
 
   #openFile(fid: Fid, path: P9Path, flags: number): void {
@@ -513,6 +687,8 @@ export class P9Server {
   }
 
   #close(fid: Fid): void {
+    if (fid.xattr !== undefined) this.#reserve(fid, 0);
+    fid.xattr = undefined;
     if (!fid.opened) return;
     fid.opened = false;
     this.#open--;
@@ -531,14 +707,39 @@ export class P9Server {
     return fid;
   }
 
-  #add(number: number, path: P9Path): void {
+  #add(number: number, path: P9Path, xattr?: Xattr): void {
     if (number === P9_NO_FID || this.#fids.has(number)) throw new P9Refusal(P9Errno.EINVAL);
     if (this.#fids.size >= MAX_FIDS) throw new P9Refusal(P9Errno.ENFILE);
     const fresh = { handle: undefined, entries: undefined, cost: 0, access: 0 };
-    this.#fids.set(number, { path, ...fresh, append: false, opened: false });
+    const fid = { path, ...fresh, append: false, opened: false, xattr };
+    if (xattr !== undefined) this.#reserve(fid, xattr.bytes.length);
+    this.#fids.set(number, fid);
   }
 
   #qid(attributes: P9Attributes): P9MessageWriter {
     return writeQid(this.#answer, attributes);
   }
+}
+
+/** Whether a fid stands for something that is open, and no longer for a place. */
+function inUse({ opened, xattr }: Fid): boolean {
+  return opened || xattr !== undefined;
+}
+
+/** Kinds of files that are neither files, directories nor symbolic links. */
+const SPECIAL: ReadonlySet<number> = new Set([
+  P9Mode.FIFO,
+  P9Mode.CHARACTER,
+  P9Mode.BLOCK,
+  P9Mode.SOCKET,
+]);
+
+/** Names with a NUL behind each, as `listxattr` has them. */
+function nameList(names: readonly string[]): Uint8Array {
+  return new TextEncoder().encode(names.map((name) => `${name}\0`).join(""));
+}
+
+/** Linux's number of a device (`new_encode_dev`). */
+function makeDevice(major: number, minor: number): bigint {
+  return BigInt((minor & 0xff | (major & 0xfff) << 8 | (minor & ~0xff) << 12) >>> 0);
 }

@@ -25,6 +25,8 @@ export interface P9Attributes {
   readonly mtime?: number;
   /** When anything of it last changed. */
   readonly ctime?: number;
+  /** The device that a device file stands for, as Linux's `dev_t` has it; 0 by default. */
+  readonly device?: bigint;
 }
 
 /** Attributes that a driver wants to change. */
@@ -33,10 +35,26 @@ export interface P9AttributeChanges {
   readonly mode?: number;
   /** Bytes. */
   readonly size?: number;
+  /** Whose it is. */
+  readonly uid?: number;
+  /** Whose group's it is. */
+  readonly gid?: number;
   /** When it was last read, in milliseconds since 1970. */
   readonly atime?: number;
   /** When its contents last changed. */
   readonly mtime?: number;
+}
+
+/** Extended attributes of files: names and bytes. Methods are for the link itself where the file is one. */
+export interface P9Xattrs {
+  /** Names, sorted. */
+  list(path: P9Path): readonly string[];
+  /** The bytes of one; undefined if the file does not have it. */
+  get(path: P9Path, name: string): Uint8Array | undefined;
+  /** Sets one, which may be there already. */
+  set(path: P9Path, name: string, value: Uint8Array): void;
+  /** Removes one that is there. */
+  remove(path: P9Path, name: string): void;
 }
 
 /** How much there is room for. */
@@ -108,6 +126,12 @@ export interface P9Export {
   rename(from: P9Path, to: P9Path): void;
   /** Changes a file. */
   change(path: P9Path, changes: P9AttributeChanges): void;
+  /** Gives a file a second name where nothing is; without it links are refused. */
+  link?(from: P9Path, to: P9Path): void;
+  /** Makes a device file, a pipe or a socket where nothing is; without it they are refused. */
+  mknod?(path: P9Path, mode: number, device: bigint): void;
+  /** Extended attributes; without them, files have none and take none. */
+  readonly xattrs?: P9Xattrs;
   /** How much there is room for. */
   space(): P9Space;
   /** Lets go of what it holds of the host; the device calls this when it is disposed itself. */

@@ -57,6 +57,9 @@ const at = (fd: number): string => `/proc/self/fd/${fd}`;
  * `O_NOFOLLOW`, by way of `/proc/self/fd`). What is not protected: a directory that the host moves out of the tree
  * while a request has it open is still reached by that request; hard links, mounts and bind mounts in the tree lead
  * to where the host made them lead.
+ *
+ * Device files and extended attributes are refused with EOPNOTSUPP: Deno has no call for either. Locks are the
+ * server's own, and hinder nobody on the host.
  */
 export class HostTree implements P9Export, Disposable {
   /** Whether it takes no changes. */
@@ -195,14 +198,30 @@ export class HostTree implements P9Export, Disposable {
     this.#in(from, (old) => this.#in(to, (place) => fs.renameSync(old, place)));
   }
 
-  /** Changes a file or directory; a symbolic link has nothing to change. */
-  change(path: P9Path, { mode, size, atime, mtime }: P9AttributeChanges): void {
+  /** Gives a file a second name; what a symbolic link leads to gets none. */
+  link(from: P9Path, to: P9Path): void {
+    this.#in(from, (old) =>
+      this.#in(to, (place) => {
+        // Not even the host's own `link` follows it, but then a link of a link would be made.
+        if (fs.lstatSync(old).isDirectory()) throw new P9Refusal(P9Errno.EPERM);
+        fs.linkSync(old, place);
+      }));
+  }
+
+  /**
+   * Changes a file or directory; a symbolic link has nothing to change. To give it to another owner, the host's
+   * user needs the right to.
+   */
+  change(path: P9Path, { mode, size, uid, gid, atime, mtime }: P9AttributeChanges): void {
     this.#hold(path, (fd) => {
       const info = fs.fstatSync(fd);
       if (info.isSymbolicLink()) throw new P9Refusal(P9Errno.EOPNOTSUPP);
       if (size !== undefined) {
         using file = this.#openHeld(fd, info, O.WRONLY);
         file.truncate(size);
+      }
+      if (uid !== undefined || gid !== undefined) {
+        fs.chownSync(at(fd), uid ?? info.uid, gid ?? info.gid);
       }
       if (mode !== undefined) fs.chmodSync(at(fd), mode & 0o777);
       if (atime === undefined && mtime === undefined) return;
@@ -260,6 +279,7 @@ export class HostTree implements P9Export, Disposable {
       uid: info.uid,
       gid: info.gid,
       links: info.nlink,
+      device: BigInt(info.rdev),
       blocks: info.blocks,
       atime: info.atimeMs,
       mtime: info.mtimeMs,

@@ -9,6 +9,7 @@ import {
   type P9Path,
   P9Refusal,
   type P9Space,
+  type P9Xattrs,
 } from "./export.ts";
 
 /** Options of {@linkcode MemoryTree}. */
@@ -26,6 +27,8 @@ export interface MemoryTreeOptions {
 const BLOCK = 4096;
 /** Bytes that a name or a target counts for. */
 const NODE = 512;
+/** Bytes that an extended attribute counts for besides its name and its value. */
+const XATTR = 64;
 
 interface Node {
   readonly path: bigint;
@@ -36,11 +39,17 @@ interface Node {
   atime: number;
   mtime: number;
   ctime: number;
+  uid: number;
+  gid: number;
   readonly children: Map<string, Node>;
   readonly target: string;
+  readonly device: bigint;
+  /** Extended attributes by name. */
+  readonly xattrs: Map<string, Uint8Array>;
   /** Handles on it: one that was removed keeps its room until they are closed. */
   opens: number;
-  linked: boolean;
+  /** Names that it has in directories. */
+  links: number;
 }
 
 /**
@@ -59,6 +68,27 @@ interface Node {
 export class MemoryTree implements P9Export {
   /** Whether it takes no changes. */
   readonly readOnly: boolean;
+  /** Extended attributes, which count to the tree's bytes. */
+  readonly xattrs: P9Xattrs = {
+    list: (path) => [...this.#find(path).xattrs.keys()].sort(),
+    get: (path, name) => this.#find(path).xattrs.get(name)?.slice(),
+    set: (path, name, value) => {
+      const node = this.#find(path);
+      const before = node.xattrs.get(name);
+      const cost = xattrCost(name, value) - (before === undefined ? 0 : xattrCost(name, before));
+      this.#take(cost);
+      node.xattrs.set(name, value.slice());
+      node.ctime = this.#clock();
+    },
+    remove: (path, name) => {
+      const node = this.#find(path);
+      const value = node.xattrs.get(name);
+      if (value === undefined) throw new P9Refusal(P9Errno.ENODATA);
+      this.#used -= xattrCost(name, value);
+      node.xattrs.delete(name);
+      node.ctime = this.#clock();
+    },
+  };
   readonly #capacity: number;
   readonly #maxFiles: number;
   readonly #clock: Clock;
@@ -114,6 +144,8 @@ export class MemoryTree implements P9Export {
     const node = this.#find(path);
     if (node.kind === P9Mode.DIRECTORY) throw new P9Refusal(P9Errno.EISDIR);
     if (node.kind === P9Mode.SYMLINK) throw new P9Refusal(P9Errno.ELOOP);
+    // There is nothing behind a device file, a pipe or a socket.
+    if (node.kind !== P9Mode.FILE) throw new P9Refusal(P9Errno.ENXIO);
     if (options.truncate) this.#resize(node, 0);
     node.opens++;
     let open = true;
@@ -150,6 +182,20 @@ export class MemoryTree implements P9Export {
   /** Makes a symbolic link. */
   symlink(path: P9Path, target: string): void {
     this.#add(path, () => this.#make(P9Mode.SYMLINK, 0o777, target));
+  }
+
+  /** Gives a file a second name. */
+  link(from: P9Path, to: P9Path): void {
+    const node = this.#find(from);
+    if (node.kind === P9Mode.DIRECTORY) throw new P9Refusal(P9Errno.EPERM);
+    this.#add(to, () => node);
+    node.ctime = this.#clock();
+  }
+
+  /** Makes a device file, a pipe or a socket, which has nothing behind it. */
+  mknod(path: P9Path, mode: number, device: bigint): void {
+    const kind = (mode & P9_MODE_KIND) as P9Mode;
+    this.#add(path, () => this.#make(kind, mode, "", device));
   }
 
   /** Where a symbolic link points to. */
@@ -191,13 +237,15 @@ export class MemoryTree implements P9Export {
   }
 
   /** Changes a file. */
-  change(path: P9Path, { mode, size, atime, mtime }: P9AttributeChanges): void {
+  change(path: P9Path, { mode, size, uid, gid, atime, mtime }: P9AttributeChanges): void {
     const node = this.#find(path);
     if (size !== undefined) {
       if (node.kind !== P9Mode.FILE) throw new P9Refusal(P9Errno.EISDIR);
       this.#resize(node, size);
     }
     if (mode !== undefined) node.mode = node.kind | mode & 0o7777;
+    if (uid !== undefined) node.uid = uid;
+    if (gid !== undefined) node.gid = gid;
     if (atime !== undefined) node.atime = atime;
     if (mtime !== undefined) node.mtime = mtime;
     node.ctime = this.#clock();
@@ -211,7 +259,7 @@ export class MemoryTree implements P9Export {
     return { blockSize: BLOCK, blocks, free, files, freeFiles: files - this.#count };
   }
 
-  #make(kind: P9Mode, mode: number, target = ""): Node {
+  #make(kind: P9Mode, mode: number, target = "", device = 0n): Node {
     if (this.#count >= this.#maxFiles) throw new P9Refusal(P9Errno.ENOSPC);
     this.#take(NODE + target.length);
     this.#count++;
@@ -225,10 +273,14 @@ export class MemoryTree implements P9Export {
       atime: now,
       mtime: now,
       ctime: now,
+      uid: 0,
+      gid: 0,
       children: new Map(),
       target,
+      device,
+      xattrs: new Map(),
       opens: 0,
-      linked: true,
+      links: 0,
     };
   }
 
@@ -236,7 +288,9 @@ export class MemoryTree implements P9Export {
     const directory = this.#directory(path.slice(0, -1));
     const name = path.at(-1)!;
     if (directory.children.has(name)) throw new P9Refusal(P9Errno.EEXIST);
-    directory.children.set(name, make());
+    const node = make();
+    directory.children.set(name, node);
+    node.links++;
     directory.mtime = directory.ctime = this.#clock();
   }
 
@@ -244,16 +298,19 @@ export class MemoryTree implements P9Export {
     if (node.children.size > 0) throw new P9Refusal(P9Errno.ENOTEMPTY);
     if (path.length === 0) throw new P9Refusal(P9Errno.EBUSY);
     this.#directory(path.slice(0, -1)).children.delete(path.at(-1)!);
-    node.linked = false;
+    node.links--;
+    node.ctime = this.#clock();
     this.#release(node);
   }
 
   /** Gives the room of a file back that is neither in a directory nor open. */
   #release(node: Node): void {
-    if (node.linked || node.opens > 0) return;
+    if (node.links > 0 || node.opens > 0) return;
     this.#count--;
     this.#used -= NODE + node.target.length + node.bytes.length;
+    for (const [name, value] of node.xattrs) this.#used -= xattrCost(name, value);
     node.bytes = new Uint8Array(0);
+    node.xattrs.clear();
   }
 
   #look(path: P9Path): Node | undefined {
@@ -307,8 +364,14 @@ export class MemoryTree implements P9Export {
 }
 
 function attributes(node: Node): P9Attributes {
-  const { mode, path, atime, mtime, ctime } = node;
+  const { mode, path, uid, gid, device, atime, mtime, ctime } = node;
   const directory = (mode & P9_MODE_KIND) === P9Mode.DIRECTORY;
   const size = directory ? BLOCK : node.size;
-  return { mode, size, path, atime, mtime, ctime, links: directory ? 2 : 1 };
+  const links = directory ? 2 : node.links;
+  return { mode, size, path, uid, gid, device, atime, mtime, ctime, links };
+}
+
+/** Bytes that an extended attribute counts for. */
+function xattrCost(name: string, value: Uint8Array): number {
+  return XATTR + name.length + value.length;
 }

@@ -1,4 +1,4 @@
-import { VsockOp, VsockRw, VsockShutdown, VsockType } from "@vireo/hal";
+import { VsockOp, VsockRecord, VsockRw, VsockShutdown, VsockType } from "@vireo/hal";
 import type { StreamPort } from "../../backends/stream_port.ts";
 
 /** Bytes that a connection has room for on the way to the host. */
@@ -150,7 +150,8 @@ export class HostConnection {
       if ((flags & VsockRw.EOM) === 0) return;
       // Empty messages take no room of a guest's credit: they are counted.
       if (this.#messages.length >= MAX_MESSAGES) return this.reset();
-      this.#messages.push(this.#takeGathered());
+      const message = this.#takeGathered();
+      this.#messages.push((flags & VsockRw.EOR) === 0 ? message : new VsockRecord(message));
     }
     this.#write();
   }
@@ -223,6 +224,7 @@ export class HostConnection {
 
   async #give(data: Uint8Array): Promise<void> {
     const message = this.type === VsockType.SEQPACKET;
+    const end = VsockRw.EOM | (data instanceof VsockRecord ? VsockRw.EOR : 0);
     for (let at = 0; at < data.length || message;) {
       // The guest's word for its room sizes nothing here: the device keeps so many packets and no more.
       const change = this.#outlet.room();
@@ -243,7 +245,7 @@ export class HostConnection {
       at += part.length;
       this.#sent += part.length;
       const last = at >= data.length;
-      this.#outlet.send(this, VsockOp.RW, message && last ? VsockRw.EOM : 0, part);
+      this.#outlet.send(this, VsockOp.RW, message && last ? end : 0, part);
       if (last) return;
     }
   }

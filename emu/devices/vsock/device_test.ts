@@ -9,7 +9,12 @@ const CID = 3;
 const PORT = 7;
 
 /** A packet of the guest's. */
-function packet(type: VsockType, op: VsockOp, data = new Uint8Array(0)): Uint8Array {
+function packet(
+  type: VsockType,
+  op: VsockOp,
+  data = new Uint8Array(0),
+  flags: number = op === VsockOp.RW ? VsockRw.EOM : 0,
+): Uint8Array {
   const bytes = new Uint8Array(H.SIZE + data.length);
   const view = new DataView(bytes.buffer);
   view.setUint32(H.src_cid.offset, CID, true);
@@ -19,7 +24,7 @@ function packet(type: VsockType, op: VsockOp, data = new Uint8Array(0)): Uint8Ar
   view.setUint32(H.len.offset, data.length, true);
   view.setUint16(H.type.offset, type, true);
   view.setUint16(H.op.offset, op, true);
-  view.setUint32(H.flags.offset, op === VsockOp.RW ? VsockRw.EOM : 0, true);
+  view.setUint32(H.flags.offset, flags, true);
   view.setUint32(H.buf_alloc.offset, 1 << 20, true);
   bytes.set(data, H.SIZE);
   return bytes;
@@ -65,6 +70,27 @@ for (
     });
   }
 }
+
+Deno.test("EOR is on the last packet of a message that ends a record, and nowhere else", async () => {
+  const host = { connect: (): StreamPort => new TransformStream<Uint8Array, Uint8Array>() };
+  await using machine = EmulatedMachine.create({ devices: [new VsockDevice({ cid: CID, host })] });
+  const driver = new MockDriver(machine);
+  driver.init();
+  const type = VsockType.SEQPACKET;
+  await driver.request(1, [{ read: packet(type, VsockOp.REQUEST) }]);
+  await driver.request(0, [{ write: 3776 }]);
+  // Typed from virtio 1.4 §5.10.6: EOM is 1, EOR is 2.
+  const flags = async (): Promise<number> => {
+    const bytes = (await driver.request(0, [{ write: 3776 }])).bytes[0]!;
+    return new DataView(bytes.buffer, bytes.byteOffset).getUint32(32, true);
+  };
+  await driver.request(1, [{ read: packet(type, VsockOp.RW, new Uint8Array(3000), 0) }]);
+  await driver.request(1, [{ read: packet(type, VsockOp.RW, new Uint8Array(3000), 3) }]);
+  // 6000 bytes go in packets of 4052, the first one in two for buffers of 3732.
+  assertEquals([await flags(), await flags(), await flags()], [0, 0, 3]);
+  await driver.request(1, [{ read: packet(type, VsockOp.RW, new Uint8Array(3), 1) }]);
+  assertEquals(await flags(), 1);
+});
 
 Deno.test("a buffer without room for a packet is the driver's fault", async () => {
   const host = { connect: (): StreamPort => new TransformStream<Uint8Array, Uint8Array>() };

@@ -115,7 +115,7 @@ export const COMMON_ROWS: readonly PciRegisterRow[] = [
     b.configVector = value;
   }),
   row("num_queues", C.num_queues, (b) => b.hosted.configs.length),
-  row("device_status", C.device_status, (b) => b.hosted.status, (b, value) => {
+  row("device_status", C.device_status, (b) => b.hosted.readStatus(), (b, value) => {
     b.writeStatus(value, false);
   }),
   row("config_generation", C.config_generation, (b) => b.hosted.generation & 0xff),

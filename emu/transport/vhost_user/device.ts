@@ -151,6 +151,7 @@ export class VhostUserDevice implements Disposable {
         ringReset: false,
         notificationData: false,
         accessPlatform: false,
+        suspend: false,
       },
       raised: (cause, queue) => this.#raised(cause, queue),
       ...options.violated === undefined ? {} : { violated: options.violated },

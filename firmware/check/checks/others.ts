@@ -315,7 +315,39 @@ const SCSI: Check[] = [
   })),
 ];
 
+/** Text as 9P has it: the length before it. */
+const p9Text = (text: string): Uint8Array => join(u16(text.length), new TextEncoder().encode(text));
+
+/** Requests of 9P2000.L about files, each of a fid that there is not: what follows the tag. */
+const P9_OF_NO_FILE: readonly (readonly [name: string, type: number, body: Uint8Array])[] = [
+  ["mknod", 18, join(u32(77), p9Text("n"), u32(0o100644, 0, 0, 0))],
+  ["setattr", 26, join(u32(77, 6, 0, 1, 1), zeroes(40))],
+  ["xattrwalk", 30, join(u32(77, 78), p9Text("user.a"))],
+  ["xattrcreate", 32, join(u32(77), p9Text("user.a"), u64(1), u32(0))],
+  ["lock", 52, join(u32(77), [1], u32(0), zeroes(16), u32(1), p9Text("c"))],
+  ["getlock", 54, join(u32(77), [1], zeroes(16), u32(1), p9Text("c"))],
+  ["link", 70, join(u32(77, 78), p9Text("n"))],
+];
+
+const p9OfNoFile: Check[] = P9_OF_NO_FILE.map(([name, type, body]) => ({
+  id: `9p.hostile.${name}-of-no-file`,
+  clauses: ["virtio 1.4 §5.14"],
+  done: `a session begins, and T${name} names a fid that there is not`,
+  expected: "Rlerror with the request's tag, and after a reset the device works as before",
+  hostile: true,
+  scope: { devices: [TYPE.P9] },
+  async run(c) {
+    await c.init();
+    await c.ask(0, [TVERSION], [64]);
+    const message = join(u32(7 + body.length), [type], u16(5), body);
+    const { bytes } = await c.ask(0, [message], [64]);
+    c.equal("type of the answer", bytes[4], 7);
+    c.equal("tag", get(bytes, 5, 2), 5);
+  },
+}));
+
 const P9: Check[] = [
+  ...p9OfNoFile,
   {
     id: "9p.unknown-version",
     clauses: ["virtio 1.4 §5.14"],

@@ -13,12 +13,14 @@ import { QUEUE_CHECKS } from "./queues.ts";
 import { REQUEST_CHECKS } from "./requests.ts";
 import { SPLIT_CHECKS } from "./split.ts";
 import { STATUS_CHECKS } from "./status.ts";
+import { SUSPEND_CHECKS } from "./suspend.ts";
 
 /** Every check, in the order in which they run. */
 export const CHECKS: readonly Check[] = [
   ...MMIO_CHECKS,
   ...PCI_CHECKS,
   ...STATUS_CHECKS,
+  ...SUSPEND_CHECKS,
   ...FEATURE_CHECKS,
   ...CONFIG_CHECKS,
   ...QUEUE_CHECKS,
