@@ -78,6 +78,8 @@ export class NetDevice implements DeviceModel, FrameSink {
   #context: DeviceContext | undefined;
   #active = false;
   #pairs = 1;
+  /** Behind vhost-user, by pair: whether the front end lets its receive queue be used. */
+  readonly #enabled: boolean[] = [];
   #offloads = 0;
   #accepts = 0;
   #headerSize: number = NET_HDR.SIZE;
@@ -213,6 +215,15 @@ export class NetDevice implements DeviceModel, FrameSink {
     else this.#rings[queue >>> 1]?.drainBacklog(this.stats);
   }
 
+  /** The front end, which serves the control queue, uses the pairs from the first to the last of these. */
+  setQueueEnabled(queue: number, enabled: boolean): void {
+    if ((queue & 1) === 1 || queue >= 2 * this.maxPairs) return;
+    this.#enabled[queue >>> 1] = enabled;
+    let pairs = 1;
+    while (this.#enabled[pairs]) pairs++;
+    if (pairs !== this.#pairs) this.#setPairs(pairs);
+  }
+
   /** A queue was reset: what was popped from it is void. */
   resetQueue(queue: number): void {
     if ((queue & 1) === 0 && queue !== this.#controlIndex) this.#rings[queue >>> 1]?.forget();
@@ -222,6 +233,7 @@ export class NetDevice implements DeviceModel, FrameSink {
   reset(): void {
     this.#active = false;
     this.#pairs = 1;
+    this.#enabled.length = 0;
     this.#accepts = 0;
     this.#offloads = 0;
     this.filter.reset();

@@ -5,6 +5,7 @@ import {
   hi32,
   InterruptCause,
   lo32,
+  NetFeature,
   Status,
   VHOST_USER_NET_CONTROL,
   VireoError,
@@ -62,6 +63,8 @@ const NOT_VIRTIO = FeatureSet.of(VHOST_USER_PROTOCOL_FEATURES, VHOST_LOG_ALL);
 const DRAIN_DEADLINE = 2000;
 /** Network devices' front ends count queues in pairs, and serve the control queue. */
 const NET = DeviceId.NET;
+/** Offered, though the front end chooses the pairs by itself. */
+const FRONT_ENDS_PAIRS = FeatureSet.of(NetFeature.MQ);
 /** What `/proc` calls an eventfd. */
 const EVENTFD = "anon_inode:[eventfd]";
 
@@ -208,7 +211,7 @@ export class VhostUserDevice implements Disposable {
   ): Promise<Uint8Array | undefined> {
     switch (request as Request) {
       case Request.GET_FEATURES:
-        return bitsBytes(this.#offered.with(VHOST_USER_PROTOCOL_FEATURES));
+        return bitsBytes(this.#toFrontEnd.with(VHOST_USER_PROTOCOL_FEATURES));
       case Request.SET_FEATURES:
         return this.#setFeatures(readBits(payload));
       case Request.GET_PROTOCOL_FEATURES:
@@ -272,6 +275,12 @@ export class VhostUserDevice implements Disposable {
 
   get #offered(): FeatureSet {
     return this.hosted.offeredBy(false).minus(this.#frontEnds);
+  }
+
+  /** What the front end hears of: that there are several pairs decides whether its driver gets them. */
+  get #toFrontEnd(): FeatureSet {
+    if (this.hosted.model.deviceId !== NET) return this.#offered;
+    return this.#offered.or(this.hosted.offeredBy(false).and(FRONT_ENDS_PAIRS));
   }
 
   /** Feature bits that are between the driver and the front end. */
@@ -431,7 +440,7 @@ export class VhostUserDevice implements Disposable {
     });
     if (!this.hosted.running(index)) this.#start(index, ring);
     // Without protocol features a queue is enabled from the start.
-    if (!this.#hasProtocol) ring.enabled = true;
+    if (!this.#hasProtocol) this.#setEnabled(index, ring, true);
     if (ring.enabled) this.#ready(index);
   }
 
@@ -552,6 +561,11 @@ export class VhostUserDevice implements Disposable {
     return { lastAvail: ring.base, usedIndex, signalled: usedIndex, held: [] };
   }
 
+  #setEnabled(index: number, ring: Ring, enabled: boolean): void {
+    ring.enabled = enabled;
+    this.hosted.model.setQueueEnabled?.(index, enabled);
+  }
+
   #enable(payload: Uint8Array): undefined {
     const index = readU32(payload, VRING_STATE.index.offset);
     const on = readU32(payload, VRING_STATE.num.offset);
@@ -559,7 +573,7 @@ export class VhostUserDevice implements Disposable {
     if (on > 1) {
       throw refuse("Cannot enable a queue", { queue: index, seen: on, expected: "0 or 1" });
     }
-    ring.enabled = on === 1;
+    this.#setEnabled(index, ring, on === 1);
     if (ring.enabled && this.hosted.running(index)) this.#ready(index);
     return undefined;
   }
