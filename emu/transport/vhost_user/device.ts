@@ -551,7 +551,9 @@ export class VhostUserDevice implements Disposable {
   /** Where a queue goes on; what was not used by then is taken again, or was lost with a back end. */
   #resumed(ring: Ring, used: number): RingPosition {
     if (this.hosted.packed) {
-      const [next, used] = [ring.base & 0xffff, ring.base >>> 16];
+      const next = ring.base & 0xffff;
+      // DPDK's driver says nothing in the upper half: then nothing is in flight.
+      const used = ring.base >>> 16 || next;
       return { ring: "packed", next, used, fresh: 0, first: 0, held: [], completed: [] };
     }
     if (ring.base > 0xffff) throw refuse("Cannot start a split queue", { seen: ring.base });
