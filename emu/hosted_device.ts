@@ -25,7 +25,7 @@ import { type TurnBudget, WorkMeter } from "./work.ts";
 
 /** Bits of the interrupt status that exist. */
 const CAUSES = InterruptCause.QUEUE | InterruptCause.CONFIG;
-/** What a device with a reversed queue does not offer. */
+/** The offer of a device with a reversed queue, which has none of these. */
 const REVERSED: TransportOffer = {
   indirect: false,
   packed: false,
@@ -70,11 +70,11 @@ export interface HostedDeviceOptions {
   readonly separateParts?: boolean | undefined;
   /** Runs a model's notify in a microtask instead of inside the register write. */
   readonly deferNotify?: boolean | undefined;
-  /** What a turn of the model may take. */
+  /** Budget of one turn of the model. */
   readonly budget?: Partial<TurnBudget> | undefined;
   /** Whether it may access memory at first; true by default. */
   readonly busMaster?: boolean | undefined;
-  /** What the transport's section has of the widths of configuration accesses. */
+  /** Clause of the transport about the widths of configuration accesses. */
   readonly configPlace?: ViolationPlace | undefined;
 }
 
@@ -98,7 +98,7 @@ export class HostedDevice implements DeviceContext {
   interruptStatus = 0;
   /** Version 1: GuestPageSize in bytes. */
   pageSize: number = MMIO_LEGACY_PAGE_SIZE;
-  /** What the driver did wrong, newest last, at most 256. */
+  /** Mistakes of the driver, newest last, at most 256. */
   readonly log: Violation[] = [];
   /** Counts the model's work, and divides it into turns. */
   readonly work: WorkMeter;
@@ -119,7 +119,7 @@ export class HostedDevice implements DeviceContext {
   /** Configuration bytes as they were then; undefined before the first look. */
   #configSeen: Uint8Array | undefined;
   #last: Violation | undefined;
-  /** What the specification has of requests to the model. */
+  /** Clause about requests to the model. */
   readonly #modelPlace: ViolationPlace;
   readonly #configPlace: ViolationPlace | undefined;
 
@@ -693,7 +693,11 @@ export class HostedDevice implements DeviceContext {
       interrupt: () => this.raise(InterruptCause.QUEUE, index),
       fault: (reason, place) => this.#fault("ring", reason, place),
     };
-    if (this.model.queues[index]!.reversed) return new ReversedQueue(options);
+    if (this.model.queues[index]!.reversed) {
+      const queue = new ReversedQueue(options);
+      if (position !== undefined) queue.resume(position);
+      return queue;
+    }
     return makeQueue(this.packed, options, position);
   }
 }

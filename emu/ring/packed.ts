@@ -7,8 +7,8 @@ import {
   RING_EVENT_OFFSET,
 } from "@vireo/hal";
 import type { Chain } from "../device.ts";
-import { type Forbidden, ringPlace } from "../device_state.ts";
 import type { GuestMemory } from "../memory.ts";
+import { type Forbidden, type RingFault, ringFault } from "./_fault.ts";
 import { RingChain } from "./chain.ts";
 import { addressAt, appendTable } from "./packed_table.ts";
 import { EventSuppression } from "./event_suppression.ts";
@@ -41,6 +41,7 @@ export class PackedQueue implements RunningQueue {
   /** Size in descriptors. */
   readonly size: number;
   readonly #options: RunningQueueOptions;
+  readonly #fault: RingFault;
   readonly #memory: GuestMemory;
   readonly #words16: Uint16Array;
   readonly #words32: Uint32Array;
@@ -89,6 +90,7 @@ export class PackedQueue implements RunningQueue {
     this.index = options.index;
     this.size = geometry.size;
     this.#options = options;
+    this.#fault = ringFault(options);
     this.#memory = memory;
     this.#words16 = memory.words16;
     this.#words32 = memory.words32;
@@ -431,16 +433,5 @@ export class PackedQueue implements RunningQueue {
     const chain = new RingChain(this, this.#memory, this.#options.work);
     this.#chains.push(chain);
     return chain;
-  }
-
-  #fault(
-    reason: string,
-    forbidden: Forbidden,
-    descriptor?: number,
-    address?: number,
-  ): undefined {
-    const place = ringPlace(this.index, forbidden, descriptor, address);
-    this.#options.fault(`queue ${this.index}: ${reason}`, place);
-    return undefined;
   }
 }

@@ -18,7 +18,7 @@ export interface QueueGeometry {
   readonly used: number;
 }
 
-/** What a driver wrote to a queue's registers, as plain data. */
+/** Values that a driver wrote to a queue's registers, as plain data. */
 export interface ConfigState {
   /** QueueSize in descriptors. */
   readonly size: number;
@@ -34,7 +34,7 @@ export interface ConfigState {
   readonly pfn: number;
 }
 
-/** What a running queue needs from its device. */
+/** The parts of its device that a running queue uses. */
 export interface RunningQueueOptions {
   /** Index of the queue on its device. */
   readonly index: number;
@@ -106,7 +106,7 @@ export class QueueConfig {
     this.pfn = 0;
   }
 
-  /** What the driver wrote, as plain data. */
+  /** Returns the values that the driver wrote, as plain data. */
   snapshot(): ConfigState {
     const { size, align, pfn } = this;
     const { desc, avail, used } = this;

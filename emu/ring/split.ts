@@ -8,8 +8,8 @@ import {
   USED_NO_NOTIFY,
 } from "@vireo/hal";
 import type { Chain } from "../device.ts";
-import { type Forbidden, ringPlace } from "../device_state.ts";
 import type { GuestMemory } from "../memory.ts";
+import { type RingFault, ringFault } from "./_fault.ts";
 import { RingChain } from "./chain.ts";
 import { InOrder } from "./in_order.ts";
 import type { InflightLog } from "./inflight.ts";
@@ -57,6 +57,7 @@ export class SplitQueue implements RunningQueue {
   /** Size in descriptors. */
   readonly size: number;
   readonly #options: RunningQueueOptions;
+  readonly #fault: RingFault;
   readonly #memory: GuestMemory;
   readonly #words16: Uint16Array;
   readonly #words32: Uint32Array;
@@ -96,6 +97,7 @@ export class SplitQueue implements RunningQueue {
     this.index = options.index;
     this.size = geometry.size;
     this.#options = options;
+    this.#fault = ringFault(options);
     this.#memory = memory;
     this.#words16 = memory.words16;
     this.#words32 = memory.words32;
@@ -448,16 +450,5 @@ export class SplitQueue implements RunningQueue {
     const chain = new RingChain(this, this.#memory, this.#options.work);
     this.#chains.push(chain);
     return chain;
-  }
-
-  #fault(
-    reason: string,
-    forbidden: Forbidden,
-    descriptor?: number,
-    address?: number,
-  ): undefined {
-    const place = ringPlace(this.index, forbidden, descriptor, address);
-    this.#options.fault(`queue ${this.index}: ${reason}`, place);
-    return undefined;
   }
 }

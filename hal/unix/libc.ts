@@ -235,9 +235,9 @@ export class Libc {
     this.#c.write(fd, new BigUint64Array([1n]), 8n);
   }
 
-  /** Resets an eventfd's count. */
-  clearEvent(fd: number): void {
-    this.#c.read(fd, new BigUint64Array(1), 8n);
+  /** Resets an eventfd's count. @returns Whether it was not 0. */
+  clearEvent(fd: number): boolean {
+    return Number(this.#c.read(fd, new BigUint64Array(1), 8n)) === 8;
   }
 
   /** Limits how long `send` and `receive` on a socket may take. */

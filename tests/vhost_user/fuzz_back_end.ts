@@ -56,7 +56,7 @@ export interface Lie {
 }
 
 /** A run of a front end with a back end that lies. */
-export interface LyingRun {
+interface LyingRun {
   /** Protocol features that the back end offers. */
   readonly protocol: number;
   readonly deviceId: number;

@@ -317,7 +317,7 @@ const REFUSED: readonly (readonly [name: string, why: string, send: Send])[] = [
   ["enabled twice over", "0 or 1", (p) => p.send(raw(R.SET_VRING_ENABLE, state(0, 2)))],
   [
     "a kick without memory",
-    "in no region",
+    "must be in a region",
     (p) => p.send(raw(R.SET_VRING_KICK, u64s(0)), [p.eventFd()]),
   ],
   [
@@ -342,7 +342,7 @@ const REFUSED: readonly (readonly [name: string, why: string, send: Send])[] = [
     "1 descriptors",
     (p) => p.send(raw(R.SET_VRING_CALL, u64s(0x100)), [p.eventFd()]),
   ],
-  ["a ring past the memory", "in no region", (p) => {
+  ["a ring past the memory", "must be in a region", (p) => {
     shareMemory(p);
     p.send(raw(R.SET_VRING_ADDR, addresses(USER + (1 << 20), USER, USER)));
     p.send(raw(R.SET_VRING_KICK, u64s(0)), [p.eventFd()]);
@@ -366,7 +366,7 @@ const REFUSED: readonly (readonly [name: string, why: string, send: Send])[] = [
     p.send(raw(R.SET_VRING_BASE, state(0, 0x10000)));
     p.send(raw(R.SET_VRING_KICK, u64s(0)), [p.eventFd()]);
   }],
-  ["a size while the queue runs", "that runs", (p) => {
+  ["a size while the queue runs", "must be stopped", (p) => {
     startQueue(p);
     p.send(raw(R.SET_VRING_NUM, state(0, 8)));
   }],
@@ -378,7 +378,7 @@ const REFUSED: readonly (readonly [name: string, why: string, send: Send])[] = [
   ["LOG_ALL", "Cannot log", (p) => p.send(raw(R.SET_FEATURES, u64s(2 ** 26)))],
   [
     "configuration past its end",
-    "does not have",
+    "past the end of the configuration",
     (p) => p.send(raw(R.SET_CONFIG, config(200, 8, 8))),
   ],
   [
@@ -393,7 +393,7 @@ const REFUSED: readonly (readonly [name: string, why: string, send: Send])[] = [
   ],
   [
     "inflight memory that was not agreed on",
-    "was not agreed on",
+    "must have been agreed on",
     (p) => p.send(raw(R.SET_INFLIGHT_FD, new Uint8Array(20)), [p.memoryFd]),
   ],
   ["inflight memory of two queues of a disk with one", "2 queues of 8", (p) => {

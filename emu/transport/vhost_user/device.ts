@@ -43,11 +43,17 @@ import type { TransportOffer } from "../../offer.ts";
 import type { InflightLog } from "../../ring/inflight.ts";
 import { checkRing } from "../../ring/make_queue.ts";
 import type { QueueGeometry } from "../../ring/queue_config.ts";
-import type { PackedPosition, QueuePosition, RingPosition } from "../../ring/position.ts";
+import {
+  type ForwardPosition,
+  forwardPosition,
+  type PackedPosition,
+  type QueuePosition,
+  type RingPosition,
+} from "../../ring/position.ts";
 import { InflightMemory, inflightSize } from "./inflight.ts";
 import { type FrontEndRegion, MemoryMap } from "./memory_map.ts";
 
-/** What a back end offers of the protocol; CONFIG besides, if the device has a configuration. */
+/** Protocol features that a back end offers; CONFIG besides, if the device has a configuration. */
 const PROTOCOL = FeatureSet.of(
   VhostUserFeature.MQ,
   VhostUserFeature.REPLY_ACK,
@@ -65,7 +71,7 @@ const DRAIN_DEADLINE = 2000;
 const NET = DeviceId.NET;
 /** Offered, though the front end chooses the pairs by itself. */
 const FRONT_ENDS_PAIRS = FeatureSet.of(NetFeature.MQ);
-/** What `/proc` calls an eventfd. */
+/** Name of an eventfd in `/proc`. */
 const EVENTFD = "anon_inode:[eventfd]";
 
 /** Options of {@linkcode VhostUserDevice}. */
@@ -125,9 +131,9 @@ export class VhostUserDevice implements Disposable {
   /** Whether queues start disabled: the front end has accepted protocol features. */
   #hasProtocol = false;
   #link: FrontEndLink | undefined;
-  /** Where requests under way are noted, if the front end keeps such memory. */
+  /** Memory for requests under way, if the front end keeps such. */
   #inflight: InflightMemory | undefined;
-  /** What the front end accepted, word for word, and whether the model can be driven so. */
+  /** Features that the front end accepted, word for word, and whether the model can be driven so. */
   #accepted: FeatureSet | undefined;
   #drivable = true;
 
@@ -450,7 +456,7 @@ export class VhostUserDevice implements Disposable {
     for (const part of ["desc", "avail", "used"] as const) {
       const guest = this.#map.toGuest(ring[part]);
       if (guest === undefined) {
-        throw refuse(`Cannot start a queue whose ${part} part is in no region`, {
+        throw refuse(`Cannot start a queue: its ${part} part must be in a region`, {
           queue: index,
           seen: hex(ring[part]),
         });
@@ -511,7 +517,7 @@ export class VhostUserDevice implements Disposable {
       payload,
     );
     if (this.#rings.some((_, i) => this.hosted.running(i))) {
-      throw refuse("Cannot change the memory of inflight requests while queues run", {});
+      throw refuse("Cannot change the memory of inflight requests: no queue must run", {});
     }
     const least = inflightSize(queues, queueSize);
     const aligned = offset % INFLIGHT_ALIGN === 0 && offset <= MAX_INFLIGHT_OFFSET;
@@ -602,8 +608,10 @@ export class VhostUserDevice implements Disposable {
     const ring = this.#ring(index);
     const end = performance.now() + DRAIN_DEADLINE;
     const { keepsBuffers } = this.hosted.model.queues[index]!;
+    // A device that needs a reset is done with nothing more.
+    const stopped = (): boolean => (this.hosted.status & Status.NEEDS_RESET) !== 0;
     const held = (): number => keepsBuffers ? 0 : this.#position(index)?.held.length ?? 0;
-    while (held() > 0 && performance.now() < end) {
+    while (held() > 0 && !stopped() && performance.now() < end) {
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
     this.#halt(index);
@@ -612,9 +620,8 @@ export class VhostUserDevice implements Disposable {
   }
 
   /** Where a queue stands; undefined if it does not run, or the driver has the device's side of it. */
-  #position(index: number): RingPosition | undefined {
-    const { hosted } = this;
-    return hosted.model.queues[index]!.reversed ? undefined : hosted.position(index);
+  #position(index: number): ForwardPosition | undefined {
+    return forwardPosition(this.hosted.position(index));
   }
 
   /** Stops a queue and closes its descriptors; its base is where it stands. */
@@ -657,7 +664,7 @@ export class VhostUserDevice implements Disposable {
   #writeConfig(payload: Uint8Array): undefined {
     const { offset, size } = configRange(payload);
     if (offset + size > this.hosted.model.configSize) {
-      throw refuse("Cannot write configuration that the device does not have", {
+      throw refuse("Cannot write past the end of the configuration", {
         seen: `bytes ${offset} to ${offset + size}`,
         expected: `at most ${this.hosted.model.configSize}`,
       });
@@ -707,7 +714,7 @@ export class VhostUserDevice implements Disposable {
     const index = readU32(payload, VRING_STATE.index.offset);
     const ring = this.#ring(index);
     if (!this.hosted.running(index)) return ring;
-    throw refuse("Cannot change a queue that runs", { queue: index });
+    throw refuse("Cannot change a queue: it must be stopped", { queue: index });
   }
 
   #close(fd: number): void {
@@ -717,7 +724,7 @@ export class VhostUserDevice implements Disposable {
 
 /** The most descriptors of a queue, whatever its model says: memory is bounded by it. */
 const MAX_SIZE = 1024;
-/** What the place of inflight memory in its file is a multiple of, and the largest place, in bytes. */
+/** Unit of the place of inflight memory in its file, and the largest place, in bytes. */
 const INFLIGHT_ALIGN = 64;
 const MAX_INFLIGHT_OFFSET = 2 ** 30;
 /** Regions that can be added one by one, in tables. */
@@ -759,7 +766,7 @@ function configRange(payload: Uint8Array): { readonly offset: number; readonly s
 }
 
 function notAgreed(request: number): VireoError {
-  return refuse("Cannot carry out a request that was not agreed on", { seen: request });
+  return refuse("Cannot carry out the request: it must have been agreed on", { seen: request });
 }
 
 function refuse(what: string, details: VireoErrorDetails): VireoError {

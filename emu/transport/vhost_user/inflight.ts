@@ -10,7 +10,7 @@ import { type Views, views } from "./inflight_log.ts";
 import { PackedLog } from "./inflight_packed.ts";
 import { SplitLog } from "./inflight_split.ts";
 
-/** What a queue's part of the memory is a multiple of, in bytes. */
+/** Unit of the length of a queue's part of the memory, in bytes. */
 const ALIGN = 64;
 
 /** Bytes of a queue's part, for either ring. */

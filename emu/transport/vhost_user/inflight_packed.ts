@@ -141,7 +141,7 @@ export class PackedLog implements RecoverableLog<PackedPosition> {
     this.#views.u8[PACKED.usedWrap.offset] = position >>> 15;
   }
 
-  /** What was in progress is done. */
+  /** Ends the step that was in progress. */
   #keepPlace(): void {
     const { u8, u16 } = this.#views;
     u16[PACKED.oldFreeHead.offset / 2] = this.#header(PACKED.freeHead);

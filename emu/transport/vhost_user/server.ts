@@ -18,7 +18,7 @@ import { type DeviceAnswer, VhostUserDevice, type VhostUserDeviceOptions } from 
 
 /** Messages that are carried out before timers and streams get a turn. */
 const BATCH = 64;
-/** What an answer to NEED_REPLY says of a request that was refused. */
+/** Value of an answer to NEED_REPLY for a request that was refused. */
 const REFUSED = 1;
 
 /** Something that happened at a served socket. */
