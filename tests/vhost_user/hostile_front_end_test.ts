@@ -414,7 +414,7 @@ const REFUSED: readonly (readonly [name: string, why: string, send: Send])[] = [
     p.libc.fixSize(p.memoryFd);
     p.send(raw(R.SET_INFLIGHT_FD, inflight(1, 256, 4096)), [p.memoryFd]);
   }],
-  ["inflight memory while a queue runs", "while queues run", (p) => {
+  ["inflight memory while a queue runs", "no queue must run", (p) => {
     startQueue(p);
     p.libc.fixSize(p.memoryFd);
     p.send(raw(R.SET_INFLIGHT_FD, inflight(1, 8, 4096)), [p.memoryFd]);
