@@ -33,7 +33,7 @@ PACKAGES := qemu-system-x86 qemu-system-arm $(RISCV) ipxe-qemu qemu-utils iprout
 	xfsprogs btrfs-progs squashfs-tools cryptsetup-bin xorriso tshark
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help setup packages qemu images fresh demo test spec check fmt lint types doc docs unit fuzz mutate peers bench bench-peers bench-guest clean
+.PHONY: help setup packages qemu images fresh demo test spec check fmt lint types doc docs unit fuzz mutate peers bench bench-peers bench-vhost-user bench-guest clean
 
 help:
 	@echo "make demo [DISK=path]  set up and run the main job on the emulated board"
@@ -50,6 +50,8 @@ help:
 	@echo "make bench             every *_bench.ts, as ratios and medians; BASE=commit compares with that commit"
 	@echo "make bench-peers       slow: ours beside peers in Rust, C and JavaScript, into docs/performance.md;"
 	@echo "                       WORKS=\"rng-64 net-1\" chooses, JSON=1 prints JSON"
+	@echo "make bench-vhost-user  our driver and a loop in C on our devices and on others, into docs/vhost-user.md;"
+	@echo "                       ROUNDS=7 chooses"
 	@echo "make bench-guest       slow: our drivers against Linux's own in a guest, and how it boots"
 	@echo "make fmt               format the sources in place"
 	@echo "make docs              write the API pages to dist/docs/"
@@ -160,6 +162,9 @@ bench: $(SETUP)
 
 bench-peers: $(SETUP)
 	@$(DENO) run -A bench/peers/main.ts $(if $(WORKS),$(WORKS),--write) $(if $(JSON),--json)
+
+bench-vhost-user: $(SETUP) packages
+	@$(DENO) run -A --no-check bench/vhost_user/main.ts --write $(if $(ROUNDS),--rounds $(ROUNDS))
 
 bench-guest: $(SETUP) packages
 	$(DENO) run -A bench/boot.ts

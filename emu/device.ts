@@ -173,6 +173,11 @@ export interface DeviceModel extends Disposable {
   activate(context: DeviceContext): void;
   /** The driver notified a queue, or the queue had buffers when the device was activated. */
   notify(queue: number): void;
+  /**
+   * The front end lets the device use a queue, or not (vhost-user's SET_VRING_ENABLE); a reset lets it use
+   * none. Other transports have no such word.
+   */
+  setQueueEnabled?(queue: number, enabled: boolean): void;
   /** The driver reset one queue; the model must forget the chains that it holds of it. */
   resetQueue?(queue: number): void;
   /** The driver reset the device; the model must forget the chains that it holds. */

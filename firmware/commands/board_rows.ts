@@ -147,6 +147,7 @@ export const BOARD_ROWS: readonly CommandRow[] = [
     arguments: [["<device>", "blk, net, console, rng, a device of --with, or a .ts file"]],
     options: [
       { flag: "--socket <path>", summary: "where to listen", required: true },
+      { flag: "--queue-pairs <n>", summary: "queue pairs of a network device, 1 to 127" },
       { flag: "--once", summary: "end when the first front end left" },
       { flag: "--check", summary: "fail if a driver or a front end broke the specification" },
       JSON_OPTION,

@@ -5,11 +5,15 @@ import { FRONT_ENDS } from "../serve/front_ends.ts";
 import { servedModel } from "../serve/served_model.ts";
 import type { BoardOptions } from "../target/options.ts";
 import { doubleCommas } from "../terminal/commas.ts";
-import { UsageError } from "../terminal/usage.ts";
+import { parseCount, UsageError } from "../terminal/usage.ts";
+
+/** Most pairs: a message names a queue in eight bits. */
+const MAX_PAIRS = 127;
 
 /** Flags of `vireo serve`. */
 interface ServeFlags {
   readonly socket: string;
+  readonly queuePairs?: string;
   readonly once?: true;
   readonly check?: true;
   readonly json?: true;
@@ -20,16 +24,21 @@ interface ServeFlags {
  *
  * @param model The device.
  * @param path Path of its socket.
+ * @param pairs Its queue pairs, if it is a network device.
  * @returns The arguments, or undefined if QEMU has no front end for such a device.
  */
-function qemuOptions(model: DeviceModel, path: string): string[] | undefined {
+export function qemuOptions(model: DeviceModel, path: string, pairs = 1): string[] | undefined {
   const memory = ["-object", "memory-backend-memfd,id=mem,size=1G,share=on", "-m", "1G"];
   const chardev = ["-chardev", `socket,id=vireo0,path=${doubleCommas(path)}`];
   const common = [...memory, "-machine", "memory-backend=mem", ...chardev];
   if (model.deviceId === DeviceId.NET) {
+    const [queues, mq] = pairs > 1
+      ? [`,queues=${pairs}`, `,mq=on,vectors=${2 * pairs + 2}`]
+      : ["", ""];
     return [
       ...common,
-      ...["-netdev", "vhost-user,id=net0,chardev=vireo0", "-device", "virtio-net-pci,netdev=net0"],
+      ...["-netdev", `vhost-user,id=net0,chardev=vireo0${queues}`],
+      ...["-device", `virtio-net-pci,netdev=net0${mq}`],
     ];
   }
   const front = FRONT_ENDS.find(({ deviceId }) => deviceId === model.deviceId);
@@ -47,8 +56,12 @@ export async function serve(board: BoardOptions, name: string, flags: ServeFlags
   if (board.target !== "emu") {
     throw new UsageError(`serve: the device is this program's own, so there is no --target`);
   }
+  const { queuePairs } = flags;
+  const pairs = queuePairs === undefined
+    ? undefined
+    : parseCount(queuePairs, "--queue-pairs", 1, MAX_PAIRS);
   await using cleanup = new AsyncDisposableStack();
-  const model = await servedModel(name, board, cleanup);
+  const model = await servedModel(name, board, cleanup, pairs);
   let wrongs = 0;
   const server = cleanup.use(
     new VhostUserServer({
@@ -63,7 +76,7 @@ export async function serve(board: BoardOptions, name: string, flags: ServeFlags
       },
     }),
   );
-  const qemu = qemuOptions(model, flags.socket);
+  const qemu = qemuOptions(model, flags.socket, pairs);
   if (flags.json) {
     const { deviceId, name } = model;
     const socket = flags.socket;

@@ -17,6 +17,7 @@ type ServedModule = () => DeviceModel | Promise<DeviceModel>;
  *
  * @param name The name, or a path that ends in `.ts` or `.js`.
  * @param cleanup Owns the model, and what the model does not own.
+ * @param pairs Queue pairs of a network device, 1 by default.
  * @throws {UsageError} If there is no such device or file, or it exports no function.
  * @throws {VireoError} If what it needs cannot be opened.
  */
@@ -24,14 +25,19 @@ export async function servedModel(
   name: string,
   board: Pick<BoardOptions, "blk" | "net" | "with">,
   cleanup: AsyncDisposableStack,
+  pairs?: number,
 ): Promise<DeviceModel> {
-  return cleanup.use(await make(name, board, cleanup));
+  if (pairs !== undefined && name !== "net") {
+    throw new UsageError(`serve ${name}: --queue-pairs is for net`);
+  }
+  return cleanup.use(await make(name, board, cleanup, pairs));
 }
 
 async function make(
   name: string,
   board: Pick<BoardOptions, "blk" | "net" | "with">,
   cleanup: AsyncDisposableStack,
+  pairs?: number,
 ): Promise<DeviceModel> {
   if (/\.[jt]s$/.test(name)) return await ownModel(name);
   switch (name) {
@@ -43,7 +49,7 @@ async function make(
       return makeDisk(disk, cleanup);
     }
     case "net": {
-      const { net } = makeNet(board.net ?? { kind: "hub" }, cleanup);
+      const { net } = makeNet(board.net ?? { kind: "hub" }, cleanup, pairs);
       if (net === undefined) throw new UsageError("serve net: expected a wire, got --net none");
       return net;
     }

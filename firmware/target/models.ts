@@ -39,12 +39,14 @@ export function makeDisk(option: BlkOption, cleanup: AsyncDisposableStack): BlkD
 /**
  * Makes a network device on a wire, whose other end is a peer of this process or the host's tap.
  *
+ * @param pairs Its queue pairs, 1 by default.
  * @throws {UsageError} If the wire is QEMU's.
  * @throws {VireoError} If the tap device cannot be opened.
  */
 export function makeNet(
   wire: NetOption,
   cleanup: AsyncDisposableStack,
+  pairs = 1,
 ): { readonly hub: Hub | undefined; readonly net: NetDevice | undefined } {
   if (wire.kind === "user") {
     throw new UsageError("--net: the emulator has hub, tap:NAME or none, got 'user'");
@@ -52,7 +54,9 @@ export function makeNet(
   const hub = wire.kind === "hub" ? new Hub() : undefined;
   const backend = wire.kind === "tap" ? cleanup.use(Tap.open(wire.name)) : hub?.port();
   if (hub !== undefined) cleanup.use(new HostPeer(hub.port(), PEER));
-  const net = backend === undefined ? undefined : new NetDevice({ backend, mac: GUEST_MAC });
+  const net = backend === undefined
+    ? undefined
+    : new NetDevice({ backend, mac: GUEST_MAC, queuePairs: pairs });
   return { hub, net };
 }
 

@@ -1,6 +1,7 @@
 // deno-lint-ignore-file no-console -- a program says what it fetches
-import { Debian } from "@vireo/firmware/image";
+import { Debian, debianSuite } from "@vireo/firmware/image";
 import { CACHE } from "../../firmware/image/paths.ts";
+import type { LinuxKernel } from "../vhost_user/linux.ts";
 
 /** A program that is there, or why it is not. */
 export type Found<T> = T | { readonly absent: string };
@@ -67,6 +68,35 @@ export async function rustDaemon(name: string): Promise<Found<Program>> {
     return { absent: `cargo: ${new TextDecoder().decode(stderr).trim().split("\n").at(-1)}` };
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return { absent: "there is no cargo" };
+    throw error;
+  }
+}
+
+/** The kernel of Debian 12's backports, which is that of Debian 13, unpacked into the cache. */
+export async function newerKernel(): Promise<Found<LinuxKernel>> {
+  if (await debianSuite() !== "bookworm") return { absent: "guests have it as their own" };
+  const root = `${PEERS}/linux/root`;
+  const suite = "bookworm-backports";
+  if (kernelOf(root) === undefined) {
+    console.log(`vireo: fetching the kernel of ${suite} into .cache/peers`);
+    await Deno.mkdir(`${PEERS}/linux`, { recursive: true });
+    try {
+      const debian = new Debian(`${PEERS}/linux`, "x86_64", undefined, suite);
+      await debian.fetchWithDependencies(["linux-image-cloud-amd64"], root);
+    } catch (error) {
+      return { absent: `apt cannot fetch it: ${(error as Error).message}` };
+    }
+  }
+  const image = kernelOf(root);
+  return image === undefined ? { absent: "the package came without a kernel" } : { image, root };
+}
+
+function kernelOf(root: string): string | undefined {
+  try {
+    const file = [...Deno.readDirSync(`${root}/boot`)].find(({ name }) => /^vmlinuz-/.test(name));
+    return file && `${root}/boot/${file.name}`;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
     throw error;
   }
 }

@@ -11,6 +11,9 @@
 import { installedQemus, SECOND_QEMU } from "../qemu/installed.ts";
 import { rows } from "./rows.ts";
 
+/** Milliseconds that a row may take with what it compiles: only a hang takes that long. */
+const LIMIT = Number(Deno.env.get("VIREO_ROW_LIMIT") ?? 1_200_000);
+
 const [word = ""] = Deno.args;
 const qemus = installedQemus().map(({ version: { text } }, i): readonly [string, string] => [
   text,
@@ -21,7 +24,7 @@ for (const { name, run } of rows(qemus).filter(({ name }) => name.includes(word)
   const began = performance.now();
   let result: string;
   try {
-    const figures = await run();
+    const figures = await limited(run());
     const seconds = Math.round((performance.now() - began) / 1000);
     result = typeof figures === "string"
       ? `ok      ${name}: ${figures} (${seconds} s)`
@@ -32,4 +35,16 @@ for (const { name, run } of rows(qemus).filter(({ name }) => name.includes(word)
   }
   console.log(result);
 }
+// A row that hangs holds the process: its daemons end with it.
 if (failed > 0) Deno.exit(1);
+
+async function limited<T>(row: Promise<T>): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const message = `Timed out after ${LIMIT / 1000} s`;
+  const timer = setTimeout(() => reject(new Error(message)), LIMIT);
+  try {
+    return await Promise.race([row, promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -8,6 +8,12 @@ interface Daemon extends AsyncDisposable {
   readonly socket: string;
 }
 
+/** Those that run: they must not outlive this process, even if a test hangs. */
+const running = new Set<Deno.ChildProcess>();
+globalThis.addEventListener("unload", () => {
+  for (const process of running) process.kill("SIGKILL");
+});
+
 /** A folder of a test, which is removed with what is in it. */
 export function temporaryFolder(): AsyncDisposable & { readonly path: string } {
   const path = Deno.makeTempDirSync({ prefix: "vireo-vu-" });
@@ -37,7 +43,9 @@ export async function startDaemon(
     stderr: quiet ? "null" : "inherit",
     env,
   }).spawn();
+  running.add(process);
   const end = async (): Promise<void> => {
+    running.delete(process);
     try {
       process.kill("SIGKILL");
     } catch (error) {

@@ -36,6 +36,21 @@ export async function modulesFor(root: string, names: readonly string[]): Promis
   return found;
 }
 
+/** Modules of another kernel than a guest image's, unpacked, where a guest looks for its own. */
+export async function moduleFiles(
+  root: string,
+  paths: readonly string[],
+): Promise<CpioEntry[]> {
+  const folder = [`${root}/lib/modules`, `${root}/usr/lib/modules`].find(exists)!;
+  const [release] = [...Deno.readDirSync(folder)].map(({ name }) => name);
+  return await Promise.all(paths.map(async (path): Promise<CpioEntry> => {
+    const file = `${folder}/${release}/${path}`;
+    const packed = !(await Deno.stat(file).then(() => true, () => false));
+    const data = (await readModule(packed ? `${file}.xz` : file)).slice();
+    return { kind: "file", path: `vireo/${path.replace(/.*\//, "")}`, data };
+  }));
+}
+
 async function readModule(file: string): Promise<Uint8Array> {
   if (!file.endsWith(".xz")) return await Deno.readFile(file);
   const xz = new Deno.Command("xz", { args: ["--decompress", "--stdout", file] });

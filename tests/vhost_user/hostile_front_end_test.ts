@@ -414,7 +414,7 @@ const REFUSED: readonly (readonly [name: string, why: string, send: Send])[] = [
     p.libc.fixSize(p.memoryFd);
     p.send(raw(R.SET_INFLIGHT_FD, inflight(1, 256, 4096)), [p.memoryFd]);
   }],
-  ["inflight memory while a queue runs", "while queues run", (p) => {
+  ["inflight memory while a queue runs", "no queue must run", (p) => {
     startQueue(p);
     p.libc.fixSize(p.memoryFd);
     p.send(raw(R.SET_INFLIGHT_FD, inflight(1, 8, 4096)), [p.memoryFd]);
@@ -520,6 +520,34 @@ Deno.test("vhost-user: a refusal is said to a front end that waits for an answer
   assertEquals(await peer.receive(), answer(R.SET_VRING_NUM, u64s(1)));
   peer.send(raw(R.SET_VRING_NUM, state(0, 8), { flags: 9 }));
   assertEquals(await peer.receive(), answer(R.SET_VRING_NUM, u64s(0)));
+});
+
+Deno.test("vhost-user: a packed queue whose base has no used half starts where it is available", async () => {
+  await using rig = new Rig();
+  using peer = rig.connect();
+  peer.send(raw(R.SET_PROTOCOL_FEATURES, u64s(0xffff_ffff)));
+  peer.send(raw(R.SET_FEATURES, u64s(VERSION_1 + PROTOCOL + 2 ** 34)));
+  shareMemory(peer);
+  // A read of sector 0: header, data and status at 0x10_4000, all under the buffer id 5.
+  const [NEXT, WRITE, MADE_AVAILABLE] = [1, 2, 0x80];
+  for (
+    const [i, length, flags] of [[0, 16, NEXT], [1, 512, NEXT | WRITE], [2, 1, WRITE]] as const
+  ) {
+    peer.view.setBigUint64(DESC + 16 * i, BigInt(0x10_4000 + 0x1000 * i), true);
+    peer.view.setUint32(DESC + 16 * i + 8, length, true);
+    peer.view.setUint16(DESC + 16 * i + 12, 5, true);
+    peer.view.setUint16(DESC + 16 * i + 14, flags | MADE_AVAILABLE, true);
+  }
+  peer.send(raw(R.SET_VRING_NUM, state(0, 8)));
+  peer.send(raw(R.SET_VRING_BASE, state(0, 0x8000)));
+  peer.send(raw(R.SET_VRING_ADDR, addresses(USER + DESC, USER + USED, USER + AVAIL)));
+  peer.send(raw(R.SET_VRING_KICK, u64s(0)), [peer.eventFd()]);
+  peer.send(raw(R.SET_VRING_ENABLE, state(0, 1)));
+  await wait("the used descriptor", () => peer.view.getUint16(DESC + 14, true) === 0x8082);
+  assertEquals([peer.view.getUint32(DESC + 8, true), peer.view.getUint16(DESC + 12, true)], [
+    513,
+    5,
+  ]);
 });
 
 Deno.test("vhost-user: rings of a hostile driver stop the queue, not the server", async (t) => {

@@ -1,6 +1,6 @@
 import { bundle, guestImage } from "@vireo/firmware/image";
 import { bootGuest } from "../../firmware/guest/boot.ts";
-import { kernelRoot, modulesFor, programsOfHost } from "./guest_files.ts";
+import { kernelRoot, moduleFiles, modulesFor, programsOfHost } from "./guest_files.ts";
 import type { LinuxGuestPlan } from "./linux_plan.ts";
 
 /** Linux's own drivers of the devices that can be served, and what they are used through. */
@@ -15,6 +15,14 @@ export interface GuestStep {
   readonly [name: string]: unknown;
 }
 
+/** Another kernel than the guests' own. */
+export interface LinuxKernel {
+  /** Its file. */
+  readonly image: string;
+  /** Where its package is unpacked. */
+  readonly root: string;
+}
+
 /** Options of the boot. */
 interface LinuxOptions {
   /** Plan of the guest. */
@@ -23,6 +31,7 @@ interface LinuxOptions {
   readonly devices: readonly string[];
   /** Another QEMU than the one in `PATH`. */
   readonly qemu?: string;
+  readonly kernel?: LinuxKernel | undefined;
   /** Told of each step when the guest says it. */
   readonly step?: (step: GuestStep) => void;
 }
@@ -33,10 +42,12 @@ interface LinuxOptions {
  * @returns What the guest said.
  * @throws {Error} If the guest's program failed.
  */
-export async function bootLinux({ plan, devices, qemu, step }: LinuxOptions): Promise<GuestStep[]> {
+export async function bootLinux(
+  { plan, devices, qemu, kernel, step }: LinuxOptions,
+): Promise<GuestStep[]> {
   const image = await guestImage("x86_64");
-  const root = kernelRoot(image);
-  const modules = await modulesFor(root, MODULES);
+  const modules = await modulesFor(kernel?.root ?? kernelRoot(image), MODULES);
+  const programs = await programsOfHost(["mke2fs", "e2fsck", "ip"]);
   const steps: GuestStep[] = [];
   const decoder = new TextDecoder();
   let rest = "";
@@ -45,8 +56,10 @@ export async function bootLinux({ plan, devices, qemu, step }: LinuxOptions): Pr
     board: "x86_64-q35",
     program: await bundle(new URL("./linux_guest.ts", import.meta.url).pathname),
     args: [JSON.stringify({ ...plan, modules: modules.map((path) => path.replace(/.*\//, "")) })],
-    modules,
-    extra: await programsOfHost(["mke2fs", "e2fsck", "ip"]),
+    // The modules of another kernel are not in the image's package.
+    ...kernel === undefined
+      ? { modules, extra: programs }
+      : { kernel: kernel.image, extra: [...programs, ...await moduleFiles(kernel.root, modules)] },
     hugepages: 0,
     qemu,
     devices,

@@ -3,7 +3,7 @@ import { ip } from "../ip_tool.ts";
 import { noise } from "../noise.ts";
 import { qemuVersion } from "../qemu/version.ts";
 import { temporaryFolder } from "./daemon.ts";
-import { bootLinux, type GuestStep } from "./linux.ts";
+import { bootLinux, type GuestStep, type LinuxKernel } from "./linux.ts";
 import { type LinuxGuestPlan, MIB, stamp } from "./linux_plan.ts";
 import { Served } from "./served.ts";
 import { wait } from "./wait.ts";
@@ -88,15 +88,21 @@ export class LinuxRig implements AsyncDisposable {
    *
    * @param work How much it does.
    * @param qemu The QEMU program; the one in `PATH` by default.
+   * @param kernel Another kernel than the guests' own.
    * @returns What the guest said.
    */
-  async boot(work: LinuxWork, qemu = "qemu-system-x86_64"): Promise<GuestStep[]> {
+  async boot(
+    work: LinuxWork,
+    qemu = "qemu-system-x86_64",
+    kernel: LinuxKernel | undefined = undefined,
+  ): Promise<GuestStep[]> {
     const { tcp, ...rest } = work;
     const before = this.#served.events.length;
     const sectors = this.#size * MIB / 512;
     await this.#served.call("resize", sectors);
     const steps = await bootLinux({
       qemu,
+      kernel,
       plan: {
         ...rest,
         resize: true,

@@ -94,6 +94,34 @@ for (const name of ["blk", "net"]) {
   });
 }
 
+Deno.test("vhost-user: QEMU uses as many pairs of our net as its driver asks for", async () => {
+  await using served = await Served.start("net", { pairs: 3 });
+  const pairs = async () => (await served.call("snapshot") as { pairs: number }).pairs;
+  {
+    await using vireo = await openVireo({
+      target: "qtest:x86_64-q35",
+      blk: [],
+      net: { kind: "none" },
+      qemuArgs: [
+        ...["-chardev", `socket,id=vu0,path=${served.path}`],
+        ...["-netdev", "vhost-user,id=n0,chardev=vu0,queues=3"],
+      ],
+      devices: [`virtio-net-pci,netdev=n0,mq=on${NO_VECTORS}`],
+    });
+    const { net } = vireo;
+    assertEquals(net.maxQueuePairs, 3);
+    for (const wanted of [1, 3, 2, 3, 1]) {
+      await net.setPairs(wanted, { deadline });
+      // QEMU stops and starts all of them in between, and does not wait for the last messages.
+      while (await pairs() !== wanted);
+      await DEVICES["net"]!(vireo, served);
+      assertEquals(await pairs(), wanted);
+    }
+  }
+  await wait("the machine to leave", () => served.events.at(-1)?.kind === "disconnected");
+  assertEquals(wrongs(served), []);
+});
+
 Deno.test("vhost-user: what QEMU accepts without an offer is honoured, and reported", async () => {
   const options: ServedOptions = { offer: { eventIdx: false, indirect: false } };
   await using served = await Served.start("rng", options);

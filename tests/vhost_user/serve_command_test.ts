@@ -69,6 +69,17 @@ Deno.test("vhost-user: vireo serve serves a model of one's own, once", async () 
   await rest();
 });
 
+Deno.test("vhost-user: vireo serve says QEMU's options for several queue pairs", async () => {
+  await using folder = temporaryFolder();
+  const { child, next, rest } = serve("net", "--queue-pairs", "4", "--socket", `${folder.path}/s`);
+  const qemu = (await next())["qemu"] as string[];
+  assert(qemu.includes("vhost-user,id=net0,chardev=vireo0,queues=4"), qemu.join(" "));
+  assert(qemu.includes("virtio-net-pci,netdev=net0,mq=on,vectors=10"), qemu.join(" "));
+  child.kill("SIGINT");
+  assertEquals((await child.status).code, 0);
+  await rest();
+});
+
 Deno.test("vhost-user: vireo serve says what is wrong with a command line", async () => {
   for (
     const [args, message] of [
@@ -76,6 +87,8 @@ Deno.test("vhost-user: vireo serve says what is wrong with a command line", asyn
       ["serve none.ts --socket /tmp/x", "no such file: none.ts"],
       ["serve blk --blk none --socket /tmp/x", "expected one --blk, got 0"],
       ["serve net --net none --socket /tmp/x", "expected a wire"],
+      ["serve rng --queue-pairs 2 --socket /tmp/x", "--queue-pairs is for net"],
+      ["serve net --queue-pairs 128 --socket /tmp/x", "--queue-pairs"],
       ["serve rng --target devmem --socket /tmp/x", "there is no --target"],
     ] as const
   ) {

@@ -19,6 +19,8 @@ interface ServeRequest {
   readonly with?: string | undefined;
   /** The interface of the host that a network device is wired to, in place of a hub. */
   readonly tap?: string | undefined;
+  /** Its queue pairs. */
+  readonly pairs?: number | undefined;
 }
 
 /** Answers of the worker. */
@@ -48,7 +50,7 @@ let model: DeviceModel | undefined;
 async function obey(command: ServeCommand): Promise<ServeAnswer> {
   switch (command.kind) {
     case "serve": {
-      const { name, path, offer, image, with: value, tap } = command.request;
+      const { name, path, offer, image, with: value, tap, pairs } = command.request;
       const blk = image === undefined ? DEFAULT_BOARD.blk : [{
         path: image,
         readOnly: false,
@@ -62,7 +64,7 @@ async function obey(command: ServeCommand): Promise<ServeAnswer> {
         ...tap === undefined ? {} : { net: { kind: "tap", name: tap } as const },
         with: value === undefined ? others : [{ name, value }],
       };
-      model = await servedModel(name, board, cleanup);
+      model = await servedModel(name, board, cleanup, pairs);
       server = cleanup.use(
         new VhostUserServer({
           model,

@@ -10,6 +10,8 @@ export interface ServedOptions {
   readonly with?: string;
   /** The interface of the host that a network device is wired to. */
   readonly tap?: string;
+  /** Its queue pairs. */
+  readonly pairs?: number;
 }
 
 /** Devices that are served on another thread; questions are about the last one. */
@@ -47,11 +49,11 @@ export class Served implements AsyncDisposable {
 
   /** Serves one more device. @returns Path of its socket. */
   async add(name: string, options: ServedOptions = {}): Promise<string> {
-    const { offer = {}, image, with: value, tap } = options;
+    const { offer = {}, image, with: value, tap, pairs } = options;
     this.path = `${this.#folder.path}/${this.#count++}.sock`;
     await this.#ask({
       kind: "serve",
-      request: { name, path: this.path, offer, image, with: value, tap },
+      request: { name, path: this.path, offer, image, with: value, tap, pairs },
     });
     return this.path;
   }

@@ -96,6 +96,8 @@ export class NetDevice implements DeviceModel, FrameSink {
   #context: DeviceContext | undefined;
   #active = false;
   #pairs = 1;
+  /** Behind vhost-user, by pair: whether the front end lets its receive queue be used. */
+  readonly #enabled: boolean[] = [];
   /** Receive queues, from the first on, that frames may come on. */
   #receivers = 1;
   #offloads: FeatureSet = FeatureSet.NONE;
@@ -251,6 +253,15 @@ export class NetDevice implements DeviceModel, FrameSink {
     else this.#rings[queue >>> 1]?.drainBacklog(this.stats);
   }
 
+  /** The front end, which serves the control queue, uses the pairs from the first to the last of these. */
+  setQueueEnabled(queue: number, enabled: boolean): void {
+    if ((queue & 1) === 1 || queue >= 2 * this.maxPairs) return;
+    this.#enabled[queue >>> 1] = enabled;
+    let pairs = 1;
+    while (this.#enabled[pairs]) pairs++;
+    if (pairs !== this.#pairs) this.#setPairs(pairs);
+  }
+
   /** A queue was reset: what was popped from it is void. */
   resetQueue(queue: number): void {
     if (queue === this.#controlIndex) return;
@@ -262,6 +273,7 @@ export class NetDevice implements DeviceModel, FrameSink {
   reset(): void {
     this.#active = false;
     this.#pairs = 1;
+    this.#enabled.length = 0;
     this.#receivers = 1;
     this.#rss.reset();
     this.#coalescing.reset();

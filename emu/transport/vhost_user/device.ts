@@ -5,6 +5,7 @@ import {
   hi32,
   InterruptCause,
   lo32,
+  NetFeature,
   Status,
   VHOST_USER_NET_CONTROL,
   VireoError,
@@ -68,6 +69,8 @@ const NOT_VIRTIO = FeatureSet.of(VHOST_USER_PROTOCOL_FEATURES, VHOST_LOG_ALL);
 const DRAIN_DEADLINE = 2000;
 /** Network devices' front ends count queues in pairs, and serve the control queue. */
 const NET = DeviceId.NET;
+/** Offered, though the front end chooses the pairs by itself. */
+const FRONT_ENDS_PAIRS = FeatureSet.of(NetFeature.MQ);
 /** Name of an eventfd in `/proc`. */
 const EVENTFD = "anon_inode:[eventfd]";
 
@@ -215,7 +218,7 @@ export class VhostUserDevice implements Disposable {
   ): Promise<Uint8Array | undefined> {
     switch (request as Request) {
       case Request.GET_FEATURES:
-        return bitsBytes(this.#offered.with(VHOST_USER_PROTOCOL_FEATURES));
+        return bitsBytes(this.#toFrontEnd.with(VHOST_USER_PROTOCOL_FEATURES));
       case Request.SET_FEATURES:
         return this.#setFeatures(readBits(payload));
       case Request.GET_PROTOCOL_FEATURES:
@@ -279,6 +282,12 @@ export class VhostUserDevice implements Disposable {
 
   get #offered(): FeatureSet {
     return this.hosted.offeredBy(false).minus(this.#frontEnds);
+  }
+
+  /** What the front end hears of: that there are several pairs decides whether its driver gets them. */
+  get #toFrontEnd(): FeatureSet {
+    if (this.hosted.model.deviceId !== NET) return this.#offered;
+    return this.#offered.or(this.hosted.offeredBy(false).and(FRONT_ENDS_PAIRS));
   }
 
   /** Feature bits that are between the driver and the front end. */
@@ -438,7 +447,7 @@ export class VhostUserDevice implements Disposable {
     });
     if (!this.hosted.running(index)) this.#start(index, ring);
     // Without protocol features a queue is enabled from the start.
-    if (!this.#hasProtocol) ring.enabled = true;
+    if (!this.#hasProtocol) this.#setEnabled(index, ring, true);
     if (ring.enabled) this.#ready(index);
   }
 
@@ -549,7 +558,9 @@ export class VhostUserDevice implements Disposable {
   /** Where a queue goes on; what was not used by then is taken again, or was lost with a back end. */
   #resumed(ring: Ring, used: number): RingPosition {
     if (this.hosted.packed) {
-      const [next, used] = [ring.base & 0xffff, ring.base >>> 16];
+      const next = ring.base & 0xffff;
+      // DPDK's driver says nothing in the upper half: then nothing is in flight.
+      const used = ring.base >>> 16 || next;
       return { ring: "packed", next, used, fresh: 0, first: 0, held: [], completed: [] };
     }
     if (ring.base > 0xffff) throw refuse("Cannot start a split queue", { seen: ring.base });
@@ -559,6 +570,11 @@ export class VhostUserDevice implements Disposable {
     return { lastAvail: ring.base, usedIndex, signalled: usedIndex, held: [] };
   }
 
+  #setEnabled(index: number, ring: Ring, enabled: boolean): void {
+    ring.enabled = enabled;
+    this.hosted.model.setQueueEnabled?.(index, enabled);
+  }
+
   #enable(payload: Uint8Array): undefined {
     const index = readU32(payload, VRING_STATE.index.offset);
     const on = readU32(payload, VRING_STATE.num.offset);
@@ -566,7 +582,7 @@ export class VhostUserDevice implements Disposable {
     if (on > 1) {
       throw refuse("Cannot enable a queue", { queue: index, seen: on, expected: "0 or 1" });
     }
-    ring.enabled = on === 1;
+    this.#setEnabled(index, ring, on === 1);
     if (ring.enabled && this.hosted.running(index)) this.#ready(index);
     return undefined;
   }

@@ -30,6 +30,8 @@ interface Mapped {
   readonly file: string;
   /** Where it is in the range. */
   readonly place: number;
+  /** How often it was added and not removed. */
+  added: number;
 }
 
 /**
@@ -97,6 +99,7 @@ export class MemoryMap implements Disposable {
       throw error;
     }
     const kept = fresh.filter((entry): entry is Mapped => "place" in entry);
+    for (const mapped of kept) mapped.added = 1;
     this.#mapped = [...kept, ...made];
     this.#publish();
     this.#stale.push(...old);
@@ -108,11 +111,24 @@ export class MemoryMap implements Disposable {
     for (const mapped of this.#stale.splice(0)) this.#unmap(mapped);
   }
 
-  /** Adds a region. @throws {VireoError} `BAD_MESSAGE` If it cannot be. */
+  /**
+   * Adds a region. The same one can be added several times: QEMU 7.2 does so for each pair of queues of a
+   * network device, and removes it as often.
+   *
+   * @throws {VireoError} `BAD_MESSAGE` If it cannot be.
+   */
   add(region: FrontEndRegion): void {
     check(region, this.#libc.fileSize(region.fd));
+    const file = fileOf(region.fd);
+    const known = this.#mapped.find((mapped) =>
+      mapped.file === file && same(mapped.region, region)
+    );
+    if (known !== undefined) {
+      known.added++;
+      return;
+    }
     checkApart([...this.#mapped.map((mapped) => mapped.region), region]);
-    this.#mapped.push(this.#map(region, fileOf(region.fd)));
+    this.#mapped.push(this.#map(region, file));
     this.#publish();
   }
 
@@ -124,6 +140,7 @@ export class MemoryMap implements Disposable {
     if (at < 0) {
       throw wrong("Cannot remove a region", region.guest, "a region that was added");
     }
+    if (--this.#mapped[at]!.added > 0) return;
     const [mapped] = this.#mapped.splice(at, 1);
     this.#publish();
     this.#unmap(mapped!);
@@ -164,7 +181,7 @@ export class MemoryMap implements Disposable {
       throw error;
     }
     const { guest, size, user, offset } = region;
-    return { region: { guest, size, user, offset }, file, place };
+    return { region: { guest, size, user, offset }, file, place, added: 1 };
   }
 
   #unmap({ place, region }: Mapped): void {
