@@ -16,8 +16,8 @@ export interface TraceTarget {
   readonly time: number;
   /** Bytes of each buffer's data that events have. */
   readonly data: number;
-  /** Emits an event of the device in a slot, if it is asked for. */
-  emit(slot: string, detail: TraceDetail): void;
+  /** Emits an event of the device in a slot, if it is asked for; the detail becomes the event. */
+  emit(slot: string, detail: TraceDetail, time?: number): void;
   /** What is known of the device in a slot. */
   of(slot: string): Traced;
   /** Keeps what came to be known of the device in a slot. */
