@@ -20,8 +20,8 @@ export type RegisterSink = (access: RegisterTrace) => void;
 /** Version of the event contract below; it grows when an event or a field changes its meaning. */
 export const TRACE_VERSION = 1;
 
-/** The kinds of events that can be chosen: register accesses, what rings and devices do, and requests. */
-export const TRACE_GROUPS = ["regs", "ring", "request"] as const;
+/** The kinds of events that can be chosen: register accesses, what rings and devices do, requests, and copies of data. */
+export const TRACE_GROUPS = ["regs", "ring", "request", "copy"] as const;
 /** One of {@linkcode TRACE_GROUPS}. */
 export type TraceGroup = typeof TRACE_GROUPS[number];
 
@@ -166,6 +166,14 @@ export interface ConfigEvent {
   readonly value: number;
 }
 
+/** The driver copied data between its caller's memory and memory that the device can reach. */
+export interface CopyEvent {
+  /** Names the event. */
+  readonly kind: "copy";
+  /** Length in bytes. */
+  readonly bytes: number;
+}
+
 /** Something failed: a ring broke, a device needs a reset. */
 export interface FaultEvent {
   /** Names the event. */
@@ -193,6 +201,7 @@ export type TraceDetail =
   | KickEvent
   | InterruptEvent
   | ConfigEvent
+  | CopyEvent
   | FaultEvent
   | ViolationEvent;
 
@@ -215,6 +224,8 @@ export function traceGroup(event: TraceDetail): TraceGroup {
     case "register":
     case "config":
       return "regs";
+    case "copy":
+      return "copy";
     case "add":
     case "used":
       return event.request === undefined ? "ring" : "request";

@@ -146,6 +146,7 @@ export class Sender implements Disposable {
     }
     const start = slot * this.#size;
     this.#region.bytes.set(bytes, start);
+    this.#region.copied?.(bytes.length);
     const address = this.#region.share(start, bytes.length, "to-device");
     this.#lengths[slot] = bytes.length;
     this.#tickets[slot] = ticket;

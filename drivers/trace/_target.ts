@@ -1,4 +1,4 @@
-import type { FeatureSet, TraceDetail, VireoError } from "@vireo/hal";
+import type { Dma, FeatureSet, TraceDetail, VireoError } from "@vireo/hal";
 
 /** What is known of a device whose events are emitted. */
 export interface Traced {
@@ -18,6 +18,8 @@ export interface TraceTarget {
   readonly data: number;
   /** Emits an event of the device in a slot, if it is asked for; the detail becomes the event. */
   emit(slot: string, detail: TraceDetail, time?: number): void;
+  /** The memory for the device in a slot, whose driver's copies are events. */
+  counted(dma: Dma, slot: string): Dma;
   /** What is known of the device in a slot. */
   of(slot: string): Traced;
   /** Keeps what came to be known of the device in a slot. */

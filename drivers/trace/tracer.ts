@@ -10,7 +10,7 @@ import {
   type VireoError,
 } from "@vireo/hal";
 import type { Transport } from "../transport/transport.ts";
-import { TracedDma } from "./traced_dma.ts";
+import { CountedDma, TracedDma } from "./traced_dma.ts";
 import { tracedNode } from "./_registers.ts";
 import type { Traced, TraceTarget } from "./_target.ts";
 import { TracedTransport } from "./_transport.ts";
@@ -128,6 +128,12 @@ export class Tracer implements TraceTarget {
     return traced;
   }
 
+  /** The memory for the device in a slot, whose driver's copies are events. */
+  counted(dma: Dma, slot: string): Dma {
+    if (!this.#groups.has("copy") || !(dma instanceof TracedDma)) return dma;
+    return new CountedDma(dma, (bytes) => this.emit(slot, { kind: "copy", bytes }));
+  }
+
   /** The transport, with what is done through it as events. */
   transport(transport: Transport, name: string): Transport {
     this.learn(transport.name, { name, deviceId: transport.deviceId });
@@ -136,7 +142,8 @@ export class Tracer implements TraceTarget {
 
   /** The driver's view of what a device sees at an address; undefined if no region has it whole. */
   bytesAt(dma: Dma, address: number, length: number): Uint8Array | undefined {
-    return dma instanceof TracedDma ? dma.find(address, length) : undefined;
+    const memory = dma instanceof CountedDma ? dma.memory : dma;
+    return memory instanceof TracedDma ? memory.find(address, length) : undefined;
   }
 
   /** Something failed. */

@@ -130,6 +130,7 @@ export async function exchange(
     if (typeof part === "number") own(part, "from-device");
     else loans.push(part);
   }
+  if (readable > 0) region.copied?.(readable);
   region.bytes.fill(NOT_WRITTEN, at, at + trailer);
   own(trailer, "both");
   let back: { readonly answer: Answer | undefined } | undefined;
@@ -142,6 +143,7 @@ export async function exchange(
       trailer: region.bytes.slice(end, end + trailer),
       length: usedLength,
     };
+    if (answer !== undefined) region.copied?.(written + trailer);
     region.bytes.fill(0);
     region[Symbol.dispose]();
     options.onReturned?.();

@@ -52,6 +52,12 @@ export class PageTrace {
         return `"kind":"kick","queue":${queue},"name":${this.#name(name)},` +
           `"buffers":${buffers},"notified":${notified}`;
       }
+      case "copy":
+        return `"kind":"copy","bytes":${event.bytes}`;
+      case "interrupt": {
+        const queues = event.queues === undefined ? "" : `,"queues":[${event.queues.join()}]`;
+        return `"kind":"interrupt","cause":${event.cause}${queues}`;
+      }
       case "features": {
         const table = FEATURE_NAMES[event.deviceId];
         const names = [...event.features].map((bit) => featureName(bit, table));

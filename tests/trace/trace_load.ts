@@ -1,14 +1,14 @@
 // Requests whose events are what traces have most of: reads of a disk, and frames that go out and come back.
 import process from "node:process";
 import { blkDriver, Bus, type BusOptions, netDriver } from "@vireo/drivers";
-import { BlkDevice, EmulatedMachine, MemoryDisk, NetDevice } from "@vireo/emu";
+import { BlkDevice, type DeviceModel, EmulatedMachine, MemoryDisk, NetDevice } from "@vireo/emu";
 import type { FrameSink, NetBackend } from "@vireo/emu/backends";
 import type { Platform } from "@vireo/hal";
 
 const MAC = [2, 0, 0, 0, 0, 1];
 
 /** A wire that brings back each frame. */
-class Mirror implements NetBackend {
+export class Mirror implements NetBackend {
   readonly name = "mirror";
   readonly accepts = 0;
   #sink: FrameSink | undefined;
@@ -29,7 +29,7 @@ class Mirror implements NetBackend {
 }
 
 /** An echo request of 98 bytes. */
-function echo(): Uint8Array {
+export function echo(): Uint8Array {
   const frame = new Uint8Array(98);
   frame.set(MAC, 0);
   frame.set(MAC, 6);
@@ -38,14 +38,17 @@ function echo(): Uint8Array {
   return frame;
 }
 
-/** A machine with a disk of 256 KiB and a network card. */
+/** A disk of 256 KiB and a network card. */
+export function loadDevices(): { readonly model: DeviceModel }[] {
+  return [
+    { model: new BlkDevice({ disk: new MemoryDisk(64 * 4096) }) },
+    { model: new NetDevice({ backend: new Mirror(), mac: "02:00:00:00:00:01" }) },
+  ];
+}
+
+/** A machine of {@linkcode loadDevices}. */
 export function loadMachine(): EmulatedMachine {
-  return EmulatedMachine.create({
-    devices: [
-      { model: new BlkDevice({ disk: new MemoryDisk(64 * 4096) }) },
-      { model: new NetDevice({ backend: new Mirror(), mac: "02:00:00:00:00:01" }) },
-    ],
-  });
+  return EmulatedMachine.create({ devices: loadDevices() });
 }
 
 /** Milliseconds that the threads of this process have used. */
