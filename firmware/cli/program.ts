@@ -42,7 +42,7 @@ export function buildProgram(argv: readonly string[] = [], tables: Tables = TABL
       name: "record",
       summary: "run a command, and keep what the devices do for 'vireo replay'",
       arguments: [["[command...]", "the command with its options, and -o FILE for the recording"]],
-      example: "vireo record run script.ts --target qtest:aarch64-virt -o bug.vireo",
+      example: "vireo record run --target qtest:aarch64-virt script.ts -o bug.vireo",
       passThrough: true,
       async run({ args: [words] }) {
         const line = recordedLine(words, tables);
