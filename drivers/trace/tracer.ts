@@ -15,7 +15,7 @@ import { tracedNode } from "./_registers.ts";
 import type { Traced, TraceTarget } from "./_target.ts";
 import { TracedTransport } from "./_transport.ts";
 
-/** What a trace has. */
+/** Options of a trace. */
 export interface TracerOptions {
   /** The groups of events; all of them by default. */
   readonly groups?: readonly TraceGroup[] | undefined;
@@ -102,7 +102,7 @@ export class Tracer implements TraceTarget {
     this.#sink(event);
   }
 
-  /** What is known of the device in a slot. */
+  /** Returns the device in a slot. */
   of(slot: string): Traced {
     const known = this.#known.get(slot);
     if (known !== undefined) return known;

@@ -13,7 +13,7 @@ import { traceText } from "./text.ts";
 export class PageTrace {
   /** The page up to its events. */
   readonly start: string = PAGE_START;
-  /** What stands behind them. */
+  /** End of the page, behind the events. */
   readonly end: string = PAGE_END;
 
   /** Names of devices, windows, registers and queues, quoted: there are few, and each event has some. */

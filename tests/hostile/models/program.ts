@@ -271,7 +271,7 @@ function perform(it: Rig<ReturnType<FuzzSubject["make"]>>, subject: FuzzSubject,
 }
 
 /** Whatever a driver did: after a reset the device serves a request. */
-async function serveOnce(
+export async function serveOnce(
   it: Rig<ReturnType<FuzzSubject["make"]>>,
   subject: FuzzSubject,
 ): Promise<void> {
