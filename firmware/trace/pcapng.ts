@@ -36,7 +36,7 @@ export class PcapngTrace {
   /** Milliseconds since 1970 at which the trace began. */
   readonly #began: number;
   readonly #data: number;
-  /** What stands at the end of the file: nothing. */
+  /** End of the file: nothing. */
   readonly end: string = "";
   /** The blocks of the current event; used again for the next, and grown for one that is longer. */
   #bytes = new Uint8Array(4096);

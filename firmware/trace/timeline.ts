@@ -34,7 +34,7 @@ export class TimelineTrace {
   readonly end: string = "\n]\n";
   readonly #processes = new Map<string, Process>();
   #flows = 0;
-  /** What stands before an event. */
+  /** Text before an event: its comma. */
   #comma = "";
 
   /** The lines of an event: first those that name new tracks. */

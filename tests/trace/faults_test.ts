@@ -98,7 +98,7 @@ const FAULTS: Readonly<Record<string, Case>> = {
       queue.add(new SgList(1).addReadable(address, 64), 0);
       queue.kick();
     },
-    says: ["add 0 [r 0x40000000+64]: rng 0 bytes", "violation: The driver erred: Entropy request"],
+    says: ["add 0 [r 0x40000000+64]: rng 0 bytes", "violation: The driver erred: entropy request"],
   },
   "names an address that is no memory": {
     model: rng,

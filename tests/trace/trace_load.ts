@@ -8,7 +8,7 @@ import type { Platform } from "@vireo/hal";
 const MAC = [2, 0, 0, 0, 0, 1];
 
 /** A wire that brings back each frame. */
-export class Mirror implements NetBackend {
+class Mirror implements NetBackend {
   readonly name = "mirror";
   readonly accepts = 0;
   #sink: FrameSink | undefined;
@@ -29,7 +29,7 @@ export class Mirror implements NetBackend {
 }
 
 /** An echo request of 98 bytes. */
-export function echo(): Uint8Array {
+function echo(): Uint8Array {
   const frame = new Uint8Array(98);
   frame.set(MAC, 0);
   frame.set(MAC, 6);
