@@ -78,6 +78,7 @@ function plainTrace(request: TraceRequest): OpenTrace {
 
 /** Where events go. */
 export interface OpenSink extends Disposable {
+  /** Receives each event. */
   readonly sink: TraceSink;
 }
 
