@@ -243,7 +243,15 @@ class Session implements Vireo {
   }
 
   get hostPort(): StreamPort | undefined {
-    return this.#machine.hostPort;
+    const { hostPort } = this.#machine;
+    // While it records, the platform is the recorder.
+    if (hostPort !== undefined && this.platform !== this.#machine.platform) {
+      throw new VireoError(
+        "UNSUPPORTED",
+        "Cannot record a program that uses hostPort: its bytes must come from a device",
+      );
+    }
+    return hostPort;
   }
 
   get signal(): AbortSignal {

@@ -27,7 +27,11 @@ export interface Vireo extends AsyncDisposable {
   readonly emulated: EmulatedBoard | undefined;
   /** QEMU's monitor on targets that run QEMU; undefined on others. */
   readonly qmp: Qmp | undefined;
-  /** The host's end of the console port named `host`, where the host's side is in this process. */
+  /**
+   * The host's end of the console port named `host`, where the host's side is in this process.
+   *
+   * @throws {VireoError} `UNSUPPORTED` While the board is recorded: a replay would not have what this end says.
+   */
   readonly hostPort: StreamPort | undefined;
   /** Arguments of the script. */
   readonly args: readonly string[];

@@ -28,6 +28,12 @@ export interface DmaRegion extends Disposable {
    * @param direction As at {@linkcode DmaRegion.share}.
    */
   unshare(offset: number, length: number, direction: DmaDirection): void;
+  /**
+   * Hears of each copy that a driver makes between this memory and its caller's; absent where nobody counts.
+   *
+   * @param bytes Length of the copy in bytes.
+   */
+  copied?(bytes: number): void;
 }
 
 /** Options of an allocation. */

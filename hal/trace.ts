@@ -17,8 +17,8 @@ export interface RegisterTrace {
 /** Receives every register access, in program order. */
 export type RegisterSink = (access: RegisterTrace) => void;
 
-/** The kinds of events that can be chosen: register accesses, what rings and devices do, and requests. */
-export const TRACE_GROUPS = ["regs", "ring", "request"] as const;
+/** The kinds of events that can be chosen: register accesses, what rings and devices do, requests, and copies of data. */
+export const TRACE_GROUPS = ["regs", "ring", "request", "copy"] as const;
 /** One of {@linkcode TRACE_GROUPS}. */
 export type TraceGroup = typeof TRACE_GROUPS[number];
 
@@ -163,6 +163,14 @@ export interface ConfigEvent {
   readonly value: number;
 }
 
+/** The driver copied data between its caller's memory and memory that the device can reach. */
+export interface CopyEvent {
+  /** Names the event. */
+  readonly kind: "copy";
+  /** Length in bytes. */
+  readonly bytes: number;
+}
+
 /** Something failed: a ring broke, a device needs a reset. */
 export interface FaultEvent {
   /** Names the event. */
@@ -190,6 +198,7 @@ export type TraceDetail =
   | KickEvent
   | InterruptEvent
   | ConfigEvent
+  | CopyEvent
   | FaultEvent
   | ViolationEvent;
 
@@ -223,6 +232,8 @@ export function traceGroup(event: TraceDetail): TraceGroup {
     case "register":
     case "config":
       return "regs";
+    case "copy":
+      return "copy";
     case "add":
     case "used":
       return event.request === undefined ? "ring" : "request";

@@ -307,6 +307,7 @@ export class BlkQueue {
           length === bytes.length ? bytes : bytes.subarray(issued, issued + length),
           slot * slots.bytes,
         );
+        slots.copied(length);
       }
       this.#owners[slot] = request;
       this.#offsets[slot] = request.issued;
@@ -369,6 +370,7 @@ export class BlkQueue {
         this.#fail(request, lengthError(this.#where, request.type, sector, seen, length + 1));
       } else if (input && request.error === undefined) {
         request.bytes.set(slots.view(slot), offset);
+        slots.copied(length);
       }
       if (request.inFlight === 0 && request.allIssued) this.#settle(request);
     }

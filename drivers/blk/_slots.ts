@@ -192,6 +192,11 @@ export class Slots implements Disposable {
     return this.#view.getUint8(cell + STATUS);
   }
 
+  /** Data of a slot was copied to its caller, or from it. */
+  copied(bytes: number): void {
+    this.#region.copied?.(bytes);
+  }
+
   /** The data of a slot's request. */
   view(slot: number): Uint8Array {
     const length = this.lengths[slot]!;

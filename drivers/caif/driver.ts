@@ -156,6 +156,7 @@ export class Caif extends QueueDriver {
       throw error;
     }
     region.bytes.set(frame, headroom);
+    region.copied?.(frame.length);
     await this.lend(this.#requests, [{ region, direction: "to-device" }], {
       ...call,
       onReturned: () => {

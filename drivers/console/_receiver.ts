@@ -120,7 +120,9 @@ export class Receiver implements Disposable {
     const i = this.#full.shift();
     if (i === undefined) return undefined;
     const start = this.#start(i);
-    const bytes = this.#piece(i).bytes.slice(start, start + this.#lengths[i]!);
+    const piece = this.#piece(i);
+    const bytes = piece.bytes.slice(start, start + this.#lengths[i]!);
+    piece.copied?.(bytes.length);
     if (this.#queue.broken === undefined) {
       this.#post(i);
       this.#queue.kick();

@@ -164,6 +164,7 @@ export class Sender implements Disposable {
     const start = slot * this.#size;
     const region = this.#memory(slot);
     region.bytes.set(bytes, start);
+    region.copied?.(bytes.length);
     const address = region.share(start, bytes.length, "to-device");
     this.#lengths[slot] = bytes.length;
     this.#tickets[slot] = ticket;

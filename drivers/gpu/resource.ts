@@ -61,8 +61,10 @@ export class GpuResource implements AsyncDisposable {
     const rectangle = part ?? { x: 0, y: 0, width, height };
     if (this.#pieces.length > 1) {
       let at = 0;
-      for (const { bytes } of this.#pieces) {
+      for (const piece of this.#pieces) {
+        const { bytes } = piece;
         bytes.set(this.pixels.subarray(at, at += bytes.length));
+        piece.copied?.(bytes.length);
       }
     }
     const call = within(options);

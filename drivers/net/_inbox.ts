@@ -22,18 +22,19 @@ export class Inbox {
     this.#takers = new WaitList("a frame", last);
   }
 
-  /** Hands a copy of the frame to the first waiting caller, or keeps it. */
-  put(frame: RxFrame): void {
+  /** Hands a copy of the frame to the first waiting caller, or keeps it; false if it is dropped. */
+  put(frame: RxFrame): boolean {
     if (this.#takers.length > 0) {
       this.#takers.resolveFirst(frame.copy());
-      return;
+      return true;
     }
     if (this.#frames.length >= this.#max) {
       this.#stats.rxQueueFull++;
-      if (this.#drop === "newest") return;
+      if (this.#drop === "newest") return false;
       this.#frames.shift();
     }
     this.#frames.push(frame.copy());
+    return true;
   }
 
   /** Takes the oldest frame, or waits for one. */

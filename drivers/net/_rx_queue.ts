@@ -151,6 +151,7 @@ export class RxQueue {
     const start = first * this.#stride;
     let at = used - headerSize;
     whole.set(bytes.subarray(start + headerSize, start + used));
+    this.#region.copied?.(used - headerSize);
     let taken = 1;
     let tooLong = false;
     while (taken < buffers) {
@@ -161,7 +162,10 @@ export class RxQueue {
       const from = slot * this.#stride;
       this.#region.unshare(from, this.#stride, "from-device");
       if (at + length > whole.length) tooLong = true;
-      else whole.set(bytes.subarray(from, from + length), at);
+      else {
+        whole.set(bytes.subarray(from, from + length), at);
+        this.#region.copied?.(length);
+      }
       if (!tooLong) at += length;
       this.#post(slot);
     }
@@ -170,6 +174,11 @@ export class RxQueue {
     else this.#hand(start, whole, 0, headerSize + at);
     this.#post(first);
     return taken;
+  }
+
+  /** A frame was copied for its receiver to keep. */
+  copied(bytes: number): void {
+    this.#region.copied?.(bytes);
   }
 
   /** Checks the header and hands the frame on. */

@@ -686,7 +686,11 @@ export class Net extends EventTarget implements DriverInstance {
   }
 
   #deliver(): void {
-    if (this.onFrame === undefined) return this.#inbox.put(this.#frame);
+    if (this.onFrame === undefined) {
+      const { queue, length } = this.#frame;
+      if (this.#inbox.put(this.#frame)) this.#rx[queue]?.copied(length);
+      return;
+    }
     try {
       this.onFrame(this.#frame);
     } catch (error) {

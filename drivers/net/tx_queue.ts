@@ -200,6 +200,7 @@ export class TxQueue {
       if (before !== NONE) this.#next[before] = slot;
       before = slot;
     }
+    this.#region.copied?.(frame.length);
     this.#add(first);
     this.#stats.txFrames++;
     this.#stats.txBytes += frame.length;

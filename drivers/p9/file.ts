@@ -249,6 +249,7 @@ export class P9File implements AsyncDisposable {
         const got = await this.#receive(offset + done, data, options, release);
         if (got === 0) break;
         into.set(region.bytes.subarray(0, got), done);
+        region.copied?.(got);
         done += got;
       } finally {
         release();
@@ -274,6 +275,7 @@ export class P9File implements AsyncDisposable {
       const region = await payloads.take(options);
       const length = bytes.length - done;
       region.bytes.set(bytes.subarray(done));
+      region.copied?.(length);
       const send = { region, offset: 0, length, direction: "to-device" } as const;
       const onReturned = (): void => payloads.give(region);
       const message = new P9Writer(P9Type.WRITE).u32(this.#fid).u64(offset + done).u32(length);

@@ -362,6 +362,7 @@ export class P9Tree implements AsyncDisposable {
         const message = new P9Writer(P9Type.READDIR).u32(fid).u32(low).u32(high).u32(chunk);
         const count = await this.#session.read(message, into, options, release);
         data = region.bytes.slice(0, count);
+        region.copied?.(count);
       } finally {
         release();
       }

@@ -81,6 +81,7 @@ export class Lane implements RequestOptions, Disposable {
     const into = this.#into;
     const all = used === into.length;
     into.set(all ? this.#view : this.#view.subarray(0, used));
+    this.#region.copied?.(used);
     const { signal, deadline, until } = this;
     const empty = this.#empty;
     this.#letGo();

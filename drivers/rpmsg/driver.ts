@@ -234,6 +234,7 @@ export class Rpmsg extends QueueDriver {
     const from = view.getUint32(RPMSG_HDR.src.offset, true);
     const to = view.getUint32(RPMSG_HDR.dst.offset, true);
     const bytes = buffer.slice(RPMSG_HDR.SIZE, RPMSG_HDR.SIZE + length);
+    this.#ring.copied(bytes.length);
     if (to === RPMSG_NS_ADDRESS && this.device.has(RpmsgFeature.NS)) return this.#named(bytes);
     const endpoint = this.#endpoints.get(to);
     if (endpoint === undefined) this.counters.unknownAddress++;

@@ -1,4 +1,4 @@
-import type { FeatureSet, TraceDetail, VireoError } from "@vireo/hal";
+import type { Dma, FeatureSet, TraceDetail, VireoError } from "@vireo/hal";
 
 /** A device whose events are emitted. */
 export interface Traced {
@@ -16,8 +16,10 @@ export interface TraceTarget {
   readonly time: number;
   /** Bytes of each buffer's data that events have. */
   readonly data: number;
-  /** Emits an event of the device in a slot, if it is asked for. */
-  emit(slot: string, detail: TraceDetail): void;
+  /** Emits an event of the device in a slot, if it is asked for; the detail becomes the event. */
+  emit(slot: string, detail: TraceDetail, time?: number): void;
+  /** The memory for the device in a slot, whose driver's copies are events. */
+  counted(dma: Dma, slot: string): Dma;
   /** Returns the device in a slot. */
   of(slot: string): Traced;
   /** Keeps what came to be known of the device in a slot. */

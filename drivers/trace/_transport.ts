@@ -37,7 +37,7 @@ export class TracedTransport implements Transport {
     this.legacy = transport.legacy;
     this.deviceId = transport.deviceId;
     this.vendorId = transport.vendorId;
-    this.dma = transport.dma;
+    this.dma = tracer.counted(transport.dma, transport.name);
     this.interrupt = transport.interrupt;
     this.legacyQueueAlign = transport.legacyQueueAlign;
     this.fixedQueueSize = transport.fixedQueueSize;

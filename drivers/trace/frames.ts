@@ -32,7 +32,8 @@ export function describeFrame(frame: Uint8Array): string {
 }
 
 function address(view: DataView, at: number): string {
-  return [0, 1, 2, 3].map((i) => view.getUint8(at + i)).join(".");
+  const byte = (i: number): number => view.getUint8(at + i);
+  return `${byte(0)}.${byte(1)}.${byte(2)}.${byte(3)}`;
 }
 
 function arp(view: DataView, at: number): string {

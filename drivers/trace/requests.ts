@@ -161,7 +161,9 @@ export function frameOf(
 function blk(view: DataView, { readable, writable }: RequestBytes): string {
   const type = view.getUint32(0, true);
   const name = blkRequestName(type);
-  const sector = view.getBigUint64(8, true);
+  const high = view.getUint32(12, true);
+  // A big integer costs more than the rest.
+  const sector = high === 0 ? view.getUint32(8, true) : view.getBigUint64(8, true);
   const bytes = type === BlkRequestType.OUT ? readable - 16 : writable - 1;
   if (type === BlkRequestType.IN || type === BlkRequestType.OUT) {
     const verb = type === BlkRequestType.IN ? "READ" : "WRITE";

@@ -50,6 +50,8 @@ export interface DeviceStats {
   readonly writes: number;
   /** Violations and faults. */
   readonly errors: number;
+  /** Bytes that the driver copied between its callers' memory and memory that the device can reach. */
+  readonly copied: number;
 }
 
 /** Steps of the histogram: each is this many times the one before. */
@@ -103,6 +105,7 @@ interface DeviceCounts {
   reads: number;
   writes: number;
   errors: number;
+  copied: number;
 }
 
 /**
@@ -137,6 +140,9 @@ export class TraceStats {
       case "interrupt":
         device.interrupts++;
         break;
+      case "copy":
+        device.copied += event.bytes;
+        break;
       case "violation":
       case "fault":
         device.errors++;
@@ -168,13 +174,13 @@ export class TraceStats {
   device(name: string): DeviceStats | undefined {
     const counts = this.#devices.get(name);
     if (counts === undefined) return undefined;
-    const { interrupts, reads, writes, errors } = counts;
+    const { interrupts, reads, writes, errors, copied } = counts;
     const queues = [...counts.queues.values()].map((each): QueueStats => {
       const { queue, name, added, used, most, kicks, suppressed, read, written } = each;
       const latency = each.latency();
       return { queue, name, added, used, most, kicks, suppressed, read, written, latency };
     });
-    return { device: name, queues, interrupts, reads, writes, errors };
+    return { device: name, queues, interrupts, reads, writes, errors, copied };
   }
 
   /** The counts of all devices that have queues, in the order of their first events. */
@@ -186,7 +192,7 @@ export class TraceStats {
   #of(name: string): DeviceCounts {
     let device = this.#devices.get(name);
     if (device === undefined) {
-      device = { queues: new Map(), interrupts: 0, reads: 0, writes: 0, errors: 0 };
+      device = { queues: new Map(), interrupts: 0, reads: 0, writes: 0, errors: 0, copied: 0 };
       this.#devices.set(name, device);
     }
     return device;

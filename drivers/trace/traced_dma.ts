@@ -51,3 +51,21 @@ export class TracedDma implements Dma {
     return low;
   }
 }
+
+/** Memory of one device, of which each copy is told. */
+export class CountedDma implements Dma {
+  readonly access: Dma["access"];
+  /** The memory, of all devices. */
+  readonly memory: TracedDma;
+  readonly #copied: (bytes: number) => void;
+
+  constructor(memory: TracedDma, copied: (bytes: number) => void) {
+    this.memory = memory;
+    this.access = memory.access;
+    this.#copied = copied;
+  }
+
+  alloc(size: number, options?: DmaOptions): DmaRegion {
+    return Object.assign(this.memory.alloc(size, options), { copied: this.#copied });
+  }
+}

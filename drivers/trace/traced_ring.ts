@@ -50,28 +50,37 @@ export class TracedRing extends PassingRing {
   override add(chain: SgList, token: number): boolean {
     if (!this.inner.add(chain, token)) return false;
     const { tracer, slot } = this.#trace;
+    const { time } = tracer;
     const elements: TraceElement[] = [];
+    let [readable, writable] = [0, 0];
     for (let i = 0; i < chain.count; i++) {
-      const writable = i >= chain.readable;
-      elements.push({ address: chain.address(i), length: chain.length(i), writable });
+      const element = {
+        address: chain.address(i),
+        length: chain.length(i),
+        writable: i >= chain.readable,
+      };
+      elements.push(element);
+      if (element.writable) writable += element.length;
+      else readable += element.length;
     }
     const { deviceId, features } = tracer.of(slot);
-    const where = { deviceId, features, queue: this.index, name: this.name };
-    const readable = this.#bytes(elements, false, LOOK);
-    const request = describeRequest({ ...where, bytes: readable, ...lengths(elements) });
-    this.#pending.set(token, { elements, request, time: tracer.time });
+    const { index: queue, name } = this;
+    const bytes = this.#bytes(elements, false, LOOK);
+    const place = { deviceId, features, queue, name, bytes, readable, writable };
+    const request = describeRequest(place);
+    this.#pending.set(token, { elements, request, time });
     this.#added++;
     tracer.emit(slot, {
       kind: "add",
-      queue: this.index,
-      name: this.name,
+      queue,
+      name,
       token,
       request,
       elements,
       inFlight: this.inner.inFlight,
-      frame: frameOf(where, "sent", () => this.#bytes(elements, false, WHOLE).slice()),
-      data: this.#data(readable),
-    });
+      frame: frameOf(place, "sent", () => this.#bytes(elements, false, WHOLE).slice()),
+      data: this.#data(bytes),
+    }, time);
     return true;
   }
 
@@ -90,32 +99,32 @@ export class TracedRing extends PassingRing {
       return token;
     }
     const { tracer, slot } = this.#trace;
+    const { time } = tracer;
     const pending = this.#pending.get(token);
     this.#pending.delete(token);
     const length = this.inner.usedLength;
     const { deviceId, features } = tracer.of(slot);
-    const where = { deviceId, features, queue: this.index, name: this.name };
-    const elements = pending?.elements ?? [];
-    const written = this.#bytes(elements, true, Math.min(length, LOOK));
-    const { request } = pending ?? {};
-    const bytes = written;
+    const { index: queue, name } = this;
+    const { elements = [], request, time: since = time } = pending ?? {};
+    const bytes = this.#bytes(elements, true, Math.min(length, LOOK));
     const last = this.#lastWritable(elements);
+    const place = { deviceId, features, queue, name, request, bytes, length, last };
     tracer.emit(slot, {
       kind: "used",
-      queue: this.index,
-      name: this.name,
+      queue,
+      name,
       token,
-      request: describeAnswer({ ...where, request, bytes, length, last }),
+      request: describeAnswer(place),
       length,
       inFlight: this.inner.inFlight,
-      after: tracer.time - (pending?.time ?? tracer.time),
+      after: time - since,
       frame: frameOf(
-        where,
+        place,
         "received",
         () => this.#bytes(elements, true, Math.min(length, WHOLE)).slice(),
       ),
-      data: this.#data(written),
-    });
+      data: this.#data(bytes),
+    }, time);
     return token;
   }
 
@@ -185,13 +194,4 @@ export class TracedRing extends PassingRing {
     const last = elements.findLast(({ writable, length }) => writable && length > 0);
     return last && this.#trace.find(last.address + last.length - 1, 1)?.[0];
   }
-}
-
-function lengths(elements: readonly TraceElement[]): { readable: number; writable: number } {
-  let [readable, writable] = [0, 0];
-  for (const element of elements) {
-    if (element.writable) writable += element.length;
-    else readable += element.length;
-  }
-  return { readable, writable };
 }

@@ -163,6 +163,7 @@ class Exchange implements RequestOptions {
     this.#readable = readable;
     this.#writable = writable;
     const region = this.#region = dma.alloc(readable + writable + trailer);
+    if (readable > 0) region.copied?.(readable);
     let at = 0;
     for (const part of parts) {
       if (part instanceof Uint8Array) {
@@ -207,6 +208,7 @@ class Exchange implements RequestOptions {
         trailer: trailer === 0 ? NO_TRAILER : bytes.slice(end, end + trailer),
         length: usedLength,
       };
+      region.copied?.(written + trailer);
     }
     bytes.fill(0);
     region[Symbol.dispose]();

@@ -70,6 +70,11 @@ export class ReceiveRing implements Disposable {
     if (posted) queue.kick();
   }
 
+  /** Data of a buffer was copied for its receiver to keep. */
+  copied(bytes: number): void {
+    this.#region.copied?.(bytes);
+  }
+
   /** Takes the buffers back and frees them; only after the device or the queue was reset. */
   [Symbol.dispose](): void {
     for (let token = this.#queue.detachUnused(); token >= 0; token = this.#queue.detachUnused()) {

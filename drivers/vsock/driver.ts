@@ -271,6 +271,7 @@ export class Vsock extends QueueDriver {
     if (packet === undefined || packet.len > bytes.length - VSOCK_HDR.SIZE) return;
     if (packet.dstCid !== this.#cid) return;
     const data = bytes.slice(VSOCK_HDR.SIZE, VSOCK_HDR.SIZE + packet.len);
+    if (data.length > 0) this.#receive.copied(data.length);
     const key = `${packet.srcCid}:${packet.srcPort}:${packet.dstPort}`;
     const connection = this.#connections.get(key);
     if (connection !== undefined && connection.type === packet.type) {

@@ -2,6 +2,8 @@ import type { Command, CommandUnknownOpts } from "@commander-js/extra-typings";
 import tab from "@bomb.sh/tab/commander";
 import { UsageError } from "../terminal/usage.ts";
 
+/** Tells the script that these are all words. */
+const NO_MORE = ":4";
 const SHELLS = ["bash", "fish", "powershell", "zsh"];
 
 /** Gives what a word may be, from what of it is typed. */
@@ -32,8 +34,16 @@ export function complete(
     else completions.setup("vireo", quoted(launcher), shell);
     return;
   }
-  const words = argv.slice(1);
+  let words = argv.slice(1);
   const last = words.at(-1) ?? "";
+  if (words[0] === "record" && words.length > 1) {
+    if (isOutput(words.at(-2)!)) {
+      console.log([...filesLike(last), NO_MORE].join("\n"));
+      return;
+    }
+    // What follows is a command, but for the recording's own file.
+    words = words.slice(1).filter((word, i, all) => !isOutput(word) && !isOutput(all[i - 1] ?? ""));
+  }
   const typed = last.startsWith("--") ? last.replace(/^[^=]*=?/, "") : last;
   for (const [path, command] of commandsOf(program)) {
     const known = completions.commands.get(path);
@@ -51,6 +61,10 @@ export function complete(
     }
   }
   completions.parse([...words]);
+}
+
+function isOutput(word: string): boolean {
+  return word === "-o" || word === "--output";
 }
 
 /** The commands with their groups' names before theirs. */

@@ -13,6 +13,7 @@ const BY_PLACEHOLDER: Readonly<Record<string, Values>> = {
         .map(({ name }) => `${kind}:${name}`)
     ),
     "vhost-user:",
+    "replay:",
   ],
   wire: () => ["hub", "user", "none", ...taps().map((name) => `tap:${name}`)],
   device: () => BOARD_DEVICES.map(({ name }) => name),
@@ -21,6 +22,7 @@ const BY_PLACEHOLDER: Readonly<Record<string, Values>> = {
   path: filesLike,
   dir: filesLike,
   script: filesLike,
+  recording: filesLike,
 };
 
 /** Gives an option's values for a table of board options. */

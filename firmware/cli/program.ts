@@ -24,7 +24,7 @@ const TABLES: Tables = { commands: COMMANDS, options: BOARD_OPTIONS };
 export function buildProgram(argv: readonly string[] = [], tables: Tables = TABLES): Command {
   const program = tableProgram(argv, tables);
   const root: CommandUnknownOpts = program;
-  const more = [
+  const more: readonly CommandRow[] = [
     command({
       name: "complete",
       summary: "print a script with which a shell completes vireo's command lines",
@@ -35,14 +35,16 @@ export function buildProgram(argv: readonly string[] = [], tables: Tables = TABL
         const { optionValues } = await import("./option_values.ts");
         const launcher = Deno.env.get("VIREO_LAUNCHER") ?? "vireo";
         const words = argv.slice(argv.indexOf("complete") + 1);
-        complete(tableProgram(argv, tables), words, optionValues(tables.options), launcher);
+        const program = tableProgram(argv, tables);
+        for (const row of more.slice(1)) addCommand(program, row.name, row, argv, tables);
+        complete(program, words, optionValues(tables.options), launcher);
       },
     }),
     command({
       name: "record",
       summary: "run a command, and keep what the devices do for 'vireo replay'",
       arguments: [["[command...]", "the command with its options, and -o FILE for the recording"]],
-      example: "vireo record run script.ts --target qtest:aarch64-virt -o bug.vireo",
+      example: "vireo record run --target qtest:aarch64-virt script.ts -o bug.vireo",
       passThrough: true,
       async run({ args: [words] }) {
         const line = recordedLine(words, tables);

@@ -1,3 +1,4 @@
+import type { RecordedScript } from "../record/call.ts";
 import type { BoardOptions } from "../target/options.ts";
 
 /** An argument: its syntax in commander's words (`<path>`, `[bytes]`), a line for the help, and a default. */
@@ -50,6 +51,8 @@ export interface CommandCall<
 export interface GuestCall extends CommandCall {
   /** The command's name, with its group's before it: `blk read`. */
   readonly name: string;
+  /** The script of a command that is recorded: the guest has it in its bundle only. */
+  readonly script?: RecordedScript | undefined;
 }
 
 /** Work of the host for a command that runs in a guest. */

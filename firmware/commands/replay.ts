@@ -94,7 +94,12 @@ async function scriptFile(
     await Deno.stat(path);
     return path;
   } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound) || script === undefined) throw error;
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    if (script === undefined) {
+      throw new UsageError(
+        `replay: ${path} is not there, and its text is not recorded: use --script`,
+      );
+    }
   }
   const file = await Deno.makeTempFile({ prefix: "vireo-replay-", suffix: ".ts" });
   stack.defer(() => Deno.remove(file));

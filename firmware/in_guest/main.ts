@@ -24,9 +24,9 @@ export function guestMain(
   return async (args) => {
     const call = Deno.env.get(CALL_VARIABLE);
     if (call === undefined) return await (await import("../main.ts")).main([...args]);
-    const { name, board, flags, args: given }: GuestCall = JSON.parse(call);
+    const { name, board, flags, args: given, script: source }: GuestCall = JSON.parse(call);
     if (board.record !== undefined) {
-      (await import("../record/call.ts")).keepCall({ name, flags, args: given });
+      (await import("../record/call.ts")).keepCall({ name, flags, args: given }, source);
     }
     try {
       await COMMANDS_BY_NAME.get(name)!.run({ board, flags, args: given });

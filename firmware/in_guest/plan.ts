@@ -1,4 +1,5 @@
 import type { CommandCall, CommandRow, HostPart } from "../commands/command.ts";
+import type { RecordedCall, RecordedScript } from "../record/call.ts";
 import type { GuestCommand } from "./command.ts";
 import { flagName } from "../terminal/flag_name.ts";
 import type { BoardOptions } from "../target/options.ts";
@@ -31,14 +32,26 @@ export async function guestPlan(
   const input = file("read");
   const reads = row.stdin !== undefined && input === undefined &&
     !given.some(({ noStdin }) => noStdin);
+  const script = board.record === undefined
+    ? undefined
+    : await recordedScript({ name, flags, args });
   return {
     board,
-    call: { name, flags: { ...flags, ...part.flags }, args },
+    call: { name, flags: { ...flags, ...part.flags }, args, script },
     output: theFile(file("write"), part.board ?? board),
     input,
     stdin: !reads ? "none" : row.stdin === "keys" && Deno.stdin.isTerminal() ? "terminal" : "pipe",
     ...part,
   };
+}
+
+/** Most characters of a script that a guest is given for its recording: they come in a variable of its environment. */
+const MOST_SCRIPT = 100_000;
+
+/** The script that a recording has; undefined for a longer one, which a replay takes from its file. */
+async function recordedScript(call: RecordedCall): Promise<RecordedScript | undefined> {
+  const script = (await import("../record/call.ts")).scriptOf(call);
+  return script === undefined || script.text.length > MOST_SCRIPT ? undefined : script;
 }
 
 /**

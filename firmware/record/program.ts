@@ -1,5 +1,5 @@
 import type { BoardOptions } from "../target/options.ts";
-import { keptCall, type RecordedCall } from "./call.ts";
+import { keptCall, type RecordedCall, type RecordedScript, scriptOf } from "./call.ts";
 
 /** The program that made a recording. */
 export interface RecordedProgram {
@@ -10,24 +10,14 @@ export interface RecordedProgram {
   /** Seed of its random numbers. */
   readonly seed: number;
   /** The script of `run`, and where it was. */
-  readonly script?: { readonly path: string; readonly text: string } | undefined;
+  readonly script?: RecordedScript | undefined;
 }
 
 /** The program that is about to use a board. */
 export function programOf(board: BoardOptions): RecordedProgram {
   const { indirect, eventIdx, queueSize, forceLegacy } = board;
   const call = keptCall();
-  const script = call?.name === "run" ? scriptOf(String(call.args[0])) : undefined;
+  const script = call && scriptOf(call);
   const [seed] = crypto.getRandomValues(new Uint32Array(1)) as unknown as [number];
   return { seed, board: { indirect, eventIdx, queueSize, forceLegacy }, call, script };
-}
-
-function scriptOf(path: string): RecordedProgram["script"] {
-  try {
-    return { path: Deno.realPathSync(path), text: Deno.readTextFileSync(path) };
-  } catch (error) {
-    // It is not a file here, as in a guest.
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw error;
-  }
 }

@@ -308,7 +308,7 @@ export const BOARD_OPTIONS = {
   /** The groups of events that are traced; none without it. */
   trace: {
     flag: "--trace [groups]",
-    summary: "say what happens, a line an event on stderr; --trace=regs,ring,request chooses",
+    summary: "say what happens, a line an event on stderr; --trace=regs,ring,request,copy chooses",
     group: "Tracing:",
     parse: (groups?: string): readonly TraceGroup[] | undefined => parseGroups(groups),
   },

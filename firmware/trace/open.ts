@@ -54,7 +54,7 @@ function countedTrace(request: TraceRequest): OpenTrace {
   const named = devices && new Set(devices);
   // What is only counted is not written.
   const silent = groups === undefined && file === undefined && sink === undefined;
-  const inner = silent ? undefined : sinkOf(request);
+  const inner = silent ? undefined : openSink(request);
   const tracer = new Tracer((event) => {
     stats.event(event);
     if (named?.has(event.device) === false || !inTraceGroups(asked, event)) return;
@@ -72,16 +72,22 @@ function countedTrace(request: TraceRequest): OpenTrace {
 }
 
 function plainTrace(request: TraceRequest): OpenTrace {
-  const { sink, [Symbol.dispose]: dispose } = sinkOf(request);
+  const { sink, [Symbol.dispose]: dispose } = openSink(request);
   return { tracer: new Tracer(sink, request), [Symbol.dispose]: dispose };
 }
 
 /** Where events go. */
-interface OpenSink extends Disposable {
+export interface OpenSink extends Disposable {
+  /** Receives each event. */
   readonly sink: TraceSink;
 }
 
-function sinkOf({ file, sink, data }: TraceRequest): OpenSink {
+/**
+ * Opens where the events of a trace go.
+ *
+ * @throws {VireoError} `HOST_ERROR` If the file cannot be made.
+ */
+export function openSink({ file, sink, data }: TraceRequest): OpenSink {
   if (file === undefined) {
     const line = (event: TraceEvent): void => {
       writeAll(Deno.stderr, utf8.encode(`${traceLine(event)}\n`));
@@ -90,55 +96,33 @@ function sinkOf({ file, sink, data }: TraceRequest): OpenSink {
   }
   const out = new TraceFile(file);
   const form = formOf(file, data);
-  out.write(form.start);
+  const put = (made: string | Uint8Array): void => {
+    if (typeof made === "string") out.text(made);
+    else out.write(made);
+  };
+  put(form.start);
   return {
     sink: (event) => {
-      const made = form.event(event);
-      if (typeof made === "string") out.text(made);
-      else for (const bytes of made) out.write(bytes);
+      put(form.event(event));
       sink?.(event);
     },
     [Symbol.dispose]: () => {
-      out.write(form.end);
+      put(form.end);
       out[Symbol.dispose]();
     },
   };
 }
 
-/** How events become bytes of a file. */
+/** How events become a file; bytes that an event returned are overwritten by the next. */
 interface TraceForm {
-  readonly start: Uint8Array;
-  readonly end: Uint8Array;
-  event(event: TraceEvent): string | Uint8Array[];
+  readonly start: string | Uint8Array;
+  readonly end: string;
+  event(event: TraceEvent): string | Uint8Array;
 }
 
 function formOf(file: string, data?: number): TraceForm {
-  const end = new Uint8Array(0);
-  if (file.endsWith(".pcapng")) {
-    const pcapng = new PcapngTrace(Date.now(), data);
-    return { start: pcapng.header(), end, event: (event) => pcapng.event(event) };
-  }
-  if (file.endsWith(".html")) {
-    const page = new PageTrace();
-    return {
-      start: utf8.encode(page.start),
-      end: utf8.encode(page.end),
-      event: (event) => page.event(event),
-    };
-  }
-  if (file.endsWith(".json")) {
-    const timeline = new TimelineTrace();
-    let comma = "";
-    return {
-      start: utf8.encode("[\n"),
-      end: utf8.encode("\n]\n"),
-      event: (event) =>
-        timeline.event(event).map((one) => {
-          const text = `${comma}${JSON.stringify(one)}`;
-          comma = ",\n";
-          return text;
-        }).join(""),
-    };
-  }
-  return { start: end, end, event: (event) => `${traceLine(event)}\n` };
+  if (file.endsWith(".pcapng")) return new PcapngTrace(Date.now(), data);
+  if (file.endsWith(".html")) return new PageTrace();
+  if (file.endsWith(".json")) return new TimelineTrace();
+  return { start: "", end: "", event: (event) => `${traceLine(event)}\n` };
 }

@@ -1,11 +1,14 @@
-import { featureName, type TraceEvent } from "@vireo/hal";
+import { featureName, type TraceElement, type TraceEvent } from "@vireo/hal";
 import { FEATURE_NAMES } from "./feature_names.ts";
+import { quoted } from "./_quoted.ts";
 import { PAGE_END, PAGE_START } from "./page_script.ts";
 import { traceText } from "./text.ts";
 
 /**
  * Writes a trace as one page that needs no network: a timeline, the depth of queues and the latency of requests, the rings
  * at a moment that one clicks on, a table of requests, violations and the negotiation. A page that is cut shows what it has.
+ *
+ * Lines of frequent events are put together by hand: objects and `JSON.stringify` cost twice as much.
  */
 export class PageTrace {
   /** The page up to its events. */
@@ -13,23 +16,85 @@ export class PageTrace {
   /** End of the page, behind the events. */
   readonly end: string = PAGE_END;
 
+  /** Names of devices, windows, registers and queues, quoted: there are few, and each event has some. */
+  readonly #names = new Map<string, string>();
+
   /** The line of an event. */
   event(event: TraceEvent): string {
-    const line = { ...plain(event), text: traceText(event) };
-    // Nothing in it may end the element that it is in.
-    return `${JSON.stringify(line).replaceAll("<", "\\u003c")}\n`;
+    const { time, device, deviceId } = event;
+    const place = `"time":${rounded(time)},"device":${this.#name(device)},"deviceId":${deviceId}`;
+    return `{${place},${this.#fields(event)},"text":${safe(traceText(event))}}\n`;
+  }
+
+  /** The fields of an event as JSON; the data of buffers is in its text, if anywhere. */
+  #fields(event: TraceEvent): string {
+    switch (event.kind) {
+      case "register": {
+        const { op, register, window, offset, width, value } = event;
+        const name = register === undefined ? "" : `"register":${this.#name(register)},`;
+        return `"kind":"register","op":"${op}",${name}"window":${this.#name(window)},` +
+          `"offset":${offset},"width":${width},"value":${value}`;
+      }
+      case "add": {
+        const { queue, name, token, request, elements, inFlight } = event;
+        return `"kind":"add","queue":${queue},"name":${this.#name(name)},"token":${token},` +
+          `${requestField(request)}"elements":[${elements.map(element).join()}],` +
+          `"inFlight":${inFlight}`;
+      }
+      case "used": {
+        const { queue, name, token, request, length, inFlight, after } = event;
+        return `"kind":"used","queue":${queue},"name":${this.#name(name)},"token":${token},` +
+          `${requestField(request)}"length":${length},"inFlight":${inFlight},` +
+          `"after":${rounded(after)}`;
+      }
+      case "kick": {
+        const { queue, name, buffers, notified } = event;
+        return `"kind":"kick","queue":${queue},"name":${this.#name(name)},` +
+          `"buffers":${buffers},"notified":${notified}`;
+      }
+      case "copy":
+        return `"kind":"copy","bytes":${event.bytes}`;
+      case "interrupt": {
+        const queues = event.queues === undefined ? "" : `,"queues":[${event.queues.join()}]`;
+        return `"kind":"interrupt","cause":${event.cause}${queues}`;
+      }
+      case "features": {
+        const table = FEATURE_NAMES[event.deviceId];
+        const names = [...event.features].map((bit) => featureName(bit, table));
+        return `"kind":"features","by":"${event.by}","names":${JSON.stringify(names)}`;
+      }
+      default: {
+        const { time: _time, device: _device, deviceId: _id, ...rest } = event;
+        return closed(JSON.stringify(rest).slice(1, -1));
+      }
+    }
+  }
+
+  #name(name: string): string {
+    let text = this.#names.get(name);
+    if (text === undefined) this.#names.set(name, text = safe(name));
+    return text;
   }
 }
 
-/** An event without what is not JSON. */
-function plain(event: TraceEvent): Readonly<Record<string, unknown>> {
-  if (event.kind === "features") {
-    const { features, ...rest } = event;
-    const names = [...features].map((bit) => featureName(bit, FEATURE_NAMES[event.deviceId]));
-    return { ...rest, names };
-  }
-  if (event.kind !== "add" && event.kind !== "used") return { ...event };
-  // The text has the data.
-  const { data: _, frame: __, ...rest } = event;
-  return rest;
+/** Milliseconds, to the nanosecond. */
+function rounded(ms: number): number {
+  return Math.round(ms * 1e6) / 1e6;
+}
+
+/** JSON that cannot end the element that it is in. */
+function closed(json: string): string {
+  return json.includes("<") ? json.replaceAll("<", "\\u003c") : json;
+}
+
+function safe(text: string): string {
+  return closed(quoted(text));
+}
+
+function requestField(request: string | undefined): string {
+  return request === undefined ? "" : `"request":${safe(request)},`;
+}
+
+function element({ address, length, writable }: TraceElement): string {
+  return `{"address":${address},"length":${length},"writable":${writable}}`;
 }

@@ -1,4 +1,4 @@
-import { DeviceId, joinBytes, type TraceEvent, VSOCK_HDR, VsockOp } from "@vireo/hal";
+import { DeviceId, hi32, joinBytes, lo32, type TraceEvent, VSOCK_HDR, VsockOp } from "@vireo/hal";
 import { traceText } from "./text.ts";
 
 const SECTION = 0x0a0d0d0a;
@@ -36,6 +36,14 @@ export class PcapngTrace {
   /** Milliseconds since 1970 at which the trace began. */
   readonly #began: number;
   readonly #data: number;
+  /** End of the file: nothing. */
+  readonly end: string = "";
+  /** The blocks of the current event; used again for the next, and grown for one that is longer. */
+  #bytes = new Uint8Array(4096);
+  #view: DataView = new DataView(this.#bytes.buffer);
+  #length = 0;
+  /** Where the current block begins. */
+  #block = 0;
 
   /**
    * Makes a writer.
@@ -49,58 +57,126 @@ export class PcapngTrace {
   }
 
   /** The start of the file. */
-  header(): Uint8Array {
-    const body = new Uint8Array(16);
-    const view = new DataView(body.buffer);
-    view.setUint32(0, MAGIC, true);
-    view.setUint16(4, 1, true);
-    view.setBigInt64(8, -1n, true);
-    return block(SECTION, body);
+  get start(): Uint8Array {
+    this.#begin(SECTION);
+    this.#words(MAGIC, 1, 0xffffffff, 0xffffffff);
+    this.#end();
+    return this.#bytes.slice(0, this.#length);
   }
 
-  /** The blocks of an event. */
-  event(event: TraceEvent): Uint8Array[] {
+  /** The blocks of an event, which the next event overwrites. */
+  event(event: TraceEvent): Uint8Array {
+    this.#length = 0;
+    const text = `${event.device} ${traceText(event)}`;
     const frame = event.kind === "add" || event.kind === "used" ? event.frame : undefined;
-    if (frame !== undefined) {
-      const way = event.kind === "add" ? OUTBOUND : INBOUND;
-      const text = `${event.device} ${traceText(event)}`;
-      const options: readonly Option[] = [[EPB_FLAGS, words(way)], [COMMENT, utf8.encode(text)]];
-      const socket = event.deviceId === DeviceId.VSOCK;
-      const link = { name: event.device, link: socket ? VSOCK : ETHERNET };
-      if (!socket) return this.#packet(event, link, frame, options);
+    const way = event.kind === "add" ? OUTBOUND : INBOUND;
+    if (frame === undefined) {
+      const packet = this.#packet(event, "vireo", USER0);
+      this.#text(text, 0xffffffff);
+      this.#packetEnds(packet);
+    } else if (event.deviceId === DeviceId.VSOCK) {
       // What is said on a socket is not in a trace that was not asked for data.
-      const packet = vsockPacket(frame);
+      const bytes = vsockPacket(frame);
       const most = VSOCKMON_SIZE + VSOCK_HDR.SIZE + this.#data;
-      return this.#packet(event, link, packet.subarray(0, most), options, packet.length);
+      const packet = this.#packet(event, event.device, VSOCK);
+      this.#copy(bytes.subarray(0, most));
+      this.#packetEnds(packet, bytes.length);
+      this.#options(way, text);
+    } else {
+      const packet = this.#packet(event, event.device, ETHERNET);
+      this.#copy(frame);
+      this.#packetEnds(packet);
+      this.#options(way, text);
     }
-    const text = utf8.encode(`${event.device} ${traceText(event)}`);
-    return this.#packet(event, { name: "vireo", link: USER0 }, text, []);
+    this.#end();
+    return this.#bytes.subarray(0, this.#length);
   }
 
-  #packet(
-    event: TraceEvent,
-    { name, link }: { readonly name: string; readonly link: number },
-    bytes: Uint8Array,
-    options: readonly Option[],
-    whole: number = bytes.length,
-  ): Uint8Array[] {
-    const blocks: Uint8Array[] = [];
+  /** Begins a packet, after its interface if that is new; returns where its length goes. */
+  #packet(event: TraceEvent, name: string, link: number): number {
     let index = this.#interfaces.get(name);
     if (index === undefined) {
       this.#interfaces.set(name, index = this.#interfaces.size);
-      const body = joinBytes(words(link, 0), optionBytes([[IF_NAME, utf8.encode(name)]]));
-      blocks.push(block(INTERFACE, body));
+      this.#begin(INTERFACE);
+      this.#words(link, 0);
+      this.#option(IF_NAME, name);
+      this.#words(0);
+      this.#end();
     }
-    const micros = BigInt(Math.round((this.#began + event.time) * 1000));
-    const head = words(
-      index,
-      Number(micros >> 32n),
-      Number(micros & 0xffffffffn),
-      bytes.length,
-      whole,
-    );
-    blocks.push(block(PACKET, joinBytes(head, padded(bytes), optionBytes(options))));
-    return blocks;
+    const micros = Math.round((this.#began + event.time) * 1000);
+    this.#begin(PACKET);
+    this.#words(index, hi32(micros), lo32(micros), 0, 0);
+    return this.#length;
+  }
+
+  /** Writes the lengths of a packet whose bytes are there, and pads it. */
+  #packetEnds(start: number, whole: number = this.#length - start): void {
+    this.#view.setUint32(start - 8, this.#length - start, true);
+    this.#view.setUint32(start - 4, whole, true);
+    this.#pad();
+  }
+
+  /** Writes the way of a frame, and what it is as a comment. */
+  #options(way: number, text: string): void {
+    this.#words(EPB_FLAGS | 4 << 16, way);
+    this.#option(COMMENT, text);
+    this.#words(0);
+  }
+
+  #option(code: number, text: string): void {
+    this.#words(code);
+    const start = this.#length;
+    // A length has 16 bits.
+    this.#text(text, 0xffff);
+    this.#view.setUint16(start - 2, this.#length - start, true);
+    this.#pad();
+  }
+
+  #begin(type: number): void {
+    this.#block = this.#length;
+    this.#words(type, 0);
+  }
+
+  /** Writes the length of a block, at its start and at its end. */
+  #end(): void {
+    const length = this.#length + 4 - this.#block;
+    this.#words(length);
+    this.#view.setUint32(this.#block + 4, length, true);
+  }
+
+  #words(...values: readonly number[]): void {
+    this.#room(4 * values.length);
+    for (const value of values) {
+      this.#view.setUint32(this.#length, value, true);
+      this.#length += 4;
+    }
+  }
+
+  #text(text: string, most: number): void {
+    const room = Math.min(3 * text.length, most);
+    this.#room(room);
+    const into = this.#bytes.subarray(this.#length, this.#length + room);
+    this.#length += utf8.encodeInto(text, into).written;
+  }
+
+  #copy(bytes: Uint8Array): void {
+    this.#room(bytes.length);
+    this.#bytes.set(bytes, this.#length);
+    this.#length += bytes.length;
+  }
+
+  /** Writes zeroes up to a multiple of 4 bytes. */
+  #pad(): void {
+    this.#room(3);
+    while ((this.#length & 3) !== 0) this.#bytes[this.#length++] = 0;
+  }
+
+  #room(length: number): void {
+    if (this.#length + length <= this.#bytes.length) return;
+    const bytes = new Uint8Array(2 * (this.#length + length));
+    bytes.set(this.#bytes.subarray(0, this.#length));
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer);
   }
 }
 
@@ -127,29 +203,3 @@ const MONITORED: Readonly<Record<number, number>> = {
   [VsockOp.CREDIT_UPDATE]: Monitor.CONTROL,
   [VsockOp.CREDIT_REQUEST]: Monitor.CONTROL,
 };
-
-type Option = readonly [code: number, value: Uint8Array];
-
-function words(...values: readonly number[]): Uint8Array {
-  return new Uint8Array(Uint32Array.from(values).buffer);
-}
-
-function padded(bytes: Uint8Array): Uint8Array {
-  const out = new Uint8Array((bytes.length + 3) & ~3);
-  out.set(bytes);
-  return out;
-}
-
-function optionBytes(options: readonly Option[]): Uint8Array {
-  if (options.length === 0) return new Uint8Array(0);
-  const parts = options.flatMap(([code, value]) => [
-    words(code | value.length << 16),
-    padded(value),
-  ]);
-  return joinBytes(...parts, words(0));
-}
-
-function block(type: number, body: Uint8Array): Uint8Array {
-  const length = 12 + body.length;
-  return joinBytes(words(type, length), body, words(length));
-}

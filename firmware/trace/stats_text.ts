@@ -1,4 +1,4 @@
-import type { DeviceStats } from "@vireo/drivers/trace";
+import type { DeviceStats, QueueStats } from "@vireo/drivers/trace";
 import { rowsOfText } from "../terminal/rows.ts";
 
 /** Counts as lines of text: a row a queue. */
@@ -31,9 +31,16 @@ export function statsLines(devices: readonly DeviceStats[]): string[] {
   }
   return [
     ...rowsOfText(rows),
-    ...devices.map(({ device, interrupts, reads, writes, errors }) =>
-      `${device}: ${interrupts} interrupts, ${reads} register reads, ${writes} register writes` +
+    ...devices.map(({ device, interrupts, reads, writes, errors, copied, queues }) =>
+      `${device}: ${interrupts} interrupts, ${reads} register reads, ${writes} register writes, ` +
+      `${copied} bytes copied${perRequest(copied, queues)}` +
       (errors === 0 ? "" : `, ${errors} violations and faults`)
     ),
   ];
+}
+
+/** Bytes copied for each buffer that came back. */
+function perRequest(copied: number, queues: readonly QueueStats[]): string {
+  const used = queues.reduce((sum, queue) => sum + queue.used, 0);
+  return used === 0 ? "" : ` (${Number((copied / used).toFixed(1))} a request)`;
 }

@@ -84,6 +84,8 @@ export function traceText(event: TraceEvent): string {
       const how = event.notified ? "notified" : "not notified: the device asked not to be";
       return `'${event.name}' kick of ${count}, ${how}`;
     }
+    case "copy":
+      return event.bytes === 1 ? "copied 1 byte" : `copied ${event.bytes} bytes`;
     case "interrupt": {
       const queues = event.queues === undefined ? "" : ` of queue ${event.queues.join(", ")}`;
       return `interrupt: ${causeText(event.cause)}${queues}`;

@@ -1,46 +1,109 @@
 import type { TraceEvent } from "@vireo/hal";
+import { quoted } from "./_quoted.ts";
 import { traceText } from "./text.ts";
 
-/** An event of the Trace Event Format, which Perfetto and chrome://tracing load. */
-export type TimelineEvent = Readonly<Record<string, unknown>>;
+/** A queue of a device, as a track. */
+interface Track {
+  /** The fields that name the track. */
+  readonly place: string;
+  /** Name of its counter, quoted. */
+  readonly counter: string;
+  /** Names of the buffers that the device has, quoted: a slice ends by the name that it began with. */
+  readonly open: Map<number, string>;
+  /** Number of the flow that the last kick began; undefined once an interrupt has ended it. */
+  flow: number | undefined;
+}
+
+/** A device, as a process. */
+interface Process {
+  readonly pid: number;
+  readonly tracks: Map<number, Track>;
+}
 
 /**
- * Turns a trace into events of the Trace Event Format: a process for each device, a thread for each queue,
- * requests as slices from add to used, kicks and interrupts as instants, and the depth of queues as counters.
+ * Turns a trace into the Trace Event Format, which Perfetto and chrome://tracing load: a process for each device, a
+ * thread for each queue, requests as slices from add to used, kicks and interrupts as instants, with a flow from the last
+ * kick of a queue to the interrupt that reports it, and the depth of queues as counters.
+ *
+ * The lines are put together by hand: objects and `JSON.stringify` cost three times as much (tests/trace/sinks_bench.ts).
  */
 export class TimelineTrace {
-  readonly #devices = new Map<string, number>();
-  readonly #queues = new Set<string>();
-  /** Names of the buffers that devices have: a slice ends by the name that it began with. */
-  readonly #names = new Map<string, string>();
+  /** The start of the file. */
+  readonly start: string = "[\n";
+  /** Its end; readers do without it if the trace is cut. */
+  readonly end: string = "\n]\n";
+  readonly #processes = new Map<string, Process>();
+  #flows = 0;
+  /** Text before an event: its comma. */
+  #comma = "";
 
-  /** The events of an event: first those that name new tracks. */
-  event(event: TraceEvent): TimelineEvent[] {
-    const found: TimelineEvent[] = [];
-    let pid = this.#devices.get(event.device);
-    if (pid === undefined) {
-      this.#devices.set(event.device, pid = this.#devices.size + 1);
-      found.push({ name: "process_name", ph: "M", pid, args: { name: event.device } });
+  /** The lines of an event: first those that name new tracks. */
+  event(event: TraceEvent): string {
+    let process = this.#processes.get(event.device);
+    let lines = "";
+    if (process === undefined) {
+      process = { pid: this.#processes.size + 1, tracks: new Map() };
+      this.#processes.set(event.device, process);
+      const args = `{"name":${quoted(event.device)}}`;
+      lines += this.#line(`"name":"process_name","ph":"M","pid":${process.pid},"args":${args}`);
     }
-    // Thread 0 of a process has what belongs to no queue.
-    const tid = "queue" in event ? event.queue + 1 : 0;
-    if ("name" in event && !this.#queues.has(`${pid}.${tid}`)) {
-      this.#queues.add(`${pid}.${tid}`);
-      found.push({ name: "thread_name", ph: "M", pid, tid, args: { name: event.name } });
+    const ts = `"ts":${Math.round(event.time * 1e6) / 1e3}`;
+    const text = `"args":{"text":${quoted(traceText(event))}}`;
+    if (!("name" in event)) {
+      // Thread 0 of a process has what belongs to no queue.
+      const tid = "queue" in event ? event.queue + 1 : 0;
+      const place = `"pid":${process.pid},"tid":${tid}`;
+      lines += this.#line(`${place},${ts},"ph":"i","s":"t","name":"${event.kind}",${text}`);
+      return event.kind === "interrupt"
+        ? lines + this.#flowEnds(process, event.queues, `${place},${ts}`)
+        : lines;
     }
-    const at = { pid, tid, ts: event.time * 1000 };
-    const args = { text: traceText(event) };
-    if (event.kind === "add" || event.kind === "used") {
-      const counter = { ...at, ph: "C", name: `in flight '${event.name}'` };
-      found.push({ ...counter, args: { buffers: event.inFlight } });
-      const id = `${pid}.${event.queue}.${event.token}`;
-      if (event.kind === "add") this.#names.set(id, event.request ?? "buffer");
-      const name = this.#names.get(id) ?? "buffer";
-      const ph = event.kind === "add" ? "b" : "e";
-      found.push({ ...at, ph, cat: "buffer", id, name, args });
-      return found;
+    let track = process.tracks.get(event.queue);
+    if (track === undefined) {
+      const place = `"pid":${process.pid},"tid":${event.queue + 1}`;
+      const counter = quoted(`in flight '${event.name}'`);
+      track = { place, counter, open: new Map(), flow: undefined };
+      process.tracks.set(event.queue, track);
+      const args = `{"name":${quoted(event.name)}}`;
+      lines += this.#line(`"name":"thread_name","ph":"M",${place},"args":${args}`);
     }
-    found.push({ ...at, ph: "i", s: "t", name: event.kind, args });
-    return found;
+    const at = `${track.place},${ts}`;
+    if (event.kind === "kick") {
+      lines += this.#line(`${at},"ph":"i","s":"t","name":"kick",${text}`);
+      if (!event.notified) return lines;
+      track.flow = ++this.#flows;
+      return lines + this.#line(`${at},"ph":"s","cat":"kick","id":${track.flow},"name":"kick"`);
+    }
+    const { counter, open } = track;
+    const { token } = event;
+    const depth = `"args":{"buffers":${event.inFlight}}`;
+    lines += this.#line(`${at},"ph":"C","name":${counter},${depth}`);
+    const id = `"${process.pid}.${event.queue}.${token}"`;
+    let [name, ph] = [open.get(token) ?? '"buffer"', "e"];
+    if (event.kind === "add") {
+      [name, ph] = [quoted(event.request ?? "buffer"), "b"];
+      open.set(token, name);
+    }
+    return lines +
+      this.#line(`${at},"ph":"${ph}","cat":"buffer","id":${id},"name":${name},${text}`);
+  }
+
+  /** Ends the flows of the queues that an interrupt reports; they bind to the instant just before. */
+  #flowEnds({ tracks }: Process, queues: readonly number[] | undefined, at: string): string {
+    let lines = "";
+    for (const [queue, track] of tracks) {
+      if (track.flow === undefined || queues?.includes(queue) === false) continue;
+      lines += this.#line(
+        `${at},"ph":"f","bp":"e","cat":"kick","id":${track.flow},"name":"kick"`,
+      );
+      track.flow = undefined;
+    }
+    return lines;
+  }
+
+  #line(fields: string): string {
+    const line = `${this.#comma}{${fields}}`;
+    this.#comma = ",\n";
+    return line;
   }
 }

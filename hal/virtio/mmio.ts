@@ -56,9 +56,17 @@ export type MmioRegister = typeof MmioRegister[keyof typeof MmioRegister];
  */
 export function mmioRegisterName(offset: number): string {
   if (offset >= MmioRegister.Config) return `Config+${offset - MmioRegister.Config}`;
-  for (const [name, value] of Object.entries(MmioRegister)) if (value === offset) return name;
-  return `0x${offset.toString(16).padStart(3, "0")}`;
+  return REGISTER_NAMES[offset] ?? `0x${offset.toString(16).padStart(3, "0")}`;
 }
+
+/** The names by offset: a trace names the register of every access. The first name of an offset stays. */
+const REGISTER_NAMES: readonly (string | undefined)[] = Object.entries(MmioRegister).reduceRight(
+  (names: string[], [name, offset]) => {
+    names[offset] = name;
+    return names;
+  },
+  new Array<string>(MmioRegister.Config),
+);
 
 /** Bits of InterruptStatus and InterruptACK (virtio 1.4 §4.2.2), the same as the PCI ISR's. */
 export const InterruptCause = {

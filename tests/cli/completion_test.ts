@@ -52,6 +52,24 @@ Deno.test("bash completes commands, options, values and files of ./vireo, also w
   assertEquals([file, disk], [["examples/ping.ts"], ["README.md"]]);
 });
 
+Deno.test("bash completes record as the command that it records, and replay with its recording", async () => {
+  const [record, replay, recorded, option, output, recording, test] = await offered(
+    "./vireo rec",
+    "./vireo repl",
+    "./vireo record blk re",
+    "./vireo record -o x.vireo blk read --ha",
+    "./vireo record run examples/ping.ts -o READ",
+    "./vireo replay READ",
+    "./vireo replay --to",
+  );
+  assertEquals([record, replay, recorded], [["record"], ["replay"], ["read"]]);
+  assertEquals([option, output, recording], [["--hash"], ["README.md"], ["README.md"]]);
+  assertEquals(test, ["--to-test"]);
+  const args = ["complete", "--", "probe", "--target", "repl"];
+  const { stdout } = await new Deno.Command(VIREO, { args }).output();
+  assert(new TextDecoder().decode(stdout).startsWith("replay:"));
+});
+
 Deno.test("other shells' scripts ask the launcher by its path", async () => {
   for (const shell of ["fish", "zsh", "powershell"]) {
     const { code, stdout } = await new Deno.Command(VIREO, { args: ["complete", shell] }).output();

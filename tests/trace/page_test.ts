@@ -36,6 +36,75 @@ Deno.test("trace page: one file with every event, whose program needs no network
   }
 });
 
+/** Does what a user does with the page: filters the requests, and clicks on the first. It stands behind the page's own program. */
+const USER = `<script>
+addEventListener("error", ({ message }) => document.body.dataset.error = message);
+addEventListener("DOMContentLoaded", () => {
+  const filter = document.getElementById("filter");
+  filter.value = "blk read";
+  filter.dispatchEvent(new Event("input"));
+  document.querySelector("#requests tr").click();
+});
+</script>`;
+
+/** The text of an element of the page, without tags. */
+function textIn(dom: string, id: string): string {
+  const [, tag, rest] = new RegExp(`<(\\w+) id="${id}"[^>]*>([^]*)`).exec(dom)!;
+  return rest!.slice(0, rest!.indexOf(`</${tag}>`)).replaceAll(/<[^>]*>/g, " ").replaceAll(
+    /\s+/g,
+    " ",
+  ).trim();
+}
+
+Deno.test("trace page: headless Chromium opens it, filters its requests and shows the rings at a click", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "vireo-" });
+  try {
+    const file = `${folder}/trace.html`;
+    assertEquals((await vireo(`blk read --count 64 --hash --trace-file ${file}`)).code, 0);
+    const page = await Deno.readTextFile(file);
+    const adds = eventsOf(page).filter(({ kind }) => kind === "add").length;
+    await Deno.writeTextFile(file, page.replace("</body>", `${USER}</body>`));
+    const { success, stdout, stderr } = await new Deno.Command("chromium", {
+      args: [
+        ...["--headless", "--no-sandbox", "--disable-gpu", `--user-data-dir=${folder}/profile`],
+        ...["--virtual-time-budget=5000", "--dump-dom", `file://${file}`],
+      ],
+      stdout: "piped",
+      stderr: "piped",
+    }).output();
+    const dom = new TextDecoder().decode(stdout);
+    assert(success, new TextDecoder().decode(stderr));
+    const [body] = /<body[^>]*>/.exec(dom)!;
+    assertEquals(body, `<body data-ready="${adds}">`);
+    assertMatch(
+      textIn(dom, "summary"),
+      /^\d+ events of \d+ devices in [\d.]+ ms, \d+ buffers, 0 violations/,
+    );
+    assertEquals(textIn(dom, "count"), `1 of ${adds}`);
+    assertMatch(
+      textIn(dom, "requests"),
+      /virtio1 req\.0 0 blk READ sector 0 64 sectors: OK [\d.]+ ms 32769$/,
+    );
+    // The moment of the click: the request was added, and has not been kicked.
+    assertMatch(
+      textIn(dom, "moment"),
+      /ms: virtio1 'req\.0' add 0 .*: blk READ sector 0 64 sectors$/,
+    );
+    assertMatch(
+      textIn(dom, "buffers"),
+      /^0 added, not kicked 0 0x[0-9a-f]+ 16 device reads blk READ/,
+    );
+    assertMatch(
+      textIn(dom, "indices"),
+      /^available index 0, used index 0, 1 in flight, \d+ descriptors$/,
+    );
+    assertMatch(textIn(dom, "negotiation"), /^virtio0 reset → ACKNOWLEDGE → ACKNOWLEDGE\|DRIVER →/);
+    assert(dom.includes('<span class="bit yes" title="accepted">VERSION_1</span>'));
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
 Deno.test("trace page: no text of an event ends the page's data, and bytes stay out of it", () => {
   const page = new PageTrace();
   let line = "";

@@ -238,6 +238,25 @@ Deno.test("replay: a hang on QEMU is replayed without QEMU, and as a test of its
   }
 });
 
+Deno.test("record: a program that uses the host's end of a port is refused, with the reason", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "vireo-record-" });
+  try {
+    const script = `${folder}/script.ts`;
+    const source = "export default async (vireo) => {\n  await vireo.rng.read(8);\n" +
+      "  await vireo.hostPort.readable.getReader().read();\n};\n";
+    await Deno.writeTextFile(script, source);
+    const { code, err } = await vireo(`record run ${script} -o ${folder}/x.vireo`);
+    assertEquals(code, 1);
+    const [line] = err.split("\n");
+    assertEquals(
+      line,
+      "vireo: Cannot record a program that uses hostPort: its bytes must come from a device [UNSUPPORTED]",
+    );
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
 Deno.test("record: what it cannot do is said", async () => {
   for (
     const [args, code, message] of [

@@ -88,7 +88,8 @@ Deno.test("stats: --stats prints counts at the end, beside a trace of some group
   assert(lines.some((line) => /^virtio1 +req\.0 +1 +1 +1 +0 +16 +4097 +[\d.]+ ms/.test(line)), err);
   assert(
     lines.some((line) =>
-      /^virtio1: 0 interrupts, \d+ register reads, \d+ register writes$/.test(line)
+      /^virtio1: 0 interrupts, \d+ register reads, \d+ register writes, 4096 bytes copied \(4096 a request\)$/
+        .test(line)
     ),
     err,
   );

@@ -294,7 +294,7 @@ Deno.test("trace: the timeline is JSON whose slices begin and end", async () => 
 
 Deno.test("trace: wrong options are refused, and a file that cannot be made is named", async () => {
   const cases: [string, number, string][] = [
-    ["rng 1 --trace=reg", 2, "vireo: --trace: expected regs, ring, request, got 'reg'"],
+    ["rng 1 --trace=reg", 2, "vireo: --trace: expected regs, ring, request, copy, got 'reg'"],
     ["rng 1 --trace-data x", 2, "vireo: --trace-data: expected a number"],
     ["rng 1 --trace-file /none/x", 1, "vireo: Cannot write the trace to /none/x"],
     [
