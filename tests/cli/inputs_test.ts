@@ -46,6 +46,10 @@ async function prepare(dir: string): Promise<void> {
     "bare.ts": `import "nopackage";\nexport default () => {};\n`,
     "nothing.ts": "",
     "number.ts": "export default 1;\n",
+    "class.ts": "export default class {}\n",
+    "name.ts": `import { rngDrver } from "@vireo/drivers/rng";\nexport default () => rngDrver;\n`,
+    "length.ts":
+      "export default ({ rng }: { rng: { read(n: number): unknown } }) => rng.read(1.5);\n",
   };
   for (const [name, text] of Object.entries(scripts)) {
     await Deno.writeTextFile(`${dir}/${name}`, text);
@@ -206,7 +210,44 @@ const INPUTS: readonly Input[] = [
     code: 2,
     err: "vireo: run: ~/number.ts: expected 'export default async function (vireo: Vireo) { ... }'",
   },
+  {
+    args: "run ~/class.ts",
+    code: 2,
+    err: "vireo: run: ~/class.ts: expected 'export default async function (vireo: Vireo) { ... }'",
+  },
+  {
+    args: "run ~/name.ts",
+    code: 2,
+    err:
+      "vireo: run: Cannot load ~/name.ts: The requested module '@vireo/drivers/rng' does not provide " +
+      "an export named 'rngDrver', at ~/name.ts:1:10",
+  },
+  {
+    args: "check driver ~/none.ts",
+    code: 2,
+    err: "vireo: check driver: no such file: ~/none.ts",
+  },
   // Files that the host does not read or write.
+  {
+    args: "check --only rng --html ~/none/x",
+    code: 1,
+    err: "vireo: --html: Cannot write ~/none/x: No such file or directory [HOST_ERROR]",
+  },
+  {
+    args: "check driver rng --only plain --junit ~/folder",
+    code: 1,
+    err: "vireo: --junit: Cannot write ~/folder: Is a directory [HOST_ERROR]",
+  },
+  {
+    args: "probe --target qemu:x86_64-microvm --kernel ~/none",
+    code: 1,
+    err: "vireo: --kernel: Cannot read ~/none: No such file or directory [HOST_ERROR]",
+  },
+  {
+    args: "vsock send 7 x --with vsock=~/none/x",
+    code: 1,
+    err: "vireo: --with vsock: Cannot listen at ~/none/x: No such file or directory [HOST_ERROR]",
+  },
   {
     args: "blk read --count 8 -o /dev/full",
     code: 1,
@@ -367,6 +408,17 @@ const INPUTS: readonly Input[] = [
     args: "probe --legacy --packed",
     code: 2,
     err: "vireo: --packed: legacy devices do not have it",
+  },
+  {
+    args: "probe --target qtest:x86_64-q35 --device=",
+    code: 2,
+    err: "vireo: --device: expected a value that is not empty",
+  },
+  {
+    args: "blk info --target vhost-user:blk=~/none",
+    code: 1,
+    err:
+      "vireo: Cannot call connect to ~/none: the host refused: saw No such file or directory [HOST_ERROR]",
   },
   {
     args: "boot --target emu",
