@@ -5,7 +5,7 @@
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
-import { type Result, VIREO, vireo } from "../cli_helper.ts";
+import { type Result, Running, VIREO, vireo } from "../cli_helper.ts";
 
 /** A command line in a folder of its own, where `~` stands for the folder. */
 interface Input {
@@ -20,6 +20,14 @@ interface Input {
   /** A line of standard output; none may be there if it is not said. */
   readonly out?: string | RegExp;
 }
+
+/** Command lines of a script that does not end until Ctrl-C is pressed. */
+const INTERRUPTED: readonly string[] = [
+  "run ~/forever.ts",
+  "run --trace-file ~/t.txt ~/forever.ts",
+  "record run ~/forever.ts -o ~/r.vireo",
+  "run --target qtest:riscv64-virt ~/forever.ts",
+];
 
 /** The files of the folder. */
 async function prepare(dir: string): Promise<void> {
@@ -46,6 +54,8 @@ async function prepare(dir: string): Promise<void> {
     "bare.ts": `import "nopackage";\nexport default () => {};\n`,
     "nothing.ts": "",
     "number.ts": "export default 1;\n",
+    "forever.ts":
+      `export default () => { console.log("begun"); setInterval(() => {}, 1000); return new Promise(() => {}); };`,
     "class.ts": "export default class {}\n",
     "name.ts": `import { rngDrver } from "@vireo/drivers/rng";\nexport default () => rngDrver;\n`,
     "length.ts":
@@ -564,6 +574,24 @@ Deno.test("bytes other than text are not written to a terminal", async () => {
     const name = command.split(" --with")[0]!.replace(" 8", "");
     const line = `vireo: ${name}: standard output is a terminal; give -o FILE or a pipe\r\n`;
     assert(seen.out.includes(line), seen.out);
+  }
+});
+
+Deno.test("what is interrupted ends with an exit code, without a word", async (t) => {
+  const dir = await Deno.makeTempDir({ prefix: "vireo-inputs-" });
+  try {
+    await prepare(dir);
+    for (const args of INTERRUPTED) {
+      await t.step(args, async () => {
+        const run = new Running(args.replaceAll("~", dir));
+        await run.line("begun");
+        run.child.kill("SIGINT");
+        const ended = await run.end();
+        assertEquals([ended.code, ended.err], [130, ""]);
+      });
+    }
+  } finally {
+    await Deno.remove(dir, { recursive: true });
   }
 });
 
