@@ -17,9 +17,6 @@ export interface RegisterTrace {
 /** Receives every register access, in program order. */
 export type RegisterSink = (access: RegisterTrace) => void;
 
-/** Version of the event contract below; it grows when an event or a field changes its meaning. */
-export const TRACE_VERSION = 1;
-
 /** The kinds of events that can be chosen: register accesses, what rings and devices do, and requests. */
 export const TRACE_GROUPS = ["regs", "ring", "request"] as const;
 /** One of {@linkcode TRACE_GROUPS}. */
@@ -29,7 +26,7 @@ export type TraceGroup = typeof TRACE_GROUPS[number];
 export interface RegisterEvent {
   /** Names the event. */
   readonly kind: "register";
-  /** What the driver did. */
+  /** Direction of the access. */
   readonly op: "read" | "write";
   /** The register's name in the specification; undefined for one that it does not name. */
   readonly register: string | undefined;
@@ -39,7 +36,7 @@ export interface RegisterEvent {
   readonly offset: number;
   /** Width in bytes. */
   readonly width: 1 | 2 | 4;
-  /** What was read or written. */
+  /** Value that was read or written. */
   readonly value: number;
 }
 
@@ -51,11 +48,11 @@ export interface StatusEvent {
   readonly status: number;
 }
 
-/** What a device offers, or a driver accepts (virtio 1.4 §2.2). */
+/** Features that a device offers, or a driver accepts (virtio 1.4 §2.2). */
 export interface FeaturesEvent {
   /** Names the event. */
   readonly kind: "features";
-  /** Who offers or accepts. */
+  /** Side that offers or accepts. */
   readonly by: "device" | "driver";
   /** The bits. */
   readonly features: FeatureSet;
@@ -156,13 +153,13 @@ export interface InterruptEvent {
 export interface ConfigEvent {
   /** Names the event. */
   readonly kind: "config";
-  /** What the driver did. */
+  /** Direction of the access. */
   readonly op: "read" | "write";
   /** Byte offset in the device configuration. */
   readonly offset: number;
   /** Width in bytes. */
   readonly width: 1 | 2 | 4;
-  /** What was read or written. */
+  /** Value that was read or written. */
   readonly value: number;
 }
 
@@ -170,19 +167,19 @@ export interface ConfigEvent {
 export interface FaultEvent {
   /** Names the event. */
   readonly kind: "fault";
-  /** What went wrong. */
+  /** Message of the error. */
   readonly message: string;
 }
 
-/** What the machine holds against the driver: an emulator knows it (`Platform.diagnose`). */
+/** Mistake of the driver that the machine noted: an emulator knows it (`Platform.diagnose`). */
 export interface ViolationEvent {
   /** Names the event. */
   readonly kind: "violation";
-  /** What went wrong. */
+  /** Text of the mistake. */
   readonly message: string;
 }
 
-/** What happened; each event is emitted at one place. */
+/** Kinds of events; each is emitted at one place. */
 export type TraceDetail =
   | RegisterEvent
   | StatusEvent
@@ -209,7 +206,18 @@ export type TraceEvent = TraceDetail & {
 /** Receives every event. It must not throw, nor call what is traced. */
 export type TraceSink = (event: TraceEvent) => void;
 
-/** The group of an event. */
+/**
+ * The group of an event.
+ *
+ * @example
+ * ```ts
+ * import { traceGroup } from "@vireo/hal/trace";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const kick = { kind: "kick", queue: 0, name: "rng 0", buffers: 1, notified: true } as const;
+ * assertEquals(traceGroup(kick), "ring");
+ * ```
+ */
 export function traceGroup(event: TraceDetail): TraceGroup {
   switch (event.kind) {
     case "register":
@@ -223,7 +231,19 @@ export function traceGroup(event: TraceDetail): TraceGroup {
   }
 }
 
-/** Whether an event is asked for by its group; what happens to a buffer is the ring's too. */
+/**
+ * Whether an event is asked for by its group; what happens to a buffer is the ring's too.
+ *
+ * @example
+ * ```ts
+ * import { inTraceGroups } from "@vireo/hal/trace";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const kick = { kind: "kick", queue: 0, name: "rng 0", buffers: 1, notified: true } as const;
+ * assertEquals(inTraceGroups(new Set(["regs"]), kick), false);
+ * assertEquals(inTraceGroups(new Set(["regs", "ring"]), kick), true);
+ * ```
+ */
 export function inTraceGroups(groups: ReadonlySet<TraceGroup>, event: TraceDetail): boolean {
   if (groups.has(traceGroup(event))) return true;
   return (event.kind === "add" || event.kind === "used") && groups.has("ring");

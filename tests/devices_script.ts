@@ -1,5 +1,5 @@
 /**
- * What tests/guest/matrix_test.ts has done to the devices in a guest besides the matrix: 64 MiB of a pattern on a
+ * Works on the devices in a guest for tests/guest/matrix_test.ts, besides the matrix: 64 MiB of a pattern on a
  * disk, another disk read whole, ports, entropy, and states that QEMU changes.
  */
 import { createHash } from "node:crypto";
@@ -80,7 +80,7 @@ async function each<T>(items: Iterator<T>, work: (item: T) => Promise<void>): Pr
 export const DISCARDED = { sector: 0, sectors: 2048 } as const;
 export const ZEROED = { sector: 4096, sectors: 1024 } as const;
 
-/** What the script found. */
+/** Findings of the script. */
 export interface Findings {
   readonly writtenBytes: number;
   readonly differing: number;
@@ -153,7 +153,8 @@ async function hash(disk: Blk): Promise<string> {
 async function echo(device: Port, index: number): Promise<boolean> {
   using port = device.open();
   await port.hostOpened({ deadline: DEADLINE });
-  const data = Uint8Array.from({ length: 100_000 }, (_, i) => (i * 31) ^ (i >> 8) ^ index);
+  const data = new Uint8Array(100_000);
+  for (let i = 0; i < data.length; i++) data[i] = (i * 31) ^ (i >> 8) ^ index;
   const sending = port.write(data, { deadline: DEADLINE });
   let at = 0;
   while (at < data.length) {

@@ -22,7 +22,7 @@ import type { NetOptions } from "../drivers/net/options.ts";
 
 const MEMORY = 64 * 1024 * 1024;
 
-/** What a rig is made of. */
+/** Options of a rig. */
 export interface RigOptions extends NetDeviceOptions {
   readonly legacy?: boolean;
   readonly indirect?: boolean;
@@ -138,6 +138,7 @@ export class Rig implements AsyncDisposable {
       recovered: () => Promise.resolve(0),
       has: (bit) => this.#features.has(bit),
       findQueues: (requests) => this.#findQueues(requests, dma),
+      openQueues: () => [],
       ready: () => this.#ready(),
       disableConfigChanges: () => {},
       enableConfigChanges: () => {},

@@ -190,7 +190,7 @@ export class Balloon extends QueueDriver {
       const queue = this.#queues.get("reporting");
       if (queue === undefined) throw this.error("UNSUPPORTED", "Balloon takes no reports");
       if (new Set(regions).size < regions.length || regions.some((one) => this.#lent.has(one))) {
-        throw this.error("DEVICE_STATE", "Cannot report memory that the host has already");
+        throw this.error("DEVICE_STATE", "Cannot report memory: the host already has it");
       }
       const call = within(options, DEADLINE);
       while (at < regions.length) {
@@ -480,6 +480,17 @@ export class Balloon extends QueueDriver {
  * Makes a driver whose balloons have these options; what `probe` gives is a {@linkcode Balloon}.
  *
  * @throws {RangeError} If the poison is not a byte.
+ *
+ * @example
+ * ```ts
+ * import { createBalloonDriver } from "@vireo/drivers/balloon";
+ * import { assertEquals, assertThrows } from "@std/assert";
+ *
+ * // Every page that it gives to the host has this byte.
+ * const driver = createBalloonDriver({ poison: 0xaa });
+ * assertEquals(driver.name, "virtio_balloon");
+ * assertThrows(() => createBalloonDriver({ poison: 300 }), RangeError);
+ * ```
  */
 export function createBalloonDriver(options: BalloonOptions = {}): VirtioDriver<Balloon> {
   const { poison } = options;

@@ -218,10 +218,10 @@ export class RecordReader {
 
   /** Reads the next record; false at the end. */
   next(): boolean {
-    const start = this.#at;
+    // 0 is no record: past the end the recording is cut.
     this.kind = this.#bytes[this.#at++] ?? 0;
     if (this.kind === RecordKind.END) return false;
-    if (start >= this.#bytes.length || !this.#payload()) {
+    if (!this.#payload()) {
       this.kind = 0;
       this.cut = true;
       this.#at = this.#bytes.length;

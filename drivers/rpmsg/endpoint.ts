@@ -34,7 +34,6 @@ export class RpmsgEndpoint implements Disposable {
   readonly name: string | undefined;
   readonly #host: EndpointHost;
   readonly #stream: MessageStream<RpmsgMessage>;
-  #closed = false;
 
   /** Makes an endpoint; the bus does it. */
   constructor(
@@ -109,8 +108,6 @@ export class RpmsgEndpoint implements Disposable {
 
   /** Gives the address back; tells the remote processor if it was announced. */
   [Symbol.dispose](): void {
-    if (this.#closed) return;
-    this.#closed = true;
     this.#stream[Symbol.dispose]();
     this.#host.closed(this);
   }

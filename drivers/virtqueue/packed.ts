@@ -42,6 +42,26 @@ const NEVER = -1;
  *
  * As in Linux, the length of a used descriptor counts even without its WRITE flag: against virtio 1.4
  * §2.8.4, QEMU never sets that flag.
+ *
+ * @example
+ * ```ts
+ * import { PackedVirtqueue, SgList } from "@vireo/drivers/core";
+ * import { TestDma } from "@vireo/drivers/testing";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const queue = new PackedVirtqueue({
+ *   index: 0,
+ *   name: "requests",
+ *   size: 7,
+ *   dma: new TestDma(),
+ *   indirect: false,
+ *   eventIdx: false,
+ *   notificationData: false,
+ *   notify: () => {},
+ * });
+ * const chain = new SgList(2).addReadable(0x1000, 16).addWritable(0x2000, 64);
+ * assertEquals([queue.add(chain, 7), queue.freeSlots, queue.inFlight], [true, 5, 1]);
+ * ```
  */
 export class PackedVirtqueue implements Virtqueue {
   /** Index on the device. */
@@ -312,25 +332,17 @@ export class PackedVirtqueue implements Virtqueue {
 
   /** Shows the ring as it is now, beside what the driver knows itself. */
   inspect(): RingInspection {
-    return {
-      queue: this.index,
-      name: this.name,
-      addresses: this.addresses,
-      free: this.freeSlots,
-      inFlight: this.inFlight,
-      broken: this.#broken?.message ?? null,
-      ...inspectPacked(this.size, {
-        words: this.#words,
-        ask16: this.#ask16,
-        asked16: this.#asked16,
-        shadow: this.#shadow,
-        added: this.#next,
-        kicked: (this.#next - this.#pending + this.size) % this.size,
-        taken: this.#used,
-        usedFlags: this.#usedFlags,
-        table: (id) => this.#tables.table(id),
-      }),
-    };
+    return inspectPacked(this, {
+      words: this.#words,
+      ask16: this.#ask16,
+      asked16: this.#asked16,
+      shadow: this.#shadow,
+      added: this.#next,
+      kicked: (this.#next - this.#pending + this.size) % this.size,
+      taken: this.#used,
+      usedFlags: this.#usedFlags,
+      table: (id) => this.#tables.table(id),
+    });
   }
 
   /** Frees the ring; the device must not use it any more. */

@@ -668,6 +668,24 @@ Deno.test("USED_ID_NOT_IN_FLIGHT: a free descriptor, a middle one, a duplicate",
   }
 });
 
+Deno.test("under IN_ORDER an id that does not exist, or is not out, breaks the queue too", () => {
+  for (
+    const [id, code, expected] of [
+      [8, "USED_ID_RANGE", "below 8"],
+      [0xffff_ffff, "USED_ID_RANGE", "below 8"],
+      [7, "USED_ID_NOT_IN_FLIGHT", "the head of a buffer in flight"],
+    ] as const
+  ) {
+    using it = rig({ device: "virtio9", inOrder: true });
+    const tokens = lie(it, (device, heads) => {
+      device.complete(heads[0]!, 0);
+      device.complete(id, 0);
+    });
+    assertEquals(tokens, [7]);
+    assertBroken(it, [code, 3, 1, id, expected]);
+  }
+});
+
 Deno.test("USED_INDEX_JUMP: more than is in flight, or backwards", () => {
   for (const index of [4, 0x8000, 0xffff]) {
     using it = rig({ device: "virtio9" });

@@ -6,11 +6,11 @@ import { type LastLook, Waiter, type WaitSubject } from "./waiter.ts";
 export interface MessageStreamOptions<T> extends WaitOptions {
   /** Name of the device, for errors. */
   readonly device: string;
-  /** What it carries, for errors: `input event`. */
+  /** Name of its messages in errors: `input event`. */
   readonly what: string;
   /** Messages that a listener may be behind. */
   readonly limit: number;
-  /** What stands for those that it missed when it is further behind; nothing by default. */
+  /** Messages in place of those that it missed when it is further behind; none by default. */
   readonly missed?: readonly T[];
   /** Called when a message that had waited was taken. */
   readonly onTake?: () => void;
@@ -20,7 +20,20 @@ export interface MessageStreamOptions<T> extends WaitOptions {
   readonly last?: LastLook;
 }
 
-/** The messages of a device that one listener has not taken yet. */
+/**
+ * The messages of a device that one listener has not taken yet.
+ *
+ * @example
+ * ```ts
+ * import { MessageStream } from "@vireo/drivers/wait";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using stream = new MessageStream<number>({ device: "virtio0", what: "event", limit: 8 });
+ * stream.push(1);
+ * stream.push(2);
+ * assertEquals([await stream.take({ deadline: 1000 }), (await stream.next()).value], [1, 2]);
+ * ```
+ */
 export class MessageStream<T> implements AsyncIterableIterator<T>, Disposable {
   readonly #options: MessageStreamOptions<T>;
   #messages: T[] = [];

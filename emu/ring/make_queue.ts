@@ -1,7 +1,7 @@
 import type { GuestMemory } from "../memory.ts";
 import { PackedQueue } from "./packed.ts";
 import { checkPackedGeometry } from "./packed_geometry.ts";
-import type { RingPosition } from "./position.ts";
+import type { PackedPosition, QueuePosition, RingPosition } from "./position.ts";
 import type { QueueGeometry, RunningQueue, RunningQueueOptions } from "./queue_config.ts";
 import { checkGeometry, SplitQueue } from "./split.ts";
 
@@ -24,14 +24,15 @@ export function checkRing(
  * @param packed Whether RING_PACKED was negotiated.
  * @param options What the queue needs.
  * @param position The position from which it continues; the start by default.
- * @throws {RangeError} If the position belongs to the other ring format or to another size.
+ * @throws {RangeError} If the position belongs to another ring format or to another size.
  */
 export function makeQueue(
   packed: boolean,
   options: RunningQueueOptions,
   position?: RingPosition,
 ): RunningQueue {
-  if (position !== undefined && "ring" in position !== packed) {
+  const kind = position !== undefined && "ring" in position ? position.ring : "split";
+  if (position !== undefined && kind !== (packed ? "packed" : "split")) {
     throw new RangeError(
       `Cannot resume queue ${options.index}: its position must be that of a ${
         packed ? "packed" : "split"
@@ -40,10 +41,10 @@ export function makeQueue(
   }
   if (packed) {
     const queue = new PackedQueue(options);
-    if (position !== undefined && "ring" in position) queue.resume(position);
+    if (position !== undefined) queue.resume(position as PackedPosition);
     return queue;
   }
   const queue = new SplitQueue(options);
-  if (position !== undefined && !("ring" in position)) queue.resume(position);
+  if (position !== undefined) queue.resume(position as QueuePosition);
   return queue;
 }

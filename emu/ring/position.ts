@@ -44,5 +44,28 @@ export interface PackedPosition {
   readonly completed: readonly CompletedChain[];
 }
 
-/** Where a running queue of either ring stands. */
-export type RingPosition = QueuePosition | PackedPosition;
+/** Where a running split queue with its sides reversed stands, for snapshots. */
+export interface ReversedPosition {
+  /** Distinguishes it from the other positions. */
+  readonly ring: "reversed";
+  /** Available index after all offered buffers. */
+  readonly availIndex: number;
+  /** Available index at the last signal. */
+  readonly signalled: number;
+  /** Used index of the next buffer that the driver returns. */
+  readonly lastUsed: number;
+  /** Slots of the buffers that the driver has, or will have at the next signal. */
+  readonly given: readonly number[];
+}
+
+/** Where a running queue of any ring stands. */
+export type RingPosition = QueuePosition | PackedPosition | ReversedPosition;
+
+/** Where a queue stands of whose ring the device has the device's side. */
+export type ForwardPosition = Exclude<RingPosition, ReversedPosition>;
+
+/** Returns a position unless there is none, or the driver has the device's side of the ring. */
+export function forwardPosition(position: RingPosition | undefined): ForwardPosition | undefined {
+  if (position === undefined || !("ring" in position)) return position;
+  return position.ring === "reversed" ? undefined : position;
+}

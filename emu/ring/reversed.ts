@@ -7,7 +7,7 @@ import {
   USED_NO_NOTIFY,
 } from "@vireo/hal";
 import type { Chain } from "../device.ts";
-import type { RingPosition } from "./position.ts";
+import type { ReversedPosition, RingPosition } from "./position.ts";
 import type { RunningQueue, RunningQueueOptions } from "./queue_config.ts";
 
 /** Words (32 bits) of a descriptor. */
@@ -137,11 +137,42 @@ export class ReversedQueue implements RunningQueue {
     this.#stopped = true;
   }
 
-  /** Has no position: a snapshot lacks the device's memory, where the buffers lie. @throws {RangeError} Always. */
-  position(): RingPosition {
-    throw new RangeError(
-      `Cannot take a snapshot of queue ${this.index}: it must not be a reversed queue`,
-    );
+  /** The queue's position; the buffers lie in the device's memory, which its model keeps. */
+  position(): ReversedPosition {
+    const slots = Array.from(this.#given, (given, slot) => given === 1 ? slot : -1);
+    return {
+      ring: "reversed",
+      availIndex: this.#availIndex,
+      signalled: this.#told,
+      lastUsed: this.#lastUsed,
+      given: slots.filter((slot) => slot >= 0),
+    };
+  }
+
+  /**
+   * Continues from a position. The next {@linkcode ReversedQueue.signal} publishes buffers that were offered but
+   * not yet signalled.
+   *
+   * @throws {RangeError} If it is that of another ring, or of a larger one.
+   */
+  resume(position: RingPosition): void {
+    if (!("ring" in position) || position.ring !== "reversed") {
+      throw new RangeError(
+        `Cannot resume queue ${this.index}: its position must be that of a reversed ring`,
+      );
+    }
+    const { given } = position;
+    if (given.some((slot) => slot >= this.size)) {
+      throw new RangeError(
+        `Cannot resume queue ${this.index}: its buffers must be in slots below ${this.size}`,
+      );
+    }
+    this.#availIndex = position.availIndex;
+    this.#told = position.signalled;
+    this.#lastUsed = position.lastUsed;
+    for (const slot of given) this.#given[slot] = 1;
+    const free = this.#free.filter((slot) => this.#given[slot] === 0);
+    this.#free.splice(0, this.size, ...free);
   }
 
   /** Returns undefined: devices with such a queue do not offer NOTIFICATION_DATA. */

@@ -20,7 +20,12 @@ class Rig {
   #used = 0;
 
   constructor(eventIdx = false) {
-    this.queue = new ReversedQueue({
+    this.queue = this.again(eventIdx);
+  }
+
+  /** Another queue on the same memory. */
+  again(eventIdx = false): ReversedQueue {
+    return new ReversedQueue({
       index: 1,
       geometry: { size: SIZE, desc: BASE + DESC, avail: BASE + AVAIL, used: BASE + USED },
       memory: this.memory,
@@ -195,6 +200,43 @@ Deno.test("reversed queue: garbage in its memory loses no slot and hangs nothing
   );
 });
 
-Deno.test("reversed queue: a snapshot is refused, since its buffers are the device's", () => {
-  assertThrows(() => new Rig().queue.position(), RangeError, "must not be a reversed queue");
+Deno.test("reversed queue: it goes on from its position, with the same buffers out", () => {
+  const it = new Rig();
+  const slots = [1, 2, 3].map((i) => it.queue.offer(0x1000 * i, 16)!);
+  it.queue.signal();
+  it.giveBack(slots[1]!);
+  assertEquals(it.queue.take(), slots[1]);
+  const unseen = it.queue.offer(0x9000, 16)!;
+  const position = structuredClone(it.queue.position());
+  assertEquals(position, {
+    ring: "reversed",
+    availIndex: 4,
+    signalled: 3,
+    lastUsed: 1,
+    given: [slots[0]!, slots[2]!, unseen].sort((a, b) => a - b),
+  });
+  const next = it.again();
+  next.resume(position);
+  assertEquals([next.freeSlots, it.word(AVAIL + 2)], [5, 3]);
+  next.signal();
+  assertEquals([it.word(AVAIL + 2), it.offered(3)[1]], [4, 0x9000]);
+  const others = Array.from({ length: 5 }, () => next.offer(0xa000, 16));
+  assertEquals(new Set([...position.given, ...others]).size, 8);
+  assertEquals(next.offer(0xb000, 16), undefined);
+  it.giveBack(slots[2]!, slots[0]!, unseen);
+  assertEquals([next.take(), next.take(), next.take(), next.take()], [
+    slots[2],
+    slots[0],
+    unseen,
+    undefined,
+  ]);
+  assertEquals(it.faults, []);
+});
+
+Deno.test("reversed queue: a position of another ring, or of a larger one, is refused", () => {
+  const { queue } = new Rig();
+  const split = { lastAvail: 0, usedIndex: 0, signalled: 0, held: [] };
+  assertThrows(() => queue.resume(split), RangeError, "must be that of a reversed ring");
+  const large = { ...queue.position(), given: [8] };
+  assertThrows(() => queue.resume(large), RangeError, "must be in slots below 8");
 });

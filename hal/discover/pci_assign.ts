@@ -52,11 +52,11 @@ interface Cursors {
   readonly io: Cursor;
 }
 
-/** What a function was given. */
+/** Ranges that a function was given. */
 interface Given {
   readonly fn: PciFunction;
   readonly bars: readonly PciBarDetails[];
-  /** What its bridge forwards. */
+  /** Windows that its bridge forwards. */
   windows?: BridgeWindows;
 }
 

@@ -253,8 +253,12 @@ Deno.test("emergency write goes to the host's sink, at any time", async () => {
     await using booted = await boot(device);
     booted.instance.emergencyWrite("é!");
     booted.instance.emergencyWrite(10);
-    assertEquals(out, [0xc3, 0xa9, 0x21, 10]);
-    assertThrows(() => booted.instance.emergencyWrite(256), RangeError);
+    booted.instance.emergencyWrite(0);
+    booted.instance.emergencyWrite(255);
+    assertEquals(out, [0xc3, 0xa9, 0x21, 10, 0, 255]);
+    for (const wrong of [256, -1, 0.5]) {
+      assertThrows(() => booted.instance.emergencyWrite(wrong), RangeError, `${wrong}`);
+    }
   }
   await using booted = await boot(threePorts().device);
   assertEquals(

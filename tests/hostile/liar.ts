@@ -20,7 +20,7 @@ export function seeded(seed: number): () => number {
   };
 }
 
-/** What a lie may use. */
+/** The parts of a rig that a lie may use. */
 interface LieContext {
   /** The next random number. */
   random(): number;
@@ -31,10 +31,12 @@ export interface Lie {
   readonly name: string;
   /** Changes what the device wrote to a chain; returns the length that it tells, or none to keep it. */
   readonly push?: (chain: Chain, written: number, context: LieContext) => number | undefined;
-  /** What the configuration space reads, of what it would read honestly. */
+  /** Returns a value of the configuration space in place of the honest one. */
   readonly config?: (honest: number, offset: number, width: number, context: LieContext) => number;
-  /** What a register reads (virtio 1.4 §4.2.2), of what it would read honestly. */
+  /** Returns a value of a register (virtio 1.4 §4.2.2) in place of the honest one. */
   readonly register?: (honest: number, offset: number, context: LieContext) => number;
+  /** Called before a register is written, of 32 bits. */
+  readonly writing?: (offset: number) => void;
   /** Whether the device keeps a chain that it is done with, until it is reset. */
   readonly keeps?: () => boolean;
   /** The size of each queue. */
@@ -98,6 +100,7 @@ function lyingRegisters(
   mmio: Mmio,
   below: number,
   lie: (honest: number, at: number) => number,
+  writing: ((at: number) => void) | undefined,
 ): Mmio {
   const read = (width: 1 | 2 | 4, offset: number): number => {
     const honest = width === 4
@@ -115,7 +118,10 @@ function lyingRegisters(
     read32: (offset) => read(4, offset),
     write8: (offset, value) => mmio.write8(offset, value),
     write16: (offset, value) => mmio.write16(offset, value),
-    write32: (offset, value) => mmio.write32(offset, value),
+    write32(offset, value) {
+      writing?.(offset);
+      mmio.write32(offset, value);
+    },
   };
 }
 
@@ -125,18 +131,19 @@ const REGISTERS = { mmio: 0x100, pci: 0x10000 };
 /** A machine whose registers lie: those of slots, and those in the BARs of functions. */
 export function lyingMachine(
   machine: Platform,
-  { register }: Lie,
+  { register, writing }: Pick<Lie, "register" | "writing">,
   seed: number,
 ): Pick<Platform, "dma" | "nodes" | "openMemory"> {
   const context: LieContext = { random: seeded(seed) };
-  const lie = (honest: number, at: number): number => register!(honest, at, context);
+  const silent = register === undefined && writing === undefined;
+  const lie = (honest: number, at: number): number => register?.(honest, at, context) ?? honest;
   const disguise = (node: DeviceNode): DeviceNode => {
     if (node.kind === "mmio") {
       return {
         ...node,
         open() {
           const lease = node.open();
-          return { ...lease, mmio: lyingRegisters(lease.mmio, REGISTERS.mmio, lie) };
+          return { ...lease, mmio: lyingRegisters(lease.mmio, REGISTERS.mmio, lie, writing) };
         },
       };
     }
@@ -150,7 +157,7 @@ export function lyingMachine(
         return {
           config: lease.config,
           bars: lease.bars,
-          openBar: (index) => lyingRegisters(lease.openBar(index), REGISTERS.pci, lie),
+          openBar: (index) => lyingRegisters(lease.openBar(index), REGISTERS.pci, lie, writing),
           line: lease.line,
           messages: (count) => lease.messages(count),
           [Symbol.dispose]: () => lease[Symbol.dispose](),
@@ -160,7 +167,7 @@ export function lyingMachine(
   };
   return {
     dma: machine.dma,
-    nodes: () => register === undefined ? machine.nodes() : machine.nodes().map(disguise),
+    nodes: () => silent ? machine.nodes() : machine.nodes().map(disguise),
     openMemory: (address, length) => machine.openMemory(address, length),
   };
 }

@@ -3,8 +3,9 @@
  * Breaks one place of a source file at a time and runs the tests that import the file: a change that no test sees
  * survived, and a test is missing. Slow, and no part of `make test`.
  *
- * `deno run -A tests/mutate/main.ts [--room drivers|emu]... [--file PATH]... [--count 40] [--seconds 3600] [--seed 1]`.
- * The same seed breaks the same places. It works on a copy of the tracked files, in a folder that it removes.
+ * `deno run -A tests/mutate/main.ts [--room drivers|emu]... [--file PATH]... [--count 40] [--seconds 3600] [--seed 1]
+ * [--at PATH:LINE]...`. The same seed breaks the same places; `--at` makes each change of a line instead, and `--verbose`
+ * names the changes that are killed, too. It works on a copy of the tracked files, in a folder that it removes.
  *
  * @module
  */
@@ -31,6 +32,8 @@ const { values } = parseArgs({
     count: { type: "string", default: "40" },
     seconds: { type: "string", default: "3600" },
     seed: { type: "string", default: "1" },
+    at: { type: "string", multiple: true, default: [] },
+    verbose: { type: "boolean", default: false },
   },
 });
 
@@ -69,6 +72,8 @@ async function passes(
   return /could not be parsed|SyntaxError/.test(said) ? undefined : success;
 }
 
+const places = new Set(values.at);
+const count = places.size > 0 ? Infinity : Number(values.count);
 const end = performance.now() + Number(values.seconds) * 1000;
 const folder = await copy();
 try {
@@ -76,14 +81,17 @@ try {
     const random = seeded(Number(values.seed));
     const files = values.file.length > 0 ? values.file : SOURCES
       .map(({ path }) => path)
+      .filter((path) => places.size === 0 || values.at.some((at) => at.startsWith(`${path}:`)))
       .filter((path) => ROOMS[room]!.test(path) && !LEFT_OUT.test(path))
       .sort();
     const all: Mutation[] = files.flatMap((path) => candidates(path, Deno.readTextFileSync(path)));
     let [killed, invalid] = [0, 0];
     const survived: Mutation[] = [];
-    while (killed + survived.length < Number(values.count) && all.length > 0) {
+    while (killed + survived.length < count && all.length > 0) {
       if (performance.now() > end) break;
-      const [mutation] = all.splice(random() % all.length, 1) as [Mutation];
+      const [mutation] = all.splice(places.size > 0 ? 0 : random() % all.length, 1) as [Mutation];
+      const place = `${mutation.path}:${mutation.line}`;
+      if (places.size > 0 && !places.has(place)) continue;
       const at = `${folder}/${mutation.path}`;
       const original = await Deno.readTextFile(at);
       await Deno.writeTextFile(at, mutation.text);
@@ -93,9 +101,10 @@ try {
       await Deno.writeTextFile(at, original);
       if (passed === undefined) invalid++;
       else if (!passed) killed++;
-      else {
-        survived.push(mutation);
-        console.log(`survived: ${mutation.path}:${mutation.line}: ${mutation.what}`);
+      else survived.push(mutation);
+      if (passed === true || values.verbose) {
+        const fate = passed === undefined ? "no program" : passed ? "survived" : "killed";
+        console.log(`${fate}: ${place}: ${mutation.what}`);
       }
     }
     const total = killed + survived.length;

@@ -261,6 +261,38 @@ for (const [what, type, lie, code, run] of LIES) {
   });
 }
 
+Deno.test("9p: an entry's kind is told by its type or by its id, whichever says one", async () => {
+  const [DIRECTORY, LINK, PLAIN] = [0x80, 2, 0];
+  const CASES = [
+    [0, DIRECTORY, "directory"],
+    [4, PLAIN, "directory"],
+    [0, LINK, "symlink"],
+    [10, PLAIN, "symlink"],
+    [8, PLAIN, "file"],
+    [0, PLAIN, "file"],
+    [6, PLAIN, "other"],
+  ] as const;
+  const entries = CASES.flatMap(([type, kind], i) => {
+    const [, ...rest] = QID;
+    return [kind, ...rest, i + 1, ...Array<number>(7).fill(0), type, 1, 0, 97 + i];
+  });
+  let listed = false;
+  const server = new Server(({ type, tag }) => {
+    if (type !== 40 || listed) return "default";
+    listed = true;
+    return { bytes: reply(41, tag, [...u32(entries.length), ...entries]) };
+  });
+  await using rig = await boot(server);
+  const found = await (await rig.p9.attach(SOON)).list("", SOON);
+  assertEquals(
+    found.map(({ name, kind }) => [name, kind]),
+    CASES.map(([, , kind], i) => [
+      String.fromCharCode(97 + i),
+      kind,
+    ]),
+  );
+});
+
 Deno.test("9p: a file that is larger by far than it is does not take memory", async () => {
   const huge = (request: Request): Reply => {
     const { bytes } = usual(request);

@@ -142,6 +142,7 @@ Deno.test("9p: a server's refusal has Linux's name and a code", async () => {
   await refused(() => rig.p9.attach({ name: "another" }), "ENOENT");
   await assertRejects(() => tree.mkdir("/"), TypeError, "Cannot use");
   await assertRejects(() => tree.remove("a/.."), TypeError, "Cannot use");
+  assertEquals(rig.model.fids, 1, "only the root's");
   const read = new MemoryTree({ f: "1" }, { readOnly: true });
   await using only = await boot({ files: read });
   const error = await refused(() => only.tree.writeFile("f", bytes("2")), "EROFS");

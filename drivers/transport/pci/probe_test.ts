@@ -2,7 +2,7 @@ import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { VireoError } from "@vireo/hal";
 import { standardCapabilities, virtioCapability } from "../../testing/pci_config_script.ts";
 import { type PciScript, ScriptedPci } from "../../testing/scripted_pci.ts";
-import { dma } from "./test_util.ts";
+import { dma, legacy, modern } from "./test_util.ts";
 import { isReservedPci, isVirtioPci, probePci } from "./probe.ts";
 
 const broken = [virtioCapability({ type: 1, length: 8 }), ...standardCapabilities().slice(1)];
@@ -48,6 +48,7 @@ Deno.test("pci device id: the subsystem's below 0x1040, else the function's", ()
     "pci-legacy",
     1,
   ]);
+  for (const [, transport] of [modern(), legacy()]) assertEquals(transport.vendorId, 0x1af4);
   // Id 0 is reserved.
   assertEquals(choice({ device: 0x1040 })[0], "NO_DEVICE");
   assertEquals(choice({ device: 0x1000, subsystem: 0 })[0], "NO_DEVICE");

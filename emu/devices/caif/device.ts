@@ -174,6 +174,42 @@ export class CaifDevice implements DeviceModel {
     this.#reclaim();
   }
 
+  /** The buffers that the driver has, with their bytes; a frame that is held is in its ring. */
+  snapshot(): unknown {
+    return [...this.#inSlot].map(([slot, buffer]) => {
+      const at = buffer * this.#bufferSize;
+      return { slot, buffer, bytes: this.#memory.slice(at, at + this.#bufferSize) };
+    });
+  }
+
+  /**
+   * Takes the buffers back.
+   *
+   * @throws {RangeError} If the other modem had more buffers, or some of another size.
+   */
+  restore(state: unknown): void {
+    const offered = state as { slot: number; buffer: number; bytes: Uint8Array }[];
+    this.#reclaim();
+    const count = this.#free.length;
+    for (const { slot, buffer, bytes } of offered) {
+      if (buffer >= count || bytes.length !== this.#bufferSize) {
+        throw new RangeError(
+          `Cannot restore buffer ${buffer} of ${bytes.length} bytes: the modem must have it, ` +
+            `and has ${count} of ${this.#bufferSize}`,
+        );
+      }
+      this.#memory.set(bytes, buffer * this.#bufferSize);
+      this.#inSlot.set(slot, buffer);
+    }
+    const taken = new Set(this.#inSlot.values());
+    this.#free = this.#free.filter((buffer) => !taken.has(buffer));
+    // The queues run when the whole device is restored.
+    const context = this.#context;
+    queueMicrotask(() => {
+      if (this.#context === context && this.room > 0) this.#options.onRoom?.(this);
+    });
+  }
+
   /** Frees nothing. */
   [Symbol.dispose](): void {
     this.reset();

@@ -56,6 +56,13 @@ Deno.test("features and configuration follow the options", () => {
   ]);
   assertEquals([0, 1, 2, 3].map((i) => device.readConfig(i, 1)), [80, 0, 25, 0]);
   assertEquals([...new ConsoleDevice({ ports: [{ backend: nullPort() }] }).features], []);
+  for (const maxPorts of [0, 1.5, 32768]) {
+    assertThrows(
+      () => new ConsoleDevice({ ports: [], maxPorts }),
+      RangeError,
+      "'maxPorts' must be from 1 to 32767",
+    );
+  }
 });
 
 Deno.test("emerg_wr works on an unconfigured device, and takes the low byte (dev.console.init.1-2)", () => {
@@ -194,6 +201,10 @@ Deno.test("opening and closing the host's side is told, also when its stream end
   await host.writable.close();
   await driver.until("PORT_OPEN 0", () => driver.returned(2) === 1);
   assertEquals(driver.taken(2), [message(0, OPEN, 0)]);
+  // A host that opens it again has nothing more to say, and is not closed a second time.
+  port.openHost();
+  await new Promise((resolve) => setTimeout(resolve));
+  assertEquals([driver.taken(2), port.hostOpen], [[message(0, OPEN, 1)], true]);
 });
 
 Deno.test("resize changes the configuration, or is told to each console with MULTIPORT", () => {

@@ -266,6 +266,12 @@ Deno.test("net device: VLAN ids are added and removed", () => {
   assert(!passes());
   assertEquals(rig.control([2, 0, 0, 0x10]), 1, "4096");
   assertEquals(rig.control([2, 2, 100, 0]), 1, "no such command");
+  // The id is the lower 12 bits, wherever the frame lies.
+  const wide = new Uint8Array(100);
+  wide.set(frameTo(MAC, 60, [0x81, 0, 0xe1, 0x23]), 30);
+  assert(!rig.device.filter.passes(wide, 30, 60));
+  assertEquals(rig.control([2, 0, 0x23, 0x01]), 0);
+  assert(rig.device.filter.passes(wide, 30, 60));
   using without = new Rig([]);
   assert(without.device.filter.passes(tagged, 0, 60));
 });
@@ -290,6 +296,18 @@ Deno.test("net device: the link goes down and takes frames with it", () => {
   rig.transmit(HEADER, frameTo(OTHER));
   rig.receive(frameTo(MAC));
   assertEquals([rig.device.stats.txDown, rig.device.stats.rxDown, rig.sent.length], [1, 1, 0]);
+  rig.device.setLink(true);
+  rig.device.reset();
+  rig.receive(frameTo(MAC));
+  assertEquals(rig.device.stats.rxDown, 2, "after a reset");
+});
+
+Deno.test("net device: what comes in before there is a driver is dropped, and nothing goes out", () => {
+  using device = new NetDevice({ backend: new Hub().port() });
+  device.notify(0);
+  device.notify(1);
+  device.receive(frameTo(MAC), 0, 60, NO_OFFLOAD);
+  assertEquals([device.stats.rxDown, device.stats.rxOverruns, device.announce()], [1, 0, false]);
 });
 
 Deno.test("net device: pairs are set within bounds, flows come back on their queue, and without any are dropped (dev.net.mq.4)", () => {

@@ -189,6 +189,23 @@ Deno.test("9p device: fids and names that are none are refused", async () => {
   assertEquals(client.machine.violations(), []);
 });
 
+Deno.test("9p device: what is made is answered with its id", async () => {
+  const tree = new MemoryTree();
+  const client = await new Client(tree).open();
+  const idOf = (body: Uint8Array): [type: number, path: bigint] => {
+    const view = new DataView(body.buffer, body.byteOffset, body.length);
+    return [view.getUint8(0), view.getBigUint64(5, true)];
+  };
+  const made: [string, Uint8Array][] = [
+    ["l", await client.good(16, u32(0), "l", "somewhere", u32(0))],
+    ["d", await client.good(72, u32(0), "d", u32(0o755), u32(0))],
+  ];
+  assertEquals(made.map(([, body]) => idOf(body)), [
+    [2, tree.stat(["l"]).path],
+    [0x80, tree.stat(["d"]).path],
+  ]);
+});
+
 Deno.test("9p device: memory does not grow by the driver's numbers", async () => {
   const tree = new MemoryTree({ f: "1" }, { capacity: 1 << 20, maxFiles: 20 });
   const client = await new Client(tree).open();

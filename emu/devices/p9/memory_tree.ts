@@ -116,6 +116,7 @@ export class MemoryTree implements P9Export {
     if (node.kind === P9Mode.SYMLINK) throw new P9Refusal(P9Errno.ELOOP);
     if (options.truncate) this.#resize(node, 0);
     node.opens++;
+    let open = true;
     return {
       read: (offset, into) => {
         node.atime = this.#clock();
@@ -128,6 +129,8 @@ export class MemoryTree implements P9Export {
       stat: () => attributes(node),
       truncate: (size) => this.#resize(node, size),
       [Symbol.dispose]: () => {
+        if (!open) return;
+        open = false;
         node.opens--;
         this.#release(node);
       },

@@ -41,7 +41,7 @@ const BAR_COUNT = 6;
 const IO_FLAGS = 0x3;
 const MEMORY_FLAGS = 0xf;
 const { IO, MEMORY, BUS_MASTER, INTX_DISABLE } = PciCommand;
-/** What a driver may change of MSI-X message control. */
+/** Bits of MSI-X message control that a driver may change. */
 const CONTROL_BITS = MSIX_ENABLE | MSIX_MASK_ALL;
 const COMMAND_BITS = IO | MEMORY | BUS_MASTER | INTX_DISABLE;
 
@@ -61,7 +61,7 @@ export interface PciStructure {
   readonly multiplier?: number;
 }
 
-/** What configuration space describes. */
+/** Options of a configuration space. */
 export interface ConfigSpaceOptions {
   /** The virtio device id. */
   readonly deviceId: number;
@@ -79,6 +79,16 @@ export interface ConfigSpaceOptions {
  * PCI device id of a virtio device with these interfaces (virtio 1.4 §4.1.2.1).
  *
  * @throws {RangeError} If the device type has no legacy interface on PCI.
+ *
+ * @example
+ * ```ts
+ * import { pciDeviceId } from "@vireo/emu/core";
+ * import { DeviceId } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(pciDeviceId(DeviceId.BLOCK, "modern"), 0x1042);
+ * assertEquals(pciDeviceId(DeviceId.BLOCK, "transitional"), 0x1001);
+ * ```
  */
 export function pciDeviceId(deviceId: number, face: PciInterface): number {
   if (face === "modern") return PCI_MODERN_DEVICE_BASE + deviceId;
@@ -89,7 +99,18 @@ export function pciDeviceId(deviceId: number, face: PciInterface): number {
   );
 }
 
-/** Whether a device type has a legacy interface on PCI. */
+/**
+ * Whether a device type has a legacy interface on PCI.
+ *
+ * @example
+ * ```ts
+ * import { hasLegacyPciId } from "@vireo/emu/core";
+ * import { DeviceId } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals([hasLegacyPciId(DeviceId.NET), hasLegacyPciId(DeviceId.GPU)], [true, false]);
+ * ```
+ */
 export function hasLegacyPciId(deviceId: number): boolean {
   return PCI_TRANSITIONAL_DEVICE[deviceId] !== undefined;
 }

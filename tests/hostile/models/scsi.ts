@@ -62,7 +62,7 @@ function request(lun: readonly number[], cdb: readonly number[], id = 1): Uint8A
   return bytes;
 }
 
-/** What a response says: response code, status, sense key and additional codes. */
+/** Takes a response apart: response code, status, sense key and additional codes. */
 function told(bytes: Uint8Array): { response: number; status: number; sense: number[] } {
   const sense = bytes.subarray(RESPONSE);
   return { response: bytes[11]!, status: bytes[10]!, sense: [sense[2]!, sense[12]!, sense[13]!] };
@@ -219,6 +219,27 @@ export const SCSI: HostileSuite = {
       },
     },
     {
+      name: "a task management request with bytes behind it, or more room, does what it says",
+      async run() {
+        await using it = rig({ hold: true });
+        for (const id of [1, 2]) {
+          void it.queue(REQUEST).add([{ read: request(lunOf(0, 0), [0], id) }, { write: 108 }]);
+        }
+        it.queue(REQUEST).kick();
+        assertEquals(it.model.held, 2);
+        // ABORT_TASK of the one, then LOGICAL_UNIT_RESET: FUNCTION_COMPLETE, and one byte of the answer.
+        for (const [kind, left] of [[0, 1], [5, 0]] as const) {
+          const padded = concat(tmf(kind, lunOf(0, 0), 1), new Uint8Array(40).fill(0xff));
+          const { bytes, written } = await it.driver.request(CONTROL, [
+            { read: padded },
+            { write: 64 },
+          ]);
+          assertEquals([bytes[0]![0], written, it.model.held], [0, 1, left], `subtype ${kind}`);
+        }
+        assertEquals(it.log, []);
+      },
+    },
+    {
       name: "a CD that changes its size sends no event, a disk does [dev.scsi.eventq.3]",
       async run() {
         await using it = rig();
@@ -264,6 +285,16 @@ export const SCSI: HostileSuite = {
         abort.set(bytesOf([4, 1], [4, 0xffffffff]), 16);
         await it.send(CONTROL, abort, 1);
         assertEquals(it.model.held, 1);
+      },
+    },
+    {
+      name: "limits are in the configuration before the first reset",
+      async run() {
+        await using it = rig({ queues: 3 }, { init: false });
+        const { slot } = it.driver;
+        const words = [0, 4, 8, 12, 16, 20, 24].map((offset) => slot.read32(0x100 + offset));
+        assertEquals(words, [3, 254, 0xffff, 128, 16, 96, 32]);
+        assertEquals([slot.read16(0x100 + 30), slot.read32(0x100 + 32)], [255, 16383]);
       },
     },
     {

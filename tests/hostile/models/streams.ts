@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import {
   CaifDevice,
   ConsoleDevice,
@@ -153,6 +153,66 @@ export const CAIF: HostileSuite = {
       takes = true;
       model.resume();
       assertEquals(frames, []);
+    },
+  }, {
+    name:
+      "buffers that the driver has, with their bytes, and a frame that is held are in a snapshot",
+    async run() {
+      const frames: number[][] = [];
+      let takes = false;
+      let room = 0;
+      const make = (how: RigOptions) =>
+        new Rig(
+          new CaifDevice({
+            buffers: 3,
+            onFrame: (frame) => takes && frames.push([...frame]) > 0,
+            onRoom: () => void room++,
+          }),
+          how,
+        );
+      await using it = make({});
+      it.model.send(Uint8Array.of(1, 2, 3));
+      it.model.send(Uint8Array.of(4, 5));
+      const held = it.scratch(66);
+      held.bytes.set([8, 9], 32);
+      it.raw(0, [{ address: held.address, length: 66 }]);
+      assertEquals([it.model.room, it.queue(0).usedIndex], [1, 0]);
+      const before = it.queue(1);
+      await using next = it.moveTo(make(it.memory));
+      room = 0;
+      await it.turn();
+      assertEquals([next.model.room, room], [1, 1]);
+      // What the driver finds at its earlier addresses is what the first modem put there.
+      const view = new DataView(it.machine.memory.bytes.buffer);
+      const desc = before.region.address - it.machine.memory.base;
+      const texts = [0, 1].map((i) => {
+        const head = view.getUint16(desc + before.layout.availOffset + 4 + 2 * i, true);
+        const address = Number(view.getBigUint64(desc + 16 * head, true));
+        using memory = next.machine.openMemory(address, 40);
+        return [...memory.bytes.subarray(32, 36)];
+      });
+      assertEquals(texts, [[1, 2, 3, 0], [4, 5, 0, 0]]);
+      takes = true;
+      next.model.resume();
+      assertEquals(frames, [[8, 9]]);
+      assertEquals([it.queue(0).usedIndex, next.model.send(Uint8Array.of(6))], [1, true]);
+      assertEquals([next.model.send(Uint8Array.of(7)), next.log], [false, []]);
+    },
+  }, {
+    name: "a snapshot of a modem with other buffers is refused",
+    async run() {
+      const make = (buffers: number, mtu: number, how: RigOptions = {}) =>
+        new Rig(new CaifDevice({ buffers, mtu, onFrame: () => {} }), how);
+      await using it = make(3, 200);
+      for (let i = 0; i < 3; i++) it.model.send(new Uint8Array(8));
+      for (const [buffers, mtu] of [[2, 200], [3, 300]] as const) {
+        await using other = make(buffers, mtu, it.memory);
+        assertThrows(
+          () => other.machine.restore(structuredClone(it.machine.snapshot())),
+          RangeError,
+          "the modem must have it",
+        );
+      }
     },
   }],
 };
