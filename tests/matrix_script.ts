@@ -38,7 +38,7 @@ export interface ScriptFace {
 /** Serial of the disk that is written here. */
 export const SCRATCH = "SCRATCH";
 
-/** What has it plug devices into the port `port1` first, and say last what it saw. */
+/** The argument that has it plug devices into the port `port1` first, and print last how that went. */
 export const HOT_PLUG = "hot-plug";
 
 /** Length of an answer to wait for, in milliseconds: a guest may have a small part of a busy machine. */
@@ -95,7 +95,7 @@ export default async function main(vireo: Vireo): Promise<void> {
   console.log(JSON.stringify(await checkDevices(own, devices.map(Number))));
 }
 
-/** What a guest saw of a device that QEMU's monitor plugged and unplugged while a driver was at work. */
+/** The life of a device in a guest that QEMU's monitor plugged and unplugged while a driver was at work. */
 export interface PlugFinding {
   /** Drivers of the devices that came. */
   readonly added: readonly (string | undefined)[];

@@ -138,7 +138,7 @@ export async function loadScript(script: string, command = "run"): Promise<Vireo
   return module.default as VireoMain;
 }
 
-/** What V8 says of a name that a module does not export. */
+/** The words of V8 for a name that a module does not export. */
 const NO_EXPORT = /does not provide an export named/;
 
 /**

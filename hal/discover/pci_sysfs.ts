@@ -15,7 +15,7 @@ export interface SysfsPciFunction {
   readonly path: string;
 }
 
-/** What Linux answers for an open file of a device that it has removed. */
+/** The error of Linux for an open file of a device that it has removed. */
 const ENODEV = /\(os error 19\)/;
 
 /** Bits of Linux's resource flags, the third column of a `resource` file. */
