@@ -4,6 +4,7 @@ import { type Console, consoleDriver } from "@vireo/drivers/console";
 import type { DriverInstance, VirtioDriver } from "@vireo/drivers/core";
 import { type Net, netDriver } from "@vireo/drivers/net";
 import { type Rng, rngDriver } from "@vireo/drivers/rng";
+import { pause, timedOut, timeLeft, type WaitOptions, within } from "@vireo/drivers/wait";
 import {
   deviceName,
   Feature,
@@ -40,6 +41,9 @@ export interface VireoOptions {
   /** Told of each event, where the board has no file for its trace. */
   readonly trace?: TraceSink;
 }
+
+/** Milliseconds between two looks at a machine whose Linux is about to find a device. */
+const LOOK_AGAIN = 50;
 
 const OPTIONS: readonly string[] = ["args", "drivers", "onError", "onBindNotice", "trace"];
 
@@ -287,11 +291,21 @@ class Session implements Vireo {
     return await (await import("./inspect/inspect_board.ts")).inspectBoard(this);
   }
 
-  async rescan(): Promise<RescanResult> {
-    if (this.#closed) throw new TypeError("Cannot look at the board again: it was closed");
-    const result = await this.bus.rescan(this.platform);
-    await loadDrivers(this.bus);
-    return result;
+  async rescan(wait?: WaitOptions): Promise<RescanResult> {
+    const call = within(wait ?? {});
+    for (;;) {
+      call.signal?.throwIfAborted();
+      if (this.#closed) throw new TypeError("Cannot look at the board again: it was closed");
+      const result = await this.bus.rescan(this.platform);
+      await loadDrivers(this.bus);
+      const { added, removed, recovered } = result;
+      if (wait === undefined || added.length + removed.length + recovered.length > 0) return result;
+      const left = timeLeft(call);
+      if (left === 0) {
+        throw timedOut("a device to come, go or be reset", call.deadline, { device: this.target });
+      }
+      await pause(Math.min(left, LOOK_AGAIN), call.signal);
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -4,6 +4,7 @@ import type { Console } from "@vireo/drivers/console";
 import type { DriverInstance, VirtioDriver } from "@vireo/drivers/core";
 import type { Net } from "@vireo/drivers/net";
 import type { Rng } from "@vireo/drivers/rng";
+import type { WaitOptions } from "@vireo/drivers/wait";
 import type { Platform } from "@vireo/hal";
 import type { Qmp } from "@vireo/hal/qtest";
 import type { StreamPort } from "@vireo/emu";
@@ -79,19 +80,25 @@ export interface Vireo extends AsyncDisposable {
    * Looks at the board again after devices were plugged or unplugged, as `Bus.rescan`, and imports the drivers of new
    * devices. A `qtest` target that was reset is looked at again by itself.
    *
-   * @throws {VireoError} `HOST_ERROR` If the machine does not answer.
+   * On other targets a look is enough. Where Linux owns the bus (`qemu` on PCI, `devmem`), it takes its time to find
+   * what was plugged and to let go of what is unplugged: give a deadline there, and the call looks until something
+   * changed.
+   *
+   * @param wait How long to look; once by default.
+   * @throws {VireoError} `HOST_ERROR` If the machine does not answer; `TIMEOUT` If nothing changed by the deadline.
+   * The signal's reason if it is aborted.
    * @throws {TypeError} If the board was closed.
    *
    * @example
    * ```ts ignore
    * export default async function main(vireo: Vireo) {
    *   await vireo.qmp?.execute("device_add", { driver: "virtio-rng-pci", bus: "port0" });
-   *   const { added } = await vireo.rescan();
+   *   const { added } = await vireo.rescan({ deadline: 10_000 });
    *   console.log(added.map((device) => device.name));
    * }
    * ```
    */
-  rescan(): Promise<RescanResult>;
+  rescan(wait?: WaitOptions): Promise<RescanResult>;
   /** The first block device. @throws {VireoError} `NO_DEVICE` If there is none. */
   readonly blk: Blk;
   /** The first network device. @throws {VireoError} `NO_DEVICE` If there is none. */

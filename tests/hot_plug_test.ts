@@ -241,6 +241,26 @@ Deno.test("hot plug: machine.plug names the slots that it has", async () => {
   }
 });
 
+Deno.test("vireo.rescan() with a deadline looks until something changes", async () => {
+  await using vireo = await openVireo();
+  const { machine } = vireo.emulated!;
+  const first = vireo.rescan({ deadline: 60_000 });
+  const { removed } = await vireo.rescan();
+  assertEquals(removed, []);
+  machine.plug(new Rng());
+  assertEquals((await first).added.length, 1);
+  const late = await assertRejects(() => vireo.rescan({ deadline: 1 }), VireoError);
+  assertEquals(
+    [late.code, late.message],
+    ["TIMEOUT", "Timed out after 1 ms waiting for a device to come, go or be reset (emu)"],
+  );
+  const stop = new AbortController();
+  const looking = assertRejects(() => vireo.rescan({ signal: stop.signal }), Error, "enough");
+  stop.abort(new Error("enough"));
+  await looking;
+  await assertRejects(() => vireo.rescan({ deadline: -1 }), RangeError, "-1 ms");
+});
+
 Deno.test("vireo.rescan() imports the driver of a new device, once", async () => {
   await using vireo = await openVireo({ transport: "pci" });
   const { machine } = vireo.emulated!;

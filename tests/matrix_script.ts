@@ -20,7 +20,7 @@ import { checkDevices } from "./devices_script.ts";
  * waiting, one after the other, as booting is slow. Prints its findings as JSON, a line for each face that it
  * is told to use, then a line of what `devices_script.ts` finds if it is told to run that.
  *
- * Arguments: the faces as JSON; then, for the other script, its arguments.
+ * Arguments: the faces as JSON; then {@linkcode HOT_PLUG}, or the other script's arguments.
  */
 
 /** Four of the guest's devices, and how the drivers take them. */
@@ -37,6 +37,9 @@ export interface ScriptFace {
 
 /** Serial of the disk that is written here. */
 export const SCRATCH = "SCRATCH";
+
+/** The argument that has it plug devices into the port `port1` first, and print last how that went. */
+export const HOT_PLUG = "hot-plug";
 
 /** Length of an answer to wait for, in milliseconds: a guest may have a small part of a busy machine. */
 const DEADLINE = 20_000;
@@ -58,18 +61,9 @@ export interface MatrixFinding {
   readonly entropy: number;
 }
 
-/** Some of the guest's devices, and how the drivers take them. */
-export interface ScriptFace {
-  /** The first and the last slot of the devices on PCI; all devices by default. */
-  readonly slots?: readonly [first: number, last: number];
-  /** Whether packed rings are used too. */
-  readonly packed: boolean;
-  /** Whether transitional devices are taken as legacy ones. */
-  readonly forceLegacy?: boolean;
-}
-
 export default async function main(vireo: Vireo): Promise<void> {
   const [faces, ...devices] = vireo.args;
+  const plugged = devices[0] === HOT_PLUG ? await plug(vireo) : undefined;
   // The machine is opened again for each way of waiting.
   await vireo[Symbol.asyncDispose]();
   for (const face of JSON.parse(faces!) as ScriptFace[]) {
@@ -94,10 +88,57 @@ export default async function main(vireo: Vireo): Promise<void> {
     }
     console.log(JSON.stringify(findings));
   }
-  if (devices.length === 0) return;
+  if (plugged !== undefined) console.log(JSON.stringify(plugged));
+  if (devices.length === 0 || plugged !== undefined) return;
   await using own = await openVireo({ target: "devmem" });
   await bind(own.bus, false);
   console.log(JSON.stringify(await checkDevices(own, devices.map(Number))));
+}
+
+/** The life of a device in a guest that QEMU's monitor plugged and unplugged while a driver was at work. */
+export interface PlugFinding {
+  /** Drivers of the devices that came. */
+  readonly added: readonly (string | undefined)[];
+  /** How a driver's requests ended when their device went. */
+  readonly ended: string;
+  /** How many devices went. */
+  readonly removed: number;
+  /** Bytes of entropy from the device that was there all the time. */
+  readonly stays: number;
+  /** The driver of what was plugged into the same port then. */
+  readonly again: readonly (string | undefined)[];
+}
+
+async function plug(vireo: Vireo): Promise<PlugFinding> {
+  const { bus } = vireo;
+  const qmp = vireo.qmp!;
+  const rngs = bus.all(rngDriver).length;
+  const added = async (driver: string): Promise<(string | undefined)[]> => {
+    await qmp.execute("device_add", { driver, bus: "port1", id: driver });
+    return (await vireo.rescan({ deadline: DEADLINE })).added.map(({ driver }) => driver?.name);
+  };
+  const first = await added("virtio-rng-pci");
+  const rng = bus.all(rngDriver)[rngs]!;
+  const device = bus.devices.find(({ instance }) => instance === rng);
+  const deleted = qmp.events("DEVICE_DELETED");
+  let ended: VireoError | undefined;
+  const work = (async () => {
+    while (ended === undefined) {
+      await rng.read(16, { deadline: DEADLINE }).catch((error) => ended = error);
+    }
+  })();
+  await qmp.execute("device_del", { id: "virtio-rng-pci" });
+  const { removed } = await vireo.rescan({ deadline: DEADLINE });
+  await work;
+  for await (const { data } of deleted) if (data.device === "virtio-rng-pci") break;
+  return {
+    added: first,
+    ended: ended!.code,
+    removed: removed.filter((gone) => gone === device).length,
+    stays: (await vireo.rng.read(8, { deadline: DEADLINE })).length,
+    // Its driver was not imported yet.
+    again: await added("virtio-balloon-pci"),
+  };
 }
 
 function isOf({ slots }: ScriptFace, { name }: DeviceNode): boolean {

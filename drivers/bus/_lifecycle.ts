@@ -10,6 +10,7 @@ import {
   transportOffer,
 } from "./_features.ts";
 import type { DriverInstance, VirtioDriver } from "../driver.ts";
+import { checkInstance } from "./_driver_shape.ts";
 
 /** Adds status bits, as Linux's `virtio_add_status`. */
 function addStatus(device: BusDevice, bits: number): void {
@@ -104,7 +105,7 @@ export async function probe(
   device.driver = driver;
   try {
     negotiate(device, driver, filter);
-    device.instance = await driver.probe(device); // 11
+    device.instance = checkInstance(driver, device.name, await driver.probe(device)); // 11
     ensureReady(device); // 12
     await device.instance.scan?.(); // 13
     device.gate.setCore(true); // 14

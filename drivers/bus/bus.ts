@@ -20,6 +20,7 @@ import { Places, type SlotError } from "./_places.ts";
 import { type RecoverOptions, RecoveryPolicy } from "./_recovery.ts";
 import type { VirtioDevice } from "../device.ts";
 import type { DriverInstance, VirtioDriver } from "../driver.ts";
+import { checkDriver } from "./_driver_shape.ts";
 import { MmioTransport } from "../transport/mmio.ts";
 import {
   isReservedPci,
@@ -216,10 +217,11 @@ export class Bus implements AsyncDisposable {
    * device that it matches.
    *
    * @returns When the devices that are there were tried; a failure is in their `error`.
-   * @throws {TypeError} If the driver is registered already.
+   * @throws {TypeError} If it is no driver, or is registered already.
    * @throws {AggregateError} If a device could not be taken from its driver in order.
    */
   async registerDriver(driver: VirtioDriver, options: RegisterOptions = {}): Promise<void> {
+    checkDriver(driver);
     if (this.#drivers.includes(driver)) {
       throw new TypeError(`Cannot register ${driver.name}: it is already registered`);
     }

@@ -55,12 +55,16 @@ export class Rng extends QueueDriver {
    * @param target How many bytes, or where to put them.
    * @param options The deadline holds for the whole read; none by default.
    * @returns The bytes, or the array that was given.
+   * @throws {RangeError} If the number is not an integer of at least 0.
    * @throws {VireoError} `BAD_LENGTH` If the device keeps answering with no bytes; `TIMEOUT`,
    * `DEVICE_REMOVED` or why the device failed. The signal's reason if it is aborted.
    */
   read(target: number | Uint8Array, options: WaitOptions = NO_OPTIONS): Promise<Uint8Array> {
     // No `async`: a short read allocates little more than its promise (tests/allocations_test.ts).
     try {
+      if (typeof target === "number" && !(Number.isSafeInteger(target) && target >= 0)) {
+        throw new RangeError(`Cannot read ${target} bytes: expected an integer of at least 0`);
+      }
       const bytes = typeof target === "number" ? new Uint8Array(target) : target;
       const call = options === NO_OPTIONS ? options : within(options);
       return bytes.length > CHUNK ? this.#fillAll(bytes, call) : this.#ask(bytes, call);

@@ -141,11 +141,13 @@ export class Vsock extends QueueDriver {
   /**
    * Connects to a port.
    *
+   * @throws {RangeError} If it is no port.
    * @throws {VireoError} `COMMAND_REFUSED` or `IO_ERROR` If nobody listens there; `TIMEOUT` after 2 s or
    * the deadline; `UNSUPPORTED` If the device has no such type; the signal's reason.
    */
   async connect(port: number, options: VsockConnectOptions = {}): Promise<VsockConnection> {
     const { cid = VSOCK_HOST_CID, type = VsockType.STREAM } = options;
+    checkPort("connect to", port);
     this.#checkType(type);
     if (this.failure !== undefined) throw this.failure;
     const call = within(options, CONNECT_DEADLINE);
@@ -159,10 +161,11 @@ export class Vsock extends QueueDriver {
   /**
    * Takes connections at a port.
    *
-   * @throws {RangeError} If someone listens there already; {VireoError} `UNSUPPORTED`.
+   * @throws {RangeError} If it is no port, or someone listens there already; {VireoError} `UNSUPPORTED`.
    */
   listen(port: number, options: { readonly type?: VsockType } = {}): VsockListener {
     const { type = VsockType.STREAM } = options;
+    checkPort("listen at", port);
     this.#checkType(type);
     if (this.#listeners.has(port)) {
       throw new RangeError(`Cannot listen at port ${port}: it is in use`);
@@ -331,6 +334,12 @@ export class Vsock extends QueueDriver {
 }
 
 const NONE = new Uint8Array(0);
+
+/** @throws {RangeError} If it is no port: 2^32 - 1 stands for any. */
+function checkPort(verb: string, port: number): void {
+  if (Number.isInteger(port) && port >= 0 && port < 0xffff_ffff) return;
+  throw new RangeError(`Cannot ${verb} port ${port}: expected an integer from 0 to 4294967294`);
+}
 
 /** Packets that wait for the device, or that it has not returned. */
 function packetsIn(queue: RequestQueue): number {

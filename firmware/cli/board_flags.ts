@@ -28,6 +28,10 @@ export function boardOptions(
     }
   }
   const fields = Object.entries(rows).map(([field, row], i) => [field, row.parse(given[i]!.value)]);
+  for (const { name, value } of given) {
+    if (![value].flat().includes("" as never)) continue;
+    throw new UsageError(`${name}: expected a value that is not empty`);
+  }
   // The rows are the type's own.
   const board = Object.fromEntries(fields) as BoardOptions;
   const { transport, legacy, transitional } = board;

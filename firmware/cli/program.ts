@@ -108,6 +108,9 @@ function recordedLine(given: readonly string[], { commands }: Tables): string[] 
   if (first === undefined) {
     throw new UsageError(`record: expected a command, got '${words[0] ?? ""}'`);
   }
+  if (!("commands" in first) && first.board === undefined) {
+    throw new UsageError(`record: ${first.name} drives no devices`);
+  }
   // Behind the command's name: what follows may be a script's.
   words.splice("commands" in first ? 2 : 1, 0, "--record", output);
   return words;

@@ -8,6 +8,7 @@ import { openBoard } from "../target/open_board.ts";
 import type { BoardOptions } from "../target/options.ts";
 import { parseTarget } from "../target/target.ts";
 import { inGuest } from "../terminal/environment.ts";
+import { openSink, type Sink } from "../terminal/files.ts";
 import { progress } from "../terminal/output.ts";
 import { Finished, NeedsGuest, parseCount, UsageError } from "../terminal/usage.ts";
 
@@ -43,6 +44,7 @@ export async function check(board: BoardOptions, flags: CheckFlags): Promise<voi
     throw new NeedsGuest("check: the devices of a guest are checked in the guest");
   }
   const { target } = board;
+  using reports = await openReports(flags);
   let done = 0;
   const results = await runChecks({
     checks,
@@ -60,19 +62,43 @@ export async function check(board: BoardOptions, flags: CheckFlags): Promise<voi
   if (results.length === 0) {
     throw new UsageError("check: no device of the board is one that the checks are about");
   }
-  await writeResults(results, target, flags);
+  await writeResults(results, target, { reports, json: flags.json === true });
   if (countResults(results).fail > 0) throw new Finished(1);
 }
 
-/** Writes results as the flags say. */
+/** The files of reports, which are opened before anything is checked. */
+interface Reports extends Disposable {
+  readonly junit: Sink | undefined;
+  readonly html: Sink | undefined;
+}
+
+/**
+ * Opens the files that the flags name.
+ *
+ * @throws {VireoError} `HOST_ERROR` If one cannot be written.
+ */
+export async function openReports(flags: Pick<CheckFlags, "junit" | "html">): Promise<Reports> {
+  using cleanup = new DisposableStack();
+  const open = async (path: string | undefined, option: string): Promise<Sink | undefined> =>
+    path === undefined ? undefined : cleanup.use(await openSink(path, option));
+  const files = {
+    junit: await open(flags.junit, "--junit"),
+    html: await open(flags.html, "--html"),
+  };
+  const opened = cleanup.move();
+  return { ...files, [Symbol.dispose]: () => opened.dispose() };
+}
+
+/** Writes results to the files, and to standard output. */
 export async function writeResults(
   results: readonly CheckResult[],
   target: string,
-  flags: CheckFlags,
+  { reports, json }: { readonly reports: Reports; readonly json: boolean },
 ): Promise<void> {
-  if (flags.junit !== undefined) await Deno.writeTextFile(flags.junit, junit(results, target));
-  if (flags.html !== undefined) await Deno.writeTextFile(flags.html, html(results, target));
-  if (flags.json) {
+  const utf8 = new TextEncoder();
+  await reports.junit?.write(utf8.encode(junit(results, target)));
+  await reports.html?.write(utf8.encode(html(results, target)));
+  if (json) {
     const rows = results.map((result) => resultRow(result, target));
     console.log(JSON.stringify({ target, counts: countResults(results), results: rows }, null, 2));
   } else console.log(resultsText(results, target));

@@ -7,7 +7,7 @@ import { matchesRow } from "../check/select.ts";
 import type { BoardOptions } from "../target/options.ts";
 import { progress } from "../terminal/output.ts";
 import { Finished, parseCount, UsageError } from "../terminal/usage.ts";
-import { type CheckFlags, writeResults } from "./check.ts";
+import { type CheckFlags, openReports, writeResults } from "./check.ts";
 import { loadScript } from "./run.ts";
 
 /** Choices of a command line. */
@@ -41,7 +41,8 @@ export async function checkDriver(
     throw new UsageError(`check driver: expected a script, or a bundled driver: ${names}`);
   }
   const bundled = BUNDLED.find(({ name }) => name === script);
-  const main = bundled?.main ?? await loadScript(script);
+  const main = bundled?.main ?? await loadScript(script, "check driver");
+  using reports = await openReports(flags);
   let done = 0;
   const results = await quietly(() =>
     runDriver({
@@ -57,7 +58,7 @@ export async function checkDriver(
     })
   );
   progress("", 1);
-  await writeResults(results, `driver ${script}`, flags);
+  await writeResults(results, `driver ${script}`, { reports, json: flags.json === true });
   if (countResults(results).fail > 0) throw new Finished(1);
 }
 

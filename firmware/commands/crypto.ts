@@ -7,7 +7,7 @@ import {
   CryptoMac,
   CryptoService,
 } from "@vireo/hal";
-import { parseCount, parseHexBytes } from "../terminal/usage.ts";
+import { parseHexBytes, UsageError } from "../terminal/usage.ts";
 import type { JsonFlag } from "./command.ts";
 import type { Vireo } from "../vireo.ts";
 
@@ -53,7 +53,18 @@ export async function aesCbc(vireo: Vireo, text: string, flags: CipherFlags): Pr
     parseHexBytes(flags.key, "--key"),
     parseHexBytes(flags.iv, "--iv"),
   ];
-  parseCount(String(iv.length), "--iv length", 16, 16);
+  for (
+    const [what, { length }, lengths] of [
+      ["data", data, "a multiple of 16"],
+      ["--key", key, "16, 24 or 32"],
+      ["--iv", iv, "16"],
+    ] as const
+  ) {
+    if (what === "data" ? length % 16 === 0 : lengths.split(/\D+/).includes(String(length))) {
+      continue;
+    }
+    throw new UsageError(`${what}: expected ${lengths} bytes, got ${length}`);
+  }
   await using cipher = await vireo.get(cryptoDriver).cipher(CryptoCipher.AES_CBC, key);
   const options = { signal: vireo.signal };
   const result = flags.decrypt

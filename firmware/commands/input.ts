@@ -43,6 +43,9 @@ interface WatchFlags extends JsonFlag {
   readonly type?: string;
 }
 
+/** The last code of a key, Linux's `KEY_MAX`. */
+const LAST_KEY = 0x2ff;
+
 /** `vireo input watch`. */
 export async function watch(vireo: Vireo, flags: WatchFlags): Promise<void> {
   const input = vireo.get(inputDriver);
@@ -55,7 +58,7 @@ export async function watch(vireo: Vireo, flags: WatchFlags): Promise<void> {
       throw new UsageError("--type: only the emulator's devices can be typed on");
     }
     for (const code of flags.type.split(",")) {
-      model.tap(parseCount(code, "--type"));
+      model.tap(parseCount(code, "--type", 1, LAST_KEY));
     }
   }
   let left = count;

@@ -8,6 +8,7 @@ import {
   pciName,
   type PciNode,
   statusText,
+  VireoError,
 } from "@vireo/hal";
 import { capabilityText, type PciDetails, type VirtioDevice } from "@vireo/drivers/core";
 import type { Vireo } from "../vireo.ts";
@@ -262,5 +263,9 @@ export async function probe(board: BoardOptions, flags: { json?: true }): Promis
   await using vireo = await openVireo(board);
   const report = describeBoard(vireo, board);
   console.log(flags.json ? JSON.stringify(report, null, 2) : boardText(report));
-  if (report.errors.length > 0) throw new Error(`${report.errors.length} slots failed`);
+  const { length } = report.errors;
+  if (length === 0) return;
+  throw new VireoError("PROBE_FAILED", `Cannot use ${length} ${length === 1 ? "slot" : "slots"}`, {
+    device: vireo.target,
+  });
 }

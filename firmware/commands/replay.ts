@@ -5,6 +5,7 @@ import { readRecording } from "../record/replay_board.ts";
 import { withReplay } from "../record/replay_program.ts";
 import { type BoardOptions, DEFAULT_BOARD } from "../target/options.ts";
 import type { CommandRow } from "./command.ts";
+import { openSink } from "../terminal/files.ts";
 import { report } from "../terminal/report.ts";
 import { Finished, UsageError } from "../terminal/usage.ts";
 
@@ -123,7 +124,8 @@ async function writeTest(bytes: Uint8Array, recording: string, file: string): Pr
   const source = TEST.replaceAll("SCRIPT", () => new URL(`file://${script.path}`).pathname)
     .replace("RECORDING", () => recording.replace(/^.*\//, ""))
     .replace("LINES", () => quoted);
-  await Deno.writeTextFile(file, source);
+  using sink = await openSink(file, "--to-test");
+  await sink.write(new TextEncoder().encode(source));
 }
 
 const TEST =

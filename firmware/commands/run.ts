@@ -4,7 +4,8 @@ import { interruptible } from "../terminal/interrupts.ts";
 import { toFileUrl } from "../terminal/paths.ts";
 import type { BoardOptions } from "../target/options.ts";
 import { moduleMistake } from "../terminal/module_mistake.ts";
-import { say } from "../terminal/report.ts";
+import { inGuest } from "../terminal/environment.ts";
+import { report, say } from "../terminal/report.ts";
 import { UsageError } from "../terminal/usage.ts";
 import type { Vireo, VireoMain } from "../vireo.ts";
 import { openVireo } from "../session.ts";
@@ -23,6 +24,7 @@ export async function run(
   let opened: Vireo | undefined;
   const code = async (): Promise<void> => {
     const main = await loadScript(script);
+    using _uncaught = reportUncaught(() => opened);
     await using vireo = opened = await openVireo(board, {
       args,
       onBindNotice: (notice) => sayNotice(notice),
@@ -35,6 +37,42 @@ export async function run(
     }
   };
   await interruptible(code, () => opened?.abort(new Error("Interrupted")));
+}
+
+/**
+ * Reports an error that no call returns, as all others are: of a promise that nobody waits for, or thrown from a
+ * timer. The command ends then, unless the script listens for such errors itself and takes this one.
+ */
+function reportUncaught(opened: () => Vireo | undefined): Disposable {
+  // In a guest its first process does it.
+  const types = inGuest() ? [] : ["error", "unhandledrejection"] as const;
+  const listen = (): void => types.forEach((type) => addEventListener(type, onError));
+  const leave = (): void => types.forEach((type) => removeEventListener(type, onError));
+  const onError = (event: ErrorEvent | PromiseRejectionEvent): void => {
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    // Ours is the first listener, and must be asked last.
+    leave();
+    const taken = !dispatchEvent(sameEvent(event));
+    listen();
+    if (taken) return;
+    const code = report("reason" in event ? event.reason : event.error);
+    const vireo = opened();
+    void Promise.resolve(vireo && sayViolations(vireo)).finally(() => Deno.exit(code));
+  };
+  listen();
+  return { [Symbol.dispose]: leave };
+}
+
+/** The same news once more, as an event is dispatched once. */
+function sameEvent(event: ErrorEvent | PromiseRejectionEvent): Event {
+  if ("reason" in event) {
+    const { promise, reason } = event;
+    return new PromiseRejectionEvent(event.type, { promise, reason, cancelable: true });
+  }
+  const { error, message, filename, lineno, colno } = event;
+  const about = { error, message, filename, lineno, colno };
+  return new ErrorEvent(event.type, { ...about, cancelable: true });
 }
 
 /** How many violations are said one by one. */
@@ -84,45 +122,52 @@ export function provideScript(load: () => Promise<{ default?: unknown }>): void 
 /**
  * Imports a script's default export.
  *
+ * @param command The command that it is for, which says what is wrong with it.
  * @throws {UsageError} If the file is missing or has no default function.
  */
-export async function loadScript(script: string): Promise<VireoMain> {
-  if (bundled === undefined) await checkFile(script);
+export async function loadScript(script: string, command = "run"): Promise<VireoMain> {
+  if (bundled === undefined) await checkFile(script, command);
   const module = await (bundled?.() ?? import(toFileUrl(script)).catch((error) => {
-    throw mistakeOf(script, error);
+    throw mistakeOf(script, command, error);
   }));
-  if (typeof module.default !== "function") {
+  if (typeof module.default !== "function" || /^class\b/.test(String(module.default))) {
     throw new UsageError(
-      `run: ${script}: expected 'export default async function (vireo: Vireo) { ... }'`,
+      `${command}: ${script}: expected 'export default async function (vireo: Vireo) { ... }'`,
     );
   }
   return module.default as VireoMain;
 }
 
+/** The words of V8 for a name that a module does not export. */
+const NO_EXPORT = /does not provide an export named/;
+
 /**
  * Explains why a script cannot be loaded, as one line with the place; the error itself if the
  * script was loaded, and threw it.
  */
-function mistakeOf(script: string, error: unknown): unknown {
-  if (!(error instanceof Error) || !("code" in error) || error.code !== "ERR_MODULE_NOT_FOUND") {
-    return error;
-  }
-  return new UsageError(`run: Cannot load ${script}: ${moduleMistake(error.message)}`, {
+function mistakeOf(script: string, command: string, error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  const missing = "code" in error && error.code === "ERR_MODULE_NOT_FOUND";
+  // V8 says the place in the message.
+  if (!missing && !(error instanceof SyntaxError && NO_EXPORT.test(error.message))) return error;
+  return new UsageError(`${command}: Cannot load ${script}: ${moduleMistake(error.message)}`, {
     cause: error,
   });
 }
 
 /** @throws {UsageError} If there is no such script. */
-export async function checkFile(script: string): Promise<void> {
+export async function checkFile(script: string, command = "run"): Promise<void> {
   try {
     if ((await Deno.stat(script)).isFile) return;
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory)) {
       throw error;
     }
-    throw new UsageError(`run: no such file: ${script}`);
+    throw new UsageError(`${command}: no such file: ${script}`);
   }
-  throw new UsageError(`run: ${script} must be a file with a script; it is a folder or a device`);
+  throw new UsageError(
+    `${command}: ${script} must be a file with a script; it is a folder or a device`,
+  );
 }
 
 /** The project's configuration, whose import map scripts use. */

@@ -25,7 +25,11 @@ export async function shell(board: BoardOptions, flags: ShellFlags = {}): Promis
   }
   const child = new Deno.Command(Deno.execPath(), {
     args: ["repl", "--quiet", "-A", ...replArguments()],
-    env: { [SHELL_BOARD]: JSON.stringify(board) },
+    env: {
+      [SHELL_BOARD]: JSON.stringify(board),
+      // Deno's REPL has colours in a pipe too.
+      ...Deno.stdout.isTerminal() ? {} : { NO_COLOR: "1" },
+    },
     stdin: "inherit",
     stdout: "inherit",
     stderr: "inherit",

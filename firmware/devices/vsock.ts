@@ -21,7 +21,12 @@ export const VSOCK: BoardDevice = {
     }
     const host = cleanup.use(new UnixVsockHost(value));
     const model = new VsockDevice({ host });
-    host.listen(model);
+    try {
+      host.listen(model);
+    } catch (cause) {
+      const { hostError } = await import("../terminal/files.ts");
+      throw hostError(`--with vsock: Cannot listen at ${value}`, cause);
+    }
     return model;
   },
 };

@@ -59,6 +59,7 @@ export async function runInGuest(command: GuestCommand): Promise<number> {
   if (kvm) await requireKvm(guest.arch);
   // Before the output file is emptied.
   await requireQemu(guest, board.qemu);
+  if (board.kernel !== undefined) (await openInput(board.kernel, "--kernel")).close();
   await using cleanup = new AsyncDisposableStack();
   using output = command.output === undefined ? undefined : await openSink(command.output);
   // Closed by its stream.

@@ -16,14 +16,14 @@ export interface Sink extends Disposable {
 }
 
 /**
- * Opens what `--output` names, emptied, or standard output.
+ * Opens what `--output` or another option names, emptied, or standard output.
  *
  * @throws {VireoError} `HOST_ERROR` If the file cannot be written.
  */
-export async function openSink(path: string | undefined): Promise<Sink> {
+export async function openSink(path: string | undefined, option = "--output"): Promise<Sink> {
   if (path === undefined) return { path, write: writeAll, [Symbol.dispose]: () => {} };
   const refused = (cause: unknown): never => {
-    throw hostError(`--output: Cannot write ${path}`, cause);
+    throw hostError(`${option}: Cannot write ${path}`, cause);
   };
   const file = await Deno.open(path, { write: true, create: true, truncate: true }).catch(refused);
   return {

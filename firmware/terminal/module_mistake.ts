@@ -12,5 +12,7 @@ export function moduleMistake(text: string): string {
   // Deno's bundler has words of its own around those of the message.
   const what = lines.map((line) => line.replace(/^(exit code \d+|error: )/, "").trim())
     .find((line) => line !== "") ?? "";
-  return `${what.replace(/\.$/, "")}${place === undefined ? "" : `, at ${decodeURI(place)}`}`;
+  return `${what.replace(/\.$/, "").replace(/ at file:\/\/(\S+)$/, ", at $1")}${
+    place === undefined ? "" : `, at ${decodeURI(place)}`
+  }`;
 }

@@ -37,7 +37,13 @@ export function report(error: unknown): number {
     return EXIT.USAGE;
   }
   say(error);
-  return EXIT.FAILED;
+  return isOurRefusal(error) ? EXIT.USAGE : EXIT.FAILED;
+}
+
+/** Whether a part of Vireo refused what a command line asked of it, and no script did. */
+function isOurRefusal(error: unknown): boolean {
+  return error instanceof RangeError && /^Cannot /.test(error.message) &&
+    ownFrames(error).length === 0;
 }
 
 /** Says an error and its causes on standard error, unless that was done already. */
@@ -94,9 +100,18 @@ function describe(error: unknown): string[] {
   if (!(error instanceof Error)) return [String(error)];
   // Its frames are those of who gathered the errors.
   if (error instanceof AggregateError) return [error.message];
-  const frames = (error.stack ?? "").split("\n").filter((line) => /^\s*at /.test(line));
-  const own = frames.filter((line) => !INNER_FRAME.test(line) && !ROOMS.test(line));
+  if (isOurRefusal(error)) return [error.message];
+  const own = ownFrames(error);
   // The host's refusal of a call of ours, for example because a disk is full.
   if (own.length === 0 && isHostError(error)) return [error.message];
-  return [`${error.name}: ${error.message}`, ...own.length > 0 ? own : frames];
+  return [`${error.name}: ${error.message}`, ...own.length > 0 ? own : framesOf(error)];
+}
+
+function framesOf(error: Error): string[] {
+  return (error.stack ?? "").split("\n").filter((line) => /^\s*at /.test(line));
+}
+
+/** The frames in what the user wrote. */
+function ownFrames(error: Error): string[] {
+  return framesOf(error).filter((line) => !INNER_FRAME.test(line) && !ROOMS.test(line));
 }

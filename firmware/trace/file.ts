@@ -1,4 +1,5 @@
-import { VireoError } from "@vireo/hal";
+import type { VireoError } from "@vireo/hal";
+import { hostError } from "../terminal/files.ts";
 
 /** Bytes that are kept before they are written. */
 const CHUNK = 1 << 16;
@@ -9,6 +10,9 @@ const utf8 = new TextEncoder();
 /** A file that is written as it goes: whole chunks at once, the rest at the end of the turn. */
 export class TraceFile implements Disposable {
   readonly #file: Deno.FsFile;
+  /** Writes to the file, or notes why the host refuses, after which there is nothing more to write. */
+  readonly #put: (bytes: Uint8Array) => void;
+  #refused: VireoError | undefined;
   readonly #chunk = new Uint8Array(CHUNK);
   #length = 0;
   #text = "";
@@ -22,11 +26,20 @@ export class TraceFile implements Disposable {
    * @throws {VireoError} `HOST_ERROR` If it cannot be made.
    */
   constructor(path: string, what = "trace") {
+    const refused = (cause: unknown): VireoError =>
+      hostError(`Cannot write the ${what} to ${path}`, cause);
     try {
       this.#file = Deno.openSync(path, { write: true, create: true, truncate: true });
     } catch (cause) {
-      throw new VireoError("HOST_ERROR", `Cannot write the ${what} to ${path}`, { cause });
+      throw refused(cause);
     }
+    this.#put = (bytes) => {
+      try {
+        if (this.#refused === undefined) writeAll(this.#file, bytes);
+      } catch (cause) {
+        this.#refused = refused(cause);
+      }
+    };
   }
 
   /** Appends text, which is encoded many lines at once: for a line alone that costs more than to make it. */
@@ -41,7 +54,7 @@ export class TraceFile implements Disposable {
     if (this.#closed) return;
     this.#encode();
     if (this.#length + bytes.length > CHUNK) this.#flush();
-    if (bytes.length > CHUNK) return writeAll(this.#file, bytes);
+    if (bytes.length > CHUNK) return this.#put(bytes);
     this.#chunk.set(bytes, this.#length);
     this.#length += bytes.length;
     this.#later();
@@ -63,17 +76,22 @@ export class TraceFile implements Disposable {
     if (text !== "") this.write(utf8.encode(text));
   }
 
-  /** Writes what is left, and closes the file. */
+  /**
+   * Writes what is left, and closes the file.
+   *
+   * @throws {VireoError} `HOST_ERROR` If the host refused to write some of it.
+   */
   [Symbol.dispose](): void {
     if (this.#closed) return;
     this.#flush();
     this.#closed = true;
     this.#file.close();
+    if (this.#refused !== undefined) throw this.#refused;
   }
 
   #flush(): void {
     this.#encode();
-    writeAll(this.#file, this.#chunk.subarray(0, this.#length));
+    this.#put(this.#chunk.subarray(0, this.#length));
     this.#length = 0;
   }
 }

@@ -15,6 +15,7 @@ import {
 } from "@vireo/hal";
 import {
   FileMmio,
+  isThere,
   parsePciResources,
   pciCapabilities,
   sysfsDriver,
@@ -140,7 +141,11 @@ function takeFromDriver({ name, path }: SysfsPciFunction, allowed: boolean): Dis
   }
   const directory = Deno.realPathSync(`${path}/driver`);
   Deno.writeTextFileSync(`${directory}/unbind`, name);
-  return { [Symbol.dispose]: () => Deno.writeTextFileSync(`${directory}/bind`, name) };
+  return {
+    [Symbol.dispose]: () => {
+      if (isThere(path)) Deno.writeTextFileSync(`${directory}/bind`, name);
+    },
+  };
 }
 
 /** Restores, on disposal, what drivers change in configuration space. */

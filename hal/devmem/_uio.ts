@@ -6,7 +6,7 @@ import {
   PciRegister,
   VireoError,
 } from "@vireo/hal";
-import { sysfsDriver, type SysfsPciFunction } from "../discover/mod.ts";
+import { isThere, sysfsDriver, type SysfsPciFunction } from "../discover/mod.ts";
 import { errnoName } from "./errno.ts";
 import type { PciLine } from "./_pci.ts";
 import type { ShimSymbols } from "./_shim.ts";
@@ -28,8 +28,9 @@ interface UioBinding extends Disposable {
 export function bindUio({ name, path }: SysfsPciFunction): UioBinding | undefined {
   // The bus's drivers are beside its devices.
   const driver = `${path.slice(0, path.lastIndexOf("/devices/"))}/drivers/${UIO_DRIVER}`;
-  if (!exists(driver) || sysfsDriver(path) !== undefined) return undefined;
+  if (!isThere(driver) || sysfsDriver(path) !== undefined) return undefined;
   const unbind = (): void => {
+    if (!isThere(path)) return;
     if (sysfsDriver(path) === UIO_DRIVER) Deno.writeTextFileSync(`${driver}/unbind`, name);
     Deno.writeTextFileSync(`${path}/driver_override`, "\n");
   };
@@ -45,16 +46,6 @@ export function bindUio({ name, path }: SysfsPciFunction): UioBinding | undefine
   }
   unbind();
   return undefined;
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
 }
 
 /**
@@ -161,10 +152,18 @@ export class UioLine implements PciLine {
       this.#waiters.clear();
       for (const waiter of waiters) {
         if (result > 0) waiter.resolve();
-        else waiter.reject(failed("Cannot wait for interrupts", this.#config.name, result));
+        else waiter.reject(this.#failed(result));
       }
     }
     this.#parked = undefined;
+  }
+
+  #failed(result: number): VireoError {
+    const { name } = this.#config;
+    // What Linux answers when it has removed the function.
+    return errnoName(-result) === "EIO"
+      ? new VireoError("DEVICE_REMOVED", "The device is not there any more", { device: name })
+      : failed("Cannot wait for interrupts", name, result);
   }
 }
 

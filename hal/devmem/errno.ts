@@ -1,9 +1,10 @@
 import { VireoError, type VireoErrorCode } from "@vireo/hal";
 
-/** The errors of `open`, `mmap` and `munmap` by number, the same on x86_64 and aarch64. */
+/** The errors of the shim's calls by number, the same on x86_64 and aarch64. */
 const NAMES: Readonly<Record<number, string>> = {
   1: "EPERM",
   2: "ENOENT",
+  5: "EIO",
   6: "ENXIO",
   9: "EBADF",
   11: "EAGAIN",

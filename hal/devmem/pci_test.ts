@@ -158,6 +158,30 @@ Deno.test("a function that a Linux driver has is taken with leave only, and give
   assertEquals(written("bind"), "0000:00:03.0");
 });
 
+Deno.test("of a function that Linux has removed reads are ones, writes are lost, and its lease ends in order", async () => {
+  using files = fixture("virtio-pci");
+  await using platform = open(files, true);
+  const lease = only(platform).open();
+  const memory = lease.openBar(4);
+  memory.write32(0x10, 0x1234_5678);
+  const other = platform.openMemory(0, 4096);
+  // Linux takes the pages of a window away, as this does: what is touched next is a SIGBUS.
+  Deno.truncateSync(`${files.at}/resource4`, 0);
+  assertEquals([memory.read32(0x10), memory.read16(0x3ffe), memory.read8(1)], [
+    0xffff_ffff,
+    0xffff,
+    0xff,
+  ]);
+  memory.write16(0x100, 7);
+  assertEquals(Deno.statSync(`${files.at}/resource4`).size, 0);
+  assertEquals(other.bytes[0], 0, "another window stays as it is");
+  other[Symbol.dispose]();
+  Deno.removeSync(files.at, { recursive: true });
+  lease[Symbol.dispose]();
+  const bind = `${files.pci}/../drivers/virtio-pci/bind`;
+  assertEquals(Deno.readTextFileSync(bind), "", "nothing is there to give back");
+});
+
 Deno.test("a function that Linux's UIO does not take is polled, and nothing stays of the attempt", async () => {
   using files = fixture();
   const drivers = `${files.pci}/../drivers/uio_pci_generic`;

@@ -6,8 +6,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -90,10 +93,58 @@ static int64_t address_or_errno(void *address) {
   return address == MAP_FAILED ? -(int64_t)errno : (int64_t)(intptr_t)address;
 }
 
+/*
+ * The windows of registers. When Linux removes a PCI function it takes the pages of its windows away, and an
+ * access is a SIGBUS. On the bus, reads of a function that is gone are all ones and writes are lost, so the
+ * handler puts memory with ones in the window's place. More windows than these are not looked after.
+ */
+static struct {
+  _Atomic uintptr_t start;
+  _Atomic uintptr_t end;
+} windows[256];
+static const size_t window_count = sizeof windows / sizeof windows[0];
+static struct sigaction before;
+
+static void on_bus_error(int number, siginfo_t *info, void *context) {
+  uintptr_t at = (uintptr_t)info->si_addr;
+  int saved = errno;
+  for (size_t i = 0; info->si_code == BUS_ADRERR && i < window_count; i++) {
+    uintptr_t start = windows[i].start, end = windows[i].end;
+    if (at < start || at >= end) continue;
+    void *ones = mmap((void *)start, end - start, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    if (ones == MAP_FAILED) break;
+    memset(ones, 0xff, end - start);
+    errno = saved;
+    return;
+  }
+  errno = saved;
+  if ((before.sa_flags & SA_SIGINFO) != 0) before.sa_sigaction(number, info, context);
+  else if (before.sa_handler == SIG_DFL || before.sa_handler == SIG_IGN) sigaction(number, &before, NULL);
+  else before.sa_handler(number);
+}
+
+__attribute__((constructor)) static void watch_windows(void) {
+  struct sigaction ours = {.sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+  sigaction(SIGBUS, &ours, &before);
+}
+
+__attribute__((destructor)) static void leave_windows(void) {
+  struct sigaction now;
+  if (sigaction(SIGBUS, NULL, &now) == 0 && now.sa_sigaction == on_bus_error)
+    sigaction(SIGBUS, &before, NULL);
+}
+
 /* Maps a page-aligned physical range. Returns an address or -errno. */
 int64_t vireo_map(int32_t fd, uint64_t physical, uint64_t length) {
-  return address_or_errno(
-      mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)physical));
+  void *address = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)physical);
+  for (size_t i = 0; address != MAP_FAILED && i < window_count; i++) {
+    uintptr_t none = 0;
+    if (!atomic_compare_exchange_strong(&windows[i].start, &none, (uintptr_t)address)) continue;
+    windows[i].end = (uintptr_t)address + length;
+    break;
+  }
+  return address_or_errno(address);
 }
 
 /*
@@ -113,6 +164,11 @@ int64_t vireo_map_huge(uint64_t length) {
 }
 
 int32_t vireo_unmap(void *address, uint64_t length) {
+  for (size_t i = 0; i < window_count; i++) {
+    if (windows[i].start != (uintptr_t)address) continue;
+    windows[i].end = 0;
+    windows[i].start = 0;
+  }
   return munmap(address, length) < 0 ? -errno : 0;
 }
 

@@ -15,6 +15,9 @@ export interface SysfsPciFunction {
   readonly path: string;
 }
 
+/** The error of Linux for an open file of a device that it has removed. */
+const ENODEV = /\(os error 19\)/;
+
 /** Bits of Linux's resource flags, the third column of a `resource` file. */
 const RESOURCE = { IO: 0x100, MEMORY: 0x200 } as const;
 
@@ -78,9 +81,21 @@ export function sysfsDriver(path: string): string | undefined {
   }
 }
 
+/** Whether there is a file or folder of this path; a function's folder goes with the function. */
+export function isThere(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
 /**
  * Registers behind a file. Each access is one read or write of its width at its offset, as for sysfs's
- * configuration space (`config`) and I/O ports (`resource0`).
+ * configuration space (`config`) and I/O ports (`resource0`). Of a function that Linux has removed, reads
+ * are all ones and writes are lost, as on the bus.
  */
 export class FileMmio implements Mmio, Disposable {
   /** Name for messages. */
@@ -159,23 +174,34 @@ export class FileMmio implements Mmio, Disposable {
   }
 
   #read(offset: number, width: number, bytes: Uint8Array): void {
-    this.#seek(offset, width);
-    if (this.#file.readSync(bytes) !== width) throw this.#failed(offset, "nothing");
+    const read = this.#access(offset, width, () => this.#file.readSync(bytes));
+    if (read === undefined) bytes.fill(0xff);
+    else if (read !== width) throw this.#failed(offset, "nothing");
   }
 
   #write(offset: number, width: number, bytes: Uint8Array): void {
-    this.#seek(offset, width);
-    if (this.#file.writeSync(bytes) !== width) throw this.#failed(offset, "a part of it written");
+    const written = this.#access(offset, width, () => this.#file.writeSync(bytes));
+    if (written !== undefined && written !== width) {
+      throw this.#failed(offset, "a part of it written");
+    }
   }
 
-  #seek(offset: number, width: number): void {
+  /** The result of a call at an offset, or undefined if Linux has removed the function. */
+  #access(offset: number, width: number, call: () => number | null): number | null | undefined {
     if (this.#closed) {
       throw new VireoError("BAD_ACCESS", "Cannot access a register: the window is closed", {
         device: this.name,
       });
     }
     checkAccess(this, offset, width);
-    this.#file.seekSync(offset, Deno.SeekMode.Start);
+    try {
+      this.#file.seekSync(offset, Deno.SeekMode.Start);
+      return call();
+    } catch (error) {
+      // Deno's error has no code for it.
+      if (error instanceof Error && ENODEV.test(error.message)) return undefined;
+      throw error;
+    }
   }
 
   #failed(offset: number, seen: string): VireoError {

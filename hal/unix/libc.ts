@@ -2,6 +2,7 @@ import { VireoError } from "../errors.ts";
 
 const SYMBOLS = {
   __errno_location: { parameters: [], result: "pointer" },
+  strerror: { parameters: ["i32"], result: "pointer" },
   accept4: { parameters: ["i32", "pointer", "pointer", "i32"], result: "i32" },
   bind: { parameters: ["i32", "buffer", "u32"], result: "i32" },
   close: { parameters: ["i32"], result: "i32" },
@@ -427,8 +428,10 @@ export class Libc {
   }
 
   #error(call: string): VireoError {
+    const errno = this.#errno();
+    const words = this.#c.strerror(errno);
     return new VireoError("HOST_ERROR", `Cannot call ${call}: the host refused`, {
-      seen: `errno ${this.#errno()}`,
+      seen: words === null ? `errno ${errno}` : Deno.UnsafePointerView.getCString(words),
     });
   }
 }

@@ -119,6 +119,58 @@ const CASES: Readonly<
       "    at Object.remove (SCRIPT:19:69)",
     ],
   },
+  "a promise that nobody waits for, and a violation": {
+    probe: "queue!.add(new SgList(1).addWritable(0x10, 64), 0); queue!.kick();",
+    main: `${USE}
+  setTimeout(() => void Promise.reject(new VireoError("TIMEOUT", "Floating")), 20);`,
+    code: 1,
+    err: [
+      "vireo: virtio3: Cannot restore the device: mine has no restore() (virtio3) [UNSUPPORTED]",
+      "  because: The device failed and must be reset (virtio3, register Status): saw 0x4f [DEVICE_NEEDS_RESET]",
+      "  because: The driver erred: queue 0, descriptor 0: element at 0x10, 64 bytes, is outside guest memory" +
+      " (virtio 1.4 §2.7.5) (virtio-mmio@a000600) [VIOLATION]",
+      "vireo: Floating [TIMEOUT]",
+      "vireo: virtio-mmio@a000600: the driver erred: queue 0, descriptor 0: element at 0x10, 64 bytes," +
+      " is outside guest memory (virtio 1.4 §2.7.5)",
+    ],
+  },
+  "an error thrown from a timer": {
+    main: `${USE} vireo.bus.devices[3]!.transport.notify(7, -1);
+  setTimeout(() => { throw new Error("late"); });`,
+    code: 1,
+    err: [
+      "vireo: Error: late",
+      "    at Timeout._onTimeout (SCRIPT:19:28)",
+      "vireo: virtio-mmio@a000600: the driver erred: QueueNotify 0x7: names a queue that does not run" +
+      " (virtio 1.4 §2.9)",
+    ],
+  },
+  "an error that the script takes for itself": {
+    main: `addEventListener("unhandledrejection", (event) => {
+    event.preventDefault();
+    console.error("mine");
+  });
+  Promise.reject(1);`,
+    code: 0,
+    err: ["mine"],
+  },
+  "a probe that returns nothing": {
+    probe: "return undefined as never;",
+    main: USE,
+    code: 1,
+    err: [
+      "vireo: probe of virtio3 by mine failed: The probe of mine must return what drives the device" +
+      " (virtio3): saw nothing, expected an object with remove() [PROBE_FAILED]",
+    ],
+  },
+  "what is no driver": {
+    main: "await vireo.use({ ...driver, ids: [] });",
+    code: 1,
+    err: [
+      "vireo: TypeError: Cannot register mine: its ids must be a list of { device, vendor }",
+      "    at main (SCRIPT:18:15)",
+    ],
+  },
   "several mistakes at once": {
     main:
       'throw new AggregateError([new TypeError("one"), new VireoError("TIMEOUT", "Two")], "Both");',

@@ -5,7 +5,7 @@
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
-import { type Result, VIREO, vireo } from "../cli_helper.ts";
+import { type Result, Running, VIREO, vireo } from "../cli_helper.ts";
 
 /** A command line in a folder of its own, where `~` stands for the folder. */
 interface Input {
@@ -18,8 +18,16 @@ interface Input {
   /** All of standard error, without its end of line. */
   readonly err?: string;
   /** A line of standard output; none may be there if it is not said. */
-  readonly out?: string;
+  readonly out?: string | RegExp;
 }
+
+/** Command lines of a script that does not end until Ctrl-C is pressed. */
+const INTERRUPTED: readonly string[] = [
+  "run ~/forever.ts",
+  "run --trace-file ~/t.txt ~/forever.ts",
+  "record run ~/forever.ts -o ~/r.vireo",
+  "run --target qtest:riscv64-virt ~/forever.ts",
+];
 
 /** The files of the folder. */
 async function prepare(dir: string): Promise<void> {
@@ -46,6 +54,12 @@ async function prepare(dir: string): Promise<void> {
     "bare.ts": `import "nopackage";\nexport default () => {};\n`,
     "nothing.ts": "",
     "number.ts": "export default 1;\n",
+    "forever.ts":
+      `export default () => { console.log("begun"); setInterval(() => {}, 1000); return new Promise(() => {}); };`,
+    "class.ts": "export default class {}\n",
+    "name.ts": `import { rngDrver } from "@vireo/drivers/rng";\nexport default () => rngDrver;\n`,
+    "length.ts":
+      "export default ({ rng }: { rng: { read(n: number): unknown } }) => rng.read(1.5);\n",
   };
   for (const [name, text] of Object.entries(scripts)) {
     await Deno.writeTextFile(`${dir}/${name}`, text);
@@ -206,7 +220,44 @@ const INPUTS: readonly Input[] = [
     code: 2,
     err: "vireo: run: ~/number.ts: expected 'export default async function (vireo: Vireo) { ... }'",
   },
+  {
+    args: "run ~/class.ts",
+    code: 2,
+    err: "vireo: run: ~/class.ts: expected 'export default async function (vireo: Vireo) { ... }'",
+  },
+  {
+    args: "run ~/name.ts",
+    code: 2,
+    err:
+      "vireo: run: Cannot load ~/name.ts: The requested module '@vireo/drivers/rng' does not provide " +
+      "an export named 'rngDrver', at ~/name.ts:1:10",
+  },
+  {
+    args: "check driver ~/none.ts",
+    code: 2,
+    err: "vireo: check driver: no such file: ~/none.ts",
+  },
   // Files that the host does not read or write.
+  {
+    args: "check --only rng --html ~/none/x",
+    code: 1,
+    err: "vireo: --html: Cannot write ~/none/x: No such file or directory [HOST_ERROR]",
+  },
+  {
+    args: "check driver rng --only plain --junit ~/folder",
+    code: 1,
+    err: "vireo: --junit: Cannot write ~/folder: Is a directory [HOST_ERROR]",
+  },
+  {
+    args: "probe --target qemu:x86_64-microvm --kernel ~/none",
+    code: 1,
+    err: "vireo: --kernel: Cannot read ~/none: No such file or directory [HOST_ERROR]",
+  },
+  {
+    args: "vsock send 7 x --with vsock=~/none/x",
+    code: 1,
+    err: "vireo: --with vsock: Cannot listen at ~/none/x: No such file or directory [HOST_ERROR]",
+  },
   {
     args: "blk read --count 8 -o /dev/full",
     code: 1,
@@ -262,7 +313,53 @@ const INPUTS: readonly Input[] = [
     code: 1,
     err: "vireo: --with 9p: Cannot share ~/args.ts: it must be a folder [HOST_ERROR]",
   },
+  {
+    args: "rng 64K --trace-file /dev/full",
+    code: 1,
+    err: "vireo: Cannot write the trace to /dev/full: No space left on device [HOST_ERROR]",
+    out: /^[0-9a-f]{131072}$/,
+  },
+  {
+    args: "record boards -o ~/none/x",
+    code: 2,
+    err: "vireo: record: boards drives no devices",
+  },
+  {
+    args: "record probe -o ~/none/x",
+    code: 1,
+    err: "vireo: Cannot write the recording to ~/none/x: No such file or directory [HOST_ERROR]",
+  },
   // Numbers, frames and addresses.
+  {
+    args: `caif send ${"x".repeat(4033)}`,
+    code: 2,
+    err: "vireo: Cannot send a frame of 4033 bytes: expected 1 to 4032",
+  },
+  {
+    args: "input watch --type 99999 -c 1",
+    code: 2,
+    err: "vireo: --type: expected 1 to 767, got 99999",
+  },
+  {
+    args: "crypto aes-cbc 00",
+    code: 2,
+    err: "vireo: data: expected a multiple of 16 bytes, got 1",
+  },
+  {
+    args: `crypto aes-cbc ${"00".repeat(16)} --key 00`,
+    code: 2,
+    err: "vireo: --key: expected 16, 24 or 32 bytes, got 1",
+  },
+  {
+    args: `crypto aes-cbc ${"00".repeat(16)} --iv 0000`,
+    code: 2,
+    err: "vireo: --iv: expected 16 bytes, got 2",
+  },
+  {
+    args: "vsock send 4294967295 x",
+    code: 2,
+    err: "vireo: Cannot connect to port 4294967295: expected an integer from 0 to 4294967294",
+  },
   {
     args: `net send ${"ff".repeat(1515)}`,
     code: 2,
@@ -369,6 +466,17 @@ const INPUTS: readonly Input[] = [
     err: "vireo: --packed: legacy devices do not have it",
   },
   {
+    args: "probe --target qtest:x86_64-q35 --device=",
+    code: 2,
+    err: "vireo: --device: expected a value that is not empty",
+  },
+  {
+    args: "blk info --target vhost-user:blk=~/none",
+    code: 1,
+    err:
+      "vireo: Cannot call connect to ~/none: the host refused: saw No such file or directory [HOST_ERROR]",
+  },
+  {
     args: "boot --target emu",
     code: 2,
     err: "vireo: boot: only qemu targets boot, not emu",
@@ -469,6 +577,24 @@ Deno.test("bytes other than text are not written to a terminal", async () => {
   }
 });
 
+Deno.test("what is interrupted ends with an exit code, without a word", async (t) => {
+  const dir = await Deno.makeTempDir({ prefix: "vireo-inputs-" });
+  try {
+    await prepare(dir);
+    for (const args of INTERRUPTED) {
+      await t.step(args, async () => {
+        const run = new Running(args.replaceAll("~", dir));
+        await run.line("begun");
+        run.child.kill("SIGINT");
+        const ended = await run.end();
+        assertEquals([ended.code, ended.err], [130, ""]);
+      });
+    }
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
 Deno.test("every input gets an exit code and a line, never a stack or silence", async (t) => {
   const dir = await Deno.makeTempDir({ prefix: "vireo-inputs-" });
   try {
@@ -488,7 +614,11 @@ Deno.test("every input gets an exit code and a line, never a stack or silence", 
         const result = results[i]!;
         assertEquals([result.code, result.err.trimEnd()], [code, here(err)]);
         if (out === undefined) assertEquals(result.out, "");
-        else assert(result.out.split("\n").includes(here(out)), result.out);
+        else {
+          const is = (line: string): boolean =>
+            typeof out === "string" ? line === here(out) : out.test(line);
+          assert(result.out.split("\n").some(is), result.out);
+        }
         // A failure is one line, and success is never without an answer.
         assertEquals(code === 0 ? result.out !== "" : err !== "" && !err.includes("\n"), true);
       });

@@ -145,6 +145,15 @@ for (const [name, [env, where]] of Object.entries(TERMINALS)) {
   });
 }
 
+Deno.test("plain text: a shell in a pipe", async () => {
+  const { code, out, err } = await vireo("shell --blk none", "1 + 1\nnull.x\n", {
+    NO_COLOR: "",
+    TERM: "xterm",
+  });
+  assertEquals([code, ESCAPE.test(out + err)], [0, false], out + err);
+  assertEquals(out.split("\n")[0], "2");
+});
+
 Deno.test("plain text: no command is left out", () => {
   const names = [...COMMANDS_BY_NAME.keys(), "complete", "record", "replay", "help"];
   const tried = COMMANDS.map(([args]) => args);

@@ -27,6 +27,14 @@ Deno.test("a read gives the device's bytes, exactly", async () => {
   assertEquals(await booted.instance.read(0, SOON), new Uint8Array(0));
 });
 
+Deno.test("a read of no whole number of bytes is refused, not rounded", async () => {
+  await using booted = await boot();
+  for (const length of [-1, 1.5, NaN, Infinity]) {
+    const message = `Cannot read ${length} bytes: expected an integer of at least 0`;
+    await assertRejects(() => booted.instance.read(length, SOON), RangeError, message);
+  }
+});
+
 Deno.test("a long read takes many requests and fills every byte", async () => {
   await using booted = await boot();
   assertEquals(sorted(await booted.instance.read(100_000, SOON)), sorted(expected(100_000)));

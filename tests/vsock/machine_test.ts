@@ -66,6 +66,15 @@ for (const version of [1, 2] as const) {
   }
 }
 
+Deno.test("vsock: what is no port is refused, not cut to 32 bits", async () => {
+  await using rig = await boot();
+  for (const port of [-1, 1.5, NaN, 2 ** 32 + ECHO, 2 ** 32 - 1]) {
+    const expected = `port ${port}: expected an integer from 0 to 4294967294`;
+    await assertRejects(() => rig.vsock.connect(port, SOON), RangeError, expected);
+    assertThrows(() => rig.vsock.listen(port), RangeError, expected);
+  }
+});
+
 Deno.test("vsock: sequenced packets keep their borders, the empty and the large ones too", async () => {
   const messages: Uint8Array[] = [];
   const host = {
