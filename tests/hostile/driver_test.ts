@@ -198,6 +198,24 @@ Deno.test("hostile: gpu: memory of a picture that the host will not let go waits
   assertEquals(rig.dma.live, live);
 });
 
+Deno.test("hostile: gpu: memory of pictures that are taken away in vain is back after the reset", async () => {
+  await using rig = await Rig.open(gpuDriver, new GpuDevice());
+  const gpu = rig.instance;
+  const live = rig.dma.live;
+  // The host does not answer in time, or not at all.
+  const [slow, late] = [await gpu.create(8, 8, SOON), await gpu.create(8, 8, SOON)];
+  rig.hold();
+  assertEquals(await code(() => gpu.unref(slow, { deadline: 20 })), "TIMEOUT");
+  assertEquals(rig.dma.live > live, true);
+  rig.device.queues[0]!.break(new VireoError("HOST_ERROR", "as the test wants"));
+  await turn();
+  assertEquals(await code(() => gpu.unref(late, SOON)), "HOST_ERROR");
+  await rig.fail(SOON);
+  assertEquals(rig.dma.live, live);
+  await gpu.unref(await gpu.create(8, 8, SOON), SOON);
+  assertEquals(rig.dma.live, live);
+});
+
 Deno.test("[drv.crypto.config.2] crypto: no request goes while the device is not ready", async () => {
   const model = new CryptoDevice();
   await using rig = await Rig.open(cryptoDriver, model);
