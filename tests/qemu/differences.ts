@@ -22,7 +22,9 @@ type QemuDifferenceName =
   | "CONSOLE_INTERRUPT"
   | "QID_PATH"
   | "NO_AKCIPHER"
-  | "UDMABUF";
+  | "UDMABUF"
+  | "FRONT_END_BITS"
+  | "FRONT_END_VECTORS";
 
 /** Everything that the tests expect otherwise of one version than of another. */
 export const QEMU_DIFFERENCES: Readonly<Record<QemuDifferenceName, QemuDifference>> = {
@@ -63,6 +65,20 @@ export const QEMU_DIFFERENCES: Readonly<Record<QemuDifferenceName, QemuDifferenc
     since: "need rutabaga or udmabuf for blob resources",
     major: 10,
     reason: "There is a second way to have them",
+  },
+  FRONT_END_BITS: {
+    what: "vhost-user: ring features of a back end that offers neither INDIRECT_DESC nor EVENT_IDX",
+    before: "both are accepted without an offer",
+    since: "what is offered",
+    major: 10,
+    reason: "A fault: QEMU set the bits itself; a back end must honour them all the same",
+  },
+  FRONT_END_VECTORS: {
+    what: "vhost-user: net on PCI, a driver that asks for pending vectors",
+    before: "QEMU ends by a null pointer",
+    since: "they are read",
+    major: 10,
+    reason: "A fault: before, such a device must have no vectors (`vectors=0`)",
   },
 };
 
