@@ -16,6 +16,12 @@ export const EQUIVALENTS: readonly Equivalent[] = [
       "if (full || this.#out.length < BACKLOG) this.#serve();",
     why: "Where the backlog was not full the queue has been served: another look finds nothing",
   },
+  {
+    path: "emu/devices/blk/_order.ts",
+    what: "for (let i = this.#list.length - 1; i > 0; i--) { -> " +
+      "for (let i = this.#list.length - 1; i >= 0; i--) {",
+    why: "One more step of the shuffle changes the first place with itself",
+  },
 ];
 
 /** Whether a change is among them. */

@@ -9,6 +9,7 @@ Deno.test("mutate: changes are made of code alone, one at a time", () => {
     "  this.#count++;",
     "  this.#look(`a + b`);",
     "  const x = Math.min(a, b + 1);",
+    "  let it: Promise<true>;",
   ].join("\n");
   assertEquals(candidates("x.ts", text).map(({ line, what }) => [line, what.split(" -> ")[1]]), [
     [2, "if (a <= b && !c) return true;"],
