@@ -189,6 +189,20 @@ Deno.test("9p device: fids and names that are none are refused", async () => {
   assertEquals(client.machine.violations(), []);
 });
 
+Deno.test("9p device: requests that are held count as kept, beside fids", async () => {
+  const client = new Client(new MemoryTree(), { hold: true });
+  await client.good(100, u32(8192), "9P2000.L");
+  const [queue] = client.mock.queues;
+  for (const fid of [0, 1, 2]) {
+    const read = message(104, fid, u32(fid), u32(0xffffffff), "me", "", u32(0));
+    void queue!.add([{ read }, { write: 100 }]);
+  }
+  queue!.kick();
+  assertEquals([client.model.held, client.model.usage().items], [3, 3]);
+  client.model.release();
+  assertEquals([client.model.held, client.model.usage().items], [0, 3], "fids");
+});
+
 Deno.test("9p device: what is made is answered with its id", async () => {
   const tree = new MemoryTree();
   const client = await new Client(tree).open();

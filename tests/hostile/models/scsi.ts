@@ -15,6 +15,7 @@ class CountingDisk {
   readonly memory = undefined;
   zeroed: number[][] = [];
   largest = 0;
+  flushes = 0;
   read(_offset: number, into: Uint8Array, start: number, length: number): void {
     this.largest = Math.max(this.largest, into.length);
     into.fill(0x5a, start, start + length);
@@ -22,7 +23,9 @@ class CountingDisk {
   write(_offset: number, from: Uint8Array): void {
     this.largest = Math.max(this.largest, from.length);
   }
-  flush(): void {}
+  flush(): void {
+    this.flushes++;
+  }
   zero(offset: number, length: number): void {
     this.zeroed.push([offset, length]);
   }
@@ -285,6 +288,16 @@ export const SCSI: HostileSuite = {
         abort.set(bytesOf([4, 1], [4, 0xffffffff]), 16);
         await it.send(CONTROL, abort, 1);
         assertEquals(it.model.held, 1);
+      },
+    },
+    {
+      name: "SYNCHRONIZE CACHE of either length flushes the disk",
+      async run() {
+        await using it = rig();
+        for (const [cdb, flushes] of [[[0x35], 1], [[0x91], 2], [[0], 2]] as const) {
+          await it.send(REQUEST, request(lunOf(0, 0), cdb), RESPONSE + SENSE);
+          assertEquals(it.disk.flushes, flushes);
+        }
       },
     },
     {
