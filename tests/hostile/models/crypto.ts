@@ -83,6 +83,24 @@ export const CRYPTO: HostileSuite = {
       },
     },
     {
+      name:
+        "requests of one notification are answered in their order, or the other way where that is asked for",
+      async run() {
+        for (const reverse of [undefined, false, true]) {
+          await using it = rig(reverse === undefined ? {} : { reverse });
+          const order: number[] = [];
+          for (const i of [0, 1, 2]) {
+            const read = concat(bytesOf([4, 99 << 8]), new Uint8Array(68));
+            void it.queue(DATA).add([{ read }, { write: 1 }]).then(() => order.push(i));
+          }
+          it.queue(DATA).kick();
+          it.driver.interrupt();
+          await it.turn();
+          assertEquals(order, reverse === true ? [2, 1, 0] : [0, 1, 2]);
+        }
+      },
+    },
+    {
       name: "a MAC without a session takes no longer key than one with a session",
       async run() {
         await using it = rig();
