@@ -118,8 +118,9 @@ images: $(SETUP) packages
 	@$(DENO) run -A tests/images.ts
 
 # The report comes last: what ran on which QEMU, and what failed.
+RUN_TESTS := $(DENO) run -A tests/run.ts $(REPORT)
 unit: $(SETUP) packages qemu images
-	@$(DENO) run -A tests/run.ts $(REPORT)
+	@$(RUN_TESTS)
 
 # The type checker uses one processor: the others go beside it.
 check: $(SETUP)
@@ -128,7 +129,7 @@ check: $(SETUP)
 # What is fetched comes while the type checker is at work.
 test: $(SETUP) packages
 	@$(MAKE) --no-print-directory -j3 --output-sync=target types images qemu lint doc
-	@$(MAKE) --no-print-directory unit
+	@$(RUN_TESTS)
 
 # By section and role, from the last run's reports; without one from the names of the tests.
 spec: $(SETUP)

@@ -117,11 +117,15 @@ export class DeviceConfig {
   }
 
   #unstable(register: string, seen: number | string): VireoError {
-    return new VireoError("CONFIG_UNSTABLE", "Cannot read a stable configuration", {
-      device: this.#transport.name,
-      register,
-      seen,
-      expected: `the same value twice within ${MAX_ATTEMPTS} attempts`,
-    });
+    return new VireoError(
+      "CONFIG_UNSTABLE",
+      `Cannot read a stable configuration in ${MAX_ATTEMPTS} attempts`,
+      {
+        device: this.#transport.name,
+        register,
+        seen,
+        expected: "the same value twice",
+      },
+    );
   }
 }

@@ -1,5 +1,5 @@
 /**
- * What a driver is written with: the device that it gets, and the queues of that device.
+ * The tools for writing a driver: the device that it gets, and the queues of that device.
  *
  * @example
  * ```ts

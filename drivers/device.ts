@@ -30,6 +30,11 @@ export interface QueueRequest {
    * RING_PACKED, INDIRECT_DESC, IN_ORDER or NOTIFICATION_DATA.
    */
   readonly reversed?: boolean;
+  /**
+   * Whether the driver may never need the queue. If the device can start one queue while the others run, it is
+   * set up only by {@linkcode VirtioDevice.openQueues}.
+   */
+  readonly later?: boolean;
   /** Queue index on the device; by default one more than the entry before (0 at first). */
   readonly index?: number;
 }
@@ -56,15 +61,15 @@ export interface VirtioDevice {
   readonly dma: Dma;
   /** The device's configuration space. */
   readonly config: DeviceConfig;
-  /** What the device offered when it was last probed. */
+  /** Features that the device offered when it was last probed. */
   readonly offered: FeatureSet;
-  /** What was negotiated; empty before. */
+  /** Features that were negotiated; empty before. */
   readonly features: FeatureSet;
   /** The driver that is bound, or tries to be. */
   readonly driver: VirtioDriver | undefined;
-  /** What its probe returned. */
+  /** Instance that its probe returned. */
   readonly instance: DriverInstance | undefined;
-  /** The queues that were found, in the order of the request. */
+  /** The queues that are set up, in the order of the request; those of `openQueues` come last. */
   readonly queues: readonly Virtqueue[];
   /** Why the device failed: its last probe, restore or recovery, or it was given up. */
   readonly error: Error | undefined;
@@ -91,6 +96,17 @@ export interface VirtioDevice {
    * @throws {VireoError} `QUEUE_UNAVAILABLE`, `QUEUE_IN_USE`, `QUEUE_ADDRESS` or `OUT_OF_MEMORY`.
    */
   findQueues(requests: readonly QueueRequest[]): readonly Virtqueue[];
+  /**
+   * Sets up queues that were requested with `later`; all of them or none. With RING_RESET a device starts a queue
+   * in its default state after DRIVER_OK (virtio 1.4 §2.6.1.2). Without it, §3.1.1 has all queues set up before
+   * DRIVER_OK, so {@linkcode VirtioDevice.findQueues} set them up.
+   *
+   * @param indices Queue indices on the device.
+   * @returns The queues, in the order of the indices; one that is already set up is returned as it is.
+   * @throws {TypeError} If a queue was not requested.
+   * @throws {VireoError} `QUEUE_UNAVAILABLE`, `QUEUE_IN_USE`, `QUEUE_ADDRESS` or `OUT_OF_MEMORY`.
+   */
+  openQueues(indices: readonly number[]): readonly Virtqueue[];
   /** Sets DRIVER_OK; the bus does it after `probe` if the driver did not. */
   ready(): void;
   /** Holds config changes back until {@linkcode VirtioDevice.enableConfigChanges}. */

@@ -261,6 +261,45 @@ Deno.test("device resets one queue and sets it up again (drv.basic.vq-reset.1, .
   await assertRejects(() => device.resetQueue(old), TypeError, "it must be one of this device");
 });
 
+Deno.test("device starts a queue while others run if it can reset one (drv.basic.vq-reenable.1)", async () => {
+  const { bus, transport, scripted, dma } = board({
+    features: FeatureSet.of(32, 40),
+    queues: [8, 8, 0],
+  });
+  await using _ = bus;
+  const queues = [{ name: "a" }, { name: "b", later: true }, { name: "c", later: true }];
+  await bus.registerDriver(recorder({ queues }).driver);
+  const device = await bus.addDevice(transport);
+  assertEquals(device.queues.map(({ name }) => name), ["a"]);
+  assert(!scripted.takeLog().includes("w QueueSel 0x1"), "an unused queue costs no access");
+  const memory = dma.live;
+  const absent = assertThrows(() => device.openQueues([1, 2]), VireoError, "queue 'c'");
+  assertEquals([absent.code, dma.live], ["QUEUE_UNAVAILABLE", memory]);
+  assertEquals(device.queues.length, 1, "all queues or none");
+  scripted.takeLog();
+  const [b, a] = device.openQueues([1, 0]);
+  assertEquals([b?.name, a, device.queues[1]], ["b", device.queues[0], b]);
+  assertEquals(scripted.takeLog().at(-1), "w QueueReady 0x1");
+  assertEquals(device.openQueues([1]), [b!]);
+  assertEquals(scripted.takeLog(), []);
+  b!.add(chain, 7);
+  b!.kick();
+  assertEquals(scripted.takeLog(), ["w QueueNotify 0x1"]);
+  assertThrows(() => device.openQueues([3]), TypeError, "findQueues() must request it");
+});
+
+Deno.test("device has all queues before DRIVER_OK if it cannot reset one (drv.basic.init.1)", async () => {
+  const { bus, transport, scripted } = board({ queues: [8, 8] });
+  await using _ = bus;
+  const queues = [{ name: "a" }, { name: "b", later: true }];
+  await bus.registerDriver(recorder({ queues }).driver);
+  const device = await bus.addDevice(transport);
+  assertEquals(device.queues.map(({ name }) => name), ["a", "b"]);
+  scripted.takeLog();
+  assertEquals(device.openQueues([1]), [device.queues[1]!]);
+  assertEquals(scripted.takeLog(), []);
+});
+
 Deno.test("device cannot reset one queue without RING_RESET", async () => {
   const { bus, transport } = board();
   await using _ = bus;

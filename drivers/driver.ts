@@ -42,7 +42,7 @@ export interface DriverInstance {
 export interface VirtioDriver<T extends DriverInstance = DriverInstance> {
   /** Name, for example `virtio_blk`. */
   readonly name: string;
-  /** What it drives. */
+  /** Ids of the devices that it drives. */
   readonly ids: readonly IdMatch[];
   /** Feature bits it knows, without the ring and transport range (28 to 41), which the bus handles. */
   readonly features: FeatureSet;

@@ -33,7 +33,7 @@ export interface HostPlan extends Omit<QueueRequest, "callback" | "indirect"> {
   readonly received: () => void;
 }
 
-/** What stands over a queue that was planned. */
+/** The class over a queue that was planned. */
 export type QueueOf<P> = P extends HostPlan ? HostRing
   : P extends ReceivePlan ? ReceiveRing
   : RequestQueue;
@@ -213,7 +213,7 @@ export abstract class QueueDriver implements DriverInstance {
   protected tooShort(seen: number, expected: number): VireoError {
     return this.error("BAD_LENGTH", `${this.#title} wrote too short an answer`, {
       seen: bytesText(seen),
-      expected: `${bytesText(expected)} at least`,
+      expected: `at least ${bytesText(expected)}`,
     });
   }
 

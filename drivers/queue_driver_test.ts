@@ -170,7 +170,7 @@ Deno.test("queue driver: an answer that is too short is refused, and its owner i
   rig.answer(await rig.next(), [1, 2]);
   assertEquals(
     (await asked).message,
-    "Plain device wrote too short an answer (virtio0): saw 2 bytes, expected 3 bytes at least",
+    "Plain device wrote too short an answer (virtio0): saw 2 bytes, expected at least 3 bytes",
   );
   assertEquals(late, [2]);
   await rig.close();

@@ -94,7 +94,7 @@ export interface DeviceQueue {
   setNotify(enabled: boolean): void;
 }
 
-/** What a device model may use while a driver has set it up. */
+/** The parts of its device that a model may use while a driver has set it up. */
 export interface DeviceContext {
   /** The negotiated features. */
   readonly features: FeatureSet;
@@ -125,7 +125,7 @@ export interface DeviceContext {
   fault(reason: string, rule?: string): void;
 }
 
-/** What a model keeps on behalf of its driver. */
+/** Memory and items that a model keeps on behalf of its driver. */
 export interface ModelUsage {
   /** Entries of lists and tables. */
   readonly items: number;
@@ -179,7 +179,7 @@ export interface DeviceModel extends Disposable {
   reset(): void;
   /** The most that it keeps, whatever its driver does; a model without it keeps only its configuration. */
   readonly bounds?: ModelUsage;
-  /** What it keeps now. */
+  /** Reports what the model keeps now. */
   usage?(): ModelUsage;
   /** Returns the model's own state as plain data, for a snapshot. */
   snapshot?(): unknown;

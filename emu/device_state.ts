@@ -22,28 +22,8 @@ export interface Violation extends ViolationPlace {
   readonly register: string;
   /** The value written, if there was one. */
   readonly value: number | undefined;
-  /** What the driver did wrong. */
+  /** Mistake of the driver. */
   readonly reason: string;
-}
-
-/** A section of virtio 1.4, with the id of the statement that forbids something if there is one. */
-export type Forbidden = string | readonly [clause: string, rule: string];
-
-/** Makes the place of a violation in a ring. */
-export function ringPlace(
-  queue: number,
-  forbidden: Forbidden,
-  descriptor: number | undefined,
-  address: number | undefined,
-): ViolationPlace {
-  const [clause, rule] = typeof forbidden === "string" ? [forbidden] : forbidden;
-  return {
-    queue,
-    ...descriptor === undefined ? {} : { descriptor },
-    ...address === undefined ? {} : { address },
-    clause,
-    ...rule === undefined ? {} : { rule },
-  };
 }
 
 /** State of a device as plain data. */

@@ -10,6 +10,7 @@ import type { ConfigWidth, DeviceContext, DeviceModel, DeviceQueue, ModelUsage }
 import type { DeviceState, QueueState, Violation, ViolationPlace } from "./device_state.ts";
 import type { GuestMemory } from "./memory.ts";
 import { offeredFeatures, type TransportOffer } from "./offer.ts";
+import type { InflightLog } from "./ring/inflight.ts";
 import { checkRing, makeQueue } from "./ring/make_queue.ts";
 import type { RingPosition } from "./ring/position.ts";
 import {
@@ -24,7 +25,7 @@ import { type TurnBudget, WorkMeter } from "./work.ts";
 
 /** Bits of the interrupt status that exist. */
 const CAUSES = InterruptCause.QUEUE | InterruptCause.CONFIG;
-/** What a device with a reversed queue does not offer. */
+/** The offer of a device with a reversed queue, which has none of these. */
 const REVERSED: TransportOffer = {
   indirect: false,
   packed: false,
@@ -69,11 +70,11 @@ export interface HostedDeviceOptions {
   readonly separateParts?: boolean | undefined;
   /** Runs a model's notify in a microtask instead of inside the register write. */
   readonly deferNotify?: boolean | undefined;
-  /** What a turn of the model may take. */
+  /** Budget of one turn of the model. */
   readonly budget?: Partial<TurnBudget> | undefined;
   /** Whether it may access memory at first; true by default. */
   readonly busMaster?: boolean | undefined;
-  /** What the transport's section has of the widths of configuration accesses. */
+  /** Clause of the transport about the widths of configuration accesses. */
   readonly configPlace?: ViolationPlace | undefined;
 }
 
@@ -97,7 +98,7 @@ export class HostedDevice implements DeviceContext {
   interruptStatus = 0;
   /** Version 1: GuestPageSize in bytes. */
   pageSize: number = MMIO_LEGACY_PAGE_SIZE;
-  /** What the driver did wrong, newest last, at most 256. */
+  /** Mistakes of the driver, newest last, at most 256. */
   readonly log: Violation[] = [];
   /** Counts the model's work, and divides it into turns. */
   readonly work: WorkMeter;
@@ -118,7 +119,7 @@ export class HostedDevice implements DeviceContext {
   /** Configuration bytes as they were then; undefined before the first look. */
   #configSeen: Uint8Array | undefined;
   #last: Violation | undefined;
-  /** What the specification has of requests to the model. */
+  /** Clause about requests to the model. */
   readonly #modelPlace: ViolationPlace;
   readonly #configPlace: ViolationPlace | undefined;
 
@@ -421,9 +422,10 @@ export class HostedDevice implements DeviceContext {
    * Starts a queue; false if its geometry is bad.
    *
    * @param position Where it goes on; the start by default.
+   * @param inflight Where it notes what the model holds.
    * @throws {RangeError} If it cannot stand there.
    */
-  startQueue(index: number, position?: RingPosition): boolean {
+  startQueue(index: number, position?: RingPosition, inflight?: InflightLog): boolean {
     const config = this.configs[index]!;
     const geometry = this.#geometry(config);
     const wrong = checkRing(this.packed, geometry, this.#options.memory);
@@ -435,7 +437,7 @@ export class HostedDevice implements DeviceContext {
       return false;
     }
     if (this.#oneBlock) this.features = this.#driverFeatures();
-    this.#queues[index] = this.#makeQueue(index, geometry, position);
+    this.#queues[index] = this.#makeQueue(index, geometry, position, inflight);
     return true;
   }
 
@@ -670,7 +672,12 @@ export class HostedDevice implements DeviceContext {
     return this.#oneBlock ? config.legacyGeometry(this.pageSize) : config.geometry();
   }
 
-  #makeQueue(index: number, geometry: QueueGeometry, position?: RingPosition): RunningQueue {
+  #makeQueue(
+    index: number,
+    geometry: QueueGeometry,
+    position?: RingPosition,
+    inflight?: InflightLog,
+  ): RunningQueue {
     const { features } = this;
     const options: RunningQueueOptions = {
       index,
@@ -681,6 +688,7 @@ export class HostedDevice implements DeviceContext {
       inOrder: features.has(Feature.IN_ORDER),
       batchUsed: this.#options.offer?.batchUsed ?? false,
       work: this.work,
+      inflight,
       notifyOnEmpty: this.legacy && features.has(Feature.NOTIFY_ON_EMPTY),
       interrupt: () => this.raise(InterruptCause.QUEUE, index),
       fault: (reason, place) => this.#fault("ring", reason, place),

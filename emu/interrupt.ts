@@ -1,10 +1,15 @@
 import type { Interrupt, InterruptWait } from "@vireo/hal";
 
 /** One wait. */
-interface Waiter {
+class Waiter {
   readonly signal: AbortSignal;
-  readonly resolve: () => void;
-  readonly reject: (reason: unknown) => void;
+  resolve!: () => void;
+  reject!: (reason: unknown) => void;
+  next: Waiter | undefined;
+
+  constructor(signal: AbortSignal) {
+    this.signal = signal;
+  }
 }
 
 /** The interrupt line of a device. It wakes its waiters in a microtask. */
@@ -12,8 +17,16 @@ export class EmuInterrupt implements Interrupt {
   /** Always false: the line wakes its waiters when it rises. */
   readonly polled = false;
   readonly #level: () => boolean;
-  /** Each wait has its own entry: a shared promise would keep aborted waits alive until the line rises. */
-  readonly #waiters = new Set<Waiter>();
+  /**
+   * The waits, linked in their order. Each has its own entry: a shared promise would keep aborted waits alive
+   * until the line rises.
+   */
+  #first: Waiter | undefined;
+  #last: Waiter | undefined;
+  readonly #executor = (resolve: () => void, reject: (reason: unknown) => void): void => {
+    this.#last!.resolve = resolve;
+    this.#last!.reject = reject;
+  };
   /** The signals of repeated waits, which have one listener each until they are aborted. */
   readonly #kept = new WeakSet<AbortSignal>();
 
@@ -24,14 +37,21 @@ export class EmuInterrupt implements Interrupt {
 
   /** Number of pending waits. */
   get waiting(): number {
-    return this.#waiters.size;
+    let count = 0;
+    for (let waiter = this.#first; waiter !== undefined; waiter = waiter.next) count++;
+    return count;
   }
 
   /** Reports that the line rose. */
   raised(): void {
     // Whoever waits again does so later, in a microtask.
-    for (const waiter of this.#waiters) {
-      this.#end(waiter);
+    let waiter = this.#first;
+    this.#first = this.#last = undefined;
+    for (; waiter !== undefined; waiter = waiter.next) {
+      // A signal of several waits loses its listener with the first of them, as all end now.
+      if (!this.#kept.has(waiter.signal)) {
+        waiter.signal.removeEventListener("abort", this.#aborted);
+      }
       waiter.resolve();
     }
   }
@@ -44,29 +64,33 @@ export class EmuInterrupt implements Interrupt {
   wait({ signal, repeated = false }: InterruptWait): Promise<void> {
     if (signal.aborted) return Promise.reject(signal.reason);
     if (this.#level()) return Promise.resolve();
-    return new Promise((resolve, reject) => {
-      this.#waiters.add({ signal, resolve, reject });
-      if (this.#kept.has(signal)) return;
+    this.#append(new Waiter(signal));
+    const promise = new Promise<void>(this.#executor);
+    if (!this.#kept.has(signal)) {
       if (repeated) this.#kept.add(signal);
       signal.addEventListener("abort", this.#aborted);
-    });
+    }
+    return promise;
   }
 
-  #end(waiter: Waiter): void {
-    this.#waiters.delete(waiter);
-    if (this.#kept.has(waiter.signal)) return;
-    for (const { signal } of this.#waiters) if (signal === waiter.signal) return;
-    waiter.signal.removeEventListener("abort", this.#aborted);
+  #append(waiter: Waiter): void {
+    if (this.#last === undefined) this.#first = waiter;
+    else this.#last.next = waiter;
+    this.#last = waiter;
   }
 
   /** One listener for all waits: it looks for those of the signal. */
   readonly #aborted = ({ currentTarget }: Event): void => {
     const signal = currentTarget as AbortSignal;
     signal.removeEventListener("abort", this.#aborted);
-    for (const waiter of this.#waiters) {
-      if (waiter.signal !== signal) continue;
-      this.#waiters.delete(waiter);
-      waiter.reject(signal.reason);
+    let waiter = this.#first;
+    this.#first = this.#last = undefined;
+    while (waiter !== undefined) {
+      const { next } = waiter;
+      waiter.next = undefined;
+      if (waiter.signal === signal) waiter.reject(signal.reason);
+      else this.#append(waiter);
+      waiter = next;
     }
   };
 }

@@ -28,7 +28,7 @@ const FIRST_IRQ = 48;
 const MIN_SLOTS = 8;
 const DEFAULT_MEMORY = 64 * 1024 * 1024;
 const PAGE = 4096;
-/** What virtio-mmio has of the widths of configuration accesses. */
+/** Clause of virtio-mmio about the widths of configuration accesses. */
 const MMIO_CONFIG = { clause: "4.2.2.2", rule: "drv.mmio.layout.3" };
 const DEFAULT_MESSAGES = 256;
 /** Devices of a bus, less the host bridge. */
@@ -50,7 +50,7 @@ export interface MachineDevice {
   readonly queueSize?: number;
   /** Ring and transport features that it offers. */
   readonly offer?: TransportOffer;
-  /** What its rings can do; overrides the machine's `ring`, and `offer` and `queueSize`. */
+  /** Abilities of its rings; they override the machine's `ring`, and `offer` and `queueSize`. */
   readonly ring?: RingOptions;
 }
 
@@ -68,7 +68,7 @@ export interface MachineOptions {
   readonly lines?: boolean;
   /** Number of slots; by default 8, or the number of devices if it is larger. The rest are empty. */
   readonly slots?: number;
-  /** What the rings of all devices can do, unless a device says otherwise. */
+  /** Abilities of the rings of all devices, unless a device says otherwise. */
   readonly ring?: RingOptions;
   /** Uses a SharedArrayBuffer for RAM. */
   readonly shared?: boolean;
@@ -124,7 +124,7 @@ export class EmulatedMachine implements Platform {
   readonly #messages: MessageController;
   readonly #slots: MmioDevice[];
   readonly #functions: PciDevice[];
-  /** What was unplugged, whose violations are still to be told. */
+  /** Devices that were unplugged and whose violations were not reported yet. */
   readonly #unplugged: { readonly name: string; readonly device: HostedDevice }[] = [];
   readonly #lines: EmuInterrupt[] = [];
   readonly #windows: { readonly address: number; readonly bytes: Uint8Array }[] = [];
@@ -427,7 +427,7 @@ function specOf(entry: DeviceModel | MachineDevice | undefined): MachineDevice |
   return entry === undefined || "model" in entry ? entry : { model: entry };
 }
 
-/** What the rings of a device can do: the machine's options, overridden by the device's. */
+/** Merges the abilities of a device's rings: the machine's options, overridden by the device's. */
 function ringOf(
   spec: MachineDevice,
   options: MachineOptions,

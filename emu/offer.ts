@@ -23,7 +23,7 @@ export interface TransportOffer {
   readonly accessPlatform?: boolean;
 }
 
-/** What the rings of a device, or of all devices of a machine, can do. */
+/** Abilities of the rings of a device, or of all devices of a machine. */
 export interface RingOptions extends TransportOffer {
   /** An upper bound for queue sizes in descriptors; the device model's own by default. */
   readonly maxQueueSize?: number;

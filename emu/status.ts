@@ -1,6 +1,6 @@
 import { Status } from "@vireo/hal";
 
-/** What a status write makes the device do. */
+/** Effect of a status write on the device. */
 export type StatusAction = "none" | "reset" | "features" | "activate";
 
 interface Transition {
@@ -27,7 +27,7 @@ const TRANSITIONS: readonly Transition[] = [
 /** Bits that a driver may write. */
 export const DRIVER_STATUS_BITS: number = TRANSITIONS.reduce((bits, row) => bits | row.sets, 0);
 
-/** What to do for a status write, or why it is a violation. */
+/** Effect of a status write, or why it is a violation. */
 export interface StatusStep {
   /** Actions in the order of the specification's steps. */
   readonly actions: readonly StatusAction[];

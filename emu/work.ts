@@ -1,7 +1,7 @@
 import { clearImmediate, setImmediate } from "node:timers";
 import type { Chain, DeviceQueue } from "./device.ts";
 
-/** What one turn of a device may take before it must yield to the event loop. */
+/** Work that one turn of a device may do before it must yield to the event loop. */
 export interface TurnBudget {
   /** Chains, entries of lists, rows of pictures: everything that a loop goes over. */
   readonly steps: number;
@@ -12,7 +12,7 @@ export interface TurnBudget {
 /** The default: a turn takes some milliseconds. */
 export const TURN_BUDGET: TurnBudget = { steps: 65_536, bytes: 16 << 20 };
 
-/** What a device did for its driver since it was made. */
+/** Work that a device did for its driver since it was made. */
 export interface WorkCounters {
   /** Turns: notifications, and what was continued later. */
   readonly turns: number;
@@ -46,7 +46,7 @@ export class WorkMeter {
   /** Totals when this turn began. */
   #stepsBefore = 0;
   #bytesBefore = 0;
-  /** What was put off: something to run, or a waiter to wake. */
+  /** Tasks that were put off: something to run, or a waiter to wake. */
   #tasks: { readonly run: () => void; readonly waiter: boolean }[] = [];
   readonly #queues = new Set<number>();
   #immediate: ReturnType<typeof setImmediate> | undefined;
@@ -62,7 +62,7 @@ export class WorkMeter {
     this.#budget = { ...TURN_BUDGET, ...budget };
   }
 
-  /** What was done so far. */
+  /** Work that was done so far. */
   get counters(): WorkCounters {
     this.#close();
     return {

@@ -4,7 +4,7 @@
 import { balloonDriver } from "@vireo/drivers/balloon";
 import type { Vireo } from "@vireo/firmware";
 
-/** What `vireo run` calls. */
+/** The function that `vireo run` calls. */
 export default async function main(vireo: Vireo): Promise<void> {
   const balloon = vireo.get(balloonDriver);
   const options = { signal: vireo.signal, deadline: 10_000 };

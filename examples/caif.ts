@@ -4,7 +4,7 @@
 import { caifDriver } from "@vireo/drivers/caif";
 import type { Vireo } from "@vireo/firmware";
 
-/** What `vireo run` calls. */
+/** The function that `vireo run` calls. */
 export default async function main(vireo: Vireo): Promise<void> {
   const options = { signal: vireo.signal, deadline: 5000 };
   const caif = vireo.get(caifDriver);

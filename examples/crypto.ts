@@ -5,7 +5,7 @@ import { cryptoDriver } from "@vireo/drivers/crypto";
 import { CryptoCipher } from "@vireo/hal";
 import type { Vireo } from "@vireo/firmware";
 
-/** What `vireo run` calls. */
+/** The function that `vireo run` calls. */
 export default async function main(vireo: Vireo): Promise<void> {
   const device = vireo.get(cryptoDriver);
   const key = crypto.getRandomValues(new Uint8Array(32));

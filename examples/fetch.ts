@@ -5,7 +5,7 @@
 import { IpStack } from "@vireo/firmware/ip";
 import type { Vireo } from "@vireo/firmware";
 
-/** What `vireo run` calls; without a URL, only the lease is shown. */
+/** The function that `vireo run` calls; without a URL, only the lease is shown. */
 export default async function main({ net, args, signal }: Vireo): Promise<void> {
   await using ip = await IpStack.dhcp(net, { signal });
   console.log(`${ip.address} by ${ip.lease?.server}, router ${ip.config.router}`);

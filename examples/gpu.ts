@@ -6,7 +6,7 @@ import { gpuDriver } from "@vireo/drivers/gpu";
 import { GpuDevice } from "@vireo/emu/gpu";
 import type { Vireo } from "@vireo/firmware";
 
-/** What `vireo run` calls. */
+/** The function that `vireo run` calls. */
 export default async function main(vireo: Vireo): Promise<void> {
   const options = { signal: vireo.signal };
   const gpu = vireo.get(gpuDriver);

@@ -9,7 +9,7 @@ import type { Vireo } from "@vireo/firmware";
 
 const KEY_V = 47;
 
-/** What `vireo run` calls. */
+/** The function that `vireo run` calls. */
 export default async function main(vireo: Vireo): Promise<void> {
   const input = vireo.get(inputDriver);
   console.log(`${input.name} has ${input.codes.get(InputType.KEY)?.size ?? 0} keys`);

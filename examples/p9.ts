@@ -4,7 +4,7 @@
 import { p9Driver, P9Error } from "@vireo/drivers/p9";
 import type { Vireo } from "@vireo/firmware";
 
-/** What `vireo run` calls. */
+/** The function that `vireo run` calls. */
 export default async function main(vireo: Vireo): Promise<void> {
   const options = { signal: vireo.signal };
   const p9 = vireo.get(p9Driver);

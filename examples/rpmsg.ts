@@ -4,7 +4,7 @@
 import { rpmsgDriver } from "@vireo/drivers/rpmsg";
 import type { Vireo } from "@vireo/firmware";
 
-/** What `vireo run` calls. */
+/** The function that `vireo run` calls. */
 export default async function main(vireo: Vireo): Promise<void> {
   const waiting = { signal: vireo.signal, deadline: 1000 };
   const rpmsg = vireo.get(rpmsgDriver);

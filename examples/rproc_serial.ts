@@ -4,7 +4,7 @@
 import { rprocSerialDriver } from "@vireo/drivers/rproc-serial";
 import type { Vireo } from "@vireo/firmware";
 
-/** What `vireo run` calls. */
+/** The function that `vireo run` calls. */
 export default async function main(vireo: Vireo): Promise<void> {
   const waiting = { signal: vireo.signal, deadline: 1000 };
   using port = (await vireo.get(rprocSerialDriver).port(0, waiting)).open();

@@ -4,7 +4,7 @@
 import { scsiDriver } from "@vireo/drivers/scsi";
 import type { Vireo } from "@vireo/firmware";
 
-/** What `vireo run` calls. */
+/** The function that `vireo run` calls. */
 export default async function main(vireo: Vireo): Promise<void> {
   const options = { signal: vireo.signal };
   const host = vireo.get(scsiDriver);

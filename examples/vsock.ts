@@ -4,7 +4,7 @@
 import { vsockDriver } from "@vireo/drivers/vsock";
 import type { Vireo } from "@vireo/firmware";
 
-/** What `vireo run` calls. */
+/** The function that `vireo run` calls. */
 export default async function main(vireo: Vireo): Promise<void> {
   const vsock = vireo.get(vsockDriver);
   await using connection = await vsock.connect(7, { signal: vireo.signal });

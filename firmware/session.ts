@@ -164,7 +164,7 @@ async function traceOf(
 /** A recording that is being made. */
 interface OpenRecording extends Disposable {
   readonly platform: Recorder;
-  /** What the program's random numbers begin with. */
+  /** Seed of the program's random numbers. */
   readonly seed: number;
 }
 

@@ -66,7 +66,7 @@ export interface VireoErrorDetails {
   readonly index?: number | undefined;
   /** The value that was seen. */
   readonly seen?: number | string | undefined;
-  /** What should have been seen. */
+  /** The value, or the rule, that should have held. */
   readonly expected?: number | string | undefined;
   /**
    * The base in which the message prints numbers that were seen and expected: 16 if a register is named
@@ -113,7 +113,7 @@ export class VireoError extends Error {
   readonly index: number | undefined;
   /** The value that was seen. */
   readonly seen: number | string | undefined;
-  /** What should have been seen. */
+  /** The value, or the rule, that should have held. */
   readonly expected: number | string | undefined;
 
   /**

@@ -1,5 +1,5 @@
 /**
- * What a driver may ask of a machine, and the virtio definitions that drivers and devices share.
+ * The contract between drivers and machines, and the virtio definitions that drivers and devices share.
  *
  * @example
  * ```ts

@@ -29,7 +29,7 @@ export interface PciBar {
 export interface PciMessage {
   /** Where the function writes. */
   readonly address: number;
-  /** What it writes. */
+  /** Data that it writes. */
   readonly data: number;
   /** Fires when the message arrives. */
   readonly interrupt: Interrupt;

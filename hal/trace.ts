@@ -29,7 +29,7 @@ export type TraceGroup = typeof TRACE_GROUPS[number];
 export interface RegisterEvent {
   /** Names the event. */
   readonly kind: "register";
-  /** What the driver did. */
+  /** Direction of the access. */
   readonly op: "read" | "write";
   /** The register's name in the specification; undefined for one that it does not name. */
   readonly register: string | undefined;
@@ -39,7 +39,7 @@ export interface RegisterEvent {
   readonly offset: number;
   /** Width in bytes. */
   readonly width: 1 | 2 | 4;
-  /** What was read or written. */
+  /** Value that was read or written. */
   readonly value: number;
 }
 
@@ -51,11 +51,11 @@ export interface StatusEvent {
   readonly status: number;
 }
 
-/** What a device offers, or a driver accepts (virtio 1.4 §2.2). */
+/** Features that a device offers, or a driver accepts (virtio 1.4 §2.2). */
 export interface FeaturesEvent {
   /** Names the event. */
   readonly kind: "features";
-  /** Who offers or accepts. */
+  /** Side that offers or accepts. */
   readonly by: "device" | "driver";
   /** The bits. */
   readonly features: FeatureSet;
@@ -156,13 +156,13 @@ export interface InterruptEvent {
 export interface ConfigEvent {
   /** Names the event. */
   readonly kind: "config";
-  /** What the driver did. */
+  /** Direction of the access. */
   readonly op: "read" | "write";
   /** Byte offset in the device configuration. */
   readonly offset: number;
   /** Width in bytes. */
   readonly width: 1 | 2 | 4;
-  /** What was read or written. */
+  /** Value that was read or written. */
   readonly value: number;
 }
 
@@ -170,19 +170,19 @@ export interface ConfigEvent {
 export interface FaultEvent {
   /** Names the event. */
   readonly kind: "fault";
-  /** What went wrong. */
+  /** Message of the error. */
   readonly message: string;
 }
 
-/** What the machine holds against the driver: an emulator knows it (`Platform.diagnose`). */
+/** Mistake of the driver that the machine noted: an emulator knows it (`Platform.diagnose`). */
 export interface ViolationEvent {
   /** Names the event. */
   readonly kind: "violation";
-  /** What went wrong. */
+  /** Text of the mistake. */
   readonly message: string;
 }
 
-/** What happened; each event is emitted at one place. */
+/** Kinds of events; each is emitted at one place. */
 export type TraceDetail =
   | RegisterEvent
   | StatusEvent

@@ -153,7 +153,8 @@ async function hash(disk: Blk): Promise<string> {
 async function echo(device: Port, index: number): Promise<boolean> {
   using port = device.open();
   await port.hostOpened({ deadline: DEADLINE });
-  const data = Uint8Array.from({ length: 100_000 }, (_, i) => (i * 31) ^ (i >> 8) ^ index);
+  const data = new Uint8Array(100_000);
+  for (let i = 0; i < data.length; i++) data[i] = (i * 31) ^ (i >> 8) ^ index;
   const sending = port.write(data, { deadline: DEADLINE });
   let at = 0;
   while (at < data.length) {

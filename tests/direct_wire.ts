@@ -228,6 +228,7 @@ export class DirectWire<T extends DriverInstance> implements AsyncDisposable {
         }));
         return this.#queues.map(({ queue }) => queue);
       },
+      openQueues: (indices) => indices.map((index) => this.#queues[index]!.queue),
       ready: () => {
         if (this.#running) return;
         this.#running = true;

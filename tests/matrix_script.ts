@@ -126,7 +126,9 @@ async function check(
   const serials = await Promise.all(disks.map((disk) => disk.getId()));
   const blk = disks[serials.indexOf(SCRATCH)]!;
   const devices = bus.devices;
-  const data = Uint8Array.from({ length: 200_000 - 200_000 % SECTOR }, (_, i) => i * seed >> 3);
+  // A loop: `Uint8Array.from` takes half a second for that many under TCG.
+  const data = new Uint8Array(200_000 - 200_000 % SECTOR);
+  for (let i = 0; i < data.length; i++) data[i] = i * seed >> 3;
   const at = 64 * seed;
   await blk.write(at, data, { deadline: DEADLINE });
   await blk.flush({ deadline: DEADLINE });

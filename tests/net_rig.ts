@@ -138,6 +138,7 @@ export class Rig implements AsyncDisposable {
       recovered: () => Promise.resolve(0),
       has: (bit) => this.#features.has(bit),
       findQueues: (requests) => this.#findQueues(requests, dma),
+      openQueues: () => [],
       ready: () => this.#ready(),
       disableConfigChanges: () => {},
       enableConfigChanges: () => {},

@@ -8,6 +8,7 @@
  *
  * @module
  */
+import { writeAll } from "../firmware/trace/file.ts";
 import { installedQemus } from "./qemu/installed.ts";
 import { PART_VARIABLE } from "./qemu/part.ts";
 import { report, TARGETS, type TestRun } from "./report.ts";
@@ -67,8 +68,9 @@ for (const [i, { version, path }] of qemus.entries()) {
   ];
   const junits = steps.map((_, step) => `${folder}/${i + 1}-${step + 1}.xml`);
   console.log(`vireo: ${i === 0 ? "all tests" : "the tests that need QEMU"} on ${qemu}`);
-  for (const [step, args] of steps.entries()) {
-    const { code } = await new Deno.Command(Deno.execPath(), {
+  // Both at a time, each a process of its own; what the second prints comes when the first has ended.
+  const [beside, alone] = steps.map((args, step) => {
+    return new Deno.Command(Deno.execPath(), {
       args: [
         // `make test` has checked the types before, of the examples in the docs too.
         ...["test", "-A", "--no-check", "--preload", "tests/limit.ts"],
@@ -77,9 +79,15 @@ for (const [i, { version, path }] of qemus.entries()) {
       ],
       env: { PATH: path, [PART_VARIABLE]: `${i + 1}/${qemus.length}` },
       stdin: "null",
-    }).spawn().status;
-    failed ||= code !== 0;
-  }
+      ...step === 0 ? {} : { stdout: "piped", stderr: "piped" },
+    });
+  });
+  const others = alone!.output();
+  const { code } = await beside!.spawn().status;
+  const { code: aloneCode, stdout, stderr } = await others;
+  writeAll(Deno.stdout, stdout);
+  writeAll(Deno.stderr, stderr);
+  failed ||= code !== 0 || aloneCode !== 0;
   runs.push({ qemu, junits, targets: first ? TARGETS : TARGETS.filter((name) => name !== "emu") });
 }
 const { text, ok } = await report(runs);

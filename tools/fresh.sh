@@ -14,11 +14,26 @@ dir=
 
 say() { echo "vireo: fresh: $(($(date +%s) - started)) s: $*"; }
 
-# Mounts go before files: what is mounted is the host's.
+# Ends what still runs with the folder as its root: the programs that an interrupted command started.
+end_programs() {
+  for tries in 1 2 3 4 5; do
+    found=
+    for process in /proc/[0-9]*; do
+      [ "$(readlink "$process/root" 2>/dev/null)" = "$dir" ] || continue
+      found=yes
+      kill -KILL "${process#/proc/}" 2>/dev/null || true
+    done
+    [ -n "$found" ] || return 0
+    sleep 0.2
+  done
+}
+
+# Programs go before mounts, and those before files: what is mounted is the host's.
 clean_up() {
   [ -n "$dir" ] || return 0
+  end_programs
   for mount in dev sys proc; do
-    mountpoint -q "$dir/$mount" && umount -R -l "$dir/$mount"
+    ! mountpoint -q "$dir/$mount" || umount -R -l "$dir/$mount"
   done
   rm -rf --one-file-system "$dir"
   dir=
@@ -73,7 +88,9 @@ run() {
   say "$release, $user: $command"
   from=$(date +%s)
   code=0
-  inside "$user" "cd vireo && $command" >>"$logs/$release-$user.log" 2>&1 || code=$?
+  # A shell takes no signal while it waits for a program in the foreground.
+  inside "$user" "cd vireo && $command" >>"$logs/$release-$user.log" 2>&1 &
+  wait $! || code=$?
   took=$(($(date +%s) - from))
   if [ $code != 0 ]; then
     tail -n 40 "$logs/$release-$user.log"

@@ -190,7 +190,7 @@ export class Balloon extends QueueDriver {
       const queue = this.#queues.get("reporting");
       if (queue === undefined) throw this.error("UNSUPPORTED", "Balloon takes no reports");
       if (new Set(regions).size < regions.length || regions.some((one) => this.#lent.has(one))) {
-        throw this.error("DEVICE_STATE", "Cannot report memory that the host has already");
+        throw this.error("DEVICE_STATE", "Cannot report memory: the host already has it");
       }
       const call = within(options, DEADLINE);
       while (at < regions.length) {

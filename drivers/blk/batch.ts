@@ -154,7 +154,7 @@ export class BlkBatch implements Disposable {
    */
   prepareWrite(slot: number, sector: number, length: number = this.bytesPerRequest): void {
     if (this.#disk.readOnly) {
-      throw new VireoError("READ_ONLY", "Cannot write to a read-only disk", {
+      throw new VireoError("READ_ONLY", "Cannot write to the disk: it is read-only", {
         device: this.#queue.where.device,
       });
     }
@@ -177,7 +177,7 @@ export class BlkBatch implements Disposable {
     const failure = this.#queue.failure;
     if (failure !== undefined) throw failure;
     if (ring === undefined) {
-      throw new VireoError("DEVICE_STATE", "Cannot submit while the device is being reset", {
+      throw new VireoError("DEVICE_STATE", "Cannot submit a request: the device is being reset", {
         device: this.#queue.where.device,
       });
     }

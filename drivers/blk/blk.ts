@@ -535,7 +535,7 @@ export class Blk implements DriverInstance {
 
   #writable(): void {
     if (!this.readOnly) return;
-    throw new VireoError("READ_ONLY", "Cannot write to a read-only disk", {
+    throw new VireoError("READ_ONLY", "Cannot write to the disk: it is read-only", {
       device: this.device.name,
     });
   }

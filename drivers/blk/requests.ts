@@ -83,7 +83,7 @@ export function statusError(
   if (status === BlkStatus.UNSUPP) {
     return new VireoError("UNSUPPORTED", `Device does not support ${what}`, details);
   }
-  return new VireoError("BAD_STATUS", `Device left no valid status for ${what}`, {
+  return new VireoError("BAD_STATUS", `Device left no known status for ${what}`, {
     ...details,
     expected: "0, 1 or 2",
   });

@@ -26,11 +26,11 @@ import type { WaitOptions } from "../wait/options.ts";
 import { ConfigGate } from "./_config_gate.ts";
 import { Dispatcher, type DispatchTarget } from "./_dispatcher.ts";
 
-/** What a device needs from its bus. */
+/** Parts of the bus that a device calls. */
 export interface DeviceHost {
   /** Upper bound of ring sizes. */
   readonly queueSize: number;
-  /** What devices tell their events to, if there is something. */
+  /** Tracer that gets the devices' events, if there is one. */
   readonly tracer?: Tracer | undefined;
   /** Sees the rings, if there is something that does. */
   readonly rings?: RingObserver | undefined;
@@ -59,7 +59,7 @@ export interface OutstandingBuffers {
 /** Opens a device's shared memory by its address. */
 type OpenMemory = (address: number, length: number) => MemoryWindow;
 
-/** What a device has of its machine. */
+/** Parts of its machine that a device uses. */
 export interface DeviceMachine {
   /** Opens the device's shared memory, as a `Platform` does. */
   readonly openMemory?: OpenMemory | undefined;
@@ -125,6 +125,8 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
   readonly removed: DeviceMachine["removed"];
   readonly #dispatcher = new Dispatcher();
   #slots: Slot[] = [];
+  /** Queues that are set up when the driver opens them, by index. */
+  readonly #later = new Map<number, QueueRequest>();
   /** The public view of the slots. */
   #queues: readonly Ring[] = [];
   /** Rings from before a reset, out of which the driver may still take buffers. */
@@ -183,12 +185,41 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
     if (this.#slots.length > 0) {
       throw new TypeError("Cannot find queues again: call deleteQueues() or restore first");
     }
-    const slots: Slot[] = [];
     let last = -1;
     const indices = requests.map(({ index }) => last = index ?? last + 1);
     const route = this.#route(requests, indices);
+    this.#later.clear();
+    const wanted = new Map<number, QueueRequest>();
+    requests.forEach((request, i) => {
+      const later = request.later === true && this.features.has(Feature.RING_RESET);
+      (later ? this.#later : wanted).set(indices[i]!, request);
+    });
+    this.#start(wanted);
+    this.#dispatcher.start(route.sources, this);
+    return this.#queues;
+  }
+
+  openQueues(indices: readonly number[]): readonly Virtqueue[] {
+    const wanted = new Map<number, QueueRequest>();
+    for (const index of indices) {
+      if (this.#slots.some(({ ring }) => ring.index === index)) continue;
+      const request = this.#later.get(index);
+      if (request === undefined) {
+        throw new TypeError(
+          `Cannot open queue ${index} of ${this.name}: findQueues() must request it`,
+        );
+      }
+      wanted.set(index, request);
+    }
+    if (wanted.size > 0) this.#start(wanted);
+    return indices.map((index) => this.#slots.find(({ ring }) => ring.index === index)!.ring);
+  }
+
+  /** Sets queues up and enables them, beside those that run: all of them or none. */
+  #start(wanted: ReadonlyMap<number, QueueRequest>): void {
+    const slots: Slot[] = [];
     try {
-      requests.forEach((request, i) => slots.push(this.#setUp(indices[i]!, request)));
+      for (const [index, request] of wanted) slots.push(this.#setUp(index, request));
       this.transport.startQueues();
     } catch (error) {
       for (const { ring } of slots) {
@@ -197,10 +228,8 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
       }
       throw error;
     }
-    this.#slots = slots;
-    this.#queues = slots.map(({ ring }) => ring);
-    this.#dispatcher.start(route.sources, this);
-    return this.#queues;
+    this.#slots = [...this.#slots, ...slots];
+    this.#queues = this.#slots.map(({ ring }) => ring);
   }
 
   #route(requests: readonly QueueRequest[], indices: readonly number[]): InterruptRoute {
@@ -331,6 +360,7 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
     const slots = this.#slots;
     this.#slots = [];
     this.#queues = [];
+    this.#later.clear();
     let failure: unknown;
     for (const { ring } of slots) {
       try {
@@ -350,6 +380,7 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
     for (const { ring } of this.#slots) this.#retired.push(ring);
     this.#slots = [];
     this.#queues = [];
+    this.#later.clear();
   }
 
   /** Frees the retired queues. */
@@ -417,7 +448,7 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
     return found;
   }
 
-  /** What the machine knows of why the device failed or does not answer. */
+  /** Returns why the device failed or does not answer, if the machine knows. */
   diagnose(): VireoError | undefined {
     return this.#diagnose?.();
   }

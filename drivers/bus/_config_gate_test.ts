@@ -26,7 +26,7 @@ Deno.test("config gate: after a clear it is as it was made", () => {
   gate.changed();
   gate.clear();
   gate.setCore(true);
-  assertEquals(delivered, 0, "the change of before is forgotten");
+  assertEquals(delivered, 0, "the earlier change is forgotten");
   gate.changed();
   assertEquals(delivered, 1, "the driver's gate is open");
   gate.clear();

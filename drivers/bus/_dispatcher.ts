@@ -1,7 +1,7 @@
 import type { InterruptSource } from "../transport/transport.ts";
 import { pause } from "../wait/poll.ts";
 
-/** What a dispatch loop serves. */
+/** A device whose interrupts a dispatch loop serves. */
 export interface DispatchTarget {
   /** Whether there may be work; machines that poll call this. */
   due(): boolean;

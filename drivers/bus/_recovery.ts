@@ -1,7 +1,7 @@
 import { VireoError } from "@vireo/hal";
 import type { BusDevice } from "./_bus_device.ts";
 
-/** What a bus does with a device that sets NEEDS_RESET. */
+/** Limits of the recovery of a device that sets NEEDS_RESET. */
 export interface RecoverOptions {
   /** `auto` recovers at once; with `manual` the caller uses `Bus.recover`. `auto` by default. */
   readonly recover?: "auto" | "manual" | undefined;

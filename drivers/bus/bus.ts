@@ -57,7 +57,7 @@ export interface BusOptions extends RecoverOptions, PciProbeOptions {
   readonly onError?: ((error: Error, device: VirtioDevice) => void) | undefined;
   /** Told of drivers that do not drive what they could. */
   readonly onBindNotice?: ((notice: BindNotice) => void) | undefined;
-  /** What the bus and its devices tell their events to; what is done without one costs nothing. */
+  /** Tracer that gets the events of the bus and its devices; tracing costs nothing without one. */
   readonly tracer?: Tracer | undefined;
   /** Sees every ring that is made, for example a recorder. */
   readonly rings?: RingObserver | undefined;
@@ -90,12 +90,12 @@ export interface RegisterOptions {
   readonly replace?: boolean;
 }
 
-/** What a bus needs of a machine whose devices it registers. */
+/** The parts of a machine that a bus needs to register its devices. */
 export type BusPlatform =
   & Pick<Platform, "dma" | "nodes">
   & Partial<Pick<Platform, "openMemory" | "diagnose" | "rescan">>;
 
-/** What {@linkcode Bus.rescan} found. */
+/** Devices that {@linkcode Bus.rescan} found new, gone or reset. */
 export interface RescanResult {
   /** Devices that are new. */
   readonly added: readonly VirtioDevice[];

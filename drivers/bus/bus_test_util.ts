@@ -18,7 +18,7 @@ export class LimitedDma extends TestDma {
   }
 }
 
-/** What a test driver does, call by call. */
+/** Callbacks of a test driver, one for each call of the bus. */
 export interface Hooks {
   readonly queues?: readonly QueueRequest[];
   readonly validate?: VirtioDriver["validate"];

@@ -40,7 +40,7 @@ const NAME_LIMIT = 1024;
 
 /** Counts of the device's messages that were ignored. */
 export interface ConsoleCounters {
-  /** Control messages shorter than their event needs, or with an impossible port id. */
+  /** Control messages shorter than their event needs, or with a port id out of range. */
   malformed: number;
   /** Control messages about a port that is not there. */
   unknownPort: number;
@@ -78,6 +78,7 @@ export class Console implements DriverInstance {
   readonly #introduced = new WeakSet<Port>();
   readonly #gate = new Condition();
   readonly #listeners = new Set<PortListener>();
+  /** The queues that were found after the last reset, for the handshake to know its own. */
   #queues: readonly Virtqueue[] = [];
   #control: PortLink | undefined;
   #unsent = 0;
@@ -97,7 +98,7 @@ export class Console implements DriverInstance {
     this.multiport = device.features.has(ConsoleFeature.MULTIPORT);
     const ports = this.multiport ? device.config.read32(CONSOLE_CONFIG.max_nr_ports.offset) : 1;
     if (ports < 1 || ports >= CONSOLE_MAX_PORTS) {
-      throw new VireoError("CONFIG_INVALID", "Console has an impossible number of ports", {
+      throw new VireoError("CONFIG_INVALID", "Cannot use the console's number of ports", {
         device: device.name,
         register: "max_nr_ports",
         seen: ports,
@@ -273,23 +274,23 @@ export class Console implements DriverInstance {
 
   #findQueues(): void {
     const callback = (queue: Virtqueue): void => this.#used(queue.index);
-    const request = (name: string): QueueRequest => {
-      return { name, callback, indirect: false, receives: /^input|-i$/.test(name) };
+    const request = (name: string, later = false): QueueRequest => {
+      return { name, callback, indirect: false, receives: /^input|-i$/.test(name), later };
     };
     const requests = [request("input.0"), request("output.0")];
     if (this.multiport) requests.push(request("control-i"), request("control-o"));
     for (let id = 1; id < this.maxPorts; id++) {
-      requests.push(request(`input.${id}`), request(`output.${id}`));
+      // Most devices have room for many more ports than there are.
+      requests.push(request(`input.${id}`, true), request(`output.${id}`, true));
     }
     this.#queues = this.#device.findQueues(requests);
   }
 
   #makeLink(receiveQueue: number, buffers = BUFFERS, size = BUFFER_SIZE): PortLink {
-    const dma = this.#device.dma;
-    const input = this.#queues[receiveQueue]!;
+    const { dma } = this.#device;
+    const [input, output] = this.#openPair(receiveQueue);
     const receiver = new Receiver(input, dma, buffers, size);
     try {
-      const output = this.#queues[receiveQueue + 1]!;
       return { receiver, sender: new Sender(output, dma, BUFFERS, BUFFER_SIZE) };
     } catch (error) {
       receiver[Symbol.dispose]();
@@ -298,8 +299,15 @@ export class Console implements DriverInstance {
   }
 
   #rebind(link: PortLink, receiveQueue: number): void {
-    link.receiver.rebind(this.#queues[receiveQueue]!);
-    link.sender.rebind(this.#queues[receiveQueue + 1]!);
+    const [input, output] = this.#openPair(receiveQueue);
+    link.receiver.rebind(input);
+    link.sender.rebind(output);
+  }
+
+  /** The receive queue and the transmit queue of a port, or of the control messages. */
+  #openPair(receiveQueue: number): [input: Virtqueue, output: Virtqueue] {
+    const [input, output] = this.#device.openQueues([receiveQueue, receiveQueue + 1]);
+    return [input!, output!];
   }
 
   /** Posts the buffers, the control queue's first, and says that the driver is ready. */

@@ -120,7 +120,7 @@ export class Port implements Disposable {
   open(): this {
     if (this.#failure !== undefined) throw this.#failure;
     if (this.isOpen) {
-      throw new VireoError("DEVICE_STATE", "Cannot open a port that is open already", {
+      throw new VireoError("DEVICE_STATE", "Cannot open the port: it is already open", {
         device: this.#host.device,
         index: this.id,
       });
@@ -327,7 +327,7 @@ export class Port implements Disposable {
     if (this.#failure !== undefined && !(opener && this.#link.receiver.hasData)) {
       throw this.#failure;
     }
-    if (opener === undefined) throw this.#closedError("Cannot use a port that is not open");
+    if (opener === undefined) throw this.#closedError("Cannot use the port: it must be open");
     return opener;
   }
 

@@ -252,7 +252,7 @@ export class Crypto extends QueueDriver {
     this.#offer = readOffer(this.device);
     const { queues } = this.#offer;
     if (queues < 1 || queues > MAX_INDEX) {
-      throw this.error("CONFIG_INVALID", "Crypto device has an impossible number of queues", {
+      throw this.error("CONFIG_INVALID", "Cannot use the crypto device's number of queues", {
         register: "max_dataqueues",
         seen: queues,
         base: 10,

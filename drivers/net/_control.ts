@@ -3,16 +3,17 @@ import {
   joinBytes,
   NET_CTRL_ANNOUNCE_ACK,
   NET_CTRL_GUEST_OFFLOADS_SET,
-  NET_CTRL_MQ_VQ_PAIRS_SET,
   NetAck,
   NetCtrl,
   NetCtrlMac,
+  NetCtrlMq,
   VireoError,
 } from "@vireo/hal";
 import type { WaitOptions } from "../wait/options.ts";
 import { exchange } from "../virtqueue/exchange.ts";
 import type { RequestQueue } from "../virtqueue/request_queue.ts";
 import type { Virtqueue } from "../virtqueue/virtqueue.ts";
+import type { HashConfig, RssConfig } from "./receive_hash.ts";
 
 /** The control queue: one command is one chain of header, data and ack (virtio 1.4 §5.1.6.5). */
 export class Control {
@@ -79,7 +80,26 @@ export class Control {
   }
 
   setPairs(pairs: number, options?: WaitOptions): Promise<void> {
-    return this.command(NetCtrl.MQ, NET_CTRL_MQ_VQ_PAIRS_SET, [u16(pairs)], options);
+    return this.command(NetCtrl.MQ, NetCtrlMq.VQ_PAIRS_SET, [u16(pairs)], options);
+  }
+
+  setRss(config: RssConfig, options?: WaitOptions): Promise<void> {
+    const { types, key, table, unclassified, pairs } = config;
+    const data = joinBytes(
+      u32(types),
+      u16(table.length - 1),
+      u16(unclassified),
+      ...table.map(u16),
+      u16(pairs),
+      Uint8Array.of(key.length),
+      key,
+    );
+    return this.command(NetCtrl.MQ, NetCtrlMq.RSS_CONFIG, [data], options);
+  }
+
+  setHash({ types, key }: HashConfig, options?: WaitOptions): Promise<void> {
+    const data = joinBytes(u32(types), new Uint8Array(8), Uint8Array.of(key.length), key);
+    return this.command(NetCtrl.MQ, NetCtrlMq.HASH_CONFIG, [data], options);
   }
 
   setOffloads(bits: number, options?: WaitOptions): Promise<void> {
@@ -116,6 +136,10 @@ export class Control {
 
 function u16(value: number): Uint8Array {
   return Uint8Array.of(value & 0xff, value >>> 8);
+}
+
+function u32(value: number): Uint8Array {
+  return joinBytes(u16(value & 0xffff), u16(value >>> 16));
 }
 
 function macTable(macs: readonly Uint8Array[]): Uint8Array {

@@ -4,6 +4,7 @@ import {
   featureName,
   type FeatureSet,
   NET_HDR,
+  NET_HDR_HASH,
   NET_HDR_LEGACY_SIZE,
   NetFeature,
   NetGso,
@@ -101,7 +102,11 @@ export function chooseLayouts(
   const has = (bit: number): boolean => features.has(bit);
   const splitHeader = !has(Feature.VERSION_1) && !has(Feature.ANY_LAYOUT);
   const mergeable = has(NetFeature.MRG_RXBUF);
-  const headerSize = !mergeable && !has(Feature.VERSION_1) ? NET_HDR_LEGACY_SIZE : NET_HDR.SIZE;
+  const headerSize = !mergeable && !has(Feature.VERSION_1)
+    ? NET_HDR_LEGACY_SIZE
+    : has(NetFeature.HASH_REPORT)
+    ? NET_HDR_HASH.SIZE
+    : NET_HDR.SIZE;
   const gsoTypes = rxGsoTypes(features);
   const big = gsoTypes !== 0 || mtu > DEFAULT_MTU;
   const mode = mergeable ? "mergeable" : big ? "big" : "small";

@@ -3,8 +3,10 @@ import {
   type Dma,
   type DmaRegion,
   ETH_HDR_SIZE,
+  NET_HDR_HASH,
   NET_MAX_GSO_FRAME,
   NetGso,
+  NetHashReport,
   NetHdrFlag,
   VLAN_TAG_SIZE,
 } from "@vireo/hal";
@@ -179,8 +181,13 @@ export class RxQueue {
     frame.length = used - this.#layout.headerSize;
     frame.queue = this.index;
     frame.flags = memory[header]! & (NetHdrFlag.NEEDS_CSUM | NetHdrFlag.DATA_VALID);
+    // With RSC_INFO the place of the checksum is something else (drv.net.rx.3): nothing is known of it then.
+    if ((memory[header]! & NetHdrFlag.RSC_INFO) !== 0) frame.flags &= ~NetHdrFlag.NEEDS_CSUM;
+    frame.csumStart = 0;
+    frame.csumOffset = 0;
     frame.gsoType = memory[header + 1]!;
     frame.gsoSize = 0;
+    if (this.#layout.headerSize === NET_HDR_HASH.SIZE) this.#readHash(header);
     if (frame.flags !== 0 || frame.gsoType !== NetGso.NONE) {
       if (!this.#checkCsum(header) || !this.#checkGso(header)) return;
     }
@@ -189,10 +196,23 @@ export class RxQueue {
     this.#deliver();
   }
 
+  /** A report that is unknown is none. */
+  #readHash(header: number): void {
+    const memory = this.#region.bytes;
+    const frame = this.#frame;
+    const report = header + NET_HDR_HASH.hash_report.offset;
+    const known = memory[report + 1] === 0 && memory[report]! <= NetHashReport.UDPV6_EX;
+    frame.hashReport = (known ? memory[report]! : NetHashReport.NONE) as NetHashReport;
+    let hash = 0;
+    if (frame.hashReport !== NetHashReport.NONE) {
+      const value = header + NET_HDR_HASH.hash_value.offset;
+      for (let i = 3; i >= 0; i--) hash = hash << 8 | memory[value + i]!;
+    }
+    frame.hash = hash >>> 0;
+  }
+
   #checkCsum(header: number): boolean {
     const frame = this.#frame;
-    frame.csumStart = 0;
-    frame.csumOffset = 0;
     if ((frame.flags & NetHdrFlag.NEEDS_CSUM) === 0) return true;
     const memory = this.#region.bytes;
     frame.csumStart = memory[header + 6]! | (memory[header + 7]! << 8);

@@ -1,5 +1,5 @@
 import type { FeatureSet } from "@vireo/hal";
-import { NET_HDR } from "@vireo/hal";
+import { NET_HDR_HASH } from "@vireo/hal";
 import type { WaitOptions } from "../wait/options.ts";
 import { writeTxHeader } from "./_header.ts";
 import { queueLook } from "../virtqueue/last_look.ts";
@@ -17,7 +17,7 @@ interface Waiting {
 export class Sender {
   readonly tx: TxQueue;
   readonly #features: FeatureSet;
-  readonly #header = new Uint8Array(NET_HDR.SIZE);
+  readonly #header = new Uint8Array(NET_HDR_HASH.SIZE);
   readonly #waiting: WaitList<Waiting, void>;
 
   constructor(tx: TxQueue, features: FeatureSet) {

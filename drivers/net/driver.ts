@@ -6,8 +6,10 @@ import {
   FeatureSet,
   NET_CONFIG,
   NET_FEATURE_REQUIRES,
+  NET_HASH_KEY_SIZE,
   NET_MAX_QUEUE_PAIRS,
   NET_MIN_MTU,
+  NET_RSS_MIN_TABLE,
   NetFeature,
   VireoError,
 } from "@vireo/hal";
@@ -40,6 +42,8 @@ const FEATURES = FeatureSet.of(
   NetFeature.MQ,
   NetFeature.CTRL_MAC_ADDR,
   NetFeature.SPEED_DUPLEX,
+  NetFeature.RSS,
+  NetFeature.HASH_REPORT,
 );
 
 /**
@@ -97,9 +101,18 @@ function validate(device: VirtioDevice, features: FeatureSet): FeatureSet {
   if (set.has(NetFeature.MTU) && device.config.read16(NET_CONFIG.mtu.offset) < NET_MIN_MTU) {
     set = set.without(NetFeature.MTU);
   }
-  if (set.has(NetFeature.MQ)) {
+  if (set.has(NetFeature.MQ) || set.has(NetFeature.RSS)) {
     const pairs = device.config.read16(NET_CONFIG.max_virtqueue_pairs.offset);
-    if (pairs < 1 || pairs > NET_MAX_QUEUE_PAIRS) set = set.without(NetFeature.MQ);
+    const sane = pairs >= 1 && pairs <= NET_MAX_QUEUE_PAIRS;
+    if (!sane) set = set.without(NetFeature.MQ, NetFeature.RSS);
+  }
+  const { RSS, HASH_REPORT } = NetFeature;
+  if (set.has(RSS) || set.has(HASH_REPORT)) {
+    const { rss_max_key_size: key, rss_max_indirection_table_length: table } = NET_CONFIG;
+    if (device.config.read8(key.offset) < NET_HASH_KEY_SIZE) set = set.without(RSS, HASH_REPORT);
+    if (set.has(RSS) && device.config.read16(table.offset) < NET_RSS_MIN_TABLE) {
+      set = set.without(RSS);
+    }
   }
   return set;
 }

@@ -1,4 +1,4 @@
-import { NetGso, NetHdrFlag } from "@vireo/hal";
+import { NetGso, NetHashReport, NetHdrFlag } from "@vireo/hal";
 import type { WaitOptions } from "../wait/options.ts";
 
 /** A checksum that the device is to complete (virtio 1.4 §5.1.6.2). */
@@ -56,6 +56,10 @@ export interface Frame {
   readonly gsoSize: number;
   /** The receive queue it came in on. */
   readonly queue: number;
+  /** The device's hash of it; 0 without one, see `Net.setHash` and `Net.setRss`. */
+  readonly hash: number;
+  /** The hash type of it; NONE without HASH_REPORT. */
+  readonly hashReport: NetHashReport;
 }
 
 /** A received frame where the device wrote it; one object is used for all frames of a device. */
@@ -78,6 +82,10 @@ export class RxFrame {
   csumOffset = 0;
   /** The receive queue. */
   queue = 0;
+  /** The device's hash of the frame; 0 without one. */
+  hash = 0;
+  /** The hash type of it; NONE without HASH_REPORT. */
+  hashReport: NetHashReport = NetHashReport.NONE;
 
   /** State of the frame's checksum. */
   get checksum(): RxChecksum {
@@ -98,6 +106,8 @@ export class RxFrame {
       gsoType: this.gsoType,
       gsoSize: this.gsoSize,
       queue: this.queue,
+      hash: this.hash,
+      hashReport: this.hashReport,
     };
   }
 }

@@ -30,4 +30,5 @@ export * from "./frame.ts";
 export * from "./mac.ts";
 export * from "./net.ts";
 export * from "./options.ts";
+export type { HashLimits, HashOptions, RssOptions } from "./receive_hash.ts";
 export * from "./tx_queue.ts";

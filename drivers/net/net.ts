@@ -8,6 +8,7 @@ import {
   NetCtrlVlan,
   NetDuplex,
   NetFeature,
+  NetHashType,
   NetStatus,
   VireoError,
   VLAN_TAG_SIZE,
@@ -21,6 +22,16 @@ import { unattended } from "../virtqueue/unattended.ts";
 import { Control } from "./_control.ts";
 import { chooseLayouts, DEFAULT_MTU, MAX_GSO_PACKET } from "./_header.ts";
 import { Inbox } from "./_inbox.ts";
+import {
+  checkPairs,
+  type HashConfig,
+  hashConfig,
+  type HashLimits,
+  type HashOptions,
+  type RssConfig,
+  rssConfig,
+  type RssOptions,
+} from "./receive_hash.ts";
 import { RxQueue } from "./_rx_queue.ts";
 import { Sender } from "./_sender.ts";
 import { type Frame, type NetStats, RxFrame, type SendOptions } from "./frame.ts";
@@ -97,6 +108,10 @@ export class Net extends EventTarget implements DriverInstance {
   #maxPairs = 1;
   #pairs = 1;
   #wantedPairs = 0;
+  #hashLimits: HashLimits = { keySize: 0, tableLength: 0, types: 0 };
+  #rss: RssConfig | undefined;
+  #hash: HashConfig | undefined;
+  readonly #random: (into: Uint8Array) => void;
   readonly #modes = new Map<RxMode, boolean>();
   #macTable: readonly [readonly Uint8Array[], readonly Uint8Array[]] | undefined;
   readonly #vlans = new Set<number>();
@@ -109,6 +124,8 @@ export class Net extends EventTarget implements DriverInstance {
     super();
     this.device = device;
     this.#options = options;
+    this.#random = options.random ??
+      ((into) => crypto.getRandomValues(into as Uint8Array<ArrayBuffer>));
     const last = queueLook(
       () => this.#rx.map(({ queue }) => queue),
       ({ index }) => this.#received(index >> 1),
@@ -120,12 +137,10 @@ export class Net extends EventTarget implements DriverInstance {
   /** Only for the driver's probe: sets up the queues, makes the device live, tells it its address. */
   async start(): Promise<void> {
     const { device } = this;
-    const { random = (into) => crypto.getRandomValues(into as Uint8Array<ArrayBuffer>) } =
-      this.#options;
     if (device.has(NetFeature.MAC)) {
       this.#mac.set(device.config.readBytes(NET_CONFIG.mac.offset, 6));
     } else {
-      random(this.#mac);
+      this.#random(this.#mac);
       this.#mac[0] = (this.#mac[0]! & 0xfe) | 0x02;
       this.#macChanged = true;
     }
@@ -176,6 +191,11 @@ export class Net extends EventTarget implements DriverInstance {
   /** Queue pairs that the device has; no more than were set up can be used. */
   get maxQueuePairs(): number {
     return this.#maxPairs;
+  }
+
+  /** The range of {@linkcode Net.setRss} and {@linkcode Net.setHash}. */
+  get hashLimits(): HashLimits {
+    return this.#hashLimits;
   }
 
   /**
@@ -349,24 +369,60 @@ export class Net extends EventTarget implements DriverInstance {
   }
 
   /**
-   * Changes how many queue pairs are used.
+   * Changes how many queue pairs are used; the device steers received frames automatically from then on, also
+   * after {@linkcode Net.setRss}. What {@linkcode Net.setHash} chose stays.
    *
    * @throws {RangeError} If so many were not set up.
    * @throws {VireoError} `UNSUPPORTED` without MQ; `COMMAND_REFUSED`, `TIMEOUT`.
    */
   async setPairs(pairs: number, options?: WaitOptions): Promise<void> {
-    if (!Number.isInteger(pairs) || pairs < 1 || pairs > this.#senders.length) {
-      throw new RangeError(
-        `Cannot use ${pairs} queue pairs: expected 1 to ${this.#senders.length}`,
-      );
-    }
+    checkPairs(pairs, this.#senders.length);
     const control = this.#commands(NetFeature.MQ);
+    const limits = forCommand(options);
+    await this.#changePairs(pairs, () => control.setPairs(pairs, limits));
+    this.#rss = undefined;
+    // The command ends what HASH_CONFIG set, as the last one of its class decides.
+    if (this.#hash !== undefined) await control.setHash(this.#hash, limits);
+  }
+
+  /**
+   * Has the device spread received frames over the queues by their hash (receive-side scaling). A recovery sets
+   * it again; {@linkcode Net.setPairs} and {@linkcode Net.setHash} end it.
+   *
+   * @throws {RangeError} If something is beyond {@linkcode Net.hashLimits} or the queue pairs that were set up.
+   * @throws {VireoError} `UNSUPPORTED` without RSS; `COMMAND_REFUSED`, `TIMEOUT`.
+   */
+  async setRss(options: RssOptions = {}): Promise<void> {
+    const control = this.#commands(NetFeature.RSS);
+    const config = rssConfig(options, this.#hashLimits, this.#senders.length, this.#random);
+    await this.#changePairs(config.pairs, () => control.setRss(config, forCommand(options)));
+    this.#rss = config;
+    this.#hash = undefined;
+  }
+
+  /**
+   * Has the device report a hash with each received frame ({@linkcode Frame.hash}), while it steers frames
+   * automatically. A recovery sets it again. With {@linkcode Net.setRss} it reports the hash of that.
+   *
+   * @throws {RangeError} If something is beyond {@linkcode Net.hashLimits}.
+   * @throws {VireoError} `UNSUPPORTED` without HASH_REPORT; `COMMAND_REFUSED`, `TIMEOUT`.
+   */
+  async setHash(options: HashOptions = {}): Promise<void> {
+    const control = this.#commands(NetFeature.HASH_REPORT);
+    const config = hashConfig(options, this.#hashLimits, this.#random);
+    await control.setHash(config, forCommand(options));
+    this.#hash = config;
+    this.#rss = undefined;
+  }
+
+  /** Changes how many queue pairs are used by a command. */
+  async #changePairs(pairs: number, command: () => Promise<void>): Promise<void> {
     const before = this.#pairs;
     // Nothing may be sent on a queue that the device is about to leave (drv.net.mq.4), not by those who
     // wait for room there either.
     this.#usePairs(Math.min(before, pairs));
     try {
-      await control.setPairs(pairs, forCommand(options));
+      await command();
     } catch (error) {
       // It may have left them all the same: only a refusal says that it has not.
       const refused = error instanceof VireoError && error.code === "COMMAND_REFUSED";
@@ -466,14 +522,14 @@ export class Net extends EventTarget implements DriverInstance {
     this.#mtu = has(NetFeature.MTU) ? device.config.read16(NET_CONFIG.mtu.offset) : DEFAULT_MTU;
     const status = has(NetFeature.STATUS) ? device.config.read16(NET_CONFIG.status.offset) : 1;
     this.#linkUp = (status & NetStatus.LINK_UP) !== 0;
-    const offered = has(NetFeature.MQ)
-      ? device.config.read16(NET_CONFIG.max_virtqueue_pairs.offset)
-      : 1;
+    const several = has(NetFeature.MQ) || has(NetFeature.RSS);
+    const offered = several ? device.config.read16(NET_CONFIG.max_virtqueue_pairs.offset) : 1;
     const sane = offered >= 1 && offered <= NET_MAX_QUEUE_PAIRS;
     this.#maxPairs = sane ? offered : 1;
     this.#pairs = 1;
     const count = Math.min(this.#maxPairs, this.#options.pairs ?? DEFAULT_PAIRS);
     if (this.#wantedPairs === 0) this.#wantedPairs = count;
+    this.#hashLimits = readHashLimits(device);
 
     const requests: QueueRequest[] = [];
     for (let i = 0; i < count; i++) {
@@ -487,7 +543,7 @@ export class Net extends EventTarget implements DriverInstance {
     }
     if (has(NetFeature.CTRL_VQ)) {
       // Where it is depends on what the device has, not on what is used (virtio 1.4 §5.1.2).
-      const index = has(NetFeature.MQ) ? 2 * offered : 2;
+      const index = several ? 2 * offered : 2;
       requests.push({ name: "control", index, callback: () => this.#control?.drain() });
     }
     const queues = device.findQueues(requests);
@@ -527,7 +583,11 @@ export class Net extends EventTarget implements DriverInstance {
     for (const id of this.#vlans) await control.setVlan(NetCtrlVlan.ADD, id, options);
     if (this.#offloads !== undefined) await this.setGuestOffloads(this.#offloads, options);
     const pairs = Math.min(this.#wantedPairs, this.#senders.length);
-    if (pairs > 1) await this.setPairs(pairs, options);
+    const [rss, hash] = [this.#rss, this.#hash];
+    if (rss !== undefined) await this.setRss({ ...rss, ...options });
+    else if (pairs > 1 && this.device.has(NetFeature.MQ)) await this.setPairs(pairs, options);
+    else if (pairs > 1) await this.setRss({ pairs, ...options });
+    if (hash !== undefined) await this.setHash({ ...hash, ...options });
   }
 
   #free(): void {
@@ -617,6 +677,18 @@ export class Net extends EventTarget implements DriverInstance {
   #error(code: "UNSUPPORTED" | "DEVICE_STATE" | "DEVICE_REMOVED", what: string): VireoError {
     return new VireoError(code, what, { device: this.device.name });
   }
+}
+
+function readHashLimits(device: VirtioDevice): HashLimits {
+  const rss = device.has(NetFeature.RSS);
+  if (!rss && !device.has(NetFeature.HASH_REPORT)) return { keySize: 0, tableLength: 0, types: 0 };
+  const { config } = device;
+  const known = Object.values(NetHashType).reduce((all, type) => all | type, 0);
+  return {
+    keySize: config.read8(NET_CONFIG.rss_max_key_size.offset),
+    tableLength: rss ? config.read16(NET_CONFIG.rss_max_indirection_table_length.offset) : 0,
+    types: config.read32(NET_CONFIG.supported_hash_types.offset) & known,
+  };
 }
 
 /** The time of one command. */

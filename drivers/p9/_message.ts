@@ -94,7 +94,7 @@ export class P9Reader {
     if (at + length > this.#bytes.length) {
       throw new VireoError("BAD_LENGTH", "9P answer ends in the middle of a field", {
         seen: `${this.#bytes.length} bytes`,
-        expected: `${at + length} at least`,
+        expected: `at least ${at + length}`,
       });
     }
     this.#at = at + length;

@@ -365,7 +365,7 @@ export class P9Session {
   #answer({ bytes, length: used }: Answer, type: number, tag: number, most: number): P9Reader {
     const reader = new P9Reader(bytes);
     if (used < P9_HEADER.SIZE || used > most) {
-      throw new VireoError("BAD_LENGTH", "9P answer has an impossible length", {
+      throw new VireoError("BAD_LENGTH", "Cannot use a 9P answer of this length", {
         device: this.name,
         seen: `${used} bytes`,
         expected: `${P9_HEADER.SIZE} to ${most} bytes`,

@@ -62,9 +62,9 @@ export class P9 extends QueueDriver {
     super(device, "9P transport");
     const length = device.config.read16(P9_CONFIG.tag_len.offset);
     if (length > MAX_TAG) {
-      throw this.error("CONFIG_INVALID", "Mount tag is too long", {
+      throw this.error("CONFIG_INVALID", "Cannot use the mount tag", {
         seen: `${length} bytes`,
-        expected: `${MAX_TAG} at most`,
+        expected: `at most ${MAX_TAG}`,
       });
     }
     this.mountTag = new TextDecoder().decode(device.config.readBytes(P9_CONFIG.SIZE, length));

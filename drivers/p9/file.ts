@@ -148,9 +148,9 @@ export class P9File implements AsyncDisposable {
       if (part.length > 0) parts.push(part);
       total += part.length;
       if (total > limit) {
-        throw new VireoError("OUT_OF_RANGE", "9P file is larger than it may be", {
+        throw new VireoError("OUT_OF_RANGE", "Cannot read the whole 9P file", {
           device: this.#session.name,
-          expected: `${limit} bytes at most`,
+          expected: `at most ${limit} bytes`,
         });
       }
       if (part.length < length) break;

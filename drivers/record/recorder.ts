@@ -90,7 +90,10 @@ export class Recorder implements Platform, RingObserver {
     };
     const nodes = platform.nodes().map((node) => {
       if (node.kind === "vhost-user") {
-        throw new VireoError("UNSUPPORTED", "Cannot record devices behind vhost-user sockets");
+        throw new VireoError(
+          "UNSUPPORTED",
+          "Cannot record a device behind a vhost-user socket: it must have registers",
+        );
       }
       const { open: _, ...data } = node;
       return data;

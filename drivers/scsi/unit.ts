@@ -132,11 +132,15 @@ export class ScsiUnit {
     if (blockSize >= MIN_BLOCK_SIZE && blockSize <= largest) {
       return this.#capacity = { blocks, blockSize };
     }
-    throw new VireoError("OUT_OF_RANGE", `Unit ${this.target}:${this.lun} has impossible blocks`, {
-      device: this.#host.name,
-      seen: `${blockSize} bytes`,
-      expected: `${MIN_BLOCK_SIZE} to ${largest} bytes`,
-    });
+    throw new VireoError(
+      "OUT_OF_RANGE",
+      `Cannot use the block size of unit ${this.target}:${this.lun}`,
+      {
+        device: this.#host.name,
+        seen: `${blockSize} bytes`,
+        expected: `${MIN_BLOCK_SIZE} to ${largest} bytes`,
+      },
+    );
   }
 
   /** Blocks of one command: as many as the host takes. */
@@ -287,7 +291,7 @@ export class ScsiUnit {
     throw new VireoError("BAD_LENGTH", `Unit ${this.target}:${this.lun} wrote too little`, {
       device: this.#host.name,
       seen: `${data.length} bytes`,
-      expected: `${least} bytes at least`,
+      expected: `at least ${least} bytes`,
     });
   }
 

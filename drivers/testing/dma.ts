@@ -7,11 +7,11 @@ import {
   VireoError,
 } from "@vireo/hal";
 
-/** What a bouncing machine writes over memory that is not the reader's: any value but 0 would do. */
+/** Byte that a bouncing machine writes over memory that is not the reader's; never 0. */
 export const POISON = 0xa5;
-/** What it writes over memory that was freed. */
+/** Byte that it writes over memory that was freed. */
 export const FREED = 0xdd;
-/** What it writes behind each region. */
+/** Byte that it writes behind each region. */
 export const GUARD = 0xc9;
 /** Bytes that it keeps free behind each region. */
 const GUARD_BYTES = 64;
@@ -66,7 +66,7 @@ export class TestDma implements Dma {
   }
 
   /**
-   * What the device sees of a range.
+   * Returns the device's view of a range.
    *
    * @throws {RangeError} If the range is outside the arena.
    */
@@ -118,7 +118,7 @@ export class TestDma implements Dma {
 
 /** A mistake that {@linkcode BouncingDma} saw, the driver's or the device's. */
 export interface BounceMistake {
-  /** What it was. */
+  /** Kind of the mistake. */
   readonly what:
     | "unshared range that was not shared"
     | "shared range twice"
@@ -154,7 +154,7 @@ function isFilled(bytes: Uint8Array, value: number): boolean {
  * {@linkcode FREED}, and behind each region lies {@linkcode GUARD}.
  */
 export class BouncingDma extends TestDma {
-  /** What the driver or the device did wrong; {@linkcode BouncingDma.inspect} looks for more. */
+  /** Mistakes of the driver or the device; {@linkcode BouncingDma.inspect} looks for more. */
   readonly mistakes: BounceMistake[] = [];
   /** Bytes of guard on either side of what is shared. */
   protected override readonly guard: number = GUARD_BYTES;

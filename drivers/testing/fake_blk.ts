@@ -15,7 +15,7 @@ export class FakeDevice {
   readonly pending: FakeRequest[] = [];
   /** Called for each request at the kick. */
   script: ((request: FakeRequest) => void) | undefined;
-  /** What happened to the device, in order. */
+  /** Calls and requests that reached the device, in order. */
   readonly log: string[] = [];
   /** Called when the driver notifies again. */
   onKickAgain: (() => void) | undefined;

@@ -1,6 +1,6 @@
 import type { PciBar } from "@vireo/hal";
 
-/** What the configuration space of a scripted function holds. */
+/** Contents of a scripted function's configuration space. */
 export interface PciConfigScript {
   /** PCI vendor id; virtio's by default. */
   readonly vendor?: number;
@@ -55,7 +55,7 @@ export const PCI_PLACE: {
   ACCESS: 0xc8,
 };
 
-/** What to write into a virtio capability. */
+/** Contents of a virtio capability. */
 export interface CapabilityScript {
   /** `cfg_type`. */
   readonly type: number;
@@ -69,7 +69,7 @@ export interface CapabilityScript {
   readonly length?: number;
   /** `cap_len`; that of the bytes by default. */
   readonly size?: number;
-  /** What follows the first 16 bytes. */
+  /** Bytes behind the first 16. */
   readonly more?: readonly number[];
 }
 

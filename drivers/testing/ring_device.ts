@@ -25,7 +25,7 @@ export interface RingChain {
   readonly writableLength: number;
 }
 
-/** What was negotiated; nothing by default. */
+/** Features of the ring; none by default. */
 export interface RingDeviceOptions {
   /** Whether INDIRECT_DESC was negotiated. */
   readonly indirect?: boolean;
@@ -119,7 +119,7 @@ export class RingDevice {
     this.#setU16(this.#ring.device + 4 + 8 * this.#ring.size, index);
   }
 
-  /** What is in an entry of the available ring. @param position A free-running index. */
+  /** Returns an entry of the available ring. @param position A free-running index. */
   availEntry(position: number): number {
     return this.#u16(this.#ring.driver + 4 + 2 * (position % this.#ring.size));
   }

@@ -17,25 +17,25 @@ import { ScriptedLine } from "./_line.ts";
 export type RegisterName = keyof typeof MmioRegister;
 
 /**
- * What a register reads: a value; values in turn, of which the last one stays; or a function of what
- * it would have read honestly and of its offset.
+ * Answer of a register: a value; values in turn, of which the last one stays; or a function of the honest
+ * value and of the offset.
  */
 export type ReadScript = number | readonly number[] | ((honest: number, offset: number) => number);
 
-/** What happens at a write; returning `false` keeps the honest device from seeing it. */
+/** A callback at a write; it returns `false` to keep the honest device from seeing the write. */
 export type WriteScript = (value: number, offset: number) => void | boolean;
 
-/** What a scripted device is, and where it lies. */
+/** A scripted device: its place, its identity and its answers. */
 export interface DeviceScript {
   /** Name of the slot; `virtio-mmio@a000000` by default. */
   readonly name?: string;
-  /** What Version reads: 2 by default. */
+  /** Value of Version: 2 by default. */
   readonly version?: number;
   /** Virtio device id; 0 is an empty slot, 42 the default. */
   readonly deviceId?: number;
   /** Virtio vendor id. */
   readonly vendorId?: number;
-  /** What the device offers; VERSION_1 alone by default, nothing with version 1. */
+  /** Features that the device offers; VERSION_1 alone by default, none with version 1. */
   readonly features?: FeatureSet;
   /** The maximum size of each queue; one of 8 by default. */
   readonly queues?: readonly number[];
@@ -77,7 +77,7 @@ import { ScriptedLine } from "./_line.ts";
  * ```
  */
 export class ScriptedDevice implements MmioNode, MmioLease {
-  /** What kind of slot it is. */
+  /** Kind of its slot. */
   readonly kind = "mmio";
   /** Name of the slot. */
   readonly name: string;
@@ -103,7 +103,7 @@ export class ScriptedDevice implements MmioNode, MmioLease {
   cause = 0;
   /** ConfigGeneration. */
   generation = 0;
-  /** What the driver accepted. */
+  /** Features that the driver accepted. */
   accepted: FeatureSet = FeatureSet.NONE;
   /** How many leases were taken and not given back. */
   leases = 0;

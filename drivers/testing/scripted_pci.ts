@@ -19,12 +19,12 @@ import { ScriptedLine } from "./_line.ts";
 import { fieldName, findCapability, read, write } from "./_pci_parts.ts";
 import { buildConfig, PCI_PLACE, type PciConfigScript } from "./pci_config_script.ts";
 
-/** What a register reads, given what it would have read honestly. */
+/** A function from the honest value of a register to the one that is read. */
 export type PciReadScript = (honest: number) => number;
 
-/** What a scripted function is, and what it does wrong. */
+/** A scripted function: its identity, its contents, and its lies. */
 export interface PciScript extends PciConfigScript {
-  /** What the device offers; VERSION_1 alone by default. */
+  /** Features that the device offers; VERSION_1 alone by default. */
   readonly features?: FeatureSet;
   /** The maximum size of each queue; one of 8 by default. */
   readonly queues?: readonly number[];
@@ -76,7 +76,7 @@ export interface ScriptedPciQueue {
  * ```
  */
 export class ScriptedPci implements PciNode, PciLease {
-  /** What kind of node it is. */
+  /** Kind of its node. */
   readonly kind = "pci";
   /** Name of the function. */
   readonly name = "0000:00:03.0";
@@ -110,7 +110,7 @@ export class ScriptedPci implements PciNode, PciLease {
   generation = 0;
   /** Vector of configuration changes. */
   configVector: number = PCI_NO_VECTOR;
-  /** What the driver accepted. */
+  /** Features that the driver accepted. */
   accepted: FeatureSet = FeatureSet.NONE;
   /** How many leases were taken and not given back. */
   leases = 0;
@@ -250,7 +250,7 @@ export class ScriptedPci implements PciNode, PciLease {
     write(this.space, offset, width, msix ? value & ~0x7ff | kept : value);
   }
 
-  /** What the configuration access capability points at. */
+  /** Decodes the place that the configuration access capability points at. */
   #aim(): [bar: number, offset: number, width: number] {
     const at = this.#accessAt;
     return [this.space[at + 4]!, read(this.space, at + 8, 4), read(this.space, at + 12, 4)];

@@ -1,16 +1,16 @@
 import type { FeatureSet, TraceDetail, VireoError } from "@vireo/hal";
 
-/** What is known of a device whose events are emitted. */
+/** A device whose events are emitted. */
 export interface Traced {
   /** Its name; that of its slot until the bus knows it. */
   readonly name: string;
   /** Virtio device id; 0 until it was read. */
   readonly deviceId: number;
-  /** What the driver accepted last. */
+  /** Features that the driver accepted last. */
   readonly features: FeatureSet;
 }
 
-/** What the parts of a trace tell their events to. */
+/** Receiver of the events that the parts of a trace report. */
 export interface TraceTarget {
   /** Milliseconds since the trace began. */
   readonly time: number;
@@ -18,7 +18,7 @@ export interface TraceTarget {
   readonly data: number;
   /** Emits an event of the device in a slot, if it is asked for. */
   emit(slot: string, detail: TraceDetail): void;
-  /** What is known of the device in a slot. */
+  /** Returns the device in a slot. */
   of(slot: string): Traced;
   /** Keeps what came to be known of the device in a slot. */
   learn(slot: string, news: Partial<Traced>): void;

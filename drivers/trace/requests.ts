@@ -35,7 +35,7 @@ import { describeFrame } from "./frames.ts";
 export interface QueuePlace {
   /** Virtio device id. */
   readonly deviceId: number;
-  /** What was negotiated. */
+  /** Features that were negotiated. */
   readonly features: FeatureSet;
   /** Index of the queue. */
   readonly queue: number;
@@ -43,7 +43,7 @@ export interface QueuePlace {
   readonly name: string;
 }
 
-/** What the driver wrote for the device. */
+/** Bytes that the driver wrote for the device. */
 export interface RequestBytes extends QueuePlace {
   /** The first bytes that the device reads. */
   readonly bytes: Uint8Array;
@@ -53,9 +53,9 @@ export interface RequestBytes extends QueuePlace {
   readonly writable: number;
 }
 
-/** What the device wrote for the driver. */
+/** Bytes that the device wrote for the driver. */
 export interface AnswerBytes extends QueuePlace {
-  /** What was asked; undefined where nothing was. */
+  /** Request that was asked; undefined where nothing was. */
   readonly request: string | undefined;
   /** The first bytes that the device wrote. */
   readonly bytes: Uint8Array;

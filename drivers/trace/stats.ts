@@ -12,7 +12,7 @@ export interface LatencyStats {
   readonly max: number;
 }
 
-/** What happened on a queue. */
+/** Counts of a queue. */
 export interface QueueStats {
   /** Index on the device. */
   readonly queue: number;
@@ -36,7 +36,7 @@ export interface QueueStats {
   readonly latency: LatencyStats;
 }
 
-/** What happened on a device. */
+/** Counts of a device. */
 export interface DeviceStats {
   /** Name of the device. */
   readonly device: string;

@@ -18,7 +18,7 @@ interface Pending {
   readonly time: number;
 }
 
-/** What a traced ring needs. */
+/** Parts of a trace that a ring reports to. */
 interface RingTrace {
   readonly tracer: TraceTarget;
   /** Name of the slot that its device is in. */
@@ -146,7 +146,7 @@ export class TracedRing extends PassingRing {
     });
   }
 
-  /** What the machine found wrong by now, once. */
+  /** Emits the mistakes that the machine has found by now, each once. */
   #diagnosed(): void {
     const message = this.diagnose?.()?.message;
     if (message !== undefined && message !== this.#violation) {

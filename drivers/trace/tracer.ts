@@ -15,7 +15,7 @@ import { tracedNode } from "./_registers.ts";
 import type { Traced, TraceTarget } from "./_target.ts";
 import { TracedTransport } from "./_transport.ts";
 
-/** What a trace has. */
+/** Options of a trace. */
 export interface TracerOptions {
   /** The groups of events; all of them by default. */
   readonly groups?: readonly TraceGroup[] | undefined;
@@ -91,7 +91,7 @@ export class Tracer implements TraceTarget {
     this.#sink({ time: this.time, device: name, deviceId, ...detail });
   }
 
-  /** What is known of the device in a slot. */
+  /** Returns the device in a slot. */
   of(slot: string): Traced {
     return this.#known.get(slot) ?? { name: slot, deviceId: 0, features: FeatureSet.NONE };
   }

@@ -134,11 +134,15 @@ export class MmioTransport implements Transport {
    */
   writeFeatures(features: FeatureSet): void {
     if (!this.legacy && (features.word(1) & 1) === 0) {
-      throw this.#error("VERSION_1_REQUIRED", "Cannot drive a version 2 device without VERSION_1", {
-        register: "DriverFeatures",
-        seen: features.word(1),
-        expected: "bit 0 of word 1",
-      });
+      throw this.#error(
+        "VERSION_1_REQUIRED",
+        "Cannot drive a version 2 device: VERSION_1 must be accepted",
+        {
+          register: "DriverFeatures",
+          seen: features.word(1),
+          expected: "bit 0 of word 1",
+        },
+      );
     }
     this.#mmio.write32(Register.DriverFeaturesSel, 1);
     this.#mmio.write32(Register.DriverFeatures, features.word(1));

@@ -14,7 +14,7 @@ export interface SharedMemoryRegion {
   readonly length: number;
 }
 
-/** What a driver wants of a queue's interrupts. */
+/** Interrupts of a queue that a driver asks for. */
 export interface QueueInterrupt {
   /** Index of the queue. */
   readonly index: number;
@@ -59,7 +59,7 @@ export interface InterruptRoute {
 }
 
 /**
- * What every virtio transport can do (virtio 1.4 §4); it hides all registers from drivers.
+ * The operations of every virtio transport (virtio 1.4 §4); they hide all registers from drivers.
  *
  * The bus keeps the state of the negotiation; a transport keeps none.
  */

@@ -48,7 +48,7 @@ export class VhostUserTransport implements Transport {
   readonly legacyQueueAlign: undefined = undefined;
   /** Any size will do. */
   readonly fixedQueueSize = false;
-  /** What only a control queue, or a configuration, could do of a network device that has none. */
+  /** Features of a network device that the back end cannot serve: they need a control queue or a configuration. */
   readonly withheld: FeatureSet;
   /** Undefined: the device is not a PCI function. */
   readonly pci: undefined = undefined;
@@ -132,7 +132,7 @@ export class VhostUserTransport implements Transport {
    */
   queueMaxSize(index: number): number {
     if (this.#inUse.has(index)) {
-      throw new VireoError("QUEUE_IN_USE", "Cannot set up a queue that is in use", {
+      throw new VireoError("QUEUE_IN_USE", "Cannot set up the queue: it is already in use", {
         device: this.name,
         queue: index,
       });
@@ -182,10 +182,14 @@ export class VhostUserTransport implements Transport {
    */
   resetQueue(index: number): Promise<void> {
     return Promise.reject(
-      new VireoError("QUEUE_RESET_UNSUPPORTED", "Cannot reset one queue behind a socket", {
-        device: this.name,
-        queue: index,
-      }),
+      new VireoError(
+        "QUEUE_RESET_UNSUPPORTED",
+        "Cannot reset one queue: the device must have registers",
+        {
+          device: this.name,
+          queue: index,
+        },
+      ),
     );
   }
 

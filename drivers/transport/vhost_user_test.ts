@@ -20,15 +20,16 @@ Deno.test("a network device without a configuration lacks what is in it, as DPDK
     NetFeature.MTU,
     NetFeature.MAC,
     NetFeature.STATUS,
-    NetFeature.RSS,
-    NetFeature.HASH_REPORT,
     NetFeature.SPEED_DUPLEX,
   ];
   const withheld = (hasConfig: boolean) =>
     told.map((bit) => transport(DeviceId.NET, hasConfig).withheld.has(bit));
   assertEquals(withheld(false), told.map(() => true));
   assertEquals(withheld(true), told.map(() => false));
-  assertEquals(transport(DeviceId.NET, true).withheld.has(NetFeature.CTRL_VQ), true);
+  const { CTRL_VQ, RSS, HASH_REPORT, NOTF_COAL, VQ_NOTF_COAL } = NetFeature;
+  for (const bit of [CTRL_VQ, RSS, HASH_REPORT, NOTF_COAL, VQ_NOTF_COAL]) {
+    assertEquals(transport(DeviceId.NET, true).withheld.has(bit), true, `${bit}`);
+  }
   assertEquals([...transport(DeviceId.CONSOLE, false).withheld], []);
 });
 

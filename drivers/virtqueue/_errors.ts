@@ -4,7 +4,7 @@ import { SG_WORDS, type SgList } from "./virtqueue.ts";
 /** The longest chain in bytes (virtio 1.4 §2.7.5.1, §2.8.5). */
 const MAX_CHAIN_BYTES = 2 ** 32;
 
-/** What a message says about a queue. */
+/** The parts of a queue that a message names. */
 interface Where {
   readonly device: string | undefined;
   readonly index: number;

@@ -1,5 +1,6 @@
 import { DESC, DescFlag, hex, PackedDescFlag } from "@vireo/hal";
 import type { InspectedBuffer, InspectedDescriptor, RingInspection } from "./inspection.ts";
+import type { QueueAddresses, Virtqueue } from "./virtqueue.ts";
 
 /** A buffer in the shadow of a ring of either format. */
 interface ShadowEntry {
@@ -34,7 +35,7 @@ function descriptorAt(
   };
 }
 
-/** What is wrong with a buffer's descriptors by what the driver knows of it. */
+/** Lists the contradictions between a buffer's descriptors and the driver's records. */
 function wrongWith(buffer: InspectedBuffer, entry: ShadowEntry): string[] {
   const { id, descriptors, indirect } = buffer;
   const wrong: string[] = [];
@@ -51,7 +52,7 @@ function wrongWith(buffer: InspectedBuffer, entry: ShadowEntry): string[] {
   return wrong;
 }
 
-/** What is wrong with used entries. */
+/** Lists the contradictions in used entries. */
 function wrongEntries(
   entries: readonly { readonly id: number; readonly length: number }[],
   shadow: ReadonlyMap<number, ShadowEntry>,
@@ -91,14 +92,29 @@ interface SplitState {
   readonly table: (head: number) => Uint32Array;
 }
 
-/** The parts of an inspection that depend on the format. */
-type FormatPart = Pick<
-  RingInspection,
-  "format" | "shadow" | "memory" | "events" | "buffers" | "wrong"
->;
+/** The parts of a queue that its inspection shows, whatever its format. */
+interface Inspected
+  extends Pick<Virtqueue, "index" | "name" | "size" | "freeSlots" | "inFlight" | "broken"> {
+  readonly addresses: QueueAddresses;
+}
+
+/** The first fields of an inspection. */
+function head(
+  queue: Inspected,
+): Pick<RingInspection, "queue" | "name" | "addresses" | "free" | "inFlight" | "broken"> {
+  return {
+    queue: queue.index,
+    name: queue.name,
+    addresses: queue.addresses,
+    free: queue.freeSlots,
+    inFlight: queue.inFlight,
+    broken: queue.broken?.message ?? null,
+  };
+}
 
 /** Looks at a split ring (virtio 1.4 §2.7). */
-export function inspectSplit(size: number, state: SplitState): FormatPart {
+export function inspectSplit(queue: Inspected, state: SplitState): RingInspection {
+  const { size } = queue;
   const { desc, avail, used16, used32, added, kicked, taken, eventIdx } = state;
   const shadow = shadowEntries(state.shadow);
   const available = Atomics.load(avail, 1);
@@ -149,6 +165,7 @@ export function inspectSplit(size: number, state: SplitState): FormatPart {
     ? "none"
     : "for each available buffer";
   return {
+    ...head(queue),
     format: "split",
     shadow: { added, kicked, taken },
     memory: { available, used, entries },
@@ -174,7 +191,8 @@ interface PackedState {
 }
 
 /** Looks at a packed ring (virtio 1.4 §2.8). */
-export function inspectPacked(size: number, state: PackedState): FormatPart {
+export function inspectPacked(queue: Inspected, state: PackedState): RingInspection {
+  const { size } = queue;
   const { words, added, kicked, taken } = state;
   const shadow = shadowEntries(state.shadow);
   const entries: { readonly id: number; readonly length: number }[] = [];
@@ -213,6 +231,7 @@ export function inspectPacked(size: number, state: PackedState): FormatPart {
     return { id, token, state: now, descriptors, indirect };
   });
   return {
+    ...head(queue),
     format: "packed",
     shadow: { added, kicked, taken },
     memory: { available: null, used: null, entries },

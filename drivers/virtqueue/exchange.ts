@@ -50,7 +50,7 @@ export interface ExchangeOptions extends WaitOptions {
   readonly onFailed?: (answer: Answer | undefined) => void;
 }
 
-/** What a trailer holds until the device writes it. */
+/** Value of a trailer until the device writes it. */
 export const NOT_WRITTEN = 0xff;
 
 /**

@@ -42,7 +42,7 @@ export interface RingInspection {
   readonly inFlight: number;
   /** Why it is broken. */
   readonly broken: string | null;
-  /** What the driver knows itself, where no device can change it. */
+  /** The driver's own records, which no device can change. */
   readonly shadow: {
     /** Index, or place, of the next buffer to add. */
     readonly added: number;
@@ -51,7 +51,7 @@ export interface RingInspection {
     /** Index, or place, of the next used buffer to take. */
     readonly taken: number;
   };
-  /** What is in memory. */
+  /** The ring as it stands in memory. */
   readonly memory: {
     /** The available index; of a packed ring there is none. */
     readonly available: number | null;
@@ -65,7 +65,7 @@ export interface RingInspection {
       readonly length: number;
     }[];
   };
-  /** What each side asked of the other, in words. */
+  /** Notifications that each side asked of the other, in words. */
   readonly events: {
     /** When the driver wants an interrupt. */
     readonly interrupt: string;

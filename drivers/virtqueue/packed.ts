@@ -312,25 +312,17 @@ export class PackedVirtqueue implements Virtqueue {
 
   /** Shows the ring as it is now, beside what the driver knows itself. */
   inspect(): RingInspection {
-    return {
-      queue: this.index,
-      name: this.name,
-      addresses: this.addresses,
-      free: this.freeSlots,
-      inFlight: this.inFlight,
-      broken: this.#broken?.message ?? null,
-      ...inspectPacked(this.size, {
-        words: this.#words,
-        ask16: this.#ask16,
-        asked16: this.#asked16,
-        shadow: this.#shadow,
-        added: this.#next,
-        kicked: (this.#next - this.#pending + this.size) % this.size,
-        taken: this.#used,
-        usedFlags: this.#usedFlags,
-        table: (id) => this.#tables.table(id),
-      }),
-    };
+    return inspectPacked(this, {
+      words: this.#words,
+      ask16: this.#ask16,
+      asked16: this.#asked16,
+      shadow: this.#shadow,
+      added: this.#next,
+      kicked: (this.#next - this.#pending + this.size) % this.size,
+      taken: this.#used,
+      usedFlags: this.#usedFlags,
+      table: (id) => this.#tables.table(id),
+    });
   }
 
   /** Frees the ring; the device must not use it any more. */

@@ -329,26 +329,18 @@ export class SplitVirtqueue implements Virtqueue {
 
   /** Shows the ring as it is now, beside what the driver knows itself. */
   inspect(): RingInspection {
-    return {
-      queue: this.index,
-      name: this.name,
-      addresses: this.addresses,
-      free: this.freeSlots,
-      inFlight: this.inFlight,
-      broken: this.#broken?.message ?? null,
-      ...inspectSplit(this.size, {
-        desc: this.#desc,
-        avail: this.#avail,
-        used16: this.#used16,
-        used32: this.#used32,
-        shadow: this.#shadow,
-        added: this.#availIndex,
-        kicked: this.#kicked,
-        taken: this.#lastUsed,
-        eventIdx: this.#eventIdx,
-        table: (head) => this.#tables.table(head),
-      }),
-    };
+    return inspectSplit(this, {
+      desc: this.#desc,
+      avail: this.#avail,
+      used16: this.#used16,
+      used32: this.#used32,
+      shadow: this.#shadow,
+      added: this.#availIndex,
+      kicked: this.#kicked,
+      taken: this.#lastUsed,
+      eventIdx: this.#eventIdx,
+      table: (head) => this.#tables.table(head),
+    });
   }
 
   /** Frees the ring; the device must not use it any more. */

@@ -115,7 +115,7 @@ export class SgList {
   }
 }
 
-/** What a virtqueue of either ring is made of. */
+/** Options of a virtqueue of either ring. */
 export interface VirtqueueOptions {
   /** Index on the device. */
   readonly index: number;

@@ -1,7 +1,7 @@
 import type { WaitOptions } from "./options.ts";
 import { Ticker } from "./_ticker.ts";
 
-/** Who holds items whose time a {@linkcode Limit} counts. */
+/** The holder of items whose time a {@linkcode Limit} counts. */
 export interface LimitOwner<T> {
   /** The item's signal was aborted. */
   aborted(item: T, reason: unknown): void;

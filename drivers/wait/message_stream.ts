@@ -6,11 +6,11 @@ import { type LastLook, Waiter, type WaitSubject } from "./waiter.ts";
 export interface MessageStreamOptions<T> extends WaitOptions {
   /** Name of the device, for errors. */
   readonly device: string;
-  /** What it carries, for errors: `input event`. */
+  /** Name of its messages in errors: `input event`. */
   readonly what: string;
   /** Messages that a listener may be behind. */
   readonly limit: number;
-  /** What stands for those that it missed when it is further behind; nothing by default. */
+  /** Messages in place of those that it missed when it is further behind; none by default. */
   readonly missed?: readonly T[];
   /** Called when a message that had waited was taken. */
   readonly onTake?: () => void;

@@ -9,7 +9,7 @@ export const RESET_DEADLINE = 1000;
 const PAUSE = 1;
 const PAUSE_SUBJECT: WaitSubject<void> = { what: "a pause to end" };
 
-/** What {@linkcode pollUntil} waits for. */
+/** The event that {@linkcode pollUntil} waits for. */
 export type PollSubject = Pick<WaitSubject<void>, "what" | "code" | "details">;
 
 /**

@@ -2,7 +2,7 @@ import { VireoError, type VireoErrorDetails } from "@vireo/hal";
 import { type Deadline, LONGEST_TIMER, type WaitOptions, within } from "./options.ts";
 import { SYSTEM_TIMERS, type Timers } from "./timers.ts";
 
-/** What is waited for; one object serves all waits of a place. */
+/** An awaited event; one object serves all waits of a place. */
 export interface WaitSubject<T> {
   /** The end of `Timed out after 5 ms waiting for ...`: `the device to return the buffer`. */
   readonly what: string;
@@ -48,7 +48,7 @@ export function timedOut(
 
 /** A wait that goes on. */
 export interface OngoingWait {
-  /** What is waited for, as in {@linkcode WaitSubject.what}. */
+  /** Name of the awaited event, as in {@linkcode WaitSubject.what}. */
   readonly what: string;
   /** When it began, by `performance.now()`. */
   readonly since: number;
@@ -68,6 +68,15 @@ export function ongoingWaits(): ReadonlyMap<object, OngoingWait> {
  * Whoever brings the news calls {@linkcode Waiter.resolve} or {@linkcode Waiter.reject}.
  */
 export class Waiter<T> {
+  /** The waiter whose promise is being made; saves a closure a wait. */
+  static #fresh: Waiter<unknown>;
+  static readonly #executor = (
+    resolve: (value: unknown) => void,
+    reject: (reason: unknown) => void,
+  ): void => {
+    Waiter.#fresh.#resolve = resolve;
+    Waiter.#fresh.#reject = reject;
+  };
   /** Settles when the wait is over. */
   readonly promise: Promise<T>;
   /** When its time is over, by its subject's timers. */
@@ -87,16 +96,15 @@ export class Waiter<T> {
    */
   constructor(subject: WaitSubject<T>, options: WaitOptions) {
     this.#subject = subject;
-    this.promise = new Promise<T>((resolve, reject) => {
-      this.#resolve = resolve;
-      this.#reject = reject;
-    });
-    const { signal } = options;
+    Waiter.#fresh = this as Waiter<unknown>;
+    this.promise = new Promise<unknown>(Waiter.#executor) as Promise<T>;
+    const { signal, deadline, until } = options;
     this.#signal = signal;
     let call: Deadline | undefined;
     try {
       signal?.throwIfAborted();
-      call = within(options, undefined, subject.timers);
+      const limited = deadline !== undefined || until !== undefined;
+      if (limited) call = within(options, undefined, subject.timers);
     } catch (reason) {
       this.reject(reason);
     }

@@ -118,7 +118,7 @@ export class Hub implements Disposable {
   }
 }
 
-/** What a port needs from its hub. */
+/** The parts of its hub that a port uses. */
 interface HubInside {
   forward(from: HubPort, bytes: Uint8Array, offset: number, length: number, off: Offload): void;
   flush(from: HubPort): void;

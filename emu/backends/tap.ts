@@ -45,7 +45,7 @@ const ERRNO: Readonly<Record<number, string>> = {
   105: "ENOBUFS",
 };
 
-/** What must be true, by the error with which the kernel refused. */
+/** Remedies, by the error with which the kernel refused. */
 const ADVICE: Readonly<Record<string, string>> = {
   ENOENT: "Linux's module tun: run modprobe tun as root",
   ENODEV: "Linux's module tun: run modprobe tun as root",

@@ -1,4 +1,5 @@
 import { GuestMemory } from "../memory.ts";
+import type { InflightLog } from "./inflight.ts";
 import { PackedQueue } from "./packed.ts";
 
 /** Where things are in the test's memory; every number here is typed again from virtio 1.4 §2.8. */
@@ -20,6 +21,8 @@ interface RawPackedOptions {
   readonly start?: number;
   readonly wrap?: 0 | 1;
   readonly memory?: GuestMemory;
+  /** Makes what the queue notes in, from the ring before it has a queue. */
+  readonly inflight?: (ring: RawPackedRing) => InflightLog;
 }
 
 /** A used descriptor as the driver sees it; no length without the WRITE flag. */
@@ -67,6 +70,7 @@ export class RawPackedRing {
       eventIdx: options.eventIdx ?? false,
       inOrder: options.inOrder ?? false,
       batchUsed: options.batchUsed ?? false,
+      inflight: options.inflight?.(this),
       interrupt: () => this.interrupts++,
       fault: (reason) => {
         this.faults.push(reason);

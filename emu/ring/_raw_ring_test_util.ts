@@ -1,4 +1,5 @@
 import { GuestMemory } from "../memory.ts";
+import type { InflightLog } from "./inflight.ts";
 import { SplitQueue } from "./split.ts";
 
 /** Where things are in the test's memory; every number here is typed again from virtio 1.4 §2.7. */
@@ -15,6 +16,8 @@ interface RawRingOptions {
   /** Index of both rings at the start. */
   readonly start?: number;
   readonly memory?: GuestMemory;
+  /** Makes what the queue notes in, from the ring before it has a queue. */
+  readonly inflight?: (ring: RawRing) => InflightLog;
 }
 
 /** A split ring written byte by byte, and the queue under test that looks at it. */
@@ -55,6 +58,7 @@ export class RawRing {
       inOrder: options.inOrder ?? false,
       batchUsed: options.batchUsed ?? false,
       ...(options.notifyOnEmpty === undefined ? {} : { notifyOnEmpty: options.notifyOnEmpty }),
+      inflight: options.inflight?.(this),
       interrupt: () => this.interrupts++,
       fault: (reason) => {
         this.faults.push(reason);

@@ -7,11 +7,13 @@ import {
   RING_EVENT_OFFSET,
 } from "@vireo/hal";
 import type { Chain } from "../device.ts";
-import { type Forbidden, ringPlace } from "../device_state.ts";
 import type { GuestMemory } from "../memory.ts";
+import { type Forbidden, type RingFault, ringFault } from "./_fault.ts";
 import { RingChain } from "./chain.ts";
+import { addressAt, appendTable } from "./packed_table.ts";
 import { EventSuppression } from "./event_suppression.ts";
 import { InOrder } from "./in_order.ts";
+import type { InflightLog } from "./inflight.ts";
 import type { PackedPosition } from "./position.ts";
 import type { RunningQueue, RunningQueueOptions } from "./queue_config.ts";
 
@@ -39,6 +41,7 @@ export class PackedQueue implements RunningQueue {
   /** Size in descriptors. */
   readonly size: number;
   readonly #options: RunningQueueOptions;
+  readonly #fault: RingFault;
   readonly #memory: GuestMemory;
   readonly #words16: Uint16Array;
   readonly #words32: Uint32Array;
@@ -51,7 +54,11 @@ export class PackedQueue implements RunningQueue {
   /** By buffer id: 1 until the chain is used. */
   readonly #ids: Uint8Array = new Uint8Array(0x1_0000);
   readonly #order: InOrder | undefined;
-  readonly #freeId = (id: number): void => void (this.#ids[id] = 0);
+  readonly #inflight: InflightLog | undefined;
+  readonly #freeId = (id: number): void => {
+    this.#ids[id] = 0;
+    this.#inflight?.used(id);
+  };
   /** All chain objects so far, at most as many as the queue has descriptors. */
   readonly #chains: RingChain[] = [];
   /** The free ones, except the last one used: that is next, because it is still in the cache. */
@@ -83,6 +90,7 @@ export class PackedQueue implements RunningQueue {
     this.index = options.index;
     this.size = geometry.size;
     this.#options = options;
+    this.#fault = ringFault(options);
     this.#memory = memory;
     this.#words16 = memory.words16;
     this.#words32 = memory.words32;
@@ -95,6 +103,7 @@ export class PackedQueue implements RunningQueue {
       options.eventIdx,
     );
     this.#eventIdx = options.eventIdx;
+    this.#inflight = options.inflight;
     this.#order = options.inOrder ? new InOrder(this.size, options.batchUsed ?? false) : undefined;
   }
 
@@ -145,6 +154,7 @@ export class PackedQueue implements RunningQueue {
     // The rare case is a call, so that the rest stays small enough to be inlined (packed_bench.ts).
     if (this.#order !== undefined && this.#waits(this.#order, own, written)) return;
     this.#ids[own.head] = 0;
+    this.#inflight?.used(own.head);
     this.#use(own.head, written, own.descriptors);
   }
 
@@ -169,10 +179,12 @@ export class PackedQueue implements RunningQueue {
     const fresh = this.#fresh;
     if (fresh === 0) return;
     this.#fresh = 0;
+    const wrap = this.#usedFlags === AVAIL_USED ? 1 : 0;
+    this.#inflight?.publishing(this.#used | wrap << 15);
     // Orders the ids and lengths, and all used descriptors after the first, before its flags.
     Atomics.store(this.#signed32, this.#firstAt, this.#first);
+    this.#inflight?.published(this.#used | wrap << 15);
     // The store above is sequentially consistent: later loads stay behind it, so no interrupt is lost.
-    const wrap = this.#usedFlags === AVAIL_USED ? 1 : 0;
     if (this.#events.interruptWanted(this.#used, wrap, fresh, this.size)) this.#options.interrupt();
   }
 
@@ -374,7 +386,7 @@ export class PackedQueue implements RunningQueue {
       } else if ((flags & DescFlag.NEXT) !== 0 || count > 1) {
         wrong = "INDIRECT in a list linked by NEXT";
         clause = ["2.8.19", "drv.packed-ring.indirect.4"];
-      } else wrong = this.#appendTable(chain, address, bytes);
+      } else wrong = appendTable(chain, this.#memory, this.size, address, bytes);
       if (wrong !== undefined) return this.#fault(wrong, clause, place, address);
       if (++place === this.size) {
         place = 0;
@@ -391,29 +403,10 @@ export class PackedQueue implements RunningQueue {
     }
   }
 
-  /** Appends the elements of an indirect table; WRITE is their only flag with a meaning. */
-  #appendTable(chain: RingChain, address: number, bytes: number): string | undefined {
-    const count = bytes / PACKED_DESC.SIZE;
-    if (bytes === 0 || !Number.isInteger(count)) {
-      return `an indirect table of ${bytes} bytes is not whole descriptors`;
-    }
-    const table = this.#memory.offset(address, bytes);
-    if (address % 4 !== 0 || table < 0) {
-      return `an indirect table at 0x${address.toString(16)} is misaligned or outside guest memory`;
-    }
-    if (count > this.size) return "a chain is longer than the queue";
-    const words = this.#words32;
-    let at = table / 4;
-    for (let i = 0; i < count; i++, at += DESC_WORDS) {
-      const wrong = chain.tryAppend(addressAt(words, at), words[at + 2]!, words[at + 3]! >>> 16);
-      if (wrong !== undefined) return wrong;
-    }
-    return undefined;
-  }
-
   /** Gives the device model the chain that starts at the next descriptor. */
   #hand(chain: RingChain, id: number, start: number, descriptors: number): void {
     this.#note(chain, id, start, descriptors);
+    this.#inflight?.taken(id, start, descriptors);
     const next = start + descriptors;
     if (next < this.size) this.#next = next;
     else {
@@ -441,20 +434,4 @@ export class PackedQueue implements RunningQueue {
     this.#chains.push(chain);
     return chain;
   }
-
-  #fault(
-    reason: string,
-    forbidden: Forbidden,
-    descriptor?: number,
-    address?: number,
-  ): undefined {
-    const place = ringPlace(this.index, forbidden, descriptor, address);
-    this.#options.fault(`queue ${this.index}: ${reason}`, place);
-    return undefined;
-  }
-}
-
-function addressAt(words: Uint32Array, at: number): number {
-  const high = words[at + 1]!;
-  return high === 0 ? words[at]! : high * 0x1_0000_0000 + words[at]!;
 }

@@ -1,5 +1,5 @@
 /**
- * What the device's half of the packed ring costs per buffer, beside the split ring's in the same run:
+ * Measures the device's half of the packed ring per buffer, beside the split ring's in the same run:
  * the driver's half is bare stores, the queue pops, pushes and signals; 64-byte buffers, size 256.
  *
  * `deno bench -A emu/ring/packed_bench.ts`, or as a program: `deno run -A --v8-flags=--expose-gc` prints

@@ -60,3 +60,12 @@ export interface ReversedPosition {
 
 /** Where a running queue of any ring stands. */
 export type RingPosition = QueuePosition | PackedPosition | ReversedPosition;
+
+/** Where a queue stands of whose ring the device has the device's side. */
+export type ForwardPosition = Exclude<RingPosition, ReversedPosition>;
+
+/** Returns a position unless there is none, or the driver has the device's side of the ring. */
+export function forwardPosition(position: RingPosition | undefined): ForwardPosition | undefined {
+  if (position === undefined || !("ring" in position)) return position;
+  return position.ring === "reversed" ? undefined : position;
+}

@@ -3,6 +3,7 @@ import type { DeviceQueue } from "../device.ts";
 import type { ViolationPlace } from "../device_state.ts";
 import type { GuestMemory } from "../memory.ts";
 import type { WorkMeter } from "../work.ts";
+import type { InflightLog } from "./inflight.ts";
 import type { RingPosition } from "./position.ts";
 
 /** Geometry of a queue as the driver set it up; plain data. */
@@ -17,7 +18,7 @@ export interface QueueGeometry {
   readonly used: number;
 }
 
-/** What a driver wrote to a queue's registers, as plain data. */
+/** Values that a driver wrote to a queue's registers, as plain data. */
 export interface ConfigState {
   /** QueueSize in descriptors. */
   readonly size: number;
@@ -33,7 +34,7 @@ export interface ConfigState {
   readonly pfn: number;
 }
 
-/** What a running queue needs from its device. */
+/** The parts of its device that a running queue uses. */
 export interface RunningQueueOptions {
   /** Index of the queue on its device. */
   readonly index: number;
@@ -53,6 +54,8 @@ export interface RunningQueueOptions {
   readonly notifyOnEmpty?: boolean;
   /** Counts the bytes that are copied from and to chains. */
   readonly work?: WorkMeter | undefined;
+  /** Where the queue notes what the model holds. */
+  readonly inflight?: InflightLog | undefined;
   /** Raises the queue interrupt. */
   readonly interrupt: () => void;
   /** Reports a guest fault to the device. */
@@ -103,7 +106,7 @@ export class QueueConfig {
     this.pfn = 0;
   }
 
-  /** What the driver wrote, as plain data. */
+  /** Returns the values that the driver wrote, as plain data. */
   snapshot(): ConfigState {
     const { size, align, pfn } = this;
     const { desc, avail, used } = this;

@@ -8,10 +8,11 @@ import {
   USED_NO_NOTIFY,
 } from "@vireo/hal";
 import type { Chain } from "../device.ts";
-import { type Forbidden, ringPlace } from "../device_state.ts";
 import type { GuestMemory } from "../memory.ts";
+import { type RingFault, ringFault } from "./_fault.ts";
 import { RingChain } from "./chain.ts";
 import { InOrder } from "./in_order.ts";
+import type { InflightLog } from "./inflight.ts";
 import type { QueuePosition } from "./position.ts";
 import type { QueueGeometry, RunningQueue, RunningQueueOptions } from "./queue_config.ts";
 
@@ -56,6 +57,7 @@ export class SplitQueue implements RunningQueue {
   /** Size in descriptors. */
   readonly size: number;
   readonly #options: RunningQueueOptions;
+  readonly #fault: RingFault;
   readonly #memory: GuestMemory;
   readonly #words16: Uint16Array;
   readonly #words32: Uint32Array;
@@ -69,7 +71,11 @@ export class SplitQueue implements RunningQueue {
   /** By head: 1 while the device model has its chain. */
   readonly #held: Uint8Array;
   readonly #order: InOrder | undefined;
-  readonly #freeHead = (head: number): void => void (this.#held[head] = 0);
+  readonly #inflight: InflightLog | undefined;
+  readonly #freeHead = (head: number): void => {
+    this.#held[head] = 0;
+    this.#inflight?.used(head);
+  };
   /** All chain objects so far, at most as many as the queue has entries. */
   readonly #chains: RingChain[] = [];
   /** The free ones, except the last one used: that is next, because it is still in the cache. */
@@ -91,6 +97,7 @@ export class SplitQueue implements RunningQueue {
     this.index = options.index;
     this.size = geometry.size;
     this.#options = options;
+    this.#fault = ringFault(options);
     this.#memory = memory;
     this.#words16 = memory.words16;
     this.#words32 = memory.words32;
@@ -102,6 +109,7 @@ export class SplitQueue implements RunningQueue {
     this.#used32 = used / 4;
     this.#desc32 = memory.offset(geometry.desc, layout.descSize) / 4;
     this.#eventIdx = options.eventIdx;
+    this.#inflight = options.inflight;
     this.#held = new Uint8Array(geometry.size);
     this.#order = options.inOrder ? new InOrder(this.size, options.batchUsed ?? false) : undefined;
   }
@@ -139,12 +147,14 @@ export class SplitQueue implements RunningQueue {
         chain.takenAt = last;
         chain.single(offset, bytes, (flags & WRITE) !== 0);
         this.#lastAvail = (last + 1) & 0xffff;
+        this.#inflight?.taken(head, 0, 0);
         return chain;
       }
     }
     const chain = this.#walk(head, last);
     if (chain === undefined) return undefined;
     this.#lastAvail = (last + 1) & 0xffff;
+    this.#inflight?.taken(head, 0, 0);
     return chain;
   }
 
@@ -164,6 +174,7 @@ export class SplitQueue implements RunningQueue {
     // Under IN_ORDER the oldest chain waits only for chains that may share its used entry.
     if (order === undefined || (own.takenAt === this.#usedIndex && !order.batch)) {
       this.#held[own.head] = 0;
+      this.#inflight?.used(own.head);
       this.#use(own.head, written);
       this.#usedIndex = (this.#usedIndex + 1) & 0xffff;
     } else {
@@ -185,9 +196,11 @@ export class SplitQueue implements RunningQueue {
     const next = this.#usedIndex;
     if (next === this.#signalled) return;
     if (next !== this.#published) {
+      this.#inflight?.publishing(next);
       // Orders the used entries before the index (dev.split-ring.used-ring.1).
       Atomics.store(this.#words16, this.#used16 + 1, next);
       this.#published = next;
+      this.#inflight?.published(next);
     }
     const old = this.#signalled;
     this.#signalled = next;
@@ -437,16 +450,5 @@ export class SplitQueue implements RunningQueue {
     const chain = new RingChain(this, this.#memory, this.#options.work);
     this.#chains.push(chain);
     return chain;
-  }
-
-  #fault(
-    reason: string,
-    forbidden: Forbidden,
-    descriptor?: number,
-    address?: number,
-  ): undefined {
-    const place = ringPlace(this.index, forbidden, descriptor, address);
-    this.#options.fault(`queue ${this.index}: ${reason}`, place);
-    return undefined;
   }
 }

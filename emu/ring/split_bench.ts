@@ -1,5 +1,5 @@
 /**
- * What the device's half of the split ring costs per buffer: the available ring is filled by bare stores,
+ * Measures the device's half of the split ring per buffer: the available ring is filled by bare stores,
  * the queue pops, pushes and signals; 64-byte buffers, size 256.
  *
  * `deno bench -A emu/ring/split_bench.ts`, or as a program: `deno run -A --v8-flags=--expose-gc` prints

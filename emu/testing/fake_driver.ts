@@ -1,91 +1,19 @@
 import type { FeatureSet } from "@vireo/hal";
-import type { Chain, DeviceContext, DeviceModel, DeviceQueue } from "../device.ts";
+import type { DeviceContext, DeviceModel, DeviceQueue } from "../device.ts";
 import { WorkMeter } from "../work.ts";
-
-/** A chain over plain arrays. */
-class FakeChain implements Chain {
-  readonly head: number;
-  readonly input: Uint8Array;
-  readonly output: Uint8Array;
-  #readAt = 0;
-  #writeAt = 0;
-
-  constructor(head: number, input: Uint8Array, output: Uint8Array) {
-    this.head = head;
-    this.input = input;
-    this.output = output;
-  }
-
-  get readableLength(): number {
-    return this.input.length;
-  }
-  get writableLength(): number {
-    return this.output.length;
-  }
-  get readableLeft(): number {
-    return this.input.length - this.#readAt;
-  }
-  get writableLeft(): number {
-    return this.output.length - this.#writeAt;
-  }
-  get written(): number {
-    return this.#writeAt;
-  }
-  read(into: Uint8Array, offset = 0, length = into.length - offset): number {
-    const count = Math.min(length, this.readableLeft);
-    into.set(this.input.subarray(this.#readAt, this.#readAt + count), offset);
-    this.#readAt += count;
-    return count;
-  }
-  readU8(): number {
-    return this.input[this.#readAt++] ?? 0;
-  }
-  readU16(): number {
-    return this.readU8() | this.readU8() << 8;
-  }
-  readU32(): number {
-    return (this.readU16() | this.readU16() << 16) >>> 0;
-  }
-  readU64(): number {
-    return this.readU32() + this.readU32() * 2 ** 32;
-  }
-  skip(length: number): number {
-    return this.read(new Uint8Array(Math.min(length, this.readableLeft)));
-  }
-  write(bytes: Uint8Array, offset = 0, length = bytes.length - offset): number {
-    const count = Math.min(length, this.writableLeft);
-    this.output.set(bytes.subarray(offset, offset + count), this.#writeAt);
-    this.#writeAt += count;
-    return count;
-  }
-  writeZeroes(length: number): number {
-    return this.write(new Uint8Array(Math.min(length, this.writableLeft)));
-  }
-  writeU8(value: number): void {
-    this.write(Uint8Array.of(value));
-  }
-  writeU16(value: number): void {
-    this.write(Uint8Array.of(value, value >> 8));
-  }
-  writeU32(value: number): void {
-    this.write(Uint8Array.of(value, value >> 8, value >> 16, value >> 24));
-  }
-  seekWrite(position: number): void {
-    this.#writeAt = position;
-  }
-}
+import { ArrayChain } from "./fake_chain.ts";
 
 /** A driver for one device model without rings: it posts arrays and gets them back. */
 export class FakeDriver implements DeviceContext {
   readonly features: FeatureSet;
   readonly legacy = false;
   readonly work: WorkMeter;
-  /** What the model called a fault. */
+  /** Reasons of the faults that the model found. */
   readonly faults: string[] = [];
   /** How often the model said that the configuration changed. */
   configChanges = 0;
   readonly #model: DeviceModel;
-  readonly #available: FakeChain[][] = [];
+  readonly #available: ArrayChain[][] = [];
   readonly #used: Uint8Array[][] = [];
   readonly #wanted = new Set<() => void>();
 
@@ -107,7 +35,7 @@ export class FakeDriver implements DeviceContext {
       hasAvailable: () => available.length > 0 && this.faults.length === 0,
       pop: () => this.faults.length === 0 ? available.shift() : undefined,
       push: (chain, written = chain.written) => {
-        used.push((chain as FakeChain).output.slice(0, written));
+        used.push((chain as ArrayChain).writable.slice(0, written));
       },
       pushAll: () => {},
       signal: () => {
@@ -137,7 +65,7 @@ export class FakeDriver implements DeviceContext {
   /** Posts a chain: what the device reads, and how many bytes it may write. */
   post(index: number, input: readonly number[], writable: number): void {
     this.queue(index);
-    const chain = new FakeChain(0, Uint8Array.from(input), new Uint8Array(writable));
+    const chain = new ArrayChain(Uint8Array.from(input), new Uint8Array(writable));
     this.#available[index]!.push(chain);
     this.work.begin();
     this.#model.notify(index);
@@ -148,7 +76,7 @@ export class FakeDriver implements DeviceContext {
     return this.#available[index]?.length ?? 0;
   }
 
-  /** What the device returned so far, as the bytes it wrote, and forgets it. */
+  /** Returns the bytes that the device wrote to each buffer it returned so far, and forgets them. */
   taken(index: number): number[][] {
     this.queue(index);
     return this.#used[index]!.splice(0).map((bytes) => [...bytes]);

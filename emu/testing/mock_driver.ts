@@ -80,7 +80,7 @@ export class MockDriver {
     this.machine = machine;
   }
 
-  /** What the device offers. */
+  /** Returns the features that the device offers. */
   offered(): FeatureSet {
     const words = [0, 1, 2, 3].map((word) => {
       this.slot.write32(R.DeviceFeaturesSel, word);

@@ -7,7 +7,7 @@ import type { QueueConfig } from "../ring/queue_config.ts";
 export type QueueRegisterNames =
   & Readonly<Record<"size" | "address" | "ready" | "reset" | "align" | "page", string>>
   & {
-    /** What the transport's section has of them. */
+    /** Clauses of the transport about them. */
     readonly rules: {
       /** A size over the maximum. */
       readonly max: ViolationPlace;

@@ -41,7 +41,7 @@ export interface WorkerMachineOptions {
   readonly memorySize?: number;
   /** Number of slots, at most 64. */
   readonly slots?: number;
-  /** What the rings of all devices can do, unless a device says otherwise. */
+  /** Abilities of the rings of all devices, unless a device says otherwise. */
   readonly ring?: RingOptions;
   /** Milliseconds that the worker may take to start or to answer an access; 5000 by default. */
   readonly deadline?: number;

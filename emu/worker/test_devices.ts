@@ -4,7 +4,7 @@ import { RngDevice } from "../devices/rng/mod.ts";
 import { seededRandom } from "../backends/random.ts";
 import type { MachineDevice } from "../machine.ts";
 
-/** What the worker of the tests hosts. */
+/** Devices that the worker of the tests hosts. */
 export interface TestDevices {
   readonly kind: "rng" | "throws" | "late" | "stuck";
   readonly version?: 1 | 2;

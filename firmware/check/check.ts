@@ -1,9 +1,10 @@
 import type { CheckContext } from "./context.ts";
+import type { BusName } from "./raw/device.ts";
 
 /** Where a check makes sense. */
 interface Scope {
-  /** The bus; either by default. */
-  readonly bus?: "mmio" | "pci";
+  /** The bus; any by default. */
+  readonly bus?: BusName;
   /** The interface; either by default. */
   readonly face?: "modern" | "legacy";
   /** Virtio ids of the devices; all by default. */
@@ -16,9 +17,9 @@ export interface Check {
   readonly id: string;
   /** The clauses, by id, or `virtio 1.4 §N` where the specification has no statement with a keyword. */
   readonly clauses: readonly string[];
-  /** What is done. */
+  /** Action of the check. */
   readonly done: string;
-  /** What must be seen. */
+  /** Result that must be seen. */
   readonly expected: string;
   /** Whether it breaks rules that drivers must keep; a clean request after a reset follows. */
   readonly hostile?: true;

@@ -1,6 +1,6 @@
 import rows from "./clauses.json" with { type: "json" };
 
-/** Who must do what a clause says. */
+/** Side that a clause binds. */
 type ClauseRole = "driver" | "device";
 
 /** A normative statement of virtio 1.4, in our words. */
@@ -15,7 +15,7 @@ export interface Clause {
   readonly section: string;
   /** `MUST`, `MUST NOT`, `SHOULD` or `SHOULD NOT`. */
   readonly level: string;
-  /** What it says. */
+  /** Meaning of the clause, in short. */
   readonly gist: string;
   /** Whether it is about the legacy interface. */
   readonly legacy: boolean;

@@ -46,17 +46,17 @@ export interface Segment {
   readonly write: boolean;
 }
 
-/** What came of a request. */
+/** Answer to a request. */
 export interface Reply {
-  /** What the used ring says. */
+  /** Entry of the used ring. */
   readonly used: RawUsed;
   /** The id that was made available. */
   readonly id: number;
-  /** What is in the device-writable segments now. */
+  /** Bytes of the device-writable segments now. */
   readonly bytes: Uint8Array;
 }
 
-/** What a check has: the device by its registers, memory, and words for what it expects. */
+/** The tools of a check: the device by its registers, memory, and words for what it expects. */
 export class CheckContext {
   /** The device. */
   readonly device: RawDevice;
@@ -64,7 +64,7 @@ export class CheckContext {
   readonly arena: Arena;
   /** Random numbers of this check. */
   readonly random: Random;
-  /** What was done. */
+  /** Accesses and requests so far. */
   readonly log: Log;
   /** The features that were accepted by the last {@linkcode CheckContext.init}. */
   accepted: ReadonlySet<number> = new Set();
@@ -94,13 +94,21 @@ export class CheckContext {
   /** The device as one of virtio-mmio. */
   get mmio(): RawMmio {
     if (this.device instanceof RawMmio) return this.device;
+    this.#needsRegisters();
     throw new TypeError("Cannot use a PCI function as a slot");
   }
 
   /** The device as a function of PCI. */
   get pci(): RawPci {
     if (this.device instanceof RawPci) return this.device;
+    this.#needsRegisters();
     throw new TypeError("Cannot use a slot as a PCI function");
+  }
+
+  #needsRegisters(): void {
+    if (this.device.bus === "vhost-user") {
+      throw new CheckSkip("a vhost-user device has no registers");
+    }
   }
 
   /** A request that works on this type of device. */
@@ -331,7 +339,7 @@ export class CheckContext {
     await this.quiet();
   }
 
-  /** What the device-writable segments hold. */
+  /** Returns the bytes of the device-writable segments. */
   written(segments: readonly Segment[]): Uint8Array {
     const parts = segments.filter(({ write }) => write)
       .map(({ at, length }) => this.arena.get(at, length));

@@ -10,11 +10,11 @@ export interface Surroundings {
 
 /** A clause that a device is known not to keep. */
 export interface Deviation {
-  /** Ids of the checks that show it, or what they start with if that ends in a full stop. */
+  /** Ids of the checks that show it, or what they start with if that ends in a full stop or a dash. */
   readonly checks: readonly string[];
   /** Virtio ids of the devices; all by default. */
   readonly devices?: readonly number[];
-  /** The bus; either by default. */
+  /** The bus; any by default. */
   readonly bus?: "mmio" | "pci";
   /** The interface; either by default. */
   readonly face?: "modern" | "legacy";
@@ -22,15 +22,18 @@ export interface Deviation {
   readonly qemu: readonly number[];
   /** Clauses that are not kept. */
   readonly clauses: readonly string[];
-  /** What the failure says. */
+  /** Pattern of the failure's text. */
   readonly seen?: RegExp;
-  /** What the device does instead, and where that was seen. */
+  /** Whether QEMU ends or hangs, and a guest with it. */
+  readonly ends?: true;
+  /** How the device deviates, and where that was seen. */
   readonly reason: string;
 }
 
 const BOTH = [7, 10] as const;
+const HANGS = /^QEMU did not answer within its deadline/;
 
-/** What QEMU 7.2 and 10.0 were seen to do otherwise than virtio 1.4 demands. */
+/** Deviations of QEMU 7.2 and 10.0 from virtio 1.4 that were seen. */
 export const DEVIATIONS: readonly Deviation[] = [
   {
     checks: ["mmio.queue-not-ready"],
@@ -173,46 +176,131 @@ export const DEVIATIONS: readonly Deviation[] = [
     clauses: ["virtio 1.4 §4.2.2.2"],
     reason: "QEMU's input configuration ends early, and reads across its end are ones",
   },
+  // What a driver that breaks rules can end or hang QEMU with: a row each, with where QEMU says it happened.
   {
-    checks: ["split.hostile.", "packed.hostile.", "queue.hostile.", "request.hostile."],
+    checks: ["packed.hostile.indirect-empty"],
     qemu: BOTH,
     clauses: ["dev.basic.status.2"],
-    seen: /^QEMU (?:did not answer|ended|stopped taking commands)/,
-    reason: "A driver that breaks rules makes QEMU hang or end",
+    seen: /address_space_cache_init: Assertion `len > 0' failed/,
+    ends: true,
+    reason:
+      "An indirect table of no bytes in a packed ring makes QEMU end: physmem.c asserts that it has some",
+  },
+  {
+    checks: ["queue.hostile.driver-zero-page"],
+    devices: [3],
+    qemu: BOTH,
+    clauses: ["dev.basic.status.2"],
+    seen: /do_flush_queued_data: Assertion `virtio_queue_ready\(vq\)' failed/,
+    ends: true,
+    reason:
+      "A console whose queues are nowhere makes QEMU end: virtio-serial-bus.c asserts that they are ready",
+  },
+  {
+    checks: [
+      "net.hostile.header-cut",
+      "net.hostile.header-alone",
+      "request.hostile.one-byte",
+      "split.hostile.random-",
+      "packed.hostile.random-",
+    ],
+    devices: [1],
+    qemu: [7],
+    clauses: ["dev.basic.status.2"],
+    seen: /iov_copy: Assertion `offset == 0' failed/,
+    ends: true,
+    reason: "A packet shorter than its header makes QEMU 7 end: iov.c asserts that all was copied",
+  },
+  {
+    checks: [
+      "packed.hostile.endless-list",
+      "packed.hostile.indirect-and-next",
+      "packed.hostile.indirect-huge",
+      "packed.hostile.indirect-no-memory",
+      "packed.hostile.indirect-odd-length",
+      "packed.hostile.indirect-writable-first",
+      "packed.hostile.open-list",
+      "packed.hostile.random-",
+      "packed.hostile.same-id-twice",
+      "packed.hostile.writable-first",
+      "packed.hostile.zero-length",
+    ],
+    devices: [2],
+    qemu: BOTH,
+    clauses: ["dev.basic.status.2"],
+    seen: HANGS,
+    ends: true,
+    reason:
+      "A disk that refuses a list of a packed ring looks at it for ever: QEMU hangs in its notification",
+  },
+  {
+    checks: [
+      "packed.hostile.endless-list",
+      "packed.hostile.indirect-huge",
+      "packed.hostile.indirect-no-memory",
+      "packed.hostile.indirect-odd-length",
+      "packed.hostile.indirect-writable-first",
+      "packed.hostile.open-list",
+      "packed.hostile.random-",
+      "packed.hostile.writable-first",
+      "packed.hostile.zero-length",
+    ],
+    devices: [8],
+    qemu: BOTH,
+    clauses: ["dev.basic.status.2"],
+    seen: HANGS,
+    ends: true,
+    reason:
+      "A SCSI host that refuses a list of a packed ring looks at it for ever: QEMU hangs in its notification",
+  },
+  {
+    checks: [
+      "split.hostile.longest",
+      "split.hostile.random-",
+      "packed.hostile.indirect-writable-first",
+      "packed.hostile.random-",
+      "packed.hostile.writable-first",
+    ],
+    devices: [4],
+    qemu: BOTH,
+    clauses: ["dev.basic.status.2"],
+    seen: HANGS,
+    ends: true,
+    reason:
+      "An entropy device takes a chain without a byte to write again and again: QEMU hangs in its backend",
   },
   {
     checks: ["pci.cfg-access."],
     bus: "pci",
     qemu: [10],
     clauses: ["dev.pci.cfg-access.2", "dev.pci.cfg-access.3"],
-    seen: /^QEMU (?:did not answer|ended|stopped taking commands)/,
+    seen: /virtio_address_space_lookup: Assertion `mrs\.mr' failed/,
+    ends: true,
     reason:
-      "pci_cfg_data makes QEMU 10 end: an assertion of virtio-pci.c on the buffer's alignment",
-  },
-  {
-    checks: ["net.hostile.header-cut", "net.hostile.header-alone"],
-    devices: [1],
-    qemu: BOTH,
-    clauses: ["dev.basic.status.2"],
-    seen: /^QEMU (?:did not answer|ended|stopped taking commands)/,
-    reason: "A packet shorter than its header makes QEMU end (an assertion of iov_copy)",
+      "pci_cfg_data makes QEMU 10 end on the virt boards: virtio-pci.c asserts that it finds the BAR",
   },
 ];
 
 /** The deviation that a failure is an instance of. */
 export function findDeviation(
-  { id }: Check,
-  { device, qemu }: Surroundings,
+  check: Check,
+  where: Surroundings,
   message: string,
 ): Deviation | undefined {
-  if (qemu === undefined) return undefined;
-  const major = Number.parseInt(qemu);
   return DEVIATIONS.find((known) =>
-    known.qemu.includes(major) &&
-    known.checks.some((check) => check.endsWith(".") ? id.startsWith(check) : check === id) &&
+    isAbout(known, check, where) && (known.seen?.test(message) ?? true)
+  );
+}
+
+/** The deviation for which a check may end or hang the QEMU that a device is of. */
+export function findEnd(check: Check, where: Surroundings): Deviation | undefined {
+  return DEVIATIONS.find((known) => known.ends === true && isAbout(known, check, where));
+}
+
+function isAbout(known: Deviation, { id }: Check, { device, qemu }: Surroundings): boolean {
+  return qemu !== undefined && known.qemu.includes(Number.parseInt(qemu)) &&
+    known.checks.some((check) => /[.-]$/.test(check) ? id.startsWith(check) : check === id) &&
     (known.devices?.includes(device.id) ?? true) &&
     (known.bus ?? device.bus) === device.bus &&
-    (known.face ?? device.face) === device.face &&
-    (known.seen?.test(message) ?? true)
-  );
+    (known.face ?? device.face) === device.face;
 }

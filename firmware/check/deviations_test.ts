@@ -1,13 +1,13 @@
 import { assert, assertEquals } from "@std/assert";
 import { CHECKS } from "./checks/table.ts";
 import { findClause } from "./clauses.ts";
-import { DEVIATIONS, findDeviation } from "./deviations.ts";
+import { DEVIATIONS, findDeviation, findEnd } from "./deviations.ts";
 
 Deno.test("deviations: each names checks and clauses that exist, and why", () => {
   for (const { checks, clauses, reason, qemu } of DEVIATIONS) {
     for (const known of checks) {
       const found = CHECKS.some(({ id }) =>
-        known.endsWith(".") ? id.startsWith(known) : id === known
+        /[.-]$/.test(known) ? id.startsWith(known) : id === known
       );
       assert(found, `${known} is no check`);
     }
@@ -24,4 +24,19 @@ Deno.test("deviations: nothing is known of what is no QEMU, nor of a version tha
   assertEquals(findDeviation(check, { device, qemu: undefined }, "x"), undefined);
   assertEquals(findDeviation(check, { device, qemu: "3.1.0" }, "x"), undefined);
   assert(findDeviation(check, { device, qemu: "7.2.22" }, "x") !== undefined);
+});
+
+Deno.test("deviations: an end of QEMU is known only where and as it was seen", () => {
+  const check = (id: string) => CHECKS.find((check) => check.id === id)!;
+  const on = (id: number, qemu: string) => ({ device: { id, bus: "mmio", face: "modern" }, qemu });
+  const iov =
+    "QEMU ended with SIGABRT: saw x: iov.c:269: iov_copy: Assertion `offset == 0' failed.";
+  const random = check("split.hostile.random-3");
+  assert(findDeviation(random, on(1, "7.2.22"), iov) !== undefined);
+  assertEquals(findDeviation(random, on(1, "10.0.2"), iov), undefined);
+  assertEquals(findDeviation(random, on(1, "7.2.22"), "QEMU ended with SIGABRT: saw x"), undefined);
+  assertEquals(findDeviation(check("split.hostile.ring-itself"), on(1, "7.2.22"), iov), undefined);
+  assert(findEnd(random, on(4, "10.0.2")) !== undefined);
+  assertEquals(findEnd(random, on(2, "10.0.2")), undefined);
+  assertEquals(findEnd(check("blk.padding"), on(2, "10.0.2")), undefined, "it ends nothing");
 });

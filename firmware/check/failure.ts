@@ -1,11 +1,11 @@
 /** The device did not do what a clause says. */
 export class CheckFailure extends Error {
   override name = "CheckFailure";
-  /** What was looked at. */
+  /** Subject of the look. */
   readonly what: string;
-  /** What was seen. */
+  /** Behaviour that was seen. */
   readonly seen: string;
-  /** What must be seen. */
+  /** Behaviour that must be seen. */
   readonly expected: string;
 
   /** Says what was seen and what must be. */

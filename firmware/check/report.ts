@@ -20,7 +20,7 @@ export function deviceText({ device, schedule }: CheckResult): string {
   return `${under}${deviceName(id)} at ${name} (${bus}, ${face})`;
 }
 
-/** What shows a failure again: a command line, or a script for `vireo run`. */
+/** Returns a command line, or a script for `vireo run`, that shows a failure again. */
 function againText(result: CheckResult, target: string): string {
   return result.again ?? reproduction(result, target);
 }
@@ -70,7 +70,7 @@ export function summary(results: readonly CheckResult[]): string[] {
   return ["by section:", ...lines];
 }
 
-/** What a reader needs of the failures and deviations, and then the counts. */
+/** Lists the failures and deviations, and then the counts. */
 export function resultsText(results: readonly CheckResult[], target: string): string {
   const lines: string[] = [];
   const known = new Map<string, CheckResult[]>();
@@ -132,7 +132,7 @@ export function junit(results: readonly CheckResult[], target: string): string {
   return `${lines.join("\n")}\n</testsuites>\n`;
 }
 
-/** What a reader of the page looks for, first. */
+/** Verdicts in the order in which a reader of the page looks for them. */
 const FIRST: readonly Verdict[] = ["fail", "deviates", "pass", "skip"];
 
 /**

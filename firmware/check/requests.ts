@@ -27,7 +27,7 @@ export interface KnownRequest {
   readonly queues: readonly number[];
   /** Features that it needs, of those that are offered. */
   readonly features?: readonly number[];
-  /** What the device reads, a segment each. */
+  /** Bytes that the device reads, a segment each. */
   readonly readable: readonly Uint8Array[];
   /** Lengths of the segments that it writes. */
   readonly writable: readonly number[];
@@ -35,15 +35,15 @@ export interface KnownRequest {
   readonly written?: number;
   /** Whether what is sent may come back, so that a receive queue must take it. */
   readonly receives?: true;
-  /** What must be done once the device runs. */
+  /** Prepares the device once it runs. */
   prepare?(context: CheckContext): void;
-  /** What must be done again and again while an answer is awaited. */
+  /** Feeds the device again and again while an answer is awaited. */
   feed?(context: CheckContext): void;
   /** Looks at the answer. */
   check(context: CheckContext, reply: Reply): void;
 }
 
-/** What is sent has no answer but that it was used. */
+/** Checks nothing: a request that sends has no answer but that it was used. */
 const nothing = (): void => {};
 
 /** An Ethernet frame from a locally administered address to all. */

@@ -2,13 +2,14 @@ import { type DeviceNode, type Platform, VireoError } from "@vireo/hal";
 import type { Check } from "./check.ts";
 import { CheckFailure, CheckSkip } from "./failure.ts";
 import { CheckContext, type Pace } from "./context.ts";
-import { type Deviation, findDeviation, type Surroundings } from "./deviations.ts";
+import { type Deviation, findDeviation, findEnd, type Surroundings } from "./deviations.ts";
 import { Random } from "./random.ts";
 import { Arena } from "./raw/arena.ts";
-import type { RawDevice } from "./raw/device.ts";
+import type { BusName, RawDevice } from "./raw/device.ts";
 import { Log, type LogEntry } from "./raw/log.ts";
 import { RawMmio } from "./raw/mmio.ts";
 import { RawPci } from "./raw/pci.ts";
+import { RawVhostUser } from "./raw/vhost_user.ts";
 import { knownRequest } from "./requests.ts";
 
 /** Bytes of memory that are shared with a device. */
@@ -24,7 +25,7 @@ interface CheckedDevice {
   /** Virtio id. */
   readonly id: number;
   /** Which bus it is on. */
-  readonly bus: "mmio" | "pci";
+  readonly bus: BusName;
   /** Which interface was used. */
   readonly face: "modern" | "legacy";
 }
@@ -39,7 +40,7 @@ export interface CheckResult {
   readonly verdict: Verdict;
   /** Why it was skipped, why the deviation is known, or what the failure says. */
   readonly reason: string | undefined;
-  /** What was seen; of failures and deviations. */
+  /** Behaviour that was seen; of failures and deviations. */
   readonly seen: string | undefined;
   /** The accesses and bytes that show a failure or a deviation again. */
   readonly history: readonly LogEntry[];
@@ -59,7 +60,7 @@ export interface Bench extends AsyncDisposable {
   readonly qemu?: string | undefined;
 }
 
-/** What to run. */
+/** Options of a run. */
 interface RunOptions {
   /** The checks. */
   readonly checks: readonly Check[];
@@ -71,6 +72,8 @@ interface RunOptions {
   readonly seed?: number;
   /** How the machine lets time pass. */
   readonly pace: Pace;
+  /** Whether this runs in a guest of the machine, which ends with it: what is known to end it is not done. */
+  readonly inside?: boolean;
   /** Told of each result as it comes. */
   readonly onResult?: (result: CheckResult) => void;
   /** Ends the run before the next check. */
@@ -82,6 +85,23 @@ function inScope({ scope = {} }: Check, { id, bus, face }: CheckedDevice): boole
   return (scope.bus ?? bus) === bus && (scope.face ?? face) === face &&
     (scope.devices?.includes(id) ?? true);
 }
+
+/** Why a check that is about registers is not made on a device that has none; undefined if it has. */
+function needsRegisters({ scope = {} }: Check, { id, bus }: CheckedDevice): string | undefined {
+  if (bus !== "vhost-user" || scope.devices?.includes(id) === false) return undefined;
+  if (scope.bus !== undefined) return `a vhost-user device has no registers of ${BUSES[scope.bus]}`;
+  return scope.face === "legacy" ? "a vhost-user device has no legacy interface" : undefined;
+}
+
+const BUSES = { mmio: "virtio-mmio", pci: "PCI", "vhost-user": "vhost-user" } as const;
+
+/** Errors of a machine or a back end that ended, hangs, or no longer follows its protocol. */
+const LOST: ReadonlySet<string> = new Set([
+  "HOST_ERROR",
+  "DEVICE_REMOVED",
+  "TIMEOUT",
+  "BAD_MESSAGE",
+]);
 
 /** Runs checks on every device of a machine, one after the other. */
 export async function runChecks(options: RunOptions): Promise<CheckResult[]> {
@@ -138,34 +158,41 @@ class Runner {
       .find((node) => node.name === name);
     if (node === undefined) return undefined;
     if (node.kind === "mmio") return RawMmio.open(node, this.#log);
-    // A vhost-user device has no registers to look at.
-    return node.kind === "pci" ? RawPci.open(node, this.#log) : undefined;
+    return node.kind === "pci" ? RawPci.open(node, this.#log) : RawVhostUser.open(node, this.#log);
   }
 
   /** All checks on one device; whether to go on. */
   async #checkDevice(first: RawDevice): Promise<boolean> {
-    let device = first;
-    const { name, id, bus, legacy } = device;
+    let device: RawDevice | undefined = first;
+    let gone = "the device is gone";
+    const { name, id, bus, legacy } = first;
     const checked: CheckedDevice = { name, id, bus, face: legacy ? "legacy" : "modern" };
     try {
       if (this.#options.devices?.(checked) === false) return true;
       for (const check of this.#options.checks) {
-        if (!inScope(check, checked)) continue;
-        const { result, lost } = await this.#check(check, device, checked);
+        const why = needsRegisters(check, checked);
+        if (why === undefined && !inScope(check, checked)) continue;
+        const { result, lost } = why !== undefined || device === undefined
+          ? { result: skip(check, checked, why ?? gone), lost: false }
+          : await this.#check(check, device, checked);
         this.#results.push(result);
         this.#options.onResult?.(result);
         if (this.#options.stop?.(result)) return false;
         if (!lost) continue;
         // The machine ended or hangs: another one goes on with the next check.
+        device = undefined;
         await this.close();
-        await this.#open();
-        device = this.#find(name)!;
+        try {
+          await this.#open();
+          device = this.#find(name);
+        } catch (error) {
+          if (!(error instanceof VireoError)) throw error;
+          gone = `the device is gone: ${error.message}`;
+        }
       }
     } finally {
-      if (this.#bench !== undefined) {
-        device.writeStatus(0);
-        device[Symbol.dispose]();
-      }
+      using _open = device;
+      device?.writeStatus(0);
     }
     return true;
   }
@@ -206,13 +233,19 @@ class Runner {
         const why = `no request is known for devices of type ${device.id}`;
         return { result: ended("skip", why), lost: false };
       }
+      const end = this.#options.inside === true ? findEnd(check, this.#where(checked)) : undefined;
+      if (end !== undefined) {
+        const seen = "not done in a guest, which would end with its QEMU";
+        return { result: ended("deviates", end.reason, seen), lost: false };
+      }
       await check.run(context);
       if (check.hostile) await context.survives();
       else context.intact();
       return { result: ended("pass"), lost: false };
     } catch (error) {
       if (error instanceof CheckSkip) return { result: ended("skip", error.message), lost: false };
-      const lost = error instanceof VireoError && error.code === "HOST_ERROR";
+      const lost = error instanceof VireoError && LOST.has(error.code) &&
+        (error.code === "HOST_ERROR" || device.bus === "vhost-user");
       if (!(error instanceof CheckFailure) && !lost) throw error;
       const history = [...this.#log.entries];
       const known = this.#known(check, checked, error.message);
@@ -225,9 +258,17 @@ class Runner {
   }
 
   #known(check: Check, device: CheckedDevice, message: string): Deviation | undefined {
-    const where: Surroundings = { device, qemu: this.#bench!.qemu };
-    return findDeviation(check, where, message);
+    return findDeviation(check, this.#where(device), message);
   }
+
+  #where(device: CheckedDevice): Surroundings {
+    return { device, qemu: this.#bench!.qemu };
+  }
+}
+
+/** The result of a check that was not made. */
+function skip(check: Check, device: CheckedDevice, reason: string): CheckResult {
+  return { check, device, verdict: "skip", reason, seen: undefined, history: [], ms: 0 };
 }
 
 /** A number for a name, so that each check has random numbers of its own. */

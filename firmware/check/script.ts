@@ -52,6 +52,13 @@ function windows({ device, history }: CheckResult): string[] {
       `  const mmio = lease.mmio;`,
     ];
   }
+  if (device.bus === "vhost-user") {
+    return [
+      `  if (!("kick" in lease)) throw new TypeError("Cannot use registers as a socket");`,
+      `  const offered = lease.readFeatures();`,
+      `  const features = (...bits: number[]) => offered.minus(offered).with(...bits);`,
+    ];
+  }
   const names = new Set(
     history.flatMap((entry) => entry.op === "read" || entry.op === "write" ? [entry.window] : []),
   );
@@ -79,6 +86,8 @@ function line(entry: LogEntry): string {
     }
     case "pointer":
       return `  pointer(${hex(entry.at)}, ${hex(entry.to)});`;
+    case "call":
+      return `  lease.${entry.code};`;
     case "bytes": {
       const { at, bytes } = entry;
       const same = bytes.length > 8 && bytes.every((byte) => byte === bytes[0]);

@@ -7,7 +7,7 @@ const TYPES: ReadonlyMap<string, number> = new Map(
   Object.entries(TYPE).map(([name, id]) => [name.toLowerCase().replaceAll("_", "-"), id]),
 );
 
-/** What a `--only` asks for: checks, and devices if a type was named. */
+/** Checks that a `--only` asks for, and devices if a type was named. */
 interface Selection {
   /** The checks, in the order of the table. */
   readonly checks: readonly Check[];

@@ -70,7 +70,7 @@ async function locked(name: string): Promise<Locked> {
   );
   const found = packages[`node_modules/${name}`];
   if (found !== undefined) return found;
-  throw new VireoError("HOST_ERROR", `Cannot find ${name} in ${DENO_LOCK}`);
+  throw new VireoError("HOST_ERROR", `Cannot find ${name}: ${DENO_LOCK} must name it`);
 }
 
 function ignoreMissing(error: unknown): void {

@@ -24,6 +24,12 @@ const SAID = new WeakSet<Error>();
  * @returns The exit code.
  */
 export function report(error: unknown): number {
+  // Thrown while what an error left behind was closed: the error itself comes first.
+  if (error instanceof SuppressedError) {
+    const code = report(error.suppressed);
+    say(error.error);
+    return code === 0 ? EXIT.FAILED : code;
+  }
   if (error instanceof Finished) return error.exitCode;
   if (error instanceof Deno.errors.BrokenPipe) return 0;
   if (error instanceof UsageError) {
@@ -37,10 +43,23 @@ export function report(error: unknown): number {
 /** Says an error and its causes on standard error, unless that was done already. */
 export function say(error: unknown, before = ""): void {
   if (error instanceof Error && SAID.has(error)) return;
-  for (let one = error; one instanceof Error && !SAID.has(one); one = one.cause) SAID.add(one);
+  noteSaid(error);
   const [first, ...causes] = errorLines(error);
   console.error(`vireo: ${before}${first}`);
   for (const line of causes) console.error(line);
+}
+
+function noteSaid(error: unknown): void {
+  if (!(error instanceof Error) || SAID.has(error)) return;
+  SAID.add(error);
+  for (const cause of causesOf(error)) noteSaid(cause);
+}
+
+/** The causes of an error, all of several that happened at once. */
+function causesOf(error: unknown): unknown[] {
+  if (!(error instanceof Error)) return [];
+  const causes = error instanceof AggregateError ? [...error.errors] : [];
+  return error.cause === undefined ? causes : [...causes, error.cause];
 }
 
 /**
@@ -50,8 +69,10 @@ export function say(error: unknown, before = ""): void {
 export function errorLines(error: unknown): string[] {
   const lines: string[] = [];
   const seen = new Set<unknown>();
-  let next: unknown = error;
-  while (next !== undefined && !seen.has(next) && seen.size < MOST_CAUSES) {
+  const left: unknown[] = [error];
+  while (left.length > 0 && seen.size < MOST_CAUSES) {
+    const next = left.shift();
+    if (seen.has(next)) continue;
     // What is said already is not said once more: a cause is often in the words of its error.
     const known = next instanceof Error && next.message !== "" &&
       lines.some((line) => line.includes((next as Error).message));
@@ -60,7 +81,7 @@ export function errorLines(error: unknown): string[] {
       lines.push(seen.size === 0 ? what! : `  because: ${what}`, ...frames);
     }
     seen.add(next);
-    next = next instanceof Error ? next.cause : undefined;
+    left.unshift(...causesOf(next));
   }
   return lines;
 }
@@ -71,6 +92,8 @@ function describe(error: unknown): string[] {
     return [error.message];
   }
   if (!(error instanceof Error)) return [String(error)];
+  // Its frames are those of who gathered the errors.
+  if (error instanceof AggregateError) return [error.message];
   const frames = (error.stack ?? "").split("\n").filter((line) => /^\s*at /.test(line));
   const own = frames.filter((line) => !INNER_FRAME.test(line) && !ROOMS.test(line));
   // The host's refusal of a call of ours, for example because a disk is full.

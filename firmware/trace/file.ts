@@ -47,7 +47,7 @@ export class TraceFile implements Disposable {
     this.#later();
   }
 
-  /** What is kept is written at the end of the turn. */
+  /** Writes the text that is kept, at the end of the turn. */
   #later(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;

@@ -15,7 +15,7 @@ import { TimelineTrace } from "./timeline.ts";
 
 const utf8 = new TextEncoder();
 
-/** What a trace is to have, and where it goes. */
+/** Contents of a trace, and where it goes. */
 export interface TraceRequest {
   /** The groups of events; all by default. */
   readonly groups?: readonly TraceGroup[] | undefined;
@@ -33,7 +33,7 @@ export interface TraceRequest {
 
 /** A trace that is being made; disposing of it writes what is left. */
 export interface OpenTrace extends Disposable {
-  /** What a bus tells its events to. */
+  /** Tracer that gets the events of a bus. */
   readonly tracer: Tracer;
 }
 

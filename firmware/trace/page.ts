@@ -10,7 +10,7 @@ import { traceText } from "./text.ts";
 export class PageTrace {
   /** The page up to its events. */
   readonly start: string = PAGE_START;
-  /** What stands behind them. */
+  /** End of the page, behind the events. */
   readonly end: string = PAGE_END;
 
   /** The line of an event. */

@@ -40,7 +40,7 @@ export function traceLine(event: TraceEvent): string {
   return `${(event.time / 1000).toFixed(6)} ${event.device} ${traceText(event)}`;
 }
 
-/** What happened, without when and where. */
+/** Describes an event, without its time and place. */
 export function traceText(event: TraceEvent): string {
   switch (event.kind) {
     case "register": {

@@ -6,6 +6,7 @@ import {
   RegionAllocator,
   VireoError,
 } from "@vireo/hal";
+import { MappedRegion } from "../unix/mapped_region.ts";
 import { errnoError } from "./errno.ts";
 import type { ShimSymbols } from "./_shim.ts";
 
@@ -89,7 +90,7 @@ export class HugepageDma implements Dma, Disposable {
       if (physical === undefined) continue;
       const start = pool.offset + physical - pool.physical;
       const bytes = new Uint8Array(this.#memory, start, size).fill(0);
-      return new Region(physical, bytes, () => pool.allocator.free(physical));
+      return new MappedRegion(physical, bytes, () => pool.allocator.free(physical));
     }
     throw outOfMemory(size, this.available);
   }
@@ -125,34 +126,6 @@ function outOfMemory(size: number, free: number): VireoError {
     seen: `${size} bytes wanted and ${free} free in all`,
     expected: "more hugepages",
   });
-}
-
-class Region implements DmaRegion {
-  readonly address: number;
-  readonly bytes: Uint8Array;
-  #free: (() => void) | undefined;
-
-  constructor(address: number, bytes: Uint8Array, free: () => void) {
-    this.address = address;
-    this.bytes = bytes;
-    this.#free = free;
-  }
-
-  share(offset: number, length: number): number {
-    if (!(offset >= 0 && length >= 0 && offset + length <= this.bytes.length)) {
-      throw new RangeError(
-        `Cannot share ${length} bytes at offset ${offset}: the region has ${this.bytes.length}`,
-      );
-    }
-    return this.address + offset;
-  }
-
-  unshare(): void {}
-
-  [Symbol.dispose](): void {
-    this.#free?.();
-    this.#free = undefined;
-  }
 }
 
 /**

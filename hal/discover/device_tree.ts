@@ -54,7 +54,7 @@ function readSlot(path: string, cells: Cells): MmioSlot {
   const base = join(reg.slice(0, cells.address));
   const size = join(reg.slice(cells.address, cells.address + cells.size));
   if (reg.length < cells.address + cells.size || !(size >= 1) || !Number.isSafeInteger(base)) {
-    throw new VireoError("CONFIG_INVALID", "Cannot use the `reg` of a device tree node", {
+    throw new VireoError("CONFIG_INVALID", "Cannot use 'reg' of a device tree node", {
       device: path,
       seen: reg.map((cell) => `0x${cell.toString(16)}`).join(" ") || "nothing",
       expected: `${cells.address} cells of address and ${cells.size} of size`,

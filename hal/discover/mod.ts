@@ -22,6 +22,7 @@ export * from "./mmio_part.ts";
 export * from "./pci.ts";
 export * from "./pci_assign.ts";
 export * from "./pci_config.ts";
+export * from "./pci_scan.ts";
 export * from "./pci_slot.ts";
 export * from "./pci_sysfs.ts";
 export * from "./slot.ts";

@@ -1,5 +1,6 @@
 import { alignUp, PciCommand, PciRegister, VireoError } from "@vireo/hal";
-import { type PciBarDetails, type PciFunction, readBars } from "./pci.ts";
+import { type PciBarDetails, readBars } from "./pci.ts";
+import type { PciFunction } from "./pci_scan.ts";
 import { isHotPlugPort } from "./pci_slot.ts";
 
 /** Addresses that a host bridge forwards to its bus. */
@@ -51,11 +52,11 @@ interface Cursors {
   readonly io: Cursor;
 }
 
-/** What a function was given. */
+/** Ranges that a function was given. */
 interface Given {
   readonly fn: PciFunction;
   readonly bars: readonly PciBarDetails[];
-  /** What its bridge forwards. */
+  /** Windows that its bridge forwards. */
   windows?: BridgeWindows;
 }
 
@@ -256,9 +257,9 @@ class Cursor {
     return this.#at = alignUp(this.#at, unit);
   }
 
-  /** Leaves the addresses below this one unused, if there are so many. */
+  /** Leaves the addresses below this one unused, as far as there are any. */
   reserve(end: number): void {
-    if (end <= this.#end) this.#at = Math.max(this.#at, end);
+    this.#at = Math.max(this.#at, Math.min(end, this.#end));
   }
 
   /** Takes a range that is aligned to its own size, as registers are. */

@@ -24,9 +24,13 @@ const CONTROL = {
   POWER_OFF: 1 << 10,
 } as const;
 
-/** Whether devices can be plugged in behind a port while the machine runs. */
+/** The capability of a bridge with a hot-plug controller (PCI Standard Hot-Plug Controller 1.0 §3.2). */
+const HOT_PLUG_CONTROLLER = 0x0c;
+
+/** Whether devices can be plugged in behind a port or a bridge while the machine runs. */
 export function isHotPlugPort(config: Mmio): boolean {
-  return PciSlot.find(config) !== undefined;
+  return PciSlot.find(config) !== undefined ||
+    pciCapabilities(config, HOT_PLUG_CONTROLLER).length > 0;
 }
 
 /** The slot behind a port of PCI Express, which this class works as Linux's `pciehp` does. */

@@ -6,6 +6,7 @@ import {
   ecamConfig,
   MmioPart,
   PciAssignment,
+  type PciBuses,
   pciCapabilities,
   type PciConfig,
   PciSlot,
@@ -290,7 +291,7 @@ Deno.test("scanPci numbers buses behind bridges, swizzles pins; assignBars opens
   bus.functions.set("0:5.0", bridge());
   bus.functions.set("3:1.0", endpoint([{ kind: "io", bits: 5, unit: 0 }]).config);
   assertEquals(scanPci(bus).length, 2, "without numbers, nothing behind a bridge is there");
-  const functions = scanPci(bus, { number: true });
+  const functions = scanPci(bus, { number: new Map() });
   assertEquals(functions.map(({ name, bridge, pin }) => [name, bridge?.bus, pin]), [
     ["0000:00:02.0", 1, undefined],
     ["0000:00:05.0", 3, undefined],
@@ -341,43 +342,50 @@ Deno.test("PciAssignment keeps what a function was given, through resets, and ha
     { kind: "memory", bits: 12, unit: 0 },
     { kind: "io", bits: 5, unit: 0 },
   ]);
-  bus.functions.set("2:0.0", disk.config);
+  bus.functions.set("5:0.0", disk.config);
   const assignment = new PciAssignment({
     memory: { base: 0x1000_0000, size: 0x1000_0000 },
     io: { base: 0, size: 0x1_0000 },
   });
-  const scan = (numbers: boolean | ReadonlyMap<string, number>) =>
-    scanPci(bus, { number: numbers });
-  const addresses = (number: boolean | ReadonlyMap<string, number>) =>
-    [...assignment.assign(scan(number))].flatMap(([{ name }, bars]) =>
+  const scan = (number: ReadonlyMap<string, PciBuses> = new Map()) => scanPci(bus, { number });
+  const addresses = (known?: ReadonlyMap<string, PciBuses>) =>
+    [...assignment.assign(scan(known))].flatMap(([{ name }, bars]) =>
       bars.map(({ address }) => [name, address])
     );
-  const first = [["0000:02:00.0", 0x1020_0000], ["0000:02:00.0", 0x2000]];
-  assertEquals(addresses(true), first);
+  const first = [["0000:05:00.0", 0x1020_0000], ["0000:05:00.0", 0x2000]];
+  assertEquals(addresses(), first);
   // 2 MiB and 4096 ports behind the port, in which nothing is yet.
   assertEquals([port.read32(0x20), port.read16(0x1c)], [0x1010_1000, 0x1010]);
   // A running function is only looked at.
   const writes = disk.config.writes;
-  assertEquals(addresses(true), first);
+  assertEquals(addresses(), first);
   assertEquals(disk.config.writes, writes);
   // A card, and then a reset of all, which takes numbers and addresses away.
   const card = endpoint([{ kind: "wide", bits: 14, unit: 0 }]);
   bus.functions.set("1:0.0", card.config);
   const both = [["0000:01:00.0", 0x1000_0000], ...first];
-  assertEquals(addresses(true), both);
+  assertEquals(addresses(), both);
   for (const at of [0x10, 0x14]) {
     for (const { config } of [card, disk]) config.write32(at, 0);
   }
   for (const name of ["0:1.0", "0:2.0"]) bus.functions.get(name)!.write32(0x18, 0);
   port.write32(0x20, 0);
-  assertEquals(scan(new Map()).length, 2, "a bridge of no known number is not entered");
-  assertEquals(addresses(new Map([["0000:00:01.0", 1], ["0000:00:02.0", 2]])), both);
+  assertEquals(scanPci(bus).length, 2, "a bridge without a number is not entered");
+  // A bridge that is new before the others takes none of their numbers.
+  bus.functions.set("0:0.0", bridge());
+  const known = new Map([
+    ["0000:00:01.0", { bus: 1, last: 4 }],
+    ["0000:00:02.0", { bus: 5, last: 5 }],
+  ]);
+  assertEquals(addresses(known), both);
+  assertEquals(bus.functions.get("0:0.0")!.read8(0x19), 6);
+  bus.functions.delete("0:0.0");
   assertEquals(port.read32(0x20), 0x1010_1000);
   // What has no room there is named and left out; its neighbours keep theirs.
   bus.functions.set("1:0.0", endpoint([{ kind: "memory", bits: 22, unit: 0 }]).config);
   const failed: string[] = [];
   const rest = assignment.assign(
-    scan(true),
+    scan(),
     ({ name }, { code }) => failed.push(`${name} ${code}`),
   );
   assertEquals([failed, rest.size], [["0000:01:00.0 OUT_OF_MEMORY"], 3]);
@@ -402,6 +410,46 @@ Deno.test("PciSlot powers a card that is new, and lets one go whose button was p
   assertEquals([slot.leaving, config.read16(at.control)], [false, 0x7c0]);
 });
 
+Deno.test("scanPci has numbers, and PciAssignment addresses, for a bridge that is plugged into a port", () => {
+  const bus = new FakeBus();
+  const port = hotPlugPort();
+  bus.functions.set("0:1.0", port);
+  bus.functions.set("0:2.0", hotPlugPort());
+  const assignment = new PciAssignment({ memory: { base: 0x1000_0000, size: 0x1000_0000 } });
+  let known: ReadonlyMap<string, PciBuses> = new Map();
+  const look = () => {
+    const functions = scanPci(bus, { number: known });
+    known = new Map(functions.flatMap(({ name, bridge }) => bridge ? [[name, bridge]] : []));
+    return [...assignment.assign(functions)].map(([{ name, bridge }, bars]) => [
+      name,
+      bridge && [bridge.bus, bridge.last],
+      ...bars.map(({ address }) => address),
+    ]);
+  };
+  const ports = [["0000:00:01.0", [1, 4]], ["0000:00:02.0", [5, 8]]];
+  assertEquals(look(), ports);
+  assertEquals([port.read8(0x19), port.read8(0x1a)], [1, 4]);
+  // A bridge with a hot-plug controller, and what is plugged into that.
+  const plugged = hotPlugPort();
+  plugged.view.setUint16(0x40, 0x0c, true);
+  bus.functions.set("1:0.0", plugged);
+  assertEquals(look(), [...ports, ["0000:01:00.0", [2, 4]]]);
+  bus.functions.set("2:3.0", endpoint([{ kind: "memory", bits: 12, unit: 0 }]).config);
+  const all = [...ports, ["0000:01:00.0", [2, 4]], ["0000:02:03.0", undefined, 0x1000_0000]];
+  assertEquals(look(), all);
+  // A bridge in front of the one that is there.
+  bus.functions.set("2:1.0", bridge());
+  bus.functions.set("2:2.0", bridge());
+  bus.functions.set("2:4.0", bridge());
+  assertEquals(look().slice(3).map(([name, buses]) => [name, buses]), [
+    ["0000:02:01.0", [3, 3]],
+    ["0000:02:02.0", [4, 4]],
+    ["0000:02:03.0", undefined],
+    // No number is left for it.
+    ["0000:02:04.0", undefined],
+  ]);
+});
+
 Deno.test("scanPci enters each bus once, whatever bridges say", () => {
   const bus = new FakeBus();
   bus.functions.set("0:1.0", bridge(1));
@@ -409,7 +457,7 @@ Deno.test("scanPci enters each bus once, whatever bridges say", () => {
   bus.functions.set("1:1.0", bridge(1));
   bus.functions.set("1:2.0", bridge(7));
   bus.functions.set("7:0.0", endpoint([]).config);
-  assertEquals(scanPci(bus, { number: true }).map(({ name }) => name), [
+  assertEquals(scanPci(bus, { number: new Map() }).map(({ name }) => name), [
     "0000:00:01.0",
     "0000:00:02.0",
     "0000:01:01.0",

@@ -30,7 +30,7 @@ function digit(byte: number): number {
 interface ChannelEvents {
   /** A line of the intercepted interrupt controller changed. */
   interrupt(line: number, level: boolean): void;
-  /** What QEMU has written to its standard error so far. */
+  /** Returns the text that QEMU has written to its standard error so far. */
   stderr(): string;
   /** The connection is broken for good; called once. */
   broken(error: VireoError): void;

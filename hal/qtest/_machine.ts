@@ -13,7 +13,7 @@ const STDERR_TAIL = 4096;
 const LAUNCH = 'exec 2>"$0"; if command -v setpriv >/dev/null; ' +
   'then exec setpriv --pdeathsig KILL "$@"; else exec "$@"; fi';
 
-/** What {@linkcode Machine.start} needs to know. */
+/** Options of {@linkcode Machine.start}. */
 export interface MachineOptions {
   /** The machine. */
   readonly board: QtestBoard;
@@ -146,11 +146,13 @@ export class Machine {
     }
   }
 
-  /** What QEMU has written to its standard error, up to 4 KiB. */
+  /** Returns the whole lines, up to 4 KiB, that QEMU has written to its standard error last. */
   stderr(): string {
     const bytes = new Uint8Array(STDERR_TAIL);
-    const length = this.libc.readAt(this.#stderrFile, bytes, 0);
-    return new TextDecoder().decode(bytes.subarray(0, length));
+    const start = Math.max(0, this.libc.fileSize(this.#stderrFile) - STDERR_TAIL);
+    const length = this.libc.readAt(this.#stderrFile, bytes, start);
+    const text = new TextDecoder().decode(bytes.subarray(0, length));
+    return start === 0 ? text : text.slice(text.indexOf("\n") + 1);
   }
 
   /** Kills QEMU if it still runs, and waits for its end. */

@@ -1,7 +1,8 @@
 import { MmioPart } from "../discover/mmio_part.ts";
 import { PciAssignment } from "../discover/pci_assign.ts";
-import { type PciBarDetails, pciCapabilities, type PciFunction, scanPci } from "../discover/pci.ts";
+import { type PciBarDetails, pciCapabilities } from "../discover/pci.ts";
 import { ecamConfig, type PciConfig, portConfig } from "../discover/pci_config.ts";
+import { type PciBuses, type PciFunction, scanPci } from "../discover/pci_scan.ts";
 import { PciSlot } from "../discover/pci_slot.ts";
 import { VireoError } from "../errors.ts";
 import type { Mmio } from "../mmio.ts";
@@ -29,8 +30,8 @@ interface Found {
 /** A port into which devices can be plugged. */
 interface Port {
   readonly slot: PciSlot;
-  /** The bus behind it. */
-  readonly bus: number;
+  /** The buses behind it. */
+  readonly buses: PciBuses;
 }
 
 /**
@@ -46,7 +47,7 @@ export class PciHost {
   readonly #assignment: PciAssignment;
   readonly #messages: Messages;
   /** The numbers of the buses behind bridges, which a reset takes from the bridges. */
-  readonly #buses = new Map<string, number>();
+  #buses: ReadonlyMap<string, PciBuses> = new Map();
   readonly #open = new Set<PciFunction>();
   #found: readonly Found[] = [];
   #nodes: readonly PciNode[] = [];
@@ -68,7 +69,7 @@ export class PciHost {
       : new QtestMmio("ports", io.window, PORTS, channel);
     this.#config = ecamConfig(new QtestMmio("ecam", ecam.base, ecam.size, channel));
     this.#assignment = new PciAssignment({ memory, io });
-    const functions = this.#scan(true);
+    const functions = this.#scan();
     const bars = this.#assignment.assign(functions);
     const own = this.#doorbell(functions);
     this.#messages = this.#makeMessages(own, bars);
@@ -82,7 +83,7 @@ export class PciHost {
 
   /** Finds the functions again, and gives those back their addresses that the machine has reset. */
   rescan(): void {
-    const functions = this.#scan(this.#buses);
+    const functions = this.#scan();
     const failures = new Map<PciFunction, VireoError>();
     const bars = this.#assignment.assign(functions, (fn, error) => failures.set(fn, error));
     const own = this.#doorbell(functions);
@@ -92,21 +93,21 @@ export class PciHost {
   }
 
   /** Finds the functions, after the slots of ports have power. */
-  #scan(number: true | ReadonlyMap<string, number>): PciFunction[] {
+  #scan(): PciFunction[] {
     this.#openEcam();
     let functions: PciFunction[];
     let powered: boolean;
     do {
-      functions = scanPci(this.#config, { number });
+      functions = scanPci(this.#config, { number: this.#buses });
       this.#ports = functions.flatMap(({ config, bridge }) => {
         const slot = bridge === undefined ? undefined : PciSlot.find(config);
-        return slot === undefined ? [] : [{ slot, bus: bridge!.bus }];
+        return slot === undefined ? [] : [{ slot, buses: bridge! }];
       });
       powered = this.#ports.filter(({ slot }) => slot.poll()).length > 0;
     } while (powered);
-    for (const { name, bridge } of functions) {
-      if (bridge !== undefined) this.#buses.set(name, bridge.bus);
-    }
+    this.#buses = new Map(
+      functions.flatMap(({ name, bridge }) => bridge === undefined ? [] : [[name, bridge]]),
+    );
     return functions;
   }
 
@@ -130,16 +131,16 @@ export class PciHost {
       const old = this.#found.find((found) => found.fn.name === fn.name && found.bars === bars);
       return old ?? { fn, bars, node: this.#node(fn, bars) };
     });
-    const leaving = new Set(this.#ports.filter(({ slot }) => slot.leaving).map(({ bus }) => bus));
-    this.#nodes = this.#found.filter(({ fn }) => !leaving.has(fn.address.bus))
+    const leaving = this.#ports.filter(({ slot }) => slot.leaving);
+    this.#nodes = this.#found.filter(({ fn }) => !leaving.some((port) => isBehind(port, fn)))
       .map(({ node }) => node);
   }
 
   /** Lets go the cards that were asked to leave and that nobody uses any more. */
   #eject(): void {
-    for (const { slot, bus } of this.#ports) {
-      const used = [...this.#open].some(({ address }) => address.bus === bus);
-      if (!used && slot.leaving) slot.eject();
+    for (const port of this.#ports) {
+      const used = [...this.#open].some((fn) => isBehind(port, fn));
+      if (!used && port.slot.leaving) port.slot.eject();
     }
   }
 
@@ -229,6 +230,11 @@ export class PciHost {
       },
     };
   }
+}
+
+/** Whether a function is behind a port, at once or behind more bridges. */
+function isBehind({ buses }: Port, { address }: PciFunction): boolean {
+  return address.bus >= buses.bus && address.bus <= buses.last;
 }
 
 function enableMemory({ config }: PciFunction): void {

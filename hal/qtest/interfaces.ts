@@ -1,4 +1,4 @@
-/** What all virtio devices of a QEMU machine have in common. */
+/** Interface and ring properties that all virtio devices of a QEMU machine share. */
 export interface DeviceInterfaces {
   /**
    * Whether devices have the legacy interface only: version 1 of the registers of slots, and on PCI

@@ -13,7 +13,7 @@ import type { QtestBoard } from "./board.ts";
 import { type DeviceInterfaces, interfaceArgs } from "./interfaces.ts";
 import { Qmp } from "./qmp.ts";
 
-/** What to start. */
+/** Options of a QEMU that is started. */
 export interface QtestOptions extends DeviceInterfaces {
   /** The machine. */
   readonly board: QtestBoard;

@@ -4,7 +4,7 @@ import { VireoError } from "../errors.ts";
 export interface QmpEvent {
   /** Name, for example `RESUME`. */
   readonly event: string;
-  /** What the event carries. */
+  /** Data of the event. */
   readonly data: Readonly<Record<string, unknown>>;
 }
 

@@ -19,8 +19,8 @@ export class EventInterrupt implements Interrupt, Disposable {
     this.#libc = libc;
     this.fd = libc.eventFd();
     this.#watch = poller.watch(this.fd, () => {
-      libc.clearEvent(this.fd);
-      this.raise();
+      // Nothing is left if `take` was here since the poller woke.
+      if (libc.clearEvent(this.fd)) this.raise();
     });
   }
 
@@ -30,6 +30,13 @@ export class EventInterrupt implements Interrupt, Disposable {
     const waiters = [...this.#waiters];
     this.#waiters.clear();
     for (const wake of waiters) wake();
+  }
+
+  /** Whether the other side wrote since the last wait, or since this was last asked. */
+  take(): boolean {
+    const pending = this.#libc.clearEvent(this.fd) || this.#pending;
+    this.#pending = false;
+    return pending;
   }
 
   /**

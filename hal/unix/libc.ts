@@ -46,6 +46,9 @@ const SOCKET_PATH = 108;
 const F_GETFL = 3;
 const F_SETFL = 4;
 const F_ADD_SEALS = 1033;
+const F_GET_SEALS = 1034;
+/** `F_SEAL_SHRINK`. */
+const NO_SHRINKING = 2;
 /** F_SEAL_SEAL, F_SEAL_SHRINK and F_SEAL_GROW. */
 const FIXED_SIZE = 7;
 const SEEK_END = 2;
@@ -138,6 +141,12 @@ export class Libc {
     this.#check("fcntl", this.#c.fcntl(fd, F_ADD_SEALS, FIXED_SIZE));
   }
 
+  /** Whether no process can make a file shorter: touching its pages never ends this process. */
+  keepsSize(fd: number): boolean {
+    const seals = this.#c.fcntl(fd, F_GET_SEALS, 0);
+    return seals >= 0 && (seals & NO_SHRINKING) !== 0;
+  }
+
   /**
    * Length of a file in bytes.
    *
@@ -226,9 +235,9 @@ export class Libc {
     this.#c.write(fd, new BigUint64Array([1n]), 8n);
   }
 
-  /** Resets an eventfd's count. */
-  clearEvent(fd: number): void {
-    this.#c.read(fd, new BigUint64Array(1), 8n);
+  /** Resets an eventfd's count. @returns Whether it was not 0. */
+  clearEvent(fd: number): boolean {
+    return Number(this.#c.read(fd, new BigUint64Array(1), 8n)) === 8;
   }
 
   /** Limits how long `send` and `receive` on a socket may take. */

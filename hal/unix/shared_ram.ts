@@ -1,5 +1,6 @@
 import type { Dma, DmaOptions, DmaRegion } from "../dma.ts";
 import { RegionAllocator } from "../region_allocator.ts";
+import { MappedRegion } from "./mapped_region.ts";
 
 /** Where a machine's memory is, and the part of it that is handed out. */
 interface RamRange {
@@ -35,7 +36,7 @@ export class SharedRam implements Dma {
     const address = this.#free.alloc(size, options.align);
     const bytes = this.window(address, size)!;
     bytes.fill(0);
-    return new RamRegion(address, bytes, () => this.#free.free(address));
+    return new MappedRegion(address, bytes, () => this.#free.free(address));
   }
 
   /** The bytes at a physical range, or undefined if any of it is not memory. */
@@ -43,28 +44,5 @@ export class SharedRam implements Dma {
     const offset = address - this.#map.base;
     if (offset < 0 || length < 0 || offset + length > this.#bytes.length) return undefined;
     return this.#bytes.subarray(offset, offset + length);
-  }
-}
-
-class RamRegion implements DmaRegion {
-  readonly address: number;
-  readonly bytes: Uint8Array;
-  #free: (() => void) | undefined;
-
-  constructor(address: number, bytes: Uint8Array, free: () => void) {
-    this.address = address;
-    this.bytes = bytes;
-    this.#free = free;
-  }
-
-  share(offset: number): number {
-    return this.address + offset;
-  }
-
-  unshare(): void {}
-
-  [Symbol.dispose](): void {
-    this.#free?.();
-    this.#free = undefined;
   }
 }

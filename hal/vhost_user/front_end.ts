@@ -23,7 +23,7 @@ import {
 } from "./protocol.ts";
 import { type VhostUserMessage, VhostUserSocket } from "./socket.ts";
 
-/** What a front end uses if the back end offers it. */
+/** Protocol features that a front end uses if the back end offers them. */
 const PROTOCOL = FeatureSet.of(
   VhostUserFeature.MQ,
   VhostUserFeature.REPLY_ACK,
@@ -230,6 +230,11 @@ export class VhostUserFrontEnd implements VhostUserLease {
   /** The interrupt of a queue. */
   queueInterrupt(index: number): Interrupt {
     return this.#eventsOf(index).call;
+  }
+
+  /** Whether the back end interrupted for a queue since this was last asked. */
+  takeInterrupt(index: number): boolean {
+    return this.#events.get(index)?.call.take() ?? false;
   }
 
   /** Tells the back end of available buffers. */

@@ -48,6 +48,8 @@ export interface VhostUserLease extends Disposable {
   stopQueue(index: number): void;
   /** The interrupt of a queue. */
   queueInterrupt(index: number): Interrupt;
+  /** Whether the back end interrupted for a queue since this was last asked; nobody else may wait for it. */
+  takeInterrupt(index: number): boolean;
   /** Tells the back end of available buffers. */
   kick(index: number): void;
   /**

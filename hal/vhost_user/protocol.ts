@@ -23,7 +23,7 @@ export const VhostUserFlag = {
   NEED_REPLY: 8,
 } as const;
 
-/** What a front end asks of a back end. */
+/** Requests of a front end to a back end. */
 export const VhostUserRequest = {
   GET_FEATURES: 1,
   SET_FEATURES: 2,
@@ -60,7 +60,7 @@ export const VhostUserRequest = {
 /** A request of a front end. */
 export type VhostUserRequest = typeof VhostUserRequest[keyof typeof VhostUserRequest];
 
-/** What a back end asks of a front end, on the socket of SET_BACKEND_REQ_FD. */
+/** Requests of a back end to a front end, on the socket of SET_BACKEND_REQ_FD. */
 export const VhostUserBackendRequest = {
   CONFIG_CHANGE: 2,
 } as const;
@@ -85,7 +85,7 @@ export const VhostUserFeature = {
 /** A protocol feature. */
 export type VhostUserFeature = typeof VhostUserFeature[keyof typeof VhostUserFeature];
 
-/** What every message starts with. */
+/** Header of every message. */
 export const VHOST_USER_HEADER: Layout<"request" | "flags" | "size"> = layout({
   request: "u32",
   flags: "u32",
@@ -102,7 +102,7 @@ export const VRING_ADDR: Layout<"index" | "flags" | "desc" | "used" | "avail" | 
   avail: "u64",
   log: "u64",
 }, 40);
-/** What a table of guest memory starts with. */
+/** Start of a table of guest memory. */
 export const MEM_TABLE: Layout<"regions" | "padding"> = layout(
   { regions: "u32", padding: "u32" },
   8,
@@ -114,9 +114,9 @@ export const MEM_REGION: Layout<"guest" | "size" | "user" | "offset"> = layout({
   user: "u64",
   offset: "u64",
 }, 32);
-/** What a message with one region starts with. */
+/** Start of a message with one region. */
 export const MEM_SLOT: Layout<"padding"> = layout({ padding: "u64" }, 8);
-/** What a message with configuration bytes starts with. */
+/** Start of a message with configuration bytes. */
 export const CONFIG_RANGE: Layout<"offset" | "size" | "flags"> = layout({
   offset: "u32",
   size: "u32",
@@ -130,6 +130,63 @@ export const INFLIGHT: Layout<"size" | "offset" | "queues" | "queueSize"> = layo
   queueSize: "u16",
 }, 20);
 
+/** Head of the notes of a split queue's requests; {@linkcode INFLIGHT_SPLIT_ENTRY} by head follows. */
+export const INFLIGHT_SPLIT: Layout<
+  "features" | "version" | "descNum" | "lastBatchHead" | "usedIdx"
+> = layout({
+  features: "u64",
+  version: "u16",
+  descNum: "u16",
+  lastBatchHead: "u16",
+  usedIdx: "u16",
+}, 16);
+/** A note of a split queue: whether the head is in flight, and when it was taken. */
+export const INFLIGHT_SPLIT_ENTRY: Layout<"inflight" | "padding" | "next" | "counter"> = layout({
+  inflight: "u8",
+  padding: { bytes: 5 },
+  next: "u16",
+  counter: "u64",
+}, 16);
+/** Head of the notes of a packed queue's requests; a list of {@linkcode INFLIGHT_PACKED_ENTRY} follows. */
+export const INFLIGHT_PACKED: Layout<
+  | "features"
+  | "version"
+  | "descNum"
+  | "freeHead"
+  | "oldFreeHead"
+  | "usedIdx"
+  | "oldUsedIdx"
+  | "usedWrap"
+  | "oldUsedWrap"
+  | "padding"
+> = layout({
+  features: "u64",
+  version: "u16",
+  descNum: "u16",
+  freeHead: "u16",
+  oldFreeHead: "u16",
+  usedIdx: "u16",
+  oldUsedIdx: "u16",
+  usedWrap: "u8",
+  oldUsedWrap: "u8",
+  padding: { bytes: 10 },
+}, 32);
+/** A descriptor of a packed queue's request, and of the first one, whether the request is in flight. */
+export const INFLIGHT_PACKED_ENTRY: Layout<
+  "inflight" | "padding" | "next" | "last" | "num" | "counter" | "id" | "flags" | "len" | "addr"
+> = layout({
+  inflight: "u8",
+  padding: "u8",
+  next: "u16",
+  last: "u16",
+  num: "u16",
+  counter: "u64",
+  id: "u16",
+  flags: "u16",
+  len: "u32",
+  addr: "u64",
+}, 32);
+
 /** Bytes and descriptors that a message may have. */
 export interface PayloadRule {
   /** Fewest bytes. */
@@ -142,11 +199,11 @@ export interface PayloadRule {
   readonly maxFds?: number;
 }
 
-/** What is known of a message. */
+/** Rules that a message must keep. */
 export interface MessageRule extends PayloadRule {
   /** Its name in the specification. */
   readonly name: string;
-  /** What its answer has, if it always has one. */
+  /** Rules of its answer, if it always has one. */
   readonly reply?: PayloadRule;
 }
 
@@ -157,7 +214,7 @@ const fds = (size: number, min: number, max: number): PayloadRule => (
 const NOTHING = bytes(0);
 const U64 = bytes(8);
 const STATE = bytes(VRING_STATE.SIZE);
-/** What GET_CONFIG and SET_CONFIG have; an answer without bytes is a refusal. */
+/** Payload of GET_CONFIG and SET_CONFIG; an answer without bytes is a refusal. */
 const CONFIG: PayloadRule = {
   min: CONFIG_RANGE.SIZE,
   max: CONFIG_RANGE.SIZE + VHOST_USER_MAX_CONFIG,
@@ -212,7 +269,7 @@ const NAMES = new Map<number, string>(
   Object.entries(VhostUserRequest).map(([name, value]) => [value, name]),
 );
 
-/** What each request of a front end may have, by its number. */
+/** Rules of each request of a front end, by its number. */
 export const VHOST_USER_MESSAGES: ReadonlyMap<number, MessageRule> = new Map(
   RULES.map(([request, rule, reply]): [number, MessageRule] => [
     request,
@@ -220,7 +277,7 @@ export const VHOST_USER_MESSAGES: ReadonlyMap<number, MessageRule> = new Map(
   ]),
 );
 
-/** What each request of a back end may have, by its number. */
+/** Rules of each request of a back end, by its number. */
 export const VHOST_USER_BACKEND_MESSAGES: ReadonlyMap<number, MessageRule> = new Map([
   [VhostUserBackendRequest.CONFIG_CHANGE, {
     name: "BACKEND_CONFIG_CHANGE_MSG",

@@ -21,7 +21,7 @@ export interface VhostUserMessage {
   readonly request: number;
   /** Bits of {@linkcode VhostUserFlag}. */
   readonly flags: number;
-  /** What it carries. */
+  /** Bytes that it carries behind the header. */
   readonly payload: Uint8Array<ArrayBuffer>;
   /** Descriptors that came with it, the receiver's to close. */
   readonly fds: readonly number[];

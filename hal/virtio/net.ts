@@ -62,6 +62,13 @@ export const NET_FEATURE_REQUIRES: ReadonlyMap<number, readonly number[]> = new 
   [NetFeature.MQ, [NetFeature.CTRL_VQ]],
   [NetFeature.CTRL_MAC_ADDR, [NetFeature.CTRL_VQ]],
   [NetFeature.CTRL_GUEST_OFFLOADS, [NetFeature.CTRL_VQ]],
+  [NetFeature.GUEST_USO4, [NetFeature.GUEST_CSUM]],
+  [NetFeature.GUEST_USO6, [NetFeature.GUEST_CSUM]],
+  [NetFeature.HOST_USO, [NetFeature.CSUM]],
+  [NetFeature.NOTF_COAL, [NetFeature.CTRL_VQ]],
+  [NetFeature.VQ_NOTF_COAL, [NetFeature.CTRL_VQ]],
+  [NetFeature.RSS, [NetFeature.CTRL_VQ]],
+  [NetFeature.HASH_REPORT, [NetFeature.CTRL_VQ]],
 ]);
 
 /** `struct virtio_net_config` (virtio 1.4 §5.1.4). */
@@ -99,6 +106,15 @@ export const NET_HDR: Layout<
   csum_offset: "u16",
   num_buffers: "u16",
 }, 12);
+/** `struct virtio_net_hdr` with what HASH_REPORT adds to it (virtio 1.4 §5.1.9). */
+export const NET_HDR_HASH: Layout<
+  "basic" | "hash_value" | "hash_report" | "padding_reserved"
+> = layout({
+  basic: { bytes: NET_HDR.SIZE },
+  hash_value: "u32",
+  hash_report: "u16",
+  padding_reserved: "u16",
+}, 20);
 /** Size of the header without num_buffers: legacy without MRG_RXBUF (virtio 1.4 §5.1.6.1). */
 export const NET_HDR_LEGACY_SIZE = 10;
 
@@ -132,6 +148,7 @@ export const NetCtrl = {
   ANNOUNCE: 3,
   MQ: 4,
   GUEST_OFFLOADS: 5,
+  NOTF_COAL: 6,
 } as const;
 /** A class of control commands. */
 export type NetCtrl = typeof NetCtrl[keyof typeof NetCtrl];
@@ -157,8 +174,14 @@ export const NetCtrlVlan = { ADD: 0, DEL: 1 } as const;
 export type NetCtrlVlan = typeof NetCtrlVlan[keyof typeof NetCtrlVlan];
 /** The command of class ANNOUNCE (virtio 1.4 §5.1.6.5.4). */
 export const NET_CTRL_ANNOUNCE_ACK = 0;
-/** The command of class MQ that sets the number of queue pairs (virtio 1.4 §5.1.6.5.5). */
-export const NET_CTRL_MQ_VQ_PAIRS_SET = 0;
+/** Commands of class MQ; the last one decides how frames are steered (virtio 1.4 §5.1.9.5.5). */
+export const NetCtrlMq = { VQ_PAIRS_SET: 0, RSS_CONFIG: 1, HASH_CONFIG: 2 } as const;
+/** A command of class MQ. */
+export type NetCtrlMq = typeof NetCtrlMq[keyof typeof NetCtrlMq];
+/** Commands of class NOTF_COAL (virtio 1.4 §5.1.9.5.10). */
+export const NetCtrlCoal = { TX_SET: 0, RX_SET: 1, VQ_SET: 2, VQ_GET: 3 } as const;
+/** A command of class NOTF_COAL. */
+export type NetCtrlCoal = typeof NetCtrlCoal[keyof typeof NetCtrlCoal];
 /** The command of class GUEST_OFFLOADS; it takes a 64-bit mask (virtio 1.4 §5.1.6.5.6). */
 export const NET_CTRL_GUEST_OFFLOADS_SET = 0;
 /** The ack of a control command (virtio 1.4 §5.1.6.5). */
@@ -174,6 +197,42 @@ export const NET_GUEST_OFFLOADS: readonly number[] = [
   NetFeature.GUEST_ECN,
   NetFeature.GUEST_UFO,
 ];
+
+/** Bits of the hash types that a device supports or a driver enables (virtio 1.4 §5.1.9.4.3.1). */
+export const NetHashType = {
+  IPV4: 1,
+  TCPV4: 2,
+  UDPV4: 4,
+  IPV6: 8,
+  TCPV6: 16,
+  UDPV6: 32,
+  IP_EX: 64,
+  TCP_EX: 128,
+  UDP_EX: 256,
+} as const;
+/** A bit of the hash types. */
+export type NetHashType = typeof NetHashType[keyof typeof NetHashType];
+
+/** Values of the header's hash_report: which of the hash types hash_value is (virtio 1.4 §5.1.9.4.5). */
+export const NetHashReport = {
+  NONE: 0,
+  IPV4: 1,
+  TCPV4: 2,
+  UDPV4: 3,
+  IPV6: 4,
+  TCPV6: 5,
+  UDPV6: 6,
+  IPV6_EX: 7,
+  TCPV6_EX: 8,
+  UDPV6_EX: 9,
+} as const;
+/** A value of the header's hash_report. */
+export type NetHashReport = typeof NetHashReport[keyof typeof NetHashReport];
+
+/** Bytes of a hash key that cover the longest input, of two IPv6 addresses and two ports. */
+export const NET_HASH_KEY_SIZE = 40;
+/** The least rss_max_indirection_table_length that a device may have (virtio 1.4 §5.1.4.1). */
+export const NET_RSS_MIN_TABLE = 128;
 
 /** Most queue pairs that a device may have (virtio 1.4 §5.1.4.1). */
 export const NET_MAX_QUEUE_PAIRS = 0x8000;

@@ -35,7 +35,12 @@ export function richBench(): Promise<Bench> {
     devices: [
       new BlkDevice({ disk: new MemoryDisk(1 << 20), queues: 4 }),
       new BlkDevice({ disk: new MemoryDisk(1 << 20, { readOnly: true }), readOnly: true }),
-      new NetDevice({ backend: new Hub().port(), mac: "52:54:00:00:00:01", queuePairs: 2 }),
+      new NetDevice({
+        backend: new Hub().port(),
+        mac: "52:54:00:00:00:01",
+        queuePairs: 2,
+        hashReport: true,
+      }),
       new ConsoleDevice({ ports: [{ backend: loopbackPort() }], emergency: () => {} }),
     ],
   });

@@ -19,7 +19,7 @@ const VARIANTS: readonly (readonly [name: string, open: () => Promise<Bench>])[]
 
 /** Features that no model offers, so that what they depend on cannot be looked at. */
 const NOT_OFFERED =
-  /\.(?:guest_uso[46]|host_uso|notf_coal|vq_notf_coal|rss|rsc_ext|context_init|blob_alignment)$/;
+  /\.(?:guest_uso[46]|host_uso|notf_coal|vq_notf_coal|rsc_ext|context_init|blob_alignment)$/;
 
 Deno.test("check: the emulator passes", async (t) => {
   const results = new Map<string, CheckResult[]>();

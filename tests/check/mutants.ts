@@ -40,7 +40,13 @@ const readOnlyDisk = (): DeviceModel =>
   new BlkDevice({ disk: new MemoryDisk(1 << 20, { readOnly: true }), readOnly: true });
 const rng = (): DeviceModel => new RngDevice({ random: (into) => crypto.getRandomValues(into) });
 const net = (): DeviceModel =>
-  new NetDevice({ backend: new Hub().port(), mac: "52:54:00:00:00:01", queuePairs: 2, mtu: 1500 });
+  new NetDevice({
+    backend: new Hub().port(),
+    mac: "52:54:00:00:00:01",
+    queuePairs: 2,
+    mtu: 1500,
+    hashReport: true,
+  });
 const scsi = (): DeviceModel =>
   new ScsiDevice({ units: [{ target: 0, kind: "disk", disk: new MemoryDisk(1 << 20) }] });
 const input = (): DeviceModel => new InputDevice(INPUT_PRESETS.keyboard);
@@ -575,6 +581,17 @@ const DEVICES: readonly Mutant[] = [
   row("dev.net.rx-filter.1", "PROMISC is refused", answers(0, 1), { model: net }),
   row("dev.net.rx-filter.5", "ALLUNI is refused", answers(0, 1), { model: net }),
   row("dev.net.mac-filter.3", "mac does not follow MAC_ADDR_SET", config(1, 0x54), { model: net }),
+  row("dev.net.config.7", "a hash key of 39 bytes", config(17, 39), { model: net }),
+  row("dev.net.config.8", "a table of 127 entries", config(18, 127), { model: net }),
+  row(
+    "dev.net.config.12",
+    "HASH_REPORT without CTRL_VQ",
+    offers(0, (value) => value & ~(1 << 17)),
+    {
+      model: net,
+    },
+  ),
+  row("dev.net.rss.1", "RSS_CONFIG is refused", answers(0, 1), { model: net }),
   row("dev.scsi.config.1", "a reset keeps sense_size", config(20, 64), { model: scsi }),
   row("dev.scsi.requestq.1", "an unknown command is GOOD", answers(10, 0), { model: scsi }),
   row("dev.scsi.requestq.2", "an unknown response", answers(11, 77), { model: scsi }),

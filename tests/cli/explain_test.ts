@@ -5,7 +5,7 @@ import { VireoError } from "@vireo/hal";
 
 const SCRIPT = `import { SgList, type VirtioDevice } from "@vireo/drivers/core";
 import type { Vireo } from "@vireo/firmware";
-import { ANY_ID, DeviceId, FeatureSet } from "@vireo/hal";
+import { ANY_ID, DeviceId, FeatureSet, VireoError } from "@vireo/hal";
 
 const driver = {
   name: "mine",
@@ -106,6 +106,29 @@ const CASES: Readonly<
     main: "await (undefined as never as () => void)();",
     code: 1,
     err: ["vireo: TypeError: undefined is not a function", "    at main (SCRIPT:18:9)"],
+  },
+  "a mistake in the script, and one when the board is closed": {
+    main: `${USE}
+  Object.assign(vireo.bus.devices[3]!.instance!, { remove() { throw new Error("stuck"); } });
+  throw new Error("mine");`,
+    code: 1,
+    err: [
+      "vireo: Error: mine",
+      "    at main (SCRIPT:20:9)",
+      "vireo: Error: stuck",
+      "    at Object.remove (SCRIPT:19:69)",
+    ],
+  },
+  "several mistakes at once": {
+    main:
+      'throw new AggregateError([new TypeError("one"), new VireoError("TIMEOUT", "Two")], "Both");',
+    code: 1,
+    err: [
+      "vireo: Both",
+      "  because: TypeError: one",
+      "    at main (SCRIPT:18:29)",
+      "  because: Two [TIMEOUT]",
+    ],
   },
   "nothing wrong": { main: USE, code: 0, err: [] },
 };

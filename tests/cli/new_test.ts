@@ -29,51 +29,59 @@ async function inFolder(body: (dir: string) => Promise<void>): Promise<void> {
 
 /** What each kind prints when it is run. */
 const KINDS = {
-  driver: /^acme_5 read 16 bytes\n$/,
-  device: /^acme_5 says vireo\n$/,
-  script: /^virtio0: virtio_net\n(virtio.*\n)+acme_5 read 512 bytes of 16777216\n$/,
+  driver: /^acme_5_driver read 16 bytes\n$/,
+  device: /^acme_5_device says vireo\n$/,
+  script: /^virtio0: virtio_net\n(virtio.*\n)+acme_5_script read 512 bytes of 16777216\n$/,
 } as const;
 
-for (const [kind, prints] of Object.entries(KINDS)) {
-  Deno.test(
-    `new ${kind}: what it writes runs, type-checks, is in order and passes its test`,
-    limit,
-    async () => {
-      await inFolder(async (dir) => {
-        const [made, said] = await run(dir, VIREO, "new", kind, "acme_5");
+// One process checks the types of all three: each would read those of all of Vireo.
+Deno.test(
+  "new: what it writes runs, type-checks, is in order and passes its test",
+  limit,
+  async () => {
+    await inFolder(async (dir) => {
+      const folders = Object.keys(KINDS).map((kind) => `acme_5_${kind}`);
+      for (const [kind, prints] of Object.entries(KINDS)) {
+        const name = `acme_5_${kind}`;
+        const [made, said] = await run(dir, VIREO, "new", kind, name);
         assertEquals([made, said.split("\n").slice(0, 3)], [0, [
-          "acme_5/deno.json",
-          "acme_5/acme_5.ts",
-          "acme_5/acme_5_test.ts",
+          `${name}/deno.json`,
+          `${name}/${name}.ts`,
+          `${name}/${name}_test.ts`,
         ]]);
-        for (const file of ["acme_5.ts", "acme_5_test.ts"]) {
-          const text = await Deno.readTextFile(`${dir}/acme_5/${file}`);
+        for (const file of [`${name}.ts`, `${name}_test.ts`]) {
+          const text = await Deno.readTextFile(`${dir}/${name}/${file}`);
           assert(!/my_?(driver|device|script)/i.test(text.replaceAll('"My device"', "")), text);
         }
-        // The commands that it says, in the folder where it says so.
-        const commands = said.split("\n").filter((line) => line.startsWith("  vireo "))
-          .map((line) => line.trim().split(" ").slice(1));
-        assertEquals(commands.map(([name]) => name), ["run", "deno", "deno"]);
-        const results = [];
-        for (const [first, ...words] of commands) {
-          // The command before it checked the types, of the test too.
-          const checked = words[0] === "test" ? ["--no-check"] : [];
-          results.push(
-            await run(dir, VIREO, first!, ...words.slice(0, 1), ...checked, ...words.slice(1)),
-          );
-        }
-        assertEquals(results.map(([code]) => code), [0, 0, 0], String(results));
-        assertMatch(results[0]![1], prints);
-        assertMatch(results[2]![1], /ok \| [1-3] passed \| 0 failed/);
+        // The commands that it says, in the folder where it says so; the types of all are checked below.
+        assertEquals(said.split("\n").filter((line) => line.startsWith("  vireo ")), [
+          `  vireo run ${name}/${name}.ts`,
+          `  vireo deno check --config ${name}/deno.json ${name}`,
+          `  vireo deno test -A --config ${name}/deno.json ${name}`,
+        ]);
+        const [ran, printed] = await run(dir, VIREO, "run", `${name}/${name}.ts`);
+        assertEquals(ran, 0, printed);
+        assertMatch(printed, prints);
+        const config = ["--config", `${name}/deno.json`];
+        const test = await run(dir, VIREO, "deno", "test", "-A", "--no-check", ...config, name);
+        assertEquals(test[0], 0, test[1]);
+        assertMatch(test[1], /ok \| [1-3] passed \| 0 failed/);
         // And from inside of it, as an editor has it.
-        for (const words of [["check", "."], ["fmt", "--check"], ["lint"]]) {
-          const [code, text] = await run(`${dir}/acme_5`, VIREO, "deno", ...words);
+        for (const words of [["fmt", "--check"], ["lint"]]) {
+          const [code, text] = await run(`${dir}/${name}`, VIREO, "deno", ...words);
           assertEquals([words, code], [words, 0], text);
         }
-      });
-    },
-  );
-}
+      }
+      // They have the same settings, so that one check with those of the first one is a check with each one's.
+      const settings = folders.map((name) => Deno.readTextFileSync(`${dir}/${name}/deno.json`));
+      assertEquals(new Set(settings).size, 1);
+      const paths = [".", ...folders.slice(1).map((name) => `../${name}`)];
+      const [code, text] = await run(`${dir}/${folders[0]}`, VIREO, "deno", "check", ...paths);
+      assertEquals(code, 0, text);
+      for (const name of folders) assert(text.includes(`${name}_test.ts`), text);
+    });
+  },
+);
 
 Deno.test("new: a wrong kind, name or place is refused, and nothing is written", async () => {
   await inFolder(async (dir) => {

@@ -6,6 +6,9 @@
 import { assertEquals } from "@std/assert";
 import { OnTerminal, vireo } from "../cli_helper.ts";
 import { codeOf, SOURCES } from "../sources.ts";
+import { COMMANDS_BY_NAME } from "../../firmware/commands/table.ts";
+
+const ROOT = new URL("../../", import.meta.url).pathname;
 
 // deno-lint-ignore no-control-regex
 const ESCAPE = /\x1b/;
@@ -20,55 +23,144 @@ const SCRIPT = `export default () => {
 };
 `;
 
-/** A command line of each kind of output, whether it shows progress, and its exit code. */
-const COMMANDS: readonly (readonly [args: string, progress: boolean, code: number])[] = [
-  ["probe", false, 0],
-  ["blk read --hash", true, 0],
-  ["net ping 10.0.2.2 -c 1 --trace", false, 0],
-  ["check --only rng", true, 0],
-  ["console --send hello", false, 0],
-  ["scsi list", false, 0],
-  ["rng 8", false, 0],
-  ["run SCRIPT", false, 1],
-  ["blk raed", false, 2],
-  ["net ping 10.0.2.9 -c 1 --deadline 50", false, 1],
+/** Every command: a command line, its exit code, and whether it shows progress on a terminal. */
+const COMMANDS: readonly (readonly [args: string, code: number, progress?: "progress"])[] = [
+  ["probe", 0],
+  ["inspect", 0],
+  ["check --only rng", 0, "progress"],
+  ["boards", 0],
+  ["demo", 0, "progress"],
+  ["run SCRIPT", 1],
+  ["new driver DIR/there", 0],
+  ["deno eval 1", 0],
+  // A guest's and a shell's terminal is in the tests of each; these say what is wrong.
+  ["shell --console virtio", 2],
+  ["serve nothing --socket DIR/socket", 2],
+  ["image --arch x", 2],
+  ["boot --target emu", 2],
+  ["blk info", 0],
+  ["blk read --hash", 0, "progress"],
+  ["blk write -i SCRIPT", 0],
+  ["blk flush", 0],
+  ["blk discard --count 8", 0],
+  ["blk bench --requests 100", 0, "progress"],
+  ["net info", 0],
+  ["net ping 10.0.2.2 -c 1 --trace", 0],
+  ["net ping 10.0.2.9 -c 1 --deadline 50", 1],
+  ["net dhcp --deadline 20", 1],
+  ["net fetch http://10.0.2.2:1/ --deadline 50", 1],
+  ["net send ffffffffffff52540012345688b56869", 0],
+  ["net capture -c 1 --ping 10.0.2.2 -o /dev/null", 0],
+  ["net bench --frames 100", 0, "progress"],
+  ["balloon info", 0],
+  ["balloon inflate 1M", 0],
+  ["rpmsg send hello", 0],
+  ["scsi list", 0],
+  // Bytes are not for a terminal.
+  ["scsi read", 2],
+  ["9p ls", 0],
+  ["9p cat hello.txt", 0],
+  ["9p put x -i SCRIPT", 0],
+  ["rproc-serial send hello", 0],
+  ["caif send hello", 0],
+  ["gpu info", 0],
+  ["gpu card hello -o /dev/null", 0],
+  ["input info", 0],
+  ["input watch --type 30 -c 2", 0],
+  ["vsock send 7 hello", 0],
+  ["vsock listen 5000 --deadline 20", 1],
+  ["crypto info", 0],
+  ["crypto aes-cbc 00112233445566778899aabbccddeeff", 0],
+  ["console --send hello", 0],
+  ["rng 8", 0],
+  ["complete bash", 0],
+  ["record probe -o /dev/null", 0],
+  ["replay SCRIPT", 1],
+  ["help blk read", 0],
+  ["blk --help", 0],
+  ["blk raed", 2],
 ];
 
-/** What a command prints on a terminal with these variables. */
-async function onTerminal(args: string, env: Record<string, string>): Promise<[string, number]> {
-  await using screen = new OnTerminal(args, env);
-  const code = await screen.end();
-  return [screen.text, code];
+/** What a command line printed. */
+interface Shown {
+  readonly args: string;
+  readonly code: number;
+  readonly text: string;
 }
 
-Deno.test("plain text: no command moves a cursor or has colours where the terminal is dumb, or in a pipe", async (t) => {
-  const script = await Deno.makeTempFile({ suffix: ".ts" });
+/** Has one process run all command lines on a terminal with these variables, or in a pipe. */
+async function all(env: Record<string, string>, where: "terminal" | "pipe"): Promise<Shown[]> {
+  const dir = await Deno.makeTempDir({ prefix: "vireo-plain-" });
   try {
-    await Deno.writeTextFile(script, SCRIPT);
-    for (const [args, progress, code] of COMMANDS) {
-      await t.step(args, async () => {
-        const line = args.replace("SCRIPT", script);
-        // An empty NO_COLOR counts as none.
-        const [text, ended] = await onTerminal(line, { NO_COLOR: "", TERM: "dumb" });
-        assertEquals([ended, ESCAPE.test(text), text !== ""], [code, false, true], text);
-        if (!progress && args !== "run SCRIPT") return;
-        const [shown] = await onTerminal(line, { NO_COLOR: "1", TERM: "xterm" });
-        assertEquals([ESCAPE.test(shown), COLOR.test(shown)], [progress, false], shown);
-        const piped = await vireo(line, undefined, { NO_COLOR: "", TERM: "xterm" });
-        assertEquals([piped.code, ESCAPE.test(piped.out + piped.err)], [code, false]);
+    await Deno.writeTextFile(`${dir}/script.ts`, SCRIPT);
+    const lines = COMMANDS.map(([args]) =>
+      args.replace("SCRIPT", `${dir}/script.ts`).replace("DIR", dir)
+    );
+    await Deno.writeTextFile(`${dir}/lines`, lines.join("\n"));
+    const run = `deno run -A --quiet --config ${ROOT}deno.json ${ROOT}tests/cli/plain_script.ts ` +
+      `${dir}/lines`;
+    let text: string;
+    if (where === "pipe") {
+      const { out, err } = await vireo(run, undefined, env);
+      // What is wrong is said on the other pipe, which has no marks between the command lines.
+      assertEquals(ESCAPE.test(err), false, err);
+      text = out;
+    } else {
+      await using screen = new OnTerminal(run, env);
+      await screen.end();
+      text = screen.text;
+    }
+    return [...text.matchAll(/^begin (.*?)\r?\n(.*?)^end (\d+)\r?$/gms)].map((found) => ({
+      args: COMMANDS[lines.indexOf(found[1]!)]![0],
+      text: found[2]!,
+      code: Number(found[3]),
+    }));
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+}
+
+const TERMINALS = {
+  // An empty NO_COLOR counts as none.
+  "a dumb terminal": [{ NO_COLOR: "", TERM: "dumb" }, "terminal"],
+  "a terminal with NO_COLOR": [{ NO_COLOR: "1", TERM: "xterm" }, "terminal"],
+  "a pipe": [{ NO_COLOR: "", TERM: "xterm" }, "pipe"],
+} as const;
+
+for (const [name, [env, where]] of Object.entries(TERMINALS)) {
+  Deno.test(`plain text: every command on ${name}`, async (t) => {
+    const shown = await all(env, where);
+    assertEquals(shown.map(({ args }) => args), COMMANDS.map(([args]) => args));
+    for (const [i, [args, code, progress]] of COMMANDS.entries()) {
+      await t.step(args, () => {
+        const { text, code: ended } = shown[i]!;
+        // The bytes of a disk may go to a pipe.
+        assertEquals(ended, args === "scsi read" && where === "pipe" ? 0 : code, text);
+        assertEquals(COLOR.test(text), false, text);
+        const moves = progress !== undefined && name === "a terminal with NO_COLOR";
+        assertEquals(ESCAPE.test(text), moves, text);
+        if (where === "terminal") assertEquals(text.trim() !== "", args !== "deno eval 1");
       });
     }
-  } finally {
-    await Deno.remove(script);
-  }
+  });
+}
+
+Deno.test("plain text: no command is left out", () => {
+  const names = [...COMMANDS_BY_NAME.keys(), "complete", "record", "replay", "help"];
+  const tried = COMMANDS.map(([args]) => args);
+  assertEquals(
+    names.filter((name) => !tried.some((args) => `${args} `.startsWith(`${name} `))),
+    [],
+  );
 });
 
 Deno.test("plain text: a terminal that has colours gets them", async () => {
   const script = await Deno.makeTempFile({ suffix: ".ts" });
   try {
     await Deno.writeTextFile(script, SCRIPT);
-    const [text] = await onTerminal(`run ${script}`, { NO_COLOR: "", TERM: "xterm" });
-    assertEquals(COLOR.test(text), true, text);
+    await using screen = new OnTerminal(`run ${script}`, { NO_COLOR: "", TERM: "xterm" });
+    await screen.end();
+    assertEquals(COLOR.test(screen.text), true, screen.text);
   } finally {
     await Deno.remove(script);
   }

@@ -209,7 +209,7 @@ Deno.test("crypto: a result that begins with a zero has it, and is BAD_LENGTH fr
     "BAD_LENGTH",
     "virtio0",
     `${kept + 1} bytes`,
-    "129 bytes at least",
+    "at least 129 bytes",
   ]);
 });
 
@@ -242,10 +242,10 @@ function lie(model: CryptoDevice, index: number, used: (written: number) => numb
 
 Deno.test("crypto: a short answer is BAD_LENGTH, and never a result", async () => {
   const cases = [
-    [0, (written: number) => written - 1, "32 bytes", "33 bytes at least"],
-    [0, () => 1, "1 byte", "33 bytes at least"],
-    [0, () => 0, "0 bytes", "33 bytes at least"],
-    [1, () => 15, "15 bytes", "16 bytes at least"],
+    [0, (written: number) => written - 1, "32 bytes", "at least 33 bytes"],
+    [0, () => 1, "1 byte", "at least 33 bytes"],
+    [0, () => 0, "0 bytes", "at least 33 bytes"],
+    [1, () => 15, "15 bytes", "at least 16 bytes"],
   ] as const;
   for (const [queue, used, seen, expected] of cases) {
     const model = new CryptoDevice();

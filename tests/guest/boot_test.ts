@@ -1,5 +1,4 @@
 import {
-  assert,
   assertEquals,
   assertMatch,
   assertRejects,
@@ -14,9 +13,6 @@ import type { Ending, PciPhase } from "../guest_test_program.ts";
 
 /** Longer than any of these guests needs, even on a busy machine. */
 const DEADLINE = 120_000;
-
-/** Milliseconds that are at once: an end must not wait for a deadline. */
-const AT_ONCE = 10_000;
 
 /** The program of these tests: does what its first argument says. */
 const PROGRAM = new URL("../guest_test_program.ts", import.meta.url).pathname;
@@ -60,7 +56,8 @@ function registers(args: readonly string[], version: number): unknown {
 
 const limit = { timeout: GUEST_LIMIT };
 
-// Each way to end is a boot of a board of its own; matrix_test.ts has every board with each version.
+// Each way to end is a boot of a board of its own; matrix_test.ts has every board with each version, and
+// cli_test.ts a guest whose QEMU is killed.
 Deno.test(
   "bootGuest on aarch64-virt, version 2: registers, standard input, an exit from anywhere",
   limit,
@@ -77,48 +74,14 @@ Deno.test(
 );
 
 Deno.test(
-  "bootGuest on x86_64-microvm, version 2: registers, an error with the line of its source",
+  "bootGuest on x86_64-microvm, version 1: registers, an error with the line of its source",
   limit,
   async () => {
     const args = ["throws" satisfies Ending, "a b", "ü\n"];
-    const { exitCode, stdout, stderr } = await boot("x86_64-microvm", args);
-    assertEquals([exitCode, JSON.parse(stdout)], [1, registers(args, 2)]);
+    const { exitCode, stdout, stderr } = await boot("x86_64-microvm", args, { legacy: true });
+    assertEquals([exitCode, JSON.parse(stdout)], [1, registers(args, 1)]);
     assertStringIncludes(stderr, "to stderr\nUncaught Error: thrown in the guest");
     assertMatch(stderr, /at fail \(file:\/\/\/.*\/tests\/guest_test_program\.ts:\d+:\d+\)/);
-  },
-);
-
-Deno.test(
-  "bootGuest on x86_64-microvm, version 1: registers, and QEMU is killed: nothing stays",
-  limit,
-  async () => {
-    const ending: Ending = "hangs";
-    let directory = "";
-    let pid = 0;
-    let killed = 0;
-    let text = "";
-    const output = {
-      // The program prints a line when it is in the middle of its work.
-      stdout: (bytes: Uint8Array): void => {
-        text += new TextDecoder().decode(bytes);
-        if (killed !== 0 || !text.endsWith("\n")) return;
-        directory = guestDirectory(pid);
-        killed = performance.now();
-        Deno.kill(pid, "SIGKILL");
-      },
-      stderr: () => {},
-    };
-    const error = await assertRejects(
-      () => boot("x86_64-microvm", [ending], { legacy: true, onStart: (id) => pid = id, output }),
-      VireoError,
-      "QEMU ended before the guest did",
-    );
-    assertEquals(JSON.parse(text), registers([ending], 1));
-    assertEquals(error.code, "HOST_ERROR");
-    // Far below the deadlines of a boot and a run, whatever else the machine does.
-    assert(performance.now() - killed < AT_ONCE, `the error must come within ${AT_ONCE} ms`);
-    assertMatch(directory, /vireo-guest-/);
-    assertThrows(() => Deno.statSync(directory), Deno.errors.NotFound);
   },
 );
 

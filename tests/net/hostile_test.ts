@@ -121,9 +121,18 @@ Deno.test("net: a good partial checksum and a checked one are told apart", async
   use(rig, [
     { bytes: packet(CSUM) },
     { bytes: packet({ flags: 2 }) },
+    { bytes: packet({ ...CSUM, flags: 0xf9, gso: 0x81, size: 700 }) },
+    // RSC_INFO: csum_start and csum_offset count segments and acknowledgements (drv.net.rx.3).
     { bytes: packet({ ...CSUM, flags: 0xfd, gso: 0x81, size: 700 }) },
+    { bytes: packet({}) },
   ]);
-  assertEquals(seen, [["partial", 34, 16, 0], ["valid", 0, 0, 0], ["partial", 34, 16, 700]]);
+  assertEquals(seen, [
+    ["partial", 34, 16, 0],
+    ["valid", 0, 0, 0],
+    ["partial", 34, 16, 700],
+    ["none", 0, 0, 700],
+    ["none", 0, 0, 0],
+  ]);
 });
 
 Deno.test("net: a command without an answer times out, and its memory stays the device's", async () => {
@@ -192,6 +201,8 @@ Deno.test("net: a device that offers control features without CTRL_VQ is refused
       "MQ",
       "CTRL_MAC_ADDR",
       "CTRL_GUEST_OFFLOADS",
+      "RSS",
+      "HASH_REPORT",
     ] as const
   ) {
     const error = assertThrows(() => validate(FeatureSet.of(NetFeature[name])), VireoError);

@@ -82,6 +82,48 @@ for (const board of PCI_BOARDS) {
   });
 }
 
+for (const board of PCI_BOARDS) {
+  Deno.test(`hot plug, qtest:${board.name}: a bridge is plugged, devices behind it, and all leave with it`, async () => {
+    await using vireo = await openVireo({
+      target: `qtest:${board.name}`,
+      devices: [
+        "pcie-root-port,id=port1,chassis=1",
+        "pcie-root-port,id=port2,chassis=2",
+        "virtio-rng-pci,bus=port2",
+      ],
+    });
+    const { bus } = vireo;
+    const qmp = vireo.qmp!;
+    const plugged = async (properties: Record<string, string>) => {
+      await qmp.execute("device_add", properties);
+      return (await vireo.rescan()).added.map(({ transport }) => transport.name);
+    };
+    const work = async (count: number) => {
+      const all = bus.all(rngDriver);
+      assertEquals([all.length, bus.slotErrors], [count, []]);
+      for (const rng of all) assertEquals((await rng.read(16, SOON)).length, 16);
+    };
+    assertEquals(await plugged({ driver: "pcie-pci-bridge", bus: "port1", id: "bridge" }), []);
+    const rng = { driver: "virtio-rng-pci", bus: "bridge" };
+    // The bridge has the number behind its port's; the other port's device keeps its own.
+    assertEquals(await plugged({ ...rng, id: "rng1", addr: "2" }), ["0000:02:02.0"]);
+    await work(3);
+    await qmp.execute("device_del", { id: "rng1" });
+    assertEquals((await vireo.rescan()).removed.length, 1);
+    assertEquals(await plugged({ ...rng, id: "rng2", addr: "3" }), ["0000:02:03.0"]);
+    const back = recovered(vireo);
+    await qmp.execute("system_reset");
+    await back;
+    await work(3);
+    const deleted = qmp.events("DEVICE_DELETED");
+    await qmp.execute("device_del", { id: "bridge" });
+    const { removed } = await vireo.rescan();
+    assertEquals(removed.map(({ transport }) => transport.name), ["0000:02:03.0"]);
+    for await (const { data } of deleted) if (data.device === "bridge") break;
+    await work(2);
+  });
+}
+
 Deno.test("hot plug: a port has no room for what is too large, which hinders nothing else", async () => {
   await using vireo = await openVireo({
     target: "qtest:aarch64-virt-pci",

@@ -290,9 +290,9 @@ Deno.test("spec net: what a receive header does not say is not believed (drv.net
   const got: unknown[] = [];
   rig.net.onFrame = (rx) => got.push([rx.checksum, rx.csumStart, rx.csumOffset, rx.length]);
   // flags, then hdr_len, csum_start and csum_offset: nonsense where the flags do not ask for them.
-  const headers = [[0, 0xffff], [0xfc, 0xffff], [2, 0xffff], [0xf9, 34]] as const;
+  const headers = [[0, 0xffff], [0xfc, 0xffff], [2, 0xffff], [0xf9, 34], [0, 34], [0xfd, 34]];
   const queue = rig.machine.device(0).queue(0)!;
-  for (const [flags, place] of headers) {
+  for (const [flags, place] of headers as [number, number][]) {
     const chain = queue.pop()!;
     chain.write(le([flags, 1], [0, 1], [0xffff, 2], [0, 2], [place, 2], [6, 2], [1, 2], bytes));
     queue.push(chain);
@@ -305,6 +305,9 @@ Deno.test("spec net: what a receive header does not say is not believed (drv.net
     ["none", 0, 0, 60],
     ["valid", 0, 0, 60],
     ["partial", 34, 6, 60],
+    ["none", 0, 0, 60],
+    // RSC_INFO: the two fields count segments and acknowledgements.
+    ["none", 0, 0, 60],
   ]);
 });
 

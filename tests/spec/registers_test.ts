@@ -241,7 +241,8 @@ Deno.test("spec registers: a device that lacks what its driver cannot do without
 
 /** Fields of configurations that depend on features: offset, size and feature, §5.1.4 and §5.2.4. */
 const OPTIONAL: Readonly<Record<string, readonly (readonly [number, number, number])[]>> = {
-  net: [[0, 6, 5], [6, 2, 16], [8, 2, 22], [10, 2, 3], [12, 4, 63], [16, 1, 63]],
+  net: [[0, 6, 5], [6, 2, 16], [8, 2, 22], [10, 2, 3], [12, 4, 63], [16, 1, 63]]
+    .concat([[17, 1, 60], [18, 2, 60], [20, 4, 57]]) as [number, number, number][],
   blk: [
     ...[[8, 4, 1], [12, 4, 2], [16, 4, 4], [20, 4, 6], [24, 8, 10], [32, 1, 11]] as const,
     ...[[34, 2, 12], [36, 12, 13], [48, 9, 14], [60, 12, 16]] as const,

@@ -81,8 +81,8 @@ export const OUT_OF_SCOPE: readonly OutOfScope[] = [
     why: "The drivers are transitional",
   },
   {
-    ids: both("net.rss", "net.rss-context", "net.inner-hash", "net.coalescing", "net.stats"),
-    why: "RSS, HASH_REPORT, coalescing and statistics are neither offered nor accepted",
+    ids: both("net.rss-context", "net.inner-hash", "net.coalescing", "net.stats"),
+    why: "RSS_CONTEXT, HASH_TUNNEL, coalescing and statistics are neither offered nor accepted",
   },
   {
     ids: both("net.flow-filter", "net.ipsec", "crypto.ipsec"),
@@ -90,16 +90,14 @@ export const OUT_OF_SCOPE: readonly OutOfScope[] = [
   },
   {
     ids: [
-      ...some("dev.net.config", 7, 8, 12),
-      ...some("drv.net.config", 9, 12),
+      ...some("drv.net.config", 9),
       ...some("drv.net.tx", 8, 11, 12, 13, 14, 15, 16, 17, 18, 24, 26, 27, 28, 29, 30, 31, 32),
       ...some("drv.net.tx", 34, 35, 36),
       ...some("dev.net.tx", 3, 5, 6, 7, 8, 10),
       ...some("dev.net.rx", 10, 11, 12, 15, 19, 20, 21, 24, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37),
       ...some("drv.net.rx", 2, 6, 7, 8, 9),
     ],
-    why:
-      "USO, tunnels, outer headers, RSC, GUEST_HDRLEN, STANDBY and hash reports are not negotiated",
+    why: "USO, tunnels, outer headers, RSC, GUEST_HDRLEN, STANDBY and IPsec are not negotiated",
   },
   {
     ids: [

@@ -280,36 +280,3 @@ Deno.test("vhost-user: a back end that leaves or speaks unasked is seen without 
       }));
   }
 });
-
-Deno.test("vhost-user: random answers are typed errors, and cost nothing", async () => {
-  let seed = 99;
-  const below = (bound: number): number => {
-    seed ^= seed << 13;
-    seed ^= seed >>> 17;
-    seed ^= seed << 5;
-    return (seed >>> 0) % bound;
-  };
-  const rounds = Number(Deno.env.get("VIREO_VHOST_FUZZ") ?? 4000) / 4;
-  await costsNothing((libc, poller) => {
-    for (let i = 0; i < rounds; i++) {
-      const { peer, options } = meet(libc, 1);
-      using _ = peer;
-      const honest = [
-        ...greeting(below(2) * REPLY_ACK | below(2) * MQ | CONFIG | below(2) * STATUS),
-      ];
-      const spoilt = below(honest.length);
-      const bytes = joinBytes(...honest.slice(spoilt));
-      for (let k = 1 + below(4); k > 0; k--) bytes[below(bytes.length)] = below(256);
-      for (const message of honest.slice(0, spoilt)) peer.send(message);
-      peer.send(bytes, below(4) === 0 ? [peer.memoryFd] : []);
-      try {
-        using lease = new VhostUserFrontEnd(libc, poller, options);
-        lease.readStatus();
-        lease.readConfig(0, 4);
-        lease.reset();
-      } catch (error) {
-        assert(error instanceof VireoError, String(error));
-      }
-    }
-  });
-});

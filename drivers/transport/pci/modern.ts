@@ -112,11 +112,15 @@ export class PciModernTransport extends PciTransport implements Transport {
    */
   writeFeatures(features: FeatureSet): void {
     if (!features.has(Feature.VERSION_1)) {
-      throw this.error("VERSION_1_REQUIRED", "Cannot drive a modern device without VERSION_1", {
-        register: "driver_feature",
-        seen: features.word(1),
-        expected: "bit 0 of word 1",
-      });
+      throw this.error(
+        "VERSION_1_REQUIRED",
+        "Cannot drive a modern device: VERSION_1 must be accepted",
+        {
+          register: "driver_feature",
+          seen: features.word(1),
+          expected: "bit 0 of word 1",
+        },
+      );
     }
     for (const [feature, bytes, register] of NEEDS) {
       if (!features.has(feature) || this.#common.length >= bytes) continue;

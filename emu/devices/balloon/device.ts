@@ -363,7 +363,7 @@ export class BalloonDevice implements DeviceModel {
   }
 
   #fault(reason: string, rule?: string): undefined {
-    this.#context?.fault(`Balloon: ${reason}`, rule);
+    this.#context?.fault(`balloon: ${reason}`, rule);
     return undefined;
   }
 }

@@ -308,7 +308,7 @@ export class ConsoleDevice implements DeviceModel {
       const chain = this.#context!.work.take(queue);
       if (chain === undefined) break;
       if (chain.writableLength > 0 || chain.readableLength < CONSOLE_CONTROL.SIZE) {
-        this.#context?.fault("Control message is device-writable or shorter than its header");
+        this.#context?.fault("control message is device-writable or shorter than its header");
         break;
       }
       const id = chain.readU32();
@@ -379,7 +379,7 @@ export class ConsoleDevice implements DeviceModel {
       if (chain === undefined) break;
       const message = this.#outbox[sent]!;
       if (chain.readableLength > 0 || chain.writableLength < message.length) {
-        this.#context?.fault("Control receive buffer is device-readable or too small");
+        this.#context?.fault("control receive buffer is device-readable or too small");
         return;
       }
       chain.write(message);

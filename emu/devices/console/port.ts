@@ -134,7 +134,7 @@ export class ConsolePort {
       if (chain === undefined) break;
       // virtio 1.4 §5.3.6.1: the receive queue holds no device-readable buffers.
       if (chain.readableLength > 0 || chain.writableLength === 0) {
-        const reason = `Receive buffer of port ${this.id} is not device-writable only`;
+        const reason = `receive buffer of port ${this.id} is not device-writable only`;
         context.fault(reason, "drv.console.operation.1");
         return;
       }
@@ -224,7 +224,7 @@ export class ConsolePort {
       this.#hooks.context()?.work.spend(1);
       // virtio 1.4 §5.3.6.1: the transmit queue holds no device-writable buffers.
       if (chain.writableLength > 0) {
-        const reason = `Transmit buffer of port ${this.id} is device-writable`;
+        const reason = `transmit buffer of port ${this.id} is device-writable`;
         this.#hooks.context()?.fault(reason, "drv.console.operation.2");
         break;
       }

@@ -417,7 +417,7 @@ export class CryptoDevice implements DeviceModel {
   }
 
   #fault(reason: string): -1 {
-    this.#context?.fault(`Crypto: ${reason}`);
+    this.#context?.fault(`crypto: ${reason}`);
     return -1;
   }
 }

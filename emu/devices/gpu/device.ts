@@ -224,7 +224,7 @@ export class GpuDevice implements DeviceModel {
     const { work } = this.#context!;
     for (let chain = work.take(queue); chain !== undefined; chain = work.take(queue)) {
       if (chain.readableLength < GPU_HDR.SIZE) {
-        this.#context?.fault(`GPU request of ${chain.readableLength} bytes, expected 24 at least`);
+        this.#context?.fault(`GPU request of ${chain.readableLength} bytes, expected at least 24`);
         return;
       }
       const header = new Uint8Array(GPU_HDR.SIZE);

@@ -262,7 +262,7 @@ export class InputDevice implements DeviceModel {
           return;
         }
         if (chain.writableLength < INPUT_EVENT.SIZE) {
-          const reason = `Event buffer of ${chain.writableLength} bytes, expected 8`;
+          const reason = `event buffer of ${chain.writableLength} bytes, expected 8`;
           this.#context?.fault(reason, "drv.input.operation.2");
           return;
         }
@@ -285,7 +285,7 @@ export class InputDevice implements DeviceModel {
     const { work } = this.#context!;
     for (let chain = work.take(queue); chain !== undefined; chain = work.take(queue)) {
       if (chain.readableLength < INPUT_EVENT.SIZE) {
-        const reason = `Status event of ${chain.readableLength} bytes, expected 8`;
+        const reason = `status event of ${chain.readableLength} bytes, expected 8`;
         this.#context?.fault(reason, "drv.input.operation.3");
         return;
       }

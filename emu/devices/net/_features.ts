@@ -1,5 +1,6 @@
 import { FeatureSet, NET_FEATURE_REQUIRES, NetFeature } from "@vireo/hal";
 import type { QueueSpec } from "../../device.ts";
+import type { NetDeviceOptions } from "./options.ts";
 
 /** Features that depend on nothing but the options. */
 const ALL_FEATURES = [
@@ -28,9 +29,11 @@ const ALL_FEATURES = [
 ] as const;
 
 /** Features that a device with these options offers. */
-export function offer(without: readonly number[], pairs: number): FeatureSet {
+export function offer(options: NetDeviceOptions, pairs: number): FeatureSet {
+  const { without = [], hashReport = false } = options;
   let set = FeatureSet.of(...ALL_FEATURES);
-  if (pairs > 1) set = set.with(NetFeature.MQ);
+  if (pairs > 1) set = set.with(NetFeature.MQ, NetFeature.RSS);
+  if (hashReport) set = set.with(NetFeature.HASH_REPORT);
   set = set.without(...without);
   // A device must not offer what needs a feature that it does not offer (virtio 1.4 §5.1.3.1).
   for (let before = FeatureSet.NONE; !before.equals(set);) {

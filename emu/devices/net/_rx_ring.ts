@@ -1,11 +1,20 @@
-import { NET_HDR, NetHdrFlag } from "@vireo/hal";
+import { NET_HDR, NET_HDR_HASH, NetHdrFlag } from "@vireo/hal";
 import type { Chain, DeviceContext, DeviceQueue } from "../../device.ts";
 import { Offload } from "../../backends/net_backend.ts";
 import type { NetDeviceStats } from "./options.ts";
 
+/** A frame's hash as the header reports it. */
+interface FrameHash {
+  /** The hash. */
+  readonly value: number;
+  /** A value of `NetHashReport`. */
+  readonly report: number;
+}
+
 interface Waiting {
   readonly bytes: Uint8Array;
   readonly offload: Offload;
+  readonly hash: FrameHash;
 }
 
 /** One receive queue: puts frames into the driver's buffers, or keeps a few until there are some. */
@@ -17,9 +26,9 @@ export class RxRing {
   #dirty = false;
   readonly #backlogMax: number;
   #backlog: Waiting[] = [];
-  readonly #header = new Uint8Array(NET_HDR.SIZE);
+  readonly #header = new Uint8Array(NET_HDR_HASH.SIZE);
   /** Popped chains that did not hold a whole frame; the next frame gets them first. */
-  #chains: Chain[] = [];
+  #chains: (Chain | undefined)[] = [];
   readonly #used: Chain[] = [];
   readonly #written: number[] = [];
 
@@ -69,6 +78,7 @@ export class RxRing {
     offset: number,
     length: number,
     offload: Offload,
+    hash: FrameHash,
     stats: NetDeviceStats,
   ): void {
     const queue = this.#context?.queue(this.#index);
@@ -76,15 +86,19 @@ export class RxRing {
       stats.rxOverruns++;
       return;
     }
-    if (this.#backlog.length === 0 && this.#put(queue, bytes, offset, length, offload, stats)) {
-      return;
-    }
+    const waits = this.#backlog.length > 0;
+    if (!waits && this.#put(queue, bytes, offset, length, offload, hash, stats)) return;
     if (this.#backlog.length >= this.#backlogMax) {
       stats.rxOverruns++;
       return;
     }
     const copy = Object.assign(new Offload(), offload);
-    this.#backlog.push({ bytes: bytes.slice(offset, offset + length), offload: copy });
+    const { value, report } = hash;
+    this.#backlog.push({
+      bytes: bytes.slice(offset, offset + length),
+      offload: copy,
+      hash: { value, report },
+    });
   }
 
   /** The driver gave buffers: hands over what waits. */
@@ -94,8 +108,8 @@ export class RxRing {
     if (queue === undefined) return;
     let done = 0;
     for (; done < this.#backlog.length; done++) {
-      const { bytes, offload } = this.#backlog[done]!;
-      if (!this.#put(queue, bytes, 0, bytes.length, offload, stats)) break;
+      const { bytes, offload, hash } = this.#backlog[done]!;
+      if (!this.#put(queue, bytes, 0, bytes.length, offload, hash, stats)) break;
     }
     this.#backlog.splice(0, done);
     this.signal();
@@ -108,6 +122,7 @@ export class RxRing {
     offset: number,
     length: number,
     offload: Offload,
+    hash: FrameHash,
     stats: NetDeviceStats,
   ): boolean {
     const header = this.#headerSize;
@@ -119,11 +134,12 @@ export class RxRing {
         stats.rxSize++;
         return true;
       }
-      return this.#spread(queue, bytes, offset, length, offload, stats);
+      return this.#spread(queue, bytes, offset, length, offload, hash, stats);
     }
-    this.#writeHeader(chain, offload, 1);
+    this.#writeHeader(chain, offload, hash, 1);
     chain.write(bytes, offset, length);
-    if (this.#chains.length === 1) this.#chains.length = 0;
+    // An array that becomes empty loses its memory.
+    if (this.#chains.length === 1) this.#chains[0] = undefined;
     else this.#chains.shift();
     queue.push(chain, header + length);
     this.#dirty = true;
@@ -139,6 +155,7 @@ export class RxRing {
     offset: number,
     length: number,
     offload: Offload,
+    hash: FrameHash,
     stats: NetDeviceStats,
   ): boolean {
     let room = 0;
@@ -156,7 +173,7 @@ export class RxRing {
     let at = 0;
     for (let i = 0; i < count; i++) {
       const chain = this.#chains[i]!;
-      if (i === 0) this.#writeHeader(chain, offload, count);
+      if (i === 0) this.#writeHeader(chain, offload, hash, count);
       at += chain.write(bytes, offset + at, Math.min(chain.writableLeft, length - at));
       this.#used[i] = chain;
       this.#written[i] = chain.written;
@@ -188,7 +205,7 @@ export class RxRing {
     return chain;
   }
 
-  #writeHeader(chain: Chain, offload: Offload, buffers: number): void {
+  #writeHeader(chain: Chain, offload: Offload, hash: FrameHash, buffers: number): void {
     const header = this.#header;
     if (offload.needsCsum || offload.dataValid) {
       header[0] = offload.needsCsum ? NetHdrFlag.NEEDS_CSUM : NetHdrFlag.DATA_VALID;
@@ -206,6 +223,11 @@ export class RxRing {
     }
     header[10] = buffers & 0xff;
     header[11] = buffers >>> 8;
+    if (this.#headerSize === NET_HDR_HASH.SIZE) {
+      const { value, report } = hash;
+      for (let i = 0; i < 4; i++) header[NET_HDR_HASH.hash_value.offset + i] = value >>> (8 * i);
+      header[NET_HDR_HASH.hash_report.offset] = report;
+    }
     chain.write(header, 0, this.#headerSize);
   }
 }

@@ -2,6 +2,7 @@ import {
   ETH_HDR_SIZE,
   FeatureSet,
   NET_HDR,
+  NET_HDR_HASH,
   NET_MAX_GSO_FRAME,
   NetFeature,
   NetGso,
@@ -11,6 +12,7 @@ import { type NetBackend, Offload } from "../../backends/net_backend.ts";
 import { acceptBits, type FrameEmit, Offloader } from "../../backends/net_backend_offload.ts";
 import type { Chain } from "../../device.ts";
 import type { NetDeviceStats } from "./options.ts";
+import type { Steering } from "./steering.ts";
 
 /** Takes frames out of chains, does what their headers ask for, and sends them on. */
 export class Transmitter {
@@ -18,7 +20,7 @@ export class Transmitter {
   readonly #stats: NetDeviceStats;
   readonly #offloader = new Offloader();
   readonly #offload = new Offload();
-  readonly #frame: Uint8Array = new Uint8Array(NET_HDR.SIZE + NET_MAX_GSO_FRAME);
+  readonly #frame: Uint8Array = new Uint8Array(NET_HDR_HASH.SIZE + NET_MAX_GSO_FRAME);
   readonly #emit: FrameEmit;
   #features: FeatureSet = FeatureSet.NONE;
   #headerSize: number = NET_HDR.SIZE;
@@ -35,11 +37,12 @@ export class Transmitter {
     this.#headerSize = headerSize;
   }
 
-  /** Sends what is in a chain, or drops and counts it. */
+  /** Sends what came in a chain on a queue pair, or drops and counts it; tells the steering, if there is one. */
   send(
     chain: Chain,
     linkUp: boolean,
-    steer: ((frame: Uint8Array, at: number, length: number) => void) | undefined,
+    steering: Steering | undefined,
+    pair: number,
   ): void {
     const frame = this.#frame;
     const header = this.#headerSize;
@@ -59,7 +62,7 @@ export class Transmitter {
       stats.txMalformed++;
       return;
     }
-    steer?.(frame, header, length);
+    steering?.sent(frame, header, length, pair);
     if (!offload.needsCsum) {
       this.#backend.send(frame, header, length, offload);
     } else if (

@@ -1,11 +1,11 @@
 import {
   NET_CTRL_ANNOUNCE_ACK,
   NET_CTRL_GUEST_OFFLOADS_SET,
-  NET_CTRL_MQ_VQ_PAIRS_SET,
   NET_GUEST_OFFLOADS,
   NetAck,
   NetCtrl,
   NetCtrlMac,
+  NetCtrlMq,
   NetCtrlRx,
   NetCtrlVlan,
   NetFeature,
@@ -19,6 +19,10 @@ export interface ControlTarget {
   readonly maxPairs: number;
   setMac(mac: Uint8Array): void;
   setPairs(pairs: number): void;
+  /** Takes RSS_CONFIG; false if something is out of range. */
+  setRss(chain: Chain): boolean;
+  /** Takes HASH_CONFIG, as `setRss` does. */
+  setHash(chain: Chain): boolean;
   setOffloads(bits: number): void;
   ackAnnounce(): void;
 }
@@ -52,7 +56,7 @@ export function runControl(chain: Chain, context: DeviceContext, target: Control
       if (done) target.ackAnnounce();
       break;
     case NetCtrl.MQ:
-      done = has(NetFeature.MQ) && command === NET_CTRL_MQ_VQ_PAIRS_SET && runPairs(chain, target);
+      done = runMq(chain, command, has, target);
       break;
     case NetCtrl.GUEST_OFFLOADS:
       done = has(NetFeature.CTRL_GUEST_OFFLOADS) && command === NET_CTRL_GUEST_OFFLOADS_SET &&
@@ -97,6 +101,18 @@ function readTable(chain: Chain): number[] | undefined {
     table.push(macNumber(mac, 0));
   }
   return table;
+}
+
+function runMq(chain: Chain, command: number, has: Has, target: ControlTarget): boolean {
+  switch (command) {
+    case NetCtrlMq.VQ_PAIRS_SET:
+      return has(NetFeature.MQ) && runPairs(chain, target);
+    case NetCtrlMq.RSS_CONFIG:
+      return has(NetFeature.RSS) && target.setRss(chain);
+    case NetCtrlMq.HASH_CONFIG:
+      return has(NetFeature.HASH_REPORT) && target.setHash(chain);
+  }
+  return false;
 }
 
 function runPairs(chain: Chain, target: ControlTarget): boolean {

@@ -6,7 +6,9 @@ import {
   NET_CONFIG,
   NET_FEATURE_REQUIRES,
   NET_GUEST_OFFLOADS,
+  NET_HASH_KEY_SIZE,
   NET_HDR,
+  NET_HDR_HASH,
   NET_HDR_LEGACY_SIZE,
   NET_MAX_QUEUE_PAIRS,
   NET_MIN_MTU,
@@ -24,13 +26,15 @@ import {
   NO_OFFLOAD,
   type Offload,
 } from "../../backends/net_backend.ts";
-import type { ConfigWidth, DeviceContext, DeviceModel, QueueSpec } from "../../device.ts";
+import type { Chain, ConfigWidth, DeviceContext, DeviceModel, QueueSpec } from "../../device.ts";
 import { checkRange, offer, parseAddress, queueSpecs } from "./_features.ts";
 import { RxRing } from "./_rx_ring.ts";
 import { Transmitter } from "./_transmitter.ts";
 import { type ControlTarget, runControl } from "./control.ts";
 import { macNumber, RxFilter } from "./filter.ts";
 import type { NetDeviceOptions, NetDeviceState, NetDeviceStats } from "./options.ts";
+import { SUPPORTED_HASH_TYPES } from "./receive_hash.ts";
+import { Rss, RSS_MAX_TABLE } from "./rss.ts";
 import { Steering } from "./steering.ts";
 
 /** The emulated network device (virtio 1.4 §5.1). */
@@ -72,12 +76,15 @@ export class NetDevice implements DeviceModel, FrameSink {
   readonly #defaultMac: Uint8Array;
   readonly #mtu: number;
   readonly #steering = new Steering();
+  readonly #rss = new Rss();
   readonly #transmitter: Transmitter;
   readonly #target: ControlTarget;
   readonly #rings: RxRing[] = [];
   #context: DeviceContext | undefined;
   #active = false;
   #pairs = 1;
+  /** Receive queues, from the first on, that frames may come on. */
+  #receivers = 1;
   #offloads = 0;
   #accepts = 0;
   #headerSize: number = NET_HDR.SIZE;
@@ -105,7 +112,8 @@ export class NetDevice implements DeviceModel, FrameSink {
     this.#view.setUint32(NET_CONFIG.speed.offset, options.speed ?? NET_SPEED_UNKNOWN, true);
     this.#config[NET_CONFIG.duplex.offset] = options.duplex ?? NetDuplex.UNKNOWN;
     if (options.linkUp ?? true) this.#setStatus(NetStatus.LINK_UP);
-    this.features = offer(options.without ?? [], this.maxPairs);
+    this.features = offer(options, this.maxPairs);
+    this.#writeHashLimits();
     this.queues = queueSpecs(this.maxPairs, options.queueSize ?? 256, this.features);
     for (let i = 0; i < this.maxPairs; i++) this.#rings.push(new RxRing(options.backlog ?? 256));
     this.#backend = options.backend;
@@ -115,6 +123,8 @@ export class NetDevice implements DeviceModel, FrameSink {
       maxPairs: this.maxPairs,
       setMac: (mac) => this.#setMac(mac),
       setPairs: (pairs) => this.#setPairs(pairs),
+      setRss: (chain) => this.#setRss(chain),
+      setHash: (chain) => this.#setHash(chain),
       setOffloads: (bits) => this.#setOffloads(bits),
       ackAnnounce: () => this.#ackAnnounce(),
     };
@@ -187,10 +197,13 @@ export class NetDevice implements DeviceModel, FrameSink {
     this.#context = context;
     const has = (bit: number): boolean => context.features.has(bit);
     const mergeable = has(NetFeature.MRG_RXBUF);
-    this.#headerSize = context.legacy && !mergeable ? NET_HDR_LEGACY_SIZE : NET_HDR.SIZE;
-    this.#controlIndex = has(NetFeature.CTRL_VQ)
-      ? (has(NetFeature.MQ) ? 2 * this.maxPairs : 2)
-      : -1;
+    this.#headerSize = context.legacy && !mergeable
+      ? NET_HDR_LEGACY_SIZE
+      : has(NetFeature.HASH_REPORT)
+      ? NET_HDR_HASH.SIZE
+      : NET_HDR.SIZE;
+    const several = has(NetFeature.MQ) || has(NetFeature.RSS);
+    this.#controlIndex = has(NetFeature.CTRL_VQ) ? (several ? 2 * this.maxPairs : 2) : -1;
     this.#transmitter.start(context.features, this.#headerSize);
     this.filter.enabled = has(NetFeature.CTRL_RX);
     this.filter.vlanEnabled = has(NetFeature.CTRL_VLAN);
@@ -222,6 +235,8 @@ export class NetDevice implements DeviceModel, FrameSink {
   reset(): void {
     this.#active = false;
     this.#pairs = 1;
+    this.#receivers = 1;
+    this.#rss.reset();
     this.#accepts = 0;
     this.#offloads = 0;
     this.filter.reset();
@@ -246,19 +261,20 @@ export class NetDevice implements DeviceModel, FrameSink {
       stats.rxFiltered++;
       return;
     }
-    let index = 0;
-    if (this.#pairs > 1) index = this.#steer(bytes, offset, length);
+    const { hash } = this.#rss;
+    hash.calculate(bytes, offset, length);
+    const index = this.#steer(bytes, offset, length);
     if (index < 0) stats.rxOverruns++;
     else {
       // Without GUEST_CSUM the header's flags are 0 (virtio 1.4 §5.1.6.4.1).
       const known = this.#accepts === 0 ? NO_OFFLOAD : offload;
-      this.#rings[index]!.deliver(bytes, offset, length, known, stats);
+      this.#rings[index]!.deliver(bytes, offset, length, known, hash, stats);
     }
   }
 
   /** Interrupts for the frames of a batch. */
   flush(): void {
-    for (let i = 0; i < this.#pairs; i++) this.#rings[i]!.signal();
+    for (let i = 0; i < this.#receivers; i++) this.#rings[i]!.signal();
   }
 
   #setMac(mac: Uint8Array): void {
@@ -267,10 +283,39 @@ export class NetDevice implements DeviceModel, FrameSink {
   }
 
   #setPairs(pairs: number): void {
+    this.#rss.reset();
+    this.#usePairs(pairs, pairs);
+  }
+
+  #usePairs(pairs: number, receivers: number): void {
     this.#pairs = pairs;
+    this.#receivers = receivers;
     // dev.net.mq.2: nothing comes on the queues above, not even what waited for their buffers.
-    for (const ring of this.#rings.slice(pairs)) this.stats.rxOverruns += ring.dropBacklog();
+    for (const ring of this.#rings.slice(receivers)) this.stats.rxOverruns += ring.dropBacklog();
     this.#steering.reset();
+  }
+
+  #setRss(chain: Chain): boolean {
+    const pairs = this.#rss.configure(chain, this.maxPairs);
+    if (pairs === undefined) return false;
+    this.#usePairs(pairs, this.#rss.receivers(pairs));
+    return true;
+  }
+
+  #setHash(chain: Chain): boolean {
+    if (!this.#rss.configureHash(chain)) return false;
+    this.#usePairs(this.#pairs, this.#pairs);
+    return true;
+  }
+
+  /** Tells the driver the limits of hashing, where it is offered (virtio 1.4 §5.1.4). */
+  #writeHashLimits(): void {
+    const rss = this.features.has(NetFeature.RSS);
+    if (!rss && !this.features.has(NetFeature.HASH_REPORT)) return;
+    this.#config[NET_CONFIG.rss_max_key_size.offset] = NET_HASH_KEY_SIZE;
+    this.#view.setUint32(NET_CONFIG.supported_hash_types.offset, SUPPORTED_HASH_TYPES, true);
+    if (!rss) return;
+    this.#view.setUint16(NET_CONFIG.rss_max_indirection_table_length.offset, RSS_MAX_TABLE, true);
   }
 
   #setOffloads(bits: number): void {
@@ -294,15 +339,17 @@ export class NetDevice implements DeviceModel, FrameSink {
       pairs: this.#pairs,
       offloads: this.#offloads,
       filter: this.filter.snapshot(),
+      hash: this.#rss.snapshot(),
     };
   }
 
   /** Takes the state back. */
   restore(state: unknown): void {
-    const { mac, status, pairs, offloads, filter } = state as NetDeviceState;
+    const { mac, status, pairs, offloads, filter, hash } = state as NetDeviceState;
     this.#setMac(Uint8Array.from(mac));
     this.#setStatus(status);
-    this.#setPairs(pairs);
+    this.#rss.restore(hash);
+    this.#usePairs(pairs, this.#rss.receivers(pairs));
     this.#setOffloads(offloads);
     this.filter.restore(filter);
   }
@@ -331,8 +378,16 @@ export class NetDevice implements DeviceModel, FrameSink {
     return tagged && length <= this.#maxFrame + VLAN_TAG_SIZE;
   }
 
-  /** The queue for a frame; another one if that is in reset (virtio 1.4 §5.1.6.5.5.1). */
+  /**
+   * The queue for a frame, or -1 if it is dropped: one that is in reset has another one in its place (virtio 1.4
+   * §5.1.6.5.5.1), but for RSS (dev.net.rss.2).
+   */
   #steer(bytes: Uint8Array, offset: number, length: number): number {
+    if (this.#rss.steers) {
+      const index = this.#rss.choose();
+      return this.#rings[index]!.isUp ? index : -1;
+    }
+    if (this.#pairs === 1) return 0;
     const first = this.#steering.choose(bytes, offset, length, this.#pairs);
     for (let i = 0; i < this.#pairs; i++) {
       const index = (first + i) % this.#pairs;
@@ -345,10 +400,7 @@ export class NetDevice implements DeviceModel, FrameSink {
     const queue = this.#context?.queue(index);
     if (queue === undefined) return;
     const pair = index >>> 1;
-    const steer = this.#pairs === 1
-      ? undefined
-      : (frame: Uint8Array, at: number, length: number) =>
-        this.#steering.sent(frame, at, length, pair);
+    const steering = this.#pairs === 1 ? undefined : this.#steering;
     let used = false;
     // Bounded: a driver on another thread could otherwise keep this loop going for ever.
     const { work } = this.#context!;
@@ -362,7 +414,7 @@ export class NetDevice implements DeviceModel, FrameSink {
         );
         return;
       }
-      this.#transmitter.send(chain, this.linkUp, steer);
+      this.#transmitter.send(chain, this.linkUp, steering, pair);
       queue.push(chain, 0);
       used = true;
     }

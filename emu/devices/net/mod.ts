@@ -24,3 +24,4 @@
 export * from "./device.ts";
 export * from "./filter.ts";
 export * from "./options.ts";
+export type { ReceiveHashState } from "./rss.ts";

@@ -1,5 +1,6 @@
 import type { NetBackend } from "../../backends/net_backend.ts";
 import type { RxFilterState } from "./filter.ts";
+import type { ReceiveHashState } from "./rss.ts";
 
 /** How a {@linkcode NetDevice} is made. */
 export interface NetDeviceOptions {
@@ -9,10 +10,15 @@ export interface NetDeviceOptions {
   readonly mac?: Uint8Array | string;
   /** Largest packet without Ethernet header in bytes, 68 to 65535; 1500 by default. */
   readonly mtu?: number;
-  /** Receive and transmit queues, 1 to 0x8000; 1 by default; MQ is offered from 2 up. */
+  /** Receive and transmit queues, 1 to 0x8000; 1 by default; MQ and RSS are offered from 2 up. */
   readonly queuePairs?: number;
   /** Largest size of a data queue in descriptors; 256 by default. */
   readonly queueSize?: number;
+  /**
+   * Whether it offers HASH_REPORT; false by default. The header of each frame has 8 bytes more with it, in both
+   * directions.
+   */
+  readonly hashReport?: boolean;
   /** Feature bits that it does not offer. */
   readonly without?: readonly number[];
   /** Link speed in Mbit/s, unknown by default. */
@@ -63,4 +69,6 @@ export interface NetDeviceState {
   readonly offloads: number;
   /** The filters. */
   readonly filter: RxFilterState;
+  /** How frames are hashed, and steered by that. */
+  readonly hash: ReceiveHashState;
 }

@@ -187,7 +187,7 @@ export class P9Device implements DeviceModel {
     if (chain.readableLength < P9_HEADER.SIZE || chain.writableLength < LEAST_ROOM) {
       this.#context?.fault(
         `9P request of ${chain.readableLength} and ${chain.writableLength} bytes, ` +
-          `expected ${P9_HEADER.SIZE} and ${LEAST_ROOM} at least`,
+          `expected at least ${P9_HEADER.SIZE} and ${LEAST_ROOM}`,
       );
       return undefined;
     }

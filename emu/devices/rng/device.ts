@@ -95,7 +95,7 @@ export class RngDevice implements DeviceModel {
     for (let chain = work.take(queue); chain !== undefined; chain = work.take(queue)) {
       // virtio 1.4 §5.4.6.1: no device-readable buffers; and a request must have room for a byte.
       if (chain.readableLength > 0 || chain.writableLength === 0) {
-        const reason = "Entropy request is not made of device-writable buffers only";
+        const reason = "entropy request is not made of device-writable buffers only";
         this.#context?.fault(reason, "drv.rng.operation.1");
         return;
       }

@@ -192,7 +192,7 @@ export class RpmsgDevice implements DeviceModel {
   #take(chain: Chain): boolean {
     const room = chain.readableLength - RPMSG_HDR.SIZE;
     if (room < 0 || chain.readableLength > RPMSG_BUFFER_SIZE) {
-      this.#context?.fault(`Message buffer of ${chain.readableLength} bytes, expected 16 to 512`);
+      this.#context?.fault(`message buffer of ${chain.readableLength} bytes, expected 16 to 512`);
       return false;
     }
     const src = chain.readU32();
@@ -201,7 +201,7 @@ export class RpmsgDevice implements DeviceModel {
     const length = chain.readU16();
     chain.skip(2);
     if (length > room) {
-      this.#context?.fault(`Message of ${length} bytes in a buffer with ${room}`);
+      this.#context?.fault(`message of ${length} bytes in a buffer with ${room}`);
       return false;
     }
     const bytes = new Uint8Array(length);
@@ -237,7 +237,7 @@ export class RpmsgDevice implements DeviceModel {
       const chain = queue.pop();
       if (chain === undefined) break;
       if (chain.writableLength < RPMSG_HDR.SIZE + next.bytes.length) {
-        this.#context?.fault(`Receive buffer of ${chain.writableLength} bytes`);
+        this.#context?.fault(`receive buffer of ${chain.writableLength} bytes`);
         return;
       }
       this.#waiting.shift();

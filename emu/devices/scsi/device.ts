@@ -276,7 +276,7 @@ export class ScsiDevice implements DeviceModel {
     if (chain.readableLength < asked || chain.writableLength < SCSI_RESPONSE.SIZE + senseSize) {
       this.#context?.fault(
         `SCSI request of ${chain.readableLength} and ${chain.writableLength} bytes, ` +
-          `expected ${asked} and ${SCSI_RESPONSE.SIZE + senseSize} at least`,
+          `expected at least ${asked} and ${SCSI_RESPONSE.SIZE + senseSize}`,
       );
       return undefined;
     }
@@ -390,7 +390,7 @@ export class ScsiDevice implements DeviceModel {
     if (length < asked || chain.writableLength < answer) {
       this.#context?.fault(
         `SCSI control request of ${chain.readableLength} and ${chain.writableLength} bytes, ` +
-          `expected ${asked} and ${answer} at least`,
+          `expected at least ${asked} and ${answer}`,
       );
       return undefined;
     }

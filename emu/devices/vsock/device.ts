@@ -247,7 +247,7 @@ export class VsockDevice implements DeviceModel {
 
   #take(chain: Chain): boolean {
     if (chain.readableLength < H.SIZE) {
-      this.#context?.fault(`Socket packet of ${chain.readableLength} bytes, expected 44 at least`);
+      this.#context?.fault(`socket packet of ${chain.readableLength} bytes, expected at least 44`);
       return false;
     }
     const bytes = new Uint8Array(H.SIZE);
@@ -256,7 +256,7 @@ export class VsockDevice implements DeviceModel {
     const u32 = ({ offset }: { offset: number }): number => view.getUint32(offset, true);
     const length = u32(H.len);
     if (length > chain.readableLeft || length > MAX_DATA) {
-      this.#context?.fault(`Socket packet with ${length} bytes of data, has ${chain.readableLeft}`);
+      this.#context?.fault(`socket packet with ${length} bytes of data, has ${chain.readableLeft}`);
       return false;
     }
     const data = new Uint8Array(length);
@@ -421,7 +421,7 @@ export class VsockDevice implements DeviceModel {
       const room = chain.writableLength;
       // Any packet of data has a part that fits: what has none is no buffer for packets.
       if (room < Math.min(packet.length, H.SIZE + 1)) {
-        this.#context?.fault(`Socket buffer of ${room} bytes, expected 45 at least`);
+        this.#context?.fault(`socket buffer of ${room} bytes, expected at least 45`);
         return;
       }
       if (packet.length > room) {
@@ -447,7 +447,7 @@ export class VsockDevice implements DeviceModel {
     const chain = queue.pop();
     if (chain === undefined) return;
     if (chain.writableLength < VSOCK_EVENT_SIZE) {
-      this.#context?.fault(`Socket event buffer of ${chain.writableLength} bytes, expected 4`);
+      this.#context?.fault(`socket event buffer of ${chain.writableLength} bytes, expected 4`);
       return;
     }
     this.#eventWaits = false;

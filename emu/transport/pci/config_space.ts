@@ -41,7 +41,7 @@ const BAR_COUNT = 6;
 const IO_FLAGS = 0x3;
 const MEMORY_FLAGS = 0xf;
 const { IO, MEMORY, BUS_MASTER, INTX_DISABLE } = PciCommand;
-/** What a driver may change of MSI-X message control. */
+/** Bits of MSI-X message control that a driver may change. */
 const CONTROL_BITS = MSIX_ENABLE | MSIX_MASK_ALL;
 const COMMAND_BITS = IO | MEMORY | BUS_MASTER | INTX_DISABLE;
 
@@ -61,7 +61,7 @@ export interface PciStructure {
   readonly multiplier?: number;
 }
 
-/** What configuration space describes. */
+/** Options of a configuration space. */
 export interface ConfigSpaceOptions {
   /** The virtio device id. */
   readonly deviceId: number;

@@ -97,7 +97,7 @@ export interface PciDeviceOptions {
   readonly offer?: TransportOffer | undefined;
   /** Runs a model's notify in a microtask instead of inside the register write. */
   readonly deferNotify?: boolean | undefined;
-  /** What a turn of the model may take. */
+  /** Budget of one turn of the model. */
   readonly budget?: Partial<TurnBudget> | undefined;
   /** Where its shared memory regions are; all in one aligned block. */
   readonly shared?: { readonly bar: PciBar; readonly regions: readonly MappedRegion[] } | undefined;
@@ -130,7 +130,7 @@ export interface PciState {
  * The function ignores what a driver must not do, as hardware would, and notes it in the device's log.
  */
 export class PciDevice implements PciNode, RegisterBank {
-  /** What kind of node it is. */
+  /** Kind of its node. */
   readonly kind = "pci";
   /** Name as Linux gives it. */
   readonly name: string;

@@ -78,7 +78,7 @@ function address(name: string, place: Place, part: "desc" | "avail" | "used"): P
   );
 }
 
-/** What a driver accepted of a word: only bits that are offered count (dev.pci.common-cfg.4). */
+/** Returns the accepted bits of a word: only bits that are offered count (dev.pci.common-cfg.4). */
 function acceptedWord({ hosted }: RegisterBank, word: number, legacy: boolean): number {
   return (hosted.driverWords[word] ?? 0) & hosted.offeredBy(legacy).word(word);
 }
@@ -171,7 +171,7 @@ export const LEGACY_ROWS: readonly PciRegisterRow[] = [
 ];
 
 const M = PCI_LEGACY_MSIX;
-/** What follows the legacy header while MSI-X is on. */
+/** Registers behind the legacy header while MSI-X is on. */
 export const LEGACY_MSIX_ROWS: readonly PciRegisterRow[] = [
   row("Configuration Vector", M.config_msix_vector, (b) => b.configVector, (b, value) => {
     b.configVector = value;

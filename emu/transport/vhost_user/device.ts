@@ -13,6 +13,7 @@ import {
 import {
   bitsBytes,
   CONFIG_RANGE,
+  INFLIGHT,
   joinBytes,
   type Libc,
   MEM_REGION,
@@ -38,14 +39,25 @@ import type { ConfigWidth, DeviceModel } from "../../device.ts";
 import type { Violation } from "../../device_state.ts";
 import { HostedDevice } from "../../hosted_device.ts";
 import type { TransportOffer } from "../../offer.ts";
-import type { ReversedPosition, RingPosition } from "../../ring/position.ts";
+import type { InflightLog } from "../../ring/inflight.ts";
+import { checkRing } from "../../ring/make_queue.ts";
+import type { QueueGeometry } from "../../ring/queue_config.ts";
+import {
+  type ForwardPosition,
+  forwardPosition,
+  type PackedPosition,
+  type QueuePosition,
+  type RingPosition,
+} from "../../ring/position.ts";
+import { InflightMemory, inflightSize } from "./inflight.ts";
 import { type FrontEndRegion, MemoryMap } from "./memory_map.ts";
 
-/** What a back end offers of the protocol; CONFIG besides, if the device has a configuration. */
+/** Protocol features that a back end offers; CONFIG besides, if the device has a configuration. */
 const PROTOCOL = FeatureSet.of(
   VhostUserFeature.MQ,
   VhostUserFeature.REPLY_ACK,
   VhostUserFeature.BACKEND_REQ,
+  VhostUserFeature.INFLIGHT_SHMFD,
   VhostUserFeature.RESET_DEVICE,
   VhostUserFeature.CONFIGURE_MEM_SLOTS,
   VhostUserFeature.STATUS,
@@ -56,7 +68,7 @@ const NOT_VIRTIO = FeatureSet.of(VHOST_USER_PROTOCOL_FEATURES, VHOST_LOG_ALL);
 const DRAIN_DEADLINE = 2000;
 /** Network devices' front ends count queues in pairs, and serve the control queue. */
 const NET = DeviceId.NET;
-/** What `/proc` calls an eventfd. */
+/** Name of an eventfd in `/proc`. */
 const EVENTFD = "anon_inode:[eventfd]";
 
 /** Options of {@linkcode VhostUserDevice}. */
@@ -77,6 +89,13 @@ export interface VhostUserDeviceOptions {
 export interface FrontEndLink {
   /** Tells of a change of the configuration. */
   configChanged(): void;
+}
+
+/** The answer to a request. */
+export interface DeviceAnswer {
+  readonly payload: Uint8Array;
+  /** A descriptor that goes with it, the receiver's to close. */
+  readonly fd?: number;
 }
 
 /** A queue as a front end sets it up. */
@@ -109,7 +128,9 @@ export class VhostUserDevice implements Disposable {
   /** Whether queues start disabled: the front end has accepted protocol features. */
   #hasProtocol = false;
   #link: FrontEndLink | undefined;
-  /** What the front end accepted, word for word, and whether the model can be driven so. */
+  /** Memory for requests under way, if the front end keeps such. */
+  #inflight: InflightMemory | undefined;
+  /** Features that the front end accepted, word for word, and whether the model can be driven so. */
   #accepted: FeatureSet | undefined;
   #drivable = true;
 
@@ -158,6 +179,7 @@ export class VhostUserDevice implements Disposable {
     this.#reset();
     for (const ring of this.#rings) ring.base = 0;
     this.#map.clear();
+    this.#forgetInflight();
     this.#protocol = FeatureSet.NONE;
     this.#hasProtocol = false;
   }
@@ -165,13 +187,15 @@ export class VhostUserDevice implements Disposable {
   /**
    * Carries out a request.
    *
-   * @returns The answer's payload; undefined if the request has none.
+   * @returns The answer; undefined if the request has none.
    * @throws {VireoError} `BAD_MESSAGE` If it cannot be carried out; the device goes on as it was.
    */
-  async handle(message: VhostUserMessage): Promise<Uint8Array | undefined> {
+  async handle(message: VhostUserMessage): Promise<DeviceAnswer | undefined> {
     const fds = [...message.fds];
     try {
-      return await this.#carryOut(message, fds);
+      if (message.request === Request.GET_INFLIGHT_FD) return this.#makeInflight(message.payload);
+      const payload = await this.#carryOut(message, fds);
+      return payload && { payload };
     } finally {
       for (const fd of fds) this.#libc.close(fd);
     }
@@ -242,11 +266,13 @@ export class VhostUserDevice implements Disposable {
         return this.#setStatus(readU32(payload, 0) & 0xff);
       case Request.GET_STATUS:
         return u64s(this.hosted.status);
+      case Request.SET_INFLIGHT_FD:
+        return this.#setInflight(payload, fds[0]!);
       case Request.SET_LOG_BASE:
       case Request.SET_LOG_FD:
         throw refuse("Cannot log what is written, as for a migration", { expected: "no log" });
       default:
-        throw refuse("Cannot carry out a request that was not agreed on", { seen: request });
+        throw notAgreed(request);
     }
   }
 
@@ -421,7 +447,7 @@ export class VhostUserDevice implements Disposable {
     for (const part of ["desc", "avail", "used"] as const) {
       const guest = this.#map.toGuest(ring[part]);
       if (guest === undefined) {
-        throw refuse(`Cannot start a queue whose ${part} part is in no region`, {
+        throw refuse(`Cannot start a queue: its ${part} part must be in a region`, {
           queue: index,
           seen: hex(ring[part]),
         });
@@ -431,7 +457,10 @@ export class VhostUserDevice implements Disposable {
     }
     let started: boolean;
     try {
-      started = hosted.startQueue(index, this.#resumed(ring, config.geometry().used));
+      const geometry = config.geometry();
+      const position = this.#resumed(ring, geometry.used);
+      const [from, log] = this.#recovered(index, geometry, position);
+      started = hosted.startQueue(index, from, log);
     } catch (cause) {
       if (!(cause instanceof RangeError)) throw cause;
       throw refuse("Cannot go on with a queue", { queue: index, seen: ring.base, cause });
@@ -443,8 +472,81 @@ export class VhostUserDevice implements Disposable {
     });
   }
 
+  /** Where a queue goes on by the notes of an earlier back end, and where this one writes its own. */
+  #recovered(
+    index: number,
+    geometry: QueueGeometry,
+    position: RingPosition,
+  ): [RingPosition, InflightLog | undefined] {
+    const { memory } = this.#map;
+    const { packed } = this.hosted;
+    const bad = checkRing(packed, geometry, memory) !== undefined;
+    if (this.#inflight === undefined || bad) return [position, undefined];
+    if (packed) {
+      const log = this.#inflight.packed(index, geometry, memory);
+      return [log?.recover(position as PackedPosition) ?? position, log];
+    }
+    const log = this.#inflight.split(index, geometry, memory);
+    return [log?.recover(position as QueuePosition) ?? position, log];
+  }
+
+  /** Makes memory in which requests under way are noted; the front end keeps it. */
+  #makeInflight(payload: Uint8Array): DeviceAnswer {
+    const { queues, queueSize } = this.#inflightRange(Request.GET_INFLIGHT_FD, payload);
+    const size = inflightSize(queues, queueSize);
+    const fd = this.#libc.memoryFile("vireo-inflight", size);
+    this.#libc.fixSize(fd);
+    // As long as the question: some front ends have padding at its end.
+    const answer = payload.slice();
+    answer.set(u64s(size, 0));
+    return { payload: answer, fd };
+  }
+
+  #setInflight(payload: Uint8Array, fd: number): undefined {
+    const { size, offset, queues, queueSize } = this.#inflightRange(
+      Request.SET_INFLIGHT_FD,
+      payload,
+    );
+    if (this.#rings.some((_, i) => this.hosted.running(i))) {
+      throw refuse("Cannot change the memory of inflight requests: no queue must run", {});
+    }
+    const least = inflightSize(queues, queueSize);
+    const aligned = offset % INFLIGHT_ALIGN === 0 && offset <= MAX_INFLIGHT_OFFSET;
+    const fits = size >= least && offset + size <= this.#libc.fileSize(fd);
+    if (!aligned || !fits || !this.#libc.keepsSize(fd)) {
+      throw refuse("Cannot take the memory of inflight requests", {
+        seen: `${size} bytes at ${offset}`,
+        expected: `${least} bytes in a sealed file`,
+      });
+    }
+    this.#forgetInflight();
+    this.#inflight = new InflightMemory(this.#libc, fd, offset, queues, queueSize);
+    return undefined;
+  }
+
+  #inflightRange(request: number, payload: Uint8Array) {
+    if (!this.#protocol.has(VhostUserFeature.INFLIGHT_SHMFD)) throw notAgreed(request);
+    const count = readU32(payload, INFLIGHT.queues.offset);
+    const [queues, queueSize] = [count & 0xffff, count >>> 16];
+    const most = this.#rings.length;
+    if (queues < 1 || queues > most || queueSize < 1 || queueSize > MAX_SIZE) {
+      throw refuse("Cannot note inflight requests", {
+        seen: `${queues} queues of ${queueSize}`,
+        expected: `1 to ${most} queues of 1 to ${MAX_SIZE}`,
+      });
+    }
+    const size = readU64(payload, INFLIGHT.size.offset, "size of inflight memory");
+    const offset = readU64(payload, INFLIGHT.offset.offset, "place of inflight memory");
+    return { size, offset, queues, queueSize };
+  }
+
+  #forgetInflight(): void {
+    this.#inflight?.[Symbol.dispose]();
+    this.#inflight = undefined;
+  }
+
   /** Where a queue goes on; what was not used by then is taken again, or was lost with a back end. */
-  #resumed(ring: Ring, used: number): RingPosition | undefined {
+  #resumed(ring: Ring, used: number): RingPosition {
     if (this.hosted.packed) {
       const [next, used] = [ring.base & 0xffff, ring.base >>> 16];
       return { ring: "packed", next, used, fresh: 0, first: 0, held: [], completed: [] };
@@ -490,8 +592,10 @@ export class VhostUserDevice implements Disposable {
     const ring = this.#ring(index);
     const end = performance.now() + DRAIN_DEADLINE;
     const { keepsBuffers } = this.hosted.model.queues[index]!;
+    // A device that needs a reset is done with nothing more.
+    const stopped = (): boolean => (this.hosted.status & Status.NEEDS_RESET) !== 0;
     const held = (): number => keepsBuffers ? 0 : this.#position(index)?.held.length ?? 0;
-    while (held() > 0 && performance.now() < end) {
+    while (held() > 0 && !stopped() && performance.now() < end) {
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
     this.#halt(index);
@@ -500,10 +604,8 @@ export class VhostUserDevice implements Disposable {
   }
 
   /** Where a queue stands; undefined if it does not run, or the driver has the device's side of it. */
-  #position(index: number): Exclude<RingPosition, ReversedPosition> | undefined {
-    const position = this.hosted.position(index);
-    if (position === undefined || !("ring" in position)) return position;
-    return position.ring === "reversed" ? undefined : position;
+  #position(index: number): ForwardPosition | undefined {
+    return forwardPosition(this.hosted.position(index));
   }
 
   /** Stops a queue and closes its descriptors; its base is where it stands. */
@@ -546,7 +648,7 @@ export class VhostUserDevice implements Disposable {
   #writeConfig(payload: Uint8Array): undefined {
     const { offset, size } = configRange(payload);
     if (offset + size > this.hosted.model.configSize) {
-      throw refuse("Cannot write configuration that the device does not have", {
+      throw refuse("Cannot write past the end of the configuration", {
         seen: `bytes ${offset} to ${offset + size}`,
         expected: `at most ${this.hosted.model.configSize}`,
       });
@@ -596,7 +698,7 @@ export class VhostUserDevice implements Disposable {
     const index = readU32(payload, VRING_STATE.index.offset);
     const ring = this.#ring(index);
     if (!this.hosted.running(index)) return ring;
-    throw refuse("Cannot change a queue that runs", { queue: index });
+    throw refuse("Cannot change a queue: it must be stopped", { queue: index });
   }
 
   #close(fd: number): void {
@@ -606,6 +708,9 @@ export class VhostUserDevice implements Disposable {
 
 /** The most descriptors of a queue, whatever its model says: memory is bounded by it. */
 const MAX_SIZE = 1024;
+/** Unit of the place of inflight memory in its file, and the largest place, in bytes. */
+const INFLIGHT_ALIGN = 64;
+const MAX_INFLIGHT_OFFSET = 2 ** 30;
 /** Regions that can be added one by one, in tables. */
 const SLOTS_FACTOR = 4;
 
@@ -642,6 +747,10 @@ function configRange(payload: Uint8Array): { readonly offset: number; readonly s
     seen: `${size} bytes in a message with ${room}`,
     expected: "as many as it says",
   });
+}
+
+function notAgreed(request: number): VireoError {
+  return refuse("Cannot carry out the request: it must have been agreed on", { seen: request });
 }
 
 function refuse(what: string, details: VireoErrorDetails): VireoError {

@@ -41,7 +41,7 @@ interface Mapped {
  * touched, as it does any back end; QEMU's `memory-backend-memfd` cannot.
  */
 export class MemoryMap implements Disposable {
-  /** What queues look at. */
+  /** Memory that queues read and write. */
   readonly memory: GuestMemory;
   readonly #libc: Libc;
   readonly #range: Mapping;

@@ -14,11 +14,11 @@ import {
   VhostUserSocket,
 } from "@vireo/hal/vhost-user";
 import type { Violation } from "../../device_state.ts";
-import { VhostUserDevice, type VhostUserDeviceOptions } from "./device.ts";
+import { type DeviceAnswer, VhostUserDevice, type VhostUserDeviceOptions } from "./device.ts";
 
 /** Messages that are carried out before timers and streams get a turn. */
 const BATCH = 64;
-/** What an answer to NEED_REPLY says of a request that was refused. */
+/** Value of an answer to NEED_REPLY for a request that was refused. */
 const REFUSED = 1;
 
 /** Something that happened at a served socket. */
@@ -195,7 +195,7 @@ class Connection {
     const needed = (flags & VhostUserFlag.NEED_REPLY) !== 0 &&
       this.#device.protocol.has(VhostUserFeature.REPLY_ACK);
     const { reply } = VHOST_USER_MESSAGES.get(request)!;
-    let answer: Uint8Array | undefined;
+    let answer: DeviceAnswer | undefined;
     let result = 0;
     try {
       if (request === Request.SET_BACKEND_REQ_FD) this.#setRequests(message);
@@ -208,9 +208,13 @@ class Connection {
       // Who waits for an answer that cannot be given would wait for ever.
       if (reply !== undefined && (answer = refusal(request)) === undefined) throw error;
     }
+    const fds = answer?.fd === undefined ? [] : [answer.fd];
+    using cleanup = new DisposableStack();
+    for (const fd of fds) cleanup.defer(() => this.#libc.close(fd));
     if (this.#closed) return;
-    if (answer !== undefined) this.#socket.send(request, VhostUserFlag.REPLY, answer);
-    else if (needed) this.#socket.send(request, VhostUserFlag.REPLY, u64s(result));
+    if (answer !== undefined) {
+      this.#socket.send(request, VhostUserFlag.REPLY, answer.payload, fds);
+    } else if (needed) this.#socket.send(request, VhostUserFlag.REPLY, u64s(result));
   }
 
   #setRequests({ fds }: VhostUserMessage): void {
@@ -252,8 +256,8 @@ class Connection {
 }
 
 /** The answer that says no, of requests whose answers can. */
-function refusal(request: number): Uint8Array | undefined {
-  return request === Request.GET_CONFIG ? new Uint8Array(0) : undefined;
+function refusal(request: number): DeviceAnswer | undefined {
+  return request === Request.GET_CONFIG ? { payload: new Uint8Array(0) } : undefined;
 }
 
 function requestRule(request: number, flags: number): MessageRule | undefined {

@@ -62,7 +62,7 @@ const DEPENDENCIES: readonly Dependency[] = [
   { type: 0, name: "RING_RESET", bit: FEATURE.RING_RESET, needs: [["VERSION_1", 32]] },
 ];
 
-/** What the specification has no requirement for, though one makes no sense without the other. */
+/** Features that make no sense without another, though the specification has no requirement. */
 const IMPLIED: readonly Dependency[] = [
   net("CTRL_GUEST_OFFLOADS", 2, CTRL_VQ),
   net("CTRL_RX_EXTRA", 20, CTRL_VQ),

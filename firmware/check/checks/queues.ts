@@ -88,7 +88,7 @@ const notifications: Check[] = NOTIFICATIONS.map(([name, value]) => ({
   hostile: true,
   async run(c) {
     await c.init();
-    if (c.device.bus === "mmio" || c.legacy) c.device.notifyValue(0, value);
+    if (c.device.bus !== "pci" || c.legacy) c.device.notifyValue(0, value);
     else {
       // There is no address for such a queue: its number goes to the address of another.
       const { bar, offset } = c.pci.notification();

@@ -48,7 +48,7 @@ const steps: Check[] = [
   },
 }));
 
-/** What a driver may not do with the status field, and what a device must come out of. */
+/** Status writes that a driver may not do, and that a device must recover from. */
 const HOSTILE: readonly (readonly [
   name: string,
   done: string,

@@ -4,6 +4,7 @@ import { CONFIG_CHECKS } from "./config.ts";
 import { FEATURE_CHECKS } from "./features.ts";
 import { MMIO_CHECKS } from "./mmio.ts";
 import { NET_CHECKS } from "./net.ts";
+import { NET_STEERING_CHECKS } from "./net_steering.ts";
 import { OTHER_CHECKS } from "./others.ts";
 import { PACKED_CHECKS } from "./packed.ts";
 import { PCI_CHECKS } from "./pci.ts";
@@ -25,5 +26,6 @@ export const CHECKS: readonly Check[] = [
   ...REQUEST_CHECKS,
   ...BLK_CHECKS,
   ...NET_CHECKS,
+  ...NET_STEERING_CHECKS,
   ...OTHER_CHECKS,
 ];

@@ -1,18 +1,18 @@
 import type { Occasion, Rule } from "./rules.ts";
 
-/** What was noted against a driver. */
+/** A note against a driver. */
 interface Finding {
   /** The rule that it broke. */
   readonly rule: Rule;
-  /** What was seen. */
+  /** Behaviour that was seen. */
   readonly seen: string;
 }
 
-/** What a driver did to one device: on what occasions, and against which rules. */
+/** Record of a driver on one device: its occasions, and the rules that it broke. */
 export class Findings {
-  /** What it did, so that the rules about it were looked at. */
+  /** Actions of the driver, so that the rules about them were looked at. */
   readonly occasions: Set<Occasion> = new Set();
-  /** What it did wrong, in order. */
+  /** Rules that it broke, in order. */
   readonly broken: Finding[] = [];
 
   /** Notes that something was done. */

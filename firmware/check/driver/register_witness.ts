@@ -38,15 +38,15 @@ const MEANING: Readonly<Record<string, string>> = {
   config_generation: "ConfigGeneration",
 };
 
-/** What a watched device is. */
+/** A watched device. */
 interface Watched {
   /** The device; undefined for an empty slot. */
   hosted(): HostedDevice | undefined;
   /** Its bus. */
   readonly bus: "mmio" | "pci";
-  /** What looks at its rings. */
+  /** Witness of its rings. */
   readonly rings: RingWitness;
-  /** What its driver did. */
+  /** Record of its driver. */
   readonly findings: Findings;
   /** How it behaves. */
   readonly temper: Temper;
@@ -66,7 +66,7 @@ export class RegisterWitness implements WindowWatcher {
   /** Whether a reset has not been seen to be finished. */
   #resetting = false;
   #slow = 0;
-  /** What the status reads while a reset is slow. */
+  /** Value of the status while a reset is slow. */
   #before = 0;
   #recheck = false;
   #selected = new Set<string>();
@@ -222,7 +222,7 @@ export class RegisterWitness implements WindowWatcher {
     this.#watched.findings.broke(ruleOf(rule), seen);
   }
 
-  /** What every access is: its occasions, and what had to come before it. */
+  /** Notes the occasions of an access, and checks what had to come before it. */
   #enter({ name }: Access, op: "read" | "write", hosted: HostedDevice): string {
     const { bus, findings } = this.#watched;
     const meaning = MEANING[name] ?? name;

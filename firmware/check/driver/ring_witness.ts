@@ -1,4 +1,11 @@
-import type { Chain, GuestMemory, HostedDevice, QueueGeometry, RingPosition } from "@vireo/emu";
+import {
+  type Chain,
+  type ForwardPosition,
+  forwardPosition,
+  type GuestMemory,
+  type HostedDevice,
+  type QueueGeometry,
+} from "@vireo/emu";
 import { Feature } from "@vireo/hal";
 import { DESC } from "../raw/registers.ts";
 import type { Findings } from "./findings.ts";
@@ -24,7 +31,7 @@ interface Held {
   readonly start: number;
 }
 
-/** What is known of a running queue. */
+/** State of a running queue. */
 interface Known {
   readonly held: Map<Chain, Held>;
   /** The available index, or the packed position, at the last notification. */
@@ -114,12 +121,12 @@ export class RingWitness {
   }
 
   /** Where a queue stands before a chain is taken from it. */
-  beforePop(index: number): RingPosition | undefined {
-    return this.#hosted().position(index);
+  beforePop(index: number): ForwardPosition | undefined {
+    return forwardPosition(this.#hosted().position(index));
   }
 
   /** The device took a chain. */
-  taken(index: number, chain: Chain, before: RingPosition | undefined): void {
+  taken(index: number, chain: Chain, before: ForwardPosition | undefined): void {
     const known = this.#queues.get(index);
     const geometry = this.#geometry(index);
     if (known === undefined || geometry === undefined) return;
@@ -140,7 +147,7 @@ export class RingWitness {
     const held = known?.held.get(chain);
     if (known === undefined || held === undefined) return;
     known.held.delete(chain);
-    const position = this.#hosted().position(index);
+    const position = forwardPosition(this.#hosted().position(index));
     // Of packed rings only those that no used descriptor can have been written over.
     const whole = position === undefined || !("ring" in position) || position.used === held.start;
     for (const { address, length, bytes } of held.parts) {
@@ -207,7 +214,7 @@ export class RingWitness {
     const geometry = this.#geometry(index);
     if (geometry === undefined) return undefined;
     if (!this.#packed) return this.#get16(geometry.avail + 2);
-    const position = this.#hosted().position(index);
+    const position = forwardPosition(this.#hosted().position(index));
     if (position === undefined || !("ring" in position)) return undefined;
     let at = position.next & 0x7fff;
     let wrap = position.next >>> 15;
@@ -277,7 +284,7 @@ export class RingWitness {
   #packedChain(index: number, { desc, size }: QueueGeometry, before: number): Held {
     const parts: (Range & { bytes: Uint8Array })[] = [];
     const buffers: Range[] = [];
-    const after = this.#hosted().position(index);
+    const after = forwardPosition(this.#hosted().position(index));
     const end = after !== undefined && "ring" in after ? after.next & 0x7fff : before & 0x7fff;
     let at = before & 0x7fff;
     do {
@@ -305,7 +312,7 @@ export class RingWitness {
     }
   }
 
-  /** What the specification has of block requests, by their header. */
+  /** Looks at the header of a block request. */
   #blkRequest(buffers: readonly Range[], chain: Chain): void {
     const header = this.#gather(buffers, 16);
     if (header === undefined) return;
@@ -328,7 +335,7 @@ export class RingWitness {
     if (type === BLK_GET_ID && data !== 20) broke("blk.id-length", `a GET_ID of ${data} bytes`);
   }
 
-  /** What it has of the header of sent frames. */
+  /** Looks at the header of a sent frame. */
   #netHeader(buffers: readonly Range[]): void {
     const { features, legacy } = this.#hosted();
     const size = legacy && !features.has(MRG_RXBUF) ? 10 : 12;

@@ -1,4 +1,4 @@
-/** What a driver must have done, at least once, for a rule to have been looked at. */
+/** An action that a driver must have done at least once for a rule to be looked at. */
 export type Occasion =
   | "mmio"
   | "pci"
@@ -38,9 +38,9 @@ export interface Rule {
   readonly id: string;
   /** The clauses, by id, or `virtio 1.4 §N` where the specification has no statement with a keyword. */
   readonly clauses: readonly string[];
-  /** What the driver must do. */
+  /** Duty of the driver. */
   readonly expected: string;
-  /** What it is about. */
+  /** Occasion of the rule. */
   readonly when: Occasion;
   /** Whether the specification says SHOULD: who breaks it deviates, and does not fail. */
   readonly should?: true;

@@ -23,9 +23,9 @@ const SCRIPT_DEADLINE = 5000;
 /** Milliseconds for taking the drivers off. */
 const END_DEADLINE = 2000;
 
-/** What to run. */
+/** Options of a run. */
 export interface DriverRun {
-  /** What the report calls the script. */
+  /** Name of the script in the report. */
   readonly name: string;
   /** The script. */
   readonly main: VireoMain;
@@ -76,7 +76,7 @@ class Trial {
   readonly #board: BoardOptions;
   readonly #devices: WatchedDevice[] = [];
   readonly #witnesses: RegisterWitness[] = [];
-  /** What was done to empty slots. */
+  /** Findings about empty slots. */
   readonly #empty = new Findings();
   #machine: EmulatedMachine | undefined;
   /** Whether the driver said that it needs the modern interface. */
@@ -266,7 +266,7 @@ class Trial {
     return this.#schedule.mayFail ? undefined : failure;
   }
 
-  /** What the emulator noted. */
+  /** Takes the violations that the emulator noted. */
   #takeViolations(): void {
     this.#devices.forEach(({ findings }, index) => {
       for (const violation of this.#hosted(index)!.log) {

@@ -29,13 +29,13 @@ export interface Temper {
 export interface Schedule {
   /** Its name, for `--only`. */
   readonly name: string;
-  /** What the device does. */
+  /** Behaviour of the device. */
   readonly done: string;
-  /** What it tempts to break, beside everything else. */
+  /** Clauses that it tempts a driver to break, beside everything else. */
   readonly clauses: readonly string[];
   /** The board, over what the user asked for. */
   readonly board?: Partial<BoardOptions>;
-  /** What rings can do. */
+  /** Abilities of the rings. */
   readonly ring?: RingOptions;
   /** How the device behaves. */
   readonly temper?: Temper;

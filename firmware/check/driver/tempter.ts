@@ -7,7 +7,7 @@ import { wrapQueues } from "./wrap_model.ts";
 
 /** Why the device needs a reset when the schedule demands it. */
 export const INJECTED = "as the schedule has it";
-/** What the emulator notes when a model does not keep FEATURES_OK. */
+/** Note of the emulator when a model does not keep FEATURES_OK. */
 export const REFUSED = "the model does not accept these features";
 /** Configuration changes of one device, so that a driver that reads it at each one comes to an end. */
 const MOST_CHANGES = 24;
@@ -16,11 +16,11 @@ const ENTROPY = 4;
 /** Milliseconds that an answer is late at most. */
 const LATEST = 3;
 
-/** What a tempter needs to know of its device. */
+/** The parts of its device that a tempter uses. */
 interface Tempted {
   /** The device, once the machine has made it. */
   hosted(): HostedDevice;
-  /** What looks at its rings. */
+  /** Witness of its rings. */
   readonly rings: RingWitness;
   /** Numbers of this run. */
   readonly random: Random;
@@ -70,7 +70,7 @@ export class Tempter {
     const { late, reorder, partial, spurious, poll } = temper;
     const hosted = this.#tempted.hosted();
     const mix = reorder && !context.features.has(Feature.IN_ORDER);
-    /** What was pushed and is late: chains that are pushed at once stay together. */
+    /** Pushed chains that are late: chains that are pushed at once stay together. */
     const waiting: { readonly chains: readonly Chain[]; readonly written: readonly number[] }[] =
       [];
     let timer = false;

@@ -11,13 +11,13 @@ export interface Access {
   readonly width: 1 | 2 | 4;
 }
 
-/** What stands between a driver and the registers of an emulated device. */
+/** A watcher between a driver and the registers of an emulated device. */
 export interface WindowWatcher {
   /** Somebody opened the slot or function. */
   opened?(): void;
-  /** What a read gives instead of `value`. */
+  /** Returns the value to read instead of `value`. */
   read(access: Access, value: number): number;
-  /** What a write does; `forward` lets the device have it, or another value. */
+  /** Carries out a write; `forward` lets the device have it, or another value. */
   write(access: Access, value: number, forward: (value?: number) => void): void;
 }
 

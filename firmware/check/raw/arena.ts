@@ -19,7 +19,7 @@ export class Arena {
   #next = 0;
   /** Ranges that the device may write: buffers, and its parts of rings. */
   #device: (readonly [from: number, to: number])[] = [];
-  /** What was there when the device was given the memory. */
+  /** Contents at the time when the device was given the memory. */
   #before: Uint8Array | undefined;
 
   /** Takes a region that starts at a page. */

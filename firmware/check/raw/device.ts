@@ -11,12 +11,15 @@ export interface Parts {
   readonly device: number;
 }
 
-/** A device by its registers, the same for both transports and both versions. Nothing is checked here. */
+/** The transports that checks know. */
+export type BusName = "mmio" | "pci" | "vhost-user";
+
+/** A device by its registers or messages, the same for all transports and versions. Nothing is checked here. */
 export interface RawDevice extends Disposable {
   /** Name of its slot or function. */
   readonly name: string;
   /** Which bus it is on. */
-  readonly bus: "mmio" | "pci";
+  readonly bus: BusName;
   /** Whether the legacy interface is used. */
   readonly legacy: boolean;
   /** Virtio device id. */
@@ -55,7 +58,7 @@ export interface RawDevice extends Disposable {
   generation(): number;
   /** Starts a reset of the selected queue. */
   resetQueue(): void;
-  /** What the queue's reset register reads. */
+  /** Reads the queue's reset register. */
   queueReset(): number;
   /** Bytes of configuration that can be read without leaving the window. */
   readonly configSize: number;
@@ -67,7 +70,7 @@ export interface RawDevice extends Disposable {
   poke(offset: number, width: 1 | 2 | 4, value: number): void;
 }
 
-/** What was done, for a report. */
+/** Entries of the log, for a report. */
 type History = readonly LogEntry[];
 
 /** The low and the high 32 bits of an address. */

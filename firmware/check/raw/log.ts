@@ -12,6 +12,8 @@ export type LogEntry =
     /** The place in the arena that the value stands for: its low or high word, or its page. */
     readonly place?: { readonly at: number; readonly part: PlacePart };
   }
+  /** A message to a back end, as a call of the lease; addresses are sums with `A`, the arena's. */
+  | { readonly op: "call"; readonly code: string }
   | { readonly op: "bytes"; readonly at: number; readonly bytes: Uint8Array }
   /** Eight bytes of memory that hold an address in the arena. */
   | { readonly op: "pointer"; readonly at: number; readonly to: number }
@@ -23,7 +25,7 @@ export type PlacePart = "low" | "high" | "page";
 /** Entries kept; a check that makes more has said enough by then. */
 const LENGTH = 4000;
 
-/** What the raw driver did since the check began. */
+/** Actions of the raw driver since the check began. */
 export class Log {
   readonly #entries: LogEntry[] = [];
 
@@ -45,7 +47,7 @@ export class Log {
 
 /** A register window that notes each access. */
 export class LoggedWindow {
-  /** What the log calls it. */
+  /** Name of it in the log. */
   readonly name: string;
   readonly #window: Mmio;
   readonly #log: Log;

@@ -36,7 +36,7 @@ export interface RawRing {
    * @returns The buffer's id.
    */
   add(chain: readonly RawDescriptor[]): number;
-  /** What was used since this was last asked. */
+  /** Takes the entries that were used since the last call. */
   used(): RawUsed[];
   /** How many buffers were used since the ring was made, without taking them. */
   usedCount(): number;

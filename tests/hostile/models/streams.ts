@@ -182,7 +182,7 @@ export const CAIF: HostileSuite = {
       room = 0;
       await it.turn();
       assertEquals([next.model.room, room], [1, 1]);
-      // What the driver finds at the addresses of before is what the first modem put there.
+      // What the driver finds at its earlier addresses is what the first modem put there.
       const view = new DataView(it.machine.memory.bytes.buffer);
       const desc = before.region.address - it.machine.memory.base;
       const texts = [0, 1].map((i) => {

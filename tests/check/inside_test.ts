@@ -1,0 +1,31 @@
+import { assertEquals } from "@std/assert";
+import { ConsoleDevice, EmulatedMachine, loopbackPort } from "@vireo/emu";
+import { CHECKS } from "../../firmware/check/checks/table.ts";
+import { runChecks } from "../../firmware/check/run_checks.ts";
+
+const ID = "queue.hostile.driver-zero-page";
+
+/** Runs the check that ends QEMU's console on a device that says it is one of QEMU's. */
+async function run(inside: boolean) {
+  const device = new ConsoleDevice({ ports: [{ backend: loopbackPort() }] });
+  const [result] = await runChecks({
+    checks: CHECKS.filter(({ id }) => id === ID),
+    open: () => {
+      const platform = EmulatedMachine.create({ devices: [device] });
+      const dispose = () => platform[Symbol.asyncDispose]();
+      return Promise.resolve({ platform, qemu: "7.2.22", [Symbol.asyncDispose]: dispose });
+    },
+    pace: { deadline: 100, quiet: 0 },
+    inside,
+  });
+  return result!;
+}
+
+Deno.test("check: in a guest, a check that is known to end QEMU is a deviation that was not done", async () => {
+  const { verdict, seen, reason, history } = await run(true);
+  assertEquals([verdict, history], ["deviates", []]);
+  assertEquals(seen, "not done in a guest, which would end with its QEMU");
+  assertEquals(reason?.startsWith("A console whose queues are nowhere"), true);
+  // Outside it is done, and another machine goes on where one ends.
+  assertEquals((await run(false)).verdict, "pass");
+});
