@@ -28,6 +28,12 @@ export const EQUIVALENTS: readonly Equivalent[] = [
       "if (iv + src + aad + dst + 1 > this.#maxSize || keyLength >= MAX_KEY) {",
     why: "A key of just 4096 bytes is refused in any case: RSA keys have 4096 bits at most",
   },
+  {
+    path: "drivers/net/net.ts",
+    what: "this.#cancelLater(); -> nothing",
+    why:
+      "The timers are cancelled again when the queues are freed, and a turn before that finds a broken queue",
+  },
 ];
 
 /** Whether a change is among them. */
