@@ -518,6 +518,20 @@ Deno.test("hostile: rpmsg: two services of one name are two, and 1024 are rememb
   assertEquals([rig.instance.channels.length, rig.instance.counters.malformed], [1024, 0]);
 });
 
+Deno.test("hostile: console: a host that closed its side during a suspend is closed afterwards", async () => {
+  const model = new ConsoleDevice({ ports: [{ backend: loopbackPort() }], multiport: true });
+  await using rig = await Rig.open(consoleDriver, model);
+  const port = (await rig.instance.port(0, SOON)).open();
+  await port.hostOpened(SOON);
+  await rig.bus.freeze();
+  model.ports.get(0)!.closeHost();
+  await rig.bus.restore();
+  await turn();
+  assertEquals(port.hostOpen, false);
+  model.ports.get(0)!.openHost();
+  await port.hostOpened(SOON);
+});
+
 Deno.test("hostile: console: a probe that fails after its buffers were made frees them", async () => {
   const size = { cols: 80, rows: 25 };
   const model = new ConsoleDevice({ ports: [{ backend: loopbackPort() }], size });
