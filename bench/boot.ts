@@ -15,7 +15,7 @@ import { qemuArguments } from "../firmware/target/qemu_arguments.ts";
 import type { GuestTimes } from "./boot_program.ts";
 
 const SCRIPT = new URL("./boot_program.ts", import.meta.url).pathname;
-/** What a board's first I/O is to take at most, in milliseconds. */
+/** Longest time for a board's first I/O, in milliseconds. */
 const AIMS: Readonly<Record<string, number>> = { "x86_64-microvm": 6000, "aarch64-virt": 12_000 };
 /** `/proc/PID/stat` counts in hundredths of a second. */
 const TICK_MS = 10;

@@ -1,5 +1,5 @@
 /**
- * What bench/boot.ts runs in the guest: the first I/O of a script, then when what happened.
+ * The program of bench/boot.ts in the guest: the first I/O of a script, then when what happened.
  *
  * @module
  */

@@ -12,7 +12,7 @@ export interface BlockTest {
   readonly random: boolean;
 }
 
-/** What the host asks of the program in the guest. */
+/** Request of the host to the program in the guest. */
 export interface Plan {
   /** How often everything is measured, by turns. */
   readonly rounds: number;
@@ -26,7 +26,7 @@ export interface Plan {
   readonly modules: readonly string[];
 }
 
-/** What was measured in one turn. */
+/** Measurements of one turn. */
 export interface Sample {
   /** How long all of it took. */
   readonly seconds: number;

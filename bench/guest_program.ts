@@ -1,5 +1,5 @@
 /**
- * What bench/guest.ts runs in the guest: our drivers and Linux's take turns on the same devices.
+ * The program of bench/guest.ts in the guest: our drivers and Linux's take turns on the same devices.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * What the packed ring costs per buffer beside the split ring in the same run: driver and emulated device
+ * Measures the packed ring per buffer beside the split ring in the same run: driver and emulated device
  * in one thread, 64-byte buffers, size 256.
  *
  * `deno bench -A bench/packed_bench.ts`, or as a program: `deno run -A` prints medians of

@@ -1,5 +1,5 @@
 /**
- * What benches of rings have in common: driver and emulated device in one thread, 64-byte buffers, size
+ * The common parts of benches of rings: driver and emulated device in one thread, 64-byte buffers, size
  * 256, and how time and allocations are measured.
  *
  * A bench of several rings imports this once for each, by a query in the specifier: a module of its own
@@ -27,7 +27,7 @@ export interface RigOptions {
 }
 
 /** Both sides of a ring, and what they move. */
-export interface Rig {
+interface Rig {
   readonly driver: SplitVirtqueue | PackedVirtqueue;
   readonly device: RunningQueue;
   readonly lists: readonly SgList[];
@@ -158,7 +158,7 @@ function allocate(count: number): void {
 }
 
 /**
- * What the measurement sees of one small object a buffer.
+ * Bytes that the measurement sees of one small object a buffer.
  *
  * @throws {Error} If it does not see it.
  */

@@ -1,5 +1,5 @@
 /**
- * What the split ring costs per buffer, driver and emulated device in one thread: 64-byte buffers, size
+ * Measures the split ring per buffer, driver and emulated device in one thread: 64-byte buffers, size
  * 256, beside a bare loop of the same loads and stores in the same run.
  *
  * `deno bench -A bench/split_bench.ts`, or as a program: `deno run -A` prints medians of

@@ -75,7 +75,17 @@ export function alignUp(value: number, align: number): number {
   return Math.ceil(value / align) * align;
 }
 
-/** Whether a positive 32-bit integer is a power of two. */
+/**
+ * Whether a positive 32-bit integer is a power of two.
+ *
+ * @example
+ * ```ts
+ * import { isPowerOfTwo } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals([1, 256, 0, 6].map(isPowerOfTwo), [true, true, false, false]);
+ * ```
+ */
 export function isPowerOfTwo(value: number): boolean {
   return value > 0 && (value & (value - 1)) === 0;
 }

@@ -17,9 +17,6 @@ export interface RegisterTrace {
 /** Receives every register access, in program order. */
 export type RegisterSink = (access: RegisterTrace) => void;
 
-/** Version of the event contract below; it grows when an event or a field changes its meaning. */
-export const TRACE_VERSION = 1;
-
 /** The kinds of events that can be chosen: register accesses, what rings and devices do, and requests. */
 export const TRACE_GROUPS = ["regs", "ring", "request"] as const;
 /** One of {@linkcode TRACE_GROUPS}. */
@@ -209,7 +206,18 @@ export type TraceEvent = TraceDetail & {
 /** Receives every event. It must not throw, nor call what is traced. */
 export type TraceSink = (event: TraceEvent) => void;
 
-/** The group of an event. */
+/**
+ * The group of an event.
+ *
+ * @example
+ * ```ts
+ * import { traceGroup } from "@vireo/hal/trace";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const kick = { kind: "kick", queue: 0, name: "rng 0", buffers: 1, notified: true } as const;
+ * assertEquals(traceGroup(kick), "ring");
+ * ```
+ */
 export function traceGroup(event: TraceDetail): TraceGroup {
   switch (event.kind) {
     case "register":
@@ -223,7 +231,19 @@ export function traceGroup(event: TraceDetail): TraceGroup {
   }
 }
 
-/** Whether an event is asked for by its group; what happens to a buffer is the ring's too. */
+/**
+ * Whether an event is asked for by its group; what happens to a buffer is the ring's too.
+ *
+ * @example
+ * ```ts
+ * import { inTraceGroups } from "@vireo/hal/trace";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const kick = { kind: "kick", queue: 0, name: "rng 0", buffers: 1, notified: true } as const;
+ * assertEquals(inTraceGroups(new Set(["regs"]), kick), false);
+ * assertEquals(inTraceGroups(new Set(["regs", "ring"]), kick), true);
+ * ```
+ */
 export function inTraceGroups(groups: ReadonlySet<TraceGroup>, event: TraceDetail): boolean {
   if (groups.has(traceGroup(event))) return true;
   return (event.kind === "add" || event.kind === "used") && groups.has("ring");

@@ -30,7 +30,7 @@ function randomSector(): number {
 }
 
 /** The promise API: so many loops, each with one request in flight. */
-export async function promises(blk: Blk, requests: number): Promise<void> {
+async function promises(blk: Blk, requests: number): Promise<void> {
   let left = requests;
   const loop = async (): Promise<void> => {
     const bytes = new Uint8Array(BYTES);
@@ -40,7 +40,7 @@ export async function promises(blk: Blk, requests: number): Promise<void> {
 }
 
 /** The batch API: a slot goes out again as soon as it came back. */
-export function batches(blk: Blk, requests: number): void {
+function batches(blk: Blk, requests: number): void {
   using batch = blk.batch(DEPTH, BYTES);
   let submitted = 0;
   let done = 0;

@@ -36,7 +36,7 @@ export interface IntegrityOptions {
   readonly queueResets?: "busy" | "idle";
 }
 
-/** What was done. */
+/** Counts of a run. */
 export interface IntegrityReport {
   readonly bytes: number;
   readonly reads: number;

@@ -13,7 +13,7 @@ import { type Caif, caifDriver } from "../drivers/caif/driver.ts";
 export const SOON = { deadline: 5000 };
 
 /** A modem in a machine, and the driver on its bus. */
-export interface Rig extends AsyncDisposable {
+interface Rig extends AsyncDisposable {
   readonly modem: CaifDevice;
   readonly machine: EmulatedMachine;
   readonly bus: Bus;

@@ -7,7 +7,7 @@ export const VIREO: string = new URL("../vireo", import.meta.url).pathname;
  */
 export const GUEST_LIMIT = 600_000;
 
-/** What a command line did. */
+/** Result of a command line. */
 export interface Result {
   readonly code: number;
   readonly out: string;
@@ -88,7 +88,7 @@ export class OnTerminal implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
   readonly #keys: WritableStreamDefaultWriter<Uint8Array>;
   readonly #screen: ReadableStreamDefaultReader<Uint8Array>;
-  /** What was printed and not looked at. */
+  /** Output that nothing has looked at. */
   text = "";
 
   constructor(args: string, env: Readonly<Record<string, string>> = {}) {

@@ -1,5 +1,5 @@
 /**
- * What tests/guest/matrix_test.ts has done to the devices in a guest besides the matrix: 64 MiB of a pattern on a
+ * Works on the devices in a guest for tests/guest/matrix_test.ts, besides the matrix: 64 MiB of a pattern on a
  * disk, another disk read whole, ports, entropy, and states that QEMU changes.
  */
 import { createHash } from "node:crypto";
@@ -80,7 +80,7 @@ async function each<T>(items: Iterator<T>, work: (item: T) => Promise<void>): Pr
 export const DISCARDED = { sector: 0, sectors: 2048 } as const;
 export const ZEROED = { sector: 4096, sectors: 1024 } as const;
 
-/** What the script found. */
+/** Findings of the script. */
 export interface Findings {
   readonly writtenBytes: number;
   readonly differing: number;

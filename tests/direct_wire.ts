@@ -13,7 +13,7 @@ import type { DriverInstance, VirtioDriver } from "../drivers/driver.ts";
 class BouncingRegion implements DmaRegion {
   readonly address: number;
   readonly bytes: Uint8Array;
-  /** What the device sees. */
+  /** The device's view. */
   readonly device: Uint8Array;
   readonly #shared = new Map<number, number>();
   readonly #free: () => void;
@@ -136,12 +136,12 @@ class WireQueue implements Virtqueue {
  * and memory that bounces.
  */
 export class DirectWire<T extends DriverInstance> implements AsyncDisposable {
-  /** What the model called a fault. */
+  /** Reasons of the faults that the model found. */
   readonly faults: string[] = [];
   /** Regions that were allocated and not freed. */
   readonly regions: Set<DmaRegion> = new Set();
   readonly features: FeatureSet;
-  /** What the driver's probe gave. */
+  /** Instance that the driver's probe returned. */
   instance!: T;
   readonly #model: DeviceModel;
   readonly #work = new WorkMeter((index) => this.#model.notify(index));
@@ -342,7 +342,7 @@ export class DirectWire<T extends DriverInstance> implements AsyncDisposable {
     return chain as Chain;
   }
 
-  /** What the device sees at an address; only what is shared with it. */
+  /** Returns the memory that the device sees at an address; only what is shared with it. */
   #memory(address: number, length: number): Uint8Array {
     for (const region of this.regions as Set<BouncingRegion>) {
       const offset = address - region.address;

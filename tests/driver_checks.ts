@@ -30,7 +30,7 @@ export const DISK_BYTES: number = 2 << 20;
 export const SECTOR = 512;
 export const deadline = 5000;
 
-export interface Variant {
+interface Variant {
   readonly board: Board;
   readonly legacy: boolean;
   readonly indirect: boolean;
@@ -46,7 +46,7 @@ export interface Variant {
 }
 
 /** How interrupts come: on PCI by message or line, on virtio-mmio by line, or not at all. */
-export type Way = "MSI-X" | "INTx" | "interrupt" | "poll";
+type Way = "MSI-X" | "INTx" | "interrupt" | "poll";
 
 /** The same machine, as one without messages, or without any interrupt. */
 export function without(platform: Platform, way: Way, poller: Poller): Platform {

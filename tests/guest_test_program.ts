@@ -18,7 +18,7 @@ export interface PciPhase {
 export type Ending = "returns 3" | "throws" | "hangs" | "copies its input and exits with 7";
 
 /**
- * What tests/guest/boot_test.ts runs in the guest, much in each boot, as booting is slow. Arguments: how to end, or `pci`
+ * The program of tests/guest/boot_test.ts in the guest: does much in each boot, as booting is slow. Arguments: how to end, or `pci`
  * and its phases as JSON; what else there is is printed.
  */
 export default async function main(args: readonly string[]): Promise<number> {

@@ -16,7 +16,7 @@ import { guestModules } from "../firmware/target/own_machine.ts";
 import { checkDevices } from "./devices_script.ts";
 
 /**
- * What tests/guest/matrix_test.ts has `vireo run` do in a guest: the four drivers with each ring and each way of
+ * The script that tests/guest/matrix_test.ts gives to `vireo run` in a guest: the four drivers with each ring and each way of
  * waiting, one after the other, as booting is slow. Prints its findings as JSON, a line for each face that it
  * is told to use, then a line of what `devices_script.ts` finds if it is told to run that.
  *
@@ -42,7 +42,7 @@ export const SCRATCH = "SCRATCH";
 const DEADLINE = 20_000;
 const SECTOR = 512;
 
-/** What one run of the four drivers found. */
+/** Findings of one run of the four drivers. */
 export interface MatrixFinding {
   readonly packed: boolean;
   readonly poll: boolean;

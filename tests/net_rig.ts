@@ -22,7 +22,7 @@ import type { NetOptions } from "../drivers/net/options.ts";
 
 const MEMORY = 64 * 1024 * 1024;
 
-/** What a rig is made of. */
+/** Options of a rig. */
 export interface RigOptions extends NetDeviceOptions {
   readonly legacy?: boolean;
   readonly indirect?: boolean;

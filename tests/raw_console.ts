@@ -2,7 +2,7 @@ import { FeatureSet } from "@vireo/hal";
 // Only for tests: types of the other room.
 import type { Chain, ConfigWidth, DeviceContext, DeviceModel } from "../emu/device.ts";
 
-/** What a {@linkcode RawConsole} says of itself; numbers are typed again from the specification. */
+/** Identity of a {@linkcode RawConsole}; numbers are typed again from the specification. */
 interface RawConsoleOptions {
   /** Offered bits: SIZE 0, MULTIPORT 1, EMERG_WRITE 2. */
   readonly features: readonly number[];
@@ -68,7 +68,7 @@ export class RawConsole implements DeviceModel {
     this.say(2, [...ids, event & 0xff, event >>> 8, value & 0xff, value >>> 8, ...rest]);
   }
 
-  /** What arrived on a transmit queue. */
+  /** Returns the bytes that arrived on a transmit queue. */
   sent(queue: number): number[] {
     return this.#sent.get(queue) ?? [];
   }

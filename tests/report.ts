@@ -1,6 +1,6 @@
 import { QEMU_DIFFERENCES } from "./qemu/differences.ts";
 
-/** What one run of `deno test` wrote. */
+/** Output of one run of `deno test`. */
 export interface TestRun {
   /** The QEMU that was on the path, for example `QEMU 10.0.2`. */
   readonly qemu: string;
@@ -14,7 +14,7 @@ export interface TestRun {
 interface Case {
   readonly name: string;
   readonly file: string;
-  /** What it threw, if it failed. */
+  /** Error that it threw, if it failed. */
   readonly failure: string | undefined;
 }
 
@@ -28,7 +28,7 @@ export const TARGETS = [
   "guest aarch64",
 ] as const;
 /** A row of tests' names: what the drivers ran on. */
-export type Target = typeof TARGETS[number];
+type Target = typeof TARGETS[number];
 const TRANSPORTS = [
   "mmio v1",
   "mmio v2",
@@ -79,7 +79,7 @@ function parse(xml: string): Case[] {
 /** The combinations by `target | transport | ring`: each way in which interrupts came, and whether it passed. */
 class Matrix {
   readonly #ways = new Map<string, Map<string, boolean>>();
-  /** What cannot be, as shown by a test that passed. */
+  /** Items that cannot be had, as shown by a test that passed. */
   readonly #none = new Set<string>();
 
   constructor(cases: readonly Case[]) {

@@ -17,7 +17,7 @@ import { decide, missingMusts } from "./spec/coverage.ts";
 import { MISSING_MUSTS } from "./spec/missing.ts";
 
 const ROOMS = ["hal", "drivers", "emu", "firmware", "examples"] as const;
-/** What takes longest comes first, so that no single file is left for one processor at the end. */
+/** Files that take longest: they come first, so that no single file is left for one processor at the end. */
 const LONG = [
   "tests/guest/matrix_test.ts",
   "tests/guest",
@@ -36,7 +36,7 @@ const ON_EVERY_QEMU = [
 ] as const;
 /** The tests that count what the whole process has open, which others beside them would change. */
 const ALONE: readonly string[] = ["tests/killed", "tests/vhost_user"];
-/** What else is in `tests/`; `--ignore` does not keep documentation tests from finding the rest. */
+/** The other entries of `tests/`; `--ignore` does not keep documentation tests from finding the rest. */
 const BESIDE_OTHERS = [...Deno.readDirSync("tests")]
   .filter(({ name, isDirectory }) => isDirectory || name.endsWith("_test.ts"))
   .map(({ name }) => `tests/${name}`).filter((path) => !ALONE.includes(path)).sort();

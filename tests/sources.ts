@@ -24,7 +24,7 @@ export interface Import {
 }
 
 /** A source file of a room: its path from the root, and what it imports. */
-export interface Source {
+interface Source {
   readonly room: string;
   readonly path: string;
   readonly imports: readonly Import[];
@@ -96,7 +96,7 @@ export function targetOf(path: string, name: string): string {
   return relative(new URL(name, new URL(path, ROOT)));
 }
 
-/** What a package's specifiers stand for, by its `deno.json`. */
+/** Maps a package's specifiers to files, by its `deno.json`. */
 export function packageModules(): ReadonlyMap<string, string> {
   const modules = new Map<string, string>();
   for (const room of Object.keys(ARROWS)) {

@@ -1,7 +1,7 @@
 /** Tells the child that it has the rights which its test asked for. */
 const GIVEN = "VIREO_TEST_HAS_RIGHTS";
 
-/** What opening `/dev/net/tun` and setting up an interface takes. */
+/** Rights to open `/dev/net/tun` and to set up an interface. */
 const RIGHTS = "+net_admin,+dac_override";
 
 /**

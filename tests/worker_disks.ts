@@ -1,6 +1,6 @@
 import { BlkDevice, type MachineDevice, MemoryDisk } from "@vireo/emu";
 
-/** What the worker of the integrity test is told. */
+/** Message to the worker of the integrity test. */
 export interface WorkerDisk {
   readonly bytes: number;
   readonly queues: number;

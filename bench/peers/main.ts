@@ -22,7 +22,7 @@ interface Row extends Comparison {
   readonly goal: number | undefined;
 }
 
-/** What was measured, and on what. */
+/** Measurements, and the machine on which they were made. */
 interface Report {
   readonly date: string;
   readonly machine: string;

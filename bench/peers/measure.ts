@@ -24,7 +24,7 @@ export interface Spread {
   readonly high: number;
 }
 
-/** What was found of two sides. */
+/** Measurements of two sides. */
 export interface Comparison {
   /** Nanoseconds of an operation. */
   readonly ours: Spread;

@@ -205,7 +205,7 @@ async function statFile(): Promise<Work> {
 }
 
 /** Every work by its name. */
-export const WORKS: Readonly<Record<string, Work>> = {
+const WORKS: Readonly<Record<string, Work>> = {
   "split-1": ring({}, 1),
   "split-64": ring({}, 64),
   "packed-1": ring({ packed: true }, 1),

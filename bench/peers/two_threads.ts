@@ -14,7 +14,7 @@ import type { Work } from "./lines.ts";
 const SIZE = 256;
 const BUFFER = 64;
 
-/** What the device's thread is told. */
+/** Message to the device's thread. */
 export interface Start extends RigOptions {
   readonly memory: SharedArrayBuffer;
   readonly geometry: { size: number; desc: number; avail: number; used: number };

@@ -14,7 +14,7 @@ interface Chain {
   length_written: number;
 }
 
-/** What is used of v86's queue. */
+/** The parts of v86's queue that are used. */
 interface Queue {
   size: number;
   desc_addr: number;

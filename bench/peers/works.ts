@@ -1,5 +1,5 @@
 /**
- * What is measured beside which peer, and what either side of a row does.
+ * The works that are measured, the peers of each, and what either side of a row does.
  *
  * @module
  */
@@ -24,7 +24,7 @@ export interface WorkPlan {
   readonly peers: readonly PeerName[];
   /** The ratio that is wanted, our time over the peer's; in the order of the peers. */
   readonly goals: readonly number[];
-  /** What one operation is, and where the sides do different work. */
+  /** Meaning of one operation, and where the sides do different work. */
   readonly meaning: string;
 }
 

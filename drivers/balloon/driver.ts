@@ -480,6 +480,17 @@ export class Balloon extends QueueDriver {
  * Makes a driver whose balloons have these options; what `probe` gives is a {@linkcode Balloon}.
  *
  * @throws {RangeError} If the poison is not a byte.
+ *
+ * @example
+ * ```ts
+ * import { createBalloonDriver } from "@vireo/drivers/balloon";
+ * import { assertEquals, assertThrows } from "@std/assert";
+ *
+ * // Every page that it gives to the host has this byte.
+ * const driver = createBalloonDriver({ poison: 0xaa });
+ * assertEquals(driver.name, "virtio_balloon");
+ * assertThrows(() => createBalloonDriver({ poison: 300 }), RangeError);
+ * ```
  */
 export function createBalloonDriver(options: BalloonOptions = {}): VirtioDriver<Balloon> {
   const { poison } = options;

@@ -12,7 +12,18 @@ const FEATURES: readonly number[] = [
   ...[BlkFeature.SECURE_ERASE],
 ];
 
-/** Makes a driver for block devices with options of its own. */
+/**
+ * Makes a driver for block devices with options of its own.
+ *
+ * @example
+ * ```ts
+ * import { createBlkDriver } from "@vireo/drivers/blk";
+ * import { Bus } from "@vireo/drivers/bus";
+ *
+ * const bus = new Bus();
+ * bus.registerDriver(createBlkDriver({ queues: 2, depth: 128 }));
+ * ```
+ */
 export function createBlkDriver(options: BlkDriverOptions = {}): VirtioDriver<Blk> {
   return {
     name: "virtio_blk",

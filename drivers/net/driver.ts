@@ -50,6 +50,17 @@ const FEATURES = FeatureSet.of(
  * Makes a driver for network devices with options of its own.
  *
  * @throws {RangeError} If `pairs` is not a positive integer.
+ *
+ * @example
+ * ```ts
+ * import { createNetDriver } from "@vireo/drivers/net";
+ * import { assertEquals, assertThrows } from "@std/assert";
+ *
+ * // Uses up to four pairs of queues, as many as the device has.
+ * const driver = createNetDriver({ pairs: 4 });
+ * assertEquals(driver.name, "virtio_net");
+ * assertThrows(() => createNetDriver({ pairs: 0 }), RangeError);
+ * ```
  */
 export function createNetDriver(options: NetOptions = {}): VirtioDriver<Net> {
   if (options.pairs !== undefined && !(Number.isInteger(options.pairs) && options.pairs >= 1)) {

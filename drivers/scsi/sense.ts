@@ -37,6 +37,17 @@ const TEXTS: Readonly<Record<string, string>> = {
  * Reads sense data, of the fixed or the descriptor format.
  *
  * @returns Nothing if it is too short, or of another format.
+ *
+ * @example
+ * ```ts
+ * import { decodeSense } from "@vireo/drivers/scsi";
+ * import { assertEquals } from "@std/assert";
+ *
+ * // The descriptor format: key 5, then the additional codes.
+ * const sense = decodeSense(Uint8Array.of(0x72, 5, 0x24, 0));
+ * assertEquals([sense?.name, sense?.asc], ["ILLEGAL REQUEST", 0x24]);
+ * assertEquals(decodeSense(Uint8Array.of(0x72)), undefined);
+ * ```
  */
 export function decodeSense(bytes: Uint8Array): ScsiSense | undefined {
   const code = (bytes[0] ?? 0) & 0x7f;
@@ -54,7 +65,18 @@ export function decodeSense(bytes: Uint8Array): ScsiSense | undefined {
   };
 }
 
-/** Says sense data in words: `ILLEGAL REQUEST, invalid field in CDB (24/00)`. */
+/**
+ * Says sense data in words: `ILLEGAL REQUEST, invalid field in CDB (24/00)`.
+ *
+ * @example
+ * ```ts
+ * import { decodeSense, senseText } from "@vireo/drivers/scsi";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const sense = decodeSense(Uint8Array.of(0x72, 5, 0x24, 0))!;
+ * assertEquals(senseText(sense), "ILLEGAL REQUEST, invalid field in CDB (24/00)");
+ * ```
+ */
 export function senseText({ name, asc, ascq }: ScsiSense): string {
   const code = [asc, ascq].map((byte) => byte.toString(16).padStart(2, "0")).join("/");
   const text = TEXTS[code];

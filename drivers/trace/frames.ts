@@ -5,7 +5,20 @@ const PROTOCOLS: Readonly<Record<number, string>> = { 1: "ICMP", 6: "TCP", 17: "
 const ICMP: Readonly<Record<number, string>> = { 0: "echo reply", 8: "echo request" };
 const TCP_FLAGS = ["FIN", "SYN", "RST", "PSH", "ACK"] as const;
 
-/** An Ethernet frame in a few words, for example `ICMP echo request 10.0.2.15 > 10.0.2.2 sequence 1`. */
+/**
+ * An Ethernet frame in a few words, for example `ICMP echo request 10.0.2.15 > 10.0.2.2 sequence 1`.
+ *
+ * @example
+ * ```ts
+ * import { describeFrame } from "@vireo/drivers/trace";
+ * import { arpRequest } from "@vireo/firmware/ip";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const mac = Uint8Array.of(0x52, 0x54, 0, 0x12, 0x34, 0x56);
+ * const frame = arpRequest({ mac, source: "10.0.2.15", target: "10.0.2.2" });
+ * assertEquals(describeFrame(frame), "ARP who has 10.0.2.2, tell 10.0.2.15");
+ * ```
+ */
 export function describeFrame(frame: Uint8Array): string {
   if (frame.length < 14) return `frame of ${frame.length} bytes`;
   const view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);

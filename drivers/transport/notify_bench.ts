@@ -8,7 +8,7 @@ import { probePci } from "./pci/probe.ts";
 import type { Transport } from "./transport.ts";
 
 /** Keeps the writes from being optimised away. */
-export let sink = 0;
+let sink = 0;
 
 /** The registers of a scripted device, but writes cost nothing once `fast` is set. */
 class Window implements Mmio {

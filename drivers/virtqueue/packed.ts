@@ -42,6 +42,26 @@ const NEVER = -1;
  *
  * As in Linux, the length of a used descriptor counts even without its WRITE flag: against virtio 1.4
  * §2.8.4, QEMU never sets that flag.
+ *
+ * @example
+ * ```ts
+ * import { PackedVirtqueue, SgList } from "@vireo/drivers/core";
+ * import { TestDma } from "@vireo/drivers/testing";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const queue = new PackedVirtqueue({
+ *   index: 0,
+ *   name: "requests",
+ *   size: 7,
+ *   dma: new TestDma(),
+ *   indirect: false,
+ *   eventIdx: false,
+ *   notificationData: false,
+ *   notify: () => {},
+ * });
+ * const chain = new SgList(2).addReadable(0x1000, 16).addWritable(0x2000, 64);
+ * assertEquals([queue.add(chain, 7), queue.freeSlots, queue.inFlight], [true, 5, 1]);
+ * ```
  */
 export class PackedVirtqueue implements Virtqueue {
   /** Index on the device. */

@@ -18,7 +18,7 @@ import {
 import type { VsockPacket } from "./packet.ts";
 
 /** Bytes that a connection has room for. */
-export const BUFFER: number = 256 * 1024;
+const BUFFER: number = 256 * 1024;
 /** Bytes to take before the sender gets an update of its credit. */
 const UPDATE = BUFFER / 4;
 /** Messages that may wait to be read. */

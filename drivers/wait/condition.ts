@@ -9,7 +9,22 @@ interface Entry {
   reject(reason: unknown): void;
 }
 
-/** Where callers wait for a test to hold; those who came first are asked first. */
+/**
+ * Where callers wait for a test to hold; those who came first are asked first.
+ *
+ * @example
+ * ```ts
+ * import { Condition } from "@vireo/drivers/wait";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const room = new Condition();
+ * let free = 0;
+ * const waiting = room.until("room for a frame", () => free > 0 ? { free } : undefined, {});
+ * free = 3;
+ * room.notify();
+ * assertEquals(await waiting, { free: 3 });
+ * ```
+ */
 export class Condition {
   readonly #last: LastLook;
   readonly #entries = new Set<Entry>();

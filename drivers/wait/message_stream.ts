@@ -20,7 +20,20 @@ export interface MessageStreamOptions<T> extends WaitOptions {
   readonly last?: LastLook;
 }
 
-/** The messages of a device that one listener has not taken yet. */
+/**
+ * The messages of a device that one listener has not taken yet.
+ *
+ * @example
+ * ```ts
+ * import { MessageStream } from "@vireo/drivers/wait";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using stream = new MessageStream<number>({ device: "virtio0", what: "event", limit: 8 });
+ * stream.push(1);
+ * stream.push(2);
+ * assertEquals([await stream.take({ deadline: 1000 }), (await stream.next()).value], [1, 2]);
+ * ```
+ */
 export class MessageStream<T> implements AsyncIterableIterator<T>, Disposable {
   readonly #options: MessageStreamOptions<T>;
   #messages: T[] = [];

@@ -19,6 +19,20 @@ export type PollSubject = Pick<WaitSubject<void>, "what" | "code" | "details">;
  * @param subject What is waited for; `done` is its look.
  * @param options The deadline is 1000 ms by default.
  * @throws {VireoError} `TIMEOUT` or the subject's code; the signal's reason.
+ *
+ * @example
+ * ```ts
+ * import { pollUntil } from "@vireo/drivers/wait";
+ * import { assertRejects } from "@std/assert";
+ *
+ * let reads = 0;
+ * await pollUntil(() => ++reads === 3, { what: "the device to reset" });
+ * await assertRejects(
+ *   () => pollUntil(() => false, { what: "the device to reset" }, { deadline: 5 }),
+ *   Error,
+ *   "Timed out after 5 ms waiting for the device to reset",
+ * );
+ * ```
  */
 export async function pollUntil(
   done: () => boolean,

@@ -188,6 +188,19 @@ export class Waiter<T> {
  * @param begin Called once, unless the signal is aborted already: lets the news reach the waiter. What
  * it returns is called when the wait is over, however it ended.
  * @throws {VireoError} `TIMEOUT` If the deadline passes; the signal's reason.
+ *
+ * @example
+ * ```ts
+ * import { waitFor } from "@vireo/drivers/wait";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const subject = { what: "the next key" };
+ * const key = await waitFor<string>(subject, { deadline: 1000 }, (waiter) => {
+ *   const timer = setTimeout(() => waiter.resolve("enter"));
+ *   return () => clearTimeout(timer);
+ * });
+ * assertEquals(key, "enter");
+ * ```
  */
 export async function waitFor<T>(
   subject: WaitSubject<T>,

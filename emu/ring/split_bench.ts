@@ -18,7 +18,7 @@ const AVAIL = SIZE * 8;
 const USED = AVAIL + SIZE + 4;
 
 /** The device's end of a ring, and the memory that stands for its driver. */
-export interface Rig {
+interface Rig {
   readonly queue: SplitQueue;
   readonly memory: GuestMemory;
   next: number;

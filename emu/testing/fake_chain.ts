@@ -2,14 +2,15 @@ import type { Chain } from "../device.ts";
 
 /** A chain whose two parts are plain arrays. */
 export class ArrayChain implements Chain {
-  readonly head: number = 0;
+  readonly head: number;
   readonly readable: Uint8Array;
   readonly writable: Uint8Array;
   written = 0;
   #read = 0;
   #write = 0;
 
-  constructor(readable: Uint8Array, writable: Uint8Array) {
+  constructor(readable: Uint8Array, writable: Uint8Array, head = 0) {
+    this.head = head;
     this.readable = readable;
     this.writable = writable;
   }

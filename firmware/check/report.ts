@@ -47,7 +47,7 @@ export function resultRow(result: CheckResult, target: string): Record<string, u
 }
 
 /** Counts by the first two numbers of the sections that checks are about. */
-export function summary(results: readonly CheckResult[]): string[] {
+function summary(results: readonly CheckResult[]): string[] {
   const rows = new Map<string, Record<Verdict, number>>();
   for (const { check, verdict } of results) {
     const sections = new Set(

@@ -10,7 +10,7 @@ const HEADER = 7;
 export const PAYLOAD = 4096;
 
 /** Called with each frame, and with what is between them. */
-export interface FrameSink {
+interface FrameSink {
   /** A frame; the payload is only valid during the call. */
   frame(kind: string, payload: Uint8Array): void;
   /** Bytes outside of any frame: the kernel talks. */

@@ -29,6 +29,17 @@ export type CpioEntry =
  * @param entries What goes in, with paths from the root and no leading `/`.
  * @returns The archive in pieces, so that large files are not copied.
  * @throws {RangeError} If a path is empty, absolute or has `..` in it.
+ *
+ * @example
+ * ```ts
+ * import { cpio } from "@vireo/firmware/image";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const data = new TextEncoder().encode("hello");
+ * const [first] = cpio([{ kind: "file", path: "etc/motd", data }]);
+ * // The header of an entry begins with a magic number; the folders come first.
+ * assertEquals(new TextDecoder().decode(first!.subarray(0, 6)), "070701");
+ * ```
  */
 export function cpio(entries: readonly CpioEntry[]): Uint8Array[] {
   const out: Uint8Array[] = [];

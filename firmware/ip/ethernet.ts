@@ -38,7 +38,17 @@ export function parseIpv4(text: string): Uint8Array {
   return Uint8Array.from(parts, Number);
 }
 
-/** Writes an IPv4 address as `10.0.2.2`. */
+/**
+ * Writes an IPv4 address as `10.0.2.2`.
+ *
+ * @example
+ * ```ts
+ * import { formatIpv4 } from "@vireo/firmware/ip";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(formatIpv4(Uint8Array.of(10, 0, 2, 2)), "10.0.2.2");
+ * ```
+ */
 export function formatIpv4(ip: Uint8Array): string {
   return ip.join(".");
 }
@@ -47,6 +57,17 @@ export function formatIpv4(ip: Uint8Array): string {
  * The Internet checksum (RFC 1071): the complement of the ones'-complement sum of 16-bit words.
  *
  * @returns 0 if the bytes hold their own, correct checksum.
+ *
+ * @example
+ * ```ts
+ * import { internetChecksum } from "@vireo/firmware/ip";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const sum = internetChecksum(Uint8Array.of(0x12, 0x34));
+ * assertEquals(sum, 0xedcb);
+ * // With their checksum the bytes sum up to nothing.
+ * assertEquals(internetChecksum(Uint8Array.of(0x12, 0x34, sum >> 8, sum & 0xff)), 0);
+ * ```
  */
 export function internetChecksum(bytes: Uint8Array): number {
   let sum = 0;
@@ -69,7 +90,21 @@ export interface EthernetFrame {
   readonly payload: Uint8Array;
 }
 
-/** Takes an Ethernet frame apart; undefined if it is too short. */
+/**
+ * Takes an Ethernet frame apart; undefined if it is too short.
+ *
+ * @example
+ * ```ts
+ * import { buildEthernet, parseEthernet } from "@vireo/firmware/ip";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const source = "52:54:00:12:34:56";
+ * const destination = "ff:ff:ff:ff:ff:ff";
+ * const frame = buildEthernet({ destination, source, type: 0x88b5 }, Uint8Array.of(1, 2));
+ * assertEquals(parseEthernet(frame)?.source, source);
+ * assertEquals(parseEthernet(frame.subarray(0, 13)), undefined);
+ * ```
+ */
 export function parseEthernet(frame: Uint8Array): EthernetFrame | undefined {
   if (frame.length < 14) return undefined;
   const tagged = get16(frame, 12) === EtherType.VLAN;
@@ -139,7 +174,19 @@ export interface ArpPacket {
   readonly targetIp: string;
 }
 
-/** Reads the ARP packet in a frame; undefined if there is none. */
+/**
+ * Reads the ARP packet in a frame; undefined if there is none.
+ *
+ * @example
+ * ```ts
+ * import { arpRequest, parseArp } from "@vireo/firmware/ip";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const mac = Uint8Array.of(0x52, 0x54, 0, 0x12, 0x34, 0x56);
+ * const packet = parseArp(arpRequest({ mac, source: "10.0.2.15", target: "10.0.2.2" }));
+ * assertEquals([packet?.operation, packet?.targetIp], ["request", "10.0.2.2"]);
+ * ```
+ */
 export function parseArp(frame: Uint8Array): ArpPacket | undefined {
   const ethernet = parseEthernet(frame);
   if (ethernet?.type !== EtherType.ARP || ethernet.payload.length < 28) return undefined;

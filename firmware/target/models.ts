@@ -17,9 +17,9 @@ import type { BlkOption, NetOption } from "./option_values.ts";
 /** Size of the disk that a board has when none was named, in bytes. */
 const DEFAULT_DISK = 16 * 1024 * 1024;
 /** The guest's Ethernet address: QEMU's prefix, as people expect it. */
-export const GUEST_MAC = "52:54:00:12:34:56";
+const GUEST_MAC = "52:54:00:12:34:56";
 /** The peer's Ethernet and IPv4 address, those of QEMU's user network. */
-export const PEER = { mac: "52:55:0a:00:02:02", ip: "10.0.2.2" } as const;
+const PEER = { mac: "52:55:0a:00:02:02", ip: "10.0.2.2" } as const;
 
 /** Makes a disk; `cleanup` owns its image. @throws {VireoError} If the image cannot be opened. */
 export function makeDisk(option: BlkOption, cleanup: AsyncDisposableStack): BlkDevice {

@@ -102,6 +102,15 @@ export function parseNet(text: string): NetOption {
  * Parses a queue size: a power of two from 1 to 32768.
  *
  * @throws {UsageError} If it is not.
+ *
+ * @example
+ * ```ts
+ * import { parseQueueSize } from "@vireo/firmware";
+ * import { assertEquals, assertThrows } from "@std/assert";
+ *
+ * assertEquals(parseQueueSize("256"), 256);
+ * assertThrows(() => parseQueueSize("100"), Error, "expected a power of two");
+ * ```
  */
 export function parseQueueSize(text: string): number {
   const size = parseCount(text, "--queue-size", 1, 32768);

@@ -4,7 +4,7 @@ import { UsageError } from "../terminal/usage.ts";
 import { parseSockets, type SocketOption } from "./sockets.ts";
 
 /** Where devices are. */
-export type Target =
+type Target =
   /** In this process. */
   | { readonly kind: "emu"; readonly board?: undefined }
   /** In the machine that this process runs on. */

@@ -14,7 +14,7 @@ const LAUNCH = 'exec 2>"$0"; if command -v setpriv >/dev/null; ' +
   'then exec setpriv --pdeathsig KILL "$@"; else exec "$@"; fi';
 
 /** Options of {@linkcode Machine.start}. */
-export interface MachineOptions {
+interface MachineOptions {
   /** The machine. */
   readonly board: QtestBoard;
   /** The program. */

@@ -131,7 +131,17 @@ export const BlkStatus = { OK: 0, IOERR: 1, UNSUPP: 2 } as const;
 /** A value of the status byte. */
 export type BlkStatus = typeof BlkStatus[keyof typeof BlkStatus];
 
-/** The name of a request type, or `type <n>`. */
+/**
+ * The name of a request type, or `type <n>`.
+ *
+ * @example
+ * ```ts
+ * import { blkRequestName } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals([blkRequestName(4), blkRequestName(99)], ["FLUSH", "type 99"]);
+ * ```
+ */
 export function blkRequestName(type: number): string {
   return REQUEST_NAMES.get(type) ?? `type ${type}`;
 }

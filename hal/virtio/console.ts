@@ -68,12 +68,32 @@ export const CONSOLE_NO_PORT = 0xffffffff;
 /** The most ports whose queues fit into a 16-bit queue index, as in Linux. */
 export const CONSOLE_MAX_PORTS = 0x8000;
 
-/** Index of a port's receive queue: 0, then 4, 6, ... (virtio 1.4 §5.3.2). */
+/**
+ * Index of a port's receive queue: 0, then 4, 6, ... (virtio 1.4 §5.3.2).
+ *
+ * @example
+ * ```ts
+ * import { consoleReceiveQueue } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals([0, 1, 2].map(consoleReceiveQueue), [0, 4, 6]);
+ * ```
+ */
 export function consoleReceiveQueue(port: number): number {
   return port === 0 ? ConsoleQueue.RECEIVE_0 : 2 * port + 2;
 }
 
-/** Index of a port's transmit queue: 1, then 5, 7, ... (virtio 1.4 §5.3.2). */
+/**
+ * Index of a port's transmit queue: 1, then 5, 7, ... (virtio 1.4 §5.3.2).
+ *
+ * @example
+ * ```ts
+ * import { consoleTransmitQueue } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals([0, 1, 2].map(consoleTransmitQueue), [1, 5, 7]);
+ * ```
+ */
 export function consoleTransmitQueue(port: number): number {
   return consoleReceiveQueue(port) + 1;
 }

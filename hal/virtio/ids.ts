@@ -83,7 +83,17 @@ const SECTIONS: Readonly<Record<number, string>> = {
   19: "5.10",
 };
 
-/** The section of virtio 1.4 that describes a device, for example `5.2`; undefined if it is not known. */
+/**
+ * The section of virtio 1.4 that describes a device, for example `5.2`; undefined if it is not known.
+ *
+ * @example
+ * ```ts
+ * import { DeviceId, deviceSection } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals([deviceSection(DeviceId.BLOCK), deviceSection(99)], ["5.2", undefined]);
+ * ```
+ */
 export function deviceSection(id: number): string | undefined {
   return SECTIONS[id];
 }

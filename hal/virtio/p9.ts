@@ -247,7 +247,17 @@ export type P9Errno = typeof P9Errno[keyof typeof P9Errno];
 /** The name of one of Linux's error numbers. */
 export type P9ErrnoName = keyof typeof P9Errno;
 
-/** The name of an error number, or `errno N`. */
+/**
+ * The name of an error number, or `errno N`.
+ *
+ * @example
+ * ```ts
+ * import { p9ErrnoName } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals([p9ErrnoName(2), p9ErrnoName(9999)], ["ENOENT", "errno 9999"]);
+ * ```
+ */
 export function p9ErrnoName(errno: number): string {
   return Object.entries(P9Errno).find(([, value]) => value === errno)?.[0] ?? `errno ${errno}`;
 }

@@ -47,6 +47,17 @@ export const RING_EVENT_WRAP = 0x8000;
  * @param wrap This side's wrap counter there.
  * @param passed How many descriptors of the ring were passed.
  * @param size Size of the ring in descriptors.
+ *
+ * @example
+ * ```ts
+ * import { needPackedEvent } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * // The driver asked at place 5 of this round; the device went from place 4 to place 6.
+ * const asked = 5 | 0x8000;
+ * assertEquals(needPackedEvent(asked, 6, 1, 2, 8), true);
+ * assertEquals(needPackedEvent(asked, 5, 1, 1, 8), false);
+ * ```
  */
 export function needPackedEvent(
   event: number,

@@ -184,7 +184,18 @@ export const SCSI_SENSE_KEYS: readonly string[] = [
   "COMPLETED",
 ];
 
-/** The eight bytes that name a logical unit (virtio 1.4 §5.6.6.1). */
+/**
+ * The eight bytes that name a logical unit (virtio 1.4 §5.6.6.1).
+ *
+ * @example
+ * ```ts
+ * import { scsiLun } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * // Unit 3 of target 2.
+ * assertEquals([...scsiLun(2, 3)], [1, 2, 0x40, 3, 0, 0, 0, 0]);
+ * ```
+ */
 export function scsiLun(target: number, lun: number): Uint8Array {
   return Uint8Array.of(1, target, lun >> 8 & 0x3f | 0x40, lun & 0xff, 0, 0, 0, 0);
 }

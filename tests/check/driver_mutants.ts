@@ -18,7 +18,7 @@ const BLK = 2;
 const { ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK, FAILED } = STATUS;
 const READY = ACKNOWLEDGE | DRIVER;
 
-/** What a script drives a device by. */
+/** Functions by which a script drives a device. */
 interface Hands {
   /** Words for requests, and the registers. */
   readonly context: CheckContext;
@@ -28,12 +28,12 @@ interface Hands {
   readonly region: DmaRegion;
 }
 
-/** What a hand-driven script does. */
+/** An action of a hand-driven script. */
 type Deed = (hands: Hands) => void | Promise<void>;
 
 /** A driver with one rule broken. */
 export interface DriverMutant {
-  /** What it does wrong. */
+  /** Mistake of the mutant. */
   readonly name: string;
   /** The rule that it breaks. */
   readonly rule: string;
@@ -45,9 +45,9 @@ export interface DriverMutant {
   readonly device?: number;
   /** Whether the clause is a SHOULD, so that the row deviates. */
   readonly should?: true;
-  /** What it does instead of {@linkcode sound}. */
+  /** Action instead of {@linkcode sound}. */
   readonly deed?: Deed;
-  /** What it does with the slot before anything else, instead of reading MagicValue. */
+  /** Action on the slot before anything else, instead of reading MagicValue. */
   readonly open?: (read: (name: keyof typeof MMIO) => number, write: Write) => void;
 }
 

@@ -5,13 +5,13 @@ import type { Bench } from "../../firmware/check/run_checks.ts";
 
 /** One rule that a device breaks, by what its registers read and what becomes of writes. */
 export interface Mutation {
-  /** What a read gives instead of `value`. */
+  /** Returns the value to read instead of `value`. */
   read?(access: Access, value: number, spy: Spy): number;
-  /** What a write does; `forward` lets the device have it. */
+  /** Carries out a write; `forward` lets the device have it. */
   write?(access: Access, value: number, spy: Spy, forward: (value?: number) => void): void;
 }
 
-/** What a mutant knows: the rings that the driver set up, and its memory. */
+/** Knowledge of a mutant: the rings that the driver set up, and its memory. */
 export class Spy {
   /** The machine's memory. */
   readonly memory: Uint8Array;

@@ -18,7 +18,7 @@ import type { Mutation, Spy } from "./mutant_machine.ts";
 
 /** A device that breaks one rule. */
 export interface Mutant {
-  /** What it does wrong. */
+  /** Mistake of the mutant. */
   readonly name: string;
   /** The clause that it does not keep. */
   readonly clause: string;
@@ -28,7 +28,7 @@ export interface Mutant {
   readonly model?: () => DeviceModel;
   /** The bus; virtio-mmio by default. */
   readonly bus?: "mmio" | "pci";
-  /** What the machine gives the device. */
+  /** Options of the device on the machine. */
   readonly options?: Omit<MachineDevice, "model">;
 }
 
@@ -70,7 +70,7 @@ const deaf = (name: string, when: (value: number, spy: Spy) => boolean = () => t
   },
 });
 
-/** What is done to memory after the device was notified. */
+/** Tampers with memory after the device was notified. */
 const after = (tamper: (spy: Spy) => void): Mutation => ({
   write(access, _value, spy, forward) {
     forward();

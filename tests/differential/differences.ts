@@ -19,17 +19,17 @@ export interface Difference extends Variant {
   /** Index of the step in the program. */
   readonly index: number;
   readonly step: Step;
-  /** What was looked at. */
+  /** Subject of the look. */
   readonly name: string;
-  /** What the emulator showed. */
+  /** Value of the emulator. */
   readonly emulator: string;
-  /** What QEMU showed. */
+  /** Value of QEMU. */
   readonly qemu: string;
 }
 
 /** A difference that the specification allows. */
 export interface AllowedDifference {
-  /** What each does. */
+  /** Behaviour of each side. */
   readonly what: string;
   /** Clauses of the specification that allow it, or that one of the two does not keep. */
   readonly clauses: readonly string[];
@@ -58,7 +58,7 @@ const SCSI_CMD = 2;
 const NAME_LENGTHS = new Set(["11", "12"]);
 const WRITEBACK = BLK_CONFIG.writeback.offset;
 
-/** What a driver that does nothing wrong may see differ, and what follows each offence of a driver. */
+/** Differences that a correct driver may see, and those that follow each offence of a driver. */
 export const ALLOWED: readonly AllowedDifference[] = [
   {
     what: "QueueSizeMax: QEMU reads 1024 for every queue, the emulator the size of each",

@@ -146,7 +146,7 @@ interface DeviceWords {
   readonly needs: number;
 }
 
-/** What programs know of each device. */
+/** Words of programs for each device. */
 export const WORDS: Readonly<Record<"rng" | "blk" | "net" | "console", DeviceWords>> = {
   rng: { requests: rng, queues: [0], config: 0, needs: 0 },
   blk: { requests: blk, queues: [0], config: 56, needs: 0 },
@@ -183,7 +183,7 @@ const size = fc.constantFrom(8, 16, 64);
 const write = (register: Register, value: fc.Arbitrary<number>): fc.Arbitrary<Step> =>
   value.map((value) => ({ do: "write", register, value }));
 
-/** What an orderly driver does between requests. */
+/** Steps of an orderly driver between requests. */
 function orderly(device: DeviceName): fc.Arbitrary<Step> {
   const { config, requests } = WORDS[device];
   const look: fc.Arbitrary<Step>[] = [
@@ -206,7 +206,7 @@ function orderly(device: DeviceName): fc.Arbitrary<Step> {
   );
 }
 
-/** What a driver should not do, or not now. */
+/** Steps that a driver should not do, or not now. */
 function wild(device: DeviceName, legacy: boolean): fc.Arbitrary<Step> {
   const { requests, queues } = WORDS[device];
   const fault = fc.constantFrom<ChainFault>("loop", "order", "outside", "head", "jump", "nested");

@@ -1,6 +1,6 @@
 import type { Step, Variant } from "./program.ts";
 
-/** What a driver must not do. */
+/** An offence of a driver. */
 export type Offence =
   | "status"
   | "features"
@@ -14,7 +14,7 @@ export type Offence =
 
 /** One of them. */
 interface OffenceEntry {
-  /** What the driver does. */
+  /** Action of the driver. */
   readonly what: string;
   /** The clauses that forbid it. */
   readonly clauses: readonly string[];
@@ -22,7 +22,7 @@ interface OffenceEntry {
   readonly shows: RegExp;
 }
 
-/** What a driver must not do, and the clauses that say so; what a device then shows is its own choice. */
+/** Offences of a driver, and the clauses that forbid them; the device may then show anything. */
 export const OFFENCES: Readonly<Record<Offence, OffenceEntry>> = {
   status: {
     what: "writes status bits out of order, several at once, or takes one back",
@@ -71,7 +71,7 @@ export const OFFENCES: Readonly<Record<Offence, OffenceEntry>> = {
   },
 };
 
-/** What each status may be followed by; a driver may always reset. */
+/** Statuses that may follow each status; a driver may always reset. */
 const NEXT: readonly Readonly<Record<number, readonly number[]>>[] = [
   { 0: [1], 1: [1, 3], 3: [3, 7], 7: [7] },
   { 0: [1], 1: [1, 3], 3: [3, 0xb], 0xb: [0xb, 0xf], 0xf: [0xf] },

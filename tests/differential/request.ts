@@ -7,7 +7,7 @@ export type Element =
   | { readonly count: number; readonly from: number }
   | { readonly write: number };
 
-/** What a driver may get wrong about a chain. */
+/** Mistakes of a driver about a chain. */
 export type ChainFault = "loop" | "order" | "outside" | "head" | "jump" | "nested";
 
 /** A request: a chain that is made available, and the notification. */
@@ -21,6 +21,6 @@ export interface RequestStep {
   readonly quiet?: boolean;
   /** `used_event`, counted from the used index. */
   readonly event?: number;
-  /** What is wrong with it, if anything. */
+  /** Its mistake, if it has one. */
   readonly wrong?: ChainFault | undefined;
 }

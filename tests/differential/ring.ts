@@ -29,7 +29,7 @@ export interface Place {
 }
 
 /** A descriptor, but for the fields after its flags, which each ring has otherwise. */
-export interface RawDescriptor {
+interface RawDescriptor {
   readonly address: number;
   readonly length: number;
   readonly flags: number;
@@ -78,7 +78,7 @@ export abstract class Ring {
   ): void;
   /** How many requests were used, modulo some number. */
   abstract used(): number;
-  /** What was used since it was advanced, by name. */
+  /** Lists the entries that were used since it was advanced, by name. */
   abstract observe(): [string, string][];
   /** Takes what was used so far as seen. */
   abstract advance(): void;
@@ -104,7 +104,7 @@ export abstract class Ring {
     this.view.setUint16(at + 14, high, true);
   }
 
-  /** What the device wrote. */
+  /** Returns the bytes that the device wrote. */
   protected data(places: readonly Place[]): string {
     return places.map(({ at, length }) => this.memory.subarray(at, at + length).toHex()).join(",");
   }

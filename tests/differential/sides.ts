@@ -73,7 +73,7 @@ export class PciSide implements Side {
   readonly memory: Uint8Array;
   readonly fixedSizes: boolean;
   readonly #fields: Readonly<Record<number, Field>>;
-  /** What has the fields. */
+  /** Place of the fields. */
   readonly #common: Place;
   readonly #isr: Place;
   /** The device configuration, if there is one. */

@@ -9,7 +9,7 @@ export class SplitRing extends Ring {
   readonly #used: number;
   /** Used entries looked at. */
   #seen = 0;
-  /** What the device writes of each chain, by head. */
+  /** Places of each chain that the device writes, by head. */
   readonly #writable = new Map<number, readonly Place[]>();
 
   constructor(memory: Uint8Array, area: number, size: number) {

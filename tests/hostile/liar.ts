@@ -20,7 +20,7 @@ export function seeded(seed: number): () => number {
   };
 }
 
-/** What a lie may use. */
+/** The parts of a rig that a lie may use. */
 interface LieContext {
   /** The next random number. */
   random(): number;
@@ -31,9 +31,9 @@ export interface Lie {
   readonly name: string;
   /** Changes what the device wrote to a chain; returns the length that it tells, or none to keep it. */
   readonly push?: (chain: Chain, written: number, context: LieContext) => number | undefined;
-  /** What the configuration space reads, of what it would read honestly. */
+  /** Returns a value of the configuration space in place of the honest one. */
   readonly config?: (honest: number, offset: number, width: number, context: LieContext) => number;
-  /** What a register reads (virtio 1.4 §4.2.2), of what it would read honestly. */
+  /** Returns a value of a register (virtio 1.4 §4.2.2) in place of the honest one. */
   readonly register?: (honest: number, offset: number, context: LieContext) => number;
   /** Called before a register is written, of 32 bits. */
   readonly writing?: (offset: number) => void;

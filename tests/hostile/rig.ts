@@ -137,7 +137,7 @@ export class Rig<T extends DriverInstance> implements AsyncDisposable {
     return rig;
   }
 
-  /** What the driver's probe gave. */
+  /** Instance that the driver's probe returned. */
   get instance(): T {
     const { error } = this.device;
     if (error !== undefined) throw error;

@@ -48,7 +48,7 @@ import { timedOut, waitOn, type WaitOptions } from "../../drivers/wait/mod.ts";
 import { arpRequest } from "../../firmware/ip/ethernet.ts";
 import type { Rig } from "./rig.ts";
 
-/** What a test does to a device's owner: ends with the signal or the deadline. */
+/** A call of a device's owner: ends with the signal or the deadline. */
 export type Ask = (limits: WaitOptions) => Promise<unknown>;
 
 /** One driver and its device. */

@@ -25,7 +25,7 @@ const SECTORS = 24;
 /** Milliseconds that a request has: one whose QEMU is dead must end long before. */
 const DEADLINE = 8000;
 
-/** What a kill came to. */
+/** Outcome of a kill. */
 interface Killed {
   /** Codes of the errors that requests ended with, sorted. */
   readonly codes: readonly string[];

@@ -3,13 +3,13 @@ export interface Mutation {
   readonly path: string;
   /** Line, from 1. */
   readonly line: number;
-  /** What was there, and what is. */
+  /** Code before and after. */
   readonly what: string;
   /** The file's text with the change. */
   readonly text: string;
 }
 
-/** What is looked for in a line of code, and what it becomes; types have none of these with blanks around. */
+/** Patterns of a line of code, and their replacements; types have none of these with blanks around. */
 const OPERATORS: readonly (readonly [found: RegExp, becomes: string])[] = [
   [/ < /g, " <= "],
   [/ <= /g, " < "],

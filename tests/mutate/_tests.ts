@@ -23,7 +23,7 @@ const DEVICES: ReadonlySet<string> = new Set(
   SOURCES.flatMap(({ path }) => /^emu\/devices\/([^/]+)\//.exec(path)?.[1] ?? []),
 );
 const modules = packageModules();
-/** Who imports each file at run time. */
+/** Importers of each file at run time. */
 const importers = new Map<string, string[]>();
 for (const { path, imports } of SOURCES) {
   for (const { name, typeOnly } of imports) {

@@ -25,7 +25,7 @@ const deadline = 30_000;
 const MIB = 1024 * 1024;
 
 /** Something that is shown with a peer. */
-export interface Row {
+interface Row {
   /** The peer, and what is shown. */
   readonly name: string;
   /** Shows it. @returns Figures; or why it cannot be had. */
@@ -272,7 +272,7 @@ function linuxRow(name: string, qemu: string): Row {
   };
 }
 
-/** What is shown, the quickest first. */
+/** Rows that are shown, the quickest first. */
 export function rows(qemus: readonly (readonly [string, string])[]): Row[] {
   return [
     ...qemus.map(([name, folder]) =>

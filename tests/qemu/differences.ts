@@ -2,11 +2,11 @@ import { type QemuVersion, qemuVersion } from "./version.ts";
 
 /** Something that QEMU 10 does otherwise than QEMU 7.2. */
 interface QemuDifference {
-  /** What is looked at. */
+  /** Subject of the difference. */
   readonly what: string;
-  /** What QEMU 7.2 does. */
+  /** Behaviour of QEMU 7.2. */
   readonly before: string;
-  /** What QEMU does from `major` on. */
+  /** Behaviour of QEMU from `major` on. */
   readonly since: string;
   /** The first major version that is known to do it; 7.2 is known not to. */
   readonly major: number;

@@ -1,7 +1,8 @@
-import { citations, type Clause, CLAUSES, sectionNumber } from "../../firmware/check/clauses.ts";
+import { type Clause, CLAUSES, sectionNumber } from "../../firmware/check/clauses.ts";
+import { citations } from "./citations.ts";
 import { outOfScope } from "./scope.ts";
 
-/** What is known of a clause. */
+/** State of a clause. */
 interface Decision {
   /** The clause. */
   readonly clause: Clause;

@@ -16,11 +16,11 @@ export interface Taken {
   /** Bytes of each readable element, and of each writable one. */
   readonly readable: readonly number[];
   readonly writable: readonly number[];
-  /** What the device wrote, and the length that it told; undefined until it returned the chain. */
+  /** Bytes that the device wrote, and the length that it told; undefined until it returned the chain. */
   written: Uint8Array | undefined;
 }
 
-/** What a {@linkcode record} saw. */
+/** Record of a {@linkcode record}. */
 export interface Recording {
   /** The chains, in the order in which the device took them. */
   readonly chains: Taken[];

@@ -20,7 +20,7 @@ import { wait } from "./wait.ts";
 export const deadline = 20_000;
 const text = new TextEncoder();
 
-/** What is done with each device that can be served. */
+/** A check of each device that can be served. */
 export const DEVICES: Readonly<Record<string, (vireo: Vireo, served: Served) => Promise<void>>> = {
   async blk({ blk }) {
     const data = noise(300_032, 3);

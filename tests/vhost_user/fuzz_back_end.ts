@@ -13,7 +13,7 @@ import {
 } from "@vireo/hal/vhost-user";
 import { openDescriptors } from "./wait.ts";
 
-/** What the front end is told to do, step by step. */
+/** Steps of the front end. */
 const STEPS = [
   "readFeatures",
   "writeFeatures",
@@ -28,12 +28,12 @@ const STEPS = [
   "reset",
 ] as const;
 /** A step, with the queue, offset or value that it is about. */
-export interface Step {
+interface Step {
   readonly call: typeof STEPS[number];
   readonly value: number;
 }
 
-/** What the back end does to its answers. */
+/** Lies of the back end about its answers. */
 const LIES = [
   "say nothing",
   "flip bits",
@@ -48,7 +48,7 @@ const LIES = [
   "leave",
 ] as const;
 /** A lie: which answer it is about, and what it is. */
-export interface Lie {
+interface Lie {
   readonly at: number;
   readonly kind: typeof LIES[number];
   readonly a: number;

@@ -15,9 +15,9 @@ export interface GuestStep {
   readonly [name: string]: unknown;
 }
 
-/** What to boot. */
+/** Options of the boot. */
 interface LinuxOptions {
-  /** What the guest does. */
+  /** Plan of the guest. */
   readonly plan: Omit<LinuxGuestPlan, "modules">;
   /** QEMU's arguments for the served devices. */
   readonly devices: readonly string[];

@@ -1,5 +1,5 @@
 /**
- * What runs in a guest whose Linux drives served devices with its own drivers: works on what the kernel
+ * The program in a guest whose Linux drives served devices with its own drivers: works on what the kernel
  * made of each device, and prints what it saw, a line of JSON for each step. Its argument is a
  * {@linkcode LinuxGuestPlan} as JSON.
  *
@@ -62,7 +62,7 @@ export default async function main([text]: readonly string[]): Promise<number> {
   return 0;
 }
 
-/** What the kernel says of its virtio devices. */
+/** Lists the virtio devices as the kernel reports them. */
 function devices(): unknown[] {
   const root = "/sys/bus/virtio/devices";
   return [...Deno.readDirSync(root)].map(({ name }) => {

@@ -1,4 +1,4 @@
-/** What a guest does, in this order. */
+/** Plan of a guest, in this order. */
 export interface LinuxGuestPlan {
   /** Kernel modules to load, by file name. */
   readonly modules: readonly string[];

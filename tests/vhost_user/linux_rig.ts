@@ -15,7 +15,7 @@ const MAC = "52:54:00:12:34:56";
 const SHRUNK = 2048;
 /** Virtio's status when all is well: acknowledged, a driver, its features, and ready. */
 const READY = 15;
-/** What Linux must have bound, by device id. */
+/** Drivers that Linux must have bound, by device id. */
 const BOUND = [
   { id: 1, driver: "virtio_net", status: READY },
   { id: 2, driver: "virtio_blk", status: READY },

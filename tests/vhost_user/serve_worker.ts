@@ -8,7 +8,7 @@ import { type ServerEvent, VhostUserServer } from "@vireo/emu/vhost-user";
 import { servedModel } from "../../firmware/serve/served_model.ts";
 import { DEFAULT_BOARD } from "../../firmware/target/options.ts";
 
-/** What a worker is to serve. */
+/** Devices that a worker must serve. */
 interface ServeRequest {
   readonly name: string;
   readonly path: string;
@@ -21,14 +21,14 @@ interface ServeRequest {
   readonly tap?: string | undefined;
 }
 
-/** What it says. */
+/** Answers of the worker. */
 export type ServeAnswer =
   | { readonly kind: "ready" }
   | { readonly kind: "event"; readonly event: ServerEvent }
   | { readonly kind: "done"; readonly result: unknown }
   | { readonly kind: "failed"; readonly message: string };
 
-/** What it is told: to serve, to call a method of the model, to count its descriptors, or to end. */
+/** Commands to it: serve, call a method of the model, count its descriptors, or end. */
 export type ServeCommand =
   | { readonly kind: "serve"; readonly request: ServeRequest }
   | { readonly kind: "call"; readonly method: string; readonly args: readonly unknown[] }
@@ -41,7 +41,7 @@ const scope = self as unknown as {
   postMessage(answer: ServeAnswer): void;
 };
 const cleanup = new AsyncDisposableStack();
-/** What was served last. */
+/** Server that was started last. */
 let server: VhostUserServer | undefined;
 let model: DeviceModel | undefined;
 

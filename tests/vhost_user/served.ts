@@ -16,7 +16,7 @@ export interface ServedOptions {
 export class Served implements AsyncDisposable {
   /** Path of the last device's socket. */
   path = "";
-  /** What happened at the socket so far. */
+  /** Events at the socket so far. */
   readonly events: ServerEvent[] = [];
   readonly #worker: Worker;
   readonly #folder: AsyncDisposable & { readonly path: string };

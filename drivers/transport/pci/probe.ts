@@ -19,7 +19,18 @@ export interface PciProbeOptions {
   readonly forceLegacy?: boolean | undefined;
 }
 
-/** Whether a function is a virtio device, by its ids: Linux's table of virtio-pci. */
+/**
+ * Whether a function is a virtio device, by its ids: Linux's table of virtio-pci.
+ *
+ * @example
+ * ```ts
+ * import { isVirtioPci } from "@vireo/drivers/transport";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(isVirtioPci({ vendor: 0x1af4, device: 0x1041 }), true);
+ * assertEquals(isVirtioPci({ vendor: 0x8086, device: 0x100e }), false);
+ * ```
+ */
 export function isVirtioPci({ vendor, device }: Pick<PciNode, "vendor" | "device">): boolean {
   return vendor === PCI_VENDOR_VIRTIO && device >= PCI_DEVICE_FIRST && device <= PCI_DEVICE_LAST;
 }

@@ -48,7 +48,7 @@ export interface Operation {
 }
 
 /** Outcome of a request: a status, and the result if it is OK. */
-export interface Result {
+interface Result {
   readonly status: number;
   readonly bytes: Uint8Array;
 }

@@ -5,123 +5,26 @@
  */
 import type { FeatureSet } from "@vireo/hal";
 import type { Chain, DeviceContext, DeviceQueue } from "../../device.ts";
+import { ArrayChain } from "../../testing/fake_chain.ts";
 import { WorkMeter } from "../../work.ts";
 
-/** Bytes of one element. */
-export interface Element {
-  readonly bytes: Uint8Array;
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  return Uint8Array.from(parts.flatMap((part) => [...part]));
 }
 
-/** A chain over plain byte arrays. */
-export class FakeChain implements Chain {
-  readonly head: number;
-  readonly #in: Uint8Array;
-  readonly #out: readonly Uint8Array[];
-  readonly readableLength: number;
-  readonly writableLength: number;
-  #read = 0;
-  #write = 0;
-  #end = 0;
+/** A chain over plain byte arrays, which get the device's bytes when it is pushed. */
+export class FakeChain extends ArrayChain {
+  readonly #parts: readonly Uint8Array[];
 
   constructor(head: number, readable: readonly Uint8Array[], writable: readonly Uint8Array[]) {
-    this.head = head;
-    this.readableLength = readable.reduce((sum, part) => sum + part.length, 0);
-    this.writableLength = writable.reduce((sum, part) => sum + part.length, 0);
-    this.#in = new Uint8Array(this.readableLength);
+    super(joined(readable), joined(writable), head);
+    this.#parts = writable;
+  }
+
+  /** Hands the driver what the device wrote. */
+  scatter(): void {
     let at = 0;
-    for (const part of readable) {
-      this.#in.set(part, at);
-      at += part.length;
-    }
-    this.#out = writable;
-  }
-
-  get readableLeft(): number {
-    return this.readableLength - this.#read;
-  }
-
-  get writableLeft(): number {
-    return this.writableLength - this.#write;
-  }
-
-  get written(): number {
-    return this.#end;
-  }
-
-  read(into: Uint8Array, offset = 0, length: number = into.length - offset): number {
-    const size = Math.min(length, this.readableLeft);
-    into.set(this.#in.subarray(this.#read, this.#read + size), offset);
-    this.#read += size;
-    return size;
-  }
-
-  readU8(): number {
-    return this.#little(1);
-  }
-
-  readU16(): number {
-    return this.#little(2);
-  }
-
-  readU32(): number {
-    return this.#little(4);
-  }
-
-  readU64(): number {
-    return this.#little(8);
-  }
-
-  skip(length: number): number {
-    const size = Math.min(length, this.readableLeft);
-    this.#read += size;
-    return size;
-  }
-
-  write(bytes: Uint8Array, offset = 0, length: number = bytes.length - offset): number {
-    const size = Math.min(length, this.writableLeft);
-    for (let i = 0; i < size; i++) this.#put(bytes[offset + i]!);
-    return size;
-  }
-
-  writeZeroes(length: number): number {
-    const size = Math.min(length, this.writableLeft);
-    for (let i = 0; i < size; i++) this.#put(0);
-    return size;
-  }
-
-  writeU8(value: number): void {
-    this.#put(value);
-  }
-
-  writeU16(value: number): void {
-    this.write(Uint8Array.of(value, value >>> 8));
-  }
-
-  writeU32(value: number): void {
-    this.write(Uint8Array.of(value, value >>> 8, value >>> 16, value >>> 24));
-  }
-
-  seekWrite(position: number): void {
-    this.#write = position;
-  }
-
-  #little(width: number): number {
-    let value = 0;
-    for (let i = 0; i < width; i++) value += (this.#in[this.#read + i] ?? 0) * 2 ** (8 * i);
-    this.skip(width);
-    return value;
-  }
-
-  #put(byte: number): void {
-    let at = this.#write++;
-    this.#end = Math.max(this.#end, this.#write);
-    for (const part of this.#out) {
-      if (at < part.length) {
-        part[at] = byte;
-        return;
-      }
-      at -= part.length;
-    }
+    for (const part of this.#parts) part.set(this.writable.subarray(at, at += part.length));
   }
 }
 
@@ -156,12 +59,14 @@ export class FakeDeviceQueue implements DeviceQueue {
   }
 
   push(chain: Chain, written: number = chain.written): void {
-    this.used.push({ head: chain.head, written });
-    this.batches.push(1);
+    this.pushAll([chain], [written]);
   }
 
   pushAll(chains: readonly Chain[], written: readonly number[]): void {
-    chains.forEach((chain, i) => this.used.push({ head: chain.head, written: written[i]! }));
+    chains.forEach((chain, i) => {
+      (chain as FakeChain).scatter();
+      this.used.push({ head: chain.head, written: written[i]! });
+    });
     this.batches.push(chains.length);
   }
 

@@ -61,7 +61,7 @@ export interface P9ServerState {
 }
 
 /** Data that is read or written besides a message. */
-export interface P9Data {
+interface P9Data {
   /** Takes what the driver sent behind a Twrite, at most so many bytes. */
   take(length: number): Uint8Array;
   /** Most data bytes that the answer has room for. */

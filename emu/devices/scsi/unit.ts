@@ -36,7 +36,7 @@ const good = (data: Uint8Array = NONE): ScsiOutcome => ({
 });
 
 /** CHECK CONDITION with sense data of the fixed format (SPC-4 §4.5.3). */
-export function check(key: number, asc: number, ascq = 0): ScsiOutcome {
+function check(key: number, asc: number, ascq = 0): ScsiOutcome {
   const sense = new Uint8Array(18);
   sense[0] = 0x70;
   sense[2] = key;

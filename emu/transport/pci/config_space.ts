@@ -79,6 +79,16 @@ export interface ConfigSpaceOptions {
  * PCI device id of a virtio device with these interfaces (virtio 1.4 §4.1.2.1).
  *
  * @throws {RangeError} If the device type has no legacy interface on PCI.
+ *
+ * @example
+ * ```ts
+ * import { pciDeviceId } from "@vireo/emu/core";
+ * import { DeviceId } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(pciDeviceId(DeviceId.BLOCK, "modern"), 0x1042);
+ * assertEquals(pciDeviceId(DeviceId.BLOCK, "transitional"), 0x1001);
+ * ```
  */
 export function pciDeviceId(deviceId: number, face: PciInterface): number {
   if (face === "modern") return PCI_MODERN_DEVICE_BASE + deviceId;
@@ -89,7 +99,18 @@ export function pciDeviceId(deviceId: number, face: PciInterface): number {
   );
 }
 
-/** Whether a device type has a legacy interface on PCI. */
+/**
+ * Whether a device type has a legacy interface on PCI.
+ *
+ * @example
+ * ```ts
+ * import { hasLegacyPciId } from "@vireo/emu/core";
+ * import { DeviceId } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals([hasLegacyPciId(DeviceId.NET), hasLegacyPciId(DeviceId.GPU)], [true, false]);
+ * ```
+ */
 export function hasLegacyPciId(deviceId: number): boolean {
   return PCI_TRANSITIONAL_DEVICE[deviceId] !== undefined;
 }

@@ -2,7 +2,7 @@ import type { DmaRegion } from "@vireo/hal";
 import type { Log } from "./log.ts";
 
 /** Byte that untouched memory of the arena holds. */
-export const BLANK = 0xee;
+const BLANK = 0xee;
 
 /**
  * The memory that the raw driver gives the device: rings from the front, buffers behind them. What is written

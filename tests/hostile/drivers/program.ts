@@ -78,11 +78,11 @@ export interface DriverProgram {
   readonly on: "mmio" | "mmio-packed" | "mmio-legacy" | "pci" | "pci-packed" | "pci-legacy";
   /** Whether the driver may use what makes rings hard to lie in. */
   readonly plain: boolean;
-  /** What is done, in order. */
+  /** Acts, in order. */
   readonly acts: readonly Act[];
 }
 
-/** What a run came to. */
+/** Result of a run. */
 interface DriverOutcome {
   /** Why it failed; undefined if it did not. */
   readonly failure: string | undefined;
@@ -239,7 +239,7 @@ const STUCK = ["RESET_TIMEOUT", "QUEUE_IN_USE", "DEVICE_REMOVED"];
 /** Why an ask is aborted. */
 const ENOUGH = new Error("enough");
 
-/** What the device is about to lie in. */
+/** The device's answers to come, in which it lies. */
 class Mouth {
   readonly #lengths: number[] = [];
   readonly #bytes: { readonly at: number; readonly bytes: Uint8Array }[] = [];

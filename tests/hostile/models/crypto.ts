@@ -17,7 +17,7 @@ const rig = (options: CryptoDeviceOptions = {}, how: RigOptions = {}) =>
 const header = (service: number, operation = 2): Uint8Array =>
   concat(bytesOf([4, service << 8 | operation]), new Uint8Array(12));
 
-/** What creating a session comes to: its status and id. */
+/** Creates a session, and returns its status and id. */
 async function create(
   it: Rig<CryptoDevice>,
   service: number,

@@ -48,13 +48,13 @@ const ON = 7;
 
 /** Writes of any kind by a hostile driver: configuration space is 6, a BAR has its own number. */
 export interface PciAccess {
-  /** What is written. */
+  /** Value that is written. */
   readonly to: number;
   /** Where in it. */
   readonly offset: number;
   /** Width in bytes. */
   readonly width: 1 | 2 | 4;
-  /** What is written there. */
+  /** Value that is written there. */
   readonly value: number;
 }
 
@@ -80,7 +80,7 @@ export class PciSlot {
     this.#lease.config.write16(COMMAND, ON);
   }
 
-  /** What a driver of slots takes it for. */
+  /** The device as a driver of slots sees it. */
   get slot(): MmioDevice {
     return this as unknown as MmioDevice;
   }

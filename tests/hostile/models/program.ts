@@ -57,12 +57,12 @@ export interface Program {
   readonly model: string;
   /** The ring and the interface. */
   readonly ring: "legacy" | "split" | "packed" | "pci" | "pci-packed" | "pci-legacy";
-  /** What is done, in order. */
+  /** Acts, in order. */
   readonly acts: readonly Act[];
 }
 
-/** What a run came to. */
-export interface Outcome {
+/** Result of a run. */
+interface Outcome {
   /** Why it failed; undefined if it did not. */
   readonly failure: string | undefined;
   /** Milliseconds of the act that took longest, and its number. */

@@ -1,5 +1,5 @@
 /**
- * What hostile drivers of device models have in common: a machine with one device, requests written by hand,
+ * The common parts of hostile drivers of device models: a machine with one device, requests written by hand,
  * and the rules that hold for every device whatever its driver does.
  *
  * @module
@@ -14,7 +14,7 @@ import { TURN_BUDGET } from "../../../emu/work.ts";
 
 /** One thing that a hostile driver does, and what must come of it. */
 export interface HostileCase {
-  /** What it does; clause ids in brackets. */
+  /** Behaviour of the driver; clause ids in brackets. */
   readonly name: string;
   /** Does it; `random` is seeded. */
   readonly run: (random: () => number) => void | Promise<void>;
@@ -40,7 +40,7 @@ interface RawElement {
 
 /** How to make a {@linkcode Rig}. */
 export interface RigOptions extends Partial<Omit<MachineOptions, "devices">> {
-  /** What the driver accepts; all but EVENT_IDX and INDIRECT_DESC by default. */
+  /** Features that the driver accepts; all but EVENT_IDX and INDIRECT_DESC by default. */
   readonly features?: (offered: FeatureSet) => FeatureSet;
   /** Whether the device is set up at once; true by default. */
   readonly init?: boolean;
@@ -93,7 +93,7 @@ export class Rig<M extends DeviceModel> implements AsyncDisposable {
     return this.machine.device(0);
   }
 
-  /** What the device noted against its driver. */
+  /** Notes of the device against its driver. */
   get log(): string[] {
     return this.device.log.map(({ register, reason }) => `${register}: ${reason}`);
   }

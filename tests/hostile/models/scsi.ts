@@ -65,7 +65,7 @@ function request(lun: readonly number[], cdb: readonly number[], id = 1): Uint8A
   return bytes;
 }
 
-/** What a response says: response code, status, sense key and additional codes. */
+/** Takes a response apart: response code, status, sense key and additional codes. */
 function told(bytes: Uint8Array): { response: number; status: number; sense: number[] } {
   const sense = bytes.subarray(RESPONSE);
   return { response: bytes[11]!, status: bytes[10]!, sense: [sense[2]!, sense[12]!, sense[13]!] };

@@ -1,5 +1,5 @@
 /**
- * What the fuzzer knows of each device model: how to make one, what its requests look like, and what its host does.
+ * The device models as the fuzzer knows them: how to make one, its requests, and the acts of its host.
  *
  * @module
  */
@@ -52,7 +52,7 @@ export interface FuzzSubject {
   readonly alive: number;
   /** Whether it has split rings only. */
   readonly splitOnly?: boolean;
-  /** What its host may do at any time. */
+  /** Acts that its host may do at any time. */
   readonly host?: readonly ((model: never) => void)[];
 }
 
