@@ -210,7 +210,7 @@ Deno.test("hostile: gpu: memory of a picture that the host will not let go waits
   assertEquals(rig.dma.live, live);
 });
 
-Deno.test("hostile: gpu: memory of pictures that are taken away in vain is back after the reset", async () => {
+Deno.test("hostile: gpu: memory of pictures that the host never took away is back after the reset", async () => {
   await using rig = await Rig.open(gpuDriver, new GpuDevice());
   const gpu = rig.instance;
   const live = rig.dma.live;
