@@ -348,6 +348,31 @@ Deno.test("mmio takes a queue down and reads it back (drv.mmio.layout.12)", () =
   assertEquals(legacy.log, ["w QueueSel 0x0", "w QueuePFN 0x0"]);
 });
 
+Deno.test("mmio selects a queue again whatever was done since it was looked at", async () => {
+  const between: readonly ((transport: MmioTransport) => void | Promise<void>)[] = [
+    (transport) => transport.disableQueue(1),
+    (transport) => void transport.queueMaxSize(1),
+    (transport) => transport.enableQueue(1, SPLIT),
+    (transport) => transport.reset(),
+    (transport) => transport.resetQueue(1),
+    (transport) => transport.disableQueue(0),
+  ];
+  for (const [i, act] of between.entries()) {
+    const [device, transport] = open({ queues: [8, 8] });
+    transport.queueMaxSize(0);
+    await act(transport);
+    device.log.length = 0;
+    transport.enableQueue(0, SPLIT);
+    assertEquals(device.log[0], "w QueueSel 0x0", `after act ${i}`);
+  }
+  // Nothing in between: it is still selected.
+  const [device, transport] = open({ queues: [8, 8] });
+  transport.queueMaxSize(0);
+  device.log.length = 0;
+  transport.enableQueue(0, SPLIT);
+  assertEquals(device.log[0], "w QueueSize 0x8");
+});
+
 Deno.test("mmio reports a queue that the device keeps", () => {
   const [, transport] = open({ reads: { QueueReady: 1 } });
   const error = assertThrows(() => transport.disableQueue(0), VireoError);

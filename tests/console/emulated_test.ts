@@ -1,6 +1,12 @@
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import { VireoError } from "@vireo/hal";
-import { ConsoleDevice, loopbackPort } from "@vireo/emu";
+import { ConsoleDevice, loopbackPort, streamPipe } from "@vireo/emu";
 import type { DeviceModel } from "../../emu/device.ts";
 import { DirectWire } from "../direct_wire.ts";
 import { type Console, consoleDriver, type Port } from "../../drivers/console/mod.ts";
@@ -241,6 +247,26 @@ Deno.test("removing the driver ends readers, writers and waiters, and frees all 
   for (const error of await Promise.all(ended)) assertEquals(error.code, "PORT_CLOSED");
   assertEquals((await waiting).code, "DEVICE_REMOVED");
   assertEquals(booted.instance.ports, []);
+});
+
+Deno.test("a port that was removed says so, whether it was open, had bytes, or neither", async () => {
+  for (const [opens, sends] of [[true, false], [false, true], [false, false], [true, true]]) {
+    const { device: end, host } = streamPipe();
+    const booted = await boot(new ConsoleDevice({ ports: [{ backend: end }] }));
+    const port = await booted.instance.port(undefined, SOON);
+    port.open();
+    if (sends) await host.writable.getWriter().write(utf8("left"));
+    // A console's bytes wait for its next opener.
+    await new Promise((resolve) => setTimeout(resolve));
+    if (!opens) port.close();
+    await booted[Symbol.asyncDispose]();
+    const what = `open ${opens}, bytes ${sends}`;
+    if (opens && sends) assertEquals(await port.read(SOON), utf8("left"), what);
+    const error = await assertRejects(() => port.read(SOON), VireoError);
+    assertStringIncludes(error.message, "Port was removed", what);
+    const refused = await assertRejects(() => port.write(utf8("x"), SOON), VireoError);
+    assertStringIncludes(refused.message, "Port was removed", what);
+  }
 });
 
 Deno.test("emergency write goes to the host's sink, at any time", async () => {

@@ -129,6 +129,19 @@ for (const { name, device, stateless } of MODES) {
   }
 }
 
+Deno.test("crypto: a part of a block is refused, before and after whole ones", async () => {
+  await using rig = await boot();
+  await using cipher = await rig.crypto.cipher(CryptoCipher.AES_CBC, random(16), SOON);
+  const iv = random(16);
+  for (const length of [1, 15, 17, 33]) {
+    for (const run of [cipher.encrypt.bind(cipher), cipher.decrypt.bind(cipher)]) {
+      const error = await assertRejects(() => run(iv, random(length), SOON), VireoError);
+      assertEquals(error.code, "BAD_STATUS", `${length} bytes: ${error.message}`);
+    }
+  }
+  assertEquals((await cipher.encrypt(iv, random(32), SOON)).length, 32);
+});
+
 Deno.test("crypto: many requests at once come back in another order, each with its own answer", async () => {
   await using rig = await boot({ queues: 4, reverse: true });
   await using hash = await rig.crypto.hash(CryptoHash.SHA_256);

@@ -189,7 +189,12 @@ Deno.test("gpu: what the device refuses is a typed error, and nothing is lost", 
   );
   await assertRejects(() => rig.gpu.create(0, 10), RangeError, "0 by 10");
   await using picture = await rig.gpu.create(10, 10);
-  assertEquals(await code(() => rig.gpu.setScanout(5, picture)), "COMMAND_REFUSED");
+  const refused = await assertRejects(() => rig.gpu.setScanout(5, picture), VireoError);
+  assertEquals([refused.code, refused.seen, refused.expected], [
+    "COMMAND_REFUSED",
+    "ERR_INVALID_SCANOUT_ID",
+    "OK_NODATA",
+  ]);
   const outside = { x: 5, y: 5, width: 6, height: 1 };
   assertEquals(await code(() => rig.gpu.transfer(picture, outside)), "COMMAND_REFUSED");
   assertEquals(await code(() => rig.gpu.setScanout(0, picture, outside)), "COMMAND_REFUSED");

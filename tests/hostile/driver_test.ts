@@ -216,6 +216,24 @@ Deno.test("hostile: gpu: memory of a picture that the host will not let go waits
   assertEquals(rig.dma.live, live);
 });
 
+Deno.test("hostile: gpu: memory of pictures that the host never took away is back after the reset", async () => {
+  await using rig = await Rig.open(gpuDriver, new GpuDevice());
+  const gpu = rig.instance;
+  const live = rig.dma.live;
+  // The host does not answer in time, or not at all.
+  const [slow, late] = [await gpu.create(8, 8, SOON), await gpu.create(8, 8, SOON)];
+  rig.hold();
+  assertEquals(await code(() => gpu.unref(slow, { deadline: 20 })), "TIMEOUT");
+  assertEquals(rig.dma.live > live, true);
+  rig.device.queues[0]!.break(new VireoError("HOST_ERROR", "as the test wants"));
+  await turn();
+  assertEquals(await code(() => gpu.unref(late, SOON)), "HOST_ERROR");
+  await rig.fail(SOON);
+  assertEquals(rig.dma.live, live);
+  await gpu.unref(await gpu.create(8, 8, SOON), SOON);
+  assertEquals(rig.dma.live, live);
+});
+
 Deno.test("[drv.crypto.config.2] crypto: no request goes while the device is not ready", async () => {
   const model = new CryptoDevice();
   await using rig = await Rig.open(cryptoDriver, model);
@@ -287,6 +305,13 @@ Deno.test("[drv.crypto.sym.1] crypto: a session's number keeps its 64 bits", asy
         queue!.push(chain, chain.writableLength);
         continue;
       }
+      if (chain.writableLength === 1) {
+        // Destroying one: the session's number follows the header of 16 bytes.
+        seen.push([...head.subarray(16, 24)]);
+        chain.writeU8(0);
+        queue!.push(chain);
+        continue;
+      }
       chain.writeU32(0x76543210);
       chain.writeU32(0xfedcba98);
       chain.writeZeroes(8);
@@ -297,7 +322,10 @@ Deno.test("[drv.crypto.sym.1] crypto: a session's number keeps its 64 bits", asy
   await using rig = await Rig.open(cryptoDriver, model);
   const cipher = await rig.instance.cipher(CryptoCipher.AES_CBC, new Uint8Array(16), SOON);
   await cipher.encrypt(new Uint8Array(16), new Uint8Array(16), SOON);
-  assertEquals(seen, [[0x10, 0x32, 0x54, 0x76, 0x98, 0xba, 0xdc, 0xfe]]);
+  const id = [0x10, 0x32, 0x54, 0x76, 0x98, 0xba, 0xdc, 0xfe];
+  assertEquals(seen, [id]);
+  await cipher.close(SOON);
+  assertEquals(seen, [id, id, id], "both directions are destroyed");
 });
 
 Deno.test("[drv.net.mq.4] net: nothing is sent on a transmit queue that was given up", async () => {
@@ -494,6 +522,20 @@ Deno.test("hostile: rpmsg: two services of one name are two, and 1024 are rememb
   await using rig = await Rig.open(rpmsgDriver, new RpmsgDevice({ services }));
   while (rig.instance.counters.tooManyServices < 76) await turn();
   assertEquals([rig.instance.channels.length, rig.instance.counters.malformed], [1024, 0]);
+});
+
+Deno.test("hostile: console: a host that closed its side during a suspend is closed afterwards", async () => {
+  const model = new ConsoleDevice({ ports: [{ backend: loopbackPort() }], multiport: true });
+  await using rig = await Rig.open(consoleDriver, model);
+  const port = (await rig.instance.port(0, SOON)).open();
+  await port.hostOpened(SOON);
+  await rig.bus.freeze();
+  model.ports.get(0)!.closeHost();
+  await rig.bus.restore();
+  await turn();
+  assertEquals(port.hostOpen, false);
+  model.ports.get(0)!.openHost();
+  await port.hostOpened(SOON);
 });
 
 Deno.test("hostile: console: a probe that fails after its buffers were made frees them", async () => {

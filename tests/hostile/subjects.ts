@@ -261,6 +261,7 @@ export const SUBJECTS: readonly Subject[] = [
         list: (limits) => tree.list("", limits),
         read: (limits) => file.read(0, 5000, limits),
         write: (limits) => file.write(0, pattern(5000), limits),
+        readFile: (limits) => tree.readFile("c", limits),
       };
     },
   }),

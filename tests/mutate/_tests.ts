@@ -61,6 +61,6 @@ export function nearestTests(
       i < MOST && (own(test) === 0 || steps === 1 || shared && i < LEAST)
     )
     .map(([test]) => test);
-  const name = device === "p9" && room === "emu" ? "(?:9p|p9)" : device.replace("_", "-");
+  const name = device === "p9" ? "(?:9p|p9)" : device.replace("_", "-");
   return { near, hostile: [...HOSTILE[room!] ?? []], filter: `/\\b${name}\\b/` };
 }

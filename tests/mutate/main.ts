@@ -12,6 +12,7 @@
 import { parseArgs } from "node:util";
 import { seeded } from "../hostile/liar.ts";
 import { nearestTests } from "./_tests.ts";
+import { isEquivalent } from "./_equivalents.ts";
 import { candidates, type Mutation } from "./_mutations.ts";
 import { SOURCES } from "../sources.ts";
 
@@ -84,7 +85,9 @@ try {
       .filter((path) => places.size === 0 || values.at.some((at) => at.startsWith(`${path}:`)))
       .filter((path) => ROOMS[room]!.test(path) && !LEFT_OUT.test(path))
       .sort();
-    const all: Mutation[] = files.flatMap((path) => candidates(path, Deno.readTextFileSync(path)));
+    const all: Mutation[] = files
+      .flatMap((path) => candidates(path, Deno.readTextFileSync(path)))
+      .filter((mutation) => !isEquivalent(mutation));
     let [killed, invalid] = [0, 0];
     const survived: Mutation[] = [];
     while (killed + survived.length < count && all.length > 0) {

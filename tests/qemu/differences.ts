@@ -24,7 +24,9 @@ type QemuDifferenceName =
   | "NO_AKCIPHER"
   | "UDMABUF"
   | "MULTITOUCH"
-  | "USO";
+  | "USO"
+  | "FRONT_END_BITS"
+  | "FRONT_END_VECTORS";
 
 /** Everything that the tests expect otherwise of one version than of another. */
 export const QEMU_DIFFERENCES: Readonly<Record<QemuDifferenceName, QemuDifference>> = {
@@ -79,6 +81,20 @@ export const QEMU_DIFFERENCES: Readonly<Record<QemuDifferenceName, QemuDifferenc
     since: "a touch screen of ten fingers",
     major: 10,
     reason: "A new device; `--with input=multitouch` is for the emulator alone",
+  },
+  FRONT_END_BITS: {
+    what: "vhost-user: ring features of a back end that offers neither INDIRECT_DESC nor EVENT_IDX",
+    before: "both are accepted without an offer",
+    since: "what is offered",
+    major: 10,
+    reason: "A fault: QEMU set the bits itself; a back end must honour them all the same",
+  },
+  FRONT_END_VECTORS: {
+    what: "vhost-user: net on PCI, a driver that asks for pending vectors",
+    before: "QEMU ends by a null pointer",
+    since: "they are read",
+    major: 10,
+    reason: "A fault: before, such a device must have no vectors (`vectors=0`)",
   },
 };
 

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { ip } from "../ip_tool.ts";
 import { noise } from "../noise.ts";
-import { qemuVersion } from "../qemu/version.ts";
+import { QEMU_DIFFERENCES, qemuVersion } from "../qemu/mod.ts";
 import { temporaryFolder } from "./daemon.ts";
 import { bootLinux, type GuestStep, type LinuxKernel } from "./linux.ts";
 import { type LinuxGuestPlan, MIB, stamp } from "./linux_plan.ts";
@@ -138,8 +138,8 @@ export class LinuxRig implements AsyncDisposable {
   }
 
   #devices(major: number): string[] {
-    // QEMU 7.2 ends by a null pointer when a driver asks for pending vectors of a network device behind vhost.
-    const net = `virtio-net-pci,netdev=n0,mac=${MAC}${major < 10 ? ",vectors=0" : ""}`;
+    const vectors = major < QEMU_DIFFERENCES.FRONT_END_VECTORS.major ? ",vectors=0" : "";
+    const net = `virtio-net-pci,netdev=n0,mac=${MAC}${vectors}`;
     return [...this.#paths].flatMap(([name, path]) => [
       "-chardev",
       `socket,id=${name},path=${path}`,

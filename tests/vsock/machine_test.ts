@@ -205,6 +205,8 @@ Deno.test("vsock: nobody listens, nobody answers, and a type that is not there",
     (await assertRejects(run, VireoError)).code;
   assertEquals(await code(() => rig.vsock.connect(1, { deadline: 10 })), "TIMEOUT");
   assertEquals(await code(() => rig.vsock.connect(1, { type: SEQPACKET })), "UNSUPPORTED");
+  const listen = assertThrows(() => rig.vsock.listen(1, { type: SEQPACKET }), VireoError);
+  assertEquals(listen.code, "UNSUPPORTED");
   const signal = AbortSignal.abort(new Error("enough"));
   await assertRejects(() => rig.vsock.connect(1, { signal }), Error, "enough");
   await using other = await boot();

@@ -147,10 +147,8 @@ export abstract class PciTransport {
 
   /** Reads the ISR and keeps what it read, because that clears it. */
   peekInterruptCause(): number {
-    const isr = this.isr();
-    // A removed function counts as a cause, so that taking it reports the removal.
-    if (isr === ALL_ONES && !this.isPresent()) return CAUSES;
-    return this.#cause |= isr & CAUSES;
+    // A removed function reads as ones, and so has every cause: taking it reports the removal.
+    return this.#cause |= this.isr() & CAUSES;
   }
 
   /** Whether the function still answers. */

@@ -101,6 +101,10 @@ Deno.test("pci modern knows which queues there are", () => {
     0,
     0,
   ]);
+  // Queues past the last one are not even selected.
+  fn.takeLog();
+  transport.queueMaxSize(2);
+  assertEquals(fn.takeLog().filter((line) => line.includes("queue_select")), []);
   fn.queues[0]!.enabled = 1;
   const used = assertThrows(() => transport.queueMaxSize(0), VireoError);
   assertEquals(fields(used), {
@@ -112,6 +116,13 @@ Deno.test("pci modern knows which queues there are", () => {
   });
   const none = assertThrows(() => transport.enableQueue(2, RING), VireoError);
   assertEquals(none.code, "QUEUE_UNAVAILABLE");
+});
+
+Deno.test("pci modern sets up a queue of one descriptor", () => {
+  const [fn, transport] = modern();
+  transport.enableQueue(0, { ...RING, size: 1 });
+  transport.startQueues();
+  assertEquals(fn.queues[0]!.enabled, 1);
 });
 
 Deno.test("pci modern refuses a queue whose own reset has not ended", () => {
@@ -127,6 +138,7 @@ for (
   const [what, ring, code] of [
     ["size 0", { ...RING, size: 0 }, "QUEUE_SIZE"],
     ["size 9 of 8", { ...RING, size: 9 }, "QUEUE_SIZE"],
+    ["size 4.5", { ...RING, size: 4.5 }, "QUEUE_SIZE"],
     ["a misaligned table", { ...RING, desc: 0x1008 }, "QUEUE_ADDRESS"],
     ["a misaligned driver area", { ...RING, driver: 0x1001 }, "QUEUE_ADDRESS"],
     ["a misaligned device area", { ...RING, device: 0x1002 }, "QUEUE_ADDRESS"],

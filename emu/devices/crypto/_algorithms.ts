@@ -83,6 +83,8 @@ export const OFFERED: Readonly<Record<number, readonly number[]>> = {
 
 /** Bytes that the tag of GCM may have (NIST SP 800-38D §5.2.1.2). */
 const GCM_TAGS: readonly number[] = [4, 8, 12, 13, 14, 15, 16];
+/** `max_auth_key_len` of the configuration, in bytes. */
+export const MAX_AUTH_KEY = 128;
 /** Bits of the largest modulus: twice as many take eight times as long. */
 const MAX_MODULUS = 4096;
 
@@ -93,6 +95,7 @@ const MAX_MODULUS = 4096;
 export function checkSession(session: Session): number {
   const { service, algo, key } = session;
   if (!OFFERED[service]?.includes(algo)) return CryptoStatus.NOTSUPP;
+  if (service === CryptoService.MAC && key.length > MAX_AUTH_KEY) return CryptoStatus.ERR;
   const aes = service === CryptoService.CIPHER || service === CryptoService.AEAD;
   if (aes && ![16, 24, 32].includes(key.length)) return CryptoStatus.ERR;
   // The library that computes has no GCM of 192 bits; raw RSA is a power without padding, and insecure.

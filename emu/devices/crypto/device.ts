@@ -29,7 +29,14 @@ import type {
   ModelUsage,
   QueueSpec,
 } from "../../device.ts";
-import { checkSession, compute, OFFERED, type Operation, type Session } from "./_algorithms.ts";
+import {
+  checkSession,
+  compute,
+  MAX_AUTH_KEY,
+  OFFERED,
+  type Operation,
+  type Session,
+} from "./_algorithms.ts";
 
 /** Options of {@linkcode CryptoDevice}. */
 export interface CryptoDeviceOptions {
@@ -58,9 +65,8 @@ interface Served {
 const MAX_KEY = 4096;
 /** `op_type` of a cipher that is chained with a hash, which the device does not do. */
 const CRYPTO_SYM_CHAIN = 2;
-/** `max_cipher_key_len` and `max_auth_key_len` of the configuration, in bytes. */
+/** `max_cipher_key_len` of the configuration, in bytes. */
 const MAX_CIPHER_KEY = 32;
-const MAX_AUTH_KEY = 128;
 /** Steps that an operation with an RSA key counts for: it takes milliseconds, where others take microseconds. */
 const RSA_STEPS = 1 << 14;
 const SERVICES = Object.values(CryptoService);
@@ -307,9 +313,7 @@ export class CryptoDevice implements DeviceModel {
       ? 0
       : word(1);
     const key = read(keyLength);
-    if (key === undefined || (service === CryptoService.MAC && keyLength > MAX_AUTH_KEY)) {
-      return undefined;
-    }
+    if (key === undefined) return undefined;
     switch (service) {
       case CryptoService.CIPHER: {
         const type = view.getUint32(CRYPTO_SYM_OP_TYPE.SESSION, true);

@@ -189,6 +189,20 @@ Deno.test("9p device: fids and names that are none are refused", async () => {
   assertEquals(client.machine.violations(), []);
 });
 
+Deno.test("9p device: requests that are held count as kept, beside fids", async () => {
+  const client = new Client(new MemoryTree(), { hold: true });
+  await client.good(100, u32(8192), "9P2000.L");
+  const [queue] = client.mock.queues;
+  for (const fid of [0, 1, 2]) {
+    const read = message(104, fid, u32(fid), u32(0xffffffff), "me", "", u32(0));
+    void queue!.add([{ read }, { write: 100 }]);
+  }
+  queue!.kick();
+  assertEquals([client.model.held, client.model.usage().items], [3, 3]);
+  client.model.release();
+  assertEquals([client.model.held, client.model.usage().items], [0, 3], "fids");
+});
+
 Deno.test("9p device: what is made is answered with its id", async () => {
   const tree = new MemoryTree();
   const client = await new Client(tree).open();
@@ -204,6 +218,34 @@ Deno.test("9p device: what is made is answered with its id", async () => {
     [2, tree.stat(["l"]).path],
     [0x80, tree.stat(["d"]).path],
   ]);
+});
+
+Deno.test("9p device: a read-only tree refuses each kind of change, and stays as it is", async () => {
+  const tree = new MemoryTree({ "d/f": "one", g: "two" }, { readOnly: true });
+  const client = await new Client(tree).open();
+  assertEquals([await client.walk(0, 1, "d"), await client.walk(0, 2, "d", "f")], [1, 2]);
+  const before = [tree.stat(["d"]), tree.stat(["d", "f"]), tree.stat([])];
+  const [READ, WRITE, READ_WRITE, TRUNCATE] = [0, 1, 2, 0x200];
+  for (const flags of [WRITE, READ_WRITE, READ | TRUNCATE]) {
+    await client.bad(EROFS, 12, u32(2), u32(flags));
+  }
+  await client.bad(EROFS, 14, u32(0), "new", u32(READ), u32(0o644), u32(0));
+  await client.bad(EROFS, 16, u32(0), "new", "g", u32(0));
+  await client.bad(EROFS, 72, u32(0), "new", u32(0o755), u32(0));
+  await client.bad(EROFS, 74, u32(0), "g", u32(1), "g");
+  await client.bad(EROFS, 76, u32(0), "g", u32(0));
+  const none: Field = [0, 8];
+  // Mode, size, times: each alone.
+  for (const valid of [1, 8, 16, 32]) {
+    const numbers = [u32(valid), u32(0o600), u32(0), u32(0), none, none, none, none, none];
+    await client.bad(EROFS, 26, u32(2), ...numbers);
+  }
+  await client.walk(0, 3, "g");
+  await client.bad(EROFS, 122, u32(3));
+  assertEquals(client.model.fids, 3, "a fid is gone whether its file was removed or not");
+  assertEquals([tree.stat(["d"]), tree.stat(["d", "f"]), tree.stat([])], before);
+  assertEquals([tree.list([]), tree.list(["d"])], [["d", "g"], ["f"]]);
+  await client.good(12, u32(2), u32(READ));
 });
 
 Deno.test("9p device: memory does not grow by the driver's numbers", async () => {

@@ -140,6 +140,26 @@ export const BALLOON: HostileSuite = {
       },
     },
     {
+      name: "statistics that are wanted before there is a buffer, or after it went, wait for one",
+      async run() {
+        await using it = rig({ ring: { ringReset: true } });
+        let told: ReadonlyMap<number, number> | undefined;
+        const ask = (): void => void it.model.refresh().then((values) => told = values);
+        ask();
+        const report = it.scratch(10);
+        report.bytes.set(bytesOf([2, 1], [8, 77]));
+        it.raw(STATS, [{ address: report.address, length: 10 }]);
+        await it.turn();
+        assertEquals([[...told ?? []], it.queue(STATS).usedIndex], [[[1, 77]], 0]);
+        it.driver.slot.write32(0x30, STATS);
+        it.driver.slot.write32(0xc0, 1);
+        told = undefined;
+        ask();
+        await it.turn();
+        assertEquals([told, it.log], [undefined, []]);
+      },
+    },
+    {
       name: "pages, poison and the round of hints are in a snapshot",
       async run() {
         await using it = rig();

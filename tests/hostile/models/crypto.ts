@@ -83,6 +83,48 @@ export const CRYPTO: HostileSuite = {
       },
     },
     {
+      name:
+        "requests of one notification are answered in their order, or the other way where that is asked for",
+      async run() {
+        for (const reverse of [undefined, false, true]) {
+          await using it = rig(reverse === undefined ? {} : { reverse });
+          const order: number[] = [];
+          for (const i of [0, 1, 2]) {
+            const read = concat(bytesOf([4, 99 << 8]), new Uint8Array(68));
+            void it.queue(DATA).add([{ read }, { write: 1 }]).then(() => order.push(i));
+          }
+          it.queue(DATA).kick();
+          it.driver.interrupt();
+          await it.turn();
+          assertEquals(order, reverse === true ? [2, 1, 0] : [0, 1, 2]);
+        }
+      },
+    },
+    {
+      name: "a MAC without a session takes no longer key than one with a session",
+      async run() {
+        await using it = rig();
+        const ask = async (keyLength: number): Promise<[status: number, written: boolean]> => {
+          const body = new Uint8Array(48);
+          body.set(bytesOf([4, SHA_256], [4, keyLength], [4, 3], [4, 32]));
+          const key = new Uint8Array(keyLength).fill(5);
+          const request = concat(
+            bytesOf([4, MAC << 8]),
+            new Uint8Array(20),
+            body,
+            key,
+            bytesOf([4, 1]),
+          );
+          const answer = await it.send(DATA, request, 33);
+          return [answer[32]!, answer.subarray(0, 32).some((byte) => byte !== 0)];
+        };
+        assertEquals(await ask(128), [OK, true]);
+        assertEquals(await ask(129), [ERR, false]);
+        assertEquals(await ask(4096), [ERR, false]);
+        assertEquals(await ask(4097), [ERR, false]);
+      },
+    },
+    {
       name: "a request that fails writes its status, and not the gigabytes before it",
       async run() {
         await using it = rig({}, { memorySize: 16 << 20 });

@@ -155,7 +155,9 @@ export class Rig<M extends DeviceModel> implements AsyncDisposable {
 
   /** Moves the driver to another machine's device, by way of a snapshot as plain data. */
   moveTo<R extends Rig<M>>(next: R): R {
+    const usage = this.model.usage?.();
     next.machine.restore(structuredClone(this.machine.snapshot()));
+    if (next.model.name !== "vsock") assertEquals(next.model.usage?.(), usage);
     this.driver.moveTo(next.machine);
     return next;
   }

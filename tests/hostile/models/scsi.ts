@@ -15,6 +15,7 @@ class CountingDisk {
   readonly memory = undefined;
   zeroed: number[][] = [];
   largest = 0;
+  flushes = 0;
   read(_offset: number, into: Uint8Array, start: number, length: number): void {
     this.largest = Math.max(this.largest, into.length);
     into.fill(0x5a, start, start + length);
@@ -22,7 +23,9 @@ class CountingDisk {
   write(_offset: number, from: Uint8Array): void {
     this.largest = Math.max(this.largest, from.length);
   }
-  flush(): void {}
+  flush(): void {
+    this.flushes++;
+  }
   zero(offset: number, length: number): void {
     this.zeroed.push([offset, length]);
   }
@@ -285,6 +288,49 @@ export const SCSI: HostileSuite = {
         abort.set(bytesOf([4, 1], [4, 0xffffffff]), 16);
         await it.send(CONTROL, abort, 1);
         assertEquals(it.model.held, 1);
+      },
+    },
+    {
+      name: "WRITE SAME clears for a block of zeroes alone, and repeats any other",
+      async run() {
+        await using it = rig();
+        const same = [0x41, 0, 0, 0, 0, 3, 0, 0, 2];
+        const blocks = [
+          new Uint8Array(512).fill(0x5a),
+          new Uint8Array(512).fill(0x5a, 1),
+          new Uint8Array(512).fill(0x5a, 0, 511),
+        ];
+        for (const block of blocks) {
+          it.disk.largest = 0;
+          const data = concat(request(lunOf(0, 0), same), block);
+          assertEquals(told(await it.send(REQUEST, data, RESPONSE + SENSE)).status, 0);
+          assertEquals([it.disk.zeroed, it.disk.largest > 0], [[], true]);
+        }
+        const zeroes = concat(request(lunOf(0, 0), same), new Uint8Array(512));
+        await it.send(REQUEST, zeroes, RESPONSE + SENSE);
+        assertEquals(it.disk.zeroed, [[3 * 512, 2 * 512]]);
+      },
+    },
+    {
+      name: "a query for notifications is answered whole: none, and OK",
+      async run() {
+        await using it = rig();
+        const query = concat(bytesOf([4, 1]), Uint8Array.from(lunOf(0, 0)), bytesOf([4, 0xff]));
+        const { bytes, written } = await it.driver.request(CONTROL, [
+          { read: query },
+          { write: 9 },
+        ]);
+        assertEquals([[...bytes[0]!.subarray(0, 5)], written], [[0, 0, 0, 0, 0], 5]);
+      },
+    },
+    {
+      name: "SYNCHRONIZE CACHE of either length flushes the disk",
+      async run() {
+        await using it = rig();
+        for (const [cdb, flushes] of [[[0x35], 1], [[0x91], 2], [[0], 2]] as const) {
+          await it.send(REQUEST, request(lunOf(0, 0), cdb), RESPONSE + SENSE);
+          assertEquals(it.disk.flushes, flushes);
+        }
       },
     },
     {
