@@ -1,12 +1,12 @@
 import type { BindNotice } from "@vireo/drivers/bus";
 import { deviceName } from "@vireo/hal";
-import { interruptible } from "../terminal/interrupts.ts";
+import { INTERRUPTED, interruptible } from "../terminal/interrupts.ts";
 import { toFileUrl } from "../terminal/paths.ts";
 import type { BoardOptions } from "../target/options.ts";
 import { moduleMistake } from "../terminal/module_mistake.ts";
 import { inGuest } from "../terminal/environment.ts";
 import { report, say } from "../terminal/report.ts";
-import { UsageError } from "../terminal/usage.ts";
+import { Finished, UsageError } from "../terminal/usage.ts";
 import type { Vireo, VireoMain } from "../vireo.ts";
 import { openVireo } from "../session.ts";
 
@@ -199,35 +199,62 @@ export async function checkTypes(script: string): Promise<void> {
   throw new UsageError(`run: the types of ${script} are wrong`);
 }
 
+/** Signals that end `run --watch`, and the exit code of each. */
+const ENDS = { SIGINT: INTERRUPTED, SIGTERM: 143, SIGHUP: 129 } as const;
+
 /**
  * `vireo run --watch`: runs the same command line without `--watch`, again whenever the script or a module
- * that it imports changes. One that cannot be loaded is run again as soon as it has been mended.
+ * that it imports changes. One that cannot be loaded is run again as soon as it has been mended. It ends at
+ * a signal, after the script, which gets the signal too.
  *
  * @throws {UsageError} If the file is missing.
+ * @throws {Finished} If a signal ended it.
  */
-export async function watch(script: string): Promise<void> {
+export async function watch(script: string): Promise<never> {
   await checkFile(script);
   const main = new URL("../main.ts", import.meta.url).pathname;
   // The first one is ours: what stands behind the script is its own.
   const again = Deno.args.toSpliced(Deno.args.indexOf("--watch"), 1);
+  let child: Deno.ChildProcess | undefined;
+  let exitCode: number | undefined;
+  const ended = Promise.withResolvers<undefined>();
+  for (const [signal, code] of Object.entries(ENDS) as [Deno.Signal, number][]) {
+    Deno.addSignalListener(signal, () => {
+      exitCode ??= code;
+      end(child, signal);
+      ended.resolve(undefined);
+    });
+  }
   for (;;) {
     const modules = await modulesOf(script);
     // The folders, because editors replace files instead of writing to them.
     const folders = new Set([...modules].map((path) => path.replace(/[^/]*$/, "")));
     using changes = Deno.watchFs([...folders], { recursive: false });
-    const child = new Deno.Command(Deno.execPath(), {
+    if (exitCode !== undefined) throw new Finished(exitCode);
+    child = new Deno.Command(Deno.execPath(), {
       args: ["run", "-A", "--quiet", "--config", CONFIG, main, ...again],
       stdin: "null",
+      // Ctrl-C goes to every process of the terminal's group: to this one alone, which hands it on.
+      detached: true,
     }).spawn();
-    const changed = await firstChange(changes, modules);
-    try {
-      child.kill("SIGTERM");
-    } catch (error) {
-      // It ended by itself: its status tells.
-      if (!(error instanceof TypeError)) throw error;
-    }
+    const change = firstChange(changes, modules);
+    // After a signal nobody waits for it.
+    change.catch(() => {});
+    const changed = await Promise.race([change, ended.promise]);
+    if (changed !== undefined) end(child, "SIGTERM");
     await child.status;
+    if (changed === undefined) throw new Finished(exitCode!);
     console.error(`vireo: ${changed} changed, running ${script} again`);
+  }
+}
+
+/** Sends a signal to a process, if there is one that has not ended. */
+function end(child: Deno.ChildProcess | undefined, signal: Deno.Signal): void {
+  try {
+    child?.kill(signal);
+  } catch (error) {
+    // It ended by itself: its status tells.
+    if (!(error instanceof TypeError)) throw error;
   }
 }
 

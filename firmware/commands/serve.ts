@@ -62,6 +62,13 @@ export async function serve(board: BoardOptions, name: string, flags: ServeFlags
     : parseCount(queuePairs, "--queue-pairs", 1, MAX_PAIRS);
   await using cleanup = new AsyncDisposableStack();
   const model = await servedModel(name, board, cleanup, pairs);
+  // Before there is a socket, which is taken away however this ends.
+  const interrupted = Promise.withResolvers<void>();
+  const stop = (): void => interrupted.resolve();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    Deno.addSignalListener(signal, stop);
+    cleanup.defer(() => Deno.removeSignalListener(signal, stop));
+  }
   let wrongs = 0;
   const server = cleanup.use(
     new VhostUserServer({
@@ -89,15 +96,7 @@ export async function serve(board: BoardOptions, name: string, flags: ServeFlags
         : `QEMU: ${qemu.map((word) => /[^\w=,./:-]/.test(word) ? `'${word}'` : word).join(" ")}`,
     );
   }
-  const interrupted = Promise.withResolvers<void>();
-  const stop = (): void => interrupted.resolve();
-  const signals = ["SIGINT", "SIGTERM"] as const;
-  for (const signal of signals) Deno.addSignalListener(signal, stop);
-  try {
-    await Promise.race([server.ended, interrupted.promise]);
-  } finally {
-    for (const signal of signals) Deno.removeSignalListener(signal, stop);
-  }
+  await Promise.race([server.ended, interrupted.promise]);
   if (!flags.check || wrongs === 0) return;
   throw new VireoError("GUEST_FAULT", `The other side broke the specification ${wrongs} times`);
 }

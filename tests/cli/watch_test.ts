@@ -52,6 +52,35 @@ Deno.test("run --watch survives a broken script, watches what it imports, and lo
   }
 });
 
+for (const [signal, exitCode] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
+  Deno.test(`run --watch ends at ${signal} with its script, which gets it too`, async () => {
+    const dir = await Deno.makeTempDir({ prefix: "vireo-watch-" });
+    try {
+      const script = `${dir}/waits.ts`;
+      const waits = "await new Promise((resolve) => setTimeout(resolve, 1_000_000));";
+      await Deno.writeTextFile(
+        script,
+        `console.log(Deno.pid); export default async () => { ${waits} };`,
+      );
+      const child = new Deno.Command(VIREO, {
+        args: ["run", "--watch", script],
+        stdin: "null",
+        stdout: "piped",
+        stderr: "null",
+      }).spawn();
+      const out = linesOf(child.stdout);
+      const pid = String((await out.next()).value);
+      child.kill(signal);
+      // The end of the output is the end of both.
+      assertEquals((await out.next()).done, true);
+      assertEquals((await child.status).code, exitCode);
+      assertEquals(await Deno.stat(`/proc/${pid}`).catch(() => "gone"), "gone");
+    } finally {
+      await Deno.remove(dir, { recursive: true });
+    }
+  });
+}
+
 Deno.test("run --check runs a script only if its types are right", async () => {
   const dir = await Deno.makeTempDir({ prefix: "vireo-check-" });
   try {
