@@ -1,6 +1,6 @@
 // deno-lint-ignore-file no-console -- a program
 /**
- * What vhost-user costs: our driver and a loop in C on our devices, on QEMU's storage daemon and on
+ * The cost of vhost-user: our driver and a loop in C on our devices, on QEMU's storage daemon and on
  * rust-vmm's entropy daemon, by turns. `make bench-vhost-user` writes `docs/vhost-user.md`.
  *
  * `deno run -A bench/vhost_user/main.ts [--rounds 7] [--write]`
@@ -24,7 +24,7 @@ const DISK = 64 << 20;
 /** Where `make peers` compiles rust-vmm's daemon. */
 const RUST = `${CACHE}/peers/cargo/bin/vhost-device-rng`;
 
-/** What a front end says. */
+/** A line that a front end prints. */
 interface Line {
   readonly op: number;
   readonly median?: number;

@@ -74,7 +74,7 @@ export async function readXattr(
   try {
     const size = answer.u64();
     if (size > P9_MAX_XATTR) {
-      throw session.error("BAD_LENGTH", "9P server has an impossible extended attribute", size);
+      throw session.error("BAD_LENGTH", "9P server has too long an extended attribute", size);
     }
     return await new P9File(session, own, 0).read(0, size, options);
   } finally {

@@ -265,7 +265,11 @@ export async function probe(board: BoardOptions, flags: { json?: true }): Promis
   console.log(flags.json ? JSON.stringify(report, null, 2) : boardText(report));
   const { length } = report.errors;
   if (length === 0) return;
-  throw new VireoError("PROBE_FAILED", `Cannot use ${length} ${length === 1 ? "slot" : "slots"}`, {
-    device: vireo.target,
-  });
+  throw new VireoError(
+    "PROBE_FAILED",
+    `The bus refused ${length} ${length === 1 ? "slot" : "slots"}`,
+    {
+      device: vireo.target,
+    },
+  );
 }

@@ -27,7 +27,7 @@ interface ServeFlags {
  * @param pairs Its queue pairs, if it is a network device.
  * @returns The arguments, or undefined if QEMU has no front end for such a device.
  */
-export function qemuOptions(model: DeviceModel, path: string, pairs = 1): string[] | undefined {
+function qemuOptions(model: DeviceModel, path: string, pairs = 1): string[] | undefined {
   const memory = ["-object", "memory-backend-memfd,id=mem,size=1G,share=on", "-m", "1G"];
   const chardev = ["-chardev", `socket,id=vireo0,path=${doubleCommas(path)}`];
   const common = [...memory, "-machine", "memory-backend=mem", ...chardev];

@@ -284,7 +284,7 @@ export class VhostUserDevice implements Disposable {
     return this.hosted.offeredBy(false).minus(this.#frontEnds);
   }
 
-  /** What the front end hears of: that there are several pairs decides whether its driver gets them. */
+  /** Features that the front end is told: that there are several pairs decides whether its driver gets them. */
   get #toFrontEnd(): FeatureSet {
     if (this.hosted.model.deviceId !== NET) return this.#offered;
     return this.#offered.or(this.hosted.offeredBy(false).and(FRONT_ENDS_PAIRS));
