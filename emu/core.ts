@@ -26,7 +26,7 @@ export * from "./machine.ts";
 export * from "./memory.ts";
 export * from "./offer.ts";
 export * from "./ring/in_order.ts";
-export * from "./ring/inflight.ts";
+export type * from "./ring/inflight.ts";
 export * from "./ring/make_queue.ts";
 export * from "./ring/packed.ts";
 export * from "./ring/packed_geometry.ts";

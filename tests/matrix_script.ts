@@ -143,7 +143,7 @@ async function plug(vireo: Vireo): Promise<PlugFinding> {
 
 function isOf({ slots }: ScriptFace, { name }: DeviceNode): boolean {
   if (slots === undefined) return true;
-  const slot = parseInt(/^\w+:\w+:(\w+)\.0$/.exec(name)?.[1] ?? "", 16);
+  const slot = parseInt(/^\w+:00:(\w+)\.0$/.exec(name)?.[1] ?? "", 16);
   return slot >= slots[0] && slot <= slots[1];
 }
 

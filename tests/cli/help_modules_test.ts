@@ -67,5 +67,5 @@ Deno.test("modules: a probe loads the drivers of a board, and those of no other 
     assertEquals(folders.has(name), false, name);
   }
   assert(folders.has("blk") && folders.has("net"));
-  assert(files.size <= 231, `probe loads ${files.size} modules`);
+  assert(files.size <= 239, `probe loads ${files.size} modules`);
 });
