@@ -19,7 +19,7 @@ const DEVICES_DO: readonly Row[] = [
   [
     "a device's number sizes an array or a loop",
     [DRIVER, "hostile: scsi: 2^32 - 1 request queues are 8"],
-    [DRIVER, "hostile: crypto: 2^32 - 1 data queues are refused, and of many 8 are used"],
+    [DRIVER, "hostile: crypto: 2^32 - 1 data queues are refused, and of many 64 are used"],
     [DRIVER, "hostile: console: 32766 ports are 511"],
     [DRIVER, "hostile: a queue of 32768 is one of 1024"],
   ],
