@@ -135,7 +135,7 @@ export class DeviceConfig {
         device: this.#transport.name,
         register,
         seen,
-        expected: "the same value twice",
+        expected: "the same value twice within 1000 attempts",
       },
     );
   }
