@@ -41,13 +41,18 @@ export function readSysfsPci(root = "/sys/bus/pci/devices"): SysfsPciFunction[] 
     if (match === null) continue;
     const [segment, bus, device, fn] = match.slice(1).map((text) => parseInt(text, 16));
     const path = `${root}/${name}`;
-    functions.push({
-      name,
-      address: { segment: segment!, bus: bus!, device: device!, function: fn! },
-      vendor: readNumber(`${path}/vendor`),
-      device: readNumber(`${path}/device`),
-      path,
-    });
+    try {
+      functions.push({
+        name,
+        address: { segment: segment!, bus: bus!, device: device!, function: fn! },
+        vendor: readNumber(`${path}/vendor`),
+        device: readNumber(`${path}/device`),
+        path,
+      });
+    } catch (error) {
+      // Linux has removed it since it was listed.
+      if (!isGone(error)) throw error;
+    }
   }
   return functions;
 }
@@ -211,6 +216,12 @@ export class FileMmio implements Mmio, Disposable {
       seen,
     });
   }
+}
+
+/** Whether an error says that a function has no files any more. */
+function isGone(error: unknown): boolean {
+  return error instanceof Deno.errors.NotFound ||
+    error instanceof Error && ENODEV.test(error.message);
 }
 
 function readNumber(path: string): number {
