@@ -157,6 +157,8 @@ export class Bus implements AsyncDisposable {
   readonly #indices = new Set<number>();
   readonly #uevent: UeventSink | undefined;
   readonly #onError: BusOptions["onError"];
+  /** Devices that were reported to be gone. */
+  readonly #gone = new WeakSet<VirtioDevice>();
   readonly #onBindNotice: BusOptions["onBindNotice"];
   readonly #host: DeviceHost;
   readonly #policy: RecoveryPolicy;
@@ -187,7 +189,7 @@ export class Bus implements AsyncDisposable {
       queueSize,
       tracer: options.tracer,
       rings: options.rings,
-      report: (device, error) => this.#onError?.(error, device),
+      report: (device, error) => this.#report(error, device),
       configChanged: (device) => this.#emit("change", device),
       needsReset: (device) => {
         // During a recovery its own loop sees the fault.
@@ -391,7 +393,7 @@ export class Bus implements AsyncDisposable {
     const removed = leaving.map(([, device]) => device);
     await Promise.all(
       removed.map((device) =>
-        this.removeDevice(device).catch((error) => this.#onError?.(error, device))
+        this.removeDevice(device).catch((error) => this.#report(error, device))
       ),
     );
     const recovered: VirtioDevice[] = [];
@@ -422,7 +424,7 @@ export class Bus implements AsyncDisposable {
         return true;
       } catch (error) {
         device.error = error as Error;
-        this.#onError?.(error as Error, device);
+        this.#report(error as Error, device);
         return false;
       }
     });
@@ -437,6 +439,15 @@ export class Bus implements AsyncDisposable {
     if (node.kind === "mmio") return MmioTransport.probe(node, dma);
     if (node.kind === "vhost-user") return new VhostUserTransport(node, dma);
     return isVirtioPci(node) || isReservedPci(node) ? probePci(node, dma, this.#pci) : undefined;
+  }
+
+  /** Reports a failure that no call returns; that a device is gone only once, however many accesses show it. */
+  #report(error: Error, device: VirtioDevice): void {
+    if (error instanceof VireoError && error.code === "DEVICE_REMOVED") {
+      if (this.#gone.has(device)) return;
+      this.#gone.add(device);
+    }
+    this.#onError?.(error, device);
   }
 
   /**
@@ -630,7 +641,7 @@ export class Bus implements AsyncDisposable {
       } catch (cause) {
         const error = cause as Error;
         this.#onBindNotice?.({ kind: "probe-failed", driver, device, error });
-        this.#onError?.(error, device);
+        this.#report(error, device);
         continue;
       }
       this.#emit("bind", device);
@@ -653,7 +664,7 @@ export class Bus implements AsyncDisposable {
     const recovery = device.serial(async () => {
       if (device.fault !== undefined && device.instance !== undefined) await this.#recover(device);
     });
-    recovery.catch((error) => this.#onError?.(error, device));
+    recovery.catch((error) => this.#report(error, device));
   }
 
   async #recover(device: BusDevice): Promise<void> {

@@ -2,6 +2,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import * as fc from "fast-check";
 import { type DeviceNode, FeatureSet, type PciNode, VireoError } from "@vireo/hal";
+import type { BusDevice } from "./_bus_device.ts";
 import { LimitedDma, recorder, settle } from "./bus_test_util.ts";
 import { Bus, type BusOptions } from "./bus.ts";
 import type { QueueRequest, VirtioDevice } from "../device.ts";
@@ -199,7 +200,10 @@ Deno.test("bus keeps MSI-X through a recovery, decided again", async () => {
 for (const script of [{ vectors: 4, messages: 4 }, {}] as PciScript[]) {
   const how = script.vectors ? "MSI-X" : "INTx";
   Deno.test(`bus: a function that is unplugged while in use breaks its queues, with ${how}`, async () => {
-    const { bus, fn, dma, device, errors, calls } = await make(script);
+    const reported: Error[] = [];
+    const { bus, fn, dma, device, errors, calls } = await make(script, {
+      onError: (error) => reported.push(error),
+    });
     await using _ = bus;
     device.queues[0]!.add(chain, 0);
     fn.unplug();
@@ -208,9 +212,13 @@ for (const script of [{ vectors: 4, messages: 4 }, {}] as PciScript[]) {
     if (script.vectors) fn.raiseConfig();
     else fn.wake();
     await settle();
-    assertEquals((errors[0] as VireoError).code, "DEVICE_REMOVED");
     assertEquals(device.queues.map(({ broken }) => broken?.code), Array(3).fill("DEVICE_REMOVED"));
+    // Another interrupt source of it finds the same.
+    (device as BusDevice).lost(reported[0]);
     assertEquals(await bus.removeMissing(), [device]);
+    assertEquals((errors[0] as VireoError).code, "DEVICE_REMOVED");
+    // However many accesses show it.
+    assertEquals(reported.map((error) => (error as VireoError).code), ["DEVICE_REMOVED"]);
     assertEquals(calls.slice(-1), ["remove"]);
     assertEquals([bus.devices.length, fn.leases, dma.live], [0, 0, 0]);
   });
