@@ -1,13 +1,13 @@
 import type { VireoErrorDetails } from "@vireo/hal";
+import { type Linked, Row } from "./_row.ts";
 import type { WaitOptions } from "./options.ts";
 import { type LastLook, Waiter, type WaitSubject } from "./waiter.ts";
 
-/** One caller that waits, linked with its neighbours, and the subject of its wait: one object a wait. */
-class Entry<T> implements WaitSubject<T> {
+/** One caller that waits, in a row, and the subject of its wait: one object a wait. */
+class Entry<T> implements WaitSubject<T>, Linked<Entry<unknown>> {
   readonly what: string;
   readonly waiter: Waiter<T>;
-  /** Whether it is in the row. */
-  waits = false;
+  inRow = false;
   previous: Entry<unknown> | undefined;
   next: Entry<unknown> | undefined;
   readonly #test: () => T | undefined;
@@ -74,9 +74,8 @@ class Entry<T> implements WaitSubject<T> {
  */
 export class Condition {
   readonly #last: LastLook;
-  #first: Entry<unknown> | undefined;
-  #end: Entry<unknown> | undefined;
-  readonly #leave = (entry: Entry<unknown>): void => this.#remove(entry);
+  readonly #row = new Row<Entry<unknown>>();
+  readonly #leave = (entry: Entry<unknown>): void => this.#row.remove(entry);
 
   /** Makes a place where nobody waits yet; a caller's test is asked after the last look. */
   constructor(last: LastLook = {}) {
@@ -86,35 +85,17 @@ export class Condition {
   /** Asks every waiting caller whether its test holds now. */
   notify(): void {
     // An entry that a test removes still links those behind it.
-    for (let entry = this.#first; entry !== undefined; entry = entry.next) {
-      if (entry.waits && entry.attempt()) this.#remove(entry);
+    for (let entry = this.#row.first; entry !== undefined; entry = entry.next) {
+      if (entry.inRow && entry.attempt()) this.#row.remove(entry);
     }
   }
 
   /** Rejects every waiting caller. */
   fail(reason: unknown): void {
-    for (let entry = this.#first; entry !== undefined; entry = entry.next) {
-      this.#remove(entry);
+    for (let entry = this.#row.first; entry !== undefined; entry = entry.next) {
+      this.#row.remove(entry);
       entry.waiter.reject(reason);
     }
-  }
-
-  #append(entry: Entry<unknown>): void {
-    entry.waits = true;
-    entry.previous = this.#end;
-    if (this.#end === undefined) this.#first = entry;
-    else this.#end.next = entry;
-    this.#end = entry;
-  }
-
-  #remove(entry: Entry<unknown>): void {
-    if (!entry.waits) return;
-    entry.waits = false;
-    const { previous, next } = entry;
-    if (previous === undefined) this.#first = next;
-    else previous.next = next;
-    if (next === undefined) this.#end = previous;
-    else next.previous = previous;
   }
 
   /**
@@ -134,7 +115,7 @@ export class Condition {
       return Promise.reject(error);
     }
     const entry = new Entry(what, test, options, this.#last, this.#leave);
-    this.#append(entry as Entry<unknown>);
+    this.#row.append(entry as Entry<unknown>);
     return entry.waiter.arm().promise;
   }
 }

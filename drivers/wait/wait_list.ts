@@ -1,3 +1,4 @@
+import { type Linked, Row } from "./_row.ts";
 import type { WaitOptions } from "./options.ts";
 import { Ticker } from "./_ticker.ts";
 import { type LastLook, Waiter, type WaitSubject } from "./waiter.ts";
@@ -8,9 +9,10 @@ import { type LastLook, Waiter, type WaitSubject } from "./waiter.ts";
  */
 const TICK = 100;
 
-/** A wait in the row, linked with its neighbours: an array that becomes empty loses its memory each time. */
-class Entry<I, T> extends Waiter<T> {
+/** A wait in the row. */
+class Entry<I, T> extends Waiter<T> implements Linked<Entry<I, T>> {
   readonly item: I;
+  inRow = false;
   previous: Entry<I, T> | undefined;
   next: Entry<I, T> | undefined;
 
@@ -22,9 +24,7 @@ class Entry<I, T> extends Waiter<T> {
 
 /** Promises that wait in a row, each with what it waits for, a signal and a deadline. */
 export class WaitList<I, T> {
-  #first: Entry<I, T> | undefined;
-  #last: Entry<I, T> | undefined;
-  #length = 0;
+  readonly #row = new Row<Entry<I, T>>();
   readonly #subject: WaitSubject<T>;
   readonly #ticker = new Ticker((now) => this.#look(now), TICK);
 
@@ -34,18 +34,18 @@ export class WaitList<I, T> {
       what,
       details,
       look: look && ((waiter) => void look(waiter)),
-      left: (waiter) => this.#unlink(waiter as Entry<I, T>),
+      left: (waiter) => this.#row.remove(waiter as Entry<I, T>),
     };
   }
 
   /** How many wait. */
   get length(): number {
-    return this.#length;
+    return this.#row.length;
   }
 
   /** Item of the first waiter. */
   get first(): I | undefined {
-    return this.#first?.item;
+    return this.#row.first?.item;
   }
 
   /**
@@ -56,11 +56,7 @@ export class WaitList<I, T> {
   wait(item: I, options: WaitOptions): Promise<T> {
     const entry = new Entry<I, T>(this.#subject, options, item);
     if (entry.over) return entry.promise;
-    entry.previous = this.#last;
-    if (this.#last === undefined) this.#first = entry;
-    else this.#last.next = entry;
-    this.#last = entry;
-    this.#length++;
+    this.#row.append(entry);
     if (entry.until !== Infinity) this.#ticker.arm(entry.until);
     return entry.promise;
   }
@@ -79,37 +75,25 @@ export class WaitList<I, T> {
 
   /** Rejects all, and leaves no timer behind. */
   rejectAll(error: unknown): void {
-    while (this.#first !== undefined) this.rejectFirst(error);
+    while (this.#row.first !== undefined) this.rejectFirst(error);
     this.#ticker.stop();
   }
 
   #shift(): Entry<I, T> | undefined {
-    const entry = this.#first;
-    if (entry !== undefined) this.#unlink(entry);
+    const entry = this.#row.first;
+    if (entry !== undefined) this.#row.remove(entry);
     return entry;
-  }
-
-  #unlink(entry: Entry<I, T>): void {
-    const { previous, next } = entry;
-    // Its turn came before its own time: it is in the row no more.
-    if (previous === undefined && this.#first !== entry) return;
-    if (previous === undefined) this.#first = next;
-    else previous.next = next;
-    if (next === undefined) this.#last = previous;
-    else next.previous = previous;
-    entry.previous = entry.next = undefined;
-    this.#length--;
   }
 
   /** Gives up those whose time is over; returns the next end. */
   #look(now: number): number {
     const late: Entry<I, T>[] = [];
-    for (let entry = this.#first; entry !== undefined; entry = entry.next) {
+    for (let entry = this.#row.first; entry !== undefined; entry = entry.next) {
       if (entry.until <= now) late.push(entry);
     }
     for (const entry of late) entry.giveUp();
     let end = Infinity;
-    for (let entry = this.#first; entry !== undefined; entry = entry.next) {
+    for (let entry = this.#row.first; entry !== undefined; entry = entry.next) {
       if (entry.until < end) end = entry.until;
     }
     return end;
