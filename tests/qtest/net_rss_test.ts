@@ -9,6 +9,7 @@ import { createSocket } from "node:dgram";
 import { connect } from "node:net";
 import { assertEquals } from "@std/assert";
 import { Bus, createNetDriver, type Frame, type Net } from "@vireo/drivers";
+import { within } from "@vireo/drivers/wait";
 import { findBoard } from "@vireo/firmware/boards";
 import { FeatureSet } from "@vireo/hal";
 import { QtestPlatform } from "@vireo/hal/qtest";
@@ -66,10 +67,11 @@ class Rig implements AsyncDisposable {
     await ip("neigh", "add", to, "lladdr", MAC, "dev", this.tap);
   }
 
-  /** The next frame that matches. */
+  /** The next frame that matches; others do not make its time longer. */
   async next(match: (bytes: Uint8Array) => boolean): Promise<Frame> {
+    const call = within(SOON);
     while (true) {
-      const frame = await this.net.receive(SOON);
+      const frame = await this.net.receive(call);
       if (match(frame.bytes)) return frame;
     }
   }
@@ -105,9 +107,16 @@ class Rig implements AsyncDisposable {
 async function send({ source, destination }: typeof RSS_VECTORS[number]): Promise<void> {
   const [[from, fromPort], [to, toPort]] = [source, destination];
   const socket = createSocket(isV4(from) ? "udp4" : "udp6");
-  await new Promise<void>((resolve) => socket.bind(fromPort, from, resolve));
-  await new Promise<void>((resolve) => socket.send("frame", toPort, to, () => resolve()));
-  await new Promise<void>((resolve) => socket.close(resolve));
+  const failed = Promise.withResolvers<never>();
+  socket.on("error", failed.reject);
+  const step = (begin: (done: (error?: Error | null) => void) => void): Promise<void> =>
+    Promise.race([
+      failed.promise,
+      new Promise<void>((resolve, reject) => begin((error) => error ? reject(error) : resolve())),
+    ]);
+  await step((done) => socket.bind(fromPort, from, done));
+  await step((done) => socket.send("frame", toPort, to, done));
+  await step((done) => socket.close(done));
 }
 
 const isV4 = (address: string): boolean => address.includes(".");
