@@ -24,14 +24,14 @@
  * @module
  */
 export * from "./config.ts";
-export * from "./device.ts";
-export * from "./driver.ts";
+export type * from "./device.ts";
+export type * from "./driver.ts";
 export * from "./queue_driver.ts";
 export * from "./transport/pci/details.ts";
-export * from "./transport/transport.ts";
+export type * from "./transport/transport.ts";
 export * from "./virtqueue/exchange.ts";
 export * from "./virtqueue/host_ring.ts";
-export * from "./virtqueue/inspection.ts";
+export type * from "./virtqueue/inspection.ts";
 export * from "./virtqueue/packed.ts";
 export * from "./virtqueue/receive_ring.ts";
 export * from "./virtqueue/request_queue.ts";

@@ -18,7 +18,7 @@
  *
  * @module
  */
-export * from "./device.ts";
+export type * from "./device.ts";
 export * from "./device_state.ts";
 export * from "./hosted_device.ts";
 export * from "./interrupt.ts";

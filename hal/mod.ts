@@ -15,18 +15,18 @@
  */
 export * from "./barrier.ts";
 export * from "./bits.ts";
-export * from "./dma.ts";
+export type * from "./dma.ts";
 export * from "./errors.ts";
-export * from "./interrupt.ts";
+export type * from "./interrupt.ts";
 export * from "./layout.ts";
-export * from "./mmio.ts";
+export type * from "./mmio.ts";
 export * from "./pci.ts";
-export * from "./platform.ts";
+export type * from "./platform.ts";
 export * from "./poll_interrupt.ts";
 export * from "./region_allocator.ts";
 export * from "./trace.ts";
 export * from "./vhost_user/net_control.ts";
-export * from "./vhost_user/node.ts";
+export type * from "./vhost_user/node.ts";
 export * from "./virtio/balloon.ts";
 export * from "./virtio/blk.ts";
 export * from "./virtio/console.ts";
