@@ -5,11 +5,11 @@ import {
   FeatureSet,
   NET_CONFIG,
   NET_GUEST_OFFLOADS,
+  NET_HASH_TYPES,
   NET_MAX_QUEUE_PAIRS,
   NetCtrlVlan,
   NetDuplex,
   NetFeature,
-  NetHashType,
   NetStatus,
   VireoError,
   VLAN_TAG_SIZE,
@@ -744,11 +744,10 @@ function readHashLimits(device: VirtioDevice): HashLimits {
   const rss = device.has(NetFeature.RSS);
   if (!rss && !device.has(NetFeature.HASH_REPORT)) return { keySize: 0, tableLength: 0, types: 0 };
   const { config } = device;
-  const known = Object.values(NetHashType).reduce((all, type) => all | type, 0);
   return {
     keySize: config.read8(NET_CONFIG.rss_max_key_size.offset),
     tableLength: rss ? config.read16(NET_CONFIG.rss_max_indirection_table_length.offset) : 0,
-    types: config.read32(NET_CONFIG.supported_hash_types.offset) & known,
+    types: config.read32(NET_CONFIG.supported_hash_types.offset) & NET_HASH_TYPES,
   };
 }
 

@@ -1,6 +1,17 @@
 import { ETH_HDR_SIZE, NetGso, VLAN_TAG_SIZE } from "@vireo/hal";
 import { Accept, NO_OFFLOAD, type Offload } from "./net_backend.ts";
 
+/** Types of frames that the emulator tells apart. */
+export const EtherType = { IPV4: 0x0800, VLAN: 0x8100, IPV6: 0x86dd } as const;
+
+/** Protocols of IP that it tells apart. */
+export const IpProtocol = { TCP: 6, UDP: 17 } as const;
+
+/** A 16-bit field of a frame's headers. */
+export function get16(bytes: Uint8Array, at: number): number {
+  return (bytes[at]! << 8) | bytes[at + 1]!;
+}
+
 /** Takes one finished frame. */
 export type FrameEmit = (
   bytes: Uint8Array,
@@ -9,11 +20,8 @@ export type FrameEmit = (
   offload: Offload,
 ) => void;
 
-const IPV4 = 0x0800;
-const IPV6 = 0x86dd;
-const VLAN = 0x8100;
-const TCP = 6;
-const UDP = 17;
+const { IPV4, IPV6, VLAN } = EtherType;
+const { TCP, UDP } = IpProtocol;
 const TCP_FIN_PSH = 0x09;
 const TCP_CWR = 0x80;
 const FRAGMENT_HEADER = 44;
@@ -39,10 +47,6 @@ export function foldSum(sum: number): number {
 function put16(bytes: Uint8Array, at: number, value: number): void {
   bytes[at] = value >>> 8 & 0xff;
   bytes[at + 1] = value & 0xff;
-}
-
-function get16(bytes: Uint8Array, at: number): number {
-  return (bytes[at]! << 8) | bytes[at + 1]!;
 }
 
 /** The bits of {@linkcode Accept} that a frame's gso_type needs, or -1 for an unknown type. */

@@ -214,6 +214,8 @@ export const NetHashType = {
 } as const;
 /** A bit of the hash types. */
 export type NetHashType = typeof NetHashType[keyof typeof NetHashType];
+/** All bits of {@linkcode NetHashType}. */
+export const NET_HASH_TYPES: number = Object.values(NetHashType).reduce((all, bit) => all | bit, 0);
 
 /** Values of the header's hash_report: which of the hash types hash_value is (virtio 1.4 §5.1.9.4.5). */
 export const NetHashReport = {

@@ -7,6 +7,7 @@ import {
   NET_FEATURE_REQUIRES,
   NET_GUEST_OFFLOADS,
   NET_HASH_KEY_SIZE,
+  NET_HASH_TYPES,
   NET_HDR,
   NET_HDR_HASH,
   NET_HDR_LEGACY_SIZE,
@@ -34,7 +35,6 @@ import { Coalescing, hostTimer } from "./coalescing.ts";
 import { type ControlTarget, runControl } from "./control.ts";
 import { macNumber, RxFilter } from "./filter.ts";
 import type { NetDeviceOptions, NetDeviceState, NetDeviceStats } from "./options.ts";
-import { SUPPORTED_HASH_TYPES } from "./receive_hash.ts";
 import { Rss, RSS_MAX_TABLE } from "./rss.ts";
 import { Steering } from "./steering.ts";
 
@@ -359,7 +359,7 @@ export class NetDevice implements DeviceModel, FrameSink {
     const rss = this.features.has(NetFeature.RSS);
     if (!rss && !this.features.has(NetFeature.HASH_REPORT)) return;
     this.#config[NET_CONFIG.rss_max_key_size.offset] = NET_HASH_KEY_SIZE;
-    this.#view.setUint32(NET_CONFIG.supported_hash_types.offset, SUPPORTED_HASH_TYPES, true);
+    this.#view.setUint32(NET_CONFIG.supported_hash_types.offset, NET_HASH_TYPES, true);
     if (!rss) return;
     this.#view.setUint16(NET_CONFIG.rss_max_indirection_table_length.offset, RSS_MAX_TABLE, true);
   }

@@ -1,13 +1,8 @@
 import { NET_HASH_KEY_SIZE, NetHashReport, NetHashType } from "@vireo/hal";
+import { EtherType, get16, IpProtocol } from "../../backends/net_backend_offload.ts";
 
-/** The hash types that the device can calculate: all that virtio 1.4 knows. */
-export const SUPPORTED_HASH_TYPES: number = Object.values(NetHashType).reduce((a, b) => a | b, 0);
-
-const IPV4 = 0x0800;
-const IPV6 = 0x86dd;
-const VLAN = 0x8100;
-const TCP = 6;
-const UDP = 17;
+const { IPV4, IPV6, VLAN } = EtherType;
+const { TCP, UDP } = IpProtocol;
 /** Two IPv6 addresses and two ports. */
 const MAX_INPUT = 36;
 /** The most IPv6 extension headers that are looked at. */
@@ -188,8 +183,4 @@ function homeAddress(bytes: Uint8Array, header: number, size: number): number | 
     at += 2 + length;
   }
   return undefined;
-}
-
-function get16(bytes: Uint8Array, at: number): number {
-  return (bytes[at]! << 8) | bytes[at + 1]!;
 }

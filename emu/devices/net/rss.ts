@@ -1,6 +1,12 @@
-import { isPowerOfTwo, NET_HASH_KEY_SIZE, NET_RSS_MIN_TABLE, NetHashReport } from "@vireo/hal";
+import {
+  isPowerOfTwo,
+  NET_HASH_KEY_SIZE,
+  NET_HASH_TYPES,
+  NET_RSS_MIN_TABLE,
+  NetHashReport,
+} from "@vireo/hal";
 import type { Chain } from "../../device.ts";
-import { ReceiveHash, SUPPORTED_HASH_TYPES } from "./receive_hash.ts";
+import { ReceiveHash } from "./receive_hash.ts";
 
 /** Entries that an indirection table may have. */
 export const RSS_MAX_TABLE: number = NET_RSS_MIN_TABLE;
@@ -103,7 +109,7 @@ export class Rss {
 function readKey(chain: Chain, types: number): number[] | undefined {
   const length = chain.readU8();
   const missing = length === 0 && types !== 0;
-  if ((types & ~SUPPORTED_HASH_TYPES) !== 0 || missing || length > NET_HASH_KEY_SIZE) {
+  if ((types & ~NET_HASH_TYPES) !== 0 || missing || length > NET_HASH_KEY_SIZE) {
     return undefined;
   }
   if (chain.readableLeft !== length) return undefined;

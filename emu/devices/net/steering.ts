@@ -1,4 +1,8 @@
+import { EtherType, get16, IpProtocol } from "../../backends/net_backend_offload.ts";
+
 const FLOWS = 1024;
+const { IPV4, IPV6 } = EtherType;
+const { TCP, UDP } = IpProtocol;
 
 /**
  * Automatic receive steering (virtio 1.4 §5.1.6.5.5): a flow comes in on the queue whose twin it
@@ -29,19 +33,19 @@ export class Steering {
 /** A hash below 1024 that is the same for both directions of a flow. */
 function flowHash(bytes: Uint8Array, offset: number, length: number): number {
   let hash = 0;
-  const type = (bytes[offset + 12]! << 8) | bytes[offset + 13]!;
-  if (type === 0x0800 && length >= 34) {
+  const type = get16(bytes, offset + 12);
+  if (type === IPV4 && length >= 34) {
     hash = word(bytes, offset + 26) ^ word(bytes, offset + 30);
     const transport = 14 + (bytes[offset + 14]! & 15) * 4;
     const protocol = bytes[offset + 23]!;
     const whole = (bytes[offset + 20]! & 0x3f) === 0 && bytes[offset + 21] === 0;
-    if (whole && (protocol === 6 || protocol === 17) && length >= transport + 4) {
+    if (whole && (protocol === TCP || protocol === UDP) && length >= transport + 4) {
       hash ^= ports(bytes, offset + transport);
     }
-  } else if (type === 0x86dd && length >= 58) {
+  } else if (type === IPV6 && length >= 58) {
     for (let at = 22; at < 54; at += 4) hash ^= word(bytes, offset + at);
     const protocol = bytes[offset + 20]!;
-    if (protocol === 6 || protocol === 17) hash ^= ports(bytes, offset + 54);
+    if (protocol === TCP || protocol === UDP) hash ^= ports(bytes, offset + 54);
   } else {
     hash = word(bytes, offset + 2) ^ word(bytes, offset + 8);
   }
@@ -54,5 +58,5 @@ function word(bytes: Uint8Array, at: number): number {
 }
 
 function ports(bytes: Uint8Array, at: number): number {
-  return ((bytes[at]! << 8) | bytes[at + 1]!) ^ ((bytes[at + 2]! << 8) | bytes[at + 3]!);
+  return get16(bytes, at) ^ get16(bytes, at + 2);
 }
