@@ -132,13 +132,13 @@ export const INFLIGHT: Layout<"size" | "offset" | "queues" | "queueSize"> = layo
 
 /** Head of the notes of a split queue's requests; {@linkcode INFLIGHT_SPLIT_ENTRY} by head follows. */
 export const INFLIGHT_SPLIT: Layout<
-  "features" | "version" | "descNum" | "lastBatchHead" | "usedIdx"
+  "features" | "version" | "desc_num" | "last_batch_head" | "used_idx"
 > = layout({
   features: "u64",
   version: "u16",
-  descNum: "u16",
-  lastBatchHead: "u16",
-  usedIdx: "u16",
+  desc_num: "u16",
+  last_batch_head: "u16",
+  used_idx: "u16",
 }, 16);
 /** A note of a split queue: whether the head is in flight, and when it was taken. */
 export const INFLIGHT_SPLIT_ENTRY: Layout<"inflight" | "padding" | "next" | "counter"> = layout({
@@ -151,24 +151,24 @@ export const INFLIGHT_SPLIT_ENTRY: Layout<"inflight" | "padding" | "next" | "cou
 export const INFLIGHT_PACKED: Layout<
   | "features"
   | "version"
-  | "descNum"
-  | "freeHead"
-  | "oldFreeHead"
-  | "usedIdx"
-  | "oldUsedIdx"
-  | "usedWrap"
-  | "oldUsedWrap"
+  | "desc_num"
+  | "free_head"
+  | "old_free_head"
+  | "used_idx"
+  | "old_used_idx"
+  | "used_wrap_counter"
+  | "old_used_wrap_counter"
   | "padding"
 > = layout({
   features: "u64",
   version: "u16",
-  descNum: "u16",
-  freeHead: "u16",
-  oldFreeHead: "u16",
-  usedIdx: "u16",
-  oldUsedIdx: "u16",
-  usedWrap: "u8",
-  oldUsedWrap: "u8",
+  desc_num: "u16",
+  free_head: "u16",
+  old_free_head: "u16",
+  used_idx: "u16",
+  old_used_idx: "u16",
+  used_wrap_counter: "u8",
+  old_used_wrap_counter: "u8",
   padding: { bytes: 10 },
 }, 32);
 /** A descriptor of a packed queue's request, and of the first one, whether the request is in flight. */

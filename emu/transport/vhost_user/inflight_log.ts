@@ -57,7 +57,7 @@ export function wrong(seen: string): VireoError {
 export function written({ u16 }: Views, size: number): boolean {
   const version = u16[SPLIT.version.offset / 2]!;
   if (version === 0) return false;
-  const count = u16[SPLIT.descNum.offset / 2]!;
+  const count = u16[SPLIT.desc_num.offset / 2]!;
   if (version !== VERSION) throw wrong(`version ${version}`);
   if (count !== size) throw wrong(`a queue of ${count} in place of ${size} descriptors`);
   return true;
@@ -65,6 +65,6 @@ export function written({ u16 }: Views, size: number): boolean {
 
 /** Writes the header's version and size. */
 export function writeHeader({ u16 }: Views, size: number): void {
-  u16[SPLIT.descNum.offset / 2] = size;
+  u16[SPLIT.desc_num.offset / 2] = size;
   u16[SPLIT.version.offset / 2] = VERSION;
 }

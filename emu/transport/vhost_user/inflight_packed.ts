@@ -62,8 +62,8 @@ export class PackedLog implements RecoverableLog<PackedPosition> {
       return position;
     }
     this.#finishBatch();
-    const used = this.#header(PACKED.usedIdx) |
-      (this.#views.u8[PACKED.usedWrap.offset] === 0 ? 0 : WRAP);
+    const used = this.#header(PACKED.used_idx) |
+      (this.#views.u8[PACKED.used_wrap_counter.offset] === 0 ? 0 : WRAP);
     if ((used & PLACE) >= this.#size) throw wrong(`place ${used & PLACE}`);
     const heads = this.#takeLists();
     let next = used;
@@ -107,8 +107,8 @@ export class PackedLog implements RecoverableLog<PackedPosition> {
     this.#free = entry;
     this.#room -= descriptors;
     // From here on it is noted: until then it is on the free list.
-    u16[PACKED.freeHead.offset / 2] = entry;
-    u16[PACKED.oldFreeHead.offset / 2] = entry;
+    u16[PACKED.free_head.offset / 2] = entry;
+    u16[PACKED.old_free_head.offset / 2] = entry;
   }
 
   used(id: number): void {
@@ -126,7 +126,7 @@ export class PackedLog implements RecoverableLog<PackedPosition> {
       this.#free = head;
       this.#room += this.#counts[head]!;
     }
-    this.#views.u16[PACKED.freeHead.offset / 2] = this.#free;
+    this.#views.u16[PACKED.free_head.offset / 2] = this.#free;
     this.#setPlace(position);
   }
 
@@ -137,30 +137,30 @@ export class PackedLog implements RecoverableLog<PackedPosition> {
   }
 
   #setPlace(position: number): void {
-    this.#views.u16[PACKED.usedIdx.offset / 2] = position & PLACE;
-    this.#views.u8[PACKED.usedWrap.offset] = position >>> 15;
+    this.#views.u16[PACKED.used_idx.offset / 2] = position & PLACE;
+    this.#views.u8[PACKED.used_wrap_counter.offset] = position >>> 15;
   }
 
   /** Ends the step that was in progress. */
   #keepPlace(): void {
     const { u8, u16 } = this.#views;
-    u16[PACKED.oldFreeHead.offset / 2] = this.#header(PACKED.freeHead);
-    u16[PACKED.oldUsedIdx.offset / 2] = this.#header(PACKED.usedIdx);
-    u8[PACKED.oldUsedWrap.offset] = u8[PACKED.usedWrap.offset]!;
+    u16[PACKED.old_free_head.offset / 2] = this.#header(PACKED.free_head);
+    u16[PACKED.old_used_idx.offset / 2] = this.#header(PACKED.used_idx);
+    u8[PACKED.old_used_wrap_counter.offset] = u8[PACKED.used_wrap_counter.offset]!;
   }
 
   /** A back end that ended while it published has done so if the first descriptor's flags say it. */
   #finishBatch(): void {
     const { u8, u16 } = this.#views;
-    const old = this.#header(PACKED.oldUsedIdx);
+    const old = this.#header(PACKED.old_used_idx);
     if (old >= this.#size) throw wrong(`place ${old}`);
-    const available = u8[PACKED.oldUsedWrap.offset] === 0 ? USED : AVAIL;
-    const began = this.#header(PACKED.usedIdx) !== old ||
-      u8[PACKED.usedWrap.offset] !== u8[PACKED.oldUsedWrap.offset];
+    const available = u8[PACKED.old_used_wrap_counter.offset] === 0 ? USED : AVAIL;
+    const began = this.#header(PACKED.used_idx) !== old ||
+      u8[PACKED.used_wrap_counter.offset] !== u8[PACKED.old_used_wrap_counter.offset];
     if (began && (this.#flagsAt(old) & AVAIL_USED) !== available) this.#keepPlace();
-    u16[PACKED.freeHead.offset / 2] = this.#header(PACKED.oldFreeHead);
-    u16[PACKED.usedIdx.offset / 2] = this.#header(PACKED.oldUsedIdx);
-    u8[PACKED.usedWrap.offset] = u8[PACKED.oldUsedWrap.offset]!;
+    u16[PACKED.free_head.offset / 2] = this.#header(PACKED.old_free_head);
+    u16[PACKED.used_idx.offset / 2] = this.#header(PACKED.old_used_idx);
+    u8[PACKED.used_wrap_counter.offset] = u8[PACKED.old_used_wrap_counter.offset]!;
   }
 
   /** Takes over the lists. @returns First entries of what is in flight, oldest first. */
@@ -172,7 +172,7 @@ export class PackedLog implements RecoverableLog<PackedPosition> {
       seen[entry] = 1;
       this.#next[entry] = this.#read(entry, ENTRY.next);
     };
-    this.#free = this.#header(PACKED.freeHead);
+    this.#free = this.#header(PACKED.free_head);
     for (let entry = this.#free; entry !== this.#size; entry = this.#next[entry]!) {
       visit(entry);
       u8[entryAt(entry)] = 0;

@@ -35,7 +35,7 @@ export class SplitLog implements RecoverableLog<QueuePosition> {
   recover(position: QueuePosition): QueuePosition {
     const u16 = this.#u16;
     if (!written(this.#views, this.#size)) {
-      u16[SPLIT.usedIdx.offset / 2] = position.usedIndex;
+      u16[SPLIT.used_idx.offset / 2] = position.usedIndex;
       writeHeader(this.#views, this.#size);
       return position;
     }
@@ -63,7 +63,7 @@ export class SplitLog implements RecoverableLog<QueuePosition> {
   }
 
   used(head: number): void {
-    const last = SPLIT.lastBatchHead.offset / 2;
+    const last = SPLIT.last_batch_head.offset / 2;
     this.#u16[(entryAt(head) + ENTRY.next.offset) / 2] = this.#u16[last]!;
     this.#u16[last] = head;
     this.#batch.push(head);
@@ -74,15 +74,15 @@ export class SplitLog implements RecoverableLog<QueuePosition> {
   published(usedIndex: number): void {
     for (const head of this.#batch) this.#u8[entryAt(head)] = 0;
     this.#batch.length = 0;
-    this.#u16[SPLIT.usedIdx.offset / 2] = usedIndex;
+    this.#u16[SPLIT.used_idx.offset / 2] = usedIndex;
   }
 
   /** A back end that ended between the used index and its notes did not note the last batch. */
   #finishBatch(usedIndex: number): void {
-    const noted = SPLIT.usedIdx.offset / 2;
+    const noted = SPLIT.used_idx.offset / 2;
     const count = (usedIndex - this.#u16[noted]!) & 0xffff;
     if (count > this.#size) throw wrong(`a used index that is ${count} behind`);
-    let head = this.#u16[SPLIT.lastBatchHead.offset / 2]!;
+    let head = this.#u16[SPLIT.last_batch_head.offset / 2]!;
     for (let i = 0; i < count; i++) {
       if (head >= this.#size) throw wrong(`head ${head}`);
       this.#u8[entryAt(head)] = 0;
