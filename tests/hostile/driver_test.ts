@@ -33,7 +33,7 @@ import { gpuDriver } from "../../drivers/gpu/mod.ts";
 import { createNetDriver } from "../../drivers/net/mod.ts";
 import { rpmsgDriver } from "../../drivers/rpmsg/mod.ts";
 import { scsiDriver } from "../../drivers/scsi/mod.ts";
-import { VsockConnection } from "../../drivers/vsock/connection.ts";
+import { connection, packet } from "../../drivers/vsock/connection_test_util.ts";
 import { LIES } from "./liar.ts";
 import { Rig, turn } from "./rig.ts";
 
@@ -453,35 +453,6 @@ function lieOfCapacity(model: ScsiDevice, size: number): ScsiDevice {
   };
   return model;
 }
-
-/** A connection whose device a test plays. */
-function connection(type: VsockType): { readonly it: VsockConnection; readonly ops: VsockOp[] } {
-  const ops: VsockOp[] = [];
-  const it = new VsockConnection({
-    device: "virtio0",
-    send: (_, op) => {
-      ops.push(op);
-      return Promise.resolve();
-    },
-    ended: () => {},
-    took: () => {},
-  }, { localPort: 1, peerCid: 2, peerPort: 3, type });
-  it.open();
-  return { it, ops };
-}
-
-const packet = (op: VsockOp, len: number, flags = 0) => ({
-  srcCid: 2,
-  dstCid: 42,
-  srcPort: 3,
-  dstPort: 1,
-  len,
-  type: VsockType.STREAM,
-  op,
-  flags,
-  bufAlloc: 1 << 18,
-  fwdCnt: 0,
-});
 
 Deno.test("hostile: vsock: empty messages are bounded, and end the connection", async () => {
   const { it, ops } = connection(VsockType.SEQPACKET);
