@@ -1,5 +1,5 @@
 import { assertEquals, assertMatch } from "@std/assert";
-import { VIREO, vireo } from "../cli_helper.ts";
+import { Running, VIREO, vireo } from "../cli_helper.ts";
 
 /** The output of a running command, line by line. */
 async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
@@ -57,23 +57,17 @@ for (const [signal, exitCode] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
     const dir = await Deno.makeTempDir({ prefix: "vireo-watch-" });
     try {
       const script = `${dir}/waits.ts`;
-      const waits = "await new Promise((resolve) => setTimeout(resolve, 1_000_000));";
       await Deno.writeTextFile(
         script,
-        `console.log(Deno.pid); export default async () => { ${waits} };`,
+        `console.log(Deno.pid + "\\nwaits");
+         export default () => new Promise((resolve) => setTimeout(resolve, 1_000_000));\n`,
       );
-      const child = new Deno.Command(VIREO, {
-        args: ["run", "--watch", script],
-        stdin: "null",
-        stdout: "piped",
-        stderr: "null",
-      }).spawn();
-      const out = linesOf(child.stdout);
-      const pid = String((await out.next()).value);
-      child.kill(signal);
+      const run = new Running(`run --watch ${script}`);
+      await run.line("waits");
+      const [pid] = run.text.split("\n");
+      run.child.kill(signal);
       // The end of the output is the end of both.
-      assertEquals((await out.next()).done, true);
-      assertEquals((await child.status).code, exitCode);
+      assertEquals((await run.end()).code, exitCode);
       assertEquals(await Deno.stat(`/proc/${pid}`).catch(() => "gone"), "gone");
     } finally {
       await Deno.remove(dir, { recursive: true });
