@@ -128,15 +128,11 @@ export class DeviceConfig {
   }
 
   #unstable(register: string, seen: number | string): VireoError {
-    return new VireoError(
-      "CONFIG_UNSTABLE",
-      `Cannot read a stable configuration in ${MAX_ATTEMPTS} attempts`,
-      {
-        device: this.#transport.name,
-        register,
-        seen,
-        expected: "the same value twice within 1000 attempts",
-      },
-    );
+    return new VireoError("CONFIG_UNSTABLE", "Cannot read a stable configuration", {
+      device: this.#reached.name,
+      register,
+      seen,
+      expected: "the same value twice within 1000 attempts",
+    });
   }
 }

@@ -41,8 +41,9 @@ export function checkNode(
       `Cannot make a file of kind '${kind}': expected ${Object.keys(KINDS).join(", ")}`,
     );
   }
-  for (const [what, value, most] of [["major", major, MAX_MAJOR], ["minor", minor, MAX_MINOR]]) {
-    if (Number.isInteger(value) && Number(value) >= 0 && value! <= most!) continue;
+  const numbers = [["major", major, MAX_MAJOR], ["minor", minor, MAX_MINOR]] as const;
+  for (const [what, value, most] of numbers) {
+    if (Number.isInteger(value) && value >= 0 && value <= most) continue;
     throw new RangeError(
       `Cannot make a device file of ${what} number ${value}: expected 0 to ${most}`,
     );

@@ -46,6 +46,10 @@ interface CipherFlags extends JsonFlag {
   readonly decrypt?: true;
 }
 
+function checkLength(what: string, { length }: Uint8Array, fits: boolean, expected: string): void {
+  if (!fits) throw new UsageError(`${what}: expected ${expected} bytes, got ${length}`);
+}
+
 /** `vireo crypto aes-cbc`. */
 export async function aesCbc(vireo: Vireo, text: string, flags: CipherFlags): Promise<void> {
   const [data, key, iv] = [
@@ -53,18 +57,9 @@ export async function aesCbc(vireo: Vireo, text: string, flags: CipherFlags): Pr
     parseHexBytes(flags.key, "--key"),
     parseHexBytes(flags.iv, "--iv"),
   ];
-  for (
-    const [what, { length }, lengths] of [
-      ["data", data, "a multiple of 16"],
-      ["--key", key, "16, 24 or 32"],
-      ["--iv", iv, "16"],
-    ] as const
-  ) {
-    if (what === "data" ? length % 16 === 0 : lengths.split(/\D+/).includes(String(length))) {
-      continue;
-    }
-    throw new UsageError(`${what}: expected ${lengths} bytes, got ${length}`);
-  }
+  checkLength("data", data, data.length % 16 === 0, "a multiple of 16");
+  checkLength("--key", key, [16, 24, 32].includes(key.length), "16, 24 or 32");
+  checkLength("--iv", iv, iv.length === 16, "16");
   await using cipher = await vireo.get(cryptoDriver).cipher(CryptoCipher.AES_CBC, key);
   const options = { signal: vireo.signal };
   const result = flags.decrypt

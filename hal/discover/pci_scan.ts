@@ -43,7 +43,7 @@ export interface PciBuses {
 }
 
 /** Header types without the multi-function bit, and the registers of a bridge (PCI-PCI 1.2 §3.2). */
-const HEADER = { ENDPOINT: 0, BRIDGE: 1, MULTIFUNCTION: 0x80 } as const;
+const HEADER = { BRIDGE: 1, MULTIFUNCTION: 0x80 } as const;
 const BRIDGE = { PRIMARY: 0x18, SECONDARY: 0x19, SUBORDINATE: 0x1a } as const;
 /** Numbers that a port keeps for the bridges that may be plugged in, as Linux's `pci=hpbussize`. */
 const HOT_PLUG_BUSES = 3;

@@ -120,9 +120,13 @@ export class RingWitness {
     known.index = now;
   }
 
+  #position(index: number): ForwardPosition | undefined {
+    return forwardPosition(this.#hosted().position(index));
+  }
+
   /** Where a queue stands before a chain is taken from it. */
   beforePop(index: number): ForwardPosition | undefined {
-    return forwardPosition(this.#hosted().position(index));
+    return this.#position(index);
   }
 
   /** The device took a chain. */
@@ -147,7 +151,7 @@ export class RingWitness {
     const held = known?.held.get(chain);
     if (known === undefined || held === undefined) return;
     known.held.delete(chain);
-    const position = forwardPosition(this.#hosted().position(index));
+    const position = this.#position(index);
     // Of packed rings only those that no used descriptor can have been written over.
     const whole = position === undefined || !("ring" in position) || position.used === held.start;
     for (const { address, length, bytes } of held.parts) {
@@ -214,7 +218,7 @@ export class RingWitness {
     const geometry = this.#geometry(index);
     if (geometry === undefined) return undefined;
     if (!this.#packed) return this.#get16(geometry.avail + 2);
-    const position = forwardPosition(this.#hosted().position(index));
+    const position = this.#position(index);
     if (position === undefined || !("ring" in position)) return undefined;
     let at = position.next & 0x7fff;
     let wrap = position.next >>> 15;
@@ -284,7 +288,7 @@ export class RingWitness {
   #packedChain(index: number, { desc, size }: QueueGeometry, before: number): Held {
     const parts: (Range & { bytes: Uint8Array })[] = [];
     const buffers: Range[] = [];
-    const after = forwardPosition(this.#hosted().position(index));
+    const after = this.#position(index);
     const end = after !== undefined && "ring" in after ? after.next & 0x7fff : before & 0x7fff;
     let at = before & 0x7fff;
     do {
