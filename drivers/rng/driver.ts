@@ -4,6 +4,7 @@ import type { VirtioDriver } from "../driver.ts";
 import { QueueDriver } from "../queue_driver.ts";
 import type { RequestQueue } from "../virtqueue/request_queue.ts";
 import { type WaitOptions, within } from "../wait/mod.ts";
+import { timedOut } from "../wait/waiter.ts";
 import { Lane, type LaneOwner } from "./_lane.ts";
 
 /** Bytes asked for at once, and requests in flight for one read. */
@@ -135,6 +136,10 @@ export class Rng extends QueueDriver {
     rest: async (into, came, call, empty) => {
       const inRow = came === 0 ? empty + 1 : 0;
       if (inRow === MAX_EMPTY) throw this.tooShort(0, 1);
+      // A device that answers within the turn, a byte at a time, leaves no turn to the timer.
+      if (performance.now() >= (call.until ?? Infinity)) {
+        throw timedOut("the device to fill the buffer", call.deadline);
+      }
       await this.#ask(into.subarray(came), call, inRow);
       return into;
     },

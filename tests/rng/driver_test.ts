@@ -45,6 +45,18 @@ Deno.test("short answers are asked on until the read is full (drv.rng.operation.
   assertEquals(await booted.instance.read(1000, SOON), expected(1000));
 });
 
+Deno.test("the deadline ends a read that the device fills a byte at a time, in one turn", async () => {
+  await using booted = await boot({ maxBytes: 1 });
+  const error = await assertRejects(
+    () => booted.instance.read(10_000_000, { deadline: 20 }),
+    VireoError,
+  );
+  assertEquals([error.code, error.message], [
+    "TIMEOUT",
+    "Timed out after 20 ms waiting for the device to fill the buffer",
+  ]);
+});
+
 Deno.test("reads in flight together do not mix", async () => {
   await using booted = await boot({ maxBytes: 33 });
   const lengths = Array.from({ length: 50 }, (_, i) => i * 20);
