@@ -141,6 +141,18 @@ function overlaps(shared: ReadonlyMap<number, number>, offset: number, length: n
 }
 
 function isFilled(bytes: Uint8Array, value: number): boolean {
+  const { buffer, byteOffset, length } = bytes;
+  const head = -byteOffset & 3;
+  if (length < head + 4) return isFilledByBytes(bytes, value);
+  // By words: this looks at every page that a test shares or frees, and took a third of some tests.
+  const words = new Int32Array(buffer, byteOffset + head, (length - head) >> 2);
+  const word = Math.imul(value, 0x01010101);
+  for (let i = 0; i < words.length; i++) if (words[i] !== word) return false;
+  return isFilledByBytes(bytes.subarray(0, head), value) &&
+    isFilledByBytes(bytes.subarray(head + words.byteLength), value);
+}
+
+function isFilledByBytes(bytes: Uint8Array, value: number): boolean {
   for (let i = 0; i < bytes.length; i++) if (bytes[i] !== value) return false;
   return true;
 }

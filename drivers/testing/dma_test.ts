@@ -145,3 +145,24 @@ Deno.test("memory that is written behind its end, before it is shared or after i
   assertEquals(dma.inspect(), seen);
   assertEquals([dma.inspect().length, dma.live], [seen.length, 1], "each is told once");
 });
+
+Deno.test("a write to any byte of a range is seen when the range is shared", () => {
+  const size = 24;
+  for (let from = 0; from < 8; from++) {
+    for (let count = 1; from + count <= size; count++) {
+      for (let at = 0; at < size; at++) {
+        const dma = new BouncingDma({ size: 256 });
+        const { address, share } = dma.alloc(size);
+        dma.deviceBytes(address + at, 1)[0] = 1;
+        share(from, count, "both");
+        const seen = at >= from && at < from + count ? [address + from] : [];
+        assertEquals([from, count, at, ...dma.mistakes.map((it) => it.address)], [
+          from,
+          count,
+          at,
+          ...seen,
+        ]);
+      }
+    }
+  }
+});
