@@ -72,8 +72,12 @@ function check(good: boolean, what: string): void {
 
 const same = (a: Uint8Array, b: Uint8Array): boolean =>
   a.length === b.length && a.every((byte, i) => byte === b[i]);
-const pattern = (length: number, seed = 1): Uint8Array =>
-  Uint8Array.from({ length }, (_, i) => i * 31 + (i >> 8) * 7 + seed);
+// A loop: `Uint8Array.from` takes 20 times as long for the 50 KiB that the disk is written.
+function pattern(length: number, seed = 1): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(length);
+  for (let i = 0; i < length; i++) bytes[i] = i * 31 + (i >> 8) * 7 + seed;
+  return bytes;
+}
 /** Keeps the types of one row together. */
 const subject = <T extends DriverInstance>(row: Subject<T>): Subject => row as unknown as Subject;
 
