@@ -16,7 +16,8 @@ import { type BounceMistake, BouncingDma } from "../../drivers/testing/dma.ts";
 import { type Lie, lyingMachine } from "./liar.ts";
 
 const HONEST: Lie = { name: "honest" };
-const MEMORY = 128 << 20;
+// More than any use needs but one that lies without end; each 128 MiB were a collection of all garbage.
+const MEMORY = 16 << 20;
 /** Why the device needs a reset, if it is the test that wants it. */
 const INJECTED = "as the test wants";
 
@@ -75,7 +76,7 @@ export interface RigOptions {
   readonly bus?: "mmio" | "pci";
   /** 1 for the legacy interface; 2 by default. */
   readonly version?: 1 | 2;
-  /** Bytes of memory; 128 MiB by default. */
+  /** Bytes of memory; 16 MiB by default. */
   readonly memory?: number;
 }
 
