@@ -121,6 +121,21 @@ async function call(args: readonly string[]): Promise<Ended> {
   }
 }
 
+/** The disk that all boards read, and nobody writes; made once, as 32 MiB and their hash take half a second. */
+let made: Promise<{ dir: string; path: string; hash: string }> | undefined;
+
+async function makeDisk(): Promise<{ dir: string; path: string; hash: string }> {
+  const dir = await Deno.makeTempDir({ prefix: "vireo-examples-" });
+  const path = `${dir}/disk.img`;
+  await makeDemoDisk(path);
+  const hash = createHash("sha256").update(await Deno.readFile(path)).digest("hex");
+  return { dir, path, hash };
+}
+
+Deno.test.afterAll(async () => {
+  if (made !== undefined) await Deno.remove((await made).dir, { recursive: true });
+});
+
 const words = (text: string | undefined): string[] => text?.split(" ") ?? [];
 
 /** Where every example is run that can be: each transport, interface and ring is in it. */
@@ -152,9 +167,7 @@ for (const [flags, kind] of BOARDS) {
   Deno.test(`every example runs with [${flags}]`, async () => {
     const dir = await Deno.makeTempDir({ prefix: "vireo-examples-" });
     try {
-      const disk = `${dir}/disk.img`;
-      await makeDemoDisk(disk);
-      const hash = createHash("sha256").update(await Deno.readFile(disk)).digest("hex");
+      const { path: disk, hash } = await (made ??= makeDisk());
       for (const [name, example] of Object.entries(EXAMPLES)) {
         const { args: devices, script, out, modern, emulated, qemu } = example;
         const why = kind === "qemu" ? emulated : qemu ?? (kind === "legacy" ? modern : undefined);
