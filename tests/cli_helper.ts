@@ -83,7 +83,10 @@ async function callAlone(args: string[], input: Uint8Array | string = ""): Promi
     // The parser of command lines writes its mistakes here.
     [process.stderr, "write", (text: string) => err.add(text)],
   ]);
-  const code = await main(args);
+  // Nothing of a test is in the stacks of errors, which `report` looks at: frames outside of Vireo are a script's.
+  const ended = Promise.withResolvers<number>();
+  queueMicrotask(() => main(args).then((code) => ended.resolve(code), (why) => ended.reject(why)));
+  const code = await ended.promise;
   const raw = out.bytes();
   return { code, out: text(raw), raw, err: text(err.bytes()) };
 }
