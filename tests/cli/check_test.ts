@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { vireo } from "../cli_helper.ts";
+import { call, vireo } from "../cli_helper.ts";
 
 Deno.test("vireo check: looks at the devices of a type, and writes what it found", async () => {
   const folder = await Deno.makeTempDir();
@@ -19,23 +19,23 @@ Deno.test("vireo check: looks at the devices of a type, and writes what it found
 });
 
 Deno.test("vireo check --list and --json: rows with clauses and sections", async () => {
-  const { code, out } = await vireo("check --list --json --only §4.2.2.1");
+  const { code, out } = await call("check --list --json --only §4.2.2.1");
   assertEquals(code, 0);
   const { checks } = JSON.parse(out);
   assert(checks.length > 5);
   for (const row of checks) assert(row.sections.some((text: string) => text.startsWith("4.2.2.1")));
-  const run = await vireo("check --json --only blk,mmio.magic");
+  const run = await call("check --json --only blk,mmio.magic");
   assertEquals(JSON.parse(run.out).counts, { pass: 1, fail: 0, deviates: 0, skip: 0 });
 });
 
 Deno.test("vireo check: a word that names nothing, and a board without such a device", async () => {
-  const wrong = await vireo("check --only nonsense");
+  const wrong = await call("check --only nonsense");
   assertEquals(wrong.code, 2);
   assertStringIncludes(wrong.err, "--only: expected a device type");
-  const none = await vireo("check --only gpu");
+  const none = await call("check --only gpu");
   assertEquals(none.code, 2);
   assertStringIncludes(none.err, "no device of the board");
-  const socket = await vireo("check --target vhost-user:blk=/nowhere.sock");
+  const socket = await call("check --target vhost-user:blk=/nowhere.sock");
   assertEquals(socket.code, 1);
   assertStringIncludes(socket.err, "/nowhere.sock");
 });
@@ -83,7 +83,7 @@ Deno.test("vireo check driver: the folder of vireo new as it is, and then with a
 });
 
 Deno.test("vireo check driver: --list, and what makes no sense", async () => {
-  const { out } = await vireo("check driver --list --json --only refuse,§4.2.2");
+  const { out } = await call("check driver --list --json --only refuse,§4.2.2");
   const { schedules, rules } = JSON.parse(out);
   assertEquals(schedules.map(({ schedule }: { schedule: string }) => schedule), ["refuse"]);
   assert(rules.length > 5);
@@ -96,7 +96,7 @@ Deno.test("vireo check driver: --list, and what makes no sense", async () => {
       ["check driver nowhere.ts", "no such file: nowhere.ts"],
     ] as const
   ) {
-    const { code, err } = await vireo(args);
+    const { code, err } = await call(args);
     assertEquals(code, 2, args);
     assertStringIncludes(err, text);
   }

@@ -4,7 +4,7 @@ import { SgList, type Virtqueue } from "@vireo/drivers/core";
 import { EmulatedMachine, RngDevice } from "@vireo/emu";
 import { openVireo } from "@vireo/firmware";
 import type { DmaRegion } from "@vireo/hal";
-import { vireo } from "../cli_helper.ts";
+import { call, vireo } from "../cli_helper.ts";
 
 /** What a test does with a queue of eight descriptors whose device answers at each kick. */
 type Use = (queue: Virtqueue, memory: DmaRegion, ring: (address: number) => Uint8Array) => void;
@@ -130,7 +130,7 @@ Deno.test("inspect: the command prints tables, or JSON", async () => {
   const lines = out.split("\n");
   assert(lines.includes("    buffer  token  state      slot  address     length  flags"), out);
   assertStringIncludes(out, "    0       0      available  0     0x");
-  const json = await vireo("inspect --queue-size 16 --packed --json");
+  const json = await call("inspect --queue-size 16 --packed --json");
   const devices: { type: string; queues: { format: string }[] }[] = JSON.parse(json.out);
   assertEquals(devices.map(({ type }) => type), ["net", "block", "console", "rng"]);
   assertEquals(

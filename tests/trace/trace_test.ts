@@ -7,7 +7,7 @@ import { traceLine } from "@vireo/firmware/trace";
 import type { TraceEvent } from "@vireo/hal";
 import { PackedVirtqueue } from "../../drivers/virtqueue/packed.ts";
 import { SplitVirtqueue } from "../../drivers/virtqueue/split.ts";
-import { vireo } from "../cli_helper.ts";
+import { call, vireo } from "../cli_helper.ts";
 
 /** A line without its time and what differs from run to run. */
 function plain(line: string): string {
@@ -174,7 +174,7 @@ Deno.test("trace: a driver that does not kick, and one whose buffer is nowhere, 
 Deno.test("trace: on QEMU and PCI the same requests and registers by name", async () => {
   for (const target of ["emu --transport pci", "qtest:aarch64-virt", "qtest:x86_64-q35"]) {
     const args = "blk read --count 8 --hash --trace";
-    const { code, err } = await vireo(`${args} --target ${target}`);
+    const { code, err } = await call(`${args} --target ${target}`);
     assertEquals([target, code], [target, 0]);
     const name = / (virtio\d) .*block offers/.exec(err)![1]!;
     const text = err.trim().split("\n").map(plain);
@@ -310,7 +310,7 @@ Deno.test("trace: wrong options are refused, and a file that cannot be made is n
     ],
   ];
   for (const [args, code, message] of cases) {
-    const result = await vireo(args);
+    const result = await call(args);
     assertEquals([args, result.code, result.out], [args, code, ""]);
     assertStringIncludes(result.err, message);
   }
