@@ -8,7 +8,8 @@ export const EXIT: { readonly FAILED: 1; readonly USAGE: 2 } = { FAILED: 1, USAG
 /** How many causes of an error are said. */
 const MOST_CAUSES = 8;
 /** A frame of a stack in the runtime or in a package. */
-const INNER_FRAME = /^\s*at .*(?:\bext:|\bnode:|\/registry\.npmjs\.org\/)/;
+const INNER_FRAME =
+  /^\s*at (?:.*(?:\bext:|\bnode:|\/registry\.npmjs\.org\/)|async Promise\.\w+ \(index)/;
 const ROOT = new URL("../../", import.meta.url).href;
 /** A frame in Vireo itself, which is not what the user writes. */
 const ROOMS = new RegExp(
