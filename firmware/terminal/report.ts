@@ -34,7 +34,7 @@ export function report(error: unknown): number {
   if (error instanceof Finished) return error.exitCode;
   if (error instanceof Deno.errors.BrokenPipe) return 0;
   if (error instanceof UsageError) {
-    console.error(`vireo: ${error.message}`);
+    console.error(`vireo: ${clip(error.message)}`);
     return EXIT.USAGE;
   }
   say(error);
@@ -60,6 +60,19 @@ function noteSaid(error: unknown): void {
   if (!(error instanceof Error) || SAID.has(error)) return;
   SAID.add(error);
   for (const cause of causesOf(error)) noteSaid(cause);
+}
+
+/** Characters of a line that may quote whatever was on the command line. */
+const LONGEST_LINE = 4000;
+/** Characters that stay of a line that is longer. */
+const CLIPPED = 400;
+
+/** Shortens a line that quotes too much. */
+function clip(line: string): string {
+  const more = line.length - CLIPPED;
+  return line.length <= LONGEST_LINE
+    ? line
+    : `${line.slice(0, CLIPPED)}... (${more} more characters)`;
 }
 
 /** The causes of an error, all of several that happened at once. */
