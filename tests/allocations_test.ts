@@ -8,7 +8,7 @@ const MOST: Readonly<Record<string, number>> = {
   "rng-64": 780,
   "net-1": 1580,
   "blk-1": 600,
-  "console-echo": 8_000,
+  "console-echo": 570,
   "p9-read": 10_500,
   "p9-stat": 32_500,
 };
