@@ -1,5 +1,8 @@
 import type { Interrupt, InterruptWait } from "@vireo/hal";
 
+/** What follows it runs in a microtask, as by `queueMicrotask`, which allocates more. */
+const TURN = Promise.resolve();
+
 /** One wait. */
 class Waiter {
   readonly signal: AbortSignal;
@@ -54,7 +57,7 @@ export class EmuInterrupt implements Interrupt {
   raised(): void {
     if (this.#server !== undefined && !this.#serveDue) {
       this.#serveDue = true;
-      queueMicrotask(this.#serve);
+      void TURN.then(this.#serve);
     }
     // Whoever waits again does so later, in a microtask.
     let waiter = this.#first;
