@@ -20,7 +20,16 @@ const HOSTILE: Readonly<Record<string, readonly string[]>> = {
 
 /** Tests that are seconds long and see what the near ones do not, by the file that is changed. */
 const LONGER: readonly (readonly [path: RegExp, tests: readonly string[]])[] = [
-  [/^firmware\/check\/driver\//, ["tests/check/driver_mutants_test.ts"]],
+  [/^hal\/(?:vhost_user|unix)\//, ["tests/vhost_user/hostile_back_end_test.ts"]],
+  [/^(?:hal|drivers\/transport)\/vhost_user/, ["tests/vhost_user/served_test.ts"]],
+  [
+    /^emu\/transport\/vhost_user\//,
+    ["tests/vhost_user/hostile_front_end_test.ts", "tests/vhost_user/served_test.ts"],
+  ],
+  [
+    /^firmware\/check\/driver\//,
+    ["tests/check/driver_mutants_test.ts", "tests/check/drivers_test.ts"],
+  ],
   [
     /^firmware\/check\/(?!driver\/)/,
     ["tests/check/script_test.ts", "tests/check/mutants_test.ts", "tests/check/emulated_test.ts"],

@@ -198,7 +198,6 @@ export class ConsolePort {
     this.#hostOpen = open;
     this.#hooks.hostChanged(this);
     this.toGuest();
-    this.fromGuest();
   }
 
   /** Asks the host for its next bytes; only ever called when the driver has room for them. */

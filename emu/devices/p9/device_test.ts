@@ -4,6 +4,7 @@ import { EmulatedMachine } from "../../machine.ts";
 import { MockDriver } from "../../testing/mock_driver.ts";
 import type { MockSegment } from "../../testing/mock_segments.ts";
 import type { P9ServerState } from "./_server.ts";
+import type { P9Handle, P9HandleOptions, P9Path } from "./export.ts";
 import { HostTree, MemoryTree, P9Device, type P9DeviceOptions, type P9Export } from "./mod.ts";
 
 const [ENOENT, EBADF, EEXIST, ENOTDIR, EINVAL] = [2, 9, 17, 20, 22];
@@ -505,4 +506,25 @@ Deno.test("9p device: a list of a directory counts as work by its length, and a 
   const before = work.counters.steps;
   await client.good(74, u32(0), "d", u32(0), "e");
   assert(work.counters.steps - before > 100);
+});
+
+Deno.test("9p device: files are opened after a snapshot as they were before it", async () => {
+  const opened: string[] = [];
+  class Watched extends MemoryTree {
+    override open(path: P9Path, options: P9HandleOptions): P9Handle {
+      const { read, write, truncate, append } = options;
+      opened.push(`${path}: ${[read, write, truncate, append].map(Number).join("")}`);
+      return super.open(path, options);
+    }
+  }
+  const client = await new Client(new Watched({ f: "1" })).open();
+  // O_RDONLY, O_WRONLY, O_RDWR, O_WRONLY | O_APPEND, O_RDWR | O_TRUNC
+  for (const [i, flags] of [0, 1, 2, 0o2001, 0o1002].entries()) {
+    await client.walk(0, i + 1, "f");
+    await client.good(12, u32(i + 1), u32(flags));
+  }
+  const before = opened.splice(0);
+  assertEquals(before, ["f: 1000", "f: 0100", "f: 1100", "f: 0101", "f: 1110"]);
+  client.model.restore(structuredClone(client.model.snapshot()));
+  assertEquals(opened, [...before.slice(0, 4), "f: 1100"], "what was cut off is not cut off again");
 });
