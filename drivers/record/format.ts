@@ -292,7 +292,7 @@ export class RecordReader {
     return true;
   }
 
-  /** What cannot be a record is where the recording is cut: a replay must not throw. */
+  /** Whether the bytes are a record; otherwise the recording is cut there: a replay must not throw. */
   #isJson(check: (value: unknown) => boolean): boolean {
     try {
       return check(this.json());

@@ -28,7 +28,7 @@ const GIB = 2 ** 30;
 const DISK = 64 * MIB;
 const ORDERS = ["in-order", "reverse", "random", "deferred"] as const;
 const QEMU = "qemu-system-aarch64";
-/** What `make qemu` installs beside an old QEMU. */
+/** The newer QEMU, which `make qemu` installs beside an old one. */
 const NEWER_QEMU = `.cache/qemu/bin/${QEMU}`;
 
 const { values } = parseArgs({
@@ -125,7 +125,7 @@ function nameOf(on: string): string {
   Deno.exit(2);
 }
 
-/** What was done on one target and ring. */
+/** Totals of one target and ring. */
 class Row {
   readonly target: string;
   readonly ring: string;
