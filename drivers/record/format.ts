@@ -1,4 +1,5 @@
 import { VireoError } from "@vireo/hal";
+import { isDiagnosis, isHeader, isMeta } from "./_shapes.ts";
 
 /** Version of the format; a reader refuses any other. */
 export const RECORDING_VERSION = 1;
@@ -183,7 +184,7 @@ export class RecordReader {
   bytes: Uint8Array = new Uint8Array(0);
   /** Of ADD: address and length of each element. */
   elements: number[] = [];
-  /** Whether the bytes end without an END record. */
+  /** Whether the bytes end without an END record, or with what is none. */
   cut = false;
   readonly #bytes: Uint8Array;
   #at: number;
@@ -208,7 +209,9 @@ export class RecordReader {
     const end = FIXED + view.getUint32(MAGIC.length + 4, true);
     try {
       if (end > bytes.length) throw new RangeError("Cannot read the header: it must be whole");
-      this.header = JSON.parse(new TextDecoder().decode(bytes.subarray(FIXED, end)));
+      const header: unknown = JSON.parse(new TextDecoder().decode(bytes.subarray(FIXED, end)));
+      if (!isHeader(header)) throw new TypeError("Cannot use the header: it must name a machine");
+      this.header = header as RecordingHeader;
     } catch (cause) {
       throw new VireoError("BAD_MESSAGE", "Cannot read the header of the recording", { cause });
     }
@@ -261,8 +264,9 @@ export class RecordReader {
         this.b = this.#number();
         return this.#blob();
       case RecordKind.META:
+        return this.#blob() && this.#isJson(isMeta);
       case RecordKind.DIAGNOSIS:
-        return this.#blob();
+        return this.#blob() && this.#isJson(isDiagnosis);
       case RecordKind.ADD: {
         this.a = this.#number();
         this.b = this.#number();
@@ -286,6 +290,15 @@ export class RecordReader {
     this.bytes = this.#bytes.subarray(this.#at, end);
     this.#at = end;
     return true;
+  }
+
+  /** Whether the bytes are a record; otherwise the recording is cut there: a replay must not throw. */
+  #isJson(check: (value: unknown) => boolean): boolean {
+    try {
+      return check(this.json());
+    } catch {
+      return false;
+    }
   }
 
   /** Past the end of the bytes it reads zeroes, and the place is past the end. */

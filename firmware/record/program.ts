@@ -1,3 +1,4 @@
+import { VireoError } from "@vireo/hal";
 import type { BoardOptions } from "../target/options.ts";
 import { keptCall, type RecordedCall, type RecordedScript, scriptOf } from "./call.ts";
 
@@ -20,4 +21,30 @@ export function programOf(board: BoardOptions): RecordedProgram {
   const script = call && scriptOf(call);
   const [seed] = crypto.getRandomValues(new Uint32Array(1)) as unknown as [number];
   return { seed, board: { indirect, eventIdx, queueSize, forceLegacy }, call, script };
+}
+
+/**
+ * Takes the program out of a recording, which may be any file.
+ *
+ * @throws {VireoError} `BAD_MESSAGE` If the recording names no program of Vireo.
+ */
+export function recordedProgram(value: unknown): RecordedProgram {
+  const program = fieldsOf(value);
+  const [board, call, script] = ["board", "call", "script"].map((name) => program?.[name]);
+  const command = fieldsOf(call);
+  const isCall = call === undefined ||
+    typeof command?.["name"] === "string" && fieldsOf(command["flags"]) !== undefined &&
+      Array.isArray(command["args"]);
+  const texts = fieldsOf(script);
+  const isScript = script === undefined ||
+    typeof texts?.["path"] === "string" && typeof texts["text"] === "string";
+  const isProgram = fieldsOf(board) !== undefined && Number.isSafeInteger(program?.["seed"]);
+  if (isProgram && isCall && isScript) return value as RecordedProgram;
+  throw new VireoError("BAD_MESSAGE", "Cannot replay the file: it must be recorded by Vireo");
+}
+
+function fieldsOf(value: unknown): Readonly<Record<string, unknown>> | undefined {
+  return typeof value === "object" && value !== null && !Array.isArray(value)
+    ? value as Readonly<Record<string, unknown>>
+    : undefined;
 }
