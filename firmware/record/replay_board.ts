@@ -1,6 +1,6 @@
 import { Replay } from "@vireo/drivers/record";
 import { VireoError } from "@vireo/hal";
-import type { RecordedProgram } from "./program.ts";
+import { type RecordedProgram, recordedProgram } from "./program.ts";
 
 /** Replays that a program has opened itself, by the names that stand for them in targets. */
 export const REPLAYS: Map<string, Replay> = new Map<string, Replay>();
@@ -27,7 +27,7 @@ export class ReplayBoard implements AsyncDisposable {
 
   /** The program that made the recording. */
   get program(): RecordedProgram {
-    return this.platform.program as RecordedProgram;
+    return recordedProgram(this.platform.program);
   }
 
   /** Ends the replay. */
