@@ -209,7 +209,7 @@ export class RecordReader {
       if (end > bytes.length) throw new RangeError("Cannot read the header: it must be whole");
       const header: unknown = JSON.parse(new TextDecoder().decode(bytes.subarray(FIXED, end)));
       if (!isHeader(header)) {
-        throw new TypeError(
+        throw new RangeError(
           "Cannot read the header: it must have a machine, its nodes and a program",
         );
       }
