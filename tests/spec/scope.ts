@@ -35,11 +35,6 @@ export const OUT_OF_SCOPE: readonly OutOfScope[] = [
     why: "The GPU has no shared memory: nothing is host visible",
   },
   {
-    ids: [...some("drv.crypto.sym", 5), ...some("dev.crypto.sym", 4, 6, 7)],
-    why:
-      "Chains of algorithms: the driver asks for none, and the device refuses them; no request for such a session was seen to be answered by QEMU 7.2 or 10, so there is no witness",
-  },
-  {
     ids: ["dev.basic.shm.1"],
     why:
       "It binds the authors of device types; the types with shared memory are the specification's",
