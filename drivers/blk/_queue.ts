@@ -17,7 +17,7 @@ import { isInput, type Slots } from "./_slots.ts";
 /** Tokens of batches have the batch's number, from 1, above this bit. */
 const BATCH_SHIFT = 16;
 const EMPTY = new Uint8Array(0);
-/** What follows it runs at the end of the turn, as by `queueMicrotask`, which allocates more. */
+/** Runs what follows it at the end of the turn, as `queueMicrotask` does, which allocates more. */
 const TURN = Promise.resolve();
 
 /**
