@@ -9,7 +9,7 @@ import { assert } from "@std/assert";
 export const ROOT: string = new URL("../../", import.meta.url).pathname;
 
 /** A block of code in a page. */
-export interface Block {
+interface Block {
   readonly language: string;
   readonly lines: readonly string[];
   /** The line of the page on which it begins, from 1. */
