@@ -24,9 +24,8 @@ const TURN = Promise.resolve();
  * One request queue: hands requests to the device as slots and ring room allow, in order, and
  * settles them as it answers, in any order.
  *
- * It pops the virtqueue itself, because promise requests and batches share it. RequestQueue in its place
- * serves 1.1 times fewer reads a second and leaves 100 bytes of heap a read, where this leaves 10
- * (tests/blk/queue_bench.ts).
+ * It pops the virtqueue itself, because promise requests and batches share it. RequestQueue in its place,
+ * with one slot a request and no batches, takes 1.05 times the processor time (tests/blk/queue_bench.ts).
  */
 export class BlkQueue {
   /** Index on the device. */
