@@ -220,7 +220,7 @@ of a read of 9p 1 is the emulated server's.
 One request on each of 256 disks in turn takes 2.7 to 3.6 times as long as 256 on one; on 16 of them it takes no longer.
 Nothing is looked for among devices: what costs is memory. A request touches 10 pages of its device (counted by
 \`/proc/self/clear_refs\`: queue, buffers, disk and objects), so 256 devices do not fit into the 1 MiB cache and the
-1536 TLB entries of a core. A loop in C that only adds up 8 lines on each of 10 pages of its own for each of 256 devices
+TLB of a core. A loop in C that only adds up 8 lines on each of 10 pages of its own for each of 256 devices
 takes 6 to 10 times as long as on one (2.9 us against 0.3 us), and 1.2 times on 64.
 
 ## The peers
