@@ -1,6 +1,6 @@
 import type { Interrupt, InterruptWait } from "@vireo/hal";
 
-/** What follows it runs in a microtask, as by `queueMicrotask`, which allocates more. */
+/** Runs what follows it in a microtask, as `queueMicrotask` does, which allocates more. */
 const TURN = Promise.resolve();
 
 /** One wait. */

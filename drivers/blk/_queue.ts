@@ -1,4 +1,10 @@
-import { BLK_SECTOR_SIZE, BlkStatus, type VireoErrorDetails } from "@vireo/hal";
+import {
+  BLK_APPEND_SECTOR_SIZE,
+  BLK_SECTOR_SIZE,
+  BlkRequestType,
+  BlkStatus,
+  type VireoErrorDetails,
+} from "@vireo/hal";
 import { lookAgain } from "../virtqueue/last_look.ts";
 import type { Virtqueue } from "../virtqueue/virtqueue.ts";
 import { Limits } from "../wait/limit.ts";
@@ -17,7 +23,7 @@ import { isInput, type Slots } from "./_slots.ts";
 /** Tokens of batches have the batch's number, from 1, above this bit. */
 const BATCH_SHIFT = 16;
 const EMPTY = new Uint8Array(0);
-/** What follows it runs at the end of the turn, as by `queueMicrotask`, which allocates more. */
+/** Runs what follows it at the end of the turn, as `queueMicrotask` does, which allocates more. */
 const TURN = Promise.resolve();
 
 /**
@@ -65,10 +71,16 @@ export class BlkQueue {
   });
 
   /** Makes a queue that is stopped: {@linkcode BlkQueue.start} gives it its ring. */
-  constructor(index: number, slots: Slots, device: string, checkLength: boolean) {
+  constructor(
+    index: number,
+    slots: Slots,
+    device: string,
+    checkLength: boolean,
+    zoned = false,
+  ) {
     this.index = index;
     this.#slots = slots;
-    this.#where = { device, queue: index };
+    this.#where = { device, queue: index, zoned };
     this.#checkLength = checkLength;
     this.#taken = new Uint8Array(slots.count);
     this.#spans = new Uint16Array(slots.count).fill(1);
@@ -378,10 +390,23 @@ export class BlkQueue {
       } else if (input && request.lent === undefined && request.error === undefined) {
         request.bytes.set(slots.view(slot), offset);
         slots.copied(length);
+      } else if (request.type === BlkRequestType.ZONE_APPEND) {
+        this.#completeAppend(request, slot);
       }
       if (request.inFlight === 0 && request.allIssued) this.#settle(request);
     }
     this.#release(slot);
+  }
+
+  /** An append is answered with where the device put the data. */
+  #completeAppend(request: BlkRequest, slot: number): void {
+    const length = BLK_APPEND_SECTOR_SIZE + 1;
+    const seen = this.#queue!.usedLength;
+    if (seen < length) {
+      this.#fail(request, lengthError(this.#where, request.type, request.sector, seen, length));
+    } else {
+      request.bytes = this.#slots.appended(slot);
+    }
   }
 
   /** Notes the failure of a part: the rest is not begun, what is in flight is waited for. */

@@ -13,7 +13,7 @@ import type { NetStats } from "./frame.ts";
 /** Largest slot in bytes; longer frames take several. */
 const MAX_SLOT = 4096;
 const NONE = -1;
-/** What follows it runs at the end of the turn, as by `queueMicrotask`, which allocates more. */
+/** Runs what follows it at the end of the turn, as `queueMicrotask` does, which allocates more. */
 const TURN = Promise.resolve();
 
 /** How a {@linkcode TxQueue} is laid out. */

@@ -20,7 +20,7 @@ export interface RequestOptions extends WaitOptions {
 }
 
 const NO_OPTIONS: RequestOptions = {};
-/** What follows it runs at the end of the turn, as by `queueMicrotask`, which allocates more. */
+/** Runs what follows it at the end of the turn, as `queueMicrotask` does, which allocates more. */
 const TURN = Promise.resolve();
 
 class Request {

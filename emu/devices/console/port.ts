@@ -199,7 +199,6 @@ export class ConsolePort {
     this.#hostOpen = open;
     this.#hooks.hostChanged(this);
     this.toGuest();
-    this.fromGuest();
   }
 
   #fill(context: DeviceContext, queue: DeviceQueue): void {
