@@ -9,8 +9,8 @@ const MOST: Readonly<Record<string, number>> = {
   "net-1": 1070,
   "blk-1": 510,
   "console-echo": 530,
-  "p9-read": 9000,
-  "p9-stat": 29_000,
+  "p9-read": 6950,
+  "p9-stat": 22_200,
 };
 /** Bytes of an operation that allocates nothing: they are those of what else runs. */
 const NOISE = 16;

@@ -9,6 +9,7 @@ import {
   lo32,
 } from "@vireo/hal";
 import { SgList } from "../virtqueue/virtqueue.ts";
+import type { LentMemory } from "./requests.ts";
 
 /** Bytes of a slot's header cell: the header, then what the device writes besides data, padded. */
 const CELL = 32;
@@ -54,6 +55,9 @@ export class Slots implements Disposable {
   readonly #types: Uint8Array;
   /** Each slot's data as of its last length, so that requests of one size make no views. */
   readonly #views: Uint8Array[];
+  /** The caller's memory that a slot's request has instead of its buffer, and where in the request's data it begins. */
+  readonly #lent: (LentMemory | undefined)[];
+  readonly #lentAt: Float64Array;
   readonly #segment: number;
   readonly #chain: SgList;
 
@@ -93,6 +97,8 @@ export class Slots implements Disposable {
     this.lengths = new Uint32Array(count);
     this.given = new Uint8Array(count);
     this.#old = new Uint8Array(count);
+    this.#lent = new Array(count).fill(undefined);
+    this.#lentAt = new Float64Array(count);
     this.#types = new Uint8Array(count);
     this.#chain = new SgList(Math.ceil(this.maxSpan * bytes / segment) + 2);
   }
@@ -138,8 +144,14 @@ export class Slots implements Disposable {
     this.lengths[slot] = length;
   }
 
-  /** Gives the slot to the device; returns the chain to add, valid until the next call. */
-  give(slot: number): SgList {
+  /**
+   * Gives the slot to the device.
+   *
+   * @param lent The caller's memory, which the device writes instead of the slot's buffer.
+   * @param offset Where in that memory the slot's part begins.
+   * @returns The chain to add, valid until the next call.
+   */
+  give(slot: number, lent?: LentMemory, offset = 0): SgList {
     const cell = slot * CELL;
     const length = this.lengths[slot]!;
     const last = tailLength(this.#types[slot]!) - 1;
@@ -150,7 +162,11 @@ export class Slots implements Disposable {
     chain.addReadable(this.#control.share(cell, BLK_REQ.SIZE, "to-device"), BLK_REQ.SIZE);
     if (length > 0) {
       const direction = dataDirection(this.#types[slot]!);
-      let address = this.#region.share(slot * this.bytes, length, direction);
+      this.#lent[slot] = lent;
+      this.#lentAt[slot] = offset;
+      let address = lent === undefined
+        ? this.#region.share(slot * this.bytes, length, direction)
+        : lent.give(offset, length);
       for (let left = length; left > 0;) {
         const n = left < this.#segment ? left : this.#segment;
         if (direction === "to-device") chain.addReadable(address, n);
@@ -187,7 +203,11 @@ export class Slots implements Disposable {
     this.#control.unshare(cell, BLK_REQ.SIZE, "to-device");
     const old = this.#old[slot] === 1;
     if (old) this.#oldGiven--;
-    if (length > 0) {
+    const lent = this.#lent[slot];
+    if (lent !== undefined) {
+      this.#lent[slot] = undefined;
+      lent.take(this.#lentAt[slot]!, length);
+    } else if (length > 0) {
       const region = old ? this.#before! : this.#region;
       region.unshare(slot * this.bytes, length, dataDirection(this.#types[slot]!));
     }

@@ -5,6 +5,7 @@ import {
   BLK_SECTOR_SIZE,
   BlkFeature,
   BlkRequestType,
+  type DmaRegion,
   VireoError,
 } from "@vireo/hal";
 import type { QueueRequest, VirtioDevice } from "../device.ts";
@@ -27,7 +28,9 @@ import { BlkZones, type BlkZonesHost } from "./zones.ts";
 import {
   type BlkRange,
   type BlkRequestOptions,
+  type BlkTarget,
   checkRange,
+  LentMemory,
   packRanges,
   sendAll,
 } from "./requests.ts";
@@ -243,6 +246,35 @@ export class Blk implements DriverInstance {
       if (this.zones?.ordered) return this.zones.read(sector, bytes, options);
       return this.#submit(BlkRequestType.IN, sector, bytes, options);
     } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /**
+   * Reads sectors into memory that the device can reach, without a copy. The memory is the device's until
+   * `onReturned` is called: that may be after the promise settled if the read was given up.
+   *
+   * @param region Memory of the machine's `dma`.
+   * @returns The bytes, in the region.
+   * @throws {RangeError} If the range is not whole blocks or does not fit into the region.
+   * @throws {VireoError} As {@linkcode Blk.read}.
+   */
+  readInto(region: DmaRegion, target: BlkTarget): Promise<Uint8Array> {
+    const { sector, at = 0, length = region.bytes.length - at, onReturned } = target;
+    const lent = new LentMemory(region, at, onReturned);
+    try {
+      if (!(at >= 0 && length >= 0 && at + length <= region.bytes.length)) {
+        throw new RangeError(
+          `Cannot read ${length} bytes to byte ${at}: the region has ${region.bytes.length}`,
+        );
+      }
+      this.#check(sector, length / BLK_SECTOR_SIZE);
+      const bytes = region.bytes.subarray(at, at + length);
+      if (length > 0) return this.#submit(BlkRequestType.IN, sector, bytes, target, lent);
+      lent.settled();
+      return Promise.resolve(bytes);
+    } catch (error) {
+      lent.settled();
       return Promise.reject(error);
     }
   }
@@ -535,11 +567,12 @@ export class Blk implements DriverInstance {
     sector: number,
     bytes: Uint8Array,
     options: BlkRequestOptions,
+    lent?: LentMemory,
   ): Promise<Uint8Array> {
     const queue = this.#queues.length === 1 && options.queue === undefined
       ? this.#queues[0]!
       : this.#pick(options.queue);
-    return queue.submit(type, sector, bytes, options);
+    return queue.submit(type, sector, bytes, options, lent);
   }
 
   #zonesHost(): BlkZonesHost {

@@ -4,6 +4,7 @@ import {
   BLK_SECTOR_SIZE,
   blkRequestName,
   BlkStatus,
+  type DmaRegion,
   hi32,
   lo32,
   VireoError,
@@ -29,12 +30,74 @@ export interface BlkRange {
   readonly sectors: number;
 }
 
+/** A read into memory that the caller lends to the device. */
+export interface BlkTarget extends BlkRequestOptions {
+  /** First sector. */
+  readonly sector: number;
+  /** Bytes to read, whole blocks; by default as many as the region has from `at` on. */
+  readonly length?: number;
+  /** First byte in the region; 0 by default. */
+  readonly at?: number;
+  /**
+   * Called exactly once when the memory is the caller's again: before the promise settles, or later if the
+   * read was given up while the device had it. What it throws is reported as uncaught.
+   */
+  readonly onReturned?: () => void;
+}
+
+/** Memory of a caller's while the device may write to it. */
+export class LentMemory {
+  readonly #region: DmaRegion;
+  readonly #at: number;
+  readonly #onReturned: (() => void) | undefined;
+  /** Parts that the device has. */
+  #parts = 0;
+  #settled = false;
+
+  /** Lends nothing yet. */
+  constructor(region: DmaRegion, at: number, onReturned: (() => void) | undefined) {
+    this.#region = region;
+    this.#at = at;
+    this.#onReturned = onReturned;
+  }
+
+  /** Gives the device a part; returns its address. */
+  give(offset: number, length: number): number {
+    this.#parts++;
+    return this.#region.share(this.#at + offset, length, "from-device");
+  }
+
+  /** Takes a part back. */
+  take(offset: number, length: number): void {
+    this.#region.unshare(this.#at + offset, length, "from-device");
+    this.#parts--;
+    this.#check();
+  }
+
+  /** The request is over for its caller: no more parts are given. */
+  settled(): void {
+    this.#settled = true;
+    this.#check();
+  }
+
+  #check(): void {
+    if (!this.#settled || this.#parts > 0) return;
+    try {
+      this.#onReturned?.();
+    } catch (error) {
+      reportError(error);
+    }
+  }
+}
+
 /** A request on its way; recycled, so that one costs no more than its promise. */
 export class BlkRequest {
   type = 0;
   sector = 0;
   /** The caller's data, or where it wants them. */
   bytes: Uint8Array = EMPTY;
+  /** The memory that the device writes instead of a slot's. */
+  lent: LentMemory | undefined = undefined;
   /** Data bytes already handed to the device. */
   issued = 0;
   /** Whether nothing is left to hand to the device. */

@@ -74,7 +74,7 @@ export async function getAttributes(
   fid: number,
   options: WaitOptions,
 ): Promise<P9Stat> {
-  const message = new P9Writer(P9Type.GETATTR).u32(fid).u64(P9_GETATTR_BASIC);
+  const message = P9Writer.begin(P9Type.GETATTR).u32(fid).u64(P9_GETATTR_BASIC);
   const answer = await session.call(message, P9_ATTRIBUTES.SIZE, options);
   answer.u64();
   const qid = answer.qid();
@@ -111,7 +111,7 @@ export async function setAttributes(
   if (size !== undefined) valid |= S.SIZE;
   if (atime !== undefined) valid |= S.ATIME | S.ATIME_SET;
   if (mtime !== undefined) valid |= S.MTIME | S.MTIME_SET;
-  const message = new P9Writer(P9Type.SETATTR).u32(fid).u32(valid).u32(mode ?? 0);
+  const message = P9Writer.begin(P9Type.SETATTR).u32(fid).u32(valid).u32(mode ?? 0);
   message.u32(uid ?? 0).u32(gid ?? 0).u64(size ?? 0);
   for (const time of [atime, mtime]) {
     const ms = time?.getTime() ?? 0;

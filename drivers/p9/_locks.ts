@@ -30,7 +30,7 @@ export async function lock(
   wanted: P9Lock,
   options: WaitOptions,
 ): Promise<P9LockResult> {
-  const message = new P9Writer(P9Type.LOCK).u32(fid).u8(TYPES[wanted.type]).u32(0);
+  const message = P9Writer.begin(P9Type.LOCK).u32(fid).u8(TYPES[wanted.type]).u32(0);
   const status = (await session.call(range(message, wanted), 1, options)).u8();
   switch (status) {
     case P9LockStatus.SUCCESS:
@@ -53,7 +53,7 @@ export async function getLock(
   wanted: P9Lock,
   options: WaitOptions,
 ): Promise<Required<P9Lock> | undefined> {
-  const message = new P9Writer(P9Type.GETLOCK).u32(fid).u8(TYPES[wanted.type]);
+  const message = P9Writer.begin(P9Type.GETLOCK).u32(fid).u8(TYPES[wanted.type]);
   const room = 1 + 8 + 8 + 4 + 2 + P9_MAX_NAME;
   const answer = await session.call(range(message, wanted), room, options);
   const type = answer.u8();

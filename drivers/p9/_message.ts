@@ -1,4 +1,4 @@
-import { P9_QID, P9MessageWriter, P9QidType, VireoError } from "@vireo/hal";
+import { P9MessageWriter, P9QidType, VireoError } from "@vireo/hal";
 
 const HIGH = 2 ** 32;
 const decoder = new TextDecoder();
@@ -25,26 +25,39 @@ export function isDirectory({ type }: P9Qid): boolean {
 
 /** Writes a request. */
 export class P9Writer extends P9MessageWriter {
-  /** Its type. */
-  readonly type: number;
+  static readonly #only = new P9Writer();
+  #type = 0;
 
-  /** Begins a request. @param type A value of `P9Type`. */
-  constructor(type: number) {
-    super();
-    this.type = type;
+  /**
+   * Begins a request. All requests have one writer, so nothing may be awaited before it is sent: the session
+   * copies it then.
+   *
+   * @param type A value of `P9Type`.
+   */
+  static begin(type: number): P9Writer {
+    const writer = P9Writer.#only.clear();
+    writer.#type = type;
+    return writer;
+  }
+
+  /** Its type. */
+  get type(): number {
+    return this.#type;
   }
 }
 
 /** Reads an answer, or the entries of a directory; what it says of itself is only a claim. */
 export class P9Reader {
+  // Read byte by byte: a view of each answer would cost more than its fields.
   readonly #bytes: Uint8Array;
-  readonly #view: DataView;
   #at: number;
+  /** Bytes that the device wrote in all: these, and data behind them in memory of its own. */
+  readonly total: number;
 
   /** Reads bytes from a place on. */
-  constructor(bytes: Uint8Array, at = 0) {
+  constructor(bytes: Uint8Array, at = 0, total: number = bytes.length) {
     this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.total = total;
     this.#at = at;
   }
 
@@ -55,17 +68,21 @@ export class P9Reader {
 
   /** Takes 8 bits. @throws {VireoError} `BAD_LENGTH` If the message ends before; so do the others. */
   u8(): number {
-    return this.#view.getUint8(this.#take(1));
+    return this.#bytes[this.#take(1)]!;
   }
 
   /** Takes 16 bits. */
   u16(): number {
-    return this.#view.getUint16(this.#take(2), true);
+    const at = this.#take(2);
+    return this.#bytes[at]! | this.#bytes[at + 1]! << 8;
   }
 
   /** Takes 32 bits. */
   u32(): number {
-    return this.#view.getUint32(this.#take(4), true);
+    const bytes = this.#bytes;
+    const at = this.#take(4);
+    const high = bytes[at + 2]! | bytes[at + 3]! << 8;
+    return (bytes[at]! | bytes[at + 1]! << 8 | high << 16) >>> 0;
   }
 
   /** Takes 64 bits; of what is over 2^53 the low ones are lost. */
@@ -85,8 +102,10 @@ export class P9Reader {
   qid(): P9Qid {
     const type = this.u8();
     const version = this.u32();
-    const at = this.#take(P9_QID.path.size);
-    return { type, version, path: `0x${this.#view.getBigUint64(at, true).toString(16)}` };
+    const low = this.u32().toString(16);
+    const high = this.u32();
+    const path = high === 0 ? low : high.toString(16) + low.padStart(8, "0");
+    return { type, version, path: `0x${path}` };
   }
 
   #take(length: number): number {

@@ -67,7 +67,7 @@ export async function readXattr(
   options: WaitOptions,
 ): Promise<Uint8Array> {
   const own = session.takeFid();
-  const message = new P9Writer(P9Type.XATTRWALK).u32(fid).u32(own).text(name);
+  const message = P9Writer.begin(P9Type.XATTRWALK).u32(fid).u32(own).text(name);
   const answer = await session.call(message, 8, options, {
     // One that was given up may have got the fid after all.
     onFailed: (late) => late === undefined ? session.giveFid(own) : session.forget(own),
@@ -101,7 +101,7 @@ export async function writeXattr(
     ? P9XattrFlag.CREATE
     : P9XattrFlag.REPLACE;
   try {
-    const message = new P9Writer(P9Type.XATTRCREATE).u32(fid).text(name);
+    const message = P9Writer.begin(P9Type.XATTRCREATE).u32(fid).text(name);
     await session.call(message.u64(value.length).u32(flags), 0, options);
     // One part after the other: the server takes them in order only.
     const file = new P9File(session, fid, 0);

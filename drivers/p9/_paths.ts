@@ -119,7 +119,7 @@ export async function readlink(
   fid: number,
   options: WaitOptions,
 ): Promise<string> {
-  const message = new P9Writer(P9Type.READLINK).u32(fid);
+  const message = P9Writer.begin(P9Type.READLINK).u32(fid);
   return (await session.call(message, 2 + MAX_TARGET, options)).text();
 }
 

@@ -52,22 +52,14 @@ interface P9Extra {
 
 const NO_EXTRA: P9Extra = {};
 
-/** An answer without its header, and the bytes that the device wrote in all. */
-interface P9Answer {
-  readonly reader: P9Reader;
-  readonly length: number;
-}
-
-function readerOf({ reader }: P9Answer): P9Reader {
-  return reader;
-}
-
 /** The parts of its session that a {@linkcode Call} uses. */
 interface CallHost {
   /** Checks an answer and reads its header. */
-  answer(answer: Answer): P9Reader;
+  answer(answer: Answer, call: Call): P9Reader;
   /** The tag is free. */
-  release(): void;
+  release(tag: number): void;
+  /** Has the server forget a request that its caller gave up. */
+  flush(call: Call): void;
 }
 
 /** A request under way: the options of its exchange. */
@@ -75,14 +67,29 @@ class Call implements ExchangeOptions {
   readonly signal: Deadline["signal"];
   readonly deadline: Deadline["deadline"];
   readonly until: Deadline["until"];
+  /** Value of `P9Type`. */
+  readonly type: number;
+  readonly tag: number;
+  /** Most bytes of the answer. */
+  readonly most: number;
   /** Whether the device is done with it. */
-  returned = false;
+  #returned = false;
   readonly #extra: P9Extra;
   readonly #host: CallHost;
   /** The owners of the tag: the request, and the Tflush that follows it. */
   #holders = 1;
 
-  constructor({ signal, deadline, until }: Deadline, extra: P9Extra, host: CallHost) {
+  constructor(
+    type: number,
+    tag: number,
+    most: number,
+    { signal, deadline, until }: Deadline,
+    extra: P9Extra,
+    host: CallHost,
+  ) {
+    this.type = type;
+    this.tag = tag;
+    this.most = most;
     this.signal = signal;
     this.deadline = deadline;
     this.until = until;
@@ -97,12 +104,12 @@ class Call implements ExchangeOptions {
 
   /** The tag has one owner less. */
   release(): void {
-    if (--this.#holders === 0) this.#host.release();
+    if (--this.#holders === 0) this.#host.release(this.tag);
   }
 
   /** The device is done with it. */
   onReturned(): void {
-    this.returned = true;
+    this.#returned = true;
     this.#extra.onReturned?.();
     this.release();
   }
@@ -112,7 +119,7 @@ class Call implements ExchangeOptions {
     if (this.#extra.onFailed === undefined) return;
     let answer: P9Reader | undefined;
     try {
-      answer = late && this.#host.answer(late);
+      answer = late && this.#host.answer(late, this);
     } catch {
       // It was refused, or is no answer.
     }
@@ -120,14 +127,20 @@ class Call implements ExchangeOptions {
   }
 
   /** It was answered in time. */
-  answered(answer: Answer): P9Answer {
+  readonly answered = (answer: Answer): P9Reader => {
     try {
-      return { reader: this.#host.answer(answer), length: answer.length };
+      return this.#host.answer(answer, this);
     } catch (error) {
       this.#extra.onFailed?.(undefined);
       throw error;
     }
-  }
+  };
+
+  /** It failed for its caller. */
+  readonly rejected = (error: unknown): never => {
+    if (!this.#returned) this.#host.flush(this);
+    throw error;
+  };
 }
 
 /** Result of a walk. */
@@ -151,6 +164,16 @@ export class P9Session {
   #payloads: Payloads | undefined;
   #version: Promise<void> | undefined;
   #failure: Error | undefined;
+  readonly #host: CallHost = {
+    answer: (answer, call) => this.#answer(answer, call),
+    release: (tag) => {
+      if (tag !== P9_NO_TAG) this.#tags.push(tag);
+    },
+    flush: (call) => {
+      call.hold();
+      this.#flush(call.tag).finally(() => call.release());
+    },
+  };
 
   /** Makes a session. @param msize Size of messages to ask for, in bytes. */
   constructor(device: VirtioDevice, msize: number, ask: P9Ask) {
@@ -211,7 +234,7 @@ export class P9Session {
     extra: P9Extra = NO_EXTRA,
   ): Promise<P9Reader> {
     const size = P9_HEADER.SIZE + Math.max(room, ERROR_ROOM);
-    return this.#call(message, [size], size, options, extra).then(readerOf);
+    return this.#call(message, [size], size, options, extra);
   }
 
   /**
@@ -230,9 +253,8 @@ export class P9Session {
     // The answer's own part has just the size that puts the data in its place.
     const size = P9_HEADER.SIZE + COUNT_ROOM;
     const most = size + into.length;
-    const { reader, length } = await this.#call(message, [size, into], most, options, {
-      onReturned,
-    });
+    const reader = await this.#call(message, [size, into], most, options, { onReturned });
+    const length = reader.total;
     const count = reader.u32();
     if (count === length - size) return count;
     throw new VireoError("BAD_LENGTH", "9P answer has another number of bytes than it says", {
@@ -248,7 +270,7 @@ export class P9Session {
     most: number,
     options: WaitOptions,
     extra: P9Extra,
-  ): Promise<P9Answer> {
+  ): Promise<P9Reader> {
     const { send } = extra;
     let wait: Deadline;
     let tag: number;
@@ -262,22 +284,9 @@ export class P9Session {
       return Promise.reject(error);
     }
     const head = message.finish(message.type, tag, send?.length ?? 0);
-    const call = new Call(wait, extra, {
-      answer: (answer) => this.#answer(answer, message.type, tag, most),
-      release: () => {
-        if (tag !== P9_NO_TAG) this.#tags.push(tag);
-      },
-    });
-    return this.#ask(send === undefined ? [head] : [head, send], room, call).then(
-      (answer) => call.answered(answer),
-      (error) => {
-        if (!call.returned) {
-          call.hold();
-          this.#flush(tag).finally(() => call.release());
-        }
-        throw error;
-      },
-    );
+    const call = new Call(message.type, tag, most, wait, extra, this.#host);
+    const parts = send === undefined ? [head] : [head, send];
+    return this.#ask(parts, room, call).then(call.answered, call.rejected);
   }
 
   /** A fid that is not in use. */
@@ -333,7 +342,7 @@ export class P9Session {
   }
 
   async #clunk(fid: number): Promise<void> {
-    const message = new P9Writer(P9Type.CLUNK).u32(fid);
+    const message = P9Writer.begin(P9Type.CLUNK).u32(fid);
     // Whatever the server says, the fid is gone then.
     await this.call(message, 0, { deadline: Infinity }, { onFailed: () => this.giveFid(fid) });
     this.giveFid(fid);
@@ -351,7 +360,7 @@ export class P9Session {
   }
 
   async #negotiate(): Promise<void> {
-    const message = new P9Writer(P9Type.VERSION).u32(this.#asked).text(P9_VERSION);
+    const message = P9Writer.begin(P9Type.VERSION).u32(this.#asked).text(P9_VERSION);
     const answer = await this.call(message, 64, {}, { tag: P9_NO_TAG });
     const msize = answer.u32();
     const version = answer.text();
@@ -379,7 +388,7 @@ export class P9Session {
     names: readonly string[],
     options: WaitOptions,
   ): Promise<P9Qid[]> {
-    const message = new P9Writer(P9Type.WALK).u32(from).u32(to).u16(names.length);
+    const message = P9Writer.begin(P9Type.WALK).u32(from).u32(to).u16(names.length);
     for (const name of names) message.text(name);
     const room = 2 + P9_QID.SIZE * names.length;
     const onFailed = (answer: P9Reader | undefined): void => {
@@ -402,7 +411,7 @@ export class P9Session {
   async #flush(tag: number): Promise<void> {
     if (this.#failure !== undefined || tag === P9_NO_TAG) return;
     try {
-      const message = new P9Writer(P9Type.FLUSH).u16(tag);
+      const message = P9Writer.begin(P9Type.FLUSH).u16(tag);
       await this.call(message, 0, { deadline: Infinity });
     } catch {
       // The device failed, or the server knows no Tflush: nothing is left to do.
@@ -419,8 +428,8 @@ export class P9Session {
   }
 
   /** Checks an answer's header; lengths are the device's word. */
-  #answer({ bytes, length: used }: Answer, type: number, tag: number, most: number): P9Reader {
-    const reader = new P9Reader(bytes);
+  #answer({ bytes, length: used }: Answer, { type, tag, most }: Call): P9Reader {
+    const reader = new P9Reader(bytes, 0, used);
     if (used < P9_HEADER.SIZE || used > most) {
       throw new VireoError("BAD_LENGTH", "Cannot use a 9P answer of this length", {
         device: this.name,

@@ -83,7 +83,7 @@ export class P9 extends QueueDriver {
     const call = within(options);
     await session.ready(call);
     const fid = session.takeFid();
-    const message = new P9Writer(P9Type.ATTACH).u32(fid).u32(P9_NO_FID).text(user).text(name);
+    const message = P9Writer.begin(P9Type.ATTACH).u32(fid).u32(P9_NO_FID).text(user).text(name);
     const onFailed = (answer: P9Reader | undefined): void => {
       if (answer !== undefined) session.forget(fid);
       else session.giveFid(fid);

@@ -217,7 +217,7 @@ export class P9File implements AsyncDisposable {
 
   /** Makes what was written durable. */
   async sync(options: WaitOptions = {}): Promise<void> {
-    await this.#session.call(new P9Writer(P9Type.FSYNC).u32(this.#fid).u32(0), 0, options);
+    await this.#session.call(P9Writer.begin(P9Type.FSYNC).u32(this.#fid).u32(0), 0, options);
   }
 
   /** Closes it; more than once does no harm. @throws As {@linkcode P9File.read}. */
@@ -265,7 +265,7 @@ export class P9File implements AsyncDisposable {
     options: WaitOptions,
     onReturned: () => void,
   ): Promise<number> {
-    const message = new P9Writer(P9Type.READ).u32(this.#fid).u64(offset).u32(into.length);
+    const message = P9Writer.begin(P9Type.READ).u32(this.#fid).u64(offset).u32(into.length);
     return this.#session.read(message, into, options, onReturned);
   }
 
@@ -278,7 +278,7 @@ export class P9File implements AsyncDisposable {
       region.copied?.(length);
       const send = { region, offset: 0, length, direction: "to-device" } as const;
       const onReturned = (): void => payloads.give(region);
-      const message = new P9Writer(P9Type.WRITE).u32(this.#fid).u64(offset + done).u32(length);
+      const message = P9Writer.begin(P9Type.WRITE).u32(this.#fid).u64(offset + done).u32(length);
       const answer = await this.#session.call(message, 4, options, { send, onReturned });
       const count = answer.u32();
       if (count === 0 || count > length) {

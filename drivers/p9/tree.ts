@@ -107,7 +107,7 @@ export class P9Tree implements AsyncDisposable {
     const call = within(options);
     const { fid } = await this.#paths.find(path, call);
     try {
-      const message = new P9Writer(P9Type.LOPEN).u32(fid);
+      const message = P9Writer.begin(P9Type.LOPEN).u32(fid);
       message.u32(P9OpenFlag.READ | P9OpenFlag.DIRECTORY);
       await this.#session.call(message, P9_QID.SIZE + 4, call);
       return await this.#entries(fid, call);
@@ -175,7 +175,7 @@ export class P9Tree implements AsyncDisposable {
     }
     const { fid } = found;
     try {
-      const message = new P9Writer(P9Type.LOPEN).u32(fid).u32(flags & ~P9OpenFlag.CREATE);
+      const message = P9Writer.begin(P9Type.LOPEN).u32(fid).u32(flags & ~P9OpenFlag.CREATE);
       const answer = await this.#session.call(message, P9_QID.SIZE + 4, call);
       answer.qid();
       return new P9File(this.#session, fid, answer.u32());
@@ -188,7 +188,7 @@ export class P9Tree implements AsyncDisposable {
   /** Makes a directory. */
   async mkdir(path: string, options: P9CreateOptions = {}): Promise<void> {
     await this.#at(path, options, async (fid, name, call) => {
-      const message = new P9Writer(P9Type.MKDIR).u32(fid).text(name);
+      const message = P9Writer.begin(P9Type.MKDIR).u32(fid).text(name);
       message.u32(options.mode ?? DIRECTORY_MODE).u32(P9_NO_ID);
       await this.#session.call(message, P9_QID.SIZE, call);
     });
@@ -197,7 +197,7 @@ export class P9Tree implements AsyncDisposable {
   /** Makes a symbolic link. */
   async symlink(target: string, path: string, options: WaitOptions = {}): Promise<void> {
     await this.#at(path, options, async (fid, name, call) => {
-      const message = new P9Writer(P9Type.SYMLINK).u32(fid).text(name).text(target).u32(P9_NO_ID);
+      const message = P9Writer.begin(P9Type.SYMLINK).u32(fid).text(name).text(target).u32(P9_NO_ID);
       await this.#session.call(message, P9_QID.SIZE, call);
     });
   }
@@ -206,7 +206,7 @@ export class P9Tree implements AsyncDisposable {
   async link(existing: string, path: string, options: WaitOptions = {}): Promise<void> {
     await this.#with(existing, options, false, async ({ fid }, call) => {
       await this.#at(path, call, async (directory, name) => {
-        const message = new P9Writer(P9Type.LINK).u32(directory).u32(fid).text(name);
+        const message = P9Writer.begin(P9Type.LINK).u32(directory).u32(fid).text(name);
         await this.#session.call(message, 0, call);
       });
     });
@@ -220,7 +220,7 @@ export class P9Tree implements AsyncDisposable {
   async mknod(path: string, node: P9NodeOptions): Promise<void> {
     const { mode, major, minor } = checkNode(node);
     await this.#at(path, node, async (fid, name, call) => {
-      const message = new P9Writer(P9Type.MKNOD).u32(fid).text(name).u32(mode);
+      const message = P9Writer.begin(P9Type.MKNOD).u32(fid).text(name).u32(mode);
       message.u32(major).u32(minor).u32(P9_NO_ID);
       await this.#session.call(message, P9_QID.SIZE, call);
     });
@@ -278,7 +278,7 @@ export class P9Tree implements AsyncDisposable {
     const call = within(options);
     const qid = await this.#with(path, call, false, ({ qid }) => Promise.resolve(qid));
     await this.#at(path, call, async (fid, name) => {
-      const message = new P9Writer(P9Type.UNLINKAT).u32(fid).text(name);
+      const message = P9Writer.begin(P9Type.UNLINKAT).u32(fid).text(name);
       message.u32(isDirectory(qid) ? P9_REMOVE_DIRECTORY : 0);
       await this.#session.call(message, 0, call);
     });
@@ -289,7 +289,7 @@ export class P9Tree implements AsyncDisposable {
     const call = within(options);
     await this.#at(from, call, async (oldDirectory, oldName) => {
       await this.#at(to, call, async (newDirectory, newName) => {
-        const message = new P9Writer(P9Type.RENAMEAT).u32(oldDirectory).text(oldName);
+        const message = P9Writer.begin(P9Type.RENAMEAT).u32(oldDirectory).text(oldName);
         await this.#session.call(message.u32(newDirectory).text(newName), 0, call);
       });
     });
@@ -307,7 +307,7 @@ export class P9Tree implements AsyncDisposable {
 
   /** Tells of the file system. */
   async statfs(options: WaitOptions = {}): Promise<P9FileSystem> {
-    const message = new P9Writer(P9Type.STATFS).u32(this.#root);
+    const message = P9Writer.begin(P9Type.STATFS).u32(this.#root);
     const answer = await this.#session.call(message, P9_STATFS.SIZE, options);
     const [type, blockSize] = [answer.u32(), answer.u32()];
     const [blocks, free, available] = [answer.u64(), answer.u64(), answer.u64()];
@@ -333,7 +333,7 @@ export class P9Tree implements AsyncDisposable {
     const { directory, name } = split(path);
     const { fid } = await this.#paths.find(directory, options);
     try {
-      const message = new P9Writer(P9Type.LCREATE).u32(fid).text(name).u32(flags);
+      const message = P9Writer.begin(P9Type.LCREATE).u32(fid).text(name).u32(flags);
       message.u32(options.mode ?? FILE_MODE).u32(P9_NO_ID);
       const answer = await this.#session.call(message, P9_QID.SIZE + 4, options);
       answer.qid();
@@ -359,7 +359,7 @@ export class P9Tree implements AsyncDisposable {
       let data: Uint8Array;
       try {
         const into = { region, offset: 0, length: chunk, direction: "from-device" } as const;
-        const message = new P9Writer(P9Type.READDIR).u32(fid).u32(low).u32(high).u32(chunk);
+        const message = P9Writer.begin(P9Type.READDIR).u32(fid).u32(low).u32(high).u32(chunk);
         const count = await this.#session.read(message, into, options, release);
         data = region.bytes.slice(0, count);
         region.copied?.(count);

@@ -1,7 +1,7 @@
 import type { Dma, DmaDirection, DmaRegion } from "@vireo/hal";
 import type { WaitOptions } from "../wait/mod.ts";
 import type { RequestOptions, RequestQueue } from "./request_queue.ts";
-import { SgList } from "./virtqueue.ts";
+import { SG_WORDS, SgList } from "./virtqueue.ts";
 
 /** A range of memory that a request lends to the device. */
 export interface Loan {
@@ -77,9 +77,21 @@ export function lend(
   return queue.submit(chain, { signal, deadline, until, onReturned });
 }
 
+/** Elements of most chains. */
+const FEW = 8;
+/** A list that is not in use. */
+let spare: SgList | undefined;
+
+function takeList(count: number): SgList {
+  if (count > FEW) return new SgList(count);
+  const list = spare ?? new SgList(FEW);
+  spare = undefined;
+  return list.clear();
+}
+
 /** Gives the device the ranges, and makes their chain. */
 function shareAll(loans: readonly Loan[]): SgList {
-  const chain = new SgList(loans.length);
+  const chain = takeList(loans.length);
   for (const loan of loans) {
     const { region, offset = 0, direction } = loan;
     const length = lengthOf(loan);
@@ -124,7 +136,10 @@ export function exchange(
     options.onFailed?.(undefined);
     return Promise.reject(error);
   }
-  return queue.submit(chain, memory).then(memory.answer, memory.fail);
+  const used = queue.submit(chain, memory);
+  // The ring has it, if nothing waits for room, and needs its list no more.
+  if (queue.waiting === 0 && chain.words.length === FEW * SG_WORDS) spare = chain;
+  return used.then(memory.answer, memory.fail);
 }
 
 /** The memory of one exchange, which is also the options of its request: no closures besides its three calls. */
@@ -195,7 +210,7 @@ class Exchange implements RequestOptions {
   }
 
   /** Takes the answer out of the memory, which is wiped and freed. */
-  readonly onReturned = (usedLength: number): void => {
+  onReturned(usedLength: number): void {
     unshareAll(this.#loans);
     const region = this.#region;
     const { bytes } = region;
@@ -215,7 +230,7 @@ class Exchange implements RequestOptions {
     this.#options.onReturned?.();
     this.#returned = true;
     if (this.#failed) this.#options.onFailed?.(this.#answer);
-  };
+  }
 
   /** The request was answered. */
   readonly answer = (): Answer => this.#answer!;

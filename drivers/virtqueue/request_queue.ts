@@ -27,7 +27,7 @@ class Request {
   chain: SgList | undefined;
   resolve: ((usedLength: number) => void) | undefined;
   reject: ((reason: unknown) => void) | undefined;
-  onReturned: ((usedLength: number) => void) | undefined;
+  options: RequestOptions = NO_OPTIONS;
   /** Its deadline and signal, if it has one. */
   limit: Limit<Request> | undefined;
   /** Neighbours in the waiting list; that of the first and the last is undefined. */
@@ -40,13 +40,9 @@ class Request {
  * Tells a driver that its memory is its own again. What it throws is returned: it must not keep an
  * interrupt path from the other requests.
  */
-function giveBack(
-  onReturned: ((usedLength: number) => void) | undefined,
-  usedLength: number,
-): { error: unknown } | undefined {
-  if (onReturned === undefined) return undefined;
+function giveBack(options: RequestOptions, usedLength: number): { error: unknown } | undefined {
   try {
-    onReturned(usedLength);
+    options.onReturned?.(usedLength);
     return undefined;
   } catch (error) {
     return { error };
@@ -105,22 +101,22 @@ export class RequestQueue {
    * @throws {VireoError} `TIMEOUT`, `CHAIN_SHAPE`, or why the queue broke; the signal's reason.
    */
   submit(chain: SgList, options: RequestOptions = NO_OPTIONS): Promise<number> {
-    const { signal, onReturned } = options;
+    const { signal } = options;
     const failure = this.#failure ?? this.#queue.broken;
     if (failure !== undefined || signal?.aborted) {
-      giveBack(onReturned, -1);
+      giveBack(options, -1);
       return Promise.reject(failure ?? signal?.reason);
     }
     let time: number;
     try {
       time = timeOf(options);
     } catch (error) {
-      giveBack(onReturned, -1);
+      giveBack(options, -1);
       return Promise.reject(error);
     }
     const request = new Request();
     request.chain = chain;
-    request.onReturned = onReturned;
+    request.options = options;
     // Written here: V8 does not make this function then.
     const promise = new Promise<number>((resolve, reject) => {
       request.resolve = resolve;
@@ -249,8 +245,8 @@ export class RequestQueue {
     if (request === undefined) return;
     this.#taken[token] = undefined;
     this.#freeTokens.push(token);
-    const { resolve, onReturned } = request;
-    const bug = giveBack(onReturned, usedLength);
+    const { resolve, options } = request;
+    const bug = giveBack(options, usedLength);
     if (bug !== undefined) return this.#settle(request, bug.error);
     if (resolve === undefined) return;
     this.#release(request);
@@ -267,7 +263,7 @@ export class RequestQueue {
   }
 
   #dropped(request: Request, reason: unknown): void {
-    giveBack(request.onReturned, -1);
+    giveBack(request.options, -1);
     this.#settle(request, reason);
   }
 

@@ -40,6 +40,10 @@ export class P9MessageWriter {
 
   /** Appends 64 bits. */
   u64(value: number | bigint): this {
+    // Most are small numbers, which need no bigint.
+    if (typeof value === "number" && Number.isSafeInteger(value) && value >= 0) {
+      return this.u32(value >>> 0).u32(Math.floor(value / 2 ** 32));
+    }
     const at = this.#take(8);
     this.#view.setBigUint64(at, BigInt(value), true);
     return this;
@@ -54,6 +58,13 @@ export class P9MessageWriter {
 
   /** Appends text with its length. @throws {RangeError} If it is over 65535 bytes. */
   text(value: string): this {
+    const start = this.#at;
+    const at = this.#take(2 + value.length) + 2;
+    if (value.length <= MAX_TEXT && writeAscii(value, this.#bytes, at)) {
+      this.#view.setUint16(start, value.length, true);
+      return this;
+    }
+    this.#at = start;
     const bytes = encoder.encode(value);
     if (bytes.length > MAX_TEXT) {
       throw new RangeError(
@@ -94,4 +105,14 @@ export class P9MessageWriter {
     }
     return at;
   }
+}
+
+/** Writes text as most names are, without an encoder; false if it is of other characters too. */
+function writeAscii(text: string, bytes: Uint8Array, at: number): boolean {
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code > 0x7f) return false;
+    bytes[at + i] = code;
+  }
+  return true;
 }

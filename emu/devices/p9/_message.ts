@@ -9,11 +9,19 @@ export class RequestReader {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
   #at = P9_HEADER.SIZE;
+  #end = 0;
 
-  /** Reads a message after its header. */
+  /** Reads the messages that are put into these bytes, one after the other. */
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  /** Begins after the header of a message of so many bytes. */
+  begin(length: number): this {
+    this.#at = P9_HEADER.SIZE;
+    this.#end = length;
+    return this;
   }
 
   /** Takes 8 bits. */
@@ -64,7 +72,7 @@ export class RequestReader {
 
   #take(length: number): number {
     const at = this.#at;
-    if (at + length > this.#bytes.length) throw new P9Refusal(P9Errno.EINVAL);
+    if (at + length > this.#end) throw new P9Refusal(P9Errno.EINVAL);
     this.#at = at + length;
     return at;
   }

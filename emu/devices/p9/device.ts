@@ -75,6 +75,18 @@ export class P9Device implements DeviceModel {
   readonly #hold: boolean;
   readonly #scratch: Uint8Array;
   readonly #head = new Uint8Array(MAX_HEAD);
+  readonly #request = new RequestReader(this.#head);
+  /** The data of the request that is being carried out: one object for all. */
+  readonly #data = {
+    room: 0,
+    chain: undefined as Chain | undefined,
+    scratch: (): Uint8Array => this.#scratch,
+    spend: (steps: number): void => void this.#context?.work.spend(steps),
+    take: (size: number): Uint8Array => {
+      const bytes = this.#scratch.subarray(0, Math.min(size, this.#scratch.length));
+      return bytes.subarray(0, this.#data.chain?.read(bytes) ?? 0);
+    },
+  };
   #context: DeviceContext | undefined;
   #held: Held[] = [];
 
@@ -191,8 +203,8 @@ export class P9Device implements DeviceModel {
       );
       return undefined;
     }
-    const head = this.#head.subarray(0, P9_HEADER.SIZE);
-    chain.read(head);
+    const head = this.#head;
+    chain.read(head, 0, P9_HEADER.SIZE);
     const type = head[P9_HEADER.type.offset]!;
     const at = P9_HEADER.tag.offset;
     const length = (head[0]! | head[1]! << 8 | head[2]! << 16 | head[3]! << 24) >>> 0;
@@ -218,21 +230,18 @@ export class P9Device implements DeviceModel {
     const most = type === P9Type.WRITE ? WRITE_HEAD : MAX_HEAD;
     // The driver's word for the length: a message that is longer than what there is has no fields at all.
     const there = length > chain.readableLength ? 0 : Math.max(length, P9_HEADER.SIZE);
-    const head = this.#head.subarray(0, Math.min(most, there));
-    if (head.length > P9_HEADER.SIZE) chain.read(head, P9_HEADER.SIZE);
-    if (type === P9Type.FLUSH && head.length >= P9_HEADER.SIZE + 2) {
+    const head = this.#head;
+    const end = Math.min(most, there);
+    if (end > P9_HEADER.SIZE) chain.read(head, P9_HEADER.SIZE, end - P9_HEADER.SIZE);
+    if (type === P9Type.FLUSH && end >= P9_HEADER.SIZE + 2) {
       this.#flush(head[P9_HEADER.SIZE]! | head[P9_HEADER.SIZE + 1]! << 8);
     }
     const room = Math.min(chain.writableLength, Math.max(this.#server.msize, LEAST_ROOM));
-    const { head: answer, data } = this.#server.serve(type, tag, new RequestReader(head), {
-      room: room - P9_HEADER.SIZE,
-      scratch: () => this.#scratch,
-      spend: (steps) => void this.#context?.work.spend(steps),
-      take: (size) => {
-        const bytes = this.#scratch.subarray(0, Math.min(size, this.#scratch.length));
-        return bytes.subarray(0, chain.read(bytes));
-      },
-    });
+    const request = this.#request.begin(end);
+    this.#data.room = room - P9_HEADER.SIZE;
+    this.#data.chain = chain;
+    const { head: answer, data } = this.#server.serve(type, tag, request, this.#data);
+    this.#data.chain = undefined;
     if (answer.length + data.length > chain.writableLength) {
       this.#context?.fault(
         `9P request ${type} has room for ${chain.writableLength} bytes, ` +
