@@ -29,6 +29,8 @@ const tracks = new Map();
 const requests = [];
 const devices = new Map();
 for (const event of events) {
+  if (event.request !== undefined) event.text += ": " + event.request;
+  if (event.bytes) event.text += " data " + event.bytes;
   const { device, kind } = event;
   if (!devices.has(device)) devices.set(device, { device, steps: [], offered: [], accepted: [] });
   const known = devices.get(device);

@@ -1,6 +1,6 @@
 import { TRACE_VERSION, type TraceEvent } from "@vireo/hal";
-import { quoted } from "./_quoted.ts";
-import { traceText } from "./text.ts";
+import { escaped, quoted } from "./_quoted.ts";
+import { traceHead, traceTail } from "./text.ts";
 
 /** A queue of a device, as a track. */
 interface Track {
@@ -47,7 +47,10 @@ export class TimelineTrace {
       lines += line(`"name":"process_name","ph":"M","pid":${process.pid},"args":${args}`);
     }
     const ts = `"ts":${Math.round(event.time * 1e6) / 1e3}`;
-    const text = `"args":{"text":${quoted(traceText(event))}}`;
+    const words = "request" in event && event.request !== undefined
+      ? escaped(event.request)
+      : undefined;
+    const text = `"args":{"text":"${traceHead(event, escaped)}${traceTail(event, words)}"}`;
     if (!("name" in event)) {
       // Thread 0 of a process has what belongs to no queue.
       const tid = "queue" in event ? event.queue + 1 : 0;
@@ -80,7 +83,7 @@ export class TimelineTrace {
     const id = `"${process.pid}.${event.queue}.${token}"`;
     let [name, ph] = [open.get(token) ?? '"buffer"', "e"];
     if (event.kind === "add") {
-      [name, ph] = [quoted(event.request ?? "buffer"), "b"];
+      [name, ph] = [`"${words ?? "buffer"}"`, "b"];
       open.set(token, name);
     }
     return lines +
