@@ -90,6 +90,8 @@ interface Slot {
   readonly request: QueueRequest;
   /** Whether the driver knows that the queue is broken. */
   told: boolean;
+  /** Whether the bus has reported why the queue is broken. */
+  reported: boolean;
   /** The notification data of a kick before DRIVER_OK, if there was one. */
   held: number | undefined;
 }
@@ -271,7 +273,7 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
       notify: (_, data) => this.#notify(slot, data),
     });
     ring.held = this.#suspended;
-    const slot: Slot = { ring, request, told: false, held: undefined };
+    const slot: Slot = { ring, request, told: false, reported: false, held: undefined };
     try {
       if (request.callback === undefined) ring.disableCallbacks();
       this.transport.enableQueue(index, ring.addresses);
@@ -503,7 +505,9 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
     let news = this.#slots.length === 0;
     for (const slot of this.#slots) {
       news ||= !slot.told;
-      slot.told = true;
+      slot.told = this.instance !== undefined;
+      // Whoever breaks the device reports it.
+      slot.reported = true;
       slot.ring.break(reason);
     }
     if (news) this.tell(reason);
@@ -529,6 +533,19 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
   /** Reports to the driver that the device failed. */
   tell(reason: Error): void {
     this.#guard(() => this.instance?.failed?.(reason));
+  }
+
+  /** Tells the driver of the queues that broke; a `probe` that still runs has nobody to tell, so it is told after. */
+  tellBroken(): void {
+    const { instance } = this;
+    if (instance === undefined) return;
+    for (const slot of this.#slots) {
+      const { broken } = slot.ring;
+      if (broken === undefined || slot.told) continue;
+      slot.told = true;
+      if (instance.failed !== undefined) this.tell(broken);
+      else if (!slot.reported) this.#host.report(this, broken);
+    }
   }
 
   sharedMemory(id: number): SharedMemoryRegion | undefined {
@@ -601,20 +618,19 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
         try {
           callback(ring);
         } catch (cause) {
-          ring.break(
-            new VireoError("QUEUE_BROKEN", "Queue callback threw", {
-              device: this.name,
-              queue: ring.index,
-              cause,
-            }),
-          );
+          const error = new VireoError("QUEUE_BROKEN", "Queue callback threw", {
+            device: this.name,
+            queue: ring.index,
+            cause,
+          });
+          ring.break(error);
+          slot.reported = true;
+          // A mistake in the driver's code, which its author must see whatever the driver does with it.
+          this.#host.report(this, error);
         }
         progress ||= ring.inFlight !== before || !ring.hasUsed();
       }
-      if (ring.broken !== undefined && !slot.told) {
-        slot.told = true;
-        this.tell(ring.broken);
-      }
+      if (ring.broken !== undefined && !slot.told) this.tellBroken();
     }
     return progress;
   }

@@ -37,7 +37,11 @@ function isFlag(value: unknown): value is boolean {
 
 function isNode(value: unknown): boolean {
   if (!isObject(value) || !isText(value["name"])) return false;
-  if (value["kind"] === "pci") return true;
+  if (value["kind"] === "pci") {
+    const at = value["address"];
+    return isCount(value["vendor"]) && isCount(value["device"]) && isObject(at) &&
+      [at["segment"], at["bus"], at["device"], at["function"]].every(isCount);
+  }
   return value["kind"] === "mmio" && isCount(value["size"]);
 }
 

@@ -40,7 +40,7 @@ export async function withReplay(
  * Runs a script's main function with the device side of a recording.
  *
  * @param bytes The recording.
- * @throws {VireoError} `BAD_MESSAGE` If it is no recording, or one of another version.
+ * @throws {VireoError} `BAD_MESSAGE` If it is no recording of a program, or one of another version.
  */
 export async function replayProgram(bytes: Uint8Array, main: VireoMain): Promise<ReplayOutcome> {
   return await withReplay(bytes, async (target, { call }) => {
