@@ -10,7 +10,12 @@ import {
   type LendOptions,
   type Loan,
 } from "./virtqueue/exchange.ts";
-import { type FillOwner, FillPool, type FillPoolOptions } from "./virtqueue/fill_pool.ts";
+import {
+  type ArrayFiller,
+  type FillOwner,
+  FillPool,
+  type FillPoolOptions,
+} from "./virtqueue/fill_pool.ts";
 import type { HostRing } from "./virtqueue/host_ring.ts";
 import { ReceiveRing, type ReceiveRingOptions } from "./virtqueue/receive_ring.ts";
 import { RequestQueue } from "./virtqueue/request_queue.ts";
@@ -197,7 +202,7 @@ export abstract class QueueDriver implements DriverInstance {
   }
 
   /** Makes memory for requests that fill callers' arrays; the driver's removal frees it. */
-  protected fillPool(options: FillPoolOptions): FillPool {
+  protected fillPool(options: FillPoolOptions): ArrayFiller {
     const owner: FillOwner = {
       dma: this.device.dma,
       failure: () => this.#failure,

@@ -17,6 +17,12 @@ export interface FillPoolOptions {
   readonly most: number;
 }
 
+/** Has a device fill arrays. */
+export interface ArrayFiller {
+  /** Fills an array of any length; see `QueueDriver.fillPool`. */
+  fill(queue: RequestQueue, into: Uint8Array, call: WaitOptions): Promise<Uint8Array>;
+}
+
 /** The driver of a pool's device. */
 export interface FillOwner {
   /** Memory of the device. */
@@ -34,7 +40,7 @@ export interface FillOwner {
  * Memory is free when both let go of it: the caller, who copies the bytes or gives up, and the device, which may return
  * what its caller gave up long ago. It is wiped then.
  */
-export class FillPool implements Disposable {
+export class FillPool implements ArrayFiller, Disposable {
   readonly #owner: FillOwner;
   readonly #size: number;
   readonly #lanes: number;
