@@ -10,6 +10,12 @@ import {
   type LendOptions,
   type Loan,
 } from "./virtqueue/exchange.ts";
+import {
+  type ArrayFiller,
+  type FillOwner,
+  FillPool,
+  type FillPoolOptions,
+} from "./virtqueue/fill_pool.ts";
 import type { HostRing } from "./virtqueue/host_ring.ts";
 import { ReceiveRing, type ReceiveRingOptions } from "./virtqueue/receive_ring.ts";
 import { RequestQueue } from "./virtqueue/request_queue.ts";
@@ -105,6 +111,7 @@ export abstract class QueueDriver implements DriverInstance {
   readonly #broadcasts: { fail(error: Error): void; restore(): void }[] = [];
   #requests: RequestQueue[] = [];
   #rings: ReceiveRing[] = [];
+  readonly #pools: FillPool[] = [];
   #failure: Error | undefined;
 
   /** Keeps the device. @param title Names it in errors: `Entropy device`. */
@@ -194,6 +201,18 @@ export abstract class QueueDriver implements DriverInstance {
     return await lend(queue, loans, options);
   }
 
+  /** Makes memory for requests that fill callers' arrays; the driver's removal frees it. */
+  protected fillPool(options: FillPoolOptions): ArrayFiller {
+    const owner: FillOwner = {
+      dma: this.device.dma,
+      failure: () => this.#failure,
+      tooShort: () => this.tooShort(0, 1),
+    };
+    const pool = new FillPool(owner, options);
+    this.#pools.push(pool);
+    return pool;
+  }
+
   /** Makes a broadcast whose listeners end when the device fails. */
   protected broadcast<T>(
     options: Omit<MessageStreamOptions<T>, keyof WaitOptions | "device" | "onEnd">,
@@ -255,6 +274,7 @@ export abstract class QueueDriver implements DriverInstance {
     await this.device.reset();
     this.#takeBack();
     this.device.deleteQueues();
+    for (const pool of this.#pools) pool[Symbol.dispose]();
   }
 
   #over(

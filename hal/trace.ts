@@ -1,5 +1,11 @@
 import type { FeatureSet } from "./bits.ts";
 
+/**
+ * Version of the contract below, which every trace file says. It goes up when an event or a field changes its
+ * meaning or is gone; readers must pass over kinds and fields that they do not know.
+ */
+export const TRACE_VERSION = 1;
+
 /** One register access, as an emulator or a test sees it at its own window. */
 export interface RegisterTrace {
   /** `r` for a read and `w` for a write. */

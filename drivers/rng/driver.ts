@@ -4,15 +4,11 @@ import type { VirtioDriver } from "../driver.ts";
 import { QueueDriver } from "../queue_driver.ts";
 import type { RequestQueue } from "../virtqueue/request_queue.ts";
 import { type WaitOptions, within } from "../wait/mod.ts";
-import { timedOut } from "../wait/waiter.ts";
-import { Lane, type LaneOwner } from "./_lane.ts";
 
 /** Bytes asked for at once, and requests in flight for one read. */
 const CHUNK = 4096;
 const LANES = 8;
 const NO_OPTIONS: WaitOptions = {};
-/** Answers in a row without a byte before the device is given up. */
-const MAX_EMPTY = 8;
 
 /** An array that random bits can fill, as for `crypto.getRandomValues`. */
 // deno-fmt-ignore
@@ -35,9 +31,8 @@ export type IntegerArray =
  */
 export class Rng extends QueueDriver {
   #requests!: RequestQueue;
-  /** Memory for requests to come; no more than one read uses. */
-  readonly #lanes: Lane[] = [];
-  #removed = false;
+  /** Memory for requests; no more is kept than one read uses. */
+  readonly #pool = this.fillPool({ size: CHUNK, most: LANES });
 
   /** Sets up the queue of a device whose features are negotiated. */
   constructor(device: VirtioDevice) {
@@ -68,7 +63,7 @@ export class Rng extends QueueDriver {
       }
       const bytes = typeof target === "number" ? new Uint8Array(target) : target;
       const call = options === NO_OPTIONS ? options : within(options);
-      return bytes.length > CHUNK ? this.#fillAll(bytes, call) : this.#ask(bytes, call);
+      return this.#pool.fill(this.#requests, bytes, call);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -89,61 +84,6 @@ export class Rng extends QueueDriver {
     await this.read(new Uint8Array(array.buffer, array.byteOffset, array.byteLength), options);
     return array;
   }
-
-  /** Frees the memory as well, which the device has returned by then. */
-  override async remove(): Promise<void> {
-    this.#removed = true;
-    await super.remove();
-    for (const lane of this.#lanes.splice(0)) lane[Symbol.dispose]();
-  }
-
-  /** Fills an array of any length, some requests at a time. */
-  async #fillAll(bytes: Uint8Array, options: WaitOptions): Promise<Uint8Array> {
-    const stop = new AbortController();
-    const signal = options.signal ? AbortSignal.any([stop.signal, options.signal]) : stop.signal;
-    const call = { ...options, signal };
-    let next = 0;
-    const lane = async (): Promise<void> => {
-      while (next < bytes.length) await this.#ask(bytes.subarray(next, next += CHUNK), call);
-    };
-    try {
-      await Promise.all(Array.from({ length: LANES }, lane));
-    } catch (error) {
-      // The other lanes must not write to the caller's array after this.
-      stop.abort(error);
-      throw error;
-    }
-    return bytes;
-  }
-
-  /**
-   * Fills an array that one lane has room for.
-   *
-   * @param empty Answers in a row without a byte so far.
-   */
-  #ask(into: Uint8Array, call: WaitOptions, empty = 0): Promise<Uint8Array> {
-    if (into.length === 0) return Promise.resolve(into);
-    if (this.failure !== undefined) return Promise.reject(this.failure);
-    const lane = this.#lanes.pop() ?? new Lane(this.device.dma, CHUNK, this.#owner);
-    return lane.ask(this.#requests, into, call, empty);
-  }
-
-  readonly #owner: LaneOwner = {
-    free: (lane) => {
-      if (this.#removed || this.#lanes.length === LANES) lane[Symbol.dispose]();
-      else this.#lanes.push(lane);
-    },
-    rest: async (into, came, call, empty) => {
-      const inRow = came === 0 ? empty + 1 : 0;
-      if (inRow === MAX_EMPTY) throw this.tooShort(0, 1);
-      // A device that answers within the turn, a byte at a time, leaves no turn to the timer.
-      if (performance.now() >= (call.until ?? Infinity)) {
-        throw timedOut("the device to fill the buffer", call.deadline);
-      }
-      await this.#ask(into.subarray(came), call, inRow);
-      return into;
-    },
-  };
 }
 
 /** Drives entropy devices; what `probe` gives is an {@linkcode Rng}. */

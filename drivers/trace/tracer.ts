@@ -104,6 +104,12 @@ export class Tracer implements TraceTarget {
     this.#sink(event);
   }
 
+  /** Names of the devices that the bus has found, whether they are traced or not. */
+  get deviceNames(): string[] {
+    return [...this.#known.values()].filter(({ deviceId }) => deviceId !== 0)
+      .map(({ name }) => name);
+  }
+
   /** Returns the device in a slot. */
   of(slot: string): Traced {
     const known = this.#known.get(slot);

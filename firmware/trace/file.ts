@@ -2,9 +2,9 @@ import type { VireoError } from "@vireo/hal";
 import { hostError } from "../terminal/files.ts";
 
 /** Bytes that are kept before they are written. */
-const CHUNK = 1 << 16;
+const CHUNK = 1 << 17;
 /** Characters of text that are kept before they are encoded; each takes three bytes at most. */
-const TEXT = CHUNK >> 3;
+const TEXT = CHUNK >> 4;
 const utf8 = new TextEncoder();
 
 /** A file that is written as it goes: whole chunks at once, the rest at the end of the turn. */
@@ -72,8 +72,13 @@ export class TraceFile implements Disposable {
 
   #encode(): void {
     const text = this.#text;
+    if (text === "" || this.#closed) return;
     this.#text = "";
-    if (text !== "") this.write(utf8.encode(text));
+    // A line may be longer than a chunk.
+    if (3 * text.length > CHUNK) return this.write(utf8.encode(text));
+    if (this.#length + 3 * text.length > CHUNK) this.#flush();
+    this.#length += utf8.encodeInto(text, this.#chunk.subarray(this.#length)).written;
+    this.#later();
   }
 
   /**

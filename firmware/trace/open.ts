@@ -2,6 +2,7 @@ import { Tracer, TraceStats } from "@vireo/drivers/trace";
 import {
   inTraceGroups,
   TRACE_GROUPS,
+  TRACE_VERSION,
   type TraceEvent,
   type TraceGroup,
   type TraceSink,
@@ -43,7 +44,26 @@ export interface OpenTrace extends Disposable {
  * @throws {VireoError} `HOST_ERROR` If the file cannot be made.
  */
 export function openTrace(request: TraceRequest): OpenTrace {
-  return request.stats ? countedTrace(request) : plainTrace(request);
+  const trace = request.stats ? countedTrace(request) : plainTrace(request);
+  const { devices, sink } = request;
+  if (devices === undefined || sink !== undefined) return trace;
+  return {
+    tracer: trace.tracer,
+    [Symbol.dispose]: () => {
+      trace[Symbol.dispose]();
+      sayMissing(devices, trace.tracer.deviceNames);
+    },
+  };
+}
+
+/** Says which devices were asked for and never there; one that is plugged in later is. */
+function sayMissing(asked: readonly string[], found: readonly string[]): void {
+  const missing = asked.filter((name) => !found.includes(name));
+  if (missing.length === 0) return;
+  const text = `--trace-device: there was no '${missing.join("', '")}', but ${
+    found.join(", ") || "no device"
+  }`;
+  writeAll(Deno.stderr, utf8.encode(`vireo: ${text}\n`));
 }
 
 /** A trace that is counted as well: the counts have all groups, what is written has those that were asked for. */
@@ -124,5 +144,9 @@ function formOf(file: string, data?: number): TraceForm {
   if (file.endsWith(".pcapng")) return new PcapngTrace(Date.now(), data);
   if (file.endsWith(".html")) return new PageTrace();
   if (file.endsWith(".json")) return new TimelineTrace();
-  return { start: "", end: "", event: (event) => `${traceLine(event)}\n` };
+  return {
+    start: `# vireo trace ${TRACE_VERSION}\n`,
+    end: "",
+    event: (event) => `${traceLine(event)}\n`,
+  };
 }

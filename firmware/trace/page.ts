@@ -1,8 +1,8 @@
 import { featureName, type TraceElement, type TraceEvent } from "@vireo/hal";
 import { FEATURE_NAMES } from "./feature_names.ts";
-import { quoted } from "./_quoted.ts";
+import { escaped } from "./_quoted.ts";
 import { PAGE_END, PAGE_START } from "./page_script.ts";
-import { traceText } from "./text.ts";
+import { traceHead } from "./text.ts";
 
 /**
  * Writes a trace as one page that needs no network: a timeline, the depth of queues and the latency of requests, the rings
@@ -23,10 +23,12 @@ export class PageTrace {
   event(event: TraceEvent): string {
     const { time, device, deviceId } = event;
     const place = `"time":${rounded(time)},"device":${this.#name(device)},"deviceId":${deviceId}`;
-    return `{${place},${this.#fields(event)},"text":${safe(traceText(event))}}\n`;
+    return `{${place},${this.#fields(event)},${bytesField(event)}"text":"${
+      closed(traceHead(event, escaped))
+    }"}\n`;
   }
 
-  /** The fields of an event as JSON; the data of buffers is in its text, if anywhere. */
+  /** The fields of an event as JSON; the page adds the request and the bytes to the text. */
   #fields(event: TraceEvent): string {
     switch (event.kind) {
       case "register": {
@@ -72,7 +74,7 @@ export class PageTrace {
 
   #name(name: string): string {
     let text = this.#names.get(name);
-    if (text === undefined) this.#names.set(name, text = safe(name));
+    if (text === undefined) this.#names.set(name, text = `"${safe(name)}"`);
     return text;
   }
 }
@@ -87,12 +89,19 @@ function closed(json: string): string {
   return json.includes("<") ? json.replaceAll("<", "\\u003c") : json;
 }
 
+/** Text as it stands between the quotes of such JSON. */
 function safe(text: string): string {
-  return closed(quoted(text));
+  return closed(escaped(text));
 }
 
 function requestField(request: string | undefined): string {
-  return request === undefined ? "" : `"request":${safe(request)},`;
+  return request === undefined ? "" : `"request":"${safe(request)}",`;
+}
+
+/** The data of a buffer, if it was asked for. */
+function bytesField(event: TraceEvent): string {
+  if ((event.kind !== "add" && event.kind !== "used") || event.data === undefined) return "";
+  return `"bytes":"${event.data.toHex()}",`;
 }
 
 function element({ address, length, writable }: TraceElement): string {

@@ -1,3 +1,5 @@
+import { TRACE_VERSION } from "@vireo/hal";
+
 /**
  * The program of a trace's page. It stands in the page as it is, so it is plain JavaScript without imports; it may use what
  * browsers of 2023 have, and nothing of a network.
@@ -27,6 +29,8 @@ const tracks = new Map();
 const requests = [];
 const devices = new Map();
 for (const event of events) {
+  if (event.request !== undefined) event.text += ": " + event.request;
+  if (event.bytes) event.text += " data " + event.bytes;
   const { device, kind } = event;
   if (!devices.has(device)) devices.set(device, { device, steps: [], offered: [], accepted: [] });
   const known = devices.get(device);
@@ -251,7 +255,7 @@ document.body.dataset.ready = String(requests.length);
 
 /** The page up to its events, which are lines of JSON. */
 export const PAGE_START: string = `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Vireo trace</title>
+<html lang="en"><head><meta charset="utf-8"><meta name="vireo-trace" content="${TRACE_VERSION}"><title>Vireo trace</title>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'">
 <style>
 body { font: 13px/1.4 system-ui, sans-serif; margin: 16px; color: #222; background: #fff }

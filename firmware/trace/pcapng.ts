@@ -1,4 +1,13 @@
-import { DeviceId, hi32, joinBytes, lo32, type TraceEvent, VSOCK_HDR, VsockOp } from "@vireo/hal";
+import {
+  DeviceId,
+  hi32,
+  joinBytes,
+  lo32,
+  TRACE_VERSION,
+  type TraceEvent,
+  VSOCK_HDR,
+  VsockOp,
+} from "@vireo/hal";
 import { traceText } from "./text.ts";
 
 const SECTION = 0x0a0d0d0a;
@@ -22,6 +31,8 @@ const Monitor = {
 const USER0 = 147;
 const COMMENT = 1;
 const IF_NAME = 2;
+/** Of a section: the program that wrote it. */
+const USER_APPLICATION = 4;
 const EPB_FLAGS = 2;
 const INBOUND = 1;
 const OUTBOUND = 2;
@@ -60,6 +71,8 @@ export class PcapngTrace {
   get start(): Uint8Array {
     this.#begin(SECTION);
     this.#words(MAGIC, 1, 0xffffffff, 0xffffffff);
+    this.#option(USER_APPLICATION, `Vireo, trace ${TRACE_VERSION}`);
+    this.#words(0);
     this.#end();
     return this.#bytes.slice(0, this.#length);
   }

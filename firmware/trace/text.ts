@@ -5,6 +5,7 @@ import {
   MmioRegister,
   mmioRegisterName,
   statusText,
+  type TraceElement,
   type TraceEvent,
 } from "@vireo/hal";
 import { FEATURE_NAMES } from "./feature_names.ts";
@@ -42,9 +43,24 @@ export function traceLine(event: TraceEvent): string {
 
 /** Describes an event, without its time and place. */
 export function traceText(event: TraceEvent): string {
+  return traceHead(event, same) + traceTail(event, "request" in event ? event.request : undefined);
+}
+
+function same(text: string): string {
+  return text;
+}
+
+/**
+ * Describes an event without its request and data.
+ *
+ * @param escape Changes names and messages, which the driver or the device chose, into a form that a file needs; all
+ * else has only characters that need none.
+ */
+export function traceHead(event: TraceEvent, escape: (text: string) => string): string {
   switch (event.kind) {
     case "register": {
-      const name = event.register ?? `${event.window}+${hex(event.offset)}`;
+      const { register } = event;
+      const name = register ?? `${escape(event.window)}+${hex(event.offset)}`;
       return `${name} ${event.op === "write" ? "<-" : "->"} ${valueText(name, event.value)}`;
     }
     case "config": {
@@ -66,23 +82,17 @@ export function traceText(event: TraceEvent): string {
       return `queue ${event.queue} set up: ${ring.size} descriptors at ${hex(ring.desc)}, ` +
         `driver area ${hex(ring.driver)}, device area ${hex(ring.device)}`;
     }
-    case "add": {
-      const parts = event.elements.map(({ address, length, writable }) =>
-        `${writable ? "w" : "r"} ${hex(address)}+${length}`
-      );
-      const text = event.request === undefined ? "" : `: ${event.request}`;
-      return `'${event.name}' add ${event.token} [${parts.join(", ")}]${text}${data(event.data)}`;
-    }
-    case "used": {
-      const text = event.request === undefined ? "" : `: ${event.request}`;
-      return `'${event.name}' used ${event.token}, ${event.length} bytes written, after ` +
-        `${event.after.toFixed(3)} ms${text}${data(event.data)}`;
-    }
+    case "add":
+      return `'${escape(event.name)}' add ${event.token} [${elementsText(event.elements)}]`;
+    case "used":
+      return `'${escape(event.name)}' used ${event.token}, ${event.length} bytes written, after ` +
+        `${event.after.toFixed(3)} ms`;
     case "kick": {
-      if (event.buffers === 0) return `'${event.name}' kick again, notified`;
+      const name = escape(event.name);
+      if (event.buffers === 0) return `'${name}' kick again, notified`;
       const count = event.buffers === 1 ? "1 buffer" : `${event.buffers} buffers`;
       const how = event.notified ? "notified" : "not notified: the device asked not to be";
-      return `'${event.name}' kick of ${count}, ${how}`;
+      return `'${name}' kick of ${count}, ${how}`;
     }
     case "copy":
       return event.bytes === 1 ? "copied 1 byte" : `copied ${event.bytes} bytes`;
@@ -91,10 +101,26 @@ export function traceText(event: TraceEvent): string {
       return `interrupt: ${causeText(event.cause)}${queues}`;
     }
     case "violation":
-      return `violation: ${event.message}`;
+      return `violation: ${escape(event.message)}`;
     case "fault":
-      return `fault: ${event.message}`;
+      return `fault: ${escape(event.message)}`;
   }
+}
+
+/** The rest of an event's text: its request, in the form that the file needs, and its data. */
+export function traceTail(event: TraceEvent, request: string | undefined): string {
+  if (event.kind !== "add" && event.kind !== "used") return "";
+  const text = request === undefined ? "" : `: ${request}`;
+  const { data } = event;
+  return data === undefined || data.length === 0 ? text : `${text} data ${data.toHex()}`;
+}
+
+function elementsText(elements: readonly TraceElement[]): string {
+  let text = "";
+  for (const { address, length, writable } of elements) {
+    text += `${text === "" ? "" : ", "}${writable ? "w" : "r"} ${hex(address)}+${length}`;
+  }
+  return text;
 }
 
 function valueText(register: string, value: number): string {
@@ -108,10 +134,6 @@ function causeText(cause: number): string {
   if ((cause & InterruptCause.QUEUE) !== 0) names.push("used buffer");
   if ((cause & InterruptCause.CONFIG) !== 0) names.push("configuration change");
   return names.join(" and ") || "nothing";
-}
-
-function data(bytes: Uint8Array | undefined): string {
-  return bytes === undefined || bytes.length === 0 ? "" : ` data ${bytes.toHex()}`;
 }
 
 function hex(value: number): string {

@@ -1,6 +1,6 @@
-import type { TraceEvent } from "@vireo/hal";
-import { quoted } from "./_quoted.ts";
-import { traceText } from "./text.ts";
+import { TRACE_VERSION, type TraceEvent } from "@vireo/hal";
+import { escaped, quoted } from "./_quoted.ts";
+import { traceHead, traceTail } from "./text.ts";
 
 /** A queue of a device, as a track. */
 interface Track {
@@ -28,14 +28,13 @@ interface Process {
  * The lines are put together by hand: objects and `JSON.stringify` cost three times as much (tests/trace/sinks_bench.ts).
  */
 export class TimelineTrace {
-  /** The start of the file. */
-  readonly start: string = "[\n";
+  /** The start of the file: the version of the contract, as metadata that readers pass over. */
+  readonly start: string =
+    `[\n{"name":"vireo_trace","ph":"M","pid":1,"args":{"version":${TRACE_VERSION}}}`;
   /** Its end; readers do without it if the trace is cut. */
   readonly end: string = "\n]\n";
   readonly #processes = new Map<string, Process>();
   #flows = 0;
-  /** Text before an event: its comma. */
-  #comma = "";
 
   /** The lines of an event: first those that name new tracks. */
   event(event: TraceEvent): string {
@@ -45,15 +44,18 @@ export class TimelineTrace {
       process = { pid: this.#processes.size + 1, tracks: new Map() };
       this.#processes.set(event.device, process);
       const args = `{"name":${quoted(event.device)}}`;
-      lines += this.#line(`"name":"process_name","ph":"M","pid":${process.pid},"args":${args}`);
+      lines += line(`"name":"process_name","ph":"M","pid":${process.pid},"args":${args}`);
     }
     const ts = `"ts":${Math.round(event.time * 1e6) / 1e3}`;
-    const text = `"args":{"text":${quoted(traceText(event))}}`;
+    const words = "request" in event && event.request !== undefined
+      ? escaped(event.request)
+      : undefined;
+    const text = `"args":{"text":"${traceHead(event, escaped)}${traceTail(event, words)}"}`;
     if (!("name" in event)) {
       // Thread 0 of a process has what belongs to no queue.
       const tid = "queue" in event ? event.queue + 1 : 0;
       const place = `"pid":${process.pid},"tid":${tid}`;
-      lines += this.#line(`${place},${ts},"ph":"i","s":"t","name":"${event.kind}",${text}`);
+      lines += line(`${place},${ts},"ph":"i","s":"t","name":"${event.kind}",${text}`);
       return event.kind === "interrupt"
         ? lines + this.#flowEnds(process, event.queues, `${place},${ts}`)
         : lines;
@@ -65,27 +67,27 @@ export class TimelineTrace {
       track = { place, counter, open: new Map(), flow: undefined };
       process.tracks.set(event.queue, track);
       const args = `{"name":${quoted(event.name)}}`;
-      lines += this.#line(`"name":"thread_name","ph":"M",${place},"args":${args}`);
+      lines += line(`"name":"thread_name","ph":"M",${place},"args":${args}`);
     }
     const at = `${track.place},${ts}`;
     if (event.kind === "kick") {
-      lines += this.#line(`${at},"ph":"i","s":"t","name":"kick",${text}`);
+      lines += line(`${at},"ph":"i","s":"t","name":"kick",${text}`);
       if (!event.notified) return lines;
       track.flow = ++this.#flows;
-      return lines + this.#line(`${at},"ph":"s","cat":"kick","id":${track.flow},"name":"kick"`);
+      return lines + line(`${at},"ph":"s","cat":"kick","id":${track.flow},"name":"kick"`);
     }
     const { counter, open } = track;
     const { token } = event;
     const depth = `"args":{"buffers":${event.inFlight}}`;
-    lines += this.#line(`${at},"ph":"C","name":${counter},${depth}`);
+    lines += line(`${at},"ph":"C","name":${counter},${depth}`);
     const id = `"${process.pid}.${event.queue}.${token}"`;
     let [name, ph] = [open.get(token) ?? '"buffer"', "e"];
     if (event.kind === "add") {
-      [name, ph] = [quoted(event.request ?? "buffer"), "b"];
+      [name, ph] = [`"${words ?? "buffer"}"`, "b"];
       open.set(token, name);
     }
     return lines +
-      this.#line(`${at},"ph":"${ph}","cat":"buffer","id":${id},"name":${name},${text}`);
+      line(`${at},"ph":"${ph}","cat":"buffer","id":${id},"name":${name},${text}`);
   }
 
   /** Ends the flows of the queues that an interrupt reports; they bind to the instant just before. */
@@ -93,17 +95,15 @@ export class TimelineTrace {
     let lines = "";
     for (const [queue, track] of tracks) {
       if (track.flow === undefined || queues?.includes(queue) === false) continue;
-      lines += this.#line(
+      lines += line(
         `${at},"ph":"f","bp":"e","cat":"kick","id":${track.flow},"name":"kick"`,
       );
       track.flow = undefined;
     }
     return lines;
   }
+}
 
-  #line(fields: string): string {
-    const line = `${this.#comma}{${fields}}`;
-    this.#comma = ",\n";
-    return line;
-  }
+function line(fields: string): string {
+  return `,\n{${fields}}`;
 }

@@ -27,7 +27,7 @@ const POINTS: Readonly<Record<string, readonly (readonly [RegExp, string])[]>> =
   ],
   "drivers/blk/_queue.ts": [[/slots\.copied\(length\);\n/g, ""]],
   "drivers/net/tx_queue.ts": [[/this\.#region\.copied\?\.\(frame\.length\);\n/, ""]],
-  "drivers/rng/_lane.ts": [[/this\.#region\.copied\?\.\(used\);\n/, ""]],
+  "drivers/virtqueue/fill_pool.ts": [[/this\.#region\.copied\?\.\(used\);\n/, ""]],
   "drivers/virtqueue/split.ts": [[INSPECT, ""], [/import { inspectSplit } from .*\n/, ""]],
   "drivers/virtqueue/packed.ts": [[INSPECT, ""], [/import { inspectPacked } from .*\n/, ""]],
 };

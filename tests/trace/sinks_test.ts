@@ -17,7 +17,7 @@ async function sample(): Promise<{ readonly events: TraceEvent[]; readonly asked
 
 /** Counts the events in a file of a form. */
 const COUNT: Readonly<Record<string, (bytes: Uint8Array) => number>> = {
-  txt: (bytes) => textOf(bytes).trimEnd().split("\n").length,
+  txt: (bytes) => textOf(bytes).trimEnd().split("\n").filter((line) => line[0] !== "#").length,
   json: (bytes) => {
     const events = JSON.parse(textOf(bytes)) as { readonly ph: string }[];
     return events.filter(({ ph }) => ["i", "b", "e"].includes(ph)).length;
@@ -50,6 +50,22 @@ const MOST: Readonly<Record<string, readonly [writes: number, bytes: number]>> =
 function textOf(bytes: Uint8Array): string {
   return new TextDecoder().decode(bytes);
 }
+
+Deno.test("trace sinks: each form says the version of the contract", async () => {
+  const says: Readonly<Record<string, string>> = {
+    txt: "# vireo trace 1\n",
+    json: '[\n{"name":"vireo_trace","ph":"M","pid":1,"args":{"version":1}}\n]\n',
+    html: '<meta name="vireo-trace" content="1">',
+    pcapng: "Vireo, trace 1",
+  };
+  for (const [form, text] of Object.entries(says)) {
+    const file = await Deno.makeTempFile({ prefix: "vireo-", suffix: `.${form}` });
+    openSink({ file })[Symbol.dispose]();
+    const written = textOf(await Deno.readFile(file));
+    assert(written.includes(text), `${form}: ${written.slice(0, 200)}`);
+    await Deno.remove(file);
+  }
+});
 
 Deno.test("trace sinks: each form loses no event, and writes few large chunks", async () => {
   const { events } = await sample();
@@ -128,7 +144,7 @@ Deno.test("trace sinks: a flow leads from a queue's last kick to the interrupt t
     timeline.event({ ...interrupt, queues: undefined }),
   ];
   type Line = { readonly ph: string; readonly id?: number; readonly tid: number };
-  const flows = (JSON.parse(`[${lines.join("")}]`) as Line[])
+  const flows = (JSON.parse(timeline.start + lines.join("") + timeline.end) as Line[])
     .filter(({ ph }) => ph === "s" || ph === "f").map(({ ph, id, tid }) => `${ph}${id} on ${tid}`);
   assertEquals(flows, ["s1 on 1", "s2 on 2", "s3 on 2", "f3 on 0", "f1 on 0"]);
 });

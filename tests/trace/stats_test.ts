@@ -95,7 +95,11 @@ Deno.test("stats: --stats prints counts at the end, beside a trace of some group
   );
   assert(!err.includes("blk READ"));
   const both = await vireo(
-    "blk read --count 8 --hash --stats --trace=request --trace-device virtio1",
+    "blk read --count 8 --hash --stats --trace=request --trace-device virtio1 --trace-device virtio9",
+  );
+  assertMatch(
+    both.err,
+    /\nvireo: --trace-device: there was no 'virtio9', but virtio0, virtio1, virtio2, virtio3\n$/,
   );
   const requests = both.err.split("\n").filter((line) => line.includes("blk READ"));
   assertEquals(requests.length, 2);

@@ -2,6 +2,7 @@
 import { assert, assertEquals } from "@std/assert";
 import {
   balloonDriver,
+  blkDriver,
   Bus,
   type BusOptions,
   caifDriver,
@@ -20,6 +21,7 @@ import {
 import { Tracer } from "@vireo/drivers/trace";
 import {
   BalloonDevice,
+  BlkDevice,
   CaifDevice,
   CryptoDevice,
   type DeviceModel,
@@ -157,6 +159,16 @@ Deno.test("trace words: crypto: sessions, algorithms and statuses by name", asyn
     "crypto AKCIPHER CREATE RSA: OK, session 5",
     "crypto AKCIPHER SIGN session 5, 64 bytes: OK",
   );
+  const chain = {
+    cipher: { algo: CryptoCipher.AES_CBC, key },
+    mac: { algo: CryptoMac.HMAC_SHA_256, key },
+  };
+  await using chained = await driver.chain(chain, SOON);
+  await chained.encrypt(iv, block, SOON);
+  rig.told(
+    "crypto CIPHER CREATE AES_CBC chained with a hash: OK, session 6",
+    "crypto CIPHER ENCRYPT session 6, 120 bytes: OK",
+  );
 });
 
 Deno.test("trace words: gpu: resources, displays, blobs and pointers", async () => {
@@ -250,6 +262,29 @@ Deno.test("trace words: 9p: names, fids, extended attributes, locks and errors",
     "9p Tgetlock tag 0 fid 4 READ start 0 length 0 process 2 client 'vireo'",
     "9p Rgetlock tag 0 WRITE start 0 length 8 process 0 client 'vireo'",
     "9p Rlerror tag 0 ENOENT",
+  );
+});
+
+Deno.test("trace words: blk: zones, where data was appended, and how many were reported", async () => {
+  const disk = new MemoryDisk(8 * 64 * 512);
+  const model = new BlkDevice({ disk, zoned: { zoneSectors: 64, conventional: 1 } });
+  await using rig = await Rig.open(model, blkDriver);
+  const zones = rig.driver.zones!;
+  await zones.open(64, SOON);
+  await zones.append(64, new Uint8Array(1024), SOON);
+  await zones.append(64, new Uint8Array(512), SOON);
+  await zones.report(0, SOON);
+  await zones.finish(64, SOON);
+  await zones.reset(64, SOON);
+  await zones.resetAll(SOON);
+  rig.told(
+    "blk ZONE_OPEN zone at 64: OK",
+    "blk ZONE_APPEND zone at 64 2 sectors: OK, at sector 64",
+    "blk ZONE_APPEND zone at 64 1 sectors: OK, at sector 66",
+    "blk ZONE_REPORT zone at 0: OK, 8 zones",
+    "blk ZONE_FINISH zone at 64: OK",
+    "blk ZONE_RESET zone at 64: OK",
+    "blk ZONE_RESET_ALL: OK",
   );
 });
 

@@ -3,6 +3,8 @@ import {
   CRYPTO_OP_HEADER,
   CRYPTO_SESSION_INPUT,
   CRYPTO_SESSION_MODE,
+  CRYPTO_SYM_CHAIN,
+  CRYPTO_SYM_OP_TYPE,
   CryptoAead,
   CryptoAkcipher,
   CryptoCipher,
@@ -53,7 +55,7 @@ function crypto({ features, readable }: RequestBytes, view: DataView): string {
   const name = nameOf(names, algorithm);
   switch (service === CryptoService.AKCIPHER ? code : code + 2) {
     case CryptoControl.AKCIPHER_CREATE:
-      return `${text} CREATE ${name}`;
+      return `${text} CREATE ${name}${isChain(service, view) ? " chained with a hash" : ""}`;
     case CryptoControl.AKCIPHER_DESTROY:
       return view.byteLength < CRYPTO_CTRL_HEADER.SIZE + 8
         ? `${text} DESTROY`
@@ -67,4 +69,11 @@ function crypto({ features, readable }: RequestBytes, view: DataView): string {
   const alone = features.has(stateless) && flag !== CRYPTO_SESSION_MODE;
   const by = alone ? `${name} without a session` : `session ${session}`;
   return `${operation} ${by}, ${bytesText(readable)}`;
+}
+
+/** Whether a session of ciphers has a hash or MAC as well (virtio 1.4 §5.9.7.2.3). */
+function isChain(service: number, view: DataView): boolean {
+  const at = CRYPTO_CTRL_HEADER.SIZE + CRYPTO_SYM_OP_TYPE.SESSION;
+  return service === CryptoService.CIPHER && view.byteLength >= at + 4 &&
+    view.getUint32(at, true) === CRYPTO_SYM_CHAIN;
 }
