@@ -1,5 +1,6 @@
 import type { Check } from "../check.ts";
 import { BLK_CHECKS } from "./blk.ts";
+import { BLK_ZONED_CHECKS } from "./blk_zoned.ts";
 import { CONFIG_CHECKS } from "./config.ts";
 import { FEATURE_CHECKS } from "./features.ts";
 import { MMIO_CHECKS } from "./mmio.ts";
@@ -28,6 +29,7 @@ export const CHECKS: readonly Check[] = [
   ...PACKED_CHECKS,
   ...REQUEST_CHECKS,
   ...BLK_CHECKS,
+  ...BLK_ZONED_CHECKS,
   ...NET_CHECKS,
   ...NET_STEERING_CHECKS,
   ...NET_COALESCING_CHECKS,
