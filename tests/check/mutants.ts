@@ -3,6 +3,7 @@ import {
   ConsoleDevice,
   CryptoDevice,
   type DeviceModel,
+  GpuDevice,
   Hub,
   INPUT_PRESETS,
   InputDevice,
@@ -562,6 +563,29 @@ const PCI: readonly Mutant[] = [
   }, pci),
 ];
 
+/** A byte of the answer of a request of queue 0 with so much room: it becomes another one, or `seen`. */
+const answersData = (room: number, offset: number, seen?: number): Mutation => ({
+  write({ name }, value, spy, forward) {
+    forward();
+    // The queue that was set up last is the one for control.
+    const part = /^Queue(?:Desc|Driver|Device)Low$/.test(name);
+    if (part && spy.written.get("QueueSel") === 0) spy.notes.set(name, value);
+    if (name !== "QueueNotify" || value !== 0) return;
+    for (const part of ["Desc", "Driver", "Device"]) {
+      spy.written.set(`Queue${part}Low`, spy.notes.get(`Queue${part}Low`)!);
+    }
+    const writable = spy.chain().filter((at) => (spy.get16(at + 12) & 2) !== 0);
+    if (writable.reduce((sum, at) => sum + spy.get32(at + 8), 0) !== room) return;
+    let from = offset;
+    for (const at of writable) {
+      const byte = spy.buffer(at) + from;
+      const length = spy.get32(at + 8);
+      if (from >= 0 && from < length) spy.memory[byte] = seen ?? spy.memory[byte]! ^ 1;
+      from -= length;
+    }
+  },
+});
+
 /** Bytes of a report's zone, whose state is something, after the device was notified. */
 const reported = (state: number, offset: number, seen: number): Mutation =>
   onUse((spy) => {
@@ -639,6 +663,8 @@ const ZONED: readonly Mutant[] = [
   row("dev.blk.init.16", "padding is not 0", config(94, 1), managed),
   row("virtio 1.4 §5.2.6", "a written zone stays empty", reported(2, 25, 1), managed),
   row("virtio 1.4 §5.2.6", "a closed zone is open", reported(4, 25, 3), managed),
+  row("dev.blk.operation.23", "an append to a full zone is OK", status([15], 0), managed),
+  row("virtio 1.4 §5.2.6", "a report without room is OK", status([16], 0), managed),
   row("virtio 1.4 §5.2.6", "a zone of no type", reported(1, 24, 4), managed),
 ];
 
@@ -688,6 +714,9 @@ const DEVICES: readonly Mutant[] = [
   row("dev.scsi.config.1", "a reset keeps sense_size", config(20, 64), { model: scsi }),
   row("dev.scsi.requestq.1", "an unknown command is GOOD", answers(10, 0), { model: scsi }),
   row("dev.scsi.requestq.2", "an unknown response", answers(11, 77), { model: scsi }),
+  row("virtio 1.4 §5.7.4", "blobs are aligned to 3 bytes", config(16, 3), {
+    model: () => new GpuDevice({ blob: true, blobAlignment: 4096 }),
+  }),
   row("dev.input.init.1", "a size for everything", config(2, 8), { model: input }),
   row("dev.vsock.rxtx.1", "the host's CID", config(0, 2), { model: vsock }),
   row("dev.vsock.rxtx.2", "an unknown type gets no answer", deaf("QueueNotify"), { model: vsock }),
@@ -702,6 +731,20 @@ const DEVICES: readonly Mutant[] = [
   row("dev.crypto.config.10", "no MAC key", config(40, 0), { model: cryptoDevice }),
   row("dev.crypto.session-create.3", "an unknown status", answers(8, 99), { model: cryptoDevice }),
   row("dev.crypto.session-create.4", "one id for all", answers(0, 1), { model: cryptoDevice }),
+  ...[["text", "dev.crypto.sym.5", 20], ["part that is not ciphered", "dev.crypto.sym.4", 3], [
+    "digest",
+    "dev.crypto.sym.7",
+    70,
+  ], ["digest with additional data", "dev.crypto.sym.6", 70]].map(([what, clause, offset]) =>
+    row(`${clause}`, `another ${what}`, answersData(97, Number(offset)), { model: cryptoDevice })
+  ),
+  row("dev.crypto.sym.8", "OK for bytes behind the source", answersData(97, 96, 0), {
+    model: cryptoDevice,
+  }),
+  row("dev.crypto.akcipher.2", "another signature", answersData(73, 12), { model: cryptoDevice }),
+  row("dev.crypto.akcipher.3", "a bad signature is OK", answersData(1, 0, 0), {
+    model: cryptoDevice,
+  }),
   row("dev.crypto.session-destroy.1", "an unknown status", answers(0, 9), { model: cryptoDevice }),
 ];
 

@@ -2,6 +2,7 @@ import type { Check } from "../check.ts";
 import { BLK_CHECKS } from "./blk.ts";
 import { BLK_ZONED_CHECKS } from "./blk_zoned.ts";
 import { CONFIG_CHECKS } from "./config.ts";
+import { CRYPTO_CHAIN_CHECKS } from "./crypto_chain.ts";
 import { FEATURE_CHECKS } from "./features.ts";
 import { MMIO_CHECKS } from "./mmio.ts";
 import { NET_CHECKS } from "./net.ts";
@@ -34,4 +35,5 @@ export const CHECKS: readonly Check[] = [
   ...NET_STEERING_CHECKS,
   ...NET_COALESCING_CHECKS,
   ...OTHER_CHECKS,
+  ...CRYPTO_CHAIN_CHECKS,
 ];
