@@ -43,8 +43,7 @@ export class BlkRequest {
   inFlight = 0;
   /** The first failure of a part. */
   error: Error | undefined = undefined;
-  resolve: (value: Uint8Array) => void = ignore;
-  reject: (reason: unknown) => void = ignore;
+  resolve: (value: Uint8Array | Promise<never>) => void = ignore;
   /** Its deadline and signal; made when the first request of this object has one. */
   limit: Limit<BlkRequest> | undefined = undefined;
   /** Whether it was not settled yet. */

@@ -53,7 +53,7 @@ export interface Session {
 }
 
 /** A part of the source. */
-export interface Part {
+interface Part {
   readonly start: number;
   readonly length: number;
 }

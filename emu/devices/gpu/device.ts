@@ -429,6 +429,7 @@ export class GpuDevice implements DeviceModel {
     if (this.#resources.size >= MAX_RESOURCES || !this.#take(RESOURCE_COST + size)) {
       return R.ERR_OUT_OF_MEMORY;
     }
+    this.#context!.work.spend(0, size);
     const pixels = new Uint8Array(size);
     this.#resources.set(id, { width, height, format, pixels, backing: undefined });
     return R.OK_NODATA;
@@ -454,6 +455,7 @@ export class GpuDevice implements DeviceModel {
     const { width, height } = shows?.part ?? { width: 0, height: 0 };
     const size = width * height * 4;
     if (!this.#take(size - (display.picture?.rgba.length ?? 0))) return false;
+    this.#context!.work.spend(0, size);
     display.shows = shows;
     display.picture = shows && { width, height, rgba: new Uint8Array(size) };
     return true;
@@ -536,8 +538,14 @@ export class GpuDevice implements DeviceModel {
     const fits = stride >= width * 4 &&
       offset + stride * (height - 1) + width * 4 <= resource.blob.size;
     if (!shaped || !fits || GPU_CHANNELS[format] === undefined) return R.ERR_INVALID_PARAMETER;
-    if (!this.#take(width * height * 4 - resource.pixels.length)) return R.ERR_OUT_OF_MEMORY;
-    Object.assign(resource, { width, height, format, pixels: new Uint8Array(width * height * 4) });
+    // All is checked before anything changes: the blob may be on another display.
+    if (this.#displays[display] === undefined) return R.ERR_INVALID_SCANOUT_ID;
+    const size = width * height * 4;
+    const pixels = size === resource.pixels.length ? resource.pixels : new Uint8Array(size);
+    if (!inside(part, { width, height, format, pixels })) return R.ERR_INVALID_PARAMETER;
+    if (!this.#take(size - resource.pixels.length)) return R.ERR_OUT_OF_MEMORY;
+    this.#context!.work.spend(0, size);
+    Object.assign(resource, { width, height, format, pixels });
     Object.assign(resource.blob, { stride, offset });
     return this.#setScanout(part, display, id);
   }
