@@ -22,7 +22,7 @@ const FLAGS: readonly (readonly [word: string, flags: readonly string[]])[] = [
   ["transitional", ["--transitional"]],
 ];
 
-/** What a run gave. */
+/** Outcome of a run. */
 interface Outcome {
   readonly seconds: number;
   readonly pass: number;
