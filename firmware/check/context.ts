@@ -1,5 +1,5 @@
 import { CheckFailure, CheckSkip, show } from "./failure.ts";
-import { type KnownRequest, knownRequest } from "./requests.ts";
+import { demanded, type KnownRequest, knownRequest } from "./requests.ts";
 import type { Random } from "./random.ts";
 import type { Arena } from "./raw/arena.ts";
 import type { RawDevice } from "./raw/device.ts";
@@ -167,7 +167,7 @@ export class CheckContext {
 
   /** The bits that a plain driver of this device accepts, and those of `more` that are offered. */
   plain(more: readonly number[] = []): Set<number> {
-    const bits = [FEATURE.VERSION_1, FEATURE.ACCESS_PLATFORM, ...more];
+    const bits = [FEATURE.VERSION_1, FEATURE.ACCESS_PLATFORM, ...demanded(this), ...more];
     return new Set(bits.filter((bit) => this.offered().has(bit)));
   }
 

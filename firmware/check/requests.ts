@@ -64,6 +64,16 @@ export function blkHeader(type: number, sector: number | bigint): Uint8Array {
   return join(u32(type, 0), u64(sector));
 }
 
+/** Bits without which a device refuses FEATURES_OK: a host-managed disk needs ZONED (dev.blk.init.8). */
+export function demanded(context: CheckContext): readonly number[] {
+  return context.device.id === TYPE.BLK && zonedModel(context) === 1 ? [17] : [];
+}
+
+/** The zoned model of a disk: 0 without ZONED, or of a disk that keeps its zones to itself, 1 host-managed, 2 host-aware. */
+export function zonedModel(context: CheckContext): number {
+  return context.offered().has(17) ? context.device.config(92, 1) : 0;
+}
+
 /** A SCSI command for target 0, unit 0. */
 export function scsiCommand(cdb: readonly number[], target = 0, unit = 0): Uint8Array {
   return join(

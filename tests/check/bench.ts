@@ -3,6 +3,7 @@ import {
   BlkDevice,
   ConsoleDevice,
   EmulatedMachine,
+  GpuDevice,
   Hub,
   loopbackPort,
   MemoryDisk,
@@ -29,6 +30,27 @@ export async function emulatorBench(variant: Partial<BoardOptions>): Promise<Ben
   };
 }
 
+/** A disk with zones of each kind: conventional, empty, and on one that is host-managed read-only and offline. */
+export function zonedDisk(model: "host-managed" | "host-aware" = "host-managed"): BlkDevice {
+  const disk = new BlkDevice({
+    disk: new MemoryDisk(1 << 20),
+    zoned: {
+      model,
+      zoneSectors: 128,
+      zoneCapacity: model === "host-managed" ? 96 : 128,
+      conventional: 2,
+      maxOpen: 2,
+      maxActive: 3,
+      maxAppendSectors: 16,
+    },
+  });
+  if (model === "host-managed") {
+    disk.zones!.fail(12, "read-only");
+    disk.zones!.fail(13, "offline");
+  }
+  return disk;
+}
+
 /** Devices with what those of the board do not have: several queues, a read-only disk, an emergency write, SUSPEND. */
 export function richBench(): Promise<Bench> {
   const machine = EmulatedMachine.create({
@@ -36,12 +58,15 @@ export function richBench(): Promise<Bench> {
     devices: [
       new BlkDevice({ disk: new MemoryDisk(1 << 20), queues: 4 }),
       new BlkDevice({ disk: new MemoryDisk(1 << 20, { readOnly: true }), readOnly: true }),
+      zonedDisk(),
+      zonedDisk("host-aware"),
       new NetDevice({
         backend: new Hub().port(),
         mac: "52:54:00:00:00:01",
         queuePairs: 2,
         hashReport: true,
       }),
+      new GpuDevice({ blob: true, blobAlignment: 65536 }),
       new ConsoleDevice({ ports: [{ backend: loopbackPort() }], emergency: () => {} }),
     ],
   });

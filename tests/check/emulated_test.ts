@@ -18,7 +18,7 @@ const VARIANTS: readonly (readonly [name: string, open: () => Promise<Bench>])[]
 ];
 
 /** Features that no model offers, so that what they depend on cannot be looked at. */
-const NOT_OFFERED = /\.(?:rsc_ext|context_init|blob_alignment)$/;
+const NOT_OFFERED = /\.(?:rsc_ext|context_init)$/;
 
 Deno.test("check: the emulator passes", async (t) => {
   const results = new Map<string, CheckResult[]>();

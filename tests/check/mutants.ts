@@ -3,6 +3,7 @@ import {
   ConsoleDevice,
   CryptoDevice,
   type DeviceModel,
+  GpuDevice,
   Hub,
   INPUT_PRESETS,
   InputDevice,
@@ -14,6 +15,7 @@ import {
   ScsiDevice,
   VsockDevice,
 } from "@vireo/emu";
+import { zonedDisk } from "./bench.ts";
 import type { Mutation, Spy } from "./mutant_machine.ts";
 
 /** A device that breaks one rule. */
@@ -561,6 +563,111 @@ const PCI: readonly Mutant[] = [
   }, pci),
 ];
 
+/** A byte of the answer of a request of queue 0 with so much room: it becomes another one, or `seen`. */
+const answersData = (room: number, offset: number, seen?: number): Mutation => ({
+  write({ name }, value, spy, forward) {
+    forward();
+    // The queue that was set up last is the one for control.
+    const part = /^Queue(?:Desc|Driver|Device)Low$/.test(name);
+    if (part && spy.written.get("QueueSel") === 0) spy.notes.set(name, value);
+    if (name !== "QueueNotify" || value !== 0) return;
+    for (const part of ["Desc", "Driver", "Device"]) {
+      spy.written.set(`Queue${part}Low`, spy.notes.get(`Queue${part}Low`)!);
+    }
+    const writable = spy.chain().filter((at) => (spy.get16(at + 12) & 2) !== 0);
+    if (writable.reduce((sum, at) => sum + spy.get32(at + 8), 0) !== room) return;
+    let from = offset;
+    for (const at of writable) {
+      const byte = spy.buffer(at) + from;
+      const length = spy.get32(at + 8);
+      if (from >= 0 && from < length) spy.memory[byte] = seen ?? spy.memory[byte]! ^ 1;
+      from -= length;
+    }
+  },
+});
+
+/** Bytes of a report's zone, whose state is something, after the device was notified. */
+const reported = (state: number, offset: number, seen: number): Mutation =>
+  onUse((spy) => {
+    const [header, room] = spy.chain();
+    if (spy.get32(spy.buffer(header!)) !== 16) return;
+    for (let at = spy.buffer(room!) + 64; spy.memory[at + 24] !== 0; at += 64) {
+      if (spy.memory[at + 25] !== state) continue;
+      spy.memory[at + offset] = seen;
+      return;
+    }
+  });
+/** A register of a zoned disk that is read after FEATURES_OK. */
+const agreed = (offset: number, seen: number): Mutation =>
+  config(
+    offset,
+    (value, spy) => ((spy.written.get("Status") ?? 0) & FEATURES_OK) !== 0 ? seen : value,
+  );
+
+const managed = { model: () => zonedDisk() };
+const aware = { model: () => zonedDisk("host-aware") };
+
+/** Requests of zoned disks: types that are answered with another status. */
+const ZONED_STATUSES = [
+  ["dev.blk.operation.14", "OPEN of a conventional zone is OK", 18],
+  ["dev.blk.operation.14", "CLOSE of a conventional zone is OK", 20],
+  ["dev.blk.operation.14", "FINISH of a conventional zone is OK", 22],
+  ["dev.blk.operation.14", "RESET of a conventional zone is OK", 24],
+  ["dev.blk.operation.15", "APPEND to a conventional zone is OK", 15],
+  ["dev.blk.operation.16", "OPEN of a full zone is OK", 18],
+  ["dev.blk.operation.17", "OPEN of one zone too many is OK", 18],
+  ["dev.blk.operation.18", "CLOSE of a full zone is OK", 20],
+  ["dev.blk.operation.19", "FINISH of a read-only zone is OK", 22],
+  ["dev.blk.operation.20", "RESET of a read-only zone is OK", 24],
+  ["dev.blk.operation.21", "a write opens one zone too many", 1],
+  ["dev.blk.operation.21", "an append opens one zone too many", 15],
+  ["dev.blk.operation.22", "APPEND inside of a zone is OK", 15],
+  ["dev.blk.operation.23", "a write to a full zone is OK", 1],
+  ["dev.blk.operation.26", "an append of too much is OK", 15],
+  ["dev.blk.operation.27", "a read over a border is OK", 0],
+  ["dev.blk.operation.28", "a write behind the write pointer is OK", 1],
+  ["dev.blk.operation.29", "a write to a read-only zone is OK", 1],
+  ["dev.blk.operation.30", "a read of an offline zone is OK", 0],
+] as const;
+
+const ZONED: readonly Mutant[] = [
+  ...ZONED_STATUSES.map(([clause, name, type]) => row(clause, name, status([type], 0), managed)),
+  row("dev.blk.operation.24", "append_sector is one further", answers(0, 77), managed),
+  row(
+    "dev.blk.operation.31",
+    "a reset keeps the data",
+    onUse((spy) => {
+      const [header, room] = spy.chain();
+      if (spy.get32(spy.buffer(header!)) !== 0) return;
+      spy.memory.fill(0x5a, spy.buffer(room!), spy.buffer(room!) + 512);
+    }),
+    managed,
+  ),
+  row("dev.blk.init.6", "a legacy disk offers ZONED", offers(0, (value) => value | 1 << 17), {
+    ...managed,
+    options: { version: 1 },
+  }),
+  row("dev.blk.init.7", "the zoned part is there without ZONED", agreed(72, 128), aware),
+  row(
+    "dev.blk.init.8",
+    "FEATURES_OK without ZONED",
+    reads("Status", (value, spy) => spy.accepted(17) ? value : value | FEATURES_OK),
+    managed,
+  ),
+  row("dev.blk.init.9", "a model of 3", config(92, 3), managed),
+  row("dev.blk.init.10", "zones of no sectors", config(72, 0), managed),
+  row("dev.blk.init.11", "more open zones than active ones", config(76, 4), managed),
+  row("dev.blk.init.13", "appends of more than a zone", config(84, 129), managed),
+  row("dev.blk.init.14", "appends of more than a request", config(12, 0), managed),
+  row("dev.blk.init.15", "a granularity of half a sector", config(88, 256), managed),
+  row("dev.blk.init.16", "padding is not 0", config(94, 1), managed),
+  row("virtio 1.4 §5.2.6", "a written zone stays empty", reported(2, 25, 1), managed),
+  row("virtio 1.4 §5.2.6", "a closed zone is open", reported(4, 25, 3), managed),
+  row("dev.blk.operation.23", "an append to a full zone is OK", status([15], 0), managed),
+  row("virtio 1.4 §5.2.6", "a report without room is OK", status([16], 0), managed),
+  row("virtio 1.4 §5.2.6", "a zone of no type", reported(1, 24, 4), managed),
+];
+
 const DEVICES: readonly Mutant[] = [
   row("dev.rng.operation.1", "no byte", onUse((s) => s.set32(s.usedEntry() + 4, 0)), {
     model: rng,
@@ -574,6 +681,7 @@ const DEVICES: readonly Mutant[] = [
   row("dev.blk.init.1", "no FLUSH", offers(0, (value) => value & ~(1 << 9))),
   row("dev.blk.init.3", "a cache without FLUSH", config(32, 1)),
   row("dev.blk.init.4", "padding is not 0", config(57, 1)),
+  ...ZONED,
   row("dev.net.config.1", "no pairs", config(8, 0), { model: net }),
   row("dev.net.config.2", "an mtu of 20", config(10, 20), { model: net }),
   row("dev.net.config.4", "the mtu changes", config(10, (_, s) => 1000 + s.written.size), {
@@ -606,6 +714,9 @@ const DEVICES: readonly Mutant[] = [
   row("dev.scsi.config.1", "a reset keeps sense_size", config(20, 64), { model: scsi }),
   row("dev.scsi.requestq.1", "an unknown command is GOOD", answers(10, 0), { model: scsi }),
   row("dev.scsi.requestq.2", "an unknown response", answers(11, 77), { model: scsi }),
+  row("virtio 1.4 §5.7.4", "blobs are aligned to 3 bytes", config(16, 3), {
+    model: () => new GpuDevice({ blob: true, blobAlignment: 4096 }),
+  }),
   row("dev.input.init.1", "a size for everything", config(2, 8), { model: input }),
   row("dev.vsock.rxtx.1", "the host's CID", config(0, 2), { model: vsock }),
   row("dev.vsock.rxtx.2", "an unknown type gets no answer", deaf("QueueNotify"), { model: vsock }),
@@ -620,6 +731,20 @@ const DEVICES: readonly Mutant[] = [
   row("dev.crypto.config.10", "no MAC key", config(40, 0), { model: cryptoDevice }),
   row("dev.crypto.session-create.3", "an unknown status", answers(8, 99), { model: cryptoDevice }),
   row("dev.crypto.session-create.4", "one id for all", answers(0, 1), { model: cryptoDevice }),
+  ...[["text", "dev.crypto.sym.5", 20], ["part that is not ciphered", "dev.crypto.sym.4", 3], [
+    "digest",
+    "dev.crypto.sym.7",
+    70,
+  ], ["digest with additional data", "dev.crypto.sym.6", 70]].map(([what, clause, offset]) =>
+    row(`${clause}`, `another ${what}`, answersData(97, Number(offset)), { model: cryptoDevice })
+  ),
+  row("dev.crypto.sym.8", "OK for bytes behind the source", answersData(97, 96, 0), {
+    model: cryptoDevice,
+  }),
+  row("dev.crypto.akcipher.2", "another signature", answersData(73, 12), { model: cryptoDevice }),
+  row("dev.crypto.akcipher.3", "a bad signature is OK", answersData(1, 0, 0), {
+    model: cryptoDevice,
+  }),
   row("dev.crypto.session-destroy.1", "an unknown status", answers(0, 9), { model: cryptoDevice }),
 ];
 

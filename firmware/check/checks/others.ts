@@ -445,6 +445,20 @@ const GPU: Check[] = [
     },
   },
   {
+    id: "gpu.blob-alignment",
+    clauses: ["virtio 1.4 §5.7.4"],
+    done: "blob_alignment is read",
+    expected: "a power of two",
+    offers: [5],
+    scope: { devices: [TYPE.GPU], face: "modern" },
+    async run(c) {
+      await c.init({ features: [3, 5] });
+      const alignment = c.device.config(16, 4);
+      const power = alignment !== 0 && (alignment & alignment - 1) === 0;
+      c.expect("blob_alignment", power, alignment, "a power of two");
+    },
+  },
+  {
     id: "gpu.events-clear",
     clauses: ["virtio 1.4 §5.7.4"],
     done: "events_clear is written all ones",

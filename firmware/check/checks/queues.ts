@@ -183,8 +183,7 @@ const setUp: Check[] = [
     expected: "requests are answered",
     request: true,
     async run(c) {
-      await c.init({ until: "queues", size: 1024 });
-      c.device.writeStatus(c.device.status() | STATUS.DRIVER_OK);
+      await c.init({ size: 1024 });
       for (let i = 0; i < 3; i++) await c.cleanRequest();
     },
   },

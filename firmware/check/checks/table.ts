@@ -1,6 +1,8 @@
 import type { Check } from "../check.ts";
 import { BLK_CHECKS } from "./blk.ts";
+import { BLK_ZONED_CHECKS } from "./blk_zoned.ts";
 import { CONFIG_CHECKS } from "./config.ts";
+import { CRYPTO_CHAIN_CHECKS } from "./crypto_chain.ts";
 import { FEATURE_CHECKS } from "./features.ts";
 import { MMIO_CHECKS } from "./mmio.ts";
 import { NET_CHECKS } from "./net.ts";
@@ -28,8 +30,10 @@ export const CHECKS: readonly Check[] = [
   ...PACKED_CHECKS,
   ...REQUEST_CHECKS,
   ...BLK_CHECKS,
+  ...BLK_ZONED_CHECKS,
   ...NET_CHECKS,
   ...NET_STEERING_CHECKS,
   ...NET_COALESCING_CHECKS,
   ...OTHER_CHECKS,
+  ...CRYPTO_CHAIN_CHECKS,
 ];
