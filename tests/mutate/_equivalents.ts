@@ -35,6 +35,18 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "Either way makes the one request that a chunk is",
   },
   {
+    path: "drivers/transport/pci/interrupts.ts",
+    what: "const more = missing > 0 ? this.#fn.lease.messages(missing) : []; -> " +
+      "const more = missing >= 0 ? this.#fn.lease.messages(missing) : [];",
+    why: "A machine that is asked for no messages gives none",
+  },
+  {
+    path: "drivers/transport/pci/interrupts.ts",
+    what: "table.write32(entry + MSIX_ENTRY.address.offset, lo32(address)); -> " +
+      "table.write32(entry - MSIX_ENTRY.address.offset, lo32(address));",
+    why: "The address is the first field: its offset is 0",
+  },
+  {
     path: "emu/transport/pci/msix.ts",
     what: "for (let vector = 0; vector < this.size; vector++) { -> " +
       "for (let vector = 0; vector <= this.size; vector++) {",
