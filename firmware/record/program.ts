@@ -24,27 +24,31 @@ export function programOf(board: BoardOptions): RecordedProgram {
 }
 
 /**
- * Takes the program out of a recording, which may be any file.
+ * The program of a recording's header.
  *
- * @throws {VireoError} `BAD_MESSAGE` If the recording names no program of Vireo.
+ * @throws {VireoError} `BAD_MESSAGE` If it is none that `vireo record` or `openVireo` wrote.
  */
-export function recordedProgram(value: unknown): RecordedProgram {
-  const program = fieldsOf(value);
-  const [board, call, script] = ["board", "call", "script"].map((name) => program?.[name]);
-  const command = fieldsOf(call);
-  const isCall = call === undefined ||
-    typeof command?.["name"] === "string" && fieldsOf(command["flags"]) !== undefined &&
-      Array.isArray(command["args"]);
-  const texts = fieldsOf(script);
-  const isScript = script === undefined ||
-    typeof texts?.["path"] === "string" && typeof texts["text"] === "string";
-  const isProgram = fieldsOf(board) !== undefined && Number.isSafeInteger(program?.["seed"]);
-  if (isProgram && isCall && isScript) return value as RecordedProgram;
-  throw new VireoError("BAD_MESSAGE", "Cannot replay the file: it must be recorded by Vireo");
+export function recordedProgram(program: unknown): RecordedProgram {
+  if (!isProgram(program)) {
+    throw new VireoError(
+      "BAD_MESSAGE",
+      "Cannot replay the recording: its header must have a program of 'vireo record' or 'openVireo'",
+    );
+  }
+  return program;
 }
 
-function fieldsOf(value: unknown): Readonly<Record<string, unknown>> | undefined {
-  return typeof value === "object" && value !== null && !Array.isArray(value)
-    ? value as Readonly<Record<string, unknown>>
-    : undefined;
+function isProgram(value: unknown): value is RecordedProgram {
+  const { board, seed, call, script } = fieldsOf(value);
+  if (typeof board !== "object" || board === null || !Number.isSafeInteger(seed)) return false;
+  const { name, flags, args } = fieldsOf(call);
+  const called = typeof name === "string" && typeof flags === "object" && flags !== null &&
+    Array.isArray(args);
+  const { path, text } = fieldsOf(script);
+  const scripted = typeof path === "string" && typeof text === "string";
+  return (call === undefined || called) && (script === undefined || scripted);
+}
+
+function fieldsOf(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null ? value as Record<string, unknown> : {};
 }

@@ -93,7 +93,7 @@ Deno.test("recordings: a header or a step of any JSON is a typed error", async (
     await assertRejects(
       () => replayProgram(withHeader({ ...json, program }), () => Promise.resolve()),
       VireoError,
-      "it must be recorded by Vireo",
+      "its header must have a program of 'vireo record' or 'openVireo'",
     );
   }
 });
