@@ -105,8 +105,11 @@ const barOf = (unit: fc.Arbitrary<number>): fc.Arbitrary<FakeBar> =>
 /** A segment of functions, by "bus:device.function". */
 class FakeBus implements PciConfig {
   readonly segment = 0;
-  readonly buses = 256;
+  readonly buses: number;
   readonly functions = new Map<string, FakeConfig>();
+  constructor(buses = 256) {
+    this.buses = buses;
+  }
   open({ bus, device, function: fn }: { bus: number; device: number; function: number }): Mmio {
     const found = this.functions.get(`${bus}:${device}.${fn}`);
     if (found !== undefined) return found;
@@ -462,6 +465,18 @@ Deno.test("scanPci enters each bus once, whatever bridges say", () => {
     "0000:00:02.0",
     "0000:01:01.0",
     "0000:01:02.0",
+    "0000:07:00.0",
+  ]);
+});
+
+Deno.test("scanPci enters the last bus that the window has, and none behind it", () => {
+  const bus = new FakeBus(8);
+  bus.functions.set("0:1.0", bridge(7));
+  bus.functions.set("0:2.0", bridge(8));
+  for (const number of [7, 8]) bus.functions.set(`${number}:0.0`, endpoint([]).config);
+  assertEquals(scanPci(bus, { number: new Map() }).map(({ name }) => name), [
+    "0000:00:01.0",
+    "0000:00:02.0",
     "0000:07:00.0",
   ]);
 });

@@ -24,8 +24,8 @@ export const EQUIVALENTS: readonly Equivalent[] = [
   },
   {
     path: "emu/devices/crypto/device.ts",
-    what: "if (iv + src + aad + dst + 1 > this.#maxSize || keyLength > MAX_KEY) { -> " +
-      "if (iv + src + aad + dst + 1 > this.#maxSize || keyLength >= MAX_KEY) {",
+    what: "if (total > this.#maxSize || Math.max(keyLength, authLength) > MAX_KEY) { -> " +
+      "if (total > this.#maxSize || Math.max(keyLength, authLength) >= MAX_KEY) {",
     why: "A key of just 4096 bytes is refused in any case: RSA keys have 4096 bits at most",
   },
   {
