@@ -26,7 +26,8 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     path: "emu/devices/crypto/device.ts",
     what: "if (total > this.#maxSize || Math.max(keyLength, authLength) > MAX_KEY) { -> " +
       "if (total > this.#maxSize || Math.max(keyLength, authLength) >= MAX_KEY) {",
-    why: "A key of just 4096 bytes is refused in any case: RSA keys have 4096 bits at most",
+    why:
+      "A key of just 4096 bytes is refused in any case: RSA keys have 4096 bits at most, those of MACs 128 bytes",
   },
   {
     path: "drivers/rng/driver.ts",
