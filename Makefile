@@ -43,8 +43,8 @@ help:
 	@echo "                       RELEASES=\"bookworm trixie\" USERS=\"root dev\" choose"
 	@echo "make fuzz              slow: half an hour of hostile drivers on all device models, and half an hour of"
 	@echo "                       lying devices under all drivers; SECONDS=600 SEED=7 FUZZ=models choose"
-	@echo "make mutate            slow: breaks drivers and device models a place at a time, and counts what no test"
-	@echo "                       sees; COUNT=40 SEED=1 choose"
+	@echo "make mutate            slow: breaks the code a place at a time, and counts what no test sees; COUNT=40"
+	@echo "                       SEED=1 ROOM=drivers choose"
 	@echo "make soak              slow: verified random I/O on a disk that is reset and dies, on every target; GIB=100"
 	@echo "                       SEED=1 ON=\"emu threaded\" JSON=1 choose"
 	@echo "make peers             slow: our drivers on DPDK's, rust-vmm's and QEMU's vhost-user devices, and"
@@ -152,7 +152,8 @@ fuzz: $(SETUP)
 
 # Not part of `make test`: breaks the code, a place at a time, and reports what no test sees.
 mutate: $(SETUP)
-	@$(DENO) run -A tests/mutate/main.ts $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED))
+	@$(DENO) run -A tests/mutate/main.ts $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED)) \
+	  $(foreach room,$(ROOM),--room $(room))
 
 # Not part of `make test`, which does a GiB of it: targets and rings take turns, and each has the same part.
 soak: $(SETUP)

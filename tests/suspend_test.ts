@@ -164,8 +164,12 @@ Deno.test("suspend: a device that fails instead is recovered (dev.basic.suspend.
   const hosted = machine.device(0);
   const suspended = bus.suspend(undefined, SOON);
   hosted.fault("it cannot");
-  const error = await assertRejects(() => suspended, VireoError);
-  assertEquals(error.code, "DEVICE_NEEDS_RESET");
+  let asleep: boolean | undefined;
+  const error = await assertRejects(
+    () => suspended.finally(() => asleep = bus.devices[0]!.suspended),
+    VireoError,
+  );
+  assertEquals([error.code, asleep], ["DEVICE_NEEDS_RESET", false]);
   await bus.devices[0]!.recovered({ after: 0, ...SOON });
   assertEquals(hosted.status & NEEDS_RESET, 0);
   assertEquals((await bus.get(blkDriver)!.read(0, 512, SOON)).length, 512);

@@ -133,6 +133,21 @@ Deno.test("recovery: old recoveries do not count", async () => {
   assertEquals(device.error, undefined);
 });
 
+Deno.test("recovery: a driver that is bound or recovered by hand begins with no recoveries", async () => {
+  const { bus, scripted, device } = await bound({}, { maxRecoveries: 1, now: () => 0 });
+  await using _ = bus;
+  for (let i = 0; i < 3; i++) {
+    const recovered = device.recovered({ deadline: 5000 });
+    scripted.needReset();
+    await recovered;
+    assertEquals(device.error, undefined);
+    // So does one that its user has recovered.
+    for (let j = 0; j < 2; j++) await bus.recover(device);
+    await bus.unbind(device);
+    assertEquals(await bus.bind(device), true);
+  }
+});
+
 Deno.test("recovery: a device that does not reset is given up", async () => {
   const { bus, scripted, device } = await bound({}, { maxRecoveries: 1 }, {
     writes: { Status: (value) => value !== 0 || scriptedBox.stuck === false },

@@ -5,8 +5,10 @@ import {
   FeatureSet,
   NET_CONFIG,
   NET_GUEST_OFFLOADS,
+  NET_HASH_KEY_SIZE,
   NET_HASH_TYPES,
   NET_MAX_QUEUE_PAIRS,
+  NET_RSS_MIN_TABLE,
   NetCtrlVlan,
   NetDuplex,
   NetFeature,
@@ -751,11 +753,20 @@ function readHashLimits(device: VirtioDevice): HashLimits {
   const rss = device.has(NetFeature.RSS);
   if (!rss && !device.has(NetFeature.HASH_REPORT)) return { keySize: 0, tableLength: 0, types: 0 };
   const { config } = device;
-  return {
+  const limits = {
     keySize: config.read8(NET_CONFIG.rss_max_key_size.offset),
     tableLength: rss ? config.read16(NET_CONFIG.rss_max_indirection_table_length.offset) : 0,
     types: config.read32(NET_CONFIG.supported_hash_types.offset) & NET_HASH_TYPES,
   };
+  // They were good when the features were chosen; a device that says less now is not believed.
+  if (limits.keySize >= NET_HASH_KEY_SIZE && (!rss || limits.tableLength >= NET_RSS_MIN_TABLE)) {
+    return limits;
+  }
+  throw new VireoError("OUT_OF_RANGE", "Cannot use the limits of the device's hashing", {
+    device: device.name,
+    seen: `keys of ${limits.keySize} bytes and tables of ${limits.tableLength}`,
+    expected: `at least ${NET_HASH_KEY_SIZE} and ${rss ? NET_RSS_MIN_TABLE : 0}`,
+  });
 }
 
 /** The time of one command. */

@@ -40,6 +40,8 @@ const MAX_BLOCK_SIZE = 65536;
 const MAX_BLOCKS = 1024;
 /** Blocks of one WRITE SAME: 4 MiB of the usual ones, which units take at once. */
 const SAME_BLOCKS = 8192;
+/** Ranges of one UNMAP: as many as QEMU and this emulator take, and far fewer than its 16-bit length can say. */
+const UNMAP_RANGES = 255;
 /** Bytes of the header of MODE SENSE (10). */
 const MODE_HEADER = 8;
 
@@ -151,9 +153,11 @@ export class ScsiUnit {
   /**
    * Reads blocks.
    *
-   * @throws {RangeError} If the form cannot express them; {VireoError} As {@linkcode ScsiHost.command}.
+   * @throws {RangeError} If the form cannot express them, or one is no integer of at least 0; {VireoError} As
+   * {@linkcode ScsiHost.command}.
    */
   async read(block: number, count: number, options: ScsiTransfer = {}): Promise<Uint8Array> {
+    checkBlocks(block, count);
     const call = within(options);
     const { blockSize } = this.#capacity ?? await this.capacity(call);
     const bytes = new Uint8Array(count * blockSize);
@@ -186,6 +190,7 @@ export class ScsiUnit {
         `Cannot write ${data.length} bytes: expected a multiple of ${blockSize}`,
       );
     }
+    checkBlocks(block, count);
     const parts: Promise<void>[] = [];
     const most = this.#most(blockSize);
     for (let at = 0; at < count; at += most) {
@@ -245,6 +250,7 @@ export class ScsiUnit {
     if (!Number.isSafeInteger(count) || count < 1) {
       throw new RangeError(`Cannot repeat a block ${count} times: expected 1 or more`);
     }
+    checkBlocks(block, count);
     // One command after the other: each keeps the unit busy for a while.
     for (let at = 0; at < count; at += SAME_BLOCKS) {
       const part = Math.min(SAME_BLOCKS, count - at);
@@ -258,10 +264,32 @@ export class ScsiUnit {
     }
   }
 
-  /** Gives blocks back to the storage; they have no contents then. */
+  /**
+   * Gives blocks back to the storage; they have no contents then. Many ranges are several commands.
+   *
+   * @throws {RangeError} If a block or count is no integer of at least 0, or a count is over 2^32 - 1; {VireoError} As
+   * {@linkcode ScsiHost.command}.
+   */
   async unmap(
     ranges: readonly { readonly block: number; readonly count: number }[],
     options: WaitOptions = {},
+  ): Promise<void> {
+    for (const { block, count } of ranges) {
+      checkBlocks(block, count);
+      if (count < 2 ** 32) continue;
+      throw new RangeError(
+        `Cannot unmap ${count} blocks in one range: expected at most 4294967295`,
+      );
+    }
+    const call = within(options);
+    for (let at = 0; at < ranges.length; at += UNMAP_RANGES) {
+      await this.#unmap(ranges.slice(at, at + UNMAP_RANGES), call);
+    }
+  }
+
+  async #unmap(
+    ranges: readonly { readonly block: number; readonly count: number }[],
+    options: WaitOptions,
   ): Promise<void> {
     const list = new Uint8Array(8 + 16 * ranges.length);
     const out = view(list);
@@ -309,6 +337,16 @@ export const UNIT_ATTENTION = 6;
 
 function view(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** Checks numbers that the caller gives. @throws {RangeError} If one is no integer of at least 0. */
+function checkBlocks(block: number, count: number): void {
+  const fits = Number.isSafeInteger(block) && block >= 0 && Number.isSafeInteger(count) &&
+    count >= 0;
+  if (fits && Number.isSafeInteger(block + count)) return;
+  throw new RangeError(
+    `Cannot use ${count} blocks from block ${block} on: both must be integers of at least 0, up to 2^53 - 1 in sum`,
+  );
 }
 
 /** A READ or WRITE of the form that fits, or the one that was asked for. */

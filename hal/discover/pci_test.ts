@@ -105,8 +105,11 @@ const barOf = (unit: fc.Arbitrary<number>): fc.Arbitrary<FakeBar> =>
 /** A segment of functions, by "bus:device.function". */
 class FakeBus implements PciConfig {
   readonly segment = 0;
-  readonly buses = 256;
+  readonly buses: number;
   readonly functions = new Map<string, FakeConfig>();
+  constructor(buses = 256) {
+    this.buses = buses;
+  }
   open({ bus, device, function: fn }: { bus: number; device: number; function: number }): Mmio {
     const found = this.functions.get(`${bus}:${device}.${fn}`);
     if (found !== undefined) return found;
@@ -466,6 +469,18 @@ Deno.test("scanPci enters each bus once, whatever bridges say", () => {
   ]);
 });
 
+Deno.test("scanPci enters the last bus that the window has, and none behind it", () => {
+  const bus = new FakeBus(8);
+  bus.functions.set("0:1.0", bridge(7));
+  bus.functions.set("0:2.0", bridge(8));
+  for (const number of [7, 8]) bus.functions.set(`${number}:0.0`, endpoint([]).config);
+  assertEquals(scanPci(bus, { number: new Map() }).map(({ name }) => name), [
+    "0000:00:01.0",
+    "0000:00:02.0",
+    "0000:07:00.0",
+  ]);
+});
+
 Deno.test("ecamConfig and portConfig reach the same registers", () => {
   const log: string[] = [];
   const record = (size: number): Mmio => {
@@ -517,5 +532,17 @@ Deno.test("MmioPart moves offsets and refuses what is outside or unaligned", () 
   part.write8(0, 0xef);
   assertEquals([whole.read32(20), whole.read16(18), whole.read8(16)], [0x1234_5678, 0xabcd, 0xef]);
   assertEquals([part.read32(4), part.read16(2), part.read8(0)], [0x1234_5678, 0xabcd, 0xef]);
-  for (const at of [-4, 2, 8, 6, NaN]) assertThrows(() => part.read32(at), RangeError);
+  assertEquals([part.name, part.size], ["part", 8]);
+  const widths: readonly (readonly [bytes: number, access: (at: number) => void])[] = [
+    [1, (at) => part.read8(at)],
+    [1, (at) => part.write8(at, 0)],
+    [2, (at) => part.read16(at)],
+    [2, (at) => part.write16(at, 0)],
+    [4, (at) => part.read32(at)],
+    [4, (at) => part.write32(at, 0)],
+  ];
+  for (const [bytes, access] of widths) {
+    for (const at of [0, 8 - bytes]) access(at);
+    for (const at of [-bytes, 8, bytes / 2, NaN]) assertThrows(() => access(at), RangeError);
+  }
 });

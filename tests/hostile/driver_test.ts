@@ -19,6 +19,7 @@ import {
   CRYPTO_CONFIG,
   CryptoCipher,
   Feature,
+  NET_CONFIG,
   NetFeature,
   SCSI_CONFIG,
   VireoError,
@@ -362,6 +363,21 @@ Deno.test("[drv.net.mq.4] net: nothing is sent on a transmit queue that was give
   assertEquals(sent, [3], "only what the test itself notified");
   await net.setPairs(2, SOON);
   await net.send(frame, { queue: 1, ...SOON });
+});
+
+Deno.test("hostile: net: limits of hashing that shrink after the features were chosen fail the probe", async () => {
+  const { rss_max_key_size: key, rss_max_indirection_table_length: table } = NET_CONFIG;
+  for (const { offset } of [key, table]) {
+    const backend = new Hub().port();
+    const model = new NetDevice({ backend, queuePairs: 2, hashReport: true, queueSize: 4 });
+    const read = model.readConfig.bind(model);
+    let reads = 0;
+    model.readConfig = (at, width) => at === offset && reads++ > 0 ? 0 : read(at, width);
+    await using rig = await Rig.open(createNetDriver({ pairs: 2 }), model);
+    const { error } = rig.device;
+    assert(error instanceof VireoError && error.code === "OUT_OF_RANGE", `${error}`);
+    assert(error.message.includes("limits of the device's hashing"), error.message);
+  }
 });
 
 Deno.test("[drv.net.mac-filter.1] net: without CTRL_RX no address is told to the device", async () => {

@@ -72,7 +72,7 @@ const DEVICES_DO: readonly Row[] = [
   [
     "bounds count bytes, not items",
     [DRIVER, "hostile: vsock: empty messages are bounded, and end the connection"],
-    [DRIVER, "hostile: vsock: a stream of single bytes is read whole, in few pieces"],
+    [DRIVER, "hostile: vsock: a stream of single bytes that waited is read whole, in one piece"],
     [DRIVER, "hostile: rpmsg: two services of one name are two, and 1024 are remembered"],
   ],
   [

@@ -24,15 +24,28 @@ export const EQUIVALENTS: readonly Equivalent[] = [
   },
   {
     path: "emu/devices/crypto/device.ts",
-    what: "if (iv + src + aad + dst + 1 > this.#maxSize || keyLength > MAX_KEY) { -> " +
-      "if (iv + src + aad + dst + 1 > this.#maxSize || keyLength >= MAX_KEY) {",
-    why: "A key of just 4096 bytes is refused in any case: RSA keys have 4096 bits at most",
+    what: "if (total > this.#maxSize || Math.max(keyLength, authLength) > MAX_KEY) { -> " +
+      "if (total > this.#maxSize || Math.max(keyLength, authLength) >= MAX_KEY) {",
+    why:
+      "A key of just 4096 bytes is refused in any case: RSA keys have 4096 bits at most, those of MACs 128 bytes",
   },
   {
     path: "drivers/rng/driver.ts",
     what: "return bytes.length > CHUNK ? this.#fillAll(bytes, call) : this.#ask(bytes, call); -> " +
       "return bytes.length >= CHUNK ? this.#fillAll(bytes, call) : this.#ask(bytes, call);",
     why: "Either way makes the one request that a chunk is",
+  },
+  {
+    path: "drivers/transport/pci/interrupts.ts",
+    what: "const more = missing > 0 ? this.#fn.lease.messages(missing) : []; -> " +
+      "const more = missing >= 0 ? this.#fn.lease.messages(missing) : [];",
+    why: "A machine that is asked for no messages gives none",
+  },
+  {
+    path: "drivers/transport/pci/interrupts.ts",
+    what: "table.write32(entry + MSIX_ENTRY.address.offset, lo32(address)); -> " +
+      "table.write32(entry - MSIX_ENTRY.address.offset, lo32(address));",
+    why: "The address is the first field: its offset is 0",
   },
   {
     path: "emu/transport/pci/msix.ts",

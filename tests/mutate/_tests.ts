@@ -20,6 +20,7 @@ const HOSTILE: Readonly<Record<string, readonly string[]>> = {
 
 /** Tests that are seconds long and see what the near ones do not, by the file that is changed. */
 const LONGER: readonly (readonly [path: RegExp, tests: readonly string[]])[] = [
+  [/^emu\/transport\/pci\//, ["tests/pci_device_test.ts"]],
   [/^hal\/(?:vhost_user|unix)\//, ["tests/vhost_user/hostile_back_end_test.ts"]],
   [/^(?:hal|drivers\/transport)\/vhost_user/, ["tests/vhost_user/served_test.ts"]],
   [

@@ -51,13 +51,20 @@ async function copy(): Promise<string> {
   return folder;
 }
 
-/** Runs tests in a folder. @returns Whether all passed; undefined if the code is no program. */
-async function passes(
+/** Fates of a change. */
+type Fate = "survived" | "killed" | "timed out" | "no program";
+
+/**
+ * Runs tests in a folder.
+ *
+ * @returns `survived` if all passed; `timed out` if only time ended one, which a busy machine does as well.
+ */
+async function run(
   folder: string,
   tests: readonly string[],
   filter?: string,
-): Promise<boolean | undefined> {
-  if (tests.length === 0) return true;
+): Promise<Fate> {
+  if (tests.length === 0) return "survived";
   const child = new Deno.Command(Deno.execPath(), {
     cwd: folder,
     args: [
@@ -70,10 +77,12 @@ async function passes(
     stderr: "piped",
   }).spawn();
   const timer = setTimeout(() => child.kill("SIGKILL"), LIMIT);
-  const { success, stderr, stdout } = await child.output();
+  const { success, signal, stderr, stdout } = await child.output();
   clearTimeout(timer);
+  if (success) return "survived";
   const said = new TextDecoder().decode(stderr) + new TextDecoder().decode(stdout);
-  return /could not be parsed|SyntaxError/.test(said) ? undefined : success;
+  if (/could not be parsed|SyntaxError/.test(said)) return "no program";
+  return signal !== null || /Test timed out after \d+ms/.test(said) ? "timed out" : "killed";
 }
 
 const places = new Set(values.at);
@@ -91,9 +100,14 @@ try {
     const all: Mutation[] = files
       .flatMap((path) => candidates(path, Deno.readTextFileSync(path)))
       .filter((mutation) => !isEquivalent(mutation));
-    let [killed, invalid] = [0, 0];
-    const survived: Mutation[] = [];
-    while (killed + survived.length < count && all.length > 0) {
+    const fates: Record<Fate, number> = {
+      "survived": 0,
+      "killed": 0,
+      "timed out": 0,
+      "no program": 0,
+    };
+    const total = (): number => fates.survived + fates.killed + fates["timed out"];
+    while (total() < count && all.length > 0) {
       if (performance.now() > end) break;
       const [mutation] = all.splice(places.size > 0 ? 0 : random() % all.length, 1) as [Mutation];
       const place = `${mutation.path}:${mutation.line}`;
@@ -102,22 +116,20 @@ try {
       const original = await Deno.readTextFile(at);
       await Deno.writeTextFile(at, mutation.text);
       const { near, hostile, filter } = nearestTests(mutation.path);
-      let passed = await passes(folder, near);
-      if (passed === true) passed = await passes(folder, hostile, filter);
+      let fate = await run(folder, near);
+      if (fate === "survived") fate = await run(folder, hostile, filter);
       await Deno.writeTextFile(at, original);
-      if (passed === undefined) invalid++;
-      else if (!passed) killed++;
-      else survived.push(mutation);
-      if (passed === true || values.verbose) {
-        const fate = passed === undefined ? "no program" : passed ? "survived" : "killed";
+      fates[fate]++;
+      if (fate === "survived" || values.verbose) {
         console.log(`${fate}: ${place}: ${mutation.what}`);
       }
     }
-    const total = killed + survived.length;
     console.log(
-      `${room}: ${killed} of ${total} killed, ${survived.length} survived (${
-        (100 * survived.length / Math.max(1, total)).toFixed(0)
-      }%), ${invalid} were no programs; seed ${values.seed}`,
+      `${room}: ${fates.killed + fates["timed out"]} of ${total()} killed, ${
+        fates["timed out"]
+      } of them by time alone, ${fates.survived} survived (${
+        (100 * fates.survived / Math.max(1, total())).toFixed(0)
+      }%), ${fates["no program"]} were no programs; seed ${values.seed}`,
     );
   }
 } finally {

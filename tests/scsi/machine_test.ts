@@ -70,6 +70,40 @@ for (const version of [1, 2] as const) {
   }
 }
 
+Deno.test("scsi: any number of ranges is unmapped, and blocks that there cannot be are refused", async () => {
+  await using rig = await boot();
+  const disk = rig.host.unit(0);
+  const before = random(BLOCKS * 512);
+  await disk.write(0, before, SOON);
+  // 4097 ranges would take more bytes than the command's length can say.
+  const ranges = Array.from({ length: 4097 }, (_, i) => ({ block: i % 2 * 20, count: 1 }));
+  await disk.unmap([...ranges, { block: 30, count: 0 }, { block: 40, count: 2 }], SOON);
+  for (const block of [0, 20, 40, 41]) before.fill(0, block * 512, block * 512 + 512);
+  assertEquals(await disk.read(0, BLOCKS, SOON), before);
+  await disk.unmap([], SOON);
+  const wrong = [[-1, 1], [0.5, 1], [NaN, 1], [2 ** 53, 1], [0, -1], [0, 0.5], [
+    2 ** 53 - 1,
+    1,
+  ]] as const;
+  for (const [block, count] of wrong) {
+    const uses: (() => Promise<unknown>)[] = [
+      () => disk.read(block, count, SOON),
+      () => disk.unmap([{ block, count }], SOON),
+      ...count === 1
+        ? [
+          () => disk.write(block, new Uint8Array(512), SOON),
+          () => disk.writeSame(block, 1, new Uint8Array(512), SOON),
+        ]
+        : [],
+    ];
+    for (const use of uses) await assertRejects(use, RangeError, `from block ${block} on`);
+  }
+  const large = [{ block: 0, count: 2 ** 32 }];
+  await assertRejects(() => disk.unmap(large, SOON), RangeError, "at most 4294967295");
+  assertEquals(await disk.read(0, BLOCKS, SOON), before);
+  assertEquals(rig.machine.violations(), []);
+});
+
 Deno.test("scsi: WRITE SAME repeats a block, and MODE SENSE tells who refuses writes", async () => {
   await using rig = await boot();
   const [disk, cd] = [rig.host.unit(0), rig.host.unit(7)];

@@ -165,7 +165,10 @@ export class Rig<M extends DeviceModel> implements AsyncDisposable {
       assertEquals(next.model.snapshot?.(), empty);
       next.machine.restore(structuredClone(state));
     }
-    if (next.model.name !== "vsock") assertEquals(next.model.usage?.(), usage);
+    if (next.model.name !== "vsock") {
+      assertEquals(next.model.usage?.(), usage);
+      assertEquals(next.model.snapshot?.(), this.model.snapshot?.(), "nothing is left out");
+    }
     this.driver.moveTo(next.machine);
     return next;
   }

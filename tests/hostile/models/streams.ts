@@ -243,11 +243,13 @@ export const INPUT: HostileSuite = {
           new Rig(new InputDevice({ name: "key", codes: { 1: [1] } }), how);
         await using it = make({});
         it.driver.slot.write8(0x100, 1);
-        it.model.tap(1);
+        await it.send(1, bytesOf([2, 17], [2, 0], [4, 1]));
+        while (it.model.lost === 0) it.model.tap(1);
         await using next = it.moveTo(make(it.memory));
         assertEquals(new TextDecoder().decode(it.driver.config(8, 3)), "key");
         const { bytes } = await it.driver.request(0, [{ write: 8 }]);
         assertEquals([...bytes[0]!], [1, 0, 1, 0, 1, 0, 0, 0]);
+        assertEquals([next.model.lost > 0, next.model.statuses.length], [true, 1]);
         next.check();
       },
     },
