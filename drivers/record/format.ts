@@ -60,7 +60,26 @@ export interface RecordingHeader {
   readonly program: unknown;
 }
 
-/** Makes the bytes of a recording, and hands them out in chunks. */
+/**
+ * Makes the bytes of a recording, and hands them out in chunks.
+ *
+ * @example
+ * ```ts
+ * import { RecordKind, RecordReader, RecordWriter } from "@vireo/drivers/record";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const parts: Uint8Array[] = [];
+ * const writer = new RecordWriter((bytes) => parts.push(bytes.slice()), {
+ *   platform: "emu",
+ *   nodes: [],
+ *   program: "by hand",
+ * });
+ * writer.json(RecordKind.META, { op: "note" });
+ * writer.close();
+ * const reader = new RecordReader(new Uint8Array(await new Blob(parts as BlobPart[]).arrayBuffer()));
+ * assertEquals([reader.header.program, reader.next(), reader.json()], ["by hand", true, { op: "note" }]);
+ * ```
+ */
 export class RecordWriter {
   readonly #sink: (bytes: Uint8Array) => void;
   #bytes = new Uint8Array(2 * CHUNK);

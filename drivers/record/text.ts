@@ -21,6 +21,19 @@ const PAIRS: ReadonlySet<number> = new Set([
  * the step is.
  *
  * @throws {VireoError} `BAD_MESSAGE` If it is no recording, or one of another version.
+ *
+ * @example
+ * ```ts
+ * import { parseRecording, recordingLines, RecordWriter } from "@vireo/drivers/record";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const parts: number[] = [];
+ * new RecordWriter((bytes) => parts.push(...bytes), { platform: "emu", nodes: [], program: 1 }).close();
+ * const bytes = Uint8Array.from(parts);
+ * const lines = recordingLines(bytes);
+ * assertEquals(lines.at(-1), "end");
+ * assertEquals(parseRecording(lines.join("\n")), bytes);
+ * ```
  */
 export function recordingLines(bytes: Uint8Array): string[] {
   const reader = new RecordReader(bytes);
