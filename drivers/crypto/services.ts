@@ -86,7 +86,31 @@ export class Digest extends CryptoSession {
   }
 }
 
-/** An authenticated cipher with its key. */
+/**
+ * An authenticated cipher with its key.
+ *
+ * @example
+ * ```ts
+ * import { Bus } from "@vireo/drivers/bus";
+ * import { cryptoDriver } from "@vireo/drivers/crypto";
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { CryptoDevice } from "@vireo/emu/crypto";
+ * import { CryptoAead } from "@vireo/hal";
+ * import { assertEquals, assertRejects } from "@std/assert";
+ *
+ * await using machine = EmulatedMachine.create({ devices: [new CryptoDevice()] });
+ * await using bus = new Bus();
+ * await bus.registerDriver(cryptoDriver);
+ * await bus.addPlatform(machine);
+ * const key = new Uint8Array(16).fill(1);
+ * await using aead = await bus.get(cryptoDriver)!.aead(CryptoAead.GCM, key);
+ * const iv = new Uint8Array(12);
+ * const sealed = await aead.encrypt(iv, Uint8Array.of(1, 2, 3));
+ * assertEquals([...await aead.decrypt(iv, sealed)], [1, 2, 3]);
+ * sealed[0]! ^= 1;
+ * await assertRejects(() => aead.decrypt(iv, sealed), Error, "BADMSG");
+ * ```
+ */
 export class Aead extends CryptoSession {
   /** Bytes of the tag. */
   readonly tagSize: number;

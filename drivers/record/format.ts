@@ -184,7 +184,26 @@ export class RecordWriter {
 /** Most elements that one buffer can have. */
 const MOST_ELEMENTS = 1 << 16;
 
-/** Reads a recording, record by record, up to its end or to where it is cut. */
+/**
+ * Reads a recording, record by record, up to its end or to where it is cut.
+ *
+ * @example
+ * ```ts
+ * import { RecordKind, RecordReader, RecordWriter } from "@vireo/drivers/record";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const bytes: number[] = [];
+ * const header = { platform: "emu", nodes: [], program: 1 };
+ * const writer = new RecordWriter((part) => bytes.push(...part), header);
+ * writer.begin(RecordKind.KICK);
+ * writer.number(3);
+ * writer.number(0);
+ * writer.close();
+ * const reader = new RecordReader(Uint8Array.from(bytes));
+ * assertEquals([reader.next(), reader.kind, reader.a], [true, RecordKind.KICK, 3]);
+ * assertEquals([reader.next(), reader.cut], [false, false]);
+ * ```
+ */
 export class RecordReader {
   /** Description of the machine. */
   readonly header: RecordingHeader;

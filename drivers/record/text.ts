@@ -82,6 +82,16 @@ function text(reader: RecordReader, names: Parameters<typeof stepText>[1]): stri
  * Makes a recording of lines of text.
  *
  * @throws {VireoError} `BAD_MESSAGE` If a line is none of a recording.
+ *
+ * @example
+ * ```ts
+ * import { parseRecording, RecordReader } from "@vireo/drivers/record";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const text = 'header {"platform":"emu","nodes":[],"program":1}\nkick 0x0 0x0\nend';
+ * const reader = new RecordReader(parseRecording(text));
+ * assertEquals([reader.header.platform, reader.next(), reader.next()], ["emu", true, false]);
+ * ```
  */
 export function parseRecording(text: string): Uint8Array {
   const chunks: Uint8Array[] = [];

@@ -245,6 +245,23 @@ export interface EchoPacket {
  *
  * @param addresses The Ethernet addresses.
  * @throws {TypeError} If an address makes no sense.
+ *
+ * @example
+ * ```ts
+ * import { buildEcho, parseEcho } from "@vireo/firmware/ip";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const [destination, source] = ["52:55:0a:00:02:02", "52:54:00:12:34:56"];
+ * const frame = buildEcho({ destination, source }, {
+ *   operation: "request",
+ *   source: "10.0.2.15",
+ *   target: "10.0.2.2",
+ *   identifier: 1,
+ *   sequence: 2,
+ *   data: new Uint8Array(56),
+ * });
+ * assertEquals(parseEcho(frame)?.sequence, 2);
+ * ```
  */
 export function buildEcho(
   addresses: { readonly destination: string; readonly source: string },
