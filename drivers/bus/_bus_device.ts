@@ -17,7 +17,6 @@ import type {
   SharedMemoryRegion,
   Transport,
 } from "../transport/transport.ts";
-import { TracedRing } from "../trace/traced_ring.ts";
 import type { Tracer } from "../trace/tracer.ts";
 import { createRing, type Ring, type RingRequest } from "../virtqueue/create_ring.ts";
 import type { RingObserver } from "../virtqueue/observer.ts";
@@ -290,17 +289,8 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
     const { tracer } = this.#host;
     if (request.reversed === true) return createRing(options);
     if (tracer === undefined) return this.#watched(createRing(options));
-    const notify: RingRequest["notify"] = (index, data) => {
-      traced?.notified();
-      options.notify(index, data);
-    };
-    const ring = this.#watched(createRing({ ...options, notify }));
-    const traced = new TracedRing(ring, {
-      tracer,
-      slot: this.transport.name,
-      find: (address, length) => tracer.bytesAt(this.dma, address, length),
-    });
-    return traced;
+    const place = { slot: this.transport.name, dma: this.dma };
+    return tracer.ring(place, options, (traced) => this.#watched(createRing(traced)));
   }
 
   #watched(ring: Ring): Ring {
@@ -516,6 +506,8 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
     for (const slot of this.#slots) {
       news ||= !slot.told;
       slot.told = this.instance !== undefined;
+      // Whoever breaks the device reports it.
+      slot.reported = true;
       slot.ring.break(reason);
     }
     if (news) this.tell(reason);

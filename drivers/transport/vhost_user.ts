@@ -158,9 +158,8 @@ export class VhostUserTransport implements Transport {
 
   /** Tells the back end of a queue. */
   enableQueue(index: number, queue: QueueAddresses): void {
-    const { size, desc, driver, device } = queue;
     this.#inUse.add(index);
-    this.#lease.setUpQueue(index, { size, desc, driver, device, packed: this.#packed });
+    this.#lease.setUpQueue(index, { ...queue, packed: this.#packed });
     this.#waiting.push(index);
   }
 

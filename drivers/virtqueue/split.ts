@@ -176,6 +176,7 @@ export class SplitVirtqueue implements Virtqueue {
       desc: ring.address,
       driver: ring.address + parts.availOffset,
       device: ring.address + parts.usedOffset,
+      again: () => this.#makeAvailableAgain(),
     };
     const { buffer, byteOffset } = ring.bytes;
     this.#desc = new Uint32Array(buffer, byteOffset, size * DESC_WORDS);
@@ -388,6 +389,40 @@ export class SplitVirtqueue implements Virtqueue {
   }
 
   /** Reads the used index; false if it is unchanged or wrong. */
+  /**
+   * Has the entries from the used index on be all buffers in flight, in their order: of a buffer that others
+   * overtook, the entry may have been overwritten.
+   */
+  #makeAvailableAgain(): number | undefined {
+    if (this.#broken !== undefined) return undefined;
+    const used = Atomics.load(this.#used16, 1);
+    const waiting = (used - this.#lastUsed) & 0xffff;
+    if (waiting > this.inFlight) return undefined;
+    const shadow = this.#shadow;
+    const held = new Set<number>();
+    for (let head = 0; head < this.size; head++) {
+      if (shadow[head * Shadow.WORDS + Shadow.TOKEN] !== NONE) held.add(head);
+    }
+    // What is used and not popped yet is done.
+    for (let i = 0; i < waiting; i++) {
+      if (!held.delete(this.#used32[1 + 2 * ((this.#lastUsed + i) & this.#mask)]!)) {
+        return undefined;
+      }
+    }
+    const count = (this.#availIndex - used) & 0xffff;
+    if (held.size !== count) return undefined;
+    const order: number[] = [];
+    for (let i = 1; i <= this.size && held.size > 0; i++) {
+      const head = this.#avail[2 + ((this.#availIndex - i) & this.#mask)]!;
+      if (held.delete(head)) order.push(head);
+    }
+    order.push(...held);
+    for (const [i, head] of order.entries()) {
+      this.#avail[2 + ((this.#availIndex - 1 - i) & this.#mask)] = head;
+    }
+    return used;
+  }
+
   #look(): boolean {
     // Pairs with the device's store of idx: entries up to it are visible after this load.
     const seen = Atomics.load(this.#used16, 1);

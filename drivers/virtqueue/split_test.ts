@@ -762,3 +762,28 @@ Deno.test("split: under IN_ORDER next is index plus one, and 0 at the end of the
   }
   assert(nexts.has(0), "some chain went over the end");
 });
+
+Deno.test("what is in flight is available again, in order, also what others overtook for rounds", () => {
+  using it = rig({ size: 4 });
+  const { queue, device } = it;
+  const add = (token: number): void => void (queue.add(writable(), token), queue.kick());
+  add(1);
+  const slow = device.next()!;
+  for (let i = 0; i < 6; i++) {
+    add(2);
+    device.complete(device.next()!, 8);
+    assertEquals(queue.pop(), 2);
+  }
+  add(3);
+  add(4);
+  const [third, fourth] = [device.next()!, device.next()!];
+  add(5);
+  const fifth = device.next()!;
+  // One is used, though the driver did not look yet.
+  device.complete(fourth, 8);
+  // Six that were done, and one: the entry of the first one was overwritten by then.
+  assertEquals(queue.addresses.again!(), 7);
+  const entries = [7, 8, 9].map((position) => device.availEntry(position));
+  assertEquals(entries, [slow.head, third.head, fifth.head]);
+  assertEquals(popAll(queue), [4]);
+});

@@ -11,6 +11,12 @@ export interface QueueAddresses {
   readonly driver: number;
   /** Used ring (split) or device event suppression (packed). */
   readonly device: number;
+  /**
+   * Puts the buffers in flight where a device finds them that knows nothing of the one before, which has ended.
+   *
+   * @returns The index in the available ring where that device starts; undefined if the ring is broken.
+   */
+  readonly again?: (() => number | undefined) | undefined;
 }
 
 /** Words (32 bits) of an element of an {@linkcode SgList}: as a split descriptor without `next`. */

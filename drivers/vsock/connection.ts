@@ -28,6 +28,8 @@ const MAX_MESSAGES = 16 * 1024;
 const PIECE = 4096;
 /** Bytes of data in a packet. */
 const CHUNK = 16 * 1024;
+/** Packets of one write that the device has at a time: together they are as much as a peer has room for. */
+const UNDER_WAY = 16;
 /** Milliseconds until a peer that does not end a connection is reset, as Linux has it. */
 const CLOSE_DEADLINE = 8000;
 
@@ -294,7 +296,7 @@ export class VsockConnection implements AsyncDisposable {
   }
 
   #pull(): void {
-    const chunk = this.#waiting.shift();
+    const chunk = this.#next();
     if (chunk === undefined) {
       this.#pulled = true;
       this.#finishReading();
@@ -308,6 +310,13 @@ export class VsockConnection implements AsyncDisposable {
       void this.#host.send(this, VsockOp.CREDIT_UPDATE, 0, NONE).catch(() => {});
     }
     this.#host.took();
+  }
+
+  /** Takes a message, or what waits of a stream: a reader's turn costs more than the copy. */
+  #next(): Uint8Array | undefined {
+    const waiting = this.#waiting;
+    if (this.type === VsockType.SEQPACKET || waiting.length < 2) return waiting.shift();
+    return joinBytes(...waiting.splice(0));
   }
 
   /** Ends the readable side once all was read, if nothing more can come. */
@@ -329,14 +338,26 @@ export class VsockConnection implements AsyncDisposable {
       );
     }
     const end = VsockRw.EOM | (chunk instanceof VsockRecord ? VsockRw.EOR : 0);
-    for (let at = 0; at < chunk.length || (message && chunk.length === 0);) {
-      const room = this.#room() ?? await this.#waitForCredit(options);
-      const part = chunk.subarray(at, at + Math.min(CHUNK, room));
-      at += part.length;
-      this.#sent += part.length;
-      const last = at >= chunk.length;
-      await this.#host.send(this, VsockOp.RW, message && last ? end : 0, part, options);
-      if (chunk.length === 0) break;
+    const underWay: Promise<void>[] = [];
+    try {
+      for (let at = 0; at < chunk.length || (message && chunk.length === 0);) {
+        const room = this.#room() ?? await this.#waitForCredit(options);
+        const part = chunk.subarray(at, at + Math.min(CHUNK, room));
+        at += part.length;
+        this.#sent += part.length;
+        const last = at >= chunk.length;
+        const flags = message && last ? end : 0;
+        const sent = this.#host.send(this, VsockOp.RW, flags, part, options);
+        // Until it is waited for, below.
+        sent.catch(() => {});
+        underWay.push(sent);
+        if (underWay.length === UNDER_WAY) await underWay.shift();
+        if (chunk.length === 0) break;
+      }
+      await Promise.all(underWay);
+    } finally {
+      // The chunk is the caller's again.
+      await Promise.allSettled(underWay);
     }
   }
 
@@ -365,7 +386,6 @@ export class VsockConnection implements AsyncDisposable {
     if (this.#ended || (this.#sentShutdown & flags) === flags) return;
     this.#sentShutdown |= flags;
     await this.#host.send(this, VsockOp.SHUTDOWN, this.#sentShutdown, NONE, options);
-    this.#endIfBoth();
   }
 
   /** Tells the other side that it is over; nobody waits for that. */
@@ -378,11 +398,7 @@ export class VsockConnection implements AsyncDisposable {
     this.#credit.notify();
     if (this.#pulled) this.#finishReading();
     else if (this.#waiting.length === 0) this.#finishReading();
-    this.#endIfBoth();
-  }
-
-  /** The side that learns that both are done says so with RST. */
-  #endIfBoth(): void {
+    // The side that learns that both are done says so with RST.
     if (this.#gotShutdown !== BOTH) return;
     this.#resetPeer();
     this.end(undefined);

@@ -1,16 +1,17 @@
 import { type VsockOp, VsockType } from "@vireo/hal";
 import { VsockConnection } from "./connection.ts";
 
-/** A connection whose device keeps which operations were sent. */
+/** A connection whose device keeps which operations were sent. @param taken Settles when the device took a packet. */
 export function connection(
   type: VsockType = VsockType.STREAM,
+  taken: Promise<void> = Promise.resolve(),
 ): { readonly it: VsockConnection; readonly ops: VsockOp[] } {
   const ops: VsockOp[] = [];
   const it = new VsockConnection({
     device: "virtio0",
     send: (_, op) => {
       ops.push(op);
-      return Promise.resolve();
+      return taken;
     },
     ended: () => {},
     took: () => {},

@@ -77,7 +77,9 @@ export class UnixVsockHost implements VsockHost, AsyncDisposable {
 }
 
 /** Bytes read at a time. */
-const CHUNK = 16 * 1024;
+const CHUNK = 64 * 1024;
+/** Chunks that are read ahead of the guest's credit. */
+const AHEAD = 4;
 
 /** A socket as two streams, which may end one after the other; the end of both closes the socket. */
 function streams(connection: Deno.UnixConn): StreamPort {
@@ -95,7 +97,7 @@ function streams(connection: Deno.UnixConn): StreamPort {
         done();
       },
       cancel: done,
-    }, { highWaterMark: 0 }),
+    }, { highWaterMark: AHEAD }),
     writable: new WritableStream<Uint8Array>({
       async write(bytes, controller) {
         try {

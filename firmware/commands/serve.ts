@@ -116,6 +116,9 @@ function eventText(event: ServerEvent): string {
       const { register, value, reason } = event.violation;
       return `violation (${register}${value === undefined ? "" : ` ${value}`}): ${reason}`;
     }
+    case "unnoted":
+      return `queue ${event.queue} has ${event.size} entries, but the front end keeps memory to note ` +
+        `${event.room}: its requests under way are lost if this server is killed`;
     case "disconnected":
       return event.reason === undefined
         ? "the front end left"

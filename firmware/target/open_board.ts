@@ -36,7 +36,7 @@ export async function openBoard(
     case "devmem":
       return await openOwnMachine(options);
     case "vhost-user":
-      return new (await import("./socket_board.ts")).SocketBoard(target.sockets);
+      return new (await import("./socket_board.ts")).SocketBoard(target);
     case "replay":
       return await (await import("../record/replay_board.ts")).ReplayBoard.open(target.file);
     case "qemu":

@@ -1,5 +1,5 @@
 import { VhostUserPlatform } from "@vireo/hal/vhost-user";
-import type { SocketOption } from "./sockets.ts";
+import type { SocketsOption } from "./sockets.ts";
 
 /** Devices behind vhost-user sockets, as a board. */
 export class SocketBoard implements AsyncDisposable {
@@ -9,8 +9,8 @@ export class SocketBoard implements AsyncDisposable {
   readonly hostPort = undefined;
 
   /** Makes the board; its sockets are connected to when the bus looks at them. */
-  constructor(sockets: readonly SocketOption[]) {
-    this.platform = new VhostUserPlatform({ devices: sockets });
+  constructor({ sockets, reconnect }: SocketsOption) {
+    this.platform = new VhostUserPlatform({ devices: sockets, reconnect });
   }
 
   /** Closes the connections. */

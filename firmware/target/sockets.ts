@@ -1,14 +1,21 @@
 import { DeviceId } from "@vireo/hal/ids";
 import { BOARD_DEVICES } from "../devices/table.ts";
 import { splitCommas } from "../terminal/commas.ts";
-import { UsageError } from "../terminal/usage.ts";
+import { parseCount, UsageError } from "../terminal/usage.ts";
 
 /** A device behind a vhost-user socket. */
-export interface SocketOption {
+interface SocketOption {
   /** Virtio device id. */
   readonly deviceId: number;
   /** Path of the socket. */
   readonly path: string;
+}
+
+/** Sockets of devices, and how long a back end that ended is waited for. */
+export interface SocketsOption {
+  readonly sockets: readonly SocketOption[];
+  /** Milliseconds; 0 unless the user asks for it. */
+  readonly reconnect: number;
 }
 
 /** The devices by the names that commands have, with their ids. */
@@ -20,15 +27,25 @@ export const DEVICE_IDS: ReadonlyMap<string, number> = new Map([
   ...BOARD_DEVICES.map(({ name, deviceId }): [string, number] => [name, deviceId]),
 ]);
 
+/** Most seconds that a back end is waited for. */
+const MAX_RECONNECT = 3600;
+
 /**
- * Parses `NAME=SOCKET`, several with commas between them; a comma in a path is written twice.
+ * Parses `NAME=SOCKET`, several with commas between them; a comma in a path is written twice. `reconnect=SECONDS`
+ * among them has a back end that ended be waited for.
  *
  * @throws {UsageError} If a name is not known or a path is missing.
  */
-export function parseSockets(text: string): SocketOption[] {
-  return splitCommas(text).map((part) => {
+export function parseSockets(text: string): SocketsOption {
+  let reconnect = 0;
+  const sockets: SocketOption[] = [];
+  for (const part of splitCommas(text)) {
     const at = part.indexOf("=");
     const name = at < 0 ? part : part.slice(0, at);
+    if (name === "reconnect") {
+      reconnect = 1000 * parseCount(part.slice(at + 1), "--target reconnect", 1, MAX_RECONNECT);
+      continue;
+    }
     const deviceId = DEVICE_IDS.get(name);
     if (deviceId === undefined) {
       const names = [...DEVICE_IDS.keys()].join(", ");
@@ -38,6 +55,8 @@ export function parseSockets(text: string): SocketOption[] {
     if (at < 0 || path === "") {
       throw new UsageError(`--target: expected vhost-user:NAME=SOCKET, got '${part}'`);
     }
-    return { deviceId, path };
-  });
+    sockets.push({ deviceId, path });
+  }
+  if (sockets.length === 0) throw new UsageError(`--target: expected a socket, got '${text}'`);
+  return { sockets, reconnect };
 }

@@ -1,7 +1,7 @@
 import { type Board, BOARDS } from "../boards/mod.ts";
 import type { TransportOption } from "./option_values.ts";
 import { UsageError } from "../terminal/usage.ts";
-import { parseSockets, type SocketOption } from "./sockets.ts";
+import { parseSockets, type SocketsOption } from "./sockets.ts";
 
 /** Where devices are. */
 type Target =
@@ -10,11 +10,7 @@ type Target =
   /** In the machine that this process runs on. */
   | { readonly kind: "devmem"; readonly board?: undefined }
   /** In other processes, behind vhost-user sockets. */
-  | {
-    readonly kind: "vhost-user";
-    readonly sockets: readonly SocketOption[];
-    readonly board?: undefined;
-  }
+  | { readonly kind: "vhost-user"; readonly board?: undefined } & SocketsOption
   /** In a recording. */
   | { readonly kind: "replay"; readonly file: string; readonly board?: undefined }
   /** In a QEMU without a guest. */
@@ -37,7 +33,7 @@ export function targetBus({ board }: Target): TransportOption | undefined {
 export function parseTarget(text: string): Target {
   if (text === "emu" || text === "devmem") return { kind: text };
   if (text.startsWith("vhost-user:")) {
-    return { kind: "vhost-user", sockets: parseSockets(text.slice("vhost-user:".length)) };
+    return { kind: "vhost-user", ...parseSockets(text.slice("vhost-user:".length)) };
   }
   if (text.startsWith("replay:")) return { kind: "replay", file: text.slice("replay:".length) };
   const [, kind, name] = /^(qtest|qemu):(.*)$/.exec(text) ?? [];

@@ -1,4 +1,4 @@
-import { FeatureSet, hex } from "../bits.ts";
+import { FeatureSet } from "../bits.ts";
 import { VireoError } from "../errors.ts";
 import type { Interrupt } from "../interrupt.ts";
 import { EventInterrupt } from "../unix/event.ts";
@@ -6,22 +6,18 @@ import type { Libc } from "../unix/libc.ts";
 import type { Poller } from "../unix/poller.ts";
 import { DeviceId } from "../virtio/ids.ts";
 import { Status } from "../virtio/status.ts";
+import { BackEndLink } from "./back_end_link.ts";
 import { bitsBytes, joinBytes, readBits, readU32, readU64, u32s, u64s } from "./bits64.ts";
 import type { VhostUserLease, VhostUserQueue } from "./node.ts";
 import {
   CONFIG_RANGE,
-  type MessageRule,
+  INFLIGHT,
   VHOST_LOG_ALL,
-  VHOST_USER_ACK,
-  VHOST_USER_BACKEND_MESSAGES,
   VHOST_USER_MAX_CONFIG,
-  VHOST_USER_MESSAGES,
   VHOST_USER_PROTOCOL_FEATURES,
   VhostUserFeature,
-  VhostUserFlag,
   VhostUserRequest as Request,
 } from "./protocol.ts";
-import { type VhostUserMessage, VhostUserSocket } from "./socket.ts";
 
 /** Protocol features that a front end uses if the back end offers them. */
 const PROTOCOL = FeatureSet.of(
@@ -35,26 +31,18 @@ const PROTOCOL = FeatureSet.of(
 );
 /** Feature bits of the protocol that are not virtio's. */
 const NOT_VIRTIO = FeatureSet.of(VHOST_USER_PROTOCOL_FEATURES, VHOST_LOG_ALL);
-/** Queues of a device whose back end cannot say how many it has, by device id. */
-const QUEUES: Readonly<Record<number, number>> = {
-  [DeviceId.NET]: 2,
-  [DeviceId.BLOCK]: 1,
-  [DeviceId.CONSOLE]: 2,
-  [DeviceId.RNG]: 1,
-  [DeviceId.SCSI]: 3,
-  [DeviceId.GPU]: 2,
-  [DeviceId.INPUT]: 2,
-  [DeviceId.VSOCK]: 3,
-};
-/** Most queues: a message names one in eight bits. */
-const MAX_QUEUES = 256;
+/** Most entries of a queue whose requests a back end can note. */
+const INFLIGHT_QUEUE_SIZE = 1024;
+/** Devices whose requests may be done twice: the front end reports one of them. */
+const REPEATABLE: readonly number[] = [DeviceId.BLOCK, DeviceId.RNG];
+/** Milliseconds between two looks for a back end that went away. */
+const RECONNECT_PAUSE = 20;
 /** Where a packed ring starts: place 0 in the first round, for either side. */
 const PACKED_START = 0x8000_8000;
+/** Place of the used index in the device area of a split ring, in bytes. */
+const USED_INDEX = 2;
 /** Bits of the status that are the device's to set. */
 const STATUS_OF_DEVICE = Status.NEEDS_RESET;
-/** `POLLIN` of poll(2). */
-const POLLIN = 1;
-
 /** The machine's memory, as a front end describes it. */
 export interface FrontEndMemory {
   /** Its file. */
@@ -79,11 +67,30 @@ export interface FrontEndOptions {
   readonly memory: FrontEndMemory;
   /** Milliseconds that an answer may take. */
   readonly deadline: number;
+  /**
+   * Milliseconds in which a back end that went away may come back at the same path, and go on with the requests
+   * that were under way; 0 by default. Of back ends that note no requests (INFLIGHT_SHMFD) only disks and entropy
+   * on split rings can, because their requests may be done twice; others are gone for good.
+   */
+  readonly reconnect?: number | undefined;
 }
 
 interface QueueEvents {
   readonly kick: number;
   readonly call: EventInterrupt;
+}
+
+/** A queue that the front end has described to the back end. */
+interface Ring {
+  readonly queue: VhostUserQueue;
+  enabled: boolean;
+}
+
+/** Memory in which a back end notes the requests under way; the next one goes on by it. */
+interface Inflight {
+  readonly fd: number;
+  /** The message that describes it. */
+  readonly payload: Uint8Array;
 }
 
 /** The front end of one vhost-user connection. */
@@ -94,22 +101,26 @@ export class VhostUserFrontEnd implements VhostUserLease {
   readonly configInterrupt: Interrupt;
   /** How often the back end said that the configuration changed. */
   configChanges = 0;
+  /** How often a back end that went away was replaced. */
+  reconnections = 0;
   readonly #libc: Libc;
   readonly #poller: Poller;
   readonly #options: FrontEndOptions;
-  readonly #socket: VhostUserSocket;
   readonly #changed: EventInterrupt;
-  readonly #cleanup = new DisposableStack();
   readonly #events = new Map<number, QueueEvents>();
-  readonly #setUp = new Set<number>();
+  readonly #rings = new Map<number, Ring>();
   readonly #backEnd: string;
-  /** The socket on which the back end asks, if it does. */
-  #requests: VhostUserSocket | undefined;
-  /** The request whose answer is due, and whether it is only a word that it was carried out. */
-  #due: { readonly request: number; readonly acknowledged: boolean } | undefined;
-  #hasProtocol = false;
-  #protocol = FeatureSet.NONE;
+  readonly #protocol: FeatureSet;
+  readonly #hasProtocol: boolean;
+  /** Undefined while the back end is away. */
+  #link: BackEndLink | undefined;
+  /** When the back end is not waited for any more, in milliseconds of the process. */
+  #awayUntil = 0;
+  #looking: ReturnType<typeof setTimeout> | undefined;
+  #inflight: Inflight | undefined;
   #memoryKnown = false;
+  #inflightKnown = false;
+  #features: FeatureSet | undefined;
   #status = 0;
   #failure: VireoError | undefined;
 
@@ -125,21 +136,13 @@ export class VhostUserFrontEnd implements VhostUserLease {
     this.#options = options;
     this.#backEnd = `back end of ${options.path}`;
     using cleanup = new DisposableStack();
-    this.#socket = cleanup.use(
-      new VhostUserSocket(
-        libc,
-        options.fd,
-        this.#backEnd,
-        (request, flags) => this.#answerRule(request, flags),
-      ),
-    );
     this.#changed = cleanup.use(new EventInterrupt(libc, poller));
     this.configInterrupt = this.#changed;
-    cleanup.use(poller.watch(this.#socket.fd, () => this.#unasked()));
-    cleanup.defer(() => this.#closeQueues());
-    cleanup.defer(() => this.#requests?.[Symbol.dispose]());
-    this.queues = this.#greet(cleanup);
-    this.#cleanup.use(cleanup.move());
+    const link = this.#link = this.#greet(options.fd);
+    this.queues = link.queues;
+    this.#protocol = link.protocol;
+    this.#hasProtocol = link.hasProtocol;
+    cleanup.move();
   }
 
   /** Whether the back end is there. */
@@ -154,13 +157,13 @@ export class VhostUserFrontEnd implements VhostUserLease {
 
   /** Reads the feature bits of virtio that the back end offers. */
   readFeatures(): FeatureSet {
-    return readBits(this.#ask(Request.GET_FEATURES).payload).minus(NOT_VIRTIO);
+    return this.#use((link) => offered(link));
   }
 
   /** Writes the feature bits that the driver accepts. */
   writeFeatures(features: FeatureSet): void {
-    const own = this.#hasProtocol ? features.with(VHOST_USER_PROTOCOL_FEATURES) : features;
-    this.#tell(Request.SET_FEATURES, bitsBytes(own));
+    this.#use((link) => this.#tellFeatures(link, features));
+    this.#features = features;
   }
 
   /** Reads the device status field, as the back end has it if it keeps one. */
@@ -168,26 +171,33 @@ export class VhostUserFrontEnd implements VhostUserLease {
     this.#check();
     if (!this.#has(VhostUserFeature.STATUS)) return this.#status;
     // What the back end adds or takes back; the bits that it does not keep are the driver's.
-    const seen = readU32(this.#ask(Request.GET_STATUS).payload, 0) & 0xff;
+    const seen = this.#use((link) => readU32(link.ask(Request.GET_STATUS).payload, 0)) & 0xff;
     const refused = (this.#status & Status.FEATURES_OK) !== 0 && (seen & Status.FEATURES_OK) === 0;
     return refused ? this.#status & ~Status.FEATURES_OK : this.#status | (seen & STATUS_OF_DEVICE);
   }
 
   /** Writes the device status field. */
   writeStatus(status: number): void {
+    this.#check();
+    if (this.#has(VhostUserFeature.STATUS)) {
+      this.#use((link) => link.tell(Request.SET_STATUS, u64s(status)));
+    }
     this.#status = status;
-    if (this.#has(VhostUserFeature.STATUS)) this.#tell(Request.SET_STATUS, u64s(status));
-    else this.#check();
   }
 
   /** Stops all queues and puts the device back as it was at first. */
   reset(): void {
     this.#status = 0;
-    for (const index of [...this.#setUp]) this.stopQueue(index);
+    for (const index of [...this.#rings.keys()]) this.stopQueue(index);
     this.#closeQueues();
-    if (this.#has(VhostUserFeature.STATUS)) this.#tell(Request.SET_STATUS, u64s(0));
-    if (this.#has(VhostUserFeature.RESET_DEVICE)) this.#tell(Request.RESET_DEVICE);
-    else this.#check();
+    this.#features = undefined;
+    this.#check();
+    // One that is away has forgotten all.
+    if (this.#link === undefined) return;
+    this.#use((link) => {
+      if (this.#has(VhostUserFeature.STATUS)) link.tell(Request.SET_STATUS, u64s(0));
+      if (this.#has(VhostUserFeature.RESET_DEVICE)) link.tell(Request.RESET_DEVICE);
+    });
   }
 
   /** Whether the back end has the configuration. */
@@ -197,34 +207,35 @@ export class VhostUserFrontEnd implements VhostUserLease {
 
   /** Tells of a queue. */
   setUpQueue(index: number, queue: VhostUserQueue): void {
-    this.#shareMemory();
-    this.#tell(Request.SET_VRING_NUM, u32s(index, queue.size));
-    this.#tell(Request.SET_VRING_BASE, u32s(index, queue.packed ? PACKED_START : 0));
-    const { guest, user } = this.#options.memory;
-    const [desc, used, avail] = [queue.desc, queue.device, queue.driver].map((address) =>
-      address - guest + user
-    );
-    this.#tell(
-      Request.SET_VRING_ADDR,
-      joinBytes(u32s(index, 0), u64s(desc!, used!, avail!, 0)),
-    );
-    const { kick, call } = this.#eventsOf(index);
-    this.#setUp.add(index);
-    this.#tell(Request.SET_VRING_CALL, u64s(index), [call.fd]);
-    this.#tell(Request.SET_VRING_KICK, u64s(index), [kick]);
+    this.#use((link) => {
+      this.#keepInflight(link);
+      this.#shareMemory(link);
+      this.#tellQueue(link, index, queue, queue.packed ? PACKED_START : 0);
+    });
+    this.#rings.set(index, { queue, enabled: false });
   }
 
   /** Lets the back end look at a queue. */
   enableQueue(index: number): void {
-    // Without protocol features a queue runs from its kick descriptor on.
-    if (this.#hasProtocol) this.#tell(Request.SET_VRING_ENABLE, u32s(index, 1));
+    this.#use((link) => this.#tellEnabled(link, index));
+    const ring = this.#rings.get(index);
+    if (ring !== undefined) ring.enabled = true;
   }
 
   /** Stops a queue; does nothing if it was not set up. */
   stopQueue(index: number): void {
-    if (!this.#setUp.delete(index)) return;
-    // A back end stops at this message, and answers once it is done with what it took.
-    this.#ask(Request.GET_VRING_BASE, u32s(index, 0));
+    if (!this.#rings.delete(index)) return;
+    this.#check();
+    try {
+      // A back end stops at this message, and answers once it is done with what it took. One that is away did.
+      this.#link?.ask(Request.GET_VRING_BASE, u32s(index, 0));
+    } catch (error) {
+      if (error instanceof VireoError) this.#lost(error);
+      if (this.#failure !== undefined) throw error;
+    } finally {
+      // What was noted is over; the next queues begin with empty notes.
+      if (this.#rings.size === 0) this.#dropInflight();
+    }
   }
 
   /** The interrupt of a queue. */
@@ -251,7 +262,7 @@ export class VhostUserFrontEnd implements VhostUserLease {
       throw this.#noConfig(offset, length);
     }
     const range = joinBytes(u32s(0, size, 0), new Uint8Array(size));
-    const { payload } = this.#ask(Request.GET_CONFIG, range);
+    const { payload } = this.#use((link) => link.ask(Request.GET_CONFIG, range));
     const from = CONFIG_RANGE.SIZE;
     if (payload.length !== from + size) throw this.#noConfig(offset, length);
     return payload.subarray(from + offset, from + size);
@@ -260,171 +271,216 @@ export class VhostUserFrontEnd implements VhostUserLease {
   /** Writes configuration bytes. */
   writeConfig(offset: number, bytes: Uint8Array): void {
     if (!this.#has(VhostUserFeature.CONFIG)) throw this.#noConfig(offset, bytes.length);
-    this.#tell(Request.SET_CONFIG, joinBytes(u32s(offset, bytes.length, 0), bytes));
+    const range = joinBytes(u32s(offset, bytes.length, 0), bytes);
+    this.#use((link) => link.tell(Request.SET_CONFIG, range));
   }
 
   /** Closes the connection and all descriptors. */
   [Symbol.dispose](): void {
     this.#fail(this.#gone("was closed"));
-    this.#cleanup[Symbol.dispose]();
+    this.#closeQueues();
+    this.#dropInflight();
+    this.#changed[Symbol.dispose]();
   }
 
   #has(feature: VhostUserFeature): boolean {
     return this.#protocol.has(feature);
   }
 
-  /** Returns how many queues there are. */
-  #greet(cleanup: DisposableStack): number {
-    const offered = readBits(this.#ask(Request.GET_FEATURES).payload);
-    this.#hasProtocol = offered.has(VHOST_USER_PROTOCOL_FEATURES);
-    let protocol = FeatureSet.NONE;
-    if (this.#hasProtocol) {
-      protocol = readBits(this.#ask(Request.GET_PROTOCOL_FEATURES).payload).and(PROTOCOL);
-      this.#tell(Request.SET_PROTOCOL_FEATURES, bitsBytes(protocol));
-    }
-    this.#protocol = protocol;
-    this.#tell(Request.SET_OWNER);
-    if (this.#has(VhostUserFeature.BACKEND_REQ)) this.#listen(cleanup);
-    const known = QUEUES[this.#options.deviceId] ?? 1;
-    if (!this.#has(VhostUserFeature.MQ)) return known;
-    const count = readU64(this.#ask(Request.GET_QUEUE_NUM).payload, 0, "number of queues");
-    // Back ends of network devices count pairs; those of others count all or leave some out.
-    return Math.min(MAX_QUEUES, Math.max(known, count));
-  }
-
-  /** Gives the back end a socket of its own for what it has to say. */
-  #listen(cleanup: DisposableStack): void {
-    const [own, theirs] = this.#libc.socketPair();
-    const requests = new VhostUserSocket(
-      this.#libc,
-      own,
-      this.#backEnd,
-      (request) => VHOST_USER_BACKEND_MESSAGES.get(request),
-    );
-    this.#requests = requests;
-    try {
-      this.#tell(Request.SET_BACKEND_REQ_FD, new Uint8Array(0), [theirs]);
-    } finally {
-      this.#libc.close(theirs);
-    }
-    let watch: Disposable | undefined = undefined;
-    watch = this.#poller.watch(own, () => {
-      if (!this.#serveRequests()) watch?.[Symbol.dispose]();
-    });
-    cleanup.use(watch);
-  }
-
-  /** Takes what the back end asks; false once nothing can come any more. */
-  #serveRequests(): boolean {
-    const requests = this.#requests;
-    if (requests === undefined) return false;
-    try {
-      for (let message = requests.take(); message !== undefined; message = requests.take()) {
-        this.#closeAll(message.fds);
-        this.configChanges++;
-        this.#changed.raise();
-        if ((message.flags & VhostUserFlag.NEED_REPLY) === 0) continue;
-        requests.send(message.request, VhostUserFlag.REPLY, u64s(0));
-      }
-      return true;
-    } catch (error) {
-      // The end of this socket says nothing: the other one's does.
-      const ended = error instanceof VireoError && error.code === "DEVICE_REMOVED";
-      if (!ended) this.#fail(error as VireoError);
-      return false;
-    }
-  }
-
-  #answerRule(request: number, flags: number): MessageRule | undefined {
-    const due = this.#due;
-    if ((flags & VhostUserFlag.REPLY) === 0 || due?.request !== request) return undefined;
-    const rule = VHOST_USER_MESSAGES.get(request)!;
-    const answer = due.acknowledged ? VHOST_USER_ACK : rule.reply!;
-    return { name: `the answer to ${rule.name}`, ...answer };
-  }
-
-  /** The socket has something though nothing was asked: the back end is gone, or lies. */
-  #unasked(): void {
-    try {
-      const message = this.#socket.take();
-      if (message !== undefined) this.#closeAll(message.fds);
-    } catch (error) {
-      this.#fail(error as VireoError);
-    }
-  }
-
-  /** Sends a request that has an answer, and waits for it. */
-  #ask(request: Request, payload?: Uint8Array, fds?: readonly number[]): VhostUserMessage {
-    return this.#exchange(request, false, payload, fds);
-  }
-
-  /** Sends a request without an answer; where it can be had, waits for the word that it was carried out. */
-  #tell(request: Request, payload?: Uint8Array, fds?: readonly number[]): void {
-    if (!this.#has(VhostUserFeature.REPLY_ACK)) return this.#send(request, 0, payload, fds);
-    const answer = this.#exchange(request, true, payload, fds);
-    const result = readU64(answer.payload, 0, "result");
-    if (result === 0) return;
-    throw new VireoError("COMMAND_REFUSED", `The ${this.#backEnd} refused`, {
-      seen: `${hex(result)} for ${VHOST_USER_MESSAGES.get(request)!.name}`,
-      expected: 0,
+  #greet(fd: number): BackEndLink {
+    const { deviceId, deadline, reconnect = 0 } = this.#options;
+    return new BackEndLink(this.#libc, this.#poller, {
+      fd,
+      backEnd: this.#backEnd,
+      deviceId,
+      deadline,
+      protocol: reconnect > 0 ? PROTOCOL.with(VhostUserFeature.INFLIGHT_SHMFD) : PROTOCOL,
+      changed: () => this.#configChanged(),
+      failed: (error) => this.#lost(error),
     });
   }
 
-  #exchange(
-    request: Request,
-    acknowledged: boolean,
-    payload?: Uint8Array,
-    fds?: readonly number[],
-  ): VhostUserMessage {
-    this.#due = { request, acknowledged };
-    try {
-      this.#send(request, acknowledged ? VhostUserFlag.NEED_REPLY : 0, payload, fds);
-      const answer = this.#await(request);
-      this.#closeAll(answer.fds);
-      return answer;
-    } catch (error) {
-      if (error instanceof VireoError) this.#fail(error);
-      throw error;
-    } finally {
-      this.#due = undefined;
-    }
+  #configChanged(): void {
+    this.configChanges++;
+    this.#changed.raise();
   }
 
-  #send(
-    request: Request,
-    flags: number,
-    payload?: Uint8Array,
-    fds?: readonly number[],
-  ): void {
-    this.#check();
-    try {
-      this.#socket.send(request, flags, payload, fds);
-    } catch (error) {
-      if (error instanceof VireoError) this.#fail(error);
-      throw error;
-    }
-  }
-
-  /** Waits in this thread: drivers want their answers before they go on. */
-  #await(request: Request): VhostUserMessage {
-    const end = performance.now() + this.#options.deadline;
+  /** Does something with the back end, again with the next one if it goes away meanwhile. */
+  #use<T>(work: (link: BackEndLink) => T): T {
     for (;;) {
-      const answer = this.#socket.take();
-      if (answer !== undefined) return answer;
-      // The back end may wait for an answer of ours before it answers.
-      const more = this.#requests !== undefined && this.#serveRequests();
-      const fds = more ? [this.#socket.fd, this.#requests!.fd] : [this.#socket.fd];
-      const left = end - performance.now();
-      if (left > 0 && this.#libc.poll(Int32Array.from(fds.flatMap((fd) => [fd, POLLIN])), left)) {
-        continue;
+      this.#check();
+      const link = this.#link ?? this.#awaitBackEnd();
+      try {
+        return work(link);
+      } catch (error) {
+        // A refusal leaves all as it was.
+        if (!(error instanceof VireoError) || error.code === "COMMAND_REFUSED") throw error;
+        this.#lost(error);
+        if (this.#failure !== undefined) throw error;
       }
-      if (left > 0) continue;
-      const { name } = VHOST_USER_MESSAGES.get(request)!;
-      throw new VireoError(
-        "TIMEOUT",
-        `Timed out after ${this.#options.deadline} ms waiting for the ${this.#backEnd} to answer ${name}`,
-      );
     }
+  }
+
+  /** The connection ended: for good, unless another back end can go on with what is under way. */
+  #lost(error: VireoError): void {
+    if (this.#failure !== undefined || this.#link === undefined) return;
+    if (error.code !== "DEVICE_REMOVED" || !this.#canGoOn()) return this.#fail(error);
+    this.#link[Symbol.dispose]();
+    this.#link = undefined;
+    this.#awayUntil = performance.now() + this.#options.reconnect!;
+    this.#looking = setTimeout(() => this.#look(), RECONNECT_PAUSE);
+  }
+
+  /** Whether another back end can find out what is under way, or do all of it again. */
+  #canGoOn(): boolean {
+    const { reconnect = 0, deviceId } = this.#options;
+    if (reconnect === 0 || this.#rings.size === 0) return false;
+    if (this.#inflight !== undefined) return true;
+    const known = [...this.#rings.values()].every(({ queue }) => queue.again !== undefined);
+    return known && REPEATABLE.includes(deviceId);
+  }
+
+  #look(): void {
+    this.#tryReconnect();
+    if (this.#failure !== undefined || this.#link !== undefined) return;
+    this.#looking = setTimeout(() => this.#look(), RECONNECT_PAUSE);
+  }
+
+  /** Waits in this thread for the next back end. */
+  #awaitBackEnd(): BackEndLink {
+    const sleep = new Int32Array(new SharedArrayBuffer(4));
+    for (;;) {
+      this.#tryReconnect();
+      this.#check();
+      if (this.#link !== undefined) return this.#link;
+      Atomics.wait(sleep, 0, 0, RECONNECT_PAUSE);
+    }
+  }
+
+  /** Connects to the next back end, if it is there, and tells it all. */
+  #tryReconnect(): void {
+    let link: BackEndLink | undefined;
+    try {
+      link = this.#greet(this.#libc.connect(this.#options.path));
+      this.#resume(link);
+    } catch (error) {
+      link?.[Symbol.dispose]();
+      if (!(error instanceof VireoError)) throw error;
+      const { code } = error;
+      // Nobody listens yet, or it went away again.
+      const absent = code === "HOST_ERROR" || code === "DEVICE_REMOVED";
+      if (!absent) return this.#fail(error);
+      if (performance.now() < this.#awayUntil) return;
+      return this.#fail(this.#gone(`ended, and none came in ${this.#options.reconnect} ms`));
+    }
+    clearTimeout(this.#looking);
+    this.#link = link;
+    this.reconnections++;
+    this.#configChanged();
+    for (const index of this.#rings.keys()) {
+      // The one before may have taken the kick, and used buffers without a call.
+      this.kick(index);
+      this.#events.get(index)?.call.raise();
+    }
+  }
+
+  /** Tells a back end what the one before was told. */
+  #resume(link: BackEndLink): void {
+    this.#memoryKnown = this.#inflightKnown = false;
+    const features = this.#features ?? FeatureSet.NONE;
+    const missing = features.minus(offered(link));
+    if (
+      !missing.equals(FeatureSet.NONE) || !link.protocol.equals(this.#protocol) ||
+      link.queues < this.queues
+    ) {
+      throw new VireoError("BAD_MESSAGE", `The ${this.#backEnd} came back as another device`, {
+        seen: `${link.queues} queues, without the features ${[...missing].join(" ") || "none"}`,
+        expected: `${this.queues} queues, and the same features`,
+      });
+    }
+    if (this.#features !== undefined) this.#tellFeatures(link, features);
+    const keepsStatus = this.#has(VhostUserFeature.STATUS);
+    if (keepsStatus) link.tell(Request.SET_STATUS, u64s(this.#status & ~Status.DRIVER_OK));
+    if (this.#rings.size > 0) {
+      this.#keepInflight(link);
+      this.#shareMemory(link);
+    }
+    for (const [index, { queue, enabled }] of this.#rings) {
+      this.#tellQueue(link, index, queue, this.#baseOf(index, queue));
+      if (enabled) this.#tellEnabled(link, index);
+    }
+    if (keepsStatus) link.tell(Request.SET_STATUS, u64s(this.#status));
+  }
+
+  /** Where a queue goes on: what is used is done; of the rest the notes tell, or all of it is done again. */
+  #baseOf(index: number, { packed, device, again }: VhostUserQueue): number {
+    if (this.#inflight === undefined) {
+      const base = again?.();
+      if (base !== undefined) return base;
+      throw new VireoError("QUEUE_BROKEN", `The ${this.#backEnd} left a ring that cannot be`, {
+        queue: index,
+        expected: "used entries of buffers in flight",
+      });
+    }
+    if (packed) return PACKED_START;
+    const { fd, guest } = this.#options.memory;
+    const bytes = new Uint8Array(2);
+    this.#libc.readAt(fd, bytes, device - guest + USED_INDEX);
+    return bytes[0]! | bytes[1]! << 8;
+  }
+
+  #tellFeatures(link: BackEndLink, features: FeatureSet): void {
+    const own = this.#hasProtocol ? features.with(VHOST_USER_PROTOCOL_FEATURES) : features;
+    link.tell(Request.SET_FEATURES, bitsBytes(own));
+  }
+
+  #tellQueue(link: BackEndLink, index: number, queue: VhostUserQueue, base: number): void {
+    link.tell(Request.SET_VRING_NUM, u32s(index, queue.size));
+    link.tell(Request.SET_VRING_BASE, u32s(index, base));
+    const { guest, user } = this.#options.memory;
+    const [desc, used, avail] = [queue.desc, queue.device, queue.driver].map((address) =>
+      address - guest + user
+    );
+    link.tell(
+      Request.SET_VRING_ADDR,
+      joinBytes(u32s(index, 0), u64s(desc!, used!, avail!, 0)),
+    );
+    const { kick, call } = this.#eventsOf(index);
+    link.tell(Request.SET_VRING_CALL, u64s(index), [call.fd]);
+    link.tell(Request.SET_VRING_KICK, u64s(index), [kick]);
+  }
+
+  #tellEnabled(link: BackEndLink, index: number): void {
+    // Without protocol features a queue runs from its kick descriptor on.
+    if (this.#hasProtocol) link.tell(Request.SET_VRING_ENABLE, u32s(index, 1));
+  }
+
+  /** Has the back end note the requests under way, in the memory of the one before if there was one. */
+  #keepInflight(link: BackEndLink): void {
+    if (!link.protocol.has(VhostUserFeature.INFLIGHT_SHMFD)) return;
+    if (this.#inflight === undefined) {
+      const shape = u32s(this.queues | INFLIGHT_QUEUE_SIZE << 16);
+      const range = joinBytes(u64s(0, 0), shape);
+      const { payload, fds: [fd] } = link.askForFile(Request.GET_INFLIGHT_FD, range);
+      if (fd === undefined) {
+        throw new VireoError("BAD_MESSAGE", `The ${this.#backEnd} gives no memory for its notes`, {
+          seen: `${readU64(payload, INFLIGHT.size.offset, "size of inflight memory")} bytes`,
+          expected: `memory for ${this.queues} queues of ${INFLIGHT_QUEUE_SIZE} requests`,
+        });
+      }
+      this.#inflight = { fd, payload };
+    }
+    if (this.#inflightKnown) return;
+    const { fd, payload } = this.#inflight;
+    link.tell(Request.SET_INFLIGHT_FD, payload, [fd]);
+    this.#inflightKnown = true;
+  }
+
+  #dropInflight(): void {
+    if (this.#inflight === undefined) return;
+    this.#libc.close(this.#inflight.fd);
+    this.#inflight = undefined;
+    this.#inflightKnown = false;
   }
 
   /** @throws {VireoError} `DEVICE_REMOVED` If the back end is gone. */
@@ -436,8 +492,10 @@ export class VhostUserFrontEnd implements VhostUserLease {
   #fail(error: VireoError): void {
     if (this.#failure !== undefined) return;
     this.#failure = error;
-    // Its end would be seen again and again; and whoever waits must look at the status.
-    this.#socket[Symbol.dispose]();
+    clearTimeout(this.#looking);
+    this.#link?.[Symbol.dispose]();
+    this.#link = undefined;
+    // Whoever waits must look at the status.
     this.#changed.raise();
   }
 
@@ -454,20 +512,20 @@ export class VhostUserFrontEnd implements VhostUserLease {
     });
   }
 
-  #shareMemory(): void {
+  #shareMemory(link: BackEndLink): void {
     if (this.#memoryKnown) return;
     const { fd, guest, size, user } = this.#options.memory;
     const region = u64s(guest, size, user, 0);
     if (this.#has(VhostUserFeature.CONFIGURE_MEM_SLOTS)) {
-      const slots = readU64(this.#ask(Request.GET_MAX_MEM_SLOTS).payload, 0, "number of slots");
+      const slots = readU64(link.ask(Request.GET_MAX_MEM_SLOTS).payload, 0, "number of slots");
       if (slots < 1) {
         throw new VireoError("BAD_MESSAGE", `The ${this.#backEnd} has no room for memory`, {
           seen: `${slots} slots`,
           expected: "at least 1",
         });
       }
-      this.#tell(Request.ADD_MEM_REG, joinBytes(u64s(0), region), [fd]);
-    } else this.#tell(Request.SET_MEM_TABLE, joinBytes(u32s(1, 0), region), [fd]);
+      link.tell(Request.ADD_MEM_REG, joinBytes(u64s(0), region), [fd]);
+    } else link.tell(Request.SET_MEM_TABLE, joinBytes(u32s(1, 0), region), [fd]);
     this.#memoryKnown = true;
   }
 
@@ -490,8 +548,9 @@ export class VhostUserFrontEnd implements VhostUserLease {
     }
     this.#events.clear();
   }
+}
 
-  #closeAll(fds: readonly number[]): void {
-    for (const fd of fds) this.#libc.close(fd);
-  }
+/** The feature bits of virtio that a back end offers. */
+function offered(link: BackEndLink): FeatureSet {
+  return readBits(link.ask(Request.GET_FEATURES).payload).minus(NOT_VIRTIO);
 }

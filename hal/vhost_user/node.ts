@@ -13,6 +13,12 @@ export interface VhostUserQueue {
   readonly device: number;
   /** Whether it is a packed ring. */
   readonly packed: boolean;
+  /**
+   * Puts the buffers in flight where a back end finds them that knows nothing of the one before.
+   *
+   * @returns The index in the available ring where it starts; undefined if the ring is broken.
+   */
+  readonly again?: (() => number | undefined) | undefined;
 }
 
 /**

@@ -30,6 +30,11 @@ export interface VhostUserPlatformOptions {
   readonly memorySize?: number;
   /** Milliseconds that an answer of a back end may take; 5000 by default. */
   readonly deadline?: number;
+  /**
+   * Milliseconds in which a back end that went away may come back at its socket and go on with the requests under
+   * way, as {@linkcode FrontEndOptions.reconnect}; 0 by default.
+   */
+  readonly reconnect?: number | undefined;
 }
 
 /** Devices in other processes, behind vhost-user sockets, and memory that is shared with them. */
@@ -45,6 +50,7 @@ export class VhostUserPlatform implements Platform {
   readonly #memory: FrontEndMemory;
   readonly #devices: readonly VhostUserDevice[];
   readonly #deadline: number;
+  readonly #reconnect: number;
   readonly #open = new Set<VhostUserFrontEnd>();
   #closed = false;
 
@@ -61,6 +67,7 @@ export class VhostUserPlatform implements Platform {
     }
     this.#devices = options.devices;
     this.#deadline = options.deadline ?? DEFAULT_DEADLINE;
+    this.#reconnect = options.reconnect ?? 0;
     this.#libc = new Libc();
     this.#poller = new Poller(this.#libc);
     const fd = this.#libc.memoryFile("vireo-vhost-user", size);
@@ -123,6 +130,7 @@ export class VhostUserPlatform implements Platform {
       deviceId,
       memory: this.#memory,
       deadline: this.#deadline,
+      reconnect: this.#reconnect,
     });
     this.#open.add(connection);
     return connection;

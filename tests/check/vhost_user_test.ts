@@ -11,7 +11,7 @@ import { Served } from "../vhost_user/served.ts";
 const bench = (target: string) => (): Promise<Bench> => {
   const parsed = parseTarget(target);
   if (parsed.kind !== "vhost-user") throw new TypeError(target);
-  return Promise.resolve(new SocketBoard(parsed.sockets));
+  return Promise.resolve(new SocketBoard(parsed));
 };
 
 function run(target: string, checks: readonly Check[]): Promise<CheckResult[]> {

@@ -62,6 +62,8 @@ export async function rustDaemon(name: string): Promise<Found<Program>> {
   try {
     const { success, stderr } = await new Deno.Command("cargo", {
       args: ["install", "--locked", "--quiet", "--root", `${PEERS}/cargo`, `${name}@${version}`],
+      // What two daemons are made of is compiled once.
+      env: { CARGO_TARGET_DIR: `${PEERS}/cargo/target` },
       stderr: "piped",
     }).output();
     if (success) return { path };

@@ -522,6 +522,18 @@ Deno.test("vhost-user: a refusal is said to a front end that waits for an answer
   assertEquals(await peer.receive(), answer(R.SET_VRING_NUM, u64s(0)));
 });
 
+Deno.test("vhost-user: a queue that is larger than its notes runs, and the server says so", async () => {
+  await using rig = new Rig();
+  using peer = rig.connect();
+  greet(peer);
+  peer.libc.fixSize(peer.memoryFd);
+  peer.send(raw(R.SET_INFLIGHT_FD, inflight(1, 4, 4096, 0x8000)), [peer.memoryFd]);
+  startQueue(peer);
+  await wait("the queue to run", () => rig.server.device.hosted.running(0));
+  const told = rig.events.filter(({ kind }) => kind !== "connected");
+  assertEquals(told, [{ kind: "unnoted", queue: 0, size: 8, room: 4 }]);
+});
+
 Deno.test("vhost-user: a packed queue whose base has no used half starts where it is available", async () => {
   await using rig = new Rig();
   using peer = rig.connect();

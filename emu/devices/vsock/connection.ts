@@ -3,8 +3,8 @@ import type { StreamPort } from "../../backends/stream_port.ts";
 
 /** Bytes that a connection has room for on the way to the host. */
 export const ROOM: number = 256 * 1024;
-/** Bytes of data in a packet: with its header it fits a guest's usual buffer of 4 KiB. */
-const CHUNK = 4096 - 44;
+/** Most bytes of a packet's data, as Linux has it; a guest's buffers take it in parts. */
+export const MAX_DATA: number = 64 * 1024;
 
 /** A packet's header, as the device needs it. */
 export interface Header {
@@ -241,7 +241,7 @@ export class HostConnection {
         if (this.#ended || (this.#gotShutdown & VsockShutdown.RECEIVE) !== 0) return;
         continue;
       }
-      const part = data.slice(at, at + Math.min(CHUNK, room));
+      const part = data.slice(at, at + Math.min(MAX_DATA, room));
       at += part.length;
       this.#sent += part.length;
       const last = at >= data.length;

@@ -24,18 +24,33 @@ import type {
   ModelUsage,
   QueueSpec,
 } from "../../device.ts";
-import { dropPort, type Header, HostConnection, MAX_MESSAGES, ROOM } from "./connection.ts";
+import {
+  dropPort,
+  type Header,
+  HostConnection,
+  MAX_DATA,
+  MAX_MESSAGES,
+  ROOM,
+} from "./connection.ts";
 
 /** Packets that may wait for the guest's buffers before its own stay in the ring. */
 const BACKLOG = 1024;
-/** Packets of data that wait there before the host's streams are read no more. */
+/** Packets and bytes of data that wait there before the host's streams are read no more. */
 const DATA_BACKLOG = BACKLOG / 2;
+const DATA_BYTES = 2 * 1024 * 1024;
 /** Connections at a time, by default: each may take a descriptor of the host. */
 const MAX_CONNECTIONS = 256;
-/** Most bytes of a packet that waits; a guest whose buffers are smaller gets it in parts. */
+/** Bytes of a packet that waits, on average at most: `DATA_BYTES` bounds those with data. */
 const MAX_PACKET = 4096;
-/** Most bytes of a packet's data. */
-const MAX_DATA = 64 * 1024;
+
+/** A packet that waits for the guest's buffers, each of which takes as much of its data as it has room for. */
+interface Packet {
+  readonly header: DataView<ArrayBuffer>;
+  readonly flags: number;
+  readonly data: Uint8Array;
+  /** Bytes of the data that the guest has. */
+  given: number;
+}
 
 /** The programs at the host's ports. */
 export interface VsockHost {
@@ -113,7 +128,9 @@ export class VsockDevice implements DeviceModel {
   #nextPort = 0x40000000;
   /** Streams of the host that are in use, or asked for: they may outlive their connection. */
   #ports = 0;
-  #out: Uint8Array[] = [];
+  #out: Packet[] = [];
+  /** Bytes of data in them. */
+  #outBytes = 0;
   /** Streams of the host that wait for room among what goes out. */
   #roomWaiters: (() => void)[] = [];
   #attached: DeviceContext | undefined;
@@ -228,7 +245,7 @@ export class VsockDevice implements DeviceModel {
   /** Connections, packets that wait, and what the host did not take yet. */
   usage(): ModelUsage {
     let items = this.#connections.size + this.#out.length;
-    let bytes = this.#out.reduce((sum, { length }) => sum + length, 0);
+    let bytes = this.#outBytes + this.#out.length * H.SIZE;
     for (const { waiting } of this.#connections.values()) {
       items += waiting.items;
       bytes += waiting.bytes;
@@ -358,6 +375,7 @@ export class VsockDevice implements DeviceModel {
 
   #clearOut(): void {
     this.#out = [];
+    this.#outBytes = 0;
     for (const wake of this.#roomWaiters.splice(0)) wake();
   }
 
@@ -365,8 +383,12 @@ export class VsockDevice implements DeviceModel {
   #room(): Promise<void> | undefined {
     const work = this.#context?.work;
     if (work?.exhausted) return work.turn();
-    if (this.#out.length < DATA_BACKLOG) return undefined;
+    if (this.#hasRoom) return undefined;
     return new Promise((resolve) => this.#roomWaiters.push(resolve));
+  }
+
+  get #hasRoom(): boolean {
+    return this.#out.length < DATA_BACKLOG && this.#outBytes < DATA_BYTES;
   }
 
   #make(guestPort: number, hostPort: number, type: number): HostConnection {
@@ -413,21 +435,18 @@ export class VsockDevice implements DeviceModel {
   ): void {
     if (this.#context === undefined) return;
     this.#context.work.spend(1, data.length);
-    const bytes = new Uint8Array(H.SIZE + data.length);
-    const view = new DataView(bytes.buffer);
+    const view = new DataView(new ArrayBuffer(H.SIZE));
     view.setUint32(H.src_cid.offset, VSOCK_HOST_CID, true);
     view.setUint32(H.dst_cid.offset, lo32(this.#cid), true);
     view.setUint32(H.dst_cid.offset + 4, hi32(this.#cid), true);
     view.setUint32(H.src_port.offset, header.hostPort, true);
     view.setUint32(H.dst_port.offset, header.guestPort, true);
-    view.setUint32(H.len.offset, data.length, true);
     view.setUint16(H.type.offset, header.type, true);
     view.setUint16(H.op.offset, header.op, true);
-    view.setUint32(H.flags.offset, header.flags, true);
     view.setUint32(H.buf_alloc.offset, header.bufAlloc, true);
     view.setUint32(H.fwd_cnt.offset, header.fwdCnt, true);
-    bytes.set(data, H.SIZE);
-    this.#out.push(bytes);
+    this.#out.push({ header: view, flags: header.flags, data, given: 0 });
+    this.#outBytes += data.length;
     this.#deliver();
   }
 
@@ -439,27 +458,38 @@ export class VsockDevice implements DeviceModel {
     for (let packet = this.#out[0]; packet !== undefined; packet = this.#out[0]) {
       const chain = queue.pop();
       if (chain === undefined) break;
-      const room = chain.writableLength;
+      const room = chain.writableLength - H.SIZE;
+      const left = packet.data.length - packet.given;
       // Any packet of data has a part that fits: what has none is no buffer for packets.
-      if (room < Math.min(packet.length, H.SIZE + 1)) {
-        this.#context?.fault(`socket buffer of ${room} bytes, expected at least 45`);
+      if (room < Math.min(left, 1)) {
+        this.#context?.fault(
+          `socket buffer of ${chain.writableLength} bytes, expected at least 45`,
+        );
         return;
       }
-      if (packet.length > room) {
-        const [first, rest] = split(packet, room);
-        this.#out[0] = rest;
-        chain.write(first);
-      } else {
-        this.#out.shift();
-        if (this.#out.length < DATA_BACKLOG) this.#roomWaiters.shift()?.();
-        chain.write(packet);
-      }
+      const length = Math.min(left, room);
+      const { header, data } = packet;
+      header.setUint32(H.len.offset, length, true);
+      // Only the last part ends a message.
+      header.setUint32(H.flags.offset, length === left ? packet.flags : 0, true);
+      chain.write(new Uint8Array(header.buffer));
+      chain.write(data, packet.given, length);
+      packet.given += length;
+      this.#outBytes -= length;
+      if (length === left) this.#out.shift();
+      if (this.#hasRoom) this.#wake();
       queue.push(chain);
       pushed = true;
     }
     if (!pushed) return;
     queue.signal();
     if (full && this.#out.length < BACKLOG) this.#serve();
+  }
+
+  /** Lets a stream of the host go on; all of them when nothing is left that would wake the next one. */
+  #wake(): void {
+    const count = this.#out.length === 0 ? this.#roomWaiters.length : 1;
+    for (const wake of this.#roomWaiters.splice(0, count)) wake();
   }
 
   #deliverEvent(): void {
@@ -479,20 +509,6 @@ export class VsockDevice implements DeviceModel {
 }
 
 const NONE = new Uint8Array(0);
-
-/** Cuts a packet of data in two, the first of which has a length; only the last part ends a message. */
-function split(packet: Uint8Array, length: number): readonly [Uint8Array, Uint8Array] {
-  const rest = new Uint8Array(H.SIZE + packet.length - length);
-  rest.set(packet.subarray(0, H.SIZE));
-  rest.set(packet.subarray(length), H.SIZE);
-  const first = packet.subarray(0, length);
-  for (const part of [first, rest]) {
-    const view = new DataView(part.buffer, part.byteOffset);
-    view.setUint32(H.len.offset, part.length - H.SIZE, true);
-    if (part === first) view.setUint32(H.flags.offset, 0, true);
-  }
-  return [first, rest];
-}
 
 const keyOf = (guestPort: number, hostPort: number): string => `${guestPort}:${hostPort}`;
 

@@ -86,8 +86,8 @@ Deno.test("EOR is on the last packet of a message that ends a record, and nowher
   };
   await driver.request(1, [{ read: packet(type, VsockOp.RW, new Uint8Array(3000), 0) }]);
   await driver.request(1, [{ read: packet(type, VsockOp.RW, new Uint8Array(3000), 3) }]);
-  // 6000 bytes go in packets of 4052, the first one in two for buffers of 3732.
-  assertEquals([await flags(), await flags(), await flags()], [0, 0, 3]);
+  // 6000 bytes go in two packets, for buffers with room for 3732.
+  assertEquals([await flags(), await flags()], [0, 3]);
   await driver.request(1, [{ read: packet(type, VsockOp.RW, new Uint8Array(3), 1) }]);
   assertEquals(await flags(), 1);
 });
@@ -101,4 +101,40 @@ Deno.test("a buffer without room for a packet is the driver's fault", async () =
   void driver.queues[0]!.add([{ write: H.SIZE - 1 }]);
   driver.queues[0]!.kick();
   assertEquals(driver.needsReset, true);
+});
+
+Deno.test("data of the host fills each buffer of the guest, as far as its credit reaches", async () => {
+  // 64 KiB at a time, and 256 KiB of credit: four packets.
+  const credit = 256 * 1024;
+  const host = {
+    connect: (): StreamPort => ({
+      readable: new ReadableStream<Uint8Array>({
+        pull: (controller) => controller.enqueue(new Uint8Array(64 * 1024)),
+      }),
+      writable: new WritableStream<Uint8Array>(),
+    }),
+  };
+  const model = new VsockDevice({ cid: CID, host });
+  await using machine = EmulatedMachine.create({ devices: [model] });
+  const driver = new MockDriver(machine);
+  driver.init();
+  const request = packet(VsockType.STREAM, VsockOp.REQUEST);
+  new DataView(request.buffer).setUint32(H.buf_alloc.offset, credit, true);
+  await driver.request(1, [{ read: request }]);
+  await driver.request(0, [{ write: 3776 }]);
+  const lengths: number[] = [];
+  for (let given = 0; given < credit; given += lengths.at(-1)!) {
+    const bytes = (await driver.request(0, [{ write: 3776 }])).bytes[0]!;
+    const view = new DataView(bytes.buffer, bytes.byteOffset);
+    assertEquals(view.getUint16(H.op.offset, true), VsockOp.RW);
+    lengths.push(view.getUint32(H.len.offset, true));
+  }
+  // Each packet of 64 KiB is 17 full buffers and one with 2092 bytes.
+  assertEquals(lengths, Array.from({ length: 4 }, () => [...Array(17).fill(3732), 2092]).flat());
+  const after = (await driver.request(0, [{ write: 3776 }])).bytes[0]!;
+  assertEquals(
+    new DataView(after.buffer, after.byteOffset).getUint16(H.op.offset, true),
+    VsockOp.CREDIT_REQUEST,
+  );
+  assertEquals(model.usage().bytes <= model.bounds.bytes!, true);
 });

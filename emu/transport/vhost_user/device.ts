@@ -86,6 +86,18 @@ export interface VhostUserDeviceOptions {
   readonly capacity?: number | undefined;
   /** Receives the violations of drivers. */
   readonly violated?: (violation: Violation) => void;
+  /** Receives queues whose requests cannot be noted. */
+  readonly unnoted?: (queue: UnnotedQueue) => void;
+}
+
+/** A queue with more entries than the front end keeps memory for to note its requests under way. */
+export interface UnnotedQueue {
+  /** Index of the queue. */
+  readonly queue: number;
+  /** Its entries. */
+  readonly size: number;
+  /** Entries that there is memory for; 0 if there is none for this queue. */
+  readonly room: number;
 }
 
 /** How a device reaches the front end beyond answers. */
@@ -126,6 +138,7 @@ export class VhostUserDevice implements Disposable {
   readonly #libc: Libc;
   readonly #poller: Poller;
   readonly #map: MemoryMap;
+  readonly #unnoted: ((queue: UnnotedQueue) => void) | undefined;
   readonly #rings: readonly Ring[];
   #protocol = FeatureSet.NONE;
   /** Whether queues start disabled: the front end has accepted protocol features. */
@@ -142,6 +155,7 @@ export class VhostUserDevice implements Disposable {
     this.#libc = libc;
     this.#poller = poller;
     this.#map = new MemoryMap(libc, options.capacity);
+    this.#unnoted = options.unnoted;
     this.hosted = new HostedDevice({
       model: options.model,
       memory: this.#map.memory,
@@ -492,12 +506,18 @@ export class VhostUserDevice implements Disposable {
     const { packed } = this.hosted;
     const bad = checkRing(packed, geometry, memory) !== undefined;
     if (this.#inflight === undefined || bad) return [position, undefined];
+    const { size } = geometry;
+    const room = this.#inflight.room(index);
+    if (size > room) {
+      this.#unnoted?.({ queue: index, size, room });
+      return [position, undefined];
+    }
     if (packed) {
       const log = this.#inflight.packed(index, geometry, memory);
-      return [log?.recover(position as PackedPosition) ?? position, log];
+      return [log.recover(position as PackedPosition), log];
     }
     const log = this.#inflight.split(index, geometry, memory);
-    return [log?.recover(position as QueuePosition) ?? position, log];
+    return [log.recover(position as QueuePosition), log];
   }
 
   /** Makes memory in which requests under way are noted; the front end keeps it. */

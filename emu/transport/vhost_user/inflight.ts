@@ -47,24 +47,23 @@ export class InflightMemory implements Disposable {
     this.#mapping = libc.map(fd, offset + inflightSize(queues, queueSize));
   }
 
+  /** Most entries of a queue for which there is memory. */
+  room(index: number): number {
+    return index < this.#queues ? this.#queueSize : 0;
+  }
+
   /**
-   * The notes of a split queue; undefined if there is no room for them.
+   * The notes of a split queue, which has no more entries than there is room for.
    *
    * @param size Descriptors.
    */
-  split(index: number, { size, used }: QueueGeometry, memory: GuestMemory): SplitLog | undefined {
-    const part = this.#part(index, size);
-    return part && new SplitLog(part, size, memory.words16, memory.offset(used, 4) / 2 + 1);
+  split(index: number, { size, used }: QueueGeometry, memory: GuestMemory): SplitLog {
+    return new SplitLog(this.#part(index), size, memory.words16, memory.offset(used, 4) / 2 + 1);
   }
 
-  /** The notes of a packed queue; undefined if there is no room for them. */
-  packed(
-    index: number,
-    { size, desc }: QueueGeometry,
-    memory: GuestMemory,
-  ): PackedLog | undefined {
-    const part = this.#part(index, size);
-    return part && new PackedLog(part, size, memory, memory.offset(desc, 16 * size));
+  /** The notes of a packed queue, which has no more entries than there is room for. */
+  packed(index: number, { size, desc }: QueueGeometry, memory: GuestMemory): PackedLog {
+    return new PackedLog(this.#part(index), size, memory, memory.offset(desc, 16 * size));
   }
 
   /** Unmaps the memory; queues that note in it must have stopped. */
@@ -72,8 +71,7 @@ export class InflightMemory implements Disposable {
     this.#libc.unmap(this.#mapping);
   }
 
-  #part(index: number, size: number): Views | undefined {
-    if (index >= this.#queues || size > this.#queueSize) return undefined;
+  #part(index: number): Views {
     const bytes = partSize(this.#queueSize);
     return views(this.#mapping.buffer, this.#offset + index * bytes, bytes);
   }

@@ -14,7 +14,12 @@ import {
   VhostUserSocket,
 } from "@vireo/hal/vhost-user";
 import type { Violation } from "../../device_state.ts";
-import { type DeviceAnswer, VhostUserDevice, type VhostUserDeviceOptions } from "./device.ts";
+import {
+  type DeviceAnswer,
+  type UnnotedQueue,
+  VhostUserDevice,
+  type VhostUserDeviceOptions,
+} from "./device.ts";
 
 /** Messages that are carried out before timers and streams get a turn. */
 const BATCH = 64;
@@ -29,11 +34,14 @@ export type ServerEvent =
   | { readonly kind: "refused"; readonly request: string; readonly reason: string }
   /** A driver did something wrong, and was answered as by hardware. */
   | { readonly kind: "violation"; readonly violation: Violation }
+  /** A queue's requests are not noted for a server that comes after this one: it has too many entries. */
+  | { readonly kind: "unnoted" } & UnnotedQueue
   /** A front end left, or broke the protocol and was left: then there is a reason. */
   | { readonly kind: "disconnected"; readonly reason: string | undefined };
 
 /** Options of {@linkcode VhostUserServer}. */
-export interface VhostUserServerOptions extends Omit<VhostUserDeviceOptions, "violated"> {
+export interface VhostUserServerOptions
+  extends Omit<VhostUserDeviceOptions, "violated" | "unnoted"> {
   /** Path of the socket, which must not exist yet unless nobody listens there any more. */
   readonly path: string;
   /** Whether it ends when the first front end left. */
@@ -81,6 +89,7 @@ export class VhostUserServer implements AsyncDisposable {
     this.device = new VhostUserDevice(libc, this.#poller, {
       ...options,
       violated: (violation) => options.event?.({ kind: "violation", violation }),
+      unnoted: (queue) => options.event?.({ kind: "unnoted", ...queue }),
     });
     cleanup.move();
     this.#accept();

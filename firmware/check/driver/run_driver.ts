@@ -372,7 +372,7 @@ class Trial {
   }
 }
 
-/** What a script that does not end may wait for. */
+/** Names what a script that does not end may wait for. */
 function waiting({ bus }: Vireo): string {
   const queues = bus.outstanding().map(({ device, queue, inFlight, kicked }) => {
     const buffers = inFlight === 1 ? "a buffer" : `${inFlight} buffers`;
