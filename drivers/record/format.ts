@@ -75,10 +75,13 @@ export interface RecordingHeader {
  *   nodes: [],
  *   program: "by hand",
  * });
- * writer.json(RecordKind.META, { op: "note" });
+ * // Token 7 was taken from ring 0.
+ * writer.begin(RecordKind.POP);
+ * writer.number(0);
+ * writer.number(7 + 1);
  * writer.close();
  * const reader = new RecordReader(new Uint8Array(await new Blob(parts as BlobPart[]).arrayBuffer()));
- * assertEquals([reader.header.program, reader.next(), reader.json()], ["by hand", true, { op: "note" }]);
+ * assertEquals([reader.header.program, reader.next(), reader.a, reader.b], ["by hand", true, 0, 8]);
  * ```
  */
 export class RecordWriter {
