@@ -99,7 +99,7 @@ export function ongoingWaits(): ReadonlyMap<object, OngoingWait> {
  * import { assertEquals } from "@std/assert";
  *
  * let frames = 0;
- * // The last look finds what no news told of.
+ * // No news came: the last look finds the frames.
  * const subject = { what: "a frame", look: () => frames || undefined };
  * const waiter = new Waiter<number>(subject, { deadline: 1 }).arm();
  * frames = 3;
