@@ -33,7 +33,7 @@ PACKAGES := qemu-system-x86 qemu-system-arm $(RISCV) ipxe-qemu qemu-utils iprout
 	xfsprogs btrfs-progs squashfs-tools cryptsetup-bin xorriso tshark chromium
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help setup packages qemu images fresh demo test spec check fmt lint types doc docs unit fuzz mutate peers bench bench-peers bench-vhost-user bench-guest clean
+.PHONY: help setup packages qemu images fresh demo test spec check fmt lint types doc docs unit fuzz mutate soak peers bench bench-peers bench-vhost-user bench-guest clean
 
 help:
 	@echo "make demo [DISK=path]  set up and run the main job on the emulated board"
@@ -45,6 +45,8 @@ help:
 	@echo "                       lying devices under all drivers; SECONDS=600 SEED=7 FUZZ=models choose"
 	@echo "make mutate            slow: breaks drivers and device models a place at a time, and counts what no test"
 	@echo "                       sees; COUNT=40 SEED=1 choose"
+	@echo "make soak              slow: verified random I/O on a disk that is reset and dies, on every target; GIB=100"
+	@echo "                       SEED=1 ON=\"emu threaded\" JSON=1 choose"
 	@echo "make peers             slow: our drivers on DPDK's, rust-vmm's and QEMU's vhost-user devices, and"
 	@echo "                       Linux's drivers on ours; ROW=vsock chooses"
 	@echo "make bench             every *_bench.ts, as ratios and medians; BASE=commit compares with that commit"
@@ -151,6 +153,11 @@ fuzz: $(SETUP)
 # Not part of `make test`: breaks the code, a place at a time, and reports what no test sees.
 mutate: $(SETUP)
 	@$(DENO) run -A tests/mutate/main.ts $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED))
+
+# Not part of `make test`, which does a GiB of it: targets and rings take turns, and each has the same part.
+soak: $(SETUP)
+	@$(DENO) run -A tests/blk/integrity.ts $(if $(GIB),--gib $(GIB)) $(if $(SEED),--seed $(SEED)) \
+	  $(foreach on,$(ON),--on $(on)) $(if $(JSON),--json)
 
 # Not part of `make test`: fetches and compiles the peers into .cache/peers, and says what cannot be had.
 peers: $(SETUP) packages qemu

@@ -38,5 +38,5 @@ export * from "./virtqueue/request_queue.ts";
 export * from "./virtqueue/split.ts";
 export * from "./virtqueue/virtqueue.ts";
 export * from "./wait/mod.ts";
-export type { Ring } from "./virtqueue/create_ring.ts";
+export type { Ring, RingRequest } from "./virtqueue/create_ring.ts";
 export type { RingObserver, RingPlace } from "./virtqueue/observer.ts";

@@ -153,6 +153,8 @@ export interface DeviceModel extends Disposable {
   readonly deviceId: number;
   /** The feature bits that the device type itself offers; the machine adds ring and transport bits. */
   readonly features: FeatureSet;
+  /** Those of them that the legacy interface must not offer; none by default. */
+  readonly modernFeatures?: FeatureSet;
   /** Names of those bits. */
   readonly featureNames?: FeatureNames;
   /** The queues, in order. */

@@ -147,7 +147,7 @@ export class HostedDevice implements DeviceContext {
     this.#modelPlace = section === undefined ? {} : { clause: section };
     this.#configPlace = options.configPlace;
     this.#offers = [false, true].map((legacy) =>
-      offeredFeatures(options.model.features, legacy, offer)
+      offeredFeatures(options.model.features, legacy, offer, options.model.modernFeatures)
     );
     const cap = options.queueSize ?? 32768;
     this.configs = options.model.queues.map(({ maxSize }) =>

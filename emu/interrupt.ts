@@ -1,14 +1,20 @@
 import type { Interrupt, InterruptWait } from "@vireo/hal";
 
+/** Runs what follows it in a microtask, as `queueMicrotask` does, which allocates more. */
+const TURN = Promise.resolve();
+
 /** One wait. */
 class Waiter {
   readonly signal: AbortSignal;
+  /** Serves each interrupt, if the wait goes on while there is work. */
+  readonly serve: (() => boolean) | undefined;
   resolve!: () => void;
   reject!: (reason: unknown) => void;
   next: Waiter | undefined;
 
-  constructor(signal: AbortSignal) {
+  constructor({ signal, repeated, serve }: InterruptWait) {
     this.signal = signal;
+    this.serve = repeated ? serve : undefined;
   }
 }
 
@@ -23,9 +29,14 @@ export class EmuInterrupt implements Interrupt {
    */
   #first: Waiter | undefined;
   #last: Waiter | undefined;
+  /** A wait that serves the interrupts itself: no promise for each. */
+  #server: Waiter | undefined;
+  #serveDue = false;
+  /** The wait whose promise is being made; saves a closure a wait. */
+  #fresh!: Waiter;
   readonly #executor = (resolve: () => void, reject: (reason: unknown) => void): void => {
-    this.#last!.resolve = resolve;
-    this.#last!.reject = reject;
+    this.#fresh.resolve = resolve;
+    this.#fresh.reject = reject;
   };
   /** The signals of repeated waits, which have one listener each until they are aborted. */
   readonly #kept = new WeakSet<AbortSignal>();
@@ -37,13 +48,17 @@ export class EmuInterrupt implements Interrupt {
 
   /** Number of pending waits. */
   get waiting(): number {
-    let count = 0;
+    let count = this.#server === undefined ? 0 : 1;
     for (let waiter = this.#first; waiter !== undefined; waiter = waiter.next) count++;
     return count;
   }
 
   /** Reports that the line rose. */
   raised(): void {
+    if (this.#server !== undefined && !this.#serveDue) {
+      this.#serveDue = true;
+      void TURN.then(this.#serve);
+    }
     // Whoever waits again does so later, in a microtask.
     let waiter = this.#first;
     this.#first = this.#last = undefined;
@@ -61,11 +76,14 @@ export class EmuInterrupt implements Interrupt {
    *
    * @throws The signal's reason if it is aborted.
    */
-  wait({ signal, repeated = false }: InterruptWait): Promise<void> {
+  wait(options: InterruptWait): Promise<void> {
+    const { signal, repeated = false } = options;
     if (signal.aborted) return Promise.reject(signal.reason);
     if (this.#level()) return Promise.resolve();
-    this.#append(new Waiter(signal));
+    const waiter = this.#fresh = new Waiter(options);
     const promise = new Promise<void>(this.#executor);
+    if (waiter.serve !== undefined && this.#server === undefined) this.#server = waiter;
+    else this.#append(waiter);
     if (!this.#kept.has(signal)) {
       if (repeated) this.#kept.add(signal);
       signal.addEventListener("abort", this.#aborted);
@@ -79,10 +97,27 @@ export class EmuInterrupt implements Interrupt {
     this.#last = waiter;
   }
 
+  readonly #serve = (): void => {
+    this.#serveDue = false;
+    const server = this.#server;
+    if (server === undefined) return;
+    try {
+      if (server.serve!() && !this.#level()) return;
+    } catch (error) {
+      server.reject(error);
+    }
+    if (this.#server === server) this.#server = undefined;
+    server.resolve();
+  };
+
   /** One listener for all waits: it looks for those of the signal. */
   readonly #aborted = ({ currentTarget }: Event): void => {
     const signal = currentTarget as AbortSignal;
     signal.removeEventListener("abort", this.#aborted);
+    if (this.#server?.signal === signal) {
+      this.#server.reject(signal.reason);
+      this.#server = undefined;
+    }
     let waiter = this.#first;
     this.#first = this.#last = undefined;
     while (waiter !== undefined) {

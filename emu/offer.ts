@@ -37,11 +37,13 @@ export interface RingOptions extends TransportOffer {
  * @param own The device type's own bits.
  * @param legacy Whether the device has only the legacy interface.
  * @param offer The ring and transport features that it offers.
+ * @param modern Those of the type's own bits that the legacy interface must not offer.
  */
 export function offeredFeatures(
   own: FeatureSet,
   legacy: boolean,
   offer: TransportOffer = {},
+  modern: FeatureSet = FeatureSet.NONE,
 ): FeatureSet {
   const { indirect = true, eventIdx = true, ringReset = true } = offer;
   const bits: number[] = [];
@@ -49,7 +51,7 @@ export function offeredFeatures(
   if (eventIdx) bits.push(Feature.EVENT_IDX);
   if (legacy) {
     // dev.basic.legacy-reserved-features.2: always offered. A legacy device has 32 bits in all.
-    return own.and(FeatureSet.fromWords(0xffffffff))
+    return own.minus(modern).and(FeatureSet.fromWords(0xffffffff))
       .with(...bits, Feature.ANY_LAYOUT, Feature.NOTIFY_ON_EMPTY);
   }
   bits.push(Feature.VERSION_1);

@@ -87,7 +87,8 @@ export function alignUp(value: number, align: number): number {
  * ```
  */
 export function isPowerOfTwo(value: number): boolean {
-  return value > 0 && (value & (value - 1)) === 0;
+  // By bits only 32 of them would count, and fractions would be cut off.
+  return Number.isSafeInteger(value) && value >= 1 && 2 ** Math.round(Math.log2(value)) === value;
 }
 
 /**

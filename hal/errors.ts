@@ -35,6 +35,7 @@ export type VireoErrorCode =
   // requests
   | "IO_ERROR"
   | "UNSUPPORTED"
+  | "ZONE_REFUSED"
   | "READ_ONLY"
   | "OUT_OF_RANGE"
   | "BAD_STATUS"

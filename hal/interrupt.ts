@@ -24,9 +24,12 @@ export interface InterruptWait {
   readonly expected?: () => boolean;
   /**
    * Serves the interrupt at once, before the wait resolves. A machine that must keep the order of steps exact, such as a
-   * recorder, calls this; others leave it to what comes after the wait.
+   * recorder, calls this; so does one to which a promise an interrupt costs too much. Others leave it to what comes after
+   * the wait. A machine that calls it does so before each end of the wait.
+   *
+   * @returns Whether there was work: the wait may then go on instead, if the line is not active.
    */
-  readonly serve?: () => void;
+  readonly serve?: () => boolean;
 }
 
 /** The interrupt line of one device, or what stands in for it. */

@@ -50,6 +50,29 @@ Deno.test("an exhausted region and a double free are told apart", () => {
   assertThrows(() => ram.alloc(16, 24), RangeError);
 });
 
+Deno.test("region allocator: starts, sizes and alignments at their bounds", () => {
+  const most = 2 ** 53 - 16;
+  for (const [start, size] of [[0, 16], [16, 32], [0, most], [most - 16, 16]] as const) {
+    assertEquals(new RegionAllocator(start, size).freeBytes, size);
+  }
+  for (const [start, size] of [[-16, 16], [8, 16], [0.5, 16], [2 ** 53, 16]] as const) {
+    assertThrows(() => new RegionAllocator(start, size), RangeError, "the start must be");
+  }
+  for (const size of [0, -16, 8, 17, 0.5, NaN, 2 ** 53]) {
+    assertThrows(() => new RegionAllocator(0, size), RangeError, "the size must be");
+  }
+  assertThrows(() => new RegionAllocator(most, 16), RangeError, "the size must be");
+  const ram = new RegionAllocator(16, 64);
+  for (const size of [0, -1, 1.5, 2 ** 53]) {
+    assertThrows(() => ram.alloc(size), RangeError, "expected an integer of at least 1");
+  }
+  for (const align of [0, -16, 3, 24, 1.5, 2 ** 32 + 2 ** 33, Infinity]) {
+    assertThrows(() => ram.alloc(16, align), RangeError, "expected a power of two");
+  }
+  assertEquals([ram.alloc(1, 1), ram.alloc(16, 32), ram.alloc(32, 16)], [16, 32, 48]);
+  assertEquals(ram.freeBytes, 0);
+});
+
 Deno.test("region allocator: 32,000 holes cost no more looks than one", () => {
   const ram = new RegionAllocator(0, 1 << 26);
   const taken = Array.from({ length: 64_000 }, () => ram.alloc(64));

@@ -1,3 +1,5 @@
+import process from "node:process";
+
 /** Path of the launcher. */
 export const VIREO: string = new URL("../vireo", import.meta.url).pathname;
 
@@ -14,6 +16,12 @@ export interface Result {
   /** Standard output as bytes. */
   readonly raw: Uint8Array;
   readonly err: string;
+}
+
+const utf8 = new TextEncoder();
+
+function text(data: Uint8Array): string {
+  return new TextDecoder().decode(data);
 }
 
 /** Runs the launcher with arguments, for tests; a text is split at spaces. */
@@ -37,8 +45,129 @@ export async function vireo(
     await writer.write(bytes).then(() => writer.close()).catch(() => {});
   })();
   const [{ code, stdout, stderr }] = await Promise.all([child.output(), feed]);
-  const text = (data: Uint8Array): string => new TextDecoder().decode(data);
   return { code, out: text(stdout), raw: stdout, err: text(stderr) };
+}
+
+let called: Promise<unknown> = Promise.resolve();
+
+/**
+ * Carries out a command line in this process, which costs a few milliseconds where {@linkcode vireo} starts Deno
+ * again and has it load Vireo. What a process adds (signals, a terminal, the launcher, modules that stay
+ * loaded, an error that nobody catches) needs that one.
+ *
+ * One runs at a time: while it does, this process's standard input and output are its own.
+ */
+export function call(
+  args: string | readonly string[],
+  input?: Uint8Array | string,
+): Promise<Result> {
+  const result = called.then(() =>
+    callAlone(typeof args === "string" ? args.split(" ") : [...args], input)
+  );
+  called = result.catch(() => {});
+  return result;
+}
+
+async function callAlone(args: string[], input: Uint8Array | string = ""): Promise<Result> {
+  const { main } = await import("../firmware/main.ts");
+  const out = new Written();
+  const err = new Written();
+  const line = (values: readonly unknown[]): string =>
+    `${values.map((value) => typeof value === "string" ? value : Deno.inspect(value)).join(" ")}\n`;
+  using _ = replaced([
+    [Deno, "stdin", new Given(typeof input === "string" ? utf8.encode(input) : input)],
+    [Deno, "stdout", out],
+    [Deno, "stderr", err],
+    [console, "log", (...values: readonly unknown[]) => out.add(line(values))],
+    [console, "error", (...values: readonly unknown[]) => err.add(line(values))],
+    // The parser of command lines writes its mistakes here.
+    [process.stderr, "write", (text: string) => err.add(text)],
+  ]);
+  const code = await main(args);
+  const raw = out.bytes();
+  return { code, out: text(raw), raw, err: text(err.bytes()) };
+}
+
+/** Gives properties other values, until they are put back. */
+function replaced(
+  properties: readonly (readonly [holder: object, name: string, value: unknown])[],
+): Disposable {
+  const before = properties.map(([holder, name, value]) => {
+    const old = Object.getOwnPropertyDescriptor(holder, name);
+    Object.defineProperty(holder, name, { configurable: true, writable: true, value });
+    return [holder, name, old] as const;
+  });
+  return {
+    [Symbol.dispose]() {
+      for (const [holder, name, old] of before) {
+        if (old === undefined) Reflect.deleteProperty(holder, name);
+        else Object.defineProperty(holder, name, old);
+      }
+    },
+  };
+}
+
+/** Takes the place of standard output or standard error. */
+class Written {
+  readonly #chunks: Uint8Array<ArrayBuffer>[] = [];
+
+  writeSync(bytes: Uint8Array): number {
+    this.#chunks.push(Uint8Array.from(bytes));
+    return bytes.length;
+  }
+
+  write(bytes: Uint8Array): Promise<number> {
+    return Promise.resolve(this.writeSync(bytes));
+  }
+
+  add(text: string): boolean {
+    return this.writeSync(utf8.encode(text)) >= 0;
+  }
+
+  bytes(): Uint8Array {
+    const bytes = new Uint8Array(this.#chunks.reduce((sum, { length }) => sum + length, 0));
+    let at = 0;
+    for (const chunk of this.#chunks) {
+      bytes.set(chunk, at);
+      at += chunk.length;
+    }
+    return bytes;
+  }
+
+  isTerminal(): boolean {
+    return false;
+  }
+}
+
+/** Takes the place of standard input. */
+class Given {
+  #left: Uint8Array;
+
+  constructor(bytes: Uint8Array) {
+    this.#left = bytes;
+  }
+
+  readSync(into: Uint8Array): number | null {
+    if (this.#left.length === 0) return null;
+    const part = this.#left.subarray(0, into.length);
+    into.set(part);
+    this.#left = this.#left.subarray(part.length);
+    return part.length;
+  }
+
+  read(into: Uint8Array): Promise<number | null> {
+    return Promise.resolve(this.readSync(into));
+  }
+
+  get readable(): ReadableStream<Uint8Array> {
+    const bytes = this.#left;
+    this.#left = bytes.subarray(bytes.length);
+    return new Blob([bytes.slice()]).stream();
+  }
+
+  isTerminal(): boolean {
+    return false;
+  }
 }
 
 /** A running command line; its output may be waited for. */

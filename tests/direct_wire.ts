@@ -332,8 +332,9 @@ export class DirectWire<T extends DriverInstance> implements AsyncDisposable {
       readU8: () => readInteger(1),
       readU16: () => readInteger(2),
       readU32: () => readInteger(4),
-      write: (bytes) => {
-        const part = bytes.subarray(0, output.length - written);
+      write: (bytes, offset = 0, length = bytes.length - offset) => {
+        const end = offset + Math.min(length, output.length - written);
+        const part = bytes.subarray(offset, end);
         output.set(part, written);
         written += part.length;
         return part.length;

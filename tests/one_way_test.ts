@@ -21,7 +21,7 @@ const EXCEPTIONS: readonly (readonly [path: string, kind: Kind, count: number, w
   ["hal/qtest/qmp.ts", "listener", 1, BELOW],
   ["hal/qtest/qmp.ts", "timeout", 1, BELOW],
   ["hal/unix/event.ts", "listener", 1, BELOW],
-  ["hal/vhost_user/front_end.ts", "timeout", 1, BELOW],
+  ["hal/vhost_user/back_end_link.ts", "timeout", 1, BELOW],
   ["drivers/record/replay.ts", "listener", 1, OTHER_SIDE],
   ["emu/interrupt.ts", "listener", 1, OTHER_SIDE],
   ["emu/worker/machine.ts", "listener", 2, OTHER_SIDE],

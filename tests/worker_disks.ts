@@ -1,11 +1,11 @@
-import { BlkDevice, type MachineDevice, MemoryDisk } from "@vireo/emu";
+import { BlkDevice, type BlkOrder, type MachineDevice, MemoryDisk } from "@vireo/emu";
 
 /** Message to the worker of the integrity test. */
 export interface WorkerDisk {
   readonly bytes: number;
   readonly queues: number;
   readonly version: 1 | 2;
-  readonly order: "in-order" | "random" | "deferred";
+  readonly order: BlkOrder;
 }
 
 /** Makes the disk of the integrity test in a worker. */

@@ -212,9 +212,9 @@ Some costs are the same on every machine, so tests hold them to a bound:
 - messages to QEMU that probing a board takes: \`tests/qtest/messages_test.ts\`;
 - modules that a command reads: \`tests/cli/help_modules_test.ts\`.
 
-A receiver owns its frame, and a caller's \`await\` allocates too: of the 1.3 KB of a frame by promise these are 0.5. Of
-the 6.3 KB of a console echo about 3 are Web Streams of the host's end; of the 8.3 KB of a read of 9p about 2 are the
-emulated server's.
+A receiver owns its frame, and a caller's \`await\` allocates too: of the 0.85 KB of a frame by promise these are 0.5.
+A promise that is not settled yet is 0.2 of the 0.4 KB of a read of a disk, the emulated disk's view 0.1. Of the 7.2 KB
+of a read of 9p about 2 are the emulated server's.
 
 ## The peers
 - \`virtio-drivers\` and \`virtio-queue\`: the crates of \`bench/peers/rust/Cargo.toml\`, in one program.

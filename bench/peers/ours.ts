@@ -10,7 +10,7 @@ import {
   ConsoleDevice,
   EmulatedMachine,
   Hub,
-  loopbackPort,
+  loopbackBytes,
   MemoryDisk,
   MemoryTree,
   NetDevice,
@@ -171,7 +171,7 @@ async function callbacks(batch: number): Promise<Work> {
 async function echo(): Promise<Work> {
   const [console] = await drive<Console>(
     consoleDriver,
-    new ConsoleDevice({ ports: [{ backend: loopbackPort() }] }),
+    new ConsoleDevice({ ports: [{ backend: loopbackBytes() }] }),
   );
   const port = await console!.port();
   port.open();

@@ -174,7 +174,7 @@ export const WORKS: readonly WorkPlan[] = [
     title: "console, echo of 64 bytes",
     peers: [],
     goals: [],
-    meaning: "Written, echoed by the host's end, and read; no peer",
+    meaning: "Written, echoed by the host's end without Web Streams, and read; no peer",
   },
   {
     name: "p9-read",

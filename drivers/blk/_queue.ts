@@ -1,4 +1,10 @@
-import { BLK_SECTOR_SIZE, BlkStatus, type VireoErrorDetails } from "@vireo/hal";
+import {
+  BLK_APPEND_SECTOR_SIZE,
+  BLK_SECTOR_SIZE,
+  BlkRequestType,
+  BlkStatus,
+  type VireoErrorDetails,
+} from "@vireo/hal";
 import { lookAgain } from "../virtqueue/last_look.ts";
 import type { Virtqueue } from "../virtqueue/virtqueue.ts";
 import { Limits } from "../wait/limit.ts";
@@ -11,6 +17,8 @@ import { isInput, type Slots } from "./_slots.ts";
 /** Tokens of batches have the batch's number, from 1, above this bit. */
 const BATCH_SHIFT = 16;
 const EMPTY = new Uint8Array(0);
+/** Runs what follows it at the end of the turn, as `queueMicrotask` does, which allocates more. */
+const TURN = Promise.resolve();
 
 /**
  * One request queue: hands requests to the device as slots and ring room allow, in order, and
@@ -56,14 +64,18 @@ export class BlkQueue {
     aborted: (request, reason) => this.#giveUp(request, reason),
     late: (request) => this.#late(request),
   });
-  /** The request whose promise is being made; saves a closure a request. */
-  #fresh!: BlkRequest;
 
   /** Makes a queue that is stopped: {@linkcode BlkQueue.start} gives it its ring. */
-  constructor(index: number, slots: Slots, device: string, checkLength: boolean) {
+  constructor(
+    index: number,
+    slots: Slots,
+    device: string,
+    checkLength: boolean,
+    zoned = false,
+  ) {
     this.index = index;
     this.#slots = slots;
-    this.#where = { device, queue: index };
+    this.#where = { device, queue: index, zoned };
     this.#checkLength = checkLength;
     this.#taken = new Uint8Array(slots.count);
     this.#spans = new Uint16Array(slots.count).fill(1);
@@ -139,11 +151,12 @@ export class BlkQueue {
     } catch (error) {
       return Promise.reject(error);
     }
-    const request = this.#fresh = this.#pool.pop() ?? new BlkRequest();
+    const request = this.#pool.pop() ?? new BlkRequest();
     request.type = type;
     request.sector = sector;
     request.bytes = bytes;
-    const promise = new Promise<Uint8Array>(this.#executor);
+    // Written here and without `reject`: V8 then makes neither that function nor this one.
+    const promise = new Promise<Uint8Array>((resolve) => request.resolve = resolve);
     request.pending = true;
     if (signal !== undefined || time !== Infinity) {
       request.limit ??= this.#limits.make(request);
@@ -243,14 +256,6 @@ export class BlkQueue {
     this.#slots[Symbol.dispose]();
   }
 
-  readonly #executor = (
-    resolve: (value: Uint8Array) => void,
-    reject: (reason: unknown) => void,
-  ): void => {
-    this.#fresh.resolve = resolve;
-    this.#fresh.reject = reject;
-  };
-
   /** One kick for all requests of a turn; a device that answers at once is heard at once. */
   readonly #flush = (): void => {
     this.#kickScheduled = false;
@@ -271,7 +276,7 @@ export class BlkQueue {
   #scheduleKick(): void {
     if (this.#kickScheduled) return;
     this.#kickScheduled = true;
-    queueMicrotask(this.#flush);
+    void TURN.then(this.#flush);
   }
 
   /** The time of a request is over: looks once more, and ends it either way. */
@@ -371,10 +376,23 @@ export class BlkQueue {
       } else if (input && request.error === undefined) {
         request.bytes.set(slots.view(slot), offset);
         slots.copied(length);
+      } else if (request.type === BlkRequestType.ZONE_APPEND) {
+        this.#completeAppend(request, slot);
       }
       if (request.inFlight === 0 && request.allIssued) this.#settle(request);
     }
     this.#release(slot);
+  }
+
+  /** An append is answered with where the device put the data. */
+  #completeAppend(request: BlkRequest, slot: number): void {
+    const length = BLK_APPEND_SECTOR_SIZE + 1;
+    const seen = this.#queue!.usedLength;
+    if (seen < length) {
+      this.#fail(request, lengthError(this.#where, request.type, request.sector, seen, length));
+    } else {
+      request.bytes = this.#slots.appended(slot);
+    }
   }
 
   /** Notes the failure of a part: the rest is not begun, what is in flight is waited for. */
@@ -405,16 +423,15 @@ export class BlkQueue {
       }
     }
     this.#unlink(request);
-    const { reject } = request;
+    const { resolve } = request;
     this.#recycle(request);
-    reject(error);
+    resolve(Promise.reject(error));
   }
 
   #settle(request: BlkRequest): void {
-    const { error, resolve, reject, bytes } = request;
+    const { error, resolve, bytes } = request;
     this.#recycle(request);
-    if (error === undefined) resolve(bytes);
-    else reject(error);
+    resolve(error === undefined ? bytes : Promise.reject(error));
   }
 
   #recycle(request: BlkRequest): void {

@@ -1,4 +1,5 @@
 import {
+  BLK_APPEND_SECTOR_SIZE,
   BLK_REQ,
   BlkRequestType,
   type Dma,
@@ -9,9 +10,10 @@ import {
 } from "@vireo/hal";
 import { SgList } from "../virtqueue/virtqueue.ts";
 
-/** Bytes of a slot's header cell: the header, then the status byte, padded. */
+/** Bytes of a slot's header cell: the header, then what the device writes besides data, padded. */
 const CELL = 32;
-const STATUS = BLK_REQ.SIZE;
+/** Where the device writes: the status, which an append has behind its sector. */
+const TAIL = BLK_REQ.SIZE;
 /** Bytes of data buffers that a disk has before it needs more: most are idle, or answer one request at a time. */
 const FIRST_BYTES = 64 << 10;
 const NO_BYTES = new Uint8Array(0);
@@ -140,7 +142,8 @@ export class Slots implements Disposable {
   give(slot: number): SgList {
     const cell = slot * CELL;
     const length = this.lengths[slot]!;
-    this.#view.setUint8(cell + STATUS, STATUS_UNWRITTEN);
+    const last = tailLength(this.#types[slot]!) - 1;
+    this.#view.setUint8(cell + TAIL + last, STATUS_UNWRITTEN);
     this.given[slot] = 1;
     if (this.#before !== undefined) this.#leaveOld(slot);
     const chain = this.#chain.clear();
@@ -157,7 +160,7 @@ export class Slots implements Disposable {
       }
     }
     // Both ways, so that a device that writes no status leaves ours to be seen.
-    chain.addWritable(this.#control.share(cell + STATUS, 1, "both"), 1);
+    chain.addWritable(this.#control.share(cell + TAIL, last + 1, "both"), last + 1);
     return chain;
   }
 
@@ -188,8 +191,15 @@ export class Slots implements Disposable {
       const region = old ? this.#before! : this.#region;
       region.unshare(slot * this.bytes, length, dataDirection(this.#types[slot]!));
     }
-    this.#control.unshare(cell + STATUS, 1, "both");
-    return this.#view.getUint8(cell + STATUS);
+    const last = tailLength(this.#types[slot]!) - 1;
+    this.#control.unshare(cell + TAIL, last + 1, "both");
+    return this.#view.getUint8(cell + TAIL + last);
+  }
+
+  /** Copies what the device wrote before the status of an append that was taken back: a sector of 64 bits. */
+  appended(slot: number): Uint8Array {
+    const at = slot * CELL + TAIL;
+    return this.#control.bytes.slice(at, at + BLK_APPEND_SECTOR_SIZE);
   }
 
   /** Data of a slot was copied to its caller, or from it. */
@@ -219,10 +229,15 @@ export class Slots implements Disposable {
   }
 }
 
+/** Bytes of what the device writes besides data. */
+function tailLength(type: number): number {
+  return type === BlkRequestType.ZONE_APPEND ? BLK_APPEND_SECTOR_SIZE + 1 : 1;
+}
+
 /** The side that writes the data of a request. */
 function dataDirection(type: number): DmaDirection {
   return type === BlkRequestType.IN || type === BlkRequestType.GET_ID ||
-      type === BlkRequestType.GET_LIFETIME
+      type === BlkRequestType.GET_LIFETIME || type === BlkRequestType.ZONE_REPORT
     ? "from-device"
     : "to-device";
 }

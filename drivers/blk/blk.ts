@@ -23,6 +23,7 @@ import {
 } from "./config.ts";
 import { BlkQueue } from "./_queue.ts";
 import { Slots } from "./_slots.ts";
+import { BlkZones, type BlkZonesHost } from "./zones.ts";
 import {
   type BlkRange,
   type BlkRequestOptions,
@@ -67,6 +68,8 @@ export class Blk implements DriverInstance {
   readonly device: VirtioDevice;
   /** Called with the new capacity in sectors when the device changed it. */
   onCapacityChange: ((sectors: number) => void) | undefined;
+  /** The zones of a zoned disk; undefined if it has none, or keeps them to itself. */
+  readonly zones: BlkZones | undefined;
   readonly #config: BlkConfig;
   readonly #queues: readonly BlkQueue[];
   readonly #maxBytes: number;
@@ -101,10 +104,11 @@ export class Blk implements DriverInstance {
     }
     // A chain is never longer than the ring, indirect or not (virtio 1.4 §2.7.5.3.1).
     const segments = Math.min(config.segMax, ringSize - 2);
-    const wanted = Math.max(options.bytesPerRequest ?? 32768, config.blockSize);
+    const unit = Math.max(config.blockSize, config.zoned?.writeGranularity ?? 0);
+    const wanted = Math.max(options.bytesPerRequest ?? 32768, unit);
     const most = Math.min(wanted, config.sizeMax * segments);
     this.#maxBytes = most - most % config.blockSize;
-    if (this.#maxBytes === 0) {
+    if (this.#maxBytes < unit) {
       throw invalid(device, "size_max", config.sizeMax, "room for one block in seg_max buffers");
     }
     const depth = options.depth ?? Math.max(16, Math.min(64, Math.floor(128 / count)));
@@ -120,13 +124,15 @@ export class Blk implements DriverInstance {
     try {
       for (let i = 0; i < count; i++) {
         const slots = new Slots(device.dma, this.#depth, this.#maxBytes, segment, longest, true);
-        queues.push(new BlkQueue(i, slots, device.name, !device.transport.legacy));
+        const zoned = config.zoned !== undefined;
+        queues.push(new BlkQueue(i, slots, device.name, !device.transport.legacy, zoned));
       }
     } catch (error) {
       for (const queue of queues) queue.dispose();
       throw error;
     }
     this.#queues = queues;
+    this.zones = config.zoned && new BlkZones(this.#zonesHost(), config.zoned);
     queues.forEach((queue, i) => queue.start(rings[i]!));
   }
 
@@ -234,6 +240,7 @@ export class Blk implements DriverInstance {
       this.#check(sector, length / BLK_SECTOR_SIZE);
       const bytes = typeof into === "number" ? new Uint8Array(into) : into;
       if (length === 0) return Promise.resolve(bytes);
+      if (this.zones?.ordered) return this.zones.read(sector, bytes, options);
       return this.#submit(BlkRequestType.IN, sector, bytes, options);
     } catch (error) {
       return Promise.reject(error);
@@ -258,6 +265,7 @@ export class Blk implements DriverInstance {
       this.#writable();
       this.#check(sector, data.length / BLK_SECTOR_SIZE);
       if (data.length === 0) return Promise.resolve();
+      if (this.zones?.ordered) return this.zones.write(sector, data, options);
       const done: Promise<unknown> = this.#submit(BlkRequestType.OUT, sector, data, options);
       // What it resolves with is of no use to the caller; another promise would cost.
       return done as Promise<void>;
@@ -322,7 +330,11 @@ export class Blk implements DriverInstance {
   ): Promise<void> {
     this.#need(BlkFeature.SECURE_ERASE, "SECURE_ERASE");
     const limits = this.#config.secureErase!;
-    await this.#ranges(BlkRequestType.SECURE_ERASE, ranges, limits, false, options);
+    try {
+      await this.#ranges(BlkRequestType.SECURE_ERASE, ranges, limits, false, options);
+    } finally {
+      this.zones?.forget();
+    }
   }
 
   /**
@@ -464,6 +476,7 @@ export class Blk implements DriverInstance {
     });
     this.#frozen = false;
     for (const queue of this.#queues) queue.reclaim(lost);
+    this.zones?.forget();
     try {
       const rings = this.device.findQueues(this.#requests(this.#queues.length));
       // Before a request can go: a reset turned it back to what the device likes (virtio 1.4 §5.2.5).
@@ -527,6 +540,19 @@ export class Blk implements DriverInstance {
       ? this.#queues[0]!
       : this.#pick(options.queue);
     return queue.submit(type, sector, bytes, options);
+  }
+
+  #zonesHost(): BlkZonesHost {
+    const sectors = (): number => this.#sectors;
+    return {
+      device: this.device,
+      maxRequestBytes: this.#maxBytes,
+      get sectors() {
+        return sectors();
+      },
+      submit: (type, sector, bytes, options) => this.#submit(type, sector, bytes, options),
+      checkWritable: () => this.#writable(),
+    };
   }
 
   #check(sector: number, sectors: number): void {

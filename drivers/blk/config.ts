@@ -7,6 +7,7 @@ import {
   VireoError,
 } from "@vireo/hal";
 import type { VirtioDevice } from "../device.ts";
+import { type BlkZoned, readZoned } from "./zoned.ts";
 
 /** The disk's made-up geometry (virtio 1.4 §5.2.4, GEOMETRY). */
 export interface BlkGeometry {
@@ -57,6 +58,8 @@ export interface BlkConfig {
   readonly discard: BlkRangeLimits | undefined;
   readonly writeZeroes: BlkRangeLimits | undefined;
   readonly secureErase: BlkRangeLimits | undefined;
+  /** Undefined if the disk has no zones, or keeps them to itself. */
+  readonly zoned: BlkZoned | undefined;
   /** Whether write zeroes with `unmap` may deallocate. */
   readonly mayUnmap: boolean;
 }
@@ -146,6 +149,7 @@ export function readBlkConfig(device: VirtioDevice): BlkConfig {
         alignment: positive("secure_erase_sector_alignment", u32("secure_erase_sector_alignment")),
       }
       : undefined,
+    zoned: device.has(F.ZONED) ? readZoned(device) : undefined,
   };
 }
 

@@ -678,5 +678,5 @@ Deno.test("a batch waits for a device that answers later", async () => {
 
 Deno.test("blkDriver matches block devices and knows the features of §5.2.3", () => {
   assertEquals(blkDriver.ids, [{ device: 2, vendor: 0xffffffff }]);
-  assertEquals([...blkDriver.features], [1, 2, 4, 5, 6, 9, 10, 11, 12, 13, 14, 15, 16]);
+  assertEquals([...blkDriver.features], [1, 2, 4, 5, 6, 9, 10, 11, 12, 13, 14, 15, 16, 17]);
 });

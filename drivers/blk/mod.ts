@@ -27,4 +27,6 @@ export { BlkBatch, type BlkBatchDisk } from "./batch.ts";
 export type { BlkGeometry, BlkRangeLimits, BlkTopology } from "./config.ts";
 export { Blk, blkDriver, createBlkDriver } from "./driver.ts";
 export type { BlkRange, BlkRequestOptions } from "./requests.ts";
+export type { BlkZoned } from "./zoned.ts";
+export { type BlkZone, BlkZones, type BlkZonesHost } from "./zones.ts";
 export type { BlkDriverOptions, BlkLifetime, BlkLimits } from "./types.ts";

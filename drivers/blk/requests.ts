@@ -43,8 +43,7 @@ export class BlkRequest {
   inFlight = 0;
   /** The first failure of a part. */
   error: Error | undefined = undefined;
-  resolve: (value: Uint8Array) => void = ignore;
-  reject: (reason: unknown) => void = ignore;
+  resolve: (value: Uint8Array | Promise<never>) => void = ignore;
   /** Its deadline and signal; made when the first request of this object has one. */
   limit: Limit<BlkRequest> | undefined = undefined;
   /** Whether it was not settled yet. */
@@ -62,6 +61,8 @@ function ignore(): void {}
 export interface BlkErrorContext {
   readonly device: string;
   readonly queue: number;
+  /** Whether it is a zoned disk, which has statuses of its own. */
+  readonly zoned: boolean;
 }
 
 /**
@@ -83,9 +84,17 @@ export function statusError(
   if (status === BlkStatus.UNSUPP) {
     return new VireoError("UNSUPPORTED", `Device does not support ${what}`, details);
   }
+  const name = Object.entries(BlkStatus).find(([, value]) => value === status)?.[0];
+  if (where.zoned && name !== undefined) {
+    return new VireoError("ZONE_REFUSED", `Zone does not take ${what}`, {
+      ...details,
+      seen: name,
+      expected: "OK",
+    });
+  }
   return new VireoError("BAD_STATUS", `Device left no known status for ${what}`, {
     ...details,
-    expected: "0, 1 or 2",
+    expected: where.zoned ? "0 to 6" : "0, 1 or 2",
   });
 }
 

@@ -17,7 +17,6 @@ import type {
   SharedMemoryRegion,
   Transport,
 } from "../transport/transport.ts";
-import { TracedRing } from "../trace/traced_ring.ts";
 import type { Tracer } from "../trace/tracer.ts";
 import { createRing, type Ring, type RingRequest } from "../virtqueue/create_ring.ts";
 import type { RingObserver } from "../virtqueue/observer.ts";
@@ -91,6 +90,8 @@ interface Slot {
   readonly request: QueueRequest;
   /** Whether the driver knows that the queue is broken. */
   told: boolean;
+  /** Whether the bus has reported why the queue is broken. */
+  reported: boolean;
   /** The notification data of a kick before DRIVER_OK, if there was one. */
   held: number | undefined;
 }
@@ -272,7 +273,7 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
       notify: (_, data) => this.#notify(slot, data),
     });
     ring.held = this.#suspended;
-    const slot: Slot = { ring, request, told: false, held: undefined };
+    const slot: Slot = { ring, request, told: false, reported: false, held: undefined };
     try {
       if (request.callback === undefined) ring.disableCallbacks();
       this.transport.enableQueue(index, ring.addresses);
@@ -288,17 +289,8 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
     const { tracer } = this.#host;
     if (request.reversed === true) return createRing(options);
     if (tracer === undefined) return this.#watched(createRing(options));
-    const notify: RingRequest["notify"] = (index, data) => {
-      traced?.notified();
-      options.notify(index, data);
-    };
-    const ring = this.#watched(createRing({ ...options, notify }));
-    const traced = new TracedRing(ring, {
-      tracer,
-      slot: this.transport.name,
-      find: (address, length) => tracer.bytesAt(this.dma, address, length),
-    });
-    return traced;
+    const place = { slot: this.transport.name, dma: this.dma };
+    return tracer.ring(place, options, (traced) => this.#watched(createRing(traced)));
   }
 
   #watched(ring: Ring): Ring {
@@ -513,7 +505,9 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
     let news = this.#slots.length === 0;
     for (const slot of this.#slots) {
       news ||= !slot.told;
-      slot.told = true;
+      slot.told = this.instance !== undefined;
+      // Whoever breaks the device reports it.
+      slot.reported = true;
       slot.ring.break(reason);
     }
     if (news) this.tell(reason);
@@ -539,6 +533,19 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
   /** Reports to the driver that the device failed. */
   tell(reason: Error): void {
     this.#guard(() => this.instance?.failed?.(reason));
+  }
+
+  /** Tells the driver of the queues that broke; a `probe` that still runs has nobody to tell, so it is told after. */
+  tellBroken(): void {
+    const { instance } = this;
+    if (instance === undefined) return;
+    for (const slot of this.#slots) {
+      const { broken } = slot.ring;
+      if (broken === undefined || slot.told) continue;
+      slot.told = true;
+      if (instance.failed !== undefined) this.tell(broken);
+      else if (!slot.reported) this.#host.report(this, broken);
+    }
   }
 
   sharedMemory(id: number): SharedMemoryRegion | undefined {
@@ -611,20 +618,19 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
         try {
           callback(ring);
         } catch (cause) {
-          ring.break(
-            new VireoError("QUEUE_BROKEN", "Queue callback threw", {
-              device: this.name,
-              queue: ring.index,
-              cause,
-            }),
-          );
+          const error = new VireoError("QUEUE_BROKEN", "Queue callback threw", {
+            device: this.name,
+            queue: ring.index,
+            cause,
+          });
+          ring.break(error);
+          slot.reported = true;
+          // A mistake in the driver's code, which its author must see whatever the driver does with it.
+          this.#host.report(this, error);
         }
         progress ||= ring.inFlight !== before || !ring.hasUsed();
       }
-      if (ring.broken !== undefined && !slot.told) {
-        slot.told = true;
-        this.tell(ring.broken);
-      }
+      if (ring.broken !== undefined && !slot.told) this.tellBroken();
     }
     return progress;
   }

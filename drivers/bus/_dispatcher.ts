@@ -71,6 +71,7 @@ async function run(
   const { interrupt } = source;
   let served = false;
   let progress = false;
+  let idle = 0;
   const wait = {
     signal,
     repeated: true,
@@ -80,9 +81,10 @@ async function run(
     serve: () => {
       served = true;
       progress = target.serve(source);
+      if (progress) idle = 0;
+      return progress;
     },
   };
-  let idle = 0;
   let idleSince = 0;
   try {
     while (!signal.aborted) {

@@ -109,6 +109,7 @@ export async function probe(
     ensureReady(device); // 12
     await device.instance.scan?.(); // 13
     device.gate.setCore(true); // 14
+    device.tellBroken();
   } catch (cause) {
     const error = probeError(device, driver, cause);
     await cleanUp(device, error);
@@ -182,14 +183,22 @@ export async function remove(device: BusDevice): Promise<Error[]> {
     // The device was unplugged, so it can no longer reach the queues.
     if (!present) return device.deleteQueues();
     const status = device.transport.readStatus();
-    if (status === 0 && device.queues.length === 0) return;
+    const queues = device.queues.length;
+    if (status === 0 && queues === 0) return;
     await device.reset();
     device.deleteQueues();
     if (errors.length > 0) return;
-    throw new VireoError("DEVICE_STATE", `${driver?.name} left the device running`, {
+    const [left, register, seen] = status === 0
+      ? [
+        `${driver?.name} left the queues of the device: remove() must call deleteQueues()`,
+        undefined,
+        queues,
+      ]
+      : [`${driver?.name} left the device running: remove() must reset it`, "Status", status];
+    throw new VireoError("DEVICE_STATE", left, {
       device: device.name,
-      register: "Status",
-      seen: status,
+      register,
+      seen,
       expected: 0,
     });
   });

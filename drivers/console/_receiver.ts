@@ -9,6 +9,9 @@ const PIECE = 1 << 16;
 /** Bytes of buffers that a port has before the device has filled them all at once. */
 const FIRST = 1 << 14;
 
+/** Where a buffer is. */
+const State = { OURS: 0, POSTED: 1, FULL: 2 } as const;
+
 /** The receive side of one port: a set of buffers, each posted, or full and unread. */
 export class Receiver implements Disposable {
   readonly #dma: Dma;
@@ -19,10 +22,13 @@ export class Receiver implements Disposable {
   readonly #size: number;
   /** How many buffers have memory. */
   #ready: number;
-  readonly #posted: Uint8Array;
+  /** By buffer: {@linkcode State}. */
+  readonly #states: Uint8Array;
   readonly #lengths: Uint32Array;
-  /** Full buffers in the order of arrival. */
-  readonly #full: number[] = [];
+  /** Full buffers in the order of arrival: a ring, as an array that becomes empty loses its memory each time. */
+  readonly #full: Uint16Array;
+  #oldest = 0;
+  #unread = 0;
   readonly #chain = new SgList(1);
   #queue: Virtqueue;
 
@@ -40,7 +46,8 @@ export class Receiver implements Disposable {
     this.#size = size;
     this.#each = Math.max(1, Math.floor(PIECE / size));
     this.#first = Math.min(most, lazy ? Math.max(1, Math.floor(FIRST / size)) : this.#each);
-    this.#posted = new Uint8Array(most);
+    this.#states = new Uint8Array(most);
+    this.#full = new Uint16Array(most);
     this.#lengths = new Uint32Array(most);
     this.#ready = 0;
     this.#allocate(lazy ? this.#first : most);
@@ -64,12 +71,17 @@ export class Receiver implements Disposable {
 
   /** How many buffers there are. */
   get count(): number {
-    return this.#posted.length;
+    return this.#states.length;
   }
 
   /** Whether something unread is there. */
   get hasData(): boolean {
-    return this.#full.length > 0;
+    return this.#unread > 0;
+  }
+
+  /** Whether the device filled a buffer that was not collected yet. */
+  get hasUsed(): boolean {
+    return this.#queue.hasUsed();
   }
 
   /** How a reader looks for bytes before it gives up. @param drain What the queue's callback does. */
@@ -81,7 +93,7 @@ export class Receiver implements Disposable {
   fill(): void {
     if (this.#queue.broken !== undefined) return;
     for (let i = 0; i < this.#ready; i++) {
-      if (this.#posted[i] === 0 && !this.#full.includes(i)) this.#post(i);
+      if (this.#states[i] === State.OURS) this.#post(i);
     }
     this.#queue.kick();
   }
@@ -93,22 +105,23 @@ export class Receiver implements Disposable {
     do {
       for (let i = queue.pop(); i >= 0; i = queue.pop()) {
         this.#unshare(i);
-        this.#posted[i] = 0;
         // The device's word for the length is only a claim.
         this.#lengths[i] = Math.min(queue.usedLength, this.#size);
-        if (this.#lengths[i] === 0) empty = true;
-        else this.#full.push(i);
+        if (this.#lengths[i] === 0) {
+          this.#states[i] = State.OURS;
+          empty = true;
+        } else this.#append(i);
       }
     } while (!queue.enableCallbacks() && queue.broken === undefined);
-    const full = this.#full.length >= this.#ready && this.#grow();
+    const full = this.#unread >= this.#ready && this.#grow();
     if (empty || full) this.fill();
   }
 
   /** Has more memory for a device that has filled all buffers; without room it goes on with those. */
   #grow(): boolean {
-    if (this.#ready === this.#posted.length) return false;
+    if (this.#ready === this.#states.length) return false;
     try {
-      this.#allocate(this.#posted.length);
+      this.#allocate(this.#states.length);
     } catch {
       return false;
     }
@@ -117,8 +130,8 @@ export class Receiver implements Disposable {
 
   /** Copies the oldest unread buffer and posts it again; undefined if there is none. */
   take(): Uint8Array | undefined {
-    const i = this.#full.shift();
-    if (i === undefined) return undefined;
+    if (this.#unread === 0) return undefined;
+    const i = this.#shift();
     const start = this.#start(i);
     const piece = this.#piece(i);
     const bytes = piece.bytes.slice(start, start + this.#lengths[i]!);
@@ -140,7 +153,7 @@ export class Receiver implements Disposable {
   /** Throws away what is unread, without touching the queue. */
   forget(): number {
     let bytes = 0;
-    for (const i of this.#full.splice(0)) bytes += this.#lengths[i]!;
+    while (this.#unread > 0) bytes += this.#lengths[this.#shift()]!;
     return bytes;
   }
 
@@ -157,15 +170,29 @@ export class Receiver implements Disposable {
   }
 
   #takeBack(): void {
-    for (let i = 0; i < this.#posted.length; i++) {
-      if (this.#posted[i] === 1) this.#unshare(i);
+    for (let i = 0; i < this.#states.length; i++) {
+      if (this.#states[i] !== State.POSTED) continue;
+      this.#unshare(i);
+      this.#states[i] = State.OURS;
     }
-    this.#posted.fill(0);
+  }
+
+  #append(i: number): void {
+    this.#states[i] = State.FULL;
+    this.#full[(this.#oldest + this.#unread++) % this.#full.length] = i;
+  }
+
+  #shift(): number {
+    const i = this.#full[this.#oldest]!;
+    this.#oldest = (this.#oldest + 1) % this.#full.length;
+    this.#unread--;
+    this.#states[i] = State.OURS;
+    return i;
   }
 
   #post(i: number): void {
     const address = this.#piece(i).share(this.#start(i), this.#size, "from-device");
-    this.#posted[i] = 1;
+    this.#states[i] = State.POSTED;
     this.#queue.add(this.#chain.clear().addWritable(address, this.#size), i);
   }
 

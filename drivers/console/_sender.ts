@@ -2,15 +2,18 @@ import type { Dma, DmaRegion } from "@vireo/hal";
 import { SgList, type Virtqueue } from "../virtqueue/virtqueue.ts";
 import { queueLook } from "../virtqueue/last_look.ts";
 import { Condition } from "../wait/condition.ts";
-import { type WaitOptions, within } from "../wait/options.ts";
+import { timeOf, type WaitOptions, within } from "../wait/options.ts";
 
 /** One write: how many of its buffers the device still has. */
-interface Ticket {
-  left: number;
+class Ticket {
+  left = 0;
   failure: Error | undefined;
   /** Of the opener of the port, if it has one. */
-  readonly closed: AbortSignal | undefined;
+  closed: AbortSignal | undefined;
 }
+
+/** Of every write that is over at once. */
+const DONE: Promise<void> = Promise.resolve();
 
 /** The transmit side of one port: bytes are copied into a fixed set of buffers, in order. */
 export class Sender implements Disposable {
@@ -25,6 +28,8 @@ export class Sender implements Disposable {
   readonly #gate = new Condition(queueLook(() => [this.#queue], () => this.collect(), true));
   #queue: Virtqueue;
   #writing = false;
+  /** The ticket of a write that was over at once, for the next one. */
+  #spare: Ticket | undefined;
   #blocked: (() => boolean) | undefined;
 
   /**
@@ -69,13 +74,49 @@ export class Sender implements Disposable {
    * @throws {VireoError} `TIMEOUT`; the signal's reason; `OUT_OF_MEMORY` at the first write; or why the port
    * failed. A part may be sent.
    */
-  async send(
+  send(
     bytes: Uint8Array,
     options: WaitOptions,
     complete: boolean,
     closed?: AbortSignal,
   ): Promise<void> {
-    const ticket: Ticket = { left: 0, failure: undefined, closed };
+    const ticket = this.#spare ?? new Ticket();
+    this.#spare = undefined;
+    ticket.closed = closed;
+    if (this.#writing || this.#free.length * this.#size < bytes.length) {
+      return this.#sendInParts(bytes, options, complete, ticket);
+    }
+    // Most writes have room at once, and many devices take them while they are notified: no promise then.
+    try {
+      timeOf(options);
+      options.signal?.throwIfAborted();
+      closed?.throwIfAborted();
+      if (this.#blocked?.()) return this.#sendInParts(bytes, options, complete, ticket);
+      for (let at = 0; at < bytes.length; at += this.#size) {
+        this.#add(this.#free.pop()!, this.#part(bytes, at), ticket);
+      }
+      this.#queue.disableCallbacks();
+      try {
+        this.#queue.kick();
+      } finally {
+        this.collect();
+      }
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    if (ticket.left > 0) return complete ? this.#taken(ticket, options) : DONE;
+    ticket.closed = undefined;
+    this.#spare = ticket;
+    return DONE;
+  }
+
+  /** Sends bytes that wait for earlier ones, for room or for the host. */
+  async #sendInParts(
+    bytes: Uint8Array,
+    options: WaitOptions,
+    complete: boolean,
+    ticket: Ticket,
+  ): Promise<void> {
     const call = within(options);
     call.signal?.throwIfAborted();
     if (this.#lock(ticket) === undefined) {
@@ -89,15 +130,23 @@ export class Sender implements Disposable {
           const what = this.#blocked?.() ? "the host to open the port" : "room to send";
           slot = await this.#gate.until(what, () => this.#slot(ticket), call);
         }
-        const whole = at === 0 && bytes.length <= this.#size;
-        this.#add(slot, whole ? bytes : bytes.subarray(at, at + this.#size), ticket);
+        this.#add(slot, this.#part(bytes, at), ticket);
       }
       this.#queue.kick();
     } finally {
       this.#writing = false;
       this.#gate.notify();
     }
-    if (complete) await this.#gate.until("the device to take it", () => done(ticket), call);
+    if (complete) await this.#taken(ticket, call);
+  }
+
+  async #taken(ticket: Ticket, options: WaitOptions): Promise<void> {
+    await this.#gate.until("the device to take it", () => done(ticket), options);
+  }
+
+  /** The bytes of one buffer. */
+  #part(bytes: Uint8Array, at: number): Uint8Array {
+    return bytes.length <= this.#size ? bytes : bytes.subarray(at, at + this.#size);
   }
 
   /** Waits until the device took everything. */

@@ -4,6 +4,8 @@ import type { WaitOptions } from "../wait/options.ts";
 import type { Receiver } from "./_receiver.ts";
 import type { Sender } from "./_sender.ts";
 
+const NO_OPTIONS: WaitOptions = {};
+
 /** Size of a text console in characters. */
 export interface ConsoleSize {
   /** Columns of characters. */
@@ -159,16 +161,27 @@ export class Port implements Disposable {
    * @returns At least one byte, or null after the host closed its side or this one was closed.
    * @throws {VireoError} `PORT_CLOSED` If the port is not open or was removed; `TIMEOUT`; the signal's reason.
    */
-  async read(options: WaitOptions = {}): Promise<Uint8Array | null> {
-    const opener = this.#mustBeOpen();
-    const result = await this.#gate.until("bytes from the host", () => {
-      if (this.#opener !== opener) return { bytes: null };
-      const bytes = this.#link.receiver.take();
-      if (bytes !== undefined) return { bytes };
+  read(options: WaitOptions = NO_OPTIONS): Promise<Uint8Array | null> {
+    const { receiver } = this.#link;
+    let opener: AbortController;
+    try {
+      opener = this.#mustBeOpen();
+      // A device that answered at once is heard at once, before its interrupt.
+      if (!receiver.hasData && receiver.hasUsed) this.received();
+      if (options.signal?.aborted !== true) {
+        const bytes = receiver.take();
+        if (bytes !== undefined) return Promise.resolve(bytes);
+      }
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return this.#gate.until<Uint8Array | null>("bytes from the host", () => {
+      if (this.#opener !== opener) return null;
+      const bytes = receiver.take();
+      if (bytes !== undefined) return bytes;
       if (this.#failure !== undefined) throw this.#failure;
-      return this.#ended ? { bytes: null } : undefined;
+      return this.#ended ? null : undefined;
     }, options);
-    return result.bytes;
   }
 
   /**
@@ -177,8 +190,8 @@ export class Port implements Disposable {
    * @throws {VireoError} `PORT_CLOSED`, `TIMEOUT`, or why the device failed; the signal's reason. A part
    * of the bytes may have been sent then, and the device may still take what it has.
    */
-  async write(bytes: Uint8Array, options: WaitOptions = {}): Promise<void> {
-    await this.#send(bytes, options, true);
+  write(bytes: Uint8Array, options: WaitOptions = NO_OPTIONS): Promise<void> {
+    return this.#send(bytes, options, true);
   }
 
   /** Writes text as UTF-8, as {@linkcode Port.write} does. */
@@ -340,9 +353,13 @@ export class Port implements Disposable {
     });
   }
 
-  async #send(bytes: Uint8Array, options: WaitOptions, complete: boolean): Promise<void> {
-    const { signal } = this.#mustBeOpen();
-    await this.#link.sender.send(bytes, options, complete, signal);
+  #send(bytes: Uint8Array, options: WaitOptions, complete: boolean): Promise<void> {
+    try {
+      const { signal } = this.#mustBeOpen();
+      return this.#link.sender.send(bytes, options, complete, signal);
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   #makeReadable(): ReadableStream<Uint8Array> {

@@ -5,6 +5,7 @@ import {
   CRYPTO_OP_BODY,
   CRYPTO_OP_HEADER,
   CRYPTO_SESSION_BODY,
+  CRYPTO_SYM_CHAIN,
   CRYPTO_SYM_CIPHER,
   CRYPTO_SYM_OP_TYPE,
   CryptoService,
@@ -20,8 +21,10 @@ export interface SessionParameters {
   readonly words: readonly number[];
   /** The same in stateless mode, where they stand before the lengths. */
   readonly stateless: readonly number[];
-  /** The key; empty for hashes. */
+  /** The key; empty for hashes, and both keys of a chain. */
   readonly key: Uint8Array;
+  /** Whether a cipher is chained with a hash or MAC. */
+  readonly chained?: boolean;
 }
 
 /** A session's number on the device: 64 bits, in halves, as a number would lose some. */
@@ -44,11 +47,31 @@ export interface DataLengths {
   readonly dst: number;
   /** The tag. */
   readonly tag: number;
+  /** Of a chain: the parts of the input, and the digest. */
+  readonly chain?: ChainLengths | undefined;
+}
+
+/** A part of the input of a chain, in bytes. */
+export interface ChainPart {
+  /** Where it begins. */
+  readonly start: number;
+  /** How long it is. */
+  readonly length: number;
+}
+
+/** The parts of a chain's input, and the bytes of its digest. */
+export interface ChainLengths {
+  /** The part that is ciphered. */
+  readonly ciphered: ChainPart;
+  /** The part that is hashed. */
+  readonly hashed: ChainPart;
+  /** Bytes of the digest. */
+  readonly digest: number;
 }
 
 /** A request to create a session, before the key. */
 export function encodeCreate(
-  { service, algo, words }: SessionParameters,
+  { service, algo, words, chained }: SessionParameters,
   opcode: number,
   revision1: boolean,
 ): Uint8Array {
@@ -60,7 +83,7 @@ export function encodeCreate(
   words.forEach((word, i) => view.setUint32(CRYPTO_CTRL_HEADER.SIZE + i * 4, word, true));
   if (service === CryptoService.CIPHER) {
     const at = CRYPTO_CTRL_HEADER.SIZE + CRYPTO_SYM_OP_TYPE.SESSION;
-    view.setUint32(at, CRYPTO_SYM_CIPHER, true);
+    view.setUint32(at, chained ? CRYPTO_SYM_CHAIN : CRYPTO_SYM_CIPHER, true);
   }
   return bytes;
 }
@@ -107,7 +130,8 @@ export function encodeData(request: {
   words.forEach((word, i) => view.setUint32(CRYPTO_OP_HEADER.SIZE + i * 4, word, true));
   if (service === CryptoService.CIPHER) {
     const at = session === undefined ? CRYPTO_SYM_OP_TYPE.STATELESS : CRYPTO_SYM_OP_TYPE.DATA;
-    view.setUint32(CRYPTO_OP_HEADER.SIZE + at, CRYPTO_SYM_CIPHER, true);
+    const type = parameters.chained ? CRYPTO_SYM_CHAIN : CRYPTO_SYM_CIPHER;
+    view.setUint32(CRYPTO_OP_HEADER.SIZE + at, type, true);
   }
   return bytes;
 }
@@ -115,8 +139,13 @@ export function encodeData(request: {
 function lengthWords(
   service: CryptoService,
   stateless: boolean,
-  { iv, src, aad, dst, tag }: DataLengths,
+  { iv, src, aad, dst, tag, chain }: DataLengths,
 ): number[] {
+  if (chain !== undefined) {
+    const { ciphered, hashed, digest } = chain;
+    const parts = [ciphered.start, ciphered.length, hashed.start, hashed.length];
+    return [iv, src, dst, ...parts, aad, digest, 0];
+  }
   switch (service) {
     case CryptoService.CIPHER:
       return [iv, src, dst];

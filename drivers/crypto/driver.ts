@@ -1,15 +1,19 @@
 import {
   ANY_ID,
   CRYPTO_CONFIG,
+  CRYPTO_CURVE_SIZE,
   CRYPTO_DIGEST_SIZE,
   CRYPTO_HW_READY,
   CRYPTO_SESSION_INPUT,
   CRYPTO_SESSION_MODE,
   CryptoAkcipher,
+  CryptoChainOrder,
   CryptoControl,
+  type CryptoCurve,
   CryptoDirection,
   CryptoFeature,
   type CryptoHash,
+  CryptoHashMode,
   type CryptoKeyType,
   type CryptoMac,
   CryptoOperation,
@@ -28,7 +32,7 @@ import { NOT_WRITTEN } from "../virtqueue/exchange.ts";
 import type { RequestQueue } from "../virtqueue/request_queue.ts";
 import { type WaitOptions, within } from "../wait/mod.ts";
 import { encodeCreate, encodeData, encodeDestroy, type SessionParameters } from "./codec.ts";
-import { Aead, Akcipher, Cipher, Digest } from "./services.ts";
+import { Aead, Akcipher, Cipher, CipherChain, Digest, Ecdsa } from "./services.ts";
 import {
   type CryptoHost,
   type CryptoParts,
@@ -84,6 +88,32 @@ export interface RsaKey {
   readonly der: Uint8Array;
   /** Bytes of the modulus. */
   readonly size: number;
+}
+
+/** A key of ECDSA. */
+export interface EcdsaKey {
+  /** Public or private. */
+  readonly type: CryptoKeyType;
+  /** The curve. */
+  readonly curve: CryptoCurve;
+  /** A private key is an `ECPrivateKey` in DER (RFC 5915), a public one its point (SEC 1 §2.3.3), not compressed. */
+  readonly bytes: Uint8Array;
+}
+
+/** A cipher and a hash or MAC for {@linkcode Crypto.chain}. */
+export interface ChainAlgorithms {
+  /** The cipher: a value of `CryptoCipher`, and its key. */
+  readonly cipher: { readonly algo: number; readonly key: Uint8Array };
+  /** The MAC and its key; a chain has a MAC or a hash. */
+  readonly mac?: { readonly algo: CryptoMac; readonly key: Uint8Array };
+  /** The hash. */
+  readonly hash?: CryptoHash;
+  /** Says what comes first when it encrypts; decrypting has the other order. The cipher by default. */
+  readonly first?: "cipher" | "hash";
+  /** Bytes of the digest, from its first one; all by default. */
+  readonly digestSize?: number;
+  /** Bytes of additional data; none by default. */
+  readonly aadSize?: number;
 }
 
 /**
@@ -237,6 +267,76 @@ export class Crypto extends QueueDriver {
     return new Akcipher(this.#host, sessions, key.size, padding !== CryptoRsaPadding.RAW);
   }
 
+  /**
+   * Makes a chain of a cipher and a hash or MAC, which the device does in one request.
+   *
+   * @throws {RangeError} If there is no hash or MAC or both, or a digest has no such size.
+   * @throws {VireoError} As {@linkcode Crypto.cipher}.
+   */
+  async chain(algorithms: ChainAlgorithms, options: SessionOptions = {}): Promise<CipherChain> {
+    const { cipher, mac, hash, first = "cipher", aadSize = 0 } = algorithms;
+    const algo = mac?.algo ?? hash;
+    if (algo === undefined || mac !== undefined && hash !== undefined) {
+      throw new RangeError("Cannot make the chain: expected either a hash or a MAC");
+    }
+    this.#need(CryptoService.CIPHER, this.#offer.ciphers, cipher.algo);
+    if (mac === undefined) this.#need(CryptoService.HASH, this.#offer.hashes, algo);
+    else this.#need(CryptoService.MAC, this.#offer.macs, algo);
+    const authKey = mac?.key ?? new Uint8Array(0);
+    this.#checkKey(cipher.key, this.#offer.maxCipherKey);
+    this.#checkKey(authKey, this.#offer.maxAuthKey);
+    const whole = CRYPTO_DIGEST_SIZE[algo]!;
+    const { digestSize = whole } = algorithms;
+    if (!Number.isInteger(digestSize) || digestSize < 1 || digestSize > whole) {
+      throw new RangeError(`Cannot make a digest of ${digestSize} bytes: expected 1 to ${whole}`);
+    }
+    const mode = mac === undefined ? CryptoHashMode.PLAIN : CryptoHashMode.AUTH;
+    const key = new Uint8Array([...cipher.key, ...authKey]);
+    const of = (op: CryptoDirection): SessionParameters => {
+      const cipherFirst = (op === CryptoDirection.ENCRYPT) === (first === "cipher");
+      const order = cipherFirst
+        ? CryptoChainOrder.CIPHER_THEN_HASH
+        : CryptoChainOrder.HASH_THEN_CIPHER;
+      const lengths = [cipher.key.length, authKey.length] as const;
+      return {
+        service: CryptoService.CIPHER,
+        algo: cipher.algo,
+        words: [
+          ...[order, mode, cipher.algo, lengths[0], op, 0],
+          ...[algo, digestSize, lengths[1], 0, aadSize, 0],
+        ],
+        stateless: [order, aadSize, cipher.algo, lengths[0], op, algo, lengths[1], mode],
+        key: key.slice(),
+        chained: true,
+      };
+    };
+    const both = [of(CryptoDirection.ENCRYPT), of(CryptoDirection.DECRYPT)];
+    key.fill(0);
+    const sessions = await this.#sessions(both, options);
+    return new CipherChain(this.#host, sessions, { digest: digestSize, aad: aadSize });
+  }
+
+  /**
+   * Makes ECDSA of a key.
+   *
+   * @throws {VireoError} As {@linkcode Crypto.cipher}.
+   */
+  async ecdsa(key: EcdsaKey, options: SessionOptions = {}): Promise<Ecdsa> {
+    this.#need(CryptoService.AKCIPHER, this.#offer.akciphers, CryptoAkcipher.ECDSA);
+    const words = [CryptoAkcipher.ECDSA, key.type, key.bytes.length, key.curve, 0];
+    const parameters = {
+      service: CryptoService.AKCIPHER,
+      algo: CryptoAkcipher.ECDSA,
+      words,
+      stateless: words,
+      key: key.bytes.slice(),
+    };
+    const sessions = await this.#sessions([parameters], options);
+    // Two numbers with a byte for their sign, and three headers.
+    const longest = 2 * (CRYPTO_CURVE_SIZE[key.curve] + 1) + 9;
+    return new Ecdsa(this.#host, sessions, longest);
+  }
+
   /** The device came to be ready, or ceased to be. */
   configChanged(): void {
     this.#offer = readOffer(this.device);
@@ -377,9 +477,10 @@ export class Crypto extends QueueDriver {
     options: WaitOptions,
   ): Promise<Uint8Array> {
     this.#checkReady();
-    const { iv, src, aad, dst } = parts;
+    const { iv, src, aad, dst, chain } = parts;
     const lengths = lengthsOf(parts);
-    const size = lengths.iv + lengths.src + lengths.aad + dst + 1;
+    const results = dst + (chain?.digest ?? 0);
+    const size = lengths.iv + lengths.src + lengths.aad + results + 1;
     if (size > this.#offer.maxSize) {
       throw this.error("OUT_OF_RANGE", `Request of ${size} bytes, at most ${this.#offer.maxSize}`);
     }
@@ -396,8 +497,11 @@ export class Crypto extends QueueDriver {
     const verify = parameters.service === CryptoService.AKCIPHER &&
       operation === CryptoOperation.VERIFY;
     const queue = this.#data[this.#next++ % this.#data.length]!;
-    const room = verify ? 0 : dst;
-    const out = [header, key, iv ?? none, src, aad ?? none];
+    const room = verify ? 0 : results;
+    // A chain without a session has its additional data first (virtio 1.4 §5.9.7.5).
+    const aadFirst = chain !== undefined && session === undefined;
+    const data = aadFirst ? [aad ?? none, src] : [src, aad ?? none];
+    const out = [header, key, iv ?? none, ...data];
     // The status follows the room for the result, not the result (virtio 1.4 §5.9.7.4 to §5.9.7.8). QEMU
     // and Linux count it behind the result's last byte: 31 for a result of 30 bytes in a room of 128.
     const wait = { ...within(options, DEADLINE), trailer: 1 };

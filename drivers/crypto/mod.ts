@@ -22,7 +22,13 @@
  *
  * @module
  */
-export { type DataLengths, type SessionNumber, type SessionParameters } from "./codec.ts";
+export {
+  type ChainLengths,
+  type ChainPart,
+  type DataLengths,
+  type SessionNumber,
+  type SessionParameters,
+} from "./codec.ts";
 export * from "./driver.ts";
 export * from "./services.ts";
 export {

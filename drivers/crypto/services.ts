@@ -1,5 +1,7 @@
 import { CryptoOperation } from "@vireo/hal";
 import type { WaitOptions } from "../wait/mod.ts";
+import { VireoError } from "@vireo/hal";
+import type { ChainPart } from "./codec.ts";
 import { type CryptoHost, CryptoSession, type HeldSession } from "./session.ts";
 
 const { ENCRYPT, DECRYPT, SIGN, VERIFY } = CryptoOperation;
@@ -81,6 +83,137 @@ export class Aead extends CryptoSession {
   ): Promise<Uint8Array> {
     const dst = Math.max(0, data.length - this.tagSize);
     return this.run(1, DECRYPT, { iv, src: data, aad, dst, tag: this.tagSize }, options);
+  }
+}
+
+/** A request to a {@linkcode CipherChain}. */
+export interface ChainOptions extends WaitOptions {
+  /** The part of the text that is ciphered; all of it by default. The other bytes stay as they are. */
+  readonly ciphered?: ChainPart;
+  /** The part of the text that is hashed; all of it by default. */
+  readonly hashed?: ChainPart;
+  /** Additional data, which are hashed before the text; as many bytes as the chain was made for. */
+  readonly aad?: Uint8Array;
+}
+
+/** A cipher and a hash or MAC, which the device does in one request (virtio 1.4 §5.9.7.5). */
+export class CipherChain extends CryptoSession {
+  /** Bytes of the digest. */
+  readonly digestSize: number;
+  readonly #aadSize: number;
+
+  /** Wraps sessions; the device does it. */
+  constructor(
+    host: CryptoHost,
+    sessions: readonly HeldSession[],
+    sizes: { readonly digest: number; readonly aad: number },
+  ) {
+    super(host, sessions);
+    this.digestSize = sizes.digest;
+    this.#aadSize = sizes.aad;
+  }
+
+  /**
+   * Encrypts, and hashes the text before or after that, as the chain was made.
+   *
+   * @returns The text, as long as the data, and the digest.
+   * @throws {RangeError} If a part is not one of the data, or there are more or fewer additional data.
+   * @throws {VireoError} `BAD_STATUS` If the device refuses; `OUT_OF_RANGE` If it is over `maxSize`.
+   */
+  async encrypt(
+    iv: Uint8Array,
+    data: Uint8Array,
+    options: ChainOptions = {},
+  ): Promise<{ readonly text: Uint8Array; readonly digest: Uint8Array }> {
+    const result = await this.#ask(0, iv, data, options);
+    return { text: result.subarray(0, data.length), digest: result.subarray(data.length) };
+  }
+
+  /**
+   * Checks the digest and decrypts.
+   *
+   * @param digest The digest that came with the text.
+   * @returns The data.
+   * @throws {VireoError} `BAD_STATUS` If the text has another digest; otherwise as {@linkcode CipherChain.encrypt}.
+   */
+  async decrypt(
+    iv: Uint8Array,
+    text: Uint8Array,
+    digest: Uint8Array,
+    options: ChainOptions = {},
+  ): Promise<Uint8Array> {
+    const result = await this.#ask(1, iv, text, options);
+    const found = result.subarray(text.length);
+    // All bytes are looked at, so that the time tells nothing of them.
+    let differs = found.length ^ digest.length;
+    for (let i = 0; i < found.length; i++) differs |= found[i]! ^ (digest[i] ?? 0);
+    if (differs !== 0) {
+      throw new VireoError("BAD_STATUS", "Cannot decrypt the text: it has another digest");
+    }
+    return result.subarray(0, text.length);
+  }
+
+  #ask(
+    index: 0 | 1,
+    iv: Uint8Array,
+    src: Uint8Array,
+    options: ChainOptions,
+  ): Promise<Uint8Array> {
+    const whole = { start: 0, length: src.length };
+    const { ciphered = whole, hashed = whole, aad = new Uint8Array(0), ...wait } = options;
+    for (const { start, length } of [ciphered, hashed]) {
+      const fits = Number.isInteger(start) && Number.isInteger(length) && start >= 0 &&
+        length >= 0 && start + length <= src.length;
+      if (!fits) {
+        throw new RangeError(
+          `Cannot use ${length} bytes from ${start} on: the text has ${src.length} bytes`,
+        );
+      }
+    }
+    if (aad.length !== this.#aadSize) {
+      throw new RangeError(
+        `Cannot hash ${aad.length} additional bytes: the chain was made for ${this.#aadSize}`,
+      );
+    }
+    const chain = { ciphered, hashed, digest: this.digestSize };
+    const operation = index === 0 ? ENCRYPT : DECRYPT;
+    return this.run(index, operation, { iv, src, aad, dst: src.length, chain }, wait);
+  }
+}
+
+/** ECDSA with a key: public or private. */
+export class Ecdsa extends CryptoSession {
+  readonly #size: number;
+
+  /** Wraps a session; the device does it. @param size Bytes of the longest signature. */
+  constructor(host: CryptoHost, sessions: readonly HeldSession[], size: number) {
+    super(host, sessions);
+    this.#size = size;
+  }
+
+  /**
+   * Signs a digest with a private key.
+   *
+   * @returns `Ecdsa-Sig-Value` in DER (RFC 3279 §2.2.3).
+   * @throws {VireoError} `BAD_STATUS` If the device refuses.
+   */
+  sign(digest: Uint8Array, options: WaitOptions = {}): Promise<Uint8Array> {
+    // The shortest one has two numbers of a byte.
+    return this.run(0, SIGN, { src: digest, dst: this.#size, least: 8 }, options);
+  }
+
+  /**
+   * Verifies a signature of a digest with a public key.
+   *
+   * @param signature `Ecdsa-Sig-Value` in DER.
+   * @throws {VireoError} `BAD_STATUS` If it is wrong (KEY_REJECTED), or the device refuses.
+   */
+  async verify(
+    signature: Uint8Array,
+    digest: Uint8Array,
+    options: WaitOptions = {},
+  ): Promise<void> {
+    await this.run(0, VERIFY, { src: signature, aad: digest, dst: digest.length }, options);
   }
 }
 

@@ -1,5 +1,5 @@
 import { type WaitOptions, within } from "../wait/mod.ts";
-import type { DataLengths, SessionNumber, SessionParameters } from "./codec.ts";
+import type { ChainLengths, DataLengths, SessionNumber, SessionParameters } from "./codec.ts";
 
 /** A session on the device. */
 export interface SessionId extends SessionNumber {
@@ -45,16 +45,19 @@ export interface CryptoParts {
   readonly least?: number;
   /** Bytes of the tag. */
   readonly tag?: number;
+  /** Of a chain: parts of the input, and bytes of the digest, which follows the result. */
+  readonly chain?: ChainLengths;
 }
 
 /** The lengths of a request's parts. */
-export function lengthsOf({ iv, src, aad, dst, tag }: CryptoParts): DataLengths {
+export function lengthsOf({ iv, src, aad, dst, tag, chain }: CryptoParts): DataLengths {
   return {
     iv: iv?.length ?? 0,
     src: src.length,
     aad: aad?.length ?? 0,
     dst,
     tag: tag ?? 0,
+    chain,
   };
 }
 

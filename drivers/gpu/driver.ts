@@ -17,6 +17,7 @@ import {
   GpuFeature,
   GpuFormat,
   GpuResponse,
+  isPowerOfTwo,
   VireoError,
 } from "@vireo/hal";
 import type { VirtioDevice } from "../device.ts";
@@ -66,6 +67,7 @@ export class Gpu extends QueueDriver {
   });
   #control!: RequestQueue;
   #cursor!: RequestQueue;
+  #alignment = 1;
   #lastResource = 0;
   #lastFence = 0;
 
@@ -78,6 +80,11 @@ export class Gpu extends QueueDriver {
   /** Displays that the device may have. */
   get maxDisplays(): number {
     return Math.min(this.device.config.read32(GPU_CONFIG.num_scanouts.offset), GPU_MAX_SCANOUTS);
+  }
+
+  /** Bytes that the memory of a blob is a multiple of; 1 without the feature BLOB_ALIGNMENT (virtio 1.4 §5.7.4). */
+  get blobAlignment(): number {
+    return this.#alignment;
   }
 
   /** Asks for the displays. @throws {VireoError} As {@linkcode Gpu.create}. */
@@ -142,7 +149,10 @@ export class Gpu extends QueueDriver {
     }
     const call = within(options, DEADLINE);
     const id = ++this.#lastResource;
-    const pieces = this.#allocate(width * height * 4);
+    const pixels = width * height * 4;
+    // drv.gpu.controlq.1: what follows the pixels is the device's as well, and means nothing.
+    const size = blob ? Math.ceil(pixels / this.#alignment) * this.#alignment : pixels;
+    const pieces = this.#allocate(size);
     const resource = new GpuResource(this, { id, width, height, format, blob }, pieces);
     this.#pictures.set(resource, false);
     const entries = new Uint8Array(16 * pieces.length);
@@ -153,7 +163,7 @@ export class Gpu extends QueueDriver {
     });
     try {
       if (blob) {
-        const words = [id, GPU_BLOB_GUEST, 0, pieces.length, 0, 0, width * height * 4, 0];
+        const words = [id, GPU_BLOB_GUEST, 0, pieces.length, 0, 0, size, 0];
         await this.#ask(GpuCommand.RESOURCE_CREATE_BLOB, words, [entries], 0, call);
       } else {
         await this.#ask(GpuCommand.RESOURCE_CREATE_2D, [id, format, width, height], [], 0, call);
@@ -298,7 +308,21 @@ export class Gpu extends QueueDriver {
   /** Opens the control and cursor queues; the host has no pictures then. */
   protected override setUp(): void {
     this.#forget();
+    this.#alignment = this.#readAlignment();
     [this.#control, this.#cursor] = this.openQueues({ name: "control" }, { name: "cursor" });
+  }
+
+  /** @throws {VireoError} `CONFIG_INVALID` If it is no power of two. */
+  #readAlignment(): number {
+    if (!this.device.has(GpuFeature.BLOB_ALIGNMENT)) return 1;
+    const alignment = this.device.config.read32(GPU_CONFIG.blob_alignment.offset);
+    if (isPowerOfTwo(alignment)) return alignment;
+    throw this.error("CONFIG_INVALID", "Cannot use the GPU's alignment of blobs", {
+      register: "blob_alignment",
+      seen: alignment,
+      base: 10,
+      expected: "a power of two from 1 to 2^31",
+    });
   }
 
   /** After a reset the host has no pictures; one that has an owner keeps its memory for it. */
@@ -429,7 +453,12 @@ const rectangleWords = ({ x, y, width, height }: GpuRectangle): number[] => [x, 
 export const gpuDriver: VirtioDriver<Gpu> = {
   name: "virtio_gpu",
   ids: [{ device: DeviceId.GPU, vendor: ANY_ID }],
-  features: FeatureSet.of(GpuFeature.EDID, GpuFeature.RESOURCE_UUID, GpuFeature.RESOURCE_BLOB),
+  features: FeatureSet.of(
+    GpuFeature.EDID,
+    GpuFeature.RESOURCE_UUID,
+    GpuFeature.RESOURCE_BLOB,
+    GpuFeature.BLOB_ALIGNMENT,
+  ),
   featureNames: GpuFeature,
   validate(device, features) {
     if (device.transport.legacy) {
@@ -437,7 +466,10 @@ export const gpuDriver: VirtioDriver<Gpu> = {
         device: device.name,
       });
     }
-    return features;
+    // BLOB_ALIGNMENT needs RESOURCE_BLOB (virtio 1.4 §5.7.3).
+    return features.has(GpuFeature.RESOURCE_BLOB)
+      ? features
+      : features.without(GpuFeature.BLOB_ALIGNMENT);
   },
   probe: (device) => new Gpu(device),
 };

@@ -1,4 +1,11 @@
-import { alignUp, type Dma, type DmaRegion, ETH_HDR_SIZE, VLAN_TAG_SIZE } from "@vireo/hal";
+import {
+  alignUp,
+  type Dma,
+  type DmaRegion,
+  ETH_HDR_SIZE,
+  type VireoError,
+  VLAN_TAG_SIZE,
+} from "@vireo/hal";
 import { unattended } from "../virtqueue/unattended.ts";
 import { SgList, type Virtqueue } from "../virtqueue/virtqueue.ts";
 import type { NetStats } from "./frame.ts";
@@ -6,6 +13,8 @@ import type { NetStats } from "./frame.ts";
 /** Largest slot in bytes; longer frames take several. */
 const MAX_SLOT = 4096;
 const NONE = -1;
+/** Runs what follows it at the end of the turn, as `queueMicrotask` does, which allocates more. */
+const TURN = Promise.resolve();
 
 /** How a {@linkcode TxQueue} is laid out. */
 export interface TxLayout {
@@ -47,7 +56,13 @@ export class TxQueue {
   readonly #chain: SgList;
   #kickDue = false;
   #closed: Error | undefined;
-  readonly #kickLater: () => void;
+  /** The kick at the end of the turn. */
+  readonly #kickLater = (): void => {
+    if (!this.#kickDue || this.#queue.broken !== undefined) return;
+    unattended(this.#queue.device ?? "", this.#kickNow, this.#unreachable);
+  };
+  readonly #kickNow = (): void => this.kick();
+  readonly #unreachable = (error: VireoError): void => this.#queue.break(error);
 
   /** Takes its memory from `dma`; the queue stays the caller's. */
   constructor(queue: Virtqueue, dma: Dma, layout: TxLayout, stats: NetStats) {
@@ -69,11 +84,6 @@ export class TxQueue {
     this.#shared = new Uint32Array(count);
     this.#dirty = new Uint8Array(count);
     this.#chain = new SgList(Math.ceil(layout.maxFrame / this.slotSize) + 2);
-    this.#kickLater = () => {
-      if (!this.#kickDue || this.#queue.broken !== undefined) return;
-      const { device = "" } = this.#queue;
-      unattended(device, () => this.kick(), (error) => this.#queue.break(error));
-    };
     queue.disableCallbacks();
   }
 
@@ -148,7 +158,7 @@ export class TxQueue {
   kickSoon(): void {
     if (this.#kickDue) return;
     this.#kickDue = true;
-    queueMicrotask(this.#kickLater);
+    void TURN.then(this.#kickLater);
   }
 
   /**

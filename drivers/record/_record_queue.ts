@@ -13,6 +13,7 @@ export class PlayedRecord {
   readonly node: string;
   /** Whether it was played. */
   done = false;
+  readonly #json: unknown;
 
   constructor(reader: RecordReader, node: string) {
     this.kind = reader.kind;
@@ -23,11 +24,12 @@ export class PlayedRecord {
     this.bytes = reader.bytes;
     this.elements = reader.elements;
     this.node = node;
+    this.#json = reader.json();
   }
 
   /** The payload of META and DIAGNOSIS records. */
   json(): Record<string, unknown> {
-    return JSON.parse(new TextDecoder().decode(this.bytes));
+    return this.#json as Record<string, unknown>;
   }
 }
 
@@ -50,6 +52,11 @@ export class RecordQueue {
   /** Whether the recording ends without its END. */
   get cut(): boolean {
     return this.#reader.cut;
+  }
+
+  /** Whether it ends because what follows is no record. */
+  get damaged(): boolean {
+    return this.#reader.damaged;
   }
 
   /** The first record that was not played. */

@@ -1,4 +1,5 @@
 import { VireoError } from "@vireo/hal";
+import { checkVersion, isDiagnosis, isHeader, isMeta } from "./_checked.ts";
 
 /** Version of the format; a reader refuses any other. */
 export const RECORDING_VERSION = 1;
@@ -185,6 +186,9 @@ export class RecordReader {
   elements: number[] = [];
   /** Whether the bytes end without an END record. */
   cut = false;
+  /** Whether they end because what follows is no record. */
+  damaged = false;
+  #json: unknown;
   readonly #bytes: Uint8Array;
   #at: number;
 
@@ -199,16 +203,17 @@ export class RecordReader {
       throw new VireoError("BAD_MESSAGE", "Cannot replay the file: it must be a recording");
     }
     const version = view.getUint16(MAGIC.length, true);
-    if (version !== RECORDING_VERSION) {
-      throw new VireoError("BAD_MESSAGE", "Cannot replay a recording of this version", {
-        seen: version,
-        expected: RECORDING_VERSION,
-      });
-    }
+    checkVersion(version, RECORDING_VERSION);
     const end = FIXED + view.getUint32(MAGIC.length + 4, true);
     try {
       if (end > bytes.length) throw new RangeError("Cannot read the header: it must be whole");
-      this.header = JSON.parse(new TextDecoder().decode(bytes.subarray(FIXED, end)));
+      const header: unknown = JSON.parse(new TextDecoder().decode(bytes.subarray(FIXED, end)));
+      if (!isHeader(header)) {
+        throw new RangeError(
+          "Cannot read the header: it must have a machine, its nodes and a program",
+        );
+      }
+      this.header = header;
     } catch (cause) {
       throw new VireoError("BAD_MESSAGE", "Cannot read the header of the recording", { cause });
     }
@@ -224,6 +229,7 @@ export class RecordReader {
     if (!this.#payload()) {
       this.kind = 0;
       this.cut = true;
+      this.damaged = this.#at <= this.#bytes.length;
       this.#at = this.#bytes.length;
       return false;
     }
@@ -232,7 +238,7 @@ export class RecordReader {
 
   /** The JSON of a META or DIAGNOSIS record. */
   json(): unknown {
-    return JSON.parse(new TextDecoder().decode(this.bytes));
+    return this.#json;
   }
 
   #payload(): boolean {
@@ -261,8 +267,9 @@ export class RecordReader {
         this.b = this.#number();
         return this.#blob();
       case RecordKind.META:
+        return this.#blob() && this.#parse(isMeta);
       case RecordKind.DIAGNOSIS:
-        return this.#blob();
+        return this.#blob() && this.#parse(isDiagnosis);
       case RecordKind.ADD: {
         this.a = this.#number();
         this.b = this.#number();
@@ -279,10 +286,22 @@ export class RecordReader {
     }
   }
 
+  #parse(passes: (value: unknown) => boolean): boolean {
+    try {
+      this.#json = JSON.parse(new TextDecoder().decode(this.bytes));
+    } catch {
+      return false;
+    }
+    return passes(this.#json);
+  }
+
   #blob(): boolean {
     const length = this.#number();
     const end = this.#at + length;
-    if (end > this.#bytes.length) return false;
+    if (end > this.#bytes.length) {
+      this.#at = end;
+      return false;
+    }
     this.bytes = this.#bytes.subarray(this.#at, end);
     this.#at = end;
     return true;

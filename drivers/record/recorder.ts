@@ -271,8 +271,8 @@ export class Recorder implements Platform, RingObserver {
 
   #interrupt(interrupt: Interrupt, source: number): Interrupt {
     const { polled } = interrupt;
-    const wait = async (options: InterruptWait): Promise<void> => {
-      const { ready, readyInMemory = ready, serve } = options;
+    const wait = async ({ serve, ...options }: InterruptWait): Promise<void> => {
+      const { ready, readyInMemory = ready } = options;
       let by = 0;
       if (polled) {
         await interrupt.wait({

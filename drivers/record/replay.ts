@@ -37,6 +37,8 @@ export interface Divergence {
   readonly now: string;
   /** Whether the recording is cut there: then it is no fault of the driver. */
   readonly cut: boolean;
+  /** Whether it is cut because what follows there is no record. */
+  readonly damaged?: boolean;
 }
 
 /** A dispatch loop that waits for an interrupt. */
@@ -253,7 +255,7 @@ export class Replay implements Platform, RingObserver {
       const recorded = record === undefined
         ? {
           step: this.#step + 1,
-          recorded: this.#records.cut ? "the recording is cut here" : "end",
+          recorded: this.#records.cut ? `the recording is ${this.#cutText} here` : "end",
         }
         : this.#recorded(record);
       const cut = record === undefined && this.#records.cut;
@@ -288,8 +290,13 @@ export class Replay implements Platform, RingObserver {
     return { step: this.#step + 1, recorded: stepText(stepOf(record), this.#names) };
   }
 
+  get #cutText(): string {
+    return this.#records.damaged ? "damaged" : "cut";
+  }
+
   #diverge(divergence: Divergence): void {
-    this.#diverged = divergence;
+    const { damaged } = this.#records;
+    this.#diverged = divergence.cut && damaged ? { ...divergence, damaged } : divergence;
     // The device answers no waiter any more.
     queueMicrotask(() => this.onDiverged?.(this.#failure()));
   }
@@ -298,7 +305,8 @@ export class Replay implements Platform, RingObserver {
   #failure(): VireoError {
     const { step, recorded, now, cut } = this.#diverged!;
     if (cut) {
-      return new VireoError("REPLAY_DIVERGED", `The recording is cut after step ${step - 1}`);
+      const after = `after step ${step - 1}`;
+      return new VireoError("REPLAY_DIVERGED", `The recording is ${this.#cutText} ${after}`);
     }
     return new VireoError("REPLAY_DIVERGED", `The driver does something else at step ${step}`, {
       seen: `'${now}'`,
@@ -312,7 +320,7 @@ export class Replay implements Platform, RingObserver {
     this.#cutSeen = true;
     setImmediate(() => {
       if (this.#diverged !== undefined || this.#finished) return;
-      const recorded = "the recording is cut here";
+      const recorded = `the recording is ${this.#cutText} here`;
       this.#diverge({ step: this.#step + 1, recorded, now: "wait", cut: true });
     });
   }

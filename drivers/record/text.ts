@@ -1,5 +1,6 @@
 import { hex, joinBytes, VireoError } from "@vireo/hal";
-import { RecordKind, RecordReader, RecordWriter } from "./format.ts";
+import { checkVersion } from "./_checked.ts";
+import { RECORDING_VERSION, RecordKind, RecordReader, RecordWriter } from "./format.ts";
 import { stepOf, stepText } from "./_steps.ts";
 
 const NAMES: ReadonlyMap<number, string> = new Map(
@@ -24,7 +25,7 @@ const PAIRS: ReadonlySet<number> = new Set([
  */
 export function recordingLines(bytes: Uint8Array): string[] {
   const reader = new RecordReader(bytes);
-  const lines = [`header ${JSON.stringify(reader.header)}`];
+  const lines = [`header ${JSON.stringify({ version: RECORDING_VERSION, ...reader.header })}`];
   const windows: { readonly name: string; readonly mmio: boolean }[] = [];
   const rings: string[] = [];
   const names = {
@@ -68,7 +69,7 @@ function text(reader: RecordReader, names: Parameters<typeof stepText>[1]): stri
 /**
  * Makes a recording of lines of text.
  *
- * @throws {VireoError} `BAD_MESSAGE` If a line is none of a recording.
+ * @throws {VireoError} `BAD_MESSAGE` If a line is none of a recording, or they are of another version.
  */
 export function parseRecording(text: string): Uint8Array {
   const chunks: Uint8Array[] = [];
@@ -80,13 +81,17 @@ export function parseRecording(text: string): Uint8Array {
     try {
       if (writer === undefined) {
         if (name !== "header") throw new SyntaxError("The first line must be the header");
-        writer = new RecordWriter((bytes) => chunks.push(bytes), JSON.parse(rest));
+        const { version, ...header } = JSON.parse(rest);
+        // Lines of version 1 did not say so at first.
+        checkVersion(version ?? 1, RECORDING_VERSION);
+        writer = new RecordWriter((bytes) => chunks.push(bytes), header);
       } else if (kind === undefined) throw new SyntaxError(`There is no '${name}'`);
       else if (kind === RecordKind.END) writer.close();
       else if (JSONS.has(kind)) writer.json(kind, JSON.parse(rest));
       else writeNumbers(writer, kind, rest.replace(/ #.*$/, "").split(" "));
     } catch (cause) {
       writer?.stop();
+      if (cause instanceof VireoError) throw cause;
       throw new VireoError("BAD_MESSAGE", `Cannot read the line '${line.slice(0, 80)}'`, { cause });
     }
   }

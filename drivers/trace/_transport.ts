@@ -174,7 +174,8 @@ export class TracedTransport implements Transport {
     let traced = this.#sources.get(source);
     if (traced === undefined) {
       const { interrupt, cause, queues } = source;
-      const wait = async (options: InterruptWait): Promise<void> => {
+      // Without `serve`, so that each interrupt ends a wait.
+      const wait = async ({ serve: _, ...options }: InterruptWait): Promise<void> => {
         await interrupt.wait(options);
         this.#tracer.emit(this.name, { kind: "interrupt", cause, queues });
       };

@@ -2,7 +2,8 @@ import { joinBytes, type TraceElement, type VireoError } from "@vireo/hal";
 import type { Ring } from "../virtqueue/create_ring.ts";
 import { PassingRing } from "../virtqueue/passing_ring.ts";
 import type { SgList } from "../virtqueue/virtqueue.ts";
-import { describeAnswer, describeRequest, frameOf } from "./requests.ts";
+import { ReceivedFrames } from "./_received_frames.ts";
+import { describeAnswer, describeRequest, frameOf, receivesFrames } from "./requests.ts";
 import type { TraceTarget } from "./_target.ts";
 
 /** Bytes of a buffer that are looked at for what it means; a frame is taken whole. */
@@ -31,6 +32,7 @@ interface RingTrace {
 export class TracedRing extends PassingRing {
   readonly #trace: RingTrace;
   readonly #pending = new Map<number, Pending>();
+  readonly #received = new ReceivedFrames();
   #added = 0;
   #notified = false;
   #faulted = false;
@@ -78,7 +80,7 @@ export class TracedRing extends PassingRing {
       request,
       elements,
       inFlight: this.inner.inFlight,
-      frame: frameOf(place, "sent", () => this.#bytes(elements, false, WHOLE).slice()),
+      frame: frameOf(place, "sent", () => this.#bytes(elements, false, WHOLE)),
       data: this.#data(bytes),
     }, time);
     return true;
@@ -109,20 +111,18 @@ export class TracedRing extends PassingRing {
     const bytes = this.#bytes(elements, true, Math.min(length, LOOK));
     const last = this.#lastWritable(elements);
     const place = { deviceId, features, queue, name, request, bytes, length, last };
+    const whole = (): Uint8Array => this.#bytes(elements, true, Math.min(length, WHOLE));
+    const part = receivesFrames(place) ? this.#received.take(place, whole()) : undefined;
     tracer.emit(slot, {
       kind: "used",
       queue,
       name,
       token,
-      request: describeAnswer(place),
+      request: part?.words ?? describeAnswer(place),
       length,
       inFlight: this.inner.inFlight,
       after: time - since,
-      frame: frameOf(
-        place,
-        "received",
-        () => this.#bytes(elements, true, Math.min(length, WHOLE)).slice(),
-      ),
+      frame: part === undefined ? frameOf(place, "received", whole) : part.frame,
       data: this.#data(bytes),
     }, time);
     return token;

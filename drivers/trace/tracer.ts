@@ -10,10 +10,12 @@ import {
   type VireoError,
 } from "@vireo/hal";
 import type { Transport } from "../transport/transport.ts";
+import type { Ring, RingRequest } from "../virtqueue/create_ring.ts";
 import { CountedDma, TracedDma } from "./traced_dma.ts";
 import { tracedNode } from "./_registers.ts";
 import type { Traced, TraceTarget } from "./_target.ts";
 import { TracedTransport } from "./_transport.ts";
+import { TracedRing } from "./traced_ring.ts";
 
 /** Options of a trace. */
 export interface TracerOptions {
@@ -140,10 +142,28 @@ export class Tracer implements TraceTarget {
     return new TracedTransport(transport, this);
   }
 
-  /** The driver's view of what a device sees at an address; undefined if no region has it whole. */
-  bytesAt(dma: Dma, address: number, length: number): Uint8Array | undefined {
+  /**
+   * The ring that `make` makes, with what goes in and out of it as events.
+   *
+   * @param place The slot of the ring's device, and the memory of its driver.
+   */
+  ring(
+    { slot, dma }: { readonly slot: string; readonly dma: Dma },
+    options: RingRequest,
+    make: (options: RingRequest) => Ring,
+  ): Ring {
+    // A ring notifies nobody before it is used.
+    let traced: TracedRing;
+    const notify: RingRequest["notify"] = (index, data) => {
+      traced.notified();
+      options.notify(index, data);
+    };
+    const ring = make({ ...options, notify });
     const memory = dma instanceof CountedDma ? dma.memory : dma;
-    return memory instanceof TracedDma ? memory.find(address, length) : undefined;
+    const find = memory instanceof TracedDma
+      ? (address: number, length: number) => memory.find(address, length)
+      : () => undefined;
+    return traced = new TracedRing(ring, { tracer: this, slot, find });
   }
 
   /** Something failed. */

@@ -55,6 +55,16 @@ export function cannotAdd(queue: Where): VireoError {
   });
 }
 
+/** The largest token of a buffer. */
+export const MAX_TOKEN = 0x7fffffff;
+
+/** The error for a token that `pop` could not return: -1 there says that no buffer waits. */
+export function badToken(token: number): RangeError {
+  return new RangeError(
+    `Cannot add a buffer with token ${token}: the token must be an integer, 0 to ${MAX_TOKEN}`,
+  );
+}
+
 /**
  * Checks a chain that is longer than one element, or empty.
  *

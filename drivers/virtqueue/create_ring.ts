@@ -23,10 +23,13 @@ export interface Ring extends Virtqueue {
 
 /** Which ring to make. */
 export interface RingRequest {
+  /** Index of the queue on its device. */
   readonly index: number;
+  /** Name of the queue, for errors. */
   readonly name: string;
   /** The largest size that the device, the driver and the bus allow. */
   readonly maxSize: number;
+  /** Memory for the ring. */
   readonly dma: Dma;
   /** The negotiated features. */
   readonly features: FeatureSet;

@@ -12,7 +12,15 @@ import {
   RingEvent,
   type VireoError,
 } from "@vireo/hal";
-import { badSize, cannotAdd, checkChain, deleted, usedIdLie } from "./_errors.ts";
+import {
+  badSize,
+  badToken,
+  cannotAdd,
+  checkChain,
+  deleted,
+  MAX_TOKEN,
+  usedIdLie,
+} from "./_errors.ts";
 import { IndirectTables } from "./_indirect.ts";
 import { inspectPacked } from "./_inspect.ts";
 import type { RingInspection } from "./inspection.ts";
@@ -186,6 +194,7 @@ export class PackedVirtqueue implements Virtqueue {
   /** Puts a chain into the ring; the device sees it at the next kick. See {@linkcode Virtqueue.add}. */
   add(chain: SgList, token: number): boolean {
     if (this.#broken !== undefined) throw cannotAdd(this);
+    if ((token & MAX_TOKEN) !== token) throw badToken(token);
     const { words } = chain;
     const shadow = this.#shadow;
     const id = this.#free;

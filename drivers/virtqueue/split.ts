@@ -12,7 +12,16 @@ import {
   USED_NO_NOTIFY,
   type VireoError,
 } from "@vireo/hal";
-import { badSize, cannotAdd, checkChain, deleted, usedIdLie, usedIndexJump } from "./_errors.ts";
+import {
+  badSize,
+  badToken,
+  cannotAdd,
+  checkChain,
+  deleted,
+  MAX_TOKEN,
+  usedIdLie,
+  usedIndexJump,
+} from "./_errors.ts";
 import { IndirectTables } from "./_indirect.ts";
 import { inspectSplit } from "./_inspect.ts";
 import type { RingInspection } from "./inspection.ts";
@@ -173,6 +182,7 @@ export class SplitVirtqueue implements Virtqueue {
   /** Puts a chain into the ring; the device sees it at the next kick. See {@linkcode Virtqueue.add}. */
   add(chain: SgList, token: number): boolean {
     if (this.#broken !== undefined) throw cannotAdd(this);
+    if ((token & MAX_TOKEN) !== token) throw badToken(token);
     const count = chain.readable + chain.writable;
     const head = this.#free;
     const { words } = chain;

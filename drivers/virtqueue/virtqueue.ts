@@ -83,7 +83,7 @@ export class SgList {
    * Appends an element that the device reads.
    *
    * @throws {TypeError} If an element that the device writes is already there (virtio 1.4 §2.7.4.2).
-   * @throws {RangeError} If the list is full.
+   * @throws {RangeError} If the list is full, or no element can have the address or the length.
    */
   addReadable(address: number, length: number): this {
     if (this.writable > 0) {
@@ -99,7 +99,7 @@ export class SgList {
   /**
    * Appends an element that the device writes.
    *
-   * @throws {RangeError} If the list is full.
+   * @throws {RangeError} If the list is full, or no element can have the address or the length.
    */
   addWritable(address: number, length: number): this {
     this.#set(address, length, DescFlag.WRITE);
@@ -114,11 +114,21 @@ export class SgList {
     if (at >= words.length) {
       throw new RangeError(`Cannot append to the list: it is full with ${at / SG_WORDS} elements`);
     }
+    if (!(address >= 0 && address <= Number.MAX_SAFE_INTEGER) || length >>> 0 !== length) {
+      throw badElement(address, length);
+    }
     words[at] = address;
     words[at + 1] = address * HIGH;
     words[at + 2] = length;
     words[at + 3] = flags;
   }
+}
+
+function badElement(address: number, length: number): RangeError {
+  return new RangeError(
+    `Cannot append ${length} bytes at address ${address}: the address must be 0 to 2^53 - 1, ` +
+      "and the length an integer, 0 to 4294967295",
+  );
 }
 
 /** Options of a virtqueue of either ring. */
@@ -186,6 +196,7 @@ export interface Virtqueue extends Disposable {
    * @param chain The buffers; may be reused after the call.
    * @param token Comes back from {@linkcode Virtqueue.pop}.
    * @returns False if the ring has not enough room now.
+   * @throws {RangeError} If the token is not an integer from 0 to 2^31 - 1.
    * @throws {VireoError} `QUEUE_BROKEN` If the queue is broken; `CHAIN_SHAPE` If the chain is empty,
    * longer than the queue could ever take, or over 2^32 bytes.
    */

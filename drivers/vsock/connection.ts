@@ -359,7 +359,6 @@ export class VsockConnection implements AsyncDisposable {
     if (this.#ended || (this.#sentShutdown & flags) === flags) return;
     this.#sentShutdown |= flags;
     await this.#host.send(this, VsockOp.SHUTDOWN, this.#sentShutdown, NONE, options);
-    this.#endIfBoth();
   }
 
   /** Tells the other side that it is over; nobody waits for that. */
@@ -372,11 +371,7 @@ export class VsockConnection implements AsyncDisposable {
     this.#credit.notify();
     if (this.#pulled) this.#finishReading();
     else if (this.#waiting.length === 0) this.#finishReading();
-    this.#endIfBoth();
-  }
-
-  /** The side that learns that both are done says so with RST. */
-  #endIfBoth(): void {
+    // The side that learns that both are done says so with RST.
     if (this.#gotShutdown !== BOTH) return;
     this.#resetPeer();
     this.end(undefined);

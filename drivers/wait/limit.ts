@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers";
 import type { WaitOptions } from "./options.ts";
 import { Ticker } from "./_ticker.ts";
 
@@ -9,20 +10,14 @@ export interface LimitOwner<T> {
   late(item: T): void;
 }
 
-/**
- * Microtasks after the last limit ended for which the timer stays. A caller that asks again when it has the
- * answer does so by then, and a timer a request costs more than all of them.
- */
-const CALM = 12;
-
 /** The limits of one queue, whose deadlines have one timer. */
 export class Limits<T> {
   readonly #owner: LimitOwner<T>;
   // A linked list of those that have a deadline: it costs no allocation, and the order is that of beginning.
   #first: Limit<T> | undefined;
   #last: Limit<T> | undefined;
-  /** Microtasks until the timer is taken away; 0 if that is not planned. */
-  #turns = 0;
+  /** Whether the timer is taken away at the end of this turn of the event loop unless there is a limit. */
+  #calming = false;
   readonly #ticker = new Ticker((now) => this.#look(now));
 
   /** Makes them for the items of a queue. */
@@ -46,7 +41,10 @@ export class Limits<T> {
     this.#ticker.arm(limit.until, now);
   }
 
-  /** Forgets a limit's time. The timer goes on for some microtasks, as a caller may ask for more. */
+  /**
+   * Forgets a limit's time. The timer goes on until the end of this turn of the event loop: a caller that asks
+   * again when it has the answer does so by then, and a timer a request costs more than all of them.
+   */
   remove(limit: Limit<T>): void {
     const { previous, next } = limit;
     if (previous === undefined) this.#first = next;
@@ -55,16 +53,15 @@ export class Limits<T> {
     else next.previous = previous;
     limit.previous = limit.next = undefined;
     limit.until = Infinity;
-    if (this.#first !== undefined || this.#turns > 0) return;
-    this.#turns = CALM;
-    queueMicrotask(this.#calm);
+    if (this.#first !== undefined || this.#calming) return;
+    this.#calming = true;
+    setImmediate(this.#calm);
   }
 
   /** Leaves no timer behind if no limit came in the meantime. */
   readonly #calm = (): void => {
-    if (this.#first !== undefined) this.#turns = 0;
-    else if (--this.#turns > 0) queueMicrotask(this.#calm);
-    else this.#ticker.stop();
+    this.#calming = false;
+    if (this.#first === undefined) this.#ticker.stop();
   };
 
   #look(now: number): number {

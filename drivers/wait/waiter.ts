@@ -68,15 +68,6 @@ export function ongoingWaits(): ReadonlyMap<object, OngoingWait> {
  * Whoever brings the news calls {@linkcode Waiter.resolve} or {@linkcode Waiter.reject}.
  */
 export class Waiter<T> {
-  /** The waiter whose promise is being made; saves a closure a wait. */
-  static #fresh: Waiter<unknown>;
-  static readonly #executor = (
-    resolve: (value: unknown) => void,
-    reject: (reason: unknown) => void,
-  ): void => {
-    Waiter.#fresh.#resolve = resolve;
-    Waiter.#fresh.#reject = reject;
-  };
   /** Settles when the wait is over. */
   readonly promise: Promise<T>;
   /** When its time is over, by its subject's timers. */
@@ -84,8 +75,7 @@ export class Waiter<T> {
   readonly #subject: WaitSubject<T>;
   readonly #deadline: number | undefined;
   readonly #signal: AbortSignal | undefined;
-  #resolve!: (value: T) => void;
-  #reject!: (reason: unknown) => void;
+  #resolve!: (value: T | Promise<never>) => void;
   #onAbort: (() => void) | undefined;
   #cancel: (() => void) | undefined;
   #over = false;
@@ -96,8 +86,8 @@ export class Waiter<T> {
    */
   constructor(subject: WaitSubject<T>, options: WaitOptions) {
     this.#subject = subject;
-    Waiter.#fresh = this as Waiter<unknown>;
-    this.promise = new Promise<unknown>(Waiter.#executor) as Promise<T>;
+    // Written here and without `reject`: V8 then makes neither that function nor this one.
+    this.promise = new Promise<T>((resolve) => this.#resolve = resolve);
     const { signal, deadline, until } = options;
     this.#signal = signal;
     let call: Deadline | undefined;
@@ -144,7 +134,7 @@ export class Waiter<T> {
 
   /** Ends the wait with an error; does nothing if it is over. */
   reject(reason: unknown): void {
-    if (this.#end()) this.#reject(reason);
+    if (this.#end()) this.#resolve(Promise.reject(reason));
   }
 
   /** The time is over: looks once more, and ends the wait either way. */

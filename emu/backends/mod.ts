@@ -18,6 +18,7 @@
  *
  * @module
  */
+export * from "./byte_port.ts";
 export * from "./disk.ts";
 export * from "./file_disk.ts";
 export * from "./hub.ts";

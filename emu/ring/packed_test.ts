@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { GuestMemory } from "../memory.ts";
 import {
@@ -11,6 +11,7 @@ import {
   WRITE,
 } from "./_raw_packed_test_util.ts";
 import { checkPackedGeometry } from "./packed_geometry.ts";
+import type { HeldChain, PackedPosition } from "./position.ts";
 
 /** A place for buffers. */
 const DATA = 0x9_0000;
@@ -388,14 +389,43 @@ for (const inOrder of [false, true]) {
     const told = [20, 21, 22, 23, 24].filter((id) => inOrder || id !== 21);
     assertEquals(ring.take(), told.map((id) => [id, id === 21 ? 5 : 3] as const));
     assertEquals(other.faults, []);
-    const bad = { ...position, next: 8 };
-    let message = "";
-    try {
-      new RawPackedRing({ size: 8, inOrder }).queue.resume(bad);
-    } catch (error) {
-      message = String(error);
+    const [held, more] = position.held as [HeldChain, HeldChain];
+    const { memory } = ring;
+    const end = memory.bytes.length;
+    const resume = (change: Partial<PackedPosition>): void =>
+      new RawPackedRing({ size: 8, inOrder, memory }).queue.resume({ ...position, ...change });
+    const list = (length: number) => Array.from({ length }, () => [DATA, 4, true] as const);
+    const one = { at: 0, id: 1, places: 4, written: 0, full: false };
+    const good: Partial<PackedPosition>[] = [
+      { next: 7 },
+      { used: 7 },
+      { fresh: 0 },
+      { fresh: 8 },
+      { held: [{ ...held, start: 7 }] },
+      { held: [{ ...held, elements: list(8) }] },
+      { held: [{ ...held, elements: [[end - 4, 4, true]] }, more] },
+      ...inOrder ? [{ held: [], completed: [{ ...one, at: 7 }, { ...one, id: 2 }] }] : [],
+    ];
+    const bad: Partial<PackedPosition>[] = [
+      { next: 8 },
+      { used: 8 },
+      { fresh: 9 },
+      { fresh: -1 },
+      { held: [{ ...held, start: 8 }] },
+      { held: [{ ...held, elements: list(9) }] },
+      { held: [{ ...held, elements: [[end - 4, 5, true]] }] },
+      { held: [{ ...held, elements: [[-1, 4, true]] }] },
+      { held: [{ ...held, elements: [[4, -1, true]] }] },
+      { held: [{ ...held, descriptors: 9 }] },
+      { held: [], completed: [{ ...one, at: 8 }] },
+      ...inOrder ? [{ held: [], completed: [one, { ...one, at: 4, id: 2, places: 5 }] }] : [
+        { held: [], completed: [one] },
+      ],
+    ];
+    for (const change of good) resume(change);
+    for (const change of bad) {
+      assertThrows(() => resume(change), RangeError, "Cannot resume queue 3", Deno.inspect(change));
     }
-    assertStringIncludes(message, "RangeError: Cannot resume queue 3");
   });
 }
 

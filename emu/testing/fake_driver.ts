@@ -1,6 +1,6 @@
 import type { FeatureSet } from "@vireo/hal";
 import type { DeviceContext, DeviceModel, DeviceQueue } from "../device.ts";
-import { WorkMeter } from "../work.ts";
+import { type TurnBudget, WorkMeter } from "../work.ts";
 import { ArrayChain } from "./fake_chain.ts";
 
 /** A driver for one device model without rings: it posts arrays and gets them back. */
@@ -17,10 +17,14 @@ export class FakeDriver implements DeviceContext {
   readonly #used: Uint8Array[][] = [];
   readonly #wanted = new Set<() => void>();
 
-  /** Sets the model up with these features, by default all that it offers. */
-  constructor(model: DeviceModel, features: FeatureSet = model.features) {
+  /** Sets the model up with these features, by default all that it offers, and this budget of a turn. */
+  constructor(
+    model: DeviceModel,
+    features: FeatureSet = model.features,
+    budget: Partial<TurnBudget> = {},
+  ) {
     this.#model = model;
-    this.work = new WorkMeter((index) => model.notify(index));
+    this.work = new WorkMeter((index) => model.notify(index), budget);
     this.features = features;
     model.attach?.(this);
     model.activate(this);

@@ -235,7 +235,7 @@ export async function capture(board: BoardOptions, flags: CaptureFlags): Promise
   }
   await asking;
   if (flags.json) console.log(JSON.stringify({ captured, file: flags.output }));
-  else console.error(`${captured} frames captured`);
+  else console.error(`${captured} ${captured === 1 ? "frame" : "frames"} captured`);
 }
 
 /** Broadcasts an ARP request, whose answer is something to capture. */

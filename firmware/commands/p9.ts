@@ -1,4 +1,5 @@
-import { p9Driver, type P9Entry, type P9Stat, type P9Tree } from "@vireo/drivers/p9";
+import { p9Driver, type P9Entry, P9Error, type P9Stat, type P9Tree } from "@vireo/drivers/p9";
+import { VireoError } from "@vireo/hal";
 import { inGuest } from "../terminal/environment.ts";
 import { openInput, writeOutput } from "../terminal/files.ts";
 import { UsageError } from "../terminal/usage.ts";
@@ -7,6 +8,27 @@ import type { Vireo } from "../vireo.ts";
 
 async function attach(vireo: Vireo): Promise<P9Tree> {
   return await vireo.get(p9Driver).attach({ signal: vireo.signal });
+}
+
+/** Words for the refusals that people meet. */
+const WORDS: Readonly<Record<string, string>> = {
+  ENOENT: "no such file or folder",
+  ENOTDIR: "not a folder",
+  EISDIR: "a folder",
+  EBADF: "not a file that can be read",
+  EACCES: "no permission",
+  EROFS: "read-only",
+};
+
+/** Names the file in the server's refusal, which knows messages only. */
+function about(what: string, path: string): (error: unknown) => never {
+  return (error) => {
+    if (!(error instanceof P9Error)) throw error;
+    const { code, errnoName } = error;
+    const words = WORDS[errnoName];
+    const seen = words === undefined ? errnoName : `${errnoName} (${words})`;
+    throw new VireoError(code, `Cannot ${what} '${path}'`, { seen });
+  };
 }
 
 const LETTERS = { directory: "d", symlink: "l", file: "-", other: "?" } as const;
@@ -31,7 +53,7 @@ async function readSource(path: string | undefined): Promise<Uint8Array> {
 export async function ls(vireo: Vireo, path: string, flags: JsonFlag): Promise<void> {
   const options = { signal: vireo.signal };
   await using tree = await attach(vireo);
-  const listed = await tree.list(path, options);
+  const listed = await tree.list(path, options).catch(about("list", path));
   listed.sort((a, b) => a.name < b.name ? -1 : 1);
   const stats = await Promise.all(
     listed.map(({ name }) => tree.lstat(`${path}/${name}`, options)),
@@ -53,7 +75,7 @@ export async function cat(
   flags: { readonly output?: string },
 ): Promise<void> {
   await using tree = await attach(vireo);
-  const bytes = await tree.readFile(path, { signal: vireo.signal });
+  const bytes = await tree.readFile(path, { signal: vireo.signal }).catch(about("read", path));
   await writeOutput(flags.output, bytes);
 }
 
@@ -70,7 +92,7 @@ export async function put(
   }
   const bytes = await readSource(flags.input ?? file ?? undefined);
   await using tree = await attach(vireo);
-  await tree.writeFile(path, bytes, { signal: vireo.signal });
+  await tree.writeFile(path, bytes, { signal: vireo.signal }).catch(about("write", path));
   if (flags.json) console.log(JSON.stringify({ path, bytes: bytes.length }));
   else console.log(`${bytes.length} bytes to ${path}`);
 }

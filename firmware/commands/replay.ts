@@ -1,6 +1,6 @@
 import type { Divergence } from "@vireo/drivers/record";
 import { parseRecording, recordingLines, RecordReader } from "@vireo/drivers/record";
-import type { RecordedProgram } from "../record/program.ts";
+import { type RecordedProgram, recordedProgram } from "../record/program.ts";
 import { readRecording } from "../record/replay_board.ts";
 import { withReplay } from "../record/replay_program.ts";
 import { type BoardOptions, DEFAULT_BOARD } from "../target/options.ts";
@@ -20,7 +20,7 @@ interface ReplayFlags {
  * `vireo replay`: runs the recorded command with the recording in place of the devices.
  *
  * @throws {Finished} With exit code 1 if the driver did something else, with 0 if the recording is cut and the driver did
- * the same up to there, else with that of the command.
+ * the same up to there, with 1 if it is damaged, else with that of the command.
  * @throws {UsageError} If the command cannot be run here.
  */
 export async function replay(
@@ -38,12 +38,18 @@ export async function replay(
     await runCall({ ...DEFAULT_BOARD, ...traced, target }, program, { script, find });
   });
   const { diverged, steps, error } = outcome;
+  // A script that cannot be loaded takes no step.
+  if (error instanceof UsageError) throw error;
   if (diverged !== undefined) throw new Finished(sayDivergence(diverged));
   console.error(`vireo: replay: the driver took all ${steps} steps as in the recording`);
   if (error !== undefined) throw error;
 }
 
-function sayDivergence({ step, recorded, now, cut }: Divergence): number {
+function sayDivergence({ step, recorded, now, cut, damaged }: Divergence): number {
+  if (damaged) {
+    console.error(`vireo: replay: the recording is damaged after step ${step - 1}`);
+    return 1;
+  }
   if (cut) {
     console.error(
       `vireo: replay: the recording is cut after step ${step - 1}; all up to there is the same`,
@@ -110,7 +116,7 @@ async function scriptFile(
 
 /** Writes a test whose devices do what the recording says, line by line. */
 async function writeTest(bytes: Uint8Array, recording: string, file: string): Promise<void> {
-  const { call, script } = new RecordReader(bytes).header.program as RecordedProgram;
+  const { call, script } = recordedProgram(new RecordReader(bytes).header.program);
   if (call?.name !== "run" || script === undefined) {
     throw new UsageError("replay: --to-test needs a recording of 'vireo run SCRIPT'");
   }

@@ -1,3 +1,5 @@
+import type { Port } from "@vireo/drivers/console";
+import type { WaitOptions } from "@vireo/drivers/wait";
 import { rprocSerialDriver } from "@vireo/drivers/rproc-serial";
 import type { JsonFlag } from "./command.ts";
 import type { Vireo } from "../vireo.ts";
@@ -11,14 +13,23 @@ export async function send(
   const waiting = { signal: vireo.signal, deadline: Number(flags.deadline) };
   using port = (await vireo.get(rprocSerialDriver).port(0, waiting)).open();
   const text = new TextEncoder().encode(sent);
-  await port.write(text, waiting);
+  // The other end may answer before it takes more, so both go on at once.
+  const [answer] = await Promise.all([
+    readText(port, text.length, waiting),
+    port.write(text, waiting),
+  ]);
+  console.log(flags.json ? JSON.stringify({ sent, answer }) : answer);
+}
+
+/** Reads so many bytes, or fewer if the other end closes the port. */
+async function readText(port: Port, count: number, waiting: WaitOptions): Promise<string> {
   const decoder = new TextDecoder();
-  let answer = "";
-  for (let left = text.length; left > 0;) {
+  let text = "";
+  for (let left = count; left > 0;) {
     const bytes = await port.read(waiting);
     if (bytes === null) break;
     left -= bytes.length;
-    answer += decoder.decode(bytes, { stream: true });
+    text += decoder.decode(bytes, { stream: true });
   }
-  console.log(flags.json ? JSON.stringify({ sent, answer }) : answer);
+  return text;
 }

@@ -1,3 +1,4 @@
+import { VireoError } from "@vireo/hal";
 import type { BoardOptions } from "../target/options.ts";
 import { keptCall, type RecordedCall, type RecordedScript, scriptOf } from "./call.ts";
 
@@ -20,4 +21,34 @@ export function programOf(board: BoardOptions): RecordedProgram {
   const script = call && scriptOf(call);
   const [seed] = crypto.getRandomValues(new Uint32Array(1)) as unknown as [number];
   return { seed, board: { indirect, eventIdx, queueSize, forceLegacy }, call, script };
+}
+
+/**
+ * The program of a recording's header.
+ *
+ * @throws {VireoError} `BAD_MESSAGE` If it is none that `vireo record` or `openVireo` wrote.
+ */
+export function recordedProgram(program: unknown): RecordedProgram {
+  if (!isProgram(program)) {
+    throw new VireoError(
+      "BAD_MESSAGE",
+      "Cannot replay the recording: its header must have a program of 'vireo record' or 'openVireo'",
+    );
+  }
+  return program;
+}
+
+function isProgram(value: unknown): value is RecordedProgram {
+  const { board, seed, call, script } = fieldsOf(value);
+  if (typeof board !== "object" || board === null || !Number.isSafeInteger(seed)) return false;
+  const { name, flags, args } = fieldsOf(call);
+  const called = typeof name === "string" && typeof flags === "object" && flags !== null &&
+    Array.isArray(args);
+  const { path, text } = fieldsOf(script);
+  const scripted = typeof path === "string" && typeof text === "string";
+  return (call === undefined || called) && (script === undefined || scripted);
+}
+
+function fieldsOf(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null ? value as Record<string, unknown> : {};
 }

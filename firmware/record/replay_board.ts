@@ -1,6 +1,6 @@
 import { Replay } from "@vireo/drivers/record";
 import { VireoError } from "@vireo/hal";
-import type { RecordedProgram } from "./program.ts";
+import { type RecordedProgram, recordedProgram } from "./program.ts";
 
 /** Replays that a program has opened itself, by the names that stand for them in targets. */
 export const REPLAYS: Map<string, Replay> = new Map<string, Replay>();
@@ -12,8 +12,12 @@ export class ReplayBoard implements AsyncDisposable {
   /** No process here is at the other end of the console's ports. */
   readonly hostPort = undefined;
 
+  /** The program that made the recording. */
+  readonly program: RecordedProgram;
+
   private constructor(platform: Replay) {
     this.platform = platform;
+    this.program = recordedProgram(platform.program);
   }
 
   /**
@@ -23,11 +27,6 @@ export class ReplayBoard implements AsyncDisposable {
    */
   static async open(file: string): Promise<ReplayBoard> {
     return new ReplayBoard(REPLAYS.get(file) ?? new Replay(await readRecording(file)));
-  }
-
-  /** The program that made the recording. */
-  get program(): RecordedProgram {
-    return this.platform.program as RecordedProgram;
   }
 
   /** Ends the replay. */

@@ -1,7 +1,7 @@
 import { type Divergence, Replay } from "@vireo/drivers/record";
 import { openVireo } from "../session.ts";
 import type { VireoMain } from "../vireo.ts";
-import type { RecordedProgram } from "./program.ts";
+import { type RecordedProgram, recordedProgram } from "./program.ts";
 import { REPLAYS } from "./replay_board.ts";
 
 /** Outcome of a program on a recording. */
@@ -22,11 +22,12 @@ export async function withReplay(
   action: (target: string, program: RecordedProgram) => Promise<void>,
 ): Promise<ReplayOutcome> {
   const replay = new Replay(bytes);
+  const program = recordedProgram(replay.program);
   const name = `#${++count}`;
   REPLAYS.set(name, replay);
   let error: unknown;
   try {
-    await action(`replay:${name}`, replay.program as RecordedProgram);
+    await action(`replay:${name}`, program);
   } catch (thrown) {
     error = thrown;
   } finally {
@@ -39,7 +40,7 @@ export async function withReplay(
  * Runs a script's main function with the device side of a recording.
  *
  * @param bytes The recording.
- * @throws {VireoError} `BAD_MESSAGE` If it is no recording, or one of another version.
+ * @throws {VireoError} `BAD_MESSAGE` If it is no recording of a program, or one of another version.
  */
 export async function replayProgram(bytes: Uint8Array, main: VireoMain): Promise<ReplayOutcome> {
   return await withReplay(bytes, async (target, { call }) => {

@@ -2,7 +2,7 @@ import {
   FileDisk,
   HostPeer,
   Hub,
-  loopbackPort,
+  loopbackBytes,
   MemoryDisk,
   streamPipe,
   Tap,
@@ -65,8 +65,8 @@ export function makeConsole(): { readonly console: ConsoleDevice; readonly host:
   const pipe = streamPipe();
   const device = new ConsoleDevice({
     ports: [
-      { name: "console", console: true, backend: loopbackPort() },
-      { name: "echo", backend: loopbackPort() },
+      { name: "console", console: true, backend: loopbackBytes() },
+      { name: "echo", backend: loopbackBytes() },
       { name: "host", backend: pipe.device },
     ],
     size: { cols: 80, rows: 25 },

@@ -4,7 +4,7 @@ import { splitCommas } from "../terminal/commas.ts";
 import { parseCount, UsageError } from "../terminal/usage.ts";
 
 /** A device behind a vhost-user socket. */
-export interface SocketOption {
+interface SocketOption {
   /** Virtio device id. */
   readonly deviceId: number;
   /** Path of the socket. */

@@ -8,7 +8,8 @@ export const EXIT: { readonly FAILED: 1; readonly USAGE: 2 } = { FAILED: 1, USAG
 /** How many causes of an error are said. */
 const MOST_CAUSES = 8;
 /** A frame of a stack in the runtime or in a package. */
-const INNER_FRAME = /^\s*at .*(?:\bext:|\bnode:|\/registry\.npmjs\.org\/)/;
+const INNER_FRAME =
+  /^\s*at (?:.*(?:\bext:|\bnode:|\/registry\.npmjs\.org\/)|async Promise\.\w+ \(index)/;
 const ROOT = new URL("../../", import.meta.url).href;
 /** A frame in Vireo itself, which is not what the user writes. */
 const ROOMS = new RegExp(
@@ -33,7 +34,7 @@ export function report(error: unknown): number {
   if (error instanceof Finished) return error.exitCode;
   if (error instanceof Deno.errors.BrokenPipe) return 0;
   if (error instanceof UsageError) {
-    console.error(`vireo: ${error.message}`);
+    console.error(`vireo: ${clip(error.message)}`);
     return EXIT.USAGE;
   }
   say(error);
@@ -59,6 +60,19 @@ function noteSaid(error: unknown): void {
   if (!(error instanceof Error) || SAID.has(error)) return;
   SAID.add(error);
   for (const cause of causesOf(error)) noteSaid(cause);
+}
+
+/** Characters of a line that may quote whatever was on the command line. */
+const LONGEST_LINE = 4000;
+/** Characters that stay of a line that is longer. */
+const CLIPPED = 400;
+
+/** Shortens a line that quotes too much. */
+function clip(line: string): string {
+  const more = line.length - CLIPPED;
+  return line.length <= LONGEST_LINE
+    ? line
+    : `${line.slice(0, CLIPPED)}... (${more} more characters)`;
 }
 
 /** The causes of an error, all of several that happened at once. */

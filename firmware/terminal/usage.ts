@@ -33,6 +33,9 @@ export function parseSize(text: string, what: string): number {
   const match = /^(0x[0-9a-f]+|\d+)([kmg])?$/i.exec(text);
   const unit = { k: 1024, m: 1024 ** 2, g: 1024 ** 3 }[match?.[2]?.toLowerCase() ?? ""] ?? 1;
   const value = match?.[1] === undefined ? NaN : Number(match[1]) * unit;
+  if (value > Number.MAX_SAFE_INTEGER) {
+    throw new UsageError(`${what}: expected at most ${Number.MAX_SAFE_INTEGER}, got ${text}`);
+  }
   if (!Number.isSafeInteger(value)) {
     throw new UsageError(`${what}: expected a number such as 4096, 0x1000 or 64K, got '${text}'`);
   }

@@ -33,10 +33,10 @@ const MAX_QUEUES = 256;
 const POLLIN = 1;
 
 /** Options of {@linkcode BackEndLink}. */
-export interface BackEndLinkOptions {
+interface BackEndLinkOptions {
   /** The connection, which it takes over. */
   readonly fd: number;
-  /** What errors call the other side. */
+  /** The name of the other side in errors. */
   readonly backEnd: string;
   /** Virtio device id. */
   readonly deviceId: number;

@@ -33,7 +33,7 @@ const PROTOCOL = FeatureSet.of(
 const NOT_VIRTIO = FeatureSet.of(VHOST_USER_PROTOCOL_FEATURES, VHOST_LOG_ALL);
 /** Most entries of a queue whose requests a back end can note. */
 const INFLIGHT_QUEUE_SIZE = 1024;
-/** Devices whose requests may be done twice: the driver is told of one of them. */
+/** Devices whose requests may be done twice: the front end reports one of them. */
 const REPEATABLE: readonly number[] = [DeviceId.BLOCK, DeviceId.RNG];
 /** Milliseconds between two looks for a back end that went away. */
 const RECONNECT_PAUSE = 20;
@@ -80,7 +80,7 @@ interface QueueEvents {
   readonly call: EventInterrupt;
 }
 
-/** A queue that the back end was told of. */
+/** A queue that the front end has described to the back end. */
 interface Ring {
   readonly queue: VhostUserQueue;
   enabled: boolean;

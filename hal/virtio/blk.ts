@@ -84,6 +84,76 @@ export const BLK_CONFIG: Layout<BlkConfigField> = layout({
   secure_erase_sector_alignment: "u32",
 }, 72);
 
+/** Where `zoned` begins in the configuration space: behind {@linkcode BLK_CONFIG}. */
+export const BLK_ZONED_OFFSET: number = BLK_CONFIG.SIZE;
+
+/** `struct virtio_blk_zoned_characteristics`, at {@linkcode BLK_ZONED_OFFSET} (virtio 1.4 §5.2.4). */
+export const BLK_ZONED: Layout<
+  | "zone_sectors"
+  | "max_open_zones"
+  | "max_active_zones"
+  | "max_append_sectors"
+  | "write_granularity"
+  | "model"
+  | "unused2"
+> = layout({
+  zone_sectors: "u32",
+  max_open_zones: "u32",
+  max_active_zones: "u32",
+  max_append_sectors: "u32",
+  write_granularity: "u32",
+  model: "u8",
+  unused2: { bytes: 3 },
+}, 24);
+
+/** `model` of {@linkcode BLK_ZONED}: none or drive-managed, host-managed, host-aware (virtio 1.4 §5.2.4). */
+export const BlkZonedModel = { NONE: 0, HM: 1, HA: 2 } as const;
+/** A zoned model. */
+export type BlkZonedModel = typeof BlkZonedModel[keyof typeof BlkZonedModel];
+
+/** `z_type` of a zone: conventional, sequential write required, sequential write preferred. */
+export const BlkZoneType = { CONV: 1, SWR: 2, SWP: 3 } as const;
+/** The type of a zone. */
+export type BlkZoneType = typeof BlkZoneType[keyof typeof BlkZoneType];
+
+/** `z_state` of a zone (virtio 1.4 §5.2.6). */
+export const BlkZoneState = {
+  /** Conventional: there is no write pointer. */
+  NOT_WP: 0,
+  EMPTY: 1,
+  /** Open by a write. */
+  IOPEN: 2,
+  /** Open by a request. */
+  EOPEN: 3,
+  CLOSED: 4,
+  RDONLY: 13,
+  FULL: 14,
+  OFFLINE: 15,
+} as const;
+/** The state of a zone. */
+export type BlkZoneState = typeof BlkZoneState[keyof typeof BlkZoneState];
+
+/** The header of `struct virtio_blk_zone_report`, before the zones (virtio 1.4 §5.2.6). */
+export const BLK_ZONE_REPORT: Layout<"nr_zones" | "reserved"> = layout({
+  nr_zones: "u64",
+  reserved: { bytes: 56 },
+}, 64);
+
+/** `struct virtio_blk_zone_descriptor` (virtio 1.4 §5.2.6). */
+export const BLK_ZONE_DESCRIPTOR: Layout<
+  "z_cap" | "z_start" | "z_wp" | "z_type" | "z_state" | "reserved"
+> = layout({
+  z_cap: "u64",
+  z_start: "u64",
+  z_wp: "u64",
+  z_type: "u8",
+  z_state: "u8",
+  reserved: { bytes: 38 },
+}, 64);
+
+/** Bytes of `append_sector`, which ZONE_APPEND has before its status (virtio 1.4 §5.2.6). */
+export const BLK_APPEND_SECTOR_SIZE = 8;
+
 /** The header of `struct virtio_blk_req`, which the device reads (virtio 1.4 §5.2.6). */
 export const BLK_REQ: Layout<"type" | "reserved" | "sector"> = layout({
   type: "u32",
@@ -122,12 +192,31 @@ export const BlkRequestType = {
   DISCARD: 11,
   WRITE_ZEROES: 13,
   SECURE_ERASE: 14,
+  ZONE_APPEND: 15,
+  ZONE_REPORT: 16,
+  ZONE_OPEN: 18,
+  ZONE_CLOSE: 20,
+  ZONE_FINISH: 22,
+  ZONE_RESET: 24,
+  ZONE_RESET_ALL: 26,
 } as const;
 /** A request type. */
 export type BlkRequestType = typeof BlkRequestType[keyof typeof BlkRequestType];
 
 /** Values of the status byte (virtio 1.4 §5.2.6). */
-export const BlkStatus = { OK: 0, IOERR: 1, UNSUPP: 2 } as const;
+export const BlkStatus = {
+  OK: 0,
+  IOERR: 1,
+  UNSUPP: 2,
+  /** A zone is in no state for the request, or its range is not one that a zone takes. */
+  ZONE_INVALID_CMD: 3,
+  /** A write that is not at the write pointer, or does not end at a multiple of the granularity. */
+  ZONE_UNALIGNED_WP: 4,
+  /** As many zones are open as may be. */
+  ZONE_OPEN_RESOURCE: 5,
+  /** As many zones are open or closed as may be. */
+  ZONE_ACTIVE_RESOURCE: 6,
+} as const;
 /** A value of the status byte. */
 export type BlkStatus = typeof BlkStatus[keyof typeof BlkStatus];
 

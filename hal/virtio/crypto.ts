@@ -126,6 +126,26 @@ export const CryptoRsaHash = {
 /** The hash of an RSA signature. */
 export type CryptoRsaHash = typeof CryptoRsaHash[keyof typeof CryptoRsaHash];
 
+/** Curves of ECDSA (virtio 1.4 §5.9.7.2.5). */
+export const CryptoCurve = {
+  NIST_P192: 1,
+  NIST_P224: 2,
+  NIST_P256: 3,
+  NIST_P384: 4,
+  NIST_P521: 5,
+} as const;
+/** A curve of ECDSA. */
+export type CryptoCurve = typeof CryptoCurve[keyof typeof CryptoCurve];
+
+/** Bytes of a coordinate by curve. */
+export const CRYPTO_CURVE_SIZE: Readonly<Record<CryptoCurve, number>> = {
+  [CryptoCurve.NIST_P192]: 24,
+  [CryptoCurve.NIST_P224]: 28,
+  [CryptoCurve.NIST_P256]: 32,
+  [CryptoCurve.NIST_P384]: 48,
+  [CryptoCurve.NIST_P521]: 66,
+};
+
 /** The kind of key of an asymmetric session. */
 export const CryptoKeyType = { PUBLIC: 1, PRIVATE: 2 } as const;
 /** The kind of key of an asymmetric session. */
@@ -164,8 +184,21 @@ export const CryptoDirection = { ENCRYPT: 1, DECRYPT: 2 } as const;
 /** The direction of a cipher or AEAD session. */
 export type CryptoDirection = typeof CryptoDirection[keyof typeof CryptoDirection];
 
-/** `op_type` of symmetric requests: a cipher alone, or with a hash. */
+/** `op_type` of symmetric requests: a cipher alone. */
 export const CRYPTO_SYM_CIPHER = 1;
+/** `op_type` of symmetric requests: a cipher and a hash or MAC (virtio 1.4 §5.9.7.2.3). */
+export const CRYPTO_SYM_CHAIN = 2;
+
+/** `alg_chain_order`: what is done first. */
+export const CryptoChainOrder = { HASH_THEN_CIPHER: 1, CIPHER_THEN_HASH: 2 } as const;
+/** An order of a chain. */
+export type CryptoChainOrder = typeof CryptoChainOrder[keyof typeof CryptoChainOrder];
+
+/** `hash_mode` of a chain: a hash, or a MAC. */
+export const CryptoHashMode = { PLAIN: 1, AUTH: 2, NESTED: 3 } as const;
+/** A kind of hash in a chain. */
+export type CryptoHashMode = typeof CryptoHashMode[keyof typeof CryptoHashMode];
+
 /** `flag` of a data request, with stateless mode negotiated: it names a session. */
 export const CRYPTO_SESSION_MODE = 1;
 

@@ -30,7 +30,7 @@ const NAMES: Readonly<Record<number, FeatureNames>> = {
   7: RpmsgFeature,
   8: ScsiFeature,
   9: P9Feature,
-  16: { ...GpuFeature, BLOB_ALIGNMENT: 5 },
+  16: GpuFeature,
   17: { ALARM: 0 },
   19: VsockFeature,
   20: CryptoFeature,

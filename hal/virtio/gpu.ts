@@ -7,13 +7,21 @@ export const GpuFeature = {
   RESOURCE_UUID: 2,
   RESOURCE_BLOB: 3,
   CONTEXT_INIT: 4,
+  BLOB_ALIGNMENT: 5,
 } as const;
 /** A feature bit of the GPU. */
 export type GpuFeature = typeof GpuFeature[keyof typeof GpuFeature];
 
 /** `struct virtio_gpu_config` (virtio 1.4 §5.7.4). */
-export const GPU_CONFIG: Layout<"events_read" | "events_clear" | "num_scanouts" | "num_capsets"> =
-  layout({ events_read: "u32", events_clear: "u32", num_scanouts: "u32", num_capsets: "u32" }, 16);
+export const GPU_CONFIG: Layout<
+  "events_read" | "events_clear" | "num_scanouts" | "num_capsets" | "blob_alignment"
+> = layout({
+  events_read: "u32",
+  events_clear: "u32",
+  num_scanouts: "u32",
+  num_capsets: "u32",
+  blob_alignment: "u32",
+}, 20);
 /** `events_read`: displays changed. */
 export const GPU_EVENT_DISPLAY = 1;
 

@@ -1,12 +1,15 @@
 // deno-lint-ignore-file no-console -- a program
 /**
  * Verified random I/O by the block driver, with aborts, resets, queue resets and device deaths in between, for as
- * long or as much as is wanted.
+ * long or as much as is wanted: `make soak`.
  *
- * `deno run -A tests/blk/integrity.ts [--gib 1] [--seconds 600] [--on emu|threaded|QEMU-PROGRAM]... [--ring
- * split|packed]... [--seed 1] [--chunk 512]`. A QEMU's program is found by name or path, for example
- * `qemu-system-aarch64`. What comes first, GiB or seconds, ends it. Each chunk (MiB) is a machine and a seed of its
- * own. Exits with 1 at the first byte that is wrong.
+ * `deno run -A tests/blk/integrity.ts [--gib 1] [--seconds S] [--on emu|threaded|QEMU-PROGRAM]... [--ring
+ * split|packed]... [--seed 1] [--round 0] [--chunk 512] [--json]`. A QEMU's program is found by name or path, for example
+ * `qemu-system-aarch64`; without `--on` it is the emulator, the emulator on a thread, the host's QEMU and the one of
+ * `make qemu`, as far as they are there. What comes first, GiB or seconds, ends it, and Ctrl-C ends it with what was done.
+ *
+ * Each chunk (MiB) is a machine and a seed of its own; the targets and rings take turns. Exits with 1 at the first byte
+ * that is wrong, and prints the command that does that chunk again.
  *
  * @module
  */
@@ -15,64 +18,81 @@ import { findBoard } from "@vireo/firmware/boards";
 import { BlkDevice, EmulatedMachine, MemoryDisk, WorkerMachine } from "@vireo/emu";
 import { Feature, FeatureSet, type Platform } from "@vireo/hal";
 import { QtestPlatform } from "@vireo/hal/qtest";
+import { progress } from "../../firmware/terminal/output.ts";
 import { checkIntegrity, type IntegrityReport } from "../blk_integrity.ts";
+import { qemuVersion } from "../qemu/version.ts";
 import type { WorkerDisk } from "../worker_disks.ts";
 
 const MIB = 2 ** 20;
+const GIB = 2 ** 30;
 const DISK = 64 * MIB;
 const ORDERS = ["in-order", "reverse", "random", "deferred"] as const;
+const QEMU = "qemu-system-aarch64";
+/** The newer QEMU, which `make qemu` installs beside an old one. */
+const NEWER_QEMU = `.cache/qemu/bin/${QEMU}`;
 
 const { values } = parseArgs({
   options: {
     gib: { type: "string", default: "1" },
-    seconds: { type: "string", default: "3600" },
-    on: { type: "string", multiple: true, default: ["emu", "threaded", "qemu-system-aarch64"] },
+    seconds: { type: "string", default: "Infinity" },
+    on: { type: "string", multiple: true },
     ring: { type: "string", multiple: true, default: ["split", "packed"] },
     seed: { type: "string", default: "1" },
+    round: { type: "string", default: "0" },
     chunk: { type: "string", default: "512" },
+    json: { type: "boolean", default: false },
   },
 });
 
-/** QEMU goes on with requests of a queue that was reset, and offers RING_RESET on slots without a register for it. */
-function queueResetsOn(on: string, seed: number): { queueResets?: "busy" | "idle" } {
-  if (on === "emu" || on === "threaded") return { queueResets: "busy" };
-  return onPci(seed) ? { queueResets: "idle" } : {};
+/** A machine to do a chunk on. */
+interface Chunk {
+  readonly on: string;
+  readonly packed: boolean;
+  readonly seed: number;
+  readonly order: typeof ORDERS[number];
+  readonly queues: number;
+  /** Whether the disk is on PCI; it is on MMIO otherwise. */
+  readonly pci: boolean;
+  /** Whether neither indirect descriptors nor event indices are negotiated. */
+  readonly plain: boolean;
 }
 
-/** Whether QEMU's disk of a chunk is on PCI. */
-const onPci = (seed: number): boolean => seed % 3 === 0;
+/** The chunk of a round: each target and ring meets all orders, buses and numbers of queues, in 60 rounds all together. */
+function chunkOf(on: string, ring: string, round: number): Chunk {
+  return {
+    on,
+    packed: ring === "packed",
+    seed: Number(values.seed) * 100_003 + round,
+    order: ORDERS[round % ORDERS.length]!,
+    queues: 1 + round % 5,
+    pci: round % 3 === 1,
+    plain: round % 7 === 6,
+  };
+}
 
-/** Queues of a chunk's disk; no number of places divides 5. */
-const queuesOf = (seed: number): number => 1 + seed % 5;
+const isQemu = (on: string): boolean => on !== "emu" && on !== "threaded";
+
+/** QEMU goes on with requests of a queue that was reset, and offers RING_RESET on slots without a register for it. */
+function queueResetsOn({ on, pci }: Chunk): { queueResets?: "busy" | "idle" } {
+  if (!isQemu(on)) return { queueResets: "busy" };
+  return pci ? { queueResets: "idle" } : {};
+}
 
 /** Makes the machine of a chunk. */
 async function machine(
-  on: string,
-  packed: boolean,
-  seed: number,
+  { on, packed, seed, order, queues, pci }: Chunk,
   disk: string,
 ): Promise<Platform> {
   const ring = { packed };
   if (on === "emu") {
-    const model = new BlkDevice({
-      disk: new MemoryDisk(DISK),
-      queues: queuesOf(seed),
-      order: ORDERS[seed % 4]!,
-      seed,
-    });
-    return EmulatedMachine.create({ devices: [model], ring, bus: seed % 3 === 0 ? "pci" : "mmio" });
+    const model = new BlkDevice({ disk: new MemoryDisk(DISK), queues, order, seed });
+    return EmulatedMachine.create({ devices: [model], ring, bus: pci ? "pci" : "mmio" });
   }
   if (on === "threaded") {
-    const options: WorkerDisk = {
-      bytes: DISK,
-      queues: queuesOf(seed),
-      version: 2,
-      order: (["in-order", "random", "deferred"] as const)[seed % 3]!,
-    };
+    const options: WorkerDisk = { bytes: DISK, queues, version: 2, order };
     const module = new URL("../worker_disks.ts", import.meta.url);
     return WorkerMachine.create({ module, options, ring, deadline: 60_000 });
   }
-  const pci = onPci(seed);
   return await QtestPlatform.start({
     board: findBoard(pci ? "aarch64-virt-pci" : "aarch64-virt"),
     qemu: on,
@@ -82,69 +102,158 @@ async function machine(
     accessDeadline: 60_000,
     extraArgs: ["-drive", `if=none,id=d,file=${disk},format=raw,discard=unmap`],
     devices: [
-      `virtio-blk-${pci ? "pci" : "device"},drive=d,num-queues=${
-        queuesOf(seed)
-      },discard=on,write-zeroes=on`,
+      `virtio-blk-${
+        pci ? "pci" : "device"
+      },drive=d,num-queues=${queues},discard=on,write-zeroes=on`,
     ],
   });
 }
 
+/** The targets that this host has, by what `--on` takes. */
+function targets(): string[] {
+  return ["emu", "threaded", QEMU, NEWER_QEMU].filter((on) =>
+    !isQemu(on) || qemuVersion(on) !== undefined
+  );
+}
+
+/** A target as people read it, for example `QEMU 7.2.22`. */
+function nameOf(on: string): string {
+  if (!isQemu(on)) return on;
+  const version = qemuVersion(on);
+  if (version !== undefined) return `QEMU ${version.text}`;
+  console.error(`Cannot run on ${on}: it must be emu, threaded or a program of QEMU`);
+  Deno.exit(2);
+}
+
+/** Totals of one target and ring. */
+class Row {
+  readonly target: string;
+  readonly ring: string;
+  chunks = 0;
+  bytes = 0;
+  ms = 0;
+  readonly counts = {
+    reads: 0,
+    writes: 0,
+    zeroes: 0,
+    aborted: 0,
+    resets: 0,
+    queueResets: 0,
+    deaths: 0,
+    lost: 0,
+  };
+
+  constructor(target: string, ring: string) {
+    this.target = target;
+    this.ring = ring;
+  }
+
+  add(report: IntegrityReport, ms: number): void {
+    this.chunks++;
+    this.bytes += report.bytes;
+    this.ms += ms;
+    for (const key of Object.keys(this.counts) as (keyof Row["counts"])[]) {
+      this.counts[key] += report[key];
+    }
+  }
+
+  get mibPerSecond(): number {
+    return this.ms === 0 ? 0 : this.bytes / MIB / (this.ms / 1000);
+  }
+}
+
 const start = performance.now();
-const end = start + Number(values.seconds) * 1000;
-const total = Number(values.gib) * 1024 * MIB;
+const total = Number(values.gib) * GIB;
+const places = (values.on ?? targets()).flatMap((on) =>
+  values.ring.map((ring) => ({ on, ring, row: new Row(nameOf(on), ring) }))
+);
+/** A part of the total for each place, if that is less than a chunk. */
+const chunkBytes = Math.min(Number(values.chunk) * MIB, Math.ceil(total / places.length));
 const disk = await Deno.makeTempFile({ prefix: "vireo-" });
-const places = values.on.flatMap((on) => values.ring.map((ring) => ({ on, ring })));
-const sums = places.map(() => ({ bytes: 0, ms: 0, reports: [] as IntegrityReport[] }));
+let interrupted = false;
+Deno.addSignalListener("SIGINT", () => {
+  // The second one ends the program at once.
+  if (interrupted) Deno.exit(130);
+  interrupted = true;
+});
+const seconds = (): number => (performance.now() - start) / 1000;
+const mayGoOn = (): boolean =>
+  done < total && seconds() < Number(values.seconds) && !interrupted && mismatch === undefined;
 let done = 0;
-try {
-  for (let i = 0; done < total && performance.now() < end; i++) {
-    const place = i % places.length;
-    const { on, ring } = places[place]!;
-    const seed = Number(values.seed) * 100_003 + i;
+let mismatch:
+  | { readonly where: string; readonly again: string; readonly error: string }
+  | undefined;
+for (let round = Number(values.round); mayGoOn(); round++) {
+  for (const { on, ring, row } of places) {
+    if (!mayGoOn()) break;
+    progress(
+      `${(done / GIB).toFixed(1)} GiB, ${row.target}, ${ring}, round ${round}`,
+      done / total,
+    );
+    const chunk = chunkOf(on, ring, round);
     await Deno.truncate(disk, 0);
     await Deno.truncate(disk, DISK);
     const begin = performance.now();
-    const where = `${on}, ${ring}, seed ${seed}`;
     try {
       const report = await checkIntegrity({
-        platform: () => machine(on, ring === "packed", seed, disk),
-        total: Number(values.chunk) * MIB,
-        seed,
+        platform: () => machine(chunk, disk),
+        total: chunkBytes,
+        seed: chunk.seed,
         upsets: 40,
         deaths: true,
-        ...queueResetsOn(on, seed),
-        filter: seed % 7 === 0
+        ...queueResetsOn(chunk),
+        filter: chunk.plain
           ? FeatureSet.of(Feature.INDIRECT_DESC, Feature.EVENT_IDX)
           : FeatureSet.NONE,
       });
-      const sum = sums[place]!;
-      sum.reports.push(report);
-      sum.bytes += report.bytes;
-      sum.ms += performance.now() - begin;
+      row.add(report, performance.now() - begin);
       done += report.bytes;
     } catch (error) {
-      console.error(where, error);
-      Deno.exit(1);
+      const again = `--on ${on} --ring ${ring} --seed ${values.seed} --round ${round} ` +
+        `--chunk ${chunkBytes / MIB} --gib ${chunkBytes / GIB}`;
+      mismatch = {
+        where: `${row.target}, ${ring}, round ${round}`,
+        again: `deno run -A tests/blk/integrity.ts ${again}`,
+        error: Deno.inspect(error),
+      };
+      break;
     }
   }
-} finally {
-  await Deno.remove(disk);
 }
+progress("", 1);
+await Deno.remove(disk);
 
-for (const [i, { on, ring }] of places.entries()) {
-  const { bytes, ms, reports } = sums[i]!;
-  const sum = (of: (report: IntegrityReport) => number): number =>
-    reports.reduce((all, report) => all + of(report), 0);
+if (values.json) {
+  const rows = places.map(({ row }) => ({
+    target: row.target,
+    ring: row.ring,
+    chunks: row.chunks,
+    bytes: row.bytes,
+    seconds: Number((row.ms / 1000).toFixed(3)),
+    ...row.counts,
+  }));
+  console.log(JSON.stringify(
+    { seed: Number(values.seed), bytes: done, seconds: seconds(), rows, failure: mismatch ?? null },
+    undefined,
+    2,
+  ));
+} else {
+  for (const { row: { target, ring, bytes, mibPerSecond, counts } } of places) {
+    console.log(
+      `${target}, ${ring}: ${(bytes / GIB).toFixed(2)} GiB at ${
+        mibPerSecond.toFixed(0)
+      } MiB/s; ${counts.reads} reads, ${counts.writes} writes, ${counts.zeroes} zeroes; ` +
+        `${counts.aborted} aborted, ${counts.resets} resets, ${counts.queueResets} queue resets, ` +
+        `${counts.deaths} deaths, ${counts.lost} requests lost`,
+    );
+  }
   console.log(
-    `${on}, ${ring}: ${(bytes / 2 ** 30).toFixed(2)} GiB at ${
-      (bytes / MIB / (ms / 1000)).toFixed(0)
-    } MiB/s; ${sum((r) => r.aborted)} aborted, ${sum((r) => r.resets)} resets, ${
-      sum((r) => r.queueResets)
-    } queue resets, ${sum((r) => r.deaths)} deaths, ${sum((r) => r.lost)} requests lost`,
+    `${(done / GIB).toFixed(2)} GiB in ${seconds().toFixed(0)} s, seed ${values.seed}, mismatches ${
+      mismatch === undefined ? 0 : 1
+    }`,
   );
+  if (mismatch !== undefined) {
+    console.error(`${mismatch.where}: ${mismatch.error}\nOnce more: ${mismatch.again}`);
+  }
 }
-console.log(
-  `${(done / 2 ** 30).toFixed(2)} GiB in ${
-    ((performance.now() - start) / 1000).toFixed(0)
-  } s, mismatches 0`,
-);
+Deno.exit(mismatch !== undefined ? 1 : interrupted ? 130 : 0);

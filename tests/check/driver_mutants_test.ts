@@ -27,6 +27,17 @@ const wrong = (results: readonly CheckResult[]): string[] =>
   results.filter(({ verdict }) => verdict === "fail" || verdict === "deviates")
     .map(({ check, verdict, seen }) => `${verdict} ${check.id}: ${seen}`);
 
+Deno.test("driver rules: no two schedules are the same", () => {
+  const plain = { eventIdx: true, packed: false, inOrder: false, ringReset: false };
+  const done = SCHEDULES.map(({ board = {}, ring, temper = {} }) =>
+    JSON.stringify([board, { ...plain, ...ring }, temper])
+  );
+  assertEquals(
+    SCHEDULES.filter((_, i) => done.indexOf(done[i]!) !== i).map(({ name }) => name),
+    [],
+  );
+});
+
 Deno.test("driver rules: ids are unique, and clauses are those of drivers", () => {
   assertEquals(new Set(RULES.map(({ id }) => id)).size, RULES.length);
   for (const { id, clauses, should } of RULES) {

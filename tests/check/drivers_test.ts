@@ -1,4 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
+import { SgList, type VirtioDriver } from "@vireo/drivers/core";
+import { ANY_ID, DeviceId, FeatureSet } from "@vireo/hal";
 import { BUNDLED } from "../../firmware/check/driver/bundled.ts";
 import { type DriverRun, runDriver } from "../../firmware/check/driver/run_driver.ts";
 import { RULES } from "../../firmware/check/driver/rules.ts";
@@ -19,6 +21,18 @@ const onBoard = (main: DriverRun["main"], schedules: readonly Schedule[]): Drive
   schedules,
   deadline: 200,
 });
+
+/** A driver that forgets to kick its queue. */
+const SILENT: VirtioDriver = {
+  name: "silent",
+  ids: [{ device: DeviceId.RNG, vendor: ANY_ID }],
+  features: FeatureSet.NONE,
+  probe(device) {
+    const [queue] = device.findQueues([{ name: "input", callback() {} }]);
+    queue!.add(new SgList(1).addWritable(device.dma.alloc(64).address, 64), 0);
+    return { remove: () => device.reset().then(() => device.deleteQueues()) };
+  },
+};
 
 Deno.test("check driver: all 14 bundled drivers keep every rule under every schedule", async (t) => {
   assertEquals(BUNDLED.length, BOARD_DEVICES.length + 4);
@@ -98,7 +112,31 @@ Deno.test("check driver: a script fails, hangs, or drives nothing", async () => 
       await rng.read(4);
       await new Promise(() => {});
     }),
-    "the script did not end within 200 ms",
+    "the script did not end within 200 ms: the devices have returned all buffers",
+  );
+  const stuck = await runDriver(onBoard((vireo) => {
+    void vireo.use(SILENT);
+    return new Promise<void>(() => {});
+  }, only("plain", "packed", "pci")));
+  assertEquals(
+    stuck.filter(({ check }) => check.id === "run.ends")
+      .map(({ schedule, verdict, reason }) => [schedule, verdict, reason]),
+    [
+      [
+        "plain",
+        "fail",
+        "the script did not end within 200 ms: virtio3 has a buffer of queue 'input', and the driver did not kick it",
+      ],
+      ["pci", "skip", "the script does not end under 'plain'"],
+      ["packed", "skip", "the script does not end under 'plain'"],
+    ],
+  );
+  assertEquals(
+    await ends(async ({ rng }) => {
+      await rng.read(4);
+      void Promise.reject(new Error("Floating"));
+    }),
+    "nobody waits for a promise that fails: Floating",
   );
   await assertRejects(
     () => runDriver(onBoard(() => {}, only("plain"))),

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { createHash } from "node:crypto";
-import { vireo } from "../cli_helper.ts";
+import { call, vireo } from "../cli_helper.ts";
 import { makeDemoDisk } from "../../firmware/disk/demo_disk.ts";
 
 async function withDisk(body: (path: string, bytes: Uint8Array) => Promise<void>): Promise<void> {
@@ -25,7 +25,7 @@ Deno.test("probe names devices, features and queues, as text and JSON", async ()
   for (const part of ["net (id 1)", "block (id 2)", "console (id 3)", "rng (id 4)", "VERSION_1"]) {
     assertStringIncludes(text.out, part);
   }
-  const report = JSON.parse((await vireo("probe --json --blk none")).out);
+  const report = JSON.parse((await call("probe --json --blk none")).out);
   const ids = report.devices.map((device: { id: number }) => device.id);
   assertEquals(ids, [1, 3, 4]);
   assertEquals(
@@ -35,9 +35,9 @@ Deno.test("probe names devices, features and queues, as text and JSON", async ()
 });
 
 Deno.test("--legacy, --queue-size, --no-indirect and --no-event-idx change what is agreed", async () => {
-  const { devices } = JSON.parse((await vireo("probe --json")).out);
-  const legacy = JSON.parse((await vireo("probe --json --legacy --queue-size 8")).out).devices;
-  const bare = JSON.parse((await vireo("probe --json --no-indirect --no-event-idx")).out).devices;
+  const { devices } = JSON.parse((await call("probe --json")).out);
+  const legacy = JSON.parse((await call("probe --json --legacy --queue-size 8")).out).devices;
+  const bare = JSON.parse((await call("probe --json --no-indirect --no-event-idx")).out).devices;
   const rng = (list: { id: number }[]) =>
     list.find((device) => device.id === 4) as unknown as {
       transport: string;
@@ -58,7 +58,7 @@ Deno.test("probe says which ring features were offered, asked for and agreed", a
   type Rings = Record<"offered" | "asked" | "agreed", string[]>;
   const extra = ["RING_PACKED", "IN_ORDER", "NOTIFICATION_DATA", "ACCESS_PLATFORM"];
   const rings = async (flags: string): Promise<Rings> =>
-    JSON.parse((await vireo(`probe --json${flags}`)).out).devices[0].rings;
+    JSON.parse((await call(`probe --json${flags}`)).out).devices[0].rings;
   const plain = await rings("");
   for (const part of ["offered", "asked", "agreed"] as const) {
     assertEquals(plain[part].filter((name) => extra.includes(name)), []);
@@ -75,18 +75,18 @@ Deno.test("blk read, write, discard and flush work on the image file", async () 
     const read = await vireo(`blk read --blk ${path} --sector 3 --count 2`);
     assertEquals([read.code, read.err], [0, ""]);
     assertEquals(read.raw, bytes.slice(3 * 512, 5 * 512));
-    const hash = await vireo(`blk read --blk ${path} --hash`);
+    const hash = await call(`blk read --blk ${path} --hash`);
     assertEquals(hash.out.trim(), sha256(bytes));
 
     const data = crypto.getRandomValues(new Uint8Array(1000));
-    const write = await vireo(`blk write --blk ${path} --sector 10 --flush --json`, data);
+    const write = await call(`blk write --blk ${path} --sector 10 --flush --json`, data);
     assertEquals(JSON.parse(write.out), { sector: 10, bytes: 1000, flushed: true });
     const expected = bytes.slice();
     expected.set(data, 5120);
     assertEquals(await Deno.readFile(path), expected);
 
-    assertEquals((await vireo(`blk flush --blk ${path}`)).out, "flushed\n");
-    const discard = await vireo(`blk discard --blk ${path} --sector 64 --count 8`);
+    assertEquals((await call(`blk flush --blk ${path}`)).out, "flushed\n");
+    const discard = await call(`blk discard --blk ${path} --sector 64 --count 8`);
     assertEquals([discard.code, discard.out], [0, "discarded 8 sectors from sector 64\n"]);
   });
 });
@@ -96,7 +96,7 @@ Deno.test("blk info tells serial, block size, partitions and file systems", asyn
   try {
     await makeDemoDisk(`${dir}/d.img`);
     const disk = `${dir}/d.img,ro,serial=S-1,block-size=4096`;
-    const info = JSON.parse((await vireo(`blk info --json --blk ${disk}`)).out);
+    const info = JSON.parse((await call(`blk info --json --blk ${disk}`)).out);
     assertEquals([info.serial, info.blockSize, info.readOnly, info.sectors], [
       "S-1",
       4096,
@@ -105,7 +105,7 @@ Deno.test("blk info tells serial, block size, partitions and file systems", asyn
     ]);
     assertEquals([info.scheme, info.partitions.length], ["mbr", 1]);
     assertEquals(info.partitions[0].fileSystem.type, "ext4");
-    const write = await vireo(`blk write --blk ${disk}`, "x");
+    const write = await call(`blk write --blk ${disk}`, "x");
     assertEquals(write.code, 1);
     assertMatch(write.err, /^vireo: .*read-only.*\[READ_ONLY\]\n$/);
   } finally {
@@ -114,21 +114,21 @@ Deno.test("blk info tells serial, block size, partitions and file systems", asyn
 });
 
 Deno.test("blk bench and net bench report rates", async () => {
-  const blk = JSON.parse((await vireo("blk bench --json --requests 2000 --depth 8")).out);
+  const blk = JSON.parse((await call("blk bench --json --requests 2000 --depth 8")).out);
   assertEquals([blk.requests, blk.depth, blk.bytes], [2000, 8, 4096]);
   assert(blk.perSecond > 0);
-  const net = JSON.parse((await vireo("net bench --json --frames 2000")).out);
+  const net = JSON.parse((await call("net bench --json --frames 2000")).out);
   assertEquals([net.frames, net.bytes], [2000, 64]);
   assert(net.perSecond > 0);
 });
 
 Deno.test("net ping gets its echoes, and says so when there are none", async () => {
-  const ok = JSON.parse((await vireo("net ping 10.0.2.2 -c 3 --json")).out);
+  const ok = JSON.parse((await call("net ping 10.0.2.2 -c 3 --json")).out);
   assertEquals([ok.sent, ok.replies.length, ok.mac], [3, 3, "52:55:0a:00:02:02"]);
-  const lost = await vireo("net ping 10.0.2.9 -c 1 --deadline 100");
+  const lost = await call("net ping 10.0.2.9 -c 1 --deadline 100");
   assertEquals([lost.code, lost.out], [1, ""]);
   assertMatch(lost.err, /^vireo: .*\[TIMEOUT\]\n$/);
-  const bad = await vireo("net ping 10.0.2");
+  const bad = await call("net ping 10.0.2");
   assertEquals([bad.code, bad.err], [
     2,
     "vireo: address: expected an IPv4 address, got '10.0.2'\n",
@@ -139,7 +139,7 @@ Deno.test("net capture writes a pcap file of what came in", async () => {
   const dir = await Deno.makeTempDir({ prefix: "vireo-cli-" });
   try {
     const path = `${dir}/c.pcap`;
-    const run = await vireo(`net capture --ping 10.0.2.2 -c 1 -o ${path} --json`);
+    const run = await call(`net capture --ping 10.0.2.2 -c 1 -o ${path} --json`);
     assertEquals(JSON.parse(run.out), { captured: 1, file: path });
     const file = await Deno.readFile(path);
     const view = new DataView(file.buffer);
@@ -147,7 +147,7 @@ Deno.test("net capture writes a pcap file of what came in", async () => {
     assertEquals([view.getUint32(0, true), view.getUint32(20, true)], [0xa1b2c3d4, 1]);
     assertEquals(view.getUint16(24 + 16 + 12), 0x0806);
     assertEquals(view.getUint16(24 + 16 + 20), 2);
-    const sent = await vireo("net send ffffffffffff52540012345688b56869");
+    const sent = await call("net send ffffffffffff52540012345688b56869");
     assertEquals([sent.code, sent.out], [0, "sent 16 bytes\n"]);
   } finally {
     await Deno.remove(dir, { recursive: true });
@@ -220,7 +220,7 @@ Deno.test("wrong use ends in one line and exit code 2, what is not there in 1", 
     ["rng many", 2, /expected a number such as/],
   ];
   for (const [args, code, message] of cases) {
-    const result = await vireo(args);
+    const result = await call(args);
     assertEquals([args, result.code, result.out], [args, code, ""]);
     assertMatch(result.err, message);
     assert(result.err.trim().split("\n").length <= 2, `${args}: ${result.err}`);
@@ -247,7 +247,7 @@ Deno.test("every level of --help has an example; completion knows the commands",
     ...["info", "ping", "send", "capture", "bench"].map((name) => `net ${name} `),
   ];
   for (const level of levels) {
-    const help = await vireo(`${level}--help`);
+    const help = await call(`${level}--help`);
     assertEquals([level, help.code], [level, 0]);
     assertMatch(help.out, /\nExample:\n {2}\$ .*vireo /);
   }
@@ -259,7 +259,7 @@ Deno.test("every level of --help has an example; completion knows the commands",
 
 Deno.test("vireo 9p --help says what of a shared folder is not protected", async () => {
   assertStringIncludes(
-    (await vireo("9p --help")).out,
+    (await call("9p --help")).out,
     "Not protected: a directory that the host moves out of DIR",
   );
 });

@@ -394,7 +394,7 @@ const INPUTS: readonly Input[] = [
   {
     args: "rng 9999999999999999999",
     code: 2,
-    err: "vireo: bytes: expected a number such as 4096, 0x1000 or 64K, got '9999999999999999999'",
+    err: "vireo: bytes: expected at most 9007199254740991, got 9999999999999999999",
   },
   { args: "rng 0 --json", code: 0, out: '{"length":0,"hex":""}' },
   // Values that an option does not have, and what a device answers or does not.
@@ -443,7 +443,32 @@ const INPUTS: readonly Input[] = [
   {
     args: "9p cat nothing",
     code: 1,
-    err: "vireo: 9P server refuses Twalk (virtio4): saw ENOENT [COMMAND_REFUSED]",
+    err: "vireo: Cannot read 'nothing': saw ENOENT (no such file or folder) [COMMAND_REFUSED]",
+  },
+  {
+    args: "9p ls nothing",
+    code: 1,
+    err: "vireo: Cannot list 'nothing': saw ENOENT (no such file or folder) [COMMAND_REFUSED]",
+  },
+  {
+    args: "9p cat /",
+    code: 1,
+    err: "vireo: Cannot read '/': saw EBADF (not a file that can be read) [COMMAND_REFUSED]",
+  },
+  {
+    args: "9p put nothing/file",
+    stdin: "x",
+    code: 1,
+    err:
+      "vireo: Cannot write 'nothing/file': saw ENOENT (no such file or folder) [COMMAND_REFUSED]",
+  },
+  { args: `rproc-serial send ${"x".repeat(100_000)}`, code: 0, out: "x".repeat(100_000) },
+  {
+    args: `rng ${"x".repeat(100_000)}`,
+    code: 2,
+    err: `vireo: bytes: expected a number such as 4096, 0x1000 or 64K, got '${
+      "x".repeat(341)
+    }... (99660 more characters)`,
   },
   {
     args: "probe --with 9p=",

@@ -1,9 +1,6 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { VIREO } from "../cli_helper.ts";
 
-/** Each type check is a process that reads all of Vireo. */
-const limit = { timeout: 300_000 };
-
 /** Runs a command line in a folder; standard output and error are one text. */
 async function run(cwd: string, ...words: readonly string[]): Promise<[number, string]> {
   const { code, stdout, stderr } = await new Deno.Command(words[0]!, {
@@ -34,54 +31,42 @@ const KINDS = {
   script: /^virtio0: virtio_net\n(virtio.*\n)+acme_5_script read 512 bytes of 16777216\n$/,
 } as const;
 
-// One process checks the types of all three: each would read those of all of Vireo.
-Deno.test(
-  "new: what it writes runs, type-checks, is in order and passes its test",
-  limit,
-  async () => {
-    await inFolder(async (dir) => {
-      const folders = Object.keys(KINDS).map((kind) => `acme_5_${kind}`);
-      for (const [kind, prints] of Object.entries(KINDS)) {
-        const name = `acme_5_${kind}`;
-        const [made, said] = await run(dir, VIREO, "new", kind, name);
-        assertEquals([made, said.split("\n").slice(0, 3)], [0, [
-          `${name}/deno.json`,
-          `${name}/${name}.ts`,
-          `${name}/${name}_test.ts`,
-        ]]);
-        for (const file of [`${name}.ts`, `${name}_test.ts`]) {
-          const text = await Deno.readTextFile(`${dir}/${name}/${file}`);
-          assert(!/my_?(driver|device|script)/i.test(text.replaceAll('"My device"', "")), text);
-        }
-        // The commands that it says, in the folder where it says so; the types of all are checked below.
-        assertEquals(said.split("\n").filter((line) => line.startsWith("  vireo ")), [
-          `  vireo run ${name}/${name}.ts`,
-          `  vireo deno check --config ${name}/deno.json ${name}`,
-          `  vireo deno test -A --config ${name}/deno.json ${name}`,
-        ]);
-        const [ran, printed] = await run(dir, VIREO, "run", `${name}/${name}.ts`);
-        assertEquals(ran, 0, printed);
-        assertMatch(printed, prints);
-        const config = ["--config", `${name}/deno.json`];
-        const test = await run(dir, VIREO, "deno", "test", "-A", "--no-check", ...config, name);
-        assertEquals(test[0], 0, test[1]);
-        assertMatch(test[1], /ok \| [1-3] passed \| 0 failed/);
-        // And from inside of it, as an editor has it.
-        for (const words of [["fmt", "--check"], ["lint"]]) {
-          const [code, text] = await run(`${dir}/${name}`, VIREO, "deno", ...words);
-          assertEquals([words, code], [words, 0], text);
-        }
+// Their types are checked in tests/docs/types_test.ts, with those of the pages.
+Deno.test("new: what it writes runs, is in order and passes its test", async () => {
+  await inFolder(async (dir) => {
+    for (const [kind, prints] of Object.entries(KINDS)) {
+      const name = `acme_5_${kind}`;
+      const [made, said] = await run(dir, VIREO, "new", kind, name);
+      assertEquals([made, said.split("\n").slice(0, 3)], [0, [
+        `${name}/deno.json`,
+        `${name}/${name}.ts`,
+        `${name}/${name}_test.ts`,
+      ]]);
+      for (const file of [`${name}.ts`, `${name}_test.ts`]) {
+        const text = await Deno.readTextFile(`${dir}/${name}/${file}`);
+        assert(!/my_?(driver|device|script)/i.test(text.replaceAll('"My device"', "")), text);
       }
-      // They have the same settings, so that one check with those of the first one is a check with each one's.
-      const settings = folders.map((name) => Deno.readTextFileSync(`${dir}/${name}/deno.json`));
-      assertEquals(new Set(settings).size, 1);
-      const paths = [".", ...folders.slice(1).map((name) => `../${name}`)];
-      const [code, text] = await run(`${dir}/${folders[0]}`, VIREO, "deno", "check", ...paths);
-      assertEquals(code, 0, text);
-      for (const name of folders) assert(text.includes(`${name}_test.ts`), text);
-    });
-  },
-);
+      // The commands that it says, in the folder where it says so.
+      assertEquals(said.split("\n").filter((line) => line.startsWith("  vireo ")), [
+        `  vireo run ${name}/${name}.ts`,
+        `  vireo deno check --config ${name}/deno.json ${name}`,
+        `  vireo deno test -A --config ${name}/deno.json ${name}`,
+      ]);
+      const [ran, printed] = await run(dir, VIREO, "run", `${name}/${name}.ts`);
+      assertEquals(ran, 0, printed);
+      assertMatch(printed, prints);
+      const config = ["--config", `${name}/deno.json`];
+      const test = await run(dir, VIREO, "deno", "test", "-A", "--no-check", ...config, name);
+      assertEquals(test[0], 0, test[1]);
+      assertMatch(test[1], /ok \| [1-3] passed \| 0 failed/);
+      // And from inside of it, as an editor has it.
+      for (const words of [["fmt", "--check"], ["lint"]]) {
+        const [code, text] = await run(`${dir}/${name}`, VIREO, "deno", ...words);
+        assertEquals([words, code], [words, 0], text);
+      }
+    }
+  });
+});
 
 Deno.test("new: a wrong kind, name or place is refused, and nothing is written", async () => {
   await inFolder(async (dir) => {
@@ -103,7 +88,7 @@ Deno.test("new: a wrong kind, name or place is refused, and nothing is written",
   });
 });
 
-Deno.test("Vireo is a library for a program in a folder of one's own", limit, async () => {
+Deno.test("Vireo is a library for a program in a folder of one's own", async () => {
   await inFolder(async (dir) => {
     await run(dir, VIREO, "new", "script", "mine");
     await Deno.writeTextFile(
@@ -116,15 +101,6 @@ console.log((await vireo.get(rngDriver).read(4)).length);
 `,
     );
     assertEquals(await run(`${dir}/mine`, VIREO, "deno", "run", "-A", "own.ts"), [0, "4\n"]);
-    // A type error is one there too, and the only one.
-    await Deno.writeTextFile(
-      `${dir}/mine/wrong.ts`,
-      'import { openVireo } from "@vireo/firmware";\nawait openVireo({ blk: ["x.img"] });\n',
-    );
-    const [wrong, why] = await run(`${dir}/mine`, VIREO, "deno", "check", "own.ts", "wrong.ts");
-    assertEquals(wrong, 1);
-    assertEquals(why.match(/(?<=at file:.*)\w+\.ts:\d+/g), ["wrong.ts:2"], why);
-    assertMatch(why, /Type 'string' has no properties in common with type 'Partial<BlkOption>'/);
     const [exit] = await run(dir, VIREO, "deno", "eval", "Deno.exit(7)");
     assertEquals(exit, 7);
   });

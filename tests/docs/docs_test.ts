@@ -1,15 +1,6 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { makeDemoDisk } from "@vireo/firmware";
-
-const ROOT = new URL("../../", import.meta.url).pathname;
-
-/** A block of code in a page. */
-interface Block {
-  readonly language: string;
-  readonly lines: readonly string[];
-  /** The line of the page on which it begins, from 1. */
-  readonly line: number;
-}
+import { blocksOf, NAME, PAGES, ROOT, shell } from "./pages.ts";
 
 /** Command lines that are not run here, and why. */
 const NOT_RUN: readonly (readonly [pattern: RegExp, why: string])[] = [
@@ -19,25 +10,9 @@ const NOT_RUN: readonly (readonly [pattern: RegExp, why: string])[] = [
   [/^scp |^ssh /, "needs another machine"],
   [/--target devmem/, "needs root, and what the machine must have"],
   [/tap:/, "needs rights, which tests/docs/tap_test.ts has"],
+  [/^\.\/vireo deno check/, "checks types; tests/docs/types_test.ts does it for all pages at once"],
   [/^\.\/vireo net fetch/, "needs a server of the host; tests/qtest/ip_test.ts has one"],
 ];
-
-/** The first line of a block of TypeScript: the name of its file. */
-const NAME = /^\/\/ ([\w/]+\.ts)$/;
-
-function blocksOf(text: string): Block[] {
-  const blocks: Block[] = [];
-  const lines = text.split("\n");
-  for (let i = 0; i < lines.length; i++) {
-    const language = /^```(\w*)$/.exec(lines[i]!)?.[1];
-    if (language === undefined) continue;
-    const end = lines.indexOf("```", i + 1);
-    assert(end > 0, `A block that begins on line ${i + 1} does not end`);
-    blocks.push({ language, lines: lines.slice(i + 1, end), line: i + 1 });
-    i = end;
-  }
-  return blocks;
-}
 
 /** The commands of a transcript, each with what it prints. */
 function transcript(lines: readonly string[]): { command: string; expected: string[] }[] {
@@ -61,16 +36,9 @@ function pattern(lines: readonly string[]): RegExp {
   return new RegExp(`^${quoted.join("")}$`);
 }
 
-async function shell(cwd: string, command: string): Promise<{ code: number; text: string }> {
-  const { code, stdout } = await new Deno.Command("/bin/bash", {
-    args: ["-o", "pipefail", "-c", `{ ${command}\n} 2>&1`],
-    cwd,
-    stdin: "null",
-    stdout: "piped",
-    stderr: "inherit",
-    env: { NO_COLOR: "1" },
-  }).output();
-  return { code, text: new TextDecoder().decode(stdout) };
+/** `deno test` would check types, each time those of all of Vireo; tests/docs/types_test.ts does it once. */
+function withoutTypes(command: string): string {
+  return command.replace(/(?<=^\.\/vireo deno test)(?= )/, " --no-check");
 }
 
 async function runPage(page: string): Promise<void> {
@@ -100,7 +68,7 @@ async function runPage(page: string): Promise<void> {
         case "console":
           for (const { command, expected } of transcript(lines)) {
             if (NOT_RUN.some(([not]) => not.test(command))) continue;
-            const { text } = await shell(dir, command);
+            const { text } = await shell(dir, withoutTypes(command));
             assertMatch(text, pattern(expected), `${where}: ${command}\n${text}`);
           }
           break;
@@ -114,56 +82,8 @@ async function runPage(page: string): Promise<void> {
   }
 }
 
-const PAGES = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"]
-  .concat([...Deno.readDirSync(`${ROOT}docs`)].map(({ name }) => `docs/${name}`))
-  .filter((page) => page.endsWith(".md"));
-
-/**
- * Writes what a page's folder has of TypeScript after each of its blocks, each time into a folder of its own
- * with all that the page makes with `vireo new`.
- *
- * @returns The block's file in each, from `to`.
- */
-async function writeSources(page: string, to: string): Promise<string[]> {
-  const files = new Map<string, string>();
-  const written: string[] = [];
-  const text = await Deno.readTextFile(`${ROOT}${page}`);
-  const made = text.match(/(?<=^(?:\$ )?)\.\/vireo new \w+ \w+/gm) ?? [];
-  for (const { language, lines, line } of blocksOf(text)) {
-    const name = language === "ts" ? NAME.exec(lines[0]!)?.[1] : undefined;
-    if (name === undefined) continue;
-    files.set(name, `${lines.join("\n")}\n`);
-    const folder = `${to}/${page}/${line}`;
-    await Deno.mkdir(folder, { recursive: true });
-    for (const command of made) {
-      const { code, text } = await shell(folder, command.replace("./", ROOT));
-      assertEquals(code, 0, text);
-    }
-    for (const [file, source] of files) await Deno.writeTextFile(`${folder}/${file}`, source);
-    written.push(`${page}/${line}/${name}`);
-  }
-  return written;
-}
-
-// One process checks the types of all: each would read those of all of Vireo.
-Deno.test("the sources that pages show have the right types", { timeout: 600_000 }, async () => {
-  const dir = await Deno.makeTempDir({ prefix: "vireo-docs-" });
-  try {
-    // The types are checked as in a folder of a reader's own.
-    const vireo = `${ROOT}vireo`;
-    assertEquals((await shell(dir, `${vireo} new script own`)).code, 0);
-    const sources = (await Promise.all(PAGES.map((page) => writeSources(page, dir)))).flat();
-    assert(sources.length >= 5, String(sources));
-    const check = `${vireo} deno check -q --config own/deno.json ${sources.join(" ")}`;
-    const { code, text } = await shell(dir, check);
-    assertEquals(code, 0, text);
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
-});
-
 for (const page of PAGES) {
-  // Some dozen command lines and checks of types, each a process of its own.
+  // Some dozen command lines, each a process of its own.
   Deno.test(`what ${page} shows is what happens`, { timeout: 600_000 }, () => runPage(page));
 }
 

@@ -29,6 +29,18 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "A key of just 4096 bytes is refused in any case: RSA keys have 4096 bits at most",
   },
   {
+    path: "drivers/rng/driver.ts",
+    what: "return bytes.length > CHUNK ? this.#fillAll(bytes, call) : this.#ask(bytes, call); -> " +
+      "return bytes.length >= CHUNK ? this.#fillAll(bytes, call) : this.#ask(bytes, call);",
+    why: "Either way makes the one request that a chunk is",
+  },
+  {
+    path: "emu/transport/pci/msix.ts",
+    what: "for (let vector = 0; vector < this.size; vector++) { -> " +
+      "for (let vector = 0; vector <= this.size; vector++) {",
+    why: "No vector behind the last is ever pending: what fires is below the size",
+  },
+  {
     path: "drivers/net/net.ts",
     what: "this.#cancelLater(); -> nothing",
     why:

@@ -18,6 +18,24 @@ const HOSTILE: Readonly<Record<string, readonly string[]>> = {
   emu: ["tests/hostile/models_test.ts", "tests/hostile/known_bugs_test.ts"],
 };
 
+/** Tests that are seconds long and see what the near ones do not, by the file that is changed. */
+const LONGER: readonly (readonly [path: RegExp, tests: readonly string[]])[] = [
+  [/^hal\/(?:vhost_user|unix)\//, ["tests/vhost_user/hostile_back_end_test.ts"]],
+  [/^(?:hal|drivers\/transport)\/vhost_user/, ["tests/vhost_user/served_test.ts"]],
+  [
+    /^emu\/transport\/vhost_user\//,
+    ["tests/vhost_user/hostile_front_end_test.ts", "tests/vhost_user/served_test.ts"],
+  ],
+  [
+    /^firmware\/check\/driver\//,
+    ["tests/check/driver_mutants_test.ts", "tests/check/drivers_test.ts"],
+  ],
+  [
+    /^firmware\/check\/(?!driver\/)/,
+    ["tests/check/script_test.ts", "tests/check/mutants_test.ts", "tests/check/emulated_test.ts"],
+  ],
+];
+
 /** Folders of devices, whose tests are in folders of the same name. */
 const DEVICES: ReadonlySet<string> = new Set(
   SOURCES.flatMap(({ path }) => /^emu\/devices\/([^/]+)\//.exec(path)?.[1] ?? []),
@@ -61,6 +79,7 @@ export function nearestTests(
       i < MOST && (own(test) === 0 || steps === 1 || shared && i < LEAST)
     )
     .map(([test]) => test);
+  near.push(...LONGER.flatMap(([changed, tests]) => changed.test(path) ? tests : []));
   const name = device === "p9" ? "(?:9p|p9)" : device.replace("_", "-");
   return { near, hostile: [...HOSTILE[room!] ?? []], filter: `/\\b${name}\\b/` };
 }

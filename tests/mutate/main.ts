@@ -3,7 +3,7 @@
  * Breaks one place of a source file at a time and runs the tests that import the file: a change that no test sees
  * survived, and a test is missing. Slow, and no part of `make test`.
  *
- * `deno run -A tests/mutate/main.ts [--room drivers|emu]... [--file PATH]... [--count 40] [--seconds 3600] [--seed 1]
+ * `deno run -A tests/mutate/main.ts [--room drivers|emu|rings|hal|firmware]... [--file PATH]... [--count 40] [--seconds 3600] [--seed 1]
  * [--at PATH:LINE]...`. The same seed breaks the same places; `--at` makes each change of a line instead, and `--verbose`
  * names the changes that are killed, too. It works on a copy of the tracked files, in a folder that it removes.
  *
@@ -18,8 +18,11 @@ import { SOURCES } from "../sources.ts";
 
 /** Where the files of a room are that are broken. */
 const ROOMS: Readonly<Record<string, RegExp>> = {
-  drivers: /^drivers\/(?!testing\/|trace\/)/,
+  drivers: /^drivers\/(?!testing\/|trace\/|record\/)/,
   emu: /^emu\/devices\//,
+  rings: /^emu\/(?:ring\/|transport\/|[^/]+$)/,
+  hal: /^hal\/(?!devmem\/|virtio\/)/,
+  firmware: /^(?:firmware\/(?:disk|trace|check)|drivers\/(?:trace|record))\//,
 };
 /** Files without anything to break, and those that are tests or for tests. */
 const LEFT_OUT = /_test\.ts$|_bench\.ts$|_test_util\.ts$|\/mod\.ts$|\/core\.ts$/;

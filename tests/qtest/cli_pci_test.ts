@@ -1,7 +1,7 @@
 // Needs qemu-system-x86_64, qemu-system-aarch64 and qemu-system-riscv64.
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { PCI_BOARDS } from "../../firmware/boards/mod.ts";
-import { vireo } from "../cli_helper.ts";
+import { call, vireo } from "../cli_helper.ts";
 
 /** What `--json` says of a device. */
 interface Device {
@@ -17,8 +17,19 @@ interface Device {
   };
 }
 
-async function demo(args: string): Promise<readonly Device[]> {
-  const run = await vireo(`demo --json --target ${args}`);
+/** A disk in the place of the demo's, whose 32 MiB two sides hash: which interface it has is the question here. */
+async function withDisk(body: (disk: string) => Promise<void>): Promise<void> {
+  const disk = await Deno.makeTempFile({ prefix: "vireo-cli-pci-", suffix: ".img" });
+  try {
+    await Deno.writeFile(disk, crypto.getRandomValues(new Uint8Array(65536)));
+    await body(disk);
+  } finally {
+    await Deno.remove(disk);
+  }
+}
+
+async function demo(args: string, disk: string): Promise<readonly Device[]> {
+  const run = await call(`demo --json --blk ${disk} --target ${args}`);
   assertEquals([args, run.code, run.err], [args, 0, ""]);
   const { ok, board } = JSON.parse(run.out);
   assertEquals([ok, board.devices.length], [true, 4]);
@@ -38,23 +49,27 @@ Deno.test("demo passes on the emulator's devices on PCI, each interface and ring
     [" --transitional --packed --in-order --notification-data", "pci-modern"],
     [" --in-order --no-indirect --no-event-idx --platform-iommu", "pci-modern"],
   ] as const;
-  for (const [flags, kind] of [...FACES, ...rings]) {
-    for (const { transport, pci } of await demo(`emu --transport pci${flags}`)) {
-      assertEquals([transport, `pci-${pci.chosen}`], [kind, kind]);
+  await withDisk(async (disk) => {
+    for (const [flags, kind] of [...FACES, ...rings]) {
+      for (const { transport, pci } of await demo(`emu --transport pci${flags}`, disk)) {
+        assertEquals([transport, `pci-${pci.chosen}`], [kind, kind]);
+      }
     }
-  }
-  const run = await vireo("probe --transport pci --legacy --with input");
+  });
+  const run = await call("probe --transport pci --legacy --with input");
   assertEquals([run.code, run.out], [2, ""]);
   assertStringIncludes(run.err, "device 18 (--with input) has no legacy interface on PCI");
 });
 
 for (const board of PCI_BOARDS) {
   Deno.test(`demo passes on QEMU's devices on PCI: ${board.name}, each interface`, async () => {
-    for (const [flags, kind] of FACES) {
-      for (const { transport, pci } of await demo(`qtest:${board.name}${flags}`)) {
-        assertEquals([transport, `pci-${pci.chosen}`], [kind, kind]);
+    await withDisk(async (disk) => {
+      for (const [flags, kind] of FACES) {
+        for (const { transport, pci } of await demo(`qtest:${board.name}${flags}`, disk)) {
+          assertEquals([transport, `pci-${pci.chosen}`], [kind, kind]);
+        }
       }
-    }
+    });
   });
 }
 

@@ -1,14 +1,14 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { BOARDS, MMIO_BOARDS } from "../../firmware/boards/mod.ts";
 import { makeDemoDisk } from "../../firmware/disk/demo_disk.ts";
-import { VIREO, vireo } from "../cli_helper.ts";
+import { call, VIREO, vireo } from "../cli_helper.ts";
 
 const QTEST = MMIO_BOARDS.filter((board) => board.targets.includes("qtest"));
 
 for (const board of QTEST) {
   Deno.test(`demo passes on QEMU's devices: ${board.name}, versions 1 and 2`, async () => {
     for (const legacy of ["", " --legacy"]) {
-      const run = await vireo(`demo --json --target qtest:${board.name}${legacy}`);
+      const run = await call(`demo --json --target qtest:${board.name}${legacy}`);
       assertEquals([run.code, run.err], [0, ""]);
       const report = JSON.parse(run.out);
       assertEquals([report.ok, report.board.devices.length], [true, 4]);
@@ -64,7 +64,7 @@ Deno.test("a QEMU that does not start says why in one line", async () => {
     [`${target} --blk /nonexistent.img`, /nonexistent\.img/],
   ];
   for (const [args, message] of cases) {
-    const result = await vireo(args);
+    const result = await call(args);
     assertEquals([args, result.code, result.out], [args, 1, ""]);
     assertMatch(result.err, /^vireo: .*\[HOST_ERROR\]\n$/s);
     assertMatch(result.err, message);
@@ -103,7 +103,7 @@ Deno.test("run --watch runs a script again when it changed", async () => {
 Deno.test("probe lists the PCI functions of a board, and nothing that is the machine's own", async () => {
   const kinds = { "": 0x1040, " --transitional": 0x1000, " --legacy": 0x1000 };
   for (const [flags, base] of Object.entries(kinds)) {
-    const run = await vireo(`probe --json --target qtest:x86_64-q35${flags}`);
+    const run = await call(`probe --json --target qtest:x86_64-q35${flags}`);
     const { slots, functions } = JSON.parse(run.out);
     const id = (modern: number, transitional: number) =>
       `1af4:${(base + (base === 0x1040 ? modern : transitional)).toString(16)}`;
@@ -129,7 +129,7 @@ Deno.test("boards lists every board with its targets", async () => {
   for (const { pci, interfaces } of boards) {
     assertEquals(interfaces.includes("--transitional"), pci !== undefined);
   }
-  const text = (await vireo("boards")).out;
+  const text = (await call("boards")).out;
   assertStringIncludes(text, "PCI Express, configuration at 0x4010000000, MSI-X by gicv2m");
   assertStringIncludes(text, "interrupts qtest: MSI-X and INTx; qemu: INTx by uio_pci_generic");
 });

@@ -9,6 +9,7 @@ import {
 import { blkDriver, Bus, rngDriver } from "@vireo/drivers";
 import { parseRecording, Recorder, recordingLines, Replay } from "@vireo/drivers/record";
 import { BlkDevice, type DeviceModel, EmulatedMachine, MemoryDisk, RngDevice } from "@vireo/emu";
+import { seededRandom } from "@vireo/emu/backends";
 import { replayProgram } from "@vireo/firmware/record";
 import { joinBytes, VireoError } from "@vireo/hal";
 import { vireo } from "../cli_helper.ts";
@@ -161,6 +162,79 @@ Deno.test("replay: what is no recording, or one of another version, is refused",
     message((bytes) => bytes.subarray(0, 40)),
     "Cannot read the header of the recording",
   );
+  const lines = recordingLines(bytes).join("\n");
+  assertThrows(
+    () => parseRecording(lines.replace('{"version":1,', '{"version":3,')),
+    VireoError,
+    "Cannot replay a recording of this version: saw 3, expected 1",
+  );
+  // Lines that do not say their version are of the first.
+  assertEquals(parseRecording(lines.replace('"version":1,', "")), bytes);
+});
+
+Deno.test("replay: a header that lies is refused, and a program that is none", async () => {
+  const { bytes } = await record(busy);
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  const rest = bytes.subarray(16 + view.getUint32(12, true));
+  const node = '{"kind":"mmio","name":"a","size":512}';
+  for (
+    const header of [
+      "null",
+      "5",
+      "[]",
+      "{}",
+      '{"platform":"emu","nodes":5,"program":null}',
+      '{"platform":"emu","nodes":[{"kind":"other","name":"a"}],"program":null}',
+      `{"platform":"emu","nodes":[${node}]}`,
+    ]
+  ) {
+    const json = new TextEncoder().encode(header);
+    const fixed = bytes.slice(0, 16);
+    new DataView(fixed.buffer).setUint32(12, json.length, true);
+    const lying = joinBytes(fixed, json, rest);
+    const error = assertThrows(() => new Replay(lying), VireoError, "Cannot read the header");
+    assertEquals([header, error.code], [header, "BAD_MESSAGE"]);
+    assertThrows(() => recordingLines(lying), VireoError, "Cannot read the header");
+  }
+  // A recording of one's own is no command's.
+  await assertRejects(
+    () => replayProgram(bytes, () => {}),
+    VireoError,
+    "its header must have a program of 'vireo record' or 'openVireo'",
+  );
+});
+
+Deno.test("replay: of a recording that lies all is played up to the lie, and nothing else is thrown", async () => {
+  const { bytes } = await record(busy);
+  const start = 16 + new DataView(bytes.buffer, bytes.byteOffset).getUint32(12, true);
+  const random = seededRandom(7);
+  const word = new Uint32Array(1);
+  const below = (most: number): number => {
+    random(new Uint8Array(word.buffer));
+    return word[0]! % most;
+  };
+  const seen = { damaged: 0, cut: 0, other: 0 };
+  for (let i = 0; i < 60; i++) {
+    const lying = bytes.slice();
+    for (let k = 0; k < 10; k++) lying[start + below(bytes.length - start)] = below(256);
+    recordingLines(lying);
+    const replay = new Replay(lying);
+    await run(replay, async (bus) => {
+      const errors = [
+        ...bus.slotErrors.map(({ error }) => error),
+        ...bus.devices.map(({ error }) => error),
+      ];
+      const found = errors.filter((error) => error !== undefined);
+      for (const error of found) assert(error instanceof VireoError, `${i}: ${error.stack}`);
+      return bus.get(blkDriver) && bus.get(rngDriver) ? await busy(bus) : undefined;
+    }).catch((error) => {
+      // A driver that reads a lie in a register or in memory says so itself.
+      assert(error instanceof VireoError, `${i}: ${error.stack}`);
+    });
+    const end = replay.end();
+    seen[end?.damaged ? "damaged" : end?.cut ? "cut" : "other"]++;
+  }
+  assert(seen.damaged > 0 && seen.other > 0, JSON.stringify(seen));
 });
 
 Deno.test("record: a recording is lines of text too, which make the same recording", async () => {

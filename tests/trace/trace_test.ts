@@ -111,9 +111,16 @@ const WORDS = [
     "console PORT_OPEN port 0 value 1",
   ]],
   ["scsi list", ["scsi REPORT_LUNS lun 0:0: OK, GOOD", "scsi INQUIRY lun 0:0: OK, GOOD"]],
-  ["9p ls", ["9p Tversion tag 65535 21 bytes", "9p Rattach tag 0 20 bytes"]],
-  ["gpu info", ["gpu GET_DISPLAY_INFO: OK_DISPLAY_INFO", "gpu GET_EDID: OK_EDID"]],
-  ["balloon inflate 1M", ["balloon inflate, 1024 bytes"]],
+  ["9p ls", [
+    "9p Tversion tag 65535 msize 262168 '9P2000.L'",
+    "9p Rattach tag 0",
+    "9p Twalk tag 0 fid 1 to fid 3 'hello.txt'",
+  ]],
+  ["gpu info", [
+    "gpu GET_DISPLAY_INFO fence 1: OK_DISPLAY_INFO",
+    "gpu GET_EDID scanout 0 fence 2: OK_EDID",
+  ]],
+  ["balloon inflate 1M", ["balloon inflate 256 pages"]],
   ["rng 8", ["rng 8 bytes", "rng gave 8 bytes"]],
 ] as const;
 

@@ -522,7 +522,7 @@ Deno.test("vhost-user: a refusal is said to a front end that waits for an answer
   assertEquals(await peer.receive(), answer(R.SET_VRING_NUM, u64s(0)));
 });
 
-Deno.test("vhost-user: a queue that is larger than its notes runs, and is told of", async () => {
+Deno.test("vhost-user: a queue that is larger than its notes runs, and the server says so", async () => {
   await using rig = new Rig();
   using peer = rig.connect();
   greet(peer);

@@ -84,16 +84,60 @@ export function applyRanges(
       status = BlkStatus.IOERR;
     }
   }
+  if (status === BlkStatus.OK) status = askZones(setup, type, { offsets, lengths });
   if (status !== BlkStatus.OK) return status;
   target.stats.ranges++;
   return applyFrom(disk, type === BlkRequestType.DISCARD, { offsets, lengths }, turn);
+}
+
+/** Ranges of a disk in bytes. */
+interface Ranges {
+  readonly offsets: Float64Array;
+  readonly lengths: Float64Array;
+}
+
+/**
+ * Asks the zones of a disk for ranges: a status. Zones that must be written in order take no zeroes, and erasing
+ * empties zones (dev.blk.operation.35).
+ */
+function askZones({ zones }: BlkSetup, type: number, { offsets, lengths }: Ranges): number {
+  if (zones === undefined || type === BlkRequestType.DISCARD) return BlkStatus.OK;
+  const erases = type === BlkRequestType.SECURE_ERASE;
+  const each = (ask: (sector: number, sectors: number) => number): number => {
+    for (let i = 0; i < offsets.length; i++) {
+      const status = ask(offsets[i]! / BLK_SECTOR_SIZE, lengths[i]! / BLK_SECTOR_SIZE);
+      if (status !== BlkStatus.OK) return status;
+    }
+    return BlkStatus.OK;
+  };
+  const status = each((sector, sectors) => {
+    if (erases) return zones.erasable(sector, sectors);
+    return zones.requiresOrder(sector, sectors) ? BlkStatus.ZONE_INVALID_CMD : BlkStatus.OK;
+  });
+  if (status !== BlkStatus.OK) return status;
+  return each((sector, sectors) => {
+    if (!erases) return zones.write(sector, sectors);
+    zones.erase(sector, sectors);
+    return BlkStatus.OK;
+  });
+}
+
+/** Makes one range of a disk read as zeroes, in turns: a status, or the disk's promise. */
+export function clearRange(
+  disk: DiskBackend,
+  offset: number,
+  length: number,
+  turn: RangeTurn,
+): number | Promise<void> {
+  const offsets = Float64Array.of(offset);
+  return applyFrom(disk, false, { offsets, lengths: Float64Array.of(length) }, turn);
 }
 
 /** Discards or clears ranges in turns of the event loop; what a reset voided goes no further. */
 function applyFrom(
   disk: DiskBackend,
   discards: boolean,
-  ranges: { readonly offsets: Float64Array; readonly lengths: Float64Array },
+  ranges: Ranges,
   turn: RangeTurn,
   next = 0,
 ): number | Promise<void> {

@@ -1,5 +1,16 @@
-import { BLK_CONFIG, BLK_SECTOR_SIZE, BlkFeature, FeatureSet, hi32, lo32 } from "@vireo/hal";
+import {
+  BLK_CONFIG,
+  BLK_SECTOR_SIZE,
+  BLK_ZONED,
+  BLK_ZONED_OFFSET,
+  BlkFeature,
+  BlkZonedModel,
+  FeatureSet,
+  hi32,
+  lo32,
+} from "@vireo/hal";
 import type { DiskBackend } from "../../backends/disk.ts";
+import { type BlkZonedOptions, EmulatedZones } from "./zones.ts";
 
 /** `struct virtio_blk_config.geometry`. */
 export interface BlkGeometry {
@@ -80,6 +91,11 @@ export interface BlkDeviceOptions {
   readonly writeZeroes?: BlkRangeLimits & { readonly mayUnmap?: boolean };
   /** Bounds of SECURE_ERASE. */
   readonly secureErase?: BlkRangeLimits;
+  /**
+   * Divides the disk into zones and offers ZONED. A host-managed disk offers DISCARD only if `discard` is given, and
+   * must be driven with ZONED and without DISCARD.
+   */
+  readonly zoned?: BlkZonedOptions;
   /** Offers LIFETIME with these figures; without them it is not offered. */
   readonly lifetime?: BlkLifetimeReport;
   /** Whether the write cache starts as writeback; true by default. */
@@ -110,6 +126,8 @@ export interface BlkSetup {
   readonly writeZeroes: BlkRangeLimits;
   /** Bounds of SECURE_ERASE. */
   readonly secureErase: BlkRangeLimits;
+  /** Zones of the disk; undefined without ZONED, and of a disk that has them for itself. */
+  readonly zones: EmulatedZones | undefined;
 }
 
 /**
@@ -135,13 +153,32 @@ export function blkSetup(options: BlkDeviceOptions): BlkSetup {
   }
   const discard = options.discard ?? { maxSectors: 1 << 15, maxSegments: 16, alignment: 8 };
   const writeZeroes = options.writeZeroes ?? { maxSectors: 1 << 15, maxSegments: 16 };
-  const secureErase = options.secureErase ?? { maxSectors: 1 << 15, maxSegments: 4, alignment: 1 };
   const sectors = disk.size / BLK_SECTOR_SIZE;
+  const { segMax = 126, sizeMax: longest = 1 << 20 } = options;
+  // dev.blk.init.14: an append is one request.
+  const mostAppended = Math.floor(segMax * longest / BLK_SECTOR_SIZE);
+  const made = options.zoned &&
+    new EmulatedZones(options.zoned, { sectors, blockSize, mostAppended });
+  const zones = made?.model === BlkZonedModel.NONE ? undefined : made;
+  const unit = zones?.zoneSectors ?? 1;
+  const secureErase = options.secureErase ??
+    { maxSectors: Math.max(1 << 15, unit), maxSegments: 4, alignment: unit };
+  if ((secureErase.alignment ?? 1) % unit !== 0) {
+    // dev.blk.operation.33
+    throw new RangeError(
+      `Cannot align erasing to ${
+        secureErase.alignment ?? 1
+      } sectors: expected whole zones of ${unit}`,
+    );
+  }
   const geometry = options.geometry ?? chs(sectors);
   const topology = options.topology ??
     { physicalBlockExp: 0, alignmentOffset: 0, minIoSize: 1, optIoSize: 0 };
 
-  const config = new DataView(new ArrayBuffer(BLK_CONFIG.SIZE));
+  const config = new DataView(
+    new ArrayBuffer(made === undefined ? BLK_CONFIG.SIZE : BLK_ZONED_OFFSET + BLK_ZONED.SIZE),
+  );
+  made?.fillConfig(config, BLK_ZONED_OFFSET);
   setCapacity(config, sectors);
   const u8 = (at: { offset: number }, value: number): void => config.setUint8(at.offset, value);
   const u16 = (at: { offset: number }, value: number): void =>
@@ -149,9 +186,9 @@ export function blkSetup(options: BlkDeviceOptions): BlkSetup {
   const u32 = (at: { offset: number }, value: number): void =>
     config.setUint32(at.offset, value, true);
   const C = BLK_CONFIG;
-  const sizeMax = options.withhold?.includes(BlkFeature.SIZE_MAX) ? 0 : options.sizeMax ?? 1 << 20;
+  const sizeMax = options.withhold?.includes(BlkFeature.SIZE_MAX) ? 0 : longest;
   u32(C.size_max, sizeMax);
-  u32(C.seg_max, options.segMax ?? 126);
+  u32(C.seg_max, segMax);
   u16(C.cylinders, geometry.cylinders);
   u8(C.heads, geometry.heads);
   u8(C.sectors, geometry.sectors);
@@ -177,6 +214,10 @@ export function blkSetup(options: BlkDeviceOptions): BlkSetup {
     ...[F.SIZE_MAX, F.SEG_MAX, F.GEOMETRY, F.BLK_SIZE, F.FLUSH, F.TOPOLOGY, F.CONFIG_WCE],
     ...[F.DISCARD, F.WRITE_ZEROES, F.SECURE_ERASE],
   );
+  if (made !== undefined) features = features.with(F.ZONED);
+  if (zones?.model === BlkZonedModel.HM && options.discard === undefined) {
+    features = features.without(F.DISCARD);
+  }
   if (queues > 1) features = features.with(F.MQ);
   if (readOnly) features = features.with(F.RO);
   if (options.lifetime !== undefined) {
@@ -186,7 +227,17 @@ export function blkSetup(options: BlkDeviceOptions): BlkSetup {
   features = features.without(...options.withhold ?? []);
   // dev.blk.init.2: a device that offers CONFIG_WCE must offer FLUSH.
   if (!features.has(F.FLUSH)) features = features.without(F.CONFIG_WCE);
-  return { features, config, blockSize, readOnly, queues, discard, writeZeroes, secureErase };
+  return {
+    features,
+    config,
+    blockSize,
+    readOnly,
+    queues,
+    discard,
+    writeZeroes,
+    secureErase,
+    zones,
+  };
 }
 
 /** @throws {RangeError} If a figure is one that the specification reserves (dev.blk.operation.12). */

@@ -1,15 +1,22 @@
 import {
+  BLK_APPEND_SECTOR_SIZE,
   BLK_CONFIG,
   BLK_ID_SIZE,
   BLK_LIFETIME,
   BLK_REQ,
   BLK_SECTOR_SIZE,
+  BLK_ZONE_DESCRIPTOR,
+  BLK_ZONE_REPORT,
+  BLK_ZONED_OFFSET,
   BlkFeature,
   BlkRequestType,
   BlkStatus,
+  BlkZonedModel,
   DeviceId,
   type FeatureNames,
-  type FeatureSet,
+  FeatureSet,
+  hi32,
+  lo32,
 } from "@vireo/hal";
 import type { DiskBackend } from "../../backends/disk.ts";
 import type {
@@ -21,8 +28,9 @@ import type {
   QueueSpec,
 } from "../../device.ts";
 import { type BlkDeviceOptions, type BlkSetup, blkSetup, setCapacity } from "./config.ts";
-import { applyRanges } from "./_ranges.ts";
+import { applyRanges, clearRange } from "./_ranges.ts";
 import { CompletionOrder } from "./_order.ts";
+import type { EmulatedZones } from "./zones.ts";
 
 /** Counters of a {@linkcode BlkDevice} since it was made. */
 export interface BlkStats {
@@ -38,7 +46,7 @@ export interface BlkStats {
   bytesRead: number;
   /** Bytes written. */
   bytesWritten: number;
-  /** Requests that ended with IOERR. */
+  /** Requests that ended with IOERR, or an error of zones. */
   ioErrors: number;
   /** Requests that ended with UNSUPP. */
   unsupported: number;
@@ -69,8 +77,10 @@ export class BlkDevice implements DeviceModel {
   readonly featureNames: FeatureNames = BlkFeature;
   /** The request queues. */
   readonly queues: readonly QueueSpec[];
-  /** Bytes of the configuration space: without the zoned part. */
-  readonly configSize: number = BLK_CONFIG.SIZE;
+  /** ZONED, which the legacy interface has no way to settle (dev.blk.init.6). */
+  readonly modernFeatures: FeatureSet = FeatureSet.of(BlkFeature.ZONED);
+  /** Bytes of the configuration space: with the zoned part only if ZONED is offered. */
+  readonly configSize: number;
   /** Counters, for reports and tests. */
   readonly stats: BlkStats = {
     reads: 0,
@@ -97,6 +107,8 @@ export class BlkDevice implements DeviceModel {
   /** Moves on at each reset, so that a disk's late answer finds its chain void. */
   #epoch = 0;
   #queueEpochs: Uint32Array;
+  /** Whether the driver went on without ZONED: then the zoned part reads as zeroes (dev.blk.init.7). */
+  #hidesZones = false;
 
   /**
    * Makes a device.
@@ -109,6 +121,7 @@ export class BlkDevice implements DeviceModel {
     this.disk = options.disk;
     this.#options = options;
     this.#config = this.setup.config;
+    this.configSize = this.#config.byteLength;
     this.#initialWriteback = this.#config.getUint8(BLK_CONFIG.writeback.offset);
     this.#order = new CompletionOrder(options.order ?? "in-order", options.seed ?? 1, this.#serve);
     this.queues = Array.from({ length: this.setup.queues }, (_, i) => ({
@@ -125,6 +138,11 @@ export class BlkDevice implements DeviceModel {
     return this.disk.size / BLK_SECTOR_SIZE;
   }
 
+  /** Zones of the disk, if it has any that drivers see. */
+  get zones(): EmulatedZones | undefined {
+    return this.setup.zones;
+  }
+
   /** Whether a write may complete before it is durable, as negotiated and configured. */
   get writeback(): boolean {
     const features = this.#context?.features ?? this.features;
@@ -138,8 +156,15 @@ export class BlkDevice implements DeviceModel {
     return this.#order.held;
   }
 
-  /** Changes the size in sectors and tells the driver (dev.blk.operation.1). */
+  /**
+   * Changes the size in sectors and tells the driver (dev.blk.operation.1).
+   *
+   * @throws {RangeError} If the disk has zones.
+   */
   resize(sectors: number): void {
+    if (this.zones !== undefined) {
+      throw new RangeError("Cannot resize a zoned disk: its zones must stay as they are");
+    }
     this.disk.resize(sectors * BLK_SECTOR_SIZE);
     setCapacity(this.#config, sectors);
     this.#bounds?.configChanged();
@@ -152,6 +177,7 @@ export class BlkDevice implements DeviceModel {
 
   /** Reads configuration bytes. */
   readConfig(offset: number, width: ConfigWidth): number {
+    if (this.#hidesZones && offset >= BLK_ZONED_OFFSET) return 0;
     if (width === 1) return this.#config.getUint8(offset);
     if (width === 2) return this.#config.getUint16(offset, true);
     return this.#config.getUint32(offset, true);
@@ -164,6 +190,14 @@ export class BlkDevice implements DeviceModel {
     this.#config.setUint8(offset, value === 0 ? 0 : 1);
   }
 
+  /** A host-managed disk needs ZONED (dev.blk.init.8), and takes no DISCARD (drv.blk.init.5). */
+  acceptFeatures(features: FeatureSet): boolean {
+    const zoned = features.has(BlkFeature.ZONED);
+    this.#hidesZones = !zoned;
+    if (this.zones?.model !== BlkZonedModel.HM) return true;
+    return zoned && !features.has(BlkFeature.DISCARD);
+  }
+
   /** Keeps the way to report capacity changes. */
   attach(context: DeviceContext): void {
     this.#bounds = context;
@@ -173,6 +207,7 @@ export class BlkDevice implements DeviceModel {
   activate(context: DeviceContext): void {
     this.#bounds = this.#context = context;
     const { features } = context;
+    if (this.zones !== undefined) this.zones.limited = features.has(BlkFeature.ZONED);
     // dev.blk.init.3: without FLUSH there is no way to write a cache back. Not on the legacy interface
     // (dev.blk.legacy-init.2): there the mode of a driver with CONFIG_WCE is its own.
     if (!context.legacy && features.has(BlkFeature.CONFIG_WCE) && !features.has(BlkFeature.FLUSH)) {
@@ -209,17 +244,26 @@ export class BlkDevice implements DeviceModel {
     this.#epoch++;
     this.#context = undefined;
     this.#order.drop(undefined);
+    this.#hidesZones = false;
     this.#config.setUint8(BLK_CONFIG.writeback.offset, this.#initialWriteback);
   }
 
-  /** The device's own state; the disk has its own snapshot. */
+  /** The device's own state and that of its zones; the disk has its own snapshot. */
   snapshot(): unknown {
-    return { writeback: this.#config.getUint8(BLK_CONFIG.writeback.offset) };
+    const writeback = this.#config.getUint8(BLK_CONFIG.writeback.offset);
+    if (this.zones === undefined) return { writeback };
+    return { writeback, zones: this.zones.snapshot(), hidesZones: this.#hidesZones };
   }
 
   /** Takes the state back; the capacity is the disk's. */
   restore(state: unknown): void {
-    const { writeback } = state as { writeback: number };
+    const { writeback, zones, hidesZones = false } = state as {
+      readonly writeback: number;
+      readonly zones?: unknown;
+      readonly hidesZones?: boolean;
+    };
+    this.#hidesZones = hidesZones;
+    this.zones?.restore(zones);
     this.#config.setUint8(BLK_CONFIG.writeback.offset, writeback === 0 ? 0 : 1);
     setCapacity(this.#config, this.capacity);
   }
@@ -328,9 +372,86 @@ export class BlkDevice implements DeviceModel {
         if (typeof result === "number") return result;
         return this.#later(queue, chain, result);
       }
+      case BlkRequestType.ZONE_REPORT:
+        return this.#zoned ? this.#report(chain, sector) : BlkStatus.UNSUPP;
+      case BlkRequestType.ZONE_APPEND:
+        return this.#zoned ? this.#append(queue, chain, sector) : BlkStatus.UNSUPP;
+      case BlkRequestType.ZONE_OPEN:
+      case BlkRequestType.ZONE_CLOSE:
+      case BlkRequestType.ZONE_FINISH:
+      case BlkRequestType.ZONE_RESET:
+      case BlkRequestType.ZONE_RESET_ALL:
+        return this.#zoned ? this.#manageZones(queue, chain, type, sector) : BlkStatus.UNSUPP;
       default:
         return BlkStatus.UNSUPP;
     }
+  }
+
+  /** Whether there are zones, and the driver knows of them (dev.blk.operation.13). */
+  get #zoned(): boolean {
+    return this.zones !== undefined && this.#context!.features.has(BlkFeature.ZONED);
+  }
+
+  #report(chain: Chain, sector: number): number {
+    const zones = this.zones!;
+    const room = chain.writableLength - 1 - BLK_ZONE_REPORT.SIZE;
+    if (chain.readableLeft > 0 || room < 0 || sector >= this.capacity) {
+      return BlkStatus.ZONE_INVALID_CMD;
+    }
+    const first = zones.indexOf(sector);
+    const count = Math.min(zones.count - first, Math.floor(room / BLK_ZONE_DESCRIPTOR.SIZE));
+    const { z_cap, z_start, z_wp, z_type, z_state } = BLK_ZONE_DESCRIPTOR;
+    const bytes = new Uint8Array(BLK_ZONE_DESCRIPTOR.SIZE);
+    const view = new DataView(bytes.buffer);
+    const put = ({ offset }: { offset: number }, value: number): void => {
+      view.setUint32(offset, lo32(value), true);
+      view.setUint32(offset + 4, hi32(value), true);
+    };
+    this.#context!.work.spend(count);
+    chain.writeU32(count);
+    chain.writeZeroes(BLK_ZONE_REPORT.SIZE - 4);
+    for (let i = first; i < first + count; i++) {
+      const zone = zones.zone(i);
+      put(z_cap, zone.capacity);
+      put(z_start, zone.start);
+      put(z_wp, zone.pointer);
+      view.setUint8(z_type.offset, zone.type);
+      view.setUint8(z_state.offset, zone.state);
+      chain.write(bytes);
+    }
+    return BlkStatus.OK;
+  }
+
+  #append(queue: DeviceQueue, chain: Chain, sector: number): number {
+    const length = chain.readableLength - BLK_REQ.SIZE;
+    const wrong = this.setup.readOnly || chain.writableLength !== BLK_APPEND_SECTOR_SIZE + 1 ||
+      length % this.setup.blockSize !== 0;
+    if (wrong) return BlkStatus.IOERR;
+    const { status, sector: at } = this.zones!.append(sector, length / BLK_SECTOR_SIZE);
+    if (status !== BlkStatus.OK) return status;
+    chain.writeU32(lo32(at));
+    chain.writeU32(hi32(at));
+    return this.#store(queue, chain, at * BLK_SECTOR_SIZE, length);
+  }
+
+  #manageZones(queue: DeviceQueue, chain: Chain, type: number, sector: number): number {
+    if (this.setup.readOnly || chain.readableLeft > 0 || chain.writableLength > 1) {
+      return BlkStatus.IOERR;
+    }
+    const zones = this.zones!;
+    const all = type === BlkRequestType.ZONE_RESET_ALL;
+    const { work } = this.#context!;
+    if (all) work.spend(zones.count);
+    const status = zones.manage(type, sector);
+    const resets = all || type === BlkRequestType.ZONE_RESET;
+    // Reads tell what was written by the write pointer, but for zones that are written in any order.
+    if (status !== BlkStatus.OK || !resets || zones.model !== BlkZonedModel.HA) return status;
+    const first = all ? zones.firstSequential : sector;
+    const end = all ? this.capacity : sector + zones.zoneSectors;
+    const turn = { work, valid: this.#validity(queue.index) };
+    const [offset, length] = [first * BLK_SECTOR_SIZE, (end - first) * BLK_SECTOR_SIZE];
+    const result = clearRange(this.disk, offset, length, turn);
+    return typeof result === "number" ? result : this.#later(queue, chain, result);
   }
 
   /** Whether a transfer is whole blocks inside the disk. */
@@ -342,10 +463,17 @@ export class BlkDevice implements DeviceModel {
   }
 
   #read(queue: DeviceQueue, chain: Chain, sector: number): number {
-    const length = chain.writableLength - 1;
+    const room = chain.writableLength - 1;
     // Data that the device is to read is none that it could fill.
-    if (chain.readableLeft > 0 || !this.#fits(sector, length)) return BlkStatus.IOERR;
-    const { disk, stats } = this;
+    if (chain.readableLeft > 0 || !this.#fits(sector, room)) return BlkStatus.IOERR;
+    const { disk, stats, zones } = this;
+    const sectors = room / BLK_SECTOR_SIZE;
+    if (zones !== undefined) {
+      const status = zones.read(sector, sectors);
+      if (status !== BlkStatus.OK) return status;
+    }
+    // What was never written is filled with zeroes.
+    const length = zones === undefined ? room : zones.written(sector, sectors) * BLK_SECTOR_SIZE;
     const offset = sector * BLK_SECTOR_SIZE;
     stats.reads++;
     stats.bytesRead += length;
@@ -395,8 +523,20 @@ export class BlkDevice implements DeviceModel {
     const length = chain.readableLength - BLK_REQ.SIZE;
     const wrong = this.setup.readOnly || chain.writableLength > 1 || !this.#fits(sector, length);
     if (wrong) return BlkStatus.IOERR;
+    const { zones } = this;
+    if (zones !== undefined) {
+      const sectors = length / BLK_SECTOR_SIZE;
+      // A legacy driver knows nothing of zones that must be written in order.
+      if (!zones.limited && zones.requiresOrder(sector, sectors)) return BlkStatus.IOERR;
+      const status = zones.write(sector, sectors);
+      if (status !== BlkStatus.OK) return status;
+    }
+    return this.#store(queue, chain, sector * BLK_SECTOR_SIZE, length);
+  }
+
+  /** Writes the data of a chain to the disk: a status. */
+  #store(queue: DeviceQueue, chain: Chain, offset: number, length: number): number {
     const { disk, stats } = this;
-    const offset = sector * BLK_SECTOR_SIZE;
     stats.writes++;
     stats.bytesWritten += length;
     const through = !this.writeback;

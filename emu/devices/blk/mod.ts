@@ -35,3 +35,4 @@ export type {
   BlkTopology,
 } from "./config.ts";
 export { BlkDevice, type BlkStats } from "./device.ts";
+export { type BlkZonedOptions, type EmulatedZone, EmulatedZones } from "./zones.ts";

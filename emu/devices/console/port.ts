@@ -1,9 +1,12 @@
 import { consoleReceiveQueue, consoleTransmitQueue } from "@vireo/hal";
+import type { BytePort } from "../../backends/byte_port.ts";
 import type { StreamPort } from "../../backends/stream_port.ts";
-import type { DeviceContext, DeviceQueue } from "../../device.ts";
+import type { Chain, DeviceContext, DeviceQueue } from "../../device.ts";
+import { StreamBytes } from "./_stream_bytes.ts";
 
 /** The most bytes copied out of a chain at a time; the guest's number never sizes an allocation. */
 const CHUNK = 65536;
+const NONE = new Uint8Array(0);
 
 /** Size of a text console in characters. */
 export interface ConsoleSize {
@@ -21,8 +24,8 @@ export interface ConsolePortOptions {
   readonly name?: string;
   /** Whether the guest should treat it as a text console. */
   readonly console?: boolean;
-  /** The host's end. */
-  readonly backend: StreamPort;
+  /** The host's end: two Web Streams, or calls. */
+  readonly backend: StreamPort | BytePort;
   /** Whether the host's side is open at first; true by default. */
   readonly hostOpen?: boolean;
 }
@@ -37,7 +40,7 @@ export interface PortHooks {
   readonly hostChanged: (port: ConsolePort) => void;
 }
 
-/** One port of an emulated console device: two pumps between a stream port and two queues. */
+/** One port of an emulated console device: two pumps between the host's end and two queues. */
 export class ConsolePort {
   /** Port id; names the queues. */
   readonly id: number;
@@ -48,19 +51,23 @@ export class ConsolePort {
   /** Called when the guest opens or closes its side. */
   onGuestOpen: ((open: boolean) => void) | undefined;
   readonly #hooks: PortHooks;
-  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
-  readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
+  readonly #host: BytePort;
   #hostOpen: boolean;
   #guestOpen = false;
   #ready = false;
-  #pending: Uint8Array = new Uint8Array(0);
-  #reading = false;
+  /** Bytes from the host, of which the guest has had the first. */
+  #pending: Uint8Array = NONE;
+  #taken = 0;
   #ended = false;
   #sinkClosed = false;
   #removed = false;
+  /** Whether a pump runs: the host's end may call back while it does. */
+  #filling = false;
   #draining = false;
-  /** Moves on whenever chains that a pump holds become void. */
-  #epoch = 0;
+  /** The chain that the host has not taken all of. */
+  #sending: Chain | undefined;
+  /** Where bytes are between a chain and the host. */
+  #scratch: Uint8Array = NONE;
 
   /** Makes a port with its id; the device does it. */
   constructor(id: number, options: ConsolePortOptions, hooks: PortHooks) {
@@ -69,10 +76,12 @@ export class ConsolePort {
     this.console = options.console ?? false;
     this.#hostOpen = options.hostOpen ?? true;
     this.#hooks = hooks;
-    this.#reader = options.backend.readable.getReader();
-    this.#writer = options.backend.writable.getWriter();
-    // A sink that fails is noticed at the next write; this only marks the rejection as seen.
-    this.#writer.closed.catch(() => {});
+    const { backend } = options;
+    this.#host = "room" in backend ? backend : new StreamBytes(backend);
+    this.#host.onChange = () => {
+      this.toGuest();
+      this.fromGuest();
+    };
   }
 
   /** Whether the host's side is open. */
@@ -92,7 +101,7 @@ export class ConsolePort {
 
   /** Bytes taken from the host that wait for the guest's buffers. */
   get pendingBytes(): number {
-    return this.#pending.length;
+    return this.#pending.length - this.#taken;
   }
 
   /** Opens the host's side; the guest is told. */
@@ -124,51 +133,42 @@ export class ConsolePort {
     const queue = context?.queue(consoleReceiveQueue(this.id));
     if (context === undefined || queue === undefined || this.#removed) return;
     if (!this.#hostOpen || !this.guestOpen) return;
-    let pushed = false;
-    while (queue.hasAvailable()) {
-      if (this.#pending.length === 0) {
-        this.#fetch();
-        break;
-      }
-      const chain = queue.pop();
-      if (chain === undefined) break;
-      // virtio 1.4 §5.3.6.1: the receive queue holds no device-readable buffers.
-      if (chain.readableLength > 0 || chain.writableLength === 0) {
-        const reason = `receive buffer of port ${this.id} is not device-writable only`;
-        context.fault(reason, "drv.console.operation.1");
-        return;
-      }
-      context.work.spend(1);
-      const count = chain.write(this.#pending);
-      queue.push(chain);
-      this.#pending = this.#pending.subarray(count);
-      pushed = true;
+    if (this.#filling) return;
+    this.#filling = true;
+    try {
+      this.#fill(context, queue);
+    } finally {
+      this.#filling = false;
     }
-    if (pushed) queue.signal();
   }
 
   /** Moves what the driver sent to the host, no faster than the host takes it. */
   fromGuest(): void {
-    const queue = this.#hooks.context()?.queue(consoleTransmitQueue(this.id));
-    if (queue === undefined || this.#draining || !queue.hasAvailable()) return;
+    const context = this.#hooks.context();
+    const queue = context?.queue(consoleTransmitQueue(this.id));
+    if (context === undefined || queue === undefined || this.#draining) return;
+    if (this.#sending === undefined && !queue.hasAvailable()) return;
     this.#draining = true;
-    this.#drain(queue, this.#epoch);
+    try {
+      this.#drain(context, queue);
+    } finally {
+      this.#draining = false;
+    }
   }
 
   /** The driver reset the device or this port's queues: what the pumps hold is void. */
   reset(device: boolean): void {
-    this.#epoch++;
-    this.#draining = false;
+    this.#sending = undefined;
     if (!device) return;
     this.#ready = false;
     this.setGuestOpen(false);
   }
 
-  /** Ends the port: its streams are released, and its buffers go back to the driver. */
+  /** Ends the port: its host's end is released, and its buffers go back to the driver. */
   remove(): void {
     this.#removed = true;
-    this.#writer.close().catch(() => {});
-    this.#reader.cancel().catch(() => {});
+    this.#host.onChange = undefined;
+    this.#host.close();
     this.#sinkClosed = true;
     this.setGuestOpen(false);
     this.fromGuest();
@@ -181,7 +181,7 @@ export class ConsolePort {
       hostOpen: this.#hostOpen,
       guestOpen: this.#guestOpen,
       ready: this.#ready,
-      pending: [...this.#pending],
+      pending: [...this.#pending.subarray(this.#taken)],
     };
   }
 
@@ -191,6 +191,7 @@ export class ConsolePort {
     this.#guestOpen = state["guestOpen"] === true;
     this.#ready = state["ready"] === true;
     this.#pending = Uint8Array.from(state["pending"] as number[]);
+    this.#taken = 0;
   }
 
   #setHostOpen(open: boolean): void {
@@ -198,53 +199,61 @@ export class ConsolePort {
     this.#hostOpen = open;
     this.#hooks.hostChanged(this);
     this.toGuest();
-    this.fromGuest();
   }
 
-  /** Asks the host for its next bytes; only ever called when the driver has room for them. */
-  #fetch(): void {
-    if (this.#reading || this.#ended) return;
-    this.#reading = true;
-    this.#reader.read().then(({ done, value }) => {
-      this.#reading = false;
-      if (done) this.#hostEnded();
-      else this.#pending = value;
-      this.toGuest();
-    }, () => this.#hostEnded());
+  #fill(context: DeviceContext, queue: DeviceQueue): void {
+    let pushed = false;
+    while (queue.hasAvailable()) {
+      // Asked only when the driver has room for it.
+      if (this.pendingBytes === 0 && !this.#fetch()) break;
+      const chain = queue.pop();
+      if (chain === undefined) break;
+      // virtio 1.4 §5.3.6.1: the receive queue holds no device-readable buffers.
+      if (chain.readableLength > 0 || chain.writableLength === 0) {
+        const reason = `receive buffer of port ${this.id} is not device-writable only`;
+        context.fault(reason, "drv.console.operation.1");
+        return;
+      }
+      context.work.spend(1);
+      this.#taken += chain.write(this.#pending, this.#taken);
+      queue.push(chain);
+      pushed = true;
+    }
+    if (pushed) queue.signal();
   }
 
-  #hostEnded(): void {
-    this.#reading = false;
-    this.#ended = true;
-    if (!this.#removed) this.#setHostOpen(false);
+  /** Takes the host's next bytes; false if there are none now. */
+  #fetch(): boolean {
+    const bytes = this.#ended ? null : this.#host.read();
+    if (bytes === null && !this.#ended) {
+      this.#ended = true;
+      this.#setHostOpen(false);
+    }
+    this.#pending = bytes ?? NONE;
+    this.#taken = 0;
+    return this.#pending.length > 0;
   }
 
-  async #drain(queue: DeviceQueue, epoch: number): Promise<void> {
-    for (let chain = queue.pop(); chain !== undefined; chain = queue.pop()) {
-      this.#hooks.context()?.work.spend(1);
+  #drain(context: DeviceContext, queue: DeviceQueue): void {
+    const { work } = context;
+    let pushed = false;
+    for (;;) {
+      const chain = this.#sending ?? work.take(queue);
+      if (chain === undefined) break;
+      this.#sending = chain;
       // virtio 1.4 §5.3.6.1: the transmit queue holds no device-writable buffers.
       if (chain.writableLength > 0) {
         const reason = `transmit buffer of port ${this.id} is device-writable`;
-        this.#hooks.context()?.fault(reason, "drv.console.operation.2");
+        this.#sending = undefined;
+        context.fault(reason, "drv.console.operation.2");
         break;
       }
-      while (chain.readableLeft > 0 && this.#listening) {
-        const bytes = new Uint8Array(Math.min(chain.readableLeft, CHUNK));
-        chain.read(bytes);
-        await this.#deliver(bytes);
-        // A host that takes all at once would have this loop go on in microtasks: nothing else would run.
-        const work = this.#hooks.context()?.work;
-        if (work?.exhausted) await work.turn();
-        if (epoch !== this.#epoch) return;
-      }
+      if (!this.#deliver(chain, work)) break;
+      this.#sending = undefined;
       queue.push(chain, 0);
-      queue.signal();
-      const work = this.#hooks.context()?.work;
-      if (!work?.exhausted) continue;
-      await work.turn();
-      if (epoch !== this.#epoch) return;
+      pushed = true;
     }
-    this.#draining = false;
+    if (pushed) queue.signal();
   }
 
   /** Whether anyone takes what the guest sends; without, it is thrown away as if sent. */
@@ -252,17 +261,24 @@ export class ConsolePort {
     return !this.#sinkClosed && (this.#hostOpen || this.console || !this.#hooks.multiport());
   }
 
-  async #deliver(bytes: Uint8Array): Promise<void> {
-    try {
-      await this.#writer.ready;
-      // Not awaited: `ready` is the back-pressure, and a failed write shows at the next `ready`.
-      this.#writer.write(bytes).catch(() => this.#sinkFailed());
-    } catch {
-      this.#sinkFailed();
+  /** Gives the host what is left of a chain; false if it takes no more now, or the turn is over. */
+  #deliver(chain: Chain, work: DeviceContext["work"]): boolean {
+    while (chain.readableLeft > 0 && this.#listening) {
+      // A host that takes all at once would have this loop go on for as long as the driver sends.
+      if (work.exhausted) {
+        work.again(consoleTransmitQueue(this.id));
+        return false;
+      }
+      const length = Math.min(chain.readableLeft, this.#host.room, CHUNK);
+      if (length === 0) return false;
+      if (this.#scratch.length !== length) this.#scratch = new Uint8Array(length);
+      chain.read(this.#scratch);
+      try {
+        this.#host.write(this.#scratch);
+      } catch {
+        this.#sinkClosed = true;
+      }
     }
-  }
-
-  #sinkFailed(): void {
-    this.#sinkClosed = true;
+    return true;
   }
 }

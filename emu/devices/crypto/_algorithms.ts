@@ -13,15 +13,20 @@ import {
   publicEncrypt,
 } from "node:crypto";
 import {
+  CRYPTO_DIGEST_SIZE,
   CryptoAead,
+  CryptoAkcipher,
+  CryptoChainOrder,
   CryptoCipher,
   CryptoHash,
+  CryptoHashMode,
   CryptoKeyType,
   CryptoOperation,
   CryptoRsaPadding,
   CryptoService,
   CryptoStatus,
 } from "@vireo/hal";
+import { type EcKey, hasCurve, readPrivateKey, readPublicKey, sign, verify } from "./_ecdsa.ts";
 
 /** A session's parameters, as the driver gave them. */
 export interface Session {
@@ -35,6 +40,22 @@ export interface Session {
   readonly keyType: number;
   readonly padding: number;
   readonly hash: number;
+  /** Curve of an ECDSA key. */
+  readonly curve: number;
+  /** Whether a hash or MAC is chained to the cipher. */
+  readonly chained: boolean;
+  /** A value of `CryptoChainOrder`. */
+  readonly order: number;
+  /** A value of `CryptoHashMode`, and the algorithm of it. */
+  readonly hashMode: number;
+  readonly hashAlgo: number;
+  readonly authKey: Uint8Array;
+}
+
+/** A part of the source. */
+interface Part {
+  readonly start: number;
+  readonly length: number;
 }
 
 /** One operation. */
@@ -45,6 +66,11 @@ export interface Operation {
   readonly aad: Uint8Array;
   /** The digest to verify. */
   readonly digest: Uint8Array;
+  /** In a chain: what is ciphered, what is hashed, and the bytes of the results. */
+  readonly ciphered?: Part;
+  readonly hashed?: Part;
+  readonly textSize?: number;
+  readonly digestSize?: number;
 }
 
 /** Outcome of a request: a status, and the result if it is OK. */
@@ -78,7 +104,7 @@ export const OFFERED: Readonly<Record<number, readonly number[]>> = {
   [CryptoService.HASH]: Object.keys(HASHES).map(Number),
   [CryptoService.MAC]: Object.keys(HASHES).map(Number),
   [CryptoService.AEAD]: [CryptoAead.GCM],
-  [CryptoService.AKCIPHER]: [1],
+  [CryptoService.AKCIPHER]: [CryptoAkcipher.RSA, CryptoAkcipher.ECDSA],
 };
 
 /** Bytes that the tag of GCM may have (NIST SP 800-38D §5.2.1.2). */
@@ -103,6 +129,11 @@ export function checkSession(session: Session): number {
   if (service === CryptoService.AEAD && !GCM_TAGS.includes(session.tagSize)) {
     return CryptoStatus.ERR;
   }
+  if (session.chained) return checkChain(session);
+  if (service === CryptoService.AKCIPHER && algo === CryptoAkcipher.ECDSA) {
+    if (!hasCurve(session.curve)) return CryptoStatus.NOTSUPP;
+    return ecKey(session) === undefined ? CryptoStatus.ERR : CryptoStatus.OK;
+  }
   const raw = service === CryptoService.AKCIPHER && session.padding !== CryptoRsaPadding.PKCS1;
   if (raw) return CryptoStatus.NOTSUPP;
   if (service !== CryptoService.AKCIPHER) return CryptoStatus.OK;
@@ -114,12 +145,24 @@ export function checkSession(session: Session): number {
   }
 }
 
+/** Says why a cipher cannot be chained, or OK. */
+function checkChain({ order, hashMode, hashAlgo, authKey, resultSize }: Session): number {
+  const mac = hashMode === CryptoHashMode.AUTH;
+  if (!mac && hashMode !== CryptoHashMode.PLAIN) return CryptoStatus.NOTSUPP;
+  const service = mac ? CryptoService.MAC : CryptoService.HASH;
+  if (!OFFERED[service]!.includes(hashAlgo)) return CryptoStatus.NOTSUPP;
+  const known = order === CryptoChainOrder.HASH_THEN_CIPHER ||
+    order === CryptoChainOrder.CIPHER_THEN_HASH;
+  const fits = authKey.length <= MAX_AUTH_KEY && resultSize <= CRYPTO_DIGEST_SIZE[hashAlgo]!;
+  return known && fits ? CryptoStatus.OK : CryptoStatus.ERR;
+}
+
 /** Computes; never throws. */
 export function compute(session: Session, operation: Operation): Result {
   try {
     switch (session.service) {
       case CryptoService.CIPHER:
-        return cipher(session, operation);
+        return session.chained ? chain(session, operation) : cipher(session, operation);
       case CryptoService.HASH:
         return ok(createHash(HASHES[session.algo]!).update(operation.src).digest());
       case CryptoService.MAC:
@@ -127,7 +170,9 @@ export function compute(session: Session, operation: Operation): Result {
       case CryptoService.AEAD:
         return gcm(session, operation);
       default:
-        return rsa(session, operation);
+        return session.algo === CryptoAkcipher.ECDSA
+          ? ecdsa(session, operation)
+          : rsa(session, operation);
     }
   } catch {
     return fails(CryptoStatus.ERR);
@@ -135,6 +180,50 @@ export function compute(session: Session, operation: Operation): Result {
 }
 
 const ok = (bytes: Uint8Array): Result => ({ status: CryptoStatus.OK, bytes });
+
+/** Checks that a part is one of so many bytes. */
+const within = ({ start, length }: Part, size: number): boolean => start + length <= size;
+
+/**
+ * A cipher and a hash or MAC of a part of the source each (virtio 1.4 §5.9.7.5). The text has the source's other bytes
+ * as they are; what is ciphered first is hashed as it came out, and additional data are hashed before it.
+ */
+function chain(session: Session, operation: Operation): Result {
+  const { src, aad, ciphered, hashed, textSize, digestSize } = operation;
+  const { order, hashMode, hashAlgo, authKey } = session;
+  const size = CRYPTO_DIGEST_SIZE[hashAlgo]!;
+  const fits = within(ciphered!, src.length) && within(hashed!, src.length) &&
+    textSize! >= src.length && digestSize! <= size;
+  if (!fits) return fails(CryptoStatus.ERR);
+  const part = src.subarray(ciphered!.start, ciphered!.start + ciphered!.length);
+  const { status, bytes } = cipher(session, { ...operation, src: part });
+  if (status !== CryptoStatus.OK) return fails(status);
+  const text = new Uint8Array(textSize!);
+  text.set(src);
+  text.set(bytes, ciphered!.start);
+  const from = order === CryptoChainOrder.CIPHER_THEN_HASH ? text : src;
+  const engine = hashMode === CryptoHashMode.AUTH
+    ? createHmac(HASHES[hashAlgo]!, authKey)
+    : createHash(HASHES[hashAlgo]!);
+  // dev.crypto.sym.6
+  if (aad.length > 0) engine.update(aad);
+  engine.update(from.subarray(hashed!.start, hashed!.start + hashed!.length));
+  return ok(Buffer.concat([text, engine.digest().subarray(0, digestSize)]));
+}
+
+function ecKey({ keyType, curve, key }: Session): EcKey | undefined {
+  return keyType === CryptoKeyType.PRIVATE ? readPrivateKey(curve, key) : readPublicKey(curve, key);
+}
+
+function ecdsa(session: Session, { operation, src, digest }: Operation): Result {
+  const key = ecKey(session)!;
+  if (operation === CryptoOperation.SIGN) {
+    const { d } = key;
+    return d === undefined ? fails(CryptoStatus.ERR) : ok(sign({ ...key, d }, src));
+  }
+  if (operation !== CryptoOperation.VERIFY) return fails(CryptoStatus.NOTSUPP);
+  return verify(key, src, digest) ? ok(NONE) : fails(CryptoStatus.KEY_REJECTED);
+}
 
 function cipher({ algo, key, encrypt }: Session, { iv, src }: Operation): Result {
   const name = `aes-${key.length * 8}-${CIPHERS[algo]}`;

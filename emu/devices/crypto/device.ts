@@ -9,10 +9,14 @@ import {
   CRYPTO_SESSION_BODY,
   CRYPTO_SESSION_INPUT,
   CRYPTO_SESSION_MODE,
+  CRYPTO_SYM_CHAIN,
   CRYPTO_SYM_CIPHER,
   CRYPTO_SYM_OP_TYPE,
+  CryptoAkcipher,
   CryptoControl,
+  CryptoDirection,
   CryptoFeature,
+  CryptoHashMode,
   CryptoOperation,
   CryptoService,
   CryptoStatus,
@@ -63,12 +67,10 @@ interface Served {
 }
 
 const MAX_KEY = 4096;
-/** `op_type` of a cipher that is chained with a hash, which the device does not do. */
-const CRYPTO_SYM_CHAIN = 2;
 /** `max_cipher_key_len` of the configuration, in bytes. */
 const MAX_CIPHER_KEY = 32;
-/** Steps that an operation with an RSA key counts for: it takes milliseconds, where others take microseconds. */
-const RSA_STEPS = 1 << 14;
+/** Steps that an operation with an asymmetric key counts for: it takes milliseconds, where others take microseconds. */
+const KEY_STEPS = 1 << 14;
 const SERVICES = Object.values(CryptoService);
 
 /** The crypto device (virtio 1.4 §5.9), which computes by `node:crypto`. */
@@ -192,7 +194,7 @@ export class CryptoDevice implements DeviceModel {
   /** Sessions, and bytes of their keys. */
   usage(): ModelUsage {
     let bytes = 0;
-    for (const { key } of this.#sessions.values()) bytes += key.length;
+    for (const { key, authKey } of this.#sessions.values()) bytes += key.length + authKey.length;
     return { items: this.#sessions.size, bytes };
   }
 
@@ -200,7 +202,7 @@ export class CryptoDevice implements DeviceModel {
   snapshot(): unknown {
     const sessions = [...this.#sessions].map(([id, session]) => [
       id,
-      { ...session, key: [...session.key] },
+      { ...session, key: [...session.key], authKey: [...session.authKey] },
     ]);
     return { lastSession: this.#lastSession, sessions };
   }
@@ -209,19 +211,26 @@ export class CryptoDevice implements DeviceModel {
   restore(state: unknown): void {
     const { lastSession, sessions } = state as {
       lastSession: number;
-      sessions: [number, Omit<Session, "key"> & { key: number[] }][];
+      sessions: [
+        number,
+        Omit<Session, "key" | "authKey"> & { key: number[]; authKey: number[] },
+      ][];
     };
     this.#lastSession = lastSession;
     this.#sessions.clear();
     for (const [id, session] of sessions) {
-      this.#sessions.set(id, { ...session, key: Uint8Array.from(session.key) });
+      const [key, authKey] = [Uint8Array.from(session.key), Uint8Array.from(session.authKey)];
+      this.#sessions.set(id, { ...session, key, authKey });
     }
   }
 
   /** Forgets all sessions. */
   reset(): void {
     this.#context = undefined;
-    for (const { key } of this.#sessions.values()) key.fill(0);
+    for (const { key, authKey } of this.#sessions.values()) {
+      key.fill(0);
+      authKey.fill(0);
+    }
     this.#sessions.clear();
     this.#lastSession = 0;
   }
@@ -278,14 +287,8 @@ export class CryptoDevice implements DeviceModel {
       const body = readBytes(chain, size);
       const words = new DataView(body.buffer);
       const session = this.#readSession(service, words, chain);
-      if (service === CryptoService.AKCIPHER) this.#context!.work.spend(RSA_STEPS);
-      const chained = service === CryptoService.CIPHER &&
-        words.getUint32(CRYPTO_SYM_OP_TYPE.SESSION, true) === CRYPTO_SYM_CHAIN;
-      status = chained
-        ? CryptoStatus.NOTSUPP
-        : session === undefined
-        ? CryptoStatus.ERR
-        : checkSession(session);
+      if (service === CryptoService.AKCIPHER) this.#context!.work.spend(KEY_STEPS);
+      status = session === undefined ? CryptoStatus.ERR : checkSession(session);
       if (status === CryptoStatus.OK && this.#sessions.size >= this.#maxSessions) {
         status = this.#revision1 ? CryptoStatus.NOSPC : CryptoStatus.ERR;
       }
@@ -307,15 +310,22 @@ export class CryptoDevice implements DeviceModel {
     const base = { service, algo: word(0), ...BLANK };
     const read = (length: number): Uint8Array | undefined =>
       length > MAX_KEY || length > chain.readableLeft ? undefined : readBytes(chain, length);
+    const chained = service === CryptoService.CIPHER &&
+      view.getUint32(CRYPTO_SYM_OP_TYPE.SESSION, true) === CRYPTO_SYM_CHAIN;
     const keyLength = service === CryptoService.MAC || service === CryptoService.AKCIPHER
       ? word(2)
       : service === CryptoService.HASH
       ? 0
-      : word(1);
+      : word(chained ? 3 : 1);
     const key = read(keyLength);
     if (key === undefined) return undefined;
     switch (service) {
       case CryptoService.CIPHER: {
+        if (chained) {
+          // A plain hash has no key: the words of one are algo and hash_result_len.
+          const authKey = read(word(1) === CryptoHashMode.AUTH ? word(8) : 0);
+          return authKey && { ...base, key, authKey, ...readChain([0, 1, 2, 4, 6, 7].map(word)) };
+        }
         const type = view.getUint32(CRYPTO_SYM_OP_TYPE.SESSION, true);
         return type === CRYPTO_SYM_CIPHER ? { ...base, key, encrypt: word(2) === 1 } : undefined;
       }
@@ -325,7 +335,7 @@ export class CryptoDevice implements DeviceModel {
       case CryptoService.AEAD:
         return { ...base, key, tagSize: word(2), encrypt: word(4) === 1 };
       case CryptoService.AKCIPHER:
-        return { ...base, key, keyType: word(1), padding: word(3), hash: word(4) };
+        return { ...base, key, ...readKeyWords(word) };
       default:
         return undefined;
     }
@@ -364,55 +374,69 @@ export class CryptoDevice implements DeviceModel {
     const size = !this.#revision1 ? CRYPTO_OP_BODY : sizes[stateless ? 1 : 0];
     if (chain.readableLeft < size) return fails(CryptoStatus.ERR);
     const view = new DataView(readBytes(chain, size).buffer);
-    if (service === CryptoService.CIPHER) {
-      const at = stateless ? CRYPTO_SYM_OP_TYPE.STATELESS : CRYPTO_SYM_OP_TYPE.DATA;
-      if (view.getUint32(at, true) !== CRYPTO_SYM_CIPHER) return fails(CryptoStatus.NOTSUPP);
+    const typeAt = stateless ? CRYPTO_SYM_OP_TYPE.STATELESS : CRYPTO_SYM_OP_TYPE.DATA;
+    const type = service === CryptoService.CIPHER ? view.getUint32(typeAt, true) : 0;
+    const chained = type === CRYPTO_SYM_CHAIN;
+    if (service === CryptoService.CIPHER && !chained && type !== CRYPTO_SYM_CIPHER) {
+      return fails(CryptoStatus.NOTSUPP);
     }
-    const known = stateless ? this.#readStateless(service, view) : this.#sessions.get(id);
-    if (known === undefined || known.service !== service) return fails(CryptoStatus.INVSESS);
-    const lengths = readLengths(service, stateless, view);
-    const { iv, src, aad, dst, tag, keyLength } = lengths;
-    if (iv + src + aad + dst + 1 > this.#maxSize || keyLength > MAX_KEY) {
+    const known = stateless ? this.#readStateless(service, view, chained) : this.#sessions.get(id);
+    const fits = known?.service === service && known.chained === chained;
+    if (known === undefined || !fits) return fails(CryptoStatus.INVSESS);
+    const lengths = chained
+      ? readChainLengths(stateless, view)
+      : { ...readLengths(service, stateless, view), authLength: 0, digestSize: 0 };
+    const { iv, src, aad, dst, tag, keyLength, authLength, digestSize } = lengths;
+    const total = iv + src + aad + dst + digestSize + 1;
+    if (total > this.#maxSize || Math.max(keyLength, authLength) > MAX_KEY) {
       return fails(CryptoStatus.ERR);
     }
     const operation = opcode & 0xff;
     const verify = service === CryptoService.AKCIPHER && operation === CryptoOperation.VERIFY;
-    const asked = keyLength + iv + src + aad + (verify ? dst : 0);
+    const asked = keyLength + authLength + iv + src + aad + (verify ? dst : 0);
     if (asked > chain.readableLeft) return fails(CryptoStatus.ERR);
     const key = stateless ? readBytes(chain, keyLength) : known.key;
-    const session: Session = { ...known, key, ...stateless ? { tagSize: tag } : {} };
+    const authKey = stateless ? readBytes(chain, authLength) : known.authKey;
+    const session: Session = { ...known, key, authKey, ...stateless ? { tagSize: tag } : {} };
     if (stateless) {
       const status = checkSession(session);
       if (status !== CryptoStatus.OK) return fails(status);
     }
+    const vector = readBytes(chain, iv);
+    // A chain without a session has its additional data first (virtio 1.4 §5.9.7.5).
+    const before = readBytes(chain, stateless && chained ? aad : 0);
+    const source = readBytes(chain, src);
+    const after = readBytes(chain, stateless && chained ? 0 : aad);
     const parts: Operation = {
       operation,
-      iv: readBytes(chain, iv),
-      src: readBytes(chain, src),
-      aad: readBytes(chain, aad),
+      iv: vector,
+      src: source,
+      aad: stateless && chained ? before : after,
       digest: readBytes(chain, verify ? dst : 0),
+      ...chained ? { ...readParts(stateless, view), textSize: dst, digestSize } : {},
     };
     const wrongWay = (service === CryptoService.CIPHER || service === CryptoService.AEAD) &&
       session.encrypt !== (operation === CryptoOperation.ENCRYPT);
     if (wrongWay) return fails(CryptoStatus.ERR);
     // What is computed over counts as well as what is copied.
-    const cost = service === CryptoService.AKCIPHER ? RSA_STEPS : 0;
-    this.#context!.work.spend(cost, src + aad);
+    const cost = service === CryptoService.AKCIPHER ? KEY_STEPS : 0;
+    this.#context!.work.spend(cost, chained ? 2 * (src + aad) + dst : src + aad);
     const result = compute(session, parts);
     // A decrypted text is what was encrypted; the other results are numbers.
-    const number = service === CryptoService.AKCIPHER && operation !== CryptoOperation.DECRYPT;
+    const number = service === CryptoService.AKCIPHER && known.algo === CryptoAkcipher.RSA &&
+      operation !== CryptoOperation.DECRYPT;
     if (!number || !this.#dropZeroes) return result;
     const first = result.bytes.findIndex((byte) => byte !== 0);
     return { ...result, bytes: result.bytes.subarray(Math.max(0, first)) };
   }
 
   /** The parameters that stand in a stateless request; the key comes with the data. */
-  #readStateless(service: CryptoService, view: DataView): Session {
+  #readStateless(service: CryptoService, view: DataView, chained: boolean): Session {
     const word = (index: number): number => view.getUint32(index * 4, true);
     const base = { service, algo: word(0), key: new Uint8Array(0), ...BLANK };
-    if (service === CryptoService.AKCIPHER) {
-      return { ...base, keyType: word(1), padding: word(3), hash: word(4) };
-    }
+    if (service === CryptoService.AKCIPHER) return { ...base, ...readKeyWords(word) };
+    // The bytes of the digest are those of the request.
+    if (chained) return { ...base, ...readChain([...[0, 7, 2, 4, 5].map(word), 0]) };
     return { ...base, encrypt: word(2) === 1 };
   }
 
@@ -422,7 +446,52 @@ export class CryptoDevice implements DeviceModel {
   }
 }
 
-const BLANK = { encrypt: false, tagSize: 0, resultSize: 0, keyType: 0, padding: 0, hash: 0 };
+const BLANK = {
+  ...{ encrypt: false, tagSize: 0, resultSize: 0, keyType: 0, padding: 0, hash: 0, curve: 0 },
+  ...{ chained: false, order: 0, hashMode: 0, hashAlgo: 0, authKey: new Uint8Array(0) },
+};
+
+/** Key type and parameters of an asymmetric session: those of RSA, and the curve of ECDSA in their place. */
+function readKeyWords(word: (index: number) => number) {
+  return { keyType: word(1), padding: word(3), hash: word(4), curve: word(3) };
+}
+
+/** The parameters of a chain, from its order, hash mode, cipher, direction, hash and bytes of the digest. */
+function readChain([order, mode, algo, direction, hashAlgo, resultSize]: readonly number[]) {
+  return {
+    chained: true,
+    order: order!,
+    hashMode: mode!,
+    algo: algo!,
+    encrypt: direction === CryptoDirection.ENCRYPT,
+    hashAlgo: hashAlgo!,
+    resultSize: resultSize!,
+  };
+}
+
+/** Where the lengths of a chain's request begin, in words: behind its parameters if it has no session. */
+const chainWords = (stateless: boolean): number => stateless ? 8 : 0;
+
+/** Lengths of the parts of a chain's request. */
+function readChainLengths(stateless: boolean, view: DataView) {
+  const from = chainWords(stateless);
+  const word = (index: number): number => view.getUint32((from + index) * 4, true);
+  return {
+    ...{ iv: word(0), src: word(1), dst: word(2), aad: word(7), digestSize: word(8), tag: 0 },
+    keyLength: stateless ? view.getUint32(3 * 4, true) : 0,
+    authLength: stateless ? view.getUint32(6 * 4, true) : 0,
+  };
+}
+
+/** The parts of the source that a chain ciphers and hashes. */
+function readParts(stateless: boolean, view: DataView) {
+  const from = chainWords(stateless);
+  const word = (index: number): number => view.getUint32((from + index) * 4, true);
+  return {
+    ciphered: { start: word(3), length: word(4) },
+    hashed: { start: word(5), length: word(6) },
+  };
+}
 
 function readBytes(chain: Chain, length: number): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(length);

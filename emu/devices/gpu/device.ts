@@ -17,6 +17,7 @@ import {
   GpuFeature,
   GpuQueue,
   GpuResponse as R,
+  isPowerOfTwo,
 } from "@vireo/hal";
 import type {
   Chain,
@@ -55,6 +56,11 @@ export interface GpuDeviceOptions {
   readonly memory?: number;
   /** Whether it reads the guest's memory itself (RESOURCE_BLOB); not by default, as QEMU without udmabuf. */
   readonly blob?: boolean;
+  /**
+   * Offers BLOB_ALIGNMENT, with RESOURCE_BLOB: sizes of blobs must be multiples of so many bytes, a power of two from
+   * 1 to 2^31. Not by default.
+   */
+  readonly blobAlignment?: number;
   /** Fills the UUIDs of pictures; the system's random bytes by default. */
   readonly random?: RandomSource;
 }
@@ -110,7 +116,7 @@ export class GpuDevice implements DeviceModel {
   readonly name = "gpu";
   /** Virtio device id 16. */
   readonly deviceId: number = DeviceId.GPU;
-  /** EDID and RESOURCE_UUID, and RESOURCE_BLOB if it was asked for. */
+  /** EDID and RESOURCE_UUID; RESOURCE_BLOB and BLOB_ALIGNMENT if they were asked for. */
   readonly features: FeatureSet;
   /** Names of the bits. */
   readonly featureNames: FeatureNames = GpuFeature;
@@ -128,6 +134,7 @@ export class GpuDevice implements DeviceModel {
   readonly #displays: Display[];
   readonly #resources = new Map<number, Resource>();
   readonly #limit: number;
+  readonly #alignment: number;
   readonly #random: RandomSource;
   #used = 0;
   #events = 0;
@@ -137,17 +144,29 @@ export class GpuDevice implements DeviceModel {
   /**
    * Makes the device.
    *
-   * @throws {RangeError} If it has no display, or more than 16.
+   * @throws {RangeError} If it has no display, or more than 16, or blobs have no such alignment.
    */
   constructor(options: GpuDeviceOptions = {}) {
     const displays = options.displays ?? [{ width: 640, height: 480 }];
     if (displays.length < 1 || displays.length > GPU_MAX_SCANOUTS) {
       throw new RangeError(`Cannot make a GPU with ${displays.length} displays: expected 1 to 16`);
     }
+    const { blobAlignment: alignment } = options;
+    const possible = alignment === undefined ||
+      options.blob === true && Number.isInteger(alignment) && alignment <= 2 ** 31 &&
+        isPowerOfTwo(alignment);
+    if (!possible) {
+      throw new RangeError(
+        `Cannot align blobs to ${alignment} bytes: expected 'blob' and a power of two from 1 to 2^31`,
+      );
+    }
+    this.#alignment = alignment ?? 0;
+    // dev.basic.features.1: BLOB_ALIGNMENT needs RESOURCE_BLOB (virtio 1.4 §5.7.3).
     this.features = FeatureSet.of(
       GpuFeature.EDID,
       GpuFeature.RESOURCE_UUID,
       ...options.blob ? [GpuFeature.RESOURCE_BLOB] : [],
+      ...alignment === undefined ? [] : [GpuFeature.BLOB_ALIGNMENT],
     );
     this.#random = options.random ??
       ((into) => void crypto.getRandomValues(into as Uint8Array<ArrayBuffer>));
@@ -197,7 +216,7 @@ export class GpuDevice implements DeviceModel {
 
   /** Reads the configuration. */
   readConfig(offset: number, width: ConfigWidth): number {
-    const words = [this.#events, 0, this.#displays.length, 0];
+    const words = [this.#events, 0, this.#displays.length, 0, this.#alignment];
     const value = words[offset >> 2]! >>> 8 * (offset & 3);
     return width === 4 ? value >>> 0 : value & 2 ** (8 * width) - 1;
   }
@@ -205,6 +224,11 @@ export class GpuDevice implements DeviceModel {
   /** Takes `events_clear`. */
   writeConfig(offset: number, _: ConfigWidth, value: number): void {
     if (offset === GPU_CONFIG.events_clear.offset) this.#events &= ~value;
+  }
+
+  /** BLOB_ALIGNMENT needs RESOURCE_BLOB. */
+  acceptFeatures(features: FeatureSet): boolean {
+    return features.has(GpuFeature.RESOURCE_BLOB) || !features.has(GpuFeature.BLOB_ALIGNMENT);
   }
 
   /** Keeps the way to report changes. */
@@ -405,6 +429,7 @@ export class GpuDevice implements DeviceModel {
     if (this.#resources.size >= MAX_RESOURCES || !this.#take(RESOURCE_COST + size)) {
       return R.ERR_OUT_OF_MEMORY;
     }
+    this.#context!.work.spend(0, size);
     const pixels = new Uint8Array(size);
     this.#resources.set(id, { width, height, format, pixels, backing: undefined });
     return R.OK_NODATA;
@@ -430,6 +455,7 @@ export class GpuDevice implements DeviceModel {
     const { width, height } = shows?.part ?? { width: 0, height: 0 };
     const size = width * height * 4;
     if (!this.#take(size - (display.picture?.rgba.length ?? 0))) return false;
+    this.#context!.work.spend(0, size);
     display.shows = shows;
     display.picture = shows && { width, height, rgba: new Uint8Array(size) };
     return true;
@@ -486,7 +512,8 @@ export class GpuDevice implements DeviceModel {
     if (memory !== GPU_BLOB_GUEST) return R.ERR_INVALID_PARAMETER;
     const backing = this.#readEntries(count, chain);
     if (typeof backing === "number") return backing;
-    if (backing.length < size) return R.ERR_INVALID_PARAMETER;
+    const aligned = this.#context!.features.has(GpuFeature.BLOB_ALIGNMENT) ? this.#alignment : 1;
+    if (backing.length < size || size % aligned !== 0) return R.ERR_INVALID_PARAMETER;
     if (
       this.#resources.size >= MAX_RESOURCES ||
       !this.#take(RESOURCE_COST + backing.count * ENTRY_COST)
@@ -511,8 +538,14 @@ export class GpuDevice implements DeviceModel {
     const fits = stride >= width * 4 &&
       offset + stride * (height - 1) + width * 4 <= resource.blob.size;
     if (!shaped || !fits || GPU_CHANNELS[format] === undefined) return R.ERR_INVALID_PARAMETER;
-    if (!this.#take(width * height * 4 - resource.pixels.length)) return R.ERR_OUT_OF_MEMORY;
-    Object.assign(resource, { width, height, format, pixels: new Uint8Array(width * height * 4) });
+    // All is checked before anything changes: the blob may be on another display.
+    if (this.#displays[display] === undefined) return R.ERR_INVALID_SCANOUT_ID;
+    const size = width * height * 4;
+    const pixels = size === resource.pixels.length ? resource.pixels : new Uint8Array(size);
+    if (!inside(part, { width, height, format, pixels })) return R.ERR_INVALID_PARAMETER;
+    if (!this.#take(size - resource.pixels.length)) return R.ERR_OUT_OF_MEMORY;
+    this.#context!.work.spend(0, size);
+    Object.assign(resource, { width, height, format, pixels });
     Object.assign(resource.blob, { stride, offset });
     return this.#setScanout(part, display, id);
   }

@@ -37,30 +37,34 @@ export class Transmitter {
     this.#headerSize = headerSize;
   }
 
-  /** Sends what came in a chain on a queue pair, or drops and counts it; tells the steering, if there is one. */
+  /**
+   * Sends what came in a chain on a queue pair, or drops and counts it; tells the steering, if there is one.
+   *
+   * @returns The frames that it is cut into, here or by the backend.
+   */
   send(
     chain: Chain,
     linkUp: boolean,
     steering: Steering | undefined,
     pair: number,
-  ): void {
+  ): number {
     const frame = this.#frame;
     const header = this.#headerSize;
     const stats = this.#stats;
     const length = chain.readableLength - header;
     if (length < ETH_HDR_SIZE || length > NET_MAX_GSO_FRAME) {
       stats.txMalformed++;
-      return;
+      return 0;
     }
     if (!linkUp) {
       stats.txDown++;
-      return;
+      return 0;
     }
     chain.read(frame, 0, header + length);
     const offload = this.#offload;
     if (!this.#parseHeader(frame, length, offload)) {
       stats.txMalformed++;
-      return;
+      return 0;
     }
     steering?.sent(frame, header, length, pair);
     if (!offload.needsCsum) {
@@ -69,10 +73,11 @@ export class Transmitter {
       !this.#offloader.conform(frame, header, length, offload, this.#backend.accepts, this.#emit)
     ) {
       stats.txMalformed++;
-      return;
+      return 0;
     }
     stats.txFrames++;
     stats.txBytes += length;
+    return offload.gsoSize === 0 ? 1 : Math.ceil(length / offload.gsoSize);
   }
 
   /** Reads a header that the driver wrote; false if it claims what was not negotiated. */

@@ -457,7 +457,7 @@ export class NetDevice implements DeviceModel, FrameSink {
         );
         return;
       }
-      this.#transmitter.send(chain, this.linkUp, steering, pair);
+      work.spend(this.#transmitter.send(chain, this.linkUp, steering, pair));
       queue.push(chain, 0);
       used++;
     }

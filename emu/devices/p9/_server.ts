@@ -248,7 +248,7 @@ export class P9Server {
       case P9Type.UNLINKAT:
         return this.#unlinkat(request);
       case P9Type.RENAMEAT:
-        return this.#renameat(request);
+        return this.#renameat(request, data);
       case P9Type.FSYNC:
         this.#fid(request.u32()).handle?.sync();
         return;
@@ -391,13 +391,17 @@ export class P9Server {
     const offset = request.u64();
     const room = Math.min(request.u32(), data.room - 4);
     if (fid.entries === undefined) throw new P9Refusal(P9Errno.EBADF);
-    if (offset === 0) this.#keep(fid, this.#tree.list(fid.path));
-    const names = [".", "..", ...fid.entries];
+    if (offset === 0) {
+      this.#keep(fid, this.#tree.list(fid.path));
+      data.spend(fid.entries.length);
+    }
+    // Not a list of its own for each request: a directory may be long, and a request may ask for a name of it.
+    const names = fid.entries;
     const out = new P9MessageWriter();
     let end = out.length;
     const fill = (stat: (name: string) => P9Attributes): void => {
-      for (let i = offset; i < names.length; i++) {
-        const name = names[i]!;
+      for (let i = offset; i < names.length + 2; i++) {
+        const name = i === 0 ? "." : i === 1 ? ".." : names[i - 2]!;
         let attributes: P9Attributes;
         data.spend(1);
         try {
@@ -627,14 +631,16 @@ export class P9Server {
     this.#tree.remove(path, (flags & P9_REMOVE_DIRECTORY) !== 0);
   }
 
-  #renameat(request: RequestReader): void {
+  #renameat(request: RequestReader, data: P9Data): void {
     const from = child(this.#fid(request.u32()).path, request.name());
     const to = child(this.#fid(request.u32()).path, request.name());
     this.#changing();
     this.#tree.rename(from, to);
     // The fids of what moved, and of all below, go with it.
     for (const fid of this.#fids.values()) {
+      data.spend(1);
       if (from.every((name, i) => fid.path[i] === name)) {
+        data.spend(fid.path.length);
         fid.path = [...to, ...fid.path.slice(from.length)];
       }
     }

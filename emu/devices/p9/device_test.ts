@@ -3,11 +3,13 @@ import fc from "fast-check";
 import { EmulatedMachine } from "../../machine.ts";
 import { MockDriver } from "../../testing/mock_driver.ts";
 import type { MockSegment } from "../../testing/mock_segments.ts";
+import type { P9ServerState } from "./_server.ts";
+import type { P9Handle, P9HandleOptions, P9Path } from "./export.ts";
 import { HostTree, MemoryTree, P9Device, type P9DeviceOptions, type P9Export } from "./mod.ts";
 
 const [ENOENT, EBADF, EEXIST, ENOTDIR, EINVAL] = [2, 9, 17, 20, 22];
 const [ENOSPC, EROFS, ENAMETOOLONG, ELOOP, EPROTO, EOPNOTSUPP] = [28, 30, 36, 40, 71, 95];
-const [EFBIG, EMSGSIZE] = [27, 90];
+const [ENFILE, EFBIG, EMSGSIZE] = [23, 27, 90];
 
 /** A message's fields: numbers are [value, bytes], text has its length before it. */
 type Field = string | Uint8Array | readonly [value: number, size: 1 | 2 | 4 | 8];
@@ -268,8 +270,12 @@ Deno.test("9p device: memory does not grow by the driver's numbers", async () =>
   await client.bad(ENOSPC, 72, u32(0), "one more", u32(0o755), u32(0));
   await client.good(120, u32(1));
   await client.good(72, u32(0), "one more", u32(0o755), u32(0));
-  let fids = 2;
-  while ((await client.send(110, u32(0), u32(fids), [0, 2]))[0] === 111) fids++;
+  const { msize, fids, locks } = client.model.snapshot() as P9ServerState;
+  const [, root] = fids[0]!;
+  const many = Array.from({ length: 16383 }, (_, fid) => [fid, root] as const);
+  client.model.restore({ msize, fids: many, locks });
+  await client.walk(0, 16383);
+  await client.bad(ENFILE, 110, u32(0), u32(16384), [0, 2]);
   assertEquals(client.model.fids, 16384);
 });
 
@@ -428,4 +434,97 @@ Deno.test("9p device: attributes that are half written and locks are in a snapsh
   await client.good(120, u32(2));
   assertEquals(tree.xattrs.get(["f"], "user.a"), Uint8Array.of(65, 66));
   assertEquals(client.model.usage().bytes, 0);
+});
+
+Deno.test("9p device: the last value of each bound is still good", async () => {
+  const tree = new MemoryTree({ f: "1" });
+  for (const messageSize of [4096, 1 << 20]) new P9Device({ tree, messageSize });
+  new P9Device({ tree, tag: "t".repeat(31) });
+  assertThrows(() => new P9Device({ tree, tag: "t".repeat(32) }), RangeError, "expected 1 to 31");
+  assertThrows(() => new P9Device({ tree, messageSize: 4095 }), RangeError, "expected 4096");
+  assertThrows(() => new P9Device({ tree, messageSize: (1 << 20) + 1 }), RangeError, "to 1048576");
+  const client = new Client(tree, { messageSize: 8192 });
+  const size = async (asked: number, version: string): Promise<number> => {
+    const { buffer, byteOffset } = await client.good(100, u32(asked), version);
+    return new DataView(buffer, byteOffset).getUint32(0, true);
+  };
+  // An unknown dialect is answered with a size that both sides have, too.
+  assertEquals([await size(5000, "9P2000.u"), await size(9000, "9P2000.u")], [5000, 8192]);
+  assertEquals([await size(4096, "9P2000.L"), await size(9000, "9P2000.L")], [4096, 8192]);
+  await client.open();
+  const long = "n".repeat(255);
+  await client.good(72, u32(0), long, u32(0o755), u32(0));
+  assertEquals(await client.walk(0, 1, ...Array<string>(16).fill(".")), 16);
+  await client.good(16, u32(0), "link", "t".repeat(4095), u32(0));
+  await client.bad(ENAMETOOLONG, 16, u32(0), "longer", "t".repeat(4096), u32(0));
+  // An attribute: its name, its value, and the last byte of it.
+  await client.walk(0, 2, "f");
+  await client.good(32, u32(2), long, [65536, 8], u32(0));
+  await client.bad(EINVAL, 120, u32(2));
+  await client.walk(0, 3, "f");
+  await client.good(32, u32(3), "user.a", [2, 8], u32(0));
+  await client.good(118, u32(3), [0, 8], u32(1), Uint8Array.of(65));
+  await client.good(118, u32(3), [1, 8], u32(1), Uint8Array.of(66));
+  await client.bad(ENOSPC, 118, u32(3), [2, 8], u32(1), Uint8Array.of(67));
+  await client.good(120, u32(3));
+  assertEquals(tree.xattrs.get(["f"], "user.a"), Uint8Array.of(65, 66));
+  // A lock: the client's name, and the last byte that a number can say.
+  await client.walk(0, 4, "f");
+  await client.good(12, u32(4), u32(2));
+  const lock = (start: number, length: number, name: string): Field[] => [
+    ...[u32(4), [1, 1] as const, u32(0), [start, 8] as const, [length, 8] as const, u32(7), name],
+  ];
+  await client.good(52, ...lock(2 ** 53 - 2, 1, long));
+  await client.bad(EINVAL, 52, ...lock(2 ** 53 - 2, 2, long));
+  await client.bad(ENAMETOOLONG, 52, ...lock(0, 1, `${long}n`));
+  // 256 directories are the deepest place.
+  for (let i = 1; i <= 256; i++) tree.mkdir(Array<string>(i).fill("d"), 0o755);
+  await client.walk(0, 5);
+  for (let i = 0; i < 16; i++) await client.walk(5, 5, ...Array<string>(16).fill("d"));
+  await client.bad(ENAMETOOLONG, 72, u32(5), "d", u32(0o755), u32(0));
+  assertEquals(client.machine.violations(), []);
+});
+
+Deno.test("9p device: a list of a directory counts as work by its length, and a name of it does not", async () => {
+  const tree = new MemoryTree();
+  for (let i = 0; i < 500; i++) tree.create([`f${i}`], 0o644);
+  const client = await new Client(tree).open();
+  await client.walk(0, 1);
+  await client.good(12, u32(1), u32(0));
+  const steps = async (offset: number): Promise<number> => {
+    const { work } = client.machine.device(0);
+    const before = work.counters.steps;
+    await client.good(40, u32(1), [offset, 8], u32(40));
+    return work.counters.steps - before;
+  };
+  assert(await steps(0) >= 500);
+  assert(await steps(400) < 10);
+  // Fids that a renamed directory takes along are work, too.
+  await client.good(72, u32(0), "d", u32(0o755), u32(0));
+  for (let fid = 2; fid < 102; fid++) await client.walk(0, fid, "d");
+  const { work } = client.machine.device(0);
+  const before = work.counters.steps;
+  await client.good(74, u32(0), "d", u32(0), "e");
+  assert(work.counters.steps - before > 100);
+});
+
+Deno.test("9p device: files are opened after a snapshot as they were before it", async () => {
+  const opened: string[] = [];
+  class Watched extends MemoryTree {
+    override open(path: P9Path, options: P9HandleOptions): P9Handle {
+      const { read, write, truncate, append } = options;
+      opened.push(`${path}: ${[read, write, truncate, append].map(Number).join("")}`);
+      return super.open(path, options);
+    }
+  }
+  const client = await new Client(new Watched({ f: "1" })).open();
+  // O_RDONLY, O_WRONLY, O_RDWR, O_WRONLY | O_APPEND, O_RDWR | O_TRUNC
+  for (const [i, flags] of [0, 1, 2, 0o2001, 0o1002].entries()) {
+    await client.walk(0, i + 1, "f");
+    await client.good(12, u32(i + 1), u32(flags));
+  }
+  const before = opened.splice(0);
+  assertEquals(before, ["f: 1000", "f: 0100", "f: 1100", "f: 0101", "f: 1110"]);
+  client.model.restore(structuredClone(client.model.snapshot()));
+  assertEquals(opened, [...before.slice(0, 4), "f: 1100"], "what was cut off is not cut off again");
 });

@@ -1,4 +1,4 @@
-import { P9_MODE_KIND, P9Errno, P9Mode } from "@vireo/hal";
+import { P9_MAX_XATTR, P9_MODE_KIND, P9Errno, P9Mode } from "@vireo/hal";
 import type { Clock } from "../../device.ts";
 import {
   type P9AttributeChanges,
@@ -46,6 +46,8 @@ interface Node {
   readonly device: bigint;
   /** Extended attributes by name. */
   readonly xattrs: Map<string, Uint8Array>;
+  /** Bytes of the list of their names, with a NUL behind each. */
+  xattrList: number;
   /** Handles on it: one that was removed keeps its room until they are closed. */
   opens: number;
   /** Names that it has in directories. */
@@ -76,7 +78,11 @@ export class MemoryTree implements P9Export {
       const node = this.#find(path);
       const before = node.xattrs.get(name);
       const cost = xattrCost(name, value) - (before === undefined ? 0 : xattrCost(name, before));
+      const list = node.xattrList + (before === undefined ? listed(name) : 0);
+      // As Linux's file systems: a file has no more than one list can name, which bounds the work of a list, too.
+      if (list > P9_MAX_XATTR) throw new P9Refusal(P9Errno.ENOSPC);
       this.#take(cost);
+      node.xattrList = list;
       node.xattrs.set(name, value.slice());
       node.ctime = this.#clock();
     },
@@ -85,6 +91,7 @@ export class MemoryTree implements P9Export {
       const value = node.xattrs.get(name);
       if (value === undefined) throw new P9Refusal(P9Errno.ENODATA);
       this.#used -= xattrCost(name, value);
+      node.xattrList -= listed(name);
       node.xattrs.delete(name);
       node.ctime = this.#clock();
     },
@@ -279,6 +286,7 @@ export class MemoryTree implements P9Export {
       target,
       device,
       xattrs: new Map(),
+      xattrList: 0,
       opens: 0,
       links: 0,
     };
@@ -348,6 +356,10 @@ export class MemoryTree implements P9Export {
       const bytes = new Uint8Array(grown);
       bytes.set(node.bytes.subarray(0, node.size));
       node.bytes = bytes;
+    } else if (size < node.bytes.length / 4) {
+      // Most of the room goes back; what stays is copied, and less than what came before it.
+      this.#used -= node.bytes.length - size;
+      node.bytes = node.bytes.slice(0, size);
     } else if (size < node.size) node.bytes.fill(0, size, node.size);
     node.size = size;
     node.mtime = node.ctime = this.#clock();
@@ -369,6 +381,11 @@ function attributes(node: Node): P9Attributes {
   const size = directory ? BLOCK : node.size;
   const links = directory ? 2 : node.links;
   return { mode, size, path, uid, gid, device, atime, mtime, ctime, links };
+}
+
+/** Bytes of a name in a list of extended attributes. */
+function listed(name: string): number {
+  return new TextEncoder().encode(name).length + 1;
 }
 
 /** Bytes that an extended attribute counts for. */

@@ -24,6 +24,31 @@ Deno.test("memory tree: what is removed gives all of its room back", () => {
   assertEquals(tree.space(), before);
 });
 
+Deno.test("memory tree: a file that is cut gives its room back, and grows with zeroes", () => {
+  const tree = new MemoryTree({ f: "x".repeat(40 << 10) }, { capacity: 64 << 10 });
+  const { free } = tree.space();
+  tree.change(["f"], { size: 4 });
+  assertEquals(tree.space().free, free + 10);
+  tree.create(["g"], 0o644);
+  tree.change(["g"], { size: 40 << 10 });
+  tree.change(["f"], { size: 8 });
+  assertEquals(tree.contents("f"), Uint8Array.of(120, 120, 120, 120, 0, 0, 0, 0));
+});
+
+Deno.test("memory tree: names of attributes of a file fill a list, and no more", () => {
+  const tree = new MemoryTree({ f: "", g: "" });
+  const name = (i: number): string => `user.${"\u00e4".repeat(122)}${String(i).padStart(6, "0")}`;
+  const one = Uint8Array.of(1);
+  // 256 bytes each, with the NUL.
+  for (let i = 0; i < 256; i++) tree.xattrs.set(["f"], name(i), one);
+  refused(() => tree.xattrs.set(["f"], "a", one), P9Errno.ENOSPC);
+  tree.xattrs.set(["f"], name(0), Uint8Array.of(2));
+  tree.xattrs.set(["g"], "a", one);
+  tree.xattrs.remove(["f"], name(1));
+  tree.xattrs.set(["f"], "a", one);
+  assertEquals(tree.xattrs.list(["f"]).length, 256);
+});
+
 Deno.test("memory tree: an open file keeps its bytes and room until it is closed", () => {
   const tree = new MemoryTree({ f: "contents" }, { capacity: 64 << 10, maxFiles: 3 });
   const free = tree.space();

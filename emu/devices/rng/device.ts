@@ -94,8 +94,11 @@ export class RngDevice implements DeviceModel {
     const { work } = this.#context!;
     for (let chain = work.take(queue); chain !== undefined; chain = work.take(queue)) {
       // virtio 1.4 §5.4.6.1: no device-readable buffers; and a request must have room for a byte.
-      if (chain.readableLength > 0 || chain.writableLength === 0) {
-        const reason = "entropy request is not made of device-writable buffers only";
+      const { readableLength, writableLength } = chain;
+      if (readableLength > 0 || writableLength === 0) {
+        const reason = readableLength > 0
+          ? `entropy request has ${readableLength} device-readable bytes, expected none`
+          : "entropy request has no room for a byte";
         this.#context?.fault(reason, "drv.rng.operation.1");
         return;
       }

@@ -328,7 +328,7 @@ export class ScsiDisk {
     for (const [block, count] of ranges) {
       void this.options.disk.zero(block * this.blockSize, count * this.blockSize);
     }
-    return good();
+    return { ...good(), worked: blocks * this.blockSize };
   }
 
   #outside(block: number, count: number): ScsiOutcome | undefined {

@@ -1,6 +1,6 @@
 // Numbers are typed again from virtio 1.4 §4.1 and PCI Local Bus 3.0 §6.
-import { assert, assertEquals } from "@std/assert";
-import type { Mmio } from "@vireo/hal";
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { type Mmio, VireoError } from "@vireo/hal";
 import type { DeviceModel } from "../../device.ts";
 import { RngDevice } from "../../devices/rng/mod.ts";
 import { EmulatedMachine } from "../../machine.ts";
@@ -185,4 +185,21 @@ Deno.test("pci: config_generation moves on whenever the configuration is not wha
     model.context!.configChanged();
   }
   assert(generation() !== second);
+});
+
+Deno.test("pci: a BAR that a function lacks, or whose registers are not mapped, cannot be opened", () => {
+  const { fn } = rig();
+  const { bars, openBar } = fn.open();
+  for (const { index } of bars) openBar(index);
+  for (let index = -1; index < 7; index++) {
+    if (bars.some((bar) => bar.index === index)) continue;
+    const error = assertThrows(() => openBar(index), VireoError, "Cannot map a BAR");
+    assertEquals([error.code, error.seen], ["BAD_ACCESS", index]);
+  }
+  const random = (into: Uint8Array): void => void into.fill(1);
+  const device = { model: new RngDevice({ random }), unmapped: [1] };
+  const machine = EmulatedMachine.create({ bus: "pci", devices: [device] });
+  const lease = machine.functions[0]!.open();
+  lease.openBar(4);
+  assertThrows(() => lease.openBar(1), VireoError, "Cannot map a BAR");
 });

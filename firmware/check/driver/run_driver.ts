@@ -62,11 +62,21 @@ interface WatchedDevice {
  */
 export async function runDriver(run: DriverRun): Promise<CheckResult[]> {
   const results: CheckResult[] = [];
+  /** The schedule that tempts nobody, under which the script did not end: what others would find is the same. */
+  let stuck: string | undefined;
   for (const schedule of run.schedules) {
     run.onSchedule?.(schedule);
-    results.push(...await new Trial(run, schedule).run());
+    const trial = new Trial(run, schedule);
+    if (stuck === undefined) results.push(...await trial.run());
+    else results.push(trial.skipped(`the script does not end under '${stuck}'`));
+    if (trial.stuck && isPlain(schedule)) stuck = schedule.name;
   }
   return results;
+}
+
+/** Whether a schedule changes nothing of the board and of how its devices behave. */
+function isPlain({ board, ring, temper }: Schedule): boolean {
+  return board === undefined && ring === undefined && temper === undefined;
 }
 
 /** One script under one schedule. */
@@ -81,6 +91,8 @@ class Trial {
   #machine: EmulatedMachine | undefined;
   /** Whether the driver said that it needs the modern interface. */
   #modernOnly = false;
+  /** Whether the script did not end in time. */
+  stuck = false;
 
   constructor(run: DriverRun, schedule: Schedule) {
     this.#run = run;
@@ -92,9 +104,10 @@ class Trial {
     const { device } = this.#run;
     const { legacy, transport } = this.#board;
     if (legacy && transport === "pci" && device !== undefined && !hasLegacyPciId(device)) {
-      return [this.#skipped("the device has no legacy interface on PCI")];
+      return [this.skipped("the device has no legacy interface on PCI")];
     }
     const start = performance.now();
+    using uncaught = new Uncaught();
     const board = await EmulatedBoard.create(this.#board, emulateDevice, {
       model: (model) => this.#watch(model),
       ring: this.#schedule.ring,
@@ -110,15 +123,18 @@ class Trial {
     const driven = this.#driven(vireo, bundled);
     for (const { rings } of driven) rings.rest();
     const end = await this.#dispose(vireo);
+    // The runtime reports what nobody took once no microtask is left.
+    await new Promise((resolve) => setTimeout(resolve));
+    const untaken = this.#schedule.mayFail ? undefined : uncaught.seen;
     for (const witness of this.#witnesses) witness.end();
-    if (this.#modernOnly) return [this.#skipped("the driver needs the modern interface")];
+    if (this.#modernOnly) return [this.skipped("the driver needs the modern interface")];
     if (idle) {
       throw new UsageError(`check driver: ${this.#run.name} drives no device of the board`);
     }
     this.#takeViolations();
     return this.#rows(
       driven,
-      [ended, end].find((text) => text !== undefined),
+      [ended, end, untaken].find((text) => text !== undefined),
       performance.now() - start,
     );
   }
@@ -215,11 +231,12 @@ class Trial {
       }
     };
     if (!await inTime(main(), deadline)) {
-      failure = `the script did not end within ${deadline} ms`;
+      this.stuck = true;
+      failure = `the script did not end within ${deadline} ms: ${waiting(vireo)}`;
     }
     // What drivers do at the end of their turn.
     await new Promise((resolve) => setTimeout(resolve, 1));
-    if (failure?.startsWith("the script did not")) vireo.abort(new Error(failure));
+    if (this.stuck) vireo.abort(new Error(failure));
     return failure;
   }
 
@@ -337,7 +354,8 @@ class Trial {
     };
   }
 
-  #skipped(why: string): CheckResult {
+  /** The row of a schedule under which nothing is run. */
+  skipped(why: string): CheckResult {
     const { name, device = 0 } = this.#run;
     const rule = ruleOf("run.ends");
     const { clauses, done } = this.#schedule;
@@ -351,6 +369,38 @@ class Trial {
       ms: 0,
       schedule: this.#schedule.name,
     };
+  }
+}
+
+/** Names what a script that does not end may wait for. */
+function waiting({ bus }: Vireo): string {
+  const queues = bus.outstanding().map(({ device, queue, inFlight, kicked }) => {
+    const buffers = inFlight === 1 ? "a buffer" : `${inFlight} buffers`;
+    const kick = kicked ? "" : ", and the driver did not kick it";
+    return `${device.name} has ${buffers} of queue '${queue}'${kick}`;
+  });
+  return queues.length > 0 ? queues.join("; ") : "the devices have returned all buffers";
+}
+
+/** Takes the errors of promises that nobody waits for, which would end the process. */
+class Uncaught implements Disposable {
+  /** The first one, in words. */
+  seen: string | undefined;
+
+  constructor() {
+    addEventListener("unhandledrejection", this.#take);
+  }
+
+  readonly #take = (event: PromiseRejectionEvent): void => {
+    event.preventDefault();
+    const { reason } = event;
+    this.seen ??= `nobody waits for a promise that fails: ${
+      reason instanceof Error ? errorText(reason) : reason
+    }`;
+  };
+
+  [Symbol.dispose](): void {
+    removeEventListener("unhandledrejection", this.#take);
   }
 }
 

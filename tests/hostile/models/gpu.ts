@@ -84,6 +84,10 @@ export const GPU: HostileSuite = {
       name: "pictures of one pixel are no more than 4096",
       async run() {
         await using it = rig();
+        const { bytes } = it.device.work.counters;
+        assertEquals(await ask(it, CREATE, [5000, BGRA, 1024, 1024]), OK);
+        assert(it.device.work.counters.bytes - bytes >= 1024 * 1024 * 4, "a large one is work");
+        assertEquals(await ask(it, UNREF, [5000, 0]), OK);
         let made = 0;
         while (made < 5000 && await ask(it, CREATE, [1 + made, BGRA, 1, 1]) === OK) made++;
         assertEquals(made, 4096);
@@ -131,11 +135,23 @@ export const GPU: HostileSuite = {
             0,
             0,
           ]);
+        const { bytes } = it.device.work.counters;
         assertEquals([await scanout(64), await scanout(256), await scanout(600)], [
           OK,
           OK,
           OUT_OF_MEMORY,
         ]);
+        const worked = it.device.work.counters.bytes - bytes;
+        assert(
+          worked > 2 * 4 * (64 * 64 + 256 * 256),
+          "twice: the blob's and the display's pixels",
+        );
+        assertEquals(await ask(it, FLUSH, [0, 0, 256, 256, 1, 0]), OK);
+        // A command that is refused leaves the blob as it was: no such display, and a part that is outside.
+        for (const [part, display] of [[8, 1], [9, 0]] as const) {
+          const words = [0, 0, part, part, display, 1, 8, 8, BGRA, 0, 32, 0, 0, 0, 0, 0];
+          assert(await ask(it, SCANOUT_BLOB, words) !== OK);
+        }
         assertEquals(await ask(it, FLUSH, [0, 0, 256, 256, 1, 0]), OK);
         it.check();
       },

@@ -156,7 +156,15 @@ export class Rig<M extends DeviceModel> implements AsyncDisposable {
   /** Moves the driver to another machine's device, by way of a snapshot as plain data. */
   moveTo<R extends Rig<M>>(next: R): R {
     const usage = this.model.usage?.();
-    next.machine.restore(structuredClone(this.machine.snapshot()));
+    const state = this.machine.snapshot();
+    const empty = structuredClone(next.model.snapshot?.());
+    next.machine.restore(structuredClone(state));
+    // A state replaces the one before it, and all of that; a modem offers the frame that it holds each time.
+    if (next.model.name !== "caif") {
+      next.model.restore?.(structuredClone(empty));
+      assertEquals(next.model.snapshot?.(), empty);
+      next.machine.restore(structuredClone(state));
+    }
     if (next.model.name !== "vsock") assertEquals(next.model.usage?.(), usage);
     this.driver.moveTo(next.machine);
     return next;

@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { MemoryDisk, ScsiDevice, type ScsiDeviceOptions } from "@vireo/emu";
 import { bytesOf, concat, type HostileSuite, Rig, type RigOptions } from "./rig.ts";
 
@@ -186,7 +186,9 @@ export const SCSI: HostileSuite = {
         const many = Array.from({ length: 256 }, () => [0, 1] as const);
         assertEquals((await send(many)).sense, [5, 0x26, 0], "too many ranges");
         assertEquals(it.disk.zeroed, []);
+        const { bytes } = it.device.work.counters;
         assertEquals((await send([[0, 0x8000], [9, 0x8000]])).status, 0);
+        assert(it.device.work.counters.bytes - bytes > 0x10000 * 512, "it counts as work");
         assertEquals(it.disk.zeroed, [[0, 0x8000 * 512], [9 * 512, 0x8000 * 512]]);
         const limits = await it.send(
           REQUEST,

@@ -10,7 +10,7 @@ import {
   RprocSerialDevice,
 } from "@vireo/emu";
 import { MockQueue } from "@vireo/emu/testing";
-import { NO_OFFLOAD } from "../../../emu/backends/net_backend.ts";
+import { Accept, NO_OFFLOAD } from "../../../emu/backends/net_backend.ts";
 import { bytesOf, concat, type HostileSuite, Rig, type RigOptions } from "./rig.ts";
 
 /** A host that takes all at once, so that nothing ever waits for it. */
@@ -283,6 +283,27 @@ export const NET: HostileSuite = {
       }
       assert(sent > 0);
       it.check();
+    },
+  }, {
+    name: "a packet counts as work by the frames that it is cut into, here or behind the device",
+    async run() {
+      for (const accepts of [0, Accept.CSUM | Accept.TSO4]) {
+        let sent = 0;
+        const backend = { accepts, connect() {}, send: () => void sent++, flush() {} };
+        await using it = new Rig(new NetDevice({ backend: backend as never }));
+        // To be cut by TSO4 into pieces of 32 bytes; their checksum is 16 bytes behind byte 34.
+        const header = [1, 1, 54, 0, 32, 0, 34, 0, 16, 0, 0, 0];
+        const packet = new Uint8Array(12 + 60_000);
+        packet.set(header);
+        packet.set([8, 0, 0x45], 12 + 12);
+        packet[12 + 14 + 9] = 6;
+        packet[12 + 34 + 12] = 5 << 4;
+        const { steps } = it.device.work.counters;
+        await it.send(1, packet);
+        assertEquals(sent, accepts === 0 ? Math.ceil((60_000 - 54) / 32) : 1);
+        assert(it.device.work.counters.steps - steps > 60_000 / 32);
+        it.check();
+      }
     },
   }, {
     name: "hashes, tables and coalescing of any bytes are taken or refused, and frames steered",
