@@ -69,7 +69,10 @@ export async function bootLinux(
     devices,
     sharedMemory: true,
     qemuArgs: plan.reboot ? ["-action", "reboot=reset"] : [],
-    deadline: 300_000,
+    // `make peers` runs for long on any machine; nothing waits for it.
+    ...tools.length > 0 || kernel !== undefined
+      ? { bootDeadline: 300_000, deadline: 900_000 }
+      : { deadline: 300_000 },
     output: {
       stdout: (bytes) => {
         const lines = (rest + decoder.decode(bytes)).split("\n");
