@@ -3,7 +3,7 @@ import { BlkFeature } from "../virtio/blk.ts";
 import { DeviceId } from "../virtio/ids.ts";
 
 /**
- * Whether all requests of a device may be done twice: its driver is told of one of them. A disk with zones
+ * Whether all requests of a device may be done twice, of which its driver sees one. A disk with zones
  * appends to them, so its requests may not.
  *
  * @param deviceId Virtio device id.

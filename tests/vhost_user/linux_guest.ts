@@ -236,7 +236,7 @@ async function tcpStream(
   return { received, wrong };
 }
 
-/** What `ethtool -L NAME combined COUNT` does. */
+/** Sets the queue pairs in use, as `ethtool -L NAME combined COUNT` does. */
 function setPairs(name: string, count: number): void {
   const fd = libc.socket(AF_INET, SOCK_DGRAM, 0);
   check("make a socket", fd);

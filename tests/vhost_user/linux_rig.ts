@@ -59,7 +59,7 @@ interface LinuxRigOptions {
   readonly tools?: LinuxTools | undefined;
 }
 
-/** What udhcpc does with a lease. */
+/** Script of udhcpc, which keeps the address of a lease. */
 const LEASE_SCRIPT = `#!/bin/busybox sh
 [ "$1" = bound ] && echo "$ip" > /lease
 exit 0
