@@ -202,10 +202,10 @@ class Run {
       return { sector, data, done: blk.write(sector, data, { signal }) };
     });
     const settled = Promise.allSettled(writes.map(({ done }) => done));
-    // An emulated device is done after a few turns, one on a thread after many.
-    const most = this.#random.below(2) === 0 ? 8 : 80;
-    for (let turns = this.#random.below(most); turns > 0; turns--) await Promise.resolve();
     const kind = round % this.#kinds;
+    // Before the device has them; an emulated one is done after a few microtasks, one on a thread after many.
+    const most = [1, 8, 80][Math.floor(round / this.#kinds) % 3]!;
+    for (let turns = this.#random.below(most); turns > 0; turns--) await Promise.resolve();
     if (kind === 0) abort.abort();
     else if (this.#resetsIdle) await settled;
     if (kind === 1) {
