@@ -137,11 +137,13 @@ export class Balloon extends QueueDriver {
    * @throws {VireoError} `UNSUPPORTED` If the host wants the pages; `TIMEOUT`, or why the device failed.
    */
   async resize(pages: number, options: WaitOptions = {}): Promise<number> {
-    await this.#serial(within(options), (call, life) => {
+    let held = 0;
+    await this.#serial(within(options), async (call, life) => {
       this.#checkWanted(pages);
-      return this.#moveTo(pages, call, life);
+      await this.#moveTo(pages, call, life);
+      held = this.#pages.held;
     });
-    return this.#pages.held;
+    return held;
   }
 
   /**
@@ -167,12 +169,13 @@ export class Balloon extends QueueDriver {
     if (!this.device.has(BalloonFeature.DEFLATE_ON_OOM)) {
       throw this.error("UNSUPPORTED", "Balloon must keep its pages: no DEFLATE_ON_OOM");
     }
-    const before = this.#pages.held;
-    await this.#serial(
-      within(options),
-      (call, life) => this.#moveTo(Math.max(0, before - pages), call, life),
-    );
-    return before - this.#pages.held;
+    let taken = 0;
+    await this.#serial(within(options), async (call, life) => {
+      const before = this.#pages.held;
+      await this.#moveTo(Math.max(0, before - pages), call, life);
+      taken = before - this.#pages.held;
+    });
+    return taken;
   }
 
   /**

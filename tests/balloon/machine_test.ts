@@ -146,6 +146,17 @@ Deno.test("balloon: a guest without memory takes pages back though the host want
   assertEquals([rig.balloon.size, rig.model.held.size], [500, 500]);
 });
 
+Deno.test("balloon: pages are taken back from those that it has when the turn comes", async () => {
+  await using rig = await boot({ device: { target: 600 }, follow: false });
+  const { balloon } = rig;
+  const [size, ...taken] = await Promise.all([
+    balloon.resize(600, SOON),
+    balloon.release(100, SOON),
+    balloon.release(100, SOON),
+  ]);
+  assertEquals([size, taken, balloon.size], [600, [100, 100], 400]);
+});
+
 Deno.test("balloon: after a recovery and a suspend it starts empty and follows again", async () => {
   await using rig = await boot({ device: { target: 300 } });
   await rig.balloon.settled(SOON);
