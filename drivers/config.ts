@@ -7,6 +7,20 @@ const MAX_ATTEMPTS = 1000;
 /**
  * The device configuration space (virtio 1.4 §2.5): fields up to 32 bits take one access, wider ones
  * and byte arrays are read again until the generation stood still.
+ *
+ * @example
+ * ```ts
+ * import { DeviceConfig } from "@vireo/drivers/core";
+ * import { ScriptedDevice, TestDma } from "@vireo/drivers/testing";
+ * import { MmioTransport } from "@vireo/drivers/transport";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const device = new ScriptedDevice({ config: Uint8Array.of(0, 8, 0, 0, 0, 0, 0, 0, 7) });
+ * using transport = MmioTransport.probe(device, new TestDma())!;
+ * const config = new DeviceConfig(transport);
+ * assertEquals([config.read64(0), config.read8(8)], [2048, 7]);
+ * assertEquals([...config.readBytes(0, 2)], [0, 8]);
+ * ```
  */
 export class DeviceConfig {
   readonly #reached: Transport;

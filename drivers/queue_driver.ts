@@ -50,7 +50,23 @@ export interface AskOptions extends ExchangeOptions {
   readonly least?: number;
 }
 
-/** Hands each message to all who listen. */
+/**
+ * Hands each message to all who listen.
+ *
+ * @example
+ * ```ts
+ * import { Broadcast } from "@vireo/drivers/core";
+ * import { assertEquals, assertRejects } from "@std/assert";
+ *
+ * const keys = new Broadcast<number>({ device: "virtio0", what: "key", limit: 16 });
+ * using left = keys.listen();
+ * using right = keys.listen();
+ * keys.push(30);
+ * assertEquals([await left.take(), await right.take()], [30, 30]);
+ * keys.fail(new Error("unplugged"));
+ * await assertRejects(() => left.take(), Error, "unplugged");
+ * ```
+ */
 export class Broadcast<T> {
   readonly #options: Omit<MessageStreamOptions<T>, keyof WaitOptions | "onEnd">;
   readonly #streams = new Set<MessageStream<T>>();
@@ -103,6 +119,50 @@ export class Broadcast<T> {
  *
  * A subclass adds its messages. Its constructor calls {@linkcode QueueDriver.setUp} when its own fields
  * are there.
+ *
+ * @example
+ * ```ts
+ * import { Bus } from "@vireo/drivers/bus";
+ * import { QueueDriver, type VirtioDevice } from "@vireo/drivers/core";
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { EchoModel } from "@vireo/emu/testing";
+ * import { ANY_ID, FeatureSet } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * class Echo extends QueueDriver {
+ *   #queue!: ReturnType<typeof this.openEcho>;
+ *
+ *   constructor(device: VirtioDevice) {
+ *     super(device, "Echo device");
+ *     this.setUp();
+ *   }
+ *
+ *   openEcho() {
+ *     return this.openQueues({ name: "echo" })[0];
+ *   }
+ *
+ *   protected override setUp(): void {
+ *     this.#queue = this.openEcho();
+ *     this.device.ready();
+ *   }
+ *
+ *   async say(bytes: Uint8Array): Promise<Uint8Array> {
+ *     return (await this.ask(this.#queue, [bytes], bytes.length, { deadline: 1000 })).bytes;
+ *   }
+ * }
+ *
+ * const echo = {
+ *   name: "echo",
+ *   ids: [{ device: ANY_ID, vendor: ANY_ID }],
+ *   features: FeatureSet.NONE,
+ *   probe: (device: VirtioDevice) => new Echo(device),
+ * };
+ * await using machine = EmulatedMachine.create({ devices: [new EchoModel()] });
+ * await using bus = new Bus();
+ * await bus.registerDriver(echo);
+ * await bus.addPlatform(machine);
+ * assertEquals([...await bus.get(echo)!.say(Uint8Array.of(1, 2))], [1, 2]);
+ * ```
  */
 export abstract class QueueDriver implements DriverInstance {
   /** The device. */

@@ -84,6 +84,23 @@ export interface HostedDeviceOptions {
  * A device model with its status, features, queues and interrupt: everything that transports share.
  *
  * Every guest fault ends in {@linkcode HostedDevice.fault}.
+ *
+ * @example
+ * ```ts
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { EchoModel, MockDriver } from "@vireo/emu/testing";
+ * import { Status } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using machine = EmulatedMachine.create({ devices: [new EchoModel()] });
+ * const { device } = machine.slots[0]!;
+ * new MockDriver(machine).init();
+ * assertEquals([device!.active, device!.running(0)], [true, true]);
+ * // All mistakes of a driver end here.
+ * device!.fault("sends what the device does not know");
+ * assertEquals(device!.readStatus() & Status.NEEDS_RESET, Status.NEEDS_RESET);
+ * assertEquals(device!.lastViolation?.reason, "sends what the device does not know");
+ * ```
  */
 export class HostedDevice implements DeviceContext {
   /** The device model. */

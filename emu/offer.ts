@@ -38,6 +38,23 @@ export interface RingOptions extends TransportOffer {
  * @param legacy Whether the device has only the legacy interface.
  * @param offer The ring and transport features that it offers.
  * @param modern Those of the type's own bits that the legacy interface must not offer.
+ *
+ * @example
+ * ```ts
+ * import { offeredFeatures } from "@vireo/emu/core";
+ * import { Feature, FeatureSet } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const modern = offeredFeatures(FeatureSet.of(5), false, { packed: true, eventIdx: false });
+ * const { RING_PACKED, EVENT_IDX, VERSION_1 } = Feature;
+ * assertEquals([5, RING_PACKED, EVENT_IDX, VERSION_1].map((bit) => modern.has(bit)), [
+ *   true,
+ *   true,
+ *   false,
+ *   true,
+ * ]);
+ * assertEquals(offeredFeatures(FeatureSet.NONE, true).has(VERSION_1), false);
+ * ```
  */
 export function offeredFeatures(
   own: FeatureSet,

@@ -45,6 +45,19 @@ export interface StatusStep {
  * @param from The status before.
  * @param written The value written.
  * @param legacy Whether the driver may take the steps in any order; FEATURES_OK is unknown then.
+ *
+ * @example
+ * ```ts
+ * import { statusStep } from "@vireo/emu/core";
+ * import { Status } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const { ACKNOWLEDGE, DRIVER, DRIVER_OK } = Status;
+ * assertEquals(statusStep(ACKNOWLEDGE, ACKNOWLEDGE | DRIVER, false).status, 3);
+ * // DRIVER_OK comes after FEATURES_OK.
+ * const early = statusStep(ACKNOWLEDGE | DRIVER, ACKNOWLEDGE | DRIVER | DRIVER_OK, false);
+ * assertEquals([early.status, early.violation], [3, "sets 0x4 out of order"]);
+ * ```
  */
 export function statusStep(from: number, written: number, legacy: boolean): StatusStep {
   if (written === 0) return { actions: ["reset"], status: 0, violation: undefined };

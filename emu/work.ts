@@ -33,6 +33,26 @@ export interface WorkCounters {
  * yields, so that no request, however large, holds the host.
  *
  * The smallest thing that cannot be divided may exceed the budget once: it is the model's to keep that small.
+ *
+ * @example
+ * ```ts
+ * import { seededRandom } from "@vireo/emu/backends";
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { RngDevice } from "@vireo/emu/rng";
+ * import { MockDriver } from "@vireo/emu/testing";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const device = new RngDevice({ random: seededRandom(1) });
+ * await using machine = EmulatedMachine.create({ devices: [device], budget: { steps: 1 } });
+ * const driver = new MockDriver(machine);
+ * driver.init();
+ * const ring = driver.queues[0]!;
+ * const answers = [1, 2, 3].map(() => ring.add([{ write: 8 }]));
+ * ring.kick();
+ * // One notification; what a turn's budget does not cover comes in later turns.
+ * assertEquals((await driver.until(Promise.all(answers))).length, 3);
+ * assertEquals(machine.slots[0]!.hosted.work.counters.yields > 0, true);
+ * ```
  */
 export class WorkMeter {
   readonly #budget: TurnBudget;

@@ -18,12 +18,34 @@ export function hex(value: number, digits = 1): string {
   return value < 0 ? `-0x${text}` : `0x${text}`;
 }
 
-/** The low 32 bits of an address or 64-bit quantity held as a number. */
+/**
+ * The low 32 bits of an address or 64-bit quantity held as a number.
+ *
+ * @example
+ * ```ts
+ * import { lo32 } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(lo32(0x1_2345_6789), 0x2345_6789);
+ * ```
+ */
 export function lo32(value: number): number {
   return value >>> 0;
 }
 
-/** The bits from 32 up of an address or 64-bit quantity held as a number. */
+/**
+ * The bits from 32 up of an address or 64-bit quantity held as a number.
+ *
+ * @example
+ * ```ts
+ * import { hi32, join64, lo32 } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const address = 0x1_8000_0000;
+ * assertEquals(hi32(address), 1);
+ * assertEquals(join64(lo32(address), hi32(address)), address);
+ * ```
+ */
 export function hi32(value: number): number {
   return Math.floor(value / 0x1_0000_0000) >>> 0;
 }
@@ -227,7 +249,17 @@ function checkBit(bit: number): void {
   }
 }
 
-/** Bytes one after the other. */
+/**
+ * Bytes one after the other.
+ *
+ * @example
+ * ```ts
+ * import { joinBytes } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals([...joinBytes(Uint8Array.of(1), Uint8Array.of(2, 3))], [1, 2, 3]);
+ * ```
+ */
 export function joinBytes(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;

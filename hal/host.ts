@@ -1,6 +1,15 @@
 /**
  * Programs of the host: where they are, and which Debian package contains them.
  *
+ * @example
+ * ```ts
+ * import { debianPackage, findProgram } from "@vireo/hal/host";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(debianPackage("tar"), "tar");
+ * assertEquals(findProgram("no-such-program"), undefined);
+ * ```
+ *
  * @module
  */
 import { accessSync, constants } from "node:fs";

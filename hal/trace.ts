@@ -1,3 +1,21 @@
+/**
+ * The contract of traces: typed events of every layer, and who takes them.
+ *
+ * @example
+ * ```ts
+ * import type { TraceSink } from "@vireo/hal/trace";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const counts = new Map<string, number>();
+ * const sink: TraceSink = ({ kind }) => counts.set(kind, (counts.get(kind) ?? 0) + 1);
+ * const place = { time: 0, device: "virtio0", deviceId: 4 };
+ * sink({ ...place, kind: "status", status: 1 });
+ * sink({ ...place, kind: "status", status: 3 });
+ * assertEquals(counts.get("status"), 2);
+ * ```
+ *
+ * @module
+ */
 import type { FeatureSet } from "./bits.ts";
 
 /**

@@ -6,7 +6,30 @@ import { type CryptoHost, CryptoSession, type HeldSession } from "./session.ts";
 
 const { ENCRYPT, DECRYPT, SIGN, VERIFY } = CryptoOperation;
 
-/** A cipher with its key. */
+/**
+ * A cipher with its key.
+ *
+ * @example
+ * ```ts
+ * import { Bus } from "@vireo/drivers/bus";
+ * import { cryptoDriver } from "@vireo/drivers/crypto";
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { CryptoDevice } from "@vireo/emu/crypto";
+ * import { CryptoCipher } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using machine = EmulatedMachine.create({ devices: [new CryptoDevice()] });
+ * await using bus = new Bus();
+ * await bus.registerDriver(cryptoDriver);
+ * await bus.addPlatform(machine);
+ * const key = new Uint8Array(16).fill(1);
+ * await using cipher = await bus.get(cryptoDriver)!.cipher(CryptoCipher.AES_CBC, key);
+ * const iv = new Uint8Array(16);
+ * const text = new TextEncoder().encode("attack at dawn..");
+ * const secret = await cipher.encrypt(iv, text);
+ * assertEquals(await cipher.decrypt(iv, secret), text);
+ * ```
+ */
 export class Cipher extends CryptoSession {
   /**
    * Encrypts; nothing is padded.
@@ -23,7 +46,28 @@ export class Cipher extends CryptoSession {
   }
 }
 
-/** A hash, or a MAC with its key. */
+/**
+ * A hash, or a MAC with its key.
+ *
+ * @example
+ * ```ts
+ * import { Bus } from "@vireo/drivers/bus";
+ * import { cryptoDriver } from "@vireo/drivers/crypto";
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { CryptoDevice } from "@vireo/emu/crypto";
+ * import { CryptoHash } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using machine = EmulatedMachine.create({ devices: [new CryptoDevice()] });
+ * await using bus = new Bus();
+ * await bus.registerDriver(cryptoDriver);
+ * await bus.addPlatform(machine);
+ * await using hash = await bus.get(cryptoDriver)!.hash(CryptoHash.SHA_256);
+ * const text = new TextEncoder().encode("abc");
+ * const expected = new Uint8Array(await crypto.subtle.digest("SHA-256", text));
+ * assertEquals([hash.size, await hash.digest(text)], [32, expected]);
+ * ```
+ */
 export class Digest extends CryptoSession {
   /** Bytes that come out. */
   readonly size: number;
@@ -44,7 +88,31 @@ export class Digest extends CryptoSession {
   }
 }
 
-/** An authenticated cipher with its key. */
+/**
+ * An authenticated cipher with its key.
+ *
+ * @example
+ * ```ts
+ * import { Bus } from "@vireo/drivers/bus";
+ * import { cryptoDriver } from "@vireo/drivers/crypto";
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { CryptoDevice } from "@vireo/emu/crypto";
+ * import { CryptoAead } from "@vireo/hal";
+ * import { assertEquals, assertRejects } from "@std/assert";
+ *
+ * await using machine = EmulatedMachine.create({ devices: [new CryptoDevice()] });
+ * await using bus = new Bus();
+ * await bus.registerDriver(cryptoDriver);
+ * await bus.addPlatform(machine);
+ * const key = new Uint8Array(16).fill(1);
+ * await using aead = await bus.get(cryptoDriver)!.aead(CryptoAead.GCM, key);
+ * const iv = new Uint8Array(12);
+ * const sealed = await aead.encrypt(iv, Uint8Array.of(1, 2, 3));
+ * assertEquals([...await aead.decrypt(iv, sealed)], [1, 2, 3]);
+ * sealed[0]! ^= 1;
+ * await assertRejects(() => aead.decrypt(iv, sealed), Error, "BADMSG");
+ * ```
+ */
 export class Aead extends CryptoSession {
   /** Bytes of the tag. */
   readonly tagSize: number;

@@ -65,6 +65,25 @@ export function lengthsOf({ iv, src, aad, dst, tag, chain }: CryptoParts): DataL
  * An algorithm with its key, on the device: one or two sessions, or none in stateless mode.
  *
  * Any number of requests may be in flight; they may end in any order.
+ *
+ * @example
+ * ```ts
+ * import { Bus } from "@vireo/drivers/bus";
+ * import { cryptoDriver } from "@vireo/drivers/crypto";
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { CryptoDevice } from "@vireo/emu/crypto";
+ * import { CryptoHash } from "@vireo/hal";
+ * import { assertEquals, assertRejects } from "@std/assert";
+ *
+ * await using machine = EmulatedMachine.create({ devices: [new CryptoDevice()] });
+ * await using bus = new Bus();
+ * await bus.registerDriver(cryptoDriver);
+ * await bus.addPlatform(machine);
+ * const hash = await bus.get(cryptoDriver)!.hash(CryptoHash.SHA_256);
+ * assertEquals(hash.stateless, false);
+ * await hash.close({ deadline: 1000 });
+ * await assertRejects(() => hash.digest(new Uint8Array(1)), TypeError, "it is closed");
+ * ```
  */
 export class CryptoSession implements AsyncDisposable {
   readonly #host: CryptoHost;

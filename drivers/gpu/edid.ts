@@ -12,6 +12,20 @@ export interface Edid {
  * Reads an EDID.
  *
  * @returns Nothing if it is too short, has another header, or a wrong checksum.
+ *
+ * @example
+ * ```ts
+ * import { decodeEdid } from "@vireo/drivers/gpu";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const bytes = new Uint8Array(128);
+ * // The header, and the three letters of the maker in 15 bits.
+ * bytes.set([0, 255, 255, 255, 255, 255, 255, 0, 0x59, 0x32]);
+ * bytes[127] = -bytes.reduce((sum, byte) => sum + byte, 0) & 0xff;
+ * assertEquals(decodeEdid(bytes)?.manufacturer, "VIR");
+ * bytes[20] = 1;
+ * assertEquals(decodeEdid(bytes), undefined, "its sum is wrong");
+ * ```
  */
 export function decodeEdid(bytes: Uint8Array): Edid | undefined {
   if (bytes.length < 128) return undefined;

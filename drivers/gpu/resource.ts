@@ -15,7 +15,32 @@ export interface GpuRectangle {
   readonly height: number;
 }
 
-/** A picture on the host, with memory of the guest behind it. */
+/**
+ * A picture on the host, with memory of the guest behind it.
+ *
+ * @example
+ * ```ts
+ * import { Bus } from "@vireo/drivers/bus";
+ * import { gpuDriver } from "@vireo/drivers/gpu";
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { GpuDevice } from "@vireo/emu/gpu";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const device = new GpuDevice();
+ * await using machine = EmulatedMachine.create({ devices: [device] });
+ * await using bus = new Bus();
+ * await bus.registerDriver(gpuDriver);
+ * await bus.addPlatform(machine);
+ * const gpu = bus.get(gpuDriver)!;
+ * await using picture = await gpu.create(8, 4);
+ * await gpu.setScanout(0, picture);
+ * picture.canvas().fill(0, 0, 8, 4, [255, 0, 0]);
+ * // The host sees what is flushed: here the left half.
+ * await picture.flush({ x: 0, y: 0, width: 4, height: 4 });
+ * const { rgba } = device.screen()!;
+ * assertEquals([rgba[0], rgba[16]], [255, 0]);
+ * ```
+ */
 export class GpuResource implements AsyncDisposable {
   /** Its number. */
   readonly id: number;

@@ -62,7 +62,34 @@ export interface Frame {
   readonly hashReport: NetHashReport;
 }
 
-/** A received frame where the device wrote it; one object is used for all frames of a device. */
+/**
+ * A received frame where the device wrote it; one object is used for all frames of a device.
+ *
+ * @example
+ * ```ts
+ * import { Bus } from "@vireo/drivers/bus";
+ * import { netDriver } from "@vireo/drivers/net";
+ * import { Hub } from "@vireo/emu/backends";
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { NetDevice } from "@vireo/emu/net";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using hub = new Hub();
+ * const devices = [1, 2].map((n) =>
+ *   new NetDevice({ backend: hub.port(), mac: Uint8Array.of(2, 0, 0, 0, 0, n) })
+ * );
+ * await using machine = EmulatedMachine.create({ devices });
+ * await using bus = new Bus();
+ * await bus.registerDriver(netDriver);
+ * await bus.addPlatform(machine);
+ * const [from, to] = bus.all(netDriver);
+ * const got = Promise.withResolvers<[number, string]>();
+ * // The frame is in the device's buffer: what must stay is copied here.
+ * to!.onFrame = (frame) => got.resolve([frame.view()[59]!, frame.checksum]);
+ * await from!.send(new Uint8Array(60).fill(0xff, 0, 6).fill(9, 59));
+ * assertEquals(await got.promise, [9, "none"]);
+ * ```
+ */
 export class RxFrame {
   /** Memory with the frame in it. */
   bytes: Uint8Array = new Uint8Array(0);

@@ -10,6 +10,16 @@ const CODES: Readonly<Record<number, VireoErrorCode>> = {
 /**
  * A server refused a request: `READ_ONLY`, `IO_ERROR`, `UNSUPPORTED`, or `COMMAND_REFUSED` for all
  * other reasons, which {@linkcode P9Error.errnoName} tells.
+ *
+ * @example
+ * ```ts
+ * import { P9Error } from "@vireo/drivers/p9";
+ * import { P9Errno } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const error = new P9Error("9P server refuses Tlopen", P9Errno.EROFS);
+ * assertEquals([error.code, error.errnoName], ["READ_ONLY", "EROFS"]);
+ * ```
  */
 export class P9Error extends VireoError {
   /** Linux's error number. */

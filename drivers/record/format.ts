@@ -61,7 +61,29 @@ export interface RecordingHeader {
   readonly program: unknown;
 }
 
-/** Makes the bytes of a recording, and hands them out in chunks. */
+/**
+ * Makes the bytes of a recording, and hands them out in chunks.
+ *
+ * @example
+ * ```ts
+ * import { RecordKind, RecordReader, RecordWriter } from "@vireo/drivers/record";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const parts: Uint8Array[] = [];
+ * const writer = new RecordWriter((bytes) => parts.push(bytes.slice()), {
+ *   platform: "emu",
+ *   nodes: [],
+ *   program: "by hand",
+ * });
+ * // Token 7 was taken from ring 0.
+ * writer.begin(RecordKind.POP);
+ * writer.number(0);
+ * writer.number(7 + 1);
+ * writer.close();
+ * const reader = new RecordReader(new Uint8Array(await new Blob(parts as BlobPart[]).arrayBuffer()));
+ * assertEquals([reader.header.program, reader.next(), reader.a, reader.b], ["by hand", true, 0, 8]);
+ * ```
+ */
 export class RecordWriter {
   readonly #sink: (bytes: Uint8Array) => void;
   #bytes = new Uint8Array(2 * CHUNK);
@@ -166,7 +188,26 @@ export class RecordWriter {
 /** Most elements that one buffer can have. */
 const MOST_ELEMENTS = 1 << 16;
 
-/** Reads a recording, record by record, up to its end or to where it is cut. */
+/**
+ * Reads a recording, record by record, up to its end or to where it is cut.
+ *
+ * @example
+ * ```ts
+ * import { RecordKind, RecordReader, RecordWriter } from "@vireo/drivers/record";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const bytes: number[] = [];
+ * const header = { platform: "emu", nodes: [], program: 1 };
+ * const writer = new RecordWriter((part) => bytes.push(...part), header);
+ * writer.begin(RecordKind.KICK);
+ * writer.number(3);
+ * writer.number(0);
+ * writer.close();
+ * const reader = new RecordReader(Uint8Array.from(bytes));
+ * assertEquals([reader.next(), reader.kind, reader.a], [true, RecordKind.KICK, 3]);
+ * assertEquals([reader.next(), reader.cut], [false, false]);
+ * ```
+ */
 export class RecordReader {
   /** Description of the machine. */
   readonly header: RecordingHeader;

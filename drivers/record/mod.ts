@@ -3,16 +3,28 @@
  *
  * @example
  * ```ts
- * import { Recorder } from "@vireo/drivers/record";
- * import { EmulatedMachine, RngDevice } from "@vireo/emu";
- * import { assert } from "@std/assert";
+ * import { Bus } from "@vireo/drivers/bus";
+ * import { Recorder, recordingLines } from "@vireo/drivers/record";
+ * import { rngDriver } from "@vireo/drivers/rng";
+ * import { seededRandom } from "@vireo/emu/backends";
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { RngDevice } from "@vireo/emu/rng";
+ * import { assertEquals } from "@std/assert";
  *
- * let length = 0;
- * const random = (into: Uint8Array) => into.fill(7);
- * const machine = EmulatedMachine.create({ devices: [{ model: new RngDevice({ random }) }] });
- * const recorder = new Recorder(machine, (bytes) => length += bytes.length);
+ * const bytes: number[] = [];
+ * const device = new RngDevice({ random: seededRandom(1) });
+ * await using machine = EmulatedMachine.create({ devices: [device] });
+ * const recorder = new Recorder(machine, (part) => bytes.push(...part));
+ * {
+ *   await using bus = new Bus({ rings: recorder });
+ *   await bus.registerDriver(rngDriver);
+ *   await bus.addPlatform(recorder);
+ *   await bus.get(rngDriver)!.read(8);
+ * }
  * recorder.close();
- * assert(length > 0);
+ * // One line a step: the buffer was added once, and taken once.
+ * const kinds = recordingLines(Uint8Array.from(bytes)).map((line) => line.split(" ")[0]);
+ * assertEquals(kinds.filter((kind) => kind === "add" || kind === "pop"), ["add", "pop", "pop"]);
  * ```
  *
  * @module

@@ -79,6 +79,36 @@ export interface TakenStep {
  * The steps of one device must come in the order of then; those of different devices may change places, as programs that
  * do several things at once change them. From the first step at which the driver does something else the device is dead:
  * registers read 0, nothing comes back, and {@linkcode Replay.onDiverged} hears of it.
+ *
+ * @example
+ * ```ts
+ * import { Bus } from "@vireo/drivers/bus";
+ * import { Recorder, Replay } from "@vireo/drivers/record";
+ * import { rngDriver } from "@vireo/drivers/rng";
+ * import { seededRandom } from "@vireo/emu/backends";
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { RngDevice } from "@vireo/emu/rng";
+ * import { type Platform } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * async function read(platform: Platform, rings: Recorder | Replay): Promise<Uint8Array> {
+ *   await using bus = new Bus({ rings });
+ *   await bus.registerDriver(rngDriver);
+ *   await bus.addPlatform(platform);
+ *   return await bus.get(rngDriver)!.read(4);
+ * }
+ *
+ * const parts: number[] = [];
+ * const device = new RngDevice({ random: seededRandom(1) });
+ * await using machine = EmulatedMachine.create({ devices: [device] });
+ * const recorder = new Recorder(machine, (bytes) => parts.push(...bytes));
+ * const then = await read(recorder, recorder);
+ * recorder.close();
+ * // The same driver, without the device.
+ * const replay = new Replay(Uint8Array.from(parts));
+ * assertEquals(await read(replay, replay), then);
+ * assertEquals(replay.end(), undefined);
+ * ```
  */
 export class Replay implements Platform, RingObserver {
   /** Name of the platform that was recorded. */

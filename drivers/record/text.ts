@@ -22,6 +22,19 @@ const PAIRS: ReadonlySet<number> = new Set([
  * the step is.
  *
  * @throws {VireoError} `BAD_MESSAGE` If it is no recording, or one of another version.
+ *
+ * @example
+ * ```ts
+ * import { parseRecording, recordingLines, RecordWriter } from "@vireo/drivers/record";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const parts: number[] = [];
+ * new RecordWriter((bytes) => parts.push(...bytes), { platform: "emu", nodes: [], program: 1 }).close();
+ * const bytes = Uint8Array.from(parts);
+ * const lines = recordingLines(bytes);
+ * assertEquals(lines.at(-1), "end");
+ * assertEquals(parseRecording(lines.join("\n")), bytes);
+ * ```
  */
 export function recordingLines(bytes: Uint8Array): string[] {
   const reader = new RecordReader(bytes);
@@ -70,6 +83,16 @@ function text(reader: RecordReader, names: Parameters<typeof stepText>[1]): stri
  * Makes a recording of lines of text.
  *
  * @throws {VireoError} `BAD_MESSAGE` If a line is none of a recording, or they are of another version.
+ *
+ * @example
+ * ```ts
+ * import { parseRecording, RecordReader } from "@vireo/drivers/record";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const text = 'header {"platform":"emu","nodes":[],"program":1}\nkick 0x0 0x0\nend';
+ * const reader = new RecordReader(parseRecording(text));
+ * assertEquals([reader.header.platform, reader.next(), reader.next()], ["emu", true, false]);
+ * ```
  */
 export function parseRecording(text: string): Uint8Array {
   const chunks: Uint8Array[] = [];

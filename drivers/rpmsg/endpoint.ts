@@ -24,7 +24,35 @@ export interface EndpointHost {
 /** Messages that may wait at an endpoint before the remote processor has to. */
 const ENDPOINT_LIMIT = 64;
 
-/** One address of ours on an rpmsg bus. */
+/**
+ * One address of ours on an rpmsg bus.
+ *
+ * @example
+ * ```ts
+ * import { Bus } from "@vireo/drivers/bus";
+ * import { rpmsgDriver } from "@vireo/drivers/rpmsg";
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { RpmsgDevice, type RpmsgService } from "@vireo/emu/rpmsg";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const counter: RpmsgService = {
+ *   name: "counter",
+ *   address: 0x400,
+ *   handle(_, bytes, reply) {
+ *     for (let i = 1; i <= bytes[0]!; i++) reply(Uint8Array.of(i));
+ *   },
+ * };
+ * await using machine = EmulatedMachine.create({ devices: [new RpmsgDevice({ services: [counter] })] });
+ * await using bus = new Bus();
+ * await bus.registerDriver(rpmsgDriver);
+ * await bus.addPlatform(machine);
+ * using endpoint = bus.get(rpmsgDriver)!.endpoint({ remote: 0x400 });
+ * await endpoint.send(Uint8Array.of(3));
+ * let sum = 0;
+ * for await (const { bytes } of endpoint) if ((sum += bytes[0]!) === 6) break;
+ * assertEquals(sum, 6);
+ * ```
+ */
 export class RpmsgEndpoint implements Disposable {
   /** Our address. */
   readonly address: number;

@@ -164,6 +164,22 @@ function isFilledByBytes(bytes: Uint8Array, value: number): boolean {
  *
  * It also sees who writes where he must not: memory that is freed is never used again and keeps
  * {@linkcode FREED}, and behind each region lies {@linkcode GUARD}.
+ *
+ * @example
+ * ```ts
+ * import { BouncingDma } from "@vireo/drivers/testing";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const dma = new BouncingDma();
+ * const region = dma.alloc(4);
+ * region.bytes[0] = 7;
+ * // The device reads only what was shared.
+ * const address = region.share(0, 4, "to-device");
+ * assertEquals(dma.deviceBytes(address, 1)[0], 7);
+ * region.unshare(0, 4, "to-device");
+ * region[Symbol.dispose]();
+ * assertEquals(dma.inspect(), []);
+ * ```
  */
 export class BouncingDma extends TestDma {
   /** Mistakes of the driver or the device; {@linkcode BouncingDma.inspect} looks for more. */

@@ -80,7 +80,17 @@ export function virtioCapability(script: CapabilityScript): number[] {
   return [9, 0, size, type, bar, id, 0, 0, ...le32(offset), ...le32(length), ...more];
 }
 
-/** A 32-bit word as bytes. */
+/**
+ * A 32-bit word as bytes.
+ *
+ * @example
+ * ```ts
+ * import { le32 } from "@vireo/drivers/testing";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(le32(0x1af4), [0xf4, 0x1a, 0, 0]);
+ * ```
+ */
 export function le32(value: number): number[] {
   return [value & 0xff, value >>> 8 & 0xff, value >>> 16 & 0xff, value >>> 24 & 0xff];
 }
@@ -96,7 +106,18 @@ export function standardCapabilities(): number[][] {
   ];
 }
 
-/** Writes the configuration space that a script describes. */
+/**
+ * Writes the configuration space that a script describes.
+ *
+ * @example
+ * ```ts
+ * import { buildConfig, standardCapabilities } from "@vireo/drivers/testing";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const space = buildConfig({ device: 0x1044, capabilities: standardCapabilities() });
+ * assertEquals([space.length, space[0], space[1], space[2]], [256, 0xf4, 0x1a, 0x44]);
+ * ```
+ */
 export function buildConfig(script: PciConfigScript): Uint8Array {
   const space = new Uint8Array(script.spaceSize ?? 256);
   const view = new DataView(space.buffer);

@@ -3,12 +3,25 @@
  *
  * @example
  * ```ts
- * import { Bus } from "@vireo/drivers";
+ * import { Bus } from "@vireo/drivers/bus";
+ * import { rngDriver } from "@vireo/drivers/rng";
  * import { Tracer } from "@vireo/drivers/trace";
- * import type { TraceEvent } from "@vireo/hal";
+ * import { seededRandom } from "@vireo/emu/backends";
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { RngDevice } from "@vireo/emu/rng";
+ * import { assertEquals } from "@std/assert";
  *
- * const events: TraceEvent[] = [];
- * await using bus = new Bus({ tracer: new Tracer((event) => events.push(event)) });
+ * const said: (string | undefined)[] = [];
+ * const tracer = new Tracer((event) => {
+ *   if (event.kind === "add") said.push(event.request);
+ * });
+ * const device = new RngDevice({ random: seededRandom(1) });
+ * await using machine = EmulatedMachine.create({ devices: [device] });
+ * await using bus = new Bus({ tracer });
+ * await bus.registerDriver(rngDriver);
+ * await bus.addPlatform(machine);
+ * await bus.get(rngDriver)!.read(8);
+ * assertEquals(said, ["rng 8 bytes"]);
  * ```
  *
  * @module

@@ -35,12 +35,38 @@ const OTHERS: DeviceWords = {
   answer: ({ request, length }) => request && `${request}: ${bytesText(length)} back`,
 };
 
-/** Says what the driver asks for, in the device's words; undefined where a buffer is only room. */
+/**
+ * Says what the driver asks for, in the device's words; undefined where a buffer is only room.
+ *
+ * @example
+ * ```ts
+ * import { describeRequest } from "@vireo/drivers/trace";
+ * import { DeviceId, FeatureSet } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const place = { deviceId: DeviceId.RNG, features: FeatureSet.NONE, queue: 0, name: "input" };
+ * const bytes = new Uint8Array(0);
+ * assertEquals(describeRequest({ ...place, bytes, readable: 0, writable: 64 }), "rng 64 bytes");
+ * ```
+ */
 export function describeRequest(request: RequestBytes): string | undefined {
   return (WORDS[request.deviceId] ?? OTHERS).request(request, viewOf(request.bytes));
 }
 
-/** Says what the device answered, in its own words; undefined where it only returned room. */
+/**
+ * Says what the device answered, in its own words; undefined where it only returned room.
+ *
+ * @example
+ * ```ts
+ * import { describeAnswer } from "@vireo/drivers/trace";
+ * import { BlkStatus, DeviceId, FeatureSet } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const place = { deviceId: DeviceId.BLOCK, features: FeatureSet.NONE, queue: 0, name: "req.0" };
+ * const answer = { bytes: new Uint8Array(0), length: 1, last: BlkStatus.IOERR };
+ * assertEquals(describeAnswer({ ...place, ...answer, request: "blk FLUSH" }), "blk FLUSH: IOERR");
+ * ```
+ */
 export function describeAnswer(answer: AnswerBytes): string | undefined {
   return (WORDS[answer.deviceId] ?? OTHERS).answer(answer, viewOf(answer.bytes));
 }

@@ -33,6 +33,21 @@ const ABSENT = 0xffffffff;
  *
  * It accesses only 64 feature bits, as Linux does: no device on virtio-mmio has a bit over 63, and devices
  * log selectors over 1 as guest errors.
+ *
+ * @example
+ * ```ts
+ * import { ScriptedDevice, TestDma } from "@vireo/drivers/testing";
+ * import { MmioTransport } from "@vireo/drivers/transport";
+ * import { Feature, FeatureSet, Status } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const device = new ScriptedDevice({ queues: [8] });
+ * using transport = MmioTransport.probe(device, new TestDma())!;
+ * await transport.reset();
+ * transport.writeStatus(Status.ACKNOWLEDGE | Status.DRIVER);
+ * transport.writeFeatures(FeatureSet.of(Feature.VERSION_1));
+ * assertEquals([device.status, transport.queueMaxSize(0)], [3, 8]);
+ * ```
  */
 export class MmioTransport implements Transport {
   /** Name of the slot. */

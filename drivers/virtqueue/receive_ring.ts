@@ -12,6 +12,34 @@ export interface ReceiveRingOptions {
 /**
  * Buffers of one size that a device may fill at any time, for example on event queues. Each is posted again
  * after its message was handled. A message that fills its buffer causes no allocation.
+ *
+ * @example
+ * ```ts
+ * import { ReceiveRing, SplitVirtqueue } from "@vireo/drivers/core";
+ * import { TestDma } from "@vireo/drivers/testing";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const dma = new TestDma();
+ * let kicks = 0;
+ * const queue = new SplitVirtqueue({
+ *   index: 0,
+ *   name: "events",
+ *   size: 4,
+ *   dma,
+ *   indirect: false,
+ *   eventIdx: false,
+ *   notificationData: false,
+ *   notify: () => kicks++,
+ * });
+ * {
+ *   using ring = new ReceiveRing(queue, dma, { bytes: 8, count: 4 });
+ *   ring.kick();
+ *   // All buffers are the device's, which has filled none.
+ *   ring.drain(() => assertEquals("a message", "none"));
+ *   assertEquals([kicks, queue.inFlight], [1, 4]);
+ * }
+ * assertEquals(queue.inFlight, 0);
+ * ```
  */
 export class ReceiveRing implements Disposable {
   readonly #queue: Virtqueue;

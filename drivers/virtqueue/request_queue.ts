@@ -55,6 +55,43 @@ function giveBack(options: RequestOptions, usedLength: number): { error: unknown
  *
  * An aborted request rejects at once, but the device owns its token and its memory until it returns the
  * buffer.
+ *
+ * @example
+ * ```ts
+ * import { RequestQueue, SgList, type VirtioDevice } from "@vireo/drivers/core";
+ * import { Bus } from "@vireo/drivers/bus";
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { EchoModel } from "@vireo/emu/testing";
+ * import { ANY_ID, FeatureSet } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const echo = {
+ *   name: "echo",
+ *   ids: [{ device: ANY_ID, vendor: ANY_ID }],
+ *   features: FeatureSet.NONE,
+ *   probe(device: VirtioDevice) {
+ *     const buffer = device.dma.alloc(6);
+ *     const [queue] = device.findQueues([{ name: "echo", callback: () => requests.drain() }]);
+ *     const requests = new RequestQueue(queue!);
+ *     buffer.bytes.set([1, 2, 3]);
+ *     return {
+ *       answer: () =>
+ *         requests.submit(
+ *           new SgList(2).addReadable(buffer.address, 3).addWritable(buffer.address + 3, 3),
+ *           { deadline: 1000 },
+ *         ),
+ *       buffer,
+ *       remove: () => device.reset().then(() => device.deleteQueues()),
+ *     };
+ *   },
+ * };
+ * await using machine = EmulatedMachine.create({ devices: [new EchoModel()] });
+ * await using bus = new Bus();
+ * await bus.registerDriver(echo);
+ * await bus.addPlatform(machine);
+ * const { answer, buffer } = bus.get(echo)!;
+ * assertEquals([await answer(), ...buffer.bytes], [3, 1, 2, 3, 1, 2, 3]);
+ * ```
  */
 export class RequestQueue {
   readonly #queue: Virtqueue;

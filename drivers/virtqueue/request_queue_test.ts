@@ -247,11 +247,10 @@ Deno.test("a deadline rejects with TIMEOUT, waiting or in flight", async () => {
 });
 
 Deno.test("the last look takes an answer whose interrupt was lost", async () => {
-  using it = rig();
-  const sent = it.send("a", 1, { deadline: 1 });
-  await turn();
-  it.device.complete(it.device.next()!, 5);
-  await sent;
+  // After the kick, which hears what is answered at once.
+  const answer = (): void => it.device.complete(it.device.next()!, 5);
+  using it = rig(2, () => queueMicrotask(answer));
+  await it.send("a", 1, { deadline: 1 });
   assertEquals(it.log, ["kick", "a returned 5", "a = 5"]);
 });
 
@@ -272,7 +271,7 @@ Deno.test("the error of a late request tells what the last look saw", async () =
     return error.message;
   };
   const dma = new TestDma({ size: 64 * 1024 });
-  const make = (status?: () => number): SplitVirtqueue =>
+  const make = (status?: () => number, notify = (): void => {}): SplitVirtqueue =>
     new SplitVirtqueue({
       index: 1,
       name: "requests",
@@ -282,7 +281,7 @@ Deno.test("the error of a late request tells what the last look saw", async () =
       eventIdx: false,
       notificationData: false,
       device: "virtio0",
-      notify() {},
+      notify,
       ...status && { status },
     });
   const expected: [(() => number) | undefined, string][] = [
@@ -302,15 +301,15 @@ Deno.test("the error of a late request tells what the last look saw", async () =
     );
   }
   // A queue whose other request was answered; and one that has no room for a request.
-  using other = make();
+  let kicked = 0;
+  using other = make(undefined, () => {
+    if (kicked++ === 0) queueMicrotask(() => device.complete(device.next()!, 0));
+  });
   const device = new RingDevice(dma, other.addresses);
   const requests = new RequestQueue(other);
   const answered = requests.submit(chain());
-  const late = message(other, requests);
-  await turn();
-  device.complete(device.next()!, 0);
   assertEquals(
-    await late,
+    await message(other, requests),
     "Timed out after 1 ms waiting for the device to answer (virtio0, queue 1): saw other answers in the used ring",
   );
   await answered;
@@ -639,10 +638,11 @@ async function serve(count: number): Promise<number> {
 
 Deno.test("a hundred thousand waiting requests are served in order, in linear time", async () => {
   const [few, many]: [number[], number[]] = [[], []];
-  for (let i = 0; i < 3; i++) {
+  // Ten times as long, whatever the machine; moving all that wait for every one of them, a hundred times. A
+  // machine that does much else is tried more often.
+  do {
     few.push(await serve(10_000));
     many.push(await serve(100_000));
-  }
-  // Ten times as long, whatever the machine; moving all that wait for every one of them, a hundred times.
-  assert(Math.min(...many) < 40 * Math.min(...few), `${many} ms, and ${few} ms for a tenth`);
+  } while (few.length < 10 && Math.min(...many) > 40 * Math.min(...few));
+  assert(Math.min(...many) <= 40 * Math.min(...few), `${many} ms, and ${few} ms for a tenth`);
 });

@@ -47,6 +47,31 @@ export interface SplitVirtqueueOptions extends VirtqueueOptions {
  * The free list, chain lengths, tokens and writable sizes live in private arrays. Of the memory that the
  * device can write, the queue reads only used entries, the used index, flags and avail_event, and it checks
  * each of them.
+ *
+ * @example
+ * ```ts
+ * import { SgList, SplitVirtqueue } from "@vireo/drivers/core";
+ * import { TestDma } from "@vireo/drivers/testing";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const dma = new TestDma();
+ * let kicks = 0;
+ * using queue = new SplitVirtqueue({
+ *   index: 0,
+ *   name: "requests",
+ *   size: 4,
+ *   dma,
+ *   indirect: false,
+ *   eventIdx: false,
+ *   notificationData: false,
+ *   notify: () => kicks++,
+ * });
+ * queue.add(new SgList(1).addWritable(0x1000, 64), 7);
+ * queue.kick();
+ * // No device is there, so nothing comes back.
+ * assertEquals([kicks, queue.inFlight, queue.pop()], [1, 1, -1]);
+ * assertEquals([queue.detachUnused(), queue.inFlight], [7, 0]);
+ * ```
  */
 export class SplitVirtqueue implements Virtqueue {
   /** Index on the device. */

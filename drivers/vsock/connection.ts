@@ -51,7 +51,34 @@ export interface ConnectionHost {
   took(): void;
 }
 
-/** One end of a connection, with its data as Web Streams (virtio 1.4 §5.10.6). */
+/**
+ * One end of a connection, with its data as Web Streams (virtio 1.4 §5.10.6).
+ *
+ * @example
+ * ```ts
+ * import { Bus } from "@vireo/drivers/bus";
+ * import { vsockDriver } from "@vireo/drivers/vsock";
+ * import { loopbackPort } from "@vireo/emu/backends";
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { VsockDevice } from "@vireo/emu/vsock";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const device = new VsockDevice({ host: { connect: () => loopbackPort() } });
+ * await using machine = EmulatedMachine.create({ devices: [device] });
+ * await using bus = new Bus();
+ * await bus.registerDriver(vsockDriver);
+ * await bus.addPlatform(machine);
+ * const connection = await bus.get(vsockDriver)!.connect(7, { deadline: 1000 });
+ * const text = new Blob(["hello"]).stream();
+ * const [answer] = await Promise.all([
+ *   new Response(connection.readable).text(),
+ *   // The end of what is sent ends the echo too.
+ *   text.pipeTo(connection.writable),
+ * ]);
+ * assertEquals([answer, connection.peerPort], ["hello", 7]);
+ * await connection.close();
+ * ```
+ */
 export class VsockConnection implements AsyncDisposable {
   /** Our port. */
   readonly localPort: number;

@@ -43,7 +43,34 @@ export interface VsockConnectOptions extends WaitOptions {
   readonly type?: VsockType;
 }
 
-/** Takes connections at a port. */
+/**
+ * Takes connections at a port.
+ *
+ * @example
+ * ```ts
+ * import { Bus } from "@vireo/drivers/bus";
+ * import { vsockDriver } from "@vireo/drivers/vsock";
+ * import { loopbackPort, streamPipe } from "@vireo/emu/backends";
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { VsockDevice } from "@vireo/emu/vsock";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const device = new VsockDevice({ host: { connect: () => loopbackPort() } });
+ * await using machine = EmulatedMachine.create({ devices: [device] });
+ * await using bus = new Bus();
+ * await bus.registerDriver(vsockDriver);
+ * await bus.addPlatform(machine);
+ * using listener = bus.get(vsockDriver)!.listen(5000);
+ * // The host's end connects, and sends a byte.
+ * const pipe = streamPipe();
+ * const calling = device.connect(5000, pipe.device);
+ * await using connection = await listener.accept({ deadline: 1000 });
+ * await calling;
+ * await pipe.host.writable.getWriter().write(Uint8Array.of(7));
+ * const { value } = await connection.readable.getReader().read();
+ * assertEquals([listener.port, ...value!], [5000, 7]);
+ * ```
+ */
 export class VsockListener implements AsyncIterable<VsockConnection>, Disposable {
   /** The port. */
   readonly port: number;

@@ -10,7 +10,28 @@ export interface LimitOwner<T> {
   late(item: T): void;
 }
 
-/** The limits of one queue, whose deadlines have one timer. */
+/**
+ * The limits of one queue, whose deadlines have one timer.
+ *
+ * @example
+ * ```ts
+ * import { Limits } from "@vireo/drivers/wait";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const events: string[] = [];
+ * const done = Promise.withResolvers<void>();
+ * const limits = new Limits<string>({
+ *   aborted: (item, reason) => events.push(`${item}: ${reason}`),
+ *   late: (item) => {
+ *     events.push(`${item} is late`);
+ *     done.resolve();
+ *   },
+ * });
+ * limits.make("read").begin({ signal: AbortSignal.timeout(1000), deadline: 1 }, 1);
+ * await done.promise;
+ * assertEquals(events, ["read is late"]);
+ * ```
+ */
 export class Limits<T> {
   readonly #owner: LimitOwner<T>;
   // A linked list of those that have a deadline: it costs no allocation, and the order is that of beginning.
@@ -82,6 +103,24 @@ export class Limits<T> {
 /**
  * The deadline and the signal of an item whose promise is its owner's, for queues that serve so many
  * requests that a `Waiter` for each would cost too much. It may be used again once it ended.
+ *
+ * @example
+ * ```ts
+ * import { Limits } from "@vireo/drivers/wait";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const given: string[] = [];
+ * const limits = new Limits<string>({
+ *   aborted: (item, reason) => given.push(`${item}: ${reason}`),
+ *   late: () => {},
+ * });
+ * const stop = new AbortController();
+ * const limit = limits.make("write");
+ * limit.begin({ signal: stop.signal }, Infinity);
+ * stop.abort("no need");
+ * assertEquals(given, ["write: no need"]);
+ * limit.end();
+ * ```
  */
 export class Limit<T> implements EventListenerObject {
   /** Milliseconds that the caller gave, for the message. */

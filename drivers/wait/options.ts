@@ -65,7 +65,19 @@ export function within(
   return { signal, deadline, until: end < until ? end : until };
 }
 
-/** Milliseconds that are left of a call, at least 0; `Infinity` if there is no limit. */
+/**
+ * Milliseconds that are left of a call, at least 0; `Infinity` if there is no limit.
+ *
+ * @example
+ * ```ts
+ * import { timeLeft, within } from "@vireo/drivers/wait";
+ * import { assert, assertEquals } from "@std/assert";
+ *
+ * const left = timeLeft(within({ deadline: 1000 }));
+ * assert(left > 0 && left <= 1000);
+ * assertEquals(timeLeft(within({})), Infinity);
+ * ```
+ */
 export function timeLeft(call: Deadline, timers: Timers = SYSTEM_TIMERS): number {
   return Math.max(0, call.until - timers.now());
 }

@@ -53,6 +53,16 @@ export async function pollUntil(
  * Resolves after some milliseconds; leaves no timer behind.
  *
  * @throws The signal's reason if it is aborted.
+ *
+ * @example
+ * ```ts
+ * import { pause } from "@vireo/drivers/wait";
+ * import { assertRejects } from "@std/assert";
+ *
+ * await pause(1);
+ * // An abort ends a pause early.
+ * await assertRejects(() => pause(60_000, AbortSignal.abort(new Error("stop"))), Error, "stop");
+ * ```
  */
 export function pause(milliseconds: number, signal?: AbortSignal): Promise<void> {
   const waiter = new Waiter<void>(PAUSE_SUBJECT, { signal });

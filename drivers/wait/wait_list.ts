@@ -22,7 +22,22 @@ class Entry<I, T> extends Waiter<T> implements Linked<Entry<I, T>> {
   }
 }
 
-/** Promises that wait in a row, each with what it waits for, a signal and a deadline. */
+/**
+ * Promises that wait in a row, each with what it waits for, a signal and a deadline.
+ *
+ * @example
+ * ```ts
+ * import { WaitList } from "@vireo/drivers/wait";
+ * import { assertEquals, assertRejects } from "@std/assert";
+ *
+ * const list = new WaitList<string, number>("room in the ring");
+ * const first = list.wait("a", {});
+ * const second = list.wait("b", { deadline: 1 });
+ * list.resolveFirst(7);
+ * assertEquals([await first, list.first], [7, "b"]);
+ * await assertRejects(() => second, Error, "waiting for room in the ring");
+ * ```
+ */
 export class WaitList<I, T> {
   readonly #row = new Row<Entry<I, T>>();
   readonly #subject: WaitSubject<T>;

@@ -35,6 +35,18 @@ export interface LastLook {
  * @param what What was waited for, as in {@linkcode WaitSubject.what}.
  * @param deadline Milliseconds that the call was given.
  * @param details Where, and what the last look showed.
+ *
+ * @example
+ * ```ts
+ * import { timedOut } from "@vireo/drivers/wait";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const error = timedOut("the device to answer", 5, { device: "virtio0", seen: "an empty ring" });
+ * assertEquals(
+ *   error.message,
+ *   "Timed out after 5 ms waiting for the device to answer (virtio0): saw an empty ring",
+ * );
+ * ```
  */
 export function timedOut(
   what: string,
@@ -57,7 +69,21 @@ export interface OngoingWait {
 /** The waits that go on, while somebody asks; nothing is noted before. */
 let ongoing: Map<object, OngoingWait> | undefined;
 
-/** Starts to note the waits of this process that begin from now on. It stays so. */
+/**
+ * Starts to note the waits of this process that begin from now on. It stays so.
+ *
+ * @example
+ * ```ts
+ * import { ongoingWaits, Waiter } from "@vireo/drivers/wait";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const waits = ongoingWaits();
+ * const waiter = new Waiter<void>({ what: "a key press" }, {});
+ * assertEquals([...waits.values()].map(({ what }) => what), ["a key press"]);
+ * waiter.resolve();
+ * assertEquals(waits.size, 0);
+ * ```
+ */
 export function ongoingWaits(): ReadonlyMap<object, OngoingWait> {
   return ongoing ??= new Map();
 }
@@ -66,6 +92,19 @@ export function ongoingWaits(): ReadonlyMap<object, OngoingWait> {
  * One wait with a deadline and a signal. It settles once, and leaves no timer and no listener behind.
  *
  * Whoever brings the news calls {@linkcode Waiter.resolve} or {@linkcode Waiter.reject}.
+ *
+ * @example
+ * ```ts
+ * import { Waiter } from "@vireo/drivers/wait";
+ * import { assertEquals } from "@std/assert";
+ *
+ * let frames = 0;
+ * // No news came: the last look finds the frames.
+ * const subject = { what: "a frame", look: () => frames || undefined };
+ * const waiter = new Waiter<number>(subject, { deadline: 1 }).arm();
+ * frames = 3;
+ * assertEquals([await waiter.promise, waiter.over], [3, true]);
+ * ```
  */
 export class Waiter<T> {
   /** Settles when the wait is over. */
@@ -217,6 +256,23 @@ export async function waitFor<T>(
  * Waits for a promise that others may wait for longer; it goes on when this wait gives up.
  *
  * @throws {VireoError} `TIMEOUT` If the deadline passes; the signal's reason; what the promise throws.
+ *
+ * @example
+ * ```ts
+ * import { waitOn } from "@vireo/drivers/wait";
+ * import { assertEquals, assertRejects } from "@std/assert";
+ *
+ * const answer = Promise.withResolvers<string>();
+ * // One caller gives up; the other one still gets the answer.
+ * const patient = waitOn(answer.promise, { what: "the host" }, {});
+ * await assertRejects(
+ *   () => waitOn(answer.promise, { what: "the host" }, { deadline: 1 }),
+ *   Error,
+ *   "Timed out after 1 ms waiting for the host",
+ * );
+ * answer.resolve("here");
+ * assertEquals(await patient, "here");
+ * ```
  */
 export function waitOn<T>(
   promise: PromiseLike<T>,

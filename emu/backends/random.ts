@@ -5,7 +5,20 @@ const getRandomValues = crypto.getRandomValues.bind(crypto);
 /** The most bytes that `crypto.getRandomValues` fills in one call. */
 const SYSTEM_LIMIT = 65536;
 
-/** A source of the host's own randomness. */
+/**
+ * A source of the host's own randomness.
+ *
+ * @example
+ * ```ts
+ * import { systemRandom } from "@vireo/emu/backends";
+ * import { assert } from "@std/assert";
+ *
+ * // More than `crypto.getRandomValues` gives at once.
+ * const bytes = new Uint8Array(100_000);
+ * systemRandom()(bytes);
+ * assert(bytes.subarray(-64).some((byte) => byte !== 0));
+ * ```
+ */
 export function systemRandom(): RandomSource {
   return (into) => {
     for (let at = 0; at < into.length; at += SYSTEM_LIMIT) {

@@ -40,7 +40,20 @@ export function streamPipe(highWaterMark = 1): StreamPipe {
   };
 }
 
-/** A port whose host sends nothing and discards everything. */
+/**
+ * A port whose host sends nothing and discards everything.
+ *
+ * @example
+ * ```ts
+ * import { nullPort } from "@vireo/emu/backends";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const port = nullPort();
+ * const writer = port.writable.getWriter();
+ * await writer.write(Uint8Array.of(1));
+ * assertEquals(writer.desiredSize, 1, "it is gone");
+ * ```
+ */
 export function nullPort(): StreamPort {
   return { readable: new ReadableStream<Uint8Array>(), writable: new WritableStream<Uint8Array>() };
 }
@@ -49,6 +62,17 @@ export function nullPort(): StreamPort {
  * A port that sends the guest's bytes back to the guest.
  *
  * @param highWaterMark Chunks that may be queued before the guest must wait.
+ *
+ * @example
+ * ```ts
+ * import { loopbackPort } from "@vireo/emu/backends";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const port = loopbackPort();
+ * const reading = port.readable.getReader().read();
+ * await port.writable.getWriter().write(Uint8Array.of(1, 2));
+ * assertEquals([...(await reading).value!], [1, 2]);
+ * ```
  */
 export function loopbackPort(highWaterMark = 1): StreamPort {
   return new TransformStream<Uint8Array, Uint8Array>({}, { highWaterMark }, { highWaterMark });

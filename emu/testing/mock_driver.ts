@@ -200,7 +200,26 @@ export class MockDriver {
   }
 }
 
-/** A split ring of a {@linkcode MockDriver}; hostile tests may write its memory directly. */
+/**
+ * A split ring of a {@linkcode MockDriver}; hostile tests may write its memory directly.
+ *
+ * @example
+ * ```ts
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { EchoModel, MockDriver } from "@vireo/emu/testing";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using machine = EmulatedMachine.create({ devices: [new EchoModel()] });
+ * const driver = new MockDriver(machine);
+ * driver.init();
+ * const ring = driver.queues[0]!;
+ * // Two requests, one kick.
+ * const answers = [1, 2].map((n) => ring.add([{ read: Uint8Array.of(n) }, { write: 1 }]));
+ * ring.kick();
+ * const used = await driver.until(Promise.all(answers));
+ * assertEquals(used.map(({ bytes }) => bytes[0]![0]), [1, 2]);
+ * ```
+ */
 export class MockQueue implements Disposable {
   /** Index of the queue on its device. */
   readonly index: number;

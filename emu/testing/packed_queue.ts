@@ -22,7 +22,26 @@ interface Pending {
   readonly resolve: (used: MockUsed) => void;
 }
 
-/** A packed ring of a {@linkcode MockDriver}; hostile tests may write its memory directly. */
+/**
+ * A packed ring of a {@linkcode MockDriver}; hostile tests may write its memory directly.
+ *
+ * @example
+ * ```ts
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { EchoModel, MockDriver } from "@vireo/emu/testing";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using machine = EmulatedMachine.create({
+ *   devices: [{ model: new EchoModel(), ring: { packed: true } }],
+ * });
+ * const driver = new MockDriver(machine);
+ * driver.init();
+ * const ring = driver.packed[0]!;
+ * const answer = ring.add([{ read: Uint8Array.of(7) }, { write: 1 }]);
+ * ring.kick();
+ * assertEquals((await driver.until(answer)).bytes[0]![0], 7);
+ * ```
+ */
 export class MockPackedQueue implements Disposable {
   /** Index of the queue on its device. */
   readonly index: number;

@@ -161,6 +161,21 @@ export interface MmioDeviceOptions {
  * A virtio-mmio slot: the register file of virtio 1.4 §4.2.2 over a device, or an empty one.
  *
  * The slot ignores what a driver must not do, as hardware would, and notes it in the device's log.
+ *
+ * @example
+ * ```ts
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { EchoModel } from "@vireo/emu/testing";
+ * import { MMIO_MAGIC, MmioRegister } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using machine = EmulatedMachine.create({ devices: [new EchoModel()] });
+ * const slot = machine.slots[0]!;
+ * assertEquals(slot.read32(MmioRegister.MagicValue), MMIO_MAGIC);
+ * slot.unplug();
+ * // An empty slot keeps its magic value, and has device id 0.
+ * assertEquals([slot.read32(MmioRegister.DeviceID), slot.device], [0, undefined]);
+ * ```
  */
 export class MmioDevice implements Mmio {
   /** Name of the window, for example `virtio-mmio@a000000`. */

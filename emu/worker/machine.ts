@@ -1,3 +1,24 @@
+/**
+ * An emulated machine whose devices run in a thread of their own.
+ *
+ * @example
+ * ```ts
+ * import { Bus } from "@vireo/drivers/bus";
+ * import { rngDriver } from "@vireo/drivers/rng";
+ * import { WorkerMachine } from "@vireo/emu/worker";
+ *
+ * // The module's default function returns an entropy device.
+ * export async function readEntropy(module: URL): Promise<Uint8Array> {
+ *   await using machine = await WorkerMachine.create({ module });
+ *   await using bus = new Bus();
+ *   await bus.registerDriver(rngDriver);
+ *   await bus.addPlatform(machine);
+ *   return await bus.get(rngDriver)!.read(16);
+ * }
+ * ```
+ *
+ * @module
+ */
 import {
   type Dma,
   type Interrupt,

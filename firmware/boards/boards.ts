@@ -19,6 +19,15 @@ export const BOARDS: readonly Board[] = [...MMIO_BOARDS, ...PCI_BOARDS];
  * Finds a board by name.
  *
  * @throws {VireoError} `BAD_TARGET` If there is none of this name.
+ *
+ * @example
+ * ```ts
+ * import { findBoard } from "@vireo/firmware/boards";
+ * import { assertEquals, assertThrows } from "@std/assert";
+ *
+ * assertEquals(findBoard("x86_64-q35").qemu, "qemu-system-x86_64");
+ * assertThrows(() => findBoard("toaster"), Error, "saw toaster");
+ * ```
  */
 export function findBoard(name: string): Board {
   const board = BOARDS.find((known) => known.name === name);

@@ -6,6 +6,7 @@ import type { BoardOptions } from "../target/options.ts";
 import { moduleMistake } from "../terminal/module_mistake.ts";
 import { inGuest } from "../terminal/environment.ts";
 import { report, say } from "../terminal/report.ts";
+import { onUncaught } from "../terminal/uncaught.ts";
 import { Finished, UsageError } from "../terminal/usage.ts";
 import type { Vireo, VireoMain } from "../vireo.ts";
 import { openVireo } from "../session.ts";
@@ -40,39 +41,17 @@ export async function run(
 }
 
 /**
- * Reports an error that no call returns, as all others are: of a promise that nobody waits for, or thrown from a
- * timer. The command ends then, unless the script listens for such errors itself and takes this one.
+ * Reports an error that no call returns, as all others are. The command ends then, unless the script listens for such
+ * errors itself and takes this one.
  */
 function reportUncaught(opened: () => Vireo | undefined): Disposable {
   // In a guest its first process does it.
-  const types = inGuest() ? [] : ["error", "unhandledrejection"] as const;
-  const listen = (): void => types.forEach((type) => addEventListener(type, onError));
-  const leave = (): void => types.forEach((type) => removeEventListener(type, onError));
-  const onError = (event: ErrorEvent | PromiseRejectionEvent): void => {
-    event.preventDefault();
-    event.stopImmediatePropagation();
-    // Ours is the first listener, and must be asked last.
-    leave();
-    const taken = !dispatchEvent(sameEvent(event));
-    listen();
-    if (taken) return;
-    const code = report("reason" in event ? event.reason : event.error);
+  if (inGuest()) return { [Symbol.dispose]: () => {} };
+  return onUncaught((error) => {
+    const code = report(error);
     const vireo = opened();
     void Promise.resolve(vireo && sayViolations(vireo)).finally(() => Deno.exit(code));
-  };
-  listen();
-  return { [Symbol.dispose]: leave };
-}
-
-/** The same news once more, as an event is dispatched once. */
-function sameEvent(event: ErrorEvent | PromiseRejectionEvent): Event {
-  if ("reason" in event) {
-    const { promise, reason } = event;
-    return new PromiseRejectionEvent(event.type, { promise, reason, cancelable: true });
-  }
-  const { error, message, filename, lineno, colno } = event;
-  const about = { error, message, filename, lineno, colno };
-  return new ErrorEvent(event.type, { ...about, cancelable: true });
+  });
 }
 
 /** How many violations are said one by one. */

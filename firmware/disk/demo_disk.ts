@@ -13,6 +13,22 @@ export const DEMO_DISK_SIZE: number = 32 * 1024 * 1024;
  *
  * @param path Where; written under a temporary name first, so that it is whole or absent.
  * @throws {VireoError} `HOST_ERROR` If its folder cannot be written.
+ *
+ * @example
+ * ```ts
+ * import { makeDemoDisk, openVireo } from "@vireo/firmware";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const folder = await Deno.makeTempDir();
+ * const path = `${folder}/demo.img`;
+ * await makeDemoDisk(path);
+ * {
+ *   await using vireo = await openVireo({ blk: [{ path, readOnly: true }] });
+ *   // The signature of its partition table.
+ *   assertEquals([...await vireo.blk.read(0, 512)].slice(510), [0x55, 0xaa]);
+ * }
+ * await Deno.remove(folder, { recursive: true });
+ * ```
  */
 export async function makeDemoDisk(path: string): Promise<void> {
   if (await exists(path)) return;

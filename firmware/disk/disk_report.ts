@@ -31,7 +31,25 @@ export interface DiskContents {
   readonly remarks: readonly string[];
 }
 
-/** Reads a disk's partition table and superblocks through its driver. */
+/**
+ * Reads a disk's partition table and superblocks through its driver.
+ *
+ * @example
+ * ```ts
+ * import { diskContents, diskText, makeDemoDisk, openVireo } from "@vireo/firmware";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const folder = await Deno.makeTempDir();
+ * const path = `${folder}/demo.img`;
+ * await makeDemoDisk(path);
+ * {
+ *   await using vireo = await openVireo({ blk: [{ path, readOnly: true }] });
+ *   const contents = await diskContents(vireo.blk);
+ *   assertEquals([contents.scheme, diskText(contents)[0]], ["mbr", "mbr partitions"]);
+ * }
+ * await Deno.remove(folder, { recursive: true });
+ * ```
+ */
 export async function diskContents(blk: Blk): Promise<DiskContents> {
   const read: ReadAt = (offset, length) => readBytes(blk, offset, length);
   return await readContents(read, { size: blk.capacity, blockSize: blk.blockSize });

@@ -25,6 +25,19 @@ const PROBE_LENGTH = 69632;
  * @param start First byte of the partition.
  * @param length Length of the partition in bytes.
  * @returns The file system, or undefined if none is recognised.
+ *
+ * @example
+ * ```ts
+ * import { readSuperblock } from "@vireo/firmware";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const disk = new Uint8Array(4096);
+ * disk.set(new TextEncoder().encode("XFSB"));
+ * new DataView(disk.buffer).setUint32(4, 4096); // bytes of a block
+ * const read = (offset: number, length: number) =>
+ *   Promise.resolve(disk.subarray(offset, offset + length));
+ * assertEquals((await readSuperblock(read, 0, disk.length))?.type, "xfs");
+ * ```
  */
 export async function readSuperblock(
   read: ReadAt,

@@ -43,7 +43,13 @@ export function startQemu(command: QemuCommand): Qemu {
   let running = true;
   const status = child.status.finally(() => running = false);
   const kill = (): void => {
-    if (running) child.kill("SIGKILL");
+    if (!running) return;
+    try {
+      child.kill("SIGKILL");
+    } catch (error) {
+      // It has ended, but its status comes in a later turn.
+      if (!(error instanceof TypeError)) throw error;
+    }
   };
   return {
     pid: child.pid,

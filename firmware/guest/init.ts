@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { onUncaught } from "../terminal/uncaught.ts";
 
 /** Contents of `/vireo/run.json`, which the host writes for one run. */
 export interface GuestRun {
@@ -100,13 +101,10 @@ async function start(): Promise<number> {
 // An exit of PID 1 is a kernel panic, so that every way out of the program ends here.
 Object.defineProperty(Deno, "exit", { value: (code?: number) => finish(code ?? Deno.exitCode) });
 addEventListener("unload", () => finish(Deno.exitCode));
-for (const type of ["error", "unhandledrejection"] as const) {
-  addEventListener(type, (event) => {
-    event.preventDefault();
-    report(event instanceof PromiseRejectionEvent ? event.reason : (event as ErrorEvent).error);
-    finish(FAILED);
-  });
-}
+onUncaught((error) => {
+  report(error);
+  finish(FAILED);
+});
 try {
   finish(await start());
 } catch (error) {

@@ -209,8 +209,10 @@ async function readKernel({ name, root }: DebianPackage): Promise<Uint8Array> {
 
 /** A hash over everything that is ours: a newer kernel alone does not make an image stale. */
 async function imageKey(arch: Arch): Promise<string> {
-  const init = fromFileUrl(new URL("../guest/init.ts", import.meta.url));
-  const sources = [...Object.values(C_SOURCES), init, DENO_LOCK];
+  // The first process, and what it imports.
+  const init = ["../guest/init.ts", "../terminal/uncaught.ts"]
+    .map((path) => fromFileUrl(new URL(path, import.meta.url)));
+  const sources = [...Object.values(C_SOURCES), ...init, DENO_LOCK];
   const hashes = await Promise.all(sources.map(async (path) => sha256(await Deno.readFile(path))));
   const text = JSON.stringify([FORMAT, arch, Deno.version.deno, ...hashes]);
   return await sha256(new TextEncoder().encode(text));

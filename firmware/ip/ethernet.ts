@@ -122,6 +122,17 @@ export function parseEthernet(frame: Uint8Array): EthernetFrame | undefined {
  * Builds an Ethernet frame.
  *
  * @throws {TypeError} If an address makes no sense.
+ *
+ * @example
+ * ```ts
+ * import { buildEthernet, EtherType, parseEthernet } from "@vireo/firmware/ip";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const [destination, source] = ["ff:ff:ff:ff:ff:ff", "52:54:00:12:34:56"];
+ * const frame = buildEthernet({ destination, source, type: EtherType.ARP }, Uint8Array.of(7));
+ * const { source: from, type, payload } = parseEthernet(frame)!;
+ * assertEquals([from, type, payload[0]], [source, EtherType.ARP, 7]);
+ * ```
  */
 export function buildEthernet(
   header: { readonly destination: string; readonly source: string; readonly type: number },
@@ -149,6 +160,16 @@ export interface ArpRequestOptions {
  * Builds the broadcast frame of an ARP request (RFC 826).
  *
  * @throws {TypeError} If an address makes no sense.
+ *
+ * @example
+ * ```ts
+ * import { arpRequest, parseArp } from "@vireo/firmware/ip";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const mac = Uint8Array.of(0x52, 0x54, 0, 0x12, 0x34, 0x56);
+ * const frame = arpRequest({ mac, source: "10.0.2.15", target: "10.0.2.2" });
+ * assertEquals(parseArp(frame)?.operation, "request");
+ * ```
  */
 export function arpRequest(options: ArpRequestOptions): Uint8Array {
   const arp = new Uint8Array(28);
@@ -224,6 +245,23 @@ export interface EchoPacket {
  *
  * @param addresses The Ethernet addresses.
  * @throws {TypeError} If an address makes no sense.
+ *
+ * @example
+ * ```ts
+ * import { buildEcho, parseEcho } from "@vireo/firmware/ip";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const [destination, source] = ["52:55:0a:00:02:02", "52:54:00:12:34:56"];
+ * const frame = buildEcho({ destination, source }, {
+ *   operation: "request",
+ *   source: "10.0.2.15",
+ *   target: "10.0.2.2",
+ *   identifier: 1,
+ *   sequence: 2,
+ *   data: new Uint8Array(56),
+ * });
+ * assertEquals(parseEcho(frame)?.sequence, 2);
+ * ```
  */
 export function buildEcho(
   addresses: { readonly destination: string; readonly source: string },

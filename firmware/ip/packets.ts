@@ -56,7 +56,23 @@ export interface UdpDatagram {
   readonly data: Uint8Array;
 }
 
-/** Builds an IPv4 packet that must not be cut (RFC 791). */
+/**
+ * Builds an IPv4 packet that must not be cut (RFC 791).
+ *
+ * @example
+ * ```ts
+ * import { buildIpv4, IpProtocol, parseIpv4Packet } from "@vireo/firmware/ip";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const packet = {
+ *   source: "10.0.2.15",
+ *   target: "10.0.2.2",
+ *   protocol: IpProtocol.UDP,
+ *   payload: Uint8Array.of(1, 2),
+ * };
+ * assertEquals(parseIpv4Packet(buildIpv4(packet, 1)), packet);
+ * ```
+ */
 export function buildIpv4(packet: Ipv4Packet, identification: number): Uint8Array {
   const bytes = new Uint8Array(HEADER + packet.payload.length);
   const view = new DataView(bytes.buffer);
@@ -106,7 +122,23 @@ function transportChecksum(
   return internetChecksum(bytes);
 }
 
-/** Builds a UDP datagram for a packet between these addresses. */
+/**
+ * Builds a UDP datagram for a packet between these addresses.
+ *
+ * @example
+ * ```ts
+ * import { buildUdp, IpProtocol, parseUdp } from "@vireo/firmware/ip";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const between = { source: "10.0.2.15", target: "10.0.2.2" };
+ * const datagram = { sourcePort: 5000, targetPort: 53, data: Uint8Array.of(7) };
+ * const payload = buildUdp(between, datagram);
+ * assertEquals(parseUdp({ ...between, protocol: IpProtocol.UDP, payload }, false), datagram);
+ * // A bit that changed on the way is seen.
+ * payload[8]! ^= 1;
+ * assertEquals(parseUdp({ ...between, protocol: IpProtocol.UDP, payload }, false), undefined);
+ * ```
+ */
 export function buildUdp(
   between: { readonly source: string; readonly target: string },
   { sourcePort, targetPort, data }: UdpDatagram,

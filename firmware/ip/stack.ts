@@ -68,6 +68,23 @@ export interface IpStackOptions {
 /**
  * A small IPv4 host above a network device: ARP, echo replies, UDP, DHCP, TCP as a client. It takes all
  * frames of the device while it is open; packets are never cut, and cut ones are dropped.
+ *
+ * @example
+ * ```ts
+ * import { openVireo } from "@vireo/firmware";
+ * import { IpStack } from "@vireo/firmware/ip";
+ * import { assertEquals, assertRejects } from "@std/assert";
+ *
+ * await using vireo = await openVireo();
+ * await using stack = IpStack.static(vireo.net, { address: "10.0.2.15", mask: "255.255.255.0" });
+ * assertEquals(stack.address, "10.0.2.15");
+ * // The emulated wire has a host that answers ARP and pings, and no server of TCP.
+ * await assertRejects(
+ *   () => stack.connect({ host: "10.0.2.77", port: 80 }, { deadline: 5 }),
+ *   Error,
+ *   "Timed out",
+ * );
+ * ```
  */
 export class IpStack implements UdpHost, TcpClient, AsyncDisposable {
   readonly #wire: Wire;

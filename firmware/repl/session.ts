@@ -138,10 +138,6 @@ function ownRejections(printer: Printer): Disposable {
     event.stopImmediatePropagation();
     printer.failure(event.reason);
   };
-  // Before the listeners of the program itself.
-  const options = { capture: true };
-  addEventListener("unhandledrejection", listener, options);
-  return {
-    [Symbol.dispose]: () => removeEventListener("unhandledrejection", listener, options),
-  };
+  addEventListener("unhandledrejection", listener);
+  return { [Symbol.dispose]: () => removeEventListener("unhandledrejection", listener) };
 }

@@ -32,7 +32,21 @@ export interface BoardHooks {
   platform?(machine: EmulatedMachine): Platform;
 }
 
-/** The emulated board: the machine that drivers see, and the host's ends of its devices. */
+/**
+ * The emulated board: the machine that drivers see, and the host's ends of its devices.
+ *
+ * @example
+ * ```ts
+ * import { openVireo } from "@vireo/firmware";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using vireo = await openVireo({ with: [{ name: "balloon", value: undefined }] });
+ * // The host's side of the board, for tests.
+ * const { machine } = vireo.emulated!;
+ * assertEquals(machine.slots.filter(({ device }) => device !== undefined).length, 5);
+ * assertEquals(machine.violations(), []);
+ * ```
+ */
 export class EmulatedBoard implements AsyncDisposable {
   /** The machine. */
   readonly machine: EmulatedMachine;

@@ -1,4 +1,15 @@
-/** The command line was wrong: shown as one line, exit code 2. */
+/**
+ * The command line was wrong: shown as one line, exit code 2.
+ *
+ * @example
+ * ```ts
+ * import { parseBlk, UsageError } from "@vireo/firmware";
+ * import { assertEquals, assertThrows } from "@std/assert";
+ *
+ * assertEquals(parseBlk("disk.img,ro").readOnly, true);
+ * assertThrows(() => parseBlk("disk.img,rw"), UsageError, "got 'rw'");
+ * ```
+ */
 export class UsageError extends Error {
   /** For `instanceof`-less checks and traces. */
   override name = "UsageError";

@@ -41,7 +41,25 @@ export function traceLine(event: TraceEvent): string {
   return `${(event.time / 1000).toFixed(6)} ${event.device} ${traceText(event)}`;
 }
 
-/** Describes an event, without its time and place. */
+/**
+ * Describes an event, without its time and place.
+ *
+ * @example
+ * ```ts
+ * import { openVireo } from "@vireo/firmware";
+ * import { traceText } from "@vireo/firmware/trace";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const lines: string[] = [];
+ * {
+ *   await using vireo = await openVireo({ trace: ["request"] }, {
+ *     trace: (event) => lines.push(traceText(event)),
+ *   });
+ *   await vireo.rng.read(8);
+ * }
+ * assertEquals(lines.some((line) => line.includes("rng 8 bytes")), true);
+ * ```
+ */
 export function traceText(event: TraceEvent): string {
   return traceHead(event, same) + traceTail(event, "request" in event ? event.request : undefined);
 }

@@ -40,6 +40,16 @@ export function parseIomem(text: string): MmioSlot[] {
  *
  * @param root The devices, `/sys/bus/acpi/devices` by default.
  * @returns The slots by rising address; none if the kernel has no ACPI or lists no resources.
+ *
+ * @example
+ * ```ts
+ * import { readAcpi } from "@vireo/hal/discover";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const root = await Deno.makeTempDir();
+ * assertEquals(readAcpi(root), []);
+ * await Deno.remove(root);
+ * ```
  */
 export function readAcpi(root = "/sys/bus/acpi/devices"): MmioSlot[] {
   const slots: MmioSlot[] = [];

@@ -10,6 +10,15 @@ const MAX_DEPTH = 4;
  * @param root The tree as files, `/proc/device-tree` by default.
  * @returns The slots by rising address; none if there is no device tree.
  * @throws {VireoError} `CONFIG_INVALID` If a node has no usable `reg`.
+ *
+ * @example
+ * ```ts
+ * import { readDeviceTree } from "@vireo/hal/discover";
+ * import { assertEquals } from "@std/assert";
+ *
+ * // A machine without a device tree has no slots in it.
+ * assertEquals(readDeviceTree("/nonexistent"), []);
+ * ```
  */
 export function readDeviceTree(root = "/proc/device-tree"): MmioSlot[] {
   const slots: MmioSlot[] = [];

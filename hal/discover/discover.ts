@@ -21,6 +21,19 @@ export interface DiscoverPaths {
  *
  * @param paths Where to look.
  * @throws {VireoError} `CONFIG_INVALID` If a source is malformed.
+ *
+ * @example
+ * ```ts
+ * import { discover } from "@vireo/hal/discover";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const root = await Deno.makeTempDir();
+ * const commandLine = `${root}/cmdline`;
+ * await Deno.writeTextFile(commandLine, "quiet virtio_mmio.device=512@0xa000000:47\n");
+ * const paths = { deviceTree: `${root}/tree`, acpi: root, iomem: commandLine, commandLine };
+ * assertEquals(discover(paths).map(({ base }) => base), [0xa000000]);
+ * await Deno.remove(root, { recursive: true });
+ * ```
  */
 export function discover(paths: DiscoverPaths = {}): MmioSlot[] {
   const acpi = readAcpi(paths.acpi);

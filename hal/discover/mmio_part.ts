@@ -59,6 +59,15 @@ export class MmioPart implements Mmio {
  * Refuses an access that is misaligned or outside a window.
  *
  * @throws {RangeError} If it is.
+ *
+ * @example
+ * ```ts
+ * import { checkAccess } from "@vireo/hal/discover";
+ * import { assertThrows } from "@std/assert";
+ *
+ * checkAccess({ size: 256 }, 252, 4);
+ * assertThrows(() => checkAccess({ size: 256 }, 254, 4), RangeError, "expected a multiple of 4");
+ * ```
  */
 export function checkAccess({ size }: Pick<Mmio, "size">, offset: number, width: number): void {
   if (offset >= 0 && offset + width <= size && offset % width === 0) return;

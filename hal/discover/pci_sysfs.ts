@@ -61,6 +61,18 @@ export function readSysfsPci(root = "/sys/bus/pci/devices"): SysfsPciFunction[] 
  * Parses a function's `resource` file: a line `start end flags` for each base address register.
  *
  * @returns Those that decode something, by ascending index.
+ *
+ * @example
+ * ```ts
+ * import { parsePciResources } from "@vireo/hal/discover";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const text = [
+ *   "0x0000000000001000 0x000000000000107f 0x0000000000040101",
+ *   "0x00000000fea00000 0x00000000fea00fff 0x0000000000040200",
+ * ].join("\n");
+ * assertEquals(parsePciResources(text).map(({ index, size }) => [index, size]), [[0, 128], [1, 4096]]);
+ * ```
  */
 export function parsePciResources(text: string): PciBar[] {
   const bars: PciBar[] = [];

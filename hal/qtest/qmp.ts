@@ -1,3 +1,20 @@
+/**
+ * QEMU's monitor: commands, answers and events (QMP).
+ *
+ * @example
+ * ```ts
+ * import type { Qmp } from "@vireo/hal/qmp";
+ *
+ * // Pulls the cable of a network device, and tells whether the machine still runs.
+ * export async function unplug(qmp: Qmp, name: string): Promise<boolean> {
+ *   await qmp.execute("set_link", { name, up: false });
+ *   const { running } = await qmp.execute("query-status") as { running: boolean };
+ *   return running;
+ * }
+ * ```
+ *
+ * @module
+ */
 import { VireoError } from "../errors.ts";
 
 /** An event that QEMU's monitor sent. */

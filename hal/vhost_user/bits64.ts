@@ -1,13 +1,36 @@
 import { FeatureSet, join64 } from "../bits.ts";
 import { VireoError } from "../errors.ts";
 
-/** Reads bits 0 to 63 of a set. */
+/**
+ * Reads bits 0 to 63 of a set.
+ *
+ * @example
+ * ```ts
+ * import { bitsBytes, readBits } from "@vireo/hal/vhost-user";
+ * import { Feature, FeatureSet } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const bytes = bitsBytes(FeatureSet.of(0, Feature.VERSION_1));
+ * assertEquals([...readBits(bytes)], [0, 32]);
+ * ```
+ */
 export function readBits(bytes: Uint8Array, at = 0): FeatureSet {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   return FeatureSet.fromWords(view.getUint32(at, true), view.getUint32(at + 4, true));
 }
 
-/** Bits 0 to 63 of a set as 8 bytes. */
+/**
+ * Bits 0 to 63 of a set as 8 bytes.
+ *
+ * @example
+ * ```ts
+ * import { bitsBytes } from "@vireo/hal/vhost-user";
+ * import { FeatureSet } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals([...bitsBytes(FeatureSet.of(1, 32))], [2, 0, 0, 0, 1, 0, 0, 0]);
+ * ```
+ */
 export function bitsBytes(set: FeatureSet): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(8);
   const view = new DataView(bytes.buffer);
@@ -21,6 +44,15 @@ export function bitsBytes(set: FeatureSet): Uint8Array<ArrayBuffer> {
  *
  * @param what What the number is, for the message.
  * @throws {VireoError} `BAD_MESSAGE` If it is over 2^53 - 1.
+ *
+ * @example
+ * ```ts
+ * import { readU64, u64s } from "@vireo/hal/vhost-user";
+ * import { assertEquals, assertThrows } from "@std/assert";
+ *
+ * assertEquals(readU64(u64s(1, 0x1_0000_0000), 8, "offset"), 0x1_0000_0000);
+ * assertThrows(() => readU64(new Uint8Array(8).fill(255), 0, "offset"), Error, "Cannot hold the offset");
+ * ```
  */
 export function readU64(bytes: Uint8Array, at: number, what: string): number {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
@@ -32,7 +64,17 @@ export function readU64(bytes: Uint8Array, at: number, what: string): number {
   });
 }
 
-/** Reads 32 bits. */
+/**
+ * Reads 32 bits.
+ *
+ * @example
+ * ```ts
+ * import { readU32, u32s } from "@vireo/hal/vhost-user";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(readU32(u32s(1, 0xffffffff), 4), 0xffffffff);
+ * ```
+ */
 export function readU32(bytes: Uint8Array, at: number): number {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.length).getUint32(at, true);
 }

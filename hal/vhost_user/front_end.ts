@@ -4,7 +4,6 @@ import type { Interrupt } from "../interrupt.ts";
 import { EventInterrupt } from "../unix/event.ts";
 import type { Libc } from "../unix/libc.ts";
 import type { Poller } from "../unix/poller.ts";
-import { DeviceId } from "../virtio/ids.ts";
 import { Status } from "../virtio/status.ts";
 import { BackEndLink } from "./back_end_link.ts";
 import { bitsBytes, joinBytes, readBits, readU32, readU64, u32s, u64s } from "./bits64.ts";
@@ -18,6 +17,7 @@ import {
   VhostUserFeature,
   VhostUserRequest as Request,
 } from "./protocol.ts";
+import { isRepeatable } from "./repeatable.ts";
 
 /** Protocol features that a front end uses if the back end offers them. */
 const PROTOCOL = FeatureSet.of(
@@ -33,8 +33,6 @@ const PROTOCOL = FeatureSet.of(
 const NOT_VIRTIO = FeatureSet.of(VHOST_USER_PROTOCOL_FEATURES, VHOST_LOG_ALL);
 /** Most entries of a queue whose requests a back end can note. */
 const INFLIGHT_QUEUE_SIZE = 1024;
-/** Devices whose requests may be done twice: the front end reports one of them. */
-const REPEATABLE: readonly number[] = [DeviceId.BLOCK, DeviceId.RNG];
 /** Milliseconds between two looks for a back end that went away. */
 const RECONNECT_PAUSE = 20;
 /** Where a packed ring starts: place 0 in the first round, for either side. */
@@ -69,7 +67,7 @@ export interface FrontEndOptions {
   readonly deadline: number;
   /**
    * Milliseconds in which a back end that went away may come back at the same path, and go on with the requests
-   * that were under way; 0 by default. Of back ends that note no requests (INFLIGHT_SHMFD) only disks and entropy
+   * that were under way; 0 by default. Of back ends that note no requests (INFLIGHT_SHMFD) only disks (without zones) and entropy
    * on split rings can, because their requests may be done twice; others are gone for good.
    */
   readonly reconnect?: number | undefined;
@@ -337,7 +335,7 @@ export class VhostUserFrontEnd implements VhostUserLease {
     if (reconnect === 0 || this.#rings.size === 0) return false;
     if (this.#inflight !== undefined) return true;
     const known = [...this.#rings.values()].every(({ queue }) => queue.again !== undefined);
-    return known && REPEATABLE.includes(deviceId);
+    return known && isRepeatable(deviceId, this.#features ?? FeatureSet.NONE);
   }
 
   #look(): void {

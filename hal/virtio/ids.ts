@@ -1,3 +1,16 @@
+/**
+ * Device ids of virtio, and their names (virtio 1.4 §5).
+ *
+ * @example
+ * ```ts
+ * import { DeviceId, deviceName } from "@vireo/hal/ids";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals([DeviceId.RNG, deviceName(4)], [4, "rng"]);
+ * ```
+ *
+ * @module
+ */
 /** Virtio device ids (virtio 1.4 §5, table "Device IDs"). */
 export const DeviceId = {
   NET: 1,

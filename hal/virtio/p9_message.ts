@@ -5,7 +5,19 @@ const INITIAL = 128;
 const MAX_TEXT = 0xffff;
 const encoder = new TextEncoder();
 
-/** Writes a 9P message, which grows as needed; the header is written last. */
+/**
+ * Writes a 9P message, which grows as needed; the header is written last.
+ *
+ * @example
+ * ```ts
+ * import { P9MessageWriter } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const message = new P9MessageWriter().u32(8192).text("9P2000.L");
+ * // A header of 7 bytes, the number, and the text behind its length.
+ * assertEquals(message.length, 7 + 4 + 2 + 8);
+ * ```
+ */
 export class P9MessageWriter {
   #bytes = new Uint8Array(INITIAL);
   #view = new DataView(this.#bytes.buffer);

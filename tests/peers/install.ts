@@ -1,7 +1,9 @@
 // deno-lint-ignore-file no-console -- a program says what it fetches
 import { Debian, debianSuite } from "@vireo/firmware/image";
 import { CACHE } from "../../firmware/image/paths.ts";
+import { programFiles } from "../vhost_user/guest_files.ts";
 import type { LinuxKernel } from "../vhost_user/linux.ts";
+import type { LinuxTools } from "../vhost_user/linux_rig.ts";
 
 /** A program that is there, or why it is not. */
 export type Found<T> = T | { readonly absent: string };
@@ -72,6 +74,26 @@ export async function rustDaemon(name: string): Promise<Found<Program>> {
     if (error instanceof Deno.errors.NotFound) return { absent: "there is no cargo" };
     throw error;
   }
+}
+
+/** fio and busybox from Debian for guests, and busybox for this machine, unpacked into the cache. */
+export async function guestTools(): Promise<Found<LinuxTools>> {
+  const root = `${PEERS}/tools/root`;
+  const [fio, busybox] = [`${root}/usr/bin/fio`, `${root}/bin/busybox`];
+  if (!exists(fio)) {
+    console.log("vireo: fetching Debian's fio and busybox into .cache/peers");
+    await Deno.mkdir(`${PEERS}/tools`, { recursive: true });
+    try {
+      const debian = new Debian(`${PEERS}/tools`, "x86_64");
+      await debian.fetchWithDependencies(["fio", "busybox-static"], root);
+    } catch (error) {
+      return { absent: `apt cannot fetch fio and busybox: ${(error as Error).message}` };
+    }
+  }
+  const folders = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"];
+  // Libraries of Ceph load each other from a folder of their own.
+  const libraries = [...folders, `${folders[0]}/ceph`].map((one) => `${root}/${one}`).join(":");
+  return { files: await programFiles([fio, busybox], libraries), busybox };
 }
 
 /** The kernel of Debian 12's backports, which is that of Debian 13, unpacked into the cache. */

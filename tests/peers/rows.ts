@@ -17,12 +17,19 @@ import { VhostUserPlatform } from "@vireo/hal/vhost-user";
 import { NetDevice } from "@vireo/emu/net";
 import { Accept, type FrameSink, type NetBackend, type Offload } from "@vireo/emu/backends";
 import { type ServerEvent, VhostUserServer } from "@vireo/emu/vhost-user";
-import { qemuVersion } from "../qemu/version.ts";
+import { QEMU_DIFFERENCES, qemuVersion } from "../qemu/mod.ts";
 import { checkIntegrity } from "../blk_integrity.ts";
 import { noise } from "../noise.ts";
 import { startDaemon, storageDaemon, temporaryFolder } from "../vhost_user/daemon.ts";
 import { LinuxRig } from "../vhost_user/linux_rig.ts";
-import { type Found, newerKernel, type Program, rustDaemon, testpmd } from "./install.ts";
+import {
+  type Found,
+  guestTools,
+  newerKernel,
+  type Program,
+  rustDaemon,
+  testpmd,
+} from "./install.ts";
 
 /** Milliseconds that an answer may take. */
 const deadline = 30_000;
@@ -146,15 +153,16 @@ class Echo implements NetBackend {
 const FRAMES = 10_000_000;
 
 /** DPDK's own driver on our network device, whose wire says each frame back: they go round and round. */
-function virtioUserRow([ring, withheld]: typeof RINGS[number]): Row {
+function virtioUserRow([ring, withheld]: typeof RINGS[number], pairs = 1): Row {
+  const several = pairs === 1 ? "" : `, ${pairs} queue pairs`;
   return {
-    name: `DPDK virtio-user on our served net, ${ring}`,
+    name: `DPDK virtio-user on our served net, ${ring}${several}`,
     async run() {
       const program = await testpmd();
       if ("absent" in program) return program;
       await using folder = temporaryFolder();
       const path = `${folder.path}/net`;
-      using model = new NetDevice({ backend: new Echo() });
+      using model = new NetDevice({ backend: new Echo(), queuePairs: pairs });
       const wrong: ServerEvent[] = [];
       const packed = !withheld.includes(Feature.RING_PACKED);
       const inOrder = !withheld.includes(Feature.IN_ORDER);
@@ -170,8 +178,9 @@ function virtioUserRow([ring, withheld]: typeof RINGS[number]): Row {
         program.path,
         [
           ...["--no-huge", "-m", "256", "--no-pci", "--no-shconf", "--no-telemetry", "-l", "0,1"],
-          ...["--vdev", `net_virtio_user0,path=${path},queues=1,${rings}`, "--"],
-          ...["--total-num-mbufs=4096", "--no-mlockall", "--forward-mode=io", "--tx-first"],
+          ...["--vdev", `net_virtio_user0,path=${path},queues=${pairs},${rings}`, "--"],
+          ...["--total-num-mbufs=8192", "--no-mlockall", "--forward-mode=io", "--tx-first"],
+          ...[`--rxq=${pairs}`, `--txq=${pairs}`],
         ],
         path,
         { env: program.env ?? {}, quiet: true },
@@ -352,10 +361,34 @@ function linuxRow(name: string, qemu: string): Row {
   };
 }
 
+/** Programs of others in the guest: fio's checksums, DHCP at both ends, and several queue pairs. */
+function toolsRow(name: string, qemu: string): Row {
+  return {
+    name:
+      `Linux 6.1 in ${name}: fio --verify on our served blk, udhcpc and 4 queue pairs on our net`,
+    async run() {
+      const tools = await guestTools();
+      if ("absent" in tools) return tools;
+      const pairs = 4;
+      await using rig = await LinuxRig.start(512, { pairs, tools });
+      const work = { files: 16, rawAt: 192, raw: 8, tcp: 32, streams: 8, vsock: 4096 };
+      const steps = await rig.boot({ ...work, fio: 64, reboot: false }, qemu);
+      const tcp = steps.find(({ step }) => step === "tcp")!;
+      const { address } = steps.find(({ step }) => step === "dhcp")!;
+      // Without vectors nobody can tell which queue an interrupt is of.
+      const vectors = (qemuVersion(qemu)?.major ?? 0) >= QEMU_DIFFERENCES.FRONT_END_VECTORS.major;
+      if (vectors) assertEquals(tcp["busy"], pairs);
+      return `${work.streams} streams by TCP over ${pairs} pairs ${
+        tcp["rate"]
+      } MiB/s, lease of ${address}`;
+    },
+  };
+}
+
 /** The same with the kernel of Debian 13. */
 function newerLinuxRow(name: string, qemu: string): Row {
   return {
-    name: `Linux 6.12 in ${name}: our served blk, net, rng, scsi, vsock`,
+    name: `Linux 6.12 in ${name}: our served blk, net, rng, scsi, vsock, input`,
     async run() {
       // It panics in the TCG of 7.2 while it boots, each time somewhere else, before a device is used.
       if ((qemuVersion(qemu)?.major ?? 0) < 10) {
@@ -363,7 +396,7 @@ function newerLinuxRow(name: string, qemu: string): Row {
       }
       const kernel = await newerKernel();
       if ("absent" in kernel) return kernel;
-      await using rig = await LinuxRig.start(512);
+      await using rig = await LinuxRig.start(512, { input: true });
       const work = { files: 96, rawAt: 192, raw: 64, tcp: 16, vsock: 4096, reboot: false };
       const steps = await rig.boot(work, qemu, kernel);
       const { release } = steps.find(({ step }) => step === "kernel")!;
@@ -380,7 +413,8 @@ export function rows(qemus: readonly (readonly [string, string])[]): Row[] {
       storageRow(`qemu-storage-daemon ${name}`, `${folder}qemu-storage-daemon`)
     ),
     ...RINGS.map(dpdkRow),
-    ...RINGS.map(virtioUserRow),
+    ...RINGS.map((ring) => virtioUserRow(ring)),
+    virtioUserRow(RINGS[0]!, 2),
     {
       name: "DPDK testpmd: our net, several queue pairs",
       run: () =>
@@ -463,6 +497,7 @@ export function rows(qemus: readonly (readonly [string, string])[]): Row[] {
       )
     ),
     ...qemus.map(([name, folder]) => linuxRow(`QEMU ${name}`, `${folder}qemu-system-x86_64`)),
+    ...qemus.map(([name, folder]) => toolsRow(`QEMU ${name}`, `${folder}qemu-system-x86_64`)),
     ...qemus.map(([name, folder]) => newerLinuxRow(`QEMU ${name}`, `${folder}qemu-system-x86_64`)),
   ];
 }

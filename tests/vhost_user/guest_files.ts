@@ -63,18 +63,31 @@ async function readModule(file: string): Promise<Uint8Array> {
  *
  * @throws {VireoError} `HOST_ERROR` If a program is not installed.
  */
-export async function programsOfHost(names: readonly string[]): Promise<CpioEntry[]> {
+export function programsOfHost(names: readonly string[]): Promise<CpioEntry[]> {
+  return programFiles(names.map((name) => requireProgram(name)));
+}
+
+/**
+ * Programs with the libraries that they load, for the initramfs of a guest.
+ *
+ * @param paths The programs.
+ * @param libraries Folders of libraries that are not this machine's, with colons between them.
+ */
+export async function programFiles(
+  paths: readonly string[],
+  libraries?: string,
+): Promise<CpioEntry[]> {
   const entries = new Map<string, CpioEntry>();
-  for (const name of names) {
-    const program = requireProgram(name);
-    const ldd = await new Deno.Command("ldd", { args: [program] }).output();
-    const libraries = new TextDecoder().decode(ldd.stdout).matchAll(/(?:=> )?(\/\S+) \(0x/g);
-    for (const file of [...libraries].map(([, path]) => path!)) {
+  const env = libraries === undefined ? {} : { LD_LIBRARY_PATH: libraries };
+  for (const program of paths) {
+    const ldd = await new Deno.Command("ldd", { args: [program], env, stderr: "null" }).output();
+    const loaded = new TextDecoder().decode(ldd.stdout).matchAll(/(?:=> )?(\/\S+) \(0x/g);
+    for (const file of [...loaded].map(([, path]) => path!)) {
       // What the guest's own Deno loads is there already.
       if (/\/(ld-linux|libc\.so|libm\.so|libdl\.so|libpthread\.so)/.test(file)) continue;
       await put(file.replace(/^.*\//, "lib/x86_64-linux-gnu/"), file);
     }
-    await put(`bin/${name}`, program);
+    await put(program.replace(/^.*\//, "bin/"), program);
   }
   async function put(path: string, file: string): Promise<void> {
     if (entries.has(path)) return;

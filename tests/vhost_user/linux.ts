@@ -1,4 +1,4 @@
-import { bundle, guestImage } from "@vireo/firmware/image";
+import { bundle, type CpioEntry, guestImage } from "@vireo/firmware/image";
 import { bootGuest } from "../../firmware/guest/boot.ts";
 import { kernelRoot, moduleFiles, modulesFor, programsOfHost } from "./guest_files.ts";
 import type { LinuxGuestPlan } from "./linux_plan.ts";
@@ -6,7 +6,7 @@ import type { LinuxGuestPlan } from "./linux_plan.ts";
 /** Linux's own drivers of the devices that can be served, and what they are used through. */
 const MODULES = [
   ...["virtio_pci", "virtio_blk", "virtio_net", "virtio_rng", "virtio_scsi", "sd_mod"],
-  ...["virtio_input", "evdev", "vmw_vsock_virtio_transport"],
+  ...["virtio_input", "evdev", "vmw_vsock_virtio_transport", "af_packet"],
 ] as const;
 
 /** A line that the guest said. */
@@ -32,6 +32,8 @@ interface LinuxOptions {
   /** Another QEMU than the one in `PATH`. */
   readonly qemu?: string;
   readonly kernel?: LinuxKernel | undefined;
+  /** More files of the guest: programs that this machine may not have. */
+  readonly tools?: readonly CpioEntry[];
   /** Told of each step when the guest says it. */
   readonly step?: (step: GuestStep) => void;
 }
@@ -43,11 +45,11 @@ interface LinuxOptions {
  * @throws {Error} If the guest's program failed.
  */
 export async function bootLinux(
-  { plan, devices, qemu, kernel, step }: LinuxOptions,
+  { plan, devices, qemu, kernel, tools = [], step }: LinuxOptions,
 ): Promise<GuestStep[]> {
   const image = await guestImage("x86_64");
   const modules = await modulesFor(kernel?.root ?? kernelRoot(image), MODULES);
-  const programs = await programsOfHost(["mke2fs", "e2fsck", "ip"]);
+  const programs = [...await programsOfHost(["mke2fs", "e2fsck", "ip"]), ...tools];
   const steps: GuestStep[] = [];
   const decoder = new TextDecoder();
   let rest = "";
@@ -61,11 +63,16 @@ export async function bootLinux(
       ? { modules, extra: programs }
       : { kernel: kernel.image, extra: [...programs, ...await moduleFiles(kernel.root, modules)] },
     hugepages: 0,
+    // A root in memory takes half of it, and what does not fit is left out without a word.
+    ...tools.length > 0 ? { memory: 2048 } : {},
     qemu,
     devices,
     sharedMemory: true,
     qemuArgs: plan.reboot ? ["-action", "reboot=reset"] : [],
-    deadline: 300_000,
+    // `make peers` runs for long on any machine; nothing waits for it.
+    ...tools.length > 0 || kernel !== undefined
+      ? { bootDeadline: 300_000, deadline: 900_000 }
+      : { deadline: 300_000 },
     output: {
       stdout: (bytes) => {
         const lines = (rest + decoder.decode(bytes)).split("\n");

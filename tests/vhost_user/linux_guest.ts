@@ -30,7 +30,13 @@ const { symbols: shim } = Deno.dlopen("/vireo/libvireo.so", {
 const BLKDISCARD = 0x1277n;
 const RB_AUTOBOOT = 0x01234567;
 const AF_VSOCK = 40;
+const EV_KEY = 1;
+const AF_INET = 2;
 const SOCK_STREAM = 1;
+const SOCK_DGRAM = 2;
+const SIOCETHTOOL = 0x8946n;
+const ETHTOOL_GCHANNELS = 0x3c;
+const ETHTOOL_SCHANNELS = 0x3d;
 
 /** Runs the plan. */
 export default async function main([text]: readonly string[]): Promise<number> {
@@ -47,8 +53,10 @@ export default async function main([text]: readonly string[]): Promise<number> {
   await rng();
   raw(rawAt, plan.raw);
   await files(plan);
+  if (plan.fio > 0) await fio(plan);
   if (plan.tcp !== undefined) await tcp(plan.tcp);
   if (plan.scsi) await scsi();
+  if (plan.input) await input();
   if (plan.vsock > 0) await vsock(plan.vsock);
   if (plan.rebind) await rebind(rawAt);
   discard(rawAt + MIB);
@@ -153,17 +161,57 @@ async function files({ files: size, rawAt, resize }: LinuxGuestPlan): Promise<vo
   say("files", { size, wrong });
 }
 
-/** Sends noise to the host, which says it back. */
-async function tcp({ own, host, port, size }: NonNullable<LinuxGuestPlan["tcp"]>): Promise<void> {
+/** Has fio write blocks with checksums at random, and read them again. */
+async function fio({ fio: size, rawAt, raw }: LinuxGuestPlan): Promise<void> {
+  await run(
+    ...["fio", "--name=v", "--filename=/dev/vda", "--direct=1", "--ioengine=libaio"] as const,
+    ...["--iodepth=16", `--offset=${rawAt + raw}M`, `--size=${size}M`, "--rw=randwrite"],
+    ...["--bsrange=4k-64k", "--verify=crc32c", "--verify_fatal=1", "--do_verify=1"],
+  );
+  say("fio", { size });
+}
+
+/** Sends noise to the host by some connections, each of which says it back. */
+async function tcp(plan: NonNullable<LinuxGuestPlan["tcp"]>): Promise<void> {
+  const { own, host, port, size, streams } = plan;
   const name = [...Deno.readDirSync("/sys/class/net")].map(({ name }) => name).find((name) =>
     name !== "lo" && exists(`/sys/class/net/${name}/device`)
   );
   if (name === undefined) throw new Error("no network interface");
-  await run("ip", "addr", "add", `${own}/24`, "dev", name);
   await run("ip", "link", "set", name, "up");
-  using connection = await Deno.connect({ hostname: host, port });
-  const block = noise(MIB, 13);
+  if (plan.dhcp) {
+    const how = ["-f", "-n", "-q", "-t", "30", "-T", "1", "-s", "/bin/lease"];
+    await run("busybox", "udhcpc", ...how, "-i", name);
+    say("dhcp", { address: Deno.readTextFileSync("/lease").trim() });
+  }
+  if (plan.pairs > 1) setPairs(name, plan.pairs);
+  await run("ip", "addr", "add", `${own}/24`, "dev", name);
   const began = performance.now();
+  const all = await Promise.all(
+    Array.from({ length: streams }, () => tcpStream(host, port, size / streams)),
+  );
+  const mac = Deno.readTextFileSync(`/sys/class/net/${name}/address`).trim();
+  const received = all.reduce((sum, { received }) => sum + received, 0);
+  const wrong = all.reduce((sum, { wrong }) => sum + wrong, 0);
+  const busy = plan.pairs > 1 ? inputInterrupts().filter((count) => count > 0).length : 1;
+  const pairs = [...Deno.readDirSync(`/sys/class/net/${name}/queues`)].length / 2;
+  say("tcp", {
+    mac,
+    received,
+    wrong,
+    pairs,
+    busy,
+    rate: rate(2 * size, performance.now() - began),
+  });
+}
+
+async function tcpStream(
+  hostname: string,
+  port: number,
+  size: number,
+): Promise<{ readonly received: number; readonly wrong: number }> {
+  using connection = await Deno.connect({ hostname, port });
+  const block = noise(MIB, 13);
   const sending = (async () => {
     for (let i = 0; i < size; i++) {
       for (let at = 0; at < MIB;) at += await connection.write(block.subarray(at));
@@ -185,8 +233,36 @@ async function tcp({ own, host, port, size }: NonNullable<LinuxGuestPlan["tcp"]>
     received += n;
   }
   await sending;
-  const mac = Deno.readTextFileSync(`/sys/class/net/${name}/address`).trim();
-  say("tcp", { mac, received, wrong, rate: rate(2 * size, performance.now() - began) });
+  return { received, wrong };
+}
+
+/** Sets the queue pairs in use, as `ethtool -L NAME combined COUNT` does. */
+function setPairs(name: string, count: number): void {
+  const fd = libc.socket(AF_INET, SOCK_DGRAM, 0);
+  check("make a socket", fd);
+  // struct ethtool_channels: the command, four largest counts, and four counts, the combined one last.
+  const channels = new Uint32Array(9);
+  const request = new Uint8Array(40);
+  request.set(new TextEncoder().encode(name));
+  const address = Deno.UnsafePointer.value(Deno.UnsafePointer.of(channels));
+  new DataView(request.buffer).setBigUint64(16, BigInt(address), true);
+  channels[0] = ETHTOOL_GCHANNELS;
+  check("read the channels", libc.ioctl(fd, SIOCETHTOOL, request));
+  const most = channels[4];
+  channels[0] = ETHTOOL_SCHANNELS;
+  channels[8] = count;
+  check("set the channels", libc.ioctl(fd, SIOCETHTOOL, request));
+  channels[0] = ETHTOOL_GCHANNELS;
+  check("read the channels", libc.ioctl(fd, SIOCETHTOOL, request));
+  libc.close(fd);
+  say("channels", { most, combined: channels[8] });
+}
+
+/** Interrupts of the receive queues so far; all of them are zero without vectors. */
+function inputInterrupts(): number[] {
+  return [...Deno.readTextFileSync("/proc/interrupts").matchAll(/^.*-input\.\d+$/gm)].map((
+    [line],
+  ) => Number(/:\s+(\d+)/.exec(line)![1]));
 }
 
 async function scsi(): Promise<void> {
@@ -196,6 +272,25 @@ async function scsi(): Promise<void> {
   dropCaches();
   const equal = Buffer.from(readAt("/dev/sda", MIB, MIB)).equals(Buffer.from(block));
   say("scsi", { equal, model: Deno.readTextFileSync("/sys/block/sda/device/model").trim() });
+}
+
+/** Waits for a key that the host presses and lets go of. */
+async function input(): Promise<void> {
+  const path = "/dev/input/event0";
+  await until("the keyboard", () => exists(path));
+  using events = await Deno.open(path);
+  say("input", {});
+  // struct input_event: the time, and the type, code and value.
+  const keys: number[][] = [];
+  const bytes = new Uint8Array(24 * 16);
+  while (keys.length < 2) {
+    const view = new DataView(bytes.buffer, 0, await events.read(bytes) ?? 0);
+    for (let at = 0; at < view.byteLength; at += 24) {
+      if (view.getUint16(at + 16, true) !== EV_KEY) continue;
+      keys.push([view.getUint16(at + 18, true), view.getInt32(at + 20, true)]);
+    }
+  }
+  say("keys", { keys });
 }
 
 /** An echo by a stream socket of vsock. */

@@ -14,7 +14,17 @@ export interface LinuxGuestPlan {
     readonly host: string;
     readonly port: number;
     readonly size: number;
+    /** Connections at a time. */
+    readonly streams: number;
+    /** Queue pairs to use. */
+    readonly pairs: number;
+    /** Whether to ask for an address by DHCP before. */
+    readonly dhcp: boolean;
   };
+  /** MiB that fio writes at random and verifies, behind what is written raw. */
+  readonly fio: number;
+  /** Whether to wait for a key of the keyboard. */
+  readonly input: boolean;
   /** Whether to work on the SCSI disk. */
   readonly scsi: boolean;
   /** Whether to wait, with the disk mounted, for it to be resized. */

@@ -1,4 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
+import type { CpioEntry } from "@vireo/firmware/image";
 import { ip } from "../ip_tool.ts";
 import { noise } from "../noise.ts";
 import { QEMU_DIFFERENCES, qemuVersion } from "../qemu/mod.ts";
@@ -11,6 +12,7 @@ import { wait } from "./wait.ts";
 /** The guest's and the host's address on the wire between them. */
 const OWN = "10.213.78.2";
 const HOST = "10.213.78.1";
+const LEASED = "10.213.78.100";
 const MAC = "52:54:00:12:34:56";
 /** Sectors by which the disk shrinks while it is mounted. */
 const SHRUNK = 2048;
@@ -25,11 +27,43 @@ const BOUND = [
   { id: 19, driver: "vmw_vsock_virtio_transport", status: READY },
 ];
 
+const KEYBOARD = { id: 18, driver: "virtio_input", status: READY };
+/** The key that is pressed: KEY_A. */
+const KEY = 30;
+
 /** How much a guest does. */
 type LinuxWork = Pick<LinuxGuestPlan, "files" | "rawAt" | "raw" | "vsock" | "reboot"> & {
   /** MiB by TCP, each way. */
   readonly tcp: number;
+  /** Connections at a time; 1 by default. */
+  readonly streams?: number;
+  /** MiB by fio; needs {@linkcode LinuxTools}. */
+  readonly fio?: number;
 };
+
+/** Programs that this machine may not have. */
+export interface LinuxTools {
+  /** Files of the guest: `fio`, and `busybox` with `udhcpc`. */
+  readonly files: readonly CpioEntry[];
+  /** This machine's busybox, with `udhcpd`. */
+  readonly busybox: string;
+}
+
+/** Options of {@linkcode LinuxRig.start}. */
+interface LinuxRigOptions {
+  /** Queue pairs of the network device; 1 by default. */
+  readonly pairs?: number;
+  /** Whether there is a keyboard too: QEMU before 10 has a front end for it with KVM only. */
+  readonly input?: boolean;
+  /** With them the guest asks for its address by DHCP. */
+  readonly tools?: LinuxTools | undefined;
+}
+
+/** Script of udhcpc, which keeps the address of a lease. */
+const LEASE_SCRIPT = `#!/bin/busybox sh
+[ "$1" = bound ] && echo "$ip" > /lease
+exit 0
+`;
 
 /** A disk, a network device, entropy, SCSI and sockets that are served to guests with Linux's own drivers. */
 export class LinuxRig implements AsyncDisposable {
@@ -39,20 +73,29 @@ export class LinuxRig implements AsyncDisposable {
   readonly #size: number;
   readonly #port: number;
   readonly #paths: ReadonlyMap<string, string>;
+  readonly #options: LinuxRigOptions;
+  readonly #keyboard: Served | undefined;
 
   private constructor(
     served: Served,
     cleanup: AsyncDisposableStack,
-    disk: { readonly image: string; readonly size: number },
+    disk: {
+      readonly image: string;
+      readonly size: number;
+      readonly keyboard: Served | undefined;
+    },
     port: number,
     paths: ReadonlyMap<string, string>,
+    options: LinuxRigOptions,
   ) {
     this.#served = served;
     this.#cleanup = cleanup;
     this.#image = disk.image;
     this.#size = disk.size;
+    this.#keyboard = disk.keyboard;
     this.#port = port;
     this.#paths = paths;
+    this.#options = options;
   }
 
   /**
@@ -60,27 +103,40 @@ export class LinuxRig implements AsyncDisposable {
    *
    * @param size MiB of the disk.
    */
-  static async start(size: number): Promise<LinuxRig> {
+  static async start(size: number, options: LinuxRigOptions = {}): Promise<LinuxRig> {
     await using cleanup = new AsyncDisposableStack();
     const folder = cleanup.use(temporaryFolder());
     const image = `${folder.path}/disk.img`;
     await Deno.writeFile(image, new Uint8Array(0));
     await Deno.truncate(image, size * MIB);
     const tap = `vireov${Deno.pid % 100_000}`;
-    const served = cleanup.use(await Served.start("net", { tap }));
+    const served = cleanup.use(await Served.start("net", { tap, pairs: options.pairs ?? 1 }));
     const paths = new Map([["net", served.path]]);
     for (const name of ["rng", "scsi", "vsock"]) paths.set(name, await served.add(name));
+    const keyboard = options.input ? cleanup.use(await Served.start("input")) : undefined;
+    if (keyboard !== undefined) paths.set("input", keyboard.path);
     // Questions are about the last one.
     paths.set("blk", await served.add("blk", { image }));
     await ip("addr", "add", `${HOST}/24`, "dev", tap);
     await ip("link", "set", tap, "up");
+    if (options.tools !== undefined) {
+      const { busybox } = options.tools;
+      cleanup.use(await dhcpServer(busybox, folder.path, tap));
+    }
     const listener = Deno.listen({ hostname: HOST, port: 0 });
     const echoes = echo(listener);
     cleanup.defer(async () => {
       listener.close();
       await echoes;
     });
-    return new LinuxRig(served, cleanup.move(), { image, size }, listener.addr.port, paths);
+    return new LinuxRig(
+      served,
+      cleanup.move(),
+      { image, size, keyboard },
+      listener.addr.port,
+      paths,
+      options,
+    );
   }
 
   /**
@@ -96,28 +152,41 @@ export class LinuxRig implements AsyncDisposable {
     qemu = "qemu-system-x86_64",
     kernel: LinuxKernel | undefined = undefined,
   ): Promise<GuestStep[]> {
-    const { tcp, ...rest } = work;
+    const { tcp, streams = 1, fio = 0, ...rest } = work;
+    const { pairs = 1, tools } = this.#options;
     const before = this.#served.events.length;
     const sectors = this.#size * MIB / 512;
     await this.#served.call("resize", sectors);
     const steps = await bootLinux({
       qemu,
       kernel,
+      tools: tools === undefined ? [] : [...tools.files, {
+        kind: "file",
+        path: "bin/lease",
+        data: new TextEncoder().encode(LEASE_SCRIPT),
+        executable: true,
+      }],
       plan: {
         ...rest,
+        fio,
         resize: true,
         rebind: true,
         scsi: true,
-        tcp: { own: OWN, host: HOST, port: this.#port, size: tcp },
+        input: this.#keyboard !== undefined,
+        tcp: {
+          ...{ own: OWN, host: HOST, port: this.#port, size: tcp, streams, pairs },
+          dhcp: tools !== undefined,
+        },
       },
       devices: this.#devices(qemuVersion(qemu)?.major ?? 0),
       step: ({ step, before }) => {
+        if (step === "input") void this.#keyboard!.call("tap", KEY);
         if (step !== "resize") return;
         const next = before === sectors ? sectors - SHRUNK : sectors;
         void this.#served.call("resize", next);
       },
     });
-    const count = this.#paths.size;
+    const count = this.#paths.size - (this.#keyboard === undefined ? 0 : 1);
     const gone = (): number =>
       this.#served.events.slice(before).filter(({ kind }) => kind === "disconnected").length;
     await wait("QEMU to leave every device", () => gone() === count);
@@ -139,12 +208,17 @@ export class LinuxRig implements AsyncDisposable {
 
   #devices(major: number): string[] {
     const vectors = major < QEMU_DIFFERENCES.FRONT_END_VECTORS.major ? ",vectors=0" : "";
-    const net = `virtio-net-pci,netdev=n0,mac=${MAC}${vectors}`;
+    const { pairs = 1 } = this.#options;
+    const [queues, mq] = pairs === 1 ? ["", ""] : [
+      `,queues=${pairs}`,
+      vectors === "" ? `,mq=on,vectors=${2 * pairs + 2}` : ",mq=on",
+    ];
+    const net = `virtio-net-pci,netdev=n0,mac=${MAC}${mq}${vectors}`;
     return [...this.#paths].flatMap(([name, path]) => [
       "-chardev",
       `socket,id=${name},path=${path}`,
       ...name === "net"
-        ? ["-netdev", "vhost-user,id=n0,chardev=net", "-device", net]
+        ? ["-netdev", `vhost-user,id=n0,chardev=net${queues}`, "-device", net]
         : ["-device", `vhost-user-${name}-pci,chardev=${name}`],
     ]);
   }
@@ -158,11 +232,17 @@ export class LinuxRig implements AsyncDisposable {
       );
       assertEquals([name, seen], [name, Array(boots).fill(expected)]);
     };
-    every("devices", { found: BOUND });
+    const keyboard = this.#keyboard === undefined ? [] : [KEYBOARD];
+    every("devices", { found: [...BOUND, ...keyboard].sort((a, b) => a.id - b.id) });
+    if (this.#keyboard !== undefined) every("keys", { keys: [[KEY, 1], [KEY, 0]] });
     every("rng", { distinct: 256 });
     every("raw", { size: work.raw, wrong: 0 });
     every("files", { size: work.files, wrong: 0 });
+    const { pairs = 1, tools } = this.#options;
     every("tcp", { mac: MAC, received: work.tcp * MIB, wrong: 0 });
+    if (pairs > 1) every("channels", { most: pairs, combined: pairs });
+    if (tools !== undefined) every("dhcp", { address: LEASED });
+    if (work.fio !== undefined) every("fio", { size: work.fio });
     every("scsi", { equal: true });
     every("vsock", { received: work.vsock * 1024, equal: true });
     every("rebind", { gone: true, equal: true });
@@ -194,6 +274,29 @@ export class LinuxRig implements AsyncDisposable {
     stamp(first, 0);
     assert(sameBytes((await dump.output()).stdout, first), "the first file is wrong");
   }
+}
+
+/** An independent DHCP server on an interface of this machine, with one address. */
+async function dhcpServer(
+  busybox: string,
+  folder: string,
+  tap: string,
+): Promise<AsyncDisposable> {
+  const configuration = `${folder}/udhcpd.conf`;
+  const lines = [
+    ...[`start ${LEASED}`, `end ${LEASED}`, `interface ${tap}`, `lease_file ${folder}/leases`],
+    ...[`pidfile ${folder}/udhcpd.pid`, "option subnet 255.255.255.0", `option router ${HOST}`],
+  ];
+  await Deno.writeTextFile(configuration, lines.join("\n") + "\n");
+  await Deno.writeTextFile(`${folder}/leases`, "");
+  const args = ["udhcpd", "-f", configuration];
+  const process = new Deno.Command(busybox, { args, stdout: "null", stderr: "null" }).spawn();
+  return {
+    async [Symbol.asyncDispose]() {
+      process.kill("SIGKILL");
+      await process.status;
+    },
+  };
 }
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {

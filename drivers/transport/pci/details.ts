@@ -46,7 +46,17 @@ export interface PciDetails {
   readonly why: string;
 }
 
-/** Name of a capability's type, for example `COMMON`; `type 0x7` if it is reserved. */
+/**
+ * Name of a capability's type, for example `COMMON`; `type 0x7` if it is reserved.
+ *
+ * @example
+ * ```ts
+ * import { capabilityName } from "@vireo/drivers/core";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals([capabilityName(1), capabilityName(7)], ["COMMON", "type 0x7"]);
+ * ```
+ */
 export function capabilityName(type: number): string {
   const found = Object.entries(PciCapType).find(([, value]) => value === type);
   return found?.[0] ?? `type ${hex(type)}`;

@@ -38,6 +38,15 @@ export function isVirtioPci({ vendor, device }: Pick<PciNode, "vendor" | "device
 /**
  * Whether a function has an id that is set aside for virtio and that no device has: {@linkcode probePci} refuses
  * it with a word, as Linux does.
+ *
+ * @example
+ * ```ts
+ * import { isReservedPci, isVirtioPci } from "@vireo/drivers/transport";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const ids = { vendor: 0x1af4, device: 0x1080 };
+ * assertEquals([isReservedPci(ids), isVirtioPci(ids)], [true, false]);
+ * ```
  */
 export function isReservedPci({ vendor, device }: Pick<PciNode, "vendor" | "device">): boolean {
   return vendor === PCI_VENDOR_VIRTIO && device > PCI_DEVICE_LAST &&
@@ -52,6 +61,18 @@ export function isReservedPci({ vendor, device }: Pick<PciNode, "vendor" | "devi
  * @param dma Memory that its device can reach.
  * @throws {VireoError} `NO_DEVICE` If it has neither; `BAD_CAPABILITY` If its modern interface is malformed,
  * in which case the legacy one is not tried; the error of opening it.
+ *
+ * @example
+ * ```ts
+ * import { probePci } from "@vireo/drivers/transport";
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { EchoModel } from "@vireo/emu/testing";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using machine = EmulatedMachine.create({ devices: [new EchoModel()], bus: "pci" });
+ * using transport = probePci(machine.functions[0]!, machine.dma)!;
+ * assertEquals([transport.legacy, transport.queueMaxSize(0) > 0], [false, true]);
+ * ```
  */
 export function probePci(
   node: PciNode,

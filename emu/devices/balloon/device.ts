@@ -46,6 +46,25 @@ export interface BalloonDeviceOptions {
 /**
  * The memory balloon (virtio 1.4 §5.5). Pages that the driver gives it are really discarded: they read
  * as zeroes, or as the poison.
+ *
+ * @example
+ * ```ts
+ * import { Bus } from "@vireo/drivers/bus";
+ * import { balloonDriver } from "@vireo/drivers/balloon";
+ * import { BalloonDevice } from "@vireo/emu/balloon";
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const device = new BalloonDevice();
+ * await using machine = EmulatedMachine.create({ devices: [device] });
+ * await using bus = new Bus();
+ * await bus.registerDriver(balloonDriver);
+ * await bus.addPlatform(machine);
+ * const balloon = bus.get(balloonDriver)!;
+ * await balloon.resize(16);
+ * // The host has pages of the guest, and gets its statistics.
+ * assertEquals(device.actual, 16);
+ * ```
  */
 export class BalloonDevice implements DeviceModel {
   /** Name for reports. */

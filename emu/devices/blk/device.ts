@@ -65,6 +65,28 @@ const PENDING = -1;
  *
  * It makes no assumption on how a driver splits a request over descriptors. A chain that cannot hold
  * a header or a status byte is a guest fault; everything else ends with a status.
+ *
+ * @example
+ * ```ts
+ * import { Bus } from "@vireo/drivers/bus";
+ * import { blkDriver } from "@vireo/drivers/blk";
+ * import { MemoryDisk } from "@vireo/emu/backends";
+ * import { BlkDevice } from "@vireo/emu/blk";
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const disk = new MemoryDisk(1 << 16);
+ * const device = new BlkDevice({ disk });
+ * await using machine = EmulatedMachine.create({ devices: [device] });
+ * await using bus = new Bus();
+ * await bus.registerDriver(blkDriver);
+ * await bus.addPlatform(machine);
+ * await bus.get(blkDriver)!.write(1, new Uint8Array(512).fill(7));
+ * // What the driver wrote is in the host's disk.
+ * const sector = new Uint8Array(512);
+ * disk.read(512, sector, 0, 512);
+ * assertEquals([device.capacity, sector[0], sector[511]], [128, 7, 7]);
+ * ```
  */
 export class BlkDevice implements DeviceModel {
   /** `blk`. */

@@ -33,7 +33,27 @@ export interface CaifDeviceOptions {
   readonly onRoom?: (modem: CaifDevice) => void;
 }
 
-/** The modem's end of a CAIF link (Linux `caif_virtio.c`): frames by a queue, and by one with its sides reversed. */
+/**
+ * The modem's end of a CAIF link (Linux `caif_virtio.c`): frames by a queue, and by one with its sides reversed.
+ *
+ * @example
+ * ```ts
+ * import { Bus } from "@vireo/drivers/bus";
+ * import { caifDriver } from "@vireo/drivers/caif";
+ * import { CaifDevice } from "@vireo/emu/caif";
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const modem = new CaifDevice({ onFrame: () => {} });
+ * await using machine = EmulatedMachine.create({ devices: [modem] });
+ * await using bus = new Bus();
+ * await bus.registerDriver(caifDriver);
+ * await bus.addPlatform(machine);
+ * // The modem has a frame for the driver.
+ * assertEquals(modem.send(Uint8Array.of(1, 2)), true);
+ * assertEquals([...await bus.get(caifDriver)!.receive({ deadline: 1000 })], [1, 2]);
+ * ```
+ */
 export class CaifDevice implements DeviceModel {
   /** Name for reports. */
   readonly name = "caif";
@@ -290,6 +310,23 @@ export class CaifDevice implements DeviceModel {
 /**
  * Two modems that pass on each other's frames: a cable between two machines. A frame waits in the one's
  * ring until the other has room for it.
+ *
+ * @example
+ * ```ts
+ * import { Bus } from "@vireo/drivers/bus";
+ * import { caifDriver } from "@vireo/drivers/caif";
+ * import { caifCable } from "@vireo/emu/caif";
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using machine = EmulatedMachine.create({ devices: [...caifCable()] });
+ * await using bus = new Bus();
+ * await bus.registerDriver(caifDriver);
+ * await bus.addPlatform(machine);
+ * const [left, right] = bus.all(caifDriver);
+ * await left!.send(Uint8Array.of(7));
+ * assertEquals([...await right!.receive({ deadline: 1000 })], [7]);
+ * ```
  */
 export function caifCable(
   options: Omit<CaifDeviceOptions, "onFrame" | "onRoom"> = {},

@@ -57,6 +57,27 @@ export interface ConsoleCounters {
  *
  * Host bytes wait in their stream until the driver posts buffers, and what the guest sends stays in its
  * ring until the host takes it: nothing is lost in either direction.
+ *
+ * @example
+ * ```ts
+ * import { Bus } from "@vireo/drivers/bus";
+ * import { consoleDriver } from "@vireo/drivers/console";
+ * import { loopbackPort } from "@vireo/emu/backends";
+ * import { ConsoleDevice } from "@vireo/emu/console";
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const device = new ConsoleDevice({ ports: [{ backend: loopbackPort() }], maxPorts: 2, multiport: true });
+ * await using machine = EmulatedMachine.create({ devices: [device] });
+ * await using bus = new Bus();
+ * await bus.registerDriver(consoleDriver);
+ * await bus.addPlatform(machine);
+ * // A port is plugged while the driver runs.
+ * device.addPort({ name: "log", backend: loopbackPort() });
+ * using port = (await bus.get(consoleDriver)!.port("log", { deadline: 1000 })).open();
+ * await port.writeText("hello");
+ * assertEquals(new TextDecoder().decode((await port.read())!), "hello");
+ * ```
  */
 export class ConsoleDevice implements DeviceModel {
   /** Name for reports. */

@@ -73,7 +73,29 @@ const MAX_CIPHER_KEY = 32;
 const KEY_STEPS = 1 << 14;
 const SERVICES = Object.values(CryptoService);
 
-/** The crypto device (virtio 1.4 §5.9), which computes by `node:crypto`. */
+/**
+ * The crypto device (virtio 1.4 §5.9), which computes by `node:crypto`.
+ *
+ * @example
+ * ```ts
+ * import { Bus } from "@vireo/drivers/bus";
+ * import { cryptoDriver } from "@vireo/drivers/crypto";
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { CryptoDevice } from "@vireo/emu/crypto";
+ * import { CryptoHash } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const device = new CryptoDevice();
+ * await using machine = EmulatedMachine.create({ devices: [device] });
+ * await using bus = new Bus();
+ * await bus.registerDriver(cryptoDriver);
+ * await bus.addPlatform(machine);
+ * const hash = await bus.get(cryptoDriver)!.hash(CryptoHash.SHA_256);
+ * assertEquals(device.sessions, 1);
+ * await hash.close();
+ * assertEquals(device.sessions, 0);
+ * ```
+ */
 export class CryptoDevice implements DeviceModel {
   /** Name for reports. */
   readonly name = "crypto";

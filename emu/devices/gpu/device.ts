@@ -110,7 +110,28 @@ interface Display {
   cursor: { id: number; x: number; y: number; image: Uint8Array | undefined };
 }
 
-/** An emulated GPU (virtio 1.4 §5.7): pictures in two dimensions on displays that can be saved. */
+/**
+ * An emulated GPU (virtio 1.4 §5.7): pictures in two dimensions on displays that can be saved.
+ *
+ * @example
+ * ```ts
+ * import { Bus } from "@vireo/drivers/bus";
+ * import { gpuDriver } from "@vireo/drivers/gpu";
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { GpuDevice } from "@vireo/emu/gpu";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const device = new GpuDevice({ displays: [{ width: 64, height: 48 }] });
+ * await using machine = EmulatedMachine.create({ devices: [device] });
+ * await using bus = new Bus();
+ * await bus.registerDriver(gpuDriver);
+ * await bus.addPlatform(machine);
+ * // The host's window changes its size.
+ * device.resize(0, 80, 60);
+ * const [display] = await bus.get(gpuDriver)!.displays();
+ * assertEquals([display!.width, display!.height], [80, 60]);
+ * ```
+ */
 export class GpuDevice implements DeviceModel {
   /** Name for reports. */
   readonly name = "gpu";

@@ -10,7 +10,18 @@ export interface Picture {
   readonly rgba: Uint8Array;
 }
 
-/** Writes a picture as PNG, without alpha (ISO 15948). */
+/**
+ * Writes a picture as PNG, without alpha (ISO 15948).
+ *
+ * @example
+ * ```ts
+ * import { encodePng } from "@vireo/emu/gpu";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const red = encodePng({ width: 1, height: 1, rgba: Uint8Array.of(255, 0, 0, 255) });
+ * assertEquals(new TextDecoder().decode(red.subarray(1, 4)), "PNG");
+ * ```
+ */
 export function encodePng({ width, height, rgba }: Picture): Uint8Array {
   const raw = new Uint8Array(height * (width * 3 + 1));
   for (let y = 0; y < height; y++) {

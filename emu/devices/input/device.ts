@@ -67,6 +67,27 @@ export interface InputDeviceEvent {
  * The input device (virtio 1.4 §5.8): the host's side gives it events with {@linkcode InputDevice.send}.
  *
  * A whole packet waits until there are buffers for it (virtio 1.4 §5.8.6.2).
+ *
+ * @example
+ * ```ts
+ * import { Bus } from "@vireo/drivers/bus";
+ * import { inputDriver } from "@vireo/drivers/input";
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { INPUT_PRESETS, InputDevice } from "@vireo/emu/input";
+ * import { InputType } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const mouse = new InputDevice(INPUT_PRESETS.mouse);
+ * await using machine = EmulatedMachine.create({ devices: [mouse] });
+ * await using bus = new Bus();
+ * await bus.registerDriver(inputDriver);
+ * await bus.addPlatform(machine);
+ * using events = bus.get(inputDriver)!.events();
+ * // Five to the right, then the end of the report.
+ * mouse.send(InputType.REL, 0, 5).sync();
+ * const { value } = await events.next();
+ * assertEquals([value.type, value.code, value.value], [InputType.REL, 0, 5]);
+ * ```
  */
 export class InputDevice implements DeviceModel {
   /** Name for reports. */

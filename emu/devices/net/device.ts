@@ -49,7 +49,32 @@ const ACCEPTED: readonly (readonly [feature: number, accept: number])[] = [
   [NetFeature.GUEST_USO6, Accept.USO6],
 ];
 
-/** The emulated network device (virtio 1.4 §5.1). */
+/**
+ * The emulated network device (virtio 1.4 §5.1).
+ *
+ * @example
+ * ```ts
+ * import { Bus } from "@vireo/drivers/bus";
+ * import { netDriver } from "@vireo/drivers/net";
+ * import { Hub } from "@vireo/emu/backends";
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { NetDevice } from "@vireo/emu/net";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using hub = new Hub();
+ * const device = new NetDevice({ backend: hub.port() });
+ * await using machine = EmulatedMachine.create({ devices: [device] });
+ * await using bus = new Bus();
+ * await bus.registerDriver(netDriver);
+ * await bus.addPlatform(machine);
+ * const net = bus.get(netDriver)!;
+ * assertEquals([net.linkUp, device.linkUp], [true, true]);
+ * // The cable is pulled.
+ * device.setLink(false);
+ * await new Promise((resolve) => setTimeout(resolve));
+ * assertEquals(net.linkUp, false);
+ * ```
+ */
 export class NetDevice implements DeviceModel, FrameSink {
   /** Name for reports. */
   readonly name: string = "net";

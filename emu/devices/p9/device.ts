@@ -53,7 +53,30 @@ interface Held {
   readonly length: number;
 }
 
-/** A 9P transport that serves a tree of files by 9P2000.L. */
+/**
+ * A 9P transport that serves a tree of files by 9P2000.L.
+ *
+ * @example
+ * ```ts
+ * import { Bus } from "@vireo/drivers/bus";
+ * import { p9Driver } from "@vireo/drivers/p9";
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { MemoryTree, P9Device } from "@vireo/emu/p9";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const device = new P9Device({ tree: new MemoryTree({ "a/b.txt": "deep" }) });
+ * await using machine = EmulatedMachine.create({ devices: [device] });
+ * await using bus = new Bus();
+ * await bus.registerDriver(p9Driver);
+ * await bus.addPlatform(machine);
+ * const tree = await bus.get(p9Driver)!.attach();
+ * assertEquals((await tree.list("a")).map(({ name }) => name), ["b.txt"]);
+ * // The server keeps the root for its client, until that leaves.
+ * assertEquals(device.fids, 1);
+ * await tree[Symbol.asyncDispose]();
+ * assertEquals(device.fids, 0);
+ * ```
+ */
 export class P9Device implements DeviceModel {
   /** Name for reports. */
   readonly name = "9p";

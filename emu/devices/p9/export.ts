@@ -138,7 +138,20 @@ export interface P9Export {
   [Symbol.dispose]?(): void;
 }
 
-/** Why an exported tree does not do something. */
+/**
+ * Why an exported tree does not do something.
+ *
+ * @example
+ * ```ts
+ * import { MemoryTree, P9Refusal } from "@vireo/emu/p9";
+ * import { P9Errno } from "@vireo/hal";
+ * import { assertEquals, assertThrows } from "@std/assert";
+ *
+ * const tree = new MemoryTree({ "a.txt": "x" });
+ * const error = assertThrows(() => tree.stat(["b.txt"]), P9Refusal);
+ * assertEquals(error.errno, P9Errno.ENOENT);
+ * ```
+ */
 export class P9Refusal extends Error {
   /** Linux's error number. */
   readonly errno: number;

@@ -60,6 +60,21 @@ const at = (fd: number): string => `/proc/self/fd/${fd}`;
  *
  * Device files and extended attributes are refused with EOPNOTSUPP: Deno has no call for either. Locks are the
  * server's own, and hinder nobody on the host.
+ *
+ * @example
+ * ```ts
+ * import { HostTree } from "@vireo/emu/p9";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const folder = await Deno.makeTempDir();
+ * await Deno.writeTextFile(`${folder}/poem.txt`, "Files");
+ * {
+ *   using tree = new HostTree(folder, { readOnly: true });
+ *   assertEquals(tree.list([]), ["poem.txt"]);
+ *   assertEquals(Number(tree.stat(["poem.txt"]).size), 5);
+ * }
+ * await Deno.remove(folder, { recursive: true });
+ * ```
  */
 export class HostTree implements P9Export, Disposable {
   /** Whether it takes no changes. */

@@ -26,7 +26,31 @@ export interface RngDeviceOptions {
   readonly lies?: RngLies;
 }
 
-/** The entropy device (virtio 1.4 §5.4): fills what the driver posts, one byte at least. */
+/**
+ * The entropy device (virtio 1.4 §5.4): fills what the driver posts, one byte at least.
+ *
+ * @example
+ * ```ts
+ * import { Bus } from "@vireo/drivers/bus";
+ * import { rngDriver } from "@vireo/drivers/rng";
+ * import { seededRandom } from "@vireo/emu/backends";
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { RngDevice } from "@vireo/emu/rng";
+ * import { assertEquals } from "@std/assert";
+ *
+ * // A device that is slow on purpose, for the test of a driver.
+ * const device = new RngDevice({ random: seededRandom(1), lies: { hold: true } });
+ * await using machine = EmulatedMachine.create({ devices: [device] });
+ * await using bus = new Bus();
+ * await bus.registerDriver(rngDriver);
+ * await bus.addPlatform(machine);
+ * const reading = bus.get(rngDriver)!.read(8);
+ * await new Promise((resolve) => setTimeout(resolve));
+ * assertEquals(device.held, 1);
+ * device.release();
+ * assertEquals((await reading).length, 8);
+ * ```
+ */
 export class RngDevice implements DeviceModel {
   /** Name for reports. */
   readonly name = "rng";

@@ -51,7 +51,29 @@ interface Waiting {
   readonly bytes: Uint8Array;
 }
 
-/** A remote processor that speaks rpmsg (Linux `virtio_rpmsg_bus.c`), with services in TypeScript. */
+/**
+ * A remote processor that speaks rpmsg (Linux `virtio_rpmsg_bus.c`), with services in TypeScript.
+ *
+ * @example
+ * ```ts
+ * import { Bus } from "@vireo/drivers/bus";
+ * import { rpmsgDriver } from "@vireo/drivers/rpmsg";
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { RpmsgDevice } from "@vireo/emu/rpmsg";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const device = new RpmsgDevice({ services: [] });
+ * await using machine = EmulatedMachine.create({ devices: [device] });
+ * await using bus = new Bus();
+ * await bus.registerDriver(rpmsgDriver);
+ * await bus.addPlatform(machine);
+ * using endpoint = bus.get(rpmsgDriver)!.endpoint({});
+ * // The remote processor begins.
+ * device.send(0x400, endpoint.address, Uint8Array.of(1, 2));
+ * const { from, bytes } = await endpoint.receive({ deadline: 1000 });
+ * assertEquals([from, ...bytes], [0x400, 1, 2]);
+ * ```
+ */
 export class RpmsgDevice implements DeviceModel {
   /** Name for reports. */
   readonly name = "rpmsg";

@@ -68,7 +68,31 @@ interface Saved {
   readonly attentions: Readonly<Record<string, readonly number[] | null>>;
 }
 
-/** A SCSI host (virtio 1.4 §5.6) whose units serve disk images. */
+/**
+ * A SCSI host (virtio 1.4 §5.6) whose units serve disk images.
+ *
+ * @example
+ * ```ts
+ * import { Bus } from "@vireo/drivers/bus";
+ * import { scsiDriver } from "@vireo/drivers/scsi";
+ * import { MemoryDisk } from "@vireo/emu/backends";
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { ScsiDevice } from "@vireo/emu/scsi";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const device = new ScsiDevice({ units: [] });
+ * await using machine = EmulatedMachine.create({ devices: [device] });
+ * await using bus = new Bus();
+ * await bus.registerDriver(scsiDriver);
+ * await bus.addPlatform(machine);
+ * const scsi = bus.get(scsiDriver)!;
+ * assertEquals((await scsi.units()).length, 0);
+ * // A disk is plugged.
+ * device.plug({ target: 3, disk: new MemoryDisk(1 << 20) });
+ * const [disk] = await scsi.units();
+ * assertEquals([disk!.target, (await disk!.capacity()).blocks], [3, 2048]);
+ * ```
+ */
 export class ScsiDevice implements DeviceModel {
   /** Name for reports. */
   readonly name = "scsi";

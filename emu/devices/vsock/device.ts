@@ -77,7 +77,28 @@ export interface VsockDeviceOptions {
   readonly withhold?: readonly number[];
 }
 
-/** A socket device (virtio 1.4 §5.10) whose host side is streams. */
+/**
+ * A socket device (virtio 1.4 §5.10) whose host side is streams.
+ *
+ * @example
+ * ```ts
+ * import { Bus } from "@vireo/drivers/bus";
+ * import { vsockDriver } from "@vireo/drivers/vsock";
+ * import { loopbackPort } from "@vireo/emu/backends";
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { VsockDevice } from "@vireo/emu/vsock";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const device = new VsockDevice({ cid: 5, host: { connect: () => loopbackPort() } });
+ * await using machine = EmulatedMachine.create({ devices: [device] });
+ * await using bus = new Bus();
+ * await bus.registerDriver(vsockDriver);
+ * await bus.addPlatform(machine);
+ * const vsock = bus.get(vsockDriver)!;
+ * await using _connection = await vsock.connect(7);
+ * assertEquals([vsock.cid, device.connections], [5, 1]);
+ * ```
+ */
 export class VsockDevice implements DeviceModel {
   /** Name for reports. */
   readonly name = "vsock";

@@ -128,6 +128,22 @@ export interface PciState {
  * in BAR 4, MSI-X in BAR 1, the legacy interface in I/O BAR 0, over the same device as a virtio-mmio slot.
  *
  * The function ignores what a driver must not do, as hardware would, and notes it in the device's log.
+ *
+ * @example
+ * ```ts
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { EchoModel } from "@vireo/emu/testing";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using machine = EmulatedMachine.create({
+ *   devices: [new EchoModel()], bus: "pci",
+ * });
+ * const pci = machine.functions[0]!;
+ * using lease = pci.open();
+ * // Vendor id, and the device id: 0x1040 and the virtio device's.
+ * assertEquals(lease.config.read16(0), 0x1af4);
+ * assertEquals(lease.config.read16(2), 0x1040 + pci.hosted.model.deviceId);
+ * ```
  */
 export class PciDevice implements PciNode, RegisterBank {
   /** Kind of its node. */
