@@ -401,6 +401,7 @@ export class Net extends EventTarget implements DriverInstance {
    * @throws {VireoError} `UNSUPPORTED` without MQ; `COMMAND_REFUSED`, `TIMEOUT`.
    */
   async setPairs(pairs: number, options?: WaitOptions): Promise<void> {
+    this.#checkUp();
     checkPairs(pairs, this.#senders.length);
     const control = this.#commands(NetFeature.MQ);
     const limits = forCommand(options);
@@ -473,6 +474,7 @@ export class Net extends EventTarget implements DriverInstance {
 
   /** The index of a virtqueue (drv.net.coalescing.1). */
   #queueIndex(kind: QueueKind, queue: number): number {
+    this.#checkUp();
     if (Number.isInteger(queue) && queue >= 0 && queue < this.#senders.length) {
       return 2 * queue + (kind === "tx" ? 1 : 0);
     }
@@ -737,8 +739,13 @@ export class Net extends EventTarget implements DriverInstance {
     await this.#commands(NetFeature.CTRL_VLAN).setVlan(command, id, forCommand(options));
   }
 
-  #commands(bit: number): Control {
+  /** A device that is down has no queues, so nothing is said of their number. */
+  #checkUp(): void {
     if (this.#down !== undefined) throw this.#down;
+  }
+
+  #commands(bit: number): Control {
+    this.#checkUp();
     if (this.#control !== undefined && this.device.has(bit)) return this.#control;
     const name = featureName(bit, NetFeature);
     throw this.#error("UNSUPPORTED", `Network device has no ${name}`);
