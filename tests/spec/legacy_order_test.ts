@@ -1,7 +1,7 @@
 // The legacy interface's byte order is the guest's own, which is little-endian wherever this runs: every field of it as
 // raw bytes, as the driver and the device wrote them. Offsets, widths and values are typed from virtio 1.4; a field of
 // the other order would have other bytes, and the other side would not understand it.
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import {
   BalloonDevice,
   BlkDevice,
@@ -13,7 +13,7 @@ import {
   NetDevice,
   ScsiDevice,
 } from "@vireo/emu";
-import type { DmaRegion } from "@vireo/hal";
+import { type DmaRegion, VireoError } from "@vireo/hal";
 import { Hub } from "../../emu/backends/hub.ts";
 import { Accept, Offload } from "../../emu/backends/net_backend.ts";
 import { createBalloonDriver } from "../../drivers/balloon/mod.ts";
@@ -389,6 +389,14 @@ Deno.test("spec legacy scsi: each field of the configuration (drv.scsi.legacy-co
   const { scsi } = rig;
   assertEquals([scsi.maxTarget, scsi.maxLun], [255, 16383]);
   assert(scsi.maxBytes <= 0xffff * 512 && scsi.maxBytes >= 1 << 20);
+  // The two that a driver may write, as Linux does.
+  const { config } = rig.bus.devices[0]!;
+  config.write32(20, 64);
+  config.write32(24, 48);
+  configHolds("virtio_scsi_config", rig.bus.devices[0]!, model, [
+    ["sense_size", 20, 4, 64],
+    ["cdb_size", 24, 4, 48],
+  ]);
   // control, event and three for requests.
   assertEquals(rig.bus.devices[0]!.queues.length, 5);
 });
@@ -427,4 +435,21 @@ Deno.test("spec legacy scsi: requests, control requests and events (drv.scsi.leg
   const event = of(rig.seen, EVENT)[0]!;
   // PARAM_CHANGE is 3; the code is in the first byte of reason, its qualifier in the second.
   holds("virtio_scsi_event", event.written!, [["event", 0, 4, 3], ["reason", 12, 4, 0x092a]]);
+});
+
+Deno.test("spec legacy scsi: a command is found by its id of 8 bytes (drv.scsi.legacy-requestq.1, drv.scsi.legacy-controlq.1, dev.scsi.legacy-requestq.1, dev.scsi.legacy-controlq.1)", async () => {
+  const units = [{ target: 0, disk: new MemoryDisk(1 << 20) }];
+  const model = new ScsiDevice({ units, hold: true });
+  await using rig = await bootRecorded("scsi", model, scsiDriver, LEGACY);
+  const unit = rig.scsi.unit(0);
+  const id = 0x0102030405;
+  const held = rig.scsi.command({ unit, cdb: new Uint8Array(6), id }, SOON);
+  held.catch(() => {});
+  await until("the device has the command", () => model.held === 1);
+  // ABORT_TASK is 0.
+  await rig.scsi.manage(0, unit, id, SOON);
+  assertEquals(model.held, 0, "the device found it");
+  await assertRejects(() => held, VireoError);
+  holds("virtio_scsi_req_cmd", of(rig.seen, 2)[0]!.read, [["id", 8, 8, id]]);
+  holds("virtio_scsi_ctrl_tmf", of(rig.seen, 0)[0]!.read, [["id", 16, 8, id]]);
 });
