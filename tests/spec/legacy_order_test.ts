@@ -193,7 +193,7 @@ Deno.test("spec legacy net: status and max_virtqueue_pairs (drv.net.legacy-confi
   configHolds("virtio_net_config", rig.bus.devices[0]!, model, [["status", 6, 2, 1]]);
 });
 
-/** A TCP frame that is to be cut in pieces, for any address. */
+/** A TCP frame that must be cut in pieces, for any address. */
 const LARGE = ((): Uint8Array => {
   const bytes = new Uint8Array(54 + 3000).fill(0x11);
   bytes.set([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 9, 8, 0, 0x45, 0]);
