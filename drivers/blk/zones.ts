@@ -203,8 +203,8 @@ export class BlkZones {
     const call = { ...options, ...within(options) };
     const zone = await this.#take(index, call);
     try {
-      await this.#learn(zone, index, call);
-      this.#checkRoom(zone, data.length);
+      const info = await this.#learn(zone, index, call);
+      this.#checkRoom(info, zone.pointer, data.length);
       zone.pointer += data.length / BLK_SECTOR_SIZE;
     } finally {
       leave(zone);
@@ -271,9 +271,10 @@ export class BlkZones {
     data: Uint8Array,
     call: BlkRequestOptions,
   ): Promise<void> {
-    await this.#learn(zone, index, call);
+    // The device may be reset, or an append fail, before this goes on: then the others ask again.
+    const info = await this.#learn(zone, index, call);
     const { writeGranularity: unit } = this.zoned;
-    const sequential = zone.info!.type !== BlkZoneType.CONV;
+    const sequential = info.type !== BlkZoneType.CONV;
     if (sequential) {
       // drv.blk.operation.23
       if (sector * BLK_SECTOR_SIZE % unit !== 0 || data.length % unit !== 0) {
@@ -281,7 +282,7 @@ export class BlkZones {
           `Cannot write ${data.length} bytes at sector ${sector}: expected multiples of ${unit} bytes in this zone`,
         );
       }
-      this.#checkRoom(zone, data.length);
+      this.#checkRoom(info, zone.pointer, data.length);
     }
     const { maxRequestBytes } = this.#host;
     const piece = Math.max(unit, maxRequestBytes - maxRequestBytes % unit);
@@ -339,24 +340,24 @@ export class BlkZones {
   }
 
   /** Asks where a zone is written, if that is not known. */
-  async #learn(zone: KnownZone, index: number, call: BlkRequestOptions): Promise<void> {
-    if (zone.info !== undefined) return;
-    const [info] = await this.#reportSome(index, 1, call);
+  async #learn(zone: KnownZone, index: number, call: BlkRequestOptions): Promise<BlkZone> {
+    if (zone.info !== undefined) return zone.info;
+    const [found] = await this.#reportSome(index, 1, call);
+    const info = found!;
+    const { start, capacity, pointer, state } = info;
     zone.info = info;
-    const { start, capacity, pointer, state } = info!;
     zone.pointer = state === BlkZoneState.FULL ? start + capacity : pointer ?? start;
+    return info;
   }
 
   /** @throws {VireoError} `OUT_OF_RANGE` If so many bytes have no room behind the write pointer (drv.blk.operation.23). */
-  #checkRoom({ info, pointer }: KnownZone, bytes: number): void {
-    const end = info!.start + info!.capacity;
+  #checkRoom({ start, capacity }: BlkZone, pointer: number, bytes: number): void {
+    const end = start + capacity;
     const sectors = bytes / BLK_SECTOR_SIZE;
     if (pointer + sectors <= end) return;
     throw this.#error(
       "OUT_OF_RANGE",
-      `Cannot write ${sectors} sectors to the zone at sector ${
-        info!.start
-      }: it has no room for them`,
+      `Cannot write ${sectors} sectors to the zone at sector ${start}: it has no room for them`,
       { seen: pointer + sectors, expected: `at most ${end}` },
     );
   }

@@ -401,6 +401,7 @@ export class Net extends EventTarget implements DriverInstance {
    * @throws {VireoError} `UNSUPPORTED` without MQ; `COMMAND_REFUSED`, `TIMEOUT`.
    */
   async setPairs(pairs: number, options?: WaitOptions): Promise<void> {
+    this.#checkUp();
     checkPairs(pairs, this.#senders.length);
     const control = this.#commands(NetFeature.MQ);
     const limits = forCommand(options);
@@ -473,6 +474,7 @@ export class Net extends EventTarget implements DriverInstance {
 
   /** The index of a virtqueue (drv.net.coalescing.1). */
   #queueIndex(kind: QueueKind, queue: number): number {
+    this.#checkUp();
     if (Number.isInteger(queue) && queue >= 0 && queue < this.#senders.length) {
       return 2 * queue + (kind === "tx" ? 1 : 0);
     }
@@ -647,13 +649,25 @@ export class Net extends EventTarget implements DriverInstance {
     if (this.#macTable) await control.setMacTable(this.#macTable[0], this.#macTable[1], options);
     for (const id of this.#vlans) await control.setVlan(NetCtrlVlan.ADD, id, options);
     if (this.#offloads !== undefined) await this.setGuestOffloads(this.#offloads, options);
+    try {
+      await this.#sendSteering(options);
+    } catch (error) {
+      // The numbers were in range before the reset, so it is the device that changed.
+      if (!(error instanceof RangeError)) throw error;
+      const what = "Cannot steer frames as before: the device must keep its limits over a reset";
+      throw this.#error("CONFIG_INVALID", `${what}. ${error.message}`);
+    }
+    await this.#coalescing.send(control, options);
+  }
+
+  /** Chooses queues and hashes as they were before a reset. */
+  async #sendSteering(options: WaitOptions): Promise<void> {
     const pairs = Math.min(this.#wantedPairs, this.#senders.length);
     const [rss, hash] = [this.#rss, this.#hash];
     if (rss !== undefined) await this.setRss({ ...rss, ...options });
     else if (pairs > 1 && this.device.has(NetFeature.MQ)) await this.setPairs(pairs, options);
     else if (pairs > 1) await this.setRss({ pairs, ...options });
     if (hash !== undefined) await this.setHash({ ...hash, ...options });
-    await this.#coalescing.send(control, options);
   }
 
   #free(): void {
@@ -737,14 +751,19 @@ export class Net extends EventTarget implements DriverInstance {
     await this.#commands(NetFeature.CTRL_VLAN).setVlan(command, id, forCommand(options));
   }
 
-  #commands(bit: number): Control {
+  /** A device that is down has no queues, so nothing is said of their number. */
+  #checkUp(): void {
     if (this.#down !== undefined) throw this.#down;
+  }
+
+  #commands(bit: number): Control {
+    this.#checkUp();
     if (this.#control !== undefined && this.device.has(bit)) return this.#control;
     const name = featureName(bit, NetFeature);
     throw this.#error("UNSUPPORTED", `Network device has no ${name}`);
   }
 
-  #error(code: "UNSUPPORTED" | "DEVICE_STATE" | "DEVICE_REMOVED", what: string): VireoError {
+  #error(code: VireoError["code"], what: string): VireoError {
     return new VireoError(code, what, { device: this.device.name });
   }
 }

@@ -66,20 +66,24 @@ export interface Subject<T extends DriverInstance = DriverInstance> {
 /** A device answered, but not what it should have. */
 export class WrongAnswer extends Error {}
 
-function check(good: boolean, what: string): void {
+/** Expects an answer to be the right one. */
+export function check(good: boolean, what: string): void {
   if (!good) throw new WrongAnswer(`Wrong answer: ${what}`);
 }
 
-const same = (a: Uint8Array, b: Uint8Array): boolean =>
+/** Whether the bytes are the same. */
+export const same = (a: Uint8Array, b: Uint8Array): boolean =>
   a.length === b.length && a.every((byte, i) => byte === b[i]);
+/** Bytes that differ, and differ by seed. */
 // A loop: `Uint8Array.from` takes 20 times as long for the 50 KiB that the disk is written.
-function pattern(length: number, seed = 1): Uint8Array<ArrayBuffer> {
+export function pattern(length: number, seed = 1): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(length);
   for (let i = 0; i < length; i++) bytes[i] = i * 31 + (i >> 8) * 7 + seed;
   return bytes;
 }
 /** Keeps the types of one row together. */
-const subject = <T extends DriverInstance>(row: Subject<T>): Subject => row as unknown as Subject;
+export const subject = <T extends DriverInstance>(row: Subject<T>): Subject =>
+  row as unknown as Subject;
 
 const IP = { here: "10.0.2.15", there: "10.0.2.2" };
 const KEY = pattern(16);

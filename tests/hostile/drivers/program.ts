@@ -14,6 +14,7 @@ import type { SplitVirtqueue } from "../../../drivers/virtqueue/split.ts";
 import type { BounceMistake } from "../../../drivers/testing/dma.ts";
 import { lying, seeded } from "../liar.ts";
 import { SUBJECTS as MODELS } from "../models/subjects.ts";
+import { NEWER_SUBJECTS } from "../newer_subjects.ts";
 import { Rig, turn } from "../rig.ts";
 import { type Ask, type Subject, SUBJECTS, WrongAnswer } from "../subjects.ts";
 
@@ -140,11 +141,16 @@ const PCI_SPAN = 0x48;
 const HOSTS = ["balloon", "blk", "input", "caif"];
 
 /** Drivers of devices that have a legacy interface on PCI (virtio 1.4 §4.1.2), and those without any. */
-const TRANSITIONAL = ["net", "blk", "console", "scsi", "balloon", "rng", "p9"];
-const NO_LEGACY = ["gpu", "input", "crypto", "caif"];
+const TRANSITIONAL = [
+  ...["net", "net-steering", "blk", "blk-zoned", "console"],
+  ...["scsi", "scsi-forms", "balloon", "rng", "p9", "p9-nodes"],
+];
+const NO_LEGACY = ["gpu", "input", "crypto", "crypto-chains", "caif"];
+/** Every subject; tests add to the list. */
+const subjects = (): readonly Subject[] => [...SUBJECTS, ...NEWER_SUBJECTS];
 
 /** All drivers that there are programs for. */
-export const DRIVERS: readonly string[] = SUBJECTS.map(({ name }) => name);
+export const DRIVERS: readonly string[] = subjects().map(({ name }) => name);
 
 /** Makes the program of a number. */
 export function generate(seed: number, drivers: readonly string[]): DriverProgram {
@@ -324,7 +330,7 @@ class Run {
   }
 
   static async open({ driver, on, plain }: DriverProgram): Promise<Run> {
-    const subject = SUBJECTS.find(({ name }) => name === driver);
+    const subject = subjects().find(({ name }) => name === driver);
     if (subject === undefined) throw new RangeError(`Cannot find the driver ${driver}`);
     const mouth = new Mouth();
     const rig = await Rig.open(subject.driver, lying(subject.model(), mouth.lie, 1), {

@@ -85,6 +85,83 @@ const ID: FuzzField = [4, 0, 1, 2, 3];
 const SIDE: FuzzField = [4, 0, 1, 16, 64, 640, 16384];
 const RECTANGLE: readonly FuzzField[] = [SIDE, SIDE, SIDE, SIDE];
 
+/** A field of one byte for each of some, which most programs leave as they are. */
+const exactly = (bytes: readonly number[]): FuzzField[] =>
+  bytes.map((byte): FuzzField => [1, byte]);
+
+const ZONE_SECTORS = 64;
+/** A request of a zoned disk (virtio 1.4 §5.2.6): a zone's first sector, one within, and one behind the end. */
+const zone = (types: readonly number[], more: number, room: number): FuzzForm => ({
+  queue: 0,
+  fields: [[4, ...types], [4, 0], [8, ZONE_SECTORS, 2 * ZONE_SECTORS, ZONE_SECTORS + 1, 1 << 20]],
+  more,
+  room,
+});
+
+/** RSS or a hash (virtio 1.4 §5.1.9.5.7): types, what is between, and the key. */
+const steering = (command: number, ...between: FuzzField[]): FuzzForm => ({
+  queue: 4,
+  fields: [
+    ...[[1, 4], [1, command], [4, 0x3f, 0x1ff, 0]] as FuzzField[],
+    ...between,
+    ...[[1, 40, 41, 0], [8, 0x6d5a56da]] as FuzzField[],
+  ],
+  more: 32,
+  room: 1,
+});
+
+/** The words of a chain's session (virtio 1.4 §5.9): order, mode, cipher, hash and lengths. */
+const CHAIN_SESSION: readonly FuzzField[] = [
+  ...[[4, 1, 2, 3], [4, 2, 1, 3], [4, 3, 1], [4, 16, 99], [4, 1, 2], [4, 0]] as FuzzField[],
+  ...[[4, 4, 2], [4, 32, 12, 99], [4, 20, 0, 99], [4, 0], [4, 0, 5], [4, 0]] as FuzzField[],
+];
+/** The words of a chain's request: lengths of IV, source and result, what is ciphered and hashed, and the digest. */
+const CHAIN_REQUEST: readonly FuzzField[] = [
+  ...[[4, 16, 0], [4, 96, 64], [4, 96, 100], [4, 32, 0], [4, 48, 96, 7]] as FuzzField[],
+  ...[[4, 16, 0], [4, 75, 96], [4, 0, 5], [4, 32, 12], [4, 0]] as FuzzField[],
+];
+/** P-192's first private key of RFC 6979 §A.2.3, as an `ECPrivateKey`. */
+const EC_KEY: readonly number[] = [
+  ...[0x30, 0x1d, 0x02, 0x01, 0x01, 0x04, 0x18],
+  ...[0x6f, 0xab, 0x03, 0x49, 0x34, 0xe4, 0xc0, 0xfc, 0x9a, 0xe6, 0x7f, 0x5b],
+  ...[0x56, 0x59, 0xa9, 0xd7, 0xd1, 0xfe, 0xfd, 0x18, 0x7e, 0xe0, 0x9f, 0xd4],
+];
+
+/** The words of an ECDSA key: algorithm, type, length, curve. */
+const EC_WORDS: readonly FuzzField[] = [[4, 2], [4, 2, 1], [4, 31, 49], [4, 1, 2, 99], [4, 0]];
+
+/** A CDB of a scsi request, whose first byte is the operation. */
+const cdb = (
+  length: 10 | 12 | 16,
+  operations: readonly number[],
+  flags: readonly number[],
+): FuzzForm => {
+  const wide = length === 16 ? 8 : 4;
+  // The numbers of a CDB are big-endian: the last byte of each is what counts in a small one.
+  const number = (width: number, ...values: number[]): FuzzField[] => [
+    ...Array.from({ length: width - 1 }, (): FuzzField => [1, 0]),
+    [1, ...values],
+  ];
+  const counted = length === 10 ? [...exactly([0]), ...number(2, 1, 8, 200)] : number(4, 1, 8, 200);
+  const fields: FuzzField[] = [
+    [1, ...operations],
+    [1, ...flags],
+    ...number(wide, 0, 1, 200),
+    ...counted,
+  ];
+  return {
+    queue: 2,
+    fields: [
+      ...LUN,
+      ...[[8, 1, 2], [2, 0], [1, 0]] as FuzzField[],
+      ...fields,
+      ...Array.from({ length: 32 - fields.length }, (): FuzzField => [1, 0]),
+    ],
+    more: 4096,
+    room: 108,
+  };
+};
+
 /** The models. */
 export const SUBJECTS: readonly FuzzSubject[] = [
   {
@@ -122,6 +199,25 @@ export const SUBJECTS: readonly FuzzSubject[] = [
       },
     ],
     host: [(model: BlkDevice) => model.resize(model.capacity === 2048 ? 1024 : 2048)],
+  },
+  {
+    name: "blk-zoned",
+    alive: 0,
+    make: () =>
+      new BlkDevice({
+        disk: new MemoryDisk(40 * ZONE_SECTORS * 512),
+        zoned: {
+          ...{ zoneSectors: ZONE_SECTORS, zoneCapacity: 48, conventional: 1 },
+          ...{ maxOpen: 3, maxActive: 5, maxAppendSectors: 16 },
+        },
+      }),
+    forms: [
+      { queue: 0, fields: [[4, 0], [4, 0], [8, 0, 1, 64, 2559]], room: 513 },
+      zone([1], 1024, 1),
+      zone([15], 1024, 9),
+      zone([16], 0, 64 + 64 * 4 + 1),
+      zone([18, 20, 22, 24, 26], 0, 1),
+    ],
   },
   {
     name: "caif",
@@ -205,6 +301,44 @@ export const SUBJECTS: readonly FuzzSubject[] = [
         more: 96,
         room: 80,
       },
+      // A chain of a cipher and a hash or MAC: its session, and requests.
+      {
+        queue: 1,
+        fields: [[4, 2], [4, 3], ZERO, ...CHAIN_SESSION, [4, 2], [4, 0]],
+        more: 36,
+        room: 16,
+      },
+      {
+        queue: 0,
+        fields: [[4, 0, 1], [4, 3], [8, 1, 2, 3], [4, 1], [4, 0], ...CHAIN_REQUEST, [4, 2], [4, 0]],
+        more: 117,
+        room: 129,
+      },
+      // ECDSA: a session, and signatures with and without one.
+      {
+        queue: 1,
+        fields: [
+          ...[[4, 0x404], [4, 2], ZERO, ...EC_WORDS] as FuzzField[],
+          ...Array.from({ length: 9 }, (): FuzzField => [4, 0]),
+          ...exactly(EC_KEY),
+        ],
+        room: 16,
+      },
+      {
+        queue: 0,
+        fields: [[4, 0x402, 0x403], [4, 2], [8, 1, 2, 3], [4, 1], [4, 0], [4, 24, 70], [4, 64, 24]],
+        more: 94,
+        room: 65,
+      },
+      {
+        queue: 0,
+        fields: [
+          ...[[4, 0x402, 0x403], [4, 2], ZERO, [4, 0], [4, 0]] as FuzzField[],
+          ...[...EC_WORDS, [4, 24], [4, 64], ...exactly(EC_KEY)] as FuzzField[],
+        ],
+        more: 24,
+        room: 65,
+      },
     ],
     host: [(model: CryptoDevice) => model.setReady(true)],
   },
@@ -268,6 +402,21 @@ export const SUBJECTS: readonly FuzzSubject[] = [
         fields: [[1, 6], [1, 3, 2, 1, 0], [2, 0, 1, 2, 3], [2, 0], [4, 0, 1, 1000], [4, 0, 1]],
         room: 9,
       },
+    ],
+    host: [(model: NetDevice) => model.setLink(!model.linkUp)],
+  },
+  {
+    name: "net-mq",
+    alive: 1,
+    make: () => new NetDevice({ backend: wire as never, queuePairs: 2, hashReport: true }),
+    forms: [
+      { queue: 0, fields: [], room: 1600 },
+      { queue: 1, fields: [ZERO, ZERO, [4, 0]], more: 400 },
+      { queue: 3, fields: [ZERO, ZERO, [4, 0]], more: 400 },
+      { queue: 4, fields: [[1, 4], [1, 0], [2, 2, 1, 0, 3]], room: 1 },
+      steering(1, [2, 1, 0, 2], [2, 0, 1, 2], [2, 0, 1, 9], [2, 1, 0, 9], [2, 2, 1, 0, 3]),
+      steering(2, ZERO),
+      { queue: 4, fields: [[1, 6], [1, 0, 1], [4, 0, 1, 1000], [4, 0, 1, 1000]], room: 1 },
     ],
     host: [(model: NetDevice) => model.setLink(!model.linkUp)],
   },
@@ -370,6 +519,10 @@ export const SUBJECTS: readonly FuzzSubject[] = [
       },
       { queue: 0, fields: [[4, 0, 1], [4, 0, 1, 2, 4, 5, 6, 7], ...LUN, [8, 1, 2]], room: 5 },
       { queue: 1, fields: [], room: 16 },
+      cdb(10, [0x41], [0, 8, 1]),
+      cdb(16, [0x93], [0, 8, 1]),
+      cdb(12, [0xa8, 0xaa], [0]),
+      cdb(10, [0x5a], [0, 8]),
     ],
     host: [
       (model: ScsiDevice) => model.resize(3, 0, 32 * 2048),
