@@ -6,15 +6,13 @@ import {
   type VireoError,
   VLAN_TAG_SIZE,
 } from "@vireo/hal";
-import { unattended } from "../virtqueue/unattended.ts";
+import { atTurnEnd, unattended } from "../virtqueue/unattended.ts";
 import { SgList, type Virtqueue } from "../virtqueue/virtqueue.ts";
 import type { NetStats } from "./frame.ts";
 
 /** Largest slot in bytes; longer frames take several. */
 const MAX_SLOT = 4096;
 const NONE = -1;
-/** Runs what follows it at the end of the turn, as `queueMicrotask` does, which allocates more. */
-const TURN = Promise.resolve();
 
 /** How a {@linkcode TxQueue} is laid out. */
 export interface TxLayout {
@@ -158,7 +156,7 @@ export class TxQueue {
   kickSoon(): void {
     if (this.#kickDue) return;
     this.#kickDue = true;
-    void TURN.then(this.#kickLater);
+    atTurnEnd(this.#kickLater);
   }
 
   /**
