@@ -184,15 +184,18 @@ export class TxQueue {
   copyIn(frame: Uint8Array, header: Uint8Array | undefined): boolean {
     if (this.#closed !== undefined) throw this.#closed;
     const count = Math.ceil(frame.length / this.slotSize);
-    const elements = count + (this.#layout.splitHeader ? 1 : 0);
-    if (count > this.frames.length || elements > this.#queue.size) {
+    const extra = this.#layout.splitHeader ? 1 : 0;
+    // No chain is longer than the queue, not even in an indirect table (virtio 1.4 §2.7.5.3.1).
+    const most = Math.min(this.frames.length, this.#queue.size - extra);
+    if (count > most) {
       throw new RangeError(
         `Cannot send a frame of ${frame.length} bytes on this queue: expected at most ` +
-          `${this.frames.length * this.slotSize}`,
+          `${most * this.slotSize}`,
       );
     }
     if (this.#freeCount < count) this.reclaim();
     if (this.#freeCount < count) return false;
+    const elements = count + extra;
     // Every element may take a slot of the ring: a long frame waits until all of them are free.
     if (this.#queue.freeSlots < this.#queue.slotsFor(elements)) return false;
     const first = this.#free[this.#freeCount - 1]!;
