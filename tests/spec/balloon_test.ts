@@ -11,6 +11,7 @@ import {
 import { bootRecorded, type RecordedRig } from "./boot.ts";
 import { RawRig } from "./raw_rig.ts";
 import { at, le, type Recording } from "./recorder.ts";
+import { turn } from "../turn.ts";
 
 const SOON = { deadline: 5000 };
 const PAGE = 4096;
@@ -41,8 +42,6 @@ function boot(setup: Setup = {}): Promise<Rig> {
     machine: { memorySize: 8 << 20 },
   });
 }
-
-const turn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 0));
 
 /** Keeps the notifications of a queue from the device until it is let go. */
 function hold(model: BalloonDevice, queue: number): { readonly held: number[]; release(): void } {

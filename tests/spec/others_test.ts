@@ -19,6 +19,7 @@ import { scsiDriver } from "../../drivers/scsi/mod.ts";
 import { bootRecorded, type RecordedRig } from "./boot.ts";
 import { RawRig } from "./raw_rig.ts";
 import { at, le } from "./recorder.ts";
+import { turn } from "../turn.ts";
 
 const SOON = { deadline: 5000 };
 const VERSION_1 = 32;
@@ -234,7 +235,7 @@ Deno.test("spec console: a legacy device without ANY_LAYOUT gets each control me
   });
   await using rig = await boot(consoleDriver, model, { version: 1, filter: [ANY_LAYOUT] });
   for (let i = 0; i < 20 && rig.seen.chains.filter(({ queue }) => queue === 3).length < 3; i++) {
-    await new Promise((resolve) => setTimeout(resolve, 0));
+    await turn();
   }
   const control = rig.seen.chains.filter(({ queue }) => queue === 2 || queue === 3);
   assert(control.some(({ queue }) => queue === 2) && control.some(({ queue }) => queue === 3));

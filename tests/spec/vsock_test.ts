@@ -6,6 +6,7 @@ import { type Vsock, vsockDriver } from "../../drivers/vsock/mod.ts";
 import { bootRecorded, type RecordedRig } from "./boot.ts";
 import { RawRig } from "./raw_rig.ts";
 import { at, le } from "./recorder.ts";
+import { turn } from "../turn.ts";
 
 const SOON = { deadline: 5000 };
 const [RX, TX] = [0, 1];
@@ -48,11 +49,6 @@ function encode(packet: Partial<Packet> & { readonly op: number }): Uint8Array {
   const head = le([from, 8], [to, 8], srcPort, dstPort, data.length, [type, 2], [op, 2]);
   return le(head, 0, bufAlloc, fwdCnt, data);
 }
-
-const turn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 0));
-const turns = async (count: number): Promise<void> => {
-  for (let i = 0; i < count; i++) await turn();
-};
 
 /** A port of the host that is read and written by hand. */
 function port(): {
@@ -115,7 +111,7 @@ Deno.test("spec vsock: packets of the guest have its id, its room and what it to
   // The host takes nothing: it has room for 256 KiB.
   const writer = connection.writable.getWriter();
   const writing = writer.write(new Uint8Array(1 << 20));
-  await turns(30);
+  await turn(30);
   const first = rig.sent();
   const bytes = first.filter(({ op }) => op === RW).reduce((sum, { data }) => sum + data.length, 0);
   assertEquals(bytes, 256 * 1024);
@@ -141,7 +137,7 @@ Deno.test("spec vsock: a packet of an unknown type is answered by RST (drv.vsock
   for (const type of [3, 0, 0xffff]) {
     const strange = { from: HOST, to: GUEST, srcPort: 9, dstPort: 80, type, op: REQUEST };
     rig.receive(encode(strange));
-    await turns(3);
+    await turn(3);
     const [answer, ...more] = rig.sent();
     assertEquals(more, []);
     assertEquals([answer!.op, answer!.from, answer!.to], [RST, GUEST, HOST]);
@@ -157,7 +153,7 @@ Deno.test("spec vsock: what comes is taken while nothing goes out (drv.vsock.vq-
   // The device takes no more packets: the transmit queue fills up.
   rig.model.notify = (index) => index === TX ? undefined : notify(index);
   const writing = connection.writable.getWriter().write(new Uint8Array(200_000));
-  await turns(10);
+  await turn(10);
   const reader = connection.readable.getReader();
   for (let i = 0; i < 20; i++) {
     host.send(new Uint8Array(2000).fill(i));
@@ -185,7 +181,7 @@ Deno.test("spec vsock: after TRANSPORT_RESET the id is new, connections are over
     rig.receive(encode({ from: HOST, to, srcPort: 9, dstPort: 80, op: REQUEST }));
   }
   const accepted = await listener.accept(SOON);
-  await turns(3);
+  await turn(3);
   const answers = rig.sent();
   assertEquals(answers.map(({ op, from }) => [op, from]), [[RESPONSE, 77]]);
   accepted.reset();
