@@ -19,7 +19,7 @@ export const padded = (size: number, ...parts: readonly (number | Uint8Array)[])
 };
 
 /** A data request: the words of its header, its fixed part, the readable rest, and the rooms of the results. */
-export interface CryptoAsk {
+interface CryptoAsk {
   readonly opcode: number;
   readonly algo: number;
   readonly id: number;
