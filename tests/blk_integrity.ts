@@ -10,6 +10,7 @@ import {
 import { Bus } from "../drivers/bus/bus.ts";
 import { type Blk, createBlkDriver } from "../drivers/blk/driver.ts";
 import { SgList } from "../drivers/virtqueue/virtqueue.ts";
+import { xorshift } from "./noise.ts";
 
 /** How much to do, and on what. */
 export interface IntegrityOptions {
@@ -53,21 +54,29 @@ export interface IntegrityReport {
   readonly lost: number;
 }
 
+/** Counts before a run, from which totals start as well. */
+export const NOTHING: IntegrityReport = {
+  bytes: 0,
+  reads: 0,
+  writes: 0,
+  zeroes: 0,
+  aborted: 0,
+  resets: 0,
+  queueResets: 0,
+  deaths: 0,
+  lost: 0,
+};
+
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
-/** Seeded 32-bit xorshift, so that a failing run can be played again. */
+/** Seeded, so that a failing run can be played again. */
 class Random {
-  #state: number;
+  readonly #next: () => number;
   constructor(seed: number) {
-    this.#state = seed >>> 0 || 1;
+    this.#next = xorshift(seed);
   }
   below(bound: number): number {
-    let x = this.#state;
-    x ^= x << 13;
-    x ^= x >>> 17;
-    x ^= x << 5;
-    this.#state = x >>> 0;
-    return this.#state % bound;
+    return this.#next() % bound;
   }
   fill(bytes: Uint8Array): Uint8Array {
     for (let i = 0; i < bytes.length; i++) bytes[i] = this.below(256);
@@ -99,17 +108,7 @@ export async function checkIntegrity(options: IntegrityOptions): Promise<Integri
 }
 
 class Run {
-  readonly report: Mutable<IntegrityReport> = {
-    bytes: 0,
-    reads: 0,
-    writes: 0,
-    zeroes: 0,
-    aborted: 0,
-    resets: 0,
-    queueResets: 0,
-    deaths: 0,
-    lost: 0,
-  };
+  readonly report: Mutable<IntegrityReport> = { ...NOTHING };
   readonly #bus: Bus;
   readonly #find: () => Blk | undefined;
   readonly #model: Uint8Array;

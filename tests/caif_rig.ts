@@ -8,6 +8,7 @@ import {
 } from "@vireo/emu";
 import { Bus, type BusOptions } from "../drivers/bus/bus.ts";
 import { type Caif, caifDriver } from "../drivers/caif/driver.ts";
+import { turn } from "./turn.ts";
 
 /** A deadline that a test does not reach. */
 export const SOON = { deadline: 5000 };
@@ -54,11 +55,6 @@ export async function rig(
 /** A frame that no other is like. */
 export function frame(i: number): Uint8Array {
   return Uint8Array.from({ length: 1 + i * 37 % 4032 }, (_, at) => at * 7 + i);
-}
-
-/** Lets everything run that is due. */
-export function turn(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve));
 }
 
 /** Waits until something holds, for 5 s at most. */

@@ -6,6 +6,7 @@ import {
   type VireoErrorDetails,
 } from "@vireo/hal";
 import { lookAgain } from "../virtqueue/last_look.ts";
+import { atTurnEnd } from "../virtqueue/unattended.ts";
 import type { Virtqueue } from "../virtqueue/virtqueue.ts";
 import { Limits } from "../wait/limit.ts";
 import { timeOf, type WaitOptions } from "../wait/options.ts";
@@ -23,8 +24,6 @@ import { isInput, type Slots } from "./_slots.ts";
 /** Tokens of batches have the batch's number, from 1, above this bit. */
 const BATCH_SHIFT = 16;
 const EMPTY = new Uint8Array(0);
-/** Runs what follows it at the end of the turn, as `queueMicrotask` does, which allocates more. */
-const TURN = Promise.resolve();
 
 /**
  * One request queue: hands requests to the device as slots and ring room allow, in order, and
@@ -284,7 +283,7 @@ export class BlkQueue {
   #scheduleKick(): void {
     if (this.#kickScheduled) return;
     this.#kickScheduled = true;
-    void TURN.then(this.#flush);
+    atTurnEnd(this.#flush);
   }
 
   /** The time of a request is over: looks once more, and ends it either way. */

@@ -331,3 +331,15 @@ Deno.test("shutdown breaks all queues and resets, and leaves devices without a d
   await idle.bus.shutdown();
   assertEquals(idle.scripted.status, 1);
 });
+
+Deno.test("restore of a device that came while the others were frozen sets no FAILED", async () => {
+  const { bus, scripted, transport } = board();
+  await using _ = bus;
+  await bus.addDevice(transport);
+  scripted.takeLog();
+  await bus.restore();
+  assertEquals(scripted.takeLog().filter((access) => access.startsWith("w ")), [
+    "w Status 0x0",
+    "w Status 0x1",
+  ]);
+});

@@ -6,15 +6,13 @@ import {
   type VireoError,
   VLAN_TAG_SIZE,
 } from "@vireo/hal";
-import { unattended } from "../virtqueue/unattended.ts";
+import { atTurnEnd, unattended } from "../virtqueue/unattended.ts";
 import { SgList, type Virtqueue } from "../virtqueue/virtqueue.ts";
 import type { NetStats } from "./frame.ts";
 
 /** Largest slot in bytes; longer frames take several. */
 const MAX_SLOT = 4096;
 const NONE = -1;
-/** Runs what follows it at the end of the turn, as `queueMicrotask` does, which allocates more. */
-const TURN = Promise.resolve();
 
 /** How a {@linkcode TxQueue} is laid out. */
 export interface TxLayout {
@@ -158,7 +156,7 @@ export class TxQueue {
   kickSoon(): void {
     if (this.#kickDue) return;
     this.#kickDue = true;
-    void TURN.then(this.#kickLater);
+    atTurnEnd(this.#kickLater);
   }
 
   /**
@@ -186,15 +184,18 @@ export class TxQueue {
   copyIn(frame: Uint8Array, header: Uint8Array | undefined): boolean {
     if (this.#closed !== undefined) throw this.#closed;
     const count = Math.ceil(frame.length / this.slotSize);
-    const elements = count + (this.#layout.splitHeader ? 1 : 0);
-    if (count > this.frames.length || elements > this.#queue.size) {
+    const extra = this.#layout.splitHeader ? 1 : 0;
+    // No chain is longer than the queue, not even in an indirect table (virtio 1.4 §2.7.5.3.1).
+    const most = Math.min(this.frames.length, this.#queue.size - extra);
+    if (count > most) {
       throw new RangeError(
         `Cannot send a frame of ${frame.length} bytes on this queue: expected at most ` +
-          `${this.frames.length * this.slotSize}`,
+          `${most * this.slotSize}`,
       );
     }
     if (this.#freeCount < count) this.reclaim();
     if (this.#freeCount < count) return false;
+    const elements = count + extra;
     // Every element may take a slot of the ring: a long frame waits until all of them are free.
     if (this.#queue.freeSlots < this.#queue.slotsFor(elements)) return false;
     const first = this.#free[this.#freeCount - 1]!;

@@ -168,7 +168,7 @@ export class RecordedRing extends PassingRing {
       const written = Math.min(left, length);
       left -= written;
       if (written > 0) this.#seen(address, written);
-      const last = i + 2 === elements.length && length > 0;
+      const last = i + 2 === elements.length;
       if (last && written < length) this.#seen(address + length - 1, 1);
     }
   }

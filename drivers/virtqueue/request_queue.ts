@@ -3,7 +3,7 @@ import { type Limit, Limits } from "../wait/limit.ts";
 import { timeOf, type WaitOptions } from "../wait/options.ts";
 import { timedOut } from "../wait/waiter.ts";
 import { lookAgain } from "./last_look.ts";
-import { unattended } from "./unattended.ts";
+import { atTurnEnd, unattended } from "./unattended.ts";
 import type { SgList, Virtqueue } from "./virtqueue.ts";
 
 /**
@@ -20,8 +20,6 @@ export interface RequestOptions extends WaitOptions {
 }
 
 const NO_OPTIONS: RequestOptions = {};
-/** Runs what follows it at the end of the turn, as `queueMicrotask` does, which allocates more. */
-const TURN = Promise.resolve();
 
 class Request {
   chain: SgList | undefined;
@@ -262,7 +260,7 @@ export class RequestQueue {
   #scheduleKick(): void {
     if (this.#kickScheduled) return;
     this.#kickScheduled = true;
-    void TURN.then(this.#flushDue);
+    atTurnEnd(this.#flushDue);
   }
 
   /** The kick at the end of the turn; a device that answers at once is heard at once, with no interrupt. */

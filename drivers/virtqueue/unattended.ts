@@ -1,5 +1,12 @@
 import { VireoError } from "@vireo/hal";
 
+const TURN = Promise.resolve();
+
+/** Runs a function at the end of this turn of the event loop, as `queueMicrotask` does, which allocates more. */
+export function atTurnEnd(run: () => void): void {
+  void TURN.then(run);
+}
+
 /**
  * Runs what no caller waits for, in a microtask or a timer, and reports what it throws: only a machine that is gone
  * makes a register access fail.

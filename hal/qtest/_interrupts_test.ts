@@ -133,3 +133,17 @@ Deno.test("a machine that is gone ends the waits for messages, and nothing else"
   messages.give([message!]);
   await board[Symbol.asyncDispose]();
 });
+
+Deno.test("messages of QEMU are left in the socket while nobody waits", async () => {
+  await using board = new Board();
+  const pulsed = board.lines.openPulsed(7);
+  const waiting = wait(pulsed);
+  board.say("IRQ raise 7\nIRQ lower 7\n");
+  await waiting;
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  board.say("IRQ raise 7\nIRQ lower 7\n");
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  await isSilent(pulsed);
+  board.channel.drain();
+  await wait(pulsed);
+});

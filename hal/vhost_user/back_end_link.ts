@@ -240,10 +240,10 @@ export class BackEndLink implements Disposable {
       const more = this.#requests !== undefined && this.#serveRequests();
       const fds = more ? [this.#socket.fd, this.#requests!.fd] : [this.#socket.fd];
       const left = end - performance.now();
-      if (left > 0 && this.#libc.poll(Int32Array.from(fds.flatMap((fd) => [fd, POLLIN])), left)) {
+      if (left > 0) {
+        this.#libc.poll(Int32Array.from(fds.flatMap((fd) => [fd, POLLIN])), left);
         continue;
       }
-      if (left > 0) continue;
       const { name } = VHOST_USER_MESSAGES.get(request)!;
       throw new VireoError(
         "TIMEOUT",

@@ -13,6 +13,7 @@ import {
   createBalloonDriver,
 } from "../../drivers/balloon/mod.ts";
 import { pause } from "../../drivers/wait/mod.ts";
+import { turn } from "../turn.ts";
 
 const SOON = { deadline: 5000 };
 const PAGE = 4096;
@@ -207,10 +208,6 @@ Deno.test("balloon: a change of size waits for the others within its deadline, a
   for (const queue of held) notify(queue);
   assertEquals([await first, await third, rig.model.held.size], [10, 5, 5]);
 });
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 0));
-}
 
 /** A device that keeps what it is told on a queue until it is let go. */
 function slow(model: BalloonDevice): { readonly held: number[]; release(): void } {

@@ -19,7 +19,7 @@ import { BlkDevice, EmulatedMachine, MemoryDisk, WorkerMachine } from "@vireo/em
 import { Feature, FeatureSet, type Platform } from "@vireo/hal";
 import { QtestPlatform } from "@vireo/hal/qtest";
 import { progress } from "../../firmware/terminal/output.ts";
-import { checkIntegrity, type IntegrityReport } from "../blk_integrity.ts";
+import { checkIntegrity, type IntegrityReport, NOTHING } from "../blk_integrity.ts";
 import { qemuVersion } from "../qemu/version.ts";
 import type { WorkerDisk } from "../worker_disks.ts";
 
@@ -130,18 +130,8 @@ class Row {
   readonly target: string;
   readonly ring: string;
   chunks = 0;
-  bytes = 0;
   ms = 0;
-  readonly counts = {
-    reads: 0,
-    writes: 0,
-    zeroes: 0,
-    aborted: 0,
-    resets: 0,
-    queueResets: 0,
-    deaths: 0,
-    lost: 0,
-  };
+  readonly counts = { ...NOTHING };
 
   constructor(target: string, ring: string) {
     this.target = target;
@@ -150,15 +140,14 @@ class Row {
 
   add(report: IntegrityReport, ms: number): void {
     this.chunks++;
-    this.bytes += report.bytes;
     this.ms += ms;
-    for (const key of Object.keys(this.counts) as (keyof Row["counts"])[]) {
+    for (const key of Object.keys(this.counts) as (keyof IntegrityReport)[]) {
       this.counts[key] += report[key];
     }
   }
 
   get mibPerSecond(): number {
-    return this.ms === 0 ? 0 : this.bytes / MIB / (this.ms / 1000);
+    return this.ms === 0 ? 0 : this.counts.bytes / MIB / (this.ms / 1000);
   }
 }
 
@@ -228,7 +217,6 @@ if (values.json) {
     target: row.target,
     ring: row.ring,
     chunks: row.chunks,
-    bytes: row.bytes,
     seconds: Number((row.ms / 1000).toFixed(3)),
     ...row.counts,
   }));
@@ -238,9 +226,9 @@ if (values.json) {
     2,
   ));
 } else {
-  for (const { row: { target, ring, bytes, mibPerSecond, counts } } of places) {
+  for (const { row: { target, ring, mibPerSecond, counts } } of places) {
     console.log(
-      `${target}, ${ring}: ${(bytes / GIB).toFixed(2)} GiB at ${
+      `${target}, ${ring}: ${(counts.bytes / GIB).toFixed(2)} GiB at ${
         mibPerSecond.toFixed(0)
       } MiB/s; ${counts.reads} reads, ${counts.writes} writes, ${counts.zeroes} zeroes; ` +
         `${counts.aborted} aborted, ${counts.resets} resets, ${counts.queueResets} queue resets, ` +

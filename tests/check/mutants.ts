@@ -169,7 +169,7 @@ const undead: Mutation = {
   read: ({ name }, value, spy) => name === "Status" && spy.notes.get("undead") === 1 ? 0 : value,
   write(access, value, spy, forward) {
     if (access.name !== "Status") return forward();
-    const running = (spy.notes.get("status") ?? 0 & DRIVER_OK) !== 0;
+    const running = ((spy.notes.get("status") ?? 0) & DRIVER_OK) !== 0;
     spy.notes.set("status", value);
     if (value === 0 && running) return void spy.notes.set("undead", 1);
     if (spy.notes.get("undead") === 1) forward(0);

@@ -1,15 +1,10 @@
 // Ports of a console and what goes through them.
 import { ConsoleDevice, type StreamPipe, streamPipe } from "@vireo/emu";
+import { noise } from "../noise.ts";
 
 /** Bytes that differ at each place and for each seed. */
 export function pattern(length: number, seed: number): Uint8Array {
-  let x = (seed + 1) * 0x9e3779b1 | 0;
-  return Uint8Array.from({ length }, () => {
-    x ^= x << 13;
-    x ^= x >>> 17;
-    x ^= x << 5;
-    return x & 0xff;
-  });
+  return noise(length, (seed + 1) * 0x9e3779b1);
 }
 
 /** Reads a stream until so many bytes came. */

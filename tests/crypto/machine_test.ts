@@ -16,6 +16,7 @@ import { Buffer } from "node:buffer";
 import { createSign, generateKeyPairSync, type KeyObject } from "node:crypto";
 import { bootMachine, type MachineRig } from "../machine_rig.ts";
 import { type Crypto, cryptoDriver } from "../../drivers/crypto/mod.ts";
+import { turn } from "../turn.ts";
 
 const SOON = { deadline: 5000 };
 const subtle = globalThis.crypto.subtle;
@@ -347,7 +348,3 @@ Deno.test("crypto: after a recovery sessions are gone, and new ones work", async
   const data = random(5);
   assertEquals(await again.digest(data, SOON), bytes(await subtle.digest("SHA-512", data)));
 });
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 0));
-}

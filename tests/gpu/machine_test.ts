@@ -4,6 +4,7 @@ import { encodePng, GpuDevice, type GpuDeviceOptions } from "@vireo/emu";
 import { inflateSync } from "node:zlib";
 import { bootMachine, type MachineRig } from "../machine_rig.ts";
 import { decodeEdid, type Gpu, gpuDriver, type GpuResource } from "../../drivers/gpu/mod.ts";
+import { turn } from "../turn.ts";
 
 const SOON = { deadline: 5000 };
 
@@ -239,7 +240,7 @@ Deno.test("gpu: a picture that is given up is taken away when the host answers, 
   rig.model.notify = notify;
   for (const queue of held) notify(queue);
   for (let i = 0; i < 100 && (live > 0 || rig.model.used > 0); i++) {
-    await new Promise((resolve) => setTimeout(resolve, 0));
+    await turn();
   }
   assertEquals([rig.model.used, live], [0, 0]);
 });

@@ -36,7 +36,8 @@ import { rpmsgDriver } from "../../drivers/rpmsg/mod.ts";
 import { scsiDriver } from "../../drivers/scsi/mod.ts";
 import { connection, packet } from "../../drivers/vsock/connection_test_util.ts";
 import { LIES } from "./liar.ts";
-import { Rig, turn } from "./rig.ts";
+import { Rig } from "./rig.ts";
+import { turn } from "../turn.ts";
 
 /** Status and QueueReset of virtio-mmio. */
 const STATUS = 0x70;

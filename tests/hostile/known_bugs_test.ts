@@ -30,7 +30,8 @@ import { lying } from "./liar.ts";
 import { Rig as ModelRig } from "./models/rig.ts";
 import { SUBJECTS as MODELS } from "./models/subjects.ts";
 import { serveOnce } from "./models/program.ts";
-import { Rig, turn } from "./rig.ts";
+import { Rig } from "./rig.ts";
+import { turn } from "../turn.ts";
 
 const SOON = { deadline: 5000 };
 const INTERRUPT_ACK = 0x64;

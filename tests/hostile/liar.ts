@@ -8,16 +8,11 @@ import type { Chain, DeviceModel, DeviceQueue, QueueSpec } from "@vireo/emu";
 import type { DeviceNode, Mmio, Platform } from "@vireo/hal";
 import { ReversedQueue } from "../../emu/ring/reversed.ts";
 import { wrapQueues } from "../../firmware/check/driver/wrap_model.ts";
+import { xorshift } from "../noise.ts";
 
 /** A stream of numbers from 0 to 2^32 - 1 that a seed names. */
 export function seeded(seed: number): () => number {
-  let x = Math.imul(seed, 2654435761) >>> 0 || 1;
-  return () => {
-    x ^= x << 13;
-    x ^= x >>> 17;
-    x ^= x << 5;
-    return x >>>= 0;
-  };
+  return xorshift(Math.imul(seed, 2654435761));
 }
 
 /** The parts of a rig that a lie may use. */

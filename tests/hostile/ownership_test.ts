@@ -2,7 +2,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { VireoError } from "@vireo/hal";
 import config from "../../drivers/deno.json" with { type: "json" };
-import { Rig, type RigOptions, turn } from "./rig.ts";
+import { Rig, type RigOptions } from "./rig.ts";
+import { turn } from "../turn.ts";
 import { SUBJECTS } from "./subjects.ts";
 
 const SOON = { deadline: 5000 };

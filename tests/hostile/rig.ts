@@ -14,6 +14,7 @@ import type { DriverInstance, VirtioDriver } from "../../drivers/driver.ts";
 import type { WaitOptions } from "../../drivers/wait/mod.ts";
 import { type BounceMistake, BouncingDma } from "../../drivers/testing/dma.ts";
 import { type Lie, lyingMachine } from "./liar.ts";
+import { turn } from "../turn.ts";
 
 const HONEST: Lie = { name: "honest" };
 // More than any use needs but one that lies without end; each 128 MiB were a collection of all garbage.
@@ -191,9 +192,4 @@ export class Rig<T extends DriverInstance> implements AsyncDisposable {
         : this.machine.violations().filter(({ reason }) => reason !== INJECTED),
     }, { mistakes: [], regions: 0, listeners: 0, violations: [] });
   }
-}
-
-/** Lets everything run that is due. */
-export function turn(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve));
 }

@@ -3,7 +3,8 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { Hub, NetDevice } from "@vireo/emu";
 import { Feature, NetFeature } from "@vireo/hal";
 import { createNetDriver } from "../../drivers/net/mod.ts";
-import { Rig, type RigOptions, turn } from "../hostile/rig.ts";
+import { Rig, type RigOptions } from "../hostile/rig.ts";
+import { turn } from "../turn.ts";
 
 const SOON = { deadline: 5000 };
 const { MRG_RXBUF, GUEST_TSO4, GUEST_TSO6, GUEST_UFO, GUEST_USO4, GUEST_USO6 } = NetFeature;

@@ -3,6 +3,7 @@ import { Feature, VireoError } from "@vireo/hal";
 import { RpmsgDevice, type RpmsgDeviceOptions, type RpmsgService } from "@vireo/emu";
 import { bootMachine, type MachineRig } from "../machine_rig.ts";
 import { type Rpmsg, rpmsgDriver } from "../../drivers/rpmsg/mod.ts";
+import { turn } from "../turn.ts";
 
 const SOON = { deadline: 5000 };
 const text = (words: string): Uint8Array => new TextEncoder().encode(words);
@@ -131,10 +132,6 @@ Deno.test("rpmsg: a device failure ends what waits; after a recovery all is new"
   await again.send(text("there?"), SOON);
   assertEquals(words((await again.receive(SOON)).bytes), "there?");
 });
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 0));
-}
 
 async function until(done: () => boolean): Promise<void> {
   const end = performance.now() + SOON.deadline;

@@ -4,6 +4,7 @@ import { Bus } from "@vireo/drivers/bus";
 import { EmulatedMachine, MemoryDisk, ScsiDevice, type ScsiDeviceOptions } from "@vireo/emu";
 import { bootMachine, type MachineRig } from "../machine_rig.ts";
 import { decodeSense, scsiDriver, type ScsiHost, senseText } from "../../drivers/scsi/mod.ts";
+import { turn } from "../turn.ts";
 
 const SOON = { deadline: 5000 };
 const BLOCKS = 4096;
@@ -258,7 +259,7 @@ async function until(done: () => boolean): Promise<void> {
   const end = performance.now() + SOON.deadline;
   while (!done()) {
     assert(performance.now() < end, "not within the deadline");
-    await new Promise((resolve) => setTimeout(resolve, 0));
+    await turn();
   }
 }
 

@@ -9,7 +9,9 @@ import {
   createBalloonDriver,
 } from "../../drivers/balloon/mod.ts";
 import { bootRecorded, type RecordedRig } from "./boot.ts";
+import { RawRig } from "./raw_rig.ts";
 import { at, le, type Recording } from "./recorder.ts";
+import { turn } from "../turn.ts";
 
 const SOON = { deadline: 5000 };
 const PAGE = 4096;
@@ -40,8 +42,6 @@ function boot(setup: Setup = {}): Promise<Rig> {
     machine: { memorySize: 8 << 20 },
   });
 }
-
-const turn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 0));
 
 /** Keeps the notifications of a queue from the device until it is let go. */
 function hold(model: BalloonDevice, queue: number): { readonly held: number[]; release(): void } {
@@ -290,15 +290,6 @@ Deno.test("spec balloon: reported pages are off limits until the host has answer
   free[Symbol.dispose]();
 });
 
-/** A device and a raw driver. */
-function raw(features: readonly number[]) {
-  const model = new BalloonDevice();
-  const machine = EmulatedMachine.create({ devices: [model] });
-  const driver = new MockDriver(machine);
-  assertEquals(driver.init(FeatureSet.of(F.VERSION_1, ...features)), 15);
-  return { model, machine, driver };
-}
-
 Deno.test("spec balloon: a driver without MUST_TELL_HOST is served, on both interfaces (dev.balloon.legacy-features.1)", async () => {
   for (const version of [1, 2] as const) {
     const model = new BalloonDevice();
@@ -316,8 +307,8 @@ Deno.test("spec balloon: a driver without MUST_TELL_HOST is served, on both inte
 });
 
 Deno.test("spec balloon: ids of commands are not used again, and only hints of the current one count until DONE (dev.balloon.free-page-hint.2-5)", async () => {
-  const { model, machine, driver } = raw([F.FREE_PAGE_HINT]);
-  await using _machine = machine;
+  await using rig = new RawRig(new BalloonDevice(), [F.FREE_PAGE_HINT]);
+  const { model, machine, driver } = rig;
   const command = (): number => at(driver.config(8, 4), 0);
   const page = machine.dma.alloc(PAGE, { align: PAGE });
   const hint = (): boolean => {
@@ -355,10 +346,8 @@ Deno.test("spec balloon: ids of commands are not used again, and only hints of t
 
 Deno.test("spec balloon: with PAGE_POISON a reported page changes to nothing but the poison (dev.balloon.free-page-report.1)", async () => {
   for (const poison of [0x5a5a5a5a, 0]) {
-    const model = new BalloonDevice();
-    await using machine = EmulatedMachine.create({ devices: [model] });
-    const driver = new MockDriver(machine);
-    driver.init(FeatureSet.of(F.VERSION_1, F.PAGE_POISON, F.REPORTING));
+    await using rig = new RawRig(new BalloonDevice(), [F.PAGE_POISON, F.REPORTING]);
+    const { model, machine, driver } = rig;
     driver.slot.write32(0x100 + 12, poison);
     const page = machine.dma.alloc(PAGE, { align: PAGE });
     page.bytes.fill(poison & 0xff);

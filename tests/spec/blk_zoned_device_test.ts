@@ -8,6 +8,7 @@ import {
   MemoryDisk,
 } from "@vireo/emu";
 import { MockDriver } from "@vireo/emu/testing";
+import { RawRig } from "./raw_rig.ts";
 import { at, le } from "./recorder.ts";
 
 const [OK, IOERR, UNSUPP, INVALID, UNALIGNED, OPEN_LIMIT, ACTIVE_LIMIT] = [0, 1, 2, 3, 4, 5, 6];
@@ -25,17 +26,13 @@ const ZONES = 8;
 const PLAIN: BlkZonedOptions = { zoneSectors: SIZE, zoneCapacity: CAPACITY, conventional: 1 };
 
 /** A zoned disk that is driven by raw requests. */
-class Rig implements AsyncDisposable {
-  readonly disk = new MemoryDisk(ZONES * SIZE * 512);
-  readonly model: BlkDevice;
-  readonly machine: EmulatedMachine;
-  readonly driver: MockDriver;
+class Rig extends RawRig<BlkDevice> {
+  readonly disk: MemoryDisk;
 
   constructor(zoned: Partial<BlkZonedOptions> = {}, options: Partial<BlkDeviceOptions> = {}) {
-    this.model = new BlkDevice({ disk: this.disk, zoned: { ...PLAIN, ...zoned }, ...options });
-    this.machine = EmulatedMachine.create({ devices: [this.model] });
-    this.driver = new MockDriver(this.machine);
-    this.driver.init();
+    const disk = new MemoryDisk(ZONES * SIZE * 512);
+    super(new BlkDevice({ disk, zoned: { ...PLAIN, ...zoned }, ...options }));
+    this.disk = disk;
   }
 
   /** A request without data: its status. */
@@ -93,11 +90,6 @@ class Rig implements AsyncDisposable {
     const { status, zones: [zone] } = await this.report(index * SIZE, 1);
     assertEquals([status, zone!.start], [OK, index * SIZE]);
     return [zone!.state, zone!.wp - zone!.start];
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    assertEquals(this.machine.violations(), []);
-    return this.machine[Symbol.asyncDispose]();
   }
 }
 

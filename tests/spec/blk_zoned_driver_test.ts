@@ -18,6 +18,7 @@ import {
 import { Bus } from "../../drivers/bus/bus.ts";
 import { bootRecorded, type RecordedRig } from "./boot.ts";
 import { at, le } from "./recorder.ts";
+import { turn } from "../turn.ts";
 
 const SOON = { deadline: 5000 };
 const [IN, OUT] = [0, 1];
@@ -254,7 +255,7 @@ Deno.test("blk zoned: waiting for a zone ends with the call's deadline or signal
     const end = run.finally(() => over = true);
     while (!over) {
       model.release();
-      await new Promise((resolve) => setTimeout(resolve, 0));
+      await turn();
     }
     await end;
   };

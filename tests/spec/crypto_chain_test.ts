@@ -1,12 +1,12 @@
 // Chains of a cipher and a hash or MAC: what the driver sends, and what the device does with raw requests. Every number
 // is typed from virtio 1.4 §5.9, and what comes out is compared with node:crypto.
 import { assertEquals, assertRejects } from "@std/assert";
-import { CryptoDevice, EmulatedMachine } from "@vireo/emu";
-import { MockDriver } from "@vireo/emu/testing";
+import { CryptoDevice } from "@vireo/emu";
 import { CryptoCipher, CryptoFeature, CryptoHash, CryptoMac, type VireoError } from "@vireo/hal";
 import { createCipheriv, createHash, createHmac } from "node:crypto";
 import { type ChainAlgorithms, type Crypto, cryptoDriver } from "../../drivers/crypto/mod.ts";
 import { bootRecorded, type RecordedRig } from "./boot.ts";
+import { bytes, CryptoRig, padded } from "./crypto_rig.ts";
 import { at, le } from "./recorder.ts";
 
 const SOON = { deadline: 5000 };
@@ -16,18 +16,11 @@ const [HASH_FIRST, CIPHER_FIRST] = [1, 2];
 const [PLAIN, AUTH, NESTED] = [1, 2, 3];
 const [AES_CBC, SHA1, SHA256] = [3, 2, 4];
 
-const bytes = (length: number, from = 1): Uint8Array<ArrayBuffer> =>
-  Uint8Array.from({ length }, (_, i) => from + i);
 const KEY = bytes(16, 0x40);
 const MAC_KEY = bytes(20, 0x10);
 const IV = bytes(16, 0x80);
 const AAD = bytes(5, 0xa0);
 const DATA = bytes(96);
-const padded = (size: number, part: Uint8Array): Uint8Array => {
-  const whole = new Uint8Array(size);
-  whole.set(part);
-  return whole;
-};
 
 /** The data with 32 to 79 ciphered, by node:crypto. */
 function text(): Uint8Array {
@@ -42,45 +35,22 @@ const mac = (...parts: readonly Uint8Array[]): Uint8Array =>
   new Uint8Array(createHmac("sha256", MAC_KEY).update(le(...parts)).digest());
 
 /** A device with one data queue, driven by raw requests. */
-class Rig implements AsyncDisposable {
-  readonly machine: EmulatedMachine;
-  readonly driver: MockDriver;
-  constructor(withhold: readonly number[] = []) {
-    this.machine = EmulatedMachine.create({ devices: [new CryptoDevice({ withhold })] });
-    this.driver = new MockDriver(this.machine);
-    this.driver.init();
-  }
-
+class Rig extends CryptoRig {
   /** Creates a session of a chain: its status and id. */
-  async create(words: Uint8Array, keys: Uint8Array, opcode = 0x0002) {
-    const fixed = le(padded(48, words), 2, 0);
-    const { bytes } = await this.driver.request(1, [{
-      read: le(opcode, AES_CBC, 0, 0, fixed, keys),
-    }, { write: 16 }]);
-    return { id: at(bytes[0]!, 0, 8), status: at(bytes[0]!, 8) };
+  chain(words: Uint8Array, keys: Uint8Array, opcode = 0x0002) {
+    return this.create(opcode, AES_CBC, le(padded(48, words), 2, 0), keys);
   }
 
   /** A data request: its status, and the results. */
-  async run(
-    operation: number,
+  run(
+    opcode: number,
     id: number,
     flag: number,
     fixed: Uint8Array,
     rest: Uint8Array,
     rooms: readonly number[],
-  ): Promise<{ status: number; results: readonly Uint8Array[] }> {
-    const read = le(operation, AES_CBC, [id, 8], flag, 0, fixed, rest);
-    const { bytes } = await this.driver.request(0, [
-      { read },
-      ...rooms.map((write) => ({ write })),
-      { write: 1 },
-    ]);
-    return { status: bytes.at(-1)![0]!, results: bytes.slice(0, -1) };
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    assertEquals(this.machine.violations(), []);
-    await this.machine[Symbol.asyncDispose]();
+  ) {
+    return this.ask({ opcode, algo: AES_CBC, id, flag, fixed, rest, rooms });
   }
 }
 
@@ -95,8 +65,8 @@ const data = (words: Uint8Array): Uint8Array => le(words, 2, 0);
 for (const withhold of [[], Object.values(CryptoFeature)]) {
   const revision = withhold.length === 0 ? 1 : 0;
   Deno.test(`spec crypto: a chain's parts are parsed, and both results written (dev.crypto.sym.4, .5, .7; revision ${revision})`, async () => {
-    await using rig = new Rig(withhold);
-    const { id, status } = await rig.create(session(CIPHER_FIRST, AUTH, 1), le(KEY, MAC_KEY));
+    await using rig = new Rig({ withhold });
+    const { id, status } = await rig.chain(session(CIPHER_FIRST, AUTH, 1), le(KEY, MAC_KEY));
     assertEquals(status, OK);
     const run = (fixed: Uint8Array, rest = le(IV, DATA), rooms = [96, 32]) =>
       rig.run(0, id, SESSION_MODE, data(fixed), rest, rooms);
@@ -112,17 +82,17 @@ for (const withhold of [[], Object.values(CryptoFeature)]) {
     // Room behind the text stays zero, and the digest follows it.
     const wide = await run(request(0, 32, 100), undefined, [100, 32]);
     assertEquals(wide.results, [padded(100, TEXT), mac(TEXT.subarray(16, 91))]);
-    const other = await rig.create(session(HASH_FIRST, AUTH, 1), le(KEY, MAC_KEY));
+    const other = await rig.chain(session(HASH_FIRST, AUTH, 1), le(KEY, MAC_KEY));
     const before = await rig.run(0, other.id, SESSION_MODE, data(request()), le(IV, DATA), [
       96,
       32,
     ]);
     assertEquals(before.results, [TEXT, mac(DATA.subarray(16, 91))]);
     // Decrypting what was encrypted first and hashed then: the text is hashed, and decrypted.
-    const back = await rig.create(session(HASH_FIRST, AUTH, 2), le(KEY, MAC_KEY));
+    const back = await rig.chain(session(HASH_FIRST, AUTH, 2), le(KEY, MAC_KEY));
     const opened = await rig.run(1, back.id, SESSION_MODE, data(request()), le(IV, TEXT), [96, 32]);
     assertEquals(opened, { status: OK, results: [DATA, mac(TEXT.subarray(16, 91))] });
-    const plain = await rig.create(session(CIPHER_FIRST, PLAIN, 1, 0), KEY);
+    const plain = await rig.chain(session(CIPHER_FIRST, PLAIN, 1, 0), KEY);
     const hashed = await rig.run(0, plain.id, SESSION_MODE, data(request()), le(IV, DATA), [
       96,
       32,
@@ -134,7 +104,7 @@ for (const withhold of [[], Object.values(CryptoFeature)]) {
 
 Deno.test("spec crypto: additional data are read if there are any (dev.crypto.sym.6)", async () => {
   await using rig = new Rig();
-  const { id } = await rig.create(session(CIPHER_FIRST, AUTH, 1), le(KEY, MAC_KEY));
+  const { id } = await rig.chain(session(CIPHER_FIRST, AUTH, 1), le(KEY, MAC_KEY));
   const run = (fixed: Uint8Array, rest: Uint8Array) =>
     rig.run(0, id, SESSION_MODE, data(fixed), rest, [96, 32]);
   const hashed = TEXT.subarray(16, 91);
@@ -165,7 +135,7 @@ Deno.test("spec crypto: chains that cannot be are refused", async () => {
   await using rig = new Rig();
   const keys = le(KEY, MAC_KEY);
   const refused = async (words: Uint8Array, keys: Uint8Array) =>
-    (await rig.create(words, keys)).status;
+    (await rig.chain(words, keys)).status;
   assertEquals(await refused(session(0, AUTH, 1), keys), ERR, "no order");
   assertEquals(await refused(session(3, AUTH, 1), keys), ERR, "no such order");
   assertEquals(await refused(session(1, NESTED, 1), keys), NOTSUPP);
@@ -173,7 +143,7 @@ Deno.test("spec crypto: chains that cannot be are refused", async () => {
   assertEquals(await refused(session(1, AUTH, 1, 129), le(KEY, bytes(129))), ERR, "a long key");
   assertEquals(await refused(session(1, AUTH, 1, 21), keys), ERR, "a key that is cut off");
   assertEquals(await refused(session(1, AUTH, 1, 20, SHA1), keys), ERR, "32 bytes of SHA-1");
-  const { id } = await rig.create(session(CIPHER_FIRST, AUTH, 1), keys);
+  const { id } = await rig.chain(session(CIPHER_FIRST, AUTH, 1), keys);
   const run = async (fixed: Uint8Array, operation = 0, type = 2): Promise<number> => {
     const rest = le(IV, DATA);
     const whole = le(fixed, type, 0);
@@ -189,22 +159,17 @@ Deno.test("spec crypto: chains that cannot be are refused", async () => {
   assertEquals(await run(request(), 1), ERR, "a session for encrypting");
   assertEquals([await run(request(), 0, 3), await run(request(), 0, 1)], [NOTSUPP, INVSESS]);
   // A session of a cipher alone is none of a chain.
-  const sole = le(0x0002, AES_CBC, 0, 0, padded(48, le(AES_CBC, 16, 1)), 1, 0, KEY);
-  const { bytes: made } = await rig.driver.request(1, [{ read: sole }, { write: 16 }]);
-  const cipher = at(made[0]!, 0, 8);
+  const sole = le(padded(48, AES_CBC, 16, 1), 1, 0);
+  const { id: cipher } = await rig.create(0x0002, AES_CBC, sole, KEY);
   const asked = await rig.run(0, cipher, SESSION_MODE, data(request()), le(IV, DATA), [96, 32]);
   assertEquals(asked.status, INVSESS);
   assertEquals(await run(request()), OK);
 });
 
 Deno.test("spec crypto: keys of chains go with a snapshot, and with a reset", async () => {
-  const model = new CryptoDevice();
-  await using machine = EmulatedMachine.create({ devices: [model] });
-  const driver = new MockDriver(machine);
-  driver.init();
-  const fixed = le(padded(48, session(CIPHER_FIRST, AUTH, 1)), 2, 0);
-  const read = le(0x0002, AES_CBC, 0, 0, fixed, KEY, MAC_KEY);
-  await driver.request(1, [{ read }, { write: 16 }]);
+  await using rig = new Rig();
+  const { model } = rig;
+  await rig.chain(session(CIPHER_FIRST, AUTH, 1), le(KEY, MAC_KEY));
   assertEquals(model.usage(), { items: 1, bytes: 36 });
   const other = new CryptoDevice();
   other.restore(structuredClone(model.snapshot()));

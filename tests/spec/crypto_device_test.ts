@@ -1,9 +1,8 @@
 // What the crypto device does with raw requests: every number is typed from virtio 1.4 §5.9.
 import { assert, assertEquals } from "@std/assert";
-import { CryptoDevice, type CryptoDeviceOptions, EmulatedMachine } from "@vireo/emu";
-import { MockDriver } from "@vireo/emu/testing";
 import type { Buffer } from "node:buffer";
 import { createSign, generateKeyPairSync } from "node:crypto";
+import { bytes, CryptoRig, padded } from "./crypto_rig.ts";
 import { at, le } from "./recorder.ts";
 
 const OK = 0;
@@ -16,8 +15,6 @@ const SESSION_MODE = 1;
 /** An id that no session has. */
 const NOBODY = 0x7777;
 
-const bytes = (length: number, from = 1): Uint8Array<ArrayBuffer> =>
-  Uint8Array.from({ length }, (_, i) => from + i);
 const KEY = bytes(16, 0x40);
 const IV = bytes(16, 0x80);
 const NONCE = bytes(12, 0x60);
@@ -27,12 +24,6 @@ const DATA = bytes(32);
 const subtle = crypto.subtle;
 const web = (buffer: ArrayBuffer): Uint8Array => new Uint8Array(buffer);
 
-/** Bytes with zeroes up to a length. */
-const padded = (size: number, ...words: number[]): Uint8Array => {
-  const part = new Uint8Array(size);
-  part.set(le(...words));
-  return part;
-};
 /** A symmetric form, whose `op_type` is at an offset. */
 const sym = (size: number, at: number, type: number, ...words: number[]): Uint8Array => {
   const part = padded(size, ...words);
@@ -41,23 +32,7 @@ const sym = (size: number, at: number, type: number, ...words: number[]): Uint8A
 };
 
 /** A device with one data queue, driven by raw requests. */
-class Rig implements AsyncDisposable {
-  readonly machine: EmulatedMachine;
-  readonly driver: MockDriver;
-
-  constructor(options: CryptoDeviceOptions = {}) {
-    this.machine = EmulatedMachine.create({ devices: [new CryptoDevice(options)] });
-    this.driver = new MockDriver(this.machine);
-    this.driver.init();
-  }
-
-  /** Creates a session: its status and id. */
-  async create(opcode: number, algo: number, fixed: Uint8Array, key: Uint8Array = le()) {
-    const read = le(opcode, algo, 0, 0, fixed, key);
-    const { bytes } = await this.driver.request(1, [{ read }, { write: 16 }]);
-    return { id: at(bytes[0]!, 0, 8), status: at(bytes[0]!, 8) };
-  }
-
+class Rig extends CryptoRig {
   /** The id of a session that must come to be. */
   async session(...args: Parameters<Rig["create"]>): Promise<number> {
     const { id, status } = await this.create(...args);
@@ -77,14 +52,9 @@ class Rig implements AsyncDisposable {
       readonly room: number;
     },
   ): Promise<{ status: number; result: Uint8Array }> {
-    const read = le(opcode, algo, [id, 8], flag, 0, fixed, rest);
-    const { bytes } = await this.driver.request(0, [{ read }, { write: room }, { write: 1 }]);
-    return { status: bytes[1]![0]!, result: bytes[0]! };
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    assertEquals(this.machine.violations(), []);
-    return this.machine[Symbol.asyncDispose]();
+    const asked = { opcode, algo, id, flag, fixed, rest, rooms: [room] };
+    const { status, results } = await this.ask(asked);
+    return { status, result: results[0]! };
   }
 }
 

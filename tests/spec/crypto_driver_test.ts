@@ -7,6 +7,7 @@ import { generateKeyPairSync } from "node:crypto";
 import { type Crypto, cryptoDriver } from "../../drivers/crypto/mod.ts";
 import { bootRecorded, type RecordedRig } from "./boot.ts";
 import { at, le, type Recording, type Taken } from "./recorder.ts";
+import { turn } from "../turn.ts";
 
 const SOON = { deadline: 5000 };
 /** Why a test has the device need a reset. */
@@ -287,7 +288,7 @@ Deno.test("spec crypto: HW_READY is looked at before requests, and again after a
   model.readConfig = read;
   model.reset = reset;
   model.setReady(true);
-  while (!crypto.offer.ready) await new Promise((resolve) => setTimeout(resolve, 0));
+  while (!crypto.offer.ready) await turn();
   await using hash = await crypto.hash(4, SOON);
   assertEquals(hash.size, 32);
 });
@@ -338,13 +339,13 @@ Deno.test("spec crypto: other bits of the status than HW_READY say nothing of it
   const read = model.readConfig.bind(model);
   model.readConfig = (offset, width) => offset === 0 ? 0xfffffffe : read(offset, width);
   rig.machine.device(0).configChanged();
-  while (crypto.offer.ready) await new Promise((resolve) => setTimeout(resolve, 0));
+  while (crypto.offer.ready) await turn();
   const before = seen.chains.length;
   await assertRejects(() => crypto.hash(4, SOON), VireoError, "not ready");
   assertEquals(seen.chains.length, before);
   model.readConfig = (offset, width) => offset === 0 ? 0xffffffff : read(offset, width);
   rig.machine.device(0).configChanged();
-  while (!crypto.offer.ready) await new Promise((resolve) => setTimeout(resolve, 0));
+  while (!crypto.offer.ready) await turn();
   await (await crypto.hash(4, SOON)).close(SOON);
 });
 

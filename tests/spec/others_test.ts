@@ -3,7 +3,7 @@ import { assert, assertEquals } from "@std/assert";
 import {
   ConsoleDevice,
   type DeviceModel,
-  EmulatedMachine,
+  type EmulatedMachine,
   GpuDevice,
   INPUT_PRESETS,
   InputDevice,
@@ -11,14 +11,15 @@ import {
   MemoryDisk,
   ScsiDevice,
 } from "@vireo/emu";
-import { MockDriver } from "@vireo/emu/testing";
 import { FeatureSet } from "@vireo/hal";
 import { consoleDriver } from "../../drivers/console/mod.ts";
 import type { DriverInstance, VirtioDriver } from "../../drivers/driver.ts";
 import { inputDriver } from "../../drivers/input/mod.ts";
 import { scsiDriver } from "../../drivers/scsi/mod.ts";
 import { bootRecorded, type RecordedRig } from "./boot.ts";
+import { RawRig } from "./raw_rig.ts";
 import { at, le } from "./recorder.ts";
+import { turn } from "../turn.ts";
 
 const SOON = { deadline: 5000 };
 const VERSION_1 = 32;
@@ -30,14 +31,6 @@ const boot = <M extends DeviceModel, T extends DriverInstance>(
   { version = 2, filter = [] }: { version?: 1 | 2; filter?: readonly number[] } = {},
 ): Promise<RecordedRig<"instance", M, T>> =>
   bootRecorded("instance", model, driver, { version, without: filter });
-
-/** A device and a raw driver that accepts some features. */
-function raw(model: DeviceModel, features: readonly number[] = []) {
-  const machine = EmulatedMachine.create({ devices: [model] });
-  const driver = new MockDriver(machine);
-  assertEquals(driver.init(FeatureSet.of(VERSION_1, ...features)), 15);
-  return { machine, driver };
-}
 
 /** The buffers that wait in a queue of a device: bytes that are readable, and writable. */
 function waiting(machine: EmulatedMachine, index: number): (readonly [number, number])[] {
@@ -99,8 +92,8 @@ const request = (target: number, id: number): Uint8Array => {
 
 Deno.test("spec scsi: commands that are pending when their unit goes fail, and those that are aborted say so (dev.scsi.requestq.3)", async () => {
   const model = scsi(true);
-  const { machine, driver } = raw(model, [1, 2]);
-  await using _machine = machine;
+  await using rig = new RawRig(model, [1, 2]);
+  const { driver } = rig;
   const queue = driver.queues[REQUESTQ]!;
   const send = (target: number, id: number) =>
     queue.add([{ read: request(target, id) }, { write: 108 }]);
@@ -130,8 +123,8 @@ Deno.test("spec scsi: lost events are told, and events are for drivers that aske
   const [TRANSPORT_RESET, PARAM_CHANGE] = [1, 3];
   const run = async (features: readonly number[], act: (model: ScsiDevice) => void) => {
     const model = scsi();
-    const { machine, driver } = raw(model, features);
-    await using _machine = machine;
+    await using rig = new RawRig(model, features);
+    const { driver } = rig;
     const queue = driver.queues[EVENTQ]!;
     act(model);
     const buffers = Array.from({ length: 60 }, () => queue.add([{ write: 16 }]));
@@ -159,8 +152,8 @@ Deno.test("spec scsi: lost events are told, and events are for drivers that aske
 
 Deno.test("spec gpu: a fenced command is returned when its work is done; no region has an id that is not the GPU's (dev.gpu.fencing.1, .init.4)", async () => {
   const model = new GpuDevice({ displays: [{ width: 8, height: 8 }] });
-  const { machine, driver } = raw(model);
-  await using _machine = machine;
+  await using rig = new RawRig(model, []);
+  const { machine, driver } = rig;
   const [CREATE_2D, SET_SCANOUT, FLUSH, TRANSFER, ATTACH] = [0x101, 0x103, 0x104, 0x105, 0x106];
   const memory = machine.dma.alloc(256, { align: 4096 });
   memory.bytes.fill(0xff);
@@ -242,7 +235,7 @@ Deno.test("spec console: a legacy device without ANY_LAYOUT gets each control me
   });
   await using rig = await boot(consoleDriver, model, { version: 1, filter: [ANY_LAYOUT] });
   for (let i = 0; i < 20 && rig.seen.chains.filter(({ queue }) => queue === 3).length < 3; i++) {
-    await new Promise((resolve) => setTimeout(resolve, 0));
+    await turn();
   }
   const control = rig.seen.chains.filter(({ queue }) => queue === 2 || queue === 3);
   assert(control.some(({ queue }) => queue === 2) && control.some(({ queue }) => queue === 3));

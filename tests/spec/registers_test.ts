@@ -10,6 +10,7 @@ import { Hub } from "../../emu/backends/hub.ts";
 import { NetDevice } from "../../emu/devices/net/mod.ts";
 import { SUBJECTS } from "../hostile/subjects.ts";
 import type { Rig } from "../hostile/rig.ts";
+import { turn } from "../turn.ts";
 
 const SOON = { deadline: 10_000 };
 const VERSION_1 = 32;
@@ -434,7 +435,7 @@ Deno.test("spec registers: buffers of a live queue stay as they are until a rese
     await bus.registerDriver(subject.driver);
     const [device] = await bus.addPlatform(machine);
     assertEquals(device?.error, undefined);
-    await new Promise((resolve) => setTimeout(resolve, 0));
+    await turn();
     // Everything that the device may look at, as it is when the reset comes.
     const held = [...live].map((bytes) => [bytes, bytes.slice()] as const);
     const slot = machine.slots[0]!;

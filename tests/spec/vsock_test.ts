@@ -1,17 +1,12 @@
 // The socket device's driver and model, byte by byte: every number is typed from virtio 1.4 §5.10.
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import {
-  type DeviceQueue,
-  EmulatedMachine,
-  type StreamPort,
-  VsockDevice,
-  type VsockDeviceOptions,
-} from "@vireo/emu";
-import { MockDriver } from "@vireo/emu/testing";
-import { FeatureSet, VireoError } from "@vireo/hal";
-import { Bus } from "../../drivers/bus/bus.ts";
+import { type StreamPort, VsockDevice, type VsockDeviceOptions } from "@vireo/emu";
+import { VireoError } from "@vireo/hal";
 import { type Vsock, vsockDriver } from "../../drivers/vsock/mod.ts";
-import { at, le, record, type Recording } from "./recorder.ts";
+import { bootRecorded, type RecordedRig } from "./boot.ts";
+import { RawRig } from "./raw_rig.ts";
+import { at, le } from "./recorder.ts";
+import { turn } from "../turn.ts";
 
 const SOON = { deadline: 5000 };
 const [RX, TX] = [0, 1];
@@ -55,11 +50,6 @@ function encode(packet: Partial<Packet> & { readonly op: number }): Uint8Array {
   return le(head, 0, bufAlloc, fwdCnt, data);
 }
 
-const turn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 0));
-const turns = async (count: number): Promise<void> => {
-  for (let i = 0; i < count; i++) await turn();
-};
-
 /** A port of the host that is read and written by hand. */
 function port(): {
   readonly port: StreamPort;
@@ -86,46 +76,26 @@ function port(): {
   };
 }
 
-interface Rig extends AsyncDisposable {
-  readonly model: VsockDevice;
-  readonly vsock: Vsock;
-  readonly seen: Recording;
+type Rig = RecordedRig<"vsock", VsockDevice, Vsock> & {
   /** Packets of the guest since the last call. */
   sent(): Packet[];
   /** Gives the guest a packet. */
   receive(packet: Uint8Array): void;
-}
+};
 
 async function boot(options: Partial<VsockDeviceOptions> = {}): Promise<Rig> {
   const model = new VsockDevice({ cid: GUEST, host: { connect: () => undefined }, ...options });
-  const seen = record(model, () => machine.memory);
-  const queues: (DeviceQueue | undefined)[] = [];
-  const activate = model.activate.bind(model);
-  model.activate = (context) => {
-    queues.push(context.queue(RX));
-    activate(context);
-  };
-  const machine = EmulatedMachine.create({ devices: [model] });
-  const bus = new Bus();
-  await bus.registerDriver(vsockDriver);
-  await bus.addPlatform(machine);
-  assertEquals(bus.devices[0]?.error, undefined);
+  const rig = await bootRecorded("vsock", model, vsockDriver);
+  const rx = rig.machine.device(0).queue(RX)!;
   return {
-    model,
-    seen,
-    vsock: bus.get(vsockDriver)!,
+    ...rig,
     sent: () =>
-      seen.chains.splice(0).filter(({ queue }) => queue === TX).map((c) => decode(c.read)),
+      rig.seen.chains.splice(0).filter(({ queue }) => queue === TX).map((c) => decode(c.read)),
     receive(packet) {
-      const chain = queues[0]!.pop()!;
+      const chain = rx.pop()!;
       chain.write(packet);
-      queues[0]!.push(chain);
-      queues[0]!.signal();
-    },
-    async [Symbol.asyncDispose]() {
-      await bus[Symbol.asyncDispose]();
-      assertEquals(machine.violations(), []);
-      await machine[Symbol.asyncDispose]();
+      rx.push(chain);
+      rx.signal();
     },
   };
 }
@@ -141,7 +111,7 @@ Deno.test("spec vsock: packets of the guest have its id, its room and what it to
   // The host takes nothing: it has room for 256 KiB.
   const writer = connection.writable.getWriter();
   const writing = writer.write(new Uint8Array(1 << 20));
-  await turns(30);
+  await turn(30);
   const first = rig.sent();
   const bytes = first.filter(({ op }) => op === RW).reduce((sum, { data }) => sum + data.length, 0);
   assertEquals(bytes, 256 * 1024);
@@ -167,7 +137,7 @@ Deno.test("spec vsock: a packet of an unknown type is answered by RST (drv.vsock
   for (const type of [3, 0, 0xffff]) {
     const strange = { from: HOST, to: GUEST, srcPort: 9, dstPort: 80, type, op: REQUEST };
     rig.receive(encode(strange));
-    await turns(3);
+    await turn(3);
     const [answer, ...more] = rig.sent();
     assertEquals(more, []);
     assertEquals([answer!.op, answer!.from, answer!.to], [RST, GUEST, HOST]);
@@ -183,7 +153,7 @@ Deno.test("spec vsock: what comes is taken while nothing goes out (drv.vsock.vq-
   // The device takes no more packets: the transmit queue fills up.
   rig.model.notify = (index) => index === TX ? undefined : notify(index);
   const writing = connection.writable.getWriter().write(new Uint8Array(200_000));
-  await turns(10);
+  await turn(10);
   const reader = connection.readable.getReader();
   for (let i = 0; i < 20; i++) {
     host.send(new Uint8Array(2000).fill(i));
@@ -211,7 +181,7 @@ Deno.test("spec vsock: after TRANSPORT_RESET the id is new, connections are over
     rig.receive(encode({ from: HOST, to, srcPort: 9, dstPort: 80, op: REQUEST }));
   }
   const accepted = await listener.accept(SOON);
-  await turns(3);
+  await turn(3);
   const answers = rig.sent();
   assertEquals(answers.map(({ op, from }) => [op, from]), [[RESPONSE, 77]]);
   accepted.reset();
@@ -220,10 +190,11 @@ Deno.test("spec vsock: after TRANSPORT_RESET the id is new, connections are over
 /** A device and a raw driver with `count` receive buffers. */
 function raw(count: number) {
   const host = port();
-  const model = new VsockDevice({ cid: GUEST, host: { connect: () => host.port } });
-  const machine = EmulatedMachine.create({ devices: [model] });
-  const driver = new MockDriver(machine);
-  assertEquals(driver.init(FeatureSet.of(32, 0)), 15);
+  const rig = new RawRig(
+    new VsockDevice({ cid: GUEST, host: { connect: () => host.port } }),
+    [0],
+  );
+  const { driver } = rig;
   const packets: Packet[] = [];
   const queue = driver.queues[RX]!;
   const give = (buffers: number): void => {
@@ -243,12 +214,12 @@ function raw(count: number) {
     return packets.splice(0);
   };
   const send = (bytes: Uint8Array) => driver.request(TX, [{ read: bytes }]);
-  return { host, model, machine, driver, give, settle, send };
+  return { rig, host, give, settle, send };
 }
 
 Deno.test("spec vsock: the device sends no more than the guest has room for, and says what it has (dev.vsock.credit.1, .2)", async () => {
-  const { host, machine, settle, send, give } = raw(100);
-  await using _machine = machine;
+  const { rig, host, settle, send, give } = raw(100);
+  await using _rig = rig;
   await send(encode({ op: REQUEST, bufAlloc: 5000 }));
   const [response] = await settle();
   assertEquals([response!.op, response!.from, response!.to], [RESPONSE, HOST, GUEST]);
@@ -275,8 +246,9 @@ Deno.test("spec vsock: the device sends no more than the guest has room for, and
 });
 
 Deno.test("spec vsock: packets are taken from a guest that gives no buffers (dev.vsock.vq-flow.1)", async () => {
-  const { model, machine, driver, settle, give } = raw(0);
-  await using _machine = machine;
+  const { rig, settle, give } = raw(0);
+  await using _rig = rig;
+  const { model, driver } = rig;
   // Each request is answered, and the answers wait.
   const queue = driver.queues[TX]!;
   for (let i = 0; i < 100; i++) {

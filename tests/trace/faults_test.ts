@@ -6,6 +6,7 @@ import { Tracer } from "@vireo/drivers/trace";
 import { BlkDevice, type DeviceModel, EmulatedMachine, MemoryDisk, RngDevice } from "@vireo/emu";
 import { traceLine } from "@vireo/firmware/trace";
 import { ANY_ID, type DmaRegion, FeatureSet } from "@vireo/hal";
+import { turn } from "../turn.ts";
 
 /** What a faulty driver does with its device and queue; `memory` has two pages. */
 type Fault = (device: VirtioDevice, queue: Virtqueue, memory: DmaRegion) => void | Promise<void>;
@@ -38,7 +39,7 @@ async function traceOf(model: DeviceModel, fault: Fault): Promise<string[]> {
   });
   const [device] = await bus.addPlatform(machine);
   await fault(device!, device!.queues[0]!, memory!);
-  await new Promise((resolve) => setTimeout(resolve, 0));
+  await turn();
   return [...lines];
 }
 

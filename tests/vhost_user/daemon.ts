@@ -1,7 +1,7 @@
 import { wait } from "./wait.ts";
 
 /** A back end in a process of its own, as a test starts it. */
-interface Daemon extends AsyncDisposable {
+export interface Daemon extends AsyncDisposable {
   /** Its process. */
   readonly process: Deno.ChildProcess;
   /** Path of the socket at which it listens. */

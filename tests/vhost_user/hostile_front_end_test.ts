@@ -6,6 +6,7 @@ import { type ServerEvent, VhostUserServer } from "@vireo/emu/vhost-user";
 import { temporaryFolder } from "./daemon.ts";
 import { answer, raw, RawPeer } from "./raw_peer.ts";
 import { openDescriptors, wait } from "./wait.ts";
+import { xorshift } from "../noise.ts";
 
 /** Requests, typed again from the specification. */
 const R = {
@@ -608,13 +609,8 @@ Deno.test("vhost-user: random messages never end or stop the server, nor cost a 
   await rig.checkAlive();
   await rig.idle();
   const before = openDescriptors();
-  let seed = Number(Deno.env.get("VIREO_VHOST_SEED") ?? 17);
-  const below = (bound: number): number => {
-    seed ^= seed << 13;
-    seed ^= seed >>> 17;
-    seed ^= seed << 5;
-    return (seed >>> 0) % bound;
-  };
+  const random = xorshift(Number(Deno.env.get("VIREO_VHOST_SEED") ?? 17));
+  const below = (bound: number): number => random() % bound;
   const numbers = [0, 1, 7, 8, 255, 256, 4096, 0x10_0000, USER, USER + AVAIL, 2 ** 31, 2 ** 32 - 1];
   const number = (): number => numbers[below(numbers.length)]!;
   let sent = 0;

@@ -3,21 +3,16 @@ import { type Blk, blkDriver, Bus } from "@vireo/drivers";
 import { DeviceId, Feature, FeatureSet, VireoError } from "@vireo/hal";
 import { VhostUserPlatform } from "@vireo/hal/vhost-user";
 import { installedQemus, SECOND_QEMU } from "../qemu/installed.ts";
-import { startDaemon, storageDaemon, temporaryFolder } from "./daemon.ts";
+import { storageDaemon, temporaryFolder } from "./daemon.ts";
 import { deadline } from "./device_checks.ts";
+import { block, COUNT, HoldingRig } from "./holding_rig.ts";
 import { Served } from "./served.ts";
 import { openDescriptors, wait } from "./wait.ts";
 
-const PROGRAM = new URL("./holding_daemon.ts", import.meta.url).pathname;
-/** Writes at a time: half of them are held. */
-const COUNT = 24;
 const RINGS: readonly (readonly [string, readonly number[]])[] = [
   ["split", [Feature.RING_PACKED, Feature.IN_ORDER]],
   ["packed", [Feature.IN_ORDER]],
 ];
-
-const block = (sector: number, round: number): Uint8Array<ArrayBuffer> =>
-  new Uint8Array(512).fill(sector + 64 * round);
 
 /** A disk whose back end may be replaced. */
 async function withDisk(
@@ -39,44 +34,23 @@ async function withDisk(
 
 for (const [ring, withheld] of RINGS) {
   Deno.test(`vhost-user: our driver goes on when a back end is killed with requests under way, ${ring}`, async () => {
-    await using folder = temporaryFolder();
-    const { path } = folder;
-    const socket = `${path}/s.sock`;
-    await Deno.writeFile(`${path}/disk.img`, new Uint8Array(1 << 20));
-    await Deno.writeTextFile(`${path}/hold`, "");
-    const written = (): number[] =>
-      Deno.readTextFileSync(`${path}/writes`).trim().split("\n").map(Number);
-    const start = () => {
-      Deno.writeTextFileSync(`${path}/writes`, "");
-      const args = ["run", "-A", "--no-check", PROGRAM, path, ring];
-      return startDaemon(Deno.execPath(), args, socket);
-    };
+    await using rig = new HoldingRig(ring);
+    const { socket } = rig;
     const stack = new AsyncDisposableStack();
     await using _all = stack;
-    const first = stack.use(await start());
+    const first = stack.use(await rig.start());
     await withDisk(socket, { reconnect: deadline, withheld }, async (blk) => {
       assertEquals(blk.device.has(Feature.RING_PACKED), ring === "packed");
-      const all = Array.from(
-        { length: COUNT },
-        (_, sector) => blk.write(sector, block(sector, 0), { deadline }),
-      );
-      const done = Promise.all(all);
-      // Until it is waited for, below.
-      done.catch(() => {});
-      await Promise.all(all.filter((_, sector) => sector % 2 === 0));
-      await wait("all writes to be taken", () => written().length === COUNT);
-      await first[Symbol.asyncDispose]();
-
-      await Deno.remove(`${path}/hold`);
+      const { done } = await rig.strand(blk, first);
       await Deno.remove(socket);
       // What is asked meanwhile waits for the next back end.
       const late = blk.write(COUNT, block(COUNT, 0), { deadline });
-      stack.use(await start());
+      stack.use(await rig.start());
       await done;
       await late;
       // It does what the first one held, once and in order, and nothing else.
       const odd = Array.from({ length: COUNT / 2 }, (_, i) => 2 * i + 1);
-      assertEquals(written(), [...odd, COUNT]);
+      assertEquals(rig.written(), [...odd, COUNT]);
       for (let sector = 0; sector <= COUNT; sector++) {
         assertEquals(await blk.read(sector, 512, { deadline }), block(sector, 0));
       }

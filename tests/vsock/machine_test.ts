@@ -10,6 +10,7 @@ import {
 import { bootMachine, type MachineRig } from "../machine_rig.ts";
 import { waitOn } from "../../drivers/wait/mod.ts";
 import { type Vsock, type VsockConnection, vsockDriver } from "../../drivers/vsock/mod.ts";
+import { turn } from "../turn.ts";
 
 const SOON = { deadline: 5000 };
 const ECHO = 7;
@@ -185,7 +186,7 @@ Deno.test("vsock: an abort of the writer ends a write that waits for room, or fo
   const giveUp = async (connection: VsockConnection): Promise<void> => {
     const writer = connection.writable.getWriter();
     const writing = assertRejects(() => writer.write(pattern(1 << 20, 5)), Error, "enough");
-    for (let i = 0; i < 5; i++) await new Promise((resolve) => setTimeout(resolve, 0));
+    await turn(5);
     await waitOn(writer.abort(new Error("enough")), { what: "the abort" }, SOON);
     await writing;
     connection.reset();
@@ -235,7 +236,7 @@ Deno.test("vsock: neither side sends more than the other has room for", async ()
   const data = pattern(1 << 20, 5);
   let done = false;
   const writing = send(connection, data).then(() => done = true);
-  for (let i = 0; i < 50; i++) await new Promise((resolve) => setTimeout(resolve, 0));
+  await turn(50);
   assertEquals(done, false, "256 KiB of room, and no more");
   gate.resolve();
   await writing;

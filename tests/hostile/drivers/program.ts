@@ -15,7 +15,8 @@ import type { BounceMistake } from "../../../drivers/testing/dma.ts";
 import { lying, seeded } from "../liar.ts";
 import { SUBJECTS as MODELS } from "../models/subjects.ts";
 import { NEWER_SUBJECTS } from "../newer_subjects.ts";
-import { Rig, turn } from "../rig.ts";
+import { Rig } from "../rig.ts";
+import { turn } from "../../turn.ts";
 import { type Ask, type Subject, SUBJECTS, WrongAnswer } from "../subjects.ts";
 
 /** Guest memory of a machine in bytes. */

@@ -7,7 +7,8 @@ import { assert, assertEquals } from "@std/assert";
 import type { MockSegment } from "@vireo/emu/testing";
 import { VERSION_1_ROWS, VERSION_2_ROWS } from "../../../emu/transport/mmio.ts";
 import type { PciAccess } from "./pci_slot.ts";
-import { randomOf, Rig } from "./rig.ts";
+import { xorshift } from "../../noise.ts";
+import { Rig } from "./rig.ts";
 import { type FuzzField, type FuzzForm, type FuzzSubject, SUBJECTS } from "./subjects.ts";
 
 /** Guest memory of a machine in bytes. */
@@ -123,7 +124,7 @@ function chain(queues: number, random: Random): Act {
 
 /** Makes the program of a number. */
 export function generate(seed: number, models: readonly string[]): Program {
-  const random = randomOf(Math.imul(seed + 1, 0x9e3779b1));
+  const random = xorshift(Math.imul(seed + 1, 0x9e3779b1));
   for (let i = 0; i < 4; i++) random();
   const subject = subjectOf(pick(random, models));
   const wanted = pick(

@@ -48,17 +48,6 @@ export interface RigOptions extends Partial<Omit<MachineOptions, "devices">> {
   readonly version?: 1 | 2;
 }
 
-/** A random number below 2^32 for each call, the same for a seed (xorshift32). */
-export function randomOf(seed: number): () => number {
-  let x = seed >>> 0 || 1;
-  return () => {
-    x ^= x << 13;
-    x ^= x >>> 17;
-    x ^= x << 5;
-    return x >>> 0;
-  };
-}
-
 /** A machine with one device and a driver that keeps no rule. */
 export class Rig<M extends DeviceModel> implements AsyncDisposable {
   /** The model. */

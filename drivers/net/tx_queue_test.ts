@@ -1,0 +1,66 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { RingDevice, TestDma } from "../testing/mod.ts";
+import { SplitVirtqueue } from "../virtqueue/split.ts";
+import type { NetStats } from "./frame.ts";
+import { TxQueue } from "./tx_queue.ts";
+
+/** A queue of 4 slots with an mtu of 256, and the device side of its ring. */
+function rig(options: { readonly indirect?: boolean; readonly splitHeader?: boolean } = {}) {
+  const { indirect = false, splitHeader = false } = options;
+  const dma = new TestDma();
+  const queue = new SplitVirtqueue({
+    index: 1,
+    name: "transmitq1",
+    size: 4,
+    dma,
+    indirect,
+    eventIdx: false,
+    notificationData: false,
+    notify() {},
+  });
+  const layout = { headerSize: 12, mtu: 256, splitHeader, maxFrame: 2048 };
+  const tx = new TxQueue(queue, dma, layout, { txFrames: 0, txBytes: 0 } as NetStats);
+  const device = new RingDevice(dma, queue.addresses, { indirect });
+  return { tx, device };
+}
+
+Deno.test("tx queue: a frame takes as many slots as there are, and no more", () => {
+  const { tx, device } = rig();
+  const largest = 4 * tx.slotSize;
+  assertEquals([tx.frames.length, tx.free], [4, 4]);
+  assertThrows(
+    () => tx.copyIn(new Uint8Array(largest + 1), undefined),
+    RangeError,
+    `Cannot send a frame of ${largest + 1} bytes on this queue: expected at most ${largest}`,
+  );
+  assertEquals(tx.copyIn(new Uint8Array(largest), undefined), true);
+  tx.kick();
+  assertEquals(device.next()!.descriptors.length, 4);
+});
+
+Deno.test("tx queue: with a descriptor for the header, a frame has a slot less than the ring", () => {
+  const { tx, device } = rig({ indirect: true, splitHeader: true });
+  const largest = 3 * tx.slotSize;
+  assertEquals(tx.frames.length, 4);
+  assertThrows(
+    () => tx.copyIn(new Uint8Array(largest + 1), undefined),
+    RangeError,
+    `Cannot send a frame of ${largest + 1} bytes on this queue: expected at most ${largest}`,
+  );
+  assertEquals(tx.copyIn(new Uint8Array(largest), undefined), true);
+  tx.kick();
+  assertEquals(device.next()!.descriptors.length, 4);
+});
+
+Deno.test("tx queue: looks for used frames only when it has too few slots", () => {
+  const { tx, device } = rig();
+  assertEquals(tx.copyIn(new Uint8Array(2 * tx.slotSize), undefined), true);
+  tx.kick();
+  device.complete(device.next()!, 0);
+  assertEquals(tx.copyIn(new Uint8Array(2 * tx.slotSize), undefined), true);
+  assertEquals(tx.free, 0);
+  assertEquals(tx.copyIn(new Uint8Array(2 * tx.slotSize), undefined), true);
+  assertEquals(tx.free, 0);
+  // The device has both frames now.
+  assertEquals(tx.copyIn(new Uint8Array(1), undefined), false);
+});
