@@ -9,7 +9,10 @@ import {
   GUEST_VARIABLE,
   SHELL_PORT,
   SHELL_TERMINAL,
+  SOURCES_VARIABLE,
+  STACKS_VARIABLE,
 } from "../terminal/environment.ts";
+import { showsAllFrames } from "../terminal/frames.ts";
 import type { BoardOptions } from "../target/options.ts";
 import { explainKvm, KVM_BOOT_DEADLINE, requireKvm } from "../target/kvm.ts";
 import { INTERRUPTED } from "../terminal/interrupts.ts";
@@ -93,6 +96,8 @@ export async function runInGuest(command: GuestCommand): Promise<number> {
       env: {
         [GUEST_VARIABLE]: "1",
         [CALL_VARIABLE]: JSON.stringify({ ...command.call, board } satisfies GuestCall),
+        [SOURCES_VARIABLE]: new URL("../../", import.meta.url).href,
+        ...showsAllFrames() ? { [STACKS_VARIABLE]: "1" } : {},
         ...onPort && size !== undefined
           ? { [SHELL_TERMINAL]: JSON.stringify({ ...size, colors: !Deno.noColor }) }
           : {},
