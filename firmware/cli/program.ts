@@ -164,7 +164,11 @@ function addCommand(
       added.addOption(boardOption(entry).default(value));
     }
   }
-  if (row.passThrough) added.passThroughOptions();
+  if (row.passThrough) {
+    added.passThroughOptions();
+    // One without options of its own passes on those of its first words too.
+    if (row.options === undefined && row.board === undefined) added.allowUnknownOption();
+  }
   sayMistakes(added, `vireo ${name}`);
   addExample(added, row.example);
   added.action(async () => {

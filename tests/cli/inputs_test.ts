@@ -429,6 +429,22 @@ const INPUTS: readonly Input[] = [
     err: "vireo: --json: needs -o FILE or --hash, standard output has the bytes",
   },
   {
+    args: "scsi read --json",
+    code: 2,
+    err: "vireo: --json: needs -o FILE, standard output has the bytes",
+  },
+  {
+    args: "9p cat hello.txt --json",
+    code: 2,
+    err: "vireo: --json: needs -o FILE, standard output has the bytes",
+  },
+  { args: "deno --version", code: 0, out: /^deno 2\./ },
+  {
+    args: "record --bogus",
+    code: 2,
+    err: "vireo: record: expected -o FILE, the recording",
+  },
+  {
     args: "net ping 10.0.2.9 -c 1 --deadline 50",
     code: 1,
     err: "vireo: Timed out after 50 ms waiting for 10.0.2.9 to answer ARP (virtio0) [TIMEOUT]",
