@@ -137,11 +137,13 @@ export class Balloon extends QueueDriver {
    * @throws {VireoError} `UNSUPPORTED` If the host wants the pages; `TIMEOUT`, or why the device failed.
    */
   async resize(pages: number, options: WaitOptions = {}): Promise<number> {
-    await this.#serial(within(options), (call) => {
+    let held = 0;
+    await this.#serial(within(options), async (call, life) => {
       this.#checkWanted(pages);
-      return this.#moveTo(pages, call);
+      await this.#moveTo(pages, call, life);
+      held = this.#pages.held;
     });
-    return this.#pages.held;
+    return held;
   }
 
   /**
@@ -167,12 +169,13 @@ export class Balloon extends QueueDriver {
     if (!this.device.has(BalloonFeature.DEFLATE_ON_OOM)) {
       throw this.error("UNSUPPORTED", "Balloon must keep its pages: no DEFLATE_ON_OOM");
     }
-    const before = this.#pages.held;
-    await this.#serial(
-      within(options),
-      (call) => this.#moveTo(Math.max(0, before - pages), call),
-    );
-    return before - this.#pages.held;
+    let taken = 0;
+    await this.#serial(within(options), async (call, life) => {
+      const before = this.#pages.held;
+      await this.#moveTo(Math.max(0, before - pages), call, life);
+      taken = before - this.#pages.held;
+    });
+    return taken;
   }
 
   /**
@@ -231,7 +234,7 @@ export class Balloon extends QueueDriver {
   override async remove(): Promise<void> {
     if (this.failure === undefined) {
       const call = within({ deadline: 1000 });
-      await this.#serial(call, (call) => this.#moveTo(0, call)).catch(() => {});
+      await this.#serial(call, (call, life) => this.#moveTo(0, call, life)).catch(() => {});
     }
     await super.remove();
     this.#pages.clear();
@@ -266,8 +269,16 @@ export class Balloon extends QueueDriver {
     }
   }
 
-  /** One change of size at a time; the wait for the others counts too. */
-  async #serial(call: Deadline, work: (call: Deadline) => Promise<void>): Promise<void> {
+  /**
+   * One change of size at a time; the wait for the others counts too. One that was asked for before a reset must
+   * not run after it: it would take and give pages between those of the changes that a restore begins.
+   */
+  async #serial(
+    call: Deadline,
+    work: (call: Deadline, life: AbortSignal) => Promise<void>,
+  ): Promise<void> {
+    if (this.failure !== undefined) throw this.failure;
+    const { signal: life } = this.#life;
     const before = this.#work;
     const turn = Promise.withResolvers<void>();
     this.#work = turn.promise;
@@ -275,7 +286,8 @@ export class Balloon extends QueueDriver {
       const device = this.device.name;
       const what = "the balloon's earlier changes of size";
       await waitOn(before, { what, details: () => ({ device }) }, call);
-      await work(call);
+      life.throwIfAborted();
+      await work(call, life);
     } finally {
       // One that gave up does not let the next one pass those before it.
       void before.then(() => turn.resolve());
@@ -286,9 +298,9 @@ export class Balloon extends QueueDriver {
   #follow(): void {
     if (this.#options.follow === false || this.#following || this.failure !== undefined) return;
     this.#following = true;
-    const begin = (call: Deadline): Promise<void> => {
+    const begin = (call: Deadline, life: AbortSignal): Promise<void> => {
       this.#following = false;
-      return this.#moveTo(this.target, call);
+      return this.#moveTo(this.target, call, life);
     };
     this.#serial(within({}), begin).then(async () => {
       if (!this.#short) return;
@@ -308,12 +320,12 @@ export class Balloon extends QueueDriver {
     });
   }
 
-  async #moveTo(target: number, call: Deadline): Promise<void> {
+  async #moveTo(target: number, call: Deadline, life: AbortSignal): Promise<void> {
     const device = this.device.name;
     const what = "the host to return the balloon's earlier pages";
     await waitOn(this.#answered, { what, details: () => ({ device }) }, within(call, DEADLINE));
     // A removal resolves it too: pages that are taken now would be freed by nobody.
-    if (this.failure !== undefined) throw this.failure;
+    life.throwIfAborted();
     this.#short = false;
     while (this.#pages.held < target) {
       const taken = this.#pages.take(Math.min(STEP, target - this.#pages.held));
@@ -321,12 +333,12 @@ export class Balloon extends QueueDriver {
         this.#short = true;
         break;
       }
-      await this.#tell("inflate", taken, call, () => {});
+      await this.#tell("inflate", taken, call, life, () => {});
     }
     while (this.#pages.held > target) {
       const last = this.#pages.last(Math.min(STEP, this.#pages.held - target));
       // Told first, used after (drv.balloon.operation.4), whether the host must be told or not.
-      await this.#tell("deflate", last, call, () => {
+      await this.#tell("deflate", last, call, life, () => {
         const fill = this.#poisoned ? this.#options.poison! * 0x01010101 >>> 0 : 0;
         this.#pages.give(last.length, fill);
       });
@@ -342,6 +354,7 @@ export class Balloon extends QueueDriver {
     name: "inflate" | "deflate",
     pages: readonly number[],
     call: Deadline,
+    life: AbortSignal,
     done: () => void,
   ): Promise<void> {
     const message = new Uint8Array(pages.length * 4);
@@ -349,7 +362,6 @@ export class Balloon extends QueueDriver {
     pages.forEach((page, i) => view.setUint32(i * 4, page, true));
     const answered = Promise.withResolvers<void>();
     this.#answered = answered.promise;
-    const { signal: life } = this.#life;
     const settle = (): void => {
       // The device may fail right after its answer: its reset empties the balloon, and during the next
       // initialization the configuration must not be written (drv.basic.init.2).
@@ -368,6 +380,7 @@ export class Balloon extends QueueDriver {
       },
     });
     settle();
+    life.throwIfAborted();
   }
 
   #setActual(): void {

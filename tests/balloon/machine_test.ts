@@ -146,6 +146,17 @@ Deno.test("balloon: a guest without memory takes pages back though the host want
   assertEquals([rig.balloon.size, rig.model.held.size], [500, 500]);
 });
 
+Deno.test("balloon: pages are taken back from those that it has when the turn comes", async () => {
+  await using rig = await boot({ device: { target: 600 }, follow: false });
+  const { balloon } = rig;
+  const [size, ...taken] = await Promise.all([
+    balloon.resize(600, SOON),
+    balloon.release(100, SOON),
+    balloon.release(100, SOON),
+  ]);
+  assertEquals([size, taken, balloon.size], [600, [100, 100], 400]);
+});
+
 Deno.test("balloon: after a recovery and a suspend it starts empty and follows again", async () => {
   await using rig = await boot({ device: { target: 300 } });
   await rig.balloon.settled(SOON);
@@ -158,6 +169,29 @@ Deno.test("balloon: after a recovery and a suspend it starts empty and follows a
   await rig.bus.restore();
   await rig.balloon.settled(SOON);
   assertEquals([rig.model.held.size, rig.model.actual], [300, 300]);
+});
+
+Deno.test("balloon: a change that was asked for before a reset is not made after it", async () => {
+  await using rig = await boot({ device: { target: 300 } });
+  await rig.balloon.settled(SOON);
+  const notify = rig.model.notify.bind(rig.model);
+  rig.model.notify = () => {};
+  const recovered = rig.bus.devices[0]!.recovered(SOON);
+  // The host has the first, the second waits for its turn, and the third comes when the device has failed.
+  const changes = [rig.balloon.resize(400, SOON), rig.balloon.resize(500, SOON)];
+  await turn();
+  rig.machine.device(0).fault("as the test wants");
+  changes.push(rig.balloon.resize(600, SOON));
+  rig.model.notify = notify;
+  const ends = await Promise.allSettled(changes);
+  assertEquals(
+    ends.map((end) => end.status === "rejected" && end.reason.code),
+    ["DEVICE_NEEDS_RESET", "DEVICE_NEEDS_RESET", "DEVICE_NEEDS_RESET"],
+  );
+  await recovered;
+  await rig.balloon.settled(SOON);
+  for (let i = 0; i < 10; i++) await turn();
+  assertEquals([rig.balloon.size, rig.model.held.size, rig.model.unknown], [300, 300, 0]);
 });
 
 Deno.test("balloon: a change of size waits for the others within its deadline, and its turn is not lost", async () => {

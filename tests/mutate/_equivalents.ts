@@ -30,9 +30,8 @@ export const EQUIVALENTS: readonly Equivalent[] = [
       "A key of just 4096 bytes is refused in any case: RSA keys have 4096 bits at most, those of MACs 128 bytes",
   },
   {
-    path: "drivers/rng/driver.ts",
-    what: "return bytes.length > CHUNK ? this.#fillAll(bytes, call) : this.#ask(bytes, call); -> " +
-      "return bytes.length >= CHUNK ? this.#fillAll(bytes, call) : this.#ask(bytes, call);",
+    path: "drivers/virtqueue/fill_pool.ts",
+    what: "return into.length > this.#size -> return into.length >= this.#size",
     why: "Either way makes the one request that a chunk is",
   },
   {
