@@ -31,7 +31,7 @@ const INTERRUPTED: readonly string[] = [
 
 /** What loads a script, or another program; a sample of each other kind is a process too. */
 const OWN_PROCESS =
-  /^(run|record|check driver|boot|image|help|rng|blk read|blk raed)\b|qemu:|\/dev\/full/;
+  /^(run|record|deno|check driver|boot|image|help|rng|blk read|blk raed)\b|qemu:|\/dev\/full/;
 
 /** The files of the folder. */
 async function prepare(dir: string): Promise<void> {
