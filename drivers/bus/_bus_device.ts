@@ -525,6 +525,11 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
     return found;
   }
 
+  /** The sum of all queues' numbers of buffers that were taken back; it may wrap. */
+  progress(): number {
+    return this.#slots.reduce((sum, { ring }) => sum + ring.popped, 0);
+  }
+
   /** Returns why the device failed or does not answer, if the machine knows. */
   diagnose(): VireoError | undefined {
     return this.#diagnose?.();

@@ -160,6 +160,7 @@ Deno.test("bus lists the queues whose device has buffers, but not those on which
   const { queues: [request, receive] } = device;
   const list = new SgList(1).addWritable(0x1000, 8);
   assertEquals(bus.outstanding(), []);
+  const before = bus.progress();
   request!.add(list, 1);
   receive!.add(list, 1);
   receive!.kick();
@@ -167,6 +168,10 @@ Deno.test("bus lists the queues whose device has buffers, but not those on which
   assertEquals(bus.outstanding(), [{ ...place, inFlight: 1, kicked: false }]);
   request!.kick();
   assertEquals(bus.outstanding(), [{ ...place, inFlight: 1, kicked: true }]);
+  // Nothing has come back, and one more device is news.
+  assertEquals(bus.progress(), before);
+  await bus.addDevice(board({}).transport);
+  assertEquals(bus.progress() === before, false);
 });
 
 Deno.test("bus matches by id table with ANY", async () => {

@@ -34,16 +34,21 @@ export async function dispatch(
     }
   }
   if (own.record !== undefined) (await import("../record/call.ts")).keepCall({ name, flags, args });
-  using _hints = await waitHints(row);
+  using _hints = await waitHints(name, row);
   await row.run(call);
 }
 
 /** Reports long waits on a terminal, unless the command itself has the terminal. */
-async function waitHints({ stdin }: CommandRow): Promise<Disposable | undefined> {
+async function waitHints(name: string, { stdin }: CommandRow): Promise<Disposable | undefined> {
   if (stdin === "keys" || inGuest() || !Deno.stderr.isTerminal()) return undefined;
   const [{ StillWaiting }, { OPEN_BUSES }] = await Promise.all([
     import("../terminal/still_waiting.ts"),
     import("../target/open_buses.ts"),
   ]);
-  return new StillWaiting({ say: (line) => console.error(`vireo: ${line}`), buses: OPEN_BUSES });
+  return new StillWaiting({
+    say: (line) => console.error(`vireo: ${line}`),
+    buses: OPEN_BUSES,
+    // Other commands may wait for what is on the host.
+    idle: name === "run",
+  });
 }

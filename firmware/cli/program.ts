@@ -127,6 +127,7 @@ function tableProgram(argv: readonly string[], tables: Tables): Command {
   const root: CommandUnknownOpts = program;
   sayMistakes(root, "vireo");
   addExample(root, "vireo probe\nvireo blk read --blk disk.img --sector 0 --count 1 | xxd | head");
+  root.addHelpText("after", "\nErrors show frames of your own files; VIREO_STACKS=1 shows all.");
   for (const entry of tables.commands) {
     if ("commands" in entry) {
       const group = root.command(entry.name).description(entry.summary).helpCommand(true);
@@ -163,7 +164,11 @@ function addCommand(
       added.addOption(boardOption(entry).default(value));
     }
   }
-  if (row.passThrough) added.passThroughOptions();
+  if (row.passThrough) {
+    added.passThroughOptions();
+    // One without options of its own passes on those of its first words too.
+    if (row.options === undefined && row.board === undefined) added.allowUnknownOption();
+  }
   sayMistakes(added, `vireo ${name}`);
   addExample(added, row.example);
   added.action(async () => {

@@ -5,6 +5,7 @@ import { type Schedule, SCHEDULES } from "../check/driver/schedules.ts";
 import { countResults } from "../check/report.ts";
 import { matchesRow } from "../check/select.ts";
 import type { BoardOptions } from "../target/options.ts";
+import { hideInnerFrames } from "../terminal/frames.ts";
 import { progress } from "../terminal/output.ts";
 import { Finished, parseCount, UsageError } from "../terminal/usage.ts";
 import { type CheckFlags, openReports, writeResults } from "./check.ts";
@@ -40,6 +41,7 @@ export async function checkDriver(
     const names = BUNDLED.map(({ name }) => name).join(", ");
     throw new UsageError(`check driver: expected a script, or a bundled driver: ${names}`);
   }
+  using _frames = hideInnerFrames();
   const bundled = BUNDLED.find(({ name }) => name === script);
   const main = bundled?.main ?? await loadScript(script, "check driver");
   using reports = await openReports(flags);

@@ -9,6 +9,7 @@ import {
   type CpioEntry,
   guestImage,
   type ImageManifest,
+  publishedModules,
 } from "../image/mod.ts";
 import { guestEntry } from "../in_guest/command.ts";
 import { GUEST_VARIABLE } from "../terminal/environment.ts";
@@ -45,7 +46,7 @@ export async function makeImage(flags: ImageFlags): Promise<void> {
     plain: true,
   });
   await Deno.copyFile(image.kernel, `${dir}/kernel`);
-  const program = await bundleSource(guestEntry());
+  const program = await bundleSource(guestEntry(), { modules: await publishedModules() });
   const added = await addRun(image.initramfs, `${dir}/initramfs.cpio`, run, program);
   await writeManifest(dir, image.manifest, added);
   await writeBoard(

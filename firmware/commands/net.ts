@@ -3,7 +3,7 @@ import { type Net, parseMac } from "@vireo/drivers/net";
 import { timedOut } from "@vireo/drivers/core";
 import { featureName, NetFeature, VireoError } from "@vireo/hal";
 import type { BoardOptions } from "../target/options.ts";
-import { keepOffTerminal, openSink } from "../terminal/files.ts";
+import { keepJsonApart, keepOffTerminal, openSink } from "../terminal/files.ts";
 import { progress, rate } from "../terminal/output.ts";
 import { parseCount, parseHexBytes, UsageError } from "../terminal/usage.ts";
 import type { JsonFlag } from "./command.ts";
@@ -151,9 +151,7 @@ export async function fetchFile(
   if (!isHttpUrl(url)) {
     throw new UsageError(`url: expected http:// and an IPv4 address or a name, got '${url}'`);
   }
-  if (flags.json && flags.output === undefined) {
-    throw new UsageError("--json: needs -o FILE, standard output has the bytes");
-  }
+  keepJsonApart(flags, "bytes");
   await using vireo = await openVireo(board);
   await using ip = await IpStack.dhcp(vireo.net, { deadline, signal: vireo.signal });
   const { status, headers, body } = await ip.fetch(url, {
@@ -203,9 +201,7 @@ export function prepareCapture(
   const count = parseCount(flags.count, "--count", 1);
   const deadline = parseCount(flags.deadline, "--deadline", 1);
   keepOffTerminal("net capture", flags.output);
-  if (flags.json && flags.output === undefined) {
-    throw new UsageError("--json: needs -o FILE, standard output has the frames");
-  }
+  keepJsonApart(flags, "frames");
   if (flags.ping === undefined) return { source: undefined, count, deadline };
   return { source: source(board, "--ping", flags.ping, flags.source), count, deadline };
 }

@@ -1,7 +1,7 @@
 import { p9Driver, type P9Entry, P9Error, type P9Stat, type P9Tree } from "@vireo/drivers/p9";
 import { VireoError } from "@vireo/hal";
 import { inGuest } from "../terminal/environment.ts";
-import { openInput, writeOutput } from "../terminal/files.ts";
+import { keepJsonApart, openInput, writeOutput } from "../terminal/files.ts";
 import { UsageError } from "../terminal/usage.ts";
 import type { JsonFlag } from "./command.ts";
 import type { Vireo } from "../vireo.ts";
@@ -72,11 +72,13 @@ export async function ls(vireo: Vireo, path: string, flags: JsonFlag): Promise<v
 export async function cat(
   vireo: Vireo,
   path: string,
-  flags: { readonly output?: string },
+  flags: JsonFlag & { readonly output?: string },
 ): Promise<void> {
+  keepJsonApart(flags, "bytes");
   await using tree = await attach(vireo);
   const bytes = await tree.readFile(path, { signal: vireo.signal }).catch(about("read", path));
   await writeOutput(flags.output, bytes);
+  if (flags.json) console.log(JSON.stringify({ path, bytes: bytes.length }));
 }
 
 /** `vireo 9p put`. */

@@ -5,6 +5,7 @@ import { toFileUrl } from "../terminal/paths.ts";
 import type { BoardOptions } from "../target/options.ts";
 import { moduleMistake } from "../terminal/module_mistake.ts";
 import { inGuest } from "../terminal/environment.ts";
+import { hideInnerFrames } from "../terminal/frames.ts";
 import { report, say } from "../terminal/report.ts";
 import { onUncaught } from "../terminal/uncaught.ts";
 import { Finished, UsageError } from "../terminal/usage.ts";
@@ -24,6 +25,7 @@ export async function run(
 ): Promise<void> {
   let opened: Vireo | undefined;
   const code = async (): Promise<void> => {
+    using _frames = hideInnerFrames();
     const main = await loadScript(script);
     using _uncaught = reportUncaught(() => opened);
     await using vireo = opened = await openVireo(board, {

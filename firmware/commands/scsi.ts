@@ -1,11 +1,11 @@
 import { scsiDriver, type ScsiUnit } from "@vireo/drivers/scsi";
-import { keepOffTerminal, writeOutput } from "../terminal/files.ts";
+import { keepJsonApart, keepOffTerminal, writeOutput } from "../terminal/files.ts";
 import { parseCount } from "../terminal/usage.ts";
 import type { JsonFlag } from "./command.ts";
 import type { Vireo } from "../vireo.ts";
 
 /** Flags of `vireo scsi read`. */
-interface ReadFlags {
+interface ReadFlags extends JsonFlag {
   readonly unit: string;
   readonly lun: string;
   readonly block: string;
@@ -41,6 +41,8 @@ export async function read(vireo: Vireo, flags: ReadFlags): Promise<void> {
   const block = parseCount(flags.block, "--block", 0, 2 ** 40);
   const count = parseCount(flags.count, "--count", 1, 1 << 20);
   keepOffTerminal("scsi read", flags.output);
+  keepJsonApart(flags, "bytes");
   const bytes = await unitOf(vireo, flags).read(block, count, { signal: vireo.signal });
   await writeOutput(flags.output, bytes);
+  if (flags.json) console.log(JSON.stringify({ block, count, bytes: bytes.length }));
 }

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { inGuest, SHELL_BOARD } from "../terminal/environment.ts";
 import type { BoardOptions } from "../target/options.ts";
 import { parseTarget } from "../target/target.ts";
@@ -52,10 +53,16 @@ export async function shell(board: BoardOptions, flags: ShellFlags = {}): Promis
 /** Where the REPL's own module is: in a guest it is bundled with everything else. */
 function replArguments(): string[] {
   const start = (url: string): string[] => ["--eval", `await (await import("${url}")).initShell()`];
-  if (inGuest()) return ["--no-config", "--no-lock", "--no-remote", ...start(GUEST_PROGRAM)];
+  if (inGuest()) {
+    const imports = existsSync(GUEST_IMPORTS) ? [`--import-map=${GUEST_IMPORTS}`] : [];
+    return ["--no-config", "--no-lock", "--no-remote", ...imports, ...start(GUEST_PROGRAM)];
+  }
   const config = new URL("../../deno.json", import.meta.url).pathname;
   return ["--config", config, ...start(new URL("./shell_init.ts", import.meta.url).href)];
 }
+
+/** Where a guest has the import map of the modules that are bundled for the REPL. */
+const GUEST_IMPORTS = "/vireo/imports.json";
 
 /** Where PID 1 has the program from. */
 const GUEST_PROGRAM = "file:///vireo/program.js";

@@ -2,6 +2,8 @@ import { SHELL_BOARD } from "../terminal/environment.ts";
 import type { BoardOptions } from "../target/options.ts";
 import type { Vireo } from "../vireo.ts";
 import { openVireo } from "../session.ts";
+import { hideInnerFrames } from "../terminal/frames.ts";
+import { onUncaught } from "../terminal/uncaught.ts";
 import { PRESSES } from "../terminal/interrupts.ts";
 
 /** Opens the board of a REPL's process and puts it in scope. */
@@ -10,6 +12,10 @@ export async function initShell(): Promise<void> {
   if (board === undefined) throw new TypeError(`Cannot start: ${SHELL_BOARD} is not set`);
   const vireo = await openVireo(JSON.parse(board) as BoardOptions);
   bringIntoScope(vireo);
+  // Until the process ends.
+  hideInnerFrames();
+  // The REPL itself often says no more than "Uncaught undefined" of these.
+  onUncaught((error) => console.error("Uncaught", error));
   if (!Deno.stdin.isTerminal()) return;
   for (const line of greeting(vireo)) console.log(line);
   // On these the REPL's line editor does not take Ctrl-C, which would end the process at once.

@@ -10,6 +10,7 @@ import {
   type GuestImage,
   guestImage,
   type ImageOptions,
+  IMPORT_MAP,
   moduleCache,
   writePieces,
 } from "../image/mod.ts";
@@ -156,7 +157,7 @@ export async function bootGuest(options: BootOptions): Promise<BootResult> {
 export function qemuCommandLine(
   board: GuestBoard,
   image: Pick<GuestImage, "kernel">,
-  options: Omit<BootOptions, "board" | "program">,
+  options: Omit<BootOptions, "board" | "program"> & Partial<Pick<BootOptions, "program">>,
   initramfs: string,
 ): string[] {
   const { accel = "tcg", memory = DEFAULT_MEMORY, sharedMemory } = options;
@@ -178,6 +179,7 @@ export function qemuCommandLine(
     ...options.kernelArgs ?? [],
     // What follows is for PID 1.
     ...["--", "run", "-A", "--no-config", "--no-lock", "--no-remote", "--no-code-cache", "--quiet"],
+    ...options.program?.has(IMPORT_MAP) === true ? [`--import-map=/vireo/${IMPORT_MAP}`] : [],
     "/vireo/init.js",
   ];
   return [

@@ -13,6 +13,32 @@ export interface BundleOptions {
   readonly name?: string;
 }
 
+/** How to bundle a program that has no file. */
+export interface BundleSourceOptions {
+  /**
+   * Names of modules that a REPL in the guest may import, as the project's programs name them; none by default. The
+   * bundle has an import map with them, {@linkcode IMPORT_MAP}.
+   */
+  readonly modules?: readonly string[];
+}
+
+/** Name of the bundle's file that says where the modules are that a REPL may import. */
+export const IMPORT_MAP = "imports.json";
+
+/**
+ * The modules that the project's packages publish, for {@linkcode BundleSourceOptions.modules}.
+ *
+ * @returns Their names, such as `@vireo/drivers/blk`.
+ */
+export async function publishedModules(): Promise<string[]> {
+  const packages = await Promise.all(["hal", "drivers", "emu", "firmware"].map(async (room) => {
+    const text = await Deno.readTextFile(`${PROJECT}/${room}/deno.json`);
+    const { name, exports }: { name: string; exports: Record<string, string> } = JSON.parse(text);
+    return Object.keys(exports).map((path) => name + path.slice(1));
+  }));
+  return packages.flat();
+}
+
 /**
  * Bundles a program and all it imports for the guest. What is imported when it is needed comes into
  * modules of its own, because a guest under TCG takes seconds to read all of it. The source maps are
@@ -24,6 +50,14 @@ export interface BundleOptions {
  * @throws {VireoError} `HOST_ERROR` If the bundler fails.
  */
 export async function bundle(entry: string, options: BundleOptions = {}): Promise<Bundle> {
+  return await bundleFiles([entry], options);
+}
+
+/** Bundles modules of one folder, which share what they import; the first one is the program. */
+async function bundleFiles(
+  [entry, ...more]: readonly [string, ...string[]],
+  options: BundleOptions = {},
+): Promise<Map<string, string>> {
   const name = `${options.name ?? "program"}.js`;
   const dir = await Deno.makeTempDir({ prefix: "vireo-bundle-" });
   try {
@@ -40,6 +74,7 @@ export async function bundle(entry: string, options: BundleOptions = {}): Promis
       "--outdir",
       dir,
       entry,
+      ...more,
     ]);
     const first = entry.replace(/^.*\//, "").replace(/\.\w+$/, ".js");
     const files = new Map<string, string>();
@@ -81,12 +116,27 @@ function placed(text: string, dir: string): string {
  * @param source TypeScript; imports use absolute `file:` URLs or the project's names.
  * @throws {VireoError} `HOST_ERROR` If the bundler finds fault.
  */
-export async function bundleSource(source: string): Promise<Bundle> {
+export async function bundleSource(
+  source: string,
+  options: BundleSourceOptions = {},
+): Promise<Bundle> {
   // Inside the project, so that its import map applies.
   const dir = await Deno.makeTempDir({ prefix: "vireo-entry-" });
   try {
     await Deno.writeTextFile(`${dir}/entry.ts`, source);
-    return await bundle(`${dir}/entry.ts`);
+    const names = (options.modules ?? []).map((module, i) => [module, `module_${i}`] as const);
+    for (const [module, name] of names) {
+      await Deno.writeTextFile(`${dir}/${name}.ts`, `export * from ${JSON.stringify(module)};\n`);
+    }
+    const files = await bundleFiles([
+      `${dir}/entry.ts`,
+      ...names.map(([, name]) => `${dir}/${name}.ts`),
+    ]);
+    if (names.length > 0) {
+      const imports = names.map(([module, name]) => [module, `./${name}.js`]);
+      files.set(IMPORT_MAP, JSON.stringify({ imports: Object.fromEntries(imports) }));
+    }
+    return files;
   } finally {
     await Deno.remove(dir, { recursive: true });
   }

@@ -1,7 +1,7 @@
 import type { StreamPort } from "@vireo/emu";
 import { bootGuest, findGuestBoard, type GuestOutput } from "../guest/mod.ts";
 import type { GuestCall } from "../commands/command.ts";
-import { bundleSource } from "../image/mod.ts";
+import { bundleSource, publishedModules } from "../image/mod.ts";
 import { openInput, openSink, type Sink } from "../terminal/files.ts";
 import { HostPorts } from "../target/host_ports.ts";
 import {
@@ -9,7 +9,10 @@ import {
   GUEST_VARIABLE,
   SHELL_PORT,
   SHELL_TERMINAL,
+  SOURCES_VARIABLE,
+  STACKS_VARIABLE,
 } from "../terminal/environment.ts";
+import { showsAllFrames } from "../terminal/frames.ts";
 import type { BoardOptions } from "../target/options.ts";
 import { explainKvm, KVM_BOOT_DEADLINE, requireKvm } from "../target/kvm.ts";
 import { INTERRUPTED } from "../terminal/interrupts.ts";
@@ -64,7 +67,9 @@ export async function runInGuest(command: GuestCommand): Promise<number> {
   using output = command.output === undefined ? undefined : await openSink(command.output);
   // Closed by its stream.
   const input = command.input === undefined ? undefined : await openInput(command.input);
-  const program = await bundleSource(guestEntry(command.script));
+  const program = await bundleSource(guestEntry(command.script), {
+    modules: command.call.name === "shell" ? await publishedModules() : [],
+  });
   const { console: consoleFlag }: { readonly console?: string } = command.call.flags;
   const onPort = consoleFlag === "virtio";
   const ports = cleanup.use(
@@ -93,6 +98,8 @@ export async function runInGuest(command: GuestCommand): Promise<number> {
       env: {
         [GUEST_VARIABLE]: "1",
         [CALL_VARIABLE]: JSON.stringify({ ...command.call, board } satisfies GuestCall),
+        [SOURCES_VARIABLE]: new URL("../../", import.meta.url).href,
+        ...showsAllFrames() ? { [STACKS_VARIABLE]: "1" } : {},
         ...onPort && size !== undefined
           ? { [SHELL_TERMINAL]: JSON.stringify({ ...size, colors: !Deno.noColor }) }
           : {},

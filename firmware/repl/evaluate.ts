@@ -66,19 +66,6 @@ function importing(text: string): string {
   });
 }
 
-/** A frame of a text that {@linkcode evaluate} runs, whose function adds two lines before it. */
-const FRAME = /(?:eval )?\(?eval at evaluate \(.*\), <anonymous>:(\d+):\d+\)?/;
-
-/** An error's stack up to the text that was typed, with its own lines: what runs it is of no interest. */
-export function ownStack(stack: string): string {
-  const lines = stack.split("\n");
-  const last = lines.findLastIndex((line) => FRAME.test(line));
-  if (last < 0) return stack;
-  return lines.slice(0, last + 1).map((line) =>
-    line.replace(FRAME, (_, row: string) => `<repl>:${Number(row) - 2}`)
-  ).join("\n");
-}
-
 /** The text as JavaScript; undefined if its end is missing. */
 function plain(text: string): string | undefined {
   if (parses(text)) return text;

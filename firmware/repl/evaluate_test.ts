@@ -1,5 +1,5 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { evaluate, ownStack } from "./evaluate.ts";
+import { evaluate } from "./evaluate.ts";
 
 async function value(text: string): Promise<unknown> {
   const evaluation = evaluate(text);
@@ -79,18 +79,4 @@ Deno.test("evaluate keeps a function or a class that stands alone, and what is i
     assertEquals([text, await value(text)], [text, expected]);
   }
   for (const name of Object.keys(scope)) if (!before.has(name)) delete scope[name];
-});
-
-Deno.test("ownStack ends with the text that was typed, and counts its lines", async () => {
-  const text = "function inner() {\n  throw new RangeError('x');\n}\ninner()";
-  const error = await assertRejects(() => value(text), RangeError);
-  assertEquals(ownStack(error.stack!).split("\n"), [
-    "RangeError: x",
-    "    at inner <repl>:2",
-    "    at <repl>:4",
-  ]);
-  assertEquals(
-    ownStack("Error: y\n    at f (file:///a.ts:1:1)"),
-    "Error: y\n    at f (file:///a.ts:1:1)",
-  );
 });

@@ -1,4 +1,5 @@
-import { evaluate, ownStack } from "./evaluate.ts";
+import { hideInnerFrames } from "../terminal/frames.ts";
+import { evaluate } from "./evaluate.ts";
 import { LineEditor } from "./_line_editor.ts";
 import { CANCELLED, type LineSource, PlainLines } from "./lines.ts";
 
@@ -28,6 +29,7 @@ interface ReplTerminal {
  */
 export async function repl(streams: ReplStreams): Promise<void> {
   const printer = new Printer(streams);
+  using _frames = hideInnerFrames();
   using _console = ownConsole(printer);
   using _rejections = ownRejections(printer);
   await using lines: LineSource = streams.terminal === undefined
@@ -99,10 +101,6 @@ class Printer {
   }
 
   failure(error: unknown): void {
-    if (error instanceof Error && error.stack !== undefined) {
-      // A frozen error stays as it is.
-      Reflect.set(error, "stack", ownStack(error.stack));
-    }
     this.line(`Uncaught ${Deno.inspect(error, { colors: this.#colors })}`);
   }
 

@@ -198,3 +198,19 @@ Deno.test("repl ends when the other side hangs up", async () => {
     await session.done;
   }
 });
+
+Deno.test("repl prints no frame of Vireo's own, in a rejected promise neither", async () => {
+  const session = new Session();
+  session.type("const { FeatureSet } = await import('@vireo/hal')\n");
+  await session.seen("undefined\n");
+  session.type("Promise.resolve().then(() => FeatureSet.of(-1))\n");
+  const message = "RangeError: Cannot use feature bit -1: expected an integer from 0 to 127";
+  await session.seen(`Promise {\n  <rejected> ${message}\n      at <repl>:1\n}\n`);
+  await session.seen(`Uncaught ${message}\n    at <repl>:1\n`);
+  session.type("await Promise.resolve().then(() => FeatureSet.of(-1))\n3\n");
+  const seen = await session.seen("\n3\n");
+  assertEquals(seen, `Uncaught ${message}\n    at <repl>:1\n    at async <repl>:1\n3\n`);
+  session.hangUp();
+  await session.done;
+  delete (globalThis as Record<string, unknown>)["FeatureSet"];
+});

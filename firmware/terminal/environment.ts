@@ -13,6 +13,12 @@ export const SHELL_PORT = "shell";
 /** Environment variable with the size of the terminal behind the port, as JSON; unset without one. */
 export const SHELL_TERMINAL = "VIREO_SHELL_TERMINAL";
 
+/** Environment variable that has errors printed with all their frames, those in Vireo and the runtime too. */
+export const STACKS_VARIABLE = "VIREO_STACKS";
+
+/** Environment variable with the URL of the folder from which a guest's program was bundled. */
+export const SOURCES_VARIABLE = "VIREO_SOURCES";
+
 /** Whether the terminal, if there is one, can do no more than print: no cursor moves and no colours. */
 export function isDumb(): boolean {
   const term = Deno.env.get("TERM") ?? "";

@@ -69,6 +69,20 @@ export function keepOffTerminal(command: string, output?: string | undefined): v
   throw new UsageError(`${command}: standard output is a terminal; give -o FILE or a pipe`);
 }
 
+/**
+ * Refuses to write JSON among the bytes that a command copies to standard output.
+ *
+ * @param what What the bytes are.
+ * @throws {UsageError} If JSON is wanted and no file is named.
+ */
+export function keepJsonApart(
+  { json, output }: { readonly json?: boolean | undefined; readonly output?: string | undefined },
+  what: "bytes" | "frames",
+): void {
+  if (!json || output !== undefined) return;
+  throw new UsageError(`--json: needs -o FILE, standard output has the ${what}`);
+}
+
 /** The error of a host that refuses: what, and why in its words. */
 export function hostError(what: string, cause: unknown): VireoError {
   return new VireoError("HOST_ERROR", `${what}: ${hostWords(cause)}`);

@@ -1,5 +1,6 @@
 import { VireoError } from "@vireo/hal";
 import { isHostError } from "./files.ts";
+import { framesOf, shownFrames, showsAllFrames, userFrames } from "./frames.ts";
 import { Finished, UsageError } from "./usage.ts";
 
 /** Exit codes: wrong command line 2, a device or the host failed 1. */
@@ -7,15 +8,6 @@ export const EXIT: { readonly FAILED: 1; readonly USAGE: 2 } = { FAILED: 1, USAG
 
 /** How many causes of an error are said. */
 const MOST_CAUSES = 8;
-/** A frame of a stack in the runtime or in a package. */
-const INNER_FRAME =
-  /^\s*at (?:.*(?:\bext:|\bnode:|\/registry\.npmjs\.org\/)|async Promise\.\w+ \(index)/;
-const ROOT = new URL("../../", import.meta.url).href;
-/** A frame in Vireo itself, which is not what the user writes. */
-const ROOMS = new RegExp(
-  `${ROOT.replaceAll(/[.*+?^${"$"}{}()|[\]\\]/g, "\\$&")}(hal|drivers|emu|firmware)/`,
-);
-
 /** Errors that were said already, themselves or as a cause. */
 const SAID = new WeakSet<Error>();
 
@@ -44,7 +36,7 @@ export function report(error: unknown): number {
 /** Whether a part of Vireo refused what a command line asked of it, and no script did. */
 function isOurRefusal(error: unknown): boolean {
   return error instanceof RangeError && /^Cannot /.test(error.message) &&
-    ownFrames(error).length === 0;
+    userFrames(framesOf(error)).length === 0;
 }
 
 /** Says an error and its causes on standard error, unless that was done already. */
@@ -107,25 +99,23 @@ export function errorLines(error: unknown): string[] {
 }
 
 function describe(error: unknown): string[] {
-  if (error instanceof VireoError) return [`${error.message} [${error.code}]`];
-  if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.PermissionDenied) {
-    return [error.message];
-  }
   if (!(error instanceof Error)) return [String(error)];
+  const line = lineOf(error);
+  if (showsAllFrames()) return [line ?? `${error.name}: ${error.message}`, ...framesOf(error)];
+  if (line !== undefined) return [line];
+  return [`${error.name}: ${error.message}`, ...shownFrames(error, framesOf(error))];
+}
+
+/** An error that says all in its message; undefined for a mistake in somebody's program. */
+function lineOf(error: Error): string | undefined {
+  if (error instanceof VireoError) return `${error.message} [${error.code}]`;
+  if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.PermissionDenied) {
+    return error.message;
+  }
   // Its frames are those of who gathered the errors.
-  if (error instanceof AggregateError) return [error.message];
-  if (isOurRefusal(error)) return [error.message];
-  const own = ownFrames(error);
+  if (error instanceof AggregateError) return error.message;
+  if (isOurRefusal(error)) return error.message;
   // The host's refusal of a call of ours, for example because a disk is full.
-  if (own.length === 0 && isHostError(error)) return [error.message];
-  return [`${error.name}: ${error.message}`, ...own.length > 0 ? own : framesOf(error)];
-}
-
-function framesOf(error: Error): string[] {
-  return (error.stack ?? "").split("\n").filter((line) => /^\s*at /.test(line));
-}
-
-/** The frames in what the user wrote. */
-function ownFrames(error: Error): string[] {
-  return framesOf(error).filter((line) => !INNER_FRAME.test(line) && !ROOMS.test(line));
+  const own = userFrames(framesOf(error));
+  return own.length === 0 && isHostError(error) ? error.message : undefined;
 }

@@ -11,7 +11,9 @@ interface StillWaitingOptions {
   /** Takes a line. */
   readonly say: (line: string) => void;
   /** The buses of the boards, whichever there are. */
-  readonly buses: Iterable<Pick<Bus, "outstanding">>;
+  readonly buses: Iterable<Pick<Bus, "outstanding" | "progress">>;
+  /** Whether to say too that the program goes on while no device has anything to do for it. */
+  readonly idle?: boolean;
   /** Milliseconds since any fixed point that `performance.now()` has too. */
   readonly now?: () => number;
 }
@@ -27,6 +29,8 @@ export class StillWaiting implements Disposable {
   #queues = new Map<string, { readonly popped: number; readonly since: number }>();
   /** The wait that was the oldest one at the last look, and after how long it is reported next. */
   #said = { what: "", since: 0, next: FIRST };
+  /** Since when no device has had anything to do, and what the buses' progress was then. */
+  #idle: { readonly progress: number; readonly since: number } | undefined;
   readonly #timer: ReturnType<typeof setInterval>;
 
   /** Begins to look. */
@@ -43,17 +47,30 @@ export class StillWaiting implements Disposable {
     const now = this.#now();
     const oldest = [...this.#queueWaits(now), ...ongoingWaits().values()]
       .reduce<Wait | undefined>((a, b) => a === undefined || b.since < a.since ? b : a, undefined);
-    if (oldest === undefined) return;
-    const { what, since, hint = "" } = oldest;
+    const idle = oldest === undefined ? this.#idleSince(now) : this.#idle = undefined;
+    const since = oldest?.since ?? idle;
+    if (since === undefined) return;
+    const what = oldest?.what ?? "";
     const time = now - since;
     if (this.#said.what !== what || this.#said.since !== since) {
       this.#said = { what, since, next: FIRST };
     }
     if (time < this.#said.next) return;
     while (this.#said.next <= time) this.#said.next *= 2;
-    this.#options.say(
-      `still waiting for ${what} (${Math.floor(time / 1000)} s${hint}); Ctrl-C to stop`,
-    );
+    const seconds = `${Math.floor(time / 1000)} s`;
+    const line = oldest === undefined
+      ? `still running (${seconds}), but no device holds a request of its driver`
+      : `still waiting for ${what} (${seconds}${oldest.hint ?? ""})`;
+    this.#options.say(`${line}; Ctrl-C to stop`);
+  }
+
+  /** Since when no device has had anything to do; undefined if that is not to be said. */
+  #idleSince(now: number): number | undefined {
+    const buses = [...this.#options.buses];
+    if (this.#options.idle !== true || buses.length === 0) return undefined;
+    const progress = buses.reduce((sum, bus) => sum + bus.progress(), 0);
+    if (this.#idle?.progress !== progress) this.#idle = { progress, since: now };
+    return this.#idle!.since;
   }
 
   #queueWaits(now: number): Wait[] {

@@ -31,7 +31,7 @@ const INTERRUPTED: readonly string[] = [
 
 /** What loads a script, or another program; a sample of each other kind is a process too. */
 const OWN_PROCESS =
-  /^(run|record|check driver|boot|image|help|rng|blk read|blk raed)\b|qemu:|\/dev\/full/;
+  /^(run|record|deno|check driver|boot|image|help|rng|blk read|blk raed)\b|qemu:|\/dev\/full/;
 
 /** The files of the folder. */
 async function prepare(dir: string): Promise<void> {
@@ -427,6 +427,22 @@ const INPUTS: readonly Input[] = [
     args: "blk read --json",
     code: 2,
     err: "vireo: --json: needs -o FILE or --hash, standard output has the bytes",
+  },
+  {
+    args: "scsi read --json",
+    code: 2,
+    err: "vireo: --json: needs -o FILE, standard output has the bytes",
+  },
+  {
+    args: "9p cat hello.txt --json",
+    code: 2,
+    err: "vireo: --json: needs -o FILE, standard output has the bytes",
+  },
+  { args: "deno --version", code: 0, out: /^deno 2\./ },
+  {
+    args: "record --bogus",
+    code: 2,
+    err: "vireo: record: expected -o FILE, the recording",
   },
   {
     args: "net ping 10.0.2.9 -c 1 --deadline 50",

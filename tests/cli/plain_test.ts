@@ -145,13 +145,17 @@ for (const [name, [env, where]] of Object.entries(TERMINALS)) {
   });
 }
 
-Deno.test("plain text: a shell in a pipe", async () => {
-  const { code, out, err } = await vireo("shell --blk none", "1 + 1\nnull.x\n", {
+Deno.test("plain text: a shell in a pipe, and no frame of ours in its errors", async () => {
+  const { code, out, err } = await vireo("shell --blk none", "1 + 1\nnull.x\nrng.read(-1)\n", {
     NO_COLOR: "",
     TERM: "xterm",
   });
   assertEquals([code, ESCAPE.test(out + err)], [0, false], out + err);
   assertEquals(out.split("\n")[0], "2");
+  const frames = [...(out + err).matchAll(/^ *(at .*):\d+$/gm)].map(([, frame]) => frame);
+  // Of the second line's error; of the promise that the third one has, and of its error.
+  assertEquals(frames, Array(3).fill("at <anonymous>:1"), out + err);
+  assertEquals(err.includes("Uncaught RangeError: Cannot read -1 bytes"), true, err);
 });
 
 Deno.test("plain text: no command is left out", () => {

@@ -57,7 +57,7 @@ Deno.test("a wait is reported after 5 s, then whenever its time doubled, unless 
     }];
   using waiting = new StillWaiting({
     say: (line) => said.push(line),
-    buses: [{ outstanding }],
+    buses: [{ outstanding, progress: () => 0 }],
     now: () => now,
   });
   const pass = (seconds: number): string[] => {
@@ -85,4 +85,35 @@ Deno.test("a wait is reported after 5 s, then whenever its time doubled, unless 
   stop.abort("over");
   assertEquals(await wait, "over");
   assertEquals(pass(60), []);
+});
+
+Deno.test("a program that goes on without a device is reported, unless a driver gets buffers back", () => {
+  const said: string[] = [];
+  let now = performance.now();
+  let progress = 4;
+  const bus = { outstanding: () => [], progress: () => progress };
+  const buses: typeof bus[] = [];
+  using waiting = new StillWaiting({
+    say: (line) => said.push(line),
+    buses,
+    idle: true,
+    now: () => now,
+  });
+  const pass = (seconds: number): string[] => {
+    for (const end = now + seconds * 1000; now < end;) {
+      now += 500;
+      waiting.look();
+    }
+    return said.splice(0);
+  };
+  const line = (seconds: number): string =>
+    `still running (${seconds} s), but no device holds a request of its driver; Ctrl-C to stop`;
+  // No board is open yet.
+  assertEquals(pass(10), []);
+  buses.push(bus);
+  assertEquals(pass(5), []);
+  assertEquals(pass(20), [line(5), line(10), line(20)]);
+  progress++;
+  assertEquals(pass(5), []);
+  assertEquals(pass(1), [line(5)]);
 });
