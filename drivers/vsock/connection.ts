@@ -195,14 +195,16 @@ export class VsockConnection implements AsyncDisposable {
     const shut = this.#shutDown(VsockShutdown.RECEIVE | VsockShutdown.SEND, call);
     // What keeps it from being sent ends the connection, or the wait below.
     shut.catch(() => {});
-    const late = (): true => {
+    let late = false;
+    const look = (): true => {
+      late = true;
       this.#resetPeer();
       this.end(undefined);
       return true;
     };
     try {
       await waitFor<true>(
-        { what: "the peer to close the connection", look: late },
+        { what: "the peer to close the connection", look },
         call,
         (waiter) => {
           this.closed.then(() => waiter.resolve(true), (error) => waiter.reject(error));
@@ -212,6 +214,8 @@ export class VsockConnection implements AsyncDisposable {
       this.reset(error as Error);
       throw error;
     }
+    // It has the same deadline, and must not outlive the call.
+    if (late) await shut.catch(() => {});
   }
 
   /** Ends it at once. */
