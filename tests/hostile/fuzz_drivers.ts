@@ -39,6 +39,7 @@ const watch = `onmessage = ({ data }) => {
 };`;
 new Worker(`data:text/javascript,${encodeURIComponent(watch)}`, { type: "module" })
   .postMessage(heart);
+setInterval(() => Atomics.add(heart, 0, 1), 1000);
 
 if (values.replay !== undefined) {
   const program = JSON.parse(await Deno.readTextFile(values.replay)) as DriverProgram;
@@ -74,7 +75,6 @@ async function work(): Promise<void> {
     const number = seed * 1_000_003 + i;
     const program = generate(number, values.driver);
     heart[1] = number;
-    heart[0]! += 1;
     const outcome = await run(program);
     programs.set(program.driver, (programs.get(program.driver) ?? 0) + 1);
     if (outcome.longest > longest) {
