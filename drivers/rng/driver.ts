@@ -52,6 +52,7 @@ export class Rng extends QueueDriver {
    * @param options The deadline holds for the whole read; none by default.
    * @returns The bytes, or the array that was given.
    * @throws {RangeError} If the number is not an integer of at least 0.
+   * @throws {TypeError} If it is neither a number nor an array of bytes.
    * @throws {VireoError} `BAD_LENGTH` If the device keeps answering with no bytes; `TIMEOUT`,
    * `DEVICE_REMOVED` or why the device failed. The signal's reason if it is aborted.
    */
@@ -62,6 +63,11 @@ export class Rng extends QueueDriver {
         throw new RangeError(`Cannot read ${target} bytes: expected an integer of at least 0`);
       }
       const bytes = typeof target === "number" ? new Uint8Array(target) : target;
+      if (!(bytes instanceof Uint8Array)) {
+        throw new TypeError(
+          `Cannot read into ${target}: expected a number of bytes or a Uint8Array`,
+        );
+      }
       const call = options === NO_OPTIONS ? options : within(options);
       return this.#pool.fill(this.#requests, bytes, call);
     } catch (error) {

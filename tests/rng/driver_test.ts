@@ -33,6 +33,11 @@ Deno.test("a read of no whole number of bytes is refused, not rounded", async ()
     const message = `Cannot read ${length} bytes: expected an integer of at least 0`;
     await assertRejects(() => booted.instance.read(length, SOON), RangeError, message);
   }
+  await assertRejects(
+    () => booted.instance.read("x" as unknown as number, SOON),
+    TypeError,
+    "Cannot read into x: expected a number of bytes or a Uint8Array",
+  );
 });
 
 Deno.test("a long read takes many requests and fills every byte", async () => {
