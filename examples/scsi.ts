@@ -8,12 +8,13 @@ import type { Vireo } from "@vireo/firmware";
 export default async function main(vireo: Vireo): Promise<void> {
   const options = { signal: vireo.signal };
   const host = vireo.get(scsiDriver);
-  for (const unit of await host.units(options)) {
+  const units = await host.units(options);
+  for (const unit of units) {
     const { vendor, product } = await unit.inquiry(options);
     const { blocks, blockSize } = await unit.capacity(options);
     console.log(`${unit.target}:${unit.lun} ${vendor} ${product}, ${blocks * blockSize >> 20} MiB`);
   }
-  const [disk] = await host.units(options);
+  const [disk] = units;
   const text = new TextEncoder().encode("SCSI reads like the specification".padEnd(512));
   await disk!.write(7, text, options);
   await disk!.flush(options);
