@@ -4,7 +4,7 @@ import { SOURCES_VARIABLE, STACKS_VARIABLE } from "./environment.ts";
 
 /** A frame in the runtime or in a package. */
 const INNER =
-  /^\s*at (?:.*(?:\bext:|\bnode:|\/registry\.npmjs\.org\/)|(?:async )?Promise\.\w+ \((?:index|<anonymous>))/;
+  /^\s*at (?:.*(?:\bext:|\bnode:|\/npm\/[^/]+\/(?:@[^/]+\/)?[^/]+\/\d+\.\d+\.\d+[^/]*\/)|(?:async )?Promise\.\w+ \((?:index|<anonymous>))/;
 /** A frame of a text that Vireo's own REPL runs, whose function adds two lines before it. */
 const TYPED = /(?:eval )?\(?eval at evaluate \(.*\), <anonymous>:(\d+):\d+\)?/;
 /** Names of errors by which a call says that its caller ended it. */

@@ -11,7 +11,7 @@ const FRAMES: readonly string[] = [
   MINE,
   "    at async Promise.all (index 0)",
   "    at eventLoopTick (ext:core/01_core.js:255:9)",
-  "    at new Command (file:///root/.cache/deno/npm/registry.npmjs.org/commander/15.1.0/lib/x.js:1:2)",
+  "    at new Command (file:///root/.cache/deno/npm/registry.example/commander/15.1.0/lib/x.js:1:2)",
   `    at eval (eval at evaluate (${ROOT}firmware/repl/evaluate.ts:37:15), <anonymous>:4:7)`,
   `    at default (${ROOT}examples/net.ts:9:1)`,
 ];
