@@ -191,12 +191,12 @@ export class LinuxRig implements AsyncDisposable {
       this.#served.events.slice(before).filter(({ kind }) => kind === "disconnected").length;
     await wait("QEMU to leave every device", () => gone() === count);
     this.#checkSteps(steps, work);
-    const events = this.#served.events.slice(before).map((event) =>
-      event.kind === "connected" || event.kind === "disconnected" && event.reason === undefined
-        ? event.kind
-        : event
+    // QEMU 10.0.13 has queues of 256 and 1024, for which it keeps notes of 128 requests: that is said, and they run.
+    const wrong = this.#served.events.slice(before).filter((event) =>
+      !(event.kind === "connected" || event.kind === "unnoted" ||
+        event.kind === "disconnected" && event.reason === undefined)
     );
-    assertEquals(events.filter((kind) => typeof kind !== "string"), []);
+    assertEquals(wrong, []);
     await this.#checkImage(work);
     return steps;
   }
