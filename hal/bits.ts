@@ -19,6 +19,23 @@ export function hex(value: number, digits = 1): string {
 }
 
 /**
+ * The name that a table of numbers has for one of them; of several the first.
+ *
+ * @returns Undefined if the table has no such number.
+ *
+ * @example
+ * ```ts
+ * import { BlkStatus, nameIn } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals([nameIn(BlkStatus, 1), nameIn(BlkStatus, 99)], ["IOERR", undefined]);
+ * ```
+ */
+export function nameIn(table: Readonly<Record<string, number>>, value: number): string | undefined {
+  return Object.keys(table).find((name) => table[name] === value);
+}
+
+/**
  * The low 32 bits of an address or 64-bit quantity held as a number.
  *
  * @example

@@ -23,6 +23,7 @@ import {
   CryptoStatus,
   DeviceId,
   FeatureSet,
+  nameIn,
   VireoError,
 } from "@vireo/hal";
 import type { VirtioDevice } from "../device.ts";
@@ -520,9 +521,8 @@ export class Crypto extends QueueDriver {
 
   #check(status: number, what: string): void {
     if (status === CryptoStatus.OK) return;
-    const name = Object.entries(CryptoStatus).find(([, value]) => value === status)?.[0];
     throw this.error("BAD_STATUS", `Crypto device refuses to ${what}`, {
-      seen: name ?? status,
+      seen: nameIn(CryptoStatus, status) ?? status,
       expected: "OK",
     });
   }

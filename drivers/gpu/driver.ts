@@ -18,6 +18,7 @@ import {
   GpuFormat,
   GpuResponse,
   isPowerOfTwo,
+  nameIn,
   VireoError,
 } from "@vireo/hal";
 import type { VirtioDevice } from "../device.ts";
@@ -417,12 +418,11 @@ export class Gpu extends QueueDriver {
       ? R.OK_RESOURCE_UUID
       : R.OK_NODATA;
     if (response === expected) return;
-    const name = Object.entries(R).find(([, value]) => value === response)?.[0];
     throw this.error(
       response === R.ERR_OUT_OF_MEMORY ? "OUT_OF_MEMORY" : "COMMAND_REFUSED",
       `GPU refuses command 0x${type.toString(16)}`,
       {
-        seen: name ?? response,
+        seen: nameIn(R, response) ?? response,
         expected: Object.keys(R).find((key) => R[key as keyof typeof R] === expected),
       },
     );

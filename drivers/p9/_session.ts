@@ -1,4 +1,5 @@
 import {
+  nameIn,
   P9_HEADER,
   P9_IO_HEADER,
   P9_MAX_WALK,
@@ -464,6 +465,6 @@ export class P9Session {
 }
 
 function typeName(type: number): string {
-  const name = Object.entries(P9Type).find(([, value]) => value === type)?.[0] ?? `${type}`;
+  const name = nameIn(P9Type, type) ?? `${type}`;
   return `T${name.toLowerCase()}`;
 }

@@ -2,6 +2,7 @@ import {
   ANY_ID,
   DeviceId,
   FeatureSet,
+  nameIn,
   SCSI_CDB_SIZE,
   SCSI_CONFIG,
   SCSI_EVENT,
@@ -396,9 +397,8 @@ export class ScsiHost extends QueueDriver {
       : response === R.FUNCTION_REJECTED
       ? "UNSUPPORTED"
       : "IO_ERROR";
-    const name = Object.entries(R).find(([, value]) => value === response)?.[0];
     throw this.error(code, `Unit ${target}:${lun} was not reached`, {
-      seen: name ?? response,
+      seen: nameIn(R, response) ?? response,
       expected: "OK",
     });
   }

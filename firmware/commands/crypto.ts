@@ -6,13 +6,14 @@ import {
   CryptoHash,
   CryptoMac,
   CryptoService,
+  nameIn,
 } from "@vireo/hal";
 import { parseHexBytes, UsageError } from "../terminal/usage.ts";
 import type { JsonFlag } from "./command.ts";
 import type { Vireo } from "../vireo.ts";
 
 const names = (table: Readonly<Record<string, number>>, set: ReadonlySet<number>): string[] =>
-  [...set].map((bit) => Object.entries(table).find(([, value]) => value === bit)?.[0] ?? `${bit}`);
+  [...set].map((bit) => nameIn(table, bit) ?? `${bit}`);
 
 /** Services that a device offers, by name. */
 function describe(offer: CryptoOffer): Record<string, unknown> {

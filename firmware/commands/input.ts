@@ -1,12 +1,11 @@
 import type { InputDevice } from "@vireo/emu";
 import { type Input, inputDriver, type InputEvent } from "@vireo/drivers/input";
-import { InputType } from "@vireo/hal";
+import { InputType, nameIn } from "@vireo/hal";
 import { parseCount, UsageError } from "../terminal/usage.ts";
 import type { JsonFlag } from "./command.ts";
 import type { Vireo } from "../vireo.ts";
 
-const typeName = (type: number): string =>
-  Object.entries(InputType).find(([, value]) => value === type)?.[0] ?? `type ${type}`;
+const typeName = (type: number): string => nameIn(InputType, type) ?? `type ${type}`;
 
 function describe(input: Input): Record<string, unknown> {
   return {

@@ -1,3 +1,4 @@
+import { nameIn } from "../bits.ts";
 import { type Layout, layout } from "../layout.ts";
 
 /** Feature bits of the 9P transport (Linux `include/uapi/linux/virtio_9p.h`). */
@@ -287,5 +288,5 @@ export type P9ErrnoName = keyof typeof P9Errno;
  * ```
  */
 export function p9ErrnoName(errno: number): string {
-  return Object.entries(P9Errno).find(([, value]) => value === errno)?.[0] ?? `errno ${errno}`;
+  return nameIn(P9Errno, errno) ?? `errno ${errno}`;
 }

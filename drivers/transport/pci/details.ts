@@ -1,4 +1,4 @@
-import { hex, type PciAddress, type PciBar, PciCapType } from "@vireo/hal";
+import { hex, nameIn, type PciAddress, type PciBar, PciCapType } from "@vireo/hal";
 
 /** A virtio capability of a PCI function (virtio 1.4 §4.1.4). */
 export interface VirtioCapability {
@@ -58,8 +58,7 @@ export interface PciDetails {
  * ```
  */
 export function capabilityName(type: number): string {
-  const found = Object.entries(PciCapType).find(([, value]) => value === type);
-  return found?.[0] ?? `type ${hex(type)}`;
+  return nameIn(PciCapType, type) ?? `type ${hex(type)}`;
 }
 
 /** One line a capability, for example `COMMON BAR4+0x0 0x1000 bytes`. */
