@@ -8,6 +8,7 @@ import {
 import { lookAgain } from "../virtqueue/last_look.ts";
 import { atTurnEnd } from "../virtqueue/unattended.ts";
 import type { Virtqueue } from "../virtqueue/virtqueue.ts";
+import { Row } from "../wait/row.ts";
 import { Limits } from "../wait/limit.ts";
 import { timeOf, type WaitOptions } from "../wait/options.ts";
 import { timedOut } from "../wait/waiter.ts";
@@ -53,8 +54,8 @@ export class BlkQueue {
   readonly #offsets: Float64Array;
   readonly #batches: (BlkBatch | undefined)[] = [undefined];
   readonly #pool: BlkRequest[] = [];
-  #head: BlkRequest | undefined;
-  #tail: BlkRequest | undefined;
+  /** The requests that have parts left to hand over. */
+  readonly #waiting = new Row<BlkRequest>();
   #queue: Virtqueue | undefined;
   #failure: Error | undefined;
   /** Slots that the device has, without those of batches. */
@@ -119,7 +120,7 @@ export class BlkQueue {
     this.#queue = queue;
     this.#failure = undefined;
     this.#paused = false;
-    if (this.#head !== undefined) this.#scheduleKick();
+    if (this.#waiting.first !== undefined) this.#scheduleKick();
   }
 
   /** Hands out no more requests; answers are still taken. */
@@ -169,7 +170,7 @@ export class BlkQueue {
       request.limit ??= this.#limits.make(request);
       request.limit.begin(options, time);
     }
-    this.#enqueue(request);
+    this.#waiting.append(request);
     this.#scheduleKick();
     return promise;
   }
@@ -181,7 +182,7 @@ export class BlkQueue {
     do {
       queue.disableCallbacks();
       for (let token = queue.pop(); token >= 0; token = queue.pop()) this.dispatch(token);
-      if (this.#head !== undefined && this.#issue(queue)) queue.kick();
+      if (this.#waiting.first !== undefined && this.#issue(queue)) queue.kick();
       if (queue.broken !== undefined) return this.failAll(queue.broken);
       // Without requests in flight nobody waits for an interrupt: leave them off.
     } while (
@@ -204,7 +205,9 @@ export class BlkQueue {
       const request = this.#owners[slot];
       if (request !== undefined) this.#giveUp(request, error);
     }
-    while (this.#head !== undefined) this.#giveUp(this.#head, error);
+    for (let first = this.#waiting.first; first !== undefined; first = this.#waiting.first) {
+      this.#giveUp(first, error);
+    }
     for (const batch of this.#batches) batch?.failed(error);
   }
 
@@ -300,7 +303,7 @@ export class BlkQueue {
   #issue(queue: Virtqueue): boolean {
     const slots = this.#slots;
     let added = false;
-    for (let request = this.#head; request !== undefined; request = this.#head) {
+    for (let request = this.#waiting.first; request !== undefined; request = this.#waiting.first) {
       if (this.#freeCount === 0 || this.#paused || queue.broken !== undefined) break;
       const left = request.bytes.length - request.issued;
       const { lent } = request;
@@ -344,7 +347,7 @@ export class BlkQueue {
       request.issued += length;
       if (request.issued === request.bytes.length) {
         request.allIssued = true;
-        this.#unlink(request);
+        this.#waiting.remove(request);
       }
     }
     return added;
@@ -412,7 +415,7 @@ export class BlkQueue {
   #fail(request: BlkRequest, error: Error): void {
     request.error ??= error;
     request.allIssued = true;
-    this.#unlink(request);
+    this.#waiting.remove(request);
   }
 
   #release(slot: number): void {
@@ -435,7 +438,7 @@ export class BlkQueue {
         if (this.#owners[slot] === request) this.#owners[slot] = undefined;
       }
     }
-    this.#unlink(request);
+    this.#waiting.remove(request);
     const { resolve } = request;
     this.#recycle(request);
     resolve(Promise.reject(error));
@@ -458,24 +461,5 @@ export class BlkQueue {
     request.allIssued = false;
     request.error = undefined;
     this.#pool.push(request);
-  }
-
-  #enqueue(request: BlkRequest): void {
-    request.waiting = true;
-    request.previous = this.#tail;
-    if (this.#tail === undefined) this.#head = request;
-    else this.#tail.next = request;
-    this.#tail = request;
-  }
-
-  #unlink(request: BlkRequest): void {
-    if (!request.waiting) return;
-    request.waiting = false;
-    const { next, previous } = request;
-    if (previous === undefined) this.#head = next;
-    else previous.next = next;
-    if (next === undefined) this.#tail = previous;
-    else next.previous = previous;
-    request.next = request.previous = undefined;
   }
 }

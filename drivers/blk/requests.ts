@@ -7,8 +7,10 @@ import {
   type DmaRegion,
   hi32,
   lo32,
+  nameIn,
   VireoError,
 } from "@vireo/hal";
+import type { Linked } from "../wait/row.ts";
 import type { WaitOptions } from "../wait/options.ts";
 import type { Limit } from "../wait/limit.ts";
 import type { BlkRangeLimits } from "./config.ts";
@@ -91,7 +93,7 @@ export class LentMemory {
 }
 
 /** A request on its way; recycled, so that one costs no more than its promise. */
-export class BlkRequest {
+export class BlkRequest implements Linked<BlkRequest> {
   type = 0;
   sector = 0;
   /** The caller's data, or where it wants them. */
@@ -111,10 +113,10 @@ export class BlkRequest {
   limit: Limit<BlkRequest> | undefined = undefined;
   /** Whether it was not settled yet. */
   pending = false;
-  /** Neighbours in the list of requests that have parts left to hand over. */
+  /** Neighbours in the row of requests that have parts left to hand over. */
   next: BlkRequest | undefined = undefined;
   previous: BlkRequest | undefined = undefined;
-  waiting = false;
+  inRow = false;
 }
 
 const EMPTY = new Uint8Array(0);
@@ -147,7 +149,7 @@ export function statusError(
   if (status === BlkStatus.UNSUPP) {
     return new VireoError("UNSUPPORTED", `Device does not support ${what}`, details);
   }
-  const name = Object.entries(BlkStatus).find(([, value]) => value === status)?.[0];
+  const name = nameIn(BlkStatus, status);
   if (where.zoned && name !== undefined) {
     return new VireoError("ZONE_REFUSED", `Zone does not take ${what}`, {
       ...details,

@@ -1,5 +1,5 @@
 import type { VireoErrorDetails } from "@vireo/hal";
-import { type Linked, Row } from "./_row.ts";
+import { type Linked, Row } from "./row.ts";
 import type { WaitOptions } from "./options.ts";
 import { type LastLook, Waiter, type WaitSubject } from "./waiter.ts";
 

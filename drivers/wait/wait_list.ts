@@ -1,4 +1,4 @@
-import { type Linked, Row } from "./_row.ts";
+import { type Linked, Row } from "./row.ts";
 import type { WaitOptions } from "./options.ts";
 import { Ticker } from "./_ticker.ts";
 import { type LastLook, Waiter, type WaitSubject } from "./waiter.ts";
