@@ -4,11 +4,10 @@ import {
   featureName,
   type FeatureSet,
   NET_HDR,
-  NET_HDR_HASH,
-  NET_HDR_LEGACY_SIZE,
   NetFeature,
   NetGso,
   NetHdrFlag,
+  netHeaderSize,
   VLAN_TAG_SIZE,
 } from "@vireo/hal";
 import type { RxLayout } from "./_rx_queue.ts";
@@ -120,11 +119,7 @@ export function chooseLayouts(
   const has = (bit: number): boolean => features.has(bit);
   const splitHeader = !has(Feature.VERSION_1) && !has(Feature.ANY_LAYOUT);
   const mergeable = has(NetFeature.MRG_RXBUF);
-  const headerSize = !mergeable && !has(Feature.VERSION_1)
-    ? NET_HDR_LEGACY_SIZE
-    : has(NetFeature.HASH_REPORT)
-    ? NET_HDR_HASH.SIZE
-    : NET_HDR.SIZE;
+  const headerSize = netHeaderSize(features);
   const gsoTypes = rxGsoTypes(features);
   const big = gsoTypes !== 0 || mtu > DEFAULT_MTU;
   const mode = mergeable ? "mergeable" : big ? "big" : "small";

@@ -1,8 +1,7 @@
-import { joinBytes, NET_HDR, NetFeature } from "@vireo/hal";
+import { joinBytes, NET_HDR, NetFeature, netHeaderSize } from "@vireo/hal";
 import { describeFrame } from "./frames.ts";
 import type { QueuePlace } from "./words/places.ts";
 import { counted, viewOf } from "./words/names.ts";
-import { netHeaderSize } from "./words/net.ts";
 
 /** Most bytes of a frame that are kept; a device that says it has more lies. */
 const MOST = 1 << 17;

@@ -1,11 +1,11 @@
-import { DeviceId, VSOCK_HDR, VsockQueue } from "@vireo/hal";
+import { DeviceId, netHeaderSize, VSOCK_HDR, VsockQueue } from "@vireo/hal";
 import { bytesText, viewOf } from "./words/names.ts";
 import type { AnswerBytes, DeviceWords, QueuePlace, RequestBytes } from "./words/places.ts";
 import { BLK_WORDS } from "./words/blk.ts";
 import { CONSOLE_WORDS, RPROC_SERIAL_WORDS } from "./words/console.ts";
 import { CRYPTO_WORDS } from "./words/crypto.ts";
 import { GPU_WORDS } from "./words/gpu.ts";
-import { NET_WORDS, netHeaderSize } from "./words/net.ts";
+import { NET_WORDS } from "./words/net.ts";
 import { BALLOON_WORDS, CAIF_WORDS, INPUT_WORDS, RNG_WORDS, RPMSG_WORDS } from "./words/others.ts";
 import { P9_WORDS } from "./words/p9.ts";
 import { SCSI_WORDS } from "./words/scsi.ts";

@@ -1,4 +1,6 @@
+import type { FeatureSet } from "../bits.ts";
 import { type Layout, layout } from "../layout.ts";
+import { Feature } from "./features.ts";
 
 /** Feature bits of the network device (virtio 1.4 §5.1.3). */
 export const NetFeature = {
@@ -117,6 +119,14 @@ export const NET_HDR_HASH: Layout<
 }, 20);
 /** Size of the header without num_buffers: legacy without MRG_RXBUF (virtio 1.4 §5.1.6.1). */
 export const NET_HDR_LEGACY_SIZE = 10;
+
+/** Bytes of the header before a frame, by the negotiated features (virtio 1.4 §5.1.6, §5.1.9). */
+export function netHeaderSize(features: FeatureSet): number {
+  if (!features.has(Feature.VERSION_1) && !features.has(NetFeature.MRG_RXBUF)) {
+    return NET_HDR_LEGACY_SIZE;
+  }
+  return features.has(NetFeature.HASH_REPORT) ? NET_HDR_HASH.SIZE : NET_HDR.SIZE;
+}
 
 /** Bits of the header's flags (virtio 1.4 §5.1.6). */
 export const NetHdrFlag = { NEEDS_CSUM: 1, DATA_VALID: 2, RSC_INFO: 4 } as const;

@@ -1,3 +1,5 @@
+import { hex } from "@vireo/hal";
+
 /** The name that a table has for a number, or the number in hex. */
 export function nameOf(table: Readonly<Record<string, number>>, value: number): string {
   let names = NAMES.get(table);
@@ -6,7 +8,7 @@ export function nameOf(table: Readonly<Record<string, number>>, value: number): 
     const pairs = Object.entries(table).map(([name, each]) => [each, name] as const).reverse();
     NAMES.set(table, names = new Map(pairs));
   }
-  return names.get(value) ?? hexText(value);
+  return names.get(value) ?? hex(value);
 }
 
 /** The names of tables by their numbers: a request is named for every event. */
@@ -21,7 +23,7 @@ export function bitsOf(table: Readonly<Record<string, number>>, value: number): 
     names.push(name);
     left &= ~bit;
   }
-  if (left !== 0) names.push(hexText(left >>> 0));
+  if (left !== 0) names.push(hex(left >>> 0));
   return names.join("|");
 }
 
@@ -52,8 +54,4 @@ const UNSAFE = /[\u0000-\u001f\u007f-\u009f\u2028\u2029'\\]/g;
 
 function hex4(code: number): string {
   return code.toString(16).padStart(4, "0");
-}
-
-function hexText(value: number): string {
-  return `0x${value.toString(16)}`;
 }

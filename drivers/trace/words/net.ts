@@ -1,11 +1,6 @@
 import {
-  Feature,
-  type FeatureSet,
   NET_CTRL_ANNOUNCE_ACK,
   NET_CTRL_GUEST_OFFLOADS_SET,
-  NET_HDR,
-  NET_HDR_HASH,
-  NET_HDR_LEGACY_SIZE,
   NetAck,
   NetCtrl,
   NetCtrlCoal,
@@ -15,6 +10,7 @@ import {
   NetCtrlVlan,
   NetFeature,
   NetHashType,
+  netHeaderSize,
 } from "@vireo/hal";
 import { describeFrame } from "../frames.ts";
 import { bitsOf, counted, nameOf } from "./names.ts";
@@ -56,13 +52,6 @@ export const NET_WORDS: DeviceWords = {
 };
 
 const VQ_GET = "net control NOTF_COAL VQ_GET ";
-
-/** Bytes before a frame (virtio 1.4 §5.1.6, §5.1.9). */
-export function netHeaderSize(features: FeatureSet): number {
-  if (features.has(NetFeature.HASH_REPORT)) return NET_HDR_HASH.SIZE;
-  const long = features.has(Feature.VERSION_1) || features.has(NetFeature.MRG_RXBUF);
-  return long ? NET_HDR.SIZE : NET_HDR_LEGACY_SIZE;
-}
 
 function isControl({ name }: QueuePlace): boolean {
   return name === "control";
