@@ -24,33 +24,30 @@ function rig(options: { readonly indirect?: boolean; readonly splitHeader?: bool
   return { tx, device };
 }
 
-Deno.test("tx queue: a frame takes as many slots as there are, and no more", () => {
-  const { tx, device } = rig();
-  const largest = 4 * tx.slotSize;
-  assertEquals([tx.frames.length, tx.free], [4, 4]);
-  assertThrows(
-    () => tx.copyIn(new Uint8Array(largest + 1), undefined),
-    RangeError,
-    `Cannot send a frame of ${largest + 1} bytes on this queue: expected at most ${largest}`,
-  );
-  assertEquals(tx.copyIn(new Uint8Array(largest), undefined), true);
-  tx.kick();
-  assertEquals(device.next()!.descriptors.length, 4);
-});
-
-Deno.test("tx queue: with a descriptor for the header, a frame has a slot less than the ring", () => {
-  const { tx, device } = rig({ indirect: true, splitHeader: true });
-  const largest = 3 * tx.slotSize;
-  assertEquals(tx.frames.length, 4);
-  assertThrows(
-    () => tx.copyIn(new Uint8Array(largest + 1), undefined),
-    RangeError,
-    `Cannot send a frame of ${largest + 1} bytes on this queue: expected at most ${largest}`,
-  );
-  assertEquals(tx.copyIn(new Uint8Array(largest), undefined), true);
-  tx.kick();
-  assertEquals(device.next()!.descriptors.length, 4);
-});
+for (
+  const [name, options, most] of [
+    ["a frame takes as many slots as there are, and no more", {}, 4],
+    [
+      "with a descriptor for the header, a frame has a slot less than the ring",
+      { indirect: true, splitHeader: true },
+      3,
+    ],
+  ] as const
+) {
+  Deno.test(`tx queue: ${name}`, () => {
+    const { tx, device } = rig(options);
+    const largest = most * tx.slotSize;
+    assertEquals([tx.frames.length, tx.free], [4, 4]);
+    assertThrows(
+      () => tx.copyIn(new Uint8Array(largest + 1), undefined),
+      RangeError,
+      `Cannot send a frame of ${largest + 1} bytes on this queue: expected at most ${largest}`,
+    );
+    assertEquals(tx.copyIn(new Uint8Array(largest), undefined), true);
+    tx.kick();
+    assertEquals(device.next()!.descriptors.length, 4);
+  });
+}
 
 Deno.test("tx queue: looks for used frames only when it has too few slots", () => {
   const { tx, device } = rig();
