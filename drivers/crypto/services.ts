@@ -249,8 +249,26 @@ export class CipherChain extends CryptoSession {
   }
 }
 
+/** A session with an asymmetric key, public or private, that verifies signatures. */
+export class SignatureSession extends CryptoSession {
+  /**
+   * Verifies a signature of a digest with a public key.
+   *
+   * @param signature As `sign` makes it.
+   * @throws {VireoError} `BAD_STATUS` If it is wrong (KEY_REJECTED), or the device refuses.
+   */
+  async verify(
+    signature: Uint8Array,
+    digest: Uint8Array,
+    options: WaitOptions = {},
+  ): Promise<void> {
+    // The device reads both: the signature, and what it is of in the place of the result.
+    await this.run(0, VERIFY, { src: signature, aad: digest, dst: digest.length }, options);
+  }
+}
+
 /** ECDSA with a key: public or private. */
-export class Ecdsa extends CryptoSession {
+export class Ecdsa extends SignatureSession {
   readonly #size: number;
 
   /** Wraps a session; the device does it. @param size Bytes of the longest signature. */
@@ -269,24 +287,10 @@ export class Ecdsa extends CryptoSession {
     // The shortest one has two numbers of a byte.
     return this.run(0, SIGN, { src: digest, dst: this.#size, least: 8 }, options);
   }
-
-  /**
-   * Verifies a signature of a digest with a public key.
-   *
-   * @param signature `Ecdsa-Sig-Value` in DER.
-   * @throws {VireoError} `BAD_STATUS` If it is wrong (KEY_REJECTED), or the device refuses.
-   */
-  async verify(
-    signature: Uint8Array,
-    digest: Uint8Array,
-    options: WaitOptions = {},
-  ): Promise<void> {
-    await this.run(0, VERIFY, { src: signature, aad: digest, dst: digest.length }, options);
-  }
 }
 
 /** An asymmetric algorithm with a key: public or private. */
-export class Akcipher extends CryptoSession {
+export class Akcipher extends SignatureSession {
   /** Bytes of a result: those of the modulus. */
   readonly size: number;
 
@@ -323,19 +327,5 @@ export class Akcipher extends CryptoSession {
   /** Signs a digest with a private key. @throws As {@linkcode Akcipher.encrypt}. */
   sign(digest: Uint8Array, options: WaitOptions = {}): Promise<Uint8Array> {
     return this.run(0, SIGN, { src: digest, dst: this.size }, options);
-  }
-
-  /**
-   * Verifies a signature of a digest with a public key.
-   *
-   * @throws {VireoError} `BAD_STATUS` If it is wrong (KEY_REJECTED), or the device refuses.
-   */
-  async verify(
-    signature: Uint8Array,
-    digest: Uint8Array,
-    options: WaitOptions = {},
-  ): Promise<void> {
-    // The device reads both: the signature, and what it is of in the place of the result.
-    await this.run(0, VERIFY, { src: signature, aad: digest, dst: digest.length }, options);
   }
 }
