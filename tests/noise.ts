@@ -11,5 +11,9 @@ export function xorshift(seed: number): () => number {
 
 /** Bytes that no pattern of zeroes or addresses looks like. */
 export function noise(length: number, seed: number): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from({ length }, xorshift(seed));
+  const next = xorshift(seed);
+  const bytes = new Uint8Array(length);
+  // Ten times as fast as `Uint8Array.from`, which takes 0.2 s for 2 MiB.
+  for (let i = 0; i < length; i++) bytes[i] = next();
+  return bytes;
 }
