@@ -43,7 +43,9 @@ for (const subject of SUBJECTS) {
   const { name, driver } = subject;
   for (const [ring, options] of RINGS) {
     Deno.test(`ownership: ${name}: used, recovered, suspended and removed (${ring})`, async () => {
-      await using rig = await Rig.open(driver, subject.model(), options);
+      // Memory is used once, and a balloon takes 2.4 MiB each time.
+      const rigOptions = { ...options, memory: 12 << 20 };
+      await using rig = await Rig.open(driver, subject.model(), rigOptions);
       const limits = { ...SOON, signal: rig.signals.controller().signal };
       await subject.use(rig.instance, limits, rig);
       await rig.fail(SOON);
