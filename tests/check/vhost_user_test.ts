@@ -5,7 +5,7 @@ import { type Bench, type CheckResult, runChecks } from "../../firmware/check/ru
 import { reproduction } from "../../firmware/check/script.ts";
 import { SocketBoard } from "../../firmware/target/socket_board.ts";
 import { parseTarget } from "../../firmware/target/target.ts";
-import { vireo } from "../cli_helper.ts";
+import { call } from "../cli_helper.ts";
 import { Served } from "../vhost_user/served.ts";
 
 const bench = (target: string) => (): Promise<Bench> => {
@@ -77,7 +77,7 @@ Deno.test("check: a failure at a socket is shown again by calls of its lease; a 
 Deno.test("check: vireo check takes a socket, and skips the rest once nobody listens there", async () => {
   const served = await Served.start("rng");
   const { path } = served;
-  const { code, out } = await vireo(`check --target vhost-user:rng=${path} --only split --json`);
+  const { code, out } = await call(`check --target vhost-user:rng=${path} --only split --json`);
   assertEquals(code, 0);
   assert(JSON.parse(out).counts.pass > 5, out);
   const ends: Check = {

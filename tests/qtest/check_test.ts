@@ -1,6 +1,6 @@
 // Needs qemu-system-aarch64 and qemu-system-x86_64.
 import { assert, assertEquals } from "@std/assert";
-import { vireo } from "../cli_helper.ts";
+import { call } from "../cli_helper.ts";
 
 /** Boards, and what their devices are asked to be. */
 const BOARDS: readonly string[] = [
@@ -12,7 +12,7 @@ const BOARDS: readonly string[] = [
 
 for (const board of BOARDS) {
   Deno.test(`check: what QEMU does on ${board} is as specified or known`, async () => {
-    const { code, out } = await vireo(`check --json --target qtest:${board}`);
+    const { code, out } = await call(`check --json --target qtest:${board}`);
     const { counts, results } = JSON.parse(out);
     const failed = results.filter(({ verdict }: { verdict: string }) => verdict === "fail")
       .map(({ check, device, seen }: { check: string; device: { type: string }; seen: string }) =>

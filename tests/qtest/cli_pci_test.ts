@@ -1,7 +1,7 @@
 // Needs qemu-system-x86_64, qemu-system-aarch64 and qemu-system-riscv64.
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { PCI_BOARDS } from "../../firmware/boards/mod.ts";
-import { call, vireo } from "../cli_helper.ts";
+import { call } from "../cli_helper.ts";
 
 /** What `--json` says of a device. */
 interface Device {
@@ -74,7 +74,7 @@ for (const board of PCI_BOARDS) {
 }
 
 Deno.test("probe reports a function's address, structures and registers, and why it was chosen", async () => {
-  const run = await vireo("probe --json --target qtest:x86_64-q35 --transitional");
+  const run = await call("probe --json --target qtest:x86_64-q35 --transitional");
   const devices: Device[] = JSON.parse(run.out).devices;
   assertEquals(devices.map(({ pci }) => [pci.address, pci.ids]), [
     ["0000:00:01.0", "1af4:1000"],
@@ -93,7 +93,7 @@ Deno.test("probe reports a function's address, structures and registers, and why
     assertMatch(pci.why, /COMMON/);
     assertMatch(interrupts.policy, /^msix/);
   }
-  const text = (await vireo("probe --target qtest:riscv64-virt-pci --legacy")).out;
+  const text = (await call("probe --target qtest:riscv64-virt-pci --legacy")).out;
   assertStringIncludes(text, "interrupts  msix-per-queue\n");
   assert(/ pci +1af4:1005 revision 0, 2 MSI-X vectors, legacy: /.test(text), text);
 });

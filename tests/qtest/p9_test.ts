@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { p9Driver, P9Error, type P9Tree } from "@vireo/drivers";
 import { Feature, P9OpenFlag } from "@vireo/hal";
-import { vireo as run } from "../cli_helper.ts";
+import { call as run } from "../cli_helper.ts";
 import type { Vireo } from "../../firmware/vireo.ts";
 import { openVireo } from "../../firmware/session.ts";
 import { isNewer } from "../qemu/mod.ts";

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { Tracer } from "@vireo/drivers/trace";
 import { PageTrace } from "@vireo/firmware/trace";
 import type { TraceEvent } from "@vireo/hal";
-import { vireo } from "../cli_helper.ts";
+import { call } from "../cli_helper.ts";
 
 /** The events of a page, as its program reads them. */
 function eventsOf(page: string): Record<string, unknown>[] {
@@ -13,7 +13,7 @@ function eventsOf(page: string): Record<string, unknown>[] {
 Deno.test("trace page: one file with every event, whose program needs no network", async () => {
   const file = await Deno.makeTempFile({ prefix: "vireo-", suffix: ".html" });
   try {
-    const { code } = await vireo(`blk read --count 64 --hash --trace-file ${file}`);
+    const { code } = await call(`blk read --count 64 --hash --trace-file ${file}`);
     assertEquals(code, 0);
     const page = await Deno.readTextFile(file);
     assert(page.endsWith("</script></body></html>\n"));
@@ -60,7 +60,7 @@ Deno.test("trace page: headless Chromium opens it, filters its requests and show
   const folder = await Deno.makeTempDir({ prefix: "vireo-" });
   try {
     const file = `${folder}/trace.html`;
-    assertEquals((await vireo(`blk read --count 64 --hash --trace-file ${file}`)).code, 0);
+    assertEquals((await call(`blk read --count 64 --hash --trace-file ${file}`)).code, 0);
     const page = await Deno.readTextFile(file);
     const adds = eventsOf(page).filter(({ kind }) => kind === "add").length;
     await Deno.writeTextFile(file, page.replace("</body>", `${USER}</body>`));

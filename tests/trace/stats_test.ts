@@ -3,7 +3,7 @@ import { blkDriver, Bus } from "@vireo/drivers";
 import { Tracer, TraceStats } from "@vireo/drivers/trace";
 import { BlkDevice, EmulatedMachine, MemoryDisk } from "@vireo/emu";
 import type { TraceDetail } from "@vireo/hal";
-import { vireo } from "../cli_helper.ts";
+import { call } from "../cli_helper.ts";
 
 /** Counts of reads of a disk: one by one, then together. */
 async function counts(options: object): Promise<readonly unknown[]> {
@@ -78,7 +78,7 @@ Deno.test("stats: percentiles are at most 5% too high", () => {
 });
 
 Deno.test("stats: --stats prints counts at the end, beside a trace of some groups", async () => {
-  const { code, err } = await vireo("blk read --count 8 --hash --stats");
+  const { code, err } = await call("blk read --count 8 --hash --stats");
   assertEquals(code, 0);
   const lines = err.trim().split("\n");
   assertMatch(
@@ -94,7 +94,7 @@ Deno.test("stats: --stats prints counts at the end, beside a trace of some group
     err,
   );
   assert(!err.includes("blk READ"));
-  const both = await vireo(
+  const both = await call(
     "blk read --count 8 --hash --stats --trace=request --trace-device virtio1 --trace-device virtio9",
   );
   assertMatch(

@@ -7,7 +7,7 @@ import { traceLine } from "@vireo/firmware/trace";
 import type { TraceEvent } from "@vireo/hal";
 import { PackedVirtqueue } from "../../drivers/virtqueue/packed.ts";
 import { SplitVirtqueue } from "../../drivers/virtqueue/split.ts";
-import { call, vireo } from "../cli_helper.ts";
+import { call } from "../cli_helper.ts";
 
 /** A line without its time and what differs from run to run. */
 function plain(line: string): string {
@@ -126,7 +126,7 @@ const WORDS = [
 
 Deno.test("trace: requests of the classes are told in the device's words", async () => {
   for (const [command, wanted] of WORDS) {
-    const { code, err } = await vireo(`${command} --trace=request`, new Uint8Array(512));
+    const { code, err } = await call(`${command} --trace=request`, new Uint8Array(512));
     assertEquals([command, code], [command, 0], err);
     for (const words of wanted) {
       const found = err.split("\n").some((line) => line.endsWith(`: ${words}`));
@@ -137,7 +137,7 @@ Deno.test("trace: requests of the classes are told in the device's words", async
 
 Deno.test("trace: an interrupt is told with its cause", async () => {
   // A port's name comes when nobody has just kicked.
-  const { code, err } = await vireo("console --quiet 50 --trace=ring");
+  const { code, err } = await call("console --quiet 50 --trace=ring");
   assertEquals(code, 0, err);
   assert(err.split("\n").some((line) => line.endsWith(" interrupt: used buffer")), err);
 });
@@ -205,7 +205,7 @@ Deno.test("trace: tshark reads the pcapng file: frames, comments and our own lin
   try {
     const [file, lua] = [`${dir}/trace.pcapng`, `${dir}/vireo.lua`];
     const ping = "net ping 10.0.2.2 --count 2 --target qtest:aarch64-virt";
-    const { code } = await vireo(`${ping} --trace-file ${file}`);
+    const { code } = await call(`${ping} --trace-file ${file}`);
     assertEquals(code, 0);
     await Deno.copyFile(new URL("../../firmware/trace/vireo.lua", import.meta.url), lua);
     for (const path of [dir, file, lua]) await Deno.chmod(path, 0o755);
@@ -258,7 +258,7 @@ Deno.test("trace: tshark reads packets of sockets, whose words are there only if
     const args = fields.flatMap((field) => ["-e", field]);
     for (const [data, length] of [[0, 76], [3, 79]] as const) {
       const send = `vsock send 7 hello --trace-file ${file} --trace-data ${data}`;
-      assertEquals((await vireo(send)).code, 0);
+      assertEquals((await call(send)).code, 0);
       const { stdout } = await new Deno.Command("tshark", {
         args: ["-r", file, "-Y", "vsock", "-T", "fields", ...args],
         stderr: "null",
@@ -277,7 +277,7 @@ Deno.test("trace: tshark reads packets of sockets, whose words are there only if
 Deno.test("trace: the timeline is JSON whose slices begin and end", async () => {
   const file = await Deno.makeTempFile({ prefix: "vireo-", suffix: ".json" });
   try {
-    const { code } = await vireo(`blk read --count 64 --hash --trace-file ${file}`);
+    const { code } = await call(`blk read --count 64 --hash --trace-file ${file}`);
     assertEquals(code, 0);
     const events: { ph: string; id?: string; ts?: number; name: string; pid: number }[] = JSON
       .parse(await Deno.readTextFile(file));
