@@ -83,7 +83,9 @@ const seconds = (since: number): string => `${((performance.now() - since) / 100
 let busy = 0;
 let done = 0;
 let failed = false;
+let checkFailed = false;
 await inTurn(tasks, WORKERS, async ({ title, args, env = {} }) => {
+  if (checkFailed) return;
   const start = performance.now();
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: [...args],
@@ -98,9 +100,12 @@ await inTurn(tasks, WORKERS, async ({ title, args, env = {} }) => {
   console.log(`${++done}/${tasks.length} ${title}: ${outcome} (${seconds(start)})`);
   if (code === 0) return;
   failed = true;
+  checkFailed ||= args === check;
   writeAll(Deno.stdout, stdout);
   writeAll(Deno.stderr, stderr);
 });
+// With wrong types the tests that were not started yet say nothing.
+if (checkFailed) Deno.exit(1);
 const idle = WORKERS * (performance.now() - started) - busy;
 console.log(
   `${WORKERS} processes at a time took ${seconds(started)}; a place was free for ${
