@@ -115,10 +115,10 @@ export function packageModules(): ReadonlyMap<string, string> {
 export type Code = ReadonlyMap<string, string>;
 
 /** What a file declares and exports; the first group is the name. */
-export const DECLARED =
+export const DECLARED: RegExp =
   /^export (?:async |abstract )?(?:const|let|function\*?|class|interface|type) (\w+)/gm;
 /** What a file exports of another: `type` or nothing, `*` or names, and the module. */
-export const REEXPORT = /^export (type )?(\*|\{[^}]*\}) from "([^"]+)"/gm;
+export const REEXPORT: RegExp = /^export (type )?(\*|\{[^}]*\}) from "([^"]+)"/gm;
 
 /**
  * The names that a module publishes, as `file:name`.
