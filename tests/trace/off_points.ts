@@ -5,10 +5,11 @@ const INSPECT = /\n {2}\/\*\* Shows the ring as it is now[^]*?\n {2}}\n/;
 /** The points on the paths that are measured; each must be there, so that this list follows the code. */
 export const POINTS: Readonly<Record<string, readonly (readonly [RegExp, string])[]>> = {
   "drivers/bus/_bus_device.ts": [
+    [/ \(this\.#host\.tracer\?\.window\([^]*?\?\? window\)/, " window"],
     [/host\.tracer\?\.transport\(transport, this\.name\) \?\? transport/, "transport"],
     [
       / {2}#makeRing\([^]*?(?= {2}#notify\()/,
-      "  #makeRing(_: QueueRequest, options: RingRequest): Ring {\n    return createRing(options);\n  }\n\n",
+      "  #makeRing(options: RingRequest): Ring {\n    return createRing(options);\n  }\n\n",
     ],
   ],
   "drivers/bus/bus.ts": [
