@@ -62,24 +62,29 @@ export class Arena {
 
   /** Writes bytes. */
   put(at: number, bytes: Uint8Array): void {
-    this.#log.add({ op: "bytes", at, bytes: bytes.slice() });
+    this.#put(at, bytes.slice());
+  }
+
+  /** Writes bytes that nothing else writes to: the log keeps them. */
+  #put(at: number, bytes: Uint8Array): void {
+    this.#log.add({ op: "bytes", at, bytes });
     this.#bytes.set(bytes, at);
     this.#before!.set(bytes, at);
   }
 
   /** Writes the same byte to a range. */
   fill(at: number, length: number, value: number): void {
-    this.put(at, new Uint8Array(length).fill(value));
+    this.#put(at, new Uint8Array(length).fill(value));
   }
 
   /** Writes a little-endian 16-bit word. */
   put16(at: number, value: number): void {
-    this.put(at, Uint8Array.of(value & 0xff, value >>> 8 & 0xff));
+    this.#put(at, Uint8Array.of(value & 0xff, value >>> 8 & 0xff));
   }
 
   /** Writes a little-endian 32-bit word. */
   put32(at: number, value: number): void {
-    this.put(at, Uint8Array.of(value, value >>> 8, value >>> 16, value >>> 24));
+    this.#put(at, Uint8Array.of(value, value >>> 8, value >>> 16, value >>> 24));
   }
 
   /** Writes a 64-bit address; one in the arena moves with it. */
@@ -87,7 +92,7 @@ export class Arena {
     const bytes = new Uint8Array(8);
     new DataView(bytes.buffer).setBigUint64(0, BigInt(address), true);
     const to = typeof address === "bigint" ? -1 : address - this.base;
-    if (to < 0 || to >= this.size) return this.put(at, bytes);
+    if (to < 0 || to >= this.size) return this.#put(at, bytes);
     this.#log.add({ op: "pointer", at, to });
     this.#bytes.set(bytes, at);
     this.#before!.set(bytes, at);
