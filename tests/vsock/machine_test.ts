@@ -38,7 +38,7 @@ const pattern = (length: number, seed: number): Uint8Array =>
   bytesBy(length, (i) => i * 31 + (i >> 8) * 7 + seed);
 
 async function readAll(stream: ReadableStream<Uint8Array>): Promise<Uint8Array> {
-  return new Uint8Array(await new Response(stream as ReadableStream<BufferSource>).arrayBuffer());
+  return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
 async function send(connection: VsockConnection, data: Uint8Array): Promise<void> {
