@@ -89,9 +89,9 @@ export const BOARD_OPTIONS = {
   /** The zones of the emulator's disks; they have none by default. */
   blkZoned: {
     flag: "--blk-zoned <zones>",
+    // A sum of texts has no type that can be declared without inference.
     summary:
-      "emu: disks have zones: host-managed or host-aware[,zone-size=BYTES][,capacity=BYTES]" +
-      "[,conventional=N][,max-open=N][,max-active=N]",
+      "emu: disks have zones: host-managed or host-aware[,zone-size=BYTES][,capacity=BYTES][,conventional=N][,max-open=N][,max-active=N]",
     group: "Board options:",
     targets: ["emu"],
     parse: (text?: string): ZonesOption | undefined => text === undefined ? text : parseZones(text),
