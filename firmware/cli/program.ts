@@ -1,7 +1,13 @@
-import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
+import {
+  Command,
+  CommanderError,
+  type CommandUnknownOpts,
+  Option,
+} from "@commander-js/extra-typings";
 import { command, type CommandGroup, type CommandRow } from "../commands/command.ts";
 import { COMMANDS, COMMANDS_BY_NAME } from "../commands/table.ts";
 import { BOARD_OPTIONS, type BoardOption } from "../target/options.ts";
+import { writeOut } from "../terminal/standard_output.ts";
 import { UsageError } from "../terminal/usage.ts";
 
 /** Parts of the command line. */
@@ -13,6 +19,30 @@ export interface Tables {
 }
 
 const TABLES: Tables = { commands: COMMANDS, options: BOARD_OPTIONS };
+
+/**
+ * Runs one command line.
+ *
+ * @returns The exit code.
+ */
+export async function runCommandLine(args: string[]): Promise<number> {
+  try {
+    args = namedTrace(args);
+    await buildProgram(args).parseAsync(args, { from: "user" });
+    return 0;
+  } catch (error) {
+    // Help and the version are told by an error too: they need nothing of what reports one.
+    if (error instanceof CommanderError && error.exitCode === 0) return 0;
+    const { EXIT, report } = await import("../terminal/report.ts");
+    return error instanceof CommanderError ? EXIT.USAGE : report(error);
+  }
+}
+
+/** A bare `--trace` is all of it: the next argument is not its value. */
+function namedTrace(args: readonly string[]): string[] {
+  const end = args.indexOf("--");
+  return args.map((arg, i) => arg === "--trace" && (end < 0 || i < end) ? "--trace=all" : arg);
+}
 
 /**
  * Builds the `vireo` command; what a subcommand needs is loaded when it runs.
@@ -221,10 +251,7 @@ function boardOption({ flag, summary, group, choices, repeated }: BoardOption): 
  */
 function sayMistakes(command: CommandUnknownOpts, name: string): void {
   command.configureOutput({
-    writeOut(text) {
-      const bytes = new TextEncoder().encode(text);
-      for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));
-    },
+    writeOut,
     outputError(text, write) {
       const line = text.replace(/^error: /, "").trim().replace(/\.$/, "").replace(/\.?\n\(/, " (");
       write(`vireo: ${line}; see '${name} --help'\n`);
