@@ -144,7 +144,7 @@ spec: $(SETUP)
 # The help that `vireo --help` prints without the parser.
 help-text: $(SETUP)
 	@$(DENO) run -A tests/cli/help_text.ts
-	@$(DENO) fmt --quiet firmware/cli/_help_text.ts
+	@$(DENO) fmt --quiet firmware/cli/help_text.ts
 
 # Not part of `make test`: README's two commands on a minimal Debian 12 and a minimal Debian 13.
 fresh:

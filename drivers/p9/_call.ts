@@ -12,14 +12,14 @@ const MESSAGE_ROOM = 512;
 const ELEMENTS = 4;
 
 /** Memory with data of a request or an answer. */
-export interface P9Data extends Loan {
+interface P9Data extends Loan {
   /** First byte in the region. */
   readonly offset: number;
   /** Length in bytes. */
   readonly length: number;
 }
 
-/** What belongs to a request besides its message. */
+/** A request without its message: its data, and what to do with the answer. */
 export interface P9Handler<T> {
   /** The tag, for Tversion. */
   readonly tag?: number;

@@ -295,7 +295,7 @@ type Fill = (
   call: Deadline,
 ) => Promise<Uint8Array>;
 
-/** What becomes of the data of one Tread: a part of the caller's array. */
+/** A Tread whose data goes to a part of the caller's array. */
 class Part implements P9Handler<Uint8Array> {
   readonly into: Payload;
   readonly #session: P9Session;

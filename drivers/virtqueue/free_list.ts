@@ -1,6 +1,6 @@
 /**
- * What is free to be used again, last in, first out. An array of its own loses its memory each time that `pop` empties
- * it, so that the next `push` allocates 150 bytes (tests/allocations_test.ts).
+ * Keeps free objects for reuse, last in, first out. A plain array loses its memory each time that `pop` empties it, so
+ * that the next `push` allocates 150 bytes (tests/allocations_test.ts).
  */
 export class FreeList<T> {
   readonly #items: T[] = [];

@@ -1,5 +1,5 @@
 import { writeOut } from "../terminal/standard_output.ts";
-import { HELP_TEXT, UNWRAPPED } from "./_help_text.ts";
+import { HELP_TEXT, UNWRAPPED } from "./help_text.ts";
 
 /** Columns where standard output is no terminal, as the parser has it. */
 const COLUMNS = 80;

@@ -1,5 +1,5 @@
 /**
- * Writes `firmware/cli/_help_text.ts`, the help of `vireo` itself (`make help-text`).
+ * Writes `firmware/cli/help_text.ts`, the help of `vireo` itself (`make help-text`).
  *
  * @module
  */
@@ -7,7 +7,7 @@ import { buildProgram } from "../../firmware/cli/program.ts";
 
 /** Widest terminal that is tried; no line is so long. */
 export const MOST_COLUMNS = 160;
-const FILE = new URL("../../firmware/cli/_help_text.ts", import.meta.url);
+const FILE = new URL("../../firmware/cli/help_text.ts", import.meta.url);
 
 let text = "";
 let width = 0;
@@ -29,7 +29,7 @@ export function parserHelp(columns: number): string {
 }
 
 /** The module with the help and the ranges of columns at which it is the same. */
-export function helpModule(): string {
+function helpModule(): string {
   const text = parserHelp(80);
   const ranges: [number, number][] = [];
   for (let columns = 1; columns <= MOST_COLUMNS; columns++) {
@@ -39,14 +39,17 @@ export function helpModule(): string {
     else ranges.push([columns, columns]);
   }
   const shown = ranges.map(([from, to]) => `[${from}, ${to === MOST_COLUMNS ? "Infinity" : to}]`);
-  return `// Written by \`make help-text\`.
-
-/** Ranges of columns, from the first to the last, at which the parser prints this text. */
-export const UNWRAPPED: readonly (readonly [from: number, to: number])[] = [${shown.join(", ")}];
-
-/** What \`vireo --help\` prints. */
-export const HELP_TEXT: string = \`${text.replace(/[\\`$]/g, "\\$&")}\`;
-`;
+  return [
+    "// Written by `make help-text`.",
+    "",
+    "/** Ranges of columns, from the first to the last, at which the parser prints this text. */",
+    "export const UNWRAPPED: readonly (readonly [from: number, to: number])[] =",
+    `  [${shown.join(", ")}];`,
+    "",
+    "/** Text of `vireo --help`. */",
+    `export const HELP_TEXT: string = \`${text.replace(/[\\`$]/g, "\\$&")}\`;`,
+    "",
+  ].join("\n");
 }
 
 if (import.meta.main) await Deno.writeTextFile(FILE, helpModule());

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { isUnwrapped } from "../../firmware/cli/quick_help.ts";
-import { HELP_TEXT } from "../../firmware/cli/_help_text.ts";
+import { HELP_TEXT } from "../../firmware/cli/help_text.ts";
 import { call } from "../cli_helper.ts";
 import { MOST_COLUMNS, parserHelp } from "./help_text.ts";
 

@@ -6,7 +6,7 @@ export const UNWRAPPED: readonly (readonly [from: number, to: number])[] = [[1, 
   Infinity,
 ]];
 
-/** What `vireo --help` prints. */
+/** Text of `vireo --help`. */
 export const HELP_TEXT: string = `Usage: vireo [options] [command]
 
 Virtio drivers in TypeScript, on an emulated board or a real one
