@@ -9,7 +9,7 @@ const MOST: Readonly<Record<string, number>> = {
   "net-1": 1070,
   "blk-1": 510,
   "console-echo": 530,
-  "p9-read": 1220,
+  "p9-read": 1170,
   "p9-stat": 6730,
 };
 /** Bytes of an operation that allocates nothing: they are those of what else runs. */
