@@ -33,7 +33,7 @@ PACKAGES := qemu-system-x86 qemu-system-arm $(RISCV) ipxe-qemu qemu-utils iprout
 	xfsprogs btrfs-progs squashfs-tools cryptsetup-bin xorriso tshark chromium
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help setup packages qemu images fresh demo test spec check fmt lint types doc docs unit fuzz mutate soak peers bench bench-peers bench-vhost-user bench-guest clean
+.PHONY: help help-text setup packages qemu images fresh demo test spec check fmt lint types doc docs unit fuzz mutate soak peers bench bench-peers bench-vhost-user bench-guest clean
 
 help:
 	@echo "make demo [DISK=path]  set up and run the main job on the emulated board"
@@ -57,6 +57,7 @@ help:
 	@echo "make bench-guest       slow: our drivers against Linux's own in a guest, and how it boots"
 	@echo "make fmt               format the sources in place"
 	@echo "make docs              write the API pages to dist/docs/"
+	@echo "make help-text         write what vireo --help prints without the parser: a test says when"
 	@echo "make setup             install the pinned Deno and the dependencies only"
 	@echo "make clean             remove what setup, tests and caches made"
 
@@ -139,6 +140,11 @@ test: $(SETUP) packages
 # By section and role, from the last run's reports; without one from the names of the tests.
 spec: $(SETUP)
 	@$(DENO) run -A tests/spec/main.ts
+
+# The help that `vireo --help` prints without the parser.
+help-text: $(SETUP)
+	@$(DENO) run -A tests/cli/help_text.ts
+	@$(DENO) fmt --quiet firmware/cli/help_text.ts
 
 # Not part of `make test`: README's two commands on a minimal Debian 12 and a minimal Debian 13.
 fresh:

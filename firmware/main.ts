@@ -3,8 +3,6 @@
  *
  * @module
  */
-import { CommanderError } from "@commander-js/extra-typings";
-import { buildProgram } from "./cli/program.ts";
 
 /**
  * Runs one command line.
@@ -12,22 +10,16 @@ import { buildProgram } from "./cli/program.ts";
  * @returns The exit code.
  */
 export async function main(args: string[]): Promise<number> {
-  try {
-    args = namedTrace(args);
-    await buildProgram(args).parseAsync(args, { from: "user" });
-    return 0;
-  } catch (error) {
-    // Help and the version are told by an error too: they need nothing of what reports one.
-    if (error instanceof CommanderError && error.exitCode === 0) return 0;
-    const { EXIT, report } = await import("./terminal/report.ts");
-    return error instanceof CommanderError ? EXIT.USAGE : report(error);
+  if (args.length === 1 && (args[0] === "--help" || args[0] === "-h")) {
+    const { printHelp } = await import("./cli/quick_help.ts");
+    try {
+      if (printHelp()) return 0;
+    } catch (error) {
+      return (await import("./terminal/report.ts")).report(error);
+    }
   }
-}
-
-/** A bare `--trace` is all of it: the next argument is not its value. */
-function namedTrace(args: readonly string[]): string[] {
-  const end = args.indexOf("--");
-  return args.map((arg, i) => arg === "--trace" && (end < 0 || i < end) ? "--trace=all" : arg);
+  const { runCommandLine } = await import("./cli/program.ts");
+  return await runCommandLine(args);
 }
 
 if (import.meta.main) Deno.exit(await main(Deno.args));

@@ -8,7 +8,8 @@ import {
   P9Type,
 } from "@vireo/hal";
 import type { WaitOptions } from "../wait/options.ts";
-import { type P9Qid, P9Writer } from "./_message.ts";
+import type { P9Handler } from "./_call.ts";
+import { type P9Qid, type P9Reader, P9Writer } from "./_message.ts";
 import type { P9Session } from "./_session.ts";
 
 /** Kinds of files. */
@@ -68,29 +69,41 @@ export interface P9Changes {
 
 const MILLION = 1e6;
 
+/** Takes the answer to Tgetattr. */
+const GETATTR: P9Handler<P9Stat> = {
+  take(answer) {
+    answer.u64();
+    const qid = answer.qid();
+    const mode = answer.u32();
+    const uid = answer.u32();
+    const gid = answer.u32();
+    const links = answer.u64();
+    const device = deviceNumber(answer.u32());
+    answer.u32();
+    const size = answer.u64();
+    answer.u64();
+    const blocks = answer.u64();
+    const atime = time(answer);
+    const mtime = time(answer);
+    const ctime = time(answer);
+    const kind = kindOf(mode);
+    const access = mode & 0o7777;
+    return { kind, qid, mode: access, uid, gid, links, device, size, blocks, atime, mtime, ctime };
+  },
+};
+
 /** Asks what a fid is. */
-export async function getAttributes(
+export function getAttributes(
   session: P9Session,
   fid: number,
   options: WaitOptions,
 ): Promise<P9Stat> {
   const message = P9Writer.begin(P9Type.GETATTR).u32(fid).u64(P9_GETATTR_BASIC);
-  const answer = await session.call(message, P9_ATTRIBUTES.SIZE, options);
-  answer.u64();
-  const qid = answer.qid();
-  const mode = answer.u32();
-  const [uid, gid] = [answer.u32(), answer.u32()];
-  const links = answer.u64();
-  const device = deviceNumber(answer.u32());
-  answer.u32();
-  const size = answer.u64();
-  answer.u64();
-  const blocks = answer.u64();
-  const time = (): Date => new Date(answer.u64() * 1000 + answer.u64() / MILLION);
-  const [atime, mtime, ctime] = [time(), time(), time()];
-  const kind = kindOf(mode);
-  const own = { uid, gid, links, device, size, blocks };
-  return { kind, qid, mode: mode & 0o7777, ...own, atime, mtime, ctime };
+  return session.ask(message, P9_ATTRIBUTES.SIZE, options, GETATTR);
+}
+
+function time(answer: P9Reader): Date {
+  return new Date(answer.u64() * 1000 + answer.u64() / MILLION);
 }
 
 /** Changes a file. */

@@ -50,20 +50,45 @@ export class P9Writer extends P9MessageWriter {
 export class P9Reader {
   // Read byte by byte: a view of each answer would cost more than its fields.
   readonly #bytes: Uint8Array;
-  #at: number;
-  /** Bytes that the device wrote in all: these, and data behind them in memory of its own. */
-  readonly total: number;
+  #start = 0;
+  #at = 0;
+  #end: number;
+  #total: number;
 
-  /** Reads bytes from a place on. */
-  constructor(bytes: Uint8Array, at = 0, total: number = bytes.length) {
+  /** Reads bytes from the first one on. */
+  constructor(bytes: Uint8Array) {
     this.#bytes = bytes;
-    this.total = total;
-    this.#at = at;
+    this.#end = this.#total = bytes.length;
+  }
+
+  /**
+   * Begins with another answer in the same bytes.
+   *
+   * @param at Its first byte.
+   * @param length Its bytes here.
+   * @param total Bytes that the device wrote in all.
+   */
+  begin(at: number, length: number, total: number): void {
+    this.#start = this.#at = at;
+    this.#end = at + length;
+    this.#total = total;
+  }
+
+  /** A reader of the same with bytes of its own. */
+  copy(): P9Reader {
+    const copy = new P9Reader(this.#bytes.slice(this.#start, this.#end));
+    copy.#at = this.#at - this.#start;
+    return copy;
+  }
+
+  /** Bytes that the device wrote in all: these, and data behind them in memory of its own. */
+  get total(): number {
+    return this.#total;
   }
 
   /** Bytes that were not read yet. */
   get left(): number {
-    return this.#bytes.length - this.#at;
+    return this.#end - this.#at;
   }
 
   /** Takes 8 bits. @throws {VireoError} `BAD_LENGTH` If the message ends before; so do the others. */
@@ -110,10 +135,10 @@ export class P9Reader {
 
   #take(length: number): number {
     const at = this.#at;
-    if (at + length > this.#bytes.length) {
+    if (at + length > this.#end) {
       throw new VireoError("BAD_LENGTH", "9P answer ends in the middle of a field", {
-        seen: `${this.#bytes.length} bytes`,
-        expected: `at least ${at + length}`,
+        seen: `${this.#end - this.#start} bytes`,
+        expected: `at least ${at + length - this.#start}`,
       });
     }
     this.#at = at + length;

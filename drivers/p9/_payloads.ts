@@ -1,16 +1,49 @@
-import type { Dma, DmaRegion } from "@vireo/hal";
+import type { Dma, DmaDirection, DmaRegion } from "@vireo/hal";
+import { FreeList } from "../virtqueue/free_list.ts";
 import { WaitList, type WaitOptions, within } from "../wait/mod.ts";
 
 /** Milliseconds that a request may take, or wait for memory, unless told otherwise. */
 export const DEADLINE = 30_000;
+
+/** Memory for the data of a read or a write. */
+export class Payload {
+  /** The memory. */
+  readonly region: DmaRegion;
+  /** It is used from its first byte on. */
+  readonly offset = 0;
+  /** Bytes of the data. */
+  length = 0;
+  /** Which side writes them. */
+  direction: DmaDirection = "from-device";
+  #view: Uint8Array;
+
+  /** Takes over a region. */
+  constructor(region: DmaRegion) {
+    this.region = region;
+    this.#view = region.bytes;
+  }
+
+  /** Sets the length and the direction of the next data. */
+  carry(length: number, direction: DmaDirection): this {
+    this.length = length;
+    this.direction = direction;
+    return this;
+  }
+
+  /** The first bytes: the same view as long as their number is. */
+  first(length: number): Uint8Array {
+    if (this.#view.length !== length) this.#view = this.region.bytes.subarray(0, length);
+    return this.#view;
+  }
+}
 
 /** Memory for the data of reads and writes: a few regions of one size, first come, first served. */
 export class Payloads {
   readonly #dma: Dma;
   readonly #size: number;
   readonly #limit: number;
-  readonly #free: DmaRegion[] = [];
-  readonly #waiters = new WaitList<undefined, DmaRegion>("memory of 9P data");
+  readonly #free = new FreeList<Payload>();
+  readonly #waiters = new WaitList<undefined, Payload>("memory of 9P data");
   #count = 0;
   #failure: Error | undefined;
 
@@ -21,12 +54,17 @@ export class Payloads {
     this.#limit = limit;
   }
 
+  /** Takes a region that is free; undefined if {@linkcode Payloads.take} must be asked. */
+  takeFree(): Payload | undefined {
+    return this.#failure === undefined ? this.#free.pop() : undefined;
+  }
+
   /**
    * Takes a region, or waits for one.
    *
    * @throws {VireoError} `TIMEOUT`, `OUT_OF_MEMORY`, or why the device failed; the signal's reason.
    */
-  take(options: WaitOptions): Promise<DmaRegion> {
+  take(options: WaitOptions): Promise<Payload> {
     const { signal } = options;
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     if (signal?.aborted) return Promise.reject(signal.reason);
@@ -37,25 +75,25 @@ export class Payloads {
   }
 
   /** Gives a region back. */
-  give(region: DmaRegion): void {
-    if (this.#waiters.resolveFirst(region)) return;
-    if (this.#failure === undefined) this.#free.push(region);
-    else region[Symbol.dispose]();
+  give(payload: Payload): void {
+    if (this.#waiters.resolveFirst(payload)) return;
+    if (this.#failure === undefined) this.#free.push(payload);
+    else payload.region[Symbol.dispose]();
   }
 
   /** Ends all waiting, and frees what is not with the device; the rest is freed as it comes back. */
   fail(error: Error): void {
     this.#failure ??= error;
     this.#waiters.rejectAll(error);
-    for (const region of this.#free.splice(0)) region[Symbol.dispose]();
+    for (const { region } of this.#free.drain()) region[Symbol.dispose]();
   }
 
-  #grow(): DmaRegion | Error | undefined {
+  #grow(): Payload | Error | undefined {
     if (this.#count >= this.#limit) return undefined;
     try {
-      const region = this.#dma.alloc(this.#size);
+      const payload = new Payload(this.#dma.alloc(this.#size));
       this.#count++;
-      return region;
+      return payload;
     } catch (error) {
       // What is there will come back.
       return this.#count > 0 ? undefined : error instanceof Error ? error : new Error(`${error}`);

@@ -13,135 +13,97 @@ import {
   type VireoErrorCode,
 } from "@vireo/hal";
 import type { VirtioDevice } from "../device.ts";
-import type { Answer, ExchangeOptions, Loan } from "../virtqueue/exchange.ts";
-import { type Deadline, waitOn, type WaitOptions, within } from "../wait/mod.ts";
+import { FreeList } from "../virtqueue/free_list.ts";
+import type { RequestQueue } from "../virtqueue/request_queue.ts";
+import { waitOn, type WaitOptions, within } from "../wait/mod.ts";
+import { type CallHost, ERROR_SIZE, isUsual, P9Call, type P9Handler } from "./_call.ts";
 import { P9Error } from "./errors.ts";
-import { type P9Qid, P9Reader, P9Writer } from "./_message.ts";
+import { type P9Qid, type P9Reader, P9Writer } from "./_message.ts";
 import { DEADLINE, Payloads } from "./_payloads.ts";
 
 /** Most reads and writes that have memory at the same time. */
 const WINDOW = 8;
-/** Bytes of an Rlerror after the header. */
-const ERROR_ROOM = 4;
 /** Bytes of an Rread or Rreaddir before the data, after the header. */
 const COUNT_ROOM = 4;
 
-/** Sends a request and waits for the answer, as {@linkcode QueueDriver} does. */
-type P9Ask = (
-  parts: readonly (Uint8Array | Loan)[],
-  room: readonly (number | Loan)[],
-  options: ExchangeOptions,
-) => Promise<Answer>;
+/** No deadline. */
+const FOREVER: WaitOptions = { deadline: Infinity };
 
-/** Memory with data of a request or an answer. */
-export type P9Data = Loan & { readonly length: number };
-
-/** Data and options of a request, besides its message. */
-interface P9Extra {
-  /** Data that follows the message; at least a byte. */
-  readonly send?: P9Data;
-  /** Called once when the data's memory is the driver's again. */
-  readonly onReturned?: () => void;
-  /**
-   * Called once when the request failed for its caller and the server is done with it: with the answer if
-   * it succeeded after all, as may one that was given up.
-   */
-  readonly onFailed?: (answer: P9Reader | undefined) => void;
-  /** The tag, for Tversion. */
-  readonly tag?: number;
+function copyOf(answer: P9Reader): P9Reader {
+  return answer.copy();
 }
 
-const NO_EXTRA: P9Extra = {};
+/** A Tclunk, after which the fid may be used again whatever the server says. */
+class Clunk implements P9Handler<void> {
+  readonly #session: P9Session;
+  readonly #fid: number;
+  readonly quiet: boolean;
 
-/** The parts of its session that a {@linkcode Call} uses. */
-interface CallHost {
-  /** Checks an answer and reads its header. */
-  answer(answer: Answer, call: Call): P9Reader;
-  /** The tag is free. */
-  release(tag: number): void;
-  /** Has the server forget a request that its caller gave up. */
-  flush(call: Call): void;
+  constructor(session: P9Session, fid: number, quiet: boolean) {
+    this.#session = session;
+    this.#fid = fid;
+    this.quiet = quiet;
+  }
+
+  take(): void {
+    this.#session.giveFid(this.#fid);
+  }
+
+  onFailed(): void {
+    this.#session.giveFid(this.#fid);
+  }
 }
 
-/** A request under way: the options of its exchange. */
-class Call implements ExchangeOptions {
-  readonly signal: Deadline["signal"];
-  readonly deadline: Deadline["deadline"];
-  readonly until: Deadline["until"];
-  /** Value of `P9Type`. */
-  readonly type: number;
-  readonly tag: number;
-  /** Most bytes of the answer. */
-  readonly most: number;
-  /** Whether the device is done with it. */
-  #returned = false;
-  readonly #extra: P9Extra;
-  readonly #host: CallHost;
-  /** The owners of the tag: the request, and the Tflush that follows it. */
-  #holders = 1;
+/** A Twalk to a new fid, or of a fid. */
+export abstract class P9Step<T> implements P9Handler<T> {
+  /** The fid that it begins at. */
+  readonly from: number;
+  /** The fid that it moves or makes. */
+  readonly to: number;
+  /** At most 16 names. */
+  readonly names: readonly string[];
+  protected readonly session: P9Session;
 
-  constructor(
-    type: number,
-    tag: number,
-    most: number,
-    { signal, deadline, until }: Deadline,
-    extra: P9Extra,
-    host: CallHost,
-  ) {
-    this.type = type;
-    this.tag = tag;
-    this.most = most;
-    this.signal = signal;
-    this.deadline = deadline;
-    this.until = until;
-    this.#extra = extra;
-    this.#host = host;
+  /** Makes one that was not sent. */
+  constructor(session: P9Session, from: number, to: number, names: readonly string[]) {
+    this.session = session;
+    this.from = from;
+    this.to = to;
+    this.names = names;
   }
 
-  /** The tag has one more owner. */
-  hold(): void {
-    this.#holders++;
-  }
+  /** Takes the answer. */
+  abstract take(answer: P9Reader): T | PromiseLike<T>;
 
-  /** The tag has one owner less. */
-  release(): void {
-    if (--this.#holders === 0) this.#host.release(this.tag);
-  }
-
-  /** The device is done with it. */
-  onReturned(): void {
-    this.#returned = true;
-    this.#extra.onReturned?.();
-    this.release();
-  }
-
-  /** It failed for its caller; an answer may have come after all. */
-  onFailed(late: Answer | undefined): void {
-    if (this.#extra.onFailed === undefined) return;
-    let answer: P9Reader | undefined;
-    try {
-      answer = late && this.#host.answer(late, this);
-    } catch {
-      // It was refused, or is no answer.
+  /** Takes the file of each name, as far as the walk came. */
+  protected qids(answer: P9Reader): P9Qid[] {
+    const count = answer.u16();
+    if (count > this.names.length) {
+      const what = "9P server found more than was asked for";
+      throw this.session.error("BAD_LENGTH", what, count);
     }
-    this.#extra.onFailed(answer);
+    const qids: P9Qid[] = [];
+    for (let i = 0; i < count; i++) qids.push(answer.qid());
+    return qids;
   }
 
-  /** It was answered in time. */
-  readonly answered = (answer: Answer): P9Reader => {
-    try {
-      return this.#host.answer(answer, this);
-    } catch (error) {
-      this.#extra.onFailed?.(undefined);
-      throw error;
+  /** Gives the fid back. */
+  onFailed(answer: P9Reader | undefined): void {
+    // One that moves a fid leaves it where it was.
+    if (this.from === this.to) return;
+    // It was given up, but found all: the server has the fid.
+    if (answer !== undefined && answer.left >= 2 && answer.u16() === this.names.length) {
+      return this.session.forget(this.to);
     }
-  };
+    this.session.giveFid(this.to);
+  }
+}
 
-  /** It failed for its caller. */
-  readonly rejected = (error: unknown): never => {
-    if (!this.#returned) this.#host.flush(this);
-    throw error;
-  };
+/** A part of a walk. */
+class Part extends P9Step<P9Qid[]> {
+  take(answer: P9Reader): P9Qid[] {
+    return this.qids(answer);
+  }
 }
 
 /** Result of a walk. */
@@ -155,18 +117,20 @@ interface P9Walk {
 /** One conversation with a server, from Tversion to a reset: tags, fids and messages. */
 export class P9Session {
   readonly #device: VirtioDevice;
-  readonly #ask: P9Ask;
+  readonly #queue: RequestQueue;
   readonly #asked: number;
-  readonly #tags: number[] = [];
+  readonly #tags = new FreeList<number>();
   #nextTag = 0;
-  readonly #fids: number[] = [];
+  readonly #fids = new FreeList<number>();
   #nextFid = 1;
   #msize = P9_MIN_MSIZE;
   #payloads: Payloads | undefined;
   #version: Promise<void> | undefined;
   #failure: Error | undefined;
+  /** Calls that are over, whose memory the next ones use. */
+  readonly #calls = new FreeList<P9Call>();
   readonly #host: CallHost = {
-    answer: (answer, call) => this.#answer(answer, call),
+    check: (answer, call) => this.#check(answer, call),
     release: (tag) => {
       if (tag !== P9_NO_TAG) this.#tags.push(tag);
     },
@@ -174,13 +138,18 @@ export class P9Session {
       call.hold();
       this.#flush(call.tag).finally(() => call.release());
     },
+    keep: (call) => {
+      const room = this.#failure === undefined && this.#calls.length < WINDOW;
+      if (room && call.reusable) this.#calls.push(call);
+      else call[Symbol.dispose]();
+    },
   };
 
   /** Makes a session. @param msize Size of messages to ask for, in bytes. */
-  constructor(device: VirtioDevice, msize: number, ask: P9Ask) {
+  constructor(device: VirtioDevice, msize: number, queue: RequestQueue) {
     this.#device = device;
     this.#asked = msize;
-    this.#ask = ask;
+    this.#queue = queue;
   }
 
   /** Largest message, in bytes; 4096 before it was negotiated. */
@@ -232,62 +201,63 @@ export class P9Session {
     message: P9Writer,
     room: number,
     options: WaitOptions,
-    extra: P9Extra = NO_EXTRA,
+    extra: Partial<P9Handler<P9Reader>> = {},
   ): Promise<P9Reader> {
-    const size = P9_HEADER.SIZE + Math.max(room, ERROR_ROOM);
-    return this.#call(message, [size], size, options, extra);
+    return this.ask(message, room, options, { take: copyOf, ...extra });
+  }
+
+  /**
+   * Sends a request, and has its handler take the answer where the device wrote it.
+   *
+   * @param room Most bytes of the answer after its header, without its data.
+   * @returns What the handler made of it.
+   * @throws As {@linkcode P9Session.call}, and what the handler throws.
+   */
+  ask<T>(
+    message: P9Writer,
+    room: number,
+    options: WaitOptions,
+    handler: P9Handler<T>,
+  ): Promise<T> {
+    const size = Math.max(P9_HEADER.SIZE + room, ERROR_SIZE);
+    let tag: number | undefined;
+    let call: P9Call | undefined;
+    try {
+      if (this.#failure !== undefined) throw this.#failure;
+      tag = handler.tag ?? this.#takeTag();
+      if (isUsual(message.length, size)) call = this.#calls.pop();
+      call ??= new P9Call(this.#host, this.#device.dma, message.length, size);
+      return call.send(this.#queue, message, tag, size, options, handler);
+    } catch (error) {
+      call?.[Symbol.dispose]();
+      if (tag !== undefined) this.#host.release(tag);
+      handler.onReturned?.();
+      handler.onFailed?.(undefined);
+      return handler.quiet ? Promise.resolve(undefined as T) : Promise.reject(error);
+    }
   }
 
   /**
    * Sends a request whose answer is a number and so many bytes of data: Tread or Treaddir.
    *
-   * @param onReturned Called once when the memory is the driver's again.
-   * @returns How many bytes the server wrote to the memory.
-   * @throws As {@linkcode P9Session.call}.
+   * @param handler Where the data goes, and what to do with it.
+   * @throws As {@linkcode P9Session.ask}.
    */
-  async read(
-    message: P9Writer,
-    into: P9Data,
-    options: WaitOptions,
-    onReturned: () => void,
-  ): Promise<number> {
+  read<T>(message: P9Writer, options: WaitOptions, handler: P9Handler<T>): Promise<T> {
     // The answer's own part has just the size that puts the data in its place.
-    const size = P9_HEADER.SIZE + COUNT_ROOM;
-    const most = size + into.length;
-    const reader = await this.#call(message, [size, into], most, options, { onReturned });
-    const length = reader.total;
-    const count = reader.u32();
-    if (count === length - size) return count;
-    throw new VireoError("BAD_LENGTH", "9P answer has another number of bytes than it says", {
-      device: this.name,
-      seen: `${length - size} bytes`,
-      expected: `${count} bytes`,
-    });
+    return this.ask(message, COUNT_ROOM, options, handler);
   }
 
-  #call(
-    message: P9Writer,
-    room: readonly (number | Loan)[],
-    most: number,
-    options: WaitOptions,
-    extra: P9Extra,
-  ): Promise<P9Reader> {
-    const { send } = extra;
-    let wait: Deadline;
-    let tag: number;
-    try {
-      wait = within(options, DEADLINE);
-      if (this.#failure !== undefined) throw this.#failure;
-      tag = extra.tag ?? this.#takeTag();
-    } catch (error) {
-      extra.onReturned?.();
-      extra.onFailed?.(undefined);
-      return Promise.reject(error);
-    }
-    const head = message.finish(message.type, tag, send?.length ?? 0);
-    const call = new Call(message.type, tag, most, wait, extra, this.#host);
-    const parts = send === undefined ? [head] : [head, send];
-    return this.#ask(parts, room, call).then(call.answered, call.rejected);
+  /** Takes the number of bytes of data from an answer to {@linkcode P9Session.read}. */
+  count(answer: P9Reader): number {
+    const length = answer.total - P9_HEADER.SIZE - COUNT_ROOM;
+    const count = answer.u32();
+    if (count === length) return count;
+    throw new VireoError("BAD_LENGTH", "9P answer has another number of bytes than it says", {
+      device: this.name,
+      seen: `${length} bytes`,
+      expected: `${count} bytes`,
+    });
   }
 
   /** A fid that is not in use. */
@@ -300,6 +270,14 @@ export class P9Session {
     this.#fids.push(fid);
   }
 
+  /** Sends a Twalk. @throws As {@linkcode P9Session.ask}. */
+  step<T>(step: P9Step<T>, options: WaitOptions): Promise<T> {
+    const { from, to, names } = step;
+    const message = P9Writer.begin(P9Type.WALK).u32(from).u32(to).u16(names.length);
+    for (const name of names) message.text(name);
+    return this.ask(message, 2 + P9_QID.SIZE * names.length, options, step);
+  }
+
   /**
    * Walks from a fid to a new one.
    *
@@ -307,7 +285,7 @@ export class P9Session {
    */
   async walk(from: number, names: readonly string[], options: WaitOptions): Promise<P9Walk> {
     const fid = this.takeFid();
-    const qids = await this.#step(from, fid, names.slice(0, P9_MAX_WALK), options);
+    const qids = await this.step(new Part(this, from, fid, names.slice(0, P9_MAX_WALK)), options);
     if (qids.length < Math.min(names.length, P9_MAX_WALK)) {
       this.giveFid(fid);
       return { fid, qids };
@@ -316,7 +294,7 @@ export class P9Session {
       const part = names.slice(at, at + P9_MAX_WALK);
       let found: readonly P9Qid[];
       try {
-        found = await this.#step(fid, fid, part, options);
+        found = await this.step(new Part(this, fid, fid, part), options);
       } catch (error) {
         this.forget(fid);
         throw error;
@@ -334,25 +312,25 @@ export class P9Session {
   async clunk(fid: number, options: WaitOptions = {}): Promise<void> {
     const details = (): { device: string } => ({ device: this.name });
     const subject = { what: "the 9P server to close a file", details };
-    await waitOn(this.#clunk(fid), subject, within(options, DEADLINE));
+    await waitOn(this.#clunk(fid, false), subject, within(options, DEADLINE));
   }
 
   /** The same, without waiting for it. */
   forget(fid: number): void {
-    this.#clunk(fid).catch(() => {});
+    void this.#clunk(fid, true);
   }
 
-  async #clunk(fid: number): Promise<void> {
+  #clunk(fid: number, quiet: boolean): Promise<void> {
     const message = P9Writer.begin(P9Type.CLUNK).u32(fid);
     // Whatever the server says, the fid is gone then.
-    await this.call(message, 0, { deadline: Infinity }, { onFailed: () => this.giveFid(fid) });
-    this.giveFid(fid);
+    return this.ask(message, 0, FOREVER, new Clunk(this, fid, quiet));
   }
 
   /** Ends it: every call fails from now on. */
   fail(error: Error): void {
     this.#failure ??= error;
     this.#payloads?.fail(this.#failure);
+    for (const call of this.#calls.drain()) call[Symbol.dispose]();
   }
 
   /** An error of this device. */
@@ -382,38 +360,11 @@ export class P9Session {
     this.#msize = msize;
   }
 
-  /** One Twalk. */
-  async #step(
-    from: number,
-    to: number,
-    names: readonly string[],
-    options: WaitOptions,
-  ): Promise<P9Qid[]> {
-    const message = P9Writer.begin(P9Type.WALK).u32(from).u32(to).u16(names.length);
-    for (const name of names) message.text(name);
-    const room = 2 + P9_QID.SIZE * names.length;
-    const onFailed = (answer: P9Reader | undefined): void => {
-      // One that moves a fid leaves it where it was.
-      if (from === to) return;
-      // It was given up, but found all: the server has the fid.
-      if (answer !== undefined && answer.left >= 2 && answer.u16() === names.length) {
-        return this.forget(to);
-      }
-      this.giveFid(to);
-    };
-    const answer = await this.call(message, room, options, { onFailed });
-    const count = answer.u16();
-    if (count > names.length) {
-      throw this.error("BAD_LENGTH", "9P server found more than was asked for", count);
-    }
-    return Array.from({ length: count }, () => answer.qid());
-  }
-
   async #flush(tag: number): Promise<void> {
     if (this.#failure !== undefined || tag === P9_NO_TAG) return;
     try {
       const message = P9Writer.begin(P9Type.FLUSH).u16(tag);
-      await this.call(message, 0, { deadline: Infinity });
+      await this.call(message, 0, FOREVER);
     } catch {
       // The device failed, or the server knows no Tflush: nothing is left to do.
     }
@@ -429,8 +380,8 @@ export class P9Session {
   }
 
   /** Checks an answer's header; lengths are the device's word. */
-  #answer({ bytes, length: used }: Answer, { type, tag, most }: Call): P9Reader {
-    const reader = new P9Reader(bytes, 0, used);
+  #check(reader: P9Reader, { type, tag, most }: P9Call): void {
+    const used = reader.total;
     if (used < P9_HEADER.SIZE || used > most) {
       throw new VireoError("BAD_LENGTH", "Cannot use a 9P answer of this length", {
         device: this.name,
@@ -455,7 +406,7 @@ export class P9Session {
         expected: `type ${type + 1}, tag ${tag}`,
       });
     }
-    if (kind === type + 1) return reader;
+    if (kind === type + 1) return;
     throw new P9Error(
       `9P server refuses ${typeName(type)}`,
       reader.u32() || P9Errno.EIO,

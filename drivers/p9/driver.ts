@@ -95,9 +95,7 @@ export class P9 extends QueueDriver {
   /** Trees and files from before it cannot be used after it. */
   protected override setUp(): void {
     const [queue] = this.openQueues({ name: "requests", maxSize: MAX_REQUESTS });
-    this.#session = new P9Session(this.device, MESSAGE_SIZE, (parts, room, options) => {
-      return this.ask(queue, parts, room, options);
-    });
+    this.#session = new P9Session(this.device, MESSAGE_SIZE, queue);
   }
 
   /** Ends the session. */

@@ -1,9 +1,11 @@
 import { type DmaRegion, P9OpenFlag, P9Type, VireoError } from "@vireo/hal";
-import { type WaitOptions, within } from "../wait/mod.ts";
+import { type Deadline, type WaitOptions, within } from "../wait/mod.ts";
 import { getAttributes, setAttributes } from "./_attributes.ts";
 import { getLock, lock, type P9Lock, type P9LockResult } from "./_locks.ts";
-import { P9Writer } from "./_message.ts";
-import type { P9Data, P9Session } from "./_session.ts";
+import type { P9Handler } from "./_call.ts";
+import { type P9Reader, P9Writer } from "./_message.ts";
+import type { Payload } from "./_payloads.ts";
+import type { P9Session } from "./_session.ts";
 
 /** Most bytes of a file that is read whole, unless told otherwise. */
 const READ_LIMIT = 1 << 30;
@@ -64,20 +66,17 @@ export class P9File implements AsyncDisposable {
    * @throws {P9Error} If the server refuses it. {VireoError} `TIMEOUT`, `BAD_LENGTH` or why the device
    * failed; the signal's reason. {RangeError} If the numbers are none of a file.
    */
-  async read(offset: number, length: number, options: WaitOptions = {}): Promise<Uint8Array> {
-    checkRange(offset, length);
-    const call = within(options);
-    const into = new Uint8Array(length);
-    if (length <= this.chunk) {
-      const got = await this.#fill(offset, into, call);
-      return got === length ? into : into.subarray(0, got);
+  read(offset: number, length: number, options: WaitOptions = {}): Promise<Uint8Array> {
+    try {
+      checkRange(offset, length);
+      const call = within(options);
+      const into = new Uint8Array(length);
+      return length <= this.chunk
+        ? this.#fill(offset, into, 0, call)
+        : this.#read(offset, into, call);
+    } catch (error) {
+      return Promise.reject(error);
     }
-    const parts: Promise<number>[] = [];
-    for (let at = 0; at < length; at += this.chunk) {
-      const part = into.subarray(at, at + this.chunk);
-      parts.push(this.#fill(offset + at, part, call));
-    }
-    return into.subarray(0, contiguous(await settle(parts), this.chunk));
   }
 
   /**
@@ -100,21 +99,17 @@ export class P9File implements AsyncDisposable {
     const release = (): void => {
       if (--owners === 0) onReturned?.();
     };
+    const session = this.#session;
     const fill = async (from: number, size: number): Promise<number> => {
       let done = 0;
       while (done < size) {
         owners++;
-        const got = await this.#receive(
-          offset + from + done,
-          {
-            region,
-            offset: at + from + done,
-            length: size - done,
-            direction: "from-device",
-          },
-          call,
-          release,
-        );
+        const length = size - done;
+        const got = await session.read(this.#message(offset + from + done, length), call, {
+          into: { region, offset: at + from + done, length, direction: "from-device" },
+          take: (answer) => session.count(answer),
+          onReturned: release,
+        });
         if (got === 0) break;
         done += got;
       }
@@ -232,52 +227,54 @@ export class P9File implements AsyncDisposable {
     await this.close().catch(() => {});
   }
 
-  /** Fills a part as far as the file goes. */
-  async #fill(offset: number, into: Uint8Array, options: WaitOptions): Promise<number> {
-    const { payloads } = this.#session;
-    let done = 0;
-    while (done < into.length) {
-      const region = await payloads.take(options);
-      const length = into.length - done;
-      // Whoever is last gives it back: the device, or the copy.
-      let owners = 2;
-      const release = (): void => {
-        if (--owners === 0) payloads.give(region);
-      };
-      try {
-        const data = { region, offset: 0, length, direction: "from-device" } as const;
-        const got = await this.#receive(offset + done, data, options, release);
-        if (got === 0) break;
-        into.set(region.bytes.subarray(0, got), done);
-        region.copied?.(got);
-        done += got;
-      } finally {
-        release();
-      }
+  /** Reads in several messages. */
+  async #read(offset: number, into: Uint8Array, call: Deadline): Promise<Uint8Array> {
+    const parts: Promise<Uint8Array>[] = [];
+    for (let at = 0; at < into.length; at += this.chunk) {
+      parts.push(this.#fill(offset + at, into.subarray(at, at + this.chunk), 0, call));
     }
-    return done;
+    const lengths = (await settle(parts)).map(({ length }) => length);
+    return into.subarray(0, contiguous(lengths, this.chunk));
   }
 
-  /** One Tread. */
+  /** Fills a part from its byte `done` on, as far as the file goes; gives the bytes that there are. */
+  readonly #fill: Fill = (offset, into, done, call) => {
+    if (done === into.length) return Promise.resolve(into);
+    const { payloads } = this.#session;
+    const free = payloads.takeFree();
+    if (free !== undefined) return this.#receive(offset, into, done, call, free);
+    return payloads.take(call).then((payload) => this.#receive(offset, into, done, call, payload));
+  };
+
+  /** One Tread, and those that follow if it gives fewer bytes. */
   #receive(
     offset: number,
-    into: P9Data,
-    options: WaitOptions,
-    onReturned: () => void,
-  ): Promise<number> {
-    const message = P9Writer.begin(P9Type.READ).u32(this.#fid).u64(offset).u32(into.length);
-    return this.#session.read(message, into, options, onReturned);
+    into: Uint8Array,
+    done: number,
+    call: Deadline,
+    payload: Payload,
+  ): Promise<Uint8Array> {
+    const length = into.length - done;
+    const message = this.#message(offset + done, length);
+    payload.carry(length, "from-device");
+    const part = new Part(this.#session, payload, this.#fill, offset, into, done, call);
+    return this.#session.read(message, call, part);
+  }
+
+  #message(offset: number, length: number): P9Writer {
+    return P9Writer.begin(P9Type.READ).u32(this.#fid).u64(offset).u32(length);
   }
 
   async #drain(offset: number, bytes: Uint8Array, options: WaitOptions): Promise<number> {
     const { payloads } = this.#session;
     for (let done = 0; done < bytes.length;) {
-      const region = await payloads.take(options);
+      const send = payloads.takeFree() ?? await payloads.take(options);
+      const { region } = send;
       const length = bytes.length - done;
-      region.bytes.set(bytes.subarray(done));
+      send.carry(length, "to-device");
+      region.bytes.set(done === 0 ? bytes : bytes.subarray(done));
       region.copied?.(length);
-      const send = { region, offset: 0, length, direction: "to-device" } as const;
-      const onReturned = (): void => payloads.give(region);
+      const onReturned = (): void => payloads.give(send);
       const message = P9Writer.begin(P9Type.WRITE).u32(this.#fid).u64(offset + done).u32(length);
       const answer = await this.#session.call(message, 4, options, { send, onReturned });
       const count = answer.u32();
@@ -287,6 +284,63 @@ export class P9File implements AsyncDisposable {
       done += count;
     }
     return bytes.length;
+  }
+}
+
+/** Fills an array from a place on. */
+type Fill = (
+  offset: number,
+  into: Uint8Array,
+  done: number,
+  call: Deadline,
+) => Promise<Uint8Array>;
+
+/** A Tread whose data goes to a part of the caller's array. */
+class Part implements P9Handler<Uint8Array> {
+  readonly into: Payload;
+  readonly #session: P9Session;
+  readonly #fill: Fill;
+  readonly #offset: number;
+  readonly #bytes: Uint8Array;
+  readonly #done: number;
+  readonly #call: Deadline;
+
+  constructor(
+    session: P9Session,
+    into: Payload,
+    fill: Fill,
+    offset: number,
+    bytes: Uint8Array,
+    done: number,
+    call: Deadline,
+  ) {
+    this.#session = session;
+    this.into = into;
+    this.#fill = fill;
+    this.#offset = offset;
+    this.#bytes = bytes;
+    this.#done = done;
+    this.#call = call;
+  }
+
+  take(answer: P9Reader): Uint8Array | Promise<Uint8Array> {
+    const { region } = this.into;
+    const bytes = this.#bytes;
+    let done = this.#done;
+    try {
+      const got = this.#session.count(answer);
+      if (got === 0) return bytes.subarray(0, done);
+      bytes.set(this.into.first(got), done);
+      region.copied?.(got);
+      done += got;
+    } finally {
+      this.#session.payloads.give(this.into);
+    }
+    return done === bytes.length ? bytes : this.#fill(this.#offset, bytes, done, this.#call);
+  }
+
+  onFailed(): void {
+    this.#session.payloads.give(this.into);
   }
 }
 
@@ -310,7 +364,7 @@ function checkRange(offset: number, length: number): void {
 }
 
 /** Waits for all, so that none is under way any more, then throws what the first threw. */
-async function settle(parts: readonly Promise<number>[]): Promise<number[]> {
+async function settle<T>(parts: readonly Promise<T>[]): Promise<T[]> {
   const results = await Promise.allSettled(parts);
   return results.map((result) => {
     if (result.status === "rejected") throw result.reason;

@@ -117,13 +117,13 @@ export class P9Tree implements AsyncDisposable {
   }
 
   /** Tells of a file; of what a symbolic link points to. */
-  async stat(path: string, options: WaitOptions = {}): Promise<P9Stat> {
-    return await this.#with(path, options, true, ({ fid }, call) => this.#stat(fid, call));
+  stat(path: string, options: WaitOptions = {}): Promise<P9Stat> {
+    return this.#with(path, options, true, this.#stat);
   }
 
   /** Tells of a file, or of a symbolic link itself. */
-  async lstat(path: string, options: WaitOptions = {}): Promise<P9Stat> {
-    return await this.#with(path, options, false, ({ fid }, call) => this.#stat(fid, call));
+  lstat(path: string, options: WaitOptions = {}): Promise<P9Stat> {
+    return this.#with(path, options, false, this.#stat);
   }
 
   /** Reads a whole file. */
@@ -351,21 +351,21 @@ export class P9Tree implements AsyncDisposable {
     // An offset is the server's word for a place, in all of its 64 bits.
     let [low, high] = [0, 0];
     for (;;) {
-      const region = await payloads.take(options);
-      let owners = 2;
-      const release = (): void => {
-        if (--owners === 0) payloads.give(region);
-      };
-      let data: Uint8Array;
-      try {
-        const into = { region, offset: 0, length: chunk, direction: "from-device" } as const;
-        const message = P9Writer.begin(P9Type.READDIR).u32(fid).u32(low).u32(high).u32(chunk);
-        const count = await this.#session.read(message, into, options, release);
-        data = region.bytes.slice(0, count);
-        region.copied?.(count);
-      } finally {
-        release();
-      }
+      const payload = await payloads.take(options);
+      const message = P9Writer.begin(P9Type.READDIR).u32(fid).u32(low).u32(high).u32(chunk);
+      const data = await this.#session.read(message, options, {
+        into: payload.carry(chunk, "from-device"),
+        take: (answer) => {
+          try {
+            const count = this.#session.count(answer);
+            payload.region.copied?.(count);
+            return payload.region.bytes.slice(0, count);
+          } finally {
+            payloads.give(payload);
+          }
+        },
+        onFailed: () => payloads.give(payload),
+      });
       if (data.length === 0) return entries;
       const before = `${low} ${high}`;
       for (const reader = new P9Reader(data); reader.left > 0;) {
@@ -392,9 +392,8 @@ export class P9Tree implements AsyncDisposable {
     await writeXattr(this.#session, fid, { name, value, must: call.must }, call);
   }
 
-  async #stat(fid: number, options: WaitOptions): Promise<P9Stat> {
-    return await getAttributes(this.#session, fid, options);
-  }
+  readonly #stat = ({ fid }: Found, call: Deadline): Promise<P9Stat> =>
+    getAttributes(this.#session, fid, call);
 
   /** Does something with the directory of a path, and the name in it. */
   async #at(

@@ -1,6 +1,7 @@
 import type { Dma, DmaRegion } from "@vireo/hal";
 import type { WaitOptions } from "../wait/options.ts";
 import { timedOut } from "../wait/waiter.ts";
+import { FreeList } from "./free_list.ts";
 import type { RequestOptions, RequestQueue } from "./request_queue.ts";
 import { SgList } from "./virtqueue.ts";
 
@@ -45,7 +46,7 @@ export class FillPool implements ArrayFiller, Disposable {
   readonly #owner: FillOwner;
   readonly #size: number;
   readonly #lanes: number;
-  readonly #free: Fill[] = [];
+  readonly #free = new FreeList<Fill>();
   #most: number;
 
   /** Makes one without memory. */
@@ -134,7 +135,7 @@ export class FillPool implements ArrayFiller, Disposable {
   /** Frees the memory, and what callers still have as soon as they let go of it. */
   [Symbol.dispose](): void {
     this.#most = 0;
-    for (const fill of this.#free.splice(0)) fill[Symbol.dispose]();
+    for (const fill of this.#free.drain()) fill[Symbol.dispose]();
   }
 }
 

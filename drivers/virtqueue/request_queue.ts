@@ -2,6 +2,7 @@ import { VireoError } from "@vireo/hal";
 import { type Limit, Limits } from "../wait/limit.ts";
 import { timeOf, type WaitOptions } from "../wait/options.ts";
 import { timedOut } from "../wait/waiter.ts";
+import { FreeList } from "./free_list.ts";
 import { lookAgain } from "./last_look.ts";
 import { atTurnEnd, unattended } from "./unattended.ts";
 import type { SgList, Virtqueue } from "./virtqueue.ts";
@@ -99,9 +100,9 @@ export class RequestQueue {
   readonly #queue: Virtqueue;
   /** By token: the request that the device holds. */
   readonly #taken: (Request | undefined)[] = [];
-  readonly #freeTokens: number[] = [];
+  readonly #freeTokens = new FreeList<number>();
   /** Requests that are over. */
-  readonly #spare: Request[] = [];
+  readonly #spare = new FreeList<Request>();
   // A linked list: shift() on an array of many thousands moves all of them each time.
   #first: Request | undefined;
   #last: Request | undefined;

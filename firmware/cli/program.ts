@@ -1,7 +1,13 @@
-import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
+import {
+  Command,
+  CommanderError,
+  type CommandUnknownOpts,
+  Option,
+} from "@commander-js/extra-typings";
 import { command, type CommandGroup, type CommandRow } from "../commands/command.ts";
 import { COMMANDS, COMMANDS_BY_NAME } from "../commands/table.ts";
 import { BOARD_OPTIONS, type BoardOption } from "../target/options.ts";
+import { writeOut } from "../terminal/standard_output.ts";
 import { UsageError } from "../terminal/usage.ts";
 
 /** Parts of the command line. */
@@ -13,6 +19,30 @@ export interface Tables {
 }
 
 const TABLES: Tables = { commands: COMMANDS, options: BOARD_OPTIONS };
+
+/**
+ * Runs one command line.
+ *
+ * @returns The exit code.
+ */
+export async function runCommandLine(args: string[]): Promise<number> {
+  try {
+    args = namedTrace(args);
+    await buildProgram(args).parseAsync(args, { from: "user" });
+    return 0;
+  } catch (error) {
+    // Help and the version are told by an error too: they need nothing of what reports one.
+    if (error instanceof CommanderError && error.exitCode === 0) return 0;
+    const { EXIT, report } = await import("../terminal/report.ts");
+    return error instanceof CommanderError ? EXIT.USAGE : report(error);
+  }
+}
+
+/** A bare `--trace` is all of it: the next argument is not its value. */
+function namedTrace(args: readonly string[]): string[] {
+  const end = args.indexOf("--");
+  return args.map((arg, i) => arg === "--trace" && (end < 0 || i < end) ? "--trace=all" : arg);
+}
 
 /**
  * Builds the `vireo` command; what a subcommand needs is loaded when it runs.
@@ -128,18 +158,33 @@ function tableProgram(argv: readonly string[], tables: Tables): Command {
   sayMistakes(root, "vireo");
   addExample(root, "vireo probe\nvireo blk read --blk disk.img --sector 0 --count 1 | xxd | head");
   root.addHelpText("after", "\nErrors show frames of your own files; VIREO_STACKS=1 shows all.");
+  const all = needsAll(argv, tables.commands);
   for (const entry of tables.commands) {
-    if ("commands" in entry) {
+    if (!all && !argv.includes(entry.name)) root.command(entry.name);
+    else if ("commands" in entry) {
       const group = root.command(entry.name).description(entry.summary).helpCommand(true);
       sayMistakes(group, `vireo ${entry.name}`);
       addExample(group, entry.example);
       if (entry.note !== undefined) group.addHelpText("after", `\n${entry.note}`);
+      const allRows = needsAll(argv, entry.commands);
       for (const row of entry.commands) {
-        addCommand(group, `${entry.name} ${row.name}`, row, argv, tables);
+        if (!allRows && !argv.includes(row.name)) group.command(row.name);
+        else addCommand(group, `${entry.name} ${row.name}`, row, argv, tables);
       }
     } else addCommand(root, entry.name, entry, argv, tables);
   }
   return program;
+}
+
+/** Words of command lines that look at all commands. */
+const ALL = new Set(["--help", "-h", "help", "complete"]);
+
+/**
+ * Whether a command line needs these commands with their arguments and options. One that names a command needs those
+ * of that one alone, and names of the others for what it may mean: 300 options take as long as a board to make.
+ */
+function needsAll(argv: readonly string[], rows: readonly { readonly name: string }[]): boolean {
+  return argv.some((word) => ALL.has(word)) || !rows.some(({ name }) => argv.includes(name));
 }
 
 /** Adds a command: its own options first, then those of a board. */
@@ -221,10 +266,7 @@ function boardOption({ flag, summary, group, choices, repeated }: BoardOption): 
  */
 function sayMistakes(command: CommandUnknownOpts, name: string): void {
   command.configureOutput({
-    writeOut(text) {
-      const bytes = new TextEncoder().encode(text);
-      for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));
-    },
+    writeOut,
     outputError(text, write) {
       const line = text.replace(/^error: /, "").trim().replace(/\.$/, "").replace(/\.?\n\(/, " (");
       write(`vireo: ${line}; see '${name} --help'\n`);

@@ -22,6 +22,8 @@ export class P9MessageWriter {
   #bytes = new Uint8Array(INITIAL);
   #view = new DataView(this.#bytes.buffer);
   #at = P9_HEADER.SIZE;
+  /** Views of finished messages by their length: most have one that came before. */
+  #views: Uint8Array[] = [];
 
   /** Bytes so far, with the header. */
   get length(): number {
@@ -103,7 +105,9 @@ export class P9MessageWriter {
     this.#view.setUint32(P9_HEADER.size.offset, this.#at + more, true);
     this.#view.setUint8(P9_HEADER.type.offset, type);
     this.#view.setUint16(P9_HEADER.tag.offset, tag, true);
-    return this.#bytes.subarray(0, this.#at);
+    const length = this.#at;
+    if (length > INITIAL) return this.#bytes.subarray(0, length);
+    return this.#views[length] ??= this.#bytes.subarray(0, length);
   }
 
   #take(length: number): number {
@@ -114,6 +118,7 @@ export class P9MessageWriter {
       bytes.set(this.#bytes);
       this.#bytes = bytes;
       this.#view = new DataView(bytes.buffer);
+      this.#views = [];
     }
     return at;
   }

@@ -43,11 +43,13 @@ async function loaded(...paths: readonly string[]): Promise<ReadonlySet<string>>
   return found;
 }
 
-Deno.test("modules: the help loads the parser and the tables, and no driver", async () => {
-  const files = await loaded("firmware/main.ts");
+Deno.test("modules: the help of vireo loads its text, that of a command the parser and the tables", async () => {
+  const quick = await loaded("firmware/main.ts", "firmware/cli/quick_help.ts");
+  assert(quick.size <= 4, `--help loads ${quick.size} modules: ${[...quick].join(", ")}`);
+  const files = await loaded("firmware/main.ts", "firmware/cli/program.ts");
   assert(files.has("firmware/commands/table.ts"));
   assertEquals([...files].filter((path) => /^(drivers|emu|firmware\/boards)\//.test(path)), []);
-  assert(files.size <= 27, `--help loads ${files.size} modules: ${[...files].join(", ")}`);
+  assert(files.size <= 28, `probe --help loads ${files.size} modules: ${[...files].join(", ")}`);
   // Else Deno loads all that some command may import as well, 480 modules.
   const launcher = await Deno.readTextFile(new URL("vireo", ROOT));
   assertMatch(launcher, /^exec "\$deno" run .*--unstable-lazy-dynamic-imports/m);
@@ -56,6 +58,7 @@ Deno.test("modules: the help loads the parser and the tables, and no driver", as
 Deno.test("modules: a probe loads the drivers of a board, and those of no other device", async () => {
   const files = await loaded(
     "firmware/main.ts",
+    "firmware/cli/program.ts",
     "firmware/cli/dispatch.ts",
     "firmware/commands/probe.ts",
     "firmware/target/emulated_board.ts",

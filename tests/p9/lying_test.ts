@@ -354,6 +354,7 @@ Deno.test("9p: a walk that was given up and worked is undone; its tag rests unti
   const used = server.seen.slice(before).map(({ tag }) => tag);
   assert(!used.includes(walk.tag) && !used.includes(flush.tag));
   server.answer(flush, usual(flush));
+  await tree.stat("b", SOON);
   await Promise.all(Array.from({ length: 20 }, () => tree.stat("b", SOON)));
   const later = server.seen.slice(before + used.length).map(({ tag }) => tag);
   assert(later.includes(walk.tag), "the tag is used again");

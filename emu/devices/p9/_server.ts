@@ -87,8 +87,8 @@ interface P9Data {
   take(length: number): Uint8Array;
   /** Most data bytes that the answer has room for. */
   readonly room: number;
-  /** Memory for data to send, at least `room` bytes. */
-  readonly scratch: () => Uint8Array;
+  /** Memory for so many bytes of data to send, at most `room`. */
+  readonly scratch: (length: number) => Uint8Array;
   /** Counts steps. */
   readonly spend: (steps: number) => void;
 }
@@ -294,7 +294,8 @@ export class P9Server {
     const to = request.u32();
     const count = request.u16();
     if (count > P9_MAX_WALK || inUse(from)) throw new P9Refusal(P9Errno.EINVAL);
-    const names = Array.from({ length: count }, () => request.text());
+    const names: string[] = [];
+    while (names.length < count) names.push(request.text());
     let path = from.path;
     data.spend(count * (1 + path.length));
     const found: P9Attributes[] = [];
@@ -368,8 +369,9 @@ export class P9Server {
       return;
     }
     if (handle === undefined || access === P9OpenFlag.WRITE) throw new P9Refusal(P9Errno.EBADF);
-    const into = data.scratch().subarray(0, Math.max(0, length));
-    this.#data = into.subarray(0, handle.read(offset, into));
+    const into = data.scratch(Math.max(0, length));
+    const read = handle.read(offset, into);
+    this.#data = read === into.length ? into : into.subarray(0, read);
     this.#answer.u32(this.#data.length);
   }
 

@@ -44,6 +44,7 @@ const MAX_HEAD = 16384;
 const WRITE_HEAD = P9_HEADER.SIZE + 16;
 /** Room that every answer must have: that of an Rlerror. */
 const LEAST_ROOM = P9_HEADER.SIZE + 4;
+const NONE = new Uint8Array(0);
 
 interface Held {
   readonly chain: Chain;
@@ -103,7 +104,10 @@ export class P9Device implements DeviceModel {
   readonly #data = {
     room: 0,
     chain: undefined as Chain | undefined,
-    scratch: (): Uint8Array => this.#scratch,
+    scratch: (size: number): Uint8Array => {
+      if (this.#view.length !== size) this.#view = this.#scratch.subarray(0, size);
+      return this.#view;
+    },
     spend: (steps: number): void => void this.#context?.work.spend(steps),
     take: (size: number): Uint8Array => {
       const bytes = this.#scratch.subarray(0, Math.min(size, this.#scratch.length));
@@ -112,6 +116,8 @@ export class P9Device implements DeviceModel {
   };
   #context: DeviceContext | undefined;
   #held: Held[] = [];
+  /** The first bytes of the memory for data, as many as the last request took. */
+  #view: Uint8Array = NONE;
 
   /** Makes the device. @throws {RangeError} If the tag or the message size is out of bounds. */
   constructor(options: P9DeviceOptions) {
@@ -151,9 +157,9 @@ export class P9Device implements DeviceModel {
   release(): void {
     const queue = this.#context?.queue(0);
     if (queue === undefined) return;
-    for (const held of this.#held.splice(0)) {
-      if (!this.#serve(held)) return;
-      queue.push(held.chain);
+    for (const { chain, type, tag, length } of this.#held.splice(0)) {
+      if (!this.#serve(chain, type, tag, length)) return;
+      queue.push(chain);
     }
     queue.signal();
   }
@@ -231,12 +237,12 @@ export class P9Device implements DeviceModel {
     const type = head[P9_HEADER.type.offset]!;
     const at = P9_HEADER.tag.offset;
     const length = (head[0]! | head[1]! << 8 | head[2]! << 16 | head[3]! << 24) >>> 0;
-    const held = { chain, type, tag: head[at]! | head[at + 1]! << 8, length };
+    const tag = head[at]! | head[at + 1]! << 8;
     if (this.#hold && type !== P9Type.VERSION && type !== P9Type.FLUSH) {
-      this.#held.push(held);
+      this.#held.push({ chain, type, tag, length });
       return false;
     }
-    return this.#serve(held) ? true : undefined;
+    return this.#serve(chain, type, tag, length) ? true : undefined;
   }
 
   /** Gives a held request back unanswered, as QEMU does with one that was cancelled. */
@@ -249,7 +255,7 @@ export class P9Device implements DeviceModel {
   }
 
   /** Carries a request out; false after a fault. */
-  #serve({ chain, type, tag, length }: Held): boolean {
+  #serve(chain: Chain, type: number, tag: number, length: number): boolean {
     const most = type === P9Type.WRITE ? WRITE_HEAD : MAX_HEAD;
     // The driver's word for the length: a message that is longer than what there is has no fields at all.
     const there = length > chain.readableLength ? 0 : Math.max(length, P9_HEADER.SIZE);
