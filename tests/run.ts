@@ -21,7 +21,6 @@ const ROOMS = ["hal", "drivers", "emu", "firmware", "examples"] as const;
 const LONG = [
   "tests/guest/matrix_test.ts",
   "tests/guest",
-  "examples/guest_test.ts",
   "tests/differential",
   "tests/cli",
   "tests/qtest/p9_test.ts",
