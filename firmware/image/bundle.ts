@@ -32,6 +32,14 @@ export const IMPORT_MAP = "imports.json";
  * The modules that the project's packages publish, for {@linkcode BundleSourceOptions.modules}.
  *
  * @returns Their names, such as `@vireo/drivers/blk`.
+ *
+ * @example
+ * ```ts
+ * import { publishedModules } from "@vireo/firmware/image";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals((await publishedModules()).includes("@vireo/drivers/blk"), true);
+ * ```
  */
 export async function publishedModules(): Promise<string[]> {
   const packages = await Promise.all(["hal", "drivers", "emu", "firmware"].map(async (room) => {
@@ -51,6 +59,16 @@ export async function publishedModules(): Promise<string[]> {
  * @param entry Path of the program.
  * @throws {UsageError} If a source is wrong; the message has the place.
  * @throws {VireoError} `HOST_ERROR` If the bundler fails.
+ *
+ * @example
+ * ```ts
+ * import { bundle } from "@vireo/firmware/image";
+ *
+ * // Bundles a script for a guest, and names the files.
+ * export async function filesOf(path: string): Promise<string[]> {
+ *   return [...(await bundle(path)).keys()];
+ * }
+ * ```
  */
 export async function bundle(entry: string, options: BundleOptions = {}): Promise<Bundle> {
   return await bundleFiles([entry], options);
@@ -178,6 +196,16 @@ function placed(text: string, dir: string): string {
  *
  * @param source TypeScript; imports use absolute `file:` URLs or the project's names.
  * @throws {VireoError} `HOST_ERROR` If the bundler finds fault.
+ *
+ * @example
+ * ```ts
+ * import { bundleSource } from "@vireo/firmware/image";
+ *
+ * // Bundles a program that imports a script by its path and runs its main function.
+ * export async function runnerOf(script: URL): Promise<ReadonlyMap<string, string>> {
+ *   return await bundleSource(`import main from ${JSON.stringify(script.href)};\nawait main();\n`);
+ * }
+ * ```
  */
 export async function bundleSource(
   source: string,
