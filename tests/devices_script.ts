@@ -160,7 +160,7 @@ async function echo(device: Port, index: number): Promise<boolean> {
   while (at < data.length) {
     const bytes = await port.read({ deadline: DEADLINE });
     if (bytes === null) return false;
-    for (const byte of bytes) if (byte !== data[at++]) return false;
+    for (let i = 0; i < bytes.length; i++) if (bytes[i] !== data[at++]) return false;
   }
   await sending;
   return true;
@@ -168,7 +168,14 @@ async function echo(device: Port, index: number): Promise<boolean> {
 
 async function entropy({ rng }: Vireo): Promise<Findings["entropy"]> {
   const bytes = await rng.read(1 << 20, { deadline: DEADLINE });
-  return { bytes: bytes.length, values: new Set(bytes).size };
+  return { bytes: bytes.length, values: countValues(bytes) };
+}
+
+/** Counts the different values among bytes: a `Set` of a million takes seconds under TCG. */
+export function countValues(bytes: Uint8Array): number {
+  const seen = new Uint8Array(256);
+  for (let i = 0; i < bytes.length; i++) seen[bytes[i]!] = 1;
+  return seen.reduce((sum, one) => sum + one, 0);
 }
 
 /** Has QEMU take the link down and up and make the disk grow, and waits for each to be seen. */

@@ -26,7 +26,7 @@ const ROOMS: readonly string[] = ["hal", "drivers", "emu", "firmware", "examples
 export const LONGEST: readonly string[] = [
   "tests/guest/cli_test.ts",
   "tests/guest/matrix_test.ts",
-  "examples",
+  "tests/guest/examples_test.ts",
   "tests/differential/differential_test.ts",
   "tests/cli/image_test.ts",
   "tests/guest/boot_test.ts",
@@ -62,6 +62,7 @@ export const LONGEST: readonly string[] = [
   "tests/rings_property_test.ts",
   "tests/hostile/lying_test.ts",
   "tests/cli/explain_test.ts",
+  "examples",
 ];
 
 /** The tests in which QEMU's version can make a difference. */

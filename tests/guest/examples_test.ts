@@ -1,0 +1,133 @@
+// Needs QEMU and the guest images: every example that needs no emulator, all in one boot of a guest, with the
+// devices that are on a board when asked. Each boot then shows one way to end a command in the middle of I/O.
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { GUEST_LIMIT, Running } from "../cli_helper.ts";
+
+const EXAMPLES = new URL("../../examples/", import.meta.url).pathname;
+const WITH = ["balloon", "crypto", "gpu", "input", "p9", "scsi"];
+
+/** Those of the devices that every board has; the last one takes a driver away. */
+const OTHERS = ["console_echo", "entropy", "ping", "probe", "read_disk", "write_a_driver"];
+
+/** Milliseconds in which an end is at once: it must not wait for a deadline. */
+const AT_ONCE = 10_000;
+
+/** A script that runs one example after the other, and then writes to the disk until it is ended. */
+function script(names: readonly string[]): string {
+  const imports = names.map((name) => `import ${name} from "${EXAMPLES}${name}.ts";\n`);
+  const calls = names.map((name) => `  console.log("${name}:");\n  await ${name}(vireo);\n`);
+  return `${imports.join("")}export default async (vireo) => {
+${calls.join("")}
+  for (let i = 0;; i++) {
+    await vireo.blk.write(i % 1000, new Uint8Array(512));
+    if (i === 100) console.log("busy");
+  }
+};
+`;
+}
+
+const PRINTED = `balloon:
+the host has 8192 KiB of ours
+the host has 0 KiB of ours
+crypto:
+the device's secret says 'attack at dawn'
+gpu:
+display 0 is 640x480
+a test card is on it
+input:
+QEMU Virtio Keyboard has 147 keys
+key 47 pressed
+key 47 released
+p9:
+attached to 'vireo', 262168 bytes a message
+file files.txt, 51 bytes
+Files are read like memory,
+and memory like files.
+the host says ENOTEMPTY
+scsi:
+0:0 QEMU QEMU HARDDISK, 16 MiB
+nothing, it was written to nowhere
+`;
+
+/** What the others print. */
+const OTHERS_PRINTED = [
+  /^1048576 bytes came back as they were sent$/m,
+  /^key [0-9a-f]{64}$/m,
+  /^reply \d from 10\.0\.2\.2 in /m,
+  /^virtio\d: block at virtio-mmio@/m,
+  /^sha256 [0-9a-f]{64}$/m,
+  /^rolled [1-6] and [1-6]$/m,
+];
+
+/** What is shown here is the examples in a guest: tests/guest/matrix_test.ts has the other architecture. */
+const BOARDS = [
+  { board: "x86_64-microvm", others: OTHERS, how: "Ctrl-C" },
+  { board: "x86_64-q35 --packed", others: [], how: "QEMU's end" },
+] as const;
+
+for (const { board, others, how } of BOARDS) {
+  Deno.test(
+    `examples in a guest: ${board}; ${how} in the middle of I/O ends the command at once`,
+    { timeout: GUEST_LIMIT },
+    async () => {
+      const dir = await Deno.makeTempDir({ prefix: "vireo-devices-" });
+      try {
+        await Deno.writeTextFile(`${dir}/script.ts`, script([...WITH, ...others]));
+        await Deno.writeFile(`${dir}/disk.img`, new Uint8Array(1 << 20));
+        await Deno.mkdir(`${dir}/share`);
+        const flags = WITH.map((name) => `--with ${name === "p9" ? `9p=${dir}/share` : name}`);
+        const guest = new Running(
+          `run --target qemu:${board} --blk ${dir}/disk.img ${flags.join(" ")} ${dir}/script.ts`,
+        );
+        await guest.line("busy");
+        await checkEnd(guest, how, dir);
+        // QEMU's keyboard has 147 keys up to 10.0.2, and 159 in 10.0.13.
+        const printed = guest.text.replace("has 159 keys", "has 147 keys");
+        assertEquals(printed.slice(0, PRINTED.length), PRINTED);
+        const rest = printed.slice(PRINTED.length);
+        if (others.length === 0) assertEquals(rest, "busy\n");
+        else for (const line of OTHERS_PRINTED) assertMatch(rest, line);
+      } finally {
+        await Deno.remove(dir, { recursive: true });
+      }
+    },
+  );
+}
+
+/** Ends a guest whose QEMU has a directory's name on its command line, and checks that nothing is left of it. */
+async function checkEnd(guest: Running, how: "QEMU's end" | "Ctrl-C", dir: string): Promise<void> {
+  const qemu = qemuWith(dir)!;
+  const words = Deno.readTextFileSync(`/proc/${qemu}/cmdline`);
+  const temporary = words.match(/\/[^\0,]*\/vireo-(?:guest|ports)-[^/\0,]+/g)!;
+  const began = performance.now();
+  if (how === "Ctrl-C") guest.child.kill("SIGINT");
+  else Deno.kill(qemu, "SIGKILL");
+  const { code, err } = await guest.end();
+  assert(performance.now() - began < AT_ONCE, `within ${AT_ONCE} ms`);
+  if (how === "Ctrl-C") assertEquals([code, err], [130, ""]);
+  else {
+    assertEquals(code, 1);
+    assertMatch(err, /^vireo: QEMU ended before the guest did: saw SIGKILL.*\[HOST_ERROR\]\n$/s);
+  }
+  assertEquals(qemuWith(dir), undefined);
+  assert(temporary.length >= 2);
+  for (const path of temporary) {
+    assertEquals(await Deno.stat(path).catch(() => undefined), undefined, path);
+  }
+}
+
+/** The process id of the QEMU that was started with this text on its command line. */
+function qemuWith(text: string): number | undefined {
+  for (const { name } of Deno.readDirSync("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      const words = Deno.readTextFileSync(`/proc/${name}/cmdline`).split("\0");
+      if (words[0]!.includes("qemu-system") && words.some((word) => word.includes(text))) {
+        return Number(name);
+      }
+    } catch {
+      // It has ended.
+    }
+  }
+  return undefined;
+}
