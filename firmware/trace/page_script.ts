@@ -126,7 +126,8 @@ function draw() {
     context.fillStyle = "#ddd";
     context.fillRect(x(time), 0, 1, height - 18);
     context.fillStyle = "#555";
-    context.fillText(ms(time), Math.min(x(time) + 2, width - 55), height - 6);
+    const label = ms(time);
+    context.fillText(label, Math.min(x(time) + 2, width - context.measureText(label).width - 4), height - 6);
   }
   rows.forEach((track, row) => {
     const top = row * ROW + 4;
