@@ -74,6 +74,8 @@ interface RunOptions {
   readonly pace: Pace;
   /** Whether this runs in a guest of the machine, which ends with it: what is known to end it is not done. */
   readonly inside?: boolean;
+  /** Wraps each slot or function before it is opened, to watch its registers. */
+  readonly watch?: ((node: DeviceNode) => DeviceNode) | undefined;
   /** Told of each result as it comes. */
   readonly onResult?: (result: CheckResult) => void;
   /** Ends the run before the next check. */
@@ -154,9 +156,9 @@ class Runner {
   }
 
   #find(name: string): RawDevice | undefined {
-    const node: DeviceNode | undefined = this.#bench!.platform.nodes()
-      .find((node) => node.name === name);
-    if (node === undefined) return undefined;
+    const found = this.#bench!.platform.nodes().find((node) => node.name === name);
+    if (found === undefined) return undefined;
+    const node: DeviceNode = this.#options.watch?.(found) ?? found;
     if (node.kind === "mmio") return RawMmio.open(node, this.#log);
     return node.kind === "pci" ? RawPci.open(node, this.#log) : RawVhostUser.open(node, this.#log);
   }

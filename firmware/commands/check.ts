@@ -5,6 +5,7 @@ import { countResults, deviceText, html, junit, resultRow, resultsText } from ".
 import { type Bench, type CheckResult, runChecks } from "../check/run_checks.ts";
 import { sectionsOf, selectChecks } from "../check/select.ts";
 import { openBoard } from "../target/open_board.ts";
+import type { OpenTrace } from "../trace/open.ts";
 import type { BoardOptions } from "../target/options.ts";
 import { parseTarget } from "../target/target.ts";
 import { inGuest } from "../terminal/environment.ts";
@@ -44,6 +45,7 @@ export async function check(board: BoardOptions, flags: CheckFlags): Promise<voi
     throw new NeedsGuest("check: the devices of a guest are checked in the guest");
   }
   const { target } = board;
+  using trace = await openTrace(board);
   using reports = await openReports(flags);
   let done = 0;
   const results = await runChecks({
@@ -53,8 +55,11 @@ export async function check(board: BoardOptions, flags: CheckFlags): Promise<voi
     devices: ({ id }) => devices?.includes(id) ?? true,
     pace: target === "emu" ? EMULATOR : MACHINE,
     inside: inGuest(),
+    watch: trace && ((node) => trace.tracer.node(node)),
     onResult: (result) => {
       done++;
+      // Slots have no other names here: no bus has found them.
+      trace?.tracer.learn(result.device.name, { deviceId: result.device.id });
       progress(`${done} checks, ${deviceText(result)}`, done % 100 / 100);
     },
   });
@@ -64,6 +69,28 @@ export async function check(board: BoardOptions, flags: CheckFlags): Promise<voi
   }
   await writeResults(results, target, { reports, json: flags.json === true });
   if (countResults(results).fail > 0) throw new Finished(1);
+}
+
+/**
+ * Begins the trace that the options ask for: of registers, as the rings of checks are no driver's.
+ *
+ * @throws {UsageError} If they ask for what there is none of.
+ */
+async function openTrace(board: BoardOptions): Promise<OpenTrace | undefined> {
+  if (board.record !== undefined) {
+    throw new UsageError("check: --record is for commands that have drivers");
+  }
+  const { trace: groups, traceDevices, traceFile: file, traceData, stats } = board;
+  if (groups === undefined && file === undefined && !stats) return undefined;
+  if (parseTarget(board.target).kind === "vhost-user") {
+    throw new UsageError("check: devices behind sockets have no registers to trace");
+  }
+  if (groups?.includes("regs") === false || traceData > 0) {
+    throw new UsageError("check: only registers are traced, with --trace=regs");
+  }
+  const { openTrace } = await import("../trace/open.ts");
+  const devices = traceDevices.length === 0 ? undefined : traceDevices;
+  return openTrace({ groups: ["regs"], devices, file, stats });
 }
 
 /** The files of reports, which are opened before anything is checked. */

@@ -56,6 +56,15 @@ export async function serve(board: BoardOptions, name: string, flags: ServeFlags
   if (board.target !== "emu") {
     throw new UsageError(`serve: the device is this program's own, so there is no --target`);
   }
+  const { trace, traceFile, traceDevices, traceData, stats, record } = board;
+  if (
+    trace !== undefined || traceFile !== undefined || traceDevices.length > 0 || traceData > 0 ||
+    stats || record !== undefined
+  ) {
+    throw new UsageError(
+      "serve: a served device is not traced: trace its driver, with 'vireo ... --target vhost-user:...'",
+    );
+  }
   const { queuePairs } = flags;
   const pairs = queuePairs === undefined
     ? undefined

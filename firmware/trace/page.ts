@@ -1,4 +1,4 @@
-import { featureName, type TraceElement, type TraceEvent } from "@vireo/hal";
+import { type BufferFields, featureName, type TraceElement, type TraceEvent } from "@vireo/hal";
 import { FEATURE_NAMES } from "./feature_names.ts";
 import { escaped } from "./_quoted.ts";
 import { PAGE_END, PAGE_START } from "./page_script.ts";
@@ -39,55 +39,49 @@ export class PageTrace {
 
   /** The line of an event. */
   event(event: TraceEvent): string {
-    const { time, device, deviceId } = event;
-    const place = `"time":${rounded(time)},"device":${this.#name(device)},"deviceId":${deviceId}`;
-    return `{${place},${this.#fields(event)},${bytesField(event)}"text":"${
-      closed(traceHead(event, escaped))
-    }"}\n`;
+    const place = `{"time":${rounded(event.time)},"device":${this.#name(event.device)}`;
+    return `${place},"kind":"${event.kind}"${this.#fields(event)}}\n`;
   }
 
-  /** The fields of an event as JSON; the page adds the request and the bytes to the text. */
+  /** The fields that the page needs; it words the most frequent events itself, so that their text is not in the file. */
   #fields(event: TraceEvent): string {
     switch (event.kind) {
-      case "register": {
-        const { op, register, window, offset, width, value } = event;
-        const name = register === undefined ? "" : `"register":${this.#name(register)},`;
-        return `"kind":"register","op":"${op}",${name}"window":${this.#name(window)},` +
-          `"offset":${offset},"width":${width},"value":${value}`;
-      }
       case "add": {
-        const { queue, name, token, request, elements, inFlight } = event;
-        return `"kind":"add","queue":${queue},"name":${this.#name(name)},"token":${token},` +
-          `${requestField(request)}"elements":[${elements.map(element).join()}],` +
-          `"inFlight":${inFlight}`;
+        const { token, elements, inFlight } = event;
+        return `${this.#buffer(event)},"token":${token},"elements":[${elements.map(element)}],` +
+          `"inFlight":${inFlight}${bytesField(event.data)}`;
       }
       case "used": {
-        const { queue, name, token, request, length, inFlight, after } = event;
-        return `"kind":"used","queue":${queue},"name":${this.#name(name)},"token":${token},` +
-          `${requestField(request)}"length":${length},"inFlight":${inFlight},` +
-          `"after":${rounded(after)}`;
+        const { token, length, inFlight, after } = event;
+        return `${this.#buffer(event)},"token":${token},"length":${length},` +
+          `"inFlight":${inFlight},"after":${rounded(after)}${bytesField(event.data)}`;
       }
       case "kick": {
         const { queue, name, buffers, notified } = event;
-        return `"kind":"kick","queue":${queue},"name":${this.#name(name)},` +
-          `"buffers":${buffers},"notified":${notified}`;
+        return `,"queue":${queue},"name":${this.#name(name)},"buffers":${buffers},` +
+          `"notified":${notified}`;
       }
       case "copy":
-        return `"kind":"copy","bytes":${event.bytes}`;
-      case "interrupt": {
-        const queues = event.queues === undefined ? "" : `,"queues":[${event.queues.join()}]`;
-        return `"kind":"interrupt","cause":${event.cause}${queues}`;
-      }
+        return `,"bytes":${event.bytes}`;
       case "features": {
         const table = FEATURE_NAMES[event.deviceId];
         const names = [...event.features].map((bit) => featureName(bit, table));
-        return `"kind":"features","by":"${event.by}","names":${JSON.stringify(names)}`;
+        return `,"by":"${event.by}","names":${JSON.stringify(names)}${textField(event)}`;
       }
-      default: {
-        const { time: _time, device: _device, deviceId: _id, ...rest } = event;
-        return closed(JSON.stringify(rest).slice(1, -1));
+      case "queue": {
+        const { queue, ring } = event;
+        const size = ring === undefined ? "" : `,"size":${ring.size}`;
+        return `,"queue":${queue}${size}${textField(event)}`;
       }
+      default:
+        return textField(event);
     }
+  }
+
+  #buffer({ queue, name, request, reversed }: BufferFields): string {
+    const words = request === undefined ? "" : `,"request":"${safe(request)}"`;
+    const swapped = reversed ? ',"reversed":true' : "";
+    return `,"queue":${queue},"name":${this.#name(name)}${words}${swapped}`;
   }
 
   #name(name: string): string {
@@ -112,16 +106,15 @@ function safe(text: string): string {
   return closed(escaped(text));
 }
 
-function requestField(request: string | undefined): string {
-  return request === undefined ? "" : `"request":"${safe(request)}",`;
+function textField(event: TraceEvent): string {
+  return `,"text":"${closed(traceHead(event, escaped))}"`;
 }
 
 /** The data of a buffer, if it was asked for. */
-function bytesField(event: TraceEvent): string {
-  if ((event.kind !== "add" && event.kind !== "used") || event.data === undefined) return "";
-  return `"bytes":"${event.data.toHex()}",`;
+function bytesField(data: Uint8Array | undefined): string {
+  return data === undefined ? "" : `,"hex":"${data.toHex()}"`;
 }
 
 function element({ address, length, writable }: TraceElement): string {
-  return `{"address":${address},"length":${length},"writable":${writable}}`;
+  return `[${address},${length},${writable ? 1 : 0}]`;
 }

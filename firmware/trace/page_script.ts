@@ -1,5 +1,19 @@
 import { TRACE_VERSION } from "@vireo/hal";
 
+/** The part of the program that words frequent events as lines of text have them. */
+export const PAGE_WORDS: string = String.raw`
+const hex = (n) => "0x" + n.toString(16);
+const counted = (count, what) => count + " " + what + (count === 1 ? "" : "s");
+const WORDS = {
+  add: (e) => "'" + e.name + "' " + (e.reversed ? "device's " : "") + "add " + e.token + " [" +
+    e.elements.map(([at, length, writable]) => (writable ? "w " : "r ") + hex(at) + "+" + length).join(", ") + "]",
+  used: (e) => "'" + e.name + "' " + (e.reversed ? "driver " : "") + "used " + e.token + ", " + e.length + " bytes written, after " + e.after.toFixed(3) + " ms",
+  kick: (e) => "'" + e.name + "' kick " + (e.buffers === 0 ? "again, notified"
+    : "of " + counted(e.buffers, "buffer") + ", " + (e.notified ? "notified" : "not notified: the device asked not to be")),
+  copy: (e) => "copied " + counted(e.bytes, "byte"),
+};
+`;
+
 /**
  * The program of a trace's page. It stands in the page as it is, so it is plain JavaScript without imports; it may use what
  * browsers of 2023 have, and nothing of a network.
@@ -13,7 +27,6 @@ const make = (tag, props = {}, ...children) => {
   node.append(...children);
   return node;
 };
-const hex = (n) => "0x" + n.toString(16);
 const ms = (t) => t.toFixed(t < 10 ? 3 : 1) + " ms";
 
 // The last line of a trace that is cut may be half a line.
@@ -22,6 +35,7 @@ for (const line of $("events").textContent.split("\n")) {
   if (line === "") continue;
   try { events.push(JSON.parse(line)); } catch { break; }
 }
+${PAGE_WORDS}
 const end = events.length === 0 ? 1 : Math.max(events.at(-1).time, 1e-3);
 
 // The buffers and the tracks.
@@ -29,8 +43,9 @@ const tracks = new Map();
 const requests = [];
 const devices = new Map();
 for (const event of events) {
+  event.text ??= WORDS[event.kind](event);
   if (event.request !== undefined) event.text += ": " + event.request;
-  if (event.bytes) event.text += " data " + event.bytes;
+  if (event.hex) event.text += " data " + event.hex;
   const { device, kind } = event;
   if (!devices.has(device)) devices.set(device, { device, steps: [], offered: [], accepted: [] });
   const known = devices.get(device);
@@ -43,7 +58,7 @@ for (const event of events) {
   }
   const track = tracks.get(key);
   if (event.name !== undefined) track.name = event.name;
-  if (kind === "queue" && event.ring) track.size = event.ring.size;
+  if (kind === "queue" && event.size) track.size = event.size;
   if (kind === "add") {
     const item = { track, token: event.token, at: event.time, end: undefined, request: event.request, answer: undefined, elements: event.elements, index: track.added++, kicked: undefined, length: undefined, usedIndex: undefined };
     track.open.set(event.token, item);
@@ -111,7 +126,8 @@ function draw() {
     context.fillStyle = "#ddd";
     context.fillRect(x(time), 0, 1, height - 18);
     context.fillStyle = "#555";
-    context.fillText(ms(time), Math.min(x(time) + 2, width - 55), height - 6);
+    const label = ms(time);
+    context.fillText(label, Math.min(x(time) + 2, width - context.measureText(label).width - 4), height - 6);
   }
   rows.forEach((track, row) => {
     const top = row * ROW + 4;
@@ -220,7 +236,7 @@ function choose(time, track) {
   for (const item of live.slice(0, 100)) {
     const state = item.kicked === undefined || item.kicked > time ? "added, not kicked" : "available";
     item.elements.forEach((part, i) => body.append(make("tr", { className: item.end === undefined ? "waits" : "" },
-      ...[i ? "" : item.token, i ? "" : state, i, hex(part.address), part.length, part.writable ? "device writes" : "device reads", i ? "" : item.request ?? ""]
+      ...[i ? "" : item.token, i ? "" : state, i, hex(part[0]), part[1], part[2] ? "device writes" : "device reads", i ? "" : item.request ?? ""]
         .map((cell) => make("td", {}, String(cell))))));
   }
   const entry = (words) => make("li", {}, words);
@@ -248,7 +264,8 @@ function list() {
 }
 $("filter").oninput = list;
 list();
-choose(violations[0]?.time ?? end);
+const [wrong] = violations;
+choose(wrong?.time ?? end, wrong && rows.findLast(({ device }) => device === wrong.device));
 document.body.dataset.ready = String(requests.length);
 });
 `;

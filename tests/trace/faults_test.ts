@@ -180,3 +180,34 @@ for (const [name, { model, fault, says, lacks = [] }] of Object.entries(FAULTS))
     assertEquals(found, [], lines.join("\n"));
   });
 }
+
+/** The table of docs/tracing.md: by fault, the parts that it shows, and those that it says are not there. */
+async function documented(): Promise<Record<string, { shows: string[]; lacks: string[] }>> {
+  const page = await Deno.readTextFile(new URL("../../docs/tracing.md", import.meta.url));
+  const rows: Record<string, { shows: string[]; lacks: string[] }> = {};
+  const [, table] = page.split("| a driver that ... | shows |\n|---|---|\n");
+  for (const [, name, cell] of table!.matchAll(/^\| (.*?) \| (.*) \|$/gm)) {
+    const row = rows[name!] = { shows: [] as string[], lacks: [] as string[] };
+    for (const [, before, part] of cell!.matchAll(/([^`]*)`([^`]*)`/g)) {
+      row[/\b(no|neither|nor|without a|where) $/.test(before!) ? "lacks" : "shows"].push(part!);
+    }
+  }
+  return rows;
+}
+
+Deno.test("trace: the lines that docs/tracing.md shows of the ten faults are those of their traces", async () => {
+  const rows = await documented();
+  assertEquals(Object.keys(rows).toSorted(), Object.keys(FAULTS).toSorted());
+  for (const [name, { shows, lacks }] of Object.entries(rows)) {
+    const { model, fault } = FAULTS[name]!;
+    const lines = await traceOf(model(), fault);
+    let at = -1;
+    for (const part of shows) {
+      const next = lines.findIndex((line, i) => i > at && line.includes(part));
+      assert(next > at, `${name}: no '${part}' after line ${at} of\n${lines.join("\n")}`);
+      at = next;
+    }
+    const found = lacks.filter((part) => lines.some((line) => line.includes(part)));
+    assertEquals([name, found], [name, []], lines.join("\n"));
+  }
+});

@@ -1,7 +1,8 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { Tracer } from "@vireo/drivers/trace";
-import { PageTrace } from "@vireo/firmware/trace";
+import { PageTrace, traceText } from "@vireo/firmware/trace";
 import type { TraceEvent } from "@vireo/hal";
+import { PAGE_WORDS } from "../../firmware/trace/page_script.ts";
 import { call } from "../cli_helper.ts";
 
 /** The events of a page, as its program reads them. */
@@ -30,7 +31,11 @@ Deno.test("trace page: one file with every event, whose program needs no network
     assertEquals([used?.["kind"], used?.["name"]], ["used", "req.0"]);
     const offered = events.find(({ kind, by }) => kind === "features" && by === "device");
     assert((offered?.["names"] as string[]).includes("VERSION_1"));
-    assert(events.every(({ text, time }) => typeof text === "string" && typeof time === "number"));
+    assert(events.every(({ time }) => typeof time === "number"));
+    // The page words these itself; the browser's test below has their text.
+    const worded = ["add", "used", "kick", "copy"];
+    const without = events.filter(({ text }) => typeof text !== "string");
+    assertEquals(new Set(without.map(({ kind }) => kind)), new Set(worded));
   } finally {
     await Deno.remove(file);
   }
@@ -105,13 +110,38 @@ Deno.test("trace page: headless Chromium opens it, filters its requests and show
   }
 });
 
+Deno.test("trace page: it words frequent events as the lines of text do", () => {
+  const words: Readonly<Record<string, (event: unknown) => string>> = new Function(
+    `${PAGE_WORDS}; return WORDS;`,
+  )();
+  const at = { time: 1, device: "virtio0", deviceId: 1, queue: 1, name: "output.0" } as const;
+  const buffer = { ...at, token: 3, request: undefined, inFlight: 1 } as const;
+  const elements = [
+    { address: 0x4008bac0, length: 16, writable: false },
+    { address: 0x4008c000, length: 4096, writable: true },
+  ];
+  const add = { ...buffer, kind: "add", elements } as const;
+  const used = { ...buffer, kind: "used", length: 4097, after: 0.9496 } as const;
+  const kick = { ...at, kind: "kick", buffers: 1, notified: true } as const;
+  const copy = { time: 1, device: "virtio0", deviceId: 1, kind: "copy", bytes: 1 } as const;
+  const events: TraceEvent[] = [
+    ...[add, { ...add, reversed: true }, used, { ...used, reversed: true }] as const,
+    ...[kick, { ...kick, buffers: 3, notified: false }, { ...kick, buffers: 0 }],
+    ...[copy, { ...copy, bytes: 4096 }],
+  ];
+  const page = new PageTrace();
+  for (const event of events) {
+    assertEquals(words[event.kind]!(JSON.parse(page.event(event))), traceText(event));
+  }
+});
+
 Deno.test("trace page: no text of an event ends the page's data, and bytes stay out of it", () => {
   const page = new PageTrace();
   let line = "";
   const tracer = new Tracer((event: TraceEvent) => line = page.event(event));
   tracer.emit("slot", { kind: "fault", message: "</script><script>alert(1)<!--" });
   assert(!line.includes("<"));
-  assertEquals(JSON.parse(line).message, "</script><script>alert(1)<!--");
+  assertEquals(JSON.parse(line).text, "fault: </script><script>alert(1)<!--");
   const data = Uint8Array.of(1, 2);
   tracer.emit("slot", {
     kind: "used",
@@ -126,4 +156,5 @@ Deno.test("trace page: no text of an event ends the page's data, and bytes stay 
     frame: data,
   });
   assertEquals([JSON.parse(line).data, JSON.parse(line).frame], [undefined, undefined]);
+  assertEquals(JSON.parse(line).hex, "0102");
 });

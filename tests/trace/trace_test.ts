@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { Bus, rngDriver } from "@vireo/drivers";
 import { Tracer } from "@vireo/drivers/trace";
 import { EmulatedMachine, RngDevice } from "@vireo/emu";
@@ -7,7 +7,8 @@ import { traceLine } from "@vireo/firmware/trace";
 import type { TraceEvent } from "@vireo/hal";
 import { PackedVirtqueue } from "../../drivers/virtqueue/packed.ts";
 import { SplitVirtqueue } from "../../drivers/virtqueue/split.ts";
-import { call } from "../cli_helper.ts";
+import { call, vireo } from "../cli_helper.ts";
+import { openTshark } from "./tshark.ts";
 
 /** A line without its time and what differs from run to run. */
 function plain(line: string): string {
@@ -203,25 +204,11 @@ Deno.test("trace: on QEMU and PCI the same requests and registers by name", asyn
 Deno.test("trace: tshark reads the pcapng file: frames, comments and our own lines", async () => {
   const dir = await Deno.makeTempDir({ prefix: "vireo-tshark-" });
   try {
-    const [file, lua] = [`${dir}/trace.pcapng`, `${dir}/vireo.lua`];
+    const file = `${dir}/trace.pcapng`;
     const ping = "net ping 10.0.2.2 --count 2 --target qtest:aarch64-virt";
     const { code } = await call(`${ping} --trace-file ${file}`);
     assertEquals(code, 0);
-    await Deno.copyFile(new URL("../../firmware/trace/vireo.lua", import.meta.url), lua);
-    for (const path of [dir, file, lua]) await Deno.chmod(path, 0o755);
-    // From 4.4 on, Wireshark runs no Lua as root: then it is somebody else, who may read those files.
-    const root = Deno.uid() === 0;
-    const other = ["--reuid=65534", "--regid=65534", "--clear-groups", "tshark"];
-    const tshark = async (...args: string[]): Promise<string[]> => {
-      const { code, stdout, stderr } = await new Deno.Command(root ? "setpriv" : "tshark", {
-        args: [...root ? other : [], "-r", file, "-X", `lua_script:${lua}`, ...args],
-        env: { HOME: dir },
-        stdout: "piped",
-        stderr: "piped",
-      }).output();
-      assertEquals([code, args], [0, args], new TextDecoder().decode(stderr));
-      return new TextDecoder().decode(stdout).trim().split("\n");
-    };
+    const tshark = await openTshark(dir, file);
     const echoes = await tshark("-Y", "icmp", "-T", "fields", "-e", "icmp.type", "-e", "ip.dst");
     assertEquals(echoes, ["8\t10.0.2.2", "0\t10.0.2.15", "8\t10.0.2.2", "0\t10.0.2.15"]);
     const arp = await tshark("-Y", "arp", "-T", "fields", "-e", "frame.interface_name");
@@ -240,6 +227,47 @@ Deno.test("trace: tshark reads the pcapng file: frames, comments and our own lin
       own.includes("device status <- ACKNOWLEDGE|DRIVER|DRIVER_OK|FEATURES_OK"),
       own.join("\n"),
     );
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
+Deno.test("trace: tshark reads what all 14 classes of devices do", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "vireo-tshark-" });
+  try {
+    const file = `${dir}/trace.pcapng`;
+    await Deno.writeFile(`${dir}/disk.img`, new Uint8Array(1 << 20));
+    const devices = [
+      "balloon",
+      "rpmsg",
+      `scsi=${dir}/disk.img`,
+      `9p=${dir}`,
+      "rproc-serial",
+      "caif",
+    ];
+    devices.push("gpu=64x64", "input=keyboard", `vsock=${dir}/socket`, "crypto");
+    const { code, out } = await vireo(
+      `probe --json ${devices.map((device) => `--with ${device}`).join(" ")} --trace-file ${file}`,
+    );
+    assertEquals(code, 0);
+    const probed: { devices: { name: string; id: number }[] } = JSON.parse(out);
+    assertEquals(new Set(probed.devices.map(({ id }) => id)).size, 14);
+    const tshark = await openTshark(dir, file);
+    const fields = ["frame.protocols", "vireo.device", "vireo.event", "_ws.malformed"];
+    const rows = (await tshark("-T", "fields", ...fields.flatMap((field) => ["-e", field])))
+      .map((line) => line.split("\t"));
+    const ready = rows.filter(([, , event]) =>
+      event === "device status <- ACKNOWLEDGE|DRIVER|DRIVER_OK|FEATURES_OK"
+    );
+    assertEquals(
+      ready.map(([, name]) => name).toSorted(),
+      probed.devices.map(({ name }) => name).toSorted(),
+    );
+    for (const [protocols, name, event, malformed = ""] of rows) {
+      assertEquals(malformed, "");
+      if (protocols === "vireo") assert(name !== "" && event !== "");
+      else assertMatch(protocols!, /^(eth:|sll|vsock)/);
+    }
   } finally {
     await Deno.remove(dir, { recursive: true });
   }
