@@ -18,7 +18,7 @@ const CRATES: Readonly<Record<string, string>> = {
   "vhost-device-console": "0.1.0",
   "vhost-device-sound": "0.3.0",
 };
-/** What they leave out: the sound of this machine, whose libraries would be needed. */
+/** Daemons that are built without the sound of this machine, whose libraries would be needed. */
 const WITHOUT_DEFAULTS: ReadonlySet<string> = new Set(["vhost-device-sound"]);
 
 /** How far packages are optimized: a daemon and the crates of its rings in full, parsers of options not at all. */
@@ -118,7 +118,7 @@ export async function guestTools(): Promise<Found<LinuxTools>> {
 }
 
 /** A kernel of Debian by its release; `full` has the drivers too that clouds do without. */
-export type KernelName = "6.1 full" | "6.12" | "6.12 full";
+type KernelName = "6.1 full" | "6.12" | "6.12 full";
 
 /** Debian 12's own kernel, and that of its backports, which is Debian 13's. */
 const KERNELS: Readonly<

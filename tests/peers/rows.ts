@@ -121,7 +121,7 @@ function testpmdArgs(device: string, mode: string, pairs: number, mbufs: number)
   ];
 }
 
-/** What testpmd does with frames, and what shows it. */
+/** Modes of testpmd, and how each is shown. */
 const MODES = {
   macswap: (net: Net) => macswap(net, 50_000),
   async icmpecho(net: Net): Promise<string> {

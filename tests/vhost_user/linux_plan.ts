@@ -47,7 +47,7 @@ export interface LinuxGuestPlan {
   readonly reboot: boolean;
 }
 
-/** What fio measures: random reads of so many KiB, and so many of them at a time. */
+/** Works that fio measures: random reads of so many KiB, and so many of them at a time. */
 export const FIO_WORKS: readonly (readonly [block: number, depth: number])[] = [
   [4, 1],
   [4, 32],

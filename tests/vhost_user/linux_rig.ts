@@ -64,7 +64,7 @@ export interface LinuxTools {
 }
 
 /** A machine that a guest boots on. */
-export interface LinuxMachine {
+interface LinuxMachine {
   /** The QEMU program. */
   readonly qemu?: string;
   /** Another kernel than the guests' own. */
