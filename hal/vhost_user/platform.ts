@@ -41,7 +41,27 @@ export interface VhostUserPlatformOptions {
   readonly pairs?: number | undefined;
 }
 
-/** Devices in other processes, behind vhost-user sockets, and memory that is shared with them. */
+/**
+ * Devices in other processes, behind vhost-user sockets, and memory that is shared with them.
+ *
+ * @example
+ * ```ts
+ * import { Bus } from "@vireo/drivers/bus";
+ * import { rngDriver } from "@vireo/drivers/rng";
+ * import { DeviceId } from "@vireo/hal";
+ * import { VhostUserPlatform } from "@vireo/hal/vhost-user";
+ *
+ * // Reads from an entropy device that may be killed and come back within two seconds.
+ * export async function entropy(path: string): Promise<Uint8Array> {
+ *   const devices = [{ deviceId: DeviceId.RNG, path }];
+ *   await using platform = new VhostUserPlatform({ devices, reconnect: 2000 });
+ *   await using bus = new Bus();
+ *   await bus.registerDriver(rngDriver);
+ *   await bus.addPlatform(platform);
+ *   return await bus.get(rngDriver)!.read(16);
+ * }
+ * ```
+ */
 export class VhostUserPlatform implements Platform {
   /** The target string's kind. */
   readonly name = "vhost-user";

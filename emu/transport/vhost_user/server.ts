@@ -53,6 +53,21 @@ export interface VhostUserServerOptions
 /**
  * Serves a device model at a vhost-user socket: one front end after the other, each of which finds the
  * device as at first.
+ *
+ * @example
+ * ```ts
+ * import { systemRandom } from "@vireo/emu/backends";
+ * import { RngDevice } from "@vireo/emu/rng";
+ * import { VhostUserServer } from "@vireo/emu/vhost-user";
+ *
+ * // Serves random bytes until the first front end leaves, and prints what happens.
+ * export async function serveOnce(path: string): Promise<void> {
+ *   const model = new RngDevice({ random: systemRandom() });
+ *   const event = ({ kind }: { kind: string }): void => console.log(kind);
+ *   await using server = new VhostUserServer({ model, path, once: true, event });
+ *   await server.ended;
+ * }
+ * ```
  */
 export class VhostUserServer implements AsyncDisposable {
   /** The device. */
