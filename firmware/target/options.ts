@@ -65,6 +65,10 @@ const ONLY_PCI = "for devices on PCI";
 /** Smallest memory in MiB in which the guest's Linux and Deno fit. */
 export const LEAST_MEMORY = 256;
 
+/** Settings behind the model of `--blk-zoned`. */
+const ZONE_SETTINGS: string =
+  "[,zone-size=BYTES][,capacity=BYTES][,conventional=N][,max-open=N][,max-active=N]";
+
 /**
  * The options of a board, one row each: `vireo --help`, the command line's parser, its refusals, the type
  * {@linkcode BoardOptions} and the {@linkcode DEFAULT_BOARD} come from here.
@@ -89,9 +93,7 @@ export const BOARD_OPTIONS = {
   /** The zones of the emulator's disks; they have none by default. */
   blkZoned: {
     flag: "--blk-zoned <zones>",
-    summary:
-      "emu: disks have zones: host-managed or host-aware[,zone-size=BYTES][,capacity=BYTES]" +
-      "[,conventional=N][,max-open=N][,max-active=N]",
+    summary: (): string => `emu: disks have zones: host-managed or host-aware${ZONE_SETTINGS}`,
     group: "Board options:",
     targets: ["emu"],
     parse: (text?: string): ZonesOption | undefined => text === undefined ? text : parseZones(text),
