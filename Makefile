@@ -169,7 +169,7 @@ soak: $(SETUP)
 
 # Not part of `make test`: fetches and compiles the peers into .cache/peers, and says what cannot be had.
 peers: $(SETUP) packages qemu
-	@$(DENO) run -A tests/peers/main.ts $(ROW)
+	@$(DENO) run -A tests/peers/main.ts "$(ROW)"
 
 # With BASE the tree beside another commit, by ratios: medians of one run say nothing of another run.
 bench: $(SETUP)

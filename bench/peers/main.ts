@@ -224,6 +224,10 @@ Nothing is looked for among devices: what costs is memory. A request touches 10 
 TLB of a core. A loop in C that only adds up 8 lines on each of 10 pages of its own for each of 256 devices
 takes 6 to 10 times as long as on one (2.9 us against 0.3 us), and 1.2 times on 64.
 
+## Devices of other processes
+\`make bench-vhost-user\` measures our driver and our devices over vhost-user beside QEMU's storage daemon, rust-vmm's
+entropy daemon and a loop in C, by turns; [vhost-user.md](vhost-user.md) has the table.
+
 ## The peers
 - \`virtio-drivers\` and \`virtio-queue\`: the crates of \`bench/peers/rust/Cargo.toml\`, in one program.
 - \`v86\`: its queue from the readable build of the npm package, with the calls of its log and assertions removed.

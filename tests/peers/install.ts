@@ -16,7 +16,17 @@ const CRATES: Readonly<Record<string, string>> = {
   "vhost-device-vsock": "0.3.0",
   "vhost-device-scsi": "0.1.0",
   "vhost-device-console": "0.1.0",
+  "vhost-device-sound": "0.3.0",
 };
+/** Daemons that are built without the sound of this machine, whose libraries would be needed. */
+const WITHOUT_DEFAULTS: ReadonlySet<string> = new Set(["vhost-device-sound"]);
+
+/** How far packages are optimized: a daemon and the crates of its rings in full, parsers of options not at all. */
+const OPTIMIZED: readonly (readonly [string, number])[] = [
+  ["*", 0],
+  ...["vhost", "vhost-user-backend", "vm-memory", "virtio-queue", "vmm-sys-util", "libc", "epoll"]
+    .map((name) => [name, 3] as const),
+];
 
 /** How to start a program. */
 export interface Program {
@@ -29,7 +39,7 @@ export async function testpmd(): Promise<Found<Program>> {
   const root = `${PEERS}/dpdk/root`;
   const path = `${root}/usr/bin/dpdk-testpmd`;
   if (Deno.build.arch !== "x86_64") return { absent: "it is fetched for x86_64 only" };
-  if (!exists(path)) {
+  if (!isFile(path)) {
     console.log("vireo: fetching Debian's dpdk-dev into .cache/peers");
     await Deno.mkdir(`${PEERS}/dpdk`, { recursive: true });
     try {
@@ -58,17 +68,28 @@ export async function testpmd(): Promise<Found<Program>> {
 /** One of rust-vmm's daemons, compiled into the cache. */
 export async function rustDaemon(name: string): Promise<Found<Program>> {
   const path = `${PEERS}/cargo/bin/${name}`;
-  if (exists(path)) return { path };
+  if (isFile(path)) return { path };
   const version = CRATES[name]!;
   console.log(`vireo: compiling ${name} ${version} into .cache/peers`);
+  const began = performance.now();
   try {
     const { success, stderr } = await new Deno.Command("cargo", {
-      args: ["install", "--locked", "--quiet", "--root", `${PEERS}/cargo`, `${name}@${version}`],
+      args: [
+        ...["install", "--locked", "--quiet", "--root", `${PEERS}/cargo`, `${name}@${version}`],
+        ...WITHOUT_DEFAULTS.has(name) ? ["--no-default-features"] : [],
+        ...OPTIMIZED.flatMap(([of, level]) => [
+          "--config",
+          `profile.release.package."${of}".opt-level=${level}`,
+        ]),
+      ],
       // What two daemons are made of is compiled once.
-      env: { CARGO_TARGET_DIR: `${PEERS}/cargo/target` },
+      env: { CARGO_TARGET_DIR: `${PEERS}/cargo/target`, CARGO_PROFILE_RELEASE_LTO: "off" },
       stderr: "piped",
     }).output();
-    if (success) return { path };
+    if (success) {
+      console.log(`vireo: it took ${Math.round((performance.now() - began) / 1000)} s`);
+      return { path };
+    }
     return { absent: `cargo: ${new TextDecoder().decode(stderr).trim().split("\n").at(-1)}` };
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return { absent: "there is no cargo" };
@@ -80,7 +101,7 @@ export async function rustDaemon(name: string): Promise<Found<Program>> {
 export async function guestTools(): Promise<Found<LinuxTools>> {
   const root = `${PEERS}/tools/root`;
   const [fio, busybox] = [`${root}/usr/bin/fio`, `${root}/bin/busybox`];
-  if (!exists(fio)) {
+  if (!isFile(fio)) {
     console.log("vireo: fetching Debian's fio and busybox into .cache/peers");
     await Deno.mkdir(`${PEERS}/tools`, { recursive: true });
     try {
@@ -96,17 +117,29 @@ export async function guestTools(): Promise<Found<LinuxTools>> {
   return { files: await programFiles([fio, busybox], libraries), busybox };
 }
 
-/** The kernel of Debian 12's backports, which is that of Debian 13, unpacked into the cache. */
-export async function newerKernel(): Promise<Found<LinuxKernel>> {
-  if (await debianSuite() !== "bookworm") return { absent: "guests have it as their own" };
-  const root = `${PEERS}/linux/root`;
-  const suite = "bookworm-backports";
+/** A kernel of Debian by its release; `full` has the drivers too that clouds do without. */
+type KernelName = "6.1 full" | "6.12" | "6.12 full";
+
+/** Debian 12's own kernel, and that of its backports, which is Debian 13's. */
+const KERNELS: Readonly<
+  Record<KernelName, readonly [folder: string, suite: string, name: string]>
+> = {
+  "6.1 full": ["linux-6.1-full", "bookworm", "linux-image-amd64"],
+  "6.12": ["linux", "bookworm-backports", "linux-image-cloud-amd64"],
+  "6.12 full": ["linux-6.12-full", "bookworm-backports", "linux-image-amd64"],
+};
+
+/** Another kernel than the guests' own, unpacked into the cache. */
+export async function debianKernel(name: KernelName): Promise<Found<LinuxKernel>> {
+  if (await debianSuite() !== "bookworm") return { absent: "it is fetched on Debian 12 only" };
+  const [folder, suite, packageName] = KERNELS[name];
+  const root = `${PEERS}/${folder}/root`;
   if (kernelOf(root) === undefined) {
-    console.log(`vireo: fetching the kernel of ${suite} into .cache/peers`);
-    await Deno.mkdir(`${PEERS}/linux`, { recursive: true });
+    console.log(`vireo: fetching the kernel ${name} of ${suite} into .cache/peers`);
+    await Deno.mkdir(`${PEERS}/${folder}`, { recursive: true });
     try {
-      const debian = new Debian(`${PEERS}/linux`, "x86_64", undefined, suite);
-      await debian.fetchWithDependencies(["linux-image-cloud-amd64"], root);
+      const debian = new Debian(`${PEERS}/${folder}`, "x86_64", undefined, suite);
+      await debian.fetchWithDependencies([packageName], root);
     } catch (error) {
       return { absent: `apt cannot fetch it: ${(error as Error).message}` };
     }
@@ -125,7 +158,8 @@ function kernelOf(root: string): string | undefined {
   }
 }
 
-function exists(path: string): boolean {
+/** Whether there is such a file. */
+export function isFile(path: string): boolean {
   try {
     return Deno.statSync(path).isFile;
   } catch (error) {

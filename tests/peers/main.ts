@@ -3,8 +3,8 @@
  * Our drivers on devices of other projects, and Linux's drivers on ours. What is needed is fetched into
  * `.cache/peers`; what cannot be had is said, with the reason.
  *
- * `deno run -A tests/peers/main.ts [WORD]`; a word chooses the rows that have it in their names. Exits with 1
- * if a row failed.
+ * `deno run -A tests/peers/main.ts [WORDS]`; words choose the rows that have them in their names. Exits with 1
+ * if a row failed, and with 2 and all names if none was chosen.
  *
  * @module
  */
@@ -12,15 +12,22 @@ import { installedQemus, SECOND_QEMU } from "../qemu/installed.ts";
 import { rows } from "./rows.ts";
 
 /** Milliseconds that a row may take with what it compiles: only a hang takes that long. */
-const LIMIT = Number(Deno.env.get("VIREO_ROW_LIMIT") ?? 1_200_000);
+const LIMIT = Number(Deno.env.get("VIREO_ROW_LIMIT") ?? 3_600_000);
 
 const [word = ""] = Deno.args;
 const qemus = installedQemus().map(({ version: { text } }, i): readonly [string, string] => [
   text,
   i === 0 ? "" : `${SECOND_QEMU}/`,
 ]);
+const all = rows(qemus);
+const chosen = all.filter(({ name }) => name.includes(word));
+if (chosen.length === 0) {
+  console.error(`vireo: no row has '${word}' in its name; there are:`);
+  for (const { name } of all) console.error(`  ${name}`);
+  Deno.exit(2);
+}
 let failed = 0;
-for (const { name, run } of rows(qemus).filter(({ name }) => name.includes(word))) {
+for (const { name, run } of chosen) {
   const began = performance.now();
   let result: string;
   try {

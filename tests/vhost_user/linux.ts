@@ -6,7 +6,9 @@ import type { LinuxGuestPlan } from "./linux_plan.ts";
 /** Linux's own drivers of the devices that can be served, and what they are used through. */
 const MODULES = [
   ...["virtio_pci", "virtio_blk", "virtio_net", "virtio_rng", "virtio_scsi", "sd_mod"],
-  ...["virtio_input", "evdev", "vmw_vsock_virtio_transport", "af_packet"],
+  ...["virtio_input", "evdev", "vmw_vsock_virtio_transport", "af_packet", "virtio_gpu"],
+  // Built into the kernels of clouds only.
+  ...["crc32c_generic", "ext4"],
 ] as const;
 
 /** A line that the guest said. */
@@ -32,6 +34,12 @@ interface LinuxOptions {
   /** Another QEMU than the one in `PATH`. */
   readonly qemu?: string;
   readonly kernel?: LinuxKernel | undefined;
+  /** Whether nobody waits for the guest, as for those of `make peers`, which run for long on any machine. */
+  readonly patient?: boolean | undefined;
+  /** More arguments of QEMU. */
+  readonly qemuArgs?: readonly string[];
+  /** Another processor than the board's. */
+  readonly cpu?: string | undefined;
   /** More files of the guest: programs that this machine may not have. */
   readonly tools?: readonly CpioEntry[];
   /** Told of each step when the guest says it. */
@@ -45,7 +53,8 @@ interface LinuxOptions {
  * @throws {Error} If the guest's program failed.
  */
 export async function bootLinux(
-  { plan, devices, qemu, kernel, tools = [], step }: LinuxOptions,
+  { plan, devices, qemu, kernel, cpu, qemuArgs = [], patient = false, tools = [], step }:
+    LinuxOptions,
 ): Promise<GuestStep[]> {
   const image = await guestImage("x86_64");
   const modules = await modulesFor(kernel?.root ?? kernelRoot(image), MODULES);
@@ -63,16 +72,19 @@ export async function bootLinux(
       ? { modules, extra: programs }
       : { kernel: kernel.image, extra: [...programs, ...await moduleFiles(kernel.root, modules)] },
     hugepages: 0,
+    // On a busy machine no tick may come while the kernel looks for one, and it panics.
+    kernelArgs: ["no_timer_check"],
     // A root in memory takes half of it, and what does not fit is left out without a word.
     ...tools.length > 0 ? { memory: 2048 } : {},
     qemu,
     devices,
     sharedMemory: true,
-    qemuArgs: plan.reboot ? ["-action", "reboot=reset"] : [],
-    // `make peers` runs for long on any machine; nothing waits for it.
-    ...tools.length > 0 || kernel !== undefined
-      ? { bootDeadline: 300_000, deadline: 900_000 }
-      : { deadline: 300_000 },
+    qemuArgs: [
+      ...plan.reboot ? ["-action", "reboot=reset"] : [],
+      ...cpu === undefined ? [] : ["-cpu", cpu],
+      ...qemuArgs,
+    ],
+    ...patient ? { bootDeadline: 600_000, deadline: 1_800_000 } : { deadline: 300_000 },
     output: {
       stdout: (bytes) => {
         const lines = (rest + decoder.decode(bytes)).split("\n");

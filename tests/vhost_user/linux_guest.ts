@@ -7,7 +7,7 @@
  */
 import { Buffer } from "node:buffer";
 import { noise } from "../noise.ts";
-import { type LinuxGuestPlan, MIB, stamp } from "./linux_plan.ts";
+import { FIO_WORKS, type LinuxGuestPlan, MIB, picture, stamp } from "./linux_plan.ts";
 
 /** The end of the first part: what a guest leaves there for its next boot. */
 const MARK = 4096;
@@ -35,6 +35,7 @@ const AF_INET = 2;
 const SOCK_STREAM = 1;
 const SOCK_DGRAM = 2;
 const SIOCETHTOOL = 0x8946n;
+const ETHTOOL_GRINGPARAM = 0x10;
 const ETHTOOL_GCHANNELS = 0x3c;
 const ETHTOOL_SCHANNELS = 0x3d;
 
@@ -54,11 +55,14 @@ export default async function main([text]: readonly string[]): Promise<number> {
   raw(rawAt, plan.raw);
   await files(plan);
   if (plan.fio > 0) await fio(plan);
+  if (plan.measure > 0) await measure(plan.measure);
   if (plan.tcp !== undefined) await tcp(plan.tcp);
   if (plan.scsi) await scsi();
+  if (plan.gpu) await gpu();
   if (plan.input) await input();
   if (plan.vsock > 0) await vsock(plan.vsock);
   if (plan.rebind) await rebind(rawAt);
+  if (plan.unplug) await unplug(rawAt);
   discard(rawAt + MIB);
   say("done", {});
   if (plan.reboot && !second) {
@@ -171,6 +175,33 @@ async function fio({ fio: size, rawAt, raw }: LinuxGuestPlan): Promise<void> {
   say("fio", { size });
 }
 
+/** Has fio read every disk at random, one after the other in each round. */
+async function measure(rounds: number): Promise<void> {
+  const disks = [...Deno.readDirSync("/sys/block")].map(({ name }) => name).filter((name) =>
+    name.startsWith("vd")
+  ).sort();
+  for (let round = 0; round < rounds; round++) {
+    for (const [block, depth] of FIO_WORKS) {
+      for (const disk of disks) {
+        const text = await run(
+          ...[
+            "fio",
+            "--name=m",
+            `--filename=/dev/${disk}`,
+            "--direct=1",
+            "--ioengine=libaio",
+          ] as const,
+          ...[`--bs=${block}k`, `--iodepth=${depth}`, "--rw=randread", "--time_based"],
+          ...["--runtime=2", "--ramp_time=0.3", "--output-format=json"],
+        );
+        const { jobs: [{ read }] } = JSON.parse(text.slice(text.indexOf("{")));
+        const sectors = Number(Deno.readTextFileSync(`/sys/block/${disk}/size`));
+        say("measured", { round, block, depth, sectors, perSecond: read.iops });
+      }
+    }
+  }
+}
+
 /** Sends noise to the host by some connections, each of which says it back. */
 async function tcp(plan: NonNullable<LinuxGuestPlan["tcp"]>): Promise<void> {
   const { own, host, port, size, streams } = plan;
@@ -185,6 +216,7 @@ async function tcp(plan: NonNullable<LinuxGuestPlan["tcp"]>): Promise<void> {
     say("dhcp", { address: Deno.readTextFileSync("/lease").trim() });
   }
   if (plan.pairs > 1) setPairs(name, plan.pairs);
+  if (plan.ring) rings(name);
   await run("ip", "addr", "add", `${own}/24`, "dev", name);
   const began = performance.now();
   const all = await Promise.all(
@@ -236,26 +268,38 @@ async function tcpStream(
   return { received, wrong };
 }
 
-/** Sets the queue pairs in use, as `ethtool -L NAME combined COUNT` does. */
-function setPairs(name: string, count: number): void {
+/** Calls `ioctl` SIOCETHTOOL of an interface with a structure of 32-bit numbers, which it may change. */
+function ethtool(name: string, ...commands: readonly Uint32Array<ArrayBuffer>[]): void {
   const fd = libc.socket(AF_INET, SOCK_DGRAM, 0);
   check("make a socket", fd);
-  // struct ethtool_channels: the command, four largest counts, and four counts, the combined one last.
-  const channels = new Uint32Array(9);
-  const request = new Uint8Array(40);
-  request.set(new TextEncoder().encode(name));
-  const address = Deno.UnsafePointer.value(Deno.UnsafePointer.of(channels));
-  new DataView(request.buffer).setBigUint64(16, BigInt(address), true);
-  channels[0] = ETHTOOL_GCHANNELS;
-  check("read the channels", libc.ioctl(fd, SIOCETHTOOL, request));
-  const most = channels[4];
-  channels[0] = ETHTOOL_SCHANNELS;
-  channels[8] = count;
-  check("set the channels", libc.ioctl(fd, SIOCETHTOOL, request));
-  channels[0] = ETHTOOL_GCHANNELS;
-  check("read the channels", libc.ioctl(fd, SIOCETHTOOL, request));
+  for (const command of commands) {
+    const request = new Uint8Array(40);
+    request.set(new TextEncoder().encode(name));
+    const address = Deno.UnsafePointer.value(Deno.UnsafePointer.of(command));
+    new DataView(request.buffer).setBigUint64(16, BigInt(address), true);
+    check(`use command ${command[0]} of ethtool`, libc.ioctl(fd, SIOCETHTOOL, request));
+  }
   libc.close(fd);
-  say("channels", { most, combined: channels[8] });
+}
+
+/** Sets the queue pairs in use, as `ethtool -L NAME combined COUNT` does. */
+function setPairs(name: string, count: number): void {
+  // struct ethtool_channels: the command, four largest counts, and four counts, the combined one last.
+  const channels = (command: number): Uint32Array<ArrayBuffer> =>
+    Uint32Array.of(command, 0, 0, 0, 0, 0, 0, 0, count);
+  const [before, set, after] = [ETHTOOL_GCHANNELS, ETHTOOL_SCHANNELS, ETHTOOL_GCHANNELS].map(
+    channels,
+  );
+  ethtool(name, before!, set!, after!);
+  say("channels", { most: before![4], combined: after![8] });
+}
+
+/** Says how many entries the queues have, as `ethtool -g` does. */
+function rings(name: string): void {
+  // struct ethtool_ringparam: the command, four largest sizes, and four sizes, of which the first receives.
+  const sizes = Uint32Array.of(ETHTOOL_GRINGPARAM, 0, 0, 0, 0, 0, 0, 0, 0);
+  ethtool(name, sizes);
+  say("rings", { receive: sizes[5], send: sizes[8] });
 }
 
 /** Interrupts of the receive queues so far; all of them are zero without vectors. */
@@ -272,6 +316,20 @@ async function scsi(): Promise<void> {
   dropCaches();
   const equal = Buffer.from(readAt("/dev/sda", MIB, MIB)).equals(Buffer.from(block));
   say("scsi", { equal, model: Deno.readTextFileSync("/sys/block/sda/device/model").trim() });
+}
+
+/** Draws by the frame buffer of the kernel; the first rows are its text's, whose cursor blinks. */
+async function gpu(): Promise<void> {
+  const folder = "/sys/class/graphics/fb0";
+  await until("the screen", () => exists("/dev/fb0"));
+  const read = (name: string): number[] =>
+    Deno.readTextFileSync(`${folder}/${name}`).trim().split(",").map(Number);
+  const [width, height] = read("virtual_size");
+  const [[bits], [stride]] = [read("bits_per_pixel"), read("stride")];
+  if (bits !== 32 || stride !== 4 * width!) throw new Error(`${bits} bits, ${stride} bytes a row`);
+  using screen = Deno.openSync("/dev/fb0", { write: true });
+  writeAll(screen, picture(width! * height!));
+  say("drawn", { name: Deno.readTextFileSync(`${folder}/name`).trim(), width, height });
 }
 
 /** Waits for a key that the host presses and lets go of. */
@@ -336,10 +394,23 @@ async function rebind(rawAt: number): Promise<void> {
   const gone = !exists("/dev/vda");
   Deno.writeTextFileSync(`${folder}/bind`, name);
   await until("the disk again", () => exists("/dev/vda"));
+  say("rebind", { gone, equal: holdsNoise(rawAt) });
+}
+
+/** Has the host unplug the disk, and plug it again. */
+async function unplug(rawAt: number): Promise<void> {
+  say("unplug", {});
+  await until("the disk to leave", () => !exists("/dev/vda"));
+  say("unplugged", {});
+  await until("the disk to come back", () => exists("/dev/vda"));
+  say("plugged", { equal: holdsNoise(rawAt) });
+}
+
+/** Whether the first block that was written raw is still there. */
+function holdsNoise(rawAt: number): boolean {
   const block = noise(MIB, 7);
   stamp(block, 0);
-  const equal = Buffer.from(readAt("/dev/vda", rawAt, MIB)).equals(Buffer.from(block));
-  say("rebind", { gone, equal });
+  return Buffer.from(readAt("/dev/vda", rawAt, MIB)).equals(Buffer.from(block));
 }
 
 /** Discards a MiB. */
@@ -390,17 +461,17 @@ function writeAll(file: Deno.FsFile, bytes: Uint8Array): void {
   for (let at = 0; at < bytes.length;) at += file.writeSync(bytes.subarray(at));
 }
 
-async function run(program: string, ...args: readonly string[]): Promise<void> {
+async function run(program: string, ...args: readonly string[]): Promise<string> {
   const { code, stdout, stderr } = await new Deno.Command(`/bin/${program}`, { args: [...args] })
     .output();
-  if (code === 0) return;
+  if (code === 0) return new TextDecoder().decode(stdout);
   const words = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes)).join("");
   throw new Error(`${program} ${args.join(" ")}: exit code ${code}: ${words}`);
 }
 
 async function until(what: string, ready: () => boolean): Promise<void> {
-  for (const end = performance.now() + 30_000; !ready();) {
-    if (performance.now() > end) throw new Error(`waited 30 s for ${what}`);
+  for (const end = performance.now() + 120_000; !ready();) {
+    if (performance.now() > end) throw new Error(`waited 120 s for ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }

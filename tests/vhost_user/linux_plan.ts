@@ -1,3 +1,5 @@
+import { noise } from "../noise.ts";
+
 /** Plan of a guest, in this order. */
 export interface LinuxGuestPlan {
   /** Kernel modules to load, by file name. */
@@ -20,11 +22,19 @@ export interface LinuxGuestPlan {
     readonly pairs: number;
     /** Whether to ask for an address by DHCP before. */
     readonly dhcp: boolean;
+    /** Whether to say how many entries the queues have. */
+    readonly ring: boolean;
   };
   /** MiB that fio writes at random and verifies, behind what is written raw. */
   readonly fio: number;
+  /** Rounds in which fio measures every disk by turns; 0 to leave it. */
+  readonly measure: number;
+  /** Whether to draw a picture on the screen of the graphics device. */
+  readonly gpu: boolean;
   /** Whether to wait for a key of the keyboard. */
   readonly input: boolean;
+  /** Whether to wait for the disk to be unplugged, and plugged again. */
+  readonly unplug: boolean;
   /** Whether to work on the SCSI disk. */
   readonly scsi: boolean;
   /** Whether to wait, with the disk mounted, for it to be resized. */
@@ -37,8 +47,25 @@ export interface LinuxGuestPlan {
   readonly reboot: boolean;
 }
 
+/** Works that fio measures: random reads of so many KiB, and so many of them at a time. */
+export const FIO_WORKS: readonly (readonly [block: number, depth: number])[] = [
+  [4, 1],
+  [4, 32],
+  [1024, 4],
+];
+
 /** Bytes of a block of noise. */
 export const MIB: number = 1024 * 1024;
+
+/**
+ * The picture that a guest draws, in the bytes of its frame buffer: blue, green, red and one that nobody sees.
+ *
+ * @param pixels How many pixels it has.
+ */
+export function picture(pixels: number): Uint8Array<ArrayBuffer> {
+  const bytes = noise(MIB, 29);
+  return Uint8Array.from({ length: 4 * pixels }, (_, at) => bytes[at % (MIB - 4)]!);
+}
 
 /** Makes each MiB of noise another one. */
 export function stamp(block: Uint8Array, i: number): void {
