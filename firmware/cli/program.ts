@@ -162,33 +162,18 @@ function tableProgram(argv: readonly string[], tables: Tables): Command {
   sayMistakes(root, "vireo");
   addExample(root, "vireo probe\nvireo blk read --blk disk.img --sector 0 --count 1 | xxd | head");
   root.addHelpText("after", "\nErrors show frames of your own files; VIREO_STACKS=1 shows all.");
-  const all = needsAll(argv, tables.commands);
   for (const entry of tables.commands) {
-    if (!all && !argv.includes(entry.name)) root.command(entry.name);
-    else if ("commands" in entry) {
+    if ("commands" in entry) {
       const group = root.command(entry.name).description(entry.summary).helpCommand(true);
       sayMistakes(group, `vireo ${entry.name}`);
       addExample(group, entry.example);
       if (entry.note !== undefined) group.addHelpText("after", `\n${entry.note}`);
-      const allRows = needsAll(argv, entry.commands);
       for (const row of entry.commands) {
-        if (!allRows && !argv.includes(row.name)) group.command(row.name);
-        else addCommand(group, `${entry.name} ${row.name}`, row, argv, tables);
+        addCommand(group, `${entry.name} ${row.name}`, row, argv, tables);
       }
     } else addCommand(root, entry.name, entry, argv, tables);
   }
   return program;
-}
-
-/** Words of command lines that look at all commands. */
-const ALL = new Set(["--help", "-h", "help", "complete"]);
-
-/**
- * Whether a command line needs these commands with their arguments and options. One that names a command needs those
- * of that one alone, and names of the others for what it may mean: 300 options take as long as a board to make.
- */
-function needsAll(argv: readonly string[], rows: readonly { readonly name: string }[]): boolean {
-  return argv.some((word) => ALL.has(word)) || !rows.some(({ name }) => argv.includes(name));
 }
 
 /** Adds a command: its own options first, then those of a board. */
