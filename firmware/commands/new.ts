@@ -1,7 +1,7 @@
 import { UsageError } from "../terminal/usage.ts";
 
 /** Kinds of files that `vireo new` makes. */
-const KINDS: readonly ["driver", "device", "script"] = ["driver", "device", "script"];
+export const KINDS: readonly ["driver", "device", "script"] = ["driver", "device", "script"];
 
 /** The packages of Vireo that a folder of one's own imports. */
 const PACKAGES = ["hal", "drivers", "emu", "firmware"] as const;
