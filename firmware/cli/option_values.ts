@@ -19,6 +19,7 @@ const BY_PLACEHOLDER: Readonly<Record<string, Values>> = {
     "vhost-user:",
     "replay:",
   ],
+  zones: () => ["host-managed", "host-aware"],
   wire: () => ["hub", "user", "none", ...taps().map((name) => `tap:${name}`)],
   disk: (typed) => ["none", ...filesLike(typed)],
   file: filesLike,
