@@ -30,7 +30,7 @@ CROSS := $(if $(filter arm64,$(ARCH)),gcc-x86-64-linux-gnu libc6-dev-amd64-cross
 	gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
 PACKAGES := qemu-system-x86 qemu-system-arm $(RISCV) ipxe-qemu qemu-utils iproute2 e2fsprogs \
 	gcc libc6-dev $(CROSS) xz-utils fdisk dosfstools exfatprogs ntfs-3g f2fs-tools erofs-utils udftools \
-	xfsprogs btrfs-progs squashfs-tools cryptsetup-bin xorriso tshark chromium
+	xfsprogs btrfs-progs squashfs-tools cryptsetup-bin xorriso tshark chromium zsh
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .PHONY: help help-text setup packages qemu images fresh demo test spec check fmt lint types doc docs unit fuzz mutate soak peers bench bench-peers bench-vhost-user bench-guest clean

@@ -2,6 +2,7 @@ import {
   Command,
   CommanderError,
   type CommandUnknownOpts,
+  type Help,
   Option,
 } from "@commander-js/extra-typings";
 import { command, type CommandGroup, type CommandRow } from "../commands/command.ts";
@@ -112,13 +113,7 @@ export function buildProgram(argv: readonly string[] = [], tables: Tables = TABL
         await replay(board, recording, flags, (name) => COMMANDS_BY_NAME.get(name));
       },
     }),
-    command({
-      name: "help",
-      summary: "display help for command",
-      arguments: [["[command...]", "a command, with its group before it"]],
-      example: "vireo help blk read",
-      run: ({ args: [path] }) => Promise.resolve(showHelp(root, path)),
-    }),
+    helpRow(root, "vireo help blk read"),
   ];
   for (const row of more) addCommand(root, row.name, row, argv, tables);
   // The words to complete may look like options.
@@ -164,13 +159,15 @@ function tableProgram(argv: readonly string[], tables: Tables): Command {
   root.addHelpText("after", "\nErrors show frames of your own files; VIREO_STACKS=1 shows all.");
   for (const entry of tables.commands) {
     if ("commands" in entry) {
-      const group = root.command(entry.name).description(entry.summary).helpCommand(true);
+      const group = root.command(entry.name).description(entry.summary).helpCommand(false);
       sayMistakes(group, `vireo ${entry.name}`);
       addExample(group, entry.example);
       if (entry.note !== undefined) group.addHelpText("after", `\n${entry.note}`);
       for (const row of entry.commands) {
         addCommand(group, `${entry.name} ${row.name}`, row, argv, tables);
       }
+      const help = helpRow(group, `vireo ${entry.name} help ${entry.commands[0]!.name}`);
+      addCommand(group, `${entry.name} help`, help, argv, tables);
     } else addCommand(root, entry.name, entry, argv, tables);
   }
   return program;
@@ -254,6 +251,7 @@ function boardOption({ flag, summary, group, choices, repeated }: BoardOption): 
  * its help as other commands write: a reader that is gone ends it in silence.
  */
 function sayMistakes(command: CommandUnknownOpts, name: string): void {
+  command.configureHelp({ formatItem, minWidthToWrap: 24, subcommandTerm });
   command.configureOutput({
     writeOut,
     outputError(text, write) {
@@ -263,11 +261,42 @@ function sayMistakes(command: CommandUnknownOpts, name: string): void {
   });
 }
 
+/** A line of a list of commands: its options are in its own help. */
+function subcommandTerm(command: CommandUnknownOpts): string {
+  const names = command.registeredArguments.map((argument) => {
+    const text = argument.name() + (argument.variadic ? "..." : "");
+    return argument.required ? `<${text}>` : `[${text}]`;
+  });
+  return [command.name(), ...names].join(" ");
+}
+
+/** A line of a list; on a terminal that is too narrow for two columns the summary stands below its term. */
+function formatItem(term: string, width: number, summary: string, help: Help): string {
+  const columns = help.helpWidth ?? 80;
+  const below = columns - width - 4 < help.minWidthToWrap;
+  const indent = below ? 6 : width + 4;
+  const text = help.boxWrap(summary, columns - indent)
+    .replaceAll("\n", `\n${" ".repeat(indent)}`);
+  if (summary === "") return `  ${term}`;
+  return below ? `  ${term}\n      ${text}` : `  ${term.padEnd(width)}  ${text}`;
+}
+
 function addExample(command: CommandUnknownOpts, text: string): void {
   command.addHelpText(
     "after",
     `\nExample:\n${text.split("\n").map((line) => `  $ ${line}`).join("\n")}`,
   );
+}
+
+/** The command `help` of the program or of a group. */
+function helpRow(parent: CommandUnknownOpts, example: string): CommandRow {
+  return command({
+    name: "help",
+    summary: "display help for command",
+    arguments: [["[command...]", "a command, with its group before it"]],
+    example,
+    run: ({ args: [path] }) => Promise.resolve(showHelp(parent, path)),
+  });
 }
 
 /** Shows the help of the command with this path, as its `--help` does. */

@@ -1,7 +1,7 @@
 import { UsageError } from "../terminal/usage.ts";
 
 /** Kinds of files that `vireo new` makes. */
-const KINDS: readonly ["driver", "device", "script"] = ["driver", "device", "script"];
+export const KINDS: readonly ["driver", "device", "script"] = ["driver", "device", "script"];
 
 /** The packages of Vireo that a folder of one's own imports. */
 const PACKAGES = ["hal", "drivers", "emu", "firmware"] as const;
@@ -41,12 +41,14 @@ export async function makeNew(kind: string, name: string): Promise<void> {
     throw error;
   }
   for (const [file, text] of files) await Deno.writeTextFile(`${folder}/${file}`, text);
+  // As it can be typed, wherever the checkout is.
+  const vireo = Deno.env.get("VIREO_LAUNCHER") ?? "vireo";
   console.log(`${[...files.keys()].map((file) => `${folder}/${file}`).join("\n")}
 
 Run it, check its types, test it:
-  vireo run ${folder}/${base}.ts
-  vireo deno check --config ${folder}/deno.json ${folder}
-  vireo deno test -A --config ${folder}/deno.json ${folder}`);
+  ${vireo} run ${folder}/${base}.ts
+  ${vireo} deno check --config ${folder}/deno.json ${folder}
+  ${vireo} deno test -A --config ${folder}/deno.json ${folder}`);
 }
 
 /** The text of a template, with the name instead of its own. */

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import type { BindNotice } from "@vireo/drivers/bus";
 import { deviceName } from "@vireo/hal";
 import { INTERRUPTED, interruptible } from "../terminal/interrupts.ts";
@@ -208,8 +209,7 @@ export async function watch(script: string): Promise<never> {
   }
   for (;;) {
     const modules = await modulesOf(script);
-    // The folders, because editors replace files instead of writing to them.
-    const folders = new Set([...modules].map((path) => path.replace(/[^/]*$/, "")));
+    const folders = foldersOf(modules);
     using changes = Deno.watchFs([...folders], { recursive: false });
     if (exitCode !== undefined) throw new Finished(exitCode);
     child = new Deno.Command(Deno.execPath(), {
@@ -239,7 +239,7 @@ function end(child: Deno.ChildProcess | undefined, signal: Deno.Signal): void {
   }
 }
 
-/** Paths of a script and of all files that it imports, as far as they can be read. */
+/** Paths of a script and of all files that it imports, those that are missing or wrong as well. */
 async function modulesOf(script: string): Promise<Set<string>> {
   const { stdout } = await new Deno.Command(Deno.execPath(), {
     args: ["info", "--json", "--config", CONFIG, toFileUrl(script)],
@@ -249,14 +249,29 @@ async function modulesOf(script: string): Promise<Set<string>> {
   const paths = new Set([decodeURIComponent(new URL(toFileUrl(script)).pathname)]);
   try {
     const { modules } = JSON.parse(new TextDecoder().decode(stdout));
-    for (const { local } of modules as { local?: string | null }[]) {
-      if (typeof local === "string" && !local.includes("/node_modules/")) paths.add(local);
+    for (const { specifier } of modules as { specifier: string }[]) {
+      if (!specifier.startsWith("file:") || specifier.includes("/node_modules/")) continue;
+      paths.add(decodeURIComponent(new URL(specifier).pathname));
     }
   } catch (error) {
     // A script that cannot be read at all: it alone is watched.
     if (!(error instanceof SyntaxError || error instanceof TypeError)) throw error;
   }
   return paths;
+}
+
+/**
+ * Folders in which a change of these files shows: editors replace files instead of writing to them. A folder
+ * that is missing is added to the paths, and is waited for in the one that would have it.
+ */
+function foldersOf(paths: Set<string>): Set<string> {
+  const folders = new Set<string>();
+  for (const path of paths) {
+    const folder = path.replace(/\/[^/]*$/, "") || "/";
+    if (existsSync(folder)) folders.add(folder);
+    else paths.add(folder);
+  }
+  return folders;
 }
 
 async function firstChange(changes: Deno.FsWatcher, paths: ReadonlySet<string>): Promise<string> {

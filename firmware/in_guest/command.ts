@@ -47,6 +47,9 @@ export interface GuestCommand {
   readonly env?: Readonly<Record<string, string>>;
 }
 
+/** Commands with a REPL, whose user may import what Vireo publishes. */
+const REPLS: ReadonlySet<string> = new Set(["boot", "shell"]);
+
 /**
  * Boots the board's guest, runs a command line in it, and powers it off.
  *
@@ -68,7 +71,7 @@ export async function runInGuest(command: GuestCommand): Promise<number> {
   // Closed by its stream.
   const input = command.input === undefined ? undefined : await openInput(command.input);
   const program = await bundleSource(guestEntry(command.script), {
-    modules: command.call.name === "shell" ? await publishedModules() : [],
+    modules: REPLS.has(command.call.name) ? await publishedModules() : [],
   });
   const { console: consoleFlag }: { readonly console?: string } = command.call.flags;
   const onPort = consoleFlag === "virtio";

@@ -30,11 +30,22 @@ export function sizeText(bytes: number): string {
  */
 export function progress(what: string, done: number): void {
   if (!Deno.stderr.isTerminal() || isDumb()) return;
-  const width = 30;
-  const full = Math.round(done * width);
-  const bar = "#".repeat(full).padEnd(width, ".");
-  const line = done >= 1 ? "\r\x1b[K" : `\r${what} [${bar}] ${Math.floor(done * 100)}%\x1b[K`;
-  Deno.stderr.writeSync(new TextEncoder().encode(line));
+  const line = done >= 1 ? "" : progressLine(what, done, Deno.consoleSize().columns);
+  Deno.stderr.writeSync(new TextEncoder().encode(`\r${line}\x1b[K`));
+}
+
+/**
+ * A line of progress that fits a terminal: a longer one would go on in the next line, and stay there.
+ *
+ * @param columns Width of the terminal; the last column stays free for the cursor.
+ */
+export function progressLine(what: string, done: number, columns: number): string {
+  const percent = `${Math.floor(done * 100)}%`;
+  const room = Math.max(columns - 1 - percent.length, 0);
+  // The bar gives way first, then the words.
+  const width = Math.min(30, room - what.length - 4);
+  const bar = width < 8 ? "" : `[${"#".repeat(Math.round(done * width)).padEnd(width, ".")}] `;
+  return `${what.slice(0, Math.max(room - 1, 0))} ${bar}${percent}`;
 }
 
 /** Tells what is going on, on a terminal only. */

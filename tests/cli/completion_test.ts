@@ -71,6 +71,80 @@ Deno.test("bash completes record as the command that it records, and replay with
   assert(new TextDecoder().decode(stdout).startsWith("replay:"));
 });
 
+Deno.test("values fit the command: what it serves, checks, makes, and files after a device's name", async () => {
+  const [served, serve, script, kind, shell, help, unit, inside] = await offered(
+    "./vireo boot --served r",
+    "./vireo serve bl",
+    "./vireo check driver rn",
+    "./vireo new d",
+    "./vireo complete z",
+    "./vireo help blk re",
+    "./vireo scsi read --unit ",
+    "./vireo 9p cat READ",
+  );
+  assertEquals([served, serve, script], [["rng"], ["blk"], ["rng"]]);
+  assertEquals([kind, shell, help], [["driver", "device"], ["zsh"], ["read"]]);
+  // A target of SCSI, and a file of the device.
+  assertEquals([unit, inside], [[], []]);
+  const [disk, keys, folder, groups, traced] = await offered(
+    "./vireo probe --with scsi=READ",
+    "./vireo probe --with=input=t",
+    "./vireo probe --with 9p=exa",
+    "./vireo run --trace=ri",
+    "./vireo run --trace --blk=READ examples/pi",
+  );
+  // Without what readline has taken for a word of its own.
+  assertEquals([disk, keys, folder], [["README.md"], ["tablet"], ["examples/"]]);
+  assertEquals([groups, traced], [["ring"], ["examples/ping.ts"]]);
+});
+
+/** The command line after each of these with a tab behind it, in a zsh of its own on a terminal. */
+async function tabbed(...lines: string[]): Promise<string[]> {
+  const path = await Deno.makeTempFile();
+  const script = `
+    zmodload zsh/zpty
+    zpty z zsh -f -i
+    zpty -w z 'show() { print -r -- "$BUFFER" >>$OUT; BUFFER=; }; zle -N show; bindkey "^O" show'
+    zpty -w z 'source <(./vireo complete zsh); source <(./vireo complete zsh)'
+    for line in "$@"; do zpty -w -n z "$line"$'\\t\\C-o'; done
+    zpty -w z exit
+    while zpty -r z said; do; done; true`;
+  try {
+    const { code, stderr } = await new Deno.Command("timeout", {
+      args: ["120", "zsh", "-f", "-c", script, "zsh", ...lines],
+      cwd: ROOT,
+      stdin: "null",
+      // It keeps a cache of its own in HOME.
+      env: { OUT: path, TERM: "xterm", ZDOTDIR: "/nonexistent" },
+    }).output();
+    assertEquals([code, new TextDecoder().decode(stderr)], [0, ""]);
+    return (await Deno.readTextFile(path)).trimEnd().split("\n");
+  } finally {
+    await Deno.remove(path);
+  }
+}
+
+Deno.test("zsh completes ./vireo too, keeps values with colons whole, and may read the script twice", async () => {
+  assertEquals(
+    await tabbed(
+      "./vireo blk re",
+      "./vireo probe --target qtest:ri",
+      "./vireo probe --target=qtest:x86_64-q",
+      "./vireo probe --with=scsi=READ",
+      "./vireo run examples/pi",
+      "./vireo 9p ls --with 9p=exa",
+    ),
+    [
+      "./vireo blk read ",
+      "./vireo probe --target qtest:riscv64-virt",
+      "./vireo probe --target=qtest:x86_64-q35 ",
+      "./vireo probe --with=scsi=README.md ",
+      "./vireo run examples/ping.ts ",
+      "./vireo 9p ls --with 9p=examples/",
+    ],
+  );
+});
+
 Deno.test("other shells' scripts ask the launcher by its path", async () => {
   for (const shell of ["fish", "zsh", "powershell"]) {
     const { code, stdout } = await new Deno.Command(VIREO, { args: ["complete", shell] }).output();

@@ -583,6 +583,14 @@ const INPUTS: readonly Input[] = [
     err: "vireo: unknown command 'raed'; see 'vireo blk --help'",
   },
   { args: "help blk read", code: 0, out: "Usage: vireo blk read [options]" },
+  {
+    args: "blk help raed",
+    code: 2,
+    err: "vireo: unknown command 'raed'; see 'vireo blk --help'",
+  },
+  { args: "blk help read", code: 0, out: "Usage: vireo blk read [options]" },
+  { args: "blk help --help", code: 0, out: "Usage: vireo blk help [options] [command...]" },
+  { args: "help blk help", code: 0, out: "Usage: vireo blk help [options] [command...]" },
 ];
 
 /** Runs a command line of the shell in a folder, with the launcher as `$V`. */

@@ -47,10 +47,10 @@ Deno.test("new: what it writes runs, is in order and passes its test", async () 
         assert(!/my_?(driver|device|script)/i.test(text.replaceAll('"My device"', "")), text);
       }
       // The commands that it says, in the folder where it says so.
-      assertEquals(said.split("\n").filter((line) => line.startsWith("  vireo ")), [
-        `  vireo run ${name}/${name}.ts`,
-        `  vireo deno check --config ${name}/deno.json ${name}`,
-        `  vireo deno test -A --config ${name}/deno.json ${name}`,
+      assertEquals(said.split("\n").filter((line) => line.startsWith("  ")), [
+        `  ${VIREO} run ${name}/${name}.ts`,
+        `  ${VIREO} deno check --config ${name}/deno.json ${name}`,
+        `  ${VIREO} deno test -A --config ${name}/deno.json ${name}`,
       ]);
       const [ran, printed] = await run(dir, VIREO, "run", `${name}/${name}.ts`);
       assertEquals(ran, 0, printed);

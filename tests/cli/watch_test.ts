@@ -17,8 +17,6 @@ Deno.test("run --watch survives a broken script, watches what it imports, and lo
   const dir = await Deno.makeTempDir({ prefix: "vireo-watch-" });
   try {
     const script = `${dir}/my script.ts`;
-    await Deno.mkdir(`${dir}/lib`);
-    await Deno.writeTextFile(`${dir}/lib/part.ts`, "export const part = 1;\n");
     await Deno.writeTextFile(script, "export default () => { let x = ; };\n");
     const child = new Deno.Command(VIREO, {
       args: ["run", "--watch", script, "--mine", "--", "--watch"],
@@ -39,6 +37,13 @@ Deno.test("run --watch survives a broken script, watches what it imports, and lo
        export default ({ args }: { args: string[] }) => console.log(part, ...args);\n`,
     );
     assertEquals(await next(err), `vireo: ${script} changed, running ${script} again`);
+    // What it imports is missing, and so is its folder.
+    assertMatch(await next(err), /^vireo: run: Cannot load .*Module not found/);
+    await Deno.mkdir(`${dir}/lib`);
+    assertEquals(await next(err), `vireo: ${dir}/lib changed, running ${script} again`);
+    assertMatch(await next(err), /^vireo: run: Cannot load .*Module not found/);
+    await Deno.writeTextFile(`${dir}/lib/part.ts`, "export const part = 1;\n");
+    assertEquals(await next(err), `vireo: ${dir}/lib/part.ts changed, running ${script} again`);
     assertEquals([await next(out), await next(out)], ["loaded", "1 --mine --watch"]);
     await Deno.writeTextFile(`${dir}/lib/part.ts`, "export const part = 2;\n");
     assertEquals(await next(err), `vireo: ${dir}/lib/part.ts changed, running ${script} again`);

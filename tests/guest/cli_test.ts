@@ -232,6 +232,9 @@ Deno.test(
     await seen("> alone.name + pasted");
     await seen("alone1");
     await seen("> ");
+    await type('import { DeviceId } from "@vireo/hal"; `rng is ${DeviceId.RNG}`\r');
+    await seen("rng is 4");
+    await seen("> ");
     await type("\x04");
     assertEquals(await screen.end(), 0);
   },
