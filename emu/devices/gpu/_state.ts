@@ -38,7 +38,7 @@ interface SavedResource {
 }
 
 /** A display, and its pointer. */
-export interface Display {
+interface Display {
   width: number;
   height: number;
   /** The part of a picture that it shows. */
