@@ -37,7 +37,7 @@ export function progress(what: string, done: number): void {
   Deno.stderr.writeSync(new TextEncoder().encode(line));
 }
 
-/** Tells what is going on, on a terminal only. */
+/** Reports progress, on a terminal only. */
 export function note(text: string): void {
   if (Deno.stderr.isTerminal()) console.error(`vireo: ${text}`);
 }
