@@ -250,7 +250,7 @@ Deno.test("bus filter holds for device, ring and transport bits, from the next b
   assertEquals([...device.features], [3, 5, 29, 32]);
 });
 
-Deno.test("bus negotiates only what rings and transport implement (drv.basic.features.3, .4)", async () => {
+Deno.test("bus negotiates only what rings and transport implement (drv.basic.features.3, .4; drv.basic.reserved-features.8)", async () => {
   const all = FeatureSet.fromWords(0xffffffff, 0xffffffff);
   const { bus, transport } = board({ features: all });
   await using _ = bus;

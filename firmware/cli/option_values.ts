@@ -15,6 +15,7 @@ const BY_PLACEHOLDER: Readonly<Record<string, Values>> = {
     "vhost-user:",
     "replay:",
   ],
+  zones: () => ["host-managed", "host-aware"],
   wire: () => ["hub", "user", "none", ...taps().map((name) => `tap:${name}`)],
   device: () => BOARD_DEVICES.map(({ name }) => name),
   disk: (typed) => ["none", ...filesLike(typed)],

@@ -1,6 +1,14 @@
 import { createHash } from "node:crypto";
-import { type Blk, blkDriver } from "@vireo/drivers/blk";
-import { BlkFeature, featureName, VireoError } from "@vireo/hal";
+import { type Blk, blkDriver, type BlkZone } from "@vireo/drivers/blk";
+import {
+  BlkFeature,
+  BlkZonedModel,
+  BlkZoneState,
+  BlkZoneType,
+  featureName,
+  nameIn,
+  VireoError,
+} from "@vireo/hal";
 import { type DiskContents, diskContents, diskText, hashDisk } from "../disk/disk_report.ts";
 import type { BoardOptions } from "../target/options.ts";
 import { progress, rate, sizeText } from "../terminal/output.ts";
@@ -219,6 +227,66 @@ export async function discard(board: BoardOptions, flags: RangeFlags): Promise<v
   console.log(
     flags.json ? JSON.stringify(report) : `discarded ${count} sectors from sector ${sector}`,
   );
+}
+
+/** Actions of `vireo blk zones` on one zone each. */
+const ZONE_ACTIONS = ["open", "close", "finish", "reset"] as const;
+const RESET_ALL = "reset-all";
+
+/** Zones as people read them: without the values that mean none. */
+interface ZoneRow extends Omit<BlkZone, "type" | "state"> {
+  readonly type: string;
+  readonly state: string;
+}
+
+/** `vireo blk zones`. */
+export async function zones(
+  board: BoardOptions,
+  action: string | undefined,
+  flags: RangeFlags,
+): Promise<void> {
+  const each = ZONE_ACTIONS.find((name) => name === action);
+  if (action !== undefined && each === undefined && action !== RESET_ALL) {
+    throw new UsageError(
+      `action: expected ${[...ZONE_ACTIONS, RESET_ALL].join(", ")}, got '${action}'`,
+    );
+  }
+  const want = wanted(flags);
+  await using vireo = await openVireo(board);
+  const blk = pick(vireo, want);
+  const { zones } = blk;
+  if (zones === undefined) {
+    throw new VireoError("UNSUPPORTED", "Disk has no zones", {
+      device: blk.device.name,
+      expected: "a host-managed or host-aware disk, as --blk-zoned makes it on the emulator",
+    });
+  }
+  checkSector(blk, want.sector);
+  const count = want.count ?? (each === undefined ? Infinity : 1);
+  if (action === RESET_ALL) await zones.resetAll();
+  if (each !== undefined) {
+    for (const { start } of await zones.report(want.sector, { count })) await zones[each](start);
+  }
+  const rows = (await zones.report(want.sector, { count })).map((zone): ZoneRow => ({
+    ...zone,
+    type: nameIn(BlkZoneType, zone.type)!,
+    state: nameIn(BlkZoneState, zone.state)!,
+  }));
+  const { model, ...limits } = zones.zoned;
+  const name = model === BlkZonedModel.HM ? "host-managed" : "host-aware";
+  if (flags.json) return console.log(JSON.stringify({ model: name, ...limits, zones: rows }));
+  const { zoneSectors, maxOpenZones, maxActiveZones, maxAppendSectors, writeGranularity } = limits;
+  const most = (what: string, number: number): string =>
+    number === 0 ? `any number ${what}` : `at most ${number} ${what}`;
+  console.log(
+    `${name}, ${zones.count} zones of ${zoneSectors} sectors (${sizeText(zoneSectors * SECTOR)})`,
+  );
+  console.log(`${most("open", maxOpenZones)}, ${most("open or closed", maxActiveZones)}`);
+  console.log(`appends of ${maxAppendSectors} sectors, writes of ${writeGranularity} bytes`);
+  for (const { start, capacity, pointer, type, state } of rows) {
+    const where = pointer === undefined ? "" : `, next write at ${pointer}`;
+    console.log(`${start}: ${capacity} sectors, ${type} ${state}${where}`);
+  }
 }
 
 /** Flags of `vireo blk bench`. */

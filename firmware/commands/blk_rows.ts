@@ -74,6 +74,25 @@ export const BLK_GROUP: CommandGroup = {
       run: async ({ board, flags }) => await (await load()).discard(board, flags),
     }),
     command({
+      name: "zones",
+      summary: "list the zones of a zoned disk, or change their states",
+      arguments: [["[action]", "open, close, finish, reset or reset-all, before the list"]],
+      options: [
+        DISK,
+        { flag: "--sector <n>", summary: "a sector of the first zone", value: "0" },
+        {
+          flag: "--count <n>",
+          summary: "number of zones; to the end by default, one with an action",
+        },
+        JSON_OPTION,
+      ],
+      example: "vireo blk zones --blk-zoned host-managed,conventional=2\n" +
+        "vireo blk zones finish --sector 4096 --blk-zoned host-managed --json",
+      board: {},
+      run: async ({ board, args: [action], flags }) =>
+        await (await load()).zones(board, action ?? undefined, flags),
+    }),
+    command({
       name: "bench",
       summary: "requests a second of random reads or writes",
       options: [

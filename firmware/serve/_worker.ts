@@ -5,8 +5,7 @@
  */
 import type { TransportOffer } from "@vireo/emu";
 import { VhostUserServer } from "@vireo/emu/vhost-user";
-import type { BoardOptions } from "../target/options.ts";
-import { servedModel } from "./served_model.ts";
+import { type ServedBoard, servedModel } from "./served_model.ts";
 
 /** A device to serve. */
 export interface ServeRequest {
@@ -15,7 +14,7 @@ export interface ServeRequest {
   /** Where to listen. */
   readonly path: string;
   /** The parts of the board for it. */
-  readonly board: Pick<BoardOptions, "blk" | "net" | "with">;
+  readonly board: ServedBoard;
   /** Ring features. */
   readonly offer: TransportOffer;
   /** Largest queue size. */

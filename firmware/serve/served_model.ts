@@ -8,6 +8,11 @@ import { DEVICE_IDS } from "../target/sockets.ts";
 import { toFileUrl } from "../terminal/paths.ts";
 import { UsageError } from "../terminal/usage.ts";
 
+/** The options of a board that say what is served. */
+export type ServedBoard =
+  & Pick<BoardOptions, "blk" | "net" | "with">
+  & Partial<Pick<BoardOptions, "blkZoned">>;
+
 /** Default export of a file with a device of one's own. */
 type ServedModule = () => DeviceModel | Promise<DeviceModel>;
 
@@ -23,7 +28,7 @@ type ServedModule = () => DeviceModel | Promise<DeviceModel>;
  */
 export async function servedModel(
   name: string,
-  board: Pick<BoardOptions, "blk" | "net" | "with">,
+  board: ServedBoard,
   cleanup: AsyncDisposableStack,
   pairs?: number,
 ): Promise<DeviceModel> {
@@ -35,7 +40,7 @@ export async function servedModel(
 
 async function make(
   name: string,
-  board: Pick<BoardOptions, "blk" | "net" | "with">,
+  board: ServedBoard,
   cleanup: AsyncDisposableStack,
   pairs?: number,
 ): Promise<DeviceModel> {
@@ -46,7 +51,7 @@ async function make(
       if (disk === undefined || more.length > 0) {
         throw new UsageError(`serve blk: expected one --blk, got ${board.blk.length}`);
       }
-      return makeDisk(disk, cleanup);
+      return makeDisk(disk, board.blkZoned, cleanup);
     }
     case "net": {
       const { net } = makeNet(board.net ?? { kind: "hub" }, cleanup, pairs);

@@ -40,6 +40,10 @@ const powerOfTwo = (min: number, max: number): Check => (value) =>
   count(min, max)(value) === undefined && (Number(value) & (Number(value) - 1)) === 0
     ? undefined
     : `a power of two from ${min} to ${max}`;
+const multiple = (unit: number): Check => (value) =>
+  Number.isInteger(value) && Number(value) > 0 && Number(value) % unit === 0
+    ? undefined
+    : `a multiple of ${unit} above 0`;
 const serial: Check = (value) =>
   typeof value === "string" && new TextEncoder().encode(value).length <= 20
     ? undefined
@@ -85,6 +89,16 @@ const CHECKS: { readonly [K in keyof BoardOptions]: Check } = {
     serial: optional(serial),
     blockSize: optional(powerOfTwo(512, 65536)),
   })),
+  blkZoned: optional(
+    fields("{ model, zoneSize?, capacity?, conventional?, maxOpen?, maxActive? }", {
+      model: oneOf("host-managed", "host-aware"),
+      zoneSize: optional(multiple(512)),
+      capacity: optional(multiple(512)),
+      conventional: optional(count(0, 65536)),
+      maxOpen: optional(count(0, 65536)),
+      maxActive: optional(count(0, 65536)),
+    }),
+  ),
   net: optional((value) => {
     const kinds = oneOf("hub", "user", "none");
     if ((value as NetOption | null)?.kind === "tap") {

@@ -97,7 +97,7 @@ export class EmulatedBoard implements AsyncDisposable {
     hooks: BoardHooks = {},
   ): Promise<EmulatedBoard> {
     await using cleanup = new AsyncDisposableStack();
-    const disks = options.blk.map((blk) => makeDisk(blk, cleanup));
+    const disks = options.blk.map((blk) => makeDisk(blk, options.blkZoned, cleanup));
     const { hub, net } = makeNet(options.net ?? { kind: "hub" }, cleanup);
     const { console: con, host } = makeConsole();
     const extras: [string, DeviceModel][] = [];

@@ -7,33 +7,73 @@ import {
   streamPipe,
   Tap,
 } from "@vireo/emu/backends";
-import { BlkDevice } from "@vireo/emu/blk";
+import { BlkDevice, type BlkZonedOptions } from "@vireo/emu/blk";
 import { ConsoleDevice } from "@vireo/emu/console";
 import { NetDevice } from "@vireo/emu/net";
 import type { DiskBackend, StreamPort } from "@vireo/emu";
 import { UsageError } from "../terminal/usage.ts";
-import type { BlkOption, NetOption } from "./option_values.ts";
+import type { BlkOption, NetOption, ZonesOption } from "./option_values.ts";
 
 /** Size of the disk that a board has when none was named, in bytes. */
 const DEFAULT_DISK = 16 * 1024 * 1024;
+/** Bytes of a zone, if nothing else was said. */
+const DEFAULT_ZONE = 1024 * 1024;
+const SECTOR = 512;
 /** The guest's Ethernet address: QEMU's prefix, as people expect it. */
 const GUEST_MAC = "52:54:00:12:34:56";
 /** The peer's Ethernet and IPv4 address, those of QEMU's user network. */
 const PEER = { mac: "52:55:0a:00:02:02", ip: "10.0.2.2" } as const;
 
-/** Makes a disk; `cleanup` owns its image. @throws {VireoError} If the image cannot be opened. */
-export function makeDisk(option: BlkOption, cleanup: AsyncDisposableStack): BlkDevice {
+/**
+ * Makes a disk; `cleanup` owns its image.
+ *
+ * @param zones Its zones; none if undefined.
+ * @throws {UsageError} If the disk cannot have these zones.
+ * @throws {VireoError} If the image cannot be opened.
+ */
+export function makeDisk(
+  option: BlkOption,
+  zones: ZonesOption | undefined,
+  cleanup: AsyncDisposableStack,
+): BlkDevice {
   const { path, readOnly } = option;
   const disk: DiskBackend = path === undefined
     ? new MemoryDisk(DEFAULT_DISK, { readOnly })
     : new FileDisk(path, { readOnly });
   cleanup.use(disk);
-  return new BlkDevice({
+  const options = {
     disk,
     readOnly,
     serial: option.serial ?? "vireo-emu",
     ...(option.blockSize === undefined ? {} : { blockSize: option.blockSize }),
-  });
+  };
+  if (zones === undefined) return new BlkDevice(options);
+  const zoned = zonedOptions(zones, disk.size);
+  try {
+    return new BlkDevice({ ...options, zoned });
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new UsageError(`--blk-zoned: ${error.message}`);
+  }
+}
+
+/** Converts the zones of the command line to the options of the model, which counts in sectors. */
+function zonedOptions(zones: ZonesOption, bytes: number): BlkZonedOptions {
+  const { model, zoneSize = DEFAULT_ZONE, capacity = zoneSize } = zones;
+  const { conventional = 0, maxOpen = 0, maxActive = 0 } = zones;
+  if (bytes === 0 || bytes % zoneSize !== 0) {
+    throw new UsageError(
+      `--blk-zoned: expected a zone size that divides the disk's ${bytes} bytes, got ${zoneSize}`,
+    );
+  }
+  return {
+    model,
+    zoneSectors: zoneSize / SECTOR,
+    zoneCapacity: capacity / SECTOR,
+    conventional,
+    maxOpen,
+    maxActive,
+  };
 }
 
 /**

@@ -13,6 +13,22 @@ export interface BlkOption {
   readonly blockSize: number | undefined;
 }
 
+/** How the disks of a board are zoned (virtio 1.4 §5.2.6). */
+export interface ZonesOption {
+  /** Whether zones must be written in order, or should be. */
+  readonly model: "host-managed" | "host-aware";
+  /** Bytes of a zone, a multiple of 512; 1 MiB if undefined. */
+  readonly zoneSize?: number | undefined;
+  /** Bytes of a host-managed zone that hold data; all if undefined. */
+  readonly capacity?: number | undefined;
+  /** Conventional zones, from the first one on; none if undefined. */
+  readonly conventional?: number | undefined;
+  /** Most zones that are open at a time; any number if undefined. */
+  readonly maxOpen?: number | undefined;
+  /** Most zones that are open or closed at a time; any number if undefined. */
+  readonly maxActive?: number | undefined;
+}
+
 /** The wire of the board's network device. */
 export type NetOption =
   | { readonly kind: "hub" }
@@ -83,6 +99,52 @@ export function parseBlks(texts: readonly string[] = []): BlkOption[] {
   }
   if (texts.length > 0) return texts.map(parseBlk);
   return [{ path: undefined, readOnly: false, serial: undefined, blockSize: undefined }];
+}
+
+/** The sizes and numbers of zones, by their words on the command line. */
+const ZONE_WORDS = {
+  "zone-size": ["zoneSize", 512],
+  capacity: ["capacity", 512],
+  conventional: ["conventional", 0],
+  "max-open": ["maxOpen", 0],
+  "max-active": ["maxActive", 0],
+} as const;
+
+/**
+ * Parses `host-managed` or `host-aware`, with `[,zone-size=BYTES][,capacity=BYTES][,conventional=N][,max-open=N]
+ * [,max-active=N]` behind it.
+ *
+ * @throws {UsageError} If a part is unknown, or a size is no multiple of 512.
+ *
+ * @example
+ * ```ts
+ * import { parseZones } from "@vireo/firmware";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const zones = parseZones("host-managed,zone-size=64K,max-open=4");
+ * assertEquals(zones, { model: "host-managed", zoneSize: 65536, maxOpen: 4 });
+ * ```
+ */
+export function parseZones(text: string): ZonesOption {
+  const [model, ...words] = text.split(",");
+  if (model !== "host-managed" && model !== "host-aware") {
+    throw new UsageError(`--blk-zoned: expected host-managed or host-aware first, got '${model}'`);
+  }
+  const numbers: [string, number][] = words.map((word) => {
+    const [name = "", value = ""] = word.split("=", 2);
+    if (!Object.hasOwn(ZONE_WORDS, name)) {
+      throw new UsageError(
+        `--blk-zoned: expected ${Object.keys(ZONE_WORDS).join(", ")}, got '${word}'`,
+      );
+    }
+    const [key, least] = ZONE_WORDS[name as keyof typeof ZONE_WORDS];
+    const number = parseCount(value, `--blk-zoned ${name}`, least);
+    if (least > 0 && number % least !== 0) {
+      throw new UsageError(`--blk-zoned ${name}: expected a multiple of ${least}, got ${value}`);
+    }
+    return [key, number];
+  });
+  return { model, ...Object.fromEntries(numbers) };
 }
 
 /**

@@ -10,7 +10,9 @@ import {
   parseNet,
   parseQemu,
   parseQueueSize,
+  parseZones,
   type TransportOption,
+  type ZonesOption,
 } from "./option_values.ts";
 
 /** Where devices are, without the board. */
@@ -83,6 +85,16 @@ export const BOARD_OPTIONS = {
     group: "Board options:",
     repeated: true,
     parse: (texts?: readonly string[]): readonly BlkOption[] => parseBlks(texts),
+  },
+  /** The zones of the emulator's disks; they have none by default. */
+  blkZoned: {
+    flag: "--blk-zoned <zones>",
+    summary:
+      "emu: disks have zones: host-managed or host-aware[,zone-size=BYTES][,capacity=BYTES]" +
+      "[,conventional=N][,max-open=N][,max-active=N]",
+    group: "Board options:",
+    targets: ["emu"],
+    parse: (text?: string): ZonesOption | undefined => text === undefined ? text : parseZones(text),
   },
   /** The wire; by default the target's own: `hub` on the emulator, `user` on QEMU. */
   net: {

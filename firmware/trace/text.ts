@@ -111,10 +111,11 @@ export function traceHead(event: TraceEvent, escape: (text: string) => string): 
         `driver area ${hex(ring.driver)}, device area ${hex(ring.device)}`;
     }
     case "add":
-      return `'${escape(event.name)}' add ${event.token} [${elementsText(event.elements)}]`;
+      return `'${escape(event.name)}' ${event.reversed ? "device's " : ""}add ${event.token} ` +
+        `[${elementsText(event.elements)}]`;
     case "used":
-      return `'${escape(event.name)}' used ${event.token}, ${event.length} bytes written, after ` +
-        `${event.after.toFixed(3)} ms`;
+      return `'${escape(event.name)}' ${event.reversed ? "driver " : ""}used ${event.token}, ` +
+        `${event.length} bytes written, after ${event.after.toFixed(3)} ms`;
     case "kick": {
       const name = escape(event.name);
       if (event.buffers === 0) return `'${name}' kick again, notified`;

@@ -33,7 +33,7 @@ async function offered(...lines: string[]): Promise<string[][]> {
 }
 
 Deno.test("bash completes commands, options, values and files of ./vireo, also when sourced twice", async () => {
-  const [command, option, target, joined, board, device, choice, file, disk] = await offered(
+  const [command, option, target, joined, board, device, choice, file, disk, zones] = await offered(
     "./vireo blk re",
     "./vireo blk read --ha",
     "./vireo probe --target q",
@@ -43,13 +43,14 @@ Deno.test("bash completes commands, options, values and files of ./vireo, also w
     "./vireo rng --format ",
     "./vireo run examples/pi",
     "./vireo blk info --blk REA",
+    "./vireo blk zones --blk-zoned host-m",
   );
   assertEquals([command, option], [["read"], ["--hash"]]);
   assert(target!.includes("qtest:aarch64-virt") && target!.includes("qemu:x86_64-microvm"));
   // readline has taken the word apart at : and =, and gets its last part.
   assertEquals([joined, board], [["aarch64-virt-pci"], ["riscv64-virt", "riscv64-virt-pci"]]);
   assertEquals([device, choice], [["balloon"], ["hex", "raw"]]);
-  assertEquals([file, disk], [["examples/ping.ts"], ["README.md"]]);
+  assertEquals([file, disk, zones], [["examples/ping.ts"], ["README.md"], ["host-managed"]]);
 });
 
 Deno.test("bash completes record as the command that it records, and replay with its recording", async () => {

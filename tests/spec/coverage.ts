@@ -123,13 +123,14 @@ function table(title: string, counts: ReadonlyMap<string, Count>): string[] {
 }
 
 /**
- * The coverage of the specification as text: by role, by area and role, by section with what is missing,
+ * The coverage of the specification as text: by role, by area and role, by section and role, what is missing,
  * and what is not applicable with the reasons.
  */
 export function coverageText(decisions: readonly Decision[]): string {
   const lines = table("role", count(decisions, ({ role }) => role));
   lines.push("", ...table("area and role", count(decisions, (c) => `${c.area}, ${c.role}`)));
   const sections = count(decisions, (c) => `§${sectionNumber(c)} (${c.area}, ${c.role})`);
+  lines.push("", ...table("section and role", sections));
   lines.push("", "Missing MUSTs by section:", "");
   for (const [name, { missing }] of sections) {
     if (missing.length > 0) lines.push(`- ${name}: ${missing.join(", ")}`);

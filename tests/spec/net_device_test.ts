@@ -87,7 +87,7 @@ for (const { kind, feature, gsoType, offset, clause } of KINDS) {
   });
 }
 
-Deno.test("spec net: a partial checksum comes as one, or completed without GUEST_CSUM (dev.net.rx.5, .16-18)", async () => {
+Deno.test("spec net: a partial checksum comes as one, or completed without GUEST_CSUM (dev.net.rx.5, .11, .12, .16-18, .32)", async () => {
   const { bytes } = large("tcpv4", 500);
   const work = offload(34, 16);
   await using takes = new Rig([F.GUEST_CSUM]);
@@ -120,6 +120,23 @@ Deno.test("spec net: DATA_VALID is for checksums that somebody checked (dev.net.
   await using plain = new Rig([]);
   const [silent] = await plain.packets(bytes, checked);
   assertEquals(silent![0], 0, "without GUEST_CSUM there are no flags");
+});
+
+Deno.test("spec net: a packet that claims a tunnel is not sent (dev.net.tx.5, .7)", async () => {
+  // HOST_TSO4, _TSO6, _ECN, _UFO and _USO.
+  await using rig = new Rig([F.CSUM, 11, 12, 13, 14, 56]);
+  const { bytes } = large("tcpv4", 2000);
+  const send = (flags: number, gso: number) =>
+    rig.driver.request(1, [{
+      read: le([flags, 1], [gso, 1], [54, 2], [1000, 2], [34, 2], [16, 2], [0, 2], bytes),
+    }]);
+  // Both bits; one bit, without NEEDS_CSUM, with DATA_VALID, and with NONE, UDP or what there is not behind it.
+  for (const gso of [0x61, 0xe1, 0x21, 0x41, 0x24, 0x44, 0x20, 0x40, 0x23, 0x43, 0x25, 0x45]) {
+    for (const flags of [0, 1, 2, 3]) await send(flags, gso);
+  }
+  assertEquals(rig.out.length, 0);
+  await send(1, 1);
+  assertEquals(rig.out.length, 1, "a large packet without a tunnel");
 });
 
 Deno.test("spec net: a reset empties the address table, and a command has taken effect when it is returned (dev.net.mac-filter.1, .2)", async () => {

@@ -246,7 +246,7 @@ Deno.test("spec net: a partial checksum is completed from where the header says 
   }
 });
 
-Deno.test("spec net: a large packet says how it is cut, only with its feature (drv.net.tx.5-7, .10, .22, .23)", async () => {
+Deno.test("spec net: a large packet says how it is cut, only with its feature (drv.net.tx.5-7, .10, .11, .15, .22, .23, .30, .31)", async () => {
   const kinds = [
     { type: "tcpv4", feature: F.HOST_TSO4, value: 1, version: 4 },
     { type: "tcpv6", feature: F.HOST_TSO6, value: 4, version: 6 },
@@ -309,6 +309,32 @@ Deno.test("spec net: what a receive header does not say is not believed (drv.net
     // RSC_INFO: the two fields count segments and acknowledgements.
     ["none", 0, 0, 60],
   ]);
+});
+
+Deno.test("spec net: a packet that claims a tunnel is not handed on (drv.net.rx.6, .8)", async () => {
+  await using rig = await Rig.open();
+  const { bytes } = tcp(4, 2000);
+  bytes.set(MAC);
+  const got: number[] = [];
+  rig.net.onFrame = (rx) => got.push(rx.gsoType);
+  const queue = rig.machine.device(0).queue(0)!;
+  const receive = (flags: number, gso: number): void => {
+    const chain = queue.pop()!;
+    chain.write(
+      le([flags, 1], [gso, 1], [54, 2], [1000, 2], [34, 2], [16, 2], [1, 2], bytes),
+    );
+    queue.push(chain);
+    queue.signal();
+    rig.net.poll();
+  };
+  // Both bits; one bit, without NEEDS_CSUM, with DATA_VALID, and with NONE or UDP behind it.
+  for (const gso of [0x61, 0x21, 0x41, 0x44, 0x20, 0x40, 0x23, 0x43]) {
+    for (const flags of [0, 1, 2, 3]) receive(flags, gso);
+  }
+  assertEquals(got, []);
+  assertEquals(rig.net.stats.rxBadGso, 32);
+  receive(1, 1);
+  assertEquals(got, [1], "a large packet without a tunnel");
 });
 
 Deno.test("spec net: modes are asked for only with their features (drv.net.rx-filter.1, .2)", async () => {

@@ -29,7 +29,7 @@ function joined(pieces: readonly Uint8Array[], start: number): number[] {
 }
 
 for (const { kind, feature, start } of KINDS) {
-  Deno.test(`spec net: a large ${kind} packet of USO comes whole only with a feature of it (dev.net.rx.10, .16-18, .22, .23)`, async () => {
+  Deno.test(`spec net: a large ${kind} packet of USO comes whole only with a feature of it (dev.net.rx.10, .11, .12, .16-18, .22, .23, .32)`, async () => {
     const { bytes } = large(kind, 5000);
     const work = offload(start, 6, UDP_L4, 1400);
     await using rig = new Rig([F.MRG_RXBUF, F.GUEST_CSUM, feature]);

@@ -104,7 +104,7 @@ Deno.test("GET_ID gives exactly 20 bytes", () => {
   }
 });
 
-Deno.test("FLUSH reaches the disk; without the feature it is UNSUPP; FLUSH_OUT is legacy", () => {
+Deno.test("FLUSH reaches the disk; without the feature it is UNSUPP; FLUSH_OUT is the same on legacy disks (drv.blk.legacy-operation.3)", () => {
   let flushes = 0;
   const storage = disk();
   storage.flush = () => void flushes++;
