@@ -267,7 +267,7 @@ export class Blk implements DriverInstance {
       if (data.length === 0) return Promise.resolve();
       if (this.zones?.ordered) return this.zones.write(sector, data, options);
       const done: Promise<unknown> = this.#submit(BlkRequestType.OUT, sector, data, options);
-      // What it resolves with is of no use to the caller; another promise would cost.
+      // The caller has no use for the value; another promise would cost.
       return done as Promise<void>;
     } catch (error) {
       return Promise.reject(error);

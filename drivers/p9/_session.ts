@@ -344,7 +344,7 @@ export class P9Session {
 
   async #clunk(fid: number): Promise<void> {
     const message = P9Writer.begin(P9Type.CLUNK).u32(fid);
-    // Whatever the server says, the fid is gone then.
+    // The fid is gone then, whatever the server says.
     await this.call(message, 0, { deadline: Infinity }, { onFailed: () => this.giveFid(fid) });
     this.giveFid(fid);
   }

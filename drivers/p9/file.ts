@@ -239,7 +239,7 @@ export class P9File implements AsyncDisposable {
     while (done < into.length) {
       const region = await payloads.take(options);
       const length = into.length - done;
-      // Whoever is last gives it back: the device, or the copy.
+      // The last user gives it back: the device, or the copy.
       let owners = 2;
       const release = (): void => {
         if (--owners === 0) payloads.give(region);

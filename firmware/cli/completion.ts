@@ -41,7 +41,7 @@ export function complete(
       console.log([...filesLike(last), NO_MORE].join("\n"));
       return;
     }
-    // What follows is a command, but for the recording's own file.
+    // A command follows, but for the recording's own file.
     words = words.slice(1).filter((word, i, all) => !isOutput(word) && !isOutput(all[i - 1] ?? ""));
   }
   const typed = last.startsWith("--") ? last.replace(/^[^=]*=?/, "") : last;
