@@ -12,7 +12,7 @@ export interface Job {
   readonly paths: readonly string[];
   /** Whether examples in docs are tests too. */
   readonly doc: boolean;
-  /** Resources that only one job at a time may use. */
+  /** The name of a thing that one job at a time may use. */
   readonly holds?: string;
 }
 

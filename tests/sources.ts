@@ -114,10 +114,10 @@ export function packageModules(): ReadonlyMap<string, string> {
 /** Texts of files by their paths. */
 export type Code = ReadonlyMap<string, string>;
 
-/** Finds the declarations that a file exports; the first group is the name. */
+/** Finds the exports that a file declares; the first group is the name. */
 export const DECLARED: RegExp =
   /^export (?:async |abstract )?(?:const|let|function\*?|class|interface|type) (\w+)/gm;
-/** Finds the names that a file exports of another: the groups are `type` if so, `*` or names, and the module. */
+/** Finds the exports that a file takes from another: `type` or nothing, `*` or names, and the module. */
 export const REEXPORT: RegExp = /^export (type )?(\*|\{[^}]*\}) from "([^"]+)"/gm;
 
 /**
