@@ -90,8 +90,7 @@ export const BOARD_OPTIONS = {
   blkZoned: {
     flag: "--blk-zoned <zones>",
     summary:
-      "emu: disks have zones: host-managed or host-aware[,zone-size=BYTES][,capacity=BYTES]" +
-      "[,conventional=N][,max-open=N][,max-active=N]",
+      "emu: disks have zones: host-managed or host-aware[,zone-size=BYTES][,capacity=BYTES][,conventional=N][,max-open=N][,max-active=N]",
     group: "Board options:",
     targets: ["emu"],
     parse: (text?: string): ZonesOption | undefined => text === undefined ? text : parseZones(text),

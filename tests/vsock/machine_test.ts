@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { Feature, VireoError, VsockFeature, VsockRecord, VsockType } from "@vireo/hal";
+import { Feature, joinBytes, VireoError, VsockFeature, VsockRecord, VsockType } from "@vireo/hal";
 import {
   streamPipe,
   type StreamPort,
@@ -38,7 +38,7 @@ const pattern = (length: number, seed: number): Uint8Array =>
   bytesBy(length, (i) => i * 31 + (i >> 8) * 7 + seed);
 
 async function readAll(stream: ReadableStream<Uint8Array>): Promise<Uint8Array> {
-  return new Uint8Array(await new Response(stream as ReadableStream<BufferSource>).arrayBuffer());
+  return joinBytes(...await Array.fromAsync(stream));
 }
 
 async function send(connection: VsockConnection, data: Uint8Array): Promise<void> {
