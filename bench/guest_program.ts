@@ -170,7 +170,7 @@ function sample(totalMs: number, times: Float64Array): Sample {
 
 async function measureLinux(plan: Plan, round: number, names: readonly string[]): Promise<void> {
   for (const name of names) Deno.writeTextFileSync(`${DRIVER}/bind`, name);
-  // What probed Linux's devices also made their nodes.
+  // Probing Linux's devices also made their nodes.
   for (const test of plan.blocks) {
     const seed = test.random ? round + 1 : 0;
     const numbers = [test.bytes, test.depth, test.count, seed, plan.diskBytes].map(String);

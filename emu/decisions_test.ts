@@ -1,4 +1,4 @@
-// What the specification leaves open, and what this emulator does: ARCHITECTURE.md lists it.
+// Points that the specification leaves open, and how this emulator decides them: ARCHITECTURE.md lists them.
 import { assertEquals } from "@std/assert";
 import { EmulatedMachine } from "./machine.ts";
 import { EchoModel, MockDriver } from "./testing/mod.ts";
@@ -29,7 +29,7 @@ Deno.test("decided: a QueueSize that is refused is noted, and the size before it
   const it = rig();
   it.driver.init(undefined, { queueSize: 4, stopBeforeDriverOk: true });
   const { slot } = it.driver;
-  // The queue was set up with 4; without it running any size may be tried.
+  // The queue was set up with 4 entries. While it does not run, the driver may try any size.
   slot.write32(0x30, 0);
   slot.write32(0x44, 0);
   for (const size of [0, 3, 9, 16, 0xffffffff]) slot.write32(0x38, size);

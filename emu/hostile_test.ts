@@ -70,7 +70,7 @@ for (const kind of ["version 1", "version 2", "packed"] as const) {
       assert(device.log.filter(({ register }) => register === "ring").length <= acts.length);
       assert(!device.log.some(({ register }) => register === "model"), "the model never failed");
       if ((device.status & 64) !== 0) assert(device.queue(0) === undefined);
-      // Whatever it did, a reset makes the device usable.
+      // A reset makes the device usable, whatever the driver did.
       machine.memory.bytes.fill(0);
       assert((driver.init() & 4) !== 0);
       const queue = driver.packed[0] ?? driver.queues[0]!;

@@ -75,7 +75,7 @@ export class EmuInterrupt implements Interrupt {
       this.#serveDue = true;
       void TURN.then(this.#serve);
     }
-    // Whoever waits again does so later, in a microtask.
+    // A waiter that waits again does so later, in a microtask.
     let waiter = this.#first;
     this.#first = this.#last = undefined;
     for (; waiter !== undefined; waiter = waiter.next) {

@@ -97,6 +97,26 @@ export function join64(lo: number, hi: number): number {
 }
 
 /**
+ * Writes 64 bits of a structure, in little-endian.
+ *
+ * @param value An integer from 0 to 2^53 - 1.
+ *
+ * @example
+ * ```ts
+ * import { setU64 } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const bytes = new Uint8Array(8);
+ * setU64(new DataView(bytes.buffer), 0, 0x1_0000_0002);
+ * assertEquals([...bytes], [2, 0, 0, 0, 1, 0, 0, 0]);
+ * ```
+ */
+export function setU64(view: DataView, offset: number, value: number): void {
+  view.setUint32(offset, lo32(value), true);
+  view.setUint32(offset + 4, hi32(value), true);
+}
+
+/**
  * Rounds up to a multiple of a power of two.
  *
  * @param value A non-negative integer up to 2^53 - 1.

@@ -24,15 +24,15 @@ export interface InterruptWait {
   readonly expected?: () => boolean;
   /**
    * Serves the interrupt at once, before the wait resolves. A machine that must keep the order of steps exact, such as a
-   * recorder, calls this; so does one to which a promise an interrupt costs too much. Others leave it to what comes after
-   * the wait. A machine that calls it does so before each end of the wait.
+   * recorder, calls this; so does one that cannot afford a promise for each interrupt. Others leave the work to the code
+   * behind the wait. A machine that calls it does so each time before the wait ends.
    *
    * @returns Whether there was work: the wait may then go on instead, if the line is not active.
    */
   readonly serve?: () => boolean;
 }
 
-/** The interrupt line of one device, or what stands in for it. */
+/** The interrupt line of one device, or a stand-in for it. */
 export interface Interrupt {
   /** Whether {@linkcode Interrupt.wait} polls because the machine delivers no interrupts. */
   readonly polled: boolean;

@@ -38,7 +38,7 @@ function numbers(seed: number): () => number {
 }
 
 /**
- * Writes of random length, half a slot to a whole one, at random places, none over another; the same for
+ * Writes of random length, half a slot to a whole one, at random places that do not overlap; the same for
  * the same seed. What each writes is a piece of one random block, from a place of its own.
  */
 export function* pattern(seed: number, disk: number, writes: number): Generator<PatternWrite> {

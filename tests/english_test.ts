@@ -21,6 +21,8 @@ const FORM = /^Cannot (?:(?!: ).)+: (?!received\b|got\b)/s;
 
 /** Docs that begin with a noun that is none. */
 const DOC = /\/\*\*\s+(?:\* )?((?:What|Who)\b[^\n*]*)/g;
+/** Comments of whole lines that begin so, behind a line that is none. */
+const COMMENT = /(?<!\/\/[^\n]*\n)^[ \t]*\/\/ ((?:What|Who|Whatever|Whoever)\b[^\n]*)/gm;
 /** Files whose docs people read: all but the tests themselves. */
 const DOCUMENTED = /^(?!.*_test\.ts$)/;
 
@@ -49,7 +51,11 @@ function docsIn(text: string): string[] {
   return [...text.matchAll(DOC)].map(([, doc]) => doc!);
 }
 
-/** What a search finds in all sources but this one. */
+function commentsIn(text: string): string[] {
+  return [...text.matchAll(COMMENT)].map(([, comment]) => comment!);
+}
+
+/** The findings of a search in all sources but this one. */
 function inSources(
   search: (text: string) => readonly string[],
   where: (path: string) => boolean = () => true,
@@ -83,6 +89,12 @@ Deno.test("english: the searches find each form, over line ends too, and nothing
     ),
     ["What it is. ", "Who asks."],
   );
+  assertEquals(
+    commentsIn(
+      "// What it is.\n  // Whoever asks\n\n// Says\n// what it is.\n// Who knows\ncall(); // What for\n",
+    ),
+    ["What it is."],
+  );
 });
 
 Deno.test("english: no source says what plain English does not", () => {
@@ -93,6 +105,12 @@ Deno.test("english: an error of a bad call says what cannot be done and what mus
   const product = (path: string): boolean =>
     /^(?:hal|drivers|emu|firmware)\/(?!check\/)/.test(path) && !path.endsWith("_test.ts");
   assertEquals(inSources(badCallsIn, product), []);
+});
+
+Deno.test("english: comments of the product begin with a verb or a part", () => {
+  const product = (path: string): boolean =>
+    /^(?:hal|drivers|emu|firmware)\//.test(path) && DOCUMENTED.test(path);
+  assertEquals(inSources(commentsIn, product), []);
 });
 
 Deno.test("english: docs begin with a verb or a part", () => {

@@ -73,7 +73,7 @@ export class RawConsole implements DeviceModel {
     return this.#sent.get(queue) ?? [];
   }
 
-  /** Takes what waits on a transmit queue. */
+  /** Takes the buffers that wait on a transmit queue. */
   take(index: number): void {
     const queue = this.#context?.queue(index);
     if (!this.taking || queue === undefined) return;

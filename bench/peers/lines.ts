@@ -1,6 +1,6 @@
 /**
  * How the processes of a measurement talk: a line `WORK COUNT` asks for so many operations, and the answer
- * is a line with the nanoseconds of each, or -1 for a work that the process has not.
+ * is a line with the nanoseconds of each, or -1 for work that the process cannot do.
  *
  * @module
  */
@@ -20,12 +20,12 @@ async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<stri
 
 /** Looks at the heap of one measurement of allocations. */
 const LOOKS = 200;
-/** Most measurements until two in succession say the same. */
+/** Most measurements until two in succession agree. */
 const MOST_ROUNDS = 8;
 
 /**
  * Bytes of heap that an operation allocates: the median over many short runs, too short for a collection
- * to hide them, less what looking costs.
+ * to hide them, minus the cost of the measurement itself.
  *
  * @param count Operations between two looks.
  */
@@ -39,12 +39,12 @@ async function bytesOf(work: Work, count: number): Promise<number> {
     }
     return growth.sort((a, b) => a - b)[LOOKS >> 1]!;
   };
-  // What V8 compiles well allocates less. It does so while the program runs, now and then in the middle of a
-  // measurement: what counts is what two in succession say.
+  // Code that V8 has optimized allocates less, and V8 optimizes while the program runs, sometimes in the middle of a
+  // measurement. So two measurements in succession must agree.
   await work(60_000);
   let last = Infinity;
   for (let i = 0;; i++) {
-    // What a run costs besides its operations is in both.
+    // Both include the cost of a run without operations.
     const once = await grown(count);
     const bytes = Math.max(0, (await grown(2 * count) - once) / count);
     if (Math.abs(bytes - last) <= bytes / 50 + 1) return bytes;

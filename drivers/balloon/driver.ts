@@ -8,8 +8,7 @@ import {
   DeviceId,
   type DmaRegion,
   FeatureSet,
-  hi32,
-  lo32,
+  setU64,
 } from "@vireo/hal";
 import type { VirtioDevice } from "../device.ts";
 import type { VirtioDriver } from "../driver.ts";
@@ -421,8 +420,7 @@ export class Balloon extends QueueDriver {
       const at = i * BALLOON_STAT.SIZE;
       const value = Math.max(0, Math.trunc(now[tag] ?? 0));
       view.setUint16(at, tag, true);
-      view.setUint32(at + BALLOON_STAT.val.offset, lo32(value), true);
-      view.setUint32(at + BALLOON_STAT.val.offset + 4, hi32(value), true);
+      setU64(view, at + BALLOON_STAT.val.offset, value);
     });
     return message;
   }

@@ -5,8 +5,7 @@ import {
   type Dma,
   type DmaDirection,
   type DmaRegion,
-  hi32,
-  lo32,
+  setU64,
 } from "@vireo/hal";
 import { SgList } from "../virtqueue/virtqueue.ts";
 import type { LentMemory } from "./requests.ts";
@@ -138,8 +137,7 @@ export class Slots implements Disposable {
     const view = this.#view;
     view.setUint32(at, type, true);
     view.setUint32(at + BLK_REQ.reserved.offset, 0, true);
-    view.setUint32(at + BLK_REQ.sector.offset, lo32(sector), true);
-    view.setUint32(at + BLK_REQ.sector.offset + 4, hi32(sector), true);
+    setU64(view, at + BLK_REQ.sector.offset, sector);
     this.#types[slot] = type;
     this.lengths[slot] = length;
   }

@@ -18,9 +18,10 @@ import {
   type BlkGeometry,
   type BlkRangeLimits,
   type BlkTopology,
-  invalid,
   readBlkConfig,
   readCapacity,
+  type RequestSizes,
+  requestSizes,
 } from "./config.ts";
 import { BlkQueue } from "./_queue.ts";
 import { Slots } from "./_slots.ts";
@@ -37,11 +38,6 @@ import {
 
 const NO_OPTIONS: BlkRequestOptions = {};
 const NO_DATA = new Uint8Array(0);
-/** Most bytes of one request over several slots, as Linux's block layer has it by default. */
-const MAX_TOGETHER = 1280 * 1024;
-/** Most data elements of one request over several slots, so that an indirect table takes it. */
-const MAX_ELEMENTS = 30;
-
 /** Milliseconds that a freeze waits for requests in flight before it gives them up. */
 const FREEZE_DEADLINE = 5000;
 
@@ -75,10 +71,7 @@ export class Blk implements DriverInstance {
   readonly zones: BlkZones | undefined;
   readonly #config: BlkConfig;
   readonly #queues: readonly BlkQueue[];
-  readonly #maxBytes: number;
-  readonly #segment: number;
-  readonly #longest: number;
-  readonly #depth: number;
+  readonly #sizes: RequestSizes;
   #sectors: number;
   #next = 0;
   #frozen = false;
@@ -98,35 +91,12 @@ export class Blk implements DriverInstance {
     const count = Math.min(config.queues, options.queues ?? 8);
     const rings = device.findQueues(this.#requests(count));
     const ringSize = Math.min(...rings.map((ring) => ring.size));
-    if (ringSize < 3) {
-      throw new VireoError("QUEUE_SIZE", "Cannot send block requests through so small a queue", {
-        device: device.name,
-        seen: ringSize,
-        expected: "at least 3 descriptors",
-      });
-    }
-    // A chain is never longer than the ring, indirect or not (virtio 1.4 §2.7.5.3.1).
-    const segments = Math.min(config.segMax, ringSize - 2);
-    const unit = Math.max(config.blockSize, config.zoned?.writeGranularity ?? 0);
-    const wanted = Math.max(options.bytesPerRequest ?? 32768, unit);
-    const most = Math.min(wanted, config.sizeMax * segments);
-    this.#maxBytes = most - most % config.blockSize;
-    if (this.#maxBytes < unit) {
-      throw invalid(device, "size_max", config.sizeMax, "room for one block in seg_max buffers");
-    }
-    const depth = options.depth ?? Math.max(16, Math.min(64, Math.floor(128 / count)));
-    this.#depth = Math.min(depth, ringSize);
-    // A long request takes several slots in a row, whose buffers are one: under TCG one request of
-    // 1 MiB takes a fifth of the time of 32 requests of 32 KiB (bench/guest.ts).
-    const together = Math.min(this.#depth * this.#maxBytes, MAX_TOGETHER);
-    const segment = Math.min(config.sizeMax, together);
-    const longest = Math.min(together, segment * Math.min(segments, MAX_ELEMENTS));
-    this.#segment = segment;
-    this.#longest = Math.max(longest - longest % config.blockSize, this.#maxBytes);
+    const sizes = this.#sizes = requestSizes(device, config, { ringSize, queues: count }, options);
     const queues: BlkQueue[] = [];
     try {
       for (let i = 0; i < count; i++) {
-        const slots = new Slots(device.dma, this.#depth, this.#maxBytes, segment, longest, true);
+        const { depth, bytes, segment, longest } = sizes;
+        const slots = new Slots(device.dma, depth, bytes, segment, longest, true);
         const zoned = config.zoned !== undefined;
         queues.push(new BlkQueue(i, slots, device.name, !device.transport.legacy, zoned));
       }
@@ -189,12 +159,10 @@ export class Blk implements DriverInstance {
   /** The bounds that requests are cut to. */
   get limits(): BlkLimits {
     const { sizeMax, segMax, discard, writeZeroes, secureErase } = this.#config;
-    const maxRequestBytes = this.#maxBytes;
-    const depth = this.#depth;
-    const maxBatchBytes = this.#longest;
+    const { bytes, longest, depth } = this.#sizes;
     return {
-      maxRequestBytes,
-      maxBatchBytes,
+      maxRequestBytes: bytes,
+      maxBatchBytes: longest,
       sizeMax,
       segMax,
       depth,
@@ -299,7 +267,7 @@ export class Blk implements DriverInstance {
       if (data.length === 0) return Promise.resolve();
       if (this.zones?.ordered) return this.zones.write(sector, data, options);
       const done: Promise<unknown> = this.#submit(BlkRequestType.OUT, sector, data, options);
-      // What it resolves with is of no use to the caller; another promise would cost.
+      // The caller has no use for the value; another promise would cost.
       return done as Promise<void>;
     } catch (error) {
       return Promise.reject(error);
@@ -416,17 +384,17 @@ export class Blk implements DriverInstance {
     }
     if (
       !(bytesPerRequest > 0) || bytesPerRequest % this.blockSize !== 0 ||
-      bytesPerRequest > this.#longest
+      bytesPerRequest > this.#sizes.longest
     ) {
       throw new RangeError(
         `Cannot make batch slots of ${bytesPerRequest} bytes: expected a multiple of ` +
-          `${this.blockSize}, at most ${this.#longest}`,
+          `${this.blockSize}, at most ${this.#sizes.longest}`,
       );
     }
     const size = {
       depth,
       bytes: bytesPerRequest,
-      segment: Math.min(this.#segment, bytesPerRequest),
+      segment: Math.min(this.#sizes.segment, bytesPerRequest),
     };
     return new BlkBatch(this, this.#pick(options.queue), this.device.dma, size);
   }
@@ -579,7 +547,7 @@ export class Blk implements DriverInstance {
     const sectors = (): number => this.#sectors;
     return {
       device: this.device,
-      maxRequestBytes: this.#maxBytes,
+      maxRequestBytes: this.#sizes.bytes,
       get sectors() {
         return sectors();
       },
@@ -621,7 +589,7 @@ export class Blk implements DriverInstance {
     for (const { sector, sectors } of ranges) {
       checkRange(this.device.name, sector, sectors, this.#sectors, align);
     }
-    const payloads = packRanges(ranges, limits, align, this.#maxBytes, unmap);
+    const payloads = packRanges(ranges, limits, align, this.#sizes.bytes, unmap);
     return sendAll(payloads, (payload) => this.#submit(type, 0, payload, options));
   }
 }

@@ -5,9 +5,8 @@ import {
   blkRequestName,
   BlkStatus,
   type DmaRegion,
-  hi32,
-  lo32,
   nameIn,
+  setU64,
   VireoError,
 } from "@vireo/hal";
 import type { Linked } from "../wait/row.ts";
@@ -242,8 +241,7 @@ export function* packRanges(
     for (let done = 0; done < sectors; done += step) {
       const at = used * BLK_RANGE.SIZE;
       const first = sector + done;
-      payload.setUint32(at + BLK_RANGE.sector.offset, lo32(first), true);
-      payload.setUint32(at + BLK_RANGE.sector.offset + 4, hi32(first), true);
+      setU64(payload, at + BLK_RANGE.sector.offset, first);
       payload.setUint32(at + BLK_RANGE.num_sectors.offset, Math.min(step, sectors - done), true);
       payload.setUint32(at + BLK_RANGE.flags.offset, unmap ? BLK_RANGE_UNMAP : 0, true);
       if (++used < most) continue;

@@ -507,7 +507,7 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
     for (const slot of this.#slots) {
       news ||= !slot.told;
       slot.told = this.instance !== undefined;
-      // Whoever breaks the device reports it.
+      // The caller that breaks the device reports it.
       slot.reported = true;
       slot.ring.break(reason);
     }

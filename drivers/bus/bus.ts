@@ -679,7 +679,7 @@ export class Bus implements AsyncDisposable {
       await this.#policy.run(device, () => lifecycle.recoverOnce(device));
     } catch (cause) {
       const error = cause instanceof Error ? cause : new Error(String(cause));
-      // What could not be recovered from says more than that it could not.
+      // The fault says more than the failure to recover from it.
       lifecycle.explain(error, fault);
       device.gate.setCore(false);
       lifecycle.setFailed(device, error);

@@ -13,6 +13,7 @@ import {
 import type { DeviceConfig } from "../config.ts";
 import type { VirtioDevice } from "../device.ts";
 import type { VirtioDriver } from "../driver.ts";
+import { requireModern } from "../modern_only.ts";
 import { QueueDriver } from "../queue_driver.ts";
 import type { HostRing } from "../virtqueue/host_ring.ts";
 import type { RequestQueue } from "../virtqueue/request_queue.ts";
@@ -101,9 +102,7 @@ export class Caif extends QueueDriver {
     const downlink = readDirection(device.config, downlinkHeadroom.offset, uplink);
     this.uplink = this.#checked(uplink);
     this.downlink = downlink.mtu === 0 ? this.uplink : this.#checked(downlink);
-    if (device.transport.legacy) {
-      throw this.error("VERSION_1_REQUIRED", "CAIF devices have no legacy interface");
-    }
+    requireModern(device, "CAIF devices");
     const region = device.sharedMemory(CAIF_REGION);
     const window = device.openSharedMemory(CAIF_REGION);
     if (region === undefined || window === undefined) {

@@ -225,7 +225,7 @@ export class Console implements DriverInstance {
     this.#failure = undefined;
     if (this.#control !== undefined) {
       this.#rebind(this.#control, ConsoleQueue.CONTROL_RECEIVE);
-      // What the device said before the reset is void.
+      // Messages from before the reset are void.
       this.#control.receiver.forget();
       this.#control.sender.blocked = () => false;
     }

@@ -24,10 +24,10 @@ import {
   DeviceId,
   FeatureSet,
   nameIn,
-  VireoError,
 } from "@vireo/hal";
 import type { VirtioDevice } from "../device.ts";
 import type { VirtioDriver } from "../driver.ts";
+import { requireModern } from "../modern_only.ts";
 import { QueueDriver } from "../queue_driver.ts";
 import { NOT_WRITTEN } from "../virtqueue/exchange.ts";
 import type { RequestQueue } from "../virtqueue/request_queue.ts";
@@ -558,11 +558,7 @@ export const cryptoDriver: VirtioDriver<Crypto> = {
   features: FeatureSet.of(...Object.values(CryptoFeature)),
   featureNames: CryptoFeature,
   validate(device, features) {
-    if (device.transport.legacy) {
-      throw new VireoError("VERSION_1_REQUIRED", "Crypto devices have no legacy interface", {
-        device: device.name,
-      });
-    }
+    requireModern(device, "Crypto devices");
     // The stateless modes need REVISION_1 (virtio 1.4 §5.9.3.1).
     if (features.has(CryptoFeature.REVISION_1)) return features;
     return features.without(...Object.values(CryptoFeature));

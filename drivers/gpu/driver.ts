@@ -23,6 +23,7 @@ import {
 } from "@vireo/hal";
 import type { VirtioDevice } from "../device.ts";
 import type { VirtioDriver } from "../driver.ts";
+import { requireModern } from "../modern_only.ts";
 import { QueueDriver } from "../queue_driver.ts";
 import { type WaitOptions, within } from "../wait/mod.ts";
 import type { RequestQueue } from "../virtqueue/request_queue.ts";
@@ -461,11 +462,7 @@ export const gpuDriver: VirtioDriver<Gpu> = {
   ),
   featureNames: GpuFeature,
   validate(device, features) {
-    if (device.transport.legacy) {
-      throw new VireoError("VERSION_1_REQUIRED", "GPUs have no legacy interface", {
-        device: device.name,
-      });
-    }
+    requireModern(device, "GPUs");
     // BLOB_ALIGNMENT needs RESOURCE_BLOB (virtio 1.4 §5.7.3).
     return features.has(GpuFeature.RESOURCE_BLOB)
       ? features

@@ -9,10 +9,10 @@ import {
   InputSelect,
   InputSyn,
   InputType,
-  VireoError,
 } from "@vireo/hal";
 import type { VirtioDevice } from "../device.ts";
 import type { VirtioDriver } from "../driver.ts";
+import { requireModern } from "../modern_only.ts";
 import { QueueDriver } from "../queue_driver.ts";
 import type { ReceiveRing } from "../virtqueue/receive_ring.ts";
 import type { RequestQueue } from "../virtqueue/request_queue.ts";
@@ -234,11 +234,7 @@ export const inputDriver: VirtioDriver<Input> = {
   features: FeatureSet.NONE,
   validate(device, features) {
     // Linux asks for it too: the selection is written before the queues are there.
-    if (device.transport.legacy) {
-      throw new VireoError("VERSION_1_REQUIRED", "Input devices have no legacy interface", {
-        device: device.name,
-      });
-    }
+    requireModern(device, "Input devices");
     return features;
   },
   probe: (device) => new Input(device),

@@ -59,7 +59,7 @@ export class Sender {
     do {
       tx.reclaim();
       this.#admit();
-      // What waits needs the device to go on.
+      // The waiting frames need the device to go on.
       tx.kick();
     } while (!this.idle && tx.queue.broken === undefined && !tx.queue.enableCallbacksDelayed());
   }

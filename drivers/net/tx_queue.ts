@@ -220,11 +220,10 @@ export class TxQueue {
           `${most * this.slotSize}`,
       );
     }
-    if (this.#freeCount < count) this.reclaim();
-    if (this.#freeCount < count) return false;
-    const elements = count + extra;
-    // Every element may take a slot of the ring: a long frame waits until all of them are free.
-    if (this.#queue.freeSlots < this.#queue.slotsFor(elements)) return false;
+    // Every element of a long frame may take a place of the ring: it waits until all of them are free.
+    const places = this.#queue.slotsFor(count + extra);
+    if (this.#freeCount < count || this.#queue.freeSlots < places) this.reclaim();
+    if (this.#freeCount < count || this.#queue.freeSlots < places) return false;
     const first = this.#free[this.#freeCount - 1]!;
     this.#writeHeader(first, header);
     this.#chain.clear();

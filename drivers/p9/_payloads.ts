@@ -95,7 +95,7 @@ export class Payloads {
       this.#count++;
       return payload;
     } catch (error) {
-      // What is there will come back.
+      // The regions that there are will come back.
       return this.#count > 0 ? undefined : error instanceof Error ? error : new Error(`${error}`);
     }
   }

@@ -322,7 +322,7 @@ export class P9Session {
 
   #clunk(fid: number, quiet: boolean): Promise<void> {
     const message = P9Writer.begin(P9Type.CLUNK).u32(fid);
-    // Whatever the server says, the fid is gone then.
+    // The fid is gone then, whatever the server says.
     return this.ask(message, 0, FOREVER, new Clunk(this, fid, quiet));
   }
 

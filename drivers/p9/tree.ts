@@ -148,7 +148,7 @@ export class P9Tree implements AsyncDisposable {
       await file.close(call).catch(() => {});
       throw error;
     }
-    // What the server says of it then is not lost.
+    // An error that the server reports at the close is not lost.
     await file.close(call);
   }
 

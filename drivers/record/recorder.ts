@@ -291,7 +291,7 @@ export class Recorder implements Platform, RingObserver {
       this.log.begin(RecordKind.INTERRUPT);
       this.log.number(source);
       this.log.number(by);
-      // What the poll saw is a step of the driver too.
+      // The reads of the poll are steps of the driver too.
       if (by === 1) readyInMemory();
       if (by === 2) ready();
       serve?.();

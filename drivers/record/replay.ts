@@ -393,7 +393,7 @@ export class Replay implements Platform, RingObserver {
     this.settle();
     const { ready, readyInMemory = ready, serve } = waiter.options;
     try {
-      // What the poll read then are steps.
+      // The reads of the poll are steps.
       if (by === 1) readyInMemory();
       if (by === 2) ready();
       serve?.();
@@ -534,7 +534,7 @@ export class Replay implements Platform, RingObserver {
       throw new VireoError("OUT_OF_MEMORY", "The machine had no room left then", { seen: size });
     }
     const address = record.c - 1;
-    // What the device writes to it comes after it is there.
+    // The device writes to it after it is there.
     queueMicrotask(() => this.settle());
     return {
       address,

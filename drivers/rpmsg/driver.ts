@@ -205,7 +205,7 @@ export class Rpmsg extends QueueDriver {
     bytes.set(new TextEncoder().encode(name));
     view.setUint32(RPMSG_NS.addr.offset, address, true);
     view.setUint32(RPMSG_NS.flags.offset, flags, true);
-    // What keeps it from being sent fails the endpoint too.
+    // An error of sending fails the endpoint too.
     this.#send(address, RPMSG_NS_ADDRESS, bytes, {}).catch(() => {});
   }
 

@@ -18,6 +18,7 @@ import {
   ScsiResponse,
   ScsiStatus,
   ScsiTaskManagement,
+  setU64,
   VireoError,
   type VireoErrorCode,
 } from "@vireo/hal";
@@ -194,7 +195,7 @@ export class ScsiHost extends QueueDriver {
     const leave = await this.#enter(unit, call);
     const head = new Uint8Array(SCSI_REQUEST.SIZE + SCSI_CDB_SIZE);
     head.set(scsiLun(unit.target, unit.lun));
-    setId(head, SCSI_REQUEST.id.offset, id);
+    setU64(new DataView(head.buffer), SCSI_REQUEST.id.offset, id);
     head.set(cdb, SCSI_REQUEST.SIZE);
     const room = SCSI_RESPONSE.SIZE + SCSI_SENSE_SIZE;
     const queue = this.#requests[this.#next++ % this.#requests.length]!;
@@ -258,7 +259,7 @@ export class ScsiHost extends QueueDriver {
     const request = new Uint8Array(SCSI_TMF.SIZE);
     request[SCSI_TMF.subtype.offset] = kind;
     request.set(scsiLun(unit.target, unit.lun), SCSI_TMF.lun.offset);
-    setId(request, SCSI_TMF.id.offset, id);
+    setU64(new DataView(request.buffer), SCSI_TMF.id.offset, id);
     const { bytes } = await this.ask(this.#control, [request], 1, {
       ...within(options, DEADLINE),
       least: 1,
@@ -425,12 +426,6 @@ function errorCode(sense: ScsiSense | undefined): VireoErrorCode {
   if (sense?.name === "DATA PROTECT") return "READ_ONLY";
   if (sense?.name !== "ILLEGAL REQUEST") return "IO_ERROR";
   return sense.asc === 0x21 ? "OUT_OF_RANGE" : sense.asc === 0x25 ? "NO_DEVICE" : "UNSUPPORTED";
-}
-
-function setId(bytes: Uint8Array, offset: number, id: number): void {
-  const view = new DataView(bytes.buffer);
-  view.setUint32(offset, id % 2 ** 32, true);
-  view.setUint32(offset + 4, Math.floor(id / 2 ** 32), true);
 }
 
 /** Drives SCSI hosts; what `probe` gives is a {@linkcode ScsiHost}. */

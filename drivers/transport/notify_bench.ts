@@ -1,4 +1,4 @@
-// What a transport adds to the one register write of a notification.
+// Measures the cost that a transport adds to the one register write of a notification.
 import type { Mmio, MmioNode, PciNode } from "@vireo/hal";
 import { ScriptedDevice } from "../testing/scripted_device.ts";
 import { ScriptedPci } from "../testing/scripted_pci.ts";

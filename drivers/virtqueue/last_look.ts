@@ -27,7 +27,7 @@ export function lookAgain(
   const found = queue.hasUsed();
   if (found) drain();
   if (settled()) return undefined;
-  // What the machine knows, if it does: the emulator, what the driver did wrong.
+  // The machine may know the cause: the emulator knows what the driver did wrong.
   const cause = queue.diagnose?.();
   const because = cause === undefined ? {} : { cause };
   try {

@@ -403,7 +403,7 @@ export class SplitVirtqueue implements Virtqueue {
     for (let head = 0; head < this.size; head++) {
       if (shadow[head * Shadow.WORDS + Shadow.TOKEN] !== NONE) held.add(head);
     }
-    // What is used and not popped yet is done.
+    // Chains that are used and not popped yet are done.
     for (let i = 0; i < waiting; i++) {
       if (!held.delete(this.#used32[1 + 2 * ((this.#lastUsed + i) & this.#mask)]!)) {
         return undefined;

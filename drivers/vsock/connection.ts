@@ -193,7 +193,7 @@ export class VsockConnection implements AsyncDisposable {
     if (this.#ended) return await this.closed;
     const call = within(options, CLOSE_DEADLINE);
     const shut = this.#shutDown(VsockShutdown.RECEIVE | VsockShutdown.SEND, call);
-    // What keeps it from being sent ends the connection, or the wait below.
+    // An error of sending ends the connection, or the wait below.
     shut.catch(() => {});
     let late = false;
     const look = (): true => {

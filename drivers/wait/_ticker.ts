@@ -21,7 +21,7 @@ export class Ticker {
   /** Makes sure that it looks by then, by `performance.now()`. */
   arm(end: number, now: number = performance.now()): void {
     const at = Math.min(end, now + this.#longest);
-    // What is over already does not wait for a timer that is late.
+    // A deadline that is over does not wait for a timer that is late.
     if (at >= this.#at && at > now) return;
     clearTimeout(this.#timer);
     this.#at = at;

@@ -10,7 +10,7 @@ export interface Surroundings {
 
 /** A clause that a device is known not to keep. */
 export interface Deviation {
-  /** Ids of the checks that show it, or what they start with if that ends in a full stop or a dash. */
+  /** Ids of the checks that show it, or their beginning if it ends in a full stop or a dash. */
   readonly checks: readonly string[];
   /** Virtio ids of the devices; all by default. */
   readonly devices?: readonly number[];
@@ -176,7 +176,7 @@ export const DEVIATIONS: readonly Deviation[] = [
     clauses: ["virtio 1.4 §4.2.2.2"],
     reason: "QEMU's input configuration ends early, and reads across its end are ones",
   },
-  // What a driver that breaks rules can end or hang QEMU with: a row each, with where QEMU says it happened.
+  // Requests with which a driver that breaks rules ends or hangs QEMU: one row each, with the place that QEMU names.
   {
     checks: ["packed.hostile.indirect-empty"],
     qemu: BOTH,

@@ -218,8 +218,8 @@ class Runner {
       return { check, device: checked, verdict, reason, seen, history, ms };
     };
     try {
-      // What still runs from the check before may write late, as QEMU 10 does whose queues wait on eventfds:
-      // it must be at rest before its memory is blank again.
+      // Requests of the previous check may write late, as in QEMU 10, whose queues wait on eventfds:
+      // the device must be at rest before its memory is blank again.
       device.writeStatus(0);
       if (device.status() !== 0) await context.until(() => device.status() === 0);
       arena.clear();

@@ -53,7 +53,7 @@ export function complete(
       console.log([...filesLike(last), NO_MORE].join("\n"));
       return;
     }
-    // What follows is a command, but for the recording's own file.
+    // A command follows, but for the recording's own file.
     words = words.slice(1).filter((word, i, all) => !isOutput(word) && !isOutput(all[i - 1] ?? ""));
   }
   // Help is asked of a command by its own words.

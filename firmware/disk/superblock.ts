@@ -69,7 +69,7 @@ function ext(bytes: Uint8Array, view: DataView): FileSystem | undefined {
   const readOnly = view.getUint32(base + 100, true);
   const blocks = view.getUint32(base + 4, true) +
     ((incompatible & 0x80) !== 0 ? view.getUint32(base + 0x150, true) * 2 ** 32 : 0);
-  // What ext3 does not know makes it ext4; a journal alone makes it ext3.
+  // A feature that ext3 does not know makes it ext4; a journal alone makes it ext3.
   const newer = (incompatible & ~0x1e) !== 0 || (readOnly & ~7) !== 0;
   return {
     type: (incompatible & 8) !== 0

@@ -136,7 +136,7 @@ export async function bootGuest(options: BootOptions): Promise<BootResult> {
   options.onStart?.(qemu.pid);
   const line = new GuestLine(qemu, options.output, options.onConsole);
   const end = line.run(options);
-  // Whatever ends the race first, the line's own end must not be an unhandled rejection.
+  // The line's own end must not be an unhandled rejection if something else ends the race.
   end.catch(() => {});
   // QEMU has read it all by now; so nothing stays even if this process is killed.
   line.connected.then(() => {
@@ -179,7 +179,7 @@ export function qemuCommandLine(
     "DENO_NO_UPDATE_CHECK=1",
     "NO_COLOR=1",
     ...options.kernelArgs ?? [],
-    // What follows is for PID 1.
+    // The arguments from here on are for PID 1.
     ...["--", "run", "-A", "--no-config", "--no-lock", "--no-remote", "--no-code-cache", "--quiet"],
     ...options.program?.has(IMPORT_MAP) === true ? [`--import-map=/vireo/${IMPORT_MAP}`] : [],
     "/vireo/init.js",

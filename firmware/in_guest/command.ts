@@ -106,7 +106,7 @@ export async function runInGuest(command: GuestCommand): Promise<number> {
         ...onPort && size !== undefined
           ? { [SHELL_TERMINAL]: JSON.stringify({ ...size, colors: !Deno.noColor }) }
           : {},
-        // What the terminal can do; without one it does not matter.
+        // Names the terminal's abilities; without a terminal it does not matter.
         ...terminal ? { TERM: Deno.env.get("TERM") ?? "dumb" } : {},
         ...command.env,
       },

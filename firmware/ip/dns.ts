@@ -43,7 +43,7 @@ export async function resolveName(
   const subject = { what: `the name server ${server} to find ${name}`, timers };
   return await waitFor<string>(subject, within(options, DEADLINE, timers), (waiter) => {
     const answers = host.listenUdp(port, (from, data) => {
-      // What does not answer this question, from its server, is somebody else's.
+      // A datagram from elsewhere, or about another question, is not for this query.
       if (from.address !== server || from.port !== PORT || !isAnswer(data, question)) return;
       try {
         waiter.resolve(firstAddress(data, question.length, name));

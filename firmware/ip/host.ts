@@ -2,7 +2,7 @@ import type { WaitOptions } from "@vireo/drivers/core";
 import type { TcpConnection } from "./tcp.ts";
 import type { Timers } from "@vireo/drivers/core";
 
-/** An address and what is around it. */
+/** An address and its network. */
 export interface IpConfig {
   /** Our address. */
   readonly address: string;
@@ -15,7 +15,7 @@ export interface IpConfig {
 /** Takes a datagram. */
 export type UdpHandler = (from: { address: string; port: number }, data: Uint8Array) => void;
 
-/** A host that sends and takes datagrams: what DHCP needs of a stack. */
+/** A host that sends and receives datagrams, as DHCP needs it. */
 export interface UdpHost {
   /** Our Ethernet address. */
   readonly mac: Uint8Array;
@@ -33,10 +33,10 @@ export interface UdpHost {
   ): Promise<void>;
 }
 
-/** A connection: what HTTP needs of one. */
+/** A connection, as HTTP needs it. */
 export type TcpStream = Pick<TcpConnection, "readable" | "writable" | "close" | "reset">;
 
-/** A host that opens connections: what HTTP needs of a stack. */
+/** A host that opens connections, as HTTP needs it. */
 export interface TcpClient {
   /** Time. */
   readonly timers: Timers;

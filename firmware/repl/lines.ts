@@ -13,7 +13,7 @@ export interface LineSource extends AsyncDisposable {
 /** Ctrl-D: ends the input, also where there is no terminal. */
 export const END_OF_INPUT = 0x04;
 
-/** A line that was given up with Ctrl-C, and what came before it. */
+/** A line that the user gave up with Ctrl-C, with the lines before it. */
 export const CANCELLED = "\x03";
 
 /** Lines of a pipe. */

@@ -62,7 +62,7 @@ async function step(text: string, lines: LineSource, printer: Printer): Promise<
     const interrupt = lines.interrupted().then(() => undefined);
     const end = await Promise.race([evaluation.done, interrupt]);
     if (end === undefined) {
-      // What it still does is its own; its failure is nobody's.
+      // It may go on; nobody waits for it, so its failure is not reported.
       evaluation.done.catch(() => {});
       printer.line("Interrupted");
     } else printer.value(end.value);

@@ -11,7 +11,7 @@ Deno.test("my_device answers a chain that was put into its ring by hand", async 
   const used = await driver.request(0, [{ read: Uint8Array.of(1, 2, 3) }, { write: 3 }]);
   assert.equal(used.written, 3);
   assert.deepEqual([...used.bytes[0]!], [3, 2, 1]);
-  // What the specification forbids ends in NEEDS_RESET, not in an exception.
+  // A request that the specification forbids ends in NEEDS_RESET, not in an exception.
   driver.queues[0]!.makeAvailable(999);
   driver.queues[0]!.kick();
   assert.equal(driver.needsReset, true);

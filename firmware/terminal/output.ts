@@ -48,7 +48,7 @@ export function progressLine(what: string, done: number, columns: number): strin
   return `${what.slice(0, Math.max(room - 1, 0))} ${bar}${percent}`;
 }
 
-/** Tells what is going on, on a terminal only. */
+/** Reports progress, on a terminal only. */
 export function note(text: string): void {
   if (Deno.stderr.isTerminal()) console.error(`vireo: ${text}`);
 }

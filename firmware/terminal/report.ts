@@ -85,7 +85,7 @@ export function errorLines(error: unknown): string[] {
   while (left.length > 0 && seen.size < MOST_CAUSES) {
     const next = left.shift();
     if (seen.has(next)) continue;
-    // What is said already is not said once more: a cause is often in the words of its error.
+    // A message that was printed is not printed again: an error often has the words of its cause.
     const known = next instanceof Error && next.message !== "" &&
       lines.some((line) => line.includes((next as Error).message));
     if (!known) {

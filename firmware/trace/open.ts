@@ -87,7 +87,7 @@ function countedTrace(request: TraceRequest): OpenTrace {
   const stats = new TraceStats();
   const asked = new Set(groups ?? TRACE_GROUPS);
   const named = devices && new Set(devices);
-  // What is only counted is not written.
+  // Events that are only counted are not written.
   const silent = groups === undefined && file === undefined && sink === undefined;
   const inner = silent ? undefined : openSink(request);
   const tracer = new Tracer((event) => {

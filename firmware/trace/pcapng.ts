@@ -100,7 +100,7 @@ export class PcapngTrace {
       this.#text(text, 0xffffffff);
       this.#packetEnds(packet);
     } else if (event.deviceId === DeviceId.VSOCK) {
-      // What is said on a socket is not in a trace that was not asked for data.
+      // A trace that was not asked for data leaves out the data of sockets.
       const bytes = vsockPacket(frame);
       const most = VSOCKMON_SIZE + VSOCK_HDR.SIZE + this.#data;
       const packet = this.#packet(event, event.device, VSOCK);

@@ -160,7 +160,7 @@ export class UioLine implements PciLine {
 
   #failed(result: number): VireoError {
     const { name } = this.#config;
-    // What Linux answers when it has removed the function.
+    // Linux answers so when it has removed the function.
     return errnoName(-result) === "EIO"
       ? new VireoError("DEVICE_REMOVED", "The device is not there any more", { device: name })
       : failed("Cannot wait for interrupts", name, result);

@@ -191,7 +191,7 @@ export class VhostUserFrontEnd implements VhostUserLease {
   readStatus(): number {
     this.#check();
     if (!this.#has(VhostUserFeature.STATUS)) return this.#status;
-    // What the back end adds or takes back; the bits that it does not keep are the driver's.
+    // The back end adds and takes back bits; those that it does not keep are the driver's.
     const seen = this.#use((link) => readU32(link.ask(Request.GET_STATUS).payload, 0)) & 0xff;
     const refused = (this.#status & Status.FEATURES_OK) !== 0 && (seen & Status.FEATURES_OK) === 0;
     return refused ? this.#status & ~Status.FEATURES_OK : this.#status | (seen & STATUS_OF_DEVICE);
@@ -265,7 +265,7 @@ export class VhostUserFrontEnd implements VhostUserLease {
       if (error instanceof VireoError) this.#lost(error);
       if (this.#failure !== undefined) throw error;
     } finally {
-      // What was noted is over; the next queues begin with empty notes.
+      // The noted requests are over; the next queues begin with empty notes.
       if (this.#rings.size === 0) this.#dropInflight();
     }
   }
@@ -550,7 +550,7 @@ export class VhostUserFrontEnd implements VhostUserLease {
     clearTimeout(this.#looking);
     this.#link?.[Symbol.dispose]();
     this.#link = undefined;
-    // Whoever waits must look at the status.
+    // The waiters must look at the status.
     this.#changed.raise();
   }
 

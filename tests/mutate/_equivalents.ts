@@ -64,6 +64,12 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why:
       "A field that is not there is as false, and no type check runs before the tests of a change",
   },
+  {
+    path: "firmware/check/driver/run_driver.ts",
+    what: "stuck = false; -> nothing",
+    why:
+      "A field that is not there is as false, and no type check runs before the tests of a change",
+  },
 ];
 
 /** Whether a change is among them. */

@@ -8,7 +8,7 @@ import { traceLine } from "@vireo/firmware/trace";
 import { ANY_ID, type DmaRegion, FeatureSet } from "@vireo/hal";
 import { turn } from "../turn.ts";
 
-/** What a faulty driver does with its device and queue; `memory` has two pages. */
+/** The work of a faulty driver with its device and queue; `memory` has two pages. */
 type Fault = (device: VirtioDevice, queue: Virtqueue, memory: DmaRegion) => void | Promise<void>;
 
 /** Runs a faulty driver and returns the lines of its ring and requests, without times. */
@@ -72,9 +72,9 @@ const [ADD, KICK] = ["'requests' add 0", "'requests' kick of 1 buffer, notified"
 interface Case {
   readonly model: () => DeviceModel;
   readonly fault: Fault;
-  /** What the trace says, as a part of a line each. */
+  /** Parts of lines that the trace has. */
   readonly says: readonly string[];
-  /** What it would say if the driver were right. */
+  /** Parts of lines that it would have if the driver were right. */
   readonly lacks?: readonly string[];
 }
 

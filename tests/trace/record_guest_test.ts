@@ -1,4 +1,4 @@
-// Both halves of a recording in a guest, without the guest: what the host gives it, and what it makes of that.
+// Both halves of a recording in a guest, without the guest: the input from the host, and the recording that comes of it.
 import { assertEquals } from "@std/assert";
 import { RecordReader } from "@vireo/drivers/record";
 import { COMMANDS_BY_NAME } from "../../firmware/commands/table.ts";
@@ -21,7 +21,7 @@ Deno.test("record: a guest's recording is the host's file, with the script that 
     const plan = await guestPlan("run", COMMANDS_BY_NAME.get("run")!, call);
     assertEquals([plan?.output, plan?.call.script], [file, { path, text: SCRIPT }]);
 
-    // As in the guest, whose board is the emulated one here; the script is moved, as it is no file there.
+    // As in the guest, whose board is the emulated one here; the script is moved, because the guest has no such file.
     const moved = `${folder}/bundled.ts`;
     await Deno.rename(path, moved);
     const given = { ...plan!.call, board: { ...board, target: "emu" } };

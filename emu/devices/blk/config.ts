@@ -6,8 +6,7 @@ import {
   BlkFeature,
   BlkZonedModel,
   FeatureSet,
-  hi32,
-  lo32,
+  setU64,
 } from "@vireo/hal";
 import type { DiskBackend } from "../../backends/disk.ts";
 import { type BlkZonedOptions, EmulatedZones } from "./zones.ts";
@@ -256,8 +255,7 @@ function checkLifetime({ preEolInfo, estTypA, estTypB }: BlkLifetimeReport): voi
 
 /** Writes the capacity, in sectors. */
 export function setCapacity(config: DataView, sectors: number): void {
-  config.setUint32(BLK_CONFIG.capacity.offset, lo32(sectors), true);
-  config.setUint32(BLK_CONFIG.capacity.offset + 4, hi32(sectors), true);
+  setU64(config, BLK_CONFIG.capacity.offset, sectors);
 }
 
 /** The usual made-up geometry: 16 heads of 63 sectors, as many cylinders as fit 16 bits. */

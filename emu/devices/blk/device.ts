@@ -459,7 +459,7 @@ export class BlkDevice implements DeviceModel {
       const status = zones.read(sector, sectors);
       if (status !== BlkStatus.OK) return status;
     }
-    // What was never written is filled with zeroes.
+    // Sectors that were never written are filled with zeroes.
     const length = zones === undefined ? room : zones.written(sector, sectors) * BLK_SECTOR_SIZE;
     const offset = sector * BLK_SECTOR_SIZE;
     stats.reads++;

@@ -8,8 +8,7 @@ import {
   BlkZonedModel,
   BlkZoneState as Z,
   BlkZoneType,
-  hi32,
-  lo32,
+  setU64,
 } from "@vireo/hal";
 import type { Chain } from "../../device.ts";
 import type { WorkMeter } from "../../work.ts";
@@ -254,18 +253,14 @@ export class EmulatedZones {
     const { z_cap, z_start, z_wp, z_type, z_state } = BLK_ZONE_DESCRIPTOR;
     const bytes = new Uint8Array(BLK_ZONE_DESCRIPTOR.SIZE);
     const view = new DataView(bytes.buffer);
-    const put = ({ offset }: { offset: number }, value: number): void => {
-      view.setUint32(offset, lo32(value), true);
-      view.setUint32(offset + 4, hi32(value), true);
-    };
     work.spend(count);
     chain.writeU32(count);
     chain.writeZeroes(BLK_ZONE_REPORT.SIZE - 4);
     for (let i = first; i < first + count; i++) {
       const zone = this.zone(i);
-      put(z_cap, zone.capacity);
-      put(z_start, zone.start);
-      put(z_wp, zone.pointer);
+      setU64(view, z_cap.offset, zone.capacity);
+      setU64(view, z_start.offset, zone.start);
+      setU64(view, z_wp.offset, zone.pointer);
       view.setUint8(z_type.offset, zone.type);
       view.setUint8(z_state.offset, zone.state);
       chain.write(bytes);

@@ -263,7 +263,7 @@ export class CaifDevice implements DeviceModel {
 
   /** Takes frames as long as the listener takes them. */
   #serve(): void {
-    // Who is told may have room again at once, and say so.
+    // The listener may have room again at once, and say so.
     if (this.#serving) return;
     this.#serving = true;
     try {

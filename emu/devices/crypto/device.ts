@@ -440,7 +440,7 @@ export class CryptoDevice implements DeviceModel {
     const wrongWay = (service === CryptoService.CIPHER || service === CryptoService.AEAD) &&
       session.encrypt !== (operation === CryptoOperation.ENCRYPT);
     if (wrongWay) return fails(CryptoStatus.ERR);
-    // What is computed over counts as well as what is copied.
+    // Bytes count that are computed over, and those that are copied.
     const cost = service === CryptoService.AKCIPHER ? KEY_STEPS : 0;
     this.#context!.work.spend(cost, chained ? 2 * (src + aad) + dst : src + aad);
     const result = compute(session, parts);

@@ -253,7 +253,7 @@ export class P9Server {
         this.#fid(request.u32()).handle?.sync();
         return;
       case P9Type.FLUSH:
-        // What could be flushed was answered before this was read.
+        // Requests that could be flushed were answered before this was read.
         request.u16();
         return;
       case P9Type.CLUNK:
@@ -568,7 +568,7 @@ export class P9Server {
 
   #writeXattr(xattr: Xattr, offset: number, length: number, data: P9Data): void {
     if (xattr.flags === undefined) throw new P9Refusal(P9Errno.EBADF);
-    // Whoever writes it does so from its first byte on, and no more than was said.
+    // A client writes it from its first byte on, and no more bytes than it announced.
     if (offset !== xattr.written || offset + length > xattr.bytes.length) {
       throw new P9Refusal(P9Errno.ENOSPC);
     }

@@ -170,7 +170,7 @@ export class HostTree implements P9Export, Disposable {
     this.#in(path, (place) => {
       // O_EXCL follows no link.
       const fd = fs.openSync(place, O.WRONLY | O.CREAT | O.EXCL | O.NOFOLLOW, mode & 0o777);
-      // Whatever the host's umask is.
+      // The host's umask must not matter.
       fs.fchmodSync(fd, mode & 0o777);
       fs.closeSync(fd);
     });

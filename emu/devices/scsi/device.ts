@@ -409,7 +409,7 @@ export class ScsiDevice implements DeviceModel {
     const length = chain.read(request);
     const view = new DataView(request.buffer);
     const function_ = view.getUint32(SCSI_TMF.type.offset, true) === 0;
-    // What is missing is not made up: a request that is cut off names no unit and no task.
+    // Missing bytes are not made up: a request that is cut off names no unit and no task.
     const [asked, answer] = function_ ? [SCSI_TMF.SIZE, 1] : [AN_REQUEST, AN_ANSWER];
     if (length < asked || chain.writableLength < answer) {
       this.#context?.fault(

@@ -136,7 +136,7 @@ export class HostConnection {
     this.#ended = true;
     this.#credit.resolve();
     this.#reader?.cancel().catch(() => {});
-    // What the guest had sent before is still written.
+    // Data that the guest had sent before is still written.
     this.#closeWriter();
     this.#outlet.ended(this);
   }

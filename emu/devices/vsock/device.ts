@@ -4,6 +4,7 @@ import {
   FeatureSet,
   hi32,
   lo32,
+  setU64,
   VireoError,
   VSOCK_CONFIG,
   VSOCK_EVENT_SIZE,
@@ -437,8 +438,7 @@ export class VsockDevice implements DeviceModel {
     this.#context.work.spend(1, data.length);
     const view = new DataView(new ArrayBuffer(H.SIZE));
     view.setUint32(H.src_cid.offset, VSOCK_HOST_CID, true);
-    view.setUint32(H.dst_cid.offset, lo32(this.#cid), true);
-    view.setUint32(H.dst_cid.offset + 4, hi32(this.#cid), true);
+    setU64(view, H.dst_cid.offset, this.#cid);
     view.setUint32(H.src_port.offset, header.hostPort, true);
     view.setUint32(H.dst_port.offset, header.guestPort, true);
     view.setUint16(H.type.offset, header.type, true);

@@ -442,7 +442,7 @@ export class VhostUserDevice implements Disposable {
     if (request === Request.SET_VRING_CALL) {
       this.#close(ring.call);
       ring.call = fd;
-      // What was used before anybody could be told.
+      // Buffers may have been used before the driver could be told.
       if (fd >= 0 && this.hosted.running(index)) this.#libc.signalEvent(fd);
     } else if (request === Request.SET_VRING_ERR) {
       this.#close(ring.error);
@@ -649,7 +649,7 @@ export class VhostUserDevice implements Disposable {
   #halt(index: number): void {
     const ring = this.#rings[index]!;
     const position = this.#position(index);
-    // What is held is void: the next back end, or this one, takes it again.
+    // Chains that the model holds are void: the next back end, or this one, takes them again.
     if (position !== undefined) {
       const packed = "ring" in position;
       ring.base = packed ? (position.used | position.used << 16) >>> 0 : position.usedIndex;

@@ -232,7 +232,7 @@ class Connection {
       result = REFUSED;
       const { name } = VHOST_USER_MESSAGES.get(request)!;
       this.#owner.event({ kind: "refused", request: name, reason: error.message });
-      // Who waits for an answer that cannot be given would wait for ever.
+      // A front end would wait for ever for an answer that cannot be given.
       if (reply !== undefined && (answer = refusal(request)) === undefined) throw error;
     }
     const fds = answer?.fd === undefined ? [] : [answer.fd];

@@ -115,7 +115,7 @@ class Trial {
     });
     const vireo = await openSession(this.#board, board, { args: this.#run.args ?? [] });
     const bundled = new Set(vireo.bus.devices.map(({ driver }) => driver));
-    // What the bundled drivers do by themselves is over.
+    // The bundled drivers have done by now what they do by themselves.
     await new Promise((resolve) => setTimeout(resolve, 1));
     const before = this.#allWrites();
     const ended = await this.#runMain(vireo);
@@ -234,7 +234,7 @@ class Trial {
       this.stuck = true;
       failure = `the script did not end within ${deadline} ms: ${waiting(vireo)}`;
     }
-    // What drivers do at the end of their turn.
+    // Drivers finish what they do at the end of their turn.
     await new Promise((resolve) => setTimeout(resolve, 1));
     if (this.stuck) vireo.abort(new Error(failure));
     return failure;
@@ -289,7 +289,7 @@ class Trial {
       for (const violation of this.#hosted(index)!.log) {
         if (violation.reason === INJECTED || violation.reason === REFUSED) continue;
         const { rule, clause, register } = violation;
-        // What the model itself did not survive is no fault of the driver's.
+        // The driver is not to blame for an error that the model itself did not survive.
         if (register === "model" && clause === undefined) continue;
         const id = rule ?? (clause === undefined ? "virtio 1.4 §2" : `virtio 1.4 §${clause}`);
         findings.broke(ruleOfClause(id, `emulator.${clause ?? "other"}`), violationText(violation));

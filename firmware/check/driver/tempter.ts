@@ -83,7 +83,7 @@ export class Tempter {
       timer = false;
       if (this.#ended || waiting.length === 0) return;
       for (let left = 1 + random.below(waiting.length); left > 0; left--) {
-        // What has no request in it is data of the device's, whose order has a meaning.
+        // A buffer without a request has data of the device, whose order has a meaning.
         const any = mix && waiting.every(({ chains }) => chains[0]!.readableLength > 0);
         const [entry] = waiting.splice(any ? random.below(waiting.length) : 0, 1);
         give(entry!.chains, entry!.written);

@@ -34,7 +34,7 @@ export class Arena {
 
   /** Makes all of it blank and free. */
   clear(): void {
-    // What no check has touched is blank already.
+    // Bytes that no check has touched are blank already.
     this.#bytes.fill(BLANK, 0, this.#before === undefined ? this.size : this.#next);
     this.#before ??= new Uint8Array(this.size).fill(BLANK);
     this.#before.fill(BLANK, 0, this.#next);
