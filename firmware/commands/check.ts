@@ -10,6 +10,7 @@ import { parseTarget } from "../target/target.ts";
 import { inGuest } from "../terminal/environment.ts";
 import { openSink, type Sink } from "../terminal/files.ts";
 import { progress } from "../terminal/output.ts";
+import { underWay } from "../terminal/under_way.ts";
 import { Finished, NeedsGuest, parseCount, UsageError } from "../terminal/usage.ts";
 
 /** Milliseconds without an answer after which QEMU hangs, as it does at some bad chains. */
@@ -53,6 +54,7 @@ export async function check(board: BoardOptions, flags: CheckFlags): Promise<voi
     devices: ({ id }) => devices?.includes(id) ?? true,
     pace: target === "emu" ? EMULATOR : MACHINE,
     inside: inGuest(),
+    ...inGuest() ? { onStart: announcer() } : {},
     onResult: (result) => {
       done++;
       progress(`${done} checks, ${deviceText(result)}`, done % 100 / 100);
@@ -64,6 +66,15 @@ export async function check(board: BoardOptions, flags: CheckFlags): Promise<voi
   }
   await writeResults(results, target, { reports, json: flags.json === true });
   if (countResults(results).fail > 0) throw new Finished(1);
+}
+
+/**
+ * Says on the guest's console what is under way: the console is written before the next instruction, so the host
+ * knows which check it was that ended QEMU.
+ */
+function announcer(): (check: string, device: string) => void {
+  Deno.writeTextFileSync("/proc/sys/kernel/printk_devkmsg", "on\n");
+  return (check, device) => Deno.writeTextFileSync("/dev/kmsg", underWay(`${check} on ${device}`));
 }
 
 /** The files of reports, which are opened before anything is checked. */
