@@ -102,8 +102,9 @@ lint: $(SETUP)
 	$(DENO) lint
 
 # The tests are not checked again when they run.
+CHECK_TYPES := check --doc $(ROOMS) bench
 types: $(SETUP)
-	$(DENO) check --doc $(ROOMS) bench
+	$(DENO) $(CHECK_TYPES)
 
 docs: $(SETUP)
 	@rm -rf dist/docs && mkdir -p dist
@@ -130,10 +131,10 @@ unit: $(SETUP) packages qemu images
 check: $(SETUP)
 	@$(MAKE) --no-print-directory -j2 --output-sync=target types lint doc
 
-# What is fetched comes while the type checker is at work.
+# The type checker uses one processor for a minute: tests go beside it.
 test: $(SETUP) packages
-	@$(MAKE) --no-print-directory -j3 --output-sync=target types images qemu lint doc
-	@$(RUN_TESTS)
+	@$(MAKE) --no-print-directory -j3 --output-sync=target images qemu lint doc
+	@$(RUN_TESTS) $(CHECK_TYPES)
 
 # By section and role, from the last run's reports; without one from the names of the tests.
 spec: $(SETUP)

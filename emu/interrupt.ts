@@ -18,7 +18,23 @@ class Waiter {
   }
 }
 
-/** The interrupt line of a device. It wakes its waiters in a microtask. */
+/**
+ * The interrupt line of a device. It wakes its waiters in a microtask.
+ *
+ * @example
+ * ```ts
+ * import { EmuInterrupt } from "@vireo/emu/core";
+ * import { assertEquals } from "@std/assert";
+ *
+ * let level = false;
+ * const line = new EmuInterrupt(() => level);
+ * const waiting = line.wait({ signal: new AbortController().signal, ready: () => level });
+ * assertEquals(line.waiting, 1);
+ * level = true;
+ * line.raised();
+ * await waiting;
+ * ```
+ */
 export class EmuInterrupt implements Interrupt {
   /** Always false: the line wakes its waiters when it rises. */
   readonly polled = false;

@@ -8,6 +8,16 @@
  *
  * @param words The words.
  * @param index Which one.
+ *
+ * @example
+ * ```ts
+ * import { loadAfterStore } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const ring = new Uint16Array(new SharedArrayBuffer(8));
+ * Atomics.store(ring, 1, 7);
+ * assertEquals([loadAfterStore(ring, 0), loadAfterStore(ring, 1)], [0, 7]);
+ * ```
  */
 export const loadAfterStore: (words: Uint16Array, index: number) => number =
   Deno.build.arch === "x86_64"
@@ -23,6 +33,16 @@ export const loadAfterStore: (words: Uint16Array, index: number) => number =
  *
  * @param words The words.
  * @param index Which one.
+ *
+ * @example
+ * ```ts
+ * import { loadAcquire } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const descriptor = new Int32Array(new SharedArrayBuffer(16));
+ * Atomics.store(descriptor, 3, 0x80);
+ * assertEquals(loadAcquire(descriptor, 3), 0x80);
+ * ```
  */
 export const loadAcquire: (words: Int32Array, index: number) => number =
   Deno.build.arch === "x86_64"

@@ -60,6 +60,17 @@ export function debianPackage(program: string, osRelease: string = hostRelease()
  * @param program The program, as the caller named it.
  * @param why What is wrong, as a sentence without a full stop.
  * @param known The Debian program that it stands in for; the program itself by default.
+ *
+ * @example
+ * ```ts
+ * import { programError } from "@vireo/hal/host";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(
+ *   programError("tshark", "it is not installed").message,
+ *   "Cannot run tshark: it is not installed; tshark is in Debian's package tshark",
+ * );
+ * ```
  */
 export function programError(
   program: string,

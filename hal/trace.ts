@@ -119,6 +119,11 @@ export interface BufferFields {
   readonly name: string;
   /** The driver's name of the buffer. */
   readonly token: number;
+  /**
+   * Whether the sides of the queue are swapped: the device adds, which is told when the driver takes the buffer, and
+   * the driver uses (CAIF).
+   */
+  readonly reversed?: true;
   /** The request in the device's words; undefined where it has none. */
   readonly request: string | undefined;
   /** An Ethernet frame, or a packet of a socket with its header (virtio 1.4 §5.10.6), where the buffer has one. */

@@ -29,8 +29,11 @@ export interface IntegrityOptions {
   readonly resetsIdle?: boolean;
   /** Feature bits not to negotiate. */
   readonly filter?: FeatureSet;
-  /** Whether the device also fails (NEEDS_RESET) and is recovered. */
-  readonly deaths?: boolean;
+  /**
+   * Whether the device also fails (NEEDS_RESET) and is recovered: under its requests, or only when it has none, because
+   * it would never end. QEMU reads a packed queue again and again that has a buffer behind the one which broke it.
+   */
+  readonly deaths?: "busy" | "idle";
   /**
    * Whether single queues are reset too, if the device can: under their requests, or only when they have none,
    * because the device would go on with those (QEMU's block device does).
@@ -117,7 +120,7 @@ class Run {
   readonly #lanes: number;
   readonly #resetsIdle: boolean;
   readonly #kinds: number;
-  readonly #deaths: boolean;
+  readonly #deaths: IntegrityOptions["deaths"];
   readonly #queueResets: IntegrityOptions["queueResets"];
   readonly #max: number;
 
@@ -132,8 +135,8 @@ class Run {
     this.#pool = this.#random.fill(new Uint8Array(1 << 20));
     this.#lanes = options.lanes ?? 32;
     this.#resetsIdle = options.resetsIdle === true;
-    this.#kinds = options.deaths || options.queueResets !== undefined ? 5 : 3;
-    this.#deaths = options.deaths === true;
+    this.#kinds = (options.deaths ?? options.queueResets) !== undefined ? 5 : 3;
+    this.#deaths = options.deaths;
     this.#queueResets = options.queueResets;
     this.#max = options.maxSectors ?? 256;
     this.#model = new Uint8Array(this.#blk.capacity);
@@ -222,7 +225,8 @@ class Run {
       this.report.queueResets++;
       await blk.resetQueue(round % blk.queues);
     }
-    if (kind === 4 && this.#deaths && blk.device.has(Feature.VERSION_1)) {
+    if (kind === 4 && this.#deaths !== undefined && blk.device.has(Feature.VERSION_1)) {
+      if (this.#deaths === "idle") await settled;
       this.report.deaths++;
       await ruin(blk);
     }
@@ -300,8 +304,7 @@ class Run {
 /**
  * Sends a request whose header has one byte, so that the device needs a reset (virtio 1.4 §2.1.2).
  *
- * A ring that is spoiled by hand is no way to get there: QEMU carries out what old entries of a split ring name, and
- * never ends with a packed one that still has buffers when the device broke.
+ * A ring that is spoiled by hand is no way to get there: QEMU carries out what old entries of a split ring name.
  */
 async function ruin({ device }: Blk): Promise<void> {
   using region = device.dma.alloc(512);

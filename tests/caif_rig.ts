@@ -9,6 +9,7 @@ import {
 import { Bus, type BusOptions } from "../drivers/bus/bus.ts";
 import { type Caif, caifDriver } from "../drivers/caif/driver.ts";
 import { turn } from "./turn.ts";
+import { bytesBy } from "./noise.ts";
 
 /** A deadline that a test does not reach. */
 export const SOON = { deadline: 5000 };
@@ -54,7 +55,7 @@ export async function rig(
 
 /** A frame that no other is like. */
 export function frame(i: number): Uint8Array {
-  return Uint8Array.from({ length: 1 + i * 37 % 4032 }, (_, at) => at * 7 + i);
+  return bytesBy(1 + i * 37 % 4032, (at) => at * 7 + i);
 }
 
 /** Waits until something holds, for 5 s at most. */

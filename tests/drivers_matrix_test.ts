@@ -13,6 +13,7 @@ import { NetDevice } from "../emu/devices/net/mod.ts";
 import { RngDevice } from "../emu/devices/rng/mod.ts";
 import { EmulatedMachine, type MachineOptions } from "../emu/machine.ts";
 import type { RingOptions } from "../emu/offer.ts";
+import { bytesBy } from "./noise.ts";
 
 const SOON = { deadline: 20_000 };
 const netDriver = createNetDriver();
@@ -147,7 +148,7 @@ async function drive(ring: RingOptions, place = MMIO, way: Way = "MSI-X"): Promi
     assertEquals(await bus.get(rngDriver)!.read(3000, SOON), expected);
 
     const blk = bus.get(blkDriver)!;
-    const data = Uint8Array.from({ length: 65536 }, (_, i) => i * 31 >> 3);
+    const data = bytesBy(65536, (i) => i * 31 >> 3);
     const pieces = Array.from({ length: 16 }, (_, i) => data.subarray(i * 4096, (i + 1) * 4096));
     await Promise.all(pieces.map((piece, i) => blk.write(8 * i, piece)));
     assertEquals(await blk.read(0, data.length), data);

@@ -1,38 +1,19 @@
 import { assertEquals } from "@std/assert";
-import { importsOf, packageModules, SOURCES, targetOf } from "./sources.ts";
+import {
+  type Code,
+  DECLARED,
+  importsOf,
+  packageModules,
+  publishedBy,
+  REEXPORT,
+  SOURCES,
+  targetOf,
+} from "./sources.ts";
 
 const ROOT = new URL("../", import.meta.url);
-const DECLARED =
-  /^export (?:async |abstract )?(?:const|let|function\*?|class|interface|type) (\w+)/gm;
-const REEXPORT = /^export (?:type )?(\*|\{[^}]*\}) from "([^"]+)"/gm;
-
 /** A file's code without comments, whose words would count as uses. */
 function codeOf(text: string): string {
   return text.replace(/\/\*[\s\S]*?\*\//g, "").replace(/(^|\s)\/\/ .*$/gm, "");
-}
-
-type Code = ReadonlyMap<string, string>;
-
-/** The names that a module's `export ... from` publishes, as `file:name`. */
-function publishedBy(
-  file: string,
-  code: Code,
-  modules: ReadonlyMap<string, string>,
-  names?: readonly string[],
-): string[] {
-  const text = code.get(file) ?? "";
-  const own = [...text.matchAll(DECLARED)].map(([, name]) => name!);
-  const found = own.filter((name) => names?.includes(name) ?? true).map((name) =>
-    `${file}:${name}`
-  );
-  for (const [, what, from] of text.matchAll(REEXPORT)) {
-    const target = from!.startsWith(".") ? targetOf(file, from!) : modules.get(from!) ?? "";
-    const list = what === "*"
-      ? names
-      : what!.slice(1, -1).split(",").map((name) => name.trim().replace(/^type | as .*$/g, ""));
-    found.push(...publishedBy(target, code, modules, list));
-  }
-  return found;
 }
 
 /** By each file the files that import it, be it by a module that exports what is in it. */
@@ -45,7 +26,7 @@ function importersOf(code: Code): (file: string) => ReadonlySet<string> {
       const target = targetOf(file, name);
       importers.set(target, (importers.get(target) ?? new Set()).add(file));
     }
-    for (const [, , from] of text.matchAll(REEXPORT)) {
+    for (const [, , , from] of text.matchAll(REEXPORT)) {
       passesOn.add(`${file} ${targetOf(file, from!)}`);
     }
   }

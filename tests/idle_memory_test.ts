@@ -9,6 +9,7 @@ import {
 } from "@vireo/emu";
 import type { DmaOptions, DmaRegion } from "@vireo/hal";
 import type { VirtioDriver } from "@vireo/drivers/core";
+import { bytesBy } from "./noise.ts";
 
 const KIB = 1024;
 
@@ -63,7 +64,7 @@ Deno.test("idle memory: a disk has 256 KiB until many requests are under way, an
 });
 
 Deno.test("idle memory: a port has 16 KiB until it is written to, or is sent more than that", async () => {
-  const sent = Uint8Array.from({ length: 200 * KIB }, (_, i) => i % 253);
+  const sent = bytesBy(200 * KIB, (i) => i % 253);
   const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
   const model = new ConsoleDevice({ ports: [{ backend: { readable, writable: sink() } }] });
   const { bus, instance: console, live, buffers } = await boot(consoleDriver, model);

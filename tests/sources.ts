@@ -110,3 +110,39 @@ export function packageModules(): ReadonlyMap<string, string> {
   }
   return modules;
 }
+
+/** Texts of files by their paths. */
+export type Code = ReadonlyMap<string, string>;
+
+/** Finds the exports that a file declares; the first group is the name. */
+export const DECLARED: RegExp =
+  /^export (?:async |abstract )?(?:const|let|function\*?|class|interface|type) (\w+)/gm;
+/** Finds the exports that a file takes from another: `type` or nothing, `*` or names, and the module. */
+export const REEXPORT: RegExp = /^export (type )?(\*|\{[^}]*\}) from "([^"]+)"/gm;
+
+/**
+ * The names that a module publishes, as `file:name`.
+ *
+ * @param values Whether to leave out what is published as a type only.
+ */
+export function publishedBy(
+  file: string,
+  code: Code,
+  modules: ReadonlyMap<string, string>,
+  { names, values = false }: { readonly names?: readonly string[]; readonly values?: boolean } = {},
+): string[] {
+  const text = code.get(file) ?? "";
+  const own = [...text.matchAll(DECLARED)].map(([, name]) => name!);
+  const found = own.filter((name) => names?.includes(name) ?? true).map((name) =>
+    `${file}:${name}`
+  );
+  for (const [, type, what, from] of text.matchAll(REEXPORT)) {
+    if (values && type !== undefined) continue;
+    const target = from!.startsWith(".") ? targetOf(file, from!) : modules.get(from!) ?? "";
+    const list = what === "*" ? names : what!.slice(1, -1).split(",").map((name) => name.trim())
+      .filter((name) => !values || !name.startsWith("type "))
+      .map((name) => name.replace(/^type | as .*$/g, ""));
+    found.push(...publishedBy(target, code, modules, { ...list && { names: list }, values }));
+  }
+  return found;
+}

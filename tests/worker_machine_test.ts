@@ -72,7 +72,7 @@ Deno.test("worker machine: an error while devices are made is the start's", asyn
 });
 
 Deno.test("worker machine: a thread that does not answer is a typed error, not a hang", async () => {
-  const machine = await create({ kind: "stuck" }, 300);
+  const machine = await create({ kind: "stuck" }, 2000);
   const { mmio } = machine.nodes()[0]!.open();
   const error = assertThrows(() => mmio.read32(MmioRegister.Config), VireoError);
   assertEquals([error.code, error.register], ["TIMEOUT", "Config+0"]);

@@ -258,7 +258,7 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
     const bound = this.transport.fixedQueueSize
       ? max
       : Math.min(max, this.#host.queueSize, request.maxSize ?? Infinity);
-    const ring = this.#makeRing(request, {
+    const ring = this.#makeRing({
       index,
       name: request.name,
       maxSize: bound,
@@ -284,16 +284,17 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
     return slot;
   }
 
-  /** A ring whose device side the driver has is not traced: it is no {@linkcode Virtqueue} to the driver. */
-  #makeRing(request: QueueRequest, options: RingRequest): Ring {
+  #makeRing(options: RingRequest): Ring {
     const { tracer } = this.#host;
-    if (request.reversed === true) return createRing(options);
-    if (tracer === undefined) return this.#watched(createRing(options));
+    if (tracer === undefined) return this.#watched(options);
     const place = { slot: this.transport.name, dma: this.dma };
-    return tracer.ring(place, options, (traced) => this.#watched(createRing(traced)));
+    return tracer.ring(place, options, (traced) => this.#watched(traced));
   }
 
-  #watched(ring: Ring): Ring {
+  /** A ring whose device side the driver has is not watched: it is no {@linkcode Virtqueue} to the driver. */
+  #watched(options: RingRequest): Ring {
+    const ring = createRing(options);
+    if (options.reversed === true) return ring;
     const place = { slot: this.transport.name, packed: this.features.has(Feature.RING_PACKED) };
     return this.#host.rings?.ring(ring, place) ?? ring;
   }
@@ -559,7 +560,9 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
 
   openSharedMemory(id: number): MemoryWindow | undefined {
     const region = this.transport.sharedMemory(id);
-    return region && this.#openMemory(region.address, region.length);
+    if (region === undefined) return undefined;
+    const window = this.#openMemory(region.address, region.length);
+    return window && (this.#host.tracer?.window(this.dma, region.address, window) ?? window);
   }
 
   /** Runs one step of the device's life after all others before it. */

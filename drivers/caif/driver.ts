@@ -145,25 +145,40 @@ export class Caif extends QueueDriver {
     }
     this.#checkUp();
     const call = within(options, SEND_DEADLINE);
-    await this.#room.take(call);
+    const requests = await this.#takeRoom(call);
     const length = headroom + size + tailroom;
     let region: DmaRegion;
     try {
       this.#checkUp();
       region = this.device.dma.alloc(length);
     } catch (error) {
-      this.#room.push(true);
+      this.#giveRoom(requests);
       throw error;
     }
     region.bytes.set(frame, headroom);
     region.copied?.(frame.length);
-    await this.lend(this.#requests, [{ region, direction: "to-device" }], {
+    await this.lend(requests, [{ region, direction: "to-device" }], {
       ...call,
       onReturned: () => {
         region[Symbol.dispose]();
-        this.#room.push(true);
+        this.#giveRoom(requests);
       },
     });
+  }
+
+  /** Waits for room for a frame; returns the queue that has it. */
+  async #takeRoom(call: WaitOptions): Promise<RequestQueue> {
+    for (;;) {
+      const requests = this.#requests;
+      await this.#room.take(call);
+      // The device was reset right after it gave the room, which went with the previous queue.
+      if (requests === this.#requests) return requests;
+    }
+  }
+
+  /** Gives room back, unless the device was reset since: the new queue has all of its own. */
+  #giveRoom(requests: RequestQueue): void {
+    if (requests === this.#requests) this.#room.push(true);
   }
 
   /**

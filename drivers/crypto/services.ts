@@ -164,7 +164,34 @@ export interface ChainOptions extends WaitOptions {
   readonly aad?: Uint8Array;
 }
 
-/** A cipher and a hash or MAC, which the device does in one request (virtio 1.4 §5.9.7.5). */
+/**
+ * A cipher and a hash or MAC, which the device does in one request (virtio 1.4 §5.9.7.5).
+ *
+ * @example
+ * ```ts
+ * import { Bus } from "@vireo/drivers/bus";
+ * import { cryptoDriver } from "@vireo/drivers/crypto";
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { CryptoDevice } from "@vireo/emu/crypto";
+ * import { CryptoCipher, CryptoMac } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using machine = EmulatedMachine.create({ devices: [new CryptoDevice()] });
+ * await using bus = new Bus();
+ * await bus.registerDriver(cryptoDriver);
+ * await bus.addPlatform(machine);
+ * const key = new Uint8Array(16).fill(1);
+ * await using chain = await bus.get(cryptoDriver)!.chain({
+ *   cipher: { algo: CryptoCipher.AES_CBC, key },
+ *   mac: { algo: CryptoMac.HMAC_SHA_256, key },
+ * });
+ * const iv = new Uint8Array(16);
+ * const data = new Uint8Array(32).fill(7);
+ * const { text, digest } = await chain.encrypt(iv, data);
+ * assertEquals(digest.length, 32);
+ * assertEquals(await chain.decrypt(iv, text, digest), data);
+ * ```
+ */
 export class CipherChain extends CryptoSession {
   /** Bytes of the digest. */
   readonly digestSize: number;
@@ -249,7 +276,30 @@ export class CipherChain extends CryptoSession {
   }
 }
 
-/** A session with an asymmetric key, public or private, that verifies signatures. */
+/**
+ * A session with an asymmetric key, public or private, that verifies signatures.
+ *
+ * @example
+ * ```ts
+ * import type { SignatureSession } from "@vireo/drivers/crypto";
+ * import { VireoError } from "@vireo/hal";
+ *
+ * // Tells whether a signature is of a digest, by RSA or by ECDSA.
+ * export async function isSigned(
+ *   key: SignatureSession,
+ *   signature: Uint8Array,
+ *   digest: Uint8Array,
+ * ): Promise<boolean> {
+ *   try {
+ *     await key.verify(signature, digest, { deadline: 1000 });
+ *     return true;
+ *   } catch (error) {
+ *     if (error instanceof VireoError && error.seen === "KEY_REJECTED") return false;
+ *     throw error;
+ *   }
+ * }
+ * ```
+ */
 export class SignatureSession extends CryptoSession {
   /**
    * Verifies a signature of a digest with a public key.
@@ -267,7 +317,24 @@ export class SignatureSession extends CryptoSession {
   }
 }
 
-/** ECDSA with a key: public or private. */
+/**
+ * ECDSA with a key: public or private.
+ *
+ * @example
+ * ```ts
+ * import type { Crypto, EcdsaKey } from "@vireo/drivers/crypto";
+ *
+ * // Signs a digest with a session of its own.
+ * export async function sign(
+ *   device: Crypto,
+ *   key: EcdsaKey,
+ *   digest: Uint8Array,
+ * ): Promise<Uint8Array> {
+ *   await using ecdsa = await device.ecdsa(key);
+ *   return await ecdsa.sign(digest, { deadline: 1000 });
+ * }
+ * ```
+ */
 export class Ecdsa extends SignatureSession {
   readonly #size: number;
 
@@ -289,7 +356,21 @@ export class Ecdsa extends SignatureSession {
   }
 }
 
-/** An asymmetric algorithm with a key: public or private. */
+/**
+ * An asymmetric algorithm with a key: public or private.
+ *
+ * @example
+ * ```ts
+ * import type { Akcipher, Crypto, RsaKey } from "@vireo/drivers/crypto";
+ * import { CryptoRsaPadding } from "@vireo/hal";
+ *
+ * // Sends a secret that the owner of the private key alone can read.
+ * export async function seal(device: Crypto, key: RsaKey, secret: Uint8Array): Promise<Uint8Array> {
+ *   await using rsa: Akcipher = await device.rsa(key, { padding: CryptoRsaPadding.PKCS1 });
+ *   return await rsa.encrypt(secret, { deadline: 1000 });
+ * }
+ * ```
+ */
 export class Akcipher extends SignatureSession {
   /** Bytes of a result: those of the modulus. */
   readonly size: number;

@@ -32,6 +32,33 @@ export interface TxLayout {
  *
  * A slot belongs to the caller between `reserve` and `submit`, and to the device between `submit`
  * and the `reclaim` that found it used. After the device was recovered get the queue again.
+ *
+ * @example
+ * ```ts
+ * import { Bus } from "@vireo/drivers/bus";
+ * import { netDriver } from "@vireo/drivers/net";
+ * import { HostPeer, Hub } from "@vireo/emu/backends";
+ * import { EmulatedMachine } from "@vireo/emu/core";
+ * import { NetDevice } from "@vireo/emu/net";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using hub = new Hub();
+ * using peer = new HostPeer(hub.port(), { ip: "10.0.2.2" });
+ * const device = new NetDevice({ backend: hub.port() });
+ * await using machine = EmulatedMachine.create({ devices: [device] });
+ * await using bus = new Bus();
+ * await bus.registerDriver(netDriver);
+ * await bus.addPlatform(machine);
+ * const queue = bus.get(netDriver)!.tx();
+ * // Two frames to everybody, and one kick for both.
+ * for (let i = 0; i < 2; i++) {
+ *   const slot = queue.reserve();
+ *   queue.frames[slot]!.fill(0xff, 0, 60);
+ *   queue.submit(slot, 60);
+ * }
+ * queue.kick();
+ * assertEquals([queue.reclaim(), peer.stats.received], [2, 2]);
+ * ```
  */
 export class TxQueue {
   /** The bytes of each slot, behind the header: write the frame there. */

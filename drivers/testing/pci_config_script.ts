@@ -73,7 +73,18 @@ export interface CapabilityScript {
   readonly more?: readonly number[];
 }
 
-/** The bytes of a virtio capability (virtio 1.4 §4.1.4); `cap_next` is 0. */
+/**
+ * The bytes of a virtio capability (virtio 1.4 §4.1.4); `cap_next` is 0.
+ *
+ * @example
+ * ```ts
+ * import { virtioCapability } from "@vireo/drivers/testing";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const common = virtioCapability({ type: 1, bar: 4, length: 0x38 });
+ * assertEquals([common.length, common.slice(2, 5)], [16, [16, 1, 4]]);
+ * ```
+ */
 export function virtioCapability(script: CapabilityScript): number[] {
   const { type, bar = 4, id = 0, offset = 0, length = 0, more = [] } = script;
   const size = script.size ?? 16 + more.length;
@@ -95,7 +106,17 @@ export function le32(value: number): number[] {
   return [value & 0xff, value >>> 8 & 0xff, value >>> 16 & 0xff, value >>> 24 & 0xff];
 }
 
-/** The four structures of a device: COMMON, ISR, DEVICE and NOTIFY with a multiplier of 4. */
+/**
+ * The four structures of a device: COMMON, ISR, DEVICE and NOTIFY with a multiplier of 4.
+ *
+ * @example
+ * ```ts
+ * import { standardCapabilities } from "@vireo/drivers/testing";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(standardCapabilities().map((bytes) => bytes[3]), [1, 3, 4, 2]);
+ * ```
+ */
 export function standardCapabilities(): number[][] {
   const { COMMON, ISR, DEVICE, NOTIFY } = PCI_PLACE;
   return [

@@ -71,7 +71,20 @@ export function describeAnswer(answer: AnswerBytes): string | undefined {
   return (WORDS[answer.deviceId] ?? OTHERS).answer(answer, viewOf(answer.bytes));
 }
 
-/** Whether a queue is one that a network device receives frames on. */
+/**
+ * Whether a queue is one that a network device receives frames on.
+ *
+ * @example
+ * ```ts
+ * import { receivesFrames } from "@vireo/drivers/trace";
+ * import { DeviceId, FeatureSet } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const place = { deviceId: DeviceId.NET, features: FeatureSet.NONE, queue: 0, name: "input.0" };
+ * assertEquals(receivesFrames(place), true);
+ * assertEquals(receivesFrames({ ...place, queue: 1, name: "output.0" }), false);
+ * ```
+ */
 export function receivesFrames({ deviceId, name }: QueuePlace): boolean {
   return deviceId === DeviceId.NET && name.startsWith("input");
 }
@@ -81,6 +94,18 @@ export function receivesFrames({ deviceId, name }: QueuePlace): boolean {
  *
  * @param way Whether the driver sent the buffer, or received it.
  * @param bytes The whole of what that side wrote.
+ *
+ * @example
+ * ```ts
+ * import { frameOf } from "@vireo/drivers/trace";
+ * import { DeviceId, Feature, FeatureSet, netHeaderSize } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const features = FeatureSet.of(Feature.VERSION_1);
+ * const place = { deviceId: DeviceId.NET, features, queue: 1, name: "output.0" };
+ * const buffer = new Uint8Array(netHeaderSize(features) + 60).fill(7, netHeaderSize(features));
+ * assertEquals(frameOf(place, "sent", () => buffer), new Uint8Array(60).fill(7));
+ * ```
  */
 export function frameOf(
   place: QueuePlace,

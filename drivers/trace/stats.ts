@@ -151,13 +151,17 @@ export class TraceStats {
         const queue = queueOf(device, event);
         queue.added++;
         queue.most = Math.max(queue.most, event.inFlight);
-        for (const { length, writable } of event.elements) if (!writable) queue.read += length;
+        for (const { length, writable } of event.elements) {
+          if (event.reversed) queue.written += length;
+          else if (!writable) queue.read += length;
+        }
         break;
       }
       case "used": {
         const queue = queueOf(device, event);
         queue.used++;
-        queue.written += event.length;
+        if (event.reversed) queue.read += event.length;
+        else queue.written += event.length;
         queue.took(event.after);
         break;
       }

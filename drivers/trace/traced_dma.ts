@@ -1,11 +1,14 @@
-import type { Dma, DmaDirection, DmaOptions, DmaRegion } from "@vireo/hal";
+import type { Dma, DmaDirection, DmaOptions, DmaRegion, MemoryWindow } from "@vireo/hal";
+
+/** Memory at an address. */
+type Region = Pick<DmaRegion, "address" | "bytes">;
 
 /** Memory whose regions can be found by the addresses that devices see. */
 export class TracedDma implements Dma {
   readonly access: Dma["access"];
   readonly #dma: Dma;
   /** By ascending address. */
-  readonly #regions: DmaRegion[] = [];
+  readonly #regions: Region[] = [];
 
   constructor(dma: Dma) {
     this.#dma = dma;
@@ -14,7 +17,7 @@ export class TracedDma implements Dma {
 
   alloc(size: number, options?: DmaOptions): DmaRegion {
     const region = this.#dma.alloc(size, options);
-    this.#regions.splice(this.#place(region.address), 0, region);
+    const forget = this.#keep(region);
     return {
       address: region.address,
       get bytes() {
@@ -25,10 +28,30 @@ export class TracedDma implements Dma {
       unshare: (offset: number, length: number, direction: DmaDirection) =>
         region.unshare(offset, length, direction),
       [Symbol.dispose]: () => {
-        const at = this.#regions.indexOf(region);
-        if (at >= 0) this.#regions.splice(at, 1);
+        forget();
         region[Symbol.dispose]();
       },
+    };
+  }
+
+  /** A window of a device's memory, whose contents can be found until it is closed. */
+  window(address: number, window: MemoryWindow): MemoryWindow {
+    const { bytes } = window;
+    const forget = this.#keep({ address, bytes });
+    return {
+      bytes,
+      [Symbol.dispose]: () => {
+        forget();
+        window[Symbol.dispose]();
+      },
+    };
+  }
+
+  #keep(region: Region): () => void {
+    this.#regions.splice(this.#place(region.address), 0, region);
+    return () => {
+      const at = this.#regions.indexOf(region);
+      if (at >= 0) this.#regions.splice(at, 1);
     };
   }
 

@@ -1,52 +1,30 @@
-import { joinBytes, type TraceElement, type VireoError } from "@vireo/hal";
+import type { TraceElement, VireoError } from "@vireo/hal";
 import type { Ring } from "../virtqueue/create_ring.ts";
 import { PassingRing } from "../virtqueue/passing_ring.ts";
 import type { SgList } from "../virtqueue/virtqueue.ts";
 import { ReceivedFrames } from "./_received_frames.ts";
 import { describeAnswer, describeRequest, frameOf, receivesFrames } from "./requests.ts";
-import type { TraceTarget } from "./_target.ts";
+import { LOOK, type PendingBuffer, RingEvents, type RingTrace } from "./_ring_events.ts";
 
-/** Bytes of a buffer that are looked at for what it means; a frame is taken whole. */
-const LOOK = 512;
+/** Most bytes of a frame. */
 const WHOLE = 1 << 17;
-
-const NOTHING = new Uint8Array(0);
-
-/** A buffer that the device has, as it was added. */
-interface Pending {
-  readonly elements: readonly TraceElement[];
-  readonly request: string | undefined;
-  readonly time: number;
-}
-
-/** Parts of a trace that a ring reports to. */
-interface RingTrace {
-  readonly tracer: TraceTarget;
-  /** Name of the slot that its device is in. */
-  readonly slot: string;
-  /** The driver's view of what the device sees at an address. */
-  readonly find: (address: number, length: number) => Uint8Array | undefined;
-}
 
 /** A ring of which a tracer hears what goes in and out. */
 export class TracedRing extends PassingRing {
   readonly #trace: RingTrace;
-  readonly #pending = new Map<number, Pending>();
+  readonly #events: RingEvents;
+  readonly #pending = new Map<number, PendingBuffer>();
   readonly #received = new ReceivedFrames();
-  #added = 0;
-  #notified = false;
-  #faulted = false;
-  #violation: string | undefined;
 
   constructor(ring: Ring, trace: RingTrace) {
     super(ring);
     this.#trace = trace;
+    this.#events = new RingEvents(trace, this);
   }
 
   /** The driver is about to notify the device: what the device does with the buffers comes after. */
   notified(): void {
-    this.#notified = true;
-    this.#kicked();
+    this.#events.notified();
   }
 
   override add(chain: SgList, token: number): boolean {
@@ -67,11 +45,11 @@ export class TracedRing extends PassingRing {
     }
     const { deviceId, features } = tracer.of(slot);
     const { index: queue, name } = this;
-    const bytes = this.#bytes(elements, false, LOOK);
+    const bytes = this.#events.bytes(elements, false, LOOK);
     const place = { deviceId, features, queue, name, bytes, readable, writable };
     const request = describeRequest(place);
     this.#pending.set(token, { elements, request, time });
-    this.#added++;
+    this.#events.added();
     tracer.emit(slot, {
       kind: "add",
       queue,
@@ -80,24 +58,21 @@ export class TracedRing extends PassingRing {
       request,
       elements,
       inFlight: this.inner.inFlight,
-      frame: frameOf(place, "sent", () => this.#bytes(elements, false, WHOLE)),
-      data: this.#data(bytes),
+      frame: frameOf(place, "sent", () => this.#events.bytes(elements, false, WHOLE)),
+      data: this.#events.data(bytes),
     }, time);
     return true;
   }
 
   override kick(): void {
-    this.#notified = false;
-    this.inner.kick();
-    if (!this.#notified && this.#added > 0) this.#kicked();
-    this.#diagnosed();
+    this.#events.kick(() => this.inner.kick());
   }
 
   override pop(): number {
     const token = this.inner.pop();
     if (token < 0) {
       const { broken } = this.inner;
-      if (broken !== undefined) this.#fault(broken);
+      if (broken !== undefined) this.#events.fault(broken);
       return token;
     }
     const { tracer, slot } = this.#trace;
@@ -108,10 +83,10 @@ export class TracedRing extends PassingRing {
     const { deviceId, features } = tracer.of(slot);
     const { index: queue, name } = this;
     const { elements = [], request, time: since = time } = pending ?? {};
-    const bytes = this.#bytes(elements, true, Math.min(length, LOOK));
+    const bytes = this.#events.bytes(elements, true, Math.min(length, LOOK));
     const last = this.#lastWritable(elements);
     const place = { deviceId, features, queue, name, request, bytes, length, last };
-    const whole = (): Uint8Array => this.#bytes(elements, true, Math.min(length, WHOLE));
+    const whole = (): Uint8Array => this.#events.bytes(elements, true, Math.min(length, WHOLE));
     const part = receivesFrames(place) ? this.#received.take(place, whole()) : undefined;
     tracer.emit(slot, {
       kind: "used",
@@ -123,7 +98,7 @@ export class TracedRing extends PassingRing {
       inFlight: this.inner.inFlight,
       after: time - since,
       frame: part === undefined ? frameOf(place, "received", whole) : part.frame,
-      data: this.#data(bytes),
+      data: this.#events.data(bytes),
     }, time);
     return token;
   }
@@ -135,58 +110,8 @@ export class TracedRing extends PassingRing {
   }
 
   override break(reason: VireoError): void {
-    // A reset breaks queues too, and says so itself.
-    const reset = reason.code === "DEVICE_STATE" || reason.code === "DEVICE_REMOVED";
-    if (this.inner.broken === undefined && !reset) this.#fault(reason);
+    if (this.inner.broken === undefined) this.#events.broke(reason);
     this.inner.break(reason);
-  }
-
-  #kicked(): void {
-    const { tracer, slot } = this.#trace;
-    const { index, name } = this;
-    const buffers = this.#added;
-    this.#added = 0;
-    tracer.emit(slot, {
-      kind: "kick",
-      queue: index,
-      name,
-      buffers,
-      notified: this.#notified,
-    });
-  }
-
-  /** Emits the mistakes that the machine has found by now, each once. */
-  #diagnosed(): void {
-    const message = this.diagnose?.()?.message;
-    if (message !== undefined && message !== this.#violation) {
-      this.#trace.tracer.emit(this.#trace.slot, { kind: "violation", message });
-    }
-    this.#violation = message;
-  }
-
-  #fault(error: VireoError): void {
-    if (this.#faulted) return;
-    this.#faulted = true;
-    this.#trace.tracer.fault(this.#trace.slot, error);
-  }
-
-  #data(bytes: Uint8Array): Uint8Array | undefined {
-    const { data } = this.#trace.tracer;
-    return data > 0 ? bytes.slice(0, data) : undefined;
-  }
-
-  /** The bytes of the elements of one side, as far as they can be seen; a view of memory if they are in one place. */
-  #bytes(elements: readonly TraceElement[], writable: boolean, most: number): Uint8Array {
-    let found: Uint8Array = NOTHING;
-    for (const element of elements) {
-      if (element.writable !== writable) continue;
-      const left = most - found.length;
-      if (left <= 0) break;
-      const part = this.#trace.find(element.address, Math.min(element.length, left));
-      if (part === undefined) break;
-      found = found.length === 0 ? part : joinBytes(found, part);
-    }
-    return found;
   }
 
   /** The last byte that the device may write, which is the status of many devices. */

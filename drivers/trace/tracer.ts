@@ -3,6 +3,7 @@ import {
   type Dma,
   FeatureSet,
   inTraceGroups,
+  type MemoryWindow,
   TRACE_GROUPS,
   type TraceDetail,
   type TraceGroup,
@@ -15,6 +16,7 @@ import { CountedDma, TracedDma } from "./traced_dma.ts";
 import { tracedNode } from "./_registers.ts";
 import type { Traced, TraceTarget } from "./_target.ts";
 import { TracedTransport } from "./_transport.ts";
+import { TracedHostRing } from "./_host_ring.ts";
 import { TracedRing } from "./traced_ring.ts";
 
 /** Options of a trace. */
@@ -142,6 +144,11 @@ export class Tracer implements TraceTarget {
     return new CountedDma(dma, (bytes) => this.emit(slot, { kind: "copy", bytes }));
   }
 
+  /** A window of memory that the device shares, so that what lies there can be read. */
+  window(dma: Dma, address: number, window: MemoryWindow): MemoryWindow {
+    return memoryOf(dma)?.window(address, window) ?? window;
+  }
+
   /** The transport, with what is done through it as events. */
   transport(transport: Transport, name: string): Transport {
     this.learn(transport.name, { name, deviceId: transport.deviceId });
@@ -159,21 +166,32 @@ export class Tracer implements TraceTarget {
     make: (options: RingRequest) => Ring,
   ): Ring {
     // A ring notifies nobody before it is used.
-    let traced: TracedRing;
+    let traced: TracedRing | TracedHostRing;
     const notify: RingRequest["notify"] = (index, data) => {
       traced.notified();
       options.notify(index, data);
     };
-    const ring = make({ ...options, notify });
-    const memory = dma instanceof CountedDma ? dma.memory : dma;
-    const find = memory instanceof TracedDma
-      ? (address: number, length: number) => memory.find(address, length)
-      : () => undefined;
-    return traced = new TracedRing(ring, { tracer: this, slot, find });
+    const memory = memoryOf(dma);
+    const find = (address: number, length: number) => memory?.find(address, length);
+    const trace = { tracer: this, slot, find };
+    if (options.reversed === true) {
+      return make({
+        ...options,
+        notify,
+        host: (given) => traced = new TracedHostRing(given, trace),
+      });
+    }
+    return traced = new TracedRing(make({ ...options, notify }), trace);
   }
 
   /** Something failed. */
   fault(slot: string, error: VireoError): void {
     this.emit(slot, { kind: "fault", message: error.message });
   }
+}
+
+/** The memory of all devices behind that of one. */
+function memoryOf(dma: Dma): TracedDma | undefined {
+  const memory = dma instanceof CountedDma ? dma.memory : dma;
+  return memory instanceof TracedDma ? memory : undefined;
 }

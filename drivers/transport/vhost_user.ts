@@ -8,6 +8,7 @@ import {
   Status,
   VHOST_USER_NET_CONFIG,
   VHOST_USER_NET_CONTROL,
+  VHOST_USER_NET_PAIRS,
   type VhostUserLease,
   type VhostUserNode,
   VireoError,
@@ -48,7 +49,7 @@ export class VhostUserTransport implements Transport {
   readonly legacyQueueAlign: undefined = undefined;
   /** Any size will do. */
   readonly fixedQueueSize = false;
-  /** Features of a network device that the back end cannot serve: they need a control queue or a configuration. */
+  /** Features of a network device that nobody serves: they need a control queue or a configuration. */
   readonly withheld: FeatureSet;
   /** Undefined: the device is not a PCI function. */
   readonly pci: undefined = undefined;
@@ -71,11 +72,7 @@ export class VhostUserTransport implements Transport {
     this.deviceId = node.deviceId;
     this.dma = dma;
     this.#lease = node.open();
-    this.withheld = node.deviceId !== DeviceId.NET
-      ? FeatureSet.NONE
-      : this.#lease.hasConfig
-      ? VHOST_USER_NET_CONTROL
-      : VHOST_USER_NET_CONTROL.or(VHOST_USER_NET_CONFIG);
+    this.withheld = node.deviceId === DeviceId.NET ? withheld(this.#lease) : FeatureSet.NONE;
     this.interrupt = this.#lease.configInterrupt;
   }
 
@@ -256,6 +253,14 @@ export class VhostUserTransport implements Transport {
   #enableAll(): void {
     for (const index of this.#waiting.splice(0)) this.#lease.enableQueue(index);
   }
+}
+
+/** Features of a network device that neither its back end nor the front end can serve. */
+function withheld({ hasConfig, pairs }: VhostUserLease): FeatureSet {
+  const control = pairs > 0
+    ? VHOST_USER_NET_CONTROL.minus(VHOST_USER_NET_PAIRS)
+    : VHOST_USER_NET_CONTROL;
+  return hasConfig ? control : control.or(VHOST_USER_NET_CONFIG);
 }
 
 function checkConfig(offset: number, width: AccessWidth): void {

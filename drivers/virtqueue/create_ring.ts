@@ -1,7 +1,7 @@
 import { type Dma, Feature, FeatureSet, MAX_QUEUE_SIZE, VireoError } from "@vireo/hal";
 import { HostRing } from "./host_ring.ts";
 import { PackedVirtqueue } from "./packed.ts";
-import { SplitVirtqueue } from "./split.ts";
+import { SplitVirtqueue, type SplitVirtqueueOptions } from "./split.ts";
 import type { QueueAddresses, Virtqueue, VirtqueueOptions } from "./virtqueue.ts";
 
 /** A virtqueue with the extra members that the bus and the transport need. */
@@ -39,6 +39,8 @@ export interface RingRequest {
   readonly indirect: boolean;
   /** Whether the driver plays the device's side. */
   readonly reversed?: boolean;
+  /** Makes a ring on which the driver plays the device; {@linkcode HostRing} by default. */
+  readonly host?: ((options: SplitVirtqueueOptions) => HostRing) | undefined;
   /** Name of the device, for errors. */
   readonly device: string;
   /** Reads the device's status. */
@@ -126,8 +128,10 @@ function reversedFormat(request: RingRequest): RingFormat {
   }
   return {
     ...RINGS.at(-1)!,
-    create: (size) =>
-      new HostRing({ ...virtqueueOptions(size, request), legacyAlign: request.legacyAlign }),
+    create: (size) => {
+      const options = { ...virtqueueOptions(size, request), legacyAlign: request.legacyAlign };
+      return request.host?.(options) ?? new HostRing(options);
+    },
   };
 }
 

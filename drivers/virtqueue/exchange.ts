@@ -62,6 +62,18 @@ export const NOT_WRITTEN = 0xff;
  * @param loans The ranges that the device reads, then those that it writes.
  * @returns Number of bytes that the device wrote (virtio 1.4 §2.7.8, §2.8.10).
  * @throws {VireoError} As {@linkcode RequestQueue.submit}.
+ *
+ * @example
+ * ```ts
+ * import { lend, type RequestQueue } from "@vireo/drivers/core";
+ * import type { DmaRegion } from "@vireo/hal";
+ *
+ * // Has the device fill a region, and frees it when the device is done with it, whatever the caller does.
+ * export async function fill(queue: RequestQueue, region: DmaRegion): Promise<number> {
+ *   const onReturned = (): void => region[Symbol.dispose]();
+ *   return await lend(queue, [{ region, direction: "from-device" }], { deadline: 1000, onReturned });
+ * }
+ * ```
  */
 export function lend(
   queue: RequestQueue,
@@ -118,6 +130,18 @@ function unshareAll(loans: readonly Loan[]): void {
  * @param room Bytes of the answer, or of its parts, and lent memory behind them; 0 without an answer.
  * @returns Exactly the bytes that the device wrote.
  * @throws {VireoError} `TIMEOUT`, `OUT_OF_MEMORY`, or why the queue broke; the signal's reason.
+ *
+ * @example
+ * ```ts
+ * import { exchange, type RequestQueue } from "@vireo/drivers/core";
+ * import type { Dma } from "@vireo/hal";
+ *
+ * // Sends a command of one byte, and returns the device's answer of up to four.
+ * export async function command(dma: Dma, queue: RequestQueue, byte: number): Promise<Uint8Array> {
+ *   const answer = await exchange(dma, queue, [Uint8Array.of(byte)], 4, { deadline: 1000 });
+ *   return answer.bytes;
+ * }
+ * ```
  */
 export function exchange(
   dma: Dma,

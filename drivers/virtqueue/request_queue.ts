@@ -20,6 +20,8 @@ export interface RequestOptions extends WaitOptions {
 }
 
 const NO_OPTIONS: RequestOptions = {};
+/** Most requests that came back and are kept, to be used again. */
+const MOST_SPARE = 64;
 
 class Request {
   chain: SgList | undefined;
@@ -32,6 +34,8 @@ class Request {
   previous: Request | undefined;
   next: Request | undefined;
   waits = false;
+  /** Whether the last look before it is given up goes on: it is not used again meanwhile. */
+  late = false;
 }
 
 /**
@@ -96,6 +100,8 @@ export class RequestQueue {
   /** By token: the request that the device holds. */
   readonly #taken: (Request | undefined)[] = [];
   readonly #freeTokens: number[] = [];
+  /** Requests that are over. */
+  readonly #spare: Request[] = [];
   // A linked list: shift() on an array of many thousands moves all of them each time.
   #first: Request | undefined;
   #last: Request | undefined;
@@ -149,7 +155,7 @@ export class RequestQueue {
       giveBack(options, -1);
       return Promise.reject(error);
     }
-    const request = new Request();
+    const request = this.#spare.pop() ?? new Request();
     request.chain = chain;
     request.options = options;
     // Written here: V8 does not make this function then.
@@ -158,8 +164,7 @@ export class RequestQueue {
       request.reject = reject;
     });
     if (signal !== undefined || time !== Infinity) {
-      request.limit = this.#limits.make(request);
-      request.limit.begin(options, time);
+      (request.limit ??= this.#limits.make(request)).begin(options, time);
     }
     this.#enqueue(request);
     this.#issue();
@@ -282,10 +287,12 @@ export class RequestQueue {
     this.#freeTokens.push(token);
     const { resolve, options } = request;
     const bug = giveBack(options, usedLength);
-    if (bug !== undefined) return this.#settle(request, bug.error);
-    if (resolve === undefined) return;
-    this.#release(request);
-    resolve(usedLength);
+    if (bug !== undefined) this.#settle(request, bug.error);
+    else if (resolve !== undefined) {
+      this.#release(request);
+      resolve(usedLength);
+    }
+    this.#keep(request);
   }
 
   /** Ends a request for its caller only. */
@@ -300,6 +307,7 @@ export class RequestQueue {
   #dropped(request: Request, reason: unknown): void {
     giveBack(request.options, -1);
     this.#settle(request, reason);
+    this.#keep(request);
   }
 
   #settle(request: Request, reason: unknown): void {
@@ -314,9 +322,18 @@ export class RequestQueue {
     request.limit?.end();
   }
 
+  /** Keeps a request that neither the device nor its caller needs any more. */
+  #keep(request: Request): void {
+    if (request.late || this.#spare.length >= MOST_SPARE) return;
+    request.chain = undefined;
+    request.options = NO_OPTIONS;
+    this.#spare.push(request);
+  }
+
   /** The time of a request is over: looks once more, and ends it either way. */
   #late(request: Request): void {
     const { waits, limit } = request;
+    request.late = true;
     const details = lookAgain(this.#queue, {
       drain: () => this.drain(),
       settled: () => request.reject === undefined,

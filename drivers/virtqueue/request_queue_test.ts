@@ -263,6 +263,29 @@ Deno.test("the last look notifies again, and takes what the device answers to th
   assertEquals(it.log, ["kick", "kick", "a returned 6", "a = 6"]);
 });
 
+Deno.test("a request that another one sends during a last look is none of the late one", async () => {
+  using it = rig(4);
+  const late = it.send("a", 1, { deadline: 1 });
+  let next: Promise<void> | undefined;
+  const first = it.send("b", 1, { onReturned: () => next = it.send("c") });
+  it.requests.flush();
+  // Both were answered, but no interrupt came: the last look of `a` takes `a`, then `b`, which sends `c`.
+  it.device.complete(it.device.next()!, 5);
+  it.device.complete(it.device.next()!, 6);
+  await Promise.all([late, first]);
+  assertEquals(it.requests.inFlight, 1);
+  it.device.complete(it.device.next()!, 7);
+  it.requests.drain();
+  await next;
+  assertEquals(it.log.filter((line) => line !== "kick"), [
+    "a returned 5",
+    "a = 5",
+    "b = 6",
+    "c returned 7",
+    "c = 7",
+  ]);
+});
+
 Deno.test("the error of a late request tells what the last look saw", async () => {
   const message = async (queue: SplitVirtqueue, requests: RequestQueue): Promise<string> => {
     const late = requests.submit(chain(), { deadline: 1 });

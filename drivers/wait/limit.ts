@@ -90,8 +90,9 @@ export class Limits<T> {
     for (let limit = this.#first; limit !== undefined; limit = limit.next) {
       if (limit.until <= now) late.push(limit);
     }
-    // A turn of its own for each, so that the caller of one hears of it before the next is given up.
-    for (const limit of late) limit.expire(limit === late[0]);
+    // A turn of its own for each, so that the caller of one hears of it before the next is given up. The last look of
+    // the first one may end others, which may have begun to count again.
+    for (const limit of late) if (limit.until <= now) limit.expire(limit === late[0]);
     let next = Infinity;
     for (let limit = this.#first; limit !== undefined; limit = limit.next) {
       if (limit.until < next) next = limit.until;

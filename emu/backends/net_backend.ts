@@ -14,6 +14,21 @@ export const Accept = {
 /**
  * The work on a frame that its sender left to the receiver, as in the header of a network device
  * (virtio 1.4 §5.1.6). Senders reuse the object, so a receiver must copy what it keeps.
+ *
+ * @example
+ * ```ts
+ * import { HostPeer, Hub, Offload } from "@vireo/emu/backends";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using hub = new Hub();
+ * using peer = new HostPeer(hub.port(), { ip: "10.0.2.2" });
+ * const port = hub.port();
+ * // A frame to everybody, whose sender has checked its checksum.
+ * const offload = new Offload();
+ * offload.dataValid = true;
+ * port.send(new Uint8Array(60).fill(0xff, 0, 6), 0, 60, offload);
+ * assertEquals(peer.stats.received, 1);
+ * ```
  */
 export class Offload {
   /** Whether the checksum at `csumStart + csumOffset` holds the pseudo-header sum only. */

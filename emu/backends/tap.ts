@@ -77,6 +77,17 @@ export interface TapStats {
 /**
  * A tap interface of the host's Linux kernel: frames that the device sends arrive in the kernel, and the
  * other way round. Needs the right to open `/dev/net/tun` and Deno's `--allow-ffi`.
+ *
+ * @example
+ * ```ts
+ * import { Tap } from "@vireo/emu/backends";
+ * import { NetDevice } from "@vireo/emu/net";
+ *
+ * // Makes a network device whose wire is an interface of this host; it needs the right to open one.
+ * export function tapDevice(interfaceName: string): NetDevice {
+ *   return new NetDevice({ backend: Tap.open(interfaceName) });
+ * }
+ * ```
  */
 export class Tap implements NetBackend {
   /** `tap:` and the interface's name. */

@@ -10,6 +10,23 @@ export interface VsockGuest {
 /**
  * The host's ports as unix sockets, as in Firecracker: a guest that connects to port P reaches the socket
  * `PATH_P`. A process that connects to `PATH` and sends `CONNECT P` reaches the guest's port P.
+ *
+ * @example
+ * ```ts
+ * import { UnixVsockHost } from "@vireo/emu/backends";
+ * import { VsockDevice } from "@vireo/emu/vsock";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const folder = await Deno.makeTempDir();
+ * {
+ *   await using host = new UnixVsockHost(`${folder}/guest`);
+ *   host.listen(new VsockDevice({ host }));
+ *   assertEquals((await Deno.stat(`${folder}/guest`)).isSocket, true);
+ *   // Nothing listens at guest_1234.
+ *   assertEquals(await host.connect(1234), undefined);
+ * }
+ * await Deno.remove(folder, { recursive: true });
+ * ```
  */
 export class UnixVsockHost implements VsockHost, AsyncDisposable {
   readonly #path: string;

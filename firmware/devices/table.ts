@@ -30,6 +30,15 @@ export const BOARD_DEVICES: readonly BoardDevice[] = [
  * Finds a device by its name.
  *
  * @throws {UsageError} If there is none.
+ *
+ * @example
+ * ```ts
+ * import { boardDevice } from "@vireo/firmware";
+ * import { assertEquals, assertThrows } from "@std/assert";
+ *
+ * assertEquals(boardDevice("crypto").name, "crypto");
+ * assertThrows(() => boardDevice("cripto"), Error, "no device 'cripto'");
+ * ```
  */
 export function boardDevice(name: string): BoardDevice {
   const found = BOARD_DEVICES.find((device) => device.name === name);
@@ -38,7 +47,22 @@ export function boardDevice(name: string): BoardDevice {
   throw new UsageError(`--with: no device '${name}', there is ${names}`);
 }
 
-/** Makes the emulated device that an option asks for. @throws {UsageError} If there is none. */
+/**
+ * Makes the emulated device that an option asks for.
+ *
+ * @throws {UsageError} If there is none.
+ *
+ * @example
+ * ```ts
+ * import { emulateDevice, parseWith } from "@vireo/firmware";
+ * import { DeviceId } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using cleanup = new AsyncDisposableStack();
+ * const device = await emulateDevice(parseWith("crypto"), cleanup);
+ * assertEquals(device.deviceId, DeviceId.CRYPTO);
+ * ```
+ */
 export function emulateDevice(
   { name, value }: WithOption,
   cleanup: AsyncDisposableStack,
@@ -46,7 +70,17 @@ export function emulateDevice(
   return boardDevice(name).emulate(value, cleanup);
 }
 
-/** Lists the texts that may follow `--with`, for the help. */
+/**
+ * Lists the texts that may follow `--with`, for the help.
+ *
+ * @example
+ * ```ts
+ * import { withSyntax } from "@vireo/firmware";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(withSyntax().split(", ").includes("crypto"), true);
+ * ```
+ */
 export function withSyntax(): string {
   return BOARD_DEVICES.map(({ name, value }) => value === undefined ? name : `${name}=${value}`)
     .join(", ");
@@ -56,6 +90,14 @@ export function withSyntax(): string {
  * Parses `NAME` or `NAME=VALUE`.
  *
  * @throws {UsageError} If there is no such device.
+ *
+ * @example
+ * ```ts
+ * import { parseWith } from "@vireo/firmware";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(parseWith("9p=/srv"), { name: "9p", value: "/srv" });
+ * ```
  */
 export function parseWith(text: string): WithOption {
   const at = text.indexOf("=");

@@ -55,7 +55,20 @@ export async function diskContents(blk: Blk): Promise<DiskContents> {
   return await readContents(read, { size: blk.capacity, blockSize: blk.blockSize });
 }
 
-/** Reads a disk's partition table and superblocks. */
+/**
+ * Reads a disk's partition table and superblocks.
+ *
+ * @example
+ * ```ts
+ * import { readContents } from "@vireo/firmware";
+ * import { assertEquals } from "@std/assert";
+ *
+ * // A disk of zeroes.
+ * const read = (_offset: number, length: number) => Promise.resolve(new Uint8Array(length));
+ * const { scheme, partitions } = await readContents(read, { size: 1 << 20, blockSize: 512 });
+ * assertEquals([scheme, partitions.length], [null, 0]);
+ * ```
+ */
 export async function readContents(read: ReadAt, disk: DiskShape): Promise<DiskContents> {
   const { partitions: entries, ...table } = await readPartitionTable(read, disk);
   const partitions = [];
@@ -76,7 +89,18 @@ export async function readContents(read: ReadAt, disk: DiskShape): Promise<DiskC
   return { ...table, partitions };
 }
 
-/** Writes a disk's contents as lines of text. */
+/**
+ * Writes a disk's contents as lines of text.
+ *
+ * @example
+ * ```ts
+ * import { diskText } from "@vireo/firmware";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const contents = { scheme: null, unit: 512, partitions: [], remarks: ["it is empty"] };
+ * assertEquals(diskText(contents), ["no partition table", "but it is empty"]);
+ * ```
+ */
 export function diskText(contents: DiskContents): string[] {
   const { scheme } = contents;
   const lines = [scheme === null ? "no partition table" : `${scheme} partitions`];

@@ -1,5 +1,6 @@
-import { PROJECT, toFileUrl } from "./paths.ts";
+import { fromFileUrl, PROJECT, toFileUrl } from "./paths.ts";
 import { exec } from "./exec.ts";
+import { kept } from "./_kept.ts";
 import { VireoError } from "@vireo/hal";
 import { moduleMistake } from "../terminal/module_mistake.ts";
 import { UsageError } from "../terminal/usage.ts";
@@ -11,6 +12,8 @@ export type Bundle = ReadonlyMap<string, string>;
 export interface BundleOptions {
   /** Name of the first module, without `.js`; `program` by default. */
   readonly name?: string;
+  /** Folder where bundles are kept, for the next time that the same sources are bundled; below `.cache` by default. */
+  readonly kept?: string;
 }
 
 /** How to bundle a program that has no file. */
@@ -29,6 +32,14 @@ export const IMPORT_MAP = "imports.json";
  * The modules that the project's packages publish, for {@linkcode BundleSourceOptions.modules}.
  *
  * @returns Their names, such as `@vireo/drivers/blk`.
+ *
+ * @example
+ * ```ts
+ * import { publishedModules } from "@vireo/firmware/image";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals((await publishedModules()).includes("@vireo/drivers/blk"), true);
+ * ```
  */
 export async function publishedModules(): Promise<string[]> {
   const packages = await Promise.all(["hal", "drivers", "emu", "firmware"].map(async (room) => {
@@ -48,6 +59,16 @@ export async function publishedModules(): Promise<string[]> {
  * @param entry Path of the program.
  * @throws {UsageError} If a source is wrong; the message has the place.
  * @throws {VireoError} `HOST_ERROR` If the bundler fails.
+ *
+ * @example
+ * ```ts
+ * import { bundle } from "@vireo/firmware/image";
+ *
+ * // Bundles a script for a guest, and names the files.
+ * export async function filesOf(path: string): Promise<string[]> {
+ *   return [...(await bundle(path)).keys()];
+ * }
+ * ```
  */
 export async function bundle(entry: string, options: BundleOptions = {}): Promise<Bundle> {
   return await bundleFiles([entry], options);
@@ -55,10 +76,70 @@ export async function bundle(entry: string, options: BundleOptions = {}): Promis
 
 /** Bundles modules of one folder, which share what they import; the first one is the program. */
 async function bundleFiles(
-  [entry, ...more]: readonly [string, ...string[]],
+  entries: readonly [string, ...string[]],
   options: BundleOptions = {},
 ): Promise<Map<string, string>> {
   const name = `${options.name ?? "program"}.js`;
+  const made = async (): Promise<[string, string][]> => [...await makeBundle(entries, name)];
+  const sources = await sourcesOf(entries);
+  if (sources === undefined) return new Map(await made());
+  const bytes = await kept(
+    [name, ...sources],
+    async () => new TextEncoder().encode(JSON.stringify(await made())),
+    options.kept,
+  );
+  return new Map<string, string>(JSON.parse(new TextDecoder().decode(bytes)));
+}
+
+/** A program's modules, as `deno info` prints them. */
+interface ModuleGraph {
+  readonly modules: readonly {
+    readonly kind?: string;
+    readonly specifier: string;
+    readonly local?: string;
+    readonly error?: string;
+  }[];
+  readonly npmPackages?: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * Everything that a bundle is made from: names and texts of modules, and the packages with their versions.
+ *
+ * @returns Nothing if a module is not there: the bundler says so in its own words.
+ */
+async function sourcesOf(entries: readonly string[]): Promise<string[] | undefined> {
+  const dir = await Deno.makeTempDir({ prefix: "vireo-graph-" });
+  try {
+    const all = `${dir}/all.ts`;
+    const imports = entries.map((path) => `import ${JSON.stringify(toFileUrl(path))};\n`);
+    await Deno.writeTextFile(all, imports.join(""));
+    const config = ["--config", `${PROJECT}/deno.json`];
+    const text = await exec([Deno.execPath(), "info", "--quiet", "--json", ...config, all]);
+    const { modules, npmPackages = {} }: ModuleGraph = JSON.parse(text);
+    // An entry may be in a folder that was made for it: its place says nothing.
+    const places = new Map(entries.map((path, i) => [toFileUrl(path), `entry ${i}`]));
+    const sources = [await Deno.readTextFile(`${PROJECT}/deno.json`), ...Object.keys(npmPackages)];
+    for (const { kind, specifier, local, error } of modules) {
+      if (specifier === toFileUrl(all)) continue;
+      if (error !== undefined) return undefined;
+      sources.push(places.get(specifier) ?? specifier);
+      if (kind !== "node" && kind !== "npm") {
+        sources.push(await Deno.readTextFile(local ?? fromFileUrl(new URL(specifier))));
+      }
+    }
+    return sources;
+  } catch {
+    return undefined;
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+}
+
+/** @param name The first module's name in the bundle. */
+async function makeBundle(
+  [entry, ...more]: readonly [string, ...string[]],
+  name: string,
+): Promise<Map<string, string>> {
   const dir = await Deno.makeTempDir({ prefix: "vireo-bundle-" });
   try {
     await run([
@@ -115,6 +196,16 @@ function placed(text: string, dir: string): string {
  *
  * @param source TypeScript; imports use absolute `file:` URLs or the project's names.
  * @throws {VireoError} `HOST_ERROR` If the bundler finds fault.
+ *
+ * @example
+ * ```ts
+ * import { bundleSource } from "@vireo/firmware/image";
+ *
+ * // Bundles a program that imports a script by its path and runs its main function.
+ * export async function runnerOf(script: URL): Promise<ReadonlyMap<string, string>> {
+ *   return await bundleSource(`import main from ${JSON.stringify(script.href)};\nawait main();\n`);
+ * }
+ * ```
  */
 export async function bundleSource(
   source: string,

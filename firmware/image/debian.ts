@@ -211,7 +211,18 @@ function field(stanza: string, key: string): string {
   return new RegExp(`^${key}:[ \t]*(.*)$`, "mi").exec(stanza)?.[1] ?? "";
 }
 
-/** The code name of the host's release of Debian, for example `bookworm`. */
+/**
+ * The code name of the host's release of Debian, for example `bookworm`.
+ *
+ * @example
+ * ```ts
+ * import { debianSuite } from "@vireo/firmware/image";
+ * import { assertEquals } from "@std/assert";
+ *
+ * // Hosts of another distribution may have no code name.
+ * assertEquals(/^\w*$/.test(await debianSuite() ?? ""), true);
+ * ```
+ */
 export async function debianSuite(): Promise<string | undefined> {
   const release = await Deno.readTextFile("/etc/os-release").catch(() => "");
   return /^VERSION_CODENAME=(\w+)$/m.exec(release)?.[1];

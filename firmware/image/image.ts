@@ -59,6 +59,17 @@ export interface ImageOptions {
  *
  * @throws {VireoError} `HOST_ERROR` If something cannot be fetched or built; the message says what to
  * install.
+ *
+ * @example
+ * ```ts
+ * import { guestImage } from "@vireo/firmware/image";
+ *
+ * // Names the packages of Debian that are in a guest, with their versions.
+ * export async function packages(): Promise<string[]> {
+ *   const { manifest } = await guestImage("aarch64", { onProgress: console.log });
+ *   return manifest.packages.map(({ name, version }) => `${name} ${version}`);
+ * }
+ * ```
  */
 export async function guestImage(arch: Arch, options: ImageOptions = {}): Promise<GuestImage> {
   const dir = `${options.cache ?? CACHE}/guest/${arch}`;
@@ -152,7 +163,18 @@ async function build(
   return manifest;
 }
 
-/** A bundle's files, where PID 1 finds them. */
+/**
+ * A bundle's files, where PID 1 finds them.
+ *
+ * @example
+ * ```ts
+ * import { bundleEntries } from "@vireo/firmware/image";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const [entry] = bundleEntries(new Map([["program.js", "await 1;\n"]]));
+ * assertEquals(entry?.path, "vireo/program.js");
+ * ```
+ */
 export function bundleEntries(files: Bundle): CpioEntry[] {
   return Array.from(files, ([name, text]) => {
     return { kind: "file", path: `vireo/${name}`, data: new TextEncoder().encode(text) };
@@ -238,7 +260,21 @@ async function readManifest(path: string): Promise<ImageManifest | undefined> {
   }
 }
 
-/** Writes pieces one after the other into a new file, or behind what is in it. */
+/**
+ * Writes pieces one after the other into a new file, or behind what is in it.
+ *
+ * @example
+ * ```ts
+ * import { writePieces } from "@vireo/firmware/image";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const path = await Deno.makeTempFile();
+ * await writePieces(path, [Uint8Array.of(1, 2)]);
+ * await writePieces(path, [Uint8Array.of(3)], { append: true });
+ * assertEquals([...await Deno.readFile(path)], [1, 2, 3]);
+ * await Deno.remove(path);
+ * ```
+ */
 export async function writePieces(
   path: string,
   pieces: readonly Uint8Array[],

@@ -2,6 +2,7 @@ import { DatabaseSync } from "node:sqlite";
 import type { Bundle } from "./bundle.ts";
 import type { CpioEntry } from "./cpio.ts";
 import { exec } from "./exec.ts";
+import { kept } from "./_kept.ts";
 import { toFileUrl } from "./paths.ts";
 
 /** Where the guest's Deno keeps its caches. */
@@ -20,9 +21,17 @@ const ANALYSIS = "dep_analysis_cache_v2";
  * @throws {VireoError} `HOST_ERROR` If the host's Deno finds fault with a module.
  */
 export async function moduleCache(program: Bundle): Promise<CpioEntry> {
+  const modules = [...program].filter(([name]) => name.endsWith(".js"));
+  const data = await kept([ANALYSIS, ...modules.flat()], () => analyse(modules));
+  return { kind: "file", path: `${GUEST_DENO_DIR.slice(1)}/${ANALYSIS}`, data };
+}
+
+/** The bytes of the cache. */
+async function analyse(
+  modules: readonly (readonly [name: string, text: string])[],
+): Promise<Uint8Array<ArrayBuffer>> {
   const dir = await Deno.makeTempDir({ prefix: "vireo-modules-" });
   try {
-    const modules = [...program].filter(([name]) => name.endsWith(".js"));
     for (const [name, text] of modules) await Deno.writeTextFile(`${dir}/${name}`, text);
     const flags = ["--quiet", "--no-config", "--no-lock", "--no-remote"];
     const paths = modules.map(([name]) => `${dir}/${name}`);
@@ -31,8 +40,7 @@ export async function moduleCache(program: Bundle): Promise<CpioEntry> {
     });
     const path = `${dir}/deno/${ANALYSIS}`;
     move(path, toFileUrl(`${dir}/`), "file:///vireo/");
-    const data = await Deno.readFile(path);
-    return { kind: "file", path: `${GUEST_DENO_DIR.slice(1)}/${ANALYSIS}`, data };
+    return await Deno.readFile(path);
   } finally {
     await Deno.remove(dir, { recursive: true });
   }

@@ -13,7 +13,17 @@ export const C_SOURCES: Readonly<Record<"libvireo.so" | "libguest.so", string>> 
   "libguest.so": fromFileUrl(new URL("./guest.c", import.meta.url)),
 };
 
-/** The C compiler for a processor. */
+/**
+ * The C compiler for a processor.
+ *
+ * @example
+ * ```ts
+ * import { compilerFor } from "@vireo/firmware/image";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(compilerFor(Deno.build.arch), "gcc");
+ * ```
+ */
 export function compilerFor(arch: Arch): string {
   return arch === Deno.build.arch ? "gcc" : ARCH[arch].compiler;
 }
@@ -54,6 +64,17 @@ function headersMissing(error: unknown, arch: Arch): VireoError | undefined {
  *
  * @returns Its path.
  * @throws {VireoError} `HOST_ERROR` If the compiler is missing or finds fault.
+ *
+ * @example
+ * ```ts
+ * import { hostShim } from "@vireo/firmware/image";
+ * import { DevmemPlatform } from "@vireo/hal/devmem";
+ *
+ * // Opens the hardware of this machine with a shim that was compiled here; it needs root.
+ * export async function hardware(): Promise<DevmemPlatform> {
+ *   return DevmemPlatform.open({ shim: await hostShim() });
+ * }
+ * ```
  */
 export async function hostShim(): Promise<string> {
   const dir = `${CACHE}/shim/${Deno.build.arch}`;

@@ -285,7 +285,24 @@ export function buildEcho(
   return buildEthernet({ ...addresses, type: EtherType.IPV4 }, packet);
 }
 
-/** Reads the ICMP echo packet in a frame; undefined if there is none or a checksum is wrong. */
+/**
+ * Reads the ICMP echo packet in a frame; undefined if there is none or a checksum is wrong.
+ *
+ * @example
+ * ```ts
+ * import { buildEcho, parseEcho } from "@vireo/firmware/ip";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const [destination, source] = ["52:55:0a:00:02:02", "52:54:00:12:34:56"];
+ * const between = { source: "10.0.2.15", target: "10.0.2.2" };
+ * const numbers = { identifier: 1, sequence: 2, data: new Uint8Array(4) };
+ * const frame = buildEcho({ destination, source }, { operation: "reply", ...between, ...numbers });
+ * assertEquals(parseEcho(frame)?.operation, "reply");
+ * // A bit that changed on the way is seen.
+ * frame[frame.length - 1]! ^= 1;
+ * assertEquals(parseEcho(frame), undefined);
+ * ```
+ */
 export function parseEcho(frame: Uint8Array): EchoPacket | undefined {
   const ethernet = parseEthernet(frame);
   if (ethernet?.type !== EtherType.IPV4) return undefined;

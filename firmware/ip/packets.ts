@@ -89,7 +89,21 @@ export function buildIpv4(packet: Ipv4Packet, identification: number): Uint8Arra
   return bytes;
 }
 
-/** Reads an IPv4 packet; undefined if it is none, is cut, or its header's checksum is wrong. */
+/**
+ * Reads an IPv4 packet; undefined if it is none, is cut, or its header's checksum is wrong.
+ *
+ * @example
+ * ```ts
+ * import { buildIpv4, IpProtocol, parseIpv4Packet } from "@vireo/firmware/ip";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const between = { source: "10.0.2.15", target: "10.0.2.2" };
+ * const packet = { ...between, protocol: IpProtocol.UDP, payload: Uint8Array.of(7) };
+ * const bytes = buildIpv4(packet, 1);
+ * assertEquals(parseIpv4Packet(bytes), packet);
+ * assertEquals(parseIpv4Packet(bytes.subarray(1)), undefined);
+ * ```
+ */
 export function parseIpv4Packet(bytes: Uint8Array): Ipv4Packet | undefined {
   const header = ((bytes[0] ?? 0) & 15) * 4;
   if (bytes.length < HEADER || bytes[0]! >>> 4 !== 4 || header < HEADER) return undefined;
@@ -154,7 +168,23 @@ export function buildUdp(
   return bytes;
 }
 
-/** Reads the UDP datagram of a packet; undefined if it is cut off or its checksum is wrong. */
+/**
+ * Reads the UDP datagram of a packet; undefined if it is cut off or its checksum is wrong.
+ *
+ * @example
+ * ```ts
+ * import { buildUdp, IpProtocol, parseUdp } from "@vireo/firmware/ip";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const between = { source: "10.0.2.15", target: "10.0.2.2" };
+ * const datagram = { sourcePort: 5000, targetPort: 53, data: Uint8Array.of(7) };
+ * const packet = { ...between, protocol: IpProtocol.UDP, payload: buildUdp(between, datagram) };
+ * packet.payload[8] = 8;
+ * // The checksum does not fit any more; a device that has checked it is believed.
+ * assertEquals(parseUdp(packet, false), undefined);
+ * assertEquals(parseUdp(packet, true)?.data[0], 8);
+ * ```
+ */
 export function parseUdp(packet: Ipv4Packet, verified: boolean): UdpDatagram | undefined {
   const { payload } = packet;
   if (payload.length < UDP_HEADER) return undefined;
@@ -172,7 +202,29 @@ export function parseUdp(packet: Ipv4Packet, verified: boolean): UdpDatagram | u
   };
 }
 
-/** Builds a TCP segment for a packet between these addresses. */
+/**
+ * Builds a TCP segment for a packet between these addresses.
+ *
+ * @example
+ * ```ts
+ * import { buildTcp, IpProtocol, parseTcp, TcpFlag } from "@vireo/firmware/ip";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const between = { source: "10.0.2.15", target: "10.0.2.2" };
+ * const payload = buildTcp(between, {
+ *   sourcePort: 5000,
+ *   targetPort: 80,
+ *   sequence: 1,
+ *   acknowledgement: 0,
+ *   flags: TcpFlag.SYN,
+ *   window: 65535,
+ *   mss: 1460,
+ *   data: new Uint8Array(0),
+ * });
+ * const packet = { ...between, protocol: IpProtocol.TCP, payload };
+ * assertEquals(parseTcp(packet, false)?.mss, 1460);
+ * ```
+ */
 export function buildTcp(
   between: { readonly source: string; readonly target: string },
   segment: TcpSegment,
@@ -196,7 +248,20 @@ export function buildTcp(
   return bytes;
 }
 
-/** Reads the TCP segment of a packet; undefined if it is cut off or its checksum is wrong. */
+/**
+ * Reads the TCP segment of a packet; undefined if it is cut off or its checksum is wrong.
+ *
+ * @example
+ * ```ts
+ * import { IpProtocol, parseTcp } from "@vireo/firmware/ip";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const between = { source: "10.0.2.2", target: "10.0.2.15" };
+ * // A segment has a header of 20 bytes at least.
+ * const packet = { ...between, protocol: IpProtocol.TCP, payload: new Uint8Array(19) };
+ * assertEquals(parseTcp(packet, true), undefined);
+ * ```
+ */
 export function parseTcp(packet: Ipv4Packet, verified: boolean): TcpSegment | undefined {
   const { payload } = packet;
   const header = ((payload[12] ?? 0) >>> 4) * 4;

@@ -411,7 +411,21 @@ export class IpStack implements UdpHost, TcpClient, AsyncDisposable {
   }
 }
 
-/** A network device as a wire. */
+/**
+ * A network device as a wire.
+ *
+ * @example
+ * ```ts
+ * import { openVireo } from "@vireo/firmware";
+ * import { netWire } from "@vireo/firmware/ip";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using vireo = await openVireo();
+ * const wire = netWire(vireo.net);
+ * assertEquals(wire.mac, vireo.net.mac);
+ * await wire.send(new Uint8Array(60));
+ * ```
+ */
 export function netWire(net: Net): Wire {
   return {
     mac: net.mac,

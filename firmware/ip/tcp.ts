@@ -33,7 +33,21 @@ export interface TcpHost {
 /** a - b of sequence numbers, signed. */
 const diff = (a: number, b: number): number => (a - b) | 0;
 
-/** A TCP connection that this side opened (RFC 9293), its data as Web Streams. */
+/**
+ * A TCP connection that this side opened (RFC 9293), its data as Web Streams.
+ *
+ * @example
+ * ```ts
+ * import type { IpStack, TcpConnection } from "@vireo/firmware/ip";
+ *
+ * // Reads the first bytes that a server says by itself, for example the greeting of SMTP.
+ * export async function greeting(stack: IpStack, host: string): Promise<string> {
+ *   await using connection: TcpConnection = await stack.connect({ host, port: 25 });
+ *   const { value } = await connection.readable.getReader().read();
+ *   return new TextDecoder().decode(value);
+ * }
+ * ```
+ */
 export class TcpConnection implements AsyncDisposable {
   /** Received data; ends when the other side has sent all. */
   readonly readable: ReadableStream<Uint8Array>;

@@ -41,6 +41,21 @@ export async function withReplay(
  *
  * @param bytes The recording.
  * @throws {VireoError} `BAD_MESSAGE` If it is no recording of a program, or one of another version.
+ *
+ * @example
+ * ```ts
+ * import { replayProgram } from "@vireo/firmware/record";
+ * import { assertEquals } from "@std/assert";
+ *
+ * // Checks that a driver still does what it did when a recording was made.
+ * export async function sameAsThen(recording: string): Promise<void> {
+ *   const bytes = await Deno.readFile(recording);
+ *   const { diverged, error } = await replayProgram(bytes, async (vireo) => {
+ *     await vireo.blk.read(0, 512);
+ *   });
+ *   assertEquals([diverged, error], [undefined, undefined]);
+ * }
+ * ```
  */
 export async function replayProgram(bytes: Uint8Array, main: VireoMain): Promise<ReplayOutcome> {
   return await withReplay(bytes, async (target, { call }) => {

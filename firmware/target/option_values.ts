@@ -82,6 +82,15 @@ export function parseBlk(text: string): BlkOption {
  * Parses the disks of a board: `none`, or each as {@linkcode parseBlk}; one memory disk if none was named.
  *
  * @throws {UsageError} If one is wrong.
+ *
+ * @example
+ * ```ts
+ * import { parseBlks } from "@vireo/firmware";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(parseBlks(["a.img,ro", "b.img"]).map(({ path }) => path), ["a.img", "b.img"]);
+ * assertEquals([parseBlks().length, parseBlks(["none"]).length], [1, 0]);
+ * ```
  */
 export function parseBlks(texts: readonly string[] = []): BlkOption[] {
   if (texts.includes("none")) {
@@ -203,6 +212,15 @@ function checkBlockSize(text: string): number {
  * Takes the QEMU that was named.
  *
  * @throws {UsageError} If the name is empty.
+ *
+ * @example
+ * ```ts
+ * import { parseQemu } from "@vireo/firmware";
+ * import { assertEquals, assertThrows } from "@std/assert";
+ *
+ * assertEquals([parseQemu("/opt/qemu"), parseQemu()], ["/opt/qemu", undefined]);
+ * assertThrows(() => parseQemu(""), Error, "expected a program's name or path");
+ * ```
  */
 export function parseQemu(text?: string): string | undefined {
   if (text === "") throw new UsageError("--qemu: expected a program's name or path, got ''");

@@ -9,8 +9,8 @@ export class SocketBoard implements AsyncDisposable {
   readonly hostPort = undefined;
 
   /** Makes the board; its sockets are connected to when the bus looks at them. */
-  constructor({ sockets, reconnect }: SocketsOption) {
-    this.platform = new VhostUserPlatform({ devices: sockets, reconnect });
+  constructor({ sockets, reconnect, pairs }: SocketsOption) {
+    this.platform = new VhostUserPlatform({ devices: sockets, reconnect, pairs });
   }
 
   /** Closes the connections. */

@@ -42,6 +42,21 @@ export interface OpenTrace extends Disposable {
  * Begins a trace.
  *
  * @throws {VireoError} `HOST_ERROR` If the file cannot be made.
+ *
+ * @example
+ * ```ts
+ * import { Bus } from "@vireo/drivers/bus";
+ * import { openTrace } from "@vireo/firmware/trace";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const file = await Deno.makeTempFile({ suffix: ".json" });
+ * {
+ *   using trace = openTrace({ file });
+ *   await using _bus = new Bus({ tracer: trace.tracer });
+ * }
+ * assertEquals(JSON.parse(await Deno.readTextFile(file))[0].name, "vireo_trace");
+ * await Deno.remove(file);
+ * ```
  */
 export function openTrace(request: TraceRequest): OpenTrace {
   const trace = request.stats ? countedTrace(request) : plainTrace(request);
@@ -106,6 +121,20 @@ export interface OpenSink extends Disposable {
  * Opens where the events of a trace go.
  *
  * @throws {VireoError} `HOST_ERROR` If the file cannot be made.
+ *
+ * @example
+ * ```ts
+ * import { openSink } from "@vireo/firmware/trace";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const file = await Deno.makeTempFile({ suffix: ".txt" });
+ * {
+ *   using out = openSink({ file });
+ *   out.sink({ kind: "copy", time: 0.5, device: "rng0", deviceId: 4, bytes: 8 });
+ * }
+ * assertEquals((await Deno.readTextFile(file)).includes("rng0 copied 8 bytes"), true);
+ * await Deno.remove(file);
+ * ```
  */
 export function openSink({ file, sink, data }: TraceRequest): OpenSink {
   if (file === undefined) {

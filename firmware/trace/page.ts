@@ -9,6 +9,24 @@ import { traceHead } from "./text.ts";
  * at a moment that one clicks on, a table of requests, violations and the negotiation. A page that is cut shows what it has.
  *
  * Lines of frequent events are put together by hand: objects and `JSON.stringify` cost twice as much.
+ *
+ * @example
+ * ```ts
+ * import { openVireo } from "@vireo/firmware";
+ * import { PageTrace } from "@vireo/firmware/trace";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const page = new PageTrace();
+ * const lines: string[] = [page.start];
+ * {
+ *   await using vireo = await openVireo({ trace: ["request"] }, {
+ *     trace: (event) => lines.push(page.event(event)),
+ *   });
+ *   await vireo.rng.read(8);
+ * }
+ * const html = lines.join("") + page.end;
+ * assertEquals([html.startsWith("<!"), html.includes("rng 8 bytes")], [true, true]);
+ * ```
  */
 export class PageTrace {
   /** The page up to its events. */

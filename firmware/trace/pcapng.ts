@@ -41,6 +41,18 @@ const utf8 = new TextEncoder();
 /**
  * Writes a trace in the pcapng format (draft-ietf-opsawg-pcapng): frames of network devices as Ethernet, an
  * interface for each device, packets of sockets as VSOCKMON, and all other events as text of the link type USER0, in their order.
+ *
+ * @example
+ * ```ts
+ * import { PcapngTrace } from "@vireo/firmware/trace";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const trace = new PcapngTrace(Date.now());
+ * // The first block says that it is a section of pcapng.
+ * assertEquals([...trace.start.subarray(0, 4)], [0x0a, 0x0d, 0x0d, 0x0a]);
+ * const copy = { kind: "copy", time: 0, device: "rng0", deviceId: 4, bytes: 8 } as const;
+ * assertEquals(new TextDecoder().decode(trace.event(copy)).includes("copied 8 bytes"), true);
+ * ```
  */
 export class PcapngTrace {
   readonly #interfaces = new Map<string, number>();

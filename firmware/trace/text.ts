@@ -73,6 +73,16 @@ function same(text: string): string {
  *
  * @param escape Changes names and messages, which the driver or the device chose, into a form that a file needs; all
  * else has only characters that need none.
+ *
+ * @example
+ * ```ts
+ * import { traceHead } from "@vireo/firmware/trace";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const place = { time: 0, device: "rng0", deviceId: 4 };
+ * const kick = { ...place, kind: "kick", queue: 0, name: "input", buffers: 2, notified: true } as const;
+ * assertEquals(traceHead(kick, (text) => text.toUpperCase()), "'INPUT' kick of 2 buffers, notified");
+ * ```
  */
 export function traceHead(event: TraceEvent, escape: (text: string) => string): string {
   switch (event.kind) {
@@ -101,10 +111,11 @@ export function traceHead(event: TraceEvent, escape: (text: string) => string): 
         `driver area ${hex(ring.driver)}, device area ${hex(ring.device)}`;
     }
     case "add":
-      return `'${escape(event.name)}' add ${event.token} [${elementsText(event.elements)}]`;
+      return `'${escape(event.name)}' ${event.reversed ? "device's " : ""}add ${event.token} ` +
+        `[${elementsText(event.elements)}]`;
     case "used":
-      return `'${escape(event.name)}' used ${event.token}, ${event.length} bytes written, after ` +
-        `${event.after.toFixed(3)} ms`;
+      return `'${escape(event.name)}' ${event.reversed ? "driver " : ""}used ${event.token}, ` +
+        `${event.length} bytes written, after ${event.after.toFixed(3)} ms`;
     case "kick": {
       const name = escape(event.name);
       if (event.buffers === 0) return `'${name}' kick again, notified`;
@@ -125,7 +136,25 @@ export function traceHead(event: TraceEvent, escape: (text: string) => string): 
   }
 }
 
-/** The rest of an event's text: its request, in the form that the file needs, and its data. */
+/**
+ * The rest of an event's text: its request, in the form that the file needs, and its data.
+ *
+ * @example
+ * ```ts
+ * import { openVireo } from "@vireo/firmware";
+ * import { traceHead, traceTail } from "@vireo/firmware/trace";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const lines: string[] = [];
+ * {
+ *   await using vireo = await openVireo({ trace: ["request"] }, {
+ *     trace: (event) => lines.push(traceHead(event, (name) => name) + traceTail(event, "a request")),
+ *   });
+ *   await vireo.rng.read(8);
+ * }
+ * assertEquals(lines.some((line) => line.endsWith(": a request")), true);
+ * ```
+ */
 export function traceTail(event: TraceEvent, request: string | undefined): string {
   if (event.kind !== "add" && event.kind !== "used") return "";
   const text = request === undefined ? "" : `: ${request}`;

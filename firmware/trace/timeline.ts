@@ -26,6 +26,17 @@ interface Process {
  * kick of a queue to the interrupt that reports it, and the depth of queues as counters.
  *
  * The lines are put together by hand: objects and `JSON.stringify` cost three times as much (tests/trace/sinks_bench.ts).
+ *
+ * @example
+ * ```ts
+ * import { TimelineTrace } from "@vireo/firmware/trace";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const trace = new TimelineTrace();
+ * const copy = { kind: "copy", time: 0, device: "rng0", deviceId: 4, bytes: 8 } as const;
+ * const events = JSON.parse(trace.start + trace.event(copy) + trace.end);
+ * assertEquals(events.at(-1).args.text, "copied 8 bytes");
+ * ```
  */
 export class TimelineTrace {
   /** The start of the file: the version of the contract, as metadata that readers pass over. */

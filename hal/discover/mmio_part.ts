@@ -1,6 +1,21 @@
 import { hex, type Mmio } from "@vireo/hal";
 
-/** A part of a register window; offsets count from the start of the part. */
+/**
+ * A part of a register window; offsets count from the start of the part.
+ *
+ * @example
+ * ```ts
+ * import { FileMmio, MmioPart } from "@vireo/hal/discover";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const path = await Deno.makeTempFile();
+ * await Deno.writeFile(path, Uint8Array.from({ length: 64 }, (_, i) => i));
+ * using whole = new FileMmio("all", path);
+ * const part = new MmioPart("a part", whole, 16, 8);
+ * assertEquals([part.size, part.read8(0), part.read32(4)], [8, 16, 0x17161514]);
+ * await Deno.remove(path);
+ * ```
+ */
 export class MmioPart implements Mmio {
   /** Name for messages. */
   readonly name: string;

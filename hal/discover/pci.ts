@@ -34,6 +34,18 @@ const MAX_CAPABILITIES = 48;
  *
  * @returns Those that decode something, by ascending index.
  * @throws {VireoError} `CONFIG_INVALID` If an address or a size is over 2^53.
+ *
+ * @example
+ * ```ts
+ * import type { Mmio } from "@vireo/hal";
+ * import { readBars } from "@vireo/hal/discover";
+ *
+ * // Counts the bytes of memory that a function decodes.
+ * export function decodedMemory(config: Mmio): number {
+ *   const bars = readBars(config).filter(({ space }) => space === "memory");
+ *   return bars.reduce((sum, { size }) => sum + size, 0);
+ * }
+ * ```
  */
 export function readBars(config: Mmio): PciBarDetails[] {
   const header = config.read8(PciRegister.HEADER_TYPE) & 0x7f;
@@ -103,6 +115,21 @@ function lowestBit(value: number): number {
  * Walks a function's capability list; it cuts a list that does not end, as Linux does.
  *
  * @param id Selects the capabilities of one id; all by default.
+ *
+ * @example
+ * ```ts
+ * import { FileMmio, pciCapabilities } from "@vireo/hal/discover";
+ * import { assertEquals } from "@std/assert";
+ *
+ * // A configuration space with one capability, which is specific to the vendor.
+ * const bytes = new Uint8Array(256);
+ * [bytes[0x06], bytes[0x34], bytes[0x40]] = [0x10, 0x40, 9];
+ * const path = await Deno.makeTempFile();
+ * await Deno.writeFile(path, bytes);
+ * using config = new FileMmio("config", path);
+ * assertEquals(pciCapabilities(config), [{ id: 9, offset: 0x40 }]);
+ * await Deno.remove(path);
+ * ```
  */
 export function pciCapabilities(config: Mmio, id?: number): PciCapabilityEntry[] {
   const entries: PciCapabilityEntry[] = [];

@@ -39,6 +39,17 @@ export type AssignFailed = (fn: PciFunction, error: VireoError) => void;
  * @returns The registers of each function, with their addresses.
  * @throws {VireoError} `OUT_OF_MEMORY` If a window is full; `CONFIG_INVALID` If a register does not
  * keep its address.
+ *
+ * @example
+ * ```ts
+ * import { assignBars, type PciConfig, type PciWindows, scanPci } from "@vireo/hal/discover";
+ *
+ * // Gives each function of a segment its addresses, and lists those of the functions.
+ * export function addresses(config: PciConfig, windows: PciWindows): [string, number[]][] {
+ *   const bars = assignBars(scanPci(config, { number: new Map() }), windows);
+ *   return [...bars].map(([{ name }, list]) => [name, list.map(({ address }) => address)]);
+ * }
+ * ```
  */
 export function assignBars(
   functions: readonly PciFunction[],

@@ -26,6 +26,21 @@ const PORT = { ADDRESS: 0xcf8, DATA: 0xcfc } as const;
  *
  * @param window The window, 1 MiB for each bus from bus 0.
  * @throws {RangeError} If the window is not large enough for 1 to 256 buses.
+ *
+ * @example
+ * ```ts
+ * import { ecamConfig, FileMmio, scanPci } from "@vireo/hal/discover";
+ * import { assertEquals } from "@std/assert";
+ *
+ * // A file stands in for the window of bus 0, on which device 3 is a virtio function.
+ * const bytes = new Uint8Array(0x10_0000);
+ * bytes.set([0xf4, 0x1a, 0x42, 0x10], 3 << 15);
+ * const path = await Deno.makeTempFile();
+ * await Deno.writeFile(path, bytes);
+ * using window = new FileMmio("ecam", path);
+ * assertEquals(scanPci(ecamConfig(window)).map(({ name }) => name), ["0000:00:03.0"]);
+ * await Deno.remove(path);
+ * ```
  */
 export function ecamConfig(window: Mmio, segment = 0): PciConfig {
   const buses = Math.floor(window.size / ECAM_BUS);
@@ -49,6 +64,17 @@ export function ecamConfig(window: Mmio, segment = 0): PciConfig {
  * Configuration through the ports 0xcf8 and 0xcfc of a PC: 256 bytes a function, two accesses each.
  *
  * @param ports The I/O ports: offset is the port's number.
+ *
+ * @example
+ * ```ts
+ * import type { Mmio } from "@vireo/hal";
+ * import { portConfig, scanPci } from "@vireo/hal/discover";
+ *
+ * // Names the PCI functions of a PC.
+ * export function functionsOf(ports: Mmio): string[] {
+ *   return scanPci(portConfig(ports)).map(({ name }) => name);
+ * }
+ * ```
  */
 export function portConfig(ports: Mmio): PciConfig {
   return {

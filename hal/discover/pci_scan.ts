@@ -61,6 +61,16 @@ export interface ScanOptions {
  * Finds the functions of a segment: those of bus 0 and of the buses behind its bridges.
  *
  * @returns The functions by address, so that each bridge precedes the functions behind it.
+ *
+ * @example
+ * ```ts
+ * import { type PciConfig, scanPci } from "@vireo/hal/discover";
+ *
+ * // Names the functions of a vendor.
+ * export function functionsOf(config: PciConfig, vendor: number): string[] {
+ *   return scanPci(config).filter((fn) => fn.vendor === vendor).map(({ name }) => name);
+ * }
+ * ```
  */
 export function scanPci(
   config: PciConfig,

@@ -27,7 +27,19 @@ const CONTROL = {
 /** The capability of a bridge with a hot-plug controller (PCI Standard Hot-Plug Controller 1.0 §3.2). */
 const HOT_PLUG_CONTROLLER = 0x0c;
 
-/** Whether devices can be plugged in behind a port or a bridge while the machine runs. */
+/**
+ * Whether devices can be plugged in behind a port or a bridge while the machine runs.
+ *
+ * @example
+ * ```ts
+ * import { isHotPlugPort, type PciConfig, scanPci } from "@vireo/hal/discover";
+ *
+ * // Names the ports that devices can be plugged into.
+ * export function ports(config: PciConfig): string[] {
+ *   return scanPci(config).filter((fn) => isHotPlugPort(fn.config)).map(({ name }) => name);
+ * }
+ * ```
+ */
 export function isHotPlugPort(config: Mmio): boolean {
   return PciSlot.find(config) !== undefined ||
     pciCapabilities(config, HOT_PLUG_CONTROLLER).length > 0;

@@ -26,6 +26,15 @@ const RESOURCE = { IO: 0x100, MEMORY: 0x200 } as const;
  *
  * @param root `/sys/bus/pci/devices` by default.
  * @returns The functions by name, which is also by address; none if the machine has no PCI.
+ *
+ * @example
+ * ```ts
+ * import { readSysfsPci } from "@vireo/hal/discover";
+ * import { assertEquals } from "@std/assert";
+ *
+ * // A machine without PCI has no such folder.
+ * assertEquals(readSysfsPci("/sys/bus/none/devices"), []);
+ * ```
  */
 export function readSysfsPci(root = "/sys/bus/pci/devices"): SysfsPciFunction[] {
   let names: string[];
@@ -88,7 +97,21 @@ export function parsePciResources(text: string): PciBar[] {
   return bars;
 }
 
-/** The Linux driver that a function is bound to, if any. */
+/**
+ * The Linux driver that a function is bound to, if any.
+ *
+ * @example
+ * ```ts
+ * import { sysfsDriver } from "@vireo/hal/discover";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const folder = await Deno.makeTempDir();
+ * assertEquals(sysfsDriver(folder), undefined);
+ * await Deno.symlink("../../drivers/virtio-pci", `${folder}/driver`);
+ * assertEquals(sysfsDriver(folder), "virtio-pci");
+ * await Deno.remove(folder, { recursive: true });
+ * ```
+ */
 export function sysfsDriver(path: string): string | undefined {
   try {
     return Deno.readLinkSync(`${path}/driver`).split("/").at(-1);
@@ -98,7 +121,17 @@ export function sysfsDriver(path: string): string | undefined {
   }
 }
 
-/** Whether there is a file or folder of this path; a function's folder goes with the function. */
+/**
+ * Whether there is a file or folder of this path; a function's folder goes with the function.
+ *
+ * @example
+ * ```ts
+ * import { isThere } from "@vireo/hal/discover";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals([isThere("/proc/self"), isThere("/proc/none")], [true, false]);
+ * ```
+ */
 export function isThere(path: string): boolean {
   try {
     Deno.statSync(path);
@@ -113,6 +146,18 @@ export function isThere(path: string): boolean {
  * Registers behind a file. Each access is one read or write of its width at its offset, as for sysfs's
  * configuration space (`config`) and I/O ports (`resource0`). Of a function that Linux has removed, reads
  * are all ones and writes are lost, as on the bus.
+ *
+ * @example
+ * ```ts
+ * import { FileMmio } from "@vireo/hal/discover";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const path = await Deno.makeTempFile();
+ * using registers = new FileMmio("registers", path, 256);
+ * registers.write32(4, 0x1af4);
+ * assertEquals([registers.size, registers.read16(4)], [256, 0x1af4]);
+ * await Deno.remove(path);
+ * ```
  */
 export class FileMmio implements Mmio, Disposable {
   /** Name for messages. */

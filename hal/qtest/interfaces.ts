@@ -31,6 +31,15 @@ const MODERN_ONLY = /^vhost-user-(?:rng|input|fs|gpio|i2c|snd)-pci$/;
  *
  * @param args The command line; `-device` takes QEMU's text or JSON form.
  * @returns The command line with the properties, and with the option for the slots of virtio-mmio.
+ *
+ * @example
+ * ```ts
+ * import { interfaceArgs } from "@vireo/hal/qtest";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const args = interfaceArgs({ packed: true }, ["-device", "virtio-rng-device"]);
+ * assertEquals(args.at(-1), "virtio-rng-device,packed=on");
+ * ```
  */
 export function interfaceArgs(options: DeviceInterfaces, args: readonly string[]): string[] {
   return [

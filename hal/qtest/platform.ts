@@ -38,6 +38,17 @@ export interface QtestOptions extends DeviceInterfaces {
  * register accesses, and the board's memory is mapped into this process.
  *
  * QEMU ends with the platform's disposal or with this process, whatever ends the process.
+ *
+ * @example
+ * ```ts
+ * import { type QtestBoard, QtestPlatform } from "@vireo/hal/qtest";
+ *
+ * // Asks the QEMU of a board whether its processor runs; it is parked.
+ * export async function status(board: QtestBoard): Promise<unknown> {
+ *   await using platform = await QtestPlatform.start({ board });
+ *   return await platform.qmp.execute("query-status");
+ * }
+ * ```
  */
 export class QtestPlatform implements Platform {
   /** The target string: `qtest:` and the board's name. */

@@ -80,7 +80,23 @@ interface Pending {
 /** Milliseconds in which what QEMU said before its end must have been read. */
 const LAST_WORDS = 1000;
 
-/** QEMU's monitor protocol, QMP: commands and events as lines of JSON. */
+/**
+ * QEMU's monitor protocol, QMP: commands and events as lines of JSON.
+ *
+ * @example
+ * ```ts
+ * import { Qmp } from "@vireo/hal/qtest";
+ *
+ * // Asks a QEMU that was started with `-qmp unix:PATH,server=on` whether it runs.
+ * export async function runs(path: string): Promise<boolean> {
+ *   using socket = await Deno.connect({ transport: "unix", path });
+ *   const qmp = new Qmp(socket.writable, socket.readable);
+ *   await qmp.start({ deadline: 1000 });
+ *   const { running } = await qmp.execute("query-status") as { running: boolean };
+ *   return running;
+ * }
+ * ```
+ */
 export class Qmp {
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;

@@ -2,7 +2,25 @@ import type { Interrupt, InterruptWait } from "../interrupt.ts";
 import type { Libc } from "./libc.ts";
 import type { Poller } from "./poller.ts";
 
-/** An eventfd as an interrupt: one that nobody waited for is kept for the next waiter. */
+/**
+ * An eventfd as an interrupt: one that nobody waited for is kept for the next waiter.
+ *
+ * @example
+ * ```ts
+ * import { EventInterrupt, Libc, Poller } from "@vireo/hal/vhost-user";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const libc = new Libc();
+ * {
+ *   await using poller = new Poller(libc);
+ *   using interrupt = new EventInterrupt(libc, poller);
+ *   // The other side writes to its descriptor of the eventfd.
+ *   libc.signalEvent(interrupt.fd);
+ *   assertEquals([interrupt.take(), interrupt.take()], [true, false]);
+ * }
+ * libc.dispose();
+ * ```
+ */
 export class EventInterrupt implements Interrupt, Disposable {
   /** False: waiters are woken when the other side writes. */
   readonly polled = false;

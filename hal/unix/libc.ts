@@ -90,7 +90,23 @@ export interface Mapping {
   readonly buffer: ArrayBuffer;
 }
 
-/** The few functions of the C library that sockets and shared memory need; each instance is one handle. */
+/**
+ * The few functions of the C library that sockets and shared memory need; each instance is one handle.
+ *
+ * @example
+ * ```ts
+ * import { Libc } from "@vireo/hal/vhost-user";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const libc = new Libc();
+ * const file = libc.memoryFile("example", 4096);
+ * libc.writeAt(file, Uint8Array.of(7), 8);
+ * const bytes = new Uint8Array(1);
+ * assertEquals([libc.readAt(file, bytes, 8), bytes[0]], [1, 7]);
+ * libc.close(file);
+ * libc.dispose();
+ * ```
+ */
 export class Libc {
   readonly #library: Deno.DynamicLibrary<typeof SYMBOLS>;
   readonly #c: Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];

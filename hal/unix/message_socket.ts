@@ -14,7 +14,24 @@ const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
 const MSG_CTRUNC = 8;
 
-/** Bytes of a unix socket that come with descriptors; the buffers of the system's calls are made once. */
+/**
+ * Bytes of a unix socket that come with descriptors; the buffers of the system's calls are made once.
+ *
+ * @example
+ * ```ts
+ * import { Libc, MessageSocket } from "@vireo/hal/vhost-user";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const libc = new Libc();
+ * const [left, right] = libc.socketPair();
+ * assertEquals(new MessageSocket(libc, left, 64).send(Uint8Array.of(1, 2), [left]), 2);
+ * const [bytes, fds] = [new Uint8Array(2), [] as number[]];
+ * assertEquals(new MessageSocket(libc, right, 64).receive(bytes, fds), 2);
+ * assertEquals([[...bytes], fds.length], [[1, 2], 1]);
+ * for (const fd of [left, right, ...fds]) libc.close(fd);
+ * libc.dispose();
+ * ```
+ */
 export class MessageSocket {
   readonly #libc: Libc;
   readonly #fd: number;

@@ -14,6 +14,23 @@ interface Watch {
 /**
  * Watches descriptors, all of them by one call that is parked on one thread of the pool: nothing runs
  * while nothing comes.
+ *
+ * @example
+ * ```ts
+ * import { Libc, Poller } from "@vireo/hal/vhost-user";
+ *
+ * const libc = new Libc();
+ * const event = libc.eventFd();
+ * {
+ *   await using poller = new Poller(libc);
+ *   const { promise, resolve } = Promise.withResolvers<void>();
+ *   using _watch = poller.watch(event, resolve);
+ *   libc.signalEvent(event);
+ *   await promise;
+ * }
+ * libc.close(event);
+ * libc.dispose();
+ * ```
  */
 export class Poller implements AsyncDisposable {
   readonly #libc: Libc;

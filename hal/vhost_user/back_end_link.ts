@@ -54,6 +54,8 @@ interface BackEndLinkOptions {
 export class BackEndLink implements Disposable {
   /** Queues that the back end has. */
   readonly queues: number;
+  /** The feature bits that the back end offered at first. */
+  readonly offered: FeatureSet;
   /** The protocol features that were agreed on. */
   readonly protocol: FeatureSet;
   /** Whether the back end knows of protocol features. */
@@ -91,8 +93,8 @@ export class BackEndLink implements Disposable {
     // A watch ends before its descriptor does.
     cleanup.use(poller.watch(this.#socket.fd, () => this.#unasked()));
     try {
-      const offered = readBits(this.ask(Request.GET_FEATURES).payload);
-      this.hasProtocol = offered.has(VHOST_USER_PROTOCOL_FEATURES);
+      this.offered = readBits(this.ask(Request.GET_FEATURES).payload);
+      this.hasProtocol = this.offered.has(VHOST_USER_PROTOCOL_FEATURES);
       let protocol = FeatureSet.NONE;
       if (this.hasProtocol) {
         const all = readBits(this.ask(Request.GET_PROTOCOL_FEATURES).payload);
@@ -261,7 +263,8 @@ export class BackEndLink implements Disposable {
     if (!this.protocol.has(VhostUserFeature.MQ)) return known;
     const count = readU64(this.ask(Request.GET_QUEUE_NUM).payload, 0, "number of queues");
     // Back ends of network devices count pairs; those of others count all or leave some out.
-    return Math.min(MAX_QUEUES, Math.max(known, count));
+    const queues = this.#options.deviceId === DeviceId.NET ? 2 * count : count;
+    return Math.min(MAX_QUEUES, Math.max(known, queues));
   }
 
   #end(error: VireoError): void {

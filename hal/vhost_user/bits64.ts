@@ -79,12 +79,32 @@ export function readU32(bytes: Uint8Array, at: number): number {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.length).getUint32(at, true);
 }
 
-/** 64-bit numbers as bytes. */
+/**
+ * 64-bit numbers as bytes.
+ *
+ * @example
+ * ```ts
+ * import { u64s } from "@vireo/hal/vhost-user";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals([...u64s(0x1_0000_0002)], [2, 0, 0, 0, 1, 0, 0, 0]);
+ * ```
+ */
 export function u64s(...values: readonly number[]): Uint8Array<ArrayBuffer> {
   return new Uint8Array(BigUint64Array.from(values, BigInt).buffer);
 }
 
-/** 32-bit numbers as bytes. */
+/**
+ * 32-bit numbers as bytes.
+ *
+ * @example
+ * ```ts
+ * import { u32s } from "@vireo/hal/vhost-user";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals([...u32s(1, 0x200)], [1, 0, 0, 0, 0, 2, 0, 0]);
+ * ```
+ */
 export function u32s(...values: readonly number[]): Uint8Array<ArrayBuffer> {
   return new Uint8Array(Uint32Array.from(values).buffer);
 }

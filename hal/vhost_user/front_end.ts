@@ -4,9 +4,12 @@ import type { Interrupt } from "../interrupt.ts";
 import { EventInterrupt } from "../unix/event.ts";
 import type { Libc } from "../unix/libc.ts";
 import type { Poller } from "../unix/poller.ts";
+import { DeviceId } from "../virtio/ids.ts";
+import { NET_CONFIG, NetFeature } from "../virtio/net.ts";
 import { Status } from "../virtio/status.ts";
 import { BackEndLink } from "./back_end_link.ts";
 import { bitsBytes, joinBytes, readBits, readU32, readU64, u32s, u64s } from "./bits64.ts";
+import { NetControlQueue } from "./net_control_queue.ts";
 import type { VhostUserLease, VhostUserQueue } from "./node.ts";
 import {
   CONFIG_RANGE,
@@ -71,6 +74,11 @@ export interface FrontEndOptions {
    * on split rings can, because their requests may be done twice; others are gone for good.
    */
   readonly reconnect?: number | undefined;
+  /**
+   * Queue pairs of a network device, if the back end has so many; 1 by default. With more this side serves the
+   * control queue, by which the driver chooses how many are used.
+   */
+  readonly pairs?: number | undefined;
 }
 
 interface QueueEvents {
@@ -93,8 +101,10 @@ interface Inflight {
 
 /** The front end of one vhost-user connection. */
 export class VhostUserFrontEnd implements VhostUserLease {
-  /** Queues that the back end has. */
+  /** Queues of the device: those of the back end, and the control queue if this side serves it. */
   readonly queues: number;
+  /** Pairs of a network device whose control queue this side serves; 0 if it serves none. */
+  readonly pairs: number;
   /** Interrupts when the configuration changed, or the back end is gone. */
   readonly configInterrupt: Interrupt;
   /** How often the back end said that the configuration changed. */
@@ -107,6 +117,11 @@ export class VhostUserFrontEnd implements VhostUserLease {
   readonly #changed: EventInterrupt;
   readonly #events = new Map<number, QueueEvents>();
   readonly #rings = new Map<number, Ring>();
+  /** Queues of the back end. */
+  readonly #ringCount: number;
+  /** Pairs that the driver asked for. */
+  #pairsInUse = 1;
+  #control: NetControlQueue | undefined;
   readonly #backEnd: string;
   readonly #protocol: FeatureSet;
   readonly #hasProtocol: boolean;
@@ -137,8 +152,13 @@ export class VhostUserFrontEnd implements VhostUserLease {
     this.#changed = cleanup.use(new EventInterrupt(libc, poller));
     this.configInterrupt = this.#changed;
     const link = this.#link = this.#greet(options.fd);
-    this.queues = link.queues;
+    this.#ringCount = link.queues;
     this.#protocol = link.protocol;
+    const pairs = Math.min(options.pairs ?? 1, link.queues >> 1);
+    const several = options.deviceId === DeviceId.NET && pairs > 1 &&
+      link.protocol.has(VhostUserFeature.MQ) && link.offered.has(NetFeature.MQ);
+    this.pairs = several ? pairs : 0;
+    this.queues = several ? 2 * pairs + 1 : link.queues;
     this.#hasProtocol = link.hasProtocol;
     cleanup.move();
   }
@@ -155,13 +175,16 @@ export class VhostUserFrontEnd implements VhostUserLease {
 
   /** Reads the feature bits of virtio that the back end offers. */
   readFeatures(): FeatureSet {
-    return this.#use((link) => offered(link));
+    const features = this.#use((link) => offered(link));
+    return this.pairs > 0 ? features.with(NetFeature.CTRL_VQ) : features;
   }
 
   /** Writes the feature bits that the driver accepts. */
   writeFeatures(features: FeatureSet): void {
-    this.#use((link) => this.#tellFeatures(link, features));
-    this.#features = features;
+    // The control queue is between the driver and this side.
+    const told = this.pairs > 0 ? features.without(NetFeature.CTRL_VQ) : features;
+    this.#use((link) => this.#tellFeatures(link, told));
+    this.#features = told;
   }
 
   /** Reads the device status field, as the back end has it if it keeps one. */
@@ -188,6 +211,8 @@ export class VhostUserFrontEnd implements VhostUserLease {
     this.#status = 0;
     for (const index of [...this.#rings.keys()]) this.stopQueue(index);
     this.#closeQueues();
+    this.#control = undefined;
+    this.#pairsInUse = 1;
     this.#features = undefined;
     this.#check();
     // One that is away has forgotten all.
@@ -205,6 +230,12 @@ export class VhostUserFrontEnd implements VhostUserLease {
 
   /** Tells of a queue. */
   setUpQueue(index: number, queue: VhostUserQueue): void {
+    if (this.#isControl(index)) {
+      const setPairs = (count: number): boolean => this.#setPairs(count);
+      this.#eventsOf(index);
+      this.#control = new NetControlQueue(this.#libc, this.#options.memory, queue, setPairs);
+      return;
+    }
     this.#use((link) => {
       this.#keepInflight(link);
       this.#shareMemory(link);
@@ -215,13 +246,16 @@ export class VhostUserFrontEnd implements VhostUserLease {
 
   /** Lets the back end look at a queue. */
   enableQueue(index: number): void {
-    this.#use((link) => this.#tellEnabled(link, index));
+    // The back end may use other pairs than the first from the driver's command on.
+    if (this.pairs > 0 && index >> 1 >= this.#pairsInUse) return;
+    this.#use((link) => this.#tellEnabled(link, index, true));
     const ring = this.#rings.get(index);
     if (ring !== undefined) ring.enabled = true;
   }
 
   /** Stops a queue; does nothing if it was not set up. */
   stopQueue(index: number): void {
+    if (this.#isControl(index)) this.#control = undefined;
     if (!this.#rings.delete(index)) return;
     this.#check();
     try {
@@ -249,11 +283,17 @@ export class VhostUserFrontEnd implements VhostUserLease {
   /** Tells the back end of available buffers. */
   kick(index: number): void {
     const events = this.#events.get(index);
-    if (events !== undefined) this.#libc.signalEvent(events.kick);
+    if (events === undefined) return;
+    if (!this.#isControl(index)) return this.#libc.signalEvent(events.kick);
+    if (this.#control?.run()) events.call.raise();
   }
 
   /** Reads configuration bytes. */
   readConfig(offset: number, length: number): Uint8Array {
+    const pairs = NET_CONFIG.max_virtqueue_pairs.offset;
+    if (this.pairs > 0 && offset === pairs && length === 2) {
+      return Uint8Array.of(this.pairs & 0xff, this.pairs >> 8);
+    }
     // From the start on: back ends of libvhost-user ignore the offset.
     const size = offset + length;
     if (!this.#has(VhostUserFeature.CONFIG) || size > VHOST_USER_MAX_CONFIG) {
@@ -283,6 +323,23 @@ export class VhostUserFrontEnd implements VhostUserLease {
 
   #has(feature: VhostUserFeature): boolean {
     return this.#protocol.has(feature);
+  }
+
+  #isControl(index: number): boolean {
+    return this.pairs > 0 && index === 2 * this.pairs;
+  }
+
+  /** Enables the queues of so many pairs, and disables the others; false if there are not so many. */
+  #setPairs(count: number): boolean {
+    if (count < 1 || count > this.pairs) return false;
+    this.#pairsInUse = count;
+    for (const [index, ring] of this.#rings) {
+      const enabled = index >> 1 < count;
+      if (ring.enabled === enabled) continue;
+      this.#use((link) => this.#tellEnabled(link, index, enabled));
+      ring.enabled = enabled;
+    }
+    return true;
   }
 
   #greet(fd: number): BackEndLink {
@@ -389,11 +446,11 @@ export class VhostUserFrontEnd implements VhostUserLease {
     const missing = features.minus(offered(link));
     if (
       !missing.equals(FeatureSet.NONE) || !link.protocol.equals(this.#protocol) ||
-      link.queues < this.queues
+      link.queues < this.#ringCount
     ) {
       throw new VireoError("BAD_MESSAGE", `The ${this.#backEnd} came back as another device`, {
         seen: `${link.queues} queues, without the features ${[...missing].join(" ") || "none"}`,
-        expected: `${this.queues} queues, and the same features`,
+        expected: `${this.#ringCount} queues, and the same features`,
       });
     }
     if (this.#features !== undefined) this.#tellFeatures(link, features);
@@ -405,7 +462,7 @@ export class VhostUserFrontEnd implements VhostUserLease {
     }
     for (const [index, { queue, enabled }] of this.#rings) {
       this.#tellQueue(link, index, queue, this.#baseOf(index, queue));
-      if (enabled) this.#tellEnabled(link, index);
+      if (enabled) this.#tellEnabled(link, index, true);
     }
     if (keepsStatus) link.tell(Request.SET_STATUS, u64s(this.#status));
   }
@@ -448,22 +505,22 @@ export class VhostUserFrontEnd implements VhostUserLease {
     link.tell(Request.SET_VRING_KICK, u64s(index), [kick]);
   }
 
-  #tellEnabled(link: BackEndLink, index: number): void {
+  #tellEnabled(link: BackEndLink, index: number, enabled: boolean): void {
     // Without protocol features a queue runs from its kick descriptor on.
-    if (this.#hasProtocol) link.tell(Request.SET_VRING_ENABLE, u32s(index, 1));
+    if (this.#hasProtocol) link.tell(Request.SET_VRING_ENABLE, u32s(index, enabled ? 1 : 0));
   }
 
   /** Has the back end note the requests under way, in the memory of the one before if there was one. */
   #keepInflight(link: BackEndLink): void {
     if (!link.protocol.has(VhostUserFeature.INFLIGHT_SHMFD)) return;
     if (this.#inflight === undefined) {
-      const shape = u32s(this.queues | INFLIGHT_QUEUE_SIZE << 16);
+      const shape = u32s(this.#ringCount | INFLIGHT_QUEUE_SIZE << 16);
       const range = joinBytes(u64s(0, 0), shape);
       const { payload, fds: [fd] } = link.askForFile(Request.GET_INFLIGHT_FD, range);
       if (fd === undefined) {
         throw new VireoError("BAD_MESSAGE", `The ${this.#backEnd} gives no memory for its notes`, {
           seen: `${readU64(payload, INFLIGHT.size.offset, "size of inflight memory")} bytes`,
-          expected: `memory for ${this.queues} queues of ${INFLIGHT_QUEUE_SIZE} requests`,
+          expected: `memory for ${this.#ringCount} queues of ${INFLIGHT_QUEUE_SIZE} requests`,
         });
       }
       this.#inflight = { fd, payload };

@@ -1,10 +1,7 @@
 import { FeatureSet } from "../bits.ts";
 import { NetFeature } from "../virtio/net.ts";
 
-/**
- * Features of a network device that need a control queue. No vhost-user back end serves one: the front end
- * would have to, as QEMU does.
- */
+/** Features of a network device that need a control queue. No vhost-user back end serves one. */
 export const VHOST_USER_NET_CONTROL: FeatureSet = FeatureSet.of(
   NetFeature.CTRL_VQ,
   NetFeature.CTRL_RX,
@@ -19,6 +16,9 @@ export const VHOST_USER_NET_CONTROL: FeatureSet = FeatureSet.of(
   NetFeature.NOTF_COAL,
   NetFeature.VQ_NOTF_COAL,
 );
+
+/** Those of them that a front end serves by itself: how many queue pairs are used. */
+export const VHOST_USER_NET_PAIRS: FeatureSet = FeatureSet.of(NetFeature.CTRL_VQ, NetFeature.MQ);
 
 /**
  * Features of a network device that need its configuration. A driver has none of them where the back end leaves

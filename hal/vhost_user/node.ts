@@ -26,8 +26,10 @@ export interface VhostUserQueue {
  * for the answer if there is one; all of them throw `DEVICE_REMOVED` once the back end is gone.
  */
 export interface VhostUserLease extends Disposable {
-  /** Queues that the back end has. */
+  /** Queues of the device: those of the back end, and the control queue if the front end serves it. */
   readonly queues: number;
+  /** Queue pairs of a network device whose control queue the front end serves; 0 if it serves none. */
+  readonly pairs: number;
   /** Whether the back end has the configuration: of network devices it is often the front end's. */
   readonly hasConfig: boolean;
   /** Whether the back end is there. */

@@ -11,6 +11,8 @@ const RAM_BASE = 0x1_0000_0000;
 /** Bytes of memory unless told otherwise; pages that nobody touches cost nothing. */
 const DEFAULT_MEMORY = 256 * 1024 * 1024;
 const PAGE = 4096;
+/** Most queue pairs: a message names a queue in eight bits. */
+const MAX_PAIRS = 128;
 /** Milliseconds that an answer of a back end may take unless told otherwise. */
 const DEFAULT_DEADLINE = 5000;
 
@@ -35,9 +37,31 @@ export interface VhostUserPlatformOptions {
    * way, as {@linkcode FrontEndOptions.reconnect}; 0 by default.
    */
   readonly reconnect?: number | undefined;
+  /** Queue pairs of network devices whose back ends have so many; 1 by default. */
+  readonly pairs?: number | undefined;
 }
 
-/** Devices in other processes, behind vhost-user sockets, and memory that is shared with them. */
+/**
+ * Devices in other processes, behind vhost-user sockets, and memory that is shared with them.
+ *
+ * @example
+ * ```ts
+ * import { Bus } from "@vireo/drivers/bus";
+ * import { rngDriver } from "@vireo/drivers/rng";
+ * import { DeviceId } from "@vireo/hal";
+ * import { VhostUserPlatform } from "@vireo/hal/vhost-user";
+ *
+ * // Reads from an entropy device that may be killed and come back within two seconds.
+ * export async function entropy(path: string): Promise<Uint8Array> {
+ *   const devices = [{ deviceId: DeviceId.RNG, path }];
+ *   await using platform = new VhostUserPlatform({ devices, reconnect: 2000 });
+ *   await using bus = new Bus();
+ *   await bus.registerDriver(rngDriver);
+ *   await bus.addPlatform(platform);
+ *   return await bus.get(rngDriver)!.read(16);
+ * }
+ * ```
+ */
 export class VhostUserPlatform implements Platform {
   /** The target string's kind. */
   readonly name = "vhost-user";
@@ -51,13 +75,14 @@ export class VhostUserPlatform implements Platform {
   readonly #devices: readonly VhostUserDevice[];
   readonly #deadline: number;
   readonly #reconnect: number;
+  readonly #pairs: number | undefined;
   readonly #open = new Set<VhostUserFrontEnd>();
   #closed = false;
 
   /**
    * Makes the memory; the sockets are connected to when their nodes are opened.
    *
-   * @throws {RangeError} If the memory is not a positive multiple of 4096.
+   * @throws {RangeError} If the memory is not a positive multiple of 4096, or the pairs are not 1 to 128.
    * @throws {VireoError} `HOST_ERROR` If the host does not give the memory.
    */
   constructor(options: VhostUserPlatformOptions) {
@@ -65,9 +90,14 @@ export class VhostUserPlatform implements Platform {
     if (!Number.isSafeInteger(size) || size <= 0 || size % PAGE !== 0) {
       throw new RangeError(`Cannot make memory of ${size} bytes: expected a multiple of ${PAGE}`);
     }
+    const { pairs = 1 } = options;
+    if (!Number.isInteger(pairs) || pairs < 1 || pairs > MAX_PAIRS) {
+      throw new RangeError(`Cannot use ${pairs} queue pairs: expected 1 to ${MAX_PAIRS}`);
+    }
     this.#devices = options.devices;
     this.#deadline = options.deadline ?? DEFAULT_DEADLINE;
     this.#reconnect = options.reconnect ?? 0;
+    this.#pairs = options.pairs;
     this.#libc = new Libc();
     this.#poller = new Poller(this.#libc);
     const fd = this.#libc.memoryFile("vireo-vhost-user", size);
@@ -131,6 +161,7 @@ export class VhostUserPlatform implements Platform {
       memory: this.#memory,
       deadline: this.#deadline,
       reconnect: this.#reconnect,
+      pairs: this.#pairs,
     });
     this.#open.add(connection);
     return connection;

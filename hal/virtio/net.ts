@@ -120,7 +120,18 @@ export const NET_HDR_HASH: Layout<
 /** Size of the header without num_buffers: legacy without MRG_RXBUF (virtio 1.4 §5.1.6.1). */
 export const NET_HDR_LEGACY_SIZE = 10;
 
-/** Bytes of the header before a frame, by the negotiated features (virtio 1.4 §5.1.6, §5.1.9). */
+/**
+ * Bytes of the header before a frame, by the negotiated features (virtio 1.4 §5.1.6, §5.1.9).
+ *
+ * @example
+ * ```ts
+ * import { Feature, FeatureSet, netHeaderSize } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const sizes = [FeatureSet.NONE, FeatureSet.of(Feature.VERSION_1)].map(netHeaderSize);
+ * assertEquals(sizes, [10, 12]);
+ * ```
+ */
 export function netHeaderSize(features: FeatureSet): number {
   if (!features.has(Feature.VERSION_1) && !features.has(NetFeature.MRG_RXBUF)) {
     return NET_HDR_LEGACY_SIZE;

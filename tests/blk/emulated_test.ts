@@ -11,6 +11,7 @@ import { BlkFeature, Feature, FeatureSet, VireoError } from "@vireo/hal";
 import { Bus } from "../../drivers/bus/bus.ts";
 import { BouncingDma, TestDma } from "../../drivers/testing/dma.ts";
 import { type Blk, blkDriver, createBlkDriver } from "../../drivers/blk/driver.ts";
+import { bytesBy } from "../noise.ts";
 
 const SIZE = 1024 * 1024;
 
@@ -27,7 +28,7 @@ async function setUp(
   version: 1 | 2 = 2,
   ...filter: number[]
 ): Promise<Setup> {
-  const disk = new MemoryDisk(Uint8Array.from({ length: SIZE }, (_, i) => i * 31 >> 3));
+  const disk = new MemoryDisk(bytesBy(SIZE, (i) => i * 31 >> 3));
   const model = new BlkDevice({ disk, serial: "S1", ...options });
   const machine = EmulatedMachine.create({ devices: [{ model, version }] });
   const bus = new Bus({ filter: FeatureSet.of(...filter) });
@@ -286,7 +287,7 @@ Deno.test("features that a device does not offer are lived without", async () =>
 for (const version of [1, 2] as const) {
   Deno.test(`version ${version} on memory that bounces: ownership is honoured`, async () => {
     const dma = new BouncingDma();
-    const disk = new MemoryDisk(Uint8Array.from({ length: SIZE }, (_, i) => i * 7 >> 2));
+    const disk = new MemoryDisk(bytesBy(SIZE, (i) => i * 7 >> 2));
     const model = new BlkDevice({ disk, serial: "S1", order: "deferred", sizeMax: 3000 });
     const memory = new GuestMemory(dma.memory.buffer, dma.base);
     await using machine = EmulatedMachine.create({ devices: [{ model, version }], memory });

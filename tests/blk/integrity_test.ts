@@ -75,7 +75,7 @@ for (const packed of [false, true]) {
       total: 32 * MIB,
       seed: 5,
       upsets: 15,
-      deaths: true,
+      deaths: "busy",
       queueResets: "busy",
     });
     assertEquals([queueResets, deaths], [3, 3]);

@@ -1,7 +1,7 @@
 // Room, link up and down, removal, recovery, and a cable between two machines.
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { caifCable, CaifDevice, EmulatedMachine } from "@vireo/emu";
-import { VireoError } from "@vireo/hal";
+import { MmioRegister, VireoError } from "@vireo/hal";
 import { Bus } from "../../drivers/bus/bus.ts";
 import { type Caif, caifDriver } from "../../drivers/caif/driver.ts";
 import { countedMemory, frame, rig, SOON, until } from "../caif_rig.ts";
@@ -114,6 +114,33 @@ Deno.test("caif: closing and opening a link makes and loses no room", async () =
   modem.resume();
   await Promise.all(sent);
   assertEquals(dma.live, idle);
+});
+
+Deno.test("caif: a frame that has room when the device is reset takes room on the new queue", async () => {
+  const { memory, dma } = countedMemory(1 << 20);
+  await using it = await rig({ onFrame: () => false }, { memory, dma }, { recover: "manual" });
+  const { bus, caif, machine } = it;
+  const idle = dma.live;
+  // The room is taken, and used a few microtasks later. No bus is as fast as these steps of a reset.
+  const sent = [caif.send(frame(1), SOON)];
+  const device = bus.devices[0]!;
+  caif.failed(new VireoError("DEVICE_STATE", "Enough"));
+  const reset = device.reset(SOON);
+  const slot = machine.slots[0]!;
+  for (const status of [1, 3]) slot.write32(MmioRegister.Status, status);
+  slot.write32(MmioRegister.DriverFeaturesSel, 1);
+  slot.write32(MmioRegister.DriverFeatures, 1);
+  slot.write32(MmioRegister.Status, 11);
+  device.deleteQueues();
+  void caif.restore();
+  for (let i = 0; i < 100; i++) sent.push(caif.send(frame(2), SOON));
+  const settled = Promise.allSettled(sent);
+  await reset;
+  await turn();
+  // 64 of the 101 frames have memory: the ring has no more places.
+  assertEquals(dma.live - idle, 64);
+  caif.failed(new VireoError("DEVICE_STATE", "Enough"));
+  await settled;
 });
 
 Deno.test("caif: the wait for room counts to the deadline", async () => {

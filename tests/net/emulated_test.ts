@@ -6,6 +6,7 @@ import { Rig, type RigOptions } from "../net_rig.ts";
 import type { Net } from "../../drivers/net/net.ts";
 import { RxMode } from "../../drivers/net/options.ts";
 import { ping } from "../../firmware/ip/ping.ts";
+import { bytesBy } from "../noise.ts";
 
 const GSO = [
   NetFeature.GUEST_TSO4,
@@ -46,7 +47,7 @@ async function pair(
 }
 
 function frame(from: Net, to: Net | undefined, length: number, seed = 0): Uint8Array {
-  const bytes = Uint8Array.from({ length }, (_, i) => (i * 31 + seed * 17 + (i >>> 8)) & 0xff);
+  const bytes = bytesBy(length, (i) => (i * 31 + seed * 17 + (i >>> 8)) & 0xff);
   bytes.set(to?.mac ?? new Uint8Array(6).fill(0xff), 0);
   bytes.set(from.mac, 6);
   bytes.set([0x88, 0xb5], 12);

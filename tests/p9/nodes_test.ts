@@ -4,6 +4,7 @@ import { EmulatedMachine, HostTree, MemoryTree, P9Device, type P9Export } from "
 import { Bus } from "@vireo/drivers/bus";
 import { p9Driver, P9Error, type P9Tree } from "@vireo/drivers/p9";
 import { P9OpenFlag } from "@vireo/hal";
+import { bytesBy } from "../noise.ts";
 
 const SOON = { deadline: 5000 };
 const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
@@ -114,7 +115,7 @@ Deno.test("9p: extended attributes are set, listed, read, replaced and removed",
   assertEquals(await tree.listXattrs("d/f", SOON), []);
   await refused(() => tree.getXattr("d/f", "user.a", SOON), "ENODATA");
   // More than a message has room for, the most that there may be.
-  const long = Uint8Array.from({ length: 65_536 }, (_, i) => i * 7);
+  const long = bytesBy(65_536, (i) => i * 7);
   await tree.setXattr("d/f", "user.long", long, SOON);
   assert(await free() < before, "its bytes count");
   await tree.setXattr("d/f", "user.a", bytes("1"), { must: "create", ...SOON });

@@ -4,6 +4,7 @@ import { EmulatedMachine, loopbackPort, RprocSerialDevice, streamPipe } from "@v
 import { Bus } from "../../drivers/bus/bus.ts";
 import { consoleDriver } from "../../drivers/console/mod.ts";
 import { rprocSerialDriver } from "../../drivers/rproc_serial/mod.ts";
+import { bytesBy } from "../noise.ts";
 
 const SOON = { deadline: 5000 };
 
@@ -24,7 +25,7 @@ for (const version of [1, 2] as const) {
       assertEquals([serial.multiport, serial.ports.length], [false, 1]);
       using port = (await serial.port(0, SOON)).open();
       assertEquals([port.isConsole, port.hostOpen], [false, true]);
-      const data = Uint8Array.from({ length: 200_000 }, (_, i) => i * 7 + (i >> 8));
+      const data = bytesBy(200_000, (i) => i * 7 + (i >> 8));
       const sending = ReadableStream.from([data]).pipeTo(port.writable);
       let at = 0;
       for await (const bytes of port.readable) {

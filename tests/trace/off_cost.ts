@@ -1,61 +1,69 @@
 // What the points of traces, recordings and inspections cost where nothing is traced: this tree beside a copy of it that
-// lacks them, by turns in one run. It prints the ratio of the processor's time for each kind of request; 1.01 is the most.
-// deno run -A tests/trace/off_cost.ts [rounds]
+// lacks them, in one process and by turns of some milliseconds, so that a busy machine is the same for both. It prints
+// the median of the ratios of the processor's time for each kind of request; 1.01 is the most. Two copies of this tree
+// beside each other show how much of that is chance.
+// deno run -A tests/trace/off_cost.ts [processes] [pairs]
 import { join } from "node:path";
+import { POINTS, withoutPoints } from "./off_points.ts";
 
-const ROUNDS = Number(Deno.args[0] ?? 12);
+const PROCESSES = Number(Deno.args[0] ?? 4);
+const PAIRS = Number(Deno.args[1] ?? 100);
 const ROOT = new URL("../../", import.meta.url).pathname;
-const WORK = "tests/trace/off_work.ts";
-const ROOMS = ["deno.json", "deno.lock", "types", "hal", "drivers", "emu", "firmware", "examples"];
+const ROOMS = ["hal", "drivers", "emu"];
 
-const INSPECT = /\n {2}\/\*\* Shows the ring as it is now[^]*?\n {2}}\n/;
+/** A room's or the whole workspace's `deno.json`. */
+interface Config {
+  readonly name: string;
+  readonly exports: Readonly<Record<string, string>>;
+  readonly imports: Readonly<Record<string, string>>;
+}
 
-/** The points on the paths that are measured; each must be there, so that this list follows the code. */
-const POINTS: Readonly<Record<string, readonly (readonly [RegExp, string])[]>> = {
-  "drivers/bus/_bus_device.ts": [
-    [/import { TracedRing } from .*\n/, ""],
-    [/host\.tracer\?\.transport\(transport, this\.name\) \?\? transport/, "transport"],
-    [
-      / {2}#makeRing\([^]*?(?= {2}#notify\()/,
-      "  #makeRing(_: QueueRequest, options: RingRequest): Ring {\n    return createRing(options);\n  }\n\n",
-    ],
-  ],
-  "drivers/bus/bus.ts": [
-    [/ {4}const { tracer } = this\.#host;\n/, ""],
-    [/tracer\?\.dma\(platform\.dma\) \?\? platform\.dma/, "platform.dma"],
-    [/tracer\?\.node\(node\) \?\? node/, "node"],
-  ],
-  "drivers/blk/_queue.ts": [[/slots\.copied\(length\);\n/g, ""]],
-  "drivers/net/tx_queue.ts": [[/this\.#region\.copied\?\.\(frame\.length\);\n/, ""]],
-  "drivers/virtqueue/fill_pool.ts": [[/this\.#region\.copied\?\.\(used\);\n/, ""]],
-  "drivers/virtqueue/split.ts": [[INSPECT, ""], [/import { inspectSplit } from .*\n/, ""]],
-  "drivers/virtqueue/packed.ts": [[INSPECT, ""], [/import { inspectPacked } from .*\n/, ""]],
-};
+async function configOf(folder: string): Promise<Config> {
+  return JSON.parse(await Deno.readTextFile(join(ROOT, folder, "deno.json")));
+}
 
 /** Copies the tree, so that nobody changes it meanwhile. */
 async function copyTree(folder: string): Promise<void> {
   await Deno.mkdir(folder);
-  const args = ["-r", "--parents", ...ROOMS, "tests/trace", folder];
+  const args = ["-r", "--parents", ...ROOMS, "types", "tests/trace", folder];
   const { success, stderr } = await new Deno.Command("cp", { args, cwd: ROOT }).output();
   if (!success) throw new Error(new TextDecoder().decode(stderr));
 }
 
 /** Takes the points out of a tree. */
 async function strip(folder: string): Promise<void> {
-  for (const [file, points] of Object.entries(POINTS)) {
-    let text = await Deno.readTextFile(join(folder, file));
-    for (const [point, without] of points) {
-      if (!point.test(text)) throw new Error(`Cannot strip ${file}: it must have ${point}`);
-      text = text.replace(point, without);
-    }
-    await Deno.writeTextFile(join(folder, file), text);
+  for (const file of Object.keys(POINTS)) {
+    const path = join(folder, file);
+    await Deno.writeTextFile(path, withoutPoints(file, await Deno.readTextFile(path)));
   }
 }
 
-/** Nanoseconds a request by kind. */
-async function measure(root: string): Promise<Readonly<Record<string, number>>> {
-  const args = ["run", "-A", "--no-check", "--config", join(root, "deno.json"), join(root, WORK)];
-  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), { args }).output();
+/** An import map by which each tree finds its own rooms. */
+async function importMap(roots: readonly string[]): Promise<string> {
+  const { imports } = await configOf(".");
+  const scopes: Record<string, Record<string, string>> = {};
+  for (const root of roots) {
+    const scope: Record<string, string> = scopes[`file://${root}/`] = {};
+    for (const room of ROOMS) {
+      const { name, exports } = await configOf(room);
+      for (const [path, file] of Object.entries(exports)) {
+        scope[name + path.slice(1)] = `file://${join(root, room, file)}`;
+      }
+    }
+  }
+  return JSON.stringify({ imports, scopes });
+}
+
+/** Nanoseconds of a request of each kind: pairs of the first tree and the second. */
+async function measure(
+  map: string,
+  roots: readonly string[],
+): Promise<Readonly<Record<string, readonly (readonly [number, number])[]>>> {
+  const script = join(roots[0]!, "tests/trace/off_pairs.ts");
+  const args = ["run", "-A", "--no-check", "--no-config", "--no-lock", "--import-map", map, script];
+  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: [...args, String(PAIRS), ...roots],
+  }).output();
   if (!success) throw new Error(new TextDecoder().decode(stderr));
   return JSON.parse(new TextDecoder().decode(stdout));
 }
@@ -64,31 +72,42 @@ function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[values.length >> 1]!;
 }
 
-const folder = await Deno.makeTempDir({ prefix: "vireo-" });
-try {
-  const roots = [join(folder, "points"), join(folder, "without")];
-  for (const root of roots) await copyTree(root);
-  await strip(roots[1]!);
-  const found: Record<string, [number[], number[]]> = {};
-  for (let round = 0; round < ROUNDS; round++) {
-    // Which one is first changes, so that a machine that gets slower or faster does not count.
-    for (const which of round % 2 === 0 ? [0, 1] : [1, 0]) {
-      for (const [kind, ns] of Object.entries(await measure(roots[which]!))) {
-        (found[kind] ??= [[], []])[which]!.push(ns);
-      }
+/** Prints the ratios of the first tree to the second. */
+async function compare(
+  title: string,
+  map: string,
+  [a, b]: readonly [string, string],
+): Promise<void> {
+  const all: Record<string, [number, number][]> = {};
+  for (let i = 0; i < PROCESSES; i++) {
+    // What is loaded first may be compiled otherwise.
+    const swapped = (i & 1) === 1;
+    for (const [kind, pairs] of Object.entries(await measure(map, swapped ? [b, a] : [a, b]))) {
+      for (const [x, y] of pairs) (all[kind] ??= []).push(swapped ? [y, x] : [x, y]);
     }
   }
-  console.log("request        with points     without   least  median");
-  for (const [kind, [points, without]] of Object.entries(found)) {
-    const [least, other] = [Math.min(...points), Math.min(...without)];
-    const ratios = points.map((ns, i) => ns / without[i]!);
+  console.log(`${title.padEnd(28)} first      second   median of ratios`);
+  for (const [kind, pairs] of Object.entries(all)) {
+    const [x, y] = [median(pairs.map(([x]) => x)), median(pairs.map(([, y]) => y))];
+    const ratio = median(pairs.map(([x, y]) => x / y));
     console.log(
-      `${kind.padEnd(12)} ${least.toFixed(1).padStart(10)} ns ${
-        other.toFixed(1).padStart(8)
-      } ns   ` +
-        `${(least / other).toFixed(3)}   ${median(ratios).toFixed(3)}`,
+      `  ${kind.padEnd(20)} ${x.toFixed(1).padStart(9)} ns ${y.toFixed(1).padStart(9)} ns   ${
+        ratio.toFixed(4)
+      }`,
     );
   }
+}
+
+const folder = await Deno.makeTempDir({ prefix: "vireo-" });
+try {
+  const [points, again, without] = ["points", "again", "without"].map((name) => join(folder, name));
+  const roots = [points!, again!, without!];
+  for (const root of roots) await copyTree(root);
+  await strip(without!);
+  const map = join(folder, "map.json");
+  await Deno.writeTextFile(map, await importMap(roots));
+  await compare("with points, without", map, [points!, without!]);
+  await compare("with points, with points", map, [points!, again!]);
 } finally {
   await Deno.remove(folder, { recursive: true });
 }

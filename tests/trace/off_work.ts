@@ -1,59 +1,69 @@
-// Nanoseconds of the processor that a request takes on a bus without a trace, as JSON: `off_cost.ts` runs it.
+// Requests on a bus without a trace, which `off_cost.ts` has of two trees in one process.
 import { blkDriver, Bus, netDriver, rngDriver } from "@vireo/drivers";
 import { EmulatedMachine, RngDevice } from "@vireo/emu";
-import { cpuTime, loadDevices } from "./trace_load.ts";
+import { loadDevices } from "./trace_load.ts";
 
-const REPEATS = 60;
-
-/** The least of some repeats: what is more was garbage collection, or another program's use of the caches. */
-async function least(requests: number, work: () => Promise<void> | void): Promise<number> {
-  let best = Infinity;
-  for (let i = 0; i < REPEATS; i++) {
-    const start = cpuTime();
-    await work();
-    best = Math.min(best, cpuTime() - start);
-  }
-  return best / requests * 1e6;
+/** Some milliseconds of requests of one kind. */
+export interface OffWork {
+  /** How many requests a call of `run` makes. */
+  readonly requests: number;
+  /** Makes them. */
+  readonly run: () => Promise<void> | void;
 }
 
-const random = (into: Uint8Array): Uint8Array => into.fill(7);
-const machine = EmulatedMachine.create({
-  devices: [...loadDevices(), { model: new RngDevice({ random }) }],
-});
-await using bus = new Bus();
-for (const driver of [blkDriver, netDriver, rngDriver]) await bus.registerDriver(driver as never);
-await bus.addPlatform(machine);
-const [blk, net, rng] = [bus.get(blkDriver)!, bus.get(netDriver)!, bus.get(rngDriver)!];
-const bytes = new Uint8Array(4096);
-const found: Record<string, number> = {};
-
-found["blk"] = await least(2000, async () => {
-  for (let i = 0; i < 2000; i++) await blk.read((i & 63) * 8, bytes);
-});
-const batch = blk.batch(32, 512);
-found["blk batch"] = await least(32 * 300, () => {
-  for (let i = 0; i < 300; i++) {
-    for (let slot = 0; slot < 32; slot++) {
-      batch.prepareRead(slot, slot);
-      batch.submit(slot);
-    }
-    batch.kick();
-    while (batch.poll() >= 0);
-  }
-});
-batch[Symbol.dispose]();
-found["rng"] = await least(2000, async () => {
-  for (let i = 0; i < 2000; i++) await rng.read(64);
-});
-const tx = net.tx();
-for (const frame of tx.frames) frame.set([...net.mac, ...net.mac, 0x88, 0xb5]);
-net.onFrame = () => {};
-found["net"] = await least(64 * 150, () => {
-  for (let i = 0; i < 150; i++) {
-    for (let n = 0; n < 64; n++) tx.submit(tx.reserve(), 64);
-    tx.kick();
-    net.poll();
-    tx.reclaim();
-  }
-});
-console.log(JSON.stringify(found));
+/** Opens a machine, and returns the works by their kinds. */
+export async function openWorks(): Promise<Readonly<Record<string, OffWork>>> {
+  const random = (into: Uint8Array): Uint8Array => into.fill(7);
+  const machine = EmulatedMachine.create({
+    devices: [...loadDevices(), { model: new RngDevice({ random }) }],
+  });
+  const bus = new Bus();
+  await bus.registerDriver(blkDriver);
+  await bus.registerDriver(netDriver);
+  await bus.registerDriver(rngDriver);
+  await bus.addPlatform(machine);
+  const [blk, net, rng] = [bus.get(blkDriver)!, bus.get(netDriver)!, bus.get(rngDriver)!];
+  const bytes = new Uint8Array(4096);
+  const batch = blk.batch(32, 512);
+  const tx = net.tx();
+  for (const frame of tx.frames) frame.set([...net.mac, ...net.mac, 0x88, 0xb5]);
+  net.onFrame = () => {};
+  return {
+    "blk": {
+      requests: 300,
+      run: async () => {
+        for (let i = 0; i < 300; i++) await blk.read((i & 63) * 8, bytes);
+      },
+    },
+    "blk batch": {
+      requests: 32 * 60,
+      run: () => {
+        for (let i = 0; i < 60; i++) {
+          for (let slot = 0; slot < 32; slot++) {
+            batch.prepareRead(slot, slot);
+            batch.submit(slot);
+          }
+          batch.kick();
+          while (batch.poll() >= 0);
+        }
+      },
+    },
+    "rng": {
+      requests: 600,
+      run: async () => {
+        for (let i = 0; i < 600; i++) await rng.read(64);
+      },
+    },
+    "net": {
+      requests: 64 * 50,
+      run: () => {
+        for (let i = 0; i < 50; i++) {
+          for (let n = 0; n < 64; n++) tx.submit(tx.reserve(), 64);
+          tx.kick();
+          net.poll();
+          tx.reclaim();
+        }
+      },
+    },
+  };
+}

@@ -410,7 +410,7 @@ Deno.test("trace words: balloon, input, rpmsg, caif and serial lines have words 
     await using rig = await Rig.open(model, caifDriver);
     await rig.driver.send(new Uint8Array(100), SOON);
     await rig.driver.receive(SOON);
-    rig.told("caif frame in 164 bytes: sent");
+    rig.told("caif frame in 164 bytes: sent", "caif frame in 164 bytes: received");
   }
   {
     await using rig = await Rig.open(new RprocSerialDevice(loopbackPort()), rprocSerialDriver);

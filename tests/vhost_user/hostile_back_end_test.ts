@@ -14,10 +14,11 @@ const GET_CONFIG = 24;
 const GET_VRING_BASE = 11;
 const SET_STATUS = 39;
 const GET_STATUS = 40;
+const GET_MAX_MEM_SLOTS = 36;
 const VERSION_1 = 2 ** 32;
 const PROTOCOL = 2 ** 30;
 const NO_CONFIG = "bytes that the back end has";
-const [MQ, REPLY_ACK, CONFIG, STATUS] = [1, 8, 0x200, 0x10000];
+const [MQ, REPLY_ACK, CONFIG, MEM_SLOTS, STATUS] = [1, 8, 0x200, 0x8000, 0x10000];
 
 /** What a back end says before anybody asks: the answers are in the socket when they are waited for. */
 type Say = (peer: RawPeer) => void;
@@ -65,7 +66,119 @@ const configures = (
   why = NO_CONFIG,
 ): Case => asks(name, code, why, say, (lease) => lease.readConfig(0, 4));
 
+/** A question, what is answered before it, the bytes of its answer, and how it is asked after a greeting. */
+interface Question {
+  readonly name: string;
+  readonly request: number;
+  readonly before: readonly Uint8Array[];
+  readonly size: number;
+  readonly ask?: (lease: VhostUserLease) => void;
+}
+
+const QUEUE = { size: 8, desc: 0, driver: 0, device: 0, packed: false };
+const QUESTIONS: readonly Question[] = [
+  {
+    name: "GET_PROTOCOL_FEATURES",
+    request: GET_PROTOCOL_FEATURES,
+    before: offer(0).slice(0, 1),
+    size: 8,
+  },
+  { name: "GET_QUEUE_NUM", request: GET_QUEUE_NUM, before: offer(MQ), size: 8 },
+  {
+    name: "GET_CONFIG",
+    request: GET_CONFIG,
+    before: greeting(CONFIG),
+    size: 16,
+    ask: (lease) => lease.readConfig(0, 4),
+  },
+  {
+    name: "GET_VRING_BASE",
+    request: GET_VRING_BASE,
+    before: greeting(0),
+    size: 8,
+    ask: (lease) => {
+      lease.setUpQueue(0, QUEUE);
+      lease.stopQueue(0);
+    },
+  },
+  {
+    name: "GET_MAX_MEM_SLOTS",
+    request: GET_MAX_MEM_SLOTS,
+    before: greeting(MEM_SLOTS),
+    size: 8,
+    ask: (lease) => lease.setUpQueue(0, QUEUE),
+  },
+  {
+    name: "GET_STATUS",
+    request: GET_STATUS,
+    before: greeting(STATUS),
+    size: 8,
+    ask: (lease) => lease.readStatus(),
+  },
+];
+
+/** A lie about any question: its error, part of the error's message, and how it is told. */
+type Lie = readonly [
+  name: string,
+  code: VireoErrorCode,
+  why: (question: Question) => string,
+  say: (peer: RawPeer, question: Question) => void,
+];
+const empty = ({ size }: Question): Uint8Array => new Uint8Array(size);
+const LIES: readonly Lie[] = [
+  ["never answers", "TIMEOUT", ({ name }) => `to answer ${name}`, () => {}],
+  [
+    "answers half of",
+    "TIMEOUT",
+    ({ name }) => `to answer ${name}`,
+    (p, q) => p.send(answer(q.request, empty(q)).subarray(0, -1)),
+  ],
+  ["leaves at", "DEVICE_REMOVED", () => "back end", (p) => p[Symbol.dispose]()],
+  [
+    "answers too much to",
+    "BAD_MESSAGE",
+    () => "300 bytes",
+    (p, { request }) => p.send(answer(request, new Uint8Array(300))),
+  ],
+  [
+    "answers in version 2 to",
+    "BAD_MESSAGE",
+    () => "version 2",
+    (p, q) => p.send(raw(q.request, empty(q), { flags: 6 })),
+  ],
+  [
+    "asks in return to",
+    "BAD_MESSAGE",
+    ({ request }) => `request ${request}`,
+    (p, q) => p.send(raw(q.request, empty(q))),
+  ],
+  [
+    "answers another question than",
+    "BAD_MESSAGE",
+    () => "request 2",
+    (p, q) => p.send(answer(2, empty(q))),
+  ],
+  [
+    "sends two descriptors to",
+    "BAD_MESSAGE",
+    () => "2 descriptors",
+    (p, q) => p.send(answer(q.request, empty(q)), [p.memoryFd, p.memoryFd]),
+  ],
+];
+
 const CASES: readonly Case[] = [
+  ...QUESTIONS.flatMap((question) =>
+    LIES.map(([name, code, why, say]): Case => ({
+      name: `${name} ${question.name}`,
+      code,
+      why: why(question),
+      say: (peer) => {
+        says(...question.before)(peer);
+        say(peer, question);
+      },
+      ...question.ask === undefined ? {} : { ask: question.ask },
+    }))
+  ),
   greets("says nothing", "TIMEOUT", "to answer GET_FEATURES", () => {}),
   greets(
     "says half an answer",

@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { MemoryDisk } from "../../emu/backends/memory_disk.ts";
 import { BlkDevice } from "../../emu/devices/blk/mod.ts";
+import { GpuDevice } from "../../emu/devices/gpu/mod.ts";
 import { joinBytes, Libc, u32s, u64s } from "@vireo/hal/vhost-user";
 import { type ServerEvent, VhostUserServer } from "@vireo/emu/vhost-user";
 import { temporaryFolder } from "./daemon.ts";
@@ -30,6 +31,7 @@ const R = {
   SET_CONFIG: 25,
   GET_INFLIGHT_FD: 31,
   SET_INFLIGHT_FD: 32,
+  GPU_SET_SOCKET: 33,
   ADD_MEM_REG: 37,
   REM_MEM_REG: 38,
   SET_STATUS: 39,
@@ -103,6 +105,13 @@ const inflight = (queues: number, queueSize: number, size = 0, offset = 0): Uint
 function greet(peer: RawPeer): void {
   peer.send(raw(R.SET_PROTOCOL_FEATURES, u64s(0xffff_ffff)));
   peer.send(raw(R.SET_FEATURES, u64s(VERSION_1 + PROTOCOL)));
+}
+
+/** Sends one end of a pair of sockets as the one of a display. */
+function sendDisplay(peer: RawPeer): void {
+  const pair = peer.libc.socketPair();
+  peer.send(raw(R.GPU_SET_SOCKET), [pair[0]]);
+  for (const fd of pair) peer.libc.close(fd);
 }
 
 function shareMemory(peer: RawPeer): void {
@@ -212,6 +221,12 @@ const REFUSED: readonly (readonly [name: string, why: string, send: Send])[] = [
     "no connected socket",
     (p) => p.send(raw(R.SET_BACKEND_REQ_FD), [p.memoryFd]),
   ],
+  [
+    "a file for a display",
+    "no connected socket",
+    (p) => p.send(raw(R.GPU_SET_SOCKET), [p.memoryFd]),
+  ],
+  ["a display for a disk", "device 2", (p) => sendDisplay(p)],
   [
     "a table without its files",
     "with 0 descriptors",
@@ -511,6 +526,36 @@ Deno.test("vhost-user: what a hostile front end asks for is refused, and costs n
       assertEquals(openDescriptors(), before);
     });
   }
+});
+
+Deno.test("vhost-user: the socket of a gpu's display is kept until the next one, or the front end leaves", async () => {
+  await using folder = temporaryFolder();
+  const path = `${folder.path}/s`;
+  const events: ServerEvent[] = [];
+  using model = new GpuDevice();
+  await using _server = new VhostUserServer({
+    model,
+    path,
+    event: (event) => void events.push(event),
+  });
+  const libc = new Libc();
+  const kinds = (): string[] => events.map(({ kind }) => kind);
+  const before = openDescriptors();
+  {
+    using peer = new RawPeer(libc, libc.connect(path));
+    await wait("the connection", () => events.length === 1);
+    const connected = openDescriptors();
+    for (let i = 0; i < 2; i++) {
+      sendDisplay(peer);
+      peer.send(raw(R.GET_FEATURES));
+      assert(await peer.receive() !== undefined);
+      assertEquals(openDescriptors(), connected + 1);
+    }
+  }
+  await wait("the end of the connection", () => events.length === 2);
+  assertEquals(kinds(), ["connected", "disconnected"]);
+  assertEquals(openDescriptors(), before);
+  libc.dispose();
 });
 
 Deno.test("vhost-user: a refusal is said to a front end that waits for an answer", async () => {

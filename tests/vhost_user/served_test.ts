@@ -62,6 +62,32 @@ Deno.test("vhost-user: several sockets make one board", async () => {
   await DEVICES["net"]!(vireo, served);
 });
 
+Deno.test("vhost-user: our driver uses as many pairs of our served net as it asks for", async (t) => {
+  await using served = await Served.start("rng");
+  const pairs = async () => (await served.call("snapshot") as { pairs: number }).pairs;
+  for (const [ring, offer] of RINGS) {
+    await t.step(ring, async () => {
+      const path = await served.add("net", { pairs: 4, offer });
+      {
+        await using vireo = await openVireo({ target: `vhost-user:net=${path},pairs=3` });
+        const { net } = vireo;
+        assertEquals(net.maxQueuePairs, 3);
+        for (const wanted of [1, 3, 2, 3, 1]) {
+          await net.setPairs(wanted, { deadline });
+          while (await pairs() !== wanted);
+          await DEVICES["net"]!(vireo, served);
+        }
+        // More commands than the ring of a control queue has entries.
+        for (let i = 0; i < 1100; i++) await net.setPairs(1 + i % 3, { deadline });
+        await assertRejects(() => net.setPromiscuous(true, { deadline }), VireoError);
+        await DEVICES["net"]!(vireo, served);
+      }
+      const told = served.events.filter(({ kind }) => kind === "refused" || kind === "violation");
+      assertEquals(told, []);
+    });
+  }
+});
+
 for (const packed of [false, true]) {
   const ring = packed ? "packed" : "split";
   Deno.test(`vhost-user: random requests, aborts and resets on a served disk, ${ring}`, async () => {

@@ -7,6 +7,7 @@ import { checkIntegrity } from "../blk_integrity.ts";
 import { vireo as vireoCommand } from "../cli_helper.ts";
 import { storageDaemon, temporaryFolder } from "./daemon.ts";
 import { openDescriptors, wait } from "./wait.ts";
+import { bytesBy } from "../noise.ts";
 
 const SIZE = 8 * 1024 * 1024;
 
@@ -34,7 +35,7 @@ Deno.test("vhost-user: every request of a disk reaches QEMU's storage daemon, an
       assertEquals(device!.transport.route?.policy, "eventfd");
       assertEquals(device!.queues.length, 2);
       assertEquals(blk.capacity, SIZE);
-      const data = Uint8Array.from({ length: 1_000_448 }, (_, i) => i * 7 + (i >> 8));
+      const data = bytesBy(1_000_448, (i) => i * 7 + (i >> 8));
       await blk.write(3, data);
       await blk.flush();
       assertEquals(await blk.read(3, data.length), data);

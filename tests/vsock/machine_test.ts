@@ -11,6 +11,7 @@ import { bootMachine, type MachineRig } from "../machine_rig.ts";
 import { waitOn } from "../../drivers/wait/mod.ts";
 import { type Vsock, type VsockConnection, vsockDriver } from "../../drivers/vsock/mod.ts";
 import { turn } from "../turn.ts";
+import { bytesBy } from "../noise.ts";
 
 const SOON = { deadline: 5000 };
 const ECHO = 7;
@@ -34,12 +35,10 @@ function boot(
 }
 
 const pattern = (length: number, seed: number): Uint8Array =>
-  Uint8Array.from({ length }, (_, i) => i * 31 + (i >> 8) * 7 + seed);
+  bytesBy(length, (i) => i * 31 + (i >> 8) * 7 + seed);
 
 async function readAll(stream: ReadableStream<Uint8Array>): Promise<Uint8Array> {
-  const parts: number[][] = [];
-  for await (const bytes of stream) parts.push([...bytes]);
-  return Uint8Array.from(parts.flat());
+  return new Uint8Array(await new Response(stream as ReadableStream<BufferSource>).arrayBuffer());
 }
 
 async function send(connection: VsockConnection, data: Uint8Array): Promise<void> {

@@ -2,6 +2,7 @@ import {
   BALLOON_STAT,
   BalloonHint,
   BalloonStat,
+  CaifQueue,
   INPUT_EVENT,
   InputSyn,
   InputType,
@@ -89,5 +90,6 @@ function message(bytes: Uint8Array, length: number, view: DataView): string | un
 /** Words of the CAIF device (Linux `virtio_caif.h`). */
 export const CAIF_WORDS: DeviceWords = {
   request: ({ readable }) => readable === 0 ? undefined : `caif frame in ${bytesText(readable)}`,
-  answer: ({ request }) => request && `${request}: sent`,
+  answer: ({ request, queue }) =>
+    request && `${request}: ${queue === CaifQueue.RECEIVE ? "received" : "sent"}`,
 };

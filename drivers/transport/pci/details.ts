@@ -61,7 +61,19 @@ export function capabilityName(type: number): string {
   return nameIn(PciCapType, type) ?? `type ${hex(type)}`;
 }
 
-/** One line a capability, for example `COMMON BAR4+0x0 0x1000 bytes`. */
+/**
+ * One line a capability, for example `COMMON BAR4+0x0 0x1000 bytes`.
+ *
+ * @example
+ * ```ts
+ * import { capabilityText } from "@vireo/drivers/core";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const none = { multiplier: undefined, vendor: undefined, refused: undefined };
+ * const place = { at: 0x40, size: 16, bar: 4, id: 0, offset: 0, length: 0x38 };
+ * assertEquals(capabilityText({ type: 1, ...place, ...none }), "COMMON BAR4+0x0, 0x38 bytes");
+ * ```
+ */
 export function capabilityText(capability: VirtioCapability): string {
   const { type, vendor, bar, offset, length, multiplier, refused } = capability;
   const name = capabilityName(type);

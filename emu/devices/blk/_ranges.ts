@@ -12,17 +12,16 @@ import type { DiskBackend } from "../../backends/disk.ts";
 import type { Chain } from "../../device.ts";
 import type { WorkMeter } from "../../work.ts";
 import type { BlkSetup } from "./config.ts";
-import type { BlkStats } from "./device.ts";
 
 /** The parts of a device that {@linkcode applyRanges} uses. */
 interface RangeTarget {
   readonly disk: DiskBackend;
   readonly setup: BlkSetup;
-  readonly stats: BlkStats;
+  readonly stats: { ranges: number };
 }
 
-/** When ranges are cleared. */
-interface RangeTurn {
+/** When what a request asked for goes on. */
+export interface RequestTurn {
   /** Divides the work into turns. */
   readonly work: WorkMeter;
   /** Whether the request was not voided by a reset. */
@@ -43,7 +42,7 @@ export function applyRanges(
   features: FeatureSet,
   chain: Chain,
   type: number,
-  turn: RangeTurn,
+  turn: RequestTurn,
 ): number | Promise<void> {
   const { setup, disk } = target;
   const limits = type === BlkRequestType.DISCARD
@@ -127,7 +126,7 @@ export function clearRange(
   disk: DiskBackend,
   offset: number,
   length: number,
-  turn: RangeTurn,
+  turn: RequestTurn,
 ): number | Promise<void> {
   const offsets = Float64Array.of(offset);
   return applyFrom(disk, false, { offsets, lengths: Float64Array.of(length) }, turn);
@@ -138,7 +137,7 @@ function applyFrom(
   disk: DiskBackend,
   discards: boolean,
   ranges: Ranges,
-  turn: RangeTurn,
+  turn: RequestTurn,
   next = 0,
 ): number | Promise<void> {
   const after = async (wait: Promise<void>, i: number): Promise<void> => {

@@ -5,8 +5,6 @@ import {
   BLK_LIFETIME,
   BLK_REQ,
   BLK_SECTOR_SIZE,
-  BLK_ZONE_DESCRIPTOR,
-  BLK_ZONE_REPORT,
   BLK_ZONED_OFFSET,
   BlkFeature,
   BlkRequestType,
@@ -28,7 +26,8 @@ import type {
   QueueSpec,
 } from "../../device.ts";
 import { type BlkDeviceOptions, type BlkSetup, blkSetup, setCapacity } from "./config.ts";
-import { applyRanges, clearRange } from "./_ranges.ts";
+import { DiskData } from "./_data.ts";
+import { applyRanges, clearRange, type RequestTurn } from "./_ranges.ts";
 import { CompletionOrder } from "./_order.ts";
 import type { EmulatedZones } from "./zones.ts";
 
@@ -52,9 +51,6 @@ export interface BlkStats {
   unsupported: number;
 }
 
-const SCRATCH_BYTES = 1 << 16;
-/** A transfer of more is done in pieces, with turns of the event loop between them. */
-const MAX_AT_ONCE = 4 << 20;
 /** Bytes that are cleared at a time. */
 const CLEAR_PIECE = 1 << 20;
 /** A status byte that is not known yet: the disk answers later. */
@@ -122,7 +118,7 @@ export class BlkDevice implements DeviceModel {
   readonly #config: DataView;
   readonly #initialWriteback: number;
   readonly #order: CompletionOrder;
-  readonly #scratch = new Uint8Array(SCRATCH_BYTES);
+  readonly #data: DiskData;
   readonly #id = new Uint8Array(BLK_ID_SIZE);
   #bounds: DeviceContext | undefined;
   #context: DeviceContext | undefined;
@@ -141,6 +137,7 @@ export class BlkDevice implements DeviceModel {
     this.setup = blkSetup(options);
     this.features = this.setup.features;
     this.disk = options.disk;
+    this.#data = new DiskData(options.disk);
     this.#options = options;
     this.#config = this.setup.config;
     this.configSize = this.#config.byteLength;
@@ -357,6 +354,11 @@ export class BlkDevice implements DeviceModel {
     return () => epoch === this.#epoch && queueEpoch === this.#queueEpochs[queue];
   }
 
+  /** When a request of a queue may go on. */
+  #turn(queue: DeviceQueue): RequestTurn {
+    return { work: this.#context!.work, valid: this.#validity(queue.index) };
+  }
+
   /** Completes a request when its disk operation does, unless a reset voided it. */
   #later(queue: DeviceQueue, chain: Chain, work: Promise<void>): number {
     const valid = this.#validity(queue.index);
@@ -388,14 +390,13 @@ export class BlkDevice implements DeviceModel {
       case BlkRequestType.DISCARD:
       case BlkRequestType.WRITE_ZEROES:
       case BlkRequestType.SECURE_ERASE: {
-        const { features, work } = this.#context!;
-        const turn = { work, valid: this.#validity(queue.index) };
-        const result = applyRanges(this, features, chain, type, turn);
+        const result = applyRanges(this, this.#context!.features, chain, type, this.#turn(queue));
         if (typeof result === "number") return result;
         return this.#later(queue, chain, result);
       }
       case BlkRequestType.ZONE_REPORT:
-        return this.#zoned ? this.#report(chain, sector) : BlkStatus.UNSUPP;
+        if (!this.#zoned) return BlkStatus.UNSUPP;
+        return this.zones!.report(chain, sector, this.#context!.work);
       case BlkRequestType.ZONE_APPEND:
         return this.#zoned ? this.#append(queue, chain, sector) : BlkStatus.UNSUPP;
       case BlkRequestType.ZONE_OPEN:
@@ -412,36 +413,6 @@ export class BlkDevice implements DeviceModel {
   /** Whether there are zones, and the driver knows of them (dev.blk.operation.13). */
   get #zoned(): boolean {
     return this.zones !== undefined && this.#context!.features.has(BlkFeature.ZONED);
-  }
-
-  #report(chain: Chain, sector: number): number {
-    const zones = this.zones!;
-    const room = chain.writableLength - 1 - BLK_ZONE_REPORT.SIZE;
-    if (chain.readableLeft > 0 || room < 0 || sector >= this.capacity) {
-      return BlkStatus.ZONE_INVALID_CMD;
-    }
-    const first = zones.indexOf(sector);
-    const count = Math.min(zones.count - first, Math.floor(room / BLK_ZONE_DESCRIPTOR.SIZE));
-    const { z_cap, z_start, z_wp, z_type, z_state } = BLK_ZONE_DESCRIPTOR;
-    const bytes = new Uint8Array(BLK_ZONE_DESCRIPTOR.SIZE);
-    const view = new DataView(bytes.buffer);
-    const put = ({ offset }: { offset: number }, value: number): void => {
-      view.setUint32(offset, lo32(value), true);
-      view.setUint32(offset + 4, hi32(value), true);
-    };
-    this.#context!.work.spend(count);
-    chain.writeU32(count);
-    chain.writeZeroes(BLK_ZONE_REPORT.SIZE - 4);
-    for (let i = first; i < first + count; i++) {
-      const zone = zones.zone(i);
-      put(z_cap, zone.capacity);
-      put(z_start, zone.start);
-      put(z_wp, zone.pointer);
-      view.setUint8(z_type.offset, zone.type);
-      view.setUint8(z_state.offset, zone.state);
-      chain.write(bytes);
-    }
-    return BlkStatus.OK;
   }
 
   #append(queue: DeviceQueue, chain: Chain, sector: number): number {
@@ -461,18 +432,12 @@ export class BlkDevice implements DeviceModel {
       return BlkStatus.IOERR;
     }
     const zones = this.zones!;
-    const all = type === BlkRequestType.ZONE_RESET_ALL;
-    const { work } = this.#context!;
-    if (all) work.spend(zones.count);
+    if (type === BlkRequestType.ZONE_RESET_ALL) this.#context!.work.spend(zones.count);
     const status = zones.manage(type, sector);
-    const resets = all || type === BlkRequestType.ZONE_RESET;
-    // Reads tell what was written by the write pointer, but for zones that are written in any order.
-    if (status !== BlkStatus.OK || !resets || zones.model !== BlkZonedModel.HA) return status;
-    const first = all ? zones.firstSequential : sector;
-    const end = all ? this.capacity : sector + zones.zoneSectors;
-    const turn = { work, valid: this.#validity(queue.index) };
-    const [offset, length] = [first * BLK_SECTOR_SIZE, (end - first) * BLK_SECTOR_SIZE];
-    const result = clearRange(this.disk, offset, length, turn);
+    const stale = status === BlkStatus.OK ? zones.stale(type, sector) : undefined;
+    if (stale === undefined) return status;
+    const [offset, length] = [stale.start * BLK_SECTOR_SIZE, stale.sectors * BLK_SECTOR_SIZE];
+    const result = clearRange(this.disk, offset, length, this.#turn(queue));
     return typeof result === "number" ? result : this.#later(queue, chain, result);
   }
 
@@ -488,7 +453,7 @@ export class BlkDevice implements DeviceModel {
     const room = chain.writableLength - 1;
     // Data that the device is to read is none that it could fill.
     if (chain.readableLeft > 0 || !this.#fits(sector, room)) return BlkStatus.IOERR;
-    const { disk, stats, zones } = this;
+    const { stats, zones } = this;
     const sectors = room / BLK_SECTOR_SIZE;
     if (zones !== undefined) {
       const status = zones.read(sector, sectors);
@@ -499,46 +464,12 @@ export class BlkDevice implements DeviceModel {
     const offset = sector * BLK_SECTOR_SIZE;
     stats.reads++;
     stats.bytesRead += length;
-    if (length > MAX_AT_ONCE) {
-      return this.#later(queue, chain, this.#readSlowly(queue, chain, offset, length));
-    }
-    if (disk.memory !== undefined) {
-      chain.write(disk.memory, offset, length);
+    if (!this.#data.isSlow(length)) {
+      this.#data.read(chain, offset, length);
       return BlkStatus.OK;
     }
-    if (disk.asynchronous) {
-      return this.#later(queue, chain, this.#readSlowly(queue, chain, offset, length));
-    }
-    // In pieces: what the host allocates never depends on a guest's number.
-    const scratch = this.#scratch;
-    for (let done = 0; done < length; done += SCRATCH_BYTES) {
-      const n = Math.min(SCRATCH_BYTES, length - done);
-      disk.read(offset + done, scratch, 0, n);
-      chain.write(scratch, 0, n);
-    }
-    return BlkStatus.OK;
-  }
-
-  /** Reads in pieces, or from a disk that answers later, which needs a buffer of its own meanwhile. */
-  async #readSlowly(
-    queue: DeviceQueue,
-    chain: Chain,
-    offset: number,
-    length: number,
-  ): Promise<void> {
-    const valid = this.#validity(queue.index);
-    const { work } = this.#context!;
-    const own = new Uint8Array(Math.min(SCRATCH_BYTES, length));
-    for (let done = 0; done < length; done += SCRATCH_BYTES) {
-      const n = Math.min(SCRATCH_BYTES, length - done);
-      const { memory } = this.disk;
-      if (memory === undefined) await this.disk.read(offset + done, own, 0, n);
-      if (work.exhausted) await work.turn();
-      // A reset made the chain void: its memory is the driver's again.
-      if (!valid()) return;
-      if (memory === undefined) chain.write(own, 0, n);
-      else chain.write(memory, offset + done, n);
-    }
+    const turn = this.#turn(queue);
+    return this.#later(queue, chain, this.#data.readSlowly(chain, offset, length, turn));
   }
 
   #write(queue: DeviceQueue, chain: Chain, sector: number): number {
@@ -561,46 +492,16 @@ export class BlkDevice implements DeviceModel {
     const { disk, stats } = this;
     stats.writes++;
     stats.bytesWritten += length;
-    const through = !this.writeback;
-    if (disk.memory !== undefined && length <= MAX_AT_ONCE) {
-      chain.read(disk.memory, offset, length);
-    } else if (disk.asynchronous || length > MAX_AT_ONCE) {
-      return this.#later(queue, chain, this.#writeSlowly(queue, chain, offset, length, through));
-    } else {
-      for (let done = 0; done < length; done += SCRATCH_BYTES) {
-        const n = Math.min(SCRATCH_BYTES, length - done);
-        chain.read(this.#scratch, 0, n);
-        disk.write(offset + done, this.#scratch, 0, n);
-      }
-    }
     // dev.blk.operation.9: without a write cache a completed write is a durable one.
+    const through = !this.writeback;
+    if (this.#data.isSlow(length)) {
+      const written = this.#data.writeSlowly(chain, offset, length, this.#turn(queue));
+      const done = written.then((valid) => valid && through ? disk.flush() : undefined);
+      return this.#later(queue, chain, done);
+    }
+    this.#data.write(chain, offset, length);
     const wait = through ? disk.flush() : undefined;
     return wait === undefined ? BlkStatus.OK : this.#later(queue, chain, wait);
-  }
-
-  /** Writes in pieces, or to a disk that answers later. */
-  async #writeSlowly(
-    queue: DeviceQueue,
-    chain: Chain,
-    offset: number,
-    length: number,
-    through: boolean,
-  ): Promise<void> {
-    const valid = this.#validity(queue.index);
-    const { work } = this.#context!;
-    const own = new Uint8Array(Math.min(SCRATCH_BYTES, length));
-    for (let done = 0; done < length; done += SCRATCH_BYTES) {
-      const n = Math.min(SCRATCH_BYTES, length - done);
-      const { memory } = this.disk;
-      if (memory !== undefined) chain.read(memory, offset + done, n);
-      else {
-        chain.read(own, 0, n);
-        await this.disk.write(offset + done, own, 0, n);
-      }
-      if (work.exhausted) await work.turn();
-      if (!valid()) return;
-    }
-    if (through) await this.disk.flush();
   }
 
   #flush(queue: DeviceQueue, chain: Chain): number {

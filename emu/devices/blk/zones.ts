@@ -1,12 +1,18 @@
 import {
   BLK_SECTOR_SIZE,
+  BLK_ZONE_DESCRIPTOR,
+  BLK_ZONE_REPORT,
   BLK_ZONED,
   BlkRequestType as T,
   BlkStatus as S,
   BlkZonedModel,
   BlkZoneState as Z,
   BlkZoneType,
+  hi32,
+  lo32,
 } from "@vireo/hal";
+import type { Chain } from "../../device.ts";
+import type { WorkMeter } from "../../work.ts";
 
 /** How an emulated disk is zoned (virtio 1.4 §5.2.4). The zones of a disk that begins its life are empty. */
 export interface BlkZonedOptions {
@@ -161,11 +167,6 @@ export class EmulatedZones {
     return this.#active;
   }
 
-  /** First sector of the first zone that is not conventional. */
-  get firstSequential(): number {
-    return this.#types.filter((type) => type === BlkZoneType.CONV).length * this.zoneSectors;
-  }
-
   /** The zone of a sector, by index; the disk has the sector. */
   indexOf(sector: number): number {
     return Math.floor(sector / this.zoneSectors);
@@ -224,6 +225,52 @@ export class EmulatedZones {
         this.#empty(zone);
         return S.OK;
     }
+  }
+
+  /**
+   * The sectors that read as zeroes after a reset that was served, and have data: reads tell what was written by the write
+   * pointer, but for zones that are written in any order.
+   */
+  stale(
+    type: number,
+    sector: number,
+  ): { readonly start: number; readonly sectors: number } | undefined {
+    if (this.model !== BlkZonedModel.HA) return undefined;
+    if (type === T.ZONE_RESET) return { start: sector, sectors: this.zoneSectors };
+    if (type !== T.ZONE_RESET_ALL) return undefined;
+    const conventional = this.#types.filter((kind) => kind === BlkZoneType.CONV).length;
+    const start = conventional * this.zoneSectors;
+    return { start, sectors: this.count * this.zoneSectors - start };
+  }
+
+  /** Serves REPORT from the zone of a sector on, as far as the chain has room: a status. */
+  report(chain: Chain, sector: number, work: WorkMeter): number {
+    const room = chain.writableLength - 1 - BLK_ZONE_REPORT.SIZE;
+    if (chain.readableLeft > 0 || room < 0 || sector >= this.count * this.zoneSectors) {
+      return S.ZONE_INVALID_CMD;
+    }
+    const first = this.indexOf(sector);
+    const count = Math.min(this.count - first, Math.floor(room / BLK_ZONE_DESCRIPTOR.SIZE));
+    const { z_cap, z_start, z_wp, z_type, z_state } = BLK_ZONE_DESCRIPTOR;
+    const bytes = new Uint8Array(BLK_ZONE_DESCRIPTOR.SIZE);
+    const view = new DataView(bytes.buffer);
+    const put = ({ offset }: { offset: number }, value: number): void => {
+      view.setUint32(offset, lo32(value), true);
+      view.setUint32(offset + 4, hi32(value), true);
+    };
+    work.spend(count);
+    chain.writeU32(count);
+    chain.writeZeroes(BLK_ZONE_REPORT.SIZE - 4);
+    for (let i = first; i < first + count; i++) {
+      const zone = this.zone(i);
+      put(z_cap, zone.capacity);
+      put(z_start, zone.start);
+      put(z_wp, zone.pointer);
+      view.setUint8(z_type.offset, zone.type);
+      view.setUint8(z_state.offset, zone.state);
+      chain.write(bytes);
+    }
+    return S.OK;
   }
 
   /** Whether a range has a sector in a zone that must be written in order. */

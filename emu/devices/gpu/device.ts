@@ -31,20 +31,13 @@ import type {
 import { Backing } from "./_backing.ts";
 import { edidOf } from "./edid.ts";
 import { inside, overlay, type Rectangle, show, toRgba } from "./_picture.ts";
+import { GpuState, type Resource, type SavedState } from "./_state.ts";
 import { encodePng, type Picture } from "./png.ts";
 
 /** Most pieces of a picture's memory. */
 const MAX_ENTRIES = 16_384;
 /** Longest side of a picture. */
 const MAX_SIDE = 16_384;
-/** Most pictures and blobs. */
-const MAX_RESOURCES = 4096;
-/** Bytes that a picture, and a piece of its memory, count for besides its pixels. */
-const RESOURCE_COST = 512;
-const ENTRY_COST = 16;
-/** Bytes of a pointer's image. */
-const CURSOR_BYTES = GPU_CURSOR_SIZE * GPU_CURSOR_SIZE * 4;
-
 /** Options of {@linkcode GpuDevice}. */
 export interface GpuDeviceOptions {
   /** Sizes of its displays; one of 640 by 480 by default. */
@@ -63,51 +56,6 @@ export interface GpuDeviceOptions {
   readonly blobAlignment?: number;
   /** Fills the UUIDs of pictures; the system's random bytes by default. */
   readonly random?: RandomSource;
-}
-
-interface Resource {
-  width: number;
-  height: number;
-  format: number;
-  pixels: Uint8Array;
-  /** Of one that is read from the guest's memory: its bytes, and where its rows are. */
-  blob?: { readonly size: number; stride: number; offset: number };
-  backing: Backing | undefined;
-  /** The name that other devices may know it by, once it was asked for. */
-  uuid?: readonly number[];
-}
-
-interface SavedResource {
-  readonly id: number;
-  readonly width: number;
-  readonly height: number;
-  readonly format: number;
-  readonly pixels: Uint8Array;
-  readonly blob: NonNullable<Resource["blob"]> | null;
-  readonly backing: readonly (readonly [address: number, length: number])[] | null;
-  readonly uuid?: readonly number[];
-}
-
-interface Saved {
-  readonly events: number;
-  readonly resources: readonly SavedResource[];
-  readonly displays: readonly {
-    readonly width: number;
-    readonly height: number;
-    readonly shows: Display["shows"] | null;
-    readonly picture: Picture | null;
-    readonly cursor: Omit<Display["cursor"], "image"> & { readonly image: Uint8Array | null };
-  }[];
-}
-
-interface Display {
-  width: number;
-  height: number;
-  /** The part of a picture that it shows. */
-  shows: { readonly id: number; readonly part: Rectangle } | undefined;
-  /** The pixels that were flushed to it. */
-  picture: Picture | undefined;
-  cursor: { id: number; x: number; y: number; image: Uint8Array | undefined };
 }
 
 /**
@@ -152,12 +100,9 @@ export class GpuDevice implements DeviceModel {
   readonly bounds: ModelUsage;
   /** Pictures that were flushed, all in all. */
   flushes = 0;
-  readonly #displays: Display[];
-  readonly #resources = new Map<number, Resource>();
-  readonly #limit: number;
+  readonly #state: GpuState;
   readonly #alignment: number;
   readonly #random: RandomSource;
-  #used = 0;
   #events = 0;
   #context: DeviceContext | undefined;
   #attached: DeviceContext | undefined;
@@ -191,22 +136,18 @@ export class GpuDevice implements DeviceModel {
     );
     this.#random = options.random ??
       ((into) => void crypto.getRandomValues(into as Uint8Array<ArrayBuffer>));
-    this.#limit = options.memory ?? 64 << 20;
-    this.bounds = {
-      items: MAX_RESOURCES,
-      bytes: this.#limit + displays.length * CURSOR_BYTES,
-    };
-    this.#displays = displays.map((size) => ({ ...size, ...blank() }));
+    this.#state = new GpuState(displays, options.memory ?? 64 << 20);
+    this.bounds = this.#state.bounds;
   }
 
   /** Bytes of the host's memory that the pixels of all pictures take. */
   get used(): number {
-    return this.#resources.values().reduce((sum, { pixels }) => sum + pixels.length, 0);
+    return this.#state.resources.values().reduce((sum, { pixels }) => sum + pixels.length, 0);
   }
 
   /** The pixels of a display, with its pointer; undefined if nothing was flushed to it. */
   screen(display = 0): Picture | undefined {
-    const shown = this.#displays[display];
+    const shown = this.#state.displays[display];
     if (shown?.picture === undefined) return undefined;
     const { width, height, rgba } = shown.picture;
     const copy = { width, height, rgba: rgba.slice() };
@@ -223,10 +164,10 @@ export class GpuDevice implements DeviceModel {
 
   /** Changes the size of a display, and tells the driver; 0 by 0 turns it off. */
   resize(display: number, width: number, height: number): void {
-    const shown = this.#displays[display];
+    const shown = this.#state.displays[display];
     if (shown === undefined) {
       throw new RangeError(
-        `Cannot resize display ${display}: expected 0 to ${this.#displays.length - 1}`,
+        `Cannot resize display ${display}: expected 0 to ${this.#state.displays.length - 1}`,
       );
     }
     shown.width = width;
@@ -237,7 +178,7 @@ export class GpuDevice implements DeviceModel {
 
   /** Reads the configuration. */
   readConfig(offset: number, width: ConfigWidth): number {
-    const words = [this.#events, 0, this.#displays.length, 0, this.#alignment];
+    const words = [this.#events, 0, this.#state.displays.length, 0, this.#alignment];
     const value = words[offset >> 2]! >>> 8 * (offset & 3);
     return width === 4 ? value >>> 0 : value & 2 ** (8 * width) - 1;
   }
@@ -287,69 +228,24 @@ export class GpuDevice implements DeviceModel {
   /** Forgets all pictures. */
   reset(): void {
     this.#context = undefined;
-    this.#resources.clear();
-    this.#used = 0;
-    for (const display of this.#displays) Object.assign(display, blank());
+    this.#state.reset();
   }
 
   /** Pictures, and the bytes of everything that the driver made. */
   usage(): ModelUsage {
-    const cursors = this.#displays.filter(({ cursor }) => cursor.image !== undefined).length;
-    return { items: this.#resources.size, bytes: this.#used + cursors * CURSOR_BYTES };
+    return this.#state.usage();
   }
 
   /** Pictures and displays. */
   snapshot(): unknown {
-    const resources = [...this.#resources].map(([id, { backing, blob, pixels, ...shape }]) => ({
-      id,
-      ...shape,
-      pixels: pixels.slice(),
-      blob: blob ?? null,
-      backing: backing?.entries() ?? null,
-    }));
-    const displays = this.#displays.map(({ shows, picture, cursor, ...size }) => ({
-      ...size,
-      shows: shows ?? null,
-      picture: picture === undefined ? null : { ...picture, rgba: picture.rgba.slice() },
-      cursor: { ...cursor, image: cursor.image?.slice() ?? null },
-    }));
-    return { events: this.#events, resources, displays };
+    return { events: this.#events, ...this.#state.snapshot() };
   }
 
   /** Takes the state back. @throws {RangeError} If it has other displays, or more than there is memory for. */
   restore(state: unknown): void {
-    const { events, resources, displays } = state as Saved;
-    if (displays.length !== this.#displays.length) {
-      throw new RangeError(
-        `Cannot restore ${displays.length} displays: the GPU has ${this.#displays.length}`,
-      );
-    }
+    const { events, ...saved } = state as { readonly events: number } & SavedState;
+    this.#state.restore(saved);
     this.#events = events;
-    this.#used = 0;
-    this.#resources.clear();
-    for (const { id, backing, blob, pixels, ...shape } of resources) {
-      const list = backing === null ? undefined : new Backing(backing);
-      this.#used += RESOURCE_COST + pixels.length + (list?.count ?? 0) * ENTRY_COST;
-      this.#resources.set(id, {
-        ...shape,
-        pixels: pixels.slice(),
-        backing: list,
-        ...blob === null ? {} : { blob: { ...blob } },
-      });
-    }
-    displays.forEach(({ shows, picture, cursor, ...size }, i) => {
-      this.#used += picture?.rgba.length ?? 0;
-      Object.assign(this.#displays[i]!, size, {
-        shows: shows ?? undefined,
-        picture: picture === null ? undefined : { ...picture, rgba: picture.rgba.slice() },
-        cursor: { ...cursor, image: cursor.image?.slice() },
-      });
-    });
-    if (this.#used > this.#limit) {
-      throw new RangeError(
-        `Cannot restore ${this.#used} bytes of pictures: the GPU has ${this.#limit}`,
-      );
-    }
   }
 
   /** Forgets all pictures. */
@@ -365,7 +261,7 @@ export class GpuDevice implements DeviceModel {
       case C.GET_DISPLAY_INFO: {
         answer(R.OK_DISPLAY_INFO);
         for (let i = 0; i < GPU_MAX_SCANOUTS; i++) {
-          const { width = 0, height = 0 } = this.#displays[i] ?? {};
+          const { width = 0, height = 0 } = this.#state.displays[i] ?? {};
           for (const value of [0, 0, width, height, width * height > 0 ? 1 : 0, 0]) {
             chain.writeU32(value);
           }
@@ -373,7 +269,7 @@ export class GpuDevice implements DeviceModel {
         return void GPU_DISPLAY_SIZE;
       }
       case C.GET_EDID: {
-        const display = this.#displays[word()];
+        const display = this.#state.displays[word()];
         if (display === undefined) return answer(R.ERR_INVALID_SCANOUT_ID);
         answer(R.OK_EDID);
         const edid = edidOf(display.width, display.height);
@@ -384,7 +280,7 @@ export class GpuDevice implements DeviceModel {
       }
       case C.RESOURCE_ASSIGN_UUID: {
         if (!this.#context!.features.has(GpuFeature.RESOURCE_UUID)) return answer(R.ERR_UNSPEC);
-        const resource = this.#resources.get(word());
+        const resource = this.#state.resources.get(word());
         if (resource === undefined) return answer(R.ERR_INVALID_RESOURCE_ID);
         answer(R.OK_RESOURCE_UUID);
         return void chain.write(Uint8Array.from(resource.uuid ??= this.#newUuid()));
@@ -400,8 +296,8 @@ export class GpuDevice implements DeviceModel {
       case C.RESOURCE_ATTACH_BACKING:
         return answer(this.#attach(word(), word(), chain));
       case C.RESOURCE_DETACH_BACKING: {
-        const resource = this.#resources.get(word());
-        if (resource !== undefined) this.#setBacking(resource, undefined);
+        const resource = this.#state.resources.get(word());
+        if (resource !== undefined) this.#state.setBacking(resource, undefined);
         return answer(resource === undefined ? R.ERR_INVALID_RESOURCE_ID : R.OK_NODATA);
       }
       case C.SET_SCANOUT:
@@ -443,65 +339,30 @@ export class GpuDevice implements DeviceModel {
   }
 
   #create(id: number, format: number, width: number, height: number): number {
-    if (id === 0 || this.#resources.has(id)) return R.ERR_INVALID_RESOURCE_ID;
+    if (id === 0 || this.#state.resources.has(id)) return R.ERR_INVALID_RESOURCE_ID;
     const shaped = width > 0 && height > 0 && width <= MAX_SIDE && height <= MAX_SIDE;
     if (!shaped || GPU_CHANNELS[format] === undefined) return R.ERR_INVALID_PARAMETER;
     const size = width * height * 4;
-    if (this.#resources.size >= MAX_RESOURCES || !this.#take(RESOURCE_COST + size)) {
-      return R.ERR_OUT_OF_MEMORY;
-    }
+    if (!this.#state.reserve(size)) return R.ERR_OUT_OF_MEMORY;
     this.#context!.work.spend(0, size);
     const pixels = new Uint8Array(size);
-    this.#resources.set(id, { width, height, format, pixels, backing: undefined });
+    this.#state.resources.set(id, { width, height, format, pixels, backing: undefined });
     return R.OK_NODATA;
-  }
-
-  /** Counts bytes, which are negative when they are given back; false if there is no room for them. */
-  #take(bytes: number): boolean {
-    if (this.#used + bytes > this.#limit) return false;
-    this.#used += bytes;
-    return true;
-  }
-
-  /** Gives a picture its memory, or takes it away; false if there is no room for the list. */
-  #setBacking(resource: Resource, backing: Backing | undefined): boolean {
-    const more = (backing?.count ?? 0) - (resource.backing?.count ?? 0);
-    if (!this.#take(more * ENTRY_COST)) return false;
-    resource.backing = backing;
-    return true;
-  }
-
-  /** Gives a display a picture of its own to show, or none; false if there is no room for it. */
-  #setPicture(display: Display, shows: Display["shows"]): boolean {
-    const { width, height } = shows?.part ?? { width: 0, height: 0 };
-    const size = width * height * 4;
-    if (!this.#take(size - (display.picture?.rgba.length ?? 0))) return false;
-    this.#context!.work.spend(0, size);
-    display.shows = shows;
-    display.picture = shows && { width, height, rgba: new Uint8Array(size) };
-    return true;
   }
 
   #unref(id: number): number {
-    const resource = this.#resources.get(id);
-    if (resource === undefined) return R.ERR_INVALID_RESOURCE_ID;
-    this.#setBacking(resource, undefined);
-    this.#take(-resource.pixels.length - RESOURCE_COST);
-    this.#resources.delete(id);
-    for (const display of this.#displays) {
-      if (display.shows?.id === id) this.#setPicture(display, undefined);
-    }
-    return R.OK_NODATA;
+    const known = this.#state.remove(id, this.#context!.work);
+    return known ? R.OK_NODATA : R.ERR_INVALID_RESOURCE_ID;
   }
 
   #attach(id: number, count: number, chain: Chain): number {
-    const resource = this.#resources.get(id);
+    const resource = this.#state.resources.get(id);
     if (resource === undefined) return R.ERR_INVALID_RESOURCE_ID;
     if (resource.backing !== undefined) return R.ERR_UNSPEC;
     const backing = this.#readEntries(count, chain);
     if (typeof backing === "number") return backing;
     const some = backing.count > 0 ? backing : undefined;
-    return this.#setBacking(resource, some) ? R.OK_NODATA : R.ERR_OUT_OF_MEMORY;
+    return this.#state.setBacking(resource, some) ? R.OK_NODATA : R.ERR_OUT_OF_MEMORY;
   }
 
   /** The pieces of a picture's memory, or why there are none. */
@@ -529,21 +390,16 @@ export class GpuDevice implements DeviceModel {
     ];
     chain.skip(8);
     const size = chain.readU64();
-    if (id === 0 || this.#resources.has(id)) return R.ERR_INVALID_RESOURCE_ID;
+    if (id === 0 || this.#state.resources.has(id)) return R.ERR_INVALID_RESOURCE_ID;
     if (memory !== GPU_BLOB_GUEST) return R.ERR_INVALID_PARAMETER;
     const backing = this.#readEntries(count, chain);
     if (typeof backing === "number") return backing;
     const aligned = this.#context!.features.has(GpuFeature.BLOB_ALIGNMENT) ? this.#alignment : 1;
     if (backing.length < size || size % aligned !== 0) return R.ERR_INVALID_PARAMETER;
-    if (
-      this.#resources.size >= MAX_RESOURCES ||
-      !this.#take(RESOURCE_COST + backing.count * ENTRY_COST)
-    ) {
-      return R.ERR_OUT_OF_MEMORY;
-    }
+    if (!this.#state.reserve(0, backing.count)) return R.ERR_OUT_OF_MEMORY;
     const blob = { size, stride: 0, offset: 0 };
     const pixels = new Uint8Array(0);
-    this.#resources.set(id, { width: 0, height: 0, format: 0, pixels, backing, blob });
+    this.#state.resources.set(id, { width: 0, height: 0, format: 0, pixels, backing, blob });
     return R.OK_NODATA;
   }
 
@@ -553,18 +409,18 @@ export class GpuDevice implements DeviceModel {
     const [display = 0, id = 0, width = 0, height = 0, format = 0, , stride = 0] = words;
     const offset = words[10]!;
     if (id === 0) return this.#setScanout(part, display, id);
-    const resource = this.#resources.get(id);
+    const resource = this.#state.resources.get(id);
     if (resource?.blob === undefined) return R.ERR_INVALID_RESOURCE_ID;
     const shaped = width > 0 && height > 0 && width <= MAX_SIDE && height <= MAX_SIDE;
     const fits = stride >= width * 4 &&
       offset + stride * (height - 1) + width * 4 <= resource.blob.size;
     if (!shaped || !fits || GPU_CHANNELS[format] === undefined) return R.ERR_INVALID_PARAMETER;
     // All is checked before anything changes: the blob may be on another display.
-    if (this.#displays[display] === undefined) return R.ERR_INVALID_SCANOUT_ID;
+    if (this.#state.displays[display] === undefined) return R.ERR_INVALID_SCANOUT_ID;
     const size = width * height * 4;
     const pixels = size === resource.pixels.length ? resource.pixels : new Uint8Array(size);
     if (!inside(part, { width, height, format, pixels })) return R.ERR_INVALID_PARAMETER;
-    if (!this.#take(size - resource.pixels.length)) return R.ERR_OUT_OF_MEMORY;
+    if (!this.#state.take(size - resource.pixels.length)) return R.ERR_OUT_OF_MEMORY;
     this.#context!.work.spend(0, size);
     Object.assign(resource, { width, height, format, pixels });
     Object.assign(resource.blob, { stride, offset });
@@ -572,20 +428,21 @@ export class GpuDevice implements DeviceModel {
   }
 
   #setScanout(part: Rectangle, index: number, id: number): number {
-    const display = this.#displays[index];
+    const display = this.#state.displays[index];
     if (display === undefined) return R.ERR_INVALID_SCANOUT_ID;
     if (id === 0) {
-      this.#setPicture(display, undefined);
+      this.#state.setPicture(display, undefined, this.#context!.work);
       return R.OK_NODATA;
     }
-    const resource = this.#resources.get(id);
+    const resource = this.#state.resources.get(id);
     if (resource === undefined) return R.ERR_INVALID_RESOURCE_ID;
     if (!inside(part, resource)) return R.ERR_INVALID_PARAMETER;
-    return this.#setPicture(display, { id, part }) ? R.OK_NODATA : R.ERR_OUT_OF_MEMORY;
+    const fits = this.#state.setPicture(display, { id, part }, this.#context!.work);
+    return fits ? R.OK_NODATA : R.ERR_OUT_OF_MEMORY;
   }
 
   #transfer(part: Rectangle, offset: number, id: number): number {
-    const resource = this.#resources.get(id);
+    const resource = this.#state.resources.get(id);
     if (resource === undefined) return R.ERR_INVALID_RESOURCE_ID;
     if (!inside(part, resource) || resource.backing === undefined) return R.ERR_INVALID_PARAMETER;
     return this.#copyRows(resource, part, offset, resource.width * 4);
@@ -613,7 +470,7 @@ export class GpuDevice implements DeviceModel {
   }
 
   #flush(part: Rectangle, id: number): number {
-    const resource = this.#resources.get(id);
+    const resource = this.#state.resources.get(id);
     if (resource === undefined) return R.ERR_INVALID_RESOURCE_ID;
     if (!inside(part, resource)) return R.ERR_INVALID_PARAMETER;
     if (resource.blob !== undefined) {
@@ -623,7 +480,7 @@ export class GpuDevice implements DeviceModel {
       if (copied !== R.OK_NODATA) return copied;
     }
     this.flushes++;
-    for (const { shows, picture } of this.#displays) {
+    for (const { shows, picture } of this.#state.displays) {
       if (shows?.id !== id || picture === undefined) continue;
       this.#context!.work.spend(0, picture.rgba.length);
       show(resource, shows.part, part, picture);
@@ -632,12 +489,12 @@ export class GpuDevice implements DeviceModel {
   }
 
   #point(type: number, index: number, x: number, y: number, id: number): number {
-    const display = this.#displays[index];
+    const display = this.#state.displays[index];
     if (display === undefined) return R.ERR_INVALID_SCANOUT_ID;
     display.cursor.x = x;
     display.cursor.y = y;
     if (type === C.MOVE_CURSOR) return R.OK_NODATA;
-    const resource = this.#resources.get(id);
+    const resource = this.#state.resources.get(id);
     const fits = resource?.width === GPU_CURSOR_SIZE &&
       resource.height === GPU_CURSOR_SIZE && resource.blob === undefined;
     if (id !== 0 && !fits) return R.ERR_INVALID_RESOURCE_ID;
@@ -646,9 +503,3 @@ export class GpuDevice implements DeviceModel {
     return R.OK_NODATA;
   }
 }
-
-const blank = (): Pick<Display, "shows" | "picture" | "cursor"> => ({
-  shows: undefined,
-  picture: undefined,
-  cursor: { id: 0, x: 0, y: 0, image: undefined },
-});

@@ -17,7 +17,17 @@ export interface RxFilterState {
   readonly vlans: readonly number[];
 }
 
-/** An Ethernet address as a number, so that comparing takes one step. */
+/**
+ * An Ethernet address as a number, so that comparing takes one step.
+ *
+ * @example
+ * ```ts
+ * import { macNumber } from "@vireo/emu/net";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(macNumber(Uint8Array.of(0x52, 0x54, 0, 0x12, 0x34, 0x56), 0), 0x525400123456);
+ * ```
+ */
 export function macNumber(bytes: Uint8Array, at: number): number {
   const high = (bytes[at]! << 8) | bytes[at + 1]!;
   const low = ((bytes[at + 2]! << 24) | (bytes[at + 3]! << 16) | (bytes[at + 4]! << 8) |

@@ -164,7 +164,19 @@ export class P9Refusal extends Error {
   }
 }
 
-/** The error number of what was thrown; EIO for what has none. */
+/**
+ * The error number of what was thrown; EIO for what has none.
+ *
+ * @example
+ * ```ts
+ * import { errnoOf, P9Refusal } from "@vireo/emu/p9";
+ * import { P9Errno } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(errnoOf(new P9Refusal(P9Errno.ENOENT)), P9Errno.ENOENT);
+ * assertEquals(errnoOf(new Error("of no kind")), P9Errno.EIO);
+ * ```
+ */
 export function errnoOf(error: unknown): number {
   if (error instanceof P9Refusal) return error.errno;
   const code = (error as { code?: unknown } | null)?.code;

@@ -1,4 +1,4 @@
-import { VireoError } from "@vireo/hal";
+import { DeviceId, VireoError } from "@vireo/hal";
 import {
   Libc,
   type MessageRule,
@@ -53,6 +53,21 @@ export interface VhostUserServerOptions
 /**
  * Serves a device model at a vhost-user socket: one front end after the other, each of which finds the
  * device as at first.
+ *
+ * @example
+ * ```ts
+ * import { systemRandom } from "@vireo/emu/backends";
+ * import { RngDevice } from "@vireo/emu/rng";
+ * import { VhostUserServer } from "@vireo/emu/vhost-user";
+ *
+ * // Serves random bytes until the first front end leaves, and prints what happens.
+ * export async function serveOnce(path: string): Promise<void> {
+ *   const model = new RngDevice({ random: systemRandom() });
+ *   const event = ({ kind }: { kind: string }): void => console.log(kind);
+ *   await using server = new VhostUserServer({ model, path, once: true, event });
+ *   await server.ended;
+ * }
+ * ```
  */
 export class VhostUserServer implements AsyncDisposable {
   /** The device. */
@@ -156,6 +171,8 @@ class Connection {
   readonly #poller: Poller;
   /** Where the front end hears of changes, if it does. */
   #requests: VhostUserSocket | undefined;
+  /** The socket of the front end's display, to which nothing is sent: pictures stay with the model. */
+  #display: number | undefined;
   #watch: Disposable | undefined;
   #work: Promise<void> = Promise.resolve();
   #closed = false;
@@ -208,6 +225,7 @@ class Connection {
     let result = 0;
     try {
       if (request === Request.SET_BACKEND_REQ_FD) this.#setRequests(message);
+      else if (request === Request.GPU_SET_SOCKET) this.#setDisplay(message);
       else answer = await this.#device.handle(message);
     } catch (error) {
       if (!(error instanceof VireoError)) throw error;
@@ -226,19 +244,45 @@ class Connection {
     } else if (needed) this.#socket.send(request, VhostUserFlag.REPLY, u64s(result));
   }
 
-  #setRequests({ fds }: VhostUserMessage): void {
+  #setRequests(message: VhostUserMessage): void {
+    const fd = this.#takeSocket(message, "requests of the back end");
+    this.#requests?.[Symbol.dispose]();
+    this.#requests = new VhostUserSocket(this.#libc, fd, "front end", ackRule);
+  }
+
+  /** Without the socket QEMU's gpu does not start; what is drawn is the model's to show. */
+  #setDisplay(message: VhostUserMessage): void {
+    const fd = this.#takeSocket(message, "a display");
+    const { deviceId } = this.#device.hosted.model;
+    if (deviceId !== DeviceId.GPU) {
+      this.#libc.close(fd);
+      throw new VireoError("BAD_MESSAGE", "Cannot take a socket for a display", {
+        seen: `device ${deviceId}`,
+        expected: `device ${DeviceId.GPU}, which has displays`,
+      });
+    }
+    this.#closeDisplay();
+    this.#display = fd;
+  }
+
+  #closeDisplay(): void {
+    if (this.#display !== undefined) this.#libc.close(this.#display);
+    this.#display = undefined;
+  }
+
+  /** The descriptor of a message, if it is a connected socket of the front end. */
+  #takeSocket({ fds }: VhostUserMessage, purpose: string): number {
     const fd = fds[0]!;
     const path = this.#libc.peerPath(fd);
     // With the front end's own end of a connection to us, we would never see that it left.
     if (path === undefined || path === this.#owner.path) {
       this.#libc.close(fd);
-      throw new VireoError("BAD_MESSAGE", "Cannot take a socket for requests of the back end", {
+      throw new VireoError("BAD_MESSAGE", `Cannot take a socket for ${purpose}`, {
         seen: path === undefined ? "no connected socket" : "a connection to the back end itself",
         expected: "one end of a pair of sockets",
       });
     }
-    this.#requests?.[Symbol.dispose]();
-    this.#requests = new VhostUserSocket(this.#libc, fd, "front end", ackRule);
+    return fd;
   }
 
   #configChanged(): void {
@@ -260,6 +304,7 @@ class Connection {
     this.#watch?.[Symbol.dispose]();
     this.#socket[Symbol.dispose]();
     this.#requests?.[Symbol.dispose]();
+    this.#closeDisplay();
     this.#owner.closed(reason);
   }
 }

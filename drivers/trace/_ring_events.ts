@@ -1,0 +1,114 @@
+import { joinBytes, type TraceElement, type VireoError } from "@vireo/hal";
+import type { TraceTarget } from "./_target.ts";
+
+/** Bytes of a buffer that are looked at for what it means; a frame is taken whole. */
+export const LOOK = 512;
+
+const NOTHING = new Uint8Array(0);
+
+/** Parts of a trace that a ring reports to. */
+export interface RingTrace {
+  readonly tracer: TraceTarget;
+  /** Name of the slot that its device is in. */
+  readonly slot: string;
+  /** The driver's view of what the device sees at an address. */
+  readonly find: (address: number, length: number) => Uint8Array | undefined;
+}
+
+/** Parts of a ring that its events name. */
+interface RingPlace {
+  readonly index: number;
+  readonly name: string;
+  readonly diagnose?: (() => VireoError | undefined) | undefined;
+}
+
+/** A buffer that the other side has, as it was added. */
+export interface PendingBuffer {
+  readonly elements: readonly TraceElement[];
+  readonly request: string | undefined;
+  readonly time: number;
+}
+
+/** The events of a ring that are the same whichever side of it the driver has. */
+export class RingEvents {
+  readonly #trace: RingTrace;
+  readonly #ring: RingPlace;
+  #added = 0;
+  #notified = false;
+  #faulted = false;
+  #violation: string | undefined;
+
+  constructor(trace: RingTrace, ring: RingPlace) {
+    this.#trace = trace;
+    this.#ring = ring;
+  }
+
+  /** A buffer goes with the next kick. */
+  added(): void {
+    this.#added++;
+  }
+
+  /** The driver is about to notify the device: what the device does with the buffers comes after. */
+  notified(): void {
+    this.#notified = true;
+    this.#kicked();
+  }
+
+  /** Kicks, and tells also of a kick that notifies nobody. */
+  kick(kick: () => void): void {
+    this.#notified = false;
+    kick();
+    if (!this.#notified && this.#added > 0) this.#kicked();
+    this.#diagnosed();
+  }
+
+  /** The ring broke; a reset breaks rings too, and says so itself. */
+  broke(reason: VireoError): void {
+    const reset = reason.code === "DEVICE_STATE" || reason.code === "DEVICE_REMOVED";
+    if (!reset) this.fault(reason);
+  }
+
+  /** Emits the first fault of the ring. */
+  fault(error: VireoError): void {
+    if (this.#faulted) return;
+    this.#faulted = true;
+    this.#trace.tracer.fault(this.#trace.slot, error);
+  }
+
+  /** The data that an event has: a copy of the first bytes, if they are asked for. */
+  data(bytes: Uint8Array): Uint8Array | undefined {
+    const { data } = this.#trace.tracer;
+    return data > 0 ? bytes.slice(0, data) : undefined;
+  }
+
+  /** The bytes of the elements of one side, as far as they can be seen; a view of memory if they are in one place. */
+  bytes(elements: readonly TraceElement[], writable: boolean, most: number): Uint8Array {
+    let found: Uint8Array = NOTHING;
+    for (const element of elements) {
+      if (element.writable !== writable) continue;
+      const left = most - found.length;
+      if (left <= 0) break;
+      const part = this.#trace.find(element.address, Math.min(element.length, left));
+      if (part === undefined) break;
+      found = found.length === 0 ? part : joinBytes(found, part);
+    }
+    return found;
+  }
+
+  #kicked(): void {
+    const { tracer, slot } = this.#trace;
+    const { index: queue, name } = this.#ring;
+    const buffers = this.#added;
+    this.#added = 0;
+    tracer.emit(slot, { kind: "kick", queue, name, buffers, notified: this.#notified });
+  }
+
+  /** Emits the mistakes that the machine has found by now, each once. */
+  #diagnosed(): void {
+    const message = this.#ring.diagnose?.()?.message;
+    if (message !== undefined && message !== this.#violation) {
+      this.#trace.tracer.emit(this.#trace.slot, { kind: "violation", message });
+    }
+    this.#violation = message;
+  }
+}
