@@ -824,7 +824,7 @@ const READ_ONLY: ReadonlySet<string> = new Set([
   ...["MagicValue", "Version", "DeviceID", "VendorID", "DeviceFeatures", "QueueSizeMax"],
   ...["InterruptStatus", "ConfigGeneration"],
 ]);
-/** What a request is like: its queue, bytes of either kind, and the first four. */
+/** Describes a request by its queue, the bytes of either kind, and the first four as a number. */
 interface Shape {
   readonly queue: number;
   readonly readable: number;
