@@ -89,7 +89,7 @@ export const BOARD_OPTIONS = {
   /** The zones of the emulator's disks; they have none by default. */
   blkZoned: {
     flag: "--blk-zoned <zones>",
-    summary:
+    summary: (): string =>
       "emu: disks have zones: host-managed or host-aware[,zone-size=BYTES][,capacity=BYTES]" +
       "[,conventional=N][,max-open=N][,max-active=N]",
     group: "Board options:",
