@@ -76,6 +76,8 @@ interface RunOptions {
   readonly inside?: boolean;
   /** Wraps each slot or function before it is opened, to watch its registers. */
   readonly watch?: ((node: DeviceNode) => DeviceNode) | undefined;
+  /** Told of each check before it is made, and of the device's name. */
+  readonly onStart?: (check: string, device: string) => void;
   /** Told of each result as it comes. */
   readonly onResult?: (result: CheckResult) => void;
   /** Ends the run before the next check. */
@@ -240,6 +242,7 @@ class Runner {
         const seen = "not done in a guest, which would end with its QEMU";
         return { result: ended("deviates", end.reason, seen), lost: false };
       }
+      this.#options.onStart?.(check.id, device.name);
       await check.run(context);
       if (check.hostile) await context.survives();
       else context.intact();
@@ -248,12 +251,17 @@ class Runner {
       if (error instanceof CheckSkip) return { result: ended("skip", error.message), lost: false };
       const lost = error instanceof VireoError && LOST.has(error.code) &&
         (error.code === "HOST_ERROR" || device.bus === "vhost-user");
-      if (!(error instanceof CheckFailure) && !lost) throw error;
       const history = [...this.#log.entries];
-      const known = this.#known(check, checked, error.message);
+      if (!(error instanceof CheckFailure) && !lost) {
+        // A check that cannot cope with what the device shows must not take the other checks with it.
+        const why = `The check could not go on: ${error instanceof Error ? error.message : error}`;
+        return { result: ended("fail", why, why, history), lost: false };
+      }
+      const { message } = error;
+      const known = this.#known(check, checked, message);
       const verdict = known === undefined ? "fail" : "deviates";
       return {
-        result: ended(verdict, known?.reason ?? error.message, error.message, history),
+        result: ended(verdict, known?.reason ?? message, message, history),
         lost,
       };
     }

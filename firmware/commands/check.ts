@@ -11,6 +11,7 @@ import { parseTarget } from "../target/target.ts";
 import { inGuest } from "../terminal/environment.ts";
 import { openSink, type Sink } from "../terminal/files.ts";
 import { progress } from "../terminal/output.ts";
+import { underWay } from "../terminal/under_way.ts";
 import { Finished, NeedsGuest, parseCount, UsageError } from "../terminal/usage.ts";
 
 /** Milliseconds without an answer after which QEMU hangs, as it does at some bad chains. */
@@ -56,6 +57,7 @@ export async function check(board: BoardOptions, flags: CheckFlags): Promise<voi
     pace: target === "emu" ? EMULATOR : MACHINE,
     inside: inGuest(),
     watch: trace && ((node) => trace.tracer.node(node)),
+    ...inGuest() ? { onStart: announcer() } : {},
     onResult: (result) => {
       done++;
       // Slots have no other names here: no bus has found them.
@@ -91,6 +93,15 @@ async function openTrace(board: BoardOptions): Promise<OpenTrace | undefined> {
   const { openTrace } = await import("../trace/open.ts");
   const devices = traceDevices.length === 0 ? undefined : traceDevices;
   return openTrace({ groups: ["regs"], devices, file, stats });
+}
+
+/**
+ * Says on the guest's console what is under way: the console is written before the next instruction, so the host
+ * knows which check it was that ended QEMU.
+ */
+function announcer(): (check: string, device: string) => void {
+  Deno.writeTextFileSync("/proc/sys/kernel/printk_devkmsg", "on\n");
+  return (check, device) => Deno.writeTextFileSync("/dev/kmsg", underWay(`${check} on ${device}`));
 }
 
 /** The files of reports, which are opened before anything is checked. */

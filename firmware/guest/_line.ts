@@ -1,4 +1,5 @@
 import { VireoError } from "@vireo/hal";
+import { takeUnderWay } from "../terminal/under_way.ts";
 import { encodeFrame, FrameDecoder, PAYLOAD, printable } from "./_frames.ts";
 import type { Qemu } from "./_qemu.ts";
 
@@ -174,10 +175,12 @@ export class GuestLine {
   /** The serial line ended without an exit code: the guest's fault, or QEMU's. */
   async #failure(): Promise<VireoError> {
     const { signal, code } = await this.#qemu.status;
-    const last = printable(this.#console.trim().split("\n").slice(-SHOWN));
+    const { text, last: doing } = takeUnderWay(this.#console);
+    const last = printable(text.trim().split("\n").slice(-SHOWN));
+    const at = doing === undefined ? "" : `, at ${doing}`;
     const panic = /Kernel panic[^\r\n]*/.exec(this.#console)?.[0];
     if (panic !== undefined) {
-      return new VireoError("GUEST_FAULT", "The guest crashed", { seen: `${panic}\n${last}` });
+      return new VireoError("GUEST_FAULT", `The guest crashed${at}`, { seen: `${panic}\n${last}` });
     }
     if (signal === null && code === 0 && this.connectedAt !== 0) {
       return new VireoError("GUEST_FAULT", "The guest went down without an exit code", {
@@ -186,7 +189,7 @@ export class GuestLine {
     }
     const errors = await this.#qemu.errors();
     const how = signal === null ? `exit code ${code}` : signal;
-    return new VireoError("HOST_ERROR", "QEMU ended before the guest did", {
+    return new VireoError("HOST_ERROR", `QEMU ended before the guest did${at}`, {
       seen: [how, errors, last].filter((part) => part !== "").join("\n"),
     });
   }

@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { ConsoleDevice, EmulatedMachine, loopbackPort } from "@vireo/emu";
+import type { Check } from "../../firmware/check/check.ts";
 import { CHECKS } from "../../firmware/check/checks/table.ts";
 import { runChecks } from "../../firmware/check/run_checks.ts";
 
@@ -28,4 +29,39 @@ Deno.test("check: in a guest, a check that is known to end QEMU is a deviation t
   assertEquals(reason?.startsWith("A console whose queues are nowhere"), true);
   // Outside it is done, and another machine goes on where one ends.
   assertEquals((await run(false)).verdict, "pass");
+});
+
+Deno.test("check: a check that cannot go on fails, is named when it starts, and the next ones are made", async () => {
+  const started: string[] = [];
+  const check = (id: string, run: () => void): Check => ({
+    id,
+    clauses: ["virtio 1.4 §2.1"],
+    done: "nothing",
+    expected: "nothing",
+    run,
+  });
+  const results = await runChecks({
+    checks: [
+      check("test.stops", () => {
+        throw new TypeError("no capability");
+      }),
+      check("test.next", () => {}),
+    ],
+    open: () => {
+      const platform = EmulatedMachine.create({
+        devices: [new ConsoleDevice({ ports: [{ backend: loopbackPort() }] })],
+      });
+      return Promise.resolve({
+        platform,
+        [Symbol.asyncDispose]: () => platform[Symbol.asyncDispose](),
+      });
+    },
+    pace: { deadline: 100, quiet: 0 },
+    onStart: (id, device) => void started.push(`${id} on ${device}`),
+  });
+  assertEquals(results.map(({ verdict, reason }) => [verdict, reason]), [
+    ["fail", "The check could not go on: no capability"],
+    ["pass", undefined],
+  ]);
+  assertEquals(started, ["test.stops on virtio-mmio@a000000", "test.next on virtio-mmio@a000000"]);
 });

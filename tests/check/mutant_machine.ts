@@ -37,24 +37,36 @@ export class Spy {
     return low === undefined ? 0 : low - this.base;
   }
 
-  /** Reads 16 bits of memory. */
+  /** Reads 16 bits of memory; 0 where there is none, as hostile checks name such places. */
   get16(at: number): number {
-    return this.#view.getUint16(at, true);
+    return this.#has(at, 2) ? this.#view.getUint16(at, true) : 0;
   }
 
-  /** Writes 16 bits of memory. */
+  /** Writes 16 bits of memory, if it is there. */
   set16(at: number, value: number): void {
-    this.#view.setUint16(at, value, true);
+    if (this.#has(at, 2)) this.#view.setUint16(at, value, true);
   }
 
-  /** Reads 32 bits of memory. */
+  /** Reads 32 bits of memory; 0 where there is none. */
   get32(at: number): number {
-    return this.#view.getUint32(at, true);
+    return this.#has(at, 4) ? this.#view.getUint32(at, true) : 0;
   }
 
-  /** Writes 32 bits of memory. */
+  /** Writes 32 bits of memory, if it is there. */
   set32(at: number, value: number): void {
-    this.#view.setUint32(at, value, true);
+    if (this.#has(at, 4)) this.#view.setUint32(at, value, true);
+  }
+
+  #has(at: number, bytes: number): boolean {
+    return at >= 0 && at + bytes <= this.memory.length;
+  }
+
+  /** Has another queue count as the one that was set up last, if it was set up at all. */
+  select(queue: number): void {
+    for (const name of PARTS) {
+      const value = this.notes.get(`${name} of ${queue}`);
+      if (value !== undefined) this.written.set(name, value);
+    }
   }
 
   /** Descriptors of the queue that was set up last. */
@@ -95,12 +107,18 @@ export class Spy {
   }
 }
 
+/** The registers of virtio-mmio that say where a queue is. */
+const PARTS: readonly string[] = [
+  ...["QueueSize", "QueueDescLow", "QueueDriverLow", "QueueDeviceLow"],
+];
+
 function watcher(mutation: Mutation, spy: Spy): WindowWatcher {
   return {
     read: (access, value) => mutation.read?.(access, value, spy) ?? value,
     write(access, value, forward) {
       const { name } = access;
       spy.written.set(name, value);
+      if (PARTS.includes(name)) spy.notes.set(`${name} of ${spy.written.get("QueueSel")}`, value);
       if (name === "DriverFeatures" || name === "driver_feature") {
         const select = spy.written.get("DriverFeaturesSel") ??
           spy.written.get("driver_feature_select");

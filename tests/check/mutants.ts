@@ -1,5 +1,7 @@
 import {
+  BalloonDevice,
   BlkDevice,
+  CaifDevice,
   ConsoleDevice,
   CryptoDevice,
   type DeviceModel,
@@ -10,11 +12,17 @@ import {
   loopbackPort,
   type MachineDevice,
   MemoryDisk,
+  MemoryTree,
   NetDevice,
+  P9Device,
   RngDevice,
+  RpmsgDevice,
+  RprocSerialDevice,
   ScsiDevice,
   VsockDevice,
 } from "@vireo/emu";
+import type { Access } from "../../firmware/check/driver/window.ts";
+import { COMMON } from "../../firmware/check/raw/registers.ts";
 import { zonedDisk } from "./bench.ts";
 import type { Mutation, Spy } from "./mutant_machine.ts";
 
@@ -529,6 +537,18 @@ const PCI: readonly Mutant[] = [
   row("dev.pci.common-cfg.8", "queue_reset is 1 after a reset", reads("queue_reset", 1), pci),
   row("dev.pci.common-cfg.10", "queue_reset does nothing", deaf("queue_reset"), pci),
   row(
+    "dev.pci.common-cfg.11",
+    "a queue reset never ends",
+    reads("queue_reset", (value, spy) => spy.written.get("queue_reset") === 1 ? 1 : value),
+    pci,
+  ),
+  row(
+    "dev.pci.common-cfg.12",
+    "queue_enable reads 1 after a queue reset",
+    reads("queue_enable", (value, spy) => spy.written.get("queue_reset") === 1 ? 1 : value),
+    pci,
+  ),
+  row(
     "dev.pci.common-cfg.13",
     "every queue has a size",
     reads("queue_size", (value) => value === 0 ? 64 : value),
@@ -715,7 +735,7 @@ const DEVICES: readonly Mutant[] = [
   row("dev.scsi.requestq.1", "an unknown command is GOOD", answers(10, 0), { model: scsi }),
   row("dev.scsi.requestq.2", "an unknown response", answers(11, 77), { model: scsi }),
   row("virtio 1.4 §5.7.4", "blobs are aligned to 3 bytes", config(16, 3), {
-    model: () => new GpuDevice({ blob: true, blobAlignment: 4096 }),
+    model: () => blobGpu(),
   }),
   row("dev.input.init.1", "a size for everything", config(2, 8), { model: input }),
   row("dev.vsock.rxtx.1", "the host's CID", config(0, 2), { model: vsock }),
@@ -748,6 +768,406 @@ const DEVICES: readonly Mutant[] = [
   row("dev.crypto.session-destroy.1", "an unknown status", answers(0, 9), { model: cryptoDevice }),
 ];
 
+/**
+ * A device that something kills: it answers nothing until it is initialized twice more, so the check that killed it
+ * sees no clean request, and the next one finds it alive.
+ *
+ * @param deadly Whether an access, and what is read or written, kills.
+ */
+const dies = (
+  deadly: (access: Access, value: number, spy: Spy, writes: boolean) => boolean,
+  silently = true,
+): Mutation => {
+  const strike = (access: Access, value: number, spy: Spy, writes: boolean): void => {
+    if ((spy.notes.get("dead") ?? 0) === 0 && deadly(access, value, spy, writes)) {
+      spy.notes.set("dead", 1);
+    }
+  };
+  return {
+    read(access, value, spy) {
+      strike(access, value, spy, false);
+      // A type of device without a request that is known to work has no features to agree on then.
+      if (silently || access.name !== "Status" || (spy.notes.get("dead") ?? 0) < 2) return value;
+      if ((value & FEATURES_OK) !== 0) spy.notes.set("dead", 3);
+      return value & ~FEATURES_OK;
+    },
+    write(access, value, spy, forward) {
+      const dead = spy.notes.get("dead") ?? 0;
+      const { name } = access;
+      if (/^(?:device_status|Status)$/.test(name) && value === 0) {
+        if (dead !== 0) spy.notes.set("dead", dead === 3 ? 0 : 2);
+      } else if (/^(?:QueueNotify|queue_notify|notify)$/.test(name) && dead >= 2) {
+        return void spy.notes.set("dead", 3);
+      }
+      forward();
+      strike(access, value, spy, true);
+    },
+  };
+};
+
+const needsReset = dies(({ name }, value, _, writes) =>
+  !writes && /^(?:device_status|Status)$/.test(name) && (value & 0x40) !== 0
+);
+/** A device that a request kills whose last device-writable byte, its status, is not 0. */
+const refused = dies(({ name }, _value, spy, writes) => {
+  if (!writes || !/^(?:QueueNotify|notify)$/.test(name) || spy.size === 0) return false;
+  const last = spy.chain().findLast((at) => (spy.get16(at + 12) & 2) !== 0);
+  if (last === undefined || spy.get16(spy.part("Device") + 2) === 0) return false;
+  return spy.memory[spy.buffer(last) + spy.get32(last + 8) - 1] !== 0;
+});
+const READABLE: ReadonlySet<string> = new Set([
+  ...["MagicValue", "Version", "DeviceID", "VendorID", "DeviceFeatures", "QueueSizeMax"],
+  ...["QueueReady", "InterruptStatus", "Status", "QueueReset", "ConfigGeneration"],
+  ...["SHMLenLow", "SHMLenHigh", "SHMBaseLow", "SHMBaseHigh"],
+]);
+const READ_ONLY: ReadonlySet<string> = new Set([
+  ...["MagicValue", "Version", "DeviceID", "VendorID", "DeviceFeatures", "QueueSizeMax"],
+  ...["InterruptStatus", "ConfigGeneration"],
+]);
+/** Describes a request by its queue, the bytes of either kind, and the first four as a number. */
+interface Shape {
+  readonly queue: number;
+  readonly readable: number;
+  readonly writable: number;
+  readonly first: number;
+}
+const shapeOf = (queue: number, spy: Spy): Shape => {
+  spy.select(queue);
+  const sum = (chain: readonly number[]): number =>
+    chain.reduce((sum, at) => sum + spy.get32(at + 8), 0);
+  const readable = spy.chain().filter((at) => (spy.get16(at + 12) & 2) === 0);
+  const writable = spy.chain().filter((at) => (spy.get16(at + 12) & 2) !== 0);
+  const first = readable[0] === undefined ? 0 : spy.get32(spy.buffer(readable[0]));
+  return { queue, readable: sum(readable), writable: sum(writable), first };
+};
+/** A device that requests kill which are not as usual. */
+const strange = (usual: (shape: Shape) => boolean, silently = true): Mutation =>
+  dies(
+    ({ name }, queue, spy, writes) =>
+      writes && name === "QueueNotify" && spy.size > 0 && !usual(shapeOf(queue, spy)),
+    silently,
+  );
+/** Requests that the device does not notice. */
+const ignores = (what: (shape: Shape, spy: Spy) => boolean): Mutation => ({
+  write({ name }, queue, spy, forward) {
+    if (name !== "QueueNotify" || spy.size === 0 || !what(shapeOf(queue, spy), spy)) forward();
+  },
+});
+/** Writes the answers of a queue over. */
+const answersOn = (
+  queue: number,
+  tamper: (answer: Uint8Array, shape: Shape) => void,
+): Mutation => ({
+  write({ name }, value, spy, forward) {
+    forward();
+    if (name !== "QueueNotify" || value !== queue || spy.size === 0) return;
+    const shape = shapeOf(queue, spy);
+    const room = spy.chain().find((at) => (spy.get16(at + 12) & 2) !== 0);
+    if (room === undefined) return;
+    const at = spy.buffer(room);
+    tamper(spy.memory.subarray(at, at + spy.get32(room + 8)), shape);
+  },
+});
+/** A configuration that is as it was written. */
+const writable: Mutation = {
+  read: ({ name }, value, spy) =>
+    name.startsWith("config+") ? spy.written.get(name) ?? value : value,
+};
+const header = (at: number, seen: number) => (_: Shape, spy: Spy): boolean =>
+  spy.memory[spy.buffer(spy.chain()[0]!) + at] === seen;
+const old = { options: { version: 1 } } as const;
+const gpu = (): DeviceModel => new GpuDevice();
+const blobGpu = (): DeviceModel => new GpuDevice({ blob: true, blobAlignment: 4096 });
+const p9 = (): DeviceModel => new P9Device({ tree: new MemoryTree({}), tag: "share" });
+const serial = (): DeviceModel => new RprocSerialDevice(loopbackPort());
+const caif = (): DeviceModel => new CaifDevice({ onFrame: () => {} });
+const rpmsg = (): DeviceModel => new RpmsgDevice({ services: [] });
+const balloon = (): DeviceModel => new BalloonDevice();
+
+/** Devices that what a driver must not do harms for longer than until the next reset. */
+const FRAGILE: readonly Mutant[] = [
+  row(
+    "drv.mmio.layout.2",
+    "dies at accesses of a byte or two",
+    dies(({ name, width }) => !name.startsWith("config") && width !== 4),
+  ),
+  row(
+    "drv.mmio.layout.1",
+    "dies at a read that is not allowed",
+    dies(({ name }, _, __, writes) => !writes && !name.startsWith("config") && !READABLE.has(name)),
+  ),
+  row(
+    "drv.mmio.layout.1",
+    "dies at a write that is not allowed",
+    dies(({ name }, _, __, writes) => writes && (READ_ONLY.has(name) || name.startsWith("+"))),
+  ),
+  row(
+    "drv.mmio.layout.10",
+    "dies at a size that is no power of two",
+    dies(({ name }, value, _, writes) =>
+      writes && name === "QueueSize" && (value === 0 || (value & (value - 1)) !== 0)
+    ),
+  ),
+  row(
+    "virtio 1.4 §2.3",
+    "dies at notifications of queues that there are not",
+    dies(({ name }, value, _, writes) => writes && name === "QueueNotify" && value > 8),
+  ),
+  row(
+    "dev.basic.features.3",
+    "dies at features that it refuses",
+    dies(({ name }, value, spy, writes) =>
+      !writes && name === "Status" && (value & FEATURES_OK) === 0 &&
+      ((spy.written.get("Status") ?? 0) & FEATURES_OK) !== 0
+    ),
+    { model: net },
+  ),
+  row("dev.basic.status.2", "a reset does not help a disk that needs one", needsReset),
+  row("dev.basic.status.2", "a reset does not help a packed disk that needs one", needsReset, {
+    options: { offer: { packed: true } },
+  }),
+  row("dev.basic.status.2", "a reset does not help a network device that needs one", needsReset, {
+    model: net,
+  }),
+  row("dev.basic.status.2", "a reset does not help a console that needs one", needsReset, {
+    model: terminal,
+  }),
+  row("dev.basic.status.2", "a reset does not help a GPU that needs one", needsReset, {
+    model: gpu,
+  }),
+  row("dev.basic.status.2", "a reset does not help a SCSI host that needs one", needsReset, {
+    model: scsi,
+  }),
+  row("dev.basic.status.2", "a reset does not help a crypto device that needs one", needsReset, {
+    model: cryptoDevice,
+  }),
+  row("dev.basic.status.2", "a reset does not help a balloon that needs one", needsReset, {
+    model: balloon,
+  }),
+  row("dev.basic.status.2", "a reset does not help a PCI function that needs one", needsReset, pci),
+  row("virtio 1.4 §5.2.6", "a disk dies at requests that it refuses", refused),
+  row("virtio 1.4 §5.1.9.5", "a network device dies at commands that it refuses", refused, {
+    model: net,
+  }),
+  row(
+    "drv.pci.layout.1",
+    "dies at accesses of another width",
+    dies(({ name, width }) =>
+      name in COMMON && width !== COMMON[name as keyof typeof COMMON].width
+    ),
+    pci,
+  ),
+  row(
+    "drv.pci.common-cfg.1",
+    "dies at writes of registers that are read-only",
+    dies(({ name }, _, __, writes) =>
+      writes && /^(?:device_feature|num_queues|config_generation|queue_notify_off)$/.test(name)
+    ),
+    pci,
+  ),
+];
+
+/** Devices that requests which make no sense harm for longer than until the next reset, and answers that are wrong. */
+const OTHERS: readonly Mutant[] = [
+  row(
+    "virtio 1.4 §5.3.6",
+    "a console dies at what no port sends",
+    strange(({ queue, readable, writable }) =>
+      queue === 0 ? readable === 0 : queue === 1 ? writable === 0 && readable < 4096 : true
+    ),
+    { model: terminal },
+  ),
+  row(
+    "virtio 1.4 §5.3.6.2",
+    "a console dies at control messages",
+    strange(({ queue }) => queue !== 3),
+    { model: terminal },
+  ),
+  row(
+    "virtio 1.4 §5.5.6",
+    "a balloon dies at pages that it cannot take",
+    strange(({ queue, readable, writable, first }) =>
+      queue > 1 || readable === 4 && writable === 0 && first < 0x7fffffff && queue === 0
+    ),
+    { model: balloon },
+  ),
+  row("virtio 1.4 §5.5.6", "a balloon keeps its pages", deaf("QueueNotify", (q) => q === 1), {
+    model: balloon,
+  }),
+  row("virtio 1.4 §5.5.4", "actual is never what was written", config(4, 0), { model: balloon }),
+  row("dev.balloon.stats.1", "a balloon dies at an unknown statistic", {
+    write(_, value, spy, forward) {
+      if (_.name === "QueueNotify" && value === 2) spy.notes.set("deaf", 1);
+      if (_.name === "Status" && value === 0) spy.notes.set("deaf", 0);
+      if (_.name !== "QueueNotify" || spy.notes.get("deaf") !== 1) forward();
+    },
+  }, { model: balloon }),
+  row("virtio 1.4 §5.5.4", "the balloon's size is as it was written", writable, { model: balloon }),
+  row(
+    "virtio 1.4 §5.14",
+    "9P dies at other messages than Tversion",
+    strange(({ readable, writable, first }) => readable === 21 && writable === 64 && first === 21),
+    { model: p9 },
+  ),
+  row("virtio 1.4 §5.14", "9P answers with another tag", answersOn(0, (a) => a[5] = 9), {
+    model: p9,
+  }),
+  row("virtio 1.4 §5.14", "9P knows every version and file", answersOn(0, (a) => a[4] = 127), {
+    model: p9,
+  }),
+  row(
+    "virtio 1.4 §5.7.6",
+    "a GPU dies at other commands than GET_DISPLAY_INFO",
+    strange(({ queue, readable, writable, first }) =>
+      queue === 0 && first === 0x100 && readable === 24 && writable === 408
+    ),
+    { model: gpu },
+  ),
+  row(
+    "virtio 1.4 §5.7.6.7",
+    "every command of a GPU is OK",
+    answersOn(0, (answer, { first }) => {
+      if (first !== 0x100 && answer[1] === 0x12) answer.set([0, 0x11]);
+    }),
+    { model: gpu },
+  ),
+  row("virtio 1.4 §5.7.6.7", "a GPU forgets fences", answersOn(0, (answer) => answer[4] = 0), {
+    model: gpu,
+  }),
+  row(
+    "virtio 1.4 §5.7.6.8",
+    "a GPU's EDID has another sum",
+    answersOn(0, (answer) => answer[60]! ^= 1),
+    { model: gpu },
+  ),
+  row("virtio 1.4 §5.7.4", "a GPU without displays", config(8, 0), { model: gpu }),
+  row("virtio 1.4 §5.7.4", "a GPU's configuration is as it was written", writable, { model: gpu }),
+  row("virtio 1.4 §5.8.4", "an input device without a name", config(2, 0), { model: input }),
+  row("drv.input.init.2", "an input device's configuration is as it was written", writable, {
+    model: input,
+  }),
+  row(
+    "virtio 1.4 §5.8.6",
+    "an input device dies at events that there are not",
+    strange(({ queue, readable, writable, first }) =>
+      queue === 1 ? readable === 8 && writable === 0 && first === 0x11 : writable === 8
+    ),
+    { model: input },
+  ),
+  row(
+    "virtio 1.4 §5.3.6",
+    "a remote processor's line dies at what it does not send",
+    strange(({ queue, readable, writable }) => queue === 0 ? readable === 0 : writable === 0),
+    { model: serial },
+  ),
+  row(
+    "Linux virtio_rpmsg_bus.c",
+    "a remote processor dies at messages for nobody",
+    strange(({ queue, readable, first }) => queue === 0 || readable === 17 && first === 1024),
+    { model: rpmsg },
+  ),
+  row("Linux caif_virtio.c", "a modem dies at frames", strange(() => false, false), {
+    model: caif,
+  }),
+  row("virtio 1.4 §5.4.6", "always the same bytes", answersOn(0, (answer) => answer.fill(7)), {
+    model: rng,
+  }),
+  row("virtio 1.4 §5.6.4", "a SCSI host without request queues", config(0, 0), { model: scsi }),
+  row("virtio 1.4 §5.3.4", "a console's configuration is as it was written", writable, {
+    model: terminal,
+  }),
+  row("drv.net.config.1", "a network device's configuration is as it was written", writable, {
+    model: net,
+  }),
+  row("virtio 1.4 §5.1.4", "a multicast address", config(0, (value) => value | 1), { model: net }),
+  row("virtio 1.4 §5.1.4", "an undefined bit of status", config(6, (value) => value | 4), {
+    model: net,
+  }),
+  row("dev.net.config.9", "a speed of -2", config(12, 0xfffffffe), { model: net }),
+  row("dev.net.tx.1", "flags without a meaning count", ignores(header(0, 0x80)), { model: net }),
+  row("dev.net.tx.2", "csum_start counts without NEEDS_CSUM", ignores(header(6, 0xff)), {
+    model: net,
+  }),
+  row("dev.net.tx.4", "hdr_len is trusted", ignores(header(2, 0xff)), { model: net }),
+  row("virtio 1.4 §5.1.9.2", "datagrams are not cut", ignores(header(1, 5)), { model: net }),
+  row(
+    "virtio 1.4 §5.1.9",
+    "a network device dies at commands that are cut",
+    strange(({ queue, readable, writable }) => queue < 2 || readable > 1 && writable > 0),
+    { model: net },
+  ),
+  row("dev.basic.features.3", "a GPU dies at features that it refuses", {
+    ...dies(({ name }, value, spy, writes) =>
+      !writes && name === "Status" && (value & FEATURES_OK) === 0 &&
+      ((spy.written.get("Status") ?? 0) & FEATURES_OK) !== 0
+    ),
+  }, { model: blobGpu }),
+  row("dev.basic.features.1", "BLOB_ALIGNMENT without blobs", offers(0, (v) => v & ~(1 << 3)), {
+    model: blobGpu,
+  }),
+  row("dev.basic.features.1", "stateless modes without REVISION_1", offers(0, (v) => v & ~1), {
+    model: cryptoDevice,
+  }),
+  row("dev.basic.features.1", "ECN without segmentation", offers(0, (v) => v & ~0x1980), {
+    model: net,
+  }),
+  row("dev.basic.features.1", "packed rings without VERSION_1", offers(1, (v) => v & ~1), {
+    options: { offer: { packed: true, inOrder: true, notificationData: true } },
+  }),
+  ...[terminal, rng, balloon, scsi, gpu, input, vsock, cryptoDevice].map((model, i) =>
+    row("dev.basic.features.4", `bit 23 is offered, device ${i}`, offers(0, (v) => v | 1 << 23), {
+      model,
+    })
+  ),
+  row("dev.basic.features.4", "bit 4 of a network device", offers(0, (v) => v | 1 << 4), {
+    model: net,
+  }),
+  row("dev.basic.features.4", "bit 26 is offered", offers(0, (v) => v | 1 << 26)),
+  row("dev.basic.features.4", "bit 31 is offered", offers(0, (v) => v | 1 << 31)),
+  row("dev.basic.features.4", "bit 42 is offered", offers(1, (v) => v | 1 << 10)),
+  row("dev.basic.features.4", "ADMIN_VQ on MMIO", offers(1, (v) => v | 1 << 9)),
+  row("dev.basic.features.4", "NOTIF_CONFIG_DATA on MMIO", offers(1, (v) => v | 1 << 7)),
+  row("dev.basic.legacy-reserved-features.3", "bit 30", offers(0, (v) => v | 1 << 30), old),
+  row("dev.basic.legacy-reserved-features.2", "no ANY_LAYOUT", offers(0, (v) => v & ~(1 << 27)), {
+    ...old,
+  }),
+  row("dev.basic.legacy-features.1", "a legacy disk hears nothing", deaf("QueueNotify"), old),
+  row("dev.basic.legacy-init.2", "a legacy disk never begins", {
+    write({ name }, value, _spy, forward) {
+      if (name !== "QueueNotify" && (name !== "Status" || (value & DRIVER_OK) === 0)) forward();
+    },
+  }, old),
+  row(
+    "virtio 1.4 §4.2.4",
+    "a legacy version of 7",
+    reads("Version", (value, spy) => {
+      const seen = spy.notes.get("version") ?? 0;
+      spy.notes.set("version", 1);
+      return seen === 0 ? value : 7;
+    }),
+    old,
+  ),
+  row(
+    "virtio 1.4 §4.2.4",
+    "a legacy disk dies at other pages than of 4096 bytes",
+    dies(({ name }, value, _, writes) => writes && name === "GuestPageSize" && value !== 4096),
+    old,
+  ),
+  row("dev.basic.status.2", "a reset does not help a legacy disk that needs one", needsReset, old),
+  row("dev.crypto.config.6", "no cipher", config(12, 0), { model: cryptoDevice }),
+  row("dev.crypto.config.6", "no AEAD", config(32, 0), { model: cryptoDevice }),
+  row("dev.crypto.config.6", "no public keys", config(44, 0), { model: cryptoDevice }),
+  row("dev.crypto.config.7", "an undefined cipher", config(12, 0x80000008), {
+    model: cryptoDevice,
+  }),
+  row("dev.crypto.config.7", "an undefined AEAD", config(32, 0x80000000), { model: cryptoDevice }),
+  row("dev.crypto.config.7", "undefined public keys", config(44, 0x80000000), {
+    model: cryptoDevice,
+  }),
+  row("virtio 1.4 §4.1.4", "a structure behind its BAR", capability(2, 12, 0x7fffffff), pci),
+  row("dev.pci.common-cfg.1", "an odd common structure", capability(1, 8, 2), pci),
+];
+
 /** All of them: each is sound but for one rule. */
 export const MUTANTS: readonly Mutant[] = [
   ...MMIO,
@@ -756,6 +1176,8 @@ export const MUTANTS: readonly Mutant[] = [
   ...PACKED,
   ...PCI,
   ...DEVICES,
+  ...FRAGILE,
+  ...OTHERS,
   {
     name: "never suspended",
     clause: "dev.basic.suspend.6",
@@ -795,6 +1217,26 @@ export const MUTANTS: readonly Mutant[] = [
         if (access.name !== "QueueNotify") return;
         if (((spy.written.get("Status") ?? 0) & SUSPEND) === 0) return;
         spy.set16(spy.part("Device") + 2, spy.get16(spy.part("Device") + 2) + 1);
+      },
+    },
+  },
+  {
+    name: "answers once it goes on",
+    clause: "dev.basic.suspend.8",
+    options: { ring: { suspend: true } },
+    mutation: {
+      write(access, value, spy, forward) {
+        const asleep = ((spy.written.get("asleep") ?? 0) & SUSPEND) !== 0;
+        forward();
+        if (access.name !== "Status") return;
+        spy.written.set("asleep", value);
+        const index = spy.size === 0 ? 0 : spy.part("Device") + 2;
+        if (index === 0 || asleep === ((value & SUSPEND) !== 0)) return;
+        if (asleep) spy.set16(index, spy.notes.get("answered")!);
+        else {
+          spy.notes.set("answered", spy.get16(index));
+          spy.set16(index, 0);
+        }
       },
     },
   },

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { Feature, joinBytes, VireoError, VsockFeature, VsockRecord, VsockType } from "@vireo/hal";
+import { Feature, VireoError, VsockFeature, VsockRecord, VsockType } from "@vireo/hal";
 import {
   streamPipe,
   type StreamPort,
