@@ -13,7 +13,8 @@ export async function main(args: string[]): Promise<number> {
   if (args.length === 1 && (args[0] === "--help" || args[0] === "-h")) {
     const { printHelp } = await import("./cli/quick_help.ts");
     try {
-      if (printHelp()) return 0;
+      printHelp();
+      return 0;
     } catch (error) {
       return (await import("./terminal/report.ts")).report(error);
     }

@@ -2,13 +2,12 @@ import {
   Command,
   CommanderError,
   type CommandUnknownOpts,
-  type Help,
   Option,
 } from "@commander-js/extra-typings";
 import { command, type CommandGroup, type CommandRow } from "../commands/command.ts";
 import { COMMANDS, COMMANDS_BY_NAME } from "../commands/table.ts";
 import { BOARD_OPTIONS, type BoardOption } from "../target/options.ts";
-import { writeOut } from "../terminal/standard_output.ts";
+import { itemText, wrapText, writeOut } from "../terminal/layout.ts";
 import { UsageError } from "../terminal/usage.ts";
 
 /** Parts of the command line. */
@@ -251,7 +250,12 @@ function boardOption({ flag, summary, group, choices, repeated }: BoardOption): 
  * its help as other commands write: a reader that is gone ends it in silence.
  */
 function sayMistakes(command: CommandUnknownOpts, name: string): void {
-  command.configureHelp({ formatItem, minWidthToWrap: 24, subcommandTerm });
+  command.configureHelp({
+    boxWrap: wrapText,
+    formatItem: (term, width, summary, help) =>
+      itemText(term, width, summary, help.helpWidth ?? 80),
+    subcommandTerm,
+  });
   command.configureOutput({
     writeOut,
     outputError(text, write) {
@@ -268,17 +272,6 @@ function subcommandTerm(command: CommandUnknownOpts): string {
     return argument.required ? `<${text}>` : `[${text}]`;
   });
   return [command.name(), ...names].join(" ");
-}
-
-/** A line of a list; on a terminal that is too narrow for two columns the summary stands below its term. */
-function formatItem(term: string, width: number, summary: string, help: Help): string {
-  const columns = help.helpWidth ?? 80;
-  const below = columns - width - 4 < help.minWidthToWrap;
-  const indent = below ? 6 : width + 4;
-  const text = help.boxWrap(summary, columns - indent)
-    .replaceAll("\n", `\n${" ".repeat(indent)}`);
-  if (summary === "") return `  ${term}`;
-  return below ? `  ${term}\n      ${text}` : `  ${term.padEnd(width)}  ${text}`;
 }
 
 function addExample(command: CommandUnknownOpts, text: string): void {

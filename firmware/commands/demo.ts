@@ -99,7 +99,7 @@ export async function demo(board: BoardOptions, flags: DemoFlags): Promise<void>
   const peer = demoPeer(full);
   const demoNet = (vireo: Vireo): Promise<Section> => pingPeer(vireo, peer);
   const demoConsole = (vireo: Vireo): Promise<Section> =>
-    // What goes through the host's end of a port is not recorded.
+    // Bytes at the host's end of a port are not recorded.
     talkBoth(vireo, full.record === undefined ? vireo.hostPort : undefined);
   for (const part of [demoBlk, demoNet, demoConsole, demoRng]) {
     sections.push(await attempt(part, vireo, known));

@@ -4,6 +4,7 @@
  * @module
  */
 import { buildProgram } from "../../firmware/cli/program.ts";
+import type { HelpPart } from "../../firmware/cli/quick_help.ts";
 
 /** Widest terminal that is tried; no line is so long. */
 export const MOST_COLUMNS = 160;
@@ -28,26 +29,21 @@ export function parserHelp(columns: number): string {
   return text;
 }
 
-/** The module with the help and the ranges of columns at which it is the same. */
+/** The module with the parts of the help. */
 function helpModule(): string {
-  const text = parserHelp(80);
-  const ranges: [number, number][] = [];
-  for (let columns = 1; columns <= MOST_COLUMNS; columns++) {
-    if (parserHelp(columns) !== text) continue;
-    const last = ranges.at(-1);
-    if (last?.[1] === columns - 1) last[1] = columns;
-    else ranges.push([columns, columns]);
-  }
-  const shown = ranges.map(([from, to]) => `[${from}, ${to === MOST_COLUMNS ? "Infinity" : to}]`);
+  let section = "";
+  const parts = parserHelp(1000).trimEnd().split("\n").map((line): HelpPart => {
+    if (/^\w.*:/.test(line)) section = line;
+    const item = /^(?:Options|Commands):$/.test(section) && /^\s\s(\S.*?)\s\s\s*(\S.*)$/.exec(line);
+    if (item) return [item[1]!, item[2]!];
+    return section.startsWith("Usage:") && line !== section && line !== "" ? { wraps: line } : line;
+  });
   return [
     "// Written by `make help-text`.",
+    'import type { HelpPart } from "./quick_help.ts";',
     "",
-    "/** Ranges of columns, from the first to the last, at which the parser prints this text. */",
-    "export const UNWRAPPED: readonly (readonly [from: number, to: number])[] =",
-    `  [${shown.join(", ")}];`,
-    "",
-    "/** Text of `vireo --help`. */",
-    `export const HELP_TEXT: string = \`${text.replace(/[\\`$]/g, "\\$&")}\`;`,
+    "/** The text of `vireo --help`, in parts. */",
+    `export const HELP: readonly HelpPart[] = ${JSON.stringify(parts)};`,
     "",
   ].join("\n");
 }
