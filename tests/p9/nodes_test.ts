@@ -185,6 +185,17 @@ Deno.test("9p: locks hinder other owners where they overlap, and go with their f
   // The same process of another client is another owner.
   const client = { type: "write", start: 13, length: 1, owner: 1 } as const;
   assertEquals(await other.lock({ ...client, client: "else" }, SOON), "blocked");
+  // The answer has room for the longest name of a client.
+  const longest = {
+    type: "write",
+    start: 100,
+    length: 1,
+    owner: 3,
+    client: "c".repeat(255),
+  } as const;
+  assertEquals(await file.lock(longest, SOON), "success");
+  assertEquals(await other.getLock({ type: "read", start: 100, owner: 2 }, SOON), longest);
+  assertEquals(await file.lock({ ...longest, type: "none" }, SOON), "success");
   assertEquals(model.usage().items, 3 + 3, "three fids, and what three locks are left");
   await file.close(SOON);
   assertEquals(await second("write", 10, 10), "success");

@@ -179,6 +179,10 @@ Deno.test("spec net: parameters of one queue and of all replace each other (dev.
     assertEquals(await rig.get(index), [1], `queue ${index}`);
     assertEquals(await rig.coal(VQ_SET, [index, 2], [0, 2], 1, 1), 1);
   }
+
+  assertEquals(await rig.coal(VQ_SET, [0, 2], [0, 2], 7, 70), 0);
+  rig.init(FEATURES);
+  assertEquals(await rig.get(0), [0, 0, 0], "a reset takes those of single queues too");
 });
 
 Deno.test("spec net: what cannot be set is refused and changes nothing (dev.net.coalescing.2, .3)", async () => {
