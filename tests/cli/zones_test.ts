@@ -68,7 +68,7 @@ const WRONG: readonly (readonly [args: string, said: string, code?: number])[] =
   ],
   [
     "blk zones --blk-zoned host-aware,max-active=99",
-    "--blk-zoned: Cannot use 99 as maxActive of a zoned disk: expected a multiple of 1, 0 to 16",
+    "--blk-zoned: Cannot use 99 as maxActive of a zoned disk: expected an integer from 0 to 16",
   ],
   [
     "blk zones --blk-zoned host-aware --target qtest:x86_64-q35",

@@ -112,8 +112,9 @@ export class EmulatedZones {
     const { maxAppendSectors = largest } = options;
     const whole = (name: string, value: number, least: number, most: number, unit = 1): void => {
       if (Number.isInteger(value / unit) && value >= least && value <= most) return;
+      const kind = unit === 1 ? "an integer from" : `a multiple of ${unit},`;
       throw new RangeError(
-        `Cannot use ${value} as ${name} of a zoned disk: expected a multiple of ${unit}, ${least} to ${most}`,
+        `Cannot use ${value} as ${name} of a zoned disk: expected ${kind} ${least} to ${most}`,
       );
     };
     whole("writeGranularity", writeGranularity, blockSize, 2 ** 31, blockSize);
