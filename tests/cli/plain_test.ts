@@ -44,6 +44,7 @@ const COMMANDS: readonly (readonly [args: string, code: number, progress?: "prog
   ["blk flush", 0],
   ["blk discard --count 8", 0],
   ["blk bench --requests 100", 0, "progress"],
+  ["blk zones --blk-zoned host-managed", 0],
   ["net info", 0],
   ["net ping 10.0.2.2 -c 1 --trace", 0],
   ["net ping 10.0.2.9 -c 1 --deadline 50", 1],

@@ -115,7 +115,7 @@ const WORDS = [
   ["9p ls", [
     "9p Tversion tag 65535 msize 262168 '9P2000.L'",
     "9p Rattach tag 0",
-    "9p Twalk tag 0 fid 1 to fid 3 'hello.txt'",
+    "9p Twalk tag 0 fid 1 to fid 2 'hello.txt'",
   ]],
   ["gpu info", [
     "gpu GET_DISPLAY_INFO fence 1: OK_DISPLAY_INFO",
