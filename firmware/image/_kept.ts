@@ -5,8 +5,8 @@ import { CACHE } from "./paths.ts";
 const MOST = 24;
 
 /**
- * Gets what was made before from the same things, or makes it and keeps it. A cache that cannot be written to
- * keeps nothing: it only saves time.
+ * Gets what was made before from the same things, or makes it and keeps it. A cache that cannot be read or written
+ * to keeps nothing: it only saves time.
  *
  * @param from Everything that the result depends on.
  * @param make Makes it.
@@ -25,8 +25,8 @@ export async function kept(
     const found = await Deno.readFile(path);
     await Deno.utime(path, now, now).catch(() => {});
     return found;
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  } catch {
+    // It is not there, or is somebody else's.
   }
   const made = await make();
   await keep(path, made, folder).catch(() => {});

@@ -38,6 +38,7 @@ Deno.test("kept makes a result once for the same things, and again for others", 
 Deno.test("kept returns a result that it cannot keep", async () => {
   const make = (): Promise<Uint8Array<ArrayBuffer>> => Promise.resolve(bytes("made"));
   assertEquals(await kept(["a"], make, "/proc/vireo"), bytes("made"));
+  assertEquals(await kept(["a"], make, "/dev/null"), bytes("made"));
 });
 
 Deno.test("a bundle is made once for the same sources, and again if a module that it imports changes", async () => {
