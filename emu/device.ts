@@ -123,6 +123,12 @@ export interface DeviceContext {
    * @param rule The statement that forbids it, by its id: `drv.rng.operation.1`.
    */
   fault(reason: string, rule?: string): void;
+  /**
+   * Notes that the host failed the model, whose disk is full, for example: the driver's errors have it as their cause.
+   *
+   * @param error What the backend threw.
+   */
+  hostFailed(error: unknown): void;
 }
 
 /** Memory and items that a model keeps on behalf of its driver. */

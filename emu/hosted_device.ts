@@ -144,6 +144,7 @@ export class HostedDevice implements DeviceContext {
   /** Configuration bytes as they were then; undefined before the first look. */
   #configSeen: Uint8Array | undefined;
   #last: Violation | undefined;
+  #hostFailure: Error | undefined;
   /** Clause about requests to the model. */
   readonly #modelPlace: ViolationPlace;
   readonly #configPlace: ViolationPlace | undefined;
@@ -381,6 +382,16 @@ export class HostedDevice implements DeviceContext {
     this.log.push(violation);
     this.#last = violation;
     this.#options.violated?.(violation);
+  }
+
+  /** Keeps what the host did wrong, until a reset. */
+  hostFailed(error: unknown): void {
+    this.#hostFailure = error instanceof Error ? error : new Error(String(error));
+  }
+
+  /** The last error of the host since the driver reset the device. */
+  get hostFailure(): Error | undefined {
+    return this.#hostFailure;
   }
 
   /** The last violation since the driver reset the device. */
@@ -626,6 +637,7 @@ export class HostedDevice implements DeviceContext {
     this.#suspended = undefined;
     this.#suspendDue = this.#changeDue = false;
     this.#last = undefined;
+    this.#hostFailure = undefined;
     this.#notifyScheduled.clear();
     this.work.clear();
     this.#guard(() => this.model.reset());

@@ -248,12 +248,19 @@ export class EmulatedMachine implements Platform {
     ];
   }
 
-  /** Implements {@linkcode Platform.diagnose}: the last violation since the device was reset. */
+  /** Implements {@linkcode Platform.diagnose}: the last violation since the device was reset, else the host's last error. */
   diagnose(node: string): VireoError | undefined {
     const device = this.slots.find(({ name }) => name === node)?.device ??
       this.functions.find(({ name }) => name === node)?.hosted;
     const violation = device?.lastViolation;
-    if (violation === undefined) return undefined;
+    if (violation === undefined) {
+      const cause = device?.hostFailure;
+      return cause &&
+        new VireoError("HOST_ERROR", "The host failed the emulated device", {
+          device: node,
+          cause,
+        });
+    }
     const who = violation.register === "model" ? "The emulated device failed" : "The driver erred";
     return new VireoError("VIOLATION", `${who}: ${violationText(violation)}`, { device: node });
   }

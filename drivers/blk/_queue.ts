@@ -3,6 +3,7 @@ import {
   BLK_SECTOR_SIZE,
   BlkRequestType,
   BlkStatus,
+  type VireoError,
   type VireoErrorDetails,
 } from "@vireo/hal";
 import { lookAgain } from "../virtqueue/last_look.ts";
@@ -255,6 +256,11 @@ export class BlkQueue {
     return seen && { ...seen, ...this.#where };
   }
 
+  /** The error of a status byte that is not OK. */
+  statusError(type: number, sector: number, status: number): VireoError {
+    return statusError(this.#where, type, sector, status, () => this.#queue?.diagnose?.());
+  }
+
   /** A batch begins (1) or ends (-1) to wait for an interrupt. */
   waitChanged(step: 1 | -1): void {
     this.#waiters += step;
@@ -384,7 +390,7 @@ export class BlkQueue {
       const input = isInput(request.type);
       if (status !== BlkStatus.OK) {
         const sector = request.sector + offset / BLK_SECTOR_SIZE;
-        this.#fail(request, statusError(this.#where, request.type, sector, status));
+        this.#fail(request, this.statusError(request.type, sector, status));
       } else if (input && this.#checkLength && this.#queue!.usedLength < length + 1) {
         const sector = request.sector + offset / BLK_SECTOR_SIZE;
         const seen = this.#queue!.usedLength;

@@ -10,7 +10,7 @@ import type { WaitOptions } from "../wait/options.ts";
 import { type Waiter, waitFor, type WaitSubject } from "../wait/waiter.ts";
 import type { BlkQueue } from "./_queue.ts";
 import { Slots } from "./_slots.ts";
-import { lengthError, statusError } from "./requests.ts";
+import { lengthError } from "./requests.ts";
 
 const IDLE = 0;
 const SUBMITTED = 1;
@@ -237,14 +237,13 @@ export class BlkBatch implements Disposable {
   /** Why a polled slot's request failed, or undefined. */
   error(slot: number): Error | undefined {
     const status = this.#statuses[slot]!;
-    const where = this.#queue.where;
     const type = this.#slots.type(slot);
     const sector = this.#sectors[slot]!;
     if (status === BlkStatus.OK) return undefined;
     if (status === LOST) return this.#failure;
-    if (status !== SHORT) return statusError(where, type, sector, status);
+    if (status !== SHORT) return this.#queue.statusError(type, sector, status);
     const expected = this.#slots.lengths[slot]! + 1;
-    return lengthError(where, type, sector, this.#used[slot]!, expected);
+    return lengthError(this.#queue.where, type, sector, this.#used[slot]!, expected);
   }
 
   /**

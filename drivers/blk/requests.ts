@@ -133,17 +133,25 @@ export interface BlkErrorContext {
  * The error of a status byte that is not OK (virtio 1.4 §5.2.6).
  *
  * @param status The byte; 0xff was never written by the device.
+ * @param diagnose Says what the machine knows of it.
  */
 export function statusError(
   where: BlkErrorContext,
   type: number,
   sector: number,
   status: number,
+  diagnose: () => VireoError | undefined,
 ): VireoError {
   const what = `${blkRequestName(type)} request at sector ${sector}`;
   const details = { device: where.device, queue: where.queue, seen: status, base: 16 } as const;
   if (status === BlkStatus.IOERR) {
-    return new VireoError("IO_ERROR", `Device reports an I/O error for ${what}`, details);
+    const cause = diagnose();
+    // Mistakes of the driver before have nothing to do with it.
+    const because = cause?.code === "HOST_ERROR" ? { cause } : {};
+    return new VireoError("IO_ERROR", `Device reports an I/O error for ${what}`, {
+      ...details,
+      ...because,
+    });
   }
   if (status === BlkStatus.UNSUPP) {
     return new VireoError("UNSUPPORTED", `Device does not support ${what}`, details);

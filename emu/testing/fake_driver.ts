@@ -10,6 +10,8 @@ export class FakeDriver implements DeviceContext {
   readonly work: WorkMeter;
   /** Reasons of the faults that the model found. */
   readonly faults: string[] = [];
+  /** Errors of the host that the model met. */
+  readonly hostFailures: unknown[] = [];
   /** How often the model said that the configuration changed. */
   configChanges = 0;
   readonly #model: DeviceModel;
@@ -59,6 +61,10 @@ export class FakeDriver implements DeviceContext {
 
   configChanged(): void {
     this.configChanges++;
+  }
+
+  hostFailed(error: unknown): void {
+    this.hostFailures.push(error);
   }
 
   fault(reason: string): void {

@@ -9,6 +9,8 @@ export class FakeHost {
   readonly faults: string[] = [];
   /** Chains that were pushed, oldest first. */
   readonly done: FakeChain[] = [];
+  /** Errors of the host that the model met. */
+  readonly hostFailures: unknown[] = [];
   configChanges = 0;
   signals = 0;
   readonly #model: DeviceModel;
@@ -26,6 +28,7 @@ export class FakeHost {
       queue: (index) => this.#queue(index),
       configChanged: () => void this.configChanges++,
       fault: (reason) => void this.faults.push(reason),
+      hostFailed: (error) => void this.hostFailures.push(error),
     };
     model.attach?.(this.context);
     model.activate(this.context);

@@ -2,6 +2,7 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import {
   BlkDevice,
   type BlkDeviceOptions,
+  type DiskBackend,
   EmulatedMachine,
   FileDisk,
   GuestMemory,
@@ -110,6 +111,46 @@ Deno.test("a read-only device, and one whose disk is smaller than it said", asyn
   u.disk.resize(512);
   const error = await assertRejects(() => u.blk.read(1, 512), VireoError);
   assertEquals([error.code, error.queue, error.seen, error.device], ["IO_ERROR", 0, 1, "virtio0"]);
+});
+
+Deno.test("what the host's disk says of a request is the cause of its error, also in a batch, until a reset", async () => {
+  const full = new Error("No space left on device (os error 28)");
+  const disk: DiskBackend = {
+    size: SIZE,
+    readOnly: false,
+    read: () => {},
+    write: () => {
+      throw full;
+    },
+    flush: () => Promise.reject(full),
+    zero: () => {},
+    resize: () => {},
+    [Symbol.dispose]: () => {},
+  };
+  await using t = await setUp({ disk });
+  const node = t.machine.nodes()[0]!.name;
+  const error = await assertRejects(() => t.blk.write(0, new Uint8Array(512)), VireoError);
+  assertEquals(error.code, "IO_ERROR");
+  const { cause } = error as { cause?: Error };
+  assertEquals([cause?.message, cause?.cause], [
+    `The host failed the emulated device (${node})`,
+    full,
+  ]);
+  await t.bus.freeze();
+  await t.bus.restore();
+  const { blk } = t;
+  assertEquals(t.machine.diagnose(node), undefined);
+  using batch = blk.batch(1, 512);
+  batch.prepareWrite(0, 0);
+  batch.submit(0);
+  batch.kick();
+  await batch.wait();
+  const slot = batch.poll();
+  assertEquals((batch.error(slot)?.cause as Error | undefined)?.cause, full);
+  await t.bus.freeze();
+  await t.bus.restore();
+  const late = await assertRejects(() => blk.flush(), VireoError);
+  assertEquals((late.cause as Error | undefined)?.cause, full, "a disk that answers later");
 });
 
 Deno.test("a capacity change reaches the driver", async () => {

@@ -311,8 +311,9 @@ export class BlkDevice implements DeviceModel {
     let status: number;
     try {
       status = this.#execute(queue, chain, type, sector);
-    } catch {
+    } catch (error) {
       // The disk failed; a model never throws into the machine.
+      this.#context!.hostFailed(error);
       status = BlkStatus.IOERR;
     }
     return status !== PENDING && this.#finish(queue, chain, status);
@@ -365,7 +366,10 @@ export class BlkDevice implements DeviceModel {
     const finish = (status: number): void => {
       if (valid() && this.#finish(queue, chain, status)) queue.signal();
     };
-    work.then(() => finish(BlkStatus.OK), () => finish(BlkStatus.IOERR));
+    work.then(() => finish(BlkStatus.OK), (error) => {
+      this.#context?.hostFailed(error);
+      finish(BlkStatus.IOERR);
+    });
     return PENDING;
   }
 

@@ -111,6 +111,10 @@ export class FakeContext implements DeviceContext {
     this.onChange?.();
   }
 
+  hostFailed(error: unknown): void {
+    throw error;
+  }
+
   fault(reason: string): void {
     this.faults.push(reason);
   }

@@ -358,7 +358,8 @@ export class ScsiDevice implements DeviceModel {
     let outcome: ScsiOutcome;
     try {
       outcome = unit.run(cdb, write, this.#room(chain));
-    } catch {
+    } catch (error) {
+      this.#context!.hostFailed(error);
       return this.#respond(chain, ScsiResponse.FAILURE, undefined);
     }
     this.#context?.work.spend(1, outcome.worked ?? 0);
