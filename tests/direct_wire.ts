@@ -271,6 +271,10 @@ export class DirectWire<T extends DriverInstance> implements AsyncDisposable {
       fault: (reason) => {
         this.faults.push(reason);
       },
+      // A test whose host fails has failed.
+      hostFailed(error) {
+        throw error;
+      },
     };
   }
 

@@ -238,6 +238,9 @@ export class Rig implements AsyncDisposable {
       memory: () => undefined,
       sharedAddress: () => undefined,
       fault: (reason) => this.faults.push(reason),
+      hostFailed(error) {
+        throw error;
+      },
     };
     this.model.attach(context);
     this.model.activate(context);

@@ -42,5 +42,6 @@ function wrapContext(
     sharedAddress: (id) => given.sharedAddress(id),
     configChanged: () => given.configChanged(),
     fault: (reason, rule) => given.fault(reason, rule),
+    hostFailed: (error) => given.hostFailed(error),
   };
 }
