@@ -53,6 +53,7 @@ export function record(model: DeviceModel, memory: () => GuestMemory): Recording
       sharedAddress: (id) => context.sharedAddress(id),
       configChanged: () => context.configChanged(),
       fault: (reason) => context.fault(reason),
+      hostFailed: (error) => context.hostFailed(error),
       queue: (index) => {
         const queue = context.queue(index);
         if (queue === undefined) return undefined;
