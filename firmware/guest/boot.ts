@@ -169,8 +169,6 @@ export function qemuCommandLine(
     // Half a second of tests of ciphers, and zeroing what is overwritten at once: 0.4 s under TCG.
     "cryptomgr.notests",
     "init_on_alloc=0",
-    // Guards between processes, of which a guest has one: TCG pays for them at each call and each entry.
-    ...accel === "tcg" ? ["mitigations=off"] : [],
     "rdinit=/bin/deno",
     ...board.kernelArgs(accel),
     "HOME=/root",
