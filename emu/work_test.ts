@@ -64,6 +64,14 @@ for (
   });
 }
 
+Deno.test("work: bytes that a model counts are part of a turn's budget, as those of chains are", () => {
+  const work = new WorkMeter(() => {}, { bytes: 1000 });
+  work.begin();
+  assertEquals([work.spend(1, 999), work.bytesLeft], [true, 1]);
+  assertEquals([work.spend(1, 1), work.bytesLeft], [false, 0]);
+  assertEquals(work.counters.bytes, 1000);
+});
+
 Deno.test("work: what was put off is forgotten at a reset, and its waiters go on", async () => {
   const notified: number[] = [];
   const work = new WorkMeter((queue) => void notified.push(queue));
