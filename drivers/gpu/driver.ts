@@ -424,7 +424,7 @@ export class Gpu extends QueueDriver {
       `GPU refuses command 0x${type.toString(16)}`,
       {
         seen: nameIn(R, response) ?? response,
-        expected: Object.keys(R).find((key) => R[key as keyof typeof R] === expected),
+        expected: nameIn(R, expected),
       },
     );
   }
