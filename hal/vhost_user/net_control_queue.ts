@@ -10,6 +10,14 @@ const RING_HEADER = 4;
 /** Bytes of a command's class, number and count of queue pairs. */
 const COMMAND_SIZE = 4;
 
+/** Offsets of the fields that the two rings have in different places. */
+interface DescriptorPlaces {
+  readonly flags: number;
+  readonly link: number;
+}
+const SPLIT: DescriptorPlaces = { flags: DESC.flags.offset, link: DESC.next.offset };
+const PACKED: DescriptorPlaces = { flags: PACKED_DESC.flags.offset, link: PACKED_DESC.id.offset };
+
 /** A descriptor of either ring. */
 interface Descriptor {
   readonly address: number;
@@ -29,6 +37,7 @@ export class NetControlQueue {
   readonly #memory: FrontEndMemory;
   readonly #queue: VhostUserQueue;
   readonly #setPairs: (pairs: number) => boolean;
+  readonly #places: DescriptorPlaces;
   /** Entries of the ring that were seen: of a split ring modulo 2^16, of a packed one the place in it. */
   #place = 0;
   #wrap = true;
@@ -46,6 +55,7 @@ export class NetControlQueue {
     this.#memory = memory;
     this.#queue = queue;
     this.#setPairs = setPairs;
+    this.#places = queue.packed ? PACKED : SPLIT;
   }
 
   /** Carries out the commands that are available. @returns Whether there were any. */
@@ -63,14 +73,14 @@ export class NetControlQueue {
     const head = this.#read16(driver + RING_HEADER + 2 * entry);
     const chain: Descriptor[] = [];
     for (let index = head; chain.length < size;) {
-      const one = this.#descriptor(this.#queue.desc + DESC.SIZE * (index % size), 14, 12);
+      const one = this.#descriptor(this.#queue.desc + DESC.SIZE * (index % size));
       chain.push(one);
       if ((one.flags & DescFlag.NEXT) === 0) break;
       index = one.link;
     }
     const used = new DataView(new ArrayBuffer(USED_ELEM.SIZE));
-    used.setUint32(0, head, true);
-    used.setUint32(4, this.#carryOut(chain, false), true);
+    used.setUint32(USED_ELEM.id.offset, head, true);
+    used.setUint32(USED_ELEM.len.offset, this.#carryOut(chain), true);
     this.#write(device + RING_HEADER + USED_ELEM.SIZE * entry, used);
     this.#place = this.#place + 1 & 0xffff;
     this.#write16(device + 2, this.#place);
@@ -84,19 +94,19 @@ export class NetControlQueue {
     const first = desc + PACKED_DESC.SIZE * this.#place;
     const { AVAIL, USED } = PackedDescFlag;
     const [available, returned] = this.#wrap ? [AVAIL, USED] : [USED, AVAIL];
-    if ((this.#read16(first + 14) & (AVAIL | USED)) !== available) return false;
+    if ((this.#read16(first + PACKED.flags) & (AVAIL | USED)) !== available) return false;
     const chain: Descriptor[] = [];
     while (chain.length < size) {
       const at = desc + PACKED_DESC.SIZE * ((this.#place + chain.length) % size);
-      const one = this.#descriptor(at, 12, 14);
+      const one = this.#descriptor(at);
       chain.push(one);
       if ((one.flags & DescFlag.NEXT) === 0) break;
     }
-    const written = this.#carryOut(chain, true);
+    const written = this.#carryOut(chain);
     const used = new DataView(new ArrayBuffer(PACKED_DESC.SIZE));
-    used.setUint32(8, written, true);
-    used.setUint16(12, chain.at(-1)!.link, true);
-    used.setUint16(14, (available | returned) & (this.#wrap ? 0xffff : 0), true);
+    used.setUint32(PACKED_DESC.len.offset, written, true);
+    used.setUint16(PACKED.link, chain.at(-1)!.link, true);
+    used.setUint16(PACKED.flags, (available | returned) & (this.#wrap ? 0xffff : 0), true);
     this.#write(first, used);
     this.#place += chain.length;
     if (this.#place >= size) {
@@ -107,10 +117,10 @@ export class NetControlQueue {
   }
 
   /** Carries out a command. @returns Bytes that were written: its ack, if there is room for one. */
-  #carryOut(chain: readonly Descriptor[], packed: boolean): number {
+  #carryOut(chain: readonly Descriptor[]): number {
     const [only] = chain;
     const all = chain.length === 1 && (only!.flags & DescFlag.INDIRECT) !== 0
-      ? this.#table(only!, packed)
+      ? this.#table(only!)
       : chain;
     const command = new Uint8Array(COMMAND_SIZE);
     let length = 0;
@@ -132,12 +142,12 @@ export class NetControlQueue {
   }
 
   /** The descriptors of an indirect table; those of a packed ring's are in order. */
-  #table({ address, length }: Descriptor, packed: boolean): Descriptor[] {
+  #table({ address, length }: Descriptor): Descriptor[] {
+    const { packed } = this.#queue;
     const count = Math.min(Math.floor(length / DESC.SIZE), this.#queue.size);
     const table: Descriptor[] = [];
     for (let index = 0; index < count && table.length < count;) {
-      const at = address + DESC.SIZE * index;
-      const one = packed ? this.#descriptor(at, 12, 14) : this.#descriptor(at, 14, 12);
+      const one = this.#descriptor(address + DESC.SIZE * index);
       table.push(one);
       if (!packed && (one.flags & DescFlag.NEXT) === 0) break;
       index = packed ? index + 1 : one.link;
@@ -145,13 +155,13 @@ export class NetControlQueue {
     return table;
   }
 
-  /** @param link Place of the next one or the id. @param flags Place of the flags. */
-  #descriptor(at: number, link: number, flags: number): Descriptor {
-    const bytes = this.#read(at, DESC.SIZE);
-    const view = new DataView(bytes.buffer);
+  /** Reads a descriptor; both rings have its address and its length in the same place. */
+  #descriptor(at: number): Descriptor {
+    const { flags, link } = this.#places;
+    const view = new DataView(this.#read(at, DESC.SIZE).buffer);
     return {
-      address: Number(view.getBigUint64(0, true)),
-      length: view.getUint32(8, true),
+      address: Number(view.getBigUint64(DESC.addr.offset, true)),
+      length: view.getUint32(DESC.len.offset, true),
       flags: view.getUint16(flags, true),
       link: view.getUint16(link, true),
     };
