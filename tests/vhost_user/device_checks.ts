@@ -20,6 +20,19 @@ import { wait } from "./wait.ts";
 export const deadline = 20_000;
 const text = new TextEncoder();
 
+/** Has our net use more and fewer pairs by turns; each time the model has them, and frames pass. */
+export async function checkPairs(vireo: Vireo, served: Served): Promise<void> {
+  const pairs = async () => (await served.call("snapshot") as { pairs: number }).pairs;
+  assertEquals(vireo.net.maxQueuePairs, 3);
+  for (const wanted of [1, 3, 2, 3, 1]) {
+    await vireo.net.setPairs(wanted, { deadline });
+    // A front end stops and starts all of them in between, and QEMU's does not wait for the last messages.
+    while (await pairs() !== wanted);
+    await DEVICES["net"]!(vireo, served);
+    assertEquals(await pairs(), wanted);
+  }
+}
+
 /** A check of each device that can be served. */
 export const DEVICES: Readonly<Record<string, (vireo: Vireo, served: Served) => Promise<void>>> = {
   async blk({ blk }) {

@@ -3,7 +3,7 @@ import { blkDriver } from "@vireo/drivers";
 import { Feature } from "@vireo/hal";
 import type { BoardOptions } from "../../firmware/target/options.ts";
 import { openVireo } from "../../firmware/session.ts";
-import { deadline, DEVICES } from "./device_checks.ts";
+import { checkPairs, deadline, DEVICES } from "./device_checks.ts";
 import { Served, type ServedOptions } from "./served.ts";
 import { temporaryFolder } from "./daemon.ts";
 import { isNewer } from "../qemu/mod.ts";
@@ -97,7 +97,6 @@ for (const name of ["blk", "net"]) {
 
 Deno.test("vhost-user: QEMU uses as many pairs of our net as its driver asks for", async () => {
   await using served = await Served.start("net", { pairs: 3 });
-  const pairs = async () => (await served.call("snapshot") as { pairs: number }).pairs;
   {
     await using vireo = await openVireo({
       target: "qtest:x86_64-q35",
@@ -109,15 +108,7 @@ Deno.test("vhost-user: QEMU uses as many pairs of our net as its driver asks for
       ],
       devices: [`virtio-net-pci,netdev=n0,mq=on${NO_VECTORS}`],
     });
-    const { net } = vireo;
-    assertEquals(net.maxQueuePairs, 3);
-    for (const wanted of [1, 3, 2, 3, 1]) {
-      await net.setPairs(wanted, { deadline });
-      // QEMU stops and starts all of them in between, and does not wait for the last messages.
-      while (await pairs() !== wanted);
-      await DEVICES["net"]!(vireo, served);
-      assertEquals(await pairs(), wanted);
-    }
+    await checkPairs(vireo, served);
   }
   await wait("the machine to leave", () => served.events.at(-1)?.kind === "disconnected");
   assertEquals(wrongs(served), []);
