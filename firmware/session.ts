@@ -22,7 +22,7 @@ import { OPEN_BUSES } from "./target/open_buses.ts";
 import type { EmulatedBoard } from "./target/emulated_board.ts";
 import type { Recorder } from "@vireo/drivers/record";
 import type { RecordedProgram } from "./record/program.ts";
-import type { OpenTrace } from "./trace/open.ts";
+import { boardTrace } from "./trace/board_trace.ts";
 import { type BoardInput, checkBoard } from "./target/check_board.ts";
 import type { BoardOptions } from "./target/options.ts";
 import { watchPauses } from "./target/paused.ts";
@@ -91,7 +91,7 @@ export async function openSession(
 ): Promise<Vireo> {
   await using cleanup = new AsyncDisposableStack();
   const machine = cleanup.use(board);
-  const trace = await traceOf(full, options);
+  const trace = await boardTrace(full, { sink: options.trace });
   if (trace !== undefined) cleanup.use(trace);
   const recorder = await recorderOf(full, machine.platform);
   if (recorder !== undefined) cleanup.use(recorder);
@@ -150,19 +150,6 @@ async function loadDrivers(bus: Bus): Promise<void> {
     const driver = await entry.driver();
     if (!bus.drivers.includes(driver)) await bus.registerDriver(driver);
   }
-}
-
-/** Opens the trace: to the caller's own sink, or where the options of the board say. */
-async function traceOf(
-  board: BoardOptions,
-  { trace }: VireoOptions,
-): Promise<OpenTrace | undefined> {
-  const { traceFile, traceData: data, traceDevices: names, stats } = board;
-  const traced = trace !== undefined || board.trace !== undefined || traceFile !== undefined;
-  if (!traced && !stats) return undefined;
-  const { openTrace } = await import("./trace/open.ts");
-  const devices = names.length === 0 ? undefined : names;
-  return openTrace({ groups: board.trace, devices, data, file: traceFile, sink: trace, stats });
 }
 
 /** A recording that is being made. */

@@ -5,6 +5,7 @@ import { countResults, deviceText, html, junit, resultRow, resultsText } from ".
 import { type Bench, type CheckResult, runChecks } from "../check/run_checks.ts";
 import { sectionsOf, selectChecks } from "../check/select.ts";
 import { openBoard } from "../target/open_board.ts";
+import { asksForTrace, boardTrace } from "../trace/board_trace.ts";
 import type { OpenTrace } from "../trace/open.ts";
 import type { BoardOptions } from "../target/options.ts";
 import { parseTarget } from "../target/target.ts";
@@ -46,7 +47,7 @@ export async function check(board: BoardOptions, flags: CheckFlags): Promise<voi
     throw new NeedsGuest("check: the devices of a guest are checked in the guest");
   }
   const { target } = board;
-  using trace = await openTrace(board);
+  using trace = await registerTrace(board);
   using reports = await openReports(flags);
   let done = 0;
   const results = await runChecks({
@@ -78,21 +79,18 @@ export async function check(board: BoardOptions, flags: CheckFlags): Promise<voi
  *
  * @throws {UsageError} If they ask for what there is none of.
  */
-async function openTrace(board: BoardOptions): Promise<OpenTrace | undefined> {
+async function registerTrace(board: BoardOptions): Promise<OpenTrace | undefined> {
   if (board.record !== undefined) {
     throw new UsageError("check: --record is for commands that have drivers");
   }
-  const { trace: groups, traceDevices, traceFile: file, traceData, stats } = board;
-  if (groups === undefined && file === undefined && !stats) return undefined;
+  if (!asksForTrace(board)) return undefined;
   if (parseTarget(board.target).kind === "vhost-user") {
     throw new UsageError("check: devices behind sockets have no registers to trace");
   }
-  if (groups?.includes("regs") === false || traceData > 0) {
+  if (board.trace?.includes("regs") === false || board.traceData > 0) {
     throw new UsageError("check: only registers are traced, with --trace=regs");
   }
-  const { openTrace } = await import("../trace/open.ts");
-  const devices = traceDevices.length === 0 ? undefined : traceDevices;
-  return openTrace({ groups: ["regs"], devices, file, stats });
+  return await boardTrace(board, { groups: ["regs"] });
 }
 
 /**
