@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { type Blk, blkDriver, type BlkZone } from "@vireo/drivers/blk";
 import {
+  BLK_SECTOR_SIZE,
   BlkFeature,
   BlkZonedModel,
   BlkZoneState,
@@ -20,7 +21,6 @@ import { openVireo } from "../session.ts";
 
 /** Bytes copied at a time by read and write. */
 const CHUNK = 256 * 1024;
-const SECTOR = 512;
 
 /** Flags of every `vireo blk` command. */
 interface DiskFlags {
@@ -44,7 +44,7 @@ interface Wanted {
 /** Looks at the flags, which is done before a board is opened: that may take long. */
 function wanted(flags: DiskFlags & Partial<RangeFlags>): Wanted {
   const sectors = (text: string, what: string, min: number): number =>
-    parseCount(text, what, min, Math.floor(Number.MAX_SAFE_INTEGER / SECTOR));
+    parseCount(text, what, min, Math.floor(Number.MAX_SAFE_INTEGER / BLK_SECTOR_SIZE));
   return {
     disk: parseCount(flags.disk, "--disk"),
     sector: sectors(flags.sector ?? "0", "--sector", 0),
@@ -76,7 +76,7 @@ function range(blk: Blk, { sector, ...wanted }: Wanted): { sector: number; count
       `--sector, --count: the disk has ${blk.sectors} sectors, got ${sector} + ${count}`,
     );
   }
-  const whole = wholeBytes(blk) / SECTOR;
+  const whole = wholeBytes(blk) / BLK_SECTOR_SIZE;
   if (sector + count > whole) {
     throw new UsageError(
       `--sector, --count: the disk has ${blk.sectors} sectors, but only the first ${whole} are whole ` +
@@ -156,13 +156,15 @@ export async function read(
     return console.log(flags.json ? JSON.stringify({ sector, count, sha256 }) : sha256);
   }
   using sink = await openSink(flags.output);
-  for (let done = 0; done < count; done += CHUNK / SECTOR) {
-    const length = Math.min(CHUNK, (count - done) * SECTOR);
-    const bytes = await readBytes(blk, (sector + done) * SECTOR, length);
+  for (let done = 0; done < count; done += CHUNK / BLK_SECTOR_SIZE) {
+    const length = Math.min(CHUNK, (count - done) * BLK_SECTOR_SIZE);
+    const bytes = await readBytes(blk, (sector + done) * BLK_SECTOR_SIZE, length);
     await sink.write(bytes);
-    if (sink.path !== undefined) progress("read", Math.min((done + CHUNK / SECTOR) / count, 1));
+    if (sink.path !== undefined) {
+      progress("read", Math.min((done + CHUNK / BLK_SECTOR_SIZE) / count, 1));
+    }
   }
-  if (flags.json) console.log(JSON.stringify({ sector, count, bytes: count * SECTOR }));
+  if (flags.json) console.log(JSON.stringify({ sector, count, bytes: count * BLK_SECTOR_SIZE }));
 }
 
 /** `vireo blk write`. */
@@ -182,14 +184,14 @@ export async function write(
   for (;;) {
     const length = await fill(source, buffer);
     if (length === 0) break;
-    const room = Math.max(wholeBytes(blk) - first * SECTOR, 0);
+    const room = Math.max(wholeBytes(blk) - first * BLK_SECTOR_SIZE, 0);
     if (bytes + length > room) {
       throw new VireoError("OUT_OF_RANGE", "The input is longer than the disk from there on", {
         seen: `${bytes + length} bytes`,
         expected: `at most ${room}`,
       });
     }
-    await writeBytes(blk, first * SECTOR + bytes, buffer.subarray(0, length));
+    await writeBytes(blk, first * BLK_SECTOR_SIZE + bytes, buffer.subarray(0, length));
     bytes += length;
     if (length < CHUNK) break;
   }
@@ -279,7 +281,9 @@ export async function zones(
   const most = (what: string, number: number): string =>
     number === 0 ? `any number ${what}` : `at most ${number} ${what}`;
   console.log(
-    `${name}, ${zones.count} zones of ${zoneSectors} sectors (${sizeText(zoneSectors * SECTOR)})`,
+    `${name}, ${zones.count} zones of ${zoneSectors} sectors (${
+      sizeText(zoneSectors * BLK_SECTOR_SIZE)
+    })`,
   );
   console.log(`${most("open", maxOpenZones)}, ${most("open or closed", maxActiveZones)}`);
   console.log(`appends of ${maxAppendSectors} sectors, writes of ${writeGranularity} bytes`);
@@ -300,9 +304,9 @@ interface BenchFlags extends DiskFlags {
 /** `vireo blk bench`: random requests at a depth, through the promise API. */
 export async function bench(board: BoardOptions, flags: BenchFlags): Promise<void> {
   const depth = parseCount(flags.depth, "--depth", 1, 4096);
-  const bytes = parseCount(flags.bytes, "--bytes", SECTOR, 16 * 1024 * 1024);
+  const bytes = parseCount(flags.bytes, "--bytes", BLK_SECTOR_SIZE, 16 * 1024 * 1024);
   const requests = parseCount(flags.requests, "--requests", 1, 1e9);
-  if (bytes % SECTOR !== 0) {
+  if (bytes % BLK_SECTOR_SIZE !== 0) {
     throw new UsageError(`--bytes: expected a multiple of 512, got ${bytes}`);
   }
   const want = wanted(flags);
@@ -314,7 +318,7 @@ export async function bench(board: BoardOptions, flags: BenchFlags): Promise<voi
   const worker = async (): Promise<void> => {
     const data = new Uint8Array(bytes);
     while (started++ < requests) {
-      const sector = Math.floor(Math.random() * places) * (bytes / SECTOR);
+      const sector = Math.floor(Math.random() * places) * (bytes / BLK_SECTOR_SIZE);
       if (flags.op === "read") await blk.read(sector, data);
       else await blk.write(sector, data);
       if ((started & 0xfff) === 0) progress("bench", started / requests);

@@ -1,6 +1,5 @@
 import type { Blk } from "@vireo/drivers/blk";
-
-const SECTOR = 512;
+import { BLK_SECTOR_SIZE } from "@vireo/hal";
 
 /** How many bytes of a disk are whole logical blocks, which is what a device transfers. */
 export function wholeBytes(blk: Pick<Blk, "capacity" | "blockSize">): number {
@@ -19,7 +18,7 @@ export async function readBytes(blk: Blk, offset: number, length: number): Promi
   if (end <= offset) return new Uint8Array(0);
   const first = Math.floor(offset / block) * block;
   const last = Math.ceil(end / block) * block;
-  const bytes = await blk.read(first / SECTOR, last - first);
+  const bytes = await blk.read(first / BLK_SECTOR_SIZE, last - first);
   return bytes.subarray(offset - first, end - first);
 }
 
@@ -32,7 +31,7 @@ export async function writeBytes(blk: Blk, offset: number, data: Uint8Array): Pr
   const block = blk.blockSize;
   const before = offset % block;
   const after = (block - (offset + data.length) % block) % block;
-  if (before === 0 && after === 0) return await blk.write(offset / SECTOR, data);
+  if (before === 0 && after === 0) return await blk.write(offset / BLK_SECTOR_SIZE, data);
   const whole = new Uint8Array(before + data.length + after);
   const start = offset - before;
   if (before > 0) whole.set(await readBytes(blk, start, before));
@@ -40,5 +39,5 @@ export async function writeBytes(blk: Blk, offset: number, data: Uint8Array): Pr
     whole.set(await readBytes(blk, offset + data.length, after), before + data.length);
   }
   whole.set(data, before);
-  await blk.write(start / SECTOR, whole);
+  await blk.write(start / BLK_SECTOR_SIZE, whole);
 }

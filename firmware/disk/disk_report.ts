@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Blk } from "@vireo/drivers/blk";
+import { BLK_SECTOR_SIZE } from "@vireo/hal";
 import { readBytes } from "./byte_range.ts";
 import { sizeText } from "../terminal/output.ts";
 import { vhdFooter } from "./container.ts";
@@ -13,7 +14,6 @@ import {
 } from "./partitions.ts";
 import { type FileSystem, readSuperblock } from "./superblock.ts";
 
-const SECTOR = 512;
 /** Bytes of a request while a disk is hashed. */
 const CHUNK = 128 * 1024;
 /** Requests in flight while a disk is hashed. */
@@ -155,10 +155,10 @@ export interface HashOptions {
  */
 export async function hashDisk(blk: Blk, options: HashOptions = {}): Promise<string> {
   const first = options.sector ?? 0;
-  const total = (options.count ?? blk.sectors - first) * SECTOR;
+  const total = (options.count ?? blk.sectors - first) * BLK_SECTOR_SIZE;
   const hash = createHash("sha256");
   const start = (offset: number): Promise<Uint8Array> =>
-    readBytes(blk, first * SECTOR + offset, Math.min(CHUNK, total - offset));
+    readBytes(blk, first * BLK_SECTOR_SIZE + offset, Math.min(CHUNK, total - offset));
   const pending: Promise<Uint8Array>[] = [];
   let next = 0;
   try {

@@ -11,6 +11,7 @@ import { BlkDevice, type BlkZonedOptions } from "@vireo/emu/blk";
 import { ConsoleDevice } from "@vireo/emu/console";
 import { NetDevice } from "@vireo/emu/net";
 import type { DiskBackend, StreamPort } from "@vireo/emu";
+import { BLK_SECTOR_SIZE } from "@vireo/hal";
 import { UsageError } from "../terminal/usage.ts";
 import type { BlkOption, NetOption, ZonesOption } from "./option_values.ts";
 
@@ -18,7 +19,6 @@ import type { BlkOption, NetOption, ZonesOption } from "./option_values.ts";
 const DEFAULT_DISK = 16 * 1024 * 1024;
 /** Bytes of a zone, if nothing else was said. */
 const DEFAULT_ZONE = 1024 * 1024;
-const SECTOR = 512;
 /** The guest's Ethernet address: QEMU's prefix, as people expect it. */
 const GUEST_MAC = "52:54:00:12:34:56";
 /** The peer's Ethernet and IPv4 address, those of QEMU's user network. */
@@ -68,8 +68,8 @@ function zonedOptions(zones: ZonesOption, bytes: number): BlkZonedOptions {
   }
   return {
     model,
-    zoneSectors: zoneSize / SECTOR,
-    zoneCapacity: capacity / SECTOR,
+    zoneSectors: zoneSize / BLK_SECTOR_SIZE,
+    zoneCapacity: capacity / BLK_SECTOR_SIZE,
     conventional,
     maxOpen,
     maxActive,
