@@ -1,4 +1,5 @@
 import {
+  asError,
   deviceSection,
   Feature,
   FeatureSet,
@@ -386,7 +387,7 @@ export class HostedDevice implements DeviceContext {
 
   /** Keeps what the host did wrong, until a reset. */
   hostFailed(error: unknown): void {
-    this.#hostFailure = error instanceof Error ? error : new Error(String(error));
+    this.#hostFailure = asError(error);
   }
 
   /** The last error of the host since the driver reset the device. */

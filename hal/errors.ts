@@ -157,3 +157,20 @@ function message(what: string, details: VireoErrorDetails): string {
   }
   return text;
 }
+
+/**
+ * The error that something thrown is: JavaScript throws any value.
+ *
+ * @example
+ * ```ts
+ * import { asError } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const error = new Error("The cable is out");
+ * assertEquals(asError(error), error);
+ * assertEquals(asError("lost").message, "lost");
+ * ```
+ */
+export function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown));
+}

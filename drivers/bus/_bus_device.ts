@@ -1,4 +1,5 @@
 import {
+  asError,
   type Dma,
   Feature,
   FeatureSet,
@@ -678,7 +679,7 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
     try {
       call();
     } catch (error) {
-      this.#host.report(this, error instanceof Error ? error : new Error(String(error)));
+      this.#host.report(this, asError(error));
     }
   }
 }

@@ -1,4 +1,4 @@
-import { Feature, FeatureSet, Status, VireoError } from "@vireo/hal";
+import { asError, Feature, FeatureSet, Status, VireoError } from "@vireo/hal";
 import type { BusDevice } from "./_bus_device.ts";
 import {
   checkAccess,
@@ -171,7 +171,7 @@ export async function remove(device: BusDevice): Promise<Error[]> {
     try {
       await step();
     } catch (error) {
-      errors.push(error instanceof Error ? error : new Error(String(error)));
+      errors.push(asError(error));
     }
   };
   const { instance, driver } = device;
@@ -248,7 +248,7 @@ export async function restore(device: BusDevice): Promise<void> {
     if (instance === undefined) return;
     await bringBack(device, instance);
   } catch (error) {
-    setFailed(device, error instanceof Error ? error : new Error(String(error)));
+    setFailed(device, asError(error));
     throw error;
   }
 }

@@ -1,6 +1,7 @@
 import type { WaitOptions } from "../wait/options.ts";
 import {
   ANY_ID,
+  asError,
   type DeviceNode,
   type Dma,
   FeatureSet,
@@ -678,7 +679,7 @@ export class Bus implements AsyncDisposable {
     try {
       await this.#policy.run(device, () => lifecycle.recoverOnce(device));
     } catch (cause) {
-      const error = cause instanceof Error ? cause : new Error(String(cause));
+      const error = asError(cause);
       // The fault says more than the failure to recover from it.
       lifecycle.explain(error, fault);
       device.gate.setCore(false);
