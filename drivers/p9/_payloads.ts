@@ -1,4 +1,4 @@
-import type { Dma, DmaDirection, DmaRegion } from "@vireo/hal";
+import { asError, type Dma, type DmaDirection, type DmaRegion } from "@vireo/hal";
 import { FreeList } from "../virtqueue/free_list.ts";
 import { WaitList, type WaitOptions, within } from "../wait/mod.ts";
 
@@ -96,7 +96,7 @@ export class Payloads {
       return payload;
     } catch (error) {
       // The regions that there are will come back.
-      return this.#count > 0 ? undefined : error instanceof Error ? error : new Error(`${error}`);
+      return this.#count > 0 ? undefined : asError(error);
     }
   }
 }
