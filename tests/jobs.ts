@@ -20,8 +20,8 @@ export interface Job {
 const ROOMS: readonly string[] = ["hal", "drivers", "emu", "firmware", "examples"];
 
 /**
- * Files and rooms that take 8 s or more, each a job of its own, the longest first: then no processor is
- * left with a long one when the others have none.
+ * Files that take 8 s or more, three at a time on two processors, and the rooms: each a job of its own, the longest
+ * first. Then no processor is left with a long one when the others have none.
  */
 export const LONGEST: readonly string[] = [
   "tests/guest/cli_test.ts",
