@@ -22,7 +22,7 @@ import { OPEN_BUSES } from "./target/open_buses.ts";
 import type { EmulatedBoard } from "./target/emulated_board.ts";
 import type { Recorder } from "@vireo/drivers/record";
 import type { RecordedProgram } from "./record/program.ts";
-import { boardTrace } from "./trace/board_trace.ts";
+import { boardTrace, traceOptionWithoutTrace } from "./trace/board_trace.ts";
 import { type BoardInput, checkBoard } from "./target/check_board.ts";
 import type { BoardOptions } from "./target/options.ts";
 import { watchPauses } from "./target/paused.ts";
@@ -74,6 +74,13 @@ export async function openVireo(
     if (OPTIONS.includes(key)) continue;
     throw new TypeError(
       `Cannot open a board with the option '${key}' beside it: expected ${OPTIONS.join(", ")}`,
+    );
+  }
+  const idle = options.trace === undefined ? traceOptionWithoutTrace(full) : undefined;
+  if (idle !== undefined) {
+    throw new TypeError(
+      `Cannot open ${full.target} with ${idle} ${JSON.stringify(full[idle])}: ` +
+        "there must be a trace or a traceFile too",
     );
   }
   return await openSession(full, await openBoard(full), options);
