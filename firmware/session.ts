@@ -100,7 +100,7 @@ export async function openSession(
   const machine = cleanup.use(board);
   const trace = await boardTrace(full, { sink: options.trace });
   if (trace !== undefined) cleanup.use(trace);
-  const recorder = await recorderOf(full, machine.platform);
+  const recorder = await recorderOf(full, machine);
   if (recorder !== undefined) cleanup.use(recorder);
   const replay = "program" in machine ? machine : undefined;
   const seed = recorder?.seed ?? replay?.program.seed;
@@ -126,6 +126,7 @@ export async function openSession(
   if (replay !== undefined) {
     replay.platform.onDiverged = (error) => {
       for (const device of bus.devices) device.break(error);
+      replay.hostPort?.fail(error);
     };
   }
   await bus.addPlatform(platform);
@@ -133,7 +134,7 @@ export async function openSession(
   const session = new Session(
     full.target,
     bus,
-    { machine, platform },
+    { machine, platform, hostPort: recorder?.hostPort ?? machine.hostPort },
     options.args ?? [],
     cleanup.move(),
   );
@@ -164,24 +165,28 @@ interface OpenRecording extends Disposable {
   readonly platform: Recorder;
   /** Seed of the program's random numbers. */
   readonly seed: number;
+  /** The host's end of a console port, if there is one. */
+  readonly hostPort: StreamPort | undefined;
 }
 
 async function recorderOf(
   board: BoardOptions,
-  platform: Platform,
+  { platform, hostPort }: OpenBoard,
 ): Promise<OpenRecording | undefined> {
   if (board.record === undefined) return undefined;
-  const [{ Recorder }, { TraceFile }, { programOf }] = await Promise.all([
+  const [{ Recorder }, { TraceFile }, { programOf }, { recordedHostPort }] = await Promise.all([
     import("@vireo/drivers/record"),
     import("./trace/file.ts"),
     import("./record/program.ts"),
+    import("./record/host_port.ts"),
   ]);
   const file = new TraceFile(board.record, "recording");
-  const program = programOf(board);
+  const program = programOf(board, hostPort !== undefined);
   const recorder = new Recorder(platform, (bytes) => file.write(bytes), program);
   return {
     platform: recorder,
     seed: program.seed,
+    hostPort: hostPort && recordedHostPort(hostPort, recorder),
     [Symbol.dispose]: () => {
       recorder.close();
       file[Symbol.dispose]();
@@ -210,6 +215,7 @@ class Session implements Vireo {
   readonly bus: Bus;
   readonly #machine: OpenBoard;
   readonly platform: Platform;
+  readonly hostPort: StreamPort | undefined;
   readonly args: readonly string[];
   readonly #abort = new AbortController();
   readonly #cleanup: AsyncDisposableStack;
@@ -218,7 +224,9 @@ class Session implements Vireo {
   constructor(
     target: string,
     bus: Bus,
-    { machine, platform }: { readonly machine: OpenBoard; readonly platform: Platform },
+    { machine, platform, hostPort }: Pick<Session, "platform" | "hostPort"> & {
+      readonly machine: OpenBoard;
+    },
     args: readonly string[],
     cleanup: AsyncDisposableStack,
   ) {
@@ -226,6 +234,7 @@ class Session implements Vireo {
     this.bus = bus;
     this.#machine = machine;
     this.platform = platform;
+    this.hostPort = hostPort;
     this.args = args;
     this.#cleanup = cleanup;
   }
@@ -238,18 +247,6 @@ class Session implements Vireo {
     if ("qmp" in this.#machine) return this.#machine.qmp;
     const { platform } = this.#machine;
     return "qmp" in platform ? platform.qmp : undefined;
-  }
-
-  get hostPort(): StreamPort | undefined {
-    const { hostPort } = this.#machine;
-    // While it records, the platform is the recorder.
-    if (hostPort !== undefined && this.platform !== this.#machine.platform) {
-      throw new VireoError(
-        "UNSUPPORTED",
-        "Cannot record a program that uses hostPort: its bytes must come from a device",
-      );
-    }
-    return hostPort;
   }
 
   get signal(): AbortSignal {

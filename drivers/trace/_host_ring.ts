@@ -54,7 +54,7 @@ export class TracedHostRing extends HostRing {
     const { request: asked, time: since = time } = this.#pending.get(head) ?? {};
     this.#pending.delete(head);
     const { index: queue, name } = this;
-    // What the driver gives back has no room for the driver's own bytes.
+    // A buffer that the driver gives back has nothing in it for the device.
     const { request } = this.#events.words.answered(this.#place(), [], asked, written);
     tracer.emit(slot, {
       kind: "used",

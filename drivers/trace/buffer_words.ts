@@ -45,7 +45,7 @@ export class BufferWords {
     this.#memory = memory;
   }
 
-  /** What the driver asks for, as its buffer says when it is added. */
+  /** Tells what the driver asks for by a buffer that is added. */
   asked(place: QueuePlace, elements: readonly TraceElement[]): BufferContents {
     let [readable, writable] = [0, 0];
     for (const element of elements) {
@@ -62,9 +62,9 @@ export class BufferWords {
   }
 
   /**
-   * What the device answered, as its buffer says when it is used.
+   * Tells what the device answered by a buffer that is used.
    *
-   * @param request What the driver asked for.
+   * @param request The driver's request.
    * @param length Bytes that the device says it wrote.
    */
   answered(

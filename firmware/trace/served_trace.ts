@@ -2,7 +2,8 @@ import { BufferWords, type Tracer } from "@vireo/drivers/trace";
 import type { DeviceModel, DeviceTrace, TracedBuffer } from "@vireo/emu/core";
 
 /**
- * What a served device tells to a tracer, under its model's name. Its requests are worded as those of a driver's trace.
+ * Makes the trace of a served device, whose events a tracer gets under the model's name. Its requests are worded as those
+ * of a driver's trace.
  *
  * @param tracer Takes the events.
  * @param model The device.

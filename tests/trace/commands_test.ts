@@ -129,13 +129,13 @@ Deno.test("trace: a disk that becomes full keeps what was written before, and is
   }
 });
 
-Deno.test("record: the demo is recorded without the host's end of a port, and replayed", async () => {
+Deno.test("record: the demo is recorded with the host's end of a port, and replayed", async () => {
   const file = await Deno.makeTempFile({ prefix: "vireo-", suffix: ".vireo" });
   try {
     for (const args of [`record demo -o ${file}`, `replay ${file}`]) {
       const { code, out, err } = await vireo(args);
       assertEquals([args, code], [args, 0], out + err);
-      assertStringIncludes(out, "port 'echo', there and back");
+      assertStringIncludes(out, "port 'host', both ends");
     }
   } finally {
     await Deno.remove(file);
