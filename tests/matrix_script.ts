@@ -14,13 +14,14 @@ import { type DeviceNode, Feature, FeatureSet, VireoError } from "@vireo/hal";
 import { DevmemPlatform } from "@vireo/hal/devmem";
 import { guestModules } from "../firmware/target/own_machine.ts";
 import { checkDevices, countValues } from "./devices_script.ts";
+import { keepLines, shape, useThree } from "./trace/three.ts";
 
 /**
  * The script that tests/guest/matrix_test.ts gives to `vireo run` in a guest: the four drivers with each ring and each way of
  * waiting, one after the other, as booting is slow. Prints its findings as JSON, a line for each face that it
  * is told to use, then a line of what `devices_script.ts` finds if it is told to run that.
  *
- * Arguments: the faces as JSON; then {@linkcode HOT_PLUG}, or the other script's arguments.
+ * Arguments: the faces as JSON; then {@linkcode HOT_PLUG}, {@linkcode TRACED}, or the other script's arguments.
  */
 
 /** Four of the guest's devices, and how the drivers take them. */
@@ -40,6 +41,9 @@ export const SCRATCH = "SCRATCH";
 
 /** The argument that has it plug devices into the port `port1` first, and print last how that went. */
 export const HOT_PLUG = "hot-plug";
+
+/** The argument that has it print last the lines of a trace of what docs/tracing.md shows. */
+export const TRACED = "traced";
 
 /** Length of an answer to wait for, in milliseconds: a guest may have a small part of a busy machine. */
 const DEADLINE = 20_000;
@@ -89,10 +93,20 @@ export default async function main(vireo: Vireo): Promise<void> {
     console.log(JSON.stringify(findings));
   }
   if (plugged !== undefined) console.log(JSON.stringify(plugged));
+  if (devices[0] === TRACED) return console.log(JSON.stringify(await traced()));
   if (devices.length === 0 || plugged !== undefined) return;
   await using own = await openVireo({ target: "devmem" });
   await bind(own.bus, false);
   console.log(JSON.stringify(await checkDevices(own, devices.map(Number))));
+}
+
+/** The shapes of the lines of a trace. */
+async function traced(): Promise<string[]> {
+  const lines: string[] = [];
+  const board = { target: "devmem", trace: ["ring", "request"] } as const;
+  await using vireo = await openVireo(board, { trace: keepLines(lines) });
+  await useThree(vireo);
+  return lines.map(shape);
 }
 
 /** The life of a device in a guest that QEMU's monitor plugged and unplugged while a driver was at work. */

@@ -21,8 +21,10 @@ import {
   type PlugFinding,
   SCRATCH,
   type ScriptFace,
+  TRACED,
 } from "../matrix_script.ts";
 import { PART } from "../qemu/mod.ts";
+import { documented, GUEST } from "../trace/three.ts";
 
 const SCRIPT = new URL("../matrix_script.ts", import.meta.url).pathname;
 const DISK = 8 << 20;
@@ -89,13 +91,19 @@ interface Found {
   readonly devices: Findings | undefined;
   /** On PCI. */
   readonly plugged: PlugFinding | undefined;
+  /** The lines of a trace, if it made one. */
+  readonly traced: readonly string[] | undefined;
 }
 
 /** Boots a board and has the drivers work; if asked, long work too, whose disk is looked at here. */
 async function run(
   board: string,
   { faces, flags }: Boot,
-  { pci = false, long = false }: { readonly pci?: boolean; readonly long?: boolean },
+  { pci = false, long = false, trace = false }: {
+    readonly pci?: boolean;
+    readonly long?: boolean;
+    readonly trace?: boolean;
+  },
 ): Promise<Found> {
   await using cleanup = new AsyncDisposableStack();
   const dir = await Deno.makeTempDir({ prefix: "vireo-matrix-" });
@@ -123,6 +131,7 @@ async function run(
   words.push(SCRIPT, JSON.stringify(faces satisfies readonly ScriptFace[]));
   if (long) words.push(String(SEED), String(WRITES));
   if (pci) words.push(HOT_PLUG);
+  if (trace) words.push(TRACED);
   const { code, err, out } = await vireo(words);
   assertEquals(code, 0, err);
   // The driver may hear of its device's end before the bus looks.
@@ -130,9 +139,11 @@ async function run(
   else assertEquals(err, "");
   const lines = out.trim().split("\n").map((line) => JSON.parse(line));
   const last = lines[faces.length];
-  const found = {
+  const found: Found = {
     rows: lines.slice(0, faces.length),
-    ...pci ? { devices: undefined, plugged: last } : { devices: last, plugged: undefined },
+    devices: pci || trace ? undefined : last,
+    plugged: pci ? last : undefined,
+    traced: trace ? last : undefined,
   };
   if (found.devices !== undefined) await checkDevices(found.devices, disk, other);
   return found;
@@ -224,13 +235,23 @@ Deno.test("drivers in guests on PCI: legacy, transitional and modern devices", l
 /** Boots the board of each architecture, and checks what the drivers found there. */
 async function checkBoots(t: Deno.TestContext, boot: Boot, bus: "mmio" | "pci"): Promise<void> {
   const all = await Promise.allSettled(ARCHES.map((arch) => {
-    return run(arch[bus], boot, { pci: bus === "pci", long: isLong(arch[bus]) });
+    const trace = isTraced(arch[bus], boot);
+    return run(arch[bus], boot, { pci: bus === "pci", long: isLong(arch[bus]), trace });
   }));
   for (const [i, arch] of ARCHES.entries()) {
     const found = all[i]!;
     if (found.status === "rejected") throw found.reason;
-    const { rows, devices, plugged } = found.value;
+    const { rows, devices, plugged, traced } = found.value;
     assertEquals([rows.length, devices !== undefined], [boot.faces.length, isLong(arch[bus])]);
+    assertEquals(traced !== undefined, isTraced(arch[bus], boot));
+    if (traced !== undefined) {
+      await t.step(`docs/tracing.md shows what ${GUEST} does`, async () => {
+        const text = (await documented())[GUEST]!;
+        assert(text.length >= 10);
+        const all = traced.join("\n");
+        for (const line of text) assert(traced.includes(line), `no '${line}' in\n${all}`);
+      });
+    }
     if (bus === "pci") {
       await t.step(
         `hot plug, qemu:${arch[bus]}: found, removed while it works, found again`,
@@ -254,6 +275,11 @@ async function checkBoots(t: Deno.TestContext, boot: Boot, bus: "mmio" | "pci"):
 /** Long work shows what any guest does: one architecture and one QEMU have it, with each version of virtio-mmio. */
 function isLong(board: string): boolean {
   return board === "x86_64-microvm" && PART.index === 1;
+}
+
+/** The guest of docs/tracing.md, whose devices are modern. */
+function isTraced(board: string, { faces }: Boot): boolean {
+  return GUEST === `--target qemu:${board}` && faces[0]!.kind === "mmio-2";
 }
 
 /** A step for each row of the matrix. */
