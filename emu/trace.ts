@@ -28,7 +28,7 @@ export interface DeviceTrace {
   /**
    * Tells what the device answered, while its buffer is still its own.
    *
-   * @param request What the driver asked for.
+   * @param request The driver's request.
    * @param length Bytes that it wrote.
    */
   answered(buffer: TracedBuffer, request: string | undefined, length: number): BufferContents;
