@@ -7,7 +7,7 @@ const counted = (count, what) => count + " " + what + (count === 1 ? "" : "s");
 const WORDS = {
   add: (e) => "'" + e.name + "' " + (e.reversed ? "device's add " : e.seenBy ? "taken " : "add ") + e.token + " [" +
     e.elements.map(([at, length, writable]) => (writable ? "w " : "r ") + hex(at) + "+" + length).join(", ") + "]",
-  used: (e) => "'" + e.name + "' " + (e.reversed ? "driver " : "") + "used " + e.token + ", " + e.length + " bytes written, after " + e.after.toFixed(3) + " ms",
+  used: (e) => "'" + e.name + "' " + (e.reversed ? "driver " : "") + "used " + e.token + ", " + counted(e.length, "byte") + " written, after " + e.after.toFixed(3) + " ms",
   kick: (e) => "'" + e.name + "' kick " + (e.buffers === 0 ? "again, notified"
     : "of " + counted(e.buffers, "buffer") + ", " + (e.notified ? "notified" : "not notified: the device asked not to be")),
   copy: (e) => "copied " + counted(e.bytes, "byte"),
@@ -80,8 +80,8 @@ const rows = [...tracks.values()].filter((track) => track.items.length > 0 || tr
 const violations = events.filter(({ kind }) => kind === "violation" || kind === "fault");
 const interrupts = events.filter(({ kind }) => kind === "interrupt" || kind === "call");
 
-$("summary").textContent = events.length + " events of " + new Set(rows.map((row) => row.device)).size + " devices in " + ms(end) + ", " +
-  requests.length + " buffers, " + violations.length + " violations and faults";
+$("summary").textContent = counted(events.length, "event") + " of " + counted(new Set(rows.map((row) => row.device)).size, "device") + " in " + ms(end) + ", " +
+  counted(requests.length, "buffer") + ", " + violations.length + " violations and faults";
 
 // Negotiation.
 for (const { device, steps, offered, accepted } of devices.values()) {

@@ -31,14 +31,27 @@ export function statsLines(devices: readonly DeviceStats[]): string[] {
   }
   return [
     ...rowsOfText(rows),
-    ...devices.map(({ device, interrupts, withheld, reads, writes, errors, copied, queues }) =>
-      `${device}: ${interrupts} interrupts${
-        withheld === 0 ? "" : ` and ${withheld} not sent`
-      }, ${reads} register reads, ${writes} register writes, ` +
-      `${copied} bytes copied${perRequest(copied, queues)}` +
-      (errors === 0 ? "" : `, ${errors} violations and faults`)
-    ),
+    ...devices.map(deviceLine),
   ];
+}
+
+function deviceLine(counts: DeviceStats): string {
+  const { device, interrupts, withheld, reads, writes, errors, copied, queues } = counts;
+  const parts = [
+    counted(interrupts, "interrupt") + (withheld === 0 ? "" : ` and ${withheld} not sent`),
+    // A device that is traced itself knows of neither.
+    ...reads + writes + copied === 0 ? [] : [
+      counted(reads, "register read"),
+      counted(writes, "register write"),
+      `${counted(copied, "byte")} copied${perRequest(copied, queues)}`,
+    ],
+    ...errors === 0 ? [] : [`${errors} violations and faults`],
+  ];
+  return `${device}: ${parts.join(", ")}`;
+}
+
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? "" : "s"}`;
 }
 
 /** Bytes copied for each buffer that came back. */

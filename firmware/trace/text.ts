@@ -116,7 +116,9 @@ export function traceHead(event: TraceEvent, escape: (text: string) => string): 
         `[${elementsText(event.elements)}]`;
     case "used":
       return `'${escape(event.name)}' ${event.reversed ? "driver " : ""}used ${event.token}, ` +
-        `${event.length} bytes written, after ${event.after.toFixed(3)} ms`;
+        `${event.length === 1 ? "1 byte" : `${event.length} bytes`} written, after ${
+          event.after.toFixed(3)
+        } ms`;
     case "kick": {
       const name = escape(event.name);
       if (event.buffers === 0) return `'${name}' kick again, notified`;

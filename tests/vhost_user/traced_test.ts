@@ -198,7 +198,8 @@ Deno.test("vhost-user: vireo serve my_device.ts --trace-file tells what its driv
     0,
     ["vireo: --trace-device: there was no 'none', but blk"],
   ], err.join("\n"));
-  assert(err.some((line) => line.startsWith("blk     requestq1")), err.join("\n"));
+  assert(err.some((line) => /^blk +requestq1 +2 +2 +2 +0 +1056 +4098 /.test(line)), err.join("\n"));
+  assert(err.includes("blk: 2 interrupts"), err.join("\n"));
   const [version, ...lines] = (await Deno.readTextFile(traceFile)).trimEnd().split("\n");
   assertEquals(version, "# vireo trace 1");
   const device = lines.map((line) => line.replace(/^\S+ blk /, ""));
