@@ -19,7 +19,7 @@ import { Accept, type FrameSink, type NetBackend, type Offload } from "@vireo/em
 import { type ServerEvent, VhostUserServer } from "@vireo/emu/vhost-user";
 import { QEMU_DIFFERENCES, qemuVersion } from "../qemu/mod.ts";
 import { ping } from "../../firmware/ip/ping.ts";
-import { checkIntegrity } from "../blk_integrity.ts";
+import { checkIntegrity } from "../blk/random_io.ts";
 import { noise } from "../noise.ts";
 import { startDaemon, storageDaemon, temporaryFolder } from "../vhost_user/daemon.ts";
 import { LinuxRig } from "../vhost_user/linux_rig.ts";
