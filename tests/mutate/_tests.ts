@@ -50,7 +50,12 @@ const LONGER: readonly (readonly [path: RegExp, tests: readonly string[]])[] = [
   ],
   [
     /^firmware\/check\/(?!driver\/)/,
-    ["tests/check/script_test.ts", "tests/check/mutants_test.ts", "tests/check/emulated_test.ts"],
+    [
+      "tests/check/broken_test.ts",
+      "tests/check/script_test.ts",
+      "tests/check/mutants_test.ts",
+      "tests/check/emulated_test.ts",
+    ],
   ],
 ];
 

@@ -39,7 +39,7 @@ Deno.test("mutate: the nearest tests look at a change first, and each of them on
   assertEquals([first?.doc, first?.tests.at(-1)], [true, "hal/poll_interrupt.ts"]);
   // A check of devices has no test beside it: the seconds-long ones come first.
   assertEquals(stagesOf("firmware/check/checks/split.ts", false)[0]?.tests, [
-    "tests/check/script_test.ts",
+    "tests/check/broken_test.ts",
   ]);
   const files = SOURCES.map(({ path }) => path);
   for (const path of ["emu/hosted_device.ts", "hal/vhost_user/front_end.ts"]) {
