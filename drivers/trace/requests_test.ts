@@ -459,7 +459,7 @@ Deno.test("words: scsi: answers with sense data in fixed format, whole and long 
   answers(8, response(14, 0x72), [[0, "scsi READ_10"], [12, checked]], place);
 });
 
-Deno.test("words: scsi: task management, and what a target tells of itself", () => {
+Deno.test("words: scsi: task management, and what a target reports", () => {
   const lun = u8(1, 1, 0x40, 2, 0, 0, 0, 0);
   asks(8, joinBytes(u32s(0, 5), lun, u64(1)), [
     [0, "scsi control"],

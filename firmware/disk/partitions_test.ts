@@ -83,7 +83,7 @@ Deno.test("readPartitionTable() lists a GPT's partitions and checks both sums", 
   }
 });
 
-/** Writes the sums of a GPT's header and entries anew. */
+/** Writes the sums of a GPT's header and entries again. */
 function sign(disk: Uint8Array, header = 512, entries = 1024): Uint8Array {
   const view = new DataView(disk.buffer);
   const size = Math.min(view.getUint32(header + 12, true), 512);
