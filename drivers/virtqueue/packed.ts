@@ -466,7 +466,7 @@ export class PackedVirtqueue implements Virtqueue {
   /** As `hasUsed`, for a call right after an atomic store, behind which the load stays. */
   #usedNow(): boolean {
     if (this.#batchEnd !== NONE) return true;
-    const word = Atomics.load(this.#words, this.#used * DESC_WORDS + 3);
+    const word = loadAcquire(this.#words, this.#used * DESC_WORDS + 3);
     return (word >>> 16 & AVAIL_USED) === this.#usedFlags;
   }
 

@@ -5,6 +5,7 @@ import {
   DescFlag,
   type DmaRegion,
   isPowerOfTwo,
+  loadAcquire16,
   loadAfterStore,
   MAX_QUEUE_SIZE,
   needEvent,
@@ -425,7 +426,7 @@ export class SplitVirtqueue implements Virtqueue {
 
   #look(): boolean {
     // Pairs with the device's store of idx: entries up to it are visible after this load.
-    const seen = Atomics.load(this.#used16, 1);
+    const seen = loadAcquire16(this.#used16, 1);
     const fresh = (seen - this.#lastUsed) & 0xffff;
     if (fresh === 0 || this.#broken !== undefined) return false;
     if (fresh > this.inFlight) {

@@ -2,6 +2,7 @@ import {
   DescFlag,
   EVENT_SUPPRESS,
   loadAcquire,
+  loadAcquire16,
   PACKED_DESC,
   PackedDescFlag,
   RING_EVENT_OFFSET,
@@ -297,7 +298,7 @@ export class PackedQueue implements RunningQueue {
     // The load finds a descriptor that the driver added before it saw the store; it notifies of later ones.
     if (this.#eventIdx && this.#notifyOn) this.#askHere();
     const at = 2 * (this.#desc32 + this.#next * DESC_WORDS) + FLAGS16;
-    return (Atomics.load(this.#words16, at) & AVAIL_USED) === this.#available;
+    return (loadAcquire16(this.#words16, at) & AVAIL_USED) === this.#available;
   }
 
   /** Asks for a notification when the driver makes the next descriptor available. */

@@ -2,6 +2,7 @@ import {
   AVAIL_NO_INTERRUPT,
   DESC,
   DescFlag,
+  loadAcquire16,
   loadAfterStore,
   needEvent,
   splitRingLayout,
@@ -304,7 +305,7 @@ export class SplitQueue implements RunningQueue {
   }
 
   #isEmpty(): boolean {
-    return this.#lastAvail === Atomics.load(this.#words16, this.#avail + 1);
+    return this.#lastAvail === loadAcquire16(this.#words16, this.#avail + 1);
   }
 
   /** Looks for new entries; if there are none, tells the driver where the device is. */
@@ -312,13 +313,13 @@ export class SplitQueue implements RunningQueue {
     if (this.#stopped) return false;
     const words = this.#words16;
     // Pairs with the driver's store of idx: entries up to it are visible after this load.
-    let seen = Atomics.load(words, this.#avail + 1);
+    let seen = loadAcquire16(words, this.#avail + 1);
     if (seen === this.#lastAvail && this.#eventIdx && this.#notifyOn) {
       const at = this.#used16 + 2 + 4 * this.size;
       if (words[at] !== this.#lastAvail) {
         Atomics.store(words, at, this.#lastAvail);
         // The load finds an entry that the driver added before it saw the store; it notifies of later ones.
-        seen = Atomics.load(words, this.#avail + 1);
+        seen = loadAcquire16(words, this.#avail + 1);
       }
     }
     const fresh = (seen - this.#lastAvail) & 0xffff;
