@@ -294,7 +294,9 @@ export class PackedVirtqueue implements Virtqueue {
   disableCallbacks(): void {
     if (!this.#callbacks || this.#broken !== undefined) return;
     this.#callbacks = false;
-    this.#setMode(DISABLE);
+    this.#mode = DISABLE;
+    // A hint needs no order, so no atomic store.
+    this.#ask16[1] = DISABLE;
   }
 
   /** Asks for an interrupt at the next used buffer; false if there already is one. */

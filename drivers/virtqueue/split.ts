@@ -319,9 +319,10 @@ export class SplitVirtqueue implements Virtqueue {
   disableCallbacks(): void {
     if (!this.#callbacks || this.#broken !== undefined) return;
     this.#callbacks = false;
-    // With EVENT_IDX the event index is left behind, which no coming entry passes for 2^16 entries.
-    if (!this.#eventIdx) Atomics.store(this.#avail, 0, AVAIL_NO_INTERRUPT);
-    else Atomics.store(this.#avail, this.#usedEventAt, (this.#lastUsed - 1) & 0xffff);
+    // A hint needs no order, so no atomic store. With EVENT_IDX the event index is left behind, which no coming
+    // entry passes for 2^16 entries.
+    if (!this.#eventIdx) this.#avail[0] = AVAIL_NO_INTERRUPT;
+    else this.#avail[this.#usedEventAt] = this.#lastUsed - 1;
   }
 
   /** Asks for an interrupt at the next used buffer; false if there already is one. */
