@@ -12,6 +12,7 @@ import type { Chain } from "../device.ts";
 import type { GuestMemory } from "../memory.ts";
 import { type RingFault, ringFault } from "./_fault.ts";
 import { RingChain } from "./chain.ts";
+import { Copier } from "./copier.ts";
 import { InOrder } from "./in_order.ts";
 import type { InflightLog } from "./inflight.ts";
 import type { QueuePosition } from "./position.ts";
@@ -60,6 +61,7 @@ export class SplitQueue implements RunningQueue {
   readonly #options: RunningQueueOptions;
   readonly #fault: RingFault;
   readonly #memory: GuestMemory;
+  readonly #copier: Copier;
   readonly #words16: Uint16Array;
   readonly #words32: Uint32Array;
   readonly #mask: number;
@@ -100,6 +102,7 @@ export class SplitQueue implements RunningQueue {
     this.#options = options;
     this.#fault = ringFault(options);
     this.#memory = memory;
+    this.#copier = new Copier(memory);
     this.#words16 = memory.words16;
     this.#words32 = memory.words32;
     this.#mask = geometry.size - 1;
@@ -448,7 +451,7 @@ export class SplitQueue implements RunningQueue {
   #newChain(): RingChain {
     const free = this.#pool.pop();
     if (free !== undefined) return free;
-    const chain = new RingChain(this, this.#memory, this.#options.work);
+    const chain = new RingChain(this, this.#memory, this.#options.work, this.#copier);
     this.#chains.push(chain);
     return chain;
   }
