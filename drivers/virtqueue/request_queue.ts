@@ -200,6 +200,7 @@ export class RequestQueue {
   /** Notifies the device of added requests now, instead of at the end of the turn. */
   flush(): void {
     this.#kickScheduled = false;
+    this.#queue.enableCallbacks();
     this.#queue.kick();
   }
 
@@ -212,7 +213,8 @@ export class RequestQueue {
         this.#returned(token, queue.usedLength);
       }
       this.#issue();
-    } while (!queue.enableCallbacks());
+      // Without requests in flight nobody waits for an interrupt: leave them off.
+    } while (queue.inFlight > 0 && !queue.enableCallbacks());
     if (queue.broken !== undefined) this.failAll(queue.broken);
   }
 
@@ -301,8 +303,9 @@ export class RequestQueue {
   };
   readonly #unreachable = (error: VireoError): void => this.failAll(error);
   readonly #kickAndHear = (): void => {
+    this.#kickScheduled = false;
     this.#queue.disableCallbacks();
-    this.flush();
+    this.#queue.kick();
     this.drain();
   };
 

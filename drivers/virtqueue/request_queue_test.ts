@@ -155,8 +155,8 @@ Deno.test("requests wait for room in order; a small one does not overtake a larg
   assertEquals(it.log.filter((line) => line === "kick").length, 3);
 });
 
-Deno.test("drain leaves callbacks on, and takes what comes in while it runs", async () => {
-  using it = rig();
+Deno.test("drain leaves callbacks on while the device has requests, and takes what comes in while it runs", async () => {
+  using it = rig(4);
   let late = true;
   const sent = it.send("a", 1, {
     onReturned: () => {
@@ -166,12 +166,29 @@ Deno.test("drain leaves callbacks on, and takes what comes in while it runs", as
     },
   });
   const other = it.send("b");
+  const last = it.send("c");
   it.requests.flush();
   it.device.complete(it.device.next()!, 1);
   it.requests.drain();
+  assertEquals([it.requests.inFlight, it.device.availFlags], [1, 0]);
+  it.device.complete(it.device.next()!, 3);
+  it.requests.drain();
+  // Nobody waits for an interrupt now; the next request asks for one, flushed or at the end of the turn.
+  assertEquals([it.requests.inFlight, it.device.availFlags], [0, 1]);
+  await Promise.all([sent, other, last]);
+  assertEquals(it.log, ["kick", "b returned 2", "c returned 3", "a = 1", "b = 2", "c = 3"]);
+  const flushed = it.send("d");
+  it.requests.flush();
   assertEquals(it.device.availFlags, 0);
-  await Promise.all([sent, other]);
-  assertEquals(it.log, ["kick", "b returned 2", "a = 1", "b = 2"]);
+  it.device.complete(it.device.next()!, 4);
+  it.requests.drain();
+  assertEquals(it.device.availFlags, 1);
+  const later = it.send("e");
+  await turn();
+  assertEquals([it.requests.inFlight, it.device.availFlags], [1, 0]);
+  it.device.complete(it.device.next()!, 5);
+  it.requests.drain();
+  await Promise.all([flushed, later]);
 });
 
 Deno.test("an abort while waiting drops the request, and its memory is free at once", async () => {
