@@ -136,7 +136,7 @@ export class RecordWriter {
 
   /** Begins a record; only between records are chunks handed out. */
   begin(kind: number): void {
-    if (this.#at >= CHUNK && this.#held < 0) this.flush();
+    if (this.#at >= CHUNK) this.flush();
     this.#room(64);
     this.#bytes[this.#at++] = kind;
     this.#timer ??= setTimeout(() => {

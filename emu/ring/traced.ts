@@ -19,7 +19,7 @@ interface Held extends TracedBuffer {
 }
 
 /** The parts of a traced queue besides those of any queue. */
-export interface TracedQueueOptions {
+interface TracedQueueOptions {
   /** Name of the queue. */
   readonly name: string;
   /** Whether RING_PACKED was negotiated. */
