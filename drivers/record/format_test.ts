@@ -21,6 +21,8 @@ function fields(reader: RecordReader): unknown[] {
       return [kind, a, b, c, d, ...elements];
     case RecordKind.MEMORY:
       return [kind, a, b, ...reader.bytes];
+    case RecordKind.HOST:
+      return [kind, a, ...reader.bytes];
     case RecordKind.META:
     case RecordKind.DIAGNOSIS:
       return [kind, reader.json()];
@@ -50,6 +52,7 @@ const RECORDS: readonly (readonly unknown[])[] = [
   ...TWO.map((kind) => [kind, 2, 300]),
   ...THREE.map((kind) => [kind, 1, 2 ** 33, 0xffff_ffff]),
   [RecordKind.MEMORY, 3, 2 ** 33, 1, 2, 3],
+  [RecordKind.HOST, 4, 1, 2, 3],
   [RecordKind.ADD, 1, 2, 1, 0xfedc_ba98, 4096, 16, 2 ** 34, 512],
   [RecordKind.META, { op: "messages", node: "x", count: 1, given: null }],
   [RecordKind.DIAGNOSIS, { node: "x", message: null }],
@@ -61,9 +64,10 @@ function write(writer: RecordWriter, [kind, ...rest]: readonly unknown[]): void 
   }
   const numbers = rest as number[];
   writer.begin(kind as number);
-  if (kind === RecordKind.MEMORY) {
-    for (const value of numbers.slice(0, 2)) writer.number(value);
-    writer.blob(Uint8Array.from(numbers.slice(2)));
+  if (kind === RecordKind.MEMORY || kind === RecordKind.HOST) {
+    const before = kind === RecordKind.MEMORY ? 2 : 1;
+    for (const value of numbers.slice(0, before)) writer.number(value);
+    writer.blob(Uint8Array.from(numbers.slice(before)));
   } else if (kind === RecordKind.ADD) {
     const [ring, token, readable, sum, ...elements] = numbers;
     for (const value of [ring!, token!, readable!, elements.length / 2, ...elements, sum!]) {
@@ -101,7 +105,8 @@ Deno.test("format: what is no record ends the recording as damaged", () => {
     }));
     return [reader.next(), reader.cut, reader.damaged];
   };
-  assertEquals(read([18, 1, 1]), [false, true, true]);
+  assertEquals(read([19, 1, 1]), [false, true, true]);
+  assertEquals(read([RecordKind.HOST, 5, 1]), [false, true, true]);
   assertEquals(read([RecordKind.META, { op: "other" }]), [false, true, true]);
   assertEquals(read([RecordKind.DIAGNOSIS, { node: 1 }]), [false, true, true]);
   const text = (payload: string): boolean[] => {
