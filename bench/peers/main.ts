@@ -192,9 +192,12 @@ function page(report: Report): string {
   const busy = report.load > navigator.hardwareConcurrency
     ? "**The machine was busy: measure again on a quiet one before you believe a row.** "
     : "";
+  let last = "";
   const missed = report.rows.flatMap(({ work, title, peer, ratio: { median }, goal }) => {
     if (goal === undefined || median <= goal) return [];
-    const why = WORKS.find(({ name }) => name === work)!.reason ?? "not measured";
+    const reason = WORKS.find(({ name }) => name === work)!.reason ?? "Not measured";
+    const why = reason === last ? "The same" : reason;
+    last = reason;
     return [`| ${title} | ${peer} | ${median.toFixed(2)} | ${goal} | ${why}. |`];
   });
   const meanings = WORKS.map(({ name, title, meaning }) => `- ${title} (\`${name}\`): ${meaning}.`);
