@@ -38,7 +38,7 @@ function check(address: number, length: number, flags: number): void {
   if ((flags & NEXT_OR_INDIRECT) !== 0) fail("a chain is longer than one element");
 }
 
-/** What the driver keeps of each buffer: the next free one, its token, the bytes that the device may write. */
+/** The driver's records: of each buffer the next free one, its token, and the bytes that the device may write. */
 function shadows(): Int32Array {
   return Int32Array.from(
     { length: 4 * SIZE },
