@@ -39,9 +39,9 @@ export interface MemoryRegion {
  */
 export class GuestMemory {
   /** Address of the buffer's first byte; of several regions, that of the one which is first there. */
-  base: number;
+  base: number = 0;
   /** Bytes from there on; 0 if no region is first. */
-  size: number;
+  size: number = 0;
   /** All bytes. */
   readonly bytes: Uint8Array;
   /** All bytes as 16-bit words. */

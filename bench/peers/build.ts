@@ -54,6 +54,7 @@ export async function buildPeers(): Promise<ReadonlyMap<PeerName, Command>> {
   const rust = `${PEERS}/rust/release/vireo-peers`;
   return new Map<PeerName, Command>([
     ["loop.c", [`${PEERS}/loop`]],
+    ["loop.ts", [Deno.execPath(), "run", "-A", `${HERE}loop.ts`]],
     ["virtio-drivers", [rust]],
     ["virtio-queue", [rust]],
     ["v86", [Deno.execPath(), "run", "-A", `${HERE}v86.ts`, `${PEERS}/v86_queue.mjs`]],

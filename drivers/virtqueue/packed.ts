@@ -73,7 +73,7 @@ const NEVER = -1;
  */
 export class PackedVirtqueue implements Virtqueue {
   /** Index on the device. */
-  readonly index: number;
+  readonly index: number = 0;
   /** Name for messages and reports. */
   readonly name: string;
   /** Name of the device, for messages. */
@@ -83,13 +83,13 @@ export class PackedVirtqueue implements Virtqueue {
   /** Says what the machine knows of why the device does not answer. */
   readonly diagnose: (() => VireoError | undefined) | undefined;
   /** Ring size in descriptors. */
-  readonly size: number;
+  readonly size: number = 0;
   /** The addresses of the parts, for the transport. */
   readonly addresses: QueueAddresses;
   /** Bytes that the device wrote to the last popped buffer, clamped to its size. */
   usedLength = 0;
   /** Free ring slots. */
-  freeSlots: number;
+  freeSlots: number = 0;
   /** Number of buffers that the device holds. */
   inFlight = 0;
   /** Whether kicks wait, while the device is suspended. */

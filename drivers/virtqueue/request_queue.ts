@@ -159,10 +159,11 @@ export class RequestQueue {
    *
    * @param chain The buffers; must stay unchanged until the request was returned, as it may have to
    * wait for room.
-   * @returns Number of bytes that the device wrote, or what `onAnswered` makes of it.
+   * @returns Number of bytes that the device wrote.
    * @throws {VireoError} `TIMEOUT`, `CHAIN_SHAPE`, or why the queue broke; the signal's reason.
    */
   submit(chain: SgList, options?: RequestOptions): Promise<number>;
+  /** Sends a request, whose promise `onAnswered` gives its value. */
   submit<T>(
     chain: SgList,
     options: RequestOptions<T> & { readonly onAnswered: (usedLength: number) => T | Promise<T> },

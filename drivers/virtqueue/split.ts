@@ -76,7 +76,7 @@ export interface SplitVirtqueueOptions extends VirtqueueOptions {
  */
 export class SplitVirtqueue implements Virtqueue {
   /** Index on the device. */
-  readonly index: number;
+  readonly index: number = 0;
   /** Name for messages and reports. */
   readonly name: string;
   /** Name of the device, for messages. */
@@ -86,28 +86,28 @@ export class SplitVirtqueue implements Virtqueue {
   /** Says what the machine knows of why the device does not answer. */
   readonly diagnose: (() => VireoError | undefined) | undefined;
   /** Ring size in descriptors. */
-  readonly size: number;
+  readonly size: number = 0;
   /** The addresses of the parts, for the transport. */
   readonly addresses: QueueAddresses;
   /** Bytes that the device wrote to the last popped buffer, clamped to its size. */
   usedLength = 0;
   /** Free ring slots. */
-  freeSlots: number;
+  freeSlots: number = 0;
   /** Number of buffers that the device holds. */
   inFlight = 0;
   /** Whether kicks wait, while the device is suspended. */
   held = false;
   #broken: VireoError | undefined;
 
-  readonly #mask: number;
+  readonly #mask: number = 0;
   readonly #ring: DmaRegion;
   readonly #tables: IndirectTables;
   readonly #desc: Uint32Array;
   readonly #avail: Uint16Array;
   readonly #used16: Uint16Array;
   readonly #used32: Uint32Array;
-  readonly #usedEventAt: number;
-  readonly #availEventAt: number;
+  readonly #usedEventAt: number = 0;
+  readonly #availEventAt: number = 0;
 
   /**
    * Four words a descriptor, in one array because every buffer needs them all: the next one in the free

@@ -9,8 +9,8 @@ const UNKNOWN = -1;
 export class EventSuppression {
   readonly #words16: Uint16Array;
   /** Index of the driver's structure, which the device reads, and of its own, which it writes. */
-  readonly #driver: number;
-  readonly #device: number;
+  readonly #driver: number = 0;
+  readonly #device: number = 0;
   readonly #eventIdx: boolean;
   /** The contents of the device's structure, as far as it wrote them. */
   #place = UNKNOWN;

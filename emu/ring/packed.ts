@@ -39,9 +39,9 @@ const AGES = 2 ** 30;
 /** The device's side of a running packed virtqueue (virtio 1.4 §2.8), written from the specification. */
 export class PackedQueue implements RunningQueue {
   /** Index of the queue on its device. */
-  readonly index: number;
+  readonly index: number = 0;
   /** Size in descriptors. */
-  readonly size: number;
+  readonly size: number = 0;
   readonly #options: RunningQueueOptions;
   readonly #fault: RingFault;
   readonly #memory: GuestMemory;
@@ -51,7 +51,7 @@ export class PackedQueue implements RunningQueue {
   /** The same, signed: the queue loads and stores id and flags of a descriptor as one such word. */
   readonly #signed32: Int32Array;
   /** Index in words32 of the descriptor ring. */
-  readonly #desc32: number;
+  readonly #desc32: number = 0;
   readonly #events: EventSuppression;
   readonly #eventIdx: boolean;
   /** By buffer id: 1 until the chain is used. */

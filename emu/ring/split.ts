@@ -55,21 +55,21 @@ export function checkGeometry(geometry: QueueGeometry, memory: GuestMemory): str
 /** The device's side of a running split virtqueue (virtio 1.4 §2.7), written from the specification. */
 export class SplitQueue implements RunningQueue {
   /** Index of the queue on its device. */
-  readonly index: number;
+  readonly index: number = 0;
   /** Size in descriptors. */
-  readonly size: number;
+  readonly size: number = 0;
   readonly #options: RunningQueueOptions;
   readonly #fault: RingFault;
   readonly #memory: GuestMemory;
   readonly #copier: Copier;
   readonly #words16: Uint16Array;
   readonly #words32: Uint32Array;
-  readonly #mask: number;
+  readonly #mask: number = 0;
   /** Index in words16 of the available ring, and in words32 of the used ring and descriptors. */
-  readonly #avail: number;
-  readonly #used16: number;
-  readonly #used32: number;
-  readonly #desc32: number;
+  readonly #avail: number = 0;
+  readonly #used16: number = 0;
+  readonly #used32: number = 0;
+  readonly #desc32: number = 0;
   readonly #eventIdx: boolean;
   /** By head: 1 while the device model has its chain. */
   readonly #held: Uint8Array;
