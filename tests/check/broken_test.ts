@@ -22,6 +22,7 @@ import {
 } from "@vireo/emu";
 import { CHECKS } from "../../firmware/check/checks/table.ts";
 import { runChecks } from "../../firmware/check/run_checks.ts";
+import { zonedDisk } from "./bench.ts";
 import { mutantBench, type Mutation } from "./mutant_machine.ts";
 
 /** A disk of a MiB: whole, or one none of whose requests succeeds. */
@@ -111,6 +112,57 @@ const sound: readonly Row[] = [
     counts: [248, 0, 54, 16369],
   },
   { name: "a crypto device", model: () => new CryptoDevice(), counts: [284, 0, 51, 14036] },
+  {
+    name: "a read-only disk",
+    model: () =>
+      new BlkDevice({ disk: new MemoryDisk(1 << 20, { readOnly: true }), readOnly: true }),
+    counts: [289, 0, 93, 11684],
+  },
+  {
+    name: "a disk with four queues",
+    model: () => new BlkDevice({ disk: new MemoryDisk(1 << 20), queues: 4 }),
+    counts: [296, 0, 86, 11928],
+  },
+  { name: "a host-managed disk", model: () => zonedDisk(), counts: [313, 0, 69, 12496] },
+  { name: "a host-aware disk", model: () => zonedDisk("host-aware"), counts: [299, 0, 83, 11964] },
+  {
+    name: "a disk of version 1",
+    model: () => disk(false),
+    options: { version: 1 },
+    counts: [203, 0, 12, 4741],
+  },
+  {
+    name: "a disk that sleeps",
+    model: () => disk(false),
+    options: { ring: { suspend: true } },
+    counts: [297, 0, 85, 11961],
+  },
+  {
+    name: "a network device with pairs of queues and hashes",
+    model: () =>
+      new NetDevice({
+        backend: new Hub().port(),
+        mac: "52:54:00:00:00:01",
+        queuePairs: 2,
+        mtu: 1500,
+        hashReport: true,
+      }),
+    counts: [348, 0, 56, 17622],
+  },
+  {
+    name: "a console with ports and an emergency write",
+    model: () =>
+      new ConsoleDevice({
+        ports: [{ id: 0, backend: loopbackPort() }, { id: 1, backend: loopbackPort() }],
+        emergency: () => {},
+      }),
+    counts: [243, 0, 58, 13526],
+  },
+  {
+    name: "a display with blobs",
+    model: () => new GpuDevice({ blob: true, blobAlignment: 65536 }),
+    counts: [267, 0, 55, 14141],
+  },
 ];
 
 const broken: readonly Row[] = [
