@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { EQUIVALENTS } from "./_equivalents.ts";
 import { candidates } from "./_mutations.ts";
 import { stagesOf } from "./_tests.ts";
-import { SOURCES } from "../sources.ts";
+import { SOURCES } from "../tree/sources.ts";
 
 Deno.test("mutate: changes are made of code alone, one at a time", () => {
   const text = [
