@@ -108,7 +108,7 @@ Deno.test("format: what is no record ends the recording as damaged", () => {
     }));
     return [reader.next() || reader.next(), reader.cut, reader.damaged];
   };
-  assertEquals(read([18, 1, 1]), [false, true, true]);
+  assertEquals(read([99, 1, 1]), [false, true, true]);
   assertEquals(read([RecordKind.META, { op: "other" }]), [false, true, true]);
   assertEquals(read([RecordKind.DIAGNOSIS, { node: 1 }]), [false, true, true]);
   const text = (payload: string): boolean[] => {

@@ -407,7 +407,7 @@ function requestsIn(bytes: Uint8Array): number[][] {
   return found;
 }
 
-Deno.test("vhost-user: an honest back end is told of the memory once, and of each queue whole", () =>
+Deno.test("vhost-user: an honest back end gets the memory once, and each queue whole", () =>
   costsNothing(async (libc, poller) => {
     const { peer, options } = meet(libc, 50);
     using _ = peer;
