@@ -259,6 +259,7 @@ export class RecordReader {
   /** Whether they end because what follows is no record. */
   damaged = false;
   #json: unknown;
+  #ended = false;
   readonly #bytes: Uint8Array;
   #at: number;
 
@@ -291,19 +292,19 @@ export class RecordReader {
     this.#at = end;
   }
 
-  /** Reads the next record; false at the end. */
+  /** Reads the next record; false at the end, however often it is asked. */
   next(): boolean {
+    if (this.#ended) return false;
     // 0 is no record: past the end the recording is cut.
     this.kind = this.#bytes[this.#at++] ?? 0;
-    if (this.kind === RecordKind.END) return false;
-    if (!this.#payload()) {
-      this.kind = 0;
+    if (this.kind !== RecordKind.END && this.#payload()) return true;
+    this.#ended = true;
+    if (this.kind !== RecordKind.END) {
       this.cut = true;
       this.damaged = this.#at <= this.#bytes.length;
-      this.#at = this.#bytes.length;
-      return false;
     }
-    return true;
+    this.kind = 0;
+    return false;
   }
 
   /** The JSON of a META or DIAGNOSIS record. */

@@ -82,7 +82,14 @@ Deno.test("format: records of each kind are read as they were written", () => {
   }));
   assertEquals(reader.header, HEADER);
   for (const record of RECORDS) assertEquals([reader.next(), ...fields(reader)], [true, ...record]);
-  assertEquals([reader.next(), reader.cut, reader.damaged], [false, false, false]);
+  for (let i = 0; i < 2; i++) {
+    assertEquals([reader.next(), reader.kind, reader.cut, reader.damaged], [
+      false,
+      0,
+      false,
+      false,
+    ]);
+  }
 });
 
 Deno.test("format: a record that is cut anywhere is none, and not damaged", () => {
@@ -103,10 +110,10 @@ Deno.test("format: what is no record ends the recording as damaged", () => {
       for (const record of records) write(writer, record);
       write(writer, [RecordKind.POP, 1, 1]);
     }));
-    return [reader.next(), reader.cut, reader.damaged];
+    return [reader.next() || reader.next(), reader.cut, reader.damaged];
   };
-  assertEquals(read([19, 1, 1]), [false, true, true]);
   assertEquals(read([RecordKind.HOST, 5, 1]), [false, true, true]);
+  assertEquals(read([99, 1, 1]), [false, true, true]);
   assertEquals(read([RecordKind.META, { op: "other" }]), [false, true, true]);
   assertEquals(read([RecordKind.DIAGNOSIS, { node: 1 }]), [false, true, true]);
   const text = (payload: string): boolean[] => {

@@ -77,6 +77,7 @@ for (const kind of KINDS) {
       ids.push(lease.mmio.read32(R.DeviceID));
     }
     assertEquals(ids, [...Array(board.slots!.count - 3).fill(0), 3, 1, 4]);
+    assertEquals(platform.diagnose(), undefined, "a warning that the card has no peer is none");
     using lease = platform.slots.at(-1)!.open();
     // Twice, over the same memory, so that a reset works too.
     const first = await entropy(platform, lease, legacy, 64);
@@ -127,6 +128,20 @@ Deno.test("qtest: memory is the machine's, and views end with it", async () => {
   await platform[Symbol.asyncDispose]();
   assertEquals(region.bytes.length, 0);
   assertThrows(() => platform.slots[0]!.open().mmio.read32(0), VireoError, "disposed");
+});
+
+Deno.test("qtest: a board has at least a MiB beside what is reserved, in whole MiB", async () => {
+  const { reservedLow, reservedHigh } = RISCV.ram;
+  const least = reservedLow + reservedHigh + (1 << 20);
+  for (const memory of [least - (1 << 20), least + 1, NaN, 2 ** 60]) {
+    await assertRejects(
+      () => QtestPlatform.start({ board: RISCV, memory }),
+      RangeError,
+      `Cannot give the board ${memory} bytes of memory: expected a multiple of 1 MiB, at least ${least}`,
+    );
+  }
+  await using platform = await QtestPlatform.start({ board: RISCV, memory: least });
+  assertEquals(platform.dma.alloc(1 << 20).bytes.length, 1 << 20);
 });
 
 Deno.test("qtest: a QEMU that refuses its arguments is an error with its words", async () => {

@@ -180,11 +180,11 @@ export class QtestPlatform implements Platform {
 
   /**
    * Implements {@linkcode Platform.diagnose}: that QEMU paused, or what it said last of a virtio device
-   * on its standard error.
+   * on its standard error; a warning is about its arguments.
    */
   diagnose(): VireoError | undefined {
     const said = this.#machine.stderr().trim().split("\n")
-      .findLast((line) => /virtio|vring|descriptor/i.test(line));
+      .findLast((line) => /virtio|vring|descriptor/i.test(line) && !line.includes(": warning: "));
     return this.qmp.diagnose() ??
       (said === undefined ? undefined : new VireoError("VIOLATION", `QEMU says '${said}'`));
   }

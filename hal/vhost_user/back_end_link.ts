@@ -69,7 +69,6 @@ export class BackEndLink implements Disposable {
   /** The request whose answer is due, and whether it is only a word that it was carried out. */
   #due: { readonly request: number; readonly acknowledged: boolean } | undefined;
   #acknowledges = false;
-  #closed = false;
 
   /**
    * Greets the back end and agrees on protocol features.
@@ -268,15 +267,13 @@ export class BackEndLink implements Disposable {
   }
 
   #end(error: VireoError): void {
-    if (this.#closed) return;
+    if (this.#cleanup.disposed) return;
     this[Symbol.dispose]();
     this.#options.failed(error);
   }
 
   /** Closes the connection. */
   [Symbol.dispose](): void {
-    if (this.#closed) return;
-    this.#closed = true;
     this.#cleanup[Symbol.dispose]();
   }
 }

@@ -22,7 +22,8 @@ import {
 } from "@vireo/emu";
 import { CHECKS } from "../../firmware/check/checks/table.ts";
 import { runChecks } from "../../firmware/check/run_checks.ts";
-import { mutantBench } from "./mutant_machine.ts";
+import { zonedDisk } from "./bench.ts";
+import { mutantBench, type Mutation } from "./mutant_machine.ts";
 
 /** A disk of a MiB: whole, or one none of whose requests succeeds. */
 function disk(fails: boolean): DeviceModel {
@@ -58,84 +59,153 @@ interface Row {
   readonly options?: Omit<MachineDevice, "model">;
   /** Milliseconds in which a device may answer; it answers at once, or never. */
   readonly deadline?: number;
-  /** How many checks pass, fail, and are not made. */
-  readonly counts: readonly [pass: number, fail: number, skip: number];
+  /** How many checks pass, fail, and are not made, and how many register writes they are. */
+  readonly counts: readonly [pass: number, fail: number, skip: number, written: number];
 }
 
 const packed = { ring: { packed: true } };
 const sound: readonly Row[] = [
-  { name: "a disk", model: () => disk(false), counts: [294, 0, 88] },
+  { name: "a disk", model: () => disk(false), counts: [294, 0, 88, 11862] },
   {
     name: "a disk with packed rings",
     model: () => disk(false),
     options: packed,
-    counts: [337, 0, 45],
+    counts: [337, 0, 45, 13289],
   },
-  { name: "a disk on PCI", model: () => disk(false), bus: "pci", counts: [295, 0, 94] },
+  { name: "a disk on PCI", model: () => disk(false), bus: "pci", counts: [295, 0, 94, 11649] },
   {
     name: "a network device",
     model: () => new NetDevice({ backend: new Hub().port(), mac: "52:54:00:00:00:01" }),
-    counts: [319, 0, 85],
+    counts: [319, 0, 85, 16341],
   },
   {
     name: "a console",
     model: () => new ConsoleDevice({ ports: [{ id: 0, backend: loopbackPort() }] }),
-    counts: [235, 0, 66],
+    counts: [235, 0, 66, 12967],
   },
   {
     name: "an entropy device",
     model: () => new RngDevice({ random: (into) => crypto.getRandomValues(into) }),
-    counts: [237, 0, 56],
+    counts: [237, 0, 56, 9414],
   },
-  { name: "a balloon", model: () => new BalloonDevice(), counts: [248, 0, 54] },
+  { name: "a balloon", model: () => new BalloonDevice(), counts: [248, 0, 54, 13179] },
   {
     name: "a SCSI host",
     model: () =>
       new ScsiDevice({ units: [{ target: 0, kind: "disk", disk: new MemoryDisk(1 << 20) }] }),
-    counts: [263, 0, 51],
+    counts: [263, 0, 51, 17310],
   },
   {
     name: "a folder",
     model: () => new P9Device({ tree: new MemoryTree(), tag: "x" }),
-    counts: [250, 0, 53],
+    counts: [250, 0, 53, 10025],
   },
-  { name: "a display", model: () => new GpuDevice(), counts: [264, 0, 58] },
+  { name: "a display", model: () => new GpuDevice(), counts: [264, 0, 58, 14050] },
   {
     name: "a keyboard",
     model: () => new InputDevice(INPUT_PRESETS.keyboard),
-    counts: [252, 0, 54],
+    counts: [252, 0, 54, 13435],
   },
   {
     name: "a socket device",
     model: () => new VsockDevice({ host: { connect: () => undefined } }),
-    counts: [248, 0, 54],
+    counts: [248, 0, 54, 16369],
   },
-  { name: "a crypto device", model: () => new CryptoDevice(), counts: [284, 0, 51] },
+  { name: "a crypto device", model: () => new CryptoDevice(), counts: [284, 0, 51, 14036] },
+  {
+    name: "a read-only disk",
+    model: () =>
+      new BlkDevice({ disk: new MemoryDisk(1 << 20, { readOnly: true }), readOnly: true }),
+    counts: [289, 0, 93, 11684],
+  },
+  {
+    name: "a disk with four queues",
+    model: () => new BlkDevice({ disk: new MemoryDisk(1 << 20), queues: 4 }),
+    counts: [296, 0, 86, 11928],
+  },
+  { name: "a host-managed disk", model: () => zonedDisk(), counts: [313, 0, 69, 12496] },
+  { name: "a host-aware disk", model: () => zonedDisk("host-aware"), counts: [299, 0, 83, 11964] },
+  {
+    name: "a disk of version 1",
+    model: () => disk(false),
+    options: { version: 1 },
+    counts: [203, 0, 12, 4741],
+  },
+  {
+    name: "a disk that sleeps",
+    model: () => disk(false),
+    options: { ring: { suspend: true } },
+    counts: [297, 0, 85, 11961],
+  },
+  {
+    name: "a network device with pairs of queues and hashes",
+    model: () =>
+      new NetDevice({
+        backend: new Hub().port(),
+        mac: "52:54:00:00:00:01",
+        queuePairs: 2,
+        mtu: 1500,
+        hashReport: true,
+      }),
+    counts: [348, 0, 56, 17622],
+  },
+  {
+    name: "a console with ports and an emergency write",
+    model: () =>
+      new ConsoleDevice({
+        ports: [{ id: 0, backend: loopbackPort() }, { id: 1, backend: loopbackPort() }],
+        emergency: () => {},
+      }),
+    counts: [243, 0, 58, 13526],
+  },
+  {
+    name: "a display with blobs",
+    model: () => new GpuDevice({ blob: true, blobAlignment: 65536 }),
+    counts: [267, 0, 55, 14141],
+  },
 ];
 
 const broken: readonly Row[] = [
-  { name: "a disk that fails", model: () => disk(true), counts: [56, 238, 88] },
+  { name: "a disk that fails", model: () => disk(true), counts: [56, 238, 88, 10942] },
   {
     name: "a disk with packed rings that fails",
     model: () => disk(true),
     options: packed,
-    counts: [60, 277, 45],
+    counts: [60, 277, 45, 12292],
   },
-  { name: "a disk on PCI that fails", model: () => disk(true), bus: "pci", counts: [76, 219, 94] },
-  { name: "a silent disk", model: () => silent(disk(false)), deadline: 3, counts: [48, 246, 88] },
+  {
+    name: "a disk on PCI that fails",
+    model: () => disk(true),
+    bus: "pci",
+    counts: [76, 219, 94, 11255],
+  },
+  {
+    name: "a silent disk",
+    model: () => silent(disk(false)),
+    deadline: 3,
+    counts: [48, 246, 88, 10320],
+  },
 ];
 
 for (
   const { name, model, bus = "mmio", options, deadline = 2000, counts } of [...sound, ...broken]
 ) {
-  Deno.test(`check: ${name} passes, fails and skips so many checks`, async () => {
+  Deno.test(`check: ${name} passes, fails and skips so many checks, and is written to as often`, async () => {
+    let written = 0;
+    const counting: Mutation = {
+      write(_access, _value, _spy, forward) {
+        written++;
+        forward();
+      },
+    };
     const results = await runChecks({
       checks: CHECKS,
-      open: () => Promise.resolve(mutantBench(model(), {}, bus, options)),
+      open: () => Promise.resolve(mutantBench(model(), counting, bus, options)),
       pace: { deadline, quiet: 0 },
     });
     const count = (...verdicts: string[]): number =>
       results.filter(({ verdict }) => verdicts.includes(verdict)).length;
-    assertEquals([count("pass"), count("fail", "deviates"), count("skip")], counts);
+    const seen = [count("pass"), count("fail", "deviates"), count("skip"), written];
+    assertEquals(seen, [...counts]);
   });
 }

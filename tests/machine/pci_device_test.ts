@@ -304,7 +304,12 @@ Deno.test("pci: a device that is taken away fails its requests and the driver is
   await bus.addPlatform(machine);
   const blk = bus.get(blkDriver)!;
   assertEquals((await blk.read(0, 512, SOON)).length, 512);
-  machine.functions[0]!.unplug();
+  const removed = machine.functions[0]!;
+  const seen = removed.open().line!.wait({ signal: AbortSignal.timeout(5000), ready: () => false });
+  removed.unplug();
+  // The device forgets its driver, and those that wait for its line look at it.
+  assertEquals([removed.hosted.status, removed.hosted.running(0)], [0, false]);
+  await seen;
   // Nobody answers; the search for missing devices tells the waiters.
   const pending = assertRejects(() => blk.read(0, 512, SOON), VireoError);
   const [device] = await bus.removeMissing();

@@ -53,6 +53,13 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "No vector behind the last is ever pending: what fires is below the size",
   },
   {
+    path: "hal/vhost_user/net_control_queue.ts",
+    what:
+      "used.setUint16(PACKED.flags, (available | returned) & (this.#wrap ? 0xffff : 0), true); -> " +
+      "used.setUint16(PACKED.flags, (available | returned) & (this.#wrap ? 0xffff : 0), false);",
+    why: "Both flags are the same bit, one of each byte: 0x8080 and 0 have no byte order",
+  },
+  {
     path: "drivers/net/net.ts",
     what: "this.#cancelLater(); -> nothing",
     why:

@@ -36,7 +36,7 @@ const LONGER: readonly (readonly [path: RegExp, tests: readonly string[]])[] = [
     /^hal\/vhost_user\/|^emu\/transport\/vhost_user\/.*inflight/,
     ["tests/vhost_user/reconnect_test.ts", "tests/vhost_user/inflight_test.ts"],
   ],
-  [/^hal\/qtest\//, ["tests/qtest/last_words_test.ts", "tests/qtest/devices_test.ts"]],
+  [/^hal\/qtest\//, ["firmware/boards/qtest_test.ts", "tests/qtest/devices_test.ts"]],
   [/^drivers\/record\//, ["tests/trace/record_test.ts", "tests/hostile/recordings_test.ts"]],
   [/^firmware\/check\/raw\/vhost_user/, ["tests/check/vhost_user_test.ts"]],
   [/^(?:hal|drivers\/transport)\/vhost_user/, ["tests/vhost_user/served_test.ts"]],

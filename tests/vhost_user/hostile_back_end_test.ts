@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { type VhostUserLease, VireoError, type VireoErrorCode } from "@vireo/hal";
+import { FeatureSet, type VhostUserLease, VireoError, type VireoErrorCode } from "@vireo/hal";
 import { joinBytes, Libc, Poller, u32s, u64s, VhostUserFrontEnd } from "@vireo/hal/vhost-user";
 import { answer, raw, RawPeer } from "./raw_peer.ts";
 import { openDescriptors, wait } from "./wait.ts";
@@ -393,3 +393,64 @@ Deno.test("vhost-user: a back end that leaves or speaks unasked is seen without 
       }));
   }
 });
+
+/** The requests in bytes of a front end, each with its payload in words of 32 bits. */
+function requestsIn(bytes: Uint8Array): number[][] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const found: number[][] = [];
+  for (let at = 0; at < bytes.length;) {
+    const size = view.getUint32(at + 8, true);
+    const words = Array.from({ length: size / 4 }, (_, i) => view.getUint32(at + 12 + 4 * i, true));
+    found.push([view.getUint32(at, true), ...words]);
+    at += 12 + size;
+  }
+  return found;
+}
+
+Deno.test("vhost-user: an honest back end gets the memory once, and each queue whole", () =>
+  costsNothing(async (libc, poller) => {
+    const { peer, options } = meet(libc, 50);
+    using _ = peer;
+    after(0)(peer);
+    const lease = new VhostUserFrontEnd(libc, poller, options);
+    const queue = { size: 8, desc: 0x1000, driver: 0x2000, device: 0x3000, packed: false };
+    lease.writeFeatures(FeatureSet.of(32));
+    lease.setUpQueue(0, queue);
+    lease.enableQueue(0);
+    lease.setUpQueue(1, { ...queue, size: 4, packed: true });
+    const [SET_FEATURES, MEM_TABLE, NUM, ADDR, BASE, KICK, CALL, ENABLE] = [
+      2,
+      5,
+      8,
+      9,
+      10,
+      12,
+      13,
+      18,
+    ];
+    // The front end's own address of a guest's 0 is 0x1000.
+    const addresses = [0, 0x2000, 0, 0x4000, 0, 0x3000, 0, 0, 0];
+    const memory = [MEM_TABLE, 1, 0, 0, 0, 1 << 20, 0, 0x1000, 0, 0, 0];
+    const all = [
+      // VERSION_1, and that there are protocol features.
+      [SET_FEATURES, PROTOCOL, 1],
+      memory,
+      [NUM, 0, 8],
+      [BASE, 0, 0],
+      [ADDR, 0, ...addresses],
+      [CALL, 0, 0],
+      [KICK, 0, 0],
+      [ENABLE, 0, 1],
+      [NUM, 1, 4],
+      // A packed ring begins with both wrap counters at 1.
+      [BASE, 1, 0x8000_8000],
+      [ADDR, 1, ...addresses],
+      [CALL, 1, 0],
+      [KICK, 1, 0],
+    ];
+    lease[Symbol.dispose]();
+    const told: number[][] = [];
+    // What has a descriptor comes by itself.
+    for (let bytes; (bytes = await peer.receive()) !== undefined;) told.push(...requestsIn(bytes));
+    assertEquals(told.slice(told.findIndex(([request]) => request === SET_FEATURES)), all);
+  }));

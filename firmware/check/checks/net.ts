@@ -288,7 +288,6 @@ const shapes: Check[] = ([
   hostile: true,
   scope: NET,
   async run(c) {
-    if (queue === 2 && !c.offered().has(CTRL_VQ)) return c.skip("there is no control queue");
     await control(c, CTRL_RX);
     await c.tell(queue, [...readable], [...writable]);
   },

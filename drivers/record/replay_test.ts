@@ -1,0 +1,267 @@
+// Replays of recordings that are written by hand, record by record.
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { type Interrupt, joinBytes, type Mmio, VireoError } from "@vireo/hal";
+import { RecordKind as K, RecordReader, RecordWriter } from "./format.ts";
+import { RecordQueue } from "./_record_queue.ts";
+import { Replay } from "./replay.ts";
+
+type Line =
+  | readonly [kind: number, ...numbers: readonly number[]]
+  | readonly [
+    kind: number,
+    json: object,
+  ];
+
+const NODES = ["a", "b"].map((name) => ({ kind: "mmio", name, size: 512 }));
+/** Both slots are opened: windows 0 and 1, interrupts 0 and 1. */
+const OPENED: readonly Line[] = NODES.map(({ name }, i) => [
+  K.META,
+  { op: "open", node: name, polled: i === 1, window: i, source: i },
+]);
+
+/** A recording of these records, whole or cut before its end. */
+function recording(lines: readonly Line[], cut = false): Uint8Array<ArrayBuffer> {
+  const parts: Uint8Array[] = [];
+  const writer = new RecordWriter(
+    (bytes) => parts.push(bytes.slice()),
+    { platform: "by hand", nodes: NODES, program: 7 },
+  );
+  for (const [kind, ...rest] of lines) {
+    if (typeof rest[0] === "object") writer.json(kind, rest[0]);
+    else {
+      writer.begin(kind);
+      for (const value of rest as number[]) writer.number(value);
+    }
+  }
+  if (cut) writer.stop();
+  else writer.close();
+  return joinBytes(...parts);
+}
+
+interface Lease {
+  readonly mmio: Mmio;
+  readonly interrupt: Interrupt;
+}
+
+/** A replay whose two slots are open. */
+function replayed(lines: readonly Line[], cut = false): { replay: Replay; a: Lease; b: Lease } {
+  const replay = new Replay(recording([...OPENED, ...lines], cut));
+  const [a, b] = replay.nodes().map((node) => (node as { open(): Lease }).open());
+  return { replay, a: a!, b: b! };
+}
+
+Deno.test("replay: registers read as they did, each slot in its own order", () => {
+  const { replay, a, b } = replayed([
+    [K.READ8, 0, 1, 8],
+    [K.WRITE32, 1, 0x70, 0xffff_fffe],
+    [K.READ16, 0, 2, 16],
+    [K.READ32, 1, 4, 32],
+    [K.WRITE8, 0, 3, 9],
+    [K.WRITE16, 0, 4, 10],
+  ]);
+  assertEquals([replay.name, replay.program, replay.steps], ["by hand", 7, 2]);
+  b.mmio.write32(0x70, -2);
+  assertEquals([b.mmio.read32(4), a.mmio.read8(1), a.mmio.read16(2)], [32, 8, 16]);
+  a.mmio.write8(3, 9);
+  a.mmio.write16(4, 10);
+  assertEquals([replay.steps, replay.end(), replay.diverged], [8, undefined, undefined]);
+});
+
+Deno.test("replay: another register, value or width is the first difference, and the device is dead from then on", () => {
+  const lines: readonly Line[] = [[K.WRITE32, 0, 0x70, 1], [K.READ32, 0, 0x70, 1]];
+  const recorded = "write Status of a <- 0x1";
+  for (
+    const [step, now] of [
+      [({ mmio }) => mmio.write32(0x70, 2), "write Status of a <- 0x2"],
+      [({ mmio }) => mmio.write32(0x74, 1), "write 0x074 of a <- 0x1"],
+      [({ mmio }) => mmio.write16(0x70, 1), "write Status of a <- 0x1"],
+      [({ mmio }) => void mmio.read32(0x70), "read Status of a"],
+    ] as const satisfies readonly (readonly [(lease: Lease) => void, string])[]
+  ) {
+    const { replay, a } = replayed(lines);
+    step(a);
+    assertEquals(replay.diverged, { step: 3, recorded, now, cut: false });
+    assertEquals([a.mmio.read32(0x70), replay.steps], [0, 2]);
+    assertEquals(replay.end(), replay.diverged);
+  }
+  const { replay, a } = replayed(lines);
+  a.mmio.write32(0x70, 1);
+  assertEquals(replay.end(), { step: 4, recorded: "read Status of a", now: "end", cut: false });
+  const more = replayed([]);
+  more.b.mmio.read8(5);
+  assertEquals(more.replay.diverged, {
+    step: 3,
+    recorded: "end",
+    now: "read 0x005 of b",
+    cut: false,
+  });
+});
+
+Deno.test("replay: memory is where it was, and there is none where there was none", () => {
+  const alloc = [K.ALLOC, 64, 16, 0x4000_0001] as const;
+  const { replay } = replayed([alloc, [K.ALLOC, 64, 4096, 0x5000_0001], [K.ALLOC, 32, 16, 0]]);
+  const region = replay.dma.alloc(64);
+  assertEquals([region.address, region.bytes.length], [0x4000_0000, 64]);
+  assertEquals(region.share(8, 8, "to-device"), 0x4000_0008);
+  assertEquals(replay.find(0x4000_0010, 4)?.length, 4);
+  assertEquals(replay.dma.alloc(64, { align: 4096 }).address, 0x5000_0000);
+  const error = assertThrows(() => replay.dma.alloc(32), VireoError);
+  assertEquals([error.code, error.seen, replay.end()], ["OUT_OF_MEMORY", 32, undefined]);
+  for (const [size, align] of [[63, 16], [64, 32]] as const) {
+    const other = replayed([alloc]).replay;
+    const error = assertThrows(() => other.dma.alloc(size, { align }), VireoError);
+    assertEquals(
+      [error.code, other.diverged?.now],
+      ["REPLAY_DIVERGED", `allocate ${size} bytes aligned to ${align}`],
+    );
+  }
+});
+
+Deno.test("replay: the machine's diagnosis is that of then, until it changes", () => {
+  const said = (message: string | null, code?: string): Line => [
+    K.DIAGNOSIS,
+    { node: "a", code, message },
+  ];
+  const { replay, a } = replayed([
+    [K.READ8, 0, 0, 1],
+    said("It broke", "QUEUE_BROKEN"),
+    [K.READ8, 0, 0, 2],
+    said(null),
+    [K.READ8, 0, 0, 3],
+  ]);
+  const seen = [1, 2, 3].map(() => {
+    a.mmio.read8(0);
+    const error = replay.diagnose("a");
+    return [error?.code, error?.message];
+  });
+  const broken = ["QUEUE_BROKEN", "It broke"];
+  // What came before the driver's next step is there when the step before it ends.
+  assertEquals(seen, [broken, [undefined, undefined], [undefined, undefined]]);
+  assertEquals(replay.diagnose("b"), undefined);
+});
+
+Deno.test("replay: interrupts come to those that wait, or are due to those that will", async () => {
+  const { signal } = new AbortController();
+  const never = (): boolean => false;
+  const { replay, a, b } = replayed([
+    [K.INTERRUPT, 0, 0],
+    [K.READ8, 0, 0, 1],
+    [K.READ8, 0, 0, 2],
+    [K.INTERRUPT, 0, 0],
+    [K.INTERRUPT, 0, 0],
+    [K.READ8, 0, 0, 3],
+    [K.INTERRUPT, 1, 1],
+    [K.READ8, 1, 1, 4],
+    [K.INTERRUPT, 1, 2],
+    [K.READ8, 1, 2, 5],
+  ]);
+  const order: string[] = [];
+  const wait = a.interrupt.wait({
+    signal,
+    ready: never,
+    serve: () => order.push(`served ${a.mmio.read8(0)}`) > 0,
+  }).then(() => order.push("ended"));
+  assertEquals([a.interrupt.polled, b.interrupt.polled, order], [false, true, []]);
+  await wait;
+  assertEquals([order, a.mmio.read8(0)], [["served 1", "ended"], 2]);
+  // Two that a loop is about to get do not hold the next step up.
+  assertEquals(a.mmio.read8(0), 3);
+  for (let i = 0; i < 2; i++) await a.interrupt.wait({ signal, ready: never });
+  // A poll found the next ones: in memory, and in registers.
+  const asked: string[] = [];
+  const poll = {
+    signal,
+    ready: () => asked.push(`register ${b.mmio.read8(2)}`) > 0,
+    readyInMemory: () => asked.push(`memory ${b.mmio.read8(1)}`) > 0,
+  };
+  await b.interrupt.wait(poll);
+  await b.interrupt.wait(poll);
+  assertEquals([asked, replay.end()], [["memory 4", "register 5"], undefined]);
+});
+
+Deno.test("replay: a wait that is given up gets no interrupt, and one that throws fails", async () => {
+  const never = (): boolean => false;
+  const stop = new AbortController();
+  const { a } = replayed([[K.READ8, 0, 0, 1], [K.INTERRUPT, 0, 0], [K.INTERRUPT, 0, 0]]);
+  const given = a.interrupt.wait({ signal: stop.signal, ready: never });
+  stop.abort(new Error("enough"));
+  await assertRejects(() => given, Error, "enough");
+  await assertRejects(
+    () => a.interrupt.wait({ signal: stop.signal, ready: never }),
+    Error,
+    "enough",
+  );
+  const { signal } = new AbortController();
+  const failed = a.interrupt.wait({
+    signal,
+    ready: never,
+    serve: () => {
+      throw new Error("not served");
+    },
+  });
+  a.mmio.read8(0);
+  await assertRejects(() => failed, Error, "not served");
+  await a.interrupt.wait({ signal, ready: never });
+});
+
+Deno.test("replay: after a cut nothing comes, and what waits is told once", async () => {
+  const { replay, a } = replayed([[K.READ8, 0, 0, 1]], true);
+  const told: VireoError[] = [];
+  replay.onDiverged = (error) => void told.push(error);
+  const stop = new AbortController();
+  const wait = a.interrupt.wait({ signal: stop.signal, ready: () => false });
+  assertEquals(a.mmio.read8(0), 1);
+  assertEquals(replay.diverged, undefined);
+  await new Promise((resolve) => setTimeout(resolve, 1));
+  const cut = { step: 4, recorded: "the recording is cut here", now: "wait", cut: true };
+  assertEquals(replay.diverged, cut);
+  assertEquals(told.map(({ code, message }) => [code, message]), [
+    ["REPLAY_DIVERGED", "The recording is cut after step 3"],
+  ]);
+  stop.abort(new Error("enough"));
+  await assertRejects(() => wait, Error, "enough");
+  // A step is where the driver meets the cut before anything waits; a replay that has ended is not told.
+  const more = replayed([], true);
+  more.a.mmio.read8(0);
+  assertEquals(more.replay.diverged, { ...cut, step: 3, now: "read MagicValue of a" });
+  const ended = replayed([], true).replay;
+  ended.onDiverged = (error) => void told.push(error);
+  assertEquals(ended.end(), undefined);
+  await new Promise((resolve) => setTimeout(resolve, 1));
+  assertEquals(told.length, 1);
+  const damaged = new Replay(joinBytes(recording(OPENED, true), Uint8Array.of(99)));
+  await new Promise((resolve) => setTimeout(resolve, 1));
+  for (const node of damaged.nodes()) (node as { open(): Lease }).open();
+  await new Promise((resolve) => setTimeout(resolve, 1));
+  assertEquals(damaged.diverged, {
+    ...{ step: 3, recorded: "the recording is damaged here", now: "wait", cut: true },
+    damaged: true,
+  });
+});
+
+Deno.test("replay: shared memory was not recorded", () => {
+  const { replay } = replayed([]);
+  const error = assertThrows(() => replay.openMemory(0x1000), VireoError);
+  assertEquals([error.code, error.seen], ["BAD_ACCESS", 0x1000]);
+  assertThrows(() => replay.rescan(), VireoError);
+});
+
+Deno.test("record queue: records by node in any order, and the first one that is left", () => {
+  const many = 3000;
+  const lines: Line[] = Array.from({ length: many }, (_, i) => [K.READ8, i % 2, i % 128, 0]);
+  const queue = new RecordQueue(new RecordReader(recording([...OPENED, ...lines])));
+  const all = [queue.find("a")!, queue.find("b")!];
+  for (const record of all) record.done = true;
+  // The last one of a node is found, and the first one stays the front.
+  let left = 0;
+  const last = queue.find("b", () => ++left === many / 2)!;
+  assertEquals([last.node, last.b], ["b", (many - 1) % 128]);
+  assertEquals(queue.find("b", () => false), undefined);
+  for (let i = 0; i < many; i++) {
+    const front = queue.front()!;
+    assertEquals([i, front.node, front.b], [i, i % 2 === 0 ? "a" : "b", i % 128]);
+    assertEquals(queue.front() === front && queue.find(front.node) === front, true);
+    front.done = true;
+  }
+  assertEquals([queue.front(), queue.find("a"), queue.cut], [undefined, undefined, false]);
+});
