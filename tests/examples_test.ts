@@ -1,4 +1,4 @@
-// Every class and function that a user calls has an example, which `deno test --doc` runs.
+// Every class and function that a user calls has an example, which tests/docs/doc_examples_test.ts runs.
 import { assertEquals } from "@std/assert";
 import { packageModules, publishedBy, SOURCES } from "./sources.ts";
 
