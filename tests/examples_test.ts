@@ -47,7 +47,7 @@ const WITHOUT: Readonly<Record<string, readonly string[]>> = {
   ],
   "guestImage does it, with packages from Debian's mirror or a compiler": [
     "firmware/image/debian.ts:Debian",
-    "firmware/image/module_cache.ts:moduleCache",
+    "firmware/image/module_cache.ts:moduleCaches",
     "firmware/image/shim.ts:compileShims",
   ],
 };
