@@ -121,10 +121,10 @@ qemu: $(SETUP) packages
 
 # Of the guests that tests boot.
 images: $(SETUP) packages
-	@$(DENO) run -A tests/images.ts
+	@$(DENO) run -A tests/guest/images.ts
 
 # The report comes last: what ran on which QEMU, and what failed.
-RUN_TESTS := $(DENO) run -A tests/run.ts $(REPORT)
+RUN_TESTS := $(DENO) run -A tests/run/main.ts $(REPORT)
 unit: $(SETUP) packages qemu images
 	@$(RUN_TESTS)
 

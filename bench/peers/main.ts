@@ -207,8 +207,8 @@ ${meanings.join("\n")}
 
 ## What is counted
 Some costs are the same on every machine, so tests hold them to a bound:
-- heap that one operation allocates, and timers that it sets: \`tests/allocations_test.ts\`;
-- DMA memory of an idle disk and of an idle console port: \`tests/idle_memory_test.ts\`;
+- heap that one operation allocates, and timers that it sets: \`tests/machine/allocations_test.ts\`;
+- DMA memory of an idle disk and of an idle console port: \`tests/machine/idle_memory_test.ts\`;
 - messages to QEMU that probing a board takes: \`tests/qtest/messages_test.ts\`;
 - modules that a command reads: \`tests/cli/help_modules_test.ts\`.
 

@@ -60,7 +60,7 @@ const NOTHING: P9Handler<unknown> = { take: () => undefined };
 /**
  * The memory of one request at a time with its answer, and the options of the request in the queue. A call that did
  * what it should serves the next request, so that a request allocates little more than its promise
- * (tests/allocations_test.ts).
+ * (tests/machine/allocations_test.ts).
  */
 export class P9Call implements RequestOptions, Disposable {
   /** The caller's signal. */

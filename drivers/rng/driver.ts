@@ -57,7 +57,7 @@ export class Rng extends QueueDriver {
    * `DEVICE_REMOVED` or why the device failed. The signal's reason if it is aborted.
    */
   read(target: number | Uint8Array, options: WaitOptions = NO_OPTIONS): Promise<Uint8Array> {
-    // No `async`: a short read allocates little more than its promise (tests/allocations_test.ts).
+    // No `async`: a short read allocates little more than its promise (tests/machine/allocations_test.ts).
     try {
       if (typeof target === "number" && !(Number.isSafeInteger(target) && target >= 0)) {
         throw new RangeError(`Cannot read ${target} bytes: expected an integer of at least 0`);

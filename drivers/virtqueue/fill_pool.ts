@@ -37,7 +37,7 @@ export interface FillOwner {
 
 /**
  * Requests by which the device fills arrays of its driver's callers; their memory, chains and options are used again, so
- * that a request allocates little more than its promise (tests/allocations_test.ts).
+ * that a request allocates little more than its promise (tests/machine/allocations_test.ts).
  *
  * Memory is free when both let go of it: the caller, who copies the bytes or gives up, and the device, which may return
  * what its caller gave up long ago. It is wiped then.

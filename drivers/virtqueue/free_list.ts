@@ -1,6 +1,6 @@
 /**
  * Keeps free objects for reuse, last in, first out. A plain array loses its memory each time that `pop` empties it, so
- * that the next `push` allocates 150 bytes (tests/allocations_test.ts).
+ * that the next `push` allocates 150 bytes (tests/machine/allocations_test.ts).
  */
 export class FreeList<T> {
   readonly #items: T[] = [];

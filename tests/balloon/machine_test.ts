@@ -6,7 +6,7 @@ import {
   type DeviceQueue,
   type EmuDma,
 } from "@vireo/emu";
-import { bootMachine, type MachineRig } from "../machine_rig.ts";
+import { bootMachine, type MachineRig } from "../machine/machine_rig.ts";
 import {
   type Balloon,
   type BalloonOptions,

@@ -19,9 +19,9 @@ import { BlkDevice, EmulatedMachine, MemoryDisk, WorkerMachine } from "@vireo/em
 import { Feature, FeatureSet, type Platform } from "@vireo/hal";
 import { QtestPlatform } from "@vireo/hal/qtest";
 import { progress } from "../../firmware/terminal/output.ts";
-import { checkIntegrity, type IntegrityReport, NOTHING } from "../blk_integrity.ts";
+import { checkIntegrity, type IntegrityReport, NOTHING } from "./random_io.ts";
 import { qemuVersion } from "../qemu/version.ts";
-import type { WorkerDisk } from "../worker_disks.ts";
+import type { WorkerDisk } from "./worker_disks.ts";
 
 const MIB = 2 ** 20;
 const GIB = 2 ** 30;
@@ -95,7 +95,7 @@ async function machine(
   }
   if (on === "threaded") {
     const options: WorkerDisk = { bytes: DISK, queues, version: 2, order };
-    const module = new URL("../worker_disks.ts", import.meta.url);
+    const module = new URL("./worker_disks.ts", import.meta.url);
     return WorkerMachine.create({ module, options, ring, deadline: 60_000 });
   }
   return await QtestPlatform.start({

@@ -7,8 +7,8 @@ import {
   WorkerMachine,
 } from "@vireo/emu";
 import { Feature, FeatureSet, type Platform } from "@vireo/hal";
-import type { WorkerDisk } from "../worker_disks.ts";
-import { checkIntegrity, type IntegrityOptions, type IntegrityReport } from "../blk_integrity.ts";
+import type { WorkerDisk } from "./worker_disks.ts";
+import { checkIntegrity, type IntegrityOptions, type IntegrityReport } from "./random_io.ts";
 
 const MIB = 1024 * 1024;
 /** Bytes of the long run; the default is what the project promises. */
@@ -94,7 +94,7 @@ for (const version of [1, 2] as const) {
       version,
       order: version === 1 ? "in-order" : "random",
     };
-    const module = new URL("../worker_disks.ts", import.meta.url);
+    const module = new URL("./worker_disks.ts", import.meta.url);
     const report = await checkIntegrity({
       platform: () => WorkerMachine.create({ module, options, deadline: 60_000 }),
       total: THREADED,

@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { CaifDevice, type CaifDeviceOptions } from "@vireo/emu";
 import { VireoError } from "@vireo/hal";
-import { rig, SOON } from "../caif_rig.ts";
+import { rig, SOON } from "./caif_rig.ts";
 
 /** A modem whose configuration is these bytes and no more. */
 class ConfiguredDevice extends CaifDevice {

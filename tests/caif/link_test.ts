@@ -4,7 +4,7 @@ import { caifCable, CaifDevice, EmulatedMachine } from "@vireo/emu";
 import { MmioRegister, VireoError } from "@vireo/hal";
 import { Bus } from "../../drivers/bus/bus.ts";
 import { type Caif, caifDriver } from "../../drivers/caif/driver.ts";
-import { countedMemory, frame, rig, SOON, until } from "../caif_rig.ts";
+import { countedMemory, frame, rig, SOON, until } from "./caif_rig.ts";
 import { turn } from "../turn.ts";
 
 /** The code that a promise fails with. */

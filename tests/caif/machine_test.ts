@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/
 import { CaifDevice } from "@vireo/emu";
 import { VireoError } from "@vireo/hal";
 import { caifDriver } from "../../drivers/caif/driver.ts";
-import { frame, rig, SOON } from "../caif_rig.ts";
+import { frame, rig, SOON } from "./caif_rig.ts";
 import { turn } from "../turn.ts";
 
 for (const bus of ["mmio", "pci"] as const) {

@@ -5,7 +5,7 @@ import { SCHEDULES } from "../../firmware/check/driver/schedules.ts";
 import { findClause } from "../../firmware/check/clauses.ts";
 import type { CheckResult } from "../../firmware/check/run_checks.ts";
 import { DEFAULT_BOARD } from "../../firmware/target/options.ts";
-import { SOURCES } from "../sources.ts";
+import { SOURCES } from "../tree/sources.ts";
 import { byHand, DRIVER_MUTANTS, type DriverMutant } from "./driver_mutants.ts";
 
 /** Runs a script under the schedule of a mutant. */

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { packageModules } from "../sources.ts";
+import { packageModules } from "../tree/sources.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 

@@ -5,7 +5,7 @@
  */
 import { assertEquals } from "@std/assert";
 import { OnTerminal, vireo } from "../cli_helper.ts";
-import { codeOf, SOURCES } from "../sources.ts";
+import { codeOf, SOURCES } from "../tree/sources.ts";
 import { COMMANDS_BY_NAME } from "../../firmware/commands/table.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;

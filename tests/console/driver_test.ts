@@ -1,8 +1,8 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { VireoError } from "@vireo/hal";
-import { RawConsole } from "../raw_console.ts";
+import { RawConsole } from "./raw_console.ts";
 import type { DeviceModel } from "../../emu/device.ts";
-import { DirectWire } from "../direct_wire.ts";
+import { DirectWire } from "../machine/direct_wire.ts";
 import { type Console, consoleDriver } from "../../drivers/console/mod.ts";
 
 const boot = (model: DeviceModel): Promise<DirectWire<Console>> =>

@@ -8,7 +8,7 @@ import {
 import { VireoError } from "@vireo/hal";
 import { ConsoleDevice, loopbackPort, streamPipe } from "@vireo/emu";
 import type { DeviceModel } from "../../emu/device.ts";
-import { DirectWire } from "../direct_wire.ts";
+import { DirectWire } from "../machine/direct_wire.ts";
 import { type Console, consoleDriver, type Port } from "../../drivers/console/mod.ts";
 import { collect, pattern, threePorts } from "./ports.ts";
 

@@ -1,7 +1,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { Feature, VireoError } from "@vireo/hal";
 import { ConsoleDevice, loopbackPort } from "@vireo/emu";
-import { bootMachine, type MachineRig } from "../machine_rig.ts";
+import { bootMachine, type MachineRig } from "../machine/machine_rig.ts";
 import { type Console, consoleDriver } from "../../drivers/console/mod.ts";
 import { collect, pattern, threePorts } from "./ports.ts";
 

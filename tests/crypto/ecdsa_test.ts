@@ -11,7 +11,7 @@ import {
   type KeyObject,
 } from "node:crypto";
 import { type Crypto, cryptoDriver } from "../../drivers/crypto/mod.ts";
-import { bootMachine, type MachineRig } from "../machine_rig.ts";
+import { bootMachine, type MachineRig } from "../machine/machine_rig.ts";
 
 const SOON = { deadline: 20_000 };
 const { PUBLIC, PRIVATE } = CryptoKeyType;

@@ -14,7 +14,7 @@ import {
 } from "@vireo/hal";
 import { Buffer } from "node:buffer";
 import { createSign, generateKeyPairSync, type KeyObject } from "node:crypto";
-import { bootMachine, type MachineRig } from "../machine_rig.ts";
+import { bootMachine, type MachineRig } from "../machine/machine_rig.ts";
 import { type Crypto, cryptoDriver } from "../../drivers/crypto/mod.ts";
 import { turn } from "../turn.ts";
 

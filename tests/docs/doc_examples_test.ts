@@ -2,7 +2,7 @@
 // for each one again: the 86 of `hal` alone take 12 s. `deno check --doc` checks their types.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { toFileUrl } from "../../firmware/image/paths.ts";
-import { ROOMS } from "../jobs.ts";
+import { ROOMS } from "../run/jobs.ts";
 import { type DocExample, docExamples } from "./doc_examples.ts";
 
 const ROOT = new URL("../../", import.meta.url);

@@ -5,7 +5,7 @@ import { blocksOf, NAME, PAGES, ROOT, shell } from "./pages.ts";
 /** Command lines that are not run here, and why. */
 const NOT_RUN: readonly (readonly [pattern: RegExp, why: string])[] = [
   [/qemu:|^\.\/vireo boot\b/, "boots a guest, which tests/guest do for all boards"],
-  [/--qemu \.cache/, "needs the QEMU that 'make qemu' fetches; tests/run.ts runs all on both"],
+  [/--qemu \.cache/, "needs the QEMU that 'make qemu' fetches; tests/run/main.ts runs all on both"],
   [/^make |^out\/|^\.\/vireo image/, "builds an image or runs all tests; tests/cli/image_test.ts"],
   [/^scp |^ssh /, "needs another machine"],
   [/--target devmem/, "needs root, and what the machine must have"],

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Feature, GpuFormat, VireoError } from "@vireo/hal";
 import { encodePng, GpuDevice, type GpuDeviceOptions } from "@vireo/emu";
 import { inflateSync } from "node:zlib";
-import { bootMachine, type MachineRig } from "../machine_rig.ts";
+import { bootMachine, type MachineRig } from "../machine/machine_rig.ts";
 import { decodeEdid, type Gpu, gpuDriver, type GpuResource } from "../../drivers/gpu/mod.ts";
 import { turn } from "../turn.ts";
 

@@ -9,13 +9,13 @@ import { VireoError } from "@vireo/hal";
 import { bootGuest, type BootOptions } from "../../firmware/guest/mod.ts";
 import { bundle } from "../../firmware/image/mod.ts";
 import { GUEST_LIMIT } from "../cli_helper.ts";
-import type { Ending, PciPhase } from "../guest_test_program.ts";
+import type { Ending, PciPhase } from "./test_program.ts";
 
 /** Longer than any of these guests needs, even on a busy machine. */
 const DEADLINE = 300_000;
 
 /** The program of these tests: does what its first argument says. */
-const PROGRAM = new URL("../guest_test_program.ts", import.meta.url).pathname;
+const PROGRAM = new URL("./test_program.ts", import.meta.url).pathname;
 
 async function boot(
   board: string,

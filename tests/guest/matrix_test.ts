@@ -3,28 +3,21 @@
 // devices have one version, for each version.
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { createHash } from "node:crypto";
-import {
-  DISCARDED,
-  type Findings,
-  pattern,
-  READ_ONLY,
-  WRITTEN,
-  ZEROED,
-} from "../devices_script.ts";
+import { DISCARDED, type Findings, pattern, READ_ONLY, WRITTEN, ZEROED } from "./devices_script.ts";
 import { hex } from "@vireo/hal";
 import { makeDemoDisk } from "../../firmware/disk/demo_disk.ts";
 import { EchoSocket, GUEST_LIMIT, vireo } from "../cli_helper.ts";
-import { matrixName } from "../driver_checks.ts";
+import { matrixName } from "../qtest/driver_checks.ts";
 import {
   HOT_PLUG,
   type MatrixFinding,
   type PlugFinding,
   SCRATCH,
   type ScriptFace,
-} from "../matrix_script.ts";
+} from "./matrix_script.ts";
 import { PART } from "../qemu/mod.ts";
 
-const SCRIPT = new URL("../matrix_script.ts", import.meta.url).pathname;
+const SCRIPT = new URL("./matrix_script.ts", import.meta.url).pathname;
 const DISK = 8 << 20;
 const SECTOR = 512;
 /** Size of the disk of long work. */

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { Feature, InputType, VireoError } from "@vireo/hal";
 import { INPUT_PRESETS, InputDevice, type InputDeviceOptions } from "@vireo/emu";
-import { bootMachine, type MachineRig } from "../machine_rig.ts";
+import { bootMachine, type MachineRig } from "../machine/machine_rig.ts";
 import { type Input, inputDriver, type InputEvent } from "../../drivers/input/mod.ts";
 
 const SOON = { deadline: 5000 };

@@ -1,4 +1,4 @@
-import { packageModules, SOURCES, targetOf } from "../sources.ts";
+import { packageModules, SOURCES, targetOf } from "../tree/sources.ts";
 
 /** Tests that need QEMU, a guest, or minutes. */
 const SLOW =
@@ -20,7 +20,7 @@ const HOSTILE: Readonly<Record<string, readonly string[]>> = {
 
 /** Tests that are seconds long and see what the near ones do not, by the file that is changed. */
 const LONGER: readonly (readonly [path: RegExp, tests: readonly string[]])[] = [
-  [/^emu\/transport\/pci\//, ["tests/pci_device_test.ts"]],
+  [/^emu\/transport\/pci\//, ["tests/machine/pci_device_test.ts"]],
   [/^hal\/(?:vhost_user|unix)\//, ["tests/vhost_user/hostile_back_end_test.ts"]],
   [/^(?:hal|drivers\/transport)\/vhost_user/, ["tests/vhost_user/served_test.ts"]],
   [

@@ -14,7 +14,7 @@ import { seeded } from "../hostile/liar.ts";
 import { nearestTests } from "./_tests.ts";
 import { isEquivalent } from "./_equivalents.ts";
 import { candidates, type Mutation } from "./_mutations.ts";
-import { SOURCES } from "../sources.ts";
+import { SOURCES } from "../tree/sources.ts";
 
 /** Where the files of a room are that are broken. */
 const ROOMS: Readonly<Record<string, RegExp>> = {
@@ -68,7 +68,7 @@ async function run(
   const child = new Deno.Command(Deno.execPath(), {
     cwd: folder,
     args: [
-      ...["test", "-A", "--no-check", "--quiet", "--fail-fast", "--preload", "tests/limit.ts"],
+      ...["test", "-A", "--no-check", "--quiet", "--fail-fast", "--preload", "tests/run/limit.ts"],
       ...(filter === undefined ? [] : ["--filter", filter, "--permit-no-files"]),
       ...tests,
     ],

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { ETH_HDR_SIZE, NetFeature, VireoError } from "@vireo/hal";
 import { Hub } from "../../emu/backends/hub.ts";
 import { HostPeer } from "../../emu/backends/wire.ts";
-import { Rig, type RigOptions } from "../net_rig.ts";
+import { Rig, type RigOptions } from "./net_rig.ts";
 import type { Net } from "../../drivers/net/net.ts";
 import { RxMode } from "../../drivers/net/options.ts";
 import { ping } from "../../firmware/ip/ping.ts";

@@ -4,7 +4,7 @@ import { Hub } from "../../emu/backends/hub.ts";
 import type { VirtioDevice } from "../../drivers/device.ts";
 import { netDriver } from "../../drivers/net/driver.ts";
 import type { NetStats } from "../../drivers/net/frame.ts";
-import { Rig, type RigOptions } from "../net_rig.ts";
+import { Rig, type RigOptions } from "./net_rig.ts";
 
 function open(options: Partial<RigOptions> = {}): Promise<Rig> {
   return Rig.open({ backend: new Hub().port(), ...options });

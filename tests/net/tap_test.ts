@@ -7,7 +7,7 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { VireoError } from "@vireo/hal";
 import { NO_OFFLOAD } from "../../emu/backends/net_backend.ts";
-import { ip } from "../ip_tool.ts";
+import { ip } from "./ip_tool.ts";
 import { testWithRights } from "../with_rights.ts";
 import { Tap } from "../../emu/backends/tap.ts";
 

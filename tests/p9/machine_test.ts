@@ -9,7 +9,7 @@ import {
   type P9Export,
 } from "@vireo/emu";
 import type { RingOptions } from "@vireo/emu";
-import { bootMachine, type MachineRig } from "../machine_rig.ts";
+import { bootMachine, type MachineRig } from "../machine/machine_rig.ts";
 import { BouncingDma } from "../../drivers/testing/mod.ts";
 import { type P9, p9Driver, P9Error, type P9Tree } from "../../drivers/p9/mod.ts";
 

@@ -1,4 +1,4 @@
-/** Says which QEMU of how many this is: tests/run.ts sets it to `1/2` and then to `2/2`. */
+/** Says which QEMU of how many this is: tests/run/main.ts sets it to `1/2` and then to `2/2`. */
 export const PART_VARIABLE = "VIREO_TEST_PART";
 
 const [index = 1, count = 1] = (Deno.env.get(PART_VARIABLE) ?? "1/1").split("/").map(Number);

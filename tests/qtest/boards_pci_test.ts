@@ -4,7 +4,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { type PciNode, VireoError } from "@vireo/hal";
 import { QtestPlatform } from "@vireo/hal/qtest";
-import { entropy, type Kind, structure } from "../pci_test_driver.ts";
+import { entropy, type Kind, structure } from "./pci_test_driver.ts";
 import { PCI_BOARDS } from "../../firmware/boards/mod.ts";
 
 const KINDS: readonly Kind[] = ["legacy", "transitional", "modern"];

@@ -17,7 +17,7 @@ import {
   qtestName,
   SECTOR,
   without,
-} from "../driver_checks.ts";
+} from "./driver_checks.ts";
 import { noise } from "../noise.ts";
 
 /** Each of indirect descriptors and event idx on and off, on split and packed rings, and without interrupts. */

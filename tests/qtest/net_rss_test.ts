@@ -13,8 +13,8 @@ import { within } from "@vireo/drivers/wait";
 import { findBoard } from "@vireo/firmware/boards";
 import { FeatureSet } from "@vireo/hal";
 import { QtestPlatform } from "@vireo/hal/qtest";
-import { RSS_KEY, RSS_VECTORS } from "../toeplitz.ts";
-import { ip } from "../ip_tool.ts";
+import { RSS_KEY, RSS_VECTORS } from "../net/toeplitz.ts";
+import { ip } from "../net/ip_tool.ts";
 import { testWithRights } from "../with_rights.ts";
 
 const SOON = { deadline: 5000 };

@@ -11,7 +11,7 @@ import { findBoard } from "@vireo/firmware/boards";
 import { QtestPlatform } from "@vireo/hal/qtest";
 import { isNewer } from "../qemu/mod.ts";
 import { fold, words } from "../spec/checksum.ts";
-import { ip } from "../ip_tool.ts";
+import { ip } from "../net/ip_tool.ts";
 import { testWithRights } from "../with_rights.ts";
 
 const HOST_USO = 56;

@@ -13,7 +13,7 @@ import {
   matrixName,
   qtestName,
   without,
-} from "../driver_checks.ts";
+} from "./driver_checks.ts";
 
 /** How interrupts come, and the policy that the transport then has for a device of few queues. */
 const INTERRUPTS = { "MSI-X": "msix-per-queue", INTx: "line", poll: "poll" } as const;

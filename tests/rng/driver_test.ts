@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { VireoError } from "@vireo/hal";
 import { RngDevice, type RngDeviceOptions, seededRandom, systemRandom } from "@vireo/emu";
-import { DirectWire } from "../direct_wire.ts";
+import { DirectWire } from "../machine/direct_wire.ts";
 import { type IntegerArray, type Rng, rngDriver } from "../../drivers/rng/mod.ts";
 
 const SOON = { deadline: 5000 };

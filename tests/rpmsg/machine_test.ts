@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { Feature, VireoError } from "@vireo/hal";
 import { RpmsgDevice, type RpmsgDeviceOptions, type RpmsgService } from "@vireo/emu";
-import { bootMachine, type MachineRig } from "../machine_rig.ts";
+import { bootMachine, type MachineRig } from "../machine/machine_rig.ts";
 import { type Rpmsg, rpmsgDriver } from "../../drivers/rpmsg/mod.ts";
 import { turn } from "../turn.ts";
 

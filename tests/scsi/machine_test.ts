@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { Feature, ScsiTaskManagement, VireoError } from "@vireo/hal";
 import { Bus } from "@vireo/drivers/bus";
 import { EmulatedMachine, MemoryDisk, ScsiDevice, type ScsiDeviceOptions } from "@vireo/emu";
-import { bootMachine, type MachineRig } from "../machine_rig.ts";
+import { bootMachine, type MachineRig } from "../machine/machine_rig.ts";
 import { decodeSense, scsiDriver, type ScsiHost, senseText } from "../../drivers/scsi/mod.ts";
 import { turn } from "../turn.ts";
 

@@ -6,7 +6,7 @@
 import type { DeviceModel, EmulatedMachine } from "@vireo/emu";
 import { assertEquals } from "@std/assert";
 import type { DriverInstance, VirtioDriver } from "../../drivers/driver.ts";
-import { bootMachine, type MachineRig, type MachineRigOptions } from "../machine_rig.ts";
+import { bootMachine, type MachineRig, type MachineRigOptions } from "../machine/machine_rig.ts";
 import { record, type Recording } from "./recorder.ts";
 
 /** A running device, and what its driver does to it. */

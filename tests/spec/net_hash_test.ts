@@ -6,7 +6,7 @@ import { VireoError } from "@vireo/hal";
 import { Hub } from "../../emu/backends/hub.ts";
 import { NO_OFFLOAD } from "../../emu/backends/net_backend.ts";
 import { createNetDriver, type Net, type NetOptions } from "../../drivers/net/mod.ts";
-import { address, flowFrame, RSS_KEY, RSS_VECTORS, toeplitz } from "../toeplitz.ts";
+import { address, flowFrame, RSS_KEY, RSS_VECTORS, toeplitz } from "../net/toeplitz.ts";
 import { bootRecorded, type RecordedRig } from "./boot.ts";
 import { F, MAC, Rig } from "./net_device_rig.ts";
 import { at, le } from "./recorder.ts";

@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import type { Picture } from "@vireo/emu/gpu";
 import type { CpioEntry } from "@vireo/firmware/image";
 import { Qmp } from "@vireo/hal/qmp";
-import { ip } from "../ip_tool.ts";
+import { ip } from "../net/ip_tool.ts";
 import { noise } from "../noise.ts";
 import { QEMU_DIFFERENCES, qemuVersion } from "../qemu/mod.ts";
 import { temporaryFolder } from "./daemon.ts";

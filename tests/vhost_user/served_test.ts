@@ -3,7 +3,7 @@ import type { TransportOffer } from "@vireo/emu";
 import { DeviceId, Feature, VireoError } from "@vireo/hal";
 import { VhostUserPlatform } from "@vireo/hal/vhost-user";
 import { openVireo } from "../../firmware/session.ts";
-import { checkIntegrity } from "../blk_integrity.ts";
+import { checkIntegrity } from "../blk/random_io.ts";
 import { temporaryFolder } from "./daemon.ts";
 import { checkPairs, deadline, DEVICES } from "./device_checks.ts";
 import { Served } from "./served.ts";

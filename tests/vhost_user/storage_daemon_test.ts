@@ -3,7 +3,7 @@ import { VireoError } from "@vireo/hal";
 import { VhostUserPlatform } from "@vireo/hal/vhost-user";
 import { DeviceId } from "@vireo/hal";
 import { openVireo } from "../../firmware/session.ts";
-import { checkIntegrity } from "../blk_integrity.ts";
+import { checkIntegrity } from "../blk/random_io.ts";
 import { vireo as vireoCommand } from "../cli_helper.ts";
 import { storageDaemon, temporaryFolder } from "./daemon.ts";
 import { openDescriptors, wait } from "./wait.ts";

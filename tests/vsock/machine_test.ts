@@ -7,7 +7,7 @@ import {
   VsockDevice,
   type VsockDeviceOptions,
 } from "@vireo/emu";
-import { bootMachine, type MachineRig } from "../machine_rig.ts";
+import { bootMachine, type MachineRig } from "../machine/machine_rig.ts";
 import { waitOn } from "../../drivers/wait/mod.ts";
 import { type Vsock, type VsockConnection, vsockDriver } from "../../drivers/vsock/mod.ts";
 import { turn } from "../turn.ts";

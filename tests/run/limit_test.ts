@@ -1,0 +1,36 @@
+import { assertEquals, assertStringIncludes } from "@std/assert";
+
+const ROOT = new URL("../..", import.meta.url).pathname;
+
+/** A test file with hangs of both kinds, in each form of `Deno.test`. */
+const HANGS = `const forever = () => new Promise((resolve) => setTimeout(resolve, 1e9));
+Deno.test("a promise", forever);
+Deno.test(function aLoop() { for (;;); });
+Deno.test({ name: "an object", fn: forever });
+Deno.test("its own limit", { timeout: 200 }, () => { for (;;); });
+Deno.test("a step", async (t) => { await t.step("of it", forever); });
+Deno.test.ignore("ignored", forever);
+Deno.test("a good one", () => {});
+`;
+
+Deno.test("the limit fails each test that hangs, by its name and line, and runs the others", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "vireo-limit-" });
+  try {
+    await Deno.writeTextFile(`${dir}/hangs_test.ts`, HANGS);
+    const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["test", "-A", "--no-check", "--preload", `${ROOT}tests/run/limit.ts`, "hangs_test.ts"],
+      cwd: dir,
+      env: { NO_COLOR: "1", VIREO_TEST_LIMIT: "500" },
+    }).output();
+    const text = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
+    assertEquals(code, 1);
+    const hangs = [["a promise", 2, 500], ["aLoop", 3, 500], ["an object", 4, 500]] as const;
+    for (const [name, line, ms] of [...hangs, ["its own limit", 5, 200], ["a step", 6, 500]]) {
+      const report = `${name} => ./hangs_test.ts:${line}:6\nerror: Test timed out after ${ms}ms.\n`;
+      assertStringIncludes(text, report);
+    }
+    assertStringIncludes(text, "1 passed | 5 failed | 1 ignored");
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
