@@ -35,6 +35,7 @@ export * from "./ring/queue_config.ts";
 export * from "./ring/reversed.ts";
 export * from "./ring/split.ts";
 export * from "./status.ts";
+export type * from "./trace.ts";
 export * from "./transport/mmio.ts";
 export * from "./transport/pci/config_space.ts";
 export * from "./transport/pci/messages.ts";

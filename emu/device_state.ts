@@ -86,3 +86,20 @@ export function violationText(violation: Violation): string {
   const against = clause === undefined ? "" : ` (virtio 1.4 §${clause})`;
   return `${where === "" ? "" : `${where}: `}${reason.replace(/^queue \d+: /, "")}${against}`;
 }
+
+/**
+ * Says who did something wrong, and what: the driver, unless the model itself failed.
+ *
+ * @example
+ * ```ts
+ * import { blameText } from "@vireo/emu";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const violation = { register: "Status", value: 0x10, reason: "sets bits that no status has" };
+ * assertEquals(blameText(violation), "The driver erred: Status 0x10: sets bits that no status has");
+ * ```
+ */
+export function blameText(violation: Violation): string {
+  const who = violation.register === "model" ? "The emulated device failed" : "The driver erred";
+  return `${who}: ${violationText(violation)}`;
+}

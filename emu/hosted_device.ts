@@ -21,7 +21,9 @@ import {
   type RunningQueueOptions,
 } from "./ring/queue_config.ts";
 import { ReversedQueue } from "./ring/reversed.ts";
+import { TracedQueue, TracedReversedQueue } from "./ring/traced.ts";
 import { statusStep } from "./status.ts";
+import type { DeviceTrace } from "./trace.ts";
 import { type TurnBudget, WorkMeter } from "./work.ts";
 
 /** Bits of the interrupt status that exist. */
@@ -69,6 +71,8 @@ export interface HostedDeviceOptions {
   readonly raised?: (cause: InterruptCause, queue?: number) => void;
   /** Receives each violation as it is logged. */
   readonly violated?: (violation: Violation) => void;
+  /** Receives the buffers that the model takes and returns, and the interrupts for them. */
+  readonly trace?: DeviceTrace | undefined;
   /** Whether a driver of the legacy interface also sets the address of each part of a queue. */
   readonly separateParts?: boolean | undefined;
   /** Runs a model's notify in a microtask instead of inside the register write. */
@@ -830,11 +834,18 @@ export class HostedDevice implements DeviceContext {
       interrupt: () => this.raise(InterruptCause.QUEUE, index),
       fault: (reason, place) => this.#fault("ring", reason, place),
     };
-    if (this.model.queues[index]!.reversed) {
-      const queue = new ReversedQueue(options);
+    const { trace } = this.#options;
+    const { packed, model } = this;
+    const { name, reversed } = model.queues[index]!;
+    const traced = trace && { name, packed, features, trace };
+    if (reversed) {
+      const queue = traced === undefined
+        ? new ReversedQueue(options)
+        : new TracedReversedQueue(options, traced);
       if (position !== undefined) queue.resume(position);
       return queue;
     }
-    return makeQueue(this.packed, options, position);
+    const make = (given: RunningQueueOptions): RunningQueue => makeQueue(packed, given, position);
+    return traced === undefined ? make(options) : new TracedQueue(options, traced, make);
   }
 }

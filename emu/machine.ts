@@ -11,7 +11,7 @@ import {
   VireoError,
 } from "@vireo/hal";
 import type { DeviceModel } from "./device.ts";
-import { type DeviceState, type Violation, violationText } from "./device_state.ts";
+import { blameText, type DeviceState, type Violation } from "./device_state.ts";
 import { HostedDevice } from "./hosted_device.ts";
 import { EmuInterrupt } from "./interrupt.ts";
 import { EmuDma, GuestMemory } from "./memory.ts";
@@ -261,8 +261,7 @@ export class EmulatedMachine implements Platform {
           cause,
         });
     }
-    const who = violation.register === "model" ? "The emulated device failed" : "The driver erred";
-    return new VireoError("VIOLATION", `${who}: ${violationText(violation)}`, { device: node });
+    return new VireoError("VIOLATION", blameText(violation), { device: node });
   }
 
   /** The slots or functions, lowest address first. */

@@ -117,6 +117,15 @@ export class GuestMemory {
     return -1;
   }
 
+  /** The guest address of a byte of the buffer, the other way; undefined if it is in no region. */
+  address(offset: number): number | undefined {
+    if (offset < this.size) return this.base + offset;
+    const region = this.#more.find((each) =>
+      offset >= each.offset && offset < each.offset + each.size
+    );
+    return region && region.address + offset - region.offset;
+  }
+
   /** Whether a range lies inside one region. */
   contains(address: number, length: number): boolean {
     return this.offset(address, length) >= 0;

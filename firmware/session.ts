@@ -22,7 +22,7 @@ import { OPEN_BUSES } from "./target/open_buses.ts";
 import type { EmulatedBoard } from "./target/emulated_board.ts";
 import type { Recorder } from "@vireo/drivers/record";
 import type { RecordedProgram } from "./record/program.ts";
-import { boardTrace } from "./trace/board_trace.ts";
+import { boardTrace, traceOptionWithoutTrace } from "./trace/board_trace.ts";
 import { type BoardInput, checkBoard } from "./target/check_board.ts";
 import type { BoardOptions } from "./target/options.ts";
 import { watchPauses } from "./target/paused.ts";
@@ -76,6 +76,13 @@ export async function openVireo(
       `Cannot open a board with the option '${key}' beside it: expected ${OPTIONS.join(", ")}`,
     );
   }
+  const idle = options.trace === undefined ? traceOptionWithoutTrace(full) : undefined;
+  if (idle !== undefined) {
+    throw new TypeError(
+      `Cannot open ${full.target} with ${idle} ${JSON.stringify(full[idle])}: ` +
+        "there must be a trace or a traceFile too",
+    );
+  }
   return await openSession(full, await openBoard(full), options);
 }
 
@@ -93,7 +100,7 @@ export async function openSession(
   const machine = cleanup.use(board);
   const trace = await boardTrace(full, { sink: options.trace });
   if (trace !== undefined) cleanup.use(trace);
-  const recorder = await recorderOf(full, machine.platform);
+  const recorder = await recorderOf(full, machine);
   if (recorder !== undefined) cleanup.use(recorder);
   const replay = "program" in machine ? machine : undefined;
   const seed = recorder?.seed ?? replay?.program.seed;
@@ -119,6 +126,7 @@ export async function openSession(
   if (replay !== undefined) {
     replay.platform.onDiverged = (error) => {
       for (const device of bus.devices) device.break(error);
+      replay.hostPort?.fail(error);
     };
   }
   await bus.addPlatform(platform);
@@ -126,7 +134,7 @@ export async function openSession(
   const session = new Session(
     full.target,
     bus,
-    { machine, platform },
+    { machine, platform, hostPort: recorder?.hostPort ?? machine.hostPort },
     options.args ?? [],
     cleanup.move(),
   );
@@ -157,24 +165,28 @@ interface OpenRecording extends Disposable {
   readonly platform: Recorder;
   /** Seed of the program's random numbers. */
   readonly seed: number;
+  /** The host's end of a console port, if there is one. */
+  readonly hostPort: StreamPort | undefined;
 }
 
 async function recorderOf(
   board: BoardOptions,
-  platform: Platform,
+  { platform, hostPort }: OpenBoard,
 ): Promise<OpenRecording | undefined> {
   if (board.record === undefined) return undefined;
-  const [{ Recorder }, { TraceFile }, { programOf }] = await Promise.all([
+  const [{ Recorder }, { TraceFile }, { programOf }, { recordedHostPort }] = await Promise.all([
     import("@vireo/drivers/record"),
     import("./trace/file.ts"),
     import("./record/program.ts"),
+    import("./record/host_port.ts"),
   ]);
   const file = new TraceFile(board.record, "recording");
-  const program = programOf(board);
+  const program = programOf(board, hostPort !== undefined);
   const recorder = new Recorder(platform, (bytes) => file.write(bytes), program);
   return {
     platform: recorder,
     seed: program.seed,
+    hostPort: hostPort && recordedHostPort(hostPort, recorder),
     [Symbol.dispose]: () => {
       recorder.close();
       file[Symbol.dispose]();
@@ -203,6 +215,7 @@ class Session implements Vireo {
   readonly bus: Bus;
   readonly #machine: OpenBoard;
   readonly platform: Platform;
+  readonly hostPort: StreamPort | undefined;
   readonly args: readonly string[];
   readonly #abort = new AbortController();
   readonly #cleanup: AsyncDisposableStack;
@@ -211,7 +224,9 @@ class Session implements Vireo {
   constructor(
     target: string,
     bus: Bus,
-    { machine, platform }: { readonly machine: OpenBoard; readonly platform: Platform },
+    { machine, platform, hostPort }: Pick<Session, "platform" | "hostPort"> & {
+      readonly machine: OpenBoard;
+    },
     args: readonly string[],
     cleanup: AsyncDisposableStack,
   ) {
@@ -219,6 +234,7 @@ class Session implements Vireo {
     this.bus = bus;
     this.#machine = machine;
     this.platform = platform;
+    this.hostPort = hostPort;
     this.args = args;
     this.#cleanup = cleanup;
   }
@@ -231,18 +247,6 @@ class Session implements Vireo {
     if ("qmp" in this.#machine) return this.#machine.qmp;
     const { platform } = this.#machine;
     return "qmp" in platform ? platform.qmp : undefined;
-  }
-
-  get hostPort(): StreamPort | undefined {
-    const { hostPort } = this.#machine;
-    // While it records, the platform is the recorder.
-    if (hostPort !== undefined && this.platform !== this.#machine.platform) {
-      throw new VireoError(
-        "UNSUPPORTED",
-        "Cannot record a program that uses hostPort: its bytes must come from a device",
-      );
-    }
-    return hostPort;
   }
 
   get signal(): AbortSignal {

@@ -29,9 +29,8 @@ export interface Vireo extends AsyncDisposable {
   /** QEMU's monitor on targets that run QEMU; undefined on others. */
   readonly qmp: Qmp | undefined;
   /**
-   * The host's end of the console port named `host`, where the host's side is in this process.
-   *
-   * @throws {VireoError} `UNSUPPORTED` While the board is recorded: a replay would not have what this end says.
+   * The host's end of the console port named `host`, where the host's side is in this process. A recording has what is
+   * read here, and a replay gives it again.
    */
   readonly hostPort: StreamPort | undefined;
   /** Arguments of the script. */

@@ -17,6 +17,7 @@
  * @module
  */
 import type { FeatureSet } from "./bits.ts";
+import type { FeatureNames } from "./virtio/features.ts";
 
 /**
  * Version of the contract below, which every trace file says. It goes up when an event or a field changes its
@@ -80,6 +81,8 @@ export interface FeaturesEvent {
   readonly by: "device" | "driver";
   /** The bits. */
   readonly features: FeatureSet;
+  /** Names of the device's own bits, where the device knows them: it may be one that no specification has. */
+  readonly names?: FeatureNames | undefined;
 }
 
 /** A queue was set up, or taken down. */
@@ -124,6 +127,11 @@ export interface BufferFields {
    * the driver uses (CAIF).
    */
   readonly reversed?: true;
+  /**
+   * The side that tells it, if that is the device: a buffer is then added when the device takes it, and used when the
+   * device is done with it.
+   */
+  readonly seenBy?: "device" | undefined;
   /** The request in the device's words; undefined where it has none. */
   readonly request: string | undefined;
   /** An Ethernet frame, or a packet of a socket with its header (virtio 1.4 §5.10.6), where the buffer has one. */
@@ -131,6 +139,9 @@ export interface BufferFields {
   /** The first bytes, if they are asked for. */
   readonly data?: Uint8Array | undefined;
 }
+
+/** The fields of an event that tell what is in its buffer. */
+export type BufferContents = Pick<BufferFields, "request" | "frame" | "data">;
 
 /** The driver put a buffer into a ring. */
 export interface AddEvent extends BufferFields {
@@ -200,6 +211,50 @@ export interface CopyEvent {
   readonly bytes: number;
 }
 
+/** A device behind a vhost-user socket carried out what its front end asked, or heard of it otherwise. */
+export interface FrontEndEvent {
+  /** Names the event. */
+  readonly kind: "message";
+  /** The request by its name in the protocol; `connected` and `disconnected` for the socket itself. */
+  readonly request: string;
+  /** Its contents in words, and the answer behind an arrow; empty if there are none. */
+  readonly text: string;
+}
+
+/** A device got a notification of a queue: the other side of a kick (virtio 1.4 §2.9). */
+export interface NotifiedEvent {
+  /** Names the event. */
+  readonly kind: "notified";
+  /** Index of the queue. */
+  readonly queue: number;
+  /** Name of the queue. */
+  readonly name: string;
+  /** Why the device does not look at the queue for it; undefined if it does. */
+  readonly ignored: string | undefined;
+}
+
+/** A device made used buffers visible to its driver (virtio 1.4 §2.7.7.2, §2.8.7): the other side of an interrupt. */
+export interface CallEvent {
+  /** Names the event. */
+  readonly kind: "call";
+  /** Index of the queue. */
+  readonly queue: number;
+  /** Name of the queue. */
+  readonly name: string;
+  /** How many buffers were used since the call before. */
+  readonly buffers: number;
+  /** Why the driver was not interrupted; undefined if it was. */
+  readonly unsent: string | undefined;
+}
+
+/** A device reported that its configuration changed, or that it needs a reset (virtio 1.4 §2.5). */
+export interface ChangeEvent {
+  /** Names the event. */
+  readonly kind: "change";
+  /** Why nobody was told; undefined if the driver or its front end was. */
+  readonly unsent: string | undefined;
+}
+
 /** Something failed: a ring broke, a device needs a reset. */
 export interface FaultEvent {
   /** Names the event. */
@@ -228,6 +283,10 @@ export type TraceDetail =
   | InterruptEvent
   | ConfigEvent
   | CopyEvent
+  | FrontEndEvent
+  | NotifiedEvent
+  | CallEvent
+  | ChangeEvent
   | FaultEvent
   | ViolationEvent;
 
@@ -260,6 +319,7 @@ export function traceGroup(event: TraceDetail): TraceGroup {
   switch (event.kind) {
     case "register":
     case "config":
+    case "message":
       return "regs";
     case "copy":
       return "copy";

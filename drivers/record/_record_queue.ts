@@ -33,6 +33,8 @@ export class PlayedRecord {
   }
 }
 
+/** Stands for the host's end of a port, whose records are of no node. */
+const HOST = "the host";
 /** Played records at the front that are kept before they are thrown away together. */
 const SLACK = 1024;
 
@@ -98,6 +100,8 @@ export class RecordQueue {
         return (reader.json() as { node: string }).node;
       case RecordKind.ALLOC:
         return "";
+      case RecordKind.HOST:
+        return HOST;
       case RecordKind.INTERRUPT:
         return this.#sources[a] ?? "";
       case RecordKind.MEMORY:

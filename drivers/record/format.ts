@@ -47,7 +47,31 @@ export const RecordKind = {
   DIAGNOSIS: 16,
   /** The recording ended in order. */
   END: 17,
+  /** Something happened at the host's end of a port: one of {@linkcode HostStepKind}, bytes after their length. */
+  HOST: 18,
 } as const;
+
+/** Kinds of HOST records. */
+export const HostStepKind = {
+  /** The program read these bytes. */
+  READ: 0,
+  /** The port took a write of the program, or its close. */
+  WRITTEN: 1,
+  /** There was nothing more to read. */
+  ENDED: 2,
+  /** A read failed, with this message. */
+  READ_FAILED: 3,
+  /** A write failed, with this message. */
+  WRITE_FAILED: 4,
+} as const;
+
+/** Something that happened at the host's end of a port. */
+export interface HostStep {
+  /** One of {@linkcode HostStepKind}. */
+  readonly kind: number;
+  /** The bytes that were read, or a message in UTF-8. */
+  readonly bytes: Uint8Array;
+}
 
 /** Description of the machine that was recorded. */
 export interface RecordingHeader {
@@ -92,6 +116,11 @@ export class RecordWriter {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
 
+  /** Whether it ended. */
+  get closed(): boolean {
+    return this.#closed;
+  }
+
   /** Writes the header. */
   constructor(sink: (bytes: Uint8Array) => void, header: RecordingHeader) {
     this.#sink = sink;
@@ -107,7 +136,7 @@ export class RecordWriter {
 
   /** Begins a record; only between records are chunks handed out. */
   begin(kind: number): void {
-    if (this.#at >= CHUNK && this.#held < 0) this.flush();
+    if (this.#at >= CHUNK) this.flush();
     this.#room(64);
     this.#bytes[this.#at++] = kind;
     this.#timer ??= setTimeout(() => {
@@ -307,6 +336,9 @@ export class RecordReader {
         this.a = this.#number();
         this.b = this.#number();
         return this.#blob();
+      case RecordKind.HOST:
+        this.a = this.#number();
+        return this.a <= HostStepKind.WRITE_FAILED && this.#blob();
       case RecordKind.META:
         return this.#blob() && this.#parse(isMeta);
       case RecordKind.DIAGNOSIS:

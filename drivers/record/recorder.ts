@@ -20,7 +20,7 @@ import { TracedDma } from "../trace/traced_dma.ts";
 import type { Ring } from "../virtqueue/create_ring.ts";
 import type { RingObserver, RingPlace } from "../virtqueue/observer.ts";
 import { RecordedRing } from "./_recorded_ring.ts";
-import { RecordKind, RecordWriter } from "./format.ts";
+import { type HostStep, RecordKind, RecordWriter } from "./format.ts";
 
 /**
  * A machine whose device side is written to a recording while drivers use it: register accesses, memory that
@@ -150,6 +150,19 @@ export class Recorder implements Platform, RingObserver {
   /** Records what devices wrote to the rings up to now. */
   sync(): void {
     for (const ring of this.#rings) ring.sync();
+  }
+
+  /**
+   * Records what the program gets at the host's end of a port, at the start of a turn of the event loop as interrupts
+   * are: a replay gives it to the program at the same place.
+   */
+  async host({ kind, bytes }: HostStep): Promise<void> {
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    // The machine may end after its recording.
+    if (this.log.closed) return;
+    this.log.begin(RecordKind.HOST);
+    this.log.number(kind);
+    this.log.blob(bytes);
   }
 
   /** Ends the recording in order; without it, it reads as one that is cut. */

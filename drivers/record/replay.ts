@@ -25,7 +25,7 @@ import { type PlayedRecord, RecordQueue } from "./_record_queue.ts";
 import { ReplayedRing } from "./_replayed_ring.ts";
 import { noRescan } from "./_rescan.ts";
 import { metaText, type Step, type StepNames, stepOf, stepText } from "./_steps.ts";
-import { RecordKind, RecordReader } from "./format.ts";
+import { type HostStep, RecordKind, RecordReader } from "./format.ts";
 
 /** The first step at which the driver did something else than in the recording. */
 export interface Divergence {
@@ -58,7 +58,11 @@ interface Opened {
 }
 
 /** Kinds of records that no driver makes: they apply at once. */
-const DEVICE_KINDS: ReadonlySet<number> = new Set([RecordKind.MEMORY, RecordKind.DIAGNOSIS]);
+const DEVICE_KINDS: ReadonlySet<number> = new Set([
+  RecordKind.MEMORY,
+  RecordKind.DIAGNOSIS,
+  RecordKind.HOST,
+]);
 
 /** A step that the driver takes. */
 export interface TakenStep {
@@ -119,6 +123,10 @@ export class Replay implements Platform, RingObserver {
   readonly program: unknown;
   /** Told when the replay diverges or is cut; it should fail what waits for devices. */
   onDiverged: ((error: VireoError) => void) | undefined;
+  /** Told that {@linkcode Replay.hostSteps} has more. */
+  onHost: (() => void) | undefined;
+  /** Steps at the host's end of a port that are due; the player of that end takes them from the front. */
+  readonly hostSteps: HostStep[] = [];
   readonly #nodes: readonly Readonly<Record<string, unknown>>[];
   readonly #memory: TracedDma;
   readonly #records: RecordQueue;
@@ -368,6 +376,11 @@ export class Replay implements Platform, RingObserver {
     record.done = true;
     if (record.kind === RecordKind.MEMORY) {
       this.#memory.find(record.b, record.bytes.length)?.set(record.bytes);
+      return;
+    }
+    if (record.kind === RecordKind.HOST) {
+      this.hostSteps.push({ kind: record.a, bytes: record.bytes });
+      this.onHost?.();
       return;
     }
     const { node, code, message } = record.json() as { [K in "node" | "code" | "message"]: string };

@@ -1,6 +1,12 @@
 import { hex, joinBytes, VireoError } from "@vireo/hal";
 import { checkVersion } from "./_checked.ts";
-import { RECORDING_VERSION, RecordKind, RecordReader, RecordWriter } from "./format.ts";
+import {
+  HostStepKind,
+  RECORDING_VERSION,
+  RecordKind,
+  RecordReader,
+  RecordWriter,
+} from "./format.ts";
 import { stepOf, stepText } from "./_steps.ts";
 
 const NAMES: ReadonlyMap<number, string> = new Map(
@@ -56,6 +62,9 @@ export function recordingLines(bytes: Uint8Array): string[] {
       if (op === "bar") windows.push({ name: own, mmio: false });
       if (op === "ring") rings.push(`${slot} '${own}'`);
       lines.push(`${name} ${JSON.stringify(meta)}`);
+    } else if (kind === RecordKind.HOST) {
+      const bytes = reader.bytes.toHex();
+      lines.push(`${name} ${hex(reader.a)}${bytes && ` ${bytes}`} # ${hostText(reader.a)}`);
     } else if (kind === RecordKind.MEMORY) {
       lines.push(`${name} ${reader.a} ${hex(reader.b)} ${reader.bytes.toHex()}`);
     } else {
@@ -67,6 +76,22 @@ export function recordingLines(bytes: Uint8Array): string[] {
   }
   if (!reader.cut) lines.push("end");
   return lines;
+}
+
+/** A step at the host's end of a port. */
+function hostText(kind: number): string {
+  switch (kind) {
+    case HostStepKind.READ:
+      return "the program reads at the host's end";
+    case HostStepKind.WRITTEN:
+      return "what the program wrote at the host's end is taken";
+    case HostStepKind.ENDED:
+      return "the host's end has nothing more";
+    case HostStepKind.READ_FAILED:
+      return "a read at the host's end fails";
+    default:
+      return "a write at the host's end fails";
+  }
 }
 
 function text(reader: RecordReader, names: Parameters<typeof stepText>[1]): string {
@@ -128,6 +153,10 @@ function writeNumbers(writer: RecordWriter, kind: number, words: readonly string
     writer.number(numberOf(words[0]));
     writer.number(numberOf(words[1]));
     return writer.blob(Uint8Array.fromHex(words[2] ?? ""));
+  }
+  if (kind === RecordKind.HOST) {
+    writer.number(numberOf(words[0]));
+    return writer.blob(Uint8Array.fromHex(words[1] ?? ""));
   }
   const numbers = words.map(numberOf);
   const add = kind === RecordKind.ADD;

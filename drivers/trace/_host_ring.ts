@@ -1,8 +1,8 @@
 import type { TraceElement, VireoError } from "@vireo/hal";
 import { HostRing } from "../virtqueue/host_ring.ts";
 import type { SplitVirtqueueOptions } from "../virtqueue/split.ts";
-import { describeAnswer, describeRequest } from "./requests.ts";
-import { LOOK, type PendingBuffer, RingEvents, type RingTrace } from "./_ring_events.ts";
+import type { QueuePlace } from "./words/places.ts";
+import { type PendingBuffer, RingEvents, type RingTrace } from "./_ring_events.ts";
 
 /** A ring on which the driver plays the device, and of which a tracer hears: the device adds, the driver uses. */
 export class TracedHostRing extends HostRing {
@@ -29,13 +29,8 @@ export class TracedHostRing extends HostRing {
     const elements: readonly TraceElement[] = this.elements.map(({ address, length }) => (
       { address, length, writable: false }
     ));
-    const readable = elements.reduce((sum, { length }) => sum + length, 0);
-    const bytes = this.#events.bytes(elements, false, LOOK);
+    const { request, data } = this.#events.words.asked(this.#place(), elements);
     const { index: queue, name } = this;
-    const request = describeRequest({
-      ...tracer.of(slot),
-      ...{ queue, name, bytes, readable, writable: 0 },
-    });
     this.#pending.set(head, { elements, request, time });
     tracer.emit(slot, {
       kind: "add",
@@ -46,7 +41,7 @@ export class TracedHostRing extends HostRing {
       request,
       elements,
       inFlight: this.size - this.inFlight,
-      data: this.#events.data(bytes),
+      data,
     }, time);
     return head;
   }
@@ -56,17 +51,18 @@ export class TracedHostRing extends HostRing {
     this.#events.added();
     const { tracer, slot } = this.#trace;
     const { time } = tracer;
-    const { request, time: since = time } = this.#pending.get(head) ?? {};
+    const { request: asked, time: since = time } = this.#pending.get(head) ?? {};
     this.#pending.delete(head);
     const { index: queue, name } = this;
-    const answer = { bytes: new Uint8Array(0), length: written, last: undefined };
+    // A buffer that the driver gives back has nothing in it for the device.
+    const { request } = this.#events.words.answered(this.#place(), [], asked, written);
     tracer.emit(slot, {
       kind: "used",
       reversed: true,
       queue,
       name,
       token: head,
-      request: describeAnswer({ ...tracer.of(slot), queue, name, request, ...answer }),
+      request,
       length: written,
       inFlight: this.size - this.inFlight,
       after: time - since,
@@ -86,5 +82,11 @@ export class TracedHostRing extends HostRing {
     const head = super.detachUnused();
     this.#pending.delete(head);
     return head;
+  }
+
+  #place(): QueuePlace {
+    const { tracer, slot } = this.#trace;
+    const { deviceId, features } = tracer.of(slot);
+    return { deviceId, features, queue: this.index, name: this.name };
   }
 }

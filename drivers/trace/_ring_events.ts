@@ -1,10 +1,6 @@
-import { joinBytes, type TraceElement, type VireoError } from "@vireo/hal";
+import type { TraceElement, VireoError } from "@vireo/hal";
+import { BufferWords } from "./buffer_words.ts";
 import type { TraceTarget } from "./_target.ts";
-
-/** Bytes of a buffer that are looked at for what it means; a frame is taken whole. */
-export const LOOK = 512;
-
-const NOTHING = new Uint8Array(0);
 
 /** Parts of a trace that a ring reports to. */
 export interface RingTrace {
@@ -31,6 +27,8 @@ export interface PendingBuffer {
 
 /** The events of a ring that are the same whichever side of it the driver has. */
 export class RingEvents {
+  /** Tells what is in the ring's buffers. */
+  readonly words: BufferWords;
   readonly #trace: RingTrace;
   readonly #ring: RingPlace;
   #added = 0;
@@ -41,6 +39,7 @@ export class RingEvents {
   constructor(trace: RingTrace, ring: RingPlace) {
     this.#trace = trace;
     this.#ring = ring;
+    this.words = new BufferWords({ data: trace.tracer.data, find: trace.find });
   }
 
   /** A buffer goes with the next kick. */
@@ -73,26 +72,6 @@ export class RingEvents {
     if (this.#faulted) return;
     this.#faulted = true;
     this.#trace.tracer.fault(this.#trace.slot, error);
-  }
-
-  /** The data that an event has: a copy of the first bytes, if they are asked for. */
-  data(bytes: Uint8Array): Uint8Array | undefined {
-    const { data } = this.#trace.tracer;
-    return data > 0 ? bytes.slice(0, data) : undefined;
-  }
-
-  /** The bytes of the elements of one side, as far as they can be seen; a view of memory if they are in one place. */
-  bytes(elements: readonly TraceElement[], writable: boolean, most: number): Uint8Array {
-    let found: Uint8Array = NOTHING;
-    for (const element of elements) {
-      if (element.writable !== writable) continue;
-      const left = most - found.length;
-      if (left <= 0) break;
-      const part = this.#trace.find(element.address, Math.min(element.length, left));
-      if (part === undefined) break;
-      found = found.length === 0 ? part : joinBytes(found, part);
-    }
-    return found;
   }
 
   #kicked(): void {

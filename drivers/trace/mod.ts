@@ -27,6 +27,7 @@
  * @module
  */
 export type { Traced, TraceTarget } from "./_target.ts";
+export * from "./buffer_words.ts";
 export * from "./frames.ts";
 export * from "./requests.ts";
 export * from "./stats.ts";

@@ -86,7 +86,7 @@ export function describeAnswer(answer: AnswerBytes): string | undefined {
  * ```
  */
 export function receivesFrames({ deviceId, name }: QueuePlace): boolean {
-  return deviceId === DeviceId.NET && name.startsWith("input");
+  return deviceId === DeviceId.NET && /^(?:input|receiveq)/.test(name);
 }
 
 /**
@@ -117,9 +117,8 @@ export function frameOf(
     const packet = place.queue === queue ? bytes() : undefined;
     return packet !== undefined && packet.length >= VSOCK_HDR.SIZE ? packet.slice() : undefined;
   }
-  if (way === "received" || place.deviceId !== DeviceId.NET || !place.name.startsWith("output")) {
-    return undefined;
-  }
+  if (way === "received" || place.deviceId !== DeviceId.NET) return undefined;
+  if (!/^(?:output|transmitq)/.test(place.name)) return undefined;
   const all = bytes();
   const header = netHeaderSize(place.features);
   return all.length > header ? all.slice(header) : undefined;

@@ -24,7 +24,7 @@ export interface QueueStats {
   readonly used: number;
   /** The most that were in flight. */
   readonly most: number;
-  /** Kicks that notified the device. */
+  /** Kicks that notified the device; of a device that is traced itself, the notifications that came. */
   readonly kicks: number;
   /** Kicks that the device asked not to get. */
   readonly suppressed: number;
@@ -42,8 +42,10 @@ export interface DeviceStats {
   readonly device: string;
   /** Its queues, in the order in which they were first used. */
   readonly queues: readonly QueueStats[];
-  /** Interrupts that had a cause. */
+  /** Interrupts that had a cause; of a device that is traced itself, those that it sent. */
   readonly interrupts: number;
+  /** Interrupts that such a device did not send, because the driver had asked for none; 0 of a driver's trace. */
+  readonly withheld: number;
   /** Register reads, those of the configuration included. */
   readonly reads: number;
   /** Register writes, those of the configuration included. */
@@ -102,6 +104,7 @@ class QueueCounts {
 interface DeviceCounts {
   readonly queues: Map<number, QueueCounts>;
   interrupts: number;
+  withheld: number;
   reads: number;
   writes: number;
   errors: number;
@@ -139,6 +142,14 @@ export class TraceStats {
         break;
       case "interrupt":
         device.interrupts++;
+        break;
+      case "call":
+      case "change":
+        if (event.unsent === undefined) device.interrupts++;
+        else device.withheld++;
+        break;
+      case "notified":
+        queueOf(device, event).kicks++;
         break;
       case "copy":
         device.copied += event.bytes;
@@ -178,13 +189,13 @@ export class TraceStats {
   device(name: string): DeviceStats | undefined {
     const counts = this.#devices.get(name);
     if (counts === undefined) return undefined;
-    const { interrupts, reads, writes, errors, copied } = counts;
+    const { interrupts, withheld, reads, writes, errors, copied } = counts;
     const queues = [...counts.queues.values()].map((each): QueueStats => {
       const { queue, name, added, used, most, kicks, suppressed, read, written } = each;
       const latency = each.latency();
       return { queue, name, added, used, most, kicks, suppressed, read, written, latency };
     });
-    return { device: name, queues, interrupts, reads, writes, errors, copied };
+    return { device: name, queues, interrupts, withheld, reads, writes, errors, copied };
   }
 
   /** The counts of all devices that have queues, in the order of their first events. */
@@ -196,7 +207,8 @@ export class TraceStats {
   #of(name: string): DeviceCounts {
     let device = this.#devices.get(name);
     if (device === undefined) {
-      device = { queues: new Map(), interrupts: 0, reads: 0, writes: 0, errors: 0, copied: 0 };
+      const counts = { interrupts: 0, withheld: 0, reads: 0, writes: 0, errors: 0, copied: 0 };
+      device = { queues: new Map(), ...counts };
       this.#devices.set(name, device);
     }
     return device;

@@ -2,19 +2,14 @@ import type { TraceElement, VireoError } from "@vireo/hal";
 import type { Ring } from "../virtqueue/create_ring.ts";
 import { PassingRing } from "../virtqueue/passing_ring.ts";
 import type { SgList } from "../virtqueue/virtqueue.ts";
-import { ReceivedFrames } from "./_received_frames.ts";
-import { describeAnswer, describeRequest, frameOf, receivesFrames } from "./requests.ts";
-import { LOOK, type PendingBuffer, RingEvents, type RingTrace } from "./_ring_events.ts";
-
-/** Most bytes of a frame. */
-const WHOLE = 1 << 17;
+import type { QueuePlace } from "./words/places.ts";
+import { type PendingBuffer, RingEvents, type RingTrace } from "./_ring_events.ts";
 
 /** A ring of which a tracer hears what goes in and out. */
 export class TracedRing extends PassingRing {
   readonly #trace: RingTrace;
   readonly #events: RingEvents;
   readonly #pending = new Map<number, PendingBuffer>();
-  readonly #received = new ReceivedFrames();
 
   constructor(ring: Ring, trace: RingTrace) {
     super(ring);
@@ -32,35 +27,24 @@ export class TracedRing extends PassingRing {
     const { tracer, slot } = this.#trace;
     const { time } = tracer;
     const elements: TraceElement[] = [];
-    let [readable, writable] = [0, 0];
     for (let i = 0; i < chain.count; i++) {
-      const element = {
+      elements.push({
         address: chain.address(i),
         length: chain.length(i),
         writable: i >= chain.readable,
-      };
-      elements.push(element);
-      if (element.writable) writable += element.length;
-      else readable += element.length;
+      });
     }
-    const { deviceId, features } = tracer.of(slot);
-    const { index: queue, name } = this;
-    const bytes = this.#events.bytes(elements, false, LOOK);
-    const place = { deviceId, features, queue, name, bytes, readable, writable };
-    const request = describeRequest(place);
+    const { request, frame, data } = this.#events.words.asked(this.#place(), elements);
     this.#pending.set(token, { elements, request, time });
     this.#events.added();
-    tracer.emit(slot, {
-      kind: "add",
-      queue,
-      name,
-      token,
-      request,
-      elements,
-      inFlight: this.inner.inFlight,
-      frame: frameOf(place, "sent", () => this.#events.bytes(elements, false, WHOLE)),
-      data: this.#events.data(bytes),
-    }, time);
+    const { index: queue, name } = this;
+    const { inFlight } = this.inner;
+    const kind = "add";
+    tracer.emit(
+      slot,
+      { kind, queue, name, token, request, elements, inFlight, frame, data },
+      time,
+    );
     return true;
   }
 
@@ -80,26 +64,17 @@ export class TracedRing extends PassingRing {
     const pending = this.#pending.get(token);
     this.#pending.delete(token);
     const length = this.inner.usedLength;
-    const { deviceId, features } = tracer.of(slot);
     const { index: queue, name } = this;
-    const { elements = [], request, time: since = time } = pending ?? {};
-    const bytes = this.#events.bytes(elements, true, Math.min(length, LOOK));
-    const last = this.#lastWritable(elements);
-    const place = { deviceId, features, queue, name, request, bytes, length, last };
-    const whole = (): Uint8Array => this.#events.bytes(elements, true, Math.min(length, WHOLE));
-    const part = receivesFrames(place) ? this.#received.take(place, whole()) : undefined;
-    tracer.emit(slot, {
-      kind: "used",
-      queue,
-      name,
-      token,
-      request: part?.words ?? describeAnswer(place),
-      length,
-      inFlight: this.inner.inFlight,
-      after: time - since,
-      frame: part === undefined ? frameOf(place, "received", whole) : part.frame,
-      data: this.#events.data(bytes),
-    }, time);
+    const { elements = [], request: asked, time: since = time } = pending ?? {};
+    const { request, frame, data } = this.#events.words
+      .answered(this.#place(), elements, asked, length);
+    const { inFlight } = this.inner;
+    const [kind, after] = ["used", time - since] as const;
+    tracer.emit(
+      slot,
+      { kind, queue, name, token, request, length, inFlight, after, frame, data },
+      time,
+    );
     return token;
   }
 
@@ -114,9 +89,9 @@ export class TracedRing extends PassingRing {
     this.inner.break(reason);
   }
 
-  /** The last byte that the device may write, which is the status of many devices. */
-  #lastWritable(elements: readonly TraceElement[]): number | undefined {
-    const last = elements.findLast(({ writable, length }) => writable && length > 0);
-    return last && this.#trace.find(last.address + last.length - 1, 1)?.[0];
+  #place(): QueuePlace {
+    const { tracer, slot } = this.#trace;
+    const { deviceId, features } = tracer.of(slot);
+    return { deviceId, features, queue: this.index, name: this.name };
   }
 }

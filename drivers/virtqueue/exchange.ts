@@ -160,14 +160,14 @@ export function exchange(
     options.onFailed?.(undefined);
     return Promise.reject(error);
   }
-  const used = queue.submit(chain, memory);
+  const answer = queue.submit(chain, memory);
   // The ring has it, if nothing waits for room, and needs its list no more.
   if (queue.waiting === 0 && chain.words.length === FEW * SG_WORDS) spare = chain;
-  return used.then(memory.answer, memory.fail);
+  return answer;
 }
 
-/** The memory of one exchange, which is also the options of its request: no closures besides its three calls. */
-class Exchange implements RequestOptions {
+/** The memory of one exchange, which is also the options of its request. */
+class Exchange implements RequestOptions<Answer> {
   readonly signal: WaitOptions["signal"];
   readonly deadline: WaitOptions["deadline"];
   readonly until: WaitOptions["until"];
@@ -257,15 +257,16 @@ class Exchange implements RequestOptions {
   }
 
   /** The request was answered. */
-  readonly answer = (): Answer => this.#answer!;
+  onAnswered(): Answer {
+    return this.#answer!;
+  }
 
   /** The request failed for its caller. */
-  readonly fail = (error: unknown): never => {
+  onFailed(): void {
     this.#failed = true;
-    // The device may have returned it between the end of the wait and here.
+    // It was never added, or the queue was reset before.
     if (this.#returned) this.#options.onFailed?.(this.#answer);
-    throw error;
-  };
+  }
 }
 
 /** The same ranges, with those that follow each other in a region as one. */

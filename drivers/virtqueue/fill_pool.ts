@@ -140,7 +140,7 @@ export class FillPool implements ArrayFiller, Disposable {
 }
 
 /** Memory for one request at a time: a region, its chain and the request's options. */
-class Fill implements RequestOptions, Disposable {
+class Fill implements RequestOptions<Uint8Array>, Disposable {
   /** The caller's signal. */
   signal: WaitOptions["signal"];
   /** The caller's deadline, for the message. */
@@ -180,11 +180,11 @@ class Fill implements RequestOptions, Disposable {
     this.#held = true;
     if (this.#view.length !== length) this.#view = this.#region.bytes.subarray(0, length);
     const address = this.#region.share(0, length, "from-device");
-    return queue.submit(this.#chain.clear().addWritable(address, length), this)
-      .then(this.#answered, this.#failed);
+    return queue.submit(this.#chain.clear().addWritable(address, length), this);
   }
 
-  readonly #answered = (used: number): Uint8Array | Promise<Uint8Array> => {
+  /** Copies the bytes, and asks for the rest. */
+  onAnswered(used: number): Uint8Array | Promise<Uint8Array> {
     const into = this.#into;
     const all = used === into.length;
     into.set(all ? this.#view : this.#view.subarray(0, used));
@@ -198,19 +198,19 @@ class Fill implements RequestOptions, Disposable {
     const empty = this.#empty;
     this.#letGo();
     return this.#pool.rest(queue, into, used, { signal, deadline, until }, empty);
-  };
+  }
 
-  readonly #failed = (error: unknown): never => {
+  /** The caller gave up. */
+  onFailed(): void {
     this.#letGo();
-    throw error;
-  };
+  }
 
   /** The memory is ours again. */
-  readonly onReturned = (): void => {
+  onReturned(): void {
     this.#region.unshare(0, this.#view.length, "from-device");
     this.#held = false;
     this.#release();
-  };
+  }
 
   /** The caller has the bytes, or gave up. */
   #letGo(): void {

@@ -4,6 +4,7 @@ import {
   DESC,
   DescFlag,
   type DmaRegion,
+  loadAcquire16,
   loadAfterStore,
   needEvent,
   splitRingLayout,
@@ -178,7 +179,7 @@ export class HostRing implements Virtqueue {
   /** Whether a chain waits to be taken. */
   hasUsed(): boolean {
     if (this.#broken !== undefined) return false;
-    const fresh = (Atomics.load(this.#avail, 1) - this.#lastAvail) & 0xffff;
+    const fresh = (loadAcquire16(this.#avail, 1) - this.#lastAvail) & 0xffff;
     if (fresh <= this.size) return fresh > 0;
     this.#lie(fresh, `at most ${this.size} new chains`);
     return false;

@@ -294,7 +294,9 @@ export class PackedVirtqueue implements Virtqueue {
   disableCallbacks(): void {
     if (!this.#callbacks || this.#broken !== undefined) return;
     this.#callbacks = false;
-    this.#setMode(DISABLE);
+    this.#mode = DISABLE;
+    // A hint needs no order, so no atomic store.
+    this.#ask16[1] = DISABLE;
   }
 
   /** Asks for an interrupt at the next used buffer; false if there already is one. */
@@ -466,7 +468,7 @@ export class PackedVirtqueue implements Virtqueue {
   /** As `hasUsed`, for a call right after an atomic store, behind which the load stays. */
   #usedNow(): boolean {
     if (this.#batchEnd !== NONE) return true;
-    const word = Atomics.load(this.#words, this.#used * DESC_WORDS + 3);
+    const word = loadAcquire(this.#words, this.#used * DESC_WORDS + 3);
     return (word >>> 16 & AVAIL_USED) === this.#usedFlags;
   }
 

@@ -11,13 +11,20 @@ import type { SgList, Virtqueue } from "./virtqueue.ts";
  * How long a request may take, as long as it needs by default, and what else to do when it comes back.
  * One that its caller gave up keeps its memory until the device returns it.
  */
-export interface RequestOptions extends WaitOptions {
+export interface RequestOptions<T = number> extends WaitOptions {
   /**
    * Called exactly once when the memory is the driver's again: the device returned it (with the used
    * length), the queue was reset, or it was never added (with -1). It runs before the promise settles;
    * if it throws, the request that the device returned is rejected with that, and the others go on.
    */
   readonly onReturned?: ((usedLength: number) => void) | undefined;
+  /**
+   * Makes the value of the promise once the device answered, after `onReturned`; the used length by default. A
+   * `then` would do the same for one more promise. If it throws, the promise is rejected with that.
+   */
+  readonly onAnswered?: ((usedLength: number) => T | Promise<T>) | undefined;
+  /** Called at most once before the promise is rejected; if it throws, the promise is rejected with that. */
+  readonly onFailed?: ((reason: unknown) => void) | undefined;
 }
 
 const NO_OPTIONS: RequestOptions = {};
@@ -26,9 +33,9 @@ const MOST_SPARE = 64;
 
 class Request {
   chain: SgList | undefined;
-  resolve: ((usedLength: number) => void) | undefined;
+  resolve: ((value: unknown) => void) | undefined;
   reject: ((reason: unknown) => void) | undefined;
-  options: RequestOptions = NO_OPTIONS;
+  options: RequestOptions<unknown> = NO_OPTIONS;
   /** Its deadline and signal, if it has one. */
   limit: Limit<Request> | undefined;
   /** Neighbours in the waiting list; that of the first and the last is undefined. */
@@ -43,12 +50,25 @@ class Request {
  * Tells a driver that its memory is its own again. What it throws is returned: it must not keep an
  * interrupt path from the other requests.
  */
-function giveBack(options: RequestOptions, usedLength: number): { error: unknown } | undefined {
+function giveBack(
+  options: RequestOptions<unknown>,
+  usedLength: number,
+): { error: unknown } | undefined {
   try {
     options.onReturned?.(usedLength);
     return undefined;
   } catch (error) {
     return { error };
+  }
+}
+
+/** Tells of a failure, and returns what the promise is rejected with. */
+function failed(options: RequestOptions<unknown>, reason: unknown): unknown {
+  try {
+    options.onFailed?.(reason);
+    return reason;
+  } catch (error) {
+    return error;
   }
 }
 
@@ -139,28 +159,33 @@ export class RequestQueue {
    *
    * @param chain The buffers; must stay unchanged until the request was returned, as it may have to
    * wait for room.
-   * @returns Number of bytes that the device wrote.
+   * @returns Number of bytes that the device wrote, or what `onAnswered` makes of it.
    * @throws {VireoError} `TIMEOUT`, `CHAIN_SHAPE`, or why the queue broke; the signal's reason.
    */
-  submit(chain: SgList, options: RequestOptions = NO_OPTIONS): Promise<number> {
+  submit(chain: SgList, options?: RequestOptions): Promise<number>;
+  submit<T>(
+    chain: SgList,
+    options: RequestOptions<T> & { readonly onAnswered: (usedLength: number) => T | Promise<T> },
+  ): Promise<T>;
+  submit(chain: SgList, options: RequestOptions<unknown> = NO_OPTIONS): Promise<unknown> {
     const { signal } = options;
     const failure = this.#failure ?? this.#queue.broken;
     if (failure !== undefined || signal?.aborted) {
       giveBack(options, -1);
-      return Promise.reject(failure ?? signal?.reason);
+      return Promise.reject(failed(options, failure ?? signal?.reason));
     }
     let time: number;
     try {
       time = timeOf(options);
     } catch (error) {
       giveBack(options, -1);
-      return Promise.reject(error);
+      return Promise.reject(failed(options, error));
     }
     const request = this.#spare.pop() ?? new Request();
     request.chain = chain;
     request.options = options;
     // Written here: V8 does not make this function then.
-    const promise = new Promise<number>((resolve, reject) => {
+    const promise = new Promise<unknown>((resolve, reject) => {
       request.resolve = resolve;
       request.reject = reject;
     });
@@ -175,6 +200,7 @@ export class RequestQueue {
   /** Notifies the device of added requests now, instead of at the end of the turn. */
   flush(): void {
     this.#kickScheduled = false;
+    this.#queue.enableCallbacks();
     this.#queue.kick();
   }
 
@@ -187,7 +213,8 @@ export class RequestQueue {
         this.#returned(token, queue.usedLength);
       }
       this.#issue();
-    } while (!queue.enableCallbacks());
+      // Without requests in flight nobody waits for an interrupt: leave them off.
+    } while (queue.inFlight > 0 && !queue.enableCallbacks());
     if (queue.broken !== undefined) this.failAll(queue.broken);
   }
 
@@ -276,8 +303,9 @@ export class RequestQueue {
   };
   readonly #unreachable = (error: VireoError): void => this.failAll(error);
   readonly #kickAndHear = (): void => {
+    this.#kickScheduled = false;
     this.#queue.disableCallbacks();
-    this.flush();
+    this.#queue.kick();
     this.drain();
   };
 
@@ -286,12 +314,16 @@ export class RequestQueue {
     if (request === undefined) return;
     this.#taken[token] = undefined;
     this.#freeTokens.push(token);
-    const { resolve, options } = request;
+    const { resolve, reject, options } = request;
     const bug = giveBack(options, usedLength);
     if (bug !== undefined) this.#settle(request, bug.error);
     else if (resolve !== undefined) {
       this.#release(request);
-      resolve(usedLength);
+      try {
+        resolve(options.onAnswered === undefined ? usedLength : options.onAnswered(usedLength));
+      } catch (error) {
+        reject!(failed(options, error));
+      }
     }
     this.#keep(request);
   }
@@ -312,9 +344,10 @@ export class RequestQueue {
   }
 
   #settle(request: Request, reason: unknown): void {
-    const { reject } = request;
+    const { reject, options } = request;
+    if (reject === undefined) return;
     this.#release(request);
-    reject?.(reason);
+    reject(failed(options, reason));
   }
 
   #release(request: Request): void {

@@ -155,8 +155,8 @@ Deno.test("requests wait for room in order; a small one does not overtake a larg
   assertEquals(it.log.filter((line) => line === "kick").length, 3);
 });
 
-Deno.test("drain leaves callbacks on, and takes what comes in while it runs", async () => {
-  using it = rig();
+Deno.test("drain leaves callbacks on while the device has requests, and takes what comes in while it runs", async () => {
+  using it = rig(4);
   let late = true;
   const sent = it.send("a", 1, {
     onReturned: () => {
@@ -166,12 +166,29 @@ Deno.test("drain leaves callbacks on, and takes what comes in while it runs", as
     },
   });
   const other = it.send("b");
+  const last = it.send("c");
   it.requests.flush();
   it.device.complete(it.device.next()!, 1);
   it.requests.drain();
+  assertEquals([it.requests.inFlight, it.device.availFlags], [1, 0]);
+  it.device.complete(it.device.next()!, 3);
+  it.requests.drain();
+  // Nobody waits for an interrupt now; the next request asks for one, flushed or at the end of the turn.
+  assertEquals([it.requests.inFlight, it.device.availFlags], [0, 1]);
+  await Promise.all([sent, other, last]);
+  assertEquals(it.log, ["kick", "b returned 2", "c returned 3", "a = 1", "b = 2", "c = 3"]);
+  const flushed = it.send("d");
+  it.requests.flush();
   assertEquals(it.device.availFlags, 0);
-  await Promise.all([sent, other]);
-  assertEquals(it.log, ["kick", "b returned 2", "a = 1", "b = 2"]);
+  it.device.complete(it.device.next()!, 4);
+  it.requests.drain();
+  assertEquals(it.device.availFlags, 1);
+  const later = it.send("e");
+  await turn();
+  assertEquals([it.requests.inFlight, it.device.availFlags], [1, 0]);
+  it.device.complete(it.device.next()!, 5);
+  it.requests.drain();
+  await Promise.all([flushed, later]);
 });
 
 Deno.test("an abort while waiting drops the request, and its memory is free at once", async () => {
@@ -668,4 +685,52 @@ Deno.test("a hundred thousand waiting requests are served in order, in linear ti
     many.push(await serve(100_000));
   } while (few.length < 10 && Math.min(...many) > 40 * Math.min(...few));
   assert(Math.min(...many) <= 40 * Math.min(...few), `${many} ms, and ${few} ms for a tenth`);
+});
+
+Deno.test("a request's promise is what its options make of the answer, without another promise", async () => {
+  using it = rig(4);
+  const options = (name: string) => ({
+    onReturned: (used: number) => void it.log.push(`${name} returned ${used}`),
+    onAnswered: (used: number): string => {
+      it.log.push(`${name} answered`);
+      if (used === 0) throw new TypeError(`${name} is empty`);
+      return `${used} bytes`;
+    },
+    onFailed: (reason: unknown) => void it.log.push(`${name} failed: ${reason}`),
+  });
+  const stop = new AbortController();
+  const good = it.requests.submit(chain(), options("good"));
+  const bad = it.requests.submit(chain(), options("bad"));
+  const given = it.requests.submit(chain(), { ...options("given"), signal: stop.signal });
+  it.requests.flush();
+  stop.abort("no more");
+  // A request that was given up has no answer: what the device returns late is not asked for.
+  for (const [i, taken] of it.device.takeAll().entries()) it.device.complete(taken, [7, 0, 9][i]!);
+  it.requests.drain();
+  assertEquals(it.log, [
+    "kick",
+    "given failed: no more",
+    "good returned 7",
+    "good answered",
+    "bad returned 0",
+    "bad answered",
+    "bad failed: TypeError: bad is empty",
+    "given returned 9",
+  ]);
+  assertEquals(await good, "7 bytes");
+  await assertRejects(() => bad, TypeError, "bad is empty");
+  assertEquals(await given.catch((reason) => reason), "no more");
+});
+
+Deno.test("what a request's options throw at its failure is why its promise is rejected", async () => {
+  using it = rig(4);
+  const onFailed = (reason: unknown): never => {
+    throw new RangeError(`cannot clean up after ${reason}`);
+  };
+  const held = it.requests.submit(chain(), { onFailed });
+  it.requests.failAll(new Error("gone"));
+  await assertRejects(() => held, RangeError, "cannot clean up after Error: gone");
+  // It fails at once, too.
+  const late = it.requests.submit(chain(), { onFailed });
+  await assertRejects(() => late, RangeError, "cannot clean up after Error: gone");
 });

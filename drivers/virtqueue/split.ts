@@ -5,6 +5,7 @@ import {
   DescFlag,
   type DmaRegion,
   isPowerOfTwo,
+  loadAcquire16,
   loadAfterStore,
   MAX_QUEUE_SIZE,
   needEvent,
@@ -318,9 +319,10 @@ export class SplitVirtqueue implements Virtqueue {
   disableCallbacks(): void {
     if (!this.#callbacks || this.#broken !== undefined) return;
     this.#callbacks = false;
-    // With EVENT_IDX the event index is left behind, which no coming entry passes for 2^16 entries.
-    if (!this.#eventIdx) Atomics.store(this.#avail, 0, AVAIL_NO_INTERRUPT);
-    else Atomics.store(this.#avail, this.#usedEventAt, (this.#lastUsed - 1) & 0xffff);
+    // A hint needs no order, so no atomic store. With EVENT_IDX the event index is left behind, which no coming
+    // entry passes for 2^16 entries.
+    if (!this.#eventIdx) this.#avail[0] = AVAIL_NO_INTERRUPT;
+    else this.#avail[this.#usedEventAt] = this.#lastUsed - 1;
   }
 
   /** Asks for an interrupt at the next used buffer; false if there already is one. */
@@ -425,7 +427,7 @@ export class SplitVirtqueue implements Virtqueue {
 
   #look(): boolean {
     // Pairs with the device's store of idx: entries up to it are visible after this load.
-    const seen = Atomics.load(this.#used16, 1);
+    const seen = loadAcquire16(this.#used16, 1);
     const fresh = (seen - this.#lastUsed) & 0xffff;
     if (fresh === 0 || this.#broken !== undefined) return false;
     if (fresh > this.inFlight) {

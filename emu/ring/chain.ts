@@ -2,9 +2,8 @@ import { DescFlag } from "@vireo/hal";
 import type { Chain } from "../device.ts";
 import type { GuestMemory } from "../memory.ts";
 import type { WorkMeter } from "../work.ts";
+import { Copier } from "./copier.ts";
 
-/** Up to this many bytes a loop is as fast as a view and `set`, and it makes no garbage. */
-const SMALL = 80;
 /** The longest chain in bytes (virtio 1.4 §2.7.5.1). */
 const MAX_CHAIN_BYTES = 2 ** 32;
 /** Elements a chain has room for at first. */
@@ -34,6 +33,7 @@ export class RingChain implements Chain {
   descriptors = 0;
 
   readonly #memory: GuestMemory;
+  readonly #copier: Copier;
   readonly #work: WorkMeter | undefined;
   /** Byte offsets in guest memory. */
   #offsets: Float64Array = new Float64Array(INITIAL);
@@ -46,10 +46,20 @@ export class RingChain implements Chain {
   #writeElement = 0;
   #writeInto = 0;
 
-  /** Makes a chain for a queue, empty; bytes that are copied from and to it are counted. */
-  constructor(owner: object, memory: GuestMemory, work?: WorkMeter) {
+  /**
+   * Makes a chain for a queue, empty; bytes that are copied from and to it are counted.
+   *
+   * @param copier Copies them; the chains of a queue share one.
+   */
+  constructor(
+    owner: object,
+    memory: GuestMemory,
+    work?: WorkMeter,
+    copier: Copier = new Copier(memory),
+  ) {
     this.owner = owner;
     this.#work = work;
+    this.#copier = copier;
     this.#memory = memory;
   }
 
@@ -149,7 +159,7 @@ export class RingChain implements Chain {
     while (done < total) {
       const n = Math.min(this.#lengths[this.#readElement]! - this.#readInto, total - done);
       const from = this.#offsets[this.#readElement]! + this.#readInto;
-      copy(this.#memory.bytes, from, into, offset + done, n);
+      this.#copier.read(from, into, offset + done, n);
       this.#advanceRead(n);
       done += n;
     }
@@ -210,7 +220,7 @@ export class RingChain implements Chain {
     while (done < total) {
       const n = Math.min(this.#lengths[this.#writeElement]! - this.#writeInto, total - done);
       const to = this.#offsets[this.#writeElement]! + this.#writeInto;
-      copy(bytes, offset + done, this.#memory.bytes, to, n);
+      this.#copier.write(bytes, offset + done, to, n);
       this.#advanceWrite(n);
       done += n;
     }
@@ -292,13 +302,5 @@ export class RingChain implements Chain {
     lengths.set(this.#lengths);
     this.#offsets = offsets;
     this.#lengths = lengths;
-  }
-}
-
-function copy(from: Uint8Array, at: number, to: Uint8Array, start: number, length: number): void {
-  if (length <= SMALL) {
-    for (let i = 0; i < length; i++) to[start + i] = from[at + i]!;
-  } else {
-    to.set(length === from.length ? from : from.subarray(at, at + length), start);
   }
 }

@@ -2,6 +2,7 @@ import {
   DescFlag,
   EVENT_SUPPRESS,
   loadAcquire,
+  loadAcquire16,
   PACKED_DESC,
   PackedDescFlag,
   RING_EVENT_OFFSET,
@@ -10,6 +11,7 @@ import type { Chain } from "../device.ts";
 import type { GuestMemory } from "../memory.ts";
 import { type Forbidden, type RingFault, ringFault } from "./_fault.ts";
 import { RingChain } from "./chain.ts";
+import { Copier } from "./copier.ts";
 import { addressAt, appendTable } from "./packed_table.ts";
 import { EventSuppression } from "./event_suppression.ts";
 import { InOrder } from "./in_order.ts";
@@ -43,6 +45,7 @@ export class PackedQueue implements RunningQueue {
   readonly #options: RunningQueueOptions;
   readonly #fault: RingFault;
   readonly #memory: GuestMemory;
+  readonly #copier: Copier;
   readonly #words16: Uint16Array;
   readonly #words32: Uint32Array;
   /** The same, signed: the queue loads and stores id and flags of a descriptor as one such word. */
@@ -92,6 +95,7 @@ export class PackedQueue implements RunningQueue {
     this.#options = options;
     this.#fault = ringFault(options);
     this.#memory = memory;
+    this.#copier = new Copier(memory);
     this.#words16 = memory.words16;
     this.#words32 = memory.words32;
     this.#signed32 = new Int32Array(memory.words32.buffer);
@@ -297,7 +301,7 @@ export class PackedQueue implements RunningQueue {
     // The load finds a descriptor that the driver added before it saw the store; it notifies of later ones.
     if (this.#eventIdx && this.#notifyOn) this.#askHere();
     const at = 2 * (this.#desc32 + this.#next * DESC_WORDS) + FLAGS16;
-    return (Atomics.load(this.#words16, at) & AVAIL_USED) === this.#available;
+    return (loadAcquire16(this.#words16, at) & AVAIL_USED) === this.#available;
   }
 
   /** Asks for a notification when the driver makes the next descriptor available. */
@@ -430,7 +434,7 @@ export class PackedQueue implements RunningQueue {
   #newChain(): RingChain {
     const free = this.#pool.pop();
     if (free !== undefined) return free;
-    const chain = new RingChain(this, this.#memory, this.#options.work);
+    const chain = new RingChain(this, this.#memory, this.#options.work, this.#copier);
     this.#chains.push(chain);
     return chain;
   }

@@ -1,6 +1,7 @@
 import {
   AVAIL_NO_INTERRUPT,
   DESC,
+  loadAcquire16,
   loadAfterStore,
   needEvent,
   splitRingLayout,
@@ -100,7 +101,7 @@ export class ReversedQueue implements RunningQueue {
 
   /** Whether the driver returned a buffer. */
   hasAvailable(): boolean {
-    return !this.#stopped && Atomics.load(this.#words16, this.#used16 + 1) !== this.#lastUsed;
+    return !this.#stopped && loadAcquire16(this.#words16, this.#used16 + 1) !== this.#lastUsed;
   }
 
   /** Publishes the offered buffers, and interrupts the driver unless it suppressed that. */

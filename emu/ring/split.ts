@@ -2,6 +2,7 @@ import {
   AVAIL_NO_INTERRUPT,
   DESC,
   DescFlag,
+  loadAcquire16,
   loadAfterStore,
   needEvent,
   splitRingLayout,
@@ -11,6 +12,7 @@ import type { Chain } from "../device.ts";
 import type { GuestMemory } from "../memory.ts";
 import { type RingFault, ringFault } from "./_fault.ts";
 import { RingChain } from "./chain.ts";
+import { Copier } from "./copier.ts";
 import { InOrder } from "./in_order.ts";
 import type { InflightLog } from "./inflight.ts";
 import type { QueuePosition } from "./position.ts";
@@ -59,6 +61,7 @@ export class SplitQueue implements RunningQueue {
   readonly #options: RunningQueueOptions;
   readonly #fault: RingFault;
   readonly #memory: GuestMemory;
+  readonly #copier: Copier;
   readonly #words16: Uint16Array;
   readonly #words32: Uint32Array;
   readonly #mask: number;
@@ -99,6 +102,7 @@ export class SplitQueue implements RunningQueue {
     this.#options = options;
     this.#fault = ringFault(options);
     this.#memory = memory;
+    this.#copier = new Copier(memory);
     this.#words16 = memory.words16;
     this.#words32 = memory.words32;
     this.#mask = geometry.size - 1;
@@ -304,7 +308,7 @@ export class SplitQueue implements RunningQueue {
   }
 
   #isEmpty(): boolean {
-    return this.#lastAvail === Atomics.load(this.#words16, this.#avail + 1);
+    return this.#lastAvail === loadAcquire16(this.#words16, this.#avail + 1);
   }
 
   /** Looks for new entries; if there are none, tells the driver where the device is. */
@@ -312,13 +316,13 @@ export class SplitQueue implements RunningQueue {
     if (this.#stopped) return false;
     const words = this.#words16;
     // Pairs with the driver's store of idx: entries up to it are visible after this load.
-    let seen = Atomics.load(words, this.#avail + 1);
+    let seen = loadAcquire16(words, this.#avail + 1);
     if (seen === this.#lastAvail && this.#eventIdx && this.#notifyOn) {
       const at = this.#used16 + 2 + 4 * this.size;
       if (words[at] !== this.#lastAvail) {
         Atomics.store(words, at, this.#lastAvail);
         // The load finds an entry that the driver added before it saw the store; it notifies of later ones.
-        seen = Atomics.load(words, this.#avail + 1);
+        seen = loadAcquire16(words, this.#avail + 1);
       }
     }
     const fresh = (seen - this.#lastAvail) & 0xffff;
@@ -447,7 +451,7 @@ export class SplitQueue implements RunningQueue {
   #newChain(): RingChain {
     const free = this.#pool.pop();
     if (free !== undefined) return free;
-    const chain = new RingChain(this, this.#memory, this.#options.work);
+    const chain = new RingChain(this, this.#memory, this.#options.work, this.#copier);
     this.#chains.push(chain);
     return chain;
   }

@@ -188,6 +188,18 @@ Deno.test("features: are settled by FEATURES_OK", () => {
   ]);
 });
 
+Deno.test("status: a reset puts the selectors back to 0, and no other write does", () => {
+  const { slot } = setUp(new EchoModel({ queueSizes: [8, 4] }));
+  const before = slot.snapshot();
+  assertEquals(before, { deviceFeatures: 0, driverFeatures: 0, queue: 0, shm: 0 });
+  for (const selector of [0x14, 0x24, 0x30, 0xac]) slot.write32(selector, 1);
+  const selected = { deviceFeatures: 1, driverFeatures: 1, queue: 1, shm: 1 };
+  slot.write32(0x70, 1);
+  assertEquals([slot.snapshot(), slot.read32(0x34)], [selected, 4]);
+  slot.write32(0x70, 0);
+  assertEquals([slot.snapshot(), slot.read32(0x34)], [before, 8]);
+});
+
 Deno.test("queue: a size must be a power of two up to the largest", () => {
   const { slot } = setUp(new EchoModel({ queueSizes: [16] }), { queueSize: 8 });
   negotiate(slot);
@@ -344,9 +356,13 @@ Deno.test("config: widths 1, 2 and 4 at aligned offsets inside, a generation, no
   assertEquals([slot.read32(0x104), slot.read16(0x101), slot.read8(0x106)], [0, 0, 0]);
   slot.write32(0x104, 1);
   assertEquals(slot.device!.log.length, 4);
-  const before = slot.read32(0xfc);
+  assertEquals(
+    [slot.read32(0xfc), slot.read32(0xfc)],
+    [0, 0],
+    "nothing has changed since it began",
+  );
   model.context!.configChanged();
-  assert(slot.read32(0xfc) !== before);
+  assertEquals([slot.read32(0xfc), slot.read32(0xfc)], [1, 1]);
   assertEquals(slot.read32(0x60), 0, "nobody is told before DRIVER_OK");
   const frozen = new EchoModel();
   Object.defineProperty(frozen, "writeConfig", { value: undefined });

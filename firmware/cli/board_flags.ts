@@ -1,5 +1,6 @@
 import { BOARD_OPTIONS, type BoardOption, type BoardOptions } from "../target/options.ts";
 import { parseTarget, targetBus } from "../target/target.ts";
+import { traceOptionWithoutTrace } from "../trace/board_trace.ts";
 import { flagName } from "../terminal/flag_name.ts";
 import { UsageError } from "../terminal/usage.ts";
 
@@ -40,6 +41,11 @@ export function boardOptions(
     if (value === undefined) continue;
     const why = row.refuse?.(value, { target: text, bus, legacy, transitional });
     if (why !== undefined) throw new UsageError(`${name}: ${why}`);
+  }
+  const idle = traceOptionWithoutTrace(board);
+  if (idle !== undefined) {
+    const name = BOARD_OPTIONS[idle].flag.split(" ")[0];
+    throw new UsageError(`${name}: expected --trace or --trace-file as well`);
   }
   return board;
 }

@@ -75,8 +75,7 @@ export function buildProgram(argv: readonly string[] = [], tables: Tables = TABL
       summary: "run a command, and keep what the devices do for 'vireo replay'",
       arguments: [[
         "[command...]",
-        "the command with its options, and -o FILE for the recording; a script must not use " +
-        "hostPort, whose bytes come from no device",
+        "the command with its options, and -o FILE for the recording",
       ]],
       example: "vireo record run --target qtest:aarch64-virt script.ts -o bug.vireo",
       passThrough: true,

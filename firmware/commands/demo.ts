@@ -98,10 +98,7 @@ export async function demo(board: BoardOptions, flags: DemoFlags): Promise<void>
   const sections: Section[] = [];
   const peer = demoPeer(full);
   const demoNet = (vireo: Vireo): Promise<Section> => pingPeer(vireo, peer);
-  const demoConsole = (vireo: Vireo): Promise<Section> =>
-    // Bytes at the host's end of a port are not recorded.
-    talkBoth(vireo, full.record === undefined ? vireo.hostPort : undefined);
-  for (const part of [demoBlk, demoNet, demoConsole, demoRng]) {
+  for (const part of [demoBlk, demoNet, talkBoth, demoRng]) {
     sections.push(await attempt(part, vireo, known));
   }
   const seconds = (performance.now() - began) / 1000;
@@ -237,7 +234,8 @@ async function echoBoth(vireo: Vireo): Promise<Talk> {
   return { toGuest, toHost, how: "port 'echo', there and back" };
 }
 
-async function talkBoth(vireo: Vireo, hostPort: Vireo["hostPort"]): Promise<Section> {
+async function talkBoth(vireo: Vireo): Promise<Section> {
+  const { hostPort } = vireo;
   const { toGuest, toHost, how } = hostPort === undefined
     ? await echoBoth(vireo)
     : await talk(vireo, hostPort);

@@ -1,9 +1,10 @@
-import type { DeviceModel } from "@vireo/emu";
+import type { DeviceModel, DeviceTrace } from "@vireo/emu";
 import { type ServerEvent, VhostUserServer } from "@vireo/emu/vhost-user";
 import { DeviceId, VireoError } from "@vireo/hal";
 import { FRONT_ENDS } from "../serve/front_ends.ts";
 import { servedModel } from "../serve/served_model.ts";
 import type { BoardOptions } from "../target/options.ts";
+import { boardTrace } from "../trace/board_trace.ts";
 import { doubleCommas } from "../terminal/commas.ts";
 import { parseCount, UsageError } from "../terminal/usage.ts";
 
@@ -56,13 +57,9 @@ export async function serve(board: BoardOptions, name: string, flags: ServeFlags
   if (board.target !== "emu") {
     throw new UsageError(`serve: the device is this program's own, so there is no --target`);
   }
-  const { trace, traceFile, traceDevices, traceData, stats, record } = board;
-  if (
-    trace !== undefined || traceFile !== undefined || traceDevices.length > 0 || traceData > 0 ||
-    stats || record !== undefined
-  ) {
+  if (board.record !== undefined) {
     throw new UsageError(
-      "serve: a served device is not traced: trace its driver, with 'vireo ... --target vhost-user:...'",
+      "serve: --record is for commands that have drivers: a recording is what devices do to them",
     );
   }
   const { queuePairs } = flags;
@@ -71,6 +68,12 @@ export async function serve(board: BoardOptions, name: string, flags: ServeFlags
     : parseCount(queuePairs, "--queue-pairs", 1, MAX_PAIRS);
   await using cleanup = new AsyncDisposableStack();
   const model = await servedModel(name, board, cleanup, pairs);
+  const traced = await boardTrace(board, {});
+  let trace: DeviceTrace | undefined;
+  if (traced !== undefined) {
+    const { servedTrace } = await import("../trace/served_trace.ts");
+    trace = servedTrace(cleanup.use(traced).tracer, model);
+  }
   // Before there is a socket, which is taken away however this ends.
   const interrupted = Promise.withResolvers<void>();
   const stop = (): void => interrupted.resolve();
@@ -86,6 +89,7 @@ export async function serve(board: BoardOptions, name: string, flags: ServeFlags
       once: flags.once,
       offer: { packed: board.packed, inOrder: board.inOrder },
       queueSize: board.queueSize,
+      trace,
       event: (event) => {
         if (isWrong(event)) wrongs++;
         console.log(flags.json ? JSON.stringify(event) : eventText(event));

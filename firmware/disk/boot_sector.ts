@@ -73,8 +73,10 @@ async function fat(read: ReadAt, start: number, sector: Uint8Array): Promise<Fil
 
 function fatLabel(folder: Uint8Array): string | undefined {
   for (let at = 0; at + 32 <= folder.length && folder[at] !== 0; at += 32) {
-    // A label, which is neither a deleted entry nor a part of a long name.
-    if (folder[at] !== 0xe5 && (folder[at + 11]! & 0x3f) === 0x08) return text(folder, at, 11);
+    const attributes = folder[at + 11]! & 0x3f;
+    // Neither a deleted entry nor a part of a long name, and no folder; DOS marks a label as to be archived, too.
+    if (folder[at] === 0xe5 || attributes === 0x0f) continue;
+    if ((attributes & 0x18) === 0x08) return text(folder, at, 11);
   }
   return undefined;
 }

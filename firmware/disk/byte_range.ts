@@ -34,10 +34,8 @@ export async function writeBytes(blk: Blk, offset: number, data: Uint8Array): Pr
   if (before === 0 && after === 0) return await blk.write(offset / BLK_SECTOR_SIZE, data);
   const whole = new Uint8Array(before + data.length + after);
   const start = offset - before;
-  if (before > 0) whole.set(await readBytes(blk, start, before));
-  if (after > 0) {
-    whole.set(await readBytes(blk, offset + data.length, after), before + data.length);
-  }
+  whole.set(await readBytes(blk, start, before));
+  whole.set(await readBytes(blk, offset + data.length, after), before + data.length);
   whole.set(data, before);
   await blk.write(start / BLK_SECTOR_SIZE, whole);
 }

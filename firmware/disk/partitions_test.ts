@@ -83,6 +83,192 @@ Deno.test("readPartitionTable() lists a GPT's partitions and checks both sums", 
   }
 });
 
+/** Writes the sums of a GPT's header and entries again. */
+function sign(disk: Uint8Array, header = 512, entries = 1024): Uint8Array {
+  const view = new DataView(disk.buffer);
+  const size = Math.min(view.getUint32(header + 12, true), 512);
+  const length = view.getUint32(header + 80, true) * view.getUint32(header + 84, true);
+  view.setUint32(
+    header + 88,
+    crc32(disk.subarray(entries, entries + Math.min(length, disk.length))),
+    true,
+  );
+  view.setUint32(header + 16, 0, true);
+  view.setUint32(header + 16, crc32(disk.subarray(header, header + size)), true);
+  return disk;
+}
+
+/** The same GPT with a number changed, and whole again. */
+function changed(at: number, value: number): Uint8Array {
+  const disk = gptDisk();
+  new DataView(disk.buffer).setUint32(at, value, true);
+  return sign(disk);
+}
+
+Deno.test("readPartitionTable() takes a GPT's header only as far as it may be true", async () => {
+  const broken = none("there is a protective MBR, but neither of its GPTs is whole");
+  const header: readonly (readonly [at: number, whole: number, broken: number])[] = [
+    [512 + 12, 512, 513], // bytes of the header
+    [512 + 12, 92, 91],
+    [512 + 24, 1, 2], // its own block
+    [512 + 84, 128, 120], // bytes of an entry
+    [512 + 84, 136, 132],
+    [512 + 80, 504, 505], // entries, of 128 bytes: no more than the disk has
+  ];
+  for (const [at, whole, none] of header) {
+    assertEquals([at, (await tableOf(changed(at, whole))).scheme], [at, "gpt"]);
+    assertEquals([at, await tableOf(changed(at, none))], [at, broken]);
+  }
+  // No more than 16 MiB of entries, nor than the disk has, are read for a header that wants them.
+  for (
+    const [count, size, reads] of [
+      [2 ** 17, 2 ** 40, true],
+      [2 ** 17 + 1, 2 ** 40, false],
+      [2 ** 17, 2 ** 24, true],
+      [2 ** 17, 2 ** 24 - 512, false],
+    ] as const
+  ) {
+    const disk = changed(512 + 80, count);
+    const asked: number[] = [];
+    const read: ReadAt = (offset, length) => {
+      asked.push(length);
+      return reader(disk)(offset, length);
+    };
+    await readPartitionTable(read, { size, blockSize: 512 });
+    assertEquals(asked.includes(count * 128), reads);
+  }
+});
+
+Deno.test("readPartitionTable() marks a GPT's partitions that end before they begin or past the end", async () => {
+  const read = async (at: number, value: number): Promise<(number | boolean | undefined)[]> => {
+    const [partition] = (await tableOf(changed(at, value))).partitions;
+    return [partition?.start, partition?.length, partition?.beyond];
+  };
+  assertEquals(await read(1024 + 40, 127), [40 * 512, 88 * 512, false]);
+  assertEquals(await read(1024 + 40, 128), [40 * 512, 89 * 512, true]);
+  assertEquals(await read(1024 + 40, 40), [40 * 512, 512, false]);
+  assertEquals(await read(1024 + 40, 39), [40 * 512, 0, true]);
+  assertEquals(await read(1024 + 40, 20), [40 * 512, 0, true]);
+  // Entries in use are counted by their places.
+  const disk = gptDisk();
+  disk.copyWithin(1024 + 3 * 128, 1024, 1024 + 128);
+  assertEquals((await tableOf(sign(disk))).partitions.map(({ number }) => number), [1, 4]);
+});
+
+Deno.test("readPartitionTable() reads the backup where the primary says, else in the last block", async () => {
+  const whole = gptDisk();
+  const put = (disk: Uint8Array, lba: number): Uint8Array => {
+    const at = lba * 512;
+    disk.copyWithin(at, 512, 1024);
+    new DataView(disk.buffer).setUint32(at + 24, lba, true);
+    return sign(disk, at);
+  };
+  assertEquals((await tableOf(put(whole, 127))).remarks, []);
+  whole[512] = 0;
+  const saved = await tableOf(whole);
+  assertEquals([saved.partitions[0]?.name, saved.remarks], ["root", [
+    "the primary GPT is damaged: these are the partitions of its backup",
+  ]]);
+  const moved = put(changed(512 + 32, 100), 100);
+  assertEquals((await tableOf(moved)).remarks, [
+    "the backup GPT is not at the end of the disk, which has another size than its GPT says",
+  ]);
+  // A GPT alone is not used.
+  const alone = gptDisk();
+  alone[510] = 0;
+  assertEquals(
+    await tableOf(alone),
+    none("there is a GPT, but no protective MBR before it, so it is not used"),
+  );
+});
+
+/** Entries of an MBR, or of a table in its chain: type, first sector, sectors. */
+function entries(
+  disk: Uint8Array,
+  sector: number,
+  ...list: readonly (readonly [type: number, first: number, count: number])[]
+): void {
+  const view = new DataView(disk.buffer);
+  view.setUint16(sector * 512 + 510, 0xaa55, true);
+  for (const [i, [type, first, count]] of list.entries()) {
+    const at = sector * 512 + 446 + 16 * i;
+    disk[at + 4] = type;
+    view.setUint32(at + 8, first, true);
+    view.setUint32(at + 12, count, true);
+  }
+}
+
+/** A disk with an extended partition from sector 16 on, and two logical ones in its chain. */
+function extended(type = 5): Uint8Array {
+  const disk = new Uint8Array(128 * 512);
+  entries(disk, 0, [0x83, 1, 15], [type, 16, 112]);
+  entries(disk, 16, [0x83, 2, 8], [5, 16, 16]);
+  entries(disk, 32, [0x82, 4, 12], [0, 0, 0]);
+  return disk;
+}
+
+Deno.test("readPartitionTable() follows logical partitions, numbered from 5, with all they hold", async () => {
+  for (const type of [0x05, 0x0f, 0x85]) {
+    const { partitions, remarks } = await tableOf(extended(type));
+    assertEquals(
+      partitions.map(({ number, start, length, type }) => [
+        number,
+        start / 512,
+        length / 512,
+        type,
+      ]),
+      [
+        [1, 1, 15, "83"],
+        [2, 16, 112, type.toString(16).padStart(2, "0")],
+        [5, 18, 8, "83"],
+        [6, 36, 12, "82"],
+      ],
+    );
+    assertEquals(remarks, []);
+  }
+  // An entry without sectors is none, and one that is not followed ends the chain.
+  const empty = extended();
+  entries(empty, 32, [0x82, 4, 0], [0, 0, 0]);
+  assertEquals((await tableOf(empty)).partitions.map(({ number }) => number), [1, 2, 5]);
+});
+
+Deno.test("readPartitionTable() says where a chain of logical partitions turns or breaks off", async () => {
+  const turns = extended();
+  entries(turns, 32, [0x82, 4, 12], [5, 0, 16]);
+  assertEquals(
+    await tableOf(turns).then(({ partitions, remarks }) => [partitions.length, remarks]),
+    [
+      4,
+      ["the chain of logical partitions turns in a circle"],
+    ],
+  );
+  const broken = extended();
+  broken[32 * 512 + 511] = 0;
+  assertEquals((await tableOf(broken)).remarks, [
+    "the chain of logical partitions breaks off after 5",
+  ]);
+  // One that holds nothing has no table.
+  const nothing = extended();
+  nothing[16 * 512 + 511] = 0;
+  assertEquals((await tableOf(nothing)).remarks, []);
+});
+
+Deno.test("readPartitionTable() takes a sector for an MBR if each status is one", async () => {
+  for (const [status, scheme] of [[0x80, "mbr"], [0, "mbr"], [1, null], [0x81, null]] as const) {
+    for (const at of [446, 446 + 48]) {
+      const disk = extended();
+      disk[at] = status;
+      assertEquals((await tableOf(disk)).scheme, scheme);
+    }
+  }
+  // A partition that ends with the disk is inside, and one sector more is not.
+  for (const [count, beyond] of [[127, false], [128, true]] as const) {
+    const disk = new Uint8Array(128 * 512);
+    entries(disk, 0, [0x83, 1, count]);
+    assertEquals((await tableOf(disk)).partitions.map((one) => one.beyond), [beyond]);
+  }
+});
+
 Deno.test("makeDemoDisk() of several starts at once: all of them keep the same file", async () => {
   const dir = await Deno.makeTempDir();
   try {

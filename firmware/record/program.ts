@@ -10,17 +10,20 @@ export interface RecordedProgram {
   readonly call?: RecordedCall | undefined;
   /** Seed of its random numbers. */
   readonly seed: number;
+  /** Whether the board had a host's end of a console port. */
+  readonly hostPort?: boolean | undefined;
   /** The script of `run`, and where it was. */
   readonly script?: RecordedScript | undefined;
 }
 
-/** The program that is about to use a board. */
-export function programOf(board: BoardOptions): RecordedProgram {
+/** The program that is about to use a board. @param hostPort Whether it has a host's end of a console port. */
+export function programOf(board: BoardOptions, hostPort: boolean): RecordedProgram {
   const { indirect, eventIdx, queueSize, forceLegacy } = board;
   const call = keptCall();
   const script = call && scriptOf(call);
   const [seed] = crypto.getRandomValues(new Uint32Array(1)) as unknown as [number];
-  return { seed, board: { indirect, eventIdx, queueSize, forceLegacy }, call, script };
+  const bus = { indirect, eventIdx, queueSize, forceLegacy };
+  return { seed, hostPort, board: bus, call, script };
 }
 
 /**
@@ -39,7 +42,8 @@ export function recordedProgram(program: unknown): RecordedProgram {
 }
 
 function isProgram(value: unknown): value is RecordedProgram {
-  const { board, seed, call, script } = fieldsOf(value);
+  const { board, seed, hostPort, call, script } = fieldsOf(value);
+  if (hostPort !== undefined && typeof hostPort !== "boolean") return false;
   if (typeof board !== "object" || board === null || !Number.isSafeInteger(seed)) return false;
   const { name, flags, args } = fieldsOf(call);
   const called = typeof name === "string" && typeof flags === "object" && flags !== null &&

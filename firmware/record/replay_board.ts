@@ -1,5 +1,6 @@
 import { Replay } from "@vireo/drivers/record";
 import { VireoError } from "@vireo/hal";
+import { ReplayedHostPort } from "./host_port.ts";
 import { type RecordedProgram, recordedProgram } from "./program.ts";
 
 /** Replays that a program has opened itself, by the names that stand for them in targets. */
@@ -9,15 +10,15 @@ export const REPLAYS: Map<string, Replay> = new Map<string, Replay>();
 export class ReplayBoard implements AsyncDisposable {
   /** The machine. */
   readonly platform: Replay;
-  /** No process here is at the other end of the console's ports. */
-  readonly hostPort = undefined;
-
+  /** The host's end of a console port, if the recorded board had one. */
+  readonly hostPort: ReplayedHostPort | undefined;
   /** The program that made the recording. */
   readonly program: RecordedProgram;
 
   private constructor(platform: Replay) {
     this.platform = platform;
     this.program = recordedProgram(platform.program);
+    this.hostPort = this.program.hostPort ? new ReplayedHostPort(platform) : undefined;
   }
 
   /**

@@ -350,7 +350,7 @@ export const BOARD_OPTIONS = {
   /** The file that the device side is recorded to. */
   record: {
     flag: "--record <file>",
-    summary: "keep what the devices do in FILE, for replay; not for programs that use hostPort",
+    summary: "keep what the devices do in FILE, for replay",
     group: "Tracing:",
     targets: ["emu", "qtest", "devmem", "qemu"],
     parse: (path?: string): string | undefined => path,

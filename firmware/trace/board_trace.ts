@@ -26,3 +26,16 @@ export async function boardTrace(
   const devices = names.length === 0 ? undefined : names;
   return openTrace({ groups, devices, data, file, sink, stats });
 }
+
+/**
+ * Finds an option about a trace on a board that asks for none: counts have all devices, and no data.
+ *
+ * @returns The option's name; undefined if there is none, or a trace that it is about.
+ */
+export function traceOptionWithoutTrace(
+  { trace, traceFile, traceDevices, traceData }: BoardOptions,
+): "traceDevices" | "traceData" | undefined {
+  if (trace !== undefined || traceFile !== undefined) return undefined;
+  if (traceDevices.length > 0) return "traceDevices";
+  return traceData > 0 ? "traceData" : undefined;
+}

@@ -18,5 +18,6 @@
 export * from "./open.ts";
 export * from "./page.ts";
 export * from "./pcapng.ts";
+export * from "./served_trace.ts";
 export * from "./text.ts";
 export * from "./timeline.ts";

@@ -64,7 +64,7 @@ export class PageTrace {
       case "copy":
         return `,"bytes":${event.bytes}`;
       case "features": {
-        const table = FEATURE_NAMES[event.deviceId];
+        const table = event.names ?? FEATURE_NAMES[event.deviceId];
         const names = [...event.features].map((bit) => featureName(bit, table));
         return `,"by":"${event.by}","names":${JSON.stringify(names)}${textField(event)}`;
       }
@@ -73,15 +73,23 @@ export class PageTrace {
         const size = ring === undefined ? "" : `,"size":${ring.size}`;
         return `,"queue":${queue}${size}${textField(event)}`;
       }
+      case "notified":
+      case "call": {
+        const { queue, name } = event;
+        const why = event.kind === "notified" ? event.ignored : event.unsent;
+        const sent = why === undefined;
+        return `,"queue":${queue},"name":${this.#name(name)},"sent":${sent}${textField(event)}`;
+      }
       default:
         return textField(event);
     }
   }
 
-  #buffer({ queue, name, request, reversed }: BufferFields): string {
+  #buffer({ queue, name, request, reversed, seenBy }: BufferFields): string {
     const words = request === undefined ? "" : `,"request":"${safe(request)}"`;
     const swapped = reversed ? ',"reversed":true' : "";
-    return `,"queue":${queue},"name":${this.#name(name)}${words}${swapped}`;
+    const side = seenBy === undefined ? "" : `,"seenBy":"${seenBy}"`;
+    return `,"queue":${queue},"name":${this.#name(name)}${words}${swapped}${side}`;
   }
 
   #name(name: string): string {

@@ -5,7 +5,7 @@ export const PAGE_WORDS: string = String.raw`
 const hex = (n) => "0x" + n.toString(16);
 const counted = (count, what) => count + " " + what + (count === 1 ? "" : "s");
 const WORDS = {
-  add: (e) => "'" + e.name + "' " + (e.reversed ? "device's " : "") + "add " + e.token + " [" +
+  add: (e) => "'" + e.name + "' " + (e.reversed ? "device's add " : e.seenBy ? "taken " : "add ") + e.token + " [" +
     e.elements.map(([at, length, writable]) => (writable ? "w " : "r ") + hex(at) + "+" + length).join(", ") + "]",
   used: (e) => "'" + e.name + "' " + (e.reversed ? "driver " : "") + "used " + e.token + ", " + e.length + " bytes written, after " + e.after.toFixed(3) + " ms",
   kick: (e) => "'" + e.name + "' kick " + (e.buffers === 0 ? "again, notified"
@@ -60,7 +60,7 @@ for (const event of events) {
   if (event.name !== undefined) track.name = event.name;
   if (kind === "queue" && event.size) track.size = event.size;
   if (kind === "add") {
-    const item = { track, token: event.token, at: event.time, end: undefined, request: event.request, answer: undefined, elements: event.elements, index: track.added++, kicked: undefined, length: undefined, usedIndex: undefined };
+    const item = { track, token: event.token, at: event.time, end: undefined, request: event.request, answer: undefined, elements: event.elements, index: track.added++, kicked: event.seenBy && event.time, length: undefined, usedIndex: undefined };
     track.open.set(event.token, item);
     track.items.push(item);
     requests.push(item);
@@ -73,19 +73,19 @@ for (const event of events) {
     for (let i = track.kicked; i < track.added; i++) if (track.items[i]) track.items[i].kicked ??= event.time;
     track.kicked = track.added;
     track.marks.push(event);
-  }
+  } else if (kind === "notified") track.marks.push({ time: event.time, notified: event.sent });
   if (event.inFlight !== undefined) track.depth.push([event.time, event.inFlight]);
 }
 const rows = [...tracks.values()].filter((track) => track.items.length > 0 || track.marks.length > 0);
 const violations = events.filter(({ kind }) => kind === "violation" || kind === "fault");
-const interrupts = events.filter(({ kind }) => kind === "interrupt");
+const interrupts = events.filter(({ kind }) => kind === "interrupt" || kind === "call");
 
 $("summary").textContent = events.length + " events of " + new Set(rows.map((row) => row.device)).size + " devices in " + ms(end) + ", " +
   requests.length + " buffers, " + violations.length + " violations and faults";
 
 // Negotiation.
 for (const { device, steps, offered, accepted } of devices.values()) {
-  if (steps.length === 0) continue;
+  if (steps.length === 0 && offered.length === 0) continue;
   const line = make("div", { className: "steps" });
   steps.forEach((step, i) => {
     if (i > 0) line.append(make("span", { className: "arrow" }, "\u2192"));
@@ -158,10 +158,10 @@ function draw() {
   context.beginPath();
   context.rect(LEFT, 0, width, height);
   context.clip();
-  for (const { time, device } of interrupts) {
+  for (const { time, device, queue, sent } of interrupts) {
     rows.forEach((track, row) => {
-      if (track.device !== device) return;
-      context.fillStyle = "#8250df";
+      if (track.device !== device || (queue !== undefined && queue !== track.queue)) return;
+      context.fillStyle = sent === false ? "#999" : "#8250df";
       context.fillRect(x(time), row * ROW + 2, 1, 5);
     });
   }
@@ -289,7 +289,7 @@ table { border-collapse: collapse; width: 100% } td, th { text-align: left; padd
 <script>${PAGE_SCRIPT}</script></head><body>
 <h1>Vireo trace</h1><p id="summary"></p>
 <h2>Timeline <button id="all">all</button></h2>
-<p>Bars: buffers from add to used, orange if none came back. Green: kicks, grey if suppressed. Violet: interrupts. Red: violations. The wheel zooms, a click shows the rings.</p>
+<p>Bars: buffers from add to used, orange if none came back. Green: kicks, grey if suppressed. Violet: interrupts, grey if the device did not send them. Red: violations. The wheel zooms, a click shows the rings.</p>
 <canvas id="timeline"></canvas>
 <div class="charts"><div><h2>Queue depth</h2><span id="depth-words"></span><canvas id="depth"></canvas></div>
 <div><h2>Latency</h2><span id="latency-words"></span><canvas id="latency"></canvas></div></div>

@@ -31,8 +31,10 @@ export function statsLines(devices: readonly DeviceStats[]): string[] {
   }
   return [
     ...rowsOfText(rows),
-    ...devices.map(({ device, interrupts, reads, writes, errors, copied, queues }) =>
-      `${device}: ${interrupts} interrupts, ${reads} register reads, ${writes} register writes, ` +
+    ...devices.map(({ device, interrupts, withheld, reads, writes, errors, copied, queues }) =>
+      `${device}: ${interrupts} interrupts${
+        withheld === 0 ? "" : ` and ${withheld} not sent`
+      }, ${reads} register reads, ${writes} register writes, ` +
       `${copied} bytes copied${perRequest(copied, queues)}` +
       (errors === 0 ? "" : `, ${errors} violations and faults`)
     ),

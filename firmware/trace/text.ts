@@ -1,4 +1,5 @@
 import {
+  type BufferFields,
   deviceName,
   featureName,
   InterruptCause,
@@ -98,7 +99,7 @@ export function traceHead(event: TraceEvent, escape: (text: string) => string): 
     case "status":
       return event.status === 0 ? "reset" : `device status <- ${statusText(event.status)}`;
     case "features": {
-      const table = FEATURE_NAMES[event.deviceId];
+      const table = event.names ?? FEATURE_NAMES[event.deviceId];
       const names = [...event.features].map((bit) => featureName(bit, table)).join(" ");
       return event.by === "device"
         ? `${deviceName(event.deviceId)} offers ${names || "nothing"}`
@@ -111,7 +112,7 @@ export function traceHead(event: TraceEvent, escape: (text: string) => string): 
         `driver area ${hex(ring.driver)}, device area ${hex(ring.device)}`;
     }
     case "add":
-      return `'${escape(event.name)}' ${event.reversed ? "device's " : ""}add ${event.token} ` +
+      return `'${escape(event.name)}' ${addWord(event)} ${event.token} ` +
         `[${elementsText(event.elements)}]`;
     case "used":
       return `'${escape(event.name)}' ${event.reversed ? "driver " : ""}used ${event.token}, ` +
@@ -129,6 +130,18 @@ export function traceHead(event: TraceEvent, escape: (text: string) => string): 
       const queues = event.queues === undefined ? "" : ` of queue ${event.queues.join(", ")}`;
       return `interrupt: ${causeText(event.cause)}${queues}`;
     }
+    case "message":
+      return `front end: ${event.request}${event.text === "" ? "" : ` ${escape(event.text)}`}`;
+    case "notified": {
+      const ignored = event.ignored === undefined ? "" : `, ignored: ${event.ignored}`;
+      return `'${escape(event.name)}' notified by the driver${ignored}`;
+    }
+    case "call": {
+      const count = event.buffers === 1 ? "1 buffer" : `${event.buffers} buffers`;
+      return `'${escape(event.name)}' call for ${count}, ${sentText(event.unsent)}`;
+    }
+    case "change":
+      return `configuration change, ${sentText(event.unsent)}`;
     case "violation":
       return `violation: ${escape(event.message)}`;
     case "fault":
@@ -160,6 +173,16 @@ export function traceTail(event: TraceEvent, request: string | undefined): strin
   const text = request === undefined ? "" : `: ${request}`;
   const { data } = event;
   return data === undefined || data.length === 0 ? text : `${text} data ${data.toHex()}`;
+}
+
+/** The side that puts a buffer into a ring, and the side that tells it. */
+function addWord({ reversed, seenBy }: BufferFields): string {
+  if (reversed) return "device's add";
+  return seenBy === undefined ? "add" : "taken";
+}
+
+function sentText(unsent: string | undefined): string {
+  return unsent === undefined ? "sent" : `not sent: ${unsent}`;
 }
 
 function elementsText(elements: readonly TraceElement[]): string {

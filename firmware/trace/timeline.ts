@@ -1,4 +1,4 @@
-import { TRACE_VERSION, type TraceEvent } from "@vireo/hal";
+import { type CallEvent, type NotifiedEvent, TRACE_VERSION, type TraceEvent } from "@vireo/hal";
 import { escaped, quoted } from "./_quoted.ts";
 import { traceHead, traceTail } from "./text.ts";
 
@@ -87,6 +87,10 @@ export class TimelineTrace {
       track.flow = ++this.#flows;
       return lines + line(`${at},"ph":"s","cat":"kick","id":${track.flow},"name":"kick"`);
     }
+    if (event.kind === "notified" || event.kind === "call") {
+      return lines + line(`${at},"ph":"i","s":"t","name":"${event.kind}",${text}`) +
+        this.#deviceFlow(track, event, at);
+    }
     const { counter, open } = track;
     const { token } = event;
     const depth = `"args":{"buffers":${event.inFlight}}`;
@@ -99,6 +103,18 @@ export class TimelineTrace {
     }
     return lines +
       line(`${at},"ph":"${ph}","cat":"buffer","id":${id},"name":${name},${text}`);
+  }
+
+  /** On the device's side the flow leads from a notification to the call that was sent for it. */
+  #deviceFlow(track: Track, event: NotifiedEvent | CallEvent, at: string): string {
+    if (event.kind === "notified") {
+      track.flow = ++this.#flows;
+      return line(`${at},"ph":"s","cat":"kick","id":${track.flow},"name":"kick"`);
+    }
+    const { flow } = track;
+    if (event.unsent !== undefined || flow === undefined) return "";
+    track.flow = undefined;
+    return line(`${at},"ph":"f","bp":"e","cat":"kick","id":${flow},"name":"kick"`);
   }
 
   /** Ends the flows of the queues that an interrupt reports; they bind to the instant just before. */

@@ -16,7 +16,7 @@ import { findBoard } from "@vireo/firmware/boards";
 import { VireoError } from "@vireo/hal";
 import { QtestPlatform } from "@vireo/hal/qtest";
 import { seeded } from "../hostile/liar.ts";
-import { openDescriptors, wait } from "../vhost_user/wait.ts";
+import { noMoreDescriptors, openDescriptors } from "../vhost_user/wait.ts";
 
 const SECTOR = 512;
 const LANES = 16;
@@ -166,7 +166,7 @@ export async function killOnce(seed: number, qemu?: string): Promise<Killed> {
   for (const lane of lanes) lane.check(file);
   assertEquals([...Deno.readDirSync(dir)].map(({ name }) => name), ["disk"]);
   await Deno.remove(dir, { recursive: true });
-  await wait("all descriptors to be closed", () => openDescriptors() <= before, 5000);
+  await noMoreDescriptors(before, 5000);
   assertEquals(children(), processes, "a process is left");
   return {
     codes: [...new Set(errors.map((error) => (error as VireoError).code))].sort(),

@@ -3,10 +3,16 @@ import { packageModules, SOURCES, targetOf } from "../tree/sources.ts";
 /** Tests that need QEMU, a guest, or minutes. */
 const SLOW =
   /^tests\/(?:qtest|guest|cli|differential|vhost_user|check|docs|hostile|mutate|qemu)\/|spec\/(?:coverage|registers)|integrity_test|arrows|architecture|circles|exports|one_way|packages/;
+/** Test files that see most changes of a file, and are run before any other. */
+const FIRST = 3;
 /** Test files of one change, if there are so many: other devices' tests see little of it. */
 const LEAST = 5;
 /** Most of them, where more import it themselves or are of its device. */
 const MOST = 12;
+/** Files of the room that one process runs: a change that one of them sees ends the others. */
+const CHUNK = 12;
+/** Files at most that are no near ones: those that remain are of other rooms and devices. */
+const FARTHEST = 36;
 /** The hostile tests, which cover all devices: only those run that name the changed one. */
 const HOSTILE: Readonly<Record<string, readonly string[]>> = {
   drivers: [
@@ -21,7 +27,18 @@ const HOSTILE: Readonly<Record<string, readonly string[]>> = {
 /** Tests that are seconds long and see what the near ones do not, by the file that is changed. */
 const LONGER: readonly (readonly [path: RegExp, tests: readonly string[]])[] = [
   [/^emu\/transport\/pci\//, ["tests/machine/pci_device_test.ts"]],
+  [
+    /^emu\/(?:hosted_device|machine|transport\/mmio)/,
+    ["tests/machine/suspend_test.ts", "tests/machine/hot_plug_test.ts"],
+  ],
   [/^hal\/(?:vhost_user|unix)\//, ["tests/vhost_user/hostile_back_end_test.ts"]],
+  [
+    /^hal\/vhost_user\/|^emu\/transport\/vhost_user\/.*inflight/,
+    ["tests/vhost_user/reconnect_test.ts", "tests/vhost_user/inflight_test.ts"],
+  ],
+  [/^hal\/qtest\//, ["tests/qtest/last_words_test.ts", "tests/qtest/devices_test.ts"]],
+  [/^drivers\/record\//, ["tests/trace/record_test.ts", "tests/hostile/recordings_test.ts"]],
+  [/^firmware\/check\/raw\/vhost_user/, ["tests/check/vhost_user_test.ts"]],
   [/^(?:hal|drivers\/transport)\/vhost_user/, ["tests/vhost_user/served_test.ts"]],
   [
     /^emu\/transport\/vhost_user\//,
@@ -33,7 +50,12 @@ const LONGER: readonly (readonly [path: RegExp, tests: readonly string[]])[] = [
   ],
   [
     /^firmware\/check\/(?!driver\/)/,
-    ["tests/check/script_test.ts", "tests/check/mutants_test.ts", "tests/check/emulated_test.ts"],
+    [
+      "tests/check/broken_test.ts",
+      "tests/check/script_test.ts",
+      "tests/check/mutants_test.ts",
+      "tests/check/emulated_test.ts",
+    ],
   ],
 ];
 
@@ -59,10 +81,32 @@ function isOf(test: string, device: string): boolean {
   return name.startsWith(`${device}_`) || DEVICES.has(device) && name === "others_test.ts";
 }
 
-/** The tests that import a file: the nearest ones, and the hostile ones of its device. */
-export function nearestTests(
-  path: string,
-): { readonly near: string[]; readonly hostile: string[]; readonly filter: string } {
+/** Tests that one process runs. */
+export interface Stage {
+  /** Their files. */
+  readonly tests: readonly string[];
+  /** Whether the examples in their docs are tests. */
+  readonly doc?: true;
+  /** Only those whose names it matches. */
+  readonly filter?: string;
+}
+
+function textOf(path: string): string {
+  return Deno.readTextFileSync(new URL(`../../${path}`, import.meta.url));
+}
+
+/** Whether a test changes the host's network, of which there is one. */
+function withRights(test: string): boolean {
+  return textOf(test).includes("testWithRights(");
+}
+
+/**
+ * The tests that can see a change of a file, in the order in which they should look: the nearest few with
+ * the examples of its docs, the seconds-long ones, the others of its device, the hostile ones of its device, and then those of the room that load it.
+ *
+ * @param nearest Whether to leave the last ones out.
+ */
+export function stagesOf(path: string, nearest: boolean): Stage[] {
   const distance = new Map([[path, 0]]);
   for (const [at, steps] of distance) {
     for (const next of importers.get(at) ?? []) {
@@ -70,17 +114,48 @@ export function nearestTests(
     }
   }
   const [room, ...rest] = path.split("/");
+  const folder = path.slice(0, path.lastIndexOf("/") + 1);
   const device = rest[0] === "devices" ? rest[1]! : rest[0]!;
   const shared = !DEVICES.has(device);
-  const own = (test: string): number => test.includes(`/${device}/`) || isOf(test, device) ? 0 : 1;
-  const near = [...distance]
-    .filter(([test]) => test.endsWith("_test.ts") && !SLOW.test(test))
-    .sort(([a, x], [b, y]) => own(a) - own(b) || x - y || (a < b ? -1 : 1))
+  const folders = path.split("/").slice(1, -1).filter((name) => name !== "devices");
+  const own = (test: string): number =>
+    isOf(test, device) || folders.some((name) => test.includes(`/${name}/`)) ? 0 : 1;
+  /** Its own test, those of its folder, those of its room, and others. */
+  const away = (test: string): number =>
+    test === path.replace(/\.ts$/, "_test.ts")
+      ? 0
+      : test.startsWith(folder) && !test.includes("/", folder.length)
+      ? 1
+      : test.startsWith(`${room}/`)
+      ? 2
+      : 3;
+  const sorted = [...distance]
+    .filter(([test]) => test.endsWith("_test.ts") && !SLOW.test(test) && !withRights(test))
+    .sort(([a, x], [b, y]) => own(a) - own(b) || away(a) - away(b) || x - y || (a < b ? -1 : 1));
+  const all = sorted.map(([test]) => test);
+  const near = sorted
     .filter(([test, steps], i) =>
-      i < MOST && (own(test) === 0 || steps === 1 || shared && i < LEAST)
+      i < MOST && (own(test) === 0 || away(test) < 2 || steps === 1 || shared && i < LEAST)
     )
     .map(([test]) => test);
-  near.push(...LONGER.flatMap(([changed, tests]) => changed.test(path) ? tests : []));
+  const longer = LONGER.flatMap(([changed, tests]) => changed.test(path) ? tests : []);
   const name = device === "p9" ? "(?:9p|p9)" : device.replace("_", "-");
-  return { near, hostile: [...HOSTILE[room!] ?? []], filter: `/\\b${name}\\b/` };
+  // Without a test in its folder the ones that are named here come first.
+  const beside = near.filter((test) => away(test) < 2).length;
+  const first = longer.length > 0 ? Math.min(beside, FIRST) : FIRST;
+  const stages: Stage[] = [
+    textOf(path).includes("```ts")
+      ? { tests: [...near.slice(0, first), path], doc: true }
+      : { tests: near.slice(0, first) },
+    ...longer.map((test) => ({ tests: [test] })),
+    { tests: near.slice(first) },
+    { tests: HOSTILE[room!] ?? [], filter: `/\\b${name}\\b/` },
+  ];
+  if (nearest) return stages.filter(({ tests }) => tests.length > 0);
+  const looked = new Set([...near, ...longer]);
+  const others = all.filter((test) => !looked.has(test));
+  for (let at = 0; at < Math.min(others.length, FARTHEST); at += CHUNK) {
+    stages.push({ tests: others.slice(at, at + CHUNK) });
+  }
+  return stages.filter(({ tests }) => tests.length > 0);
 }

@@ -4,14 +4,15 @@
  * survived, and a test is missing. Slow, and no part of `make test`.
  *
  * `deno run -A tests/mutate/main.ts [--room drivers|emu|rings|hal|firmware]... [--file PATH]... [--count 40] [--seconds 3600] [--seed 1]
- * [--at PATH:LINE]...`. The same seed breaks the same places; `--at` makes each change of a line instead, and `--verbose`
- * names the changes that are killed, too. It works on a copy of the tracked files, in a folder that it removes.
+ * [--at PATH:LINE]... [--jobs 2] [--near]`. The same seed breaks the same places; `--at` makes each change of a line instead,
+ * `--verbose` names the changes that are killed, too, and `--near` runs the nearest tests alone: a quick look for places
+ * without a test. It works on copies of the tracked files, in folders that it removes.
  *
  * @module
  */
 import { parseArgs } from "node:util";
 import { seeded } from "../hostile/liar.ts";
-import { nearestTests } from "./_tests.ts";
+import { type Stage, stagesOf } from "./_tests.ts";
 import { isEquivalent } from "./_equivalents.ts";
 import { candidates, type Mutation } from "./_mutations.ts";
 import { SOURCES } from "../tree/sources.ts";
@@ -38,6 +39,8 @@ const { values } = parseArgs({
     seed: { type: "string", default: "1" },
     at: { type: "string", multiple: true, default: [] },
     verbose: { type: "boolean", default: false },
+    jobs: { type: "string", default: String(navigator.hardwareConcurrency) },
+    near: { type: "boolean", default: false },
   },
 });
 
@@ -59,16 +62,12 @@ type Fate = "survived" | "killed" | "timed out" | "no program";
  *
  * @returns `survived` if all passed; `timed out` if only time ended one, which a busy machine does as well.
  */
-async function run(
-  folder: string,
-  tests: readonly string[],
-  filter?: string,
-): Promise<Fate> {
-  if (tests.length === 0) return "survived";
+async function run(folder: string, { tests, doc, filter }: Stage): Promise<Fate> {
   const child = new Deno.Command(Deno.execPath(), {
     cwd: folder,
     args: [
       ...["test", "-A", "--no-check", "--quiet", "--fail-fast", "--preload", "tests/run/limit.ts"],
+      ...(doc ? ["--doc"] : []),
       ...(filter === undefined ? [] : ["--filter", filter, "--permit-no-files"]),
       ...tests,
     ],
@@ -88,50 +87,80 @@ async function run(
 const places = new Set(values.at);
 const count = places.size > 0 ? Infinity : Number(values.count);
 const end = performance.now() + Number(values.seconds) * 1000;
-const folder = await copy();
+
+/**
+ * Makes a change in a folder, and lets one stage of tests after another look at it until one sees it. Where only time
+ * ended one, it must have enough of it without the change: on a busy machine it may see nothing.
+ */
+async function fateOf(mutation: Mutation, folder: string): Promise<Fate> {
+  const at = `${folder}/${mutation.path}`;
+  const original = await Deno.readTextFile(at);
+  try {
+    for (const stage of stagesOf(mutation.path, values.near)) {
+      await Deno.writeTextFile(at, mutation.text);
+      const fate = await run(folder, stage);
+      if (fate === "survived") continue;
+      if (fate !== "timed out") return fate;
+      await Deno.writeTextFile(at, original);
+      if (await run(folder, stage) === "survived") return fate;
+    }
+    return "survived";
+  } finally {
+    await Deno.writeTextFile(at, original);
+  }
+}
+
+/** The changes of a room in the order in which they are made. */
+function mutationsOf(room: string): Mutation[] {
+  const random = seeded(Number(values.seed));
+  const files = values.file.length > 0 ? values.file : SOURCES
+    .map(({ path }) => path)
+    .filter((path) => places.size === 0 || values.at.some((at) => at.startsWith(`${path}:`)))
+    .sort();
+  const all = files
+    .filter((path) => ROOMS[room]!.test(path) && !LEFT_OUT.test(path))
+    .flatMap((path) => candidates(path, Deno.readTextFileSync(path)))
+    .filter((mutation) => !isEquivalent(mutation));
+  if (places.size > 0) return all.filter(({ path, line }) => places.has(`${path}:${line}`));
+  const shuffled: Mutation[] = [];
+  while (all.length > 0) shuffled.push(...all.splice(random() % all.length, 1));
+  return shuffled;
+}
+
+const folders: string[] = [];
 try {
+  while (folders.length < Number(values.jobs)) folders.push(await copy());
   for (const room of values.room) {
-    const random = seeded(Number(values.seed));
-    const files = values.file.length > 0 ? values.file : SOURCES
-      .map(({ path }) => path)
-      .filter((path) => places.size === 0 || values.at.some((at) => at.startsWith(`${path}:`)))
-      .filter((path) => ROOMS[room]!.test(path) && !LEFT_OUT.test(path))
-      .sort();
-    const all: Mutation[] = files
-      .flatMap((path) => candidates(path, Deno.readTextFileSync(path)))
-      .filter((mutation) => !isEquivalent(mutation));
+    const all = mutationsOf(room);
     const fates: Record<Fate, number> = {
       "survived": 0,
       "killed": 0,
       "timed out": 0,
       "no program": 0,
     };
+    let begun = 0;
     const total = (): number => fates.survived + fates.killed + fates["timed out"];
-    while (total() < count && all.length > 0) {
-      if (performance.now() > end) break;
-      const [mutation] = all.splice(places.size > 0 ? 0 : random() % all.length, 1) as [Mutation];
-      const place = `${mutation.path}:${mutation.line}`;
-      if (places.size > 0 && !places.has(place)) continue;
-      const at = `${folder}/${mutation.path}`;
-      const original = await Deno.readTextFile(at);
-      await Deno.writeTextFile(at, mutation.text);
-      const { near, hostile, filter } = nearestTests(mutation.path);
-      let fate = await run(folder, near);
-      if (fate === "survived") fate = await run(folder, hostile, filter);
-      await Deno.writeTextFile(at, original);
-      fates[fate]++;
-      if (fate === "survived" || values.verbose) {
-        console.log(`${fate}: ${place}: ${mutation.what}`);
+    await Promise.all(folders.map(async (folder) => {
+      while (begun < count && all.length > 0 && performance.now() < end) {
+        const mutation = all.shift()!;
+        begun++;
+        const fate = await fateOf(mutation, folder);
+        fates[fate]++;
+        if (fate === "no program") begun--;
+        if (fate === "survived" || values.verbose) {
+          console.log(`${fate}: ${mutation.path}:${mutation.line}: ${mutation.what}`);
+        }
       }
-    }
+    }));
+    if (total() === 0) continue;
     console.log(
       `${room}: ${fates.killed + fates["timed out"]} of ${total()} killed, ${
         fates["timed out"]
       } of them by time alone, ${fates.survived} survived (${
-        (100 * fates.survived / Math.max(1, total())).toFixed(0)
+        (100 * fates.survived / total()).toFixed(0)
       }%), ${fates["no program"]} were no programs; seed ${values.seed}`,
     );
   }
 } finally {
-  await Deno.remove(folder, { recursive: true });
+  for (const folder of folders) await Deno.remove(folder, { recursive: true });
 }

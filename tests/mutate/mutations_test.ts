@@ -1,6 +1,8 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { EQUIVALENTS } from "./_equivalents.ts";
 import { candidates } from "./_mutations.ts";
+import { stagesOf } from "./_tests.ts";
+import { SOURCES } from "../tree/sources.ts";
 
 Deno.test("mutate: changes are made of code alone, one at a time", () => {
   const text = [
@@ -28,4 +30,26 @@ Deno.test("mutate: each change that counts as no change is still one of its file
     return !candidates(path, text).some((mutation) => mutation.what === what);
   });
   assertEquals(gone, []);
+});
+
+Deno.test("mutate: the nearest tests look at a change first, and each of them once", () => {
+  const [first] = stagesOf("hal/poll_interrupt.ts", false);
+  assertEquals(first?.tests[0], "hal/poll_interrupt_test.ts");
+  // The examples in its docs are tests, too.
+  assertEquals([first?.doc, first?.tests.at(-1)], [true, "hal/poll_interrupt.ts"]);
+  // A check of devices has no test beside it: the seconds-long ones come first.
+  assertEquals(stagesOf("firmware/check/checks/split.ts", false)[0]?.tests, [
+    "tests/check/broken_test.ts",
+  ]);
+  const files = SOURCES.map(({ path }) => path);
+  for (const path of ["emu/hosted_device.ts", "hal/vhost_user/front_end.ts"]) {
+    const all = stagesOf(path, false).flatMap(({ tests }) => tests);
+    assertEquals([new Set(all).size, all.filter((test) => !files.includes(test))], [
+      all.length,
+      [],
+    ]);
+    const near = stagesOf(path, true).flatMap(({ tests }) => tests);
+    assertEquals(near, all.slice(0, near.length));
+    assert(near.length < all.length);
+  }
 });

@@ -3,7 +3,9 @@ import { assertEquals, assertStringIncludes } from "@std/assert";
 const ROOT = new URL("../..", import.meta.url).pathname;
 
 /** A test file with hangs of both kinds, in each form of `Deno.test`. */
-const HANGS = `const forever = () => new Promise((resolve) => setTimeout(resolve, 1e9));
+const HANGS = `// Timers are loaded when first used, and a load that the limit cuts short is never made again.
+await new Promise((resolve) => setTimeout(resolve));
+const forever = () => new Promise((resolve) => setTimeout(resolve, 1e9));
 Deno.test("a promise", forever);
 Deno.test(function aLoop() { for (;;); });
 Deno.test({ name: "an object", fn: forever });
@@ -24,8 +26,8 @@ Deno.test("the limit fails each test that hangs, by its name and line, and runs 
     }).output();
     const text = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
     assertEquals(code, 1);
-    const hangs = [["a promise", 2, 500], ["aLoop", 3, 500], ["an object", 4, 500]] as const;
-    for (const [name, line, ms] of [...hangs, ["its own limit", 5, 200], ["a step", 6, 500]]) {
+    const hangs = [["a promise", 4, 500], ["aLoop", 5, 500], ["an object", 6, 500]] as const;
+    for (const [name, line, ms] of [...hangs, ["its own limit", 7, 200], ["a step", 8, 500]]) {
       const report = `${name} => ./hangs_test.ts:${line}:6\nerror: Test timed out after ${ms}ms.\n`;
       assertStringIncludes(text, report);
     }

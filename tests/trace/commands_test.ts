@@ -1,5 +1,12 @@
 // Tracing options of commands that have no drivers of ours, and files that cannot be written to their end.
-import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
+import { openVireo } from "@vireo/firmware";
 import { openSink } from "@vireo/firmware/trace";
 import { type TraceEvent, VireoError } from "@vireo/hal";
 import { call, vireo } from "../cli_helper.ts";
@@ -26,16 +33,47 @@ Deno.test("trace: commands that cannot trace, or record, say so", async () => {
       ["check --trace-file x --trace-data 4", "check: only registers are traced"],
       ["check --record x", "check: --record is for commands that have drivers"],
       [
-        "serve rng --socket /none/x --stats",
-        "serve: a served device is not traced: trace its driver",
+        "serve rng --socket /none/x --record y",
+        "serve: --record is for commands that have drivers",
       ],
-      ["serve rng --socket /none/x --record y", "serve: a served device is not traced"],
     ] as const
   ) {
     const { code, out, err } = await call(args);
     assertEquals([args, code, out], [args, 2, ""]);
     assertStringIncludes(err, `vireo: ${message}`);
   }
+});
+
+Deno.test("trace: an option about a trace needs one, on the command line and in programs", async () => {
+  for (
+    const [args, option] of [
+      ["probe --trace-device virtio1", "--trace-device"],
+      ["rng 8 --trace-data 4", "--trace-data"],
+      ["rng 8 --stats --trace-device virtio3", "--trace-device"],
+      ["check --only rng --trace-device virtio-mmio@a000600", "--trace-device"],
+      ["serve rng --socket /none/x --trace-device rng", "--trace-device"],
+      ["replay none.vireo --trace-device virtio1", "--trace-device"],
+      ["record rng 8 -o /none/x --trace-data 4", "--trace-data"],
+      ["rng 8 --target qemu:x86_64-microvm --trace-device virtio3", "--trace-device"],
+    ] as const
+  ) {
+    const { code, out, err } = await call(args);
+    assertEquals([args, code, out, err], [
+      args,
+      2,
+      "",
+      `vireo: ${option}: expected --trace or --trace-file as well\n`,
+    ]);
+  }
+  await assertRejects(
+    () => openVireo({ traceDevices: ["virtio1"] }),
+    TypeError,
+    'Cannot open emu with traceDevices ["virtio1"]: there must be a trace or a traceFile too',
+  );
+  await using vireo = await openVireo({ traceDevices: ["virtio3"], traceData: 1 }, {
+    trace: () => {},
+  });
+  assertEquals((await vireo.rng.read(4)).length, 4);
 });
 
 Deno.test("trace: a full disk is said at the end, and the command does its work", async () => {
@@ -91,13 +129,13 @@ Deno.test("trace: a disk that becomes full keeps what was written before, and is
   }
 });
 
-Deno.test("record: the demo is recorded without the host's end of a port, and replayed", async () => {
+Deno.test("record: the demo is recorded with the host's end of a port, and replayed", async () => {
   const file = await Deno.makeTempFile({ prefix: "vireo-", suffix: ".vireo" });
   try {
     for (const args of [`record demo -o ${file}`, `replay ${file}`]) {
       const { code, out, err } = await vireo(args);
       assertEquals([args, code], [args, 0], out + err);
-      assertStringIncludes(out, "port 'echo', there and back");
+      assertStringIncludes(out, "port 'host', both ends");
     }
   } finally {
     await Deno.remove(file);

@@ -126,6 +126,7 @@ Deno.test("trace page: it words frequent events as the lines of text do", () => 
   const copy = { time: 1, device: "virtio0", deviceId: 1, kind: "copy", bytes: 1 } as const;
   const events: TraceEvent[] = [
     ...[add, { ...add, reversed: true }, used, { ...used, reversed: true }] as const,
+    ...[{ ...add, seenBy: "device" }, { ...add, seenBy: "device", reversed: true }] as const,
     ...[kick, { ...kick, buffers: 3, notified: false }, { ...kick, buffers: 0 }],
     ...[copy, { ...copy, bytes: 4096 }],
   ];

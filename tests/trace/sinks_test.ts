@@ -149,6 +149,23 @@ Deno.test("trace sinks: a flow leads from a queue's last kick to the interrupt t
   assertEquals(flows, ["s1 on 1", "s2 on 2", "s3 on 2", "f3 on 0", "f1 on 0"]);
 });
 
+Deno.test("trace sinks: on a device's side a flow leads from a notification to the call that was sent", () => {
+  const timeline = new TimelineTrace();
+  const at = { time: 1, device: "blk", deviceId: 2, queue: 0, name: "requestq1" } as const;
+  const notified = { ...at, kind: "notified", ignored: undefined } as const;
+  const call = { ...at, kind: "call", buffers: 1 } as const;
+  const lines = [
+    timeline.event(notified),
+    timeline.event({ ...call, unsent: "the driver asked for none" }),
+    timeline.event({ ...call, unsent: undefined }),
+    timeline.event({ ...call, unsent: undefined }),
+  ];
+  type Line = { readonly ph: string; readonly id?: number; readonly name: string };
+  const made = (JSON.parse(timeline.start + lines.join("") + timeline.end) as Line[])
+    .filter(({ ph }) => ph !== "M").map(({ ph, id = "", name }) => `${ph}${id} ${name}`);
+  assertEquals(made, ["i notified", "s1 kick", "i call", "i call", "f1 kick", "i call"]);
+});
+
 Deno.test("trace sinks: a comment that is longer than pcapng allows is cut, and its packet is whole", () => {
   const pcapng = new PcapngTrace(0);
   const frame = new Uint8Array(60);

@@ -298,6 +298,14 @@ const REFUSED: readonly (readonly [name: string, why: string, send: Send])[] = [
     "past the end of its file",
     (p) => p.send(raw(R.ADD_MEM_REG, slot(p.region())), [p.eventFd()]),
   ],
+  ["a region more than there are slots", "saw 33, expected 32", (p) => {
+    greet(p);
+    for (let i = 0; i < 33; i++) {
+      const at = i * 0x2000;
+      const region = { guest: 0x10_0000 + at, user: USER + at, size: 4096, offset: i * 4096 };
+      p.send(raw(R.ADD_MEM_REG, slot(p.region(region))), [p.memoryFd]);
+    }
+  }],
   ["regions that overlap for the guest", "overlap", (p) => {
     shareMemory(p);
     p.send(raw(R.ADD_MEM_REG, slot(p.region({ user: 0x1000, size: 4096 }))), [p.memoryFd]);
@@ -424,6 +432,11 @@ const REFUSED: readonly (readonly [name: string, why: string, send: Send])[] = [
     greet(p);
     p.libc.fixSize(p.memoryFd);
     p.send(raw(R.SET_INFLIGHT_FD, inflight(1, 8, 4096, 1 << 20)), [p.memoryFd]);
+  }],
+  ["inflight memory at a place where no word begins", "4096 bytes at 2", (p) => {
+    greet(p);
+    p.libc.fixSize(p.memoryFd);
+    p.send(raw(R.SET_INFLIGHT_FD, inflight(1, 8, 4096, 2)), [p.memoryFd]);
   }],
   ["inflight memory without room", "4096 bytes at 0", (p) => {
     greet(p);

@@ -5,6 +5,7 @@
  */
 import type { DeviceModel, TransportOffer } from "@vireo/emu";
 import { type ServerEvent, VhostUserServer } from "@vireo/emu/vhost-user";
+import { openTrace, servedTrace } from "@vireo/firmware/trace";
 import { servedModel } from "../../firmware/serve/served_model.ts";
 import { DEFAULT_BOARD } from "../../firmware/target/options.ts";
 
@@ -21,6 +22,8 @@ interface ServeRequest {
   readonly tap?: string | undefined;
   /** Its queue pairs. */
   readonly pairs?: number | undefined;
+  /** Where it is traced to. */
+  readonly traceFile?: string | undefined;
 }
 
 /** Answers of the worker. */
@@ -50,7 +53,7 @@ let model: DeviceModel | undefined;
 async function obey(command: ServeCommand): Promise<ServeAnswer> {
   switch (command.kind) {
     case "serve": {
-      const { name, path, offer, image, with: value, tap, pairs } = command.request;
+      const { name, path, offer, image, with: value, tap, pairs, traceFile } = command.request;
       const blk = image === undefined ? DEFAULT_BOARD.blk : [{
         path: image,
         readOnly: false,
@@ -65,11 +68,15 @@ async function obey(command: ServeCommand): Promise<ServeAnswer> {
         with: value === undefined ? others : [{ name, value }],
       };
       model = await servedModel(name, board, cleanup, pairs);
+      const traced = traceFile === undefined
+        ? undefined
+        : cleanup.use(openTrace({ file: traceFile }));
       server = cleanup.use(
         new VhostUserServer({
           model,
           path,
           offer,
+          trace: traced && servedTrace(traced.tracer, model),
           event: (event) => scope.postMessage({ kind: "event", event }),
         }),
       );

@@ -12,6 +12,8 @@ export interface ServedOptions {
   readonly tap?: string;
   /** Its queue pairs. */
   readonly pairs?: number;
+  /** Where it is traced to. */
+  readonly traceFile?: string;
 }
 
 /** Devices that are served on another thread; questions are about the last one. */
@@ -49,11 +51,11 @@ export class Served implements AsyncDisposable {
 
   /** Serves one more device. @returns Path of its socket. */
   async add(name: string, options: ServedOptions = {}): Promise<string> {
-    const { offer = {}, image, with: value, tap, pairs } = options;
+    const { offer = {}, image, with: value, tap, pairs, traceFile } = options;
     this.path = `${this.#folder.path}/${this.#count++}.sock`;
     await this.#ask({
       kind: "serve",
-      request: { name, path: this.path, offer, image, with: value, tap, pairs },
+      request: { name, path: this.path, offer, image, with: value, tap, pairs, traceFile },
     });
     return this.path;
   }

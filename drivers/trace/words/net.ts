@@ -54,7 +54,7 @@ export const NET_WORDS: DeviceWords = {
 const VQ_GET = "net control NOTF_COAL VQ_GET ";
 
 function isControl({ name }: QueuePlace): boolean {
-  return name === "control";
+  return name === "control" || name === "controlq";
 }
 
 function control(view: DataView): string {

@@ -8,7 +8,7 @@ export interface QueuePlace {
   readonly features: FeatureSet;
   /** Index of the queue. */
   readonly queue: number;
-  /** Name of the queue. */
+  /** Name of the queue, as its driver has it (`input.0`) or the specification (`receiveq1`). */
   readonly name: string;
 }
 

@@ -37,7 +37,7 @@ import {
   VRING_STATE,
 } from "@vireo/hal/vhost-user";
 import type { ConfigWidth, DeviceModel } from "../../device.ts";
-import type { Violation } from "../../device_state.ts";
+import { blameText, type Violation } from "../../device_state.ts";
 import { HostedDevice } from "../../hosted_device.ts";
 import type { TransportOffer } from "../../offer.ts";
 import type { InflightLog } from "../../ring/inflight.ts";
@@ -50,6 +50,7 @@ import {
   type QueuePosition,
   type RingPosition,
 } from "../../ring/position.ts";
+import type { DeviceTrace } from "../../trace.ts";
 import { InflightMemory, inflightSize } from "./inflight.ts";
 import { type FrontEndRegion, MemoryMap } from "./memory_map.ts";
 
@@ -88,6 +89,8 @@ export interface VhostUserDeviceOptions {
   readonly violated?: (violation: Violation) => void;
   /** Receives queues whose requests cannot be noted. */
   readonly unnoted?: (queue: UnnotedQueue) => void;
+  /** Receives what the device sees: messages, set-up, notifications, buffers, calls. */
+  readonly trace?: DeviceTrace | undefined;
 }
 
 /** A queue with more entries than the front end keeps memory for to note its requests under way. */
@@ -102,8 +105,8 @@ export interface UnnotedQueue {
 
 /** How a device reaches the front end beyond answers. */
 export interface FrontEndLink {
-  /** Tells of a change of the configuration. */
-  configChanged(): void;
+  /** Tells of a change of the configuration; returns why it cannot, or undefined. */
+  configChanged(): string | undefined;
 }
 
 /** The answer to a request. */
@@ -140,6 +143,7 @@ export class VhostUserDevice implements Disposable {
   readonly #map: MemoryMap;
   readonly #unnoted: ((queue: UnnotedQueue) => void) | undefined;
   readonly #rings: readonly Ring[];
+  readonly #trace: DeviceTrace | undefined;
   #protocol = FeatureSet.NONE;
   /** Whether queues start disabled: the front end has accepted protocol features. */
   #hasProtocol = false;
@@ -156,6 +160,8 @@ export class VhostUserDevice implements Disposable {
     this.#poller = poller;
     this.#map = new MemoryMap(libc, options.capacity);
     this.#unnoted = options.unnoted;
+    const { violated, trace } = options;
+    this.#trace = trace;
     this.hosted = new HostedDevice({
       model: options.model,
       memory: this.#map.memory,
@@ -171,7 +177,11 @@ export class VhostUserDevice implements Disposable {
         suspend: false,
       },
       raised: (cause, queue) => this.#raised(cause, queue),
-      ...options.violated === undefined ? {} : { violated: options.violated },
+      violated: (violation) => {
+        trace?.emit({ kind: "violation", message: blameText(violation) });
+        violated?.(violation);
+      },
+      trace: trace && this.#tracedCalls(trace),
     });
     this.#rings = this.hosted.configs.map(emptyRing);
   }
@@ -194,6 +204,7 @@ export class VhostUserDevice implements Disposable {
   /** The front end is gone: everything is as at first. */
   disconnected(): void {
     this.#link = undefined;
+    if (this.hosted.status !== 0) this.#tellReset();
     this.#reset();
     for (const ring of this.#rings) ring.base = 0;
     this.#map.clear();
@@ -232,6 +243,7 @@ export class VhostUserDevice implements Disposable {
   ): Promise<Uint8Array | undefined> {
     switch (request as Request) {
       case Request.GET_FEATURES:
+        this.#tellFeatures("device", this.#toFrontEnd);
         return bitsBytes(this.#toFrontEnd.with(VHOST_USER_PROTOCOL_FEATURES));
       case Request.SET_FEATURES:
         return this.#setFeatures(readBits(payload));
@@ -251,6 +263,7 @@ export class VhostUserDevice implements Disposable {
         return undefined;
       case Request.RESET_OWNER:
       case Request.RESET_DEVICE:
+        this.#tellReset();
         return this.#reset();
       case Request.SET_MEM_TABLE:
         return this.#setMemory(payload, fds);
@@ -319,6 +332,7 @@ export class VhostUserDevice implements Disposable {
     }
     this.#hasProtocol = accepted.has(VHOST_USER_PROTOCOL_FEATURES);
     const features = accepted.minus(NOT_VIRTIO).minus(this.#frontEnds);
+    this.#tellFeatures("driver", accepted.minus(NOT_VIRTIO));
     const { hosted } = this;
     // A front end that stopped and goes on, as when a machine is paused, says the same again.
     if (hosted.active && this.#accepted?.equals(features)) return undefined;
@@ -341,6 +355,7 @@ export class VhostUserDevice implements Disposable {
   }
 
   #setStatus(status: number): undefined {
+    this.#trace?.emit({ kind: "status", status });
     if (status === 0) return this.#reset();
     const { hosted } = this;
     const needsReset = hosted.status & Status.NEEDS_RESET;
@@ -457,6 +472,7 @@ export class VhostUserDevice implements Disposable {
     ring.kick = fd;
     ring.watch = fd < 0 ? undefined : this.#poller.watch(fd, () => {
       this.#libc.clearEvent(fd);
+      this.#tellNotified(index);
       this.#kicked(index);
     });
     if (!this.hosted.running(index)) this.#start(index, ring);
@@ -480,8 +496,8 @@ export class VhostUserDevice implements Disposable {
       config[part][1] = hi32(guest);
     }
     let started: boolean;
+    const geometry = config.geometry();
     try {
-      const geometry = config.geometry();
       const position = this.#resumed(ring, geometry.used);
       const [from, log] = this.#recovered(index, geometry, position);
       started = hosted.startQueue(index, from, log);
@@ -489,7 +505,7 @@ export class VhostUserDevice implements Disposable {
       if (!(cause instanceof RangeError)) throw cause;
       throw refuse("Cannot go on with a queue", { queue: index, seen: ring.base, cause });
     }
-    if (started) return;
+    if (started) return this.#tellQueue(index, geometry);
     throw refuse("Cannot start a queue", {
       queue: index,
       expected: hosted.log.at(-1)?.reason ?? "parts in guest memory",
@@ -654,6 +670,7 @@ export class VhostUserDevice implements Disposable {
       const packed = "ring" in position;
       ring.base = packed ? (position.used | position.used << 16) >>> 0 : position.usedIndex;
     }
+    if (this.hosted.running(index)) this.#tellQueue(index, undefined);
     ring.watch?.[Symbol.dispose]();
     ring.watch = undefined;
     for (const fd of [ring.kick, ring.call, ring.error]) this.#close(fd);
@@ -699,7 +716,9 @@ export class VhostUserDevice implements Disposable {
         : width === 2
         ? view.getUint16(at, true)
         : view.getUint8(at);
-      this.hosted.writeConfig(offset + at, width, value);
+      const place = offset + at;
+      this.#trace?.emit({ kind: "config", op: "write", offset: place, width, value });
+      this.hosted.writeConfig(place, width, value);
       at += width;
     }
     return undefined;
@@ -713,9 +732,58 @@ export class VhostUserDevice implements Disposable {
     }
     if (cause !== InterruptCause.CONFIG) return;
     if ((this.hosted.status & Status.NEEDS_RESET) !== 0) {
+      this.#trace?.emit({ kind: "fault", message: "The device needs a reset" });
       for (const { error } of this.#rings) if (error >= 0) this.#libc.signalEvent(error);
     }
-    this.#link?.configChanged();
+    const unsent = this.#link === undefined ? NO_FRONT_END : this.#link.configChanged();
+    this.#trace?.emit({ kind: "change", unsent });
+  }
+
+  #tellFeatures(by: "device" | "driver", features: FeatureSet): void {
+    const { featureNames: names } = this.hosted.model;
+    this.#trace?.emit({ kind: "features", by, features, names });
+  }
+
+  #tellReset(): void {
+    this.#trace?.emit({ kind: "status", status: 0 });
+  }
+
+  #tellQueue(queue: number, geometry: QueueGeometry | undefined): void {
+    const ring = geometry && {
+      size: geometry.size,
+      desc: geometry.desc,
+      driver: geometry.avail,
+      device: geometry.used,
+    };
+    this.#trace?.emit({ kind: "queue", queue, ring });
+  }
+
+  #tellNotified(queue: number): void {
+    const { hosted } = this;
+    const ignored = !this.#rings[queue]!.enabled
+      ? "the front end has not enabled the queue"
+      : !hosted.running(queue)
+      ? "the queue does not run"
+      : hosted.active
+      ? undefined
+      : "the device is not started";
+    const { name } = hosted.model.queues[queue]!;
+    this.#trace?.emit({ kind: "notified", queue, name, ignored });
+  }
+
+  /** A trace for the queues: that there is no eventfd for calls, they do not know. */
+  #tracedCalls(trace: DeviceTrace): DeviceTrace {
+    return {
+      get time(): number {
+        return trace.time;
+      },
+      asked: (buffer) => trace.asked(buffer),
+      answered: (buffer, request, length) => trace.answered(buffer, request, length),
+      emit: (detail, time) => {
+        const lost = detail.kind === "call" && this.#rings[detail.queue]!.call < 0;
+        trace.emit(lost ? { ...detail, unsent: NO_CALL } : detail, time);
+      },
+    };
   }
 
   #releaseStale(): void {
@@ -745,6 +813,9 @@ export class VhostUserDevice implements Disposable {
 
 /** The most descriptors of a queue, whatever its model says: memory is bounded by it. */
 const MAX_SIZE = 1024;
+/** Why nobody hears of something. */
+const NO_FRONT_END = "there is no front end";
+const NO_CALL = "the front end gave no descriptor for calls";
 /** Unit of the place of inflight memory in its file, and the largest place, in bytes. */
 const INFLIGHT_ALIGN = 64;
 const MAX_INFLIGHT_OFFSET = 2 ** 30;

@@ -14,12 +14,14 @@ import {
   VhostUserSocket,
 } from "@vireo/hal/vhost-user";
 import type { Violation } from "../../device_state.ts";
+import type { DeviceTrace } from "../../trace.ts";
 import {
   type DeviceAnswer,
   type UnnotedQueue,
   VhostUserDevice,
   type VhostUserDeviceOptions,
 } from "./device.ts";
+import { answerText, requestText } from "./message_text.ts";
 
 /** Messages that are carried out before timers and streams get a turn. */
 const BATCH = 64;
@@ -138,8 +140,10 @@ export class VhostUserServer implements AsyncDisposable {
       this.#accepting?.[Symbol.dispose]();
       this.#accepting = undefined;
       this.#options.event?.({ kind: "connected" });
+      this.#tell("connected");
       this.#connection = new Connection(this.#libc, this.#poller, fd, this.device, {
         path: this.#options.path,
+        trace: this.#options.trace,
         event: (event) => this.#options.event?.(event),
         closed: (reason) => this.#left(reason),
       });
@@ -149,15 +153,21 @@ export class VhostUserServer implements AsyncDisposable {
   #left(reason: string | undefined): void {
     this.#connection = undefined;
     this.device.disconnected();
+    this.#tell("disconnected", reason);
     this.#options.event?.({ kind: "disconnected", reason });
     if (this.#options.once) this.#end();
     else if (!this.#closed) this.#accept();
+  }
+
+  #tell(request: string, text = ""): void {
+    this.#options.trace?.emit({ kind: "message", request, text });
   }
 }
 
 interface Owner {
   /** Path of the socket that front ends connect to. */
   readonly path: string;
+  readonly trace: DeviceTrace | undefined;
   event(event: ServerEvent): void;
   closed(reason: string | undefined): void;
 }
@@ -220,7 +230,13 @@ class Connection {
     const { request, flags } = message;
     const needed = (flags & VhostUserFlag.NEED_REPLY) !== 0 &&
       this.#device.protocol.has(VhostUserFeature.REPLY_ACK);
-    const { reply } = VHOST_USER_MESSAGES.get(request)!;
+    const { name, reply } = VHOST_USER_MESSAGES.get(request)!;
+    const { trace } = this.#owner;
+    const text = trace && requestText(request, message.payload, message.fds.length);
+    // Told before it happens; with its answer, if it has one.
+    if (text !== undefined && reply === undefined) {
+      trace?.emit({ kind: "message", request: name, text });
+    }
     let answer: DeviceAnswer | undefined;
     let result = 0;
     try {
@@ -230,10 +246,14 @@ class Connection {
     } catch (error) {
       if (!(error instanceof VireoError)) throw error;
       result = REFUSED;
-      const { name } = VHOST_USER_MESSAGES.get(request)!;
+      trace?.emit({ kind: "fault", message: `Refused ${name}: ${error.message}` });
       this.#owner.event({ kind: "refused", request: name, reason: error.message });
       // A front end would wait for ever for an answer that cannot be given.
       if (reply !== undefined && (answer = refusal(request)) === undefined) throw error;
+    }
+    if (text !== undefined && answer !== undefined) {
+      const said = [text, "->", answerText(request, answer.payload)];
+      trace?.emit({ kind: "message", request: name, text: said.join(" ").trimStart() });
     }
     const fds = answer?.fd === undefined ? [] : [answer.fd];
     using cleanup = new DisposableStack();
@@ -285,16 +305,20 @@ class Connection {
     return fd;
   }
 
-  #configChanged(): void {
+  #configChanged(): string | undefined {
     const device = this.#device;
-    if (this.#requests === undefined || !device.protocol.has(VhostUserFeature.BACKEND_REQ)) return;
+    if (this.#requests === undefined || !device.protocol.has(VhostUserFeature.BACKEND_REQ)) {
+      return "the front end takes no requests of the back end";
+    }
     try {
       this.#requests.send(VhostUserBackendRequest.CONFIG_CHANGE);
+      return undefined;
     } catch (error) {
       if (!(error instanceof VireoError)) throw error;
       // Its other socket tells whether it is gone.
       this.#requests[Symbol.dispose]();
       this.#requests = undefined;
+      return error.message;
     }
   }
 
