@@ -47,7 +47,7 @@ export async function makeImage(flags: ImageFlags): Promise<void> {
   });
   await Deno.copyFile(image.kernel, `${dir}/kernel`);
   const program = await bundleSource(guestEntry(), { modules: await publishedModules() });
-  const added = await addRun(image.initramfs, `${dir}/initramfs.cpio`, run, program);
+  const added = await addRun(image, `${dir}/initramfs.cpio`, run, program);
   await writeManifest(dir, image.manifest, added);
   await writeBoard(
     `${dir}/board`,

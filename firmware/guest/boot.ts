@@ -11,7 +11,8 @@ import {
   guestImage,
   type ImageOptions,
   IMPORT_MAP,
-  moduleCache,
+  moduleCaches,
+  takesCode,
   writePieces,
 } from "../image/mod.ts";
 import { execBytes } from "../image/exec.ts";
@@ -117,7 +118,7 @@ export async function bootGuest(options: BootOptions): Promise<BootResult> {
   cleanup.defer(() => removeDirectory(dir));
   const initramfs = `${dir}/initramfs.cpio`;
   await addRun(
-    image.initramfs,
+    image,
     initramfs,
     guestRun(board, options),
     options.program,
@@ -178,7 +179,9 @@ export function qemuCommandLine(
     "NO_COLOR=1",
     ...options.kernelArgs ?? [],
     // The arguments from here on are for PID 1.
-    ...["--", "run", "-A", "--no-config", "--no-lock", "--no-remote", "--no-code-cache", "--quiet"],
+    ...["--", "run", "-A", "--no-config", "--no-lock", "--no-remote", "--quiet"],
+    // Where nothing is in the cache, filling it takes longer than a run.
+    ...takesCode(board.arch) ? [] : ["--no-code-cache"],
     ...options.program?.has(IMPORT_MAP) === true ? [`--import-map=/vireo/${IMPORT_MAP}`] : [],
     "/vireo/init.js",
   ];
@@ -223,24 +226,24 @@ export function guestRun(
 /**
  * Writes an initramfs with a program: the image's own, and an archive behind it.
  *
- * @param base The image's initramfs.
+ * @param image The image.
  * @param path Where to write.
  * @param extra More files.
  * @returns What was put behind the image's own files.
  */
 export async function addRun(
-  base: string,
+  image: GuestImage,
   path: string,
   run: GuestRun,
   program: Bundle,
   extra: readonly CpioEntry[] = [],
 ): Promise<readonly CpioEntry[]> {
   const text = new TextEncoder();
-  await Deno.copyFile(base, path);
+  await Deno.copyFile(image.initramfs, path);
   const added: CpioEntry[] = [
     { kind: "file", path: "vireo/run.json", data: text.encode(JSON.stringify(run)) },
     ...bundleEntries(program),
-    await moduleCache(program),
+    ...await moduleCaches(program, image.manifest.arch),
     ...extra,
   ];
   await writePieces(path, cpio(added), { append: true });

@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 import { CACHE } from "./paths.ts";
 
-/** How many results are kept; those of one boot are two. */
-const MOST = 24;
+/** How many results are kept; those of one boot are three. */
+const MOST = 36;
 
 /**
  * Gets what was made before from the same things, or makes it and keeps it. A cache that cannot be read or written

@@ -1,8 +1,14 @@
-import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import { VireoError } from "@vireo/hal";
-import { cpio } from "./cpio.ts";
+import { cpio, type CpioEntry } from "./cpio.ts";
 import { elfNeeds } from "./elf.ts";
-import { moduleCache } from "./module_cache.ts";
+import { moduleCaches } from "./module_cache.ts";
 import { DatabaseSync } from "node:sqlite";
 
 /** Reads an archive back, by the rules of Linux's initramfs/buffer-format.rst. */
@@ -57,31 +63,60 @@ Deno.test("elfNeeds finds what Deno itself needs", () => {
   assertEquals(error.code, "HOST_ERROR");
 });
 
-Deno.test("moduleCache has the imports of a program's modules, as the guest's Deno looks them up", async () => {
-  const entry = await moduleCache(
-    new Map([
-      ["program.js", 'import "./lib.js"; export default () => import("./late.js");'],
-      ["program.js.map", "{}"],
-      ["lib.js", "export {};"],
-      ["late.js", "export {};"],
-    ]),
-  );
-  assert(entry.kind === "file");
-  assertEquals(entry.path, "vireo/deno/dep_analysis_cache_v2");
+/** The rows of a cache's table, by module; `Deno's own` modules are left out. */
+async function cacheRows(
+  entry: CpioEntry | undefined,
+  name: string,
+  [table, column]: readonly [table: string, column: string],
+): Promise<Map<string, unknown>> {
+  assert(entry?.kind === "file");
+  assertEquals(entry.path, `vireo/deno/${name}`);
   const path = await Deno.makeTempFile({ prefix: "vireo-cache-" });
   try {
     await Deno.writeFile(path, entry.data);
     using database = new DatabaseSync(path, { readOnly: true });
-    const rows = database.prepare("SELECT specifier, module_info FROM moduleinfocache").all();
-    const found = new Map(rows.map((row) => [row["specifier"], String(row["module_info"])]));
-    assertEquals([...found.keys()].sort(), [
-      "file:///vireo/late.js",
-      "file:///vireo/lib.js",
-      "file:///vireo/program.js",
-    ]);
-    const imports = found.get("file:///vireo/program.js")!;
-    for (const name of ["./lib.js", "./late.js"]) assertStringIncludes(imports, name);
+    const rows = database.prepare(`SELECT specifier, ${column} FROM ${table}`).all();
+    return new Map(
+      rows.map((row): [string, unknown] => [String(row["specifier"]), row[column]])
+        .filter(([name]) => !name.startsWith("ext:")).sort(),
+    );
   } finally {
     await Deno.remove(path);
   }
+}
+
+const ANALYSED = ["dep_analysis_cache_v2", ["moduleinfocache", "module_info"]] as const;
+const COMPILED = ["v8_code_cache_v2", ["codecache", "data"]] as const;
+const NAMES = ["late.js", "lib.js", "program.js"].map((name) => `file:///vireo/${name}`);
+
+Deno.test("moduleCaches have a program's modules as the guest's Deno looks them up, and run none of them", async () => {
+  // A program that is run fails otherwise than one that is stopped: no cache would have all of them.
+  const program = new Map([
+    ["program.js", 'import "./lib.js"; export default () => import("./late.js");'],
+    ["program.js.map", "{}"],
+    ["lib.js", `throw new Error("run ${crypto.randomUUID()}");`],
+    ["late.js", "Deno.exit(3);"],
+  ]);
+  const other = Deno.build.arch === "x86_64" ? "aarch64" : "x86_64";
+  const foreign = await moduleCaches(program, other);
+  const own = await moduleCaches(program, Deno.build.arch);
+  assertEquals([foreign.length, own.length], [1, 2]);
+  for (const [analysis] of [foreign, own]) {
+    const found = await cacheRows(analysis, ...ANALYSED);
+    assertEquals([...found.keys()], NAMES);
+    const imports = String(found.get("file:///vireo/program.js"));
+    for (const name of ["./lib.js", "./late.js"]) assertStringIncludes(imports, name);
+  }
+  const code = await cacheRows(own[1], ...COMPILED);
+  assertEquals([...code.keys()], NAMES);
+  for (const data of code.values()) assert(data instanceof Uint8Array && data.length > 100);
+});
+
+Deno.test("moduleCaches have what there is of a program that fails when it is linked", async () => {
+  const program = new Map([["program.js", 'import { none } from "node:fs"; none();']]);
+  const [analysis] = await moduleCaches(program, Deno.build.arch);
+  assertEquals([...(await cacheRows(analysis, ...ANALYSED)).keys()], ["file:///vireo/program.js"]);
+  const wrong = new Map([["program.js", `const ${crypto.randomUUID()};`]]);
+  const error = await assertRejects(() => moduleCaches(wrong, Deno.build.arch), VireoError);
+  assertEquals(error.code, "HOST_ERROR");
 });

@@ -116,7 +116,7 @@ async function command(args: string[]): Promise<void> {
   const child = new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "--quiet", "--no-config", "/tmp/main.js", ...args, "--target", "devmem"],
     clearEnv: true,
-    env: { VIREO_SHIM: Deno.env.get("VIREO_SHIM")!, HOME: "/root", DENO_DIR: "/tmp/deno" },
+    env: { VIREO_SHIM: Deno.env.get("VIREO_SHIM")!, HOME: "/root", DENO_DIR: Deno.env.get("DENO_DIR")! },
   });
   const { code } = await child.spawn().status;
   if (code !== 0) Deno.exit(100 + code);

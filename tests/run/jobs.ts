@@ -10,14 +10,12 @@ export interface Job {
   readonly name: string;
   /** Files and folders. */
   readonly paths: readonly string[];
-  /** Whether examples in docs are tests too. */
-  readonly doc: boolean;
   /** The name of a thing that one job at a time may use. */
   readonly holds?: string;
 }
 
-/** Folders of the sources, whose docs have examples. */
-const ROOMS: readonly string[] = ["hal", "drivers", "emu", "firmware", "examples"];
+/** Folders of the sources, whose docs have examples: tests/docs/doc_examples_test.ts runs those. */
+export const ROOMS: readonly string[] = ["hal", "drivers", "emu", "firmware", "examples"];
 
 /**
  * Files that take 8 s or more, three at a time on two processors, and the rooms: each a job of its own, the longest
@@ -62,7 +60,7 @@ export const LONGEST: readonly string[] = [
   "tests/machine/rings_property_test.ts",
   "tests/hostile/lying_test.ts",
   "tests/cli/explain_test.ts",
-  "examples",
+  "tests/docs/doc_examples_test.ts",
 ];
 
 /** The tests in which QEMU's version can make a difference. */
@@ -94,22 +92,21 @@ function* testFiles(folder: string): Generator<string> {
 export function jobs(which: "all" | "qemu"): Job[] {
   const files = [...testFiles("tests")].sort()
     .filter((file) => which === "all" || ON_EVERY_QEMU.some((path) => file.startsWith(path)));
-  const rooms = which === "all" ? ROOMS : [];
+  const rooms = which === "all" ? ROOMS.filter((room) => !testFiles(room).next().done) : [];
   const long = LONGEST.filter((name) => files.includes(name) || rooms.includes(name))
-    .map((name): Job => ({ name, paths: [name], doc: ROOMS.includes(name) }));
+    .map((name): Job => ({ name, paths: [name] }));
   const short = files.filter((file) => !LONGEST.includes(file));
   // They give interfaces of the host addresses and routes, the same ones on each QEMU.
   const withRights = (file: string) => Deno.readTextFileSync(file).includes("testWithRights(");
   const bundles: Job[] = [{
     name: "tests with rights",
     paths: short.filter(withRights),
-    doc: false,
     holds: "the host's network",
   }];
   const rest = short.filter((file) => !withRights(file));
   for (let at = 0; at < rest.length; at += BUNDLE) {
     const paths = rest.slice(at, at + BUNDLE);
-    bundles.push({ name: `${paths[0]} to ${paths.at(-1)}`, paths, doc: false });
+    bundles.push({ name: `${paths[0]} to ${paths.at(-1)}`, paths });
   }
   return [...long, ...bundles];
 }

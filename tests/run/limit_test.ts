@@ -3,7 +3,8 @@ import { assertEquals, assertStringIncludes } from "@std/assert";
 const ROOT = new URL("../..", import.meta.url).pathname;
 
 /** A test file with hangs of both kinds, in each form of `Deno.test`. */
-const HANGS = `// Timers are loaded when first used, and a load that the limit cuts short is never made again.
+const HANGS =
+  `// Timers are loaded when first used, and a load that the limit cuts short is never made again.
 await new Promise((resolve) => setTimeout(resolve));
 const forever = () => new Promise((resolve) => setTimeout(resolve, 1e9));
 Deno.test("a promise", forever);

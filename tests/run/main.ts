@@ -49,7 +49,7 @@ interface Task {
 }
 
 /** The process that runs a job on one of the QEMUs. */
-function testing({ name, paths, doc, holds }: Job, qemu: number): Task {
+function testing({ name, paths, holds }: Job, qemu: number): Task {
   const { junits, qemu: text } = runs[qemu]!;
   const junit = `${folder}/${qemu + 1}-${junits.length + 1}.xml`;
   junits.push(junit);
@@ -57,9 +57,8 @@ function testing({ name, paths, doc, holds }: Job, qemu: number): Task {
     holds,
     title: `${name} on ${text}`,
     args: [
-      // `make test` checks the types beside, of the examples in the docs too.
+      // `make test` checks the types beside.
       ...["test", "-A", "--no-check", "--preload", "tests/run/limit.ts", `--junit-path=${junit}`],
-      ...doc ? ["--doc"] : [],
       ...paths,
     ],
     env: { PATH: qemus[qemu]!.path, [PART_VARIABLE]: `${qemu + 1}/${qemus.length}` },

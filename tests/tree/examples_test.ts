@@ -1,4 +1,4 @@
-// Every class and function that a user calls has an example, which `deno test --doc` runs.
+// Every class and function that a user calls has an example, which tests/docs/doc_examples_test.ts runs.
 import { assertEquals } from "@std/assert";
 import { packageModules, publishedBy, SOURCES } from "./sources.ts";
 
@@ -47,7 +47,7 @@ const WITHOUT: Readonly<Record<string, readonly string[]>> = {
   ],
   "guestImage does it, with packages from Debian's mirror or a compiler": [
     "firmware/image/debian.ts:Debian",
-    "firmware/image/module_cache.ts:moduleCache",
+    "firmware/image/module_cache.ts:moduleCaches",
     "firmware/image/shim.ts:compileShims",
   ],
 };
