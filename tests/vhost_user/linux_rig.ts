@@ -192,6 +192,10 @@ export class LinuxRig implements AsyncDisposable {
     await using folder = temporaryFolder();
     const monitor = `${folder.path}/qmp`;
     const asides: Promise<void>[] = [];
+    const failed: unknown[] = [];
+    const aside = (work: Promise<void>): void => {
+      asides.push(work.catch((error) => void failed.push(error)));
+    };
     const steps = await bootLinux({
       qemu,
       kernel,
@@ -223,16 +227,20 @@ export class LinuxRig implements AsyncDisposable {
       devices: this.#devices(qemuVersion(qemu)?.major ?? 0, unplug),
       step: (said) => {
         const { step, before } = said;
-        if (step === "drawn") asides.push(this.#checkPicture(said));
+        if (step === "drawn") aside(this.#checkPicture(said));
         // A guest waits for the key, so the picture is looked at while it is there.
-        if (step === "input") void Promise.allSettled(asides).then(() => this.#tap());
-        if (step === "unplug") asides.push(this.#replug(monitor));
+        if (step === "input") void Promise.all(asides).then(() => this.#tap());
+        if (step === "unplug") aside(this.#replug(monitor));
         if (step !== "resize") return;
         const next = before === sectors ? sectors - SHRUNK : sectors;
         void this.#served.call("resize", next);
       },
+    }).catch((error) => {
+      // The guest may have waited for what the host could not do.
+      throw failed.length === 0 ? error : new AggregateError([error, ...failed], error.message);
     });
     await Promise.all(asides);
+    if (failed.length > 0) throw failed[0];
     // Those of another thread have events of their own; a disk that is plugged again leaves twice.
     const others = [this.#keyboard, this.#graphics].filter((one) => one !== undefined);
     const count = this.#paths.size - others.length + (unplug ? 1 : 0);
