@@ -76,6 +76,8 @@ interface RunOptions {
   readonly inside?: boolean;
   /** Wraps each slot or function before it is opened, to watch its registers. */
   readonly watch?: ((node: DeviceNode) => DeviceNode) | undefined;
+  /** Told of each access and each byte written, as the history of a failure has them. */
+  readonly log?: Log;
   /** Told of each check before it is made, and of the device's name. */
   readonly onStart?: (check: string, device: string) => void;
   /** Told of each result as it comes. */
@@ -120,13 +122,14 @@ export async function runChecks(options: RunOptions): Promise<CheckResult[]> {
 class Runner {
   readonly #options: RunOptions;
   readonly #results: CheckResult[] = [];
-  readonly #log = new Log();
+  readonly #log: Log;
   #bench: Bench | undefined;
   #arena: Arena | undefined;
   #free: (() => void) | undefined;
 
   constructor(options: RunOptions) {
     this.#options = options;
+    this.#log = options.log ?? new Log();
   }
 
   async run(): Promise<CheckResult[]> {

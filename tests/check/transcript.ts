@@ -1,0 +1,112 @@
+// deno-lint-ignore-file no-console -- a program
+/**
+ * What each check does to the devices of the emulator: the registers that it reads, and each value and byte that it writes.
+ * `deno run -A tests/check/transcript.ts >tests/check/transcript.txt` writes the table anew; `--check ID` prints all that a
+ * check does, to compare it with what it did before a change.
+ *
+ * @module
+ */
+import { parseArgs } from "node:util";
+import { CHECKS } from "../../firmware/check/checks/table.ts";
+import { Log, type LogEntry } from "../../firmware/check/raw/log.ts";
+import { runChecks } from "../../firmware/check/run_checks.ts";
+import { emulatorBench, richBench } from "./bench.ts";
+
+/** Machines with all that checks are about. */
+const BENCHES = {
+  mmio: () => emulatorBench({}),
+  several: richBench,
+  legacy: () => emulatorBench({ legacy: true }),
+  packed: () => emulatorBench({ packed: true, inOrder: true, notificationData: true }),
+  pci: () => emulatorBench({ transport: "pci" }),
+  "pci-legacy": () => emulatorBench({ transport: "pci", legacy: true }),
+} as const;
+
+/** Devices that stand for all others where what a check does depends on the transport or the ring: disk and entropy. */
+const FEW: ReadonlySet<number> = new Set([2, 4]);
+/** The device whose random bytes decide what follows, where a check has it write them into its own ring. */
+const ENTROPY = 4;
+
+/** Hands on each entry: the log itself keeps the first ones only. */
+class Listener extends Log {
+  readonly #told: (entry: LogEntry) => void;
+
+  constructor(told: (entry: LogEntry) => void) {
+    super();
+    this.#told = told;
+  }
+
+  override add(entry: LogEntry): void {
+    this.#told(entry);
+    super.add(entry);
+  }
+}
+
+/** An entry as a line. Values that were read are the device's, and reads may be repeated: they stand for themselves. */
+function words(entry: LogEntry): string {
+  switch (entry.op) {
+    case "read":
+      return `read${8 * entry.width} ${entry.window} ${entry.offset}`;
+    case "write": {
+      const { window, offset, width, value, place } = entry;
+      return `write${8 * width} ${window} ${offset} ${
+        place === undefined ? value : `${place.part} of ${place.at}`
+      }`;
+    }
+    case "call":
+      return `call ${entry.code}`;
+    case "bytes":
+      return `put ${entry.at} ${entry.bytes.toHex()}`;
+    case "pointer":
+      return `point ${entry.at} ${entry.to}`;
+    case "note":
+      return `note ${entry.text}`;
+  }
+}
+
+/** The different actions of each check on each machine and device, sorted. */
+export async function transcripts(only?: string): Promise<Map<string, string[]>> {
+  const all = new Map<string, Set<string>>();
+  for (const [name, open] of Object.entries(BENCHES)) {
+    let into = new Set<string>();
+    let place = "";
+    let looked = 0;
+    await runChecks({
+      checks: CHECKS.filter(({ id }) => only === undefined || id === only),
+      open,
+      devices: ({ id }) => {
+        looked = id;
+        return name === "mmio" || name === "several" || FEW.has(id);
+      },
+      pace: { deadline: 10_000, quiet: 0 },
+      log: new Listener((entry) => into.add(`${place} ${words(entry)}`)),
+      onStart: (check, device) => {
+        place = `${name} ${device}`;
+        if (looked === ENTROPY && check.includes(".hostile.")) return;
+        into = all.get(check) ?? new Set();
+        all.set(check, into);
+      },
+      onResult: () => into = new Set(),
+    });
+  }
+  return new Map([...all].map(([check, actions]) => [check, [...actions].sort()]));
+}
+
+/** The table: each check, how many different actions it has, and a digest of them. */
+export async function table(): Promise<string[]> {
+  const lines: string[] = [];
+  for (const [check, actions] of await transcripts()) {
+    const bytes = new TextEncoder().encode(actions.join("\n"));
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+    lines.push(`${check}: ${actions.length} ${digest.toHex().slice(0, 12)}`);
+  }
+  return lines.sort();
+}
+
+if (import.meta.main) {
+  const { values } = parseArgs({ options: { check: { type: "string" } } });
+  const lines = values.check === undefined
+    ? await table()
+    : (await transcripts(values.check)).get(values.check) ?? [];
+  console.log(lines.join("\n"));
+}
