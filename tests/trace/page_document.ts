@@ -10,6 +10,7 @@ class Pen {
   fillStyle = "";
   font = "";
   readonly drawn: string[] = [];
+  #path: string[] = [];
 
   setTransform(...[scale]: number[]): void {
     this.drawn.push(`scale ${scale}`);
@@ -28,12 +29,20 @@ class Pen {
     return { width: TEXT };
   }
   rect(...box: number[]): void {
-    this.drawn.push(`clip ${box.join(" ")}`);
+    this.#path.push(box.join(" "));
   }
-  save(): void {}
-  restore(): void {}
-  beginPath(): void {}
-  clip(): void {}
+  beginPath(): void {
+    this.#path = [];
+  }
+  clip(): void {
+    this.drawn.push(`clip ${this.#path.join(", ")}`);
+  }
+  save(): void {
+    this.drawn.push("save");
+  }
+  restore(): void {
+    this.drawn.push("restore");
+  }
 }
 
 /** As much of an element as the page's program uses. */
