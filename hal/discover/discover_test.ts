@@ -113,6 +113,10 @@ Deno.test("parseCommandLine reads sizes, bases, interrupts and ids as Linux does
   ]);
   assertEquals(parseCommandLine("quiet panic=-1"), []);
   assertEquals(parseCommandLine("virtio_mmio.device=512@0x1000:3")[0]?.id, 0);
+  // The last interrupt, byte and id that there are.
+  assertEquals(parseCommandLine("virtio_mmio.device=1@0x1ffffffffffffe:4294967295:2147483647"), [
+    { size: 1, base: Number.MAX_SAFE_INTEGER - 1, irq: 0xffff_ffff, id: 0x7fff_ffff },
+  ]);
 });
 
 Deno.test("parseCommandLine refuses what Linux refuses", () => {
@@ -132,6 +136,9 @@ Deno.test("parseCommandLine refuses what Linux refuses", () => {
       "512@09:3",
       "0@0x1000:3",
       "512@0xffffffffffffffff:3",
+      "512@0x1000:4294967296",
+      "2@0x1ffffffffffffe:3",
+      "512@0x1000:3:2147483648",
     ]
   ) {
     const error = assertThrows(

@@ -147,3 +147,16 @@ Deno.test("messages of QEMU are left in the socket while nobody waits", async ()
   board.channel.drain();
   await wait(pulsed);
 });
+
+Deno.test("messages of QEMU are left in the socket when the last one that waits is aborted", async () => {
+  await using board = new Board();
+  const pulsed = board.lines.openPulsed(7);
+  await isSilent(pulsed);
+  // The poll has been woken, and has ended.
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  board.say("IRQ raise 7\nIRQ lower 7\n");
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  await isSilent(pulsed);
+  board.channel.drain();
+  await wait(pulsed);
+});

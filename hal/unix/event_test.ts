@@ -32,3 +32,21 @@ Deno.test("an eventfd's waits end with a write or their signal, and leave no lis
   }
   libc.dispose();
 });
+
+Deno.test("an eventfd that is disposed twice is closed once", async () => {
+  const libc = new Libc();
+  {
+    await using poller = new Poller(libc);
+    const interrupt = new EventInterrupt(libc, poller);
+    const { fd } = interrupt;
+    interrupt[Symbol.dispose]();
+    // The lowest number that is free: it is another one's now.
+    const other = libc.eventFd();
+    assertEquals(other, fd);
+    interrupt[Symbol.dispose]();
+    libc.signalEvent(other);
+    assertEquals(libc.clearEvent(other), true);
+    libc.close(other);
+  }
+  libc.dispose();
+});

@@ -126,3 +126,20 @@ Deno.test("a chain of a control queue that never ends, or has no room for an ack
   assertEquals([rig.view.getUint16(USED + 2, true), rig.view.getUint32(USED + 8, true)], [1, 0]);
   assertEquals(rig.asked, []);
 });
+
+Deno.test("only a descriptor that is alone and says so is a table", () => {
+  // One that the device may write has no command, and takes the ack.
+  const alone = new Rig(false);
+  alone.command(pairs(2));
+  alone.descriptor(DESC, DATA + 32, 1, 2, 0);
+  alone.view.setUint16(AVAIL + 2, 1, true);
+  assertEquals([alone.queue.run(), alone.ack], [true, 1]);
+  assertEquals(alone.view.getUint32(USED + 8, true), 1);
+  // The mark of a table at the head of a chain is no table.
+  const chain = new Rig(false);
+  chain.command(pairs(2));
+  chain.descriptor(DESC, DATA, 4, 5, 1);
+  chain.descriptor(DESC + 16, DATA + 32, 1, 2, 0);
+  chain.view.setUint16(AVAIL + 2, 1, true);
+  assertEquals([chain.queue.run(), chain.ack, chain.asked], [true, 0, [2]]);
+});

@@ -1,6 +1,14 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { FeatureSet, type VhostUserLease, VireoError, type VireoErrorCode } from "@vireo/hal";
-import { joinBytes, Libc, Poller, u32s, u64s, VhostUserFrontEnd } from "@vireo/hal/vhost-user";
+import {
+  joinBytes,
+  Libc,
+  MessageSocket,
+  Poller,
+  u32s,
+  u64s,
+  VhostUserFrontEnd,
+} from "@vireo/hal/vhost-user";
 import { answer, raw, RawPeer } from "./raw_peer.ts";
 import { openDescriptors, wait } from "./wait.ts";
 
@@ -18,7 +26,8 @@ const GET_MAX_MEM_SLOTS = 36;
 const VERSION_1 = 2 ** 32;
 const PROTOCOL = 2 ** 30;
 const NO_CONFIG = "bytes that the back end has";
-const [MQ, REPLY_ACK, CONFIG, MEM_SLOTS, STATUS] = [1, 8, 0x200, 0x8000, 0x10000];
+const [MQ, REPLY_ACK, BACKEND_REQ] = [1, 8, 0x20];
+const [CONFIG, MEM_SLOTS, STATUS] = [0x200, 0x8000, 0x10000];
 
 /** What a back end says before anybody asks: the answers are in the socket when they are waited for. */
 type Say = (peer: RawPeer) => void;
@@ -393,6 +402,32 @@ Deno.test("vhost-user: a back end that leaves or speaks unasked is seen without 
       }));
   }
 });
+
+Deno.test("vhost-user: what a back end asks is answered if it wants an answer", () =>
+  costsNothing(async (libc, poller) => {
+    const { peer, options } = meet(libc, 50);
+    using _ = peer;
+    after(BACKEND_REQ)(peer);
+    using lease = new VhostUserFrontEnd(libc, poller, options);
+    // The last descriptor of the greeting is the socket to ask on.
+    const fds: number[] = [];
+    assert(new MessageSocket(libc, peer.fd, 1 << 16).receive(new Uint8Array(4096), fds) > 0);
+    const asks = new RawPeer(libc, fds.pop()!);
+    using _asks = asks;
+    for (const fd of fds) libc.close(fd);
+    const told = (): Promise<void> =>
+      lease.configInterrupt.wait({ signal: AbortSignal.timeout(10_000), ready: () => false });
+    const first = told();
+    const [CONFIG_CHANGE, NEED_REPLY] = [2, 8];
+    asks.send(raw(CONFIG_CHANGE));
+    await first;
+    const second = told();
+    asks.send(raw(CONFIG_CHANGE, undefined, { flags: 1 | NEED_REPLY }));
+    await second;
+    // The only answer is the second one's.
+    assertEquals(await asks.receive(), answer(CONFIG_CHANGE, u64s(0)));
+    assert(lease.present);
+  }));
 
 /** The requests in bytes of a front end, each with its payload in words of 32 bits. */
 function requestsIn(bytes: Uint8Array): number[][] {

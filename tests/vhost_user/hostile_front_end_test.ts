@@ -593,6 +593,37 @@ Deno.test("vhost-user: a queue that is larger than its notes runs, and the serve
   assertEquals(told, [{ kind: "unnoted", queue: 0, size: 8, room: 4 }]);
 });
 
+Deno.test("vhost-user: a queue is enabled by a message, or from the start without protocol features", async (t) => {
+  for (const protocol of [true, false]) {
+    await t.step(protocol ? "protocol features" : "none", async () => {
+      await using rig = new Rig();
+      using peer = rig.connect();
+      if (protocol) greet(peer);
+      else peer.send(raw(R.SET_FEATURES, u64s(VERSION_1)));
+      shareMemory(peer);
+      // A read of sector 0: header, data and status.
+      for (const [i, length, flags] of [[0, 16, 1], [1, 512, 3], [2, 1, 2]] as const) {
+        peer.view.setBigUint64(DESC + 16 * i, BigInt(0x10_4000 + 0x1000 * i), true);
+        peer.view.setUint32(DESC + 16 * i + 8, length, true);
+        peer.view.setUint16(DESC + 16 * i + 12, flags, true);
+        peer.view.setUint16(DESC + 16 * i + 14, i + 1, true);
+      }
+      peer.view.setUint16(AVAIL + 2, 1, true);
+      peer.send(raw(R.SET_VRING_NUM, state(0, 8)));
+      peer.send(raw(R.SET_VRING_ADDR, addresses(USER + DESC, USER + USED, USER + AVAIL)));
+      peer.send(raw(R.SET_VRING_KICK, u64s(0)), [peer.eventFd()]);
+      const used = (): boolean => peer.view.getUint16(USED + 2, true) === 1;
+      if (protocol) {
+        await wait("the queue to run", () => rig.server.device.hosted.running(0));
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        assert(!used(), "a queue that is not enabled is left alone");
+        peer.send(raw(R.SET_VRING_ENABLE, state(0, 1)));
+      }
+      await wait("the used buffer", used);
+    });
+  }
+});
+
 Deno.test("vhost-user: a packed queue whose base has no used half starts where it is available", async () => {
   await using rig = new Rig();
   using peer = rig.connect();
