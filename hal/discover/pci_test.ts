@@ -469,6 +469,27 @@ Deno.test("scanPci enters each bus once, whatever bridges say", () => {
   ]);
 });
 
+Deno.test("scanPci numbers a bus above the one that its bridge is on, up to the last one", () => {
+  // The bridge on bus 5 was numbered before; those below it were not, nor was the one beside it.
+  const bus = new FakeBus(8);
+  const first = bridge(5);
+  first.view.setUint8(0x1a, 7);
+  bus.functions.set("0:1.0", first);
+  for (const device of [1, 2, 3]) bus.functions.set(`5:${device}.0`, bridge());
+  bus.functions.set("0:2.0", bridge());
+  assertEquals(scanPci(bus, { number: new Map() }).map((fn) => [fn.name, fn.bridge?.bus]), [
+    ["0000:00:01.0", 5],
+    ["0000:00:02.0", 1],
+    ["0000:05:01.0", 6],
+    ["0000:05:02.0", 7],
+    ["0000:05:03.0", undefined],
+  ]);
+  // Of two buses one is free.
+  const small = new FakeBus(2);
+  for (const device of [1, 2]) small.functions.set(`0:${device}.0`, bridge());
+  assertEquals(scanPci(small, { number: new Map() }).map((fn) => fn.bridge?.bus), [1, undefined]);
+});
+
 Deno.test("scanPci enters the last bus that the window has, and none behind it", () => {
   const bus = new FakeBus(8);
   bus.functions.set("0:1.0", bridge(7));

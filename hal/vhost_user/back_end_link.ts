@@ -167,7 +167,6 @@ export class BackEndLink implements Disposable {
     if (requests === undefined) return false;
     try {
       for (let message = requests.take(); message !== undefined; message = requests.take()) {
-        this.#closeAll(message.fds);
         this.#options.changed();
         if ((message.flags & VhostUserFlag.NEED_REPLY) === 0) continue;
         requests.send(message.request, VhostUserFlag.REPLY, u64s(0));

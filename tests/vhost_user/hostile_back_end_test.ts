@@ -403,18 +403,22 @@ Deno.test("vhost-user: a back end that leaves or speaks unasked is seen without 
   }
 });
 
+/** The socket on which a back end may ask: the last descriptor of the greeting that it was sent. */
+function askerOf(libc: Libc, peer: RawPeer): RawPeer {
+  const fds: number[] = [];
+  assert(new MessageSocket(libc, peer.fd, 1 << 16).receive(new Uint8Array(4096), fds) > 0);
+  const asks = new RawPeer(libc, fds.pop()!);
+  for (const fd of fds) libc.close(fd);
+  return asks;
+}
+
 Deno.test("vhost-user: what a back end asks is answered if it wants an answer", () =>
   costsNothing(async (libc, poller) => {
     const { peer, options } = meet(libc, 50);
     using _ = peer;
     after(BACKEND_REQ)(peer);
     using lease = new VhostUserFrontEnd(libc, poller, options);
-    // The last descriptor of the greeting is the socket to ask on.
-    const fds: number[] = [];
-    assert(new MessageSocket(libc, peer.fd, 1 << 16).receive(new Uint8Array(4096), fds) > 0);
-    const asks = new RawPeer(libc, fds.pop()!);
-    using _asks = asks;
-    for (const fd of fds) libc.close(fd);
+    using asks = askerOf(libc, peer);
     const told = (): Promise<void> =>
       lease.configInterrupt.wait({ signal: AbortSignal.timeout(10_000), ready: () => false });
     const first = told();
@@ -426,8 +430,34 @@ Deno.test("vhost-user: what a back end asks is answered if it wants an answer", 
     await second;
     // The only answer is the second one's.
     assertEquals(await asks.receive(), answer(CONFIG_CHANGE, u64s(0)));
+    // It may end that socket alone; the last question on it arrives.
+    const third = told();
+    asks.send(raw(CONFIG_CHANGE));
+    asks[Symbol.dispose]();
+    await third;
+    await new Promise((resolve) => setTimeout(resolve, 20));
     assert(lease.present);
   }));
+
+Deno.test("vhost-user: a back end that asks what there is not is gone", async (t) => {
+  for (
+    const [name, ask] of [
+      ["another question", (asks: RawPeer) => asks.send(raw(99))],
+      ["a descriptor with it", (asks: RawPeer) => asks.send(raw(2), [asks.memoryFd])],
+    ] as const
+  ) {
+    await t.step(name, () =>
+      costsNothing(async (libc, poller) => {
+        const { peer, options } = meet(libc, 50);
+        using _ = peer;
+        after(BACKEND_REQ)(peer);
+        using lease = new VhostUserFrontEnd(libc, poller, options);
+        using asks = askerOf(libc, peer);
+        ask(asks);
+        await wait("the end to be known", () => !lease.present);
+      }));
+  }
+});
 
 /** The requests in bytes of a front end, each with its payload in words of 32 bits. */
 function requestsIn(bytes: Uint8Array): number[][] {
