@@ -60,6 +60,17 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "Both flags are the same bit, one of each byte: 0x8080 and 0 have no byte order",
   },
   {
+    path: "hal/discover/pci_scan.ts",
+    what: "let bus = behind + 1; -> let bus = behind;",
+    why: "The bus behind which a number is looked for has been entered: its own is taken",
+  },
+  {
+    path: "hal/unix/libc.ts",
+    what: "if (sent < 0 && this.#errno() !== EINTR) return false; -> " +
+      "if (sent <= 0 && this.#errno() !== EINTR) return false;",
+    why: "A send of at least one byte sends one, or fails",
+  },
+  {
     path: "drivers/net/net.ts",
     what: "this.#cancelLater(); -> nothing",
     why:
