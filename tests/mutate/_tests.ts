@@ -51,8 +51,8 @@ const LONGER: readonly (readonly [path: RegExp, tests: readonly string[]])[] = [
   [
     /^firmware\/check\/(?!driver\/)/,
     [
-      "tests/check/transcript_test.ts",
       "tests/check/broken_test.ts",
+      "tests/check/transcript_test.ts",
       "tests/check/script_test.ts",
       "tests/check/mutants_test.ts",
       "tests/check/emulated_test.ts",
