@@ -276,6 +276,7 @@ Deno.test("recorder: steps of a ring, and what the device wrote to a split one b
   assertEquals([ring.hasUsed(), rig.records()], [true, [[RecordKind.LOOK, 0, 1]]]);
 
   ring.disableCallbacks();
+  assertEquals(inner.calls.at(-1), "off");
   assertEquals([ring.enableCallbacks(), ring.enableCallbacksDelayed()], [true, true]);
   inner.none = false;
   assertEquals([ring.enableCallbacks(), ring.enableCallbacksDelayed()], [false, false]);
