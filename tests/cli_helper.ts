@@ -180,13 +180,13 @@ export class Running {
   readonly #errors: Promise<string>;
   text = "";
 
-  constructor(args: string) {
+  constructor(args: string, env: Readonly<Record<string, string>> = {}) {
     this.child = new Deno.Command(VIREO, {
       args: args.split(" "),
       stdin: "null",
       stdout: "piped",
       stderr: "piped",
-      env: { NO_COLOR: "1" },
+      env: { NO_COLOR: "1", ...env },
     }).spawn();
     this.#reader = this.child.stdout.getReader();
     this.#errors = new Response(this.child.stderr).text();

@@ -32,7 +32,16 @@ export interface PingResult {
 }
 
 /**
- * Finds a host by ARP and sends it ICMP echo requests, one after the other. Frames that are not
+ * How often a host is asked for its address within the deadline: an interface of Linux drops what it sends until
+ * the kernel has heard that its link is up (`net/core/link_watch.c`), and so may a switch.
+ */
+const ARP_TRIES = 4;
+
+/** Milliseconds after which it is asked again at the latest. */
+const ARP_PAUSE = 1000;
+
+/**
+ * Finds a host by ARP, which is asked again while the deadline lasts, and sends it ICMP echo requests, one after the other. Frames that are not
  * answers are dropped meanwhile.
  *
  * @param net The network device.
@@ -57,11 +66,19 @@ export async function ping(net: Net, options: PingOptions): Promise<PingResult> 
   const { source, target, count = 4, size = 56, deadline = 1000 } = options;
   parseIpv4(target);
   const limits = { signal: options.signal, until: options.until, deadline };
-  await net.send(arpRequest({ mac: net.mac, source, target }), within(limits));
-  const mac = await answer(net, within(limits), (frame) => {
-    const arp = parseArp(frame);
-    return arp?.operation === "reply" && arp.senderIp === target ? arp.senderMac : undefined;
-  });
+  let mac: string | undefined;
+  const call = within(limits);
+  const pause = Math.min(deadline / ARP_TRIES, ARP_PAUSE);
+  for (let last = false; mac === undefined && !last;) {
+    const left = timeLeft(call);
+    last = left < 1.5 * pause;
+    const turn = within({ ...call, deadline: last ? left : pause });
+    await net.send(arpRequest({ mac: net.mac, source, target }), call);
+    mac = await answer(net, turn, (frame) => {
+      const arp = parseArp(frame);
+      return arp?.operation === "reply" && arp.senderIp === target ? arp.senderMac : undefined;
+    });
+  }
   if (mac === undefined) {
     throw timedOut(`${target} to answer ARP`, deadline, { device: net.device.name });
   }

@@ -29,3 +29,9 @@ export function isDumb(): boolean {
 export function inGuest(): boolean {
   return Deno.env.get(GUEST_VARIABLE) !== undefined;
 }
+
+/**
+ * The milliseconds that a program on this machine has to end by itself after the first Ctrl-C, in place of
+ * {@linkcode INTERRUPT_GRACE}.
+ */
+export const GRACE_VARIABLE = "VIREO_GRACE";

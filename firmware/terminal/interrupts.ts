@@ -1,5 +1,5 @@
-import { inGuest } from "./environment.ts";
-import { Finished } from "./usage.ts";
+import { GRACE_VARIABLE, inGuest } from "./environment.ts";
+import { Finished, UsageError } from "./usage.ts";
 
 /** Milliseconds that a program has to end by itself after the first Ctrl-C. */
 export const INTERRUPT_GRACE = 1000;
@@ -49,7 +49,7 @@ const CTRL_C = 0x03;
 
 /**
  * Runs code that Ctrl-C must be able to end: the first one asks it to end and gives it
- * {@linkcode INTERRUPT_GRACE}, the second one ends the process at once, each with exit code 130.
+ * {@linkcode INTERRUPT_GRACE} or what {@linkcode GRACE_VARIABLE} says, the second one ends the process at once, each with exit code 130.
  *
  * A thread of its own keeps the time, because the code may never return to the event loop.
  *
@@ -79,9 +79,24 @@ export async function interruptible<T>(code: () => Promise<T>, first: () => void
   }
 }
 
+/**
+ * Milliseconds that a program has to end by itself.
+ *
+ * @param said What the environment says.
+ * @throws {UsageError} If that is no number above 0 that a timer can keep.
+ */
+export function graceOf(said: string | undefined): number {
+  if (said === undefined || said === "") return INTERRUPT_GRACE;
+  const grace = Number(said);
+  if (grace > 0 && grace < 2 ** 31) return grace;
+  throw new UsageError(
+    `${GRACE_VARIABLE}: expected milliseconds from 1 to 2147483647, got '${said}'`,
+  );
+}
+
 function startWatcher(): Worker {
   // As text, so that it is there in a bundle too, and nothing is read or transpiled for it.
-  const text = `(${watch})(${INTERRUPT_GRACE}, ${INTERRUPTED})`;
+  const text = `(${watch})(${graceOf(Deno.env.get(GRACE_VARIABLE))}, ${INTERRUPTED})`;
   return new Worker(`data:text/javascript,${encodeURIComponent(text)}`, { type: "module" });
 }
 

@@ -142,7 +142,7 @@ for (const { board, kind, property, ways: [first, second], ending, more, slots, 
     if (ending === "throws") {
       assertEquals(exitCode, 1);
       assertStringIncludes(stderr, "to stderr\nUncaught Error: thrown in the guest");
-      assertMatch(stderr, /at fail \(file:\/\/\/.*\/tests\/guest_test_program\.ts:\d+:\d+\)/);
+      assertMatch(stderr, /at fail \(file:\/\/\/.*\/tests\/guest\/test_program\.ts:\d+:\d+\)/);
     } else assertEquals([exitCode, stderr], [7, "to stderr\n"]);
   });
 }

@@ -84,6 +84,19 @@ for (const [name, options] of SETUPS) {
   });
 }
 
+Deno.test("net: ping asks again when its first ARP requests are lost", async () => {
+  const hub = new Hub();
+  using _peer = new HostPeer(hub.port(), { mac: "52:55:0a:00:02:02", ip: "10.0.2.2" });
+  const backend = hub.port();
+  const send = backend.send.bind(backend);
+  let lost = 0;
+  backend.send = (...frame) => lost < 2 ? void lost++ : send(...frame);
+  await using rig = await Rig.open({ backend });
+  const options = { source: "10.0.2.15", target: "10.0.2.2", count: 1, deadline: 2000 };
+  const { mac, replies } = await ping(rig.net, options);
+  assertEquals([lost, mac, replies.length], [2, "52:55:0a:00:02:02", 1]);
+});
+
 Deno.test("net: ping says when nobody answers ARP", async () => {
   await using rig = await Rig.open({ backend: new Hub().port() });
   const error = await assertRejects(
