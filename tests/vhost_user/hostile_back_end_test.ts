@@ -373,6 +373,17 @@ Deno.test("vhost-user: a hostile back end is a typed error, and costs nothing", 
   }
 });
 
+/** What cannot be done without a back end, once a queue was set up. */
+const GONE: readonly ((lease: VhostUserLease) => unknown)[] = [
+  (lease) => lease.readFeatures(),
+  (lease) => lease.readStatus(),
+  (lease) => lease.writeStatus(1),
+  (lease) => lease.setUpQueue(1, QUEUE),
+  (lease) => lease.enableQueue(0),
+  (lease) => lease.stopQueue(0),
+  (lease) => lease.reset(),
+];
+
 Deno.test("vhost-user: a back end that leaves or speaks unasked is seen without a question", async (t) => {
   for (
     const [name, act] of [
@@ -390,6 +401,7 @@ Deno.test("vhost-user: a back end that leaves or speaks unasked is seen without 
         using _ = peer;
         after(0)(peer);
         using lease = new VhostUserFrontEnd(libc, poller, options);
+        lease.setUpQueue(0, QUEUE);
         const seen = lease.configInterrupt.wait({
           signal: AbortSignal.timeout(10_000),
           ready: () => false,
@@ -397,8 +409,12 @@ Deno.test("vhost-user: a back end that leaves or speaks unasked is seen without 
         act(peer);
         await seen;
         await wait("the end to be known", () => !lease.present);
-        const error = assertThrows(() => lease.readFeatures(), VireoError);
-        assertEquals(error.code, "DEVICE_REMOVED");
+        for (const ask of GONE) {
+          const error = assertThrows(() => ask(lease), VireoError, undefined, String(ask));
+          assertEquals(error.code, "DEVICE_REMOVED", String(ask));
+        }
+        // That queue is not there any more.
+        lease.stopQueue(0);
       }));
   }
 });
