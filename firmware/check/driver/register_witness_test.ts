@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { EmulatedMachine, RngDevice, seededRandom } from "@vireo/emu";
+import { BlkDevice, EmulatedMachine, MemoryDisk, RngDevice, seededRandom } from "@vireo/emu";
 import { Findings } from "./findings.ts";
 import { RegisterWitness } from "./register_witness.ts";
 import { RingWitness } from "./ring_witness.ts";
@@ -39,5 +39,94 @@ for (
     if (reopens) witness.opened();
     witness.end();
     assertEquals(findings.broken.some(({ rule }) => rule.id === RULE), broken);
+  });
+}
+
+/** What a driver does: it reads a register that has a value, or writes one. */
+type Step = readonly ["read" | "write", register: string, value: number];
+
+const read = (register: string, value = 0): Step => ["read", register, value];
+const write = (register: string, value: number): Step => ["write", register, value];
+const IDENTITY = [read("MagicValue", 0x74726976), read("Version", 2), read("DeviceID", 2)];
+const CAPACITY = [read("config+0"), read("config+4")];
+const generation = (value: number): Step => read("ConfigGeneration", value);
+
+/** What a driver of a disk does after it looked at its identity, and which rules that breaks. */
+const DRIVERS:
+  readonly (readonly [what: string, steps: readonly Step[], broken: readonly string[]])[] = [
+    ["reads the capacity between two equal generations", [
+      ...[generation(1), ...CAPACITY, generation(1), write("Status", 0)],
+    ], []],
+    ["reads the capacity without a generation before", [
+      ...[...CAPACITY, generation(1), write("Status", 0)],
+    ], ["config.atomic"]],
+    ["reads the capacity without a generation after", [
+      ...[generation(1), ...CAPACITY, write("Status", 0)],
+    ], ["config.atomic"]],
+    ["leaves a capacity that changed while it was read", [
+      ...[generation(1), ...CAPACITY, generation(2), write("Status", 0)],
+    ], ["config.atomic"]],
+    ["reads a capacity that changed once more", [
+      ...[
+        generation(1),
+        ...CAPACITY,
+        generation(2),
+        ...CAPACITY,
+        generation(2),
+        write("Status", 0),
+      ],
+    ], []],
+    ["reads a capacity that changed twice only once more", [
+      ...[
+        generation(1),
+        ...CAPACITY,
+        generation(2),
+        ...CAPACITY,
+        generation(3),
+        write("Status", 0),
+      ],
+    ], ["config.atomic"]],
+    ["begins to read a capacity that changed, and has enough of its half", [
+      ...[generation(1), ...CAPACITY, generation(2), read("config+0"), write("Status", 0)],
+    ], []],
+    ["reads half a capacity", [read("config+4"), write("Status", 0)], []],
+    ["reads fields that are not wide", [
+      ...[read("config+8"), read("config+12"), write("Status", 0)],
+    ], []],
+    ["acknowledges what it read", [read("InterruptStatus", 3), write("InterruptACK", 3)], []],
+    ["acknowledges more than it read", [
+      ...[read("InterruptStatus", 1), write("InterruptACK", 3)],
+    ], ["interrupt.read"]],
+    ["acknowledges less than it read", [
+      ...[read("InterruptStatus", 3), write("InterruptACK", 1)],
+    ], ["interrupt.acknowledge"]],
+    ["acknowledges twice what it read once", [
+      ...[read("InterruptStatus", 1), write("InterruptACK", 1), write("InterruptACK", 1)],
+    ], ["interrupt.read"]],
+    ["waits for a queue to stop", [
+      ...[write("QueueReady", 0), read("QueueReady"), read("Status", 0xf)],
+    ], []],
+    ["does not wait for a queue to stop", [
+      ...[write("QueueReady", 0), read("Status", 0xf), read("Status", 0xf)],
+    ], ["queue.stop"]],
+    ["writes to a queue that stops", [
+      ...[write("QueueReady", 0), write("QueueReady", 0)],
+    ], ["queue.stop"]],
+  ];
+
+for (const [what, steps, broken] of DRIVERS) {
+  Deno.test(`register witness: a driver that ${what}`, async () => {
+    await using machine = EmulatedMachine.create({
+      devices: [new BlkDevice({ disk: new MemoryDisk(1 << 20) })],
+    });
+    const { witness, findings } = rig(machine);
+    witness.opened();
+    for (const [op, name, value] of [...IDENTITY, ...steps]) {
+      const access = { name, offset: 0, width: 4 } as const;
+      if (op === "read") witness.read(access, value);
+      else witness.write(access, value, () => {});
+    }
+    witness.end();
+    assertEquals(findings.broken.map(({ rule }) => rule.id), broken);
   });
 }
