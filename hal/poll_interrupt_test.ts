@@ -154,6 +154,30 @@ Deno.test("Poller sleeps at most a part of the time that a wait has lasted", asy
   assert(done >= 41 && done < 41 * 1.2, `done at ${done}`);
 });
 
+for (const where of ["memory", "registers"] as const) {
+  Deno.test(`Poller is busy again after an answer that it found in ${where} while idle`, async () => {
+    const clock = new FakeClock();
+    const line = new Poller({}, clock).line();
+    let answered = false;
+    const ready = (): boolean => answered;
+    const first = line.wait({
+      signal: NEVER,
+      ready,
+      ...where === "registers" ? { readyInMemory: () => false } : {},
+    });
+    await clock.runUntil(500);
+    answered = true;
+    await clock.runUntil(530);
+    await first;
+    const [sleeps, turns] = [clock.sleeps.length, clock.turns];
+    void line.wait({ signal: NEVER, ready: () => false });
+    // Within 20 ms after the answer, which was found at a wake after 500.
+    await clock.runUntil(clock.time + 5);
+    assert(clock.turns > turns + 10, `${clock.turns - turns} turns`);
+    assertEquals(clock.sleeps.length, sleeps);
+  });
+}
+
 Deno.test("Poller looks at most 50 times a second while idle", async () => {
   const clock = new FakeClock();
   const poller = new Poller({}, clock);
