@@ -1,7 +1,7 @@
 // deno-lint-ignore-file no-console -- a program
 /**
- * What each check does to the devices of the emulator: the registers that it reads, and each value and byte that it writes.
- * `deno run -A tests/check/transcript.ts >tests/check/transcript.txt` writes the table anew; `--check ID` prints all that a
+ * Lists what each check does to the devices of the emulator: the registers that it reads, and each value and byte that it writes.
+ * `deno run -A tests/check/transcript.ts >tests/check/transcript.txt` writes the table again; `--check ID` prints all that a
  * check does, to compare it with what it did before a change.
  *
  * @module
@@ -65,7 +65,7 @@ function words(entry: LogEntry): string {
 }
 
 /** The different actions of each check on each machine and device, sorted. */
-export async function transcripts(only?: string): Promise<Map<string, string[]>> {
+async function transcripts(only?: string): Promise<Map<string, string[]>> {
   const all = new Map<string, Set<string>>();
   for (const [name, open] of Object.entries(BENCHES)) {
     let into = new Set<string>();

@@ -7,6 +7,6 @@ Deno.test("check: each check reads and writes what it did when it was last looke
     await table(),
     known.trimEnd().split("\n"),
     "Compare the output of `deno run -A tests/check/transcript.ts --check ID` with that before the change, " +
-      "and if it is as it should be, write the table anew without `--check`",
+      "and if it is as it should be, write the table again without `--check`",
   );
 });

@@ -128,7 +128,7 @@ export class PageDocument {
     return part;
   }
 
-  /** What was drawn on a canvas since it was last asked. */
+  /** Takes the list of what was drawn on a canvas. */
   drawn(id: string): string[] {
     return this.at(id).pen.drawn.splice(0);
   }
