@@ -63,6 +63,23 @@ Deno.test("readDeviceTree looks below a bus with cells of its own and skips disa
   assertEquals(readDeviceTree(`${tree.path}/none`), []);
 });
 
+Deno.test("readDeviceTree takes a node that says that it is okay, or nothing", () => {
+  const bases: number[] = [];
+  for (
+    const [i, status] of ["okay\0", "ok\0", "", "disabled\0", "fail\0", "reserved\0"].entries()
+  ) {
+    const address = 0xa000000 + 0x200 * i;
+    using tree = fixture({
+      "#address-cells": [2],
+      "#size-cells": [2],
+      ...virt(address, 16 + i),
+      [`virtio_mmio@${address.toString(16)}/status`]: status,
+    });
+    bases.push(...readDeviceTree(tree.path).map(({ base }) => base));
+  }
+  assertEquals(bases, [0xa000000, 0xa000200, 0xa000400]);
+});
+
 Deno.test("readDeviceTree names a node whose reg is too short", () => {
   using tree = fixture({
     "#address-cells": [2],

@@ -160,3 +160,29 @@ Deno.test("messages of QEMU are left in the socket when the last one that waits 
   board.channel.drain();
   await wait(pulsed);
 });
+
+Deno.test("a wait for a line leaves no listener at its signal, however it ends", async () => {
+  await using board = new Board();
+  const pulsed = board.lines.openPulsed(7);
+  const stop = new AbortController();
+  const { signal } = stop;
+  let listeners = 0;
+  const [add, remove] = [signal.addEventListener, signal.removeEventListener];
+  signal.addEventListener = (...args: Parameters<typeof add>) => {
+    listeners++;
+    add.apply(signal, args);
+  };
+  signal.removeEventListener = (...args: Parameters<typeof remove>) => {
+    listeners--;
+    remove.apply(signal, args);
+  };
+  const answered = pulsed.wait({ signal, ready: () => false });
+  assertEquals(listeners, 1);
+  board.say("IRQ raise 7\nIRQ lower 7\n");
+  await answered;
+  assertEquals(listeners, 0);
+  const aborted = pulsed.wait({ signal, ready: () => false });
+  stop.abort(new Error("enough"));
+  await assertRejects(() => aborted, Error, "enough");
+  assertEquals(listeners, 0);
+});
