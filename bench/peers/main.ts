@@ -6,6 +6,7 @@
  */
 import { Command as Program } from "@commander-js/extra-typings";
 import { exec } from "../../firmware/image/exec.ts";
+import { UsageError } from "../../firmware/terminal/usage.ts";
 import { buildPeers, type Command, PEERS } from "./build.ts";
 import { compare, type Comparison, ringtest, type Side, type Spread, withPeer } from "./measure.ts";
 import { type WorkPlan, WORKS } from "./works.ts";
@@ -54,7 +55,11 @@ if (import.meta.main) {
   );
   const rows = base === undefined
     ? await besidePeers(wanted, rounds)
-    : await besideBase(wanted, rounds, base);
+    : await besideBase(wanted, rounds, base).catch((error) => {
+      if (!(error instanceof UsageError)) throw error;
+      say(error.message);
+      Deno.exit(2);
+    });
   const report = await describe(
     rows,
     rounds,
@@ -106,6 +111,7 @@ async function besideBase(
   try {
     await exec(["cp", "-r", `${ROOT}bench`, tree]);
     await exec(["cp", `${ROOT}emu/ring/split_bench.ts`, `${tree}/emu/ring/split_bench.ts`]);
+    await checkImports(name, tree);
     for (const work of works) {
       say(`${work.title} beside ${name.slice(0, 12)}`);
       const both = async (ours: Side, theirs: Side) => {
@@ -133,6 +139,22 @@ async function besideBase(
     await git("worktree", "remove", "--force", tree);
   }
   return rows;
+}
+
+/** Says what the works import that another commit does not have, before anything is measured. */
+async function checkImports(name: string, tree: string): Promise<void> {
+  const [program = "", ...args] = OURS;
+  const { success, stderr } = await new Deno.Command(program, {
+    args,
+    cwd: tree,
+    stdin: "null",
+    stdout: "null",
+    stderr: "piped",
+    env: { NO_COLOR: "1" },
+  }).output();
+  if (success) return;
+  const [reason] = new TextDecoder().decode(stderr).split("\n", 1);
+  throw new UsageError(`Cannot measure beside ${name}, where other files are: ${reason}`);
 }
 
 async function describe(rows: readonly Row[], rounds: number, command: string): Promise<Report> {
