@@ -4,6 +4,7 @@ import { QtestChannel } from "./_channel.ts";
 import { InterruptLines } from "./_interrupts.ts";
 import { Libc } from "../unix/libc.ts";
 import { doorbellMessages, gicv2mMessages } from "./_messages.ts";
+import { CountedSignal } from "../counted_signal_test_util.ts";
 
 /** Lines over a socket on which a script speaks for QEMU. */
 class Board implements AsyncDisposable {
@@ -164,25 +165,15 @@ Deno.test("messages of QEMU are left in the socket when the last one that waits 
 Deno.test("a wait for a line leaves no listener at its signal, however it ends", async () => {
   await using board = new Board();
   const pulsed = board.lines.openPulsed(7);
-  const stop = new AbortController();
+  const stop = new CountedSignal();
   const { signal } = stop;
-  let listeners = 0;
-  const [add, remove] = [signal.addEventListener, signal.removeEventListener];
-  signal.addEventListener = (...args: Parameters<typeof add>) => {
-    listeners++;
-    add.apply(signal, args);
-  };
-  signal.removeEventListener = (...args: Parameters<typeof remove>) => {
-    listeners--;
-    remove.apply(signal, args);
-  };
   const answered = pulsed.wait({ signal, ready: () => false });
-  assertEquals(listeners, 1);
+  assertEquals(stop.listeners, 1);
   board.say("IRQ raise 7\nIRQ lower 7\n");
   await answered;
-  assertEquals(listeners, 0);
+  assertEquals(stop.listeners, 0);
   const aborted = pulsed.wait({ signal, ready: () => false });
   stop.abort(new Error("enough"));
   await assertRejects(() => aborted, Error, "enough");
-  assertEquals(listeners, 0);
+  assertEquals(stop.listeners, 0);
 });

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { VireoError } from "../errors.ts";
 import { Qmp } from "./qmp.ts";
+import { CountedSignal } from "../counted_signal_test_util.ts";
 
 /** Room for lines that nobody has read, as a socket has it. */
 const ROOM = { highWaterMark: 64 } as const;
@@ -101,28 +102,18 @@ Deno.test("qmp: a wait ends with its deadline or signal, and leaves no listener 
   const { qmp } = monitor;
   const late = await assertRejects(() => qmp.execute("stop", {}, { deadline: 1 }), VireoError);
   assertEquals([late.code, late.seen], ["TIMEOUT", "stop"]);
-  const stop = new AbortController();
+  const stop = new CountedSignal();
   const { signal } = stop;
-  let listeners = 0;
-  const [add, remove] = [signal.addEventListener, signal.removeEventListener];
-  signal.addEventListener = (...args: Parameters<typeof add>) => {
-    listeners++;
-    add.apply(signal, args);
-  };
-  signal.removeEventListener = (...args: Parameters<typeof remove>) => {
-    listeners--;
-    remove.apply(signal, args);
-  };
   const answered = qmp.execute("cont", {}, { signal });
   const aborted = qmp.execute("stop", {}, { signal }).catch((error) => error);
-  assertEquals(listeners, 2);
+  assertEquals(stop.listeners, 2);
   // The first is the one that came too late: nothing waits for its answer.
   await monitor.say({ return: {}, id: 1 }, { return: {}, id: 2 });
   await answered;
   const reason = new Error("enough");
   stop.abort(reason);
   assert(await aborted === reason);
-  assertEquals(listeners, 0);
+  assertEquals(stop.listeners, 0);
   assert(await qmp.execute("stop", {}, { signal }).catch((error) => error) === reason);
 });
 

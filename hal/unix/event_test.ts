@@ -2,33 +2,24 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { EventInterrupt } from "./event.ts";
 import { Libc } from "./libc.ts";
 import { Poller } from "./poller.ts";
+import { CountedSignal } from "../counted_signal_test_util.ts";
 
 Deno.test("an eventfd's waits end with a write or their signal, and leave no listener there", async () => {
   const libc = new Libc();
   {
     await using poller = new Poller(libc);
     using interrupt = new EventInterrupt(libc, poller);
-    const abort = new AbortController();
+    const abort = new CountedSignal();
     const { signal } = abort;
-    let listeners = 0;
-    const [add, remove] = [signal.addEventListener, signal.removeEventListener];
-    signal.addEventListener = (...args: Parameters<typeof add>) => {
-      listeners++;
-      add.apply(signal, args);
-    };
-    signal.removeEventListener = (...args: Parameters<typeof remove>) => {
-      listeners--;
-      remove.apply(signal, args);
-    };
     const written = interrupt.wait({ signal, ready: () => false });
-    assertEquals(listeners, 1);
+    assertEquals(abort.listeners, 1);
     libc.signalEvent(interrupt.fd);
     await written;
-    assertEquals(listeners, 0);
+    assertEquals(abort.listeners, 0);
     const aborted = interrupt.wait({ signal, ready: () => false });
     abort.abort(new Error("enough"));
     await assertRejects(() => aborted, Error, "enough");
-    assertEquals(listeners, 0);
+    assertEquals(abort.listeners, 0);
   }
   libc.dispose();
 });
