@@ -5,39 +5,10 @@ import { GpuDevice } from "../../emu/devices/gpu/mod.ts";
 import { joinBytes, Libc, u32s, u64s } from "@vireo/hal/vhost-user";
 import { type ServerEvent, VhostUserServer } from "@vireo/emu/vhost-user";
 import { temporaryFolder } from "./daemon.ts";
-import { answer, raw, RawPeer } from "./raw_peer.ts";
+import { answer, PROTOCOL, R, raw, RawPeer, VERSION_1 } from "./raw_peer.ts";
 import { openDescriptors, wait } from "./wait.ts";
 import { xorshift } from "../noise.ts";
 
-/** Requests, typed again from the specification. */
-const R = {
-  GET_FEATURES: 1,
-  SET_FEATURES: 2,
-  SET_OWNER: 3,
-  SET_MEM_TABLE: 5,
-  SET_LOG_BASE: 6,
-  SET_VRING_NUM: 8,
-  SET_VRING_ADDR: 9,
-  SET_VRING_BASE: 10,
-  GET_VRING_BASE: 11,
-  SET_VRING_KICK: 12,
-  SET_VRING_CALL: 13,
-  SET_VRING_ERR: 14,
-  GET_PROTOCOL_FEATURES: 15,
-  SET_PROTOCOL_FEATURES: 16,
-  SET_VRING_ENABLE: 18,
-  SET_BACKEND_REQ_FD: 21,
-  GET_CONFIG: 24,
-  SET_CONFIG: 25,
-  GET_INFLIGHT_FD: 31,
-  SET_INFLIGHT_FD: 32,
-  GPU_SET_SOCKET: 33,
-  ADD_MEM_REG: 37,
-  REM_MEM_REG: 38,
-  SET_STATUS: 39,
-} as const;
-const VERSION_1 = 2 ** 32;
-const PROTOCOL = 2 ** 30;
 /** Places in the peer's memory, as its own addresses. */
 const USER = 0x7000_0000;
 const [DESC, AVAIL, USED] = [0, 0x1000, 0x2000];

@@ -8,6 +8,37 @@ import {
   u64s,
 } from "@vireo/hal/vhost-user";
 
+/** Requests, typed again from the specification. */
+export const R = {
+  GET_FEATURES: 1,
+  SET_FEATURES: 2,
+  SET_OWNER: 3,
+  SET_MEM_TABLE: 5,
+  SET_LOG_BASE: 6,
+  SET_VRING_NUM: 8,
+  SET_VRING_ADDR: 9,
+  SET_VRING_BASE: 10,
+  GET_VRING_BASE: 11,
+  SET_VRING_KICK: 12,
+  SET_VRING_CALL: 13,
+  SET_VRING_ERR: 14,
+  GET_PROTOCOL_FEATURES: 15,
+  SET_PROTOCOL_FEATURES: 16,
+  SET_VRING_ENABLE: 18,
+  SET_BACKEND_REQ_FD: 21,
+  GET_CONFIG: 24,
+  SET_CONFIG: 25,
+  GET_INFLIGHT_FD: 31,
+  SET_INFLIGHT_FD: 32,
+  GPU_SET_SOCKET: 33,
+  ADD_MEM_REG: 37,
+  REM_MEM_REG: 38,
+  SET_STATUS: 39,
+} as const;
+/** Feature bits as numbers. */
+export const VERSION_1: number = 2 ** 32;
+export const PROTOCOL: number = 2 ** 30;
+
 /** A message as bytes, of any request, flags and size, true or not. */
 export function raw(
   request: number,

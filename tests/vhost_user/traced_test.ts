@@ -10,26 +10,10 @@ import { openVireo } from "../../firmware/session.ts";
 import { VIREO } from "../cli_helper.ts";
 import { openTshark } from "../trace/tshark.ts";
 import { temporaryFolder } from "./daemon.ts";
-import { raw, RawPeer } from "./raw_peer.ts";
+import { PROTOCOL, R, raw, RawPeer, VERSION_1 } from "./raw_peer.ts";
 import { Served } from "./served.ts";
 import { wait } from "./wait.ts";
 
-/** Requests, typed again from the specification. */
-const R = {
-  SET_FEATURES: 2,
-  SET_MEM_TABLE: 5,
-  SET_VRING_NUM: 8,
-  SET_VRING_ADDR: 9,
-  SET_VRING_BASE: 10,
-  GET_VRING_BASE: 11,
-  SET_VRING_KICK: 12,
-  SET_VRING_CALL: 13,
-  GET_PROTOCOL_FEATURES: 15,
-  SET_PROTOCOL_FEATURES: 16,
-  SET_VRING_ENABLE: 18,
-} as const;
-const VERSION_1 = 2 ** 32;
-const PROTOCOL = 2 ** 30;
 /** Guest address and own address of the peer's memory. */
 const [GUEST, USER] = [0x10_0000, 0x7000_0000];
 const [AVAIL, USED, DATA] = [0x1000, 0x2000, 0x3000];
