@@ -1,4 +1,4 @@
-import { VireoError, type VireoErrorCode, type VireoErrorDetails } from "@vireo/hal";
+import { counted, VireoError, type VireoErrorCode, type VireoErrorDetails } from "@vireo/hal";
 import type { QueueRequest, VirtioDevice } from "./device.ts";
 import type { DriverInstance } from "./driver.ts";
 import { MessageStream, type MessageStreamOptions, type WaitOptions } from "./wait/mod.ts";
@@ -294,8 +294,8 @@ export abstract class QueueDriver implements DriverInstance {
   /** The error of an answer that lacks bytes. */
   protected tooShort(seen: number, expected: number): VireoError {
     return this.error("BAD_LENGTH", `${this.#title} wrote too short an answer`, {
-      seen: bytesText(seen),
-      expected: `at least ${bytesText(expected)}`,
+      seen: counted(seen, "byte"),
+      expected: `at least ${counted(expected, "byte")}`,
     });
   }
 
@@ -358,8 +358,4 @@ export abstract class QueueDriver implements DriverInstance {
     for (const ring of this.#rings.splice(0)) ring[Symbol.dispose]();
     for (const queue of this.#requests.splice(0)) queue.detachAll();
   }
-}
-
-function bytesText(count: number): string {
-  return count === 1 ? "1 byte" : `${count} bytes`;
 }

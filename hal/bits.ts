@@ -19,6 +19,21 @@ export function hex(value: number, digits = 1): string {
 }
 
 /**
+ * A count of things whose plural ends in `s`, for messages.
+ *
+ * @example
+ * ```ts
+ * import { counted } from "@vireo/hal";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals([counted(1, "byte"), counted(64, "byte")], ["1 byte", "64 bytes"]);
+ * ```
+ */
+export function counted(count: number | bigint, what: string): string {
+  return Number(count) === 1 ? `1 ${what}` : `${count} ${what}s`;
+}
+
+/**
  * The name that a table of numbers has for one of them; of several the first.
  *
  * @returns Undefined if the table has no such number.

@@ -1,7 +1,7 @@
-import { joinBytes, NET_HDR, NetFeature, netHeaderSize } from "@vireo/hal";
+import { counted, joinBytes, NET_HDR, NetFeature, netHeaderSize } from "@vireo/hal";
 import { describeFrame } from "./frames.ts";
 import type { QueuePlace } from "./words/places.ts";
-import { counted, viewOf } from "./words/names.ts";
+import { viewOf } from "./words/names.ts";
 
 /** Most bytes of a frame that are kept; a device that says it has more lies. */
 const MOST = 1 << 17;

@@ -1,4 +1,5 @@
 import type { DeviceStats, QueueStats } from "@vireo/drivers/trace";
+import { counted } from "@vireo/hal";
 import { rowsOfText } from "../terminal/rows.ts";
 
 /** Counts as lines of text: a row a queue. */
@@ -48,10 +49,6 @@ function deviceLine(counts: DeviceStats): string {
     ...errors === 0 ? [] : [`${errors} violations and faults`],
   ];
   return `${device}: ${parts.join(", ")}`;
-}
-
-function counted(count: number, what: string): string {
-  return `${count} ${what}${count === 1 ? "" : "s"}`;
 }
 
 /** Bytes copied for each buffer that came back. */

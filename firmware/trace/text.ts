@@ -1,5 +1,6 @@
 import {
   type BufferFields,
+  counted,
   deviceName,
   featureName,
   InterruptCause,
@@ -116,13 +117,11 @@ export function traceHead(event: TraceEvent, escape: (text: string) => string): 
         `[${elementsText(event.elements)}]`;
     case "used":
       return `'${escape(event.name)}' ${event.reversed ? "driver " : ""}used ${event.token}, ` +
-        `${event.length === 1 ? "1 byte" : `${event.length} bytes`} written, after ${
-          event.after.toFixed(3)
-        } ms`;
+        `${counted(event.length, "byte")} written, after ${event.after.toFixed(3)} ms`;
     case "kick": {
       const name = escape(event.name);
       if (event.buffers === 0) return `'${name}' kick again, notified`;
-      const count = event.buffers === 1 ? "1 buffer" : `${event.buffers} buffers`;
+      const count = counted(event.buffers, "buffer");
       const how = event.notified ? "notified" : "not notified: the device asked not to be";
       return `'${name}' kick of ${count}, ${how}`;
     }
@@ -139,7 +138,7 @@ export function traceHead(event: TraceEvent, escape: (text: string) => string): 
       return `'${escape(event.name)}' notified by the driver${ignored}`;
     }
     case "call": {
-      const count = event.buffers === 1 ? "1 buffer" : `${event.buffers} buffers`;
+      const count = counted(event.buffers, "buffer");
       return `'${escape(event.name)}' call for ${count}, ${sentText(event.unsent)}`;
     }
     case "change":

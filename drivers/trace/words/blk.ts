@@ -1,5 +1,5 @@
-import { blkRequestName, BlkRequestType, BlkStatus } from "@vireo/hal";
-import { counted, nameOf } from "./names.ts";
+import { blkRequestName, BlkRequestType, BlkStatus, counted } from "@vireo/hal";
+import { nameOf } from "./names.ts";
 import type { DeviceWords } from "./places.ts";
 
 /** Words of the block device (virtio 1.4 §5.2.6). */

@@ -1,5 +1,5 @@
-import { GPU_FLAG_FENCE, GPU_HDR, GpuCommand, GpuFormat, GpuResponse } from "@vireo/hal";
-import { bytesText, counted, nameOf } from "./names.ts";
+import { counted, GPU_FLAG_FENCE, GPU_HDR, GpuCommand, GpuFormat, GpuResponse } from "@vireo/hal";
+import { bytesText, nameOf } from "./names.ts";
 import type { DeviceWords } from "./places.ts";
 
 /** Bytes behind the header that the words of a command are about; in one that is shorter they are left out. */

@@ -1,4 +1,4 @@
-import { hex } from "@vireo/hal";
+import { counted, hex } from "@vireo/hal";
 
 /** The name that a table has for a number, or the number in hex. */
 export function nameOf(table: Readonly<Record<string, number>>, value: number): string {
@@ -30,11 +30,6 @@ export function bitsOf(table: Readonly<Record<string, number>>, value: number): 
 /** A count with its unit. */
 export function bytesText(count: number): string {
   return counted(count, "byte");
-}
-
-/** A count of things whose plural ends in `s`. */
-export function counted(count: number | bigint, what: string): string {
-  return Number(count) === 1 ? `1 ${what}` : `${count} ${what}s`;
 }
 
 /** A view of bytes. */

@@ -1,4 +1,5 @@
 import {
+  counted,
   NET_CTRL_ANNOUNCE_ACK,
   NET_CTRL_GUEST_OFFLOADS_SET,
   NetAck,
@@ -13,7 +14,7 @@ import {
   netHeaderSize,
 } from "@vireo/hal";
 import { describeFrame } from "../frames.ts";
-import { bitsOf, counted, nameOf } from "./names.ts";
+import { bitsOf, nameOf } from "./names.ts";
 import type { DeviceWords, QueuePlace } from "./places.ts";
 
 /** The commands of each class (virtio 1.4 §5.1.9.5). */

@@ -3,6 +3,7 @@ import {
   BalloonHint,
   BalloonStat,
   CaifQueue,
+  counted,
   INPUT_EVENT,
   InputSyn,
   InputType,
@@ -11,7 +12,7 @@ import {
   RPMSG_NS_ADDRESS,
   RpmsgNs,
 } from "@vireo/hal";
-import { bytesText, counted, nameOf, textOf } from "./names.ts";
+import { bytesText, nameOf, textOf } from "./names.ts";
 import type { DeviceWords } from "./places.ts";
 
 /** Words of the entropy device (virtio 1.4 §5.4). */

@@ -1,4 +1,5 @@
 import {
+  counted,
   SCSI_CDB_SIZE,
   SCSI_EVENT,
   SCSI_READ_CAPACITY_16,
@@ -14,7 +15,7 @@ import {
   ScsiStatus,
   ScsiTaskManagement,
 } from "@vireo/hal";
-import { bytesText, counted, nameOf } from "./names.ts";
+import { bytesText, nameOf } from "./names.ts";
 import type { DeviceWords } from "./places.ts";
 
 const CDB = SCSI_REQUEST.SIZE;

@@ -1,10 +1,11 @@
-import { hex } from "@vireo/hal";
+import { counted, hex, nameIn } from "@vireo/hal";
 import {
   CONFIG_RANGE,
   INFLIGHT,
   MEM_REGION,
   MEM_SLOT,
   MEM_TABLE,
+  readBits,
   readU32,
   VHOST_USER_NO_FD,
   VhostUserFeature,
@@ -12,11 +13,6 @@ import {
   VRING_ADDR,
   VRING_STATE,
 } from "@vireo/hal/vhost-user";
-
-/** The protocol features by their bits. */
-const PROTOCOL_NAMES = new Map(
-  Object.entries(VhostUserFeature).map(([name, bit]) => [BigInt(bit), name]),
-);
 
 /**
  * A request of a front end in words; its size is right, its contents are whatever the front end says.
@@ -28,7 +24,7 @@ const PROTOCOL_NAMES = new Map(
 export function requestText(request: number, payload: Uint8Array, fds: number): string {
   switch (request as Request) {
     case Request.SET_FEATURES:
-      return bits(payload);
+      return big(payload, 0);
     case Request.SET_PROTOCOL_FEATURES:
       return protocolText(payload);
     case Request.SET_MEM_TABLE: {
@@ -85,7 +81,7 @@ export function requestText(request: number, payload: Uint8Array, fds: number): 
 export function answerText(request: number, payload: Uint8Array): string {
   switch (request as Request) {
     case Request.GET_FEATURES:
-      return bits(payload);
+      return big(payload, 0);
     case Request.GET_PROTOCOL_FEATURES:
       return protocolText(payload);
     case Request.GET_QUEUE_NUM:
@@ -114,15 +110,8 @@ function big(payload: Uint8Array, at: number): string {
   return `0x${word(payload, at).toString(16)}`;
 }
 
-function bits(payload: Uint8Array): string {
-  return big(payload, 0);
-}
-
 function protocolText(payload: Uint8Array): string {
-  const value = word(payload, 0);
-  const names = Array.from({ length: 64 }, (_, bit) => BigInt(bit))
-    .filter((bit) => (value >> bit & 1n) === 1n)
-    .map((bit) => PROTOCOL_NAMES.get(bit) ?? `bit ${bit}`);
+  const names = [...readBits(payload)].map((bit) => nameIn(VhostUserFeature, bit) ?? `bit ${bit}`);
   return names.join(" ") || "nothing";
 }
 
@@ -141,8 +130,4 @@ function number(payload: Uint8Array): number {
 
 function stateText(payload: Uint8Array): string {
   return `queue ${index(payload)}, ${number(payload)}`;
-}
-
-function counted(count: number, what: string): string {
-  return `${count} ${what}${count === 1 ? "" : "s"}`;
 }
