@@ -1,7 +1,6 @@
 import type { TraceElement, VireoError } from "@vireo/hal";
 import { HostRing } from "../virtqueue/host_ring.ts";
 import type { SplitVirtqueueOptions } from "../virtqueue/split.ts";
-import type { QueuePlace } from "./words/places.ts";
 import { type PendingBuffer, RingEvents, type RingTrace } from "./_ring_events.ts";
 
 /** A ring on which the driver plays the device, and of which a tracer hears: the device adds, the driver uses. */
@@ -29,7 +28,7 @@ export class TracedHostRing extends HostRing {
     const elements: readonly TraceElement[] = this.elements.map(({ address, length }) => (
       { address, length, writable: false }
     ));
-    const { request, data } = this.#events.words.asked(this.#place(), elements);
+    const { request, data } = this.#events.asked(elements);
     const { index: queue, name } = this;
     this.#pending.set(head, { elements, request, time });
     tracer.emit(slot, {
@@ -55,7 +54,7 @@ export class TracedHostRing extends HostRing {
     this.#pending.delete(head);
     const { index: queue, name } = this;
     // A buffer that the driver gives back has nothing in it for the device.
-    const { request } = this.#events.words.answered(this.#place(), [], asked, written);
+    const { request } = this.#events.answered({ request: asked }, written);
     tracer.emit(slot, {
       kind: "used",
       reversed: true,
@@ -82,11 +81,5 @@ export class TracedHostRing extends HostRing {
     const head = super.detachUnused();
     this.#pending.delete(head);
     return head;
-  }
-
-  #place(): QueuePlace {
-    const { tracer, slot } = this.#trace;
-    const { deviceId, features } = tracer.of(slot);
-    return { deviceId, features, queue: this.index, name: this.name };
   }
 }

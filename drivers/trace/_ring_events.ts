@@ -1,5 +1,6 @@
-import type { TraceElement, VireoError } from "@vireo/hal";
+import type { BufferContents, TraceElement, VireoError } from "@vireo/hal";
 import { BufferWords } from "./buffer_words.ts";
+import type { QueuePlace } from "./words/places.ts";
 import type { TraceTarget } from "./_target.ts";
 
 /** Parts of a trace that a ring reports to. */
@@ -27,8 +28,7 @@ export interface PendingBuffer {
 
 /** The events of a ring that are the same whichever side of it the driver has. */
 export class RingEvents {
-  /** Tells what is in the ring's buffers. */
-  readonly words: BufferWords;
+  readonly #words: BufferWords;
   readonly #trace: RingTrace;
   readonly #ring: RingPlace;
   #added = 0;
@@ -39,7 +39,17 @@ export class RingEvents {
   constructor(trace: RingTrace, ring: RingPlace) {
     this.#trace = trace;
     this.#ring = ring;
-    this.words = new BufferWords({ data: trace.tracer.data, find: trace.find });
+    this.#words = new BufferWords({ data: trace.tracer.data, find: trace.find });
+  }
+
+  /** Tells what the driver asks for by a buffer that is added. */
+  asked(elements: readonly TraceElement[]): BufferContents {
+    return this.#words.asked(this.#place(), elements);
+  }
+
+  /** Tells what the device answered by a buffer that is used. */
+  answered({ elements, request }: Partial<PendingBuffer>, length: number): BufferContents {
+    return this.#words.answered(this.#place(), elements ?? [], request, length);
   }
 
   /** A buffer goes with the next kick. */
@@ -72,6 +82,12 @@ export class RingEvents {
     if (this.#faulted) return;
     this.#faulted = true;
     this.#trace.tracer.fault(this.#trace.slot, error);
+  }
+
+  #place(): QueuePlace {
+    const { deviceId, features } = this.#trace.tracer.of(this.#trace.slot);
+    const { index: queue, name } = this.#ring;
+    return { deviceId, features, queue, name };
   }
 
   #kicked(): void {

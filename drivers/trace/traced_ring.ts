@@ -2,7 +2,6 @@ import type { TraceElement, VireoError } from "@vireo/hal";
 import type { Ring } from "../virtqueue/create_ring.ts";
 import { PassingRing } from "../virtqueue/passing_ring.ts";
 import type { SgList } from "../virtqueue/virtqueue.ts";
-import type { QueuePlace } from "./words/places.ts";
 import { type PendingBuffer, RingEvents, type RingTrace } from "./_ring_events.ts";
 
 /** A ring of which a tracer hears what goes in and out. */
@@ -34,17 +33,13 @@ export class TracedRing extends PassingRing {
         writable: i >= chain.readable,
       });
     }
-    const { request, frame, data } = this.#events.words.asked(this.#place(), elements);
+    const { request, frame, data } = this.#events.asked(elements);
     this.#pending.set(token, { elements, request, time });
     this.#events.added();
     const { index: queue, name } = this;
     const { inFlight } = this.inner;
-    const kind = "add";
-    tracer.emit(
-      slot,
-      { kind, queue, name, token, request, elements, inFlight, frame, data },
-      time,
-    );
+    const add = { queue, name, token, request, elements, inFlight, frame, data };
+    tracer.emit(slot, { kind: "add", ...add }, time);
     return true;
   }
 
@@ -61,20 +56,15 @@ export class TracedRing extends PassingRing {
     }
     const { tracer, slot } = this.#trace;
     const { time } = tracer;
-    const pending = this.#pending.get(token);
+    const pending: Partial<PendingBuffer> = this.#pending.get(token) ?? {};
     this.#pending.delete(token);
     const length = this.inner.usedLength;
     const { index: queue, name } = this;
-    const { elements = [], request: asked, time: since = time } = pending ?? {};
-    const { request, frame, data } = this.#events.words
-      .answered(this.#place(), elements, asked, length);
+    const { request, frame, data } = this.#events.answered(pending, length);
     const { inFlight } = this.inner;
-    const [kind, after] = ["used", time - since] as const;
-    tracer.emit(
-      slot,
-      { kind, queue, name, token, request, length, inFlight, after, frame, data },
-      time,
-    );
+    const after = time - (pending.time ?? time);
+    const used = { queue, name, token, request, length, inFlight, after, frame, data };
+    tracer.emit(slot, { kind: "used", ...used }, time);
     return token;
   }
 
@@ -87,11 +77,5 @@ export class TracedRing extends PassingRing {
   override break(reason: VireoError): void {
     if (this.inner.broken === undefined) this.#events.broke(reason);
     this.inner.break(reason);
-  }
-
-  #place(): QueuePlace {
-    const { tracer, slot } = this.#trace;
-    const { deviceId, features } = tracer.of(slot);
-    return { deviceId, features, queue: this.index, name: this.name };
   }
 }

@@ -74,11 +74,9 @@ export class TracedQueue implements RunningQueue {
     const buffer: TracedBuffer = { queue, name, features, elements, find: this.#find };
     const { request, frame, data } = trace.asked(buffer);
     this.#held.set(chain, { ...buffer, request, time });
-    const [kind, seenBy, token, inFlight] = ["add", "device", chain.head, this.#held.size] as const;
-    trace.emit(
-      { kind, seenBy, queue, name, token, request, elements, inFlight, frame, data },
-      time,
-    );
+    const common = { seenBy: "device", queue, name, token: chain.head } as const;
+    const inFlight = this.#held.size;
+    trace.emit({ kind: "add", ...common, request, elements, inFlight, frame, data }, time);
     return chain;
   }
 
@@ -140,16 +138,9 @@ export class TracedQueue implements RunningQueue {
     const { queue, name } = held;
     const { request, frame, data } = trace.answered(held, held.request, length);
     const after = time - held.time;
-    const [kind, seenBy, token, inFlight] = [
-      "used",
-      "device",
-      chain.head,
-      this.#held.size,
-    ] as const;
-    trace.emit(
-      { kind, seenBy, queue, name, token, request, length, inFlight, after, frame, data },
-      time,
-    );
+    const common = { seenBy: "device", queue, name, token: chain.head } as const;
+    const inFlight = this.#held.size;
+    trace.emit({ kind: "used", ...common, request, length, inFlight, after, frame, data }, time);
   }
 
   readonly #find = (address: number, length: number): Uint8Array | undefined => {
