@@ -149,14 +149,10 @@ export function parseRecording(text: string): Uint8Array {
 
 function writeNumbers(writer: RecordWriter, kind: number, words: readonly string[]): void {
   writer.begin(kind);
-  if (kind === RecordKind.MEMORY) {
-    writer.number(numberOf(words[0]));
-    writer.number(numberOf(words[1]));
-    return writer.blob(Uint8Array.fromHex(words[2] ?? ""));
-  }
-  if (kind === RecordKind.HOST) {
-    writer.number(numberOf(words[0]));
-    return writer.blob(Uint8Array.fromHex(words[1] ?? ""));
+  const bytesAt = kind === RecordKind.MEMORY ? 2 : kind === RecordKind.HOST ? 1 : undefined;
+  if (bytesAt !== undefined) {
+    for (let i = 0; i < bytesAt; i++) writer.number(numberOf(words[i]));
+    return writer.blob(Uint8Array.fromHex(words[bytesAt] ?? ""));
   }
   const numbers = words.map(numberOf);
   const add = kind === RecordKind.ADD;
