@@ -53,7 +53,8 @@ export const loadAcquire: (words: Int32Array, index: number) => number =
  * Loads a 16-bit word that the other side stores last, such as the index of a split ring, as
  * {@linkcode loadAcquire} does. It also stays behind the caller's last `Atomics.store`.
  *
- * `Atomics.load` is a call that V8 does not inline: 20 ns, and two a buffer at batch 1 were a fifth of the time (`bench/split_bench.ts`).
+ * `Atomics.load` is a call that V8 does not inline: 20 ns, and two a buffer at batch 1 were a fifth of the time
+ * (`bench/split_bench.ts`).
  *
  * @param words The words.
  * @param index Which one.

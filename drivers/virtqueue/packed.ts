@@ -72,6 +72,8 @@ const NEVER = -1;
  * ```
  */
 export class PackedVirtqueue implements Virtqueue {
+  // Fields that are numbers begin as one: V8 checks at each use of one that begins as undefined.
+
   /** Index on the device. */
   readonly index: number = 0;
   /** Name for messages and reports. */

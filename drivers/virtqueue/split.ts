@@ -75,6 +75,8 @@ export interface SplitVirtqueueOptions extends VirtqueueOptions {
  * ```
  */
 export class SplitVirtqueue implements Virtqueue {
+  // Fields that are numbers begin as one: V8 checks at each use of one that begins as undefined.
+
   /** Index on the device. */
   readonly index: number = 0;
   /** Name for messages and reports. */

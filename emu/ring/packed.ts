@@ -38,6 +38,8 @@ const AGES = 2 ** 30;
 
 /** The device's side of a running packed virtqueue (virtio 1.4 §2.8), written from the specification. */
 export class PackedQueue implements RunningQueue {
+  // Fields that are numbers begin as one: V8 checks at each use of one that begins as undefined.
+
   /** Index of the queue on its device. */
   readonly index: number = 0;
   /** Size in descriptors. */

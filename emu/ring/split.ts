@@ -54,6 +54,8 @@ export function checkGeometry(geometry: QueueGeometry, memory: GuestMemory): str
 
 /** The device's side of a running split virtqueue (virtio 1.4 §2.7), written from the specification. */
 export class SplitQueue implements RunningQueue {
+  // Fields that are numbers begin as one: V8 checks at each use of one that begins as undefined.
+
   /** Index of the queue on its device. */
   readonly index: number = 0;
   /** Size in descriptors. */

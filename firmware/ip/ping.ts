@@ -41,8 +41,8 @@ const ARP_TRIES = 4;
 const ARP_PAUSE = 1000;
 
 /**
- * Finds a host by ARP, which is asked again while the deadline lasts, and sends it ICMP echo requests, one after the other. Frames that are not
- * answers are dropped meanwhile.
+ * Finds a host by ARP, which is asked again while the deadline lasts, and sends it ICMP echo requests, one after the
+ * other. Frames that are not answers are dropped meanwhile.
  *
  * @param net The network device.
  * @param options `deadline` is for each answer, in milliseconds; 1000 by default.
