@@ -16,7 +16,8 @@ export class TraceFile implements Disposable {
   readonly #chunk = new Uint8Array(CHUNK);
   #length = 0;
   #text = "";
-  #scheduled = false;
+  /** Until the end of the turn. */
+  #timer: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
 
   /**
@@ -62,11 +63,10 @@ export class TraceFile implements Disposable {
 
   /** Writes the text that is kept, at the end of the turn. */
   #later(): void {
-    if (this.#scheduled) return;
-    this.#scheduled = true;
-    setTimeout(() => {
-      this.#scheduled = false;
-      if (!this.#closed) this.#flush();
+    if (this.#closed) return;
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      this.#flush();
     });
   }
 
@@ -90,6 +90,7 @@ export class TraceFile implements Disposable {
     if (this.#closed) return;
     this.#flush();
     this.#closed = true;
+    clearTimeout(this.#timer);
     this.#file.close();
     if (this.#refused !== undefined) throw this.#refused;
   }
