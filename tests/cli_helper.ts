@@ -9,6 +9,9 @@ export const VIREO: string = new URL("../vireo", import.meta.url).pathname;
  */
 export const GUEST_LIMIT = 600_000;
 
+/** Milliseconds in which a terminal shows what a test waits for: less than any test may take, so that the screen is told. */
+const SCREEN_LIMIT = 200_000;
+
 /** Result of a command line. */
 export interface Result {
   readonly code: number;
@@ -235,11 +238,24 @@ export class OnTerminal implements AsyncDisposable {
   }
 
   /** Reads until the screen has this text behind what was looked at. */
-  async seen(wanted: string): Promise<void> {
-    while (!this.text.includes(wanted)) {
-      const { value, done } = await this.#screen.read();
-      if (done) throw new Error(`It ended before '${wanted}': ${this.text}`);
-      this.text += new TextDecoder().decode(value);
+  async seen(wanted: string, limit: number = SCREEN_LIMIT): Promise<void> {
+    let late = false;
+    // The command's end ends the reading; what it started, QEMU for one, ends with it.
+    const timer = setTimeout(() => {
+      late = true;
+      this.#kill();
+    }, limit);
+    try {
+      while (!this.text.includes(wanted)) {
+        const { value, done } = await this.#screen.read();
+        if (done) {
+          const why = late ? `It took more than ${limit} ms to` : "It ended before it would";
+          throw new Error(`${why} show ${Deno.inspect(wanted)}: ${Deno.inspect(this.text)}`);
+        }
+        this.text += new TextDecoder().decode(value);
+      }
+    } finally {
+      clearTimeout(timer);
     }
     this.text = this.text.slice(this.text.indexOf(wanted) + wanted.length);
   }
@@ -262,13 +278,17 @@ export class OnTerminal implements AsyncDisposable {
   /** Ends the command if it still runs. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#keys.abort().catch(() => {});
+    this.#kill();
+    await this.#screen.cancel();
+    await this.#child.status;
+  }
+
+  #kill(): void {
     try {
       this.#child.kill("SIGKILL");
     } catch {
       // It has ended.
     }
-    await this.#screen.cancel();
-    await this.#child.status;
   }
 }
 
