@@ -34,16 +34,9 @@ async function exists(path: string): Promise<boolean> {
  */
 export async function buildPeers(): Promise<ReadonlyMap<PeerName, Command>> {
   await Deno.mkdir(PEERS, { recursive: true });
-  await run("gcc", [
-    "-std=gnu11",
-    "-O2",
-    "-Wall",
-    "-Wextra",
-    "-Werror",
-    "-o",
-    "loop",
-    `${HERE}loop.c`,
-  ]);
+  const gcc = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror"];
+  await run("gcc", [...gcc, "-o", "loop", `${HERE}loop.c`]);
+  await run("gcc", [...gcc, "-shared", "-fPIC", "-o", "qtest_loop.so", `${HERE}qtest_loop.c`]);
   await run(
     "cargo",
     ["build", "--quiet", "--release", "--locked", "--target-dir", `${PEERS}/rust`],
@@ -55,6 +48,7 @@ export async function buildPeers(): Promise<ReadonlyMap<PeerName, Command>> {
   return new Map<PeerName, Command>([
     ["loop.c", [`${PEERS}/loop`]],
     ["loop.ts", [Deno.execPath(), "run", "-A", `${HERE}loop.ts`]],
+    ["qtest_loop.c", [Deno.execPath(), "run", "-A", `${HERE}qtest.ts`, `${PEERS}/qtest_loop.so`]],
     ["virtio-drivers", [rust]],
     ["virtio-queue", [rust]],
     ["v86", [Deno.execPath(), "run", "-A", `${HERE}v86.ts`, `${PEERS}/v86_queue.mjs`]],

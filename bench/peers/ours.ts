@@ -75,6 +75,16 @@ function sector(): number {
   return ((seed >>> 0) % (DISK / BYTES)) * (BYTES / 512);
 }
 
+/** Reads QEMU's own disk, which holds zeroes. */
+async function qemuDisk(): Promise<Work> {
+  // No other work has its modules.
+  const { openVireo } = await import("@vireo/firmware");
+  const { blk } = await openVireo({ target: "qtest:riscv64-virt" });
+  return async (count) => {
+    for (let i = 0; i < count; i++) await blk.read(i * (BYTES / 512) % 1024, BYTES);
+  };
+}
+
 async function disk(): Promise<Blk> {
   const memory = new MemoryDisk(DISK);
   memory.memory.fill(0x5a);
@@ -218,6 +228,7 @@ const WORKS: Readonly<Record<string, Work>> = {
   "blk-1": promises(1),
   "blk-32": promises(32),
   "blk-batch-32": batches(32),
+  "qtest-blk-1": lazily(qemuDisk),
   "rng-64": rng(64),
   "rng-4096": rng(4096),
   "net-1": lazily(frames),

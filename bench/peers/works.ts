@@ -8,6 +8,7 @@
 export type PeerName =
   | "loop.c"
   | "loop.ts"
+  | "qtest_loop.c"
   | "v86"
   | "virtio-queue"
   | "virtio-drivers"
@@ -162,6 +163,15 @@ export const WORKS: readonly WorkPlan[] = [
     reason:
       "47% of ours is memmove of the disk, which the other side has too; 12% are V8's own functions, 8% the device's " +
       "ring (an indirect table of three elements), 7% the device",
+  },
+  {
+    name: "qtest-blk-1",
+    title: "blk, 4 KiB, depth 1, QEMU's disk",
+    peers: ["qtest_loop.c"],
+    goals: [1.11],
+    meaning:
+      "A read of QEMU's disk of zeroes on `qtest:riscv64-virt`, by promise. The C loop sends the same messages " +
+      "(notify, read the cause, acknowledge it), blocks for each answer and for the interrupt, and copies the data",
   },
   {
     name: "rng-64",

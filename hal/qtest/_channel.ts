@@ -52,6 +52,8 @@ export class QtestChannel {
   #start = 0;
   #end = 0;
   #error: VireoError | undefined;
+  /** How many commands were sent. */
+  sent = 0;
 
   /** Speaks over a connected socket, which the caller closes. */
   constructor(libc: Libc, fd: number, events: ChannelEvents) {
@@ -153,6 +155,7 @@ export class QtestChannel {
 
   #begin(text: Uint8Array): void {
     if (this.#error !== undefined) throw this.#error;
+    this.sent++;
     this.#out.set(text);
     this.#outLength = text.length;
   }

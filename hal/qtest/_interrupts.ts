@@ -1,13 +1,21 @@
+import { setImmediate } from "node:timers";
 import type { Interrupt, InterruptWait } from "../interrupt.ts";
-import type { Libc } from "../unix/libc.ts";
+import { type Libc, POLLIN } from "../unix/libc.ts";
 import type { QtestChannel } from "./_channel.ts";
+
+/** `struct timespec` of 100 us, in which a disk of QEMU's answers; a parked poll takes about 40 us to start and to end. */
+const SOON = new BigInt64Array([0n, 100_000n]);
+/** After so many looks in a row that saw nothing, only one register access in PROBE is followed by one. */
+const MISSES = 8;
+const PROBE = 32;
 
 /**
  * The intercepted interrupt lines of a board.
  *
  * Their changes arrive on the same socket as the answers to register accesses, so an access sees most of
  * them. While there are waiters and no accesses, one `poll` is parked on a thread; it ends when the
- * socket has data or the last waiter gives up.
+ * socket has data or the last waiter gives up. After an access this thread itself looks for 100 us, as long as
+ * that often finds something.
  */
 export class InterruptLines {
   readonly #libc: Libc;
@@ -20,7 +28,14 @@ export class InterruptLines {
   readonly #watchers = new Map<number, () => void>();
   readonly #waiters = new Map<number, Set<PromiseWithResolvers<void>>>();
   #waiting = 0;
-  #parked: Promise<void> | undefined;
+  /** The loop that looks for changes. */
+  #watching: Promise<void> | undefined;
+  /** Whether its poll is parked on a thread. */
+  #polling = false;
+  /** The commands of the channel when this thread last looked. */
+  #sent = 0;
+  /** Looks that saw nothing, in a row. */
+  #misses = 0;
   #error: Error | undefined;
 
   /** Watches a channel over a socket. */
@@ -87,8 +102,8 @@ export class InterruptLines {
 
   /** Ends the parked poll and frees what it used; after {@linkcode InterruptLines.fail}. */
   async dispose(): Promise<void> {
-    this.#libc.signalEvent(this.#wakeFd);
-    await this.#parked;
+    this.#wake();
+    await this.#watching;
     this.#libc.close(this.#wakeFd);
   }
 
@@ -106,11 +121,11 @@ export class InterruptLines {
     this.#waiting++;
     const abort = () => {
       if (!waiters.delete(waiter)) return;
-      if (--this.#waiting === 0) this.#libc.signalEvent(this.#wakeFd);
+      if (--this.#waiting === 0) this.#wake();
       waiter.reject(signal.reason);
     };
     signal.addEventListener("abort", abort);
-    this.#parked ??= this.#watch();
+    this.#watching ??= this.#watch();
     try {
       await waiter.promise;
     } finally {
@@ -124,15 +139,48 @@ export class InterruptLines {
     this.#waiting -= waiters.size;
     waiters.forEach(settle);
     waiters.clear();
-    if (this.#waiting === 0) this.#libc.signalEvent(this.#wakeFd);
+    if (this.#waiting === 0) this.#wake();
+  }
+
+  /** Ends the parked poll. */
+  #wake(): void {
+    if (this.#polling) this.#libc.signalEvent(this.#wakeFd);
   }
 
   async #watch(): Promise<void> {
-    while (this.#waiting > 0 && this.#error === undefined) {
-      await this.#libc.readable(this.#fd, this.#wakeFd);
-      this.#libc.clearEvent(this.#wakeFd);
+    while (this.#isWanted()) {
+      const soon = await this.#comesSoon();
+      // The waiters may have given up in the meantime.
+      if (!this.#isWanted()) break;
+      if (!soon) await this.#park();
       this.#channel.drain();
     }
-    this.#parked = undefined;
+    this.#watching = undefined;
+  }
+
+  #isWanted(): boolean {
+    return this.#waiting > 0 && this.#error === undefined;
+  }
+
+  async #park(): Promise<void> {
+    this.#polling = true;
+    await this.#libc.readable(this.#fd, this.#wakeFd);
+    this.#polling = false;
+    this.#libc.clearEvent(this.#wakeFd);
+  }
+
+  /** Lets drivers do what they have to, and then waits shortly for an answer to that; false if there was none. */
+  async #comesSoon(): Promise<boolean> {
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    const { sent } = this.#channel;
+    if (sent === this.#sent) return false;
+    this.#sent = sent;
+    if (this.#misses >= MISSES && this.#misses % PROBE !== 0) {
+      this.#misses++;
+      return false;
+    }
+    const found = this.#libc.pollShortly(new Int32Array([this.#fd, POLLIN]), SOON);
+    this.#misses = found ? 0 : this.#misses + 1;
+    return found;
   }
 }

@@ -177,3 +177,44 @@ Deno.test("a wait for a line leaves no listener at its signal, however it ends",
   await assertRejects(() => aborted, Error, "enough");
   assertEquals(stop.listeners, 0);
 });
+
+Deno.test("after an access this thread looks for the interrupt, while that often finds one", async () => {
+  await using board = new Board();
+  const line = board.lines.line(7);
+  const { readable, pollShortly } = Libc.prototype;
+  const calls: string[] = [];
+  Libc.prototype.readable = function (...args) {
+    calls.push("parked");
+    return readable.apply(this, args);
+  };
+  Libc.prototype.pollShortly = function (...args) {
+    calls.push("looked");
+    return pollShortly.apply(this, args);
+  };
+  /** An interrupt, at once or when nobody looks for it any more, and what was done to hear of it. */
+  const heard = async (access: boolean, soon: boolean): Promise<string> => {
+    calls.length = 0;
+    const waiting = wait(line);
+    if (access) {
+      board.say("OK\n");
+      board.channel.command("writel");
+    }
+    while (!soon && !calls.includes("parked")) await new Promise((resolve) => setTimeout(resolve));
+    board.say("IRQ raise 7\nIRQ lower 7\n");
+    await waiting;
+    return calls.join();
+  };
+  try {
+    assertEquals(await heard(false, true), "parked");
+    assertEquals(await heard(true, true), "looked");
+    for (let i = 0; i < 8; i++) assertEquals(await heard(true, false), "looked,parked");
+    // It hardly looks any more, until that finds something again.
+    for (let i = 8; i < 32; i++) {
+      assertEquals(await heard(true, true), i % 32 === 0 ? "looked" : "parked");
+    }
+    assertEquals(await heard(true, true), "looked");
+    assertEquals(await heard(true, true), "looked");
+  } finally {
+    Object.assign(Libc.prototype, { readable, pollShortly });
+  }
+});

@@ -25,6 +25,7 @@ const SYMBOLS = {
     nonblocking: true,
   },
   poll: { parameters: ["buffer", "u64", "i32"], result: "i32" },
+  ppoll: { parameters: ["buffer", "u64", "buffer", "pointer"], result: "i32" },
   pread: { parameters: ["i32", "buffer", "usize", "i64"], result: "isize" },
   pwrite: { parameters: ["i32", "buffer", "usize", "i64"], result: "isize" },
   read: { parameters: ["i32", "buffer", "usize"], result: "isize" },
@@ -62,7 +63,8 @@ const MFD_FLAGS = 3;
 const MSG_DONTWAIT = 0x40;
 const MSG_CMSG_CLOEXEC = 0x40000000;
 const MSG_NOSIGNAL = 0x4000;
-const POLLIN = 1;
+/** Of `poll`: something can be read. */
+export const POLLIN = 1;
 const EINTR = 4;
 const EAGAIN = 11;
 const PROT_READ_WRITE = 3;
@@ -323,6 +325,15 @@ export class Libc {
    */
   poll(list: Int32Array<ArrayBuffer>, milliseconds: number): boolean {
     return this.#c.poll(list, BigInt(list.length / 2), Math.ceil(milliseconds)) > 0;
+  }
+
+  /**
+   * As {@linkcode Libc.poll}, for parts of a millisecond.
+   *
+   * @param time A `struct timespec`: seconds and nanoseconds.
+   */
+  pollShortly(list: Int32Array<ArrayBuffer>, time: BigInt64Array<ArrayBuffer>): boolean {
+    return this.#c.ppoll(list, BigInt(list.length / 2), time, null) > 0;
   }
 
   /**

@@ -1,7 +1,5 @@
-import type { Libc } from "./libc.ts";
+import { type Libc, POLLIN } from "./libc.ts";
 
-/** `POLLIN` of poll(2). */
-const POLLIN = 1;
 /** 32-bit words of `struct pollfd`. */
 const ENTRY = 2;
 

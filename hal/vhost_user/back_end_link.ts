@@ -1,6 +1,6 @@
 import { FeatureSet, hex } from "../bits.ts";
 import { VireoError } from "../errors.ts";
-import type { Libc } from "../unix/libc.ts";
+import { type Libc, POLLIN } from "../unix/libc.ts";
 import type { Poller } from "../unix/poller.ts";
 import { DeviceId } from "../virtio/ids.ts";
 import { bitsBytes, readBits, readU64, u64s } from "./bits64.ts";
@@ -29,8 +29,6 @@ const QUEUES: Readonly<Record<number, number>> = {
 };
 /** Most queues: a message names one in eight bits. */
 const MAX_QUEUES = 256;
-/** `POLLIN` of poll(2). */
-const POLLIN = 1;
 
 /** Options of {@linkcode BackEndLink}. */
 interface BackEndLinkOptions {
