@@ -8,8 +8,16 @@ import { Command as Program } from "@commander-js/extra-typings";
 import { exec } from "../../firmware/image/exec.ts";
 import { UsageError } from "../../firmware/terminal/usage.ts";
 import { buildPeers, type Command, PEERS } from "./build.ts";
-import { compare, type Comparison, ringtest, type Side, type Spread, withPeer } from "./measure.ts";
-import { type WorkPlan, WORKS } from "./works.ts";
+import {
+  compare,
+  type Comparison,
+  processes,
+  ringtest,
+  type Side,
+  type Spread,
+  withPeer,
+} from "./measure.ts";
+import { type PeerName, type WorkPlan, WORKS } from "./works.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 const PAGE = `${ROOT}docs/performance.md`;
@@ -78,21 +86,50 @@ function say(text: string): void {
 async function besidePeers(works: readonly WorkPlan[], rounds: number): Promise<Row[]> {
   say("building the peers in .cache/peers/");
   const commands = await buildPeers();
+  const empty = `${PEERS}/empty.ts`;
+  await Deno.writeTextFile(empty, "export {};\n");
+  const bare: Command = [Deno.execPath(), "run", "--quiet", "--no-config", empty];
   const rows: Row[] = [];
   for (const work of works) {
     for (const [i, peer] of work.peers.entries()) {
       say(`${work.title} beside ${peer}`);
-      const command = commands.get(peer)!;
-      const found = await withPeer("Vireo", OURS, (ours) => {
-        const against = (theirs: Side) => compare(work.name, ours, theirs, rounds);
-        return peer.startsWith("ringtest ")
-          ? against(ringtest(command))
-          : withPeer(peer, command, against);
-      }, ROOT);
+      const found = work.words === undefined
+        ? await besidePeer(work.name, peer, commands.get(peer), rounds)
+        : await compare(work.name, whole(ROOT, work.words), processes(bare), rounds, 1);
       rows.push({ work: work.name, title: work.title, peer, goal: work.goals[i], ...found });
     }
   }
   return rows;
+}
+
+/** Measures a work that both sides do in a process that answers lines, or in one of ringtest's. */
+function besidePeer(
+  work: string,
+  peer: PeerName,
+  command: Command | undefined,
+  rounds: number,
+): Promise<Comparison> {
+  return withPeer("Vireo", OURS, (ours) => {
+    const against = (theirs: Side) => compare(work, ours, theirs, rounds);
+    // Ours as well, with one device where the work has many.
+    if (command === undefined) {
+      return withPeer(peer, OURS, (one) => against((_, count) => one(`${work}-one`, count)), ROOT);
+    }
+    if (peer.startsWith("ringtest ")) return against(ringtest(command));
+    return withPeer(peer, command, against);
+  }, ROOT);
+}
+
+/** A command line of a tree of ours, as its launcher starts it. */
+function whole(root: string, words: readonly string[]): Side {
+  const flags = [
+    "-A",
+    "--quiet",
+    "--unstable-lazy-dynamic-imports",
+    "--config",
+    `${root}/deno.json`,
+  ];
+  return processes([Deno.execPath(), "run", ...flags, `${root}/firmware/main.ts`, ...words]);
 }
 
 /** Beside another commit, whose works are this tree's, so that both do the same. */
@@ -121,12 +158,15 @@ async function besideBase(
         const bytes = (side: Side): Promise<number> => side(`bytes:${work.name}`, HEAP_COUNT);
         return { ...found, heap: { ours: await bytes(ours), theirs: await bytes(theirs) } };
       };
-      const found = await withPeer(
-        "Vireo",
-        OURS,
-        (ours) => withPeer(base, OURS, (theirs) => both(ours, theirs), tree),
-        ROOT,
-      );
+      const { words } = work;
+      const found = words === undefined
+        ? await withPeer(
+          "Vireo",
+          OURS,
+          (ours) => withPeer(base, OURS, (theirs) => both(ours, theirs), tree),
+          ROOT,
+        )
+        : await compare(work.name, whole(ROOT, words), whole(tree, words), rounds, 1);
       rows.push({
         work: work.name,
         title: work.title,
@@ -174,9 +214,10 @@ async function describe(rows: readonly Row[], rounds: number, command: string): 
 }
 
 function time(nanoseconds: number): string {
-  return nanoseconds < 1000
-    ? `${nanoseconds.toFixed(1)} ns`
-    : `${(nanoseconds / 1000).toFixed(2)} us`;
+  if (nanoseconds < 1000) return `${nanoseconds.toFixed(1)} ns`;
+  return nanoseconds < 1e6
+    ? `${(nanoseconds / 1000).toFixed(2)} us`
+    : `${(nanoseconds / 1e6).toFixed(1)} ms`;
 }
 
 function ratio({ median, low, high }: Spread): string {
@@ -242,8 +283,6 @@ both rows of a work say how far the language is from the peer, and how far we ar
 | work | beside | ratio | goal | why |
 |---|---|---|---|---|
 ${missed.join("\n")}
-| \`vireo probe\` | bare \`deno run\` | 10 | 4 | Of 220 ms of processor time the bare run is 22. Deno's own node: modules take 30, which commander, \`node:fs\` and \`node:timers\` need; 210 modules of ours take 75, 0.35 ms each, and other threads, which compile and collect, the rest. Without the parser it would be 7 ms less, as others need the same node: modules. |
-| 256 devices in turn | one device | 2.4 to 3.6 | 1.2 | Memory, as said below. |
 
 Tried and not kept, as it gained 2% or less: typed arrays of a ring that begin as empty ones instead of undefined (1 to 2%).
 Not kept either: a fence by WebAssembly. \`atomic.fence\` is 30 ns and a locked addition 16 to 21, against 21 to 25 of

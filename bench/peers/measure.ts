@@ -53,14 +53,32 @@ export function ringtest([program, ...args]: Command): Side {
   };
 }
 
-/** Measures a work on both sides by turns. */
+/** A side whose operation is a process, from its start to its end. */
+export function processes([program, ...args]: Command, cwd?: string): Side {
+  return async (_, count) => {
+    const begin = performance.now();
+    for (let i = 0; i < count; i++) {
+      const command = new Deno.Command(program, { args, ...(cwd === undefined ? {} : { cwd }) });
+      const { success, stderr } = await command.output();
+      if (!success) throw new Error(`Cannot run ${program}: ${new TextDecoder().decode(stderr)}`);
+    }
+    return (performance.now() - begin) * 1e6 / count;
+  };
+}
+
+/**
+ * Measures a work on both sides by turns.
+ *
+ * @param grain What the number of operations of a turn is a multiple of.
+ */
 export async function compare(
   work: string,
   ours: Side,
   theirs: Side,
   rounds: number,
+  grain: number = GRAIN,
 ): Promise<Comparison> {
-  const counts = [GRAIN, GRAIN];
+  const counts = [grain, grain];
   const sides = [ours, theirs];
   const found: [number[], number[]] = [[], []];
   let warm = false;
@@ -72,7 +90,7 @@ export async function compare(
       if (each * counts[i]! > TURN / 2) continue;
       warm = false;
       const more = Math.min(TURN / each, counts[i]! * 1000);
-      counts[i] = Math.max(1, Math.ceil(more / GRAIN)) * GRAIN;
+      counts[i] = Math.max(1, Math.ceil(more / grain)) * grain;
     }
   }
   for (let round = 0; round < rounds; round++) {

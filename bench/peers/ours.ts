@@ -33,6 +33,7 @@ import { apart } from "./two_threads.ts";
 const DISK = 256 << 20;
 const BYTES = 4096;
 const FRAMES = 128;
+const MANY = 256;
 
 /** Makes a work when it is first asked for. */
 function lazily(make: () => Work | Promise<Work>): Work {
@@ -73,6 +74,19 @@ function sector(): number {
   seed ^= seed >>> 17;
   seed ^= seed << 5;
   return ((seed >>> 0) % (DISK / BYTES)) * (BYTES / 512);
+}
+
+/** Reads each of some disks in turn. */
+async function manyDisks(count: number): Promise<Work> {
+  const models = Array.from(
+    { length: count },
+    () => new BlkDevice({ disk: new MemoryDisk(BYTES) }),
+  );
+  const disks = await drive(blkDriver, ...models);
+  const bytes = new Uint8Array(BYTES);
+  return async (reads) => {
+    for (let i = 0; i < reads; i++) await disks[i % count]!.read(0, bytes);
+  };
 }
 
 /** Reads QEMU's own disk, which holds zeroes. */
@@ -229,6 +243,8 @@ const WORKS: Readonly<Record<string, Work>> = {
   "blk-32": promises(32),
   "blk-batch-32": batches(32),
   "qtest-blk-1": lazily(qemuDisk),
+  "many-256": lazily(() => manyDisks(MANY)),
+  "many-256-one": lazily(() => manyDisks(1)),
   "rng-64": rng(64),
   "rng-4096": rng(4096),
   "net-1": lazily(frames),
