@@ -129,6 +129,32 @@ export function findProgram(program: string): string | undefined {
   return paths.find((path) => faultOf(path) === undefined);
 }
 
+/**
+ * A command line whose process the kernel kills when this one dies, however it dies; by `setpriv` of util-linux, and
+ * without it as it is.
+ *
+ * @param program A name or a path.
+ * @param args Its arguments.
+ * @returns The program to start, and its arguments.
+ *
+ * @example
+ * ```ts
+ * import { tiedCommand } from "@vireo/hal/host";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const [program, args] = tiedCommand("sleep", ["60"]);
+ * const process = new Deno.Command(program, { args }).spawn();
+ * process.kill();
+ * assertEquals((await process.status).signal, "SIGTERM");
+ * ```
+ */
+export function tiedCommand(program: string, args: readonly string[]): [string, string[]] {
+  const supervisor = findProgram("setpriv");
+  return supervisor === undefined
+    ? [program, [...args]]
+    : [supervisor, ["--pdeathsig", "KILL", "--", program, ...args]];
+}
+
 /** Why a file cannot be run, or undefined if it can. */
 function faultOf(path: string): string | undefined {
   try {

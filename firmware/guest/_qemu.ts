@@ -1,4 +1,4 @@
-import { findProgram, requireProgram } from "@vireo/hal/host";
+import { requireProgram, tiedCommand } from "@vireo/hal/host";
 
 /** A running QEMU. */
 export interface Qemu extends AsyncDisposable {
@@ -18,9 +18,6 @@ export interface Qemu extends AsyncDisposable {
 
 /** How much of QEMU's standard error is kept, in characters. */
 const ERRORS = 4000;
-
-/** Makes the kernel end QEMU when this process dies, however it dies; part of util-linux. */
-const SUPERVISOR = ["setpriv", "--pdeathsig", "KILL", "--"] as const;
 
 /** Program and arguments to start. */
 interface QemuCommand {
@@ -74,11 +71,8 @@ export function startQemu(command: QemuCommand): Qemu {
 
 function spawn({ program, known, args }: QemuCommand): Deno.ChildProcess {
   const pipes = { stdin: "piped", stdout: "piped", stderr: "piped" } as const;
-  const [supervisor, ...flags] = SUPERVISOR;
-  const qemu = requireProgram(program, known);
-  return findProgram(supervisor) === undefined
-    ? new Deno.Command(qemu, { args: [...args], ...pipes }).spawn()
-    : new Deno.Command(supervisor, { args: [...flags, qemu, ...args], ...pipes }).spawn();
+  const [tied, all] = tiedCommand(requireProgram(program, known), args);
+  return new Deno.Command(tied, { args: all, ...pipes }).spawn();
 }
 
 async function tail(stream: ReadableStream<Uint8Array>): Promise<string> {

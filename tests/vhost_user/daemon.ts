@@ -1,3 +1,4 @@
+import { tiedCommand } from "@vireo/hal/host";
 import { wait } from "./wait.ts";
 
 /** A back end in a process of its own, as a test starts it. */
@@ -7,12 +8,6 @@ export interface Daemon extends AsyncDisposable {
   /** Path of the socket at which it listens. */
   readonly socket: string;
 }
-
-/** Those that run: they must not outlive this process, even if a test hangs. */
-const running = new Set<Deno.ChildProcess>();
-globalThis.addEventListener("unload", () => {
-  for (const process of running) process.kill("SIGKILL");
-});
 
 /** A folder of a test, which is removed with what is in it. */
 export function temporaryFolder(): AsyncDisposable & { readonly path: string } {
@@ -28,24 +23,23 @@ interface DaemonOptions {
   readonly quiet?: boolean;
 }
 
-/** Starts a program and waits until it listens at a socket. */
+/** Starts a program, which ends with this process at the latest, and waits until it listens at a socket. */
 export async function startDaemon(
   program: string,
   args: readonly string[],
   socket: string,
   { env = {}, quiet = false }: DaemonOptions = {},
 ): Promise<Daemon> {
-  const process = new Deno.Command(program, {
-    args: [...args],
+  const [tied, all] = tiedCommand(program, args);
+  const process = new Deno.Command(tied, {
+    args: all,
     // Some end when their standard input does.
     stdin: "piped",
     stdout: "null",
     stderr: quiet ? "null" : "inherit",
     env,
   }).spawn();
-  running.add(process);
   const end = async (): Promise<void> => {
-    running.delete(process);
     try {
       process.kill("SIGKILL");
     } catch (error) {
