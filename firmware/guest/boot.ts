@@ -4,6 +4,7 @@ import { type DeviceInterfaces, interfaceArgs } from "@vireo/hal/qtest";
 import {
   type Bundle,
   bundleEntries,
+  CODE_FLAGS,
   cpio,
   type CpioEntry,
   GUEST_DENO_DIR,
@@ -177,6 +178,7 @@ export function qemuCommandLine(
     `DENO_DIR=${GUEST_DENO_DIR}`,
     "DENO_NO_UPDATE_CHECK=1",
     "NO_COLOR=1",
+    ...takesCode(board.arch) ? [`DENO_V8_FLAGS=${CODE_FLAGS}`] : [],
     ...options.kernelArgs ?? [],
     // The arguments from here on are for PID 1.
     ...["--", "run", "-A", "--no-config", "--no-lock", "--no-remote", "--quiet"],

@@ -20,6 +20,12 @@ const TABLES = { [ANALYSIS]: "moduleinfocache", [CODE]: "codecache" } as const;
 
 type CacheName = keyof typeof TABLES;
 
+/**
+ * V8's flags for those who make a cache and those who use it, which must be the same. V8 else compiles a function
+ * when it is called first, so that the cache has hardly more than the names of most.
+ */
+export const CODE_FLAGS = "--no-lazy";
+
 /** The error that ends the run of all modules. */
 const STOP = "vireo: all is compiled";
 
@@ -42,7 +48,7 @@ export function takesCode(arch: Arch): boolean {
 
 /**
  * Has the host's Deno find the imports of a bundle's modules and compile them, so that the guest's need not: under
- * TCG its parser takes 2 s on x86_64 and 5 s on aarch64, and V8 one more on x86_64. A guest whose Deno finds
+ * TCG its parser takes 2 s on x86_64 and 5 s on aarch64, and V8 one and a half on x86_64. A guest whose Deno finds
  * another version's file, or another text's hash, does it by itself.
  *
  * @param program The bundle, which will be in `/vireo`.
@@ -55,7 +61,7 @@ export async function moduleCaches(program: Bundle, arch: Arch): Promise<CpioEnt
   let made: Promise<ReadonlyMap<CacheName, Uint8Array<ArrayBuffer>>> | undefined;
   const names = [ANALYSIS, ...takesCode(arch) ? [CODE] as const : []] as const;
   return await Promise.all(names.map(async (name): Promise<CpioEntry> => {
-    const data = await kept([name, ...modules.flat()], async () => {
+    const data = await kept([name, CODE_FLAGS, ...modules.flat()], async () => {
       return (await (made ??= compile(modules))).get(name)!;
     });
     return { kind: "file", path: `${GUEST_DENO_DIR.slice(1)}/${name}`, data };
@@ -76,7 +82,7 @@ async function compile(
       .map((path) => `import ${JSON.stringify(`./${path}`)};\n`);
     await Deno.writeTextFile(`${dir}/all.js`, imports.join(""));
     const flags = ["--quiet", "--no-config", "--no-lock", "--no-remote"];
-    const options = { env: { DENO_DIR: `${dir}/deno` } };
+    const options = { env: { DENO_DIR: `${dir}/deno`, DENO_V8_FLAGS: CODE_FLAGS } };
     try {
       await exec([Deno.execPath(), "run", "--no-prompt", ...flags, `${dir}/all.js`], options);
     } catch (error) {

@@ -22,8 +22,8 @@ export const ROOMS: readonly string[] = ["hal", "drivers", "emu", "firmware", "e
  * first. Then no processor is left with a long one when the others have none.
  */
 export const LONGEST: readonly string[] = [
-  "tests/guest/cli_test.ts",
   "tests/guest/matrix_test.ts",
+  "tests/guest/cli_test.ts",
   "tests/guest/examples_test.ts",
   "tests/differential/differential_test.ts",
   "tests/cli/image_test.ts",
