@@ -126,7 +126,7 @@ export class RingChain implements Chain {
   /** Makes the chain consist of one checked element, as most chains do. */
   single(offset: number, length: number, writable: boolean): void {
     this.#offsets[0] = offset;
-    this.#lengths[0] = length;
+    this.#lengths[0] = length | 0;
     this.#count = 1;
     if (writable) {
       this.#readable = 0;
