@@ -80,7 +80,8 @@ export class GuestMemory {
    * Says which parts of the buffer are guest RAM, and at which addresses; the rest is none. A queue that
    * runs goes on, so what it uses must stay where it was.
    *
-   * @throws {RangeError} If a region is not inside the buffer, or two have an address or a byte in common.
+   * @throws {RangeError} If a region is not inside the buffer, does not begin at multiples of 4096, or two have
+   * an address or a byte in common.
    */
   setRegions(regions: readonly MemoryRegion[]): void {
     for (const [i, a] of regions.entries()) {
@@ -90,12 +91,12 @@ export class GuestMemory {
         i === j || apart(a.address, a.size, b.address, b.size) &&
           apart(a.offset, a.size, b.offset, b.size)
       );
-      if (inside && free) continue;
+      const aligned = a.address % 4096 === 0 && a.offset % 4096 === 0;
+      if (inside && free && aligned) continue;
       throw new RangeError(
-        `Cannot have a region of ${a.size} bytes at 0x${
-          a.address.toString(16)
-        }, byte ${a.offset} ` +
-          `of ${this.bytes.length}: regions must be inside the memory and apart from each other`,
+        `Cannot have a region of ${a.size} bytes at ${hex(a.address)}, byte ${a.offset} of ` +
+          `${this.bytes.length}: regions must begin at multiples of 4096, be inside the memory, and ` +
+          "be apart from each other",
       );
     }
     const first = regions.find(({ offset }) => offset === 0);

@@ -27,15 +27,20 @@ import type { RingInspection } from "./inspection.ts";
 import type { QueueAddresses } from "./virtqueue.ts";
 import { SG_WORDS, type SgList, type Virtqueue, type VirtqueueOptions } from "./virtqueue.ts";
 
-// Constants of this module: an imported name costs a load and a check on the hot path.
+// Constants of this module: an imported name costs a load and a check on the hot path. Whole numbers stay 32
+// bits wide there, by `<<`, `|` and `| 0`: of other sums V8 checks whether they overflow (bench/packed_bench.ts).
 /** Words (32 bits) of a descriptor. */
 const DESC_WORDS = PACKED_DESC.SIZE / 4;
+/** Words of a descriptor, and of the shadow of an id, as a shift; so `|` adds the place of a word. */
+const SHIFT = 2;
 const AVAIL = PackedDescFlag.AVAIL;
 /** The two flags that say which side owns a descriptor. */
 const AVAIL_USED = PackedDescFlag.AVAIL | PackedDescFlag.USED;
 const { ENABLE, DISABLE, DESC } = RingEvent;
 /** Fields of the shadow of a buffer id. */
 const Shadow = { NEXT: 0, TOKEN: 1, SLOTS: 2, WRITABLE: 3, WORDS: 4 } as const;
+/** The bits that a token may have. */
+const TOKEN_BITS = MAX_TOKEN;
 /** No id, no token. */
 const NONE = -1;
 /** A value that AVAIL and USED of a descriptor cannot have. */
@@ -196,27 +201,27 @@ export class PackedVirtqueue implements Virtqueue {
   /** Puts a chain into the ring; the device sees it at the next kick. See {@linkcode Virtqueue.add}. */
   add(chain: SgList, token: number): boolean {
     if (this.#broken !== undefined) throw cannotAdd(this);
-    if ((token & MAX_TOKEN) !== token) throw badToken(token);
+    if ((token & TOKEN_BITS) !== token) throw badToken(token);
     const { words } = chain;
     const shadow = this.#shadow;
     const id = this.#free;
-    const head = id * Shadow.WORDS;
+    const head = id << SHIFT;
     let slots = 1;
     // As in a split queue: most chains are one element; longer ones take a call.
     if (chain.readable + chain.writable === 1 && this.freeSlots > 0) {
       this.#put(id, words[0]!, words[1]!, words[2]!, words[3]!, this.#pending === 0);
-      shadow[head + Shadow.WRITABLE] = chain.writableLength;
+      shadow[head | Shadow.WRITABLE] = chain.writableLength;
     } else {
       slots = this.#addMany(id, chain);
       if (slots === 0) return false;
     }
-    shadow[head + Shadow.TOKEN] = token;
-    shadow[head + Shadow.SLOTS] = slots;
+    shadow[head | Shadow.TOKEN] = token;
+    shadow[head | Shadow.SLOTS] = slots;
     this.#free = shadow[head]!;
     if (this.#inOrder) this.#enqueue(id);
-    this.#pending += slots;
-    this.freeSlots -= slots;
-    this.inFlight++;
+    this.#pending = (this.#pending + slots) | 0;
+    this.freeSlots = (this.freeSlots - slots) | 0;
+    this.inFlight = (this.inFlight + 1) | 0;
     return true;
   }
 
@@ -252,17 +257,17 @@ export class PackedVirtqueue implements Virtqueue {
   /** Takes the next used buffer; see {@linkcode Virtqueue.pop}. */
   pop(): number {
     if (this.#inOrder) return this.#popInOrder();
-    const at = this.#used * DESC_WORDS;
+    const at = this.#used << SHIFT;
     // Pairs with the device's store of flags: the id and the length are visible after this load.
-    const word = loadAcquire(this.#words, at + 3);
+    const word = loadAcquire(this.#words, at | 3);
     if ((word >>> 16 & AVAIL_USED) !== this.#usedFlags) return NONE;
     const id = word & 0xffff;
-    const head = id * Shadow.WORDS;
+    const head = id << SHIFT;
     const shadow = this.#shadow;
-    const token = shadow[head + Shadow.TOKEN]!;
+    const token = shadow[head | Shadow.TOKEN]!;
     if (id >= this.size || token === NONE) return this.#lie(id);
-    const length = this.#words[at + 2]! >>> 0;
-    const writable = shadow[head + Shadow.WRITABLE]! >>> 0;
+    const length = this.#words[at | 2]! >>> 0;
+    const writable = shadow[head | Shadow.WRITABLE]! >>> 0;
     this.usedLength = length < writable ? length : writable;
     this.#release(id, head);
     // While callbacks are enabled, the device must interrupt for the next buffer too.
@@ -376,20 +381,21 @@ export class PackedVirtqueue implements Virtqueue {
     flags: number,
     first: boolean,
   ): void {
-    const at = this.#next * DESC_WORDS;
+    const at = this.#next << SHIFT;
     const words = this.#words;
     words[at] = low;
-    words[at + 1] = high;
-    words[at + 2] = length;
+    words[at | 1] = high;
+    words[at | 2] = length;
     flags |= this.#available;
     if (first) {
-      this.#firstAt = at + 3;
+      this.#firstAt = at | 3;
       this.#first = id | flags << 16;
-    } else words[at + 3] = id | flags << 16;
-    if (++this.#next === this.size) {
+    } else words[at | 3] = id | flags << 16;
+    const next = (this.#next + 1) | 0;
+    if (next === this.size) {
       this.#next = 0;
       this.#available ^= AVAIL_USED;
-    }
+    } else this.#next = next;
   }
 
   /** Adds a chain of any length; returns its number of slots, or 0 without enough room. */
@@ -417,13 +423,13 @@ export class PackedVirtqueue implements Virtqueue {
   /** Frees the id of a used buffer. */
   #release(id: number, head: number): void {
     const shadow = this.#shadow;
-    const slots = shadow[head + Shadow.SLOTS]!;
+    const slots = shadow[head | Shadow.SLOTS]!;
     shadow[head] = this.#free;
-    shadow[head + Shadow.TOKEN] = NONE;
+    shadow[head | Shadow.TOKEN] = NONE;
     this.#free = id;
-    this.freeSlots += slots;
-    this.inFlight--;
-    const used = this.#used + slots;
+    this.freeSlots = (this.freeSlots + slots) | 0;
+    this.inFlight = (this.inFlight - 1) | 0;
+    const used = (this.#used + slots) | 0;
     if (used < this.size) this.#used = used;
     else {
       this.#used = used - this.size;

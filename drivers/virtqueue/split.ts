@@ -29,10 +29,16 @@ import type { RingInspection } from "./inspection.ts";
 import type { QueueAddresses } from "./virtqueue.ts";
 import { SG_WORDS, type SgList, type Virtqueue, type VirtqueueOptions } from "./virtqueue.ts";
 
+// Constants of this module: an imported name costs a load and a check on the hot path. Whole numbers stay 32
+// bits wide there, by `<<`, `|` and `| 0`: of other sums V8 checks whether they overflow (bench/split_bench.ts).
 /** Words (32 bits) of one descriptor. */
 const DESC_WORDS = DESC.SIZE / 4;
+/** Words of a descriptor, and of its shadow, as a shift; so `|` adds the place of a word. */
+const SHIFT = 2;
 /** Fields of the shadow of a descriptor. */
 const Shadow = { NEXT: 0, TOKEN: 1, SLOTS: 2, WRITABLE: 3, WORDS: 4 } as const;
+/** The bits that a token may have. */
+const TOKEN_BITS = MAX_TOKEN;
 /** End of the free list. */
 const NONE = -1;
 
@@ -210,12 +216,12 @@ export class SplitVirtqueue implements Virtqueue {
   /** Puts a chain into the ring; the device sees it at the next kick. See {@linkcode Virtqueue.add}. */
   add(chain: SgList, token: number): boolean {
     if (this.#broken !== undefined) throw cannotAdd(this);
-    if ((token & MAX_TOKEN) !== token) throw badToken(token);
+    if ((token & TOKEN_BITS) !== token) throw badToken(token);
     const count = chain.readable + chain.writable;
     const head = this.#free;
     const { words } = chain;
     const shadow = this.#shadow;
-    const at = head * Shadow.WORDS;
+    const at = head << SHIFT;
     let slots = 1;
     // Most chains are one element. Longer ones take a call, so that this stays small enough to be inlined
     // into the caller's loop (bench/split_bench.ts).
@@ -223,21 +229,21 @@ export class SplitVirtqueue implements Virtqueue {
       const desc = this.#desc;
       // A descriptor has as many words as its shadow.
       desc[at] = words[0]!;
-      desc[at + 1] = words[1]!;
-      desc[at + 2] = words[2]!;
-      desc[at + 3] = words[3]!;
+      desc[at | 1] = words[1]!;
+      desc[at | 2] = words[2]!;
+      desc[at | 3] = words[3]!;
       this.#free = shadow[at]!;
-      shadow[at + Shadow.WRITABLE] = chain.writableLength;
+      shadow[at | Shadow.WRITABLE] = chain.writableLength;
     } else {
       slots = this.#addMany(head, chain);
       if (slots === 0) return false;
     }
-    shadow[at + Shadow.TOKEN] = token;
-    shadow[at + Shadow.SLOTS] = slots;
-    this.freeSlots -= slots;
-    this.inFlight++;
+    shadow[at | Shadow.TOKEN] = token;
+    shadow[at | Shadow.SLOTS] = slots;
+    this.freeSlots = (this.freeSlots - slots) | 0;
+    this.inFlight = (this.inFlight + 1) | 0;
     const index = this.#availIndex;
-    this.#avail[2 + (index & this.#mask)] = head;
+    this.#avail[((index & this.#mask) + 2) | 0] = head;
     this.#availIndex = (index + 1) & 0xffff;
     return true;
   }
@@ -272,23 +278,23 @@ export class SplitVirtqueue implements Virtqueue {
     const last = this.#lastUsed;
     if (last === this.#usedSeen && !this.#look()) return NONE;
     if (this.#inOrder) return this.#popInOrder();
-    const at = 1 + 2 * (last & this.#mask);
-    const id = this.#used32[at]!;
-    const length = this.#used32[at + 1]!;
+    const at = (last & this.#mask) << 1;
+    const id = this.#used32[(at + 1) | 0]!;
+    const length = this.#used32[(at + 2) | 0]!;
     const shadow = this.#shadow;
-    const head = id * Shadow.WORDS;
-    const token = shadow[head + Shadow.TOKEN]!;
-    if (id >= this.size || token === NONE) return this.#lie(id);
-    const writable = shadow[head + Shadow.WRITABLE]! >>> 0;
+    const head = id << SHIFT;
+    const token = shadow[head | Shadow.TOKEN]!;
+    if (id > this.#mask || token === NONE) return this.#lie(id);
+    const writable = shadow[head | Shadow.WRITABLE]! >>> 0;
     this.usedLength = length < writable ? length : writable;
     const next = this.#lastUsed = (last + 1) & 0xffff;
-    const slots = shadow[head + Shadow.SLOTS]!;
+    const slots = shadow[head | Shadow.SLOTS]!;
     if (slots === 1) {
       shadow[head] = this.#free;
-      shadow[head + Shadow.TOKEN] = NONE;
+      shadow[head | Shadow.TOKEN] = NONE;
       this.#free = id;
-      this.freeSlots++;
-      this.inFlight--;
+      this.freeSlots = (this.freeSlots + 1) | 0;
+      this.inFlight = (this.inFlight - 1) | 0;
     } else this.#release(id);
     // While callbacks are enabled, the device must interrupt for the next entry too.
     if (this.#eventIdx && this.#callbacks) {

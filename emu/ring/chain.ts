@@ -126,7 +126,7 @@ export class RingChain implements Chain {
   /** Makes the chain consist of one checked element, as most chains do. */
   single(offset: number, length: number, writable: boolean): void {
     this.#offsets[0] = offset;
-    this.#lengths[0] = length;
+    this.#lengths[0] = length | 0;
     this.#count = 1;
     if (writable) {
       this.#readable = 0;
@@ -153,11 +153,12 @@ export class RingChain implements Chain {
   }
 
   read(into: Uint8Array, offset = 0, length: number = into.length - offset): number {
-    const total = Math.min(length, this.readableLeft, into.length - offset);
+    const total = least(length, this.readableLength - this.#readAt, into.length - offset);
     this.#work?.carried(total);
     let done = 0;
     while (done < total) {
-      const n = Math.min(this.#lengths[this.#readElement]! - this.#readInto, total - done);
+      const left = this.#lengths[this.#readElement]! - this.#readInto;
+      const n = left < total - done ? left : total - done;
       const from = this.#offsets[this.#readElement]! + this.#readInto;
       this.#copier.read(from, into, offset + done, n);
       this.#advanceRead(n);
@@ -214,11 +215,12 @@ export class RingChain implements Chain {
   }
 
   write(bytes: Uint8Array, offset = 0, length: number = bytes.length - offset): number {
-    const total = Math.min(length, this.writableLeft, bytes.length - offset);
+    const total = least(length, this.writableLength - this.#writeAt, bytes.length - offset);
     this.#work?.carried(total);
     let done = 0;
     while (done < total) {
-      const n = Math.min(this.#lengths[this.#writeElement]! - this.#writeInto, total - done);
+      const left = this.#lengths[this.#writeElement]! - this.#writeInto;
+      const n = left < total - done ? left : total - done;
       const to = this.#offsets[this.#writeElement]! + this.#writeInto;
       this.#copier.write(bytes, offset + done, to, n);
       this.#advanceWrite(n);
@@ -303,4 +305,10 @@ export class RingChain implements Chain {
     this.#offsets = offsets;
     this.#lengths = lengths;
   }
+}
+
+/** The least of three; `Math.min` of numbers that may be fractions takes V8 longer than two comparisons. */
+function least(a: number, b: number, c: number): number {
+  const less = a < b ? a : b;
+  return less < c ? less : c;
 }

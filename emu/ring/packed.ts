@@ -19,9 +19,12 @@ import type { InflightLog } from "./inflight.ts";
 import type { PackedPosition } from "./position.ts";
 import type { RunningQueue, RunningQueueOptions } from "./queue_config.ts";
 
-// Constants of this module: an imported name costs a load and a check on the hot path.
+// Constants of this module: an imported name costs a load and a check on the hot path. Whole numbers stay 32
+// bits wide there, by `<<`, `|` and `| 0`: of other sums V8 checks whether they overflow (packed_bench.ts).
 /** Words (32 bits) of a descriptor. */
 const DESC_WORDS = PACKED_DESC.SIZE / 4;
+/** The same as a shift. The ring begins at a whole descriptor, so `|` adds the place of a word. */
+const SHIFT = 2;
 /** 16-bit words of a descriptor before its flags. */
 const FLAGS16 = PACKED_DESC.flags.offset / 2;
 /** The two flags that say which side owns a descriptor. */
@@ -33,7 +36,7 @@ const WRITE = DescFlag.WRITE;
 /** A value that AVAIL and USED of a descriptor cannot have. */
 const NEVER = -1;
 const OFFSET = RING_EVENT_OFFSET;
-/** Chains are counted modulo this, so that the count stays a small integer and never becomes an object. */
+/** Chains are counted modulo this, a power of two, so that the count stays a small integer and never becomes an object. */
 const AGES = 2 ** 30;
 
 /** The device's side of a running packed virtqueue (virtio 1.4 §2.8), written from the specification. */
@@ -122,19 +125,20 @@ export class PackedQueue implements RunningQueue {
   /** Takes the next available chain, fully checked; a malformed chain is a fault and gives undefined. */
   pop(): Chain | undefined {
     const next = this.#next;
-    const at = this.#desc32 + next * DESC_WORDS;
+    const at = (this.#desc32 + (next << SHIFT)) | 0;
     // Pairs with the driver's store of flags: what it wrote before is visible after this load.
-    const word = loadAcquire(this.#signed32, at + 3);
+    const word = loadAcquire(this.#signed32, at | 3);
     const flags = word >>> 16;
     if ((flags & AVAIL_USED) !== this.#expected) return this.#popLate();
     const words = this.#words32;
     const id = word & 0xffff;
-    const bytes = words[at + 2]!;
-    const offset = words[at]! - this.#memory.base;
+    const bytes = words[at | 2]!;
+    const memory = this.#memory;
+    const offset = words[at]! - memory.base;
     // As in a split queue: most chains are one descriptor below 4 GiB; #walk takes all others.
     if (
-      (flags & NEXT_OR_INDIRECT) === 0 && words[at + 1] === 0 && this.#ids[id] === 0 &&
-      this.#inUse < this.size && offset >= 0 && offset + bytes <= this.#memory.size
+      (flags & NEXT_OR_INDIRECT) === 0 && words[at | 1] === 0 && this.#ids[id] === 0 &&
+      this.#inUse < this.size && offset >= 0 && offset + bytes <= memory.size
     ) {
       const chain = this.#spare ?? this.#newChain();
       this.#spare = undefined;
@@ -325,16 +329,16 @@ export class PackedQueue implements RunningQueue {
 
   /** Writes a used descriptor. Of the first unpublished one, it leaves id and flags for `signal`. */
   #use(id: number, written: number, descriptors: number): void {
-    const at = this.#desc32 + this.#used * DESC_WORDS;
+    const at = (this.#desc32 + (this.#used << SHIFT)) | 0;
     const flags = this.#usedFlags | (written > 0 ? WRITE : 0);
-    this.#words32[at + 2] = written;
+    this.#signed32[at | 2] = written | 0;
     if (this.#fresh === 0) {
-      this.#firstAt = at + 3;
+      this.#firstAt = at | 3;
       this.#first = id | flags << 16;
-    } else this.#signed32[at + 3] = id | flags << 16;
-    this.#fresh += descriptors;
-    this.#inUse -= descriptors;
-    const used = this.#used + descriptors;
+    } else this.#signed32[at | 3] = id | flags << 16;
+    this.#fresh = (this.#fresh + descriptors) | 0;
+    this.#inUse = (this.#inUse - descriptors) | 0;
+    const used = (this.#used + descriptors) | 0;
     if (used < this.size) this.#used = used;
     else {
       this.#used = used - this.size;
@@ -413,7 +417,7 @@ export class PackedQueue implements RunningQueue {
   #hand(chain: RingChain, id: number, start: number, descriptors: number): void {
     this.#note(chain, id, start, descriptors);
     this.#inflight?.taken(id, start, descriptors);
-    const next = start + descriptors;
+    const next = (start + descriptors) | 0;
     if (next < this.size) this.#next = next;
     else {
       this.#next = next - this.size;
@@ -427,9 +431,9 @@ export class PackedQueue implements RunningQueue {
     chain.start = start;
     chain.descriptors = descriptors;
     chain.takenAt = this.#taken;
-    this.#taken = (this.#taken + 1) % AGES;
+    this.#taken = (this.#taken + 1) & (AGES - 1);
     this.#ids[id] = 1;
-    this.#inUse += descriptors;
+    this.#inUse = (this.#inUse + descriptors) | 0;
   }
 
   /** Returns a free chain object. */

@@ -18,9 +18,12 @@ import type { InflightLog } from "./inflight.ts";
 import type { QueuePosition } from "./position.ts";
 import type { QueueGeometry, RunningQueue, RunningQueueOptions } from "./queue_config.ts";
 
-// Constants of this module: an imported name costs a load and a check on the hot path.
+// Constants of this module: an imported name costs a load and a check on the hot path. Whole numbers stay 32
+// bits wide there, by `<<`, `|` and `| 0`: of other sums V8 checks whether they overflow (split_bench.ts).
 /** Words (32 bits) of a descriptor. */
 const DESC_WORDS = DESC.SIZE / 4;
+/** The same as a shift. The table begins at a whole descriptor, so `|` adds the place of a word. */
+const SHIFT = 2;
 /** A descriptor with one of these flags is not a whole chain. */
 const NEXT_OR_INDIRECT = DescFlag.NEXT | DescFlag.INDIRECT;
 const WRITE = DescFlag.WRITE;
@@ -133,19 +136,17 @@ export class SplitQueue implements RunningQueue {
       if (this.#again.length > 0) return this.#takeAgain();
       if (!this.#look()) return undefined;
     }
-    const head = this.#words16[this.#avail + 2 + (last & this.#mask)]!;
+    const head = this.#words16[(this.#avail + (last & this.#mask) + 2) | 0]!;
     const words = this.#words32;
-    const first = this.#desc32 + head * DESC_WORDS;
+    const first = (this.#desc32 + (head << SHIFT)) | 0;
     // Most chains are one descriptor below 4 GiB. They are handled here, because a call and floating point
     // would double the cost (split_bench.ts). #walk takes all others, and the malformed ones.
-    if (head <= this.#mask && this.#held[head] === 0 && words[first + 1] === 0) {
-      const flags = words[first + 3]! & 0xffff;
-      const bytes = words[first + 2]!;
-      const offset = words[first]! - this.#memory.base;
-      if (
-        (flags & NEXT_OR_INDIRECT) === 0 && offset >= 0 &&
-        offset + bytes <= this.#memory.size
-      ) {
+    if (head <= this.#mask && this.#held[head] === 0 && words[first | 1] === 0) {
+      const flags = words[first | 3]!;
+      const bytes = words[first | 2]!;
+      const memory = this.#memory;
+      const offset = words[first]! - memory.base;
+      if ((flags & NEXT_OR_INDIRECT) === 0 && offset >= 0 && offset + bytes <= memory.size) {
         const chain = this.#spare ?? this.#newChain();
         this.#spare = undefined;
         this.#held[head] = 1;
@@ -157,11 +158,7 @@ export class SplitQueue implements RunningQueue {
         return chain;
       }
     }
-    const chain = this.#walk(head, last);
-    if (chain === undefined) return undefined;
-    this.#lastAvail = (last + 1) & 0xffff;
-    this.#inflight?.taken(head, 0, 0);
-    return chain;
+    return this.#takeWalked(head, last);
   }
 
   /**
@@ -176,17 +173,19 @@ export class SplitQueue implements RunningQueue {
     own.held = false;
     if (this.#spare === undefined) this.#spare = own;
     else this.#pool.push(own);
-    const order = this.#order;
-    // Under IN_ORDER the oldest chain waits only for chains that may share its used entry.
-    if (order === undefined || (own.takenAt === this.#usedIndex && !order.batch)) {
-      this.#held[own.head] = 0;
-      this.#inflight?.used(own.head);
-      this.#use(own.head, written);
-      this.#usedIndex = (this.#usedIndex + 1) & 0xffff;
-    } else {
-      const full = written === own.writableLength;
-      order.complete(own.takenAt & this.#mask, own.head, 1, written, full);
-    }
+    // The rare case is a call, so that the rest stays small enough to be inlined (split_bench.ts).
+    if (this.#order !== undefined && this.#waits(this.#order, own, written)) return;
+    this.#held[own.head] = 0;
+    this.#inflight?.used(own.head);
+    this.#use(own.head, written, 1);
+  }
+
+  /** Notes a chain that must wait for older ones. The oldest waits only for chains that may share its entry. */
+  #waits(order: InOrder, chain: RingChain, written: number): boolean {
+    if (chain.takenAt === this.#usedIndex && !order.batch) return false;
+    const full = written === chain.writableLength;
+    order.complete(chain.takenAt & this.#mask, chain.head, 1, written, full);
+    return true;
   }
 
   /** Returns several chains; the driver sees all of them at once. */
@@ -294,18 +293,21 @@ export class SplitQueue implements RunningQueue {
     return this.#chains.some((chain) => chain.held && chain.takenAt === at);
   }
 
-  #use(head: number, written: number): void {
-    const at = this.#used32 + 1 + 2 * (this.#usedIndex & this.#mask);
-    this.#words32[at] = head;
-    this.#words32[at + 1] = written;
+  /** Writes a used entry, which may stand for several chains. */
+  #use(head: number, written: number, chains: number): void {
+    const index = this.#usedIndex;
+    const at = (this.#used32 + ((index & this.#mask) << 1)) | 0;
+    const words = this.#words32;
+    words[(at + 1) | 0] = head;
+    words[(at + 2) | 0] = written | 0;
+    this.#usedIndex = (index + chains) & 0xffff;
   }
 
   #useInOrder(order: InOrder): void {
     for (;;) {
       const chains = order.take(this.#usedIndex & this.#mask, this.#freeHead);
       if (chains === 0) return;
-      this.#use(order.id, order.written);
-      this.#usedIndex = (this.#usedIndex + chains) & 0xffff;
+      this.#use(order.id, order.written, chains);
     }
   }
 
@@ -338,6 +340,15 @@ export class SplitQueue implements RunningQueue {
     }
     this.#availSeen = seen;
     return true;
+  }
+
+  /** Takes a chain by a walk, as most are not. */
+  #takeWalked(head: number, last: number): RingChain | undefined {
+    const chain = this.#walk(head, last);
+    if (chain === undefined) return undefined;
+    this.#lastAvail = (last + 1) & 0xffff;
+    this.#inflight?.taken(head, 0, 0);
+    return chain;
   }
 
   /** Walks the chain of a head that the driver made available at an index. */
