@@ -42,8 +42,8 @@ export interface VireoOptions {
   readonly trace?: TraceSink;
 }
 
-/** Milliseconds between two looks at a machine whose Linux is about to find a device. */
-const LOOK_AGAIN = 50;
+/** Milliseconds between two looks at a machine whose Linux is about to find a device: one takes 30 ms in a guest. */
+const LOOK_AGAIN = 200;
 
 const OPTIONS: readonly string[] = ["args", "drivers", "onError", "onBindNotice", "trace"];
 
