@@ -164,7 +164,7 @@ export class HostedDevice implements DeviceContext {
     const offer = reversed ? { ...options.offer, ...REVERSED } : options.offer;
     this.#busMaster = options.busMaster ?? true;
     this.work = new WorkMeter((index) => {
-      if (this.#active && this.#moves && !this.#faulted) this.#notifyModel(index);
+      if (this.#active && this.#moves() && !this.#faulted) this.#notifyModel(index);
     }, options.budget);
     const section = deviceSection(options.model.deviceId);
     this.#modelPlace = section === undefined ? {} : { clause: section };
@@ -208,7 +208,7 @@ export class HostedDevice implements DeviceContext {
 
   /** A running queue; undefined if the driver did not set it up, or the device needs a reset. */
   queue(index: number): DeviceQueue | undefined {
-    return this.#faulted || !this.#moves ? undefined : this.#queues[index];
+    return this.#faulted || !this.#moves() ? undefined : this.#queues[index];
   }
 
   /**
@@ -217,13 +217,14 @@ export class HostedDevice implements DeviceContext {
    */
   setBusMaster(on: boolean): void {
     if (on === this.#busMaster) return;
-    const moved = this.#moves;
+    const moved = this.#moves();
     this.#busMaster = on;
-    if (this.#moves !== moved) this.#move(on);
+    if (this.#moves() !== moved) this.#move(on);
   }
 
   /** Whether queues may move: the device may access memory, and is not suspended. */
-  get #moves(): boolean {
+  // No private getter where every request comes by: V8 calls its runtime for each read of one.
+  #moves(): boolean {
     return this.#busMaster && this.#suspended === undefined;
   }
 
@@ -271,7 +272,7 @@ export class HostedDevice implements DeviceContext {
     this.#guard(() => {
       for (let i = 0; i < bytes.length; i++) bytes[i] = this.model.readConfig(i, 1);
     });
-    const moved = this.#moves;
+    const moved = this.#moves();
     this.#suspended = bytes;
     if (moved) this.#move(false);
     this.status = (this.status & ~Status.DRIVER_OK) | Status.SUSPEND;
@@ -280,7 +281,7 @@ export class HostedDevice implements DeviceContext {
   #resume(): void {
     this.#suspended = undefined;
     this.status = (this.status & ~Status.SUSPEND) | Status.DRIVER_OK;
-    if (this.#moves) this.#move(true);
+    if (this.#moves()) this.#move(true);
     // dev.basic.suspend.5 and .7
     if (this.#changeDue || this.#faulted) this.raise(InterruptCause.CONFIG);
     this.#changeDue = false;
@@ -295,7 +296,7 @@ export class HostedDevice implements DeviceContext {
   /** Guest memory at an address from the driver; undefined if part of the range is not memory. */
   memory(address: number, length: number): Uint8Array | undefined {
     const { memory } = this.#options;
-    if (!this.#moves || !memory.contains(address, length)) return undefined;
+    if (!this.#moves() || !memory.contains(address, length)) return undefined;
     return memory.view(address, length);
   }
 
@@ -471,7 +472,7 @@ export class HostedDevice implements DeviceContext {
   /** A driver's read of configuration bytes. Bytes that do not exist read 0, and the log notes the read. */
   readConfig(offset: number, width: ConfigWidth): number {
     let value = 0;
-    if (this.#asleep) this.violate(`Config+${offset}`, undefined, "read after SUSPEND", SLEEPS);
+    if (this.#asleep()) this.violate(`Config+${offset}`, undefined, "read after SUSPEND", SLEEPS);
     if (offset % width !== 0 || offset + width > this.model.configSize) {
       const reason = `no such read of ${width} bytes`;
       this.violate(`Config+${offset}`, undefined, reason, this.#configPlace);
@@ -488,7 +489,7 @@ export class HostedDevice implements DeviceContext {
 
   /** A driver's write of configuration bytes. The device ignores and logs one that it cannot perform. */
   writeConfig(offset: number, width: ConfigWidth, value: number): void {
-    if (this.#asleep) {
+    if (this.#asleep()) {
       this.violate(`Config+${offset}`, value, "written after SUSPEND", SLEEPS);
       // dev.basic.suspend.2
       if (this.#suspended !== undefined) return;
@@ -514,7 +515,7 @@ export class HostedDevice implements DeviceContext {
   }
 
   /** Whether the driver asked for a suspend, and not for its end. */
-  get #asleep(): boolean {
+  #asleep(): boolean {
     return this.#suspendDue || this.#suspended !== undefined;
   }
 
@@ -564,7 +565,7 @@ export class HostedDevice implements DeviceContext {
       });
       return false;
     }
-    if (this.#oneBlock) this.features = this.#driverFeatures();
+    if (this.#oneBlock()) this.features = this.#driverFeatures();
     this.#queues[index] = this.#makeQueue(index, geometry, position, inflight);
     return true;
   }
@@ -612,7 +613,7 @@ export class HostedDevice implements DeviceContext {
       const place = { clause: "3.1.1", rule: "drv.basic.init.6" };
       return this.violate("QueueNotify", index, "before DRIVER_OK", place);
     }
-    if (this.#asleep) {
+    if (this.#asleep()) {
       const place = { clause: "3.4.1", rule: "drv.basic.suspend.4" };
       this.violate("QueueNotify", index, "notified after SUSPEND", place);
       if (this.#suspended !== undefined) return;
@@ -622,7 +623,7 @@ export class HostedDevice implements DeviceContext {
     if (this.#notifyScheduled.has(index)) return;
     this.#notifyScheduled.add(index);
     queueMicrotask(() => {
-      const due = this.#notifyScheduled.delete(index) && this.#active && this.#moves;
+      const due = this.#notifyScheduled.delete(index) && this.#active && this.#moves();
       if (due) this.#notifyModel(index);
     });
   }
@@ -759,7 +760,7 @@ export class HostedDevice implements DeviceContext {
 
   #activate(): void {
     if (this.#active || this.#faulted) return;
-    if (this.#oneBlock) {
+    if (this.#oneBlock()) {
       this.features = this.#driverFeatures();
       const foreign = FeatureSet.fromWords(...this.driverWords).minus(this.offered);
       if (!foreign.isEmpty) {
@@ -775,7 +776,7 @@ export class HostedDevice implements DeviceContext {
   /** Serves buffers whose notifications came before the device could look at them. */
   #serveAvailable(): void {
     this.#queues.forEach((queue, i) => {
-      if (this.#active && this.#moves && queue?.hasAvailable()) this.#notifyModel(i);
+      if (this.#active && this.#moves() && queue?.hasAvailable()) this.#notifyModel(i);
     });
   }
 
@@ -805,12 +806,12 @@ export class HostedDevice implements DeviceContext {
   }
 
   /** Whether the driver has the legacy registers: queues of one block, and features at any time. */
-  get #oneBlock(): boolean {
+  #oneBlock(): boolean {
     return this.legacy && this.#options.separateParts !== true;
   }
 
   #geometry(config: QueueConfig): QueueGeometry {
-    return this.#oneBlock ? config.legacyGeometry(this.pageSize) : config.geometry();
+    return this.#oneBlock() ? config.legacyGeometry(this.pageSize) : config.geometry();
   }
 
   #makeQueue(

@@ -263,7 +263,7 @@ export class Caif extends QueueDriver {
   }
 
   /** Whether frames are wanted now. */
-  get #hungry(): boolean {
+  #hungry(): boolean {
     return this.up && this.#frames.waiting < WAITING;
   }
 
@@ -271,15 +271,15 @@ export class Caif extends QueueDriver {
   #drain(): void {
     const ring = this.#ring;
     do {
-      while (this.#hungry) {
+      while (this.#hungry()) {
         const head = ring.pop();
         if (head < 0) break;
         if (!this.#take(ring)) break;
         ring.giveBack(head);
       }
       ring.kick();
-    } while (this.#hungry && !ring.enableCallbacks());
-    if (!this.#hungry) ring.disableCallbacks();
+    } while (this.#hungry() && !ring.enableCallbacks());
+    if (!this.#hungry()) ring.disableCallbacks();
     // Outside of an interrupt nobody else looks.
     if (ring.broken !== undefined && this.failure === undefined) this.device.break(ring.broken);
   }

@@ -343,7 +343,7 @@ export class Crypto extends QueueDriver {
     this.#offer = readOffer(this.device);
   }
 
-  get #revision1(): boolean {
+  #revision1(): boolean {
     return this.device.has(CryptoFeature.REVISION_1);
   }
 
@@ -423,7 +423,7 @@ export class Crypto extends QueueDriver {
     const { service, key } = parameters;
     const opcode = service << 8 |
       (service === CryptoService.AKCIPHER ? CryptoControl.AKCIPHER_CREATE : CryptoControl.CREATE);
-    const request = encodeCreate(parameters, opcode, this.#revision1);
+    const request = encodeCreate(parameters, opcode, this.#revision1());
     const life = this.#life;
     const least = CRYPTO_SESSION_INPUT.SIZE;
     const read = (answer: Uint8Array): { status: number; id: SessionId } => {
@@ -457,7 +457,7 @@ export class Crypto extends QueueDriver {
     const akcipher = service === CryptoService.AKCIPHER;
     const opcode = service << 8 |
       (akcipher ? CryptoControl.AKCIPHER_DESTROY : CryptoControl.DESTROY);
-    const request = encodeDestroy(opcode, id, this.#revision1);
+    const request = encodeDestroy(opcode, id, this.#revision1());
     const { bytes } = await this.ask(this.#control, [request], 1, {
       ...within(options, DEADLINE),
       least: 1,
@@ -491,7 +491,7 @@ export class Crypto extends QueueDriver {
     const flag = session !== undefined && this.#modeNegotiated(parameters.service)
       ? CRYPTO_SESSION_MODE
       : 0;
-    const revision1 = this.#revision1;
+    const revision1 = this.#revision1();
     const header = encodeData({ parameters, operation, session, flag, lengths, revision1 });
     const none = new Uint8Array(0);
     const key = session === undefined ? parameters.key : none;

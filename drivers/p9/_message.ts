@@ -1,4 +1,4 @@
-import { P9MessageWriter, P9QidType, VireoError } from "@vireo/hal";
+import { P9MessageWriter, P9QidType, shortAscii, VireoError } from "@vireo/hal";
 
 const HIGH = 2 ** 32;
 const decoder = new TextDecoder();
@@ -120,7 +120,8 @@ export class P9Reader {
   text(): string {
     const length = this.u16();
     const at = this.#take(length);
-    return decoder.decode(this.#bytes.subarray(at, at + length));
+    return shortAscii(this.#bytes, at, length) ??
+      decoder.decode(this.#bytes.subarray(at, at + length));
   }
 
   /** Takes a qid. */

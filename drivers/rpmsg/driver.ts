@@ -211,14 +211,14 @@ export class Rpmsg extends QueueDriver {
 
   /** Takes messages as long as there is room for them; else the remote processor waits. */
   #drain(): void {
-    if (this.failure !== undefined || this.#anyFull) return;
+    if (this.failure !== undefined || this.#anyFull()) return;
     this.#ring.drain((bytes) => {
       this.#take(bytes);
-      return !this.#anyFull;
+      return !this.#anyFull();
     });
   }
 
-  get #anyFull(): boolean {
+  #anyFull(): boolean {
     for (const endpoint of this.#endpoints.values()) if (endpoint.full) return true;
     return false;
   }

@@ -399,23 +399,23 @@ export class BlkDevice implements DeviceModel {
         return this.#later(queue, chain, result);
       }
       case BlkRequestType.ZONE_REPORT:
-        if (!this.#zoned) return BlkStatus.UNSUPP;
+        if (!this.#zoned()) return BlkStatus.UNSUPP;
         return this.zones!.report(chain, sector, this.#context!.work);
       case BlkRequestType.ZONE_APPEND:
-        return this.#zoned ? this.#append(queue, chain, sector) : BlkStatus.UNSUPP;
+        return this.#zoned() ? this.#append(queue, chain, sector) : BlkStatus.UNSUPP;
       case BlkRequestType.ZONE_OPEN:
       case BlkRequestType.ZONE_CLOSE:
       case BlkRequestType.ZONE_FINISH:
       case BlkRequestType.ZONE_RESET:
       case BlkRequestType.ZONE_RESET_ALL:
-        return this.#zoned ? this.#manageZones(queue, chain, type, sector) : BlkStatus.UNSUPP;
+        return this.#zoned() ? this.#manageZones(queue, chain, type, sector) : BlkStatus.UNSUPP;
       default:
         return BlkStatus.UNSUPP;
     }
   }
 
   /** Whether there are zones, and the driver knows of them (dev.blk.operation.13). */
-  get #zoned(): boolean {
+  #zoned(): boolean {
     return this.zones !== undefined && this.#context!.features.has(BlkFeature.ZONED);
   }
 

@@ -120,7 +120,7 @@ export class CaifDevice implements DeviceModel {
 
   /** Frames to the driver that there is room for now. */
   get room(): number {
-    return Math.min(this.#ring?.freeSlots ?? 0, this.#free.length);
+    return Math.min(this.#ring()?.freeSlots ?? 0, this.#free.length);
   }
 
   /**
@@ -142,12 +142,12 @@ export class CaifDevice implements DeviceModel {
 
   /** Offers the driver a buffer of any length, filled by `fill`; false if none is free. */
   offer(length: number, fill: (bytes: Uint8Array) => void): boolean {
-    const ring = this.#ring;
+    const ring = this.#ring();
     const buffer = ring === undefined ? undefined : this.#free.pop();
     if (ring === undefined || buffer === undefined) return false;
     const at = buffer * this.#bufferSize;
     fill(this.#memory.subarray(at, at + this.#bufferSize));
-    const slot = ring.offer(this.#base + at, length);
+    const slot = ring.offer(this.#base() + at, length);
     if (slot === undefined) {
       this.#free.push(buffer);
       return false;
@@ -235,13 +235,13 @@ export class CaifDevice implements DeviceModel {
     this.reset();
   }
 
-  get #ring(): ReversedQueue | undefined {
+  #ring(): ReversedQueue | undefined {
     const queue = this.#context?.queue(CaifQueue.RECEIVE);
     return queue instanceof ReversedQueue ? queue : undefined;
   }
 
   /** Where the machine mapped the buffers. */
-  get #base(): number {
+  #base(): number {
     return this.#context!.sharedAddress(CAIF_REGION)!;
   }
 
@@ -252,7 +252,7 @@ export class CaifDevice implements DeviceModel {
   }
 
   #takeBack(): void {
-    const ring = this.#ring;
+    const ring = this.#ring();
     const full = this.room === 0;
     for (let slot = ring?.take(); slot !== undefined; slot = ring?.take()) {
       this.#free.push(this.#inSlot.get(slot)!);

@@ -257,13 +257,13 @@ export class ConsolePort {
   }
 
   /** Whether anyone takes what the guest sends; without, it is thrown away as if sent. */
-  get #listening(): boolean {
+  #listening(): boolean {
     return !this.#sinkClosed && (this.#hostOpen || this.console || !this.#hooks.multiport());
   }
 
   /** Gives the host what is left of a chain; false if it takes no more now, or the turn is over. */
   #deliver(chain: Chain, work: DeviceContext["work"]): boolean {
-    while (chain.readableLeft > 0 && this.#listening) {
+    while (chain.readableLeft > 0 && this.#listening()) {
       // A host that takes all at once would have this loop go on for as long as the driver sends.
       if (work.exhausted) {
         work.again(consoleTransmitQueue(this.id));

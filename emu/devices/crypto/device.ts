@@ -267,7 +267,7 @@ export class CryptoDevice implements DeviceModel {
     queue.signal();
   }
 
-  get #revision1(): boolean {
+  #revision1(): boolean {
     return this.#context!.features.has(CryptoFeature.REVISION_1);
   }
 
@@ -301,7 +301,9 @@ export class CryptoDevice implements DeviceModel {
     if (chain.writableLength < CRYPTO_SESSION_INPUT.SIZE) {
       return this.#fault(`room of ${chain.writableLength} bytes for a session, expected 16`);
     }
-    const size = this.#revision1 ? CRYPTO_SESSION_BODY[service as CryptoService] : CRYPTO_CTRL_BODY;
+    const size = this.#revision1()
+      ? CRYPTO_SESSION_BODY[service as CryptoService]
+      : CRYPTO_CTRL_BODY;
     let status: number = CryptoStatus.NOTSUPP;
     let id = 0;
     if (size !== undefined) {
@@ -312,7 +314,7 @@ export class CryptoDevice implements DeviceModel {
       if (service === CryptoService.AKCIPHER) this.#context!.work.spend(KEY_STEPS);
       status = session === undefined ? CryptoStatus.ERR : checkSession(session);
       if (status === CryptoStatus.OK && this.#sessions.size >= this.#maxSessions) {
-        status = this.#revision1 ? CryptoStatus.NOSPC : CryptoStatus.ERR;
+        status = this.#revision1() ? CryptoStatus.NOSPC : CryptoStatus.ERR;
       }
       if (status === CryptoStatus.OK) {
         id = ++this.#lastSession;
@@ -390,10 +392,10 @@ export class CryptoDevice implements DeviceModel {
     const sizes = CRYPTO_DATA_BODY[service];
     if (sizes === undefined) return fails(CryptoStatus.NOTSUPP);
     // Without REVISION_1 there is one form of requests, whatever a legacy driver accepted besides.
-    const modes = this.#revision1 &&
+    const modes = this.#revision1() &&
       this.#context!.features.has(CryptoFeature.CIPHER_STATELESS_MODE + service);
     const stateless = modes && flag !== CRYPTO_SESSION_MODE;
-    const size = !this.#revision1 ? CRYPTO_OP_BODY : sizes[stateless ? 1 : 0];
+    const size = !this.#revision1() ? CRYPTO_OP_BODY : sizes[stateless ? 1 : 0];
     if (chain.readableLeft < size) return fails(CryptoStatus.ERR);
     const view = new DataView(readBytes(chain, size).buffer);
     const typeAt = stateless ? CRYPTO_SYM_OP_TYPE.STATELESS : CRYPTO_SYM_OP_TYPE.DATA;

@@ -202,20 +202,20 @@ export class NetDevice implements DeviceModel, FrameSink {
 
   /** Whether the link is up. */
   get linkUp(): boolean {
-    return (this.#status & NetStatus.LINK_UP) !== 0;
+    return (this.#status() & NetStatus.LINK_UP) !== 0;
   }
 
   /** Takes the link up or down, and tells the driver if it negotiated STATUS. */
   setLink(up: boolean): void {
     if (up === this.linkUp) return;
-    this.#setStatus(up ? this.#status | NetStatus.LINK_UP : this.#status & ~NetStatus.LINK_UP);
+    this.#setStatus(up ? this.#status() | NetStatus.LINK_UP : this.#status() & ~NetStatus.LINK_UP);
     this.#context?.configChanged();
   }
 
   /** Asks the driver to announce itself to its peers, if it negotiated GUEST_ANNOUNCE. */
   announce(): boolean {
     if (!this.#active || !this.#has(NetFeature.GUEST_ANNOUNCE)) return false;
-    this.#setStatus(this.#status | NetStatus.ANNOUNCE);
+    this.#setStatus(this.#status() | NetStatus.ANNOUNCE);
     this.#context?.configChanged();
     return true;
   }
@@ -307,14 +307,14 @@ export class NetDevice implements DeviceModel, FrameSink {
     this.filter.reset();
     this.#steering.reset();
     for (const ring of this.#rings) ring.stop();
-    this.#setStatus(this.#status & ~NetStatus.ANNOUNCE);
+    this.#setStatus(this.#status() & ~NetStatus.ANNOUNCE);
     this.#config.set(this.#defaultMac, NET_CONFIG.mac.offset);
   }
 
   /** Takes a frame from the wire: filters, steers, and puts it into the driver's buffers. */
   receive(bytes: Uint8Array, offset: number, length: number, offload: Offload): void {
     const stats = this.stats;
-    if (!this.#active || (this.#status & NetStatus.LINK_UP) === 0) {
+    if (!this.#active || (this.#status() & NetStatus.LINK_UP) === 0) {
       stats.rxDown++;
       return;
     }
@@ -397,14 +397,14 @@ export class NetDevice implements DeviceModel, FrameSink {
   }
 
   #ackAnnounce(): void {
-    this.#setStatus(this.#status & ~NetStatus.ANNOUNCE);
+    this.#setStatus(this.#status() & ~NetStatus.ANNOUNCE);
   }
 
   /** The state for a snapshot. */
   snapshot(): NetDeviceState {
     return {
       mac: [...this.mac],
-      status: this.#status,
+      status: this.#status(),
       pairs: this.#pairs,
       offloads: [...this.#offloads],
       filter: this.filter.snapshot(),
@@ -431,7 +431,7 @@ export class NetDevice implements DeviceModel, FrameSink {
     this.#backend.connect(undefined);
   }
 
-  get #status(): number {
+  #status(): number {
     return this.#view.getUint16(NET_CONFIG.status.offset, true);
   }
 

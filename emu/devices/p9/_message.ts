@@ -1,4 +1,4 @@
-import { P9_HEADER, P9_MAX_NAME, P9Errno } from "@vireo/hal";
+import { P9_HEADER, P9_MAX_NAME, P9Errno, shortAscii } from "@vireo/hal";
 import { P9Refusal } from "./export.ts";
 
 // A name may begin with a byte order mark, which is kept.
@@ -51,6 +51,8 @@ export class RequestReader {
   text(): string {
     const length = this.u16();
     const at = this.#take(length);
+    const short = shortAscii(this.#bytes, at, length);
+    if (short !== undefined) return short;
     try {
       return decoder.decode(this.#bytes.subarray(at, at + length));
     } catch {

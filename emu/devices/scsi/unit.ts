@@ -116,13 +116,13 @@ export class ScsiDisk {
         );
       case C.WRITE_SAME_10:
       case C.WRITE_SAME_16:
-        return this.#readOnly || noBuffer(cdb) ? 0 : this.blockSize;
+        return this.#readOnly() || noBuffer(cdb) ? 0 : this.blockSize;
       case C.WRITE_6:
       case C.WRITE_10:
       case C.WRITE_12:
       case C.WRITE_16: {
         const [block, count] = place(cdb[0]!, cdb, view);
-        const refused = this.#readOnly || this.#outside(block, count) !== undefined;
+        const refused = this.#readOnly() || this.#outside(block, count) !== undefined;
         return refused ? 0 : count * this.blockSize;
       }
       default:
@@ -155,9 +155,9 @@ export class ScsiDisk {
         return this.#inquiry(cdb, view);
       case C.MODE_SENSE_6:
         // A header without pages: whether writes are refused, and no block descriptor.
-        return good(Uint8Array.of(3, 0, this.#readOnly ? 0x80 : 0, 0).subarray(0, cdb[4]));
+        return good(Uint8Array.of(3, 0, this.#readOnly() ? 0x80 : 0, 0).subarray(0, cdb[4]));
       case C.MODE_SENSE_10: {
-        const header = Uint8Array.of(0, 6, 0, this.#readOnly ? 0x80 : 0, 0, 0, 0, 0);
+        const header = Uint8Array.of(0, 6, 0, this.#readOnly() ? 0x80 : 0, 0, 0, 0, 0);
         return good(header.subarray(0, view.getUint16(7)));
       }
       case C.READ_CAPACITY_10:
@@ -190,11 +190,11 @@ export class ScsiDisk {
     }
   }
 
-  get #readOnly(): boolean {
+  #readOnly(): boolean {
     return this.options.kind === "cdrom" || this.options.disk.readOnly;
   }
 
-  get #blocks(): number {
+  #blocks(): number {
     return Math.floor(this.options.disk.size / this.blockSize);
   }
 
@@ -237,7 +237,7 @@ export class ScsiDisk {
   #capacity10(): ScsiOutcome {
     const bytes = new Uint8Array(8);
     const view = new DataView(bytes.buffer);
-    view.setUint32(0, Math.min(this.#blocks - 1, 0xffffffff));
+    view.setUint32(0, Math.min(this.#blocks() - 1, 0xffffffff));
     view.setUint32(4, this.blockSize);
     return good(bytes);
   }
@@ -245,7 +245,7 @@ export class ScsiDisk {
   #capacity16(): ScsiOutcome {
     const bytes = new Uint8Array(32);
     const view = new DataView(bytes.buffer);
-    view.setBigUint64(0, BigInt(this.#blocks - 1));
+    view.setBigUint64(0, BigInt(this.#blocks() - 1));
     view.setUint32(8, this.blockSize);
     bytes[14] = 0xc0;
     return good(bytes);
@@ -271,7 +271,7 @@ export class ScsiDisk {
   }
 
   #write(block: number, count: number, data: Uint8Array): ScsiOutcome {
-    if (this.#readOnly) return check(PROTECT, 0x27);
+    if (this.#readOnly()) return check(PROTECT, 0x27);
     const wrong = this.#outside(block, count);
     if (wrong !== undefined) return wrong;
     const length = count * this.blockSize;
@@ -285,11 +285,11 @@ export class ScsiDisk {
 
   /** Writes one block again and again; one without data, or to be unmapped, is zeroes. */
   #writeSame(cdb: Uint8Array, block: number, count: number, data: Uint8Array): ScsiOutcome {
-    if (this.#readOnly) return check(PROTECT, 0x27);
+    if (this.#readOnly()) return check(PROTECT, 0x27);
     // ANCHOR, and the forms of old that put numbers into the blocks.
     if ((cdb[1]! & (SAME_ANCHOR | SAME_OBSOLETE)) !== 0) return check(ILLEGAL, 0x24);
     // No blocks are all up to the end.
-    const blocks = count === 0 ? Math.max(0, this.#blocks - block) : count;
+    const blocks = count === 0 ? Math.max(0, this.#blocks() - block) : count;
     const wrong = this.#outside(block, blocks);
     if (wrong !== undefined) return wrong;
     if (!noBuffer(cdb) && data.length < this.blockSize) return check(ILLEGAL, 0x1a);
@@ -308,7 +308,7 @@ export class ScsiDisk {
   }
 
   #unmap(list: Uint8Array): ScsiOutcome {
-    if (this.#readOnly) return check(PROTECT, 0x27);
+    if (this.#readOnly()) return check(PROTECT, 0x27);
     if (list.length < UNMAP_HEADER) return check(ILLEGAL, 0x1a);
     const view = new DataView(list.buffer, list.byteOffset, list.byteLength);
     const end = Math.min(UNMAP_HEADER + view.getUint16(2), list.length);
@@ -318,7 +318,7 @@ export class ScsiDisk {
     for (let at = UNMAP_HEADER; at + UNMAP_DESCRIPTOR <= end; at += UNMAP_DESCRIPTOR) {
       const block = view.getUint32(at) * 2 ** 32 + view.getUint32(at + 4);
       const count = view.getUint32(at + 8);
-      if (block + count > this.#blocks) return check(ILLEGAL, 0x21);
+      if (block + count > this.#blocks()) return check(ILLEGAL, 0x21);
       blocks += count;
       ranges.push([block, count]);
     }
@@ -332,7 +332,7 @@ export class ScsiDisk {
   }
 
   #outside(block: number, count: number): ScsiOutcome | undefined {
-    if (block + count > this.#blocks) return check(ILLEGAL, 0x21);
+    if (block + count > this.#blocks()) return check(ILLEGAL, 0x21);
     return count * this.blockSize > MAX_TRANSFER ? check(ILLEGAL, 0x24) : undefined;
   }
 }

@@ -384,11 +384,11 @@ export class VsockDevice implements DeviceModel {
   #room(): Promise<void> | undefined {
     const work = this.#context?.work;
     if (work?.exhausted) return work.turn();
-    if (this.#hasRoom) return undefined;
+    if (this.#hasRoom()) return undefined;
     return new Promise((resolve) => this.#roomWaiters.push(resolve));
   }
 
-  get #hasRoom(): boolean {
+  #hasRoom(): boolean {
     return this.#out.length < DATA_BACKLOG && this.#outBytes < DATA_BYTES;
   }
 
@@ -477,7 +477,7 @@ export class VsockDevice implements DeviceModel {
       packet.given += length;
       this.#outBytes -= length;
       if (length === left) this.#out.shift();
-      if (this.#hasRoom) this.#wake();
+      if (this.#hasRoom()) this.#wake();
       queue.push(chain);
       pushed = true;
     }

@@ -400,12 +400,12 @@ export class PciDevice implements PciNode, RegisterBank {
     if (aimed !== undefined) return aimed.window.read(aimed.offset, width);
     const value = this.#config.read(offset, width);
     const status = PciRegister.STATUS - offset;
-    if (status < 0 || status >= width || !this.#interruptStatus) return value;
+    if (status < 0 || status >= width || !this.#interruptStatus()) return value;
     return value + INTERRUPT_STATUS * 2 ** (8 * status);
   }
 
   /** The status register's Interrupt Status: any bit of the ISR status, while MSI-X is off (dev.pci.isr.4). */
-  get #interruptStatus(): boolean {
+  #interruptStatus(): boolean {
     return !this.msix.enabled && this.hosted.interruptStatus !== 0;
   }
 
