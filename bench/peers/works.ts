@@ -56,9 +56,10 @@ const FLOOR =
 
 /** Why a ring in JavaScript does not reach one in C. */
 const RING_REASON =
-  "V8 does not inline `Atomics.store`: 21 to 25 ns against 8 in C, twice a batch. So loop.ts, the same loop in " +
-  "JavaScript, takes 1.5 (packed, batch 64) to 3.0 times as long as in C. What we add to that: `SplitQueue.pop` alone is 210 instructions a buffer, " +
-  "112 of them checks of types, bounds and overflow, and jumps; the whole device's half of loop.c is 27";
+  "V8 does not inline `Atomics.store`, a call of 10 ns (25 on a busy machine) against 8 in C, twice a batch. So " +
+  "loop.ts, the same loop in JavaScript, takes 1.7 (split, batch 1) to 2.2 times (split, batch 64) as long as in C. What we " +
+  "add to that: a buffer of a batch of 64 in a split ring takes about 530 instructions (160 to add it, 250 in the " +
+  "device, 120 to take it back), two fifths of them checks of types, bounds and overflow, and their jumps; the whole device's half of loop.c is 27";
 /** The same of a promise. */
 const PROMISE_REASON =
   "A promise that a microtask settles and its `await` take 156 ns, and `fill` or `set` of an array 25 ns each, " +
@@ -122,7 +123,7 @@ export const WORKS: readonly WorkPlan[] = [
       `${SPIN}. ringtest's ring orders by release and acquire, ours by sequentially consistent ` +
       "stores, since JavaScript has no other; its layout is a forerunner of the packed ring",
     reason:
-      "`Atomics.store`, with which either side publishes, is a call of 21 to 25 ns; ringtest's release store is a " +
+      "`Atomics.store`, with which either side publishes, is a call of 10 to 25 ns; ringtest's release store is a " +
       "plain one on x86-64",
   },
   {
@@ -193,8 +194,8 @@ export const WORKS: readonly WorkPlan[] = [
     goals: [3],
     meaning: `One request; both devices fill it with a constant. ${RCORE}. ${FLOOR}`,
     reason:
-      `${PROMISE_REASON}. Of ours 41% are V8's own functions (promises, atomic stores, \`fill\`, \`set\`), 17% the ` +
-      "queue of requests, 13% the device's ring, 7% the device",
+      `${PROMISE_REASON}. Of ours 46% are V8's own functions (promises, atomic stores, \`fill\`, \`set\`), 17% the ` +
+      "queue of requests, 11% the device's ring, 6% the device",
   },
   {
     name: "rng-4096",
@@ -216,8 +217,9 @@ export const WORKS: readonly WorkPlan[] = [
       "drivers; the peer's comes back to the driver that sent it. " +
       FLOOR,
     reason:
-      "The receiver owns its frame, and a new array of 64 bytes takes 360 to 470 ns in this V8, two to three times " +
-      `all that the peer does, which lends its buffer. ${PROMISE_REASON}`,
+      "The receiver owns its frame, and a new array of 16 bytes or more takes 180 to 470 ns in this V8, two to three " +
+      "times all that the peer does, which lends its buffer. A view of an array of 8 KiB for many frames would take 33, " +
+      `but who transfers or keeps one frame would do so with the others. ${PROMISE_REASON}`,
   },
   {
     name: "net-callback-1",
@@ -227,7 +229,8 @@ export const WORKS: readonly WorkPlan[] = [
     meaning: "The same without a promise: `onFrame` and `poll`",
     reason:
       "Ours has a second driver and device, a hub with a filter, and a header with a checksum's state between: of ours " +
-      "21% are V8's own functions, 15% the copies out of and into guest memory, 16% the rings, 9% the hub, 15% the devices",
+      "20% are the rings, 11% their atomic stores, 11% the copies out of and into guest memory, 14% the device's " +
+      "transmit side, 12% its receive side with the filter, 13% the driver's queues, 6% the hub",
   },
   {
     name: "net-batch-128",
@@ -236,8 +239,8 @@ export const WORKS: readonly WorkPlan[] = [
     goals: [1.5],
     meaning: "128 frames and one kick; the peer has no batch and notifies for each of the 128",
     reason:
-      "As one at a time: 27% are the copies out of and into guest memory, 14% the device's receive ring, 12% V8's own " +
-      "functions, 9% the device's rings, 9% the driver's receive queue",
+      "As one at a time: of 230 ns, the peer's 67, no function is over 9%; 15% are the copies out of and into guest " +
+      "memory, 22% the device's receive ring, 13% its transmit side, 9% each the driver's two queues and the rings, 7% the hub, 6% the filter",
   },
   {
     name: "start-help",
