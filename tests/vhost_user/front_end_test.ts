@@ -1,8 +1,8 @@
 import { assertEquals } from "@std/assert";
-import { DeviceId } from "@vireo/hal";
+import { DeviceId, VireoError } from "@vireo/hal";
 import { Libc, MessageSocket, Poller, u32s, u64s, VhostUserFrontEnd } from "@vireo/hal/vhost-user";
 import { answer, PROTOCOL, R, RawPeer, VERSION_1 } from "./raw_peer.ts";
-import { openDescriptors } from "./wait.ts";
+import { openDescriptors, wait } from "./wait.ts";
 
 /** Protocol features, typed again from the specification. */
 const [MQ, INFLIGHT] = [1, 0x1000];
@@ -13,6 +13,22 @@ const QUEUE = { size: 8, desc: 0, driver: 0x1000, device: 0x2000, packed: false 
 
 type FrontEndOptions = ConstructorParameters<typeof VhostUserFrontEnd>[2];
 
+/** A C library whose next connections a test makes. */
+class LibcWithPeers extends Libc {
+  /** Each connects, or throws. */
+  readonly connections: (() => number)[] = [];
+
+  override connect(path: string): number {
+    return (this.connections.shift() ?? (() => super.connect(path)))();
+  }
+}
+
+/** Answers the beginning of a greeting before it comes. */
+function greet(peer: RawPeer, protocol: number, features = 0): void {
+  peer.send(answer(R.GET_FEATURES, u64s(VERSION_1 + PROTOCOL + features)));
+  peer.send(answer(R.GET_PROTOCOL_FEATURES, u64s(protocol)));
+}
+
 /**
  * A back end that answered the greeting before it was asked, and its front end.
  *
@@ -21,18 +37,24 @@ type FrontEndOptions = ConstructorParameters<typeof VhostUserFrontEnd>[2];
 async function withPeer(
   options: Pick<FrontEndOptions, "deviceId"> & Partial<FrontEndOptions>,
   { protocol, features = 0, queues }: { protocol: number; features?: number; queues: number },
-  run: (frontEnd: VhostUserFrontEnd, peer: RawPeer) => void,
+  run: (
+    frontEnd: VhostUserFrontEnd,
+    peer: RawPeer,
+    libc: LibcWithPeers,
+  ) => void | Promise<void>,
 ): Promise<void> {
-  const libc = new Libc();
+  const libc = new LibcWithPeers();
   const before = openDescriptors();
   {
     await using poller = new Poller(libc);
     const [fd, theirs] = libc.socketPair();
     using peer = new RawPeer(libc, theirs);
-    peer.send(answer(R.GET_FEATURES, u64s(VERSION_1 + PROTOCOL + features)));
-    peer.send(answer(R.GET_PROTOCOL_FEATURES, u64s(protocol)));
+    greet(peer, protocol, features);
     if ((protocol & MQ) !== 0) peer.send(answer(GET_QUEUE_NUM, u64s(queues)));
-    const memory = { fd: peer.memoryFd, guest: 0, user: 0x1000, size: 1 << 20 };
+    using cleanup = new DisposableStack();
+    const file = libc.memoryFile("vireo-memory", 1 << 20);
+    cleanup.defer(() => libc.close(file));
+    const memory = { fd: file, guest: 0, user: 0x1000, size: 1 << 20 };
     using frontEnd = new VhostUserFrontEnd(libc, poller, {
       fd,
       path: "/peer",
@@ -40,13 +62,13 @@ async function withPeer(
       memory,
       ...options,
     });
-    run(frontEnd, peer);
+    await run(frontEnd, peer, libc);
   }
   assertEquals(openDescriptors(), before);
   libc.dispose();
 }
 
-/** The requests that the back end got since the last look, with the words of those that enable queues. */
+/** The requests that the back end got since the last look; those that enable a queue or place it with their words. */
 function requests(peer: RawPeer): string[] {
   const bytes = new Uint8Array(1 << 16);
   const found: string[] = [];
@@ -55,14 +77,16 @@ function requests(peer: RawPeer): string[] {
     const got = socket.receive(bytes, fds);
     for (const fd of fds.splice(0)) peer.libc.close(fd);
     if (got <= 0) return found;
-    const view = new DataView(bytes.buffer, 0, got);
+    const view = new DataView(bytes.buffer);
     for (let at = 0; at < got; at += 12 + view.getUint32(at + 8, true)) {
       const request = view.getUint32(at, true);
-      found.push(
-        request === R.SET_VRING_ENABLE
-          ? `enable ${view.getUint32(at + 12, true)} ${view.getUint32(at + 16, true)}`
-          : String(request),
-      );
+      const name = request === R.SET_VRING_ENABLE
+        ? "enable"
+        : request === R.SET_VRING_BASE
+        ? "base"
+        : undefined;
+      const words = `${view.getUint32(at + 12, true)} ${view.getUint32(at + 16, true)}`;
+      found.push(name === undefined ? String(request) : `${name} ${words}`);
     }
   }
 }
@@ -130,5 +154,63 @@ Deno.test("vhost-user: the notes of requests under way are kept until the last q
     peer.send(description, [peer.memoryFd]);
     frontEnd.setUpQueue(1, QUEUE);
     assertEquals(notes(), asked);
+  });
+});
+
+Deno.test("vhost-user: a back end that comes back is told of the queues as they were", async () => {
+  const entropy = { deviceId: DeviceId.RNG, reconnect: 20_000 };
+  await withPeer(entropy, { protocol: 0, queues: 1 }, async (frontEnd, first, libc) => {
+    const peers = new DisposableStack();
+    using _ = peers;
+    /** Another back end, which the front end finds after as many looks in vain. */
+    const another = (misses: number): RawPeer => {
+      const [fd, theirs] = libc.socketPair();
+      const peer = peers.use(new RawPeer(libc, theirs));
+      greet(peer, 0);
+      // It is asked again whether it is the same device.
+      peer.send(answer(R.GET_FEATURES, u64s(VERSION_1 + PROTOCOL)));
+      for (let miss = 0; miss < misses; miss++) {
+        libc.connections.push(() => {
+          throw new VireoError("HOST_ERROR", "Nobody listens");
+        });
+      }
+      libc.connections.push(() => fd);
+      return peer;
+    };
+    const { SET_VRING_NUM, SET_VRING_ADDR, SET_VRING_CALL, SET_VRING_KICK } = R;
+    const queue = (index: number, base: number): string[] => [
+      ...[`${SET_VRING_NUM}`, `base ${index} ${base}`],
+      ...[SET_VRING_ADDR, SET_VRING_CALL, SET_VRING_KICK].map(String),
+    ];
+    const greeting = [
+      R.GET_FEATURES,
+      R.GET_PROTOCOL_FEATURES,
+      R.SET_PROTOCOL_FEATURES,
+      R.SET_OWNER,
+    ].map(String);
+    const memory = String(R.SET_MEM_TABLE);
+    frontEnd.setUpQueue(0, { ...QUEUE, again: () => 5 });
+    frontEnd.setUpQueue(1, { ...QUEUE, packed: true, again: () => 0x8006 });
+    frontEnd.enableQueue(0);
+    const told = [memory, ...queue(0, 0), ...queue(1, 0x8000_8000), "enable 0 1"];
+    assertEquals(requests(first), [...greeting, ...told]);
+
+    const second = another(2);
+    first[Symbol.dispose]();
+    await wait("another back end", () => frontEnd.reconnections === 1);
+    const again = [
+      ...[...greeting, String(R.GET_FEATURES), memory],
+      ...[...queue(0, 5), "enable 0 1", ...queue(1, 0x8006)],
+    ];
+    assertEquals(requests(second), again);
+    assertEquals([frontEnd.present, frontEnd.configChanges], [true, 1]);
+
+    // One that is needed at once is waited for.
+    const third = another(2);
+    third.send(answer(R.GET_FEATURES, u64s(VERSION_1 + PROTOCOL + 1)));
+    second[Symbol.dispose]();
+    assertEquals([...frontEnd.readFeatures()], [0, 32]);
+    assertEquals(requests(third), [...again, String(R.GET_FEATURES)]);
+    assertEquals([frontEnd.reconnections, libc.connections.length], [2, 0]);
   });
 });
