@@ -157,12 +157,12 @@ Deno.test("vhost-user: the notes of requests under way are kept until the last q
   });
 });
 
-Deno.test("vhost-user: a back end that comes back is told of the queues as they were", async () => {
+Deno.test("vhost-user: a back end that comes back is told what the first one was told", async () => {
   const entropy = { deviceId: DeviceId.RNG, reconnect: 20_000 };
   await withPeer(entropy, { protocol: 0, queues: 1 }, async (frontEnd, first, libc) => {
     const peers = new DisposableStack();
     using _ = peers;
-    /** Another back end, which the front end finds after as many looks in vain. */
+    /** Another back end, which the front end finds after as many looks that miss. */
     const another = (misses: number): RawPeer => {
       const [fd, theirs] = libc.socketPair();
       const peer = peers.use(new RawPeer(libc, theirs));
@@ -195,6 +195,8 @@ Deno.test("vhost-user: a back end that comes back is told of the queues as they 
     const told = [memory, ...queue(0, 0), ...queue(1, 0x8000_8000), "enable 0 1"];
     assertEquals(requests(first), [...greeting, ...told]);
 
+    assertEquals([frontEnd.configChanges, frontEnd.takeInterrupt(0)], [0, false]);
+
     const second = another(2);
     first[Symbol.dispose]();
     await wait("another back end", () => frontEnd.reconnections === 1);
@@ -204,6 +206,8 @@ Deno.test("vhost-user: a back end that comes back is told of the queues as they 
     ];
     assertEquals(requests(second), again);
     assertEquals([frontEnd.present, frontEnd.configChanges], [true, 1]);
+    // The one before may have used buffers without a call.
+    assertEquals([0, 1].map((index) => frontEnd.takeInterrupt(index)), [true, true]);
 
     // One that is needed at once is waited for.
     const third = another(2);
