@@ -132,6 +132,16 @@ Deno.test("an answer that nobody asked for breaks the channel without throwing",
   assertEquals(wire.broken.length, 1);
 });
 
+Deno.test("an empty line is a wrong answer, and is not waited behind", () => {
+  using asked = new Wire();
+  asked.answer("\n");
+  const error = assertThrows(() => asked.channel.read(4, 0), VireoError, "QEMU answered ''");
+  assertEquals(error.expected, "OK");
+  using idle = new Wire();
+  idle.answer("\n").channel.drain();
+  assertEquals(idle.broken.map(({ expected }) => expected), ["an interrupt"]);
+});
+
 Deno.test("silence and a closed connection are told apart", () => {
   using silent = new Wire();
   assertThrows(() => silent.channel.read(4, 0), VireoError, "did not answer within");

@@ -42,6 +42,7 @@ export function zonedDisk(model: "host-managed" | "host-aware" = "host-managed")
       maxOpen: 2,
       maxActive: 3,
       maxAppendSectors: 16,
+      ...model === "host-managed" ? { writeGranularity: 1024 } : {},
     },
   });
   if (model === "host-managed") {

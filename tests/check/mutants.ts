@@ -261,6 +261,7 @@ const MMIO: readonly Mutant[] = [
 ];
 
 const BASIC: readonly Mutant[] = [
+  row("virtio 1.4 §4.2.2", "QueueReady reads 0 while a queue runs", reads("QueueReady", 0)),
   row("dev.basic.reset.1", "a reset is ignored", deaf("Status", (value) => value === 0)),
   row(
     "dev.basic.reset.1",
@@ -499,6 +500,12 @@ const PCI: readonly Mutant[] = [
   row("dev.pci.discovery.5", "subsystem 2", reads("pci+46", 2), pci),
   row("dev.pci.legacy-discovery.1", "transitional, revision 1", reads("pci+8", 1), transitional),
   row("dev.pci.legacy-discovery.2", "transitional, no subsystem", reads("pci+46", 0), transitional),
+  row(
+    "dev.pci.legacy-discovery.3",
+    "a device id before the range",
+    reads("pci+2", 0xfff),
+    transitional,
+  ),
   row("dev.pci.caps.1", "cap_len is 8", shortCapability, pci),
   row("dev.pci.cfg-access.1", "no configuration access", capability(5, 3, 77), pci),
   row("dev.pci.isr.1", "no ISR", capability(3, 3, 77), pci),
@@ -1240,4 +1247,22 @@ export const MUTANTS: readonly Mutant[] = [
       },
     },
   },
+];
+
+/** Devices at the ends of what a clause allows: its checks must not fail them. */
+export const SOUND: readonly Mutant[] = [
+  ...[0x1000, 0x103f].map((id) =>
+    row(
+      "dev.pci.legacy-discovery.3",
+      `device id 0x${id.toString(16)}`,
+      reads("pci+2", id),
+      transitional,
+    )
+  ),
+  row("dev.blk.init.11", "as many open zones as active ones", config(76, 3), managed),
+  row("dev.blk.init.13", "appends of a whole zone", config(84, 128), managed),
+  row("dev.blk.init.9", "a model of 2", config(92, 2), managed),
+  row("dev.net.config.2", "an mtu of 68", config(10, 68), { model: net }),
+  row("dev.net.config.7", "a hash key of 40 bytes", config(17, 40), { model: net }),
+  row("dev.net.config.8", "a table of 128 entries", config(18, 128), { model: net }),
 ];

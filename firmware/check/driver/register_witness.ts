@@ -248,7 +248,6 @@ export class RegisterWitness implements WindowWatcher {
     this.#wasChecked(name, op);
     if (!this.#read.has("DeviceID")) {
       this.#broke("init.device-id", `${op} of ${name} before DeviceID was read`);
-      this.#read.add("DeviceID");
     }
   }
 
@@ -256,7 +255,6 @@ export class RegisterWitness implements WindowWatcher {
     for (const first of ["MagicValue", "Version"]) {
       if (this.#read.has(first)) continue;
       this.#broke("init.magic", `${op} of ${name} before ${first} was read`);
-      this.#read.add(first);
     }
   }
 
@@ -299,7 +297,6 @@ export class RegisterWitness implements WindowWatcher {
     if (this.#resetting) {
       const seen = `status 0x${value.toString(16)} before the status was read as 0`;
       this.#broke(bus === "pci" ? "reset.wait-pci" : "reset.wait-mmio", seen);
-      this.#resetting = false;
       this.#slow = 0;
     }
     const before = this.#status ?? 0;
@@ -386,7 +383,6 @@ export class RegisterWitness implements WindowWatcher {
     if (this.#recheck) this.#broke("init.recheck", "a queue before the status was read again");
     if (value !== 0 && this.#resetQueues.has(this.#queue)) {
       this.#broke("queue.reset", `queue ${this.#queue} is started before its reset was confirmed`);
-      this.#resetQueues.delete(this.#queue);
     }
     forward();
     if (value !== 0) {
