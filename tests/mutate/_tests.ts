@@ -31,6 +31,7 @@ const LONGER: readonly (readonly [path: RegExp, tests: readonly string[]])[] = [
     /^emu\/(?:hosted_device|machine|transport\/mmio)/,
     ["tests/machine/suspend_test.ts", "tests/machine/hot_plug_test.ts"],
   ],
+  [/^hal\/host\.ts/, ["tests/cli/host_programs_test.ts"]],
   [/^hal\/vhost_user\//, ["tests/vhost_user/front_end_test.ts"]],
   [/^hal\/(?:vhost_user|unix)\//, ["tests/vhost_user/hostile_back_end_test.ts"]],
   [
