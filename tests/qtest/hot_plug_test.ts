@@ -55,6 +55,9 @@ for (const board of PCI_BOARDS) {
     const deleted = qmp.events("DEVICE_DELETED");
     const old = bus.devices.find(({ instance }) => instance === entropy[1])!;
     await qmp.execute("device_del", { id: "rng2" });
+    // The machine keeps it as long as a driver has it.
+    vireo.platform.rescan!();
+    assertEquals((await entropy[1]!.read(16, SOON)).length, 16);
     assertEquals((await vireo.rescan()).removed, [old]);
     for await (const { data } of deleted) if (data.device === "rng2") break;
     assertEquals([bus.all(rngDriver), bus.devices.includes(old)], [[entropy[0]!], false]);
