@@ -22,9 +22,9 @@ Deno.test("a vhost-user platform opens its memory, and no other", async () => {
   await using platform = new VhostUserPlatform({ devices: [], memorySize: 8192 });
   using region = platform.dma.alloc(4096);
   region.bytes.set([1, 2, 3]);
-  using window = platform.openMemory(region.address + 1, 2);
-  assertEquals(window.bytes, new Uint8Array([2, 3]));
-  window.bytes[1] = 4;
+  using view = platform.openMemory(region.address + 1, 2);
+  assertEquals(view.bytes, new Uint8Array([2, 3]));
+  view.bytes[1] = 4;
   assertEquals(region.bytes[2], 4, "the same memory");
   const whole = platform.openMemory(0x1_0000_0000, 8192);
   assertEquals(whole.bytes.length, 8192);
