@@ -88,6 +88,13 @@ export const EQUIVALENTS: readonly Equivalent[] = [
       "The timers are cancelled again when the queues are freed, and a turn before that finds a broken queue",
   },
   {
+    path: "drivers/transport/mmio.ts",
+    what:
+      "this.#mmio.write32(Register.QueueNotify, data < 0 ? index : ((data << 16) | index) >>> 0); -> " +
+      "this.#mmio.write32(Register.QueueNotify, data <= 0 ? index : ((data << 16) | index) >>> 0);",
+    why: "With data of 0 both are the index",
+  },
+  {
     path: "drivers/bus/_bus_device.ts",
     what: "frozenFailed = false; -> nothing",
     why:
