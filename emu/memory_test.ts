@@ -37,6 +37,10 @@ Deno.test("guest memory: regions lie anywhere, and ranges in one of them only", 
   assertEquals(memory.offset(0x10_0000, 0x2000), 0);
   assertEquals(memory.offset(2 ** 46 + 0x2fff, 1), 0x4fff);
   assertEquals(memory.offset(0x10_2000, 16), 0x5000);
+  assertEquals([0, 0x1fff].map((at) => memory.address(at)), [0x10_0000, 0x10_1fff]);
+  assertEquals([0x2000, 0x4fff].map((at) => memory.address(at)), [2 ** 46, 2 ** 46 + 0x2fff]);
+  assertEquals([0x5000, 0x5fff].map((at) => memory.address(at)), [0x10_2000, 0x10_2fff]);
+  assertEquals(memory.address(0x6000), undefined);
   // Neighbours for the guest, but not in the buffer.
   assertEquals(memory.offset(0x10_1ff0, 32), -1);
   assertEquals(memory.offset(2 ** 46 + 0x2fff, 2), -1);

@@ -272,6 +272,16 @@ Deno.test("Poller polls longer after a kick when that finds answers, and shorter
   assert(!await kick(0.1), "bursts that find nothing get short");
   for (let i = 0; i < 10; i++) await kick(0.01);
   assert(await kick(0.1), "and long again when they do");
+  for (let i = 0; i < 10; i++) await kick(1000);
+  let inRegisters = false;
+  void line.wait({ signal: NEVER, ready: () => inRegisters, readyInMemory: () => false });
+  await clock.runUntil(clock.time + 1000);
+  // In the midst of a sleep.
+  clock.time += 10;
+  inRegisters = true;
+  line.kicked();
+  await clock.runUntil(clock.time + 1);
+  assert(await kick(0.1), "and when an answer was in registers");
 });
 
 Deno.test("Poller that can relax looks on after a burst, with pauses, and gives up", async () => {
@@ -377,4 +387,12 @@ Deno.test("Poller's own clock wakes, and lets go of everything on dispose", asyn
     abort.abort(new Error("done"));
     await assertRejects(() => pending, Error, "done");
   }
+});
+
+Deno.test("Poller's own clock goes on by turns of the event loop", async () => {
+  using poller = new Poller({ spinMs: Infinity });
+  let looks = 0;
+  const options = { signal: AbortSignal.timeout(5000), ready: () => ++looks > 5 };
+  await poller.line().wait(options);
+  assertEquals(looks, 6);
 });

@@ -110,6 +110,12 @@ Deno.test("reversed queue: both sides' suppression, by flags and by event indice
   assertEquals(plain.word(AVAIL), 1);
   plain.queue.setNotify(true);
   assertEquals(plain.word(AVAIL), 0);
+  // Without EVENT_IDX there is no used_event: what lies there is not the device's.
+  const USED_EVENT = AVAIL + 4 + 2 * SIZE;
+  plain.view.setUint16(USED_EVENT, 0x5a5a, true);
+  plain.giveBack(plain.word(AVAIL + 4));
+  assertEquals([typeof plain.queue.take(), plain.queue.take()], ["number", undefined]);
+  assertEquals(plain.word(USED_EVENT), 0x5a5a);
 
   const event = new Rig(true);
   // avail_event: the device notices the third buffer.
@@ -123,7 +129,11 @@ Deno.test("reversed queue: both sides' suppression, by flags and by event indice
   event.giveBack(head);
   assertEquals([event.queue.take(), event.queue.take()], [head, undefined]);
   // used_event: where the device is.
-  assertEquals(event.word(AVAIL + 4 + 2 * SIZE), 1);
+  assertEquals(event.word(USED_EVENT), 1);
+  // A stopped queue writes no more.
+  event.view.setUint16(USED_EVENT, 0x5a5a, true);
+  event.queue.stop();
+  assertEquals([event.queue.take(), event.word(USED_EVENT)], [undefined, 0x5a5a]);
 });
 
 Deno.test("reversed queue: 200,000 buffers pass, more than an index of 16 bits counts", () => {

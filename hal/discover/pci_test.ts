@@ -286,6 +286,23 @@ Deno.test("scanPci looks at further functions of multi-function devices only", (
   ]);
 });
 
+Deno.test("scanPci takes pins INTA to INTD, and no other, from a function", () => {
+  const bus = new FakeBus();
+  for (let pin = 0; pin < 6; pin++) {
+    const { config } = endpoint([]);
+    config.view.setUint8(0x3d, pin);
+    bus.functions.set(`0:${pin}.0`, config);
+  }
+  assertEquals(scanPci(bus).map(({ pin }) => pin), [
+    undefined,
+    { device: 1, pin: 0 },
+    { device: 2, pin: 1 },
+    { device: 3, pin: 2 },
+    { device: 4, pin: 3 },
+    undefined,
+  ]);
+});
+
 Deno.test("scanPci numbers buses behind bridges, swizzles pins; assignBars opens the bridges", () => {
   const bus = new FakeBus();
   bus.functions.set("0:2.0", bridge());

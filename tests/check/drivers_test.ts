@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { SgList, type VirtioDriver } from "@vireo/drivers/core";
-import { ANY_ID, DeviceId, FeatureSet } from "@vireo/hal";
+import { ANY_ID, DeviceId, FeatureSet, VireoError } from "@vireo/hal";
 import { BUNDLED } from "../../firmware/check/driver/bundled.ts";
 import { type DriverRun, runDriver } from "../../firmware/check/driver/run_driver.ts";
 import { RULES } from "../../firmware/check/driver/rules.ts";
@@ -143,4 +143,20 @@ Deno.test("check driver: a script fails, hangs, or drives nothing", async () => 
     UsageError,
     "script.ts drives no device of the board",
   );
+});
+
+Deno.test("check driver: a schedule of the legacy interface is left out for a driver that needs the modern one", async () => {
+  const verdicts = async (code: "VERSION_1_REQUIRED" | "HOST_ERROR", name: string) => {
+    const results = await runDriver(onBoard(() => {
+      throw new VireoError(code, "Cannot drive this device");
+    }, only(name)));
+    return results.filter(({ verdict }) => verdict === "skip" || verdict === "fail")
+      .map(({ verdict, seen, reason }) => `${verdict}: ${seen ?? reason}`);
+  };
+  const skipped = "skip: the driver needs the modern interface";
+  assertEquals(await verdicts("VERSION_1_REQUIRED", "mmio-1"), [skipped]);
+  for (const [code, name] of [["HOST_ERROR", "mmio-1"], ["VERSION_1_REQUIRED", "plain"]] as const) {
+    const [failed, ...rest] = await verdicts(code, name);
+    assertEquals([failed?.startsWith("fail: the script failed: "), rest], [true, []]);
+  }
 });

@@ -257,4 +257,11 @@ Deno.test("suspend: a snapshot of a device that is suspended is one", async () =
   assertEquals([hosted.readStatus(), hosted.interruptStatus], [ASLEEP, 0]);
   hosted.writeStatus(ASLEEP | DRIVER_OK);
   assertEquals([hosted.readStatus(), hosted.interruptStatus], [RUNNING, 2]);
+  // One that says nothing of a change has none to tell.
+  const { changeDue, ...silent } = state;
+  assertEquals(changeDue, true);
+  hosted.reset();
+  hosted.restore(silent);
+  hosted.writeStatus(ASLEEP | DRIVER_OK);
+  assertEquals([hosted.readStatus(), hosted.interruptStatus], [RUNNING, 0]);
 });

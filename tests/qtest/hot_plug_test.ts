@@ -5,7 +5,8 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { balloonDriver, blkDriver, rngDriver } from "@vireo/drivers";
 import { openVireo, type Vireo } from "@vireo/firmware";
 import { MMIO_BOARDS, PCI_BOARDS } from "@vireo/firmware/boards";
-import { VireoError } from "@vireo/hal";
+import { type PciNode, VireoError } from "@vireo/hal";
+import { QtestPlatform } from "@vireo/hal/qtest";
 
 /** Milliseconds that a request may take on a busy machine. */
 const SOON = { deadline: 10_000 };
@@ -55,6 +56,9 @@ for (const board of PCI_BOARDS) {
     const deleted = qmp.events("DEVICE_DELETED");
     const old = bus.devices.find(({ instance }) => instance === entropy[1])!;
     await qmp.execute("device_del", { id: "rng2" });
+    // The machine keeps it as long as a driver has it.
+    vireo.platform.rescan!();
+    assertEquals((await entropy[1]!.read(16, SOON)).length, 16);
     assertEquals((await vireo.rescan()).removed, [old]);
     for await (const { data } of deleted) if (data.device === "rng2") break;
     assertEquals([bus.all(rngDriver), bus.devices.includes(old)], [[entropy[0]!], false]);
@@ -147,6 +151,45 @@ Deno.test("hot plug: a port has no room for what is too large, which hinders not
   await qmp.execute("device_add", { driver: "virtio-rng-pci", bus: "port1", id: "small" });
   assertEquals((await vireo.rescan()).added.length, 1);
   for (const rng of bus.all(rngDriver)) assertEquals((await rng.read(16, SOON)).length, 16);
+});
+
+Deno.test("hot plug: a lease leaves a card as it found it, and ends after its machine", async () => {
+  const [board] = PCI_BOARDS;
+  await using platform = await QtestPlatform.start({
+    board: board!,
+    devices: ["virtio-rng-pci"],
+  });
+  const node = platform.nodes().find((node): node is PciNode =>
+    node.kind === "pci" && node.vendor === 0x1af4
+  )!;
+  // PCI 3.0: the command register is at 4, the first capability's offset at 0x34, MSI-X is id 0x11.
+  const COMMAND = 4;
+  const BUS_MASTER = 4;
+  const MASK_ALL = 0x4000;
+  const msixOf = (config: ReturnType<PciNode["open"]>["config"]): number => {
+    let at = config.read8(0x34);
+    while (config.read8(at) !== 0x11) at = config.read8(at + 1);
+    return at + 2;
+  };
+  const read = (): readonly number[] => {
+    using lease = node.open();
+    return [lease.config.read16(COMMAND), lease.config.read16(msixOf(lease.config))];
+  };
+  const before = read();
+  {
+    using lease = node.open();
+    const { config } = lease;
+    config.write16(COMMAND, before[0]! ^ BUS_MASTER);
+    config.write16(msixOf(config), before[1]! ^ MASK_ALL);
+    assertEquals([config.read16(COMMAND), config.read16(msixOf(config))], [
+      before[0]! ^ BUS_MASTER,
+      before[1]! ^ MASK_ALL,
+    ]);
+  }
+  assertEquals(read(), before);
+  const last = node.open();
+  await platform[Symbol.asyncDispose]();
+  last[Symbol.dispose]();
 });
 
 for (const board of MMIO_BOARDS) {
