@@ -18,7 +18,7 @@ export interface Job {
 export const ROOMS: readonly string[] = ["hal", "drivers", "emu", "firmware", "examples"];
 
 /**
- * Files that take 8 s or more, four at a time on two processors, and the rooms: each a job of its own, the longest
+ * Files that take 8 s or more, three at a time on two processors, and the rooms: each a job of its own, the longest
  * first. Then no processor is left with a long one when the others have none.
  */
 export const LONGEST: readonly string[] = [
