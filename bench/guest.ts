@@ -60,20 +60,21 @@ if (import.meta.main) {
       Number,
       ROUNDS,
     )
+    .option("--smp <n>", "the guest's processors", Number, 1)
     .option("--json", "print every measurement as JSON, for scripts")
     .parse(Deno.args, { from: "user" });
-  const { rounds, json } = command.opts();
+  const { rounds, smp, json } = command.opts();
   const boards = command.args.length > 0 ? command.args : BOARDS;
   const results: Record<string, readonly Measurement[]> = {};
   for (const board of boards) {
-    results[board] = await measure(board, rounds + WARM_UP);
+    results[board] = await measure(board, rounds + WARM_UP, smp);
     if (!json) report(board, results[board]);
   }
   if (json) console.log(JSON.stringify(results, null, 2));
 }
 
 /** Boots the board once and returns what was measured in it. */
-async function measure(board: string, rounds: number): Promise<Measurement[]> {
+async function measure(board: string, rounds: number, smp: number): Promise<Measurement[]> {
   const { arch } = findGuestBoard(board);
   const dir = await Deno.makeTempDir({ prefix: "vireo-bench-" });
   try {
@@ -91,6 +92,7 @@ async function measure(board: string, rounds: number): Promise<Measurement[]> {
     const decoder = new TextDecoder();
     const { exitCode } = await bootGuest({
       board,
+      smp,
       program: await bundle(new URL("./guest_program.ts", import.meta.url).pathname),
       args: [JSON.stringify(plan)],
       devices: [
