@@ -21,6 +21,8 @@ interface RawPackedOptions {
   readonly start?: number;
   readonly wrap?: 0 | 1;
   readonly memory?: GuestMemory;
+  /** Offset of the descriptors in memory; 4096 by default. The other parts are behind them. */
+  readonly desc?: number;
   /** Makes what the queue notes in, from the ring before it has a queue. */
   readonly inflight?: (ring: RawPackedRing) => InflightLog;
 }
@@ -37,7 +39,7 @@ export class RawPackedRing {
   readonly faults: string[] = [];
   interrupts = 0;
   /** Offsets of the parts in memory. */
-  readonly desc = 4096;
+  readonly desc: number;
   readonly driver: number;
   readonly device: number;
   /** Where the driver writes next, and where it looks for used descriptors. */
@@ -54,6 +56,7 @@ export class RawPackedRing {
     this.size = size;
     this.memory = options.memory ?? new GuestMemory(1 << 20, BASE);
     this.view = new DataView(this.memory.bytes.buffer);
+    this.desc = options.desc ?? 4096;
     this.driver = this.desc + 16 * size;
     this.device = this.driver + 4;
     this.#inOrder = options.inOrder ?? false;

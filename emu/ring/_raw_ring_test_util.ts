@@ -16,6 +16,8 @@ interface RawRingOptions {
   /** Index of both rings at the start. */
   readonly start?: number;
   readonly memory?: GuestMemory;
+  /** Offset of the descriptors in memory; 4096 by default. The other parts are behind them. */
+  readonly desc?: number;
   /** Makes what the queue notes in, from the ring before it has a queue. */
   readonly inflight?: (ring: RawRing) => InflightLog;
 }
@@ -29,7 +31,7 @@ export class RawRing {
   readonly faults: string[] = [];
   interrupts = 0;
   /** Offsets of the parts in memory. */
-  readonly desc = 4096;
+  readonly desc: number;
   readonly avail: number;
   readonly used: number;
   /** First byte that is not ring. */
@@ -41,6 +43,7 @@ export class RawRing {
     this.size = size;
     this.memory = options.memory ?? new GuestMemory(1 << 20, BASE);
     this.view = new DataView(this.memory.bytes.buffer);
+    this.desc = options.desc ?? 4096;
     this.avail = this.desc + 16 * size;
     this.used = this.avail + 6 + 2 * size + (4 - (6 + 2 * size) % 4) % 4;
     this.free = this.used + 6 + 8 * size + 16;

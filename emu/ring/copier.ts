@@ -27,7 +27,7 @@ export class Copier {
   /** Copies bytes of guest memory into an array. */
   read(at: number, into: Uint8Array, offset: number, length: number): void {
     const bytes = this.#bytes;
-    if (length > SMALL || at > NEAR) return into.set(bytes.subarray(at, at + length), offset);
+    if (isFar(length, at, offset)) return into.set(bytes.subarray(at, at + length), offset);
     const from = at | 0;
     const to = offset | 0;
     const words = length > FEW && ((from | to) & 3) === 0 ? this.#wordsOf(into) : undefined;
@@ -42,7 +42,7 @@ export class Copier {
   /** Copies bytes of an array into guest memory. */
   write(from: Uint8Array, offset: number, at: number, length: number): void {
     const bytes = this.#bytes;
-    if (length > SMALL || at > NEAR) {
+    if (isFar(length, at, offset)) {
       return bytes.set(
         length === from.length ? from : from.subarray(offset, offset + length),
         at,
@@ -71,6 +71,11 @@ export class Copier {
     }
     return this.#arrayWords;
   }
+}
+
+/** Whether a copy is not one of a few bytes between places of 32 bits. */
+function isFar(length: number, a: number, b: number): boolean {
+  return length > SMALL || a > NEAR || b > NEAR;
 }
 
 function copyWords(

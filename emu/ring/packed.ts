@@ -23,7 +23,7 @@ import type { RunningQueue, RunningQueueOptions } from "./queue_config.ts";
 // bits wide there, by `<<`, `|` and `| 0`: of other sums V8 checks whether they overflow (packed_bench.ts).
 /** Words (32 bits) of a descriptor. */
 const DESC_WORDS = PACKED_DESC.SIZE / 4;
-/** The same as a shift. The ring begins at a whole descriptor, so `|` adds the place of a word. */
+/** The same as a shift; so `|` adds the place of a word. */
 const SHIFT = 2;
 /** 16-bit words of a descriptor before its flags. */
 const FLAGS16 = PACKED_DESC.flags.offset / 2;
@@ -51,12 +51,11 @@ export class PackedQueue implements RunningQueue {
   readonly #fault: RingFault;
   readonly #memory: GuestMemory;
   readonly #copier: Copier;
+  // Views of the ring alone: a place in memory may have more than 32 bits, one in the ring has not.
   readonly #words16: Uint16Array;
   readonly #words32: Uint32Array;
   /** The same, signed: the queue loads and stores id and flags of a descriptor as one such word. */
   readonly #signed32: Int32Array;
-  /** Index in words32 of the descriptor ring. */
-  readonly #desc32: number = 0;
   readonly #events: EventSuppression;
   readonly #eventIdx: boolean;
   /** By buffer id: 1 until the chain is used. */
@@ -101,10 +100,12 @@ export class PackedQueue implements RunningQueue {
     this.#fault = ringFault(options);
     this.#memory = memory;
     this.#copier = new Copier(memory);
-    this.#words16 = memory.words16;
-    this.#words32 = memory.words32;
-    this.#signed32 = new Int32Array(memory.words32.buffer);
-    this.#desc32 = memory.offset(geometry.desc, PACKED_DESC.SIZE * geometry.size) / 4;
+    const { buffer } = memory.bytes;
+    const bytes = PACKED_DESC.SIZE * geometry.size;
+    const at = memory.offset(geometry.desc, bytes);
+    this.#words16 = new Uint16Array(buffer, at, bytes / 2);
+    this.#words32 = new Uint32Array(buffer, at, bytes / 4);
+    this.#signed32 = new Int32Array(buffer, at, bytes / 4);
     this.#events = new EventSuppression(
       memory.words16,
       memory.offset(geometry.avail, EVENT_SUPPRESS.SIZE) / 2,
@@ -118,14 +119,14 @@ export class PackedQueue implements RunningQueue {
 
   /** Whether a chain is available; false once the queue stopped. */
   hasAvailable(): boolean {
-    const word = loadAcquire(this.#signed32, this.#desc32 + this.#next * DESC_WORDS + 3);
+    const word = loadAcquire(this.#signed32, this.#next << SHIFT | 3);
     return (word >>> 16 & AVAIL_USED) === this.#expected || this.#again.length > 0 || this.#look();
   }
 
   /** Takes the next available chain, fully checked; a malformed chain is a fault and gives undefined. */
   pop(): Chain | undefined {
     const next = this.#next;
-    const at = (this.#desc32 + (next << SHIFT)) | 0;
+    const at = next << SHIFT;
     // Pairs with the driver's store of flags: what it wrote before is visible after this load.
     const word = loadAcquire(this.#signed32, at | 3);
     const flags = word >>> 16;
@@ -228,7 +229,7 @@ export class PackedQueue implements RunningQueue {
     // The driver made the last descriptor before it available, in this round of the ring or the next.
     const last = (offset + this.size - 1) % this.size;
     const flags = last < this.#next ? this.#available ^ AVAIL_USED : this.#available;
-    const at = 2 * (this.#desc32 + last * DESC_WORDS) + FLAGS16;
+    const at = 2 * last * DESC_WORDS + FLAGS16;
     if ((Atomics.load(this.#words16, at) & AVAIL_USED) === flags) return undefined;
     return `offset ${offset} is ${ahead} ahead of what is available`;
   }
@@ -276,7 +277,7 @@ export class PackedQueue implements RunningQueue {
     this.#fresh = position.fresh;
     this.#first = position.first;
     const first = (this.#used - position.fresh + size) % size;
-    this.#firstAt = this.#desc32 + first * DESC_WORDS + 3;
+    this.#firstAt = first * DESC_WORDS + 3;
     for (const { id, start, descriptors, elements } of position.held) {
       const chain = this.#newChain();
       chain.clear();
@@ -306,7 +307,7 @@ export class PackedQueue implements RunningQueue {
     if (this.#stopped) return false;
     // The load finds a descriptor that the driver added before it saw the store; it notifies of later ones.
     if (this.#eventIdx && this.#notifyOn) this.#askHere();
-    const at = 2 * (this.#desc32 + this.#next * DESC_WORDS) + FLAGS16;
+    const at = 2 * this.#next * DESC_WORDS + FLAGS16;
     return (loadAcquire16(this.#words16, at) & AVAIL_USED) === this.#available;
   }
 
@@ -329,7 +330,7 @@ export class PackedQueue implements RunningQueue {
 
   /** Writes a used descriptor. Of the first unpublished one, it leaves id and flags for `signal`. */
   #use(id: number, written: number, descriptors: number): void {
-    const at = (this.#desc32 + (this.#used << SHIFT)) | 0;
+    const at = this.#used << SHIFT;
     const flags = this.#usedFlags | (written > 0 ? WRITE : 0);
     this.#signed32[at | 2] = written | 0;
     if (this.#fresh === 0) {
@@ -373,7 +374,7 @@ export class PackedQueue implements RunningQueue {
           start,
         );
       }
-      const at = this.#desc32 + place * DESC_WORDS;
+      const at = place * DESC_WORDS;
       const idFlags = words[at + 3]!;
       const flags = idFlags >>> 16;
       if ((flags & AVAIL_USED) !== expected) {

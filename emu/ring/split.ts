@@ -22,7 +22,7 @@ import type { QueueGeometry, RunningQueue, RunningQueueOptions } from "./queue_c
 // bits wide there, by `<<`, `|` and `| 0`: of other sums V8 checks whether they overflow (split_bench.ts).
 /** Words (32 bits) of a descriptor. */
 const DESC_WORDS = DESC.SIZE / 4;
-/** The same as a shift. The table begins at a whole descriptor, so `|` adds the place of a word. */
+/** The same as a shift; so `|` adds the place of a word. */
 const SHIFT = 2;
 /** A descriptor with one of these flags is not a whole chain. */
 const NEXT_OR_INDIRECT = DescFlag.NEXT | DescFlag.INDIRECT;
@@ -67,14 +67,14 @@ export class SplitQueue implements RunningQueue {
   readonly #fault: RingFault;
   readonly #memory: GuestMemory;
   readonly #copier: Copier;
-  readonly #words16: Uint16Array;
-  readonly #words32: Uint32Array;
+  // Views of the parts alone: a place in memory may have more than 32 bits, one in a part has not.
+  readonly #desc: Uint32Array;
+  readonly #avail: Uint16Array;
+  /** Flags, index and avail_event. */
+  readonly #used: Uint16Array;
+  /** Behind the flags and the index: pairs of a head and a length. */
+  readonly #entries: Uint32Array;
   readonly #mask: number = 0;
-  /** Index in words16 of the available ring, and in words32 of the used ring and descriptors. */
-  readonly #avail: number = 0;
-  readonly #used16: number = 0;
-  readonly #used32: number = 0;
-  readonly #desc32: number = 0;
   readonly #eventIdx: boolean;
   /** By head: 1 while the device model has its chain. */
   readonly #held: Uint8Array;
@@ -108,15 +108,16 @@ export class SplitQueue implements RunningQueue {
     this.#fault = ringFault(options);
     this.#memory = memory;
     this.#copier = new Copier(memory);
-    this.#words16 = memory.words16;
-    this.#words32 = memory.words32;
     this.#mask = geometry.size - 1;
+    const { buffer } = memory.bytes;
     const layout = splitRingLayout(geometry.size);
-    const used = memory.offset(geometry.used, layout.usedSize);
-    this.#avail = memory.offset(geometry.avail, layout.availSize) / 2;
-    this.#used16 = used / 2;
-    this.#used32 = used / 4;
-    this.#desc32 = memory.offset(geometry.desc, layout.descSize) / 4;
+    const descAt = memory.offset(geometry.desc, layout.descSize);
+    this.#desc = new Uint32Array(buffer, descAt, layout.descSize / 4);
+    const availAt = memory.offset(geometry.avail, layout.availSize);
+    this.#avail = new Uint16Array(buffer, availAt, layout.availSize / 2);
+    const usedAt = memory.offset(geometry.used, layout.usedSize);
+    this.#used = new Uint16Array(buffer, usedAt, layout.usedSize / 2);
+    this.#entries = new Uint32Array(buffer, usedAt + 4, 2 * geometry.size);
     this.#eventIdx = options.eventIdx;
     this.#inflight = options.inflight;
     this.#held = new Uint8Array(geometry.size);
@@ -136,9 +137,9 @@ export class SplitQueue implements RunningQueue {
       if (this.#again.length > 0) return this.#takeAgain();
       if (!this.#look()) return undefined;
     }
-    const head = this.#words16[(this.#avail + (last & this.#mask) + 2) | 0]!;
-    const words = this.#words32;
-    const first = (this.#desc32 + (head << SHIFT)) | 0;
+    const head = this.#avail[((last & this.#mask) + 2) | 0]!;
+    const words = this.#desc;
+    const first = head << SHIFT;
     // Most chains are one descriptor below 4 GiB. They are handled here, because a call and floating point
     // would double the cost (split_bench.ts). #walk takes all others, and the malformed ones.
     if (head <= this.#mask && this.#held[head] === 0 && words[first | 1] === 0) {
@@ -203,7 +204,7 @@ export class SplitQueue implements RunningQueue {
     if (next !== this.#published) {
       this.#inflight?.publishing(next);
       // Orders the used entries before the index (dev.split-ring.used-ring.1).
-      Atomics.store(this.#words16, this.#used16 + 1, next);
+      Atomics.store(this.#used, 1, next);
       this.#published = next;
       this.#inflight?.published(next);
     }
@@ -211,8 +212,8 @@ export class SplitQueue implements RunningQueue {
     this.#signalled = next;
     // The store above is sequentially consistent: this load cannot pass it, so no interrupt is lost.
     const wanted = this.#eventIdx
-      ? needEvent(loadAfterStore(this.#words16, this.#avail + 2 + this.size), next, old)
-      : (loadAfterStore(this.#words16, this.#avail) & AVAIL_NO_INTERRUPT) === 0;
+      ? needEvent(loadAfterStore(this.#avail, 2 + this.size), next, old)
+      : (loadAfterStore(this.#avail, 0) & AVAIL_NO_INTERRUPT) === 0;
     if (wanted || (this.#options.notifyOnEmpty === true && this.#isEmpty())) {
       this.#options.interrupt();
     }
@@ -223,9 +224,9 @@ export class SplitQueue implements RunningQueue {
     if (this.#stopped || this.#notifyOn === enabled) return;
     this.#notifyOn = enabled;
     if (!this.#eventIdx) {
-      Atomics.store(this.#words16, this.#used16, enabled ? 0 : USED_NO_NOTIFY);
+      Atomics.store(this.#used, 0, enabled ? 0 : USED_NO_NOTIFY);
     } else if (enabled) {
-      Atomics.store(this.#words16, this.#used16 + 2 + 4 * this.size, this.#lastAvail);
+      Atomics.store(this.#used, 2 + 4 * this.size, this.#lastAvail);
     }
   }
 
@@ -242,7 +243,7 @@ export class SplitQueue implements RunningQueue {
    * @param position The available index that the driver claims.
    */
   notificationProblem(position: number): string | undefined {
-    const index = Atomics.load(this.#words16, this.#avail + 1);
+    const index = Atomics.load(this.#avail, 1);
     // A late notification names an index behind.
     if (((index - position) & 0xffff) < 0x8000) return undefined;
     return `index ${position} is ahead of the available index ${index}`;
@@ -296,10 +297,10 @@ export class SplitQueue implements RunningQueue {
   /** Writes a used entry, which may stand for several chains. */
   #use(head: number, written: number, chains: number): void {
     const index = this.#usedIndex;
-    const at = (this.#used32 + ((index & this.#mask) << 1)) | 0;
-    const words = this.#words32;
-    words[(at + 1) | 0] = head;
-    words[(at + 2) | 0] = written | 0;
+    const at = (index & this.#mask) << 1;
+    const entries = this.#entries;
+    entries[at] = head;
+    entries[at | 1] = written | 0;
     this.#usedIndex = (index + chains) & 0xffff;
   }
 
@@ -312,21 +313,20 @@ export class SplitQueue implements RunningQueue {
   }
 
   #isEmpty(): boolean {
-    return this.#lastAvail === loadAcquire16(this.#words16, this.#avail + 1);
+    return this.#lastAvail === loadAcquire16(this.#avail, 1);
   }
 
   /** Looks for new entries; if there are none, tells the driver where the device is. */
   #look(): boolean {
     if (this.#stopped) return false;
-    const words = this.#words16;
     // Pairs with the driver's store of idx: entries up to it are visible after this load.
-    let seen = loadAcquire16(words, this.#avail + 1);
+    let seen = loadAcquire16(this.#avail, 1);
     if (seen === this.#lastAvail && this.#eventIdx && this.#notifyOn) {
-      const at = this.#used16 + 2 + 4 * this.size;
-      if (words[at] !== this.#lastAvail) {
-        Atomics.store(words, at, this.#lastAvail);
+      const at = 2 + 4 * this.size;
+      if (this.#used[at] !== this.#lastAvail) {
+        Atomics.store(this.#used, at, this.#lastAvail);
         // The load finds an entry that the driver added before it saw the store; it notifies of later ones.
-        seen = loadAcquire16(words, this.#avail + 1);
+        seen = loadAcquire16(this.#avail, 1);
       }
     }
     const fresh = (seen - this.#lastAvail) & 0xffff;
@@ -362,10 +362,11 @@ export class SplitQueue implements RunningQueue {
     const chain = this.#newChain();
     chain.head = head;
     chain.takenAt = takenAt;
-    const words = this.#words32;
+    let words = this.#desc;
     const memory = this.#memory;
     chain.clear();
-    let table = this.#desc32;
+    /** Where the table begins in the words. */
+    let table = 0;
     let length = this.size;
     let inTable = false;
     let writable = false;
@@ -412,6 +413,7 @@ export class SplitQueue implements RunningQueue {
           const what = `an indirect table at ${place} is misaligned or outside guest memory`;
           return this.#fault(what, "2.7.5.3", index, address);
         }
+        words = memory.words32;
         table = at / 4;
         length = bytes / DESC.SIZE;
         inTable = true;
