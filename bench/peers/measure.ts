@@ -42,27 +42,25 @@ function spreadOf(values: readonly number[]): Spread {
   return { median: at(0.5), low: at(0.25), high: at(0.75) };
 }
 
-/** A side of ringtest: the whole process is timed, and its start is nothing beside its turns. */
-export function ringtest([program, ...args]: Command): Side {
-  return async (_, count) => {
-    const begin = performance.now();
-    const command = new Deno.Command(program, { args: [...args, "--run-cycles", `${count}`] });
-    const { success } = await command.output();
-    if (!success) throw new Error(`Cannot run ${program}`);
-    return (performance.now() - begin) * 1e6 / count;
-  };
+/** Nanoseconds of a process, from its start to its end. */
+async function elapsed([program, ...args]: Command): Promise<number> {
+  const begin = performance.now();
+  const { success, stderr } = await new Deno.Command(program, { args }).output();
+  if (!success) throw new Error(`Cannot run ${program}: ${new TextDecoder().decode(stderr)}`);
+  return (performance.now() - begin) * 1e6;
 }
 
-/** A side whose operation is a process, from its start to its end. */
-export function processes([program, ...args]: Command, cwd?: string): Side {
+/** A side of ringtest: the whole process is timed, and its start is nothing beside its turns. */
+export function ringtest(command: Command): Side {
+  return async (_, count) => await elapsed([...command, "--run-cycles", `${count}`]) / count;
+}
+
+/** A side whose operation is a process. */
+export function processes(command: Command): Side {
   return async (_, count) => {
-    const begin = performance.now();
-    for (let i = 0; i < count; i++) {
-      const command = new Deno.Command(program, { args, ...(cwd === undefined ? {} : { cwd }) });
-      const { success, stderr } = await command.output();
-      if (!success) throw new Error(`Cannot run ${program}: ${new TextDecoder().decode(stderr)}`);
-    }
-    return (performance.now() - begin) * 1e6 / count;
+    let all = 0;
+    for (let i = 0; i < count; i++) all += await elapsed(command);
+    return all / count;
   };
 }
 
