@@ -1,17 +1,13 @@
 import { VireoError } from "../errors.ts";
-import { requireProgram } from "../host.ts";
+import { requireProgram, tiedCommand } from "../host.ts";
 import { Libc, type Mapping } from "../unix/libc.ts";
 import type { QtestBoard } from "./board.ts";
 
 /** The most bytes of QEMU's standard error that go into an error message. */
 const STDERR_TAIL = 4096;
 
-/**
- * Starts QEMU so that it dies with this process, whatever ends this process. Its standard error goes to a
- * file in memory, which can be read at once when QEMU ends.
- */
-const LAUNCH = 'exec 2>"$0"; if command -v setpriv >/dev/null; ' +
-  'then exec setpriv --pdeathsig KILL "$@"; else exec "$@"; fi';
+/** Has QEMU's standard error go to a file in memory, which can be read at once when QEMU ends. */
+const LAUNCH = 'exec 2>"$0"; exec "$@"';
 
 /** Options of {@linkcode Machine.start}. */
 interface MachineOptions {
@@ -90,39 +86,36 @@ export class Machine {
       // Nothing is awaited from here to the start, so no other child of this isolate inherits these
       // descriptors. A child that another worker starts at this moment may; then QEMU's exit status or
       // the deadline of an access reveals QEMU's end, instead of the end of the connection.
+      const [tied, all] = tiedCommand(qemu, [
+        "-M",
+        `${board.machine},memory-backend=vireo-ram`,
+        "-object",
+        `memory-backend-file,id=vireo-ram,size=${memory},share=on,` +
+        `mem-path=/proc/self/fd/${pass(ramFile)}`,
+        "-m",
+        `size=${memory / 1024}k`,
+        "-accel",
+        "tcg",
+        "-nodefaults",
+        "-no-user-config",
+        "-display",
+        "none",
+        "-chardev",
+        `socket,id=qtest,fd=${pass(theirs)}`,
+        "-qtest",
+        "chardev:qtest",
+        "-qtest-log",
+        "none",
+        "-chardev",
+        "stdio,id=vireo-qmp,signal=off",
+        "-mon",
+        "chardev=vireo-qmp,mode=control",
+        ...firmware,
+        ...board.args,
+        ...options.args,
+      ]);
       const process = new Deno.Command("/bin/sh", {
-        args: [
-          "-c",
-          LAUNCH,
-          `/proc/self/fd/${pass(stderrFile)}`,
-          qemu,
-          "-M",
-          `${board.machine},memory-backend=vireo-ram`,
-          "-object",
-          `memory-backend-file,id=vireo-ram,size=${memory},share=on,` +
-          `mem-path=/proc/self/fd/${pass(ramFile)}`,
-          "-m",
-          `size=${memory / 1024}k`,
-          "-accel",
-          "tcg",
-          "-nodefaults",
-          "-no-user-config",
-          "-display",
-          "none",
-          "-chardev",
-          `socket,id=qtest,fd=${pass(theirs)}`,
-          "-qtest",
-          "chardev:qtest",
-          "-qtest-log",
-          "none",
-          "-chardev",
-          "stdio,id=vireo-qmp,signal=off",
-          "-mon",
-          "chardev=vireo-qmp,mode=control",
-          ...firmware,
-          ...board.args,
-          ...options.args,
-        ],
+        args: ["-c", LAUNCH, `/proc/self/fd/${pass(stderrFile)}`, tied, ...all],
         stdin: "piped",
         stdout: "piped",
         stderr: "null",
