@@ -1,5 +1,6 @@
 import { clearImmediate, setImmediate } from "node:timers";
 import type { Interrupt, InterruptWait } from "./interrupt.ts";
+import { LookLuck } from "./look_luck.ts";
 
 /** The parts of its machine that a poller uses; tests pass their own. */
 export interface PollClock {
@@ -49,10 +50,6 @@ const TURN_PART = 4;
  * succeed again, and a disk that answers within 15 to 40 us under TCG was seen 100 us late, at the next turn.
  */
 const KICK_TURNS = 2;
-
-/** After MISSES bursts in a row that found nothing, only one kick in PROBE gets a full burst. */
-const MISSES = 8;
-const PROBE = 32;
 
 /** After a burst that found nothing, a poller that can relax keeps looking for this many milliseconds. */
 const RELAXED_MS = 1;
@@ -116,8 +113,8 @@ export class Poller implements Disposable {
   #turnMs: number = BURST.MAX / KICK_TURNS;
   /** Whether no kick came since the turn was requested; a kick would make the turn longer. */
   #turnClean = false;
-  /** Bursts after kicks that found nothing, in a row. */
-  #misses = 0;
+  /** Of bursts after kicks: a whole one must be worth its time. */
+  readonly #luck = new LookLuck();
   #lastActivity = 0;
   #lastTurn = 0;
   #lastAsked = 0;
@@ -202,10 +199,10 @@ export class Poller implements Disposable {
     this.#cancelSleep = undefined;
     if (!this.#isFair(now)) return;
     this.#turnClean = false;
-    const whole = this.#misses < MISSES || this.#misses % PROBE === 0;
+    const whole = this.#luck.pays;
     const most = Math.min(BURST.MAX, Math.max(BURST.MIN, this.#turnMs * KICK_TURNS));
     const found = this.#burst(now, whole ? most : BURST.MIN) || (whole && this.#lookRelaxed(now));
-    this.#misses = found ? 0 : this.#misses + 1;
+    this.#luck.count(found);
   };
 
   /** Polls with pauses, in which the emulator's threads get the processor. */

@@ -1,13 +1,11 @@
 import { setImmediate } from "node:timers";
 import type { Interrupt, InterruptWait } from "../interrupt.ts";
+import { LookLuck } from "../look_luck.ts";
 import { type Libc, POLLIN } from "../unix/libc.ts";
 import type { QtestChannel } from "./_channel.ts";
 
-/** `struct timespec` of 100 us, in which a disk of QEMU's answers; a parked poll takes about 40 us to start and to end. */
-const SOON = new BigInt64Array([0n, 100_000n]);
-/** After so many looks in a row that saw nothing, only one register access in PROBE is followed by one. */
-const MISSES = 8;
-const PROBE = 32;
+/** Milliseconds in which a disk of QEMU's answers; a parked poll takes about 0.04 to start and to end. */
+const SOON = 0.1;
 
 /**
  * The intercepted interrupt lines of a board.
@@ -34,8 +32,8 @@ export class InterruptLines {
   #polling = false;
   /** The commands of the channel when this thread last looked. */
   #sent = 0;
-  /** Looks that saw nothing, in a row. */
-  #misses = 0;
+  /** Of looks after a register access. */
+  readonly #luck = new LookLuck();
   #error: Error | undefined;
 
   /** Watches a channel over a socket. */
@@ -175,12 +173,8 @@ export class InterruptLines {
     const { sent } = this.#channel;
     if (sent === this.#sent) return false;
     this.#sent = sent;
-    if (this.#misses >= MISSES && this.#misses % PROBE !== 0) {
-      this.#misses++;
-      return false;
-    }
-    const found = this.#libc.pollShortly(new Int32Array([this.#fd, POLLIN]), SOON);
-    this.#misses = found ? 0 : this.#misses + 1;
+    const found = this.#luck.pays && this.#libc.poll(new Int32Array([this.#fd, POLLIN]), SOON);
+    this.#luck.count(found);
     return found;
   }
 }

@@ -181,15 +181,15 @@ Deno.test("a wait for a line leaves no listener at its signal, however it ends",
 Deno.test("after an access this thread looks for the interrupt, while that often finds one", async () => {
   await using board = new Board();
   const line = board.lines.line(7);
-  const { readable, pollShortly } = Libc.prototype;
+  const { readable, poll } = Libc.prototype;
   const calls: string[] = [];
   Libc.prototype.readable = function (...args) {
     calls.push("parked");
     return readable.apply(this, args);
   };
-  Libc.prototype.pollShortly = function (...args) {
+  Libc.prototype.poll = function (...args) {
     calls.push("looked");
-    return pollShortly.apply(this, args);
+    return poll.apply(this, args);
   };
   /** An interrupt, at once or when nobody looks for it any more, and what was done to hear of it. */
   const heard = async (access: boolean, soon: boolean): Promise<string> => {
@@ -215,6 +215,6 @@ Deno.test("after an access this thread looks for the interrupt, while that often
     assertEquals(await heard(true, true), "looked");
     assertEquals(await heard(true, true), "looked");
   } finally {
-    Object.assign(Libc.prototype, { readable, pollShortly });
+    Object.assign(Libc.prototype, { readable, poll });
   }
 });

@@ -24,7 +24,6 @@ const SYMBOLS = {
     result: "i32",
     nonblocking: true,
   },
-  poll: { parameters: ["buffer", "u64", "i32"], result: "i32" },
   ppoll: { parameters: ["buffer", "u64", "buffer", "pointer"], result: "i32" },
   pread: { parameters: ["i32", "buffer", "usize", "i64"], result: "isize" },
   pwrite: { parameters: ["i32", "buffer", "usize", "i64"], result: "isize" },
@@ -63,6 +62,8 @@ const MFD_FLAGS = 3;
 const MSG_DONTWAIT = 0x40;
 const MSG_CMSG_CLOEXEC = 0x40000000;
 const MSG_NOSIGNAL = 0x4000;
+/** The longest wait of {@linkcode Libc.poll} in milliseconds, as `poll` counts them in 32 bits. */
+const LONGEST_POLL = 2 ** 31 - 1;
 /** Of `poll`: something can be read. */
 export const POLLIN = 1;
 const EINTR = 4;
@@ -320,19 +321,14 @@ export class Libc {
   /**
    * The same in this thread.
    *
-   * @param milliseconds How long to wait at most.
+   * @param milliseconds How long to wait at most, parts of one included.
    * @returns Whether one has something.
    */
   poll(list: Int32Array<ArrayBuffer>, milliseconds: number): boolean {
-    return this.#c.poll(list, BigInt(list.length / 2), Math.ceil(milliseconds)) > 0;
-  }
-
-  /**
-   * As {@linkcode Libc.poll}, for parts of a millisecond.
-   *
-   * @param time A `struct timespec`: seconds and nanoseconds.
-   */
-  pollShortly(list: Int32Array<ArrayBuffer>, time: BigInt64Array<ArrayBuffer>): boolean {
+    const limit = Math.min(milliseconds, LONGEST_POLL);
+    const seconds = Math.floor(limit / 1000);
+    const nanoseconds = Math.ceil((limit - seconds * 1000) * 1e6);
+    const time = new BigInt64Array([BigInt(seconds), BigInt(nanoseconds)]); // struct timespec
     return this.#c.ppoll(list, BigInt(list.length / 2), time, null) > 0;
   }
 
