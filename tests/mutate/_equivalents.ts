@@ -24,7 +24,7 @@ export const EQUIVALENTS: readonly Equivalent[] = [
   },
   {
     path: "emu/ring/copier.ts",
-    what: /^if \(length > (?:SMALL|FEW)\b.* -> if \(length >= (?:SMALL|FEW)\b/,
+    what: /\blength > (?:SMALL|FEW)\b.* -> .*\blength >= (?:SMALL|FEW)\b/,
     why: "The lengths only choose the fastest of ways that copy the same bytes",
   },
   {
