@@ -186,7 +186,8 @@ Deno.test("vhost-user: vireo serve my_device.ts --trace-file tells what its driv
   // The driver may look before it asks for the interrupt.
   const calls = err.map((line) => /^blk: (\d+) interrupts?(?: and (\d+) not sent)?$/.exec(line))
     .find((match) => match !== null);
-  assertEquals(Number(calls?.[1]) + Number(calls?.[2] ?? 0), 2, err.join("\n"));
+  const sent = Number(calls?.[1]);
+  assertEquals(sent + Number(calls?.[2] ?? 0), 2, err.join("\n"));
   const [version, ...lines] = (await Deno.readTextFile(traceFile)).trimEnd().split("\n");
   assertEquals(version, "# vireo trace 1");
   const device = lines.map((line) => line.replace(/^\S+ blk /, ""));
@@ -207,7 +208,7 @@ Deno.test("vhost-user: vireo serve my_device.ts --trace-file tells what its driv
     "'requestq1' notified by the driver",
     "'requestq1' taken",
     "'requestq1' used",
-    "'requestq1' call for 1 buffer, sent",
+    `'requestq1' call for 1 buffer, ${sent > 0 ? "sent" : "not sent"}`,
     "queue 0 taken down",
     "reset",
   ];
