@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { createSocket } from "node:dgram";
+import { createSocket, type Socket } from "node:dgram";
 import { connect } from "node:net";
 import { assertEquals } from "@std/assert";
 import { Bus, createNetDriver, type Frame, type Net } from "@vireo/drivers";
@@ -31,6 +31,9 @@ class Rig implements AsyncDisposable {
   readonly platform: QtestPlatform;
   readonly bus: Bus;
   readonly net: Net;
+  /** By the host's end. They stay open: a port is not free again the moment that its socket says it is closed. */
+  readonly #sockets = new Map<string, Socket>();
+  readonly #failed = Promise.withResolvers<never>();
 
   private constructor(tap: string, platform: QtestPlatform, bus: Bus, net: Net) {
     this.tap = tap;
@@ -93,30 +96,33 @@ class Rig implements AsyncDisposable {
         stream.destroy();
       }
     }
-    await send(flow);
+    await this.send(flow);
     return await this.next(match);
   }
 
+  /** Has the host send a UDP packet of a flow. */
+  async send(
+    { source: [from, fromPort], destination: [to, toPort] }: typeof RSS_VECTORS[number],
+  ): Promise<void> {
+    const known = this.#sockets.get(from);
+    const socket = known ?? createSocket(isV4(from) ? "udp4" : "udp6");
+    const step = (begin: (done: (error?: Error | null) => void) => void): Promise<void> =>
+      Promise.race([
+        this.#failed.promise,
+        new Promise<void>((resolve, reject) => begin((error) => error ? reject(error) : resolve())),
+      ]);
+    if (known === undefined) {
+      this.#sockets.set(from, socket.on("error", this.#failed.reject));
+      await step((done) => socket.bind(fromPort, from, done));
+    }
+    await step((done) => socket.send("frame", toPort, to, done));
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
+    for (const socket of this.#sockets.values()) socket.close();
     await this.bus[Symbol.asyncDispose]();
     await this.platform[Symbol.asyncDispose]();
   }
-}
-
-/** Has the host send a UDP packet of a flow. */
-async function send({ source, destination }: typeof RSS_VECTORS[number]): Promise<void> {
-  const [[from, fromPort], [to, toPort]] = [source, destination];
-  const socket = createSocket(isV4(from) ? "udp4" : "udp6");
-  const failed = Promise.withResolvers<never>();
-  socket.on("error", failed.reject);
-  const step = (begin: (done: (error?: Error | null) => void) => void): Promise<void> =>
-    Promise.race([
-      failed.promise,
-      new Promise<void>((resolve, reject) => begin((error) => error ? reject(error) : resolve())),
-    ]);
-  await step((done) => socket.bind(fromPort, from, done));
-  await step((done) => socket.send("frame", toPort, to, done));
-  await step((done) => socket.close(done));
 }
 
 const isV4 = (address: string): boolean => address.includes(".");
@@ -173,7 +179,7 @@ testWithRights(import.meta.url, "rss on QEMU: the published hashes, and the queu
   // A frame that has no hash: the host asks for an address that it does not know.
   await net.setRss({ types: TYPES, key: RSS_KEY, table: [0], unclassified: 3, ...SOON });
   await ip("neigh", "del", flow!.destination[0], "dev", rig.tap);
-  await send(flow!);
+  await rig.send(flow!);
   const arp = await rig.next((bytes) => bytes[12] === 8 && bytes[13] === 6);
   assertEquals(told(arp), [0, 0, 3]);
   await ip("neigh", "replace", flow!.destination[0], "lladdr", MAC, "dev", rig.tap);
