@@ -22,7 +22,8 @@ const MAX_DEPTH = 4;
  */
 export function readDeviceTree(root = "/proc/device-tree"): MmioSlot[] {
   const slots: MmioSlot[] = [];
-  walk(root, { address: 2, size: 1 }, 0, slots);
+  const tree = list(root);
+  if (tree !== undefined) walk(tree, { address: 2, size: 1 }, 0, slots);
   return slots.sort((a, b) => a.base - b.base);
 }
 
@@ -32,44 +33,59 @@ interface Cells {
   readonly size: number;
 }
 
-function walk(path: string, cells: Cells, depth: number, slots: MmioSlot[]): void {
-  let names: string[];
+/** A node: a folder with a file for each property. A list says which there are; to look for each would take longer. */
+interface TreeNode {
+  readonly path: string;
+  readonly properties: ReadonlySet<string>;
+  readonly children: readonly string[];
+}
+
+function list(path: string): TreeNode | undefined {
+  const properties = new Set<string>();
+  const children: string[] = [];
   try {
-    names = [...Deno.readDirSync(path)].filter((e) => e.isDirectory).map((e) => e.name);
+    for (const { name, isDirectory } of Deno.readDirSync(path)) {
+      if (isDirectory) children.push(name);
+      else properties.add(name);
+    }
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return;
+    if (error instanceof Deno.errors.NotFound) return undefined;
     throw error;
   }
+  return { path, properties, children };
+}
+
+function walk(node: TreeNode, cells: Cells, depth: number, slots: MmioSlot[]): void {
   const own = {
-    address: readCells(`${path}/#address-cells`)?.[0] ?? cells.address,
-    size: readCells(`${path}/#size-cells`)?.[0] ?? cells.size,
+    address: readCells(node, "#address-cells")?.[0] ?? cells.address,
+    size: readCells(node, "#size-cells")?.[0] ?? cells.size,
   };
-  for (const name of names) {
-    const child = `${path}/${name}`;
+  for (const name of node.children) {
+    const child = list(`${node.path}/${name}`);
+    if (child === undefined) continue;
     if (isVirtio(child)) slots.push(readSlot(child, own));
     else if (depth + 1 < MAX_DEPTH) walk(child, own, depth + 1, slots);
   }
 }
 
-function isVirtio(path: string): boolean {
-  const list = new TextDecoder().decode(readFile(`${path}/compatible`) ?? new Uint8Array());
-  if (!list.split("\0").includes("virtio,mmio")) return false;
-  const status = new TextDecoder().decode(readFile(`${path}/status`) ?? new Uint8Array());
+function isVirtio(node: TreeNode): boolean {
+  if (!readText(node, "compatible").split("\0").includes("virtio,mmio")) return false;
+  const status = readText(node, "status");
   return status === "" || status === "okay\0" || status === "ok\0";
 }
 
-function readSlot(path: string, cells: Cells): MmioSlot {
-  const reg = readCells(`${path}/reg`) ?? [];
+function readSlot(node: TreeNode, cells: Cells): MmioSlot {
+  const reg = readCells(node, "reg") ?? [];
   const base = join(reg.slice(0, cells.address));
   const size = join(reg.slice(cells.address, cells.address + cells.size));
   if (reg.length < cells.address + cells.size || !(size >= 1) || !Number.isSafeInteger(base)) {
     throw new VireoError("CONFIG_INVALID", "Cannot use 'reg' of a device tree node", {
-      device: path,
+      device: node.path,
       seen: reg.map((cell) => `0x${cell.toString(16)}`).join(" ") || "nothing",
       expected: `${cells.address} cells of address and ${cells.size} of size`,
     });
   }
-  return { base, size, irq: interrupt(readCells(`${path}/interrupts`) ?? []) };
+  return { base, size, irq: interrupt(readCells(node, "interrupts") ?? []) };
 }
 
 /** A GIC's three cells are type, number and flags, and SPI n is line n + 32; elsewhere the line is first. */
@@ -81,18 +97,18 @@ function join(cells: readonly number[]): number {
   return cells.reduce((value, cell) => value * 0x1_0000_0000 + cell, 0);
 }
 
-function readCells(path: string): number[] | undefined {
-  const bytes = readFile(path);
+function readCells(node: TreeNode, name: string): number[] | undefined {
+  const bytes = read(node, name);
   if (bytes === undefined) return undefined;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   return Array.from({ length: bytes.length >>> 2 }, (_, i) => view.getUint32(i * 4, false));
 }
 
-function readFile(path: string): Uint8Array | undefined {
-  try {
-    return Deno.readFileSync(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw error;
-  }
+/** A property as text, with its zero bytes; empty if the node does not have it. */
+function readText(node: TreeNode, name: string): string {
+  return new TextDecoder().decode(read(node, name));
+}
+
+function read({ path, properties }: TreeNode, name: string): Uint8Array<ArrayBuffer> | undefined {
+  return properties.has(name) ? Deno.readFileSync(`${path}/${name}`) : undefined;
 }
