@@ -72,14 +72,16 @@ export default async function main(vireo: Vireo): Promise<void> {
   const plugged = devices[0] === HOT_PLUG ? await plug(vireo) : undefined;
   // The machine is opened again for each way of waiting.
   await vireo[Symbol.asyncDispose]();
-  for (const face of JSON.parse(faces!) as ScriptFace[]) {
-    const findings: MatrixFinding[] = [];
-    for (const poll of [false, true]) {
-      await using platform = DevmemPlatform.open({
-        unbind: true,
-        modules: guestModules(),
-        ...(poll ? { poll: {} } : {}),
-      });
+  const rows = new Map(
+    (JSON.parse(faces!) as ScriptFace[]).map((face) => [face, [] as MatrixFinding[]]),
+  );
+  for (const poll of [false, true]) {
+    await using platform = DevmemPlatform.open({
+      unbind: true,
+      modules: guestModules(),
+      ...(poll ? { poll: {} } : {}),
+    });
+    for (const [face, findings] of rows) {
       await using bus = new Bus({ forceLegacy: face.forceLegacy === true });
       const nodes = platform.nodes().filter((node) => isOf(face, node));
       await bus.addPlatform({ dma: platform.dma, nodes: () => nodes });
@@ -92,8 +94,8 @@ export default async function main(vireo: Vireo): Promise<void> {
         });
       }
     }
-    console.log(JSON.stringify(findings));
   }
+  for (const findings of rows.values()) console.log(JSON.stringify(findings));
   if (plugged !== undefined) console.log(JSON.stringify(plugged));
   if (devices[0] === TRACED) return console.log(JSON.stringify(await traced()));
   if (devices.length === 0 || plugged !== undefined) return;
