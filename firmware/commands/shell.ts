@@ -17,8 +17,11 @@ interface ShellFlags {
 /** `vireo shell`: a REPL with the board's bus and drivers in scope. */
 export async function shell(board: BoardOptions, flags: ShellFlags = {}): Promise<void> {
   if (flags.console === "virtio") {
-    if (inGuest()) return await (await import("./port_shell.ts")).portShell(board);
+    if (inGuest()) return await (await import("./guest_shell.ts")).portShell(board);
     throw new UsageError(`--console: for qemu targets, not for ${board.target}`);
+  }
+  if (inGuest() && !Deno.stdin.isTerminal()) {
+    return await (await import("./guest_shell.ts")).pipedShell(board);
   }
   const target = parseTarget(board.target);
   if (target.kind === "qtest") {

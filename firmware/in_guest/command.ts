@@ -23,7 +23,7 @@ import { ServedDevices } from "../serve/served_devices.ts";
 import { deviceInterfaces, isOnPci, qemuArguments } from "../target/qemu_arguments.ts";
 import { BootProgress } from "./boot_progress.ts";
 import { GuestInterrupts } from "./interrupts.ts";
-import { connectShell } from "../commands/port_shell.ts";
+import { connectShell } from "../commands/guest_shell.ts";
 import { watchPauses } from "../target/paused.ts";
 import { parseTarget } from "../target/target.ts";
 

@@ -2,6 +2,7 @@ import type { StreamPort } from "@vireo/emu";
 import { repl } from "../repl/session.ts";
 import { END_OF_INPUT } from "../repl/lines.ts";
 import type { BoardOptions } from "../target/options.ts";
+import { writeAll } from "../terminal/output.ts";
 import { bringIntoScope, greeting } from "./shell_init.ts";
 import { openVireo } from "../session.ts";
 import { SHELL_PORT, SHELL_TERMINAL } from "../terminal/environment.ts";
@@ -24,6 +25,13 @@ export async function portShell(board: BoardOptions): Promise<void> {
     terminal: terminal === undefined ? undefined : JSON.parse(terminal),
   });
   await port.flush({ deadline: PORT_DEADLINE });
+}
+
+/** A REPL that reads what was piped to it, in this process: another one of Deno's would take a guest seconds to start. */
+export async function pipedShell(board: BoardOptions): Promise<void> {
+  await using vireo = await openVireo(board);
+  bringIntoScope(vireo);
+  await repl({ input: Deno.stdin.readable, write: writeAll });
 }
 
 /**
