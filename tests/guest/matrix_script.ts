@@ -136,7 +136,7 @@ async function plug(vireo: Vireo): Promise<PlugFinding> {
     return (await vireo.rescan({ deadline: DEADLINE })).added.map(({ driver }) => driver?.name);
   };
   // Linux takes five seconds to let go of a function: the device is as slow as to have a request for most of them.
-  const first = await added("virtio-rng-pci", { "max-bytes": 16, period: 100 });
+  const first = await added("virtio-rng-pci", { "max-bytes": 16, period: 500 });
   const rng = bus.all(rngDriver)[rngs]!;
   const device = bus.devices.find(({ instance }) => instance === rng);
   const deleted = qmp.events("DEVICE_DELETED");

@@ -18,7 +18,7 @@ export interface Job {
 export const ROOMS: readonly string[] = ["hal", "drivers", "emu", "firmware", "examples"];
 
 /**
- * Files that take 8 s or more, three at a time on two processors, and the rooms: each a job of its own, the longest
+ * Files that take 15 s or more, three at a time on two processors, and rooms: each a job of its own, the longest
  * first. Then no processor is left with a long one when the others have none.
  */
 export const LONGEST: readonly string[] = [
@@ -26,41 +26,45 @@ export const LONGEST: readonly string[] = [
   "tests/guest/cli_test.ts",
   "tests/guest/examples_test.ts",
   "tests/differential/differential_test.ts",
-  "tests/cli/image_test.ts",
-  "tests/guest/boot_test.ts",
   "tests/docs/docs_test.ts",
-  "tests/vhost_user/linux_test.ts",
-  "drivers",
-  "emu",
-  "firmware",
-  "tests/cli/examples_test.ts",
-  "tests/qtest/pci_test.ts",
   "tests/cli/interrupt_test.ts",
-  "hal",
-  "tests/vhost_user/served_test.ts",
-  "tests/qtest/drivers_test.ts",
+  "tests/hostile/fuzz_models_test.ts",
+  "tests/cli/image_test.ts",
   "tests/cli/inputs_test.ts",
   "tests/check/drivers_test.ts",
-  "tests/docs/types_test.ts",
-  "tests/hostile/fuzz_models_test.ts",
-  "tests/cli/plain_test.ts",
-  "tests/check/emulated_test.ts",
-  "tests/machine/allocations_test.ts",
-  "tests/blk/integrity_test.ts",
-  "tests/cli/host_programs_test.ts",
-  "tests/vhost_user/qemu_test.ts",
+  "tests/guest/boot_test.ts",
+  "emu",
+  "tests/cli/examples_test.ts",
+  "firmware",
+  "tests/hostile/lying_test.ts",
+  "drivers",
+  "tests/qtest/pci_test.ts",
+];
+
+/** Those that take 3 s or more: jobs of their own too, behind the bundles of the others, which take longer. */
+export const LONG: readonly string[] = [
   "tests/vhost_user/hostile_front_end_test.ts",
+  "tests/docs/types_test.ts",
+  "tests/cli/plain_test.ts",
+  "tests/qtest/drivers_test.ts",
+  "tests/vhost_user/linux_test.ts",
+  "tests/vhost_user/served_test.ts",
+  "tests/cli/host_programs_test.ts",
   "tests/qtest/check_test.ts",
-  "tests/cli/cli_test.ts",
-  "tests/cli/watch_test.ts",
-  "tests/cli/new_test.ts",
-  "tests/qtest/cli_test.ts",
   "tests/check/mutants_test.ts",
   "tests/disk/images_test.ts",
-  "tests/machine/rings_property_test.ts",
-  "tests/hostile/lying_test.ts",
+  "tests/check/emulated_test.ts",
+  "tests/blk/integrity_test.ts",
+  "hal",
+  "tests/cli/new_test.ts",
+  "tests/cli/watch_test.ts",
+  "tests/vhost_user/qemu_test.ts",
+  "tests/qtest/cli_test.ts",
+  "tests/cli/cli_test.ts",
+  "tests/machine/allocations_test.ts",
   "tests/cli/explain_test.ts",
   "tests/docs/doc_examples_test.ts",
+  "tests/machine/rings_property_test.ts",
 ];
 
 /** The tests in which QEMU's version can make a difference. */
@@ -93,9 +97,10 @@ export function jobs(which: "all" | "qemu"): Job[] {
   const files = [...testFiles("tests")].sort()
     .filter((file) => which === "all" || ON_EVERY_QEMU.some((path) => file.startsWith(path)));
   const rooms = which === "all" ? ROOMS.filter((room) => !testFiles(room).next().done) : [];
-  const long = LONGEST.filter((name) => files.includes(name) || rooms.includes(name))
-    .map((name): Job => ({ name, paths: [name] }));
-  const short = files.filter((file) => !LONGEST.includes(file));
+  const alone = (names: readonly string[]): Job[] =>
+    names.filter((name) => files.includes(name) || rooms.includes(name))
+      .map((name) => ({ name, paths: [name] }));
+  const short = files.filter((file) => !LONGEST.includes(file) && !LONG.includes(file));
   // They give interfaces of the host addresses and routes, the same ones on each QEMU.
   const withRights = (file: string) => Deno.readTextFileSync(file).includes("testWithRights(");
   const bundles: Job[] = [{
@@ -108,5 +113,5 @@ export function jobs(which: "all" | "qemu"): Job[] {
     const paths = rest.slice(at, at + BUNDLE);
     bundles.push({ name: `${paths[0]} to ${paths.at(-1)}`, paths });
   }
-  return [...long, ...bundles];
+  return [...alone(LONGEST), ...bundles, ...alone(LONG)];
 }

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { inTurn } from "./in_turn.ts";
-import { jobs, LONGEST } from "./jobs.ts";
+import { jobs, LONG, LONGEST } from "./jobs.ts";
 import { SOURCES } from "../tree/sources.ts";
 
 Deno.test("jobs: every test file is in exactly one, and what takes longest is there", () => {
@@ -13,6 +13,7 @@ Deno.test("jobs: every test file is in exactly one, and what takes longest is th
     assertEquals([file, having.length], [file, 1]);
   }
   assertEquals(all.slice(0, LONGEST.length).map(({ name }) => name), LONGEST);
+  assertEquals(all.slice(-LONG.length).map(({ name }) => name), LONG);
   for (const room of ["hal", "drivers", "emu", "firmware"]) {
     assertEquals(all.filter(({ paths }) => paths.includes(room)).length, 1);
   }

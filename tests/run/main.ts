@@ -12,7 +12,7 @@
 import { stripVTControlCharacters } from "node:util";
 import { writeAll } from "../../firmware/trace/file.ts";
 import { inTurn } from "./in_turn.ts";
-import { type Job, jobs } from "./jobs.ts";
+import { type Job, jobs, LONGEST } from "./jobs.ts";
 import { installedQemus } from "../qemu/installed.ts";
 import { PART_VARIABLE } from "../qemu/part.ts";
 import { report, TARGETS, type TestRun } from "./report.ts";
@@ -65,16 +65,20 @@ function testing({ name, paths, holds }: Job, qemu: number): Task {
   };
 }
 
-// A job's tests on another QEMU come right behind it, as they take as long.
-const others = new Map(jobs("qemu").map((job) => [job.name, job]));
-const tasks: Task[] = jobs("all").flatMap((job) => {
-  const again = others.get(job.name);
-  others.delete(job.name);
-  return qemus.flatMap((_, i) => i === 0 ? testing(job, i) : again ? testing(again, i) : []);
-});
-for (const job of others.values()) {
-  for (let i = 1; i < qemus.length; i++) tasks.push(testing(job, i));
-}
+// A job's tests on another QEMU come right behind it, as they take as long. The bundles of those are others.
+const all = jobs("all");
+const again = jobs("qemu");
+const onEach = (job: Job): Task[] =>
+  qemus.flatMap((_, i) => {
+    const its = i === 0 ? job : again.find(({ name }) => name === job.name);
+    return its === undefined ? [] : testing(its, i);
+  });
+const bundles = again.filter(({ name }) => all.every((job) => job.name !== name));
+const tasks: Task[] = [
+  ...all.slice(0, LONGEST.length).flatMap(onEach),
+  ...bundles.flatMap((job) => qemus.slice(1).map((_, i) => testing(job, i + 1))),
+  ...all.slice(LONGEST.length).flatMap(onEach),
+];
 if (check.length > 0) tasks.unshift({ title: `deno ${check[0]}`, args: check });
 
 const started = performance.now();
