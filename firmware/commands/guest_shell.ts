@@ -5,6 +5,7 @@ import type { BoardOptions } from "../target/options.ts";
 import { writeAll } from "../terminal/output.ts";
 import { bringIntoScope, greeting } from "./shell_init.ts";
 import { openVireo } from "../session.ts";
+import type { Vireo } from "../vireo.ts";
 import { SHELL_PORT, SHELL_TERMINAL } from "../terminal/environment.ts";
 
 /** How long the port may take to appear and to be connected, in milliseconds. */
@@ -12,10 +13,14 @@ const PORT_DEADLINE = 20_000;
 
 /** A REPL on a port of the board's console, by our own driver; for a guest. */
 export async function portShell(board: BoardOptions): Promise<void> {
-  const terminal = Deno.env.get(SHELL_TERMINAL);
   await using vireo = await openVireo(board);
+  await shellOnPort(vireo, SHELL_PORT, Deno.env.get(SHELL_TERMINAL));
+}
+
+/** The same on a port of an open board; its other side is a terminal if that is described. */
+export async function shellOnPort(vireo: Vireo, name: string, terminal?: string): Promise<void> {
   bringIntoScope(vireo);
-  const found = await vireo.console.port(SHELL_PORT, { deadline: PORT_DEADLINE });
+  const found = await vireo.console.port(name, { deadline: PORT_DEADLINE });
   using port = found.open();
   await port.hostOpened({ deadline: PORT_DEADLINE });
   if (terminal !== undefined) await port.writeText(greeting(vireo).join("\r\n") + "\r\n");
@@ -35,7 +40,7 @@ export async function pipedShell(board: BoardOptions): Promise<void> {
 }
 
 /**
- * The host's side of {@linkcode portShell}: passes input on, and output until the connection ends.
+ * The host's side of {@linkcode shellOnPort}: passes input on, and output until the connection ends.
  *
  * @param port The host's end of the port.
  * @param input What is typed; its end is passed on too.
