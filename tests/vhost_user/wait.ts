@@ -11,11 +11,12 @@ export async function wait(
   seen: () => string = () => "",
 ): Promise<void> {
   const end = performance.now() + milliseconds;
-  while (!holds()) {
+  // Often it is a matter of a turn or two.
+  for (let pause = 0; !holds(); pause = Math.min(pause + 1, 5)) {
     if (performance.now() > end) {
       throw new Error(`Timed out waiting for ${what}${seen()}`);
     }
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await new Promise((resolve) => setTimeout(resolve, pause));
   }
 }
 
