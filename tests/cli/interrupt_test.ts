@@ -7,11 +7,13 @@ import { graceOf, Presses } from "../../firmware/terminal/interrupts.ts";
 /** Milliseconds that a busy machine may take beyond the grace; a program that goes on takes for ever. */
 const SOON = 15_000;
 
+const LOOP = "for (;;);";
+
 /** Scripts that do not end by themselves: the body, and how often Ctrl-C is pressed. */
 const SCRIPTS: Readonly<Record<string, readonly [body: string, presses: number]>> = {
   "waits for ever": ["await new Promise(() => {});", 1],
-  "loops": ["for (;;);", 1],
-  "loops, pressed twice": ["for (;;);", 2],
+  "loops": [LOOP, 1],
+  "loops, pressed twice": [LOOP, 2],
   "ignores the signal": ["for (;;) await new Promise((resolve) => setTimeout(resolve, 10));", 1],
   "throws the signal's reason": [
     "await new Promise((_, no) => vireo.signal.onabort = () => no(vireo.signal.reason));",
@@ -36,15 +38,15 @@ export default async function main(vireo: Vireo) {
 }`,
         );
         // The second press does not wait for the grace, or the script would have an hour.
-        const env: Record<string, string> = presses === 2 ? { [GRACE_VARIABLE]: "3600000" } : {};
-        const run = new Running(`run --target ${target} ${script}`, env);
+        const grace = presses === 2 ? "3600000" : "200";
+        const run = new Running(`run --target ${target} ${script}`, { [GRACE_VARIABLE]: grace });
         await run.line("begun");
-        // The thread that watches is started with the script and may come up a little later.
-        await new Promise((resolve) => setTimeout(resolve, 500));
+        // The thread that watches a loop is started with the script and may come up a little later.
+        if (body === LOOP) await new Promise((resolve) => setTimeout(resolve, 500));
         const began = performance.now();
         for (let i = 0; i < presses; i++) {
+          if (i > 0) await new Promise((resolve) => setTimeout(resolve, 100));
           run.child.kill("SIGINT");
-          await new Promise((resolve) => setTimeout(resolve, 100));
         }
         const { code, err } = await run.end();
         assertEquals([code, err], [130, ""]);
@@ -72,7 +74,7 @@ Deno.test("run: Ctrl-C ends a script that is still being imported", async () => 
 });
 
 for (const TERM of ["xterm", "dumb"]) {
-  for (const what of ["for (;;);", "await new Promise(() => {})"]) {
+  for (const what of [LOOP, "await new Promise(() => {})"]) {
     Deno.test(`shell on a terminal of type ${TERM}: three times Ctrl-C ends ${what}`, async () => {
       await using screen = new OnTerminal("shell", { TERM });
       await screen.seen("3 times Ctrl-C in a row leaves too");
