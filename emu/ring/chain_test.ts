@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
+import { DescFlag } from "@vireo/hal";
 import { GuestMemory } from "../memory.ts";
 import { RingChain } from "./chain.ts";
 
@@ -133,4 +134,20 @@ Deno.test("chain: a 64-bit integer over 2^53 loses low bits, not more", () => {
   const { chain, memory } = makeChain([8], []);
   memory.bytes.set([1, 0, 0, 0, 0, 0, 0, 0x80], 64);
   assertEquals(chain.readU64(), 2 ** 63);
+});
+
+Deno.test("chain: 2^32 bytes are the most that all its elements have", () => {
+  const chain = new RingChain({}, new GuestMemory(1 << 20, 0));
+  chain.clear();
+  const add = (bytes: number, flags: number): string | undefined =>
+    chain.tryAppend(0, bytes, flags);
+  for (let i = 0; i < 4096; i++) {
+    assertEquals(add(1 << 20, i < 1000 ? 0 : DescFlag.WRITE), undefined);
+  }
+  assertEquals(add(1, DescFlag.WRITE), "a chain has over 2^32 bytes");
+  assertEquals([chain.count, chain.readableLength, chain.writableLength], [
+    4096,
+    1000 * 2 ** 20,
+    3096 * 2 ** 20,
+  ]);
 });
