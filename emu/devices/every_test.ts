@@ -224,7 +224,7 @@ const ROWS: Readonly<Record<string, Row>> = {
     usage: { items: 5, bytes: 137 },
   },
   vsock: {
-    make: () => new VsockDevice({ guestCid: 3 }),
+    make: () => new VsockDevice({ host: { connect: () => undefined } }),
     state: { cid: 77 },
     left: { cid: 77 },
   },

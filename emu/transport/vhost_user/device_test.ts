@@ -318,6 +318,7 @@ Deno.test("vhost-user device: the configuration is written in aligned pieces, an
     await rig.refusal(R.SET_CONFIG, range(1, [...bytes, 1])),
     "Cannot write past the end of the configuration: saw bytes 1 to 15, expected at most 14",
   );
+  assertEquals(rig.device.hosted.log, []);
 });
 
 Deno.test("vhost-user device: calls and errors reach the descriptors that were given last", async () => {
@@ -364,10 +365,15 @@ Deno.test("vhost-user device: a change of the configuration is told to the link,
   rig.device.hosted.configChanged();
   rig.device.hosted.configChanged();
   rig.device.disconnected();
+  await rig.greet();
+  await rig.run();
+  await rig.enable(1);
+  rig.device.hosted.configChanged();
   assertEquals([calls, changes()], [2, [
     { kind: "change", unsent: "there is no front end" },
     { kind: "change", unsent: undefined },
     { kind: "change", unsent: "it is full" },
+    { kind: "change", unsent: "there is no front end" },
   ]]);
 });
 
@@ -389,8 +395,22 @@ Deno.test("vhost-user device: a queue says where it stands when it stops; a rese
     await rig.refusal(R.SET_VRING_KICK, u64s(0), [rig.event()]),
     "Cannot start a queue: its desc part must be in a region (queue 0): saw 0x0",
   );
-  rig.device.disconnected();
+  await rig.greet();
+  await rig.send(R.SET_STATUS, u64s(3));
+  rig.events.length = 0;
+  for (let i = 0; i < 2; i++) rig.device.disconnected();
+  assertEquals(rig.events, [{ kind: "status", status: 0 }], "what was reset is not reset again");
   assertEquals([await base(), rig.device.regions, [...rig.device.protocol]], [0, 0, []]);
+  // Without features that say so, there are no protocol features: a kick enables.
+  const region = joinBytes(u64s(0), u64s(GUEST, SIZE, USER, 0));
+  await rig.send(R.ADD_MEM_REG, region, [rig.memoryFd]);
+  rig.add();
+  await rig.run(1);
+  await rig.enable(1);
+  assertEquals([rig.used, rig.device.regions], [2, 1]);
+  await rig.send(R.GET_VRING_BASE, u32s(0, 0));
+  await rig.send(R.REM_MEM_REG, region);
+  assertEquals(rig.device.regions, 0);
   // A base of 16 bits is the most.
   await rig.greet();
   await rig.run(0xffff);
@@ -415,3 +435,119 @@ Deno.test("vhost-user device: a queue that stops waits for what the model has, u
     assertEquals((await stopped)[4], broken ? 0 : 1);
   }
 });
+
+Deno.test("vhost-user device: a kick serves a queue, and the trace says what was made of it", async () => {
+  await using rig = new Rig();
+  await rig.greet();
+  const kick = rig.event();
+  const kicked = async (): Promise<unknown> => {
+    const before = rig.events.length;
+    rig.libc.signalEvent(kick);
+    const told = (): TraceDetail | undefined =>
+      rig.events.slice(before).find(({ kind }) => kind === "notified");
+    const { signal } = deadline();
+    while (told() === undefined) {
+      signal.throwIfAborted();
+      await new Promise((resolve) => setTimeout(resolve, 0));
+    }
+    const event = told();
+    return event?.kind === "notified" && event.ignored;
+  };
+  await rig.run();
+  await rig.send(R.SET_VRING_KICK, u64s(0), [kick]);
+  rig.add();
+  assertEquals([await kicked(), rig.used], ["the front end has not enabled the queue", 0]);
+  await rig.enable(1);
+  assertEquals(rig.used, 1);
+  rig.add();
+  assertEquals([await kicked(), rig.used], [undefined, 2]);
+  assert(!rig.signalled(kick), "it is read");
+});
+
+Deno.test("vhost-user device: the model is told which queues are enabled", async () => {
+  await using rig = new Rig();
+  const told: unknown[] = [];
+  Object.assign(rig.model, { setQueueEnabled: (...args: unknown[]) => void told.push(args) });
+  await rig.greet();
+  for (const on of [1, 0]) await rig.enable(on);
+  assertEquals(
+    await rig.refusal(R.SET_VRING_ENABLE, u32s(0, 2)),
+    "Cannot enable a queue (queue 0): saw 2, expected 0 or 1",
+  );
+  assertEquals(told, [[0, true], [0, false]]);
+});
+
+Deno.test("vhost-user device: a table has up to eight regions, each with its descriptor", async () => {
+  await using rig = new Rig();
+  const table = (said: number, regions: number): Uint8Array<ArrayBuffer> =>
+    joinBytes(
+      u32s(said, 0),
+      ...Array.from({ length: regions }, (_, i) =>
+        u64s(GUEST + i * 0x1000, 0x1000, USER + i * 0x1000, i * 0x1000)),
+    );
+  const set = (said: number, regions: number, fds: number): Promise<unknown> =>
+    rig.send(R.SET_MEM_TABLE, table(said, regions), new Array<number>(fds).fill(rig.memoryFd));
+  await set(8, 8, 8);
+  assertEquals(rig.device.regions, 8);
+  await set(2, 3, 2);
+  assertEquals(rig.device.regions, 2);
+  for (const [said, regions, fds] of [[9, 9, 9], [3, 2, 3], [2, 2, 1], [2, 2, 3]] as const) {
+    await assertRejects(() => set(said, regions, fds), VireoError, "Cannot take a table of memory");
+    assertEquals(rig.device.regions, 2);
+  }
+  const more = joinBytes(u64s(0), u64s(0x1000, 0x1000, 0x1000, 0));
+  await set(0, 0, 0);
+  for (let i = 0; i < 32; i++) {
+    const at = 0x10_0000 + 0x1000 * i;
+    await rig.send(R.ADD_MEM_REG, joinBytes(u64s(0), u64s(at, 0x1000, at, 0)), [rig.memoryFd]);
+  }
+  assertEquals(
+    await rig.refusal(R.ADD_MEM_REG, more, [rig.memoryFd]),
+    "Cannot add a region: saw 33, expected 32",
+  );
+});
+
+for (const packed of [false, true]) {
+  Deno.test(`vhost-user device: the next one takes again what the last one noted, ${packed ? "packed" : "split"}`, async () => {
+    const features = VERSION_1 + PROTOCOL + (packed ? 2 ** 34 : 0);
+    const unnoted: unknown[] = [];
+    await using rig = new Rig({ hold: true }, {
+      offer: { packed: true },
+      unnoted: (queue) => void unnoted.push(queue),
+    });
+    const notes = joinBytes(u64s(4096, 0), u32s(1 | 8 << 16));
+    const file = rig.libc.memoryFile("vireo-test", 4096);
+    rig.libc.fixSize(file);
+    const start = async (size = 8): Promise<void> => {
+      await rig.greet(features);
+      await rig.send(R.SET_INFLIGHT_FD, notes, [file]);
+      await rig.run(packed ? 0x8000_8000 : 0, size);
+      await rig.enable(1);
+    };
+    if (packed) {
+      rig.view.setBigUint64(DESC, BigInt(GUEST + BUFFER), true);
+      rig.view.setUint32(DESC + 8, 4, true);
+      // WRITE and AVAIL.
+      rig.view.setUint16(DESC + 14, 0x82, true);
+    } else rig.add();
+    await start();
+    assertEquals(rig.model.held.length, 1);
+    // It ends with the request in its hands.
+    rig.device.disconnected();
+    assertEquals(rig.model.held.length, 0);
+    await start();
+    assertEquals(rig.model.held.length, 1, "taken again");
+    rig.model.release();
+    assertEquals(packed ? rig.view.getUint16(DESC + 14, true) : rig.used, packed ? 0x8080 : 1);
+    rig.device.disconnected();
+    assertEquals(unnoted, []);
+    await start(16);
+    assertEquals(unnoted, [{ queue: 0, size: 16, room: 8 }]);
+    rig.libc.close(file);
+  });
+}
+
+/** A signal that ends a wait which would never end. */
+function deadline(): { readonly signal: AbortSignal } {
+  return { signal: AbortSignal.timeout(5000) };
+}
