@@ -95,22 +95,10 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "With data of 0 both are the index",
   },
   {
-    path: "drivers/bus/_bus_device.ts",
-    what: "frozenFailed = false; -> nothing",
-    why:
-      "A field that is not there is as false, and no type check runs before the tests of a change",
-  },
-  {
     path: "hal/barrier.ts",
     what: 'Deno.build.arch === "x86_64" -> Deno.build.arch !== "x86_64"',
     why:
       "Both loads see the same word: an atomic one is slower, and a plain one is as ordered on x86-64",
-  },
-  {
-    path: "firmware/check/driver/run_driver.ts",
-    what: "stuck = false; -> nothing",
-    why:
-      "A field that is not there is as false, and no type check runs before the tests of a change",
   },
 ];
 
