@@ -2,6 +2,7 @@ import { assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { DescFlag } from "@vireo/hal";
 import { GuestMemory } from "../memory.ts";
+import { WorkMeter } from "../work.ts";
 import { RingChain } from "./chain.ts";
 
 /** A chain over elements of these lengths at scattered places, and its parts as flat arrays. */
@@ -150,4 +151,58 @@ Deno.test("chain: 2^32 bytes are the most that all its elements have", () => {
     1000 * 2 ** 20,
     3096 * 2 ** 20,
   ]);
+});
+
+Deno.test("chain: one that is used again has nothing of the chain before, whether of one element or more", () => {
+  const memory = new GuestMemory(4096, 0);
+  memory.bytes.set([1, 2, 3, 4, 5, 6, 7, 8], 64);
+  for (const writable of [false, true]) {
+    for (const single of [false, true]) {
+      const chain = new RingChain({}, memory);
+      const state = (): unknown => [
+        ...[chain.count, chain.readableLength, chain.writableLength, chain.readableLeft],
+        ...[chain.writableLeft, chain.written, chain.held, chain.elements()],
+      ];
+      chain.clear();
+      chain.append(0, 5, false);
+      chain.append(10, 5, false);
+      chain.append(20, 5, true);
+      chain.append(30, 5, true);
+      chain.finish();
+      // Both cursors stand inside the second element.
+      assertEquals([chain.skip(7), chain.write(new Uint8Array(7))], [7, 7]);
+      assertEquals([chain.readableLeft, chain.writableLeft, chain.written], [3, 3, 7]);
+      if (single) chain.single(64, 8, writable);
+      else {
+        chain.clear();
+        chain.append(64, 8, writable);
+        chain.finish();
+      }
+      const [read, write] = writable ? [0, 8] : [8, 0];
+      assertEquals(state(), [1, read, write, read, write, 0, true, [[64, 8, writable]]]);
+      const bytes = new Uint8Array(8);
+      assertEquals([chain.read(bytes), chain.write(new Uint8Array(8))], [read, write]);
+      assertEquals(bytes[0], writable ? 0 : 1);
+    }
+  }
+});
+
+Deno.test("chain: bytes that are copied count as work, those that are skipped do not", () => {
+  const work = new WorkMeter(() => {});
+  const chain = new RingChain({}, new GuestMemory(4096, 0), work);
+  chain.clear();
+  chain.append(0, 100, false);
+  chain.append(200, 50, true);
+  chain.finish();
+  const counted = (act: () => unknown): number => {
+    const before = work.counters.bytes;
+    act();
+    return work.counters.bytes - before;
+  };
+  assertEquals(counted(() => chain.read(new Uint8Array(30))), 30);
+  assertEquals(counted(() => chain.skip(30)), 0);
+  assertEquals(counted(() => chain.read(new Uint8Array(99), 90)), 9);
+  assertEquals(counted(() => chain.read(new Uint8Array(99))), 31);
+  assertEquals(counted(() => chain.write(new Uint8Array(30), 10)), 20);
+  assertEquals(counted(() => chain.writeZeroes(99)), 30);
 });

@@ -28,6 +28,18 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "The lengths only choose the fastest of ways that copy the same bytes",
   },
   {
+    path: "emu/ring/copier.ts",
+    what: /^(?:return length > SMALL .* -> .*\b[ab] >= NEAR|this\.#array = array; -> nothing$)/,
+    why:
+      "A limit only chooses the fastest of ways, and a view that is made again sees the same bytes",
+  },
+  {
+    path: "emu/ring/chain.ts",
+    what:
+      /\b(?:left < total - done|a < b|less < c) \? .* -> .*\b(?:left <= total - done|a <= b|less <= c) \? /,
+    why: "The least of two numbers that are equal is either of them",
+  },
+  {
     path: "emu/devices/blk/_order.ts",
     what: "for (let i = this.#list.length - 1; i > 0; i--) { -> " +
       "for (let i = this.#list.length - 1; i >= 0; i--) {",
