@@ -5,7 +5,7 @@ import { Hub } from "../backends/hub.ts";
 import { loopbackPort } from "../backends/stream_port.ts";
 import { MemoryDisk } from "../backends/memory_disk.ts";
 import type { ConfigWidth, DeviceModel, ModelUsage } from "../device.ts";
-import { FakeHost } from "../testing/fake_host.ts";
+import { FakeChain, FakeHost } from "../testing/fake_host.ts";
 import { BalloonDevice } from "./balloon/mod.ts";
 import { BlkDevice } from "./blk/mod.ts";
 import { ConsoleDevice } from "./console/mod.ts";
@@ -32,17 +32,21 @@ interface Row {
   readonly leftUsage?: ModelUsage;
   /** Bytes of the configuration that a driver can change, by single bytes or by words. */
   readonly writable?: readonly number[];
+  /** Changes the configuration from the host's side. */
+  readonly change?: (model: never) => void;
 }
 
 const bytes = (length: number): number[] => Array.from({ length }, (_, i) => 1 + i);
 
 const ROWS: Readonly<Record<string, Row>> = {
   blk: {
+    change: (model: BlkDevice) => model.resize(1),
     make: () => new BlkDevice({ disk: new MemoryDisk(1 << 16) }),
     state: { writeback: 0 },
     writable: [32],
   },
   net: {
+    change: (model: NetDevice) => model.setLink(false),
     make: () =>
       new NetDevice({ backend: new Hub().port(), queuePairs: 2, mac: "52:54:00:00:00:01" }),
     state: {
@@ -99,6 +103,7 @@ const ROWS: Readonly<Record<string, Row>> = {
     },
   },
   balloon: {
+    change: (model: BalloonDevice) => void (model.target = 3),
     make: () => new BalloonDevice({ target: 9 }),
     state: {
       target: 7,
@@ -133,6 +138,7 @@ const ROWS: Readonly<Record<string, Row>> = {
     writable: [0, 1, 2],
   },
   crypto: {
+    change: (model: CryptoDevice) => model.setReady(false),
     make: () => new CryptoDevice(),
     state: {
       lastSession: 3,
@@ -153,6 +159,7 @@ const ROWS: Readonly<Record<string, Row>> = {
     writable: [20, 24],
   },
   gpu: {
+    change: (model: GpuDevice) => model.resize(0, 1, 1),
     make: () => new GpuDevice({ displays: [{ width: 8, height: 4 }], blob: true }),
     state: {
       events: 1,
@@ -224,6 +231,7 @@ const ROWS: Readonly<Record<string, Row>> = {
     usage: { items: 5, bytes: 137 },
   },
   vsock: {
+    change: (model: VsockDevice) => model.resetTransport(9),
     make: () => new VsockDevice({ host: { connect: () => undefined } }),
     state: { cid: 77 },
     left: { cid: 77 },
@@ -235,6 +243,7 @@ const ROWS: Readonly<Record<string, Row>> = {
   },
 };
 
+const NONE = new Uint8Array(0);
 const NOTHING: ModelUsage = { items: 0, bytes: 0 };
 
 for (const [name, row] of Object.entries(ROWS)) {
@@ -250,6 +259,8 @@ for (const [name, row] of Object.entries(ROWS)) {
       model.restore?.(structuredClone(state));
       assertEquals(model.snapshot?.(), state);
       assertEquals(model.usage?.() ?? NOTHING, usage);
+      const { items, bytes } = model.bounds ?? NOTHING;
+      assert(items >= usage.items && bytes >= usage.bytes, `${items} items, ${bytes} bytes`);
       if (end === "dispose") {
         // A console has no ports afterwards.
         if (name === "console") continue;
@@ -286,6 +297,37 @@ for (const [name, row] of Object.entries(ROWS)) {
       }
     }
     assertEquals([...changed].sort((a, b) => a - b), row.writable ?? []);
+  });
+}
+
+for (const [name, { make, change }] of Object.entries(ROWS)) {
+  if (change === undefined) continue;
+  Deno.test(`${name} device: a change of its configuration is told, whether or not a driver runs`, () => {
+    for (const runs of [false, true]) {
+      using model = make();
+      const host = new FakeHost(model);
+      if (!runs) model.reset();
+      change(model as never);
+      assertEquals(host.configChanges, 1);
+    }
+  });
+}
+
+for (const [name, { make }] of Object.entries(ROWS)) {
+  Deno.test(`${name} device: queues without a driver or without a buffer are left alone, and chains without bytes are no news to the host`, () => {
+    using model = make();
+    const host = new FakeHost(model);
+    for (const index of model.queues.keys()) {
+      model.notify(index);
+      model.resetQueue?.(index);
+    }
+    assertEquals([host.faults, host.done], [[], []]);
+    for (const index of model.queues.keys()) host.send(index, new FakeChain(NONE, NONE, 0));
+    assertEquals(host.hostFailures, []);
+    model.reset();
+    const done = host.done.length;
+    for (const index of model.queues.keys()) host.send(index, new FakeChain(NONE, NONE, 0));
+    assertEquals([host.done.length, model.usage?.() ?? NOTHING], [done, NOTHING]);
   });
 }
 
