@@ -80,6 +80,12 @@ const BOUNDS: readonly Bound[] = [
     [1, 16],
     [0, 17],
   ],
+  [
+    "gpu: blobAlignment",
+    (blobAlignment) => new GpuDevice({ blob: true, blobAlignment }),
+    [1, 4096, 2 ** 31],
+    [0, 3, 0.5, 2 ** 32],
+  ],
   ["gpu: display to resize", (at) => new GpuDevice().resize(at, 1, 1), [0], [-1, 1]],
   [
     "input: code",

@@ -325,9 +325,10 @@ for (const [name, { make }] of Object.entries(ROWS)) {
     for (const index of model.queues.keys()) host.send(index, new FakeChain(NONE, NONE, 0));
     assertEquals(host.hostFailures, []);
     model.reset();
-    const done = host.done.length;
+    const before = [host.done.length, host.faults.length, host.signals];
     for (const index of model.queues.keys()) host.send(index, new FakeChain(NONE, NONE, 0));
-    assertEquals([host.done.length, model.usage?.() ?? NOTHING], [done, NOTHING]);
+    assertEquals([host.done.length, host.faults.length, host.signals], before);
+    assertEquals(model.usage?.() ?? NOTHING, NOTHING);
   });
 }
 
