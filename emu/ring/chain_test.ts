@@ -183,6 +183,9 @@ Deno.test("chain: one that is used again has nothing of the chain before, whethe
       const bytes = new Uint8Array(8);
       assertEquals([chain.read(bytes), chain.write(new Uint8Array(8))], [read, write]);
       assertEquals(bytes[0], writable ? 0 : 1);
+      const before = memory.bytes.slice();
+      chain.writeU32(0xffffffff);
+      assertEquals([memory.bytes, chain.readU8(), chain.writeZeroes(9)], [before, 0, 0]);
     }
   }
 });

@@ -35,9 +35,17 @@ export const EQUIVALENTS: readonly Equivalent[] = [
   },
   {
     path: "emu/ring/chain.ts",
-    what:
-      /\b(?:left < total - done|a < b|less < c) \? .* -> .*\b(?:left <= total - done|a <= b|less <= c) \? /,
-    why: "The least of two numbers that are equal is either of them",
+    what: new RegExp(
+      [
+        / \? left : total - done; -> .*left <= total - done \?/,
+        /^const less = a < b .* -> .*a <= b/,
+        /^return less < c .* -> .*less <= c/,
+        /this\.#writeAt > this\.written\) .* -> .* >= /,
+        /^while \(element < this\.#count .* -> while \(element <= /,
+      ].map(({ source }) => source).join("|"),
+    ),
+    why:
+      "Of two equal numbers either is the least and the greatest, and behind the last element all are one end",
   },
   {
     path: "emu/devices/blk/_order.ts",
