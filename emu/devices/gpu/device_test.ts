@@ -145,6 +145,10 @@ const ROWS: Readonly<Record<string, readonly Row[]>> = {
     [NO_RESOURCE, SCANOUT_BLOB, 0, 0, 4, 4, 0, 1, 4, 4, B8G8R8A8, 0, 16, 0, 0, 0, 0, 0, 0, 0],
     [NO_RESOURCE, SCANOUT_BLOB, 0, 0, 4, 4, 0, 2, 4, 4, B8G8R8A8, 0, 16, 0, 0, 0, 0, 0, 0, 0],
   ],
+  "sides of a blob's picture are up to 16384, too": [
+    [OK, SCANOUT_BLOB, 0, 0, 4, 1, 0, 8, 16384, 1, B8G8R8A8, 0, 65536, 0, 0, 0, 0, 0, 0, 0],
+    [OK, SCANOUT_BLOB, 0, 0, 1, 4, 0, 8, 1, 16384, B8G8R8A8, 0, 4, 0, 0, 0, 0, 0, 0, 0],
+  ],
   "a pointer is a picture of 64 by 64, or none": [
     [OK, UPDATE_CURSOR, 0, 1, 2, 0, 0],
     [OK, UPDATE_CURSOR, 1, 1, 2, 0, 5],
@@ -168,6 +172,7 @@ for (const [name, rows] of Object.entries(ROWS)) {
     for (const [expected, type, ...words] of rows) {
       const rig = new Rig().picture();
       assertEquals(rig.type(CREATE_BLOB, 9, 1, 0, 1, 0, 0, 64, 0, 0x1000, 0, 64, 0), OK);
+      rig.type(CREATE_BLOB, 8, 1, 0, 1, 0, 0, 65536, 0, 0x1000, 0, 65536, 0);
       for (const [id, width, height] of [[5, 64, 64], [6, 64, 63], [7, 63, 64]] as const) {
         rig.type(CREATE, id, B8G8R8A8, width, height);
       }
@@ -292,4 +297,26 @@ Deno.test("gpu device: a picture keeps its UUID, which is a random one (RFC 9562
   assertEquals([uuid(1), next], [first, 1]);
   rig.picture(3);
   assertEquals(uuid(3), [0xffff_ffff, 0xff4f_ffff, 0xffff_ffbf, 0xffff_ffff]);
+});
+
+Deno.test("gpu device: work is counted by pixels, rows and pieces of memory", () => {
+  const rig = new Rig();
+  const counted = (type: number, ...words: number[]): number[] => {
+    const { steps, bytes } = rig.host.context.work.counters;
+    assertEquals(rig.type(type, ...words), OK);
+    const after = rig.host.context.work.counters;
+    // Looks at the queue are two.
+    return [after.steps - steps - 2, after.bytes - bytes];
+  };
+  assertEquals(counted(CREATE, 1, B8G8R8A8, 4, 4), [0, 64]);
+  assertEquals(counted(ATTACH, 1, 2, 0x1000, 0, 24, 0, 0x2000, 0, 40, 0), [2, 0]);
+  // Four rows, of which the second lies in both pieces.
+  assertEquals(counted(TRANSFER, 0, 0, 4, 4, 0, 0, 1), [4 + 5, 64]);
+  assertEquals(counted(SCANOUT, 0, 0, 4, 4, 0, 1), [0, 64]);
+  assertEquals(counted(FLUSH, 0, 0, 4, 4, 1), [0, 64]);
+  assertEquals(counted(CREATE_BLOB, 2, 1, 0, 1, 0, 0, 64, 0, 0x1000, 0, 64, 0), [1, 0]);
+  assertEquals(
+    counted(SCANOUT_BLOB, 0, 0, 4, 4, 1, 2, 4, 4, B8G8R8A8, 0, 16, 0, 0, 0, 0, 0, 0, 0),
+    [0, 128],
+  );
 });
