@@ -1,4 +1,5 @@
 // A device without a bus: what every transport calls, with the specification's numbers typed again.
+import { setImmediate } from "node:timers";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { FeatureSet } from "@vireo/hal";
 import type { InterruptCause } from "@vireo/hal";

@@ -1,4 +1,5 @@
 // A socket device by the packets of its queues; every number is typed again from virtio 1.4 §5.10.
+import { setImmediate } from "node:timers";
 import { assertEquals, assertRejects } from "@std/assert";
 import { VireoError } from "@vireo/hal";
 import type { StreamPort } from "../../backends/stream_port.ts";
