@@ -219,6 +219,11 @@ Deno.test("hosted device: the generation moves on once at a look after any chang
   hosted.writeStatus(15);
   assertEquals([rig.told.slice(2), looks()], [[[CONFIG, undefined]], [3, 3]]);
   assertEquals(hosted.readConfig(0, 4), 0xff000000);
+  // Once.
+  hosted.writeStatus(15 | SUSPEND);
+  hosted.readStatus();
+  hosted.writeStatus(15);
+  assertEquals(rig.told.length, 3);
   hosted.fault("a test");
   assertEquals(looks(), [4, 4]);
   hosted.reset();
@@ -365,6 +370,12 @@ Deno.test("hosted device: a legacy driver's first notification starts the device
     );
     assertEquals(hosted.active, !failed);
   }
+  const late = new Rig({}, { legacy: true });
+  late.hosted.configs[0]!.pfn = 1;
+  late.hosted.startQueue(0);
+  late.hosted.driverWords[0] = 1;
+  late.hosted.notify(0);
+  assertEquals([...late.hosted.features], [0], "features that came after the queue");
   const modern = new Rig().agree().queue(0);
   modern.hosted.notify(0);
   assertEquals(modern.hosted.active, false);
@@ -407,7 +418,12 @@ Deno.test("hosted device: a notification that is put off comes once, and not aft
   assertEquals(await after(() => hosted.setBusMaster(false)), ["resetQueue 0"]);
   hosted.setBusMaster(true);
   assertEquals(await after(() => hosted.reset()), ["reset"]);
-  assertEquals(await Promise.resolve(model.calls), []);
+  rig.run();
+  const again = (): void => {
+    hosted.reset();
+    rig.run();
+  };
+  assertEquals(await after(again), [], "a new driver notifies by itself");
 });
 
 Deno.test("hosted device: without bus mastering it has no memory and no queues, and its model forgets what it held", () => {
@@ -445,6 +461,11 @@ Deno.test("hosted device: work that a model put off goes on only while the devic
   assertEquals(await turns(({ hosted }) => hosted.fault("a test")), []);
   assertEquals(await turns(({ hosted }) => hosted.setBusMaster(false)), []);
   assertEquals(await turns(({ hosted }) => hosted.reset()), []);
+  const again = (rig: Rig): void => {
+    rig.hosted.reset();
+    rig.run();
+  };
+  assertEquals(await turns(again), [], "what one driver left is not another's");
 });
 
 Deno.test("hosted device: the most that a model kept is looked at after each turn, items and bytes apart", () => {
@@ -457,6 +478,12 @@ Deno.test("hosted device: the most that a model kept is looked at after each tur
   rig.hosted.notify(0);
   at++;
   assertEquals(rig.hosted.mostKept, { items: 3, bytes: 9 });
+  usages.push({ items: 4, bytes: 4 });
+  at++;
+  assertEquals(rig.hosted.mostKept, { items: 4, bytes: 9 }, "what came without a turn");
+  const { turns } = rig.hosted.work.counters;
+  rig.hosted.notify(1);
+  assertEquals(rig.hosted.work.counters.turns, turns + 1);
 });
 
 Deno.test("hosted device: a reset puts every register back", () => {
@@ -486,7 +513,7 @@ Deno.test("hosted device: a reset puts every register back", () => {
   hosted.writeStatus(15 | SUSPEND);
   hosted.readStatus();
   hosted.writeStatus(15);
-  assertEquals(rig.told, [], "no change is due");
+  assertEquals([rig.told, hosted.status], [[], 15], "no change is due");
 });
 
 Deno.test("hosted device: a suspend waits for what the model must answer", () => {
@@ -583,6 +610,25 @@ Deno.test("hosted device: a state goes on in another device, field by field", ()
     assertEquals(awake.told.length, due ? 2 : 0);
   }
 
+  // The first snapshots had no such field.
+  const older = make().run(SUSPENDS);
+  older.hosted.writeStatus(15 | SUSPEND);
+  older.hosted.readStatus();
+  const { changeDue: _, ...rest } = older.hosted.snapshot();
+  const fresh = make();
+  fresh.hosted.restore(structuredClone(rest));
+  fresh.hosted.writeStatus(15);
+  assertEquals(fresh.told, []);
+
+  // What the other device had looked at, or was told, is no change.
+  const looked = make();
+  looked.model.config[3] = 9;
+  void looked.hosted.generation;
+  looked.hosted.configChanged();
+  looked.memory.bytes.set(rig.memory.bytes);
+  looked.hosted.restore(structuredClone(state));
+  assertEquals(looked.hosted.generation, state.generation);
+
   // With a fault no queue moves and the model is not started.
   hosted.fault("a test");
   const faulted = make();
@@ -616,4 +662,33 @@ Deno.test("hosted device: a state of another device is refused, and leaves a dev
   assertThrows(() => silent.hosted.snapshot(), RangeError, "its model has none");
   silent.hosted.reset();
   assertEquals(silent.hosted.snapshot().model, null);
+});
+
+Deno.test("hosted device: a queue that was stopped gives and takes nothing more", () => {
+  const stops: readonly ((rig: Rig) => void)[] = [
+    ({ hosted }) => hosted.stopQueue(0),
+    ({ hosted }) => hosted.setBusMaster(false),
+    ({ hosted }) => hosted.fault("a test"),
+    ({ hosted }) => hosted.reset(),
+  ];
+  for (const stop of stops) {
+    const rig = new Rig({ hold: true }).run();
+    rig.add();
+    const queue = rig.hosted.queue(0)!;
+    const chain = queue.pop()!;
+    rig.add();
+    stop(rig);
+    queue.push(chain);
+    queue.signal();
+    assertEquals([queue.pop(), rig.used()], [undefined, 0]);
+  }
+});
+
+Deno.test("hosted device: a step out of order is held against the driver, with its rule", () => {
+  const rig = new Rig();
+  for (const status of [2, 1, 0x21]) rig.hosted.writeStatus(status);
+  assertEquals(rig.violations.map(({ value, rule, clause }) => [value, rule, clause]), [
+    [2, "drv.basic.init.1", "3.1.1"],
+    [0x21, undefined, "3.1.1"],
+  ]);
 });

@@ -421,3 +421,73 @@ Deno.test("net device: a snapshot brings filter, address and pairs back", () => 
   assertEquals(other.device.snapshot(), rig.device.snapshot());
   assert(other.device.filter.passes(frameTo(MULTICAST), 0, 60));
 });
+
+Deno.test("net device: a front end that serves the control queue uses pairs from the first on, without a gap", () => {
+  using rig = new Rig([NetFeature.MQ], { queuePairs: 4 });
+  const { device } = rig;
+  const enable = (queue: number, enabled = true): number => {
+    device.setQueueEnabled(queue, enabled);
+    return device.pairs;
+  };
+  assertEquals([enable(0), enable(1), enable(3), enable(4)], [1, 1, 1, 1]);
+  assertEquals([enable(2), enable(6), enable(8), enable(9)], [3, 4, 4, 4]);
+  assertEquals([enable(4, false), enable(6, false), enable(4)], [2, 2, 3]);
+  assertEquals([enable(2, false), enable(0, false)], [1, 1]);
+  device.reset();
+  assertEquals([device.pairs, enable(4), enable(2)], [1, 1, 3]);
+});
+
+Deno.test("net device: a legacy driver writes the six bytes of the address, in any width", () => {
+  using rig = new Rig([NetFeature.CTRL_VQ, NetFeature.CTRL_RX], { legacy: true });
+  const { device } = rig;
+  device.writeConfig(0, 4, 0x04030202);
+  device.writeConfig(4, 2, 0x0605);
+  assertEquals([...device.mac], [2, 2, 3, 4, 5, 6]);
+  assert(device.filter.passes(frameTo(device.mac), 0, 60));
+  for (const [offset, width] of [[4, 4], [5, 2], [6, 1], [8, 4]] as const) {
+    device.writeConfig(offset, width, 0x7e7e7e7e);
+  }
+  assertEquals([...device.mac], [2, 2, 3, 4, 5, 6]);
+  device.writeConfig(5, 1, 0x107);
+  assertEquals([[...device.mac], device.readConfig(6, 2)], [[2, 2, 3, 4, 5, 7], 1]);
+});
+
+Deno.test("net device: it is plugged into its backend as long as it lives", () => {
+  const plugged: unknown[] = [];
+  const hub = new Hub();
+  const backend = Object.assign(hub.port(), {
+    connect: (sink: unknown) => void plugged.push(sink),
+  });
+  const device = new NetDevice({ backend });
+  assertEquals(plugged, [device]);
+  device[Symbol.dispose]();
+  assertEquals(plugged, [device, undefined]);
+});
+
+Deno.test("net device: a reset queue forgets its own frames, and a reset all that was set", () => {
+  using rig = new Rig([NetFeature.MRG_RXBUF, NetFeature.GUEST_CSUM], { backlog: 4 });
+  const { device } = rig;
+  assertEquals(device.accepts, Accept.CSUM);
+  const small = rig.post(40);
+  rig.receive(frameTo(MAC));
+  // The buffer was taken, and the frame needs another one.
+  device.resetQueue(1);
+  assertEquals(rig.queue(0).used.length, 0);
+  device.resetQueue(0);
+  rig.post(100);
+  assertEquals([small.every((byte) => byte === 0), rig.queue(0).used.map(({ head }) => head)], [
+    true,
+    [0],
+  ]);
+  device.reset();
+  assertEquals([device.accepts, device.pairs], [0, 1]);
+});
+
+Deno.test("net device: the shortest frame has a header, and one that is shorter is dropped", () => {
+  using rig = new Rig([]);
+  for (const [length, drops] of [[14, 0], [13, 1]] as const) {
+    rig.post(100);
+    rig.receive(frameTo(MAC, 60).subarray(0, length));
+    assertEquals([rig.device.stats.rxSize, rig.device.stats.rxFrames], [drops, 1]);
+  }
+});
