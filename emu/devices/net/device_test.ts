@@ -20,6 +20,8 @@ interface Sent {
 /** A wire that keeps what was sent, and a device on it that was activated. */
 class Rig implements Disposable {
   readonly sent: Sent[] = [];
+  /** Ends of batches. */
+  flushes = 0;
   readonly device: NetDevice;
   readonly context: FakeContext;
 
@@ -35,7 +37,7 @@ class Rig implements Disposable {
       connect: () => {},
       send: (bytes, offset, length, { gsoType, needsCsum }) =>
         sent.push({ bytes: bytes.slice(offset, offset + length), gsoType, needsCsum }),
-      flush: () => {},
+      flush: () => void this.flushes++,
       [Symbol.dispose]: () => {},
     };
     this.device = new NetDevice({ backend, mac: MAC, ...rest });
@@ -490,4 +492,20 @@ Deno.test("net device: the shortest frame has a header, and one that is shorter 
     rig.receive(frameTo(MAC, 60).subarray(0, length));
     assertEquals([rig.device.stats.rxSize, rig.device.stats.rxFrames], [drops, 1]);
   }
+});
+
+Deno.test("net device: a batch of frames is flushed and told once, an empty one not at all", () => {
+  using rig = new Rig([NetFeature.CTRL_VQ]);
+  const queue = rig.queue(1);
+  rig.device.notify(1);
+  assertEquals([rig.flushes, queue.signals], [0, 0]);
+  const chain = (): FakeChain => new FakeChain(0, [Uint8Array.from(HEADER), frameTo(OTHER)], []);
+  queue.available.push(chain(), chain(), chain());
+  rig.device.notify(1);
+  assertEquals([rig.sent.length, rig.flushes, queue.signals], [3, 1, 1]);
+  rig.control([9, 9]);
+  assertEquals(rig.queue(2).signals, 1);
+  // A header alone is no fault, but no frame either.
+  rig.transmit(HEADER, new Uint8Array(0));
+  assertEquals([rig.device.stats.txMalformed, rig.context.faults], [1, []]);
 });
