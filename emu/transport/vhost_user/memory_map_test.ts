@@ -102,7 +102,7 @@ Deno.test("memory map: a region is removed as often as it was added", () => {
       "expected a region that was added",
     );
   }
-  // A table counts anew.
+  // A table counts again from one.
   map.add(one);
   map.add(one);
   map.setTable([one]);
