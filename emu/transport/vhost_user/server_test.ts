@@ -1,6 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { VireoError } from "@vireo/hal";
+import { FeatureSet, type TraceDetail, VireoError } from "@vireo/hal";
 import { Libc, u64s, VhostUserRequest as R, VhostUserSocket } from "@vireo/hal/vhost-user";
+import { EchoModel } from "../../testing/echo_model.ts";
 import { RngDevice } from "../../devices/rng/mod.ts";
 import { type ServerEvent, VhostUserServer, type VhostUserServerOptions } from "./server.ts";
 
@@ -144,4 +145,62 @@ Deno.test("VhostUserServer takes the place of a socket at which nobody listens, 
   Deno.writeTextFileSync(rig.path, "a file");
   assertThrows(() => rig.serve(), VireoError);
   assertEquals([Deno.readTextFileSync(rig.path), openFiles()], ["a file", before]);
+});
+
+Deno.test("VhostUserServer tells a front end of changes on the socket that it gave last, if it agreed to that", async () => {
+  await using rig = new Rig();
+  const told: TraceDetail[] = [];
+  const trace = {
+    time: 0,
+    emit: (detail: TraceDetail) => void told.push(detail),
+    asked: () => ({ request: undefined }),
+    answered: () => ({ request: undefined }),
+  };
+  const model = new EchoModel();
+  await using server = rig.serve({ model, trace });
+  using peer = rig.connect();
+  await rig.until(1);
+  const { hosted } = server.device;
+  const change = (): unknown => {
+    hosted.configChanged();
+    const last = told.at(-1);
+    return last?.kind === "change" ? last.unsent : last;
+  };
+  /** Resolves once all that was sent was looked at. */
+  const looked = async (): Promise<void> => {
+    const { length } = rig.events;
+    peer.send(R.SET_VRING_NUM, 0, u64s(0));
+    await rig.until(length + 1);
+  };
+  const sockets = [0, 1].map(() => rig.libc.socketPair());
+  const ends = sockets.map(([end]) =>
+    new VhostUserSocket(rig.libc, end, "back end", () => ({ name: "a change", min: 0, max: 0 }))
+  );
+  const heard = (i: number): number | undefined => {
+    try {
+      return ends[i]!.take()?.request;
+    } catch {
+      return undefined;
+    }
+  };
+  hosted.negotiate(FeatureSet.of(32));
+  hosted.activate();
+  const none = "the front end takes no requests of the back end";
+  assertEquals(change(), none);
+  peer.send(R.SET_BACKEND_REQ_FD, 0, undefined, [sockets[0]![1]]);
+  await looked();
+  assertEquals([change(), heard(0)], [none, undefined], "it was not agreed on");
+  // BACKEND_REQ is bit 5.
+  peer.send(R.SET_PROTOCOL_FEATURES, 0, u64s(1 << 5));
+  await looked();
+  assertEquals([change(), heard(0)], [undefined, 2]);
+  peer.send(R.SET_BACKEND_REQ_FD, 0, undefined, [sockets[1]![1]]);
+  await looked();
+  assertEquals([change(), heard(0), heard(1)], [undefined, undefined, 2]);
+  // Whoever closes it hears nothing more.
+  for (const [, end] of sockets) rig.libc.close(end);
+  ends[1]![Symbol.dispose]();
+  assertEquals(typeof change(), "string");
+  assertEquals(change(), none);
+  ends[0]![Symbol.dispose]();
 });
