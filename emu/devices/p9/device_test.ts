@@ -427,6 +427,7 @@ Deno.test("9p device: attributes that are half written and locks are in a snapsh
   await client.good(52, ...lock(7));
   await client.walk(0, 2, "f");
   await client.good(32, u32(2), "user.a", [2, 8], u32(0));
+  assertEquals(client.model.usage().bytes, 2);
   await client.good(118, u32(2), [0, 8], u32(1), Uint8Array.of(65));
   client.model.restore(structuredClone(client.model.snapshot()));
   assertEquals([...await client.good(52, ...lock(8))], [1]);

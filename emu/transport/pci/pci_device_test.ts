@@ -302,3 +302,31 @@ Deno.test("pci device: each access through a window is traced with its value, an
   }
   assertEquals(seen.length, 8);
 });
+
+Deno.test("pci device: a driver can change the bits of its configuration space that are its own", () => {
+  const { config } = rig();
+  const msix = capability(config, 0x11);
+  const access = capability(config, 9, 5);
+  const own = new Map<number, number>();
+  for (let at = 0; at < 256; at++) {
+    const before = config.read8(at);
+    config.write8(at, 0xff);
+    const set = config.read8(at);
+    config.write8(at, 0);
+    const bits = set ^ config.read8(at);
+    config.write8(at, before);
+    // The data of the access capability is a window.
+    if (bits !== 0 && (at < access + 16 || at >= access + 20)) own.set(at, bits);
+  }
+  assertEquals([...own], [
+    // I/O, memory and bus mastering; INTx off.
+    ...[[4, 0x07], [5, 0x04]],
+    // BAR 1 has 4 KiB, BAR 4 16 KiB.
+    ...[[0x15, 0xf0], [0x16, 0xff], [0x17, 0xff], [0x21, 0xc0], [0x22, 0xff], [0x23, 0xff]],
+    [0x3c, 0xff],
+    // Enable and mask all.
+    [msix + 3, 0xc0],
+    // bar, offset and length.
+    ...[4, 8, 9, 10, 11, 12, 13, 14, 15].map((i) => [access + i, 0xff]),
+  ] as [number, number][]);
+});
