@@ -529,3 +529,27 @@ Deno.test("9p device: files are opened after a snapshot as they were before it",
   client.model.restore(structuredClone(client.model.snapshot()));
   assertEquals(opened, [...before.slice(0, 4), "f: 1100"], "what was cut off is not cut off again");
 });
+
+Deno.test("9p device: a file has another length only where that is asked for, however it is open", async () => {
+  const MODE = 1;
+  const SIZE = 8;
+  for (
+    const [access, valid, length] of [[1, MODE, 4], [0, MODE, 4], [1, SIZE, 2], [
+      0,
+      SIZE,
+      2,
+    ]] as const
+  ) {
+    const tree = new MemoryTree({ f: "1234" });
+    const client = await new Client(tree).open();
+    await client.walk(0, 1, "f");
+    await client.good(12, u32(1), u32(access));
+    // fid, valid, mode, uid, gid, size, and two times of seconds and nanoseconds.
+    const times = Array<Field>(4).fill([0, 8]);
+    await client.good(26, u32(1), u32(valid), u32(0o600), u32(0), u32(0), [2, 8], ...times);
+    assertEquals([tree.stat(["f"]).size, tree.stat(["f"]).mode & 0o777], [
+      length,
+      valid === MODE ? 0o600 : 0o644,
+    ]);
+  }
+});

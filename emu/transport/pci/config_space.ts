@@ -22,7 +22,7 @@ import { readBytes, writeBytes } from "./bytes.ts";
 /** The interfaces of a function. */
 export type PciInterface = "legacy" | "transitional" | "modern";
 
-/** Class, subclass and programming interface by virtio device id, as in QEMU. */
+/** Class and subclass by virtio device id, as in QEMU; the programming interface is 0. */
 const CLASS: Readonly<Record<number, number>> = {
   1: 0x0200,
   2: 0x0100,

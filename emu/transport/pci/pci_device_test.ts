@@ -330,3 +330,22 @@ Deno.test("pci device: a driver can change the bits of its configuration space t
     ...[4, 8, 9, 10, 11, 12, 13, 14, 15].map((i) => [access + i, 0xff]),
   ] as [number, number][]);
 });
+
+Deno.test("pci device: its class is that of its device type", () => {
+  const classes = [1, 2, 3, 4, 8, 9, 16, 18, 19, 63].map((deviceId) => {
+    const { config } = rig({ model: Object.assign(new EchoModel(), { deviceId }) });
+    return [deviceId, config.read8(9), config.read16(10)];
+  });
+  assertEquals(classes, [
+    [1, 0, 0x0200],
+    [2, 0, 0x0100],
+    [3, 0, 0x0780],
+    [4, 0, 0x00ff],
+    [8, 0, 0x0100],
+    [9, 0, 0x0002],
+    [16, 0, 0x0380],
+    [18, 0, 0x0980],
+    [19, 0, 0x0780],
+    [63, 0, 0x00ff],
+  ]);
+});
