@@ -553,3 +553,59 @@ Deno.test("9p device: a file has another length only where that is asked for, ho
     ]);
   }
 });
+
+Deno.test("9p device: one attaches to the root alone, and without authentication", async () => {
+  const client = new Client(new MemoryTree({ f: "1" }));
+  await client.good(100, u32(8192), "9P2000.L");
+  const attach = (fid: number, name: string, auth = 0xffffffff): readonly Field[] => [
+    ...[u32(fid), u32(auth), "me", name],
+    u32(0),
+  ];
+  for (const [fid, name] of [[0, ""], [1, "/"]] as const) {
+    const qid = await client.good(104, ...attach(fid, name));
+    assertEquals([qid.length, qid[0]], [13, 0x80], "a directory");
+  }
+  await client.bad(ENOENT, 104, ...attach(2, "f"));
+  await client.bad(EINVAL, 104, ...attach(2, "", 1));
+  await client.bad(EINVAL, 104, ...attach(0xffffffff, ""));
+  await client.bad(EINVAL, 104, ...attach(1, ""));
+  assertEquals(client.model.fids, 2);
+});
+
+Deno.test("9p device: links are read, and files written through as far as they are open", async () => {
+  const tree = new MemoryTree({ f: "1" });
+  tree.symlink(["l"], "there");
+  const synced: string[] = [];
+  const open = tree.open.bind(tree);
+  tree.open = (path: P9Path, options: P9HandleOptions): P9Handle =>
+    Object.assign(open(path, options), { sync: () => void synced.push(path.join("/")) });
+  const client = await new Client(tree).open();
+  await client.walk(0, 1, "l");
+  const target = await client.good(22, u32(1));
+  assertEquals([target[0], new TextDecoder().decode(target.subarray(2))], [5, "there"]);
+  await client.walk(0, 2, "f");
+  await client.good(50, u32(2), u32(0));
+  assertEquals(synced, []);
+  await client.good(12, u32(2), u32(0));
+  await client.good(50, u32(2), u32(0));
+  assertEquals(synced, ["f"]);
+  // A flush is answered whatever it names, if it names something.
+  assertEquals((await client.good(108, [9, 2])).length, 0);
+  await client.bad(EINVAL, 108);
+});
+
+Deno.test("9p device: a walk counts as work by its names and their depth", async () => {
+  const tree = new MemoryTree();
+  tree.mkdir(["a"], 0o755);
+  tree.mkdir(["a", "b"], 0o755);
+  const client = await new Client(tree).open();
+  await client.walk(0, 1, "a", "b");
+  const { work } = client.machine.device(0);
+  const counted = async (from: number, to: number, ...names: string[]): Promise<number> => {
+    const { steps } = work.counters;
+    await client.walk(from, to, ...names);
+    return work.counters.steps - steps;
+  };
+  const none = await counted(0, 2);
+  assertEquals([await counted(0, 3, "a", "b") - none, await counted(1, 4, "..") - none], [2, 3]);
+});
