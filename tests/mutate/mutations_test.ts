@@ -11,7 +11,7 @@ Deno.test("mutate: changes are made of code alone, one at a time", () => {
     "  this.#count++;",
     "  this.#look(`a + b`);",
     "  const x = Math.min(a, b + 1);",
-    "  let it: Promise<true>;",
+    "  let it: Promise<true> = (): true | undefined => it;",
     "export class X {",
     "  count = 0;",
     "  constructor() {",
