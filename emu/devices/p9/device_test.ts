@@ -541,12 +541,23 @@ Deno.test("9p device: a file has another length only where that is asked for, ho
     ]] as const
   ) {
     const tree = new MemoryTree({ f: "1234" });
+    const cut: number[] = [];
+    const open = tree.open.bind(tree);
+    tree.open = (path: P9Path, options: P9HandleOptions): P9Handle => {
+      const handle = open(path, options);
+      const truncate = handle.truncate.bind(handle);
+      return Object.assign(handle, {
+        truncate: (size: number) => (cut.push(size), truncate(size)),
+      });
+    };
     const client = await new Client(tree).open();
     await client.walk(0, 1, "f");
     await client.good(12, u32(1), u32(access));
     // fid, valid, mode, uid, gid, size, and two times of seconds and nanoseconds.
     const times = Array<Field>(4).fill([0, 8]);
     await client.good(26, u32(1), u32(valid), u32(0o600), u32(0), u32(0), [2, 8], ...times);
+    // What is open to be read alone is cut by its name.
+    assertEquals(cut, access === 1 && valid === SIZE ? [2] : []);
     assertEquals([tree.stat(["f"]).size, tree.stat(["f"]).mode & 0o777], [
       length,
       valid === MODE ? 0o600 : 0o644,
