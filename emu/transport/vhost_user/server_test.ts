@@ -204,3 +204,53 @@ Deno.test("VhostUserServer tells a front end of changes on the socket that it ga
   assertEquals(change(), none);
   ends[0]![Symbol.dispose]();
 });
+
+Deno.test("VhostUserServer tells its trace of each message before it is carried out, or with its answer", async () => {
+  await using rig = new Rig();
+  const told: string[] = [];
+  const trace = {
+    time: 0,
+    emit: (detail: TraceDetail) =>
+      void (detail.kind === "message"
+        ? told.push(`${detail.request} ${detail.text}`.trimEnd())
+        : detail.kind === "fault" && told.push(detail.message)),
+    asked: () => ({ request: undefined }),
+    answered: () => ({ request: undefined }),
+  };
+  await using _server = rig.serve({ model: new EchoModel(), trace });
+  {
+    using peer = rig.connect();
+    const part = (...bytes: number[]): Uint8Array => Uint8Array.from(bytes);
+    peer.send(R.GET_QUEUE_NUM);
+    peer.send(R.SET_OWNER);
+    peer.send(R.SET_FEATURES, 0, u64s(2 ** 32));
+    peer.send(R.SET_PROTOCOL_FEATURES, 0, u64s(8));
+    peer.send(R.SET_VRING_BASE, 0, part(0, 0, 0, 0, 7, 0, 0, 0));
+    peer.send(R.GET_VRING_BASE, 0, part(0, 0, 0, 0, 0, 0, 0, 0));
+    peer.send(R.SET_VRING_ENABLE, 0, part(0, 0, 0, 0, 0, 0, 0, 0));
+    peer.send(R.SET_VRING_CALL, 0, u64s(0x100));
+    peer.send(R.GET_CONFIG, 0, part(1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 9, 9));
+    peer.send(R.SET_STATUS, 0, u64s(3));
+    peer.send(R.GET_STATUS);
+    peer.send(R.SET_VRING_NUM, 0, part(0, 0, 0, 0, 3, 0, 0, 0));
+    await rig.until(2);
+  }
+  await rig.until(3);
+  assertEquals(told, [
+    "connected",
+    "GET_QUEUE_NUM -> 1",
+    "SET_OWNER",
+    "SET_FEATURES 0x100000000",
+    "SET_PROTOCOL_FEATURES REPLY_ACK",
+    "SET_VRING_BASE queue 0, 7",
+    "GET_VRING_BASE queue 0 -> 7",
+    "SET_VRING_ENABLE queue 0 off",
+    "SET_VRING_CALL queue 0, without a descriptor",
+    "GET_CONFIG 2 bytes at 1 -> 0000",
+    "SET_STATUS 0x3",
+    "GET_STATUS -> 0x3",
+    "SET_VRING_NUM queue 0, 3 descriptors",
+    "Refused SET_VRING_NUM: Cannot give a queue this size (queue 0): saw 3, expected a power of two up to 1024",
+    "disconnected",
+  ]);
+});
