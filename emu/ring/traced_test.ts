@@ -181,3 +181,24 @@ Deno.test("traced queue: a reversed queue tells what the device gives and takes 
     { kind: "used", ...place, request: answer, length: 0, inFlight: 0, after: 1 },
   ]);
 });
+
+Deno.test("traced queue: one that is stopped gives, takes and tells nothing more", () => {
+  const ring = new RawRing({ size: 8 });
+  const { trace, take } = keeping();
+  const queue = new TracedQueue(
+    options(ring, ring, false),
+    { ...NAMES, packed: false, trace },
+    (given) => new SplitQueue(given),
+  );
+  ring.put(0, BUF, 4, 0);
+  ring.put(1, BUF, 4, 0);
+  ring.offer(0, 1);
+  const chain = queue.pop()!;
+  assertEquals([take().length, queue.hasAvailable()], [1, true]);
+  queue.stop();
+  queue.push(chain);
+  queue.pushAll([chain], [0]);
+  queue.signal();
+  assertEquals([queue.pop(), take()], [undefined, []]);
+  assertEquals(ring.memory.words16[(ring.used + 2) / 2], 0);
+});

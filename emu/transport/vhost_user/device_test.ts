@@ -551,3 +551,22 @@ for (const packed of [false, true]) {
 function deadline(): { readonly signal: AbortSignal } {
   return { signal: AbortSignal.timeout(5000) };
 }
+
+Deno.test("vhost-user device: a queue goes on behind what its used ring has, wherever that lies", async () => {
+  await using rig = new Rig();
+  await rig.greet();
+  const [used, desc, avail] = [0, 0x1000, 0x2000];
+  rig.view.setBigUint64(desc, BigInt(GUEST + BUFFER), true);
+  rig.view.setUint32(desc + 8, 4, true);
+  rig.view.setUint16(desc + 12, 2, true);
+  // One buffer is new, and two that were taken before are not used yet.
+  rig.view.setUint16(avail + 2, 6, true);
+  rig.view.setUint16(used + 2, 3, true);
+  await rig.send(R.SET_VRING_NUM, u32s(0, 8));
+  await rig.send(R.SET_VRING_BASE, u32s(0, 5));
+  const parts = joinBytes(u32s(0, 0), u64s(USER + desc, USER + used, USER + avail, 0));
+  await rig.send(R.SET_VRING_ADDR, parts);
+  await rig.send(R.SET_VRING_KICK, u64s(0), [rig.event()]);
+  await rig.enable(1);
+  assertEquals(rig.view.getUint16(used + 2, true), 4);
+});
