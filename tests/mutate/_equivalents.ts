@@ -79,6 +79,11 @@ export const EQUIVALENTS: readonly Equivalent[] = [
   },
   {
     path: "emu/transport/pci/msix.ts",
+    what: /at \+ MSIX_ENTRY\.address\.offset\b.* -> .*at - MSIX_ENTRY\.address\.offset/,
+    why: "The address is the first field: its offset is 0",
+  },
+  {
+    path: "emu/transport/pci/msix.ts",
     what: "for (let vector = 0; vector < this.size; vector++) { -> " +
       "for (let vector = 0; vector <= this.size; vector++) {",
     why: "No vector behind the last is ever pending: what fires is below the size",

@@ -349,3 +349,15 @@ Deno.test("pci device: its class is that of its device type", () => {
     [63, 0, 0x00ff],
   ]);
 });
+
+Deno.test("pci device: a state with other vectors is refused, and says how many there are", () => {
+  const { fn } = rig();
+  const state = fn.snapshot();
+  assertThrows(
+    () => fn.restore({ ...state, vectors: state.vectors.slice(1) }),
+    RangeError,
+    "Cannot restore 2 vectors to 0000:00:01.0: it has 3",
+  );
+  fn.restore(state);
+  assertEquals(fn.snapshot(), state);
+});
