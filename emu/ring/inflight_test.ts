@@ -68,7 +68,7 @@ class Killer implements InflightLog {
   }
 
   publishing(position: number): void {
-    this.#log.publishing(position);
+    this.#log.publishing?.(position);
     this.#keep();
   }
 
@@ -334,4 +334,35 @@ Deno.test("inflight: notes of any bytes are refused, or name requests of the rin
     ),
     { numRuns: 500 },
   );
+});
+
+Deno.test("inflight: what a second back end takes is younger than what the first one left to it", () => {
+  const split = new ArrayBuffer(LOG_BYTES);
+  const ring = new RawRing({ size: SIZE, memory: new GuestMemory(MEMORY, BASE) });
+  const next = (): readonly [SplitLog, readonly number[]] => {
+    const log = splitLog(split)(ring);
+    return [log, log.recover(START).held as readonly number[]];
+  };
+  next()[0].taken(5);
+  const [second, left] = next();
+  second.taken(2);
+  assertEquals([left, next()[1]], [[5], [5, 2]]);
+
+  const packed = new ArrayBuffer(LOG_BYTES);
+  const other = new RawPackedRing({ size: SIZE, memory: new GuestMemory(MEMORY, BASE) });
+  for (const id of [10, 11, 12]) other.offer(id, [BASE + 0x4000, 1, WRITE]);
+  const again = (): readonly [PackedLog, readonly number[]] => {
+    const log = packedLog(packed)(other);
+    return [log, log.recover(PACKED_START).held.map(({ id }) => id)];
+  };
+  const [first] = again();
+  first.taken(10, 0, 1);
+  first.taken(11, 1, 1);
+  // The first one's entry is free again, and will be taken next.
+  first.used(10);
+  first.publishing(0x8001);
+  first.published();
+  const [later, kept] = again();
+  later.taken(12, 2, 1);
+  assertEquals([kept, again()[1]], [[11], [11, 12]]);
 });
