@@ -1,5 +1,11 @@
 import { assert, assertEquals } from "@std/assert";
 import { VireoError } from "@vireo/hal";
+import {
+  INFLIGHT_PACKED,
+  INFLIGHT_PACKED_ENTRY,
+  INFLIGHT_SPLIT,
+  INFLIGHT_SPLIT_ENTRY,
+} from "@vireo/hal/vhost-user";
 import fc from "fast-check";
 import type { Chain } from "../device.ts";
 import { GuestMemory } from "../memory.ts";
@@ -365,4 +371,22 @@ Deno.test("inflight: what a second back end takes is younger than what the first
   const [later, kept] = again();
   later.taken(12, 2, 1);
   assertEquals([kept, again()[1]], [[11], [11, 12]]);
+});
+
+Deno.test("inflight: entries behind those of the queue, of a larger one before it, are not looked at", () => {
+  const bytes = inflightSize(1, 2 * SIZE);
+  const memory = new GuestMemory(MEMORY, BASE);
+  const split = views(new ArrayBuffer(bytes), 0, bytes);
+  const ring = new RawRing({ size: SIZE, memory });
+  const splitOf = (): SplitLog => new SplitLog(split, SIZE, memory.words16, ring.used / 2 + 1);
+  splitOf().recover(START);
+  split.u8[INFLIGHT_SPLIT.SIZE + SIZE * INFLIGHT_SPLIT_ENTRY.SIZE] = 1;
+  assertEquals(splitOf().recover(START).held, []);
+
+  const packed = views(new ArrayBuffer(bytes), 0, bytes);
+  const { desc } = new RawPackedRing({ size: SIZE, memory });
+  const packedOf = (): PackedLog => new PackedLog(packed, SIZE, memory, desc);
+  packedOf().recover(PACKED_START);
+  packed.u8[INFLIGHT_PACKED.SIZE + SIZE * INFLIGHT_PACKED_ENTRY.SIZE] = 1;
+  assertEquals(packedOf().recover(PACKED_START).held, []);
 });

@@ -33,6 +33,11 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why:
       "A limit only chooses the fastest of ways, and a view that is made again sees the same bytes",
   },
+  ...["split", "packed"].map((ring): Equivalent => ({
+    path: `emu/ring/${ring}.ts`,
+    what: /offset \+ bytes <= memory\.size.* -> .*offset (?:\+ bytes < memory|> 0 )/,
+    why: "A buffer at either end of memory is taken by the walk, which does the same more slowly",
+  })),
   {
     path: "emu/ring/chain.ts",
     what: new RegExp(

@@ -540,6 +540,11 @@ for (const packed of [false, true]) {
     rig.model.release();
     assertEquals(packed ? rig.view.getUint16(DESC + 14, true) : rig.used, packed ? 0x8080 : 1);
     rig.device.disconnected();
+    // A front end that gives no such memory has none of the last one's.
+    await rig.greet(features);
+    await rig.run(packed ? 0x8000_8000 : 0, 16);
+    await rig.enable(1);
+    rig.device.disconnected();
     assertEquals(unnoted, []);
     await start(16);
     assertEquals(unnoted, [{ queue: 0, size: 16, room: 8 }]);
