@@ -206,7 +206,7 @@ Deno.test("traced queue: one that is stopped gives, takes and tells nothing more
   assertEquals([ring.view.getUint16(ring.used, true), ring.usedIndex], [0, 0]);
 });
 
-Deno.test("traced queue: what it is, what it asks and whom it calls are those of the queue in it", () => {
+Deno.test("traced queue: its size, hints and calls are those of the queue in it", () => {
   const ring = new RawRing({ size: 8 });
   const { trace, take } = keeping();
   let calls = 0;
