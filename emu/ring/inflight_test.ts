@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { VireoError } from "@vireo/hal";
 import {
   INFLIGHT_PACKED,
@@ -389,4 +389,18 @@ Deno.test("inflight: entries behind those of the queue, of a larger one before i
   packedOf().recover(PACKED_START);
   packed.u8[INFLIGHT_PACKED.SIZE + SIZE * INFLIGHT_PACKED_ENTRY.SIZE] = 1;
   assertEquals(packedOf().recover(PACKED_START).held, []);
+});
+
+Deno.test("inflight: a place behind the last one is refused, wherever it is noted", () => {
+  const { memory, desc } = new RawPackedRing({ size: SIZE, memory: new GuestMemory(MEMORY, BASE) });
+  for (const fields of [["used_idx"], ["old_used_idx"], ["used_idx", "old_used_idx"]] as const) {
+    for (const [place, fits] of [[SIZE - 1, true], [SIZE, false]] as const) {
+      const notes = views(new ArrayBuffer(LOG_BYTES), 0, LOG_BYTES);
+      const log = (): PackedLog => new PackedLog(notes, SIZE, memory, desc);
+      log().recover(PACKED_START);
+      for (const field of fields) notes.u16[INFLIGHT_PACKED[field].offset / 2] = place;
+      if (fits) log().recover(PACKED_START);
+      else assertThrows(() => log().recover(PACKED_START), VireoError, "place 8");
+    }
+  }
 });
