@@ -575,3 +575,25 @@ Deno.test("vhost-user device: a queue goes on behind what its used ring has, whe
   await rig.enable(1);
   assertEquals(rig.view.getUint16(used + 2, true), 4);
 });
+
+Deno.test("vhost-user device: memory of an earlier table is let go of once no queue runs in it", async () => {
+  await using rig = new Rig();
+  /** Mappings of the front end's memory: its own, and the device's. */
+  const mapped = (): number =>
+    Deno.readTextFileSync("/proc/self/maps").split("\n")
+      .filter((line) => line.includes("memfd:vireo-test")).length;
+  const none = joinBytes(u32s(0, 0));
+  assertEquals(mapped(), 1);
+  await rig.greet();
+  assertEquals(mapped(), 2);
+  await rig.send(R.SET_MEM_TABLE, none);
+  assertEquals(mapped(), 1);
+  for (const end of [R.GET_VRING_BASE, R.RESET_DEVICE]) {
+    await rig.greet();
+    await rig.run();
+    await rig.send(R.SET_MEM_TABLE, none);
+    assertEquals([mapped(), rig.device.hosted.running(0)], [2, true]);
+    await rig.send(end, end === R.GET_VRING_BASE ? u32s(0, 0) : undefined);
+    assertEquals([mapped(), rig.device.hosted.running(0)], [1, false]);
+  }
+});

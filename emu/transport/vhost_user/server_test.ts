@@ -3,6 +3,7 @@ import { FeatureSet, type TraceDetail, VireoError } from "@vireo/hal";
 import { Libc, u64s, VhostUserRequest as R, VhostUserSocket } from "@vireo/hal/vhost-user";
 import { EchoModel } from "../../testing/echo_model.ts";
 import { RngDevice } from "../../devices/rng/mod.ts";
+import type { DeviceAnswer } from "./device.ts";
 import { type ServerEvent, VhostUserServer, type VhostUserServerOptions } from "./server.ts";
 
 function openFiles(): number {
@@ -253,4 +254,20 @@ Deno.test("VhostUserServer tells its trace of each message before it is carried 
     "Refused SET_VRING_NUM: Cannot give a queue this size (queue 0): saw 3, expected a power of two up to 1024",
     "disconnected",
   ]);
+});
+
+Deno.test("VhostUserServer leaves a front end once, also while it carries a request out", async () => {
+  await using rig = new Rig();
+  const server = rig.serve();
+  using peer = rig.connect();
+  await rig.until(1);
+  const asked = Promise.withResolvers<void>();
+  const answer = Promise.withResolvers<DeviceAnswer>();
+  Object.assign(server.device, { handle: () => (asked.resolve(), answer.promise) });
+  peer.send(R.GET_QUEUE_NUM);
+  await asked.promise;
+  const ended = server[Symbol.asyncDispose]();
+  answer.resolve({ payload: u64s(1) });
+  await ended;
+  assertEquals(rig.kinds(), ["connected", "disconnected"]);
 });
