@@ -417,3 +417,24 @@ Deno.test("a snapshot keeps the write cache's state", () => {
   other.restore(state);
   assertEquals(other.readConfig(32, 1), 0);
 });
+
+Deno.test("a slow disk is flushed behind a write without a cache, and not for a driver that is gone", async () => {
+  for (const [writeback, gone, flushes] of [[1, false, 0], [0, false, 1], [0, true, 0]] as const) {
+    const slow = new SlowDisk();
+    const { device, host } = make({ disk: slow });
+    device.writeConfig(32, 1, writeback);
+    const chain = host.request(1, 0, new Uint8Array(512), 1);
+    const [written] = slow.waiting;
+    if (gone) device.reset();
+    written!.resolve();
+    for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+    // The flush waits, too.
+    assertEquals([slow.waiting.length - 1, chain.used], [
+      flushes,
+      flushes === 0 && !gone ? 1 : undefined,
+    ]);
+    slow.waiting[1]?.resolve();
+    for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+    assertEquals(chain.status, gone ? undefined : OK);
+  }
+});

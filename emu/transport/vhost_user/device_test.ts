@@ -350,6 +350,8 @@ Deno.test("vhost-user device: calls and errors reach the descriptors that were g
   rig.add(GUEST + SIZE);
   await rig.enable(1);
   assert(rig.signalled(error));
+  const faults = rig.events.flatMap((event) => event.kind === "fault" ? [event.message] : []);
+  assertEquals(faults, ["The device needs a reset"]);
 });
 
 Deno.test("vhost-user device: a change of the configuration is told to the link, and what it says to the trace", async () => {
