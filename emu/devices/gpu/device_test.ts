@@ -149,6 +149,10 @@ const ROWS: Readonly<Record<string, readonly Row[]>> = {
     [OK, SCANOUT_BLOB, 0, 0, 4, 1, 0, 8, 16384, 1, B8G8R8A8, 0, 65536, 0, 0, 0, 0, 0, 0, 0],
     [OK, SCANOUT_BLOB, 0, 0, 1, 4, 0, 8, 1, 16384, B8G8R8A8, 0, 4, 0, 0, 0, 0, 0, 0, 0],
   ],
+  "sides of a blob's picture are no longer than that": [
+    [PARAMETER, SCANOUT_BLOB, 0, 0, 4, 1, 0, 11, 16385, 1, B8G8R8A8, 0, 65540, 0, 0, 0, 0, 0, 0, 0],
+    [PARAMETER, SCANOUT_BLOB, 0, 0, 1, 4, 0, 11, 1, 16385, B8G8R8A8, 0, 4, 0, 0, 0, 0, 0, 0, 0],
+  ],
   "a pointer is a picture of 64 by 64, or none": [
     [OK, UPDATE_CURSOR, 0, 1, 2, 0, 0],
     [OK, UPDATE_CURSOR, 1, 1, 2, 0, 5],
@@ -173,6 +177,9 @@ for (const [name, rows] of Object.entries(ROWS)) {
       const rig = new Rig().picture();
       assertEquals(rig.type(CREATE_BLOB, 9, 1, 0, 1, 0, 0, 64, 0, 0x1000, 0, 64, 0), OK);
       rig.type(CREATE_BLOB, 8, 1, 0, 1, 0, 0, 65536, 0, 0x1000, 0, 65536, 0);
+      // The same memory twice.
+      const twice = [0x1000, 0, 65536, 0, 0x1000, 0, 65536, 0];
+      rig.type(CREATE_BLOB, 11, 1, 0, 2, 0, 0, 131072, 0, ...twice);
       for (const [id, width, height] of [[5, 64, 64], [6, 64, 63], [7, 63, 64]] as const) {
         rig.type(CREATE, id, B8G8R8A8, width, height);
       }
