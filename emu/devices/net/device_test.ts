@@ -262,6 +262,11 @@ Deno.test("net device: VLAN ids are added and removed", () => {
   const tagged = frameTo(MAC, 60, [0x81, 0, 0x60, 100]);
   const passes = (): boolean => rig.device.filter.passes(tagged, 0, 60);
   assert(!passes());
+  // A tag that is not whole is none.
+  assertEquals([17, 18].map((length) => rig.device.filter.passes(tagged, 0, length)), [
+    true,
+    false,
+  ]);
   assertEquals(rig.control([2, 0, 100, 0]), 0);
   assert(passes());
   assertEquals(rig.control([2, 1, 100, 0]), 0);
