@@ -366,3 +366,98 @@ Deno.test("snapshot: is refused by another machine", () => {
   assertThrows(() => machine.restore({ ...state, devices }), RangeError, "queue 0");
   assertEquals(driver.slot.read32(0x70), 0, "the device is as after a reset");
 });
+
+for (const bus of ["mmio", "pci"] as const) {
+  Deno.test(`machine: devices are plugged into empty places of ${bus}, and what one did wrong is known afterwards`, () => {
+    const pci = bus === "pci";
+    const machine = EmulatedMachine.create({
+      ...pci ? { bus } : { slots: 3 },
+      devices: [new EchoModel()],
+      memorySize: 1 << 16,
+    });
+    const most = pci ? 31 : 3;
+    const names = (): string[] =>
+      (pci ? machine.functions : machine.slots.filter(({ device }) => device !== undefined))
+        .map(({ name }) => name);
+    const name = (slot: number): string =>
+      pci
+        ? `0000:00:${(slot + 1).toString(16).padStart(2, "0")}.0`
+        : `virtio-mmio@${(0xa000000 + 0x200 * slot).toString(16)}`;
+    const model = new EchoModel();
+    assertEquals([machine.plug(model, 2), machine.device(2).model, names()], [2, model, [
+      name(0),
+      name(2),
+    ]]);
+    assertEquals([machine.plug(new EchoModel()), names()], [1, [name(0), name(1), name(2)]]);
+    for (const slot of [0, 1, 2, -1, 0.5, most]) {
+      assertThrows(
+        () => machine.plug(new EchoModel(), slot),
+        RangeError,
+        `Cannot plug a device into slot ${slot}: expected an empty slot below ${most}`,
+      );
+    }
+    machine.device(2).violate("Status", 1, "a test");
+    assertEquals(machine.diagnose(name(2))?.message.includes("a test"), true);
+    assertEquals([machine.diagnose(name(1)), machine.diagnose("none")], [undefined, undefined]);
+    machine.unplug(2);
+    assertEquals([names(), model.calls.at(-1)], [[name(0), name(1)], "dispose"]);
+    assertThrows(() => machine.unplug(2), RangeError, "slot 2 is empty");
+    assertEquals(machine.violations().map(({ slot, reason }) => [slot, reason]), [[
+      name(2),
+      "a test",
+    ]]);
+    if (pci) assertEquals(machine.plug(new EchoModel(), 30), 30);
+    while (names().length < most) machine.plug(new EchoModel());
+    assertThrows(() => machine.plug(new EchoModel()), RangeError, "Cannot plug a device: expected");
+    const devices = Array.from({ length: most + 1 }, () => new EchoModel());
+    const full = () => EmulatedMachine.create({ bus: "pci", devices, memorySize: 4096 });
+    if (pci) {
+      assertThrows(full, RangeError, "Cannot put 32 devices on a PCI bus: expected at most 31");
+    }
+    devices.pop();
+    if (pci) assertEquals(full().functions.length, 31);
+  });
+}
+
+Deno.test("machine: shared memory of devices lies behind RAM, each region in pages of its own", () => {
+  const sharedMemory = [5000, 4096].map((length, id) => ({
+    id,
+    bytes: new Uint8Array(length).fill(id + 1),
+  }));
+  const machine = EmulatedMachine.create({
+    devices: [new EchoModel({ sharedMemory })],
+    memorySize: 1 << 16,
+  });
+  const end = 0x4001_0000;
+  assertEquals([0, 1].map((id) => machine.device(0).sharedAddress(id)), [end, end + 8192]);
+  const open = (at: number, length: number): number[] | undefined => {
+    try {
+      const { bytes } = machine.openMemory(at, length);
+      return [bytes.length, bytes[0]!, bytes.at(-1)!];
+    } catch (error) {
+      assert(error instanceof VireoError && error.code === "BAD_ACCESS");
+      return undefined;
+    }
+  };
+  assertEquals([open(end, 5000), open(end + 4999, 1), open(end + 8192, 4096)], [
+    ...[[5000, 1, 1], [1, 1, 1]],
+    [4096, 2, 2],
+  ]);
+  for (
+    const [at, length] of [[end, 5001], [end + 5000, 1], [end - 1, 2], [end + 12288, 1]] as const
+  ) {
+    assertEquals(open(at, length), undefined);
+  }
+  assertEquals(open(0x4000_0000, 1 << 16)?.[0], 1 << 16);
+  assertEquals(Object.keys(machine.snapshot()), ["devices", "selectors"]);
+});
+
+Deno.test("machine: what a host did wrong is told where the driver did nothing", () => {
+  const { machine } = setUp();
+  const { name } = machine.slots[0]!;
+  machine.device(0).hostFailed(new Error("no disk"));
+  const failed = machine.diagnose(name);
+  assertEquals([failed?.code, `${failed?.cause}`], ["HOST_ERROR", "Error: no disk"]);
+  machine.device(0).violate("Status", 1, "a test");
+  assertEquals(machine.diagnose(name)?.code, "VIOLATION");
+});

@@ -14,6 +14,7 @@ Deno.test("guest memory: starts at 0x40000000 and knows what lies inside", () =>
   assert(!memory.contains(2 ** 64, 1));
   assert(!memory.contains(0x4000_0000, -1));
   memory.view(0x4000_0010, 4).set([1, 2, 3, 4]);
+  assertEquals(memory.view(0x4000_0000, 8192).length, 8192);
   assertEquals(memory.words32[4], 0x04030201);
   const error = assertThrows(() => memory.view(0x4000_1fff, 2), VireoError);
   assertEquals([error.code, error.seen], ["BAD_ACCESS", 0x4000_1fff]);
@@ -26,6 +27,7 @@ Deno.test("guest memory: wraps what is there, shared or not", () => {
   assertThrows(() => new GuestMemory(4097), RangeError);
   assertThrows(() => new GuestMemory(4096, 12), RangeError);
   assertThrows(() => new GuestMemory(4096, -4096), RangeError);
+  assertThrows(() => new GuestMemory(8192, 2 ** 53 - 4096), RangeError);
 });
 
 Deno.test("guest memory: regions lie anywhere, and ranges in one of them only", () => {
@@ -45,11 +47,13 @@ Deno.test("guest memory: regions lie anywhere, and ranges in one of them only", 
   assertEquals(memory.offset(0x10_1ff0, 32), -1);
   assertEquals(memory.offset(2 ** 46 + 0x2fff, 2), -1);
   assertEquals(memory.offset(0, 1), -1);
-  assertEquals(memory.offset(2 ** 46, -1), -1);
+  assertEquals([-1, 0].map((length) => memory.offset(2 ** 46, length)), [-1, 0x2000]);
   memory.view(2 ** 46, 4).set([1, 2, 3, 4]);
   assertEquals(memory.words32[0x2000 / 4], 0x04030201);
   memory.setRegions([high]);
   assertEquals([memory.contains(0x10_0000, 1), memory.contains(2 ** 46, 1)], [false, true]);
+  memory.setRegions([{ ...low, address: 0 }]);
+  assertEquals([memory.offset(0, 0x2000), memory.offset(0, 0x2001)], [0, -1]);
   memory.setRegions([]);
   assertEquals(memory.contains(2 ** 46, 1), false);
   for (
@@ -60,7 +64,9 @@ Deno.test("guest memory: regions lie anywhere, and ranges in one of them only", 
       // A descriptor there would not begin at a multiple of 16 of the buffer.
       [{ address: 0, size: 0x1000, offset: 8 }],
       [{ address: 8, size: 0x1000, offset: 0 }],
-      [{ address: 2 ** 53 - 1, size: 0x1000, offset: 0 }],
+      [{ address: 2 ** 53 - 0x1000, size: 0x1000, offset: 0 }],
+      [{ address: -0x1000, size: 0x1000, offset: 0 }],
+      [{ address: 0, size: 0x1000, offset: -0x1000 }],
       [low, { ...next, address: 0x10_1000 }],
       [low, { ...next, offset: 0x1000 }],
     ]

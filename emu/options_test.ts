@@ -2,6 +2,7 @@ import { assertThrows } from "@std/assert";
 import { MemoryDisk } from "./backends/memory_disk.ts";
 import type { NetBackend } from "./backends/net_backend.ts";
 import { BlkDevice } from "./devices/blk/device.ts";
+import type { BlkZonedOptions } from "./devices/blk/zones.ts";
 import { CaifDevice } from "./devices/caif/device.ts";
 import { ConsoleDevice } from "./devices/console/device.ts";
 import { CryptoDevice } from "./devices/crypto/device.ts";
@@ -47,6 +48,31 @@ const BOUNDS: readonly Bound[] = [
     [0, most],
     [-1, most + 1, 0.5],
   ]),
+  [
+    "blk: writeGranularity of zones",
+    (writeGranularity) => zoned({ writeGranularity }),
+    [512, 4096, 32768],
+    [0, 256, 513, 65536],
+  ],
+  ["blk: zoneSectors", (zoneSectors) => zoned({ zoneSectors }), [1, 64, 512], [0, 63, 0.5, 1024]],
+  ["blk: zoneCapacity", (zoneCapacity) => zoned({ zoneCapacity }), [1, 64], [0, 65, 1.5]],
+  [
+    "blk: zoneCapacity, host-aware",
+    (zoneCapacity) => zoned({ zoneCapacity, model: "host-aware" }),
+    [64],
+    [63, 65],
+  ],
+  ["blk: conventional", (conventional) => zoned({ conventional }), [0, 8], [-1, 9, 0.5]],
+  ["blk: maxActive", (maxActive) => zoned({ maxActive }), [0, 8], [-1, 9]],
+  ["blk: maxOpen", (maxOpen) => zoned({ maxOpen }), [0, 8], [-1, 9]],
+  ["blk: maxOpen with maxActive", (maxOpen) => zoned({ maxOpen, maxActive: 3 }), [3], [4]],
+  ["blk: maxAppendSectors", (sectors) => zoned({ maxAppendSectors: sectors }), [0, 64], [-1, 65]],
+  [
+    "blk: zone that fails",
+    (zone) => zoned({ conventional: 1 }).zones!.fail(zone, "offline"),
+    [1, 7],
+    [-1, 0, 8],
+  ],
   ["disk: size", (size) => new MemoryDisk(size), [0, 512], [-512, 511, 513]],
   ["caif: mtu", (mtu) => caif({ mtu }), [7, 8], [6, 5]],
   ["caif: headroom", (headroom) => caif({ headroom, mtu: 8 }), [0, 5], [6, 7]],
@@ -79,6 +105,12 @@ const BOUNDS: readonly Bound[] = [
       new GpuDevice({ displays: Array.from({ length }, () => ({ width: 1, height: 1 })) }),
     [1, 16],
     [0, 17],
+  ],
+  [
+    "gpu: blobAlignment",
+    (blobAlignment) => new GpuDevice({ blob: true, blobAlignment }),
+    [1, 4096, 2 ** 31],
+    [0, 3, 0.5, 2 ** 32],
   ],
   ["gpu: display to resize", (at) => new GpuDevice().resize(at, 1, 1), [0], [-1, 1]],
   [
@@ -144,6 +176,11 @@ const BOUNDS: readonly Bound[] = [
     [0, -1, 12289],
   ],
 ];
+
+/** A disk of 512 sectors with eight zones, unless told otherwise. */
+function zoned(options: Partial<BlkZonedOptions>): BlkDevice {
+  return new BlkDevice({ disk: new MemoryDisk(512 * 512), zoned: { zoneSectors: 64, ...options } });
+}
 
 function caif(options: { readonly headroom?: number; readonly mtu?: number }): CaifDevice {
   return new CaifDevice({ headroom: 4, tailroom: 2, ...options, onFrame() {} });

@@ -251,7 +251,6 @@ export class RingChain implements Chain {
         return;
       }
       this.#writeElement++;
-      this.#writeInto = 0;
     }
   }
 

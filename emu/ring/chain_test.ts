@@ -1,6 +1,8 @@
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
+import { DescFlag } from "@vireo/hal";
 import { GuestMemory } from "../memory.ts";
+import { WorkMeter } from "../work.ts";
 import { RingChain } from "./chain.ts";
 
 /** A chain over elements of these lengths at scattered places, and its parts as flat arrays. */
@@ -133,4 +135,77 @@ Deno.test("chain: a 64-bit integer over 2^53 loses low bits, not more", () => {
   const { chain, memory } = makeChain([8], []);
   memory.bytes.set([1, 0, 0, 0, 0, 0, 0, 0x80], 64);
   assertEquals(chain.readU64(), 2 ** 63);
+});
+
+Deno.test("chain: 2^32 bytes are the most that all its elements have", () => {
+  const chain = new RingChain({}, new GuestMemory(1 << 20, 0));
+  chain.clear();
+  const add = (bytes: number, flags: number): string | undefined =>
+    chain.tryAppend(0, bytes, flags);
+  for (let i = 0; i < 4096; i++) {
+    assertEquals(add(1 << 20, i < 1000 ? 0 : DescFlag.WRITE), undefined);
+  }
+  assertEquals(add(1, DescFlag.WRITE), "a chain has over 2^32 bytes");
+  assertEquals([chain.count, chain.readableLength, chain.writableLength], [
+    4096,
+    1000 * 2 ** 20,
+    3096 * 2 ** 20,
+  ]);
+});
+
+Deno.test("chain: one that is used again has nothing of the chain before, whether of one element or more", () => {
+  const memory = new GuestMemory(4096, 0);
+  memory.bytes.set([1, 2, 3, 4, 5, 6, 7, 8], 64);
+  for (const writable of [false, true]) {
+    for (const single of [false, true]) {
+      const chain = new RingChain({}, memory);
+      const state = (): unknown => [
+        ...[chain.count, chain.readableLength, chain.writableLength, chain.readableLeft],
+        ...[chain.writableLeft, chain.written, chain.held, chain.elements()],
+      ];
+      chain.clear();
+      chain.append(0, 5, false);
+      chain.append(10, 5, false);
+      chain.append(20, 5, true);
+      chain.append(30, 5, true);
+      chain.finish();
+      // Both cursors stand inside the second element.
+      assertEquals([chain.skip(7), chain.write(new Uint8Array(7))], [7, 7]);
+      assertEquals([chain.readableLeft, chain.writableLeft, chain.written], [3, 3, 7]);
+      if (single) chain.single(64, 8, writable);
+      else {
+        chain.clear();
+        chain.append(64, 8, writable);
+        chain.finish();
+      }
+      const [read, write] = writable ? [0, 8] : [8, 0];
+      assertEquals(state(), [1, read, write, read, write, 0, true, [[64, 8, writable]]]);
+      const bytes = new Uint8Array(8);
+      assertEquals([chain.read(bytes), chain.write(new Uint8Array(8))], [read, write]);
+      assertEquals(bytes[0], writable ? 0 : 1);
+      const before = memory.bytes.slice();
+      chain.writeU32(0xffffffff);
+      assertEquals([memory.bytes, chain.readU8(), chain.writeZeroes(9)], [before, 0, 0]);
+    }
+  }
+});
+
+Deno.test("chain: bytes that are copied count as work, those that are skipped do not", () => {
+  const work = new WorkMeter(() => {});
+  const chain = new RingChain({}, new GuestMemory(4096, 0), work);
+  chain.clear();
+  chain.append(0, 100, false);
+  chain.append(200, 50, true);
+  chain.finish();
+  const counted = (act: () => unknown): number => {
+    const before = work.counters.bytes;
+    act();
+    return work.counters.bytes - before;
+  };
+  assertEquals(counted(() => chain.read(new Uint8Array(30))), 30);
+  assertEquals(counted(() => chain.skip(30)), 0);
+  assertEquals(counted(() => chain.read(new Uint8Array(99), 90)), 9);
+  assertEquals(counted(() => chain.read(new Uint8Array(99))), 31);
+  assertEquals(counted(() => chain.write(new Uint8Array(30), 10)), 20);
+  assertEquals(counted(() => chain.writeZeroes(99)), 30);
 });

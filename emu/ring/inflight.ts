@@ -14,11 +14,15 @@ export interface InflightLog {
   /** A chain has its used entry, which the driver does not see yet. */
   used(id: number): void;
   /**
-   * All used entries so far are about to be published.
+   * All used entries so far of a packed ring are about to be published.
    *
-   * @param position Split: the used index after them. Packed: the place after them, its wrap counter in bit 15.
+   * @param position The place after them, its wrap counter in bit 15.
    */
-  publishing(position: number): void;
-  /** They are published. @param position As for {@linkcode InflightLog.publishing}. */
+  publishing?(position: number): void;
+  /**
+   * They are published.
+   *
+   * @param position Split: the used index after them. Packed: as for {@linkcode InflightLog.publishing}.
+   */
   published(position: number): void;
 }

@@ -1,5 +1,11 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { VireoError } from "@vireo/hal";
+import {
+  INFLIGHT_PACKED,
+  INFLIGHT_PACKED_ENTRY,
+  INFLIGHT_SPLIT,
+  INFLIGHT_SPLIT_ENTRY,
+} from "@vireo/hal/vhost-user";
 import fc from "fast-check";
 import type { Chain } from "../device.ts";
 import { GuestMemory } from "../memory.ts";
@@ -68,7 +74,7 @@ class Killer implements InflightLog {
   }
 
   publishing(position: number): void {
-    this.#log.publishing(position);
+    this.#log.publishing?.(position);
     this.#keep();
   }
 
@@ -334,4 +340,67 @@ Deno.test("inflight: notes of any bytes are refused, or name requests of the rin
     ),
     { numRuns: 500 },
   );
+});
+
+Deno.test("inflight: what a second back end takes is younger than what the first one left to it", () => {
+  const split = new ArrayBuffer(LOG_BYTES);
+  const ring = new RawRing({ size: SIZE, memory: new GuestMemory(MEMORY, BASE) });
+  const next = (): readonly [SplitLog, readonly number[]] => {
+    const log = splitLog(split)(ring);
+    return [log, log.recover(START).held as readonly number[]];
+  };
+  next()[0].taken(5);
+  const [second, left] = next();
+  second.taken(2);
+  assertEquals([left, next()[1]], [[5], [5, 2]]);
+
+  const packed = new ArrayBuffer(LOG_BYTES);
+  const other = new RawPackedRing({ size: SIZE, memory: new GuestMemory(MEMORY, BASE) });
+  for (const id of [10, 11, 12]) other.offer(id, [BASE + 0x4000, 1, WRITE]);
+  const again = (): readonly [PackedLog, readonly number[]] => {
+    const log = packedLog(packed)(other);
+    return [log, log.recover(PACKED_START).held.map(({ id }) => id)];
+  };
+  const [first] = again();
+  first.taken(10, 0, 1);
+  first.taken(11, 1, 1);
+  // The first one's entry is free again, and will be taken next.
+  first.used(10);
+  first.publishing(0x8001);
+  first.published();
+  const [later, kept] = again();
+  later.taken(12, 2, 1);
+  assertEquals([kept, again()[1]], [[11], [11, 12]]);
+});
+
+Deno.test("inflight: entries behind those of the queue, of a larger one before it, are not looked at", () => {
+  const bytes = inflightSize(1, 2 * SIZE);
+  const memory = new GuestMemory(MEMORY, BASE);
+  const split = views(new ArrayBuffer(bytes), 0, bytes);
+  const ring = new RawRing({ size: SIZE, memory });
+  const splitOf = (): SplitLog => new SplitLog(split, SIZE, memory.words16, ring.used / 2 + 1);
+  splitOf().recover(START);
+  split.u8[INFLIGHT_SPLIT.SIZE + SIZE * INFLIGHT_SPLIT_ENTRY.SIZE] = 1;
+  assertEquals(splitOf().recover(START).held, []);
+
+  const packed = views(new ArrayBuffer(bytes), 0, bytes);
+  const { desc } = new RawPackedRing({ size: SIZE, memory });
+  const packedOf = (): PackedLog => new PackedLog(packed, SIZE, memory, desc);
+  packedOf().recover(PACKED_START);
+  packed.u8[INFLIGHT_PACKED.SIZE + SIZE * INFLIGHT_PACKED_ENTRY.SIZE] = 1;
+  assertEquals(packedOf().recover(PACKED_START).held, []);
+});
+
+Deno.test("inflight: a place behind the last one is refused, wherever it is noted", () => {
+  const { memory, desc } = new RawPackedRing({ size: SIZE, memory: new GuestMemory(MEMORY, BASE) });
+  for (const fields of [["used_idx"], ["old_used_idx"], ["used_idx", "old_used_idx"]] as const) {
+    for (const [place, fits] of [[SIZE - 1, true], [SIZE, false]] as const) {
+      const notes = views(new ArrayBuffer(LOG_BYTES), 0, LOG_BYTES);
+      const log = (): PackedLog => new PackedLog(notes, SIZE, memory, desc);
+      log().recover(PACKED_START);
+      for (const field of fields) notes.u16[INFLIGHT_PACKED[field].offset / 2] = place;
+      if (fits) log().recover(PACKED_START);
+      else assertThrows(() => log().recover(PACKED_START), VireoError, "place 8");
+    }
+  }
 });

@@ -191,7 +191,7 @@ export class PackedQueue implements RunningQueue {
     if (fresh === 0) return;
     this.#fresh = 0;
     const wrap = this.#usedFlags === AVAIL_USED ? 1 : 0;
-    this.#inflight?.publishing(this.#used | wrap << 15);
+    this.#inflight?.publishing?.(this.#used | wrap << 15);
     // Orders the ids and lengths, and all used descriptors after the first, before its flags.
     Atomics.store(this.#signed32, this.#firstAt, this.#first);
     this.#inflight?.published(this.#used | wrap << 15);

@@ -86,7 +86,8 @@ export class ReversedQueue implements RunningQueue {
   take(): number | undefined {
     if (!this.hasAvailable() && !this.#askForReturns()) return undefined;
     const slot = this.#words32[this.#used32 + 1 + 2 * (this.#lastUsed & this.#mask)]!;
-    if (slot >= this.size || this.#given[slot] !== 1) {
+    // A slot behind the last one was never given.
+    if (this.#given[slot] !== 1) {
       this.#options.fault(`queue ${this.index}: the driver returned buffer ${slot}, not its own`, {
         queue: this.index,
         descriptor: slot,

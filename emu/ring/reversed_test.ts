@@ -2,6 +2,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { GuestMemory } from "../memory.ts";
+import type { RingPosition } from "./position.ts";
 import { ReversedQueue } from "./reversed.ts";
 
 const BASE = 0x4000_0000;
@@ -247,6 +248,8 @@ Deno.test("reversed queue: a position of another ring, or of a larger one, is re
   const { queue } = new Rig();
   const split = { lastAvail: 0, usedIndex: 0, signalled: 0, held: [] };
   assertThrows(() => queue.resume(split), RangeError, "must be that of a reversed ring");
+  const packed = { ...queue.position(), ring: "packed" } as unknown as RingPosition;
+  assertThrows(() => queue.resume(packed), RangeError, "must be that of a reversed ring");
   const large = { ...queue.position(), given: [8] };
   assertThrows(() => queue.resume(large), RangeError, "must be in slots below 8");
 });

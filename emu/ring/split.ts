@@ -202,7 +202,6 @@ export class SplitQueue implements RunningQueue {
     const next = this.#usedIndex;
     if (next === this.#signalled) return;
     if (next !== this.#published) {
-      this.#inflight?.publishing(next);
       // Orders the used entries before the index (dev.split-ring.used-ring.1).
       Atomics.store(this.#used, 1, next);
       this.#published = next;

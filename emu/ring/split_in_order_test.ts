@@ -108,4 +108,7 @@ Deno.test("split queue: a notification's position is checked against the availab
   ring.offer(0);
   assertEquals(ring.queue.notificationProblem(0), undefined);
   assert(ring.queue.notificationProblem(65535) === undefined, "late");
+  // Half of all indices are behind, half of them ahead.
+  const problems = [0x7fff, 0x8000, 0x8001].map((at) => ring.queue.notificationProblem(at));
+  assertEquals(problems.map((problem) => problem !== undefined), [true, true, false]);
 });

@@ -477,3 +477,23 @@ Deno.test("split queue: whatever is in memory, it ends, faults at most once, and
   );
   fc.assert(property, { seed: 42, numRuns: 400 });
 });
+
+Deno.test("split queue: a chain may have 2^32 bytes, and a table may begin where memory does", () => {
+  const size = 64 << 20;
+  const memory = new GuestMemory(size + 4096, BASE);
+  for (const [bytes, fits] of [[size, true], [size + 64, false]] as const) {
+    const ring = new RawRing({ size: 64, memory });
+    for (let i = 0; i < 64; i++) {
+      ring.put(i, BASE, i === 63 ? bytes : size, i === 63 ? WRITE : WRITE | NEXT, i + 1);
+    }
+    ring.offer(0);
+    assertEquals(ring.queue.pop()?.writableLength, fits ? 2 ** 32 : undefined);
+    assertEquals(ring.faults.length, fits ? 0 : 1);
+  }
+  const ring = new RawRing();
+  ring.view.setBigUint64(0, BigInt(BUF), true);
+  ring.view.setUint32(8, 5, true);
+  ring.put(0, BASE, 16, INDIRECT);
+  ring.offer(0);
+  assertEquals([ring.queue.pop()?.readableLength, ring.faults], [5, []]);
+});

@@ -181,3 +181,80 @@ Deno.test("traced queue: a reversed queue tells what the device gives and takes 
     { kind: "used", ...place, request: answer, length: 0, inFlight: 0, after: 1 },
   ]);
 });
+
+Deno.test("traced queue: one that is stopped gives, takes and tells nothing more", () => {
+  const ring = new RawRing({ size: 8 });
+  const { trace, take } = keeping();
+  const queue = new TracedQueue(
+    options(ring, ring, false),
+    { ...NAMES, packed: false, trace },
+    (given) => new SplitQueue(given),
+  );
+  ring.put(0, BUF, 4, 0);
+  for (const head of [1, 2]) ring.put(head, BUF, 4, 0);
+  ring.offer(0, 1, 2);
+  const chain = queue.pop()!;
+  assertEquals([take().length, queue.hasAvailable()], [1, true]);
+  queue.push(queue.pop()!);
+  assertEquals([take().length, queue.hasAvailable()], [2, true]);
+  queue.stop();
+  queue.setNotify(false);
+  queue.push(chain);
+  queue.pushAll([chain], [0]);
+  queue.signal();
+  assertEquals([queue.pop(), take()], [undefined, []]);
+  assertEquals([ring.view.getUint16(ring.used, true), ring.usedIndex], [0, 0]);
+});
+
+Deno.test("traced queue: its size, hints and calls are those of the queue in it", () => {
+  const ring = new RawRing({ size: 8 });
+  const { trace, take } = keeping();
+  let calls = 0;
+  const given = { ...options(ring, ring, false), interrupt: () => void calls++ };
+  const queue = new TracedQueue(
+    given,
+    { ...NAMES, packed: false, trace },
+    (inner) => new SplitQueue(inner),
+  );
+  const flags = (): number => ring.view.getUint16(ring.used, true);
+  assertEquals([queue.index, queue.size, flags()], [3, 8, 0]);
+  queue.setNotify(false);
+  assertEquals(flags(), 1);
+  queue.setNotify(true);
+  queue.signal();
+  assertEquals([flags(), calls, take()], [0, 0, []], "nothing was returned");
+  ring.put(0, BUF, 4, 0);
+  ring.offer(0);
+  queue.push(queue.pop()!);
+  queue.signal();
+  assertEquals([calls, take().at(-1)], [1, {
+    kind: "call",
+    queue: 3,
+    name: "requestq",
+    buffers: 1,
+    unsent: undefined,
+  }]);
+  queue.signal();
+  assertEquals([calls, take()], [1, []]);
+});
+
+Deno.test("traced queue: a reversed queue tells each buffer once, and calls as it would without a trace", () => {
+  const ring = new RawRing({ size: 4 });
+  const { trace, take } = keeping();
+  let calls = 0;
+  const given = { ...options(ring, ring, false), interrupt: () => void calls++ };
+  const queue = new TracedReversedQueue(given, { ...NAMES, packed: false, trace });
+  const kinds = (): string[] => take().map(({ kind }) => kind);
+  for (const round of [1, 2]) {
+    assertEquals(queue.offer(0x9000, 12), 0);
+    assertEquals([ring.view.getUint16(ring.avail + 2, true), kinds()], [round - 1, ["add"]]);
+    queue.signal();
+    queue.signal();
+    assertEquals([ring.view.getUint16(ring.avail + 2, true), calls, kinds()], [round, round, [
+      "call",
+    ]]);
+    ring.view.setUint32(ring.used + 4 + 8 * (round - 1), 0, true);
+    ring.view.setUint16(ring.used + 2, round, true);
+    assertEquals([queue.take(), kinds()], [0, ["used"]]);
+  }
+});

@@ -462,3 +462,93 @@ Deno.test("the log is bounded", () => {
   for (let i = 0; i < 10_000; i++) slot.write32(0x00, i);
   assertEquals([slot.device!.log.length, slot.device!.log.at(-1)!.value], [256, 9999]);
 });
+
+Deno.test("register file: a slot whose device was taken out is empty, and that device was reset", () => {
+  const { slot, model, driver } = setUp();
+  driver.init();
+  model.config.fill(7);
+  const { device } = slot;
+  slot.unplug();
+  assertEquals([device!.status, device!.running(0), model.calls.at(-1)], [0, false, "reset"]);
+  assertEquals([slot.device, slot.read32(0), slot.read32(8), slot.read32(0x70)], [
+    ...[undefined, 0x74726976],
+    ...[0, 0],
+  ]);
+  slot.write32(0x70, 1);
+  slot.write8(0x100, 1);
+  assertEquals([slot.read8(0x100), device!.status, model.config[0]], [0, 0, 7]);
+});
+
+Deno.test("register file: a reset of the machine puts selectors and device back", () => {
+  const { slot, machine } = setUp(
+    new EchoModel({ queueSizes: [8, 4], sharedMemory: [{ id: 3, bytes: new Uint8Array(4096) }] }),
+  );
+  const selected = (): number[] => [0x10, 0x34, 0xb0].map((register) => slot.read32(register));
+  const first = selected();
+  slot.write32(0x70, 1);
+  for (const [register, value] of [[0x14, 1], [0x24, 1], [0x30, 1], [0xac, 3]] as const) {
+    slot.write32(register, value);
+  }
+  assertEquals(selected(), [1 | 1 << 8, 4, 4096], "VERSION_1 and RING_RESET");
+  const state = slot.snapshot();
+  assertEquals(state, { deviceFeatures: 1, driverFeatures: 1, queue: 1, shm: 3 });
+  machine.reset();
+  assertEquals([selected(), slot.read32(0x70)], [first, 0]);
+  assertEquals(slot.snapshot(), { deviceFeatures: 0, driverFeatures: 0, queue: 0, shm: 0 });
+  slot.restore(state);
+  assertEquals(slot.snapshot(), state);
+});
+
+Deno.test("register file: an access that is none is held against the driver by its register or its width", () => {
+  const { slot } = setUp();
+  const acts: readonly (readonly [() => void, string])[] = [
+    [() => slot.read32(0x48), "drv.mmio.layout.1"],
+    [() => slot.write32(0x48, 1), "drv.mmio.layout.1"],
+    [() => slot.read32(2), "drv.mmio.layout.2"],
+    [() => slot.write32(2, 1), "drv.mmio.layout.2"],
+    [() => slot.read8(0x70), "drv.mmio.layout.2"],
+    [() => slot.write16(0x70, 1), "drv.mmio.layout.2"],
+  ];
+  for (const [act, rule] of acts) {
+    act();
+    const last = slot.device!.log.pop();
+    assertEquals([last?.rule, last?.clause], [rule, "4.2.2.2"]);
+  }
+});
+
+Deno.test("queue reset: only 1, for a queue that there is", () => {
+  const { slot } = setUp();
+  negotiate(slot, 40);
+  setQueue(slot);
+  for (const [queue, value] of [[0, 2], [0, 0], [1, 1]] as const) {
+    slot.write32(0x30, queue);
+    slot.write32(0xc0, value);
+    assertEquals(slot.read32(0xc0), 0);
+  }
+  slot.write32(0x30, 0);
+  assertEquals([slot.read32(0x44), reasons(slot)], [
+    1,
+    Array(3).fill("QueueReset: not 1, or no such queue"),
+  ]);
+});
+
+Deno.test("version 1: the alignment is a power of two of at least 4, of a queue that stands", () => {
+  const { slot } = setUp(new EchoModel(), { version: 1 });
+  const align = (value: number): number => {
+    slot.write32(0x3c, value);
+    return slot.device!.configs[0]!.align;
+  };
+  assertEquals([4, 8192, 2, 0, 12].map(align), [4, 8192, 8192, 8192, 8192]);
+  slot.write32(0x40, 0x4001_0000 / 4096);
+  assertEquals(align(64), 8192);
+  slot.write32(0x40, 0x4002_0000 / 4096);
+  assertEquals(slot.read32(0x40), 0x4001_0000 / 4096);
+  slot.write32(0x40, 0);
+  assertEquals([slot.read32(0x40), align(64)], [0, 64]);
+  // A page that is no memory leaves the queue as it stood.
+  slot.write32(0x40, 0x10_0000);
+  assertEquals([slot.read32(0x40), slot.device!.running(0)], [0, false]);
+  slot.write32(0x30, 1);
+  slot.write32(0x40, 1);
+  assertEquals(reasons(slot).at(-1), "QueuePFN: no such queue");
+});

@@ -239,6 +239,8 @@ Deno.test("pci: the configuration access capability reaches what the BAR has (§
   aim(4, 20, 1);
   it.config.write8(at + 16, 1);
   assertEquals(it.bar(4).read8(20), 1);
+  aim(1, 0x801, 1);
+  assertEquals([it.config.read8(at + 16), reasons(it)], [0, []], "the last byte of a BAR");
   for (const [bar, offset, length] of [[3, 0, 4], [4, 0, 3], [4, 2, 4], [4, 0x4000, 4]] as const) {
     aim(bar, offset, length);
     assertEquals(it.config.read32(at + 16), 0);

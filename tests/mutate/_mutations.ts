@@ -22,13 +22,13 @@ const OPERATORS: readonly (readonly [found: RegExp, becomes: string])[] = [
   [/ \+ 1\b/g, ""],
   [/ - 1\b/g, ""],
   [/ \+ /g, " - "],
-  // Not as a type: Promise<true>.
-  [/(?<!<)\btrue\b/g, "false"],
-  [/(?<!<)\bfalse\b/g, "true"],
+  // Not as a type: Promise<true>, true | undefined.
+  [/(?<!<)\btrue\b(?! \| )/g, "false"],
+  [/(?<!<)\bfalse\b(?! \| )/g, "true"],
   [/\bMath\.min\b/g, "Math.max"],
   [/\bMath\.max\b/g, "Math.min"],
 ];
-/** A statement on a line of its own that does something and gives nothing: it is left out. */
+/** A statement on a line of its own that does something and gives nothing: it is left out, but for a field of a class. */
 const STATEMENT =
   /^\s+(?:void )?(?:this\.#?|\w+\.)[\w#.!?]+\(.*\);$|^\s+(?:this\.#?\w+|\w+) [-+]?= [^{[]*;$/;
 /** Comments, imports and declarations of types, and what a test cannot see: the text of errors. */
@@ -38,7 +38,9 @@ const SKIPPED = /^\s*(?:\/?\*|\/\/|import |export (?:interface|type) |readonly |
 export function candidates(path: string, text: string): Mutation[] {
   const lines = text.split("\n");
   const found: Mutation[] = [];
+  let inClass = false;
   lines.forEach((line, i) => {
+    if (/^\w/.test(line)) inClass = /\bclass\b/.test(line);
     if (SKIPPED.test(line)) return;
     const change = (to: string): void => {
       const all = [...lines];
@@ -56,7 +58,9 @@ export function candidates(path: string, text: string): Mutation[] {
         change(line.slice(0, index) + becomes + line.slice(index + old.length));
       }
     }
-    if (STATEMENT.test(code)) change("");
+    // The type check sees that a field is gone.
+    const isField = inClass && /^ {2}\w/.test(line);
+    if (STATEMENT.test(code) && !isField) change("");
   });
   return found;
 }

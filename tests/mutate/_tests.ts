@@ -79,10 +79,13 @@ for (const { path, imports } of SOURCES) {
   }
 }
 
+/** Tests of several devices, or of all. */
+const OF_ALL = /^(?:others|every)_test\.ts$/;
+
 /** Whether a test's name says that it is of a device: `tests/spec/net_driver_test.ts`. */
 function isOf(test: string, device: string): boolean {
   const name = test.slice(test.lastIndexOf("/") + 1);
-  return name.startsWith(`${device}_`) || DEVICES.has(device) && name === "others_test.ts";
+  return name.startsWith(`${device}_`) || DEVICES.has(device) && OF_ALL.test(name);
 }
 
 /** Tests that one process runs. */

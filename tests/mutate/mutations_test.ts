@@ -11,7 +11,15 @@ Deno.test("mutate: changes are made of code alone, one at a time", () => {
     "  this.#count++;",
     "  this.#look(`a + b`);",
     "  const x = Math.min(a, b + 1);",
-    "  let it: Promise<true>;",
+    "  let it: Promise<true> = (): true | undefined => it;",
+    "export class X {",
+    "  count = 0;",
+    "  constructor() {",
+    "    this.count = 2;",
+    "  }",
+    "}",
+    "function reset(): void {",
+    "  count = 0;",
   ].join("\n");
   assertEquals(candidates("x.ts", text).map(({ line, what }) => [line, what.split(" -> ")[1]]), [
     [2, "if (a <= b && !c) return true;"],
@@ -21,6 +29,8 @@ Deno.test("mutate: changes are made of code alone, one at a time", () => {
     [5, "const x = Math.min(a, b);"],
     [5, "const x = Math.min(a, b - 1);"],
     [5, "const x = Math.max(a, b + 1);"],
+    [10, "nothing"],
+    [14, "nothing"],
   ]);
 });
 

@@ -203,7 +203,8 @@ Deno.test("spec net: what cannot be set is refused and changes nothing (dev.net.
     await using less = new Held(new Clock(), FEATURES.filter((bit) => bit !== without));
     const all = without === NOTF_COAL ? 1 : 0;
     assertEquals([await less.coal(RX_SET, 1, 1), await less.coal(TX_SET, 1, 1)], [all, all]);
-    assertEquals(await less.coal(VQ_SET, [0, 2], [0, 2], 1, 1), 1 - all);
+    assertEquals(await less.coal(VQ_SET, [0, 2], [0, 2], 2, 1), 1 - all);
+    if (all === 1) assertEquals([less.comes(), less.comes()], [false, true], "that queue's own");
   }
 });
 

@@ -191,7 +191,7 @@ export class BalloonDevice implements DeviceModel {
 
   /** Starts to serve the queues. */
   activate(context: DeviceContext): void {
-    this.#attached = this.#context = context;
+    this.#context = context;
   }
 
   /** Serves what a queue holds. */

@@ -120,7 +120,7 @@ export class BlkDevice implements DeviceModel {
   readonly #order: CompletionOrder;
   readonly #data: DiskData;
   readonly #id = new Uint8Array(BLK_ID_SIZE);
-  #bounds: DeviceContext | undefined;
+  #attached: DeviceContext | undefined;
   #context: DeviceContext | undefined;
   /** Moves on at each reset, so that a disk's late answer finds its chain void. */
   #epoch = 0;
@@ -186,7 +186,7 @@ export class BlkDevice implements DeviceModel {
     }
     this.disk.resize(sectors * BLK_SECTOR_SIZE);
     setCapacity(this.#config, sectors);
-    this.#bounds?.configChanged();
+    this.#attached?.configChanged();
   }
 
   /** Completes up to `count` requests that the `held` order keeps, oldest first. */
@@ -219,12 +219,12 @@ export class BlkDevice implements DeviceModel {
 
   /** Keeps the way to report capacity changes. */
   attach(context: DeviceContext): void {
-    this.#bounds = context;
+    this.#attached = context;
   }
 
   /** Starts to serve the queues. */
   activate(context: DeviceContext): void {
-    this.#bounds = this.#context = context;
+    this.#context = context;
     const { features } = context;
     if (this.zones !== undefined) this.zones.limited = features.has(BlkFeature.ZONED);
     // dev.blk.init.3: without FLUSH there is no way to write a cache back. Not on the legacy interface

@@ -181,6 +181,12 @@ Deno.test("modem: frames wait in the ring until the driver returns buffers", asy
   assertEquals(it.taken, 3);
   it.frame(6);
   assertEquals([it.taken, it.offered], [4, 4]);
+  // A snapshot has the buffers that are in the ring, and no others.
+  const kept = (): number => (it.modem.snapshot() as unknown[]).length;
+  assertEquals(kept(), 2);
+  for (const entry of [2, 3]) it.giveBack(it.buffer(entry).head);
+  it.giveBack(it.buffer(4).head);
+  assertEquals([it.taken, it.offered, kept()], [6, 6, 1]);
   assertEquals(it.faults, []);
 });
 

@@ -194,7 +194,7 @@ export class ConsoleDevice implements DeviceModel {
     if (!this.features.has(ConsoleFeature.SIZE)) return;
     this.#setSize(cols, rows);
     if (!this.#multiport) {
-      (this.#context ?? this.#attached)?.configChanged();
+      this.#attached?.configChanged();
       return;
     }
     for (const each of this.#ports.values()) {

@@ -1,6 +1,8 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { FeatureSet } from "@vireo/hal";
 import { loopbackPort, nullPort, streamPipe } from "../../backends/stream_port.ts";
+import type { BytePort } from "../../backends/byte_port.ts";
+import { FakeChain, FakeHost } from "../../testing/fake_host.ts";
 import { FakeDriver } from "../../testing/fake_driver.ts";
 import { ConsoleDevice } from "./device.ts";
 
@@ -287,4 +289,108 @@ Deno.test("a snapshot brings back states, sizes and what waited", () => {
   copy.restore(state);
   assertEquals(copy.snapshot(), state);
   assertEquals([copy.readConfig(0, 2), copy.ports.get(1)?.guestOpen], [1, true]);
+});
+
+/** Ports whose host takes a byte and then no more, and what each took. */
+function slowPorts(count: number): { device: ConsoleDevice; host: FakeHost; taken: number[][] } {
+  const taken: number[][] = [];
+  const ports = Array.from({ length: count }, (_, id) => {
+    taken.push([]);
+    const backend: BytePort = {
+      get room() {
+        return taken[id]!.length === 0 ? 1 : 0;
+      },
+      write: (bytes) => void taken[id]!.push(...bytes),
+      read: () => undefined,
+      close: () => void taken[id]!.push(-1),
+      onChange: undefined,
+    };
+    return { id, backend };
+  });
+  const device = new ConsoleDevice({ ports, maxPorts: count + 1 });
+  return { device, host: new FakeHost(device), taken };
+}
+
+Deno.test("each port has its two queues, and what it holds is void when they are given up", () => {
+  const none = new Uint8Array(0);
+  const transmit = [1, 5, 7];
+  for (const given of [0, 1, 2, 3, 4, 5, 6, 7]) {
+    const { device, host, taken } = slowPorts(3);
+    const chains = transmit.map((queue, id) => {
+      const chain = new FakeChain(Uint8Array.of(10 + id, 20 + id), none, 0);
+      host.send(queue, chain);
+      return chain;
+    });
+    assertEquals([taken, host.done], [[[10], [11], [12]], []]);
+    device.resetQueue(given);
+    for (const list of taken) list.length = 0;
+    for (const queue of transmit) device.notify(queue);
+    const port = given < 2 ? 0 : given < 4 ? -1 : (given >> 1) - 1;
+    assertEquals(taken, [0, 1, 2].map((id) => id === port ? [] : [20 + id]), `queue ${given}`);
+    assertEquals(
+      chains.map(({ used }) => used),
+      [0, 1, 2].map((id) => id === port ? undefined : 0),
+    );
+  }
+});
+
+Deno.test("what is sent to a port that is not there comes back, and is told once", () => {
+  const { host, taken } = slowPorts(1);
+  const { signals } = host;
+  const chains = [1, 2].map((byte) => new FakeChain(Uint8Array.of(byte), new Uint8Array(0), 0));
+  host.send(5, ...chains);
+  assertEquals([chains.map(({ used }) => used), host.signals - signals, taken], [[0, 0], 1, [[]]]);
+});
+
+Deno.test("control messages are answered in a batch, and the driver is told once of each", () => {
+  const { host } = slowPorts(2);
+  const control = (event: number, value: number): FakeChain =>
+    new FakeChain(Uint8Array.from(message(0, event, value)), new Uint8Array(0), 0);
+  host.send(2, ...[1, 2, 3].map(() => new FakeChain(new Uint8Array(0), new Uint8Array(0), 64)));
+  const signals = host.signals;
+  const chains = [control(READY, 1), control(PORT_READY, 1), control(READY, 0)];
+  host.send(3, ...chains);
+  assertEquals(chains.map(({ used }) => used), [0, 0, 0]);
+  // Two ports are added, and the first one's side is open; each message had a buffer waiting.
+  assertEquals([host.done.length, host.signals - signals], [6, 4]);
+  for (
+    const wrong of [
+      new FakeChain(new Uint8Array(7), new Uint8Array(0), 0),
+      new FakeChain(new Uint8Array(8), new Uint8Array(0), 1),
+    ]
+  ) {
+    host.send(3, wrong);
+  }
+  assertEquals(host.faults.length, 2);
+});
+
+Deno.test("a new size is told to consoles that are ready, or to the one that it is of", () => {
+  const device = new ConsoleDevice({
+    maxPorts: 4,
+    size: { cols: 80, rows: 25 },
+    ports: [true, true, false, true].map((console) => ({ console, backend: nullPort() })),
+  });
+  const driver = new FakeDriver(device);
+  for (let i = 0; i < 60; i++) driver.post(2, [], 64);
+  say(driver, NO_PORT, READY, 1);
+  for (const id of [0, 1, 2]) say(driver, id, PORT_READY, 1);
+  const size = (id: number): number[] => message(id, RESIZE, 1, [90, 0, 30, 0]);
+  device.resize(90, 30);
+  assertEquals(driver.taken(2), [size(0), size(1)]);
+  device.resize(90, 30, 1);
+  device.resize(90, 30, 2);
+  assertEquals(driver.taken(2), [size(1)]);
+});
+
+Deno.test("a device that is disposed lets go of its ports, and a port that is removed of its host", () => {
+  const { device, taken } = slowPorts(2);
+  device.removePort(1);
+  assertEquals([taken, device.ports.size], [[[], [-1]], 1]);
+  device[Symbol.dispose]();
+  assertEquals([taken, device.ports.size], [[[-1], [-1]], 0]);
+  const one = new ConsoleDevice({ ports: [{ backend: nullPort() }] });
+  assertThrows(() => one.removePort(0), RangeError, "Cannot remove port 0");
+  assertEquals([one.queues.length, one.bounds.items! > 256], [2, true]);
+  const wide = new ConsoleDevice({ ports: [], maxPorts: 11 }).bounds.items!;
+  assertEquals(wide - new ConsoleDevice({ ports: [], maxPorts: 1 }).bounds.items!, 10);
 });

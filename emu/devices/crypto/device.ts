@@ -196,7 +196,7 @@ export class CryptoDevice implements DeviceModel {
 
   /** Starts to serve the queues. */
   activate(context: DeviceContext): void {
-    this.#attached = this.#context = context;
+    this.#context = context;
   }
 
   /** Serves what a queue holds. */

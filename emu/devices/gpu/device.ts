@@ -200,7 +200,7 @@ export class GpuDevice implements DeviceModel {
 
   /** Starts to serve the queues. */
   activate(context: DeviceContext): void {
-    this.#attached = this.#context = context;
+    this.#context = context;
   }
 
   /** Serves what a queue holds. */
@@ -411,7 +411,8 @@ export class GpuDevice implements DeviceModel {
     if (id === 0) return this.#setScanout(part, display, id);
     const resource = this.#state.resources.get(id);
     if (resource?.blob === undefined) return R.ERR_INVALID_RESOURCE_ID;
-    const shaped = width > 0 && height > 0 && width <= MAX_SIDE && height <= MAX_SIDE;
+    // A picture without pixels has no part that can be shown.
+    const shaped = width <= MAX_SIDE && height <= MAX_SIDE;
     const fits = stride >= width * 4 &&
       offset + stride * (height - 1) + width * 4 <= resource.blob.size;
     if (!shaped || !fits || GPU_CHANNELS[format] === undefined) return R.ERR_INVALID_PARAMETER;

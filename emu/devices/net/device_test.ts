@@ -20,6 +20,8 @@ interface Sent {
 /** A wire that keeps what was sent, and a device on it that was activated. */
 class Rig implements Disposable {
   readonly sent: Sent[] = [];
+  /** Ends of batches. */
+  flushes = 0;
   readonly device: NetDevice;
   readonly context: FakeContext;
 
@@ -35,7 +37,7 @@ class Rig implements Disposable {
       connect: () => {},
       send: (bytes, offset, length, { gsoType, needsCsum }) =>
         sent.push({ bytes: bytes.slice(offset, offset + length), gsoType, needsCsum }),
-      flush: () => {},
+      flush: () => void this.flushes++,
       [Symbol.dispose]: () => {},
     };
     this.device = new NetDevice({ backend, mac: MAC, ...rest });
@@ -260,6 +262,11 @@ Deno.test("net device: VLAN ids are added and removed", () => {
   const tagged = frameTo(MAC, 60, [0x81, 0, 0x60, 100]);
   const passes = (): boolean => rig.device.filter.passes(tagged, 0, 60);
   assert(!passes());
+  // A tag that is not whole is none.
+  assertEquals([17, 18].map((length) => rig.device.filter.passes(tagged, 0, length)), [
+    true,
+    false,
+  ]);
   assertEquals(rig.control([2, 0, 100, 0]), 0);
   assert(passes());
   assertEquals(rig.control([2, 1, 100, 0]), 0);
@@ -420,4 +427,90 @@ Deno.test("net device: a snapshot brings filter, address and pairs back", () => 
   other.device.restore(state);
   assertEquals(other.device.snapshot(), rig.device.snapshot());
   assert(other.device.filter.passes(frameTo(MULTICAST), 0, 60));
+});
+
+Deno.test("net device: a front end that serves the control queue uses pairs from the first on, without a gap", () => {
+  using rig = new Rig([NetFeature.MQ], { queuePairs: 4 });
+  const { device } = rig;
+  const enable = (queue: number, enabled = true): number => {
+    device.setQueueEnabled(queue, enabled);
+    return device.pairs;
+  };
+  assertEquals([enable(0), enable(1), enable(3), enable(4)], [1, 1, 1, 1]);
+  assertEquals([enable(2), enable(6), enable(8), enable(9)], [3, 4, 4, 4]);
+  assertEquals([enable(4, false), enable(6, false), enable(4)], [2, 2, 3]);
+  assertEquals([enable(2, false), enable(0, false)], [1, 1]);
+  device.reset();
+  assertEquals([device.pairs, enable(4), enable(2)], [1, 1, 3]);
+});
+
+Deno.test("net device: a legacy driver writes the six bytes of the address, in any width", () => {
+  using rig = new Rig([NetFeature.CTRL_VQ, NetFeature.CTRL_RX], { legacy: true });
+  const { device } = rig;
+  device.writeConfig(0, 4, 0x04030202);
+  device.writeConfig(4, 2, 0x0605);
+  assertEquals([...device.mac], [2, 2, 3, 4, 5, 6]);
+  assert(device.filter.passes(frameTo(device.mac), 0, 60));
+  for (const [offset, width] of [[4, 4], [5, 2], [6, 1], [8, 4]] as const) {
+    device.writeConfig(offset, width, 0x7e7e7e7e);
+  }
+  assertEquals([...device.mac], [2, 2, 3, 4, 5, 6]);
+  device.writeConfig(5, 1, 0x107);
+  assertEquals([[...device.mac], device.readConfig(6, 2)], [[2, 2, 3, 4, 5, 7], 1]);
+});
+
+Deno.test("net device: it is plugged into its backend as long as it lives", () => {
+  const plugged: unknown[] = [];
+  const hub = new Hub();
+  const backend = Object.assign(hub.port(), {
+    connect: (sink: unknown) => void plugged.push(sink),
+  });
+  const device = new NetDevice({ backend });
+  assertEquals(plugged, [device]);
+  device[Symbol.dispose]();
+  assertEquals(plugged, [device, undefined]);
+});
+
+Deno.test("net device: a reset queue forgets its own frames, and a reset all that was set", () => {
+  using rig = new Rig([NetFeature.MRG_RXBUF, NetFeature.GUEST_CSUM], { backlog: 4 });
+  const { device } = rig;
+  assertEquals(device.accepts, Accept.CSUM);
+  const small = rig.post(40);
+  rig.receive(frameTo(MAC));
+  // The buffer was taken, and the frame needs another one.
+  device.resetQueue(1);
+  assertEquals(rig.queue(0).used.length, 0);
+  device.resetQueue(0);
+  rig.post(100);
+  assertEquals([small.every((byte) => byte === 0), rig.queue(0).used.map(({ head }) => head)], [
+    true,
+    [0],
+  ]);
+  device.reset();
+  assertEquals([device.accepts, device.pairs], [0, 1]);
+});
+
+Deno.test("net device: the shortest frame has a header, and one that is shorter is dropped", () => {
+  using rig = new Rig([]);
+  for (const [length, drops] of [[14, 0], [13, 1]] as const) {
+    rig.post(100);
+    rig.receive(frameTo(MAC, 60).subarray(0, length));
+    assertEquals([rig.device.stats.rxSize, rig.device.stats.rxFrames], [drops, 1]);
+  }
+});
+
+Deno.test("net device: a batch of frames is flushed and told once, an empty one not at all", () => {
+  using rig = new Rig([NetFeature.CTRL_VQ]);
+  const queue = rig.queue(1);
+  rig.device.notify(1);
+  assertEquals([rig.flushes, queue.signals], [0, 0]);
+  const chain = (): FakeChain => new FakeChain(0, [Uint8Array.from(HEADER), frameTo(OTHER)], []);
+  queue.available.push(chain(), chain(), chain());
+  rig.device.notify(1);
+  assertEquals([rig.sent.length, rig.flushes, queue.signals], [3, 1, 1]);
+  rig.control([9, 9]);
+  assertEquals(rig.queue(2).signals, 1);
+  // A header alone is no fault, but no frame either.
+  rig.transmit(HEADER, new Uint8Array(0));
+  assertEquals([rig.device.stats.txMalformed, rig.context.faults], [1, []]);
 });

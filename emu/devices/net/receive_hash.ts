@@ -45,15 +45,10 @@ export class ReceiveHash {
     }
   }
 
-  /** Enables no type. */
-  reset(): void {
-    this.#types = 0;
-    this.#none();
-  }
-
   /** Sets {@linkcode ReceiveHash.value} and {@linkcode ReceiveHash.report} to those of a frame. */
   calculate(bytes: Uint8Array, offset: number, length: number): void {
-    this.#none();
+    this.value = 0;
+    this.report = NetHashReport.NONE;
     if (this.#types === 0 || length < 14) return;
     let ip = offset + 14;
     let type = get16(bytes, offset + 12);
@@ -64,11 +59,6 @@ export class ReceiveHash {
     const end = offset + length;
     if (type === IPV4) this.#ipv4(bytes, ip, end);
     else if (type === IPV6) this.#ipv6(bytes, ip, end);
-  }
-
-  #none(): void {
-    this.value = 0;
-    this.report = NetHashReport.NONE;
   }
 
   #ipv4(bytes: Uint8Array, ip: number, end: number): void {

@@ -100,7 +100,6 @@ export class Rss {
 
   #set(state: ReceiveHashState): void {
     this.#state = state;
-    this.hash.reset();
     this.hash.configure(state.types, Uint8Array.from(state.key));
   }
 }

@@ -427,6 +427,7 @@ Deno.test("9p device: attributes that are half written and locks are in a snapsh
   await client.good(52, ...lock(7));
   await client.walk(0, 2, "f");
   await client.good(32, u32(2), "user.a", [2, 8], u32(0));
+  assertEquals(client.model.usage().bytes, 2);
   await client.good(118, u32(2), [0, 8], u32(1), Uint8Array.of(65));
   client.model.restore(structuredClone(client.model.snapshot()));
   assertEquals([...await client.good(52, ...lock(8))], [1]);
@@ -527,4 +528,95 @@ Deno.test("9p device: files are opened after a snapshot as they were before it",
   assertEquals(before, ["f: 1000", "f: 0100", "f: 1100", "f: 0101", "f: 1110"]);
   client.model.restore(structuredClone(client.model.snapshot()));
   assertEquals(opened, [...before.slice(0, 4), "f: 1100"], "what was cut off is not cut off again");
+});
+
+Deno.test("9p device: a file has another length only where that is asked for, however it is open", async () => {
+  const MODE = 1;
+  const SIZE = 8;
+  for (
+    const [access, valid, length] of [[1, MODE, 4], [0, MODE, 4], [1, SIZE, 2], [
+      0,
+      SIZE,
+      2,
+    ]] as const
+  ) {
+    const tree = new MemoryTree({ f: "1234" });
+    const cut: number[] = [];
+    const open = tree.open.bind(tree);
+    tree.open = (path: P9Path, options: P9HandleOptions): P9Handle => {
+      const handle = open(path, options);
+      const truncate = handle.truncate.bind(handle);
+      return Object.assign(handle, {
+        truncate: (size: number) => (cut.push(size), truncate(size)),
+      });
+    };
+    const client = await new Client(tree).open();
+    await client.walk(0, 1, "f");
+    await client.good(12, u32(1), u32(access));
+    // fid, valid, mode, uid, gid, size, and two times of seconds and nanoseconds.
+    const times = Array<Field>(4).fill([0, 8]);
+    await client.good(26, u32(1), u32(valid), u32(0o600), u32(0), u32(0), [2, 8], ...times);
+    // What is open to be read alone is cut by its name.
+    assertEquals(cut, access === 1 && valid === SIZE ? [2] : []);
+    assertEquals([tree.stat(["f"]).size, tree.stat(["f"]).mode & 0o777], [
+      length,
+      valid === MODE ? 0o600 : 0o644,
+    ]);
+  }
+});
+
+Deno.test("9p device: one attaches to the root alone, and without authentication", async () => {
+  const client = new Client(new MemoryTree({ f: "1" }));
+  await client.good(100, u32(8192), "9P2000.L");
+  const attach = (fid: number, name: string, auth = 0xffffffff): readonly Field[] => [
+    ...[u32(fid), u32(auth), "me", name],
+    u32(0),
+  ];
+  for (const [fid, name] of [[0, ""], [1, "/"]] as const) {
+    const qid = await client.good(104, ...attach(fid, name));
+    assertEquals([qid.length, qid[0]], [13, 0x80], "a directory");
+  }
+  await client.bad(ENOENT, 104, ...attach(2, "f"));
+  await client.bad(EINVAL, 104, ...attach(2, "", 1));
+  await client.bad(EINVAL, 104, ...attach(0xffffffff, ""));
+  await client.bad(EINVAL, 104, ...attach(1, ""));
+  assertEquals(client.model.fids, 2);
+});
+
+Deno.test("9p device: links are read, and files written through as far as they are open", async () => {
+  const tree = new MemoryTree({ f: "1" });
+  tree.symlink(["l"], "there");
+  const synced: string[] = [];
+  const open = tree.open.bind(tree);
+  tree.open = (path: P9Path, options: P9HandleOptions): P9Handle =>
+    Object.assign(open(path, options), { sync: () => void synced.push(path.join("/")) });
+  const client = await new Client(tree).open();
+  await client.walk(0, 1, "l");
+  const target = await client.good(22, u32(1));
+  assertEquals([target[0], new TextDecoder().decode(target.subarray(2))], [5, "there"]);
+  await client.walk(0, 2, "f");
+  await client.good(50, u32(2), u32(0));
+  assertEquals(synced, []);
+  await client.good(12, u32(2), u32(0));
+  await client.good(50, u32(2), u32(0));
+  assertEquals(synced, ["f"]);
+  // A flush is answered whatever it names, if it names something.
+  assertEquals((await client.good(108, [9, 2])).length, 0);
+  await client.bad(EINVAL, 108);
+});
+
+Deno.test("9p device: a walk counts as work by its names and their depth", async () => {
+  const tree = new MemoryTree();
+  tree.mkdir(["a"], 0o755);
+  tree.mkdir(["a", "b"], 0o755);
+  const client = await new Client(tree).open();
+  await client.walk(0, 1, "a", "b");
+  const { work } = client.machine.device(0);
+  const counted = async (from: number, to: number, ...names: string[]): Promise<number> => {
+    const { steps } = work.counters;
+    await client.walk(from, to, ...names);
+    return work.counters.steps - steps;
+  };
+  const none = await counted(0, 2);
+  assertEquals([await counted(0, 3, "a", "b") - none, await counted(1, 4, "..") - none], [2, 3]);
 });

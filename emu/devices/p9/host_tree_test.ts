@@ -1,3 +1,4 @@
+import fs from "node:fs";
 import { assertEquals, assertThrows } from "@std/assert";
 import { HostTree } from "./host_tree.ts";
 
@@ -48,4 +49,28 @@ Deno.test("host tree: a file keeps its id when it is moved; one of another file 
     // The same each time.
     assertEquals(root.stat([name]).path, id);
   });
+});
+
+Deno.test("host tree: what the host reads or writes a part of goes on behind that part", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "vireo-" });
+  const { readSync, writeSync } = fs;
+  try {
+    using tree = new HostTree(folder);
+    tree.create(["f"], 0o644);
+    using file = tree.open(["f"], { read: true, write: true, truncate: false, append: false });
+    // A host that moves three bytes at a time.
+    fs.writeSync = ((fd: number, bytes: Uint8Array, from: number, length: number, at: number) =>
+      writeSync(fd, bytes, from, Math.min(3, length), at)) as typeof fs.writeSync;
+    fs.readSync = ((fd: number, into: Uint8Array, from: number, length: number, at: number) =>
+      readSync(fd, into, from, Math.min(3, length), at)) as typeof fs.readSync;
+    const bytes = Uint8Array.from({ length: 10 }, (_, i) =>
+      i + 1);
+    file.write(2, bytes);
+    const into = new Uint8Array(20);
+    assertEquals([file.read(0, into), [...into.subarray(0, 13)]], [12, [0, 0, ...bytes, 0]]);
+    assertEquals([...Deno.readFileSync(`${folder}/f`)], [0, 0, ...bytes]);
+  } finally {
+    Object.assign(fs, { readSync, writeSync });
+    await Deno.remove(folder, { recursive: true });
+  }
 });

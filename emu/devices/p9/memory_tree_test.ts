@@ -87,3 +87,37 @@ Deno.test("memory tree: times move on with what is done, and kinds stay", () => 
   refused(() => tree.readlink(["g"]), P9Errno.EINVAL);
   refused(() => tree.open(["d"], HANDLE), P9Errno.EISDIR);
 });
+
+Deno.test("memory tree: what is moved takes the place of one of its kind, and never goes into itself", () => {
+  const make = (): MemoryTree => {
+    const tree = new MemoryTree({ f: "1", g: "2" });
+    for (const path of [["d"], ["e"], ["full"], ["full", "x"]]) tree.mkdir(path, 0o755);
+    return tree;
+  };
+  const rows: readonly (readonly [from: string[], to: string[], errno: number | undefined])[] = [
+    [["f"], ["g"], undefined],
+    [["f"], ["d", "f"], undefined],
+    [["d"], ["e"], undefined],
+    [["d"], ["e", "d"], undefined],
+    [["f"], ["f"], undefined],
+    [["f"], ["d"], P9Errno.EISDIR],
+    [["d"], ["f"], P9Errno.ENOTDIR],
+    [["d"], ["full"], P9Errno.ENOTEMPTY],
+    [["d"], ["d", "x"], P9Errno.EINVAL],
+    [["none"], ["g"], P9Errno.ENOENT],
+    [["f"], ["none", "f"], P9Errno.ENOENT],
+  ];
+  for (const [from, to, errno] of rows) {
+    const tree = make();
+    const moved = from[0] === "none" ? undefined : tree.stat(from).path;
+    const before = [tree.list([]), tree.list(["d"])];
+    if (errno !== undefined) {
+      refused(() => tree.rename(from, to), errno);
+      assertEquals([tree.list([]), tree.list(["d"])], before);
+      continue;
+    }
+    tree.rename(from, to);
+    assertEquals(tree.stat(to).path, moved);
+    if (from.join("/") !== to.join("/")) refused(() => tree.stat(from), P9Errno.ENOENT);
+  }
+});

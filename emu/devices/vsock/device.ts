@@ -225,7 +225,7 @@ export class VsockDevice implements DeviceModel {
 
   /** Starts to serve the queues. */
   activate(context: DeviceContext): void {
-    this.#attached = this.#context = context;
+    this.#context = context;
   }
 
   /** Takes packets, or gives those that wait. */

@@ -22,24 +22,23 @@ import { readBytes, writeBytes } from "./bytes.ts";
 /** The interfaces of a function. */
 export type PciInterface = "legacy" | "transitional" | "modern";
 
-/** Class, subclass and programming interface by virtio device id, as in QEMU. */
+/** Class and subclass by virtio device id, as in QEMU; the programming interface is 0. */
 const CLASS: Readonly<Record<number, number>> = {
-  1: 0x020000,
-  2: 0x010000,
-  3: 0x078000,
-  8: 0x010000,
-  9: 0x000200,
-  16: 0x038000,
-  18: 0x098000,
-  19: 0x078000,
+  1: 0x0200,
+  2: 0x0100,
+  3: 0x0780,
+  8: 0x0100,
+  9: 0x0002,
+  16: 0x0380,
+  18: 0x0980,
+  19: 0x0780,
 };
-const OTHER_CLASS = 0x00ff00;
+const OTHER_CLASS = 0x00ff;
 const FIRST_CAPABILITY = 0x40;
 const SPACE = 256;
 const BAR_COUNT = 6;
-/** Bits of a BAR that hold its kind instead of its address. */
-const IO_FLAGS = 0x3;
-const MEMORY_FLAGS = 0xf;
+/** Bits of a BAR that hold its kind; no BAR is so small that its address has some of them. */
+const BAR_FLAGS = 0xf;
 const { IO, MEMORY, BUS_MASTER, INTX_DISABLE } = PciCommand;
 /** Bits of MSI-X message control that a driver may change. */
 const CONTROL_BITS = MSIX_ENABLE | MSIX_MASK_ALL;
@@ -133,8 +132,7 @@ export class ConfigSpace {
     this.#put(PciRegister.STATUS, 2, PCI_STATUS_CAPABILITIES);
     this.#put(PciRegister.REVISION_ID, 1, modern ? 1 : 0);
     const kind = CLASS[deviceId] ?? OTHER_CLASS;
-    this.#put(PciRegister.CLASS_CODE, 1, kind & 0xff);
-    this.#put(PciRegister.CLASS_CODE + 1, 2, kind >> 8);
+    this.#put(PciRegister.CLASS_CODE + 1, 2, kind);
     this.#put(PciRegister.SUBSYSTEM_VENDOR_ID, 2, PCI_VENDOR_VIRTIO);
     // A transitional device has its type here.
     this.#put(PciRegister.SUBSYSTEM_ID, 2, modern ? 0x1100 : deviceId);
@@ -177,8 +175,7 @@ export class ConfigSpace {
   bars(): PciBar[] {
     return this.#bars.map((bar) => {
       const word = this.read(PciRegister.BAR0 + 4 * bar.index, 4);
-      const flags = bar.space === "io" ? IO_FLAGS : MEMORY_FLAGS;
-      return { ...bar, address: (word & ~flags) >>> 0 };
+      return { ...bar, address: (word & ~BAR_FLAGS) >>> 0 };
     });
   }
 

@@ -69,8 +69,6 @@ export class SplitLog implements RecoverableLog<QueuePosition> {
     this.#batch.push(head);
   }
 
-  publishing(): void {}
-
   published(usedIndex: number): void {
     for (const head of this.#batch) this.#u8[entryAt(head)] = 0;
     this.#batch.length = 0;
