@@ -46,6 +46,16 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "Either way makes the one request that a chunk is",
   },
   {
+    path: "drivers/virtqueue/fill_pool.ts",
+    what: "while (next < bytes.length) { -> while (next <= bytes.length) {",
+    why: "One more part has no bytes, and is asked of no device",
+  },
+  {
+    path: "drivers/virtqueue/fill_pool.ts",
+    what: "#held = false; -> #held = true;",
+    why: "Nobody reads it before the first request, which sets it",
+  },
+  {
     path: "drivers/transport/pci/interrupts.ts",
     what: "const more = missing > 0 ? this.#fn.lease.messages(missing) : []; -> " +
       "const more = missing >= 0 ? this.#fn.lease.messages(missing) : [];",
