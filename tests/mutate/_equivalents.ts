@@ -116,6 +116,32 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "A line that is not idle has no use for the clock, which says nothing new of it",
   },
   {
+    path: "drivers/console/_sender.ts",
+    what: /#free\.length \* this\.#size < bytes\.length.* -> .*#size <= bytes\.length/,
+    why: "What has just the room that it needs is sent in the same buffers by either way",
+  },
+  {
+    path: "drivers/console/_sender.ts",
+    what: "this.#spare = ticket; -> nothing",
+    why: "The next write makes a ticket instead of using this one again",
+  },
+  {
+    path: "drivers/console/_sender.ts",
+    what: /return bytes\.length <= this\.#size \? bytes .* -> return bytes\.length < this\.#size /,
+    why: "The part from 0 to the end has the same bytes",
+  },
+  {
+    path: "drivers/console/_sender.ts",
+    what:
+      /^(?:return true|return this\.idle \? true|if \(ticket\.left === 0 && .* return true).* -> .*false/,
+    why: "A wait ends with any value but undefined, and nobody looks at this one",
+  },
+  {
+    path: "drivers/console/_sender.ts",
+    what: /i < this\.#tickets\.length; i\+\+.* -> .*i <= this\.#tickets\.length/,
+    why: "There is no ticket behind the last: nothing is released",
+  },
+  {
     path: "hal/barrier.ts",
     what: 'Deno.build.arch === "x86_64" -> Deno.build.arch !== "x86_64"',
     why:
