@@ -1,7 +1,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { VireoError } from "@vireo/hal";
 import { BouncingDma, RingDevice } from "../testing/mod.ts";
-import { SplitVirtqueue } from "../virtqueue/split.ts";
+import { plainQueue } from "../virtqueue/exchange_test_util.ts";
 import { Sender } from "./_sender.ts";
 
 const NO_LIMIT = {};
@@ -12,18 +12,9 @@ function rig(count = 3) {
   let kicks = 0;
   let onKick = (): void => {};
   const makeQueue = () =>
-    new SplitVirtqueue({
-      index: 1,
-      name: "output",
-      size: 8,
-      dma,
-      indirect: false,
-      eventIdx: false,
-      notificationData: false,
-      notify() {
-        kicks++;
-        onKick();
-      },
+    plainQueue(dma, () => {
+      kicks++;
+      onKick();
     });
   const queue = makeQueue();
   const sender = new Sender(queue, dma, count, 4);

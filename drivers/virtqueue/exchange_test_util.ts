@@ -12,9 +12,9 @@ export interface Rig extends Disposable {
   answer(bytes: readonly number[], used?: number | undefined, last?: number): number[][];
 }
 
-/** Makes a rig, in memory of its own or of another one. */
-export function rig(dma: BouncingDma = new BouncingDma({ size: 64 * 1024 })): Rig {
-  const queue = new SplitVirtqueue({
+/** A queue of eight descriptors without any feature. */
+export function plainQueue(dma: BouncingDma, notify: () => void = () => {}): SplitVirtqueue {
+  return new SplitVirtqueue({
     index: 1,
     name: "requests",
     size: 8,
@@ -22,8 +22,13 @@ export function rig(dma: BouncingDma = new BouncingDma({ size: 64 * 1024 })): Ri
     indirect: false,
     eventIdx: false,
     notificationData: false,
-    notify() {},
+    notify,
   });
+}
+
+/** Makes a rig, in memory of its own or of another one. */
+export function rig(dma: BouncingDma = new BouncingDma({ size: 64 * 1024 })): Rig {
+  const queue = plainQueue(dma);
   const requests = new RequestQueue(queue);
   const device = new RingDevice(dma, queue.addresses);
   return {

@@ -239,6 +239,29 @@ Deno.test("PORT_REMOVE ends readers and writers with PORT_CLOSED; the id may com
   assertEquals([...(await echo)!], text("hello"));
 });
 
+Deno.test("only the reset of a suspend leaves readers waiting: every other failure ends them", async () => {
+  const cases = [
+    [true, "DEVICE_STATE", false],
+    [true, "DEVICE_REMOVED", true],
+    [false, "DEVICE_STATE", true],
+    [false, "QUEUE_BROKEN", true],
+  ] as const;
+  for (const [frozen, code, ends] of cases) {
+    const device = raw();
+    await using booted = await boot(device);
+    await addPort(device, 1);
+    using port = (await booted.instance.port(1, SOON)).open();
+    const stop = new AbortController();
+    const read = assertRejects(() => port.read({ signal: stop.signal }));
+    if (frozen) booted.instance.freeze();
+    const failure = new VireoError(code, "As the test wants");
+    booted.instance.failed(failure);
+    const enough = new Error("it waits on");
+    stop.abort(enough);
+    assertEquals(await read, ends ? failure : enough, `${frozen} ${code}`);
+  }
+});
+
 Deno.test("max_nr_ports of 0 or over 32767 fails the probe", async () => {
   for (const maxPorts of [0, 0x8000, 0xffffffff]) {
     const device = new RawConsole({ features: [1], maxPorts });

@@ -142,6 +142,17 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "There is no ticket behind the last: nothing is released",
   },
   {
+    path: "drivers/console/_receiver.ts",
+    what:
+      /^(?:let empty = false;|return false;|if \(this\.#ready === this\.#states\.length\) return false;) -> .*true;$/,
+    why: "One more fill posts nothing: only forget() leaves buffers free, and a fill follows it",
+  },
+  {
+    path: "drivers/console/_receiver.ts",
+    what: /i < this\.#states\.length; i\+\+.* -> .*i <= this\.#states\.length/,
+    why: "There is no buffer behind the last: it is in no state",
+  },
+  {
     path: "hal/barrier.ts",
     what: 'Deno.build.arch === "x86_64" -> Deno.build.arch !== "x86_64"',
     why:
