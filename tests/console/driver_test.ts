@@ -262,6 +262,48 @@ Deno.test("only the reset of a suspend leaves readers waiting: every other failu
   }
 });
 
+Deno.test("a failure ends those that wait for a port at once, until the device is recovered or resumed", async () => {
+  for (const way of ["recover", "suspend"] as const) {
+    const device = raw();
+    await using booted = await boot(device);
+    const { instance } = booted;
+    // The second time it fails as it did the first time: nothing is left of the reset.
+    for (const code of ["QUEUE_BROKEN", "DEVICE_STATE"] as const) {
+      const failure = new VireoError(code, "As the test wants");
+      const stop = new AbortController();
+      const waiting = assertRejects(() => instance.port(3, { signal: stop.signal }));
+      instance.failed(failure);
+      stop.abort(new Error("it waited on"));
+      assertEquals(await waiting, failure);
+      assertEquals(await assertRejects(() => instance.port(3, SOON)), failure);
+      const heard = device.heard.length;
+      await booted[way]();
+      await device.until("DEVICE_READY", () => device.heard.length > heard);
+      assertEquals(device.heard.at(-1), "-1 0 1");
+    }
+    await addPort(device, 3);
+    assertEquals((await instance.port(3, SOON)).id, 3);
+  }
+});
+
+Deno.test("a removal ends those that wait for a port, of a suspended device too, and reports the ports", async () => {
+  for (const frozen of [false, true]) {
+    const device = raw();
+    await using booted = await boot(device);
+    const { instance } = booted;
+    const seen: string[] = [];
+    instance.onPort((port, change) => seen.push(`${port.id} ${change}`));
+    const end = instance.onPort(() => seen.push("too much"));
+    end();
+    await addPort(device, 1);
+    if (frozen) instance.freeze();
+    const waiting = assertRejects(() => instance.port(3, SOON), VireoError);
+    await instance.remove();
+    assertEquals((await waiting).code, "DEVICE_REMOVED");
+    assertEquals([seen, instance.ports], [["1 added", "1 removed"], []]);
+  }
+});
+
 Deno.test("max_nr_ports of 0 or over 32767 fails the probe", async () => {
   for (const maxPorts of [0, 0x8000, 0xffffffff]) {
     const device = new RawConsole({ features: [1], maxPorts });
