@@ -12,12 +12,16 @@ export interface Rig extends Disposable {
   answer(bytes: readonly number[], used?: number | undefined, last?: number): number[][];
 }
 
-/** A queue of eight descriptors without any feature. */
-export function plainQueue(dma: BouncingDma, notify: () => void = () => {}): SplitVirtqueue {
+/** A queue without any feature, of eight descriptors unless it says otherwise. */
+export function plainQueue(
+  dma: BouncingDma,
+  notify: () => void = () => {},
+  size = 8,
+): SplitVirtqueue {
   return new SplitVirtqueue({
     index: 1,
     name: "requests",
-    size: 8,
+    size,
     dma,
     indirect: false,
     eventIdx: false,

@@ -153,6 +153,11 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "There is no buffer behind the last: it is in no state",
   },
   {
+    path: "drivers/net/_rx_queue.ts",
+    what: "if (count > 0) this.queue.kick(); -> if (count >= 0) this.queue.kick();",
+    why: "A kick without new buffers tells the device nothing",
+  },
+  {
     path: "hal/barrier.ts",
     what: 'Deno.build.arch === "x86_64" -> Deno.build.arch !== "x86_64"',
     why:
