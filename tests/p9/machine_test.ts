@@ -262,6 +262,11 @@ Deno.test("9p: symbolic links are followed within the tree, and not in circles",
   assertEquals(text(await tree.readFile("way/up")), "ex");
   assertEquals((await tree.lstat("way")).kind, "symlink");
   assertEquals((await tree.stat("way")).kind, "directory");
+  // Of what is on the way all is followed, of the last only what it must be.
+  assertEquals([(await tree.lstat("way/up")).kind, (await tree.stat("way/up")).kind], [
+    "symlink",
+    "file",
+  ]);
   await refused(() => tree.readFile("out"), "ENOENT");
   await refused(() => tree.readFile("round"), "ELOOP");
   await tree.remove("way");
