@@ -56,6 +56,9 @@ Deno.test("blk batch: a request is of whole blocks, inside the disk and the slot
       else assertThrows(prepare, Error, refused);
     }
   }
+  const { batch: short } = rig(1, 1024);
+  const { seen } = assertThrows(() => short.prepareRead(0, 999), VireoError);
+  assertEquals(seen, 1001);
   // Blocks of 1024 bytes, of which a request has whole ones.
   const { batch } = rig(1, 2048, [BlkFeature.BLK_SIZE]);
   batch.prepareRead(0, 2, 1024);
@@ -72,6 +75,11 @@ Deno.test("blk batch: slots come back in the device's order, round after round, 
     // A poll takes what it needs from the ring, and no more.
     assertEquals([batch.poll(), queue.inFlight, batch.inFlight], [1, 2, 2]);
     assertEquals(pollAll(batch), [2, 0]);
+    read(batch, 0, 1);
+    fake.pending[1]!.complete(0);
+    fake.pending[0]!.complete(0);
+    queue.interrupt();
+    assertEquals(pollAll(batch), [1, 0]);
     assertEquals([batch.inFlight, batch.poll()], [0, -1]);
   }
 });
