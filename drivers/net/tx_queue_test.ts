@@ -105,7 +105,12 @@ Deno.test("tx queue: a frame too long for an indirect table waits until the ring
 });
 
 Deno.test("tx queue: a slot holds the header, a tagged frame of the MTU and no more than a page", () => {
-  for (const [mtu, slotSize] of [[256, 320 - 12], [1500, 1536 - 12], [9000, 4096 - 12]] as const) {
+  for (
+    const [mtu, slotSize] of [[290, 320 - 12], [291, 384 - 12], [1500, 1536 - 12], [
+      9000,
+      4096 - 12,
+    ]] as const
+  ) {
     const { tx, queue } = rig({ mtu });
     assertEquals([tx.slotSize, tx.frames[0]!.length, queue.callbacks], [slotSize, slotSize, false]);
     assertEquals(tx.queue, queue);

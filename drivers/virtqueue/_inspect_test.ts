@@ -114,32 +114,56 @@ for (const packed of [false, true]) {
 
   Deno.test(`inspect: ${kind}: what the device returned is used, and its claims are compared`, () => {
     const { queue, inspect, desc, device } = rig(packed);
-    for (const token of [5, 6, 7]) queue.add(chain(0x1000, 20).clear().addWritable(1, 20), token);
-    queue.kick();
+    /** The device's entry after so many others. */
     const use = (at: number, id: number, length: number): void => {
+      const place = at % 4;
       if (packed) {
-        desc.setUint32(16 * at + 8, length, true);
-        desc.setUint16(16 * at + 12, id, true);
-        desc.setUint16(16 * at + 14, 0x8080, true);
+        desc.setUint32(16 * place + 8, length, true);
+        desc.setUint16(16 * place + 12, id, true);
+        desc.setUint16(16 * place + 14, at < 4 ? 0x8080 : 0, true);
       } else {
-        device.setUint32(4 + 8 * at, id, true);
-        device.setUint32(8 + 8 * at, length, true);
+        device.setUint32(4 + 8 * place, id, true);
+        device.setUint32(8 + 8 * place, length, true);
         device.setUint16(2, at + 1, true);
       }
     };
-    use(0, 1, 20);
-    assertEquals([inspect().memory.entries, inspect().wrong], [[{ id: 1, length: 20 }], []]);
-    assertEquals(inspect().buffers.map(({ state }) => state), ["available", "used", "available"]);
-    use(1, 0, 21);
+    const buffer = new SgList(1).addWritable(0x1000, 20);
+    // Three of the buffers are on both sides of the wrap.
+    for (let at = 0; at < 2; at++) {
+      queue.add(buffer, 9);
+      queue.kick();
+      use(at, at === 0 || packed ? 0 : inspect().buffers[0]!.id, 20);
+      assertEquals(queue.pop(), 9);
+    }
+    for (const token of [0, 6, 7]) queue.add(buffer, token);
+    queue.kick();
+    const [first, second, third] = [0, 6, 7].map((token) =>
+      inspect().buffers.find((each) => each.token === token)!.id
+    );
+    const states = () =>
+      [0, 6, 7].map((token) => inspect().buffers.find((each) => each.token === token)!.state);
+    assertEquals([states(), inspect().memory.entries], [Array(3).fill("available"), []]);
+    use(2, second!, 20);
+    assertEquals([inspect().memory.entries, inspect().wrong], [[{ id: second, length: 20 }], []]);
+    assertEquals(states(), ["available", "used", "available"]);
+    use(3, first!, 21);
     assertEquals(inspect().wrong, [
-      "used entry of buffer 0 has 21 bytes, the driver lent 20",
+      `used entry of buffer ${first} has 21 bytes, the driver lent 20`,
     ]);
-    use(1, 3, 0);
+    use(3, 9, 0);
     assertEquals([inspect().memory.entries.length, inspect().wrong], [2, [
-      "used entry names buffer 3, which is not in flight",
+      "used entry names buffer 9, which is not in flight",
     ]]);
+    use(3, first!, 19);
+    use(4, third!, 0);
+    assertEquals([states(), inspect().wrong], [Array(3).fill("used"), []]);
+    assertEquals(inspect().memory.entries, [
+      { id: second!, length: 20 },
+      { id: first!, length: 19 },
+      { id: third!, length: 0 },
+    ]);
     assertEquals(queue.pop(), 6);
-    assertEquals(inspect().shadow.taken, 1);
+    assertEquals([inspect().shadow.taken, inspect().memory.entries.length], [3, 2]);
   });
 
   Deno.test(`inspect: ${kind}: it says when each side wants to hear of the other`, () => {
