@@ -158,6 +158,12 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "A kick without new buffers tells the device nothing",
   },
   {
+    path: "drivers/virtqueue/request_queue.ts",
+    what: "if (token < this.#taken.length) this.#freeTokens.push(token); -> " +
+      "if (token <= this.#taken.length) this.#freeTokens.push(token);",
+    why: "The next new token is the same one, from the list of free ones or not",
+  },
+  {
     path: "hal/barrier.ts",
     what: 'Deno.build.arch === "x86_64" -> Deno.build.arch !== "x86_64"',
     why:
