@@ -164,6 +164,11 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "The next new token is the same one, from the list of free ones or not",
   },
   {
+    path: "drivers/virtqueue/request_queue.ts",
+    what: "late = false; -> late = true;",
+    why: "A request that is late is not used again: the next one is made instead",
+  },
+  {
     path: "hal/barrier.ts",
     what: 'Deno.build.arch === "x86_64" -> Deno.build.arch !== "x86_64"',
     why:
