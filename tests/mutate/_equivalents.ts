@@ -169,6 +169,11 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "A request that is late is not used again: the next one is made instead",
   },
   {
+    path: "drivers/net/net.ts",
+    what: /const sane = offered >= 1 .* -> const sane = offered > 1 /,
+    why: "Of one pair, as of a number that makes no sense, it has one",
+  },
+  {
     path: "hal/barrier.ts",
     what: 'Deno.build.arch === "x86_64" -> Deno.build.arch !== "x86_64"',
     why:
