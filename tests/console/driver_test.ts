@@ -168,6 +168,13 @@ Deno.test("a write waits while the host's side is closed, and can be given up", 
   device.control(1, 6, 1);
   await waiting;
   assertEquals(device.sent(5), text("z"));
+  // A text console's is open as soon as it is one.
+  await addPort(device, 2);
+  const other = (await booted.instance.port(2, SOON)).open();
+  const shown = other.writeText("w", SOON);
+  device.control(2, 4, 1);
+  await shown;
+  assertEquals(device.sent(7), text("w"));
 });
 
 Deno.test("buffers of an aborted write stay the device's until it returns them", async () => {
