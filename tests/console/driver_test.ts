@@ -3,6 +3,7 @@ import { VireoError } from "@vireo/hal";
 import { RawConsole } from "./raw_console.ts";
 import type { DeviceModel } from "../../emu/device.ts";
 import { DirectWire } from "../machine/direct_wire.ts";
+import { turn } from "../turn.ts";
 import { type Console, consoleDriver } from "../../drivers/console/mod.ts";
 
 const boot = (model: DeviceModel): Promise<DirectWire<Console>> =>
@@ -164,14 +165,15 @@ Deno.test("a write waits while the host's side is closed, and can be given up", 
   const aborted = port.writeText("y", { signal: abort.signal });
   abort.abort(new Error("enough"));
   await assertRejects(() => aborted, Error, "enough");
-  const waiting = port.writeText("z", SOON);
+  // No deadline, whose last look would find that it may go on.
+  const waiting = port.writeText("z");
   device.control(1, 6, 1);
   await waiting;
   assertEquals(device.sent(5), text("z"));
   // A text console's is open as soon as it is one.
   await addPort(device, 2);
   const other = (await booted.instance.port(2, SOON)).open();
-  const shown = other.writeText("w", SOON);
+  const shown = other.writeText("w");
   device.control(2, 4, 1);
   await shown;
   assertEquals(device.sent(7), text("w"));
@@ -200,6 +202,55 @@ Deno.test("buffers of an aborted write stay the device's until it returns them",
   // What was in the ring went out unharmed; the rest of the aborted write did not.
   assertEquals(sent.slice(0, -4), data.slice(0, sent.length - 4));
   assert(sent.length < data.length);
+});
+
+Deno.test("a write ends when the device took it, a stream's chunk when it is in the ring", async () => {
+  const device = raw();
+  await using booted = await boot(device);
+  await addPort(device, 1);
+  const port = (await booted.instance.port(1, SOON)).open();
+  device.control(1, 6, 1);
+  await port.hostOpened(SOON);
+  device.taking = false;
+  const writer = port.writable.getWriter();
+  await writer.write(Uint8Array.from(text("a")));
+  let ended = false;
+  const written = port.writeText("b").then(() => void (ended = true));
+  await turn();
+  assertEquals(ended, false);
+  device.taking = true;
+  device.take(5);
+  await written;
+  assertEquals(device.sent(5), text("ab"));
+  // Each stream is made again when the last one is over.
+  const { writable } = port;
+  await writer.close();
+  assertEquals(port.writable === writable, false);
+  await port.writable.abort();
+});
+
+Deno.test("a write of a suspended console goes on when it resumes; a removed port's host is closed", async () => {
+  const device = raw();
+  await using booted = await boot(device);
+  await addPort(device, 1);
+  device.control(1, 4, 1);
+  device.control(1, 6, 1);
+  const port = (await booted.instance.port(1, SOON)).open();
+  await port.hostOpened(SOON);
+  booted.instance.freeze();
+  const written = port.writeText("x");
+  await booted.suspend();
+  await written;
+  assertEquals(device.sent(5), text("x"));
+  await device.until(
+    "DEVICE_READY",
+    () => device.heard.filter((line) => line === "-1 0 1").length === 2,
+  );
+  device.control(1, 6, 1);
+  await port.hostOpened(SOON);
+  device.control(1, 2);
+  while (!port.removed) await turn();
+  assertEquals(port.hostOpen, false);
 });
 
 Deno.test("an aborted read loses nothing", async () => {
