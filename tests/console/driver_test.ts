@@ -253,6 +253,40 @@ Deno.test("a write of a suspended console goes on when it resumes; a removed por
   assertEquals(port.hostOpen, false);
 });
 
+Deno.test("after a recovery the device hears which ports are open, and says which of its own are", async () => {
+  const device = raw();
+  await using booted = await boot(device);
+  for (const id of [0, 1, 2, 3]) await addPort(device, id);
+  // Console and open, console, open, neither.
+  for (const id of [0, 1]) device.control(id, 4, 1);
+  device.control(0, 6, 1);
+  const ports = await Promise.all([0, 1, 2, 3].map((id) => booted.instance.port(id, SOON)));
+  for (const id of [0, 2]) ports[id]!.open();
+  await ports[0]!.hostOpened(SOON);
+  const reads = [0, 2].map((id) =>
+    assertRejects(() => ports[id]!.read(), VireoError, "needs a reset")
+  );
+  const opened = assertRejects(() => ports[1]!.hostOpened(), VireoError, "needs a reset");
+  device.heard.length = 0;
+  await booted.recover();
+  await Promise.all([...reads, opened]);
+  await device.until(
+    "PORT_OPEN",
+    () => device.heard.filter((line) => / 6 /.test(line)).length >= 3,
+  );
+  assertEquals(device.heard.filter((line) => / 6 /.test(line)).sort(), ["0 6 1", "1 6 1", "2 6 1"]);
+  assertEquals(ports.map(({ hostOpen }) => hostOpen), [false, false, false, false]);
+  // All is as at first: nobody fails for what was before.
+  const next = ports[0]!.read();
+  device.control(0, 6, 1);
+  await ports[0]!.hostOpened();
+  await ports[0]!.writeText("on");
+  assertEquals(device.sent(1).slice(-2), text("on"));
+  const ended = assertRejects(() => next, VireoError);
+  await booted.instance.remove();
+  assertEquals((await ended).code, "PORT_CLOSED");
+});
+
 Deno.test("an aborted read loses nothing", async () => {
   const device = raw();
   await using booted = await boot(device);
