@@ -118,6 +118,37 @@ Deno.test("vsock driver: packets stay in the ring while 256 answers wait for the
   assertEquals(pending(TX).length, 64);
 });
 
+Deno.test("vsock driver: 128 connections wait for a listener at most; a failure ends it, and those to come", async () => {
+  const { vsock, packet, sent } = rig();
+  const listener = vsock.listen(7);
+  assertEquals(listener.port, 7);
+  const answers: number[] = [];
+  for (let i = 0; i < 129; i++) {
+    packet({ srcPort: i });
+    answers.push(...ops(await sent()));
+  }
+  assertEquals([answers.length, answers.indexOf(VsockOp.RST)], [129, 128]);
+  for (let i = 0; i < 128; i++) assertEquals((await listener.accept()).peerPort, i);
+  const waiting = assertRejects(() => listener.accept(), VireoError, "As the test wants");
+  vsock.failed(new VireoError("DEVICE_STATE", "As the test wants"));
+  await waiting;
+  assertEquals(vsock.connections, 0);
+  await assertRejects(() => vsock.connect(1), VireoError, "As the test wants");
+  await assertRejects(() => vsock.listen(7).accept(), VireoError, "As the test wants");
+});
+
+Deno.test("vsock driver: a peer's room is known from its first packet on", async () => {
+  const { vsock, packet, sent } = rig();
+  using listener = vsock.listen(7);
+  packet({ bufAlloc: 10 });
+  await sent();
+  const connection = await listener.accept();
+  connection.writable.getWriter().write(new Uint8Array(10)).catch(() => {});
+  const [data] = await sent();
+  assertEquals([data!.op, data!.len], [VsockOp.RW, 10]);
+  connection.reset();
+});
+
 Deno.test("vsock driver: a reset of the transport ends connections, and the guest may have another id", async () => {
   for (const [event, length, ends] of [[0, 4, true], [1, 4, false], [0, 3, false]] as const) {
     const { vsock, give, packet, fake } = rig();
@@ -140,11 +171,17 @@ Deno.test("vsock driver: ports are integers of 32 bits, and types those of the d
   for (const port of [0, 2 ** 32 - 2]) vsock.listen(port)[Symbol.dispose]();
   const calls = [1, 2].map(() => vsock.connect(5).catch(() => {}));
   const [first, second] = await sent();
-  assertEquals([first!.op, first!.dstPort, first!.srcPort === second!.srcPort], [
+  assertEquals([first!.op, first!.dstPort, second!.srcPort - first!.srcPort], [
     VsockOp.REQUEST,
     5,
-    false,
+    1,
   ]);
+  assertEquals(vsock.connections, 2);
+  await assertRejects(
+    () => vsock.connect(5, { type: VsockType.SEQPACKET }),
+    VireoError,
+    "no sockets",
+  );
   vsock.failed(new VireoError("DEVICE_STATE", "As the test wants"));
   await Promise.all(calls);
   const { STREAM, SEQPACKET, NO_IMPLIED_STREAM } = VsockFeature;
