@@ -297,6 +297,14 @@ Deno.test("scsi host: a task management function succeeds, completes or is refus
   }
 });
 
+Deno.test("scsi host: eight buffers wait for events, as long as the device says, within 16 and 4096 bytes", () => {
+  for (const [size, bytes] of [[0, 16], [16, 16], [20, 20], [4096, 4096], [4097, 4096]] as const) {
+    const { fake } = rig(() => undefined, { event_info_size: size });
+    const buffers = fake.pending.filter(({ queue }) => queue.index === 1);
+    assertEquals(buffers.map(({ writableLength }) => writableLength), Array(8).fill(bytes));
+  }
+});
+
 Deno.test("scsi host: events are told by what happened, and where", async () => {
   const { fake, host } = rig(() => undefined);
   using events = host.events();
