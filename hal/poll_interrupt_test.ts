@@ -396,3 +396,82 @@ Deno.test("Poller's own clock goes on by turns of the event loop", async () => {
   await poller.line().wait(options);
   assertEquals(looks, 6);
 });
+
+Deno.test("Poller spends no time on waits that are over, and nothing after it was disposed of", async () => {
+  const clock = new FakeClock();
+  const poller = new Poller({}, clock);
+  const line = poller.line();
+  assertEquals(line.polled, true);
+  const stop = new AbortController();
+  const aborted = assertRejects(() => line.wait({ signal: stop.signal, ready: () => false }));
+  // It sleeps, and then has a turn that nobody waits for.
+  await clock.runUntil(100);
+  line.kicked();
+  stop.abort();
+  await aborted;
+  const before = clock.time;
+  await clock.runUntil(101);
+  assertEquals(clock.time - before < 0.2, true, `${clock.time - before}`);
+  let asked = 0;
+  void line.wait({ signal: NEVER, ready: () => (asked++, false) });
+  await clock.runUntil(300);
+  const sleeps = clock.sleeps.length;
+  poller[Symbol.dispose]();
+  asked = 0;
+  await clock.runUntil(1000);
+  assertEquals([asked, clock.sleeps.length, clock.closed], [0, sleeps, true]);
+});
+
+Deno.test("Poller looks once after kicks of a turn, at the lines that were kicked", async () => {
+  const clock = new FakeClock();
+  let soon = 0;
+  const { soon: later } = clock;
+  clock.soon = (callback) => {
+    soon++;
+    later.call(clock, callback);
+  };
+  const poller = new Poller({}, clock);
+  const asked: string[] = [];
+  const lines = ["a", "b", "c"].map((name) => {
+    const line = poller.line();
+    const expected = (): boolean => (asked.push(name), false);
+    void line.wait({ signal: NEVER, ready: () => false, expected });
+    return line;
+  });
+  await clock.runUntil(500);
+  const cases = [[[0], ["a"]], [[1, 1], ["b"]], [[2, 0], ["a", "b", "c"]], [[0, 1, 0], [
+    "a",
+    "b",
+    "c",
+  ]]] as const;
+  for (const [kicks, expected] of cases) {
+    asked.length = soon = 0;
+    for (const i of kicks) lines[i]!.kicked();
+    assertEquals(soon, 1);
+    await clock.runUntil(clock.time);
+    // Of several lines all are asked: which of them were kicked is not kept.
+    assertEquals(asked, [...expected]);
+  }
+  poller[Symbol.dispose]();
+});
+
+Deno.test("Poller that is kicked while it sleeps does not wake a second time for that sleep", async () => {
+  const clock = new FakeClock();
+  const poller = new Poller({ spinMs: 1, idleMs: 20 }, clock);
+  const line = poller.line();
+  let looks = 0;
+  void line.wait({
+    signal: NEVER,
+    ready: () => (looks++, false),
+    readyInMemory: () => false,
+  });
+  await clock.runUntil(200);
+  line.kicked();
+  await clock.runUntil(clock.time);
+  // The kick began a new spin: the sleep that was under way is none any more, and one follows the spin.
+  const sleeps = clock.sleeps.length;
+  looks = 0;
+  await clock.runUntil(clock.time + 1.5);
+  assertEquals([clock.sleeps.length - sleeps, looks <= 2], [1, true]);
+  poller[Symbol.dispose]();
+});

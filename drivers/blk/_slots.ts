@@ -131,12 +131,11 @@ export class Slots implements Disposable {
     return length <= this.#segment ? (length === 0 ? 2 : 3) : Math.ceil(length / this.#segment) + 2;
   }
 
-  /** Writes a request's header (virtio 1.4 §5.2.6). */
+  /** Writes a request's header (virtio 1.4 §5.2.6), whose reserved word is 0 from the start. */
   prepare(slot: number, type: number, sector: number, length: number): void {
     const at = slot * CELL;
     const view = this.#view;
     view.setUint32(at, type, true);
-    view.setUint32(at + BLK_REQ.reserved.offset, 0, true);
     setU64(view, at + BLK_REQ.sector.offset, sector);
     this.#types[slot] = type;
     this.lengths[slot] = length;

@@ -65,6 +65,23 @@ Deno.test("a write sends its data and a read fills the caller's array", async ()
   await blk.remove();
 });
 
+Deno.test("a device that answers while it is notified need not interrupt, one that answers later must", async () => {
+  const { fake, blk } = make();
+  const [queue] = fake.queues;
+  const seen: boolean[] = [];
+  fake.script = (request) => {
+    seen.push(queue!.callbacks);
+    if (request.sector === 0) request.complete(0);
+  };
+  const [first, second] = [blk.read(0, 512), blk.read(1, 512)];
+  await first;
+  assertEquals([seen, queue!.callbacks], [[false, false], true]);
+  fake.pending[0]!.complete(0);
+  queue!.interrupt();
+  await second;
+  await blk.remove();
+});
+
 Deno.test("requests of one turn are told in one kick", async () => {
   const { fake, blk } = make();
   const reads = [blk.read(0, 512), blk.read(1, 512), blk.read(2, 512)];

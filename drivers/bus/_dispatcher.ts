@@ -69,8 +69,8 @@ async function run(
   lost: (error: unknown) => void,
 ): Promise<void> {
   const { interrupt } = source;
-  let served = false;
-  let progress = false;
+  /** What the line served while it was waited for. */
+  let progress: boolean | undefined;
   let idle = 0;
   const wait = {
     signal,
@@ -79,7 +79,6 @@ async function run(
     readyInMemory: () => target.dueInMemory(),
     expected: () => target.expects(),
     serve: () => {
-      served = true;
       progress = target.serve(source);
       if (progress) idle = 0;
       return progress;
@@ -91,9 +90,8 @@ async function run(
       await interrupt.wait(wait);
       if (signal.aborted) return;
       if (idle > 0 && performance.now() - idleSince > CALM) idle = 0;
-      if (!served) progress = target.serve(source);
-      served = false;
-      idle = progress ? 0 : idle + 1;
+      idle = progress ?? target.serve(source) ? 0 : idle + 1;
+      progress = undefined;
       if (idle >= STORM) await pause(Math.min(idle - STORM + 1, MAX_PAUSE), signal);
       if (idle > 0) idleSince = performance.now();
     }

@@ -1,8 +1,16 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { ANY_ID, FeatureSet, type MmioNode, VireoError } from "@vireo/hal";
-import { board, recorder, settle } from "./bus_test_util.ts";
+import {
+  ANY_ID,
+  FeatureSet,
+  type Interrupt,
+  type InterruptWait,
+  type MmioNode,
+  VireoError,
+} from "@vireo/hal";
+import { board, hurried, recorder, settle, use } from "./bus_test_util.ts";
 import { Bus } from "./bus.ts";
-import { SgList } from "../virtqueue/virtqueue.ts";
+import type { VirtioDevice } from "../device.ts";
+import { SgList, type Virtqueue } from "../virtqueue/virtqueue.ts";
 import { ScriptedDevice } from "../testing/scripted_device.ts";
 import { MmioTransport } from "../transport/mmio.ts";
 import type { Uevent } from "./uevent.ts";
@@ -172,6 +180,96 @@ Deno.test("bus lists the queues whose device has buffers, but not those on which
   assertEquals(bus.progress(), before);
   await bus.addDevice(board({}).transport);
   assertEquals(bus.progress() === before, false);
+});
+
+/** A device on a machine without interrupts, with a queue whose answers are waited for and one without a callback. */
+async function polledBoard(
+  take: (queue: Virtqueue) => void = (queue) => {
+    while (queue.pop() >= 0);
+  },
+): Promise<
+  ReturnType<typeof board> & { device: VirtioDevice; wait: InterruptWait; served: string[] }
+> {
+  const made = board({ queues: [8, 8] });
+  let wait: InterruptWait | undefined;
+  const interrupt: Interrupt = {
+    polled: true,
+    wait: (options) => {
+      wait = options;
+      return new Promise((_, reject) =>
+        options.signal.addEventListener("abort", () => reject(options.signal.reason))
+      );
+    },
+  };
+  const transport = MmioTransport.probe(
+    Object.assign(made.scripted, { interrupt }),
+    made.dma,
+  )!;
+  const served: string[] = [];
+  const callback = (queue: Virtqueue): void => {
+    served.push(queue.name);
+    take(queue);
+  };
+  const queues = [{ name: "asked", callback }, { name: "silent" }];
+  await made.bus.registerDriver(recorder({ queues }).driver);
+  const device = await made.bus.addDevice(transport);
+  return { ...made, device, wait: wait!, served };
+}
+
+Deno.test("bus: a poller looks for answers of queues whose callback is wanted, in memory or by the cause", async () => {
+  const { bus, scripted, dma, device, wait, served } = await polledBoard();
+  await using _ = bus;
+  const [asked, silent] = device.queues;
+  const look = () => [wait.expected!(), wait.readyInMemory!(), wait.ready()];
+  assertEquals(look(), [false, false, false]);
+  for (const queue of [silent!, asked!]) {
+    queue.add(new SgList(1).addWritable(0x1000, 8), 0);
+    assertEquals(look(), [queue === asked, false, false]);
+    use(dma, scripted, queue, 0);
+    assertEquals(look(), Array(3).fill(queue === asked));
+  }
+  asked!.disableCallbacks();
+  assertEquals(look(), [false, false, false]);
+  scripted.cause = 1;
+  assertEquals(look(), [false, false, true]);
+  // The register is asked once, until the cause is taken.
+  scripted.cause = 0;
+  assertEquals(look(), [false, false, true]);
+  assertEquals([wait.serve!(), served, look()], [true, ["asked"], [false, false, false]]);
+});
+
+Deno.test("bus: a serve made progress if its callback took a buffer, or left none", async () => {
+  const chain = new SgList(1).addWritable(0x1000, 8);
+  const cases: [(queue: Virtqueue) => void, boolean][] = [
+    [(queue) => void queue.pop(), true],
+    [(queue) => {
+      // As many are in flight as before.
+      while (queue.pop() >= 0) queue.add(chain, 0);
+    }, true],
+    [() => {}, false],
+  ];
+  for (const [take, progress] of cases) {
+    const { bus, scripted, dma, device, wait } = await polledBoard(take);
+    await using _ = bus;
+    const [queue] = device.queues;
+    for (const id of [0, 1]) queue!.add(chain, id);
+    for (const id of [0, 1]) use(dma, scripted, queue!, id);
+    assertEquals(wait.serve!(), progress);
+  }
+});
+
+Deno.test("bus: of a poller's serves every 32nd takes the cause, and each that follows a cause", async () => {
+  const { bus, scripted, wait } = await polledBoard();
+  await using _ = bus;
+  const reads = (serves: number): number => {
+    scripted.takeLog();
+    for (let i = 0; i < serves; i++) wait.serve!();
+    return scripted.takeLog().filter((line) => line.startsWith("r InterruptStatus")).length;
+  };
+  assertEquals([reads(31), reads(1), reads(31), reads(1)], [0, 1, 0, 1]);
+  scripted.cause = 1;
+  wait.ready();
+  assertEquals([reads(1), reads(31), reads(1)], [1, 0, 1]);
 });
 
 Deno.test("bus matches by id table with ANY", async () => {
@@ -439,11 +537,26 @@ Deno.test("bus resets a device that its driver left running, and says so", async
 Deno.test("bus a device that does not reset is not registered", async () => {
   const { bus, scripted, transport } = board({ reads: { Status: 0x40 } });
   await assertRejects(
-    () => bus.addDevice(transport),
+    () => hurried(() => bus.addDevice(transport)),
     VireoError,
     "Timed out after 1000 ms waiting for the device to reset (virtio-mmio@a000000, register Status): saw 0x40, expected 0x0",
   );
   assertEquals([bus.devices.length, scripted.leases], [0, 0]);
+});
+
+Deno.test("bus tells of a device that does not reset when it is removed", async () => {
+  let stuck = false;
+  const { bus, transport } = board({ reads: { Status: (honest) => stuck ? 0x40 : honest } });
+  await bus.registerDriver(recorder({ queues: [{ name: "requests" }] }).driver);
+  const device = await bus.addDevice(transport);
+  stuck = true;
+  const { errors } = await assertRejects(
+    () => hurried(() => bus.removeDevice(device)),
+    AggregateError,
+    "Cannot remove virtio0",
+  );
+  assertEquals(errors.map(({ code }) => code), ["RESET_TIMEOUT", "RESET_TIMEOUT"]);
+  assertEquals(bus.devices, []);
 });
 
 Deno.test("bus addPlatform passes over empty slots and keeps the errors of bad ones", async () => {

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { FeatureSet, VireoError } from "@vireo/hal";
-import { board, type Hooks, recorder, settle } from "./bus_test_util.ts";
+import { board, type Hooks, hurried, recorder, settle } from "./bus_test_util.ts";
 import type { BusOptions } from "./bus.ts";
 import type { DeviceScript } from "../testing/scripted_device.ts";
 import { SgList } from "../virtqueue/virtqueue.ts";
@@ -155,7 +155,7 @@ Deno.test("recovery: a device that does not reset is given up", async () => {
   scriptedBox.stuck = true;
   const recovered = device.recovered({ deadline: 5000 });
   scripted.needReset();
-  const error = await assertRejects(() => recovered, VireoError);
+  const error = await assertRejects(() => hurried(() => recovered), VireoError);
   assertEquals([error.code, (error.cause as VireoError).code], [
     "DEVICE_NEEDS_RESET",
     "RESET_TIMEOUT",

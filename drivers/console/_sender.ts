@@ -37,16 +37,14 @@ export class Sender implements Disposable {
    *
    * @param count How many, at most the queue's size.
    * @param size Length of each in bytes.
-   * @param blocked Whether nothing may be sent now; what it throws rejects the writes.
    */
-  constructor(queue: Virtqueue, dma: Dma, count: number, size: number, blocked?: () => boolean) {
+  constructor(queue: Virtqueue, dma: Dma, count: number, size: number) {
     const most = Math.min(count, queue.size);
     this.#queue = queue;
     this.#size = size;
     this.#dma = dma;
     this.#lengths = new Uint32Array(most);
     this.#tickets = new Array<Ticket | undefined>(most).fill(undefined);
-    this.#blocked = blocked;
     for (let i = most - 1; i >= 0; i--) this.#free.push(i);
   }
 
@@ -55,7 +53,7 @@ export class Sender implements Disposable {
     return this.#free.length === this.#tickets.length && !this.#writing;
   }
 
-  /** Replaces the test whether nothing may be sent now. */
+  /** Replaces the test whether nothing may be sent now; what it throws rejects the writes. */
   set blocked(blocked: () => boolean) {
     this.#blocked = blocked;
     this.#gate.notify();

@@ -100,7 +100,7 @@ export class RxQueue {
       if (slot < 0) break;
       count += this.#layout.mode === "mergeable" ? this.#takeMergeable(slot) : this.#takeOne(slot);
     }
-    if (count > 0 && this.queue.broken === undefined) this.queue.kick();
+    if (count > 0) this.queue.kick();
     return count;
   }
 

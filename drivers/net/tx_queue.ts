@@ -152,11 +152,7 @@ export class TxQueue {
         `Cannot send a frame of ${length} bytes: expected ${ETH_HDR_SIZE} to ${this.slotSize}`,
       );
     }
-    if (this.#dirty[slot] === 1) {
-      const start = slot * this.#stride;
-      this.#region.bytes.fill(0, start, start + this.#layout.headerSize);
-      this.#dirty[slot] = 0;
-    }
+    this.#writeHeader(slot, undefined);
     this.#chain.clear();
     this.#append(slot, length, true);
     this.#add(slot);

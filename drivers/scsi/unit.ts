@@ -356,17 +356,12 @@ function transfer(
   block: number,
   count: number,
 ): Uint8Array {
-  const chosen = form ?? (block + count > 2 ** 32 || count > 0xffff ? 16 : 10);
+  // The count fits into each form but the shortest: one command has 8192 blocks at most.
+  const chosen = form ?? (block + count > 2 ** 32 ? 16 : 10);
   const cdb = new Uint8Array(chosen);
   const out = view(cdb);
-  const most = chosen === 6
-    ? [2 ** 21, 256]
-    : chosen === 10
-    ? [2 ** 32, 0xffff]
-    : chosen === 12
-    ? [2 ** 32, 2 ** 32 - 1]
-    : [2 ** 53, 2 ** 32 - 1];
-  if (block + count > most[0]! || count > most[1]!) {
+  const most = chosen === 6 ? 2 ** 21 : chosen === 16 ? 2 ** 53 : 2 ** 32;
+  if (block + count > most || chosen === 6 && count > 256) {
     throw new RangeError(
       `Cannot name ${count} blocks from block ${block} on in a command of ${chosen} bytes: ` +
         `expected a longer command`,

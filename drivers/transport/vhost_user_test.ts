@@ -9,8 +9,8 @@ import {
 import { VhostUserTransport } from "./vhost_user.ts";
 
 /** A transport of a device with so many queues, whose back end has the configuration or not. */
-function transport(deviceId: number, hasConfig: boolean): VhostUserTransport {
-  const lease = { hasConfig, queues: 2 } as unknown as VhostUserLease;
+function transport(deviceId: number, hasConfig: boolean, pairs = 0): VhostUserTransport {
+  const lease = { hasConfig, queues: 2, pairs } as unknown as VhostUserLease;
   const node: VhostUserNode = { kind: "vhost-user", name: "x", deviceId, open: () => lease };
   return new VhostUserTransport(node, undefined as unknown as Dma);
 }
@@ -29,6 +29,13 @@ Deno.test("a network device without a configuration lacks what is in it, as DPDK
   const { CTRL_VQ, RSS, HASH_REPORT, NOTF_COAL, VQ_NOTF_COAL } = NetFeature;
   for (const bit of [CTRL_VQ, RSS, HASH_REPORT, NOTF_COAL, VQ_NOTF_COAL]) {
     assertEquals(transport(DeviceId.NET, true).withheld.has(bit), true, `${bit}`);
+  }
+  // The front end has the control queue itself if there are pairs of queues to switch.
+  for (const bit of [CTRL_VQ, NetFeature.MQ]) {
+    assertEquals([0, 1].map((pairs) => transport(DeviceId.NET, true, pairs).withheld.has(bit)), [
+      true,
+      false,
+    ]);
   }
   assertEquals([...transport(DeviceId.CONSOLE, false).withheld], []);
 });

@@ -1,64 +1,9 @@
 // Memory that goes to a device and comes back, on a machine whose memory bounces.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { VireoError } from "@vireo/hal";
-import { BouncingDma, POISON, RingDevice } from "../testing/mod.ts";
+import { POISON } from "../testing/mod.ts";
 import { type Answer, exchange, lend, NOT_WRITTEN } from "./exchange.ts";
-import { RequestQueue } from "./request_queue.ts";
-import { SplitVirtqueue } from "./split.ts";
-
-interface Rig extends Disposable {
-  readonly dma: BouncingDma;
-  readonly queue: SplitVirtqueue;
-  readonly requests: RequestQueue;
-  /** Takes the next request: writes bytes from the first writable one on, and claims a length. */
-  answer(bytes: readonly number[], used?: number | undefined, last?: number): number[][];
-}
-
-function rig(): Rig {
-  const dma = new BouncingDma({ size: 64 * 1024 });
-  const queue = new SplitVirtqueue({
-    index: 1,
-    name: "requests",
-    size: 8,
-    dma,
-    indirect: false,
-    eventIdx: false,
-    notificationData: false,
-    notify() {},
-  });
-  const requests = new RequestQueue(queue);
-  const device = new RingDevice(dma, queue.addresses);
-  return {
-    dma,
-    queue,
-    requests,
-    answer(bytes, used, last) {
-      requests.flush();
-      const chain = device.next()!;
-      const seen: number[][] = [];
-      let at = 0;
-      const parts = chain.descriptors.map(({ address, length }) =>
-        dma.deviceBytes(address, length)
-      );
-      for (const [i, { flags }] of chain.descriptors.entries()) {
-        seen.push([...parts[i]!]);
-        if ((flags & 2) === 0) continue;
-        const part = bytes.slice(at, at += parts[i]!.length);
-        parts[i]!.set(part);
-      }
-      if (last !== undefined) parts.at(-1)![parts.at(-1)!.length - 1] = last;
-      device.complete(chain, used ?? bytes.length);
-      requests.drain();
-      return seen;
-    },
-    [Symbol.dispose]: () => queue[Symbol.dispose](),
-  };
-}
-
-/** All that the driver did was right, and nothing is left but the ring. */
-function checkOver({ dma }: Rig): void {
-  assertEquals([dma.mistakes, dma.live], [[], 1]);
-}
+import { checkOver, rig } from "./exchange_test_util.ts";
 
 Deno.test("exchange: exactly the written bytes are the answer, whatever was there before", async () => {
   using r = rig();

@@ -23,8 +23,8 @@ interface Kind {
 
 const LENGTH = 64;
 
-/** The status that the queues read; a test changes it. */
-const status = { value: 0 };
+/** The status that the queues read, and what their machine knows of the device; a test changes them. */
+const status: { value: number; why?: VireoError | undefined } = { value: 0 };
 
 function make(name: "split" | "packed" | "reversed", index = 3): Kind {
   const dma = new TestDma({ size: 1 << 16 });
@@ -35,6 +35,7 @@ function make(name: "split" | "packed" | "reversed", index = 3): Kind {
     name,
     device: "virtio7",
     status: () => status.value,
+    diagnose: () => status.why,
     size: 8,
     dma,
     indirect: false,
@@ -133,6 +134,27 @@ for (const name of ["split", "packed", "reversed"] as const) {
     kind.queue[Symbol.dispose]();
   });
 }
+
+Deno.test("last look: what the machine knows of the device is the cause, whatever was seen", async () => {
+  for (
+    const [value, due, seen] of [[0x4f, true, "NEEDS_RESET"], [0, false, EMPTY], [
+      0,
+      true,
+      AGAIN,
+    ]] as const
+  ) {
+    const kind = make("split");
+    kind.give();
+    for (const why of [new VireoError("DEVICE_STATE", "A wrong ring"), undefined]) {
+      Object.assign(status, { value, why });
+      const late = () => waits([kind.queue], due).wait(undefined, { deadline: 1 });
+      const error = await assertRejects(late, VireoError, seen);
+      assertEquals(error.cause, why);
+    }
+    status.value = 0;
+    kind.queue[Symbol.dispose]();
+  }
+});
 
 Deno.test("last look: of many queues all are looked at, and none is named", async () => {
   const kinds = [make("split", 0), make("packed", 1), make("split", 2)];

@@ -178,11 +178,6 @@ export class VsockConnection implements AsyncDisposable {
     }
   }
 
-  /** It was taken; the device tells it. */
-  open(): void {
-    this.#opened.resolve();
-  }
-
   /**
    * Ends it in order: nothing more is sent or received, and the other side is waited for. A peer that does
    * not end it within the deadline (8 s by default, as Linux has it) is reset.

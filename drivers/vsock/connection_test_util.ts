@@ -5,19 +5,29 @@ import { VsockConnection } from "./connection.ts";
 export function connection(
   type: VsockType = VsockType.STREAM,
   taken: Promise<void> = Promise.resolve(),
-): { readonly it: VsockConnection; readonly ops: VsockOp[] } {
+): {
+  readonly it: VsockConnection;
+  /** Operations that were sent. */
+  readonly ops: VsockOp[];
+  /** The same with their flags and how many bytes each had. */
+  readonly sent: [op: VsockOp, flags: number, length: number][];
+  /** What the device was told: `ended`, `took`. */
+  readonly calls: string[];
+} {
   const ops: VsockOp[] = [];
+  const sent: [VsockOp, number, number][] = [];
+  const calls: string[] = [];
   const it = new VsockConnection({
     device: "virtio0",
-    send: (_, op) => {
+    send: (_, op, flags, data) => {
       ops.push(op);
+      sent.push([op, flags, data.length]);
       return taken;
     },
-    ended: () => {},
-    took: () => {},
+    ended: () => calls.push("ended"),
+    took: () => calls.push("took"),
   }, { localPort: 1, peerCid: 2, peerPort: 3, type });
-  it.open();
-  return { it, ops };
+  return { it, ops, sent, calls };
 }
 
 /** The header of a packet from its peer. */

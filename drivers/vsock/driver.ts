@@ -323,7 +323,6 @@ export class Vsock extends QueueDriver {
     });
     this.#connections.set(keyOf(connection), connection);
     connection.handle({ ...packet, op: VsockOp.CREDIT_UPDATE }, NONE);
-    connection.open();
     void this.#sendFor(connection, VsockOp.RESPONSE, 0, NONE).catch(() => {});
     listener.offer(connection);
     return true;

@@ -30,14 +30,12 @@ class Entry<T> implements WaitSubject<T>, Linked<Entry<unknown>> {
 
   /** Asks the caller's test; true if its wait is over. */
   attempt(): boolean {
-    const { waiter } = this;
-    if (waiter.over) return true;
     try {
       const value = this.#test();
       if (value === undefined) return false;
-      waiter.resolve(value);
+      this.waiter.resolve(value);
     } catch (error) {
-      waiter.reject(error);
+      this.waiter.reject(error);
     }
     return true;
   }
@@ -115,7 +113,7 @@ export class Condition {
       return Promise.reject(error);
     }
     const entry = new Entry(what, test, options, this.#last, this.#leave);
-    this.#row.append(entry as Entry<unknown>);
+    if (!entry.waiter.over) this.#row.append(entry as Entry<unknown>);
     return entry.waiter.arm().promise;
   }
 }

@@ -411,6 +411,28 @@ Deno.test("PciAssignment keeps what a function was given, through resets, and ha
   assertEquals([failed, rest.size], [["0000:01:00.0 OUT_OF_MEMORY"], 3]);
 });
 
+Deno.test("PciAssignment gives another function in the same place no addresses of the one before", () => {
+  // Vendor and device, of which each alone makes it another one.
+  for (
+    const [ids, kept] of [[0x1041_1af4, true], [0x1042_1af4, false], [0x1041_8086, false]] as const
+  ) {
+    const bus = new FakeBus();
+    const assignment = new PciAssignment({
+      memory: { base: 0x1000_0000, size: 0x1000_0000 },
+      io: { base: 0, size: 0x1_0000 },
+    });
+    const card = () => endpoint([{ kind: "memory", bits: 12, unit: 0 }]).config;
+    for (const at of ["0:0.0", "0:3.0", "0:4.0"]) bus.functions.set(at, card());
+    const last = () => [...assignment.assign(scanPci(bus)).values()].at(-1)![0]!.address;
+    assertEquals(last(), 0x1000_2000);
+    bus.functions.delete("0:3.0");
+    const next = card();
+    next.view.setUint32(0, ids, true);
+    bus.functions.set("0:4.0", next);
+    assertEquals(last(), kept ? 0x1000_2000 : 0x1000_3000, ids.toString(16));
+  }
+});
+
 Deno.test("PciSlot powers a card that is new, and lets one go whose button was pressed", () => {
   assertEquals(PciSlot.find(bridge()), undefined);
   const config = hotPlugPort();

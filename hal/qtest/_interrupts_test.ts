@@ -218,3 +218,65 @@ Deno.test("after an access this thread looks for the interrupt, while that often
     Object.assign(Libc.prototype, { readable, poll });
   }
 });
+
+Deno.test("a line is active from its rise to its fall, and a pulse that nobody opened is none", async () => {
+  await using board = new Board();
+  const line = board.lines.line(9);
+  assertEquals(line.polled, false);
+  board.lines.set(9, true);
+  await wait(line);
+  await wait(line);
+  board.lines.set(9, false);
+  await isSilent(line);
+  const pulsed = board.lines.openPulsed(7);
+  board.lines.closePulsed(7);
+  board.lines.pulse(7);
+  await isSilent(pulsed);
+  board.lines.set(7, true);
+  await wait(pulsed);
+});
+
+Deno.test("the parked poll ends with the last wait, and is parked once for the next ones", async () => {
+  const descriptors = (): number => [...Deno.readDirSync("/proc/self/fd")].length;
+  const before = descriptors();
+  const { readable } = Libc.prototype;
+  let begun = 0;
+  let parked = 0;
+  let changed = Promise.withResolvers<void>();
+  const change = (step: 1 | -1): void => {
+    if (step === 1) begun++;
+    parked += step;
+    changed.resolve();
+    changed = Promise.withResolvers();
+  };
+  Libc.prototype.readable = function (...args) {
+    change(1);
+    return readable.apply(this, args).finally(() => change(-1));
+  };
+  const until = async (count: number): Promise<void> => {
+    while (parked !== count) await changed.promise;
+  };
+  try {
+    await using board = new Board();
+    const line = board.lines.line(9);
+    // One that gives up before there is a poll leaves nothing for it.
+    await isSilent(line);
+    for (const round of [1, 2]) {
+      const stops = [new AbortController(), new AbortController()];
+      const waits = stops.map(({ signal }) =>
+        assertRejects(() => line.wait({ signal, ready: () => false }))
+      );
+      await until(1);
+      stops[0]!.abort();
+      await waits[0];
+      for (let i = 0; i < 3; i++) await new Promise((resolve) => setTimeout(resolve));
+      assertEquals([begun, parked], [round, 1]);
+      stops[1]!.abort();
+      await until(0);
+      await waits[1];
+    }
+  } finally {
+    Libc.prototype.readable = readable;
+  }
+  assertEquals(descriptors(), before);
+});

@@ -71,7 +71,10 @@ Deno.test("libc: mappings of a file are its bytes, also in a reserved range, unt
   all[4 * PAGE - 1] = 9;
   libc.clearAt(range, 2 * PAGE, PAGE);
   assertEquals([all[2 * PAGE + 5], all[4 * PAGE - 1], bytes[PAGE + 5]], [0, 9, 7]);
-  for (const mapping of [whole, range]) libc.unmap(mapping);
+  // A range that may begin at any page has nothing before it to give back.
+  const anywhere = libc.reserve(PAGE, PAGE);
+  assertEquals(anywhere.buffer.byteLength, PAGE);
+  for (const mapping of [whole, range, anywhere]) libc.unmap(mapping);
   assertEquals([bytes.length, all.length], [0, 0]);
   assertThrows(() => libc.map(-1, PAGE), VireoError, "mmap");
 });

@@ -133,11 +133,14 @@ Deno.test("balloon: what was not negotiated is refused, and the queues still hav
   const region = rig.machine.dma.alloc(PAGE, { align: PAGE });
   await rig.balloon.report([region], SOON);
   assertEquals(rig.model.reported, PAGE);
-  assertThrows(
-    () => createBalloonDriver({ poison: 256 }),
-    RangeError,
-    "Cannot poison pages with 256: expected a byte, 0 to 255",
-  );
+  for (const poison of [256, -1, 0.5]) {
+    assertThrows(
+      () => createBalloonDriver({ poison }),
+      RangeError,
+      `Cannot poison pages with ${poison}: expected a byte, 0 to 255`,
+    );
+  }
+  for (const poison of [0, 255]) createBalloonDriver({ poison });
 });
 
 Deno.test("balloon: a guest without memory takes pages back though the host wants them", async () => {

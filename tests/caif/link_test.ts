@@ -218,6 +218,21 @@ Deno.test("caif: an address that is none of the modem's memory is never read", a
   }
 });
 
+Deno.test("caif: a frame may end where the modem's memory ends", async () => {
+  await using it = await rig({ onFrame: () => {} });
+  const { caif, modem, machine, bus } = it;
+  const { memory } = machine;
+  const region = bus.devices[0]!.sharedMemory(0)!;
+  const received = caif.receive(SOON);
+  assert(modem.offer(100, () => {}));
+  const { desc } = (bus.devices[0]!.queues[1] as unknown as { addresses: { desc: number } })
+    .addresses;
+  const last = BigInt(region.address + region.length - 100);
+  new DataView(memory.bytes.buffer).setBigUint64(desc - memory.base, last, true);
+  const { headroom, tailroom } = caif.downlink;
+  assertEquals((await received).length, 100 - headroom - tailroom);
+});
+
 Deno.test("caif: the modem's memory is let go at removal, and if the queues cannot be had", async () => {
   let open = 0;
   for (const queues of [2, 1]) {

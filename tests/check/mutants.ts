@@ -522,6 +522,17 @@ const PCI: readonly Mutant[] = [
     }),
     pci,
   ),
+  row(
+    "dev.pci.common-cfg.3",
+    "a word of features is another one when it is read again",
+    reads("device_feature", (value, spy) => {
+      const times = (spy.notes.get("features") ?? 0) + 1;
+      spy.notes.set("features", times);
+      const known = (spy.written.get("device_feature_select") ?? 0) < 4;
+      return known && times > 4 ? (value ^ 1) >>> 0 : value;
+    }),
+    pci,
+  ),
   row("dev.pci.common-cfg.4", "driver_feature reads 0", reads("driver_feature", 0), pci),
   row(
     "dev.pci.common-cfg.4",
@@ -1019,6 +1030,12 @@ const OTHERS: readonly Mutant[] = [
   row("virtio 1.4 §5.14", "9P answers with another tag", answersOn(0, (a) => a[5] = 9), {
     model: p9,
   }),
+  row(
+    "virtio 1.4 §5.14",
+    "9P refuses with another tag",
+    answersOn(0, (a) => a[4] === 7 && (a[5] = 9)),
+    { model: p9 },
+  ),
   row("virtio 1.4 §5.14", "9P knows every version and file", answersOn(0, (a) => a[4] = 127), {
     model: p9,
   }),

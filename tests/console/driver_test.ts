@@ -3,6 +3,7 @@ import { VireoError } from "@vireo/hal";
 import { RawConsole } from "./raw_console.ts";
 import type { DeviceModel } from "../../emu/device.ts";
 import { DirectWire } from "../machine/direct_wire.ts";
+import { turn } from "../turn.ts";
 import { type Console, consoleDriver } from "../../drivers/console/mod.ts";
 
 const boot = (model: DeviceModel): Promise<DirectWire<Console>> =>
@@ -164,10 +165,18 @@ Deno.test("a write waits while the host's side is closed, and can be given up", 
   const aborted = port.writeText("y", { signal: abort.signal });
   abort.abort(new Error("enough"));
   await assertRejects(() => aborted, Error, "enough");
-  const waiting = port.writeText("z", SOON);
+  // No deadline, whose last look would find that it may go on.
+  const waiting = port.writeText("z");
   device.control(1, 6, 1);
   await waiting;
   assertEquals(device.sent(5), text("z"));
+  // A text console's is open as soon as it is one.
+  await addPort(device, 2);
+  const other = (await booted.instance.port(2, SOON)).open();
+  const shown = other.writeText("w");
+  device.control(2, 4, 1);
+  await shown;
+  assertEquals(device.sent(7), text("w"));
 });
 
 Deno.test("buffers of an aborted write stay the device's until it returns them", async () => {
@@ -193,6 +202,89 @@ Deno.test("buffers of an aborted write stay the device's until it returns them",
   // What was in the ring went out unharmed; the rest of the aborted write did not.
   assertEquals(sent.slice(0, -4), data.slice(0, sent.length - 4));
   assert(sent.length < data.length);
+});
+
+Deno.test("a write ends when the device took it, a stream's chunk when it is in the ring", async () => {
+  const device = raw();
+  await using booted = await boot(device);
+  await addPort(device, 1);
+  const port = (await booted.instance.port(1, SOON)).open();
+  device.control(1, 6, 1);
+  await port.hostOpened(SOON);
+  device.taking = false;
+  const writer = port.writable.getWriter();
+  await writer.write(Uint8Array.from(text("a")));
+  let ended = false;
+  const written = port.writeText("b").then(() => void (ended = true));
+  await turn();
+  assertEquals(ended, false);
+  device.taking = true;
+  device.take(5);
+  await written;
+  assertEquals(device.sent(5), text("ab"));
+  // Each stream is made again when the last one is over.
+  const { writable } = port;
+  await writer.close();
+  assertEquals(port.writable === writable, false);
+  await port.writable.abort();
+});
+
+Deno.test("a write of a suspended console goes on when it resumes; a removed port's host is closed", async () => {
+  const device = raw();
+  await using booted = await boot(device);
+  await addPort(device, 1);
+  device.control(1, 4, 1);
+  device.control(1, 6, 1);
+  const port = (await booted.instance.port(1, SOON)).open();
+  await port.hostOpened(SOON);
+  booted.instance.freeze();
+  const written = port.writeText("x");
+  await booted.suspend();
+  await written;
+  assertEquals(device.sent(5), text("x"));
+  await device.until(
+    "DEVICE_READY",
+    () => device.heard.filter((line) => line === "-1 0 1").length === 2,
+  );
+  device.control(1, 6, 1);
+  await port.hostOpened(SOON);
+  device.control(1, 2);
+  while (!port.removed) await turn();
+  assertEquals(port.hostOpen, false);
+});
+
+Deno.test("after a recovery the device hears which ports are open, and says which of its own are", async () => {
+  const device = raw();
+  await using booted = await boot(device);
+  for (const id of [0, 1, 2, 3]) await addPort(device, id);
+  // Console and open, console, open, neither.
+  for (const id of [0, 1]) device.control(id, 4, 1);
+  device.control(0, 6, 1);
+  const ports = await Promise.all([0, 1, 2, 3].map((id) => booted.instance.port(id, SOON)));
+  for (const id of [0, 2]) ports[id]!.open();
+  await ports[0]!.hostOpened(SOON);
+  const reads = [0, 2].map((id) =>
+    assertRejects(() => ports[id]!.read(), VireoError, "needs a reset")
+  );
+  const opened = assertRejects(() => ports[1]!.hostOpened(), VireoError, "needs a reset");
+  device.heard.length = 0;
+  await booted.recover();
+  await Promise.all([...reads, opened]);
+  await device.until(
+    "PORT_OPEN",
+    () => device.heard.filter((line) => / 6 /.test(line)).length >= 3,
+  );
+  assertEquals(device.heard.filter((line) => / 6 /.test(line)).sort(), ["0 6 1", "1 6 1", "2 6 1"]);
+  assertEquals(ports.map(({ hostOpen }) => hostOpen), [false, false, false, false]);
+  // All is as at first: nobody fails for what was before.
+  const next = ports[0]!.read();
+  device.control(0, 6, 1);
+  await ports[0]!.hostOpened();
+  await ports[0]!.writeText("on");
+  assertEquals(device.sent(1).slice(-2), text("on"));
+  const ended = assertRejects(() => next, VireoError);
+  await booted.instance.remove();
+  assertEquals((await ended).code, "PORT_CLOSED");
 });
 
 Deno.test("an aborted read loses nothing", async () => {
@@ -237,6 +329,71 @@ Deno.test("PORT_REMOVE ends readers and writers with PORT_CLOSED; the id may com
   const echo = again.read(SOON);
   device.say(4, text("hello"));
   assertEquals([...(await echo)!], text("hello"));
+});
+
+Deno.test("only the reset of a suspend leaves readers waiting: every other failure ends them", async () => {
+  const cases = [
+    [true, "DEVICE_STATE", false],
+    [true, "DEVICE_REMOVED", true],
+    [false, "DEVICE_STATE", true],
+    [false, "QUEUE_BROKEN", true],
+  ] as const;
+  for (const [frozen, code, ends] of cases) {
+    const device = raw();
+    await using booted = await boot(device);
+    await addPort(device, 1);
+    using port = (await booted.instance.port(1, SOON)).open();
+    const stop = new AbortController();
+    const read = assertRejects(() => port.read({ signal: stop.signal }));
+    if (frozen) booted.instance.freeze();
+    const failure = new VireoError(code, "As the test wants");
+    booted.instance.failed(failure);
+    const enough = new Error("it waits on");
+    stop.abort(enough);
+    assertEquals(await read, ends ? failure : enough, `${frozen} ${code}`);
+  }
+});
+
+Deno.test("a failure ends those that wait for a port at once, until the device is recovered or resumed", async () => {
+  for (const way of ["recover", "suspend"] as const) {
+    const device = raw();
+    await using booted = await boot(device);
+    const { instance } = booted;
+    // The second time it fails as it did the first time: nothing is left of the reset.
+    for (const code of ["QUEUE_BROKEN", "DEVICE_STATE"] as const) {
+      const failure = new VireoError(code, "As the test wants");
+      const stop = new AbortController();
+      const waiting = assertRejects(() => instance.port(3, { signal: stop.signal }));
+      instance.failed(failure);
+      stop.abort(new Error("it waited on"));
+      assertEquals(await waiting, failure);
+      assertEquals(await assertRejects(() => instance.port(3, SOON)), failure);
+      const heard = device.heard.length;
+      await booted[way]();
+      await device.until("DEVICE_READY", () => device.heard.length > heard);
+      assertEquals(device.heard.at(-1), "-1 0 1");
+    }
+    await addPort(device, 3);
+    assertEquals((await instance.port(3, SOON)).id, 3);
+  }
+});
+
+Deno.test("a removal ends those that wait for a port, of a suspended device too, and reports the ports", async () => {
+  for (const frozen of [false, true]) {
+    const device = raw();
+    await using booted = await boot(device);
+    const { instance } = booted;
+    const seen: string[] = [];
+    instance.onPort((port, change) => seen.push(`${port.id} ${change}`));
+    const end = instance.onPort(() => seen.push("too much"));
+    end();
+    await addPort(device, 1);
+    if (frozen) instance.freeze();
+    const waiting = assertRejects(() => instance.port(3, SOON), VireoError);
+    await instance.remove();
+    assertEquals((await waiting).code, "DEVICE_REMOVED");
+    assertEquals([seen, instance.ports], [["1 added", "1 removed"], []]);
+  }
 });
 
 Deno.test("max_nr_ports of 0 or over 32767 fails the probe", async () => {

@@ -130,6 +130,10 @@ Deno.test("gpu: a pointer is laid over, moved and hidden", async () => {
   await rig.gpu.setCursor(0, { x: 0, y: 0 }, undefined);
   assertEquals(lit(), 0);
   await assertRejects(() => rig.gpu.setCursor(0, { x: 0, y: 0 }, picture), RangeError, "64 by 64");
+  for (const [width, height] of [[64, 63], [63, 64]] as const) {
+    await using other = await rig.gpu.create(width, height, SOON);
+    await assertRejects(() => rig.gpu.setCursor(0, { x: 0, y: 0 }, other), RangeError, "64 by 64");
+  }
 });
 
 Deno.test("gpu: displays say what they are, and report changes", async () => {
@@ -151,6 +155,8 @@ Deno.test("gpu: displays say what they are, and report changes", async () => {
       [320, true],
     ],
   );
+  // The event has been taken (virtio 1.4 §5.7.4): events_read is 0.
+  assertEquals(rig.model.readConfig(0, 4), 0);
   assertEquals([decodeEdid(new Uint8Array(127)), decodeEdid(new Uint8Array(128))], [
     undefined,
     undefined,
@@ -204,9 +210,21 @@ Deno.test("gpu: what the device refuses is a typed error, and nothing is lost", 
 
 Deno.test("gpu: after a recovery there are new pictures", async () => {
   await using rig = await boot();
+  const old = await rig.gpu.create(64, 64, SOON);
   const recovered = rig.bus.devices[0]!.recovered(SOON);
   rig.machine.device(0).fault("as the test wants");
   await recovered;
+  // Those before it are none any more, whatever is done with them.
+  const place = { x: 0, y: 0 };
+  for (
+    const call of [
+      () => old.flush(),
+      () => rig.gpu.transfer(old, { ...place, width: 1, height: 1 }),
+      () => rig.gpu.flush(old, { ...place, width: 1, height: 1 }),
+      () => rig.gpu.setScanout(0, old),
+      () => rig.gpu.setCursor(0, place, old),
+    ]
+  ) assertEquals((await assertRejects(call, VireoError)).code, "DEVICE_STATE");
   await using picture = await rig.gpu.create(64, 48, SOON);
   picture.canvas().testCard("AGAIN");
   await rig.gpu.setScanout(0, picture);

@@ -273,3 +273,16 @@ Deno.test("vireo.rescan() imports the driver of a new device, once", async () =>
   await vireo[Symbol.asyncDispose]();
   await assertRejects(() => vireo.rescan(), TypeError, "it was closed");
 });
+
+Deno.test("hot plug: a device that goes while a rescan revives another is not revived", async () => {
+  await using machine = EmulatedMachine.create({ devices: [new Rng(), new Rng()] });
+  await using bus = new Bus();
+  await bus.registerDriver(rngDriver);
+  const [first, second] = await bus.addPlatform(machine);
+  machine.reset();
+  const rescan = bus.rescan(machine);
+  await bus.removeDevice(second!);
+  const { removed, recovered, added } = await rescan;
+  assertEquals([removed, recovered, added.length], [[], [first!], 1]);
+  for (const rng of bus.all(rngDriver)) assertEquals((await rng.read(8, SOON)).length, 8);
+});

@@ -71,6 +71,16 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "Either way makes the one request that a chunk is",
   },
   {
+    path: "drivers/virtqueue/fill_pool.ts",
+    what: "while (next < bytes.length) { -> while (next <= bytes.length) {",
+    why: "One more part has no bytes, and is asked of no device",
+  },
+  {
+    path: "drivers/virtqueue/fill_pool.ts",
+    what: "#held = false; -> #held = true;",
+    why: "Nobody reads it before the first request, which sets it",
+  },
+  {
     path: "drivers/transport/pci/interrupts.ts",
     what: "const more = missing > 0 ? this.#fn.lease.messages(missing) : []; -> " +
       "const more = missing >= 0 ? this.#fn.lease.messages(missing) : [];",
@@ -123,6 +133,69 @@ export const EQUIVALENTS: readonly Equivalent[] = [
       "this.#mmio.write32(Register.QueueNotify, data < 0 ? index : ((data << 16) | index) >>> 0); -> " +
       "this.#mmio.write32(Register.QueueNotify, data <= 0 ? index : ((data << 16) | index) >>> 0);",
     why: "With data of 0 both are the index",
+  },
+  {
+    path: "drivers/bus/_dispatcher.ts",
+    what: /if \(idle > 0\b.* -> if \(idle >= 0\b/,
+    why: "A line that is not idle has no use for the clock, which says nothing new of it",
+  },
+  {
+    path: "drivers/console/_sender.ts",
+    what: /#free\.length \* this\.#size < bytes\.length.* -> .*#size <= bytes\.length/,
+    why: "What has just the room that it needs is sent in the same buffers by either way",
+  },
+  {
+    path: "drivers/console/_sender.ts",
+    what: "this.#spare = ticket; -> nothing",
+    why: "The next write makes a ticket instead of using this one again",
+  },
+  {
+    path: "drivers/console/_sender.ts",
+    what: /return bytes\.length <= this\.#size \? bytes .* -> return bytes\.length < this\.#size /,
+    why: "The part from 0 to the end has the same bytes",
+  },
+  {
+    path: "drivers/console/_sender.ts",
+    what:
+      /^(?:return true|return this\.idle \? true|if \(ticket\.left === 0 && .* return true).* -> .*false/,
+    why: "A wait ends with any value but undefined, and nobody looks at this one",
+  },
+  {
+    path: "drivers/console/_sender.ts",
+    what: /i < this\.#tickets\.length; i\+\+.* -> .*i <= this\.#tickets\.length/,
+    why: "There is no ticket behind the last: nothing is released",
+  },
+  {
+    path: "drivers/console/_receiver.ts",
+    what:
+      /^(?:let empty = false;|return false;|if \(this\.#ready === this\.#states\.length\) return false;) -> .*true;$/,
+    why: "One more fill posts nothing: only forget() leaves buffers free, and a fill follows it",
+  },
+  {
+    path: "drivers/console/_receiver.ts",
+    what: /i < this\.#states\.length; i\+\+.* -> .*i <= this\.#states\.length/,
+    why: "There is no buffer behind the last: it is in no state",
+  },
+  {
+    path: "drivers/net/_rx_queue.ts",
+    what: "if (count > 0) this.queue.kick(); -> if (count >= 0) this.queue.kick();",
+    why: "A kick without new buffers tells the device nothing",
+  },
+  {
+    path: "drivers/virtqueue/request_queue.ts",
+    what: "if (token < this.#taken.length) this.#freeTokens.push(token); -> " +
+      "if (token <= this.#taken.length) this.#freeTokens.push(token);",
+    why: "The next new token is the same one, from the list of free ones or not",
+  },
+  {
+    path: "drivers/virtqueue/request_queue.ts",
+    what: "late = false; -> late = true;",
+    why: "A request that is late is not used again: the next one is made instead",
+  },
+  {
+    path: "drivers/net/net.ts",
+    what: /const sane = offered >= 1 .* -> const sane = offered > 1 /,
+    why: "Of one pair, as of a number that makes no sense, it has one",
   },
   {
     path: "hal/barrier.ts",

@@ -63,6 +63,9 @@ const LONGER: readonly (readonly [path: RegExp, tests: readonly string[]])[] = [
   ],
 ];
 
+/** Sees which bytes a driver says it copied; it is of no device. */
+const COPIES = "tests/trace/copies_test.ts";
+
 /** Folders of devices, whose tests are in folders of the same name. */
 const DEVICES: ReadonlySet<string> = new Set(
   SOURCES.flatMap(({ path }) => /^emu\/devices\/([^/]+)\//.exec(path)?.[1] ?? []),
@@ -150,16 +153,18 @@ export function stagesOf(path: string, nearest: boolean): Stage[] {
   // Without a test in its folder the ones that are named here come first.
   const beside = near.filter((test) => away(test) < 2).length;
   const first = longer.length > 0 ? Math.min(beside, FIRST) : FIRST;
+  const text = textOf(path);
+  const behind = [...near.slice(first), ...(/\.copied(?:\?\.)?\(/.test(text) ? [COPIES] : [])];
   const stages: Stage[] = [
-    textOf(path).includes("```ts")
+    text.includes("```ts")
       ? { tests: [...near.slice(0, first), path], doc: true }
       : { tests: near.slice(0, first) },
     ...longer.map((test) => ({ tests: [test] })),
-    { tests: near.slice(first) },
+    { tests: behind },
     { tests: HOSTILE[room!] ?? [], filter: `/\\b${name}\\b/` },
   ];
   if (nearest) return stages.filter(({ tests }) => tests.length > 0);
-  const looked = new Set([...near, ...longer]);
+  const looked = new Set([...near, ...longer, ...behind]);
   const others = all.filter((test) => !looked.has(test));
   for (let at = 0; at < Math.min(others.length, FARTHEST); at += CHUNK) {
     stages.push({ tests: others.slice(at, at + CHUNK) });

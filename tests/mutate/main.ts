@@ -1,57 +1,43 @@
 // deno-lint-ignore-file no-console -- a program
 /**
  * Breaks one place of a source file at a time and runs the tests that import the file: a change that no test sees
- * survived, and a test is missing. Slow, and no part of `make test`.
- *
- * `deno run -A tests/mutate/main.ts [--room drivers|emu|rings|hal|firmware]... [--file PATH]... [--count 40] [--seconds 3600] [--seed 1]
- * [--at PATH:LINE]... [--jobs 2] [--near]`. The same seed breaks the same places; `--at` makes each change of a line instead,
- * `--verbose` names the changes that are killed, too, and `--near` runs the nearest tests alone: a quick look for places
- * without a test. It works on copies of the tracked files, in folders that it removes.
+ * survived, and a test is missing. Slow, and no part of `make test`. `--help` names the options.
  *
  * @module
  */
-import { parseArgs } from "node:util";
 import { seeded } from "../hostile/liar.ts";
+import { SOURCES } from "../tree/sources.ts";
 import { type Stage, stagesOf } from "./_tests.ts";
 import { isEquivalent } from "./_equivalents.ts";
 import { candidates, type Mutation } from "./_mutations.ts";
-import { SOURCES } from "../tree/sources.ts";
+import { isOfRoom, type MutateOptions, optionsOf, USAGE } from "./_options.ts";
 
-/** Where the files of a room are that are broken. */
-const ROOMS: Readonly<Record<string, RegExp>> = {
-  drivers: /^drivers\/(?!testing\/|trace\/|record\/)/,
-  emu: /^emu\/devices\//,
-  rings: /^emu\/(?:ring\/|transport\/|[^/]+$)/,
-  hal: /^hal\/(?!devmem\/|virtio\/)/,
-  firmware: /^(?:firmware\/(?:disk|trace|check)|drivers\/(?:trace|record))\//,
-};
-/** Files without anything to break, and those that are tests or for tests. */
-const LEFT_OUT = /_test\.ts$|_bench\.ts$|_test_util\.ts$|\/mod\.ts$|\/core\.ts$/;
 /** Milliseconds that the tests of one change may take; a loop that does not end is seen too. */
 const LIMIT = 90_000;
 
-const { values } = parseArgs({
-  options: {
-    room: { type: "string", multiple: true, default: Object.keys(ROOMS) },
-    file: { type: "string", multiple: true, default: [] },
-    count: { type: "string", default: "40" },
-    seconds: { type: "string", default: "3600" },
-    seed: { type: "string", default: "1" },
-    at: { type: "string", multiple: true, default: [] },
-    verbose: { type: "boolean", default: false },
-    jobs: { type: "string", default: String(navigator.hardwareConcurrency) },
-    near: { type: "boolean", default: false },
-  },
-});
+/** The options; help and mistakes end the process. */
+function readOptions(): MutateOptions {
+  const options = optionsOf(Deno.args, SOURCES.map(({ path }) => path));
+  if (typeof options !== "string") return options;
+  const help = options === USAGE;
+  (help ? console.log : console.error)(options);
+  return Deno.exit(help ? 0 : 2);
+}
+
+const values = readOptions();
+/** Copies of the tracked files. */
+const folders: string[] = [];
+/** Processes that run tests. */
+const children = new Set<Deno.ChildProcess>();
 
 /** Copies the tracked files, with what the tests need beside them. */
-async function copy(): Promise<string> {
+async function copy(): Promise<void> {
   const folder = await Deno.makeTempDir({ prefix: "vireo-mutate-" });
+  folders.push(folder);
   const script = 'git ls-files -z | xargs -0 cp --parents -t "$0"; ' +
     'for f in .tools .cache; do if [ -e $f ]; then ln -s "$PWD/$f" "$0/$f"; fi; done';
   const { success } = await new Deno.Command("sh", { args: ["-c", script, folder] }).output();
   if (!success) throw new Error("Cannot copy the tracked files");
-  return folder;
 }
 
 /** Fates of a change. */
@@ -75,9 +61,11 @@ async function run(folder: string, { tests, doc, filter }: Stage): Promise<Fate>
     stdout: "piped",
     stderr: "piped",
   }).spawn();
+  children.add(child);
   const timer = setTimeout(() => child.kill("SIGKILL"), LIMIT);
   const { success, signal, stderr, stdout } = await child.output();
   clearTimeout(timer);
+  children.delete(child);
   if (success) return "survived";
   const said = new TextDecoder().decode(stderr) + new TextDecoder().decode(stdout);
   if (/could not be parsed|SyntaxError/.test(said)) return "no program";
@@ -85,8 +73,8 @@ async function run(folder: string, { tests, doc, filter }: Stage): Promise<Fate>
 }
 
 const places = new Set(values.at);
-const count = places.size > 0 ? Infinity : Number(values.count);
-const end = performance.now() + Number(values.seconds) * 1000;
+const count = places.size > 0 ? Infinity : values.count;
+const end = performance.now() + values.seconds * 1000;
 
 /**
  * Makes a change in a folder, and lets one stage of tests after another look at it until one sees it. Where only time
@@ -112,13 +100,13 @@ async function fateOf(mutation: Mutation, folder: string): Promise<Fate> {
 
 /** The changes of a room in the order in which they are made. */
 function mutationsOf(room: string): Mutation[] {
-  const random = seeded(Number(values.seed));
+  const random = seeded(values.seed);
   const files = values.file.length > 0 ? values.file : SOURCES
     .map(({ path }) => path)
     .filter((path) => places.size === 0 || values.at.some((at) => at.startsWith(`${path}:`)))
     .sort();
   const all = files
-    .filter((path) => ROOMS[room]!.test(path) && !LEFT_OUT.test(path))
+    .filter((path) => isOfRoom(path, room))
     .flatMap((path) => candidates(path, Deno.readTextFileSync(path)))
     .filter((mutation) => !isEquivalent(mutation));
   if (places.size > 0) return all.filter(({ path, line }) => places.has(`${path}:${line}`));
@@ -127,11 +115,21 @@ function mutationsOf(room: string): Mutation[] {
   return shuffled;
 }
 
-const folders: string[] = [];
+function removeFolders(): void {
+  for (const folder of folders.splice(0)) Deno.removeSync(folder, { recursive: true });
+}
+
+Deno.addSignalListener("SIGINT", () => {
+  for (const child of children) child.kill("SIGKILL");
+  removeFolders();
+  Deno.exit(130);
+});
 try {
-  while (folders.length < Number(values.jobs)) folders.push(await copy());
+  while (folders.length < values.jobs) await copy();
+  let found = 0;
   for (const room of values.room) {
     const all = mutationsOf(room);
+    found += all.length;
     const fates: Record<Fate, number> = {
       "survived": 0,
       "killed": 0,
@@ -161,6 +159,7 @@ try {
       }%), ${fates["no program"]} were no programs; seed ${values.seed}`,
     );
   }
+  if (found === 0) console.log("Nothing to break there");
 } finally {
-  for (const folder of folders) await Deno.remove(folder, { recursive: true });
+  removeFolders();
 }

@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { EQUIVALENTS, isKnown } from "./_equivalents.ts";
 import { candidates } from "./_mutations.ts";
+import { isOfRoom, optionsOf, USAGE } from "./_options.ts";
 import { stagesOf } from "./_tests.ts";
 import { SOURCES } from "../tree/sources.ts";
 
@@ -62,4 +63,44 @@ Deno.test("mutate: the nearest tests look at a change first, and each of them on
     assertEquals(near, all.slice(0, near.length));
     assert(near.length < all.length);
   }
+});
+
+Deno.test("mutate: a command line is help, options or a line that says what is wrong", () => {
+  const sources = ["hal/host.ts", "hal/host_test.ts"];
+  const told = (line: string) => optionsOf(line.split(" "), sources);
+  assertEquals([told("--help"), told("-h")], [USAGE, USAGE]);
+  assertEquals(told("--rom hal"), "Unknown option '--rom'");
+  for (
+    const [line, seen] of [
+      ["--room halls", "room halls: expected drivers, emu, rings, hal, firmware"],
+      ["--file hal/host_test.ts", "file hal/host_test.ts: expected a source file of drivers, "],
+      ["--file hal/host.ts --room emu", "file hal/host.ts: expected a source file of emu"],
+      ["--at hal/host.ts", "hal/host.ts: expected PATH:LINE"],
+      ["--at hal/hosts.ts:1", "file hal/hosts.ts: expected a source file of drivers, "],
+    ] as const
+  ) assert(String(told(line)).startsWith(`Cannot break ${seen}`), `${line}: ${told(line)}`);
+  for (const line of ["--count 0", "--jobs 1.5", "--seed x", "--seconds="]) {
+    assertEquals(
+      told(line),
+      `Cannot use ${line.replace("=", " ")}: expected an integer of 1 or more`,
+    );
+  }
+  const { room, at, count, jobs, near } = told("--room hal --at hal/host.ts:7 --jobs 3") as Exclude<
+    ReturnType<typeof told>,
+    string
+  >;
+  assertEquals({ room, at, count, jobs, near }, {
+    room: ["hal"],
+    at: ["hal/host.ts:7"],
+    count: 40,
+    jobs: 3,
+    near: false,
+  });
+  assertEquals(
+    ["drivers/blk/blk.ts", "drivers/blk/mod.ts"].map((path) => isOfRoom(path, "drivers")),
+    [
+      true,
+      false,
+    ],
+  );
 });

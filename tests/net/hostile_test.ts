@@ -238,6 +238,24 @@ Deno.test("net: an mtu or a number of pairs out of range is not used", () => {
   assertEquals(bits({ [mtu.offset]: 1500, [pairs.offset]: 0x8001 }), [3, 17]);
 });
 
+Deno.test("net: interrupts are off while received frames are handled, and on afterwards", async () => {
+  await using rig = await open();
+  const queue = rig.queue(0);
+  const seen: boolean[] = [];
+  const { promise, resolve } = Promise.withResolvers<void>();
+  rig.net.onFrame = () => void (seen.push(queue.callbacks) === 2 && resolve());
+  const far = rig.far(0);
+  for (let i = 0; i < 2; i++) {
+    const chain = far.pop()!;
+    chain.write(Uint8Array.from(packet({})));
+    far.push(chain, 72);
+  }
+  far.signal();
+  await promise;
+  await Promise.resolve();
+  assertEquals([seen, queue.callbacks], [[false, false], true]);
+});
+
 Deno.test("net: a device that never runs dry does not keep the event loop", async () => {
   await using rig = await open();
   const honest = rig.model.notify.bind(rig.model);

@@ -252,6 +252,39 @@ const LIES: readonly [
   ],
 ];
 
+Deno.test("9p: a server that writes a part of what was sent gets the rest, from there on", async () => {
+  const written: number[] = [];
+  const counts: number[] = [];
+  const server = new Server(({ type, tag, body }) => {
+    if (type !== 118) return "default";
+    const [at, count] = [body[4]!, body[12]!];
+    counts.push(count);
+    for (let i = 0; i < 4 && i < count; i++) written[at + i] = body[16 + i]!;
+    return { bytes: reply(119, tag, u32(Math.min(4, count))) };
+  });
+  await using rig = await boot(server);
+  const file = await (await rig.p9.attach(SOON)).open("f", 1, SOON);
+  await file.write(2, Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8, 9), SOON);
+  assertEquals([counts, written.slice(2)], [[9, 5, 1], [1, 2, 3, 4, 5, 6, 7, 8, 9]]);
+});
+
+Deno.test("9p: a fid is used again once the server let it go, or refused to", async () => {
+  for (const refuses of [false, true]) {
+    const server = new Server(({ type, tag }) =>
+      refuses && type === 120 ? { bytes: reply(7, tag, u32(5)) } : "default"
+    );
+    await using rig = await boot(server);
+    const tree = await rig.p9.attach(SOON);
+    for (let i = 0; i < 5; i++) {
+      await tree.stat("a/b", SOON);
+      await new Promise((resolve) => setTimeout(resolve));
+    }
+    // Twalk has the fid that it begins at, and the new one.
+    const fids = server.seen.filter(({ type }) => type === 110).map(({ body }) => body[4]);
+    assertEquals(fids, Array(5).fill(fids[0]));
+  }
+});
+
 for (const [what, type, lie, code, run] of LIES) {
   Deno.test(`9p: a server that ${what} is caught`, async () => {
     const server = new Server((request) => request.type === type ? lie(request) : "default");

@@ -9,6 +9,7 @@ import {
   type P9Export,
 } from "@vireo/emu";
 import type { RingOptions } from "@vireo/emu";
+import { turn } from "../turn.ts";
 import { bootMachine, type MachineRig } from "../machine/machine_rig.ts";
 import { BouncingDma } from "../../drivers/testing/mod.ts";
 import { type P9, p9Driver, P9Error, type P9Tree } from "../../drivers/p9/mod.ts";
@@ -262,6 +263,11 @@ Deno.test("9p: symbolic links are followed within the tree, and not in circles",
   assertEquals(text(await tree.readFile("way/up")), "ex");
   assertEquals((await tree.lstat("way")).kind, "symlink");
   assertEquals((await tree.stat("way")).kind, "directory");
+  // Of what is on the way all is followed, of the last only what it must be.
+  assertEquals([(await tree.lstat("way/up")).kind, (await tree.stat("way/up")).kind], [
+    "symlink",
+    "file",
+  ]);
   await refused(() => tree.readFile("out"), "ENOENT");
   await refused(() => tree.readFile("round"), "ELOOP");
   await tree.remove("way");
@@ -282,6 +288,35 @@ Deno.test("9p: paths deeper than one message's 16 names are walked", async () =>
   await rig.tree.stat("");
   await new Promise((resolve) => queueMicrotask(() => resolve(undefined)));
   assertEquals(rig.model.fids, 1);
+});
+
+Deno.test("9p: a file is found by as few messages as its names need", async () => {
+  await using rig = await boot();
+  const { tree } = rig;
+  const depth = (count: number): string => Array<string>(count).fill("d").join("/");
+  for (let i = 1; i <= 33; i++) await tree.mkdir(depth(i));
+  await tree.symlink("x.txt", "l");
+  await tree.symlink("../x.txt", "d/l");
+  const queue = rig.bus.devices[0]!.queues[0] as unknown as { popped: number };
+  for (
+    const [path, walks] of [
+      ["x.txt", 1],
+      [depth(16), 1],
+      [depth(17), 2],
+      [depth(32), 2],
+      [depth(33), 3],
+      // A link that is not followed is a file like any other.
+      ["l", 1],
+      ["d/l", 1],
+    ] as const
+  ) {
+    await turn();
+    const before = queue.popped;
+    await tree.lstat(path);
+    await turn();
+    // Tgetattr and Tclunk follow the walks.
+    assertEquals([path, queue.popped - before], [path, walks + 2]);
+  }
 });
 
 Deno.test("9p: what is given up is flushed, and its memory and tag wait for the device", async () => {

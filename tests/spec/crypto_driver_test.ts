@@ -349,6 +349,47 @@ Deno.test("spec crypto: other bits of the status than HW_READY say nothing of it
   await (await crypto.hash(4, SOON)).close(SOON);
 });
 
+Deno.test("spec crypto: what the device does not offer is not asked of it (drv.crypto.config.3, .6)", async () => {
+  const mac = { algo: 4 as const, key: KEY };
+  const cipher = { algo: 3, key: KEY };
+  const calls: Readonly<Record<string, (crypto: Crypto) => Promise<unknown>>> = {
+    cipher: (crypto) => crypto.cipher(3, KEY, SOON),
+    hash: (crypto) => crypto.hash(4, SOON),
+    mac: (crypto) => crypto.mac(4, KEY, SOON),
+    aead: (crypto) => crypto.aead(1, KEY, SOON),
+    rsa: (crypto) => crypto.rsa(PRIVATE, { ...SOON, ...PKCS1 }),
+    "cipher and mac": (crypto) => crypto.chain({ cipher, mac }, SOON),
+    "cipher and hash": (crypto) => crypto.chain({ cipher, hash: 4 }, SOON),
+  };
+  const all = Object.keys(calls);
+  // By the offset of what is 0: services 8, ciphers 12, hashes 20, MACs 24, AEADs 32, akciphers 44.
+  for (
+    const [zero, without] of [
+      [12, ["cipher", "cipher and mac", "cipher and hash"]],
+      [20, ["hash", "cipher and hash"]],
+      [24, ["mac", "cipher and mac"]],
+      [32, ["aead"]],
+      [44, ["rsa"]],
+      [8, all],
+    ] as const
+  ) {
+    await using rig = await boot();
+    const { crypto, model, seen } = rig;
+    const read = model.readConfig.bind(model);
+    model.readConfig = (offset, width) => offset === zero ? 0 : read(offset, width);
+    rig.machine.device(0).configChanged();
+    await turn();
+    const before = seen.chains.length;
+    for (const name of without) {
+      const { code } = await assertRejects(() => calls[name]!(crypto), VireoError);
+      assertEquals([name, code, seen.chains.length], [name, "UNSUPPORTED", before]);
+    }
+    for (const name of all.filter((name) => !(without as readonly string[]).includes(name))) {
+      await calls[name]!(crypto);
+    }
+  }
+});
+
 Deno.test("spec crypto: keys and contents over the device's limits are not sent (drv.crypto.config.8, .10, .12)", async () => {
   await using rig = await boot({ maxSize: 129 });
   const { crypto, seen } = rig;

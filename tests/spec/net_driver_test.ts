@@ -408,10 +408,18 @@ Deno.test("spec net: queues are there before VQ_PAIRS_SET, which stays within wh
   assertEquals(ready, [0, 1, 2, 3], "all are ready when the command is given");
   assertEquals([...used], []);
   // A command that took the second pair away leaves the first.
+  const second = late.net.tx(1);
+  const slot = second.reserve();
   await late.net.setPairs(1, SOON);
+  assertThrows(() => second.submit(slot, 60), VireoError, "Transmit queue 1 is not in use");
   assertThrows(() => late.net.trySend(frame(60), { queue: 1 }), RangeError);
   await late.send(frame(60));
   assertEquals([...used], [1]);
+  // One that has no answer may have taken it away as well.
+  await late.net.setPairs(2, SOON);
+  late.model.notify = () => {};
+  await assertRejects(() => late.net.setPairs(1, { deadline: 5 }), VireoError, "Timed out");
+  assertThrows(() => late.net.trySend(frame(60), { queue: 1 }), RangeError);
 });
 
 Deno.test("spec net: a legacy device without ANY_LAYOUT gets its parts in descriptors of their own (drv.net.legacy-framing.1-3)", async () => {

@@ -1,7 +1,29 @@
 import { assertEquals } from "@std/assert";
-import { blkDriver, Bus, consoleDriver, netDriver, p9Driver } from "@vireo/drivers";
+import {
+  blkDriver,
+  Bus,
+  caifDriver,
+  consoleDriver,
+  gpuDriver,
+  netDriver,
+  p9Driver,
+  rngDriver,
+  rpmsgDriver,
+  vsockDriver,
+} from "@vireo/drivers";
 import { Tracer, TraceStats } from "@vireo/drivers/trace";
-import { ConsoleDevice, EmulatedMachine, MemoryTree, P9Device } from "@vireo/emu";
+import {
+  CaifDevice,
+  ConsoleDevice,
+  EmulatedMachine,
+  GpuDevice,
+  MemoryTree,
+  P9Device,
+  RngDevice,
+  RpmsgDevice,
+  seededRandom,
+  VsockDevice,
+} from "@vireo/emu";
 import { loopbackPort } from "@vireo/emu/backends";
 import { loadDevices } from "./trace_load.ts";
 
@@ -18,6 +40,15 @@ const COPIES: Readonly<Record<string, number>> = {
   "console: a line of 6 bytes received": 6,
   // Tread has 23 bytes; Rread is read where the device wrote it.
   "9p: a read of 1000 bytes": 23 + 1000,
+  "rng: 100 bytes": 100,
+  // A message has a header of 16 bytes, which is not copied when it comes.
+  "rpmsg: 5 bytes sent and received": 16 + 2 * 5,
+  // What comes is in the modem's memory.
+  "caif: 6 bytes sent and received": 6,
+  // A packet has a header of 44 bytes.
+  "vsock: 7 bytes sent and received": 44 + 2 * 7,
+  // TRANSFER_TO_HOST_2D has 56 bytes, RESOURCE_FLUSH 48, their answers 24.
+  "gpu: a picture of two pieces shown": 800 * 600 * 4 + 56 + 48 + 2 * 24,
 };
 
 for (const options of [{}, { ring: { packed: true } }, { bus: "pci" }] as const) {
@@ -25,13 +56,24 @@ for (const options of [{}, { ring: { packed: true } }, { bus: "pci" }] as const)
     const stats = new TraceStats();
     const files = new MemoryTree({ "a.txt": "a".repeat(1000) });
     const echoing = new ConsoleDevice({ ports: [{ backend: loopbackPort() }] });
-    const others = [{ model: echoing }, { model: new P9Device({ tree: files }) }];
+    const service = { name: "echo", address: 0x400 };
+    const others = [
+      echoing,
+      new P9Device({ tree: files }),
+      new RngDevice({ random: seededRandom(1) }),
+      new RpmsgDevice({ services: [{ ...service, handle: (_, bytes, reply) => reply(bytes) }] }),
+      new CaifDevice({ onFrame: (frame, self) => self.send(frame) }),
+      new VsockDevice({ cid: 3, host: { connect: () => new TransformStream() } }),
+      new GpuDevice(),
+    ].map((model) => ({ model }));
     const machine = EmulatedMachine.create({ devices: [...loadDevices(), ...others], ...options });
     await using bus = new Bus({ tracer: new Tracer((event) => stats.event(event)) });
-    await bus.registerDriver(blkDriver);
-    await bus.registerDriver(netDriver);
-    await bus.registerDriver(consoleDriver);
-    await bus.registerDriver(p9Driver);
+    for (const driver of [blkDriver, netDriver, consoleDriver, p9Driver, rngDriver]) {
+      await bus.registerDriver(driver);
+    }
+    for (const driver of [rpmsgDriver, caifDriver, vsockDriver, gpuDriver]) {
+      await bus.registerDriver(driver);
+    }
     await bus.addPlatform(machine);
     const copied = (): number => stats.devices().reduce((sum, { copied }) => sum + copied, 0);
     const found: Record<string, number> = {};
@@ -77,6 +119,27 @@ for (const options of [{}, { ring: { packed: true } }, { bus: "pci" }] as const)
     await using file = await tree.open("a.txt");
     const text = await count("9p: a read of 1000 bytes", () => file.read(0, 1000));
     assertEquals(text.length, 1000);
+
+    await count("rng: 100 bytes", () => bus.get(rngDriver)!.read(100));
+    using endpoint = bus.get(rpmsgDriver)!.endpoint({ remote: service.address });
+    await count("rpmsg: 5 bytes sent and received", async () => {
+      await endpoint.send(new Uint8Array(5));
+      await endpoint.receive();
+    });
+    const caif = bus.get(caifDriver)!;
+    await count("caif: 6 bytes sent and received", async () => {
+      await caif.send(new Uint8Array(6));
+      await caif.receive();
+    });
+    await using connection = await bus.get(vsockDriver)!.connect(7);
+    const writer = connection.writable.getWriter();
+    const reader = connection.readable.getReader();
+    await count("vsock: 7 bytes sent and received", async () => {
+      await writer.write(new Uint8Array(7));
+      await reader.read();
+    });
+    await using picture = await bus.get(gpuDriver)!.create(800, 600);
+    await count("gpu: a picture of two pieces shown", () => picture.flush());
     assertEquals(found, { ...COPIES });
   });
 }

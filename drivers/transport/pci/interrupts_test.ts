@@ -37,6 +37,22 @@ for (const kind of ["modern", "legacy"] as const) {
     assertEquals(transport.route, route);
   });
 
+  Deno.test(`pci ${kind} interrupts: no vector fires while the table is written`, () => {
+    const [fn, transport] = open(plenty);
+    const { config, log } = fn;
+    const { write16 } = config;
+    Object.assign(config, {
+      write16(offset: number, value: number) {
+        log.push(`control ${value.toString(16)}`);
+        write16(offset, value);
+      },
+    });
+    transport.routeInterrupts(QUEUES.slice(0, 1));
+    const steps = fn.takeLog().map((line) => line.replace(/^w (msix).*/, "$1"));
+    // Enabled with all masked, and unmasked when the last entry is there.
+    assertEquals(steps.slice(0, 12), ["control c000", ...Array(10).fill("msix"), "control 8000"]);
+  });
+
   Deno.test(`pci ${kind} interrupts: slow queues share the vector of changes where there are few`, () => {
     for (const few of [{ vectors: 3 }, { messages: 3 }]) {
       const [fn, transport] = open({ ...plenty, ...few });

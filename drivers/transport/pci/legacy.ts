@@ -2,13 +2,11 @@ import {
   type Dma,
   FeatureSet,
   type Mmio,
-  PCI_DEVICE_FIRST,
   PCI_LEGACY as HEADER,
   PCI_LEGACY_MSIX as MSIX,
   PCI_LEGACY_PAGE_SIZE,
   PCI_MODERN_DEVICE_BASE,
   PCI_NO_VECTOR,
-  PCI_VENDOR_VIRTIO,
   splitRingLayout,
   VireoError,
 } from "@vireo/hal";
@@ -53,16 +51,16 @@ export class PciLegacyTransport extends PciTransport implements Transport {
    * BAR 0 cannot be mapped, as in Linux.
    */
   static probe(fn: PciFunction, dma: Dma, why = "it has a legacy device id"): PciLegacyTransport {
-    const { vendor, device } = fn.node;
+    const { device } = fn.node;
     const refuse = (why: string, seen: number): VireoError =>
       new VireoError("NO_DEVICE", `Cannot use the legacy interface: ${why}`, {
         device: fn.name,
         seen,
         base: 16,
       });
-    if (
-      vendor !== PCI_VENDOR_VIRTIO || device < PCI_DEVICE_FIRST || device >= PCI_MODERN_DEVICE_BASE
-    ) throw refuse("it is not in the range of transitional ids", device);
+    if (device >= PCI_MODERN_DEVICE_BASE) {
+      throw refuse("it is not in the range of transitional ids", device);
+    }
     if (fn.revision !== 0) throw refuse("its revision is not 0", fn.revision);
     if (fn.subsystem === 0) throw refuse("virtio device id 0 is reserved", fn.subsystem);
     return new PciLegacyTransport(fn, mapHeader(fn), dma, why);

@@ -3,11 +3,8 @@ import {
   Feature,
   FeatureSet,
   PCI_COMMON as COMMON,
-  PCI_DEVICE_FIRST,
-  PCI_DEVICE_LAST,
   PCI_MODERN_DEVICE_BASE,
   PCI_NO_VECTOR,
-  PCI_VENDOR_VIRTIO,
   PciCapType,
   VireoError,
 } from "@vireo/hal";
@@ -419,12 +416,9 @@ export class PciModernTransport extends PciTransport implements Transport {
   }
 }
 
-/** The virtio device id of a function (virtio 1.4 §4.1.2.1). */
+/** The virtio device id of a function that is virtio's (virtio 1.4 §4.1.2.1). */
 function modernDeviceId(fn: PciFunction): number {
-  const { vendor, device } = fn.node;
-  if (vendor !== PCI_VENDOR_VIRTIO || device < PCI_DEVICE_FIRST || device > PCI_DEVICE_LAST) {
-    throw noDevice(fn, "it is not in virtio's range of ids", device);
-  }
+  const { device } = fn.node;
   const id = device < PCI_MODERN_DEVICE_BASE ? fn.subsystem : device - PCI_MODERN_DEVICE_BASE;
   if (id === 0) throw noDevice(fn, "virtio device id 0 is reserved", device);
   return id;

@@ -163,7 +163,8 @@ export const BUNDLED: readonly BundledDriver[] = [
       await file.write(0, pattern(10_000), LIMITS);
       demand(same(await file.read(0, 10_000, LIMITS), pattern(10_000)), "what was written");
       await file.close(LIMITS);
-      demand((await tree.readFile("hello.txt", LIMITS)).length > 0, "a file");
+      const hello = new TextDecoder().decode(await tree.readFile("hello.txt", LIMITS));
+      demand(hello === "Hello from the host.\n", "the host's file");
     },
   },
   {

@@ -225,11 +225,11 @@ export class RawPacked implements RawRing {
   #fresh(): RawUsed[] {
     const found: RawUsed[] = [];
     let [at, wrap] = [this.#usedAt, this.#usedWrap];
-    while (found.length < this.size) {
+    while (found.length < this.#lengths.size) {
       const place = this.parts.desc + 16 * at;
       const flags = this.arena.get16(place + 14);
       const both = DESC.AVAIL | DESC.USED;
-      if ((flags & both) !== (wrap ? both : 0) || found.length >= this.#lengths.size) break;
+      if ((flags & both) !== (wrap ? both : 0)) break;
       const id = this.arena.get16(place + 12);
       found.push({ id, length: this.arena.get32(place + 8) });
       at += this.#lengths.get(id) ?? 1;
