@@ -332,6 +332,26 @@ for (const [name, { make }] of Object.entries(ROWS)) {
   });
 }
 
+Deno.test("every device: its type, and its queues by the names of the specification or of Linux", () => {
+  const found = Object.entries(ROWS).map(([name, { make }]) => {
+    using model = make();
+    return [name, model.deviceId, model.queues.map(({ name }) => name).join(" ")];
+  });
+  assertEquals(found, [
+    ["blk", 2, "requestq1"],
+    ["net", 1, "receiveq1 transmitq1 receiveq2 transmitq2 controlq"],
+    ["console", 3, "receiveq0 transmitq0 control receiveq control transmitq receiveq1 transmitq1"],
+    ["balloon", 5, "inflate deflate stats free_page reporting"],
+    ["input", 18, "eventq statusq"],
+    ["crypto", 20, "dataq1 controlq"],
+    ["scsi", 8, "controlq eventq requestq0"],
+    ["gpu", 16, "controlq cursorq"],
+    ["9p", 9, "requests"],
+    ["vsock", 19, "rx tx event"],
+    ["rpmsg", 7, "input output"],
+  ]);
+});
+
 /** Numbers that JSON has not. */
 function text(_: string, value: unknown): unknown {
   return typeof value === "bigint" ? `${value}` : value;

@@ -438,3 +438,16 @@ Deno.test("a slow disk is flushed behind a write without a cache, and not for a 
     assertEquals(chain.status, gone ? undefined : OK);
   }
 });
+
+Deno.test("a report of zones, and a reset of all, count as work by the zones", () => {
+  const [REPORT, RESET_ALL] = [16, 26];
+  const { host } = make({ zoned: { zoneSectors: 8 } });
+  const counted = (type: number, sector: number, writable: number): number => {
+    const { steps } = host.context.work.counters;
+    assertEquals(host.request(type, sector, NONE, writable).status, OK);
+    // Looks at the queue are two.
+    return host.context.work.counters.steps - steps - 2;
+  };
+  assertEquals([0, 1, 3, 99].map((zones) => counted(REPORT, 0, 64 + 64 * zones + 1)), [0, 1, 3, 8]);
+  assertEquals([counted(REPORT, 48, 64 + 64 * 8 + 1), counted(RESET_ALL, 0, 1)], [2, 8]);
+});

@@ -291,6 +291,10 @@ Deno.test("gpu device: rows land where they belong, and a screen is a copy with 
     ...expected.slice(0, 8),
     ...[39, 43].flatMap((alpha) => [255, 255, 255, alpha]),
   ]);
+  // What is beyond the right edge is not in the next row.
+  assertEquals(rig.type(MOVE_CURSOR, 0, 1, 0, 0, 0), OK);
+  const pixels = [...rig.device.screen()!.rgba];
+  assertEquals([0, 4, 8, 12].map((at) => pixels[at]), [22, 255, 38, 255]);
   assertEquals(rig.type(UPDATE_CURSOR, 0, 0, 0, 0, 0), OK);
   assertEquals([...rig.device.screen()!.rgba], expected);
 });

@@ -88,3 +88,12 @@ Deno.test("steering: a flow comes in where it last went out, until that pair is 
   steering.reset();
   assertEquals(steering.choose(bytes, 0, length, 4), fresh);
 });
+
+Deno.test("steering: ports that are cut off do not count", () => {
+  const queues = (length: number): number =>
+    new Set([1, 2, 77].map((port) => {
+      const bytes = frame({ ...FLOWS[0]!, ports: [port, 9] });
+      return new Steering().choose(bytes, 0, length, PAIRS);
+    })).size;
+  assertEquals([37, 38].map(queues), [1, 3]);
+});

@@ -1,6 +1,12 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { FeatureSet, type TraceDetail, VireoError } from "@vireo/hal";
-import { Libc, u64s, VhostUserRequest as R, VhostUserSocket } from "@vireo/hal/vhost-user";
+import {
+  joinBytes,
+  Libc,
+  u64s,
+  VhostUserRequest as R,
+  VhostUserSocket,
+} from "@vireo/hal/vhost-user";
 import { EchoModel } from "../../testing/echo_model.ts";
 import { RngDevice } from "../../devices/rng/mod.ts";
 import type { DeviceAnswer } from "./device.ts";
@@ -234,9 +240,11 @@ Deno.test("VhostUserServer tells its trace of each message before it is carried 
     peer.send(R.SET_STATUS, 0, u64s(3));
     peer.send(R.GET_STATUS);
     peer.send(R.SET_VRING_NUM, 0, part(0, 0, 0, 0, 3, 0, 0, 0));
-    await rig.until(2);
+    const regions = u64s(0x1000, 0x2000, 0, 0, 0x8000, 0x3000, 0, 0);
+    peer.send(R.SET_MEM_TABLE, 0, joinBytes(part(2, 0, 0, 0, 0, 0, 0, 0), regions));
+    await rig.until(3);
   }
-  await rig.until(3);
+  await rig.until(4);
   assertEquals(told, [
     "connected",
     "GET_QUEUE_NUM -> 1",
@@ -252,6 +260,9 @@ Deno.test("VhostUserServer tells its trace of each message before it is carried 
     "GET_STATUS -> 0x3",
     "SET_VRING_NUM queue 0, 3 descriptors",
     "Refused SET_VRING_NUM: Cannot give a queue this size (queue 0): saw 3, expected a power of two up to 1024",
+    "SET_MEM_TABLE 2 regions, 0x1000+0x2000, 0x8000+0x3000",
+    "Refused SET_MEM_TABLE: Cannot take a table of memory: saw 2 regions in 72 bytes with 0 descriptors, " +
+    "expected at most 8 regions with a descriptor each",
     "disconnected",
   ]);
 });
