@@ -544,7 +544,7 @@ Deno.test("bus a device that does not reset is not registered", async () => {
   assertEquals([bus.devices.length, scripted.leases], [0, 0]);
 });
 
-Deno.test("bus tells of a device that does not reset when it is removed", async () => {
+Deno.test("bus reports a device that does not reset when it is removed", async () => {
   let stuck = false;
   const { bus, transport } = board({ reads: { Status: (honest) => stuck ? 0x40 : honest } });
   await bus.registerDriver(recorder({ queues: [{ name: "requests" }] }).driver);
