@@ -33,3 +33,12 @@ Deno.test("raw pci: a function is virtio's by its vendor and the range of its id
   ]);
   assertEquals(opens(0x1b36, 0x1041), false);
 });
+
+Deno.test("raw pci: a BAR is opened once, and all is given back with the function", () => {
+  const fn = new ScriptedPci();
+  const raw = RawPci.open(fn, new Log())!;
+  const [first, second] = [raw.bar(4), raw.bar(4)];
+  assertEquals([first === second, fn.leases], [true, 1]);
+  raw[Symbol.dispose]();
+  assertEquals(fn.leases, 0);
+});
