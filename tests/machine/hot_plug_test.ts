@@ -274,15 +274,17 @@ Deno.test("vireo.rescan() imports the driver of a new device, once", async () =>
   await assertRejects(() => vireo.rescan(), TypeError, "it was closed");
 });
 
-Deno.test("hot plug: a device that goes while a rescan revives another is not revived", async () => {
-  await using machine = EmulatedMachine.create({ devices: [new Rng(), new Rng()] });
-  await using bus = new Bus();
-  await bus.registerDriver(rngDriver);
-  const [first, second] = await bus.addPlatform(machine);
-  machine.reset();
-  const rescan = bus.rescan(machine);
-  await bus.removeDevice(second!);
-  const { removed, recovered, added } = await rescan;
-  assertEquals([removed, recovered, added.length], [[], [first!], 1]);
-  for (const rng of bus.all(rngDriver)) assertEquals((await rng.read(8, SOON)).length, 8);
-});
+for (const bus of ["mmio", "pci"] as const) {
+  Deno.test(`hot plug, ${bus}: a device that goes while a rescan revives another is not revived`, async () => {
+    await using machine = EmulatedMachine.create({ devices: [new Rng(), new Rng()], bus });
+    await using drivers = new Bus();
+    await drivers.registerDriver(rngDriver);
+    const [first, second] = await drivers.addPlatform(machine);
+    machine.reset();
+    const rescan = drivers.rescan(machine);
+    await drivers.removeDevice(second!);
+    const { removed, recovered, added } = await rescan;
+    assertEquals([removed, recovered, added.length], [[], [first!], 1]);
+    for (const rng of drivers.all(rngDriver)) assertEquals((await rng.read(8, SOON)).length, 8);
+  });
+}

@@ -117,7 +117,12 @@ export abstract class PciTransport {
     this.setStatusByte(0);
     let status = 0;
     await pollUntil(
-      () => (status = this.readStatus()) === 0,
+      () => {
+        status = this.readStatus();
+        // A reset of the machine takes decoding away, and registers read as ones until it is given back.
+        if (status === ALL_ONES && this.fn.enable()) this.setStatusByte(0);
+        return status === 0;
+      },
       {
         what: "the device to reset",
         code: "RESET_TIMEOUT",

@@ -65,15 +65,16 @@ export class PciFunction implements Disposable {
   /**
    * Enables the decoding of the BARs.
    *
+   * @returns Whether it was not enabled.
    * @throws {VireoError} `DEVICE_REMOVED` If the function is gone.
    */
-  enable(): void {
+  enable(): boolean {
     if (!this.isPresent()) throw this.removed();
     let command = 0;
     for (const { space } of this.bars) {
       command |= space === "io" ? PciCommand.IO : PciCommand.MEMORY;
     }
-    this.#setCommand(command);
+    return this.#setCommand(command);
   }
 
   /** Lets the function reach memory, as Linux does when the transport is there. */
@@ -86,10 +87,13 @@ export class PciFunction implements Disposable {
     this.#setCommand(0, PciCommand.INTX_DISABLE);
   }
 
-  #setCommand(set: number, clear = 0): void {
+  /** Sets and clears bits of the command register; false if it has them already. */
+  #setCommand(set: number, clear = 0): boolean {
     const command = this.config.read16(PciRegister.COMMAND);
     const wanted = (command | set) & ~clear;
-    if (wanted !== command) this.config.write16(PciRegister.COMMAND, wanted);
+    if (wanted === command) return false;
+    this.config.write16(PciRegister.COMMAND, wanted);
+    return true;
   }
 
   /** Whether the function still answers. */
