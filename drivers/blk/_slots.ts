@@ -128,7 +128,7 @@ export class Slots implements Disposable {
 
   /** Elements of the chain of a request with so many data bytes. */
   elements(length: number): number {
-    return length <= this.#segment ? (length === 0 ? 2 : 3) : Math.ceil(length / this.#segment) + 2;
+    return Math.ceil(length / this.#segment) + 2;
   }
 
   /** Writes a request's header (virtio 1.4 §5.2.6). */
@@ -136,7 +136,6 @@ export class Slots implements Disposable {
     const at = slot * CELL;
     const view = this.#view;
     view.setUint32(at, type, true);
-    view.setUint32(at + BLK_REQ.reserved.offset, 0, true);
     setU64(view, at + BLK_REQ.sector.offset, sector);
     this.#types[slot] = type;
     this.lengths[slot] = length;
@@ -166,7 +165,7 @@ export class Slots implements Disposable {
         ? this.#region.share(slot * this.bytes, length, direction)
         : lent.give(offset, length);
       for (let left = length; left > 0;) {
-        const n = left < this.#segment ? left : this.#segment;
+        const n = Math.min(left, this.#segment);
         if (direction === "to-device") chain.addReadable(address, n);
         else chain.addWritable(address, n);
         address += n;

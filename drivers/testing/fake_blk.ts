@@ -132,7 +132,7 @@ class FakeRegion implements DmaRegion {
 
   [Symbol.dispose](): void {
     if (this.shared.size > 0) throw new Error("Freed while the device has it");
-    this.fake.regions.delete(this);
+    if (!this.fake.regions.delete(this)) throw new Error("Freed twice");
   }
 }
 

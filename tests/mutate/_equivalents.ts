@@ -174,6 +174,58 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "Of one pair, as of a number that makes no sense, it has one",
   },
   {
+    path: "drivers/blk/_queue.ts",
+    what: "#paused = false; -> #paused = true;",
+    why: "A queue is started before it hands anything out, which sets it",
+  },
+  {
+    path: "drivers/blk/_queue.ts",
+    what: /^if \(id (?:<|>) 0\) .* -> if \(id (?:<|>)= 0\) /,
+    why: "No batch has the number 0, and the search begins behind it",
+  },
+  {
+    path: "drivers/blk/_queue.ts",
+    what: "let added = false; -> let added = true;",
+    why: "A kick without new buffers tells the device nothing",
+  },
+  {
+    path: "drivers/blk/_queue.ts",
+    what: /^if \(left > slots\.bytes\) span = .* -> if \(left >= slots\.bytes\) span = /,
+    why: "Of one slot the run has one",
+  },
+  {
+    path: "drivers/blk/_queue.ts",
+    what:
+      /(?:next < taken|slot < this\.#owners)\.length.* -> .*(?:next <= taken|slot <= this\.#owners)\.length/,
+    why: "No slot is behind the last: it is neither taken nor has an owner",
+  },
+  {
+    path: "drivers/blk/_queue.ts",
+    what:
+      "if (slot < this.#lowest) this.#lowest = slot; -> if (slot <= this.#lowest) this.#lowest = slot;",
+    why: "Where both are the same slot it stays that",
+  },
+  {
+    path: "drivers/blk/_queue.ts",
+    what: "if (request.inFlight > 0) { -> if (request.inFlight >= 0) {",
+    why: "A request without slots is found in none",
+  },
+  {
+    path: "drivers/blk/_queue.ts",
+    what: "this.#pool.push(request); -> nothing",
+    why: "The next request makes an object instead of using this one again",
+  },
+  {
+    path: "drivers/blk/_slots.ts",
+    what: /slot < this\.ready; slot\+\+.* -> .*slot <= this\.ready;/,
+    why: "The slot behind those with buffers is not with the device, and has no view",
+  },
+  {
+    path: "drivers/blk/_slots.ts",
+    what: /i < this\.count; i\+\+.* -> .*i <= this\.count;/,
+    why: "There is no slot behind the last: it has no old buffer",
+  },
+  {
     path: "hal/barrier.ts",
     what: 'Deno.build.arch === "x86_64" -> Deno.build.arch !== "x86_64"',
     why:
