@@ -24,9 +24,11 @@ function rig(
 ) {
   const fake = new FakeDevice(...features);
   const sent: [type: number, words: readonly number[]][] = [];
+  const flags = new Set<number>();
   fake.script = (request) => {
     const words = [...new Uint32Array(request.readable.buffer)];
-    const [type, , fence] = words;
+    const [type, flag, fence] = words;
+    flags.add(flag!);
     sent.push([type!, words.slice(6)]);
     const said = answer(type!, words.slice(6));
     const { body = [] } = said;
@@ -45,7 +47,7 @@ function rig(
   const gpu = new Gpu(device);
   gpu.scan();
   const memory = () => fake.regions.size;
-  return { fake, gpu, memory, sent, taken: () => sent.splice(0), alloc: device.dma };
+  return { fake, gpu, memory, sent, flags, taken: () => sent.splice(0), alloc: device.dma };
 }
 
 async function code(run: () => Promise<unknown>): Promise<string> {
@@ -80,19 +82,31 @@ Deno.test("gpu: a picture has positive sizes, and memory in pieces that the devi
 });
 
 Deno.test("gpu: pixels of a picture in pieces are copied to each when they are shown", async () => {
-  const { gpu, taken, fake } = rig();
+  const { gpu, taken, fake, alloc } = rig();
+  const copied: number[] = [];
+  const all = alloc.alloc;
+  alloc.alloc = (...args) =>
+    Object.assign(
+      all(...args),
+      args[1]?.coherent ? { copied: (bytes: number) => copied.push(bytes) } : {},
+    );
+  const small = await gpu.create(4, 4);
+  await small.flush();
+  await gpu.unref(small);
+  assertEquals(copied, []);
   const picture = await gpu.create(512, 1025);
   taken();
   for (const [i, byte] of [1, 2, 3].entries()) picture.pixels[i << 20] = byte;
   await picture.flush();
   assertEquals([...fake.regions].map(({ bytes }) => bytes[0]), [1, 2, 3]);
+  assertEquals(copied, [1 << 20, 1 << 20, 2048]);
   assertEquals(taken(), [
-    [C.TRANSFER_TO_HOST_2D, [0, 0, 512, 1025, 0, 0, 1, 0]],
-    [C.RESOURCE_FLUSH, [0, 0, 512, 1025, 1, 0]],
+    [C.TRANSFER_TO_HOST_2D, [0, 0, 512, 1025, 0, 0, 2, 0]],
+    [C.RESOURCE_FLUSH, [0, 0, 512, 1025, 2, 0]],
   ]);
   await picture.flush(part);
   // Row 2, pixel 1.
-  assertEquals(taken()[0], [C.TRANSFER_TO_HOST_2D, [1, 2, 3, 4, (2 * 512 + 1) * 4, 0, 1, 0]]);
+  assertEquals(taken()[0], [C.TRANSFER_TO_HOST_2D, [1, 2, 3, 4, (2 * 512 + 1) * 4, 0, 2, 0]]);
 });
 
 Deno.test("gpu: a blob has whole units of memory, is named where it can be, and is not transferred", async () => {
@@ -180,6 +194,7 @@ Deno.test("gpu: displays are as many as there are, at most 16, each with its pla
   const changes = gpu.changes();
   sent.length = 0;
   gpu.configChanged();
+  await turn();
   assertEquals(sent, []);
   fake.config.setUint32(0, 3, true);
   gpu.configChanged();
@@ -218,7 +233,10 @@ Deno.test("gpu: a display has a picture, a part of it, or nothing", async () => 
 Deno.test("gpu: a pointer's image is 64 by 64, is no blob, and need not be answered", async () => {
   const at = { x: 3, y: 4 };
   let answer: Answer = {};
-  const { gpu, taken } = rig([GpuFeature.RESOURCE_BLOB], (type) => type >= 0x300 ? answer : {});
+  const { gpu, taken, flags } = rig(
+    [GpuFeature.RESOURCE_BLOB],
+    (type) => type >= 0x300 ? answer : {},
+  );
   for (const [width, height] of [[64, 63], [63, 64], [128, 64]] as const) {
     const image = await gpu.create(width, height, { blob: false });
     const wrong = `${width} by ${height}`;
@@ -228,6 +246,9 @@ Deno.test("gpu: a pointer's image is 64 by 64, is no blob, and need not be answe
   await assertRejects(() => gpu.setCursor(0, at, blob), RangeError, "from a blob");
   const image = await gpu.create(64, 64, { blob: false });
   taken();
+  // Commands have a fence, pointers none.
+  assertEquals([...flags], [1]);
+  flags.clear();
   await gpu.setCursor(1, at, image, { x: 5, y: 6 });
   await gpu.setCursor(1, at, undefined);
   await gpu.moveCursor(1, at);
@@ -236,6 +257,7 @@ Deno.test("gpu: a pointer's image is 64 by 64, is no blob, and need not be answe
     [C.UPDATE_CURSOR, [1, 3, 4, 0, 0, 0, 0, 0]],
     [C.MOVE_CURSOR, [1, 3, 4, 0, 0, 0, 0, 0]],
   ]);
+  assertEquals([...flags], [0]);
   for (const [used, refused] of [[24, true], [4, true], [3, false], [0, false]] as const) {
     answer = { type: R.ERR_UNSPEC, used };
     const moved = () => gpu.moveCursor(1, at);
@@ -303,11 +325,18 @@ Deno.test("gpu: the memory of a picture that could not be made is free when the 
 Deno.test("gpu: a picture that finds no memory leaves none behind", async () => {
   const { gpu, memory, alloc, sent } = rig();
   const all = alloc.alloc;
-  let left = 2;
+  let left = 3;
   alloc.alloc = (...args) => {
+    // A picture, which the host reads where it is, and no command.
+    if (args[1] === undefined) return all(...args);
+    assertEquals(args[1], { align: 4096, coherent: true });
     if (left-- > 0) return all(...args);
     throw new VireoError("OUT_OF_MEMORY", "As the test wants");
   };
+  const whole = await gpu.create(512, 512);
+  assertEquals([memory(), sent.length], [1, 2]);
+  await gpu.unref(whole);
+  sent.length = 0;
   assertEquals(await code(() => gpu.create(512, 1025)), "OUT_OF_MEMORY");
   assertEquals([memory(), sent], [0, []]);
 });

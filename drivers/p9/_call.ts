@@ -201,12 +201,10 @@ export class P9Call implements RequestOptions, Disposable {
     if (handler.onFailed !== undefined) {
       let answer: P9Reader | undefined;
       try {
-        if (this.#used >= 0) {
-          this.#open();
-          answer = this.#answer;
-        }
+        this.#open();
+        answer = this.#answer;
       } catch {
-        // It was refused, or is no answer.
+        // It was refused, is no answer, or there is none.
       }
       handler.onFailed(answer);
     }
