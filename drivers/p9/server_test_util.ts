@@ -175,7 +175,8 @@ export class P9Server {
     let name = this.fids.get(from) ?? "";
     const count = body.getUint16(8, true);
     const qids: number[][] = [];
-    for (let i = 0, at = 10; i < count; i++) {
+    let at = 10;
+    for (let i = 0; i < count; i++) {
       const length = body.getUint16(at, true);
       if (name[0] !== "d") break;
       const next = new TextDecoder().decode(

@@ -290,6 +290,10 @@ class FakeQueue implements Virtqueue {
   }
 
   detachUnused(): number {
+    for (const list of [this.#added, this.fake.pending]) {
+      const at = list.findIndex(({ queue }) => queue === this);
+      if (at >= 0) return list.splice(at, 1)[0]!.token;
+    }
     return -1;
   }
 

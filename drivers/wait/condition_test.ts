@@ -60,7 +60,7 @@ Deno.test("condition: what a test throws ends its wait only, at once or later", 
   await assertRejects(() => condition.until("it", broken), Error, "broken");
   let test: () => number | undefined = () => undefined;
   const first = assertRejects(() => condition.until("it", () => test()), Error, "broken");
-  let other: number | undefined;
+  let other: number | undefined = undefined;
   const second = condition.until("it", () => other);
   test = broken;
   condition.notify();
@@ -80,7 +80,7 @@ Deno.test("condition: a test may end other waits, of which those that are left a
   });
   const gone = condition.until("it", () => void asked.push("second"), { signal: stop.signal });
   const rejected = assertRejects(() => gone, Error, "enough");
-  let value: number | undefined;
+  let value: number | undefined = undefined;
   const third = condition.until("it", () => (asked.push("third"), value));
   asked.length = 1;
   value = 3;
