@@ -17,15 +17,16 @@ async function rig(set: Partial<P9Server> = {}) {
 /** The names of a path: `d` so often, and what follows. */
 const deep = (depth: number, ...more: string[]) => [...Array<string>(depth).fill("d"), ...more];
 
-/** Does something four times, and checks that it leaves no fid in use and wastes none. */
+/** Does something four times, and checks that it leaves no fid in use, and takes no more fids and memory for it. */
 async function leavesNothing(server: P9Server, run: () => Promise<unknown>, what: string) {
-  let highest = 0;
+  const used = () => [server.highest, server.fake.regions.size];
+  let before: number[] = [];
   for (let i = 0; i < 4; i++) {
-    if (i === 2) ({ highest } = server);
+    if (i === 2) before = used();
     await run();
     await turn();
   }
-  assertEquals([server.mistakes, server.fids.size, server.highest], [[], 1, highest], what);
+  assertEquals([server.mistakes, server.fids.size, used()], [[], 1, before], what);
 }
 
 Deno.test("9p: a search gives back every fid, whatever it finds on the way", async () => {
@@ -56,6 +57,7 @@ Deno.test("9p: a search gives back every fid, whatever it finds on the way", asy
       ["lost", true, "ENOENT", 3],
       ["lloop", true, "ELOOP", 42],
       ["d/../f", true, "f", 2],
+      ["d/d/../f", true, "f", 4],
       ["..", true, "d", 1],
       ["d/lup", true, "f", 4],
       [deep(15, "f"), true, "f", 1],
@@ -85,6 +87,14 @@ Deno.test("9p: a search gives back every fid, whatever it finds on the way", asy
   }
 });
 
+Deno.test("9p: a link on the way is the driver's to follow, also if the server walks through it", async () => {
+  for (const path of [["ld", "f"], deep(17, "ld", "f"), deep(3, "ld", ...deep(20))]) {
+    const { server, tree } = await rig({ links: { ld: "d" }, walksLinks: true });
+    await leavesNothing(server, () => tree.stat(path.join("/")), path.join("/"));
+    assertEquals(server.count(T.READLINK), 4);
+  }
+});
+
 Deno.test("9p: a walk in parts that is refused leaves no fid", async () => {
   for (const refused of [1, 2, 3]) {
     const { server, tree } = await rig();
@@ -109,10 +119,13 @@ const LATE: Readonly<Record<string, (request: ServedRequest) => void>> = {
   "answers garbage": (request) => request.reply([], 8),
 };
 
+const AT_ONCE = "serves it at once";
+
 Deno.test("9p: what a request that is given up made is undone, or was never there", async () => {
   const cases: [name: string, type: number, run: (tree: P9Tree, p9: P9) => Promise<unknown>][] = [
     ["attach", T.ATTACH, (_, p9) => p9.attach()],
     ["stat", T.WALK, (tree) => tree.stat("d/f")],
+    ["the root", T.WALK, (tree) => tree.stat("")],
     ["a deep one", T.WALK, (tree) => tree.stat(deep(20).join("/"))],
     ["getattr", T.GETATTR, (tree) => tree.stat("f")],
     ["open", T.LOPEN, (tree) => tree.open("f")],
@@ -124,7 +137,7 @@ Deno.test("9p: what a request that is given up made is undone, or was never ther
     ["a link", T.READLINK, (tree) => tree.stat("l")],
   ];
   for (const [name, type, run] of cases) {
-    for (const [what, late] of Object.entries(LATE)) {
+    for (const [what, late] of Object.entries({ ...LATE, [AT_ONCE]: LATE["serves it"]! })) {
       const { server, p9, tree } = await rig({ links: { l: "f" } });
       await leavesNothing(server, async () => {
         const held = server.hold(type);
@@ -143,8 +156,10 @@ Deno.test("9p: what a request that is given up made is undone, or was never ther
         const running = assertRejects(() => run(limited, attach), Error, "enough");
         const request = await held;
         stop.abort(new Error("enough"));
+        // Both may be there before the driver hears of either.
+        if (what === AT_ONCE) late(request);
         await running;
-        late(request);
+        if (what !== AT_ONCE) late(request);
       }, `${name}: the server ${what}`);
     }
   }
@@ -164,6 +179,67 @@ Deno.test("9p: a close ends the use of a fid, however it is answered", async () 
     };
     await leavesNothing(server, run, what);
   }
+});
+
+Deno.test("9p: a refusal to close is told to the caller who waits for it, and to nobody else", async () => {
+  const { server, tree } = await rig();
+  const file = await tree.open("f");
+  server.script = ({ type, refuse }) => {
+    if (type === T.CLUNK) refuse(5);
+    return type === T.CLUNK;
+  };
+  await assertRejects(() => file.close(), Error, "EIO");
+  await file.close();
+  await tree.stat("f");
+  await turn();
+  assertEquals(server.count(T.CLUNK), 2);
+});
+
+Deno.test("9p: a request ends with its caller's time, and one without a tag of its own is not forgotten", async () => {
+  const { server, p9, tree } = await rig();
+  for (const options of [{ deadline: 5 }, { deadline: 60_000, until: performance.now() + 5 }]) {
+    const held = server.hold(T.GETATTR);
+    const message = `Timed out after ${options.deadline} ms`;
+    await assertRejects(() => tree.stat("f", options), VireoError, message);
+    (await held).serve();
+    await turn();
+  }
+  assertEquals(server.count(T.FLUSH), 2);
+  const other = new P9Server();
+  const held = other.hold(T.VERSION);
+  const attach = other.open();
+  const attaching = assertRejects(() => attach.attach(), VireoError, "As the test wants");
+  await held;
+  attach.failed(GONE);
+  await attaching;
+  await turn();
+  assertEquals([other.count(T.FLUSH), other.fake.regions.size], [0, 1]);
+  p9.failed(GONE);
+});
+
+Deno.test("9p: what cannot be sent gives back its tag, its fid and its memory", async () => {
+  const { server, p9, tree } = await rig();
+  const { dma } = server.device;
+  const long = "x".repeat(600);
+  const alloc = dma.alloc;
+  dma.alloc = (...args) => {
+    if (args[0] !== 1024) throw new VireoError("OUT_OF_MEMORY", "As the test wants");
+    return alloc(...args);
+  };
+  await leavesNothing(server, async () => {
+    await assertRejects(() => p9.attach({ user: long }), VireoError, "As the test wants");
+    await tree.stat("f");
+  }, "attach");
+  assertEquals(new Set(server.seen.slice(-8).map(({ tag }) => tag)), new Set([0]));
+  dma.alloc = alloc;
+  const file = await tree.open("f");
+  p9.failed(GONE);
+  await assertRejects(() => file.read(0, 1), VireoError, "As the test wants");
+  using region = dma.alloc(64);
+  let returned = 0;
+  const target = { offset: 0, length: 64, onReturned: () => void returned++ };
+  await assertRejects(() => file.readInto(region, target), VireoError, "As the test wants");
+  assertEquals([returned, server.fake.regions.size], [1, 1]);
 });
 
 Deno.test("9p: small requests share memory that is cleared, eight at most keep it", async () => {

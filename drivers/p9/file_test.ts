@@ -38,7 +38,7 @@ Deno.test("9p file: a read has all bytes up to the file's end, in as few message
     const expected = CONTENTS.subarray(offset, offset + length);
     assertEquals(await file.read(offset, length), expected, what);
     assertEquals(server.count(T.READ), messages, what);
-    using region = server.fake.device.dma.alloc(16_384);
+    using region = server.device.dma.alloc(16_384);
     let returned = 0;
     const target = { offset, length, at: 5, onReturned: () => void returned++ };
     assertEquals(await file.readInto(region, target), expected.length, what);
@@ -61,7 +61,7 @@ Deno.test("9p file: bytes behind a gap are not handed out", async () => {
     return true;
   };
   assertEquals((await file.read(0, 3 * CHUNK)).length, CHUNK + 7);
-  using region = server.fake.device.dma.alloc(16_384);
+  using region = server.device.dma.alloc(16_384);
   assertEquals(await file.readInto(region, { offset: 0, length: 3 * CHUNK }), CHUNK + 7);
 });
 
@@ -75,7 +75,7 @@ Deno.test("9p file: a place is of integers that stay below 2^53, and inside the 
   }
   assertEquals((await file.read(most - 1, 1)).length, 0);
   await assertRejects(() => file.truncate(-1), RangeError);
-  using region = server.fake.device.dma.alloc(64);
+  using region = server.device.dma.alloc(64);
   for (const [at, length] of [[-1, 1], [0, 65], [64, 1]] as const) {
     const wrong = `${length} bytes to byte ${at}`;
     await assertRejects(() => file.readInto(region, { offset: 0, length, at }), RangeError, wrong);

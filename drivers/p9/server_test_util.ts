@@ -1,4 +1,5 @@
 import { P9Type } from "@vireo/hal";
+import type { VirtioDevice } from "../device.ts";
 import { FakeDevice } from "../testing/fake_blk.ts";
 import { P9 } from "./driver.ts";
 
@@ -35,6 +36,8 @@ export interface ServedRequest {
  */
 export class P9Server {
   readonly fake: FakeDevice = new FakeDevice();
+  /** The device as the driver that was opened last has it. */
+  device!: VirtioDevice;
   readonly seen: ServedRequest[] = [];
   /** The broken rules. */
   readonly mistakes: string[] = [];
@@ -44,6 +47,8 @@ export class P9Server {
   highest = 0;
   /** Where links point to. */
   links: Readonly<Record<string, string>> = {};
+  /** Whether it walks through links itself, which it must leave to the driver. */
+  walksLinks = false;
   contents: Uint8Array = new Uint8Array(0);
   /** Size that it says the files have; that of the contents by default. */
   size: number | undefined;
@@ -88,7 +93,8 @@ export class P9Server {
 
   /** A driver of it. */
   open(): P9 {
-    return new P9(Object.assign(this.fake.device, { queues: this.fake.queues, ready() {} }));
+    this.device = Object.assign(this.fake.device, { queues: this.fake.queues, ready() {} });
+    return new P9(this.device);
   }
 
   /** How many requests of a type there were. */
@@ -178,7 +184,7 @@ export class P9Server {
     let at = 10;
     for (let i = 0; i < count; i++) {
       const length = body.getUint16(at, true);
-      if (name[0] !== "d") break;
+      if (name[0] !== "d" && !(this.walksLinks && name[0] === "l")) break;
       const next = new TextDecoder().decode(
         new Uint8Array(body.buffer, body.byteOffset + at + 2, length),
       );

@@ -226,6 +226,21 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "There is no slot behind the last: it has no old buffer",
   },
   {
+    path: "drivers/p9/_call.ts",
+    what: /^(?:tag|most) = 0; -> nothing$|^#returned = false; -> #returned = true;$/,
+    why: "Nobody reads it before a message is sent, which sets it",
+  },
+  {
+    path: "drivers/p9/_call.ts",
+    what: "this.#handler = NOTHING; -> nothing",
+    why: "The next message sets it: until then a handler that is over stays in memory",
+  },
+  {
+    path: "drivers/p9/file.ts",
+    what: "return length <= this.chunk -> return length < this.chunk",
+    why: "What has just the room of one message is read by one either way",
+  },
+  {
     path: "hal/barrier.ts",
     what: 'Deno.build.arch === "x86_64" -> Deno.build.arch !== "x86_64"',
     why:
