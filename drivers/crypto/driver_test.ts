@@ -199,11 +199,11 @@ Deno.test("crypto: a request has the device's bytes at most, its results and its
     fake.config.setUint32(CRYPTO_CONFIG.max_size.offset + 4, high, true);
     crypto.configChanged();
     assertEquals(crypto.offer.maxSize, most);
-    // 16 + 16 + 16 and a status; 15 + 9 + 9, a digest of 16 and a status.
+    // 16 + 16 + 16 and a status; 13 + 9 + 2 + 9, a digest of 16 and a status.
     const one = await crypto.cipher(CIPHER, bytes(16));
     await one.encrypt(bytes(16), bytes(16));
-    const chain = await crypto.chain({ cipher, mac, digestSize: 16 });
-    const chained = () => chain.encrypt(bytes(15), bytes(9));
+    const chain = await crypto.chain({ cipher, mac, digestSize: 16, aadSize: 2 });
+    const chained = () => chain.encrypt(bytes(13), bytes(9), { aad: bytes(2) });
     if (most >= 50) await chained();
     else assertEquals(await code(chained), "OUT_OF_RANGE");
   }
@@ -217,11 +217,11 @@ Deno.test("crypto: an answer has a status that was written, and the bytes that i
   const sign = (crypto: Crypto) => crypto.ecdsa(ecdsa).then((one) => one.sign(bytes(32)));
   const verify = (crypto: Crypto) =>
     crypto.ecdsa(ecdsa).then((one) => one.verify(bytes(9), bytes(32)));
-  const cases: [(crypto: Crypto) => Promise<unknown>, Said, number | string][] = [
+  const cases: [(crypto: Crypto) => Promise<unknown>, Said, number | string, string?][] = [
     [cipher, {}, 32],
-    [cipher, { used: 32 }, "BAD_LENGTH"],
-    [cipher, { used: 0 }, "BAD_LENGTH"],
-    [cipher, { status: 0xff }, "BAD_LENGTH"],
+    [cipher, { used: 32 }, "BAD_LENGTH", "at least 33 bytes"],
+    [cipher, { used: 0 }, "BAD_LENGTH", "at least 33 bytes"],
+    [cipher, { status: 0xff }, "BAD_LENGTH", "at least 33 bytes"],
     [cipher, { status: S.ERR }, "BAD_STATUS"],
     [cipher, { status: S.ERR, used: 1 }, "BAD_STATUS"],
     [padded(0), {}, 32],
@@ -232,15 +232,17 @@ Deno.test("crypto: an answer has a status that was written, and the bytes that i
     // Two numbers of a byte at least, and of 33 bytes at most with their headers.
     [sign, {}, 2 * 33 + 9],
     [sign, { used: 9 }, 8],
-    [sign, { used: 8 }, "BAD_LENGTH"],
+    [sign, { used: 8 }, "BAD_LENGTH", "at least 9 bytes"],
     [verify, { used: 1 }, 0],
     [verify, { status: S.KEY_REJECTED }, "BAD_STATUS"],
   ];
-  for (const [run, said, expected] of cases) {
+  for (const [run, said, expected, wanted] of cases) {
     const { crypto, fake } = rig({ says: (control) => control ? {} : said });
     const what = JSON.stringify(said);
-    if (typeof expected === "string") assertEquals(await code(() => run(crypto)), expected, what);
-    else {
+    if (typeof expected === "string") {
+      const error = await assertRejects(() => run(crypto), VireoError);
+      assertEquals([error.code, wanted ?? error.expected], [expected, error.expected], what);
+    } else {
       const result = await run(crypto);
       assertEquals(result instanceof Uint8Array ? result.length : 0, expected, what);
     }
@@ -323,6 +325,40 @@ Deno.test("crypto: without sessions the key goes with each request, where that w
       if (i === 0) assertEquals([sent[100], sent[116], sent[132]], [7, 1, 2]);
     }
   }
+});
+
+Deno.test("crypto: a device that is not ready any more is asked for nothing, and may refuse to forget", async () => {
+  const unready = (r: ReturnType<typeof rig>) => {
+    r.set("status", 0);
+    r.crypto.configChanged();
+    r.sent.length = 0;
+  };
+  const r = rig({
+    features: [F.REVISION_1, F.HASH_STATELESS_MODE],
+    says: () => ({ status: r.sent.length > 1 ? S.ERR : S.OK }),
+  });
+  const hash = await r.crypto.hash(SHA_256);
+  assertEquals(await code(() => hash.close()), "BAD_STATUS");
+  const made = rig({ features: [F.REVISION_1, F.HASH_STATELESS_MODE] });
+  const [one, keyless] = [
+    await made.crypto.hash(SHA_256),
+    await made.crypto.hash(SHA_256, { stateless: true }),
+  ];
+  unready(made);
+  for (
+    const run of [
+      () => one.digest(bytes(1)),
+      () => keyless.digest(bytes(1)),
+      () => one.close(),
+      () => made.crypto.hash(SHA_256, { stateless: true }),
+    ]
+  ) assertEquals([await code(run), made.sent], ["UNSUPPORTED", []]);
+  // Between two sessions of a cipher.
+  const pair = rig({ says: () => (unready(pair), {}) });
+  assertEquals([await code(() => pair.crypto.cipher(CIPHER, bytes(16))), pair.sent], [
+    "UNSUPPORTED",
+    [],
+  ]);
 });
 
 Deno.test("crypto: sessions end with a reset, and nothing is asked of the device for them", async () => {

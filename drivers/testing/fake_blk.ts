@@ -46,7 +46,12 @@ export class FakeDevice {
           : width === 2
           ? config.getUint16(at, true)
           : config.getUint32(at, true),
-      writeConfig: (at: number, _width: number, value: number) => config.setUint8(at, value),
+      writeConfig: (at: number, width: number, value: number) =>
+        width === 1
+          ? config.setUint8(at, value)
+          : width === 2
+          ? config.setUint16(at, value, true)
+          : config.setUint32(at, value, true),
     };
     const fake = {
       name: "virtio0",
