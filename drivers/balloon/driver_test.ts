@@ -1,13 +1,13 @@
-import { assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { BalloonFeature, type DmaRegion, FeatureSet, VireoError } from "@vireo/hal";
 import { FakeDevice, type FakeRequest } from "../testing/fake_blk.ts";
-import { Balloon, type BalloonOptions } from "./driver.ts";
+import { Balloon, type BalloonOptions, createBalloonDriver } from "./driver.ts";
 
 const F = BalloonFeature;
 const GONE = new VireoError("DEVICE_STATE", "As the test wants");
 const [TARGET, ACTUAL, COMMAND, POISON] = [0, 4, 8, 12];
 
-/** A balloon whose host takes and returns what it is told of, unless a queue is held. */
+/** A balloon whose host takes and returns what it hears of, unless a queue is held. */
 function rig(
   { features = [], offered = features, target = 0, pages = Infinity, ...options }:
     & BalloonOptions
@@ -88,7 +88,29 @@ Deno.test("balloon: queues have their places by what is offered, and those that 
     const { fake, balloon } = rig({ features, offered });
     const queues = fake.queues.map(({ request: { name, index } }) => [name, index]);
     assertEquals(queues, [["inflate", 0], ["deflate", 1], ...expected.map((one) => [...one])]);
+    const received = fake.queues.filter(({ request }) => request.receives).map(({ name }) => name);
+    assertEquals(received, queues.some(([name]) => name === "stats") ? ["stats"] : []);
     balloon.failed(GONE);
+  }
+});
+
+Deno.test("balloon: a poison is a byte, and reports need one where the host has it", () => {
+  for (const poison of [-1, 256, 0.5, NaN]) {
+    assertThrows(() => createBalloonDriver({ poison }), RangeError, `with ${poison}`);
+  }
+  const both = [F.PAGE_POISON, F.PAGE_REPORTING];
+  for (
+    const [poison, offered, agreed] of [
+      [undefined, both, [F.PAGE_REPORTING]],
+      [0, both, both],
+      [255, both, both],
+      [255, [F.PAGE_REPORTING], []],
+    ] as const
+  ) {
+    const driver = createBalloonDriver(poison === undefined ? {} : { poison });
+    const { device } = new FakeDevice();
+    const features = driver.validate!(device, FeatureSet.of(...offered)) as FeatureSet;
+    assertEquals([...features], [...agreed]);
   }
 });
 
@@ -111,6 +133,7 @@ Deno.test("balloon: pages go and come in messages of 256, and the last that went
 
 Deno.test("balloon: it takes the memory that there is, and says that it is short", async () => {
   const { balloon, told, room } = rig({ follow: false, pages: 4 });
+  assertEquals(balloon.outOfMemory, false);
   assertEquals([await balloon.resize(6), balloon.outOfMemory], [6, false]);
   // Half of what it does not get, and then the rest.
   assertEquals(told.map(([, , length]) => length / 4), [3, 3]);
@@ -339,6 +362,9 @@ Deno.test("balloon: a failure ends all waits; a reset empties it, and it follows
   const { balloon, fake, set, holds, told, word } = rig({ target: 2 });
   await balloon.settled();
   holds.add("inflate");
+  set(TARGET, 3);
+  await turn();
+  // It will follow to this one when the change is over.
   set(TARGET, 4);
   const waits = [balloon.settled(), balloon.resize(9)];
   await turn();
@@ -355,4 +381,68 @@ Deno.test("balloon: a failure ends all waits; a reset empties it, and it follows
   assertEquals([balloon.size, word(ACTUAL)], [4, 4]);
   await balloon.remove();
   assertEquals([told.at(-1)![0], word(ACTUAL), fake.regions.size], ["deflate", 0, 0]);
+});
+
+Deno.test("balloon: a wait for the target ends when the host wants what there is, and when it took pages late", async () => {
+  const short = rig({ target: 5, pages: 3 });
+  await turn();
+  short.room.pages = 0;
+  const settled = short.balloon.settled();
+  await turn();
+  short.set(TARGET, short.balloon.size);
+  await settled;
+  short.balloon.failed(GONE);
+  const late = rig({ follow: false, target: 2 });
+  late.holds.add("inflate");
+  assertEquals(await code(() => late.balloon.resize(2, { deadline: 1 })), "TIMEOUT");
+  const waiting = late.balloon.settled();
+  await turn();
+  late.finish(late.held.shift()!);
+  await waiting;
+  // One that follows gives back what the host does not want.
+  const { balloon, holds, held, finish, told } = rig();
+  holds.add("inflate");
+  assertEquals(await code(() => balloon.resize(2, { deadline: 1 })), "TIMEOUT");
+  finish(held.shift()!);
+  await turn();
+  assertEquals([balloon.size, told.map(([name]) => name)], [0, ["inflate", "deflate"]]);
+});
+
+Deno.test("balloon: a failure takes no more pages, neither behind an answer nor after the next reset", async () => {
+  const { balloon, fake, holds, held, finish, told } = rig({ follow: false });
+  holds.add("inflate");
+  const growing = balloon.resize(600);
+  await turn();
+  finish(held.shift()!);
+  balloon.failed(GONE);
+  await assertRejects(() => growing, VireoError, "As the test wants");
+  assertEquals([told.length, fake.regions.size], [1, 1]);
+  await balloon.restore();
+  assertEquals(fake.regions.size, 0);
+  assertEquals(await code(() => balloon.resize(2, { deadline: 1 })), "TIMEOUT");
+  const behind = balloon.resize(5);
+  await turn();
+  balloon.failed(GONE);
+  await balloon.restore();
+  await assertRejects(() => behind, VireoError, "As the test wants");
+  assertEquals([told.length, balloon.size, fake.regions.size], [2, 0, 0]);
+  holds.clear();
+  await balloon.resize(3);
+  balloon.failed(GONE);
+  await balloon.remove();
+  assertEquals(fake.regions.size, 0);
+});
+
+Deno.test("balloon: a command for hints that a reset cut short is answered again", async () => {
+  const { balloon, holds, told, set } = rig({ features: [F.FREE_PAGE_HINT] });
+  holds.add("free_page");
+  set(COMMAND, 5);
+  await turn();
+  balloon.failed(GONE);
+  holds.clear();
+  told.length = 0;
+  await balloon.restore();
+  await turn();
+  assertEquals(told.map(([, first]) => first), [5, 0]);
+  balloon.failed(GONE);
 });

@@ -59,7 +59,7 @@ const turn = () => new Promise((resolve) => setTimeout(resolve));
 
 const part = { x: 1, y: 2, width: 3, height: 4 };
 
-Deno.test("gpu: a picture has positive sizes, and memory in pieces that the device is told of", async () => {
+Deno.test("gpu: a picture has positive sizes, and memory in pieces that the device hears of", async () => {
   for (const [width, height] of [[0, 1], [1, 0], [-1, 1], [-1, -1], [0.5, 1], [NaN, 1]] as const) {
     const { gpu, sent } = rig();
     const what = `${width} by ${height} pixels`;

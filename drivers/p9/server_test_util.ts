@@ -8,7 +8,7 @@ const T = P9Type;
 const FIDLESS: ReadonlySet<number> = new Set([T.VERSION, T.ATTACH, T.FLUSH]);
 
 /** Little-endian bytes of a number. */
-export const u16 = (value: number): number[] => [value & 255, value >> 8];
+const u16 = (value: number): number[] => [value & 255, value >> 8];
 export const u32 = (value: number): number[] => [...u16(value & 0xffff), ...u16(value >>> 16)];
 export const u64 = (value: number): number[] => [...u32(value >>> 0), ...u32(value / 2 ** 32)];
 export const text = (word: string): number[] => [

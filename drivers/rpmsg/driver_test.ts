@@ -136,6 +136,9 @@ Deno.test("rpmsg: services come and go by name and address, 1024 at most", async
   deliver(NS, named("b", 5));
   assertEquals(await waiting, { name: "b", address: 6 });
   deliver(NS, named("a", 5, 1));
+  deliver(NS, named("", 8));
+  assertEquals(rpmsg.channels.at(-1), { name: "", address: 8 });
+  deliver(NS, named("", 8, 1));
   const full = "y".repeat(31);
   // A name without an end is cut there.
   deliver(NS, named(`${full}z`, 7));

@@ -11,7 +11,7 @@ export function connection(
   readonly ops: VsockOp[];
   /** The same with their flags and how many bytes each had. */
   readonly sent: [op: VsockOp, flags: number, length: number][];
-  /** What the device was told: `ended`, `took`. */
+  /** Calls of the device: `ended`, `took`. */
   readonly calls: string[];
 } {
   const ops: VsockOp[] = [];

@@ -224,7 +224,7 @@ Deno.test("vsock: a reset of the transport has a number, ends connections, and b
   const connection = await connected(r);
   const listener = vsock.listen(99);
   fake.config.setUint32(0, 6, true);
-  for (const bytes of [[0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]]) {
+  for (const bytes of [[0, 0, 0], [1, 0, 0, 0]]) {
     fill(2, Uint8Array.from(bytes));
     assertEquals([vsock.cid, vsock.connections], [CID, 1]);
   }

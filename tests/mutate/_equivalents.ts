@@ -246,6 +246,23 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "Nobody can reach that array any more: its bytes only stay in memory for longer",
   },
   {
+    path: "drivers/balloon/driver.ts",
+    what:
+      "return this.size === this.target ? true : undefined; -> return this.size === this.target ? false : undefined;",
+    why: "A wait ends with any value but undefined, and nobody looks at this one",
+  },
+  {
+    path: "drivers/balloon/driver.ts",
+    what: /, 0xffff, true\); -> .*, 0xffff, false\);$/,
+    why: "Both bytes of the tag are the same",
+  },
+  {
+    path: "drivers/balloon/driver.ts",
+    what:
+      /^this\.#following = true; -> |this\.#following \|\| this\.failure .* -> .*this\.#following && /,
+    why: "One more turn finds the balloon at its target, or the device failed",
+  },
+  {
     path: "hal/barrier.ts",
     what: 'Deno.build.arch === "x86_64" -> Deno.build.arch !== "x86_64"',
     why:
