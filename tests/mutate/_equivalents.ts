@@ -263,6 +263,22 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "One more turn finds the balloon at its target, or the device failed",
   },
   {
+    path: "drivers/gpu/edid.ts",
+    what: /^if \(block\.reduce\(\(sum, byte\) => sum \+ byte, 0\) .* => sum - byte, 0\) /,
+    why: "A sum is a multiple of 256 if what is less by it than 0 is one",
+  },
+  {
+    path: "drivers/gpu/edid.ts",
+    what: /; at < 126; at \+= 18\).*; at <= 126; at \+= 18\)/,
+    why: "What is left behind the last descriptor is too short to be one",
+  },
+  {
+    path: "drivers/input/driver.ts",
+    what:
+      /; (?:i < size; i\+\+|bit < bytes\.length \* 8; bit\+\+).*; (?:i <= size|bit <= bytes\.length)/,
+    why: "An array of bytes takes nothing behind its end, and has no bits there",
+  },
+  {
     path: "hal/barrier.ts",
     what: 'Deno.build.arch === "x86_64" -> Deno.build.arch !== "x86_64"',
     why:
