@@ -131,7 +131,7 @@ export class Slots implements Disposable {
     return Math.ceil(length / this.#segment) + 2;
   }
 
-  /** Writes a request's header (virtio 1.4 §5.2.6). */
+  /** Writes a request's header (virtio 1.4 §5.2.6), whose reserved word is 0 from the start. */
   prepare(slot: number, type: number, sector: number, length: number): void {
     const at = slot * CELL;
     const view = this.#view;

@@ -11,7 +11,7 @@ export function connection(
   readonly ops: VsockOp[];
   /** The same with their flags and how many bytes each had. */
   readonly sent: [op: VsockOp, flags: number, length: number][];
-  /** Calls of the device: `ended`, `took`. */
+  /** Calls of its device: `ended`, `took`. */
   readonly calls: string[];
 } {
   const ops: VsockOp[] = [];
