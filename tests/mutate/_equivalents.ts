@@ -279,6 +279,11 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "An array of bytes takes nothing behind its end, and has no bits there",
   },
   {
+    path: "drivers/p9/file.ts",
+    what: "if (part.length > 0) parts.push(part); -> if (part.length >= 0) parts.push(part);",
+    why: "A part without bytes adds nothing to the whole, which is only copied once more",
+  },
+  {
     path: "hal/barrier.ts",
     what: 'Deno.build.arch === "x86_64" -> Deno.build.arch !== "x86_64"',
     why:
