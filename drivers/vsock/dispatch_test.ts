@@ -45,6 +45,10 @@ function rig(...features: number[]) {
     features: fake.features,
     ready() {},
   });
+  const copied: number[] = [];
+  const { alloc } = device.dma;
+  device.dma.alloc = (...args) =>
+    Object.assign(alloc(...args), { copied: (length: number) => copied.push(length) });
   const vsock = new Vsock(device);
   vsock.scan();
   const fill = (queue: number, bytes: Uint8Array) => {
@@ -56,6 +60,7 @@ function rig(...features: number[]) {
   return {
     fake,
     vsock,
+    copied,
     held,
     finish,
     fill,
@@ -163,7 +168,10 @@ Deno.test("vsock: a packet goes to its connection or a listener, is refused, or 
   }
   const r = rig();
   const connection = await connected(r);
+  r.copied.length = 0;
+  r.deliver({ op: CREDIT_UPDATE });
   r.deliver({}, [1, 2, 3]);
+  assertEquals(r.copied, [3]);
   assertEquals([...(await connection.readable.getReader().read()).value!], [1, 2, 3]);
   // Both sides have said all.
   r.deliver({ op: SHUTDOWN, flags: 3 });

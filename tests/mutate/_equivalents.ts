@@ -284,6 +284,12 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "A part without bytes adds nothing to the whole, which is only copied once more",
   },
   {
+    path: "drivers/vsock/connection.ts",
+    what:
+      /^if \(last === undefined \|\| last\.length \+ data\.length > PIECE\) .* -> .*(?:- data\.length|>= PIECE)/,
+    why: "Pieces bound what is copied for a packet: a reader gets the same bytes, joined",
+  },
+  {
     path: "hal/barrier.ts",
     what: 'Deno.build.arch === "x86_64" -> Deno.build.arch !== "x86_64"',
     why:
