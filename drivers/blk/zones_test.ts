@@ -7,13 +7,22 @@ const ZONE = 8;
 
 /** Zones of 8 sectors, of which 6 can be written, on a host that notes its requests. */
 function rig(
-  { zone = {}, sectors = 4 * ZONE, count, readOnly = false, maxAppendSectors = 2, appended = 8 }: {
+  {
+    zone = {},
+    sectors = 4 * ZONE,
+    count,
+    readOnly = false,
+    maxAppendSectors = 2,
+    writeGranularity = 512,
+    appended = 8,
+  }: {
     readonly zone?: Partial<Omit<BlkZone, "pointer">> & { readonly pointer?: number };
     readonly sectors?: number;
     /** Zones that it says a report has; as many as were asked for by default. */
     readonly count?: number;
     readonly readOnly?: boolean;
     readonly maxAppendSectors?: number;
+    readonly writeGranularity?: number;
     readonly appended?: number;
   } = {},
 ) {
@@ -25,7 +34,9 @@ function rig(
     maxRequestBytes: 1024,
     async submit(type, sector, bytes) {
       sent.push([type, sector, bytes.length]);
-      await hold;
+      const held = hold;
+      hold = undefined;
+      await held;
       const view = new DataView(bytes.buffer);
       if (type === ZONE_APPEND) {
         const answer = new DataView(new ArrayBuffer(8));
@@ -56,15 +67,16 @@ function rig(
     maxOpenZones: 0,
     maxActiveZones: 0,
     maxAppendSectors,
-    writeGranularity: 512,
+    writeGranularity,
   });
   return {
     zones,
     taken: () => sent.splice(0),
-    hold() {
+    /** Holds the next request. */
+    hold(): () => void {
       const { promise, resolve } = Promise.withResolvers<void>();
       hold = promise;
-      return () => (hold = undefined, resolve());
+      return resolve;
     },
   };
 }
@@ -165,6 +177,9 @@ Deno.test("blk zones: an append has a multiple of the unit, room, and an answer 
   for (let i = 0; i < 3; i++) await zones.append(8, bytes(2));
   assertEquals(await code(() => zones.append(8, bytes(1))), "OUT_OF_RANGE");
   assertEquals(taken().map(([type]) => type), [ZONE_REPORT, ZONE_APPEND, ZONE_APPEND, ZONE_APPEND]);
+  const full = rig({ zone: { state: BlkZoneState.FULL } }).zones;
+  const { seen, expected } = await assertRejects(() => full.append(8, bytes(1)), VireoError);
+  assertEquals([seen, expected], [15, "at most 14"]);
   const none = rig({ maxAppendSectors: 0 }).zones;
   assertEquals([none.maxAppendBytes, await code(() => none.append(8, bytes(1)))], [
     0,
@@ -207,11 +222,24 @@ Deno.test("blk zones: requests of one zone wait for each other, and a reset of a
   release();
   await Promise.all([open, write]);
   assertEquals(taken().map(([type]) => type), [ZONE_REPORT, OUT]);
-  // While all are reset, a zone that was full is asked for.
+  // While all are reset, a zone that was full is asked for, and once more afterwards.
   release = hold();
-  const all = [zones.resetAll(), zones.write(0, bytes(1), {})];
-  await new Promise((resolve) => setTimeout(resolve));
-  assertEquals(taken().map(([type]) => type), [ZONE_RESET_ALL, ZONE_REPORT]);
+  const all = zones.resetAll();
+  await zones.write(0, bytes(1), {});
+  assertEquals(taken().map(([type]) => type), [ZONE_RESET_ALL, ZONE_REPORT, OUT]);
   release();
-  await Promise.all(all);
+  await all;
+  await zones.write(0, bytes(1), {});
+  assertEquals(taken().map(([type]) => type), [ZONE_REPORT, OUT]);
+});
+
+Deno.test("blk zones: writes to sequential zones are of whole units, those to others of sectors", async () => {
+  for (const type of [BlkZoneType.SWR, BlkZoneType.CONV]) {
+    for (const [sector, length, whole] of [[0, 2, true], [0, 1, false], [1, 2, false]] as const) {
+      const { zones } = rig({ zone: { type }, writeGranularity: 1024 });
+      const write = () => zones.write(sector, bytes(length), {});
+      if (whole || type === BlkZoneType.CONV) await write();
+      else await assertRejects(write, RangeError, "multiples of 1024 bytes");
+    }
+  }
 });
