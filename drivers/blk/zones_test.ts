@@ -52,7 +52,9 @@ function rig(
         const start = zone.start ?? sector + i * ZONE;
         view.setUint32(at, zone.capacity ?? 6, true);
         view.setUint32(at + 8, start, true);
+        view.setUint32(at + 12, start / 2 ** 32, true);
         view.setUint32(at + 16, zone.pointer ?? start, true);
+        view.setUint32(at + 20, (zone.pointer ?? start) / 2 ** 32, true);
         bytes[at + 24] = zone.type ?? BlkZoneType.SWR;
         bytes[at + 25] = zone.state ?? BlkZoneState.EMPTY;
       }
@@ -96,6 +98,9 @@ Deno.test("blk zones: a report has as many zones as there are, in requests that 
     [30, 10],
   ]);
   assertEquals((await zones.report(39 * ZONE + 6)).map(({ start }) => start), [39 * ZONE]);
+  const far = 3 * 2 ** 33;
+  const [last] = await rig({ sectors: 2 ** 40 }).zones.report(far, { count: 1 });
+  assertEquals([last!.start, last!.pointer], [far, far]);
   assertEquals(await zones.report(0, { count: 0 }), []);
   assertEquals((await zones.report(0, { count: 2 })).length, 2);
   taken();

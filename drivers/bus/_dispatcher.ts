@@ -69,7 +69,7 @@ async function run(
   lost: (error: unknown) => void,
 ): Promise<void> {
   const { interrupt } = source;
-  /** What the line served while it was waited for. */
+  /** Progress of serves while the line was waited for; undefined if there was none. */
   let progress: boolean | undefined;
   let idle = 0;
   const wait = {

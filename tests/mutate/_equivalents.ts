@@ -290,6 +290,11 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "Pieces bound what is copied for a packet: a reader gets the same bytes, joined",
   },
   {
+    path: "drivers/blk/zones.ts",
+    what: /, at \+ z_cap\.offset\).* -> .*, at - z_cap\.offset\)/,
+    why: "The capacity is the first field: its offset is 0",
+  },
+  {
     path: "hal/barrier.ts",
     what: 'Deno.build.arch === "x86_64" -> Deno.build.arch !== "x86_64"',
     why:

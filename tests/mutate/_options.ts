@@ -17,7 +17,7 @@ export function isOfRoom(path: string, room: string): boolean {
   return ROOMS[room]!.test(path) && !LEFT_OUT.test(path);
 }
 
-/** What `--help` prints. */
+/** Text of `--help`. */
 export const USAGE: string =
   `Breaks one place of a source file at a time, and prints each change that no test sees.
 
