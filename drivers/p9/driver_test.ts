@@ -387,3 +387,26 @@ Deno.test("9p: an attribute has at most 65536 bytes, and is read and set in part
   // Leaves no timer of a wait for memory behind.
   p9.failed(GONE);
 });
+
+Deno.test("9p: a device file has a major number of 12 bits and a minor one of 20", async () => {
+  const { server, tree } = await rig();
+  server.script = ({ type, reply }) => {
+    if (type === T.MKNOD) reply(Array<number>(13).fill(0));
+    return type === T.MKNOD;
+  };
+  for (
+    const [major, minor, fits] of [
+      [0, 0, true],
+      [4095, 1_048_575, true],
+      [4096, 0, false],
+      [0, 1_048_576, false],
+      [-1, 0, false],
+      [0, 0.5, false],
+    ] as const
+  ) {
+    const made = () => tree.mknod("f", { kind: "block", major, minor });
+    if (fits) await made();
+    else await assertRejects(made, RangeError, "number");
+  }
+  assertEquals(server.count(T.MKNOD), 2);
+});
