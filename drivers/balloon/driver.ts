@@ -221,7 +221,6 @@ export class Balloon extends QueueDriver {
   override restore(): void | Promise<void> {
     this.#pages.clear();
     this.#hinting = undefined;
-    this.#work = this.#answered = Promise.resolve();
     this.#following = false;
     this.#life = new AbortController();
     const scanned = super.restore();
@@ -372,8 +371,8 @@ export class Balloon extends QueueDriver {
     await this.ask(this.#queues.get(name)!, [message], 0, {
       ...within(call, DEADLINE),
       onFailed: (late) => {
-        // Without an answer only a reset ends it, which empties the balloon.
-        if (late === undefined || this.failure !== undefined) return answered.resolve();
+        // Without an answer the pages are as they were, and only a reset empties the balloon.
+        if (late === undefined) return answered.resolve();
         settle();
         this.#follow();
       },

@@ -35,8 +35,6 @@ const EMPTY = new Uint8Array(0);
  * with one slot a request and no batches, takes 1.05 times the processor time (tests/blk/queue_bench.ts).
  */
 export class BlkQueue {
-  /** Index on the device. */
-  readonly index: number;
   readonly #slots: Slots;
   readonly #where: BlkErrorContext;
   readonly #checkLength: boolean;
@@ -77,9 +75,8 @@ export class BlkQueue {
     slots: Slots,
     device: string,
     checkLength: boolean,
-    zoned = false,
+    zoned: boolean,
   ) {
-    this.index = index;
     this.#slots = slots;
     this.#where = { device, queue: index, zoned };
     this.#checkLength = checkLength;
@@ -202,8 +199,7 @@ export class BlkQueue {
   /** Rejects every request; memory that the device has stays its own. */
   failAll(error: Error): void {
     this.#failure ??= error;
-    for (let slot = 0; slot < this.#owners.length; slot++) {
-      const request = this.#owners[slot];
+    for (const request of this.#owners) {
       if (request !== undefined) this.#giveUp(request, error);
     }
     for (let first = this.#waiting.first; first !== undefined; first = this.#waiting.first) {
@@ -298,7 +294,7 @@ export class BlkQueue {
   /** The time of a request is over: looks once more, and ends it either way. */
   #late(request: BlkRequest): void {
     const { limit, sector } = request;
-    const due = request.issued > 0 || request.inFlight > 0;
+    const due = request.inFlight > 0;
     const seen = this.lookAgain(() => !request.pending, due);
     if (seen === undefined) return;
     const what = due ? "the device to answer the request" : "room for the request";
@@ -317,14 +313,12 @@ export class BlkQueue {
       const slot = this.#lowest;
       let span = 1;
       if (lent === undefined) {
-        if (slots.ready < slots.count && slot * slots.bytes + left > slots.data.length) {
-          slots.grow();
-        }
+        if (slot * slots.bytes + left > slots.data.length) slots.grow();
         if (slot >= slots.ready) break;
         if (left > slots.bytes) span = this.#freeSpan(slot, Math.ceil(left / slots.bytes));
       }
       const room = (lent === undefined ? span : this.#maxSpan) * slots.bytes;
-      const length = left < room ? left : room;
+      const length = Math.min(left, room);
       if (queue.freeSlots < queue.slotsFor(slots.elements(length))) break;
       this.#take(slot, span);
       slots.prepare(slot, request.type, request.sector + request.issued / BLK_SECTOR_SIZE, length);
@@ -431,10 +425,7 @@ export class BlkQueue {
     else this.#taken.fill(0, slot, slot + span);
     if (slot < this.#lowest) this.#lowest = slot;
     this.#freeCount += span;
-    if (--this.#inFlight === 0 && this.#idle !== undefined) {
-      this.#idle();
-      this.#idle = undefined;
-    }
+    if (--this.#inFlight === 0) this.#idle?.();
   }
 
   /** Settles a request before the device is done with it; its slots come back when it is. */

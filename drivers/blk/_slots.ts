@@ -128,7 +128,7 @@ export class Slots implements Disposable {
 
   /** Elements of the chain of a request with so many data bytes. */
   elements(length: number): number {
-    return length <= this.#segment ? (length === 0 ? 2 : 3) : Math.ceil(length / this.#segment) + 2;
+    return Math.ceil(length / this.#segment) + 2;
   }
 
   /** Writes a request's header (virtio 1.4 §5.2.6), whose reserved word is 0 from the start. */
@@ -165,7 +165,7 @@ export class Slots implements Disposable {
         ? this.#region.share(slot * this.bytes, length, direction)
         : lent.give(offset, length);
       for (let left = length; left > 0;) {
-        const n = left < this.#segment ? left : this.#segment;
+        const n = Math.min(left, this.#segment);
         if (direction === "to-device") chain.addReadable(address, n);
         else chain.addWritable(address, n);
         address += n;

@@ -85,8 +85,8 @@ export class P9Call implements RequestOptions, Disposable {
   #handler: P9Handler<unknown> = NOTHING;
   #length = 0;
   #room = 0;
-  /** Bytes that the device wrote; -1 if it had no chance. */
-  #used = -1;
+  /** Bytes that the device wrote; -1 if a reset took it back. */
+  #used = 0;
   /** Whether the device is done with it. */
   #returned = false;
   #failed = false;
@@ -123,7 +123,6 @@ export class P9Call implements RequestOptions, Disposable {
     this.tag = tag;
     this.#handler = handler;
     this.#room = room;
-    this.#used = -1;
     this.#returned = false;
     this.#holders = 1;
     const { send, into } = handler;
@@ -201,12 +200,10 @@ export class P9Call implements RequestOptions, Disposable {
     if (handler.onFailed !== undefined) {
       let answer: P9Reader | undefined;
       try {
-        if (this.#used >= 0) {
-          this.#open();
-          answer = this.#answer;
-        }
+        this.#open();
+        answer = this.#answer;
       } catch {
-        // It was refused, or is no answer.
+        // It was refused, is no answer, or there is none.
       }
       handler.onFailed(answer);
     }
@@ -216,7 +213,7 @@ export class P9Call implements RequestOptions, Disposable {
   /** Reads the header of the answer. */
   #open(): void {
     const used = this.#used;
-    this.#answer.begin(this.#answerAt, used < this.#room ? used : this.#room, used);
+    this.#answer.begin(this.#answerAt, Math.min(used, this.#room), used);
     this.#host.check(this.#answer, this);
   }
 

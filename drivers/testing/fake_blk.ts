@@ -46,7 +46,12 @@ export class FakeDevice {
           : width === 2
           ? config.getUint16(at, true)
           : config.getUint32(at, true),
-      writeConfig: (at: number, _width: number, value: number) => config.setUint8(at, value),
+      writeConfig: (at: number, width: number, value: number) =>
+        width === 1
+          ? config.setUint8(at, value)
+          : width === 2
+          ? config.setUint16(at, value, true)
+          : config.setUint32(at, value, true),
     };
     const fake = {
       name: "virtio0",
@@ -132,7 +137,7 @@ class FakeRegion implements DmaRegion {
 
   [Symbol.dispose](): void {
     if (this.shared.size > 0) throw new Error("Freed while the device has it");
-    this.fake.regions.delete(this);
+    if (!this.fake.regions.delete(this)) throw new Error("Freed twice");
   }
 }
 
@@ -290,6 +295,10 @@ class FakeQueue implements Virtqueue {
   }
 
   detachUnused(): number {
+    for (const list of [this.#added, this.fake.pending]) {
+      const at = list.findIndex(({ queue }) => queue === this);
+      if (at >= 0) return list.splice(at, 1)[0]!.token;
+    }
     return -1;
   }
 

@@ -198,6 +198,132 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "Of one pair, as of a number that makes no sense, it has one",
   },
   {
+    path: "drivers/blk/_queue.ts",
+    what: "#paused = false; -> #paused = true;",
+    why: "A queue is started before it hands anything out, which sets it",
+  },
+  {
+    path: "drivers/blk/_queue.ts",
+    what: /^if \(id (?:<|>) 0\) .* -> if \(id (?:<|>)= 0\) /,
+    why: "No batch has the number 0, and the search begins behind it",
+  },
+  {
+    path: "drivers/blk/_queue.ts",
+    what: "let added = false; -> let added = true;",
+    why: "A kick without new buffers tells the device nothing",
+  },
+  {
+    path: "drivers/blk/_queue.ts",
+    what: /^if \(left > slots\.bytes\) span = .* -> if \(left >= slots\.bytes\) span = /,
+    why: "Of one slot the run has one",
+  },
+  {
+    path: "drivers/blk/_queue.ts",
+    what:
+      /(?:next < taken|slot < this\.#owners)\.length.* -> .*(?:next <= taken|slot <= this\.#owners)\.length/,
+    why: "No slot is behind the last: it is neither taken nor has an owner",
+  },
+  {
+    path: "drivers/blk/_queue.ts",
+    what:
+      "if (slot < this.#lowest) this.#lowest = slot; -> if (slot <= this.#lowest) this.#lowest = slot;",
+    why: "Where both are the same slot it stays that",
+  },
+  {
+    path: "drivers/blk/_queue.ts",
+    what: "if (request.inFlight > 0) { -> if (request.inFlight >= 0) {",
+    why: "A request without slots is found in none",
+  },
+  {
+    path: "drivers/blk/_queue.ts",
+    what: "this.#pool.push(request); -> nothing",
+    why: "The next request makes an object instead of using this one again",
+  },
+  {
+    path: "drivers/blk/_slots.ts",
+    what: /slot < this\.ready; slot\+\+.* -> .*slot <= this\.ready;/,
+    why: "The slot behind those with buffers is not with the device, and has no view",
+  },
+  {
+    path: "drivers/blk/_slots.ts",
+    what: /i < this\.count; i\+\+.* -> .*i <= this\.count;/,
+    why: "There is no slot behind the last: it has no old buffer",
+  },
+  {
+    path: "drivers/p9/_call.ts",
+    what: /^(?:tag|most) = 0; -> nothing$|^#returned = false; -> #returned = true;$/,
+    why: "Nobody reads it before a message is sent, which sets it",
+  },
+  {
+    path: "drivers/p9/_call.ts",
+    what: "this.#handler = NOTHING; -> nothing",
+    why: "The next message sets it: until then a handler that is over stays in memory",
+  },
+  {
+    path: "drivers/p9/file.ts",
+    what: "return length <= this.chunk -> return length < this.chunk",
+    why: "What has just the room of one message is read by one either way",
+  },
+  {
+    path: "drivers/crypto/driver.ts",
+    what: "key.fill(0); -> nothing",
+    why: "Nobody can reach that array any more: its bytes only stay in memory for longer",
+  },
+  {
+    path: "drivers/balloon/driver.ts",
+    what:
+      "return this.size === this.target ? true : undefined; -> return this.size === this.target ? false : undefined;",
+    why: "A wait ends with any value but undefined, and nobody looks at this one",
+  },
+  {
+    path: "drivers/balloon/driver.ts",
+    what: /, 0xffff, true\); -> .*, 0xffff, false\);$/,
+    why: "Both bytes of the tag are the same",
+  },
+  {
+    path: "drivers/balloon/driver.ts",
+    what:
+      /^this\.#following = true; -> |this\.#following \|\| this\.failure .* -> .*this\.#following && /,
+    why: "One more turn finds the balloon at its target, or the device failed",
+  },
+  {
+    path: "drivers/gpu/edid.ts",
+    what: /^if \(block\.reduce\(\(sum, byte\) => sum \+ byte, 0\) .* => sum - byte, 0\) /,
+    why: "A sum is a multiple of 256 if what is less by it than 0 is one",
+  },
+  {
+    path: "drivers/gpu/edid.ts",
+    what: /; at < 126; at \+= 18\).*; at <= 126; at \+= 18\)/,
+    why: "What is left behind the last descriptor is too short to be one",
+  },
+  {
+    path: "drivers/input/driver.ts",
+    what:
+      /; (?:i < size; i\+\+|bit < bytes\.length \* 8; bit\+\+).*; (?:i <= size|bit <= bytes\.length)/,
+    why: "An array of bytes takes nothing behind its end, and has no bits there",
+  },
+  {
+    path: "drivers/p9/file.ts",
+    what: "if (part.length > 0) parts.push(part); -> if (part.length >= 0) parts.push(part);",
+    why: "A part without bytes adds nothing to the whole, which is only copied once more",
+  },
+  {
+    path: "drivers/vsock/connection.ts",
+    what:
+      /^if \(last === undefined \|\| last\.length \+ data\.length > PIECE\) .* -> .*(?:- data\.length|>= PIECE)/,
+    why: "Pieces bound what is copied for a packet: a reader gets the same bytes, joined",
+  },
+  {
+    path: "drivers/blk/zones.ts",
+    what: /, at \+ z_cap\.offset\).* -> .*, at - z_cap\.offset\)/,
+    why: "The capacity is the first field: its offset is 0",
+  },
+  {
+    path: "drivers/p9/_nodes.ts",
+    what: /; at < value\.length; at \+= file\.chunk\).*; at <= value\.length;/,
+    why: "One more part has no bytes, and is no message",
+  },
+  {
     path: "hal/barrier.ts",
     what: 'Deno.build.arch === "x86_64" -> Deno.build.arch !== "x86_64"',
     why:
