@@ -446,3 +446,17 @@ Deno.test("balloon: a command for hints that a reset cut short is answered again
   assertEquals(told.map(([, first]) => first), [5, 0]);
   balloon.failed(GONE);
 });
+
+Deno.test("balloon: pages that could not be asked back, for want of memory, stay the host's", async () => {
+  const { balloon, told, dma, word } = rig();
+  await balloon.resize(2);
+  const { alloc } = dma;
+  dma.alloc = () => {
+    throw new VireoError("OUT_OF_MEMORY", "None");
+  };
+  assertEquals(await code(() => balloon.resize(0)), "OUT_OF_MEMORY");
+  assertEquals([balloon.size, word(ACTUAL), told.length], [2, 2, 1]);
+  dma.alloc = alloc;
+  await balloon.resize(0);
+  assertEquals([balloon.size, told.length], [0, 2]);
+});
