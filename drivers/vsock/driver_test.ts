@@ -1,205 +1,292 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { VireoError, VSOCK_CONFIG, VsockFeature, VsockOp, VsockType } from "@vireo/hal";
-import { FakeDevice } from "../testing/fake_blk.ts";
+import { VireoError, VsockFeature, VsockOp, VsockType } from "@vireo/hal";
+import { FakeDevice, type FakeRequest } from "../testing/fake_blk.ts";
 import { Vsock } from "./driver.ts";
 import { decodePacket, encodePacket, type VsockPacket } from "./packet.ts";
 
-const CID = 42;
-const HOST = 2;
-const [RX, TX, EVENTS] = [0, 1, 2];
-const turn = () => new Promise((resolve) => setTimeout(resolve));
+const { REQUEST, RESPONSE, RST, SHUTDOWN, RW, CREDIT_UPDATE } = VsockOp;
+const { STREAM, SEQPACKET } = VsockType;
+const CID = 5;
+const LATE = { deadline: 1 };
+const GONE = new VireoError("DEVICE_STATE", "As the test wants");
+/** A packet of the host's port 7 to port 1024. */
+const PACKET: VsockPacket = {
+  srcCid: 2,
+  dstCid: CID,
+  srcPort: 7,
+  dstPort: 1024,
+  len: 0,
+  type: STREAM,
+  op: RW,
+  flags: 0,
+  bufAlloc: 1000,
+  fwdCnt: 0,
+};
 
-/** A driver whose device takes packets, and gives some, when the test says so. */
+/** A socket device whose packets go to a test. */
 function rig(...features: number[]) {
   const fake = new FakeDevice(...features);
-  fake.config.setUint32(VSOCK_CONFIG.guest_cid.offset, CID, true);
-  const device = Object.assign(fake.device, { features: fake.features, queues: fake.queues });
+  fake.config.setUint32(0, CID, true);
+  const sent: VsockPacket[] = [];
+  const held: FakeRequest[] = [];
+  let hold = false;
+  const finish = (request: FakeRequest) => {
+    request.complete(undefined, 0);
+    request.queue.interrupt();
+  };
+  fake.script = (request) => {
+    if (request.queue.index !== 1) return;
+    sent.push(decodePacket(request.readable)!);
+    if (hold) held.push(request);
+    else finish(request);
+  };
+  const device = Object.assign(fake.device, {
+    queues: fake.queues,
+    features: fake.features,
+    ready() {},
+  });
+  const copied: number[] = [];
+  const { alloc } = device.dma;
+  device.dma.alloc = (...args) =>
+    Object.assign(alloc(...args), { copied: (length: number) => copied.push(length) });
   const vsock = new Vsock(device);
   vsock.scan();
-  const pending = (index: number) => fake.pending.filter(({ queue }) => queue.index === index);
-  const give = (index: number, bytes: Uint8Array, used = bytes.length): void => {
-    const [request] = pending(index);
-    request!.fill(bytes);
-    request!.complete(undefined, used);
-    request!.queue.interrupt();
+  const fill = (queue: number, bytes: Uint8Array) => {
+    const buffer = fake.pending.find((request) => request.queue.index === queue)!;
+    buffer.fill(bytes);
+    buffer.complete(undefined, bytes.length);
+    buffer.queue.interrupt();
   };
   return {
     fake,
     vsock,
-    pending,
-    give,
-    /** The device's packet, of which only so many bytes come. */
-    packet(more: Partial<VsockPacket>, data = new Uint8Array(0), cut = 0): void {
-      const bytes = new Uint8Array(44 + data.length);
-      bytes.set(encodePacket({
-        ...{ srcCid: HOST, dstCid: CID, srcPort: 9, dstPort: 7, type: VsockType.STREAM },
-        ...{ op: VsockOp.REQUEST, flags: 0, bufAlloc: 1000, fwdCnt: 0, len: data.length },
-        ...more,
-      }));
-      bytes.set(data, 44);
-      give(RX, bytes, bytes.length - cut);
-    },
-    /** Takes the packets that were sent, and returns them or leaves them. */
-    async sent(giveBack = true): Promise<VsockPacket[]> {
+    copied,
+    held,
+    finish,
+    fill,
+    hold: () => void (hold = true),
+    /** The packets that were sent since. */
+    async taken(): Promise<VsockPacket[]> {
       await turn();
-      const requests = pending(TX);
-      const packets = requests.map(({ readable }) => decodePacket(readable)!);
-      if (giveBack) {
-        for (const request of requests) request.complete(undefined, 0);
-        fake.queues[TX]!.interrupt();
-      }
-      return packets;
+      return sent.splice(0);
+    },
+    deliver(fields: Partial<VsockPacket>, data: readonly number[] = [], cut = Infinity): void {
+      const head = encodePacket({ ...PACKET, len: data.length, ...fields });
+      fill(0, Uint8Array.from([...head, ...data].slice(0, cut)));
     },
   };
 }
 
-const ops = (packets: readonly VsockPacket[]): number[] => packets.map(({ op }) => op);
+const turn = () => new Promise((resolve) => setTimeout(resolve));
 
-Deno.test("vsock driver: what is no whole packet for this guest is dropped, the rest has its answer", async () => {
-  const cases: [Partial<VsockPacket>, number, number, number[]][] = [
-    [{}, 0, 0, [VsockOp.RST]],
-    [{ op: VsockOp.RW }, 5, 0, [VsockOp.RST]],
-    [{ op: VsockOp.RST }, 0, 0, []],
-    [{ dstCid: CID + 1 }, 0, 0, []],
-    // Less than a header, or than it says.
-    [{}, 0, 1, []],
-    [{ op: VsockOp.RW }, 5, 1, []],
-    [{ op: VsockOp.RW, len: 6 }, 5, 0, []],
-  ];
-  for (const [more, length, cut, expected] of cases) {
-    const { packet, sent, pending } = rig();
-    const buffers = pending(RX).length;
-    packet(more, new Uint8Array(length), cut);
-    const answers = await sent();
-    assertEquals([ops(answers), pending(RX).length], [expected, buffers]);
-    for (const { srcCid, dstCid, srcPort, dstPort, len } of answers) {
-      assertEquals([srcCid, dstCid, srcPort, dstPort, len], [CID, HOST, 7, 9, 0]);
-    }
+/** A connection to the host's port 7, from port 1024. */
+async function connected({ vsock, deliver, taken }: ReturnType<typeof rig>) {
+  const connecting = vsock.connect(7);
+  await taken();
+  deliver({ op: RESPONSE });
+  return await connecting;
+}
+
+Deno.test("vsock: ports are integers below 2^32 - 1, and a listener has one alone", async () => {
+  for (const port of [-1, 0.5, NaN, 0xffff_ffff, 2 ** 32]) {
+    const { vsock } = rig();
+    assertThrows(() => vsock.listen(port), RangeError, `${port}`);
+    await assertRejects(() => vsock.connect(port), RangeError, `${port}`);
+  }
+  const { vsock, taken, deliver } = rig();
+  for (const port of [0, 0xffff_fffe]) {
+    const before = vsock.listen(port);
+    assertThrows(() => vsock.listen(port), RangeError, "it is in use");
+    before[Symbol.dispose]();
+    using again = vsock.listen(port);
+    assertEquals(again.port, port);
+    const connecting = vsock.connect(port);
+    const { srcPort, dstPort } = (await taken()).at(-1)!;
+    assertEquals(dstPort, port);
+    deliver({ op: RESPONSE, srcPort: port, dstPort: srcPort });
+    (await connecting).reset();
   }
 });
 
-Deno.test("vsock driver: a listener takes connections of its type, one for each peer", async () => {
-  const { vsock, packet, sent } = rig(VsockFeature.STREAM, VsockFeature.SEQPACKET);
-  using listener = vsock.listen(7);
-  assertThrows(() => vsock.listen(7), RangeError, "in use");
-  packet({ type: VsockType.SEQPACKET });
-  assertEquals(ops(await sent()), [VsockOp.RST]);
-  packet({});
-  assertEquals(ops(await sent()), [VsockOp.RESPONSE]);
-  const connection = await listener.accept();
-  assertEquals([connection.peerPort, connection.localPort, vsock.connections], [9, 7, 1]);
-  // It has its own packets, and of another type they are none of its.
-  packet({ op: VsockOp.RW }, Uint8Array.of(1, 2));
-  const reader = connection.readable.getReader();
-  assertEquals([...(await reader.read()).value!], [1, 2]);
-  packet({ op: VsockOp.RW, type: VsockType.SEQPACKET }, Uint8Array.of(3));
-  assertEquals(ops(await sent()), [VsockOp.RST]);
-  connection.reset();
-  assertEquals(vsock.connections, 0);
-});
-
-Deno.test("vsock driver: packets stay in the ring while 256 answers wait for the device", async () => {
-  const { packet, pending, fake } = rig();
-  const [rx, tx] = fake.queues;
-  for (let i = 0; i < 256; i++) packet({ srcPort: i });
-  await turn();
-  assertEquals([rx!.used.length, pending(TX).length], [0, 64]);
-  for (const waiting of [1, 2]) {
-    packet({ srcPort: 255 + waiting });
-    assertEquals(rx!.used.length, waiting);
-  }
-  // Each that comes back makes way for another one.
-  for (const left of [1, 0, 0]) {
-    pending(TX)[0]!.complete(undefined, 0);
-    tx!.interrupt();
-    await turn();
-    assertEquals(rx!.used.length, left);
-  }
-  assertEquals(pending(TX).length, 64);
-});
-
-Deno.test("vsock driver: 128 connections wait for a listener at most; a failure ends it, and those to come", async () => {
-  const { vsock, packet, sent } = rig();
-  const listener = vsock.listen(7);
-  assertEquals(listener.port, 7);
-  const answers: number[] = [];
-  for (let i = 0; i < 129; i++) {
-    packet({ srcPort: i });
-    answers.push(...ops(await sent()));
-  }
-  assertEquals([answers.length, answers.indexOf(VsockOp.RST)], [129, 128]);
-  for (let i = 0; i < 128; i++) assertEquals((await listener.accept()).peerPort, i);
-  const waiting = assertRejects(() => listener.accept(), VireoError, "As the test wants");
-  vsock.failed(new VireoError("DEVICE_STATE", "As the test wants"));
-  await waiting;
-  assertEquals(vsock.connections, 0);
-  await assertRejects(() => vsock.connect(1), VireoError, "As the test wants");
-  await assertRejects(() => vsock.listen(7).accept(), VireoError, "As the test wants");
-});
-
-Deno.test("vsock driver: a peer's room is known from its first packet on", async () => {
-  const { vsock, packet, sent } = rig();
-  using listener = vsock.listen(7);
-  packet({ bufAlloc: 10 });
-  await sent();
-  const connection = await listener.accept();
-  connection.writable.getWriter().write(new Uint8Array(10)).catch(() => {});
-  const [data] = await sent();
-  assertEquals([data!.op, data!.len], [VsockOp.RW, 10]);
-  connection.reset();
-});
-
-Deno.test("vsock driver: a reset of the transport ends connections, and the guest may have another id", async () => {
-  for (const [event, length, ends] of [[0, 4, true], [1, 4, false], [0, 3, false]] as const) {
-    const { vsock, give, packet, fake } = rig();
-    using listener = vsock.listen(7);
-    packet({});
-    const { closed } = await listener.accept();
-    fake.config.setUint32(VSOCK_CONFIG.guest_cid.offset, 77, true);
-    give(EVENTS, Uint8Array.of(event, 0, 0, 0), length);
-    assertEquals([vsock.connections, vsock.cid], ends ? [0, 77] : [1, CID]);
-    if (ends) await assertRejects(() => closed, VireoError, "The host reset all connections");
-  }
-});
-
-Deno.test("vsock driver: ports are integers of 32 bits, and types those of the device", async () => {
-  const { vsock, sent } = rig();
-  for (const port of [-1, 0.5, 2 ** 32 - 1, NaN]) {
-    await assertRejects(() => vsock.connect(port), RangeError, "expected an integer from 0");
-    assertThrows(() => vsock.listen(port), RangeError, "expected an integer from 0");
-  }
-  for (const port of [0, 2 ** 32 - 2]) vsock.listen(port)[Symbol.dispose]();
-  const calls = [1, 2].map(() => vsock.connect(5).catch(() => {}));
-  const [first, second] = await sent();
-  assertEquals([first!.op, first!.dstPort, second!.srcPort - first!.srcPort], [
-    VsockOp.REQUEST,
-    5,
-    1,
-  ]);
+Deno.test("vsock: a connection is asked for from a port of its own", async () => {
+  const r = rig();
+  const { vsock, taken, deliver } = r;
+  const connecting = vsock.connect(7);
+  const [request] = await taken();
+  assertEquals([request!.op, request!.srcCid, request!.dstCid], [REQUEST, CID, 2]);
+  assertEquals([request!.srcPort, request!.dstPort, request!.len], [1024, 7, 0]);
+  deliver({ op: RESPONSE });
+  await connecting;
+  const other = vsock.connect(7, { cid: 9 });
+  const [second] = await taken();
+  assertEquals([second!.srcPort, second!.dstCid], [1025, 9]);
+  // The answer of another peer is none.
+  deliver({ op: RESPONSE, dstPort: 1025 });
+  assertEquals((await taken()).map(({ op }) => op), [RST]);
+  deliver({ op: RESPONSE, dstPort: 1025, srcCid: 9 });
+  await other;
   assertEquals(vsock.connections, 2);
-  await assertRejects(
-    () => vsock.connect(5, { type: VsockType.SEQPACKET }),
-    VireoError,
-    "no sockets",
-  );
-  vsock.failed(new VireoError("DEVICE_STATE", "As the test wants"));
-  await Promise.all(calls);
-  const { STREAM, SEQPACKET, NO_IMPLIED_STREAM } = VsockFeature;
-  const cases = [
-    [[], true, false],
-    [[STREAM], true, false],
-    [[SEQPACKET], true, true],
-    [[SEQPACKET, NO_IMPLIED_STREAM], false, true],
-    [[STREAM, SEQPACKET, NO_IMPLIED_STREAM], true, true],
-  ] as const;
-  for (const [features, stream, packets] of cases) {
-    const { vsock } = rig(...features);
-    for (
-      const [type, has] of [[VsockType.STREAM, stream], [VsockType.SEQPACKET, packets]] as const
-    ) {
-      const listen = () => vsock.listen(1, { type })[Symbol.dispose]();
-      if (has) listen();
-      else assertEquals(assertThrows(listen, VireoError).code, "UNSUPPORTED");
+});
+
+Deno.test("vsock: a packet goes to its connection or a listener, is refused, or is of no use", async () => {
+  const refused = { srcCid: CID, dstCid: 2, srcPort: 1024, dstPort: 7, op: RST, type: STREAM };
+  const none = [] as const;
+  const cases: [Partial<VsockPacket>, readonly Partial<VsockPacket>[], number?, number?][] = [
+    [{ srcPort: 8 }, [{ ...refused, dstPort: 8 }]],
+    [{ srcCid: 3 }, [{ ...refused, dstCid: 3 }]],
+    [{ dstPort: 1025 }, [{ ...refused, srcPort: 1025 }]],
+    [{ srcPort: 8, op: RST }, none],
+    [{ srcPort: 8, dstCid: 6 }, none],
+    [{ type: SEQPACKET }, [{ ...refused, type: SEQPACKET }]],
+    [{ type: SEQPACKET, op: RST }, none],
+    [{ srcPort: 8, op: REQUEST }, [{ ...refused, dstPort: 8 }]],
+    [{ op: REQUEST, dstPort: 99 }, [{ ...refused, srcPort: 99, op: RESPONSE }]],
+    [{ op: REQUEST, dstPort: 99, type: SEQPACKET }, [{
+      ...refused,
+      srcPort: 99,
+      type: SEQPACKET,
+    }]],
+    // Of lengths that are not there nothing is believed.
+    [{ srcPort: 8, len: 4 }, none],
+    [{ srcPort: 8, len: 3 }, [{ ...refused, dstPort: 8 }]],
+    [{ srcPort: 8 }, none, 43],
+    [{ srcPort: 8, len: 0 }, [{ ...refused, dstPort: 8 }], 44],
+  ];
+  for (const [fields, expected, cut] of cases) {
+    const r = rig();
+    const connection = await connected(r);
+    r.vsock.listen(99);
+    r.deliver(fields, [1, 2, 3], cut);
+    const what = JSON.stringify(fields);
+    const sent = await r.taken();
+    assertEquals(sent.map(({ len }) => len), expected.map(() => 0), what);
+    for (const [i, fields] of expected.entries()) {
+      assertEquals({ ...sent[i]!, ...fields }, sent[i], what);
+    }
+    assertEquals(connection.ended, false);
+    connection.reset();
+  }
+  const r = rig();
+  const connection = await connected(r);
+  r.copied.length = 0;
+  r.deliver({ op: CREDIT_UPDATE });
+  r.deliver({}, [1, 2, 3]);
+  assertEquals(r.copied, [3]);
+  assertEquals([...(await connection.readable.getReader().read()).value!], [1, 2, 3]);
+  // Both sides have said all.
+  r.deliver({ op: SHUTDOWN, flags: 3 });
+  await connection.closed;
+  assertEquals(r.vsock.connections, 0);
+});
+
+Deno.test("vsock: a listener takes the peer's room, 128 connections wait, and it can be closed", async () => {
+  const { vsock, deliver, taken } = rig();
+  const listener = vsock.listen(99);
+  for (let port = 0; port < 129; port++) deliver({ op: REQUEST, srcPort: port, dstPort: 99 });
+  const ops = () => taken().then((all) => all.map(({ op }) => op));
+  assertEquals(await ops(), [...Array<VsockOp>(128).fill(RESPONSE), RST]);
+  const first = await listener.accept();
+  assertEquals([first.peerPort, vsock.connections], [0, 128]);
+  deliver({ op: REQUEST, srcPort: 200, dstPort: 99 });
+  assertEquals(await ops(), [RESPONSE]);
+  // The request said how much room the peer has.
+  const writer = first.writable.getWriter();
+  await writer.write(new Uint8Array(1000));
+  const late = writer.write(new Uint8Array(1)).catch(() => {});
+  const data = () => taken().then((all) => all.filter(({ op }) => op === RW).map(({ len }) => len));
+  assertEquals(await data(), [1000]);
+  deliver({ op: CREDIT_UPDATE, srcPort: 0, dstPort: 99, fwdCnt: 1 });
+  await late;
+  assertEquals(await data(), [1]);
+  listener[Symbol.dispose]();
+  deliver({ op: REQUEST, srcPort: 201, dstPort: 99 });
+  assertEquals(await ops(), [RST]);
+  vsock.failed(GONE);
+});
+
+Deno.test("vsock: while 256 packets wait for the device, none is taken from it", async () => {
+  const { fake, vsock, deliver, hold, held, finish, taken } = rig();
+  hold();
+  const buffers = () => fake.queues[0]!.used.length;
+  for (let i = 0; i < 256; i++) {
+    assertEquals(buffers(), 0);
+    deliver({ srcPort: 8 });
+    await Promise.resolve();
+  }
+  await turn();
+  for (let i = 0; i < 2; i++) deliver({ srcPort: 9 });
+  await taken();
+  assertEquals(buffers(), 2);
+  finish(held.shift()!);
+  await turn();
+  assertEquals(buffers(), 1);
+  finish(held.shift()!);
+  await turn();
+  assertEquals(buffers(), 0);
+  vsock.failed(GONE);
+});
+
+Deno.test("vsock: a reset of the transport has a number, ends connections, and brings a new id", async () => {
+  const r = rig();
+  const { vsock, fake, fill } = r;
+  const connection = await connected(r);
+  const listener = vsock.listen(99);
+  fake.config.setUint32(0, 6, true);
+  for (const bytes of [[0, 0, 0], [1, 0, 0, 0]]) {
+    fill(2, Uint8Array.from(bytes));
+    assertEquals([vsock.cid, vsock.connections], [CID, 1]);
+  }
+  fill(2, new Uint8Array(4));
+  assertEquals([vsock.cid, vsock.connections], [6, 0]);
+  assertEquals((await assertRejects(() => connection.closed, VireoError)).code, "PORT_CLOSED");
+  r.deliver({ op: REQUEST, dstPort: 99, dstCid: 6 });
+  assertEquals((await listener.accept()).peerPort, 7);
+  vsock.failed(GONE);
+});
+
+Deno.test("vsock: types of sockets are those of the features, with streams if there are none", async () => {
+  const F = VsockFeature;
+  for (
+    const [features, stream, packets] of [
+      [[], true, false],
+      [[F.STREAM], true, false],
+      [[F.SEQPACKET], true, true],
+      [[F.STREAM, F.SEQPACKET], true, true],
+      [[F.SEQPACKET, F.NO_IMPLIED_STREAM], false, true],
+      [[F.STREAM, F.NO_IMPLIED_STREAM], true, false],
+      [[F.NO_IMPLIED_STREAM], false, false],
+    ] as const
+  ) {
+    for (const [type, there] of [[STREAM, stream], [SEQPACKET, packets]] as const) {
+      const { vsock } = rig(...features);
+      const listen = () => vsock.listen(1, { type });
+      const code = there ? "TIMEOUT" : "UNSUPPORTED";
+      if (there) assertEquals(listen().type, type);
+      else assertEquals(assertThrows(listen, VireoError).code, code);
+      const connect = () => vsock.connect(1, { type, ...LATE });
+      assertEquals((await assertRejects(connect, VireoError)).code, code);
+      assertEquals(vsock.connections, 0);
     }
   }
+});
+
+Deno.test("vsock: a failure ends connections and listeners, also those to come, until it is restored", async () => {
+  const r = rig();
+  const { vsock, fake } = r;
+  const connection = await connected(r);
+  const accept = assertRejects(() => vsock.listen(99).accept(), VireoError, "As the test wants");
+  vsock.failed(GONE);
+  await accept;
+  await assertRejects(() => connection.closed, VireoError, "As the test wants");
+  await assertRejects(() => vsock.connect(7), VireoError, "As the test wants");
+  using late = vsock.listen(99);
+  await assertRejects(() => late.accept(), VireoError, "As the test wants");
+  assertEquals(vsock.connections, 0);
+  fake.config.setUint32(0, 8, true);
+  await vsock.restore();
+  assertEquals(vsock.cid, 8);
+  using again = vsock.listen(98);
+  r.deliver({ op: REQUEST, dstPort: 98, dstCid: 8 });
+  assertEquals((await again.accept()).peerPort, 7);
+  vsock.failed(GONE);
 });
