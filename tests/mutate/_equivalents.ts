@@ -185,6 +185,22 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why:
       "A field that is not there is as false, and no type check runs before the tests of a change",
   },
+  {
+    path: "firmware/check/driver/ring_witness.ts",
+    what: "for (let i = 0; i < 2 * size; i++) { -> for (let i = 0; i <= 2 * size; i++) {",
+    why: "A ring and a table have no more descriptors: one more step comes to one that is known",
+  },
+  {
+    path: "firmware/check/driver/ring_witness.ts",
+    what: "for (let i = 0; i < geometry.size; i++) { -> for (let i = 0; i <= geometry.size; i++) {",
+    why:
+      "A round later the first descriptor would have to be available with the other wrap counter",
+  },
+  {
+    path: "drivers/trace/words/others.ts",
+    what: /at \+ BALLOON_STAT\.tag\.offset.* -> .*at - BALLOON_STAT\.tag\.offset/,
+    why: "The tag is the first field: its offset is 0",
+  },
 ];
 
 /** Whether a change is the known one, or of its kind. */

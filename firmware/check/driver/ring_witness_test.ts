@@ -3,6 +3,7 @@ import type { Chain, GuestMemory, HostedDevice, RingPosition } from "@vireo/emu"
 import { Feature, FeatureSet } from "@vireo/hal";
 import { Findings } from "./findings.ts";
 import { RingWitness } from "./ring_witness.ts";
+import type { Occasion } from "./rules.ts";
 
 /** Descriptors of the ring, and where its parts are. */
 const SIZE = 4;
@@ -50,6 +51,7 @@ function rig(
   const bytes = new Uint8Array(MEMORY);
   const view = new DataView(bytes.buffer);
   const state = { active: true, status: 0xf, running: true };
+  /** Undefined where the position is a split ring's. */
   let at: { next: number; used: number } | undefined = packed
     ? { next: WRAP, used: WRAP }
     : undefined;
@@ -95,6 +97,7 @@ function rig(
   const set16 = (address: number, value: number): void => view.setUint16(address, value, true);
   return {
     witness,
+    hosted,
     state,
     bytes,
     set16,
@@ -121,8 +124,7 @@ function rig(
       return chain as Chain;
     },
     broken: () => findings.broken.map(({ rule, seen }) => `${rule.id}: ${seen}`),
-    did: (occasion: "split" | "packed" | "split-in-order" | "split-table" | "packed-table") =>
-      findings.occasions.has(occasion),
+    did: (occasion: Occasion) => findings.occasions.has(occasion),
   };
 }
 
@@ -380,8 +382,8 @@ const CHANGED: readonly (readonly [what: string, address: number, seen: boolean]
   ["the descriptor that follows", DESC + 7, true],
   ["the descriptor of the table", DESC + 16 + 12, true],
   ["the table's first byte", TABLE, true],
-  ["the table's last byte", TABLE + 31, true],
-  ["the byte behind the table", TABLE + 32, false],
+  ["the table's last descriptor, which no other leads to", TABLE + 47, true],
+  ["the byte behind the table", TABLE + 48, false],
   ["a descriptor that is in no chain", DESC + 32, false],
   ["a buffer", BUFFER, false],
 ];
@@ -392,7 +394,7 @@ for (const [what, address, seen] of CHANGED) {
     witness.started(0);
     descriptor(3, [BUFFER, 16, NEXT, 0]);
     descriptor(0, [BUFFER + 16, 16, NEXT, 1]);
-    descriptor(1, [TABLE, 32, INDIRECT]);
+    descriptor(1, [TABLE, 48, INDIRECT]);
     descriptor(0, [BUFFER + 32, 16, NEXT, 1], TABLE);
     descriptor(1, [BUFFER + 48, 16, WRITE], TABLE);
     const chain = take({ head: 3 });
@@ -410,6 +412,69 @@ for (const [what, address, seen] of CHANGED) {
       false,
       false,
     ]);
+  });
+}
+
+Deno.test("ring witness: what a notification tells is looked at first", () => {
+  const { witness, set16, broken } = rig();
+  witness.started(0);
+  set16(AVAIL, 2);
+  witness.notified(0);
+  assertEquals(broken(), ["ring.avail-flags: flags 0x2 in the available ring of queue 0"]);
+});
+
+Deno.test("ring witness: a queue that does not run has not started, nor one that the device has not", () => {
+  const { witness, state, set16, broken, did } = rig();
+  state.running = false;
+  witness.started(0);
+  witness.started(7);
+  state.running = true;
+  set16(AVAIL + 2, 1);
+  witness.rest();
+  assertEquals([broken(), did("split")], [[], false]);
+});
+
+Deno.test("ring witness: of a queue that has not started, or runs no more, nothing is looked at", () => {
+  const { witness, state, descriptor, set16, take, broken, did } = rig();
+  descriptor(0, [BUFFER, 16, WRITE]);
+  take({ head: 0 });
+  witness.started(0);
+  state.running = false;
+  set16(USED, 1);
+  witness.notified(0);
+  take({ head: 0 });
+  assertEquals([broken(), did("used")], [[], false]);
+  witness.freed({ address: BUFFER, length: 16 });
+  assertEquals([broken(), did("memory")], [[], true]);
+});
+
+Deno.test("ring witness: a packed queue without a position misses no notification", () => {
+  const { witness, hosted, set16, broken } = rig({ packed: true });
+  witness.started(0);
+  set16(DESC + 14, AVAILABLE);
+  hosted.position = () => undefined;
+  witness.rest();
+  assertEquals(broken(), []);
+});
+
+/** Where used descriptors may be written over others, a table is looked at unless it is in the ring. */
+for (
+  const [table, seen] of [
+    [DESC - 16, true],
+    [DESC, false],
+    [DESC + 16 * SIZE - 16, false],
+    [DESC + 16 * SIZE, true],
+  ] as const
+) {
+  Deno.test(`ring witness: a packed ring's table at 0x${table.toString(16)} changes`, () => {
+    const { witness, descriptor, take, move, bytes, broken } = rig({ packed: true });
+    move(WRAP | 1, WRAP);
+    witness.started(0);
+    descriptor(1, [table, 16, INDIRECT | AVAILABLE]);
+    const chain = take({ head: 1 }, WRAP | 2);
+    bytes[table]! ^= 1;
+    witness.returned(0, chain);
+    assertEquals(broken().length, seen ? 1 : 0);
   });
 }
 
@@ -560,7 +625,7 @@ for (
   ] as const
 ) {
   Deno.test(`ring witness: a disk's request of type ${type}, sector ${sector} and ${data} bytes`, () => {
-    const { witness, bytes, descriptor, take, broken } = rig({ device: 2, capacity: DISK });
+    const { witness, bytes, descriptor, take, broken, did } = rig({ device: 2, capacity: DISK });
     witness.started(0);
     const header = new DataView(bytes.buffer, BUFFER, 16);
     header.setUint32(0, type, true);
@@ -570,7 +635,11 @@ for (
     descriptor(1, [BUFFER + 5, 11 + data, 0]);
     const out = type === 1;
     take({ head: 0, readableLength: 16 + (out ? data : 0), writableLength: out ? 1 : data + 1 });
-    assertEquals(broken(), seen === undefined ? [] : [seen]);
+    assertEquals([broken(), did("blk"), did("used")], [
+      seen === undefined ? [] : [seen],
+      true,
+      true,
+    ]);
   });
 }
 
@@ -614,11 +683,11 @@ for (
 ) {
   Deno.test(`ring witness: a frame's header has ${what}`, () => {
     const queue = "queue" in options ? options.queue : 1;
-    const { witness, bytes, descriptor, take, broken } = rig({ device: 1, ...options, queue });
+    const { witness, bytes, descriptor, take, broken, did } = rig({ device: 1, ...options, queue });
     witness.started(queue);
     for (const [at, value] of header) bytes[BUFFER + at] = value;
     descriptor(0, [BUFFER, 60, 0]);
     take({ head: 0 });
-    assertEquals(broken(), seen === undefined ? [] : [seen]);
+    assertEquals([broken(), did("net")], [seen === undefined ? [] : [seen], queue % 2 === 1]);
   });
 }
