@@ -335,6 +335,10 @@ const PACKED: readonly (readonly [
   ],
   ["one before the event", [AVAILABLE, 0, 0, 0], WRAP, [2, WRAP | 1], undefined],
   ["one in the event's place of the other round", [AVAILABLE, 0, 0, 0], WRAP, [2, 0], undefined],
+  ["the last, and the event is beyond the ring", [0, 0, 0, AVAILABLE], WRAP | 3, [
+    2,
+    WRAP | SIZE,
+  ], undefined],
   [
     "two behind the wrap, the second the event",
     [RETURNED, RETURNED, 0, AVAILABLE],
@@ -606,12 +610,12 @@ for (
     witness.started(0);
     descriptor(0, [TABLE, 32, INDIRECT | AVAILABLE]);
     descriptor(0, [BUFFER, 16, 0], TABLE);
-    descriptor(1, [BUFFER + 16, 16, flags], TABLE);
+    descriptor(1, [BUFFER + 16, 32, flags], TABLE);
     // Behind the table.
-    descriptor(2, [BUFFER + 32, 16, NEXT], TABLE);
+    descriptor(2, [BUFFER + 48, 16, NEXT], TABLE);
     take({ head: 0 }, WRAP | 1);
     assertEquals(broken(), seen === undefined ? [] : [`ring.packed-table-flags: ${seen}`]);
-    witness.freed({ address: BUFFER + 31, length: 1 });
+    witness.freed({ address: BUFFER + 47, length: 1 });
     assertEquals(broken().at(-1)?.startsWith("memory.freed"), true);
   });
 }
