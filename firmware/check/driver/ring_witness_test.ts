@@ -464,9 +464,14 @@ Deno.test("ring witness: a packed queue without a position misses no notificatio
   const { witness, hosted, set16, broken } = rig({ packed: true });
   witness.started(0);
   set16(DESC + 14, AVAILABLE);
+  const before = witness.beforePop(0);
   hosted.position = () => undefined;
   witness.rest();
   assertEquals(broken(), []);
+  // Nobody knows where a chain ends then: it may be all of the ring.
+  witness.taken(0, { head: 0 } as Chain, before);
+  witness.freed({ address: DESC + 16 * SIZE - 1, length: 1 });
+  assertEquals(broken().length, 1);
 });
 
 /** Where used descriptors may be written over others, a table is looked at unless it is in the ring. */
