@@ -71,13 +71,13 @@ function words(entry: LogEntry): string {
 interface Actions {
   /** The different ones, in the order in which they came first. */
   readonly different: Set<string>;
-  /** How many there were that the device has no say in: it may be asked for a value again until it is there. */
+  /** Number of all that are no reads: a value may be read again until it is there. */
   writes: number;
-  /** How often it was looked whether something is as it must be. */
+  /** Number of looks whether something is as it must be. */
   looks: number;
 }
 
-/** What each check does. */
+/** Lists the actions of each check. */
 async function transcripts(only?: string): Promise<Map<string, Actions>> {
   const all = new Map<string, Actions>();
   const none = (): Actions => ({ different: new Set(), writes: 0, looks: 0 });
