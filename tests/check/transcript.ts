@@ -112,7 +112,7 @@ async function transcripts(only?: string): Promise<Map<string, Actions>> {
       }),
       onStart: (check, device) => {
         place = `${name} ${device}`;
-        if (id === ENTROPY && check.includes(".hostile.")) return;
+        if (id === ENTROPY && /(?<!^request)\.hostile\./.test(check)) return;
         into = all.get(check) ?? none();
         all.set(check, into);
       },

@@ -201,6 +201,12 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     what: /at \+ BALLOON_STAT\.tag\.offset.* -> .*at - BALLOON_STAT\.tag\.offset/,
     why: "The tag is the first field: its offset is 0",
   },
+  {
+    path: "drivers/trace/stats.ts",
+    what:
+      "for (let step = 0; step < STEPS; step++) { -> for (let step = 0; step <= STEPS; step++) {",
+    why: "There is no count behind the last: the longest time is given, as without a look there",
+  },
 ];
 
 /** Whether a change is the known one, or of its kind. */
