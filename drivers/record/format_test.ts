@@ -81,6 +81,9 @@ Deno.test("format: records of each kind are read as they were written", () => {
     for (const record of RECORDS) write(writer, record);
   }));
   assertEquals(reader.header, HEADER);
+  const { kind, a, b, c, d, bytes, elements, cut, damaged } = reader;
+  assertEquals([kind, a, b, c, d, bytes.length, elements], [0, 0, 0, 0, 0, 0, []]);
+  assertEquals([cut, damaged], [false, false]);
   for (const record of RECORDS) assertEquals([reader.next(), ...fields(reader)], [true, ...record]);
   for (let i = 0; i < 2; i++) {
     assertEquals([reader.next(), reader.kind, reader.cut, reader.damaged], [

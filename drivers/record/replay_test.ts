@@ -2,6 +2,8 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { type Interrupt, joinBytes, type Mmio, VireoError } from "@vireo/hal";
 import { RecordKind as K, RecordReader, RecordWriter } from "./format.ts";
+import type { Ring } from "../virtqueue/create_ring.ts";
+import type { RingPlace } from "../virtqueue/observer.ts";
 import { RecordQueue } from "./_record_queue.ts";
 import { Replay } from "./replay.ts";
 
@@ -264,4 +266,31 @@ Deno.test("record queue: records by node in any order, and the first one that is
     front.done = true;
   }
   assertEquals([queue.front(), queue.find("a"), queue.cut], [undefined, undefined, false]);
+});
+
+Deno.test("replay: what the device did after a look comes with it, as far as the recording goes", async () => {
+  const { signal } = new AbortController();
+  const turn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve));
+  const made: Line = [K.META, { op: "ring", slot: "a", queue: 0, name: "q", size: 8, ring: 0 }];
+  /** Looks for a used buffer of the only ring. */
+  const look = (replay: Replay): boolean => {
+    const ring = { index: 0, name: "q", size: 8, hasUsed: () => true } as Ring;
+    return replay.ring(ring, { slot: "a" } as RingPlace).hasUsed();
+  };
+  const whole = replayed([made, [K.LOOK, 0, 1], [K.INTERRUPT, 0, 0]]);
+  let interrupts = 0;
+  void whole.a.interrupt.wait({ signal, ready: () => false }).then(() => interrupts++);
+  assertEquals(look(whole.replay), true);
+  await turn();
+  assertEquals([interrupts, whole.replay.end(), whole.replay.steps], [1, undefined, 4]);
+  const { replay } = replayed([made, [K.LOOK, 0, 1]], true);
+  assertEquals([look(replay), replay.diverged], [true, undefined]);
+  await turn();
+  assertEquals([replay.diverged?.now, replay.steps], ["wait", 4]);
+});
+
+Deno.test("replay: looks and interrupts at the end are no steps, and what follows them is one that was left out", () => {
+  const left = replayed([[K.LOOK, 0, 0], [K.INTERRUPT, 0, 0], [K.READ8, 0, 0, 1]]).replay.end();
+  assertEquals([left?.step, left?.recorded, left?.now], [3, "read MagicValue of a", "end"]);
+  assertEquals(replayed([[K.LOOK, 0, 0], [K.INTERRUPT, 0, 0]]).replay.end(), undefined);
 });

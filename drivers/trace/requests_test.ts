@@ -363,6 +363,12 @@ Deno.test("words: 9p: fields as far as the message goes", () => {
     [20, "9p Twalk tag 5 fid 1 to fid none 'a'"],
     [23, "9p Twalk tag 5 fid 1 to fid none 'a'/'b'"],
   ]);
+  asks(9, message(110, u32s(1, 2), u16(1), name("a"), name("b")), [
+    [7, "9p Twalk tag 5"],
+    [11, "9p Twalk tag 5 fid 1"],
+    [15, "9p Twalk tag 5 fid 1 to fid 2"],
+    [20, "9p Twalk tag 5 fid 1 to fid 2 'a'"],
+  ]);
   asks(9, message(108, u16(300)), [[7, "9p Tflush tag 5"], [9, "9p Tflush tag 5 old tag 300"]]);
   asks(9, message(24, u32s(1), u64(2 ** 32)), [
     [7, "9p Tgetattr tag 5"],
@@ -518,6 +524,7 @@ Deno.test("frameOf() is what a driver sends behind the header, and packets of so
   const seen = (place: Partial<typeof net>, way: "sent" | "received", length = 60): unknown =>
     frameOf({ ...net, ...place }, way, () => bytes.subarray(0, length))?.[0];
   assertEquals([12, 13].map((length) => seen({}, "sent", length)), [undefined, 12]);
+  assertEquals(frameOf(net, "sent", () => bytes.subarray(0, 12)), undefined);
   assertEquals(seen({ features: modern.with(NetFeature.HASH_REPORT) }, "sent"), 20);
   assertEquals(seen({}, "received"), undefined);
   assertEquals(seen({ name: "control" }, "sent"), undefined);

@@ -52,6 +52,8 @@ function silent(model: DeviceModel): DeviceModel {
   return model;
 }
 
+type Counts = readonly [pass: number, fail: number, skip: number, written: number];
+
 interface Row {
   readonly name: string;
   readonly model: () => DeviceModel;
@@ -60,7 +62,9 @@ interface Row {
   /** Milliseconds in which a device may answer; it answers at once, or never. */
   readonly deadline?: number;
   /** How many checks pass, fail, and are not made, and how many register writes they are. */
-  readonly counts: readonly [pass: number, fail: number, skip: number, written: number];
+  readonly counts: Counts;
+  /** How the device lies. */
+  readonly lie?: Mutation;
 }
 
 const packed = { ring: { packed: true } };
@@ -187,15 +191,113 @@ const broken: readonly Row[] = [
   },
 ];
 
+/** Every field of the configuration reads another value. */
+const config = (seen: (value: number) => number): Mutation => ({
+  read: ({ name, width }, value) =>
+    name.startsWith("config+") ? seen(value) % 2 ** (8 * width) : value,
+});
+
+/** What the device was given to write is all the same byte once it was notified. */
+const answers = (byte: number): Mutation => ({
+  write({ name }, _value, spy, forward) {
+    forward();
+    if (name !== "QueueNotify" || spy.size === 0) return;
+    for (const at of spy.chain()) {
+      const from = spy.buffer(at);
+      const end = from + Math.min(spy.get32(at + 8), 4096);
+      if ((spy.get16(at + 12) & 2) === 0 || from < 0 || end > spy.memory.length) continue;
+      spy.memory.fill(byte, from, end);
+    }
+  },
+});
+
+const LIES: readonly (readonly [how: string, lie: Mutation])[] = [
+  ["whose configuration reads 0", config(() => 0)],
+  ["whose configuration reads one more", config((value) => value + 1)],
+  ["whose answers are zeros", answers(0)],
+  ["whose answers are ones", answers(0xff)],
+];
+
+/** Sound devices by name, and their counts with each of the lies; undefined where most checks wait for nothing. */
+const LIARS: readonly (readonly [name: string, ...counts: readonly (Counts | undefined)[]])[] = [
+  ["a disk with four queues", [290, 6, 86, 11888], [290, 6, 86, 11926], [265, 31, 86, 11358], [
+    58,
+    238,
+    86,
+    10438,
+  ]],
+  ["a host-managed disk", [24, 269, 89, 4264], [26, 270, 86, 4318], [268, 22, 92, 11661], [
+    62,
+    251,
+    69,
+    10737,
+  ]],
+  ["a network device with pairs of queues and hashes", [324, 24, 56, 17255], [329, 3, 72, 17150], [
+    322,
+    26,
+    56,
+    16948,
+  ], [303, 45, 56, 16941]],
+  ["a console with ports and an emergency write", [242, 1, 58, 13526], [242, 1, 58, 13526], [
+    242,
+    1,
+    58,
+    13526,
+  ], [242, 1, 58, 13526]],
+  ["a balloon", [247, 1, 54, 13178], [246, 2, 54, 13178], [248, 0, 54, 13179], [248, 0, 54, 13179]],
+  ["a SCSI host", [261, 2, 51, 17309], [260, 3, 51, 17310], [260, 3, 51, 17310], [
+    53,
+    210,
+    51,
+    15602,
+  ]],
+  ["a folder", [250, 0, 53, 10025], [250, 0, 53, 10025], [46, 204, 53, 8976], [46, 204, 53, 8976]],
+  ["a display with blobs", [265, 2, 55, 14141], [264, 3, 55, 14141], [264, 3, 55, 14113], [
+    264,
+    3,
+    55,
+    14113,
+  ]],
+  ["a keyboard", [250, 2, 54, 13435], [243, 9, 54, 13211], [251, 1, 54, 13435], [
+    251,
+    1,
+    54,
+    13435,
+  ]],
+  ["a socket device", [244, 4, 54, 16369], [243, 5, 54, 16369], [248, 0, 54, 16369], [
+    248,
+    0,
+    54,
+    16369,
+  ]],
+  ["a crypto device", undefined, [37, 3, 295, 6095], [70, 214, 51, 12695], [69, 211, 55, 12660]],
+];
+
+const lying: readonly Row[] = LIARS.flatMap(([name, ...counts]) => {
+  const row = sound.find((row) => row.name === name)!;
+  return LIES.flatMap(([how, lie], i): Row[] => {
+    const seen = counts[i];
+    return seen === undefined
+      ? []
+      : [{ ...row, name: `${name} ${how}`, lie, deadline: 100, counts: seen }];
+  });
+});
+
 for (
-  const { name, model, bus = "mmio", options, deadline = 2000, counts } of [...sound, ...broken]
+  const { name, model, bus = "mmio", options, deadline = 2000, counts, lie } of [
+    ...sound,
+    ...broken,
+    ...lying,
+  ]
 ) {
   Deno.test(`check: ${name} passes, fails and skips so many checks, and is written to as often`, async () => {
     let written = 0;
     const counting: Mutation = {
-      write(_access, _value, _spy, forward) {
+      read: (access, value, spy) => lie?.read?.(access, value, spy) ?? value,
+      write(access, value, spy, forward) {
         written++;
-        forward();
+        if (lie?.write === undefined) forward();
+        else lie.write(access, value, spy, forward);
       },
     };
     const results = await runChecks({

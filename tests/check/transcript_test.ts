@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { table } from "./transcript.ts";
 
-Deno.test("check: each check reads and writes what it did when it was last looked at", async () => {
+Deno.test("check: each check reads, writes and looks at what it did when it was last looked at", async () => {
   const known = await Deno.readTextFile(new URL("transcript.txt", import.meta.url));
   assertEquals(
     await table(),

@@ -329,6 +329,28 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why:
       "Both loads see the same word: an atomic one is slower, and a plain one is as ordered on x86-64",
   },
+  {
+    path: "firmware/check/driver/ring_witness.ts",
+    what: "for (let i = 0; i < 2 * size; i++) { -> for (let i = 0; i <= 2 * size; i++) {",
+    why: "A ring and a table have no more descriptors: one more step comes to one that is known",
+  },
+  {
+    path: "firmware/check/driver/ring_witness.ts",
+    what: "for (let i = 0; i < geometry.size; i++) { -> for (let i = 0; i <= geometry.size; i++) {",
+    why:
+      "A round later the first descriptor would have to be available with the other wrap counter",
+  },
+  {
+    path: "drivers/trace/words/others.ts",
+    what: /at \+ BALLOON_STAT\.tag\.offset.* -> .*at - BALLOON_STAT\.tag\.offset/,
+    why: "The tag is the first field: its offset is 0",
+  },
+  {
+    path: "drivers/trace/stats.ts",
+    what:
+      "for (let step = 0; step < STEPS; step++) { -> for (let step = 0; step <= STEPS; step++) {",
+    why: "There is no count behind the last: the longest time is given, as without a look there",
+  },
 ];
 
 /** Whether a change is the known one, or of its kind. */

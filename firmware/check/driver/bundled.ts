@@ -78,7 +78,7 @@ export const BUNDLED: readonly BundledDriver[] = [
       const many = Array.from({ length: 12 }, (_, i) => blk.read(8 * i, 4096, LIMITS));
       demand((await Promise.all(many)).every(({ length }) => length === 4096), "many reads");
       await blk.flush(LIMITS);
-      demand((await blk.getId(LIMITS)).length > 0, "an id");
+      demand(await blk.getId(LIMITS) === "vireo-emu", "the id");
     },
   },
   {
@@ -90,7 +90,7 @@ export const BUNDLED: readonly BundledDriver[] = [
       const frame = arpRequest({ mac: net.mac, source: "10.0.2.15", target: "10.0.2.2" });
       for (let i = 0; i < 10; i++) {
         await net.send(frame, LIMITS);
-        demand((await net.receive(LIMITS)).bytes.length >= 42, "an ARP reply");
+        demand((await net.receive(LIMITS)).bytes.length === 42, "an ARP reply");
       }
     },
   },
@@ -198,7 +198,7 @@ export const BUNDLED: readonly BundledDriver[] = [
     board: withDevice("gpu"),
     async main(vireo) {
       const gpu = vireo.get(gpuDriver);
-      demand((await gpu.displays(LIMITS)).length > 0, "a display");
+      demand((await gpu.displays(LIMITS)).length === 1, "the display");
       const picture = await gpu.create(64, 64, LIMITS);
       try {
         picture.canvas().testCard("A");

@@ -3,9 +3,11 @@ import { BlkDevice, EmulatedMachine, MemoryDisk, RngDevice, seededRandom } from 
 import { Findings } from "./findings.ts";
 import { RegisterWitness } from "./register_witness.ts";
 import { RingWitness } from "./ring_witness.ts";
+import type { Occasion } from "./rules.ts";
+import type { Temper } from "./schedules.ts";
 
 /** A witness of a device, and what the driver broke. */
-function rig(machine: EmulatedMachine) {
+function rig(machine: EmulatedMachine, temper: Temper = {}) {
   const findings = new Findings();
   const hosted = () => machine.device(0);
   const witness = new RegisterWitness({
@@ -13,7 +15,7 @@ function rig(machine: EmulatedMachine) {
     bus: "mmio",
     rings: new RingWitness(hosted, () => machine.memory, findings),
     findings,
-    temper: {},
+    temper,
     step() {},
     reset() {},
   });
@@ -50,6 +52,16 @@ const write = (register: string, value: number): Step => ["write", register, val
 const IDENTITY = [read("MagicValue", 0x74726976), read("Version", 2), read("DeviceID", 2)];
 const CAPACITY = [read("config+0"), read("config+4")];
 const generation = (value: number): Step => read("ConfigGeneration", value);
+
+/** Opens a slot, looks at its identity, and does something with it that the device does not hear of. */
+function drive(witness: RegisterWitness, steps: readonly Step[]): void {
+  witness.opened();
+  for (const [op, name, value] of [...IDENTITY, ...steps]) {
+    const access = { name, offset: 0, width: 4 } as const;
+    if (op === "read") witness.read(access, value);
+    else witness.write(access, value, () => {});
+  }
+}
 
 /** What a driver of a disk does after it looked at its identity, and which rules that breaks. */
 const DRIVERS:
@@ -109,6 +121,28 @@ const DRIVERS:
     ["does not wait for a queue to stop", [
       ...[write("QueueReady", 0), read("Status", 0xf), read("Status", 0xf)],
     ], ["queue.stop"]],
+    ["leaves half a capacity that changed since, with a generation before", [
+      ...[generation(1), read("config+0"), generation(2), write("Status", 0)],
+    ], []],
+    ["has a changed capacity, and asks for the generation once more", [
+      ...[generation(1), ...CAPACITY, generation(2), generation(2), write("Status", 0)],
+    ], ["config.atomic"]],
+    ["resets the device instead of acknowledging", [
+      ...[read("InterruptStatus", 1), write("Status", 0)],
+    ], []],
+    ["starts a queue whose reset was not confirmed", [
+      ...[write("QueueReset", 1), read("QueueReset", 1), write("QueueReady", 1)],
+    ], ["queue.reset"]],
+    ["starts a queue whose reset was confirmed", [
+      ...[write("QueueReset", 1), read("QueueReset", 0), write("QueueReady", 1)],
+    ], []],
+    ["starts another queue than the one whose reset was confirmed", [
+      ...[write("QueueReset", 1), write("QueueSel", 1), read("QueueReset", 0)],
+      ...[write("QueueSel", 0), write("QueueReady", 1)],
+    ], ["queue.reset"]],
+    ["starts a queue whose reset the device's own reset ended", [
+      ...[write("QueueReset", 1), write("Status", 0), read("Status"), write("QueueReady", 1)],
+    ], []],
     ["writes to a queue that stops", [
       ...[write("QueueReady", 0), write("QueueReady", 0)],
     ], ["queue.stop"]],
@@ -120,12 +154,96 @@ for (const [what, steps, broken] of DRIVERS) {
       devices: [new BlkDevice({ disk: new MemoryDisk(1 << 20) })],
     });
     const { witness, findings } = rig(machine);
-    witness.opened();
-    for (const [op, name, value] of [...IDENTITY, ...steps]) {
-      const access = { name, offset: 0, width: 4 } as const;
-      if (op === "read") witness.read(access, value);
-      else witness.write(access, value, () => {});
-    }
+    drive(witness, steps);
+    witness.end();
+    assertEquals(findings.broken.map(({ rule }) => rule.id), broken);
+  });
+}
+
+/** What a driver does after it looked at a disk's identity, and the occasions that come with it. */
+const OCCASIONS: readonly (readonly [steps: readonly Step[], occasions: readonly Occasion[]])[] = [
+  [[], []],
+  [[write("Status", 0)], ["init"]],
+  [[write("Status", 0), read("Status"), write("Status", 128)], ["failed", "init"]],
+  [[write("DeviceFeaturesSel", 0), read("DeviceFeatures")], ["features", "mmio-features"]],
+  [[
+    ...[write("Status", 0), read("Status"), write("Status", 1), write("Status", 3)],
+    ...[write("DriverFeaturesSel", 0), write("DriverFeatures", 0)],
+  ], ["features", "init", "mmio-features"]],
+  [[
+    ...[write("Status", 0), read("Status"), write("Status", 1), write("Status", 3)],
+    write("Status", 11),
+  ], ["init", "modern-features"]],
+  [[write("QueueReady", 1)], ["queue"]],
+  [[write("QueueReady", 0), read("QueueReady")], ["queue", "queue-stop"]],
+  [[write("QueueReset", 1)], ["queue-reset"]],
+  [[write("QueueNotify", 0)], ["notify"]],
+  [[read("InterruptStatus", 0)], []],
+  [[read("InterruptStatus", 1), write("InterruptACK", 1)], ["interrupt"]],
+  [[read("InterruptStatus", 2), write("Status", 0)], ["init", "interrupt"]],
+  [[read("config+8")], ["config"]],
+  [[read("config+4")], ["config", "wide-config"]],
+];
+
+for (const [steps, occasions] of OCCASIONS) {
+  const words = steps.map(([op, name, value]) => `${op} ${name} ${value}`).join(", ");
+  Deno.test(`register witness: the occasions of ${words || "an identity"}`, async () => {
+    await using machine = EmulatedMachine.create({
+      devices: [new BlkDevice({ disk: new MemoryDisk(1 << 20) })],
+    });
+    const { witness, findings } = rig(machine);
+    drive(witness, steps);
+    assertEquals([...findings.occasions].sort(), [...occasions, "mmio"].sort());
+    assertEquals(findings.broken, []);
+    const writes = steps.filter(([op]) => op === "write").length;
+    assertEquals(witness.writes, writes);
+  });
+}
+
+/** What a driver does to a device that does not hear of it, how that tempts it, and which rules that breaks. */
+const TEMPTED: readonly (readonly [
+  what: string,
+  temper: Temper,
+  steps: readonly Step[],
+  broken: readonly string[],
+])[] = [
+  ["sees unknown bits and ends, and never reset the device", { unknownFeatures: true }, [
+    ...[write("Status", 3), write("DeviceFeaturesSel", 1), read("DeviceFeatures")],
+  ], ["init.reset", "init.one-by-one", "features.unknown-goes-on"]],
+  ["sees unknown bits, and starts a device that does not", { unknownFeatures: true }, [
+    ...[write("Status", 0), read("Status"), write("Status", 1), write("Status", 3)],
+    ...[write("DeviceFeaturesSel", 1), read("DeviceFeatures"), write("Status", 7)],
+  ], ["features.unknown-goes-on"]],
+  ["sees the known word", { unknownFeatures: true }, [
+    ...[write("Status", 0), read("Status"), write("Status", 1), write("Status", 3)],
+    ...[write("DeviceFeaturesSel", 0), read("DeviceFeatures")],
+  ], []],
+  ["accepts unknown bits", { unknownFeatures: true }, [
+    ...[write("Status", 0), read("Status"), write("Status", 1), write("Status", 3)],
+    ...[write("DriverFeaturesSel", 1), write("DriverFeatures", 1 << 12)],
+  ], ["features.unknown"]],
+  ["does not say that it gives up, and never reset the device", { refuse: true }, [
+    ...[write("Status", 1), write("Status", 3), write("Status", 11), read("Status")],
+  ], ["init.reset", "init.say-failed"]],
+  ["says that it gives up", { refuse: true }, [
+    ...[write("Status", 0), read("Status"), write("Status", 1), write("Status", 3)],
+    ...[write("Status", 11), read("Status"), write("Status", 139)],
+  ], []],
+  ["says once that it gives up two times", { refuse: true }, [
+    ...[write("Status", 0), read("Status"), write("Status", 1), write("Status", 3)],
+    ...[write("Status", 11), read("Status"), write("Status", 139)],
+    ...[write("Status", 0), read("Status"), write("Status", 1), write("Status", 3)],
+    ...[write("Status", 11), read("Status")],
+  ], ["init.say-failed"]],
+];
+
+for (const [what, temper, steps, broken] of TEMPTED) {
+  Deno.test(`register witness: a driver that ${what}`, async () => {
+    await using machine = EmulatedMachine.create({
+      devices: [new BlkDevice({ disk: new MemoryDisk(1 << 20) })],
+    });
+    const { witness, findings } = rig(machine, temper);
+    drive(witness, steps);
     witness.end();
     assertEquals(findings.broken.map(({ rule }) => rule.id), broken);
   });

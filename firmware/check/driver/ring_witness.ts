@@ -257,7 +257,6 @@ export class RingWitness {
     const inOrder = this.#hosted().features.has(Feature.IN_ORDER);
     if (inOrder) this.#findings.did("split-in-order");
     let table = desc;
-    let length = size;
     let index = head;
     for (let i = 0; i < 2 * size; i++) {
       const address = table + DESCRIPTOR * index;
@@ -268,14 +267,13 @@ export class RingWitness {
         this.#findings.did("split-table");
         parts.push(this.#part(buffer.address, buffer.length));
         table = buffer.address;
-        length = buffer.length / DESCRIPTOR;
         index = 0;
         continue;
       }
       buffers.push(buffer);
       if ((flags & DESC.NEXT) === 0) break;
       const next = this.#get16(address + 14);
-      const follows = table === desc ? (index + 1) % length : index + 1;
+      const follows = table === desc ? (index + 1) % size : index + 1;
       if (inOrder && next !== follows) {
         const seen = `descriptor ${next} follows descriptor ${index}`;
         this.#findings.broke(ruleOf("ring.in-order"), seen);
