@@ -130,6 +130,12 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why:
       "Both loads see the same word: an atomic one is slower, and a plain one is as ordered on x86-64",
   },
+  {
+    path: "emu/devices/p9/memory_tree.ts",
+    what: "if (end > node.size) this.#resize(node, end); -> " +
+      "if (end >= node.size) this.#resize(node, end);",
+    why: "A file that gets the size that it has stays as it is, and its times are set behind that",
+  },
 ];
 
 /** Whether a change is the known one, or of its kind. */
