@@ -136,6 +136,18 @@ export const EQUIVALENTS: readonly Equivalent[] = [
       "if (end >= node.size) this.#resize(node, end);",
     why: "A file that gets the size that it has stays as it is, and its times are set behind that",
   },
+  {
+    path: "emu/devices/blk/_ranges.ts",
+    what: "for (let i = 0; i < count; i++) { -> for (let i = 0; i <= count; i++) {",
+    why:
+      "Behind its last range a request reads as zeroes: a range of nothing, which the arrays have no place for",
+  },
+  {
+    path: "emu/devices/blk/_ranges.ts",
+    what:
+      "for (let i = 0; i < offsets.length; i++) { -> for (let i = 0; i <= offsets.length; i++) {",
+    why: "Behind the last range the arrays have no numbers, and no zone is at what is none",
+  },
 ];
 
 /** Whether a change is the known one, or of its kind. */
