@@ -148,6 +148,17 @@ export const EQUIVALENTS: readonly Equivalent[] = [
       "for (let i = 0; i < offsets.length; i++) { -> for (let i = 0; i <= offsets.length; i++) {",
     why: "Behind the last range the arrays have no numbers, and no zone is at what is none",
   },
+  {
+    path: "emu/devices/blk/zones.ts",
+    what: /at \+ zone_sectors\.offset\b.* -> .*at - zone_sectors\.offset/,
+    why: "The size of a zone is the first field: its offset is 0",
+  },
+  {
+    path: "emu/devices/blk/zones.ts",
+    what: "for (let zone = 0; zone < this.count; zone++) { -> " +
+      "for (let zone = 0; zone <= this.count; zone++) {",
+    why: "What is behind the last zone has no state: it is neither active nor full",
+  },
 ];
 
 /** Whether a change is the known one, or of its kind. */

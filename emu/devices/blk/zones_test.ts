@@ -75,6 +75,10 @@ Deno.test("blk zones: options have bounds, the last values of which are good", (
     if (wrong === undefined) make({ maxAppendSectors: 1, ...options });
     else assertThrows(() => make(options), RangeError, `Cannot use ${wrong} of a zoned disk`);
   }
+  const said = (options: Partial<BlkZonedOptions>): string =>
+    assertThrows(() => make(options), RangeError).message.replace(/^.*expected /, "");
+  assertEquals(said({ conventional: 5 }), "an integer from 0 to 4");
+  assertEquals(said({ writeGranularity: 768 }), "a multiple of 512, 512 to 2147483648");
   const of = (zoneSectors: number): EmulatedZones =>
     new EmulatedZones({ zoneSectors }, { ...DISK, sectors: 65536 });
   assertEquals(of(1).count, 65536);
@@ -224,6 +228,10 @@ Deno.test("blk zones: reads and erasing ask the zones that they touch", () => {
   assertEquals([B, C].map((start) => zones.erasable(start, 16)), [OK, OK]);
   assertEquals([zones.erasable(A, 16), zones.erasable(B, 48)], [INVALID, OK]);
   zones.write(C, 4);
+  const both = make();
+  for (const start of [B, C, D]) both.write(start, 4);
+  both.erase(B, 32);
+  assertEquals(pointers(both), [A, B, C, D + 4]);
   zones.erase(B, 16);
   assertEquals([pointers(zones), states(zones)[1]], [[A, B, C + 4, D], EMPTY]);
   for (const state of ["read-only", "offline"] as const) {
@@ -238,6 +246,7 @@ Deno.test("blk zones: reads and erasing ask the zones that they touch", () => {
   assertEquals(states(zones)[2], OFFLINE);
   for (const index of [-1, 0, 4, NaN]) assertThrows(() => zones.fail(index, "offline"), RangeError);
   zones.fail(3, "offline");
+  make({ conventional: 0 }).fail(0, "offline");
 });
 
 Deno.test("blk zones: limits close what a write has opened, the oldest first, and nothing else", () => {
@@ -273,6 +282,7 @@ Deno.test("blk zones: those that prefer order take any, and have their pointers 
     [A + 8, 9, [A, B + 8, C, D], [NOT_WP, IOPEN, EMPTY, EMPTY]],
     [B + 15, 2, [A, C, C + 1, D], [NOT_WP, FULL, IOPEN, EMPTY]],
     [B, 16, [A, C, C + 1, D], [NOT_WP, FULL, IOPEN, EMPTY]],
+    [C + 1, 15, [A, C, D, D], [NOT_WP, FULL, FULL, EMPTY]],
   ];
   for (const [sector, sectors, expected, after] of rows) {
     assertEquals([zones.write(sector, sectors), pointers(zones), states(zones)], [
