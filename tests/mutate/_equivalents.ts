@@ -350,6 +350,33 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     what:
       "for (let step = 0; step < STEPS; step++) { -> for (let step = 0; step <= STEPS; step++) {",
     why: "There is no count behind the last: the longest time is given, as without a look there",
+    path: "emu/devices/p9/memory_tree.ts",
+    what: "if (end > node.size) this.#resize(node, end); -> " +
+      "if (end >= node.size) this.#resize(node, end);",
+    why: "A file that gets the size that it has stays as it is, and its times are set behind that",
+  },
+  {
+    path: "emu/devices/blk/_ranges.ts",
+    what: "for (let i = 0; i < count; i++) { -> for (let i = 0; i <= count; i++) {",
+    why:
+      "Behind its last range a request reads as zeroes: a range of nothing, which the arrays have no place for",
+  },
+  {
+    path: "emu/devices/blk/_ranges.ts",
+    what:
+      "for (let i = 0; i < offsets.length; i++) { -> for (let i = 0; i <= offsets.length; i++) {",
+    why: "Behind the last range the arrays have no numbers, and no zone is at what is none",
+  },
+  {
+    path: "emu/devices/blk/zones.ts",
+    what: /at \+ zone_sectors\.offset\b.* -> .*at - zone_sectors\.offset/,
+    why: "The size of a zone is the first field: its offset is 0",
+  },
+  {
+    path: "emu/devices/blk/zones.ts",
+    what: "for (let zone = 0; zone < this.count; zone++) { -> " +
+      "for (let zone = 0; zone <= this.count; zone++) {",
+    why: "What is behind the last zone has no state: it is neither active nor full",
   },
 ];
 

@@ -97,3 +97,35 @@ Deno.test("steering: ports that are cut off do not count", () => {
     })).size;
   assertEquals([37, 38].map(queues), [1, 3]);
 });
+
+Deno.test("steering: queues are those of the bytes that name a flow, each of which counts", () => {
+  const bytes = (...parts: (readonly number[])[]): Uint8Array => Uint8Array.from(parts.flat());
+  const zeroes = (length: number): number[] => new Array(length).fill(0);
+  // Of other protocols, and of what is cut off, the last four bytes of both addresses.
+  const macs = [1, 2, 0x30, 0x41, 0x52, 0x63, 7, 8, 0x11, 0x22, 0x33, 0x44];
+  const between = 0x30415263 ^ 0x11223344;
+  const folded = (hash: number): number => {
+    const half = hash ^ hash >>> 16;
+    return (half ^ half >>> 8) & 1023;
+  };
+  const v4 = [0x45, ...zeroes(8), 1, 0, 0, 10, 20, 30, 40, 50, 60, 70, 80];
+  const v6 = [...zeroes(6), 1, 0, ...zeroes(12), 10, 20, 30, 40, ...zeroes(12), 50, 60, 70, 80];
+  const addresses = 0x0a141e28 ^ 0x323c4650;
+  const ports = [0x12, 0x34, 0x56, 0x78];
+  const rows: readonly (readonly [Uint8Array, number])[] = [
+    [bytes(macs, [8, 6], zeroes(60)), between],
+    [bytes(macs, [8, 0], v4), addresses],
+    [bytes(macs, [8, 0], v4.slice(0, 19)), between],
+    [bytes(macs, [0x86, 0xdd], v6, ports), addresses],
+    [bytes(macs, [0x86, 0xdd], v6, ports.slice(1)), between],
+    // TCP and UDP have ports, and no other protocol has.
+    [bytes(macs, [0x86, 0xdd], v6.with(6, 6), ports), addresses ^ 0x1234 ^ 0x5678],
+    [bytes(macs, [0x86, 0xdd], v6.with(6, 17), ports), addresses ^ 0x1234 ^ 0x5678],
+    [bytes(macs, [8, 0], v4.with(9, 6), ports), addresses ^ 0x1234 ^ 0x5678],
+    [bytes(macs, [8, 0], v4.with(9, 17), ports), addresses ^ 0x1234 ^ 0x5678],
+    [bytes(macs, [8, 0], v4.with(9, 1), ports), addresses],
+  ];
+  for (const [frame, hash] of rows) {
+    assertEquals(new Steering().choose(frame, 0, frame.length, 1024), folded(hash));
+  }
+});

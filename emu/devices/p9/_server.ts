@@ -694,15 +694,13 @@ export class P9Server {
     this.#open++;
   }
 
+  /** Gives back what a fid has that goes. */
   #close(fid: Fid): void {
     if (fid.xattr !== undefined) this.#reserve(fid, 0);
-    fid.xattr = undefined;
     if (!fid.opened) return;
-    fid.opened = false;
     this.#open--;
     this.#keep(fid, undefined);
     fid.handle?.[Symbol.dispose]();
-    fid.handle = undefined;
   }
 
   #changing(): void {

@@ -160,7 +160,7 @@ export class MemoryTree implements P9Export {
       read: (offset, into) => {
         node.atime = this.#clock();
         const length = Math.max(0, Math.min(into.length, node.size - offset));
-        if (length > 0) into.set(node.bytes.subarray(offset, offset + length));
+        into.set(node.bytes.subarray(offset, offset + length));
         return length;
       },
       write: (offset, bytes) => this.#write(node, options.append ? node.size : offset, bytes),
@@ -227,9 +227,7 @@ export class MemoryTree implements P9Export {
     const place = this.#look(to);
     if (place === node) return;
     // Into itself it cannot go.
-    if (to.length >= from.length && from.every((name, i) => to[i] === name)) {
-      throw new P9Refusal(P9Errno.EINVAL);
-    }
+    if (from.every((name, i) => to[i] === name)) throw new P9Refusal(P9Errno.EINVAL);
     const directory = this.#directory(to.slice(0, -1));
     if (place !== undefined) {
       const full = place.kind === P9Mode.DIRECTORY;
@@ -318,7 +316,6 @@ export class MemoryTree implements P9Export {
     this.#used -= NODE + node.target.length + node.bytes.length;
     for (const [name, value] of node.xattrs) this.#used -= xattrCost(name, value);
     node.bytes = new Uint8Array(0);
-    node.xattrs.clear();
   }
 
   #look(path: P9Path): Node | undefined {
@@ -360,7 +357,7 @@ export class MemoryTree implements P9Export {
       // Most of the room goes back; what stays is copied, and less than what came before it.
       this.#used -= node.bytes.length - size;
       node.bytes = node.bytes.slice(0, size);
-    } else if (size < node.size) node.bytes.fill(0, size, node.size);
+    } else node.bytes.fill(0, size, node.size);
     node.size = size;
     node.mtime = node.ctime = this.#clock();
   }

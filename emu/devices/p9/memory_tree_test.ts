@@ -121,3 +121,100 @@ Deno.test("memory tree: what is moved takes the place of one of its kind, and ne
     if (from.join("/") !== to.join("/")) refused(() => tree.stat(from), P9Errno.ENOENT);
   }
 });
+
+Deno.test("memory tree: bytes are taken and given back for what is kept, up to the last one", () => {
+  // The root and a file have 512 bytes each.
+  const make = (capacity: number): MemoryTree => new MemoryTree({ f: "" }, { capacity });
+  const value = new Uint8Array(6);
+  // An attribute has 64 bytes, those of its name and those of its value.
+  const all = make(1024 + 64 + 4 + 6);
+  all.xattrs.set(["f"], "name", value);
+  all.xattrs.set(["f"], "name", value);
+  refused(() => all.xattrs.set(["f"], "name", new Uint8Array(7)), P9Errno.ENOSPC);
+  refused(() => all.change(["f"], { size: 1 }), P9Errno.ENOSPC);
+  all.xattrs.remove(["f"], "name");
+  all.change(["f"], { size: 74 });
+  refused(() => all.change(["f"], { size: 75 }), P9Errno.ENOSPC);
+  refused(() => all.xattrs.remove(["f"], "name"), P9Errno.ENODATA);
+  all.change(["f"], { size: 0 });
+  all.xattrs.set(["f"], "name", value);
+  // It gives its room back with its file, which may still be open.
+  const handle = all.open(["f"], HANDLE);
+  all.remove(["f"], false);
+  handle[Symbol.dispose]();
+  handle[Symbol.dispose]();
+  all.create(["g"], 0o644);
+  all.change(["g"], { size: 74 });
+  refused(() => make(1023), P9Errno.ENOSPC);
+  // A file of as many bytes as the tree may have: there is no room for it; of more, no such file.
+  refused(() => make(1024).change(["f"], { size: 1024 }), P9Errno.ENOSPC);
+  refused(() => make(1024).change(["f"], { size: 1025 }), P9Errno.EFBIG);
+});
+
+Deno.test("memory tree: a file grows by twice its bytes, as far as there is room, and shrinks below a quarter", () => {
+  const tree = new MemoryTree({ f: "" }, { capacity: 1024 + 64 * 4096 });
+  const used = (): number => 64 - tree.space().free;
+  const rows: readonly (readonly [size: number, blocks: number])[] = [
+    [16 * 4096, 16],
+    [16 * 4096 + 1, 32],
+    [32 * 4096, 32],
+    [8 * 4096, 32],
+    [8 * 4096 - 1, 8],
+    [33 * 4096, 33],
+    // Twice as many do not fit.
+    [34 * 4096, 34],
+    [0, 0],
+  ];
+  for (const [size, blocks] of rows) {
+    tree.change(["f"], { size });
+    assertEquals([tree.stat(["f"]).size, used()], [size, blocks]);
+  }
+});
+
+Deno.test("memory tree: each attribute is changed alone, and told of each kind", () => {
+  const tree = new MemoryTree({ f: "12345" }, { clock: () => 7 });
+  const before = tree.stat(["f"]);
+  const changes = { mode: 0o600, size: 3, uid: 4, gid: 5, atime: 6, mtime: 8 };
+  for (const name of Object.keys(changes) as (keyof typeof changes)[]) {
+    const changed = new MemoryTree({ f: "12345" }, { clock: () => 7 });
+    changed.change(["f"], { [name]: changes[name] });
+    const value = name === "mode" ? P9Mode.FILE | 0o600 : changes[name];
+    assertEquals(changed.stat(["f"]), { ...before, [name]: value });
+  }
+  tree.mkdir(["d"], 0o700);
+  tree.symlink(["l"], "there");
+  tree.mknod(["n"], P9Mode.CHARACTER | 0o620, 9n);
+  tree.link(["f"], ["d", "f"]);
+  assertEquals(tree.stat(["d", "f"]), { ...before, links: 2 });
+  const kinds = ["d", "l", "n"].map((name) => {
+    const { mode, size, links, device } = tree.stat([name]);
+    return [mode, size, links, device];
+  });
+  assertEquals(kinds, [
+    [P9Mode.DIRECTORY | 0o700, 4096, 2, 0n],
+    [P9Mode.SYMLINK | 0o777, 5, 1, 0n],
+    [P9Mode.CHARACTER | 0o620, 0, 1, 9n],
+  ]);
+  refused(() => tree.link(["d"], ["e"]), P9Errno.EPERM);
+  refused(() => tree.open(["l"], HANDLE), P9Errno.ELOOP);
+  refused(() => tree.open(["n"], HANDLE), P9Errno.ENXIO);
+  assertEquals([tree.readOnly, new MemoryTree({}, { readOnly: true }).readOnly], [false, true]);
+});
+
+Deno.test("memory tree: reads have what there is, and writes end where their last byte is", () => {
+  let now = 1;
+  const tree = new MemoryTree({ f: "01234" }, { clock: () => now++ });
+  using file = tree.open(["f"], HANDLE);
+  const read = (offset: number, length: number): string => {
+    const into = new Uint8Array(length);
+    return new TextDecoder().decode(into.subarray(0, file.read(offset, into)));
+  };
+  assertEquals([read(0, 5), read(0, 4), read(1, 9), read(5, 1), read(9, 1)], [
+    ...["01234", "0123", "1234", "", ""],
+  ]);
+  const { atime } = file.stat();
+  file.write(3, new TextEncoder().encode("ab"));
+  assertEquals([file.stat().size, read(0, 9)], [5, "012ab"]);
+  file.write(4, new TextEncoder().encode("cd"));
+  assertEquals([file.stat().size, read(0, 9), file.stat().atime! > atime!], [6, "012acd", true]);
+});
