@@ -1276,6 +1276,11 @@ export const SOUND: readonly Mutant[] = [
       transitional,
     )
   ),
+  row(
+    "virtio 1.4 §2.7",
+    "queues of 32768 at most",
+    reads("QueueSizeMax", (value) => value === 0 ? 0 : 32768),
+  ),
   row("dev.blk.init.11", "as many open zones as active ones", config(76, 3), managed),
   row("dev.blk.init.13", "appends of a whole zone", config(84, 128), managed),
   row("dev.blk.init.9", "a model of 2", config(92, 2), managed),
