@@ -350,6 +350,8 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     what:
       "for (let step = 0; step < STEPS; step++) { -> for (let step = 0; step <= STEPS; step++) {",
     why: "There is no count behind the last: the longest time is given, as without a look there",
+  },
+  {
     path: "emu/devices/p9/memory_tree.ts",
     what: "if (end > node.size) this.#resize(node, end); -> " +
       "if (end >= node.size) this.#resize(node, end);",
