@@ -171,7 +171,7 @@ Deno.test("memory tree: a file grows by twice its bytes, as far as there is room
   }
 });
 
-Deno.test("memory tree: each attribute is changed alone, and told of each kind", () => {
+Deno.test("memory tree: each attribute is changed alone, and files of each kind have theirs", () => {
   const tree = new MemoryTree({ f: "12345" }, { clock: () => 7 });
   const before = tree.stat(["f"]);
   const changes = { mode: 0o600, size: 3, uid: 4, gid: 5, atime: 6, mtime: 8 };
