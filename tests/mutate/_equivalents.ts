@@ -380,6 +380,69 @@ export const EQUIVALENTS: readonly Equivalent[] = [
       "for (let zone = 0; zone <= this.count; zone++) {",
     why: "What is behind the last zone has no state: it is neither active nor full",
   },
+  {
+    path: "emu/devices/crypto/_ecdsa.ts",
+    what: /^if \(x >= p .* y >= p .* y > p /,
+    why: "A y of the prime itself is 0, and a curve of prime order has no such point",
+  },
+  {
+    path: "emu/devices/crypto/_ecdsa.ts",
+    what: /^if \(r === undefined .*(?:r > n |r < 1n && r >= n)/,
+    why:
+      "The number that r is compared with is below the order, and no multiple of the base point is known with one of 0",
+  },
+  {
+    path: "emu/devices/crypto/_ecdsa.ts",
+    what: /^if \(r !== 0n .* s !== 0n\) return tlv/,
+    why: "Nobody knows a key and a digest for which one of them is 0",
+  },
+  {
+    path: "emu/devices/crypto/_ecdsa.ts",
+    what: /^if \(number >= 1n && number < n\) yield number/,
+    why: "Nobody knows a key and a digest for which the first number is none of these",
+  },
+  {
+    path: "emu/devices/crypto/_ecdsa.ts",
+    what: /^return mod\(over > 0 .*\(over >= 0 /,
+    why: "A shift by 0 bits is none",
+  },
+  {
+    path: "emu/devices/crypto/_ecdsa.ts",
+    what: /^while \(bytes\.length < size\) .* <= size/,
+    why:
+      "More bytes than are used come from the chain only where the first number is refused, of which nobody knows a case",
+  },
+  {
+    path: "emu/devices/crypto/_ecdsa.ts",
+    what: /^if \(z === 0n .*\(z === 0n && y === 0n/,
+    why: "Twice the point at infinity has a z of 0 again, and no point has a y of 0",
+  },
+  {
+    path: "emu/devices/crypto/_ecdsa.ts",
+    what: /length > 0x7f .*length >= 0x7f \? \[0x81/,
+    why:
+      "Signatures have 127 bytes only with numbers that are bytes shorter than those of any curve",
+  },
+  {
+    path: "emu/devices/crypto/_algorithms.ts",
+    what: /aes-192-ecb", key, null\)\.setAutoPadding\(false\) -> .*createCipheriv.*true/,
+    why: "The block that padding would add comes with the end of the engine, which nobody reads",
+  },
+  {
+    path: "emu/devices/crypto/_algorithms.ts",
+    what: "engine.final(); -> nothing",
+    why: "It only lets go of the engine: whole blocks came out before",
+  },
+  {
+    path: "emu/devices/crypto/_algorithms.ts",
+    what: /^for \(let at = 0; at < src\.length; .* at <= src\.length; /,
+    why: "The block behind the last one is empty, and has no place in the result",
+  },
+  {
+    path: "emu/devices/crypto/_algorithms.ts",
+    what: /^for \(let i = 0; i < BLOCK; .* i <= BLOCK; /,
+    why: "There is no byte behind a block before: what it is combined with stays",
+  },
 ];
 
 /** Whether a change is the known one, or of its kind. */

@@ -206,7 +206,7 @@ function chain(session: Session, operation: Operation): Result {
     ? createHmac(HASHES[hashAlgo]!, authKey)
     : createHash(HASHES[hashAlgo]!);
   // dev.crypto.sym.6
-  if (aad.length > 0) engine.update(aad);
+  engine.update(aad);
   engine.update(from.subarray(hashed!.start, hashed!.start + hashed!.length));
   return ok(Buffer.concat([text, engine.digest().subarray(0, digestSize)]));
 }

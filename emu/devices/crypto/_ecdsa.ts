@@ -265,7 +265,7 @@ function readTlv(
 /** An INTEGER of DER; undefined if it is negative or has bytes too many. */
 function readInteger(value: Uint8Array): bigint | undefined {
   const short = value.length === 1 || value[0] !== 0 || value[1]! > 0x7f;
-  return value.length > 0 && value[0]! <= 0x7f && short ? toBig(value) : undefined;
+  return value[0]! <= 0x7f && short ? toBig(value) : undefined;
 }
 
 function integer(value: bigint): Uint8Array {

@@ -79,6 +79,9 @@ Deno.test("ecdsa: a private key is a number from 1 to the order less one, of the
     [tlv("30", tlv("02", "01") + tlv("05", hex(7n))), false],
     // With its public point, which needs a length of two bytes.
     [tlv("30", whole + tlv("a0", OID) + tlv("a1", "03".repeat(127))), true],
+    [tlv("30", whole + tlv("a0", OID) + tlv("a1", "03".repeat(76))), true],
+    [tlv("30", whole + tlv("a0", OID) + tlv("a1", "03")).slice(0, -2), false],
+    [tlv("30", `${whole}a000`), false],
     [`308200${tlv("30", whole).slice(2)}`, false],
     ["30", false],
     ["", false],
@@ -160,6 +163,15 @@ Deno.test("ecdsa: a signature has one form", () => {
   for (const [signature, good] of rows) {
     assertEquals(verify(key, bytes(signature), none), good, signature);
   }
+  // 0x7f is the last first byte that needs no 0 before it.
+  const [x, last] = keyAt(0x7f80n << 240n, 1n);
+  assertEquals(verify(last, signatureOf(x, x), none), true);
+  const longer = bytes(tlv("30", tlv("02", `00${hex(x)}`) + integer(x)));
+  assertEquals(verify(last, longer, none), false);
+  // Both numbers are the same multiple of the same point.
+  const twice = 0x7cf27b188d034f7e8a52380304b51ac3c08969e277f21b35a60b48fc47669978n;
+  const base = readPrivateKey(P256, der(1n))!;
+  assertEquals(verify(base, signatureOf(twice, twice), bytes(hex(twice))), true);
 });
 
 Deno.test("ecdsa: digests longer than the order are cut, and shorter ones are not", () => {
@@ -190,4 +202,7 @@ Deno.test("ecdsa: signatures are those of RFC 6979", () => {
       0xf7cb1c942d657c41d436c7a1b6e29f65f3e900dbb9aff4064dc4ab2f843acda8n,
     ),
   );
+  // Its first number begins with 0x7f, and has no 0 before that.
+  const seven = { ...readPrivateKey(P256, der(7n))!, d: 7n };
+  assertEquals([...sign(seven, bytes("0018")).subarray(2, 5)], [2, 32, 0x7f]);
 });

@@ -1,6 +1,6 @@
 // A socket device by the packets of its queues; every number is typed again from virtio 1.4 §5.10.
 import { setImmediate } from "node:timers";
-import { assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { VireoError } from "@vireo/hal";
 import type { StreamPort } from "../../backends/stream_port.ts";
 import { FakeChain, FakeHost } from "../../testing/fake_host.ts";
@@ -432,4 +432,119 @@ Deno.test("vsock device: a reset of the transport ends all connections, and is t
 Deno.test("vsock device: features follow the options", () => {
   assertEquals([...new Rig().device.features], [0, 1, 2]);
   assertEquals([...new Rig({ withhold: [1] }).device.features], [0, 2]);
+});
+
+Deno.test("vsock device: ids and numbers of connections have bounds, and the id is read in parts", () => {
+  for (const cid of [3, 0xfffffffe]) assertEquals(new Rig({ cid }).device.cid, cid);
+  for (const cid of [2, 0xffffffff, 3.5, NaN]) {
+    assertThrows(() => new Rig({ cid }), RangeError, "expected 3 to 4294967294");
+  }
+  new Rig({ maxConnections: 1 });
+  for (const maxConnections of [0, 1.5]) {
+    assertThrows(() => new Rig({ maxConnections }), RangeError, "expected 1 or more");
+  }
+  const { device } = new Rig({ cid: 0x92345678 });
+  const parts = ([[0, 1], [1, 1], [0, 2], [2, 2], [0, 4], [4, 4]] as const).map(([at, width]) =>
+    device.readConfig(at, width)
+  );
+  assertEquals(parts, [0x78, 0x56, 0x5678, 0x9234, 0x92345678, 0]);
+});
+
+Deno.test("vsock device: an event is told after a reset of the transport or a snapshot, and at no other time", () => {
+  const told = (act: (rig: Rig) => void): boolean => {
+    const rig = new Rig();
+    act(rig);
+    const chain = new FakeChain(NONE, NONE, 4);
+    rig.host.send(EVENT, chain);
+    return chain.used === 4;
+  };
+  assertEquals(told(() => {}), false);
+  assertEquals(told(({ device }) => device.resetTransport()), true);
+  assertEquals(told(({ device }) => device.restore({ cid: 9 })), true);
+  const again = ({ device, host }: Rig): void => {
+    device.resetTransport();
+    device.reset();
+    device.activate(host.context);
+  };
+  assertEquals(told(again), false);
+});
+
+Deno.test("vsock device: what waits is counted, by packets and bytes, and a driver that is gone is not served", async () => {
+  const rig = new Rig();
+  const { device, host } = rig;
+  const port = rig.open();
+  port.controller.enqueue(new Uint8Array(100));
+  await settle();
+  const { steps, bytes } = host.context.work.counters;
+  rig.say({ op: CREDIT_REQUEST });
+  // A look at the queue, one that finds nothing, and an answer.
+  const { counters } = host.context.work;
+  assertEquals([counters.steps - steps, counters.bytes - bytes], [3, 0]);
+  assertEquals(device.usage(), { items: 3, bytes: 2 * 44 + 100 });
+  host.send(RX, new FakeChain(NONE, NONE, 44 + 60));
+  assertEquals(device.usage(), { items: 3, bytes: 2 * 44 + 40 });
+  device.resetTransport();
+  assertEquals(device.usage(), { items: 0, bytes: 0 });
+  rig.open();
+  device[Symbol.dispose]();
+  assertEquals([device.connections, rig.say({ op: RW }).used], [0, undefined]);
+});
+
+Deno.test("vsock device: a buffer that waits has the next packet, and each queue that was used is signalled", () => {
+  const rig = new Rig();
+  const { host } = rig;
+  const buffers = [0, 1].map(() => new FakeChain(NONE, NONE, 44));
+  host.send(RX, ...buffers);
+  const before = host.signals;
+  rig.say({ op: RW });
+  assertEquals([buffers.map(({ used }) => used), host.signals - before], [[44, undefined], 2]);
+  // A packet that is none is not given back.
+  for (const bytes of [43, 44]) {
+    const broken = new Rig();
+    const chain = new FakeChain(new Uint8Array(bytes).fill(0xff), NONE, 0);
+    broken.host.send(TX, chain);
+    assertEquals([chain.used, broken.host.faults.length], [undefined, 1]);
+  }
+});
+
+Deno.test("vsock device: an answer to the host counts once, and has the guest's room", async () => {
+  const rig = new Rig();
+  const port = new Port();
+  const connected = rig.device.connect(99, port);
+  rig.ops();
+  const guest = { guest: 99, port: 0x4000_0000 };
+  rig.say({ op: RESPONSE, ...guest });
+  await connected;
+  port.controller.enqueue(new Uint8Array(5));
+  await settle();
+  assertEquals(rig.ops(), [RW]);
+  // Of another type, it is of no connection.
+  rig.say({ op: RST, type: SEQPACKET, ...guest });
+  assertEquals([rig.ops(), rig.device.connections], [[RST], 1]);
+  const ended = rig.device.connect(99, new Port());
+  rig.device.resetTransport();
+  await assertRejects(() => ended, VireoError, "Connection ended");
+  rig.say({ op: REQUEST, guest: 99, port: 0x4000_0001 });
+  rig.say({ op: RESPONSE, type: SEQPACKET, guest: 99, port: 0x4000_0001 });
+  assertEquals(rig.ops(), [RESPONSE, RST]);
+});
+
+Deno.test("vsock device: the host's streams wait for room behind 512 packets or 2 MiB", async () => {
+  for (const [length, waiting] of [[1, 512], [65536, 32]] as const) {
+    const rig = new Rig();
+    rig.say({ op: REQUEST, bufAlloc: 0x7fffffff });
+    const port = rig.ports[0]!;
+    assertEquals(rig.ops(), [RESPONSE]);
+    const all = waiting + 8;
+    for (let i = 0; i < all; i++) port.controller.enqueue(new Uint8Array(length));
+    await settle();
+    assertEquals(rig.device.waiting, waiting);
+    // Each packet that the guest takes makes room for one.
+    rig.host.send(RX, new FakeChain(NONE, NONE, 44 + 65536));
+    await settle();
+    assertEquals(rig.device.waiting, waiting);
+    let heard = 1;
+    for (; rig.device.waiting > 0; await settle()) heard += rig.hear().length;
+    assertEquals(heard, all);
+  }
 });
