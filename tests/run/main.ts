@@ -20,8 +20,8 @@ import { citedInReports } from "../spec/cited.ts";
 import { decide, missingMusts } from "../spec/coverage.ts";
 import { MISSING_MUSTS } from "../spec/missing.ts";
 
-/** Processes at a time: one more than processors, as a test waits for a device now and then. */
-const WORKERS = Number(Deno.env.get("VIREO_TEST_JOBS") ?? navigator.hardwareConcurrency + 1);
+/** Processes at a time: two more than processors, as tests wait for devices, programs and deadlines. */
+const WORKERS = Number(Deno.env.get("VIREO_TEST_JOBS") ?? navigator.hardwareConcurrency + 2);
 
 const [folder, ...check] = Deno.args;
 if (folder === undefined) {
