@@ -1,39 +1,22 @@
 // Numbers are typed again from virtio 1.4 §4.1 and PCI Local Bus 3.0 §6.
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { blkDriver, Bus, rngDriver } from "@vireo/drivers";
-import { type Mmio, type PciLease, type PciNode, VireoError } from "@vireo/hal";
+import { type Mmio, type PciNode, VireoError } from "@vireo/hal";
 import { MemoryDisk } from "../../emu/backends/memory_disk.ts";
 import { seededRandom } from "../../emu/backends/random.ts";
 import { BlkDevice } from "../../emu/devices/blk/mod.ts";
 import { RngDevice } from "../../emu/devices/rng/mod.ts";
 import { EmulatedMachine, type MachineDevice, type MachineOptions } from "../../emu/machine.ts";
 import { EchoModel } from "../../emu/testing/mod.ts";
-import type { PciDevice } from "../../emu/transport/pci/pci_device.ts";
+import { type PciRig, pciRig } from "../../emu/transport/pci/rig_test_util.ts";
 
 const SOON = { deadline: 5000 };
 
-interface Rig {
-  readonly machine: EmulatedMachine;
-  readonly fn: PciDevice;
-  readonly lease: PciLease;
-  readonly config: Mmio;
-  /** Opens a BAR and lets it decode. */
-  bar(index: number): Mmio;
-}
-
-function rig(spec: Partial<MachineDevice> = {}, options: Partial<MachineOptions> = {}): Rig {
-  const model = spec.model ?? new RngDevice({ random: seededRandom(1) });
-  const machine = EmulatedMachine.create({
-    bus: "pci",
-    devices: [{ ...spec, model }],
-    memorySize: 1 << 20,
-    ...options,
-  });
-  const fn = machine.functions[0]!;
-  const lease = fn.open();
-  const { config } = lease;
-  config.write16(4, 7);
-  return { machine, fn, lease, config, bar: (index) => lease.openBar(index) };
+function rig(spec: Partial<MachineDevice> = {}, options: Partial<MachineOptions> = {}): PciRig {
+  return pciRig(
+    { ...spec, model: spec.model ?? new RngDevice({ random: seededRandom(1) }) },
+    options,
+  );
 }
 
 /** The capability list: offset and id of each. */
@@ -50,7 +33,7 @@ function virtioCapability(config: Mmio, type: number): number {
   return capabilities(config).find(([at, id]) => id === 9 && config.read8(at + 3) === type)![0];
 }
 
-function reasons({ machine }: Rig): string[] {
+function reasons({ machine }: PciRig): string[] {
   return machine.violations().map(({ register, reason }) => `${register}: ${reason}`);
 }
 

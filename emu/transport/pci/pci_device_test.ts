@@ -1,39 +1,26 @@
 // A PCI function by its configuration space and BARs; numbers are typed again from virtio 1.4 §4.1 and PCI 3.0 §6.
 import { assertEquals, assertThrows } from "@std/assert";
-import { InterruptCause, type Mmio, type PciLease, VireoError } from "@vireo/hal";
+import { InterruptCause, type Mmio, VireoError } from "@vireo/hal";
 import { EmulatedMachine, type MachineDevice, type MachineOptions } from "../../machine.ts";
 import { EchoModel } from "../../testing/echo_model.ts";
-import type { PciDevice } from "./pci_device.ts";
+import { type PciRig, pciRig } from "./rig_test_util.ts";
 
 const [COMMAND, STATUS, NO_VECTOR] = [4, 6, 0xffff];
 const { CONFIG, QUEUE } = InterruptCause;
 
-interface Rig {
-  readonly machine: EmulatedMachine;
-  readonly fn: PciDevice;
-  readonly lease: PciLease;
-  readonly config: Mmio;
+interface Rig extends PciRig {
   readonly model: EchoModel;
-  bar(index: number): Mmio;
   reasons(): string[];
 }
 
 function rig(spec: Partial<MachineDevice> = {}, options: Partial<MachineOptions> = {}): Rig {
   const model = (spec.model ?? new EchoModel({ queueSizes: [8, 8] })) as EchoModel;
-  const machine = EmulatedMachine.create({
-    bus: "pci",
-    devices: [{ ...spec, model }],
-    memorySize: 1 << 20,
-    ...options,
-  });
-  const fn = machine.functions[0]!;
-  const lease = fn.open();
-  const { config } = lease;
-  config.write16(COMMAND, 7);
+  const it = pciRig({ ...spec, model }, options);
   return {
-    ...{ machine, fn, lease, config, model },
-    bar: (index) => lease.openBar(index),
-    reasons: () => fn.hosted.log.splice(0).map(({ register, reason }) => `${register}: ${reason}`),
+    ...it,
+    model,
+    reasons: () =>
+      it.fn.hosted.log.splice(0).map(({ register, reason }) => `${register}: ${reason}`),
   };
 }
 
