@@ -1,5 +1,6 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { BalloonFeature, type DmaRegion, FeatureSet, VireoError } from "@vireo/hal";
+import { code, turn } from "../async_test_util.ts";
 import { FakeDevice, type FakeRequest } from "../testing/fake_blk.ts";
 import { Balloon, type BalloonOptions, createBalloonDriver } from "./driver.ts";
 
@@ -68,11 +69,6 @@ function rig(
     },
   };
 }
-
-async function code(run: () => Promise<unknown>): Promise<string> {
-  return (await assertRejects(run, VireoError)).code;
-}
-const turn = () => new Promise((resolve) => setTimeout(resolve));
 
 Deno.test("balloon: queues have their places by what is offered, and those that were agreed on are used", () => {
   const all = [F.STATS_VQ, F.FREE_PAGE_HINT, F.PAGE_REPORTING];

@@ -1,5 +1,6 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { BlkRequestType, BlkZonedModel, BlkZoneState, BlkZoneType, VireoError } from "@vireo/hal";
+import { code } from "../async_test_util.ts";
 import { type BlkZone, BlkZones } from "./zones.ts";
 
 const { OUT, IN, ZONE_REPORT, ZONE_APPEND, ZONE_OPEN, ZONE_RESET_ALL } = BlkRequestType;
@@ -83,9 +84,6 @@ function rig(
   };
 }
 
-async function code(run: () => Promise<unknown>): Promise<string> {
-  return (await assertRejects(run, VireoError)).code;
-}
 const bytes = (sectors: number) => new Uint8Array(512 * sectors);
 
 Deno.test("blk zones: a report has as many zones as there are, in requests that have room for them", async () => {

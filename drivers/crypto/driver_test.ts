@@ -1,5 +1,6 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { CRYPTO_CONFIG, CryptoFeature, CryptoService, CryptoStatus, VireoError } from "@vireo/hal";
+import { code } from "../async_test_util.ts";
 import { FakeDevice, type FakeRequest } from "../testing/fake_blk.ts";
 import { Crypto } from "./driver.ts";
 
@@ -79,10 +80,6 @@ function rig(
     answer,
     opcodes: () => sent.map(([code]) => code),
   };
-}
-
-async function code(run: () => Promise<unknown>): Promise<string> {
-  return (await assertRejects(run, VireoError)).code;
 }
 
 const rsa = { type: 1, der: bytes(10), size: 32 } as const;

@@ -1,5 +1,6 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { GpuCommand, GpuFeature, GpuResponse, VireoError } from "@vireo/hal";
+import { code, turn } from "../async_test_util.ts";
 import { FakeDevice } from "../testing/fake_blk.ts";
 import { Gpu } from "./driver.ts";
 
@@ -50,12 +51,7 @@ function rig(
   return { fake, gpu, memory, sent, flags, taken: () => sent.splice(0), alloc: device.dma };
 }
 
-async function code(run: () => Promise<unknown>): Promise<string> {
-  return (await assertRejects(run, VireoError)).code;
-}
-
 /** All that answers at once has been heard. */
-const turn = () => new Promise((resolve) => setTimeout(resolve));
 
 const part = { x: 1, y: 2, width: 3, height: 4 };
 

@@ -1,5 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { VireoError } from "@vireo/hal";
+import { turn } from "../async_test_util.ts";
 import { BouncingDma, type RingChain, RingDevice } from "../testing/mod.ts";
 import { SplitVirtqueue } from "../virtqueue/split.ts";
 import type { NetStats } from "./frame.ts";
@@ -209,7 +210,6 @@ Deno.test("tx queue: a closed one takes nothing, and a broken one keeps no slot"
 });
 
 Deno.test("tx queue: kicks of a turn are one, and none for a broken or disposed queue", async () => {
-  const turn = () => new Promise((resolve) => setTimeout(resolve));
   for (const how of ["submit", "kick", "break", "dispose"] as const) {
     const r = rig();
     const { tx } = r;

@@ -2,7 +2,8 @@ import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { P9_VERSION, P9OpenFlag, P9Type, VireoError } from "@vireo/hal";
 import type { P9 } from "./driver.ts";
 import type { P9Tree } from "./tree.ts";
-import { P9Server, type ServedRequest, text, turn, u32, u64 } from "./server_test_util.ts";
+import { turn } from "../async_test_util.ts";
+import { P9Server, type ServedRequest, text, u32, u64 } from "./server_test_util.ts";
 
 const T = P9Type;
 const GONE = new VireoError("DEVICE_STATE", "As the test wants");

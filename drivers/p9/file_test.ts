@@ -1,6 +1,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { P9Type, VireoError } from "@vireo/hal";
-import { P9Server, turn } from "./server_test_util.ts";
+import { turn } from "../async_test_util.ts";
+import { P9Server } from "./server_test_util.ts";
 
 const T = P9Type;
 /** Data of a message of 4096 bytes. */

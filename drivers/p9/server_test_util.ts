@@ -206,8 +206,3 @@ export function qid(name: string): number[] {
   const kind = name[0] === "d" ? 0x80 : name[0] === "l" ? 2 : 0;
   return [kind, ...Array<number>(12).fill(1)];
 }
-
-/** Requests that nobody waits for have been answered, too. */
-export function turn(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve));
-}

@@ -1,6 +1,7 @@
 // Replays of recordings that are written by hand, record by record.
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { type Interrupt, joinBytes, type Mmio, VireoError } from "@vireo/hal";
+import { turn } from "../async_test_util.ts";
 import { RecordKind as K, RecordReader, RecordWriter } from "./format.ts";
 import type { Ring } from "../virtqueue/create_ring.ts";
 import type { RingPlace } from "../virtqueue/observer.ts";
@@ -270,7 +271,6 @@ Deno.test("record queue: records by node in any order, and the first one that is
 
 Deno.test("replay: what the device did after a look comes with it, as far as the recording goes", async () => {
   const { signal } = new AbortController();
-  const turn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve));
   const made: Line = [K.META, { op: "ring", slot: "a", queue: 0, name: "q", size: 8, ring: 0 }];
   /** Looks for a used buffer of the only ring. */
   const look = (replay: Replay): boolean => {

@@ -1,5 +1,6 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { SCSI_CONFIG, ScsiTaskManagement, VireoError } from "@vireo/hal";
+import { turn } from "../async_test_util.ts";
 import { FakeDevice, type FakeRequest } from "../testing/fake_blk.ts";
 import { ScsiHost } from "./host.ts";
 
@@ -130,7 +131,6 @@ Deno.test("scsi host: a unit has no more commands at once than it may, other uni
   for (const [perUnit, most] of [[1, 1], [2, 2], [0, 1], [100, 64]] as const) {
     const { fake, host, complete } = rig(() => undefined, { cmd_per_lun: perUnit });
     const queue = fake.queues[2]!;
-    const turn = () => new Promise((resolve) => setTimeout(resolve));
     const sent = Array.from(
       { length: most + 1 },
       () => host.command({ unit: UNIT, cdb: new Uint8Array(6) }),

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { BouncingDma, RingDevice } from "../testing/mod.ts";
+import { BouncingDma, RingDevice, type TestDma } from "../testing/mod.ts";
 import { RequestQueue } from "./request_queue.ts";
 import { SplitVirtqueue } from "./split.ts";
 
@@ -14,7 +14,7 @@ export interface Rig extends Disposable {
 
 /** A queue without any feature, of eight descriptors unless it says otherwise. */
 export function plainQueue(
-  dma: BouncingDma,
+  dma: TestDma,
   notify: () => void = () => {},
   size = 8,
 ): SplitVirtqueue {

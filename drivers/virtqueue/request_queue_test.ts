@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { VireoError, type VireoErrorCode } from "@vireo/hal";
 import { RingDevice, TestDma } from "../testing/mod.ts";
+import { plainQueue } from "./exchange_test_util.ts";
 import { type RequestOptions, RequestQueue } from "./request_queue.ts";
 import { SplitVirtqueue } from "./split.ts";
 import { SgList } from "./virtqueue.ts";
@@ -19,19 +20,10 @@ interface Rig extends Disposable {
 function rig(size = 2, notify: () => void = () => {}): Rig {
   const dma = new TestDma({ size: 64 * 1024 });
   const log: string[] = [];
-  const queue = new SplitVirtqueue({
-    index: 1,
-    name: "requests",
-    size,
-    dma,
-    indirect: false,
-    eventIdx: false,
-    notificationData: false,
-    notify: () => {
-      log.push("kick");
-      notify();
-    },
-  });
+  const queue = plainQueue(dma, () => {
+    log.push("kick");
+    notify();
+  }, size);
   const requests = new RequestQueue(queue);
   return {
     dma,

@@ -1,5 +1,6 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { VireoError, VsockOp, VsockRecord, VsockType } from "@vireo/hal";
+import { turn } from "../async_test_util.ts";
 import { connection, packet } from "./connection_test_util.ts";
 
 Deno.test("vsock: bytes count as taken when a reader takes them, not before", async () => {
@@ -36,7 +37,6 @@ const RECEIVE = 1;
 const SEND = 2;
 
 /** Lets the streams have their turn. */
-const turn = () => new Promise((resolve) => setTimeout(resolve));
 
 Deno.test("vsock connection: each operation of the peer has its answer and its end", async () => {
   const cases = [

@@ -1,5 +1,6 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { VireoError, VsockFeature, VsockOp, VsockType } from "@vireo/hal";
+import { turn } from "../async_test_util.ts";
 import { FakeDevice, type FakeRequest } from "../testing/fake_blk.ts";
 import { Vsock } from "./driver.ts";
 import { decodePacket, encodePacket, type VsockPacket } from "./packet.ts";
@@ -76,8 +77,6 @@ function rig(...features: number[]) {
     },
   };
 }
-
-const turn = () => new Promise((resolve) => setTimeout(resolve));
 
 /** A connection to the host's port 7, from port 1024. */
 async function connected({ vsock, deliver, taken }: ReturnType<typeof rig>) {
