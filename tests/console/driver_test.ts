@@ -4,7 +4,7 @@ import { RawConsole } from "./raw_console.ts";
 import type { DeviceModel } from "../../emu/device.ts";
 import { DirectWire } from "../machine/direct_wire.ts";
 import { turn } from "../turn.ts";
-import { type Console, consoleDriver } from "../../drivers/console/mod.ts";
+import { type Console, consoleDriver, type Port } from "../../drivers/console/mod.ts";
 
 const boot = (model: DeviceModel): Promise<DirectWire<Console>> =>
   DirectWire.boot(model, consoleDriver);
@@ -18,6 +18,18 @@ async function addPort(device: RawConsole, id: number): Promise<void> {
   device.control(id, 1);
   const count = (): number => device.heard.filter((line) => line === `${id} 3 1`).length;
   await device.until(`PORT_READY ${id}`, () => count() > before);
+}
+
+/** Adds port 1, which both sides open. */
+async function openPort(
+  device: RawConsole,
+  console: Console,
+): Promise<Port> {
+  await addPort(device, 1);
+  const port = (await console.port(1, SOON)).open();
+  device.control(1, 6, 1);
+  await port.hostOpened(SOON);
+  return port;
 }
 
 Deno.test("the handshake goes DEVICE_READY, PORT_ADD, PORT_READY, CONSOLE_PORT, PORT_OPEN (drv.console.multiport.1-3)", async () => {
@@ -136,10 +148,7 @@ Deno.test("data for a port that nobody opened is thrown away and counted", async
 Deno.test("the host's close ends the reader after what it sent, and its reopening starts again", async () => {
   const device = raw();
   await using booted = await boot(device);
-  await addPort(device, 1);
-  const port = (await booted.instance.port(1, SOON)).open();
-  device.control(1, 6, 1);
-  await port.hostOpened(SOON);
+  const port = await openPort(device, booted.instance);
   device.say(4, text("last words"));
   device.control(1, 6, 0);
   let got = "";
@@ -182,10 +191,7 @@ Deno.test("a write waits while the host's side is closed, and can be given up", 
 Deno.test("buffers of an aborted write stay the device's until it returns them", async () => {
   const device = raw();
   await using booted = await boot(device);
-  await addPort(device, 1);
-  const port = (await booted.instance.port(1, SOON)).open();
-  device.control(1, 6, 1);
-  await port.hostOpened(SOON);
+  const port = await openPort(device, booted.instance);
   device.taking = false;
   const data = Array.from({ length: 200_000 }, (_, i) => i % 251);
   const late = await assertRejects(
@@ -207,10 +213,7 @@ Deno.test("buffers of an aborted write stay the device's until it returns them",
 Deno.test("a write ends when the device took it, a stream's chunk when it is in the ring", async () => {
   const device = raw();
   await using booted = await boot(device);
-  await addPort(device, 1);
-  const port = (await booted.instance.port(1, SOON)).open();
-  device.control(1, 6, 1);
-  await port.hostOpened(SOON);
+  const port = await openPort(device, booted.instance);
   device.taking = false;
   const writer = port.writable.getWriter();
   await writer.write(Uint8Array.from(text("a")));
