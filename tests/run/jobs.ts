@@ -18,8 +18,8 @@ export interface Job {
 export const ROOMS: readonly string[] = ["hal", "drivers", "emu", "firmware", "examples"];
 
 /**
- * Files that take 15 s or more, three at a time on two processors, and rooms: each a job of its own, the longest
- * first. Then no processor is left with a long one when the others have none.
+ * Files that take 15 s or more beside others, and rooms: each a job of its own, the longest first. Then no processor is
+ * left with a long one when the others have none.
  */
 export const LONGEST: readonly string[] = [
   "tests/guest/matrix_test.ts",
