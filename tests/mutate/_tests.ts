@@ -95,8 +95,8 @@ function isOf(test: string, device: string): boolean {
 export interface Stage {
   /** Their files. */
   readonly tests: readonly string[];
-  /** Whether the examples in their docs are tests. */
-  readonly doc?: true;
+  /** The file the examples in whose docs are tests too. */
+  readonly doc?: string;
   /** Only those whose names it matches. */
   readonly filter?: string;
 }
@@ -156,18 +156,16 @@ export function stagesOf(path: string, nearest: boolean): Stage[] {
   const text = textOf(path);
   const behind = [...near.slice(first), ...(/\.copied(?:\?\.)?\(/.test(text) ? [COPIES] : [])];
   const stages: Stage[] = [
-    text.includes("```ts")
-      ? { tests: [...near.slice(0, first), path], doc: true }
-      : { tests: near.slice(0, first) },
+    { tests: near.slice(0, first), ...text.includes("```ts") ? { doc: path } : {} },
     ...longer.map((test) => ({ tests: [test] })),
     { tests: behind },
     { tests: HOSTILE[room!] ?? [], filter: `/\\b${name}\\b/` },
   ];
-  if (nearest) return stages.filter(({ tests }) => tests.length > 0);
+  if (nearest) return stages.filter(({ tests, doc }) => tests.length > 0 || doc !== undefined);
   const looked = new Set([...near, ...longer, ...behind]);
   const others = all.filter((test) => !looked.has(test));
   for (let at = 0; at < Math.min(others.length, FARTHEST); at += CHUNK) {
     stages.push({ tests: others.slice(at, at + CHUNK) });
   }
-  return stages.filter(({ tests }) => tests.length > 0);
+  return stages.filter(({ tests, doc }) => tests.length > 0 || doc !== undefined);
 }

@@ -6,6 +6,7 @@
  * @module
  */
 import { seeded } from "../hostile/liar.ts";
+import { filesToRun } from "../run/jobs.ts";
 import { SOURCES } from "../tree/sources.ts";
 import { type Stage, stagesOf } from "./_tests.ts";
 import { isEquivalent } from "./_equivalents.ts";
@@ -53,9 +54,9 @@ async function run(folder: string, { tests, doc, filter }: Stage): Promise<Fate>
     cwd: folder,
     args: [
       ...["test", "-A", "--no-check", "--quiet", "--fail-fast", "--preload", "tests/run/limit.ts"],
-      ...(doc ? ["--doc"] : []),
+      ...(doc === undefined ? [] : ["--doc", doc]),
       ...(filter === undefined ? [] : ["--filter", filter, "--permit-no-files"]),
-      ...tests,
+      ...filesToRun(tests),
     ],
     env: { VIREO_TEST_LIMIT: "30000", NO_COLOR: "1" },
     stdout: "piped",

@@ -8,7 +8,7 @@
 export interface Job {
   /** How it is called: a file or a folder, or the first and the last of several files. */
   readonly name: string;
-  /** Files and folders. */
+  /** Files. */
   readonly paths: readonly string[];
   /** The name of a thing that one job at a time may use. */
   readonly holds?: string;
@@ -78,6 +78,14 @@ const ON_EVERY_QEMU: readonly string[] = [
   "tests/vhost_user/storage_daemon_test.ts",
 ];
 
+/**
+ * The last words of a `deno test` that runs these files: several by one that imports them, as Deno starts a runtime for
+ * each file that it is given.
+ */
+export function filesToRun(paths: readonly string[]): readonly string[] {
+  return paths.length < 2 ? paths : ["tests/run/together.ts", "--", ...paths];
+}
+
 /** Files that one process runs of those that take a second or so. */
 const BUNDLE = 12;
 
@@ -96,10 +104,11 @@ function* testFiles(folder: string): Generator<string> {
 export function jobs(which: "all" | "qemu"): Job[] {
   const files = [...testFiles("tests")].sort()
     .filter((file) => which === "all" || ON_EVERY_QEMU.some((path) => file.startsWith(path)));
-  const rooms = which === "all" ? ROOMS.filter((room) => !testFiles(room).next().done) : [];
+  const inRoom = (name: string): string[] =>
+    which === "all" && ROOMS.includes(name) ? [...testFiles(name)].sort() : [];
   const alone = (names: readonly string[]): Job[] =>
-    names.filter((name) => files.includes(name) || rooms.includes(name))
-      .map((name) => ({ name, paths: [name] }));
+    names.map((name) => ({ name, paths: files.includes(name) ? [name] : inRoom(name) }))
+      .filter(({ paths }) => paths.length > 0);
   const short = files.filter((file) => !LONGEST.includes(file) && !LONG.includes(file));
   // They give interfaces of the host addresses and routes, the same ones on each QEMU.
   const withRights = (file: string) => Deno.readTextFileSync(file).includes("testWithRights(");
