@@ -15,8 +15,8 @@ import { progress } from "../terminal/output.ts";
 import { underWay } from "../terminal/under_way.ts";
 import { Finished, NeedsGuest, parseCount, UsageError } from "../terminal/usage.ts";
 
-/** Milliseconds without an answer after which QEMU hangs, as it does at some bad chains. */
-const HANGS = 1500;
+/** Milliseconds of its processor's time without an answer after which QEMU hangs, as it does at some bad chains. */
+const HANGS = 300;
 
 /** Flags of `vireo check`. */
 export interface CheckFlags {
@@ -160,7 +160,7 @@ function list(checks: readonly Check[], json: boolean): void {
 
 /** A board whose devices no driver has. */
 async function openBench(options: BoardOptions): Promise<Bench> {
-  const board = await openBoard(options, { accessDeadline: HANGS });
+  const board = await openBoard(options, { busyDeadline: HANGS });
   // In a guest of ours the monitor is the board's: the devices there are QEMU's too.
   const qmp = "qmp" in board ? board.qmp : "qmp" in board.platform ? board.platform.qmp : undefined;
   const qemu = qmp === undefined ? undefined : await version(qmp);

@@ -15,13 +15,13 @@ export type OpenBoard = EmulatedBoard | QtestSession | OwnMachine | SocketBoard 
 /**
  * Makes the machine of a target; a guest need not read the others, which takes it long.
  *
- * @param access Milliseconds until a register access fails because QEMU hangs, on a `qtest` target.
+ * @param access Milliseconds of QEMU's processor time until a register access fails because it loops, on a `qtest` target.
  * @throws {NeedsGuest} If it can be opened in a guest only.
  * @throws {VireoError} If it cannot be made.
  */
 export async function openBoard(
   options: BoardOptions,
-  access: { readonly accessDeadline?: number } = {},
+  access: { readonly busyDeadline?: number } = {},
 ): Promise<OpenBoard> {
   const target = parseTarget(options.target);
   switch (target.kind) {

@@ -24,13 +24,13 @@ export class QtestSession implements AsyncDisposable {
   /**
    * Starts QEMU with the devices that the options ask for.
    *
-   * @param access Milliseconds until a register access fails because QEMU hangs.
+   * @param access Milliseconds of QEMU's processor time until a register access fails because it loops.
    * @throws {VireoError} `HOST_ERROR` with QEMU's own words if it does not start.
    */
   static async create(
     board: Board,
     options: BoardOptions,
-    access: { readonly accessDeadline?: number } = {},
+    access: { readonly busyDeadline?: number } = {},
   ): Promise<QtestSession> {
     await requireQemu(board, options.qemu);
     await using cleanup = new AsyncDisposableStack();

@@ -10,6 +10,9 @@ class Wire implements Disposable {
   readonly channel: QtestChannel;
   readonly interrupts: string[] = [];
   readonly broken: VireoError[] = [];
+  /** How many slices of waiting each access has, and had. */
+  slices = 1;
+  waited = 0;
   readonly #libc = new Libc();
   readonly #ours: number;
   #theirs: number;
@@ -21,6 +24,10 @@ class Wire implements Disposable {
       interrupt: (line, level) => this.interrupts.push(`${line}=${level ? 1 : 0}`),
       stderr: () => "qemu: some reason\n",
       broken: (error) => this.broken.push(error),
+      lasts: (slices) => {
+        this.waited = slices;
+        return slices < this.slices;
+      },
     });
   }
 
@@ -159,4 +166,14 @@ Deno.test("commands are one line of bounded length", () => {
   assertEquals(wire.channel.command("clock_step 5000"), "5000");
   assertThrows(() => wire.channel.command("a\nb"), RangeError);
   assertThrows(() => wire.channel.command("x".repeat(256)), RangeError);
+});
+
+Deno.test("an answer is waited for as long as its limit says, each one from the beginning", () => {
+  using wire = new Wire(1);
+  wire.slices = 3;
+  const { channel } = wire;
+  wire.answer("OK 0x0000000000000012\n");
+  assertEquals([channel.read(1, 0), wire.waited], [0x12, 0]);
+  assertThrows(() => channel.read(1, 0), VireoError, "did not answer within its deadline");
+  assertEquals([wire.waited, wire.broken.length], [3, 1]);
 });

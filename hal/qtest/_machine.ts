@@ -1,6 +1,7 @@
 import { VireoError } from "../errors.ts";
 import { requireProgram, tiedCommand } from "../host.ts";
 import { Libc, type Mapping } from "../unix/libc.ts";
+import { processorTime } from "./_patience.ts";
 import type { QtestBoard } from "./board.ts";
 
 /** The most bytes of QEMU's standard error that go into an error message. */
@@ -146,6 +147,16 @@ export class Machine {
     const length = this.libc.readAt(this.#stderrFile, bytes, start);
     const text = new TextDecoder().decode(bytes.subarray(0, length));
     return start === 0 ? text : text.slice(text.indexOf("\n") + 1);
+  }
+
+  /** The processor time that QEMU has spent, in milliseconds; 0 when it has ended. */
+  busy(): number {
+    try {
+      return processorTime(Deno.readTextFileSync(`/proc/${this.process.pid}/stat`));
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) return 0;
+      throw error;
+    }
   }
 
   /** Kills QEMU if it still runs, and waits for its end. */

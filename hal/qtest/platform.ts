@@ -6,6 +6,7 @@ import type { DeviceNode, MemoryWindow, MmioLease, MmioNode, Platform } from "..
 import { QtestChannel } from "./_channel.ts";
 import { InterruptLines } from "./_interrupts.ts";
 import { Machine } from "./_machine.ts";
+import { Patience } from "./_patience.ts";
 import { PciHost } from "./_pci.ts";
 import { SharedRam } from "../unix/shared_ram.ts";
 import { QtestMmio } from "./_windows.ts";
@@ -31,6 +32,11 @@ export interface QtestOptions extends DeviceInterfaces {
   readonly deadline?: number;
   /** Milliseconds until a register access fails because QEMU hangs; 5000 by default. */
   readonly accessDeadline?: number;
+  /**
+   * Milliseconds of QEMU's own processor time until a register access fails because a device loops; no limit but
+   * {@linkcode QtestOptions.accessDeadline} by default.
+   */
+  readonly busyDeadline?: number;
 }
 
 /**
@@ -67,11 +73,11 @@ export class QtestPlatform implements Platform {
   readonly #ended: Promise<void>;
   #disposed: Promise<void> | undefined;
 
-  private constructor(machine: Machine, board: QtestBoard, accessDeadline: number) {
+  private constructor(machine: Machine, board: QtestBoard, patience: Patience) {
     this.name = `qtest:${board.name}`;
     this.board = board;
     this.#machine = machine;
-    machine.libc.setSocketDeadline(machine.socket, accessDeadline);
+    machine.libc.setSocketDeadline(machine.socket, patience.slice);
     this.#channel = new QtestChannel(machine.libc, machine.socket, {
       interrupt: (line, level) => this.#lines.set(line, level),
       stderr: () => machine.stderr(),
@@ -79,6 +85,7 @@ export class QtestPlatform implements Platform {
         this.#lines.fail(error);
         void this.qmp.failAfterLast(error);
       },
+      lasts: (slices) => patience.lasts(slices),
     });
     this.#lines = new InterruptLines(machine.libc, machine.socket, this.#channel);
     this.#ram = new SharedRam(board.ram, machine.ram.buffer);
@@ -117,7 +124,9 @@ export class QtestPlatform implements Platform {
         ...(options.devices ?? []).flatMap((device) => ["-device", device]),
       ]),
     });
-    const platform = new QtestPlatform(machine, board, options.accessDeadline ?? 5000);
+    const { accessDeadline = 5000, busyDeadline = Infinity } = options;
+    const patience = new Patience(accessDeadline, busyDeadline, () => machine.busy());
+    const platform = new QtestPlatform(machine, board, patience);
     try {
       await platform.qmp.start({ signal, deadline });
       await platform.#interceptInterrupts({ signal, deadline });

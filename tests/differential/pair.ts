@@ -36,8 +36,8 @@ const RAM = { base: 0x4000_0000, size: 128 << 20 };
 const PATIENCE = 8000;
 /** The same for a difference that is in the table. */
 const SHORT_PATIENCE = 20;
-/** Milliseconds without an answer after which QEMU hangs, as it does at some bad chains of packed rings. */
-const HANGS = 2000;
+/** Milliseconds of its processor's time without an answer after which QEMU hangs, as it does at some bad chains. */
+const HANGS = 300;
 
 /** A variant in a word or two. */
 export function variantName({ version, bus, packed }: Variant): string {
@@ -115,7 +115,7 @@ export class Pair implements AsyncDisposable {
         legacy: version === 1,
         packed,
         memory: RAM.size,
-        accessDeadline: HANGS,
+        busyDeadline: HANGS,
         ...options,
       }),
     );
