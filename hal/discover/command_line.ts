@@ -48,15 +48,14 @@ function parseDevice(text: string, nextId: number): CommandLineSlot {
       seen: text,
       expected,
     });
-  const [, size, suffix, base, irq, id] = PARAMETER.exec(text) ?? [];
-  if (size === undefined || base === undefined || irq === undefined) {
-    throw bad("<size>[KMG]@<base>:<irq>[:<id>]");
-  }
+  const match = PARAMETER.exec(text);
+  if (match === null) throw bad("<size>[KMG]@<base>:<irq>[:<id>]");
+  const [size, suffix, base, irq, id] = match.slice(1);
   const power = suffix === "" ? 0 : "kmgtpe".indexOf(suffix!.toLowerCase()) + 1;
   const slot = {
-    size: parseNumber(size) * 1024 ** power,
-    base: parseNumber(base),
-    irq: parseNumber(irq),
+    size: parseNumber(size!) * 1024 ** power,
+    base: parseNumber(base!),
+    irq: parseNumber(irq!),
     id: id === undefined ? nextId : Number(id),
   };
   if (!(slot.irq >= 1 && slot.irq <= 0xffff_ffff)) throw bad("an interrupt of at least 1");

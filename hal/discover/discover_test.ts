@@ -80,15 +80,78 @@ Deno.test("readDeviceTree takes a node that says that it is okay, or nothing", (
   assertEquals(bases, [0xa000000, 0xa000200, 0xa000400]);
 });
 
-Deno.test("readDeviceTree names a node whose reg is too short", () => {
-  using tree = fixture({
-    "#address-cells": [2],
-    "#size-cells": [2],
-    "virtio_mmio@a000000/compatible": "virtio,mmio\0",
-    "virtio_mmio@a000000/reg": [0, 0xa000000],
-  });
-  const error = assertThrows(() => readDeviceTree(tree.path), VireoError, "virtio_mmio@a000000");
-  assertEquals(error.code, "CONFIG_INVALID");
+Deno.test("readDeviceTree looks at four levels below the root", () => {
+  const levels = ["a", "a/b", "a/b/c", "a/b/c/d"].map((path, i) => ({
+    ...{ "#address-cells": [1], "#size-cells": [1] },
+    [`${path}/compatible`]: "simple-bus\0",
+    [`${path}/v/compatible`]: "virtio,mmio\0",
+    [`${path}/v/reg`]: [0x1000 * (i + 2), 0x200],
+    [`${path}/#address-cells`]: [1],
+    [`${path}/#size-cells`]: [1],
+  }));
+  using tree = fixture(Object.assign({}, ...levels));
+  // Nodes of the levels 2 to 5.
+  assertEquals(readDeviceTree(tree.path).map(({ base }) => base), [0x2000, 0x3000, 0x4000]);
+});
+
+Deno.test("readDeviceTree takes the cells of the root without properties, and names a bad reg", () => {
+  const cases: readonly [
+    address: number,
+    size: number,
+    reg: number[] | undefined,
+    seen: readonly [base: number, size: number] | string,
+  ][] = [
+    [2, 1, [0x12, 0xa000000, 1], [0x12_0a00_0000, 1]],
+    [1, 1, [0x1000, 0xffff_ffff, 7], [0x1000, 0xffff_ffff]],
+    [1, 2, [0x1000, 1, 0], [0x1000, 0x1_0000_0000]],
+    [1, 2, [0x1000, 1], "0x1000 0x1"],
+    [2, 2, [0, 0xa000000], "0x0 0xa000000"],
+    [2, 1, [0, 0xa000000, 0], "0x0 0xa000000 0x0"],
+    [2, 1, [0x20_0000, 0, 0x200], "0x200000 0x0 0x200"],
+    [1, 1, [], "nothing"],
+    [1, 1, undefined, "nothing"],
+  ];
+  for (const [address, size, reg, seen] of cases) {
+    using tree = fixture({
+      // These numbers are those of a root that says nothing.
+      ...(address === 2 && size === 1
+        ? { model: "x\0" }
+        : { "#address-cells": [address], "#size-cells": [size] }),
+      "virtio@1/compatible": "virtio,mmio\0",
+      ...(reg === undefined ? {} : { "virtio@1/reg": reg }),
+    });
+    if (typeof seen !== "string") {
+      assertEquals(readDeviceTree(tree.path), [{ base: seen[0], size: seen[1], irq: undefined }]);
+      continue;
+    }
+    const error = assertThrows(() => readDeviceTree(tree.path), VireoError, "virtio@1");
+    assertEquals(
+      [error.code, error.seen, error.expected],
+      ["CONFIG_INVALID", seen, `${address} cells of address and ${size} of size`],
+    );
+  }
+});
+
+Deno.test("readDeviceTree takes a shared interrupt of a GIC as its line, and others as they are", () => {
+  for (
+    const [interrupts, irq] of [
+      [[0, 16, 4], 48],
+      [[1, 9, 4], 1],
+      [[7], 7],
+      [[0], 0],
+      [[0, 16], 0],
+      [[], undefined],
+    ] as const
+  ) {
+    using tree = fixture({
+      "#address-cells": [1],
+      "#size-cells": [1],
+      "virtio@1/compatible": "virtio,mmio\0",
+      "virtio@1/reg": [0x1000, 0x200],
+      "virtio@1/interrupts": [...interrupts],
+    });
+    assertEquals(readDeviceTree(tree.path)[0]!.irq, irq);
+  }
 });
 
 Deno.test("parseIomem finds LNRO0005 windows, once, and none when addresses are hidden", () => {
@@ -173,8 +236,16 @@ Deno.test("parseMmioOption makes slots side by side", () => {
     { base: 0xa000200, size: 0x200, irq: undefined },
   ]);
   assertEquals(parseMmioOption("4096,0x1000").length, 1);
-  for (const bad of ["", "1", "0x1000,0x10,1", "0x1000,0x200,0", "a,b,c", "1,2,3,4", "2,512,1"]) {
-    assertThrows(() => parseMmioOption(bad), VireoError, "--mmio");
+  assertEquals(parseMmioOption("0,0x100,4096").at(-1)!.base, 0xf_ff00);
+  assertEquals(parseMmioOption("0x1ffffffffffe00,0x100,1").length, 1);
+  for (
+    const bad of [
+      ...["", "1", "0x1000,0x10,1", "0x1000,0x200,0", "a,b,c", "1,2,3,4", "2,512,1"],
+      ...["0,0xff,1", "0,0x100,4097", "0x1fffffffffff00,0x100,1"],
+    ]
+  ) {
+    const error = assertThrows(() => parseMmioOption(bad), VireoError, "--mmio");
+    assertEquals([error.code, error.seen], ["CONFIG_INVALID", bad]);
   }
 });
 
