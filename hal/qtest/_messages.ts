@@ -1,7 +1,7 @@
 import { VireoError } from "../errors.ts";
 import type { PciMessage } from "../pci.ts";
-import type { QtestChannel } from "./_channel.ts";
 import type { InterruptLines } from "./_interrupts.ts";
+import type { Registers } from "./_windows.ts";
 
 /** A board's interrupt messages. */
 export interface Messages {
@@ -11,8 +11,11 @@ export interface Messages {
   give(messages: readonly PciMessage[]): void;
 }
 
-/** Access to the registers of a board. */
-type Registers = Pick<QtestChannel, "read" | "write">;
+/** The interrupt lines of a board, for functions and their messages. */
+export type Lines = Pick<
+  InterruptLines,
+  "line" | "watch" | "pulse" | "openPulsed" | "closePulsed"
+>;
 
 /** Registers of a GICv2m frame (Server Base System Architecture, appendix E). */
 const V2M = { TYPER: 0x008, SETSPI: 0x040 } as const;
@@ -23,7 +26,7 @@ const FIRST_SPI = 32;
 export function gicv2mMessages(
   frame: number,
   channel: Registers,
-  lines: InterruptLines,
+  lines: Lines,
 ): Messages {
   const type = channel.read(4, frame + V2M.TYPER);
   const first = type >>> 16 & 0x3ff;
@@ -48,7 +51,7 @@ export function doorbellMessages(
   base: number,
   input: number,
   channel: Registers,
-  lines: InterruptLines,
+  lines: Lines,
 ): Messages {
   lines.watch(input, () => {
     try {
@@ -71,7 +74,7 @@ export function doorbellMessages(
 
 function pool(
   count: number,
-  lines: InterruptLines,
+  lines: Lines,
   describe: (i: number) => { address: number; data: number; input: number },
 ): Messages {
   const free = Array.from({ length: count }, (_, i) => i);

@@ -9,9 +9,8 @@ import type { Mmio } from "../mmio.ts";
 import type { PciLease, PciMessage, PciNode } from "../pci.ts";
 import { MSIX_CAP, PciCapability, PciCommand, PciRegister } from "../virtio/pci.ts";
 import type { QtestChannel } from "./_channel.ts";
-import type { InterruptLines } from "./_interrupts.ts";
-import { doorbellMessages, gicv2mMessages, type Messages } from "./_messages.ts";
-import { QtestMmio, QtestPorts } from "./_windows.ts";
+import { doorbellMessages, gicv2mMessages, type Lines, type Messages } from "./_messages.ts";
+import { type Ports, QtestMmio, QtestPorts, type Registers } from "./_windows.ts";
 import type { PciHostMap } from "./board.ts";
 
 /** The register of a q35's host bridge that opens its ECAM window, and its enable bit. */
@@ -19,6 +18,9 @@ const Q35_PCIEXBAR = { REGISTER: 0x60, ENABLE: 1 } as const;
 /** QEMU's `edu` device. */
 const EDU = { vendor: 0x1234, device: 0x11e8 } as const;
 const PORTS = 0x1_0000;
+
+/** Access to a board, and the error that ended it, if any. */
+type Channel = Registers & Ports & Pick<QtestChannel, "error">;
 
 /** A function that has its addresses, or the reason why it cannot. */
 interface Found {
@@ -40,8 +42,8 @@ interface Port {
  */
 export class PciHost {
   readonly #map: PciHostMap;
-  readonly #channel: QtestChannel;
-  readonly #lines: InterruptLines;
+  readonly #channel: Channel;
+  readonly #lines: Lines;
   readonly #io: Mmio;
   readonly #config: PciConfig;
   readonly #assignment: PciAssignment;
@@ -59,7 +61,7 @@ export class PciHost {
    * @throws {VireoError} `OUT_OF_MEMORY` If there are not enough addresses; `HOST_ERROR` If the board
    * lacks the device that reports messages.
    */
-  constructor(map: PciHostMap, channel: QtestChannel, lines: InterruptLines) {
+  constructor(map: PciHostMap, channel: Channel, lines: Lines) {
     this.#map = map;
     this.#channel = channel;
     this.#lines = lines;

@@ -47,11 +47,16 @@ abstract class QtestWindow implements Mmio {
   }
 }
 
+/** Access to registers. */
+export type Registers = Pick<QtestChannel, "read" | "write">;
+/** Access to I/O ports. */
+export type Ports = Pick<QtestChannel, "readPort" | "writePort">;
+
 /** A window of memory-mapped registers. */
 export class QtestMmio extends QtestWindow {
-  readonly #channel: QtestChannel;
+  readonly #channel: Registers;
 
-  constructor(name: string, base: number, size: number, channel: QtestChannel) {
+  constructor(name: string, base: number, size: number, channel: Registers) {
     super(name, base, size);
     this.#channel = channel;
   }
@@ -67,9 +72,9 @@ export class QtestMmio extends QtestWindow {
 
 /** A window of I/O ports. */
 export class QtestPorts extends QtestWindow {
-  readonly #channel: QtestChannel;
+  readonly #channel: Ports;
 
-  constructor(name: string, base: number, size: number, channel: QtestChannel) {
+  constructor(name: string, base: number, size: number, channel: Ports) {
     super(name, base, size);
     this.#channel = channel;
   }
