@@ -1,95 +1,18 @@
 import { assertEquals } from "@std/assert";
 import { DeviceId, VireoError } from "@vireo/hal";
-import { Libc, MessageSocket, Poller, u32s, u64s, VhostUserFrontEnd } from "@vireo/hal/vhost-user";
+import { u32s, u64s } from "@vireo/hal/vhost-user";
+import {
+  F,
+  type FrontEndOptions,
+  greet,
+  GREETING,
+  NET_MQ,
+  QUEUE,
+  requests,
+  withPeer,
+} from "./front_end_rig.ts";
 import { answer, PROTOCOL, R, RawPeer, VERSION_1 } from "./raw_peer.ts";
-import { openDescriptors, wait } from "./wait.ts";
-
-/** Protocol features, typed again from the specification. */
-const [MQ, INFLIGHT] = [1, 0x1000];
-const GET_QUEUE_NUM = 17;
-/** `VIRTIO_NET_F_MQ`. */
-const NET_MQ = 1 << 22;
-const QUEUE = { size: 8, desc: 0, driver: 0x1000, device: 0x2000, packed: false };
-
-type FrontEndOptions = ConstructorParameters<typeof VhostUserFrontEnd>[2];
-
-/** A C library whose next connections a test makes. */
-class LibcWithPeers extends Libc {
-  /** Each connects, or throws. */
-  readonly connections: (() => number)[] = [];
-
-  override connect(path: string): number {
-    return (this.connections.shift() ?? (() => super.connect(path)))();
-  }
-}
-
-/** Answers the beginning of a greeting before it comes. */
-function greet(peer: RawPeer, protocol: number, features = 0): void {
-  peer.send(answer(R.GET_FEATURES, u64s(VERSION_1 + PROTOCOL + features)));
-  peer.send(answer(R.GET_PROTOCOL_FEATURES, u64s(protocol)));
-}
-
-/**
- * A back end that answered the greeting before it was asked, and its front end.
- *
- * @param queues What it has: queues, or pairs of them if it is a network device.
- */
-async function withPeer(
-  options: Pick<FrontEndOptions, "deviceId"> & Partial<FrontEndOptions>,
-  { protocol, features = 0, queues }: { protocol: number; features?: number; queues: number },
-  run: (
-    frontEnd: VhostUserFrontEnd,
-    peer: RawPeer,
-    libc: LibcWithPeers,
-  ) => void | Promise<void>,
-): Promise<void> {
-  const libc = new LibcWithPeers();
-  const before = openDescriptors();
-  {
-    await using poller = new Poller(libc);
-    const [fd, theirs] = libc.socketPair();
-    using peer = new RawPeer(libc, theirs);
-    greet(peer, protocol, features);
-    if ((protocol & MQ) !== 0) peer.send(answer(GET_QUEUE_NUM, u64s(queues)));
-    using cleanup = new DisposableStack();
-    const file = libc.memoryFile("vireo-memory", 1 << 20);
-    cleanup.defer(() => libc.close(file));
-    const memory = { fd: file, guest: 0, user: 0x1000, size: 1 << 20 };
-    using frontEnd = new VhostUserFrontEnd(libc, poller, {
-      fd,
-      path: "/peer",
-      deadline: 1000,
-      memory,
-      ...options,
-    });
-    await run(frontEnd, peer, libc);
-  }
-  assertEquals(openDescriptors(), before);
-  libc.dispose();
-}
-
-/** The requests that the back end got since the last look; those that enable a queue or place it with their words. */
-function requests(peer: RawPeer): string[] {
-  const bytes = new Uint8Array(1 << 16);
-  const found: string[] = [];
-  const socket = new MessageSocket(peer.libc, peer.fd, bytes.length);
-  for (const fds: number[] = [];;) {
-    const got = socket.receive(bytes, fds);
-    for (const fd of fds.splice(0)) peer.libc.close(fd);
-    if (got <= 0) return found;
-    const view = new DataView(bytes.buffer);
-    for (let at = 0; at < got; at += 12 + view.getUint32(at + 8, true)) {
-      const request = view.getUint32(at, true);
-      const name = request === R.SET_VRING_ENABLE
-        ? "enable"
-        : request === R.SET_VRING_BASE
-        ? "base"
-        : undefined;
-      const words = `${view.getUint32(at + 12, true)} ${view.getUint32(at + 16, true)}`;
-      found.push(name === undefined ? String(request) : `${name} ${words}`);
-    }
-  }
-}
+import { wait } from "./wait.ts";
 
 Deno.test("vhost-user: this side serves the control queue of network devices with several pairs alone", async () => {
   const cases: readonly [
@@ -107,7 +30,7 @@ Deno.test("vhost-user: this side serves the control queue of network devices wit
     [{ deviceId: DeviceId.BLOCK, pairs: 2 }, NET_MQ, 8, [0, 8]],
   ];
   for (const [options, features, queues, seen] of cases) {
-    await withPeer(options, { protocol: MQ, features, queues }, (frontEnd) => {
+    await withPeer(options, { protocol: F.MQ, features, queues }, (frontEnd) => {
       assertEquals([frontEnd.pairs, frontEnd.queues], seen, JSON.stringify(options));
     });
   }
@@ -115,13 +38,13 @@ Deno.test("vhost-user: this side serves the control queue of network devices wit
 
 Deno.test("vhost-user: queues of pairs that are not in use stay disabled, all others are enabled", async () => {
   const net = { deviceId: DeviceId.NET, pairs: 2 };
-  await withPeer(net, { protocol: MQ, features: NET_MQ, queues: 2 }, (frontEnd, peer) => {
+  await withPeer(net, { protocol: F.MQ, features: NET_MQ, queues: 2 }, (frontEnd, peer) => {
     for (let queue = 0; queue < 4; queue++) frontEnd.setUpQueue(queue, QUEUE);
     requests(peer);
     for (let queue = 0; queue < 4; queue++) frontEnd.enableQueue(queue);
     assertEquals(requests(peer), ["enable 0 1", "enable 1 1"]);
   });
-  await withPeer({ deviceId: DeviceId.NET }, { protocol: MQ, queues: 2 }, (frontEnd, peer) => {
+  await withPeer({ deviceId: DeviceId.NET }, { protocol: F.MQ, queues: 2 }, (frontEnd, peer) => {
     for (let queue = 0; queue < 4; queue++) frontEnd.setUpQueue(queue, QUEUE);
     requests(peer);
     for (let queue = 0; queue < 4; queue++) frontEnd.enableQueue(queue);
@@ -131,7 +54,7 @@ Deno.test("vhost-user: queues of pairs that are not in use stay disabled, all ot
 
 Deno.test("vhost-user: the notes of requests under way are kept until the last queue stops", async () => {
   const disk = { deviceId: DeviceId.BLOCK, reconnect: 1000 };
-  await withPeer(disk, { protocol: MQ | INFLIGHT, queues: 2 }, (frontEnd, peer) => {
+  await withPeer(disk, { protocol: F.MQ | F.INFLIGHT, queues: 2 }, (frontEnd, peer) => {
     const stop = (queue: number): void => {
       peer.send(answer(R.GET_VRING_BASE, u32s(queue, 0)));
       frontEnd.stopQueue(queue);
@@ -182,12 +105,7 @@ Deno.test("vhost-user: a back end that comes back is told what the first one was
       ...[`${SET_VRING_NUM}`, `base ${index} ${base}`],
       ...[SET_VRING_ADDR, SET_VRING_CALL, SET_VRING_KICK].map(String),
     ];
-    const greeting = [
-      R.GET_FEATURES,
-      R.GET_PROTOCOL_FEATURES,
-      R.SET_PROTOCOL_FEATURES,
-      R.SET_OWNER,
-    ].map(String);
+    const greeting = GREETING.map(String);
     const memory = String(R.SET_MEM_TABLE);
     frontEnd.setUpQueue(0, { ...QUEUE, again: () => 5 });
     frontEnd.setUpQueue(1, { ...QUEUE, packed: true, again: () => 0x8006 });

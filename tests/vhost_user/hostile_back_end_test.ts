@@ -9,6 +9,7 @@ import {
   u64s,
   VhostUserFrontEnd,
 } from "@vireo/hal/vhost-user";
+import { requestsIn } from "./front_end_rig.ts";
 import { answer, raw, RawPeer } from "./raw_peer.ts";
 import { openDescriptors, wait } from "./wait.ts";
 
@@ -474,19 +475,6 @@ Deno.test("vhost-user: a back end that asks what there is not is gone", async (t
       }));
   }
 });
-
-/** The requests in bytes of a front end, each with its payload in words of 32 bits. */
-function requestsIn(bytes: Uint8Array): number[][] {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const found: number[][] = [];
-  for (let at = 0; at < bytes.length;) {
-    const size = view.getUint32(at + 8, true);
-    const words = Array.from({ length: size / 4 }, (_, i) => view.getUint32(at + 12 + 4 * i, true));
-    found.push([view.getUint32(at, true), ...words]);
-    at += 12 + size;
-  }
-  return found;
-}
 
 Deno.test("vhost-user: an honest back end gets the memory once, and each queue whole", () =>
   costsNothing(async (libc, poller) => {

@@ -24,6 +24,7 @@ export const R = {
   SET_VRING_ERR: 14,
   GET_PROTOCOL_FEATURES: 15,
   SET_PROTOCOL_FEATURES: 16,
+  GET_QUEUE_NUM: 17,
   SET_VRING_ENABLE: 18,
   SET_BACKEND_REQ_FD: 21,
   GET_CONFIG: 24,
@@ -31,9 +32,12 @@ export const R = {
   GET_INFLIGHT_FD: 31,
   SET_INFLIGHT_FD: 32,
   GPU_SET_SOCKET: 33,
+  RESET_DEVICE: 34,
+  GET_MAX_MEM_SLOTS: 36,
   ADD_MEM_REG: 37,
   REM_MEM_REG: 38,
   SET_STATUS: 39,
+  GET_STATUS: 40,
 } as const;
 /** Feature bits as numbers. */
 export const VERSION_1: number = 2 ** 32;
