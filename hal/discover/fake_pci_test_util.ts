@@ -114,6 +114,7 @@ export class FakeBus implements PciConfig {
     this.buses = buses;
   }
   open({ bus, device, function: fn }: { bus: number; device: number; function: number }): Mmio {
+    if (device >= 32 || fn >= 8) throw new RangeError(`There is no function ${device}.${fn}`);
     return this.functions.get(`${bus}:${device}.${fn}`) ?? ABSENT;
   }
 }

@@ -277,9 +277,7 @@ class Cursor {
   take(size: number, what: string): number {
     let address = alignUp(this.#at, size);
     for (const { base, size: length } of this.#taken) {
-      if (base < address + size && address < base + length) {
-        address = alignUp(base + length, size);
-      }
+      if (base < address + size) address = Math.max(address, alignUp(base + length, size));
     }
     if (address + size > this.#end) {
       throw new VireoError("OUT_OF_MEMORY", `Cannot assign PCI ${this.#name} addresses`, {

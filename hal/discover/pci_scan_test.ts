@@ -10,7 +10,7 @@ Deno.test("scanPci looks at further functions of multi-function devices only", (
   bus.functions.set("0:1.0", multi);
   bus.functions.set("0:1.6", endpoint([]).config);
   bus.functions.set("0:2.0", endpoint([]).config);
-  bus.functions.set("0:2.3", endpoint([]).config); // a ghost
+  for (const ghost of [1, 3]) bus.functions.set(`0:2.${ghost}`, endpoint([]).config);
   assertEquals(scanPci(bus).map(({ name }) => name), [
     "0000:00:01.0",
     "0000:00:01.6",
@@ -33,6 +33,22 @@ Deno.test("scanPci takes pins INTA to INTD, and no other, from a function", () =
     { device: 4, pin: 3 },
     undefined,
   ]);
+});
+
+Deno.test("scanPci rotates pins behind bridges by the numbers of devices", () => {
+  const bus = new FakeBus();
+  bus.functions.set("0:2.0", bridge(1));
+  bus.functions.set("1:3.0", bridge(2));
+  const pin = (device: number, pin: number): unknown => {
+    const { config } = endpoint([]);
+    config.view.setUint8(0x3d, pin);
+    bus.functions.set(`2:${device}.0`, config);
+    return scanPci(bus).at(-1)!.pin;
+  };
+  // INTA to INTD of device 4, and INTB of the last one, behind device 3 behind device 2 of bus 0.
+  const pins = [1, 2, 3, 4].map((number) => pin(4, number));
+  assertEquals(pins, [3, 0, 1, 2].map((pin) => ({ device: 2, pin })));
+  assertEquals(pin(31, 2), { device: 2, pin: 3 });
 });
 
 Deno.test("scanPci numbers buses behind bridges, swizzles pins; assignBars opens the bridges", () => {

@@ -32,7 +32,11 @@ const LONGER: readonly (readonly [path: RegExp, tests: readonly string[]])[] = [
     ["tests/machine/suspend_test.ts", "tests/machine/hot_plug_test.ts"],
   ],
   [/^hal\/host\.ts/, ["tests/cli/host_programs_test.ts"]],
-  [/^hal\/vhost_user\//, ["tests/vhost_user/front_end_test.ts"]],
+  [
+    /^hal\/vhost_user\//,
+    ["front_end_test", "front_end_calls_test", "front_end_reconnect_test"]
+      .map((name) => `tests/vhost_user/${name}.ts`),
+  ],
   [/^hal\/(?:vhost_user|unix)\//, ["tests/vhost_user/hostile_back_end_test.ts"]],
   [
     /^hal\/vhost_user\/|^emu\/transport\/vhost_user\/.*inflight/,

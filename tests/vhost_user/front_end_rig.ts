@@ -11,6 +11,7 @@ import { openDescriptors } from "./wait.ts";
 /** Protocol features, typed again from the specification. */
 export const F = {
   MQ: 1,
+  REPLY_ACK: 8,
   CONFIG: 0x200,
   INFLIGHT: 0x1000,
   RESET_DEVICE: 0x2000,
@@ -76,6 +77,7 @@ export async function withPeer(
     const [fd, theirs] = libc.socketPair();
     using peer = new RawPeer(libc, theirs);
     greet(peer, protocol, features);
+    if ((protocol & F.REPLY_ACK) !== 0) peer.send(answer(R.SET_OWNER, u64s(0)));
     if ((protocol & F.MQ) !== 0) peer.send(answer(R.GET_QUEUE_NUM, u64s(queues)));
     using cleanup = new DisposableStack();
     const file = libc.memoryFile("vireo-memory", 1 << 20);
