@@ -104,6 +104,11 @@ Deno.test("messages to a doorbell are asked for and acknowledged when its line r
       log.push(`write ${address.toString(16)} ${value.toString(16)}`);
     },
   };
+  const pulse = board.lines.pulse.bind(board.lines);
+  board.lines.pulse = (input) => {
+    log.push(`pulse ${input.toString(16)}`);
+    pulse(input);
+  };
   const messages = doorbellMessages(0x4000_0000, 33, edu, board.lines);
   const taken = messages.take(32)!;
   assertEquals(taken.map(({ address }) => address), Array(32).fill(0x4000_0060));
@@ -115,9 +120,9 @@ Deno.test("messages to a doorbell are asked for and acknowledged when its line r
   await isSilent(taken[1]!.interrupt);
   assertEquals(log, [
     "read 40000024",
-    "write 40000064 80000008",
+    ...["write 40000064 80000008", "pulse 10003", "pulse 1001f"],
     "read 40000024",
-    "write 40000064 1",
+    ...["write 40000064 1", "pulse 10000"],
     "read 40000024",
   ]);
 });
