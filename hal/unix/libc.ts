@@ -140,8 +140,13 @@ export class Libc {
   memoryFile(name: string, size: number): number {
     const text = new TextEncoder().encode(`${name}\0`);
     const fd = this.#check("memfd_create", this.#c.memfd_create(text, MFD_FLAGS));
-    this.#check("ftruncate", this.#c.ftruncate(fd, BigInt(size)));
-    return fd;
+    try {
+      this.#check("ftruncate", this.#c.ftruncate(fd, BigInt(size)));
+      return fd;
+    } catch (error) {
+      this.close(fd);
+      throw error;
+    }
   }
 
   /** Writes to a file at an offset. */

@@ -162,10 +162,10 @@ Deno.test("vhost-user: a reset stops all queues and forgets what was set", async
     for (let queue = 0; queue < 5; queue++) {
       frontEnd.kick(queue);
       assertEquals(frontEnd.takeInterrupt(queue), false);
-      frontEnd.stopQueue(queue);
     }
     frontEnd.queueInterrupt(4);
     assertEquals(driver.pairs(1), 0xee);
+    for (let queue = 0; queue < 5; queue++) frontEnd.stopQueue(queue);
     peer.send(answer(R.GET_STATUS, u64s(0)));
     assertEquals(frontEnd.readStatus(), 0);
     told(peer);
