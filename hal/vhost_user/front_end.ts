@@ -378,7 +378,8 @@ export class VhostUserFrontEnd implements VhostUserLease {
 
   /** The connection ended: for good, unless another back end can go on with what is under way. */
   #lost(error: VireoError): void {
-    if (this.#failure !== undefined || this.#link === undefined) return;
+    // It is away already, or gone for good.
+    if (this.#link === undefined) return;
     if (error.code !== "DEVICE_REMOVED" || !this.#canGoOn()) return this.#fail(error);
     this.#link[Symbol.dispose]();
     this.#link = undefined;

@@ -1,5 +1,9 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { VireoError } from "../errors.ts";
+import { Libc } from "../unix/libc.ts";
+import { DeviceId } from "../virtio/ids.ts";
+import { joinBytes, u32s, u64s } from "./bits64.ts";
+import type { VhostUserNode } from "./node.ts";
 import { VhostUserPlatform } from "./platform.ts";
 
 Deno.test("a vhost-user platform has whole pages of memory, and 1 to 128 pairs", async () => {
@@ -31,5 +35,63 @@ Deno.test("a vhost-user platform opens its memory, and no other", async () => {
   for (const [address, length] of [[0xffff_ffff, 2], [0x1_0000_0001, 8192]] as const) {
     const error = assertThrows(() => platform.openMemory(address, length), VireoError);
     assertEquals([error.code, error.seen], ["BAD_ACCESS", address]);
+  }
+});
+
+Deno.test("a vhost-user platform connects to the socket of each node when it is opened, and closes all", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "vireo-vhost-" });
+  const open = (): number => [...Deno.readDirSync("/proc/self/fd")].length;
+  const before = open();
+  const mapped = (): boolean =>
+    Deno.readTextFileSync("/proc/self/maps").includes("vireo-vhost-user");
+  const libc = new Libc();
+  try {
+    const path = `${folder}/a.sock`;
+    const server = libc.listen(path);
+    const platform = new VhostUserPlatform({
+      devices: [{ deviceId: DeviceId.RNG, path }, { deviceId: DeviceId.BLOCK, path: "/none" }],
+      deadline: 1,
+      memorySize: 4096,
+    });
+    assertEquals([platform.name, mapped()], ["vhost-user", true]);
+    const nodes = platform.nodes() as readonly VhostUserNode[];
+    assertEquals(nodes.map(({ kind, name, deviceId }) => [kind, name, deviceId]), [
+      ["vhost-user", `vhost-user:${path}`, DeviceId.RNG],
+      ["vhost-user", "vhost-user:/none", DeviceId.BLOCK],
+    ]);
+    assertEquals(libc.accept(server), undefined);
+    assertEquals(assertThrows(() => nodes[1]!.open(), VireoError).code, "HOST_ERROR");
+    // This side of the connection says nothing.
+    const held = open();
+    assertEquals(assertThrows(() => nodes[0]!.open(), VireoError).code, "TIMEOUT");
+    const silent = libc.accept(server)!;
+    assertEquals(open(), held + 1);
+    libc.close(silent);
+
+    const later = new VhostUserPlatform({ devices: [{ deviceId: DeviceId.RNG, path }] });
+    // The answer to the greeting is there before the question.
+    const { connect } = Libc.prototype;
+    let theirs = -1;
+    Libc.prototype.connect = function (path) {
+      const fd = connect.call(this, path);
+      theirs = libc.accept(server)!;
+      const answer = joinBytes(u32s(1, 5, 8), u64s(2 ** 32));
+      libc.send(theirs, answer, answer.length);
+      return fd;
+    };
+    const lease = (later.nodes() as readonly VhostUserNode[])[0]!.open();
+    Libc.prototype.connect = connect;
+    assertEquals([lease.present, lease.queues], [true, 1]);
+    await later[Symbol.asyncDispose]();
+    assertEquals(lease.present, false);
+    libc.close(theirs);
+
+    await platform[Symbol.asyncDispose]();
+    await platform[Symbol.asyncDispose]();
+    libc.close(server);
+    assertEquals([open(), mapped()], [before, false]);
+  } finally {
+    libc.dispose();
+    await Deno.remove(folder, { recursive: true });
   }
 });
