@@ -162,7 +162,6 @@ export class Poller implements Disposable {
   [Symbol.dispose](): void {
     this.#waiters.length = 0;
     this.#cancelSleep?.();
-    this.#cancelSleep = undefined;
     this.#clock.close();
   }
 
@@ -187,7 +186,7 @@ export class Poller implements Disposable {
         waiter.reject(signal.reason);
       }
     };
-    signal.addEventListener("abort", onAbort, { once: true });
+    signal.addEventListener("abort", onAbort);
   }
 
   #onSoon = (): void => {
@@ -345,6 +344,6 @@ class EventLoopClock implements PollClock {
   }
 
   close(): void {
-    if (this.#immediate !== undefined) clearImmediate(this.#immediate);
+    clearImmediate(this.#immediate);
   }
 }

@@ -1,9 +1,11 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { type PollClock, Poller } from "./poll_interrupt.ts";
+import { type PollClock, Poller, type PollLine, type PollPolicy } from "./poll_interrupt.ts";
 
 /** A clock whose time passes only where a test lets it: each callback is an event in a list. */
 class FakeClock implements PollClock {
   time = 0;
+  /** How often it was looked at. */
+  looks = 0;
   /** Milliseconds that one look at the clock and one turn of the event loop cost. */
   lookMs = 0.001;
   turnMs = 0.01;
@@ -17,6 +19,7 @@ class FakeClock implements PollClock {
   #sleep: { at: number; callback: () => void }[] = [];
 
   now(): number {
+    this.looks++;
     return this.time += this.lookMs;
   }
   soon(callback: () => void): void {
@@ -33,6 +36,10 @@ class FakeClock implements PollClock {
   }
   close(): void {
     this.closed = true;
+  }
+  /** Sleeps that are under way. */
+  get asleep(): number {
+    return this.#sleep.length;
   }
 
   /** Runs what an event loop would until `time`, or until nothing is due. */
@@ -474,4 +481,209 @@ Deno.test("Poller that is kicked while it sleeps does not wake a second time for
   await clock.runUntil(clock.time + 1.5);
   assertEquals([clock.sleeps.length - sleeps, looks <= 2], [1, true]);
   poller[Symbol.dispose]();
+});
+
+/** A poller on a clock whose looks are an eighth of a millisecond, which sums are exact of, and what it asks. */
+class Exact {
+  readonly clock = new FakeClock();
+  readonly poller: Poller;
+  readonly line: PollLine;
+  memory = 0;
+  registers = 0;
+  answered: "memory" | "registers" | undefined;
+
+  constructor(policy: PollPolicy = {}) {
+    this.clock.lookMs = 0.125;
+    this.poller = new Poller(policy, this.clock);
+    this.line = this.poller.line();
+  }
+
+  wait(signal = NEVER): Promise<void> {
+    return this.line.wait({
+      signal,
+      ready: () => (this.registers++, this.answered !== undefined),
+      readyInMemory: () => (this.memory++, this.answered === "memory"),
+    });
+  }
+
+  /** What a kick has looked for in memory and in registers, before any turn. */
+  async kick(): Promise<[memory: number, registers: number]> {
+    this.memory = this.registers = 0;
+    this.line.kicked();
+    await this.clock.runUntil(this.clock.time);
+    return [this.memory, this.registers];
+  }
+}
+
+/** Looks of a whole burst, of a millisecond at first: at each fourth the clock is asked; and of the shortest. */
+const [WHOLE, SHORT] = [33, 5];
+
+Deno.test("Poller polls for a millisecond after a kick, asks the clock at each fourth look, and looks once more", async () => {
+  const exact = new Exact();
+  void exact.wait();
+  assertEquals(await exact.kick(), [WHOLE, 0]);
+  // The wait's look at the clock, the kick's, and eight for the burst.
+  assertEquals(exact.clock.looks, 10);
+});
+
+Deno.test("Poller looks at registers 2 ms after it did, and no sooner", async () => {
+  for (const [at, registers] of [[1.875, 0], [2, 1]] as const) {
+    const exact = new Exact();
+    void exact.wait();
+    exact.clock.time = at - 0.125;
+    assertEquals(await exact.kick(), [WHOLE, registers], `${at} ms`);
+  }
+});
+
+Deno.test("Poller ends a wait at once until a turn is due", async () => {
+  for (const [at, atOnce] of [[0.875, true], [1, false]] as const) {
+    const exact = new Exact({ fairMs: 1 });
+    void exact.wait();
+    exact.answered = "memory";
+    exact.clock.time = at - 0.125;
+    let done = false;
+    void exact.line.wait({ signal: NEVER, ready: () => true }).then(() => done = true);
+    await settle(3);
+    assertEquals(done, atOnce, `${at} ms`);
+  }
+});
+
+Deno.test("Poller sleeps once nothing has happened for the time that it spins", () => {
+  for (const [at, sleeps] of [[0.875, []], [1, [1]]] as const) {
+    const exact = new Exact({ spinMs: 1 });
+    exact.clock.time = at - 0.125;
+    void exact.wait();
+    assertEquals(exact.clock.sleeps, [...sleeps], `${at} ms`);
+  }
+});
+
+for (const where of ["memory", "registers"] as const) {
+  Deno.test(`Poller's bursts stay whole as long as they find an answer in ${where}, and get short after eight`, async () => {
+    const exact = new Exact();
+    const round = async (found: boolean): Promise<number> => {
+      const stop = new AbortController();
+      const wait = exact.wait(stop.signal);
+      exact.clock.time += 2;
+      exact.answered = found ? where : undefined;
+      const [memory] = await exact.kick();
+      exact.answered = undefined;
+      if (found) await wait;
+      else {
+        stop.abort();
+        await wait.catch(() => {});
+      }
+      // A turn that nobody waits for, so that the next kick is not one too many.
+      await exact.clock.runUntil(exact.clock.time + 0.01);
+      return memory;
+    };
+    for (let i = 0; i < 10; i++) await round(true);
+    for (let i = 0; i < 8; i++) assertEquals(await round(false), WHOLE);
+    assertEquals(await round(false), SHORT);
+  });
+}
+
+Deno.test("Poller that can relax does so as long as that finds something, and not after eight times that did not", async () => {
+  let pauses = 0;
+  let answers = true;
+  const exact = new Exact({
+    relax: () => {
+      pauses++;
+      if (answers) exact.answered = "memory";
+    },
+  });
+  const round = async (): Promise<number> => {
+    const stop = new AbortController();
+    const wait = exact.wait(stop.signal);
+    pauses = 0;
+    await exact.kick();
+    if (exact.answered === undefined) stop.abort();
+    await wait.catch(() => {});
+    exact.answered = undefined;
+    await exact.clock.runUntil(exact.clock.time + 0.01);
+    return pauses;
+  };
+  for (let i = 0; i < 12; i++) assertEquals(await round(), 1);
+  answers = false;
+  for (let i = 0; i < 8; i++) assert(await round() > 0);
+  assertEquals(await round(), 0);
+});
+
+Deno.test("Poller that can relax does so for a millisecond from the kick", async () => {
+  let pauses = 0;
+  const exact = new Exact({ relax: () => pauses++, spinMs: Infinity });
+  exact.clock.turnMs = 0;
+  void exact.wait();
+  // A turn takes one look at the clock or more: a burst is three looks then, and the pauses begin behind it.
+  await exact.clock.runUntil(100);
+  await exact.kick();
+  assertEquals(pauses, 5);
+});
+
+Deno.test("Poller does not ask for an answer that it has found in registers", async () => {
+  const exact = new Exact({ spinMs: 1 });
+  const wait = exact.wait();
+  void exact.line.wait({ signal: NEVER, ready: () => false });
+  await exact.clock.runUntil(100);
+  exact.answered = "registers";
+  await exact.clock.runUntil(200);
+  await wait;
+  assertEquals(exact.registers > 0, true);
+  exact.registers = exact.memory = 0;
+  await exact.clock.runUntil(300);
+  assertEquals([exact.registers, exact.memory], [0, 0]);
+});
+
+Deno.test("Poller has one look at the clock before and one behind a turn that nobody waits for", async () => {
+  const exact = new Exact();
+  const stop = new AbortController();
+  const wait = assertRejects(() => exact.wait(stop.signal));
+  stop.abort();
+  await wait;
+  exact.clock.looks = 0;
+  await exact.clock.runUntil(exact.clock.time + 0.01);
+  assertEquals([exact.clock.turns, exact.clock.looks], [1, 2]);
+});
+
+Deno.test("Poller that is kicked, or disposed of, while it sleeps ends that sleep", async () => {
+  const clock = new FakeClock();
+  const poller = new Poller({}, clock);
+  const line = poller.line();
+  void line.wait({ signal: NEVER, ready: () => false });
+  await clock.runUntil(500);
+  assertEquals(clock.asleep, 1);
+  line.kicked();
+  await clock.runUntil(clock.time);
+  assertEquals(clock.asleep, 0);
+  // It spins as after an answer.
+  const { turns } = clock;
+  const sleeps = clock.sleeps.length;
+  await clock.runUntil(clock.time + 15);
+  assertEquals([clock.sleeps.length - sleeps, clock.turns > turns + 10], [0, true]);
+  await clock.runUntil(clock.time + 500);
+  assertEquals(clock.asleep, 1);
+  poller[Symbol.dispose]();
+  assertEquals(clock.asleep, 0);
+});
+
+Deno.test("Poller takes no turn with a kick in it for what a turn costs", async () => {
+  const clock = new FakeClock();
+  const poller = new Poller({ spinMs: Infinity, fairMs: 1000 }, clock);
+  const line = poller.line();
+  let memory = 0;
+  void line.wait({ signal: NEVER, ready: () => (memory++, false) });
+  await clock.runUntil(10);
+  // Each of these turns takes 5 ms, and begins before a kick whose answer is there.
+  clock.turnMs = 5;
+  for (let i = 0; i < 30; i++) {
+    void line.wait({ signal: NEVER, ready: () => true });
+    let ready = false;
+    void line.wait({ signal: NEVER, ready: () => ready });
+    ready = true;
+    line.kicked();
+    await clock.runUntil(clock.time + 1);
+  }
+  memory = 0;
+  line.kicked();
+  await clock.runUntil(clock.time);
+  assert(memory < 400, `${memory} looks, as of a burst of more than 0.1 ms`);
 });

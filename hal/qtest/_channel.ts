@@ -216,16 +216,14 @@ export class QtestChannel {
   }
 
   #receive(block: boolean): number {
-    if (this.#start > 0) {
-      if (this.#start < this.#end) this.#in.copyWithin(0, this.#start, this.#end);
-      this.#end -= this.#start;
-      this.#start = 0;
-    }
+    this.#in.copyWithin(0, this.#start, this.#end);
+    this.#end -= this.#start;
+    this.#start = 0;
     if (this.#end === this.#in.length) return Received.FAILED; // QEMU sends no line of 4 KiB
     const free = this.#end === 0 ? this.#in : this.#in.subarray(this.#end);
     const capacity = this.#end === 0 ? this.#capacity : BigInt(free.length);
     const got = this.#libc.receive(this.#fd, free, capacity, block);
-    if (got > 0) this.#end += got;
+    this.#end += Math.max(got, 0);
     return got;
   }
 

@@ -98,9 +98,8 @@ export class InterruptLines {
     }
   }
 
-  /** Ends the parked poll and frees what it used; after {@linkcode InterruptLines.fail}. */
+  /** Waits for the end of the parked poll and frees what it used; after {@linkcode InterruptLines.fail}. */
   async dispose(): Promise<void> {
-    this.#wake();
     await this.#watching;
     this.#libc.close(this.#wakeFd);
   }

@@ -215,7 +215,6 @@ export class Qmp {
     if (this.#closed !== undefined) return;
     this.#closed = error;
     for (const { reject } of this.#pending.values()) reject(error);
-    this.#pending.clear();
     for (const events of this.#listeners) events.end();
     this.#listeners.clear();
   }
@@ -268,8 +267,8 @@ export class Qmp {
     const decoder = new TextDecoder();
     let text = "";
     for (;;) {
-      const { value, done } = await this.#reader.read().catch(() => DONE);
-      if (done || value === undefined) return;
+      const { value } = await this.#reader.read().catch(() => END);
+      if (value === undefined) return;
       text += decoder.decode(value, { stream: true });
       const lines = text.split("\n");
       text = lines.pop() ?? "";
@@ -327,7 +326,8 @@ export class Qmp {
   }
 }
 
-const DONE = { value: undefined, done: true } as const;
+/** What is read of a connection that broke, as of one that ended. */
+const END = { value: undefined } as const;
 
 /** One listener's queue of events. */
 class QmpEvents implements AsyncIterableIterator<QmpEvent> {

@@ -62,8 +62,8 @@ const MFD_FLAGS = 3;
 const MSG_DONTWAIT = 0x40;
 const MSG_CMSG_CLOEXEC = 0x40000000;
 const MSG_NOSIGNAL = 0x4000;
-/** The longest wait of {@linkcode Libc.poll} in milliseconds, as `poll` counts them in 32 bits. */
-const LONGEST_POLL = 2 ** 31 - 1;
+/** The longest wait of {@linkcode Libc.poll} in milliseconds, 11 days: one for ever is no `struct timespec`. */
+const LONGEST_POLL = 1e9;
 /** Of `poll`: something can be read. */
 export const POLLIN = 1;
 const EINTR = 4;
@@ -169,7 +169,7 @@ export class Libc {
   /** Whether no process can make a file shorter: touching its pages never ends this process. */
   keepsSize(fd: number): boolean {
     const seals = this.#c.fcntl(fd, F_GET_SEALS, 0);
-    return seals >= 0 && (seals & NO_SHRINKING) !== 0;
+    return seals !== -1 && (seals & NO_SHRINKING) !== 0;
   }
 
   /**
@@ -215,9 +215,8 @@ export class Libc {
   /** Path of the socket at the other end: empty if it has none, undefined if this is no connected socket. */
   peerPath(fd: number): string | undefined {
     const address = new Uint8Array(SOCKADDR_SIZE);
-    const length = Uint32Array.of(SOCKADDR_SIZE);
-    if (this.#c.getpeername(fd, address, length) < 0) return undefined;
-    const path = address.subarray(2, Math.min(length[0]!, SOCKADDR_SIZE));
+    if (this.#c.getpeername(fd, address, Uint32Array.of(SOCKADDR_SIZE)) < 0) return undefined;
+    const path = address.subarray(2);
     const end = path.indexOf(0);
     return new TextDecoder().decode(end < 0 ? path : path.subarray(0, end));
   }
@@ -225,7 +224,7 @@ export class Libc {
   /** Takes a connection; undefined if none waits. */
   accept(fd: number): number | undefined {
     const connection = this.#c.accept4(fd, null, null, CLOEXEC | NONBLOCK);
-    return connection < 0 ? undefined : connection;
+    return connection === -1 ? undefined : connection;
   }
 
   /** Sends what a `struct msghdr` describes, without waiting: bytes, or one of {@linkcode Received}. */
@@ -282,11 +281,10 @@ export class Libc {
     for (;;) {
       const sent = Number(this.#c.send(fd, rest, BigInt(left), MSG_NOSIGNAL));
       if (sent === left) return true;
-      if (sent < 0 && this.#errno() !== EINTR) return false;
-      if (sent > 0) {
+      if (sent >= 0) {
         rest = rest.subarray(sent);
         left -= sent;
-      }
+      } else if (this.#errno() !== EINTR) return false;
     }
   }
 
@@ -346,29 +344,28 @@ export class Libc {
    */
   reserve(size: number, align: number): Mapping {
     const whole = this.#map(null, size + align, MAP_NOTHING, -1, 0);
-    whole.buffer.transfer(0);
-    const start = Number(Deno.UnsafePointer.value(whole.pointer));
+    const start = Number(Deno.UnsafePointer.value(whole));
     const before = (align - start % align) % align;
     const pointer = this.#inside(whole, before)!;
-    if (before > 0) this.#check("munmap", this.#c.munmap(whole.pointer, BigInt(before)));
+    if (before > 0) this.#check("munmap", this.#c.munmap(whole, BigInt(before)));
     const rest = this.#inside(whole, before + size);
     this.#check("munmap", this.#c.munmap(rest, BigInt(align - before)));
-    return { pointer, buffer: Deno.UnsafePointerView.getArrayBuffer(pointer, size) };
+    return mapping(pointer, size);
   }
 
   /** Maps a file over a part of a range that was reserved; all three numbers are multiples of a page. */
   mapAt(range: Mapping, offset: number, size: number, fd: number, fileOffset: number): void {
-    this.#map(this.#inside(range, offset), size, MAP_SHARED | MAP_FIXED, fd, fileOffset);
+    this.#map(this.#inside(range.pointer, offset), size, MAP_SHARED | MAP_FIXED, fd, fileOffset);
   }
 
   /** Puts nothing over a part of a range that was reserved, as at first. */
   clearAt(range: Mapping, offset: number, size: number): void {
-    this.#map(this.#inside(range, offset), size, MAP_NOTHING | MAP_FIXED, -1, 0);
+    this.#map(this.#inside(range.pointer, offset), size, MAP_NOTHING | MAP_FIXED, -1, 0);
   }
 
   /** Maps a file, shared with other processes that map it. */
   map(fd: number, size: number): Mapping {
-    return this.#map(null, size, MAP_SHARED, fd, 0);
+    return mapping(this.#map(null, size, MAP_SHARED, fd, 0), size);
   }
 
   /** Detaches every view of a mapping, then unmaps it, so that a stale view is empty. */
@@ -389,25 +386,18 @@ export class Libc {
     flags: number,
     fd: number,
     fileOffset: number,
-  ): Mapping {
+  ): Deno.PointerObject {
     const offset = BigInt(fileOffset);
     const pointer = this.#c.mmap(at, BigInt(size), PROT_READ_WRITE, flags, fd, offset);
     if (pointer === null || Deno.UnsafePointer.value(pointer) === MAP_FAILED) {
       throw this.#error("mmap");
     }
-    // One buffer for a range is enough: a second one over a part of it would outlive the first.
-    const whole = (flags & MAP_FIXED) === 0;
-    const buffer = whole
-      ? Deno.UnsafePointerView.getArrayBuffer(pointer, size)
-      : new ArrayBuffer(0);
-    return { pointer, buffer };
+    return pointer;
   }
 
-  #inside(range: Mapping, offset: number): Deno.PointerValue {
+  #inside(start: Deno.PointerObject, offset: number): Deno.PointerValue {
     // Not UnsafePointer.offset: that takes 32 bits.
-    return Deno.UnsafePointer.create(
-      Deno.UnsafePointer.value(range.pointer) + BigInt(offset),
-    );
+    return Deno.UnsafePointer.create(Deno.UnsafePointer.value(start) + BigInt(offset));
   }
 
   #unixSocket(
@@ -462,4 +452,9 @@ export class Libc {
       seen: words === null ? `errno ${errno}` : Deno.UnsafePointerView.getCString(words),
     });
   }
+}
+
+/** The one buffer of a range: a second one over a part of it would outlive the first. */
+function mapping(pointer: Deno.PointerObject, size: number): Mapping {
+  return { pointer, buffer: Deno.UnsafePointerView.getArrayBuffer(pointer, size) };
 }
