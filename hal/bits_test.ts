@@ -1,12 +1,15 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import {
   alignUp,
+  counted,
   FeatureSet,
+  hex,
   hi32,
   isPowerOfTwo,
   join64,
   joinBytes,
   lo32,
+  nameIn,
   needEvent,
   setU64,
 } from "./bits.ts";
@@ -91,4 +94,22 @@ Deno.test("joinBytes() puts parts one behind another", () => {
   const parts = [[1, 2], [], [3]].map((bytes) => Uint8Array.from(bytes));
   assertEquals([...joinBytes(...parts)], [1, 2, 3]);
   assertEquals(joinBytes().length, 0);
+});
+
+Deno.test("bits: numbers, counts and names read as they do in messages", () => {
+  assertEquals([0, 255, -1].map((value) => hex(value)), ["0x0", "0xff", "-0x1"]);
+  assertEquals(hex(5, 4), "0x0005");
+  assertEquals([0, 1, 1n, 2].map((count) => counted(count, "byte")), [
+    ...["0 bytes", "1 byte", "1 byte", "2 bytes"],
+  ]);
+  const table = { A: 1, B: 2, C: 2 };
+  assertEquals([1, 2, 3].map((value) => nameIn(table, value)), ["A", "B", undefined]);
+});
+
+Deno.test("bits: 64 bits are written in little-endian, and a set has its last bit", () => {
+  const view = new DataView(new ArrayBuffer(8));
+  setU64(view, 0, 0x12_3456_789a);
+  assertEquals([...new Uint8Array(view.buffer)], [0x9a, 0x78, 0x56, 0x34, 0x12, 0, 0, 0]);
+  const set = FeatureSet.fromWords(1, 0, 0, 0x8000_0000);
+  assertEquals([...set], [0, 127]);
 });

@@ -20,3 +20,20 @@ Deno.test("errors: counts are printed in decimal, what a register holds in hex",
     assertEquals(messageOf(details), `Cannot set up a queue${text}`);
   }
 });
+
+Deno.test("errors: each detail is a field, and the cause the error's", () => {
+  const cause = new Error("the cable is out");
+  const details = {
+    device: "virtio0",
+    register: "Status",
+    queue: 1,
+    index: 2,
+    seen: 3,
+    expected: 4,
+  };
+  const error = new VireoError("QUEUE_SIZE", "Cannot set up a queue", { ...details, cause });
+  const { device, register, queue, index, seen, expected } = error;
+  assertEquals({ device, register, queue, index, seen, expected }, details);
+  assertEquals([error.name, error.code, error.cause], ["VireoError", "QUEUE_SIZE", cause]);
+  assertEquals("cause" in new VireoError("QUEUE_SIZE", "Cannot set up a queue"), false);
+});

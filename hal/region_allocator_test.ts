@@ -99,3 +99,26 @@ Deno.test("region allocator: holes that are large enough, but not for the alignm
   for (let i = 0; i < 100; i++) assertEquals(ram.alloc(1024, 1024) % 1024, 0);
   assert((ram.looked - before) / 100 <= 9, `${(ram.looked - before) / 100}`);
 });
+
+Deno.test("region allocator: a hole that is used up is none, and one that is cut has another end", () => {
+  const ram = new RegionAllocator(0, 64);
+  ram.alloc(64);
+  const full = assertThrows(() => ram.alloc(1), VireoError);
+  assertEquals(full.expected, "a free range; 0 bytes are free in 0 holes");
+  ram.free(0);
+  assertEquals([0, 16, 32].map(() => ram.alloc(16)), [0, 16, 32]);
+  // The hole between the first and the third is taken again: what is freed behind it does not reach so far.
+  ram.free(16);
+  assertEquals(ram.alloc(16), 16);
+  ram.free(32);
+  assertEquals(ram.alloc(32), 32);
+  const rest = assertThrows(() => ram.alloc(1), VireoError);
+  assertEquals(rest.expected, "a free range; 0 bytes are free in 0 holes");
+});
+
+Deno.test("region allocator: a hole of the length that is asked for is taken before a longer one", () => {
+  const ram = new RegionAllocator(0, 4096);
+  const [first] = [ram.alloc(64), ram.alloc(16)];
+  ram.free(first!);
+  assertEquals([ram.alloc(64), ram.alloc(64)], [first!, 80]);
+});

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { VireoError } from "../errors.ts";
 import { QtestChannel } from "./_channel.ts";
-import { Libc } from "../unix/libc.ts";
+import { Libc, Received } from "../unix/libc.ts";
 
 const encoder = new TextEncoder();
 
@@ -176,4 +176,123 @@ Deno.test("an answer is waited for as long as its limit says, each one from the 
   assertEquals([channel.read(1, 0), wire.waited], [0x12, 0]);
   assertThrows(() => channel.read(1, 0), VireoError, "did not answer within its deadline");
   assertEquals([wire.waited, wire.broken.length], [3, 1]);
+});
+
+/** A channel that receives these parts, or results, one by one; it notes what it asks of the C library. */
+function scripted(...parts: readonly (string | number)[]) {
+  const rest = [...parts];
+  const asked: string[] = [];
+  const interrupts: string[] = [];
+  const libc = {
+    send: (_fd: number, bytes: Uint8Array, length: number) => {
+      asked.push(new TextDecoder().decode(bytes.subarray(0, length)));
+      return true;
+    },
+    receive: (_fd: number, bytes: Uint8Array, capacity: bigint, block: boolean) => {
+      asked.push(block ? "wait" : "look");
+      assertEquals(capacity, BigInt(bytes.length));
+      const part = rest.shift() ?? Received.NOTHING;
+      if (typeof part === "number") return part;
+      bytes.set(encoder.encode(part));
+      return part.length;
+    },
+  } as unknown as Libc;
+  const channel = new QtestChannel(libc, 0, {
+    interrupt: (line, level) => interrupts.push(`${line}=${level ? 1 : 0}`),
+    stderr: () => "",
+    broken: () => {},
+  });
+  return { channel, asked, interrupts };
+}
+
+Deno.test("a command waits for its answer, and a look for interrupts does not", () => {
+  const { channel, asked, interrupts } = scripted("OK\n", "IRQ raise 3\n", Received.NOTHING);
+  channel.write(2, 0x10, 0x1_ffff);
+  channel.drain();
+  channel.drain();
+  assertEquals(asked, ["writew 0x00000010 0x0001ffff\n", "wait", "look", "look"]);
+  assertEquals([interrupts, channel.sent, channel.error], [["3=1"], 1, undefined]);
+});
+
+Deno.test("what comes behind the answer to a write is taken, and the next answer is the next one", () => {
+  const { channel, interrupts } = scripted(
+    "OK\nIRQ raise 3\nIRQ low",
+    "er 3\nOK 0x0000000000000005\nIRQ raise 4\n",
+    "OK\n",
+    "OK 0x07\n",
+  );
+  channel.write(4, 0, 0);
+  assertEquals(interrupts, ["3=1"]);
+  assertEquals(channel.read(4, 0), 5);
+  assertEquals(interrupts, ["3=1", "3=0", "4=1"]);
+  channel.writePort(1, 0, 0);
+  assertEquals(channel.command("x"), "0x07");
+});
+
+Deno.test("a line ends where it ends, whatever a longer one before has left behind", () => {
+  for (const first of ["OK 0x00000000000", "OK 0x0000000", "OK 0x000000000000001"]) {
+    // The line before ended where the first part of the next one does, or later.
+    const { channel } = scripted(
+      `IRQ raise ${"0".repeat(first.length - 11)}7\nOK\n`,
+      first,
+      `${"2".repeat(21 - first.length)}\n`,
+    );
+    channel.write(4, 0, 0);
+    assertEquals(channel.read(4, 0) % 16, first.length === 21 ? 1 : 2, first);
+  }
+});
+
+Deno.test("a value is digits from 0 to f, of which the last eight count", () => {
+  for (
+    const [text, value] of [
+      ["0x0000000090abcdef", 0x90ab_cdef],
+      ["0x00000000fa9f0a9f", 0xfa9f_0a9f],
+      ["0x123456789abcdef0", 0x9abc_def0],
+      ["0x0", undefined],
+      ["0x9", undefined],
+      ["0xfedc", 0xfedc],
+      ["0x00000000123456789", undefined],
+    ] as const
+  ) {
+    const { channel } = scripted(`OK ${text}\n`);
+    if (value !== undefined) assertEquals(channel.read(4, 0), value);
+    else assertThrows(() => channel.read(4, 0), VireoError, "expected OK and a value");
+  }
+  // What is beside the digits in ASCII.
+  for (const wrong of ["/", ":", "`", "g", "A"]) {
+    const { channel } = scripted(`OK 0x000000000000000${wrong}\n`);
+    assertThrows(() => channel.read(4, 0), VireoError, "expected OK and a value");
+  }
+});
+
+Deno.test("what breaks a channel is named, wherever its line is among others", () => {
+  const { channel } = scripted("OK\nIRQ raise 3\nFAIL no such address\n");
+  const said = "QEMU answered 'FAIL no such address' to 'writel 0x00000000 0x00000000'";
+  channel.write(4, 0, 0);
+  assertEquals([channel.error?.message.startsWith(said), channel.error?.seen], [
+    true,
+    "nothing on its standard error",
+  ]);
+  const refused = scripted("IRQ raise 3\nFAIL no such address\n");
+  assertThrows(() => refused.channel.write(4, 0, 0), VireoError, said);
+  for (
+    const [result, why] of [
+      [Received.END, "QEMU ended instead of answering"],
+      [Received.FAILED, "QEMU ended instead of answering"],
+      [Received.NOTHING, "QEMU did not answer within its deadline"],
+    ] as const
+  ) {
+    const ended = scripted("OK 0x", result);
+    assertThrows(() => ended.channel.read(4, 0), VireoError, why);
+    // Nothing is sent any more.
+    assertThrows(() => ended.channel.read(4, 0), VireoError, why);
+    assertEquals([ended.asked.length, ended.channel.sent], [3, 1]);
+  }
+  for (const result of [Received.END, Received.FAILED]) {
+    const idle = scripted(result);
+    idle.channel.drain();
+    assertEquals(idle.channel.error?.message.startsWith("QEMU ended"), true);
+    idle.channel.drain();
+    assertEquals(idle.asked, ["look"]);
+  }
 });

@@ -212,6 +212,7 @@ Deno.test("after an access this thread looks for the interrupt, while that often
   try {
     assertEquals(await heard(false, true), "parked");
     assertEquals(await heard(true, true), "looked");
+    assertEquals(await heard(false, true), "parked", "there was no other access");
     for (let i = 0; i < 8; i++) assertEquals(await heard(true, false), "looked,parked");
     // It hardly looks any more, until that finds something again.
     for (let i = 8; i < 32; i++) {

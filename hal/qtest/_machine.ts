@@ -62,6 +62,7 @@ export class Machine {
     const opened: number[] = [];
     const passed: number[] = [];
     let ram: Mapping | undefined;
+    let machine: Machine | undefined;
     const keep = (fd: number): number => {
       opened.push(fd);
       return fd;
@@ -123,12 +124,11 @@ export class Machine {
       }).spawn();
       for (const fd of opened) if (fd !== socket && fd !== stderrFile) libc.close(fd);
       opened.length = 0;
-      return new Machine(libc, socket, ram, process, stderrFile);
+      machine = new Machine(libc, socket, ram, process, stderrFile);
+      return machine;
     } catch (error) {
       if (ram !== undefined) libc.unmap(ram);
       for (const fd of opened) libc.close(fd);
-      passed.splice(0).forEach((fd) => libc.close(fd));
-      libc.dispose();
       if (error instanceof VireoError) throw error;
       throw new VireoError("HOST_ERROR", "Cannot start QEMU", {
         seen: error instanceof Error ? error.message : String(error),
@@ -137,6 +137,7 @@ export class Machine {
     } finally {
       // These copies would keep the connection open after QEMU's end.
       passed.forEach((fd) => libc.close(fd));
+      if (machine === undefined) libc.dispose();
     }
   }
 

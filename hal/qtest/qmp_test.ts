@@ -202,3 +202,42 @@ Deno.test("qmp: a line that is not JSON ends the connection", async () => {
     "QEMU 10.0.2 monitor",
   ]);
 });
+
+Deno.test("qmp: a connection that is closed fails what waits, and is heard no more", async () => {
+  const monitor = new Monitor();
+  const { qmp } = monitor;
+  const open = qmp.execute("stop");
+  const lost = assertRejects(() => open, VireoError, "The board was disposed");
+  const events = qmp.events();
+  const waiting = events.next();
+  assertEquals(await stateOf(waiting), "open");
+  await monitor[Symbol.asyncDispose]();
+  assertEquals((await lost).code, "HOST_ERROR");
+  assertEquals(await waiting, { value: undefined, done: true });
+  await monitor[Symbol.asyncDispose]();
+});
+
+Deno.test("qmp: listeners hear nothing of what comes behind the end", async () => {
+  await using monitor = new Monitor();
+  const events = monitor.qmp.events();
+  monitor.qmp.fail(new Error("QEMU ended"));
+  await monitor.say({ event: "STOP" });
+  assertEquals(await events.next(), { value: undefined, done: true });
+  const other = monitor.qmp.events();
+  assertEquals(await other.return!(), { value: undefined, done: true });
+});
+
+Deno.test("qmp: a connection that breaks in either direction is an end, and no error of its own", async () => {
+  const to = new TransformStream<Uint8Array, Uint8Array>({}, {}, ROOM);
+  const from = new TransformStream<Uint8Array, Uint8Array>({}, {}, ROOM);
+  const qmp = new Qmp(to.writable, from.readable);
+  const open = qmp.execute("stop");
+  const lost = assertRejects(() => open, Error, "ended with 1");
+  await to.readable.cancel(new Error("broken pipe"));
+  await from.writable.abort(new Error("connection reset"));
+  // A promise that nobody handled would end the test.
+  await settled();
+  await qmp.failAfterLast(new Error("ended with 1"));
+  await lost;
+  await qmp.close();
+});

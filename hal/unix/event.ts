@@ -45,9 +45,7 @@ export class EventInterrupt implements Interrupt, Disposable {
   /** Interrupts, as a write of the other side does. */
   raise(): void {
     this.#pending = true;
-    const waiters = [...this.#waiters];
-    this.#waiters.clear();
-    for (const wake of waiters) wake();
+    for (const wake of this.#waiters) wake();
   }
 
   /** Whether the other side wrote since the last wait, or since this was last asked. */

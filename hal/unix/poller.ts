@@ -88,10 +88,8 @@ export class Poller implements AsyncDisposable {
       await this.#libc.parked(this.#list);
       this.#parked = false;
       const list = this.#list;
-      const listed = this.#listed;
       if (list[1]! >>> 16 !== 0) this.#libc.clearEvent(this.#wakeFd);
-      for (let i = 0; i < listed.length; i++) {
-        const watch = listed[i]!;
+      for (const [i, watch] of this.#listed.entries()) {
         if (list[ENTRY * (i + 1) + 1]! >>> 16 !== 0 && this.#watches.has(watch)) watch.ready();
       }
     }

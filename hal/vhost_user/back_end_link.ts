@@ -109,19 +109,8 @@ export class BackEndLink implements Disposable {
     }
   }
 
-  /** Sends a request that has an answer, and waits for it. */
+  /** Sends a request that has an answer, and waits for it; the descriptors of the answer are the caller's. */
   ask(request: Request, payload?: Uint8Array, fds?: readonly number[]): VhostUserMessage {
-    const answer = this.askForFile(request, payload, fds);
-    this.#closeAll(answer.fds);
-    return answer;
-  }
-
-  /** The same, whose answer's descriptors are the caller's. */
-  askForFile(
-    request: Request,
-    payload?: Uint8Array,
-    fds?: readonly number[],
-  ): VhostUserMessage {
     return this.#exchange(request, false, payload, fds);
   }
 
@@ -154,15 +143,13 @@ export class BackEndLink implements Disposable {
     }
     let watch: Disposable | undefined = undefined;
     watch = poller.watch(own, () => {
-      if (!this.#serveRequests()) watch?.[Symbol.dispose]();
+      if (!this.#serveRequests(requests)) watch?.[Symbol.dispose]();
     });
     this.#cleanup.use(watch);
   }
 
   /** Takes what the back end asks; false once nothing can come any more. */
-  #serveRequests(): boolean {
-    const requests = this.#requests;
-    if (requests === undefined) return false;
+  #serveRequests(requests: VhostUserSocket): boolean {
     try {
       for (let message = requests.take(); message !== undefined; message = requests.take()) {
         this.#options.changed();
@@ -186,11 +173,10 @@ export class BackEndLink implements Disposable {
     return { name: `the answer to ${rule.name}`, ...answer };
   }
 
-  /** The socket has something though nothing was asked: the back end is gone, or lies. */
+  /** The socket has something though nothing was asked: the back end is gone, or lies, as no message is due. */
   #unasked(): void {
     try {
-      const message = this.#socket.take();
-      if (message !== undefined) this.#closeAll(message.fds);
+      this.#socket.take();
     } catch (error) {
       this.#end(error as VireoError);
     }
@@ -235,8 +221,10 @@ export class BackEndLink implements Disposable {
       const answer = this.#socket.take();
       if (answer !== undefined) return answer;
       // The back end may wait for an answer of ours before it answers.
-      const more = this.#requests !== undefined && this.#serveRequests();
-      const fds = more ? [this.#socket.fd, this.#requests!.fd] : [this.#socket.fd];
+      const requests = this.#requests;
+      const fds = requests !== undefined && this.#serveRequests(requests)
+        ? [this.#socket.fd, requests.fd]
+        : [this.#socket.fd];
       const left = end - performance.now();
       if (left > 0) {
         this.#libc.poll(Int32Array.from(fds.flatMap((fd) => [fd, POLLIN])), left);
@@ -248,10 +236,6 @@ export class BackEndLink implements Disposable {
         `Timed out after ${this.#options.deadline} ms waiting for the ${this.#options.backEnd} to answer ${name}`,
       );
     }
-  }
-
-  #closeAll(fds: readonly number[]): void {
-    for (const fd of fds) this.#libc.close(fd);
   }
 
   #countQueues(): number {

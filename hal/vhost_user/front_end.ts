@@ -517,7 +517,7 @@ export class VhostUserFrontEnd implements VhostUserLease {
     if (this.#inflight === undefined) {
       const shape = u32s(this.#ringCount | INFLIGHT_QUEUE_SIZE << 16);
       const range = joinBytes(u64s(0, 0), shape);
-      const { payload, fds: [fd] } = link.askForFile(Request.GET_INFLIGHT_FD, range);
+      const { payload, fds: [fd] } = link.ask(Request.GET_INFLIGHT_FD, range);
       if (fd === undefined) {
         throw new VireoError("BAD_MESSAGE", `The ${this.#backEnd} gives no memory for its notes`, {
           seen: `${readU64(payload, INFLIGHT.size.offset, "size of inflight memory")} bytes`,

@@ -77,7 +77,7 @@ export class VhostUserSocket implements Disposable {
     const bytes = joinBytes(header, payload);
     const sent = this.#closed ? Received.FAILED : this.#socket.send(bytes, fds);
     if (sent === bytes.length) return;
-    const why = sent >= 0 || sent === Received.NOTHING ? "takes no more messages" : "is gone";
+    const why = sent === Received.FAILED ? "is gone" : "takes no more messages";
     throw new VireoError("DEVICE_REMOVED", `Cannot send to the ${this.#peer}: it ${why}`);
   }
 

@@ -48,6 +48,7 @@ Deno.test("vhost-user sockets: an end between two messages is told from one with
   assertEquals(between.socket.take()?.request, 3);
   between.closePeer();
   assertEquals(between.failure(), ["DEVICE_REMOVED", "the end of the connection", "a message"]);
+  assertThrows(() => between.socket.take(), VireoError, "The peer is gone");
 
   using header = new Rig();
   header.peer.send(Uint8Array.of(3, 0, 0, 0, 1), []);

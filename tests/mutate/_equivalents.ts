@@ -126,6 +126,27 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "The clock is finer than a look takes: it is never at just that time",
   },
   {
+    path: "hal/region_allocator.ts",
+    what: /^(?:if \(this\.#map\.size < 2 |for \(let i = (?:sure|own); .* -> .* <= )/,
+    why:
+      "A map may be made again at any time; there is no class behind the last, and of the sure one every hole fits",
+  },
+  {
+    path: "hal/unix/event.ts",
+    what: "this.#waiters.delete(resolve); -> nothing",
+    why: "A wait that is over is woken for nothing: it only stays in memory",
+  },
+  {
+    path: "hal/unix/poller.ts",
+    what: /^(?:#stale = true|#parked = false|this\.#(?:stale|parked) = false); -> /,
+    why: "A list that is made again, or a wake for nothing, changes nothing that is called",
+  },
+  {
+    path: "hal/vhost_user/back_end_link.ts",
+    what: "if (left > 0) { -> if (left >= 0) {",
+    why: "A poll of no time is one more look, and then the time is over",
+  },
+  {
     path: "hal/poll_interrupt.ts",
     what: "#turnClean = false; -> #turnClean = true;",
     why: "Nobody reads it before a turn is asked for, which sets it",
