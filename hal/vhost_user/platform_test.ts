@@ -3,6 +3,7 @@ import { VireoError } from "../errors.ts";
 import { Libc } from "../unix/libc.ts";
 import { DeviceId } from "../virtio/ids.ts";
 import { joinBytes, u32s, u64s } from "./bits64.ts";
+import type { VhostUserFrontEnd } from "./front_end.ts";
 import type { VhostUserNode } from "./node.ts";
 import { VhostUserPlatform } from "./platform.ts";
 
@@ -54,6 +55,10 @@ Deno.test("a vhost-user platform connects to the socket of each node when it is 
       memorySize: 4096,
     });
     assertEquals([platform.name, mapped()], ["vhost-user", true]);
+    // No back end can take pages away.
+    const memory = [...Deno.readDirSync("/proc/self/fd")].map(({ name }) => Number(name))
+      .filter((fd) => libc.keepsSize(fd));
+    assertEquals(memory.map((fd) => libc.fileSize(fd)), [4096]);
     const nodes = platform.nodes() as readonly VhostUserNode[];
     assertEquals(nodes.map(({ kind, name, deviceId }) => [kind, name, deviceId]), [
       ["vhost-user", `vhost-user:${path}`, DeviceId.RNG],
@@ -63,25 +68,34 @@ Deno.test("a vhost-user platform connects to the socket of each node when it is 
     assertEquals(assertThrows(() => nodes[1]!.open(), VireoError).code, "HOST_ERROR");
     // This side of the connection says nothing.
     const held = open();
-    assertEquals(assertThrows(() => nodes[0]!.open(), VireoError).code, "TIMEOUT");
+    const late = assertThrows(() => nodes[0]!.open(), VireoError, "Timed out after 1 ms");
+    assertEquals(late.code, "TIMEOUT");
     const silent = libc.accept(server)!;
     assertEquals(open(), held + 1);
     libc.close(silent);
 
-    const later = new VhostUserPlatform({ devices: [{ deviceId: DeviceId.RNG, path }] });
+    const later = new VhostUserPlatform({
+      devices: [{ deviceId: DeviceId.NET, path }],
+      reconnect: 5000,
+      pairs: 2,
+    });
     // The answer to the greeting is there before the question.
     const { connect } = Libc.prototype;
     let theirs = -1;
     Libc.prototype.connect = function (path) {
       const fd = connect.call(this, path);
       theirs = libc.accept(server)!;
-      const answer = joinBytes(u32s(1, 5, 8), u64s(2 ** 32));
-      libc.send(theirs, answer, answer.length);
+      // Features, MQ among them, then those of the protocol, MQ and INFLIGHT_SHMFD, and three pairs.
+      for (const [request, value] of [[1, 2 ** 30 + 2 ** 22], [15, 0x1001], [17, 3]] as const) {
+        const answer = joinBytes(u32s(request, 5, 8), u64s(value));
+        libc.send(theirs, answer, answer.length);
+      }
       return fd;
     };
-    const lease = (later.nodes() as readonly VhostUserNode[])[0]!.open();
+    const lease = (later.nodes() as readonly VhostUserNode[])[0]!.open() as VhostUserFrontEnd;
     Libc.prototype.connect = connect;
-    assertEquals([lease.present, lease.queues], [true, 1]);
+    assertEquals([lease.present, lease.pairs, lease.queues], [true, 2, 5]);
+    assertEquals([...lease.protocol], [0, 12], "with time for another back end it notes requests");
     await later[Symbol.asyncDispose]();
     assertEquals(lease.present, false);
     libc.close(theirs);

@@ -2,8 +2,8 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { DeviceId, FeatureSet, VireoError } from "@vireo/hal";
 import { joinBytes, type Libc, u32s, u64s, type VhostUserFrontEnd } from "@vireo/hal/vhost-user";
 import { F, NET_MQ, QUEUE, requests, told, withPeer } from "./front_end_rig.ts";
-import { answer, PROTOCOL, R, VERSION_1 } from "./raw_peer.ts";
-import { openDescriptors } from "./wait.ts";
+import { answer, PROTOCOL, R, raw, RawPeer, VERSION_1 } from "./raw_peer.ts";
+import { openDescriptors, wait } from "./wait.ts";
 
 const ENTROPY = { deviceId: DeviceId.RNG };
 /** A network device of two pairs, whose control queue is the front end's. */
@@ -355,5 +355,89 @@ Deno.test("vhost-user: a refusal is the caller's, and the next request may succe
     frontEnd.writeStatus(3);
     peer.send(answer(R.GET_STATUS, u64s(0)));
     assertEquals(frontEnd.readStatus(), 3);
+  });
+});
+
+Deno.test("vhost-user: an answer is waited for until it is there, or the deadline", async () => {
+  const backEnd = { protocol: F.STATUS, queues: 1 };
+  await withPeer({ ...ENTROPY, deadline: 5000 }, backEnd, (frontEnd, peer, libc) => {
+    const waits: boolean[] = [];
+    libc.waiting = (fds, milliseconds) => {
+      waits.push(fds.length === 1 && milliseconds > 4000 && milliseconds <= 5000);
+      // The answer comes in two parts.
+      const bytes = answer(R.GET_STATUS, u64s(0x40));
+      peer.send(waits.length === 1 ? bytes.subarray(0, 13) : bytes.subarray(13));
+    };
+    assertEquals([frontEnd.readStatus(), waits], [0x40, [true, true]]);
+  });
+  await withPeer({ ...ENTROPY, deadline: 2 }, backEnd, (frontEnd) => {
+    const error = assertThrows(() => frontEnd.readStatus(), VireoError);
+    assertEquals([error.code, error.message], [
+      "TIMEOUT",
+      "Timed out after 2 ms waiting for the back end of /peer to answer GET_STATUS",
+    ]);
+  });
+});
+
+Deno.test("vhost-user: a back end may ask before it answers, and is answered first", async () => {
+  const backEnd = { protocol: F.STATUS | F.BACKEND_REQ, queues: 1 };
+  await withPeer(ENTROPY, backEnd, (frontEnd, peer, libc) => {
+    const fds: number[] = [];
+    told(peer, fds);
+    using asks = new RawPeer(libc, fds[0]!);
+    const [CONFIG_CHANGE, NEED_REPLY] = [2, 8];
+    const waits: number[] = [];
+    libc.waiting = (fds) => {
+      waits.push(fds.length);
+      if (waits.length === 1) asks.send(raw(CONFIG_CHANGE, undefined, { flags: 1 | NEED_REPLY }));
+      if (waits.length < 2) return;
+      assertEquals(told(asks), [[CONFIG_CHANGE, 0, 0]]);
+      peer.send(answer(R.GET_STATUS, u64s(0x40)));
+    };
+    assertEquals([frontEnd.readStatus(), waits], [0x40, [2, 2]]);
+    assertEquals(frontEnd.configChanges, 1);
+    // A question that wants no answer gets none.
+    waits.length = 0;
+    libc.waiting = () => {
+      waits.push(0);
+      if (waits.length === 1) asks.send(raw(CONFIG_CHANGE));
+      else peer.send(answer(R.GET_STATUS, u64s(0)));
+    };
+    frontEnd.readStatus();
+    assertEquals([told(asks), frontEnd.configChanges], [[], 2]);
+    // It may end that connection alone, which is not waited for then.
+    waits.length = 0;
+    libc.waiting = (fds) => {
+      waits.push(fds.length);
+      if (waits.length === 1) asks[Symbol.dispose]();
+      else peer.send(answer(R.GET_STATUS, u64s(2)));
+    };
+    frontEnd.readStatus();
+    assertEquals([waits, frontEnd.present], [[2, 1], true]);
+  });
+});
+
+Deno.test("vhost-user: what a closed front end watched is not watched any more", async () => {
+  const backEnd = { protocol: F.BACKEND_REQ, queues: 1 };
+  await withPeer(ENTROPY, backEnd, async (frontEnd, peer, libc) => {
+    const turns = async (): Promise<void> => {
+      for (let i = 0; i < 5; i++) await new Promise((resolve) => setTimeout(resolve, 1));
+    };
+    // The connection, that of the back end's questions, the interrupts of the configuration and a queue.
+    frontEnd.queueInterrupt(0);
+    await wait("all to be watched", () => libc.watched === 4);
+    const fds: number[] = [];
+    told(peer, fds);
+    fds.forEach((fd) => libc.close(fd));
+    // Nobody asks any more on what the back end was given for it.
+    await wait("the end of its questions", () => libc.watched === 3);
+    const parks = libc.parks;
+    await turns();
+    assertEquals(libc.parks, parks, "nothing is polled that is ready and not taken");
+    frontEnd[Symbol.dispose]();
+    await turns();
+    const rest = libc.parks;
+    await turns();
+    assertEquals(libc.parks, rest);
   });
 });

@@ -113,7 +113,8 @@ Deno.test("vhost-user: a back end that lies is gone for good, also where another
     notLookedFor(libc);
     frontEnd.setUpQueue(0, AGAIN);
     const gone = interrupted(frontEnd);
-    peer.send(answer(R.GET_FEATURES, u64s(1)));
+    // Of the question that was answered last, too.
+    peer.send(answer(R.GET_PROTOCOL_FEATURES, u64s(0)));
     await gone;
     assertEquals(failure(frontEnd).code, "BAD_MESSAGE");
   });
@@ -123,6 +124,9 @@ Deno.test("vhost-user: nobody comes in time, and the back end is gone", async ()
   for (const needed of [false, true]) {
     const options = { ...ENTROPY, reconnect: 30 };
     await withPeer(options, { protocol: 0, queues: 1 }, async (frontEnd, peer, libc) => {
+      let looks = 0;
+      const { connect } = libc;
+      libc.connect = (path) => (looks++, connect.call(libc, path));
       nobody(libc);
       frontEnd.setUpQueue(0, AGAIN);
       const gone = interrupted(frontEnd);
@@ -130,6 +134,8 @@ Deno.test("vhost-user: nobody comes in time, and the back end is gone", async ()
       if (needed) {
         const error = assertThrows(() => frontEnd.readFeatures(), VireoError);
         assertEquals(error.code, "DEVICE_REMOVED");
+        // At once, and then each 20 ms.
+        assert(looks >= 2 && looks <= 4, `${looks} looks`);
       }
       await gone;
       libc.connections.length = 0;
@@ -210,7 +216,11 @@ Deno.test("vhost-user: a back end that comes back has the features and the statu
       const changed = interrupted(frontEnd);
       first[Symbol.dispose]();
       await changed;
-      const all = told(second);
+      const fds: number[] = [];
+      const all = told(second, fds);
+      // Memory, and of each queue a call and a kick: the one before may have taken a kick and done nothing.
+      assertEquals(fds.slice(1).map((fd) => libc.clearEvent(fd)), [false, true, false, true]);
+      fds.forEach((fd) => libc.close(fd));
       assertEquals(all.map(([request]) => request), [
         ...GREETING,
         ...[R.GET_FEATURES, R.SET_FEATURES, R.SET_STATUS, R.SET_MEM_TABLE],

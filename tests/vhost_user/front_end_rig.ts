@@ -12,6 +12,7 @@ import { openDescriptors } from "./wait.ts";
 export const F = {
   MQ: 1,
   REPLY_ACK: 8,
+  BACKEND_REQ: 0x20,
   CONFIG: 0x200,
   INFLIGHT: 0x1000,
   RESET_DEVICE: 0x2000,
@@ -42,9 +43,26 @@ export type FrontEndOptions = ConstructorParameters<typeof VhostUserFrontEnd>[2]
 export class LibcWithPeers extends Libc {
   /** Each connects, or throws. */
   readonly connections: (() => number)[] = [];
+  /** Called when a front end begins to wait for an answer in its own thread, with the descriptors. */
+  waiting: (fds: readonly number[], milliseconds: number) => void = () => {};
+  /** How often the poller has begun to wait, and for how many descriptors it did last. */
+  parks = 0;
+  watched = 0;
 
   override connect(path: string): number {
     return (this.connections.shift() ?? (() => super.connect(path)))();
+  }
+
+  override poll(list: Int32Array<ArrayBuffer>, milliseconds: number): boolean {
+    this.waiting([...list].filter((_, i) => i % 2 === 0), milliseconds);
+    return super.poll(list, milliseconds);
+  }
+
+  override parked(list: Int32Array<ArrayBuffer>): Promise<void> {
+    this.parks++;
+    // The poller's own is one of them.
+    this.watched = list.length / 2 - 1;
+    return super.parked(list);
   }
 }
 
@@ -109,13 +127,18 @@ export function requestsIn(bytes: Uint8Array): number[][] {
   return found;
 }
 
-/** The requests that the back end got since the last look, each with its words. */
-export function told(peer: RawPeer): number[][] {
+/**
+ * The requests that the back end got since the last look, each with its words.
+ *
+ * @param take Takes the descriptors that came with them instead of closing them.
+ */
+export function told(peer: RawPeer, take?: number[]): number[][] {
   const bytes = new Uint8Array(1 << 16);
   const found: number[][] = [];
   const socket = new MessageSocket(peer.libc, peer.fd, bytes.length);
   for (const fds: number[] = [];;) {
     const got = socket.receive(bytes, fds);
+    if (take !== undefined) take.push(...fds.splice(0));
     for (const fd of fds.splice(0)) peer.libc.close(fd);
     if (got <= 0) return found;
     found.push(...requestsIn(bytes.subarray(0, got)));
