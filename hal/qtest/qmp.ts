@@ -119,9 +119,6 @@ export class Qmp {
     this.#writer = writable.getWriter();
     this.#reader = readable.getReader();
     this.#pump = this.#run();
-    // Commands and events report the end of the connection; nothing else awaits these promises.
-    this.#writer.closed.catch(() => {});
-    this.#reader.closed.catch(() => {});
   }
 
   /**
