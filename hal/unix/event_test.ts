@@ -41,3 +41,44 @@ Deno.test("an eventfd that is disposed twice is closed once", async () => {
   }
   libc.dispose();
 });
+
+Deno.test("an interrupt that nobody waited for is kept for one wait or one question", async () => {
+  const libc = new Libc();
+  {
+    await using poller = new Poller(libc);
+    using interrupt = new EventInterrupt(libc, poller);
+    const { signal } = new AbortController();
+    const wait = () => interrupt.wait({ signal, ready: () => false });
+    const open = async (promise: Promise<void>): Promise<boolean> => {
+      const nothing = Promise.resolve().then(() => {}).then(() => true);
+      return await Promise.race([promise.then(() => false), nothing]);
+    };
+    assertEquals(interrupt.take(), false);
+    interrupt.raise();
+    interrupt.raise();
+    assertEquals([interrupt.take(), interrupt.take()], [true, false]);
+    libc.signalEvent(interrupt.fd);
+    assertEquals([interrupt.take(), interrupt.take()], [true, false]);
+    interrupt.raise();
+    await wait();
+    const waits = [wait(), wait()];
+    assertEquals(await open(waits[0]!), true);
+    // It wakes all that wait, and is kept for none of the next ones.
+    interrupt.raise();
+    await Promise.all(waits);
+    const next = wait();
+    assertEquals(await open(next), true);
+    interrupt.raise();
+    await next;
+    // A signal that is aborted ends a wait at once, and the interrupt is another's.
+    interrupt.raise();
+    const aborted = AbortSignal.abort(new Error("enough"));
+    await assertRejects(
+      () => interrupt.wait({ signal: aborted, ready: () => false }),
+      Error,
+      "enough",
+    );
+    await wait();
+  }
+  libc.dispose();
+});

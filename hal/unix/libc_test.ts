@@ -2,7 +2,6 @@ import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { VireoError } from "../errors.ts";
 import { Libc, Received } from "./libc.ts";
 import { MessageSocket } from "./message_socket.ts";
-import { Poller } from "./poller.ts";
 import { SharedRam } from "./shared_ram.ts";
 
 const PAGE = 4096;
@@ -172,53 +171,6 @@ Deno.test("message sockets: descriptors come with their bytes, up to 32 at once"
   sender!.send(Uint8Array.of(1, 2, 3));
   assertEquals([receiver!.receive(into.subarray(0, 2), []), into[0], into[1]], [2, 1, 2]);
   assertEquals([receiver!.receive(into, []), into[0]], [1, 3]);
-});
-
-Deno.test("poller: what is ready is called while it is watched; a closed one watches nothing", async () => {
-  using rig = new Rig();
-  const { libc } = rig;
-  const fds = [0, 1].map(() => rig.closed(libc.eventFd()));
-  const poller = new Poller(libc);
-  const calls: number[] = [];
-  let wake: () => void = () => {};
-  const next = (): Promise<void> => new Promise((resolve) => wake = resolve);
-  const watches = fds.map((fd, i) =>
-    poller.watch(fd, () => {
-      libc.clearEvent(fd);
-      calls.push(i);
-      wake();
-    })
-  );
-  for (const i of [1, 0, 1]) {
-    const called = next();
-    libc.signalEvent(fds[i]!);
-    await called;
-  }
-  assertEquals(calls, [1, 0, 1]);
-  watches[1]![Symbol.dispose]();
-  watches[1]![Symbol.dispose]();
-  libc.signalEvent(fds[1]!);
-  const called = next();
-  libc.signalEvent(fds[0]!);
-  await called;
-  assertEquals([calls.at(-1), libc.clearEvent(fds[1]!)], [0, true]);
-  // It ends when nothing is watched, and begins again.
-  watches[0]![Symbol.dispose]();
-  await new Promise((resolve) => setTimeout(resolve, 5));
-  const again = next();
-  using _watch = poller.watch(fds[1]!, () => {
-    libc.clearEvent(fds[1]!);
-    wake();
-  });
-  libc.signalEvent(fds[1]!);
-  await again;
-  await poller[Symbol.asyncDispose]();
-  await poller[Symbol.asyncDispose]();
-  assertThrows(
-    () => poller.watch(fds[0]!, () => {}),
-    TypeError,
-    "Cannot watch a descriptor: the poller is closed",
-  );
 });
 
 Deno.test("shared RAM: what is reserved is not given out, and windows lie inside", async () => {

@@ -239,6 +239,16 @@ Deno.test("a table is as long as it says, and no longer than the ring", () => {
   assertEquals(carriedOut([[0, 4, 0], ack], { packed: true, table: true }).ack, 0);
 });
 
+Deno.test("a chain of a split ring that never ends is as long as the ring", () => {
+  const parts: Part[] = [[32, 1, WRITE | NEXT, 1], [0, 2, NEXT, 2], [2, 1, NEXT, 3], [
+    3,
+    1,
+    NEXT,
+    1,
+  ]];
+  assertEquals(carriedOut(parts), { used: [0, 1], ack: 0, asked: [2] });
+});
+
 Deno.test("a chain of a packed ring that never ends is as long as the ring", () => {
   const rig = new Rig(true);
   rig.command(pairs(2));
