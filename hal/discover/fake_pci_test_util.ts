@@ -50,7 +50,7 @@ export class FakeConfig implements Mmio {
 }
 
 /** A base address register as a board's designer draws it. */
-export interface FakeBar {
+interface FakeBar {
   readonly kind: "io" | "memory" | "wide" | "prefetchable";
   /** The size is 2 to this. */
   readonly bits: number;
@@ -114,7 +114,9 @@ export class FakeBus implements PciConfig {
     this.buses = buses;
   }
   open({ bus, device, function: fn }: { bus: number; device: number; function: number }): Mmio {
-    if (device >= 32 || fn >= 8) throw new RangeError(`There is no function ${device}.${fn}`);
+    if (device >= 32 || fn >= 8) {
+      throw new RangeError(`Cannot open function ${device}.${fn}: expected at most 31.7`);
+    }
     return this.functions.get(`${bus}:${device}.${fn}`) ?? ABSENT;
   }
 }

@@ -323,7 +323,7 @@ export class Qmp {
   }
 }
 
-/** What is read of a connection that broke, as of one that ended. */
+/** A connection that broke reads as one that ended. */
 const END = { value: undefined } as const;
 
 /** One listener's queue of events. */

@@ -239,7 +239,7 @@ Deno.test("a table is as long as it says, and no longer than the ring", () => {
   assertEquals(carriedOut([[0, 4, 0], ack], { packed: true, table: true }).ack, 0);
 });
 
-Deno.test("a chain of a split ring that never ends is as long as the ring", () => {
+Deno.test("a chain of a split ring that never ends is as long as the ring, or as its table", () => {
   const parts: Part[] = [[32, 1, WRITE | NEXT, 1], [0, 2, NEXT, 2], [2, 1, NEXT, 3], [
     3,
     1,
@@ -247,6 +247,7 @@ Deno.test("a chain of a split ring that never ends is as long as the ring", () =
     1,
   ]];
   assertEquals(carriedOut(parts), { used: [0, 1], ack: 0, asked: [2] });
+  assertEquals(carriedOut(parts, { table: true }), { used: [0, 1], ack: 0, asked: [2] });
 });
 
 Deno.test("a chain of a packed ring that never ends is as long as the ring", () => {

@@ -29,7 +29,7 @@ export const QUEUE = {
   device: 0x2000,
   packed: false,
 } as const;
-/** What a back end without protocol features but their bit is asked first. */
+/** Requests that a back end without any queues to count gets first. */
 export const GREETING: readonly number[] = [
   R.GET_FEATURES,
   R.GET_PROTOCOL_FEATURES,
