@@ -126,6 +126,11 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "The clock is finer than a look takes: it is never at just that time",
   },
   {
+    path: "hal/bits.ts",
+    what: /; bit < FEATURE_BITS; .*; bit <= FEATURE_BITS; /,
+    why: "No set has a bit behind the last",
+  },
+  {
     path: "hal/region_allocator.ts",
     what: /^(?:if \(this\.#map\.size < 2 |for \(let i = (?:sure|own); .* -> .* <= )/,
     why:
