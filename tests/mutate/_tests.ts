@@ -43,7 +43,7 @@ const LONGER: readonly (readonly [path: RegExp, tests: readonly string[]])[] = [
     ["tests/vhost_user/reconnect_test.ts", "tests/vhost_user/inflight_test.ts"],
   ],
   [/^hal\/qtest\//, ["firmware/boards/qtest_test.ts", "tests/qtest/devices_test.ts"]],
-  [/^hal\/qtest\/_pci/, ["tests/qtest/hot_plug_test.ts"]],
+  [/^hal\/qtest\/(?:_pci|platform)/, ["tests/qtest/hot_plug_test.ts"]],
   [/^drivers\/record\//, ["tests/trace/record_test.ts", "tests/hostile/recordings_test.ts"]],
   [/^firmware\/check\/raw\/vhost_user/, ["tests/check/vhost_user_test.ts"]],
   [/^(?:hal|drivers\/transport)\/vhost_user/, ["tests/vhost_user/served_test.ts"]],
