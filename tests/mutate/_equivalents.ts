@@ -148,6 +148,11 @@ export const EQUIVALENTS: readonly Equivalent[] = [
   },
   {
     path: "hal/vhost_user/back_end_link.ts",
+    what: "this.#cleanup.use(watch); -> nothing",
+    why: "Its next call finds the socket closed, and ends the watch",
+  },
+  {
+    path: "hal/vhost_user/back_end_link.ts",
     what: "if (left > 0) { -> if (left >= 0) {",
     why: "A poll of no time is one more look, and then the time is over",
   },
