@@ -229,6 +229,13 @@ Deno.test("what comes behind the answer to a write is taken, and the next answer
   assertEquals(channel.command("x"), "0x07");
 });
 
+Deno.test("a command is sent as it is, and what comes behind its answer is taken", () => {
+  const { channel, asked, interrupts } = scripted("OK 5000\nIRQ raise 3\n", "OK\n");
+  assertEquals([channel.command("clock_step 5000"), interrupts], ["5000", ["3=1"]]);
+  assertEquals([channel.command("x"), channel.sent], ["", 2]);
+  assertEquals(asked, ["clock_step 5000\n", "wait", "x\n", "wait"]);
+});
+
 Deno.test("a line ends where it ends, whatever a longer one before has left behind", () => {
   for (const first of ["OK 0x00000000000", "OK 0x0000000", "OK 0x000000000000001"]) {
     // The line before ended where the first part of the next one does, or later.
