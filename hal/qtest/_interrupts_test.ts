@@ -286,3 +286,23 @@ Deno.test("the parked poll ends with the last wait, and is parked once for the n
   }
   assertEquals(descriptors(), before);
 });
+
+Deno.test("the end of the machine ends the parked poll, which disposal waits for", async () => {
+  const board = new Board();
+  const { readable } = Libc.prototype;
+  const parked = Promise.withResolvers<void>();
+  Libc.prototype.readable = function (...args) {
+    const ended = readable.apply(this, args);
+    parked.resolve();
+    return ended;
+  };
+  try {
+    const waiting = assertRejects(() => wait(board.lines.line(9)), Error, "QEMU ended");
+    await parked.promise;
+    board.channel.fail("QEMU ended");
+    await waiting;
+    await board[Symbol.asyncDispose]();
+  } finally {
+    Libc.prototype.readable = readable;
+  }
+});
