@@ -329,6 +329,33 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why:
       "Both loads see the same word: an atomic one is slower, and a plain one is as ordered on x86-64",
   },
+  ...["boot_sector", "superblock"].map((file): Equivalent => ({
+    path: `firmware/disk/${file}.ts`,
+    what:
+      /^(?!const (?:reserved|length)).*\((?:14|22), true\).* -> .*\((?:14|22|36), false\)|^const (?:inodes|perGroup) = .* -> .*false/,
+    why: "It is only compared with 0, which has no byte order",
+  })),
+  {
+    path: "firmware/disk/boot_sector.ts",
+    what: "const record = recordField > 0 ? recordField * cluster : 2 ** -recordField; -> " +
+      "const record = recordField >= 0 ? recordField * cluster : 2 ** -recordField;",
+    why: "A record of 0 bytes and one of 1 byte have no label",
+  },
+  {
+    path: "firmware/disk/mbr.ts",
+    what: /ENTRY\.SIZE \+ ENTRY\.status\.offset.* -> .*ENTRY\.SIZE - ENTRY\.status\.offset/,
+    why: "The status is the first field: its offset is 0",
+  },
+  {
+    path: "firmware/disk/gpt.ts",
+    what: /setUint32\(HEADER\.headerCrc\.offset, 0, true\).* -> .*false/,
+    why: "A zero has no byte order",
+  },
+  {
+    path: "firmware/disk/gpt.ts",
+    what: "for (let i = 0; i < count; i++) { -> for (let i = 0; i <= count; i++) {",
+    why: "The entry behind the last one has no bytes, none of which is used",
+  },
   {
     path: "firmware/check/driver/ring_witness.ts",
     what: "for (let i = 0; i < 2 * size; i++) { -> for (let i = 0; i <= 2 * size; i++) {",
