@@ -342,6 +342,12 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "A record of 0 bytes and one of 1 byte have no label",
   },
   {
+    path: "drivers/record/format.ts",
+    what: "if (this.#at + bytes <= this.#bytes.length) return; -> " +
+      "if (this.#at + bytes < this.#bytes.length) return;",
+    why: "Room that is made a byte too early is room all the same",
+  },
+  {
     path: "firmware/disk/mbr.ts",
     what: /ENTRY\.SIZE \+ ENTRY\.status\.offset.* -> .*ENTRY\.SIZE - ENTRY\.status\.offset/,
     why: "The status is the first field: its offset is 0",
