@@ -386,7 +386,7 @@ Deno.test("replay: another step of a ring is the first difference, and does noth
           "a 'q' add 3 [r 0x10000+2]",
         ],
         [
-          [...(add as number[]).slice(0, -1), 5] as unknown as Line,
+          [K.ADD, 0, 3, 1, 2, 0x10000, 2, 0x10010, 1, SUM ^ 1 >>> 0],
           (ring) => ring.add(buffer(), 3),
           true,
           `${words} with other bytes`,
