@@ -16,8 +16,8 @@ function make(): { arena: Arena; bytes: Uint8Array; view: DataView } {
   };
 }
 
-const of = (address: number, length: number, flags = 0, next?: number): RawDescriptor => ({
-  ...{ address, length, flags },
+const of = (address: number, length: number, flags?: number, next?: number): RawDescriptor => ({
+  ...{ address, length, flags: flags ?? 0 },
   ...next === undefined ? {} : { next },
 });
 
