@@ -484,3 +484,46 @@ Deno.test("replay: a function's windows, line and messages are those of then, by
     ...{ step: 6, recorded: "read 0x70 of fn bar4", now: "read 0x70 of fn bar4", cut: false },
   });
 });
+
+Deno.test("replay: a look is a step where the recording has it next, after what the device did before it", () => {
+  /** A DIAGNOSIS of the slot, which its look comes after. */
+  const said: Line = [K.DIAGNOSIS, { node: "a", code: "TIMEOUT", message: "It hangs" }];
+  const look = (lines: readonly Line[], used = true): [Replay, boolean, number] => {
+    const { replay, ring } = ringed([[K.READ8, 1, 0, 0], ...lines], { hasUsed: () => used });
+    return [replay, ring.hasUsed(), replay.steps];
+  };
+  const [replay, seen, steps] = look([said, said, [K.LOOK, 0, 1]]);
+  assertEquals([seen, steps, replay.diagnose("a")?.code], [true, 5, "TIMEOUT"]);
+  // Where something else is next it only looks.
+  for (const next of [[K.LOOK, 1, 1], [K.POP, 0, 0], [K.READ8, 0, 0, 0]] as const) {
+    const other: Line = [K.META, { op: "ring", slot: "a", queue: 1, name: "r", size: 8, ring: 1 }];
+    const { replay, ring } = ringed([other, next], { hasUsed: () => true });
+    replay.ring({ index: 1, name: "r", size: 8 } as Ring, { slot: "a" } as RingPlace);
+    assertEquals([ring.hasUsed(), replay.steps, replay.diverged], [true, 5, undefined]);
+  }
+  const { replay: dead, ring, a } = ringed([], { hasUsed: () => true });
+  a.mmio.read8(0);
+  assertEquals([dead.diverged?.step, ring.hasUsed()], [5, false]);
+});
+
+Deno.test("replay: another slot's step is found over what the device of this one did", () => {
+  // What comes after a read of b is due, and yet a's own records come before a's step.
+  const { replay, a } = replayed([
+    [K.READ8, 1, 0, 0],
+    [K.DIAGNOSIS, { node: "a", code: "TIMEOUT", message: "It hangs" }],
+    [K.META, { op: "ring", slot: "a", queue: 0, name: "q", size: 8, ring: 0 }],
+    [K.LOOK, 0, 0],
+    [K.LOOK, 0, 0],
+    [K.READ8, 0, 0, 7],
+  ]);
+  replay.ring({ index: 0, name: "q", size: 8 } as Ring, { slot: "a" } as RingPlace);
+  assertEquals([replay.diagnose("a")?.message, a.mmio.read8(0), replay.steps], ["It hangs", 7, 4]);
+});
+
+Deno.test("replay: to dispose of it ends it, and windows that were never opened have numbers", async () => {
+  const { replay } = replayed([[K.READ8, 5, 0x70, 1]]);
+  await replay[Symbol.asyncDispose]();
+  assertEquals(replay.diverged, {
+    ...{ step: 3, recorded: "read 0x70 of window 5", now: "end", cut: false },
+  });
+});

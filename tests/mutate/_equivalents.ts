@@ -363,6 +363,17 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "The entry behind the last one has no bytes, none of which is used",
   },
   {
+    path: "firmware/check/raw/arena.ts",
+    what: "for (let at = 4 * word; at < 4 * word + 4; at++) { -> " +
+      "for (let at = 4 * word; at <= 4 * word + 4; at++) {",
+    why: "The byte is of the next word, which is looked at next: nobody is given the last one",
+  },
+  {
+    path: "firmware/check/context.ts",
+    what: /^(?:for \(let turn = 0; turn <|if \(this\.#pace\.quiet >|if \(turn <)/,
+    why: "A turn more or less, or a timer instead, gives a device time as well",
+  },
+  {
     path: "firmware/check/driver/ring_witness.ts",
     what: "for (let i = 0; i < 2 * size; i++) { -> for (let i = 0; i <= 2 * size; i++) {",
     why: "A ring and a table have no more descriptors: one more step comes to one that is known",

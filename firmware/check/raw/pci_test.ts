@@ -63,7 +63,7 @@ const SPACE: readonly (readonly [at: number, bytes: string])[] = [
 function noted(
   device = 0x1042,
   legacy = false,
-): { raw: RawPci; told: string[]; bytes: Uint8Array } {
+): { raw: RawPci; told: string[] } {
   const told: string[] = [];
   const window = (name: string, bytes: Uint8Array): Mmio => {
     const view = new DataView(bytes.buffer);
@@ -98,8 +98,10 @@ function noted(
     }),
   } as unknown as PciNode;
   const raw = RawPci.open(node, new Log())!;
+  // Memory and I/O decoding, and bus mastering, before anything else.
+  assertEquals(told[0], "config write16 4 0x7");
   told.length = 0;
-  return { raw, told, bytes: bar };
+  return { raw, told };
 }
 
 const word = (at: number): number => at >> 8 << 5 ^ at & 0x1f;
@@ -122,7 +124,7 @@ Deno.test("raw pci: the capabilities, with all that they say", () => {
     60,
   ]);
   assertEquals(raw.identity(), { vendor: 0x1af4, device: 0x1042, revision: 1, subsystem: 2 });
-  assertEquals(raw.pciStatus(), 16);
+  assertEquals([raw.pciStatus(), raw.registers["device_status"]?.offset], [16, 20]);
   assertEquals(raw.notification(), { at: 0x50, bar: 4, offset: 0x200, size: 0x100, multiplier: 4 });
   const ids = [0x1000, 0x1001, 0x1002, 0x1003, 0x1004, 0x1005, 0x1009, 0x1041, 0x1059];
   assertEquals(ids.map((device) => noted(device).raw.id), [1, 2, 5, 3, 8, 4, 9, 1, 25]);
@@ -211,4 +213,5 @@ Deno.test("raw pci: each access of a legacy function is one of its header in BAR
   const { raw } = noted(0x1001, true);
   // The size of BAR 0 without the header of 20 bytes.
   assertEquals([raw.legacy, raw.id, raw.configSize, raw.msix], [true, 2, 44, 0]);
+  assertEquals(raw.registers["device_status"]?.offset, 18);
 });
