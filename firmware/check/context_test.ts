@@ -191,6 +191,11 @@ Deno.test("context: a request is put, notified of and waited for", async () => {
   const before = c.ring(0).usedCount();
   await c.tell(0, [Uint8Array.of(1)], [2]);
   assertEquals(c.ring(0).usedCount(), before + 1);
+  // One that comes after some turns.
+  const late = rig({}, 0, 5000);
+  await late.c.init();
+  setTimeout(() => late.memory.setUint16(late.c.split(0).parts.device + 2, 1, true), 3);
+  assertEquals((await late.c.take(0))?.id, 0);
   const silent = rig().c;
   await silent.init();
   const none = await assertRejects(() => silent.cleanRequest(), CheckFailure);
@@ -283,6 +288,9 @@ Deno.test("context: a wait ends with what it waits for, or with its time", async
 Deno.test("context: after rules were broken a device says that it needs a reset, and works after one", async () => {
   // A device of no known request is brought up to FEATURES_OK.
   const { c, slot } = rig({ deviceId: 42 });
+  assertEquals([c.wroteNeedsReset, c.log instanceof Log, c.random instanceof Random], [
+    ...[false, true, true],
+  ]);
   await c.survives();
   assertEquals(writes(slot).at(-1), "w Status 0xb");
   const known = answering(16);

@@ -363,6 +363,17 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "The entry behind the last one has no bytes, none of which is used",
   },
   {
+    path: "firmware/check/checks/others.ts",
+    what: /edid\.reduce\(\(sum, byte\) => sum \+ byte.* -> .*sum - byte/,
+    why: "Bytes whose sum is a multiple of 256 have a negative sum that is one, too",
+  },
+  {
+    path: "firmware/trace/pcapng.ts",
+    what: "if (this.#length + length <= this.#bytes.length) return; -> " +
+      "if (this.#length + length < this.#bytes.length) return;",
+    why: "Room that is made a byte too early is room all the same",
+  },
+  {
     path: "firmware/check/raw/arena.ts",
     what: "for (let at = 4 * word; at < 4 * word + 4; at++) { -> " +
       "for (let at = 4 * word; at <= 4 * word + 4; at++) {",
@@ -370,7 +381,8 @@ export const EQUIVALENTS: readonly Equivalent[] = [
   },
   {
     path: "firmware/check/context.ts",
-    what: /^(?:for \(let turn = 0; turn <|if \(this\.#pace\.quiet >|if \(turn <)/,
+    what:
+      /^(?:for \(let turn = 0; turn <|if \(this\.#pace\.quiet >|if \(turn <|if \(performance\.now\(\) - start >)/,
     why: "A turn more or less, or a timer instead, gives a device time as well",
   },
   {

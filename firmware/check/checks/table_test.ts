@@ -157,6 +157,7 @@ Deno.test("checks: a console's ports are below the most, and each is added once"
       [events([0, 1], [0, 1]), "fail ports that were added twice"],
       [events([2, 1]), "fail ports from max_nr_ports up"],
       [events([2, 3]), "pass"],
+      [events(), "pass"],
     ],
   });
 });
@@ -748,4 +749,50 @@ Deno.test("checks: queues by their registers, and reset ones", async () => {
       [known, "skip the request has no device-readable part"],
     ],
   });
+});
+
+Deno.test("checks: those that make the known request say so, and are not made on types without one", async () => {
+  const wrong: string[] = [];
+  for (const check of CHECKS) {
+    let uses = false;
+    const use = (): never => {
+      uses = true;
+      throw new CheckSkip("no request is known");
+    };
+    const context = {
+      get known(): never {
+        return use();
+      },
+      ...Object.fromEntries(
+        ["segments", "cleanRequest", "exactRequest"].map((name) => [name, use]),
+      ),
+      ...{ equal: () => {}, expect: () => {}, skip: () => {} },
+    };
+    // Only as far as it comes without answers.
+    const made = async (): Promise<void> => await check.run(scriptedOver(context) as CheckContext);
+    await made().catch(() => {});
+    if (uses && check.request !== true && !check.scope?.devices) wrong.push(check.id);
+  }
+  assertEquals(wrong, []);
+});
+
+/** An object whose members that are left out do nothing, and whose getters stay. */
+function scriptedOver(script: object): unknown {
+  return new Proxy(script, {
+    get(target, name) {
+      if (name in target) return Reflect.get(target, name);
+      return typeof name === "symbol" || name === "then" ? undefined : anything;
+    },
+  });
+}
+
+/** Something that may be called, read, and counted as 0. */
+const anything: unknown = new Proxy(() => 0, {
+  get: (_, name) =>
+    name === Symbol.toPrimitive
+      ? () => 0
+      : typeof name === "symbol" || name === "then"
+      ? undefined
+      : anything,
+  apply: () => anything,
 });

@@ -199,12 +199,20 @@ Deno.test("raw packed ring: used buffers are taken once, in the device's order, 
   assertEquals([ring.usedCount(), ring.used(), ring.usedCount()], [
     ...[4, [{ id: 2, length: 1 }, { id: 3, length: 2 }], 4],
   ]);
+  // One that ends with the ring, and the next one at its beginning, are taken together.
+  ring.add(pair);
+  use(0, 4, 1, true);
+  assertEquals(ring.used().length, 1);
+  assertEquals([ring.add([of(0x16000, 1)]), ring.add([of(0x17000, 1)])], [5, 6]);
+  use(2, 5, 5, true);
+  use(0, 6, 6, false);
+  assertEquals(ring.used(), [{ id: 5, length: 5 }, { id: 6, length: 6 }]);
   // An id that was never given counts one descriptor; no more buffers than there are.
   ring.add(pair);
   ring.add([of(0x15000, 1)]);
-  use(0, 99, 1, true);
-  use(1, 98, 2, true);
-  use(2, 97, 3, true);
+  use(1, 99, 1, false);
+  use(2, 98, 2, false);
+  use(0, 97, 3, true);
   assertEquals(ring.used().map(({ id }) => id), [99, 98]);
 });
 
