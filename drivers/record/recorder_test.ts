@@ -6,6 +6,7 @@ import {
   type Interrupt,
   joinBytes,
   type Mmio,
+  type PciNode,
   type Platform,
   VireoError,
 } from "@vireo/hal";
@@ -436,4 +437,35 @@ Deno.test("recorder: devices without registers are refused, and looks for others
   using rig = new Rig();
   await assertRejects(async () => await rig.recorder.rescan(), VireoError);
   await rig.recorder[Symbol.asyncDispose]();
+});
+
+Deno.test("recorder: a function's line and messages are interrupts with numbers of their own", async () => {
+  const { signal } = new AbortController();
+  const interrupt: Interrupt = { polled: false, wait: () => Promise.resolve() };
+  const window = { name: "fn", size: 256 } as Mmio;
+  /** The interrupts that reach a driver of a function with a line or without, by their numbers. */
+  const sources = async (line: Interrupt | undefined): Promise<unknown[]> => {
+    const parts: Uint8Array[] = [];
+    const lease = {
+      ...{ config: window, bars: [], line, [Symbol.dispose]() {} },
+      messages: () => [{ address: 1, data: 2, interrupt }, { address: 3, data: 4, interrupt }],
+    };
+    const node = {
+      ...{ kind: "pci", name: "fn", vendor: 0x1af4, device: 0x1041, open: () => lease },
+      address: { segment: 0, bus: 0, device: 1, function: 0 },
+    } as unknown as DeviceNode;
+    const machine = Object.assign(new Machine(), { nodes: () => [node] });
+    const recorder = new Recorder(machine, (bytes) => parts.push(bytes.slice()));
+    const fn = (recorder.nodes()[0] as PciNode).open();
+    const wait = { signal, ready: () => false };
+    await fn.line?.wait(wait);
+    for (const { interrupt } of fn.messages(2)!) await interrupt.wait(wait);
+    recorder.close();
+    const reader = new RecordReader(joinBytes(...parts));
+    const seen: unknown[] = [fn.line === undefined];
+    while (reader.next()) if (reader.kind === RecordKind.INTERRUPT) seen.push(reader.a);
+    return seen;
+  };
+  assertEquals(await sources(interrupt), [false, 0, 1, 2]);
+  assertEquals(await sources(undefined), [true, 0, 1]);
 });

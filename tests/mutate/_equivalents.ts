@@ -374,6 +374,26 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "Room that is made a byte too early is room all the same",
   },
   {
+    path: "drivers/record/recorder.ts",
+    what: /\(by = [12]\) > 0.* -> .*\(by = [12]\) >= 0/,
+    why: "The number that was just set is 1 or 2",
+  },
+  {
+    path: "drivers/record/_recorded_ring.ts",
+    what: /i < elements\.length; i \+= 2\).* -> .*i <= elements\.length/,
+    why: "Behind the last element there is no length, of which nothing is written",
+  },
+  {
+    path: "firmware/check/driver/tempter.ts",
+    what: "if (waiting.length > 0) later(); -> if (waiting.length >= 0) later();",
+    why: "A timer that finds nothing waiting does nothing",
+  },
+  {
+    path: "firmware/check/driver/tempter.ts",
+    what: "timer = undefined; -> nothing",
+    why: "A timer that has fired may be cleared again",
+  },
+  {
     path: "firmware/check/raw/arena.ts",
     what: "for (let at = 4 * word; at < 4 * word + 4; at++) { -> " +
       "for (let at = 4 * word; at <= 4 * word + 4; at++) {",
