@@ -394,6 +394,11 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "A timer that has fired may be cleared again",
   },
   {
+    path: "firmware/disk/disk_report.ts",
+    what: /^for \(; next < total .* -> for \(; next <= total /,
+    why: "A read of no bytes asks the disk for nothing, and nobody waits for what it gives",
+  },
+  {
     path: "firmware/check/raw/arena.ts",
     what: "for (let at = 4 * word; at < 4 * word + 4; at++) { -> " +
       "for (let at = 4 * word; at <= 4 * word + 4; at++) {",

@@ -751,6 +751,50 @@ Deno.test("checks: queues by their registers, and reset ones", async () => {
   });
 });
 
+Deno.test("checks: the zones of a disk, and the flags of a packed ring's used descriptor", async () => {
+  const zoned = (
+    numbers: Readonly<Record<number, number>>,
+    accepted: readonly number[] = [],
+  ): Script => ({
+    device: config({ 92: 1, ...numbers }),
+    offered: () => new Set([17]),
+    accepted: new Set(accepted),
+  });
+  const none = "skip the disk keeps its zones to itself";
+  const both = [1, 2];
+  await verdicts({
+    "blk.zoned.limits": [
+      [zoned({ 76: 2, 80: 2 }), "pass"],
+      [zoned({ 76: 3, 80: 2 }), "fail max_open_zones"],
+      [zoned({ 76: 3, 80: 0 }), "skip any number of zones may be active"],
+      [zoned({ 92: 0 }), none],
+    ],
+    "blk.zoned.append-limit": [
+      [zoned({ 84: 8, 72: 8 }), "pass"],
+      [zoned({ 84: 9, 72: 8 }), "fail max_append_sectors"],
+      [zoned({ 84: 8, 72: 8, 12: 4, 8: 1024 }, both), "pass"],
+      [zoned({ 84: 8, 72: 8, 12: 4, 8: 1023 }, both), "fail bytes of an append"],
+      // With either limit alone there is none.
+      [zoned({ 84: 8, 72: 8 }, [1]), "pass"],
+      [zoned({ 84: 8, 72: 8 }, [2]), "pass"],
+      [zoned({ 92: 0 }), none],
+    ],
+  });
+  const packed = (flags: number, writable = [1]): Script => ({
+    known: { writable, queue: 0 },
+    packed: () => ({ parts: { desc: 4096 } }),
+    arena: { get16: (at: number) => at === 4110 ? flags : 0 },
+  });
+  await verdicts({
+    "packed.write-flag": [
+      [packed(2), "pass"],
+      [packed(0x8082), "pass"],
+      [packed(0x8081), "fail WRITE of the used descriptor"],
+      [packed(2, []), "skip the request has no device-writable part"],
+    ],
+  });
+});
+
 Deno.test("checks: those that make the known request say so, and are not made on types without one", async () => {
   const wrong: string[] = [];
   for (const check of CHECKS) {
