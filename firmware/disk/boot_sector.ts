@@ -72,7 +72,7 @@ async function fat(read: ReadAt, start: number, sector: Uint8Array): Promise<Fil
 }
 
 function fatLabel(folder: Uint8Array): string | undefined {
-  // A zero ends a folder that its room does not.
+  // A folder ends with its bytes, or with an entry that begins with a zero.
   for (let at = 0; folder[at]; at += 32) {
     const attributes = folder[at + 11]! & 0x3f;
     // Neither a deleted entry nor a part of a long name, and no folder; DOS marks a label as to be archived, too.

@@ -124,7 +124,7 @@ Deno.test("bundled scripts: a stream is read to its end, and no further", async 
     let [at, part] = [0, 0];
     const opened = {
       hostOpened: turns(),
-      write: (bytes: Uint8Array) => Promise.resolve(void (kept = bytes)),
+      write: (bytes: Uint8Array) => Promise.resolve(void (kept = bytes.slice())),
       read: () => {
         const length = lengths[part++];
         if (length === undefined) return Promise.resolve(null);
