@@ -368,6 +368,11 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "Bytes whose sum is a multiple of 256 have a negative sum that is one, too",
   },
   {
+    path: "firmware/trace/file.ts",
+    what: / > (?:TEXT|CHUNK)\).* -> .* >= (?:TEXT|CHUNK)\)/,
+    why: "What just fits may as well be written earlier: the bytes and their order are the same",
+  },
+  {
     path: "firmware/trace/pcapng.ts",
     what: "if (this.#length + length <= this.#bytes.length) return; -> " +
       "if (this.#length + length < this.#bytes.length) return;",
