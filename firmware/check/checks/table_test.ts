@@ -760,9 +760,21 @@ Deno.test("checks: the zones of a disk, and the flags of a packed ring's used de
     offered: () => new Set([17]),
     accepted: new Set(accepted),
   });
+  /** A disk of a model whose status reads so once FEATURES_OK was written without ZONED. */
+  const refusing = (model: number, status: number): Script => ({
+    ...zoned({}),
+    plain: () => new Set([17, 32]),
+    accept: (bits: Set<number>) => assertEquals([...bits], [32]),
+    device: { ...config({ 92: model }), status: () => status },
+  });
   const none = "skip the disk keeps its zones to itself";
   const both = [1, 2];
   await verdicts({
+    "blk.zoned.refused-without": [
+      [refusing(1, 3), "pass"],
+      [refusing(1, 11), "fail FEATURES_OK"],
+      [refusing(2, 3), "skip the disk is not host-managed"],
+    ],
     "blk.zoned.limits": [
       [zoned({ 76: 2, 80: 2 }), "pass"],
       [zoned({ 76: 3, 80: 2 }), "fail max_open_zones"],
