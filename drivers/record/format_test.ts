@@ -164,6 +164,20 @@ Deno.test("format: numbers of up to 53 bits keep their value, in as few bytes as
   }
 });
 
+Deno.test("format: a number ends with its ninth byte, whatever that says", () => {
+  const read = (last: number): number[] => {
+    const reader = new RecordReader(recorded((writer) => {
+      writer.begin(RecordKind.POP);
+      for (let i = 0; i < 8; i++) writer.begin(0x80);
+      writer.begin(last);
+      writer.number(5);
+    }));
+    reader.next();
+    return [reader.a, reader.b];
+  };
+  assertEquals([read(0x80), read(1)], [[0, 5], [2 ** 56, 5]]);
+});
+
 Deno.test("format: records of any length are kept whole, also what is held back and dropped", () => {
   const large = new Uint8Array(300_000).fill(7);
   const reader = new RecordReader(recorded((writer) => {
@@ -220,7 +234,9 @@ Deno.test("format: what is no recording is refused, and a header that is not who
   // The header ends before END, a byte before its end.
   const end = whole.length - 1;
   assertEquals(new RecordReader(whole.subarray(0, end)).next(), false);
-  for (const bytes of [whole.subarray(0, end - 1), at(16, 0x5b), at(12, 2)]) {
+  for (
+    const bytes of [whole.subarray(0, 16), whole.subarray(0, end - 1), at(16, 0x5b), at(12, 2)]
+  ) {
     assertEquals(
       assertThrows(() => new RecordReader(bytes), VireoError, broken).code,
       "BAD_MESSAGE",

@@ -6,12 +6,13 @@ import {
   type Interrupt,
   joinBytes,
   type Mmio,
+  type PciNode,
   type Platform,
   VireoError,
 } from "@vireo/hal";
 import type { Ring } from "../virtqueue/create_ring.ts";
 import { SgList } from "../virtqueue/virtqueue.ts";
-import { RecordKind, RecordReader } from "./format.ts";
+import { HostStepKind, RecordKind, RecordReader } from "./format.ts";
 import { Recorder } from "./recorder.ts";
 
 const BASE = 0x10000;
@@ -424,6 +425,45 @@ Deno.test("recorder: an interrupt, with the step of the poll that found it alone
   assertEquals([rig.records(), served], [[], 1]);
 });
 
+Deno.test("recorder: what a device writes while a poll asks is recorded with the answer that counts", async () => {
+  using rig = new Rig();
+  const { inner, ring, ringBytes } = rig.ring(8, false);
+  rig.machine.interrupt = {
+    polled: true,
+    async wait({ ready }) {
+      while (!ready()) await Promise.resolve();
+    },
+  };
+  const [node] = rig.recorder.nodes();
+  const { interrupt } = (node as { open(): { interrupt: Interrupt } }).open();
+  rig.records();
+  // The used index, which the first two looks are too early for.
+  ringBytes[2048 + 2] = 1;
+  let asked = 0;
+  const ready = (): boolean => {
+    inner.used = ++asked > 2;
+    return ring.hasUsed();
+  };
+  await interrupt.wait({ signal: new AbortController().signal, ready });
+  assertEquals(rig.records().map(([kind, , at]) => [kind, at]), [
+    ...[[RecordKind.MEMORY, 2048 + 4], [RecordKind.MEMORY, 2048 + 2]],
+    ...[[RecordKind.INTERRUPT, 2], [RecordKind.LOOK, 1]],
+  ]);
+});
+
+Deno.test("recorder: steps at the host's end, until the recorder is disposed of", async () => {
+  const parts: Uint8Array[] = [];
+  const recorder = new Recorder(new Machine(), (bytes) => parts.push(bytes.slice()));
+  await recorder.host({ kind: HostStepKind.READ, bytes: Uint8Array.of(1, 2) });
+  await recorder[Symbol.asyncDispose]();
+  await recorder.host({ kind: HostStepKind.ENDED, bytes: new Uint8Array(0) });
+  const reader = new RecordReader(joinBytes(...parts));
+  assertEquals([reader.next(), reader.kind, reader.a, [...reader.bytes]], [
+    ...[true, RecordKind.HOST, HostStepKind.READ, [1, 2]],
+  ]);
+  assertEquals([reader.next(), reader.cut], [false, false]);
+});
+
 Deno.test("recorder: devices without registers are refused, and looks for others", async () => {
   const machine = new Machine();
   const node = { kind: "vhost-user", name: "x" } as unknown as DeviceNode;
@@ -436,4 +476,51 @@ Deno.test("recorder: devices without registers are refused, and looks for others
   using rig = new Rig();
   await assertRejects(async () => await rig.recorder.rescan(), VireoError);
   await rig.recorder[Symbol.asyncDispose]();
+});
+
+Deno.test("recorder: a function's line and messages are interrupts with numbers of their own", async () => {
+  const { signal } = new AbortController();
+  const interrupt: Interrupt = { polled: false, wait: () => Promise.resolve() };
+  const window = { name: "fn", size: 256 } as Mmio;
+  /** The interrupts that reach a driver of a function with a line or without, by their numbers. */
+  const sources = async (line: Interrupt | undefined): Promise<unknown[]> => {
+    const parts: Uint8Array[] = [];
+    const lease = {
+      ...{ config: window, bars: [], line, [Symbol.dispose]() {} },
+      messages: () => [{ address: 1, data: 2, interrupt }, { address: 3, data: 4, interrupt }],
+      openBar: (index: number) => ({ name: `bar${index}`, size: 4096 }) as Mmio,
+    };
+    const node = {
+      ...{ kind: "pci", name: "fn", vendor: 0x1af4, device: 0x1041, open: () => lease },
+      address: { segment: 0, bus: 0, device: 1, function: 0 },
+    } as unknown as DeviceNode;
+    const machine = Object.assign(new Machine(), { nodes: () => [node] });
+    const recorder = new Recorder(machine, (bytes) => parts.push(bytes.slice()));
+    const fn = (recorder.nodes()[0] as PciNode).open();
+    const wait = { signal, ready: () => false };
+    await fn.line?.wait(wait);
+    for (const { interrupt } of fn.messages(2)!) await interrupt.wait(wait);
+    fn.openBar(4);
+    recorder.close();
+    const reader = new RecordReader(joinBytes(...parts));
+    const seen: unknown[] = [fn.line === undefined];
+    while (reader.next()) {
+      if (reader.kind === RecordKind.INTERRUPT) seen.push(reader.a);
+      else if (reader.kind === RecordKind.META) metas.push(reader.json());
+    }
+    return seen;
+  };
+  const metas: unknown[] = [];
+  assertEquals(await sources(interrupt), [false, 0, 1, 2]);
+  const config = { name: "fn", size: 256 };
+  const message = (address: number, source: number): object => (
+    { address, data: address + 1, source, polled: false }
+  );
+  assertEquals(metas.splice(0), [
+    { op: "open", node: "fn", window: 0, source: 0, polled: false, bars: [], config },
+    { op: "messages", node: "fn", count: 2, given: [message(1, 1), message(3, 2)] },
+    { op: "bar", node: "fn", index: 4, name: "bar4", size: 4096, window: 1 },
+  ]);
+  assertEquals(await sources(undefined), [true, 0, 1]);
+  assertEquals(metas[0], { op: "open", node: "fn", window: 0, bars: [], config });
 });

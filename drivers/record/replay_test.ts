@@ -1,10 +1,11 @@
 // Replays of recordings that are written by hand, record by record.
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { type Interrupt, joinBytes, type Mmio, VireoError } from "@vireo/hal";
+import { type Interrupt, joinBytes, type Mmio, type PciNode, VireoError } from "@vireo/hal";
 import { turn } from "../async_test_util.ts";
 import { RecordKind as K, RecordReader, RecordWriter } from "./format.ts";
 import type { Ring } from "../virtqueue/create_ring.ts";
 import type { RingPlace } from "../virtqueue/observer.ts";
+import { SgList } from "../virtqueue/virtqueue.ts";
 import { RecordQueue } from "./_record_queue.ts";
 import { Replay } from "./replay.ts";
 
@@ -293,4 +294,236 @@ Deno.test("replay: looks and interrupts at the end are no steps, and what follow
   const left = replayed([[K.LOOK, 0, 0], [K.INTERRUPT, 0, 0], [K.READ8, 0, 0, 1]]).replay.end();
   assertEquals([left?.step, left?.recorded, left?.now], [3, "read MagicValue of a", "end"]);
   assertEquals(replayed([[K.LOOK, 0, 0], [K.INTERRUPT, 0, 0]]).replay.end(), undefined);
+});
+
+/** FNV-1a of the bytes 1 and 2. */
+const SUM = [1, 2].reduce((hash, byte) => Math.imul(hash ^ byte, 0x01000193), 0x811c9dc5) >>> 0;
+
+/** A replay of a ring in a region at 0x10000, whose first two bytes are 1 and 2, and the calls of what is in it. */
+function ringed(
+  lines: readonly Line[],
+  answers: Partial<Ring> = {},
+): { replay: Replay; ring: Ring; calls: string[]; a: Lease } {
+  const { replay, a } = replayed([
+    [K.ALLOC, 64, 16, 0x10001],
+    [K.META, { op: "ring", slot: "a", queue: 0, name: "q", size: 8, ring: 0 }],
+    ...lines,
+  ]);
+  replay.dma.alloc(64).bytes.set([1, 2]);
+  const calls: string[] = [];
+  const call = (name: string): void => void calls.push(name);
+  const inner = {
+    ...{ index: 0, name: "q", size: 8, add: () => true, pop: () => 4 },
+    ...{ kick: () => call("kick"), kickAgain: () => call("kick again") },
+    disableCallbacks: () => call("off"),
+    enableCallbacks: () => (call("on"), false),
+    enableCallbacksDelayed: () => (call("delayed"), false),
+    ...answers,
+  } as unknown as Ring;
+  return { replay, ring: replay.ring(inner, { slot: "a" } as RingPlace), calls, a };
+}
+
+/** A buffer that reads two bytes and has one written. */
+function buffer(length = 2, readable = 1): SgList {
+  const chain = new SgList(4);
+  chain.addReadable(0x10000, length);
+  if (readable === 2) chain.addReadable(0x10010, 1);
+  else chain.addWritable(0x10010, 1);
+  return chain;
+}
+
+/** An interrupt that is there once the step before it has ended, and one that is not played. */
+const after: readonly Line[] = [[K.INTERRUPT, 0, 0], [K.READ8, 0, 0, 9]];
+
+Deno.test("replay: steps of a ring are taken as they were, and what follows each comes with it", async () => {
+  const steps: readonly (readonly [
+    line: Line,
+    act: (ring: Ring) => unknown,
+    gives: unknown,
+    calls: string[],
+  ])[] = [
+    [[K.ADD, 0, 3, 1, 2, 0x10000, 2, 0x10010, 1, SUM], (ring) => ring.add(buffer(), 3), true, []],
+    [[K.KICK, 0, 0], (ring) => ring.kick(), undefined, ["kick"]],
+    [[K.KICK, 0, 1], (ring) => ring.kickAgain(), undefined, ["kick again"]],
+    [[K.POP, 0, 5], (ring) => ring.pop(), 4, []],
+    [[K.CALLBACKS, 0, 0, 1], (ring) => ring.disableCallbacks(), undefined, ["off"]],
+    [[K.CALLBACKS, 0, 1, 0], (ring) => ring.enableCallbacks(), false, ["on"]],
+    [[K.CALLBACKS, 0, 2, 0], (ring) => ring.enableCallbacksDelayed(), false, ["delayed"]],
+  ];
+  for (const [line, act, gives, called] of steps) {
+    const { replay, ring, calls, a } = ringed([line, ...after]);
+    const { signal } = new AbortController();
+    let interrupts = 0;
+    void a.interrupt.wait({ signal, ready: () => false }).then(() => interrupts++);
+    assertEquals([act(ring), calls, replay.steps, replay.diverged], [gives, called, 5, undefined]);
+    await turn();
+    assertEquals([line, interrupts], [line, 1]);
+    assertEquals(a.mmio.read8(0), 9);
+    assertEquals(replay.end(), undefined);
+  }
+  // A buffer for which the ring has no room is no step.
+  const full = ringed([], { add: () => false });
+  assertEquals([full.ring.add(buffer(), 3), full.replay.end()], [false, undefined]);
+});
+
+Deno.test("replay: another step of a ring is the first difference, and does nothing", () => {
+  const add: Line = [K.ADD, 0, 3, 1, 2, 0x10000, 2, 0x10010, 1, SUM];
+  const words = "a 'q' add 3 [r 0x10000+2, w 0x10010+1]";
+  const steps:
+    readonly (readonly [line: Line, act: (ring: Ring) => unknown, gives: unknown, now: string])[] =
+      [
+        [add, (ring) => ring.add(buffer(), 4), true, "a 'q' add 4 [r 0x10000+2, w 0x10010+1]"],
+        [add, (ring) => ring.add(buffer(1), 3), true, "a 'q' add 3 [r 0x10000+1, w 0x10010+1]"],
+        [add, (ring) => ring.add(buffer(2, 2), 3), true, "a 'q' add 3 [r 0x10000+2, r 0x10010+1]"],
+        [
+          add,
+          (ring) => {
+            const chain = new SgList(4);
+            chain.addReadable(0x10000, 2);
+            return ring.add(chain, 3);
+          },
+          true,
+          "a 'q' add 3 [r 0x10000+2]",
+        ],
+        [
+          [K.ADD, 0, 3, 1, 2, 0x10000, 2, 0x10010, 1, SUM ^ 1 >>> 0],
+          (ring) => ring.add(buffer(), 3),
+          true,
+          `${words} with other bytes`,
+        ],
+        [[K.KICK, 0, 1], (ring) => ring.kick(), undefined, "a 'q' kick"],
+        [[K.KICK, 1, 0], (ring) => ring.kick(), undefined, "a 'q' kick"],
+        [[K.KICK, 0, 0], (ring) => ring.kickAgain(), undefined, "a 'q' kick again"],
+        [[K.KICK, 0, 0], (ring) => ring.pop(), -1, "a 'q' take a buffer"],
+        [
+          [K.CALLBACKS, 0, 1, 0],
+          (ring) => ring.disableCallbacks(),
+          undefined,
+          "a 'q' callbacks off",
+        ],
+        [[K.CALLBACKS, 0, 0, 0], (ring) => ring.enableCallbacks(), true, "a 'q' callbacks on"],
+        [[K.KICK, 0, 0], (ring) => ring.enableCallbacksDelayed(), true, "a 'q' callbacks delayed"],
+      ];
+  for (const [line, act, gives, now] of steps) {
+    // Another ring of the same slot, for steps of another ring.
+    const { replay, ring, calls } = ringed([
+      [K.META, { op: "ring", slot: "a", queue: 1, name: "r", size: 8, ring: 1 }],
+      line,
+    ]);
+    const other = { index: 1, name: "r", size: 8 } as Ring;
+    replay.ring(other, { slot: "a" } as RingPlace);
+    assertEquals([act(ring), calls, replay.diverged?.now], [gives, [], now]);
+    assertEquals(replay.diverged?.step, 6);
+    // Rings that are made behind it are as they are.
+    assertEquals(replay.ring(other, { slot: "a" } as RingPlace) === other, true);
+  }
+});
+
+Deno.test("replay: what happened at the host's end is due in order, with the step before it", () => {
+  const replay = new Replay(joinBytes(
+    recording([], true),
+    ...[[0, 2, 1, 2], [2, 0]].map(([kind, ...bytes]) => Uint8Array.of(K.HOST, kind!, ...bytes)),
+    Uint8Array.of(K.END),
+  ));
+  assertEquals(replay.hostSteps, [
+    { kind: 0, bytes: Uint8Array.of(1, 2) },
+    { kind: 2, bytes: new Uint8Array(0) },
+  ]);
+  assertEquals(replay.end(), undefined);
+  let told = 0;
+  const { replay: later, a } = replayed([[K.READ8, 0, 0, 1], [K.HOST, 2, 0]]);
+  later.onHost = () => told++;
+  assertEquals([later.hostSteps.length, a.mmio.read8(0), told, later.hostSteps.length], [
+    0,
+    1,
+    1,
+    1,
+  ]);
+});
+
+Deno.test("replay: a function's windows, line and messages are those of then, by name", () => {
+  const header = {
+    ...{ kind: "pci", name: "fn", vendor: 0x1af4, device: 0x1041 },
+    address: { segment: 0, bus: 0, device: 1, function: 0 },
+  };
+  const parts: Uint8Array[] = [];
+  const writer = new RecordWriter((bytes) => parts.push(bytes.slice()), {
+    ...{ platform: "by hand", nodes: [header], program: 7 },
+  });
+  const config = { name: "fn", size: 256 };
+  writer.json(K.META, {
+    ...{ op: "open", node: "fn", window: 0, config, bars: [{ size: 8 }], source: 3, polled: true },
+  });
+  const message = { address: 0xfee00000, data: 0x21, polled: false, source: 4 };
+  writer.json(K.META, { op: "messages", node: "fn", count: 2, given: [message] });
+  writer.json(K.META, { op: "messages", node: "fn", count: 1, given: null });
+  writer.json(K.META, { op: "bar", node: "fn", index: 4, name: "fn bar4", size: 4096, window: 1 });
+  for (const [kind, ...numbers] of [[K.READ16, 0, 0x70, 6], [K.READ8, 1, 0x70, 7]] as const) {
+    writer.begin(kind);
+    for (const value of numbers) writer.number(value);
+  }
+  writer.close();
+  const replay = new Replay(joinBytes(...parts));
+  const [node] = replay.nodes();
+  const lease = (node as PciNode).open();
+  assertEquals([node!.name, lease.config.name, lease.config.size, lease.bars.length], [
+    ...["fn", "fn", 256, 1],
+  ]);
+  assertEquals(lease.line?.polled, true);
+  assertEquals(
+    lease.messages(2)?.map(({ address, data, interrupt }) => [address, data, interrupt.polled]),
+    [[0xfee00000, 0x21, false]],
+  );
+  assertEquals(lease.messages(1), undefined);
+  const bar = lease.openBar(4);
+  assertEquals([bar.name, bar.size, lease.config.read16(0x70)], ["fn bar4", 4096, 6]);
+  lease[Symbol.dispose]();
+  // No register has a name there.
+  bar.read32(0x70);
+  assertEquals(replay.diverged, {
+    ...{ step: 6, recorded: "read 0x70 of fn bar4", now: "read 0x70 of fn bar4", cut: false },
+  });
+});
+
+Deno.test("replay: a look is a step where the recording has it next, after what the device did before it", () => {
+  /** A DIAGNOSIS of the slot, which its look comes after. */
+  const said: Line = [K.DIAGNOSIS, { node: "a", code: "TIMEOUT", message: "It hangs" }];
+  const look = (lines: readonly Line[], used = true): [Replay, boolean, number] => {
+    const { replay, ring } = ringed([[K.READ8, 1, 0, 0], ...lines], { hasUsed: () => used });
+    return [replay, ring.hasUsed(), replay.steps];
+  };
+  const [replay, seen, steps] = look([said, said, [K.LOOK, 0, 1]]);
+  assertEquals([seen, steps, replay.diagnose("a")?.code], [true, 5, "TIMEOUT"]);
+  // Where something else is next it only looks.
+  for (const next of [[K.LOOK, 1, 1], [K.POP, 0, 0], [K.READ8, 0, 0, 0]] as const) {
+    const other: Line = [K.META, { op: "ring", slot: "a", queue: 1, name: "r", size: 8, ring: 1 }];
+    const { replay, ring } = ringed([other, next], { hasUsed: () => true });
+    replay.ring({ index: 1, name: "r", size: 8 } as Ring, { slot: "a" } as RingPlace);
+    assertEquals([ring.hasUsed(), replay.steps, replay.diverged], [true, 5, undefined]);
+  }
+  const { replay: dead, ring, a } = ringed([], { hasUsed: () => true });
+  a.mmio.read8(0);
+  assertEquals([dead.diverged?.step, ring.hasUsed()], [5, false]);
+});
+
+Deno.test("replay: another slot's step is found over what the device of this one did", () => {
+  // What comes after a read of b is due, and yet a's own records come before a's step.
+  const { replay, a } = replayed([
+    [K.READ8, 1, 0, 0],
+    [K.DIAGNOSIS, { node: "a", code: "TIMEOUT", message: "It hangs" }],
+    [K.META, { op: "ring", slot: "a", queue: 0, name: "q", size: 8, ring: 0 }],
+    [K.LOOK, 0, 0],
+    [K.LOOK, 0, 0],
+    [K.READ8, 0, 0, 7],
+  ]);
+  replay.ring({ index: 0, name: "q", size: 8 } as Ring, { slot: "a" } as RingPlace);
+  assertEquals([replay.diagnose("a")?.message, a.mmio.read8(0), replay.steps], ["It hangs", 7, 4]);
+});
+
+Deno.test("replay: to dispose of it ends it, and windows that were never opened have numbers", async () => {
+  const { replay } = replayed([[K.READ8, 5, 0x70, 1]]);
+  await replay[Symbol.asyncDispose]();
+  assertEquals(replay.diverged, {
+    ...{ step: 3, recorded: "read 0x70 of window 5", now: "end", cut: false },
+  });
 });

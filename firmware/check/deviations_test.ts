@@ -40,3 +40,23 @@ Deno.test("deviations: an end of QEMU is known only where and as it was seen", (
   assertEquals(findEnd(random, on(2, "10.0.2")), undefined);
   assertEquals(findEnd(check("blk.padding"), on(2, "10.0.2")), undefined, "it ends nothing");
 });
+
+Deno.test("deviations: the ends of QEMU are those whose text says so, and no others", () => {
+  const ends = DEVIATIONS.filter(({ ends }) => ends);
+  const says = DEVIATIONS.filter(({ reason }) =>
+    /\bQEMU(?: 10)? (?:hangs|ends)\b|asserts/.test(reason)
+  );
+  assertEquals(ends.map(({ reason }) => reason), says.map(({ reason }) => reason));
+  // A deviation without a pattern, of any device, is known by its check alone.
+  const check = CHECKS.find(({ id }) => id === "queue-reset.clear")!;
+  const where = { device: { id: 99, bus: "mmio", face: "modern" }, qemu: "10.0.2" };
+  assertEquals(findDeviation(check, where, "anything")?.reason.includes("QueueReset"), true);
+  assertEquals(
+    findDeviation(check, { ...where, device: { ...where.device, bus: "pci" } }, "x"),
+    undefined,
+  );
+  const legacy = CHECKS.find(({ id }) => id === "features.any-layout")!;
+  assertEquals(findDeviation(legacy, where, "x"), undefined);
+  const old = { ...where, device: { ...where.device, face: "legacy" } };
+  assertEquals(findDeviation(legacy, old, "x") !== undefined, true);
+});

@@ -48,6 +48,113 @@ Deno.test("report: a failure says what was done, seen and expected, and how to s
   assert(text.endsWith("1 pass, 1 fail, 1 deviate, 1 skipped"), text);
 });
 
+Deno.test("report: the text, line by line", () => {
+  const other = CHECKS.find(({ id }) => id === "rng.differs")!;
+  const again = "vireo check driver x --only plain --seed 1";
+  const results: CheckResult[] = [
+    ...ALL,
+    { ...result("fail", "y"), check: other, again, schedule: "plain", seen: "y" },
+    { ...result("deviates", "the board is known for it"), check: other },
+    { ...result("deviates", "the board is known for it"), device: { ...device, id: 4 } },
+    { ...result("deviates", "for more") },
+    { ...result("pass"), check: { ...check, clauses: ["nowhere"] } },
+  ];
+  const lines = resultsText(results, "emu").split("\n");
+  const second = lines.indexOf(
+    "fail rng.differs: plain: block at virtio-mmio@a000000 (mmio, modern)",
+  );
+  assertEquals(lines.slice(0, 6), [
+    "fail mmio.magic: block at virtio-mmio@a000000 (mmio, modern)",
+    `  clauses  ${check.clauses.join(", ")}`,
+    `  done     ${check.done}`,
+    '  seen     MagicValue: saw 0x1 & "2", expected 0x74726976',
+    `  expected ${check.expected}`,
+    "  again    // mmio.magic on virtio-mmio@a000000 (device 2): " + check.clauses.join(", "),
+  ]);
+  // The script goes on below its beginning.
+  assertEquals(lines.slice(6, second).every((line) => line.startsWith("           ")), true);
+  assertEquals(lines.slice(second + 1), [
+    `  clauses  ${other.clauses.join(", ")}`,
+    `  done     ${other.done}`,
+    "  seen     y",
+    `  expected ${other.expected}`,
+    `  again    ${again}`,
+    ...[
+      "deviates the board is known for it",
+      "  mmio.magic: block, rng",
+      "  rng.differs: block",
+    ],
+    ...["deviates for more", "  mmio.magic: block"],
+    "by section:",
+    "  §none        1 pass     0 fail     0 deviate     0 skip",
+    "  §4.2         1 pass     1 fail     3 deviate     1 skip",
+    "  §5.4         0 pass     1 fail     1 deviate     0 skip",
+    "2 pass, 2 fail, 4 deviate, 1 skipped",
+  ]);
+});
+
+Deno.test("report: sections are sorted by their numbers", () => {
+  const of = (section: string): CheckResult => ({
+    ...result("pass"),
+    check: { ...check, clauses: [`virtio 1.4 §${section}`] },
+  });
+  const lines = resultsText(["5.10.1", "5.9", "2", "10.1", "2.7.1", "5.9.3"].map(of), "emu");
+  assertEquals(
+    [...lines.matchAll(/§([\d.]+) +(\d)/g)].map(([, section, pass]) => `${section} ${pass}`),
+    [
+      ...["2 1", "2.7 1", "5.9 2", "5.10 1", "10.1 1"],
+    ],
+  );
+});
+
+Deno.test("report: a row has all that a result says, milliseconds in tenths", () => {
+  const { script, ...row } = resultRow({ ...result("fail", "x"), ms: 1.26 }, "emu");
+  assertEquals(row, {
+    ...{ check: "mmio.magic", clauses: check.clauses, sections: row["sections"], hostile: false },
+    device: { ...device, type: "block" },
+    ...{ verdict: "fail", done: check.done, expected: check.expected, reason: "x" },
+    ...{ seen: 'MagicValue: saw 0x1 & "2", expected 0x74726976', ms: 1.3 },
+  });
+  assertEquals(typeof script, "string");
+  const hostile = CHECKS.find(({ hostile }) => hostile)!;
+  const again = { ...result("deviates", "x"), check: hostile, again: "vireo x", schedule: "plain" };
+  const other = resultRow(again, "emu");
+  assertEquals([other["hostile"], other["again"], other["schedule"], "script" in other], [
+    ...[true, "vireo x", "plain", false],
+  ]);
+  assertEquals(
+    ["script", "again"].filter((name) => name in resultRow({ ...again, verdict: "pass" }, "emu")),
+    [],
+  );
+});
+
+Deno.test("report: JUnit has a suite for each device, with its own counts and times", () => {
+  const more: CheckResult = { ...result("pass"), device: { ...device, id: 4, name: "b" } };
+  const xml = junit([...ALL, more], "emu").split("\n");
+  assertEquals(xml.filter((line) => line.includes("<testsuite ")), [
+    '  <testsuite name="block at virtio-mmio@a000000 (mmio, modern)" tests="4" failures="1" skipped="2">',
+    '  <testsuite name="rng at b (mmio, modern)" tests="1" failures="0" skipped="0">',
+  ]);
+  assertEquals(xml.filter((line) => line === "  </testsuite>").length, 2);
+  assertEquals(xml.filter((line) => line.endsWith('time="0.0013"/>')).length, 2);
+  assertEquals(
+    xml.filter((line) => line.includes('<skipped message="skip: no such thing"/>')).length,
+    1,
+  );
+});
+
+Deno.test("report: the page shows what is skipped at a click only, and scripts of what is told", () => {
+  const page = html(ALL, "emu");
+  assertEquals(
+    [...page.matchAll(/value="(\w+)" (checked)?> \w+ (\d)/g)].map(([, a, b, c]) => [a, b, c]),
+    [
+      ...[["pass", "checked", "1"], ["fail", "checked", "1"]],
+      ...[["deviates", "checked", "1"], ["skip", undefined, "1"]],
+    ],
+  );
+  assertEquals([...page.matchAll(/<details>/g)].length, 2);
+});
+
 Deno.test("report: counts by the section's first two numbers", () => {
   assertEquals(countResults(ALL), { pass: 1, fail: 1, deviates: 1, skip: 1 });
   assert(/§4\.2 +1 pass +1 fail +1 deviate +1 skip/.test(resultsText(ALL, "emu")));

@@ -1,7 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { CheckContext, type Reply } from "./context.ts";
 import { CheckFailure } from "./failure.ts";
-import { knownRequest, TYPE } from "./requests.ts";
+import { demanded, knownRequest, TVERSION, TYPE } from "./requests.ts";
 
 /** A context of a device of a type, which only says what an answer should be. */
 function contextOf(id: number): CheckContext {
@@ -52,4 +52,30 @@ Deno.test("requests: an answer is held to what a sound device of the type says",
     "INPUT",
     "VSOCK",
   ]);
+});
+
+Deno.test("requests: a 9P session begins by a message that says its own length", () => {
+  assertEquals(
+    TVERSION.toHex(),
+    "15000000" + "64" + "ffff" + "00100000" + "0800" + "39503230303" + "02e4c",
+  );
+});
+
+Deno.test("requests: a host-managed disk alone demands ZONED", () => {
+  const of = (id: number, model: number, offered = true): readonly number[] =>
+    demanded({
+      device: { id, config: (at: number) => at === 92 ? model : 9 },
+      offered: () => new Set(offered ? [17] : []),
+    } as unknown as CheckContext);
+  assertEquals([of(2, 1), of(2, 0), of(2, 2), of(2, 1, false), of(1, 1)], [[17], [], [], [], []]);
+});
+
+Deno.test("requests: what is sent may come back to consoles alone, and a page is the device's", () => {
+  const lent: number[] = [];
+  const context = contextOf(TYPE.BALLOON);
+  context.arena.lend = (...range) => void lent.push(...range);
+  knownRequest(context);
+  assertEquals(lent, [0, 4096]);
+  const receiving = Object.entries(TYPE).filter(([, id]) => knownRequest(contextOf(id))?.receives);
+  assertEquals(receiving.map(([name]) => name), ["CONSOLE", "RPROC_SERIAL"]);
 });

@@ -145,7 +145,6 @@ class Runner {
   async close(): Promise<void> {
     this.#free?.();
     this.#free = undefined;
-    this.#arena = undefined;
     const bench = this.#bench;
     this.#bench = undefined;
     await bench?.[Symbol.asyncDispose]();

@@ -72,7 +72,8 @@ async function fat(read: ReadAt, start: number, sector: Uint8Array): Promise<Fil
 }
 
 function fatLabel(folder: Uint8Array): string | undefined {
-  for (let at = 0; at + 32 <= folder.length && folder[at] !== 0; at += 32) {
+  // A folder ends with its bytes, or with an entry that begins with a zero.
+  for (let at = 0; folder[at]; at += 32) {
     const attributes = folder[at + 11]! & 0x3f;
     // Neither a deleted entry nor a part of a long name, and no folder; DOS marks a label as to be archived, too.
     if (folder[at] === 0xe5 || attributes === 0x0f) continue;
@@ -93,7 +94,7 @@ async function exfat(read: ReadAt, start: number, view: DataView): Promise<FileS
   const root = view.getUint32(88, true) * sector + (view.getUint32(96, true) - 2) * cluster;
   const folder = await readPadded(read, start + Math.max(root, 0), Math.min(cluster, FOLDER));
   let label = "";
-  for (let at = 0; at < folder.length && folder[at] !== 0; at += 32) {
+  for (let at = 0; folder[at]; at += 32) {
     // §7.3: the volume's label, its length in characters.
     if (folder[at] === 0x83) label = utf16(folder, at + 2, Math.min(folder[at + 1]!, 11) * 2);
   }

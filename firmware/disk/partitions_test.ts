@@ -22,7 +22,8 @@ Deno.test("readPartitionTable() lists an MBR's partitions", async () => {
   const disk = new Uint8Array(64 * 512);
   disk.set(makeMbr(8, 56));
   // Offsets of the UEFI specification's legacy MBR table 5-2.
-  assertEquals([disk[450], disk[454], disk[458], disk[510], disk[511]], [0x83, 8, 56, 0x55, 0xaa]);
+  assertEquals(disk.subarray(446, 462).toHex(), "00feffff83feffff0800000038000000");
+  assertEquals(disk.subarray(510, 512).toHex(), "55aa");
   assertEquals(await tableOf(disk), {
     scheme: "mbr",
     unit: 512,
@@ -31,6 +32,24 @@ Deno.test("readPartitionTable() lists an MBR's partitions", async () => {
   });
   disk[511] = 0;
   assertEquals(await tableOf(disk), none());
+});
+
+Deno.test("readPartitionTable() finds no table in the boot sector of a file system", async () => {
+  const sectors: readonly (readonly [at: number, bytes: string])[][] = [
+    // A FAT: bytes a sector, sectors a cluster, reserved ones, copies, kind, and sectors of a copy.
+    [[11, "0002"], [13, "02"], [14, "0100"], [16, "02"], [21, "f8"], [22, "0300"]],
+    // An exFAT of 512-byte sectors.
+    [[3, "455846415420202000"], [108, "09"]],
+    // An NTFS.
+    [[3, "4e54465320202020"], [11, "0002"], [13, "02"]],
+  ];
+  for (const parts of sectors) {
+    const disk = new Uint8Array(64 * 512);
+    disk.set([0x55, 0xaa], 510);
+    assertEquals((await tableOf(disk)).scheme, "mbr");
+    for (const [at, bytes] of parts) disk.set(Uint8Array.fromHex(bytes), at);
+    assertEquals(await tableOf(disk), none());
+  }
 });
 
 /** A GPT as UEFI 2.10 §5.3 lays it out, offsets typed from the specification. */
@@ -173,6 +192,16 @@ Deno.test("readPartitionTable() reads the backup where the primary says, else in
   assertEquals((await tableOf(moved)).remarks, [
     "the backup GPT is not at the end of the disk, which has another size than its GPT says",
   ]);
+  // A place that no disk has is not read.
+  const far = changed(512 + 36, 0x8000_0000);
+  const read: ReadAt = (offset, length) => {
+    assertEquals(Number.isSafeInteger(offset), true);
+    return reader(far)(offset, length);
+  };
+  assertEquals(
+    (await readPartitionTable(read, { size: far.length, blockSize: 512 })).remarks,
+    ["the backup GPT is damaged or missing"],
+  );
   // A GPT alone is not used.
   const alone = gptDisk();
   alone[510] = 0;

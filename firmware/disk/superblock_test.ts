@@ -432,6 +432,14 @@ Deno.test("ntfs: the label is in the fourth record of the master file table", as
     (await found(NTFS, [[13, 0xff, "8"], ...record(4 * 1024 + 3 * 1024)]))?.label,
     "Größe",
   );
+  // The largest count of sectors a cluster that is no power.
+  assertEquals(
+    (await found(NTFS, [[13, 128, "8"], [48, 1], ...record(65536 + 3 * 1024)], 1 << 20))?.label,
+    "Größe",
+  );
+  // A record whose attributes run up to its end, and one whose only attribute lies behind it.
+  assertEquals((await found(NTFS, [...label, [at + 60, 1024 - 56]]))?.label, "");
+  assertEquals((await found(NTFS, [...label, [at + 20, 1001, "16"]]))?.label, "");
   await bounds(NTFS, {
     no: [
       [3, "NTFT    "],

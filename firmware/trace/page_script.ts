@@ -70,7 +70,7 @@ for (const event of events) {
     if (item) Object.assign(item, { end: event.time, answer: event.request, length: event.length, usedIndex: track.used });
     track.used++;
   } else if (kind === "kick") {
-    for (let i = track.kicked; i < track.added; i++) if (track.items[i]) track.items[i].kicked ??= event.time;
+    for (let i = track.kicked; i < track.added; i++) track.items[i].kicked ??= event.time;
     track.kicked = track.added;
     track.marks.push(event);
   } else if (kind === "notified") track.marks.push({ time: event.time, notified: event.sent });

@@ -374,6 +374,92 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why:
       "Both loads see the same word: an atomic one is slower, and a plain one is as ordered on x86-64",
   },
+  ...["boot_sector", "superblock"].map((file): Equivalent => ({
+    path: `firmware/disk/${file}.ts`,
+    what:
+      /^(?!const (?:reserved|length)).*\((?:14|22), true\).* -> .*\((?:14|22|36), false\)|^const (?:inodes|perGroup) = .* -> .*false/,
+    why: "It is only compared with 0, which has no byte order",
+  })),
+  {
+    path: "firmware/disk/boot_sector.ts",
+    what: "const record = recordField > 0 ? recordField * cluster : 2 ** -recordField; -> " +
+      "const record = recordField >= 0 ? recordField * cluster : 2 ** -recordField;",
+    why: "A record of 0 bytes and one of 1 byte have no label",
+  },
+  {
+    path: "drivers/record/format.ts",
+    what: "if (this.#at + bytes <= this.#bytes.length) return; -> " +
+      "if (this.#at + bytes < this.#bytes.length) return;",
+    why: "Room that is made a byte too early is room all the same",
+  },
+  {
+    path: "firmware/disk/mbr.ts",
+    what: /ENTRY\.SIZE \+ ENTRY\.status\.offset.* -> .*ENTRY\.SIZE - ENTRY\.status\.offset/,
+    why: "The status is the first field: its offset is 0",
+  },
+  {
+    path: "firmware/disk/gpt.ts",
+    what: /setUint32\(HEADER\.headerCrc\.offset, 0, true\).* -> .*false/,
+    why: "A zero has no byte order",
+  },
+  {
+    path: "firmware/disk/gpt.ts",
+    what: "for (let i = 0; i < count; i++) { -> for (let i = 0; i <= count; i++) {",
+    why: "The entry behind the last one has no bytes, none of which is used",
+  },
+  {
+    path: "firmware/check/checks/others.ts",
+    what: /edid\.reduce\(\(sum, byte\) => sum \+ byte.* -> .*sum - byte/,
+    why: "Bytes whose sum is a multiple of 256 have a negative sum that is one, too",
+  },
+  {
+    path: "firmware/trace/file.ts",
+    what: / > (?:TEXT|CHUNK)\).* -> .* >= (?:TEXT|CHUNK)\)/,
+    why: "What just fits may as well be written earlier: the bytes and their order are the same",
+  },
+  {
+    path: "firmware/trace/pcapng.ts",
+    what: "if (this.#length + length <= this.#bytes.length) return; -> " +
+      "if (this.#length + length < this.#bytes.length) return;",
+    why: "Room that is made a byte too early is room all the same",
+  },
+  {
+    path: "drivers/record/recorder.ts",
+    what: /\(by = [12]\) > 0.* -> .*\(by = [12]\) >= 0/,
+    why: "The number that was just set is 1 or 2",
+  },
+  {
+    path: "drivers/record/_recorded_ring.ts",
+    what: /i < elements\.length; i \+= 2\).* -> .*i <= elements\.length/,
+    why: "Behind the last element there is no length, of which nothing is written",
+  },
+  {
+    path: "firmware/check/driver/tempter.ts",
+    what: "if (waiting.length > 0) later(); -> if (waiting.length >= 0) later();",
+    why: "A timer that finds nothing waiting does nothing",
+  },
+  {
+    path: "firmware/check/driver/tempter.ts",
+    what: "timer = undefined; -> nothing",
+    why: "A timer that has fired may be cleared again",
+  },
+  {
+    path: "firmware/disk/disk_report.ts",
+    what: /^for \(; next < total .* -> for \(; next <= total /,
+    why: "A read of no bytes asks the disk for nothing, and nobody waits for what it gives",
+  },
+  {
+    path: "firmware/check/raw/arena.ts",
+    what: "for (let at = 4 * word; at < 4 * word + 4; at++) { -> " +
+      "for (let at = 4 * word; at <= 4 * word + 4; at++) {",
+    why: "The byte is of the next word, which is looked at next: nobody is given the last one",
+  },
+  {
+    path: "firmware/check/context.ts",
+    what:
+      /^(?:for \(let turn = 0; turn <|if \(this\.#pace\.quiet >|if \(turn <|if \(performance\.now\(\) - start >)/,
+    why: "A turn more or less, or a timer instead, gives a device time as well",
+  },
   {
     path: "firmware/check/driver/ring_witness.ts",
     what: "for (let i = 0; i < 2 * size; i++) { -> for (let i = 0; i <= 2 * size; i++) {",

@@ -218,6 +218,17 @@ Deno.test("trace page program: it shows the rings at a moment", () => {
   assertEquals(moment(page), wrong);
 });
 
+Deno.test("trace page program: a device that only offers, or only takes steps, has a negotiation", () => {
+  const page = new PageDocument(linesOf([
+    { time: 0, device: "a", kind: "status", text: "device status <- ACKNOWLEDGE" },
+    { time: 0, device: "b", kind: "features", by: "device", names: ["A"], text: "offers" },
+    { time: 0, device: "c", kind: "copy", bytes: 1 },
+  ]));
+  assertEquals(page.at("negotiation").rows, [
+    ...["a", "steps: ACKNOWLEDGE", "bits: ", "b", "steps: ", "bits: A"],
+  ]);
+});
+
 Deno.test("trace page program: the wheel zooms around the pointer, as far as the trace goes", () => {
   const page = opened();
   let kept = 0;
