@@ -1,6 +1,5 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { FeatureSet, VireoError } from "@vireo/hal";
-import type { EmuInterrupt } from "./interrupt.ts";
 import { EmulatedMachine, type MachineOptions } from "./machine.ts";
 import { Hub } from "./backends/hub.ts";
 import { NetDevice } from "./devices/net/mod.ts";
@@ -77,40 +76,6 @@ Deno.test("interrupt: a wait ends at once on an active line, in a microtask on a
   stop.abort(new RangeError("enough"));
   await assertRejects(() => pending, RangeError, "enough");
   await assertRejects(() => interrupt.wait({ signal: stop.signal, ready }), RangeError, "enough");
-});
-
-Deno.test("interrupt: a wait leaves no listener on its signal", async () => {
-  const { machine, driver, model } = setUp();
-  driver.init();
-  const { interrupt } = machine.slotNodes()[0]!.open();
-  let listeners = 0;
-  const signal = new AbortController().signal;
-  const { addEventListener: add, removeEventListener: remove } = signal;
-  signal.addEventListener = (...args: unknown[]) => {
-    listeners++;
-    Reflect.apply(add, signal, args);
-  };
-  signal.removeEventListener = (...args: unknown[]) => {
-    listeners--;
-    Reflect.apply(remove, signal, args);
-  };
-  for (let i = 0; i < 3; i++) {
-    const wait = interrupt.wait({ signal, ready });
-    assertEquals(listeners, 1);
-    model.context!.configChanged();
-    await wait;
-    driver.interrupt();
-  }
-  assertEquals(listeners, 0);
-  assertEquals((interrupt as EmuInterrupt).waiting, 0);
-  for (let i = 0; i < 3; i++) {
-    const stop = new AbortController();
-    const wait = interrupt.wait({ signal: stop.signal, ready });
-    assertEquals((interrupt as EmuInterrupt).waiting, 1);
-    stop.abort();
-    await assertRejects(() => wait, DOMException);
-    assertEquals((interrupt as EmuInterrupt).waiting, 0);
-  }
 });
 
 Deno.test("deferNotify: the model runs in a microtask, once for many notifications", async () => {
