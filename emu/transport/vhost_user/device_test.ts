@@ -408,7 +408,6 @@ Deno.test("vhost-user device: a queue says where it stands when it stops; a rese
   await rig.send(R.ADD_MEM_REG, region, [rig.memoryFd]);
   rig.add();
   await rig.run(1);
-  await rig.enable(1);
   assertEquals([rig.used, rig.device.regions], [2, 1]);
   await rig.send(R.GET_VRING_BASE, u32s(0, 0));
   await rig.send(R.REM_MEM_REG, region);
@@ -464,6 +463,69 @@ Deno.test("vhost-user device: a kick serves a queue, and the trace says what was
   rig.add();
   assertEquals([await kicked(), rig.used], [undefined, 2]);
   assert(!rig.signalled(kick), "it is read");
+});
+
+Deno.test("vhost-user device: a descriptor is closed once another replaces it, and with its queue", async () => {
+  await using rig = new Rig();
+  const fd = rig.event();
+  const link = Deno.readLinkSync(`/proc/self/fd/${fd}`);
+  /** Eventfds of this process. */
+  const open = (): number =>
+    [...Deno.readDirSync("/proc/self/fd")].filter(({ name }) => {
+      try {
+        return Deno.readLinkSync(`/proc/self/fd/${name}`) === link;
+      } catch {
+        return false; // The descriptor that reads the folder.
+      }
+    }).length;
+  await rig.greet();
+  await rig.run();
+  const before = open();
+  for (const request of [R.SET_VRING_CALL, R.SET_VRING_ERR, R.SET_VRING_KICK]) {
+    const more = request === R.SET_VRING_KICK ? 0 : 1;
+    for (let i = 0; i < 3; i++) {
+      await rig.send(request, u64s(0), [fd]);
+      assertEquals(open(), before + more);
+    }
+    await rig.send(request, u64s(0x100));
+    assertEquals(open(), request === R.SET_VRING_KICK ? before - 1 : before);
+    await rig.send(request, u64s(0), [fd]);
+    if (more === 1) await rig.send(request, u64s(0x100));
+  }
+  for (const request of [R.SET_VRING_CALL, R.SET_VRING_ERR]) await rig.send(request, u64s(0), [fd]);
+  assertEquals(open(), before + 2);
+  await rig.send(R.GET_VRING_BASE, u32s(0, 0));
+  assertEquals(open(), before - 1);
+});
+
+Deno.test("vhost-user device: a descriptor must be an eventfd, and there must be one where it is said to be", async () => {
+  await using rig = new Rig();
+  const fd = rig.event();
+  for (const request of [R.SET_VRING_CALL, R.SET_VRING_ERR, R.SET_VRING_KICK]) {
+    assertEquals(
+      await rig.refusal(request, u64s(0), [rig.memoryFd]),
+      "Cannot take a queue's descriptor (queue 0): expected an eventfd",
+    );
+    for (const [value, fds] of [[0, []], [0x100, [fd]]] as const) {
+      assertEquals(
+        await rig.refusal(request, u64s(value), [...fds]),
+        `Cannot take a queue's descriptor (queue 0): saw ${fds.length} descriptors, expected ${
+          1 - fds.length
+        }`,
+      );
+    }
+  }
+});
+
+Deno.test("vhost-user device: the trace has a queue's place when it starts, and none when it stops", async () => {
+  await using rig = new Rig();
+  await rig.greet();
+  const queues = (): unknown[] => rig.events.filter(({ kind }) => kind === "queue");
+  await rig.run();
+  const ring = { size: 8, desc: GUEST + DESC, driver: GUEST + AVAIL, device: GUEST + USED };
+  assertEquals(queues(), [{ kind: "queue", queue: 0, ring }]);
+  for (let i = 0; i < 2; i++) await rig.send(R.GET_VRING_BASE, u32s(0, 0));
+  assertEquals(queues().slice(1), [{ kind: "queue", queue: 0, ring: undefined }]);
 });
 
 Deno.test("vhost-user device: the model is told which queues are enabled", async () => {
