@@ -10,6 +10,7 @@ import {
   USED,
   WRITE,
 } from "./_raw_packed_test_util.ts";
+import { afterNextStore } from "./_raw_ring_test_util.ts";
 import { checkPackedGeometry } from "./packed_geometry.ts";
 import type { HeldChain, PackedPosition } from "./position.ts";
 
@@ -211,6 +212,18 @@ Deno.test("packed queue: the device asks for the next place when the ring ran em
   assertEquals(ring.asked, [DISABLE, 2, 1], "a polling device asks for nothing");
   ring.queue.setNotify(true);
   assertEquals(ring.asked, [DESC, 0, 0]);
+});
+
+Deno.test("packed queue: a buffer that is added while the queue asks for its notification is found", () => {
+  for (const look of ["pop", "hasAvailable"] as const) {
+    const ring = new RawPackedRing({ eventIdx: true });
+    ring.offer(0, [BUF, 4, WRITE]);
+    ring.queue.pop();
+    afterNextStore(() => ring.offer(1, [BUF, 4, WRITE]));
+    // The driver saw the old place, and does not notify.
+    assert(ring.queue[look]());
+    assertEquals(ring.asked, [2, 1, 1]);
+  }
 });
 
 Deno.test("packed queue: without EVENT_IDX a polling device turns notifications off and on", () => {
@@ -612,6 +625,11 @@ Deno.test("packed queue: a geometry that cannot run says why (drv.packed-ring.la
   wrong({ desc: BASE + (1 << 16) - 80 }, "outside guest memory");
   wrong({ used: BASE + (1 << 16) }, "outside guest memory");
   assertEquals(checkPackedGeometry({ ...good, desc: BASE + (1 << 16) - 96 }, memory), undefined);
+  assertEquals(checkPackedGeometry({ ...good, size: 1 }, memory), undefined);
+  // The largest ring, of 512 KiB, with both structures behind it.
+  const [end, large] = [BASE + (1 << 19), new GuestMemory((1 << 19) + 4096, BASE)];
+  const most = { size: 32768, desc: BASE, avail: end, used: end + 4 };
+  assertEquals(checkPackedGeometry(most, large), undefined);
 });
 
 Deno.test("packed queue: whatever is in memory, it ends, faults at most once, and writes only the ring (property)", () => {

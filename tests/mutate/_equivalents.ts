@@ -35,8 +35,16 @@ export const EQUIVALENTS: readonly Equivalent[] = [
   },
   ...["split", "packed"].map((ring): Equivalent => ({
     path: `emu/ring/${ring}.ts`,
-    what: /offset \+ bytes <= memory\.size.* -> .*offset (?:\+ bytes < memory|> 0 )/,
-    why: "A buffer at either end of memory is taken by the walk, which does the same more slowly",
+    what:
+      /offset \+ bytes <= memory\.size.* -> .*offset (?:\+ bytes < memory|> 0 )|^if \(head <= .* -> if \(head < this\.#mask && /,
+    why:
+      "What is at the end of memory or of a table is taken by the walk, which does the same more slowly",
+  })),
+  ...["split", "packed"].map((ring): Equivalent => ({
+    path: `emu/ring/${ring}.ts`,
+    what: /^(?:if \(this\.#spare === undefined\) this\.#spare = own;|this\.#copier = .*;) -> /,
+    why:
+      "Without a spare chain the pool has one, and without a shared copier each chain makes its own",
   })),
   {
     path: "emu/ring/chain.ts",
