@@ -632,6 +632,24 @@ Deno.test("packed queue: a geometry that cannot run says why (drv.packed-ring.la
   assertEquals(checkPackedGeometry(most, large), undefined);
 });
 
+Deno.test("packed queue: what was held is available again, without anything new, until it stops", () => {
+  const ring = new RawPackedRing();
+  ring.offer(7, [BUF, 4, WRITE]);
+  ring.queue.pop();
+  const position = ring.queue.position();
+  for (const stopped of [false, true]) {
+    const { queue } = new RawPackedRing({ memory: ring.memory });
+    queue.resume(position);
+    assert(queue.hasAvailable());
+    if (stopped) queue.stop();
+    assertEquals(
+      [queue.hasAvailable(), queue.pop()?.head],
+      stopped ? [false, undefined] : [true, 7],
+    );
+    assert(!queue.hasAvailable());
+  }
+});
+
 Deno.test("packed queue: whatever is in memory, it ends, faults at most once, and writes only the ring (property)", () => {
   const property = fc.property(
     fc.constantFrom(1, 3, 8, 64),

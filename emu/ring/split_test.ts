@@ -241,6 +241,25 @@ Deno.test("split queue: a position brings back what was held, in the order it wa
   assertEquals([other.usedIndex, other.faults], [3, []]);
 });
 
+Deno.test("split queue: what was held is available again, without anything new, until it stops", () => {
+  const ring = new RawRing();
+  ring.put(0, BUF, 4, WRITE);
+  ring.offer(0);
+  ring.queue.pop();
+  const position = ring.queue.position();
+  for (const stopped of [false, true]) {
+    const { queue } = new RawRing({ memory: ring.memory });
+    queue.resume(position);
+    assert(queue.hasAvailable());
+    if (stopped) queue.stop();
+    assertEquals(
+      [queue.hasAvailable(), queue.pop()?.head],
+      stopped ? [false, undefined] : [true, 0],
+    );
+    assert(!queue.hasAvailable());
+  }
+});
+
 Deno.test("split queue: the order of held chains is their age, whichever objects are used again", () => {
   const ring = new RawRing({ size: 8, start: 65535 });
   for (let i = 0; i < 4; i++) ring.put(i, BUF, 4, WRITE);
@@ -451,6 +470,7 @@ for (const [name, { put, says, indirect }] of Object.entries(MALFORMED)) {
     assertStringIncludes(ring.faults[0]!, says);
     assertStringIncludes(ring.faults[0]!, "queue 3");
     assertEquals(ring.memory.bytes, before, "nothing is written");
+    assertEquals(ring.queue.position().held, name === "a head twice" ? [0] : []);
   });
 }
 

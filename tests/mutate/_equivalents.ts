@@ -61,6 +61,11 @@ export const EQUIVALENTS: readonly Equivalent[] = [
       "Of two equal numbers either is the least and the greatest, and behind the last element all are one end",
   },
   {
+    path: "emu/transport/vhost_user/device.ts",
+    what: /\b(?:fd|call|error) (?:>=|<) 0\b.* -> .*\b(?:fd|call|error) (?:>|<=) 0\b/,
+    why: "No descriptor of a queue is 0: that is the input of the process, even if it has none",
+  },
+  {
     path: "emu/devices/blk/_order.ts",
     what: "for (let i = this.#list.length - 1; i > 0; i--) { -> " +
       "for (let i = this.#list.length - 1; i >= 0; i--) {",

@@ -282,6 +282,17 @@ Deno.test("vhost-user device: memory of inflight requests has a place, a size an
   const answer = await rig.send(R.GET_INFLIGHT_FD, range(2, 16));
   const bytes = new DataView(Uint8Array.from(answer).buffer).getUint32(0, true);
   assertEquals([bytes % 64, bytes >= PART, bytes < 2 * PART + 128], [0, true, true]);
+  // A place in it may be far from its start.
+  const FARTHEST = 2 ** 30;
+  const large = rig.libc.memoryFile("vireo-test", FARTHEST + 64 + bytes);
+  rig.libc.fixSize(large);
+  await rig.send(R.SET_INFLIGHT_FD, range(2, 16, bytes, FARTHEST), [large]);
+  await assertRejects(
+    () => rig.send(R.SET_INFLIGHT_FD, range(2, 16, bytes, FARTHEST + 64), [large]),
+    VireoError,
+    "Cannot take the memory of inflight requests",
+  );
+  rig.libc.close(large);
   const sealed = rig.libc.memoryFile("vireo-test", 64 + bytes);
   rig.libc.fixSize(sealed);
   const set = (size: number, offset: number): Promise<unknown> =>
@@ -314,6 +325,10 @@ Deno.test("vhost-user device: the configuration is written in aligned pieces, an
     ...[0, ...bytes],
     ...[0, 0],
   ]);
+  const read: number[] = [];
+  Object.assign(rig.model, { readConfig: (offset: number) => (read.push(offset), 0) });
+  await rig.send(R.GET_CONFIG, range(3, [0, 0]));
+  assertEquals(read, [3, 4], "and no more of it than was asked for");
   assertEquals(
     await rig.refusal(R.SET_CONFIG, range(1, [...bytes, 1])),
     "Cannot write past the end of the configuration: saw bytes 1 to 15, expected at most 14",
