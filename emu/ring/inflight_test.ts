@@ -391,6 +391,49 @@ Deno.test("inflight: entries behind those of the queue, of a larger one before i
   assertEquals(packedOf().recover(PACKED_START).held, []);
 });
 
+Deno.test("inflight: a packed ring's buffers are found again wherever they lie", () => {
+  const far = 2 ** 40;
+  const memory = new GuestMemory(MEMORY, BASE);
+  memory.setRegions([
+    { address: BASE, size: MEMORY / 2, offset: 0 },
+    { address: far, size: MEMORY / 2, offset: MEMORY / 2 },
+  ]);
+  const ring = new RawPackedRing({ size: SIZE, memory });
+  ring.offer(3, [far + 64, 5, 0], [far + 128, 7, WRITE]);
+  const bytes = new ArrayBuffer(LOG_BYTES);
+  const log = packedLog(bytes)(ring);
+  log.recover(PACKED_START);
+  log.taken(3, 0, 2);
+  const { held } = packedLog(bytes)(ring).recover(PACKED_START);
+  const at = MEMORY / 2;
+  assertEquals(held.map(({ elements }) => elements), [[[at + 64, 5, false], [at + 128, 7, true]]]);
+});
+
+Deno.test("inflight: what a driver makes available beyond its ring is in no notes of a packed one", () => {
+  const memory = new GuestMemory(MEMORY, BASE);
+  const ring = new RawPackedRing({ size: SIZE, memory });
+  ring.offer(1, ...Array.from({ length: SIZE }, () => [BASE + 0x4000, 1, WRITE] as const));
+  for (const again of [false, true]) {
+    const bytes = new ArrayBuffer(LOG_BYTES);
+    let log = packedLog(bytes)(ring);
+    log.recover(PACKED_START);
+    log.taken(1, 0, SIZE);
+    if (again) {
+      log = packedLog(bytes)(ring);
+      log.recover(PACKED_START);
+    }
+    const before = bytes.slice(0);
+    log.taken(2, 0, 1);
+    assertEquals(bytes, before);
+    // What it gives back can be noted again.
+    log.used(1);
+    log.publishing(0);
+    log.published();
+    log.taken(2, 0, SIZE);
+    assertEquals(packedLog(bytes)(ring).recover(PACKED_START).held.length, 1);
+  }
+});
+
 Deno.test("inflight: a place behind the last one is refused, wherever it is noted", () => {
   const { memory, desc } = new RawPackedRing({ size: SIZE, memory: new GuestMemory(MEMORY, BASE) });
   for (const fields of [["used_idx"], ["old_used_idx"], ["used_idx", "old_used_idx"]] as const) {
