@@ -391,6 +391,30 @@ Deno.test("inflight: entries behind those of the queue, of a larger one before i
   assertEquals(packedOf().recover(PACKED_START).held, []);
 });
 
+Deno.test("inflight: a batch of a packed ring was published if its first descriptor says so, of all places or one", () => {
+  for (const wrap of [1, 0] as const) {
+    for (const count of [1, SIZE]) {
+      for (const published of [false, true]) {
+        const memory = new GuestMemory(MEMORY, BASE);
+        const ring = new RawPackedRing({ size: SIZE, memory, wrap });
+        ring.offer(3, ...Array.from({ length: count }, () => [BASE + 0x4000, 1, WRITE] as const));
+        const bytes = new ArrayBuffer(LOG_BYTES);
+        const place = wrap << 15;
+        const log = packedLog(bytes)(ring);
+        log.recover({ ...PACKED_START, next: place, used: place });
+        log.taken(3, 0, count);
+        log.used(3);
+        const after = count === SIZE ? (1 - wrap) << 15 : count | place;
+        log.publishing(after);
+        // The back end is killed before or behind the store that the driver sees.
+        if (published) ring.put(0, 0, 1, 3, wrap === 1 ? AVAIL | USED : 0);
+        const { used, held } = packedLog(bytes)(ring).recover(PACKED_START);
+        assertEquals([used, held.map(({ id }) => id)], published ? [after, []] : [place, [3]]);
+      }
+    }
+  }
+});
+
 Deno.test("inflight: a packed ring's buffers are found again wherever they lie", () => {
   const far = 2 ** 40;
   const memory = new GuestMemory(MEMORY, BASE);
