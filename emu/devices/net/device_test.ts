@@ -159,6 +159,16 @@ Deno.test("net device: mergeable buffers are filled in full and seen at once", (
   assertEquals(whole, [...frame]);
 });
 
+Deno.test("net device: a frame that just fills its mergeable buffers takes no other one", () => {
+  for (const [length, written] of [[88, [100]], [188, [100, 100]], [189, [100, 100, 1]]] as const) {
+    using rig = new Rig([NetFeature.MRG_RXBUF]);
+    const [first] = [rig.post(100), rig.post(100), rig.post(100)];
+    rig.receive(frameTo(MAC, length));
+    assertEquals(rig.queue(0).used.map(({ written }) => written), [...written]);
+    assertEquals(first![10], written.length);
+  }
+});
+
 Deno.test("net device: frames wait for buffers, up to the backlog", () => {
   using rig = new Rig([NetFeature.MRG_RXBUF], { backlog: 2 });
   for (let i = 0; i < 3; i++) rig.receive(frameTo(MAC, 60 + i));
