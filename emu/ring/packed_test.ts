@@ -458,6 +458,37 @@ Deno.test("packed queue: a notification's position is checked against the ring",
   assertStringIncludes(at(2, 1)!, "1 ahead");
 });
 
+Deno.test("packed queue: a position is wrong if it is outside the ring, or ahead of what is available", () => {
+  const size = 4;
+  const memory = new GuestMemory(8192, BASE);
+  const place = (at: number): number => at % size | (at % (2 * size) < size ? 0x8000 : 0);
+  for (let start = 0; start < 2 * size; start++) {
+    for (let available = 0; available <= size; available++) {
+      memory.bytes.fill(0);
+      const wrap = start < size ? 1 : 0;
+      const ring = new RawPackedRing({ size, memory, start: start % size, wrap });
+      for (let id = 0; id < available; id++) ring.offer(id, [BUF, 0, 0]);
+      assertStringIncludes(
+        ring.queue.notificationProblem(size)!,
+        "offset 4 is outside a ring of 4",
+      );
+      for (let ahead = 0; ahead < 2 * size; ahead++) {
+        // More than the ring has: it is a late notification.
+        const wrong = ahead > available && ahead <= size;
+        assertEquals(
+          ring.queue.notificationProblem(place(start + ahead)),
+          wrong
+            ? `offset ${(start + ahead) % size} is ${ahead} ahead of what is available`
+            : undefined,
+          `${ahead} ahead of ${start} with ${available}`,
+        );
+      }
+      ring.queue.stop();
+      assertEquals(ring.queue.notificationProblem(place(start + size)), undefined);
+    }
+  }
+});
+
 /** A list that no device may take, and what it is told. */
 const MALFORMED: Record<
   string,

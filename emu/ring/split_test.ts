@@ -241,6 +241,21 @@ Deno.test("split queue: a position brings back what was held, in the order it wa
   assertEquals([other.usedIndex, other.faults], [3, []]);
 });
 
+Deno.test("split queue: a position is wrong if it is ahead of the available index, in either round", () => {
+  for (const start of [0, 5, 65535]) {
+    const { queue } = new RawRing({ start });
+    const problem = (ahead: number): string | undefined =>
+      queue.notificationProblem((start + ahead) & 0xffff);
+    assertEquals([0, -1, -0x7fff].map(problem), [undefined, undefined, undefined]);
+    for (const ahead of [1, 0x7fff, 0x8000]) {
+      assertEquals(
+        problem(ahead),
+        `index ${(start + ahead) & 0xffff} is ahead of the available index ${start}`,
+      );
+    }
+  }
+});
+
 Deno.test("split queue: what was held is available again, without anything new, until it stops", () => {
   const ring = new RawRing();
   ring.put(0, BUF, 4, WRITE);
