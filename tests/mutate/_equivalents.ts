@@ -71,6 +71,11 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "No descriptor of a queue is 0: that is the input of the process, even if it has none",
   },
   {
+    path: "emu/transport/vhost_user/server.ts",
+    what: /^for \(let i = 0; i < BATCH .* i <= BATCH /,
+    why: "Others have their turn a message later",
+  },
+  {
     path: "emu/devices/blk/_order.ts",
     what: "for (let i = this.#list.length - 1; i > 0; i--) { -> " +
       "for (let i = this.#list.length - 1; i >= 0; i--) {",
