@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { FeatureSet, VireoError } from "@vireo/hal";
+import type { EmuInterrupt } from "./interrupt.ts";
 import { EmulatedMachine, type MachineOptions } from "./machine.ts";
 import { Hub } from "./backends/hub.ts";
 import { NetDevice } from "./devices/net/mod.ts";
@@ -76,6 +77,24 @@ Deno.test("interrupt: a wait ends at once on an active line, in a microtask on a
   stop.abort(new RangeError("enough"));
   await assertRejects(() => pending, RangeError, "enough");
   await assertRejects(() => interrupt.wait({ signal: stop.signal, ready }), RangeError, "enough");
+});
+
+Deno.test("interrupt: the line of an empty slot is not active", () => {
+  const machine = EmulatedMachine.create({ devices: [], memorySize: 1 << 16 });
+  const line = machine.slotNodes()[0]!.open().interrupt as EmuInterrupt;
+  void line.wait({ signal: never, ready });
+  assertEquals(line.waiting, 1);
+});
+
+Deno.test("snapshot: a function of PCI goes on with what its driver selected", () => {
+  const create = (): EmulatedMachine =>
+    EmulatedMachine.create({ bus: "pci", devices: [new EchoModel()], memorySize: 1 << 16 });
+  const [machine, other] = [create(), create()];
+  machine.functions[0]!.deviceFeatureSelect = 1;
+  machine.functions[0]!.configVector = 1;
+  other.restore(machine.snapshot());
+  const { deviceFeatureSelect, configVector } = other.functions[0]!;
+  assertEquals([deviceFeatureSelect, configVector], [1, 1]);
 });
 
 Deno.test("deferNotify: the model runs in a microtask, once for many notifications", async () => {
@@ -361,6 +380,8 @@ for (const bus of ["mmio", "pci"] as const) {
         `Cannot plug a device into slot ${slot}: expected an empty slot below ${most}`,
       );
     }
+    machine.unplug(0);
+    assertEquals([machine.plug(new EchoModel(), 0), names().length], [0, 3]);
     machine.device(2).violate("Status", 1, "a test");
     assertEquals(machine.diagnose(name(2))?.message.includes("a test"), true);
     assertEquals([machine.diagnose(name(1)), machine.diagnose("none")], [undefined, undefined]);

@@ -641,6 +641,13 @@ Deno.test("packed queue: a chain over 2^32 bytes is a fault", () => {
   assertStringIncludes(ring.faults[0]!, "2^32");
 });
 
+Deno.test("packed queue: an indirect table may begin where memory does", () => {
+  const ring = new RawPackedRing();
+  ring.put(0, BUF, 5, 0, 0, 0);
+  ring.offer(1, [BASE, 16, INDIRECT]);
+  assertEquals([ring.queue.pop()?.readableLength, ring.faults], [5, []]);
+});
+
 Deno.test("packed queue: a geometry that cannot run says why (drv.packed-ring.layout.1)", () => {
   const memory = new GuestMemory(1 << 16, BASE);
   const good = { size: 6, desc: BASE, avail: BASE + 96, used: BASE + 100 };

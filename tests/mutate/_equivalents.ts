@@ -71,6 +71,21 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "No descriptor of a queue is 0: that is the input of the process, even if it has none",
   },
   {
+    path: "emu/ring/event_suppression.ts",
+    what: /^this\.#(?:place = event|mode = mode); -> nothing$/,
+    why: "They only save a store: one that is repeated writes what is there",
+  },
+  {
+    path: "emu/ring/traced.ts",
+    what: /^(?:#called = false;|const called = \{ now: false \};) -> /,
+    why: "Each signal sets it before a call can come",
+  },
+  {
+    path: "emu/ring/traced.ts",
+    what: "this.#given.delete(slot); -> nothing",
+    why: "A slot is offered before it is taken again, which replaces what is kept",
+  },
+  {
     path: "emu/transport/vhost_user/server.ts",
     what: /^for \(let i = 0; i < BATCH .* i <= BATCH /,
     why: "Others have their turn a message later",
