@@ -438,6 +438,37 @@ Deno.test("machine: shared memory of devices lies behind RAM, each region in pag
   assertEquals(Object.keys(machine.snapshot()), ["devices", "selectors"]);
 });
 
+Deno.test("machine: shared memory of a PCI function is in one block of a power of two, behind that of others", () => {
+  const shared = (...lengths: number[]) => ({
+    sharedMemory: lengths.map((length, id) => ({ id, bytes: new Uint8Array(length) })),
+  });
+  const machine = EmulatedMachine.create({
+    bus: "pci",
+    devices: [shared(4096, 5000), shared(1), shared(8192)].map((one) => new EchoModel(one)),
+    memorySize: 1 << 16,
+  });
+  const end = 0x4001_0000;
+  const blocks = machine.functions.map((fn) => {
+    const bar = fn.open().bars.find(({ index }) => index === 2)!;
+    return [bar.address - end, bar.size, fn.hosted.sharedAddress(0)! - bar.address];
+  });
+  assertEquals(blocks, [[0, 16384, 0], [16384, 4096, 0], [24576, 8192, 0]]);
+  assertEquals(machine.functions[0]!.hosted.sharedAddress(1), end + 4096);
+});
+
+Deno.test("machine: a line that rises is told with its slot", () => {
+  const told: number[] = [];
+  const machine = EmulatedMachine.create({
+    devices: [new EchoModel(), new EchoModel()],
+    memorySize: 1 << 16,
+    lineRaised: (slot) => void told.push(slot),
+  });
+  machine.device(1).raise(1, 0);
+  machine.device(1).raise(2);
+  machine.device(0).raise(2);
+  assertEquals(told, [1, 0]);
+});
+
 Deno.test("machine: what a host did wrong is told where the driver did nothing", () => {
   const { machine } = setUp();
   const { name } = machine.slots[0]!;
