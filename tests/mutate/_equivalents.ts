@@ -131,6 +131,11 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "The address is the first field: its offset is 0",
   },
   {
+    path: "emu/transport/pci/registers.ts",
+    what: /L\.SIZE \+ M\.config_msix_vector\.offset.* -> .*L\.SIZE - /,
+    why: "The vector is the first field: its offset is 0",
+  },
+  {
     path: "emu/transport/pci/msix.ts",
     what: /at \+ MSIX_ENTRY\.address\.offset\b.* -> .*at - MSIX_ENTRY\.address\.offset/,
     why: "The address is the first field: its offset is 0",
