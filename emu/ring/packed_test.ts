@@ -670,6 +670,17 @@ Deno.test("packed queue: a geometry that cannot run says why (drv.packed-ring.la
   assertEquals(checkPackedGeometry(most, large), undefined);
 });
 
+Deno.test("packed queue: what was held has the elements of its position alone, whatever was used before", () => {
+  const ring = new RawPackedRing();
+  const position = ring.queue.position();
+  for (const id of [1, 2]) ring.offer(id, [BUF, 4, 0], [BUF + 8, 4, WRITE]);
+  ring.serve();
+  const elements = [[0x100, 16, true]] as const;
+  ring.queue.resume({ ...position, held: [{ id: 3, start: 0, descriptors: 1, elements }] });
+  const chain = ring.queue.pop()!;
+  assertEquals([chain.head, chain.readableLength, chain.writableLength], [3, 0, 16]);
+});
+
 Deno.test("packed queue: what was held is available again, without anything new, until it stops", () => {
   const ring = new RawPackedRing();
   ring.offer(7, [BUF, 4, WRITE]);
