@@ -169,6 +169,32 @@ Deno.test("net device: a frame that just fills its mergeable buffers takes no ot
   }
 });
 
+Deno.test("net device: a reset forgets the buffers that it held, and the frames that it did not tell of", () => {
+  using rig = new Rig([NetFeature.MRG_RXBUF]);
+  const { device } = rig;
+  const again = (): FakeDeviceQueue => {
+    device.reset();
+    const context = new FakeContext(rig.context.features, device.queues.length, false);
+    device.activate(context);
+    return context.queues.get(0)!;
+  };
+  // The first buffer waits for another one.
+  rig.post(40);
+  rig.receive(frameTo(MAC));
+  const next = again();
+  next.available.push(new FakeChain(0, [], [new Uint8Array(100)]));
+  device.notify(0);
+  rig.receive(frameTo(MAC));
+  assertEquals([next.used.map(({ written }) => written), next.signals], [[72], 1]);
+  // A frame of a batch that did not end.
+  next.available.push(new FakeChain(1, [], [new Uint8Array(100)]));
+  device.receive(frameTo(MAC), 0, 60, NO_OFFLOAD);
+  assertEquals([next.used.length, next.signals], [2, 1]);
+  const last = again();
+  device.flush();
+  assertEquals([next.signals, last.signals], [1, 0]);
+});
+
 Deno.test("net device: frames wait for buffers, up to the backlog", () => {
   using rig = new Rig([NetFeature.MRG_RXBUF], { backlog: 2 });
   for (let i = 0; i < 3; i++) rig.receive(frameTo(MAC, 60 + i));
