@@ -195,6 +195,40 @@ Deno.test("net device: a reset forgets the buffers that it held, and the frames 
   assertEquals([next.signals, last.signals], [1, 0]);
 });
 
+Deno.test("net device: commands that come while others are carried out are, too, though nothing tells of them", () => {
+  using rig = new Rig([NetFeature.CTRL_VQ, NetFeature.CTRL_RX]);
+  const queue = rig.queue(2);
+  const count = queue.size + 1;
+  for (let i = 0; i < count; i++) {
+    queue.available.push(new FakeChain(i, [Uint8Array.of(0, 0, 1)], [new Uint8Array(1)]));
+  }
+  rig.device.notify(2);
+  assertEquals([queue.used.length, queue.signals], [count, 1]);
+});
+
+Deno.test("net device: flows are forgotten when the number of pairs is set, though it be the same", () => {
+  using rig = new Rig([NetFeature.CTRL_VQ, NetFeature.MQ], { queuePairs: 2 });
+  const setPairs = (): void => assertEquals(rig.control([4, 0, 2, 0], 4), 0);
+  const frame = (to: Uint8Array, from: Uint8Array): Uint8Array => {
+    const bytes = frameTo(to);
+    bytes.set(from, 6);
+    return bytes;
+  };
+  /** The pair that a frame of the flow comes in on. */
+  const chosen = (): number => {
+    const before = rig.queue(2).used.length;
+    for (const index of [0, 2]) rig.post(200, index);
+    rig.receive(frame(MAC, OTHER));
+    return rig.queue(2).used.length - before;
+  };
+  setPairs();
+  const own = chosen();
+  rig.transmit(Array<number>(12).fill(0), frame(OTHER, MAC), 2 * (1 - own) + 1);
+  assertEquals(chosen(), 1 - own);
+  setPairs();
+  assertEquals(chosen(), own);
+});
+
 Deno.test("net device: frames wait for buffers, up to the backlog", () => {
   using rig = new Rig([NetFeature.MRG_RXBUF], { backlog: 2 });
   for (let i = 0; i < 3; i++) rig.receive(frameTo(MAC, 60 + i));
