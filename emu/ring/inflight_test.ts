@@ -13,7 +13,7 @@ import { BASE as SPLIT_BASE, RawRing } from "./_raw_ring_test_util.ts";
 import { AVAIL, BASE, INDIRECT, RawPackedRing, USED, WRITE } from "./_raw_packed_test_util.ts";
 import type { InflightLog } from "./inflight.ts";
 import { inflightSize } from "../transport/vhost_user/inflight.ts";
-import { views } from "../transport/vhost_user/inflight_log.ts";
+import { readCount, views, writeCount } from "../transport/vhost_user/inflight_log.ts";
 import { PackedLog } from "../transport/vhost_user/inflight_packed.ts";
 import { SplitLog } from "../transport/vhost_user/inflight_split.ts";
 
@@ -412,6 +412,16 @@ Deno.test("inflight: a batch of a packed ring was published if its first descrip
         assertEquals([used, held.map(({ id }) => id)], published ? [after, []] : [place, [3]]);
       }
     }
+  }
+});
+
+Deno.test("inflight: a count has two words, and those beside it stay", () => {
+  const notes = views(new ArrayBuffer(16), 0, 16);
+  for (const count of [1, 2 ** 32 + 2, Number.MAX_SAFE_INTEGER]) {
+    notes.u32.fill(7);
+    writeCount(notes, 4, count);
+    assertEquals([...notes.u32], [7, count % 2 ** 32, Math.floor(count / 2 ** 32), 7]);
+    assertEquals(readCount(notes, 4), count);
   }
 });
 
