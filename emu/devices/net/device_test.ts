@@ -169,7 +169,7 @@ Deno.test("net device: a frame that just fills its mergeable buffers takes no ot
   }
 });
 
-Deno.test("net device: a reset forgets the buffers that it held, and the frames that it did not tell of", () => {
+Deno.test("net device: a reset forgets the buffers that it held, and the frames that it did not report", () => {
   using rig = new Rig([NetFeature.MRG_RXBUF]);
   const { device } = rig;
   const again = (): FakeDeviceQueue => {
@@ -195,7 +195,7 @@ Deno.test("net device: a reset forgets the buffers that it held, and the frames 
   assertEquals([next.signals, last.signals], [1, 0]);
 });
 
-Deno.test("net device: commands that come while others are carried out are, too, though nothing tells of them", () => {
+Deno.test("net device: commands that come while others are carried out are, too, without a notification", () => {
   using rig = new Rig([NetFeature.CTRL_VQ, NetFeature.CTRL_RX]);
   const queue = rig.queue(2);
   const count = queue.size + 1;
