@@ -828,7 +828,7 @@ export class HostedDevice implements DeviceContext {
       indirect: features.has(Feature.INDIRECT_DESC),
       eventIdx: features.has(Feature.EVENT_IDX),
       inOrder: features.has(Feature.IN_ORDER),
-      batchUsed: this.#options.offer?.batchUsed ?? false,
+      batchUsed: this.#options.offer?.batchUsed,
       work: this.work,
       inflight,
       notifyOnEmpty: this.legacy && features.has(Feature.NOTIFY_ON_EMPTY),

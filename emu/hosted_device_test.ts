@@ -548,6 +548,70 @@ Deno.test("hosted device: a suspend waits for what the model must answer", () =>
   assertEquals(broken.hosted.readStatus(), 15 | NEEDS_RESET);
 });
 
+Deno.test("hosted device: a device with a reversed queue offers no tables, other rings or positions", () => {
+  const all = {
+    ...{ indirect: true, packed: true, inOrder: true, notificationData: true },
+    ...{ suspend: true, eventIdx: true, ringReset: true },
+  };
+  const [INDIRECT, IN_ORDER, RING_RESET] = [28, 35, 40];
+  const offered = (reversed: boolean): number[] => {
+    const model = new EchoModel({ queueSizes: [8, 8], features: FeatureSet.NONE });
+    Object.assign(model.queues[1]!, { reversed });
+    const hosted = new HostedDevice({
+      ...{ model, memory: new GuestMemory(4096, 0), legacy: false, offer: all },
+    });
+    return [...hosted.offeredBy(false)];
+  };
+  assertEquals(offered(true), [EVENT_IDX, VERSION_1, RING_RESET, SUSPENDS]);
+  assertEquals(offered(false), [
+    ...[INDIRECT, EVENT_IDX, VERSION_1, PACKED, IN_ORDER],
+    ...[NOTIFICATION_DATA, RING_RESET, SUSPENDS],
+  ]);
+});
+
+Deno.test("hosted device: the legacy interface has the low 32 bits, and its own two of rings", () => {
+  const { hosted } = new Rig({ features: FeatureSet.of(0, 31, 40) }, { legacy: true });
+  const [NOTIFY_ON_EMPTY, ANY_LAYOUT] = [24, 27];
+  const legacy = [0, NOTIFY_ON_EMPTY, ANY_LAYOUT, 28, EVENT_IDX, 31];
+  assertEquals([[...hosted.offered], [...hosted.offeredBy(true)]], [legacy, legacy]);
+  assertEquals([24, 27, 32, 40].map((bit) => hosted.offeredBy(false).has(bit)), [
+    ...[false, false],
+    ...[true, true],
+  ]);
+});
+
+Deno.test("hosted device: an empty ring interrupts a driver that wants none only if both sides know NOTIFY_ON_EMPTY", () => {
+  for (const [bits, interrupts] of [[[24], 1], [[], 0]] as const) {
+    const rig = new Rig({ queueSizes: [8] }, { legacy: true });
+    const { hosted, view } = rig;
+    for (const bit of bits) hosted.writeFeatures(0, 1 << bit);
+    for (const status of [ACKNOWLEDGE, 3, 7]) hosted.writeStatus(status);
+    // One block: descriptors, the available ring behind them, the used ring at the next page.
+    hosted.configs[0]!.pfn = 1;
+    assert(hosted.startQueue(0));
+    rig.clear();
+    const [desc, avail, used] = [4096, 4096 + 16 * 8, 8192];
+    view.setUint32(desc, 0x8000, true);
+    view.setUint32(desc + 8, 1, true);
+    view.setUint16(desc + 12, 2, true);
+    view.setUint16(avail, 1, true);
+    view.setUint16(avail + 2, 1, true);
+    hosted.notify(0);
+    assertEquals(view.getUint16(used + 2, true), 1);
+    assertEquals(rig.told.filter((one) => one !== "line").length, interrupts);
+  }
+});
+
+Deno.test("hosted device: a fault of a driver has the clause of its device type", () => {
+  const clauses = [1, 0x3f].map((deviceId) => {
+    const model = Object.assign(new EchoModel(), { deviceId });
+    const hosted = new HostedDevice({ model, memory: new GuestMemory(4096, 0), legacy: false });
+    hosted.fault("a test", "drv.a.test");
+    return [hosted.lastViolation?.clause, hosted.lastViolation?.rule];
+  });
+  assertEquals(clauses, [["5.1", "drv.a.test"], [undefined, "drv.a.test"]]);
+});
+
 Deno.test("hosted device: features without steps are the driver's, of the ring even if they were not offered", () => {
   const rig = new Rig({ accept: (features) => !features.has(70) }, { offer: { eventIdx: false } });
   const { hosted } = rig;

@@ -397,7 +397,7 @@ export class EmulatedMachine implements Platform {
       // Device 0 is the host bridge, on real machines.
       address: { segment: 0, bus: 0, device: i + 1, function: 0 },
       messages: this.#messages,
-      line: options.lines ?? true,
+      line: options.lines,
       vectors: spec.vectors,
       unmapped: spec.unmapped,
       shared: this.#mapShared(spec.model),

@@ -79,38 +79,22 @@ Deno.test("interrupt: a wait ends at once on an active line, in a microtask on a
   await assertRejects(() => interrupt.wait({ signal: stop.signal, ready }), RangeError, "enough");
 });
 
-Deno.test("interrupt: a wait leaves no listener on its signal", async () => {
-  const { machine, driver, model } = setUp();
-  driver.init();
-  const { interrupt } = machine.slotNodes()[0]!.open();
-  let listeners = 0;
-  const signal = new AbortController().signal;
-  const { addEventListener: add, removeEventListener: remove } = signal;
-  signal.addEventListener = (...args: unknown[]) => {
-    listeners++;
-    Reflect.apply(add, signal, args);
-  };
-  signal.removeEventListener = (...args: unknown[]) => {
-    listeners--;
-    Reflect.apply(remove, signal, args);
-  };
-  for (let i = 0; i < 3; i++) {
-    const wait = interrupt.wait({ signal, ready });
-    assertEquals(listeners, 1);
-    model.context!.configChanged();
-    await wait;
-    driver.interrupt();
-  }
-  assertEquals(listeners, 0);
-  assertEquals((interrupt as EmuInterrupt).waiting, 0);
-  for (let i = 0; i < 3; i++) {
-    const stop = new AbortController();
-    const wait = interrupt.wait({ signal: stop.signal, ready });
-    assertEquals((interrupt as EmuInterrupt).waiting, 1);
-    stop.abort();
-    await assertRejects(() => wait, DOMException);
-    assertEquals((interrupt as EmuInterrupt).waiting, 0);
-  }
+Deno.test("interrupt: the line of an empty slot is not active", () => {
+  const machine = EmulatedMachine.create({ devices: [], memorySize: 1 << 16 });
+  const line = machine.slotNodes()[0]!.open().interrupt as EmuInterrupt;
+  void line.wait({ signal: never, ready });
+  assertEquals(line.waiting, 1);
+});
+
+Deno.test("snapshot: a function of PCI goes on with what its driver selected", () => {
+  const create = (): EmulatedMachine =>
+    EmulatedMachine.create({ bus: "pci", devices: [new EchoModel()], memorySize: 1 << 16 });
+  const [machine, other] = [create(), create()];
+  machine.functions[0]!.deviceFeatureSelect = 1;
+  machine.functions[0]!.configVector = 1;
+  other.restore(machine.snapshot());
+  const { deviceFeatureSelect, configVector } = other.functions[0]!;
+  assertEquals([deviceFeatureSelect, configVector], [1, 1]);
 });
 
 Deno.test("deferNotify: the model runs in a microtask, once for many notifications", async () => {
@@ -396,6 +380,8 @@ for (const bus of ["mmio", "pci"] as const) {
         `Cannot plug a device into slot ${slot}: expected an empty slot below ${most}`,
       );
     }
+    machine.unplug(0);
+    assertEquals([machine.plug(new EchoModel(), 0), names().length], [0, 3]);
     machine.device(2).violate("Status", 1, "a test");
     assertEquals(machine.diagnose(name(2))?.message.includes("a test"), true);
     assertEquals([machine.diagnose(name(1)), machine.diagnose("none")], [undefined, undefined]);
@@ -450,6 +436,37 @@ Deno.test("machine: shared memory of devices lies behind RAM, each region in pag
   }
   assertEquals(open(0x4000_0000, 1 << 16)?.[0], 1 << 16);
   assertEquals(Object.keys(machine.snapshot()), ["devices", "selectors"]);
+});
+
+Deno.test("machine: shared memory of a PCI function is in one block of a power of two, behind that of others", () => {
+  const shared = (...lengths: number[]) => ({
+    sharedMemory: lengths.map((length, id) => ({ id, bytes: new Uint8Array(length) })),
+  });
+  const machine = EmulatedMachine.create({
+    bus: "pci",
+    devices: [shared(4096, 5000), shared(1), shared(8192)].map((one) => new EchoModel(one)),
+    memorySize: 1 << 16,
+  });
+  const end = 0x4001_0000;
+  const blocks = machine.functions.map((fn) => {
+    const bar = fn.open().bars.find(({ index }) => index === 2)!;
+    return [bar.address - end, bar.size, fn.hosted.sharedAddress(0)! - bar.address];
+  });
+  assertEquals(blocks, [[0, 16384, 0], [16384, 4096, 0], [24576, 8192, 0]]);
+  assertEquals(machine.functions[0]!.hosted.sharedAddress(1), end + 4096);
+});
+
+Deno.test("machine: a line that rises is told with its slot", () => {
+  const told: number[] = [];
+  const machine = EmulatedMachine.create({
+    devices: [new EchoModel(), new EchoModel()],
+    memorySize: 1 << 16,
+    lineRaised: (slot) => void told.push(slot),
+  });
+  machine.device(1).raise(1, 0);
+  machine.device(1).raise(2);
+  machine.device(0).raise(2);
+  assertEquals(told, [1, 0]);
 });
 
 Deno.test("machine: what a host did wrong is told where the driver did nothing", () => {

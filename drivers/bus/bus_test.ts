@@ -182,6 +182,35 @@ Deno.test("bus lists the queues whose device has buffers, but not those on which
   assertEquals(bus.progress() === before, false);
 });
 
+Deno.test("bus: a device whose interrupts cannot be delivered fails by that, or by its removal", async () => {
+  for (
+    const [cause, code] of [
+      [new VireoError("DEVICE_REMOVED", "It is gone"), "DEVICE_REMOVED"],
+      [new VireoError("BAD_ACCESS", "It is not there"), "HOST_ERROR"],
+      [Object.assign(new Error("It is gone"), { code: "DEVICE_REMOVED" }), "HOST_ERROR"],
+    ] as const
+  ) {
+    const made = board();
+    const interrupt: Interrupt = { polled: false, wait: () => Promise.reject(cause) };
+    const transport = MmioTransport.probe(
+      Object.assign(made.scripted, { interrupt }),
+      made.dma,
+    )!;
+    await using bus = made.bus;
+    const { driver, errors } = recorder({ queues: [{ name: "q", callback() {} }] });
+    await bus.registerDriver(driver);
+    await bus.addDevice(transport);
+    await settle();
+    const [error] = errors as VireoError[];
+    assertEquals([error?.code, error === cause, error?.cause === cause], [
+      code,
+      code === "DEVICE_REMOVED",
+      code === "HOST_ERROR",
+    ]);
+    assert(made.reports.includes(error!));
+  }
+});
+
 /** A device on a machine without interrupts, with a queue whose answers are waited for and one without a callback. */
 async function polledBoard(
   take: (queue: Virtqueue) => void = (queue) => {

@@ -262,6 +262,23 @@ Deno.test("crypto: sessions are made all or none, and their keys are forgotten",
   }
 });
 
+Deno.test("crypto: a session has the id that the device gave it, and a refusal names its status", async () => {
+  const { crypto, heads } = rig();
+  const id = (at: number): number[] => {
+    const head = new DataView(heads.at(-1)!.buffer);
+    return [head.getUint32(at, true), head.getUint32(at + 4, true)];
+  };
+  const session = await crypto.hash(SHA_256);
+  await session.digest(bytes(4));
+  // The low word and the high one, in a request of data and in one that destroys.
+  assertEquals(id(8), [100, 1]);
+  await session[Symbol.asyncDispose]();
+  assertEquals(id(16), [100, 1]);
+  const full = rig({ says: () => ({ status: S.NOSPC }) });
+  const error = await assertRejects(() => full.crypto.hash(SHA_256), VireoError);
+  assertEquals([error.code, error.seen], ["BAD_STATUS", "NOSPC"]);
+});
+
 Deno.test("crypto: a session whose caller gave up is destroyed when the device has made it", async () => {
   for (const [said, after] of [[{}, 1], [{ status: S.ERR }, 0], [{ used: 8 }, 0]] as const) {
     const { crypto, requests, answer, opcodes } = rig({ says: () => undefined });

@@ -72,7 +72,7 @@ export class RawPackedRing {
       indirect: options.indirect ?? true,
       eventIdx: options.eventIdx ?? false,
       inOrder: options.inOrder ?? false,
-      batchUsed: options.batchUsed ?? false,
+      batchUsed: options.batchUsed,
       inflight: options.inflight?.(this),
       interrupt: () => this.interrupts++,
       fault: (reason) => {

@@ -59,7 +59,7 @@ export class RawRing {
       indirect: options.indirect ?? true,
       eventIdx: options.eventIdx ?? false,
       inOrder: options.inOrder ?? false,
-      batchUsed: options.batchUsed ?? false,
+      batchUsed: options.batchUsed,
       ...(options.notifyOnEmpty === undefined ? {} : { notifyOnEmpty: options.notifyOnEmpty }),
       inflight: options.inflight?.(this),
       interrupt: () => this.interrupts++,
@@ -143,4 +143,14 @@ export class RawRing {
     this.queue.signal();
     return heads;
   }
+}
+
+/** Lets the other side act right after the next atomic store of the side under test, as on another processor. */
+export function afterNextStore(act: () => void): void {
+  const { store } = Atomics;
+  Atomics.store = ((...args: Parameters<typeof store>) => {
+    Atomics.store = store;
+    store(...args);
+    act();
+  }) as typeof store;
 }

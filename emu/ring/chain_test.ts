@@ -181,8 +181,12 @@ Deno.test("chain: one that is used again has nothing of the chain before, whethe
       const [read, write] = writable ? [0, 8] : [8, 0];
       assertEquals(state(), [1, read, write, read, write, 0, true, [[64, 8, writable]]]);
       const bytes = new Uint8Array(8);
-      assertEquals([chain.read(bytes), chain.write(new Uint8Array(8))], [read, write]);
-      assertEquals(bytes[0], writable ? 0 : 1);
+      assertEquals([chain.read(bytes), chain.write(new Uint8Array(8).fill(9))], [read, write]);
+      assertEquals(
+        [bytes[0], memory.bytes[64], memory.bytes[71]],
+        writable ? [0, 9, 9] : [1, 1, 8],
+      );
+      memory.bytes.set([1, 2, 3, 4, 5, 6, 7, 8], 64);
       const before = memory.bytes.slice();
       chain.writeU32(0xffffffff);
       assertEquals([memory.bytes, chain.readU8(), chain.writeZeroes(9)], [before, 0, 0]);

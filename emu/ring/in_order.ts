@@ -35,7 +35,7 @@ export class InOrder {
   written = 0;
 
   /** Starts with nothing completed, for a ring of `size` places. */
-  constructor(size: number, batch: boolean) {
+  constructor(size: number, batch = false) {
     this.#size = size;
     this.batch = batch;
     this.#state = new Uint8Array(size);

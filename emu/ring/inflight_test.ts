@@ -13,7 +13,7 @@ import { BASE as SPLIT_BASE, RawRing } from "./_raw_ring_test_util.ts";
 import { AVAIL, BASE, INDIRECT, RawPackedRing, USED, WRITE } from "./_raw_packed_test_util.ts";
 import type { InflightLog } from "./inflight.ts";
 import { inflightSize } from "../transport/vhost_user/inflight.ts";
-import { views } from "../transport/vhost_user/inflight_log.ts";
+import { readCount, views, writeCount } from "../transport/vhost_user/inflight_log.ts";
 import { PackedLog } from "../transport/vhost_user/inflight_packed.ts";
 import { SplitLog } from "../transport/vhost_user/inflight_split.ts";
 
@@ -389,6 +389,83 @@ Deno.test("inflight: entries behind those of the queue, of a larger one before i
   packedOf().recover(PACKED_START);
   packed.u8[INFLIGHT_PACKED.SIZE + SIZE * INFLIGHT_PACKED_ENTRY.SIZE] = 1;
   assertEquals(packedOf().recover(PACKED_START).held, []);
+});
+
+Deno.test("inflight: a batch of a packed ring was published if its first descriptor says so, of all places or one", () => {
+  for (const wrap of [1, 0] as const) {
+    for (const count of [1, SIZE]) {
+      for (const published of [false, true]) {
+        const memory = new GuestMemory(MEMORY, BASE);
+        const ring = new RawPackedRing({ size: SIZE, memory, wrap });
+        ring.offer(3, ...Array.from({ length: count }, () => [BASE + 0x4000, 1, WRITE] as const));
+        const bytes = new ArrayBuffer(LOG_BYTES);
+        const place = wrap << 15;
+        const log = packedLog(bytes)(ring);
+        log.recover({ ...PACKED_START, next: place, used: place });
+        log.taken(3, 0, count);
+        log.used(3);
+        const after = count === SIZE ? (1 - wrap) << 15 : count | place;
+        log.publishing(after);
+        // The back end is killed before or behind the store that the driver sees.
+        if (published) ring.put(0, 0, 1, 3, wrap === 1 ? AVAIL | USED : 0);
+        const { used, held } = packedLog(bytes)(ring).recover(PACKED_START);
+        assertEquals([used, held.map(({ id }) => id)], published ? [after, []] : [place, [3]]);
+      }
+    }
+  }
+});
+
+Deno.test("inflight: a count has two words, and those beside it stay", () => {
+  const notes = views(new ArrayBuffer(16), 0, 16);
+  for (const count of [1, 2 ** 32 + 2, Number.MAX_SAFE_INTEGER]) {
+    notes.u32.fill(7);
+    writeCount(notes, 4, count);
+    assertEquals([...notes.u32], [7, count % 2 ** 32, Math.floor(count / 2 ** 32), 7]);
+    assertEquals(readCount(notes, 4), count);
+  }
+});
+
+Deno.test("inflight: a packed ring's buffers are found again wherever they lie", () => {
+  const far = 2 ** 40;
+  const memory = new GuestMemory(MEMORY, BASE);
+  memory.setRegions([
+    { address: BASE, size: MEMORY / 2, offset: 0 },
+    { address: far, size: MEMORY / 2, offset: MEMORY / 2 },
+  ]);
+  const ring = new RawPackedRing({ size: SIZE, memory });
+  ring.offer(3, [far + 64, 5, 0], [far + 128, 7, WRITE]);
+  const bytes = new ArrayBuffer(LOG_BYTES);
+  const log = packedLog(bytes)(ring);
+  log.recover(PACKED_START);
+  log.taken(3, 0, 2);
+  const { held } = packedLog(bytes)(ring).recover(PACKED_START);
+  const at = MEMORY / 2;
+  assertEquals(held.map(({ elements }) => elements), [[[at + 64, 5, false], [at + 128, 7, true]]]);
+});
+
+Deno.test("inflight: what a driver makes available beyond its ring is in no notes of a packed one", () => {
+  const memory = new GuestMemory(MEMORY, BASE);
+  const ring = new RawPackedRing({ size: SIZE, memory });
+  ring.offer(1, ...Array.from({ length: SIZE }, () => [BASE + 0x4000, 1, WRITE] as const));
+  for (const again of [false, true]) {
+    const bytes = new ArrayBuffer(LOG_BYTES);
+    let log = packedLog(bytes)(ring);
+    log.recover(PACKED_START);
+    log.taken(1, 0, SIZE);
+    if (again) {
+      log = packedLog(bytes)(ring);
+      log.recover(PACKED_START);
+    }
+    const before = bytes.slice(0);
+    log.taken(2, 0, 1);
+    assertEquals(bytes, before);
+    // What it gives back can be noted again.
+    log.used(1);
+    log.publishing(0);
+    log.published();
+    log.taken(2, 0, SIZE);
+    assertEquals(packedLog(bytes)(ring).recover(PACKED_START).held.length, 1);
+  }
 });
 
 Deno.test("inflight: a place behind the last one is refused, wherever it is noted", () => {

@@ -114,7 +114,7 @@ export class PackedQueue implements RunningQueue {
     );
     this.#eventIdx = options.eventIdx;
     this.#inflight = options.inflight;
-    this.#order = options.inOrder ? new InOrder(this.size, options.batchUsed ?? false) : undefined;
+    this.#order = options.inOrder ? new InOrder(this.size, options.batchUsed) : undefined;
   }
 
   /** Whether a chain is available; false once the queue stopped. */

@@ -10,6 +10,7 @@ import {
   USED,
   WRITE,
 } from "./_raw_packed_test_util.ts";
+import { afterNextStore } from "./_raw_ring_test_util.ts";
 import { checkPackedGeometry } from "./packed_geometry.ts";
 import type { HeldChain, PackedPosition } from "./position.ts";
 
@@ -211,6 +212,18 @@ Deno.test("packed queue: the device asks for the next place when the ring ran em
   assertEquals(ring.asked, [DISABLE, 2, 1], "a polling device asks for nothing");
   ring.queue.setNotify(true);
   assertEquals(ring.asked, [DESC, 0, 0]);
+});
+
+Deno.test("packed queue: a buffer that is added while the queue asks for its notification is found", () => {
+  for (const look of ["pop", "hasAvailable"] as const) {
+    const ring = new RawPackedRing({ eventIdx: true });
+    ring.offer(0, [BUF, 4, WRITE]);
+    ring.queue.pop();
+    afterNextStore(() => ring.offer(1, [BUF, 4, WRITE]));
+    // The driver saw the old place, and does not notify.
+    assert(ring.queue[look]());
+    assertEquals(ring.asked, [2, 1, 1]);
+  }
 });
 
 Deno.test("packed queue: without EVENT_IDX a polling device turns notifications off and on", () => {
@@ -445,6 +458,37 @@ Deno.test("packed queue: a notification's position is checked against the ring",
   assertStringIncludes(at(2, 1)!, "1 ahead");
 });
 
+Deno.test("packed queue: a position is wrong if it is outside the ring, or ahead of what is available", () => {
+  const size = 4;
+  const memory = new GuestMemory(8192, BASE);
+  const place = (at: number): number => at % size | (at % (2 * size) < size ? 0x8000 : 0);
+  for (let start = 0; start < 2 * size; start++) {
+    for (let available = 0; available <= size; available++) {
+      memory.bytes.fill(0);
+      const wrap = start < size ? 1 : 0;
+      const ring = new RawPackedRing({ size, memory, start: start % size, wrap });
+      for (let id = 0; id < available; id++) ring.offer(id, [BUF, 0, 0]);
+      assertStringIncludes(
+        ring.queue.notificationProblem(size)!,
+        "offset 4 is outside a ring of 4",
+      );
+      for (let ahead = 0; ahead < 2 * size; ahead++) {
+        // More than the ring has: it is a late notification.
+        const wrong = ahead > available && ahead <= size;
+        assertEquals(
+          ring.queue.notificationProblem(place(start + ahead)),
+          wrong
+            ? `offset ${(start + ahead) % size} is ${ahead} ahead of what is available`
+            : undefined,
+          `${ahead} ahead of ${start} with ${available}`,
+        );
+      }
+      ring.queue.stop();
+      assertEquals(ring.queue.notificationProblem(place(start + size)), undefined);
+    }
+  }
+});
+
 /** A list that no device may take, and what it is told. */
 const MALFORMED: Record<
   string,
@@ -597,6 +641,13 @@ Deno.test("packed queue: a chain over 2^32 bytes is a fault", () => {
   assertStringIncludes(ring.faults[0]!, "2^32");
 });
 
+Deno.test("packed queue: an indirect table may begin where memory does", () => {
+  const ring = new RawPackedRing();
+  ring.put(0, BUF, 5, 0, 0, 0);
+  ring.offer(1, [BASE, 16, INDIRECT]);
+  assertEquals([ring.queue.pop()?.readableLength, ring.faults], [5, []]);
+});
+
 Deno.test("packed queue: a geometry that cannot run says why (drv.packed-ring.layout.1)", () => {
   const memory = new GuestMemory(1 << 16, BASE);
   const good = { size: 6, desc: BASE, avail: BASE + 96, used: BASE + 100 };
@@ -612,6 +663,40 @@ Deno.test("packed queue: a geometry that cannot run says why (drv.packed-ring.la
   wrong({ desc: BASE + (1 << 16) - 80 }, "outside guest memory");
   wrong({ used: BASE + (1 << 16) }, "outside guest memory");
   assertEquals(checkPackedGeometry({ ...good, desc: BASE + (1 << 16) - 96 }, memory), undefined);
+  assertEquals(checkPackedGeometry({ ...good, size: 1 }, memory), undefined);
+  // The largest ring, of 512 KiB, with both structures behind it.
+  const [end, large] = [BASE + (1 << 19), new GuestMemory((1 << 19) + 4096, BASE)];
+  const most = { size: 32768, desc: BASE, avail: end, used: end + 4 };
+  assertEquals(checkPackedGeometry(most, large), undefined);
+});
+
+Deno.test("packed queue: what was held has the elements of its position alone, whatever was used before", () => {
+  const ring = new RawPackedRing();
+  const position = ring.queue.position();
+  for (const id of [1, 2]) ring.offer(id, [BUF, 4, 0], [BUF + 8, 4, WRITE]);
+  ring.serve();
+  const elements = [[0x100, 16, true]] as const;
+  ring.queue.resume({ ...position, held: [{ id: 3, start: 0, descriptors: 1, elements }] });
+  const chain = ring.queue.pop()!;
+  assertEquals([chain.head, chain.readableLength, chain.writableLength], [3, 0, 16]);
+});
+
+Deno.test("packed queue: what was held is available again, without anything new, until it stops", () => {
+  const ring = new RawPackedRing();
+  ring.offer(7, [BUF, 4, WRITE]);
+  ring.queue.pop();
+  const position = ring.queue.position();
+  for (const stopped of [false, true]) {
+    const { queue } = new RawPackedRing({ memory: ring.memory });
+    queue.resume(position);
+    assert(queue.hasAvailable());
+    if (stopped) queue.stop();
+    assertEquals(
+      [queue.hasAvailable(), queue.pop()?.head],
+      stopped ? [false, undefined] : [true, 7],
+    );
+    assert(!queue.hasAvailable());
+  }
 });
 
 Deno.test("packed queue: whatever is in memory, it ends, faults at most once, and writes only the ring (property)", () => {

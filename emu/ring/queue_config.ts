@@ -49,7 +49,7 @@ export interface RunningQueueOptions {
   /** Whether IN_ORDER was negotiated; chains completed early then wait for older ones. */
   readonly inOrder?: boolean;
   /** With IN_ORDER: one used entry for consecutive chains that were written to their end, where possible. */
-  readonly batchUsed?: boolean;
+  readonly batchUsed?: boolean | undefined;
   /** Legacy NOTIFY_ON_EMPTY: interrupts when the ring runs empty, even if the driver suppresses interrupts. */
   readonly notifyOnEmpty?: boolean;
   /** Counts the bytes that are copied from and to chains. */

@@ -244,6 +244,19 @@ Deno.test("reversed queue: it goes on from its position, with the same buffers o
   assertEquals(it.faults, []);
 });
 
+Deno.test("reversed queue: what was signalled before its position is not signalled again", () => {
+  const it = new Rig();
+  it.queue.offer(0x1000, 16);
+  it.queue.signal();
+  const next = it.again();
+  next.resume(it.queue.position());
+  next.signal();
+  assertEquals([it.interrupts, it.word(AVAIL + 2)], [1, 1]);
+  next.offer(0x2000, 16);
+  next.signal();
+  assertEquals([it.interrupts, it.word(AVAIL + 2)], [2, 2]);
+});
+
 Deno.test("reversed queue: a position of another ring, or of a larger one, is refused", () => {
   const { queue } = new Rig();
   const split = { lastAvail: 0, usedIndex: 0, signalled: 0, held: [] };

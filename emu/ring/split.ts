@@ -92,7 +92,6 @@ export class SplitQueue implements RunningQueue {
   #lastAvail = 0;
   #availSeen = 0;
   #usedIndex = 0;
-  #published = 0;
   #signalled = 0;
   #notifyOn = true;
   #stopped = false;
@@ -121,7 +120,7 @@ export class SplitQueue implements RunningQueue {
     this.#eventIdx = options.eventIdx;
     this.#inflight = options.inflight;
     this.#held = new Uint8Array(geometry.size);
-    this.#order = options.inOrder ? new InOrder(this.size, options.batchUsed ?? false) : undefined;
+    this.#order = options.inOrder ? new InOrder(this.size, options.batchUsed) : undefined;
   }
 
   /** Whether a chain is available; false once the queue stopped. */
@@ -201,12 +200,9 @@ export class SplitQueue implements RunningQueue {
     if (this.#order !== undefined) this.#useInOrder(this.#order);
     const next = this.#usedIndex;
     if (next === this.#signalled) return;
-    if (next !== this.#published) {
-      // Orders the used entries before the index (dev.split-ring.used-ring.1).
-      Atomics.store(this.#used, 1, next);
-      this.#published = next;
-      this.#inflight?.published(next);
-    }
+    // Orders the used entries before the index (dev.split-ring.used-ring.1).
+    Atomics.store(this.#used, 1, next);
+    this.#inflight?.published(next);
     const old = this.#signalled;
     this.#signalled = next;
     // The store above is sequentially consistent: this load cannot pass it, so no interrupt is lost.
@@ -269,7 +265,7 @@ export class SplitQueue implements RunningQueue {
   resume(position: QueuePosition): void {
     this.#lastAvail = this.#availSeen = position.lastAvail;
     this.#usedIndex = position.usedIndex;
-    this.#published = this.#signalled = position.signalled;
+    this.#signalled = position.signalled;
     this.#again = [...position.held];
     for (const { at, id, places, written, full } of position.completed ?? []) {
       this.#order?.complete(at & this.#mask, id & this.#mask, places, written, full);

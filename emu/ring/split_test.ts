@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import fc from "fast-check";
 import { GuestMemory } from "../memory.ts";
-import { BASE, RawRing } from "./_raw_ring_test_util.ts";
+import { afterNextStore, BASE, RawRing } from "./_raw_ring_test_util.ts";
 import { checkGeometry } from "./split.ts";
 
 // Flags, typed from virtio 1.4 §2.7.5.
@@ -137,6 +137,21 @@ Deno.test("split queue: avail_event follows when the ring ran empty, and flags s
   assertEquals([ring.availEvent, ring.usedFlags], [3, 0]);
 });
 
+Deno.test("split queue: a buffer that is added while the queue asks for its notification is found", () => {
+  for (const look of ["pop", "hasAvailable"] as const) {
+    const ring = new RawRing({ eventIdx: true });
+    for (const head of [0, 1]) ring.put(head, BUF, 4, WRITE);
+    ring.offer(0);
+    ring.serve();
+    ring.offer(1);
+    ring.queue.pop();
+    afterNextStore(() => ring.offer(0));
+    // The driver saw the old place, and does not notify.
+    assert(ring.queue[look]());
+    assertEquals(ring.availEvent, 2);
+  }
+});
+
 Deno.test("split queue: without EVENT_IDX a polling device sets NO_NOTIFY (dev.split-ring.avail-suppress.1)", () => {
   const ring = new RawRing();
   assertEquals(ring.usedFlags, 0);
@@ -179,6 +194,34 @@ Deno.test("split queue: a chain is the driver's again only once, and never after
   ]);
 });
 
+Deno.test("split queue: each chain is noted when it is taken, used and published, whatever its form", () => {
+  const notes: unknown[] = [];
+  const ring = new RawRing({
+    size: 8,
+    start: 65535,
+    inflight: () => ({
+      taken: (...args) => void notes.push(["taken", ...args]),
+      used: (...args) => void notes.push(["used", ...args]),
+      published: (...args) => void notes.push(["published", ...args]),
+    }),
+  });
+  const table = 0x9_0000;
+  ring.put(3, BUF, 4, WRITE);
+  ring.put(5, BUF, 4, NEXT, 6);
+  ring.put(6, BUF, 4, WRITE);
+  ring.put(7, BASE + table, 16, INDIRECT);
+  ring.put(0, BUF, 4, WRITE, 0, table);
+  ring.offer(3, 5, 7);
+  const chains = [ring.queue.pop()!, ring.queue.pop()!, ring.queue.pop()!];
+  assertEquals(notes.splice(0), [["taken", 3, 0, 0], ["taken", 5, 0, 0], ["taken", 7, 0, 0]]);
+  ring.queue.push(chains[1]!);
+  ring.queue.push(chains[0]!);
+  assertEquals(notes.splice(0), [["used", 5], ["used", 3]]);
+  ring.queue.signal();
+  ring.queue.signal();
+  assertEquals(notes, [["published", 1]]);
+});
+
 Deno.test("split queue: a position brings back what was held, in the order it was taken", () => {
   const ring = new RawRing({ size: 8, start: 65534 });
   for (let i = 0; i < 5; i++) ring.put(i, BUF, 4 + i, WRITE);
@@ -196,6 +239,40 @@ Deno.test("split queue: a position brings back what was held, in the order it wa
   assertEquals([other.interrupts, other.usedIndex], [1, 65535], "the pushed one is signalled late");
   assertEquals(other.serve(), [4, 3, 0, 2]);
   assertEquals([other.usedIndex, other.faults], [3, []]);
+});
+
+Deno.test("split queue: a position is wrong if it is ahead of the available index, in either round", () => {
+  for (const start of [0, 5, 65535]) {
+    const { queue } = new RawRing({ start });
+    const problem = (ahead: number): string | undefined =>
+      queue.notificationProblem((start + ahead) & 0xffff);
+    assertEquals([0, -1, -0x7fff].map(problem), [undefined, undefined, undefined]);
+    for (const ahead of [1, 0x7fff, 0x8000]) {
+      assertEquals(
+        problem(ahead),
+        `index ${(start + ahead) & 0xffff} is ahead of the available index ${start}`,
+      );
+    }
+  }
+});
+
+Deno.test("split queue: what was held is available again, without anything new, until it stops", () => {
+  const ring = new RawRing();
+  ring.put(0, BUF, 4, WRITE);
+  ring.offer(0);
+  ring.queue.pop();
+  const position = ring.queue.position();
+  for (const stopped of [false, true]) {
+    const { queue } = new RawRing({ memory: ring.memory });
+    queue.resume(position);
+    assert(queue.hasAvailable());
+    if (stopped) queue.stop();
+    assertEquals(
+      [queue.hasAvailable(), queue.pop()?.head],
+      stopped ? [false, undefined] : [true, 0],
+    );
+    assert(!queue.hasAvailable());
+  }
 });
 
 Deno.test("split queue: the order of held chains is their age, whichever objects are used again", () => {
@@ -408,6 +485,7 @@ for (const [name, { put, says, indirect }] of Object.entries(MALFORMED)) {
     assertStringIncludes(ring.faults[0]!, says);
     assertStringIncludes(ring.faults[0]!, "queue 3");
     assertEquals(ring.memory.bytes, before, "nothing is written");
+    assertEquals(ring.queue.position().held, name === "a head twice" ? [0] : []);
   });
 }
 

@@ -182,6 +182,25 @@ Deno.test("traced queue: a reversed queue tells what the device gives and takes 
   ]);
 });
 
+Deno.test("traced queue: of a reversed queue's buffers, those that it gave before it was resumed are not told", () => {
+  const ring = new RawRing({ size: 4 });
+  const { trace, take } = keeping();
+  const make = (): TracedReversedQueue =>
+    new TracedReversedQueue(options(ring, ring, false), { ...NAMES, packed: false, trace });
+  const first = make();
+  assertEquals(first.offer(0x9000, 12), 0);
+  first.signal();
+  assertEquals(take().map((event) => event.kind === "call" ? event.unsent : event.kind), [
+    "add",
+    undefined,
+  ]);
+  const next = make();
+  next.resume(first.position());
+  ring.view.setUint32(ring.used + 4, 0, true);
+  ring.view.setUint16(ring.used + 2, 1, true);
+  assertEquals([next.take(), take()], [0, []]);
+});
+
 Deno.test("traced queue: one that is stopped gives, takes and tells nothing more", () => {
   const ring = new RawRing({ size: 8 });
   const { trace, take } = keeping();

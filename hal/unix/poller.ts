@@ -66,13 +66,13 @@ export class Poller implements AsyncDisposable {
     };
   }
 
-  /** Ends the thread's call and waits for it. */
+  /** Ends the thread's call and waits for it; at once if nothing was ever watched. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
     this.#watches.clear();
     this.#changed();
-    await this.#loop;
+    if (this.#loop !== undefined) await this.#loop;
     this.#libc.close(this.#wakeFd);
   }
 

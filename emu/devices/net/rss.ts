@@ -61,12 +61,12 @@ export class Rss {
    * @returns The transmit queues that may be used; undefined if something is out of range, and nothing changed.
    */
   configure(chain: Chain, pairs: number): number | undefined {
-    if (chain.readableLeft < 8) return undefined;
     const types = chain.readU32();
     const count = chain.readU16() + 1;
     // The highest bit is reserved.
     const unclassified = chain.readU16() & 0x7fff;
     if (count > RSS_MAX_TABLE || !isPowerOfTwo(count) || unclassified >= pairs) return undefined;
+    // Behind its end a command reads as 0: one that ended before this place is refused here, too.
     if (chain.readableLeft < 2 * count + 3) return undefined;
     const table = Array.from({ length: count }, () => chain.readU16() & 0x7fff);
     const transmit = chain.readU16();

@@ -40,7 +40,6 @@ export class HostConnection {
   readonly hostPort: number;
   readonly type: number;
   readonly #outlet: Outlet;
-  #port: StreamPort | undefined;
   #writer: WritableStreamDefaultWriter<Uint8Array> | undefined;
   #reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
   #guestRoom = 0;
@@ -87,7 +86,6 @@ export class HostConnection {
 
   /** Connects it to the host's stream: bytes begin to flow. */
   start(port: StreamPort): void {
-    this.#port = port;
     this.#writer = port.writable.getWriter();
     this.#reader = port.readable.getReader();
     const ends = [this.#writer.closed, this.#reader.closed];
@@ -260,11 +258,6 @@ export class HostConnection {
     this.#gotShutdown |= flags & BOTH;
     if ((this.#gotShutdown & VsockShutdown.SEND) !== 0) this.#closeWriter();
     if (this.#gotShutdown === BOTH) this.reset();
-  }
-
-  /** Whether it is connected to a stream. */
-  get started(): boolean {
-    return this.#port !== undefined;
   }
 }
 

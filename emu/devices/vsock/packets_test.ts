@@ -358,6 +358,16 @@ Deno.test("vsock device: the host's data goes out as far as the guest's credit r
   assertEquals([rig.ops(), rig.device.connections], [[], 1]);
 });
 
+Deno.test("vsock device: an empty message needs none of the guest's credit", async () => {
+  const rig = new Rig();
+  rig.say({ op: REQUEST, type: SEQPACKET, bufAlloc: 0 });
+  assertEquals(rig.ops(), [RESPONSE]);
+  rig.ports[0]!.controller.enqueue(NONE);
+  await settle();
+  // EOM is 1.
+  assertEquals(rig.hear().map(([op, flags, length]) => [op, flags, length]), [[RW, 1, 0]]);
+});
+
 Deno.test("vsock device: packets wait for buffers in parts, and a guest that takes none is not read", () => {
   const rig = new Rig();
   const { device, host } = rig;

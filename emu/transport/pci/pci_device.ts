@@ -88,7 +88,7 @@ export interface PciDeviceOptions {
   /** Receives its messages. */
   readonly messages: MessageController;
   /** Whether the machine delivers its INTx line; true by default. */
-  readonly line?: boolean;
+  readonly line?: boolean | undefined;
   /** Number of MSI-X vectors; by default one a queue and one for configuration changes. */
   readonly vectors?: number | undefined;
   /** An upper bound for queue sizes. */

@@ -82,6 +82,11 @@ class Rig implements AsyncDisposable {
   async greet(features = VERSION_1 + PROTOCOL, protocol = ALL_PROTOCOL): Promise<void> {
     await this.send(R.SET_PROTOCOL_FEATURES, u64s(protocol));
     await this.send(R.SET_FEATURES, u64s(features));
+    await this.share();
+  }
+
+  /** Shares the memory. */
+  async share(): Promise<void> {
     const region = joinBytes(u32s(1, 0), u64s(GUEST, SIZE, USER, 0));
     await this.send(R.SET_MEM_TABLE, region, [this.memoryFd]);
   }
@@ -145,11 +150,14 @@ Deno.test("vhost-user device: it starts with the first queue that runs and is en
 });
 
 Deno.test("vhost-user device: without protocol features a queue is enabled by its kick", async () => {
-  await using rig = new Rig();
-  await rig.greet(VERSION_1);
-  rig.add();
-  await rig.run();
-  assertEquals(rig.used, 1);
+  for (const features of [VERSION_1, undefined]) {
+    await using rig = new Rig();
+    if (features !== undefined) await rig.greet(features);
+    else await rig.share();
+    rig.add();
+    await rig.run();
+    assertEquals(rig.used, 1);
+  }
 });
 
 Deno.test("vhost-user device: a driver without VERSION_1 has the parts of its queue where they were said to be", async () => {
@@ -163,11 +171,13 @@ Deno.test("vhost-user device: a driver without VERSION_1 has the parts of its qu
 
 Deno.test("vhost-user device: the status is the front end's, but for NEEDS_RESET and features that cannot be", async () => {
   await using rig = new Rig({ accept: (features) => !features.has(0) });
-  await rig.greet();
   const set = async (value: number): Promise<number> => {
     await rig.send(R.SET_STATUS, u64s(value));
     return await rig.status();
   };
+  assertEquals([await set(11), await set(0)], [11, 0], "no features are some that can be");
+  rig.events.length = 0;
+  await rig.greet();
   assertEquals(await set(ACKNOWLEDGE | DRIVER), ACKNOWLEDGE | DRIVER);
   // Features keep the steps before them, where a status was agreed on.
   await rig.send(R.SET_FEATURES, u64s(VERSION_1 + PROTOCOL));
@@ -282,6 +292,17 @@ Deno.test("vhost-user device: memory of inflight requests has a place, a size an
   const answer = await rig.send(R.GET_INFLIGHT_FD, range(2, 16));
   const bytes = new DataView(Uint8Array.from(answer).buffer).getUint32(0, true);
   assertEquals([bytes % 64, bytes >= PART, bytes < 2 * PART + 128], [0, true, true]);
+  // A place in it may be far from its start.
+  const FARTHEST = 2 ** 30;
+  const large = rig.libc.memoryFile("vireo-test", FARTHEST + 64 + bytes);
+  rig.libc.fixSize(large);
+  await rig.send(R.SET_INFLIGHT_FD, range(2, 16, bytes, FARTHEST), [large]);
+  await assertRejects(
+    () => rig.send(R.SET_INFLIGHT_FD, range(2, 16, bytes, FARTHEST + 64), [large]),
+    VireoError,
+    "Cannot take the memory of inflight requests",
+  );
+  rig.libc.close(large);
   const sealed = rig.libc.memoryFile("vireo-test", 64 + bytes);
   rig.libc.fixSize(sealed);
   const set = (size: number, offset: number): Promise<unknown> =>
@@ -314,6 +335,10 @@ Deno.test("vhost-user device: the configuration is written in aligned pieces, an
     ...[0, ...bytes],
     ...[0, 0],
   ]);
+  const read: number[] = [];
+  Object.assign(rig.model, { readConfig: (offset: number) => (read.push(offset), 0) });
+  await rig.send(R.GET_CONFIG, range(3, [0, 0]));
+  assertEquals(read, [3, 4], "and no more of it than was asked for");
   assertEquals(
     await rig.refusal(R.SET_CONFIG, range(1, [...bytes, 1])),
     "Cannot write past the end of the configuration: saw bytes 1 to 15, expected at most 14",
@@ -408,7 +433,6 @@ Deno.test("vhost-user device: a queue says where it stands when it stops; a rese
   await rig.send(R.ADD_MEM_REG, region, [rig.memoryFd]);
   rig.add();
   await rig.run(1);
-  await rig.enable(1);
   assertEquals([rig.used, rig.device.regions], [2, 1]);
   await rig.send(R.GET_VRING_BASE, u32s(0, 0));
   await rig.send(R.REM_MEM_REG, region);
@@ -464,6 +488,69 @@ Deno.test("vhost-user device: a kick serves a queue, and the trace says what was
   rig.add();
   assertEquals([await kicked(), rig.used], [undefined, 2]);
   assert(!rig.signalled(kick), "it is read");
+});
+
+Deno.test("vhost-user device: a descriptor is closed once another replaces it, and with its queue", async () => {
+  await using rig = new Rig();
+  const fd = rig.event();
+  const link = Deno.readLinkSync(`/proc/self/fd/${fd}`);
+  /** Eventfds of this process. */
+  const open = (): number =>
+    [...Deno.readDirSync("/proc/self/fd")].filter(({ name }) => {
+      try {
+        return Deno.readLinkSync(`/proc/self/fd/${name}`) === link;
+      } catch {
+        return false; // The descriptor that reads the folder.
+      }
+    }).length;
+  await rig.greet();
+  await rig.run();
+  const before = open();
+  for (const request of [R.SET_VRING_CALL, R.SET_VRING_ERR, R.SET_VRING_KICK]) {
+    const more = request === R.SET_VRING_KICK ? 0 : 1;
+    for (let i = 0; i < 3; i++) {
+      await rig.send(request, u64s(0), [fd]);
+      assertEquals(open(), before + more);
+    }
+    await rig.send(request, u64s(0x100));
+    assertEquals(open(), request === R.SET_VRING_KICK ? before - 1 : before);
+    await rig.send(request, u64s(0), [fd]);
+    if (more === 1) await rig.send(request, u64s(0x100));
+  }
+  for (const request of [R.SET_VRING_CALL, R.SET_VRING_ERR]) await rig.send(request, u64s(0), [fd]);
+  assertEquals(open(), before + 2);
+  await rig.send(R.GET_VRING_BASE, u32s(0, 0));
+  assertEquals(open(), before - 1);
+});
+
+Deno.test("vhost-user device: a descriptor must be an eventfd, and there must be one where it is said to be", async () => {
+  await using rig = new Rig();
+  const fd = rig.event();
+  for (const request of [R.SET_VRING_CALL, R.SET_VRING_ERR, R.SET_VRING_KICK]) {
+    assertEquals(
+      await rig.refusal(request, u64s(0), [rig.memoryFd]),
+      "Cannot take a queue's descriptor (queue 0): expected an eventfd",
+    );
+    for (const [value, fds] of [[0, []], [0x100, [fd]]] as const) {
+      assertEquals(
+        await rig.refusal(request, u64s(value), [...fds]),
+        `Cannot take a queue's descriptor (queue 0): saw ${fds.length} descriptors, expected ${
+          1 - fds.length
+        }`,
+      );
+    }
+  }
+});
+
+Deno.test("vhost-user device: the trace has a queue's place when it starts, and none when it stops", async () => {
+  await using rig = new Rig();
+  await rig.greet();
+  const queues = (): unknown[] => rig.events.filter(({ kind }) => kind === "queue");
+  await rig.run();
+  const ring = { size: 8, desc: GUEST + DESC, driver: GUEST + AVAIL, device: GUEST + USED };
+  assertEquals(queues(), [{ kind: "queue", queue: 0, ring }]);
+  for (let i = 0; i < 2; i++) await rig.send(R.GET_VRING_BASE, u32s(0, 0));
+  assertEquals(queues().slice(1), [{ kind: "queue", queue: 0, ring: undefined }]);
 });
 
 Deno.test("vhost-user device: the model is told which queues are enabled", async () => {

@@ -1,3 +1,4 @@
+import fs from "node:fs";
 import { assertEquals, assertThrows } from "@std/assert";
 import { VireoError } from "@vireo/hal";
 import { Libc } from "@vireo/hal/vhost-user";
@@ -168,4 +169,48 @@ Deno.test("memory map: large regions begin where huge pages do, and a map that i
     assertThrows(() => map.setTable([...parts, ...more]));
     assertEquals([map.count, rig.at(7 * HUGE)], [8, [2, 0]]);
   }
+});
+
+Deno.test("memory map: nothing is memory before the first table and after the end", () => {
+  const rig = new Rig();
+  const { memory } = rig.map;
+  assertEquals(rig.at(0), undefined);
+  rig.map.setTable([region(rig.file(1, 1), 0x1000, 1)]);
+  assertEquals(rig.at(0x1000), [1, 0]);
+  rig[Symbol.dispose]();
+  assertEquals([memory.contains(0x1000, 1), memory.bytes.length], [false, 0]);
+});
+
+Deno.test("memory map: the same table again moves nothing, and what is removed leaves zeroes", () => {
+  using rig = new Rig();
+  const { map } = rig;
+  const table = [region(rig.file(1, 2), 0x1000, 2), region(rig.file(2, 1), 0x8000, 1)];
+  map.setTable(table);
+  const places = (): number[] => table.map(({ guest }) => map.memory.offset(guest, 1));
+  const before = places();
+  for (let i = 0; i < 2; i++) {
+    map.setTable(table);
+    assertEquals(places(), before);
+  }
+  map.remove(table[1]!);
+  assertEquals(before.map((place) => map.memory.bytes[place]), [1, 0]);
+});
+
+Deno.test("memory map: the place of a region that is removed, or could not be mapped, is free again", () => {
+  using rig = new Rig();
+  const { map } = rig;
+  const half = 4 * HUGE / PAGE;
+  const large = region(rig.file(1, half), 0, half);
+  const path = Deno.makeTempFileSync({ prefix: "vireo-" });
+  Deno.truncateSync(path, large.size);
+  // A file that is only read cannot be shared memory.
+  const readOnly = fs.openSync(path, "r");
+  Deno.removeSync(path);
+  for (let i = 0; i < 3; i++) {
+    assertThrows(() => map.add({ ...large, fd: readOnly }), VireoError);
+    map.add(large);
+    map.remove(large);
+    assertEquals(map.count, 0);
+  }
+  fs.closeSync(readOnly);
 });

@@ -103,6 +103,8 @@ export class VhostUserServer implements AsyncDisposable {
     cleanup.defer(() => libc.close(this.#listener));
     cleanup.defer(() => Deno.removeSync(options.path));
     this.#poller = new Poller(libc);
+    // At once: it watches nothing yet.
+    cleanup.defer(() => void this.#poller[Symbol.asyncDispose]());
     this.device = new VhostUserDevice(libc, this.#poller, {
       ...options,
       violated: (violation) => options.event?.({ kind: "violation", violation }),
@@ -138,7 +140,6 @@ export class VhostUserServer implements AsyncDisposable {
       if (fd === undefined) return;
       // The next front end waits until this one has left.
       this.#accepting?.[Symbol.dispose]();
-      this.#accepting = undefined;
       this.#options.event?.({ kind: "connected" });
       this.#tell("connected");
       this.#connection = new Connection(this.#libc, this.#poller, fd, this.device, {

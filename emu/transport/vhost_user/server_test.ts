@@ -1,4 +1,4 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { FeatureSet, type TraceDetail, VireoError } from "@vireo/hal";
 import {
   joinBytes,
@@ -42,7 +42,7 @@ class Rig implements AsyncDisposable {
       this.libc,
       this.libc.connect(this.path),
       "back end",
-      () => undefined,
+      () => ({ name: "an answer", min: 0, max: 4096 }),
     );
   }
 
@@ -89,21 +89,29 @@ Deno.test("VhostUserServer lets go of its files and its socket at the end", asyn
 Deno.test("VhostUserServer serves one front end after the other, and leaves the last one when it ends", async () => {
   await using rig = new Rig();
   const server = rig.serve();
+  let over = false;
+  const ended = server.ended.then(() => over = true);
   {
     using first = rig.connect();
     using _second = rig.connect();
     await rig.until(1);
     assertEquals([rig.kinds(), server.connected], [["connected"], true]);
+    first.send(R.SET_STATUS, 0, u64s(3));
     first[Symbol.dispose]();
     await rig.until(3);
     assertEquals(rig.kinds(), ["connected", "disconnected", "connected"]);
+    assertEquals(
+      [server.device.hosted.status, over],
+      [0, false],
+      "the next one finds it as at first",
+    );
     // Several messages are there when the server ends: none is looked at any more.
-    const ended = server[Symbol.asyncDispose]();
-    assertEquals([server.connected, rig.kinds().length], [false, 4]);
-    await ended;
+    const closed = server[Symbol.asyncDispose]();
+    assertEquals([server.connected, rig.kinds().length, over], [false, 4, false]);
+    await closed;
   }
   await server[Symbol.asyncDispose]();
-  await server.ended;
+  await ended;
   assertEquals(rig.kinds().slice(3), ["disconnected"]);
   assertEquals([...Deno.readDirSync(rig.folder)], []);
 });
@@ -281,4 +289,113 @@ Deno.test("VhostUserServer leaves a front end once, also while it carries a requ
   answer.resolve({ payload: u64s(1) });
   await ended;
   assertEquals(rig.kinds(), ["connected", "disconnected"]);
+});
+
+/** The flag of a request whose sender wants to know how it went, and that of an answer with the version. */
+const [NEED_REPLY, REPLY] = [8, 4 | 1];
+/** A wrong request without an answer, which comes behind others: its refusal says that they were looked at. */
+const WRONG = [R.SET_VRING_NUM, 0, Uint8Array.of(0, 0, 0, 0, 3, 0, 0, 0)] as const;
+const RIGHT = Uint8Array.of(0, 0, 0, 0, 8, 0, 0, 0);
+
+/** All that the server sent. */
+function answers(peer: VhostUserSocket): unknown[] {
+  const all: unknown[] = [];
+  for (let next = peer.take(); next !== undefined; next = peer.take()) {
+    all.push([next.request, next.flags, ...next.payload]);
+  }
+  return all;
+}
+
+Deno.test("VhostUserServer says how a request went if it is asked to and that was agreed on, but for those with an answer", async () => {
+  await using rig = new Rig();
+  await using _server = rig.serve();
+  using peer = rig.connect();
+  const none = [0, 0, 0, 0, 0, 0, 0];
+  const [ack, refused] = [[R.SET_VRING_NUM, REPLY, 0, ...none], [
+    R.SET_VRING_NUM,
+    REPLY,
+    1,
+    ...none,
+  ]];
+  // REPLY_ACK is bit 3.
+  for (const [agreed, expected] of [[0, []], [8, [ack, refused]]] as const) {
+    const { length } = rig.events;
+    peer.send(R.SET_PROTOCOL_FEATURES, 0, u64s(agreed));
+    peer.send(R.SET_VRING_NUM, 0, RIGHT);
+    peer.send(R.SET_VRING_NUM, NEED_REPLY, RIGHT);
+    peer.send(WRONG[0], NEED_REPLY, WRONG[2]);
+    peer.send(R.GET_QUEUE_NUM, NEED_REPLY);
+    // A configuration is refused by an answer without one.
+    peer.send(R.GET_CONFIG, 0, Uint8Array.of(0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 1));
+    peer.send(...WRONG);
+    await rig.until(length + (length === 0 ? 4 : 3));
+    const more = [[R.GET_QUEUE_NUM, REPLY, 1, ...none], [R.GET_CONFIG, REPLY]];
+    assertEquals(answers(peer), [...expected, ...more]);
+  }
+  // Of others no answer says no: the front end would wait for ever.
+  const { length } = rig.events;
+  peer.send(R.GET_VRING_BASE, 0, Uint8Array.of(9, 0, 0, 0, 0, 0, 0, 0));
+  await rig.until(length + 2);
+  assertEquals(rig.kinds().slice(length), ["refused", "disconnected"]);
+});
+
+Deno.test("VhostUserServer keeps the last socket for a display, of a device that has some, until its front end leaves", async () => {
+  await using rig = new Rig();
+  for (const deviceId of [16, 4]) {
+    const model = Object.assign(new EchoModel(), { deviceId });
+    rig.events.length = 0;
+    await using _server = rig.serve({ model });
+    const peer = rig.connect();
+    await rig.until(1);
+    const before = openFiles();
+    for (let i = 1; i <= 2; i++) {
+      const [own, theirs] = rig.libc.socketPair();
+      peer.send(R.GPU_SET_SOCKET, 0, undefined, [theirs]);
+      rig.libc.close(theirs);
+      peer.send(...WRONG);
+      await rig.until(deviceId === 16 ? 1 + i : 1 + 2 * i);
+      rig.libc.close(own);
+      assertEquals(openFiles(), deviceId === 16 ? before + 1 : before);
+    }
+    const reasons = rig.events.flatMap((event) => event.kind === "refused" ? [event.reason] : []);
+    assertEquals(
+      reasons.filter((reason) => reason.startsWith("Cannot take a socket")),
+      deviceId === 16 ? [] : Array(2).fill(
+        "Cannot take a socket for a display: saw device 4, expected device 16, which has displays",
+      ),
+    );
+    const { length } = rig.events;
+    peer[Symbol.dispose]();
+    await rig.until(length + 1);
+    assertEquals(openFiles(), before - 2);
+  }
+});
+
+Deno.test("VhostUserServer that cannot be made leaves no socket and no descriptor", async () => {
+  await using rig = new Rig();
+  await rig.serve()[Symbol.asyncDispose]();
+  const before = openFiles();
+  for (let i = 0; i < 3; i++) {
+    const error = assertThrows(() => rig.serve({ capacity: 2 ** 60 }), VireoError);
+    assertEquals([error.code, openFiles()], ["HOST_ERROR", before]);
+    assertEquals([...Deno.readDirSync(rig.folder)], []);
+  }
+});
+
+Deno.test("VhostUserServer lets others have a turn while a front end has more and more messages", async () => {
+  await using rig = new Rig();
+  const MOST = 10_000;
+  let sent = 0;
+  let stopped = false;
+  /** Each message that was looked at is followed by another one. */
+  const event = ({ kind }: ServerEvent): void => {
+    if (kind === "refused" && !stopped && sent++ < MOST) peer.send(...WRONG);
+  };
+  await using _server = rig.serve({ event });
+  using peer = rig.connect();
+  peer.send(...WRONG);
+  await new Promise((resolve) => setTimeout(resolve, 0));
+  while (sent === 0) await new Promise((resolve) => setTimeout(resolve, 0));
+  stopped = true;
+  assert(sent < MOST, `${sent} messages`);
 });
