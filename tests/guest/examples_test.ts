@@ -1,16 +1,14 @@
 // Needs QEMU and the guest images: every example that needs no emulator, all in one boot of a guest, with the
 // devices that are on a board when asked. Each boot then shows one way to end a command in the middle of I/O.
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assertEquals, assertMatch } from "@std/assert";
 import { GUEST_LIMIT, Running } from "../cli_helper.ts";
+import { endGuest } from "../killed/guest.ts";
 
 const EXAMPLES = new URL("../../examples/", import.meta.url).pathname;
 const WITH = ["balloon", "crypto", "gpu", "input", "p9", "scsi"];
 
 /** Those of the devices that every board has; the last one takes a driver away. */
 const OTHERS = ["console_echo", "entropy", "ping", "probe", "read_disk", "write_a_driver"];
-
-/** Milliseconds in which an end is at once: it must not wait for a deadline. */
-const AT_ONCE = 10_000;
 
 /** A script that runs one example after the other, and then writes to the disk until it is ended. */
 function script(names: readonly string[]): string {
@@ -80,7 +78,7 @@ for (const { board, others, how } of BOARDS) {
           `run --target qemu:${board} --blk ${dir}/disk.img ${flags.join(" ")} ${dir}/script.ts`,
         );
         await guest.line("busy");
-        await checkEnd(guest, how, dir);
+        await endGuest(guest, how, dir);
         // QEMU's keyboard has 147 keys up to 10.0.2, and 159 in 10.0.13.
         const printed = guest.text.replace("has 159 keys", "has 147 keys");
         assertEquals(printed.slice(0, PRINTED.length), PRINTED);
@@ -92,42 +90,4 @@ for (const { board, others, how } of BOARDS) {
       }
     },
   );
-}
-
-/** Ends a guest whose QEMU has a directory's name on its command line, and checks that nothing is left of it. */
-async function checkEnd(guest: Running, how: "QEMU's end" | "Ctrl-C", dir: string): Promise<void> {
-  const qemu = qemuWith(dir)!;
-  const words = Deno.readTextFileSync(`/proc/${qemu}/cmdline`);
-  const temporary = words.match(/\/[^\0,]*\/vireo-(?:guest|ports)-[^/\0,]+/g)!;
-  const began = performance.now();
-  if (how === "Ctrl-C") guest.child.kill("SIGINT");
-  else Deno.kill(qemu, "SIGKILL");
-  const { code, err } = await guest.end();
-  assert(performance.now() - began < AT_ONCE, `within ${AT_ONCE} ms`);
-  if (how === "Ctrl-C") assertEquals([code, err], [130, ""]);
-  else {
-    assertEquals(code, 1);
-    assertMatch(err, /^vireo: QEMU ended before the guest did: saw SIGKILL.*\[HOST_ERROR\]\n$/s);
-  }
-  assertEquals(qemuWith(dir), undefined);
-  assert(temporary.length >= 2);
-  for (const path of temporary) {
-    assertEquals(await Deno.stat(path).catch(() => undefined), undefined, path);
-  }
-}
-
-/** The process id of the QEMU that was started with this text on its command line. */
-function qemuWith(text: string): number | undefined {
-  for (const { name } of Deno.readDirSync("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
-    try {
-      const words = Deno.readTextFileSync(`/proc/${name}/cmdline`).split("\0");
-      if (words[0]!.includes("qemu-system") && words.some((word) => word.includes(text))) {
-        return Number(name);
-      }
-    } catch {
-      // It has ended.
-    }
-  }
-  return undefined;
 }

@@ -2,8 +2,8 @@
  * Kills QEMU at a random moment of a disk's I/O, and looks at what is left: typed errors, every acknowledged write in
  * the disk's file, and no process, descriptor or file.
  *
- * `deno run -A tests/killed/killed.ts [--times 1000] [--seconds 3600] [--seed 1] [--qemu PROGRAM]` does it often. Exits
- * with 1 at the first time that is wrong.
+ * `deno run -A tests/killed/killed.ts [--times 1000] [--seconds 3600] [--seed 1] [--qemu PROGRAM]` does it often, and
+ * with `--guest BOARD` in guests. Exits with 1 at the first time that is wrong.
  *
  * @module
  */
@@ -16,6 +16,7 @@ import { findBoard } from "@vireo/firmware/boards";
 import { VireoError } from "@vireo/hal";
 import { QtestPlatform } from "@vireo/hal/qtest";
 import { seeded } from "../hostile/liar.ts";
+import { killGuestOnce } from "./guest.ts";
 import { noMoreDescriptors, openDescriptors } from "../vhost_user/wait.ts";
 
 const SECTOR = 512;
@@ -182,6 +183,7 @@ if (import.meta.main) {
       seconds: { type: "string", default: "3600" },
       seed: { type: "string", default: "1" },
       qemu: { type: "string" },
+      guest: { type: "string" },
     },
   });
   const end = performance.now() + Number(values.seconds) * 1000;
@@ -190,7 +192,10 @@ if (import.meta.main) {
   for (; times < Number(values.times) && performance.now() < end; times++) {
     const seed = Number(values.seed) * 100_003 + times;
     try {
-      const killed = await killOnce(seed, values.qemu);
+      const killed = values.guest === undefined
+        ? await killOnce(seed, values.qemu)
+        // The command's last line has this code, or the kill was wrong.
+        : { codes: ["HOST_ERROR"], ...await killGuestOnce(seed, values.guest, values.qemu) };
       for (const code of killed.codes) codes.set(code, (codes.get(code) ?? 0) + 1);
       written += killed.written;
       longest = Math.max(longest, killed.ended);
