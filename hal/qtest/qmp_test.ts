@@ -1,3 +1,4 @@
+import { CountedSettles } from "../counted_settles_test_util.ts";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { VireoError } from "../errors.ts";
 import { Qmp } from "./qmp.ts";
@@ -240,4 +241,16 @@ Deno.test("qmp: a connection that breaks in either direction is an end, and no e
   await qmp.failAfterLast(new Error("ended with 1"));
   await lost;
   await qmp.close();
+});
+
+Deno.test("qmp: commands that were answered are forgotten", async () => {
+  await using monitor = new Monitor();
+  const { qmp } = monitor;
+  using settles = new CountedSettles();
+  const answered = qmp.execute("stop");
+  await monitor.say({ return: {}, id: 1 });
+  await answered;
+  const before = settles.count;
+  qmp.fail(new Error("ended with 1"));
+  assertEquals(settles.count, before);
 });

@@ -2,6 +2,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { EventInterrupt } from "./event.ts";
 import { Libc } from "./libc.ts";
 import { Poller } from "./poller.ts";
+import { CountedSettles } from "../counted_settles_test_util.ts";
 import { CountedSignal } from "../counted_signal_test_util.ts";
 
 Deno.test("an eventfd's waits end with a write or their signal, and leave no listener there", async () => {
@@ -79,6 +80,22 @@ Deno.test("an interrupt that nobody waited for is kept for one wait or one quest
       "enough",
     );
     await wait();
+  }
+  libc.dispose();
+});
+
+Deno.test("an eventfd forgets waits that are over", async () => {
+  const libc = new Libc();
+  {
+    await using poller = new Poller(libc);
+    using interrupt = new EventInterrupt(libc, poller);
+    using settles = new CountedSettles();
+    for (let i = 1; i <= 3; i++) {
+      const waiting = interrupt.wait({ signal: new AbortController().signal, ready: () => false });
+      interrupt.raise();
+      await waiting;
+      assertEquals(settles.count, i);
+    }
   }
   libc.dispose();
 });

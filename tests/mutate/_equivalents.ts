@@ -180,11 +180,6 @@ export const EQUIVALENTS: readonly Equivalent[] = [
       "A map may be made again at any time; there is no class behind the last, and of the sure one every hole fits",
   },
   {
-    path: "hal/unix/event.ts",
-    what: "this.#waiters.delete(resolve); -> nothing",
-    why: "A wait that is over is woken for nothing: it only stays in memory",
-  },
-  {
     path: "hal/unix/poller.ts",
     what: /^(?:#stale = true|#parked = false|this\.#(?:stale|parked) = false); -> /,
     why: "A list that is made again, or a wake for nothing, changes nothing that is called",
@@ -203,11 +198,6 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     path: "hal/poll_interrupt.ts",
     what: "#turnClean = false; -> #turnClean = true;",
     why: "Nobody reads it before a turn is asked for, which sets it",
-  },
-  {
-    path: "hal/qtest/qmp.ts",
-    what: "this.#pending.delete(id); -> nothing",
-    why: "An answer to a wait that is over changes nothing: it only stays in memory",
   },
   {
     path: "drivers/net/net.ts",
@@ -500,7 +490,7 @@ export const EQUIVALENTS: readonly Equivalent[] = [
   {
     path: "firmware/check/context.ts",
     what:
-      /^(?:for \(let turn = 0; turn <|if \(this\.#pace\.quiet >|if \(turn <|if \(performance\.now\(\) - start >)/,
+      /^(?:for \(let turn = 0; turn <|if \(this\.#pace\.quiet >|if \(turn <|if \(performance\.now\(\) - start >).* -> .*[<>]= ?/,
     why: "A turn more or less, or a timer instead, gives a device time as well",
   },
   {
