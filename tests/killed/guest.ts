@@ -71,7 +71,7 @@ const SCRIPT = `export default async ({ blk }) => {
 };
 `;
 
-/** What a kill of a guest's QEMU showed. */
+/** Findings of a kill of a guest's QEMU. */
 interface KilledGuest {
   /** Writes that the guest had said to be acknowledged; each is in the disk's file. */
   readonly written: number;
