@@ -106,10 +106,13 @@ export const BOARD_ROWS: readonly CommandRow[] = [
       return { script };
     },
     async run({ board, args: [script, args], flags }) {
+      const { LoopWatcher } = await import("../terminal/interrupts.ts");
+      // It comes up while the other modules are loaded.
+      using watcher = inGuest() || flags.watch ? undefined : new LoopWatcher();
       const { checkTypes, run, watch } = await import("./run.ts");
       if (flags.watch) return await watch(script);
       if (flags.check && !inGuest()) await checkTypes(script);
-      await run(board, script, args);
+      await run(board, script, args, watcher);
     },
   }),
   command({

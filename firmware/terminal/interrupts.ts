@@ -1,4 +1,4 @@
-import { GRACE_VARIABLE, inGuest } from "./environment.ts";
+import { GRACE_VARIABLE } from "./environment.ts";
 import { Finished, UsageError } from "./usage.ts";
 
 /** Milliseconds that a program has to end by itself after the first Ctrl-C. */
@@ -53,21 +53,26 @@ const CTRL_C = 0x03;
  *
  * A thread of its own keeps the time, because the code may never return to the event loop.
  *
- * @param code What is run.
+ * @param code What is run, once that thread listens.
  * @param first Asks the code to end; called where the event loop still turns.
+ * @param watcher The thread; none in a guest, which the host watches over.
  * @throws {Finished} If it was interrupted, whatever the code threw; else what the code threw.
  */
-export async function interruptible<T>(code: () => Promise<T>, first: () => void): Promise<T> {
+export async function interruptible<T>(
+  code: () => Promise<T>,
+  first: () => void,
+  watcher: LoopWatcher | undefined,
+): Promise<T> {
   let interrupted = false;
   const listener = (): void => {
     if (interrupted) return;
     interrupted = true;
     first();
   };
-  // The host watches over its guest.
-  const watcher = inGuest() ? undefined : startWatcher();
   Deno.addSignalListener("SIGINT", listener);
   try {
+    await watcher?.ready;
+    if (interrupted) throw new Finished(INTERRUPTED);
     const result = await code();
     if (interrupted) throw new Finished(INTERRUPTED);
     return result;
@@ -75,7 +80,6 @@ export async function interruptible<T>(code: () => Promise<T>, first: () => void
     throw interrupted ? new Finished(INTERRUPTED) : error;
   } finally {
     Deno.removeSignalListener("SIGINT", listener);
-    watcher?.terminate();
   }
 }
 
@@ -94,10 +98,32 @@ export function graceOf(said: string | undefined): number {
   );
 }
 
-function startWatcher(): Worker {
-  // As text, so that it is there in a bundle too, and nothing is read or transpiled for it.
-  const text = `(${watch})(${graceOf(Deno.env.get(GRACE_VARIABLE))}, ${INTERRUPTED})`;
-  return new Worker(`data:text/javascript,${encodeURIComponent(text)}`, { type: "module" });
+/** A thread that ends the process at Ctrl-C, whatever this one does; see {@linkcode interruptible}. */
+export class LoopWatcher implements Disposable {
+  readonly #worker: Worker;
+  /** Resolves when it listens, some 20 milliseconds after its start. */
+  readonly ready: Promise<void>;
+
+  /**
+   * Starts it.
+   *
+   * @throws {UsageError} If {@linkcode GRACE_VARIABLE} is wrong.
+   */
+  constructor() {
+    // As text, so that it is there in a bundle too, and nothing is read or transpiled for it.
+    const text = `(${watch})(${graceOf(Deno.env.get(GRACE_VARIABLE))}, ${INTERRUPTED})`;
+    const url = `data:text/javascript,${encodeURIComponent(text)}`;
+    this.#worker = new Worker(url, { type: "module" });
+    this.ready = new Promise((resolve, reject) => {
+      this.#worker.onmessage = () => resolve();
+      this.#worker.onerror = ({ message }) => reject(new Error(message));
+    });
+  }
+
+  /** Ends it. */
+  [Symbol.dispose](): void {
+    this.#worker.terminate();
+  }
 }
 
 /** The program of the watching thread; it cannot use anything of this module. */
@@ -123,4 +149,5 @@ function watch(grace: number, exitCode: number): void {
     pressed = true;
     setTimeout(end, grace);
   });
+  (globalThis as unknown as Worker).postMessage(null);
 }
