@@ -18,6 +18,7 @@ import type {
   ModelUsage,
   QueueSpec,
 } from "../../device.ts";
+import { readSpace } from "../config_space.ts";
 
 /** Most statistics that are looked at. */
 const MAX_STATISTICS = 64;
@@ -169,9 +170,7 @@ export class BalloonDevice implements DeviceModel {
 
   /** Reads the configuration. */
   readConfig(offset: number, width: ConfigWidth): number {
-    if (width === 1) return this.#config.getUint8(offset);
-    if (width === 2) return this.#config.getUint16(offset, true);
-    return this.#config.getUint32(offset, true);
+    return readSpace(this.#config, offset, width);
   }
 
   /** Takes `actual` and `poison_val`; the rest is the device's. */

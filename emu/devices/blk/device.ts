@@ -25,6 +25,7 @@ import type {
   DeviceQueue,
   QueueSpec,
 } from "../../device.ts";
+import { readSpace } from "../config_space.ts";
 import { type BlkDeviceOptions, type BlkSetup, blkSetup, setCapacity } from "./config.ts";
 import { DiskData } from "./_data.ts";
 import { applyRanges, clearRange, type RequestTurn } from "./_ranges.ts";
@@ -197,9 +198,7 @@ export class BlkDevice implements DeviceModel {
   /** Reads configuration bytes. */
   readConfig(offset: number, width: ConfigWidth): number {
     if (this.#hidesZones && offset >= BLK_ZONED_OFFSET) return 0;
-    if (width === 1) return this.#config.getUint8(offset);
-    if (width === 2) return this.#config.getUint16(offset, true);
-    return this.#config.getUint32(offset, true);
+    return readSpace(this.#config, offset, width);
   }
 
   /** Takes the one writable field, `writeback`; any other write has no effect. */

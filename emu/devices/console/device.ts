@@ -18,6 +18,7 @@ import type {
   ModelUsage,
   QueueSpec,
 } from "../../device.ts";
+import { readSpace } from "../config_space.ts";
 import { ConsolePort, type ConsolePortOptions, type ConsoleSize } from "./port.ts";
 
 /** Control messages that may wait for the driver before its own are left in the ring. */
@@ -204,10 +205,7 @@ export class ConsoleDevice implements DeviceModel {
 
   /** Reads configuration bytes. */
   readConfig(offset: number, width: ConfigWidth): number {
-    if (width === 1) return this.#config.getUint8(offset);
-    return width === 2
-      ? this.#config.getUint16(offset, true)
-      : this.#config.getUint32(offset, true);
+    return readSpace(this.#config, offset, width);
   }
 
   /** Takes `emerg_wr`, at any time, even before the driver set anything up (virtio 1.4 §5.3.5.1). */

@@ -15,6 +15,7 @@ import type {
   ModelUsage,
   QueueSpec,
 } from "../../device.ts";
+import { readSpace } from "../config_space.ts";
 
 /** Events that may wait for the driver's buffers. */
 const BACKLOG = 1024;
@@ -175,9 +176,7 @@ export class InputDevice implements DeviceModel {
 
   /** Reads the configuration: what is selected. */
   readConfig(offset: number, width: ConfigWidth): number {
-    if (width === 1) return this.#config.getUint8(offset);
-    if (width === 2) return this.#config.getUint16(offset, true);
-    return this.#config.getUint32(offset, true);
+    return readSpace(this.#config, offset, width);
   }
 
   /** Selects; anything but `select` and `subsel` is read-only. */

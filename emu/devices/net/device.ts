@@ -28,6 +28,7 @@ import {
   type Offload,
 } from "../../backends/net_backend.ts";
 import type { Chain, ConfigWidth, DeviceContext, DeviceModel, QueueSpec } from "../../device.ts";
+import { readSpace } from "../config_space.ts";
 import { checkRange, offer, parseAddress, queueSpecs } from "./_features.ts";
 import { RxRing } from "./_rx_ring.ts";
 import { Transmitter } from "./_transmitter.ts";
@@ -222,8 +223,7 @@ export class NetDevice implements DeviceModel, FrameSink {
 
   /** Reads configuration bytes. */
   readConfig(offset: number, width: ConfigWidth): number {
-    if (width === 1) return this.#view.getUint8(offset);
-    return width === 2 ? this.#view.getUint16(offset, true) : this.#view.getUint32(offset, true);
+    return readSpace(this.#view, offset, width);
   }
 
   /** Only a legacy driver may write, and only the address (virtio 1.4 §5.1.4.3). */

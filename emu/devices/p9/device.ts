@@ -17,6 +17,7 @@ import type {
   ModelUsage,
   QueueSpec,
 } from "../../device.ts";
+import { readSpace } from "../config_space.ts";
 import { RequestReader } from "./_message.ts";
 import { P9Server, type P9ServerState, SERVER_BOUNDS } from "./_server.ts";
 import type { P9Export } from "./export.ts";
@@ -166,9 +167,7 @@ export class P9Device implements DeviceModel {
 
   /** Reads the configuration. */
   readConfig(offset: number, width: ConfigWidth): number {
-    if (width === 1) return this.#config.getUint8(offset);
-    if (width === 2) return this.#config.getUint16(offset, true);
-    return this.#config.getUint32(offset, true);
+    return readSpace(this.#config, offset, width);
   }
 
   /** Starts to serve the queue. */

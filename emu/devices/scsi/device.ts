@@ -27,6 +27,7 @@ import type {
   ModelUsage,
   QueueSpec,
 } from "../../device.ts";
+import { readSpace } from "../config_space.ts";
 import { missing, ScsiDisk, type ScsiOutcome, type ScsiUnitOptions } from "./unit.ts";
 
 /** Options of {@linkcode ScsiDevice}. */
@@ -189,9 +190,7 @@ export class ScsiDevice implements DeviceModel {
 
   /** Reads the configuration. */
   readConfig(offset: number, width: ConfigWidth): number {
-    if (width === 1) return this.#config.getUint8(offset);
-    if (width === 2) return this.#config.getUint16(offset, true);
-    return this.#config.getUint32(offset, true);
+    return readSpace(this.#config, offset, width);
   }
 
   /** Takes `sense_size` and `cdb_size`; the rest is read-only. */
