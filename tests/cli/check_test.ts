@@ -1,21 +1,19 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { call, vireo } from "../cli_helper.ts";
+import { TempFolder } from "../temp_folder.ts";
 
 Deno.test("vireo check: looks at the devices of a type, and writes what it found", async () => {
-  const folder = await Deno.makeTempDir();
-  try {
-    const { code, out } = await vireo(
-      "check --only rng --hostile --seed 7 " +
-        `--html ${folder}/report.html --junit ${folder}/report.xml`,
-    );
-    assertEquals(code, 0);
-    assert(/§4\.2 +\d+ pass +0 fail/.test(out), out);
-    assert(/\d+ pass, 0 fail, 0 deviate, \d+ skipped\n$/.test(out), out);
-    assertStringIncludes(await Deno.readTextFile(`${folder}/report.html`), "mmio.magic");
-    assertStringIncludes(await Deno.readTextFile(`${folder}/report.xml`), "<testsuite name=");
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
+  using temporary = new TempFolder();
+  const folder = temporary.path;
+  const { code, out } = await vireo(
+    "check --only rng --hostile --seed 7 " +
+      `--html ${folder}/report.html --junit ${folder}/report.xml`,
+  );
+  assertEquals(code, 0);
+  assert(/§4\.2 +\d+ pass +0 fail/.test(out), out);
+  assert(/\d+ pass, 0 fail, 0 deviate, \d+ skipped\n$/.test(out), out);
+  assertStringIncludes(await Deno.readTextFile(`${folder}/report.html`), "mmio.magic");
+  assertStringIncludes(await Deno.readTextFile(`${folder}/report.xml`), "<testsuite name=");
 });
 
 Deno.test("vireo check --list and --json: rows with clauses and sections", async () => {
@@ -41,45 +39,39 @@ Deno.test("vireo check: a word that names nothing, and a board without such a de
 });
 
 Deno.test("vireo check driver: a bundled driver passes, and the reports say under which schedule", async () => {
-  const folder = await Deno.makeTempDir();
-  try {
-    const { code, out, err } = await vireo(
-      `check driver rng --only plain,late,drv.split-ring --json --junit ${folder}/report.xml`,
-    );
-    assertEquals([code, err], [0, ""]);
-    const { target, counts, results } = JSON.parse(out);
-    assertEquals([target, counts.fail], ["driver rng", 0]);
-    assert(counts.pass > 10, out);
-    assertEquals(new Set(results.map((row: { schedule: string }) => row.schedule)).size, 2);
-    assertStringIncludes(
-      await Deno.readTextFile(`${folder}/report.xml`),
-      "late: rng at virtio-mmio@",
-    );
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
+  using temporary = new TempFolder();
+  const folder = temporary.path;
+  const { code, out, err } = await vireo(
+    `check driver rng --only plain,late,drv.split-ring --json --junit ${folder}/report.xml`,
+  );
+  assertEquals([code, err], [0, ""]);
+  const { target, counts, results } = JSON.parse(out);
+  assertEquals([target, counts.fail], ["driver rng", 0]);
+  assert(counts.pass > 10, out);
+  assertEquals(new Set(results.map((row: { schedule: string }) => row.schedule)).size, 2);
+  assertStringIncludes(
+    await Deno.readTextFile(`${folder}/report.xml`),
+    "late: rng at virtio-mmio@",
+  );
 });
 
 Deno.test("vireo check driver: the folder of vireo new as it is, and then with a rule broken", async () => {
-  const folder = await Deno.makeTempDir();
-  try {
-    assertEquals((await vireo(`new driver ${folder}/mine`)).code, 0);
-    const script = `${folder}/mine/mine.ts`;
-    const good = await vireo(`check driver ${script} --only plain,packed`);
-    assertEquals([good.code, good.err], [0, ""], good.out);
-    assert(/\d+ pass, 0 fail, 0 deviate, 0 skipped\n$/.test(good.out), good.out);
-    const text = await Deno.readTextFile(script);
-    const broken = text.replace(", [], length,", ", [new Uint8Array(4)], length,");
-    assert(broken !== text);
-    await Deno.writeTextFile(script, broken);
-    const bad = await vireo(`check driver ${script} --only plain`);
-    assertEquals([bad.code, bad.err], [1, ""]);
-    assertStringIncludes(bad.out, "fail rng.writable: plain: rng at virtio-mmio@");
-    assertStringIncludes(bad.out, "clauses  drv.rng.operation.1");
-    assertStringIncludes(bad.out, `again    vireo check driver ${script} --only plain --seed 1`);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
+  using temporary = new TempFolder();
+  const folder = temporary.path;
+  assertEquals((await vireo(`new driver ${folder}/mine`)).code, 0);
+  const script = `${folder}/mine/mine.ts`;
+  const good = await vireo(`check driver ${script} --only plain,packed`);
+  assertEquals([good.code, good.err], [0, ""], good.out);
+  assert(/\d+ pass, 0 fail, 0 deviate, 0 skipped\n$/.test(good.out), good.out);
+  const text = await Deno.readTextFile(script);
+  const broken = text.replace(", [], length,", ", [new Uint8Array(4)], length,");
+  assert(broken !== text);
+  await Deno.writeTextFile(script, broken);
+  const bad = await vireo(`check driver ${script} --only plain`);
+  assertEquals([bad.code, bad.err], [1, ""]);
+  assertStringIncludes(bad.out, "fail rng.writable: plain: rng at virtio-mmio@");
+  assertStringIncludes(bad.out, "clauses  drv.rng.operation.1");
+  assertStringIncludes(bad.out, `again    vireo check driver ${script} --only plain --seed 1`);
 });
 
 Deno.test("vireo check driver: --list, and what makes no sense", async () => {

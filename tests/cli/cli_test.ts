@@ -2,17 +2,15 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { createHash } from "node:crypto";
 import { call, vireo } from "../cli_helper.ts";
 import { makeDemoDisk } from "../../firmware/disk/demo_disk.ts";
+import { TempFolder } from "../temp_folder.ts";
 
 async function withDisk(body: (path: string, bytes: Uint8Array) => Promise<void>): Promise<void> {
-  const dir = await Deno.makeTempDir({ prefix: "vireo-cli-" });
-  try {
-    const path = `${dir}/disk.img`;
-    const bytes = crypto.getRandomValues(new Uint8Array(65536));
-    await Deno.writeFile(path, bytes);
-    await body(path, bytes);
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
+  using folder = new TempFolder();
+  const dir = folder.path;
+  const path = `${dir}/disk.img`;
+  const bytes = crypto.getRandomValues(new Uint8Array(65536));
+  await Deno.writeFile(path, bytes);
+  await body(path, bytes);
 }
 
 function sha256(bytes: Uint8Array): string {
@@ -92,25 +90,22 @@ Deno.test("blk read, write, discard and flush work on the image file", async () 
 });
 
 Deno.test("blk info tells serial, block size, partitions and file systems", async () => {
-  const dir = await Deno.makeTempDir({ prefix: "vireo-cli-" });
-  try {
-    await makeDemoDisk(`${dir}/d.img`);
-    const disk = `${dir}/d.img,ro,serial=S-1,block-size=4096`;
-    const info = JSON.parse((await call(`blk info --json --blk ${disk}`)).out);
-    assertEquals([info.serial, info.blockSize, info.readOnly, info.sectors], [
-      "S-1",
-      4096,
-      true,
-      65536,
-    ]);
-    assertEquals([info.scheme, info.partitions.length], ["mbr", 1]);
-    assertEquals(info.partitions[0].fileSystem.type, "ext4");
-    const write = await call(`blk write --blk ${disk}`, "x");
-    assertEquals(write.code, 1);
-    assertMatch(write.err, /^vireo: .*read-only.*\[READ_ONLY\]\n$/);
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
+  using folder = new TempFolder();
+  const dir = folder.path;
+  await makeDemoDisk(`${dir}/d.img`);
+  const disk = `${dir}/d.img,ro,serial=S-1,block-size=4096`;
+  const info = JSON.parse((await call(`blk info --json --blk ${disk}`)).out);
+  assertEquals([info.serial, info.blockSize, info.readOnly, info.sectors], [
+    "S-1",
+    4096,
+    true,
+    65536,
+  ]);
+  assertEquals([info.scheme, info.partitions.length], ["mbr", 1]);
+  assertEquals(info.partitions[0].fileSystem.type, "ext4");
+  const write = await call(`blk write --blk ${disk}`, "x");
+  assertEquals(write.code, 1);
+  assertMatch(write.err, /^vireo: .*read-only.*\[READ_ONLY\]\n$/);
 });
 
 Deno.test("blk bench and net bench report rates", async () => {
@@ -136,22 +131,19 @@ Deno.test("net ping gets its echoes, and says so when there are none", async () 
 });
 
 Deno.test("net capture writes a pcap file of what came in", async () => {
-  const dir = await Deno.makeTempDir({ prefix: "vireo-cli-" });
-  try {
-    const path = `${dir}/c.pcap`;
-    const run = await call(`net capture --ping 10.0.2.2 -c 1 -o ${path} --json`);
-    assertEquals(JSON.parse(run.out), { captured: 1, file: path });
-    const file = await Deno.readFile(path);
-    const view = new DataView(file.buffer);
-    // Magic, link type Ethernet, then one ARP reply of 42 bytes or more (padded to 60 on a real wire).
-    assertEquals([view.getUint32(0, true), view.getUint32(20, true)], [0xa1b2c3d4, 1]);
-    assertEquals(view.getUint16(24 + 16 + 12), 0x0806);
-    assertEquals(view.getUint16(24 + 16 + 20), 2);
-    const sent = await call("net send ffffffffffff52540012345688b56869");
-    assertEquals([sent.code, sent.out], [0, "sent 16 bytes\n"]);
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
+  using folder = new TempFolder();
+  const dir = folder.path;
+  const path = `${dir}/c.pcap`;
+  const run = await call(`net capture --ping 10.0.2.2 -c 1 -o ${path} --json`);
+  assertEquals(JSON.parse(run.out), { captured: 1, file: path });
+  const file = await Deno.readFile(path);
+  const view = new DataView(file.buffer);
+  // Magic, link type Ethernet, then one ARP reply of 42 bytes or more (padded to 60 on a real wire).
+  assertEquals([view.getUint32(0, true), view.getUint32(20, true)], [0xa1b2c3d4, 1]);
+  assertEquals(view.getUint16(24 + 16 + 12), 0x0806);
+  assertEquals(view.getUint16(24 + 16 + 20), 2);
+  const sent = await call("net send ffffffffffff52540012345688b56869");
+  assertEquals([sent.code, sent.out], [0, "sent 16 bytes\n"]);
 });
 
 Deno.test("console connects standard input and output to a port", async () => {
@@ -170,31 +162,28 @@ Deno.test("rng writes as many bytes as asked, raw and in hex", async () => {
 });
 
 Deno.test("run gives a script the board and its arguments; shell has them in scope", async () => {
-  const dir = await Deno.makeTempDir({ prefix: "vireo-cli-" });
-  try {
-    const script = `${dir}/s.ts`;
-    await Deno.writeTextFile(
-      script,
-      `import type { Vireo } from "@vireo/firmware";
+  using folder = new TempFolder();
+  const dir = folder.path;
+  const script = `${dir}/s.ts`;
+  await Deno.writeTextFile(
+    script,
+    `import type { Vireo } from "@vireo/firmware";
        export default async ({ bus, rng, args }: Vireo) => {
          console.log(bus.devices.length, (await rng.read(8)).length, ...args);
        };`,
-    );
-    const run = await vireo(`run --blk none ${script} a --flag`);
-    assertEquals([run.code, run.out, run.err], [0, "3 8 a --flag\n", ""]);
-    await Deno.writeTextFile(script, "export const x = 1;");
-    const bad = await vireo(`run ${script}`);
-    assertEquals(bad.code, 2);
-    assertStringIncludes(bad.err, "expected 'export default");
-    const shell = await vireo(
-      "shell",
-      "(await blk.read(0, 512)).length + bus.devices.length\n(await rng.read(3)).length\n",
-    );
-    assertStringIncludes(shell.out, "516");
-    assertStringIncludes(shell.out, "3");
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
+  );
+  const run = await vireo(`run --blk none ${script} a --flag`);
+  assertEquals([run.code, run.out, run.err], [0, "3 8 a --flag\n", ""]);
+  await Deno.writeTextFile(script, "export const x = 1;");
+  const bad = await vireo(`run ${script}`);
+  assertEquals(bad.code, 2);
+  assertStringIncludes(bad.err, "expected 'export default");
+  const shell = await vireo(
+    "shell",
+    "(await blk.read(0, 512)).length + bus.devices.length\n(await rng.read(3)).length\n",
+  );
+  assertStringIncludes(shell.out, "516");
+  assertStringIncludes(shell.out, "3");
 });
 
 Deno.test("wrong use ends in one line and exit code 2, what is not there in 1", async () => {

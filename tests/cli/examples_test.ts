@@ -2,6 +2,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { createHash } from "node:crypto";
 import { makeDemoDisk } from "@vireo/firmware";
 import { main } from "../../firmware/main.ts";
+import { TempFolder } from "../temp_folder.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname;
 
@@ -165,22 +166,19 @@ Deno.test("every example is listed here, and is shorter than 80 lines", async ()
 for (const [flags, kind] of BOARDS) {
   const run = flags === "" ? launch : call;
   Deno.test(`every example runs with [${flags}]`, async () => {
-    const dir = await Deno.makeTempDir({ prefix: "vireo-examples-" });
-    try {
-      const { path: disk, hash } = await (made ??= makeDisk());
-      for (const [name, example] of Object.entries(EXAMPLES)) {
-        const { args: devices, script, out, modern, emulated, qemu } = example;
-        const why = kind === "qemu" ? emulated : qemu ?? (kind === "legacy" ? modern : undefined);
-        if (why !== undefined) continue;
-        const given = words(devices?.replace("DISK", disk).replace("DIRECTORY", dir));
-        const board = flags === "" ? [] : words(flags);
-        const args = ["run", ...board, ...given, `${ROOT}examples/${name}`, ...words(script)];
-        const { code, out: printed } = await run(args);
-        assertEquals([name, code], [name, 0]);
-        assertMatch(printed, new RegExp(out.source.replace("HASH", hash)));
-      }
-    } finally {
-      await Deno.remove(dir, { recursive: true });
+    using folder = new TempFolder();
+    const dir = folder.path;
+    const { path: disk, hash } = await (made ??= makeDisk());
+    for (const [name, example] of Object.entries(EXAMPLES)) {
+      const { args: devices, script, out, modern, emulated, qemu } = example;
+      const why = kind === "qemu" ? emulated : qemu ?? (kind === "legacy" ? modern : undefined);
+      if (why !== undefined) continue;
+      const given = words(devices?.replace("DISK", disk).replace("DIRECTORY", dir));
+      const board = flags === "" ? [] : words(flags);
+      const args = ["run", ...board, ...given, `${ROOT}examples/${name}`, ...words(script)];
+      const { code, out: printed } = await run(args);
+      assertEquals([name, code], [name, 0]);
+      assertMatch(printed, new RegExp(out.source.replace("HASH", hash)));
     }
   });
 }

@@ -2,6 +2,7 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { createHash } from "node:crypto";
 import type { ImageManifest } from "../../firmware/image/mod.ts";
 import { GUEST_LIMIT, VIREO } from "../cli_helper.ts";
+import { TempFolder } from "../temp_folder.ts";
 
 /** Where images are kept between runs. */
 const CACHE = new URL("../../.cache/guest/", import.meta.url).pathname;
@@ -53,22 +54,19 @@ for (const arch of ["x86_64", "aarch64"]) {
   Deno.test(`image of ${arch} records what is in it, does no work twice${boots}`, {
     timeout: GUEST_LIMIT,
   }, async () => {
-    const dir = await Deno.makeTempDir({ prefix: "vireo-image-" });
-    try {
-      await makeImage(arch, `${dir}/out`);
-      await checkManifest(`${dir}/out`);
-      const before = await Deno.stat(`${CACHE}${arch}/initramfs.cpio`);
-      await makeImage(arch, `${dir}/out`, await withoutBuilders(dir));
-      const after = await Deno.stat(`${CACHE}${arch}/initramfs.cpio`);
-      assertEquals([after.mtime, after.ino], [before.mtime, before.ino]);
-      assertEquals(await Deno.readTextFile(`${dir}/called`).catch(() => "nothing"), "nothing");
-      await checkMissing(`${dir}/out`);
-      if (boots === "") return;
-      await checkBoot(`${dir}/out/boot.sh`);
-      await checkBoard(`${dir}/out/board/vireo`);
-    } finally {
-      await Deno.remove(dir, { recursive: true });
-    }
+    using folder = new TempFolder();
+    const dir = folder.path;
+    await makeImage(arch, `${dir}/out`);
+    await checkManifest(`${dir}/out`);
+    const before = await Deno.stat(`${CACHE}${arch}/initramfs.cpio`);
+    await makeImage(arch, `${dir}/out`, await withoutBuilders(dir));
+    const after = await Deno.stat(`${CACHE}${arch}/initramfs.cpio`);
+    assertEquals([after.mtime, after.ino], [before.mtime, before.ino]);
+    assertEquals(await Deno.readTextFile(`${dir}/called`).catch(() => "nothing"), "nothing");
+    await checkMissing(`${dir}/out`);
+    if (boots === "") return;
+    await checkBoot(`${dir}/out/boot.sh`);
+    await checkBoard(`${dir}/out/board/vireo`);
   });
 }
 

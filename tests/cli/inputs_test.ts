@@ -6,6 +6,7 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { call, type Result, Running, VIREO, vireo } from "../cli_helper.ts";
+import { TempFolder } from "../temp_folder.ts";
 
 /** A command line in a folder of its own, where `~` stands for the folder. */
 interface Input {
@@ -631,53 +632,47 @@ Deno.test("bytes other than text are not written to a terminal", async () => {
 });
 
 Deno.test("what is interrupted ends with an exit code, without a word", async (t) => {
-  const dir = await Deno.makeTempDir({ prefix: "vireo-inputs-" });
-  try {
-    await prepare(dir);
-    for (const args of INTERRUPTED) {
-      await t.step(args, async () => {
-        const run = new Running(args.replaceAll("~", dir));
-        await run.line("begun");
-        run.child.kill("SIGINT");
-        const ended = await run.end();
-        assertEquals([ended.code, ended.err], [130, ""]);
-      });
-    }
-  } finally {
-    await Deno.remove(dir, { recursive: true });
+  using folder = new TempFolder();
+  const dir = folder.path;
+  await prepare(dir);
+  for (const args of INTERRUPTED) {
+    await t.step(args, async () => {
+      const run = new Running(args.replaceAll("~", dir));
+      await run.line("begun");
+      run.child.kill("SIGINT");
+      const ended = await run.end();
+      assertEquals([ended.code, ended.err], [130, ""]);
+    });
   }
 });
 
 Deno.test("every input gets an exit code and a line, never a stack or silence", async (t) => {
-  const dir = await Deno.makeTempDir({ prefix: "vireo-inputs-" });
-  try {
-    await prepare(dir);
-    assert(INPUTS.length >= 60);
-    const here = (text: string): string => text.replaceAll("~", dir);
-    const results: Result[] = [];
-    let next = 0;
-    const worker = async (): Promise<void> => {
-      for (let i = next++; i < INPUTS.length; i = next++) {
-        const { args, stdin } = INPUTS[i]!;
-        results[i] = await (OWN_PROCESS.test(args) ? vireo : call)(here(args), stdin);
-      }
-    };
-    await Promise.all([worker(), worker()]);
-    for (const [i, { args, code, err = "", out }] of INPUTS.entries()) {
-      await t.step(args.slice(0, 100), () => {
-        const result = results[i]!;
-        assertEquals([result.code, result.err.trimEnd()], [code, here(err)]);
-        if (out === undefined) assertEquals(result.out, "");
-        else {
-          const is = (line: string): boolean =>
-            typeof out === "string" ? line === here(out) : out.test(line);
-          assert(result.out.split("\n").some(is), result.out);
-        }
-        // A failure is one line, and success is never without an answer.
-        assertEquals(code === 0 ? result.out !== "" : err !== "" && !err.includes("\n"), true);
-      });
+  using folder = new TempFolder();
+  const dir = folder.path;
+  await prepare(dir);
+  assert(INPUTS.length >= 60);
+  const here = (text: string): string => text.replaceAll("~", dir);
+  const results: Result[] = [];
+  let next = 0;
+  const worker = async (): Promise<void> => {
+    for (let i = next++; i < INPUTS.length; i = next++) {
+      const { args, stdin } = INPUTS[i]!;
+      results[i] = await (OWN_PROCESS.test(args) ? vireo : call)(here(args), stdin);
     }
-  } finally {
-    await Deno.remove(dir, { recursive: true });
+  };
+  await Promise.all([worker(), worker()]);
+  for (const [i, { args, code, err = "", out }] of INPUTS.entries()) {
+    await t.step(args.slice(0, 100), () => {
+      const result = results[i]!;
+      assertEquals([result.code, result.err.trimEnd()], [code, here(err)]);
+      if (out === undefined) assertEquals(result.out, "");
+      else {
+        const is = (line: string): boolean =>
+          typeof out === "string" ? line === here(out) : out.test(line);
+        assert(result.out.split("\n").some(is), result.out);
+      }
+      // A failure is one line, and success is never without an answer.
+      assertEquals(code === 0 ? result.out !== "" : err !== "" && !err.includes("\n"), true);
+    });
   }
 });

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { VIREO } from "../cli_helper.ts";
+import { TempFolder } from "../temp_folder.ts";
 
 /** Runs a command line in a folder; standard output and error are one text. */
 async function run(cwd: string, ...words: readonly string[]): Promise<[number, string]> {
@@ -16,12 +17,9 @@ async function run(cwd: string, ...words: readonly string[]): Promise<[number, s
 }
 
 async function inFolder(body: (dir: string) => Promise<void>): Promise<void> {
-  const dir = await Deno.makeTempDir({ prefix: "vireo-new-" });
-  try {
-    await body(dir);
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
+  using folder = new TempFolder();
+  const dir = folder.path;
+  await body(dir);
 }
 
 /** What each kind prints when it is run. */

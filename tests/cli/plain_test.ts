@@ -7,6 +7,7 @@ import { assertEquals } from "@std/assert";
 import { OnTerminal, vireo } from "../cli_helper.ts";
 import { codeOf, SOURCES } from "../tree/sources.ts";
 import { COMMANDS_BY_NAME } from "../../firmware/commands/table.ts";
+import { TempFolder } from "../temp_folder.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 
@@ -91,34 +92,31 @@ interface Shown {
 
 /** Has one process run all command lines on a terminal with these variables, or in a pipe. */
 async function all(env: Record<string, string>, where: "terminal" | "pipe"): Promise<Shown[]> {
-  const dir = await Deno.makeTempDir({ prefix: "vireo-plain-" });
-  try {
-    await Deno.writeTextFile(`${dir}/script.ts`, SCRIPT);
-    const lines = COMMANDS.map(([args]) =>
-      args.replace("SCRIPT", `${dir}/script.ts`).replace("DIR", dir)
-    );
-    await Deno.writeTextFile(`${dir}/lines`, lines.join("\n"));
-    const run = `deno run -A --quiet --config ${ROOT}deno.json ${ROOT}tests/cli/plain_script.ts ` +
-      `${dir}/lines`;
-    let text: string;
-    if (where === "pipe") {
-      const { out, err } = await vireo(run, undefined, env);
-      // What is wrong is said on the other pipe, which has no marks between the command lines.
-      assertEquals(ESCAPE.test(err), false, err);
-      text = out;
-    } else {
-      await using screen = new OnTerminal(run, env);
-      await screen.end();
-      text = screen.text;
-    }
-    return [...text.matchAll(/^begin (.*?)\r?\n(.*?)^end (\d+)\r?$/gms)].map((found) => ({
-      args: COMMANDS[lines.indexOf(found[1]!)]![0],
-      text: found[2]!,
-      code: Number(found[3]),
-    }));
-  } finally {
-    await Deno.remove(dir, { recursive: true });
+  using folder = new TempFolder();
+  const dir = folder.path;
+  await Deno.writeTextFile(`${dir}/script.ts`, SCRIPT);
+  const lines = COMMANDS.map(([args]) =>
+    args.replace("SCRIPT", `${dir}/script.ts`).replace("DIR", dir)
+  );
+  await Deno.writeTextFile(`${dir}/lines`, lines.join("\n"));
+  const run = `deno run -A --quiet --config ${ROOT}deno.json ${ROOT}tests/cli/plain_script.ts ` +
+    `${dir}/lines`;
+  let text: string;
+  if (where === "pipe") {
+    const { out, err } = await vireo(run, undefined, env);
+    // What is wrong is said on the other pipe, which has no marks between the command lines.
+    assertEquals(ESCAPE.test(err), false, err);
+    text = out;
+  } else {
+    await using screen = new OnTerminal(run, env);
+    await screen.end();
+    text = screen.text;
   }
+  return [...text.matchAll(/^begin (.*?)\r?\n(.*?)^end (\d+)\r?$/gms)].map((found) => ({
+    args: COMMANDS[lines.indexOf(found[1]!)]![0],
+    text: found[2]!,
+    code: Number(found[3]),
+  }));
 }
 
 const TERMINALS = {

@@ -8,6 +8,7 @@ import { assert, assertEquals } from "@std/assert";
 import { crc32 } from "node:zlib";
 import { type DiskContents, readContents } from "../../firmware/disk/disk_report.ts";
 import type { FileSystem } from "../../firmware/disk/superblock.ts";
+import { TempFolder } from "../temp_folder.ts";
 
 /** An image: how it is made, as a shell script with its path in `$I` and a scratch folder in `$T`. */
 interface Image {
@@ -323,12 +324,9 @@ function described(fileSystem: FileSystem | null | undefined): string {
 }
 
 async function inFolder(body: (dir: string) => Promise<void>): Promise<void> {
-  const dir = await Deno.makeTempDir({ prefix: "vireo-images-" });
-  try {
-    await body(dir);
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
+  using folder = new TempFolder();
+  const dir = folder.path;
+  await body(dir);
 }
 
 Deno.test("disks that real tools made are read as sfdisk and blkid read them", async (t) => {

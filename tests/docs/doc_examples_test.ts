@@ -4,6 +4,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { toFileUrl } from "../../firmware/image/paths.ts";
 import { ROOMS } from "../run/jobs.ts";
 import { type DocExample, docExamples } from "./doc_examples.ts";
+import { TempFolder } from "../temp_folder.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 
@@ -19,14 +20,11 @@ function* examplesIn(folder: string): Generator<DocExample> {
 
 /** Runs an example as a module of this process, which has loaded most of what it imports before. */
 async function run({ name, code }: DocExample): Promise<void> {
-  const dir = await Deno.makeTempDir({ prefix: "vireo-example-" });
-  try {
-    const path = `${dir}/${name.replaceAll("/", "_").replace("#", "_")}.ts`;
-    await Deno.writeTextFile(path, code);
-    await import(toFileUrl(path));
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
+  using folder = new TempFolder();
+  const dir = folder.path;
+  const path = `${dir}/${name.replaceAll("/", "_").replace("#", "_")}.ts`;
+  await Deno.writeTextFile(path, code);
+  await import(toFileUrl(path));
 }
 
 for (const room of ROOMS) {

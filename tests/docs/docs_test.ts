@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { makeDemoDisk } from "@vireo/firmware";
 import { blocksOf, NAME, PAGES, ROOT, shell } from "./pages.ts";
+import { TempFolder } from "../temp_folder.ts";
 
 /** Command lines that are not run here, and why. */
 const NOT_RUN: readonly (readonly [pattern: RegExp, why: string])[] = [
@@ -43,46 +44,43 @@ function withoutTypes(command: string): string {
 
 async function runPage(page: string): Promise<void> {
   const blocks = blocksOf(await Deno.readTextFile(`${ROOT}${page}`));
-  const dir = await Deno.makeTempDir({ prefix: "vireo-docs-" });
-  try {
-    for (const name of ["vireo", "examples"]) {
-      await Deno.symlink(`${ROOT}${name}`, `${dir}/${name}`);
-    }
-    // Half of the pages have no command that could read it.
-    if (blocks.some(({ language }) => language === "sh" || language === "console")) {
-      await makeDemoDisk(`${dir}/disk.img`);
-    }
-    for (const { language, lines, line } of blocks) {
-      const where = `${page}:${line}`;
-      switch (language) {
-        case "ts": {
-          const name = NAME.exec(lines[0]!)?.[1];
-          assert(name !== undefined, `${where}: expected a first line such as '// name.ts'`);
-          await Deno.writeTextFile(`${dir}/${name}`, `${lines.join("\n")}\n`);
-          break;
-        }
-        case "sh":
-          for (const entry of lines) {
-            const command = entry.replace(/\s+#\s.*$/, "").trim();
-            if (command === "" || NOT_RUN.some(([not]) => not.test(command))) continue;
-            const { code, text } = await shell(dir, command);
-            assertEquals([where, command, code], [where, command, 0], text);
-          }
-          break;
-        case "console":
-          for (const { command, expected } of transcript(lines)) {
-            if (NOT_RUN.some(([not]) => not.test(command))) continue;
-            const { text } = await shell(dir, withoutTypes(command));
-            assertMatch(text, pattern(expected), `${where}: ${command}\n${text}`);
-          }
-          break;
-        // What is only shown: a drawing, or what a terminal shows.
-        default:
-          assertEquals([where, ["", "mermaid", "text"].includes(language)], [where, true]);
+  using folder = new TempFolder();
+  const dir = folder.path;
+  for (const name of ["vireo", "examples"]) {
+    await Deno.symlink(`${ROOT}${name}`, `${dir}/${name}`);
+  }
+  // Half of the pages have no command that could read it.
+  if (blocks.some(({ language }) => language === "sh" || language === "console")) {
+    await makeDemoDisk(`${dir}/disk.img`);
+  }
+  for (const { language, lines, line } of blocks) {
+    const where = `${page}:${line}`;
+    switch (language) {
+      case "ts": {
+        const name = NAME.exec(lines[0]!)?.[1];
+        assert(name !== undefined, `${where}: expected a first line such as '// name.ts'`);
+        await Deno.writeTextFile(`${dir}/${name}`, `${lines.join("\n")}\n`);
+        break;
       }
+      case "sh":
+        for (const entry of lines) {
+          const command = entry.replace(/\s+#\s.*$/, "").trim();
+          if (command === "" || NOT_RUN.some(([not]) => not.test(command))) continue;
+          const { code, text } = await shell(dir, command);
+          assertEquals([where, command, code], [where, command, 0], text);
+        }
+        break;
+      case "console":
+        for (const { command, expected } of transcript(lines)) {
+          if (NOT_RUN.some(([not]) => not.test(command))) continue;
+          const { text } = await shell(dir, withoutTypes(command));
+          assertMatch(text, pattern(expected), `${where}: ${command}\n${text}`);
+        }
+        break;
+      // What is only shown: a drawing, or what a terminal shows.
+      default:
+        assertEquals([where, ["", "mermaid", "text"].includes(language)], [where, true]);
     }
-  } finally {
-    await Deno.remove(dir, { recursive: true });
   }
 }
 

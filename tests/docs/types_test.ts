@@ -7,6 +7,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { VIREO } from "../cli_helper.ts";
 import { blocksOf, NAME, PAGES, ROOT, shell } from "./pages.ts";
+import { TempFolder } from "../temp_folder.ts";
 
 const KINDS = ["driver", "device", "script"] as const;
 
@@ -66,32 +67,29 @@ async function writeSources(page: string, to: string): Promise<string[]> {
 Deno.test("the types of pages, of what 'vireo new' writes and of programs of one's own", {
   timeout: 600_000,
 }, async () => {
-  const dir = await Deno.makeTempDir({ prefix: "vireo-types-" });
-  try {
-    const names = KINDS.map((kind) => `acme_5_${kind}`);
-    for (const [i, kind] of KINDS.entries()) await makeNew(dir, kind, names[i]!);
-    // They have the same settings, so that one check with those of the first one is a check with each one's.
-    const settings = names.map((name) => Deno.readTextFileSync(`${dir}/${name}/deno.json`));
-    assertEquals(new Set(settings).size, 1);
-    const own = `${dir}/${names[0]}`;
-    for (const [file, source] of Object.entries(PROGRAMS)) {
-      await Deno.writeTextFile(`${own}/${file}`, source);
-    }
-    const shown = (await Promise.all(PAGES.map((page) => writeSources(page, dir)))).flat();
-    assert(shown.length >= 5, String(shown));
-    // Inside of a folder, whose deno.json is found without a flag.
-    const paths = [...names.slice(1), ...shown].map((path) => `../${path}`);
-    const { code, text } = await shell(own, `${VIREO} deno check . ${paths.join(" ")}`);
-    // A type error is one there too, and the only one.
-    assertEquals(code, 1, text);
-    assertEquals(text.match(/(?<=at file:.*)\w+\.ts:\d+/g), ["wrong.ts:2"], text);
-    assertMatch(text, /Type 'string' has no properties in common with type 'Partial<BlkOption>'/);
-    const checked = new Set(text.match(/(?<=^Check ).*/gm));
-    for (const path of [...shown, ...names]) {
-      const found = [...checked].some((line) => line.includes(path.replace(/^.*\//, "")));
-      assert(found, `${path} was not checked: ${text}`);
-    }
-  } finally {
-    await Deno.remove(dir, { recursive: true });
+  using folder = new TempFolder();
+  const dir = folder.path;
+  const names = KINDS.map((kind) => `acme_5_${kind}`);
+  for (const [i, kind] of KINDS.entries()) await makeNew(dir, kind, names[i]!);
+  // They have the same settings, so that one check with those of the first one is a check with each one's.
+  const settings = names.map((name) => Deno.readTextFileSync(`${dir}/${name}/deno.json`));
+  assertEquals(new Set(settings).size, 1);
+  const own = `${dir}/${names[0]}`;
+  for (const [file, source] of Object.entries(PROGRAMS)) {
+    await Deno.writeTextFile(`${own}/${file}`, source);
+  }
+  const shown = (await Promise.all(PAGES.map((page) => writeSources(page, dir)))).flat();
+  assert(shown.length >= 5, String(shown));
+  // Inside of a folder, whose deno.json is found without a flag.
+  const paths = [...names.slice(1), ...shown].map((path) => `../${path}`);
+  const { code, text } = await shell(own, `${VIREO} deno check . ${paths.join(" ")}`);
+  // A type error is one there too, and the only one.
+  assertEquals(code, 1, text);
+  assertEquals(text.match(/(?<=at file:.*)\w+\.ts:\d+/g), ["wrong.ts:2"], text);
+  assertMatch(text, /Type 'string' has no properties in common with type 'Partial<BlkOption>'/);
+  const checked = new Set(text.match(/(?<=^Check ).*/gm));
+  for (const path of [...shown, ...names]) {
+    const found = [...checked].some((line) => line.includes(path.replace(/^.*\//, "")));
+    assert(found, `${path} was not checked: ${text}`);
   }
 });

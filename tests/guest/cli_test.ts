@@ -1,6 +1,7 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { createHash } from "node:crypto";
 import { GUEST_LIMIT, OnTerminal, vireo } from "../cli_helper.ts";
+import { TempFolder } from "../temp_folder.ts";
 
 /** The board for what any guest shows; matrix_test.ts checks the drivers on every one. */
 const X86_64 = "--target qemu:x86_64-microvm";
@@ -10,12 +11,9 @@ const SECTOR = 512;
 const limit = { timeout: GUEST_LIMIT };
 
 async function withDir(body: (dir: string) => Promise<void>): Promise<void> {
-  const dir = await Deno.makeTempDir({ prefix: "vireo-cli-" });
-  try {
-    await body(dir);
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
+  using folder = new TempFolder();
+  const dir = folder.path;
+  await body(dir);
 }
 
 const random = (length: number): Uint8Array<ArrayBuffer> => {

@@ -3,6 +3,7 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { GUEST_LIMIT, Running } from "../cli_helper.ts";
 import { endGuest } from "../killed/guest.ts";
+import { TempFolder } from "../temp_folder.ts";
 
 const EXAMPLES = new URL("../../examples/", import.meta.url).pathname;
 const WITH = ["balloon", "crypto", "gpu", "input", "p9", "scsi"];
@@ -68,26 +69,23 @@ for (const { board, others, how } of BOARDS) {
     `examples in a guest: ${board}; ${how} in the middle of I/O ends the command at once`,
     { timeout: GUEST_LIMIT },
     async () => {
-      const dir = await Deno.makeTempDir({ prefix: "vireo-devices-" });
-      try {
-        await Deno.writeTextFile(`${dir}/script.ts`, script([...WITH, ...others]));
-        await Deno.writeFile(`${dir}/disk.img`, new Uint8Array(1 << 20));
-        await Deno.mkdir(`${dir}/share`);
-        const flags = WITH.map((name) => `--with ${name === "p9" ? `9p=${dir}/share` : name}`);
-        const guest = new Running(
-          `run --target qemu:${board} --blk ${dir}/disk.img ${flags.join(" ")} ${dir}/script.ts`,
-        );
-        await guest.line("busy");
-        await endGuest(guest, how, dir);
-        // QEMU's keyboard has 147 keys up to 10.0.2, and 159 in 10.0.13.
-        const printed = guest.text.replace("has 159 keys", "has 147 keys");
-        assertEquals(printed.slice(0, PRINTED.length), PRINTED);
-        const rest = printed.slice(PRINTED.length);
-        if (others.length === 0) assertEquals(rest, "busy\n");
-        else for (const line of OTHERS_PRINTED) assertMatch(rest, line);
-      } finally {
-        await Deno.remove(dir, { recursive: true });
-      }
+      using folder = new TempFolder();
+      const dir = folder.path;
+      await Deno.writeTextFile(`${dir}/script.ts`, script([...WITH, ...others]));
+      await Deno.writeFile(`${dir}/disk.img`, new Uint8Array(1 << 20));
+      await Deno.mkdir(`${dir}/share`);
+      const flags = WITH.map((name) => `--with ${name === "p9" ? `9p=${dir}/share` : name}`);
+      const guest = new Running(
+        `run --target qemu:${board} --blk ${dir}/disk.img ${flags.join(" ")} ${dir}/script.ts`,
+      );
+      await guest.line("busy");
+      await endGuest(guest, how, dir);
+      // QEMU's keyboard has 147 keys up to 10.0.2, and 159 in 10.0.13.
+      const printed = guest.text.replace("has 159 keys", "has 147 keys");
+      assertEquals(printed.slice(0, PRINTED.length), PRINTED);
+      const rest = printed.slice(PRINTED.length);
+      if (others.length === 0) assertEquals(rest, "busy\n");
+      else for (const line of OTHERS_PRINTED) assertMatch(rest, line);
     },
   );
 }

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { seeded } from "../hostile/liar.ts";
 import { Running } from "../cli_helper.ts";
+import { TempFolder } from "../temp_folder.ts";
 
 /** Milliseconds in which an end is at once: it must not wait for a deadline. */
 const AT_ONCE = 10_000;
@@ -87,29 +88,26 @@ export async function killGuestOnce(
 ): Promise<KilledGuest> {
   const random = seeded(seed);
   for (let i = 0; i < 4; i++) random();
-  const dir = await Deno.makeTempDir({ prefix: "vireo-killed-" });
-  try {
-    await Deno.writeFile(`${dir}/disk`, new Uint8Array(LANES * SECTORS * SECTOR));
-    await Deno.writeTextFile(`${dir}/script.ts`, SCRIPT);
-    const packed = random() % 2 === 0 ? " --packed" : "";
-    const program = qemu === undefined ? "" : ` --qemu ${qemu}`;
-    const guest = new Running(
-      `run --target qemu:${board}${packed}${program} --blk ${dir}/disk ${dir}/script.ts`,
-    );
-    await guest.line(`${random() % LANES} ${1 + random() % 100}`);
-    const ended = await endGuest(guest, "QEMU's end", dir);
-    // The last line may be cut off by the end.
-    const lines = guest.text.split("\n").slice(0, -1);
-    const acknowledged = new Array<number>(LANES).fill(0);
-    for (const line of lines) {
-      const [lane, number] = line.split(" ").map(Number);
-      acknowledged[lane!] = number!;
-    }
-    check(await Deno.readFile(`${dir}/disk`), acknowledged);
-    return { written: lines.length, ended };
-  } finally {
-    await Deno.remove(dir, { recursive: true });
+  using folder = new TempFolder();
+  const dir = folder.path;
+  await Deno.writeFile(`${dir}/disk`, new Uint8Array(LANES * SECTORS * SECTOR));
+  await Deno.writeTextFile(`${dir}/script.ts`, SCRIPT);
+  const packed = random() % 2 === 0 ? " --packed" : "";
+  const program = qemu === undefined ? "" : ` --qemu ${qemu}`;
+  const guest = new Running(
+    `run --target qemu:${board}${packed}${program} --blk ${dir}/disk ${dir}/script.ts`,
+  );
+  await guest.line(`${random() % LANES} ${1 + random() % 100}`);
+  const ended = await endGuest(guest, "QEMU's end", dir);
+  // The last line may be cut off by the end.
+  const lines = guest.text.split("\n").slice(0, -1);
+  const acknowledged = new Array<number>(LANES).fill(0);
+  for (const line of lines) {
+    const [lane, number] = line.split(" ").map(Number);
+    acknowledged[lane!] = number!;
   }
+  check(await Deno.readFile(`${dir}/disk`), acknowledged);
+  return { written: lines.length, ended };
 }
 
 /** Every sector of a lane has what was acknowledged last, or a later write, and none is torn. */

@@ -13,6 +13,7 @@ import { turn } from "../turn.ts";
 import { bootMachine, type MachineRig } from "../machine/machine_rig.ts";
 import { BouncingDma } from "../../drivers/testing/mod.ts";
 import { type P9, p9Driver, P9Error, type P9Tree } from "../../drivers/p9/mod.ts";
+import { TempFolder } from "../temp_folder.ts";
 
 const SOON = { deadline: 5000 };
 const { WRITE, READ_WRITE, CREATE, EXCLUSIVE, APPEND, TRUNCATE } = P9OpenFlag;
@@ -208,44 +209,41 @@ for (const bounce of [false, true]) {
 }
 
 Deno.test("9p: a directory of the host is served, with the host's own refusals", async () => {
-  const dir = await Deno.makeTempDir({ prefix: "vireo-p9-" });
-  try {
-    await using rig = await boot({ tree: new HostTree(dir) });
-    const { tree } = rig;
-    await tree.mkdir("d", { mode: 0o750 });
-    assertEquals((await Deno.stat(`${dir}/d`)).mode! & 0o777, 0o750);
-    const data = random(700_000);
-    await tree.writeFile("d/f", data, { mode: 0o640 });
-    assertEquals(await Deno.readFile(`${dir}/d/f`), data);
-    assertEquals(await tree.readFile("d/f"), data);
-    await tree.change("d/f", { size: 100, mode: 0o604, mtime: new Date(1_000_000_000_000) });
-    const host = await Deno.stat(`${dir}/d/f`);
-    assertEquals([host.size, host.mode! & 0o777, host.mtime], [100, 0o604, new Date(1e12)]);
-    const { size, mode, mtime, links, uid, qid } = await tree.stat("d/f");
-    assertEquals([size, mode, mtime, links, uid], [100, 0o604, host.mtime, 1, host.uid]);
-    assertEquals(qid.path, `0x${host.ino!.toString(16)}`);
-    await using file = await tree.open("d/f", READ_WRITE | APPEND);
-    await file.write(0, bytes("end"));
-    await file.sync();
-    assertEquals([await file.size(), text(await file.read(100, 9))], [103, "end"]);
-    await tree.symlink("d/f", "l");
-    assertEquals(await Deno.readLink(`${dir}/l`), "d/f");
-    assertEquals((await tree.readFile("l")).length, 103);
-    await refused(() => tree.mkdir("d"), "EEXIST");
-    await refused(() => tree.symlink("x", "d"), "EEXIST");
-    await refused(() => tree.remove("d"), "ENOTEMPTY");
-    await refused(() => tree.rename("d", "d/below"), "EINVAL");
-    await refused(() => tree.rename("none", "some"), "ENOENT");
-    await refused(() => tree.writeFile("n".repeat(256), bytes("x")), "ENAMETOOLONG");
-    await tree.rename("d", "e");
-    assertEquals(text(await file.read(100, 9)), "end");
-    await tree.remove("e/f");
-    await tree.remove("e");
-    assertEquals((await tree.list()).map(({ name, kind }) => [name, kind]), [["l", "symlink"]]);
-    assertEquals(rig.machine.violations(), []);
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
+  using folder = new TempFolder();
+  const dir = folder.path;
+  await using rig = await boot({ tree: new HostTree(dir) });
+  const { tree } = rig;
+  await tree.mkdir("d", { mode: 0o750 });
+  assertEquals((await Deno.stat(`${dir}/d`)).mode! & 0o777, 0o750);
+  const data = random(700_000);
+  await tree.writeFile("d/f", data, { mode: 0o640 });
+  assertEquals(await Deno.readFile(`${dir}/d/f`), data);
+  assertEquals(await tree.readFile("d/f"), data);
+  await tree.change("d/f", { size: 100, mode: 0o604, mtime: new Date(1_000_000_000_000) });
+  const host = await Deno.stat(`${dir}/d/f`);
+  assertEquals([host.size, host.mode! & 0o777, host.mtime], [100, 0o604, new Date(1e12)]);
+  const { size, mode, mtime, links, uid, qid } = await tree.stat("d/f");
+  assertEquals([size, mode, mtime, links, uid], [100, 0o604, host.mtime, 1, host.uid]);
+  assertEquals(qid.path, `0x${host.ino!.toString(16)}`);
+  await using file = await tree.open("d/f", READ_WRITE | APPEND);
+  await file.write(0, bytes("end"));
+  await file.sync();
+  assertEquals([await file.size(), text(await file.read(100, 9))], [103, "end"]);
+  await tree.symlink("d/f", "l");
+  assertEquals(await Deno.readLink(`${dir}/l`), "d/f");
+  assertEquals((await tree.readFile("l")).length, 103);
+  await refused(() => tree.mkdir("d"), "EEXIST");
+  await refused(() => tree.symlink("x", "d"), "EEXIST");
+  await refused(() => tree.remove("d"), "ENOTEMPTY");
+  await refused(() => tree.rename("d", "d/below"), "EINVAL");
+  await refused(() => tree.rename("none", "some"), "ENOENT");
+  await refused(() => tree.writeFile("n".repeat(256), bytes("x")), "ENAMETOOLONG");
+  await tree.rename("d", "e");
+  assertEquals(text(await file.read(100, 9)), "end");
+  await tree.remove("e/f");
+  await tree.remove("e");
+  assertEquals((await tree.list()).map(({ name, kind }) => [name, kind]), [["l", "symlink"]]);
+  assertEquals(rig.machine.violations(), []);
 });
 
 Deno.test("9p: symbolic links are followed within the tree, and not in circles", async () => {

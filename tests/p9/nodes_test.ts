@@ -5,6 +5,7 @@ import { Bus } from "@vireo/drivers/bus";
 import { p9Driver, P9Error, type P9Tree } from "@vireo/drivers/p9";
 import { P9OpenFlag } from "@vireo/hal";
 import { bytesBy } from "../noise.ts";
+import { TempFolder } from "../temp_folder.ts";
 
 const SOON = { deadline: 5000 };
 const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
@@ -208,27 +209,24 @@ Deno.test("9p: locks hinder other owners where they overlap, and go with their f
 });
 
 Deno.test("9p: a directory of the host is linked and keeps its owners; what the host's user may not is refused", async () => {
-  const dir = await Deno.makeTempDir({ prefix: "vireo-p9-" });
-  try {
-    await Deno.writeTextFile(`${dir}/f`, "words");
-    await using rig = await boot(new HostTree(dir));
-    const { tree } = rig;
-    await tree.link("f", "g", SOON);
-    const [f, g] = [await Deno.stat(`${dir}/f`), await Deno.stat(`${dir}/g`)];
-    assertEquals([f.ino, f.nlink, (await tree.stat("g", SOON)).links], [g.ino, 2, 2]);
-    await Deno.mkdir(`${dir}/d`);
-    await refused(() => tree.link("d", "e", SOON), "EPERM");
-    const change = () => tree.change("f", { uid: 12_345, gid: 54_321 }, SOON);
-    if (Deno.uid() === 0) {
-      await change();
-      const { uid, gid } = await Deno.stat(`${dir}/f`);
-      assertEquals([uid, gid], [12_345, 54_321]);
-    } else await refused(change, "EPERM");
-    // Deno has no system call for these.
-    await refused(() => tree.mknod("n", { kind: "fifo", ...SOON }), "EOPNOTSUPP");
-    await refused(() => tree.getXattr("f", "user.a", SOON), "EOPNOTSUPP");
-    await refused(() => tree.setXattr("f", "user.a", bytes("1"), SOON), "EOPNOTSUPP");
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
+  using folder = new TempFolder();
+  const dir = folder.path;
+  await Deno.writeTextFile(`${dir}/f`, "words");
+  await using rig = await boot(new HostTree(dir));
+  const { tree } = rig;
+  await tree.link("f", "g", SOON);
+  const [f, g] = [await Deno.stat(`${dir}/f`), await Deno.stat(`${dir}/g`)];
+  assertEquals([f.ino, f.nlink, (await tree.stat("g", SOON)).links], [g.ino, 2, 2]);
+  await Deno.mkdir(`${dir}/d`);
+  await refused(() => tree.link("d", "e", SOON), "EPERM");
+  const change = () => tree.change("f", { uid: 12_345, gid: 54_321 }, SOON);
+  if (Deno.uid() === 0) {
+    await change();
+    const { uid, gid } = await Deno.stat(`${dir}/f`);
+    assertEquals([uid, gid], [12_345, 54_321]);
+  } else await refused(change, "EPERM");
+  // Deno has no system call for these.
+  await refused(() => tree.mknod("n", { kind: "fifo", ...SOON }), "EOPNOTSUPP");
+  await refused(() => tree.getXattr("f", "user.a", SOON), "EOPNOTSUPP");
+  await refused(() => tree.setXattr("f", "user.a", bytes("1"), SOON), "EOPNOTSUPP");
 });

@@ -2,6 +2,7 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { BOARDS, MMIO_BOARDS } from "../../firmware/boards/mod.ts";
 import { makeDemoDisk } from "../../firmware/disk/demo_disk.ts";
 import { call, VIREO, vireo } from "../cli_helper.ts";
+import { TempFolder } from "../temp_folder.ts";
 
 const QTEST = MMIO_BOARDS.filter((board) => board.targets.includes("qtest"));
 
@@ -20,39 +21,33 @@ for (const board of QTEST) {
 }
 
 Deno.test("a disk written on a QEMU board is found in the image", async () => {
-  const dir = await Deno.makeTempDir({ prefix: "vireo-cli-" });
-  try {
-    await makeDemoDisk(`${dir}/d.img`);
-    const data = crypto.getRandomValues(new Uint8Array(60_000));
-    const args = `blk write --sector 7 --flush --target qtest:aarch64-virt --blk ${dir}/d.img`;
-    const write = await vireo(args, data);
-    assertEquals([write.code, write.err], [0, ""]);
-    const image = await Deno.readFile(`${dir}/d.img`);
-    assertEquals(image.subarray(7 * 512, 7 * 512 + data.length), data);
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
+  using folder = new TempFolder();
+  const dir = folder.path;
+  await makeDemoDisk(`${dir}/d.img`);
+  const data = crypto.getRandomValues(new Uint8Array(60_000));
+  const args = `blk write --sector 7 --flush --target qtest:aarch64-virt --blk ${dir}/d.img`;
+  const write = await vireo(args, data);
+  assertEquals([write.code, write.err], [0, ""]);
+  const image = await Deno.readFile(`${dir}/d.img`);
+  assertEquals(image.subarray(7 * 512, 7 * 512 + data.length), data);
 });
 
 Deno.test("scripts reach QEMU's monitor and hold several boards", async () => {
-  const dir = await Deno.makeTempDir({ prefix: "vireo-cli-" });
-  try {
-    const script = `${dir}/s.ts`;
-    await Deno.writeTextFile(
-      script,
-      `import { openVireo, type Vireo } from "@vireo/firmware";
+  using folder = new TempFolder();
+  const dir = folder.path;
+  const script = `${dir}/s.ts`;
+  await Deno.writeTextFile(
+    script,
+    `import { openVireo, type Vireo } from "@vireo/firmware";
        export default async (vireo: Vireo) => {
          await using other = await openVireo({ target: "qtest:riscv64-virt", blk: [] });
          const { running } = await vireo.qmp!.execute("query-status") as { running: boolean };
          const bytes = await other.rng.read(4);
          console.log(running, vireo.bus.devices.length, other.bus.devices.length, bytes.length);
        };`,
-    );
-    const run = await vireo(`run --target qtest:x86_64-microvm ${script}`);
-    assertEquals([run.code, run.out, run.err], [0, "true 4 3 4\n", ""]);
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
+  );
+  const run = await vireo(`run --target qtest:x86_64-microvm ${script}`);
+  assertEquals([run.code, run.out, run.err], [0, "true 4 3 4\n", ""]);
 });
 
 Deno.test("a QEMU that does not start says why in one line", async () => {

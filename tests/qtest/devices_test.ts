@@ -22,6 +22,7 @@ import { findBoard } from "@vireo/firmware/boards";
 import { VireoError } from "@vireo/hal";
 import { QtestPlatform } from "@vireo/hal/qtest";
 import { isNewer } from "../qemu/mod.ts";
+import { TempFolder } from "../temp_folder.ts";
 
 const deadline = 5000;
 
@@ -234,23 +235,20 @@ Deno.test("net on QEMU: two boards on one wire", async () => {
 });
 
 Deno.test("console on QEMU: without MULTIPORT there is one port", async () => {
-  const dir = await Deno.makeTempDir({ prefix: "vireo-" });
-  try {
-    await using rig = await Rig.start({
-      extraArgs: ["-chardev", `socket,id=tty,path=${dir}/tty,server=on,wait=off`],
-      devices: ["virtio-serial-device,max_ports=1", "virtconsole,chardev=tty"],
-    });
-    using host = await Deno.connect({ transport: "unix", path: `${dir}/tty` });
-    assertEquals(rig.console.multiport, false);
-    using port = (await rig.console.port(0, { deadline })).open();
-    await host.write(new TextEncoder().encode("down"));
-    assertEquals(new TextDecoder().decode((await port.read({ deadline }))!), "down");
-    await port.writeText("up", { deadline });
-    const bytes = new Uint8Array(8);
-    assertEquals(await host.read(bytes), 2);
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
+  using folder = new TempFolder();
+  const dir = folder.path;
+  await using rig = await Rig.start({
+    extraArgs: ["-chardev", `socket,id=tty,path=${dir}/tty,server=on,wait=off`],
+    devices: ["virtio-serial-device,max_ports=1", "virtconsole,chardev=tty"],
+  });
+  using host = await Deno.connect({ transport: "unix", path: `${dir}/tty` });
+  assertEquals(rig.console.multiport, false);
+  using port = (await rig.console.port(0, { deadline })).open();
+  await host.write(new TextEncoder().encode("down"));
+  assertEquals(new TextDecoder().decode((await port.read({ deadline }))!), "down");
+  await port.writeText("up", { deadline });
+  const bytes = new Uint8Array(8);
+  assertEquals(await host.read(bytes), 2);
 });
 
 for (

@@ -3,6 +3,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { p9Driver, P9Error, type P9Tree } from "@vireo/drivers";
 import { P9OpenFlag } from "@vireo/hal";
 import { openVireo } from "../../firmware/session.ts";
+import { TempFolder } from "../temp_folder.ts";
 
 const SOON = { deadline: 20_000 };
 const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
@@ -14,19 +15,16 @@ async function refused(run: () => Promise<unknown>, name: string): Promise<void>
 
 /** A folder that QEMU exports with what it may not do itself kept in files beside, as an ordinary user can. */
 async function withTree(use: (tree: P9Tree, dir: string) => Promise<void>): Promise<void> {
-  const dir = await Deno.makeTempDir({ prefix: "vireo-p9-" });
-  try {
-    await using vireo = await openVireo({
-      target: "qtest:aarch64-virt",
-      blk: [],
-      net: { kind: "none" },
-      qemuArgs: ["-fsdev", `local,id=mapped,path=${dir},security_model=mapped-file`],
-      devices: ["virtio-9p-device,fsdev=mapped,mount_tag=mapped"],
-    });
-    await use(await vireo.get(p9Driver).attach(SOON), dir);
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
+  using folder = new TempFolder();
+  const dir = folder.path;
+  await using vireo = await openVireo({
+    target: "qtest:aarch64-virt",
+    blk: [],
+    net: { kind: "none" },
+    qemuArgs: ["-fsdev", `local,id=mapped,path=${dir},security_model=mapped-file`],
+    devices: ["virtio-9p-device,fsdev=mapped,mount_tag=mapped"],
+  });
+  await use(await vireo.get(p9Driver).attach(SOON), dir);
 }
 
 Deno.test("9p on QEMU, mapped: links, device files and owners are as on our server", async () => {

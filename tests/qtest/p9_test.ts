@@ -6,6 +6,7 @@ import { call as run } from "../cli_helper.ts";
 import type { Vireo } from "../../firmware/vireo.ts";
 import { openVireo } from "../../firmware/session.ts";
 import { isNewer } from "../qemu/mod.ts";
+import { TempFolder } from "../temp_folder.ts";
 
 const SOON = { deadline: 20_000 };
 const MIB = 1 << 20;
@@ -192,33 +193,30 @@ Deno.test("9p on QEMU: a read-only tree takes nothing; after a suspend one attac
 });
 
 Deno.test("vireo 9p: ls, cat and put on the emulator and on QEMU", async () => {
-  const dir = await Deno.makeTempDir({ prefix: "vireo-p9-" });
-  try {
-    const data = random(100_000);
-    await Deno.writeFile(`${dir}/in`, data);
-    for (const target of ["emu", "qtest:aarch64-virt"]) {
-      const share = `${dir}/${target.slice(0, 3)}`;
-      await Deno.mkdir(share);
-      const board = `--target ${target} --with 9p=${share}`;
-      const put = await run(`9p put --json ${board} data ${dir}/in`);
-      assertEquals([put.code, put.out, put.err], [0, '{"path":"data","bytes":100000}\n', ""]);
-      assertEquals((await run(`9p put ${board} words`, "words")).code, 0);
-      assertEquals(await Deno.readTextFile(`${share}/words`), "words");
-      assertEquals((await run(`9p cat ${board} data`)).raw, data);
-      const listed = JSON.parse((await run(`9p ls --json ${board}`)).out);
-      assertEquals(
-        listed.map(({ name, kind, size }: Record<string, unknown>) => [name, kind, size]),
-        [
-          ["data", "file", 100_000],
-          ["words", "file", 5],
-        ],
-      );
-      const none = await run(`9p cat ${board} none`);
-      assertEquals([none.code, none.out, none.err.includes("ENOENT")], [1, "", true]);
-    }
-    assertEquals((await run("9p ls --with 9p=a,b")).code, 2);
-    assert((await run("9p put --help")).out.includes("$ vireo 9p put"));
-  } finally {
-    await Deno.remove(dir, { recursive: true });
+  using folder = new TempFolder();
+  const dir = folder.path;
+  const data = random(100_000);
+  await Deno.writeFile(`${dir}/in`, data);
+  for (const target of ["emu", "qtest:aarch64-virt"]) {
+    const share = `${dir}/${target.slice(0, 3)}`;
+    await Deno.mkdir(share);
+    const board = `--target ${target} --with 9p=${share}`;
+    const put = await run(`9p put --json ${board} data ${dir}/in`);
+    assertEquals([put.code, put.out, put.err], [0, '{"path":"data","bytes":100000}\n', ""]);
+    assertEquals((await run(`9p put ${board} words`, "words")).code, 0);
+    assertEquals(await Deno.readTextFile(`${share}/words`), "words");
+    assertEquals((await run(`9p cat ${board} data`)).raw, data);
+    const listed = JSON.parse((await run(`9p ls --json ${board}`)).out);
+    assertEquals(
+      listed.map(({ name, kind, size }: Record<string, unknown>) => [name, kind, size]),
+      [
+        ["data", "file", 100_000],
+        ["words", "file", 5],
+      ],
+    );
+    const none = await run(`9p cat ${board} none`);
+    assertEquals([none.code, none.out, none.err.includes("ENOENT")], [1, "", true]);
   }
+  assertEquals((await run("9p ls --with 9p=a,b")).code, 2);
+  assert((await run("9p put --help")).out.includes("$ vireo 9p put"));
 });

@@ -5,6 +5,7 @@ import { ScsiTaskManagement, VireoError } from "@vireo/hal";
 import { BOARDS } from "../../firmware/boards/mod.ts";
 import type { Vireo } from "../../firmware/vireo.ts";
 import { openVireo } from "../../firmware/session.ts";
+import { TempFolder } from "../temp_folder.ts";
 
 const SOON = { deadline: 10_000 };
 const MIB = 1 << 20;
@@ -30,53 +31,50 @@ const random = (length: number): Uint8Array => {
 for (const { name: board } of BOARDS) {
   for (const legacy of [false, true]) {
     Deno.test(`scsi on ${board}, version ${legacy ? 1 : 2}: a disk and a CD, compared on the host`, async () => {
-      const dir = await Deno.makeTempDir({ prefix: "vireo-scsi-" });
-      try {
-        const disk = random(4 * MIB);
-        const cd = random(2 * MIB);
-        await Deno.writeFile(`${dir}/disk.img`, disk);
-        await Deno.writeFile(`${dir}/cd.img`, cd);
-        {
-          await using vireo = await open(board, `${dir}/disk.img+${dir}/cd.img,cd`, legacy);
-          const host = vireo.get(scsiDriver);
-          const [hd, rom] = await host.units(SOON);
-          assertEquals([hd!.target, rom!.target], [0, 1]);
-          const { vendor, product } = await hd!.inquiry(SOON);
-          assertEquals([vendor, product], ["QEMU", "QEMU HARDDISK"]);
-          assertEquals((await rom!.inquiry(SOON)).type, 5);
-          assertEquals(await hd!.serial(SOON), "vireo-0");
-          assertEquals(await hd!.capacity(SOON), { blocks: 8192, blockSize: 512 });
-          assertEquals(await rom!.capacity(SOON), { blocks: 1024, blockSize: 2048 });
-          assertEquals(await hd!.read(0, 8192, SOON), disk);
-          assertEquals(await rom!.read(0, 1024, SOON), cd);
-          for (const form of [6, 10, 12, 16] as const) {
-            const data = random(64 * 512);
-            await hd!.write(form * 64, data, { ...SOON, form });
-            disk.set(data, form * 64 * 512);
-            assertEquals(await hd!.read(form * 64, 64, { ...SOON, form }), data);
-          }
-          const pattern = random(512);
-          await hd!.writeSame(2000, 100, pattern, SOON);
-          for (let i = 2000; i < 2100; i++) disk.set(pattern, i * 512);
-          assertEquals(await hd!.read(1999, 102, SOON), disk.subarray(1999 * 512, 2101 * 512));
-          assertEquals(await hd!.writeProtected(SOON), false);
-          await hd!.unmap([{ block: 4096, count: 2048 }], SOON);
-          disk.fill(0, 4096 * 512, 6144 * 512);
-          await hd!.flush(SOON);
-          const range = await assertRejects(() => hd!.read(8192, 1, SOON), VireoError);
-          assertEquals(range.code, "OUT_OF_RANGE");
-          const refused = () => rom!.write(0, new Uint8Array(2048), SOON);
-          assert((await assertRejects(refused, VireoError)).code !== "TIMEOUT");
-          const none = await assertRejects(() => host.unit(9).capacity(SOON), VireoError);
-          assertEquals(none.code, "NO_DEVICE");
-          await host.resetUnit(hd!, SOON);
-          await host.manage(ScsiTaskManagement.QUERY_TASK, hd!, 4711, SOON);
-          assertEquals(await hd!.read(1, 1, SOON), disk.subarray(512, 1024));
+      using folder = new TempFolder();
+      const dir = folder.path;
+      const disk = random(4 * MIB);
+      const cd = random(2 * MIB);
+      await Deno.writeFile(`${dir}/disk.img`, disk);
+      await Deno.writeFile(`${dir}/cd.img`, cd);
+      {
+        await using vireo = await open(board, `${dir}/disk.img+${dir}/cd.img,cd`, legacy);
+        const host = vireo.get(scsiDriver);
+        const [hd, rom] = await host.units(SOON);
+        assertEquals([hd!.target, rom!.target], [0, 1]);
+        const { vendor, product } = await hd!.inquiry(SOON);
+        assertEquals([vendor, product], ["QEMU", "QEMU HARDDISK"]);
+        assertEquals((await rom!.inquiry(SOON)).type, 5);
+        assertEquals(await hd!.serial(SOON), "vireo-0");
+        assertEquals(await hd!.capacity(SOON), { blocks: 8192, blockSize: 512 });
+        assertEquals(await rom!.capacity(SOON), { blocks: 1024, blockSize: 2048 });
+        assertEquals(await hd!.read(0, 8192, SOON), disk);
+        assertEquals(await rom!.read(0, 1024, SOON), cd);
+        for (const form of [6, 10, 12, 16] as const) {
+          const data = random(64 * 512);
+          await hd!.write(form * 64, data, { ...SOON, form });
+          disk.set(data, form * 64 * 512);
+          assertEquals(await hd!.read(form * 64, 64, { ...SOON, form }), data);
         }
-        assertEquals(await Deno.readFile(`${dir}/disk.img`), disk);
-      } finally {
-        await Deno.remove(dir, { recursive: true });
+        const pattern = random(512);
+        await hd!.writeSame(2000, 100, pattern, SOON);
+        for (let i = 2000; i < 2100; i++) disk.set(pattern, i * 512);
+        assertEquals(await hd!.read(1999, 102, SOON), disk.subarray(1999 * 512, 2101 * 512));
+        assertEquals(await hd!.writeProtected(SOON), false);
+        await hd!.unmap([{ block: 4096, count: 2048 }], SOON);
+        disk.fill(0, 4096 * 512, 6144 * 512);
+        await hd!.flush(SOON);
+        const range = await assertRejects(() => hd!.read(8192, 1, SOON), VireoError);
+        assertEquals(range.code, "OUT_OF_RANGE");
+        const refused = () => rom!.write(0, new Uint8Array(2048), SOON);
+        assert((await assertRejects(refused, VireoError)).code !== "TIMEOUT");
+        const none = await assertRejects(() => host.unit(9).capacity(SOON), VireoError);
+        assertEquals(none.code, "NO_DEVICE");
+        await host.resetUnit(hd!, SOON);
+        await host.manage(ScsiTaskManagement.QUERY_TASK, hd!, 4711, SOON);
+        assertEquals(await hd!.read(1, 1, SOON), disk.subarray(512, 1024));
       }
+      assertEquals(await Deno.readFile(`${dir}/disk.img`), disk);
     });
   }
 }

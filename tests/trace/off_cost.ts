@@ -5,6 +5,7 @@
 // deno run -A tests/trace/off_cost.ts [processes] [pairs]
 import { join } from "node:path";
 import { POINTS, withoutPoints } from "./off_points.ts";
+import { TempFolder } from "../temp_folder.ts";
 
 const PROCESSES = Number(Deno.args[0] ?? 4);
 const PAIRS = Number(Deno.args[1] ?? 100);
@@ -98,16 +99,13 @@ async function compare(
   }
 }
 
-const folder = await Deno.makeTempDir({ prefix: "vireo-" });
-try {
-  const [points, again, without] = ["points", "again", "without"].map((name) => join(folder, name));
-  const roots = [points!, again!, without!];
-  for (const root of roots) await copyTree(root);
-  await strip(without!);
-  const map = join(folder, "map.json");
-  await Deno.writeTextFile(map, await importMap(roots));
-  await compare("with points, without", map, [points!, without!]);
-  await compare("with points, with points", map, [points!, again!]);
-} finally {
-  await Deno.remove(folder, { recursive: true });
-}
+using temporary = new TempFolder();
+const folder = temporary.path;
+const [points, again, without] = ["points", "again", "without"].map((name) => join(folder, name));
+const roots = [points!, again!, without!];
+for (const root of roots) await copyTree(root);
+await strip(without!);
+const map = join(folder, "map.json");
+await Deno.writeTextFile(map, await importMap(roots));
+await compare("with points, without", map, [points!, without!]);
+await compare("with points, with points", map, [points!, again!]);

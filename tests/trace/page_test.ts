@@ -4,6 +4,7 @@ import { PageTrace, traceText } from "@vireo/firmware/trace";
 import type { TraceEvent } from "@vireo/hal";
 import { PAGE_WORDS } from "../../firmware/trace/page_script.ts";
 import { call } from "../cli_helper.ts";
+import { TempFolder } from "../temp_folder.ts";
 
 /** The events of a page, as its program reads them. */
 function eventsOf(page: string): Record<string, unknown>[] {
@@ -62,52 +63,49 @@ function textIn(dom: string, id: string): string {
 }
 
 Deno.test("trace page: headless Chromium opens it, filters its requests and shows the rings at a click", async () => {
-  const folder = await Deno.makeTempDir({ prefix: "vireo-" });
-  try {
-    const file = `${folder}/trace.html`;
-    assertEquals((await call(`blk read --count 64 --hash --trace-file ${file}`)).code, 0);
-    const page = await Deno.readTextFile(file);
-    const adds = eventsOf(page).filter(({ kind }) => kind === "add").length;
-    await Deno.writeTextFile(file, page.replace("</body>", `${USER}</body>`));
-    const { success, stdout, stderr } = await new Deno.Command("chromium", {
-      args: [
-        ...["--headless", "--no-sandbox", "--disable-gpu", `--user-data-dir=${folder}/profile`],
-        ...["--virtual-time-budget=5000", "--dump-dom", `file://${file}`],
-      ],
-      stdout: "piped",
-      stderr: "piped",
-    }).output();
-    const dom = new TextDecoder().decode(stdout);
-    assert(success, new TextDecoder().decode(stderr));
-    const [body] = /<body[^>]*>/.exec(dom)!;
-    assertEquals(body, `<body data-ready="${adds}">`);
-    assertMatch(
-      textIn(dom, "summary"),
-      /^\d+ events of \d+ devices in [\d.]+ ms, \d+ buffers, 0 violations/,
-    );
-    assertEquals(textIn(dom, "count"), `1 of ${adds}`);
-    assertMatch(
-      textIn(dom, "requests"),
-      /virtio1 req\.0 0 blk READ sector 0 64 sectors: OK [\d.]+ ms 32769$/,
-    );
-    // The moment of the click: the request was added, and has not been kicked.
-    assertMatch(
-      textIn(dom, "moment"),
-      /ms: virtio1 'req\.0' add 0 .*: blk READ sector 0 64 sectors$/,
-    );
-    assertMatch(
-      textIn(dom, "buffers"),
-      /^0 added, not kicked 0 0x[0-9a-f]+ 16 device reads blk READ/,
-    );
-    assertMatch(
-      textIn(dom, "indices"),
-      /^available index 0, used index 0, 1 in flight, \d+ descriptors$/,
-    );
-    assertMatch(textIn(dom, "negotiation"), /^virtio0 reset → ACKNOWLEDGE → ACKNOWLEDGE\|DRIVER →/);
-    assert(dom.includes('<span class="bit yes" title="accepted">VERSION_1</span>'));
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
+  using temporary = new TempFolder();
+  const folder = temporary.path;
+  const file = `${folder}/trace.html`;
+  assertEquals((await call(`blk read --count 64 --hash --trace-file ${file}`)).code, 0);
+  const page = await Deno.readTextFile(file);
+  const adds = eventsOf(page).filter(({ kind }) => kind === "add").length;
+  await Deno.writeTextFile(file, page.replace("</body>", `${USER}</body>`));
+  const { success, stdout, stderr } = await new Deno.Command("chromium", {
+    args: [
+      ...["--headless", "--no-sandbox", "--disable-gpu", `--user-data-dir=${folder}/profile`],
+      ...["--virtual-time-budget=5000", "--dump-dom", `file://${file}`],
+    ],
+    stdout: "piped",
+    stderr: "piped",
+  }).output();
+  const dom = new TextDecoder().decode(stdout);
+  assert(success, new TextDecoder().decode(stderr));
+  const [body] = /<body[^>]*>/.exec(dom)!;
+  assertEquals(body, `<body data-ready="${adds}">`);
+  assertMatch(
+    textIn(dom, "summary"),
+    /^\d+ events of \d+ devices in [\d.]+ ms, \d+ buffers, 0 violations/,
+  );
+  assertEquals(textIn(dom, "count"), `1 of ${adds}`);
+  assertMatch(
+    textIn(dom, "requests"),
+    /virtio1 req\.0 0 blk READ sector 0 64 sectors: OK [\d.]+ ms 32769$/,
+  );
+  // The moment of the click: the request was added, and has not been kicked.
+  assertMatch(
+    textIn(dom, "moment"),
+    /ms: virtio1 'req\.0' add 0 .*: blk READ sector 0 64 sectors$/,
+  );
+  assertMatch(
+    textIn(dom, "buffers"),
+    /^0 added, not kicked 0 0x[0-9a-f]+ 16 device reads blk READ/,
+  );
+  assertMatch(
+    textIn(dom, "indices"),
+    /^available index 0, used index 0, 1 in flight, \d+ descriptors$/,
+  );
+  assertMatch(textIn(dom, "negotiation"), /^virtio0 reset → ACKNOWLEDGE → ACKNOWLEDGE\|DRIVER →/);
+  assert(dom.includes('<span class="bit yes" title="accepted">VERSION_1</span>'));
 });
 
 Deno.test("trace page: it words frequent events as the lines of text do", () => {

@@ -13,6 +13,7 @@ import { seededRandom } from "@vireo/emu/backends";
 import { replayProgram } from "@vireo/firmware/record";
 import { joinBytes, VireoError } from "@vireo/hal";
 import { vireo } from "../cli_helper.ts";
+import { TempFolder } from "../temp_folder.ts";
 
 /** What a driver program does with a machine. */
 type Program = (bus: Bus) => Promise<unknown>;
@@ -329,45 +330,42 @@ const BOTH_ENDS = `export default async (vireo) => {
 `;
 
 Deno.test("record: a program that uses the host's end of a port reads there in a replay what it read then", async () => {
-  const folder = await Deno.makeTempDir({ prefix: "vireo-record-" });
-  try {
-    const [script, file] = [`${folder}/script.ts`, `${folder}/x.vireo`];
-    await Deno.writeTextFile(script, BOTH_ENDS);
-    const recorded = await vireo(`record run ${script} -o ${file}`);
-    assertEquals([recorded.code, recorded.err], [0, ""]);
-    assertEquals(recorded.out, "same0\nAAAAA\nsame1\nBBBBB\nsame2\nCCCCC\n");
-    const replayed = await vireo(`replay ${file}`);
-    assertEquals([replayed.code, replayed.out], [0, recorded.out], replayed.err);
-    const listed = (await vireo(`replay ${file} --list`)).out;
-    const host = listed.split("\n").filter((line) => line.startsWith("host "));
-    const taken = "host 0x1 # what the program wrote at the host's end is taken";
-    const read = (text: string): string =>
-      `host 0x0 ${new TextEncoder().encode(text).toHex()} # the program reads at the host's end`;
-    assertEquals(host, [read("same0"), taken, read("same1"), taken, read("same2"), taken]);
-    // Lines are a recording too, which is what a test of --to-test has.
-    await Deno.writeFile(file, parseRecording(listed));
-    assertEquals((await vireo(`replay ${file}`)).out, recorded.out);
+  using temporary = new TempFolder();
+  const folder = temporary.path;
+  const [script, file] = [`${folder}/script.ts`, `${folder}/x.vireo`];
+  await Deno.writeTextFile(script, BOTH_ENDS);
+  const recorded = await vireo(`record run ${script} -o ${file}`);
+  assertEquals([recorded.code, recorded.err], [0, ""]);
+  assertEquals(recorded.out, "same0\nAAAAA\nsame1\nBBBBB\nsame2\nCCCCC\n");
+  const replayed = await vireo(`replay ${file}`);
+  assertEquals([replayed.code, replayed.out], [0, recorded.out], replayed.err);
+  const listed = (await vireo(`replay ${file} --list`)).out;
+  const host = listed.split("\n").filter((line) => line.startsWith("host "));
+  const taken = "host 0x1 # what the program wrote at the host's end is taken";
+  const read = (text: string): string =>
+    `host 0x0 ${new TextEncoder().encode(text).toHex()} # the program reads at the host's end`;
+  assertEquals(host, [read("same0"), taken, read("same1"), taken, read("same2"), taken]);
+  // Lines are a recording too, which is what a test of --to-test has.
+  await Deno.writeFile(file, parseRecording(listed));
+  assertEquals((await vireo(`replay ${file}`)).out, recorded.out);
 
-    // What the program sends depends on what it reads there: another program is found at its first other byte.
-    const other = `${folder}/other.ts`;
-    await Deno.writeTextFile(other, BOTH_ENDS.replace("same", "else"));
-    const { code, err } = await vireo(`replay ${file} --script ${other}`);
-    assertEquals(code, 1);
-    assertStringIncludes(err, "differs\n  recorded: virtio-mmio@a000400 'output.2' add 0 [r ");
+  // What the program sends depends on what it reads there: another program is found at its first other byte.
+  const other = `${folder}/other.ts`;
+  await Deno.writeTextFile(other, BOTH_ENDS.replace("same", "else"));
+  const { code, err } = await vireo(`replay ${file} --script ${other}`);
+  assertEquals(code, 1);
+  assertStringIncludes(err, "differs\n  recorded: virtio-mmio@a000400 'output.2' add 0 [r ");
 
-    // A program that waits at the host's end of a recording that is cut there ends.
-    const bytes = await Deno.readFile(file);
-    const at = bytes.toHex().lastIndexOf(new TextEncoder().encode("same1").toHex()) / 2;
-    await Deno.writeFile(file, bytes.subarray(0, at - 3));
-    const cut = await vireo(`replay ${file}`);
-    assertMatch(
-      cut.err,
-      /^vireo: replay: the recording is cut after step \d+; all up to there is the same\n$/m,
-    );
-    assertEquals([cut.code, cut.out], [0, "same0\nAAAAA\n"]);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
+  // A program that waits at the host's end of a recording that is cut there ends.
+  const bytes = await Deno.readFile(file);
+  const at = bytes.toHex().lastIndexOf(new TextEncoder().encode("same1").toHex()) / 2;
+  await Deno.writeFile(file, bytes.subarray(0, at - 3));
+  const cut = await vireo(`replay ${file}`);
+  assertMatch(
+    cut.err,
+    /^vireo: replay: the recording is cut after step \d+; all up to there is the same\n$/m,
+  );
+  assertEquals([cut.code, cut.out], [0, "same0\nAAAAA\n"]);
 });
 
 Deno.test("record: what it cannot do is said", async () => {

@@ -9,6 +9,7 @@ import { PackedVirtqueue } from "../../drivers/virtqueue/packed.ts";
 import { SplitVirtqueue } from "../../drivers/virtqueue/split.ts";
 import { call, vireo } from "../cli_helper.ts";
 import { openTshark } from "./tshark.ts";
+import { TempFolder } from "../temp_folder.ts";
 
 /** A line without its time and what differs from run to run. */
 function plain(line: string): string {
@@ -202,74 +203,68 @@ Deno.test("trace: on QEMU and PCI the same requests and registers by name", asyn
 });
 
 Deno.test("trace: tshark reads the pcapng file: frames, comments and our own lines", async () => {
-  const dir = await Deno.makeTempDir({ prefix: "vireo-tshark-" });
-  try {
-    const file = `${dir}/trace.pcapng`;
-    const ping = "net ping 10.0.2.2 --count 2 --target qtest:aarch64-virt";
-    const { code } = await call(`${ping} --trace-file ${file}`);
-    assertEquals(code, 0);
-    const tshark = await openTshark(dir, file);
-    const echoes = await tshark("-Y", "icmp", "-T", "fields", "-e", "icmp.type", "-e", "ip.dst");
-    assertEquals(echoes, ["8\t10.0.2.2", "0\t10.0.2.15", "8\t10.0.2.2", "0\t10.0.2.15"]);
-    const arp = await tshark("-Y", "arp", "-T", "fields", "-e", "frame.interface_name");
-    assertEquals(new Set(arp), new Set(["virtio3"]));
-    const comments = await tshark("-Y", "icmp.type == 8", "-T", "fields", "-e", "frame.comment");
-    assertStringIncludes(comments[0]!, "net ICMP echo request 10.0.2.15 > 10.0.2.2 sequence 0");
-    const own = await tshark(
-      "-Y",
-      'vireo.device == "virtio3"',
-      "-T",
-      "fields",
-      "-e",
-      "vireo.event",
-    );
-    assert(
-      own.includes("device status <- ACKNOWLEDGE|DRIVER|DRIVER_OK|FEATURES_OK"),
-      own.join("\n"),
-    );
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
+  using folder = new TempFolder();
+  const dir = folder.path;
+  const file = `${dir}/trace.pcapng`;
+  const ping = "net ping 10.0.2.2 --count 2 --target qtest:aarch64-virt";
+  const { code } = await call(`${ping} --trace-file ${file}`);
+  assertEquals(code, 0);
+  const tshark = await openTshark(dir, file);
+  const echoes = await tshark("-Y", "icmp", "-T", "fields", "-e", "icmp.type", "-e", "ip.dst");
+  assertEquals(echoes, ["8\t10.0.2.2", "0\t10.0.2.15", "8\t10.0.2.2", "0\t10.0.2.15"]);
+  const arp = await tshark("-Y", "arp", "-T", "fields", "-e", "frame.interface_name");
+  assertEquals(new Set(arp), new Set(["virtio3"]));
+  const comments = await tshark("-Y", "icmp.type == 8", "-T", "fields", "-e", "frame.comment");
+  assertStringIncludes(comments[0]!, "net ICMP echo request 10.0.2.15 > 10.0.2.2 sequence 0");
+  const own = await tshark(
+    "-Y",
+    'vireo.device == "virtio3"',
+    "-T",
+    "fields",
+    "-e",
+    "vireo.event",
+  );
+  assert(
+    own.includes("device status <- ACKNOWLEDGE|DRIVER|DRIVER_OK|FEATURES_OK"),
+    own.join("\n"),
+  );
 });
 
 Deno.test("trace: tshark reads what all 14 classes of devices do", async () => {
-  const dir = await Deno.makeTempDir({ prefix: "vireo-tshark-" });
-  try {
-    const file = `${dir}/trace.pcapng`;
-    await Deno.writeFile(`${dir}/disk.img`, new Uint8Array(1 << 20));
-    const devices = [
-      "balloon",
-      "rpmsg",
-      `scsi=${dir}/disk.img`,
-      `9p=${dir}`,
-      "rproc-serial",
-      "caif",
-    ];
-    devices.push("gpu=64x64", "input=keyboard", `vsock=${dir}/socket`, "crypto");
-    const { code, out } = await vireo(
-      `probe --json ${devices.map((device) => `--with ${device}`).join(" ")} --trace-file ${file}`,
-    );
-    assertEquals(code, 0);
-    const probed: { devices: { name: string; id: number }[] } = JSON.parse(out);
-    assertEquals(new Set(probed.devices.map(({ id }) => id)).size, 14);
-    const tshark = await openTshark(dir, file);
-    const fields = ["frame.protocols", "vireo.device", "vireo.event", "_ws.malformed"];
-    const rows = (await tshark("-T", "fields", ...fields.flatMap((field) => ["-e", field])))
-      .map((line) => line.split("\t"));
-    const ready = rows.filter(([, , event]) =>
-      event === "device status <- ACKNOWLEDGE|DRIVER|DRIVER_OK|FEATURES_OK"
-    );
-    assertEquals(
-      ready.map(([, name]) => name).toSorted(),
-      probed.devices.map(({ name }) => name).toSorted(),
-    );
-    for (const [protocols, name, event, malformed = ""] of rows) {
-      assertEquals(malformed, "");
-      if (protocols === "vireo") assert(name !== "" && event !== "");
-      else assertMatch(protocols!, /^(eth:|sll|vsock)/);
-    }
-  } finally {
-    await Deno.remove(dir, { recursive: true });
+  using folder = new TempFolder();
+  const dir = folder.path;
+  const file = `${dir}/trace.pcapng`;
+  await Deno.writeFile(`${dir}/disk.img`, new Uint8Array(1 << 20));
+  const devices = [
+    "balloon",
+    "rpmsg",
+    `scsi=${dir}/disk.img`,
+    `9p=${dir}`,
+    "rproc-serial",
+    "caif",
+  ];
+  devices.push("gpu=64x64", "input=keyboard", `vsock=${dir}/socket`, "crypto");
+  const { code, out } = await vireo(
+    `probe --json ${devices.map((device) => `--with ${device}`).join(" ")} --trace-file ${file}`,
+  );
+  assertEquals(code, 0);
+  const probed: { devices: { name: string; id: number }[] } = JSON.parse(out);
+  assertEquals(new Set(probed.devices.map(({ id }) => id)).size, 14);
+  const tshark = await openTshark(dir, file);
+  const fields = ["frame.protocols", "vireo.device", "vireo.event", "_ws.malformed"];
+  const rows = (await tshark("-T", "fields", ...fields.flatMap((field) => ["-e", field])))
+    .map((line) => line.split("\t"));
+  const ready = rows.filter(([, , event]) =>
+    event === "device status <- ACKNOWLEDGE|DRIVER|DRIVER_OK|FEATURES_OK"
+  );
+  assertEquals(
+    ready.map(([, name]) => name).toSorted(),
+    probed.devices.map(({ name }) => name).toSorted(),
+  );
+  for (const [protocols, name, event, malformed = ""] of rows) {
+    assertEquals(malformed, "");
+    if (protocols === "vireo") assert(name !== "" && event !== "");
+    else assertMatch(protocols!, /^(eth:|sll|vsock)/);
   }
 });
 

@@ -12,6 +12,7 @@ import { waitOn } from "../../drivers/wait/mod.ts";
 import { type Vsock, type VsockConnection, vsockDriver } from "../../drivers/vsock/mod.ts";
 import { turn } from "../turn.ts";
 import { bytesBy } from "../noise.ts";
+import { TempFolder } from "../temp_folder.ts";
 
 const SOON = { deadline: 5000 };
 const ECHO = 7;
@@ -279,42 +280,39 @@ Deno.test("vsock: a failing device ends all; after a recovery there are new conn
 });
 
 Deno.test("vsock: the host's ports are unix sockets, both ways", async () => {
-  const dir = await Deno.makeTempDir({ prefix: "vireo-vsock-" });
-  try {
-    const host = new UnixVsockHost(`${dir}/v.sock`);
-    await using rig = await boot({ host });
-    // The guest connects to a server of the host: QEMU and Firecracker users know the name.
-    const server = Deno.listen({ transport: "unix", path: `${dir}/v.sock_1234` });
-    const serving = (async () => {
-      using client = await server.accept();
-      const bytes = new Uint8Array(5);
-      await client.read(bytes);
-      await client.write(bytes.reverse());
-    })();
-    {
-      await using connection = await rig.vsock.connect(1234, SOON);
-      const [, back] = await Promise.all([
-        send(connection, new TextEncoder().encode("hello")),
-        readAll(connection.readable),
-      ]);
-      assertEquals(new TextDecoder().decode(back), "olleh");
-    }
-    await serving;
-    server.close();
-    const none = await assertRejects(() => rig.vsock.connect(99, SOON), VireoError);
-    assertEquals(none.code, "IO_ERROR");
-    // The host connects to a server of the guest.
-    host.listen(rig.model);
-    using listener = rig.vsock.listen(22);
-    const accepting = listener.accept(SOON);
-    using client = await Deno.connect({ transport: "unix", path: `${dir}/v.sock` });
-    await client.write(new TextEncoder().encode("CONNECT 22\nknock"));
-    const guest = await accepting;
-    const { value } = await guest.readable.getReader().read();
-    assertEquals(new TextDecoder().decode(value), "knock");
-    guest.reset();
-    await host[Symbol.asyncDispose]();
-  } finally {
-    await Deno.remove(dir, { recursive: true });
+  using folder = new TempFolder();
+  const dir = folder.path;
+  const host = new UnixVsockHost(`${dir}/v.sock`);
+  await using rig = await boot({ host });
+  // The guest connects to a server of the host: QEMU and Firecracker users know the name.
+  const server = Deno.listen({ transport: "unix", path: `${dir}/v.sock_1234` });
+  const serving = (async () => {
+    using client = await server.accept();
+    const bytes = new Uint8Array(5);
+    await client.read(bytes);
+    await client.write(bytes.reverse());
+  })();
+  {
+    await using connection = await rig.vsock.connect(1234, SOON);
+    const [, back] = await Promise.all([
+      send(connection, new TextEncoder().encode("hello")),
+      readAll(connection.readable),
+    ]);
+    assertEquals(new TextDecoder().decode(back), "olleh");
   }
+  await serving;
+  server.close();
+  const none = await assertRejects(() => rig.vsock.connect(99, SOON), VireoError);
+  assertEquals(none.code, "IO_ERROR");
+  // The host connects to a server of the guest.
+  host.listen(rig.model);
+  using listener = rig.vsock.listen(22);
+  const accepting = listener.accept(SOON);
+  using client = await Deno.connect({ transport: "unix", path: `${dir}/v.sock` });
+  await client.write(new TextEncoder().encode("CONNECT 22\nknock"));
+  const guest = await accepting;
+  const { value } = await guest.readable.getReader().read();
+  assertEquals(new TextDecoder().decode(value), "knock");
+  guest.reset();
+  await host[Symbol.asyncDispose]();
 });
