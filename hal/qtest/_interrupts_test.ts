@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import type { Interrupt } from "../interrupt.ts";
 import { QtestChannel } from "./_channel.ts";
 import { InterruptLines } from "./_interrupts.ts";
@@ -87,7 +87,8 @@ Deno.test("messages to a GICv2m frame are inputs of the GIC that the frame names
   await isSilent(first!.interrupt);
   assertEquals(messages.take(1), undefined);
   messages.give([second!]);
-  assertEquals(messages.take(1)?.[0]?.data, 0x51);
+  assertThrows(() => messages.give([second!]), TypeError);
+  assertEquals([messages.take(1)?.[0]?.data, messages.take(1)], [0x51, undefined]);
 });
 
 Deno.test("messages to a doorbell are asked for and acknowledged when its line rises", async () => {

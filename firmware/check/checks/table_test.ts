@@ -852,3 +852,23 @@ const anything: unknown = new Proxy(() => 0, {
       : anything,
   apply: () => anything,
 });
+
+Deno.test("checks: a bit that was not offered is not in driver_feature once FEATURES_OK stays", async () => {
+  const kept = (status: number, word: number, bus = "pci"): Script => ({
+    offered: () => new Set(),
+    plain: (bits: Iterable<number> = []) => new Set(bits),
+    device: { bus, status: () => status },
+    pci: { get: () => word },
+  });
+  await verdicts({
+    "features.hostile.foreign.sr-iov": [
+      [kept(0xb, 0), "pass"],
+      // Bit 37 is the sixth of its word.
+      [kept(0xb, 1 << 5), "fail bit 37 of driver_feature after FEATURES_OK"],
+      [kept(0xb, ~(1 << 5)), "pass"],
+      [kept(0x3, 1 << 5), "pass"],
+      [kept(0xb, 1 << 5, "mmio"), "pass"],
+    ],
+    "features.hostile.foreign.bit-64": [[kept(0xb, ~0), "pass"]],
+  });
+});
