@@ -97,3 +97,17 @@ Deno.test("config writes take one access of the field's width", () => {
   space.write32(4, 3);
   assertEquals(scripted.log, ["w Config+0:1 0x1", "w Config+2:2 0x2", "w Config+4 0x3"]);
 });
+
+Deno.test("config: each access asks first whether there may be one", () => {
+  const { scripted, transport } = board({ config: BYTES.slice() });
+  let asked = 0;
+  const space = new DeviceConfig(transport, () => {
+    if (++asked > 3) throw new Error("not now");
+  });
+  assertEquals([space.read8(0), space.read16(0), space.read32(0), asked], [
+    ...[0x88, 0x7788, 0x55667788, 3],
+  ]);
+  scripted.takeLog();
+  assertThrows(() => space.read8(0), Error, "not now");
+  assertEquals(scripted.log, []);
+});

@@ -205,6 +205,25 @@ Deno.test("recovery: manual mode only breaks the queues until it is asked", asyn
   assertEquals(scripted.status, 0xf);
 });
 
+Deno.test("recovery: in manual mode a fault at its end waits for the next one to be asked for", async () => {
+  let faults = 0;
+  const { bus, scripted, device, calls } = await bound({}, {
+    recover: "manual",
+    uevent: ({ action }) => {
+      if (action === "change" && faults-- > 0) scripted.needReset();
+    },
+  });
+  await using _ = bus;
+  const restored = (): number => calls.filter((call) => call === "restore").length;
+  faults = 1;
+  await bus.recover(device);
+  await settle();
+  assertEquals([restored(), device.queues[0]!.broken?.code], [1, "DEVICE_NEEDS_RESET"]);
+  await bus.recover(device);
+  await settle();
+  assertEquals([restored(), scripted.status], [2, 0xf]);
+});
+
 Deno.test("recovery: a fault during probe fails the probe's requests, not the machine", async () => {
   const made = board();
   await using _ = made.bus;

@@ -5,7 +5,7 @@ import { MessageStream } from "./message_stream.ts";
 import { timeLeft, type WaitOptions, within } from "./options.ts";
 import { pause, pollUntil } from "./poll.ts";
 import { WaitList } from "./wait_list.ts";
-import { timedOut, waitFor, waitOn, type WaitSubject } from "./waiter.ts";
+import { timedOut, Waiter, waitFor, waitOn, type WaitSubject } from "./waiter.ts";
 
 /** A signal that counts its listeners. */
 class CountedSignal {
@@ -290,4 +290,25 @@ Deno.test("wait: a poll looks again when its time is over, and pauses end with t
   counted.controller.abort(new Error("enough"));
   await assertRejects(() => paused, Error, "enough");
   assertEquals(counted.listeners, 0);
+});
+
+Deno.test("Waiter keeps to the end of a call that has no deadline of its own", async () => {
+  const asked: number[] = [];
+  const timers = {
+    now: () => 100,
+    after: (milliseconds: number) => {
+      asked.push(milliseconds);
+      return () => {};
+    },
+  };
+  for (const options of [{ until: 150 }, { until: 150, deadline: 80 }, { deadline: 50 }]) {
+    const waiter = new Waiter<void>({ what: "news", timers }, options).arm();
+    assertEquals(waiter.until, 150);
+    waiter.resolve();
+    await waiter.promise;
+  }
+  assertEquals(asked, [50, 50, 50]);
+  const endless = new Waiter<void>({ what: "news", timers }, {}).arm();
+  assertEquals([endless.until, asked.length], [Infinity, 3]);
+  endless.resolve();
 });

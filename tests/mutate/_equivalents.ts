@@ -104,6 +104,11 @@ export const EQUIVALENTS: readonly Equivalent[] = [
       "A key of just 4096 bytes is refused in any case: RSA keys have 4096 bits at most, those of MACs 128 bytes",
   },
   {
+    path: "drivers/gpu/canvas.ts",
+    what: /^for \(let column = 0; column < 5; .* -> .*column <= 5/,
+    why: "A character has no sixth column: what is no number has no bits",
+  },
+  {
     path: "drivers/virtqueue/fill_pool.ts",
     what: "return into.length > this.#size -> return into.length >= this.#size",
     why: "Either way makes the one request that a chunk is",

@@ -129,3 +129,11 @@ Deno.test("pci legacy: what a function that was unplugged reads is DEVICE_REMOVE
   const reset = (): Promise<void> => transport.reset({ deadline: 60_000 });
   assertEquals(code(await assertRejects(reset, VireoError)), "DEVICE_REMOVED");
 });
+
+Deno.test("pci legacy forgets at a reset which interrupts it had looked at", async () => {
+  const [fn, transport] = legacy();
+  fn.isr = 3;
+  assertEquals([transport.peekInterruptCause(), fn.isr], [3, 0]);
+  await transport.reset();
+  assertEquals(transport.takeInterruptCause(), 0);
+});
