@@ -364,6 +364,13 @@ Deno.test("a read-only disk refuses every change locally", async () => {
   await blk.remove();
 });
 
+Deno.test("blocks have a power of two of bytes, from a sector's to 64 KiB", () => {
+  for (let size = 512; size <= 65_536; size *= 2) {
+    const { blk } = make([F.BLK_SIZE], (_, config) => config.setUint32(20, size, true));
+    assertEquals(blk.blockSize, size);
+  }
+});
+
 Deno.test("blocks larger than a sector are the unit of requests", async () => {
   const { fake, blk } = make([F.BLK_SIZE], (_, config) => config.setUint32(20, 4096, true));
   assertEquals(blk.blockSize, 4096);
@@ -416,6 +423,7 @@ const lies: [string, number[], (config: DataView) => void, number][] = [
   ["seg_max", [F.SEG_MAX], (c) => c.setUint32(12, 0, true), 0],
   ["blk_size", [F.BLK_SIZE], (c) => c.setUint32(20, 0, true), 0],
   ["blk_size", [F.BLK_SIZE], (c) => c.setUint32(20, 256, true), 256],
+  ["blk_size", [F.BLK_SIZE], (c) => c.setUint32(20, 131_072, true), 131_072],
   ["blk_size", [F.BLK_SIZE], (c) => c.setUint32(20, 0x80000000, true), 0x80000000],
   ["blk_size", [F.BLK_SIZE], (c) => c.setUint32(20, 1000, true), 1000],
   ["capacity", [], (c) => c.setUint32(4, 0x100000, true), 0x100000 * 2 ** 32 + 1000],

@@ -137,3 +137,13 @@ Deno.test("pci legacy forgets at a reset which interrupts it had looked at", asy
   await transport.reset();
   assertEquals(transport.takeInterruptCause(), 0);
 });
+
+Deno.test("pci legacy writes an aligned word of configuration at once, others by bytes", () => {
+  const [fn, transport] = legacy();
+  transport.writeConfig(4, 4, 0x87654321);
+  assertEquals(fn.takeLog(), ["w config+4:4 0x87654321"]);
+  transport.writeConfig(2, 4, 0x87654321);
+  assertEquals(fn.takeLog(), [
+    ...["w config+2:1 0x21", "w config+3:1 0x43", "w config+4:1 0x65", "w config+5:1 0x87"],
+  ]);
+});
