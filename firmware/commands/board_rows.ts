@@ -106,13 +106,12 @@ export const BOARD_ROWS: readonly CommandRow[] = [
       return { script };
     },
     async run({ board, args: [script, args], flags }) {
-      const { LoopWatcher } = await import("../terminal/interrupts.ts");
-      // It comes up while the other modules are loaded.
-      using watcher = inGuest() || flags.watch ? undefined : new LoopWatcher();
-      const { checkTypes, run, watch } = await import("./run.ts");
-      if (flags.watch) return await watch(script);
-      if (flags.check && !inGuest()) await checkTypes(script);
-      await run(board, script, args, watcher);
+      if (flags.watch) return await (await import("./run.ts")).watch(script);
+      if (flags.check && !inGuest()) await (await import("./run.ts")).checkTypes(script);
+      const { CtrlC } = await import("../terminal/interrupts.ts");
+      // Its thread comes up while the other modules are loaded.
+      using ctrlC = new CtrlC();
+      await (await import("./run.ts")).run(board, script, args, ctrlC);
     },
   }),
   command({

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import type { BindNotice } from "@vireo/drivers/bus";
 import { deviceName } from "@vireo/hal";
-import { INTERRUPTED, interruptible, type LoopWatcher } from "../terminal/interrupts.ts";
+import { type CtrlC, INTERRUPTED } from "../terminal/interrupts.ts";
 import { toFileUrl } from "../terminal/paths.ts";
 import type { BoardOptions } from "../target/options.ts";
 import { moduleMistake } from "../terminal/module_mistake.ts";
@@ -16,7 +16,7 @@ import { openVireo } from "../session.ts";
 /**
  * `vireo run`: imports a script and calls its default export with the board.
  *
- * @param watcher What ends a script that loops at Ctrl-C; none in a guest.
+ * @param ctrlC Interrupts it.
  * @throws {UsageError} If the file is missing or has no such export.
  * @throws {Finished} If it was interrupted.
  */
@@ -24,7 +24,7 @@ export async function run(
   board: BoardOptions,
   script: string,
   args: readonly string[],
-  watcher?: LoopWatcher,
+  ctrlC: CtrlC,
 ): Promise<void> {
   let opened: Vireo | undefined;
   const code = async (): Promise<void> => {
@@ -42,7 +42,7 @@ export async function run(
       await sayViolations(vireo);
     }
   };
-  await interruptible(code, () => opened?.abort(new Error("Interrupted")), watcher);
+  await ctrlC.during(code, () => opened?.abort(new Error("Interrupted")));
 }
 
 /**

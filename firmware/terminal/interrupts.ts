@@ -1,4 +1,4 @@
-import { GRACE_VARIABLE } from "./environment.ts";
+import { GRACE_VARIABLE, inGuest } from "./environment.ts";
 import { Finished, UsageError } from "./usage.ts";
 
 /** Milliseconds that a program has to end by itself after the first Ctrl-C. */
@@ -48,38 +48,67 @@ export class Presses {
 const CTRL_C = 0x03;
 
 /**
- * Runs code that Ctrl-C must be able to end: the first one asks it to end and gives it
+ * Takes Ctrl-C for code that it must be able to end: the first one asks it to end and gives it
  * {@linkcode INTERRUPT_GRACE} or what {@linkcode GRACE_VARIABLE} says, the second one ends the process at once, each with exit code 130.
  *
- * A thread of its own keeps the time, because the code may never return to the event loop.
- *
- * @param code What is run, once that thread listens.
- * @param first Asks the code to end; called where the event loop still turns.
- * @param watcher The thread; none in a guest, which the host watches over.
- * @throws {Finished} If it was interrupted, whatever the code threw; else what the code threw.
+ * A thread of its own keeps the time, because the code may never return to the event loop. A guest has none: the host
+ * watches over it.
  */
-export async function interruptible<T>(
-  code: () => Promise<T>,
-  first: () => void,
-  watcher: LoopWatcher | undefined,
-): Promise<T> {
-  let interrupted = false;
-  const listener = (): void => {
-    if (interrupted) return;
-    interrupted = true;
-    first();
+export class CtrlC implements Disposable {
+  readonly #watcher: Worker | undefined;
+  /** Resolves when the thread listens, some 20 milliseconds after its start. */
+  readonly #ready: Promise<void>;
+  #pressed = false;
+  #first: (() => void) | undefined;
+
+  /**
+   * Listens from now on.
+   *
+   * @throws {UsageError} If {@linkcode GRACE_VARIABLE} is wrong.
+   */
+  constructor() {
+    const watcher = this.#watcher = inGuest() ? undefined : startWatcher();
+    this.#ready = watcher === undefined ? Promise.resolve() : new Promise((resolve, reject) => {
+      watcher.onmessage = () => resolve();
+      watcher.onerror = ({ message }) => reject(new Error(message));
+    });
+    Deno.addSignalListener("SIGINT", this.#listener);
+  }
+
+  /**
+   * Runs the code, once the thread listens.
+   *
+   * @param first Asks the code to end; called where the event loop still turns.
+   * @throws {Finished} If it was interrupted, whatever the code threw; else what the code threw.
+   */
+  async during<T>(code: () => Promise<T>, first: () => void): Promise<T> {
+    this.#first = first;
+    try {
+      await this.#ready;
+      this.#check();
+      const result = await code();
+      this.#check();
+      return result;
+    } catch (error) {
+      this.#check();
+      throw error;
+    }
+  }
+
+  /** Leaves Ctrl-C to others. */
+  [Symbol.dispose](): void {
+    Deno.removeSignalListener("SIGINT", this.#listener);
+    this.#watcher?.terminate();
+  }
+
+  readonly #listener = (): void => {
+    if (this.#pressed) return;
+    this.#pressed = true;
+    this.#first?.();
   };
-  Deno.addSignalListener("SIGINT", listener);
-  try {
-    await watcher?.ready;
-    if (interrupted) throw new Finished(INTERRUPTED);
-    const result = await code();
-    if (interrupted) throw new Finished(INTERRUPTED);
-    return result;
-  } catch (error) {
-    throw interrupted ? new Finished(INTERRUPTED) : error;
-  } finally {
-    Deno.removeSignalListener("SIGINT", listener);
+
+  #check(): void {
+    if (this.#pressed) throw new Finished(INTERRUPTED);
   }
 }
 
@@ -98,32 +127,10 @@ export function graceOf(said: string | undefined): number {
   );
 }
 
-/** A thread that ends the process at Ctrl-C, whatever this one does; see {@linkcode interruptible}. */
-export class LoopWatcher implements Disposable {
-  readonly #worker: Worker;
-  /** Resolves when it listens, some 20 milliseconds after its start. */
-  readonly ready: Promise<void>;
-
-  /**
-   * Starts it.
-   *
-   * @throws {UsageError} If {@linkcode GRACE_VARIABLE} is wrong.
-   */
-  constructor() {
-    // As text, so that it is there in a bundle too, and nothing is read or transpiled for it.
-    const text = `(${watch})(${graceOf(Deno.env.get(GRACE_VARIABLE))}, ${INTERRUPTED})`;
-    const url = `data:text/javascript,${encodeURIComponent(text)}`;
-    this.#worker = new Worker(url, { type: "module" });
-    this.ready = new Promise((resolve, reject) => {
-      this.#worker.onmessage = () => resolve();
-      this.#worker.onerror = ({ message }) => reject(new Error(message));
-    });
-  }
-
-  /** Ends it. */
-  [Symbol.dispose](): void {
-    this.#worker.terminate();
-  }
+function startWatcher(): Worker {
+  // As text, so that it is there in a bundle too, and nothing is read or transpiled for it.
+  const text = `(${watch})(${graceOf(Deno.env.get(GRACE_VARIABLE))}, ${INTERRUPTED})`;
+  return new Worker(`data:text/javascript,${encodeURIComponent(text)}`, { type: "module" });
 }
 
 /** The program of the watching thread; it cannot use anything of this module. */
