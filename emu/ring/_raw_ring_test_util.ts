@@ -1,5 +1,7 @@
+import { assert, assertEquals } from "@std/assert";
 import { GuestMemory } from "../memory.ts";
 import type { InflightLog } from "./inflight.ts";
+import type { RunningQueue } from "./queue_config.ts";
 import { SplitQueue } from "./split.ts";
 
 /** Where things are in the test's memory; every number here is typed again from virtio 1.4 §2.7. */
@@ -153,4 +155,18 @@ export function afterNextStore(act: () => void): void {
     store(...args);
     act();
   }) as typeof store;
+}
+
+/** Checks that a queue which resumes with a chain held has that again, and nothing behind it; none once it stopped. */
+export function checkHeldAgain(resume: () => RunningQueue, head: number): void {
+  for (const stopped of [false, true]) {
+    const queue = resume();
+    assert(queue.hasAvailable());
+    if (stopped) queue.stop();
+    assertEquals(
+      [queue.hasAvailable(), queue.pop()?.head],
+      stopped ? [false, undefined] : [true, head],
+    );
+    assert(!queue.hasAvailable());
+  }
 }
