@@ -6,7 +6,7 @@
  * @module
  */
 import { seeded } from "../hostile/liar.ts";
-import { filesToRun } from "../run/jobs.ts";
+import { DENO_TEST, filesToRun } from "../run/jobs.ts";
 import { SOURCES } from "../tree/sources.ts";
 import { type Stage, stagesOf } from "./_tests.ts";
 import { isEquivalent } from "./_equivalents.ts";
@@ -53,7 +53,7 @@ async function run(folder: string, { tests, doc, filter }: Stage): Promise<Fate>
   const child = new Deno.Command(Deno.execPath(), {
     cwd: folder,
     args: [
-      ...["test", "-A", "--no-check", "--quiet", "--fail-fast", "--preload", "tests/run/limit.ts"],
+      ...[...DENO_TEST, "--quiet", "--fail-fast"],
       ...(doc === undefined ? [] : ["--doc", doc]),
       ...(filter === undefined ? [] : ["--filter", filter, "--permit-no-files"]),
       ...filesToRun(tests),

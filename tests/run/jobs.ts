@@ -79,6 +79,15 @@ const ON_EVERY_QEMU: readonly string[] = [
 ];
 
 /**
+ * The words of a `deno test` before its files. `make test` checks the types beside. Several tests run on each processor:
+ * V8's threads that mark memory beside a program would cost those that make many machines a third more.
+ */
+export const DENO_TEST: readonly string[] = [
+  ...["test", "-A", "--no-check", "--preload", "tests/run/limit.ts"],
+  "--v8-flags=--single-threaded-gc",
+];
+
+/**
  * The last words of a `deno test` that runs these files: several by one that imports them, as Deno starts a runtime for
  * each file that it is given.
  */

@@ -12,7 +12,7 @@
 import { stripVTControlCharacters } from "node:util";
 import { writeAll } from "../../firmware/trace/file.ts";
 import { inTurn } from "./in_turn.ts";
-import { filesToRun, type Job, jobs, LONGEST } from "./jobs.ts";
+import { DENO_TEST, filesToRun, type Job, jobs, LONGEST } from "./jobs.ts";
 import { installedQemus } from "../qemu/installed.ts";
 import { PART_VARIABLE } from "../qemu/part.ts";
 import { report, TARGETS, type TestRun } from "./report.ts";
@@ -56,11 +56,7 @@ function testing({ name, paths, holds }: Job, qemu: number): Task {
   return {
     holds,
     title: `${name} on ${text}`,
-    args: [
-      // `make test` checks the types beside.
-      ...["test", "-A", "--no-check", "--preload", "tests/run/limit.ts", `--junit-path=${junit}`],
-      ...filesToRun(paths),
-    ],
+    args: [...DENO_TEST, `--junit-path=${junit}`, ...filesToRun(paths)],
     env: { PATH: qemus[qemu]!.path, [PART_VARIABLE]: `${qemu + 1}/${qemus.length}` },
   };
 }
