@@ -264,7 +264,7 @@ function withheld({ hasConfig, pairs }: VhostUserLease): FeatureSet {
 }
 
 function checkConfig(offset: number, width: AccessWidth): void {
-  if (Number.isInteger(offset) && offset >= 0 && offset % width === 0) return;
+  if (offset >= 0 && offset % width === 0) return;
   throw new RangeError(
     `Cannot access ${width} configuration bytes at offset ${offset}: expected a multiple of ${width}`,
   );
