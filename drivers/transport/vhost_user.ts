@@ -168,6 +168,7 @@ export class VhostUserTransport implements Transport {
   /** Stops a queue, unless a reset or the end of the back end did. */
   disableQueue(index: number): void {
     this.#inUse.delete(index);
+    this.#waiting = this.#waiting.filter((waiting) => waiting !== index);
     if (this.#lease.present) this.#lease.stopQueue(index);
   }
 
