@@ -42,6 +42,7 @@ Deno.test("mmio probe reads magic, version, device id, vendor id (drv.mmio.init.
     ["mmio-2", false, 2, 0x1af4, "virtio-mmio@a000000"],
   );
   assertEquals(transport.legacyQueueAlign, undefined);
+  assert(transport.dma === dma && transport.interrupt === device.interrupt);
   transport[Symbol.dispose]();
   assertEquals(device.leases, 0);
 });
@@ -408,6 +409,25 @@ Deno.test("mmio queue reset ends when QueueReset reads 0 again (drv.mmio.layout.
     "w QueueSel 0x0",
     "r QueueReady 0x0",
   ]);
+});
+
+Deno.test("mmio queue reset leaves no other queue selected that was looked at meanwhile", async () => {
+  const QueueReset = [...Array<number>(20).fill(1), 0];
+  const [device, transport] = open({ queues: [8, 8], reads: { QueueReset } });
+  const reset = transport.resetQueue(1);
+  transport.queueMaxSize(0);
+  await reset;
+  device.takeLog();
+  transport.enableQueue(0, SPLIT);
+  assertEquals(device.log[0], "w QueueSel 0x0");
+});
+
+Deno.test("mmio device is present as long as its id is read", () => {
+  let id = 2;
+  const [, transport] = open({ reads: { DeviceID: () => id } });
+  assertEquals(transport.isPresent(), true);
+  id = 0;
+  assertEquals(transport.isPresent(), false);
 });
 
 Deno.test("mmio queue reset gives up at the deadline", async () => {
