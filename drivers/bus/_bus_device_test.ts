@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { Feature, FeatureSet, VireoError } from "@vireo/hal";
+import { Feature, FeatureSet, type MemoryWindow, VireoError } from "@vireo/hal";
 import { board, type Hooks, recorder, settle, use } from "./bus_test_util.ts";
 import type { DeviceScript } from "../testing/scripted_device.ts";
 import type { QueueRequest, VirtioDevice } from "../device.ts";
@@ -142,6 +142,62 @@ Deno.test("device: a driver that breaks its own device in probe is no news to th
   });
   const device = await bus.addDevice(made.transport);
   assertEquals([device.queues[0]!.broken, made.reports], [reason, []]);
+});
+
+Deno.test("device: interrupts are delivered from findQueues to deleteQueues", async () => {
+  const seen: unknown[] = [];
+  const made = board();
+  await using bus = made.bus;
+  await bus.registerDriver(
+    recorder({
+      queues: [{ name: "q" }],
+      async probe(device) {
+        made.scripted.needReset();
+        await settle();
+        seen.push(device.queues[0]!.broken?.code);
+        await device.reset();
+        device.deleteQueues();
+        made.scripted.takeLog();
+        made.scripted.raise(2);
+        await settle();
+        seen.push(made.scripted.takeLog());
+      },
+    }).driver,
+  );
+  await bus.addDevice(made.transport);
+  assertEquals(seen, ["DEVICE_NEEDS_RESET", []]);
+});
+
+Deno.test("device: the reset of a queue gives back all tokens, and is no failure to the driver", async () => {
+  const { bus, scripted, device, calls } = await bound({
+    queues: [{ name: "first", callback() {} }, { name: "second", callback() {} }],
+  }, { features: FeatureSet.of(Feature.VERSION_1, Feature.RING_RESET) });
+  await using _ = bus;
+  const [first, second] = device.queues;
+  for (const token of [0, 5]) first!.add(chain, token);
+  calls.length = 0;
+  assertEquals([...await device.resetQueue(first!)].sort(), [0, 5]);
+  scripted.raise(1);
+  await settle();
+  assertEquals([calls, names(device)], [[], ["first", "second"]]);
+  assertEquals([device.queues[0] === first, device.queues[1] === second], [false, true]);
+  assertEquals(device.queues[0]!.add(chain, 0), true);
+});
+
+Deno.test("device: shared memory is opened by its machine, where it was added with one", async () => {
+  const reads = { SHMLenLow: 0x1000, SHMLenHigh: 0, SHMBaseLow: 0x2000, SHMBaseHigh: 1 };
+  const made = board({ reads });
+  await using bus = made.bus;
+  const window = {} as MemoryWindow;
+  const opened: number[][] = [];
+  const device = await bus.addDevice(made.transport, (...args) => (opened.push(args), window));
+  assert(device.openSharedMemory(0) === window);
+  assertEquals(opened, [[0x1_0000_2000, 0x1000]]);
+  const alone = board({ reads });
+  await using _ = alone.bus;
+  const other = await alone.bus.addDevice(alone.transport);
+  const error = assertThrows(() => other.openSharedMemory(0), VireoError);
+  assertEquals([error.code, error.seen], ["BAD_ACCESS", 0x1_0000_2000]);
 });
 
 Deno.test("device: a reset ends a suspend, and what came during it is not told after the next", async () => {

@@ -152,6 +152,8 @@ Deno.test("lifecycle: a device that is given up has its last fault as the reason
   const error = await assertRejects(() => recovered, VireoError, "it needed 2 recoveries");
   assertEquals((error.cause as VireoError).message.startsWith("The device failed"), true);
   calls.length = 0;
+  scripted.changeConfig(0, 1);
+  await settle();
   device.enableConfigChanges();
   await settle();
   assertEquals(calls, []);

@@ -259,6 +259,45 @@ Deno.test("recovery: a fault that is seen just behind one is recovered in auto m
   }
 });
 
+Deno.test("recovery: a fault is recovered at whatever step of another recovery it comes", async () => {
+  for (let turns = 0; turns < 24; turns++) {
+    let faults = 1;
+    let wait: InterruptWait | undefined;
+    const interrupt: Interrupt = {
+      polled: true,
+      wait: (options) => {
+        wait = options;
+        return new Promise((_, reject) =>
+          options.signal.addEventListener("abort", () => reject(options.signal.reason))
+        );
+      },
+    };
+    const made = board({}, { maxRecoveries: 5 });
+    const fault = (): void => {
+      made.scripted.needReset();
+      wait!.ready();
+      wait!.serve!();
+    };
+    const { driver } = recorder({
+      queues: [{ name: "a", callback() {} }],
+      restore() {
+        if (faults-- <= 0) return;
+        let later = Promise.resolve();
+        for (let i = 0; i < turns; i++) later = later.then(() => {});
+        void later.then(fault);
+      },
+    });
+    Object.assign(made.scripted, { interrupt });
+    await using bus = made.bus;
+    await bus.registerDriver(driver);
+    const device = await bus.addDevice(MmioTransport.probe(made.scripted, made.dma)!);
+    await bus.recover(device);
+    await settle();
+    await settle();
+    assertEquals([made.scripted.status, device.error], [0xf, undefined], `${turns} turns`);
+  }
+});
+
 Deno.test("recovery: a fault during probe fails the probe's requests, not the machine", async () => {
   const made = board();
   await using _ = made.bus;

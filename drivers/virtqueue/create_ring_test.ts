@@ -148,3 +148,90 @@ Deno.test("a chain may have 2^32 bytes, not one more (drv.split-ring.desc-table.
     assertEquals([error.code, error.seen], ["CHAIN_SHAPE", 2 ** 32 + 1]);
   }
 });
+
+Deno.test("every ring knows its place, and lies in memory that needs no share", () => {
+  const diagnosis = new VireoError("HOST_ERROR", "QEMU has ended");
+  for (
+    const [request, size, align] of [
+      [{}, 16 * 8 + (2 * 8 + 6) + 2 + (8 * 8 + 6), 16],
+      [{ legacyAlign: 4096 }, 8192, 4096],
+      // Event suppression has 4 bytes for each side.
+      [{ features: [RING_PACKED] }, 16 * 8 + 8, 16],
+    ] as const
+  ) {
+    const dma = new NotedDma();
+    const { features = [], ...rest } = request as { features?: readonly number[] };
+    const ring = make({ dma, features: [...features], ...rest, diagnose: () => diagnosis });
+    assertEquals([ring.index, ring.name, ring.device], [3, "requests", "virtio0"]);
+    assertEquals([ring.status!(), ring.diagnose!()], [15, diagnosis]);
+    assertEquals([dma.asked[0]![0] - size < 4, dma.asked[0]![1]], [true, {
+      align,
+      coherent: true,
+    }]);
+    assertEquals(dma.asked[0]![0] >= size, true, `${dma.asked[0]![0]} of ${size}`);
+  }
+});
+
+Deno.test("every ring: what is added is made available by a kick, unless it is held or broken", () => {
+  for (const features of [[], [RING_PACKED]]) {
+    let notified = 0;
+    const ring = make({ features, notify: () => notified++ });
+    const chain = new SgList(1).addWritable(0x1000, 8);
+    ring.add(chain, 0);
+    ring.held = true;
+    ring.kick();
+    ring.kickAgain();
+    assertEquals([ring.unkicked, notified], [1, 0]);
+    ring.held = false;
+    ring.kick();
+    assertEquals([ring.unkicked, notified], [0, 1]);
+    // Nothing is new.
+    ring.kick();
+    assertEquals(notified, 1);
+    ring.add(chain, 1);
+    ring.kickAgain();
+    assertEquals(notified > 1, true);
+    notified = 0;
+    ring.add(chain, 2);
+    ring.break(new VireoError("DEVICE_STATE", "As the test wants"));
+    ring.kick();
+    ring.kickAgain();
+    assertEquals([notified, ring.hasUsed()], [0, false]);
+  }
+});
+
+Deno.test("every ring says whether its driver asks for interrupts", () => {
+  for (const request of [{}, { features: [RING_PACKED] }, { reversed: true }]) {
+    const ring = make(request);
+    const steps: boolean[] = [ring.callbacks];
+    for (const enable of ["enableCallbacks", "enableCallbacksDelayed"] as const) {
+      ring.disableCallbacks();
+      steps.push(ring.callbacks);
+      assertEquals(ring[enable](), true);
+      steps.push(ring.callbacks);
+    }
+    assertEquals(steps, [true, false, true, false, true]);
+    // A broken one has nothing to look at.
+    ring.break(new VireoError("DEVICE_STATE", "As the test wants"));
+    assertEquals([ring.enableCallbacks(), ring.enableCallbacksDelayed()], [true, true]);
+  }
+});
+
+Deno.test("a split ring has a power of 2 of descriptors, up to 32768", () => {
+  const ring = (size: number) =>
+    new SplitVirtqueue({
+      index: 3,
+      name: "requests",
+      size,
+      dma: new NotedDma(),
+      indirect: false,
+      eventIdx: false,
+      notificationData: false,
+      notify: () => {},
+    });
+  for (const size of [0, 3, 1.5, 65_536, NaN]) {
+    assertEquals(assertThrows(() => ring(size), VireoError).code, "QUEUE_SIZE");
+  }
+  // The test has no memory for it.
+  assertEquals(assertThrows(() => ring(32_768), VireoError).code, "OUT_OF_MEMORY");
+});
