@@ -1,6 +1,7 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { P9_VERSION, P9OpenFlag, P9Type, VireoError } from "@vireo/hal";
 import type { P9 } from "./driver.ts";
+import { P9Error } from "./errors.ts";
 import type { P9Tree } from "./tree.ts";
 import { turn } from "../async_test_util.ts";
 import { P9Server, type ServedRequest, text, u32, u64 } from "./server_test_util.ts";
@@ -189,7 +190,8 @@ Deno.test("9p: a refusal to close is told to the caller who waits for it, and to
     if (type === T.CLUNK) refuse(5);
     return type === T.CLUNK;
   };
-  await assertRejects(() => file.close(), Error, "EIO");
+  const refused = await assertRejects(() => file.close(), P9Error, "EIO");
+  assertEquals([refused.name, refused.errno, refused.errnoName], ["P9Error", 5, "EIO"]);
   await file.close();
   await tree.stat("f");
   await turn();

@@ -424,6 +424,21 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "One more part has no bytes, and is no message",
   },
   {
+    path: "drivers/p9/file.ts",
+    what: /^for \(let (?:from|at) = 0; (?:from < length|at < (?:bytes|into)\.length); .* <= /,
+    why: "One more part has no bytes, and is no message",
+  },
+  {
+    path: "drivers/p9/file.ts",
+    what: /^if \(bytes\.length <= this\.chunk\) return void .* < this\.chunk/,
+    why: "What has just the room of one message is written by one either way",
+  },
+  {
+    path: "drivers/p9/_paths.ts",
+    what: /^if \(todo\.length > P9_MAX_WALK\) .* >= P9_MAX_WALK/,
+    why: "As many names as one message has are walked by one either way",
+  },
+  {
     path: "drivers/vsock/driver.ts",
     what: /getUint32\(0, true\) !== VSOCK_TRANSPORT_RESET -> .*getUint32\(0, false\) !== /,
     why: "It is only compared with 0, which has no byte order",
