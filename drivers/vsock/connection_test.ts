@@ -270,3 +270,12 @@ Deno.test("vsock connection: 16384 messages may wait, empty or not, and one more
   assertEquals([it.ended, ops], [true, [VsockOp.RST]]);
   await assertRejects(() => it.closed, VireoError, "Peer sent over 16384 messages ahead");
 });
+
+Deno.test("vsock connection: a message may have just the bytes that there is room for", async () => {
+  const { it, sent } = connection(VsockType.SEQPACKET);
+  it.handle({ ...packet(VsockOp.CREDIT_UPDATE, 0), bufAlloc: 1 << 18 }, NONE);
+  await it.writable.getWriter().write(new Uint8Array(1 << 18));
+  assertEquals(sent.reduce((sum, [, , length]) => sum + length, 0), 1 << 18);
+  assertEquals(sent.map(([, flags]) => flags), [...Array<number>(15).fill(0), 1]);
+  it.reset();
+});

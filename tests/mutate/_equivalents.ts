@@ -487,6 +487,28 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "One more look at the end of the turn finds what the first one finds",
   },
   {
+    path: "drivers/wait/limit.ts",
+    what:
+      /^if \(limit\.until (?:<= now\) .* < now|< next\) .* <= next)|^for \(const limit of late\) .* < now\)|^this\.#timer = undefined; -> nothing/,
+    why:
+      "The clock is finer than a look takes, of equal ends either is the next, and a timer that is over may be cleared again",
+  },
+  {
+    path: "drivers/wait/wait_list.ts",
+    what: /^if \(entry\.until (?:<= now\) .* < now|< end\) .* <= end)/,
+    why: "The clock is finer than a look takes, and of equal ends either is the next",
+  },
+  {
+    path: "drivers/wait/options.ts",
+    what: /end < until \? end .* end <= until|^if \(left < time\) .* left <= time/,
+    why: "Of two equal ends either is the earlier",
+  },
+  ...["condition", "wait_list"].map((file): Equivalent => ({
+    path: `drivers/wait/${file}.ts`,
+    what: "inRow = false; -> inRow = true;",
+    why: "Nobody reads it before the row takes the entry, which sets it",
+  })),
+  {
     path: "drivers/crypto/services.ts",
     what: /^for \(let i = 0; i < found\.length; .* i <= found\.length; /,
     why: "Behind the last byte there are none to differ, or the lengths do",

@@ -397,6 +397,12 @@ Deno.test("pci modern: what is at address 0, or in the last bytes of a structure
   }
 });
 
+Deno.test("pci modern names the device whose notification address is outside NOTIFY", () => {
+  const [fn, transport] = modern({ notifyOff: () => 0x1000 });
+  const { code, device } = assertThrows(() => transport.enableQueue(0, RING), VireoError);
+  assertEquals([code, device], ["BAD_CAPABILITY", fn.name]);
+});
+
 Deno.test("pci modern notifies with 32 bits of which the data is 0", () => {
   const [fn, transport] = modern();
   transport.writeFeatures(FeatureSet.of(32, 38));
