@@ -171,14 +171,18 @@ Deno.test("device: interrupts are delivered from findQueues to deleteQueues", as
 Deno.test("device: the reset of a queue gives back all tokens, and is no failure to the driver", async () => {
   const { bus, scripted, device, calls } = await bound({
     queues: [{ name: "first", callback() {} }, { name: "second", callback() {} }],
-  }, { features: FeatureSet.of(Feature.VERSION_1, Feature.RING_RESET) });
+  }, {
+    features: FeatureSet.of(Feature.VERSION_1, Feature.RING_RESET),
+    reads: { QueueReset: [...Array<number>(20).fill(1), 0] },
+  });
   await using _ = bus;
   const [first, second] = device.queues;
   for (const token of [0, 5]) first!.add(chain, token);
   calls.length = 0;
-  assertEquals([...await device.resetQueue(first!)].sort(), [0, 5]);
+  const reset = device.resetQueue(first!);
   scripted.raise(1);
   await settle();
+  assertEquals([...await reset].sort(), [0, 5]);
   assertEquals([calls, names(device)], [[], ["first", "second"]]);
   assertEquals([device.queues[0] === first, device.queues[1] === second], [false, true]);
   assertEquals(device.queues[0]!.add(chain, 0), true);

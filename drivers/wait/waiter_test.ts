@@ -344,3 +344,17 @@ Deno.test("Waiter keeps to the end of a call that has no deadline of its own", a
   assertEquals([endless.until, asked.length], [Infinity, 3]);
   endless.resolve();
 });
+
+Deno.test("Waiter: one that is over stays as it ended, and its place is left once", async () => {
+  let left = 0;
+  const subject = { what: "news", look: () => 2, left: () => void left++ };
+  const first = new Waiter<number>(subject, { deadline: 60_000 }).arm();
+  first.resolve(1);
+  first.reject(new Error("late"));
+  first.giveUp();
+  assertEquals([await first.promise, left], [1, 0]);
+  const second = new Waiter<number>(subject, { deadline: 60_000 }).arm();
+  second.giveUp();
+  second.giveUp();
+  assertEquals([await second.promise, left], [2, 1]);
+});
