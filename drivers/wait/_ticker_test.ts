@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { Ticker } from "./_ticker.ts";
 
 /** A ticker, and the times at which it looked. */
-function rig(next: number[] = [], longest?: number) {
+function rig(next: number[], longest?: number) {
   const looks: number[] = [];
   let looked = Promise.withResolvers<void>();
   const ticker = new Ticker((now) => {
@@ -15,7 +15,7 @@ function rig(next: number[] = [], longest?: number) {
 }
 
 Deno.test("Ticker: looks once, when the earliest time is over", async () => {
-  const { ticker, looks, look } = rig();
+  const { ticker, looks, look } = rig([]);
   const now = performance.now();
   ticker.arm(now + 60_000);
   ticker.arm(now + 8);
@@ -47,7 +47,7 @@ Deno.test("Ticker: a look that finds nothing over comes no later than its longes
 });
 
 Deno.test("Ticker: can be armed again after a stop, and one that is stopped does not look", async () => {
-  const { ticker, looks, look } = rig();
+  const { ticker, looks, look } = rig([]);
   const now = performance.now();
   ticker.arm(now + 2);
   ticker.stop();

@@ -202,12 +202,12 @@ Deno.test("pci legacy has feature bits 0 to 31, and configuration to the last by
 Deno.test("pci legacy is for ids below 0x1040, and needs the header alone of its BAR", () => {
   const open = (fn: ScriptedPci) => PciLegacyTransport.probe(PciFunction.open(fn), dma);
   const bar = (size: number) => ({ ...PCI_PLACE.BARS[0]!, size });
-  const function_ = (device: number, size: number) =>
+  const made = (device: number, size: number) =>
     new ScriptedPci({ device, revision: 0, capabilities: [], bars: [bar(size)] });
-  assertEquals(open(function_(0x103f, 20)).kind, "pci-legacy");
-  const modern = assertThrows(() => open(function_(0x1040, 20)), VireoError);
+  assertEquals(open(made(0x103f, 20)).kind, "pci-legacy");
+  const modern = assertThrows(() => open(made(0x1040, 20)), VireoError);
   assertEquals([modern.code, modern.seen], ["NO_DEVICE", 0x1040]);
-  const short = assertThrows(() => open(function_(0x103f, 19)), VireoError);
+  const short = assertThrows(() => open(made(0x103f, 19)), VireoError);
   assertEquals([short.code, short.seen], ["OUT_OF_MEMORY", 19]);
 });
 
