@@ -483,7 +483,8 @@ export const EQUIVALENTS: readonly Equivalent[] = [
   },
   {
     path: "drivers/wait/limit.ts",
-    what: /^if \(this\.#first !== undefined \|\| this\.#calming\) return; -> .* && /,
+    what:
+      /^if \(this\.#first !== undefined \|\| this\.#calming\) return; -> .* && |^this\.#calming = true; -> /,
     why: "One more look at the end of the turn finds what the first one finds",
   },
   {

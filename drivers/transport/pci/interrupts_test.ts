@@ -217,7 +217,7 @@ Deno.test("pci interrupts: vectors that are refused when they are routed again a
   assertEquals([route.policy, transport.route], ["line", route]);
   fn.takeLog();
   transport.disableQueue(0);
-  // No vector of before is taken from it, and configuration begins behind the header again.
+  // No vector from before is taken from it, and configuration begins behind the header again.
   transport.readConfig(0, 1);
   assertEquals(fn.takeLog(), [
     "w legacy.queue_select:2 0x0",
