@@ -413,3 +413,9 @@ Deno.test("9p: a device file has a major number of 12 bits and a minor one of 20
   }
   assertEquals(server.count(T.MKNOD), 2);
 });
+
+Deno.test("9p: a tree that is closed again does no harm: its root is given back once", async () => {
+  const { server, tree } = await rig();
+  for (let i = 0; i < 2; i++) await tree.close();
+  assertEquals([server.count(T.CLUNK), server.mistakes, server.fids.size], [1, [], 0]);
+});
