@@ -10,8 +10,9 @@ import {
   VireoError,
 } from "@vireo/hal";
 import { Bus } from "./bus/bus.ts";
-import type { VirtioDevice } from "./device.ts";
-import { type AskOptions, QueueDriver } from "./queue_driver.ts";
+import type { QueueRequest, VirtioDevice } from "./device.ts";
+import { type AskOptions, Broadcast, QueueDriver } from "./queue_driver.ts";
+import { FakeDevice } from "./testing/fake_blk.ts";
 import { BouncingDma, type RingChain, RingDevice, ScriptedDevice } from "./testing/mod.ts";
 import { MmioTransport } from "./transport/mmio.ts";
 import type { Answer } from "./virtqueue/exchange.ts";
@@ -248,4 +249,61 @@ Deno.test("queue driver: memory that lacks at any step of a probe leaves none be
   }
   // Two rings, and the buffers of events.
   assertEquals(failures, 3);
+});
+
+Deno.test("queue driver: receive buffers take no indirect table, requests do unless their plan forgoes it", () => {
+  const { device } = new FakeDevice();
+  const asked: QueueRequest[] = [];
+  const { findQueues } = device;
+  device.findQueues = (requests) => (asked.push(...requests), findQueues(requests));
+  class Planned extends QueueDriver {
+    constructor() {
+      super(device, "Planned device");
+      this.setUp();
+    }
+
+    override setUp(): void {
+      this.openQueues(
+        { name: "plain" },
+        { name: "direct", indirect: false },
+        { name: "events", bytes: EVENT, count: EVENTS, received() {} },
+        { name: "own", receives: true },
+      );
+    }
+  }
+  new Planned();
+  assertEquals(asked.map(({ name, indirect, receives }) => [name, indirect, receives]), [
+    ["plain", true, false],
+    ["direct", false, false],
+    ["events", false, true],
+    ["own", true, true],
+  ]);
+});
+
+Deno.test("broadcast: who listens hears what comes from then on, until it ends or all do", async () => {
+  const all = new Broadcast<number>({ device: "virtio0", what: "key", limit: 2 });
+  all.push(1);
+  const [first, second] = [all.listen(), all.listen()];
+  all.push(2);
+  assertEquals([await first.take(), await second.take()], [2, 2]);
+  second[Symbol.dispose]();
+  for (const key of [3, 4, 5]) all.push(key);
+  // One that is two behind misses what came before.
+  assertEquals(await first.take(), 5);
+  const late = await assertRejects(() => first.take({ deadline: 1 }), VireoError);
+  assertEquals([late.device, late.message.includes("waiting for the next key")], ["virtio0", true]);
+  const gone = new Error("unplugged");
+  all.fail(gone);
+  all.fail(new Error("again"));
+  const after = all.listen();
+  assertEquals(await assertRejects(() => after.take(), Error), gone);
+  all.restore();
+  all.push(6);
+  // What ended stays that.
+  for (const old of [first, after]) {
+    assertEquals(await assertRejects(() => old.take(), Error), gone);
+  }
+  using again = all.listen();
+  all.push(7);
+  assertEquals(await again.take(), 7);
 });

@@ -217,7 +217,7 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
       }
       wanted.set(index, request);
     }
-    if (wanted.size > 0) this.#start(wanted);
+    this.#start(wanted);
     return indices.map((index) => this.#slots.find(({ ring }) => ring.index === index)!.ring);
   }
 
@@ -451,9 +451,8 @@ export class BusDevice implements VirtioDevice, DispatchTarget {
     if (failure !== undefined) throw failure;
   }
 
-  /** After a reset: detaches the queues from the device; the driver may still use their memory. */
+  /** After a reset, without interrupts: detaches the queues from the device; the driver may still use their memory. */
   retireQueues(): void {
-    this.#dispatcher.stop();
     for (const { ring } of this.#slots) this.#retired.push(ring);
     this.#slots = [];
     this.#queues = [];

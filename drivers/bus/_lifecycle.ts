@@ -203,7 +203,6 @@ export async function remove(device: BusDevice): Promise<Error[]> {
     });
   });
   await unbind(device);
-  device.freeRetired();
   device.waiters.fail(removed(device));
   device.resetReason = "DEVICE_STATE";
   device.features = FeatureSet.NONE;

@@ -157,7 +157,7 @@ Deno.test("bus takes devices from their driver for one that replaces it, and rep
 });
 
 Deno.test("bus lists the queues whose device has buffers, but not those on which a driver receives", async () => {
-  const { bus, transport } = board({ queues: [8, 8] });
+  const { bus, scripted, dma, transport } = board({ queues: [8, 8] });
   await using _ = bus;
   await bus.registerDriver(
     recorder({
@@ -179,7 +179,9 @@ Deno.test("bus lists the queues whose device has buffers, but not those on which
   // Nothing has come back, and one more device is news.
   assertEquals(bus.progress(), before);
   await bus.addDevice(board({}).transport);
-  assertEquals(bus.progress() === before, false);
+  assertEquals(bus.progress(), before + 1);
+  use(dma, scripted, request!, 0);
+  assertEquals([request!.pop(), bus.progress()], [1, before + 2]);
 });
 
 Deno.test("bus: a device whose interrupts cannot be delivered fails by that, or by its removal", async () => {
@@ -571,6 +573,10 @@ Deno.test("bus a device that does not reset is not registered", async () => {
     "Timed out after 1000 ms waiting for the device to reset (virtio-mmio@a000000, register Status): saw 0x40, expected 0x0",
   );
   assertEquals([bus.devices.length, scripted.leases], [0, 0]);
+  assertEquals(scripted.log.at(-1), "w Status 0xc0");
+  // Its index is free.
+  const { transport: other } = board();
+  assertEquals((await bus.addDevice(other)).name, "virtio0");
 });
 
 Deno.test("bus reports a device that does not reset when it is removed", async () => {
@@ -637,6 +643,7 @@ Deno.test("bus refuses queue sizes that no ring can have", () => {
   for (const queueSize of [0, -1, 1.5, 32769, NaN]) {
     assertThrows(() => new Bus({ queueSize }), RangeError, "1 to 32768");
   }
+  for (const queueSize of [1, 32768]) assertEquals(new Bus({ queueSize }).devices, []);
 });
 
 Deno.test("device.has refuses a bit that the driver does not list", async () => {
@@ -645,5 +652,8 @@ Deno.test("device.has refuses a bit that the driver does not list", async () => 
   await bus.registerDriver(recorder({ features: FeatureSet.of(5) }).driver);
   const device = await bus.addDevice(transport);
   assertEquals([device.has(5), device.has(32), device.has(28)], [true, true, false]);
-  assertThrows(() => device.has(6), TypeError, "bit 6");
+  for (const bit of [6, 23, 44]) {
+    assertThrows(() => device.has(bit), TypeError, `bit ${bit}`);
+  }
+  for (const bit of [24, 43]) assertEquals(device.has(bit), false);
 });

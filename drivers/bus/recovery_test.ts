@@ -1,8 +1,9 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { FeatureSet, VireoError } from "@vireo/hal";
+import { FeatureSet, type Interrupt, type InterruptWait, VireoError } from "@vireo/hal";
 import { board, type Hooks, hurried, recorder, settle } from "./bus_test_util.ts";
 import type { BusOptions } from "./bus.ts";
 import type { DeviceScript } from "../testing/scripted_device.ts";
+import { MmioTransport } from "../transport/mmio.ts";
 import { SgList } from "../virtqueue/virtqueue.ts";
 
 const chain = new SgList(1).addWritable(0x1000, 16);
@@ -224,6 +225,79 @@ Deno.test("recovery: in manual mode a fault at its end waits for the next one to
   assertEquals([restored(), scripted.status], [2, 0xf]);
 });
 
+Deno.test("recovery: a fault that is seen just behind one is recovered in auto mode only", async () => {
+  for (const recover of ["auto", "manual"] as const) {
+    let wait: InterruptWait | undefined;
+    let faults = 1;
+    const made = board({}, {
+      recover,
+      uevent: ({ action }) => {
+        if (action !== "change" || faults-- <= 0) return;
+        made.scripted.needReset();
+        wait!.ready();
+        wait!.serve!();
+      },
+    });
+    const interrupt: Interrupt = {
+      polled: true,
+      wait: (options) => {
+        wait = options;
+        return new Promise((_, reject) =>
+          options.signal.addEventListener("abort", () => reject(options.signal.reason))
+        );
+      },
+    };
+    Object.assign(made.scripted, { interrupt });
+    const { driver, calls } = recorder({ queues: [{ name: "a", callback() {} }] });
+    await using bus = made.bus;
+    await bus.registerDriver(driver);
+    const device = await bus.addDevice(MmioTransport.probe(made.scripted, made.dma)!);
+    await bus.recover(device);
+    await settle();
+    const restored = calls.filter((call) => call === "restore").length;
+    assertEquals([restored, made.scripted.status], recover === "auto" ? [2, 0xf] : [1, 0x4f]);
+  }
+});
+
+Deno.test("recovery: a fault is recovered at whatever step of another recovery it comes", async () => {
+  for (let turns = 0; turns < 24; turns++) {
+    let faults = 1;
+    let wait: InterruptWait | undefined;
+    const interrupt: Interrupt = {
+      polled: true,
+      wait: (options) => {
+        wait = options;
+        return new Promise((_, reject) =>
+          options.signal.addEventListener("abort", () => reject(options.signal.reason))
+        );
+      },
+    };
+    const made = board({}, { maxRecoveries: 5 });
+    const fault = (): void => {
+      made.scripted.needReset();
+      wait!.ready();
+      wait!.serve!();
+    };
+    const { driver } = recorder({
+      queues: [{ name: "a", callback() {} }],
+      restore() {
+        if (faults-- <= 0) return;
+        let later = Promise.resolve();
+        for (let i = 0; i < turns; i++) later = later.then(() => {});
+        void later.then(fault);
+      },
+    });
+    Object.assign(made.scripted, { interrupt });
+    await using bus = made.bus;
+    await bus.registerDriver(driver);
+    const device = await bus.addDevice(MmioTransport.probe(made.scripted, made.dma)!);
+    await bus.recover(device);
+    await settle();
+    await settle();
+    assertEquals([made.scripted.status, device.error], [0xf, undefined], `${turns} turns`);
+  }
+});
+
 Deno.test("recovery: a fault during probe fails the probe's requests, not the machine", async () => {
   const made = board();
   await using _ = made.bus;
@@ -349,6 +423,16 @@ Deno.test("shutdown breaks all queues and resets, and leaves devices without a d
   await idle.bus.addDevice(idle.transport);
   await idle.bus.shutdown();
   assertEquals(idle.scripted.status, 1);
+});
+
+Deno.test("shutdown is left to a driver that has its own, which hears of no change from then on", async () => {
+  const { bus, scripted, device, calls } = await bound();
+  await using _ = bus;
+  Object.assign(device.instance!, { shutdown: () => calls.push("shutdown") });
+  await bus.shutdown();
+  scripted.changeConfig(0, 1);
+  await settle();
+  assertEquals([scripted.status, calls], [0xf, ["shutdown"]]);
 });
 
 Deno.test("restore of a device that came while the others were frozen sets no FAILED", async () => {

@@ -395,3 +395,50 @@ Deno.test("crypto: sessions end with a reset, and nothing is asked of the device
     0x103,
   ]);
 });
+
+Deno.test("crypto: the lengths of an AEAD stand in the order of its mode, with the tag behind the text", async () => {
+  for (const stateless of [false, true]) {
+    const { crypto, sent, requests } = rig({
+      features: [F.REVISION_1, ...stateless ? [F.AEAD_STATELESS_MODE] : []],
+    });
+    const aead = await crypto.aead(GCM, bytes(16), { stateless });
+    assertEquals(aead.tagSize, 16);
+    await aead.encrypt(bytes(12), bytes(5), bytes(3));
+    const lengths = () => sent.at(-1)![1].slice(...stateless ? [3, 8] : [0, 5]);
+    // IV, tag, additional data, source and result; or the tag last.
+    assertEquals(lengths(), stateless ? [12, 16, 3, 5, 21] : [12, 3, 5, 21, 16]);
+    // The result has a status behind it.
+    const written = requests.at(-1)!.elements.filter(({ writable }) => writable);
+    assertEquals(written.reduce((sum, { length }) => sum + length, 0), 21 + 1);
+    await aead.decrypt(bytes(12), bytes(21), bytes(3));
+    assertEquals(lengths(), stateless ? [12, 16, 3, 21, 5] : [12, 3, 21, 5, 16]);
+    // What is shorter than a tag has no text.
+    await aead.decrypt(bytes(12), bytes(7));
+    assertEquals(lengths(), stateless ? [12, 16, 0, 7, 0] : [12, 0, 7, 0, 16]);
+    crypto.failed(GONE);
+  }
+});
+
+Deno.test("crypto: a part of a chain's text may be empty, and lies in the text", async () => {
+  const { crypto, sent } = rig();
+  const chain = await crypto.chain({ cipher, mac });
+  const none = { start: 8, length: 0 };
+  await chain.encrypt(bytes(16), bytes(8), { hashed: none });
+  assertEquals(sent.at(-1)![1].slice(3, 7), [0, 8, 8, 0]);
+  for (
+    const hashed of [
+      { start: 8, length: 1 },
+      { start: -1, length: 1 },
+      { start: 0, length: -1 },
+      { start: 0.5, length: 1 },
+      { start: 0, length: 0.5 },
+    ]
+  ) {
+    await assertRejects(
+      () => chain.encrypt(bytes(16), bytes(8), { hashed }),
+      RangeError,
+      "8 bytes",
+    );
+  }
+  crypto.failed(GONE);
+});

@@ -57,10 +57,10 @@ export async function getLock(
   const room = 1 + 8 + 8 + 4 + 2 + P9_MAX_NAME;
   const answer = await session.call(range(message, wanted), room, options);
   const type = answer.u8();
-  if (type === P9LockType.UNLOCK) return undefined;
   if (type > P9LockType.UNLOCK) {
     throw session.error("BAD_STATUS", "9P server answers Tgetlock with no kind of lock", type);
   }
+  if (type === P9LockType.UNLOCK) return undefined;
   const [start, length, owner] = [answer.u64(), answer.u64(), answer.u32()];
   const client = answer.text();
   return { type: type === P9LockType.READ ? "read" : "write", start, length, owner, client };

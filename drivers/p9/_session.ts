@@ -361,7 +361,7 @@ export class P9Session {
   }
 
   async #flush(tag: number): Promise<void> {
-    if (this.#failure !== undefined || tag === P9_NO_TAG) return;
+    if (tag === P9_NO_TAG) return;
     try {
       const message = P9Writer.begin(P9Type.FLUSH).u16(tag);
       await this.call(message, 0, FOREVER);

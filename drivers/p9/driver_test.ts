@@ -1,6 +1,7 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { P9_VERSION, P9OpenFlag, P9Type, VireoError } from "@vireo/hal";
 import type { P9 } from "./driver.ts";
+import { P9Error } from "./errors.ts";
 import type { P9Tree } from "./tree.ts";
 import { turn } from "../async_test_util.ts";
 import { P9Server, type ServedRequest, text, u32, u64 } from "./server_test_util.ts";
@@ -189,7 +190,8 @@ Deno.test("9p: a refusal to close is told to the caller who waits for it, and to
     if (type === T.CLUNK) refuse(5);
     return type === T.CLUNK;
   };
-  await assertRejects(() => file.close(), Error, "EIO");
+  const refused = await assertRejects(() => file.close(), P9Error, "EIO");
+  assertEquals([refused.name, refused.errno, refused.errnoName], ["P9Error", 5, "EIO"]);
   await file.close();
   await tree.stat("f");
   await turn();
@@ -410,4 +412,10 @@ Deno.test("9p: a device file has a major number of 12 bits and a minor one of 20
     else await assertRejects(made, RangeError, "number");
   }
   assertEquals(server.count(T.MKNOD), 2);
+});
+
+Deno.test("9p: a tree that is closed again does no harm: its root is given back once", async () => {
+  const { server, tree } = await rig();
+  for (let i = 0; i < 2; i++) await tree.close();
+  assertEquals([server.count(T.CLUNK), server.mistakes, server.fids.size], [1, [], 0]);
 });

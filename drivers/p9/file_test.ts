@@ -1,7 +1,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { P9Type, VireoError } from "@vireo/hal";
 import { turn } from "../async_test_util.ts";
-import { P9Server } from "./server_test_util.ts";
+import { P9Server, text, u32, u64 } from "./server_test_util.ts";
 
 const T = P9Type;
 /** Data of a message of 4096 bytes. */
@@ -152,4 +152,115 @@ Deno.test("9p file: eight parts have memory at a time, and a failure frees it", 
   p9.failed(GONE);
   assertEquals(server.fake.regions.size, 0);
   await assertRejects(() => file.write(0, new Uint8Array(1)), VireoError, "As the test wants");
+});
+
+Deno.test("9p file: a lock's numbers have their ranges, and the one in its way its kind", async () => {
+  const { server, p9, file } = await rig();
+  let kind = 2;
+  server.script = ({ type, reply }) => {
+    if (type !== T.GETLOCK) return false;
+    reply([kind, ...u64(5), ...u64(2 ** 32), ...u32(7), ...text("other")]);
+    return true;
+  };
+  const asked = { type: "write" } as const;
+  assertEquals(await file.getLock(asked), undefined);
+  for (const [answered, type] of [[0, "read"], [1, "write"]] as const) {
+    kind = answered;
+    const found = { type, start: 5, length: 2 ** 32, owner: 7, client: "other" };
+    assertEquals(await file.getLock(asked), found);
+  }
+  kind = 3;
+  const error = await assertRejects(() => file.getLock(asked), VireoError);
+  assertEquals([error.code, error.seen], ["BAD_STATUS", 3]);
+  kind = 2;
+  for (const owner of [0, 0xffff_ffff]) {
+    assertEquals(await file.getLock({ ...asked, owner }), undefined);
+  }
+  const before = server.count(T.GETLOCK);
+  for (
+    const wrong of [
+      { owner: -1 },
+      { owner: 2 ** 32 },
+      { owner: 0.5 },
+      { start: -1 },
+      { start: 0.5 },
+      { start: 2 ** 53 },
+      { length: -1 },
+      { length: 0.5 },
+    ]
+  ) await assertRejects(() => file.getLock({ ...asked, ...wrong }), RangeError, "Cannot lock");
+  assertEquals(server.count(T.GETLOCK), before);
+  p9.failed(GONE);
+});
+
+Deno.test("9p file: attributes are those of the answer, with times to the millisecond", async () => {
+  const { server, p9, tree } = await rig();
+  server.script = ({ type, reply }) => {
+    if (type !== T.GETATTR) return false;
+    reply([
+      ...u64(0x7ff),
+      // A qid of 64 bits.
+      ...[0, ...u32(4), ...u64(0x1_0000_00ab)],
+      ...u32(0o100640),
+      ...u32(1000),
+      ...u32(100),
+      ...u64(2),
+      ...u64(0x0802),
+      ...u64(12_345),
+      ...u64(4096),
+      ...u64(24),
+      ...[10, 20, 30].flatMap((seconds) => [...u64(seconds), ...u64(seconds * 1e7 + 999)]),
+      ...[...u64(0), ...u64(0), ...u64(0), ...u64(0)],
+    ]);
+    return true;
+  };
+  const { atime, mtime, ctime, ...stat } = await tree.stat("f");
+  assertEquals(stat, {
+    kind: "file",
+    qid: { type: 0, version: 4, path: "0x1000000ab" },
+    mode: 0o640,
+    uid: 1000,
+    gid: 100,
+    links: 2,
+    device: { major: 8, minor: 2 },
+    size: 12_345,
+    blocks: 24,
+  });
+  assertEquals([atime, mtime, ctime].map(Number), [10_100, 20_200, 30_300]);
+  p9.failed(GONE);
+});
+
+Deno.test("9p file: a change names what it changes, and leaves the rest", async () => {
+  const { server, p9, tree } = await rig();
+  let words: number[] = [];
+  server.script = ({ type, body, reply }) => {
+    if (type !== T.SETATTR) return false;
+    words = Array.from(
+      { length: body.byteLength / 4 - 1 },
+      (_, i) => body.getUint32(4 + 4 * i, true),
+    );
+    reply([]);
+    return true;
+  };
+  const time = new Date(5250);
+  // Bits that are valid, and the words behind them: mode, uid, gid, size, and seconds with nanoseconds of two times.
+  for (
+    const [changes, valid, at, value] of [
+      [{ mode: 0o600 }, 1, 1, 0o600],
+      [{ uid: 0 }, 2, 2, 0],
+      [{ gid: 0xffff_fffe }, 4, 3, 0xffff_fffe],
+      [{ size: 5 }, 8, 4, 5],
+      [{ atime: time }, 0x10 | 0x80, 6, 5],
+      [{ mtime: time }, 0x20 | 0x100, 10, 5],
+    ] as const
+  ) {
+    await tree.change("f", changes);
+    assertEquals([words[0], words[at]], [valid, value], JSON.stringify(changes));
+    if (valid > 8) assertEquals(words[at + 2], 250e6);
+  }
+  for (const id of [-1, 0.5, 0xffff_ffff]) {
+    await assertRejects(() => tree.change("f", { uid: id }), RangeError, `Cannot set uid ${id}`);
+    await assertRejects(() => tree.change("f", { gid: id }), RangeError, `Cannot set gid ${id}`);
+  }
+  p9.failed(GONE);
 });

@@ -67,7 +67,6 @@ export interface ScriptedQueue {
  * import { MmioTransport } from "@vireo/drivers";
  * import { ScriptedDevice } from "@vireo/drivers/testing";
  * import type { Dma } from "@vireo/hal";
-import { ScriptedLine } from "./_line.ts";
  * import { assertEquals } from "@std/assert";
  *
  * const dma = { alloc: () => { throw new Error("Not needed"); } } satisfies Dma;

@@ -42,6 +42,7 @@ Deno.test("mmio probe reads magic, version, device id, vendor id (drv.mmio.init.
     ["mmio-2", false, 2, 0x1af4, "virtio-mmio@a000000"],
   );
   assertEquals(transport.legacyQueueAlign, undefined);
+  assert(transport.dma === dma && transport.interrupt === device.interrupt);
   transport[Symbol.dispose]();
   assertEquals(device.leases, 0);
 });
@@ -356,9 +357,16 @@ Deno.test("mmio selects a queue again whatever was done since it was looked at",
     (transport) => transport.reset(),
     (transport) => transport.resetQueue(1),
     (transport) => transport.disableQueue(0),
+    // Even if it failed.
+    (transport) => void assertThrows(() => transport.queueMaxSize(2), VireoError, "in use"),
+    async (transport) => {
+      const signal = AbortSignal.abort(new Error("enough"));
+      await assertRejects(() => transport.resetQueue(1, { signal }), Error, "enough");
+    },
   ];
   for (const [i, act] of between.entries()) {
-    const [device, transport] = open({ queues: [8, 8] });
+    const [device, transport] = open({ queues: [8, 8, 8] });
+    device.queues[2]!.ready = 1;
     transport.queueMaxSize(0);
     await act(transport);
     device.log.length = 0;
@@ -371,6 +379,8 @@ Deno.test("mmio selects a queue again whatever was done since it was looked at",
   device.log.length = 0;
   transport.enableQueue(0, SPLIT);
   assertEquals(device.log[0], "w QueueSize 0x8");
+  // And what was enabled is in use.
+  assertThrows(() => transport.enableQueue(0, SPLIT), VireoError, "it is already in use");
 });
 
 Deno.test("mmio reports a queue that the device keeps", () => {
@@ -399,6 +409,25 @@ Deno.test("mmio queue reset ends when QueueReset reads 0 again (drv.mmio.layout.
     "w QueueSel 0x0",
     "r QueueReady 0x0",
   ]);
+});
+
+Deno.test("mmio queue reset leaves no other queue selected that was looked at meanwhile", async () => {
+  const QueueReset = [...Array<number>(20).fill(1), 0];
+  const [device, transport] = open({ queues: [8, 8], reads: { QueueReset } });
+  const reset = transport.resetQueue(1);
+  transport.queueMaxSize(0);
+  await reset;
+  device.takeLog();
+  transport.enableQueue(0, SPLIT);
+  assertEquals(device.log[0], "w QueueSel 0x0");
+});
+
+Deno.test("mmio device is present as long as its id is read", () => {
+  let id = 2;
+  const [, transport] = open({ reads: { DeviceID: () => id } });
+  assertEquals(transport.isPresent(), true);
+  id = 0;
+  assertEquals(transport.isPresent(), false);
 });
 
 Deno.test("mmio queue reset gives up at the deadline", async () => {
@@ -491,6 +520,33 @@ Deno.test("mmio refuses configuration accesses that are misaligned or past the w
     expected: "at most 0x200",
   });
   assertEquals(device.log, []);
+});
+
+Deno.test("mmio version 1 writes an aligned word of configuration at once, others by bytes", () => {
+  const [device, transport] = open({ version: 1 });
+  transport.writeConfig(4, 4, 0x87654321);
+  assertEquals(device.takeLog(), ["w Config+4 0x87654321"]);
+  transport.writeConfig(2, 4, 0x87654321);
+  transport.writeConfig(4, 2, 0x1234);
+  assertEquals(device.takeLog(), [
+    ...["w Config+2:1 0x21", "w Config+3:1 0x43", "w Config+4:1 0x65", "w Config+5:1 0x87"],
+    ...["w Config+4:1 0x34", "w Config+5:1 0x12"],
+  ]);
+});
+
+Deno.test("mmio takes a queue of one descriptor at address 0, and configuration to the window's end", () => {
+  const [device, transport] = open();
+  transport.enableQueue(0, { ...SPLIT, size: 1, desc: 0 });
+  assertEquals([device.queues[0]!.size, device.queues[0]!.ready], [1, 1]);
+  device.config[0xff] = 7;
+  assertEquals([transport.readConfig(0xff, 1), transport.readConfig(0xfc, 4)], [7, 0x700_0000]);
+});
+
+Deno.test("mmio finds a shared memory region whose length ends in ones", () => {
+  for (const [low, high, length] of [[0xffff_ffff, 0, 0xffff_ffff], [0, 1, 2 ** 32]] as const) {
+    const reads = { SHMLenLow: low, SHMLenHigh: high, SHMBaseLow: 0x2000, SHMBaseHigh: 0 };
+    assertEquals(open({ reads })[1].sharedMemory(7), { address: 0x2000, length });
+  }
 });
 
 Deno.test("mmio finds a shared memory region", () => {

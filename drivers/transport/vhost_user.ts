@@ -168,6 +168,7 @@ export class VhostUserTransport implements Transport {
   /** Stops a queue, unless a reset or the end of the back end did. */
   disableQueue(index: number): void {
     this.#inUse.delete(index);
+    this.#waiting = this.#waiting.filter((waiting) => waiting !== index);
     if (this.#lease.present) this.#lease.stopQueue(index);
   }
 
@@ -264,7 +265,7 @@ function withheld({ hasConfig, pairs }: VhostUserLease): FeatureSet {
 }
 
 function checkConfig(offset: number, width: AccessWidth): void {
-  if (Number.isInteger(offset) && offset >= 0 && offset % width === 0) return;
+  if (offset >= 0 && offset % width === 0) return;
   throw new RangeError(
     `Cannot access ${width} configuration bytes at offset ${offset}: expected a multiple of ${width}`,
   );

@@ -131,6 +131,85 @@ Deno.test("exchange: nothing of a request stays in memory that devices reach", a
   assert(!memory.some((_, i) => memory[i] === 44 && memory[i + 1] === 55));
 });
 
+Deno.test("exchange: what was copied is told, and the memory is wiped before it is freed", async () => {
+  using r = rig();
+  const copied: number[] = [];
+  const { alloc } = r.dma;
+  const freed: number[] = [];
+  r.dma.alloc = (...args) => {
+    const region = alloc.apply(r.dma, args);
+    const free = region[Symbol.dispose];
+    return Object.assign(region, {
+      copied: (length: number) => copied.push(length),
+      [Symbol.dispose]() {
+        freed.push(...region.bytes);
+        free.call(region);
+      },
+    });
+  };
+  const asked = exchange(r.dma, r.requests, [Uint8Array.of(1, 2, 3)], 4, { trailer: 1 });
+  r.answer([4, 5], 3, 0);
+  assertEquals([...(await asked).bytes], [4, 5]);
+  assertEquals([copied.splice(0), freed], [[3, 3], Array(8).fill(0)]);
+  const silent = exchange(r.dma, r.requests, [], 4);
+  r.answer([4, 5, 6, 7]);
+  await silent;
+  assertEquals(copied, [4]);
+});
+
+Deno.test("exchange: it ends with its caller's time", async () => {
+  using r = rig();
+  for (const options of [{ deadline: 2 }, { deadline: 60_000, until: performance.now() + 2 }]) {
+    const message = `Timed out after ${options.deadline} ms`;
+    await assertRejects(() => exchange(r.dma, r.requests, [], 1, options), VireoError, message);
+    r.answer([5]);
+  }
+  r.requests.failAll(new VireoError("DEVICE_STATE", "As the test wants"));
+  checkOver(r);
+});
+
+Deno.test("exchange: requests that wait for room have their own elements", async () => {
+  using r = rig();
+  const send = (...bytes: number[]) =>
+    exchange(r.dma, r.requests, bytes.map((byte) => Uint8Array.of(byte)), 0);
+  const first = send(1, 2, 3, 4, 5, 6, 7, 8);
+  // The ring is full.
+  const others = [send(11, 12), send(21, 22), send(31)];
+  assertEquals(r.answer([]), [1, 2, 3, 4, 5, 6, 7, 8].map((byte) => [byte]));
+  assertEquals([r.answer([]), r.answer([]), r.answer([])], [[[11], [12]], [[21], [22]], [[31]]]);
+  await Promise.all([first, ...others]);
+  checkOver(r);
+});
+
+Deno.test("exchange: parts that follow each other share an element if there are too many for the ring", async () => {
+  using r = rig();
+  const parts = (count: number) => Array.from({ length: count }, (_, i) => Uint8Array.of(i));
+  const fits = exchange(r.dma, r.requests, parts(6), [1, 1]);
+  assertEquals(r.answer([8, 9]).length, 8);
+  await fits;
+  const region = r.dma.alloc(8);
+  region.bytes.set([21, 22, 23, 24, 25, 26, 27, 28]);
+  const lent = (offset: number) => ({ region, offset, length: 2, direction: "to-device" as const });
+  const asked = exchange(
+    r.dma,
+    r.requests,
+    // The lent ones are apart, and then they are not.
+    [...parts(3), lent(4), lent(0), lent(2), Uint8Array.of(4), Uint8Array.of(5)],
+    [1, 2, 3],
+  );
+  const X = POISON;
+  assertEquals(r.answer([1, 2, 3, 4, 5, 6]), [
+    [0, 1, 2],
+    [25, 26],
+    [21, 22, 23, 24],
+    [4, 5],
+    [X, X, X, X, X, X],
+  ]);
+  assertEquals([...(await asked).bytes], [1, 2, 3, 4, 5, 6]);
+  region[Symbol.dispose]();
+  checkOver(r);
+});
+
 Deno.test("lend: ranges are the device's until it returns them", async () => {
   using r = rig();
   const region = r.dma.alloc(16);

@@ -194,6 +194,27 @@ Deno.test("host ring: garbage in its memory throws nothing, and no chain is take
   );
 });
 
+Deno.test("host ring: all chains may come at once, and each that is held can be forgotten", () => {
+  using rig = new Rig();
+  for (let slot = 0; slot < rig.size; slot++) rig.descriptor(slot, 0x1000, 8);
+  const all = Array.from({ length: rig.size }, (_, i) => i);
+  rig.offer(...all);
+  assertEquals(all.map(() => rig.ring.pop()), all);
+  assertEquals([...all, -1].map(() => rig.ring.detachUnused()), [...all, -1]);
+  assertEquals([rig.ring.inFlight, rig.ring.broken], [rig.size, undefined]);
+});
+
+Deno.test("host ring: a chain that leads behind the last descriptor breaks it", () => {
+  using rig = new Rig();
+  rig.descriptor(0, 0x1000, 8, 1, rig.size);
+  rig.offer(0);
+  assertEquals([rig.ring.pop(), rig.ring.broken?.seen], [-1, rig.size]);
+  // Nobody is notified by it any more.
+  rig.ring.kick();
+  rig.ring.kickAgain();
+  assertEquals(rig.notified, 0);
+});
+
 Deno.test("host ring: disposing frees the memory once", () => {
   const it = new Rig();
   assertEquals(it.dma.live, 1);

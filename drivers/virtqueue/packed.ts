@@ -170,8 +170,6 @@ export class PackedVirtqueue implements Virtqueue {
       ring[Symbol.dispose]();
       throw error;
     }
-    // No descriptor may look used at the start.
-    ring.bytes.fill(0);
     this.#ring = ring;
     const driver = ring.address + descBytes;
     this.addresses = { size, desc: ring.address, driver, device: driver + EVENT_SUPPRESS.SIZE };
@@ -398,14 +396,14 @@ export class PackedVirtqueue implements Virtqueue {
     } else this.#next = next;
   }
 
-  /** Adds a chain of any length; returns its number of slots, or 0 without enough room. */
+  /** Adds a chain that is not one element with room; returns its number of slots, or 0 without enough room. */
   #addMany(id: number, chain: SgList): number {
     checkChain(this, chain);
     const { words, count } = chain;
     const slots = this.slotsFor(count);
     if (slots > this.freeSlots) return 0;
     const first = this.#pending === 0;
-    if (count > 1 && slots === 1) {
+    if (slots === 1) {
       const table = this.#tables.fill(id, words, count, false);
       const bytes = count * PACKED_DESC.SIZE;
       this.#put(id, table, table / 2 ** 32, bytes, DescFlag.INDIRECT, first);

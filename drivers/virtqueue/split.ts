@@ -463,13 +463,13 @@ export class SplitVirtqueue implements Virtqueue {
     this.#free = head;
   }
 
-  /** Adds a chain of any length; returns its number of slots, or 0 without enough room. */
+  /** Adds a chain that is not one element with room; returns its number of slots, or 0 without enough room. */
   #addMany(head: number, chain: SgList): number {
     checkChain(this, chain);
     const { words, count, writableLength } = chain;
     const slots = this.slotsFor(count);
     if (slots > this.freeSlots) return 0;
-    if (count > 1 && slots === 1) this.#addIndirect(head, words, count);
+    if (slots === 1) this.#addIndirect(head, words, count);
     else this.#addDirect(head, words, count);
     this.#shadow[head * Shadow.WORDS + Shadow.WRITABLE] = Math.min(writableLength, 0xffffffff);
     return slots;

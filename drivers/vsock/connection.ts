@@ -47,8 +47,6 @@ export interface ConnectionHost {
   ): Promise<void>;
   /** The connection is over. */
   ended(connection: VsockConnection): void;
-  /** A reader took something: there may be room for more. */
-  took(): void;
 }
 
 /**
@@ -190,27 +188,25 @@ export class VsockConnection implements AsyncDisposable {
     const shut = this.#shutDown(VsockShutdown.RECEIVE | VsockShutdown.SEND, call);
     // An error of sending ends the connection, or the wait below.
     shut.catch(() => {});
-    let late = false;
-    const look = (): true => {
-      late = true;
+    const look = (): "late" => {
       this.#resetPeer();
       this.end(undefined);
-      return true;
+      return "late";
     };
     try {
-      await waitFor<true>(
+      const ended = await waitFor<"late" | "closed">(
         { what: "the peer to close the connection", look },
         call,
         (waiter) => {
-          this.closed.then(() => waiter.resolve(true), (error) => waiter.reject(error));
+          this.closed.then(() => waiter.resolve("closed"), (error) => waiter.reject(error));
         },
       );
+      // It has the same deadline, and must not outlive the call.
+      if (ended === "late") await shut.catch(() => {});
     } catch (error) {
       this.reset(error as Error);
       throw error;
     }
-    // It has the same deadline, and must not outlive the call.
-    if (late) await shut.catch(() => {});
   }
 
   /** Ends it at once. */
@@ -270,11 +266,6 @@ export class VsockConnection implements AsyncDisposable {
     this.#host.ended(this);
   }
 
-  /** Whether so much waits that no more should be taken from the device. */
-  get full(): boolean {
-    return this.#received - this.#taken > BUFFER;
-  }
-
   #receive(data: Uint8Array, flags: number): void {
     // A peer that sends more than there is room for loses it, as on Linux.
     if (this.#received + data.length - this.#taken > BUFFER) return;
@@ -308,7 +299,6 @@ export class VsockConnection implements AsyncDisposable {
     if (this.#taken - this.#told >= UPDATE && !this.#ended) {
       void this.#host.send(this, VsockOp.CREDIT_UPDATE, 0, NONE).catch(() => {});
     }
-    this.#host.took();
   }
 
   /** Takes a message, or what waits of a stream: a reader's turn costs more than the copy. */

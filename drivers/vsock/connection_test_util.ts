@@ -11,7 +11,7 @@ export function connection(
   readonly ops: VsockOp[];
   /** The same with their flags and how many bytes each had. */
   readonly sent: [op: VsockOp, flags: number, length: number][];
-  /** Calls that the device got: `ended`, `took`. */
+  /** Calls that the device got: `ended`. */
   readonly calls: string[];
 } {
   const ops: VsockOp[] = [];
@@ -25,7 +25,6 @@ export function connection(
       return taken;
     },
     ended: () => calls.push("ended"),
-    took: () => calls.push("took"),
   }, { localPort: 1, peerCid: 2, peerPort: 3, type });
   return { it, ops, sent, calls };
 }

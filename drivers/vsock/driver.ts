@@ -150,7 +150,6 @@ export class Vsock extends QueueDriver {
       send: (connection, op, flags, data, options) =>
         this.#sendFor(connection, op, flags, data, options),
       ended: (connection) => void this.#connections.delete(keyOf(connection)),
-      took: () => this.#drain(),
     };
     this.setUp();
   }

@@ -89,3 +89,9 @@ Deno.test("condition: a test may end other waits, of which those that are left a
   await rejected;
   assertEquals([await third, asked], [3, ["first", "first", "third"]]);
 });
+
+Deno.test("condition: a last look may find what the test waits for", async () => {
+  let found: number | undefined;
+  const condition = new Condition({ look: () => void (found = 7) });
+  assertEquals(await condition.until("it", () => found, { deadline: 1 }), 7);
+});

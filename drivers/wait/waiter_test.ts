@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { VireoError } from "@vireo/hal";
 import { Condition } from "./condition.ts";
 import { MessageStream } from "./message_stream.ts";
-import { timeLeft, type WaitOptions, within } from "./options.ts";
+import { LONGEST_TIMER, timeLeft, timeOf, type WaitOptions, within } from "./options.ts";
 import { pause, pollUntil } from "./poll.ts";
 import { WaitList } from "./wait_list.ts";
 import { timedOut, Waiter, waitFor, waitOn, type WaitSubject } from "./waiter.ts";
@@ -242,7 +242,39 @@ Deno.test("wait: within keeps the earlier end, and no limit is none", () => {
   for (const deadline of [undefined, Infinity, 2 ** 31]) {
     assertEquals(within({ deadline }, undefined, timers).until, Infinity);
   }
+  assertEquals(within({ deadline: LONGEST_TIMER }, undefined, timers).until, 100 + LONGEST_TIMER);
   assertThrows(() => within({ deadline: -1 }), RangeError);
+});
+
+Deno.test("wait: the time of a wait is in whole milliseconds, to the earlier of its ends", () => {
+  const now = performance.now();
+  const hour = 3_600_000;
+  assertEquals(
+    [{}, { until: Infinity }, { deadline: 2 ** 31 }].map(timeOf),
+    Array(3).fill(Infinity),
+  );
+  assertEquals([0, 1.2, LONGEST_TIMER].map((deadline) => timeOf({ deadline })), [
+    0,
+    2,
+    LONGEST_TIMER,
+  ]);
+  assertEquals(timeOf({ until: now - 5 }), 0);
+  for (const deadline of [undefined, 2 * hour, 2 ** 31]) {
+    const left = timeOf({ deadline, until: now + hour });
+    assert(left > hour - 60_000 && left <= hour && Number.isInteger(left), `${left}`);
+  }
+  assertEquals(timeOf({ deadline: 5, until: now + hour }), 5);
+  assertThrows(() => timeOf({ deadline: -1 }), RangeError);
+});
+
+Deno.test("wait: a poll that is aborted before does not look, and one without time looks 16 times", async () => {
+  let looks = 0;
+  const look = (): boolean => ++looks < 0;
+  const signal = AbortSignal.abort(new Error("before"));
+  await assertRejects(() => pollUntil(look, { what: "x" }, { signal }), Error, "before");
+  assertEquals(looks, 0);
+  await assertRejects(() => pollUntil(look, { what: "x" }, { deadline: 0 }), VireoError);
+  assertEquals(looks, 16);
 });
 
 Deno.test("wait: no limit sets no timer, and the longest one does not fire at once", async () => {
@@ -311,4 +343,18 @@ Deno.test("Waiter keeps to the end of a call that has no deadline of its own", a
   const endless = new Waiter<void>({ what: "news", timers }, {}).arm();
   assertEquals([endless.until, asked.length], [Infinity, 3]);
   endless.resolve();
+});
+
+Deno.test("Waiter: one that is over stays as it ended, and its place is left once", async () => {
+  let left = 0;
+  const subject = { what: "news", look: () => 2, left: () => void left++ };
+  const first = new Waiter<number>(subject, { deadline: 60_000 }).arm();
+  first.resolve(1);
+  first.reject(new Error("late"));
+  first.giveUp();
+  assertEquals([await first.promise, left], [1, 0]);
+  const second = new Waiter<number>(subject, { deadline: 60_000 }).arm();
+  second.giveUp();
+  second.giveUp();
+  assertEquals([await second.promise, left], [2, 1]);
 });

@@ -424,6 +424,115 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "One more part has no bytes, and is no message",
   },
   {
+    path: "drivers/p9/file.ts",
+    what: /^for \(let (?:from|at) = 0; (?:from < length|at < (?:bytes|into)\.length); .* <= /,
+    why: "One more part has no bytes, and is no message",
+  },
+  {
+    path: "drivers/p9/file.ts",
+    what: /^if \(bytes\.length <= this\.chunk\) return void .* < this\.chunk/,
+    why: "What has just the room of one message is written by one either way",
+  },
+  {
+    path: "drivers/p9/_paths.ts",
+    what: /^if \(todo\.length > P9_MAX_WALK\) .* >= P9_MAX_WALK/,
+    why: "As many names as one message has are walked by one either way",
+  },
+  {
+    path: "drivers/vsock/driver.ts",
+    what: /getUint32\(0, true\) !== VSOCK_TRANSPORT_RESET -> .*getUint32\(0, false\) !== /,
+    why: "It is only compared with 0, which has no byte order",
+  },
+  {
+    path: "drivers/bus/_bus_device.ts",
+    what: /^#(?:running|suspended|changeDue) = false; -> /,
+    why: "The bus resets a device before anybody has it, which sets it",
+  },
+  {
+    path: "drivers/bus/bus.ts",
+    what: "if (errors.length > 1) throw new AggregateError(errors, what); -> " +
+      "if (errors.length >= 1) throw new AggregateError(errors, what);",
+    why: "A single error was thrown by the line before",
+  },
+  {
+    path: "drivers/transport/pci/capabilities.ts",
+    what: /at \+ PCI_CAP\.cap_vndr\.offset\b.* -> .*at - PCI_CAP\.cap_vndr\.offset/,
+    why: "The id is the first field: its offset is 0",
+  },
+  {
+    path: "drivers/transport/pci/legacy.ts",
+    what: /SIZE \+ MSIX\.config_msix_vector\.offset.* -> .*SIZE - /,
+    why: "The vector is the first field: its offset is 0",
+  },
+  {
+    path: "drivers/transport/pci/interrupts.ts",
+    what: "table.write32(entry + MSIX_ENTRY.address.offset + 4, hi32(address)); -> " +
+      "table.write32(entry - MSIX_ENTRY.address.offset + 4, hi32(address));",
+    why: "The address is the first field: its offset is 0",
+  },
+  {
+    path: "drivers/transport/pci/interrupts.ts",
+    what: "for (let vector = 0; vector < count; vector++) { -> " +
+      "for (let vector = 0; vector <= count; vector++) {",
+    why: "No queue has the vector behind the last, and what has no queue is no source",
+  },
+  {
+    path: "drivers/wait/_ticker.ts",
+    what: /^if \(at >= this\.#at && at > now\) return; -> if \(at > this\.#at && at > now\)/,
+    why: "A timer that is set again for the same time looks then, too",
+  },
+  {
+    path: "drivers/wait/limit.ts",
+    what:
+      /^if \(this\.#first !== undefined \|\| this\.#calming\) return; -> .* && |^this\.#calming = true; -> /,
+    why: "One more look at the end of the turn finds what the first one finds",
+  },
+  {
+    path: "drivers/wait/limit.ts",
+    what:
+      /^if \(limit\.until (?:<= now\) .* < now|< next\) .* <= next)|^for \(const limit of late\) .* < now\)|^this\.#timer = undefined; -> nothing/,
+    why:
+      "The clock is finer than a look takes, of equal ends either is the next, and a timer that is over may be cleared again",
+  },
+  {
+    path: "drivers/wait/wait_list.ts",
+    what: /^if \(entry\.until (?:<= now\) .* < now|< end\) .* <= end)/,
+    why: "The clock is finer than a look takes, and of equal ends either is the next",
+  },
+  {
+    path: "drivers/wait/options.ts",
+    what: /end < until \? end .* end <= until|^if \(left < time\) .* left <= time/,
+    why: "Of two equal ends either is the earlier",
+  },
+  ...["condition", "wait_list"].map((file): Equivalent => ({
+    path: `drivers/wait/${file}.ts`,
+    what: "inRow = false; -> inRow = true;",
+    why: "Nobody reads it before the row takes the entry, which sets it",
+  })),
+  {
+    path: "drivers/crypto/services.ts",
+    what: /^for \(let i = 0; i < found\.length; .* i <= found\.length; /,
+    why: "Behind the last byte there are none to differ, or the lengths do",
+  },
+  {
+    path: "drivers/virtqueue/_errors.ts",
+    what: /; at < count \* SG_WORDS; .*; at <= count \* SG_WORDS; /,
+    why: "An element's length is its third word: none is at the end",
+  },
+  {
+    path: "drivers/virtqueue/_indirect.ts",
+    what: "return elements > 1 && elements <= this.capacity ? 1 : elements; -> " +
+      "return elements >= 1 && elements <= this.capacity ? 1 : elements;",
+    why: "A single element takes one descriptor either way",
+  },
+  ...["split", "packed"].map((ring): Equivalent => ({
+    path: `drivers/virtqueue/${ring}.ts`,
+    what:
+      /^for \(let i = 0; i < size; i\+\+\) .* i <= size;|i \* Shadow\.WORDS \+ Shadow\.NEXT\b.* -> .*WORDS - Shadow\.NEXT|^this\.usedLength = length < writable .* length <= writable/,
+    why:
+      "A typed array takes nothing behind its end, the link is the first word, and of equal lengths either is the least",
+  })),
+  {
     path: "hal/barrier.ts",
     what: 'Deno.build.arch === "x86_64" -> Deno.build.arch !== "x86_64"',
     why:

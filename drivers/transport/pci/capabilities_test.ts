@@ -220,6 +220,45 @@ Deno.test("pci passes over a capability that ends past the list", () => {
   assertEquals(last?.refused, "it ends past the capabilities' 256 bytes");
 });
 
+Deno.test("pci takes a capability that ends with the list", () => {
+  const last = [...COMMON];
+  const patch = Object.fromEntries(last.map((byte, i) => [0xf0 + i, byte]));
+  const [, transport] = modern({
+    capabilities: [ISR, DEVICE, NOTIFY],
+    patch: { ...patch, 0x61: 0xf0 },
+  });
+  assertEquals(transport.pci.capabilities.at(-1)!.at, 0xf0);
+  assertEquals(transport.pci.capabilities.at(-1)!.refused, undefined);
+});
+
+Deno.test("pci finds shared memory by 64 bits of place and length, to the end of its BAR", () => {
+  const size = 2 ** 34;
+  const bars = [
+    ...PCI_PLACE.BARS.slice(1),
+    { index: 2, space: "memory", address: 0x8_0000_0000, size } as const,
+  ];
+  const shared = virtioCapability({
+    type: 8,
+    bar: 2,
+    id: 1,
+    offset: 0x1000,
+    length: 0xffff_f000,
+    // 4 GiB up, and 8 GiB more.
+    more: [...le32(1), ...le32(2)],
+  });
+  const [, transport] = modern({ bars, capabilities: [shared, COMMON, ...rest] });
+  assertEquals(transport.sharedMemory(1), {
+    address: 0x9_0000_1000,
+    length: size - 0x1_0000_1000,
+  });
+});
+
+Deno.test("pci refuses a structure at the end of 32 bits by the end of its BAR", () => {
+  const at = common({ offset: 2 ** 32 - 64 });
+  const { seen, expected } = refusal({ capabilities: [at, ...rest] });
+  assertEquals([seen, expected], [2 ** 32, "at most 0x4000"]);
+});
+
 Deno.test("pci reaches BARs that cannot be mapped through configuration space (drv.pci.cfg-access.1, .2)", () => {
   const fn = new ScriptedPci({ unmapped: [4], access: true, queues: [8] });
   using transport = probePci(fn, dma);

@@ -61,7 +61,7 @@ export class PciCfgWindow implements Mmio {
 
   /** Points the capability at a word of the BAR; returns where its data is. */
   #aim(offset: number, width: 1 | 2 | 4): number {
-    if (!Number.isInteger(offset) || offset < 0 || offset % width !== 0) {
+    if (offset < 0 || offset % width !== 0) {
       throw new RangeError(
         `Cannot access ${width} bytes at offset ${offset}: expected a multiple of ${width}`,
       );

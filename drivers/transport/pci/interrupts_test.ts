@@ -1,4 +1,5 @@
-import { assertEquals, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { VireoError } from "@vireo/hal";
 import type { PciScript } from "../../testing/scripted_pci.ts";
 import { legacy, modern, RING } from "./test_util.ts";
 import type { InterruptRoute, QueueInterrupt } from "../transport.ts";
@@ -205,4 +206,46 @@ Deno.test("pci interrupts: the reset of one queue takes its vector, and setting 
   assertEquals(fn.queues[2]!.vector, 0xffff);
   transport.enableQueue(2, RING);
   assertEquals(fn.queues[2]!.vector, 2);
+});
+
+Deno.test("pci interrupts: vectors that are refused when they are routed again are those of nobody", () => {
+  let stubborn = false;
+  const [fn, transport] = legacy({ ...plenty, refuses: () => stubborn });
+  assertEquals(transport.routeInterrupts(QUEUES).policy, "msix-per-queue");
+  stubborn = true;
+  const route = transport.routeInterrupts(QUEUES);
+  assertEquals([route.policy, transport.route], ["line", route]);
+  fn.takeLog();
+  transport.disableQueue(0);
+  // No vector from before is taken from it, and configuration begins behind the header again.
+  transport.readConfig(0, 1);
+  assertEquals(fn.takeLog(), [
+    "w legacy.queue_select:2 0x0",
+    "w legacy.queue_address:4 0x0",
+    "r config+0:1 0x0",
+  ]);
+});
+
+Deno.test("pci interrupts: after a reset of the machine the function decodes, reaches memory, and is without MSI-X", () => {
+  for (const lost of [false, true]) {
+    const [fn, transport] = legacy(plenty);
+    transport.routeInterrupts(QUEUES);
+    fn.config.write16(4, 0);
+    // The control register is behind the id and the pointer.
+    if (lost) fn.config.write16(0xe0 + 2, 0);
+    transport.enable();
+    assertEquals(fn.command, 7);
+    fn.takeLog();
+    transport.readConfig(0, 1);
+    assertEquals(fn.takeLog(), ["r config+0:1 0x0"], `${lost}`);
+  }
+});
+
+Deno.test("pci interrupts: a table that the machine fails to map is no reason for another policy", () => {
+  const [fn, transport] = modern(plenty);
+  const reason = new VireoError("HOST_ERROR", "As the test wants");
+  fn.openBar = () => {
+    throw reason;
+  };
+  assertEquals(assertThrows(() => transport.routeInterrupts(QUEUES), VireoError), reason);
 });

@@ -176,8 +176,9 @@ export class PciLegacyTransport extends PciTransport implements Transport {
         seen,
         expected,
       });
-    if (!Number.isSafeInteger(pfn) || pfn < 0) {
-      throw refuse("Cannot place the queue there", queue.desc, "a multiple of 0x1000");
+    // Page number 0 takes a queue down.
+    if (!Number.isSafeInteger(pfn) || pfn <= 0) {
+      throw refuse("Cannot place the queue there", queue.desc, "a multiple of 0x1000 above 0");
     }
     if (pfn > 0xffffffff) {
       throw refuse("Cannot express the queue's page number", pfn, "at most 0xffffffff");

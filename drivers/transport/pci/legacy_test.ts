@@ -1,6 +1,10 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { FeatureSet, VireoError } from "@vireo/hal";
-import { BLOCK, fields, legacy } from "./test_util.ts";
+import { PCI_PLACE } from "../../testing/pci_config_script.ts";
+import { ScriptedPci } from "../../testing/scripted_pci.ts";
+import { PciFunction } from "./function.ts";
+import { PciLegacyTransport } from "./legacy.ts";
+import { BLOCK, dma, fields, legacy } from "./test_util.ts";
 
 Deno.test("pci legacy: one word of features, status, and a reset that is waited for", async () => {
   const [fn, transport] = legacy({ features: FeatureSet.of(5, 28) });
@@ -49,6 +53,17 @@ for (
   const [what, ring, code, seen] of [
     ["a smaller size", { ...BLOCK, size: 4 }, "QUEUE_SIZE", 4],
     ["a misaligned address", { ...BLOCK, desc: 0x5010 }, "QUEUE_ADDRESS", 0x5010],
+    [
+      "the page number that stands for none",
+      {
+        size: 8,
+        desc: 0,
+        driver: 0x80,
+        device: 0x1000,
+      },
+      "QUEUE_ADDRESS",
+      0,
+    ],
     ["parts that are apart", { ...BLOCK, device: 0x7000 }, "QUEUE_ADDRESS", 0x7000],
     [
       "a page number over 32 bits",
@@ -146,4 +161,68 @@ Deno.test("pci legacy writes an aligned word of configuration at once, others by
   assertEquals(fn.takeLog(), [
     ...["w config+2:1 0x21", "w config+3:1 0x43", "w config+4:1 0x65", "w config+5:1 0x87"],
   ]);
+});
+
+Deno.test("pci legacy says where the used ring of one block must be", () => {
+  const [, transport] = legacy();
+  const apart = { ...BLOCK, device: 0x7000 };
+  const error = assertThrows(() => transport.enableQueue(0, apart), VireoError);
+  assertEquals(error.expected, 0x6000);
+});
+
+Deno.test("pci legacy takes a queue's vector from it, and reads that back (drv.pci.msix.2)", () => {
+  const [fn, transport] = legacy({ queues: [8, 8], vectors: 4, messages: 4 });
+  transport.routeInterrupts([{ index: 0, wanted: true }]);
+  fn.takeLog();
+  transport.disableQueue(0);
+  assertEquals(fn.takeLog(), [
+    "w legacy.queue_select:2 0x0",
+    "w legacy.queue_msix_vector:2 0xffff",
+    "r legacy.queue_msix_vector:2 0xffff",
+    "w legacy.queue_address:4 0x0",
+  ]);
+  // One without a vector has none to lose.
+  transport.disableQueue(1);
+  assertEquals(fn.takeLog(), ["w legacy.queue_select:2 0x1", "w legacy.queue_address:4 0x0"]);
+});
+
+Deno.test("pci legacy has feature bits 0 to 31, and configuration to the last byte of its BAR", () => {
+  const [fn, transport] = legacy();
+  transport.writeFeatures(FeatureSet.of(31));
+  assertEquals([...fn.accepted], [31]);
+  // 64 bytes, 20 of which are the header.
+  fn.deviceConfig[43] = 9;
+  assertEquals(transport.readConfig(43, 1), 9);
+  assertThrows(() => transport.readConfig(44, 1), VireoError, "it must lie in BAR0");
+  for (const offset of [-1, 0.5]) {
+    assertThrows(() => transport.readConfig(offset, 1), RangeError, `offset ${offset}`);
+  }
+});
+
+Deno.test("pci legacy is for ids below 0x1040, and needs the header alone of its BAR", () => {
+  const open = (fn: ScriptedPci) => PciLegacyTransport.probe(PciFunction.open(fn), dma);
+  const bar = (size: number) => ({ ...PCI_PLACE.BARS[0]!, size });
+  const made = (device: number, size: number) =>
+    new ScriptedPci({ device, revision: 0, capabilities: [], bars: [bar(size)] });
+  assertEquals(open(made(0x103f, 20)).kind, "pci-legacy");
+  const modern = assertThrows(() => open(made(0x1040, 20)), VireoError);
+  assertEquals([modern.code, modern.seen], ["NO_DEVICE", 0x1040]);
+  const short = assertThrows(() => open(made(0x103f, 19)), VireoError);
+  assertEquals([short.code, short.seen], ["OUT_OF_MEMORY", 19]);
+});
+
+Deno.test("pci legacy says what the machine said of a BAR, unless that cannot be mapped", () => {
+  for (const code of ["BAD_ACCESS", "HOST_ERROR"] as const) {
+    const fn = new ScriptedPci({ device: 0x1000, capabilities: [] });
+    const reason = new VireoError(code, "As the test wants");
+    fn.openBar = () => {
+      throw reason;
+    };
+    const error = assertThrows(
+      () => PciLegacyTransport.probe(PciFunction.open(fn), dma),
+      VireoError,
+    );
+    if (code === "HOST_ERROR") assertEquals(error, reason);
+    else assertEquals([error.code, error.cause], ["OUT_OF_MEMORY", reason]);
+  }
 });

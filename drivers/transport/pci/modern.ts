@@ -149,7 +149,6 @@ export class PciModernTransport extends PciTransport implements Transport {
 
   protected forget(): void {
     this.#pending = [];
-    this.#routed.clear();
     this.#notify.clear();
   }
 
@@ -381,7 +380,7 @@ export class PciModernTransport extends PciTransport implements Transport {
   }
 
   #checkConfig(offset: number, width: AccessWidth): Structure {
-    if (!Number.isInteger(offset) || offset < 0 || offset % width !== 0) {
+    if (offset < 0 || offset % width !== 0) {
       throw new RangeError(
         `Cannot access ${width} configuration bytes at offset ${offset}: expected a multiple of ${width}`,
       );

@@ -345,3 +345,109 @@ Deno.test("pci modern frees nothing twice and keeps no lease of a function it ca
   assertThrows(() => probePci(fn, dma), VireoError);
   assertEquals(fn.leases, 0);
 });
+
+Deno.test("pci modern: a reset takes from the transport what it knew of the queues", async () => {
+  const [fn, transport] = modern({ queues: [8, 8] });
+  transport.enableQueue(0, RING);
+  transport.startQueues();
+  transport.enableQueue(1, RING);
+  await transport.reset();
+  fn.takeLog();
+  // The one that was set up is not enabled now.
+  transport.startQueues();
+  assertThrows(() => transport.notify(0, -1), TypeError, "it must be set up");
+  assertEquals(fn.takeLog(), []);
+});
+
+Deno.test("pci modern: the vector of a queue is written when it is routed, and again after it was taken down", () => {
+  const [fn, transport] = modern({ queues: [8, 8, 8], vectors: 4, messages: 4 });
+  transport.routeInterrupts([{ index: 0, wanted: true }, { index: 1, wanted: true }]);
+  fn.takeLog();
+  const vectors = () => fn.takeLog().filter((line) => line.includes("queue_msix_vector"));
+  transport.enableQueue(1, RING);
+  assertEquals(vectors(), []);
+  // Another queue is selected when this one is taken down.
+  transport.queueMaxSize(2);
+  transport.disableQueue(1);
+  assertEquals([vectors(), fn.queues.map(({ vector }) => vector)], [
+    ["w common.queue_msix_vector:2 0xffff"],
+    [1, 0xffff, 0xffff],
+  ]);
+  transport.enableQueue(1, RING);
+  assertEquals([vectors().length, fn.queues[1]!.vector], [2, 2]);
+  transport.disableQueue(2);
+  assertEquals(vectors(), []);
+});
+
+Deno.test("pci modern: what is at address 0, or in the last bytes of a structure, is in reach", async () => {
+  const [common, ...rest] = standardCapabilities();
+  // COMMON up to queue_reset.
+  common![12] = 60;
+  const [fn, transport] = modern({ capabilities: [common!, ...rest] });
+  transport.enableQueue(0, { ...RING, desc: 0 });
+  transport.startQueues();
+  await transport.resetQueue(0);
+  assertEquals(fn.queues[0]!.enabled, 0);
+  transport.writeConfig(0xffc, 4, 0x12345678);
+  assertEquals(transport.readConfig(0xffc, 4), 0x12345678);
+  const { seen } = assertThrows(() => transport.readConfig(0x1000, 2), VireoError);
+  assertEquals(seen, 0x1002);
+  for (const offset of [-4, 0.5, NaN]) {
+    assertThrows(() => transport.readConfig(offset, 4), RangeError, `offset ${offset}`);
+  }
+});
+
+Deno.test("pci modern names the device whose notification address is outside NOTIFY", () => {
+  const [fn, transport] = modern({ notifyOff: () => 0x1000 });
+  const { code, device } = assertThrows(() => transport.enableQueue(0, RING), VireoError);
+  assertEquals([code, device], ["BAD_CAPABILITY", fn.name]);
+});
+
+Deno.test("pci modern notifies with 32 bits of which the data is 0", () => {
+  const [fn, transport] = modern();
+  transport.writeFeatures(FeatureSet.of(32, 38));
+  transport.enableQueue(0, RING);
+  fn.takeLog();
+  transport.notify(0, 0);
+  assertEquals(fn.takeLog(), ["w notify+0x0:4 0x0"]);
+});
+
+Deno.test("pci modern: a function that a reset of the machine took decoding from is reset when it decodes again", async () => {
+  const [fn, transport] = modern({
+    reads: { "common.device_status": (honest) => (fn.command & 2) === 0 ? 0xff : honest },
+  });
+  fn.status = 0xf;
+  fn.config.write16(4, 0);
+  await transport.reset();
+  assertEquals(fn.takeLog(), [
+    "w common.device_status:1 0x0",
+    "r common.device_status:1 0xff",
+    "w common.device_status:1 0x0",
+    "r common.device_status:1 0x0",
+  ]);
+  // One that decodes is not reset again, whatever it reads as.
+  const [stuck, other] = modern({ reads: { "common.device_status": () => 0xff } });
+  await assertRejects(() => other.reset({ deadline: 1 }), VireoError, "to reset");
+  assertEquals(stuck.takeLog().filter((line) => line.startsWith("w ")), [
+    "w common.device_status:1 0x0",
+  ]);
+});
+
+Deno.test("pci modern maps each BAR once, and says what the machine said if it cannot", () => {
+  const fn = new ScriptedPci();
+  const opened: number[] = [];
+  const { openBar } = fn;
+  fn.openBar = (index) => (opened.push(index), openBar.call(fn, index));
+  const transport = probePci(fn, dma);
+  transport.readStatus();
+  assertEquals([opened, transport.name, transport.dma], [[4], fn.name, dma]);
+  assertEquals(transport.interrupt, fn.line);
+  transport[Symbol.dispose]();
+  // There is a way around a BAR that cannot be mapped, and none around another failure.
+  const reason = new VireoError("HOST_ERROR", "As the test wants");
+  const failing = new ScriptedPci({ access: true });
+  failing.openBar = () => {
+    throw reason;
+  };
+  assertEquals(assertThrows(() => probePci(failing, dma), VireoError), reason);
+});
