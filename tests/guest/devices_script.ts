@@ -3,7 +3,8 @@
  * disk, another disk read whole, ports, entropy, and states that QEMU changes.
  */
 import { createHash } from "node:crypto";
-import { type Blk, blkDriver, type Port } from "@vireo/drivers";
+import { type Blk, blkDriver } from "@vireo/drivers/blk";
+import type { Port } from "@vireo/drivers/console";
 import { ping } from "@vireo/firmware/ip";
 import { VireoError } from "@vireo/hal";
 import type { Vireo } from "@vireo/firmware";

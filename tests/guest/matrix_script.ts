@@ -1,17 +1,14 @@
-import {
-  blkDriver,
-  Bus,
-  type Console,
-  consoleDriver,
-  type DriverInstance,
-  netDriver,
-  rngDriver,
-  type VirtioDriver,
-} from "@vireo/drivers";
-import { openVireo, type Vireo } from "@vireo/firmware";
+import { blkDriver } from "@vireo/drivers/blk";
+import { Bus } from "@vireo/drivers/bus";
+import { type Console, consoleDriver } from "@vireo/drivers/console";
+import type { DriverInstance, VirtioDriver } from "@vireo/drivers/core";
+import { netDriver } from "@vireo/drivers/net";
+import { rngDriver } from "@vireo/drivers/rng";
+import type { Vireo } from "@vireo/firmware";
 import { ping } from "@vireo/firmware/ip";
 import { type DeviceNode, Feature, FeatureSet, VireoError } from "@vireo/hal";
 import { DevmemPlatform } from "@vireo/hal/devmem";
+import { openVireo } from "../../firmware/session.ts";
 import { guestModules } from "../../firmware/target/own_machine.ts";
 import { checkDevices, countValues } from "./devices_script.ts";
 import { keepLines, shape, useThree } from "../trace/three.ts";
