@@ -387,6 +387,11 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "One more turn finds the balloon at its target, or the device failed",
   },
   {
+    path: "drivers/scsi/host.ts",
+    what: "return true; -> return false;",
+    why: "A wait ends with any value but undefined, and nobody looks at this one",
+  },
+  {
     path: "drivers/gpu/edid.ts",
     what: /^if \(block\.reduce\(\(sum, byte\) => sum \+ byte, 0\) .* => sum - byte, 0\) /,
     why: "A sum is a multiple of 256 if what is less by it than 0 is one",
