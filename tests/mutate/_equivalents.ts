@@ -340,6 +340,22 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "The next request makes an object instead of using this one again",
   },
   {
+    path: "drivers/blk/requests.ts",
+    what: /^(?:pending|inRow) = false; -> (?:pending|inRow) = true;$/,
+    why:
+      "A request is made to be submitted, and put into a row, which sets them before anybody looks",
+  },
+  {
+    path: "drivers/blk/requests.ts",
+    what: /, at \+ BLK_RANGE\.sector\.offset, .* -> .*, at - BLK_RANGE\.sector\.offset, /,
+    why: "The sector is the first field: its offset is 0",
+  },
+  {
+    path: "drivers/blk/config.ts",
+    what: /^if \(sectors \* BLK_SECTOR_SIZE > .* -> if \(sectors \* BLK_SECTOR_SIZE >= /,
+    why: "No multiple of 512 is 2^53 - 1",
+  },
+  {
     path: "drivers/blk/_slots.ts",
     what: /slot < this\.ready; slot\+\+.* -> .*slot <= this\.ready;/,
     why: "The slot behind those with buffers is not with the device, and has no view",
