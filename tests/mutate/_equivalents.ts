@@ -356,6 +356,11 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "No multiple of 512 is 2^53 - 1",
   },
   {
+    path: "drivers/blk/batch.ts",
+    what: /slot < this\.depth; slot\+\+.* -> .*slot <= this\.depth; slot\+\+/,
+    why: "The slot behind the last is in no state, and the device does not have it",
+  },
+  {
     path: "drivers/blk/_slots.ts",
     what: /slot < this\.ready; slot\+\+.* -> .*slot <= this\.ready;/,
     why: "The slot behind those with buffers is not with the device, and has no view",
