@@ -237,7 +237,6 @@ export class Console implements DriverInstance {
       if (this.multiport) this.#send(port.id, ConsoleEvent.PORT_READY, 1);
       port.thaw();
     }
-    this.#gate.notify();
   }
 
   /** Ends every port with `PORT_CLOSED`, resets the device and frees all memory. */
@@ -259,7 +258,6 @@ export class Console implements DriverInstance {
       link?.receiver[Symbol.dispose]();
       link?.sender[Symbol.dispose]();
     }
-    this.#links.clear();
   }
 
   /** Ends the control messages that the device did not take; new ones end at once. */

@@ -1,0 +1,142 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import { CONSOLE_CONFIG, ConsoleEvent as E, ConsoleFeature, VireoError } from "@vireo/hal";
+import { code, turn } from "../async_test_util.ts";
+import { FakeDevice, type FakeRequest } from "../testing/fake_blk.ts";
+import { Console } from "./driver.ts";
+
+const GONE = new VireoError("QUEUE_BROKEN", "As the test wants");
+
+/** A console with room for ports whose control messages are held while `holds` is true. */
+function rig({ ports = 4, ringSize = 64 }: { ports?: number; ringSize?: number } = {}) {
+  const fake = new FakeDevice(ConsoleFeature.MULTIPORT);
+  fake.ringSize = ringSize;
+  fake.config.setUint32(CONSOLE_CONFIG.max_nr_ports.offset, ports, true);
+  const state = { holds: false, buffers: 0 };
+  /** Messages of the driver: port, event and value. */
+  const heard: string[] = [];
+  const held: FakeRequest[] = [];
+  const finish = (request = held.shift()!): void => {
+    request.complete(undefined, 0);
+    request.queue.interrupt();
+  };
+  const buffers = (): FakeRequest[] => fake.pending.filter(({ queue }) => queue.index === 2);
+  fake.script = (request) => {
+    if (request.queue.index !== 3) return;
+    const view = new DataView(request.readable.buffer);
+    heard.push(`${view.getInt32(0, true)} ${view.getUint16(4, true)} ${view.getUint16(6, true)}`);
+    state.buffers = buffers().length;
+    if (state.holds) held.push(request);
+    else finish(request);
+  };
+  const device = Object.assign(fake.device, {
+    features: fake.features,
+    openQueues: (indices: readonly number[]) => indices.map((index) => fake.queues[index]!),
+    ready() {},
+  });
+  const con = new Console(device);
+  return {
+    fake,
+    device,
+    con,
+    heard,
+    held,
+    finish,
+    state,
+    start: () => con.start({ console: true }),
+    /** Sends a control message. */
+    say(id: number, event: number, value = 0): void {
+      const bytes = new Uint8Array(8);
+      const view = new DataView(bytes.buffer);
+      view.setUint32(0, id, true);
+      view.setUint16(4, event, true);
+      view.setUint16(6, value, true);
+      const [buffer] = buffers();
+      buffer!.fill(bytes);
+      buffer!.complete(undefined, 8);
+      buffer!.queue.interrupt();
+    },
+    async reset(): Promise<void> {
+      con.freeze();
+      await device.reset();
+      held.length = 0;
+      con.restore();
+    },
+  };
+}
+
+Deno.test("console: the device has all buffers for control messages before it hears of the driver", () => {
+  const { start, state, heard } = rig();
+  start();
+  assertEquals([heard, state.buffers], [["-1 0 1"], 64]);
+});
+
+Deno.test("console: no port is answered before the device has taken that the driver is ready", async () => {
+  const { start, state, heard, say, finish } = rig();
+  state.holds = true;
+  start();
+  say(1, E.PORT_ADD);
+  await turn();
+  assertEquals(heard, ["-1 0 1"]);
+  finish();
+  await turn();
+  assertEquals(heard, ["-1 0 1", "1 3 1"]);
+});
+
+Deno.test("console: as many ports are answered at a time as there is room for what the device says of them", async () => {
+  for (const [ringSize, most] of [[64, 16], [8, 2], [2, 1]] as const) {
+    const { start, state, heard, held, say, finish } = rig({ ports: 32, ringSize });
+    start();
+    await turn();
+    state.holds = true;
+    for (let id = 0; id < 20; id++) say(id, E.PORT_ADD);
+    await turn();
+    assertEquals(held.length, Math.min(most, 16));
+    finish();
+    await turn();
+    assertEquals([held.length, heard.at(-1)], [most, `${most} 3 1`]);
+  }
+});
+
+Deno.test("console: a device that failed, is being suspended or removed is told nothing more", async () => {
+  for (const end of ["failed", "freeze", "remove"] as const) {
+    const { device, con, start, heard, say } = rig();
+    start();
+    say(1, E.PORT_ADD);
+    await turn();
+    const port = (await con.port(1)).open();
+    await turn();
+    heard.length = 0;
+    // A reset that takes its time.
+    if (end === "remove") device.reset = () => new Promise(() => {});
+    void con[end](GONE);
+    port.close();
+    say(2, E.PORT_ADD);
+    say(1, E.CONSOLE_PORT);
+    await turn();
+    assertEquals(heard, []);
+  }
+});
+
+Deno.test("console: what the device said before a reset and was not looked at is forgotten", async () => {
+  const { con, start, state, heard, say, reset } = rig();
+  state.holds = true;
+  start();
+  // 64 and as many as there may be ports wait for an answer: what follows is left unread.
+  for (let i = 0; i < 64 + 4; i++) say(1, E.PORT_ADD);
+  say(2, E.PORT_ADD);
+  assertEquals(con.ports.map(({ id }) => id), [1]);
+  state.holds = false;
+  await reset();
+  await turn();
+  assertEquals(con.ports.map(({ id }) => id), [1]);
+  assertEquals(heard.filter((line) => line.startsWith("2")), []);
+});
+
+Deno.test("console: a removal ends those that wait for a port, of a device that cannot be reset too", async () => {
+  const { fake, con, start } = rig();
+  start();
+  const waiting = code(() => con.port(3));
+  fake.resetFails = true;
+  await assertRejects(() => con.remove(), VireoError);
+  assertEquals(await waiting, "DEVICE_REMOVED");
+});
