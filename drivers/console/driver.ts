@@ -260,12 +260,14 @@ export class Console implements DriverInstance {
     }
   }
 
-  /** Ends the control messages that the device did not take; new ones end at once. */
+  /**
+   * Ends the control messages that wait for room; new ones end at once, and those that the device has when
+   * the reset gives their buffers back.
+   */
   #stopControl(error: Error): void {
     this.#waiting = [];
     this.#announced = false;
     if (this.#control === undefined) return;
-    this.#control.sender.fail(error);
     this.#control.sender.blocked = () => {
       throw error;
     };

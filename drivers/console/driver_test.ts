@@ -71,7 +71,7 @@ Deno.test("console: the device has all buffers for control messages before it he
 });
 
 Deno.test("console: no port is answered before the device has taken that the driver is ready", async () => {
-  const { start, state, heard, say, finish } = rig();
+  const { start, state, heard, say, finish, reset } = rig();
   state.holds = true;
   start();
   say(1, E.PORT_ADD);
@@ -80,6 +80,15 @@ Deno.test("console: no port is answered before the device has taken that the dri
   finish();
   await turn();
   assertEquals(heard, ["-1 0 1", "1 3 1"]);
+  // After a reset it is told of the ports there are, and answered when it has taken that as well.
+  await reset();
+  await turn();
+  say(2, E.PORT_ADD);
+  await turn();
+  assertEquals(heard.slice(2), ["-1 0 1", "1 3 1"]);
+  finish();
+  await turn();
+  assertEquals(heard.slice(4), ["2 3 1"]);
 });
 
 Deno.test("console: as many ports are answered at a time as there is room for what the device says of them", async () => {
@@ -130,6 +139,22 @@ Deno.test("console: what the device said before a reset and was not looked at is
   await turn();
   assertEquals(con.ports.map(({ id }) => id), [1]);
   assertEquals(heard.filter((line) => line.startsWith("2")), []);
+});
+
+Deno.test("console: an answer that a reset cut off keeps no port of later from its own", async () => {
+  const { start, state, heard, say, reset } = rig({ ringSize: 2 });
+  start();
+  await turn();
+  state.holds = true;
+  say(1, E.PORT_ADD);
+  await turn();
+  state.holds = false;
+  await reset();
+  await turn();
+  heard.length = 0;
+  say(2, E.PORT_ADD);
+  await turn();
+  assertEquals(heard, ["2 3 1"]);
 });
 
 Deno.test("console: a removal ends those that wait for a port, of a device that cannot be reset too", async () => {

@@ -109,6 +109,16 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "A character has no sixth column: what is no number has no bits",
   },
   {
+    path: "drivers/gpu/canvas.ts",
+    what: /^for \(let row = 0; row < 7; .* -> .*row <= 7/,
+    why: "No character has an eighth row: its bit is 0",
+  },
+  {
+    path: "drivers/gpu/canvas.ts",
+    what: /^for \(let x = 0; x < width; .* -> .*x <= width/,
+    why: "The column behind the last is outside of the picture, and cut off",
+  },
+  {
     path: "drivers/virtqueue/fill_pool.ts",
     what: "return into.length > this.#size -> return into.length >= this.#size",
     why: "Either way makes the one request that a chunk is",
@@ -238,6 +248,11 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     path: "drivers/bus/_dispatcher.ts",
     what: /if \(idle > 0\b.* -> if \(idle >= 0\b/,
     why: "A line that is not idle has no use for the clock, which says nothing new of it",
+  },
+  {
+    path: "drivers/console/_control.ts",
+    what: /CONSOLE_CONTROL\.value\.offset, true\), -> value: .*, false\),$/,
+    why: "Of what a device says only whether the value is 0 is looked at",
   },
   {
     path: "drivers/console/_sender.ts",
