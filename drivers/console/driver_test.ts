@@ -44,7 +44,7 @@ function rig({ ports = 4, ringSize = 64 }: { ports?: number; ringSize?: number }
     state,
     start: () => con.start({ console: true }),
     /** Sends a control message. */
-    say(id: number, event: number, value = 0): void {
+    say(id: number, event: number, value = 0, interrupts = true): void {
       const bytes = new Uint8Array(8);
       const view = new DataView(bytes.buffer);
       view.setUint32(0, id, true);
@@ -53,7 +53,7 @@ function rig({ ports = 4, ringSize = 64 }: { ports?: number; ringSize?: number }
       const [buffer] = buffers();
       buffer!.fill(bytes);
       buffer!.complete(undefined, 8);
-      buffer!.queue.interrupt();
+      if (interrupts) buffer!.queue.interrupt();
     },
     async reset(): Promise<void> {
       con.freeze();
@@ -71,7 +71,7 @@ Deno.test("console: the device has all buffers for control messages before it he
 });
 
 Deno.test("console: no port is answered before the device has taken that the driver is ready", async () => {
-  const { start, state, heard, say, finish, reset } = rig();
+  const { start, state, heard, say, finish } = rig();
   state.holds = true;
   start();
   say(1, E.PORT_ADD);
@@ -80,15 +80,58 @@ Deno.test("console: no port is answered before the device has taken that the dri
   finish();
   await turn();
   assertEquals(heard, ["-1 0 1", "1 3 1"]);
-  // After a reset it is told of the ports there are, and answered when it has taken that as well.
-  await reset();
-  await turn();
-  say(2, E.PORT_ADD);
-  await turn();
-  assertEquals(heard.slice(2), ["-1 0 1", "1 3 1"]);
+});
+
+Deno.test("console: after a reset the device must have taken again that the driver is ready", async () => {
+  for (const taken of ["before", "in the suspend", "never"] as const) {
+    const { con, device, start, state, heard, held, say, finish } = rig();
+    state.holds = true;
+    start();
+    if (taken === "before") finish();
+    await turn();
+    con.freeze();
+    if (taken === "in the suspend") finish();
+    await turn();
+    await device.reset();
+    held.length = heard.length = 0;
+    con.restore();
+    say(2, E.PORT_ADD);
+    await turn();
+    assertEquals(heard, ["-1 0 1"], taken);
+    finish();
+    await turn();
+    assertEquals(heard, ["-1 0 1", "2 3 1"], taken);
+  }
+});
+
+Deno.test("console: ports that the device added before it took that the driver is ready are answered without another interrupt", async () => {
+  const { start, state, heard, say, finish } = rig();
+  state.holds = true;
+  start();
+  say(1, E.PORT_ADD, 0, false);
   finish();
   await turn();
-  assertEquals(heard.slice(4), ["2 3 1"]);
+  assertEquals(heard, ["-1 0 1", "1 3 1"]);
+});
+
+Deno.test("console: only the first port has queues before there are others, and all buffers are single", () => {
+  const { fake, start, say } = rig({ ports: 2 });
+  start();
+  const seen = fake.queues.map(({ request: { name, later, indirect, receives } }) =>
+    [name, later ? "later" : "now", indirect, receives] as const
+  );
+  assertEquals(seen, [
+    ["input.0", "now", false, true],
+    ["output.0", "now", false, false],
+    ["control-i", "now", false, true],
+    ["control-o", "now", false, false],
+    ["input.1", "later", false, true],
+    ["output.1", "later", false, false],
+  ]);
+  // Until the device fills them a port has 16 KiB of buffers.
+  say(1, E.PORT_ADD);
+  const buffers = fake.pending.filter(({ queue }) => queue.index === 4);
+  assertEquals(buffers.map(({ writableLength }) => writableLength), [4096, 4096, 4096, 4096]);
 });
 
 Deno.test("console: as many ports are answered at a time as there is room for what the device says of them", async () => {

@@ -255,6 +255,11 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "Of what a device says only whether the value is 0 is looked at",
   },
   {
+    path: "drivers/console/driver.ts",
+    what: /^const id = index < 2 \? 0 .* -> const id = index <= 2 /,
+    why: "Queue 2 is the one of control messages, which is of no port",
+  },
+  {
     path: "drivers/console/_sender.ts",
     what: /#free\.length \* this\.#size < bytes\.length.* -> .*#size <= bytes\.length/,
     why: "What has just the room that it needs is sent in the same buffers by either way",
