@@ -449,7 +449,6 @@ export class Console implements DriverInstance {
     });
     this.#ports.set(id, port);
     this.#tell(port, "added");
-    this.#gate.notify();
     return port;
   }
 

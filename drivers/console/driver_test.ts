@@ -44,15 +44,15 @@ function rig({ ports = 4, ringSize = 64 }: { ports?: number; ringSize?: number }
     state,
     start: () => con.start({ console: true }),
     /** Sends a control message. */
-    say(id: number, event: number, value = 0, interrupts = true): void {
-      const bytes = new Uint8Array(8);
+    say(id: number, event: number, value = 0, interrupts = true, name = ""): void {
+      const bytes = new Uint8Array([...new Uint8Array(8), ...new TextEncoder().encode(name)]);
       const view = new DataView(bytes.buffer);
       view.setUint32(0, id, true);
       view.setUint16(4, event, true);
       view.setUint16(6, value, true);
       const [buffer] = buffers();
       buffer!.fill(bytes);
-      buffer!.complete(undefined, 8);
+      buffer!.complete(undefined, bytes.length);
       if (interrupts) buffer!.queue.interrupt();
     },
     async reset(): Promise<void> {
@@ -173,14 +173,16 @@ Deno.test("console: what the device said before a reset and was not looked at is
   const { con, start, state, heard, say, reset } = rig();
   state.holds = true;
   start();
-  // 64 and as many as there may be ports wait for an answer: what follows is left unread.
-  for (let i = 0; i < 64 + 4; i++) say(1, E.PORT_ADD);
+  // 64 and as many as there may be ports wait for the device, the first message among them: what
+  // follows is left unread.
+  for (let i = 0; i < 64 + 4 - 2; i++) say(1, E.PORT_ADD);
+  say(3, E.PORT_ADD);
   say(2, E.PORT_ADD);
-  assertEquals(con.ports.map(({ id }) => id), [1]);
+  assertEquals(con.ports.map(({ id }) => id), [1, 3]);
   state.holds = false;
   await reset();
   await turn();
-  assertEquals(con.ports.map(({ id }) => id), [1]);
+  assertEquals(con.ports.map(({ id }) => id), [1, 3]);
   assertEquals(heard.filter((line) => line.startsWith("2")), []);
 });
 
@@ -198,6 +200,77 @@ Deno.test("console: an answer that a reset cut off keeps no port of later from i
   say(2, E.PORT_ADD);
   await turn();
   assertEquals(heard, ["2 3 1"]);
+});
+
+Deno.test("console: a port is shown with what the device says of it, also without another interrupt", async () => {
+  const { con, start, state, say, finish } = rig();
+  start();
+  await turn();
+  state.holds = true;
+  say(1, E.PORT_ADD);
+  const shown = con.port(1);
+  say(1, E.CONSOLE_PORT, 1, false);
+  finish();
+  assertEquals((await shown).isConsole, true);
+});
+
+Deno.test("console: those that wait for a name or a text console get the port that becomes one", async () => {
+  const { con, start, say } = rig();
+  start();
+  say(1, E.PORT_ADD);
+  await con.port(1);
+  const [named, text] = [con.port("agent"), con.port()];
+  say(1, E.PORT_NAME, 1, true, "agent\0rest");
+  say(1, E.CONSOLE_PORT, 1);
+  assertEquals([(await named).id, (await text).id], [1, 1]);
+  say(2, E.PORT_ADD);
+  say(2, E.PORT_NAME, 1, true, "\0rest");
+  assertEquals((await con.port(2)).name, "");
+});
+
+Deno.test("console: an event that devices do not send is counted as one, whatever port it is of", () => {
+  const { con, start, say } = rig();
+  start();
+  for (const event of [0, 8]) say(3, event);
+  assertEquals(con.counters, { malformed: 0, unknownPort: 0, unknownEvent: 2 });
+});
+
+Deno.test("console: a port that there is no memory for is refused", async () => {
+  const { con, device, start, heard, say } = rig();
+  start();
+  await turn();
+  device.dma.alloc = () => {
+    throw new VireoError("OUT_OF_MEMORY", "As the test wants");
+  };
+  say(1, E.PORT_ADD);
+  await turn();
+  assertEquals([heard, con.ports], [["-1 0 1", "1 3 0"], []]);
+});
+
+Deno.test("console: a port that goes before its answer gets none, and leaves no bytes to the next of its number", async () => {
+  const { con, fake, start, state, heard, say, finish } = rig({ ringSize: 2 });
+  start();
+  await turn();
+  state.holds = true;
+  for (const id of [1, 2]) say(id, E.PORT_ADD);
+  say(2, E.PORT_REMOVE);
+  finish();
+  await turn();
+  assertEquals(heard.slice(1), ["1 3 1"]);
+  const put = (text: string): void => {
+    const buffer = fake.pending.find(({ queue }) => queue.index === 4)!;
+    buffer.fill(new TextEncoder().encode(text));
+    buffer.complete(undefined, text.length);
+    buffer.queue.interrupt();
+  };
+  state.holds = false;
+  (await con.port(1)).open();
+  put("old");
+  say(1, E.PORT_REMOVE);
+  say(1, E.PORT_ADD);
+  using port = (await con.port(1)).open();
+  put("new");
+  assertEquals(new TextDecoder().decode((await port.read())!), "new");
 });
 
 Deno.test("console: a removal ends those that wait for a port, of a device that cannot be reset too", async () => {

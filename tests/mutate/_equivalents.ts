@@ -260,6 +260,11 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "Queue 2 is the one of control messages, which is of no port",
   },
   {
+    path: "drivers/console/driver.ts",
+    what: /^if \(event < ConsoleEvent\.PORT_ADD .* -> if \(event <= ConsoleEvent\.PORT_ADD /,
+    why: "A message that adds a port is handled before",
+  },
+  {
     path: "drivers/console/_sender.ts",
     what: /#free\.length \* this\.#size < bytes\.length.* -> .*#size <= bytes\.length/,
     why: "What has just the room that it needs is sent in the same buffers by either way",
