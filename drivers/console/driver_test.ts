@@ -202,6 +202,22 @@ Deno.test("console: an answer that a reset cut off keeps no port of later from i
   assertEquals(heard, ["2 3 1"]);
 });
 
+Deno.test("console: what was left unread is looked at when the device has taken what was sent", async () => {
+  const { con, start, state, held, say, finish } = rig();
+  start();
+  say(1, E.PORT_ADD);
+  await con.port(1);
+  state.holds = true;
+  // Each is answered with an open port.
+  for (let i = 0; i < 64 + 4; i++) say(1, E.CONSOLE_PORT, 1);
+  say(2, E.PORT_ADD);
+  assertEquals(con.ports.map(({ id }) => id), [1]);
+  state.holds = false;
+  while (held.length > 0) finish();
+  await turn();
+  assertEquals(con.ports.map(({ id }) => id), [1, 2]);
+});
+
 Deno.test("console: a port is shown with what the device says of it, also without another interrupt", async () => {
   const { con, start, state, say, finish } = rig();
   start();

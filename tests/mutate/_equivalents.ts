@@ -233,6 +233,11 @@ export const EQUIVALENTS: readonly Equivalent[] = [
   },
   {
     path: "drivers/net/net.ts",
+    what: "#linkUp = true; -> #linkUp = false;",
+    why: "The driver sets the card up, and reads whether the link is up, before anybody has it",
+  },
+  {
+    path: "drivers/net/net.ts",
     what: "this.#cancelLater(); -> nothing",
     why:
       "The timers are cancelled again when the queues are freed, and a turn before that finds a broken queue",
