@@ -3,13 +3,18 @@ import { BLK_CONFIG, BlkFeature as F, VireoError, type VireoErrorCode } from "@v
 import { code, turn } from "../async_test_util.ts";
 import { FakeDevice } from "../testing/fake_blk.ts";
 import { Blk } from "./driver.ts";
+import type { BlkDriverOptions } from "./types.ts";
 
 /** A disk of 1000 sectors whose requests wait for an answer. */
-function rig(features: readonly number[] = [], set: (fake: FakeDevice) => void = () => {}) {
+function rig(
+  features: readonly number[] = [],
+  set: (fake: FakeDevice) => void = () => {},
+  options: BlkDriverOptions = {},
+) {
   const fake = new FakeDevice(...features);
   fake.config.setUint32(0, 1000, true);
   set(fake);
-  return { fake, blk: new Blk(fake.device) };
+  return { fake, blk: new Blk(fake.device, options) };
 }
 
 const failure = (code: VireoErrorCode) => new VireoError(code, "As the test wants");
@@ -188,4 +193,27 @@ Deno.test("blk: an idle disk has memory for its first requests only", () => {
   const sizes = [...fake.regions].map(({ bytes }) => bytes.length);
   // Headers of 64 requests, and two data buffers of 32 KiB.
   assertEquals(sizes, [64 * 32, 2 * 32768]);
+});
+
+Deno.test("blk: the memory of a long request is no other's while the device has it", async () => {
+  const { fake, blk } = rig([], () => {}, { depth: 5, bytesPerRequest: 512 });
+  const sectors = (from: number, count: number) =>
+    Uint8Array.from({ length: 512 * count }, (_, i) => from + Math.floor(i / 512));
+  const short = blk.write(0, sectors(1, 1));
+  const long = blk.write(1, sectors(2, 3));
+  await turn();
+  const done = (at: number): void => {
+    const { sector, readable } = fake.pending[at]!;
+    const data = readable.subarray(16);
+    assertEquals(data, sectors(1 + sector, data.length / 512));
+    fake.pending[at]!.complete(0);
+    fake.queues[0]!.interrupt();
+  };
+  done(0);
+  await short;
+  // Into the first slot, and the last.
+  const other = blk.write(10, sectors(11, 2));
+  await turn();
+  while (fake.pending.length > 0) done(0);
+  await Promise.all([long, other]);
 });

@@ -297,3 +297,47 @@ Deno.test("console: a removal ends those that wait for a port, of a device that 
   await assertRejects(() => con.remove(), VireoError);
   assertEquals(await waiting, "DEVICE_REMOVED");
 });
+
+Deno.test("console: a port that is closed ends those that read and write at once, and begins anew when it is opened", async () => {
+  const { con, start, heard, say } = rig();
+  start();
+  say(1, E.PORT_ADD);
+  const port = (await con.port(1)).open();
+  const { readable, writable } = port;
+  // No deadlines, whose last look would see it too. The host's side is closed, so that the write waits.
+  const [read, written] = [port.read(), code(() => port.write(Uint8Array.of(1)))];
+  await turn();
+  port.close();
+  assertEquals([await read, await written], [null, "PORT_CLOSED"]);
+  port.open();
+  assertEquals([port.readable === readable, port.writable === writable], [false, false]);
+  await turn();
+  assertEquals(heard.slice(2), ["1 6 1", "1 6 0", "1 6 1"]);
+});
+
+Deno.test("console: who opens a port after the host closed it waits for what comes", async () => {
+  const { con, start, say } = rig();
+  start();
+  say(1, E.PORT_ADD);
+  const port = (await con.port(1)).open();
+  say(1, E.PORT_OPEN, 1);
+  say(1, E.PORT_OPEN, 0);
+  assertEquals(await port.read(), null);
+  port.close();
+  port.open();
+  assertEquals(await code(() => port.read({ deadline: 1 })), "TIMEOUT");
+});
+
+Deno.test("console: a text console counts as open, whoever has it open", async () => {
+  const { con, start, heard, say } = rig();
+  start();
+  say(1, E.PORT_ADD);
+  say(1, E.CONSOLE_PORT, 1);
+  const port = await con.port();
+  await turn();
+  heard.length = 0;
+  port.open();
+  port.close();
+  await turn();
+  assertEquals(heard, []);
+});

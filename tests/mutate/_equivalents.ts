@@ -270,6 +270,17 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "A message that adds a port is handled before",
   },
   {
+    path: "drivers/console/port.ts",
+    what: "#ended = false; -> #ended = true;",
+    why: "Only a port that is open can be read, and opening it sets that",
+  },
+  {
+    path: "drivers/console/port.ts",
+    what:
+      /receiver\.hasData && receiver\.hasUsed\).* -> .*receiver\.hasData \|\| receiver\.hasUsed\)/,
+    why: "It takes over buffers that the next interrupt would, or finds none",
+  },
+  {
     path: "drivers/console/_sender.ts",
     what: /#free\.length \* this\.#size < bytes\.length.* -> .*#size <= bytes\.length/,
     why: "What has just the room that it needs is sent in the same buffers by either way",
