@@ -1,8 +1,10 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { NET_CONFIG, NetFeature as F, VireoError } from "@vireo/hal";
-import { code } from "../async_test_util.ts";
+import { code, turn } from "../async_test_util.ts";
 import { FakeDevice } from "../testing/fake_blk.ts";
 import { Net } from "./net.ts";
+
+const GONE = new VireoError("DEVICE_STATE", "As the test wants");
 
 /** A card whose queues wait for an answer. */
 async function rig(features: readonly number[] = [], set: (config: DataView) => void = () => {}) {
@@ -90,4 +92,97 @@ Deno.test("net: a card that hashes less than it agreed on is refused", async () 
     if (fits) await made();
     else assertEquals(await code(made), "OUT_OF_RANGE");
   }
+});
+
+/** A card whose four places for frames are full, and what its device has of them. */
+async function full() {
+  const { fake, net } = await rig();
+  const frame = (i: number): Uint8Array => new Uint8Array(60).fill(i);
+  for (let i = 0; i < 4; i++) net.trySend(frame(i));
+  await turn();
+  const [, queue] = fake.queues;
+  const frames = () => fake.pending.filter((request) => request.queue === queue);
+  return {
+    fake,
+    net,
+    queue: queue!,
+    frame,
+    sent: () => frames().map(({ readable }) => readable.at(-1)),
+    /** The device sends the oldest frame. */
+    done: () => frames()[0]!.complete(undefined, 0),
+  };
+}
+
+Deno.test("net: frames wait for room in their order, and none overtakes those that wait", async () => {
+  const { net, queue, frame, sent, done } = await full();
+  assertEquals([sent(), queue.callbacks], [[0, 1, 2, 3], false]);
+  const over: number[] = [];
+  const send = (i: number) => void net.send(frame(i)).then(() => over.push(i));
+  send(4);
+  send(5);
+  assertEquals(queue.callbacks, true);
+  // Room that was not told of yet is the first one's.
+  done();
+  send(6);
+  await turn();
+  assertEquals([over, sent()], [[4], [1, 2, 3, 4]]);
+  done();
+  done();
+  queue.interrupt();
+  await turn();
+  assertEquals([over, sent(), queue.callbacks], [[4, 5, 6], [3, 4, 5, 6], false]);
+  await net.remove();
+});
+
+Deno.test("net: room that someone waits for is there for the next frame", async () => {
+  const { net, queue, frame, sent, done } = await full();
+  let room = false;
+  const waiting = net.writable().then(() => room = true);
+  await turn();
+  assertEquals([room, net.trySend(frame(9))], [false, false]);
+  done();
+  queue.interrupt();
+  await waiting;
+  assertEquals(net.trySend(frame(4)), true);
+  await turn();
+  assertEquals(sent(), [1, 2, 3, 4]);
+  // Nor is an interrupt needed where the room is seen.
+  done();
+  await net.writable();
+  await net.remove();
+});
+
+Deno.test("net: a frame that cannot be sent ends when it is its turn, and the next ones go on", async () => {
+  const { net, queue, frame, sent, done } = await full();
+  const first = net.send(frame(8));
+  const bad = assertRejects(
+    () => net.send(frame(4), { csum: { start: 14, offset: 0 } }),
+    TypeError,
+    "CSUM must be negotiated",
+  );
+  const good = net.send(frame(5));
+  done();
+  done();
+  queue.interrupt();
+  await Promise.all([first, bad, good]);
+  assertEquals(sent(), [2, 3, 8, 5]);
+  await net.remove();
+});
+
+Deno.test("net: a device that sends at once need not tell of each frame that waited", async () => {
+  const { fake, net, queue, frame, done } = await full();
+  const waits = [4, 5, 6, 7, 8, 9].map((i) => net.send(frame(i)));
+  fake.script = (request) => request.complete(undefined, 0);
+  done();
+  queue.interrupt();
+  await Promise.all(waits);
+  net.failed(GONE);
+});
+
+Deno.test("net: a failure ends those that wait for room", async () => {
+  const { net, frame } = await full();
+  const waits = [code(() => net.send(frame(4))), code(() => net.writable())];
+  await turn();
+  net.failed(GONE);
+  assertEquals(await Promise.all(waits), ["DEVICE_STATE", "DEVICE_STATE"]);
 });
