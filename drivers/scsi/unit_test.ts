@@ -124,7 +124,10 @@ Deno.test("scsi unit: a failed part is thrown when no other is under way", async
 });
 
 Deno.test("scsi unit: it is ready once it takes the question, which attentions delay twice at most", async () => {
-  const GOOD = [0, undefined], ATTENTION = [2, 6], NOT_READY = [2, 2], BUSY = [8, undefined];
+  const GOOD = [0, undefined];
+  const ATTENTION = [2, 6];
+  const NOT_READY = [2, 2];
+  const BUSY = [8, undefined];
   for (
     const [answers, expected, asked] of [
       [[GOOD], true, 1],
