@@ -298,7 +298,7 @@ Deno.test("console: a removal ends those that wait for a port, of a device that 
   assertEquals(await waiting, "DEVICE_REMOVED");
 });
 
-Deno.test("console: a port that is closed ends those that read and write at once, and begins anew when it is opened", async () => {
+Deno.test("console: a port that is closed ends those that read and write at once, and begins again when it is opened", async () => {
   const { con, start, heard, say } = rig();
   start();
   say(1, E.PORT_ADD);

@@ -121,7 +121,7 @@ Deno.test("net: frames wait for room in their order, and none overtakes those th
   send(4);
   send(5);
   assertEquals(queue.callbacks, true);
-  // Room that was not told of yet is the first one's.
+  // Room that the device has not reported yet is the first one's.
   done();
   send(6);
   await turn();
@@ -169,7 +169,7 @@ Deno.test("net: a frame that cannot be sent ends when it is its turn, and the ne
   await net.remove();
 });
 
-Deno.test("net: a device that sends at once need not tell of each frame that waited", async () => {
+Deno.test("net: a device that sends at once need not report each frame that waited", async () => {
   const { fake, net, queue, frame, done } = await full();
   const waits = [4, 5, 6, 7, 8, 9].map((i) => net.send(frame(i)));
   fake.script = (request) => request.complete(undefined, 0);
