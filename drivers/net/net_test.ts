@@ -186,3 +186,22 @@ Deno.test("net: a failure ends those that wait for room", async () => {
   net.failed(GONE);
   assertEquals(await Promise.all(waits), ["DEVICE_STATE", "DEVICE_STATE"]);
 });
+
+Deno.test("net: a card with one pair of queues is not asked for it", async () => {
+  const { fake } = await rig([F.CTRL_VQ, F.MQ], (config) => {
+    config.setUint16(NET_CONFIG.max_virtqueue_pairs.offset, 1, true);
+  });
+  assertEquals(fake.queues.map(({ name }) => name), ["input.0", "output.0", "control"]);
+  assertEquals(fake.pending.filter(({ queue }) => queue.name === "control"), []);
+});
+
+Deno.test("net: a card that wants to be announced after a reset is answered", async () => {
+  const { fake, net } = await rig([F.STATUS, F.CTRL_VQ, F.GUEST_ANNOUNCE]);
+  net.freeze();
+  fake.config.setUint16(NET_CONFIG.status.offset, 3, true);
+  await net.restore();
+  await turn();
+  const commands = fake.pending.filter(({ queue }) => queue.name === "control");
+  assertEquals(commands.map(({ readable }) => [...readable]), [[3, 0]]);
+  net.failed(GONE);
+});
