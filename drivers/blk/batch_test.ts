@@ -194,3 +194,24 @@ Deno.test("blk batch: memory goes when it is disposed of and the device has none
     assertEquals(fake.regions.size, before - 2);
   }
 });
+
+Deno.test("blk batch: a wait that was given up leaves the interrupts off", async () => {
+  const { fake, batch, queue } = rig(1, 512);
+  read(batch, 0);
+  await assertRejects(() => batch.wait({ deadline: 1 }), VireoError);
+  fake.pending[0]!.complete(0);
+  queue.interrupt();
+  assertEquals([batch.poll(), queue.callbacks], [0, false]);
+});
+
+Deno.test("blk batch: what the device did not answer before a suspend is lost, and can be sent again", async () => {
+  const { fake, blk, batch } = rig(2, 512);
+  read(batch, 1);
+  await blk.freeze();
+  await fake.device.reset();
+  blk.restore();
+  assertEquals([pollAll(batch), batch.ok(1), batch.inFlight], [[1], false, 0]);
+  assertEquals((batch.error(1) as VireoError).code, "DEVICE_STATE");
+  read(batch, 1);
+  assertEquals(fake.pending.length, 1);
+});

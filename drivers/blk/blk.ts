@@ -391,11 +391,7 @@ export class Blk implements DriverInstance {
           `${this.blockSize}, at most ${this.#sizes.longest}`,
       );
     }
-    const size = {
-      depth,
-      bytes: bytesPerRequest,
-      segment: Math.min(this.#sizes.segment, bytesPerRequest),
-    };
+    const size = { depth, bytes: bytesPerRequest, segment: this.#sizes.segment };
     return new BlkBatch(this, this.#pick(options.queue), this.device.dma, size);
   }
 

@@ -60,8 +60,6 @@ export interface BlkConfig {
   readonly secureErase: BlkRangeLimits | undefined;
   /** Undefined if the disk has no zones, or keeps them to itself. */
   readonly zoned: BlkZoned | undefined;
-  /** Whether write zeroes with `unmap` may deallocate. */
-  readonly mayUnmap: boolean;
 }
 
 /** How long requests are, and how many there are; lengths in bytes. */
@@ -158,7 +156,6 @@ export function readBlkConfig(device: VirtioDevice): BlkConfig {
         alignment: 1,
       }
       : undefined,
-    mayUnmap: device.has(F.WRITE_ZEROES) && u8("write_zeroes_may_unmap") !== 0,
     // As Linux: an erase whose bounds are unknown must not be tried.
     secureErase: device.has(F.SECURE_ERASE)
       ? {

@@ -237,7 +237,6 @@ export class Console implements DriverInstance {
       if (this.multiport) this.#send(port.id, ConsoleEvent.PORT_READY, 1);
       port.thaw();
     }
-    this.#gate.notify();
   }
 
   /** Ends every port with `PORT_CLOSED`, resets the device and frees all memory. */
@@ -259,15 +258,16 @@ export class Console implements DriverInstance {
       link?.receiver[Symbol.dispose]();
       link?.sender[Symbol.dispose]();
     }
-    this.#links.clear();
   }
 
-  /** Ends the control messages that the device did not take; new ones end at once. */
+  /**
+   * Ends the control messages that wait for room; new ones end at once, and those that the device has when
+   * the reset gives their buffers back.
+   */
   #stopControl(error: Error): void {
     this.#waiting = [];
     this.#announced = false;
     if (this.#control === undefined) return;
-    this.#control.sender.fail(error);
     this.#control.sender.blocked = () => {
       throw error;
     };
@@ -449,7 +449,6 @@ export class Console implements DriverInstance {
     });
     this.#ports.set(id, port);
     this.#tell(port, "added");
-    this.#gate.notify();
     return port;
   }
 

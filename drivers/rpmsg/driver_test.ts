@@ -81,8 +81,17 @@ Deno.test("rpmsg: a message has 496 bytes at most, and goes to an address", asyn
   assertEquals(await taken(), []);
   await send(496, 0)();
   await send(0, 0xffff_fffe)();
+  // Its own place to send to, unless told otherwise.
+  using bound = rpmsg.endpoint({ remote: 7 });
+  await bound.send(new Uint8Array(1));
+  await bound.send(new Uint8Array(2), { to: 8 });
   const seen = (await taken()).map(([src, dst, bytes]) => [src, dst, bytes.length]);
-  assertEquals(seen, [[1024, 0, 496], [1024, 0xffff_fffe, 0]]);
+  assertEquals(seen, [[1024, 0, 496], [1024, 0xffff_fffe, 0], [1025, 7, 1], [1025, 8, 2]]);
+});
+
+Deno.test("rpmsg: a message is one buffer, so no queue has memory for tables of several", () => {
+  const { fake } = rig();
+  assertEquals(fake.queues.map(({ request }) => request.indirect), [false, false]);
 });
 
 Deno.test("rpmsg: names are announced while they are there, with the name service alone", async () => {

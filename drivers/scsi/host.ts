@@ -207,10 +207,9 @@ export class ScsiHost extends QueueDriver {
     });
     const view = new DataView(bytes.buffer);
     this.#checkResponse(view.getUint8(SCSI_RESPONSE.response.offset), unit);
-    // Lengths are the device's word.
+    // The length is the device's word: what it may not be is cut off.
     const senseLength = view.getUint32(SCSI_RESPONSE.sense_len.offset, true);
-    const sense = bytes.subarray(SCSI_RESPONSE.SIZE, room)
-      .subarray(0, Math.min(senseLength, SCSI_SENSE_SIZE));
+    const sense = bytes.subarray(SCSI_RESPONSE.SIZE, room).subarray(0, senseLength);
     const total = write?.length ?? read;
     const residual = Math.min(view.getUint32(SCSI_RESPONSE.residual.offset, true), total);
     const status = view.getUint8(SCSI_RESPONSE.status.offset);
@@ -332,9 +331,9 @@ export class ScsiHost extends QueueDriver {
       throw error;
     }
     const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
-    const length = data.length < 8 ? 0 : Math.min(view.getUint32(0), data.length - 8);
     const units: ScsiUnit[] = [];
-    for (let at = 8; at + 8 <= 8 + length; at += 8) {
+    // The list says how many bytes follow its first 8.
+    for (let at = 8; at + 8 <= data.length && at <= view.getUint32(0); at += 8) {
       // Peripheral and flat addressing (SAM-5 §4.7); others are not for disks.
       const method = data[at]! >> 6;
       if (method > 1) continue;

@@ -10,6 +10,8 @@ interface Answer {
   readonly response?: number;
   readonly residual?: number;
   readonly sense?: readonly number[];
+  /** Length that it says of the sense data; that of `sense` by default. */
+  readonly senseLength?: number;
   readonly data?: readonly number[];
   /** Bytes that it says it wrote; all by default. */
   readonly used?: number;
@@ -33,7 +35,7 @@ function rig(
     const { status = 0, response = 0, residual = 0, sense = [], data = [] } = answer;
     const bytes = new Uint8Array(12 + 96 + data.length);
     const view = new DataView(bytes.buffer);
-    view.setUint32(0, sense.length, true);
+    view.setUint32(0, answer.senseLength ?? sense.length, true);
     view.setUint32(4, residual, true);
     bytes[10] = status;
     bytes[11] = response;
@@ -151,6 +153,42 @@ Deno.test("scsi host: a unit has no more commands at once than it may, other uni
     const ends = Promise.allSettled(sent);
     host.failed(GONE);
     assertEquals((await ends).filter(({ status }) => status === "rejected").length, most);
+  }
+});
+
+Deno.test("scsi host: a turn that does not come in time is missed with what the device was asked once more", async () => {
+  const { host } = rig(() => undefined, { cmd_per_lun: 1 });
+  const held = host.command({ unit: UNIT, cdb: new Uint8Array(6) });
+  const late = host.command({ unit: UNIT, cdb: new Uint8Array(6) }, { deadline: 1 });
+  const error = await assertRejects(() => late, VireoError, "unit 3:300 to end an earlier command");
+  assertEquals([error.code, error.seen], [
+    "TIMEOUT",
+    "nothing in the used ring, even after another notification",
+  ]);
+  host.failed(GONE);
+  await assertRejects(() => held, VireoError);
+});
+
+Deno.test("scsi host: it says the largest target and unit number that the device has", () => {
+  const { host } = rig(() => undefined, { max_target: 0x123, max_lun: 0x3fff });
+  assertEquals([host.maxTarget, host.maxLun], [0x123, 0x3fff]);
+});
+
+Deno.test("scsi host: sense data is as long as the device says, and at most 96 bytes", async () => {
+  for (
+    const [senseLength, seen] of [
+      [18, [5, 0x24]],
+      // All that one must have to name its key, and less.
+      [3, [5, 0]],
+      [2, undefined],
+      [0, undefined],
+      [0xffffffff, [5, 0x24]],
+    ] as const
+  ) {
+    const answer = { status: 2, sense: sense(5, 0x24), senseLength };
+    const { sense: decoded } = await rig(() => answer).host
+      .command({ unit: UNIT, cdb: new Uint8Array(6) });
+    assertEquals(decoded && [decoded.key, decoded.asc], seen && [...seen]);
   }
 });
 
@@ -328,9 +366,11 @@ Deno.test("scsi host: events are told by what happened, and where", async () => 
   happen(2, 0);
   happen(1, 0, 15);
   happen(0x80000001, 2);
+  // The device had no buffer for events, and has nothing else to tell.
+  happen(0x80000000, 0);
   const place = { target: 3, lun: 300 };
   const seen: unknown[] = [];
-  for (let i = 0; i < 6; i++) seen.push((await events.next()).value);
+  for (let i = 0; i < 7; i++) seen.push((await events.next()).value);
   assertEquals(seen, [
     { kind: "reset", ...place },
     { kind: "rescan", ...place },
@@ -338,5 +378,6 @@ Deno.test("scsi host: events are told by what happened, and where", async () => 
     { kind: "changed", ...place, asc: 0x2a, ascq: 0x0f },
     { kind: "missed" },
     { kind: "removed", ...place },
+    { kind: "missed" },
   ]);
 });

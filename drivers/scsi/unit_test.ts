@@ -1,6 +1,6 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { VireoError } from "@vireo/hal";
-import type { ScsiHost, ScsiTask } from "./host.ts";
+import type { ScsiHost, ScsiResult, ScsiTask } from "./host.ts";
 import { ScsiUnit } from "./unit.ts";
 
 /** A unit of 512-byte blocks whose answers a test gives, and the commands that it was sent. */
@@ -123,6 +123,35 @@ Deno.test("scsi unit: a failed part is thrown when no other is under way", async
   await failed;
 });
 
+Deno.test("scsi unit: it is ready once it takes the question, which attentions delay twice at most", async () => {
+  const GOOD = [0, undefined];
+  const ATTENTION = [2, 6];
+  const NOT_READY = [2, 2];
+  const BUSY = [8, undefined];
+  for (
+    const [answers, expected, asked] of [
+      [[GOOD], true, 1],
+      [[NOT_READY, GOOD], false, 1],
+      [[BUSY, GOOD], false, 1],
+      [[ATTENTION, ATTENTION, GOOD], true, 3],
+      [[ATTENTION, NOT_READY], false, 2],
+      [[ATTENTION, ATTENTION, ATTENTION, GOOD], false, 3],
+    ] as const
+  ) {
+    let count = 0;
+    const command = ({ cdb }: ScsiTask): Promise<Pick<ScsiResult, "status" | "sense">> => {
+      assertEquals([...cdb], [0, 0, 0, 0, 0, 0]);
+      const [status, key] = answers[count++]!;
+      const sense = key === undefined
+        ? undefined
+        : { key, name: "", asc: 0, ascq: 0, deferred: false };
+      return Promise.resolve({ status: status!, sense });
+    };
+    const unit = new ScsiUnit({ command } as unknown as ScsiHost, 0, 0);
+    assertEquals([await unit.ready(), count], [expected, asked]);
+  }
+});
+
 Deno.test("scsi unit: a size is asked for by the longer command where the shorter cannot say, and checked", async () => {
   const sized = (blocks: readonly number[], size: number) =>
     rig((cdb) => {
@@ -173,10 +202,15 @@ Deno.test("scsi unit: answers that are too short are refused, with what is least
 Deno.test("scsi unit: blocks are repeated 8192 at a time, and unmapped 255 ranges at a time", async () => {
   const { unit, commands } = rig();
   await unit.writeSame(7, 8193, new Uint8Array(512));
+  // A command of 0 blocks would be one of all that are left.
+  await unit.writeSame(0, 8192, new Uint8Array(512));
+  await unit.writeSame(2 ** 32 - 1, 1, new Uint8Array(512));
   await unit.writeSame(2 ** 32, 1, new Uint8Array(512));
   assertEquals(commands, [
     "41 00 00 00 00 07 00 20 00 00",
     "41 00 00 00 20 07 00 00 01 00",
+    "41 00 00 00 00 00 00 20 00 00",
+    "41 00 ff ff ff ff 00 00 01 00",
     "93 00 00 00 00 01 00 00 00 00 00 00 00 01 00 00",
   ]);
   await assertRejects(() => unit.writeSame(0, 1, new Uint8Array(511)), RangeError);
@@ -199,4 +233,8 @@ Deno.test("scsi unit: blocks are repeated 8192 at a time, and unmapped 255 range
     [24, 24, 0, 22, 0, 16, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 255, 0, 0, 0, 1, 0, 0, 0, 0],
   ]);
   await assertRejects(() => unit.unmap([{ block: 0, count: 2 ** 32 }]), RangeError);
+  lists.length = 0;
+  await other.unit.unmap([]);
+  await other.unit.unmap(Array<{ block: number; count: number }>(255).fill({ block: 0, count: 1 }));
+  assertEquals(lists.map(([length]) => length), [4088]);
 });

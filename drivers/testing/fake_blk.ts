@@ -62,7 +62,7 @@ export class FakeDevice {
       findQueues: (requests: readonly QueueRequest[]) => {
         this.queues.length = 0;
         requests.forEach((request, i) => this.queues.push(new FakeQueue(this, i, request)));
-        return this.queues;
+        return [...this.queues];
       },
       reset: () => {
         if (this.resetFails) {

@@ -109,6 +109,16 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "A character has no sixth column: what is no number has no bits",
   },
   {
+    path: "drivers/gpu/canvas.ts",
+    what: /^for \(let row = 0; row < 7; .* -> .*row <= 7/,
+    why: "No character has an eighth row: its bit is 0",
+  },
+  {
+    path: "drivers/gpu/canvas.ts",
+    what: /^for \(let x = 0; x < width; .* -> .*x <= width/,
+    why: "The column behind the last is outside of the picture, and cut off",
+  },
+  {
     path: "drivers/virtqueue/fill_pool.ts",
     what: "return into.length > this.#size -> return into.length >= this.#size",
     why: "Either way makes the one request that a chunk is",
@@ -223,6 +233,11 @@ export const EQUIVALENTS: readonly Equivalent[] = [
   },
   {
     path: "drivers/net/net.ts",
+    what: "#linkUp = true; -> #linkUp = false;",
+    why: "The driver sets the card up, and reads whether the link is up, before anybody has it",
+  },
+  {
+    path: "drivers/net/net.ts",
     what: "this.#cancelLater(); -> nothing",
     why:
       "The timers are cancelled again when the queues are freed, and a turn before that finds a broken queue",
@@ -238,6 +253,32 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     path: "drivers/bus/_dispatcher.ts",
     what: /if \(idle > 0\b.* -> if \(idle >= 0\b/,
     why: "A line that is not idle has no use for the clock, which says nothing new of it",
+  },
+  {
+    path: "drivers/console/_control.ts",
+    what: /CONSOLE_CONTROL\.value\.offset, true\), -> value: .*, false\),$/,
+    why: "Of what a device says only whether the value is 0 is looked at",
+  },
+  {
+    path: "drivers/console/driver.ts",
+    what: /^const id = index < 2 \? 0 .* -> const id = index <= 2 /,
+    why: "Queue 2 is the one of control messages, which is of no port",
+  },
+  {
+    path: "drivers/console/driver.ts",
+    what: /^if \(event < ConsoleEvent\.PORT_ADD .* -> if \(event <= ConsoleEvent\.PORT_ADD /,
+    why: "A message that adds a port is handled before",
+  },
+  {
+    path: "drivers/console/port.ts",
+    what: "#ended = false; -> #ended = true;",
+    why: "Only a port that is open can be read, and opening it sets that",
+  },
+  {
+    path: "drivers/console/port.ts",
+    what:
+      /receiver\.hasData && receiver\.hasUsed\).* -> .*receiver\.hasData \|\| receiver\.hasUsed\)/,
+    why: "It takes over buffers that the next interrupt would, or finds none",
   },
   {
     path: "drivers/console/_sender.ts",
@@ -340,6 +381,27 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "The next request makes an object instead of using this one again",
   },
   {
+    path: "drivers/blk/requests.ts",
+    what: /^(?:pending|inRow) = false; -> (?:pending|inRow) = true;$/,
+    why:
+      "A request is made to be submitted, and put into a row, which sets them before anybody looks",
+  },
+  {
+    path: "drivers/blk/requests.ts",
+    what: /, at \+ BLK_RANGE\.sector\.offset, .* -> .*, at - BLK_RANGE\.sector\.offset, /,
+    why: "The sector is the first field: its offset is 0",
+  },
+  {
+    path: "drivers/blk/config.ts",
+    what: /^if \(sectors \* BLK_SECTOR_SIZE > .* -> if \(sectors \* BLK_SECTOR_SIZE >= /,
+    why: "No multiple of 512 is 2^53 - 1",
+  },
+  {
+    path: "drivers/blk/batch.ts",
+    what: /slot < this\.depth; slot\+\+.* -> .*slot <= this\.depth; slot\+\+/,
+    why: "The slot behind the last is in no state, and the device does not have it",
+  },
+  {
     path: "drivers/blk/_slots.ts",
     what: /slot < this\.ready; slot\+\+.* -> .*slot <= this\.ready;/,
     why: "The slot behind those with buffers is not with the device, and has no view",
@@ -370,6 +432,11 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     why: "Nobody can reach that array any more: its bytes only stay in memory for longer",
   },
   {
+    path: "drivers/caif/driver.ts",
+    what: /room\.push\(true\);.* -> .*room\.push\(false\);$/,
+    why: "What waits for room counts the messages, and looks at none",
+  },
+  {
     path: "drivers/balloon/driver.ts",
     what:
       "return this.size === this.target ? true : undefined; -> return this.size === this.target ? false : undefined;",
@@ -385,6 +452,11 @@ export const EQUIVALENTS: readonly Equivalent[] = [
     what:
       /^this\.#following = true; -> |this\.#following \|\| this\.failure .* -> .*this\.#following && /,
     why: "One more turn finds the balloon at its target, or the device failed",
+  },
+  {
+    path: "drivers/scsi/host.ts",
+    what: "return true; -> return false;",
+    why: "A wait ends with any value but undefined, and nobody looks at this one",
   },
   {
     path: "drivers/gpu/edid.ts",

@@ -22,9 +22,9 @@ const OPERATORS: readonly (readonly [found: RegExp, becomes: string])[] = [
   [/ \+ 1\b/g, ""],
   [/ - 1\b/g, ""],
   [/ \+ /g, " - "],
-  // Not as a type: Promise<true>, true | undefined.
-  [/(?<!<)\btrue\b(?! \| )/g, "false"],
-  [/(?<!<)\bfalse\b(?! \| )/g, "true"],
+  // Not as a type: Promise<true>, true | undefined, (): false.
+  [/(?<!<|\): )\btrue\b(?! \| )/g, "false"],
+  [/(?<!<|\): )\bfalse\b(?! \| )/g, "true"],
   [/\bMath\.min\b/g, "Math.max"],
   [/\bMath\.max\b/g, "Math.min"],
 ];

@@ -13,6 +13,7 @@ Deno.test("mutate: changes are made of code alone, one at a time", () => {
     "  this.#look(`a + b`);",
     "  const x = Math.min(a, b + 1);",
     "  let it: Promise<true> = (): true | undefined => it;",
+    "  const no = (): false => it;",
     "export class X {",
     "  count = 0;",
     "  constructor() {",
@@ -30,8 +31,8 @@ Deno.test("mutate: changes are made of code alone, one at a time", () => {
     [5, "const x = Math.min(a, b);"],
     [5, "const x = Math.min(a, b - 1);"],
     [5, "const x = Math.max(a, b + 1);"],
-    [10, "nothing"],
-    [14, "nothing"],
+    [11, "nothing"],
+    [15, "nothing"],
   ]);
 });
 

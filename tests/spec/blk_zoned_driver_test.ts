@@ -287,6 +287,17 @@ Deno.test("blk zoned: after a reset the write pointer is asked for again", async
   assertEquals(rig.asked(), [[REPORT, SIZE], [OUT, SIZE + 4]]);
 });
 
+Deno.test("blk zoned: an erased zone is written from its first sector on", async () => {
+  const secureErase = { maxSectors: SIZE, maxSegments: 1, alignment: SIZE };
+  await using rig = await boot({}, { secureErase });
+  const { blk } = rig;
+  await blk.write(SIZE, data(4), SOON);
+  await blk.secureErase([{ sector: SIZE, sectors: SIZE }], SOON);
+  rig.asked();
+  await blk.write(SIZE, data(4), SOON);
+  assertEquals(rig.asked(), [[REPORT, SIZE], [OUT, SIZE]]);
+});
+
 Deno.test("blk zoned: what a device lies about its zones is a typed error", async () => {
   const words = (offset: number, value: number) => (model: BlkDevice) => {
     const read = model.readConfig.bind(model);
