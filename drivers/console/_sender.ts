@@ -171,7 +171,10 @@ export class Sender implements Disposable {
     this.#gate.notify();
   }
 
-  /** Moves to a new queue after the device was reset; call {@linkcode Sender.fail} before. */
+  /**
+   * Moves to a new queue after the device was reset. A write that the device had counts as taken, unless
+   * {@linkcode Sender.fail} was called before.
+   */
   rebind(queue: Virtqueue): void {
     this.#takeBack();
     this.#queue = queue;
