@@ -39,6 +39,7 @@ export class EmuInterrupt implements Interrupt {
   /** Always false: the line wakes its waiters when it rises. */
   readonly polled = false;
   readonly #level: () => boolean;
+  readonly #told: (() => void) | undefined;
   /**
    * The waits, linked in their order. Each has its own entry: a shared promise would keep aborted waits alive
    * until the line rises.
@@ -57,9 +58,15 @@ export class EmuInterrupt implements Interrupt {
   /** The signals of repeated waits, which have one listener each until they are aborted. */
   readonly #kept = new WeakSet<AbortSignal>();
 
-  /** Makes a line; a function derives its level from the device's state. */
-  constructor(level: () => boolean) {
+  /**
+   * Makes a line.
+   *
+   * @param level Derives its level from the device's state.
+   * @param told A wait hears of the line now; an edge is over then.
+   */
+  constructor(level: () => boolean, told?: () => void) {
     this.#level = level;
+    this.#told = told;
   }
 
   /** Number of pending waits. */
@@ -77,6 +84,7 @@ export class EmuInterrupt implements Interrupt {
     }
     // A waiter that waits again does so later, in a microtask.
     let waiter = this.#first;
+    if (waiter !== undefined && this.#server === undefined) this.#told?.();
     this.#first = this.#last = undefined;
     for (; waiter !== undefined; waiter = waiter.next) {
       // A signal of several waits loses its listener with the first of them, as all end now.
@@ -95,7 +103,10 @@ export class EmuInterrupt implements Interrupt {
   wait(options: InterruptWait): Promise<void> {
     const { signal, repeated = false } = options;
     if (signal.aborted) return Promise.reject(signal.reason);
-    if (this.#level()) return Promise.resolve();
+    if (this.#level()) {
+      this.#told?.();
+      return Promise.resolve();
+    }
     const waiter = this.#fresh = new Waiter(options);
     const promise = new Promise<void>(this.#executor);
     if (waiter.serve !== undefined && this.#server === undefined) this.#server = waiter;
@@ -117,8 +128,9 @@ export class EmuInterrupt implements Interrupt {
     this.#serveDue = false;
     const server = this.#server;
     if (server === undefined) return;
+    this.#told?.();
     try {
-      if (server.serve!() && !this.#level()) return;
+      if (server.serve!() && (this.#serveDue || !this.#level())) return;
     } catch (error) {
       server.reject(error);
     }

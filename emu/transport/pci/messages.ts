@@ -6,26 +6,20 @@ const ADDRESS = 0xfee0_0000;
 /** The data of the first message. */
 const FIRST_DATA = 0x4000;
 
-/** A message's interrupt: an edge that is kept until the next wait. */
+/** A message's interrupt: an edge that is kept until a wait hears of it. */
 class Message implements Interrupt {
   readonly polled = false;
   #pending = false;
-  readonly #line = new EmuInterrupt(() => this.#take());
+  readonly #line = new EmuInterrupt(() => this.#pending, () => void (this.#pending = false));
 
   /** Reports that the message arrived. */
   fire(): void {
-    if (this.#line.waiting > 0) this.#line.raised();
-    else this.#pending = true;
+    this.#pending = true;
+    this.#line.raised();
   }
 
   wait(options: InterruptWait): Promise<void> {
     return this.#line.wait(options);
-  }
-
-  #take(): boolean {
-    const pending = this.#pending;
-    this.#pending = false;
-    return pending;
   }
 }
 

@@ -3,6 +3,11 @@ import { MessageController } from "./messages.ts";
 
 const ready = (): boolean => false;
 
+/** Lets so many microtasks run behind each other. */
+async function turn(count: number): Promise<void> {
+  for (let i = 0; i < count; i++) await Promise.resolve();
+}
+
 Deno.test("pci messages: as many are given out as there are, all or none, and those that come back again", () => {
   const controller = new MessageController(3);
   const data = (count: number): number[] | undefined =>
@@ -41,7 +46,7 @@ Deno.test("pci messages: a message ends the waits that there are, or the next on
   const wait = (): void =>
     void interrupt.wait({ signal: stop.signal, ready }).then(() => ended++, () => {});
   const after = async (): Promise<number> => {
-    for (let i = 0; i < 4; i++) await Promise.resolve();
+    await turn(4);
     return ended;
   };
   wait();
@@ -63,4 +68,33 @@ Deno.test("pci messages: a message ends the waits that there are, or the next on
   assertEquals(interrupt.polled, false);
   stop.abort();
   assertEquals(await after(), 4);
+});
+
+Deno.test("pci messages: one that comes while another is served is served too, or ends the next wait", async () => {
+  const controller = new MessageController(1);
+  const { address, data, interrupt } = controller.reserve(1)![0]!;
+  for (const progress of [true, false]) {
+    const stop = new AbortController();
+    let served = 0;
+    const serve = (): boolean => {
+      if (served++ === 0) controller.deliver(address, data);
+      return progress;
+    };
+    const wait = (): Promise<void> =>
+      interrupt.wait({ signal: stop.signal, repeated: true, ready, serve });
+    const first = wait();
+    controller.deliver(address, data);
+    if (progress) await turn(4);
+    else await first;
+    // A wait that has ended serves no more: whoever waited does, when the next wait ends at once.
+    assertEquals(served, progress ? 2 : 1);
+    if (!progress) await wait();
+    let ended = false;
+    const last = progress ? first : wait();
+    last.then(() => ended = true, () => {});
+    await turn(4);
+    assertEquals([ended, served], [false, progress ? 2 : 1]);
+    stop.abort();
+    await last.catch(() => {});
+  }
 });
