@@ -53,7 +53,8 @@ async function run(folder: string, { tests, doc, filter }: Stage): Promise<Fate>
   const child = new Deno.Command(Deno.execPath(), {
     cwd: folder,
     args: [
-      ...[...DENO_TEST, "--quiet", "--fail-fast"],
+      ...DENO_TEST,
+      ...["--quiet", "--fail-fast"],
       ...(doc === undefined ? [] : ["--doc", doc]),
       ...(filter === undefined ? [] : ["--filter", filter, "--permit-no-files"]),
       ...filesToRun(tests),

@@ -78,13 +78,13 @@ const ON_EVERY_QEMU: readonly string[] = [
   "tests/vhost_user/storage_daemon_test.ts",
 ];
 
-/**
- * The words of a `deno test` before its files. `make test` checks the types beside. Several tests run on each processor:
- * V8's threads that mark memory beside a program would cost those that make many machines a third more.
- */
+/** The words of a `deno test` before its files. `make test` checks the types beside. */
 export const DENO_TEST: readonly string[] = [
-  ...["test", "-A", "--no-check", "--preload", "tests/run/limit.ts"],
-  "--v8-flags=--single-threaded-gc",
+  "test",
+  "-A",
+  "--no-check",
+  "--preload",
+  "tests/run/limit.ts",
 ];
 
 /**
