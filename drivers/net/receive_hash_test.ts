@@ -28,6 +28,9 @@ Deno.test("net hash: a key has 40 bytes unless it is given, and at most what the
 Deno.test("net hash: a table has 128 entries unless it is given, a power of two that the device takes", () => {
   const { table } = rssConfig({}, LIMITS, 3, random);
   assertEquals([table.length, ...table.slice(0, 4)], [128, 0, 1, 2, 0]);
+  for (const [tableLength, length] of [[1000, 128], [128, 128], [127, 64], [1, 1]] as const) {
+    assertEquals(rssConfig({}, { ...LIMITS, tableLength }, 3, random).table.length, length);
+  }
   assertEquals(rssConfig({ table: [1] }, LIMITS, 2, random).table, [1]);
   for (const length of [0, 3, 256]) {
     const table = Array<number>(length).fill(0);

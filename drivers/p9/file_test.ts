@@ -1,5 +1,5 @@
 import { assertEquals, assertRejects } from "@std/assert";
-import { P9Type, VireoError } from "@vireo/hal";
+import { P9OpenFlag, P9Type, VireoError } from "@vireo/hal";
 import { turn } from "../async_test_util.ts";
 import { P9Server, text, u32, u64 } from "./server_test_util.ts";
 
@@ -263,4 +263,20 @@ Deno.test("9p file: a change names what it changes, and leaves the rest", async 
     await assertRejects(() => tree.change("f", { gid: id }), RangeError, `Cannot set gid ${id}`);
   }
   p9.failed(GONE);
+});
+
+Deno.test("9p: a file that is there is made only by what asks for a new one", async () => {
+  const { CREATE, EXCLUSIVE, WRITE } = P9OpenFlag;
+  for (
+    const [flags, opened, made] of [
+      [WRITE | CREATE, 1, 0],
+      [WRITE | EXCLUSIVE, 1, 0],
+      [WRITE | CREATE | EXCLUSIVE, 0, 1],
+    ] as const
+  ) {
+    const { server, tree } = await rig();
+    const before = server.count(T.LOPEN);
+    await tree.open("f", flags);
+    assertEquals([server.count(T.LOPEN) - before, server.count(T.LCREATE)], [opened, made]);
+  }
 });
