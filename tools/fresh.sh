@@ -97,7 +97,10 @@ run() {
     say "$release, $user: $command FAILED with exit code $code after $took s"
     exit 1
   fi
-  say "$release, $user: $command passed in $took s: $(tail -n 1 "$logs/$release-$user.log")"
+  # Of the tests the line that counts them, which is not the last one.
+  outcome=$(grep -E '^[0-9]+ passed, ' "$logs/$release-$user.log" | tail -n 1)
+  [ -n "$outcome" ] || outcome=$(tail -n 1 "$logs/$release-$user.log")
+  say "$release, $user: $command passed in $took s: $outcome"
 }
 
 mkdir -p "$logs"
