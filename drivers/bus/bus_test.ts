@@ -7,7 +7,7 @@ import {
   type MmioNode,
   VireoError,
 } from "@vireo/hal";
-import { board, hurried, recorder, settle, use } from "./bus_test_util.ts";
+import { board, HeldInterrupt, hurried, recorder, settle, use } from "./bus_test_util.ts";
 import { Bus } from "./bus.ts";
 import type { VirtioDevice } from "../device.ts";
 import { SgList, type Virtqueue } from "../virtqueue/virtqueue.ts";
@@ -222,16 +222,7 @@ async function polledBoard(
   ReturnType<typeof board> & { device: VirtioDevice; wait: InterruptWait; served: string[] }
 > {
   const made = board({ queues: [8, 8] });
-  let wait: InterruptWait | undefined;
-  const interrupt: Interrupt = {
-    polled: true,
-    wait: (options) => {
-      wait = options;
-      return new Promise((_, reject) =>
-        options.signal.addEventListener("abort", () => reject(options.signal.reason))
-      );
-    },
-  };
+  const interrupt = new HeldInterrupt();
   const transport = MmioTransport.probe(
     Object.assign(made.scripted, { interrupt }),
     made.dma,
@@ -244,7 +235,7 @@ async function polledBoard(
   const queues = [{ name: "asked", callback }, { name: "silent" }];
   await made.bus.registerDriver(recorder({ queues }).driver);
   const device = await made.bus.addDevice(transport);
-  return { ...made, device, wait: wait!, served };
+  return { ...made, device, wait: interrupt.options, served };
 }
 
 Deno.test("bus: a poller looks for answers of queues whose callback is wanted, in memory or by the cause", async () => {

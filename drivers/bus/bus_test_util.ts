@@ -1,4 +1,12 @@
-import { ANY_ID, type DmaOptions, type DmaRegion, FeatureSet, VireoError } from "@vireo/hal";
+import {
+  ANY_ID,
+  type DmaOptions,
+  type DmaRegion,
+  FeatureSet,
+  type Interrupt,
+  type InterruptWait,
+  VireoError,
+} from "@vireo/hal";
 import { Bus, type BusOptions } from "./bus.ts";
 import type { QueueRequest, VirtioDevice } from "../device.ts";
 import type { DriverInstance, VirtioDriver } from "../driver.ts";
@@ -15,6 +23,20 @@ export class LimitedDma extends TestDma {
   override alloc(size: number, options?: DmaOptions): DmaRegion {
     if (size > this.limit) throw new VireoError("OUT_OF_MEMORY", "Over the test's limit");
     return super.alloc(size, options);
+  }
+}
+
+/** The interrupt of a machine that polls: a test has the bus serve by what it was given to wait with. */
+export class HeldInterrupt implements Interrupt {
+  readonly polled = true;
+  /** The last wait. */
+  options!: InterruptWait;
+
+  wait(options: InterruptWait): Promise<void> {
+    this.options = options;
+    return new Promise((_, reject) =>
+      options.signal.addEventListener("abort", () => reject(options.signal.reason))
+    );
   }
 }
 

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { FeatureSet, type Interrupt, type InterruptWait, VireoError } from "@vireo/hal";
-import { board, type Hooks, hurried, recorder, settle } from "./bus_test_util.ts";
+import { FeatureSet, VireoError } from "@vireo/hal";
+import { board, HeldInterrupt, type Hooks, hurried, recorder, settle } from "./bus_test_util.ts";
 import type { BusOptions } from "./bus.ts";
 import type { DeviceScript } from "../testing/scripted_device.ts";
 import { MmioTransport } from "../transport/mmio.ts";
@@ -227,26 +227,17 @@ Deno.test("recovery: in manual mode a fault at its end waits for the next one to
 
 Deno.test("recovery: a fault that is seen just behind one is recovered in auto mode only", async () => {
   for (const recover of ["auto", "manual"] as const) {
-    let wait: InterruptWait | undefined;
     let faults = 1;
     const made = board({}, {
       recover,
       uevent: ({ action }) => {
         if (action !== "change" || faults-- <= 0) return;
         made.scripted.needReset();
-        wait!.ready();
-        wait!.serve!();
+        interrupt.options.ready();
+        interrupt.options.serve!();
       },
     });
-    const interrupt: Interrupt = {
-      polled: true,
-      wait: (options) => {
-        wait = options;
-        return new Promise((_, reject) =>
-          options.signal.addEventListener("abort", () => reject(options.signal.reason))
-        );
-      },
-    };
+    const interrupt = new HeldInterrupt();
     Object.assign(made.scripted, { interrupt });
     const { driver, calls } = recorder({ queues: [{ name: "a", callback() {} }] });
     await using bus = made.bus;
@@ -262,21 +253,12 @@ Deno.test("recovery: a fault that is seen just behind one is recovered in auto m
 Deno.test("recovery: a fault is recovered at whatever step of another recovery it comes", async () => {
   for (let turns = 0; turns < 24; turns++) {
     let faults = 1;
-    let wait: InterruptWait | undefined;
-    const interrupt: Interrupt = {
-      polled: true,
-      wait: (options) => {
-        wait = options;
-        return new Promise((_, reject) =>
-          options.signal.addEventListener("abort", () => reject(options.signal.reason))
-        );
-      },
-    };
+    const interrupt = new HeldInterrupt();
     const made = board({}, { maxRecoveries: 5 });
     const fault = (): void => {
       made.scripted.needReset();
-      wait!.ready();
-      wait!.serve!();
+      interrupt.options.ready();
+      interrupt.options.serve!();
     };
     const { driver } = recorder({
       queues: [{ name: "a", callback() {} }],
