@@ -1,6 +1,6 @@
 // Runs the works of two trees by turns in one process, so that both see the same machine, and prints nanoseconds of
 // the processor for each request as JSON: by kind, pairs of the first tree and the second. `off_cost.ts` runs it.
-import { cpuTime } from "./trace_load.ts";
+import { processorTime } from "../../drivers/async_test_util.ts";
 import type { OffWork } from "./off_work.ts";
 
 const [pairs, ...roots] = Deno.args;
@@ -15,9 +15,9 @@ for (const root of roots) {
 }
 
 async function time({ requests, run }: OffWork): Promise<number> {
-  const start = cpuTime();
+  const start = processorTime();
   await run();
-  return (cpuTime() - start) / requests * 1e6;
+  return (processorTime() - start) / requests * 1e6;
 }
 
 const found: Record<string, [number, number][]> = {};

@@ -5,7 +5,7 @@ import { blkDriver, Bus } from "@vireo/drivers";
 import { Recorder, RecordReader, Replay } from "@vireo/drivers/record";
 import { BlkDevice, EmulatedMachine, MemoryDisk } from "@vireo/emu";
 import { joinBytes, type Platform } from "@vireo/hal";
-import { cpuTime } from "./trace_load.ts";
+import { processorTime } from "../../drivers/async_test_util.ts";
 
 const READS = Number(Deno.args[0] ?? 40_000);
 
@@ -14,9 +14,9 @@ async function reads(machine: Platform, rings?: Recorder | Replay): Promise<numb
   await bus.registerDriver(blkDriver);
   await bus.addPlatform(machine);
   const blk = bus.get(blkDriver)!;
-  const start = cpuTime();
+  const start = processorTime();
   for (let i = 0; i < READS; i++) await blk.read(i & 63, 512);
-  return cpuTime() - start;
+  return processorTime() - start;
 }
 
 const machine = (): EmulatedMachine =>

@@ -7,7 +7,8 @@ import { Tracer } from "@vireo/drivers/trace";
 import { openSink, openTrace } from "@vireo/firmware/trace";
 import type { TraceEvent } from "@vireo/hal";
 import { TraceFile } from "../../firmware/trace/file.ts";
-import { cpuTime, load, loadMachine } from "./trace_load.ts";
+import { processorTime } from "../../drivers/async_test_util.ts";
+import { load, loadMachine } from "./trace_load.ts";
 
 const EVENTS = Number(Deno.args[0] ?? 400_000);
 const FORMS = ["txt", "json", "html", "pcapng"] as const;
@@ -22,11 +23,11 @@ const pathOf = (form: string): string => `${folder}/trace.${form}`;
 
 /** Milliseconds that a form takes to write events that are there. */
 function write(form: string): number {
-  const start = cpuTime();
+  const start = processorTime();
   const { sink, [Symbol.dispose]: close } = openSink({ file: pathOf(form) });
   for (let i = 0; i < EVENTS; i++) sink(sample[i % sample.length]!);
   close();
-  return cpuTime() - start;
+  return processorTime() - start;
 }
 
 /** Milliseconds that requests take with a trace, and its events. */
@@ -34,9 +35,9 @@ async function traced(form: string): Promise<{ readonly ms: number; readonly eve
   let events = 0;
   const trace = openTrace({ file: pathOf(form), sink: () => events++ });
   const ms = await load(rounds, trace);
-  const start = cpuTime();
+  const start = processorTime();
   trace[Symbol.dispose]();
-  return { ms: ms + cpuTime() - start, events };
+  return { ms: ms + processorTime() - start, events };
 }
 
 /** The same for a recording, whose events are its records. */
@@ -45,10 +46,10 @@ async function recorded(): Promise<{ readonly ms: number; readonly events: numbe
   const file = new TraceFile(path, "recording");
   const recorder = new Recorder(loadMachine(), (bytes) => file.write(bytes));
   const ms = await load(rounds, { rings: recorder }, recorder);
-  const start = cpuTime();
+  const start = processorTime();
   recorder.close();
   file[Symbol.dispose]();
-  const spent = cpuTime() - start;
+  const spent = processorTime() - start;
   const reader = new RecordReader(await Deno.readFile(path));
   let events = 0;
   while (reader.next()) events++;

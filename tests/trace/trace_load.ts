@@ -1,9 +1,9 @@
 // Requests whose events are what traces have most of: reads of a disk, and frames that go out and come back.
-import process from "node:process";
 import { blkDriver, Bus, type BusOptions, netDriver } from "@vireo/drivers";
 import { BlkDevice, type DeviceModel, EmulatedMachine, MemoryDisk, NetDevice } from "@vireo/emu";
 import type { FrameSink, NetBackend } from "@vireo/emu/backends";
 import type { Platform } from "@vireo/hal";
+import { processorTime } from "../../drivers/async_test_util.ts";
 
 const MAC = [2, 0, 0, 0, 0, 1];
 
@@ -51,12 +51,6 @@ export function loadMachine(): EmulatedMachine {
   return EmulatedMachine.create({ devices: loadDevices() });
 }
 
-/** Milliseconds that the threads of this process have used. */
-export function cpuTime(): number {
-  const { user, system } = process.cpuUsage();
-  return (user + system) / 1000;
-}
-
 /**
  * Does so many rounds, each a read of 4 KiB and an echo of 98 bytes.
  *
@@ -74,11 +68,11 @@ export async function load(
   const [blk, net] = [bus.get(blkDriver)!, bus.get(netDriver)!];
   const bytes = new Uint8Array(4096);
   const frame = echo();
-  const start = cpuTime();
+  const start = processorTime();
   for (let i = 0; i < rounds; i++) {
     await blk.read((i & 63) * 8, bytes);
     await net.send(frame);
     await net.receive();
   }
-  return cpuTime() - start;
+  return processorTime() - start;
 }
