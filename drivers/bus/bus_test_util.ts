@@ -14,6 +14,7 @@ import { TestDma } from "../testing/dma.ts";
 import { type DeviceScript, ScriptedDevice } from "../testing/scripted_device.ts";
 import { MmioTransport } from "../transport/mmio.ts";
 import type { Virtqueue } from "../virtqueue/virtqueue.ts";
+import { waitOn } from "../wait/waiter.ts";
 
 /** Memory in which allocations over a limit fail. */
 export class LimitedDma extends TestDma {
@@ -34,9 +35,7 @@ export class HeldInterrupt implements Interrupt {
 
   wait(options: InterruptWait): Promise<void> {
     this.options = options;
-    return new Promise((_, reject) =>
-      options.signal.addEventListener("abort", () => reject(options.signal.reason))
-    );
+    return waitOn(new Promise<void>(() => {}), { what: "an interrupt" }, options);
   }
 }
 
