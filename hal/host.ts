@@ -12,7 +12,6 @@
  *
  * @module
  */
-import { accessSync, constants } from "node:fs";
 import { VireoError } from "./errors.ts";
 
 /** The Debian package of each program that Vireo runs and that a host may lack. */
@@ -155,13 +154,23 @@ export function tiedCommand(program: string, args: readonly string[]): [string, 
     : [supervisor, ["--pdeathsig", "KILL", "--", program, ...args]];
 }
 
+/**
+ * Whether this user may run a file of this mode and owner, but for other groups than the first, which may have
+ * `S_IXGRP`. `access` tells of those too, but Deno's `node:fs` takes as long to load as all of Vireo.
+ */
+function mayRun(mode: number, owner: number | null, group: number | null): boolean {
+  const user = Deno.uid();
+  if (user === 0) return (mode & 0o111) !== 0;
+  if (user === owner) return (mode & 0o100) !== 0;
+  return (mode & (Deno.gid() === group ? 0o010 : 0o011)) !== 0;
+}
+
 /** Why a file cannot be run, or undefined if it can. */
 function faultOf(path: string): string | undefined {
   try {
-    const { isFile, isDirectory } = Deno.statSync(path);
+    const { isFile, isDirectory, mode, uid, gid } = Deno.statSync(path);
     if (!isFile) return isDirectory ? "it is a folder" : "it is not a file";
-    accessSync(path, constants.X_OK);
-    return undefined;
+    return mayRun(mode ?? 0, uid, gid) ? undefined : "this user may not run it";
   } catch (error) {
     const missing = error instanceof Deno.errors.NotFound ||
       error instanceof Deno.errors.NotADirectory;

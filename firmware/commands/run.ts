@@ -1,8 +1,7 @@
-import { existsSync } from "node:fs";
 import type { BindNotice } from "@vireo/drivers/bus";
 import { deviceName } from "@vireo/hal";
 import { type CtrlC, INTERRUPTED } from "../terminal/interrupts.ts";
-import { toFileUrl } from "../terminal/paths.ts";
+import { isThere, toFileUrl } from "../terminal/paths.ts";
 import type { BoardOptions } from "../target/options.ts";
 import { moduleMistake } from "../terminal/module_mistake.ts";
 import { inGuest } from "../terminal/environment.ts";
@@ -270,7 +269,7 @@ function foldersOf(paths: Set<string>): Set<string> {
   const folders = new Set<string>();
   for (const path of paths) {
     const folder = path.replace(/\/[^/]*$/, "") || "/";
-    if (existsSync(folder)) folders.add(folder);
+    if (isThere(folder)) folders.add(folder);
     else paths.add(folder);
   }
   return folders;

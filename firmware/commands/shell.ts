@@ -1,5 +1,5 @@
-import { existsSync } from "node:fs";
 import { inGuest, SHELL_BOARD } from "../terminal/environment.ts";
+import { isThere } from "../terminal/paths.ts";
 import type { BoardOptions } from "../target/options.ts";
 import { parseTarget } from "../target/target.ts";
 import { INTERRUPTED, Presses } from "../terminal/interrupts.ts";
@@ -57,7 +57,7 @@ export async function shell(board: BoardOptions, flags: ShellFlags = {}): Promis
 function replArguments(): string[] {
   const start = (url: string): string[] => ["--eval", `await (await import("${url}")).initShell()`];
   if (inGuest()) {
-    const imports = existsSync(GUEST_IMPORTS) ? [`--import-map=${GUEST_IMPORTS}`] : [];
+    const imports = isThere(GUEST_IMPORTS) ? [`--import-map=${GUEST_IMPORTS}`] : [];
     return ["--no-config", "--no-lock", "--no-remote", ...imports, ...start(GUEST_PROGRAM)];
   }
   const config = new URL("../../deno.json", import.meta.url).pathname;
