@@ -45,6 +45,13 @@ class Lookup<T> {
   }
 }
 
+function checkSize(start: number, size: number): void {
+  if (Number.isSafeInteger(start + size) && size > 0 && size % GRANULE === 0) return;
+  throw new RangeError(
+    `Cannot take over a region of ${size} bytes: the size must be a positive multiple of 16`,
+  );
+}
+
 /** The class of a length: that of all from one power of two up to the next. */
 function classOf(length: number): number {
   return Math.floor(Math.log2(length));
@@ -74,6 +81,7 @@ export class RegionAllocator {
   readonly #byEnd = new Lookup<Hole>();
   #looked = 0;
   readonly #taken = new Lookup<number>();
+  #end: number;
   #freeBytes: number;
 
   /**
@@ -89,12 +97,9 @@ export class RegionAllocator {
         `Cannot take over a region at ${hex(start)}: the start must be a multiple of 16`,
       );
     }
-    if (!Number.isSafeInteger(start + size) || size <= 0 || size % GRANULE !== 0) {
-      throw new RangeError(
-        `Cannot take over a region of ${size} bytes: the size must be a positive multiple of 16`,
-      );
-    }
-    this.#add(start, start + size);
+    checkSize(start, size);
+    this.#end = start + size;
+    this.#add(start, this.#end);
     this.#freeBytes = size;
   }
 
@@ -161,6 +166,21 @@ export class RegionAllocator {
     if (before !== undefined) this.#remove(before);
     if (after !== undefined) this.#remove(after);
     this.#add(before?.start ?? address, after?.end ?? address + length);
+  }
+
+  /**
+   * Takes over what is right behind the region as well.
+   *
+   * @param size Its length in bytes, a positive multiple of 16.
+   * @throws {RangeError} If the size is not valid.
+   */
+  extend(size: number): void {
+    checkSize(this.#end, size);
+    const before = this.#byEnd.get(this.#end);
+    if (before !== undefined) this.#remove(before);
+    this.#add(before?.start ?? this.#end, this.#end + size);
+    this.#end += size;
+    this.#freeBytes += size;
   }
 
   /** A hole with room for an aligned range. */

@@ -122,3 +122,18 @@ Deno.test("region allocator: a hole of the length that is asked for is taken bef
   ram.free(first!);
   assertEquals([ram.alloc(64), ram.alloc(64)], [first!, 80]);
 });
+
+Deno.test("RegionAllocator takes over what is behind its region, and joins it with the hole before", () => {
+  const ram = new RegionAllocator(0x1000, 0x100);
+  const low = ram.alloc(0x80);
+  ram.extend(0x200);
+  assertEquals([ram.freeBytes, ram.alloc(0x280)], [0x280, 0x1080]);
+  ram.extend(0x40);
+  assertEquals([ram.freeBytes, ram.alloc(0x40)], [0x40, 0x1300]);
+  ram.free(0x1080);
+  ram.free(low);
+  assertEquals(ram.alloc(0x300), 0x1000);
+  for (const size of [0, -16, 8, NaN, 2 ** 53]) {
+    assertThrows(() => ram.extend(size), RangeError, `a region of ${size} bytes`);
+  }
+});

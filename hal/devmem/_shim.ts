@@ -1,7 +1,7 @@
 import { VireoError } from "@vireo/hal";
 
 /** Must equal the result of `vireo_shim_version` in shim.c. */
-const SHIM_VERSION = 3;
+const SHIM_VERSION = 4;
 
 /** The same as a type, which `isolatedDeclarations` requires. */
 interface Symbols extends Deno.ForeignLibraryInterface {
@@ -16,6 +16,7 @@ interface Symbols extends Deno.ForeignLibraryInterface {
   readonly vireo_close: { parameters: ["i32"]; result: "i32" };
   readonly vireo_map: { parameters: ["i32", "u64", "u64"]; result: "i64" };
   readonly vireo_map_huge: { parameters: ["u64"]; result: "i64" };
+  readonly vireo_lock: { parameters: ["pointer", "u64"]; result: "i32" };
   readonly vireo_relax: { parameters: []; result: "void" };
   readonly vireo_unmap: { parameters: ["pointer", "u64"]; result: "i32" };
   readonly vireo_event: { parameters: []; result: "i32" };
@@ -40,6 +41,7 @@ const SYMBOLS: Symbols = {
   vireo_close: { parameters: ["i32"], result: "i32" },
   vireo_map: { parameters: ["i32", "u64", "u64"], result: "i64" },
   vireo_map_huge: { parameters: ["u64"], result: "i64" },
+  vireo_lock: { parameters: ["pointer", "u64"], result: "i32" },
   vireo_relax: { parameters: [], result: "void" },
   vireo_unmap: { parameters: ["pointer", "u64"], result: "i32" },
   vireo_event: { parameters: [], result: "i32" },

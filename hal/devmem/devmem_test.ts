@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { VireoError } from "@vireo/hal";
-import { physicalRuns } from "./dma.ts";
+import { HUGEPAGE, HugepageDma } from "./dma.ts";
 import { errnoError } from "./errno.ts";
 import { DevmemPlatform } from "./mod.ts";
 import { compileShim } from "./_test_shim.ts";
@@ -87,11 +87,56 @@ Deno.test("errnoError names the error and the remedy", () => {
   assert(errnoError("open", "Cannot open", 99, "x").message.includes("errno 99"));
 });
 
-Deno.test("physicalRuns joins hugepages whose physical addresses follow one another", () => {
-  const mib = 0x10_0000;
-  assertEquals(physicalRuns([8 * mib, 10 * mib, 4 * mib, 6 * mib, 20 * mib]), [
-    { physical: 8 * mib, offset: 0, size: 4 * mib },
-    { physical: 4 * mib, offset: 4 * mib, size: 4 * mib },
-    { physical: 20 * mib, offset: 8 * mib, size: 2 * mib },
+/** DMA memory whose hugepages are a buffer's, at these physical addresses, of which as many can be locked. */
+function hugepages(frames: readonly number[], lockable = frames.length) {
+  const memory = new Uint8Array(frames.length * HUGEPAGE);
+  const base = Deno.UnsafePointer.value(Deno.UnsafePointer.of(memory));
+  const locked: number[] = [];
+  const dma = new HugepageDma(frames.length, {
+    vireo_map_huge: () => base,
+    vireo_lock: (pointer, length) => {
+      if (locked.length === lockable) return -12;
+      assertEquals(length, BigInt(HUGEPAGE));
+      locked.push(Number(Deno.UnsafePointer.value(pointer) - base) / HUGEPAGE);
+      return 0;
+    },
+    vireo_unmap: () => 0,
+  }, (address) => frames[Number(address - base) / HUGEPAGE]!);
+  return { dma, locked, memory };
+}
+
+Deno.test("HugepageDma takes a hugepage when there is no room in those before, and joins neighbours", () => {
+  const [first, second, third] = [4, 8, 10].map((mib) => mib << 20) as [number, number, number];
+  const { dma, locked, memory } = hugepages([first, second, third]);
+  assertEquals([locked, dma.available], [[0], 3 * HUGEPAGE]);
+  const small = dma.alloc(4096, { align: 4096 });
+  assertEquals([small.address, locked.length], [first, 1]);
+  memory[2 * HUGEPAGE - 1] = memory[2 * HUGEPAGE] = 7;
+  const large = dma.alloc(HUGEPAGE + 64);
+  assertEquals([large.address, large.bytes.length, locked], [second, HUGEPAGE + 64, [0, 1, 2]]);
+  large.bytes.fill(9);
+  assertEquals([
+    memory[HUGEPAGE],
+    memory[2 * HUGEPAGE],
+    memory[2 * HUGEPAGE + 63],
+    memory[2 * HUGEPAGE + 64],
+  ], [
+    ...[9, 9, 9, 0],
   ]);
+  assertEquals(dma.available, 2 * HUGEPAGE - 4096 - 64);
+  const error = assertThrows(() => dma.alloc(HUGEPAGE), VireoError, "contiguous DMA memory");
+  assertEquals(error.code, "OUT_OF_MEMORY");
+  for (const region of [large, small]) region[Symbol.dispose]();
+  assertEquals(dma.available, 3 * HUGEPAGE);
+  assertEquals([dma.alloc(2 * HUGEPAGE).address, locked.length], [second, 3]);
+  dma[Symbol.dispose]();
+});
+
+Deno.test("HugepageDma says so if a hugepage cannot be locked, and what it has goes on", () => {
+  const { dma } = hugepages([4 << 20, 8 << 20], 1);
+  dma.alloc(64);
+  const error = assertThrows(() => dma.alloc(HUGEPAGE), VireoError, "Cannot lock a hugepage");
+  assertEquals([error.code, error.message.includes("nr_hugepages")], ["OUT_OF_MEMORY", true]);
+  assertEquals(dma.alloc(64).address, (4 << 20) + 64);
+  dma[Symbol.dispose]();
 });

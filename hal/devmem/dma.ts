@@ -21,35 +21,47 @@ const PRESENT: bigint = 1n << 63n;
 /** Bytes of a cache line. */
 const CACHE_LINE = 64;
 
+/** The shim's functions for hugepages. */
+type HugepageSymbols = Pick<ShimSymbols, "vireo_map_huge" | "vireo_lock" | "vireo_unmap">;
+
 /** A piece of the mapping that is contiguous in physical memory. */
-interface Run {
+interface Pool {
   readonly physical: number;
   readonly offset: number;
-  readonly size: number;
-}
-
-interface Pool extends Run {
+  size: number;
   readonly allocator: RegionAllocator;
 }
 
-/** DMA memory in locked hugepages, whose physical addresses never change. */
+/**
+ * DMA memory in locked hugepages, whose physical addresses never change. All are reserved at once, and each is taken
+ * when there is no room in those before it: under TCG Linux needs 8 ms to clear one.
+ */
 export class HugepageDma implements Dma, Disposable {
-  readonly #symbols: ShimSymbols;
+  readonly #symbols: HugepageSymbols;
   readonly #pointer: Deno.PointerObject;
   readonly #memory: ArrayBuffer;
-  readonly #pools: readonly Pool[];
+  readonly #frameOf: FrameOf;
+  readonly #pools: Pool[] = [];
+  /** Bytes of the mapping that are in pools. */
+  #taken = 0;
   #closed = false;
 
   /**
-   * Takes and locks hugepages.
+   * Reserves hugepages, and takes the first one.
    *
-   * @param pages How many hugepages to take.
+   * @param pages How many hugepages to reserve.
    * @param symbols The shim's functions.
+   * @param frameOf Says where a hugepage is; the kernel's pagemap by default.
    * @throws {VireoError} `OUT_OF_MEMORY` If too few hugepages are free, `HOST_ERROR` If their physical
    * addresses cannot be read.
    */
-  constructor(pages: number, symbols: ShimSymbols) {
+  constructor(
+    pages: number,
+    symbols: HugepageSymbols,
+    frameOf: FrameOf = readFrame,
+  ) {
     this.#symbols = symbols;
+    this.#frameOf = frameOf;
     const size = pages * HUGEPAGE;
     const address = symbols.vireo_map_huge(BigInt(size));
     if (address < 0n) {
@@ -59,11 +71,7 @@ export class HugepageDma implements Dma, Disposable {
     this.#pointer = Deno.UnsafePointer.create(address)!;
     this.#memory = Deno.UnsafePointerView.getArrayBuffer(this.#pointer, size);
     try {
-      const frames = Array.from({ length: pages }, (_, i) => address + BigInt(i * HUGEPAGE));
-      this.#pools = physicalRuns(readFrames(frames)).map((run) => ({
-        ...run,
-        allocator: new RegionAllocator(run.physical, run.size),
-      }));
+      this.#take();
     } catch (error) {
       this.#unmap();
       throw error;
@@ -72,7 +80,8 @@ export class HugepageDma implements Dma, Disposable {
 
   /** Bytes that are free. */
   get available(): number {
-    return this.#pools.reduce((sum, pool) => sum + pool.allocator.freeBytes, 0);
+    const untaken = this.#memory.byteLength - this.#taken;
+    return this.#pools.reduce((sum, pool) => sum + pool.allocator.freeBytes, untaken);
   }
 
   /**
@@ -85,14 +94,48 @@ export class HugepageDma implements Dma, Disposable {
     // Two regions must not share a cache line: the device may write one while the driver writes the other.
     const align = Math.max(CACHE_LINE, options.align ?? CACHE_LINE);
     const length = alignUp(size, CACHE_LINE);
-    for (const pool of this.#pools) {
-      const physical = tryAlloc(pool.allocator, length, align);
-      if (physical === undefined) continue;
-      const start = pool.offset + physical - pool.physical;
-      const bytes = new Uint8Array(this.#memory, start, size).fill(0);
-      return new MappedRegion(physical, bytes, () => pool.allocator.free(physical));
+    for (let looked: readonly Pool[] = this.#pools;; looked = [this.#take()]) {
+      for (const pool of looked) {
+        const physical = tryAlloc(pool.allocator, length, align);
+        if (physical === undefined) continue;
+        const start = pool.offset + physical - pool.physical;
+        const bytes = new Uint8Array(this.#memory, start, size).fill(0);
+        return new MappedRegion(physical, bytes, () => pool.allocator.free(physical));
+      }
+      if (this.#taken === this.#memory.byteLength) throw outOfMemory(size, this.available);
     }
-    throw outOfMemory(size, this.available);
+  }
+
+  /**
+   * Takes the next hugepage.
+   *
+   * @returns The pool that it is in: the last one, if it comes right behind that in physical memory as well.
+   */
+  #take(): Pool {
+    const offset = this.#taken;
+    const pointer = Deno.UnsafePointer.offset(this.#pointer, offset)!;
+    const locked = this.#symbols.vireo_lock(pointer, BigInt(HUGEPAGE));
+    if (locked < 0) {
+      throw errnoError(
+        "hugepages",
+        "Cannot lock a hugepage",
+        -locked,
+        "hugepages",
+        "OUT_OF_MEMORY",
+      );
+    }
+    const physical = this.#frameOf(Deno.UnsafePointer.value(pointer));
+    this.#taken += HUGEPAGE;
+    const last = this.#pools.at(-1);
+    if (last !== undefined && last.physical + last.size === physical) {
+      last.allocator.extend(HUGEPAGE);
+      last.size += HUGEPAGE;
+      return last;
+    }
+    const allocator = new RegionAllocator(physical, HUGEPAGE);
+    const pool = { physical, offset, size: HUGEPAGE, allocator };
+    this.#pools.push(pool);
+    return pool;
   }
 
   /** Unmaps everything; views of it become empty. Devices must have stopped using the memory. */
@@ -128,46 +171,30 @@ function outOfMemory(size: number, free: number): VireoError {
   });
 }
 
-/**
- * Joins hugepages that are physically contiguous to runs.
- *
- * @param frames Physical address of each hugepage, in the order of the mapping.
- * @returns The runs, in the order of the mapping.
- */
-export function physicalRuns(frames: readonly number[]): Run[] {
-  const runs: { physical: number; offset: number; size: number }[] = [];
-  frames.forEach((physical, i) => {
-    const last = runs.at(-1);
-    if (last !== undefined && last.physical + last.size === physical) last.size += HUGEPAGE;
-    else runs.push({ physical, offset: i * HUGEPAGE, size: HUGEPAGE });
-  });
-  return runs;
-}
+/** Tells the physical address behind a virtual one. */
+type FrameOf = (address: bigint) => number;
 
-/** Reads the physical addresses behind virtual ones (Documentation/admin-guide/mm/pagemap.rst). */
-function readFrames(addresses: readonly bigint[]): number[] {
+/** Asks the kernel (Documentation/admin-guide/mm/pagemap.rst). */
+function readFrame(address: bigint): number {
   const path = "/proc/self/pagemap";
   const entry = new Uint8Array(8);
   try {
     using file = Deno.openSync(path);
-    return addresses.map((address) => {
-      file.seekSync(address / BigInt(PAGE) * 8n, Deno.SeekMode.Start);
-      file.readSync(entry);
-      const bits = new DataView(entry.buffer).getBigUint64(0, true);
-      if ((bits & PRESENT) === 0n || (bits & PFN_MASK) === 0n) {
-        throw new VireoError("HOST_ERROR", "Cannot read physical addresses", {
-          device: path,
-          seen: "an entry without a page frame",
-          expected: "CAP_SYS_ADMIN: run as root",
-        });
-      }
-      return Number(bits & PFN_MASK) * PAGE;
-    });
+    file.seekSync(address / BigInt(PAGE) * 8n, Deno.SeekMode.Start);
+    file.readSync(entry);
   } catch (cause) {
-    if (cause instanceof VireoError) throw cause;
     throw new VireoError("HOST_ERROR", "Cannot read physical addresses: run as root", {
       device: path,
       cause,
     });
   }
+  const bits = new DataView(entry.buffer).getBigUint64(0, true);
+  if ((bits & PRESENT) === 0n || (bits & PFN_MASK) === 0n) {
+    throw new VireoError("HOST_ERROR", "Cannot read physical addresses", {
+      device: path,
+      seen: "an entry without a page frame",
+      expected: "CAP_SYS_ADMIN: run as root",
+    });
+  }
+  return Number(bits & PFN_MASK) * PAGE;
 }

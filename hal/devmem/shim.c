@@ -36,7 +36,7 @@
 #endif
 
 /* Changes with the functions below, so that the loader notices a stale library. */
-uint32_t vireo_shim_version(void) { return 3; }
+uint32_t vireo_shim_version(void) { return 4; }
 
 #define REGISTER_ACCESS(bits)                                                                \
   uint##bits##_t vireo_read##bits(const void *base, uint32_t offset) {                       \
@@ -153,7 +153,7 @@ int64_t vireo_map(int32_t fd, uint64_t physical, uint64_t length) {
  */
 int64_t vireo_map_huge(uint64_t length) {
   void *address = mmap(NULL, length, PROT_READ | PROT_WRITE,
-                       MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB | MAP_LOCKED | MAP_POPULATE, -1, 0);
+                       MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
   if (address == MAP_FAILED) return -(int64_t)errno;
   if (madvise(address, length, MADV_DONTFORK) < 0) {
     int64_t error = -(int64_t)errno;
@@ -161,6 +161,11 @@ int64_t vireo_map_huge(uint64_t length) {
     return error;
   }
   return (int64_t)(intptr_t)address;
+}
+
+/* Has the kernel fill and lock pages that were reserved. Returns 0 or -errno. */
+int32_t vireo_lock(void *address, uint64_t length) {
+  return mlock(address, length) < 0 ? -errno : 0;
 }
 
 int32_t vireo_unmap(void *address, uint64_t length) {

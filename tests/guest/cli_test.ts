@@ -39,55 +39,53 @@ function serve(file: Uint8Array<ArrayBuffer>): { readonly base: string } & Async
   };
 }
 
-Deno.test("demo passes in a guest, with a disk of an ext4 partition", limit, async () => {
-  const run = await vireo(`demo --json ${X86_64}`);
-  assertEquals([run.code, run.err], [0, ""]);
-  const report = JSON.parse(run.out);
-  assertEquals([report.ok, `--target ${report.board.target}`], [true, X86_64]);
-  const ids = report.board.devices.map((device: { id: number }) => device.id);
-  assertEquals(ids.sort(), [1, 2, 3, 4]);
-  for (const device of report.board.devices) {
-    assertEquals([device.transport, device.interrupts.policy], ["mmio-2", "poll"]);
-  }
-  const { data } = report.results.blk;
-  assertMatch(data.sha256, /^[0-9a-f]{64}$/);
-  assertEquals([data.sha256, data.partitions[0].fileSystem.type], [data.host, "ext4"]);
-});
+Deno.test(
+  "demo passes in a guest, with a disk of an ext4 partition and a trace on the host",
+  limit,
+  async () => {
+    using folder = new TempFolder();
+    const run = await vireo(`demo --json ${X86_64} --trace-file ${folder.path}/trace.txt`);
+    assertEquals([run.code, run.err], [0, ""]);
+    const trace = await Deno.readTextFile(`${folder.path}/trace.txt`);
+    assertStringIncludes(trace, "add 0 [r 0x");
+    assertStringIncludes(trace, ": blk READ sector 0 1 sectors: OK\n");
+    const report = JSON.parse(run.out);
+    assertEquals([report.ok, `--target ${report.board.target}`], [true, X86_64]);
+    const ids = report.board.devices.map((device: { id: number }) => device.id);
+    assertEquals(ids.sort(), [1, 2, 3, 4]);
+    for (const device of report.board.devices) {
+      assertEquals([device.transport, device.interrupts.policy], ["mmio-2", "poll"]);
+    }
+    const { data } = report.results.blk;
+    assertMatch(data.sha256, /^[0-9a-f]{64}$/);
+    assertEquals([data.sha256, data.partitions[0].fileSystem.type], [data.host, "ext4"]);
+  },
+);
 
 Deno.test(
-  "blk write in a guest reads the host's file, and writes its trace to another",
+  "record blk write in a guest reads the host's file and writes another, which is replayed",
   limit,
   async () => {
     await withDir(async (dir) => {
-      const data = crypto.getRandomValues(new Uint8Array(60_000));
+      const data = random(60_000);
       await Deno.writeFile(`${dir}/in.bin`, data);
       await Deno.writeFile(`${dir}/written.img`, new Uint8Array(1 << 20));
       const write = await vireo(
-        `blk write ${X86_64} --blk ${dir}/written.img --sector 3 --json -i ${dir}/in.bin --flush --trace-file ${dir}/trace.txt`,
+        `record -o ${dir}/written.vireo blk write ${X86_64} --blk ${dir}/written.img --sector 3 --json -i ${dir}/in.bin --flush`,
       );
-      const trace = await Deno.readTextFile(`${dir}/trace.txt`);
-      assertStringIncludes(trace, "add 0 [r 0x");
-      assertStringIncludes(trace, ": blk FLUSH: OK\n");
       assertEquals([write.code, write.err], [0, ""]);
       assertEquals(JSON.parse(write.out), { sector: 3, bytes: data.length, flushed: true });
       const written = await Deno.readFile(`${dir}/written.img`);
       assertEquals(written.subarray(3 * SECTOR, 3 * SECTOR + data.length), data);
+      const replayed = await vireo(`replay ${dir}/written.vireo`);
+      assertEquals([replayed.code, replayed.out], [0, write.out]);
+      assertMatch(
+        replayed.err,
+        /^vireo: replay: the driver took all \d+ steps as in the recording\n$/,
+      );
     });
   },
 );
-
-Deno.test("net fetch in a guest writes the host's file with a server's bytes", limit, async () => {
-  await withDir(async (dir) => {
-    // Many frames of the line, and no more: a MiB takes three seconds.
-    const file = random(200_000);
-    await using server = serve(file);
-    const got = await vireo(
-      `net fetch ${X86_64} ${server.base}/file -o ${dir}/file --json --blk none`,
-    );
-    assertEquals([got.code, got.err, JSON.parse(got.out).bytes], [0, "", file.length]);
-    assertEquals(await Deno.readFile(`${dir}/file`), file);
-  });
-});
 
 /** What a script in a guest does, in one boot: commands, a program of its own with the bundle, an error. */
 const SCRIPT = `import type { Vireo } from "@vireo/firmware";
@@ -103,7 +101,9 @@ export default async function main(vireo: Vireo): Promise<void> {
     const code = await vireoMain([...words, "--target", "devmem"]);
     console.log(\`\n\${words[0]} \${words[1]}: exit code \${code}\`);
   }
-  console.log(createHash("sha256").update(await Deno.readFile("/tmp/out.bin")).digest("hex"));
+  for (const path of ["/tmp/out.bin", "/tmp/file"]) {
+    console.log(createHash("sha256").update(await Deno.readFile(path)).digest("hex"));
+  }
   await command(["probe", "--json"]);
   fail();
 }
@@ -128,7 +128,8 @@ Deno.test(
   limit,
   async () => {
     await withDir(async (dir) => {
-      await using server = serve(random(1));
+      const served = random(200_000);
+      await using server = serve(served);
       const script = `${dir}/throws.ts`;
       await Deno.writeTextFile(script, SCRIPT);
       const image = random(65_536);
@@ -142,6 +143,7 @@ Deno.test(
         ["blk", "read", "--hash", "--count", "64"],
         ["blk", "read", "--sector", "3", "--count", "100", "--json", "-o", "/tmp/out.bin"],
         ["net", "dhcp", "--json", "--deadline", "20000"],
+        ["net", "fetch", `${server.base}/file`, "-o", "/tmp/file", "--json", "--deadline", "20000"],
         ["net", "fetch", `${server.base}/none`, "--deadline", "20000"],
       ];
       const { code, out, err } = await vireo([
@@ -152,7 +154,9 @@ Deno.test(
       const parts = out.split(/\n(\w+ \w+: exit code \d+)\n/);
       const sha256 = (bytes: Uint8Array): string =>
         createHash("sha256").update(bytes).digest("hex");
-      const [put, cat, hash, read, dhcp, fetch] = [0, 2, 4, 6, 8, 10].map((i) => parts[i]);
+      const [put, cat, hash, read, dhcp, fetched, none] = [0, 2, 4, 6, 8, 10, 12].map((i) =>
+        parts[i]
+      );
       assertEquals(put, "a|--json qemu:x86_64-microvm undefined\n14 bytes to words\n");
       assertEquals(await Deno.readTextFile(`${dir}/share/words`), "from the guest");
       assertEquals(cat, data);
@@ -162,13 +166,16 @@ Deno.test(
       assertEquals([lease.address, lease.router, lease.server], [
         ...["10.0.2.15", "10.0.2.2", "10.0.2.2"],
       ]);
-      assertEquals(fetch, "");
-      assertEquals([1, 3, 5, 7, 9, 11].map((i) => parts[i]), [
+      assertEquals([JSON.parse(fetched!).bytes, none], [served.length, ""]);
+      assertEquals([1, 3, 5, 7, 9, 11, 13].map((i) => parts[i]), [
         ...["9p put: exit code 0", "9p cat: exit code 0", "blk read: exit code 0"],
-        ...["blk read: exit code 0", "net dhcp: exit code 0", "net fetch: exit code 1"],
+        ...["blk read: exit code 0", "net dhcp: exit code 0", "net fetch: exit code 0"],
+        "net fetch: exit code 1",
       ]);
-      const [sum, ...probed] = parts[12]!.split("\n");
-      assertEquals(sum, sha256(image.subarray(3 * SECTOR, 103 * SECTOR)));
+      const [sum, fileSum, ...probed] = parts[14]!.split("\n");
+      assertEquals([sum, fileSum], [
+        ...[sha256(image.subarray(3 * SECTOR, 103 * SECTOR)), sha256(served)],
+      ]);
       const { target, devices } = JSON.parse(probed.join("\n"));
       const drivers = devices.map(({ driver }: { driver: string }) => driver).sort();
       assertEquals(target, "devmem");
