@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { type Blk, blkDriver, type BlkZone } from "@vireo/drivers/blk";
 import {
   BLK_SECTOR_SIZE,
@@ -10,7 +9,13 @@ import {
   nameIn,
   VireoError,
 } from "@vireo/hal";
-import { type DiskContents, diskContents, diskText, hashDisk } from "../disk/disk_report.ts";
+import {
+  type DiskContents,
+  diskContents,
+  diskText,
+  hashDisk,
+  sha256,
+} from "../disk/disk_report.ts";
 import type { BoardOptions } from "../target/options.ts";
 import { progress, rate, sizeText } from "../terminal/output.ts";
 import { keepOffTerminal, openInput, openSink } from "../terminal/files.ts";
@@ -339,7 +344,7 @@ export async function bench(board: BoardOptions, flags: BenchFlags): Promise<voi
 
 /** SHA-256 of a host file, for comparison. */
 export async function hashFile(path: string): Promise<string> {
-  const hash = createHash("sha256");
+  const hash = await sha256();
   using file = await Deno.open(path);
   const buffer = new Uint8Array(CHUNK);
   for (;;) {
