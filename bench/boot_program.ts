@@ -32,9 +32,9 @@ const CLOCK_BOOTTIME = 7;
 
 /** Reads a block and says so at once, then prints the times. */
 export default async function main(vireo: Vireo): Promise<void> {
-  performance.mark("vireo:probed");
+  const probed = performance.now();
   await vireo.blk.read(0, new Uint8Array(512), { deadline: 5000 });
-  performance.mark("vireo:io");
+  const read = performance.now();
   await Deno.stdout.write(new TextEncoder().encode("io\n"));
   const times: number[] = [];
   for (let i = 0; i < RNG_READS; i++) {
@@ -45,8 +45,9 @@ export default async function main(vireo: Vireo): Promise<void> {
   const [rngFirst] = times;
   times.sort((a, b) => a - b);
   const { exec, offset } = kernelTimes();
-  const at = (name: string): number =>
-    performance.getEntriesByName(`vireo:${name}`)[0]!.startTime + offset;
+  // PID 1 has noted the others.
+  const noted = Reflect.get(globalThis, Symbol.for("vireo:times")) as Record<string, number>;
+  const at = (name: string): number => ({ ...noted, probed, io: read })[name]! + offset;
   const report: GuestTimes = {
     exec,
     init: at("init"),

@@ -260,8 +260,8 @@ Deno.test("context: what is of another bus is a mistake, and of none at a socket
   assertEquals(pci.pci === pci.device, true);
   assertThrows(() => pci.mmio, TypeError, "Cannot use a PCI function as a slot");
   const [socket] = contextOf(RawVhostUser.open(new NotedLease(), log), log);
-  for (const  of of[() => socket.mmio, () => socket.pci]) {
-    assertThrows(of, CheckSkip, "a vhost-user device has no registers");
+  for (const ask of [() => socket.mmio, () => socket.pci]) {
+    assertThrows(ask, CheckSkip, "a vhost-user device has no registers");
   }
   assertThrows(
     () => rig({ deviceId: 42 }).c.known,
