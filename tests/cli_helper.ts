@@ -183,9 +183,9 @@ export class Running {
   readonly #errors: Promise<string>;
   text = "";
 
-  constructor(args: string, env: Readonly<Record<string, string>> = {}) {
+  constructor(args: string | readonly string[], env: Readonly<Record<string, string>> = {}) {
     this.child = new Deno.Command(VIREO, {
-      args: args.split(" "),
+      args: typeof args === "string" ? args.split(" ") : [...args],
       stdin: "null",
       stdout: "piped",
       stderr: "piped",

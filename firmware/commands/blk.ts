@@ -9,13 +9,8 @@ import {
   nameIn,
   VireoError,
 } from "@vireo/hal";
-import {
-  type DiskContents,
-  diskContents,
-  diskText,
-  hashDisk,
-  sha256,
-} from "../disk/disk_report.ts";
+import { sha256 } from "../disk/_sha256.ts";
+import { type DiskContents, diskContents, diskText, hashDisk } from "../disk/disk_report.ts";
 import type { BoardOptions } from "../target/options.ts";
 import { progress, rate, sizeText } from "../terminal/output.ts";
 import { keepOffTerminal, openInput, openSink } from "../terminal/files.ts";

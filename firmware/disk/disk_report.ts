@@ -1,6 +1,6 @@
-import type { Hash } from "node:crypto";
 import type { Blk } from "@vireo/drivers/blk";
 import { BLK_SECTOR_SIZE } from "@vireo/hal";
+import { sha256 } from "./_sha256.ts";
 import { readBytes } from "./byte_range.ts";
 import { sizeText } from "../terminal/output.ts";
 import { vhdFooter } from "./container.ts";
@@ -137,11 +137,6 @@ export interface HashOptions {
   readonly count?: number;
   /** Told the part that is done, 0 to 1. */
   readonly onProgress?: (done: number) => void;
-}
-
-/** Begins a SHA-256. Only who hashes waits for Deno's own to load: in a guest that takes half a second. */
-export async function sha256(): Promise<Hash> {
-  return (await import("node:crypto")).createHash("sha256");
 }
 
 /**

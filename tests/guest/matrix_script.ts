@@ -1,4 +1,4 @@
-import { blkDriver } from "@vireo/drivers/blk";
+import { type Blk, blkDriver } from "@vireo/drivers/blk";
 import { Bus } from "@vireo/drivers/bus";
 import { type Console, consoleDriver } from "@vireo/drivers/console";
 import type { DriverInstance, VirtioDriver } from "@vireo/drivers/core";
@@ -18,7 +18,8 @@ import { keepLines, shape, useThree } from "../trace/three.ts";
  * waiting, one after the other, as booting is slow. Prints its findings as JSON, a line for each face that it
  * is told to use, then a line of what `devices_script.ts` finds if it is told to run that.
  *
- * Arguments: the faces as JSON; then {@linkcode HOT_PLUG}, {@linkcode TRACED}, or the other script's arguments.
+ * Arguments: the faces as JSON; then {@linkcode HOT_PLUG}, {@linkcode TRACED}, or the other script's arguments; then
+ * {@linkcode BUSY}.
  */
 
 /** Four of the guest's devices, and how the drivers take them. */
@@ -40,6 +41,9 @@ export const SCRATCH = "SCRATCH";
 
 /** The argument that has it plug devices into the port `port1` first, and print last how that went. */
 export const HOT_PLUG = "hot-plug";
+
+/** The argument that has it write to the disk {@linkcode SCRATCH} in the end until its guest ends, and print this. */
+export const BUSY = "busy";
 
 /** The argument that has it print last the lines of a trace of what docs/tracing.md shows. */
 export const TRACED = "traced";
@@ -65,7 +69,8 @@ export interface MatrixFinding {
 }
 
 export default async function main(vireo: Vireo): Promise<void> {
-  const [faces, ...devices] = vireo.args;
+  const busy = vireo.args.at(-1) === BUSY;
+  const [faces, ...devices] = busy ? vireo.args.slice(0, -1) : vireo.args;
   const plugged = devices[0] === HOT_PLUG ? await plug(vireo) : undefined;
   // The machine is opened again for each way of waiting.
   await vireo[Symbol.asyncDispose]();
@@ -97,11 +102,29 @@ export default async function main(vireo: Vireo): Promise<void> {
   }
   for (const findings of rows.values()) console.log(JSON.stringify(findings));
   if (plugged !== undefined) console.log(JSON.stringify(plugged));
-  if (devices[0] === TRACED) return console.log(JSON.stringify(await traced()));
-  if (devices.length === 0 || plugged !== undefined) return;
+  if (devices[0] === TRACED) console.log(JSON.stringify(await traced()));
+  else if (devices.length > 0 && plugged === undefined) {
+    await using own = await openVireo({ target: "devmem" });
+    await bind(own.bus, false);
+    console.log(JSON.stringify(await checkDevices(own, devices.map(Number))));
+  }
+  if (busy) await writeForEver();
+}
+
+/** Writes to the disk of this serial, and says so when it does. */
+async function writeForEver(): Promise<void> {
   await using own = await openVireo({ target: "devmem" });
-  await bind(own.bus, false);
-  console.log(JSON.stringify(await checkDevices(own, devices.map(Number))));
+  const blk = await scratchDisk(own.bus);
+  for (let i = 0;; i++) {
+    await blk.write(i % 1000, new Uint8Array(SECTOR));
+    if (i === 100) console.log(BUSY);
+  }
+}
+
+async function scratchDisk(bus: Bus): Promise<Blk> {
+  const disks = bus.all(blkDriver);
+  const serials = await Promise.all(disks.map((disk) => disk.getId()));
+  return disks[serials.indexOf(SCRATCH)]!;
 }
 
 /** The shapes of the lines of a trace. */
@@ -182,9 +205,7 @@ async function check(
 ): Promise<Omit<MatrixFinding, "packed" | "poll">> {
   const net = driven(bus, netDriver);
   const rng = driven(bus, rngDriver);
-  const disks = bus.all(blkDriver);
-  const serials = await Promise.all(disks.map((disk) => disk.getId()));
-  const blk = disks[serials.indexOf(SCRATCH)]!;
+  const blk = await scratchDisk(bus);
   const devices = bus.devices;
   const data = fill(200_000 - 200_000 % SECTOR, (i) => i * seed >> 3);
   const at = 64 * seed;

@@ -6,9 +6,11 @@ import { createHash } from "node:crypto";
 import { DISCARDED, type Findings, pattern, READ_ONLY, WRITTEN, ZEROED } from "./devices_script.ts";
 import { hex } from "@vireo/hal";
 import { makeDemoDisk } from "../../firmware/disk/demo_disk.ts";
-import { EchoSocket, GUEST_LIMIT, vireo } from "../cli_helper.ts";
+import { EchoSocket, GUEST_LIMIT, Running, vireo } from "../cli_helper.ts";
+import { endGuest } from "../killed/guest.ts";
 import { matrixName } from "../qtest/driver_checks.ts";
 import {
+  BUSY,
   HOT_PLUG,
   type MatrixFinding,
   type PlugFinding,
@@ -56,6 +58,8 @@ interface Boot {
   readonly plug?: boolean;
   /** How many writes the drivers' long work has, if they do it too. */
   readonly long?: number | undefined;
+  /** Whether QEMU is killed in the end, in the middle of the drivers' I/O. */
+  readonly killed?: boolean;
 }
 
 /** Four devices; their names in QEMU, their console's port among them, have this name in them. */
@@ -106,7 +110,13 @@ const long = (writes: number): number | undefined => PART.index === 1 ? writes :
 const MICROVM = { board: "x86_64-microvm", target: "guest x86_64", more: [] } as const;
 const BOOTS: readonly Boot[] = [
   { ...MICROVM, faces: [MMIO_1], flags: "--legacy", long: long(FEW_WRITES) },
-  { ...MICROVM, faces: [MMIO_2], flags: "--packed", long: long(MANY_WRITES) },
+  {
+    ...MICROVM,
+    faces: [MMIO_2],
+    flags: "--packed",
+    long: long(MANY_WRITES),
+    killed: PART.index === PART.count,
+  },
   {
     board: "x86_64-q35",
     target: "guest x86_64",
@@ -145,7 +155,7 @@ interface Found {
 
 /** Boots a board and has the drivers work; after long work its disk is looked at here. */
 async function run(boot: Boot): Promise<Found> {
-  const { board, faces, flags, more, plug = false, long } = boot;
+  const { board, faces, flags, more, plug = false, long, killed = false } = boot;
   const trace = isTraced(boot);
   await using cleanup = new AsyncDisposableStack();
   const dir = await Deno.makeTempDir({ prefix: "vireo-matrix-" });
@@ -170,11 +180,7 @@ async function run(boot: Boot): Promise<Found> {
   if (long !== undefined) words.push(String(SEED), String(long));
   if (plug) words.push(HOT_PLUG);
   if (trace) words.push(TRACED);
-  const { code, err, out } = await vireo(words);
-  assertEquals(code, 0, err);
-  // The driver may hear of its device's end before the bus looks.
-  if (err !== "" && plug) assertMatch(err, GONE);
-  else assertEquals(err, "");
+  const out = killed ? await runUntilKilled([...words, BUSY], dir) : await runToEnd(words, plug);
   const lines = out.trim().split("\n").map((line) => JSON.parse(line));
   const last = lines[faces.length];
   const found: Found = {
@@ -185,6 +191,24 @@ async function run(boot: Boot): Promise<Found> {
   };
   if (found.devices !== undefined) await checkDevices(found.devices, long!, disk, other);
   return found;
+}
+
+/** Runs a command to its end. Returns what it printed. */
+async function runToEnd(words: readonly string[], plug: boolean): Promise<string> {
+  const { code, err, out } = await vireo(words);
+  assertEquals(code, 0, err);
+  // The driver may hear of its device's end before the bus looks.
+  if (err !== "" && plug) assertMatch(err, GONE);
+  else assertEquals(err, "");
+  return out;
+}
+
+/** Kills a guest's QEMU when the script is busy. Returns what it had printed before. */
+async function runUntilKilled(words: readonly string[], dir: string): Promise<string> {
+  const guest = new Running(words);
+  await guest.line(BUSY);
+  await endGuest(guest, "QEMU's end", dir);
+  return guest.text.slice(0, guest.text.lastIndexOf(BUSY));
 }
 
 /** Flags for four more devices, with a disk and an echoing port of their own. */
