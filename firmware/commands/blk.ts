@@ -9,7 +9,7 @@ import {
   nameIn,
   VireoError,
 } from "@vireo/hal";
-import { sha256 } from "../disk/_sha256.ts";
+import { sha256 } from "../disk/sha256.ts";
 import { type DiskContents, diskContents, diskText, hashDisk } from "../disk/disk_report.ts";
 import type { BoardOptions } from "../target/options.ts";
 import { progress, rate, sizeText } from "../terminal/output.ts";

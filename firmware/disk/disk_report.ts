@@ -1,6 +1,6 @@
 import type { Blk } from "@vireo/drivers/blk";
 import { BLK_SECTOR_SIZE } from "@vireo/hal";
-import { sha256 } from "./_sha256.ts";
+import { sha256 } from "./sha256.ts";
 import { readBytes } from "./byte_range.ts";
 import { sizeText } from "../terminal/output.ts";
 import { vhdFooter } from "./container.ts";

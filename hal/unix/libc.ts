@@ -113,6 +113,7 @@ export interface Mapping {
 export class Libc {
   readonly #library: Deno.DynamicLibrary<typeof SYMBOLS>;
   readonly #c: Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
+  #failure = 0;
 
   /**
    * Opens the C library.
@@ -230,6 +231,11 @@ export class Libc {
   /** Sends what a `struct msghdr` describes, without waiting: bytes, or one of {@linkcode Received}. */
   sendMessage(fd: number, header: Uint8Array<ArrayBuffer>): number {
     return this.#retried(() => this.#c.sendmsg(fd, header, MSG_NOSIGNAL | MSG_DONTWAIT));
+  }
+
+  /** The C library's words for the last call that gave {@linkcode Received.FAILED}; undefined if none did. */
+  get failure(): string | undefined {
+    return this.#failure === 0 ? undefined : this.#words(this.#failure);
   }
 
   /** Receives into what a `struct msghdr` describes, without waiting: bytes, or one of {@linkcode Received}. */
@@ -425,13 +431,22 @@ export class Libc {
   }
 
   /** Calls again what a signal interrupted. */
+  /**
+   * Calls again what a signal interrupted, and once more what failed: `errno` is looked at by a call of its own, and what
+   * the runtime has called between the two may have set it.
+   */
   #retried(call: () => number | bigint): number {
+    let failed = false;
     for (;;) {
       const got = Number(call());
-      if (got >= 0) return got;
+      if (got > 0) return got;
+      if (got === 0) return failed ? Received.FAILED : Received.END;
       const errno = this.#errno();
       if (errno === EAGAIN) return Received.NOTHING;
-      if (errno !== EINTR) return Received.FAILED;
+      if (errno === EINTR) continue;
+      if (failed) return Received.FAILED;
+      failed = true;
+      this.#failure = errno;
     }
   }
 
@@ -446,11 +461,14 @@ export class Libc {
   }
 
   #error(call: string): VireoError {
-    const errno = this.#errno();
-    const words = this.#c.strerror(errno);
     return new VireoError("HOST_ERROR", `Cannot call ${call}: the host refused`, {
-      seen: words === null ? `errno ${errno}` : Deno.UnsafePointerView.getCString(words),
+      seen: this.#words(this.#errno()),
     });
+  }
+
+  #words(errno: number): string {
+    const words = this.#c.strerror(errno);
+    return words === null ? `errno ${errno}` : Deno.UnsafePointerView.getCString(words);
   }
 }
 

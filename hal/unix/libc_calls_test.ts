@@ -2,7 +2,7 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { VireoError } from "../errors.ts";
 import { Libc, Received } from "./libc.ts";
 
-const [EINTR, EAGAIN, EPIPE] = [4, 11, 32];
+const [EINTR, EAGAIN, EPIPE, ECONNRESET] = [4, 11, 32, 104];
 
 /**
  * A C library of these functions. Results below 0 are errors of `errno`, which is their number without the sign.
@@ -46,8 +46,12 @@ Deno.test("libc: what a signal interrupts is called again, and other errors are 
     const [list, seen] of [
       [[-EINTR, -EINTR, 5], 5],
       [[-EINTR, -EAGAIN], Received.NOTHING],
-      [[-EINTR, -EPIPE], Received.FAILED],
+      [[-EINTR, -EPIPE, -EPIPE], Received.FAILED],
       [[0], Received.END],
+      // A failure is there twice, but for the end of a connection behind its reset.
+      [[-EPIPE, -EAGAIN], Received.NOTHING],
+      [[-EPIPE, -EINTR, 5], 5],
+      [[-ECONNRESET, 0], Received.FAILED],
     ] as const
   ) {
     const bytes = new Uint8Array(8);
@@ -62,6 +66,8 @@ Deno.test("libc: what a signal interrupts is called again, and other errors are 
           ],
           [seen, seen, seen],
         );
+        const failed = list.find((result) => [-EPIPE, -ECONNRESET].includes(result));
+        assertEquals(libc.failure, failed && `errno ${-failed}`);
       },
     );
   }

@@ -127,8 +127,10 @@ export class VhostUserSocket implements Disposable {
 
   #gone(got: number): VireoError {
     const ended = got === Received.END && this.#filled === 0;
+    const words = this.#closed ? undefined : this.#libc.failure;
+    const failure = words === undefined ? "a failure" : `a failure (${words})`;
     return new VireoError("DEVICE_REMOVED", `The ${this.#peer} is gone`, {
-      seen: ended ? "the end of the connection" : `a failure after ${this.#filled} bytes`,
+      seen: ended ? "the end of the connection" : `${failure} after ${this.#filled} bytes`,
       expected: "a message",
     });
   }

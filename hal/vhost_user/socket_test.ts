@@ -56,6 +56,13 @@ Deno.test("vhost-user sockets: an end between two messages is told from one with
   header.closePeer();
   assertEquals(header.failure(), ["DEVICE_REMOVED", "a failure after 5 bytes", "a message"]);
 
+  using reset = new Rig();
+  reset.socket.send(3);
+  reset.closePeer();
+  assertEquals(reset.failure(), [
+    ...["DEVICE_REMOVED", "a failure (Connection reset by peer) after 0 bytes", "a message"],
+  ]);
+
   using closed = new Rig();
   closed.socket[Symbol.dispose]();
   assertEquals(closed.failure(), ["DEVICE_REMOVED", "a failure after 0 bytes", "a message"]);
