@@ -14,7 +14,7 @@ import { PART } from "../qemu/mod.ts";
  * Programs in all; `VIREO_DIFF_PROGRAMS` asks for more, `VIREO_DIFF_SEED` for others. A second QEMU has half as
  * many, of the next seed.
  */
-const PROGRAMS = number("VIREO_DIFF_PROGRAMS", PART.index === 1 ? 8000 : 4000);
+const PROGRAMS = number("VIREO_DIFF_PROGRAMS", PART.index === 1 ? 6000 : 3000);
 const SEED = number("VIREO_DIFF_SEED", 20261122 + PART.index);
 const DEVICES = Object.keys(WORDS) as DeviceName[];
 const MMIO: Variant = { version: 2, bus: "mmio", packed: false };
