@@ -326,7 +326,7 @@ Deno.test("a random program gives the same on split and packed rings with every 
         assertEquals(new Rig(config, program).run(), expected, JSON.stringify(config));
       }
     }),
-    { seed: 42, numRuns: 300 },
+    { seed: 42, numRuns: 150 },
   );
   assertEquals(seen.rings.size, 2);
   assert(seen.steps > 10_000, `only ${seen.steps} steps`);
@@ -346,7 +346,7 @@ Deno.test("under IN_ORDER the order of completion cannot be seen: the same on ev
       const resets = lines.some((line) => line.startsWith("reset"));
       if (!resets) assertEquals(order, [...order].sort((a, b) => a - b));
     }),
-    { seed: 43, numRuns: 200 },
+    { seed: 43, numRuns: 100 },
   );
 });
 
