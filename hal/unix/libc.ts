@@ -113,7 +113,7 @@ export interface Mapping {
 export class Libc {
   readonly #library: Deno.DynamicLibrary<typeof SYMBOLS>;
   readonly #c: Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
-  #failure = 0;
+  #failure: number | undefined;
 
   /**
    * Opens the C library.
@@ -233,9 +233,9 @@ export class Libc {
     return this.#retried(() => this.#c.sendmsg(fd, header, MSG_NOSIGNAL | MSG_DONTWAIT));
   }
 
-  /** The C library's words for the last call that gave {@linkcode Received.FAILED}; undefined if none did. */
+  /** The C library's words for why the last call that sends or receives failed; undefined if it did not. */
   get failure(): string | undefined {
-    return this.#failure === 0 ? undefined : this.#words(this.#failure);
+    return this.#failure === undefined ? undefined : this.#words(this.#failure);
   }
 
   /** Receives into what a `struct msghdr` describes, without waiting: bytes, or one of {@linkcode Received}. */
@@ -436,17 +436,19 @@ export class Libc {
    * the runtime has called between the two may have set it.
    */
   #retried(call: () => number | bigint): number {
-    let failed = false;
+    this.#failure = undefined;
+    let first: number | undefined;
     for (;;) {
       const got = Number(call());
-      if (got > 0) return got;
-      if (got === 0) return failed ? Received.FAILED : Received.END;
-      const errno = this.#errno();
+      if (got > 0 || got === 0 && first === undefined) return got;
+      const errno = got === 0 ? 0 : this.#errno();
       if (errno === EAGAIN) return Received.NOTHING;
       if (errno === EINTR) continue;
-      if (failed) return Received.FAILED;
-      failed = true;
-      this.#failure = errno;
+      if (first !== undefined) {
+        this.#failure = first;
+        return Received.FAILED;
+      }
+      first = errno;
     }
   }
 
