@@ -1,4 +1,5 @@
 import { VireoError } from "@vireo/hal";
+import { accessSync, constants } from "node:fs";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
 /** The path of a `file:` URL. */
@@ -26,7 +27,7 @@ export const CACHE: string = Deno.env.get("VIREO_CACHE") || `${PROJECT}/.cache`;
 export async function cacheFolder(path: string): Promise<void> {
   try {
     await Deno.mkdir(path, { recursive: true });
-    await Deno.remove(await Deno.makeTempFile({ dir: path, prefix: ".writable-" }));
+    accessSync(path, constants.W_OK);
   } catch (cause) {
     const advice = "set VIREO_CACHE to a folder that this user may write to";
     throw new VireoError("HOST_ERROR", `Cannot write to the folder ${path}: ${advice}`, { cause });
