@@ -1,10 +1,10 @@
 import type { BindNotice } from "@vireo/drivers/bus";
 import { deviceName } from "@vireo/hal";
 import { type CtrlC, INTERRUPTED } from "../terminal/interrupts.ts";
-import { isThere, toFileUrl } from "../terminal/paths.ts";
+import { toFileUrl } from "../terminal/paths.ts";
 import type { BoardOptions } from "../target/options.ts";
 import { moduleMistake } from "../terminal/module_mistake.ts";
-import { inGuest } from "../terminal/environment.ts";
+import { inGuest, isThere } from "../terminal/environment.ts";
 import { hideInnerFrames } from "../terminal/frames.ts";
 import { report, say } from "../terminal/report.ts";
 import { onUncaught } from "../terminal/uncaught.ts";

@@ -1,5 +1,4 @@
-import { inGuest, SHELL_BOARD } from "../terminal/environment.ts";
-import { isThere } from "../terminal/paths.ts";
+import { inGuest, isThere, SHELL_BOARD } from "../terminal/environment.ts";
 import type { BoardOptions } from "../target/options.ts";
 import { parseTarget } from "../target/target.ts";
 import { INTERRUPTED, Presses } from "../terminal/interrupts.ts";

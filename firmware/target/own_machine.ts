@@ -1,5 +1,5 @@
 import { DevmemPlatform } from "@vireo/hal/devmem";
-import { parseMmioOption } from "@vireo/hal/discover";
+import { isThere, parseMmioOption } from "@vireo/hal/discover";
 import type { Qmp } from "@vireo/hal/qtest";
 import { guestMonitor } from "./guest_monitor.ts";
 import { inGuest } from "../terminal/environment.ts";
@@ -51,14 +51,5 @@ export class OwnMachine implements AsyncDisposable {
 /** The modules that the guest of a board with PCI has, in the order in which they are loaded. */
 export function guestModules(): string[] {
   const paths = ["/vireo/uio.ko", "/vireo/uio_pci_generic.ko"];
-  return paths.every(exists) ? paths : [];
-}
-
-function exists(path: string): boolean {
-  try {
-    return Deno.statSync(path).isFile;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
+  return paths.every(isThere) ? paths : [];
 }

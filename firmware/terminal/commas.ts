@@ -1,3 +1,5 @@
+import { isThere } from "./environment.ts";
+
 /**
  * Splits at single commas; a double comma is a comma, as on QEMU's command line.
  *
@@ -46,13 +48,4 @@ export function nameAndWords(text: string, isWord: (part: string) => boolean): N
   const last = parts.findLastIndex((part) => !isWord(part));
   const whole = parts.slice(0, last + 1).join(",");
   return isThere(whole) ? { name: whole, words: parts.slice(last + 1) } : { name, words };
-}
-
-function isThere(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch {
-    return false;
-  }
 }

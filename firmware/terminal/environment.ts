@@ -35,3 +35,13 @@ export function inGuest(): boolean {
  * {@linkcode INTERRUPT_GRACE}.
  */
 export const GRACE_VARIABLE = "VIREO_GRACE";
+
+/** Whether there is a file or a folder at this path, as far as this user can see. */
+export function isThere(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}

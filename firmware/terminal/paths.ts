@@ -4,13 +4,3 @@ export function toFileUrl(path: string): string {
   const full = path.startsWith("/") ? path : `${Deno.cwd()}/${path}`;
   return new URL(`file://${full.replaceAll(/[%\\\n\r\t?#]/g, encodeURIComponent)}`).href;
 }
-
-/** Whether there is a file or a folder at this path. */
-export function isThere(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch {
-    return false;
-  }
-}
