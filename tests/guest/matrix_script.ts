@@ -32,8 +32,6 @@ export interface ScriptFace {
   readonly port?: string;
   /** Whether the drivers use packed rings too. */
   readonly packed: boolean;
-  /** Whether they poll too. In slots they do in any case: Linux gives programs no interrupt of them. */
-  readonly poll: boolean;
   /** Whether the drivers take transitional devices as legacy ones. */
   readonly forceLegacy?: boolean;
 }
@@ -80,7 +78,8 @@ export default async function main(vireo: Vireo): Promise<void> {
     (JSON.parse(faces!) as ScriptFace[]).map((face) => [face, [] as MatrixFinding[]]),
   );
   for (const poll of [false, true]) {
-    const left = [...rows].filter(([face]) => !poll || face.poll);
+    // In slots it has polled already: Linux gives programs no interrupt of them.
+    const left = [...rows].filter(([{ bus }]) => !poll || bus === "pci");
     if (left.length === 0) break;
     await using platform = DevmemPlatform.open({
       unbind: true,
